@@ -1,0 +1,69 @@
+package filestore
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/handstamp/handstamp/store"
+)
+
+// current is newest for who holds the record's lock: it sets damaged copies
+// aside, and if no other is there brings back the record before or fails with
+// store.ErrCorrupt.
+func (s *Store) current(key store.Key, lock *held) (*store.Record, error) {
+	r, damaged, err := s.newest(key)
+	if err != nil || len(damaged) == 0 {
+		return r, err
+	}
+	var places []string
+	for _, dir := range damaged {
+		place, err := setAside(dir, fileName(key))
+		if err != nil {
+			place = filepath.Join(dir, fileName(key)) + ", where it has to stay (" + err.Error() + ")"
+		}
+		places = append(places, place)
+	}
+	place := strings.Join(places, " and ")
+	if r == nil && slices.Contains(damaged, s.options.Dir) {
+		r = s.restore(key, lock)
+	}
+	if r == nil {
+		s.options.Warn(fmt.Sprintf("The saved login at %s was damaged; the file is now %s.", key, place))
+		return nil, fmt.Errorf("%w; it is now %s", store.ErrCorrupt, place)
+	}
+	s.options.Warn(fmt.Sprintf("The saved login at %s was damaged, so another copy is used; the damaged file is now %s.", key, place))
+	return r, nil
+}
+
+// restore brings back the record before the damaged one, or returns nil. It gets
+// a generation that the damaged one cannot have had.
+func (s *Store) restore(key store.Key, lock *held) *store.Record {
+	r, err := readRecord(s.options.Dir, fileName(key)+previousExt, key)
+	if err != nil {
+		return nil
+	}
+	read := r.Clone()
+	r.Generation += 2
+	data, err := store.Encode(r)
+	if err != nil || s.save(&write{record: r, data: data, lock: lock}) != nil {
+		return read // still better than nothing
+	}
+	return r
+}
+
+// setAside renames a damaged file and returns where it is now.
+func setAside(dir, name string) (string, error) {
+	root, err := openFolder(dir, false)
+	if err != nil {
+		return "", err
+	}
+	defer root.Close()
+	aside := name + corruptExt + time.Now().UTC().Format("20060102T150405.000000000Z")
+	if err := root.Rename(name, aside); err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, aside), nil
+}

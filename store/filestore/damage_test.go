@@ -1,0 +1,317 @@
+package filestore_test
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/filestore"
+)
+
+// damaged is a store with a record that was written twice, and the bytes of its
+// file.
+func damaged(t *testing.T, told *notices) (s *filestore.Store, r *store.Record, path string, data []byte) {
+	t.Helper()
+	dir := t.TempDir() + "/credentials"
+	s = open(t, filestore.Options{Dir: dir, Warn: told.add})
+	r = &store.Record{Key: key(t, "https://a.example"), Grant: &store.Grant{AccessToken: "first", ClientID: "c"}}
+	for _, token := range []store.Secret{"first", "second"} {
+		r.Grant.AccessToken = token
+		if err := s.Put(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path = file(dir, r.Key)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, r, path, data
+}
+
+func replace(t *testing.T, path string, data []byte) {
+	t.Helper()
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A damaged file gives way to the record before it; nothing is thrown away.
+func TestDamagedFileGivesWay(t *testing.T) {
+	var told notices
+	s, r, path, data := damaged(t, &told)
+	damagedGeneration := r.Generation
+	for cut := 0; cut < len(data)-1; cut += 7 {
+		replace(t, path+".prev", data)
+		replace(t, path, data[:cut])
+		got, err := s.Get(t.Context(), r.Key)
+		if err != nil {
+			t.Fatalf("cut at %d: %v", cut, err)
+		}
+		if got.Grant.AccessToken != "second" || got.Generation <= damagedGeneration+1 {
+			t.Fatalf("cut at %d: generation %d came back after %d", cut, got.Generation, damagedGeneration)
+		}
+		list := told.take()
+		if len(list) != 1 || !strings.Contains(list[0], "damaged") || !strings.Contains(list[0], ".corrupt-") {
+			t.Fatalf("cut at %d: the user was told %q", cut, list)
+		}
+		aside, err := filepath.Glob(path + ".corrupt-*")
+		if err != nil || len(aside) != 1 {
+			t.Fatalf("cut at %d: set aside is %q (%v)", cut, aside, err)
+		}
+		if kept, err := os.ReadFile(aside[0]); err != nil || string(kept) != string(data[:cut]) {
+			t.Fatalf("cut at %d: %q was set aside (%v)", cut, kept, err)
+		}
+		if err := os.Remove(aside[0]); err != nil {
+			t.Fatal(err)
+		}
+		again, err := s.Get(t.Context(), r.Key)
+		if err != nil || again.Generation != got.Generation {
+			t.Fatalf("cut at %d: the second Get gave %v", cut, err)
+		}
+		if err := s.Put(t.Context(), again); err != nil {
+			t.Fatalf("cut at %d: %v", cut, err)
+		}
+	}
+	if err := s.Put(t.Context(), r); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("Put of the generation that was damaged = %v", err)
+	}
+}
+
+// One wrong bit is damage or another valid record, and never an error, a panic
+// or a credential of another key.
+func TestWrongBit(t *testing.T) {
+	var told notices
+	s, r, path, data := damaged(t, &told)
+	for at := range data {
+		spoiled := append([]byte(nil), data...)
+		spoiled[at] ^= 1 << (at % 8)
+		replace(t, path+".prev", data)
+		replace(t, path, spoiled)
+		got, err := s.Get(t.Context(), r.Key)
+		if err != nil && !errors.Is(err, store.ErrNewer) { // the bit may be the version's
+			t.Fatalf("bit at %d: %v\n%s", at, err, spoiled)
+		}
+		if err == nil && got.Key != r.Key {
+			t.Fatalf("bit at %d: the credential of %v", at, got.Key)
+		}
+	}
+	if len(told.take()) < len(data)/2 {
+		t.Error("most wrong bits went unnoticed")
+	}
+}
+
+// JSON of the right syntax and the wrong shape.
+func TestWrongTypes(t *testing.T) {
+	var told notices
+	s, r, path, data := damaged(t, &told)
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(data, &members); err != nil {
+		t.Fatal(err)
+	}
+	for name := range members {
+		for _, wrong := range []string{`[{}]`, `{"a":{"a":[]}}`, `1.5`, `"x"`, `true`, `[[[[]]]]`} {
+			if name == "server_url" && wrong == `"x"` {
+				continue // this one is right
+			}
+			spoiled := make(map[string]json.RawMessage)
+			for n, raw := range members {
+				spoiled[n] = raw
+			}
+			spoiled[name] = json.RawMessage(wrong)
+			text, err := json.Marshal(spoiled)
+			if err != nil {
+				t.Fatal(err)
+			}
+			replace(t, path+".prev", data)
+			replace(t, path, text)
+			got, err := s.Get(t.Context(), r.Key)
+			if err != nil {
+				t.Fatalf("%s = %s: %v", name, wrong, err)
+			}
+			if name != "grant" && got.Grant.AccessToken != "second" {
+				t.Errorf("%s = %s: another record came back", name, wrong)
+			}
+		}
+	}
+}
+
+// With nothing to go back to, the damage is an error, once.
+func TestDamagedWithoutRecordBefore(t *testing.T) {
+	for _, before := range []string{"absent", "damaged too", "of another key"} {
+		t.Run(before, func(t *testing.T) {
+			var told notices
+			s, r, path, data := damaged(t, &told)
+			switch before {
+			case "absent":
+				if err := os.Remove(path + ".prev"); err != nil {
+					t.Fatal(err)
+				}
+			case "damaged too":
+				replace(t, path+".prev", data[:20])
+			case "of another key":
+				replace(t, path+".prev", []byte(strings.Replace(string(data), "a.example", "b.example", 1)))
+			}
+			replace(t, path, nil)
+			_, err := s.Get(t.Context(), r.Key)
+			if !errors.Is(err, store.ErrCorrupt) || !strings.Contains(err.Error(), ".corrupt-") {
+				t.Errorf("Get = %v; want ErrCorrupt and where the file is", err)
+			}
+			if _, err := s.Get(t.Context(), r.Key); !errors.Is(err, store.ErrNotFound) {
+				t.Errorf("second Get = %v", err)
+			}
+			if err := s.Put(t.Context(), &store.Record{Key: r.Key}); err != nil {
+				t.Errorf("Put = %v", err)
+			}
+		})
+	}
+}
+
+// A login that was deleted does not come back as the record before.
+func TestDeletedDoesNotComeBack(t *testing.T) {
+	var told notices
+	s, r, path, data := damaged(t, &told)
+	if err := s.Delete(t.Context(), r.Key, r.Generation); err != nil {
+		t.Fatal(err)
+	}
+	// A crash in the middle of Delete may leave this.
+	replace(t, path+".prev", data)
+	if _, err := s.Get(t.Context(), r.Key); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("Get = %v", err)
+	}
+	if err := s.Put(t.Context(), &store.Record{Key: r.Key}); err != nil {
+		t.Fatal(err)
+	}
+	replace(t, path, nil)
+	if got, err := s.Get(t.Context(), r.Key); !errors.Is(err, store.ErrCorrupt) {
+		t.Errorf("Get = %v, %v", got, err)
+	}
+}
+
+// After a logout no token of it is left on the disk.
+func TestDeleteLeavesNothing(t *testing.T) {
+	var told notices
+	s, r, path, data := damaged(t, &told)
+	dir := filepath.Dir(path)
+	replace(t, path+".corrupt-20260101T000000.000000000Z", data)
+	replace(t, path+".tmp-abcdefghij", data)
+	other := &store.Record{Key: key(t, "https://b.example")}
+	if err := s.Put(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Delete(t.Context(), r.Key, r.Generation); err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(dir + "/*.json*")
+	if err != nil || len(left) != 1 || left[0] != file(dir, other.Key) {
+		t.Errorf("left is %q (%v)", left, err)
+	}
+}
+
+// Copies that a synchronisation program or a person made are no credentials.
+func TestCopiesAreIgnored(t *testing.T) {
+	var told notices
+	s, r, path, data := damaged(t, &told)
+	base := strings.TrimSuffix(path, ".json")
+	for _, copied := range []string{
+		base + " (conflicted copy).json", base + ".sync-conflict-20260101.json", base + " 2.json", path + ".json",
+		filepath.Dir(path) + "/.json", filepath.Dir(path) + "/notes.json", strings.ToUpper(path[len(filepath.Dir(path)):]),
+	} {
+		if !strings.HasPrefix(copied, filepath.Dir(path)) {
+			copied = filepath.Dir(path) + copied
+		}
+		replace(t, copied, data)
+	}
+	if err := os.Mkdir(filepath.Dir(path)+"/folder.json", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := s.List(t.Context())
+	if err != nil || len(keys) != 1 || keys[0] != r.Key {
+		t.Errorf("List = %v, %v", keys, err)
+	}
+	if list := told.take(); len(list) != 0 {
+		t.Errorf("the user was told %q", list)
+	}
+}
+
+// Steps are traced in their order, each before it is taken.
+func TestTrace(t *testing.T) {
+	var got []string
+	dir := t.TempDir() + "/credentials"
+	s := open(t, filestore.Options{Dir: dir, Trace: func(step filestore.Step) { got = append(got, string(step)) }})
+	want := func(steps string) {
+		t.Helper()
+		if strings.Join(got, " ") != steps {
+			t.Errorf("steps were %q, want %q", got, steps)
+		}
+		got = nil
+	}
+	r := &store.Record{Key: key(t, "https://a.example")}
+	if err := s.Put(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	want("create write sync rename syncdir done")
+	room, err := s.Reserve(t.Context(), r.Key, 10_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want("create reserve")
+	if err := room.Put(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	want("write sync rename syncdir done")
+	room.Release()
+	if info, err := os.Stat(file(dir, r.Key)); err != nil || info.Size() > 1000 {
+		t.Errorf("the room was not given back: %v, %v", info, err)
+	}
+}
+
+// Somebody removes or replaces the folders while the process runs.
+func TestFolderRemoved(t *testing.T) {
+	base := t.TempDir()
+	dir := base + "/credentials"
+	s := open(t, filestore.Options{Dir: dir})
+	r := &store.Record{Key: key(t, "https://a.example")}
+	if err := s.Put(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	room, err := s.Reserve(t.Context(), r.Key, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer room.Release()
+	if err := os.Rename(dir, base+"/moved"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Get(t.Context(), r.Key); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("Get = %v", err)
+	}
+	if keys, err := s.List(t.Context()); err != nil || len(keys) != 0 {
+		t.Errorf("List = %v, %v", keys, err)
+	}
+	if err := s.Delete(t.Context(), r.Key, r.Generation); err != nil {
+		t.Errorf("Delete = %v", err)
+	}
+	r.Generation = 0
+	if err := room.Put(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(file(dir, r.Key)); err != nil {
+		t.Errorf("the record did not go where the folder belongs: %v", err)
+	}
+	if err := os.RemoveAll(dir + "/locks"); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := s.Lock(t.Context(), r.Key, store.LockLogin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+}

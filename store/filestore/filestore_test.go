@@ -1,0 +1,99 @@
+package filestore_test
+
+import (
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/filestore"
+	"github.com/handstamp/handstamp/store/storetest"
+)
+
+// notices collects what the user is told.
+type notices struct {
+	mu   sync.Mutex
+	list []string // guarded by mu
+}
+
+func (n *notices) add(message string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.list = append(n.list, message)
+}
+
+// take returns the notices since the last call.
+func (n *notices) take() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	list := n.list
+	n.list = nil
+	return list
+}
+
+// open opens a store; notices that it does not expect fail the test.
+func open(t testing.TB, options filestore.Options) *filestore.Store {
+	t.Helper()
+	if options.Warn == nil {
+		options.Warn = func(message string) { t.Errorf("unexpected notice: %s", message) }
+	}
+	s, err := filestore.Open(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func key(t testing.TB, server string) store.Key {
+	t.Helper()
+	k, err := store.NewKey(server, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func file(dir string, k store.Key) string { return filepath.Join(dir, k.Name()+".json") }
+
+func TestStore(t *testing.T) {
+	tests := []struct {
+		name    string
+		options func(t *testing.T) filestore.Options
+	}{
+		{"plain", func(t *testing.T) filestore.Options { return filestore.Options{} }},
+		{"with everything", func(t *testing.T) filestore.Options {
+			return filestore.Options{LockDir: t.TempDir() + "/locks", SpareDir: t.TempDir() + "/spare", Volatile: true}
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var mu sync.Mutex
+			opened := make(map[store.Store]filestore.Options)
+			storetest.Suite{
+				Open: func(t *testing.T) store.Store {
+					options := test.options(t)
+					options.Dir = filepath.Join(t.TempDir(), "credentials")
+					options.Warn = func(string) {}
+					s := open(t, options)
+					mu.Lock()
+					defer mu.Unlock()
+					opened[s] = options
+					return s
+				},
+				Reopen: func(t *testing.T, s store.Store) store.Store {
+					mu.Lock()
+					defer mu.Unlock()
+					return open(t, opened[s])
+				},
+				Plant: func(t *testing.T, s store.Store, k store.Key, data []byte) {
+					mu.Lock()
+					defer mu.Unlock()
+					if err := os.WriteFile(file(opened[s].Dir, k), data, 0o600); err != nil {
+						t.Fatal(err)
+					}
+				},
+			}.Run(t)
+		})
+	}
+}

@@ -1,0 +1,129 @@
+package filestore
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/handstamp/handstamp/internal/atomicfile"
+)
+
+// maxSize bounds what is read as a record, in bytes.
+const maxSize = 16 << 20
+
+var errTooLarge = errors.New("it is larger than 16 MiB")
+
+// openFolder opens a folder that is safe to keep secrets in, and makes it first
+// if create says so. Every call opens it anew, since it may be replaced at any
+// time; what is done through the root is done in the folder that was checked.
+func openFolder(path string, create bool) (*os.Root, error) {
+	if create {
+		if err := makeFolder(path); err != nil {
+			return nil, err
+		}
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode()&fs.ModeSymlink != 0 {
+		if err := checkOwner(path, info); err != nil {
+			return nil, err
+		}
+	}
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, err
+	}
+	info, err = root.Stat(".")
+	if err == nil {
+		err = checkPrivate(path, info)
+	}
+	if err != nil {
+		root.Close()
+		return nil, err
+	}
+	return root, nil
+}
+
+// makeFolder makes a folder, with its parents, and makes its name durable.
+func makeFolder(path string) error {
+	if _, err := os.Stat(path); !notThere(err) {
+		return nil // openFolder says what is wrong with it
+	}
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return err
+	}
+	if parent, err := os.OpenRoot(filepath.Dir(path)); err == nil {
+		atomicfile.SyncDir(parent) // the folder can be used in any case
+		parent.Close()
+	}
+	return nil
+}
+
+// checkPrivate refuses what others own or may touch. It repairs nothing: that
+// somebody could have been there is for the user to judge.
+func checkPrivate(path string, info fs.FileInfo) error {
+	if err := checkOwner(path, info); err != nil {
+		return err
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 && hasModes {
+		fix := 0o600
+		if info.IsDir() {
+			fix = 0o700
+		}
+		return unusable("%s is open to other users (mode %04o); if nobody else was there, run: chmod %o %[1]q", path, mode, fix)
+	}
+	return nil
+}
+
+// readFile reads a file of root that is safe: a regular file, no link, private.
+func readFile(root *os.Root, name string) ([]byte, error) {
+	path := filepath.Join(root.Name(), name)
+	info, err := root.Lstat(name) // before it is opened: to open a pipe would block
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode()&fs.ModeSymlink != 0 {
+		return nil, unusable("%s is a symbolic link; remove it, or put the file in its place", path)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, unusable("%s is not a regular file; remove it", path)
+	}
+	file, err := root.Open(name)
+	if err != nil {
+		if errors.Is(err, fs.ErrPermission) {
+			if private := checkPrivate(path, info); private != nil {
+				return nil, private // says more
+			}
+		}
+		return nil, err
+	}
+	defer file.Close()
+	if info, err = file.Stat(); err != nil {
+		return nil, err
+	}
+	if err := checkPrivate(path, info); err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(file, maxSize+1))
+	if err == nil && len(data) > maxSize {
+		err = errTooLarge
+	}
+	return data, err
+}
+
+// names returns the names in root, sorted.
+func names(root *os.Root) ([]string, error) {
+	entries, err := fs.ReadDir(root.FS(), ".")
+	if err != nil {
+		return nil, err
+	}
+	list := make([]string, len(entries))
+	for i, entry := range entries {
+		list[i] = entry.Name()
+	}
+	return list, nil
+}

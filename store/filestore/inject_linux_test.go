@@ -1,0 +1,75 @@
+package filestore_test
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/filestore"
+)
+
+// Faults of the disk that only the system can make up.
+func TestSystemCallsFail(t *testing.T) {
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		t.Skip("strace is not installed, and nothing else makes a disk fail here")
+	}
+	if output, err := exec.Command(strace, "-o", os.DevNull, "true").CombinedOutput(); err != nil {
+		t.Skipf("this system lets strace trace nothing: %v: %s", err, output)
+	}
+	tests := []struct {
+		name, inject string
+		want         []string // parts of the output, in their order
+		stored       string
+	}{
+		{"nothing", "fsync:delay_enter=1",
+			[]string{"create reserve write sync rename syncdir done $"}, "new"},
+		{"one sync", "fsync:error=EIO:when=1",
+			[]string{"create reserve write sync create write sync rename syncdir done $"}, "new"},
+		{"every sync", "fsync:error=EIO", // three of the room's, three of another try
+			[]string{strings.Repeat("write sync create ", 5) + "write sync Put(unusable: true", "input/output error"}, "old"},
+		{"syncs of the folder", "fsync:error=EIO:when=2+",
+			[]string{"create reserve write sync rename syncdir NOTICE(", "might not survive a power failure"}, "new"},
+		{"quota", "fallocate:error=EDQUOT",
+			[]string{"create reserve Reserve(unusable: true"}, "old"},
+		{"no allocation", "fallocate:error=EOPNOTSUPP",
+			[]string{"create reserve write sync rename syncdir done $"}, "new"},
+		{"no locks", "flock:error=ENOLCK",
+			[]string{"create reserve Put(unusable: true", "has no locks", "Lock(unusable: true", "local disk"}, "old"},
+		{"read-only at the end", "renameat,renameat2:error=EROFS:when=2+",
+			[]string{"rename ", "Put(unusable: true"}, "old"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir() + "/credentials"
+			s := open(t, filestore.Options{Dir: dir})
+			r := &store.Record{Key: key(t, "https://a.example"), Grant: &store.Grant{AccessToken: "old"}}
+			if err := s.Put(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+			cmd, output := child(t, "traced", dir)
+			calls, _, _ := strings.Cut(test.inject, ":")
+			cmd.Path = strace
+			cmd.Args = append([]string{"strace", "-f", "-qq", "-o", os.DevNull, "-e", "trace=" + calls, "-e", "inject=" + test.inject}, cmd.Args...)
+			if err := cmd.Run(); err != nil {
+				t.Fatalf("%v: %s", err, output)
+			}
+			rest := output.String() + "$"
+			for _, part := range test.want {
+				_, after, ok := strings.Cut(rest, part)
+				if !ok {
+					t.Fatalf("%q is not in the rest of the output: %s", part, output)
+				}
+				rest = after
+			}
+			if got := token(t, s, r.Key); got != test.stored {
+				t.Errorf("the %s token is stored", got)
+			}
+			if left := temporary(t, dir); len(left) != 0 {
+				t.Errorf("left is %q", left)
+			}
+		})
+	}
+}

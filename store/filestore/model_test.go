@@ -1,0 +1,90 @@
+package filestore_test
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/filestore"
+)
+
+// Whatever is done in whatever order, two handles on a folder give the results
+// that the memory store gives. Generations differ, so the callers of both hold
+// what they read at the same time.
+func TestLikeMemory(t *testing.T) {
+	servers := []string{"https://a.example", "https://b.example"}
+	errs := []error{nil, store.ErrNotFound, store.ErrConflict}
+	kind := func(err error) int {
+		return slices.IndexFunc(errs, func(e error) bool { return errors.Is(err, e) })
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		dir, err := os.MkdirTemp(t.TempDir(), "")
+		if err != nil {
+			rt.Fatal(err)
+		}
+		dir += "/credentials"
+		handles := []store.Store{open(t, filestore.Options{Dir: dir}), open(t, filestore.Options{Dir: dir})}
+		model := new(store.Memory)
+		type pair struct{ file, model *store.Record } // what a caller holds
+		held := make(map[store.Key]pair)
+		drawKey := func(rt *rapid.T) store.Key { return key(t, rapid.SampledFrom(servers).Draw(rt, "server")) }
+		handle := func(rt *rapid.T) store.Store { return handles[rapid.IntRange(0, 1).Draw(rt, "handle")] }
+		hold := func(k store.Key) pair {
+			if p, ok := held[k]; ok {
+				return pair{p.file.Clone(), p.model.Clone()}
+			}
+			return pair{&store.Record{Key: k}, &store.Record{Key: k}}
+		}
+		rt.Repeat(map[string]func(*rapid.T){
+			"get": func(rt *rapid.T) {
+				k := drawKey(rt)
+				got, err := handle(rt).Get(rt.Context(), k)
+				want, wantErr := model.Get(rt.Context(), k)
+				if kind(err) != kind(wantErr) {
+					rt.Fatalf("Get = %v, want %v", err, wantErr)
+				}
+				if err != nil {
+					delete(held, k)
+					return
+				}
+				if got.ServerURL != want.ServerURL {
+					rt.Fatalf("Get gave %q, want %q", got.ServerURL, want.ServerURL)
+				}
+				held[k] = pair{got, want}
+			},
+			"put": func(rt *rapid.T) {
+				k := drawKey(rt)
+				p := hold(k)
+				text := rapid.String().Draw(rt, "text")
+				p.file.ServerURL, p.model.ServerURL = text, text
+				err, wantErr := handle(rt).Put(rt.Context(), p.file), model.Put(rt.Context(), p.model)
+				if kind(err) != kind(wantErr) {
+					rt.Fatalf("Put = %v, want %v", err, wantErr)
+				}
+				if err == nil && rapid.Bool().Draw(rt, "go on with it") {
+					held[k] = p
+				}
+			},
+			"delete": func(rt *rapid.T) {
+				k := drawKey(rt)
+				p := hold(k)
+				err := handle(rt).Delete(rt.Context(), k, p.file.Generation)
+				wantErr := model.Delete(rt.Context(), k, p.model.Generation)
+				if kind(err) != kind(wantErr) {
+					rt.Fatalf("Delete = %v, want %v", err, wantErr)
+				}
+			},
+			"": func(rt *rapid.T) {
+				got, err := handles[0].List(rt.Context())
+				want, _ := model.List(rt.Context())
+				if err != nil || !slices.Equal(got, want) {
+					rt.Fatalf("List = %v, %v, want %v", got, err, want)
+				}
+			},
+		})
+	})
+}

@@ -1,0 +1,95 @@
+package store
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/url"
+	"strings"
+)
+
+// DefaultProfile is the profile of a Key that names none.
+const DefaultProfile = "default"
+
+// Key names a credential: one server, one profile. Build it with NewKey, which
+// makes equal what a person takes for equal.
+type Key struct {
+	// Server is the canonical server URL: scheme and host in lower case, no
+	// default port, no fragment, no slash at the end. It names the record and
+	// is never sent; what is sent is in the record.
+	Server string `json:"server"`
+
+	// Profile tells several logins at one server apart.
+	Profile string `json:"profile"`
+}
+
+// NewKey returns the key of the credential for an absolute http or https URL.
+// An empty profile is DefaultProfile.
+func NewKey(serverURL, profile string) (Key, error) {
+	u, err := url.Parse(serverURL)
+	if err != nil {
+		return Key{}, fmt.Errorf("store: malformed server URL: %w", err)
+	}
+	u.Scheme = strings.ToLower(u.Scheme)
+	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.Opaque != "" {
+		return Key{}, fmt.Errorf("store: server URL must be absolute, http or https: %q", serverURL)
+	}
+	u.Host = strings.ToLower(u.Host)
+	if port := u.Port(); port == "443" && u.Scheme == "https" || port == "80" && u.Scheme == "http" {
+		u.Host = strings.TrimSuffix(u.Host, ":"+port)
+	}
+	u.User, u.Fragment, u.RawFragment = nil, "", ""
+	if u.RawQuery == "" {
+		u.ForceQuery = false
+	}
+	path := strings.TrimSuffix(u.EscapedPath(), "/")
+	server := u.Scheme + "://" + u.Host + path
+	if u.RawQuery != "" {
+		server += "?" + u.RawQuery
+	}
+	if profile == "" {
+		profile = DefaultProfile
+	}
+	return Key{Server: server, Profile: profile}, nil
+}
+
+// String returns the key as a person reads it.
+func (k Key) String() string {
+	if k.Profile == "" || k.Profile == DefaultProfile {
+		return k.Server
+	}
+	return k.Server + " (" + k.Profile + ")"
+}
+
+// Compare orders keys by server, then profile, as List does.
+func (k Key) Compare(other Key) int {
+	return cmp.Or(cmp.Compare(k.Server, other.Server), cmp.Compare(k.Profile, other.Profile))
+}
+
+// Name returns a name for the key that is safe in every file system and as a
+// key of any database: lower-case letters, digits, '.' and '-', at most 80
+// bytes. It begins with the host, for the person who looks into the folder; a
+// hash makes it unique.
+func (k Key) Name() string {
+	host := k.Server
+	if u, err := url.Parse(k.Server); err == nil {
+		host = u.Hostname()
+	}
+	slug := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '-', r == '.':
+			return r
+		}
+		return '-'
+	}, host)
+	if len(slug) > 40 {
+		slug = slug[:40]
+	}
+	slug = strings.Trim(slug, "-.")
+	if slug == "" {
+		slug = "server"
+	}
+	sum := sha256.Sum256([]byte(k.Server + "\x00" + k.Profile))
+	return slug + "-" + hex.EncodeToString(sum[:16])
+}

@@ -1,0 +1,234 @@
+package store
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+)
+
+// SchemaVersion is the version of the record's JSON that this package writes. A
+// record with a higher one is read, but Put refuses to replace it (ErrNewer).
+const SchemaVersion = 1
+
+// Unknown holds the members of a JSON object that this version does not know.
+// They are written back as they were read, so that an older version of
+// Handstamp never destroys what a newer one stored.
+type Unknown map[string]json.RawMessage
+
+// Record is all that is known of the login at one server under one profile. A
+// later session replays it; it never guesses again what is in here.
+//
+// encoding/json shows a Record with its secrets redacted; Encode writes it.
+type Record struct {
+	Version    int       `json:"version"`
+	Key        Key       `json:"key"`
+	Generation uint64    `json:"generation"`
+	ServerURL  string    `json:"server_url"`          // as the user gave it
+	UpdatedAt  time.Time `json:"updated_at,omitzero"` // of the last Put, which sets it
+
+	// AuthorizationServer is what the last login discovered.
+	AuthorizationServer *AuthorizationServer `json:"authorization_server,omitempty"`
+
+	// Clients are the registrations at hand: for each issuer the newest is the
+	// last, and an older one stays while a grant is bound to it.
+	Clients []*Client `json:"clients,omitempty"`
+
+	// Grant is the login itself; nil before the first and after a refusal that
+	// left nothing usable.
+	Grant *Grant `json:"grant,omitempty"`
+
+	// Intent is written before a refresh token is spent and cleared by the
+	// write that stores its successor.
+	Intent *Intent `json:"intent,omitempty"`
+
+	// Retry bounds how soon the authorization server is asked again, by any
+	// process.
+	Retry *Retry `json:"retry,omitempty"`
+
+	// Refusal is the error that ended the last grant.
+	Refusal *Refusal `json:"refusal,omitempty"`
+
+	// OmitResource lists the issuers that reject the resource parameter.
+	OmitResource []string `json:"omit_resource,omitempty"`
+
+	Unknown Unknown `json:"-"`
+}
+
+// AuthorizationServer is a discovered authorization server (RFC 8414).
+type AuthorizationServer struct {
+	// Issuer is the metadata's own string, compared byte by byte with iss
+	// (RFC 9207).
+	Issuer string `json:"issuer"`
+
+	// Form names the URL that worked: "rfc8414", "oidc", or "legacy" for the
+	// default endpoints of MCP 2025-03-26.
+	Form      string          `json:"form,omitempty"`
+	Metadata  json.RawMessage `json:"metadata,omitempty"` // the document as fetched
+	FetchedAt time.Time       `json:"fetched_at,omitzero"`
+	Unknown   Unknown         `json:"-"`
+}
+
+// Client is a client as one issuer knows it.
+type Client struct {
+	Issuer string `json:"issuer"`
+
+	// Source says where the client comes from: SourceConfigured,
+	// SourceMetadataDocument or SourceDynamic.
+	Source string `json:"source"`
+
+	ID              string    `json:"client_id"`
+	Secret          Secret    `json:"client_secret,omitempty"`
+	SecretExpiresAt time.Time `json:"client_secret_expires_at,omitzero"` // zero: it does not expire
+
+	// Method is the token endpoint auth method (RFC 7591, section 2), and
+	// MethodSource where that knowledge comes from: MethodConfigured,
+	// MethodRegistered, MethodRequested, MethodDefault or MethodLearned.
+	Method       string `json:"token_endpoint_auth_method"`
+	MethodSource string `json:"token_endpoint_auth_method_source"`
+
+	RedirectURIs            []string  `json:"redirect_uris,omitempty"`
+	RegistrationAccessToken Secret    `json:"registration_access_token,omitempty"`
+	RegistrationClientURI   string    `json:"registration_client_uri,omitempty"`
+	Response                Secret    `json:"registration_response,omitempty"` // the whole response, as received
+	RegisteredAt            time.Time `json:"registered_at,omitzero"`
+
+	// Refused says that the issuer no longer knows the client: the next login
+	// registers anew.
+	Refused bool    `json:"refused,omitempty"`
+	Unknown Unknown `json:"-"`
+}
+
+// Values of Client.Source.
+const (
+	SourceConfigured       = "configured"
+	SourceMetadataDocument = "client_id_metadata_document"
+	SourceDynamic          = "dynamic"
+)
+
+// Values of Client.MethodSource.
+const (
+	MethodConfigured = "configured" // the user said so
+	MethodRegistered = "registered" // the registration response said so
+	MethodRequested  = "requested"  // asked for in the registration, and the response said nothing
+	MethodDefault    = "default"    // known nowhere: chosen by rule
+	MethodLearned    = "learned"    // another method failed, this one worked
+)
+
+// Resource is the resource parameter (RFC 8707) as sent on every leg.
+type Resource struct {
+	Value   string  `json:"value,omitempty"` // the exact bytes; unused if Omit
+	Omit    bool    `json:"omit,omitempty"`
+	Why     string  `json:"why,omitempty"`
+	Unknown Unknown `json:"-"`
+}
+
+// Grant is what the authorization server issued, and what it is pinned to. The
+// pins change only through a new login.
+type Grant struct {
+	Issuer             string   `json:"issuer"`
+	ClientID           string   `json:"client_id"` // with Issuer, names one of Record.Clients
+	TokenEndpoint      string   `json:"token_endpoint"`
+	RevocationEndpoint string   `json:"revocation_endpoint,omitempty"`
+	Resource           Resource `json:"resource"`
+
+	AccessToken  Secret    `json:"access_token,omitempty"`
+	TokenType    string    `json:"token_type,omitempty"`
+	ObtainedAt   time.Time `json:"obtained_at,omitzero"`
+	ExpiresAt    time.Time `json:"expires_at,omitzero"` // zero: unknown, which is not "for ever"
+	RefreshToken Secret    `json:"refresh_token,omitempty"`
+	IDToken      Secret    `json:"id_token,omitempty"`
+
+	ScopeRequested string `json:"scope_requested,omitempty"`
+	ScopeGranted   string `json:"scope_granted,omitempty"`
+
+	// Refused says that the resource or the authorization server has refused
+	// the access token, so that it is not used until its expiry.
+	Refused bool    `json:"refused,omitempty"`
+	Unknown Unknown `json:"-"`
+}
+
+// Intent says that the refresh token with this fingerprint is about to be
+// spent, or was. A process that finds one left behind knows that a renewal was
+// interrupted.
+type Intent struct {
+	ID          string    `json:"id"`
+	At          time.Time `json:"at"`
+	Fingerprint string    `json:"refresh_fingerprint"` // of the refresh token, keyed with ID
+
+	// Sent says that the request may have reached the server, and that the one
+	// who sent it has given up waiting: what happened to the refresh token is in
+	// doubt, and Record.Retry says when to ask again.
+	Sent bool `json:"sent,omitempty"`
+
+	// Answer is the raw answer, saved before it is interpreted.
+	Answer  *Answer `json:"answer,omitempty"`
+	Unknown Unknown `json:"-"`
+}
+
+// Answer is a token endpoint's answer as it came.
+type Answer struct {
+	Status      int       `json:"status"`
+	ContentType string    `json:"content_type,omitempty"`
+	ReceivedAt  time.Time `json:"received_at"`
+	Body        Secret    `json:"body,base64"`         // any bytes, so Encode writes base64
+	Truncated   bool      `json:"truncated,omitempty"` // the connection ended before the body did
+	Unknown     Unknown   `json:"-"`
+}
+
+// Retry is the common back-off of all processes towards one token endpoint.
+type Retry struct {
+	NotBefore time.Time `json:"not_before"`
+	Failures  int       `json:"failures"`
+	Reason    string    `json:"reason,omitempty"` // for people: "503", "connection refused"
+	Unknown   Unknown   `json:"-"`
+}
+
+// Refusal is the error that ended a grant, kept so that it can be told.
+type Refusal struct {
+	At          time.Time `json:"at"`
+	Code        string    `json:"code"` // an OAuth error code
+	Description string    `json:"description,omitempty"`
+
+	// Interrupted says that a renewal had been cut off before: the server may
+	// have rotated the refresh token without our ever seeing the new one.
+	Interrupted bool    `json:"interrupted,omitempty"`
+	Unknown     Unknown `json:"-"`
+}
+
+// Client returns the client with this issuer and id, or nil.
+func (r *Record) Client(issuer, id string) *Client {
+	for _, c := range r.Clients {
+		if c.Issuer == issuer && c.ID == id {
+			return c
+		}
+	}
+	return nil
+}
+
+// GrantClient returns the client that the grant is bound to, or nil.
+func (r *Record) GrantClient() *Client {
+	if r.Grant == nil {
+		return nil
+	}
+	return r.Client(r.Grant.Issuer, r.Grant.ClientID)
+}
+
+// NewestClient returns the client to sign in with at issuer, or nil.
+func (r *Record) NewestClient(issuer string) *Client {
+	for _, c := range slices.Backward(r.Clients) {
+		if c.Issuer == issuer {
+			return c
+		}
+	}
+	return nil
+}
+
+// AddClient makes c the newest client of its issuer. Others of that issuer stay
+// only while the grant is bound to them.
+func (r *Record) AddClient(c *Client) {
+	r.Clients = slices.DeleteFunc(r.Clients, func(old *Client) bool {
+		bound := r.Grant != nil && r.Grant.RefreshToken != "" && r.Grant.Issuer == old.Issuer && r.Grant.ClientID == old.ID
+		return old.Issuer == c.Issuer && (old.ID == c.ID || !bound)
+	})
+	r.Clients = append(r.Clients, c)
+}

@@ -1,0 +1,145 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/handstamp/handstamp/store"
+)
+
+var errOverlap = errors.New("two held the lock at once")
+
+func mustLock(t *testing.T, s store.Store, key store.Key, name store.LockName) (unlock func()) {
+	t.Helper()
+	unlock, err := s.Lock(soon(t), key, name)
+	if err != nil {
+		t.Fatalf("Lock: %v", err)
+	}
+	return unlock
+}
+
+// wantHeld proves that the lock cannot be had now.
+func wantHeld(t *testing.T, s store.Store, key store.Key, name store.LockName) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), impatience)
+	defer cancel()
+	unlock, err := s.Lock(ctx, key, name)
+	if err == nil {
+		unlock()
+		t.Fatal("the lock was had by two at once")
+	}
+	wantError(t, "Lock", err, context.DeadlineExceeded)
+}
+
+func testLockExcludes(t *testing.T, suite Suite) {
+	handles := suite.handles(t)
+	key := keyOf(t, "https://a.example", "")
+	for _, holder := range handles {
+		unlock := mustLock(t, holder, key, store.LockRefresh)
+		for _, s := range handles {
+			wantHeld(t, s, key, store.LockRefresh)
+		}
+		unlock()
+		for _, s := range handles {
+			mustLock(t, s, key, store.LockRefresh)()
+		}
+	}
+}
+
+func testLocksIndependent(t *testing.T, suite Suite) {
+	s := suite.Open(t)
+	a, b := keyOf(t, "https://a.example", ""), keyOf(t, "https://a.example", "work")
+	defer mustLock(t, s, a, store.LockRefresh)()
+	defer mustLock(t, s, a, store.LockLogin)()
+	defer mustLock(t, s, b, store.LockRefresh)()
+	defer mustLock(t, s, b, store.LockLogin)()
+	// Nor do they stand in the way of records.
+	mustPut(t, s, record(a))
+	wantError(t, "Delete", s.Delete(soon(t), a, mustGet(t, s, a).Generation), nil)
+}
+
+func testLockCancelled(t *testing.T, suite Suite) {
+	s := suite.Open(t)
+	key := keyOf(t, "https://a.example", "")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if unlock, err := s.Lock(ctx, key, store.LockRefresh); err == nil {
+		unlock()
+		t.Error("Lock succeeded though its context had ended")
+	} else {
+		wantError(t, "Lock", err, context.Canceled)
+	}
+
+	unlock := mustLock(t, s, key, store.LockRefresh)
+	ctx, cancel = context.WithCancel(t.Context())
+	result := make(chan error)
+	go func() {
+		_, err := s.Lock(ctx, key, store.LockRefresh)
+		result <- err
+	}()
+	wantHeld(t, s, key, store.LockRefresh) // meanwhile the other waits too
+	cancel()
+	wantError(t, "Lock", <-result, context.Canceled)
+	unlock()
+	mustLock(t, s, key, store.LockRefresh)() // those who left have left nothing
+}
+
+func testUnlockTwice(t *testing.T, suite Suite) {
+	s := suite.Open(t)
+	key := keyOf(t, "https://a.example", "")
+	first := mustLock(t, s, key, store.LockRefresh)
+	first()
+	second := mustLock(t, s, key, store.LockRefresh)
+	first() // must not release the second
+	wantHeld(t, s, key, store.LockRefresh)
+	second()
+	second()
+	mustLock(t, s, key, store.LockRefresh)()
+}
+
+// Under the lock nobody conflicts.
+func testLockStorm(t *testing.T, suite Suite) {
+	const workers, each = 8, 6
+	handles := suite.handles(t)
+	key := keyOf(t, "https://a.example", "")
+	mustPut(t, handles[0], &store.Record{Key: key, Retry: &store.Retry{}})
+	ctx := soon(t)
+	var inside atomic.Int32
+	var wg sync.WaitGroup
+	for i := range workers {
+		s := handles[i%len(handles)]
+		wg.Go(func() {
+			for range each {
+				if err := lockedIncrement(ctx, s, key, &inside); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if got := mustGet(t, handles[0], key).Retry.Failures; got != workers*each {
+		t.Errorf("%d of %d increments are left", got, workers*each)
+	}
+}
+
+func lockedIncrement(ctx context.Context, s store.Store, key store.Key, inside *atomic.Int32) error {
+	unlock, err := s.Lock(ctx, key, store.LockRefresh)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if inside.Add(1) != 1 {
+		return errOverlap
+	}
+	defer inside.Add(-1)
+	r, err := s.Get(ctx, key)
+	if err != nil {
+		return err
+	}
+	r.Retry.Failures++
+	return s.Put(ctx, r)
+}
