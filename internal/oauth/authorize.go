@@ -1,0 +1,173 @@
+package oauth
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"net/url"
+	"strings"
+)
+
+// PKCE is a code verifier and its S256 challenge (RFC 7636 section 4).
+type PKCE struct {
+	Verifier  Secret
+	Challenge string
+}
+
+// NewPKCE returns a fresh pair, with a verifier of 256 random bits.
+func NewPKCE() PKCE {
+	verifier := randomText()
+	sum := sha256.Sum256([]byte(verifier))
+	return PKCE{
+		Verifier:  Secret(verifier),
+		Challenge: base64.RawURLEncoding.EncodeToString(sum[:]),
+	}
+}
+
+// NewState returns a fresh state parameter of 256 random bits, 43 characters
+// long: servers that ask for a minimum ask for less.
+func NewState() Secret { return Secret(randomText()) }
+
+func randomText() string {
+	var b [32]byte
+	rand.Read(b[:]) // never fails
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// AuthorizationRequest is what the browser is sent to the authorization endpoint
+// with (RFC 6749 section 4.1.1, RFC 7636 section 4.3, RFC 8707 section 2).
+type AuthorizationRequest struct {
+	Endpoint      string // may have a query, which is kept
+	ClientID      string
+	RedirectURI   string
+	Scope         string // "": omitted
+	State         Secret
+	CodeChallenge string // S256
+	Resource      string // "": omitted
+
+	// Extra are further parameters, such as prompt or login_hint. They cannot
+	// replace one of the above.
+	Extra url.Values
+}
+
+// URL returns the URL for the browser. It has passed CheckEndpoint and is at
+// most 8 KiB long.
+func (r AuthorizationRequest) URL() (string, error) {
+	u, err := parseEndpoint("the authorization endpoint", r.Endpoint)
+	if err != nil {
+		return "", err
+	}
+	q, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return "", badURL("the authorization endpoint", r.Endpoint, "has a malformed query")
+	}
+	if r.ClientID == "" || r.RedirectURI == "" || r.State == "" || r.CodeChallenge == "" {
+		return "", errors.New("oauth: an authorization request needs a client id, redirect URI, state and code challenge")
+	}
+	for name, values := range r.Extra {
+		q[name] = values
+	}
+	q.Set("response_type", "code")
+	q.Set("client_id", r.ClientID)
+	q.Set("redirect_uri", r.RedirectURI)
+	q.Set("state", r.State.Reveal())
+	q.Set("code_challenge", r.CodeChallenge)
+	q.Set("code_challenge_method", "S256")
+	for name, value := range map[string]string{"scope": r.Scope, "resource": r.Resource} {
+		if value != "" {
+			q.Set(name, value)
+		} else {
+			q.Del(name)
+		}
+	}
+	// A space as "+" is right in a form and not understood in a URL by some.
+	u.RawQuery = strings.ReplaceAll(q.Encode(), "+", "%20")
+	s := u.String()
+	return s, CheckEndpoint(s)
+}
+
+// Expected is what the callback of an authorization request must prove.
+type Expected struct {
+	State Secret
+
+	// Issuer is the issuer as its metadata has it, and IssSupported whether
+	// the metadata promises the iss parameter (RFC 9207 section 3).
+	Issuer       string
+	IssSupported bool
+}
+
+// ParseCallback returns the code of an authorization response. Nothing in the
+// response is believed before its state is, and nothing but the state before its
+// issuer is (RFC 9207 section 2.4, for error responses too).
+//
+// It returns ErrState if the response answers another request, or none: whoever
+// sent it, the right one may still come. It returns an *Error if the server
+// refuses, and a *ProtocolError if the response must not be used.
+func ParseCallback(params url.Values, want Expected) (code Secret, err error) {
+	state := params["state"]
+	if want.State == "" || len(state) != 1 ||
+		subtle.ConstantTimeCompare([]byte(state[0]), []byte(want.State.Reveal())) != 1 {
+		return "", ErrState
+	}
+	if err := checkIss(params["iss"], want); err != nil {
+		return "", err
+	}
+	for _, name := range []string{"code", "error", "error_description", "error_uri"} {
+		if len(params[name]) > 1 {
+			return "", protocolErrorf("RFC 6749 section 3.1", "the authorization response has %s twice", name)
+		}
+	}
+	if params.Get("error") != "" {
+		return "", newError("authorization", 0, params.Get("error"), params.Get("error_description"), params.Get("error_uri"))
+	}
+	code = Secret(params.Get("code"))
+	if code == "" {
+		return "", protocolErrorf("RFC 6749 section 4.1.2", "the authorization response has neither a code nor an error")
+	}
+	if !isVisible(code.Reveal()) {
+		return "", protocolErrorf("RFC 6749 appendix A.11", "the authorization response has a malformed code")
+	}
+	return code, nil
+}
+
+// checkIss compares iss byte by byte: there if it was promised, and right
+// whether it was promised or not.
+func checkIss(iss []string, want Expected) error {
+	const spec = "RFC 9207 section 2.4"
+	switch {
+	case len(iss) > 1:
+		return protocolErrorf(spec, "the authorization response names several issuers")
+	case len(iss) == 0 && want.IssSupported:
+		return protocolErrorf(spec, "the authorization response does not say that it comes from %q, which it promised to say", Sanitize(want.Issuer))
+	case len(iss) == 1 && (want.Issuer == "" || iss[0] != want.Issuer):
+		return protocolErrorf(spec, "the authorization response comes from %q instead of %q", Sanitize(iss[0]), Sanitize(want.Issuer))
+	}
+	return nil
+}
+
+// isVisible reports whether s consists of characters of RFC 6749's VSCHAR,
+// which are the space and all that have a glyph in ASCII.
+func isVisible(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < 0x20 || s[i] > 0x7e {
+			return false
+		}
+	}
+	return true
+}
+
+// newError returns an Error with sanitized texts.
+func newError(endpoint string, status int, code, description, uri string) *Error {
+	e := &Error{
+		Code:        Sanitize(code),
+		Description: Sanitize(description),
+		Status:      status,
+		Endpoint:    endpoint,
+	}
+	if CheckEndpoint(uri) == nil {
+		e.URI = uri
+	}
+	return e
+}

@@ -1,0 +1,248 @@
+package oauth
+
+import (
+	"net/http"
+	"strings"
+)
+
+// Bounds of what is kept of the challenges of one response.
+const (
+	maxChallengeBytes = 16 << 10 // of each header field
+	maxChallenges     = 32
+	maxParams         = 32 // of each challenge
+)
+
+// Challenge is one challenge of a WWW-Authenticate header (RFC 9110 section
+// 11.6.1).
+type Challenge struct {
+	Scheme  string            // as written
+	Params  map[string]string // names in lower case; of a repeated one the first value
+	Token68 string            // in place of parameters
+}
+
+// ParseChallenges reads the values of a WWW-Authenticate header. It takes what
+// servers send: missing commas, unquoted values with any characters, empty and
+// unterminated strings. What can't be understood is skipped, and what is around
+// it is kept. The time it takes grows with the length of the header.
+func ParseChallenges(headers []string) []Challenge {
+	var p challengeParser
+	for _, h := range headers {
+		if len(h) > maxChallengeBytes {
+			h = h[:maxChallengeBytes]
+		}
+		p.s, p.i, p.current = h, 0, -1
+		p.parse()
+	}
+	return p.found
+}
+
+type challengeParser struct {
+	s       string
+	i       int
+	found   []Challenge
+	current int // index in found of the challenge that parameters belong to, -1 before the first
+}
+
+// unquoted is a parameter whose value may go on behind a space.
+type unquoted struct {
+	name  string // "" for none
+	start int    // of the value
+}
+
+func (p *challengeParser) parse() {
+	comma := true // since the last item there was a comma, or there was no item
+	var open unquoted
+	for p.i < len(p.s) {
+		if p.skip(" \t"); p.i == len(p.s) {
+			return
+		}
+		if p.s[p.i] == ',' {
+			p.i++
+			comma, open = true, unquoted{}
+			continue
+		}
+		word := p.word()
+		if word == "" {
+			if p.i++; p.s[p.i-1] == '"' {
+				p.quoted() // a string that belongs to nothing
+			}
+			continue
+		}
+		if value, quoted, ok := p.value(); ok {
+			comma, open = false, unquoted{}
+			if p.addParam(word, value) && !quoted {
+				open = unquoted{name: strings.ToLower(word), start: p.i - len(value)}
+			}
+			continue
+		}
+		if !comma && open.name != "" {
+			p.found[p.current].Params[open.name] = p.s[open.start:p.i] // scope=a b c, without the quotes
+			continue
+		}
+		p.addScheme(word)
+		comma, open = false, unquoted{}
+	}
+}
+
+func (p *challengeParser) skip(set string) {
+	for p.i < len(p.s) && strings.IndexByte(set, p.s[p.i]) >= 0 {
+		p.i++
+	}
+}
+
+// word reads a token (RFC 9110 section 5.6.2), and nothing if none is there.
+func (p *challengeParser) word() string {
+	start := p.i
+	for p.i < len(p.s) && isTokenByte(p.s[p.i]) {
+		p.i++
+	}
+	return p.s[start:p.i]
+}
+
+func isTokenByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
+		strings.IndexByte("!#$%&'*+-.^_`|~:/", c) >= 0 // ':' and '/' so that a stray URL is one word
+}
+
+// value reads "=" and what follows it; ok is false, and nothing is consumed, if
+// there is no "=".
+func (p *challengeParser) value() (value string, quoted, ok bool) {
+	start := p.i
+	p.skip(" \t")
+	if p.i == len(p.s) || p.s[p.i] != '=' {
+		p.i = start
+		return "", false, false
+	}
+	p.i++
+	p.skip(" \t")
+	if p.i < len(p.s) && p.s[p.i] == '"' {
+		p.i++
+		return p.quoted(), true, true
+	}
+	start = p.i
+	for p.i < len(p.s) && strings.IndexByte(", \t", p.s[p.i]) < 0 {
+		p.i++
+	}
+	return p.s[start:p.i], false, true
+}
+
+// quoted reads a quoted string behind its first quote. The end of the header
+// ends it too.
+func (p *challengeParser) quoted() string {
+	var b strings.Builder
+	for ; p.i < len(p.s); p.i++ {
+		switch c := p.s[p.i]; {
+		case c == '"':
+			p.i++
+			return b.String()
+		case c == '\\' && p.i+1 < len(p.s):
+			p.i++
+			b.WriteByte(p.s[p.i])
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// addScheme begins a challenge, with its token68 if it has one.
+func (p *challengeParser) addScheme(scheme string) {
+	if len(p.found) == maxChallenges {
+		p.current = -1
+		return
+	}
+	c := Challenge{Scheme: scheme}
+	start := p.i
+	p.skip(" ")
+	if p.i > start {
+		c.Token68 = p.token68()
+	}
+	if c.Token68 == "" {
+		p.i = start
+	}
+	p.current = len(p.found)
+	p.found = append(p.found, c)
+}
+
+// token68 reads a token68 (RFC 9110 section 11.2) that ends the challenge, and
+// nothing if what is there is something else.
+func (p *challengeParser) token68() string {
+	start, end := p.i, p.i
+	for end < len(p.s) && isBase64Byte(p.s[end]) {
+		end++
+	}
+	if end == start {
+		return ""
+	}
+	for end < len(p.s) && p.s[end] == '=' {
+		end++
+	}
+	rest := strings.TrimLeft(p.s[end:], " \t")
+	if rest != "" && rest[0] != ',' {
+		return ""
+	}
+	p.i = end
+	return p.s[start:end]
+}
+
+func isBase64Byte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
+		strings.IndexByte("-._~+/", c) >= 0
+}
+
+// addParam gives the current challenge a parameter, if it has none of that name.
+func (p *challengeParser) addParam(name, value string) bool {
+	if p.current < 0 {
+		return false
+	}
+	c := &p.found[p.current]
+	name = strings.ToLower(name)
+	if _, repeated := c.Params[name]; repeated || len(c.Params) == maxParams {
+		return false
+	}
+	if c.Params == nil {
+		c.Params = make(map[string]string)
+	}
+	c.Params[name] = value
+	return true
+}
+
+// BearerChallenge is what a Bearer challenge says to a client (RFC 6750 section
+// 3, RFC 9728 section 5.1).
+type BearerChallenge struct {
+	// ResourceMetadata is the URL of the protected resource metadata, as
+	// written; it is not yet checked.
+	ResourceMetadata string
+
+	Scope            string // valid scope tokens, one space between them
+	Error            string // sanitized
+	ErrorDescription string // sanitized
+
+	// Found reports whether there was a Bearer challenge at all.
+	Found bool
+}
+
+// Bearer returns the Bearer challenge of a response: of several the first that
+// says where the metadata is, else the first.
+func Bearer(h http.Header) BearerChallenge {
+	var first BearerChallenge
+	for _, c := range ParseChallenges(h.Values("WWW-Authenticate")) {
+		if !strings.EqualFold(c.Scheme, "Bearer") {
+			continue
+		}
+		b := BearerChallenge{
+			ResourceMetadata: c.Params["resource_metadata"],
+			Scope:            cleanScope(c.Params["scope"]),
+			Error:            Sanitize(c.Params["error"]),
+			ErrorDescription: Sanitize(c.Params["error_description"]),
+			Found:            true,
+		}
+		if b.ResourceMetadata != "" {
+			return b
+		}
+		if !first.Found {
+			first = b
+		}
+	}
+	return first
+}

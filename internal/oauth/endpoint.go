@@ -1,0 +1,85 @@
+package oauth
+
+import (
+	"net/url"
+	"strings"
+)
+
+// maxURL is the longest URL that is used or shown, in bytes.
+const maxURL = 8 << 10
+
+// CheckEndpoint returns a *ProtocolError unless rawURL is one that a secret may
+// be sent to or a browser opened on: absolute, https (or http to a loopback
+// host, by literal address or as "localhost"), of plain ASCII, with no user
+// information, no fragment and nothing that a shell or a terminal gives a
+// meaning to (RFC 6749 sections 3.1 and 3.2, RFC 8252 section 8.3).
+func CheckEndpoint(rawURL string) error {
+	_, err := parseEndpoint("the URL", rawURL)
+	return err
+}
+
+// parseEndpoint is CheckEndpoint for a URL whose place is told in errors.
+func parseEndpoint(what, rawURL string) (*url.URL, error) {
+	u, err := parseURL(what, rawURL)
+	if err == nil && u.Scheme == "http" && !IsLoopback(u.Hostname()) {
+		return nil, badURL(what, rawURL, "is neither https nor on this computer")
+	}
+	return u, err
+}
+
+// parseURL is parseEndpoint for the MCP server's own URLs: whether plain http
+// will do for them is not decided here.
+func parseURL(what, rawURL string) (*url.URL, error) {
+	if len(rawURL) > maxURL {
+		return nil, badURL(what, rawURL, "is too long")
+	}
+	if strings.IndexFunc(rawURL, notInURL) >= 0 {
+		return nil, badURL(what, rawURL, "contains a character that no URL has")
+	}
+	u, err := url.Parse(rawURL)
+	switch {
+	case err != nil:
+		return nil, badURL(what, rawURL, "is not a URL")
+	case u.Scheme != "https" && u.Scheme != "http":
+		return nil, badURL(what, rawURL, "is not an https URL")
+	case u.Opaque != "" || u.Hostname() == "":
+		return nil, badURL(what, rawURL, "has no host")
+	case u.User != nil:
+		return nil, badURL(what, rawURL, "contains user information")
+	case strings.Contains(rawURL, "#"):
+		return nil, badURL(what, rawURL, "has a fragment")
+	}
+	return u, nil
+}
+
+func badURL(what, rawURL, why string) *ProtocolError {
+	return protocolErrorf("RFC 6749 section 3.1", "%s %q %s", what, Sanitize(rawURL), why)
+}
+
+// notInURL reports the characters that RFC 3986 has no place for. Shells and
+// terminals act on several of them.
+func notInURL(r rune) bool {
+	return r <= ' ' || r >= 0x7f || strings.ContainsRune("\"\\`<>{}|^", r)
+}
+
+// origin returns scheme, host and port of u as they are written there.
+func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }
+
+// hasForeignScheme reports whether a text that is no endpoint of ours would,
+// where it is taken for a link, leave the web: "javascript:", "file:" and
+// whatever a browser makes of them after it has dropped control characters.
+func hasForeignScheme(text string) bool {
+	text = strings.TrimLeftFunc(text, func(r rune) bool { return r <= ' ' })
+	text = strings.NewReplacer("\t", "", "\r", "", "\n", "").Replace(text)
+	scheme, _, found := strings.Cut(text, ":")
+	if !found || scheme == "" {
+		return false
+	}
+	for i, r := range scheme {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+		if !letter && (i == 0 || !strings.ContainsRune("0123456789+-.", r)) {
+			return false
+		}
+	}
+	return !strings.EqualFold(scheme, "https") && !strings.EqualFold(scheme, "http")
+}

@@ -1,0 +1,148 @@
+package oauth
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// ErrAbsent says that a server has no document of the kind that was looked for:
+// every place was asked, and every place said no.
+var ErrAbsent = errors.New("oauth: no metadata there")
+
+// ErrState says that a callback is not the answer to the request that is being
+// waited for. It may come from anyone; the wait goes on.
+var ErrState = errors.New("oauth: the callback's state is not ours")
+
+// Error is an error response of an authorization server (RFC 6749 sections
+// 4.1.2.1 and 5.2, RFC 7591 section 3.2.2), or an answer that has the meaning of
+// one. Its texts are sanitized when they are read.
+type Error struct {
+	// Code is the OAuth error code, "" if the server gave none: an answer
+	// whose status and shape alone say that the client was not accepted.
+	Code        string
+	Description string
+	URI         string
+
+	// Status is the HTTP status, 0 for the authorization response, which
+	// comes through the browser.
+	Status int
+
+	// RetryAfter is what the server asked for, between 1 s and 15 min; 0 if it
+	// asked for nothing.
+	RetryAfter time.Duration
+
+	// Endpoint says who answered: "authorization", "token", "registration" or
+	// "revocation".
+	Endpoint string
+}
+
+// Error returns the code, the server's description and the status.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString("oauth: the ")
+	if e.Endpoint != "" {
+		b.WriteString(Sanitize(e.Endpoint))
+		b.WriteString(" endpoint")
+	} else {
+		b.WriteString("authorization server")
+	}
+	b.WriteString(" answered ")
+	switch {
+	case e.Code != "":
+		b.WriteString(Sanitize(e.Code))
+		if e.Status != 0 && e.Status/100 != 4 {
+			fmt.Fprintf(&b, " (status %d)", e.Status)
+		}
+	case e.Status != 0:
+		fmt.Fprintf(&b, "with status %d", e.Status)
+	default:
+		b.WriteString("with an error")
+	}
+	if e.Description != "" {
+		fmt.Fprintf(&b, ": %q", Sanitize(e.Description))
+	}
+	return b.String()
+}
+
+// Is reports whether target is an *Error with the same code, so that
+// errors.Is(err, &Error{Code: "access_denied"}) works.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Code == e.Code && (t.Status == 0 || t.Status == e.Status)
+}
+
+// TransientError says that nothing was learned: the answer is not the
+// authorization server's word, or says itself that it will be another one
+// later. Nothing that is stored may be given up because of it.
+type TransientError struct {
+	Status     int           // HTTP status, 0 if there was no answer
+	RetryAfter time.Duration // as in Error
+	Reason     string        // a few words for people: "an HTML page", "no answer"
+	Err        error         // the cause, if there is one
+}
+
+// Error returns the reason, the status and the cause.
+func (e *TransientError) Error() string {
+	var b strings.Builder
+	b.WriteString("oauth: ")
+	b.WriteString(e.Reason)
+	if e.Status != 0 {
+		fmt.Fprintf(&b, " (status %d)", e.Status)
+	}
+	if e.Err != nil {
+		b.WriteString(": ")
+		b.WriteString(e.Err.Error())
+	}
+	return b.String()
+}
+
+// Unwrap returns the cause.
+func (e *TransientError) Unwrap() error { return e.Err }
+
+// ProtocolError says that a server breaks a rule that is not bent: going on
+// would be unsafe, or cannot work.
+type ProtocolError struct {
+	Sentence string // for people, without a full stop; remote text in it is sanitized
+	Spec     string // the rule: "RFC 8414 section 3.3"
+	Err      error  // the cause, if there is one
+}
+
+// Error returns the sentence and the rule.
+func (e *ProtocolError) Error() string {
+	s := "oauth: " + e.Sentence
+	if e.Spec != "" {
+		s += " (" + e.Spec + ")"
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *ProtocolError) Unwrap() error { return e.Err }
+
+// SendError says that a request with a single-use credential got no answer.
+type SendError struct {
+	// Sent is false if the request surely never left: no connection, no TLS.
+	// If it is true, whether the server acted on it is in doubt.
+	Sent bool
+	Err  error
+}
+
+// Error returns the cause and whether the request may have arrived.
+func (e *SendError) Error() string {
+	if e.Sent {
+		return fmt.Sprintf("oauth: no answer to a request that may have arrived: %v", e.Err)
+	}
+	return fmt.Sprintf("oauth: request not sent: %v", e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *SendError) Unwrap() error { return e.Err }
+
+func protocolErrorf(spec, format string, args ...any) *ProtocolError {
+	return &ProtocolError{Sentence: fmt.Sprintf(format, args...), Spec: spec}
+}

@@ -1,0 +1,197 @@
+package oauth
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Limits of one request. A server that needs more is not one to wait for.
+const (
+	maxDocument = 1 << 20   // metadata and registration, bytes after decoding
+	maxToken    = 256 << 10 // token endpoint, bytes after decoding
+
+	documentTimeout = 10 * time.Second // a metadata document, with its redirects
+	secretTimeout   = 30 * time.Second // a request that carries a credential
+
+	maxRedirects = 3
+)
+
+// Fetcher sends the requests of this package. HTTP must be set; the fields must
+// not change once it is in use. It keeps no cookies and nothing else.
+type Fetcher struct {
+	// HTTP carries the requests. Guard makes a suitable one. An
+	// *http.Transport is cloned for each request with a single-use credential,
+	// so that no connection is used that the server may be about to close.
+	HTTP http.RoundTripper
+
+	// UserAgent is the User-Agent header; if it is empty, net/http's is sent.
+	UserAgent string
+}
+
+// answer is a response with its body read and bounded.
+type answer struct {
+	url       *url.URL
+	status    int
+	header    http.Header
+	body      []byte
+	truncated bool // the body was longer than its limit, or ended early
+	readErr   error
+}
+
+// request makes a request with the headers that all of them share. The body, if
+// any, cannot be sent twice by net/http: there is no GetBody.
+func (f *Fetcher) request(ctx context.Context, method, target string, body []byte) (*http.Request, error) {
+	var r io.Reader
+	if body != nil {
+		r = struct{ io.Reader }{bytes.NewReader(body)}
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, r)
+	if err != nil {
+		return nil, errors.New("oauth: malformed request")
+	}
+	req.ContentLength = int64(len(body))
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept-Encoding", "identity")
+	if f.UserAgent != "" {
+		req.Header.Set("User-Agent", f.UserAgent)
+	}
+	return req, nil
+}
+
+// roundTrip sends req over rt, follows nothing, and reads at most limit bytes of
+// the body. An error means that there was no response.
+func (f *Fetcher) roundTrip(rt http.RoundTripper, req *http.Request, limit int64) (*answer, error) {
+	if rt == nil {
+		return nil, errors.New("oauth: Fetcher.HTTP is not set")
+	}
+	resp, err := rt.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	a := &answer{url: req.URL, status: resp.StatusCode, header: resp.Header}
+	a.body, a.readErr = readBounded(resp, limit)
+	a.truncated = a.readErr != nil
+	return a, nil
+}
+
+var errTooLong = errors.New("the answer is too long")
+
+// readBounded reads a body of at most limit bytes, counted after decoding. What
+// was read is returned with the error too.
+func readBounded(resp *http.Response, limit int64) ([]byte, error) {
+	var r io.Reader = resp.Body
+	switch strings.ToLower(strings.TrimSpace(resp.Header.Get("Content-Encoding"))) {
+	case "", "identity":
+	case "gzip", "x-gzip": // not asked for, and sent all the same by some
+		// The compressed side is bounded as well: empty gzip members decode to
+		// nothing at all, for ever.
+		z, err := gzip.NewReader(io.LimitReader(resp.Body, limit+1))
+		if err != nil {
+			return nil, errors.New("the answer is not the gzip that it says")
+		}
+		r = z
+	default:
+		return nil, errors.New("the answer is in an encoding that was not asked for")
+	}
+	body, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if int64(len(body)) > limit {
+		return body[:limit], errTooLong
+	}
+	return body, err
+}
+
+// document fetches a metadata document. It follows up to three redirects that
+// stay on the origin: another origin's word is not the server's.
+func (f *Fetcher) document(ctx context.Context, target string) (*answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, documentTimeout)
+	defer cancel()
+	for range maxRedirects + 1 {
+		req, err := f.request(ctx, http.MethodGet, target, nil)
+		if err != nil {
+			return nil, err
+		}
+		a, err := f.roundTrip(f.HTTP, req, maxDocument)
+		if err != nil {
+			return nil, &TransientError{Reason: "no answer from " + req.URL.Host, Err: err}
+		}
+		if !isRedirect(a.status) {
+			return a, nil
+		}
+		next, err := req.URL.Parse(a.header.Get("Location"))
+		if err != nil || next.User != nil || !SameOrigin(next, req.URL) {
+			return a, nil // the redirect itself is the answer
+		}
+		target = next.String()
+	}
+	return nil, &TransientError{Reason: "too many redirects at " + Sanitize(target)}
+}
+
+func isRedirect(status int) bool {
+	switch status {
+	case 301, 302, 303, 307, 308:
+		return true
+	}
+	return false
+}
+
+// fresh returns a RoundTripper that opens a connection of its own, and what
+// closes it. A pooled connection can be closed by the server just as a request
+// is written to it, and then nobody knows whether a single-use token was spent.
+func (f *Fetcher) fresh() (rt http.RoundTripper, done func()) {
+	t, ok := f.HTTP.(*http.Transport)
+	if !ok {
+		return f.HTTP, func() {}
+	}
+	t = t.Clone()
+	t.DisableKeepAlives = true
+	return t, t.CloseIdleConnections
+}
+
+// documentVerdict says what an answer means for the search of a document: nil
+// if it may be the document, ErrAbsent if there is none, *TransientError if
+// that is not known.
+func documentVerdict(a *answer) error {
+	switch {
+	case a.status/100 == 2:
+		if a.truncated {
+			return &TransientError{Status: a.status, Reason: "the document could not be read", Err: a.readErr}
+		}
+		if looksLikeHTML(a.header.Get("Content-Type"), a.body) || len(bytes.TrimSpace(a.body)) == 0 {
+			return ErrAbsent // a page for people, which many servers have for every path
+		}
+		return nil
+	case a.status == 408, a.status == 425, a.status == 429, a.status >= 500 && a.status != 501:
+		return &TransientError{
+			Status:     a.status,
+			RetryAfter: retryAfter(a.header, time.Now()),
+			Reason:     fmt.Sprintf("no metadata from %s now", a.url.Host),
+		}
+	}
+	return ErrAbsent
+}
+
+// looksLikeHTML decides by content; the type settles only what the content
+// leaves open.
+func looksLikeHTML(contentType string, body []byte) bool {
+	body = bytes.TrimLeft(trimBOM(body), " \t\r\n")
+	if len(body) > 0 {
+		switch body[0] {
+		case '<':
+			return true
+		case '{', '[', '"':
+			return false
+		}
+	}
+	return strings.Contains(strings.ToLower(contentType), "html")
+}
+
+func trimBOM(b []byte) []byte { return bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")) }

@@ -1,0 +1,165 @@
+package oauth
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+func TestIsPublic(t *testing.T) {
+	for _, a := range []string{
+		"8.8.8.8", "1.1.1.1", "93.184.216.34", "172.15.255.255", "172.32.0.0", "100.63.255.255", "100.128.0.0",
+		"192.167.255.255", "198.17.255.255", "223.255.255.255",
+		"2606:4700:4700::1111", "2a00:1450:4001:80b::200e", "2400:cb00::1", "2001:4860:4860::8888",
+	} {
+		if !isPublic(netip.MustParseAddr(a)) {
+			t.Errorf("%s is not public", a)
+		}
+	}
+	for _, a := range []string{
+		"0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "127.0.0.1", "127.8.8.8", "169.254.169.254", "172.16.0.1", "172.31.255.255",
+		"192.0.0.1", "192.0.2.1", "192.88.99.1", "192.168.1.1", "198.18.0.1", "198.19.255.255", "198.51.100.1", "203.0.113.1",
+		"224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255",
+		"::", "::1", "::7f00:1", "::ffff:10.0.0.1", "::ffff:8.8.8.8",
+		"64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::1", "100::1",
+		"2001::1", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "2001:db8::1", "2002:7f00:1::", "2002:c0a8:101::1", "3fff::1", "5f00::1",
+		"fc00::1", "fd12:3456:789a::1", "fe80::1", "fe80::1%eth0", "fec0::1", "ff02::1",
+	} {
+		if isPublic(netip.MustParseAddr(a)) {
+			t.Errorf("%s is public", a)
+		}
+	}
+	if isPublic(netip.Addr{}) {
+		t.Error("no address is public")
+	}
+}
+
+func TestIsPublicName(t *testing.T) {
+	for _, h := range []string{"example.com", "EXAMPLE.com.", "a-1.example", "1and1.com", "8.8.8.8", "2606:4700:4700::1111", "x.0xyz.com"} {
+		if !isPublicName(h) {
+			t.Errorf("%q is not public", h)
+		}
+	}
+	for _, h := range []string{
+		"", ".", "localhost", "LOCALHOST.", "a.localhost", "printer.local", "x.internal", "x.home.arpa", "nas.lan",
+		"127.0.0.1", "127.1", "0177.0.0.1", "0x7f.0.0.1", "0x7f000001", "2130706433", "017700000001", "1.2.3.4.5", "127.0.0.0x1", "x.0x",
+		"::1", "::ffff:127.0.0.1", "fe80::1%eth0", "169.254.169.254", "10.0.0.1.",
+	} {
+		if isPublicName(h) {
+			t.Errorf("%q is public", h)
+		}
+	}
+}
+
+// TestGuardRefusesLoopback dials a real listener under several spellings: what
+// counts is the address that is dialed in the end.
+func TestGuardRefusesLoopback(t *testing.T) {
+	c := newCanary(t)
+	u, err := url.Parse(c.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &Fetcher{HTTP: Guard(&http.Transport{}, nil)}
+	for _, host := range []string{"127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "[::1]", "0.0.0.0", "[::]"} {
+		target := "http://" + host + ":" + u.Port() + "/"
+		req, err := f.request(t.Context(), http.MethodGet, target, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.roundTrip(f.HTTP, req, maxDocument)
+		if blocked, ok := errors.AsType[*BlockedError](err); !ok || blocked.Host == "" || !strings.Contains(blocked.Error(), "not a public address") {
+			t.Errorf("%s: error %v, want a *BlockedError", target, err)
+		}
+	}
+}
+
+func TestGuardAllows(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(`{}`)) })
+	u, _ := url.Parse(s.URL)
+	var asked atomic.Value
+	tr := Guard(&http.Transport{}, func(host string) bool {
+		asked.Store(host)
+		return host == "localhost"
+	})
+	t.Cleanup(tr.CloseIdleConnections)
+	f := &Fetcher{HTTP: tr}
+	if _, err := f.document(t.Context(), "http://LOCALHOST:"+u.Port()+"/x"); err != nil {
+		t.Errorf("an allowed host: %v", err)
+	}
+	if got := asked.Load(); got != "localhost" {
+		t.Errorf("the policy was asked for %q, want the host in lower case without its port", got)
+	}
+	if _, err := f.document(t.Context(), "http://127.0.0.1:"+u.Port()+"/x"); err == nil {
+		t.Error("another name of the same address was let through")
+	}
+}
+
+// TestGuardProxy shows that a proxy in a private network may be used, and not to
+// reach what is private behind it.
+func TestGuardProxy(t *testing.T) {
+	var targets recorder
+	proxy := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		targets.add(r)
+		w.Write([]byte(`{}`))
+	})
+	proxyURL, _ := url.Parse(proxy.URL)
+	tr := Guard(&http.Transport{Proxy: http.ProxyURL(proxyURL)}, nil)
+	t.Cleanup(tr.CloseIdleConnections)
+	f := &Fetcher{HTTP: tr}
+	get := func(target string) error {
+		req, err := f.request(t.Context(), http.MethodGet, target, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.roundTrip(f.HTTP, req, maxDocument)
+		return err
+	}
+	if err := get("http://public.example/ok"); err != nil {
+		t.Errorf("through the proxy: %v", err)
+	}
+	for _, target := range []string{
+		"http://169.254.169.254/meta", "http://10.0.0.1/x", "http://localhost/x", "http://2130706433/x", "http://[fd00::1]/x", "https://127.0.0.1/x",
+	} {
+		if _, ok := errors.AsType[*BlockedError](get(target)); !ok {
+			t.Errorf("%s was not refused", target)
+		}
+	}
+	if got := targets.list(); len(got) != 1 || got[0] != "http://public.example/ok" {
+		t.Errorf("the proxy was asked for %q", got)
+	}
+}
+
+// TestGuardIgnoresDialFunctions: a dial function of the base would go round the
+// check.
+func TestGuardIgnoresDialFunctions(t *testing.T) {
+	c := newCanary(t)
+	plain := (&http.Transport{}).Clone()
+	base := &http.Transport{DialTLSContext: plain.DialContext, DialContext: plain.DialContext}
+	g := Guard(base, nil)
+	if g.DialTLSContext != nil || g.DialContext == nil || !g.DisableCompression || g.MaxResponseHeaderBytes != 64<<10 {
+		t.Errorf("the guard's transport keeps the base's settings")
+	}
+	if base.DisableCompression {
+		t.Error("the base was changed")
+	}
+	f := &Fetcher{HTTP: g}
+	if _, err := f.document(t.Context(), c.URL); err == nil {
+		t.Error("the canary was reached")
+	}
+}
+
+// TestGuardHeaderBomb: headers without end are cut off.
+func TestGuardHeaderBomb(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Bomb", strings.Repeat("x", 1<<20))
+	}))
+	defer s.Close()
+	if _, err := fetcher(t).document(t.Context(), s.URL); err == nil {
+		t.Error("a megabyte of headers was taken")
+	}
+}

@@ -1,0 +1,49 @@
+package oauth
+
+import (
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+// IsLoopback reports whether host, without a port, names this machine: the name
+// localhost or a loopback address.
+func IsLoopback(host string) bool {
+	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && addr.Unmap().IsLoopback()
+}
+
+// SameOrigin reports whether two URLs have the same scheme, host and port (RFC
+// 6454, section 4).
+func SameOrigin(a, b *url.URL) bool {
+	return strings.EqualFold(a.Scheme, b.Scheme) && strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
+}
+
+func port(u *url.URL) string {
+	if p := u.Port(); p != "" {
+		return p
+	}
+	if strings.EqualFold(u.Scheme, "http") {
+		return "80"
+	}
+	return "443"
+}
+
+// PathWithin reports whether the escaped path is base or lies below it: "/mcp"
+// holds "/mcp/" and "/mcp/a", but neither "/mcp-evil" nor "/mcp/../a".
+func PathWithin(path, base string) bool {
+	base = strings.TrimSuffix(base, "/")
+	if path != base && !strings.HasPrefix(path, base+"/") {
+		return false
+	}
+	for segment := range strings.SplitSeq(strings.ToLower(path), "/") {
+		switch strings.ReplaceAll(segment, "%2e", ".") {
+		case ".", "..":
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,176 @@
+package oauth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// RegistrationRequest is the metadata of a client that registers itself (RFC
+// 7591 section 2). Empty fields are omitted: some servers reject empty ones.
+type RegistrationRequest struct {
+	ClientName              string   `json:"client_name,omitempty"`
+	ClientURI               string   `json:"client_uri,omitempty"`
+	RedirectURIs            []string `json:"redirect_uris,omitempty"`
+	GrantTypes              []string `json:"grant_types,omitempty"`
+	ResponseTypes           []string `json:"response_types,omitempty"`
+	TokenEndpointAuthMethod string   `json:"token_endpoint_auth_method,omitempty"`
+	ApplicationType         string   `json:"application_type,omitempty"`
+	Scope                   string   `json:"scope,omitempty"`
+	SoftwareID              string   `json:"software_id,omitempty"`
+	SoftwareVersion         string   `json:"software_version,omitempty"`
+
+	// InitialAccessToken is sent as a bearer token, where a server registers
+	// only those who have one (RFC 7591 section 3).
+	InitialAccessToken Secret `json:"-"`
+}
+
+// Registration is what a server answered to a registration (RFC 7591 section
+// 3.2.1).
+type Registration struct {
+	ClientID        string
+	ClientSecret    Secret
+	SecretExpiresAt time.Time // zero: it does not expire, or that is not known
+
+	// TokenEndpointAuthMethod is as the server said, "" if it said nothing. It
+	// may differ from what was asked for, and then it counts.
+	TokenEndpointAuthMethod string
+
+	RedirectURIs            []string
+	RegistrationAccessToken Secret
+	RegistrationClientURI   string
+	Raw                     Secret // the whole response
+}
+
+const registerSpec = "RFC 7591 section 3.2.1"
+
+// Register registers a client. It returns an *Error if the server refuses, a
+// *TransientError if it may answer otherwise later or did not answer, and a
+// *ProtocolError if the endpoint or the answer must not be used. No redirect is
+// followed.
+func (f *Fetcher) Register(ctx context.Context, endpoint string, req RegistrationRequest) (*Registration, error) {
+	if _, err := parseEndpoint("the registration endpoint", endpoint); err != nil {
+		return nil, err
+	}
+	body, err := json.Marshal(req)
+	if err != nil {
+		return nil, fmt.Errorf("oauth: registration request: %w", err)
+	}
+	a, err := f.managed(ctx, http.MethodPost, endpoint, req.InitialAccessToken, body)
+	if err != nil {
+		return nil, err
+	}
+	r := newReply("registration", a.status, a.header.Get("Content-Type"), a.header, a.body, a.truncated, time.Now())
+	if a.status/100 != 2 {
+		err := r.failure()
+		if _, ok := errors.AsType[*TransientError](err); ok && a.status/100 == 4 && a.status != 408 && a.status != 425 && a.status != 429 {
+			return nil, r.error("", "") // a plain "Forbidden" is a refusal here: no grant hangs on it
+		}
+		return nil, err
+	}
+	if a.truncated {
+		return nil, &TransientError{Status: a.status, Reason: "the registration could not be read", Err: a.readErr}
+	}
+	if err := r.refused(); err != nil {
+		return nil, err
+	}
+	if !r.parsed {
+		return nil, r.failure()
+	}
+	return ParseRegistration(a.body)
+}
+
+// managed sends a request of RFC 7591 or RFC 7592, with token as the bearer
+// token if it is not "".
+func (f *Fetcher) managed(ctx context.Context, method, target string, token Secret, body []byte) (*answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, secretTimeout)
+	defer cancel()
+	req, err := f.request(ctx, method, target, body)
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if token != "" {
+		if !isHeaderSafe(token.Reveal()) {
+			return nil, errors.New("oauth: malformed registration access token")
+		}
+		req.Header.Set("Authorization", "Bearer "+token.Reveal())
+	}
+	rt, done := f.fresh()
+	defer done()
+	a, err := f.roundTrip(rt, req, maxDocument)
+	if err != nil {
+		return nil, &TransientError{Reason: "no answer from " + req.URL.Host, Err: err}
+	}
+	return a, nil
+}
+
+// ParseRegistration reads a registration response, received or stored. It takes
+// null and empty members for absent ones, numbers for strings, and a method in
+// an array. It returns a *ProtocolError if the response must not be used.
+func ParseRegistration(raw []byte) (*Registration, error) {
+	o, err := readDocument(raw)
+	if err != nil {
+		return nil, protocolErrorf(registerSpec, "the registration cannot be read: %v", err)
+	}
+	if err := checkLinks(raw, registerSpec); err != nil {
+		return nil, err
+	}
+	r := &Registration{
+		ClientID:                o.text("client_id"),
+		ClientSecret:            Secret(o.text("client_secret")),
+		TokenEndpointAuthMethod: o.text("token_endpoint_auth_method"),
+		RedirectURIs:            o.list("redirect_uris"),
+		RegistrationAccessToken: Secret(o.text("registration_access_token")),
+		RegistrationClientURI:   o.text("registration_client_uri"),
+		Raw:                     Secret(raw),
+	}
+	if r.ClientID == "" {
+		return nil, protocolErrorf(registerSpec, "the registration has no client_id")
+	}
+	for name, value := range map[string]string{
+		"client_id":                  r.ClientID,
+		"client_secret":              r.ClientSecret.Reveal(),
+		"token_endpoint_auth_method": r.TokenEndpointAuthMethod,
+	} {
+		if len(value) > maxTokenBytes || !isVisible(value) {
+			return nil, protocolErrorf("RFC 6749 appendix A", "the registration has a malformed %s", name)
+		}
+	}
+	// These two serve only to delete the registration one day; a mistake in
+	// them is no reason not to sign in.
+	if CheckEndpoint(r.RegistrationClientURI) != nil || !isHeaderSafe(r.RegistrationAccessToken.Reveal()) {
+		r.RegistrationClientURI, r.RegistrationAccessToken = "", ""
+	}
+	// 0 means that it does not expire; a date beyond the year 5000 is in
+	// milliseconds or nonsense, and not one to act on.
+	if at, ok := o.number("client_secret_expires_at"); ok && at >= 1 && at < 1e11 {
+		r.SecretExpiresAt = time.Unix(int64(at), 0).UTC()
+	}
+	return r, nil
+}
+
+// Check returns a *ProtocolError if the registration cannot work: if its
+// method, or the one that was asked for where it names none, needs a secret that
+// is not there, or is one that was not offered.
+func (r *Registration) Check(asked string) error {
+	method := r.TokenEndpointAuthMethod
+	if method == "" {
+		method = asked
+	}
+	switch method {
+	case MethodNone:
+		return nil
+	case MethodBasic, MethodPost:
+		if r.ClientSecret == "" {
+			return protocolErrorf(registerSpec, "the server registered the client for %s, but issued no secret", method)
+		}
+		return nil
+	}
+	return protocolErrorf(registerSpec, "the server registered the client for %q, which it was not asked for", Sanitize(method))
+}

@@ -1,0 +1,160 @@
+package oauth
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// reply is an answer of an endpoint that answers in JSON or, at some servers, in
+// a form's encoding. Which of the two it is, the content says: the type is wrong
+// too often.
+type reply struct {
+	endpoint  string // as in Error
+	status    int
+	header    http.Header
+	at        time.Time
+	empty     bool
+	truncated bool
+	html      bool
+
+	members object // of the JSON object, or of the form with its values as JSON strings
+	parsed  bool   // members could be read
+}
+
+func newReply(endpoint string, status int, contentType string, header http.Header, body []byte, truncated bool, at time.Time) reply {
+	r := reply{
+		endpoint: endpoint, status: status, header: header, at: at, truncated: truncated,
+		empty: len(bytes.TrimSpace(trimBOM(body))) == 0,
+		html:  looksLikeHTML(contentType, body),
+	}
+	if r.empty || r.html {
+		return r
+	}
+	o, err := readObject(body)
+	if err != nil {
+		o, err = readForm(body, truncated)
+	}
+	r.members, r.parsed = o, err == nil
+	return r
+}
+
+// readForm reads a form-encoded answer. One that ended early lacks its last
+// value: nobody knows how much of it is there.
+func readForm(body []byte, truncated bool) (object, error) {
+	text := strings.TrimSpace(string(trimBOM(body)))
+	if strings.HasPrefix(text, "[") || strings.HasPrefix(text, `"`) || !strings.Contains(text, "=") {
+		return object{}, errNoObject
+	}
+	if truncated {
+		text = text[:max(strings.LastIndexByte(text, '&'), 0)]
+	}
+	o := object{complete: !truncated}
+	for pair := range strings.SplitSeq(text, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		name, errName := url.QueryUnescape(name)
+		value, errValue := url.QueryUnescape(value)
+		if errName != nil || errValue != nil {
+			continue
+		}
+		o.members = append(o.members, member{name, quoteJSON(value)})
+	}
+	return o, nil
+}
+
+// quoteJSON returns s as a JSON string with its bytes as they are: json.Marshal
+// would replace the invalid ones.
+func quoteJSON(s string) json.RawMessage {
+	b := make([]byte, 0, len(s)+2)
+	b = append(b, '"')
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c < 0x20:
+			b = fmt.Appendf(b, `\u%04x`, c)
+		default:
+			b = append(b, c)
+		}
+	}
+	return append(b, '"')
+}
+
+func (r reply) retryAfter() time.Duration { return retryAfter(r.header, r.at) }
+
+// errorCode returns the OAuth error code: error, or what stands in its place at
+// some servers; "" if there is none.
+func (r reply) errorCode() string {
+	for _, name := range []string{"error", "error_code"} {
+		if v := r.members.raw(name); len(v) > 0 && v[0] == '"' {
+			return textOf(v)
+		}
+	}
+	return ""
+}
+
+// description returns the text that goes with an error.
+func (r reply) description() string {
+	for _, name := range []string{"error_description", "message", "msg"} {
+		if v := r.members.raw(name); len(v) > 0 && v[0] == '"' {
+			return textOf(v)
+		}
+	}
+	return ""
+}
+
+// refused returns the *Error of an answer that says with a code, or with "ok":
+// false, that it is an error; or nil. The status does not matter: several
+// servers answer errors with 200.
+func (r reply) refused() error {
+	code, description := r.errorCode(), r.description()
+	if code == "" {
+		if string(r.members.raw("ok")) != "false" {
+			return nil
+		}
+		if description == "" {
+			description = "the answer says only that it is not ok"
+		}
+	}
+	return r.error(code, description)
+}
+
+func (r reply) error(code, description string) *Error {
+	e := newError(r.endpoint, r.status, code, description, r.members.text("error_uri"))
+	e.RetryAfter = r.retryAfter()
+	return e
+}
+
+func (r reply) transient(reason string) *TransientError {
+	return &TransientError{Status: r.status, RetryAfter: r.retryAfter(), Reason: "the " + r.endpoint + " endpoint answered with " + reason}
+}
+
+// failure returns the error that a reply means that is not the success that was
+// hoped for. It is an *Error only for what an authorization server says of the
+// request; all the rest may come from something in between, and is transient.
+func (r reply) failure() error {
+	if isRedirect(r.status) {
+		return r.transient("a redirect, which is not followed")
+	}
+	if err := r.refused(); err != nil {
+		return err
+	}
+	aboutRequest := r.status == 400 || r.status == 401 || r.status == 403 || r.status == 422
+	switch {
+	case r.html:
+		return r.transient("an HTML page")
+	case r.empty && aboutRequest && !r.truncated:
+		return r.error("", "")
+	case r.empty:
+		return r.transient("nothing")
+	case r.parsed && aboutRequest && blamesClient(r.description()):
+		return r.error("", r.description())
+	case r.parsed:
+		return r.transient("JSON that is no OAuth answer")
+	}
+	return r.transient("something that is no OAuth answer")
+}

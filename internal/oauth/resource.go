@@ -1,0 +1,198 @@
+package oauth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/url"
+	"strings"
+)
+
+// ResourceMetadata is a protected resource metadata document (RFC 9728 section
+// 2), as far as it is used.
+type ResourceMetadata struct {
+	// Resource is the resource identifier, byte for byte as published. It is
+	// the server's URL or a parent of it.
+	Resource string
+
+	// AuthorizationServers are issuer identifiers; nil if the document names
+	// none.
+	AuthorizationServers []string
+
+	ScopesSupported []string // nil: omitted
+
+	URL string          // where the document was found
+	Raw json.RawMessage // the document as fetched
+}
+
+const resourceSpec = "RFC 9728"
+
+// ResourceMetadata finds the metadata of an MCP server: at the URL of the
+// server's challenge (challengeURL, "" for none), at the well-known location
+// with the path of the server's URL inserted, and at the one of its origin (RFC
+// 9728 section 3).
+//
+// It returns ErrAbsent if every place says that nothing is there, a
+// *ProtocolError if a document contradicts the server's URL, or is one that no
+// login may be based on, and a *TransientError if a place may have said
+// something else at another time.
+func (f *Fetcher) ResourceMetadata(ctx context.Context, serverURL, challengeURL string) (*ResourceMetadata, error) {
+	server, err := parseURL("the server's URL", withoutFragment(serverURL))
+	if err != nil {
+		return nil, err
+	}
+	var places []string
+	if challengeURL != "" {
+		// A relative reference is not allowed there, and can do no harm.
+		u, err := server.Parse(challengeURL)
+		if err != nil || u.User != nil || !SameOrigin(u, server) {
+			return nil, protocolErrorf(resourceSpec+" section 5.1",
+				"the server's challenge says that its metadata is at %q, which is another origin", Sanitize(challengeURL))
+		}
+		u.Fragment = ""
+		places = append(places, u.String())
+	}
+	const wellKnown = "/.well-known/oauth-protected-resource"
+	if path := strings.TrimSuffix(server.EscapedPath(), "/"); path != "" {
+		place := origin(server) + wellKnown + path
+		if server.RawQuery != "" {
+			place += "?" + server.RawQuery // RFC 9728 section 3: inserted before path and query
+		}
+		places = append(places, place)
+	}
+	places = append(places, origin(server)+wellKnown)
+
+	return search(ctx, f, places, func(place string, body []byte) (*ResourceMetadata, error) {
+		rm, err := ParseResourceMetadata(body, serverURL)
+		if rm != nil {
+			rm.URL = place
+		}
+		return rm, err
+	})
+}
+
+// search asks one place after the other for a document. The first place that
+// has one decides; a place that cannot be asked now is remembered, because
+// "nothing there" is only known if every place has said it.
+func search[T any](ctx context.Context, f *Fetcher, places []string, parse func(place string, body []byte) (*T, error)) (*T, error) {
+	var unsure error
+	asked := make(map[string]bool, len(places))
+	for _, place := range places {
+		if asked[place] {
+			continue
+		}
+		asked[place] = true
+		a, err := f.document(ctx, place)
+		if err == nil {
+			err = documentVerdict(a)
+		}
+		if err == nil {
+			var doc *T
+			doc, err = parse(place, trimBOM(a.body))
+			if err == nil {
+				return doc, nil
+			}
+		}
+		transient, isTransient := errors.AsType[*TransientError](err)
+		switch {
+		case errors.Is(err, ErrAbsent):
+		case isTransient:
+			if unsure == nil {
+				unsure = err
+			}
+			if isTimeout(transient.Err) || ctx.Err() != nil {
+				return nil, unsure // the other places are on the same host
+			}
+		default:
+			return nil, err
+		}
+	}
+	if unsure != nil {
+		return nil, unsure
+	}
+	return nil, ErrAbsent
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &t) && t.Timeout()
+}
+
+// ParseResourceMetadata reads a metadata document found for serverURL. It
+// returns ErrAbsent if the JSON is something else altogether, and a
+// *ProtocolError if it is a metadata document that must not be used.
+func ParseResourceMetadata(raw []byte, serverURL string) (*ResourceMetadata, error) {
+	o, err := readDocument(raw)
+	if errors.Is(err, errNoObject) || err == nil && !o.has("resource") && !o.has("authorization_servers") {
+		return nil, ErrAbsent
+	}
+	if err != nil {
+		return nil, protocolErrorf(resourceSpec+" section 3.2", "the server's metadata cannot be read: %v", err)
+	}
+	if err := checkLinks(raw, resourceSpec+" section 7"); err != nil {
+		return nil, err
+	}
+	rm := &ResourceMetadata{
+		Resource:             o.text("resource"),
+		AuthorizationServers: o.list("authorization_servers"),
+		ScopesSupported:      scopeList(o, "scopes_supported"),
+		Raw:                  json.RawMessage(raw),
+	}
+	if err := checkResource(rm.Resource, serverURL); err != nil {
+		return nil, err
+	}
+	for _, issuer := range rm.AuthorizationServers {
+		if _, err := parseEndpoint("the authorization server", issuer); err != nil {
+			return nil, err
+		}
+	}
+	return rm, nil
+}
+
+// scopeList reads a list of scopes; a single string with spaces is one too.
+func scopeList(o object, name string) []string {
+	texts := o.list(name)
+	if texts == nil {
+		return nil
+	}
+	return validScopes(strings.Fields(strings.Join(texts, " ")))
+}
+
+// checkResource returns a *ProtocolError unless resource is the server's URL or
+// a parent of it on the same origin; a slash at the end and the query make no
+// difference (RFC 9728 sections 3.3 and 7.3).
+func checkResource(resource, serverURL string) error {
+	const spec = resourceSpec + " section 3.3"
+	if resource == "" {
+		return protocolErrorf(spec, "the server's metadata does not say which resource it describes")
+	}
+	r, err := parseURL("the resource", resource)
+	if err != nil {
+		return err
+	}
+	s, err := url.Parse(withoutFragment(serverURL))
+	if err != nil {
+		return protocolErrorf(spec, "the server's URL is not a URL")
+	}
+	if !SameOrigin(r, s) || !PathWithin(s.EscapedPath(), r.EscapedPath()) {
+		return protocolErrorf(spec, "the metadata of %q describes another resource, %q", Sanitize(serverURL), Sanitize(resource))
+	}
+	return nil
+}
+
+// ChooseResource returns the resource parameter (RFC 8707) for a server, and a
+// few words that say where it comes from. It is the metadata's own string where
+// there is one; rm may be nil. The string is never put through a URL parser:
+// servers compare bytes.
+func ChooseResource(serverURL string, rm *ResourceMetadata) (value, why string) {
+	if rm != nil && rm.Resource != "" {
+		return rm.Resource, "published by the server"
+	}
+	value, _, _ = strings.Cut(withoutFragment(serverURL), "?")
+	return value, "the server's URL"
+}
+
+func withoutFragment(rawURL string) string {
+	before, _, _ := strings.Cut(rawURL, "#")
+	return before
+}

@@ -1,0 +1,52 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Revoke revokes a token (RFC 7009 section 2). hint is "refresh_token",
+// "access_token" or "" for none. A token that the server does not know is
+// revoked. The errors are a *SendError, an *Error, a *TransientError, and those
+// of PostToken for a request that is not made.
+func (f *Fetcher) Revoke(ctx context.Context, endpoint string, client Authenticator, token Secret, hint string) error {
+	if token == "" {
+		return errors.New("oauth: no token to revoke")
+	}
+	form := url.Values{"token": {token.Reveal()}}
+	setOrDelete(form, "token_type_hint", hint)
+	a, err := f.postForm(ctx, "the revocation endpoint", endpoint, client, form, maxToken)
+	if err != nil {
+		return err
+	}
+	r := newReply("revocation", a.status, a.header.Get("Content-Type"), a.header, a.body, a.truncated, time.Now())
+	if a.status/100 != 2 {
+		return r.failure()
+	}
+	return r.refused()
+}
+
+// DeleteRegistration deletes a dynamically registered client (RFC 7592 section
+// 2.3). A registration that is gone already is deleted. The errors are a
+// *ProtocolError for a URI that must not be used, an *Error and a
+// *TransientError.
+func (f *Fetcher) DeleteRegistration(ctx context.Context, uri string, token Secret) error {
+	if _, err := parseEndpoint("the registration's URI", uri); err != nil {
+		return err
+	}
+	if token == "" {
+		return errors.New("oauth: the registration has no access token")
+	}
+	a, err := f.managed(ctx, http.MethodDelete, uri, token, nil)
+	if err != nil {
+		return err
+	}
+	if a.status/100 == 2 || a.status == http.StatusNotFound || a.status == http.StatusGone {
+		return nil
+	}
+	r := newReply("registration", a.status, a.header.Get("Content-Type"), a.header, a.body, a.truncated, time.Now())
+	return r.failure()
+}

@@ -1,0 +1,112 @@
+package oauth
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"reflect"
+	"testing"
+)
+
+// refusal names an error of an endpoint: the code and class of an *Error, or the
+// kind of another.
+func refusal(answered bool, err error) string {
+	if answered && err != nil {
+		return "a result and an error"
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code + " " + e.Class().String()
+	}
+	if e, ok := errors.AsType[*SendError](err); ok {
+		return map[bool]string{true: "in doubt", false: "not sent"}[e.Sent]
+	}
+	if _, ok := errors.AsType[*TransientError](err); ok {
+		return "transient"
+	}
+	if _, ok := errors.AsType[*ProtocolError](err); ok {
+		return "protocol"
+	}
+	if err != nil {
+		return "another error"
+	}
+	return "ok"
+}
+
+func TestRevoke(t *testing.T) {
+	client := ClientCredentials{ID: "c", Secret: "s", Method: MethodPost}
+	for _, tc := range []struct {
+		name   string
+		status int
+		body   string
+		want   string
+	}{
+		{"done", 200, "", "ok"},
+		{"done with JSON", 200, "{}", "ok"},
+		{"no content", 204, "", "ok"},
+		{"error with 200", 200, `{"error":"invalid_client"}`, "invalid_client client"},
+		{"not this kind", 400, `{"error":"unsupported_token_type"}`, "unsupported_token_type other"},
+		{"later", 503, "", "transient"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var form url.Values
+			s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				r.ParseForm()
+				form = r.PostForm
+				w.WriteHeader(tc.status)
+				io.WriteString(w, tc.body)
+			})
+			err := fetcher(t).Revoke(t.Context(), s.URL, client, "R", "refresh_token")
+			if got := refusal(false, err); got != tc.want {
+				t.Errorf("got %q (%v), want %q", got, err, tc.want)
+			}
+			want := url.Values{"token": {"R"}, "token_type_hint": {"refresh_token"}, "client_id": {"c"}, "client_secret": {"s"}}
+			if !reflect.DeepEqual(form, want) {
+				t.Errorf("sent %v, want %v", form, want)
+			}
+		})
+	}
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	for name, tc := range map[string]struct {
+		endpoint string
+		client   Authenticator
+		token    Secret
+		want     string
+	}{
+		"nobody there":   {gone.URL, client, "R", "not sent"},
+		"http":           {"http://as.example/revoke", client, "R", "protocol"},
+		"no token":       {gone.URL, client, "", "another error"},
+		"no client":      {gone.URL, nil, "R", "another error"},
+		"useless client": {gone.URL, ClientCredentials{ID: "c", Method: MethodPost}, "R", "another error"},
+	} {
+		if got := refusal(false, fetcher(t).Revoke(t.Context(), tc.endpoint, tc.client, tc.token, "")); got != tc.want {
+			t.Errorf("%s: got %q, want %q", name, got, tc.want)
+		}
+	}
+}
+
+func TestDeleteRegistration(t *testing.T) {
+	for status, want := range map[int]string{
+		204: "ok", 200: "ok", 404: "ok", 410: "ok", 401: " client", 405: "transient", 500: "transient",
+	} {
+		var method, authorization string
+		s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			method, authorization = r.Method, r.Header.Get("Authorization")
+			w.WriteHeader(status)
+		})
+		err := fetcher(t).DeleteRegistration(t.Context(), s.URL, "T")
+		if got := refusal(false, err); got != want {
+			t.Errorf("status %d: got %q (%v), want %q", status, got, err, want)
+		}
+		if method != "DELETE" || authorization != "Bearer T" {
+			t.Errorf("sent %s with %q", method, authorization)
+		}
+	}
+	for uri, token := range map[string]Secret{"http://as.example/c": "T", "https://as.example/c": "T\r\nX: 1", "https://as.example/d": ""} {
+		if err := fetcher(t).DeleteRegistration(t.Context(), uri, token); err == nil {
+			t.Errorf("%q with %q: no error", uri, token.Reveal())
+		}
+	}
+}

@@ -1,0 +1,222 @@
+package oauth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Values of ServerMetadata.Form.
+const (
+	FormRFC8414 = "rfc8414" // oauth-authorization-server
+	FormOIDC    = "oidc"    // openid-configuration
+	FormLegacy  = "legacy"  // no document: the default endpoints of MCP 2025-03-26
+)
+
+// ServerMetadata is an authorization server's metadata (RFC 8414 section 2), as
+// far as it is used. Every endpoint has passed CheckEndpoint. Of a list, nil
+// means that the document omits it, which is not the same as an empty one.
+type ServerMetadata struct {
+	// Issuer is the document's own string: what iss is compared with, byte by
+	// byte (RFC 9207).
+	Issuer string
+
+	AuthorizationEndpoint string
+	TokenEndpoint         string
+	RegistrationEndpoint  string // "" if there is none
+	RevocationEndpoint    string // "" if there is none
+
+	ScopesSupported                   []string
+	ResponseTypesSupported            []string
+	GrantTypesSupported               []string
+	TokenEndpointAuthMethodsSupported []string
+	CodeChallengeMethodsSupported     []string
+
+	AuthorizationResponseIssParameterSupported bool // RFC 9207 section 3
+	ClientIDMetadataDocumentSupported          bool
+
+	Form string          // FormRFC8414, FormOIDC or FormLegacy
+	Raw  json.RawMessage // the document as fetched; nil for FormLegacy
+}
+
+const serverSpec = "RFC 8414"
+
+// Well-known paths of authorization server metadata.
+const (
+	wellKnownOAuth = "/.well-known/oauth-authorization-server"
+	wellKnownOIDC  = "/.well-known/openid-configuration"
+)
+
+// ServerMetadata finds the metadata of an issuer: at the location of RFC 8414
+// section 3, and at the two of OpenID Connect Discovery, with the issuer's path
+// behind the well-known one or before it.
+//
+// It returns ErrAbsent if every place says that nothing is there, a
+// *ProtocolError if a document is another issuer's or must not be used, and a
+// *TransientError if a place may have said something else at another time.
+func (f *Fetcher) ServerMetadata(ctx context.Context, issuer string) (*ServerMetadata, error) {
+	u, err := parseEndpoint("the authorization server", issuer)
+	if err != nil {
+		return nil, err
+	}
+	if u.RawQuery != "" || u.ForceQuery {
+		return nil, protocolErrorf(serverSpec+" section 2", "the issuer %q has a query", Sanitize(issuer))
+	}
+	path := strings.TrimSuffix(u.EscapedPath(), "/")
+	places := []string{origin(u) + wellKnownOAuth + path, origin(u) + wellKnownOIDC + path}
+	if path != "" {
+		places = append(places, origin(u)+path+wellKnownOIDC)
+	}
+	return search(ctx, f, places, func(place string, body []byte) (*ServerMetadata, error) {
+		return ParseServerMetadata(body, issuer, formOf(place))
+	})
+}
+
+func formOf(place string) string {
+	if strings.Contains(place, wellKnownOIDC) {
+		return FormOIDC
+	}
+	return FormRFC8414
+}
+
+// LegacyServerMetadata finds the authorization server of an MCP server that has
+// no protected resource metadata (MCP 2025-03-26, "Server Metadata Discovery"):
+// what the metadata at the MCP server's origin says, or else the default
+// endpoints there. Its errors are those of Fetcher.ServerMetadata without
+// ErrAbsent.
+func (f *Fetcher) LegacyServerMetadata(ctx context.Context, serverURL string) (*ServerMetadata, error) {
+	server, err := parseURL("the server's URL", withoutFragment(serverURL))
+	if err != nil {
+		return nil, err
+	}
+	places := []string{origin(server) + wellKnownOAuth, origin(server) + wellKnownOIDC}
+	m, err := search(ctx, f, places, func(place string, body []byte) (*ServerMetadata, error) {
+		return ParseServerMetadata(body, "", formOf(place))
+	})
+	if errors.Is(err, ErrAbsent) {
+		return LegacyMetadata(serverURL), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if u, err := url.Parse(m.Issuer); err == nil && SameOrigin(u, server) {
+		return m, nil
+	}
+	// Another origin's name may stand here only as a pointer: clients and
+	// tokens are bound to the issuer, so only the issuer itself says what its
+	// endpoints are.
+	named, err := f.ServerMetadata(ctx, m.Issuer)
+	if errors.Is(err, ErrAbsent) {
+		return nil, protocolErrorf(serverSpec+" section 3.3",
+			"the metadata at %s is that of %q, which has none itself", origin(server), Sanitize(m.Issuer))
+	}
+	return named, err
+}
+
+// LegacyMetadata returns the default endpoints of MCP 2025-03-26 ("Fallbacks for
+// Servers without Metadata Discovery") at the origin of serverURL, which must be
+// a URL that CheckEndpoint accepts. Nothing in it was said by the server; the
+// client is taken to be a public one, as that version prefers.
+func LegacyMetadata(serverURL string) *ServerMetadata {
+	m := &ServerMetadata{Form: FormLegacy, TokenEndpointAuthMethodsSupported: []string{MethodNone}}
+	u, err := parseURL("the server's URL", withoutFragment(serverURL))
+	if err != nil {
+		return m
+	}
+	m.Issuer = origin(u)
+	m.AuthorizationEndpoint = m.Issuer + "/authorize"
+	m.TokenEndpoint = m.Issuer + "/token"
+	m.RegistrationEndpoint = m.Issuer + "/register"
+	return m
+}
+
+// ParseServerMetadata reads a metadata document, fetched or stored. Its issuer
+// must be the given one, but for one slash at the end; if issuer is "", it is
+// not compared. It returns ErrAbsent if the JSON is something else altogether,
+// and a *ProtocolError if the document must not be used.
+func ParseServerMetadata(raw []byte, issuer, form string) (*ServerMetadata, error) {
+	o, err := readDocument(raw)
+	if errors.Is(err, errNoObject) ||
+		err == nil && !o.has("issuer") && !o.has("authorization_endpoint") && !o.has("token_endpoint") {
+		return nil, ErrAbsent
+	}
+	if err != nil {
+		return nil, protocolErrorf(serverSpec+" section 3.2", "the authorization server's metadata cannot be read: %v", err)
+	}
+	if err := checkLinks(raw, serverSpec+" section 2"); err != nil {
+		return nil, err
+	}
+	m := &ServerMetadata{
+		Issuer:                            o.text("issuer"),
+		ScopesSupported:                   scopeList(o, "scopes_supported"),
+		ResponseTypesSupported:            o.list("response_types_supported"),
+		GrantTypesSupported:               o.list("grant_types_supported"),
+		TokenEndpointAuthMethodsSupported: o.list("token_endpoint_auth_methods_supported"),
+		CodeChallengeMethodsSupported:     o.list("code_challenge_methods_supported"),
+
+		AuthorizationResponseIssParameterSupported: o.flag("authorization_response_iss_parameter_supported"),
+		ClientIDMetadataDocumentSupported:          o.flag("client_id_metadata_document_supported"),
+
+		Form: form,
+		Raw:  json.RawMessage(raw),
+	}
+	if err := checkIssuer(m.Issuer, issuer); err != nil {
+		return nil, err
+	}
+	for _, e := range []struct {
+		name     string
+		required bool
+		field    *string
+	}{
+		{"authorization_endpoint", true, &m.AuthorizationEndpoint},
+		{"token_endpoint", true, &m.TokenEndpoint},
+		{"registration_endpoint", false, &m.RegistrationEndpoint},
+		{"revocation_endpoint", false, &m.RevocationEndpoint},
+	} {
+		*e.field = o.text(e.name)
+		if *e.field == "" {
+			if e.required {
+				return nil, protocolErrorf(serverSpec+" section 2", "the metadata of %q has no %s", Sanitize(m.Issuer), e.name)
+			}
+			continue
+		}
+		if _, err := parseEndpoint("the "+e.name, *e.field); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// checkIssuer compares a document's issuer with the one it was looked for under
+// (RFC 8414 section 3.3). One slash at the end is let pass, because resource
+// metadata and the issuer's own disagree on it at several large providers.
+func checkIssuer(got, want string) error {
+	const spec = serverSpec + " section 3.3"
+	if got == "" {
+		return protocolErrorf(spec, "the authorization server's metadata names no issuer")
+	}
+	if _, err := parseEndpoint("the issuer", got); err != nil {
+		return err
+	}
+	if want != "" && strings.TrimSuffix(got, "/") != strings.TrimSuffix(want, "/") {
+		return protocolErrorf(spec, "the metadata of %q says that it is that of another issuer, %q", Sanitize(want), Sanitize(got))
+	}
+	return nil
+}
+
+// PKCE returns a *ProtocolError unless the server says that it supports PKCE
+// with S256, without which the MCP specification forbids going on. The default
+// endpoints of MCP 2025-03-26 are taken to support it, as that version requires.
+func (m *ServerMetadata) PKCE() error {
+	switch {
+	case m.Form == FormLegacy, slices.Contains(m.CodeChallengeMethodsSupported, "S256"):
+		return nil
+	case m.CodeChallengeMethodsSupported == nil:
+		return protocolErrorf("MCP authorization, code protection",
+			"the authorization server %q does not say that it supports PKCE", Sanitize(m.Issuer))
+	}
+	return protocolErrorf("RFC 7636 section 4.2", "the authorization server %q does not support PKCE with S256", Sanitize(m.Issuer))
+}

@@ -1,0 +1,155 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"sync/atomic"
+	"time"
+)
+
+// TokenRequest is a request to the token endpoint: with Code the exchange of an
+// authorization code (RFC 6749 section 4.1.3), with RefreshToken a refresh
+// (section 6). Exactly one of them is set.
+type TokenRequest struct {
+	Endpoint string
+	Client   Authenticator
+
+	Code        Secret
+	RedirectURI string
+	Verifier    Secret
+
+	RefreshToken Secret
+
+	Resource string // RFC 8707; "": omitted
+	Scope    string // "": omitted
+
+	// Extra are further parameters. They cannot replace one of the above.
+	Extra url.Values
+}
+
+// RawAnswer is a token endpoint's answer as it came, so that it can be made
+// durable before it is interpreted.
+type RawAnswer struct {
+	Status      int
+	ContentType string
+	Header      http.Header // Retry-After and Date, if they were there
+	Body        Secret      // decoded if it was compressed, and not otherwise touched
+	Truncated   bool        // the body ended early, or was longer than 256 KiB
+	ReceivedAt  time.Time
+}
+
+// PostToken sends a request to the token endpoint once: over a connection of its
+// own, with no redirect followed and nothing repeated, since code and refresh
+// token may be good for one use only. It takes at most 30 s.
+//
+// Every answer with a status is returned as a *RawAnswer, even if its body is
+// incomplete. If there is none, the error is a *SendError. If the request was
+// not made at all, it is a *ProtocolError that refuses the endpoint, or another
+// that says what the request lacks.
+func (f *Fetcher) PostToken(ctx context.Context, req TokenRequest) (*RawAnswer, error) {
+	form, err := req.form()
+	if err != nil {
+		return nil, err
+	}
+	a, err := f.postForm(ctx, "the token endpoint", req.Endpoint, req.Client, form, maxToken)
+	if err != nil {
+		return nil, err
+	}
+	raw := &RawAnswer{
+		Status:      a.status,
+		ContentType: a.header.Get("Content-Type"),
+		Header:      http.Header{},
+		Body:        Secret(a.body),
+		Truncated:   a.truncated,
+		ReceivedAt:  time.Now(),
+	}
+	for _, name := range []string{"Retry-After", "Date"} {
+		if v := a.header.Get(name); v != "" {
+			raw.Header.Set(name, v)
+		}
+	}
+	return raw, nil
+}
+
+func (r TokenRequest) form() (url.Values, error) {
+	form := url.Values{}
+	for name, values := range r.Extra {
+		form[name] = values
+	}
+	switch {
+	case r.Code != "" && r.RefreshToken == "":
+		form.Set("grant_type", "authorization_code")
+		form.Set("code", r.Code.Reveal())
+		setOrDelete(form, "redirect_uri", r.RedirectURI)
+		setOrDelete(form, "code_verifier", r.Verifier.Reveal())
+	case r.RefreshToken != "" && r.Code == "":
+		form.Set("grant_type", "refresh_token")
+		form.Set("refresh_token", r.RefreshToken.Reveal())
+	default:
+		return nil, errors.New("oauth: a token request needs a code or a refresh token, and not both")
+	}
+	setOrDelete(form, "resource", r.Resource)
+	setOrDelete(form, "scope", r.Scope)
+	return form, nil
+}
+
+func setOrDelete(form url.Values, name, value string) {
+	if value == "" {
+		form.Del(name)
+		return
+	}
+	form.Set(name, value)
+}
+
+// postForm posts a form with the client's credentials. Its errors are those of
+// PostToken.
+func (f *Fetcher) postForm(ctx context.Context, what, endpoint string, client Authenticator, form url.Values, limit int64) (*answer, error) {
+	if _, err := parseEndpoint(what, endpoint); err != nil {
+		return nil, err
+	}
+	if client == nil {
+		return nil, errors.New("oauth: the request has no client")
+	}
+	header := http.Header{}
+	if err := client.Apply(header, form); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, secretTimeout)
+	defer cancel()
+	var sent atomic.Bool
+	if _, traced := f.HTTP.(*http.Transport); !traced {
+		sent.Store(true) // a RoundTripper that may not say when it writes is always in doubt
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, &SendError{Err: err}
+	}
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		// The secrets are in the body, or in an Authorization header that
+		// proves nothing without it. The body is written after this.
+		WroteHeaders: func() { sent.Store(true) },
+		WroteRequest: func(info httptrace.WroteRequestInfo) {
+			if info.Err == nil {
+				sent.Store(true)
+			}
+		},
+	})
+	req, err := f.request(ctx, http.MethodPost, endpoint, []byte(form.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	for name, values := range header {
+		req.Header[name] = values
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Close = true
+	rt, done := f.fresh()
+	defer done()
+	a, err := f.roundTrip(rt, req, limit)
+	if err != nil {
+		return nil, &SendError{Sent: sent.Load(), Err: err}
+	}
+	return a, nil
+}

@@ -1,0 +1,327 @@
+package oauth
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+func answerOf(status int, contentType, body string) *RawAnswer {
+	return &RawAnswer{Status: status, ContentType: contentType, Header: http.Header{}, Body: Secret(body), ReceivedAt: time.Now()}
+}
+
+// TestExpiresIn: whatever expires_in is, the tokens are kept.
+func TestExpiresIn(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	for _, tc := range []struct {
+		json string // "": omitted
+		want time.Duration
+	}{
+		{"", 0},
+		{`3600`, time.Hour},
+		{`"3600"`, time.Hour},
+		{`" 3600 "`, time.Hour},
+		{`3600.0`, time.Hour},
+		{`"3600.5"`, time.Hour + 500*time.Millisecond},
+		{`3.6e3`, time.Hour},
+		{`""`, 0},
+		{`null`, 0},
+		{`0`, 0},
+		{`"0"`, 0},
+		{`-1`, 0},
+		{`1000000000`, year},
+		{`12345678901234567890`, year},
+		{`1e999`, 0},
+		{`true`, 0},
+		{`[3600]`, 0},
+		{`{"seconds":3600}`, 0},
+		{`"1h"`, 0},
+		{`"NaN"`, 0},
+		{`"Infinity"`, 0},
+		{`"0x10"`, 0},
+	} {
+		body := `{"access_token":"A","refresh_token":"R"}`
+		if tc.json != "" {
+			body = `{"access_token":"A","expires_in":` + tc.json + `,"refresh_token":"R"}`
+		}
+		token, err := ParseToken(answerOf(200, "application/json", body))
+		if err != nil {
+			t.Errorf("expires_in %s: %v", tc.json, err)
+			continue
+		}
+		if token.ExpiresIn != tc.want || token.AccessToken != "A" || token.RefreshToken != "R" {
+			t.Errorf("expires_in %s: %v, refresh token %v; want %v and the refresh token", tc.json, token.ExpiresIn, token.RefreshToken != "", tc.want)
+		}
+	}
+}
+
+// TestBodyShapes: how servers wrap one and the same answer.
+func TestBodyShapes(t *testing.T) {
+	const plain = `{"access_token":"A","token_type":"Bearer","refresh_token":"R","scope":"a b"}`
+	const form = "access_token=A&token_type=bearer&refresh_token=R&scope=a+b"
+	for _, tc := range []struct{ name, contentType, body string }{
+		{"JSON", "application/json", plain},
+		{"JSON with a charset", "application/json;charset=UTF-8", plain},
+		{"JSON as text", "text/plain", plain},
+		{"JSON as HTML", "text/html", plain},
+		{"JSON as a form", "application/x-www-form-urlencoded", plain},
+		{"JSON without a type", "", plain},
+		{"JSON with a malformed type", ";;;", plain},
+		{"byte order mark", "application/json", "\ufeff" + plain},
+		{"space around", "application/json", "\r\n\t " + plain + " \n"},
+		{"trailing garbage", "application/json", plain + "<!-- served by node 7 -->"},
+		{"two values", "application/json", plain + `{"access_token":"B","refresh_token":"S"}`},
+		{"form", "application/x-www-form-urlencoded", form},
+		{"form as text", "text/plain; charset=utf-8", form},
+		{"form as JSON", "application/json", form + "\n"},
+		{"form with broken pairs", "application/x-www-form-urlencoded", "x=%zz&=&y&" + form},
+		{"repeated names", "application/json", `{"access_token":"B","refresh_token":"S",` + plain[1:]},
+		{"repeated names that say nothing", "application/json", plain[:len(plain)-1] + `,"access_token":null,"refresh_token":""}`},
+		{"names in another case beside", "application/json", plain[:len(plain)-1] + `,"REFRESH_TOKEN":"S","Access_Token":"B"}`},
+		{"escaped names", "application/json", strings.Replace(plain, "refresh_token", `refresh\u005ftoken`, 1)},
+		{"unknown members of any kind", "application/json", `{"x":[{"refresh_token":"S"}],"y":1e999,"z":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `,` + plain[1:]},
+		{"invalid UTF-8 elsewhere", "application/json", "{\"x\":\"\xff\"," + plain[1:]},
+		{"a null error", "application/json", `{"error":null,"error_description":"",` + plain[1:]},
+		{"ok: true", "application/json", `{"ok":true,` + plain[1:]},
+		{"type in an array", "application/json", strings.Replace(plain, `"Bearer"`, `["bearer"]`, 1)},
+		{"type in capitals", "application/json", strings.Replace(plain, `Bearer`, `BEARER`, 1)},
+		{"null type", "application/json", strings.Replace(plain, `"Bearer"`, `null`, 1)},
+		{"no type", "application/json", strings.Replace(plain, `"token_type":"Bearer",`, ``, 1)},
+		{"scope in an array", "application/json", strings.Replace(plain, `"a b"`, `["a","b"]`, 1)},
+		{"scope with spaces", "application/json", strings.Replace(plain, `"a b"`, `" a  b "`, 1)},
+		{"created", "application/json", plain},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			status := 200
+			if tc.name == "created" {
+				status = 201
+			}
+			token, err := ParseToken(answerOf(status, tc.contentType, tc.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if token.AccessToken != "A" || token.RefreshToken != "R" || token.TokenType != "Bearer" || token.Scope != "a b" || !token.ScopePresent || token.Partial {
+				t.Errorf("access %q, refresh %q, type %q, scope %q (%v), partial %v",
+					token.AccessToken.Reveal(), token.RefreshToken.Reveal(), token.TokenType, token.Scope, token.ScopePresent, token.Partial)
+			}
+		})
+	}
+}
+
+func TestScopeMember(t *testing.T) {
+	for _, tc := range []struct {
+		json, want string
+		present    bool
+	}{
+		{`null`, "", false}, {`""`, "", false}, {`7`, "", false}, {`{}`, "", false},
+		{`[]`, "", true}, {`"a"`, "a", true}, {`["a b","c"]`, "a b c", true}, {`"repo,gist"`, "repo,gist", true}, {`"a \u0000 b"`, "a b", true},
+	} {
+		token, err := ParseToken(answerOf(200, "", `{"access_token":"A","scope":`+tc.json+`}`))
+		if err != nil || token.Scope != tc.want || token.ScopePresent != tc.present {
+			t.Errorf("scope %s: %q, present %v (%v); want %q, %v", tc.json, token.Scope, token.ScopePresent, err, tc.want, tc.present)
+		}
+	}
+}
+
+// TestTokenRefusals: what is an error, what is only trouble, and what is kept
+// beside either.
+func TestTokenRefusals(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		status int
+		ctype  string
+		body   string
+		want   string // as refusal names it
+		kept   string // access and refresh token, if there is a response all the same
+	}{
+		{"RFC 6749 error", 400, "application/json", `{"error":"invalid_grant","error_description":"gone"}`, "invalid_grant grant", ""},
+		{"error with 200", 200, "application/json", `{"error":"bad_refresh_token"}`, "bad_refresh_token grant", ""},
+		{"Slack's error with 200", 200, "application/json", `{"ok":false,"error":"invalid_refresh_token"}`, "invalid_refresh_token grant", ""},
+		{"ok: false alone", 200, "application/json", `{"ok":false}`, " other", ""},
+		{"ok: false with 400", 400, "application/json", `{"ok":false}`, " other", ""},
+		{"form error with 200", 200, "application/x-www-form-urlencoded", "error=incorrect_client_credentials&error_description=x+y", "incorrect_client_credentials client", ""},
+		{"Supabase's error", 400, "application/json", `{"code":400,"error_code":"refresh_token_not_found","msg":"Invalid Refresh Token"}`, "refresh_token_not_found grant", ""},
+		{"Supabase's missing secret", 422, "application/json", `{"message":"Required parameter: client_secret"}`, " client", ""},
+		{"error with 500", 500, "application/json", `{"error":"server_error"}`, "server_error transient", ""},
+		{"grant error with 500", 500, "application/json", `{"error":"invalid_grant"}`, "invalid_grant grant", ""},
+		{"cut-off error", 400, "application/json", `{"error":"invalid_grant","error_descr`, "invalid_grant grant", ""},
+		{"error in another case", 400, "application/json", `{"Error":"invalid_grant"}`, "transient", ""},
+		{"error that is an object", 400, "application/json", `{"error":{"code":"invalid_grant"}}`, "transient", ""},
+		{"empty 401", 401, "", "", " client", ""},
+		{"empty 400", 400, "", " \n", " client", ""},
+		{"empty 404", 404, "", "", "transient", ""},
+		{"empty 200", 200, "", "", "transient", ""},
+		{"no content", 204, "", "", "transient", ""},
+		{"firewall's page", 403, "text/html", "<html>blocked", "transient", ""},
+		{"page without its type", 401, "", "<!DOCTYPE html>", "transient", ""},
+		{"captive portal", 200, "text/html", "<html>sign in", "transient", ""},
+		{"text", 400, "text/plain", "bad request", "transient", ""},
+		{"JSON that is no OAuth error", 400, "application/json", `{"message":"nope"}`, "transient", ""},
+		{"JSON array", 200, "application/json", `[{"access_token":"A"}]`, "transient", ""},
+		{"JSON string", 200, "application/json", `"access_token=A"`, "transient", ""},
+		{"JSON without a token", 200, "application/json", `{"hello":1}`, "transient", ""},
+		{"unavailable", 503, "text/html", "<html>", "transient", ""},
+		{"too many", 429, "application/json", `{}`, "transient", ""},
+		{"redirect with tokens in it", 302, "application/json", `{"access_token":"EVIL","refresh_token":"EVIL"}`, "transient", ""},
+		{"redirect with an error in it", 307, "application/json", `{"error":"invalid_grant"}`, "transient", ""},
+		{"tokens with a status that refuses", 400, "application/json", `{"access_token":"A","refresh_token":"R"}`, "transient", ""},
+
+		{"refresh token alone", 200, "application/json", `{"refresh_token":"R"}`, "protocol", " R"},
+		{"refresh token, then the end", 200, "application/json", `{"refresh_token":"R","acc`, "transient", " R"},
+		{"the end before any token", 200, "application/json", `{"access_tok`, "in doubt", ""},
+		{"malformed access token", 200, "application/json", `{"access_token":"A\r\nX: 1","refresh_token":"R"}`, "protocol", " R"},
+		{"malformed access token alone", 200, "application/json", `{"access_token":"A\u0000"}`, "protocol", ""},
+		{"access token that is no text", 200, "application/json", `{"access_token":{"x":1},"refresh_token":"R"}`, "protocol", " R"},
+		{"malformed refresh token", 200, "application/json", "{\"access_token\":\"A\",\"refresh_token\":\"R\xff\"}", "protocol", "A "},
+		{"token of 64 KiB", 200, "application/json", `{"access_token":"` + strings.Repeat("x", 64<<10) + `","refresh_token":"R"}`, "protocol", " R"},
+		{"another type", 200, "application/json", `{"access_token":"A","token_type":"mac","refresh_token":"R"}`, "protocol", "A R"},
+		{"no type at all", 200, "application/json", `{"access_token":"A","token_type":"N_A","refresh_token":"R"}`, "protocol", "A R"},
+		{"error beside tokens that were issued", 200, "application/json", `{"access_token":"A","refresh_token":"R","error":"none"}`, "ok", "A R"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			token, err := ParseToken(answerOf(tc.status, tc.ctype, tc.body))
+			if got := refusal(false, err); got != tc.want {
+				t.Errorf("got %q (%v), want %q", got, err, tc.want)
+			}
+			kept := ""
+			if token != nil {
+				kept = token.AccessToken.Reveal() + " " + token.RefreshToken.Reveal()
+			}
+			if kept != tc.kept {
+				t.Errorf("kept %q, want %q", kept, tc.kept)
+			}
+			if err != nil && (strings.Contains(err.Error(), "EVIL") || strings.Contains(err.Error(), "X: 1") || strings.Contains(err.Error(), "sign in")) {
+				t.Errorf("error %q shows the body", err)
+			}
+		})
+	}
+}
+
+func TestTokenRetryAfter(t *testing.T) {
+	a := answerOf(503, "", "")
+	a.Header.Set("Retry-After", "30")
+	_, err := ParseToken(a)
+	if te, ok := errors.AsType[*TransientError](err); !ok || te.RetryAfter != 30*time.Second || te.Status != 503 {
+		t.Errorf("%#v", err)
+	}
+	a = answerOf(400, "", `{"error":"slow_down"}`)
+	a.Header.Set("Retry-After", "2")
+	_, err = ParseToken(a)
+	if e, ok := errors.AsType[*Error](err); !ok || e.RetryAfter != 2*time.Second || e.Endpoint != "token" {
+		t.Errorf("%#v", err)
+	}
+	a.Header = nil // as from a stored answer
+	if _, err = ParseToken(a); refusal(false, err) != "slow_down transient" {
+		t.Errorf("without headers: %v", err)
+	}
+}
+
+// TestTokenBytes puts each byte into an access token, raw and escaped. Only what
+// can stand in a header is let through, and the refresh token is kept.
+func TestTokenBytes(t *testing.T) {
+	for c := range 0x100 {
+		bodies := map[string]string{
+			"escaped": fmt.Sprintf(`{"access_token":"A\u%04xZ","refresh_token":"R"}`, c),
+			"form":    "access_token=A" + fmt.Sprintf("%%%02x", c) + "Z&refresh_token=R",
+		}
+		if c >= 0x20 && c != '"' && c != '\\' {
+			bodies["raw"] = "{\"access_token\":\"A" + string([]byte{byte(c)}) + "Z\",\"refresh_token\":\"R\"}"
+		}
+		for kind, body := range bodies {
+			token, err := ParseToken(answerOf(200, "", body))
+			if token == nil || token.RefreshToken != "R" {
+				t.Fatalf("%#02x %s: the refresh token is lost: %v", c, kind, err)
+			}
+			want := c > 0x20 && c < 0x7f
+			if got := token.AccessToken.Reveal() == "A"+string(rune(c))+"Z"; got != want || (err == nil) != want {
+				t.Errorf("%#02x %s: token %q, error %v; want it taken: %v", c, kind, token.AccessToken.Reveal(), err, want)
+			}
+		}
+	}
+}
+
+// TestTruncatedForm: the last value of a form that ended early is not whole.
+func TestTruncatedForm(t *testing.T) {
+	const body = "access_token=A2&refresh_token=R2&scope=a"
+	for n := range len(body) {
+		a := answerOf(200, "", body[:n])
+		a.Truncated = true
+		token, err := ParseToken(a)
+		if n <= len("access_token=A2") {
+			if token != nil || refusal(false, err) != "in doubt" {
+				t.Errorf("cut at %d: %v, %v", n, token, err)
+			}
+			continue
+		}
+		want := ""
+		if n > len("access_token=A2&refresh_token=R2") {
+			want = "R2"
+		}
+		if err != nil || token.AccessToken != "A2" || token.RefreshToken.Reveal() != want || !token.Partial {
+			t.Errorf("cut at %d: %+v, %v", n, token, err)
+		}
+	}
+}
+
+// FuzzParseToken: a refresh token that a strict decoder finds in a success is
+// found, and one that is found is never a part of one.
+func FuzzParseToken(f *testing.F) {
+	for _, body := range []string{
+		`{"access_token":"A","token_type":"Bearer","expires_in":3600,"refresh_token":"R","scope":"a b"}`,
+		"\ufeff{\"access_token\":\"A\",\"expires_in\":\"x\",\"refresh_token\":\"R\"}garbage",
+		"access_token=A&refresh_token=R%20&scope=repo%2Cgist", `{"error":"invalid_grant"}`, `<html>`, `[]`, `{"refresh_token":"R","refresh_token":""}`,
+		`{"a":{"b":[1,2,{"refresh_token":"S"}]},"refresh_token":"R"}`, `{"refresh_token":1e5}`,
+	} {
+		f.Add(200, body, false)
+	}
+	f.Add(503, `{"error":"server_error"}`, true)
+	f.Fuzz(func(t *testing.T, status int, body string, truncated bool) {
+		a := answerOf(status, "", body)
+		a.Truncated = truncated
+		token, err := ParseToken(a)
+		if token == nil && err == nil {
+			t.Fatal("neither a response nor an error")
+		}
+		if token != nil {
+			if status/100 != 2 {
+				t.Fatalf("a response with status %d", status)
+			}
+			if token.AccessToken == "" && err == nil {
+				t.Fatal("no access token and no error")
+			}
+			if !isHeaderSafe(token.AccessToken.Reveal()) || !isVisible(token.RefreshToken.Reveal()) || token.ExpiresIn < 0 || token.ExpiresIn > maxLife {
+				t.Fatalf("a malformed response: %q", body)
+			}
+		}
+		if status/100 != 2 {
+			return
+		}
+		want, ok := strictRefreshToken(body)
+		if ok && (token == nil || token.RefreshToken.Reveal() != want) {
+			t.Fatalf("%q: the refresh token is lost: %v", body, err)
+		}
+	})
+}
+
+// strictRefreshToken returns the refresh token that encoding/json finds in an
+// answer that says nothing of an error.
+func strictRefreshToken(body string) (string, bool) {
+	var doc map[string]json.RawMessage
+	if json.Unmarshal([]byte(body), &doc) != nil {
+		return "", false
+	}
+	for _, name := range []string{"error", "error_code", "ok"} {
+		if _, there := doc[name]; there {
+			return "", false
+		}
+	}
+	var refresh string
+	if json.Unmarshal(doc["refresh_token"], &refresh) != nil {
+		return "", false
+	}
+	return refresh, refresh != "" && isVisible(refresh) && len(refresh) <= maxTokenBytes
+}
