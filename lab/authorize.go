@@ -1,0 +1,320 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// codeLifetime is how long an authorization code may wait.
+const codeLifetime = time.Minute
+
+const scopeOffline = "offline_access"
+
+// consentRequest is an authorization request that waits for the button.
+type consentRequest struct {
+	code  code
+	state string
+}
+
+// authorize serves the authorization endpoint (RFC 6749 section 4.1.1).
+//
+// What is wrong with the client or its redirect URI is said on a page, and
+// nobody is redirected; what is wrong otherwise is redirected (section
+// 4.1.2.1).
+func (s *Server) authorize(x *exchange) answer {
+	if x.r.Method != http.MethodGet && x.r.Method != http.MethodPost {
+		return page(http.StatusMethodNotAllowed, "This page is for browsers.", "")
+	}
+	if s.habits.Consent == ConsentPage400 {
+		return page(http.StatusBadRequest, "This application is not known here.", "")
+	}
+	id, redirect := x.form.Get("client_id"), x.form.Get("redirect_uri")
+	c, err := s.findClient(x.r.Context(), id)
+	if err != nil {
+		return page(http.StatusBadRequest, "This application is not known here.", "")
+	}
+	if !s.redirectAllowed(c, redirect) {
+		return page(http.StatusBadRequest, "The redirect address is not one of the application's.", "")
+	}
+	state := x.form.Get("state")
+	deny := func(code, description string) answer {
+		a := s.redirect(redirect, state, url.Values{"error": {code}, "error_description": {description}})
+		a.code = code
+		return a
+	}
+	if name := repeated(x.form); name != "" {
+		return deny("invalid_request", name+" is given twice")
+	}
+	if x.form.Get("response_type") != "code" {
+		return deny("unsupported_response_type", "only code")
+	}
+	// MCP wants PKCE of everybody (RFC 7636).
+	if x.form.Get("code_challenge") == "" || x.form.Get("code_challenge_method") != "S256" {
+		return deny("invalid_request", "code_challenge with S256 is required")
+	}
+	if refused := s.checkResource(x.form, s.ResourceURL()); refused != "" {
+		return deny("invalid_target", refused)
+	}
+	granted, offline, refused := s.grantScope(x.form.Get("scope"))
+	if refused != "" {
+		return deny("invalid_scope", refused)
+	}
+	if s.habits.GrantsEnforced && !slices.Contains(c.GrantTypes, "refresh_token") {
+		offline = false
+	}
+	if x.endpoint == "authorize:preflight" {
+		return page(http.StatusOK, "Sign in", "")
+	}
+	pending := code{
+		clientID:    id,
+		redirectURI: redirect,
+		challenge:   x.form.Get("code_challenge"),
+		resource:    x.form.Get("resource"),
+		scope:       granted,
+		offline:     offline,
+	}
+	switch s.habits.Consent {
+	case ConsentDeny:
+		return deny("access_denied", "the person said no")
+	case ConsentPage:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		handle := newID("")
+		s.state.consents[handle] = &consentRequest{code: pending, state: state}
+		return page(http.StatusOK, "Let the application use this server?", s.endpointURL("/consent")+"?request="+handle)
+	default:
+		return s.approve(pending, state)
+	}
+}
+
+// consent serves the button of the page.
+func (s *Server) consent(x *exchange) answer {
+	handle := x.form.Get("request")
+	s.mu.Lock()
+	request := s.state.consents[handle]
+	if x.r.Method == http.MethodPost {
+		delete(s.state.consents, handle)
+	}
+	s.mu.Unlock()
+	if request == nil || x.r.Method != http.MethodPost {
+		return page(http.StatusBadRequest, "This page has expired.", "")
+	}
+	return s.approve(request.code, request.state)
+}
+
+// approve issues a code and sends it to the client.
+func (s *Server) approve(c code, state string) answer {
+	c.ends = s.clock.now().Add(codeLifetime)
+	s.mu.Lock()
+	value := s.secret("code-", "")
+	s.state.codes[value] = &c
+	s.mu.Unlock()
+	return s.redirect(c.redirectURI, state, url.Values{"code": {value}})
+}
+
+// redirect is an authorization response, with iss as the habits want it (RFC
+// 9207 section 2), in error responses too.
+func (s *Server) redirect(target, state string, params url.Values) answer {
+	if state != "" {
+		params.Set("state", state)
+	}
+	switch s.habits.Iss {
+	case "", IssOn, IssUnexpected:
+		params.Set("iss", s.Issuer())
+	case IssWrong, IssStray:
+		params.Set("iss", "https://issuer.elsewhere.test")
+	}
+	separator := "?"
+	if strings.Contains(target, "?") {
+		separator = "&"
+	}
+	header := http.Header{"Location": {target + separator + params.Encode()}, "Cache-Control": {"no-store"}}
+	return answer{status: http.StatusFound, header: header}
+}
+
+// findClient looks a client_id up, fetching its document if it is a URL.
+func (s *Server) findClient(ctx context.Context, id string) (*client, error) {
+	s.mu.Lock()
+	c := s.state.clients[id]
+	s.mu.Unlock()
+	if c != nil {
+		return c, nil
+	}
+	if !s.habits.ClientIDMetadata || !isMetadataURL(id) {
+		return nil, errors.New("no such client")
+	}
+	fetch := s.options.Fetch
+	if fetch == nil {
+		fetch = fetchDocument
+	}
+	raw, err := fetch(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var document struct {
+		ClientID     string   `json:"client_id"`
+		RedirectURIs []string `json:"redirect_uris"`
+		GrantTypes   []string `json:"grant_types"`
+	}
+	if err := json.Unmarshal(raw, &document); err != nil {
+		return nil, err
+	}
+	if document.ClientID != id || len(document.RedirectURIs) == 0 {
+		return nil, errors.New("the document is not this client's")
+	}
+	c = &client{ConfiguredClient: ConfiguredClient{
+		ID: id, Method: MethodNone, RedirectURIs: document.RedirectURIs, GrantTypes: document.GrantTypes,
+	}}
+	return c, nil
+}
+
+func fetchDocument(ctx context.Context, url string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("status %d", response.StatusCode)
+	}
+	return io.ReadAll(io.LimitReader(response.Body, 1<<20))
+}
+
+// redirectAllowed compares a redirect URI with the client's.
+func (s *Server) redirectAllowed(c *client, redirect string) bool {
+	if !acceptableRedirect(redirect) {
+		return false
+	}
+	if len(c.RedirectURIs) == 0 {
+		u, err := url.Parse(redirect)
+		return err == nil && isLoopback(u.Hostname())
+	}
+	return slices.ContainsFunc(c.RedirectURIs, func(known string) bool {
+		return known == redirect || !s.habits.RedirectExact && withoutPort(known) == withoutPort(redirect)
+	})
+}
+
+// withoutPort is a loopback redirect URI without its port (RFC 8252 section
+// 7.3), and any other one as it is.
+func withoutPort(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "http" || !isLoopback(u.Hostname()) {
+		return raw
+	}
+	u.Host = u.Hostname()
+	return u.String()
+}
+
+func acceptableRedirect(raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || u.Fragment != "" {
+		return false
+	}
+	return u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname())
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// repeated names a parameter that is there twice, which RFC 6749 sections 3.1
+// and 3.2 forbid (resource may be, by RFC 8707).
+func repeated(form url.Values) string {
+	for name, values := range form {
+		if len(values) > 1 && name != "resource" {
+			return name
+		}
+	}
+	return ""
+}
+
+// checkResource says what is wrong with the resource parameter of a leg (RFC
+// 8707 section 2), or nothing. bound is what the parameter was on the first leg.
+func (s *Server) checkResource(form url.Values, bound string) string {
+	values := form["resource"]
+	switch s.habits.Resource {
+	case ResourceRefused:
+		if len(values) > 0 {
+			return "AADSTS9010010: the resource parameter does not match the requested scopes"
+		}
+	case ResourceRequired:
+		if len(values) != 1 || values[0] != s.ResourceURL() {
+			return "resource must be the one in the metadata"
+		}
+	default:
+		for _, value := range values {
+			if strings.TrimSuffix(value, "/") != strings.TrimSuffix(bound, "/") {
+				return "that resource is not served here"
+			}
+		}
+	}
+	return ""
+}
+
+// grantScope decides what of the requested scope is granted, and whether a
+// refresh token comes with it; or says why the request is refused.
+func (s *Server) grantScope(requested string) (granted string, offline bool, refused string) {
+	supported := s.scopesSupported()
+	offline = s.habits.Offline == OfflineIgnored
+	var scopes []string
+	for _, scope := range strings.Fields(requested) {
+		known := supported == nil || slices.Contains(supported, scope) ||
+			scope == s.habits.RequiredScope || slices.Contains(strings.Fields(s.habits.ChallengeScope), scope)
+		switch {
+		case scope == scopeOffline && s.habits.Offline == OfflineForbidden:
+			return "", false, "offline_access is not for this client"
+		case scope == scopeOffline && s.habits.Offline == OfflineListed:
+			offline = true
+		case !known:
+			return "", false, "no such scope"
+		}
+		if !slices.Contains(s.habits.NeverGrant, scope) && !slices.Contains(scopes, scope) {
+			scopes = append(scopes, scope)
+		}
+	}
+	return strings.Join(scopes, " "), offline, ""
+}
+
+// pageTemplate is every page: a sentence, and a button if there is somewhere to
+// go.
+var pageTemplate = template.Must(template.New("page").Parse(`<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Handstamp lab</title>
+<style>
+body { font: 1.1rem/1.5 system-ui, sans-serif; max-width: 28rem; margin: 20vh auto; padding: 0 1rem; color-scheme: light dark }
+button { font: inherit; padding: .5rem 1.5rem }
+</style>
+<h1>Handstamp lab</h1>
+<p>{{.Sentence}}</p>
+{{with .Button}}<form method="post" action="{{.}}"><button autofocus>Allow</button></form>
+{{end}}</html>
+`))
+
+func page(status int, sentence, button string) answer {
+	var b strings.Builder
+	if err := pageTemplate.Execute(&b, struct{ Sentence, Button string }{sentence, button}); err != nil {
+		panic(err) // the template and its data are ours
+	}
+	header := contentType("text/html; charset=utf-8")
+	header.Set("Cache-Control", "no-store")
+	return answer{status: status, header: header, body: []byte(b.String())}
+}

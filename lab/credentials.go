@@ -1,0 +1,144 @@
+package lab
+
+import (
+	"crypto/subtle"
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// methodBoth is what the diary calls two methods in one request.
+const methodBoth = "both"
+
+// credentials are the client authentication of a request, as sent.
+type credentials struct {
+	method   string
+	id       string
+	secret   string
+	repeated bool // client_id in the body beside Basic
+	broken   bool // a header that cannot be read
+}
+
+// readCredentials finds the client authentication of a request (RFC 6749
+// section 2.3.1).
+func readCredentials(r *http.Request, form url.Values) credentials {
+	c := credentials{id: form.Get("client_id")}
+	header := r.Header.Get("Authorization")
+	switch {
+	case header != "" && form.Has("client_secret"):
+		c.method = methodBoth
+	case header != "":
+		bodyID := c.id
+		c.method, c.repeated = MethodBasic, form.Has("client_id")
+		var ok bool
+		c.id, c.secret, ok = parseBasic(header)
+		c.broken = !ok || (c.repeated && bodyID != c.id)
+	case form.Has("client_secret"):
+		c.method, c.secret = MethodPost, form.Get("client_secret")
+	case c.id != "":
+		c.method = MethodNone
+	}
+	return c
+}
+
+// parseBasic reads a Basic header whose id and secret are form-encoded. One that
+// carries a byte which form-encoding would have replaced is not accepted: a
+// client that leaves the encoding out must be seen to.
+func parseBasic(header string) (id, secret string, ok bool) {
+	scheme, encoded, _ := strings.Cut(header, " ")
+	if !strings.EqualFold(scheme, "Basic") {
+		return "", "", false
+	}
+	raw, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil {
+		return "", "", false
+	}
+	encodedID, encodedSecret, ok := strings.Cut(string(raw), ":")
+	if !ok {
+		return "", "", false
+	}
+	id, idOK := formDecode(encodedID)
+	secret, secretOK := formDecode(encodedSecret)
+	return id, secret, idOK && secretOK
+}
+
+// formDecode decodes application/x-www-form-urlencoded text, strictly.
+func formDecode(s string) (string, bool) {
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case strings.IndexByte("-._~*+%", c) >= 0:
+		default:
+			return "", false
+		}
+	}
+	decoded, err := url.QueryUnescape(s)
+	return decoded, err == nil
+}
+
+// authenticate finds the client of a token or revocation request and checks its
+// one method. The caller holds s.mu.
+func (s *Server) authenticate(x *exchange) (*client, *answer) {
+	fail := func(a answer) (*client, *answer) { return nil, &a }
+	seen := x.seen
+	switch {
+	case seen.method == methodBoth:
+		return fail(s.errorAnswer(http.StatusBadRequest, "invalid_request", "two client authentication methods in one request"))
+	case seen.broken:
+		return fail(s.invalidClient(x, "the Authorization header cannot be read"))
+	case seen.repeated && s.habits.RefuseRepeatedID:
+		return fail(s.errorAnswer(http.StatusBadRequest, "invalid_request", "client_id in the body beside Basic"))
+	}
+	c := s.state.clients[seen.id]
+	if c == nil && s.habits.ClientIDMetadata && isMetadataURL(seen.id) {
+		// Public, and checked in full at the authorization endpoint.
+		c = &client{ConfiguredClient: ConfiguredClient{ID: seen.id, Method: MethodNone}}
+	}
+	if c == nil {
+		return fail(s.invalidClient(x, "no such client"))
+	}
+	want := c.Method
+	if s.habits.EnforceMethod != "" && c.dynamic {
+		want = s.habits.EnforceMethod
+	}
+	if want == MethodAny && seen.method != MethodNone {
+		want = seen.method
+	}
+	if seen.method != want {
+		return fail(s.invalidClient(x, "not the client's authentication method"))
+	}
+	if want != MethodNone {
+		if c.Secret == "" || subtle.ConstantTimeCompare([]byte(seen.secret), []byte(c.Secret)) != 1 {
+			return fail(s.invalidClient(x, "wrong secret"))
+		}
+		if !c.secretEnds.IsZero() && !s.clock.now().Before(c.secretEnds) {
+			return fail(s.invalidClient(x, "the secret has expired"))
+		}
+	}
+	return c, nil
+}
+
+// invalidClient is the answer to a failed client authentication, in the shape
+// that the habits have for it.
+func (s *Server) invalidClient(x *exchange, why string) answer {
+	status := s.habits.InvalidClientStatus
+	if status == 0 {
+		status = http.StatusUnauthorized
+	}
+	var a answer
+	switch s.habits.InvalidClientShape {
+	case ShapeEmpty:
+		a = answer{status: status, header: make(http.Header), code: "invalid_client"}
+	case ShapeJSON:
+		a = jsonAnswer(status, map[string]any{"message": "client authentication: " + why, "statusCode": status})
+		a.code = "invalid_client"
+	default:
+		a = s.errorAnswer(status, "invalid_client", why)
+	}
+	if status == http.StatusUnauthorized && x.r.Header.Get("Authorization") != "" {
+		a.header.Set("WWW-Authenticate", `Basic realm="lab"`)
+	}
+	return a
+}

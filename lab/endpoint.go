@@ -1,0 +1,252 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// maxBody bounds what a client may send.
+const maxBody = 4 << 20
+
+// endpoints are the names of Counts, SetFault and Hold.
+var endpoints = [...]string{
+	"mcp", "resource_metadata", "server_metadata", "register", "registration", "authorize", "authorize:preflight",
+	"consent", "token", "token:code", "token:refresh", "revoke", "other",
+}
+
+// An exchange is one request while it is dealt with.
+type exchange struct {
+	r        *http.Request
+	entry    *Request // in the diary, guarded by Server.mu
+	endpoint string
+	form     url.Values // of the query and the body
+	body     []byte
+	rpc      string // its JSON-RPC method
+	seen     credentials
+}
+
+// An answer is what an endpoint has decided, before it is sent.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+	code   string       // the OAuth error code, for the diary
+	stream http.Handler // answers instead, if not nil
+}
+
+// handle takes every request through the same stations: diary, faults, the
+// endpoint, faults again, the answer.
+func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
+	if !s.begin() {
+		panic(http.ErrAbortHandler)
+	}
+	defer s.requests.Done()
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(s.life, cancel)()
+	r = r.WithContext(ctx)
+
+	x, endpoint, err := s.parse(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	s.record(x)
+	s.reach(x, "received")
+	w.Header().Set("Date", s.clock.now().UTC().Format(http.TimeFormat))
+	fault := s.fault(x)
+	if s.before(w, x, fault) {
+		s.reach(x, "answered")
+		return
+	}
+	a := endpoint(x)
+	s.reach(x, "committed")
+	a = s.after(x, fault, a)
+	s.write(w, x, a)
+	s.reach(x, "answered")
+}
+
+// begin counts a request in, unless the server is closed.
+func (s *Server) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.done {
+		return false
+	}
+	s.requests.Add(1)
+	return true
+}
+
+// parse reads a request and finds the endpoint that it is for.
+func (s *Server) parse(r *http.Request) (*exchange, func(*exchange) answer, error) {
+	x := &exchange{r: r, form: make(url.Values)}
+	var handler func(*exchange) answer
+	x.endpoint, handler = s.route(r)
+	var err error
+	if x.body, err = io.ReadAll(io.LimitReader(r.Body, maxBody)); err != nil {
+		return nil, nil, err
+	}
+	r.Body = io.NopCloser(bytes.NewReader(x.body))
+	for name, values := range r.URL.Query() {
+		x.form[name] = append(x.form[name], values...)
+	}
+	switch x.endpoint {
+	case "mcp":
+		var message struct{ Method string }
+		if json.Unmarshal(x.body, &message) == nil {
+			x.rpc = message.Method
+		}
+	case "token", "revoke", "authorize", "consent":
+		if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+			// What cannot be decoded is missing, and refused for that.
+			values, _ := url.ParseQuery(string(x.body))
+			for name, values := range values {
+				x.form[name] = append(x.form[name], values...)
+			}
+		}
+	}
+	switch {
+	case x.endpoint == "token" && x.form.Get("grant_type") == "authorization_code":
+		x.endpoint = "token:code"
+	case x.endpoint == "token" && x.form.Get("grant_type") == "refresh_token":
+		x.endpoint = "token:refresh"
+	case x.endpoint == "authorize" && prefetch(r):
+		x.endpoint = "authorize:preflight"
+	}
+	switch x.endpoint {
+	case "token", "token:code", "token:refresh", "revoke":
+		x.seen = readCredentials(r, x.form)
+	default:
+		x.seen.id = x.form.Get("client_id")
+	}
+	return x, handler, nil
+}
+
+// prefetch reports whether a program, not a person, looks at a page
+// (https://fetch.spec.whatwg.org/#sec-purpose-header).
+func prefetch(r *http.Request) bool {
+	return strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch")
+}
+
+// route names the endpoint of a request and what serves it.
+func (s *Server) route(r *http.Request) (string, func(*exchange) answer) {
+	at := func(origin string) bool {
+		_, host, _ := strings.Cut(origin, "://")
+		return r.Host == host
+	}
+	path, atMCP, atServer := r.URL.Path, at(s.mcpOrigin), at(s.origin)
+	switch {
+	case strings.Contains(path, "/.well-known/oauth-authorization-server"), strings.Contains(path, "/.well-known/openid-configuration"):
+		if !atServer {
+			return "server_metadata", notFound
+		}
+		return "server_metadata", s.serverMetadata
+	case strings.Contains(path, "/.well-known/oauth-protected-resource"), path == headerOnlyPath:
+		if !atMCP {
+			return "resource_metadata", notFound
+		}
+		return "resource_metadata", s.resourceMetadata
+	case atMCP && path == s.mcpPath():
+		return "mcp", s.mcp
+	}
+	endpoint, under := strings.CutPrefix(path, s.prefix())
+	if !atServer || !under {
+		return "other", notFound
+	}
+	switch {
+	case endpoint == "/authorize":
+		return "authorize", s.authorize
+	case endpoint == "/consent":
+		return "consent", s.consent
+	case endpoint == "/token":
+		return "token", s.token
+	case endpoint == "/revoke":
+		return "revoke", s.revoke
+	case endpoint == "/register" && !s.habits.NoRegistration:
+		return "register", s.register
+	case strings.HasPrefix(endpoint, "/register/") && s.habits.ManageClients:
+		return "registration", s.manage
+	}
+	return "other", notFound
+}
+
+func notFound(*exchange) answer {
+	return answer{status: http.StatusNotFound, header: contentType("text/plain; charset=utf-8"), body: []byte("not found\n")}
+}
+
+func contentType(value string) http.Header {
+	return http.Header{"Content-Type": {value}}
+}
+
+// jsonAnswer is an answer with a JSON body, which no cache keeps (RFC 6749
+// section 5.1).
+func jsonAnswer(status int, value any) answer {
+	body, err := json.Marshal(value)
+	if err != nil {
+		panic(err) // every value here is one of ours
+	}
+	header := contentType("application/json")
+	header.Set("Cache-Control", "no-store")
+	return answer{status: status, header: header, body: body}
+}
+
+// refusal is an OAuth error (RFC 6749 section 5.2).
+func refusal(status int, code, description string) answer {
+	a := jsonAnswer(status, map[string]string{"error": code, "error_description": description})
+	a.code = code
+	return a
+}
+
+// write sends an answer. The diary knows its status before the client does.
+func (s *Server) write(w http.ResponseWriter, x *exchange, a answer) {
+	if a.stream != nil {
+		a.stream.ServeHTTP(&settling{ResponseWriter: w, settle: func(status int) { s.settle(x, status, a.code) }}, x.r)
+		return
+	}
+	s.settle(x, a.status, a.code)
+	for name, values := range a.header {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(a.status)
+	// A client that has gone needs no answer.
+	_, _ = w.Write(a.body)
+}
+
+// settling tells the status of an answer that a handler writes by itself.
+type settling struct {
+	http.ResponseWriter
+	settle  func(status int)
+	settled bool
+}
+
+func (w *settling) WriteHeader(status int) {
+	if !w.settled {
+		w.settled = true
+		w.settle(status)
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *settling) Write(p []byte) (int, error) {
+	if !w.settled {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// Flush is there for handlers that look for it.
+func (w *settling) Flush() {
+	if !w.settled {
+		w.WriteHeader(http.StatusOK)
+	}
+	// What cannot be flushed arrives later.
+	_ = http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// Unwrap is for http.ResponseController.
+func (w *settling) Unwrap() http.ResponseWriter { return w.ResponseWriter }

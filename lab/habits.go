@@ -1,0 +1,285 @@
+package lab
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Habits is a personality. The zero value is a plain, correct server: it lists
+// what it enforces, rotates refresh tokens strictly, and sends iss.
+//
+// Habits can be written as JSON; durations are then strings such as "30s".
+type Habits struct {
+	// Name is shown on pages and in failures. It changes nothing.
+	Name string `json:"name,omitempty"`
+
+	// Registration and client authentication.
+
+	// Methods is token_endpoint_auth_methods_supported, in this order. Empty
+	// means none, client_secret_post, client_secret_basic.
+	Methods []string `json:"methods,omitempty"`
+	// OmitMethods leaves the member out, which RFC 8414 section 2 reads as
+	// client_secret_basic.
+	OmitMethods bool `json:"omit_methods,omitempty"`
+	// RegisterMethod is what dynamic registration registers, whatever was asked.
+	// Empty means what was asked, or client_secret_basic (RFC 7591 section 2).
+	RegisterMethod string `json:"register_method,omitempty"`
+	// RegisterSilent leaves token_endpoint_auth_method out of the response.
+	RegisterSilent bool `json:"register_silent,omitempty"`
+	// RegisterSecret decides whether the response has a secret, whatever the
+	// method. Nil means that the method decides.
+	RegisterSecret *bool `json:"register_secret,omitempty"`
+	// EnforceMethod is what the token endpoint takes instead of the registered
+	// method; MethodAny takes either place of the secret.
+	EnforceMethod string `json:"enforce_method,omitempty"`
+	// SecretAlphabet is added to every id and secret, to hold characters that
+	// Basic has to form-encode (RFC 6749 section 2.3.1), such as "%+ :/&=é".
+	SecretAlphabet string `json:"secret_alphabet,omitempty"`
+	// SecretLifetime ends registered secrets. Zero means that they do not
+	// expire; a negative one is over when it is issued.
+	SecretLifetime time.Duration `json:"secret_lifetime,omitempty"`
+	// RefuseRepeatedID refuses a client_id in the body beside Basic.
+	RefuseRepeatedID bool `json:"refuse_repeated_id,omitempty"`
+	// InvalidClientStatus is the status of a failed client authentication. Zero
+	// means 401.
+	InvalidClientStatus int `json:"invalid_client_status,omitempty"`
+	// InvalidClientShape is its body: empty for an OAuth error, ShapeEmpty for
+	// nothing at all, ShapeJSON for JSON that is no OAuth error.
+	InvalidClientShape string `json:"invalid_client_shape,omitempty"`
+	// CodeSpentOnBadClient spends the authorization code when the client
+	// authentication fails.
+	CodeSpentOnBadClient bool `json:"code_spent_on_bad_client,omitempty"`
+	// RefreshSpentOnBadClient spends the refresh token likewise.
+	RefreshSpentOnBadClient bool `json:"refresh_spent_on_bad_client,omitempty"`
+	// NoRegistration has no registration endpoint.
+	NoRegistration bool `json:"no_registration,omitempty"`
+	// ManageClients gives registrations a registration_client_uri that takes
+	// DELETE (RFC 7592).
+	ManageClients bool `json:"manage_clients,omitempty"`
+	// ClientIDMetadata accepts the URL of a client ID metadata document as
+	// client_id.
+	ClientIDMetadata bool `json:"client_id_metadata,omitempty"`
+	// GrantsEnforced refuses a refresh by a client that did not register the
+	// refresh_token grant, and gives it no refresh token.
+	GrantsEnforced bool `json:"grants_enforced,omitempty"`
+
+	// Authorization.
+
+	// Consent says what the authorization endpoint does: ConsentAuto (the zero
+	// value) redirects at once, ConsentPage shows a page with one button,
+	// ConsentDeny redirects with access_denied, ConsentPage400 never redirects.
+	Consent string `json:"consent,omitempty"`
+	// Iss is one of the Iss constants; empty means IssOn.
+	Iss string `json:"iss,omitempty"`
+	// OmitPKCE leaves code_challenge_methods_supported out.
+	OmitPKCE bool `json:"omit_pkce,omitempty"`
+	// RedirectExact compares redirect URIs byte by byte. Otherwise a loopback
+	// redirect may have any port (RFC 8252 section 7.3).
+	RedirectExact bool `json:"redirect_exact,omitempty"`
+
+	// Tokens.
+
+	// AccessTokenLifetime is how long access tokens work; expires_in says it in
+	// seconds, rounded up. Zero means an hour.
+	AccessTokenLifetime time.Duration `json:"access_token_lifetime,omitempty"`
+	// ExpiresIn is how the answer says it: one of the Expires constants; empty
+	// means ExpiresNumber.
+	ExpiresIn string `json:"expires_in,omitempty"`
+	// AccessTokenJWT makes access tokens JWTs with an exp claim.
+	AccessTokenJWT bool `json:"access_token_jwt,omitempty"`
+	// Rotation is one of the Rotate constants; empty means RotateStrict.
+	Rotation string `json:"rotation,omitempty"`
+	// Grace is how long RotateGrace, RotateGraceAccess and RotateSame accept a
+	// spent refresh token again.
+	Grace time.Duration `json:"grace,omitempty"`
+	// DeadGrant is the error code for a dead refresh token. Empty means
+	// invalid_grant.
+	DeadGrant string `json:"dead_grant,omitempty"`
+	// FormAnswers answers the token endpoint form-encoded.
+	FormAnswers bool `json:"form_answers,omitempty"`
+	// ErrorsIn200 answers token endpoint errors with status 200.
+	ErrorsIn200 bool `json:"errors_in_200,omitempty"`
+
+	// Discovery.
+
+	// IssuerPath is the path of the issuer, such as "/tenant"; empty means none.
+	IssuerPath string `json:"issuer_path,omitempty"`
+	// IssuerSlash says whose issuer ends in a slash: SlashNowhere (the zero
+	// value), SlashMetadata, SlashResource, SlashBoth.
+	IssuerSlash string `json:"issuer_slash,omitempty"`
+	// MetadataIssuer replaces the issuer in the metadata.
+	MetadataIssuer string `json:"metadata_issuer,omitempty"`
+	// ServerForm is where the server's metadata is: one of the Server constants;
+	// empty means ServerRFC8414.
+	ServerForm string `json:"server_form,omitempty"`
+	// ResourceForm is where the resource's metadata is: one of the Resource
+	// constants; empty means the path-inserted place, named in the challenge.
+	ResourceForm string `json:"resource_form,omitempty"`
+	// ResourceName is the resource member of that metadata: NameOrigin,
+	// NameQuery, NameSlash, or a literal; empty means the MCP server's URL.
+	ResourceName string `json:"resource_name,omitempty"`
+	// Resource is what the server makes of the resource parameter (RFC 8707):
+	// ResourceChecked (the zero value), ResourceRequired, ResourceRefused.
+	Resource string `json:"resource,omitempty"`
+	// OneOrigin puts the authorization server on the MCP server's origin.
+	OneOrigin bool `json:"one_origin,omitempty"`
+	// MCPPath is the path of the MCP server. Empty means "/mcp".
+	MCPPath string `json:"mcp_path,omitempty"`
+
+	// Scopes.
+
+	// ScopesSupported is listed in both metadata documents.
+	ScopesSupported []string `json:"scopes_supported,omitempty"`
+	// ChallengeScope is the scope of the 401's challenge.
+	ChallengeScope string `json:"challenge_scope,omitempty"`
+	// RequiredScope is needed for tools/call, which is else answered 403
+	// insufficient_scope.
+	RequiredScope string `json:"required_scope,omitempty"`
+	// NeverGrant names scopes that are asked for in vain: what is granted lacks
+	// them.
+	NeverGrant []string `json:"never_grant,omitempty"`
+	// Offline is the habit around offline_access: OfflineIgnored (the zero
+	// value), OfflineListed, OfflineForbidden.
+	Offline string `json:"offline,omitempty"`
+	// LazyAuth wants a token for tools/call only.
+	LazyAuth bool `json:"lazy_auth,omitempty"`
+}
+
+// Token endpoint authentication methods.
+const (
+	MethodNone  = "none"
+	MethodPost  = "client_secret_post"
+	MethodBasic = "client_secret_basic"
+	// MethodAny is for Habits.EnforceMethod only: Basic or body.
+	MethodAny = "any"
+)
+
+// Values of Habits.InvalidClientShape.
+const (
+	ShapeEmpty = "empty"
+	ShapeJSON  = "json"
+)
+
+// Values of Habits.Consent.
+const (
+	ConsentAuto    = ""
+	ConsentPage    = "page"
+	ConsentDeny    = "deny"
+	ConsentPage400 = "page400"
+)
+
+// Values of Habits.Iss: the rows of RFC 9207 section 2.4.
+const (
+	IssOn         = "on"         // announced and sent
+	IssOff        = "off"        // neither
+	IssWrong      = "wrong"      // announced, another issuer sent
+	IssMissing    = "missing"    // announced, not sent
+	IssUnexpected = "unexpected" // sent, not announced
+	IssStray      = "stray"      // another issuer sent, not announced
+)
+
+// Values of Habits.ExpiresIn.
+const (
+	ExpiresNumber  = "number"
+	ExpiresString  = "string"
+	ExpiresOmitted = "omitted"
+	ExpiresZero    = "zero"
+)
+
+// Values of Habits.Rotation: what a refresh does with the token that was spent,
+// and what happens when that one comes again.
+const (
+	RotateStrict      = "strict"       // the whole family is revoked
+	RotateStrictKeep  = "strict-keep"  // refused, the family lives
+	RotateGrace       = "grace"        // a new pair again during Grace, then strict
+	RotateGraceAccess = "grace-access" // only an access token during Grace, then strict
+	RotateSame        = "same"         // the same successor during Grace, then strict
+	RotateUntilUsed   = "until-used"   // valid until the successor is used, then refused
+	RotateNone        = "none"         // not rotated, the answer carries no refresh token
+	RotateRepeat      = "repeat"       // not rotated, the answer repeats it
+)
+
+// Values of Habits.IssuerSlash.
+const (
+	SlashNowhere  = ""
+	SlashMetadata = "metadata"
+	SlashResource = "resource"
+	SlashBoth     = "both"
+)
+
+// Values of Habits.ServerForm.
+const (
+	ServerRFC8414    = "rfc8414"
+	ServerOIDCInsert = "oidc-insert"
+	ServerOIDCAppend = "oidc-append"
+	ServerNone       = "none" // no metadata: endpoints at their default paths
+)
+
+// Values of Habits.ResourceForm.
+const (
+	ResourcePath   = "path"   // path-inserted, not named in the challenge
+	ResourceRoot   = "root"   // at the root, not named in the challenge
+	ResourceHeader = "header" // at a place that only the challenge names
+	ResourceNone   = "none"   // no metadata
+)
+
+// Values of Habits.ResourceName, beside literal strings.
+const (
+	NameOrigin = "origin" // the bare origin
+	NameQuery  = "query"  // the MCP URL with a query
+	NameSlash  = "slash"  // the MCP URL with a slash more
+)
+
+// Values of Habits.Resource.
+const (
+	// ResourceChecked refuses a resource that is not this one, and accepts that
+	// none is named.
+	ResourceChecked = ""
+	// ResourceRequired wants the metadata's own bytes on every leg; otherwise
+	// invalid_target, and a refresh token is spent.
+	ResourceRequired = "required-equal"
+	// ResourceRefused wants no resource parameter at all.
+	ResourceRefused = "refused"
+)
+
+// Values of Habits.Offline.
+const (
+	// OfflineIgnored gives refresh tokens without being asked.
+	OfflineIgnored = ""
+	// OfflineListed lists offline_access, and gives refresh tokens for it only.
+	OfflineListed = "listed"
+	// OfflineForbidden lists offline_access, and refuses who asks for it.
+	OfflineForbidden = "forbidden"
+)
+
+// check reports the first value that no server could have.
+func (h Habits) check() error {
+	for _, field := range []struct {
+		name, value string
+		allowed     []string
+	}{
+		{"register_method", h.RegisterMethod, []string{"", MethodNone, MethodPost, MethodBasic}},
+		{"enforce_method", h.EnforceMethod, []string{"", MethodNone, MethodPost, MethodBasic, MethodAny}},
+		{"invalid_client_shape", h.InvalidClientShape, []string{"", ShapeEmpty, ShapeJSON}},
+		{"consent", h.Consent, []string{ConsentAuto, ConsentPage, ConsentDeny, ConsentPage400}},
+		{"iss", h.Iss, []string{"", IssOn, IssOff, IssWrong, IssMissing, IssUnexpected, IssStray}},
+		{"expires_in", h.ExpiresIn, []string{"", ExpiresNumber, ExpiresString, ExpiresOmitted, ExpiresZero}},
+		{"rotation", h.Rotation, []string{"", RotateStrict, RotateStrictKeep, RotateGrace, RotateGraceAccess, RotateSame, RotateUntilUsed, RotateNone, RotateRepeat}},
+		{"issuer_slash", h.IssuerSlash, []string{SlashNowhere, SlashMetadata, SlashResource, SlashBoth}},
+		{"server_form", h.ServerForm, []string{"", ServerRFC8414, ServerOIDCInsert, ServerOIDCAppend, ServerNone}},
+		{"resource_form", h.ResourceForm, []string{"", ResourcePath, ResourceRoot, ResourceHeader, ResourceNone}},
+		{"resource", h.Resource, []string{ResourceChecked, ResourceRequired, ResourceRefused}},
+		{"offline", h.Offline, []string{OfflineIgnored, OfflineListed, OfflineForbidden}},
+	} {
+		if !slices.Contains(field.allowed, field.value) {
+			return fmt.Errorf("lab: %s cannot be %q", field.name, field.value)
+		}
+	}
+	for name, path := range map[string]string{"issuer_path": h.IssuerPath, "mcp_path": h.MCPPath} {
+		if path != "" && (path[0] != '/' || path[len(path)-1] == '/') {
+			return fmt.Errorf("lab: %s %q must begin with a slash and not end with one", name, path)
+		}
+	}
+	return nil
+}

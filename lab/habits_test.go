@@ -1,0 +1,95 @@
+package lab_test
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/handstamp/handstamp/lab"
+)
+
+// TestHabitsJSON writes and reads every field.
+func TestHabitsJSON(t *testing.T) {
+	secret := true
+	want := lab.Habits{
+		Name: "a", Methods: []string{"none"}, OmitMethods: true, RegisterMethod: "none", RegisterSilent: true,
+		RegisterSecret: &secret, EnforceMethod: "any", SecretAlphabet: "é", SecretLifetime: -time.Second,
+		RefuseRepeatedID: true, InvalidClientStatus: 422, InvalidClientShape: "json", CodeSpentOnBadClient: true,
+		RefreshSpentOnBadClient: true, NoRegistration: true, ManageClients: true, ClientIDMetadata: true,
+		GrantsEnforced: true, Consent: "page", Iss: "off", OmitPKCE: true, RedirectExact: true,
+		AccessTokenLifetime: time.Minute, ExpiresIn: "zero", AccessTokenJWT: true, Rotation: "grace",
+		Grace: 30 * time.Second, DeadGrant: "x", FormAnswers: true, ErrorsIn200: true, IssuerPath: "/t",
+		IssuerSlash: "both", MetadataIssuer: "x", ServerForm: "oidc-append", ResourceForm: "root",
+		ResourceName: "origin", Resource: "refused", OneOrigin: true, MCPPath: "/m", ScopesSupported: []string{"s"},
+		ChallengeScope: "c", RequiredScope: "r", NeverGrant: []string{"n"}, Offline: "listed", LazyAuth: true,
+	}
+	for i := range reflect.TypeFor[lab.Habits]().NumField() {
+		if reflect.ValueOf(want).Field(i).IsZero() {
+			t.Errorf("%s is not in this test", reflect.TypeFor[lab.Habits]().Field(i).Name)
+		}
+	}
+	raw, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{`"grace":"30s"`, `"secret_lifetime":"-1s"`, `"access_token_lifetime":"1m0s"`} {
+		if !strings.Contains(string(raw), text) {
+			t.Errorf("%s is not in %s", text, raw)
+		}
+	}
+	var got lab.Habits
+	if err := json.Unmarshal(raw, &got); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("read %+v", got)
+	}
+	if raw, err := json.Marshal(lab.Habits{}); err != nil || string(raw) != "{}" {
+		t.Errorf("the zero value: %s %v", raw, err)
+	}
+
+	fault := lab.Fault{Kind: lab.FaultDelay, Delay: 2 * time.Second, Times: 3}
+	raw, err = json.Marshal(fault)
+	if err != nil || string(raw) != `{"kind":"delay","times":3,"delay":"2s"}` {
+		t.Errorf("fault: %s %v", raw, err)
+	}
+	var read lab.Fault
+	if err := json.Unmarshal(raw, &read); err != nil || read != fault {
+		t.Errorf("fault: %+v %v", read, err)
+	}
+}
+
+// TestBadHabits refuses what no server could do.
+func TestBadHabits(t *testing.T) {
+	for _, raw := range []string{
+		`{"rotation":"sometimes"}`, `{"grace":30}`, `{"grace":"30"}`, `{"graces":"30s"}`, `[]`,
+		`{"issuer_path":"tenant"}`, `{"mcp_path":"/mcp/"}`, `{"register_method":"private_key_jwt"}`,
+	} {
+		h := lab.Habits{Name: "untouched"}
+		if err := json.Unmarshal([]byte(raw), &h); err == nil || h.Name != "untouched" {
+			t.Errorf("%s: %+v", raw, h)
+		}
+	}
+	if err := json.Unmarshal([]byte(`{"kind":"mishap"}`), new(lab.Fault)); err == nil {
+		t.Error("a mishap is a fault")
+	}
+	if _, err := lab.Start(lab.Habits{Iss: "perhaps"}); err == nil || !strings.Contains(err.Error(), `"perhaps"`) {
+		t.Errorf("started: %v", err)
+	}
+	if _, err := lab.StartWith(lab.Habits{}, lab.Options{Addr: "256.0.0.1:0"}); err == nil {
+		t.Error("listens nowhere")
+	}
+}
+
+// TestHabitsAreCopied changes habits after the start.
+func TestHabitsAreCopied(t *testing.T) {
+	h := lab.NoneFirst()
+	c := start(t, h)
+	h.Methods[0] = "changed"
+	c.server.Habits().Methods[0] = "changed"
+	if got := c.metadata()["token_endpoint_auth_methods_supported"].([]any)[0]; got != lab.MethodNone {
+		t.Errorf("lists %v", got)
+	}
+}

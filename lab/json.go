@@ -1,0 +1,91 @@
+package lab
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// duration is a time.Duration in JSON: "30s".
+type duration time.Duration
+
+func (d duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+func (d *duration) UnmarshalText(text []byte) error {
+	parsed, err := time.ParseDuration(string(text))
+	*d = duration(parsed)
+	return err
+}
+
+// plainHabits are Habits without methods. Fields of the same JSON name in a
+// struct around them take precedence.
+type plainHabits Habits
+
+type habitsJSON struct {
+	*plainHabits
+	SecretLifetime      duration `json:"secret_lifetime,omitempty"`
+	AccessTokenLifetime duration `json:"access_token_lifetime,omitempty"`
+	Grace               duration `json:"grace,omitempty"`
+}
+
+// MarshalJSON writes durations as strings such as "30s".
+func (h Habits) MarshalJSON() ([]byte, error) {
+	return json.Marshal(habitsJSON{
+		plainHabits:         (*plainHabits)(&h),
+		SecretLifetime:      duration(h.SecretLifetime),
+		AccessTokenLifetime: duration(h.AccessTokenLifetime),
+		Grace:               duration(h.Grace),
+	})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes. A name or value that means nothing
+// is an error.
+func (h *Habits) UnmarshalJSON(raw []byte) error {
+	var read Habits
+	document := habitsJSON{plainHabits: (*plainHabits)(&read)}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&document); err != nil {
+		return fmt.Errorf("lab: habits: %w", err)
+	}
+	read.SecretLifetime = time.Duration(document.SecretLifetime)
+	read.AccessTokenLifetime = time.Duration(document.AccessTokenLifetime)
+	read.Grace = time.Duration(document.Grace)
+	if err := read.check(); err != nil {
+		return err
+	}
+	*h = read
+	return nil
+}
+
+// plainFault is a Fault without methods.
+type plainFault Fault
+
+type faultJSON struct {
+	*plainFault
+	Delay duration `json:"delay,omitempty"`
+}
+
+// MarshalJSON writes the delay as a string such as "30s".
+func (f Fault) MarshalJSON() ([]byte, error) {
+	return json.Marshal(faultJSON{plainFault: (*plainFault)(&f), Delay: duration(f.Delay)})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes. A name that means nothing is an
+// error.
+func (f *Fault) UnmarshalJSON(raw []byte) error {
+	var read Fault
+	document := faultJSON{plainFault: (*plainFault)(&read)}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&document); err != nil {
+		return fmt.Errorf("lab: fault: %w", err)
+	}
+	read.Delay = time.Duration(document.Delay)
+	if !read.known() {
+		return fmt.Errorf("lab: no fault is called %q", read.Kind)
+	}
+	*f = read
+	return nil
+}

@@ -1,0 +1,173 @@
+package lab
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// headerOnlyPath is where ResourceHeader keeps the resource's metadata.
+const headerOnlyPath = "/about/resource.json"
+
+const (
+	resourceWellKnown = "/.well-known/oauth-protected-resource"
+	serverWellKnown   = "/.well-known/oauth-authorization-server"
+	openIDWellKnown   = "/.well-known/openid-configuration"
+)
+
+// resourceMetadataPath is where the resource's metadata is (RFC 9728 section
+// 3.1), or empty.
+func (s *Server) resourceMetadataPath() string {
+	switch s.habits.ResourceForm {
+	case ResourceNone:
+		return ""
+	case ResourceRoot:
+		return resourceWellKnown
+	case ResourceHeader:
+		return headerOnlyPath
+	default:
+		return resourceWellKnown + s.mcpPath()
+	}
+}
+
+// resourceMetadata serves RFC 9728.
+func (s *Server) resourceMetadata(x *exchange) answer {
+	if path := s.resourceMetadataPath(); path == "" || x.r.URL.Path != path {
+		return notFound(x)
+	}
+	document := map[string]any{
+		"resource":                 s.ResourceURL(),
+		"authorization_servers":    s.listedIssuers(),
+		"bearer_methods_supported": []string{"header"},
+	}
+	if scopes := s.scopesSupported(); scopes != nil {
+		document["scopes_supported"] = scopes
+	}
+	return jsonAnswer(http.StatusOK, document)
+}
+
+// listedIssuers are the authorization servers as the resource names them.
+func (s *Server) listedIssuers() []string {
+	s.mu.Lock()
+	moved := s.movedTo
+	s.mu.Unlock()
+	if moved != nil {
+		s = moved
+	}
+	issuer := s.origin + s.habits.IssuerPath
+	if s.habits.IssuerSlash == SlashResource || s.habits.IssuerSlash == SlashBoth {
+		issuer += "/"
+	}
+	return []string{issuer}
+}
+
+// MoveTo makes other the authorization server of this MCP server: the metadata
+// names it, and only its access tokens work. Nil undoes it.
+func (s *Server) MoveTo(other *Server) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.movedTo = other
+}
+
+// serverMetadataPath is where the server's metadata is (RFC 8414 section 3.1;
+// OpenID Connect Discovery 1.0 section 4), or empty.
+func (s *Server) serverMetadataPath() string {
+	switch s.habits.ServerForm {
+	case ServerNone:
+		return ""
+	case ServerOIDCInsert:
+		return openIDWellKnown + s.habits.IssuerPath
+	case ServerOIDCAppend:
+		return s.habits.IssuerPath + openIDWellKnown
+	default:
+		return serverWellKnown + s.habits.IssuerPath
+	}
+}
+
+// serverMetadata serves RFC 8414.
+func (s *Server) serverMetadata(x *exchange) answer {
+	if path := s.serverMetadataPath(); path == "" || x.r.URL.Path != path {
+		return notFound(x)
+	}
+	h := s.habits
+	document := map[string]any{
+		"issuer":                   s.Issuer(),
+		"authorization_endpoint":   s.endpointURL("/authorize"),
+		"token_endpoint":           s.endpointURL("/token"),
+		"revocation_endpoint":      s.endpointURL("/revoke"),
+		"response_types_supported": []string{"code"},
+		"grant_types_supported":    []string{"authorization_code", "refresh_token"},
+	}
+	if !h.NoRegistration {
+		document["registration_endpoint"] = s.endpointURL("/register")
+	}
+	if !h.OmitMethods {
+		document["token_endpoint_auth_methods_supported"] = s.methods()
+	}
+	if !h.OmitPKCE {
+		document["code_challenge_methods_supported"] = []string{"S256"}
+	}
+	if scopes := s.scopesSupported(); scopes != nil {
+		document["scopes_supported"] = scopes
+	}
+	switch h.Iss {
+	case "", IssOn, IssWrong, IssMissing:
+		document["authorization_response_iss_parameter_supported"] = true
+	}
+	if h.ClientIDMetadata {
+		document["client_id_metadata_document_supported"] = true
+	}
+	if h.ServerForm == ServerOIDCInsert || h.ServerForm == ServerOIDCAppend {
+		document["subject_types_supported"] = []string{"public"}
+		document["jwks_uri"] = s.endpointURL("/jwks")
+		document["id_token_signing_alg_values_supported"] = []string{"RS256"}
+	}
+	return jsonAnswer(http.StatusOK, document)
+}
+
+// methods is token_endpoint_auth_methods_supported.
+func (s *Server) methods() []string {
+	if len(s.habits.Methods) == 0 {
+		return []string{MethodNone, MethodPost, MethodBasic}
+	}
+	return s.habits.Methods
+}
+
+// scopesSupported is what both documents list; nil means nothing.
+func (s *Server) scopesSupported() []string {
+	scopes := slices.Clone(s.habits.ScopesSupported)
+	if s.habits.Offline != OfflineIgnored && !slices.Contains(scopes, scopeOffline) {
+		scopes = append(scopes, scopeOffline)
+	}
+	return scopes
+}
+
+// challenge is the WWW-Authenticate header of the MCP server (RFC 6750 section
+// 3, RFC 9728 section 5.1).
+func (s *Server) challenge(code, scope string) string {
+	var params []string
+	add := func(name, value string) {
+		if value != "" {
+			params = append(params, name+`="`+value+`"`)
+		}
+	}
+	add("error", code)
+	add("scope", scope)
+	switch s.habits.ResourceForm {
+	case "", ResourceHeader:
+		add("resource_metadata", s.mcpOrigin+s.resourceMetadataPath())
+	}
+	if len(params) == 0 {
+		return "Bearer"
+	}
+	return "Bearer " + strings.Join(params, ", ")
+}
+
+// isMetadataURL reports whether a client_id is the URL of a client ID metadata
+// document.
+func isMetadataURL(id string) bool {
+	u, err := url.Parse(id)
+	return err == nil && u.Host != "" && u.Path != "" && u.Path != "/" &&
+		(u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname()))
+}

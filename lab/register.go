@@ -1,0 +1,115 @@
+package lab
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// register serves dynamic client registration (RFC 7591).
+func (s *Server) register(x *exchange) answer {
+	if x.r.Method != http.MethodPost {
+		return refusal(http.StatusMethodNotAllowed, "invalid_request", "registration is a POST")
+	}
+	var asked struct {
+		ClientName   string   `json:"client_name"`
+		RedirectURIs []string `json:"redirect_uris"`
+		GrantTypes   []string `json:"grant_types"`
+		Method       string   `json:"token_endpoint_auth_method"`
+		Scope        string   `json:"scope"`
+	}
+	if err := json.Unmarshal(x.body, &asked); err != nil {
+		return refusal(http.StatusBadRequest, "invalid_client_metadata", "not a JSON object")
+	}
+	if len(asked.RedirectURIs) == 0 {
+		return refusal(http.StatusBadRequest, "invalid_redirect_uri", "redirect_uris is empty")
+	}
+	for _, uri := range asked.RedirectURIs {
+		if !acceptableRedirect(uri) {
+			return refusal(http.StatusBadRequest, "invalid_redirect_uri", "neither https nor loopback")
+		}
+	}
+	method := s.habits.RegisterMethod
+	if method == "" {
+		method = asked.Method
+		if method == "" {
+			method = MethodBasic
+		}
+		listed := s.methods()
+		if s.habits.OmitMethods {
+			listed = []string{MethodBasic, MethodPost, MethodNone}
+		}
+		if !slices.Contains(listed, method) {
+			return refusal(http.StatusBadRequest, "invalid_client_metadata", "token_endpoint_auth_method is not supported")
+		}
+	}
+	if len(asked.GrantTypes) == 0 {
+		asked.GrantTypes = []string{"authorization_code"}
+	}
+	withSecret := method != MethodNone
+	if s.habits.RegisterSecret != nil {
+		withSecret = *s.habits.RegisterSecret
+	}
+
+	now := s.clock.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := &client{dynamic: true}
+	c.ID = newID("client-") + s.habits.SecretAlphabet
+	c.Method = method
+	c.RedirectURIs = asked.RedirectURIs
+	c.GrantTypes = asked.GrantTypes
+	document := map[string]any{
+		"client_id":           c.ID,
+		"client_id_issued_at": now.Unix(),
+		"redirect_uris":       asked.RedirectURIs,
+		"grant_types":         asked.GrantTypes,
+		"response_types":      []string{"code"},
+	}
+	if asked.ClientName != "" {
+		document["client_name"] = asked.ClientName
+	}
+	if asked.Scope != "" {
+		document["scope"] = asked.Scope
+	}
+	if !s.habits.RegisterSilent {
+		document["token_endpoint_auth_method"] = method
+	}
+	if withSecret {
+		c.Secret = s.secret("secret-", s.habits.SecretAlphabet)
+		document["client_secret"] = c.Secret
+		document["client_secret_expires_at"] = 0
+		if s.habits.SecretLifetime != 0 {
+			// Whole seconds are all that the response can say.
+			c.secretEnds = now.Add(s.habits.SecretLifetime).Truncate(time.Second)
+			document["client_secret_expires_at"] = c.secretEnds.Unix()
+		}
+	}
+	if s.habits.ManageClients {
+		c.management = s.secret("management-", "")
+		document["registration_access_token"] = c.management
+		document["registration_client_uri"] = s.endpointURL("/register/") + newID("")
+		c.managementURL = document["registration_client_uri"].(string)
+	}
+	s.state.clients[c.ID] = c
+	return jsonAnswer(http.StatusCreated, document)
+}
+
+// manage serves the deletion of a registration (RFC 7592 section 2.3).
+func (s *Server) manage(x *exchange) answer {
+	if x.r.Method != http.MethodDelete {
+		return refusal(http.StatusMethodNotAllowed, "invalid_request", "only DELETE is supported")
+	}
+	token, _ := bearer(x.r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, c := range s.state.clients {
+		if c.managementURL != "" && strings.HasSuffix(c.managementURL, x.r.URL.Path) && token == c.management {
+			delete(s.state.clients, id)
+			return answer{status: http.StatusNoContent}
+		}
+	}
+	return refusal(http.StatusUnauthorized, "invalid_token", "not the registration access token of a client")
+}

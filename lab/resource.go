@@ -1,0 +1,87 @@
+package lab
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Caller is who an MCP request comes from, as Options.MCP may want to know.
+type Caller struct {
+	ClientID string
+	Scope    string
+}
+
+type callerKey struct{}
+
+// CallerFrom returns who a request that passed the bearer check comes from. It
+// is false for a request that needed no token.
+func CallerFrom(ctx context.Context) (Caller, bool) {
+	caller, ok := ctx.Value(callerKey{}).(Caller)
+	return caller, ok
+}
+
+// mcp serves the MCP server's one path, behind the bearer check (RFC 6750).
+func (s *Server) mcp(x *exchange) answer {
+	inner := s.options.MCP
+	if inner == nil {
+		inner = s.builtin
+	}
+	token, sent := bearer(x.r)
+	if !sent && s.habits.LazyAuth && x.rpc != "tools/call" {
+		return answer{status: http.StatusOK, stream: inner}
+	}
+	if !sent {
+		// RFC 6750 section 3.1: no error code where no token came.
+		return s.unauthorized(http.StatusUnauthorized, "", s.habits.ChallengeScope)
+	}
+	issuer := s.tokenIssuer()
+	caller, ok := issuer.checkAccess(token)
+	if !ok {
+		return s.unauthorized(http.StatusUnauthorized, "invalid_token", s.habits.ChallengeScope)
+	}
+	if required := s.habits.RequiredScope; required != "" && x.rpc == "tools/call" &&
+		!slices.Contains(strings.Fields(caller.Scope), required) {
+		return s.unauthorized(http.StatusForbidden, "insufficient_scope", required)
+	}
+	x.r = x.r.WithContext(context.WithValue(x.r.Context(), callerKey{}, caller))
+	return answer{status: http.StatusOK, stream: inner}
+}
+
+// tokenIssuer is the authorization server whose tokens the MCP server takes.
+func (s *Server) tokenIssuer() *Server {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.movedTo != nil {
+		return s.movedTo
+	}
+	return s
+}
+
+// checkAccess looks an access token up.
+func (s *Server) checkAccess(token string) (Caller, bool) {
+	now := s.clock.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.state.access[token]
+	if t == nil || t.revoked || t.family.revoked || !now.Before(t.ends) {
+		return Caller{}, false
+	}
+	return Caller{ClientID: t.family.clientID, Scope: t.scope}, true
+}
+
+func (s *Server) unauthorized(status int, code, scope string) answer {
+	header := contentType("text/plain; charset=utf-8")
+	header.Set("WWW-Authenticate", s.challenge(code, scope))
+	return answer{status: status, header: header, body: []byte(http.StatusText(status) + "\n"), code: code}
+}
+
+// bearer is the access token of a request, which is in the header or nowhere.
+func bearer(r *http.Request) (string, bool) {
+	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return "", false
+	}
+	return strings.TrimSpace(token), true
+}

@@ -1,0 +1,31 @@
+package lab
+
+import "net/http"
+
+// revoke serves token revocation (RFC 7009): a refresh token takes its family
+// with it, an access token goes alone, and a token that nobody knows is no error.
+func (s *Server) revoke(x *exchange) answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if x.r.Method != http.MethodPost {
+		return s.errorAnswer(http.StatusMethodNotAllowed, "invalid_request", "revocation is a POST")
+	}
+	if name := repeated(x.form); name != "" {
+		return s.errorAnswer(http.StatusBadRequest, "invalid_request", name+" is given twice")
+	}
+	c, failed := s.authenticate(x)
+	if failed != nil {
+		return *failed
+	}
+	token := x.form.Get("token")
+	if token == "" {
+		return s.errorAnswer(http.StatusBadRequest, "invalid_request", "token is missing")
+	}
+	if t := s.state.refresh[token]; t != nil && t.family.clientID == c.ID {
+		s.revokeFamily(t.family)
+	}
+	if t := s.state.access[token]; t != nil && t.family.clientID == c.ID {
+		t.revoked = true
+	}
+	return answer{status: http.StatusOK}
+}

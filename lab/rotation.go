@@ -1,0 +1,235 @@
+package lab
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+)
+
+// exchangeRefresh serves the refresh token grant (RFC 6749 section 6). The
+// caller holds s.mu.
+func (s *Server) exchangeRefresh(c *client, form url.Values) answer {
+	t := s.state.refresh[form.Get("refresh_token")]
+	if t == nil || t.family.clientID != c.ID {
+		s.state.audit.Refused++
+		return s.deadGrant("no such refresh token")
+	}
+	f := t.family
+	f.presented[t.generation]++
+	if f.revoked {
+		if !t.spentAt.IsZero() {
+			s.state.audit.Reuses++
+		}
+		s.state.audit.Refused++
+		return s.deadGrant("the grant is revoked")
+	}
+	if s.habits.GrantsEnforced && len(c.GrantTypes) > 0 && !slices.Contains(c.GrantTypes, "refresh_token") {
+		return s.errorAnswer(http.StatusBadRequest, "unauthorized_client", "the client is not registered for refresh_token")
+	}
+	if refused := s.checkResource(form, s.boundResource(f.resource)); refused != "" {
+		if s.habits.Resource == ResourceRequired {
+			s.spend(t)
+			t.noGrace = true
+		}
+		s.state.audit.Refused++
+		return s.errorAnswer(http.StatusBadRequest, "invalid_target", refused)
+	}
+	scope := f.scope
+	if form.Get("scope") != "" {
+		scope = form.Get("scope")
+	}
+	if !narrower(scope, f.scope) {
+		s.state.audit.Refused++
+		return s.errorAnswer(http.StatusBadRequest, "invalid_scope", "more than was granted")
+	}
+
+	successor, how := s.rotate(t)
+	if how == rotationRefused {
+		s.state.audit.Refused++
+		return s.deadGrant("the refresh token has been used")
+	}
+	s.state.audit.Refreshes++
+	out := s.newAccess(f, scope)
+	if how == rotationNewPair {
+		out.refresh = successor.value
+	}
+	return s.grantAnswer(out)
+}
+
+// The outcomes of a rotation.
+type rotationOutcome int
+
+const (
+	rotationRefused rotationOutcome = iota
+	rotationNewPair
+	rotationAccessOnly
+)
+
+// rotate decides by the habits what comes after t, which may have been spent
+// before.
+func (s *Server) rotate(t *refreshToken) (*refreshToken, rotationOutcome) {
+	f, fresh := t.family, t.spentAt.IsZero()
+	if !fresh {
+		s.state.audit.Reuses++
+	}
+	forgiven := !fresh && !t.noGrace && s.clock.now().Sub(t.spentAt) <= s.habits.Grace
+	refuse := func(revoke bool) (*refreshToken, rotationOutcome) {
+		if revoke {
+			s.revokeFamily(f)
+		}
+		return nil, rotationRefused
+	}
+	next := func() (*refreshToken, rotationOutcome) {
+		t.successor = s.newRefresh(f, t.generation+1)
+		s.spend(t)
+		return t.successor, rotationNewPair
+	}
+	if t.noGrace {
+		return refuse(s.habits.Rotation == RotateStrict || s.habits.Rotation == "")
+	}
+	switch s.habits.Rotation {
+	case RotateNone:
+		return nil, rotationAccessOnly
+	case RotateRepeat:
+		return t, rotationNewPair
+	case RotateStrictKeep:
+		if fresh {
+			return next()
+		}
+		return refuse(false)
+	case RotateGrace:
+		if fresh || forgiven {
+			return next()
+		}
+		return refuse(true)
+	case RotateGraceAccess:
+		if fresh {
+			return next()
+		}
+		if forgiven {
+			return nil, rotationAccessOnly
+		}
+		return refuse(true)
+	case RotateSame:
+		if fresh {
+			return next()
+		}
+		if forgiven {
+			return t.successor, rotationNewPair
+		}
+		return refuse(true)
+	case RotateUntilUsed:
+		if t != f.current && t != f.previous {
+			return refuse(false)
+		}
+		successor, how := next()
+		f.previous, f.current = t, successor
+		return successor, how
+	default:
+		if fresh {
+			return next()
+		}
+		return refuse(true)
+	}
+}
+
+// newRefresh issues a refresh token. The caller holds s.mu.
+func (s *Server) newRefresh(f *family, generation int) *refreshToken {
+	t := &refreshToken{value: s.secret("refresh-", ""), family: f, generation: generation}
+	s.state.refresh[t.value] = t
+	for len(f.issued) <= generation {
+		f.issued = append(f.issued, 0)
+		f.presented = append(f.presented, 0)
+	}
+	f.issued[generation]++
+	if f.current == nil {
+		f.current = t
+	}
+	return t
+}
+
+// spend marks a refresh token as used, the first time.
+func (s *Server) spend(t *refreshToken) {
+	if t.spentAt.IsZero() {
+		t.spentAt = s.clock.now()
+	}
+}
+
+// deadGrant is the answer to a refresh token that does not work any more.
+func (s *Server) deadGrant(why string) answer {
+	code := s.habits.DeadGrant
+	if code == "" {
+		code = "invalid_grant"
+	}
+	return s.errorAnswer(http.StatusBadRequest, code, "refresh_token is invalid: "+why)
+}
+
+// Audit is what the authorization server counted since Start or Reset.
+type Audit struct {
+	Codes           int // codes exchanged
+	CodeReuses      int // codes that came again
+	Refreshes       int // refreshes that were granted
+	Refused         int // refreshes that were refused, client authentication aside
+	Reuses          int // spent refresh tokens that came again, forgiven or not
+	FamiliesRevoked int // grants revoked: for reuse, by request, by the test
+
+	Families []FamilyAudit
+}
+
+// FamilyAudit is what grew out of one authorization. The first refresh token of
+// a family has generation 0.
+type FamilyAudit struct {
+	ClientID  string
+	Resource  string // on the first leg
+	Scope     string // granted
+	Revoked   bool
+	Issued    []int // refresh tokens, by generation, since the authorization
+	Presented []int // requests that carried one, by generation, since Reset
+}
+
+// Audit returns the counts.
+func (s *Server) Audit() Audit {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.state.audit
+	for _, f := range s.state.families {
+		out.Families = append(out.Families, FamilyAudit{
+			ClientID:  f.clientID,
+			Resource:  f.resource,
+			Scope:     f.scope,
+			Revoked:   f.revoked,
+			Issued:    slices.Clone(f.issued),
+			Presented: slices.Clone(f.presented),
+		})
+	}
+	return out
+}
+
+// Tokens are what a client holds after an authorization.
+type Tokens struct {
+	Access  string
+	Refresh string
+	// Expires is when the access token ends, by the server's clock.
+	Expires time.Time
+}
+
+// String tells that there are tokens.
+func (Tokens) String() string { return "[redacted]" }
+
+// GoString likewise.
+func (Tokens) GoString() string { return "[redacted]" }
+
+// Issue authorizes a client without a browser: the tokens are as good as those
+// of a login with this resource and scope.
+func (s *Server) Issue(clientID, resource, scope string) Tokens {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.newFamily(clientID, resource, scope)
+	out := s.newAccess(f, scope)
+	return Tokens{
+		Access:  out.access,
+		Refresh: s.newRefresh(f, 0).value,
+		Expires: s.state.access[out.access].ends,
+	}
+}

@@ -1,0 +1,208 @@
+package lab
+
+import (
+	"crypto/rand"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// ConfiguredClient is a client that the authorization server knows.
+type ConfiguredClient struct {
+	ID string
+	// Secret is empty for a public client.
+	Secret string
+	// Method is what the token endpoint takes from it. Empty means
+	// client_secret_basic with a secret and none without.
+	Method string
+	// RedirectURIs that it may use. Empty means any loopback address.
+	RedirectURIs []string
+	// GrantTypes that it registered. Empty means both.
+	GrantTypes []string
+}
+
+// String leaves the secret out.
+func (c ConfiguredClient) String() string {
+	return fmt.Sprintf("%s %s %v", c.ID, c.Method, c.RedirectURIs)
+}
+
+// GoString leaves the secret out, too.
+func (c ConfiguredClient) GoString() string { return c.String() }
+
+// state is what the authorization server knows. It is guarded by Server.mu.
+type state struct {
+	clients  map[string]*client
+	codes    map[string]*code
+	consents map[string]*consentRequest
+	refresh  map[string]*refreshToken
+	access   map[string]*accessToken
+	families []*family
+	audit    Audit
+	secrets  []string // every secret that was ever handed out
+	jwtKey   []byte
+}
+
+func newState() state {
+	return state{
+		clients:  make(map[string]*client),
+		codes:    make(map[string]*code),
+		consents: make(map[string]*consentRequest),
+		refresh:  make(map[string]*refreshToken),
+		access:   make(map[string]*accessToken),
+		jwtKey:   []byte(rand.Text()),
+	}
+}
+
+// client is a registered client.
+type client struct {
+	ConfiguredClient
+	dynamic    bool
+	secretEnds time.Time // zero: never
+	// management is the registration access token, for managementURL.
+	management    string
+	managementURL string
+}
+
+// code is an authorization code.
+type code struct {
+	clientID    string
+	redirectURI string
+	challenge   string
+	resource    string
+	scope       string
+	offline     bool // a refresh token comes with it
+	ends        time.Time
+	spent       bool
+	family      *family // what it was exchanged for
+}
+
+// family is what grew out of one authorization.
+type family struct {
+	id        int
+	clientID  string
+	resource  string
+	scope     string
+	revoked   bool
+	current   *refreshToken // for RotateUntilUsed
+	previous  *refreshToken
+	issued    []int // refresh tokens by generation
+	presented []int // requests that carried one, by generation
+}
+
+// refreshToken is one generation of a family.
+type refreshToken struct {
+	value      string
+	family     *family
+	generation int
+	spentAt    time.Time // zero: not spent
+	successor  *refreshToken
+	noGrace    bool // spent by a habit that forgives nothing
+}
+
+// accessToken is what the MCP server takes.
+type accessToken struct {
+	family  *family
+	scope   string
+	ends    time.Time
+	revoked bool
+}
+
+// secret makes a value that nobody can guess, remembered for Secrets. The caller
+// holds s.mu.
+func (s *Server) secret(prefix, suffix string) string {
+	value := newID(prefix) + suffix
+	s.state.secrets = append(s.state.secrets, value)
+	return value
+}
+
+// newID makes a value that is given once.
+func newID(prefix string) string { return prefix + rand.Text() }
+
+// RegisterClient adds a client, or replaces the one with its id.
+func (s *Server) RegisterClient(c ConfiguredClient) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.Method == "" && c.Secret != "" {
+		c.Method = MethodBasic
+	} else if c.Method == "" {
+		c.Method = MethodNone
+	}
+	s.state.clients[c.ID] = &client{ConfiguredClient: c.clone()}
+	if c.Secret != "" {
+		s.state.secrets = append(s.state.secrets, c.Secret)
+	}
+}
+
+func (c ConfiguredClient) clone() ConfiguredClient {
+	c.RedirectURIs = slices.Clone(c.RedirectURIs)
+	c.GrantTypes = slices.Clone(c.GrantTypes)
+	return c
+}
+
+// Clients returns every client that the server knows, by id, with its secret.
+func (s *Server) Clients() []ConfiguredClient {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []ConfiguredClient
+	for _, id := range slices.Sorted(maps.Keys(s.state.clients)) {
+		out = append(out, s.state.clients[id].ConfiguredClient.clone())
+	}
+	return out
+}
+
+// ForgetClients forgets every client: the authorization endpoint shows a page
+// that says so, the token endpoint answers invalid_client.
+func (s *Server) ForgetClients() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.state.clients)
+}
+
+// ExpireAccessTokens makes the access tokens issued so far reach their end now.
+// Refresh tokens stay.
+func (s *Server) ExpireAccessTokens() {
+	now := s.clock.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, token := range s.state.access {
+		if now.Before(token.ends) {
+			token.ends = now
+		}
+	}
+}
+
+// RevokeAccessTokens makes the MCP server refuse the access tokens issued so
+// far, however long they were to live. Refresh tokens stay.
+func (s *Server) RevokeAccessTokens() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, token := range s.state.access {
+		token.revoked = true
+	}
+}
+
+// RevokeFamilies revokes every grant: access and refresh tokens alike.
+func (s *Server) RevokeFamilies() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.state.families {
+		s.revokeFamily(f)
+	}
+}
+
+// revokeFamily ends a grant. The caller holds s.mu.
+func (s *Server) revokeFamily(f *family) {
+	if !f.revoked {
+		f.revoked = true
+		s.state.audit.FamiliesRevoked++
+	}
+}
+
+// Secrets returns every secret that was handed out or configured: client
+// secrets, codes and tokens. A test looks for them where none may be.
+func (s *Server) Secrets() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.state.secrets)
+}

@@ -1,0 +1,218 @@
+package lab
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// token serves the token endpoint (RFC 6749 section 3.2).
+func (s *Server) token(x *exchange) answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	form := x.form
+	switch {
+	case x.r.Method != http.MethodPost:
+		return s.errorAnswer(http.StatusMethodNotAllowed, "invalid_request", "the token endpoint wants POST")
+	case x.r.URL.RawQuery != "":
+		return s.errorAnswer(http.StatusBadRequest, "invalid_request", "parameters belong in the body")
+	case repeated(form) != "":
+		return s.errorAnswer(http.StatusBadRequest, "invalid_request", repeated(form)+" is given twice")
+	}
+	c, failed := s.authenticate(x)
+	if failed != nil {
+		if failed.code == "invalid_client" {
+			s.spendOnBadClient(form)
+		}
+		return *failed
+	}
+	switch form.Get("grant_type") {
+	case "authorization_code":
+		return s.exchangeCode(c, form)
+	case "refresh_token":
+		return s.exchangeRefresh(c, form)
+	default:
+		return s.errorAnswer(http.StatusBadRequest, "unsupported_grant_type", "authorization_code or refresh_token")
+	}
+}
+
+// spendOnBadClient spends the grant of a request whose client authentication
+// failed, as some servers do.
+func (s *Server) spendOnBadClient(form url.Values) {
+	if c := s.state.codes[form.Get("code")]; c != nil && s.habits.CodeSpentOnBadClient {
+		c.spent = true
+	}
+	if t := s.state.refresh[form.Get("refresh_token")]; t != nil && s.habits.RefreshSpentOnBadClient {
+		s.spend(t)
+		t.noGrace = true
+	}
+}
+
+// exchangeCode serves the authorization code grant (RFC 6749 section 4.1.3).
+func (s *Server) exchangeCode(c *client, form url.Values) answer {
+	bad := func(why string) answer { return s.errorAnswer(http.StatusBadRequest, "invalid_grant", why) }
+	now := s.clock.now()
+	granted := s.state.codes[form.Get("code")]
+	switch {
+	case granted == nil:
+		return bad("no such code")
+	case granted.spent:
+		// Section 4.1.2: what it was exchanged for is revoked.
+		s.state.audit.CodeReuses++
+		if granted.family != nil {
+			s.revokeFamily(granted.family)
+		}
+		return bad("the code has been used")
+	case granted.clientID != c.ID:
+		return bad("the code is another client's")
+	case !now.Before(granted.ends):
+		return bad("the code has expired")
+	}
+	if refused := s.checkResource(form, s.boundResource(granted.resource)); refused != "" {
+		return s.errorAnswer(http.StatusBadRequest, "invalid_target", refused)
+	}
+	granted.spent = true
+	if form.Get("redirect_uri") != granted.redirectURI {
+		return bad("redirect_uri is not the one of the authorization request")
+	}
+	// RFC 7636 section 4.6.
+	sum := sha256.Sum256([]byte(form.Get("code_verifier")))
+	challenge := base64.RawURLEncoding.EncodeToString(sum[:])
+	if subtle.ConstantTimeCompare([]byte(challenge), []byte(granted.challenge)) != 1 {
+		return bad("code_verifier does not match")
+	}
+	f := s.newFamily(c.ID, granted.resource, granted.scope)
+	granted.family = f
+	s.state.audit.Codes++
+	out := s.newAccess(f, f.scope)
+	if granted.offline {
+		out.refresh = s.newRefresh(f, 0).value
+	}
+	return s.grantAnswer(out)
+}
+
+// boundResource is what a later leg may name, if the first one named resource.
+func (s *Server) boundResource(resource string) string {
+	if resource == "" {
+		return s.ResourceURL()
+	}
+	return resource
+}
+
+// issued is what a token request has produced.
+type issued struct {
+	access  string
+	refresh string // "" if the answer carries none
+	scope   string
+	life    time.Duration
+}
+
+// newFamily begins the grant of one authorization.
+func (s *Server) newFamily(clientID, resource, scope string) *family {
+	f := &family{id: len(s.state.families) + 1, clientID: clientID, resource: resource, scope: scope}
+	s.state.families = append(s.state.families, f)
+	return f
+}
+
+// newAccess issues an access token.
+func (s *Server) newAccess(f *family, scope string) issued {
+	life := s.habits.AccessTokenLifetime
+	if life == 0 {
+		life = time.Hour
+	}
+	ends := s.clock.now().Add(life)
+	var value string
+	if s.habits.AccessTokenJWT {
+		value = s.signJWT(f, scope, ends)
+		s.state.secrets = append(s.state.secrets, value)
+	} else {
+		value = s.secret("access-", "")
+	}
+	s.state.access[value] = &accessToken{family: f, scope: scope, ends: ends}
+	return issued{access: value, scope: scope, life: life}
+}
+
+// signJWT makes an access token that tells when it ends.
+func (s *Server) signJWT(f *family, scope string, ends time.Time) string {
+	encode := func(v any) string {
+		raw, err := json.Marshal(v)
+		if err != nil {
+			panic(err) // strings and numbers
+		}
+		return base64.RawURLEncoding.EncodeToString(raw)
+	}
+	text := encode(map[string]string{"alg": "HS256", "typ": "at+jwt"}) + "." + encode(map[string]any{
+		"iss": s.Issuer(), "sub": "lab", "client_id": f.clientID, "aud": s.ResourceURL(),
+		"scope": scope, "jti": newID(""), "iat": s.clock.now().Unix(), "exp": ends.Unix(),
+	})
+	mac := hmac.New(sha256.New, s.state.jwtKey)
+	mac.Write([]byte(text))
+	return text + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// grantAnswer is a successful answer (RFC 6749 section 5.1).
+func (s *Server) grantAnswer(out issued) answer {
+	// Rounded up: a life of 50 ms is not expires_in 0, which is a habit.
+	seconds := int64((out.life + time.Second - 1) / time.Second)
+	document := map[string]any{"access_token": out.access, "token_type": "Bearer"}
+	switch s.habits.ExpiresIn {
+	case "", ExpiresNumber:
+		document["expires_in"] = seconds
+	case ExpiresString:
+		document["expires_in"] = strconv.FormatInt(seconds, 10)
+	case ExpiresZero:
+		document["expires_in"] = 0
+	}
+	if out.refresh != "" {
+		document["refresh_token"] = out.refresh
+	}
+	if out.scope != "" {
+		document["scope"] = out.scope
+	}
+	return s.tokenAnswer(http.StatusOK, document)
+}
+
+// errorAnswer is a token endpoint error (RFC 6749 section 5.2), in the form that
+// the habits have for it.
+func (s *Server) errorAnswer(status int, code, description string) answer {
+	if s.habits.ErrorsIn200 {
+		status = http.StatusOK
+	}
+	a := s.tokenAnswer(status, map[string]any{"error": code, "error_description": description})
+	a.code = code
+	return a
+}
+
+func (s *Server) tokenAnswer(status int, document map[string]any) answer {
+	if !s.habits.FormAnswers {
+		return jsonAnswer(status, document)
+	}
+	form := make(url.Values)
+	for name, value := range document {
+		switch value := value.(type) {
+		case string:
+			form.Set(name, value)
+		case int:
+			form.Set(name, strconv.Itoa(value))
+		case int64:
+			form.Set(name, strconv.FormatInt(value, 10))
+		}
+	}
+	header := contentType("application/x-www-form-urlencoded; charset=utf-8")
+	header.Set("Cache-Control", "no-store")
+	return answer{status: status, header: header, body: []byte(form.Encode())}
+}
+
+// narrower reports whether every scope of part is in whole.
+func narrower(part, whole string) bool {
+	all := strings.Fields(whole)
+	return !slices.ContainsFunc(strings.Fields(part), func(scope string) bool { return !slices.Contains(all, scope) })
+}
