@@ -1,0 +1,239 @@
+package loopback
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// maxHeld is how many tabs may wait for Finish. More than one is the same
+// response, loaded again.
+const maxHeld = 8
+
+// ServeHTTP implements http.Handler.
+//
+// The checks come from the least to the most that a request may tell: whose name
+// it has used for us (against DNS rebinding), which page sent it, what for, and
+// only then what it says.
+func (l *Listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !l.enter() {
+		write(w, http.StatusServiceUnavailable, expiredView)
+		return
+	}
+	defer l.leave()
+	if r.Body != nil && r.Body != http.NoBody {
+		// It is not read, neither by us nor afterwards by net/http.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now())
+	}
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	switch start := l.startOf(path); {
+	case !l.isHost(r):
+		write(w, http.StatusForbidden, forbiddenView)
+	case isScripted(r):
+		write(w, http.StatusForbidden, forbiddenView)
+	case path != l.path && start == "":
+		write(w, http.StatusNotFound, notFoundView)
+	case r.Method != http.MethodGet:
+		w.Header().Set("Allow", http.MethodGet)
+		write(w, http.StatusMethodNotAllowed, methodView)
+	case isPrefetch(r):
+		write(w, http.StatusNotFound, notFoundView)
+	case start != "":
+		l.redirect(w, start)
+	default:
+		l.callback(w, r)
+	}
+}
+
+// callback answers a request to the redirect URI.
+func (l *Listener) callback(w http.ResponseWriter, r *http.Request) {
+	verdict := stranger
+	if params, err := parseQuery(r.URL.RawQuery); err == nil {
+		verdict = l.offer(params)
+	} else {
+		l.ignore()
+	}
+	switch verdict {
+	case stranger:
+		write(w, http.StatusBadRequest, strangerView)
+	case late:
+		write(w, http.StatusGone, expiredView)
+	case again:
+		l.hold(w, r, true)
+	case first:
+		l.hold(w, r, false)
+	}
+}
+
+// verdict is what became of a callback's parameters.
+type verdict int
+
+const (
+	stranger verdict = iota // not what is awaited
+	late                    // nothing is awaited any more
+	first                   // the awaited response
+	again                   // the awaited response once more
+)
+
+// offer has Accept decide about params, unless the response is there already.
+func (l *Listener) offer(params url.Values) verdict {
+	digest := sha256.Sum256([]byte(params.Encode()))
+	l.judging.Lock()
+	defer l.judging.Unlock()
+	if v, decided := l.known(digest); decided {
+		return v
+	}
+	err := l.accept(params)
+	if errors.Is(err, ErrIgnore) {
+		l.ignore()
+		return stranger
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.expired { // while Accept was asked
+		return late
+	}
+	l.answer = &answer{params: params, err: err, digest: digest}
+	close(l.answered)
+	return first
+}
+
+// known returns the verdict on parameters for which Accept is not needed.
+func (l *Listener) known(digest [sha256.Size]byte) (v verdict, decided bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.answer != nil && l.answer.digest == digest:
+		return again, true
+	case l.answer != nil || l.expired:
+		return late, true
+	}
+	return stranger, false
+}
+
+func (l *Listener) ignore() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ignored++
+}
+
+// hold keeps a browser that has brought the response waiting until it is known
+// what became of it.
+func (l *Listener) hold(w http.ResponseWriter, r *http.Request, again bool) {
+	l.mu.Lock()
+	crowded := l.held >= maxHeld
+	l.held++
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		l.held--
+		l.mu.Unlock()
+	}()
+	if crowded {
+		write(w, http.StatusOK, pendingView)
+		return
+	}
+	pin(r.Context())
+	timer := time.NewTimer(holdTime)
+	defer timer.Stop()
+	select {
+	case <-l.finished:
+	case <-l.closing:
+	case <-timer.C:
+	case <-r.Context().Done():
+		return
+	}
+	select {
+	case <-l.finished: // also where Close came right after
+		l.mu.Lock()
+		p := l.page
+		l.mu.Unlock()
+		write(w, http.StatusOK, p.view(again))
+	case <-l.closing:
+		write(w, http.StatusOK, unfinishedView)
+	default:
+		write(w, http.StatusOK, pendingView)
+	}
+}
+
+// redirect sends a browser that came by the short URL on to target.
+func (l *Listener) redirect(w http.ResponseWriter, target string) {
+	l.mu.Lock()
+	over := l.answer != nil || l.expired
+	l.mu.Unlock()
+	if over {
+		write(w, http.StatusGone, expiredView)
+		return
+	}
+	w.Header().Set("Location", target)
+	write(w, http.StatusFound, redirectView)
+}
+
+// startOf returns where path, as the path of the short URL, leads; "" if it is
+// not that path.
+func (l *Listener) startOf(path string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.startPath == "" || subtle.ConstantTimeCompare([]byte(path), []byte(l.startPath)) == 0 {
+		return ""
+	}
+	return l.startTarget
+}
+
+// isHost reports whether r was sent to the name in the redirect URI and to no
+// other, by which a rebound DNS name would have led here.
+func (l *Listener) isHost(r *http.Request) bool {
+	if r.URL.Host != "" || r.URL.Scheme != "" {
+		return false // a request to a proxy, which this is not
+	}
+	host := strings.ToLower(r.Host)
+	return host == l.host || host+":80" == l.host // browsers leave the default port out
+}
+
+// isScripted reports whether a page has sent r by script. Browsers name no origin
+// when they follow a redirect by GET; some name "null" after a form that was
+// posted (Fetch Standard, "append a request Origin header").
+func isScripted(r *http.Request) bool {
+	for _, origin := range r.Header.Values("Origin") {
+		if origin != "null" {
+			return true
+		}
+	}
+	return false
+}
+
+// isPrefetch reports whether a browser only guesses that the person might go
+// here. It comes back, with another code, if that is so.
+func isPrefetch(r *http.Request) bool {
+	for _, name := range []string{"Sec-Purpose", "Purpose", "X-Moz"} {
+		if strings.Contains(strings.ToLower(r.Header.Get(name)), "prefetch") {
+			return true
+		}
+	}
+	return false
+}
+
+// enter counts a request in, unless the Listener is closed.
+func (l *Listener) enter() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	l.serving++
+	return true
+}
+
+// leave counts a request out. Its page has left this process by then.
+func (l *Listener) leave() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.serving--
+	if l.closed && l.serving == 0 {
+		close(l.idle)
+	}
+}
