@@ -1,0 +1,237 @@
+package handstamp
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/store"
+)
+
+// Client signs in to MCP servers and keeps the logins. The zero value works: it
+// registers by itself, opens the system's browser when a server asks for a
+// login, and keeps credentials in memory. Set Store to keep them longer.
+//
+// Fields may be changed until the first method call. All methods are safe for
+// concurrent use. Several Clients, in any number of processes, may share a
+// Store.
+type Client struct {
+	// Store keeps the credentials. Nil: in memory, for this Client alone.
+	Store store.Store
+
+	// Profile tells several logins at one server apart. Empty is "default".
+	Profile string
+
+	// Login says whether a refused request may start a login. The zero value
+	// is LoginAuto.
+	LoginPolicy LoginPolicy
+
+	// LoginTimeout bounds how long a person is waited for. Zero is 5 minutes.
+	LoginTimeout time.Duration
+
+	// Prompt is how a person is reached. The zero value opens the system's
+	// browser.
+	Prompt Prompt
+
+	// Registration is a client that was registered before: by hand at the
+	// authorization server's console, or by an application that keeps what
+	// OnRegister gave it. It always wins over what Handstamp would do itself.
+	Registration *Registration
+
+	// OnRegister receives each dynamic registration, whole, before it is used,
+	// so that an application can keep it and give it back as Registration. An
+	// error ends the login.
+	OnRegister func(ctx context.Context, r Registration) error
+
+	// ClientMetadataURL is the URL of a client ID metadata document. It is used
+	// as client_id where the authorization server supports that.
+	ClientMetadataURL string
+
+	// ClientName and ClientURI describe the client in a dynamic registration
+	// (RFC 7591, section 2). An empty name is "Handstamp".
+	ClientName string
+	ClientURI  string
+
+	// Scopes are requested instead of those that the server asks for.
+	Scopes []string
+
+	// Resource is sent as the resource parameter (RFC 8707) instead of the
+	// resource metadata's own string; OmitResource sends none.
+	Resource     string
+	OmitResource bool
+
+	// AuthorizeParams are added to the authorization request, for servers that
+	// want more than the standard, such as audience or access_type.
+	AuthorizeParams url.Values
+
+	// RedirectURI is the redirect URI to register and send, where the
+	// application receives the callback itself (Prompt.Authorize), or where a
+	// registration made by hand demands an exact one. Empty: a free port of the
+	// loopback interface, used again in later logins.
+	RedirectURI string
+
+	// CallbackPort is the port of the loopback redirect URI. Zero: the one
+	// registered before, or any free one.
+	CallbackPort int
+
+	// HTTP carries the requests to the MCP server. Nil is
+	// http.DefaultTransport.
+	HTTP http.RoundTripper
+
+	// AuthHTTP carries the requests to the authorization server. Nil is a
+	// transport like http.DefaultTransport that refuses to connect to private
+	// addresses which a server's metadata names, unless the MCP server itself
+	// is there.
+	AuthHTTP http.RoundTripper
+
+	// InsecureAllowMissingPKCE accepts an authorization server whose metadata
+	// does not list S256. The MCP specification says to refuse; some servers
+	// support it and forget to say so.
+	InsecureAllowMissingPKCE bool
+
+	// InsecureAllowHTTP accepts a server URL with plain http that is not on
+	// the loopback interface. Tokens then travel in the clear.
+	InsecureAllowHTTP bool
+
+	// InsecureAllowPrivateAddresses lets a public server's metadata name
+	// authorization servers at private addresses.
+	InsecureAllowPrivateAddresses bool
+
+	// Logger receives what is worth debugging, without secrets. Nil discards.
+	Logger *slog.Logger
+
+	// Hooks are told what happened.
+	Hooks Hooks
+
+	once     sync.Once
+	mu       sync.Mutex // guards sessions and closed
+	sessions map[store.Key]*session
+	closed   bool
+	running  sync.WaitGroup // flights that Close waits for
+}
+
+// Registration is a client as the authorization server knows it.
+type Registration struct {
+	// Issuer is the authorization server that the client belongs to. Empty in
+	// Client.Registration: whichever the MCP server names.
+	Issuer string
+
+	ClientID     string
+	ClientSecret store.Secret
+
+	// SecretExpiresAt is zero if the secret does not expire.
+	SecretExpiresAt time.Time
+
+	// TokenEndpointAuthMethod is how the client authenticates at the token
+	// endpoint: "none", "client_secret_basic" or "client_secret_post". It is
+	// part of the registration: give it back with the secret. Empty where it is
+	// not known; Handstamp then finds out, once.
+	TokenEndpointAuthMethod string
+
+	RedirectURIs []string
+
+	// Response is the whole registration response (RFC 7591, section 3.2.1),
+	// set in OnRegister only.
+	Response store.Secret
+}
+
+const userAgent = "handstamp"
+
+// defaultLoginTimeout is how long a person is waited for.
+const defaultLoginTimeout = 5 * time.Minute
+
+// init freezes the fields and fills in what they leave open.
+func (c *Client) init() {
+	c.once.Do(func() {
+		if c.Store == nil {
+			c.Store = new(store.Memory)
+		}
+		if c.Logger == nil {
+			c.Logger = slog.New(slog.DiscardHandler)
+		}
+		if c.LoginTimeout <= 0 {
+			c.LoginTimeout = defaultLoginTimeout
+		}
+		if c.HTTP == nil {
+			c.HTTP = http.DefaultTransport
+		}
+		if c.ClientName == "" {
+			c.ClientName = "Handstamp"
+		}
+		c.sessions = make(map[store.Key]*session)
+	})
+}
+
+// authTransport returns what carries a session's requests to authorization
+// servers. Addresses that only the server's metadata names must be public,
+// unless the server itself is where they are (SSRF: MCP security best
+// practices).
+func (c *Client) authTransport(server *url.URL) http.RoundTripper {
+	if c.AuthHTTP != nil {
+		return c.AuthHTTP
+	}
+	base, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		base = &http.Transport{Proxy: http.ProxyFromEnvironment}
+	}
+	return oauth.Guard(base, func(host string) bool {
+		return c.InsecureAllowPrivateAddresses || strings.EqualFold(host, server.Hostname()) ||
+			oauth.IsLoopback(server.Hostname()) && oauth.IsLoopback(host)
+	})
+}
+
+// start counts a piece of work that Close waits for; it reports false once the
+// Client is closed. The caller ends it with c.running.Done.
+func (c *Client) start() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.running.Add(1)
+	return true
+}
+
+// Close ends logins that wait for a person and waits, until ctx ends, for
+// renewals under way to be stored. After it, only stored tokens are used and
+// everything else fails. A process that is about to exit should call it: a
+// refresh token that was sent must see its successor stored.
+func (c *Client) Close(ctx context.Context) error {
+	c.init()
+	c.mu.Lock()
+	c.closed = true
+	for _, s := range c.sessions {
+		s.mu.Lock()
+		if s.signIn != nil {
+			s.signIn.cancel()
+		}
+		s.mu.Unlock()
+	}
+	c.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		c.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// notice tells whoever listens what a person should hear of.
+func (c *Client) notice(server, format string, args ...any) {
+	message := fmt.Sprintf(format, args...)
+	c.Logger.Info(message, "server", server)
+	if c.Hooks.Notice != nil {
+		c.Hooks.Notice(Notice{Server: server, Message: message})
+	}
+}

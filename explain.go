@@ -1,0 +1,115 @@
+package handstamp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/store"
+)
+
+// errClosed is returned for work that would outlive a closed Client.
+var errClosed = errors.New("handstamp: client is closed")
+
+func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }
+
+func storeError(server string, err error) error {
+	return &Error{Kind: ErrStore, Server: server, Err: err}
+}
+
+func protocolError(server string, err error) error {
+	return &Error{Kind: ErrProtocol, Server: server, Err: err}
+}
+
+// unreachable says that the authorization server could not renew the login, and
+// when it will be asked again.
+func (s *session) unreachable(rec *store.Record, cause error) error {
+	e := &Error{Kind: ErrUnreachable, Server: s.serverURL, Err: cause, Message: "the authorization server cannot renew the login now; the credential is kept"}
+	if r := rec.Retry; r != nil {
+		e.RetryAt = r.NotBefore
+		e.Message = fmt.Sprintf("the authorization server cannot renew the login now (%s); the credential is kept", r.Reason)
+		if wait := time.Until(r.NotBefore).Round(time.Second); wait > 0 {
+			e.Hint = fmt.Sprintf("try again in %v", wait)
+		}
+		e.Err = nil
+	}
+	return e
+}
+
+// tooEarly says that a renewal was refused while the access token is good.
+func (s *session) tooEarly(rec *store.Record, refused *oauth.Error) error {
+	return &Error{Kind: ErrUnreachable, Server: s.serverURL, Code: refused.Code, RetryAt: rec.Grant.ExpiresAt,
+		Message: "the authorization server refuses to renew the login while its access token is valid; both are kept", Err: refused}
+}
+
+// loginRequired says why only a person can help.
+func (s *session) loginRequired(rec *store.Record) error {
+	e := &Error{Kind: ErrLoginRequired, Server: s.serverURL, Message: "not signed in", Hint: "sign in to " + s.serverURL}
+	if rec == nil {
+		return e
+	}
+	switch f := rec.Refusal; {
+	case f != nil && f.Interrupted:
+		e.Code = f.Code
+		e.Message = "the server ended the login (" + f.Code + ") after a renewal had been interrupted before its result could be stored"
+	case f != nil:
+		e.Code = f.Code
+		e.Message = "the server ended the login (" + f.Code + ")"
+	case rec.Grant != nil && rec.Grant.RefreshToken == "" && !rec.Grant.Refused:
+		e.Message = "the login has expired, and the server gave no refresh token to renew it with"
+	case rec.Grant != nil:
+		e.Message = "the server no longer accepts the login"
+	}
+	return e
+}
+
+// notRenewable says that a token that does not do is all there is.
+func (s *session) notRenewable(ctx context.Context, snap *snapshot) error {
+	rec, err := s.load(ctx)
+	if err != nil {
+		return err
+	}
+	if rec.Refusal != nil || rec.Grant == nil || rec.Grant.RefreshToken != "" {
+		return s.loginRequired(rec)
+	}
+	e := &Error{Kind: ErrLoginRequired, Server: s.serverURL, Hint: "sign in anew",
+		Message: "the access token cannot be renewed: the server gave no refresh token"}
+	if !snap.expiresAt.IsZero() {
+		e.Message += fmt.Sprintf("; it is valid for %v", time.Until(snap.expiresAt).Round(time.Second))
+	}
+	return e
+}
+
+// clientRejected says that a client which the user configured is not accepted.
+func (s *session) clientRejected(c *store.Client, refused *oauth.Error) error {
+	return &Error{Kind: ErrClientRejected, Server: s.serverURL, Code: refused.Code, Err: refused,
+		Message: fmt.Sprintf("%s does not accept the configured client %q", c.Issuer, c.ID),
+		Hint:    "check the client id, the client secret and the token endpoint auth method"}
+}
+
+// reason names a passing trouble in a few words.
+func reason(err error) string {
+	var passing *oauth.TransientError
+	var refused *oauth.Error
+	var lost *oauth.SendError
+	switch {
+	case errors.As(err, &passing) && passing.Status != 0:
+		if passing.Reason != "" && passing.Status/100 < 5 && passing.Status != 429 {
+			return fmt.Sprintf("%d, %s", passing.Status, passing.Reason)
+		}
+		return fmt.Sprint(passing.Status)
+	case errors.As(err, &passing):
+		return passing.Reason
+	case errors.As(err, &refused) && refused.Code != "":
+		return refused.Code
+	case errors.As(err, &refused):
+		return fmt.Sprint(refused.Status)
+	case errors.As(err, &lost) && lost.Sent:
+		return "no answer"
+	case errors.As(err, &lost):
+		return "no connection"
+	}
+	return "no usable answer"
+}

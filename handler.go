@@ -1,0 +1,83 @@
+package handstamp
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"golang.org/x/oauth2"
+
+	"github.com/handstamp/handstamp/store"
+)
+
+// Handler signs an MCP client of the official Go SDK in. It is an
+// auth.OAuthHandler by shape: this package does not import the SDK.
+//
+//	transport := &mcp.StreamableClientTransport{
+//		Endpoint:     serverURL,
+//		OAuthHandler: client.Handler(serverURL),
+//	}
+//
+// A Transport (Client.HTTPClient in the SDK transport's HTTPClient field) does
+// the same and more: it also recovers requests that the SDK does not hand to its
+// handler. Use the one or the other, not both.
+type Handler struct {
+	session *session
+	err     error
+}
+
+// Handler returns the handler for a server. A malformed URL is reported by the
+// first call.
+func (c *Client) Handler(serverURL string) *Handler {
+	s, err := c.session(serverURL)
+	return &Handler{session: s, err: err}
+}
+
+// TokenSource returns the source of the token for the next request, or nil if
+// there is none yet: then the request goes out without one, and the server's
+// refusal leads to Authorize. While the stored token is fresh it takes no lock
+// and does no I/O.
+func (h *Handler) TokenSource(ctx context.Context) (oauth2.TokenSource, error) {
+	if h.err != nil {
+		return nil, h.err
+	}
+	snap, err := h.session.authorization(ctx)
+	if err != nil || snap == nil {
+		return nil, err
+	}
+	return snap, nil
+}
+
+// Authorize makes a refused request worth repeating: with a token that another
+// process stored, a renewed one, or one from a login. It closes the body of
+// resp. If it returns nil, TokenSource has another token than the one refused.
+func (h *Handler) Authorize(ctx context.Context, req *http.Request, resp *http.Response) error {
+	defer resp.Body.Close()
+	if h.err != nil {
+		return h.err
+	}
+	used := h.used(req)
+	var r recovery
+	snap, err := h.session.recover(ctx, &r, used, resp)
+	if err != nil {
+		return err
+	}
+	if snap == nil {
+		return &Error{Kind: ErrDenied, Server: h.session.serverURL,
+			Message: fmt.Sprintf("the server refuses the request with status %d, and a new login would not change that", resp.StatusCode)}
+	}
+	return nil
+}
+
+// used returns the token that the request was sent with.
+func (h *Handler) used(req *http.Request) *snapshot {
+	scheme, token, ok := strings.Cut(req.Header.Get("Authorization"), " ")
+	if !ok {
+		return nil
+	}
+	return &snapshot{token: store.Secret(token), tokenType: scheme}
+}
+
+// Token implements oauth2.TokenSource for a token at hand.
+func (s *snapshot) Token() (*oauth2.Token, error) { return s.oauth2, nil }

@@ -1,0 +1,37 @@
+package handstamp
+
+import "time"
+
+// Hooks are told what happened, for metrics and audit. They are called
+// synchronously and must return soon; a nil field is not called. No event
+// carries a secret.
+type Hooks struct {
+	Refreshed func(RefreshEvent)
+	LoggedIn  func(LoginEvent)
+	Notice    func(Notice)
+}
+
+// RefreshEvent is one renewal that this process carried out.
+type RefreshEvent struct {
+	Server   string
+	Issuer   string
+	Duration time.Duration // from the first byte sent to the stored result
+	Rotated  bool          // the answer carried a new refresh token
+	Replayed bool          // the request was sent a second time, after a lost answer
+	Err      error         // nil on success
+}
+
+// LoginEvent is one login that this process carried out.
+type LoginEvent struct {
+	Server string
+	Issuer string
+	Scope  string // as granted
+	Err    error
+}
+
+// Notice is something a person should hear of that is no error: a credential
+// without a refresh token, a method that was learned, a registration renewed.
+type Notice struct {
+	Server  string
+	Message string // one sentence
+}

@@ -1,0 +1,169 @@
+package handstamp
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/store"
+)
+
+// LoginOptions are what Login can be asked beside the fields of the Client. The
+// zero value signs in unless a usable login is stored.
+type LoginOptions struct {
+	// Force signs in anew although the stored login is good. The old one stays
+	// in use until the new one is stored.
+	Force bool
+}
+
+// LoginResult says what Login did.
+type LoginResult struct {
+	Status *Status
+
+	// Already: a usable login was stored, and nothing was done.
+	Already bool
+
+	// NoRefreshToken says why the login cannot renew itself; empty if it can.
+	NoRefreshToken string
+}
+
+// Login signs in to a server. It returns when the login is stored, when the
+// person has said no (ErrDenied) or nothing (ErrTimeout), or when ctx ends. Of
+// several logins at the same credential, in any number of processes, one asks
+// the person; the others wait and use its result.
+func (c *Client) Login(ctx context.Context, serverURL string, o LoginOptions) (*LoginResult, error) {
+	s, err := c.session(serverURL)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := s.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !o.Force && s.signedIn(rec) {
+		return &LoginResult{Status: statusOf(rec, time.Now()), Already: true}, nil
+	}
+	if _, err := s.login(ctx, loginRequest{explicit: true, force: o.Force}); err != nil {
+		return nil, err
+	}
+	if rec, err = s.load(ctx); err != nil {
+		return nil, err
+	}
+	result := &LoginResult{Status: statusOf(rec, time.Now())}
+	if rec.Grant != nil && rec.Grant.RefreshToken == "" {
+		result.NoRefreshToken = "the authorization server issued no refresh token"
+		if rec.Grant.ExpiresAt.IsZero() {
+			result.NoRefreshToken += "; the access token has no known expiry"
+		}
+	}
+	return result, nil
+}
+
+// signedIn reports whether the stored login serves, and as the Client is
+// configured now.
+func (s *session) signedIn(rec *store.Record) bool {
+	if r := s.c.Registration; r != nil && rec.Grant != nil && rec.Grant.ClientID != r.ClientID {
+		return false
+	}
+	return statusOf(rec, time.Now()).Usable() && s.renewable(rec)
+}
+
+// loginRequest says what a login is for.
+type loginRequest struct {
+	challenge oauth.BearerChallenge
+	scopes    []string     // to be requested beside those of the challenge
+	refused   store.Secret // the token that does not do
+	explicit  bool         // a person asked for it, rather than a request that was refused
+	force     bool
+}
+
+// login signs in, or waits for the login under way. A login outlives the
+// request that needed it, so that the person who is half through it is not
+// stranded; one that a person asked for ends with its caller.
+func (s *session) login(ctx context.Context, req loginRequest) (*snapshot, error) {
+	s.mu.Lock()
+	f := s.signIn
+	owner := f == nil
+	if owner {
+		if !s.c.start() {
+			s.mu.Unlock()
+			return nil, errClosed
+		}
+		work, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), s.c.LoginTimeout, errNobody)
+		f = &flight{done: make(chan struct{}), cancel: cancel}
+		s.signIn = f
+		go func() {
+			defer s.c.running.Done()
+			defer cancel()
+			f.snap, f.err = s.loginNow(work, req)
+			s.mu.Lock()
+			s.signIn = nil
+			s.mu.Unlock()
+			close(f.done)
+		}()
+	}
+	s.mu.Unlock()
+	select {
+	case <-f.done:
+		return f.snap, f.err
+	case <-ctx.Done():
+		if owner && req.explicit {
+			f.cancel()
+			<-f.done
+		}
+		return nil, ctx.Err()
+	}
+}
+
+var errNobody = errors.New("handstamp: nobody completed the login")
+
+// waitingAfter is how long the claim to sign in may take before the person is
+// told that somebody else has it.
+const waitingAfter = 300 * time.Millisecond
+
+// loginNow claims the login among all processes and carries it out.
+func (s *session) loginNow(ctx context.Context, req loginRequest) (*snapshot, error) {
+	waiting := time.AfterFunc(waitingAfter, func() {
+		if tell := s.c.Prompt.Waiting; tell != nil {
+			tell(ctx, s.serverURL)
+		}
+	})
+	unlock, rec, err := s.lockOrAdopt(ctx, store.LockLogin, func(rec *store.Record) bool {
+		return !req.force && usable(rec.Grant, req.refused, time.Now())
+	})
+	waiting.Stop()
+	switch {
+	case err != nil:
+		return nil, s.loginError(ctx, err)
+	case unlock == nil:
+		return s.publish(rec), nil
+	}
+	defer unlock()
+	if !req.force && usable(rec.Grant, req.refused, time.Now()) {
+		return s.publish(rec), nil
+	}
+	rec, err = s.signInAs(ctx, rec, req)
+	if err != nil {
+		err = s.loginError(ctx, err)
+		if logged := s.c.Hooks.LoggedIn; logged != nil {
+			logged(LoginEvent{Server: s.serverURL, Err: err})
+		}
+		return nil, err
+	}
+	if logged := s.c.Hooks.LoggedIn; logged != nil {
+		logged(LoginEvent{Server: s.serverURL, Issuer: rec.Grant.Issuer, Scope: rec.Grant.ScopeGranted})
+	}
+	return s.publish(rec), nil
+}
+
+// loginError tells a login that nobody completed from one that was called off.
+func (s *session) loginError(ctx context.Context, err error) error {
+	switch {
+	case errors.Is(context.Cause(ctx), errNobody):
+		return &Error{Kind: ErrTimeout, Server: s.serverURL, Message: "nobody completed the login in time", Hint: "start it again"}
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return err
+}

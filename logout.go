@@ -1,0 +1,138 @@
+package handstamp
+
+import (
+	"context"
+	"errors"
+
+	"github.com/handstamp/handstamp/store"
+)
+
+// LogoutOptions are what Logout can be asked. The zero value revokes the tokens
+// at the server, forgets them here, and forgets the client with them.
+type LogoutOptions struct {
+	// NoRevoke leaves the server alone.
+	NoRevoke bool
+
+	// KeepClient keeps the registration for the next login.
+	KeepClient bool
+
+	// DeleteClient also deletes a dynamic registration at the server (RFC 7592).
+	DeleteClient bool
+}
+
+// LogoutResult says what happened here and at the server. The credential is gone
+// here whenever Logout returned no error; the server may not have heard of it.
+type LogoutResult struct {
+	WasSignedIn bool
+
+	Revoked     bool  // the server confirmed the revocation (RFC 7009)
+	RevokeError error // why it did not; nil if it was not asked
+
+	ClientDeleted     bool
+	DeleteClientError error
+}
+
+// Logout forgets the credential of a server, and has the server forget it.
+//
+// The record is put out of use first, durably, so that no process renews it any
+// more; then the server is asked; then the record is deleted. A server that
+// cannot be reached does not keep the credential alive here.
+func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) (*LogoutResult, error) {
+	s, err := c.session(serverURL)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := s.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	result := &LogoutResult{WasSignedIn: rec.Grant != nil}
+	if rec.Generation == 0 {
+		return result, nil
+	}
+	var last *store.Record
+	rec, err = s.update(ctx, rec, func(rec *store.Record) error {
+		if rec.Grant != nil {
+			last = rec.Clone()
+		}
+		rec.Grant, rec.Intent, rec.Retry, rec.Refusal = nil, nil, nil, nil
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.current.Store(nil)
+	if last != nil && !o.NoRevoke {
+		result.Revoked, result.RevokeError = s.revokeGrant(ctx, last)
+	}
+	if o.DeleteClient {
+		result.ClientDeleted, result.DeleteClientError = s.deleteClients(ctx, rec)
+	}
+	if o.KeepClient && !result.ClientDeleted {
+		return result, nil
+	}
+	err = s.c.Store.Delete(ctx, s.key, rec.Generation)
+	if errors.Is(err, store.ErrConflict) {
+		// Somebody has signed in again meanwhile; that login is not ours to end.
+		return result, nil
+	}
+	if err != nil {
+		return nil, storeError(s.serverURL, err)
+	}
+	return result, nil
+}
+
+// revokeGrant revokes the refresh token, with which a server also ends the
+// access token, or the access token where there is no other (RFC 7009, section
+// 2.1).
+func (s *session) revokeGrant(ctx context.Context, last *store.Record) (bool, error) {
+	if last.Grant.RevocationEndpoint == "" {
+		return false, errors.New("the authorization server has no revocation endpoint")
+	}
+	token, hint := last.Grant.RefreshToken, "refresh_token"
+	if token == "" {
+		token, hint = last.Grant.AccessToken, "access_token"
+	}
+	if token == "" {
+		return false, errors.New("there was no token left to revoke")
+	}
+	if err := s.revoke(ctx, last, token, hint); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// revoke sends a token of the record's grant to the revocation endpoint that the
+// grant is pinned to.
+func (s *session) revoke(ctx context.Context, rec *store.Record, token store.Secret, hint string) error {
+	client := rec.GrantClient()
+	if client == nil || rec.Grant.RevocationEndpoint == "" {
+		return errors.New("the authorization server has no revocation endpoint")
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
+	defer cancel()
+	client = s.configured(client)
+	choice, err := chooseMethod(s.clientFacts(client, listedMethods(rec)))
+	if err != nil {
+		return err
+	}
+	return s.fetcher.Revoke(ctx, rec.Grant.RevocationEndpoint, authenticator(client, choice.method), token, hint)
+}
+
+// deleteClients deletes the dynamic registrations of the record at their
+// servers.
+func (s *session) deleteClients(ctx context.Context, rec *store.Record) (deleted bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
+	defer cancel()
+	err = errors.New("the registration response gave no way to delete the client")
+	for _, c := range rec.Clients {
+		if c.Source != store.SourceDynamic || c.RegistrationClientURI == "" || c.RegistrationAccessToken == "" {
+			continue
+		}
+		if err = s.fetcher.DeleteRegistration(ctx, c.RegistrationClientURI, c.RegistrationAccessToken); err != nil {
+			return deleted, err
+		}
+		deleted = true
+	}
+	return deleted, err
+}

@@ -1,0 +1,125 @@
+package handstamp
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/store"
+)
+
+// methodFacts is everything that bears on how a client authenticates at the
+// token endpoint.
+type methodFacts struct {
+	configured string // what the user said
+	learned    string // what worked before, after another method had failed
+	registered string // what the registration response said
+	requested  string // what the registration asked for, where the response said nothing
+	byDefault  string // what an earlier session chose, knowing nothing
+	secret     bool   // a client secret is at hand
+
+	// listed is token_endpoint_auth_methods_supported; nil if the metadata
+	// omits it, which means client_secret_basic (RFC 8414, section 2).
+	listed []string
+}
+
+// methodChoice is the method, the reason, and what is left to try.
+type methodChoice struct {
+	method string
+	source string // store.MethodConfigured, …
+	reason string // a clause for people
+
+	// next are the methods to try, each once, if the server answers
+	// invalid_client. It is empty where the method is known: there the answer
+	// means what it says.
+	next []string
+}
+
+// chooseMethod decides how a client authenticates at the token endpoint. The
+// method is part of the client's registration (RFC 7591, section 2), so what the
+// server lists decides only where nobody knows what was registered; and then it
+// is never "none" while a secret is at hand.
+func chooseMethod(f methodFacts) (methodChoice, error) {
+	candidates := oauth.Candidates(f.listed, f.secret)
+	known := methodChoice{}
+	switch {
+	case f.configured != "":
+		known.method, known.source = f.configured, store.MethodConfigured
+	case f.learned != "":
+		known.method, known.source = f.learned, store.MethodLearned
+	case f.registered != "":
+		known.method, known.source = f.registered, store.MethodRegistered
+	case f.requested != "" && (f.requested == oauth.MethodNone) != f.secret:
+		// A silent response follows the request, unless its secret, or the lack
+		// of one, says otherwise.
+		known.method, known.source = f.requested, store.MethodRequested
+	case f.byDefault != "" && slices.Contains(candidates, f.byDefault):
+		known.method, known.source = f.byDefault, store.MethodDefault
+	default:
+		known.method, known.source = candidates[0], store.MethodDefault
+	}
+	known.reason = methodClause(known.source)
+
+	switch known.method {
+	case oauth.MethodNone:
+	case oauth.MethodBasic, oauth.MethodPost:
+		if !f.secret {
+			return methodChoice{}, fmt.Errorf("token endpoint auth method %s needs a client secret, and there is none", known.method)
+		}
+	default:
+		return methodChoice{}, fmt.Errorf("token endpoint auth method %q is not supported", known.method)
+	}
+
+	// A registered method that the server's own list contradicts may be a
+	// mistake of either; a method that no response confirmed is a guess.
+	guess := known.source == store.MethodDefault || known.source == store.MethodRequested
+	contradicted := f.listed != nil && !slices.Contains(f.listed, known.method)
+	if guess || known.source == store.MethodRegistered && contradicted {
+		known.next = slices.DeleteFunc(candidates, func(m string) bool { return m == known.method })
+	}
+	return known, nil
+}
+
+// methodClause says why a method is used.
+func methodClause(source string) string {
+	switch source {
+	case store.MethodConfigured:
+		return "as configured"
+	case store.MethodRegistered:
+		return "from the registration"
+	case store.MethodRequested:
+		return "as asked for in the registration, whose response named none"
+	case store.MethodLearned:
+		return "learned: the server refused another"
+	}
+	return "by default: no registration is known"
+}
+
+func methodReason(c *store.Client) string { return methodClause(c.MethodSource) }
+
+// clientFacts returns what the stored client says about its method, with the
+// user's configuration above it.
+func (s *session) clientFacts(c *store.Client, listed []string) methodFacts {
+	f := methodFacts{secret: c.Secret != "", listed: listed}
+	switch c.MethodSource {
+	case store.MethodConfigured:
+		f.configured = c.Method
+	case store.MethodRegistered:
+		f.registered = c.Method
+	case store.MethodRequested:
+		f.requested = c.Method
+	case store.MethodLearned:
+		f.learned = c.Method
+	default:
+		f.byDefault = c.Method
+	}
+	if r := s.c.Registration; r != nil && r.ClientID == c.ID {
+		f.configured = r.TokenEndpointAuthMethod
+	}
+	return f
+}
+
+// authenticator returns how the client authenticates with method.
+func authenticator(c *store.Client, method string) oauth.ClientCredentials {
+	return oauth.ClientCredentials{ID: c.ID, Secret: c.Secret, Method: method}
+}

@@ -1,0 +1,131 @@
+package handstamp_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store"
+)
+
+// knowledge is how a client came to know its registration.
+type knowledge string
+
+const (
+	registered  knowledge = "registered"   // dynamically: the response says the method
+	unsaid      knowledge = "unsaid"       // dynamically: the response does not say it
+	configured  knowledge = "configured"   // id, secret and method are given back by the application
+	idAndSecret knowledge = "id+secret"    // typed in by a person, who knows of no method
+	kept        knowledge = "kept by hook" // registered once, then kept by the application alone
+)
+
+// methodLists are the orders in which a server can list the three methods, the
+// shorter lists, and no list at all.
+func methodLists() [][]string {
+	n, p, b := lab.MethodNone, lab.MethodPost, lab.MethodBasic
+	return [][]string{
+		{n, p, b}, {n, b, p}, {p, n, b}, {p, b, n}, {b, n, p}, {b, p, n},
+		{p, b}, {b, p}, {n, p}, {n, b}, {n}, {p}, {b}, nil,
+	}
+}
+
+// TestMethodAcrossSessions is the reason why this library exists: whatever the
+// server lists, in whatever order, each session uses the method that the client
+// was registered with, and one that nobody could know is found out once.
+func TestMethodAcrossSessions(t *testing.T) {
+	for _, know := range []knowledge{registered, unsaid, configured, idAndSecret, kept} {
+		for _, method := range []string{lab.MethodNone, lab.MethodPost, lab.MethodBasic} {
+			for _, list := range methodLists() {
+				name := fmt.Sprintf("%s/%s/%s", know, method, strings.Join(list, ","))
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					testMethod(t, know, method, list)
+				})
+			}
+		}
+	}
+}
+
+func testMethod(t *testing.T, know knowledge, method string, list []string) {
+	habits := lab.Habits{
+		Methods: list, OmitMethods: list == nil, RegisterMethod: method, RegisterSilent: know == unsaid,
+		SecretAlphabet: "%+ :/&=", RefuseRepeatedID: true,
+	}
+	w := newWorld(t, habits)
+	var registration *handstamp.Registration
+	if know == configured || know == idAndSecret {
+		client := lab.ConfiguredClient{ID: "client/% 1", Method: method, RedirectURIs: []string{"http://127.0.0.1/callback"}}
+		registration = &handstamp.Registration{ClientID: client.ID}
+		if method != lab.MethodNone {
+			client.Secret = "se:cr%et+ &="
+			registration.ClientSecret = store.Secret(client.Secret)
+		}
+		if know == configured {
+			registration.TokenEndpointAuthMethod = method
+		}
+		w.lab.RegisterClient(client)
+	}
+	session := func() *handstamp.Client {
+		c := w.session()
+		c.Registration = registration
+		c.CallbackPort = 0
+		return c
+	}
+
+	first := session()
+	if know == kept {
+		first.OnRegister = keep(&registration)
+	}
+	w.mustCall(first)
+	w.mustCall(session()) // the second session
+	w.lab.RevokeAccessTokens()
+	w.mustCall(session()) // refused early
+	w.lab.RevokeAccessTokens()
+	w.mustCall(session())
+	w.wantTabs(1)
+
+	// The tokens are gone, the registration is not.
+	if know == kept {
+		w.store = new(store.Memory)
+	} else {
+		w.lab.RevokeFamilies()
+	}
+	w.mustCall(session())
+	w.lab.RevokeAccessTokens()
+	w.mustCall(session())
+	w.wantTabs(2)
+
+	wrong := 0
+	for _, r := range w.lab.Requests() {
+		if strings.HasPrefix(r.Endpoint, "token") && r.Error == "invalid_client" {
+			wrong++
+		}
+	}
+	// Where a method was registered, the server's list decides nothing. Where
+	// it is written nowhere, the first guess may be wrong, once ever.
+	allowed := 0
+	if method != lab.MethodNone && (know == idAndSecret || know == unsaid && method != asked(list)) {
+		allowed = 1
+	}
+	if wrong > allowed {
+		t.Errorf("%d token requests with a wrong method, want at most %d\n%s", wrong, allowed, w.diary())
+	}
+	if n := w.lab.Counts()["register"]; n > 1 {
+		t.Errorf("registered %d times\n%s", n, w.diary())
+	}
+}
+
+// asked is the method that a registration asks for: none where that is listed,
+// else the first of the list that a client with a secret can have.
+func asked(list []string) string {
+	switch {
+	case slices.Contains(list, lab.MethodNone):
+		return lab.MethodNone
+	case slices.Contains(list, lab.MethodBasic), len(list) == 0:
+		return lab.MethodBasic
+	}
+	return lab.MethodPost
+}

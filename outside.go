@@ -1,0 +1,207 @@
+package handstamp
+
+import (
+	"context"
+	"errors"
+	"net/url"
+
+	"github.com/handstamp/handstamp/internal/browser"
+	"github.com/handstamp/handstamp/internal/loopback"
+	"github.com/handstamp/handstamp/internal/oauth"
+)
+
+// hookRedirectURI is registered where the application receives the callback
+// itself and did not say where.
+const hookRedirectURI = "http://127.0.0.1/callback"
+
+// outside is a login's way to the person and back: a browser and a listener on
+// the loopback interface, the terminal, or the application's own.
+type outside struct {
+	redirectURI string
+	listener    *loopback.Listener
+	answered    bool                        // the listener has a browser waiting for its page
+	expect      chan func(url.Values) error // holds what tells the expected callback from a stranger's
+}
+
+// listen makes sure that the answer can be received, before anybody is asked and
+// before a redirect URI is registered.
+func (l *signIn) listen(ctx context.Context) error {
+	if l.out.listener != nil {
+		return nil
+	}
+	if l.c.Prompt.Authorize != nil {
+		if l.out.redirectURI = l.c.RedirectURI; l.out.redirectURI == "" {
+			l.out.redirectURI = hookRedirectURI
+		}
+		return nil
+	}
+	options := loopback.Options{Port: l.c.CallbackPort, Accept: l.out.accept}
+	stored := false
+	switch old := l.rec.NewestClient(l.plan.server.Issuer); {
+	case l.out.redirectURI != "":
+		options.RedirectURI = l.out.redirectURI
+	case l.c.RedirectURI != "":
+		options.RedirectURI = l.c.RedirectURI
+		if !loopbackURI(options.RedirectURI) {
+			return &Error{Kind: ErrUsage, Server: l.serverURL,
+				Message: "the redirect URI does not lead to this machine, so only the application itself can receive the callback",
+				Hint:    "set Prompt.Authorize"}
+		}
+	case old != nil && !old.Refused && len(old.RedirectURIs) > 0 && loopbackURI(old.RedirectURIs[0]) && l.c.CallbackPort == 0:
+		// Many servers compare redirect URIs exactly, against RFC 8252 section
+		// 7.3: the port is part of the registration.
+		options.RedirectURI, stored = old.RedirectURIs[0], true
+	}
+	l.out.expect = make(chan func(url.Values) error, 1)
+	listener, err := loopback.Listen(ctx, options)
+	var taken *loopback.PortTakenError
+	if errors.As(err, &taken) && stored {
+		// The client is registered once more, with another port; the old
+		// registration stays for the refresh token that is bound to it.
+		listener, err = loopback.Listen(ctx, loopback.Options{Accept: l.out.accept})
+	}
+	if err != nil {
+		e := &Error{Kind: ErrUsage, Server: l.serverURL, Message: "the callback cannot be received", Err: err}
+		if taken != nil {
+			e.Hint = "end the program that uses the port, or choose another callback port"
+		}
+		return e
+	}
+	l.out.listener, l.out.redirectURI = listener, listener.RedirectURI()
+	return nil
+}
+
+// accept judges a call to the redirect URI: the login's own, or a stranger's.
+func (o *outside) accept(params url.Values) error {
+	select {
+	case judge := <-o.expect:
+		o.expect <- judge
+		return judge(params)
+	default:
+		return loopback.ErrIgnore // nobody has been asked yet
+	}
+}
+
+// ask sends the person to the authorization server and returns the code. A call
+// or a paste that is not the answer to this request does not end the wait.
+func (o *outside) ask(ctx context.Context, s *session, r AuthorizationRequest, want oauth.Expected) (oauth.Secret, error) {
+	prompt := s.c.Prompt
+	if prompt.Authorize != nil {
+		params, err := prompt.Authorize(ctx, r)
+		if err != nil {
+			return "", err
+		}
+		code, err := oauth.ParseCallback(params, want)
+		if errors.Is(err, oauth.ErrState) {
+			return "", protocolError(s.serverURL, err)
+		}
+		return code, err
+	}
+
+	judge := func(params url.Values) error {
+		_, err := oauth.ParseCallback(params, want)
+		if errors.Is(err, oauth.ErrState) {
+			return loopback.ErrIgnore
+		}
+		return err
+	}
+	o.expect <- judge
+	defer func() { <-o.expect }()
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type callback struct {
+		params url.Values
+		err    error
+		pasted bool
+	}
+	callbacks := make(chan callback, 2)
+	go func() {
+		params, err := o.listener.Wait(ctx)
+		callbacks <- callback{params: params, err: err}
+	}()
+	if prompt.Show != nil {
+		prompt.Show(ctx, r)
+	}
+	if err := s.openBrowser(ctx, r); err != nil {
+		return "", err
+	}
+	if prompt.Paste != nil {
+		go func() {
+			params, err := s.paste(ctx, r, judge)
+			if err == nil {
+				callbacks <- callback{params: params, err: judge(params), pasted: true}
+			}
+		}()
+	}
+	select {
+	case c := <-callbacks:
+		o.answered = !c.pasted
+		if c.params == nil {
+			return "", c.err
+		}
+		return oauth.ParseCallback(c.params, want)
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// openBrowser opens the authorization URL. That it cannot is an error only where
+// there is no other way to the person.
+func (s *session) openBrowser(ctx context.Context, r AuthorizationRequest) error {
+	open := s.c.Prompt.OpenURL
+	if open == nil {
+		open = browser.Opener{}.Open
+	}
+	err := browser.Check(r.URL)
+	if err != nil {
+		return protocolError(s.serverURL, err)
+	}
+	if err = open(ctx, r.URL); err == nil {
+		return nil
+	}
+	if s.c.Prompt.Show != nil || s.c.Prompt.Paste != nil {
+		s.notice("no browser could be opened: %v", err)
+		return nil
+	}
+	return &Error{Kind: ErrLoginRequired, Server: s.serverURL, Err: err, AuthorizationURL: r.URL,
+		Message: "a person has to sign in, and no browser could be opened"}
+}
+
+// paste asks for the URL that the browser ended at until it is the right one.
+func (s *session) paste(ctx context.Context, r AuthorizationRequest, judge func(url.Values) error) (url.Values, error) {
+	for {
+		pasted, err := s.c.Prompt.Paste(ctx)
+		if err != nil {
+			return nil, err
+		}
+		params, err := pastedParams(pasted, r.RedirectURI)
+		if err == nil && !errors.Is(judge(params), loopback.ErrIgnore) {
+			return params, nil
+		}
+		if err == nil {
+			err = errors.New("that URL belongs to another login")
+		}
+		s.notice("%v; paste the whole address that the browser shows at the end", err)
+	}
+}
+
+// finish shows the waiting browser how the login ended.
+func (o *outside) finish(message string, err error) {
+	if o.listener == nil {
+		return
+	}
+	if o.answered {
+		o.listener.Finish(loopback.Page{Message: message, Err: err})
+	}
+	o.answered = false
+	o.close()
+}
+
+// close gives the port back.
+func (o *outside) close() {
+	if o.listener != nil {
+		o.listener.Close()
+		o.listener = nil
+	}
+}

@@ -1,0 +1,58 @@
+package handstamp
+
+import (
+	"context"
+	"net/url"
+)
+
+// Prompt is what a login needs from a person. Every field may be nil, which
+// means "cannot"; the zero Prompt opens the system's browser and says nothing.
+// The functions are called one login at a time for a server, but for different
+// servers at once.
+type Prompt struct {
+	// Authorize stands in place of browser and listener: it gets the
+	// authorization URL and returns the parameters with which the authorization
+	// server called the redirect URI back, all of them. Handstamp checks state
+	// and iss itself. Set Client.RedirectURI to the URI at which the
+	// application receives the call.
+	Authorize func(ctx context.Context, r AuthorizationRequest) (url.Values, error)
+
+	// OpenURL opens the authorization URL in a browser. Nil opens the system's.
+	// An error does not end the login as long as Show or Paste is there.
+	OpenURL func(ctx context.Context, rawURL string) error
+
+	// Show tells the person what is awaited, before OpenURL is called. The
+	// listener is up by then.
+	Show func(ctx context.Context, r AuthorizationRequest)
+
+	// Paste waits for the person to paste the URL that the browser ended at:
+	// the way in where the browser runs on another machine. It is raced against
+	// the listener and must return when ctx ends. The URL has to carry the
+	// state of this login; a bare code is refused.
+	Paste func(ctx context.Context) (string, error)
+
+	// Waiting tells the person that another process is signing in to the same
+	// server and that its result is awaited.
+	Waiting func(ctx context.Context, serverURL string)
+}
+
+// AuthorizationRequest is a login that waits for a person.
+type AuthorizationRequest struct {
+	ServerURL   string // as the user gave it
+	Issuer      string // who is going to ask
+	URL         string // to be opened in a browser; it holds no secret, but is good for one login only
+	RedirectURI string
+	Scope       string // as requested, space-separated
+}
+
+// LoginPolicy says whether a request that needs a login may start one.
+type LoginPolicy int
+
+const (
+	// LoginAuto starts a login when a request is refused and neither the stored
+	// credential nor a refresh helps: once for all requests of all processes.
+	LoginAuto LoginPolicy = iota
+
+	// LoginNever returns ErrLoginRequired instead. Client.Login still works.
+	LoginNever
+)

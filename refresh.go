@@ -1,0 +1,308 @@
+package handstamp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/handstamp/handstamp/store"
+)
+
+const (
+	// renewalTimeout bounds a renewal, the wait for its lock included. It runs
+	// on a context of its own: callers come and go, but a refresh token that
+	// was sent must see its successor stored.
+	renewalTimeout = 75 * time.Second
+
+	// lockTimeout bounds the wait for another process's renewal. It is longer
+	// than one may take, so that giving up means a holder that hangs.
+	lockTimeout = 40 * time.Second
+
+	// lockPoll is how often a waiting process looks whether the holder of the
+	// lock has stored what is waited for.
+	lockPoll = 50 * time.Millisecond
+
+	// patience is how long a caller with a token that is still valid waits for
+	// a renewal ahead of time before it goes on with the token at hand.
+	patience = 2 * time.Second
+
+	// graceWindow is how long an interrupted renewal is repeated at once, even
+	// though the access token is still good: servers that forgive a repeated
+	// refresh token do so for 30 to 60 seconds.
+	graceWindow = time.Minute
+)
+
+// renewal says what a caller wants of a renewal. The zero value wants a token
+// that is not about to expire.
+type renewal struct {
+	refused store.Secret  // the token that the server has refused
+	force   store.Secret  // a token to replace although nobody refused it
+	minTTL  time.Duration // how long the token has to be valid
+}
+
+// accepts reports whether a token that expires then answers the need.
+func (w renewal) accepts(token store.Secret, expiresAt, now time.Time) bool {
+	return token != w.refused && token != w.force &&
+		(expiresAt.IsZero() || !now.Add(w.minTTL).After(expiresAt))
+}
+
+// flight is work that one goroutine does for all that ask meanwhile.
+type flight struct {
+	done   chan struct{}
+	cancel context.CancelFunc
+	snap   *snapshot
+	err    error
+}
+
+// renew returns a token newer than the one that why complains of: from the
+// store, if another process was faster, or from the authorization server. It
+// returns nil if only a person can help. Callers share one renewal; each waits
+// with its own context, whose end does not end the renewal.
+func (s *session) renew(ctx context.Context, why renewal) (*snapshot, error) {
+	var fallback <-chan time.Time
+	current := s.current.Load()
+	if why == (renewal{}) && current.valid(time.Now()) {
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		fallback = timer.C
+	}
+	for {
+		f, joined, err := s.renewalFlight(ctx, why)
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case <-f.done:
+		case <-fallback:
+			return current, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if f.err != nil || !joined || f.snap == nil || why.accepts(f.snap.token, f.snap.expiresAt, time.Now()) {
+			return f.snap, f.err
+		}
+		// The flight under way was somebody else's, who wanted less.
+	}
+}
+
+// renewalFlight returns the renewal under way, or starts one.
+func (s *session) renewalFlight(ctx context.Context, why renewal) (f *flight, joined bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.renewal != nil {
+		return s.renewal, true, nil
+	}
+	if !s.c.start() {
+		return nil, false, errClosed
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), renewalTimeout)
+	f = &flight{done: make(chan struct{}), cancel: cancel}
+	s.renewal = f
+	go func() {
+		defer s.c.running.Done()
+		defer cancel()
+		defer func() {
+			// A panic must not leave callers waiting; what was received is
+			// stored by then, and the next renewal finds it.
+			if p := recover(); p != nil {
+				f.err = fmt.Errorf("handstamp: renewal failed: %T", p)
+			}
+			s.mu.Lock()
+			s.renewal = nil
+			s.mu.Unlock()
+			close(f.done)
+		}()
+		f.snap, f.err = s.renewNow(ctx, why)
+	}()
+	return f, false, nil
+}
+
+// renewNow is a renewal's work: look, lock, look again, and only then ask.
+func (s *session) renewNow(ctx context.Context, why renewal) (*snapshot, error) {
+	rec, err := s.load(ctx)
+	if err != nil {
+		if current := s.current.Load(); current.valid(time.Now()) && why.accepts(current.token, current.expiresAt, time.Now()) {
+			s.log.Warn("credential store unavailable, going on with the token at hand", "error", err)
+			return current, nil
+		}
+		return nil, err
+	}
+	verdict := s.judge(rec, why, time.Now())
+	if !verdict.settled {
+		var unlock func()
+		unlock, rec, verdict, err = s.lockRenewal(ctx, why)
+		if err != nil {
+			return nil, err
+		}
+		defer unlock()
+	}
+	for range tries {
+		if verdict.settled {
+			break
+		}
+		snap, err := s.spend(ctx, rec, why)
+		if !errors.Is(err, errSuperseded) {
+			return snap, err
+		}
+		if rec, err = s.load(ctx); err != nil {
+			return nil, err
+		}
+		verdict = s.judge(rec, why, time.Now())
+	}
+	if verdict.err != nil {
+		return nil, verdict.err
+	}
+	if !verdict.use {
+		return nil, s.settleNone(ctx, rec, why)
+	}
+	return s.publish(rec), nil
+}
+
+// settleNone notes in the record that its token was refused, so that other
+// processes and Status know, and forgets it here.
+func (s *session) settleNone(ctx context.Context, rec *store.Record, why renewal) error {
+	s.current.Store(nil)
+	if rec.Grant == nil || why.refused == "" || rec.Grant.AccessToken != why.refused || rec.Grant.Refused {
+		return nil
+	}
+	_, err := s.update(ctx, rec, func(rec *store.Record) error {
+		if rec.Grant == nil || rec.Grant.AccessToken != why.refused {
+			return errSuperseded
+		}
+		rec.Grant.Refused = true
+		return nil
+	})
+	if errors.Is(err, errSuperseded) {
+		return nil
+	}
+	return err
+}
+
+// errSuperseded ends an update whose reason is gone: somebody else has changed
+// the grant it was about.
+var errSuperseded = errors.New("handstamp: credential superseded")
+
+// verdict is what a record, as it is, means for a need.
+type verdict struct {
+	settled bool  // nothing to ask the authorization server for
+	use     bool  // settled: the record's token is to be used
+	err     error // settled: why it cannot be asked now
+}
+
+// judge decides whether the record answers the need, whether the authorization
+// server is to be asked, or whether neither helps. It is pure but for the time.
+func (s *session) judge(rec *store.Record, why renewal, now time.Time) verdict {
+	g := rec.Grant
+	if g == nil {
+		return verdict{settled: true}
+	}
+	good := usable(g, why.refused, now) && why.accepts(g.AccessToken, g.ExpiresAt, now)
+	ahead := refreshTime(g, 1) // as early as jitter may have it, or renewals would be asked for and not done
+	fresh := good && (ahead.IsZero() || now.Before(ahead))
+	renewable := g.RefreshToken != "" && s.renewable(rec)
+
+	if renewable && interrupted(rec) && (rec.Intent.Answer != nil || !rec.Intent.Sent && now.Sub(rec.Intent.At) < graceWindow) {
+		return verdict{} // whoever began it did not live to end it
+	}
+	switch {
+	case fresh, good && !renewable:
+		return verdict{settled: true, use: true}
+	case !renewable:
+		return verdict{settled: true}
+	case rec.Retry != nil && now.Before(rec.Retry.NotBefore):
+		if good {
+			return verdict{settled: true, use: true}
+		}
+		return verdict{settled: true, err: s.unreachable(rec, nil)}
+	}
+	return verdict{}
+}
+
+// renewable reports whether the client that the grant is bound to is still
+// believed to be known to its issuer.
+func (s *session) renewable(rec *store.Record) bool {
+	c := rec.GrantClient()
+	return c != nil && !c.Refused
+}
+
+// interrupted reports whether a renewal of the stored refresh token was begun
+// and its end not recorded.
+func interrupted(rec *store.Record) bool {
+	return rec.Intent != nil && rec.Grant != nil &&
+		rec.Intent.Fingerprint == fingerprint(rec.Intent.ID, rec.Grant.RefreshToken)
+}
+
+// lockRenewal waits for the renewal lock and reads the record again under it. If
+// another process stores what is needed meanwhile, it stops waiting: then the
+// verdict is settled.
+func (s *session) lockRenewal(ctx context.Context, why renewal) (unlock func(), rec *store.Record, v verdict, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, lockTimeout, errLockTimeout)
+	defer cancel()
+	unlock, rec, err = s.lockOrAdopt(ctx, store.LockRefresh, func(rec *store.Record) bool {
+		v := s.judge(rec, why, time.Now())
+		return v.settled && v.use
+	})
+	if errors.Is(context.Cause(ctx), errLockTimeout) && err != nil {
+		return nil, nil, v, &Error{Kind: ErrUnreachable, Server: s.serverURL,
+			Message: "another process has been renewing this credential for too long",
+			Hint:    "end it if it hangs, then try again"}
+	}
+	if err != nil {
+		return nil, nil, v, err
+	}
+	if unlock == nil {
+		return func() {}, rec, verdict{settled: true, use: true}, nil
+	}
+	return unlock, rec, s.judge(rec, why, time.Now()), nil
+}
+
+var errLockTimeout = errors.New("handstamp: lock timeout")
+
+// lockOrAdopt waits until it holds the named lock or until the stored record
+// satisfies enough, whichever comes first, and returns the record as it is
+// then. unlock is nil if the lock was not needed.
+func (s *session) lockOrAdopt(ctx context.Context, name store.LockName, enough func(*store.Record) bool) (unlock func(), rec *store.Record, err error) {
+	type locked struct {
+		unlock func()
+		err    error
+	}
+	wait, stop := context.WithCancel(ctx)
+	defer stop()
+	got := make(chan locked, 1)
+	go func() {
+		unlock, err := s.c.Store.Lock(wait, s.key, name)
+		got <- locked{unlock, err}
+	}()
+	release := func() {
+		if l := <-got; l.err == nil {
+			l.unlock()
+		}
+	}
+	poll := time.NewTicker(lockPoll)
+	defer poll.Stop()
+	for {
+		select {
+		case l := <-got:
+			if l.err != nil {
+				if ctx.Err() != nil {
+					return nil, nil, ctx.Err()
+				}
+				return nil, nil, storeError(s.serverURL, l.err)
+			}
+			rec, err := s.load(ctx)
+			if err != nil {
+				l.unlock()
+				return nil, nil, err
+			}
+			return l.unlock, rec, nil
+		case <-poll.C:
+			rec, err := s.load(ctx)
+			if err == nil && enough(rec) {
+				stop()
+				go release()
+				return nil, rec, nil
+			}
+		}
+	}
+}

@@ -1,0 +1,285 @@
+package handstamp
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/store"
+)
+
+// chooseClient decides as which client to sign in (MCP authorization, "Client
+// Registration Approaches"): the configured one, else a client ID metadata
+// document, else the one registered before, else a new registration.
+func (l *signIn) chooseClient(ctx context.Context) error {
+	if l.client != nil && !l.client.Refused {
+		return nil
+	}
+	as := l.plan.server
+	old := l.rec.NewestClient(as.Issuer)
+	switch {
+	case l.c.Registration != nil:
+		l.client = l.configuredClient(as.Issuer)
+	case l.c.ClientMetadataURL != "" && as.ClientIDMetadataDocumentSupported:
+		l.client = &store.Client{
+			Issuer: as.Issuer, Source: store.SourceMetadataDocument, ID: l.c.ClientMetadataURL,
+			Method: oauth.MethodNone, MethodSource: store.MethodRegistered,
+		}
+	case old != nil && l.fits(old):
+		l.client = old
+	case as.RegistrationEndpoint != "":
+		return l.register(ctx)
+	default:
+		return &Error{Kind: ErrRegistrationRequired, Server: l.serverURL,
+			Message: fmt.Sprintf("%s lets no client register itself", oauth.Sanitize(as.Issuer)),
+			Hint:    fmt.Sprintf("register a client there with the redirect URI %s, then sign in with its client id", l.out.redirectURI)}
+	}
+	choice, err := chooseMethod(l.clientFacts(l.client, as.TokenEndpointAuthMethodsSupported))
+	if err != nil {
+		return &Error{Kind: ErrUsage, Server: l.serverURL, Err: err}
+	}
+	l.choice = choice
+	l.client.Method, l.client.MethodSource = choice.method, choice.source
+	return nil
+}
+
+// configuredClient returns the client that the user configured, with what was
+// learned of it before.
+func (s *signIn) configuredClient(issuer string) *store.Client {
+	r := s.c.Registration
+	c := &store.Client{Issuer: issuer, ID: r.ClientID}
+	if old := s.rec.Client(issuer, r.ClientID); old != nil {
+		*c = *old
+		if old.Secret != r.ClientSecret {
+			c.Method, c.MethodSource = "", ""
+		}
+	}
+	c.Source, c.Refused = store.SourceConfigured, false
+	c.Secret, c.SecretExpiresAt = r.ClientSecret, r.SecretExpiresAt
+	if len(r.RedirectURIs) > 0 {
+		c.RedirectURIs = r.RedirectURIs
+	}
+	return c
+}
+
+// configured lays the user's configuration over a stored client.
+func (s *session) configured(c *store.Client) *store.Client {
+	r := s.c.Registration
+	if r == nil || r.ClientID != c.ID || r.ClientSecret == "" || r.ClientSecret == c.Secret {
+		return c
+	}
+	over := *c
+	over.Secret = r.ClientSecret
+	return &over
+}
+
+// fits reports whether a client registered before can be used for this login.
+func (l *signIn) fits(c *store.Client) bool {
+	if c.Refused || !c.SecretExpiresAt.IsZero() && time.Now().After(c.SecretExpiresAt) {
+		return false
+	}
+	if c.Source != store.SourceDynamic || len(c.RedirectURIs) == 0 {
+		return true
+	}
+	for _, uri := range c.RedirectURIs {
+		if uri == l.out.redirectURI {
+			return true
+		}
+	}
+	return false
+}
+
+// register registers a client (RFC 7591) and stores it at once, so that a login
+// that comes to nothing does not register another one next time.
+func (l *signIn) register(ctx context.Context) error {
+	as := l.plan.server
+	asked := oauth.AskMethod(as.TokenEndpointAuthMethodsSupported)
+	applicationType := "web"
+	if loopbackURI(l.out.redirectURI) {
+		applicationType = "native"
+	}
+	reg, err := l.fetcher.Register(ctx, as.RegistrationEndpoint, oauth.RegistrationRequest{
+		ClientName:              l.c.ClientName,
+		ClientURI:               l.c.ClientURI,
+		RedirectURIs:            []string{l.out.redirectURI},
+		GrantTypes:              []string{"authorization_code", "refresh_token"},
+		ResponseTypes:           []string{"code"},
+		TokenEndpointAuthMethod: asked,
+		ApplicationType:         applicationType,
+		Scope:                   l.scope,
+	})
+	var refused *oauth.Error
+	if errors.As(err, &refused) && refused.Class() != oauth.ClassTransient {
+		return &Error{Kind: ErrRegistrationRequired, Server: l.serverURL, Code: refused.Code, Err: err,
+			Message: fmt.Sprintf("%s refuses to register this client", oauth.Sanitize(as.Issuer)),
+			Hint:    fmt.Sprintf("register a client there with the redirect URI %s, then sign in with its client id", l.out.redirectURI)}
+	}
+	if err != nil {
+		return l.explain(err)
+	}
+	choice, err := chooseMethod(methodFacts{
+		registered: reg.TokenEndpointAuthMethod, requested: asked, secret: reg.ClientSecret != "",
+		listed: as.TokenEndpointAuthMethodsSupported,
+	})
+	if err != nil {
+		return &Error{Kind: ErrProtocol, Server: l.serverURL, Message: "the registration cannot work", Err: err}
+	}
+	uris := reg.RedirectURIs
+	if len(uris) == 0 {
+		uris = []string{l.out.redirectURI}
+	}
+	l.client = &store.Client{
+		Issuer: as.Issuer, Source: store.SourceDynamic,
+		ID: reg.ClientID, Secret: reg.ClientSecret, SecretExpiresAt: reg.SecretExpiresAt,
+		Method: choice.method, MethodSource: choice.source,
+		RedirectURIs:            uris,
+		RegistrationAccessToken: reg.RegistrationAccessToken,
+		RegistrationClientURI:   reg.RegistrationClientURI,
+		Response:                reg.Raw,
+		RegisteredAt:            time.Now().UTC().Truncate(time.Second),
+	}
+	l.choice, l.fresh, l.checked = choice, true, true
+	if tell := l.c.OnRegister; tell != nil {
+		err := tell(ctx, Registration{
+			Issuer: as.Issuer, ClientID: reg.ClientID, ClientSecret: reg.ClientSecret, SecretExpiresAt: reg.SecretExpiresAt,
+			TokenEndpointAuthMethod: choice.method, RedirectURIs: uris, Response: reg.Raw,
+		})
+		if err != nil {
+			return fmt.Errorf("handstamp: the application could not keep the registration: %w", err)
+		}
+	}
+	l.rec, err = l.update(ctx, l.rec, func(rec *store.Record) error {
+		c := *l.client
+		rec.AddClient(&c)
+		return nil
+	})
+	return err
+}
+
+// forgetClient is called when the server does not know the client or does not
+// accept its authentication. One that we registered gives way to a new
+// registration, once; one that the user configured is the user's to change.
+func (l *signIn) forgetClient(ctx context.Context, refused *oauth.Error) error {
+	if l.client.Source != store.SourceDynamic {
+		return l.clientRejected(l.client, refused)
+	}
+	if l.fresh {
+		return &Error{Kind: ErrProtocol, Server: l.serverURL, Code: refused.Code, Err: refused,
+			Message: "the authorization server does not accept the client it has just registered"}
+	}
+	l.notice("the authorization server has forgotten this client; registering anew")
+	l.client.Refused = true
+	id, issuer := l.client.ID, l.client.Issuer
+	var err error
+	l.rec, err = l.update(ctx, l.rec, func(rec *store.Record) error {
+		if c := rec.Client(issuer, id); c != nil {
+			c.Refused = true
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return errAgain
+}
+
+// checkMethod asks the token endpoint, with a made-up code, whether a method
+// that was chosen by default is right, before a person is sent to the browser:
+// invalid_grant means that the client was authenticated (RFC 6749, section 5.2).
+// It asks only where the server lists several, of a client that it has not
+// registered just now.
+func (l *signIn) checkMethod(ctx context.Context) error {
+	listed := l.plan.server.TokenEndpointAuthMethodsSupported
+	possible := slices.DeleteFunc(append([]string{l.choice.method}, l.choice.next...), func(m string) bool {
+		return listed != nil && !slices.Contains(listed, m)
+	})
+	if l.choice.source != store.MethodDefault || l.client.Source == store.SourceDynamic || len(possible) < 2 {
+		return nil
+	}
+	var rejected *oauth.Error
+	for i, method := range possible {
+		answer, err := l.fetcher.PostToken(ctx, oauth.TokenRequest{
+			Endpoint:    l.plan.server.TokenEndpoint,
+			Client:      authenticator(l.client, method),
+			Code:        oauth.Secret(rand.Text()),
+			RedirectURI: l.out.redirectURI,
+			Verifier:    oauth.NewPKCE().Verifier,
+			Resource:    resourceParam(l.plan.resource),
+		})
+		if err == nil {
+			_, err = oauth.ParseToken(answer)
+		}
+		var refused *oauth.Error
+		if !errors.As(err, &refused) {
+			return nil
+		}
+		switch refused.Class() {
+		case oauth.ClassGrant:
+			if i > 0 {
+				l.log.Info("learned the token endpoint auth method", "method", method)
+			}
+			l.client.Method, l.client.MethodSource = method, store.MethodLearned
+			l.choice = methodChoice{method: method, source: store.MethodLearned, reason: methodClause(store.MethodLearned)}
+			return nil
+		case oauth.ClassClient:
+			if rejected == nil || refused.Structured() {
+				rejected = refused
+			}
+		default:
+			return nil
+		}
+	}
+	if !rejected.Structured() {
+		return nil
+	}
+	return l.forgetClient(ctx, rejected)
+}
+
+// preflightTimeout bounds the question whether the authorization endpoint knows
+// the client; no answer is as good as yes.
+const preflightTimeout = 5 * time.Second
+
+// checkClient asks the authorization endpoint whether it still knows a client
+// that was registered earlier. Many servers forget clients and tell it only to
+// the person, on a page that never redirects.
+func (l *signIn) checkClient(ctx context.Context, rawURL string) error {
+	if l.checked || l.client.Source != store.SourceDynamic {
+		return nil
+	}
+	l.checked = true
+	ctx, cancel := context.WithTimeout(ctx, preflightTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, rawURL, nil)
+	if err != nil {
+		return nil
+	}
+	req.Header.Set("Accept", "text/html")
+	req.Header.Set("Sec-Purpose", "prefetch")
+	req.Header.Set("User-Agent", userAgent)
+	resp, err := l.fetcher.HTTP.RoundTrip(req)
+	if err != nil {
+		return nil
+	}
+	resp.Body.Close()
+	switch resp.StatusCode {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound, http.StatusUnprocessableEntity:
+		return l.forgetClient(ctx, &oauth.Error{Status: resp.StatusCode, Endpoint: "authorization"})
+	case http.StatusFound, http.StatusSeeOther:
+		to, err := url.Parse(resp.Header.Get("Location"))
+		if err != nil || !strings.HasPrefix(resp.Header.Get("Location"), l.out.redirectURI) {
+			return nil
+		}
+		refused := &oauth.Error{Code: to.Query().Get("error"), Endpoint: "authorization"}
+		if refused.Code != "" && refused.Class() == oauth.ClassClient {
+			return l.forgetClient(ctx, refused)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,138 @@
+package handstamp
+
+import (
+	"context"
+	"time"
+
+	"github.com/handstamp/handstamp/store"
+)
+
+// State says where a credential stands, in one word.
+type State string
+
+const (
+	StateNone    State = "none"    // never signed in, or signed out here
+	StateValid   State = "valid"   // the access token can be used
+	StateStale   State = "stale"   // the access token has expired, and renews by itself
+	StateExpired State = "expired" // the access token has expired, and nothing can renew it
+	StateRefused State = "refused" // the server ended the grant
+	StateCorrupt State = "corrupt" // the stored record could not be read and was set aside
+	StateUndated State = "undated" // valid as far as is known: the server gave no expiry
+)
+
+// Status is what is stored of one credential, without secrets.
+type Status struct {
+	Server    string `json:"server"` // as the user gave it
+	Profile   string `json:"profile"`
+	State     State  `json:"state"`
+	Renewable bool   `json:"renewable"` // there is a refresh token
+
+	Issuer       string        `json:"issuer,omitempty"`
+	ClientID     string        `json:"client_id,omitempty"`
+	ClientSource string        `json:"client_source,omitempty"` // store.SourceDynamic, …
+	Method       string        `json:"token_endpoint_auth_method,omitempty"`
+	MethodReason string        `json:"token_endpoint_auth_method_reason,omitempty"` // a clause for people
+	Resource     string        `json:"resource,omitempty"`
+	Scope        string        `json:"scope,omitempty"` // granted
+	ObtainedAt   time.Time     `json:"obtained_at,omitzero"`
+	ExpiresAt    time.Time     `json:"expires_at,omitzero"` // zero: unknown
+	RetryAt      time.Time     `json:"retry_at,omitzero"`   // the authorization server is left alone until then
+	RetryReason  string        `json:"retry_reason,omitempty"`
+	Refusal      *RefusalState `json:"refusal,omitempty"`
+}
+
+// RefusalState is the error that ended a grant.
+type RefusalState struct {
+	At          time.Time `json:"at"`
+	Code        string    `json:"code"`
+	Description string    `json:"description,omitempty"`
+
+	// Interrupted says that a renewal was cut off before its result could be
+	// stored, which is the likely reason for the refusal.
+	Interrupted bool `json:"interrupted,omitempty"`
+}
+
+// Usable reports whether a request could be made without a person.
+func (s *Status) Usable() bool {
+	return s.State == StateValid || s.State == StateStale || s.State == StateUndated
+}
+
+// Status returns what is stored for a server, without any network. A server
+// that is not known has StateNone and no error.
+func (c *Client) Status(ctx context.Context, serverURL string) (*Status, error) {
+	s, err := c.session(serverURL)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := s.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return statusOf(rec, time.Now()), nil
+}
+
+// Statuses returns the Status of every credential in the Store, of all
+// profiles, ordered by server. A record that cannot be read is listed with
+// StateCorrupt.
+func (c *Client) Statuses(ctx context.Context) ([]*Status, error) {
+	c.init()
+	keys, err := c.Store.List(ctx)
+	if err != nil {
+		return nil, storeError("", err)
+	}
+	list := make([]*Status, 0, len(keys))
+	for _, key := range keys {
+		rec, err := c.Store.Get(ctx, key)
+		switch {
+		case err == nil:
+			list = append(list, statusOf(rec, time.Now()))
+		case isNotFound(err): // signed out since List
+		default:
+			list = append(list, &Status{Server: key.Server, Profile: key.Profile, State: StateCorrupt})
+		}
+	}
+	return list, nil
+}
+
+func statusOf(rec *store.Record, now time.Time) *Status {
+	st := &Status{Server: rec.ServerURL, Profile: rec.Key.Profile, State: StateNone}
+	if st.Server == "" {
+		st.Server = rec.Key.Server
+	}
+	if f := rec.Refusal; f != nil {
+		st.Refusal = &RefusalState{At: f.At, Code: f.Code, Description: f.Description, Interrupted: f.Interrupted}
+	}
+	if r := rec.Retry; r != nil && now.Before(r.NotBefore) {
+		st.RetryAt, st.RetryReason = r.NotBefore, r.Reason
+	}
+	g := rec.Grant
+	if g == nil {
+		if st.Refusal != nil {
+			st.State = StateRefused
+		}
+		return st
+	}
+	st.Issuer, st.Resource, st.Scope = g.Issuer, g.Resource.Value, g.ScopeGranted
+	if g.Resource.Omit {
+		st.Resource = ""
+	}
+	st.ObtainedAt, st.ExpiresAt = g.ObtainedAt, g.ExpiresAt
+	st.Renewable = g.RefreshToken != "" && (rec.Refusal == nil)
+	if cl := rec.GrantClient(); cl != nil {
+		st.ClientID, st.ClientSource, st.Method = cl.ID, cl.Source, cl.Method
+		st.MethodReason = methodReason(cl)
+	}
+	switch {
+	case usable(g, "", now) && g.ExpiresAt.IsZero():
+		st.State = StateUndated
+	case usable(g, "", now):
+		st.State = StateValid
+	case st.Renewable:
+		st.State = StateStale
+	case st.Refusal != nil:
+		st.State = StateRefused
+	default:
+		st.State = StateExpired
+	}
+	return st
+}

@@ -1,0 +1,102 @@
+package handstamp
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/handstamp/handstamp/store"
+)
+
+// TokenOptions are what Token can be asked. The zero value wants a token that
+// is not about to expire.
+type TokenOptions struct {
+	// Refresh renews even a good token.
+	Refresh bool
+
+	// MinTTL is how long the token has to be valid from now on.
+	MinTTL time.Duration
+}
+
+// Token is an access token as a caller gets it. The refresh token never leaves
+// the Client.
+type Token struct {
+	Value     store.Secret
+	Type      string // as it stands before the value in the Authorization header
+	Scope     string
+	ExpiresAt time.Time // zero: unknown
+}
+
+// Token returns an access token for a server, renewed if need be. Without a
+// usable credential it signs in, or returns ErrLoginRequired if the LoginPolicy
+// is LoginNever.
+func (c *Client) Token(ctx context.Context, serverURL string, o TokenOptions) (*Token, error) {
+	s, err := c.session(serverURL)
+	if err != nil {
+		return nil, err
+	}
+	snap, err := s.token(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return &Token{Value: snap.token, Type: snap.tokenType, Scope: snap.scope, ExpiresAt: snap.expiresAt}, nil
+}
+
+// token returns a token that answers o, never nil without an error.
+func (s *session) token(ctx context.Context, o TokenOptions) (*snapshot, error) {
+	snap, err := s.authorization(ctx)
+	why := renewal{minTTL: o.MinTTL}
+	if snap != nil && o.Refresh {
+		why.force = snap.token
+	}
+	if err == nil && snap != nil && !why.accepts(snap.token, snap.expiresAt, time.Now()) {
+		var renewed *snapshot
+		if renewed, err = s.renew(ctx, why); err == nil && renewed == nil {
+			return nil, s.notRenewable(ctx, snap)
+		}
+		snap = renewed
+	}
+	if err != nil || snap != nil {
+		return snap, err
+	}
+	if s.c.LoginPolicy == LoginNever {
+		rec, err := s.load(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return nil, s.loginRequired(rec)
+	}
+	return s.login(ctx, loginRequest{explicit: true})
+}
+
+// TokenSource returns the server's token as an oauth2.TokenSource. Its Token has
+// no context of its own, so ctx bounds each call; a source for the life of a
+// program takes context.Background(). What it returns is good now: it must not
+// be wrapped in oauth2.ReuseTokenSource, which would use it beyond a renewal.
+// Callers share the Token and must not change it, as with x/oauth2's own sources.
+func (c *Client) TokenSource(ctx context.Context, serverURL string) oauth2.TokenSource {
+	s, err := c.session(serverURL)
+	return &tokenSource{ctx: ctx, session: s, err: err}
+}
+
+type tokenSource struct {
+	ctx     context.Context
+	session *session
+	err     error
+}
+
+// Token implements oauth2.TokenSource.
+func (ts *tokenSource) Token() (*oauth2.Token, error) {
+	if ts.err != nil {
+		return nil, ts.err
+	}
+	if snap := ts.session.current.Load(); snap.fresh(time.Now()) {
+		return snap.oauth2, nil
+	}
+	snap, err := ts.session.token(ts.ctx, TokenOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return snap.oauth2, nil
+}
