@@ -1,0 +1,57 @@
+# The two commands that do everything on a fresh machine with Go, Node.js, npm
+# and Debian's packages:
+#
+#   make demo   the main job: sign in once, and watch the later sessions walk in
+#   make test   vet, linter, all tests with the race detector, the official suite
+#
+# Neither needs an account or anybody's server.
+
+GO ?= go
+BIN := bin
+
+.PHONY: demo build test vet lint unit conformance services bench fuzz clean
+
+demo: build
+	@$(BIN)/handstamp demo
+
+build:
+	@$(GO) build -o $(BIN)/handstamp ./cmd/handstamp
+
+test: services vet lint unit conformance
+
+# What some tests drive for real. Each is skipped where it cannot be had; what
+# HANDSTAMP_TEST_REQUIRE names must be there, so that "make test" as root, as in
+# CI, proves everything.
+services:
+	@scripts/services
+
+vet:
+	$(GO) vet ./...
+
+lint:
+	cd tools && $(GO) build -o ../$(BIN)/staticcheck honnef.co/go/tools/cmd/staticcheck
+	$(BIN)/staticcheck ./...
+
+unit:
+	$(GO) test -race -timeout 20m ./...
+
+conformance: node_modules
+	HANDSTAMP_TEST_REQUIRE=conformance $(GO) test -count=1 -timeout 15m ./conformance/...
+
+node_modules: conformance/node_modules/.package-lock.json
+.PHONY: node_modules
+
+conformance/node_modules/.package-lock.json: conformance/package-lock.json
+	cd conformance && npm ci --no-audit --no-fund
+
+# The warm path and its peers, in one run, as a table with ratios.
+bench:
+	@$(GO) run ./bench
+
+# Five minutes a target by default; make fuzz FUZZTIME=10s for a look.
+FUZZTIME ?= 5m
+fuzz:
+	@scripts/fuzz $(FUZZTIME)
+
+clean:
+	rm -rf $(BIN) conformance/node_modules

@@ -1,0 +1,125 @@
+// Command client is what the official MCP conformance suite drives: the official
+// Go SDK's MCP client over Handstamp's transport. It knows no scenario: it
+// connects, lists the tools and calls each once, as any host would, and leaves
+// every question of authorization to the library.
+//
+//	client [--handler] SERVER_URL
+//
+// With --handler it signs in through the SDK's OAuthHandler instead of the
+// transport.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/store"
+)
+
+// metadataURL is the client ID metadata document that the suite knows (its
+// scenario for them compares the URL; nobody fetches it).
+const metadataURL = "https://conformance-test.local/client-metadata.json"
+
+func main() {
+	handler := flag.Bool("handler", false, "sign in through the SDK's OAuthHandler")
+	flag.Parse()
+	if flag.NArg() != 1 {
+		fmt.Fprintln(os.Stderr, "usage: client [--handler] SERVER_URL")
+		os.Exit(2)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 25*time.Second)
+	defer cancel()
+	if err := run(ctx, flag.Arg(0), *handler); err != nil {
+		fmt.Fprintln(os.Stderr, "client:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, serverURL string, handler bool) error {
+	registration, err := configuredClient(os.Getenv("MCP_CONFORMANCE_CONTEXT"))
+	if err != nil {
+		return err
+	}
+	client := handstamp.Client{
+		ClientName:        "Handstamp conformance client",
+		ClientMetadataURL: metadataURL,
+		Registration:      registration,
+		Prompt:            handstamp.Prompt{Authorize: authorize},
+	}
+	defer client.Close(ctx)
+
+	transport := &mcp.StreamableClientTransport{Endpoint: serverURL}
+	if handler {
+		transport.OAuthHandler = client.Handler(serverURL)
+	} else {
+		transport.HTTPClient = client.HTTPClient(serverURL)
+	}
+	mcpClient := mcp.NewClient(&mcp.Implementation{Name: "handstamp-conformance", Version: "1.0.0"}, nil)
+	session, err := mcpClient.Connect(ctx, transport, &mcp.ClientSessionOptions{
+		ProtocolVersion: os.Getenv("MCP_CONFORMANCE_PROTOCOL_VERSION"),
+	})
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	tools, err := session.ListTools(ctx, nil)
+	if err != nil {
+		return err
+	}
+	for _, tool := range tools.Tools {
+		if _, err := session.CallTool(ctx, &mcp.CallToolParams{Name: tool.Name, Arguments: map[string]any{}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// configuredClient returns the client that the suite says is registered, if any.
+func configuredClient(raw string) (*handstamp.Registration, error) {
+	if raw == "" {
+		return nil, nil
+	}
+	var given struct {
+		ClientID     string `json:"client_id"`
+		ClientSecret string `json:"client_secret"`
+		Issuer       string `json:"issuer"`
+	}
+	if err := json.Unmarshal([]byte(raw), &given); err != nil {
+		return nil, errors.New("the suite's context is no JSON object")
+	}
+	if given.ClientID == "" {
+		return nil, nil
+	}
+	return &handstamp.Registration{
+		Issuer: given.Issuer, ClientID: given.ClientID, ClientSecret: store.Secret(given.ClientSecret),
+	}, nil
+}
+
+// authorize is the person: the suite's authorization server consents at once, so
+// that one request yields the redirect to the callback.
+func authorize(ctx context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	resp.Body.Close()
+	location, err := resp.Location()
+	if err != nil {
+		return nil, fmt.Errorf("the authorization endpoint answered %s and no redirect", resp.Status)
+	}
+	return location.Query(), nil
+}
