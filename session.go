@@ -208,7 +208,6 @@ func (s *session) update(ctx context.Context, rec *store.Record, mutate func(*st
 
 // put writes the record, into the reserved room if there is some.
 func (s *session) put(ctx context.Context, rec *store.Record, room store.Reservation) error {
-	rec.UpdatedAt = time.Now().UTC().Truncate(time.Second)
 	if room != nil {
 		return room.Put(ctx, rec)
 	}

@@ -187,6 +187,7 @@ func (l *signIn) exchange(ctx context.Context, code oauth.Secret, pkce oauth.PKC
 		var refused *oauth.Error
 		var passing *oauth.TransientError
 		var lost *oauth.SendError
+		var blocked *oauth.BlockedError
 		switch {
 		case errors.As(err, &refused):
 			switch refused.Class() {
@@ -211,6 +212,8 @@ func (l *signIn) exchange(ctx context.Context, code oauth.Secret, pkce oauth.PKC
 			case oauth.ClassScope:
 				return l.lowerScope(refused)
 			}
+		case errors.As(err, &blocked):
+			// Another try would be refused as well.
 		case errors.As(err, &passing) && (passing.Status == 429 || passing.Status == 503),
 			errors.As(err, &lost) && !lost.Sent:
 			wait := backoff(try)
@@ -245,6 +248,9 @@ func (l *signIn) store(ctx context.Context, t *oauth.TokenResponse, at time.Time
 			Issuer: as.Issuer, Form: as.Form, Metadata: as.Raw, FetchedAt: time.Now().UTC().Truncate(time.Second),
 		}
 		rec.Grant = &g
+		if len(l.client.RedirectURIs) == 0 {
+			l.client.RedirectURIs = []string{l.out.redirectURI} // the next login comes back to the same port
+		}
 		rec.AddClient(l.client)
 		rec.Intent, rec.Retry, rec.Refusal = nil, nil, nil
 		if g.Resource.Omit && !l.c.OmitResource && !slices.Contains(rec.OmitResource, as.Issuer) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -29,22 +30,21 @@ type Key struct {
 func NewKey(serverURL, profile string) (Key, error) {
 	u, err := url.Parse(serverURL)
 	if err != nil {
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err // without the URL, which may hold a password
+		}
 		return Key{}, fmt.Errorf("store: malformed server URL: %w", err)
 	}
 	u.Scheme = strings.ToLower(u.Scheme)
-	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.Opaque != "" {
-		return Key{}, fmt.Errorf("store: server URL must be absolute, http or https: %q", serverURL)
+	if (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.Opaque != "" {
+		return Key{}, errors.New("store: the server URL must be absolute, http or https")
 	}
-	u.Host = strings.ToLower(u.Host)
+	host := strings.TrimSuffix(strings.ToLower(u.Host), ":")
 	if port := u.Port(); port == "443" && u.Scheme == "https" || port == "80" && u.Scheme == "http" {
-		u.Host = strings.TrimSuffix(u.Host, ":"+port)
+		host = strings.TrimSuffix(host, ":"+port)
 	}
-	u.User, u.Fragment, u.RawFragment = nil, "", ""
-	if u.RawQuery == "" {
-		u.ForceQuery = false
-	}
-	path := strings.TrimSuffix(u.EscapedPath(), "/")
-	server := u.Scheme + "://" + u.Host + path
+	origin := url.URL{Scheme: u.Scheme, Host: host}
+	server := origin.String() + strings.TrimRight(u.EscapedPath(), "/")
 	if u.RawQuery != "" {
 		server += "?" + u.RawQuery
 	}

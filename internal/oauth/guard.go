@@ -85,6 +85,9 @@ func (g *guard) dial(ctx context.Context, network, address string) (net.Conn, er
 		return nil, err
 	}
 	if _, isProxy := g.proxies.Load(strings.ToLower(address)); !isProxy && !g.allowed(host) {
+		if !isPublicName(host) {
+			return nil, &BlockedError{Host: host} // whatever a resolver makes of it
+		}
 		d.ControlContext = func(_ context.Context, _, resolved string, _ syscall.RawConn) error {
 			ap, err := netip.ParseAddrPort(resolved)
 			if err != nil || !isPublic(ap.Addr()) {

@@ -106,7 +106,7 @@ func childWriter(dir string, _ []string) error {
 // Killed before any step, the record is the old one; from the rename on it is
 // the new one.
 func TestKilledAtEachStep(t *testing.T) {
-	const rounds = 15
+	const rounds = 10
 	dir := t.TempDir() + "/credentials"
 	s := open(t, filestore.Options{Dir: dir})
 	k := key(t, "https://a.example")

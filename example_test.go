@@ -1,0 +1,123 @@
+package handstamp_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"golang.org/x/oauth2"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store/filestore"
+)
+
+// The zero Client signs in through the system's browser and keeps the login for
+// its own life.
+func Example() {
+	client := handstamp.Client{}
+	httpClient := client.HTTPClient("https://mcp.example.com/mcp")
+	_ = httpClient // give it to any MCP client library
+}
+
+// With a Store, the next process walks in without a browser.
+func Example_everyLaterSession() {
+	folder, err := filestore.Open(filestore.Options{Dir: "/home/me/.local/share/agent"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	client := handstamp.Client{Store: folder}
+	resp, err := client.HTTPClient("https://mcp.example.com/mcp").Get("https://mcp.example.com/mcp")
+	switch {
+	case errors.Is(err, handstamp.ErrUnreachable):
+		log.Print("try again later; the login is kept")
+	case err != nil:
+		log.Print(err)
+	default:
+		resp.Body.Close()
+	}
+}
+
+// The official Go SDK takes the http.Client, or the handler.
+func ExampleClient_Handler() {
+	const serverURL = "https://mcp.example.com/mcp"
+	client := handstamp.Client{}
+	transport := &mcp.StreamableClientTransport{
+		Endpoint:     serverURL,
+		OAuthHandler: client.Handler(serverURL),
+	}
+	_ = transport
+}
+
+func ExampleClient_TokenSource() {
+	client := handstamp.Client{LoginPolicy: handstamp.LoginNever}
+	source := client.TokenSource(context.Background(), "https://mcp.example.com/mcp")
+	httpClient := &http.Client{Transport: &oauth2.Transport{Source: source}}
+	_ = httpClient
+}
+
+// An application that keeps the registration itself gives all of it back, the
+// token endpoint auth method included, and stands in place of the browser.
+func ExampleClient_registration() {
+	server, err := lab.Start(lab.NoneFirst()) // stands for a real one
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+
+	var kept handstamp.Registration // in the application's own database
+	first := handstamp.Client{
+		Prompt: handstamp.Prompt{Authorize: consent},
+		OnRegister: func(ctx context.Context, r handstamp.Registration) error {
+			kept = r
+			return nil
+		},
+	}
+	if _, err := first.Login(context.Background(), server.MCPURL(), handstamp.LoginOptions{}); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("registered as", kept.TokenEndpointAuthMethod)
+
+	second := handstamp.Client{
+		Prompt: handstamp.Prompt{Authorize: consent},
+		Registration: &handstamp.Registration{
+			Issuer:                  kept.Issuer,
+			ClientID:                kept.ClientID,
+			ClientSecret:            kept.ClientSecret,
+			SecretExpiresAt:         kept.SecretExpiresAt,
+			TokenEndpointAuthMethod: kept.TokenEndpointAuthMethod,
+		},
+	}
+	result, err := second.Login(context.Background(), server.MCPURL(), handstamp.LoginOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("second session:", result.Status.Method, result.Status.MethodReason)
+	// Output:
+	// registered as client_secret_post
+	// second session: client_secret_post as configured
+}
+
+// consent is what an application does that shows the authorization URL to its
+// user and receives the callback itself.
+func consent(ctx context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	resp.Body.Close()
+	location, err := resp.Location()
+	if err != nil || !strings.HasPrefix(location.String(), r.RedirectURI) {
+		return nil, errors.New("the server did not redirect back")
+	}
+	return location.Query(), nil
+}
