@@ -25,8 +25,8 @@ var (
 	fileModules    = []string{"github.com/gofrs/flock", "golang.org/x/sys"}
 	sdkModules     = []string{
 		"github.com/google/jsonschema-go", "github.com/modelcontextprotocol/go-sdk", "github.com/segmentio/asm",
-		"github.com/segmentio/encoding", "github.com/yosida95/uritemplate/v3", "golang.org/x/oauth2", "golang.org/x/sync", "golang.org/x/sys",
-		"github.com/golang-jwt/jwt/v5", "golang.org/x/tools",
+		"github.com/segmentio/encoding", "github.com/yosida95/uritemplate/v3", "golang.org/x/oauth2", "golang.org/x/sync",
+		"golang.org/x/sys", "golang.org/x/time",
 	}
 	commandModules = slices.Concat(sdkModules, fileModules, libraryModules,
 		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/inconshreveable/mousetrap", "golang.org/x/term"})

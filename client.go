@@ -198,8 +198,8 @@ func (c *Client) start() bool {
 	return true
 }
 
-// Close ends logins that wait for a person and waits, until ctx ends, for
-// renewals under way to be stored. After it, only stored tokens are used and
+// Close ends logins that wait for a person and renewals that wait for another
+// process, and waits, until ctx ends, for renewals under way to be stored. After it, only stored tokens are used and
 // everything else fails. A process that is about to exit should call it: a
 // refresh token that was sent must see its successor stored.
 func (c *Client) Close(ctx context.Context) error {
@@ -208,8 +208,10 @@ func (c *Client) Close(ctx context.Context) error {
 	c.closed = true
 	for _, s := range c.sessions {
 		s.mu.Lock()
-		if s.signIn != nil {
-			s.signIn.cancel()
+		for _, f := range []*flight{s.signIn, s.renewal} {
+			if f != nil {
+				f.cancel()
+			}
 		}
 		s.mu.Unlock()
 	}

@@ -116,8 +116,9 @@ func (o *outside) ask(ctx context.Context, s *session, r AuthorizationRequest, w
 		pasted bool
 	}
 	callbacks := make(chan callback, 2)
+	listener := o.listener // which close takes away
 	go func() {
-		params, err := o.listener.Wait(ctx)
+		params, err := listener.Wait(ctx)
 		callbacks <- callback{params: params, err: err}
 	}()
 	if prompt.Show != nil {
@@ -153,11 +154,8 @@ func (s *session) openBrowser(ctx context.Context, r AuthorizationRequest) error
 	if open == nil {
 		open = browser.Opener{}.Open
 	}
-	err := browser.Check(r.URL)
-	if err != nil {
-		return protocolError(s.serverURL, err)
-	}
-	if err = open(ctx, r.URL); err == nil {
+	err := open(ctx, r.URL)
+	if err == nil {
 		return nil
 	}
 	if s.c.Prompt.Show != nil || s.c.Prompt.Paste != nil {

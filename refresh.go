@@ -61,8 +61,7 @@ type flight struct {
 // with its own context, whose end does not end the renewal.
 func (s *session) renew(ctx context.Context, why renewal) (*snapshot, error) {
 	var fallback <-chan time.Time
-	current := s.current.Load()
-	if why == (renewal{}) && current.valid(time.Now()) {
+	if why == (renewal{}) {
 		timer := time.NewTimer(patience)
 		defer timer.Stop()
 		fallback = timer.C
@@ -72,12 +71,18 @@ func (s *session) renew(ctx context.Context, why renewal) (*snapshot, error) {
 		if err != nil {
 			return nil, err
 		}
-		select {
-		case <-f.done:
-		case <-fallback:
-			return current, nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		for waiting := true; waiting; {
+			select {
+			case <-f.done:
+				waiting = false
+			case <-fallback:
+				fallback = nil
+				if current := s.current.Load(); current.valid(time.Now()) {
+					return current, nil
+				}
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
 		}
 		if f.err != nil || !joined || f.snap == nil || why.accepts(f.snap.token, f.snap.expiresAt, time.Now()) {
 			return f.snap, f.err
@@ -97,11 +102,13 @@ func (s *session) renewalFlight(ctx context.Context, why renewal) (f *flight, jo
 		return nil, false, errClosed
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), renewalTimeout)
-	f = &flight{done: make(chan struct{}), cancel: cancel}
+	wait, stop := context.WithCancel(ctx)
+	f = &flight{done: make(chan struct{}), cancel: stop}
 	s.renewal = f
 	go func() {
 		defer s.c.running.Done()
 		defer cancel()
+		defer stop()
 		defer func() {
 			// A panic must not leave callers waiting; what was received is
 			// stored by then, and the next renewal finds it.
@@ -113,13 +120,14 @@ func (s *session) renewalFlight(ctx context.Context, why renewal) (f *flight, jo
 			s.mu.Unlock()
 			close(f.done)
 		}()
-		f.snap, f.err = s.renewNow(ctx, why)
+		f.snap, f.err = s.renewNow(ctx, wait, why)
 	}()
 	return f, false, nil
 }
 
-// renewNow is a renewal's work: look, lock, look again, and only then ask.
-func (s *session) renewNow(ctx context.Context, why renewal) (*snapshot, error) {
+// renewNow is a renewal's work: look, lock, look again, and only then ask. The
+// end of wait, a part of ctx, ends it while nothing has been asked.
+func (s *session) renewNow(ctx, wait context.Context, why renewal) (*snapshot, error) {
 	rec, err := s.load(ctx)
 	if err != nil {
 		if current := s.current.Load(); current.valid(time.Now()) && why.accepts(current.token, current.expiresAt, time.Now()) {
@@ -130,8 +138,21 @@ func (s *session) renewNow(ctx context.Context, why renewal) (*snapshot, error) 
 	}
 	verdict := s.judge(rec, why, time.Now())
 	if !verdict.settled {
+		stored := rec
+		g, good := stored.Grant, false
+		if usable(g, why.refused, time.Now()) {
+			s.publish(stored) // for callers who lose patience
+			good = why.accepts(g.AccessToken, g.ExpiresAt, time.Now())
+		}
 		var unlock func()
-		unlock, rec, verdict, err = s.lockRenewal(ctx, why)
+		unlock, rec, verdict, err = s.lockRenewal(wait, why)
+		if err != nil && good && usable(g, why.refused, time.Now()) {
+			s.log.Warn("renewal could not be begun, going on with the token at hand", "error", err)
+			return s.publish(stored), nil
+		}
+		if err != nil && wait.Err() != nil && ctx.Err() == nil {
+			return nil, errClosed
+		}
 		if err != nil {
 			return nil, err
 		}

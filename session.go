@@ -37,6 +37,7 @@ type session struct {
 	renewal *flight        // the renewal under way, if any
 	signIn  *flight        // the login under way, if any
 	futile  time.Time      // when a server last refused a token fresh from a login
+	unsaved *store.Record  // a renewed login that the store would not take
 	stepUps map[string]int // by scope asked for: step-ups that did not help
 }
 
@@ -169,6 +170,9 @@ func parseServerURL(raw string, allowHTTP bool) (*url.URL, error) {
 
 // load reads the record, or an empty one where nothing is stored.
 func (s *session) load(ctx context.Context) (*store.Record, error) {
+	if rec := s.saveUnsaved(ctx); rec != nil {
+		return rec, nil
+	}
 	rec, err := s.c.Store.Get(ctx, s.key)
 	switch {
 	case err == nil:

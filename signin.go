@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/browser"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/store"
 )
@@ -89,6 +90,9 @@ func (l *signIn) attempt(ctx context.Context) error {
 	rawURL, err := authorize.URL()
 	if err != nil {
 		return l.explain(err)
+	}
+	if err := browser.Check(rawURL); err != nil {
+		return protocolError(l.serverURL, err)
 	}
 	if err := l.checkClient(ctx, rawURL); err != nil {
 		return err

@@ -148,11 +148,15 @@ func (l *Listener) hold(w http.ResponseWriter, r *http.Request, again bool) {
 		return
 	}
 	select {
-	case <-l.finished: // also where Close came right after
+	case <-l.finished: // before closing: Close may have come right after
 		l.mu.Lock()
 		p := l.page
 		l.mu.Unlock()
 		write(w, http.StatusOK, p.view(again))
+		return
+	default:
+	}
+	select {
 	case <-l.closing:
 		write(w, http.StatusOK, unfinishedView)
 	default:

@@ -1,0 +1,27 @@
+// Command handstamp logs in to MCP servers once, so that every later session
+// just walks back in. Run handstamp demo to see it, handstamp --help for the
+// rest.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/handstamp/handstamp/internal/cli"
+)
+
+func main() {
+	harden()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// The second signal ends the process at once, as if there were no handler.
+	context.AfterFunc(ctx, stop)
+	code := cli.Run(ctx, os.Args[1:], cli.Process{
+		Stdin:   os.Stdin,
+		Stdout:  os.Stdout,
+		Stderr:  os.Stderr,
+		Environ: os.Environ(),
+	})
+	os.Exit(code)
+}

@@ -1,0 +1,174 @@
+//go:build unix
+
+package handstamp_test
+
+import (
+	"errors"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/lab"
+)
+
+// A crashPoint is where a renewal is killed, in the order of a renewal.
+type crashPoint struct {
+	name string
+	at   string // a point of the worker
+
+	// spent: the server may have replaced the refresh token, and the answer is
+	// not in the record.
+	spent bool
+
+	// saved: the answer is in the record.
+	saved bool
+}
+
+// committed is the point that only the server knows: it has replaced the refresh
+// token and told nobody.
+const committed = "committed by the server"
+
+var crashPoints = []crashPoint{
+	{name: "lock acquired", at: "locked:refresh"},
+	{name: "room about to be taken", at: "room:reserve"},
+	{name: "room reserved", at: "reserved"},
+	{name: "intent half-way", at: "intent:sync"},
+	{name: "intent written", at: "intent:rename"},
+	{name: "intent in place", at: "intent:syncdir"},
+	{name: "intent durable", at: "stored:intent"},
+	{name: "connected", at: "connected"},
+	{name: "request partly sent", at: "half sent"},
+	{name: "server committed", at: committed, spent: true},
+	{name: "answer received", at: "received", spent: true},
+	{name: "answer half-way", at: "answer:sync", spent: true},
+	{name: "answer written", at: "answer:rename", spent: true},
+	{name: "answer in place", at: "answer:syncdir", saved: true},
+	{name: "answer durable", at: "answer:done", saved: true},
+	{name: "answer read", at: "final:create", saved: true},
+	{name: "result written", at: "final:rename", saved: true},
+	{name: "result in place", at: "final:syncdir", saved: true},
+	{name: "result stored", at: "stored:final", saved: true},
+	{name: "lock released", at: "unlocked:refresh", saved: true},
+}
+
+// rotations are what servers do with a refresh token, and whether they forgive
+// one that comes again.
+var rotations = []struct {
+	name     string
+	forgives bool
+}{
+	{lab.RotateGrace, true}, {lab.RotateSame, true}, {lab.RotateUntilUsed, true}, {lab.RotateNone, true},
+	{lab.RotateStrict, false}, {lab.RotateStrictKeep, false},
+}
+
+// A process is killed at each point of a renewal. The next one goes on without a
+// person, except where the server replaced the token, forgives nothing, and the
+// answer was not on the disk yet: nobody can help that, but it is named, and one
+// login with the same client heals it. The test catches an answer that is
+// interpreted before it is saved, an intent that is not written, not read or
+// taken for a reason to give up, a saved answer that is not used, and a lock that
+// outlives its process.
+func TestKilledAtEachPoint(t *testing.T) {
+	for _, rotation := range rotations {
+		for _, point := range crashPoints {
+			t.Run(rotation.name+"/"+point.name, func(t *testing.T) {
+				t.Parallel()
+				m := newMachine(t, lab.Habits{Rotation: rotation.name, Grace: time.Minute})
+				m.expire()
+				m.crash(point)
+				m.goesOn(point, rotation.forgives)
+			})
+		}
+	}
+}
+
+// The same with an access token that the server refuses although it has not
+// expired: what an interrupted renewal leaves behind then looks good.
+func TestKilledWithUnexpiredToken(t *testing.T) {
+	for _, rotation := range []struct {
+		name     string
+		forgives bool
+	}{{lab.RotateGrace, true}, {lab.RotateStrict, false}} {
+		for _, point := range crashPoints {
+			t.Run(rotation.name+"/"+point.name, func(t *testing.T) {
+				t.Parallel()
+				m := newMachine(t, lab.Habits{Rotation: rotation.name, Grace: time.Minute})
+				m.lab.RevokeAccessTokens()
+				m.crash(point)
+				m.goesOn(point, rotation.forgives)
+			})
+		}
+	}
+}
+
+// crash has a process killed at the point of a renewal.
+func (m *machine) crash(point crashPoint) {
+	m.t.Helper()
+	m.lab.Reset()
+	if point.at != committed {
+		p := m.start(job{Do: "call", Crash: point.at})
+		p.killed()
+		return
+	}
+	gate := m.lab.Hold("token:refresh:committed")
+	p := m.start(job{Do: "call"})
+	m.held(gate)
+	p.signal(syscall.SIGKILL)
+	p.killed()
+	gate.Release()
+}
+
+// goesOn checks what the processes after a crash find.
+func (m *machine) goesOn(point crashPoint, forgives bool) {
+	t := m.t
+	t.Helper()
+	m.stored()
+	if damaged, _ := filepath.Glob(m.file() + ".corrupt-*"); damaged != nil {
+		t.Errorf("a record was damaged: %q", damaged)
+	}
+
+	before := m.refreshed()
+	err := m.run(job{Do: "call"})
+	if point.spent && !forgives {
+		m.isNamed(err)
+		m.mustCall(m.session())
+		m.wantTabs(2)
+		m.wantCounts(map[string]int{"authorize": 1, "register": 0, "token:code": 1})
+		m.mustRun()
+		return
+	}
+	if err != nil {
+		t.Fatalf("the next process: %v\n%s", err, m.diary())
+	}
+	want := 1
+	if point.saved {
+		want = 0 // what the killed process was given is used
+	}
+	if got := m.refreshed() - before; got != want {
+		t.Errorf("the next process asked the authorization server %d times, want %d\n%s", got, want, m.diary())
+	}
+	if rec := m.stored(); rec.Intent != nil || rec.Refusal != nil {
+		t.Errorf("the record still tells of an interruption: %+v, %+v", rec.Intent, rec.Refusal)
+	}
+
+	// The login lives: it renews once more.
+	m.expire()
+	m.mustRun()
+	m.wantCounts(map[string]int{"authorize": 0, "register": 0})
+	m.wantTabs(1)
+}
+
+// isNamed checks that the error and the status say that a renewal had been
+// interrupted.
+func (m *machine) isNamed(err error) {
+	m.t.Helper()
+	if !errors.Is(err, handstamp.ErrLoginRequired) {
+		m.t.Fatalf("error %v, want ErrLoginRequired\n%s", err, m.diary())
+	}
+	status, err := m.session().Status(m.t.Context(), m.lab.MCPURL())
+	if err != nil || status.Refusal == nil || !status.Refusal.Interrupted {
+		m.t.Errorf("status %+v, %v: the interrupted renewal is not named", status, err)
+	}
+}

@@ -1,0 +1,209 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/store"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// closeTimeout bounds how long a command that is over, or was interrupted,
+// waits for a renewal to be stored. A rotated refresh token that does not reach
+// the store is a login lost.
+const closeTimeout = 5 * time.Second
+
+// Process is what a command runs in: main hands over the real thing.
+type Process struct {
+	Stdin   io.Reader // nil: empty
+	Stdout  io.Writer // nil: discarded
+	Stderr  io.Writer // nil: discarded
+	Environ []string  // as os.Environ
+
+	// Executable is the path of this program, for the demo, which starts itself
+	// again. Empty: os.Executable finds it.
+	Executable string
+}
+
+// Run runs the command line args, which has no program name, and returns the
+// exit code. When ctx ends the command stops what it is doing, stores what must
+// not be lost, and the code is 130.
+func Run(ctx context.Context, args []string, p Process) int {
+	a := newApp(p)
+	root := a.newRoot()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if closeErr := a.close(ctx); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		return exitOK
+	}
+	return a.fail(ctx, err)
+}
+
+// app is one run of the command: where it reads and writes, the flags that all
+// commands have, and what was opened on the way.
+type app struct {
+	in  io.Reader
+	out *printer // data
+	err *printer // for people
+	env environment
+	exe string
+
+	global  globalOptions
+	conf    *config     // read on first use
+	store   store.Store // opened on first use
+	place   string      // how people call the store
+	clients []*handstamp.Client
+}
+
+func newApp(p Process) *app {
+	if p.Stdin == nil {
+		p.Stdin = eof{}
+	}
+	if p.Stdout == nil {
+		p.Stdout = io.Discard
+	}
+	if p.Stderr == nil {
+		p.Stderr = io.Discard
+	}
+	env := environment(p.Environ)
+	return &app{
+		in:  p.Stdin,
+		out: newPrinter(p.Stdout, env),
+		err: newPrinter(p.Stderr, env),
+		env: env,
+		exe: p.Executable,
+	}
+}
+
+// eof is an empty standard input.
+type eof struct{}
+
+func (eof) Read([]byte) (int, error) { return 0, io.EOF }
+
+// newRoot returns the whole command tree.
+func (a *app) newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "handstamp",
+		Short: "Log in to MCP servers once; every later session just walks back in",
+		Long: `Handstamp is OAuth for MCP clients: log in once, and every later session just
+walks back in.
+
+A server is an alias from the configuration file or a URL; https:// may be left
+out. Data goes to standard output, everything for people to standard error.
+
+Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
+4 login required, 5 denied or timed out, 6 protocol or security, 7 store,
+130 interrupted.`,
+		Example: `  handstamp demo                                  see it work, on this machine alone
+  handstamp login mcp.example.com/mcp
+  handstamp token mcp.example.com/mcp
+  handstamp exec mcp.example.com/mcp --env TOKEN -- ./agent`,
+		Args:              a.noSuchCommand,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.global.check() },
+		RunE:              func(cmd *cobra.Command, _ []string) error { return a.runOverview(cmd.Context()) },
+	}
+	root.SetIn(a.in)
+	root.SetOut(a.out.w)
+	root.SetErr(a.err.w)
+	root.SetFlagErrorFunc(flagError)
+	a.global.bind(root.PersistentFlags())
+	root.AddCommand(
+		a.newDemo(), a.newLogin(), a.newLogout(), a.newStatus(), a.newToken(), a.newExec(),
+		a.newCompletion(), a.newVersion(),
+	)
+	return root
+}
+
+// noSuchCommand is the Args function of the root: a word left over there is a
+// command that does not exist.
+func (a *app) noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	return usage("there is no command %q%s", args[0], didYouMean(args[0], names))
+}
+
+// flagError makes one sentence of pflag's error, with the nearest right flag.
+func flagError(cmd *cobra.Command, err error) error {
+	if errors.Is(err, pflag.ErrHelp) {
+		return err
+	}
+	if missing, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		if letters := missing.GetSpecifiedShortnames(); letters != "" {
+			return usage("%s has no flag -%s", cmd.CommandPath(), letters)
+		}
+		var names []string
+		collect := func(f *pflag.Flag) {
+			if !f.Hidden {
+				names = append(names, "--"+f.Name)
+			}
+		}
+		cmd.Flags().VisitAll(collect)
+		cmd.InheritedFlags().VisitAll(collect)
+		name := "--" + missing.GetSpecifiedName()
+		return usage("%s has no flag %s%s", cmd.CommandPath(), name, didYouMean(name, names))
+	}
+	if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		flag, why := bad.GetFlag(), bad.Unwrap()
+		switch flag.Value.Type() {
+		case "duration":
+			why = errors.New("it is a duration such as 90s or 5m")
+		case "int":
+			why = errors.New("it is a whole number")
+		case "bool":
+			why = errors.New("it is true or false")
+		}
+		return usage("--%s cannot be %q: %w", flag.Name, bad.GetValue(), why)
+	}
+	return usage("%w", err)
+}
+
+// exactly returns an Args function for commands with n arguments, described by
+// what.
+func exactly(n int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < n:
+			return usage("%s needs %s", cmd.CommandPath(), what)
+		case len(args) > n:
+			return usage("%s takes %s, and %q is more than that", cmd.CommandPath(), what, args[n])
+		}
+		return nil
+	}
+}
+
+// close waits for what the clients still have to store.
+func (a *app) close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	var errs []error
+	for _, c := range a.clients {
+		errs = append(errs, c.Close(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// executable returns the path of this program.
+func (a *app) executable() (string, error) {
+	if a.exe != "" {
+		return a.exe, nil
+	}
+	return os.Executable()
+}

@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/handstamp/handstamp/lab"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain makes two programs of the test binary: the command itself, and a
+// browser with a person in front of it.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"handstamp":  func() { os.Exit(runProcess()) },
+		"labbrowser": func() { os.Exit(browse(os.Args[len(os.Args)-1])) },
+	})
+}
+
+// runProcess is main, with everything that is written kept for the search for
+// secrets.
+func runProcess() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	stdout, stderr := io.Writer(os.Stdout), io.Writer(os.Stderr)
+	if path := os.Getenv("TEST_TRANSCRIPT"); path != "" {
+		transcript, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 99
+		}
+		fmt.Fprintf(transcript, "$ %q\n", os.Args)
+		stderr = io.MultiWriter(stderr, transcript)
+		if len(os.Args) < 2 || os.Args[1] != "token" {
+			stdout = io.MultiWriter(stdout, transcript)
+		}
+	}
+	return Run(ctx, os.Args[1:], Process{Stdin: os.Stdin, Stdout: stdout, Stderr: stderr, Environ: os.Environ()})
+}
+
+func browse(url string) int {
+	if path := os.Getenv("TEST_BROWSED"); path != "" {
+		f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err == nil {
+			fmt.Fprintln(f, url)
+			err = f.Close()
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	if _, err := lab.Browse(context.Background(), url); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			for name, value := range map[string]string{
+				"HANDSTAMP_HOME":    filepath.Join(env.WorkDir, "home"),
+				"HANDSTAMP_BROWSER": "labbrowser",
+				"TEST_TRANSCRIPT":   filepath.Join(env.WorkDir, ".transcript"),
+				"TEST_BROWSED":      filepath.Join(env.WorkDir, ".browsed"),
+				"USER_ID":           fmt.Sprint(os.Getuid()),
+			} {
+				env.Setenv(name, value)
+			}
+			world := &scriptWorld{transcript: env.Getenv("TEST_TRANSCRIPT")}
+			env.Values[worldKey{}] = world
+			env.Defer(func() { world.close(env.T()) })
+			return nil
+		},
+		Condition: scriptCondition,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"code":   cmdCode,
+			"lab":    cmdLab,
+			"age":    cmdAge,
+			"mode":   cmdMode,
+			"record": cmdRecord,
+			"expand": cmdExpand,
+		},
+	})
+}

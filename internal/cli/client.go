@@ -1,0 +1,206 @@
+package cli
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/filestore"
+)
+
+// loginTimeout is how long a login waits for a person.
+const loginTimeout = 5 * time.Minute
+
+// platform returns the operating system whose rules for folders apply.
+func (a *app) platform() string { return runtime.GOOS }
+
+// client returns a Client for a target. What the flags of a login say is in o;
+// nil where a command has none. The app closes it.
+func (a *app) client(t *target, o *loginOptions, policy handstamp.LoginPolicy) (*handstamp.Client, error) {
+	if o == nil {
+		o = &loginOptions{}
+	}
+	c := &handstamp.Client{
+		Profile:      t.profile,
+		LoginPolicy:  policy,
+		LoginTimeout: loginTimeout,
+		Prompt:       a.prompt(t, o),
+		ClientName:   "Handstamp",
+		Logger:       a.logger(),
+		Hooks:        a.hooks(),
+
+		InsecureAllowHTTP:             a.global.allowHTTP || t.config.AllowHTTP,
+		InsecureAllowMissingPKCE:      t.config.AllowMissingPKCE,
+		InsecureAllowPrivateAddresses: t.config.AllowPrivateAddresses,
+	}
+	if a.global.timeout > 0 {
+		c.LoginTimeout = a.global.timeout
+	}
+	if err := o.apply(a, c, t); err != nil {
+		return nil, err
+	}
+	base, err := a.transport()
+	if err != nil {
+		return nil, err
+	}
+	if base != nil {
+		c.HTTP = base
+	}
+	// The store comes last: what cannot work anyway leaves no folder behind.
+	if c.Store, err = a.openStore(); err != nil {
+		return nil, err
+	}
+	a.clients = append(a.clients, c)
+	return c, nil
+}
+
+// hooks tells people what they should know, and the log the rest.
+func (a *app) hooks() handstamp.Hooks {
+	log := a.logger()
+	return handstamp.Hooks{
+		Refreshed: func(e handstamp.RefreshEvent) {
+			log.Debug("renewed", "issuer", e.Issuer, "duration", e.Duration, "rotated", e.Rotated, "replayed", e.Replayed, "err", e.Err)
+		},
+		LoggedIn: func(e handstamp.LoginEvent) {
+			log.Debug("signed in", "issuer", e.Issuer, "scope", e.Scope, "err", e.Err)
+		},
+		Notice: func(n handstamp.Notice) { a.notice(n.Message) },
+	}
+}
+
+// notice tells what is no error but should be known.
+func (a *app) notice(message string) {
+	if !a.global.quiet {
+		a.warn(message)
+	}
+}
+
+// warn tells what has to be known, however quiet the command is to be.
+func (a *app) warn(message string) {
+	message = strings.TrimSuffix(message, ".")
+	if a.global.json {
+		_ = a.err.json(map[string]any{"warning": map[string]string{"message": message}}, false)
+		return
+	}
+	a.err.warn("", "%s", capital(message))
+}
+
+// transport returns the transport that the flags ask for, or nil for the
+// library's own.
+func (a *app) transport() (*http.Transport, error) {
+	g := &a.global
+	if g.caFile == "" && g.clientCert == "" && g.proxy == "" {
+		return nil, nil
+	}
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	if g.caFile != "" {
+		pem, err := os.ReadFile(g.caFile)
+		if err != nil {
+			return nil, usage("--ca-file cannot be read: %w", err)
+		}
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			pool = x509.NewCertPool()
+		}
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, usage("--ca-file %s holds no certificate in PEM form", g.caFile)
+		}
+		t.TLSClientConfig.RootCAs = pool
+	}
+	if g.clientCert != "" {
+		pair, err := tls.LoadX509KeyPair(g.clientCert, g.clientKey)
+		if err != nil {
+			return nil, usage("--client-cert and --client-key cannot be used: %w", err)
+		}
+		t.TLSClientConfig.Certificates = []tls.Certificate{pair}
+	}
+	switch g.proxy {
+	case "":
+	case "none":
+		t.Proxy = nil
+	default:
+		u, err := url.Parse(g.proxy)
+		if err != nil {
+			return nil, usage("--proxy is malformed")
+		}
+		t.Proxy = http.ProxyURL(u)
+	}
+	return t, nil
+}
+
+// storeWords are the values of --store that are no path.
+var storeWords = []string{"auto", "file", "memory"}
+
+// openStore opens the credential store once. The choice is the flag's, the
+// environment's or the configuration's.
+func (a *app) openStore() (store.Store, error) {
+	if a.store != nil {
+		return a.store, nil
+	}
+	conf, err := a.loadConfig()
+	if err != nil {
+		return nil, err
+	}
+	choice := first(a.global.store, a.env.get("HANDSTAMP_STORE"), conf.Store, "auto")
+	switch {
+	case choice == "memory":
+		a.store, a.place = &store.Memory{}, "memory"
+		return a.store, nil
+	case choice == "auto" || choice == "file":
+		dirs, err := findFolders(a.env, a.platform())
+		if err != nil {
+			return nil, err
+		}
+		return a.openFiles(dirs, "file store")
+	}
+	dir, err := storeFolder(choice, a.env)
+	if err != nil {
+		return nil, err
+	}
+	return a.openFiles(folders{credentials: dir, locks: filepath.Join(dir, "locks")}, "file store "+dir)
+}
+
+// storeFolder returns the folder that a value of --store names, as a path or a
+// file: URL.
+func storeFolder(choice string, env environment) (string, error) {
+	if u, err := url.Parse(choice); err == nil && u.Scheme == "file" {
+		if u.Host != "" && u.Host != "localhost" || u.Path == "" {
+			return "", usage("the store %q names no folder of this machine: write file:///path", choice)
+		}
+		return filepath.FromSlash(u.Path), nil
+	}
+	if rest, ok := strings.CutPrefix(choice, "~/"); ok && env.get("HOME") != "" {
+		return filepath.Join(env.get("HOME"), rest), nil
+	}
+	if strings.Contains(choice, "://") || !strings.ContainsAny(choice, `/\.`) {
+		return "", usage("there is no store %q: it is auto, file, memory or the path of a folder%s", choice, didYouMean(choice, storeWords))
+	}
+	dir, err := filepath.Abs(choice)
+	if err != nil {
+		return "", &failure{kind: kindStore, message: "the store's path cannot be made absolute", err: err}
+	}
+	return dir, nil
+}
+
+func (a *app) openFiles(dirs folders, place string) (store.Store, error) {
+	files, err := filestore.Open(filestore.Options{
+		Dir:      dirs.credentials,
+		LockDir:  dirs.locks,
+		SpareDir: dirs.spare,
+		Warn:     a.warn,
+	})
+	if err != nil {
+		return nil, &failure{kind: kindStore, err: err}
+	}
+	a.store, a.place = files, place
+	return files, nil
+}

@@ -1,0 +1,176 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// config is the configuration file, config.json in the folder for
+// configuration. Handstamp only reads it. Every member is optional:
+//
+//	{
+//	  "profile": "work",
+//	  "store": "file",
+//	  "servers": {
+//	    "linear": {
+//	      "url": "https://mcp.linear.app/mcp",
+//	      "client_id": "0oa4…",
+//	      "client_secret_file": "/run/secrets/linear",
+//	      "token_endpoint_auth_method": "client_secret_post",
+//	      "scopes": ["read", "write"]
+//	    }
+//	  }
+//	}
+//
+// A flag and the environment win over a server's member, and that over the
+// file's. Secrets are not in here: a file or a variable is named that has one.
+type config struct {
+	Profile string                   `json:"profile"`
+	Store   string                   `json:"store"`
+	Servers map[string]*serverConfig `json:"servers"`
+}
+
+// serverConfig is what the configuration says of one server, under its alias.
+type serverConfig struct {
+	URL     string `json:"url"`
+	Profile string `json:"profile"`
+
+	ClientID          string `json:"client_id"`
+	ClientSecretFile  string `json:"client_secret_file"`
+	ClientSecretEnv   string `json:"client_secret_env"`
+	ClientMetadataURL string `json:"client_metadata_url"`
+	Issuer            string `json:"issuer"` // that the client belongs to; empty: whichever the server names
+	AuthMethod        string `json:"token_endpoint_auth_method"`
+
+	Scopes       []string          `json:"scopes"`
+	Resource     string            `json:"resource"`
+	NoResource   bool              `json:"no_resource"`
+	Params       map[string]string `json:"params"` // more parameters of the authorization request
+	RedirectURI  string            `json:"redirect_uri"`
+	CallbackPort int               `json:"callback_port"`
+
+	AllowHTTP             bool `json:"allow_http"`
+	AllowMissingPKCE      bool `json:"allow_missing_pkce"`
+	AllowPrivateAddresses bool `json:"allow_private_addresses"`
+}
+
+// maxConfig bounds the configuration file, in bytes.
+const maxConfig = 1 << 20
+
+// loadConfig reads the configuration once. No file is an empty configuration.
+func (a *app) loadConfig() (*config, error) {
+	if a.conf != nil {
+		return a.conf, nil
+	}
+	dirs, err := findFolders(a.env, a.platform())
+	if err != nil {
+		return nil, err
+	}
+	conf, err := readConfig(filepath.Join(dirs.config, "config.json"))
+	if err != nil {
+		return nil, err
+	}
+	a.conf = conf
+	return conf, nil
+}
+
+func readConfig(path string) (*config, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &config{}, nil
+	}
+	if err != nil {
+		return nil, usage("the configuration cannot be read: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	if err != nil {
+		return nil, usage("the configuration cannot be read: %w", err)
+	}
+	if len(b) > maxConfig {
+		return nil, usage("the configuration %s is larger than 1 MiB", path)
+	}
+	conf, err := parseConfig(b)
+	if err != nil {
+		return nil, usage("the configuration %s is wrong: %w", path, err)
+	}
+	return conf, nil
+}
+
+// parseConfig decodes and checks a configuration. Unknown members are errors: a
+// misspelt one would be a setting that silently does nothing.
+func parseConfig(b []byte) (*config, error) {
+	var conf config
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&conf); err != nil {
+		return nil, describeJSON(b, d, err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, fmt.Errorf("line %d: there is more after the end", lineOf(b, d.InputOffset()))
+	}
+	for _, alias := range slices.Sorted(maps.Keys(conf.Servers)) {
+		s := conf.Servers[alias]
+		switch {
+		case s == nil || s.URL == "":
+			return nil, fmt.Errorf("server %q has no url", alias)
+		case alias == "" || strings.ContainsAny(alias, "/: \t\n") || clean(alias) != alias:
+			return nil, fmt.Errorf("%q cannot be the alias of a server: use a word without spaces, slashes and colons", alias)
+		case s.ClientSecretFile != "" && s.ClientSecretEnv != "":
+			return nil, fmt.Errorf("server %q has both client_secret_file and client_secret_env", alias)
+		}
+		if _, err := parseURL(s.URL); err != nil {
+			return nil, fmt.Errorf("server %q: %w", alias, err)
+		}
+	}
+	return &conf, nil
+}
+
+// describeJSON says what is wrong with a configuration and where.
+func describeJSON(b []byte, d *json.Decoder, err error) error {
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fmt.Errorf("line %d: %w", lineOf(b, syntax.Offset), err)
+	}
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return fmt.Errorf("line %d: %s cannot be a JSON %s", lineOf(b, wrong.Offset), wrong.Field, wrong.Value)
+	}
+	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		name = strings.Trim(name, `"`)
+		if name == "client_secret" {
+			return errors.New(`a client_secret is not kept in here: name a file with client_secret_file, or a variable with client_secret_env`)
+		}
+		// The decoder does not say where; the first place with the name is it.
+		at := int64(bytes.Index(b, []byte(`"`+name+`"`)))
+		return fmt.Errorf("line %d: there is no member %q%s", lineOf(b, max(0, at)), name, didYouMean(name, configMembers()))
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("it ends too early")
+	}
+	return err
+}
+
+// configMembers returns the names that a configuration may use.
+func configMembers() []string {
+	var names []string
+	for _, t := range []reflect.Type{reflect.TypeFor[config](), reflect.TypeFor[serverConfig]()} {
+		for f := range t.Fields() {
+			names = append(names, f.Tag.Get("json"))
+		}
+	}
+	return names
+}
+
+// lineOf returns the line of an offset, counted from 1.
+func lineOf(b []byte, offset int64) int {
+	return 1 + bytes.Count(b[:min(offset, int64(len(b)))], []byte("\n"))
+}

@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"fmt"
+	"time"
+)
+
+// hour is the life of the demo's access tokens.
+const hour = time.Hour
+
+// A scene is one session of the demo: what is done to the world before it, and
+// what it may cost.
+type scene struct {
+	name      string
+	stored    string // what the session finds
+	processes int
+	before    func(*stage) error // nil: nothing
+	visible   bool               // a person takes part, and has to see the prompts
+	want      cost
+}
+
+// cost is what a session asked of the authorization server, and of the person.
+type cost struct {
+	metadata, register, authorize, code, refresh int
+}
+
+// total is the number of requests to the authorization server.
+func (c cost) total() int { return c.metadata + c.register + c.authorize + c.code + c.refresh }
+
+// costOf reads the lab's counts.
+func costOf(counts map[string]int) cost {
+	return cost{
+		metadata: counts["server_metadata"], register: counts["register"], authorize: counts["authorize"],
+		code: counts["token:code"], refresh: counts["token:refresh"],
+	}
+}
+
+// scenes returns the sessions of the demo, in their order.
+func scenes(realBrowser bool) []scene {
+	return []scene{{
+		name:      "first login",
+		stored:    "nothing",
+		processes: 1,
+		visible:   realBrowser,
+		want:      cost{metadata: 1, register: 1, authorize: 1, code: 1},
+	}, {
+		name:      "second session",
+		stored:    "valid token",
+		processes: 1,
+	}, {
+		name:      "two hours later",
+		stored:    "expired token",
+		processes: 1,
+		before:    func(s *stage) error { return s.age(2 * hour) },
+		want:      cost{refresh: 1},
+	}, {
+		name:      "refused early",
+		stored:    "revoked token",
+		processes: 1,
+		before: func(s *stage) error {
+			s.server.RevokeAccessTokens()
+			return nil
+		},
+		want: cost{refresh: 1},
+	}, {
+		name:      "eight at once",
+		stored:    "expired token",
+		processes: 8,
+		before: func(s *stage) error {
+			s.slowRefresh()
+			return s.age(2 * hour)
+		},
+		want: cost{refresh: 1},
+	}}
+}
+
+// check compares a session's cost with what it may be.
+func (c cost) check(want cost) []string {
+	var failures []string
+	for _, f := range []struct {
+		what      string
+		got, want int
+	}{
+		{"server metadata", c.metadata, want.metadata},
+		{"registration", c.register, want.register},
+		{"browser openings", c.authorize, want.authorize},
+		{"code exchange", c.code, want.code},
+		{"refresh", c.refresh, want.refresh},
+	} {
+		if f.got != f.want {
+			failures = append(failures, fmt.Sprintf("%s: %d requests instead of %d", f.what, f.got, f.want))
+		}
+	}
+	return failures
+}

@@ -1,0 +1,175 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/lab"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"github.com/spf13/cobra"
+)
+
+// sessionReport is what a session process tells the demo, as JSON.
+type sessionReport struct {
+	Found    string `json:"found"` // the state of the login at the start
+	Greeting string `json:"greeting"`
+	Method   string `json:"method"`
+	Reason   string `json:"reason"`
+}
+
+// readyLine is what a session says when it is ready to go.
+const readyLine = "ready"
+
+// newDemoSession returns the command that the demo starts for each session: an
+// ordinary MCP client, made with the official SDK over our transport.
+func (a *app) newDemoSession() *cobra.Command {
+	return &cobra.Command{
+		Use:    "session <server> <text>",
+		Hidden: true,
+		Args:   exactly(2, "a server and a text"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.runDemoSession(cmd.Context(), args[0], args[1])
+		},
+	}
+}
+
+// runDemoSession says that it is ready, waits for a line on standard input, calls
+// the server's tool, and reports.
+func (a *app) runDemoSession(ctx context.Context, server, text string) error {
+	t, err := a.target(server)
+	if err != nil {
+		return err
+	}
+	c, err := a.client(t, nil, handstamp.LoginAuto)
+	if err != nil {
+		return err
+	}
+	before, err := c.Status(ctx, t.url)
+	if err != nil {
+		return err
+	}
+	if err := a.out.data([]byte(readyLine + "\n")); err != nil {
+		return err
+	}
+	if _, err := bufio.NewReader(a.in).ReadString('\n'); err != nil {
+		return err
+	}
+	greeting, err := callEcho(ctx, c, t.url, text)
+	if err != nil {
+		return err
+	}
+	after, err := c.Status(ctx, t.url)
+	if err != nil {
+		return err
+	}
+	return a.out.json(sessionReport{string(before.State), greeting, after.Method, after.MethodReason}, false)
+}
+
+// callEcho opens an MCP session, has the server's tool echo answer, and closes
+// the session.
+func callEcho(ctx context.Context, c *handstamp.Client, url, text string) (string, error) {
+	client := mcp.NewClient(&mcp.Implementation{Name: "handstamp-demo", Version: "1"}, nil)
+	session, err := client.Connect(ctx, &mcp.StreamableClientTransport{
+		Endpoint: url, HTTPClient: c.HTTPClient(url), DisableStandaloneSSE: true,
+	}, nil)
+	if err != nil {
+		return "", err
+	}
+	defer session.Close()
+	result, err := session.CallTool(ctx, &mcp.CallToolParams{Name: "echo", Arguments: map[string]any{"text": text}})
+	if err != nil {
+		return "", err
+	}
+	for _, content := range result.Content {
+		if answer, ok := content.(*mcp.TextContent); ok && !result.IsError {
+			return answer.Text, nil
+		}
+	}
+	return "", errors.New("the tool gave no answer")
+}
+
+// newDemoBrowser returns the command that the demo names as the browser: a
+// person who signs in at once.
+func (a *app) newDemoBrowser() *cobra.Command {
+	return &cobra.Command{
+		Use:    "browser <url>",
+		Hidden: true,
+		Args:   exactly(1, "a URL"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			_, err := lab.Browse(cmd.Context(), args[0])
+			return err
+		},
+	}
+}
+
+// runSessions runs the processes of a scene, all at once, and returns what each
+// one told. A session that fails is no error here.
+func (s *stage) runSessions(ctx context.Context, number int, sc scene) ([]sessionResult, error) {
+	start := make(chan struct{})
+	var ready, done sync.WaitGroup
+	results := make([]sessionResult, sc.processes)
+	for i := range sc.processes {
+		ready.Add(1)
+		text := fmt.Sprintf("session %d", number)
+		done.Go(func() { results[i] = s.runSession(ctx, text, sc, &ready, start) })
+	}
+	ready.Wait()
+	close(start)
+	done.Wait()
+	return results, ctx.Err()
+}
+
+// runSession runs one process. It calls ready.Done when the process is about to
+// connect, and lets it when start is closed.
+func (s *stage) runSession(ctx context.Context, text string, sc scene, ready *sync.WaitGroup, start <-chan struct{}) sessionResult {
+	once := sync.OnceFunc(ready.Done)
+	defer once()
+	cmd := exec.CommandContext(ctx, s.exe, "demo", "session", s.server.MCPURL(), text)
+	cmd.Env = s.env
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = closeTimeout
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if sc.visible {
+		cmd.Stderr = s.app.err.w
+	}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return sessionResult{failure: err.Error()}
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return sessionResult{failure: err.Error()}
+	}
+	if err := cmd.Start(); err != nil {
+		return sessionResult{failure: err.Error()}
+	}
+	lines := bufio.NewReader(stdout)
+	if line, _ := lines.ReadString('\n'); strings.TrimSpace(line) == readyLine {
+		once()
+		<-start
+		// A process that is gone by now says why on its standard error.
+		_, _ = io.WriteString(stdin, "\n")
+	}
+	report, _ := io.ReadAll(lines)
+	if err := cmd.Wait(); err != nil {
+		return sessionResult{failure: fmt.Sprintf("a session failed (%v): %s", err, short(strings.TrimSpace(stderr.String())))}
+	}
+	r, err := parseSession(report)
+	if err != nil {
+		return sessionResult{failure: "a session printed no report: " + err.Error()}
+	}
+	if r.Greeting != text {
+		return sessionResult{failure: fmt.Sprintf("the tool answered %q instead of %q", short(r.Greeting), text)}
+	}
+	return sessionResult{sessionReport: r}
+}

@@ -1,0 +1,179 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/lab/mcpserver"
+	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/filestore"
+)
+
+// stage is the demo's world: two servers in this process, and a home of its own
+// for the sessions, which are processes.
+type stage struct {
+	app    *app
+	server *lab.Server
+	home   string
+	exe    string
+	env    environment // of the sessions
+}
+
+// newStage starts the servers and makes the home. The caller closes it.
+func (d *demoCommand) newStage() (*stage, error) {
+	exe, err := d.executable()
+	if err != nil {
+		return nil, fmt.Errorf("the demo cannot find its own program: %w", err)
+	}
+	habits := lab.NoneFirst()
+	habits.AccessTokenLifetime = hour
+	if d.browser {
+		habits.Consent = lab.ConsentPage
+	}
+	server, err := lab.StartWith(habits, lab.Options{MCP: mcpserver.Handler()})
+	if err != nil {
+		return nil, fmt.Errorf("the demo cannot start its servers: %w", err)
+	}
+	home, err := os.MkdirTemp("", "handstamp-demo-")
+	if err != nil {
+		server.Close()
+		return nil, fmt.Errorf("the demo cannot make its folder: %w", err)
+	}
+	s := &stage{app: d.app, server: server, home: home, exe: exe}
+	s.env = d.sessionEnv(s)
+	return s, nil
+}
+
+// sessionEnv returns the environment of the sessions: ours, without what would
+// lead them to the user's own logins.
+func (d *demoCommand) sessionEnv(s *stage) environment {
+	var env environment
+	for _, kv := range d.env {
+		name, _, _ := strings.Cut(kv, "=")
+		keep := d.browser && (name == "HANDSTAMP_BROWSER" || name == "HANDSTAMP_NO_BROWSER")
+		if keep || !strings.HasPrefix(strings.ToUpper(name), "HANDSTAMP_") {
+			env = append(env, kv)
+		}
+	}
+	env = env.with("HANDSTAMP_HOME", s.home)
+	if !d.browser {
+		env = env.with("HANDSTAMP_BROWSER", `"`+s.exe+`" demo browser`)
+	}
+	return env
+}
+
+// close ends the servers and removes what the demo left.
+func (s *stage) close() {
+	s.server.Close()
+	if err := os.RemoveAll(s.home); err != nil {
+		s.app.err.warn("", "The demo's folder stays: %v", err)
+	}
+}
+
+// age lets time go by: on the server's clock, and for what is stored by setting
+// its times back, as if the login had been so much longer ago.
+func (s *stage) age(d time.Duration) error {
+	s.server.Advance(d)
+	dirs := below(s.home, s.home)
+	files, err := filestore.Open(filestore.Options{Dir: dirs.credentials, LockDir: dirs.locks})
+	if err != nil {
+		return err
+	}
+	key, err := store.NewKey(s.server.MCPURL(), "")
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	rec, err := files.Get(ctx, key)
+	if err != nil {
+		return fmt.Errorf("the demo's login is not stored: %w", err)
+	}
+	rec.Grant.ObtainedAt = rec.Grant.ObtainedAt.Add(-d)
+	rec.Grant.ExpiresAt = rec.Grant.ExpiresAt.Add(-d)
+	return files.Put(ctx, rec)
+}
+
+// slowRefresh makes the next renewal take its time, so that every process is
+// there before it is over.
+func (s *stage) slowRefresh() {
+	s.server.SetFault("token:refresh", lab.Fault{Kind: lab.FaultDelay, Delay: 300 * time.Millisecond, Times: 1})
+}
+
+// sessionOutcome is what came of a scene.
+type sessionOutcome struct {
+	Number    int            `json:"number"`
+	Name      string         `json:"name"`
+	Stored    string         `json:"stored_before"`
+	Found     string         `json:"state_before"` // as the session itself saw it
+	Processes int            `json:"processes"`
+	Requests  map[string]int `json:"requests"` // by endpoint
+	Browser   int            `json:"browser_openings"`
+	Method    string         `json:"token_endpoint_auth_method"`
+	Reason    string         `json:"token_endpoint_auth_method_reason"`
+	Result    string         `json:"result"`
+	Millis    int64          `json:"duration_ms"`
+	Failures  []string       `json:"failures,omitempty"`
+
+	cost cost
+}
+
+// play carries a scene out and judges it. The error is one of the demo itself;
+// what a session does wrong is in the outcome.
+func (s *stage) play(ctx context.Context, number int, sc scene) (*sessionOutcome, error) {
+	if sc.before != nil {
+		if err := sc.before(s); err != nil {
+			return nil, err
+		}
+	}
+	before := s.server.Counts()
+	start := time.Now()
+	results, err := s.runSessions(ctx, number, sc)
+	if err != nil {
+		return nil, err
+	}
+	counts := s.server.Counts()
+	for endpoint, n := range before {
+		counts[endpoint] -= n
+	}
+	maps.DeleteFunc(counts, func(_ string, n int) bool { return n == 0 })
+	o := &sessionOutcome{
+		Number: number, Name: sc.name, Stored: sc.stored, Processes: sc.processes,
+		Requests: counts, Browser: counts["authorize"], Millis: time.Since(start).Milliseconds(), cost: costOf(counts),
+	}
+	o.Failures = o.cost.check(sc.want)
+	good := 0
+	for _, r := range results {
+		if r.failure != "" {
+			o.Failures = append(o.Failures, r.failure)
+			continue
+		}
+		good++
+		o.Method, o.Reason, o.Result, o.Found = r.Method, r.Reason, r.Greeting, r.Found
+	}
+	if sc.processes > 1 {
+		o.Result = fmt.Sprintf("%d of %d answered", good, sc.processes)
+	}
+	if audit := s.server.Audit(); audit.Reuses > 0 {
+		o.Failures = append(o.Failures, "a refresh token was used twice, and the server revoked the login")
+	}
+	return o, nil
+}
+
+// sessionResult is what one session process printed.
+type sessionResult struct {
+	sessionReport
+	failure string
+}
+
+// parseSession reads what a session process printed.
+func parseSession(stdout []byte) (sessionReport, error) {
+	var r sessionReport
+	err := json.Unmarshal(stdout, &r)
+	return r, err
+}

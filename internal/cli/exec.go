@@ -1,0 +1,106 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os/exec"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// The codes that shells give for a command that could not be started.
+const (
+	exitNotExecutable = 126
+	exitNotFound      = 127
+)
+
+// ownSecrets are the variables of ours that a child has no use for.
+var ownSecrets = []string{"HANDSTAMP_CLIENT_SECRET", "HANDSTAMP_ACCESS_TOKEN", "HANDSTAMP_STORE_KEY_FILE"}
+
+// execCommand is handstamp exec.
+type execCommand struct {
+	*app
+	token tokenOptions
+	name  string
+}
+
+func (a *app) newExec() *cobra.Command {
+	e := &execCommand{app: a}
+	cmd := &cobra.Command{
+		Use:   "exec <server> --env NAME -- command…",
+		Short: "Run a command with the token in its environment",
+		Long: `Run a command with a fresh access token in an environment variable of its own.
+Its exit code is the exit code, signals reach it, and Handstamp's own secrets are
+taken out of its environment. The token is not renewed while the command runs.`,
+		Example:           `  handstamp exec linear --env LINEAR_TOKEN -- ./agent --fast`,
+		Args:              e.checkArgs,
+		ValidArgsFunction: a.completeServers,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return e.run(cmd.Context(), args[0], args[1:])
+		},
+	}
+	e.token.bind(cmd)
+	cmd.Flags().BoolVar(&e.token.refresh, "refresh", false, "renew the token even if it is good")
+	cmd.Flags().StringVar(&e.name, "env", "", "name of the variable that gets the token")
+	return cmd
+}
+
+func (e *execCommand) checkArgs(cmd *cobra.Command, args []string) error {
+	dash := cmd.ArgsLenAtDash()
+	switch {
+	case len(args) == 0 || dash == 0:
+		return usage("handstamp exec needs a server: handstamp exec <server> --env NAME -- command…")
+	case dash < 0:
+		return usage("handstamp exec needs -- before the command: handstamp exec <server> --env NAME -- command…")
+	case dash > 1:
+		return usage("handstamp exec takes one server before --, and %q is more than that", args[1])
+	case len(args) == 1:
+		return usage("handstamp exec needs a command after --")
+	case e.name == "":
+		return usage("handstamp exec needs --env NAME, the variable that gets the token")
+	case strings.ContainsAny(e.name, "=\x00 ") || clean(e.name) != e.name:
+		return usage("--env is the name of a variable, and %q cannot be one", e.name)
+	}
+	return nil
+}
+
+func (e *execCommand) run(ctx context.Context, server string, argv []string) error {
+	t, err := e.target(server)
+	if err != nil {
+		return err
+	}
+	// The command is looked up first: a typing error is found before a browser
+	// opens.
+	path, err := exec.LookPath(argv[0])
+	if err != nil {
+		return notStarted(argv[0], err)
+	}
+	token, err := e.token.token(ctx, e.app, t)
+	if err != nil {
+		return err
+	}
+	// A renewal that was begun has to be stored before this process is another.
+	if err := e.close(ctx); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	env := e.env.without(append(ownSecrets, t.config.ClientSecretEnv)...).with(e.name, token.Value.Reveal())
+	return runChild(e.app, path, argv, env)
+}
+
+// notStarted returns the error for a command that cannot be run, with the exit
+// code that shells give.
+func notStarted(name string, err error) error {
+	k := kind{"command_not_found", exitNotFound}
+	if errors.Is(err, fs.ErrPermission) {
+		k = kind{"command_not_executable", exitNotExecutable}
+	}
+	if inner := errors.Unwrap(err); inner != nil {
+		err = inner
+	}
+	return &failure{kind: k, message: "the command " + name + " cannot be run", err: err}
+}

@@ -1,0 +1,199 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/store"
+)
+
+// The exit codes. Scripts branch on them, so they never change.
+const (
+	exitOK          = 0
+	exitOther       = 1
+	exitUsage       = 2
+	exitUnreachable = 3 // the credential is kept; try again later
+	exitLogin       = 4 // a person has to sign in, or to configure the client
+	exitDenied      = 5 // denied, or nobody answered in time
+	exitProtocol    = 6 // the server breaks the protocol or a security check
+	exitStore       = 7 // the credential store cannot be used
+	exitInterrupted = 130
+)
+
+// kind is what an error means: a word for programs and an exit code.
+type kind struct {
+	code string
+	exit int
+}
+
+// The kinds that the command itself finds.
+var (
+	kindOther       = kind{"error", exitOther}
+	kindUsage       = kind{"usage", exitUsage}
+	kindUnreachable = kind{"unreachable", exitUnreachable}
+	kindLogin       = kind{"auth_required", exitLogin}
+	kindStore       = kind{"store", exitStore}
+	kindInterrupted = kind{"interrupted", exitInterrupted}
+)
+
+// kindOf returns the kind of any error. It is the one place where the errors of
+// the library become codes.
+func kindOf(err error) kind {
+	if f, ok := errors.AsType[*failure](err); ok {
+		return f.kind
+	}
+	for _, k := range []struct {
+		sentinel error
+		kind     kind
+	}{
+		{handstamp.ErrUsage, kindUsage},
+		{handstamp.ErrUnreachable, kindUnreachable},
+		{handstamp.ErrLoginRequired, kindLogin},
+		{handstamp.ErrClientRejected, kind{"client_rejected", exitLogin}},
+		{handstamp.ErrRegistrationRequired, kind{"registration_required", exitLogin}},
+		{handstamp.ErrDenied, kind{"denied", exitDenied}},
+		{handstamp.ErrTimeout, kind{"timeout", exitDenied}},
+		{handstamp.ErrProtocol, kind{"protocol", exitProtocol}},
+		{handstamp.ErrStore, kindStore},
+		{store.ErrUnusable, kindStore},
+		{store.ErrCorrupt, kindStore},
+		{store.ErrNewer, kindStore},
+		{context.DeadlineExceeded, kindUnreachable},
+	} {
+		if errors.Is(err, k.sentinel) {
+			return k.kind
+		}
+	}
+	return kindOther
+}
+
+// failure is an error of the command itself: one sentence without a period.
+type failure struct {
+	kind    kind
+	message string // may be empty if err says it all
+	hint    string // what to do next, may be empty
+	err     error  // the cause, may be nil
+}
+
+// Error returns the message and the cause.
+func (f *failure) Error() string {
+	switch {
+	case f.err == nil:
+		return f.message
+	case f.message == "":
+		return f.err.Error()
+	}
+	return f.message + ": " + f.err.Error()
+}
+
+// Unwrap returns the cause.
+func (f *failure) Unwrap() error { return f.err }
+
+// usage returns the error for an argument that cannot work.
+func usage(format string, args ...any) error {
+	return &failure{kind: kindUsage, err: fmt.Errorf(format, args...)}
+}
+
+// advised is an error about a server, with the command that helps.
+type advised struct {
+	err     error
+	server  string
+	command string // may be empty
+}
+
+func (a *advised) Error() string { return a.err.Error() }
+func (a *advised) Unwrap() error { return a.err }
+
+// advise says which server an error is about and which command helps.
+func advise(err error, t *target) error {
+	if err == nil {
+		return nil
+	}
+	a := &advised{err: err, server: t.url}
+	switch kindOf(err).code {
+	case "auth_required":
+		a.command = t.command("login")
+	case "registration_required":
+		a.command = t.command("login") + " --client-id ID"
+	}
+	return a
+}
+
+// exitStatus is the exit code of a child, or of a check that has already said
+// what it found. There is nothing to tell about it.
+type exitStatus int
+
+func (e exitStatus) Error() string { return "exit status " + strconv.Itoa(int(e)) }
+
+// report is an error as it is told.
+type report struct {
+	Code             string     `json:"code"`
+	Message          string     `json:"message"`
+	Hint             string     `json:"hint,omitempty"`
+	Server           string     `json:"server,omitempty"`
+	Command          string     `json:"command,omitempty"`
+	OAuthError       string     `json:"oauth_error,omitempty"`
+	RetryAt          *time.Time `json:"retry_at,omitempty"`
+	AuthorizationURL string     `json:"authorization_url,omitempty"`
+	Exit             int        `json:"exit"`
+}
+
+// explain turns an error into what is told about it. If ctx, the context of the
+// whole run, has ended, then whatever failed did so because of that.
+func explain(ctx context.Context, err error) report {
+	if ctx.Err() != nil {
+		return report{Code: kindInterrupted.code, Exit: kindInterrupted.exit, Message: "interrupted"}
+	}
+	k := kindOf(err)
+	r := report{Code: k.code, Exit: k.exit, Message: err.Error()}
+	if k == kindStore {
+		// The library and the store both say so; once is enough.
+		r.Message = strings.Replace(r.Message, "cannot be used: store: cannot be used: ", "cannot be used: ", 1)
+	}
+	if a, ok := errors.AsType[*advised](err); ok {
+		r.Server, r.Command = a.server, a.command
+	}
+	if e, ok := errors.AsType[*handstamp.Error](err); ok {
+		r.OAuthError, r.AuthorizationURL, r.Hint = e.Code, e.AuthorizationURL, e.Hint
+		r.Message = strings.TrimSuffix(r.Message, "; "+e.Hint)
+		if r.Server == "" {
+			r.Server = e.Server
+		}
+		if !e.RetryAt.IsZero() {
+			r.RetryAt = &e.RetryAt
+		}
+	} else if errors.Is(err, context.DeadlineExceeded) {
+		r.Message, r.Hint = "no answer in time; the credential is kept", "give it longer with --timeout"
+	}
+	if f, ok := errors.AsType[*failure](err); ok {
+		r.Hint = f.hint
+	}
+	return r
+}
+
+// fail tells an error and returns the exit code.
+func (a *app) fail(ctx context.Context, err error) int {
+	if status, ok := errors.AsType[exitStatus](err); ok {
+		return int(status)
+	}
+	r := explain(ctx, err)
+	if a.global.json {
+		if a.err.json(map[string]report{"error": r}, false) != nil {
+			return exitOther
+		}
+		return r.Exit
+	}
+	a.err.bad("", "%s", capital(r.Message))
+	if r.Hint != "" && !(r.Code == kindLogin.code && r.Command != "") {
+		a.err.note("", "%s", capital(r.Hint))
+	}
+	if r.Command != "" {
+		a.err.note("", "Run: %s", r.Command)
+	}
+	return r.Exit
+}

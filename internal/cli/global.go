@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/handstamp/handstamp/store"
+	"github.com/spf13/pflag"
+)
+
+// globalOptions are the flags that every command has.
+type globalOptions struct {
+	profile    string // empty: environment, configuration, "default"
+	store      string // empty: environment, configuration, "auto"
+	json       bool
+	verbose    bool
+	quiet      bool
+	caFile     string // empty: the system's certification authorities
+	clientCert string
+	clientKey  string
+	proxy      string // empty: HTTPS_PROXY and its kin; "none": none
+	allowHTTP  bool
+	timeout    time.Duration // zero: none, and 5 minutes for a person
+}
+
+func (g *globalOptions) bind(flags *pflag.FlagSet) {
+	flags.StringVar(&g.profile, "profile", "", "which of several logins at one server (HANDSTAMP_PROFILE)")
+	flags.StringVar(&g.store, "store", "", "where credentials are: auto, file, memory, or a folder's path (HANDSTAMP_STORE)")
+	flags.BoolVar(&g.json, "json", false, "write JSON, errors too")
+	flags.BoolVarP(&g.verbose, "verbose", "v", false, "say on standard error what is done (never a secret)")
+	flags.BoolVar(&g.quiet, "quiet", false, "say nothing but errors and what a person has to do")
+	flags.StringVar(&g.caFile, "ca-file", "", "PEM file of certification authorities to trust beside the system's")
+	flags.StringVar(&g.clientCert, "client-cert", "", "PEM file of a TLS client certificate")
+	flags.StringVar(&g.clientKey, "client-key", "", "PEM file of its key")
+	flags.StringVar(&g.proxy, "proxy", "", "URL of an HTTP or SOCKS proxy, or none (HTTPS_PROXY, NO_PROXY)")
+	flags.BoolVar(&g.allowHTTP, "allow-http", false, "accept plain http beyond this machine: tokens travel in the clear")
+	flags.DurationVar(&g.timeout, "timeout", 0, "give up after this long (a login waits 5m for a person)")
+}
+
+// check finds what cannot work before anything is done.
+func (g *globalOptions) check() error {
+	if (g.clientCert == "") != (g.clientKey == "") {
+		return usage("--client-cert and --client-key go together")
+	}
+	if g.timeout < 0 {
+		return usage("--timeout cannot be negative")
+	}
+	if g.proxy != "" && g.proxy != "none" {
+		u, err := url.Parse(g.proxy)
+		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "socks5" && u.Scheme != "socks5h") {
+			return usage("--proxy is none or a URL such as http://proxy.example:3128")
+		}
+		if _, has := u.User.Password(); has {
+			return usage("--proxy must not hold a password, which everybody on this machine could read; set HTTPS_PROXY instead")
+		}
+	}
+	return checkProfile(g.profile)
+}
+
+// checkProfile refuses names that would not survive a terminal or a file.
+func checkProfile(name string) error {
+	if clean(name) != name || strings.TrimSpace(name) != name || len(name) > 64 {
+		return usage("a profile is a short name without control characters and surrounding spaces")
+	}
+	return nil
+}
+
+// profile returns the profile for a server: flag, environment, the server's own,
+// the configuration's, "default".
+func (a *app) profile(server *serverConfig) string {
+	for _, p := range []string{a.global.profile, a.env.get("HANDSTAMP_PROFILE"), server.Profile, a.conf.Profile} {
+		if p != "" {
+			return p
+		}
+	}
+	return store.DefaultProfile
+}
+
+// logger returns where the library's debug output goes: to standard error with
+// -v or HANDSTAMP_LOG, else nowhere.
+func (a *app) logger() *slog.Logger {
+	level := slog.LevelDebug
+	if !a.global.verbose {
+		name := a.env.get("HANDSTAMP_LOG")
+		if name == "" || level.UnmarshalText([]byte(name)) != nil {
+			return slog.New(slog.DiscardHandler)
+		}
+	}
+	return slog.New(slog.NewTextHandler(lineWriter{a.err}, &slog.HandlerOptions{Level: level}))
+}
+
+// lineWriter writes a log's lines through a printer.
+type lineWriter struct{ p *printer }
+
+func (w lineWriter) Write(b []byte) (int, error) {
+	w.p.line("%s", strings.TrimSuffix(string(b), "\n"))
+	return len(b), nil
+}

@@ -1,0 +1,185 @@
+package cli
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/handstamp/handstamp"
+	"github.com/spf13/cobra"
+)
+
+// The token endpoint auth methods that can be configured (RFC 7591, section 2).
+const (
+	methodNone  = "none"
+	methodBasic = "client_secret_basic"
+	methodPost  = "client_secret_post"
+)
+
+// loginOptions are the flags that shape a login: who signs in, for what, and
+// how the person is reached.
+type loginOptions struct {
+	scopes       []string
+	clientID     string
+	secret       secretSource
+	metadataURL  string
+	method       string
+	resource     string
+	noResource   bool
+	params       []string
+	callbackPort int
+	noBrowser    bool
+	paste        bool
+}
+
+func (o *loginOptions) bind(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringArrayVar(&o.scopes, "scope", nil, "ask for this scope instead of the server's (may be repeated)")
+	flags.StringVar(&o.clientID, "client-id", "", "a client that was registered by hand")
+	o.secret.bind(flags)
+	flags.StringVar(&o.metadataURL, "client-metadata-url", "", "URL of a client ID metadata document")
+	bindChoice(cmd, flags, &o.method, "token-endpoint-auth-method", "how the client was registered to authenticate", methodNone, methodBasic, methodPost)
+	flags.StringVar(&o.resource, "resource", "", "send this resource parameter instead of the server's own")
+	flags.BoolVar(&o.noResource, "no-resource", false, "send no resource parameter")
+	flags.StringArrayVar(&o.params, "param", nil, "add `key=value` to the authorization request (may be repeated)")
+	flags.IntVar(&o.callbackPort, "callback-port", 0, "port of the redirect URI on this machine (0: any)")
+	flags.BoolVar(&o.noBrowser, "no-browser", false, "open no browser, only show the URL (HANDSTAMP_NO_BROWSER)")
+	flags.BoolVar(&o.paste, "paste", false, "open no browser; read the URL that yours ended at from standard input")
+}
+
+// reserved are the parameters of an authorization request that --param must not
+// change: the protocol's checks hang on them.
+var reserved = []string{
+	"response_type", "client_id", "redirect_uri", "state", "code_challenge", "code_challenge_method",
+	"scope", "resource", "client_secret", "request", "request_uri", "response_mode",
+}
+
+// check finds what cannot work before anything is sent or opened.
+func (o *loginOptions) check() error {
+	if err := o.secret.check(); err != nil {
+		return err
+	}
+	switch {
+	case o.clientID == "" && o.secret.given():
+		return usage("a client secret without --client-id belongs to no client")
+	case o.clientID == "" && o.method != "":
+		return usage("--token-endpoint-auth-method says how a client was registered, so it needs --client-id")
+	case o.clientID != "" && o.metadataURL != "":
+		return usage("--client-id and --client-metadata-url name two different clients")
+	case o.resource != "" && o.noResource:
+		return usage("--resource and --no-resource contradict each other")
+	case o.callbackPort < 0 || o.callbackPort > 65535:
+		return usage("--callback-port is a number up to 65535")
+	case o.paste && o.secret.stdin:
+		return usage("standard input gives either the client secret or the pasted URL: use --client-secret-file")
+	}
+	if o.metadataURL != "" {
+		// The client ID metadata document draft, section 3: https and a path.
+		if u, err := url.Parse(o.metadataURL); err != nil || u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") == "" {
+			return usage("--client-metadata-url is an https:// URL with a path")
+		}
+	}
+	if o.resource != "" {
+		// RFC 8707, section 2: an absolute URI without a fragment.
+		if u, err := url.Parse(o.resource); err != nil || !u.IsAbs() || strings.Contains(o.resource, "#") {
+			return usage("--resource is an absolute URI without a fragment")
+		}
+	}
+	_, err := o.parameters()
+	return err
+}
+
+// parameters returns the parameters that --param adds.
+func (o *loginOptions) parameters() (url.Values, error) {
+	values := url.Values{}
+	for _, p := range o.params {
+		name, value, ok := strings.Cut(p, "=")
+		if !ok || name == "" {
+			return nil, usage("--param is name=value, not %q", p)
+		}
+		if slices.Contains(reserved, name) {
+			return nil, usage("--param cannot set %s, which Handstamp sets itself", name)
+		}
+		values.Add(name, value)
+	}
+	return values, nil
+}
+
+// apply puts the options, and the server's configuration where there is no
+// option, into the client.
+func (o *loginOptions) apply(a *app, c *handstamp.Client, t *target) error {
+	conf := t.config
+	params, err := o.parameters()
+	if err != nil {
+		return err
+	}
+	for name, value := range conf.Params {
+		if !params.Has(name) && !slices.Contains(reserved, name) {
+			params.Set(name, value)
+		}
+	}
+	c.AuthorizeParams = params
+	c.Scopes = conf.Scopes
+	if o.scopes != nil {
+		c.Scopes = nil
+		for _, s := range o.scopes {
+			c.Scopes = append(c.Scopes, strings.Fields(s)...)
+		}
+	}
+	c.Resource, c.OmitResource = conf.Resource, conf.NoResource
+	if o.resource != "" || o.noResource {
+		c.Resource, c.OmitResource = o.resource, o.noResource
+	}
+	c.ClientMetadataURL = first(o.metadataURL, conf.ClientMetadataURL)
+	c.RedirectURI = conf.RedirectURI
+	c.CallbackPort = conf.CallbackPort
+	if o.callbackPort != 0 {
+		c.CallbackPort = o.callbackPort
+	}
+	c.Registration, err = o.registration(a, conf)
+	return err
+}
+
+// registration returns the client that was registered by hand, or nil.
+func (o *loginOptions) registration(a *app, conf *serverConfig) (*handstamp.Registration, error) {
+	r := &handstamp.Registration{ClientID: o.clientID, TokenEndpointAuthMethod: o.method}
+	source := o.secret
+	if r.ClientID == "" {
+		if conf.ClientID == "" || o.metadataURL != "" {
+			return nil, nil
+		}
+		r.ClientID, r.Issuer = conf.ClientID, conf.Issuer
+		r.TokenEndpointAuthMethod = conf.AuthMethod
+		if !source.given() {
+			source = secretSource{file: conf.ClientSecretFile, env: conf.ClientSecretEnv}
+		}
+	}
+	if !source.given() && a.env.get("HANDSTAMP_CLIENT_SECRET") != "" {
+		source.env = "HANDSTAMP_CLIENT_SECRET"
+	}
+	if r.TokenEndpointAuthMethod == methodNone && source.given() && source.env != "HANDSTAMP_CLIENT_SECRET" {
+		return nil, usage("the method none sends no secret: leave the secret away, or name the method that sends it")
+	}
+	if r.TokenEndpointAuthMethod == methodNone {
+		return r, nil
+	}
+	secret, err := source.read(a)
+	if err != nil {
+		return nil, err
+	}
+	if secret == "" && (r.TokenEndpointAuthMethod == methodBasic || r.TokenEndpointAuthMethod == methodPost) {
+		return nil, usage("%s needs a client secret: give it with --client-secret-file, --client-secret-env or --client-secret-stdin", r.TokenEndpointAuthMethod)
+	}
+	r.ClientSecret = secret
+	return r, nil
+}
+
+// first returns the first word that is not empty.
+func first(words ...string) string {
+	for _, w := range words {
+		if w != "" {
+			return w
+		}
+	}
+	return ""
+}

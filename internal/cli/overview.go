@@ -1,0 +1,42 @@
+package cli
+
+import "context"
+
+// runOverview is handstamp alone: who is signed in where, and the next step. It
+// is a help, not a check, so it ends with 0 whatever it finds.
+func (a *app) runOverview(ctx context.Context) error {
+	entries, err := a.entries(ctx)
+	if err != nil {
+		return err
+	}
+	if a.global.json {
+		return a.out.json(map[string]any{"servers": append([]*entry{}, entries...)}, true)
+	}
+	if a.global.quiet {
+		return nil
+	}
+	a.out.line("Handstamp: log in to MCP servers once; every later session walks back in.")
+	a.out.line("")
+	if len(entries) == 0 {
+		a.out.line("Nobody is signed in anywhere yet.")
+		a.out.note("", "See it work, on this machine alone: handstamp demo")
+		a.out.note("", "Sign in: handstamp login <server>")
+		a.out.note("", "Everything else: handstamp --help")
+		return nil
+	}
+	a.writeEntries(entries)
+	a.out.line("")
+	a.out.note("", "%s", nextStep(entries))
+	a.out.note("", "Everything else: handstamp --help")
+	return nil
+}
+
+// nextStep suggests what to do with what there is.
+func nextStep(entries []*entry) string {
+	for _, e := range entries {
+		if e.code() == exitLogin {
+			return "Sign in: " + e.target.command("login")
+		}
+	}
+	return "Use a login: " + entries[0].target.command("token")
+}

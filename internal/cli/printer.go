@@ -1,0 +1,127 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/term"
+)
+
+// printer writes lines for people, and JSON for programs, to one stream. Its
+// methods are safe for concurrent use.
+type printer struct {
+	w        io.Writer
+	terminal bool // w is a terminal: lines may be drawn over
+	color    bool
+
+	mu   sync.Mutex // guards w and live
+	live bool       // the last line is to be drawn over
+}
+
+// newPrinter returns a printer on w, which uses colour only on a terminal that
+// has it and whose owner has not said otherwise (https://no-color.org).
+func newPrinter(w io.Writer, env environment) *printer {
+	f, ok := w.(*os.File)
+	terminal := ok && term.IsTerminal(int(f.Fd())) && env.get("TERM") != "dumb"
+	return &printer{w: w, terminal: terminal, color: terminal && env.get("NO_COLOR") == ""}
+}
+
+// The styles of a terminal, as parameters of the sequence that selects them.
+const (
+	styleGreen  = "32"
+	styleRed    = "31"
+	styleYellow = "33"
+	styleBold   = "1"
+	styleFaint  = "2"
+)
+
+// styled returns s, cleaned, in a style if there are colours.
+func (p *printer) styled(style, s string) string {
+	s = clean(s)
+	if !p.color || s == "" {
+		return s
+	}
+	return "\x1b[" + style + "m" + s + "\x1b[0m"
+}
+
+// The marks that begin a line which tells how something stands.
+func (p *printer) ok(indent, format string, args ...any) {
+	p.raw(indent + p.styled(styleGreen, "✓") + " " + clean(fmt.Sprintf(format, args...)))
+}
+
+func (p *printer) bad(indent, format string, args ...any) {
+	p.raw(indent + p.styled(styleRed, "X") + " " + clean(fmt.Sprintf(format, args...)))
+}
+
+func (p *printer) warn(indent, format string, args ...any) {
+	p.raw(indent + p.styled(styleYellow, "!") + " " + clean(fmt.Sprintf(format, args...)))
+}
+
+// note writes a line below one with a mark.
+func (p *printer) note(indent, format string, args ...any) {
+	p.raw(indent + "- " + clean(fmt.Sprintf(format, args...)))
+}
+
+// line writes a line, cleaned.
+func (p *printer) line(format string, args ...any) { p.raw(clean(fmt.Sprintf(format, args...))) }
+
+// raw writes a line that is known to be clean, in place of a live one.
+func (p *printer) raw(s string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.erase()
+	fmt.Fprintln(p.w, s)
+}
+
+// progress shows a line that the next one replaces. Where lines cannot be
+// replaced nothing is written: the next line says what came of it.
+func (p *printer) progress(format string, args ...any) {
+	if !p.terminal {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.erase()
+	fmt.Fprint(p.w, "  ", p.styled(styleFaint, clean(fmt.Sprintf(format, args...))))
+	p.live = true
+}
+
+// erase removes a live line. p.mu is held.
+func (p *printer) erase() {
+	if p.live {
+		fmt.Fprint(p.w, "\r\x1b[2K")
+		p.live = false
+	}
+}
+
+// json writes v as one line of JSON, or indented for standard output.
+func (p *printer) json(v any, indent bool) error {
+	var (
+		b   []byte
+		err error
+	)
+	if indent {
+		b, err = json.MarshalIndent(v, "", "  ")
+	} else {
+		b, err = json.Marshal(v)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write JSON: %w", err)
+	}
+	return p.data(append(escapeJSON(b), '\n'))
+}
+
+// data writes what the user asked for, byte by byte. A full disk or a closed
+// pipe on standard output is an error: a script must not go on without it.
+func (p *printer) data(b []byte) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.erase()
+	if _, err := p.w.Write(b); err != nil {
+		return fmt.Errorf("cannot write the output: %w", err)
+	}
+	return nil
+}

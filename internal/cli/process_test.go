@@ -1,0 +1,253 @@
+//go:build unix
+
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/handstamp/handstamp/lab"
+)
+
+// patience bounds what a test waits for before it fails.
+const patience = 20 * time.Second
+
+// command is the command as a process of its own, with a home of the test's.
+type command struct {
+	t      *testing.T
+	home   string
+	server *lab.Server
+}
+
+func newCommand(t *testing.T) *command {
+	t.Helper()
+	server, err := lab.Start(lab.NoneFirst())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	return &command{t: t, home: filepath.Join(t.TempDir(), "home"), server: server}
+}
+
+// start starts handstamp with args and returns what it writes and reads.
+func (c *command) start(args ...string) (cmd *exec.Cmd, stdin io.WriteCloser, stdout, stderr *bufio.Reader) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	c.t.Cleanup(cancel)
+	cmd = exec.CommandContext(ctx, "handstamp", args...)
+	cmd.Env = append(os.Environ(), "HANDSTAMP_HOME="+c.home, "HANDSTAMP_BROWSER=labbrowser")
+	var err error
+	if stdin, err = cmd.StdinPipe(); err != nil {
+		c.t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	errOut, err := cmd.StderrPipe()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	return cmd, stdin, bufio.NewReader(out), bufio.NewReader(errOut)
+}
+
+// run runs handstamp and returns its output and exit code.
+func (c *command) run(args ...string) (stdout, stderr string, code int) {
+	c.t.Helper()
+	cmd, stdin, out, errOut := c.start(args...)
+	stdin.Close()
+	o, _ := io.ReadAll(out)
+	e, _ := io.ReadAll(errOut)
+	return string(o), string(e), c.wait(cmd)
+}
+
+func (c *command) wait(cmd *exec.Cmd) int {
+	c.t.Helper()
+	err := cmd.Wait()
+	if exited, ok := errors.AsType[*exec.ExitError](err); ok {
+		return exited.ExitCode()
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return 0
+}
+
+// login signs in.
+func (c *command) login() {
+	c.t.Helper()
+	if _, stderr, code := c.run("login", c.server.MCPURL()); code != 0 {
+		c.t.Fatalf("login: %d\n%s", code, stderr)
+	}
+}
+
+// lineWith reads lines until one contains text.
+func lineWith(t *testing.T, r *bufio.Reader, text string) string {
+	t.Helper()
+	var all strings.Builder
+	for {
+		line, err := r.ReadString('\n')
+		if strings.Contains(line, text) {
+			return strings.TrimSpace(line)
+		}
+		all.WriteString(line)
+		if err != nil {
+			t.Fatalf("no line with %q in:\n%s", text, all.String())
+		}
+	}
+}
+
+// ends waits for the process and checks its exit code and that it was prompt.
+func (c *command) ends(cmd *exec.Cmd, want int, within time.Duration) {
+	c.t.Helper()
+	start := time.Now()
+	if code := c.wait(cmd); code != want {
+		c.t.Errorf("exit code %d, want %d", code, want)
+	}
+	if took := time.Since(start); took > within {
+		c.t.Errorf("it took %v to end", took)
+	}
+}
+
+// A signal ends a login that waits for a person at once, and the next login is
+// not in the way of what was left.
+func TestSignalDuringLogin(t *testing.T) {
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		c := newCommand(t)
+		cmd, _, _, stderr := c.start("login", c.server.MCPURL(), "--no-browser")
+		lineWith(t, stderr, "code_challenge=")
+		if err := cmd.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+		lineWith(t, stderr, "X Interrupted")
+		c.ends(cmd, exitInterrupted, 2*time.Second)
+		c.login()
+	}
+}
+
+// A signal while a renewal is in flight: the rotated refresh token is on disk
+// before the process ends, so the next process needs no login and no renewal.
+func TestSignalDuringRefresh(t *testing.T) {
+	c := newCommand(t)
+	c.login()
+	gate := c.server.Hold("token:refresh:committed")
+	defer gate.Release()
+	cmd, _, _, stderr := c.start("token", c.server.MCPURL(), "--refresh")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if _, err := gate.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	gate.Release()
+	if _, err := io.ReadAll(stderr); err != nil {
+		t.Fatal(err)
+	}
+	c.ends(cmd, exitInterrupted, 2*time.Second)
+	// The server revokes everything if the old refresh token came again.
+	if _, stderr, code := c.run("token", c.server.MCPURL(), "--refresh"); code != 0 {
+		t.Fatalf("after the interruption: %d\n%s", code, stderr)
+	}
+	if audit := c.server.Audit(); audit.Refreshes != 2 || audit.Reuses != 0 {
+		t.Errorf("%d refreshes and %d reuses, want 2 and 0", audit.Refreshes, audit.Reuses)
+	}
+}
+
+// What is pasted is raced with the listener: rubbish and another login's URL do
+// not end the wait, the right URL does, and no browser reaches the listener.
+func TestPaste(t *testing.T) {
+	c := newCommand(t)
+	cmd, stdin, _, stderr := c.start("login", c.server.MCPURL(), "--paste")
+	authorize := lineWith(t, stderr, "code_challenge=")
+	lineWith(t, stderr, "paste its URL here")
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := client.Get(authorize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	callback, err := resp.Location()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger := *callback
+	query := stranger.Query()
+	query.Set("state", strings.Repeat("A", len(query.Get("state"))))
+	stranger.RawQuery = query.Encode()
+	for _, line := range []string{"", "hello", stranger.String(), "  " + callback.String() + "  "} {
+		if _, err := io.WriteString(stdin, line+"\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lineWith(t, stderr, "✓ Signed in to")
+	c.ends(cmd, 0, 5*time.Second)
+	if n := c.server.Counts()["token:code"]; n != 1 {
+		t.Errorf("%d code exchanges, want 1", n)
+	}
+}
+
+// The end of standard input is no answer: with --paste the listener still waits,
+// here until nobody came.
+func TestPasteEnds(t *testing.T) {
+	c := newCommand(t)
+	_, stderr, code := c.run("login", c.server.MCPURL(), "--paste", "--timeout", "300ms")
+	if code != exitDenied || !strings.Contains(stderr, "in time") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+}
+
+// exec becomes the command: signals reach it, and its exit code is the process's.
+func TestExecSignal(t *testing.T) {
+	c := newCommand(t)
+	c.login()
+	script := `trap 'exit 9' TERM; echo $$; read wait_for_ever`
+	cmd, _, stdout, _ := c.start("exec", c.server.MCPURL(), "--env", "TOKEN", "--", "sh", "-c", script)
+	pid, err := stdout.ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := cmd.Process.Pid; strings.TrimSpace(pid) != strconv.Itoa(want) {
+		t.Errorf("the command is process %s, not %d", strings.TrimSpace(pid), want)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	c.ends(cmd, 9, 5*time.Second)
+}
+
+// No process is ever started with a secret in its arguments: what the browser
+// gets is the authorization URL, which has none.
+func TestBrowserArguments(t *testing.T) {
+	c := newCommand(t)
+	browsed := filepath.Join(t.TempDir(), "browsed")
+	t.Setenv("TEST_BROWSED", browsed)
+	c.login()
+	b, err := os.ReadFile(browsed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(b), "\n"); n != 1 {
+		t.Errorf("%d browsers were opened, want 1", n)
+	}
+	for _, secret := range c.server.Secrets() {
+		if strings.Contains(string(b), secret) {
+			t.Error("the browser's arguments hold a secret")
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/browser"
+	"golang.org/x/term"
+)
+
+// maxPaste bounds a pasted line, in bytes.
+const maxPaste = 16 << 10
+
+// prompt returns how a person is reached: everything is shown on standard error,
+// the browser is opened unless somebody said not to, and on a terminal the URL
+// that the browser ended at can be pasted, for browsers on other machines.
+func (a *app) prompt(t *target, o *loginOptions) handstamp.Prompt {
+	open, whyNot := a.browserFor(o)
+	paste := o.paste || !o.secret.stdin && a.terminalIn()
+	p := handstamp.Prompt{
+		Show: func(_ context.Context, r handstamp.AuthorizationRequest) {
+			a.showRequest(t, r, open != nil, whyNot, paste)
+		},
+		OpenURL: func(ctx context.Context, rawURL string) error {
+			// A browser may block for as long as it is open, while its answer has
+			// already come.
+			if open != nil {
+				go a.openBrowser(ctx, open, rawURL)
+			}
+			return nil
+		},
+		Waiting: func(context.Context, string) {
+			if !a.global.quiet {
+				a.err.note("", "Another process is signing in to %s; waiting for it", t.name)
+			}
+		},
+	}
+	if paste {
+		lines := &lineReader{r: a.in}
+		p.Paste = lines.next
+	}
+	return p
+}
+
+// openBrowser opens a URL, and says so if that fails while the login still waits.
+func (a *app) openBrowser(ctx context.Context, open func(context.Context, string) error, rawURL string) {
+	if err := open(ctx, rawURL); err != nil && ctx.Err() == nil {
+		a.err.warn("", "No browser could be opened (%s); open the URL above yourself", short(err.Error()))
+	}
+}
+
+// browserFor returns what opens a URL, or nil and why a person has to.
+func (a *app) browserFor(o *loginOptions) (open func(context.Context, string) error, whyNot string) {
+	switch {
+	case o.paste:
+		return nil, "--paste"
+	case o.noBrowser:
+		return nil, "--no-browser"
+	case a.env.isSet("HANDSTAMP_NO_BROWSER"):
+		return nil, "HANDSTAMP_NO_BROWSER"
+	}
+	opener := browser.Opener{}
+	if a.global.verbose {
+		opener.Stderr = lineWriter{a.err}
+	}
+	for _, name := range []string{"HANDSTAMP_BROWSER", "BROWSER"} {
+		value := a.env.get(name)
+		if value == "" {
+			continue
+		}
+		command, err := browser.ParseCommand(value)
+		if err != nil {
+			return nil, name + " cannot be used: " + err.Error()
+		}
+		opener.Command = command
+		return opener.Open, ""
+	}
+	if a.env.isSet("CI") {
+		return nil, "CI"
+	}
+	if err := browser.Available(); err != nil {
+		return nil, err.Error()
+	}
+	return opener.Open, ""
+}
+
+// showRequest tells the person what is awaited. The URL is always there: the
+// browser that opens may be the wrong one.
+func (a *app) showRequest(t *target, r handstamp.AuthorizationRequest, opens bool, whyNot string, paste bool) {
+	if a.global.json {
+		_ = a.err.json(map[string]any{"login": map[string]any{
+			"server": r.ServerURL, "issuer": r.Issuer, "authorization_url": r.URL,
+			"redirect_uri": r.RedirectURI, "scope": r.Scope, "browser": opens,
+		}}, false)
+		return
+	}
+	if opens && a.global.quiet {
+		return
+	}
+	a.err.line("Sign in to %s at %s", t.name, r.Issuer)
+	switch {
+	case opens:
+		a.err.note("", "Your browser opens; if it does not, open this URL:")
+	case whyNot != "" && !strings.HasPrefix(whyNot, "--"):
+		a.err.note("", "Open this URL in a browser (none opens by itself: %s):", short(whyNot))
+	default:
+		a.err.note("", "Open this URL in a browser:")
+	}
+	a.err.raw("\n  " + clean(r.URL) + "\n")
+	if paste {
+		a.err.note("", "If that browser is on another machine, it ends at a page that cannot be shown: paste its URL here and press Enter")
+	}
+}
+
+// terminalIn reports whether a person sits at standard input.
+func (a *app) terminalIn() bool {
+	f, ok := a.in.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// lineReader reads lines for callers that may stop waiting. A read that nobody
+// waits for any more goes on, and the next caller gets its line.
+type lineReader struct {
+	r       io.Reader
+	buffer  *bufio.Reader
+	pending chan line
+}
+
+type line struct {
+	text string
+	err  error
+}
+
+// next returns the next line that is not empty, without surrounding spaces. It
+// must not be called by two goroutines at once.
+func (l *lineReader) next(ctx context.Context) (string, error) {
+	for {
+		if l.pending == nil {
+			if l.buffer == nil {
+				l.buffer = bufio.NewReaderSize(l.r, maxPaste)
+			}
+			l.pending = make(chan line, 1)
+			go func(c chan<- line, r *bufio.Reader) {
+				b, err := r.ReadSlice('\n')
+				c <- line{strings.TrimSpace(string(b)), err}
+			}(l.pending, l.buffer)
+		}
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case got := <-l.pending:
+			l.pending = nil
+			if errors.Is(got.err, bufio.ErrBufferFull) {
+				return "", errors.New("the pasted line is longer than any URL")
+			}
+			if got.text != "" {
+				return got.text, nil
+			}
+			if got.err != nil {
+				// Nobody will paste any more; the browser may still come back.
+				<-ctx.Done()
+				return "", ctx.Err()
+			}
+		}
+	}
+}

@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/handstamp/handstamp/store"
+	"github.com/spf13/pflag"
+)
+
+// maxSecret bounds a client secret, in bytes.
+const maxSecret = 16 << 10
+
+// secretSource says where a client secret comes from. It is never an argument:
+// everybody on the machine can read those.
+type secretSource struct {
+	file  string
+	env   string
+	stdin bool
+}
+
+func (s *secretSource) bind(flags *pflag.FlagSet) {
+	flags.StringVar(&s.file, "client-secret-file", "", "file that holds the client secret")
+	flags.StringVar(&s.env, "client-secret-env", "", "environment variable that holds it")
+	flags.BoolVar(&s.stdin, "client-secret-stdin", false, "read it from standard input")
+}
+
+// given reports whether a flag names a source.
+func (s *secretSource) given() bool { return s.file != "" || s.env != "" || s.stdin }
+
+// check refuses more than one source.
+func (s *secretSource) check() error {
+	n := 0
+	for _, given := range []bool{s.file != "", s.env != "", s.stdin} {
+		if given {
+			n++
+		}
+	}
+	if n > 1 {
+		return usage("the client secret comes from one place: --client-secret-file, --client-secret-env or --client-secret-stdin")
+	}
+	return nil
+}
+
+// read returns the secret, or "" if no source is given.
+func (s *secretSource) read(a *app) (store.Secret, error) {
+	switch {
+	case s.file != "":
+		f, err := os.Open(s.file)
+		if err != nil {
+			return "", usage("the client secret file cannot be read: %w", err)
+		}
+		defer f.Close()
+		return readSecret(f, "the client secret file "+s.file)
+	case s.env != "":
+		value := a.env.get(s.env)
+		if value == "" {
+			return "", usage("the environment variable %s, which is to hold the client secret, is not set", s.env)
+		}
+		return parseSecret([]byte(value), "the environment variable "+s.env)
+	case s.stdin:
+		return readSecret(a.in, "standard input")
+	}
+	return "", nil
+}
+
+func readSecret(r io.Reader, what string) (store.Secret, error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxSecret+1))
+	if err != nil {
+		return "", usage("%s cannot be read: %w", what, err)
+	}
+	return parseSecret(b, what)
+}
+
+// parseSecret takes off the line end that editors and echo leave, and nothing
+// else: RFC 6749, appendix A.2, allows spaces within a secret.
+func parseSecret(b []byte, what string) (store.Secret, error) {
+	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
+	b = bytes.TrimSuffix(bytes.TrimSuffix(b, []byte("\n")), []byte("\r"))
+	var err error
+	switch {
+	case len(b) == 0:
+		err = errors.New("is empty")
+	case len(b) > maxSecret:
+		err = errors.New("is longer than any secret (16 KiB)")
+	case bytes.ContainsAny(b, "\r\n"):
+		err = errors.New("has more than one line")
+	case bytes.ContainsFunc(b, unsafeRune):
+		err = errors.New("holds bytes that no secret has")
+	}
+	if err != nil {
+		return "", usage("%w", fmt.Errorf("%s %w", what, err))
+	}
+	return store.Secret(b), nil
+}

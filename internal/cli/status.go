@@ -1,0 +1,178 @@
+package cli
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/store"
+	"github.com/spf13/cobra"
+)
+
+// statusCommand is handstamp status.
+type statusCommand struct {
+	*app
+	check bool
+}
+
+func (a *app) newStatus() *cobra.Command {
+	s := &statusCommand{app: a}
+	cmd := &cobra.Command{
+		Use:   "status [server]",
+		Short: "Say who is signed in where",
+		Long: `Say who is signed in where, and how: the client, the token endpoint auth method
+and where that is known from. Nothing is asked over the network unless --check
+has each login tried, renewed if needed, with one request to the MCP server.
+
+The exit code is 0 if everything that was asked about is usable, 4 if a login is
+required, 3 if a server is unreachable, and 7 if a credential cannot be read.
+With --quiet the exit code is all.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return exactly(1, "one server, or none for all")(cmd, args)
+		},
+		ValidArgsFunction: a.completeServers,
+		RunE:              func(cmd *cobra.Command, args []string) error { return s.run(cmd.Context(), args) },
+	}
+	cmd.Flags().BoolVar(&s.check, "check", false, "try each login at its server")
+	return cmd
+}
+
+// entry is one server in a status.
+type entry struct {
+	Name string `json:"name"`
+	*handstamp.Status
+	Store string  `json:"store"`
+	Check *report `json:"check_error,omitempty"` // what --check found, if it is bad
+
+	target  *target
+	checked bool
+}
+
+func (s *statusCommand) run(ctx context.Context, args []string) error {
+	var (
+		entries []*entry
+		err     error
+	)
+	if len(args) == 1 {
+		t, err := s.target(args[0])
+		if err != nil {
+			return err
+		}
+		e, err := s.entry(ctx, t)
+		if err != nil {
+			return err
+		}
+		entries = []*entry{e}
+	} else if entries, err = s.entries(ctx); err != nil {
+		return err
+	}
+	if s.check {
+		for _, e := range entries {
+			s.checkEntry(ctx, e)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	if err := s.write(entries, len(args) == 1); err != nil {
+		return err
+	}
+	if code := statusCode(entries); code != exitOK {
+		return exitStatus(code)
+	}
+	return nil
+}
+
+// entry reads what is stored for one server.
+func (a *app) entry(ctx context.Context, t *target) (*entry, error) {
+	c, err := a.client(t, nil, handstamp.LoginNever)
+	if err != nil {
+		return nil, err
+	}
+	st, err := c.Status(ctx, t.url)
+	if err != nil {
+		return nil, advise(err, t)
+	}
+	return &entry{Name: t.name, Status: st, Store: a.place, target: t}, nil
+}
+
+// entries reads what is stored, and adds the servers of the configuration where
+// nobody is signed in.
+func (a *app) entries(ctx context.Context) ([]*entry, error) {
+	credentials, err := a.openStore()
+	if err != nil {
+		return nil, err
+	}
+	c := &handstamp.Client{Store: credentials, LoginPolicy: handstamp.LoginNever, Logger: a.logger()}
+	a.clients = append(a.clients, c)
+	statuses, err := c.Statuses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var entries []*entry
+	for _, st := range statuses {
+		key, err := store.NewKey(st.Server, st.Profile)
+		if err != nil {
+			key = store.Key{Server: st.Server, Profile: st.Profile}
+		}
+		t := a.storedTarget(key)
+		if a.global.profile == "" || a.global.profile == t.profile {
+			entries = append(entries, &entry{Name: t.name, Status: st, Store: a.place, target: t})
+		}
+	}
+	for _, alias := range slices.Sorted(maps.Keys(a.conf.Servers)) {
+		t, err := a.target(alias)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(entries, func(e *entry) bool { return e.Name == alias && e.Profile == t.profile }) {
+			none := &handstamp.Status{Server: t.url, Profile: t.profile, State: handstamp.StateNone}
+			entries = append(entries, &entry{Name: alias, Status: none, Store: a.place, target: t})
+		}
+	}
+	return entries, nil
+}
+
+// statusCode returns the worst exit code among the entries; nothing signed in
+// anywhere counts as a login required.
+func statusCode(entries []*entry) int {
+	if len(entries) == 0 {
+		return exitLogin
+	}
+	codes := make([]int, 0, len(entries))
+	for _, e := range entries {
+		codes = append(codes, e.code())
+	}
+	for _, code := range []int{exitStore, exitProtocol, exitLogin, exitDenied, exitUnreachable} {
+		if slices.Contains(codes, code) {
+			return code
+		}
+	}
+	return slices.Max(codes)
+}
+
+// code returns the exit code of one entry.
+func (e *entry) code() int {
+	switch {
+	case e.Check != nil:
+		return e.Check.Exit
+	case e.State == handstamp.StateCorrupt:
+		return exitStore
+	case !e.Usable():
+		return exitLogin
+	case e.waits(time.Now()):
+		return exitUnreachable
+	}
+	return exitOK
+}
+
+// waits reports whether the login works again only when the authorization
+// server does.
+func (e *entry) waits(now time.Time) bool {
+	return e.State == handstamp.StateStale && e.RetryAt.After(now)
+}

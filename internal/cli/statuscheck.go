@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/handstamp/handstamp"
+)
+
+// checkTimeout bounds the trial of one login.
+const checkTimeout = 30 * time.Second
+
+// checkEntry tries a stored login: the token is renewed if needed, and one
+// request is made with it. What is found replaces what was stored.
+func (s *statusCommand) checkEntry(ctx context.Context, e *entry) {
+	if e.State == handstamp.StateNone || e.State == handstamp.StateCorrupt {
+		return
+	}
+	limit := checkTimeout
+	if s.global.timeout > 0 {
+		limit = s.global.timeout
+	}
+	bounded, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := s.try(bounded, e.target)
+	if err != nil && ctx.Err() == nil {
+		r := explain(ctx, advise(err, e.target))
+		e.Check = &r
+	}
+	e.checked = true
+	if now, err := s.entry(ctx, e.target); err == nil {
+		e.Status = now.Status
+	}
+}
+
+// try makes one authorised request to the MCP server: the one that opens a
+// session, which every server answers.
+func (s *statusCommand) try(ctx context.Context, t *target) error {
+	c, err := s.client(t, nil, handstamp.LoginNever)
+	if err != nil {
+		return err
+	}
+	const initialize = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25",` +
+		`"capabilities":{},"clientInfo":{"name":"handstamp","version":"1"}}}`
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url, strings.NewReader(initialize))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json, text/event-stream")
+	httpClient := c.HTTPClient(t.url)
+	resp, err := httpClient.Do(req)
+	if err != nil {
+		return unreachable(err)
+	}
+	defer resp.Body.Close()
+	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10)
+	if id := resp.Header.Get("Mcp-Session-Id"); id != "" {
+		defer endSession(ctx, httpClient, t.url, id)
+	}
+	switch {
+	case resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests:
+		return &failure{kind: kindUnreachable, message: fmt.Sprintf("the MCP server answers %d; the credential is kept", resp.StatusCode)}
+	case resp.StatusCode == http.StatusUnauthorized:
+		return &failure{kind: kindLogin, message: "the MCP server refuses the token (401)"}
+	case resp.StatusCode == http.StatusForbidden:
+		return &failure{kind: kind{"denied", exitDenied}, message: "the MCP server knows the token and denies access (403)"}
+	}
+	return nil
+}
+
+// unreachable gives an error without a kind, which is one of the network, the
+// kind it has: the MCP server did not answer.
+func unreachable(err error) error {
+	if kindOf(err) != kindOther {
+		return err
+	}
+	return &failure{kind: kindUnreachable, message: "the MCP server cannot be reached; the credential is kept", err: err}
+}
+
+// endSession closes the session that the trial opened.
+func endSession(ctx context.Context, c *http.Client, url, id string) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, url, nil)
+	if err != nil {
+		return
+	}
+	req.Header.Set("Mcp-Session-Id", id)
+	if resp, err := c.Do(req); err == nil {
+		resp.Body.Close()
+	}
+}

@@ -1,0 +1,137 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/handstamp/handstamp/store"
+)
+
+// target is a server as a command line names it.
+type target struct {
+	name    string // as typed, for the commands that are suggested
+	url     string
+	profile string
+	config  *serverConfig // never nil
+}
+
+// command returns a command line about this server, to be suggested.
+func (t *target) command(verb string) string {
+	s := "handstamp " + verb + " " + shellWord(t.name)
+	if t.profile != store.DefaultProfile && t.config.Profile != t.profile {
+		s += " --profile " + shellWord(t.profile)
+	}
+	return s
+}
+
+// target finds the server that an argument names: an alias of the configuration
+// or a URL.
+func (a *app) target(arg string) (*target, error) {
+	conf, err := a.loadConfig()
+	if err != nil {
+		return nil, err
+	}
+	t := &target{name: arg, config: &serverConfig{}}
+	if s, ok := conf.Servers[arg]; ok {
+		t.config, t.url = s, s.URL
+	} else {
+		if !strings.ContainsAny(arg, ".:/") && arg != "localhost" {
+			return nil, usage("there is no server %q in the configuration%s", arg,
+				didYouMean(arg, slices.Sorted(maps.Keys(conf.Servers))))
+		}
+		t.url = arg
+	}
+	u, err := parseURL(t.url)
+	if err != nil {
+		return nil, usage("%w", err)
+	}
+	if u.Scheme == "http" && !isLoopback(u.Hostname()) && !a.global.allowHTTP && !t.config.AllowHTTP {
+		return nil, usage("%s is plain http, where everybody on the way can read the token; use https, or --allow-http if you must", clean(t.url))
+	}
+	if !strings.Contains(t.url, "://") {
+		t.url = "https://" + t.url
+	}
+	// A URL that was typed out gets what is configured for it, too.
+	if key, err := store.NewKey(t.url, ""); err == nil && t.config.URL == "" {
+		if _, conf := a.alias(key.Server); conf != nil {
+			t.config = conf
+		}
+	}
+	t.profile = a.profile(t.config)
+	return t, checkProfile(t.profile)
+}
+
+// alias returns the configured name of a server and its configuration, or "".
+func (a *app) alias(server string) (string, *serverConfig) {
+	for _, alias := range slices.Sorted(maps.Keys(a.conf.Servers)) {
+		s := a.conf.Servers[alias]
+		if k, err := store.NewKey(withScheme(s.URL), ""); err == nil && k.Server == server {
+			return alias, s
+		}
+	}
+	return "", nil
+}
+
+// storedTarget returns the target of a stored credential.
+func (a *app) storedTarget(k store.Key) *target {
+	t := &target{name: k.Server, url: k.Server, profile: k.Profile, config: &serverConfig{}}
+	if alias, conf := a.alias(k.Server); alias != "" {
+		t.name, t.config = alias, conf
+	}
+	return t
+}
+
+// withScheme adds the scheme that may be left out.
+func withScheme(rawURL string) string {
+	if strings.Contains(rawURL, "://") {
+		return rawURL
+	}
+	return "https://" + rawURL
+}
+
+// parseURL parses a server's URL, whose scheme may be missing, and refuses what
+// no server can have.
+func parseURL(raw string) (*url.URL, error) {
+	if clean(raw) != raw || strings.ContainsAny(raw, " \"<>\\^`{|}") {
+		return nil, errors.New("a URL holds no spaces, quotes or control characters")
+	}
+	u, err := url.Parse(withScheme(raw))
+	switch {
+	case err != nil:
+		// The text of url.Parse quotes the URL, which may hold a password.
+		return nil, fmt.Errorf("this is no URL: %w", errors.Unwrap(err))
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, fmt.Errorf("a server's URL begins with https://, not with %s:", u.Scheme)
+	case u.User != nil:
+		return nil, errors.New("a server's URL must not hold a user name or password: use handstamp login, or --client-secret-file")
+	case u.Hostname() == "":
+		return nil, errors.New("the URL names no host")
+	case u.Fragment != "" || strings.HasSuffix(raw, "#"):
+		return nil, errors.New("a server's URL has no fragment (#…)")
+	}
+	return u, nil
+}
+
+// isLoopback reports whether a host is this machine by its name alone.
+func isLoopback(host string) bool {
+	if ip := net.ParseIP(host); ip != nil {
+		return ip.IsLoopback()
+	}
+	return strings.EqualFold(host, "localhost")
+}
+
+// shellWord quotes a word for the shells people paste commands into.
+func shellWord(s string) string {
+	safe := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:@%+,=~", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !safe(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

@@ -1,0 +1,164 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxText bounds one line that a person is shown, in bytes. An authorization
+// URL may have 8 KiB and has to fit.
+const maxText = 12 << 10
+
+// clean makes text from anywhere safe to show on a terminal, on one line: no
+// control character of either set (so no escape sequence), no character that
+// turns the direction of writing or is invisible, no broken UTF-8.
+func clean(s string) string {
+	if plain(s) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case r == '\t' || r == '\n' || r == '\r' || r == '\u2028' || r == '\u2029':
+			b.WriteByte(' ')
+		case unsafeRune(r):
+			b.WriteRune(utf8.RuneError)
+		default:
+			b.WriteRune(r)
+		}
+		if b.Len() > maxText {
+			b.WriteString("…")
+			break
+		}
+	}
+	return b.String()
+}
+
+// short is clean for what a server says about itself: at most 256 bytes.
+func short(s string) string {
+	s = clean(s)
+	if len(s) <= 256 {
+		return s
+	}
+	cut := 256
+	for !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + "…"
+}
+
+// plain reports whether s is printable ASCII within bounds: nearly always.
+func plain(s string) bool {
+	if len(s) > maxText {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// unsafeRune reports whether r can change what a terminal shows beside itself:
+// the control characters (C0, DEL, C1), the format characters (bidirectional
+// overrides and isolates, zero-width characters, tags), surrogates and private
+// use.
+func unsafeRune(r rune) bool {
+	return r == utf8.RuneError || unicode.Is(unicode.C, r)
+}
+
+// escapeJSON writes every unsafe character of encoded JSON as \u escapes, which
+// loses nothing: the characters can only be inside strings.
+func escapeJSON(b []byte) []byte {
+	if plain(strings.TrimRight(string(b), "\n")) {
+		return b
+	}
+	out := make([]byte, 0, len(b)+16)
+	for _, r := range string(b) {
+		switch {
+		case r == '\n' || !unsafeRune(r):
+			out = utf8.AppendRune(out, r)
+		case r > 0xFFFF:
+			r -= 0x10000
+			out = fmt.Appendf(out, `\u%04x\u%04x`, 0xD800+(r>>10), 0xDC00+(r&0x3FF))
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+	}
+	return out
+}
+
+// list joins words as a sentence does: "a, b or c".
+func list(words []string, conjunction string) string {
+	switch len(words) {
+	case 0:
+		return ""
+	case 1:
+		return words[0]
+	}
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " " + conjunction + " " + words[last]
+}
+
+// nearest returns the candidate that a mistyped word most likely means, or "".
+func nearest(word string, candidates []string) string {
+	best, bestDistance := "", max(1, len(word)/3)+1
+	word = strings.ToLower(word)
+	for _, c := range candidates {
+		lower := strings.ToLower(c)
+		d := distance(word, lower)
+		if len(word) >= 2 && strings.HasPrefix(lower, word) {
+			d = min(d, 1)
+		}
+		if d < bestDistance {
+			best, bestDistance = c, d
+		}
+	}
+	return best
+}
+
+// distance is the number of insertions, deletions, replacements and swaps of
+// neighbours that turn a into b (optimal string alignment).
+func distance(a, b string) int {
+	before, prev := make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range prev {
+		prev[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row := make([]int, len(b)+1)
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(prev[j]+1, row[j-1]+1, prev[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, prev = prev, row
+	}
+	return prev[len(b)]
+}
+
+// didYouMean returns "; did you mean x?" or "".
+func didYouMean(word string, candidates []string) string {
+	if near := nearest(word, candidates); near != "" {
+		return "; did you mean " + near + "?"
+	}
+	return ""
+}
+
+// capital makes a sentence out of an error's text. What is no plain word stays as
+// it is: "http://…", "client_id", the name of the command.
+func capital(s string) string {
+	word, _, _ := strings.Cut(s, " ")
+	if word == "" || word == "handstamp" || strings.ContainsFunc(word, func(r rune) bool { return r < 'a' || r > 'z' }) {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}

@@ -1,0 +1,182 @@
+package handstamp
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/store"
+)
+
+// accept stores what the authorization server issued, with what was learned on
+// the way.
+func (r *spending) accept(ctx context.Context, rec *store.Record, at time.Time, t *oauth.TokenResponse, learned func(*store.Record)) (*snapshot, error) {
+	rec, err := r.update(ctx, rec, func(rec *store.Record) error {
+		if !r.current(rec) {
+			return errSuperseded
+		}
+		r.rotated = t.RefreshToken != "" && store.Secret(t.RefreshToken) != r.spent
+		applyToken(rec.Grant, t, at)
+		rec.Intent, rec.Retry, rec.Refusal = nil, nil, nil
+		if learned != nil {
+			learned(rec)
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, errSuperseded):
+		return r.superseded(ctx, rec, t)
+	case err != nil:
+		if !r.keepUnsaved(rec, t) {
+			return nil, err
+		}
+		r.notice("the renewed login could not be stored and lives in this process only, which goes on trying: %v", err)
+	}
+	return r.publish(rec), nil
+}
+
+// superseded is what remains to do when the grant was replaced or removed while
+// it was being renewed: a login that came meanwhile is used, and what nobody
+// wants any more is revoked.
+func (r *spending) superseded(ctx context.Context, rec *store.Record, t *oauth.TokenResponse) (*snapshot, error) {
+	if rec.Grant == nil && t.RefreshToken != "" {
+		ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
+		defer cancel()
+		if err := r.revoke(ctx, r.before, store.Secret(t.RefreshToken), "refresh_token"); err != nil {
+			r.log.Warn("a token issued during logout could not be revoked", "error", err)
+		}
+	}
+	if usable(rec.Grant, r.why.refused, time.Now()) {
+		return r.publish(rec), nil
+	}
+	r.session.current.Store(nil)
+	return nil, nil
+}
+
+// current reports whether the record still holds the grant under renewal.
+func (r *spending) current(rec *store.Record) bool {
+	return rec.Grant != nil && rec.Grant.RefreshToken == r.spent
+}
+
+// grantRefused ends the grant, unless its access token is still good: then the
+// server may only have refused to renew it so early, and is asked again when
+// the token has expired.
+func (r *spending) grantRefused(ctx context.Context, rec *store.Record, refused *oauth.Error) (*snapshot, error) {
+	early := usable(rec.Grant, r.why.refused, time.Now()) && !rec.Grant.ExpiresAt.IsZero()
+	rec, err := r.update(ctx, rec, func(rec *store.Record) error {
+		if !r.current(rec) {
+			return errSuperseded
+		}
+		if early {
+			rec.Retry = &store.Retry{NotBefore: rec.Grant.ExpiresAt, Reason: refused.Code}
+			if !r.interrupted && !r.sent {
+				rec.Intent = nil
+			}
+			return nil
+		}
+		rec.Grant.RefreshToken = ""
+		rec.Grant.Refused = rec.Grant.Refused || rec.Grant.AccessToken == r.why.refused
+		rec.Intent, rec.Retry = nil, nil
+		rec.Refusal = &store.Refusal{
+			At: time.Now().UTC(), Code: refused.Code, Description: oauth.Sanitize(refused.Description),
+			Interrupted: r.interrupted || r.sent,
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errSuperseded) {
+		return nil, err
+	}
+	switch {
+	case r.tokenUsable(rec):
+		return r.publish(rec), nil
+	case early:
+		return nil, r.tooEarly(rec, refused)
+	}
+	r.session.current.Store(nil)
+	return nil, nil
+}
+
+// clientRefused is the end of the road for the client that the grant is bound
+// to. One that we registered is registered anew by the next login; one that the
+// user configured is the user's to change.
+func (r *spending) clientRefused(ctx context.Context, rec *store.Record, client *store.Client, refused *oauth.Error) error {
+	dynamic := client.Source == store.SourceDynamic
+	_, err := r.update(ctx, rec, func(rec *store.Record) error {
+		if !r.current(rec) {
+			return errSuperseded
+		}
+		if c := rec.GrantClient(); c != nil && dynamic {
+			c.Refused = true
+		}
+		rec.Grant.Refused = rec.Grant.Refused || rec.Grant.AccessToken == r.why.refused
+		rec.Intent, rec.Retry = nil, nil
+		rec.Refusal = &store.Refusal{At: time.Now().UTC(), Code: refused.Code, Description: oauth.Sanitize(refused.Description)}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errSuperseded) {
+		return err
+	}
+	if r.tokenUsable(rec) {
+		r.publish(rec)
+	} else {
+		r.session.current.Store(nil)
+	}
+	if dynamic {
+		return nil
+	}
+	return r.clientRejected(client, refused)
+}
+
+// postpone keeps everything and notes when the authorization server may be
+// asked again, for all processes.
+func (r *spending) postpone(ctx context.Context, rec *store.Record, wait time.Duration, cause error) (*snapshot, error) {
+	rec, err := r.update(ctx, rec, func(rec *store.Record) error {
+		if !r.current(rec) {
+			return errSuperseded
+		}
+		failures := 1
+		if rec.Retry != nil {
+			failures += rec.Retry.Failures
+		}
+		wait = max(wait, min(backoff(failures+tries), longestRetry))
+		rec.Retry = &store.Retry{NotBefore: time.Now().Add(wait).UTC(), Failures: failures, Reason: reason(cause)}
+		switch {
+		case r.interrupted || r.sent:
+			if rec.Intent != nil {
+				rec.Intent.Sent, rec.Intent.Answer = true, nil
+			}
+		default:
+			rec.Intent = nil
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errSuperseded) {
+		return nil, err
+	}
+	if r.tokenUsable(rec) {
+		r.log.Info("access token could not be renewed ahead of time, going on with it", "reason", reason(cause))
+		return r.publish(rec), nil
+	}
+	return nil, r.unreachable(rec, cause)
+}
+
+// applyToken writes a token response into the grant. What the answer omits
+// stays as it was (RFC 6749, sections 5.1 and 6).
+func applyToken(g *store.Grant, t *oauth.TokenResponse, at time.Time) {
+	g.AccessToken, g.TokenType = store.Secret(t.AccessToken), t.TokenType
+	g.ObtainedAt, g.ExpiresAt = at.UTC(), time.Time{}
+	if t.ExpiresIn > 0 {
+		g.ExpiresAt = at.Add(t.ExpiresIn).UTC()
+	}
+	if t.RefreshToken != "" {
+		g.RefreshToken = store.Secret(t.RefreshToken)
+	}
+	if t.IDToken != "" {
+		g.IDToken = store.Secret(t.IDToken)
+	}
+	if t.ScopePresent {
+		g.ScopeGranted = t.Scope
+	}
+	g.Refused = false
+}

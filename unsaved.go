@@ -1,0 +1,44 @@
+package handstamp
+
+import (
+	"context"
+	"errors"
+
+	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/store"
+)
+
+// keepUnsaved keeps a renewed login that could not be stored. Room for it had
+// been made before it was asked for, so that this is a disk that broke within a
+// moment; but its refresh token exists nowhere else, and to read the old one from
+// the store again would be to use a spent token.
+func (r *spending) keepUnsaved(rec *store.Record, t *oauth.TokenResponse) bool {
+	if rec.Grant == nil || rec.Grant.AccessToken != t.AccessToken {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unsaved = rec.Clone()
+	return true
+}
+
+// saveUnsaved tries to store what could not be stored before. It returns the
+// record as long as that fails, and nil if there is none any more.
+func (s *session) saveUnsaved(ctx context.Context) *store.Record {
+	s.mu.Lock()
+	rec := s.unsaved
+	s.mu.Unlock()
+	if rec == nil {
+		return nil
+	}
+	rec = rec.Clone()
+	err := s.c.Store.Put(ctx, rec)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err == nil, errors.Is(err, store.ErrConflict): // stored now, or overtaken by another login
+		s.unsaved = nil
+		return nil
+	}
+	return s.unsaved.Clone()
+}

@@ -1,0 +1,321 @@
+//go:build unix
+
+package handstamp_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/filestore"
+)
+
+// job is what a process is to do.
+type job struct {
+	Do     string // one of jobs
+	Dir    string // of the credentials
+	Server string
+	Crash  string // the point where it kills itself
+	Login  bool   // it may sign in
+
+	// Hurried makes every stored access token read as expired, so that each
+	// call is a renewal.
+	Hurried bool
+
+	// Close is how long it waits for renewals at its end. Zero means 5 s, as
+	// the command does.
+	Close time.Duration
+}
+
+// jobs are what processes can do.
+var jobs = map[string]func(*worker, context.Context) error{
+	"call":    (*worker).call,
+	"idle":    (*worker).idle,
+	"refresh": (*worker).refresh,
+	"loop":    (*worker).loop,
+	"login":   (*worker).login,
+}
+
+// worker is a process from within. It says each point that it reaches, a line
+// each, and at last how its job ended.
+type worker struct {
+	job    job
+	input  *bufio.Reader
+	store  *watchedStore
+	client *handstamp.Client
+}
+
+func newWorker(j job) *worker {
+	return &worker{job: j, input: bufio.NewReader(os.Stdin)}
+}
+
+func (w *worker) main() int {
+	s := &watchedStore{at: w.at, hurried: w.job.Hurried}
+	var err error
+	s.Store, err = filestore.Open(filestore.Options{
+		Dir:   w.job.Dir,
+		Warn:  func(message string) { w.say("notice: " + message) },
+		Trace: func(step filestore.Step) { w.at(s.phase() + ":" + string(step)) },
+	})
+	if err != nil {
+		w.say("failed " + kindOf(err) + err.Error())
+		return 0
+	}
+	w.store, w.client = s, w.newClient(s)
+
+	// As the command does: a signal ends what waits, and what was sent is
+	// stored.
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	err = jobs[w.job.Do](w, ctx)
+	if ctx.Err() != nil {
+		w.say("closing")
+	}
+	wait := w.job.Close
+	if wait == 0 {
+		wait = 5 * time.Second
+	}
+	closing, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	if closed := w.client.Close(closing); closed != nil {
+		w.say("not closed")
+	}
+	if err != nil {
+		w.say("failed " + kindOf(err) + err.Error())
+		return 0
+	}
+	w.say("done")
+	return 0
+}
+
+func kindOf(err error) string {
+	for name, kind := range kinds {
+		if errors.Is(err, kind) {
+			return name + ": "
+		}
+	}
+	return ""
+}
+
+// say tells the test, in one write that no kill can tear.
+func (w *worker) say(line string) { fmt.Fprintln(os.Stdout, line) }
+
+// at says that a point is reached, or dies there.
+func (w *worker) at(point string) {
+	if w.job.Crash == point {
+		die()
+	}
+	w.say(point)
+}
+
+// die is the kill that no process survives, not even to run its deferred calls.
+func die() {
+	syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {}
+}
+
+// told waits for a line from the test.
+func (w *worker) told() error {
+	_, err := w.input.ReadString('\n')
+	return err
+}
+
+// newClient returns the Client of a program without a person, unless the job
+// has one.
+func (w *worker) newClient(s store.Store) *handstamp.Client {
+	c := &handstamp.Client{
+		Store:        s,
+		LoginPolicy:  handstamp.LoginNever,
+		LoginTimeout: patient,
+		Prompt:       handstamp.Prompt{OpenURL: w.openURL},
+		AuthHTTP:     &http.Transport{DialContext: w.dial},
+	}
+	if w.job.Login {
+		c.LoginPolicy = handstamp.LoginAuto
+	}
+	return c
+}
+
+// openURL opens a tab, where a person consents.
+func (w *worker) openURL(ctx context.Context, rawURL string) error {
+	w.say("tab")
+	go lab.Browse(context.WithoutCancel(ctx), rawURL)
+	return nil
+}
+
+// call makes one MCP call.
+func (w *worker) call(ctx context.Context) error {
+	return call(ctx, w.client.HTTPClient(w.job.Server), w.job.Server)
+}
+
+// idle makes a call, and another one whenever it is told to, until its input
+// ends.
+func (w *worker) idle(ctx context.Context) error {
+	for {
+		if err := w.call(ctx); err != nil {
+			return err
+		}
+		w.say("idle")
+		if w.told() != nil {
+			return nil
+		}
+	}
+}
+
+// refresh wants a new token for a good one.
+func (w *worker) refresh(ctx context.Context) error {
+	_, err := w.client.Token(ctx, w.job.Server, handstamp.TokenOptions{Refresh: true})
+	return err
+}
+
+// login signs in, as the command of that name does.
+func (w *worker) login(ctx context.Context) error {
+	_, err := w.client.Login(ctx, w.job.Server, handstamp.LoginOptions{})
+	return err
+}
+
+// loop is one short session after the other. A session that is lost is reported
+// with the time of the refusal and whether it was named as interrupted, and the
+// loop goes on when somebody has signed in.
+func (w *worker) loop(ctx context.Context) error {
+	for ctx.Err() == nil {
+		c := w.newClient(w.store)
+		_, err := c.Token(ctx, w.job.Server, handstamp.TokenOptions{})
+		if errors.Is(err, handstamp.ErrLoginRequired) {
+			status, err := c.Status(ctx, w.job.Server)
+			if err != nil {
+				return err
+			}
+			if status.Refusal == nil {
+				continue // somebody has signed in meanwhile
+			}
+			w.say(fmt.Sprintf("lost %s %v", status.Refusal.At.Format(time.RFC3339Nano), status.Refusal.Interrupted))
+			if err := w.told(); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dial opens a connection that says when it is used.
+func (w *worker) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	w.at("connected")
+	return &watchedConn{Conn: conn, w: w}, nil
+}
+
+type watchedConn struct {
+	net.Conn
+	w    *worker
+	once sync.Once
+}
+
+// Write implements net.Conn. A request is small enough to be one Write.
+func (c *watchedConn) Write(p []byte) (int, error) {
+	if c.w.job.Crash == "half sent" {
+		c.Conn.Write(p[:len(p)/2])
+		die()
+	}
+	c.once.Do(func() { c.w.at("sending") })
+	return c.Conn.Write(p)
+}
+
+// watchedStore is a file store that says where a renewal stands: "lock:name" and
+// "locked:name" around the wait for a lock, "unlocked:name" after its release,
+// "reserved", "received" when the first thing that can be done with an answer is
+// about to be done, "stored:what" after a write, and the steps of each write as
+// "what:step". What is room, intent, answer or final.
+type watchedStore struct {
+	*filestore.Store
+	at      func(point string)
+	hurried bool
+	what    atomic.Value // string: what is being written
+}
+
+var _ store.Reserver = (*watchedStore)(nil)
+
+func (s *watchedStore) phase() string {
+	what, _ := s.what.Load().(string)
+	return what
+}
+
+func (s *watchedStore) Lock(ctx context.Context, key store.Key, name store.LockName) (func(), error) {
+	s.at("lock:" + string(name))
+	unlock, err := s.Store.Lock(ctx, key, name)
+	if err != nil {
+		return nil, err
+	}
+	s.at("locked:" + string(name))
+	return sync.OnceFunc(func() {
+		unlock()
+		s.at("unlocked:" + string(name))
+	}), nil
+}
+
+func (s *watchedStore) Get(ctx context.Context, key store.Key) (*store.Record, error) {
+	rec, err := s.Store.Get(ctx, key)
+	if err == nil && s.hurried && rec.Grant != nil {
+		rec.Grant.ExpiresAt = time.Now().Add(-time.Second)
+	}
+	return rec, err
+}
+
+func (s *watchedStore) Put(ctx context.Context, rec *store.Record) error {
+	return s.put(rec, func() error { return s.Store.Put(ctx, rec) })
+}
+
+func (s *watchedStore) put(rec *store.Record, put func() error) error {
+	what := "final"
+	switch {
+	case rec.Intent != nil && rec.Intent.Answer != nil:
+		what = "answer"
+	case rec.Intent != nil:
+		what = "intent"
+	}
+	s.what.Store(what)
+	err := put()
+	if err == nil {
+		s.at("stored:" + what)
+	}
+	return err
+}
+
+func (s *watchedStore) Reserve(ctx context.Context, key store.Key, size int) (store.Reservation, error) {
+	s.what.Store("room")
+	room, err := s.Store.Reserve(ctx, key, size)
+	if err != nil {
+		return nil, err
+	}
+	s.at("reserved")
+	return &watchedRoom{Reservation: room, store: s}, nil
+}
+
+type watchedRoom struct {
+	store.Reservation
+	store *watchedStore
+}
+
+func (r *watchedRoom) Put(ctx context.Context, rec *store.Record) error {
+	r.store.at("received")
+	return r.store.put(rec, func() error { return r.Reservation.Put(ctx, rec) })
+}
