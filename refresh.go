@@ -50,7 +50,7 @@ func (w renewal) accepts(token store.Secret, expiresAt, now time.Time) bool {
 // flight is work that one goroutine does for all that ask meanwhile.
 type flight struct {
 	done   chan struct{}
-	cancel context.CancelFunc
+	cancel context.CancelFunc // ends a login, and a renewal as long as it waits for its turn
 	snap   *snapshot
 	err    error
 }

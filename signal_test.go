@@ -72,7 +72,8 @@ func TestTerminatedBeforeTheAnswer(t *testing.T) {
 // A process is stopped, as by Ctrl-Z, while it renews. Another one with a token
 // that is still good goes on with it; one without waits, and does not take the
 // lock, for the stopped process may wake and send. The test catches a lock that
-// is stolen after a time, and a wait for a token that is not needed yet.
+// is stolen after a time, a wait for a token that is not needed yet, and a
+// process that cannot end because another one does not.
 func TestStoppedDuringRenewal(t *testing.T) {
 	m := newMachine(t, lab.NoneFirst())
 	m.aboutToExpire()
@@ -82,11 +83,17 @@ func TestStoppedDuringRenewal(t *testing.T) {
 	stopped.signal(syscall.SIGSTOP)
 
 	started := time.Now()
-	m.mustRun()
-	if took := time.Since(started); took > 15*time.Second {
-		t.Errorf("a process with a good token waited %v", took)
-	} else {
-		t.Logf("a process with a good token went on after %v", took.Round(time.Millisecond))
+	other := m.start(job{Do: "call"})
+	if err := other.outcome(); err != nil {
+		t.Fatalf("a process with a good token: %v\n%s", err, m.diary())
+	}
+	took := time.Since(started)
+	t.Logf("a process with a good token went on after %v", took.Round(time.Millisecond))
+	if took > 15*time.Second {
+		t.Error("that is no going on")
+	}
+	if slices.Contains(other.said, "not closed") {
+		t.Error("at its end it waited for a renewal that was not its own")
 	}
 
 	c := m.session()

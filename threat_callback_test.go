@@ -378,6 +378,7 @@ func TestAddressForTheBrowser(t *testing.T) {
 				t.Errorf("opened %s", rawURL)
 				return errors.New("no")
 			})
+			c.Prompt.Show = func(_ context.Context, r handstamp.AuthorizationRequest) { t.Errorf("showed %s", r.URL) }
 			line := new(wire)
 			c.HTTP, c.AuthHTTP = line, line
 			line.onJSON(atServer, func(document map[string]any) { document["authorization_endpoint"] = fill(w, e, address) })

@@ -84,10 +84,9 @@ func membersOf(t reflect.Type) (members []member, unknown int) {
 			continue
 		}
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		m := member{index: i, name: name}
+		m := member{index: i, name: name, base64: f.Tag.Get("store") == "base64"}
 		for option := range strings.SplitSeq(options, ",") {
 			m.omit = m.omit || option == "omitempty" || option == "omitzero"
-			m.base64 = m.base64 || option == "base64"
 		}
 		members = append(members, m)
 	}

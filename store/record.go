@@ -170,7 +170,7 @@ type Answer struct {
 	Status      int       `json:"status"`
 	ContentType string    `json:"content_type,omitempty"`
 	ReceivedAt  time.Time `json:"received_at"`
-	Body        Secret    `json:"body,base64"`         // any bytes, so Encode writes base64
+	Body        Secret    `json:"body" store:"base64"` // any bytes, so Encode writes base64
 	Truncated   bool      `json:"truncated,omitempty"` // the connection ended before the body did
 	Unknown     Unknown   `json:"-"`
 }

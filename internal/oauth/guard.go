@@ -50,7 +50,9 @@ func Guard(base *http.Transport, allowPrivate func(host string) bool) *http.Tran
 	}
 	g := &guard{allow: allowPrivate, proxy: base.Proxy}
 	t := base.Clone()
-	t.Dial, t.DialTLS, t.DialTLSContext = nil, nil, nil // each of them would go round the check
+	// Each of these would go round the check; callers may still set the old ones.
+	//lint:ignore SA1019 they are cleared, not used
+	t.Dial, t.DialTLS, t.DialTLSContext = nil, nil, nil
 	t.DialContext = g.dial
 	if base.Proxy != nil {
 		t.Proxy = g.chooseProxy
