@@ -1,0 +1,359 @@
+package loopback
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestSignIn(t *testing.T) {
+	l, j := listen(t, Options{})
+	if !strings.HasPrefix(l.RedirectURI(), "http://127.0.0.1:") || !strings.HasSuffix(l.RedirectURI(), "/callback") {
+		t.Errorf("redirect URI %q", l.RedirectURI())
+	}
+	succeed(t, l)
+	if j.count() != 1 {
+		t.Errorf("Accept was asked %d times", j.count())
+	}
+	// One result, however often it is asked for.
+	if params, err := wait(t, l); err != nil || params.Get("code") != "c" {
+		t.Errorf("again: %v, %v", params, err)
+	}
+}
+
+func TestAcceptIsRequired(t *testing.T) {
+	if l, err := Listen(t.Context(), Options{}); err == nil {
+		l.Close()
+		t.Error("a Listener that knows nobody")
+	}
+}
+
+// TestDenied ends with the awaited response, too; it says no.
+func TestDenied(t *testing.T) {
+	l, j := listen(t, Options{})
+	denied := errors.New("access was denied")
+	j.final = denied
+	answers := later(t, l, request{target: l.path + "?error=access_denied&state=good&iss=x"})
+	params, err := wait(t, l)
+	if !errors.Is(err, denied) || params.Get("iss") != "x" {
+		t.Errorf("%v, %v", params, err)
+	}
+	l.Finish(Page{Message: "not shown", Err: err})
+	l.Finish(Page{Message: "the second does not count"})
+	a := <-answers
+	if a.status != 200 || !strings.Contains(a.body, "access was denied") || strings.Contains(a.body, "not shown") || strings.Contains(a.body, "second") {
+		t.Errorf("%d, %s", a.status, a.body)
+	}
+}
+
+// TestStrangers sends what does not belong to this sign-in before what does.
+func TestStrangers(t *testing.T) {
+	l, j := listen(t, Options{})
+	queries := []string{
+		"", "?", "?code=c", "?error=access_denied", "?code=c&state=", "?code=c&state=forged", "?error=access_denied&state=forged",
+		"?state=forged", "?code=c&STATE=good", "?code=c&state=good%00", "?code=c&state=+good", "?code=c&state=%zz",
+		"?code=c&state=good&state=good", "?code=c&state=good&state=forged", "?code=c&state=forged&state=good",
+		"?code=c&code=d&state=good", "?code=c&%63ode=d&state=good", "?error=a&error=b&state=good", "?iss=a&iss=b&code=c&state=good",
+		"?code=%zz&state=good", "?response=a&response=b&state=good", "?code=c;state=good",
+	}
+	for _, q := range queries {
+		if a := send(t, l, request{target: l.path + q}); a.status != 400 || !strings.Contains(a.body, "not the answer") {
+			t.Errorf("%q: %d", q, a.status)
+		}
+	}
+	if l.Ignored() != len(queries) {
+		t.Errorf("%d ignored of %d", l.Ignored(), len(queries))
+	}
+	succeed(t, l)
+	asked := j.count()
+
+	// The code cannot be replaced afterwards, nor the verdict reached again.
+	for _, q := range []string{"?code=d&state=good", "?error=access_denied&state=good", "?code=c&state=good&extra=1", "?code=c&state=forged"} {
+		if a := send(t, l, request{target: l.path + q}); a.status != 410 || !strings.Contains(a.body, "expired") {
+			t.Errorf("%q after the response: %d", q, a.status)
+		}
+	}
+	if j.count() != asked {
+		t.Error("Accept was asked after the response")
+	}
+}
+
+// TestTwoTabs brings the same response many times at once.
+func TestTwoTabs(t *testing.T) {
+	l, j := listen(t, Options{})
+	const tabs = 6
+	var answers []<-chan answerOf
+	for i := range tabs {
+		target := l.path + "?code=c&state=good"
+		if i%2 == 1 {
+			target = l.path + "?state=good&code=c" // the same, in another order
+		}
+		answers = append(answers, later(t, l, request{target: target}))
+	}
+	if params, err := wait(t, l); err != nil || params.Get("code") != "c" {
+		t.Fatal(params, err)
+	}
+	l.Finish(Page{Message: "You are signed in to the <lab>."})
+	first := 0
+	for _, c := range answers {
+		a := <-c
+		if a.status != 200 || !strings.Contains(a.body, "signed in to the &lt;lab&gt;.") {
+			t.Errorf("%d, %s", a.status, a.body)
+		}
+		if !strings.Contains(a.body, "already") {
+			first++
+		}
+	}
+	if first != 1 {
+		t.Errorf("%d tabs were the first", first)
+	}
+	if a := send(t, l, request{target: l.path + "?code=c&state=good"}); !strings.Contains(a.body, "already") {
+		t.Errorf("a tab after that: %s", a.body)
+	}
+	if j.count() != 1 {
+		t.Errorf("Accept was asked %d times", j.count())
+	}
+}
+
+// TestAcceptIsAskedOneByOne has many strangers come at once.
+func TestAcceptIsAskedOneByOne(t *testing.T) {
+	l, j := listen(t, Options{})
+	var answers []<-chan answerOf
+	for range 20 {
+		answers = append(answers, later(t, l, request{target: l.path + "?state=forged"}))
+	}
+	for _, c := range answers {
+		<-c
+	}
+	if j.count() != 20 || j.most != 1 {
+		t.Errorf("%d calls, %d at once", j.count(), j.most)
+	}
+}
+
+func TestTimeout(t *testing.T) {
+	l, j := listen(t, Options{})
+	start := l.StartURL("https://as.example/authorize")
+	late := errors.New("nobody came")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(late)
+	if params, err := l.Wait(ctx); !errors.Is(err, late) || params != nil {
+		t.Errorf("%v, %v", params, err)
+	}
+	a := send(t, l, request{target: l.path + "?code=c&state=good"})
+	if a.status != 410 || !strings.Contains(a.body, "expired") {
+		t.Errorf("%d, %s", a.status, a.body)
+	}
+	if a := send(t, l, request{target: start[strings.Index(start, "/go/"):]}); a.status != 410 || a.header.Get("Location") != "" {
+		t.Errorf("the short URL: %d, %v", a.status, a.header)
+	}
+	if j.count() != 0 {
+		t.Error("the late response was looked at")
+	}
+	if _, err := l.Wait(ctx); err == nil {
+		t.Error("the wait went on")
+	}
+}
+
+// TestResponseAtTheLastMoment has both a response and the end of the wait.
+func TestResponseAtTheLastMoment(t *testing.T) {
+	l, _ := listen(t, Options{})
+	answers := later(t, l, request{target: l.path + "?code=c&state=good"})
+	<-l.answered
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 20 {
+		if params, err := l.Wait(ctx); err != nil || params.Get("code") != "c" {
+			t.Fatal(params, err)
+		}
+	}
+	l.Finish(Page{})
+	<-answers
+}
+
+// TestExpiryWhileAsking ends the wait between question and verdict.
+func TestExpiryWhileAsking(t *testing.T) {
+	asked, decide := make(chan bool), make(chan bool)
+	l, _ := listen(t, Options{Accept: func(url.Values) error {
+		asked <- true
+		<-decide
+		return nil
+	}})
+	answers := later(t, l, request{target: l.path + "?code=c&state=good"})
+	<-asked
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if params, err := l.Wait(ctx); err == nil || params != nil {
+		t.Error(params, err)
+	}
+	decide <- true
+	if a := <-answers; a.status != 410 {
+		t.Errorf("%d", a.status)
+	}
+}
+
+func TestCloseEndsTheWait(t *testing.T) {
+	l, _ := listen(t, Options{})
+	waiting := make(chan error)
+	go func() {
+		_, err := l.Wait(context.Background())
+		waiting <- err
+	}()
+	for range 2 {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := <-waiting; !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
+	}
+	if c, err := net.Dial("tcp", address(l)); err == nil {
+		c.Close()
+		t.Error("the port is still open")
+	}
+}
+
+// TestCloseWithoutFinish leaves no browser without an answer.
+func TestCloseWithoutFinish(t *testing.T) {
+	l, _ := listen(t, Options{})
+	answers := later(t, l, request{target: l.path + "?code=c&state=good"})
+	if _, err := wait(t, l); err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	if a := <-answers; a.status != 200 || !strings.Contains(a.body, "not finished") {
+		t.Errorf("%d, %s", a.status, a.body)
+	}
+}
+
+// TestFinishThenClose is how every program ends: the page has to get out. The
+// same port serves the next sign-in at once.
+func TestFinishThenClose(t *testing.T) {
+	uri := ""
+	for range 25 {
+		l, _ := listen(t, Options{RedirectURI: uri})
+		if uri != "" && l.RedirectURI() != uri {
+			t.Fatalf("%q became %q", uri, l.RedirectURI())
+		}
+		uri = l.RedirectURI()
+		answers := later(t, l, request{target: l.path + "?code=c&state=good"})
+		if _, err := wait(t, l); err != nil {
+			t.Fatal(err)
+		}
+		l.Finish(Page{})
+		l.Close()
+		if a := <-answers; !strings.Contains(a.body, "You are signed in.") || !strings.Contains(a.body, "</html>") {
+			t.Fatalf("%d, %s", a.status, a.body)
+		}
+	}
+}
+
+// TestFinishIsAwaitedFor30Seconds, and no longer.
+func TestFinishIsAwaitedFor30Seconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := unplugged(t, new(judge).accept)
+		start := time.Now()
+		w := httptest.NewRecorder()
+		l.ServeHTTP(w, httptest.NewRequest("GET", "http://"+l.host+"/callback", nil)) // as for a proxy
+		if w.Code != 403 {
+			t.Errorf("%d", w.Code)
+		}
+		r := httptest.NewRequest("GET", "/callback?code=c&state=good", nil)
+		r.Host = l.host
+		w = httptest.NewRecorder()
+		l.ServeHTTP(w, r)
+		if got := time.Since(start); got != holdTime || w.Code != 200 || !strings.Contains(w.Body.String(), "Still at work") {
+			t.Errorf("after %v: %d, %s", got, w.Code, w.Body)
+		}
+		if _, err := l.Wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+		// A tab that is closed meanwhile is not waited for.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start = time.Now()
+		l.ServeHTTP(httptest.NewRecorder(), r.WithContext(ctx))
+		if got := time.Since(start); got != time.Second {
+			t.Errorf("a closed tab was held for %v", got)
+		}
+	})
+}
+
+// TestManyTabsAreNotAllHeld bounds what one person can hold open.
+func TestManyTabsAreNotAllHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := unplugged(t, new(judge).accept)
+		pages := make(chan string, maxHeld+2)
+		for range maxHeld + 2 {
+			go func() {
+				r := httptest.NewRequest("GET", "/callback?code=c&state=good", nil)
+				r.Host = l.host
+				w := httptest.NewRecorder()
+				l.ServeHTTP(w, r)
+				pages <- w.Body.String()
+			}()
+		}
+		synctest.Wait()
+		if len(pages) != 2 {
+			t.Errorf("%d tabs were answered at once, want 2", len(pages))
+		}
+		l.Finish(Page{})
+		synctest.Wait()
+		if len(pages) != maxHeld+2 {
+			t.Errorf("%d tabs were answered", len(pages))
+		}
+	})
+}
+
+// unplugged returns a Listener without sockets.
+func unplugged(t *testing.T, accept func(url.Values) error) *Listener {
+	t.Helper()
+	r, err := parseRedirect("", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newListener(accept, r, 8765)
+}
+
+func TestStartURL(t *testing.T) {
+	const target = "https://as.example/authorize?response_type=code&redirect_uri=http%3A%2F%2F127.0.0.1%3A1%2F&state=x%22%3E"
+	l, _ := listen(t, Options{RedirectURI: "http://localhost/oauth/callback"})
+	first := l.StartURL("https://as.example/first")
+	start := l.StartURL(target)
+	if len(start) > 50 || !strings.HasPrefix(start, "http://"+l.host+"/go/") || first == start {
+		t.Errorf("%q, %q", first, start)
+	}
+	path := start[strings.Index(start, "/go/"):]
+	for range 2 { // a person may click twice
+		a := send(t, l, request{target: path})
+		if a.status != 302 || a.header.Get("Location") != target || a.header.Get("Referrer-Policy") != "no-referrer" || a.header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%d, %v", a.status, a.header)
+		}
+		if strings.Contains(a.body, "as.example") {
+			t.Errorf("the page names the target: %s", a.body)
+		}
+	}
+	for _, r := range []request{
+		{target: path[:len(path)-1]}, {target: path + "x"}, {target: "/go/"}, {target: "/go"}, {target: first[strings.Index(first, "/go/"):]},
+		{target: strings.ToUpper(path)}, {target: path, host: "evil.example"}, {target: path, method: "POST"}, {target: path, method: "HEAD"},
+		{target: path, headers: []string{"Origin: https://evil.example"}}, {target: path, headers: []string{"Sec-Purpose: prefetch"}},
+	} {
+		if a := send(t, l, r); a.status < 400 || a.header.Get("Location") != "" {
+			t.Errorf("%+v: %d, %v", r, a.status, a.header)
+		}
+	}
+	for _, bad := range []string{"", "javascript:alert(1)", "/authorize", "https:", "file:///etc/passwd", "https://a b/"} {
+		if got := l.StartURL(bad); got != bad {
+			t.Errorf("%q became %q", bad, got)
+		}
+	}
+	succeed(t, l)
+	if a := send(t, l, request{target: path}); a.status != 410 || a.header.Get("Location") != "" {
+		t.Errorf("after the response: %d, %v", a.status, a.header)
+	}
+}
