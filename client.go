@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -28,8 +30,8 @@ type Client struct {
 	// Profile tells several logins at one server apart. Empty is "default".
 	Profile string
 
-	// Login says whether a refused request may start a login. The zero value
-	// is LoginAuto.
+	// LoginPolicy says whether a refused request may start a login. The zero
+	// value is LoginAuto.
 	LoginPolicy LoginPolicy
 
 	// LoginTimeout bounds how long a person is waited for. Zero is 5 minutes.
@@ -85,9 +87,9 @@ type Client struct {
 	HTTP http.RoundTripper
 
 	// AuthHTTP carries the requests to the authorization server. Nil is a
-	// transport like http.DefaultTransport that refuses to connect to private
-	// addresses which a server's metadata names, unless the MCP server itself
-	// is there.
+	// transport like HTTP, if that is an *http.Transport, or else like
+	// http.DefaultTransport, that refuses to connect to private addresses which
+	// a server's metadata names, unless the MCP server itself is there.
 	AuthHTTP http.RoundTripper
 
 	// InsecureAllowMissingPKCE accepts an authorization server whose metadata
@@ -176,10 +178,7 @@ func (c *Client) authTransport(server *url.URL) http.RoundTripper {
 	if c.AuthHTTP != nil {
 		return c.AuthHTTP
 	}
-	base, ok := http.DefaultTransport.(*http.Transport)
-	if !ok {
-		base = &http.Transport{Proxy: http.ProxyFromEnvironment}
-	}
+	base, _ := c.HTTP.(*http.Transport) // nil: Guard takes the default one
 	return oauth.Guard(base, func(host string) bool {
 		return c.InsecureAllowPrivateAddresses || strings.EqualFold(host, server.Hostname()) ||
 			oauth.IsLoopback(server.Hostname()) && oauth.IsLoopback(host)
@@ -206,7 +205,11 @@ func (c *Client) Close(ctx context.Context) error {
 	c.init()
 	c.mu.Lock()
 	c.closed = true
-	for _, s := range c.sessions {
+	sessions := slices.Collect(maps.Values(c.sessions))
+	c.mu.Unlock()
+	// Work begins under the session's lock and asks for ours there, so the two
+	// must not be taken the other way round.
+	for _, s := range sessions {
 		s.mu.Lock()
 		for _, f := range []*flight{s.signIn, s.renewal} {
 			if f != nil {
@@ -215,7 +218,6 @@ func (c *Client) Close(ctx context.Context) error {
 		}
 		s.mu.Unlock()
 	}
-	c.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
 		c.running.Wait()

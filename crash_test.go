@@ -134,9 +134,9 @@ func (m *machine) goesOn(point crashPoint, forgives bool) {
 	if point.spent && !forgives {
 		m.isNamed(err)
 		m.mustCall(m.session())
-		m.wantTabs(2)
 		m.wantCounts(map[string]int{"authorize": 1, "register": 0, "token:code": 1})
-		m.mustRun()
+		m.mustCall(m.session())
+		m.wantTabs(2)
 		return
 	}
 	if err != nil {
@@ -155,7 +155,7 @@ func (m *machine) goesOn(point crashPoint, forgives bool) {
 
 	// The login lives: it renews once more.
 	m.expire()
-	m.mustRun()
+	m.mustCall(m.session())
 	m.wantCounts(map[string]int{"authorize": 0, "register": 0})
 	m.wantTabs(1)
 }

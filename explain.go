@@ -94,6 +94,7 @@ func reason(err error) string {
 	var passing *oauth.TransientError
 	var refused *oauth.Error
 	var lost *oauth.SendError
+	var broken *oauth.ProtocolError
 	switch {
 	case errors.As(err, &passing) && passing.Status != 0:
 		if passing.Reason != "" && passing.Status/100 < 5 && passing.Status != 429 {
@@ -102,6 +103,8 @@ func reason(err error) string {
 		return fmt.Sprint(passing.Status)
 	case errors.As(err, &passing):
 		return passing.Reason
+	case errors.As(err, &broken):
+		return "a malformed answer"
 	case errors.As(err, &refused) && refused.Code != "":
 		return refused.Code
 	case errors.As(err, &refused):

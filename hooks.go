@@ -15,7 +15,7 @@ type Hooks struct {
 type RefreshEvent struct {
 	Server   string
 	Issuer   string
-	Duration time.Duration // from the first byte sent to the stored result
+	Duration time.Duration // from the reserved room to the stored result
 	Rotated  bool          // the answer carried a new refresh token
 	Replayed bool          // the request was sent a second time, after a lost answer
 	Err      error         // nil on success

@@ -73,6 +73,7 @@ func (s *session) signedIn(rec *store.Record) bool {
 type loginRequest struct {
 	challenge oauth.BearerChallenge
 	scopes    []string     // to be requested beside those of the challenge
+	needed    []string     // those among them that a step-up is for
 	refused   store.Secret // the token that does not do
 	explicit  bool         // a person asked for it, rather than a request that was refused
 	force     bool
@@ -82,38 +83,51 @@ type loginRequest struct {
 // request that needed it, so that the person who is half through it is not
 // stranded; one that a person asked for ends with its caller.
 func (s *session) login(ctx context.Context, req loginRequest) (*snapshot, error) {
+	for {
+		f, owner, err := s.loginFlight(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case <-f.done:
+			if f.calledOff && !owner && ctx.Err() == nil {
+				continue // by the one who had asked for it; we still need it
+			}
+			return f.snap, f.err
+		case <-ctx.Done():
+			if owner && req.explicit {
+				f.cancel()
+				<-f.done
+			}
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// loginFlight returns the login under way, or starts one.
+func (s *session) loginFlight(ctx context.Context, req loginRequest) (f *flight, owner bool, err error) {
 	s.mu.Lock()
-	f := s.signIn
-	owner := f == nil
-	if owner {
-		if !s.c.start() {
-			s.mu.Unlock()
-			return nil, errClosed
-		}
-		work, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), s.c.LoginTimeout, errNobody)
-		f = &flight{done: make(chan struct{}), cancel: cancel}
-		s.signIn = f
-		go func() {
-			defer s.c.running.Done()
-			defer cancel()
-			f.snap, f.err = s.loginNow(work, req)
-			s.mu.Lock()
-			s.signIn = nil
-			s.mu.Unlock()
-			close(f.done)
-		}()
+	defer s.mu.Unlock()
+	if s.signIn != nil {
+		return s.signIn, false, nil
 	}
-	s.mu.Unlock()
-	select {
-	case <-f.done:
-		return f.snap, f.err
-	case <-ctx.Done():
-		if owner && req.explicit {
-			f.cancel()
-			<-f.done
-		}
-		return nil, ctx.Err()
+	if !s.c.start() {
+		return nil, false, errClosed
 	}
+	work, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), s.c.LoginTimeout, errNobody)
+	f = &flight{done: make(chan struct{}), cancel: cancel}
+	s.signIn = f
+	go func() {
+		defer s.c.running.Done()
+		defer cancel()
+		f.snap, f.err = s.loginNow(work, req)
+		f.calledOff = f.err != nil && work.Err() == context.Canceled
+		s.mu.Lock()
+		s.signIn = nil
+		s.mu.Unlock()
+		close(f.done)
+	}()
+	return f, true, nil
 }
 
 var errNobody = errors.New("handstamp: nobody completed the login")
@@ -129,9 +143,10 @@ func (s *session) loginNow(ctx context.Context, req loginRequest) (*snapshot, er
 			tell(ctx, s.serverURL)
 		}
 	})
-	unlock, rec, err := s.lockOrAdopt(ctx, store.LockLogin, func(rec *store.Record) bool {
-		return !req.force && usable(rec.Grant, req.refused, time.Now())
-	})
+	served := func(rec *store.Record) bool {
+		return !req.force && usable(rec.Grant, req.refused, time.Now()) && (!req.explicit || s.signedIn(rec))
+	}
+	unlock, rec, err := s.lockOrAdopt(ctx, store.LockLogin, served)
 	waiting.Stop()
 	switch {
 	case err != nil:
@@ -140,10 +155,11 @@ func (s *session) loginNow(ctx context.Context, req loginRequest) (*snapshot, er
 		return s.publish(rec), nil
 	}
 	defer unlock()
-	if !req.force && usable(rec.Grant, req.refused, time.Now()) {
+	if served(rec) {
 		return s.publish(rec), nil
 	}
 	rec, err = s.signInAs(ctx, rec, req)
+	s.signedInNow(rec, req, err)
 	if err != nil {
 		err = s.loginError(ctx, err)
 		if logged := s.c.Hooks.LoggedIn; logged != nil {

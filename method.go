@@ -113,7 +113,7 @@ func (s *session) clientFacts(c *store.Client, listed []string) methodFacts {
 	default:
 		f.byDefault = c.Method
 	}
-	if r := s.c.Registration; r != nil && r.ClientID == c.ID {
+	if r := s.registrationOf(c); r != nil {
 		f.configured = r.TokenEndpointAuthMethod
 	}
 	return f

@@ -47,6 +47,9 @@ func (l *signIn) listen(ctx context.Context) error {
 				Message: "the redirect URI does not lead to this machine, so only the application itself can receive the callback",
 				Hint:    "set Prompt.Authorize"}
 		}
+	case l.c.Registration != nil && len(l.c.Registration.RedirectURIs) > 0 &&
+		loopbackURI(l.c.Registration.RedirectURIs[0]) && l.c.CallbackPort == 0:
+		options.RedirectURI = l.c.Registration.RedirectURIs[0]
 	case old != nil && !old.Refused && len(old.RedirectURIs) > 0 && loopbackURI(old.RedirectURIs[0]) && l.c.CallbackPort == 0:
 		// Many servers compare redirect URIs exactly, against RFC 8252 section
 		// 7.3: the port is part of the registration.
@@ -55,8 +58,9 @@ func (l *signIn) listen(ctx context.Context) error {
 	l.out.expect = make(chan func(url.Values) error, 1)
 	listener, err := loopback.Listen(ctx, options)
 	var taken *loopback.PortTakenError
-	if errors.As(err, &taken) && stored {
-		// The client is registered once more, with another port; the old
+	if errors.As(err, &taken); err != nil && stored {
+		// Another program has the port, or the server has registered what no
+		// listener can be at. The client is registered once more; the old
 		// registration stays for the refresh token that is bound to it.
 		listener, err = loopback.Listen(ctx, loopback.Options{Accept: l.out.accept})
 	}
@@ -88,8 +92,12 @@ func (o *outside) ask(ctx context.Context, s *session, r AuthorizationRequest, w
 	prompt := s.c.Prompt
 	if prompt.Authorize != nil {
 		params, err := prompt.Authorize(ctx, r)
+		if err != nil && ctx.Err() == nil {
+			return "", &Error{Kind: ErrLoginRequired, Server: s.serverURL, Err: err, AuthorizationURL: r.URL,
+				Message: "a person has to sign in, and the application brought no answer"}
+		}
 		if err != nil {
-			return "", err
+			return "", ctx.Err()
 		}
 		code, err := oauth.ParseCallback(params, want)
 		if errors.Is(err, oauth.ErrState) {
@@ -124,9 +132,13 @@ func (o *outside) ask(ctx context.Context, s *session, r AuthorizationRequest, w
 	if prompt.Show != nil {
 		prompt.Show(ctx, r)
 	}
-	if err := s.openBrowser(ctx, r); err != nil {
-		return "", err
-	}
+	// An opener may take as long as the browser lives.
+	unopened := make(chan error, 1)
+	go func() {
+		if err := s.openBrowser(ctx, r); err != nil {
+			unopened <- err
+		}
+	}()
 	if prompt.Paste != nil {
 		go func() {
 			params, err := s.paste(ctx, r, judge)
@@ -142,6 +154,8 @@ func (o *outside) ask(ctx context.Context, s *session, r AuthorizationRequest, w
 			return "", c.err
 		}
 		return oauth.ParseCallback(c.params, want)
+	case err := <-unopened:
+		return "", err
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
@@ -158,7 +172,7 @@ func (s *session) openBrowser(ctx context.Context, r AuthorizationRequest) error
 	if err == nil {
 		return nil
 	}
-	if s.c.Prompt.Show != nil || s.c.Prompt.Paste != nil {
+	if ctx.Err() == nil && (s.c.Prompt.Show != nil || s.c.Prompt.Paste != nil) {
 		s.notice("no browser could be opened: %v", err)
 		return nil
 	}

@@ -10,14 +10,18 @@ import (
 )
 
 const (
-	// renewalTimeout bounds a renewal, the wait for its lock included. It runs
-	// on a context of its own: callers come and go, but a refresh token that
-	// was sent must see its successor stored.
-	renewalTimeout = 75 * time.Second
+	// renewalTimeout bounds a renewal: the wait for its lock, the requests, and
+	// what remains to store their result. It runs on a context of its own:
+	// callers come and go, but a refresh token that was sent must see its
+	// successor stored.
+	renewalTimeout = lockTimeout + askTimeout + 15*time.Second
 
 	// lockTimeout bounds the wait for another process's renewal. It is longer
 	// than one may take, so that giving up means a holder that hangs.
 	lockTimeout = 40 * time.Second
+
+	// askTimeout bounds all requests of one renewal together.
+	askTimeout = 35 * time.Second
 
 	// lockPoll is how often a waiting process looks whether the holder of the
 	// lock has stored what is waited for.
@@ -53,6 +57,8 @@ type flight struct {
 	cancel context.CancelFunc // ends a login, and a renewal as long as it waits for its turn
 	snap   *snapshot
 	err    error
+
+	calledOff bool // a login that was cancelled
 }
 
 // renew returns a token newer than the one that why complains of: from the
@@ -231,13 +237,20 @@ func (s *session) judge(rec *store.Record, why renewal, now time.Time) verdict {
 		return verdict{settled: true, use: true}
 	case !renewable:
 		return verdict{settled: true}
-	case rec.Retry != nil && now.Before(rec.Retry.NotBefore):
+	case rec.Retry != nil && now.Before(rec.Retry.NotBefore) && !disproved(rec, why):
 		if good {
 			return verdict{settled: true, use: true}
 		}
 		return verdict{settled: true, err: s.unreachable(rec, nil)}
 	}
 	return verdict{}
+}
+
+// disproved reports whether the record waits with the renewal only because it
+// was refused while the access token was good, and now that token is refused as
+// well: it was not too early, then.
+func disproved(rec *store.Record, why renewal) bool {
+	return rec.Retry.Failures == 0 && why.refused != "" && why.refused == rec.Grant.AccessToken
 }
 
 // renewable reports whether the client that the grant is bound to is still

@@ -19,13 +19,16 @@ import (
 // Registration Approaches"): the configured one, else a client ID metadata
 // document, else the one registered before, else a new registration.
 func (l *signIn) chooseClient(ctx context.Context) error {
-	if l.client != nil && !l.client.Refused {
+	if l.client != nil && l.client.ID != l.gone {
 		return nil
 	}
 	as := l.plan.server
 	old := l.rec.NewestClient(as.Issuer)
 	switch {
 	case l.c.Registration != nil:
+		if err := l.checkRegistration(as.Issuer); err != nil {
+			return err
+		}
 		l.client = l.configuredClient(as.Issuer)
 	case l.c.ClientMetadataURL != "" && as.ClientIDMetadataDocumentSupported:
 		l.client = &store.Client{
@@ -50,6 +53,29 @@ func (l *signIn) chooseClient(ctx context.Context) error {
 	return nil
 }
 
+// checkRegistration makes sure that the configured client can be used at issuer.
+// Client credentials belong to one issuer: where the user did not say to which,
+// it is the one where they were used first, and not whichever the server names
+// later.
+func (l *signIn) checkRegistration(issuer string) error {
+	r := l.c.Registration
+	if r.ClientID == "" {
+		return &Error{Kind: ErrUsage, Server: l.serverURL, Message: "the configured client has no client id"}
+	}
+	if r.Issuer != "" || l.rec.Client(issuer, r.ClientID) != nil {
+		return nil
+	}
+	for _, c := range l.rec.Clients {
+		if c.ID == r.ClientID && !sameIssuer(c.Issuer, issuer) {
+			return &Error{Kind: ErrProtocol, Server: l.serverURL,
+				Message: fmt.Sprintf("the configured client was used at %s so far, but the server now names %s as its authorization server",
+					oauth.Sanitize(c.Issuer), oauth.Sanitize(issuer)),
+				Hint: "if that is right, configure the issuer together with the client"}
+		}
+	}
+	return nil
+}
+
 // configuredClient returns the client that the user configured, with what was
 // learned of it before.
 func (s *signIn) configuredClient(issuer string) *store.Client {
@@ -69,10 +95,20 @@ func (s *signIn) configuredClient(issuer string) *store.Client {
 	return c
 }
 
+// registrationOf returns the user's configuration if it is about the stored
+// client, at its issuer.
+func (s *session) registrationOf(c *store.Client) *Registration {
+	r := s.c.Registration
+	if r == nil || r.ClientID != c.ID || r.Issuer != "" && !sameIssuer(r.Issuer, c.Issuer) {
+		return nil
+	}
+	return r
+}
+
 // configured lays the user's configuration over a stored client.
 func (s *session) configured(c *store.Client) *store.Client {
-	r := s.c.Registration
-	if r == nil || r.ClientID != c.ID || r.ClientSecret == "" || r.ClientSecret == c.Secret {
+	r := s.registrationOf(c)
+	if r == nil || r.ClientSecret == "" || r.ClientSecret == c.Secret {
 		return c
 	}
 	over := *c
@@ -82,7 +118,7 @@ func (s *session) configured(c *store.Client) *store.Client {
 
 // fits reports whether a client registered before can be used for this login.
 func (l *signIn) fits(c *store.Client) bool {
-	if c.Refused || !c.SecretExpiresAt.IsZero() && time.Now().After(c.SecretExpiresAt) {
+	if c.Refused || c.ID == l.gone || !c.SecretExpiresAt.IsZero() && time.Now().After(c.SecretExpiresAt) {
 		return false
 	}
 	if c.Source != store.SourceDynamic || len(c.RedirectURIs) == 0 {
@@ -175,8 +211,13 @@ func (l *signIn) forgetClient(ctx context.Context, refused *oauth.Error) error {
 			Message: "the authorization server does not accept the client it has just registered"}
 	}
 	l.notice("the authorization server has forgotten this client; registering anew")
-	l.client.Refused = true
 	id, issuer := l.client.ID, l.client.Issuer
+	l.gone = id
+	if !refused.Structured() {
+		// Enough to try another client, but the stored one may still renew the
+		// login at hand, if this one comes to nothing.
+		return errAgain
+	}
 	var err error
 	l.rec, err = l.update(ctx, l.rec, func(rec *store.Record) error {
 		if c := rec.Client(issuer, id); c != nil {

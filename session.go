@@ -39,6 +39,10 @@ type session struct {
 	futile  time.Time      // when a server last refused a token fresh from a login
 	unsaved *store.Record  // a renewed login that the store would not take
 	stepUps map[string]int // by scope asked for: step-ups that did not help
+
+	signedInAt time.Time    // when this process last signed in
+	replaced   store.Secret // the token that last replaced a refused one
+	replacedAt time.Time
 }
 
 // snapshot is an immutable view of a stored access token.

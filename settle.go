@@ -33,6 +33,9 @@ func (r *spending) accept(ctx context.Context, rec *store.Record, at time.Time, 
 		}
 		r.notice("the renewed login could not be stored and lives in this process only, which goes on trying: %v", err)
 	}
+	if r.why.refused != "" {
+		r.replacedNow(store.Secret(t.AccessToken))
+	}
 	return r.publish(rec), nil
 }
 
@@ -61,17 +64,22 @@ func (r *spending) current(rec *store.Record) bool {
 
 // grantRefused ends the grant, unless its access token is still good: then the
 // server may only have refused to renew it so early, and is asked again when
-// the token has expired.
-func (r *spending) grantRefused(ctx context.Context, rec *store.Record, refused *oauth.Error) (*snapshot, error) {
+// the token has expired. A method that was learned on the way stays learned: the
+// refusal says that the client was authenticated.
+func (r *spending) grantRefused(ctx context.Context, rec *store.Record, refused *oauth.Error, learned func(*store.Record)) (*snapshot, error) {
 	early := usable(rec.Grant, r.why.refused, time.Now()) && !rec.Grant.ExpiresAt.IsZero()
 	rec, err := r.update(ctx, rec, func(rec *store.Record) error {
 		if !r.current(rec) {
 			return errSuperseded
 		}
+		learned(rec)
 		if early {
 			rec.Retry = &store.Retry{NotBefore: rec.Grant.ExpiresAt, Reason: refused.Code}
-			if !r.interrupted && !r.sent {
+			switch {
+			case !r.interrupted && !r.sent:
 				rec.Intent = nil
+			case rec.Intent != nil:
+				rec.Intent.Sent = true // nobody has to hurry any more
 			}
 			return nil
 		}
@@ -99,10 +107,11 @@ func (r *spending) grantRefused(ctx context.Context, rec *store.Record, refused 
 
 // clientRefused is the end of the road for the client that the grant is bound
 // to. One that we registered is registered anew by the next login; one that the
-// user configured is the user's to change.
-func (r *spending) clientRefused(ctx context.Context, rec *store.Record, client *store.Client, refused *oauth.Error) error {
+// user configured is the user's to change. Either way an access token that is
+// still good goes on being used.
+func (r *spending) clientRefused(ctx context.Context, rec *store.Record, client *store.Client, refused *oauth.Error) (*snapshot, error) {
 	dynamic := client.Source == store.SourceDynamic
-	_, err := r.update(ctx, rec, func(rec *store.Record) error {
+	rec, err := r.update(ctx, rec, func(rec *store.Record) error {
 		if !r.current(rec) {
 			return errSuperseded
 		}
@@ -111,21 +120,24 @@ func (r *spending) clientRefused(ctx context.Context, rec *store.Record, client 
 		}
 		rec.Grant.Refused = rec.Grant.Refused || rec.Grant.AccessToken == r.why.refused
 		rec.Intent, rec.Retry = nil, nil
+		if !dynamic && usable(rec.Grant, r.why.refused, time.Now()) {
+			rec.Retry = &store.Retry{NotBefore: time.Now().Add(longestRetry).UTC(), Reason: refused.Code}
+		}
 		rec.Refusal = &store.Refusal{At: time.Now().UTC(), Code: refused.Code, Description: oauth.Sanitize(refused.Description)}
 		return nil
 	})
 	if err != nil && !errors.Is(err, errSuperseded) {
-		return err
+		return nil, err
 	}
 	if r.tokenUsable(rec) {
-		r.publish(rec)
-	} else {
-		r.session.current.Store(nil)
+		r.log.Warn("the client was refused when the access token was to be renewed, going on with the token", "code", refused.Code)
+		return r.publish(rec), nil
 	}
+	r.session.current.Store(nil)
 	if dynamic {
-		return nil
+		return nil, nil
 	}
-	return r.clientRejected(client, refused)
+	return nil, r.clientRejected(client, refused)
 }
 
 // postpone keeps everything and notes when the authorization server may be

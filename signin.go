@@ -31,8 +31,9 @@ type signIn struct {
 
 	client  *store.Client
 	choice  methodChoice
-	fresh   bool // the client was registered in this login
-	checked bool // the client was asked for at the authorization endpoint
+	fresh   bool   // the client was registered in this login
+	checked bool   // the client was asked for at the authorization endpoint
+	gone    string // the id of a client that the server seems not to know
 	scope   string
 }
 
@@ -232,6 +233,9 @@ func (l *signIn) exchange(ctx context.Context, code oauth.Secret, pkce oauth.PKC
 	}
 }
 
+// storeTimeout bounds the wait for a store that another process is writing to.
+const storeTimeout = 15 * time.Second
+
 // store writes the new grant. Only now does an older one give way.
 func (l *signIn) store(ctx context.Context, t *oauth.TokenResponse, at time.Time) error {
 	as := l.plan.server
@@ -245,6 +249,9 @@ func (l *signIn) store(ctx context.Context, t *oauth.TokenResponse, at time.Time
 		ScopeGranted:       l.scope, // unless the answer says otherwise (RFC 6749, section 5.1)
 	}
 	applyToken(grant, t, at)
+	// The code is spent: nobody calls this off any more.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
 	rec, err := l.update(ctx, l.rec, func(rec *store.Record) error {
 		g := *grant
 		rec.ServerURL = l.serverURL
@@ -286,6 +293,9 @@ func (s *session) explain(err error) error {
 	case errors.As(err, &refused) && refused.Class() != oauth.ClassTransient:
 		return &Error{Kind: ErrProtocol, Server: s.serverURL, Code: refused.Code, Err: err,
 			Message: "the authorization server does not let the login through"}
+	case errors.Is(err, oauth.ErrAbsent):
+		return &Error{Kind: ErrProtocol, Server: s.serverURL, Err: err,
+			Message: "the authorization server that the server names has no metadata"}
 	case errors.Is(err, context.Canceled):
 		return err
 	}

@@ -79,7 +79,11 @@ func (r *spending) run(ctx context.Context, rec *store.Record) (*snapshot, error
 			// Received and saved by a process that did not live to read it.
 			token, err := oauth.ParseToken(rawAnswer(a))
 			if token != nil && err == nil {
-				return r.accept(ctx, rec, a.ReceivedAt, token, nil)
+				snap, err := r.accept(ctx, rec, a.ReceivedAt, token, nil)
+				if now := time.Now(); snap != nil && !(snap.valid(now) && r.why.accepts(snap.token, snap.expiresAt, now)) {
+					return nil, errSuperseded // so long ago that it is to be renewed in turn
+				}
+				return snap, err
 			}
 		}
 	}
@@ -141,8 +145,19 @@ func (r *spending) prepare(ctx context.Context, rec *store.Record) error {
 func (r *spending) ask(ctx context.Context, rec *store.Record, client *store.Client, choice methodChoice) (*snapshot, error) {
 	g := rec.Grant
 	method, resource := choice.method, g.Resource
+	asking, cancel := context.WithTimeout(ctx, askTimeout) // ctx itself is for storing what comes of it
+	defer cancel()
+	learned := func(rec *store.Record) {
+		if c := rec.GrantClient(); c != nil && method != choice.method {
+			c.Method, c.MethodSource = method, store.MethodLearned
+		}
+		if resource.Omit && !rec.Grant.Resource.Omit {
+			rec.Grant.Resource = resource
+			rec.OmitResource = append(rec.OmitResource, rec.Grant.Issuer)
+		}
+	}
 	for try := 1; ; {
-		answer, err := r.fetcher.PostToken(ctx, oauth.TokenRequest{
+		answer, err := r.fetcher.PostToken(asking, oauth.TokenRequest{
 			Endpoint:     g.TokenEndpoint,
 			Client:       authenticator(client, method),
 			RefreshToken: r.spent,
@@ -163,18 +178,14 @@ func (r *spending) ask(ctx context.Context, rec *store.Record, client *store.Cli
 		}
 		if token != nil {
 			snap, stored := r.accept(ctx, rec, answer.ReceivedAt, token, func(rec *store.Record) {
-				if c := rec.GrantClient(); c != nil && method != choice.method {
-					c.Method, c.MethodSource = method, store.MethodLearned
-				}
-				if resource.Omit && !g.Resource.Omit {
-					rec.Grant.Resource = resource
-					rec.OmitResource = append(rec.OmitResource, g.Issuer)
-				}
+				learned(rec)
+				rec.Grant.Refused = err != nil
 			})
 			if err != nil {
 				// A refresh token beside an access token that cannot be used is
 				// worth keeping; the answer is a mistake of the server's all the
 				// same.
+				r.session.current.Store(nil)
 				return nil, protocolError(r.serverURL, err)
 			}
 			return snap, stored
@@ -201,10 +212,10 @@ func (r *spending) ask(ctx context.Context, rec *store.Record, client *store.Cli
 					continue
 				}
 				if refused.Structured() {
-					return nil, r.clientRefused(ctx, rec, client, refused)
+					return r.clientRefused(ctx, rec, client, refused)
 				}
 			case oauth.ClassGrant:
-				return r.grantRefused(ctx, rec, refused)
+				return r.grantRefused(ctx, rec, refused, learned)
 			case oauth.ClassTarget:
 				if resourceParam(resource) != "" {
 					resource = store.Resource{Value: resource.Value, Omit: true, Why: "the authorization server rejects it"}
@@ -216,6 +227,7 @@ func (r *spending) ask(ctx context.Context, rec *store.Record, client *store.Cli
 		// Everything else says nothing about the login.
 		wait := backoff(try)
 		var passing *oauth.TransientError
+		var broken *oauth.ProtocolError
 		switch {
 		case errors.As(err, &passing) && passing.RetryAfter > 0:
 			wait = passing.RetryAfter
@@ -223,7 +235,7 @@ func (r *spending) ask(ctx context.Context, rec *store.Record, client *store.Cli
 			wait = refused.RetryAfter
 		}
 		r.sent = r.sent || errors.As(err, &lost) && lost.Sent || errors.As(err, &passing) && inDoubt(passing.Status)
-		if try++; try > tries || wait > longestWait || sleep(ctx, wait) != nil {
+		if try++; errors.As(err, &broken) || try > tries || wait > longestWait || sleep(asking, wait) != nil {
 			return r.postpone(ctx, rec, wait, err)
 		}
 	}

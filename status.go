@@ -117,8 +117,8 @@ func statusOf(rec *store.Record, now time.Time) *Status {
 		st.Resource = ""
 	}
 	st.ObtainedAt, st.ExpiresAt = g.ObtainedAt, g.ExpiresAt
-	st.Renewable = g.RefreshToken != "" && (rec.Refusal == nil)
 	if cl := rec.GrantClient(); cl != nil {
+		st.Renewable = g.RefreshToken != "" && rec.Refusal == nil && !cl.Refused
 		st.ClientID, st.ClientSource, st.Method = cl.ID, cl.Source, cl.Method
 		st.MethodReason = methodReason(cl)
 	}

@@ -19,7 +19,8 @@ const (
 	maxReplay = 1 << 20
 
 	// futilePause is how long nothing is tried after a server has refused a
-	// token fresh from a login.
+	// token fresh from a login, nor a renewal after it has refused a token fresh
+	// from one.
 	futilePause = 30 * time.Second
 
 	// maxStepUps bounds the logins for a scope that the server never grants.
@@ -78,8 +79,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			discard(resp)
 			return nil, rerr
 		}
+		if next == nil {
+			return resp, nil
+		}
 		again, ok := body.again()
-		if next == nil || !ok {
+		if !ok {
 			return resp, nil
 		}
 		discard(resp)
@@ -148,19 +152,23 @@ func (s *session) recover(ctx context.Context, r *recovery, used *snapshot, resp
 		// Another request was here before.
 		return current, nil
 	}
-	if r.logins == 0 && r.renewals < 2 {
+	if r.logins == 0 && r.renewals < 2 && !s.renewedInVain(refused) {
 		r.renewals++
 		snap, err := s.renew(ctx, renewal{refused: refused})
 		if err != nil || snap != nil {
 			return snap, err
 		}
 	}
-	if s.c.LoginPolicy == LoginNever {
-		rec, err := s.load(ctx)
-		if err != nil {
-			return nil, err
-		}
+	rec, err := s.load(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case usable(rec.Grant, refused, time.Now()):
+		return s.publish(rec), nil // another process was here before
+	case s.c.LoginPolicy == LoginNever:
 		return nil, s.loginRequired(rec)
+	case (refused != "" || rec.Grant != nil && rec.Grant.Refused) && rec.Refusal == nil && s.signedInJustNow():
+		return nil, nil
 	}
 	if r.logins++; r.logins > 1 {
 		return nil, nil
@@ -194,10 +202,6 @@ func (s *session) stepUp(ctx context.Context, r *recovery, used *snapshot, chall
 	key := strings.Join(needed, " ")
 	s.mu.Lock()
 	tried := s.stepUps[key]
-	if s.stepUps == nil {
-		s.stepUps = make(map[string]int)
-	}
-	s.stepUps[key]++
 	s.mu.Unlock()
 	if r.logins++; r.logins > maxStepUps || tried >= maxStepUps {
 		return nil, nil
@@ -210,13 +214,54 @@ func (s *session) stepUp(ctx context.Context, r *recovery, used *snapshot, chall
 	if rec.Grant != nil {
 		scopes = append(strings.Fields(rec.Grant.ScopeRequested), needed...)
 	}
-	snap, err := s.login(ctx, loginRequest{challenge: challenge, scopes: scopes, refused: used.token})
-	if err == nil && containsAll(strings.Fields(snap.scope), needed) {
-		s.mu.Lock()
-		delete(s.stepUps, key)
-		s.mu.Unlock()
+	return s.login(ctx, loginRequest{challenge: challenge, scopes: scopes, needed: needed, refused: used.token})
+}
+
+// signedInNow notes how a login of this process ended. Of a step-up that many
+// requests wait for, it counts one.
+func (s *session) signedInNow(rec *store.Record, req loginRequest, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		s.signedInAt = time.Now()
 	}
-	return snap, err
+	if len(req.needed) == 0 {
+		return
+	}
+	key := strings.Join(req.needed, " ")
+	if err == nil && containsAll(strings.Fields(rec.Grant.ScopeGranted), req.needed) {
+		delete(s.stepUps, key)
+		return
+	}
+	if s.stepUps == nil {
+		s.stepUps = make(map[string]int)
+	}
+	s.stepUps[key]++
+}
+
+// signedInJustNow reports whether this process has signed in so lately that a
+// token refused now is one that the server refuses fresh from a login. A caller
+// that is given a new recovery for each refusal is not to open a tab each time.
+func (s *session) signedInJustNow() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Since(s.signedInAt) < futilePause
+}
+
+// replacedNow notes the token that a refused one was renewed to.
+func (s *session) replacedNow(token store.Secret) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.replaced, s.replacedAt = token, time.Now()
+}
+
+// renewedInVain reports whether the refused token is the fresh replacement of
+// another refused one: each further renewal would spend a refresh token for
+// nothing.
+func (s *session) renewedInVain(refused store.Secret) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return refused != "" && refused == s.replaced && time.Since(s.replacedAt) < futilePause
 }
 
 func containsAll(have, want []string) bool {

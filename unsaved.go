@@ -26,18 +26,18 @@ func (r *spending) keepUnsaved(rec *store.Record, t *oauth.TokenResponse) bool {
 // record as long as that fails, and nil if there is none any more.
 func (s *session) saveUnsaved(ctx context.Context) *store.Record {
 	s.mu.Lock()
-	rec := s.unsaved
+	unsaved := s.unsaved
 	s.mu.Unlock()
-	if rec == nil {
+	if unsaved == nil {
 		return nil
 	}
-	rec = rec.Clone()
-	err := s.c.Store.Put(ctx, rec)
+	err := s.c.Store.Put(ctx, unsaved.Clone())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case err == nil, errors.Is(err, store.ErrConflict): // stored now, or overtaken by another login
-		s.unsaved = nil
+	if s.unsaved == unsaved && (err == nil || errors.Is(err, store.ErrConflict)) {
+		s.unsaved = nil // stored now, or overtaken by another login
+	}
+	if s.unsaved == nil { // by us, or by another goroutine meanwhile
 		return nil
 	}
 	return s.unsaved.Clone()

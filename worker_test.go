@@ -30,6 +30,9 @@ type job struct {
 	Crash  string // the point where it kills itself
 	Login  bool   // it may sign in
 
+	Spare    string // the store's second folder
+	Volatile bool   // the store may keep what it cannot write
+
 	// Hurried makes every stored access token read as expired, so that each
 	// call is a renewal.
 	Hurried bool
@@ -65,12 +68,14 @@ func (w *worker) main() int {
 	s := &watchedStore{at: w.at, hurried: w.job.Hurried}
 	var err error
 	s.Store, err = filestore.Open(filestore.Options{
-		Dir:   w.job.Dir,
-		Warn:  func(message string) { w.say("notice: " + message) },
-		Trace: func(step filestore.Step) { w.at(s.phase() + ":" + string(step)) },
+		Dir:      w.job.Dir,
+		SpareDir: w.job.Spare,
+		Volatile: w.job.Volatile,
+		Warn:     func(message string) { w.say("notice: " + message) },
+		Trace:    func(step filestore.Step) { w.at(s.phase() + ":" + string(step)) },
 	})
 	if err != nil {
-		w.say("failed " + kindOf(err) + err.Error())
+		w.say("failed store: " + err.Error())
 		return 0
 	}
 	w.store, w.client = s, w.newClient(s)

@@ -17,6 +17,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	// The second signal ends the process at once, as if there were no handler.
 	context.AfterFunc(ctx, stop)
+	// A closed pipe is an error of the write then, and not the end of the process
+	// in the middle of something that must be finished.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	code := cli.Run(ctx, os.Args[1:], cli.Process{
 		Stdin:   os.Stdin,
 		Stdout:  os.Stdout,

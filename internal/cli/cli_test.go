@@ -17,6 +17,8 @@ import (
 // TestMain makes two programs of the test binary: the command itself, and a
 // browser with a person in front of it.
 func TestMain(m *testing.M) {
+	// The race detector sleeps a second at the end of each process otherwise.
+	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	testscript.Main(m, map[string]func(){
 		"handstamp":  func() { os.Exit(runProcess()) },
 		"labbrowser": func() { os.Exit(browse(os.Args[len(os.Args)-1])) },
@@ -28,6 +30,7 @@ func TestMain(m *testing.M) {
 func runProcess() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	stdout, stderr := io.Writer(os.Stdout), io.Writer(os.Stderr)
 	if path := os.Getenv("TEST_TRANSCRIPT"); path != "" {
 		transcript, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
@@ -74,7 +77,7 @@ func TestScripts(t *testing.T) {
 				"HANDSTAMP_BROWSER": "labbrowser",
 				"TEST_TRANSCRIPT":   filepath.Join(env.WorkDir, ".transcript"),
 				"TEST_BROWSED":      filepath.Join(env.WorkDir, ".browsed"),
-				"USER_ID":           fmt.Sprint(os.Getuid()),
+				"GORACE":            os.Getenv("GORACE"),
 			} {
 				env.Setenv(name, value)
 			}

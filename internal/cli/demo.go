@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -71,6 +73,9 @@ func (d *demoCommand) run(ctx context.Context) error {
 	for number, scene := range scenes(d.browser) {
 		d.progress("%d %s …", number+1, scene.name)
 		outcome, err := stage.play(ctx, number+1, scene)
+		if errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("the demo was not over after %v", demoTimeout)
+		}
 		if err != nil {
 			return err
 		}

@@ -23,6 +23,7 @@ const (
 	exitProtocol    = 6 // the server breaks the protocol or a security check
 	exitStore       = 7 // the credential store cannot be used
 	exitInterrupted = 130
+	exitBrokenPipe  = 141 // whoever read standard output has gone
 )
 
 // kind is what an error means: a word for programs and an exit code.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"log/slog"
 	"net/url"
 	"strings"
@@ -76,6 +77,14 @@ func (a *app) profile(server *serverConfig) string {
 		}
 	}
 	return store.DefaultProfile
+}
+
+// bounded bounds what is asked of servers by --timeout, if it is given.
+func (a *app) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if a.global.timeout == 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, a.global.timeout)
 }
 
 // logger returns where the library's debug output goes: to standard error with

@@ -57,6 +57,8 @@ func (l *logoutCommand) run(ctx context.Context, args []string) error {
 	if l.opts.KeepClient && l.opts.DeleteClient {
 		return usage("--keep-client and --delete-client contradict each other")
 	}
+	ctx, cancel := l.bounded(ctx)
+	defer cancel()
 	targets, err := l.targets(ctx, args)
 	if err != nil {
 		return err

@@ -2,10 +2,12 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"sync"
+	"syscall"
 
 	"golang.org/x/term"
 )
@@ -114,13 +116,16 @@ func (p *printer) json(v any, indent bool) error {
 	return p.data(append(escapeJSON(b), '\n'))
 }
 
-// data writes what the user asked for, byte by byte. A full disk or a closed
-// pipe on standard output is an error: a script must not go on without it.
+// data writes what the user asked for, byte by byte. A full disk is an error: a
+// script must not go on without it. A reader that has gone is none to be told of;
+// the exit code is the one that shells give to the end by SIGPIPE.
 func (p *printer) data(b []byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.erase()
-	if _, err := p.w.Write(b); err != nil {
+	if _, err := p.w.Write(b); errors.Is(err, syscall.EPIPE) {
+		return exitStatus(exitBrokenPipe)
+	} else if err != nil {
 		return fmt.Errorf("cannot write the output: %w", err)
 	}
 	return nil

@@ -7,12 +7,15 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -134,7 +137,7 @@ func TestSignalDuringLogin(t *testing.T) {
 			t.Fatal(err)
 		}
 		lineWith(t, stderr, "X Interrupted")
-		c.ends(cmd, exitInterrupted, 2*time.Second)
+		c.ends(cmd, exitInterrupted, 3*time.Second)
 		c.login()
 	}
 }
@@ -159,7 +162,7 @@ func TestSignalDuringRefresh(t *testing.T) {
 	if _, err := io.ReadAll(stderr); err != nil {
 		t.Fatal(err)
 	}
-	c.ends(cmd, exitInterrupted, 2*time.Second)
+	c.ends(cmd, exitInterrupted, 3*time.Second)
 	// The server revokes everything if the old refresh token came again.
 	if _, stderr, code := c.run("token", c.server.MCPURL(), "--refresh"); code != 0 {
 		t.Fatalf("after the interruption: %d\n%s", code, stderr)
@@ -206,7 +209,7 @@ func TestPaste(t *testing.T) {
 // here until nobody came.
 func TestPasteEnds(t *testing.T) {
 	c := newCommand(t)
-	_, stderr, code := c.run("login", c.server.MCPURL(), "--paste", "--timeout", "300ms")
+	_, stderr, code := c.run("login", c.server.MCPURL(), "--paste", "--timeout", "1s")
 	if code != exitDenied || !strings.Contains(stderr, "in time") {
 		t.Errorf("exit code %d\n%s", code, stderr)
 	}
@@ -249,5 +252,39 @@ func TestBrowserArguments(t *testing.T) {
 		if strings.Contains(string(b), secret) {
 			t.Error("the browser's arguments hold a secret")
 		}
+	}
+}
+
+// --proxy carries every request, those to the authorization server, too.
+func TestProxy(t *testing.T) {
+	c := newCommand(t)
+	var mu sync.Mutex
+	seen := make(map[string]bool)
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		seen[r.URL.Path] = true
+		mu.Unlock()
+		r.RequestURI = ""
+		resp, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		defer resp.Body.Close()
+		maps.Copy(w.Header(), resp.Header)
+		w.WriteHeader(resp.StatusCode)
+		_, _ = io.Copy(w, resp.Body)
+	}))
+	defer proxy.Close()
+	if _, stderr, code := c.run("login", c.server.MCPURL(), "--proxy", proxy.URL); code != 0 {
+		t.Fatalf("login: %d\n%s", code, stderr)
+	}
+	for _, path := range []string{"/mcp", "/register", "/token"} {
+		if !seen[path] {
+			t.Errorf("the request to %s went round the proxy", path)
+		}
+	}
+	if seen["/authorize"] {
+		t.Error("the browser went through the proxy")
 	}
 }

@@ -60,6 +60,8 @@ func (s *secretSource) read(a *app) (store.Secret, error) {
 		if value == "" {
 			return "", usage("the environment variable %s, which is to hold the client secret, is not set", s.env)
 		}
+		// Nothing that is started later, such as a browser, has a use for it.
+		_ = os.Unsetenv(s.env)
 		return parseSecret([]byte(value), "the environment variable "+s.env)
 	case s.stdin:
 		return readSecret(a.in, "standard input")

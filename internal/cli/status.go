@@ -79,6 +79,9 @@ func (s *statusCommand) run(ctx context.Context, args []string) error {
 			return ctx.Err()
 		}
 	}
+	if s.env.get("HANDSTAMP_ACCESS_TOKEN") != "" {
+		s.notice("HANDSTAMP_ACCESS_TOKEN is set: token and exec use it instead of what is stored")
+	}
 	if err := s.write(entries, len(args) == 1); err != nil {
 		return err
 	}

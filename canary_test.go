@@ -1,0 +1,382 @@
+package handstamp_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store"
+)
+
+// haystack collects all that a program says while it lives.
+type haystack struct {
+	mu     sync.Mutex
+	straws []straw // guarded by mu
+}
+
+// straw is a text and where it comes from.
+type straw struct{ where, text string }
+
+// add adds a text.
+func (h *haystack) add(where, text string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.straws = append(h.straws, straw{where, text})
+}
+
+// addValue adds a value in each form in which a program may print it.
+func (h *haystack) addValue(where string, value any) {
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		h.add(where+" as "+verb, fmt.Sprintf(verb, value))
+	}
+	if encoded, err := json.Marshal(value); err == nil {
+		h.add(where+" as JSON", string(encoded))
+	}
+	for _, handler := range h.handlers(where) {
+		slog.New(handler).Info("value", "value", value)
+	}
+}
+
+// addError adds an error and its causes.
+func (h *haystack) addError(where string, err error) {
+	for ; err != nil; err = errors.Unwrap(err) {
+		h.addValue(where+": error", err)
+	}
+}
+
+// handlers returns loggers that write here, at the most talkative level.
+func (h *haystack) handlers(where string) []slog.Handler {
+	options := &slog.HandlerOptions{Level: slog.LevelDebug - 8, AddSource: true}
+	w := lineWriter(func(line string) { h.add(where+": log", line) })
+	return []slog.Handler{slog.NewTextHandler(w, options), slog.NewJSONHandler(w, options)}
+}
+
+// search returns where the secrets are.
+func (h *haystack) search(secrets []string) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var found []string
+	for _, secret := range secrets {
+		all := forms(secret)
+		for _, s := range h.straws {
+			if slices.ContainsFunc(all, func(form string) bool { return strings.Contains(s.text, form) }) {
+				found = append(found, fmt.Sprintf("%.12s… in %s: %s", secret, s.where, s.text))
+			}
+		}
+	}
+	return found
+}
+
+// life is a program whose every word is heard.
+type life struct {
+	*world
+	hay  *haystack
+	line *wire
+
+	mu     sync.Mutex
+	states []string // guarded by mu; state parameters
+}
+
+func newLife(t *testing.T, hay *haystack, h lab.Habits) *life {
+	return &life{world: newWorld(t, h), hay: hay, line: new(wire)}
+}
+
+// hidden is a RoundTripper that prints as an address: what the wire of the test
+// keeps is not what the Client says.
+type hidden func(*http.Request) (*http.Response, error)
+
+func (h hidden) RoundTrip(req *http.Request) (*http.Response, error) { return h(req) }
+
+// client returns a session that says all it can.
+func (l *life) client(where string) *handstamp.Client {
+	c := l.session()
+	c.HTTP, c.AuthHTTP = hidden(l.line.RoundTrip), hidden(l.line.RoundTrip)
+	c.Logger = slog.New(slog.NewMultiHandler(l.hay.handlers(where)...))
+	c.Hooks = handstamp.Hooks{
+		Refreshed: func(e handstamp.RefreshEvent) { l.hay.addValue(where+": event", e); l.hay.addError(where, e.Err) },
+		LoggedIn:  func(e handstamp.LoginEvent) { l.hay.addValue(where+": event", e); l.hay.addError(where, e.Err) },
+		Notice:    func(n handstamp.Notice) { l.hay.addValue(where+": notice", n) },
+	}
+	c.OnRegister = func(_ context.Context, r handstamp.Registration) error {
+		l.hay.addValue(where+": registration", r)
+		l.hay.addValue(where+": registration", &r)
+		return nil
+	}
+	c.Prompt = handstamp.Prompt{Authorize: func(ctx context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
+		u, err := url.Parse(r.URL)
+		if err != nil {
+			return nil, err
+		}
+		l.mu.Lock()
+		l.states = append(l.states, u.Query().Get("state"))
+		l.mu.Unlock()
+		return l.consent(ctx, r)
+	}}
+	return c
+}
+
+// use makes a call and adds everything there is to be had from the API.
+func (l *life) use(where string, c *handstamp.Client) {
+	l.t.Helper()
+	ctx, server := l.t.Context(), l.lab.MCPURL()
+	l.hay.addError(where+": call", l.call(c))
+	token, err := c.Token(ctx, server, handstamp.TokenOptions{})
+	l.hay.addError(where+": token", err)
+	l.hay.addValue(where+": token", token)
+	if token != nil {
+		l.hay.addValue(where+": token", *token)
+	}
+	result, err := c.Login(ctx, server, handstamp.LoginOptions{})
+	l.hay.addError(where+": login", err)
+	l.hay.addValue(where+": login", result)
+	status, err := c.Status(ctx, server)
+	l.hay.addError(where+": status", err)
+	l.hay.addValue(where+": status", status)
+	if status != nil {
+		l.hay.addValue(where+": status", *status)
+	}
+	statuses, err := c.Statuses(ctx)
+	l.hay.addError(where+": statuses", err)
+	l.hay.addValue(where+": statuses", statuses)
+	handler := c.Handler(server)
+	l.hay.addValue(where+": handler", handler)
+	source, err := handler.TokenSource(ctx)
+	l.hay.addError(where+": handler", err)
+	l.hay.addValue(where+": handler's token source", source)
+	l.hay.addValue(where+": token source", c.TokenSource(ctx, server))
+	l.hay.addValue(where+": transport", c.Transport(server))
+	l.hay.addValue(where+": client", c)
+	if c.Registration != nil {
+		l.hay.addValue(where+": configured", c.Registration)
+		l.hay.addValue(where+": configured", *c.Registration)
+	}
+	for _, s := range []store.Store{c.Store, l.store} {
+		l.hay.addValue(where+": store", s)
+	}
+	if rec, err := l.stored(); err == nil {
+		l.hay.addValue(where+": record", rec)
+		l.hay.addValue(where+": record", *rec)
+		if rec.Grant != nil {
+			l.hay.addValue(where+": grant", *rec.Grant)
+		}
+		for _, client := range rec.Clients {
+			l.hay.addValue(where+": client", *client)
+		}
+		if rec.Intent != nil {
+			l.hay.addValue(where+": intent", *rec.Intent)
+		}
+	}
+}
+
+// stored returns the record, if there is one.
+func (l *life) stored() (*store.Record, error) {
+	key, err := store.NewKey(l.lab.MCPURL(), "")
+	if err != nil {
+		return nil, err
+	}
+	return l.store.Get(l.t.Context(), key)
+}
+
+// secrets returns all that the server ever issued and all that was ever sent.
+func (l *life) secrets() []string {
+	secrets := l.lab.Secrets()
+	for _, r := range l.line.requests(0) {
+		for _, name := range []string{"code_verifier", "code", "refresh_token", "client_secret", "token"} {
+			secrets = append(secrets, r.form[name]...)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	secrets = append(secrets, l.states...)
+	slices.Sort(secrets)
+	secrets = slices.Compact(secrets)
+	return slices.DeleteFunc(secrets, func(s string) bool { return s == "" })
+}
+
+// TestNoSecretIsEverSaid lives through logins of each kind, refreshes, every class
+// of failure, step-up and logout, prints all there is to print, and looks for
+// each secret that was at play.
+func TestNoSecretIsEverSaid(t *testing.T) {
+	hay := new(haystack)
+	var lives []*life
+	begin := func(h lab.Habits) *life {
+		l := newLife(t, hay, h)
+		lives = append(lives, l)
+		return l
+	}
+
+	// A client that registers itself, with a secret full of special characters.
+	h := lab.NoneFirst()
+	h.SecretAlphabet, h.ManageClients = "%+ :/&=", true
+	l := begin(h)
+	l.use("dynamic", l.client("dynamic"))
+	l.expire()
+	l.use("refresh", l.client("refresh"))
+	l.lab.RevokeAccessTokens()
+	l.use("refused early", l.client("refused early"))
+	l.lab.RevokeFamilies()
+	l.use("grant gone", l.client("grant gone"))
+	l.lab.ForgetClients()
+	l.lab.RevokeAccessTokens()
+	l.use("client gone", l.client("client gone"))
+	c := l.client("logout")
+	l.lab.SetFault("revoke", lab.Fault{Kind: lab.FaultStatus, Status: 503})
+	result, err := c.Logout(t.Context(), l.lab.MCPURL(), handstamp.LogoutOptions{KeepClient: true})
+	hay.addError("logout", err)
+	hay.addValue("logout", result)
+	hay.addError("logout", result.RevokeError)
+	l.lab.SetFault("revoke")
+	l.use("signed out", c)
+	result, err = c.Logout(t.Context(), l.lab.MCPURL(), handstamp.LogoutOptions{DeleteClient: true})
+	hay.addError("logout", err)
+	hay.addValue("logout", result)
+
+	// Clients that are configured, rightly and wrongly, and one with a document.
+	l = begin(lab.Habits{ClientIDMetadata: true})
+	l.lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "configured-se:cr%et+ &=", Method: lab.MethodPost})
+	for _, secret := range []store.Secret{"configured-se:cr%et+ &=", "configured-and-wrong-secret"} {
+		c := l.client("configured")
+		c.Registration = &handstamp.Registration{ClientID: "app", ClientSecret: secret}
+		_, err := c.Login(t.Context(), l.lab.MCPURL(), handstamp.LoginOptions{Force: true})
+		hay.addError("configured", err)
+		l.expire()
+		l.use("configured", c)
+	}
+
+	// Scope that grows.
+	l = begin(lab.Habits{RequiredScope: "write", ScopesSupported: []string{"read", "write"}, ChallengeScope: "read"})
+	l.use("step-up", l.client("step-up"))
+
+	// Each class of failure, at login and at refresh.
+	faults := make(map[string]lab.Fault)
+	for name, fault := range trouble {
+		faults[name] = fault
+	}
+	for _, code := range []string{"invalid_grant", "invalid_client", "invalid_scope", "invalid_target", "invalid_request", "access_denied", "unauthorized_client", "server_error"} {
+		faults[code] = lab.Fault{Kind: lab.FaultStatus, Status: 400, ContentType: "application/json", Body: `{"error":"` + code + `"}`}
+	}
+	for _, kind := range []string{lab.FaultCutAfter, lab.FaultCutBody, lab.FaultHuge} {
+		faults[kind] = lab.Fault{Kind: kind}
+	}
+	var group sync.WaitGroup
+	for name, fault := range faults {
+		l := begin(lab.NoneFirst())
+		group.Go(func() {
+			fault.Times = 8
+			l.lab.SetFault("token", fault)
+			l.use(name+" at login", l.client(name+" at login"))
+			l.lab.SetFault("token")
+			l.use(name, l.client(name))
+			if rec, err := l.stored(); err == nil && rec.Grant != nil {
+				rec.Grant.ExpiresAt = time.Now().Add(-time.Second)
+				hay.addError("store", l.store.Put(t.Context(), rec))
+			}
+			l.lab.SetFault("token", fault)
+			c := l.client(name + " at refresh")
+			c.LoginPolicy = handstamp.LoginNever
+			l.use(name+" at refresh", c)
+		})
+	}
+	group.Wait()
+
+	// An answer that cannot be used, and answers that are cut to pieces.
+	for name, change := range map[string]func(map[string]any){
+		"malformed access token": func(document map[string]any) { document["access_token"] = fmt.Sprint(document["access_token"]) + "\r\n" },
+		"no access token":        func(document map[string]any) { delete(document, "access_token") },
+		"another type":           func(document map[string]any) { document["token_type"] = "DPoP" },
+		"token as a list":        func(document map[string]any) { document["access_token"] = []any{document["access_token"]} },
+		"error beside it":        func(document map[string]any) { document["error"] = "invalid_grant" },
+	} {
+		l := begin(lab.Habits{})
+		l.use(name, l.client(name))
+		l.expire()
+		l.line.onJSON(atToken, change)
+		l.use(name, l.client(name))
+		_, err := l.client(name).Login(t.Context(), l.lab.MCPURL(), handstamp.LoginOptions{Force: true})
+		hay.addError(name, err)
+	}
+
+	// What panics in the middle of a renewal, with a token in its hands.
+	l = begin(lab.Habits{})
+	l.mustLogin(l.client("panic"))
+	l.expire()
+	c = l.client("panic")
+	c.LoginPolicy = handstamp.LoginNever
+	c.AuthHTTP = panics{l.line}
+	hay.addError("panic", l.call(c))
+
+	// A store that fails while a renewed token is to be stored.
+	l = begin(lab.Habits{})
+	l.mustLogin(l.client("store"))
+	l.expire()
+	c = l.client("store")
+	c.Store = &fullStore{Store: l.store, room: 1}
+	l.use("store", c)
+
+	var secrets []string
+	for _, l := range lives {
+		if s := l.secrets(); len(s) < 3 {
+			t.Errorf("a life with %d secrets", len(s))
+		} else {
+			secrets = append(secrets, s...)
+		}
+	}
+	t.Logf("%d texts, %d secrets", len(hay.straws), len(secrets))
+	found := hay.search(secrets)
+	for _, f := range found[:min(len(found), 40)] {
+		t.Error(f)
+	}
+	if len(found) > 40 {
+		t.Errorf("and %d more", len(found)-40)
+	}
+
+	// The silence means something: one careless line would have been heard.
+	careless := slog.New(slog.NewMultiHandler(hay.handlers("careless")...))
+	for _, secret := range secrets {
+		careless.Debug("sending", "form", url.Values{"x": {secret}}.Encode())
+	}
+	if n := len(hay.search(secrets)) - len(found); n < len(secrets) {
+		t.Errorf("of %d planted secrets %d were found", len(secrets), n)
+	}
+}
+
+// panics is a RoundTripper with a bug.
+type panics struct{ line *wire }
+
+func (p panics) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Path != atToken {
+		return p.line.RoundTrip(req)
+	}
+	if _, err := p.line.RoundTrip(req); err != nil {
+		return nil, err
+	}
+	sent := p.line.requests(0)
+	panic(sent[len(sent)-1].raw)
+}
+
+// fullStore is a Store that takes so many records more.
+type fullStore struct {
+	store.Store
+	mu   sync.Mutex
+	room int // guarded by mu
+}
+
+func (f *fullStore) Put(ctx context.Context, rec *store.Record) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.room--; f.room < 0 {
+		return fmt.Errorf("no room for %v", rec)
+	}
+	return f.Store.Put(ctx, rec)
+}

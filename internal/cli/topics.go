@@ -1,0 +1,66 @@
+package cli
+
+import "github.com/spf13/cobra"
+
+// newEnvironmentTopic returns a page of the help: variables and files.
+func newEnvironmentTopic() *cobra.Command {
+	return &cobra.Command{
+		Use:   "environment",
+		Short: "The environment variables and folders that Handstamp knows",
+		Long: `A flag wins over the environment, and that over the configuration.
+
+  HANDSTAMP_HOME           one folder for everything, for containers and tests
+  HANDSTAMP_PROFILE        as --profile
+  HANDSTAMP_STORE          as --store
+  HANDSTAMP_LOGIN          auto or never: whether token and exec may open a browser
+  HANDSTAMP_BROWSER        a command that gets the URL as its last argument, or in
+                           place of %s; no shell. Then BROWSER, then the system's
+  HANDSTAMP_NO_BROWSER     only show the URL; CI does the same
+  HANDSTAMP_CLIENT_SECRET  the secret of the client that --client-id names
+  HANDSTAMP_ACCESS_TOKEN   a token from elsewhere: token and exec take it as it is
+  HANDSTAMP_LOG            debug, info, warn or error: log to standard error
+  NO_COLOR                 no colours
+  HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR
+
+Folders, all private to you:
+
+            configuration             credentials                 locks
+  Linux     $XDG_CONFIG_HOME          $XDG_DATA_HOME              $XDG_STATE_HOME
+            ~/.config                 ~/.local/share              ~/.local/state
+  macOS     ~/Library/Application Support
+  Windows   %AppData%                 %LocalAppData%              %LocalAppData%
+
+each with /handstamp added. There is one file for each credential.`,
+	}
+}
+
+// newConfigurationTopic returns a page of the help: the configuration file.
+func newConfigurationTopic() *cobra.Command {
+	return &cobra.Command{
+		Use:   "configuration",
+		Short: "The configuration file",
+		Long: `Handstamp needs no configuration. The file config.json in the folder for
+configuration (see handstamp help environment) gives servers short names and what
+a login needs to know of them. Every member but url may be left out:
+
+  {
+    "profile": "work",
+    "store": "file",
+    "servers": {
+      "linear": {
+        "url": "https://mcp.linear.app/mcp",
+        "profile": "work",
+        "scopes": ["read", "write"],
+        "client_id": "0oa4",
+        "client_secret_file": "/run/secrets/linear",
+        "token_endpoint_auth_method": "client_secret_post"
+      }
+    }
+  }
+
+Others: client_secret_env, client_metadata_url, issuer (that the client belongs
+to), resource, no_resource, params (an object: more parameters of the
+authorization request), redirect_uri, callback_port, allow_http,
+allow_missing_pkce, allow_private_addresses.`,
+	}
+}

@@ -1,0 +1,232 @@
+package handstamp_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store/filestore"
+)
+
+// namespaceVariable says that the process has file systems of its own.
+const namespaceVariable = "HANDSTAMP_TEST_NAMESPACE"
+
+// inNamespace runs the test once more in a process that may mount file systems
+// which nobody else sees. It reports whether this is that process.
+func inNamespace(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv(namespaceVariable) != "" {
+		return true
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), namespaceVariable+"=1", "GORACE=halt_on_error=1 atexit_sleep_ms=0")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	if os.Geteuid() != 0 {
+		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+	}
+	output, err := cmd.CombinedOutput()
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSPC) {
+		t.Skipf("this system gives a process no file systems of its own: %v", err)
+	}
+	t.Logf("%s", output)
+	if err != nil {
+		t.Error(err)
+	}
+	return false
+}
+
+// onSmallDisk returns a machine whose credentials are alone on a disk of 64 KiB.
+func onSmallDisk(t *testing.T) *machine {
+	t.Helper()
+	m := emptyMachine(t, lab.NoneFirst())
+	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", m.dir, "tmpfs", 0, "size=64k,mode=0700"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(m.dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	m.store = m.open(filestore.Options{})
+	return m
+}
+
+// fill leaves no room on the disk; free gives it back.
+func (m *machine) fill() {
+	m.t.Helper()
+	file, err := os.Create(m.dir + "/ballast")
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer file.Close()
+	for err == nil {
+		_, err = file.Write(make([]byte, 512))
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		m.t.Fatalf("the disk does not get full: %v", err)
+	}
+}
+
+func (m *machine) free() {
+	m.t.Helper()
+	if err := os.Remove(m.dir + "/ballast"); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// remount makes the disk read-only or writable again.
+func (m *machine) remount(flags uintptr) {
+	m.t.Helper()
+	if err := syscall.Mount("tmpfs", m.dir, "tmpfs", syscall.MS_REMOUNT|flags, ""); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// diskFaults are disks that can be read, and cannot take a record.
+var diskFaults = map[string]struct {
+	begin, end func(*machine)
+	says       string
+}{
+	"full":      {(*machine).fill, (*machine).free, "no space left"},
+	"read-only": {func(m *machine) { m.remount(syscall.MS_RDONLY) }, func(m *machine) { m.remount(0) }, "read-only"},
+}
+
+// On a full or read-only disk a good token is used, and a refresh token is not
+// spent; when the disk is well again, the login goes on as if nothing had been.
+// The test catches a renewal that does not make sure of its room, a record that
+// is truncated before it is written, and a wait for a lock that cannot be had.
+func TestDiskFault(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	for name, fault := range diskFaults {
+		for need, token := range needs {
+			t.Run(name+"/"+need, func(t *testing.T) {
+				m := onSmallDisk(t)
+				m.mustCall(m.session())
+				token.prepare(m)
+				fault.begin(m)
+				m.keepsButCannotSave(token.works)
+				if err := m.run(job{Do: "refresh"}); !errors.Is(err, handstamp.ErrStore) || !strings.Contains(err.Error(), fault.says) {
+					t.Errorf("a forced renewal: error %v, want ErrStore that says %q", err, fault.says)
+				}
+				m.wantCounts(map[string]int{"token:refresh": 0})
+				fault.end(m)
+				m.lab.RevokeAccessTokens()
+				m.mustRun()
+				m.wantTabs(1)
+			})
+		}
+	}
+}
+
+// Nobody is sent to the browser for a login that could not be stored.
+func TestDiskFaultBeforeLogin(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	for name, fault := range diskFaults {
+		t.Run(name, func(t *testing.T) {
+			m := onSmallDisk(t)
+			fault.begin(m)
+			err := m.run(job{Do: "login"})
+			if !errors.Is(err, handstamp.ErrStore) || !strings.Contains(err.Error(), fault.says) {
+				t.Errorf("error %v, want ErrStore that says %q", err, fault.says)
+			}
+			m.wantCounts(map[string]int{"authorize": 0, "token:code": 0})
+			fault.end(m)
+			if err := m.run(job{Do: "login"}); err != nil {
+				t.Errorf("when the disk is well again: %v", err)
+			}
+		})
+	}
+}
+
+// With a second folder the renewal goes on and other processes find its result;
+// it is back in its place with the first write after the fault. The test catches
+// a record in the second folder that is forgotten, or taken for newer for ever.
+func TestDiskFaultWithSpareFolder(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	for name, fault := range diskFaults {
+		t.Run(name, func(t *testing.T) {
+			m := onSmallDisk(t)
+			m.mustCall(m.session())
+			m.expire()
+			fault.begin(m)
+			spare := job{Do: "call", Spare: folder(t) + "/spare"}
+			m.lab.Reset()
+			p := m.start(spare)
+			if err := p.outcome(); err != nil {
+				t.Fatalf("%v\n%s", err, m.diary())
+			}
+			if !slices.ContainsFunc(p.said, func(line string) bool { return strings.HasPrefix(line, "notice: ") }) {
+				t.Error("nobody was told")
+			}
+			if err := m.run(spare); err != nil {
+				t.Error(err)
+			}
+			m.wantCounts(map[string]int{"token:refresh": 1})
+
+			fault.end(m)
+			m.lab.RevokeAccessTokens()
+			if err := m.run(spare); err != nil {
+				t.Error(err)
+			}
+			m.mustRun() // it knows nothing of the second folder
+			m.wantCounts(map[string]int{"token:refresh": 2})
+			m.wantTabs(1)
+		})
+	}
+}
+
+// A long-lived process that would rather go on than stop renews although nothing
+// can be written, says so, and writes when it can. The test catches a login that
+// is dropped from memory, or never written.
+func TestDiskFaultInLongLivedProcess(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	for name, fault := range diskFaults {
+		t.Run(name, func(t *testing.T) {
+			m := onSmallDisk(t)
+			m.mustCall(m.session())
+			m.expire()
+			fault.begin(m)
+			p := m.start(job{Do: "idle", Volatile: true})
+			p.await("idle")
+			if !slices.ContainsFunc(p.said, func(line string) bool { return strings.Contains(line, "COULD NOT BE SAVED") }) {
+				t.Error("nobody was told")
+			}
+			m.lab.RevokeAccessTokens()
+			p.tell("again")
+			p.await("idle") // renewed from memory
+			fault.end(m)
+			m.lab.RevokeAccessTokens()
+			p.tell("again")
+			p.await("idle")
+			p.input.Close()
+			if err := p.outcome(); err != nil {
+				t.Error(err)
+			}
+			m.mustRun()
+			m.wantCounts(map[string]int{"token:refresh": 3})
+			if a := m.lab.Audit(); a.Reuses != 0 {
+				t.Errorf("%d reuses\n%s", a.Reuses, m.diary())
+			}
+			m.wantTabs(1)
+		})
+	}
+}

@@ -1,0 +1,125 @@
+package handstamp_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store"
+)
+
+// A token is sent exactly as it was issued, or not at all: what could end a
+// header and begin another one is refused before any request.
+func TestBytesInAccessToken(t *testing.T) {
+	w := newWorld(t, lab.Habits{Rotation: lab.RotateNone})
+	c, _ := w.wired()
+	w.mustLogin(c)
+	before := w.record()
+
+	for b := range 256 {
+		for name, value := range map[string]string{"inside": "A\\u%04xZ", "at the end": "A\\u%04x"} {
+			token := fmt.Sprintf(value, b)
+			good := b > ' ' && b < 0x7f
+			w.store = new(store.Memory)
+			fresh := before.Clone()
+			fresh.Generation = 0
+			if err := w.store.Put(t.Context(), fresh); err != nil {
+				t.Fatal(err)
+			}
+			c, line := w.wired()
+			line.onAnswer(func(req *http.Request, resp *http.Response) {
+				if req.URL.Path == atToken {
+					setBody(resp, []byte(`{"token_type":"Bearer","expires_in":3600,"access_token":"`+token+`"}`))
+				}
+			})
+			got, err := c.Token(t.Context(), w.lab.MCPURL(), handstamp.TokenOptions{Refresh: true})
+			if good {
+				if err != nil || got.Value.Reveal() != strings.Replace(token, fmt.Sprintf("\\u%04x", b), string(rune(b)), 1) {
+					t.Errorf("%#02x %s: %v", b, name, err)
+				}
+				continue
+			}
+			if err == nil {
+				t.Errorf("%#02x %s was accepted as a part of a token", b, name)
+			}
+			wantKind(t, err, handstamp.ErrUnreachable)
+			if n := len(line.requests(0)); n != 1 {
+				t.Errorf("%#02x %s: asked %d times", b, name, n)
+			}
+			if rec := w.record(); rec.Grant.RefreshToken != before.Grant.RefreshToken || rec.Grant.AccessToken != before.Grant.AccessToken {
+				t.Errorf("%#02x %s: the credential was not kept", b, name)
+			}
+		}
+	}
+}
+
+// injections are values that would do something other than stand in a header.
+var injections = []string{
+	"A2\r\nX-Evil: 1", "A2\nX-Evil: 1", "A2\rX-Evil", "A2 X", " A2", "A2\x00", "A2\x7f", "A2\u0085", "A2\u2028", "A2\ufeff", strings.Repeat("A", 40<<10),
+}
+
+// Whatever a login brings that is to be sent later, it is looked at first.
+func TestInjectionThroughLogin(t *testing.T) {
+	for at, members := range map[string][]string{
+		atToken:    {"access_token", "refresh_token", "token_type"},
+		atRegister: {"client_id", "client_secret", "token_endpoint_auth_method"},
+	} {
+		for _, member := range members {
+			for _, value := range injections {
+				if strings.Trim(value, "A2X ") == "" && len(value) < 100 && (member == "refresh_token" || member == "client_id") {
+					continue // a space may be there (RFC 6749 appendix A), and does no harm in a form
+				}
+				t.Run(fmt.Sprintf("%s %.20q", member, value), func(t *testing.T) {
+					t.Parallel()
+					w := newWorld(t, lab.NoneFirst())
+					c, line := w.wired()
+					line.onJSON(at, func(document map[string]any) { document[member] = value })
+					err := w.login(c)
+					if err == nil {
+						t.Fatalf("the login worked with %s %.20q", member, value)
+					}
+					if !errors.Is(err, handstamp.ErrProtocol) && !errors.Is(err, handstamp.ErrRegistrationRequired) {
+						t.Errorf("error %v, want ErrProtocol", err)
+					}
+					if strings.Contains(err.Error(), "X-Evil: 1") && strings.ContainsAny(err.Error(), "\r\n\x00") {
+						t.Errorf("the error repeats the value: %q", err)
+					}
+					for _, r := range line.requests(0) {
+						if strings.Contains(r.raw, "\nX-Evil") {
+							t.Errorf("a header was injected:\n%s", r.raw)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// What comes in a stored record is sent as it is or not at all, too: records are
+// files, and may have been written by something else.
+func TestInjectionThroughRecord(t *testing.T) {
+	w := newWorld(t, lab.Habits{})
+	c, _ := w.wired()
+	w.mustLogin(c)
+	for _, value := range injections {
+		rec := w.record()
+		rec.Grant.AccessToken = store.Secret(value)
+		if err := w.store.Put(t.Context(), rec); err != nil {
+			t.Fatal(err)
+		}
+		line := new(wire)
+		c := w.session()
+		c.HTTP, c.AuthHTTP = line, line
+		c.Prompt = handstamp.Prompt{Authorize: w.consent}
+		_ = w.call(c) // however it ends
+		for _, r := range line.requests(0) {
+			if strings.Contains(r.raw, "\nX-Evil") {
+				t.Errorf("a header was injected:\n%s", r.raw)
+			}
+		}
+	}
+}
