@@ -24,9 +24,6 @@ type cost struct {
 	metadata, register, authorize, code, refresh int
 }
 
-// total is the number of requests to the authorization server.
-func (c cost) total() int { return c.metadata + c.register + c.authorize + c.code + c.refresh }
-
 // costOf reads the lab's counts.
 func costOf(counts map[string]int) cost {
 	return cost{

@@ -120,7 +120,7 @@ func parseURL(raw string) (*url.URL, error) {
 		// The text of url.Parse quotes the URL, which may hold a password.
 		return nil, fmt.Errorf("this is no URL: %w", errors.Unwrap(err))
 	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("a server's URL begins with https://, not with %s:", u.Scheme)
+		return nil, fmt.Errorf("a server's URL begins with https://, not with %s://", u.Scheme)
 	case u.User != nil:
 		return nil, errors.New("a server's URL must not hold a user name or password: use handstamp login, or --client-secret-file")
 	case u.Hostname() == "":

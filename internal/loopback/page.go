@@ -123,6 +123,10 @@ func visible(s string) string {
 	var b strings.Builder
 	for _, word := range strings.FieldsFunc(s, isInvisible) {
 		if b.Len() > 0 {
+			if b.Len()+len(" …") > maxText {
+				b.WriteString("…")
+				break
+			}
 			b.WriteByte(' ')
 		}
 		for _, r := range word {

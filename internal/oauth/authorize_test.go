@@ -218,7 +218,7 @@ func FuzzParseCallback(f *testing.F) {
 				t.Fatalf("a wrong issuer was believed: %v", err)
 			}
 		}
-		if err != nil && Sanitize(err.Error()) != err.Error() && len(err.Error()) < maxText {
+		if err != nil && strings.ContainsFunc(err.Error(), func(r rune) bool { return r != ' ' && !visible(r) }) {
 			t.Fatalf("error %q is not sanitized", err)
 		}
 	})
