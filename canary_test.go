@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -66,13 +65,16 @@ func (h *haystack) handlers(where string) []slog.Handler {
 func (h *haystack) search(secrets []string) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	searcher := newSearcher(secrets)
+	seen := make(map[string]bool)
 	var found []string
-	for _, secret := range secrets {
-		all := forms(secret)
-		for _, s := range h.straws {
-			if slices.ContainsFunc(all, func(form string) bool { return strings.Contains(s.text, form) }) {
-				found = append(found, fmt.Sprintf("%.12s… in %s: %s", secret, s.where, s.text))
-			}
+	for _, s := range h.straws {
+		if seen[s.text] {
+			continue
+		}
+		seen[s.text] = true
+		for secret := range searcher.find(s.text) {
+			found = append(found, fmt.Sprintf("%.12s… in %s: %s", secret, s.where, s.text))
 		}
 	}
 	return found
@@ -273,9 +275,8 @@ func TestNoSecretIsEverSaid(t *testing.T) {
 	for name, fault := range faults {
 		l := begin(lab.NoneFirst())
 		group.Go(func() {
-			fault.Times = 8
 			l.lab.SetFault("token", fault)
-			l.use(name+" at login", l.client(name+" at login"))
+			hay.addError(name+" at login", l.login(l.client(name+" at login")))
 			l.lab.SetFault("token")
 			l.use(name, l.client(name))
 			if rec, err := l.stored(); err == nil && rec.Grant != nil {
@@ -288,15 +289,16 @@ func TestNoSecretIsEverSaid(t *testing.T) {
 			l.use(name+" at refresh", c)
 		})
 	}
-	group.Wait()
 
 	// An answer that cannot be used, and answers that are cut to pieces.
 	for name, change := range map[string]func(map[string]any){
-		"malformed access token": func(document map[string]any) { document["access_token"] = fmt.Sprint(document["access_token"]) + "\r\n" },
-		"no access token":        func(document map[string]any) { delete(document, "access_token") },
-		"another type":           func(document map[string]any) { document["token_type"] = "DPoP" },
-		"token as a list":        func(document map[string]any) { document["access_token"] = []any{document["access_token"]} },
-		"error beside it":        func(document map[string]any) { document["error"] = "invalid_grant" },
+		"malformed access token": func(document map[string]any) {
+			document["access_token"] = fmt.Sprint(document["access_token"]) + "\r\n"
+		},
+		"no access token": func(document map[string]any) { delete(document, "access_token") },
+		"another type":    func(document map[string]any) { document["token_type"] = "DPoP" },
+		"token as a list": func(document map[string]any) { document["access_token"] = []any{document["access_token"]} },
+		"error beside it": func(document map[string]any) { document["error"] = "invalid_grant" },
 	} {
 		l := begin(lab.Habits{})
 		l.use(name, l.client(name))
@@ -307,6 +309,42 @@ func TestNoSecretIsEverSaid(t *testing.T) {
 		hay.addError(name, err)
 	}
 
+	// A server that repeats in its errors what it was sent.
+	for _, member := range []string{"refresh_token", "code", "code_verifier", "client_secret", "token"} {
+		for _, status := range []int{400, 401, 503} {
+			l := begin(lab.NoneFirst())
+			where := fmt.Sprint("echo of ", member, " with ", status)
+			l.mustLogin(l.client(where))
+			l.line.onAnswer(func(req *http.Request, resp *http.Response) {
+				if req.URL.Path != atToken && req.URL.Path != atRevoke {
+					return
+				}
+				requests := l.line.requests(0)
+				said := requests[len(requests)-1].form.Get(member)
+				if said == "" {
+					said = "nothing"
+				}
+				resp.StatusCode = status
+				text, _ := json.Marshal(map[string]string{"error": "invalid_grant", "error_description": "we do not know " + said + " here", "error_uri": "https://as.example/" + said})
+				setBody(resp, text)
+			})
+			l.expire()
+			group.Go(func() {
+				quiet := l.client(where)
+				quiet.LoginPolicy = handstamp.LoginNever
+				hay.addError(where, l.call(quiet))
+				l.use(where, quiet)
+				result, err := quiet.Logout(t.Context(), l.lab.MCPURL(), handstamp.LogoutOptions{KeepClient: true})
+				hay.addError(where, err)
+				if result != nil {
+					hay.addError(where, result.RevokeError)
+				}
+				hay.addError(where, l.login(l.client(where)))
+			})
+		}
+	}
+	group.Wait()
+
 	// What panics in the middle of a renewal, with a token in its hands.
 	l = begin(lab.Habits{})
 	l.mustLogin(l.client("panic"))
@@ -315,6 +353,22 @@ func TestNoSecretIsEverSaid(t *testing.T) {
 	c.LoginPolicy = handstamp.LoginNever
 	c.AuthHTTP = panics{l.line}
 	hay.addError("panic", l.call(c))
+
+	// Nobody can open a browser: the error has the URL in a field of its own, for a
+	// person to open, and does not say it otherwise.
+	l = begin(lab.Habits{})
+	c = l.client("no browser")
+	c.Hooks = handstamp.Hooks{}
+	authorize := c.Prompt.Authorize
+	c.Prompt = handstamp.Prompt{OpenURL: func(ctx context.Context, rawURL string) error {
+		_, err := authorize(ctx, handstamp.AuthorizationRequest{URL: rawURL})
+		return errors.Join(err, errors.New("no browser"))
+	}}
+	if err := l.login(c); err == nil {
+		t.Error("a login without a browser worked")
+	} else {
+		hay.add("no browser", err.Error())
+	}
 
 	// A store that fails while a renewed token is to be stored.
 	l = begin(lab.Habits{})
@@ -326,7 +380,7 @@ func TestNoSecretIsEverSaid(t *testing.T) {
 
 	var secrets []string
 	for _, l := range lives {
-		if s := l.secrets(); len(s) < 3 {
+		if s := l.secrets(); len(s) < 2 {
 			t.Errorf("a life with %d secrets", len(s))
 		} else {
 			secrets = append(secrets, s...)

@@ -143,6 +143,13 @@ type Registration struct {
 	Response store.Secret
 }
 
+// Format implements fmt.Formatter: the secret is not seen, whatever the verb and
+// whatever the Registration is a part of.
+func (r Registration) Format(f fmt.State, _ rune) {
+	type plain Registration
+	fmt.Fprintf(f, "%+v", plain(r))
+}
+
 const userAgent = "handstamp"
 
 // defaultLoginTimeout is how long a person is waited for.
@@ -198,9 +205,10 @@ func (c *Client) start() bool {
 }
 
 // Close ends logins that wait for a person and renewals that wait for another
-// process, and waits, until ctx ends, for renewals under way to be stored. After it, only stored tokens are used and
-// everything else fails. A process that is about to exit should call it: a
-// refresh token that was sent must see its successor stored.
+// process, and waits, until ctx ends, for renewals under way to be stored. After
+// it, only stored tokens are used and everything else fails. A process that is
+// about to exit should call it: a refresh token that was sent must see its
+// successor stored.
 func (c *Client) Close(ctx context.Context) error {
 	c.init()
 	c.mu.Lock()

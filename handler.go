@@ -81,3 +81,7 @@ func (h *Handler) used(req *http.Request) *snapshot {
 
 // Token implements oauth2.TokenSource for a token at hand.
 func (s *snapshot) Token() (*oauth2.Token, error) { return s.oauth2, nil }
+
+// Format implements fmt.Formatter: callers hold a snapshot as a TokenSource, and
+// printing it must not show the token.
+func (s *snapshot) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[token source]") }

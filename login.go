@@ -104,12 +104,19 @@ func (s *session) login(ctx context.Context, req loginRequest) (*snapshot, error
 	}
 }
 
+// declinedPause is how long no request opens a browser after a person has said
+// no, or nothing. Client.Login does.
+const declinedPause = time.Minute
+
 // loginFlight returns the login under way, or starts one.
 func (s *session) loginFlight(ctx context.Context, req loginRequest) (f *flight, owner bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.signIn != nil {
 		return s.signIn, false, nil
+	}
+	if !req.explicit && s.declined != nil && time.Since(s.declinedAt) < declinedPause {
+		return nil, false, s.declined
 	}
 	if !s.c.start() {
 		return nil, false, errClosed
@@ -123,7 +130,10 @@ func (s *session) loginFlight(ctx context.Context, req loginRequest) (f *flight,
 		f.snap, f.err = s.loginNow(work, req)
 		f.calledOff = f.err != nil && work.Err() == context.Canceled
 		s.mu.Lock()
-		s.signIn = nil
+		s.signIn, s.declined, s.declinedAt = nil, nil, time.Now()
+		if errors.Is(f.err, ErrDenied) || errors.Is(f.err, ErrTimeout) {
+			s.declined = f.err
+		}
 		s.mu.Unlock()
 		close(f.done)
 	}()

@@ -90,7 +90,7 @@ func methodClause(source string) string {
 	case store.MethodRequested:
 		return "as asked for in the registration, whose response named none"
 	case store.MethodLearned:
-		return "learned: the server refused another"
+		return "learned from the server's answers"
 	}
 	return "by default: no registration is known"
 }

@@ -155,7 +155,13 @@ func (o *outside) ask(ctx context.Context, s *session, r AuthorizationRequest, w
 		}
 		return oauth.ParseCallback(c.params, want)
 	case err := <-unopened:
-		return "", err
+		select {
+		case c := <-callbacks: // whatever the opener says, the person was there
+			o.answered = !c.pasted
+			return oauth.ParseCallback(c.params, want)
+		default:
+			return "", err
+		}
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}

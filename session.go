@@ -33,12 +33,14 @@ type session struct {
 	// read. Loading it is all that the warm path does.
 	current atomic.Pointer[snapshot]
 
-	mu      sync.Mutex     // guards what follows
-	renewal *flight        // the renewal under way, if any
-	signIn  *flight        // the login under way, if any
-	futile  time.Time      // when a server last refused a token fresh from a login
-	unsaved *store.Record  // a renewed login that the store would not take
-	stepUps map[string]int // by scope asked for: step-ups that did not help
+	mu         sync.Mutex // guards what follows
+	renewal    *flight    // the renewal under way, if any
+	signIn     *flight    // the login under way, if any
+	futile     time.Time  // when a server last refused a token fresh from a login
+	declined   error      // how a person answered the last login: no, or not at all
+	declinedAt time.Time
+	unsaved    *store.Record  // a renewed login that the store would not take
+	stepUps    map[string]int // by scope asked for: step-ups that did not help
 
 	signedInAt time.Time    // when this process last signed in
 	replaced   store.Secret // the token that last replaced a refused one

@@ -331,7 +331,7 @@ func TestPoisonedProtocol(t *testing.T) {
 
 			// The same of an authorization server, while the MCP server is sane.
 			w := newWorld(t, lab.Habits{})
-			d, line := w.wired()
+			d, _ := w.wired()
 			l.listenTo(d)
 			w.mustLogin(d)
 			rec := w.record()
@@ -351,7 +351,6 @@ func TestPoisonedProtocol(t *testing.T) {
 				t.Fatal(err)
 			}
 			l.hearError(result.RevokeError)
-			_ = line
 			l.wantPlain()
 		})
 	}

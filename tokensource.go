@@ -2,6 +2,7 @@ package handstamp
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -26,6 +27,13 @@ type Token struct {
 	Type      string // as it stands before the value in the Authorization header
 	Scope     string
 	ExpiresAt time.Time // zero: unknown
+}
+
+// Format implements fmt.Formatter: the value is not seen, whatever the verb and
+// whatever the Token is a part of.
+func (t Token) Format(f fmt.State, _ rune) {
+	type plain Token
+	fmt.Fprintf(f, "%+v", plain(t))
 }
 
 // Token returns an access token for a server, renewed if need be. Without a

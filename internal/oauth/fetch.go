@@ -44,6 +44,7 @@ type answer struct {
 	body      []byte
 	truncated bool // the body was longer than its limit, or ended early
 	readErr   error
+	echo      echo // of the request
 }
 
 // request makes a request with the headers that all of them share. The body, if

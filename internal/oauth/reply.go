@@ -21,6 +21,7 @@ type reply struct {
 	empty     bool
 	truncated bool
 	html      bool
+	echo      echo // what an error must not repeat
 
 	members object // of the JSON object, or of the form with its values as JSON strings
 	parsed  bool   // members could be read
@@ -124,7 +125,7 @@ func (r reply) refused() error {
 }
 
 func (r reply) error(code, description string) *Error {
-	e := newError(r.endpoint, r.status, code, description, r.members.text("error_uri"))
+	e := newError(r.endpoint, r.status, r.echo.remove(code), r.echo.remove(description), r.echo.remove(r.members.text("error_uri")))
 	e.RetryAfter = r.retryAfter()
 	return e
 }

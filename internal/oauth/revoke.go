@@ -23,6 +23,7 @@ func (f *Fetcher) Revoke(ctx context.Context, endpoint string, client Authentica
 		return err
 	}
 	r := newReply("revocation", a.status, a.header.Get("Content-Type"), a.header, a.body, a.truncated, time.Now())
+	r.echo = a.echo
 	if a.status/100 != 2 {
 		return r.failure()
 	}
@@ -48,5 +49,6 @@ func (f *Fetcher) DeleteRegistration(ctx context.Context, uri string, token Secr
 		return nil
 	}
 	r := newReply("registration", a.status, a.header.Get("Content-Type"), a.header, a.body, a.truncated, time.Now())
+	r.echo = echo{token.Reveal()}
 	return r.failure()
 }

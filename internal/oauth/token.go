@@ -39,6 +39,8 @@ type RawAnswer struct {
 	Body        Secret      // decoded if it was compressed, and not otherwise touched
 	Truncated   bool        // the body ended early, or was longer than 256 KiB
 	ReceivedAt  time.Time
+
+	echo echo // of the request
 }
 
 // PostToken sends a request to the token endpoint once: over a connection of its
@@ -65,6 +67,7 @@ func (f *Fetcher) PostToken(ctx context.Context, req TokenRequest) (*RawAnswer, 
 		Body:        Secret(a.body),
 		Truncated:   a.truncated,
 		ReceivedAt:  time.Now(),
+		echo:        a.echo,
 	}
 	for _, name := range []string{"Retry-After", "Date"} {
 		if v := a.header.Get(name); v != "" {
@@ -151,5 +154,6 @@ func (f *Fetcher) postForm(ctx context.Context, what, endpoint string, client Au
 	if err != nil {
 		return nil, &SendError{Sent: sent.Load(), Err: err}
 	}
+	a.echo = echoOf(form, client)
 	return a, nil
 }

@@ -45,6 +45,7 @@ const (
 // access token must not be used.
 func ParseToken(a *RawAnswer) (*TokenResponse, error) {
 	r := newReply("token", a.Status, a.ContentType, a.Header, []byte(a.Body), a.Truncated, a.ReceivedAt)
+	r.echo = a.echo
 	if a.Status/100 != 2 {
 		return nil, r.failure()
 	}
