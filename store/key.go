@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"unicode/utf8"
 )
 
 // DefaultProfile is the profile of a Key that names none.
@@ -38,6 +39,9 @@ func NewKey(serverURL, profile string) (Key, error) {
 	u.Scheme = strings.ToLower(u.Scheme)
 	if (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.Opaque != "" {
 		return Key{}, errors.New("store: the server URL must be absolute, http or https")
+	}
+	if literal := strings.HasPrefix(u.Host, "["); !utf8.ValidString(u.Host) || literal && strings.ContainsFunc(u.Host, func(r rune) bool { return r > '~' }) {
+		return Key{}, errors.New("store: malformed server URL: invalid host")
 	}
 	host := strings.TrimSuffix(strings.ToLower(u.Host), ":")
 	if port := u.Port(); port == "443" && u.Scheme == "https" || port == "80" && u.Scheme == "http" {
