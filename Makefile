@@ -32,7 +32,7 @@ lint:
 	$(BIN)/staticcheck ./...
 
 unit:
-	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v /conformance)
+	HANDSTAMP_TEST_LONG=1 $(GO) test -race -timeout 25m $$($(GO) list ./... | grep -v /conformance)
 
 conformance: node_modules
 	HANDSTAMP_TEST_REQUIRE=conformance $(GO) test -count=1 -timeout 15m ./conformance/...

@@ -147,7 +147,7 @@ func (k *killer) settle() {
 		return
 	}
 	k.isNamed(err)
-	k.lost["last"] = true
+	k.lost["found by the last process"] = true
 	k.signIn()
 }
 

@@ -88,13 +88,7 @@ func (w *worker) main() int {
 	if ctx.Err() != nil {
 		w.say("closing")
 	}
-	wait := w.job.Close
-	if wait == 0 {
-		wait = 5 * time.Second
-	}
-	closing, cancel := context.WithTimeout(context.Background(), wait)
-	defer cancel()
-	if closed := w.client.Close(closing); closed != nil {
+	if w.close(w.client) != nil {
 		w.say("not closed")
 	}
 	if err != nil {
@@ -103,6 +97,17 @@ func (w *worker) main() int {
 	}
 	w.say("done")
 	return 0
+}
+
+// close waits for what the Client has begun, as long as the job says.
+func (w *worker) close(c *handstamp.Client) error {
+	wait := w.job.Close
+	if wait == 0 {
+		wait = 5 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	return c.Close(ctx)
 }
 
 func kindOf(err error) string {
@@ -198,6 +203,9 @@ func (w *worker) loop(ctx context.Context) error {
 	for ctx.Err() == nil {
 		c := w.newClient(w.store)
 		_, err := c.Token(ctx, w.job.Server, handstamp.TokenOptions{})
+		if closed := w.close(c); closed != nil {
+			return closed
+		}
 		if errors.Is(err, handstamp.ErrLoginRequired) {
 			status, err := c.Status(ctx, w.job.Server)
 			if err != nil {
