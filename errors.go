@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"time"
+
+	"github.com/handstamp/handstamp/store"
 )
 
 // What callers branch on; test with errors.Is. Each error that a Client returns
@@ -72,8 +74,12 @@ func (e *Error) Error() string {
 		b.WriteString(strings.TrimPrefix(e.Kind.Error(), "handstamp: "))
 	}
 	if e.Err != nil {
+		cause := e.Err.Error()
+		if e.Kind == ErrStore { // the store says so in its own words; once is enough
+			cause = strings.TrimPrefix(cause, store.ErrUnusable.Error()+": ")
+		}
 		b.WriteString(": ")
-		b.WriteString(e.Err.Error())
+		b.WriteString(cause)
 	}
 	if e.Hint != "" {
 		b.WriteString("; ")

@@ -16,7 +16,11 @@ var errClosed = errors.New("handstamp: client is closed")
 func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }
 
 func storeError(server string, err error) error {
-	return &Error{Kind: ErrStore, Server: server, Err: err}
+	e := &Error{Kind: ErrStore, Server: server, Err: err}
+	if errors.Is(err, store.ErrNewer) {
+		e.Hint = "update this program, or sign in under another profile"
+	}
+	return e
 }
 
 func protocolError(server string, err error) error {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/browser"
@@ -378,6 +379,7 @@ func TestAddressForTheBrowser(t *testing.T) {
 				t.Errorf("opened %s", rawURL)
 				return errors.New("no")
 			})
+			c.LoginTimeout = 2 * time.Second // nobody answers, if it comes to that
 			c.Prompt.Show = func(_ context.Context, r handstamp.AuthorizationRequest) { t.Errorf("showed %s", r.URL) }
 			line := new(wire)
 			c.HTTP, c.AuthHTTP = line, line

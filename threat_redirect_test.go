@@ -60,6 +60,7 @@ func TestRedirectedRefresh(t *testing.T) {
 		w.mustLogin(c)
 		w.expire()
 		before := w.record()
+		away.RetryAfter = "60" // or the test would have to wait for more tries
 		w.lab.SetFault("token", away)
 		c, _ = w.wired()
 		wantKind(t, w.call(c), handstamp.ErrUnreachable)

@@ -222,7 +222,7 @@ func TestPoisonedTexts(t *testing.T) {
 
 // The same for what a server says of a login that it has granted before.
 func TestPoisonedRefusals(t *testing.T) {
-	for _, code := range []string{"invalid_grant", "invalid_client", "invalid_target", "server_error", poison} {
+	for _, code := range []string{"invalid_grant", "invalid_client", "server_error", poison} {
 		for _, kind := range []string{"dynamic", "configured"} {
 			t.Run(fmt.Sprintf("%.20q %s", code, kind), func(t *testing.T) {
 				t.Parallel()
@@ -285,10 +285,7 @@ func TestPoisonedCallback(t *testing.T) {
 func TestPoisonedProtocol(t *testing.T) {
 	for name, answer := range map[string]string{
 		"status line": poison,
-		"status":      "HTTP/1.1 200 " + poison + "\r\n\r\n",
 		"header":      "HTTP/1.1 200 OK\r\n\x1b[2J\u202ehack\r\n\r\n",
-		"header name": "HTTP/1.1 200 OK\r\n\x1b[2J: x\r\n\r\n",
-		"length":      "HTTP/1.1 200 OK\r\nContent-Length: \x1b[2J\r\n\r\n",
 		"encoding":    "HTTP/1.1 200 OK\r\nTransfer-Encoding: \x1b[2J\r\n\r\n",
 		"chunk":       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\x1b[2J\r\n",
 		"location":    "HTTP/1.1 302 Found\r\nLocation: http://\x1b[2J\u202e/\r\n\r\n",

@@ -152,10 +152,6 @@ func explain(ctx context.Context, err error) report {
 	}
 	k := kindOf(err)
 	r := report{Code: k.code, Exit: k.exit, Message: err.Error()}
-	if k == kindStore {
-		// The library and the store both say so; once is enough.
-		r.Message = strings.Replace(r.Message, "cannot be used: store: cannot be used: ", "cannot be used: ", 1)
-	}
 	if a, ok := errors.AsType[*advised](err); ok {
 		r.Server, r.Command = a.server, a.command
 	}
