@@ -157,8 +157,11 @@ func (o *outside) ask(ctx context.Context, s *session, r AuthorizationRequest, w
 	case err := <-unopened:
 		select {
 		case c := <-callbacks: // whatever the opener says, the person was there
-			o.answered = !c.pasted
-			return oauth.ParseCallback(c.params, want)
+			if c.params != nil {
+				o.answered = !c.pasted
+				return oauth.ParseCallback(c.params, want)
+			}
+			return "", c.err
 		default:
 			return "", err
 		}

@@ -60,12 +60,37 @@ type snapshot struct {
 	// refreshAt is when to renew, on the wall clock: the monotonic one stands
 	// still while a laptop sleeps. Zero: not before the server refuses.
 	refreshAt time.Time
+
+	// freshUntil is when refreshAt is to be looked at again, since epoch on the
+	// monotonic clock.
+	freshUntil atomic.Int64
 }
 
-// fresh reports whether the token is to be used without a thought.
-func (s *snapshot) fresh(now time.Time) bool {
-	return s != nil && (s.refreshAt.IsZero() || now.Before(s.refreshAt))
+// fresh reports whether the token is to be used without a thought. Since each
+// request asks, the wall clock is read once a second and the cheaper monotonic
+// one between.
+func (s *snapshot) fresh() bool {
+	if s == nil {
+		return false
+	}
+	mono := time.Since(epoch)
+	if mono < time.Duration(s.freshUntil.Load()) {
+		return true
+	}
+	now := time.Now()
+	if !s.refreshAt.IsZero() && !now.Before(s.refreshAt) {
+		return false
+	}
+	until := mono + time.Second
+	if !s.refreshAt.IsZero() {
+		until = min(until, mono+s.refreshAt.Sub(now))
+	}
+	s.freshUntil.Store(int64(until))
+	return true
 }
+
+// epoch is what monotonic times count from.
+var epoch = time.Now()
 
 // valid reports whether the token has not expired yet.
 func (s *snapshot) valid(now time.Time) bool {
@@ -239,7 +264,7 @@ func (s *session) publish(rec *store.Record) *snapshot {
 // token, so that the server's refusal tells how to get one. While the token is
 // fresh it takes no lock and does no I/O.
 func (s *session) authorization(ctx context.Context) (*snapshot, error) {
-	if snap := s.current.Load(); snap.fresh(time.Now()) {
+	if snap := s.current.Load(); snap.fresh() {
 		return snap, nil
 	}
 	return s.renew(ctx, renewal{})

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -124,7 +125,11 @@ func TestStateOfCallback(t *testing.T) {
 // given function.
 func (w *world) listening(open func(ctx context.Context, rawURL string) error) *handstamp.Client {
 	c := w.session()
+	var opening sync.WaitGroup // a login may end before its browser has
+	w.t.Cleanup(opening.Wait)
 	c.Prompt = handstamp.Prompt{OpenURL: func(ctx context.Context, rawURL string) error {
+		opening.Add(1)
+		defer opening.Done()
 		w.tabs.Add(1)
 		return open(ctx, rawURL)
 	}}

@@ -99,7 +99,7 @@ func (ts *tokenSource) Token() (*oauth2.Token, error) {
 	if ts.err != nil {
 		return nil, ts.err
 	}
-	if snap := ts.session.current.Load(); snap.fresh(time.Now()) {
+	if snap := ts.session.current.Load(); snap.fresh() {
 		return snap.oauth2, nil
 	}
 	snap, err := ts.session.token(ts.ctx, TokenOptions{})
