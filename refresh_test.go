@@ -223,9 +223,11 @@ func TestCancelledCaller(t *testing.T) {
 	if _, err := gate.Wait(context.Background()); err != nil {
 		t.Fatal(err)
 	}
+	cancelled := time.Now()
 	cancel()
 	select {
 	case err := <-result:
+		t.Logf("the caller returned %v after it had cancelled", time.Since(cancelled))
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("error %v, want context.Canceled", err)
 		}
