@@ -7,7 +7,6 @@ import (
 	"log"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"golang.org/x/oauth2"
@@ -103,21 +102,8 @@ func ExampleClient_registration() {
 	// second session: client_secret_post as configured
 }
 
-// consent is what an application does that shows the authorization URL to its
-// user and receives the callback itself.
+// consent stands for an application that shows the authorization URL to its user
+// and receives the callback at its redirect URI.
 func consent(ctx context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL, nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		return nil, err
-	}
-	resp.Body.Close()
-	location, err := resp.Location()
-	if err != nil || !strings.HasPrefix(location.String(), r.RedirectURI) {
-		return nil, errors.New("the server did not redirect back")
-	}
-	return location.Query(), nil
+	return lab.Consent(ctx, r.URL)
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -183,20 +182,7 @@ func (w *world) wired() (*handstamp.Client, *wire) {
 // callback.
 func (w *world) consent(ctx context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
 	w.tabs.Add(1)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL, nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	location, err := resp.Location()
-	if err != nil {
-		return nil, fmt.Errorf("the browser shows status %d", resp.StatusCode)
-	}
-	return location.Query(), nil
+	return lab.Consent(ctx, r.URL)
 }
 
 // login signs in explicitly.

@@ -282,18 +282,5 @@ func sdkHandler(ctx context.Context, server *lab.Server) (auth.OAuthHandler, err
 
 // authorize consents in the person's place.
 func authorize(ctx context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL, nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		return nil, err
-	}
-	resp.Body.Close()
-	location, err := resp.Location()
-	if err != nil {
-		return nil, err
-	}
-	return location.Query(), nil
+	return lab.Consent(ctx, r.URL)
 }

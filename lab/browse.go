@@ -98,3 +98,25 @@ func visit(ctx context.Context, client *http.Client, method, rawurl string) (fin
 
 // plain is an address without what may be secret.
 func plain(u *url.URL) string { return u.Scheme + "://" + u.Host + u.Path }
+
+// Consent is the person at an application that shows the authorization URL
+// itself: it opens the URL, which this server answers with a redirect at once
+// (Habits.Consent is ConsentAuto), and returns the parameters of that redirect as
+// the application receives them at its redirect URI.
+func Consent(ctx context.Context, rawurl string) (url.Values, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, rawurl, nil)
+	if err != nil {
+		return nil, err
+	}
+	transport := &http.Transport{Proxy: nil, DisableKeepAlives: true}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	resp.Body.Close()
+	location, err := resp.Location()
+	if err != nil {
+		return nil, &PageError{Status: resp.StatusCode, Page: plain(req.URL)}
+	}
+	return location.Query(), nil
+}
