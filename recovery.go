@@ -120,7 +120,7 @@ func (s *session) signedInNow(rec *store.Record, req loginRequest, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil {
-		s.signedInAt = time.Now()
+		s.signIns = [2]time.Time{s.signIns[1], time.Now()}
 	}
 	if len(req.needed) == 0 {
 		return
@@ -136,13 +136,15 @@ func (s *session) signedInNow(rec *store.Record, req loginRequest, err error) {
 	s.stepUps[key]++
 }
 
-// signedInJustNow reports whether this process has signed in so lately that a
-// token refused now is one that the server refuses fresh from a login. A caller
-// that is given a new recovery for each refusal is not to open a tab each time.
+// signedInJustNow reports whether this process has signed in twice so lately that
+// a token refused now is one that the server refuses fresh from a login. A caller
+// that is given a new recovery for each refusal is not to open a tab each time;
+// once it may, for a server can change its authorization server between two
+// requests.
 func (s *session) signedInJustNow() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return time.Since(s.signedInAt) < futilePause
+	return time.Since(s.signIns[0]) < futilePause
 }
 
 // replacedNow notes the token that a refused one was renewed to.
@@ -157,7 +159,7 @@ func (s *session) replacedNow(token store.Secret) {
 func (s *session) accepted(token store.Secret) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.signedInAt = time.Time{}
+	s.signIns = [2]time.Time{}
 	if s.replaced == token {
 		s.replaced = ""
 	}

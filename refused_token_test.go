@@ -80,7 +80,10 @@ func TestHandlerWithoutRefreshToken(t *testing.T) {
 			w.put(rec)
 		}
 	}
-	if n := w.tabs.Load(); n > 2 {
+	// One was the login that worked. The handler never learns whether a request
+	// did, and a server may move to another authorization server right after a
+	// login, so two more are allowed before it rests.
+	if n := w.tabs.Load(); n > 3 {
 		t.Errorf("%d tabs for 5 requests", n)
 	}
 }

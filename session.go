@@ -42,7 +42,7 @@ type session struct {
 	unsaved    *store.Record  // a renewed login that the store would not take
 	stepUps    map[string]int // by scope asked for: step-ups that did not help
 
-	signedInAt time.Time    // when this process last signed in
+	signIns    [2]time.Time // when this process last signed in, the older one first, since a token of it worked
 	replaced   store.Secret // the token that last replaced a refused one
 	replacedAt time.Time
 }
