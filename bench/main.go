@@ -30,8 +30,16 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// rounds is how often each pair is measured.
-const rounds = 7
+const (
+	// rounds is how often each pair is measured.
+	rounds = 9
+
+	// minScaling is how the throughput of 64 goroutines grows over that of one,
+	// beside the growth of work that shares nothing. A lock on the warm path
+	// brings it far below; a quotient of four measurements on a shared machine
+	// wanders by a tenth.
+	minScaling = 0.8
+)
 
 func main() {
 	if err := run(context.Background(), os.Stdout); err != nil {
@@ -107,11 +115,11 @@ func run(ctx context.Context, out io.Writer) error {
 		func() error { return roundTrip(base, copyRequest(req)) },
 	)
 	verdict := "ok"
-	if ratio < 0.9 {
+	if ratio < minScaling {
 		verdict, ok = "MISSED", false
 	}
-	fmt.Fprintf(out, "\n64 goroutines: %.2f × the throughput of one; a bare copy of the request, which shares nothing: %.2f ×; ratio %.2f (bound ≥ 0.90 %s)\n",
-		speedup, floor, ratio, verdict)
+	fmt.Fprintf(out, "\n64 goroutines: %.2f × the throughput of one; a bare copy of the request, which shares nothing: %.2f ×; ratio %.2f (bound ≥ %.2f %s)\n",
+		speedup, floor, ratio, minScaling, verdict)
 	fmt.Fprintf(out, "first login: %d HTTP requests, the refused and the repeated MCP request included (bound: 6)\n", firstLogin)
 	if !ok || firstLogin > 6 {
 		return fmt.Errorf("a bound was missed")
