@@ -62,7 +62,8 @@ type snapshot struct {
 	refreshAt time.Time
 
 	// freshUntil is when refreshAt is to be looked at again, since epoch on the
-	// monotonic clock.
+	// monotonic clock. Zero: now. It may be negative, for a test's clock
+	// (testing/synctest) can be behind epoch.
 	freshUntil atomic.Int64
 }
 
@@ -74,7 +75,7 @@ func (s *snapshot) fresh() bool {
 		return false
 	}
 	mono := time.Since(epoch)
-	if mono < time.Duration(s.freshUntil.Load()) {
+	if until := s.freshUntil.Load(); until != 0 && mono < time.Duration(until) {
 		return true
 	}
 	now := time.Now()

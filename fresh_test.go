@@ -1,0 +1,32 @@
+package handstamp
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A snapshot that is asked all the time is stale on time, in a process whose
+// clock is another than the one it was loaded with, too.
+func TestSnapshotGetsStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		snap := &snapshot{refreshAt: start.Add(10 * time.Second)}
+		for time.Since(start) < 20*time.Second {
+			if want := time.Since(start) < 10*time.Second; snap.fresh() != want {
+				t.Fatalf("after %v fresh is %t", time.Since(start), !want)
+			}
+			time.Sleep(100 * time.Millisecond) // the bubble's
+		}
+		if late := (&snapshot{refreshAt: time.Now()}); late.fresh() {
+			t.Error("a snapshot past its time is fresh")
+		}
+		if (&snapshot{}).fresh() != true {
+			t.Error("a token of unknown expiry is not used")
+		}
+		var none *snapshot
+		if none.fresh() {
+			t.Error("no snapshot is fresh")
+		}
+	})
+}
