@@ -117,6 +117,7 @@ type bridge struct {
 	Options
 	life context.Context
 	work sync.WaitGroup // everything but the reader
+	sent sync.WaitGroup // what the host has sent that has no answer
 	out  *output
 	up   upstream
 	room room
@@ -166,7 +167,7 @@ func (b *bridge) do(f func()) {
 	}()
 }
 
-// linger waits for the answers that are due when standard input has ended.
+// linger waits for what is under way when standard input has ended.
 func (b *bridge) linger(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lingering)
 	defer cancel()
@@ -179,6 +180,15 @@ func (b *bridge) linger(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+	}
+	sent := make(chan struct{})
+	go func() {
+		b.sent.Wait()
+		close(sent)
+	}()
+	select {
+	case <-sent:
+	case <-ctx.Done():
 	}
 }
 

@@ -75,7 +75,11 @@ func (b *bridge) accept(line []byte) {
 		b.notification(m)
 	case m.response() && m.id != nil:
 		if !b.era.replied(m) {
-			b.after(func() { b.tell(m) })
+			b.sent.Add(1)
+			b.after(func() {
+				defer b.sent.Done()
+				b.tell(m)
+			})
 		}
 	default:
 		b.out.write((&Trouble{Code: codeInvalid, Reason: "invalid", Message: "that is no JSON-RPC message"}).response(m.id))
@@ -162,14 +166,18 @@ func (b *bridge) notification(m *message) {
 		b.cancelled(m)
 	case m.is("notifications/initialized"):
 		done := make(chan struct{})
+		b.sent.Add(1)
 		b.after(func() {
+			defer b.sent.Done()
 			defer close(done)
 			b.era.initialized(m)
 		})
 		// Servers may refuse what overtakes it.
 		b.setBarrier(done)
 	default:
+		b.sent.Add(1)
 		b.after(func() {
+			defer b.sent.Done()
 			if !b.era.told(m) {
 				b.tell(m)
 			}
@@ -192,7 +200,9 @@ func (b *bridge) cancelled(m *message) {
 	if c == nil || c.is("initialize") {
 		return
 	}
+	b.sent.Add(1)
 	b.do(func() {
+		defer b.sent.Done()
 		if b.era.cancels(c) {
 			b.tell(m)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 )
 
@@ -86,7 +87,8 @@ func parse(raw []byte) (*message, error) {
 // each calls f with the members of a batch.
 func (m *message) each(f func(*message)) {
 	_ = elements(m.raw, func(element []byte) bool {
-		if part, err := parse(element); err == nil {
+		// A part is written out with a line end: not over its neighbour.
+		if part, err := parse(slices.Clip(element)); err == nil {
 			f(part)
 		}
 		return true

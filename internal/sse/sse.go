@@ -65,7 +65,7 @@ func (r *Reader) Retry() time.Duration { return r.retry }
 func (r *Reader) Next() (Event, error) {
 	var e Event
 	var size int
-	told, data := false, false
+	told, data, id := false, false, r.id
 	for {
 		line, ours, err := r.line(r.limit - size)
 		if err != nil {
@@ -76,6 +76,7 @@ func (r *Reader) Next() (Event, error) {
 				e = Event{}
 				continue
 			}
+			r.id = id // not before the event is whole: what is cut off is sent again
 			e.ID, e.Retry = r.id, r.retry
 			return e, nil
 		}
@@ -97,7 +98,7 @@ func (r *Reader) Next() (Event, error) {
 			e.Type = string(value)
 		case "id":
 			if bytes.IndexByte(value, 0) < 0 {
-				r.id, told = string(value), true
+				id, told = string(value), true
 			}
 		case "retry":
 			if ms, err := strconv.ParseUint(string(value), 10, 31); err == nil {

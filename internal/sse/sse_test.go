@@ -79,6 +79,16 @@ func TestLimit(t *testing.T) {
 	}
 }
 
+// TestLastID is what a stream is resumed after: the last event that came whole.
+func TestLastID(t *testing.T) {
+	r := NewReader(strings.NewReader("id: 1\ndata: a\n\nid: 2\ndata: b"), 100)
+	for _, err := r.Next(); err == nil; _, err = r.Next() {
+	}
+	if r.LastID() != "1" {
+		t.Errorf("the last ID is %q", r.LastID())
+	}
+}
+
 // TestWithoutWaiting reads an event from a stream that goes on: the end of its
 // last line is all that has to be there.
 func TestWithoutWaiting(t *testing.T) {
