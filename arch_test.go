@@ -40,6 +40,8 @@ var rooms = map[string]room{
 	"internal/secret":      {},
 	"internal/loopback":    {modules: []string{"golang.org/x/sys"}},
 	"internal/browser":     {modules: []string{"golang.org/x/sys"}},
+	"internal/sse":         {},
+	"bridge":               {ours: []string{"internal/sse"}},
 	"internal/atomicfile":  {modules: []string{"golang.org/x/sys"}},
 	"store":                {ours: []string{"internal/secret", "store/internal/locks"}},
 	"store/internal/locks": {},
@@ -52,7 +54,7 @@ var rooms = map[string]room{
 	"bench/bridge/floor":   {},
 	"conformance":          {},
 	"conformance/client":   {ours: []string{"", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
-	"internal/cli":         {ours: []string{"", "store", "store/filestore", "lab", "lab/mcpserver", "internal/browser"}, modules: commandModules},
+	"internal/cli":         {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "internal/browser"}, modules: commandModules},
 	"cmd/handstamp":        {ours: []string{"internal/cli"}, modules: commandModules},
 }
 

@@ -35,7 +35,12 @@ func (o *tokenOptions) bind(cmd *cobra.Command) {
 
 // policy returns the login policy: flag, environment, never.
 func (o *tokenOptions) policy(env environment) (handstamp.LoginPolicy, error) {
-	switch word := first(o.login, env.get("HANDSTAMP_LOGIN"), "never"); word {
+	return loginPolicy(first(o.login, env.get("HANDSTAMP_LOGIN"), "never"))
+}
+
+// loginPolicy returns the policy that a word means.
+func loginPolicy(word string) (handstamp.LoginPolicy, error) {
+	switch word {
 	case "auto":
 		return handstamp.LoginAuto, nil
 	case "never":

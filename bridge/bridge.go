@@ -1,0 +1,222 @@
+// Package bridge is a stdio MCP server in front of a remote one: what a host
+// writes on standard input goes to the server, and what the server answers comes
+// back as one line each, byte for byte. It speaks Streamable HTTP in all its
+// revisions and the older HTTP+SSE, and translates where host and server are of
+// different eras. It knows an *http.Client and no OAuth: whatever signs requests
+// in does so below it, and tells it through Options.Person and Options.Explain
+// when a person is needed.
+package bridge
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Options say what a bridge connects. Only URL, Stdin and Stdout are needed.
+type Options struct {
+	// URL is the MCP server's endpoint.
+	URL string
+
+	// HTTP carries the requests. It must have no Timeout: an answer may be a
+	// stream that goes on for days. Nil is a client without one.
+	HTTP *http.Client
+
+	// Stdin and Stdout are the host's. Stdout is written in whole lines.
+	Stdin  io.Reader
+	Stdout io.Writer
+
+	// Wire is how to speak to the server. The zero value finds out.
+	Wire Wire
+
+	// Header is sent with each request.
+	Header http.Header
+
+	// Tool says which tools the host may see and call. Nil: all.
+	Tool func(name string) bool
+
+	// Name and Version are what the bridge calls itself where it has to answer
+	// in the server's place. Empty: "bridge" and "0".
+	Name, Version string
+
+	// Person tells that a login waits for somebody. Nil: nobody is ever waited
+	// for.
+	Person *Person
+
+	// SignedIn reports whether a request could go through without a person, as
+	// far as is known on this machine. It is asked every few seconds while the
+	// last login has failed, so that one done elsewhere is noticed. Nil: unknown.
+	SignedIn func(ctx context.Context) bool
+
+	// Explain says what an error of HTTP means to the host. Nil, or a nil
+	// result, means that the server could not be reached.
+	Explain func(error) *Trouble
+
+	// MaxMessage bounds one message, in bytes, in both directions. Zero is 64
+	// MiB.
+	MaxMessage int
+
+	// Logger receives what is worth debugging: no message's content. Nil
+	// discards.
+	Logger *slog.Logger
+}
+
+// Wire is a transport of MCP.
+type Wire int
+
+const (
+	// WireAuto is Streamable HTTP, or HTTP+SSE where the server refuses that as
+	// the specification describes ("Backwards Compatibility").
+	WireAuto Wire = iota
+	WireHTTP      // Streamable HTTP only (2025-03-26 and later)
+	WireSSE       // HTTP+SSE only (2024-11-05)
+)
+
+const (
+	maxMessage = 64 << 20
+
+	// lingering is how long a bridge whose standard input has ended waits for
+	// the answers that are due, and parting how long it takes its leave of the
+	// server after that.
+	lingering = 3500 * time.Millisecond
+	parting   = time.Second
+)
+
+// Run bridges until standard input ends, standard output breaks or ctx ends. The
+// end of standard input leaves the answers that are due a few seconds; the end
+// of ctx leaves them none. It returns nil in both cases.
+func Run(ctx context.Context, o Options) error {
+	b := newBridge(o)
+	life, end := context.WithCancel(ctx)
+	defer end()
+	b.life = life
+	b.out.broken = end
+	read := make(chan error, 1)
+	go func() { read <- b.read() }()
+	var err error
+	select {
+	case err = <-read:
+		b.linger(life)
+	case <-life.Done():
+	}
+	end()
+	b.part(ctx)
+	b.work.Wait()
+	if b.out.err != nil && ctx.Err() == nil {
+		return b.out.err
+	}
+	return err
+}
+
+// bridge is one run.
+type bridge struct {
+	Options
+	life context.Context
+	work sync.WaitGroup // everything but the reader
+	sent sync.WaitGroup // what the host has sent that has no answer
+	out  *output
+	up   upstream
+	room room
+	era  eras
+
+	mu      sync.Mutex // guards what follows
+	calls   map[string]*call
+	owned   map[string]*call // calls of the bridge's own that are answered on a stream for all
+	barrier <-chan struct{}  // what is read now waits until it is closed; nil: nothing to wait for
+	serial  int              // counts the ids of requests of our own
+}
+
+func newBridge(o Options) *bridge {
+	if o.HTTP == nil {
+		o.HTTP = &http.Client{}
+	}
+	if o.Name == "" {
+		o.Name, o.Version = "bridge", "0"
+	}
+	if o.MaxMessage <= 0 {
+		o.MaxMessage = maxMessage
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Person == nil {
+		o.Person = new(Person)
+	}
+	b := &bridge{Options: o, out: &output{w: o.Stdout}, calls: make(map[string]*call)}
+	b.up.bridge, b.up.wire, b.up.legacy.up = b, o.Wire, &b.up
+	b.room.bridge = b
+	b.era.bridge, b.era.modern.eras, b.era.legacy.eras = b, &b.era, &b.era
+	o.Person.listen(func() {
+		for _, c := range b.due() {
+			b.impatient(c)
+		}
+	})
+	return b
+}
+
+// do runs a piece of work that Run waits for.
+func (b *bridge) do(f func()) {
+	b.work.Add(1)
+	go func() {
+		defer b.work.Done()
+		f()
+	}()
+}
+
+// linger waits for what is under way when standard input has ended.
+func (b *bridge) linger(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lingering)
+	defer cancel()
+	for _, c := range b.due() {
+		if c.is("subscriptions/listen") {
+			continue // it has no end of its own
+		}
+		select {
+		case <-c.ended:
+		case <-ctx.Done():
+			return
+		}
+	}
+	sent := make(chan struct{})
+	go func() {
+		b.sent.Wait()
+		close(sent)
+	}()
+	select {
+	case <-sent:
+	case <-ctx.Done():
+	}
+}
+
+// part tells the server that its session is over.
+func (b *bridge) part(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), parting)
+	defer cancel()
+	b.up.close(ctx)
+}
+
+// output is the host's end: whole lines, one writer at a time.
+type output struct {
+	mu     sync.Mutex
+	w      io.Writer
+	broken func() // called when nobody reads any more
+	err    error
+}
+
+// write writes a message as one line. The bytes are the output's from then on.
+func (o *output) write(line []byte) {
+	line = append(line, '\n')
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err != nil {
+		return
+	}
+	if _, err := o.w.Write(line); err != nil {
+		o.err = errors.Join(errors.New("bridge: the host does not read any more"), err)
+		o.broken()
+	}
+}

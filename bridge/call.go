@@ -1,0 +1,159 @@
+package bridge
+
+import (
+	"context"
+	"sync"
+)
+
+// call is a request of the host's that has no answer yet. It gets exactly one,
+// whoever has it first.
+type call struct {
+	*message
+	bridge *bridge
+	ctx    context.Context
+	cancel context.CancelFunc
+	ended  chan struct{} // closed when it is answered, or nobody waits for an answer any more
+	once   sync.Once
+	ids    [][]byte // the requests of a batch that have no answer yet; guarded by bridge.mu
+
+	// sink, if set, gets what the server sends for this call in the host's
+	// place, and reports whether that was the answer.
+	sink func(m *message) bool
+
+	asks  chan *message // takes what the server asks in this call; nil: the host does
+	quiet bool          // the host is not to hear that a subscription was acknowledged
+
+	resumed chan struct{} // closed when a subscription that waited is the server's; nil: it did not wait
+}
+
+// open registers a request. It reports false for an id that is in use: the
+// protocol forbids it, and two answers with one id could not be told apart.
+func (b *bridge) open(m *message) (*call, bool) {
+	c := &call{message: m, bridge: b, ended: make(chan struct{})}
+	c.ctx, c.cancel = context.WithCancel(b.life)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	ids := [][]byte{m.id}
+	if m.batch {
+		ids = nil
+		m.each(func(part *message) {
+			if part.request() {
+				ids = append(ids, part.id)
+			}
+		})
+		c.ids = ids
+	}
+	for _, id := range ids {
+		if b.calls[idKey(id)] != nil {
+			c.cancel()
+			return nil, false
+		}
+	}
+	for _, id := range ids {
+		b.calls[idKey(id)] = c
+	}
+	return c, true
+}
+
+// own returns a call that the host knows nothing of.
+func (b *bridge) own(ctx context.Context, m *message, sink func(*message) bool) *call {
+	c := &call{message: m, bridge: b, ended: make(chan struct{}), sink: sink}
+	c.ctx, c.cancel = context.WithCancel(ctx)
+	return c
+}
+
+// find returns the call with an id, or nil.
+func (b *bridge) find(id []byte) *call {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.calls[idKey(id)]
+}
+
+// due returns the calls without an answer.
+func (b *bridge) due() []*call {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := make([]*call, 0, len(b.calls))
+	for _, c := range b.calls {
+		all = append(all, c)
+	}
+	return all
+}
+
+// claim reports whether an answer to id may be given: nobody has given one.
+func (c *call) claim(id []byte) bool {
+	b := c.bridge
+	b.mu.Lock()
+	key := idKey(id)
+	mine := b.calls[key] == c
+	if mine {
+		delete(b.calls, key)
+	}
+	last := true
+	for _, other := range c.ids {
+		last = last && b.calls[idKey(other)] != c
+	}
+	b.mu.Unlock()
+	if mine && last {
+		c.end()
+	}
+	return mine
+}
+
+// end ends the wait for an answer, given or not.
+func (c *call) end() {
+	c.once.Do(func() { close(c.ended) })
+}
+
+// drop forgets the call: nobody wants its answer.
+func (c *call) drop() {
+	c.bridge.mu.Lock()
+	for key, other := range c.bridge.calls {
+		if other == c {
+			delete(c.bridge.calls, key)
+		}
+	}
+	c.bridge.mu.Unlock()
+	c.end()
+	c.cancel()
+}
+
+// answered reports whether the call is settled.
+func (c *call) answered() bool {
+	select {
+	case <-c.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// reply answers with a result, a JSON value.
+func (c *call) reply(result []byte) {
+	if c.claim(c.id) {
+		c.bridge.out.write(object("jsonrpc", "2.0", "id", c.id, "result", result))
+	}
+}
+
+// fail answers with what went wrong, all requests of a batch alike.
+func (c *call) fail(t *Trouble) {
+	if c.batch {
+		c.bridge.mu.Lock()
+		ids := c.ids
+		c.bridge.mu.Unlock()
+		for _, id := range ids {
+			if c.claim(id) {
+				c.bridge.out.write(t.response(id))
+			}
+		}
+		c.end()
+		return
+	}
+	if c.sink != nil {
+		c.end()
+		return
+	}
+	if c.claim(c.id) {
+		c.bridge.out.write(t.response(c.id))
+	}
+}

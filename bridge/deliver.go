@@ -1,0 +1,100 @@
+package bridge
+
+// deliver hands a message of the server's to the host. c is the request in whose
+// answer it came; nil: in none's.
+func (b *bridge) deliver(m *message, c *call) {
+	switch {
+	case m.batch:
+		m.each(func(part *message) { b.deliver(part, c) })
+	case m.response():
+		if target := b.addressee(m, c); target != nil {
+			b.answer(target, m)
+		} else {
+			b.Logger.Debug("the server answered a request that nobody waits for")
+		}
+	case m.method == nil:
+		b.Logger.Debug("the server sent a message that is none of JSON-RPC's")
+	default:
+		if c != nil && c.sink != nil && c.sink(m) {
+			c.end()
+			return
+		}
+		if line := b.era.fromServer(m, c); line != nil {
+			b.out.write(line)
+		}
+	}
+}
+
+// addressee returns the call that a response is for: the one with its id, or the
+// one in whose answer it came, whatever id the server has made of it (some write
+// large numbers in another way than they read them).
+func (b *bridge) addressee(m *message, c *call) *call {
+	if c != nil && c.sink != nil {
+		return c
+	}
+	if m.id != nil {
+		b.mu.Lock()
+		own := b.owned[idKey(m.id)]
+		b.mu.Unlock()
+		if own != nil {
+			return own
+		}
+		if found := b.find(m.id); found != nil {
+			return found
+		}
+	}
+	if c != nil && !c.batch && !c.answered() {
+		return c
+	}
+	return nil
+}
+
+// answer gives a call its answer.
+func (b *bridge) answer(c *call, m *message) {
+	if c.sink != nil {
+		if c.sink(m) {
+			c.end()
+		}
+		return
+	}
+	b.conclude(c, m, modernVersion(c.message) != "")
+}
+
+// conclude gives the host the response to a request. modern says whether a modern
+// server gave it.
+func (b *bridge) conclude(c *call, m *message, modern bool) {
+	line, id := m.raw, m.id
+	if !c.batch && idKey(id) != idKey(c.id) {
+		line, id = set(line, "id", c.id), c.id
+	}
+	if m.result != nil && c.is("tools/list") {
+		if result := b.up.listed(m.result, modern); len(result) != len(m.result) {
+			line = set(line, "result", result)
+		}
+	}
+	line = b.room.soften(c, m, line)
+	if c.claim(id) {
+		b.out.write(line)
+	}
+}
+
+// adopt lets a call of the bridge's own be found by its id, where answers come
+// on a stream for all. The host may have a call with the same id: its initialize
+// is sent in its name.
+func (b *bridge) adopt(c *call) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.owned == nil {
+		b.owned = make(map[string]*call)
+	}
+	b.owned[idKey(c.id)] = c
+}
+
+// forget undoes adopt.
+func (b *bridge) forget(c *call) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.owned[idKey(c.id)] == c {
+		delete(b.owned, idKey(c.id))
+	}
+}

@@ -1,0 +1,264 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+// MCP has two eras: before 2026-07-28 a session begins with initialize, since
+// then each request says by itself what it needs to be understood. Host and
+// server may be of different ones. Then the host hears the truth where it can
+// act on it (a server that knows no server/discover is told to the host, which
+// falls back to initialize by itself), and is translated for where it cannot.
+
+type era int
+
+const (
+	unknownEra era = iota
+	legacyEra      // initialize
+	modernEra      // server/discover, and _meta in each request
+)
+
+// eras is what is known of both sides.
+type eras struct {
+	*bridge
+
+	mu     sync.Mutex // guards what follows
+	server era
+	first  []byte   // the host's initialize, or one made for it
+	shaken *message // the host's notifications/initialized, or one made for it; nil: not yet
+	answer []byte   // the result of the server's initialize
+	flight *flight  // the first contact under way
+
+	modern modernServer
+	legacy legacyServer
+}
+
+// flight is a first contact with the server, for all that wait for it.
+type flight struct {
+	done   chan struct{}
+	answer *message // the server's response, where it gave one
+	err    error
+}
+
+// hello returns what a session begins with; nil: nothing is known.
+func (e *eras) hello() []byte {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.first
+}
+
+// serverEra returns what the server is known to be.
+func (e *eras) serverEra() era {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.server
+}
+
+func (e *eras) setServer(to era) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.server = to
+}
+
+// contact starts a first contact, or joins the one under way. It belongs to no
+// request: a login in it may take longer than the host waits.
+func (e *eras) contact(begin func(ctx context.Context) (*message, error)) *flight {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.flight != nil {
+		return e.flight
+	}
+	f := &flight{done: make(chan struct{})}
+	e.flight = f
+	e.do(func() {
+		f.answer, f.err = begin(e.life)
+		e.mu.Lock()
+		e.flight = nil
+		e.mu.Unlock()
+		close(f.done)
+	})
+	return f
+}
+
+// begin remembers how the host has begun.
+func (e *eras) begin(hello []byte) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.first, e.shaken, e.server = hello, nil, unknownEra
+}
+
+// connect begins a session with what the host said, and finds out what the
+// server is. It returns the response to initialize, the server's or one made
+// from what a modern server said of itself.
+func (e *eras) connect(ctx context.Context) (*message, error) {
+	hello := e.hello()
+	answer, err := e.up.ask(ctx, hello)
+	refused, _ := errors.AsType[*refusal](err)
+	switch {
+	case err == nil && answer.error == nil:
+		e.established(answer)
+		return answer, nil
+	case err != nil && (refused == nil || refused.status == 401 || refused.status == 403 || later(refused.status) || refused.status/100 == 5):
+		return answer, err
+	}
+	// It knows no initialize, or refuses this one. A modern server says so.
+	if made, merr := e.modern.discover(ctx, hello); merr == nil {
+		e.setServer(modernEra)
+		e.Logger.Debug("the server is of 2026-07-28 or later; translating for the host")
+		return made, nil
+	}
+	return answer, err
+}
+
+// established notes what the server said to initialize.
+func (e *eras) established(answer *message) {
+	e.up.agreed(text(member(answer.result, "protocolVersion")))
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.server, e.answer = legacyEra, answer.result
+}
+
+// serve carries out what has to be translated, or needs a handshake first.
+func (e *eras) serve(c *call) (done bool, err error) {
+	if c.batch {
+		return false, nil
+	}
+	modern := modernVersion(c.message) != ""
+	server := e.serverEra()
+	switch {
+	case modern && server == legacyEra:
+		return true, e.legacy.serve(c)
+	case modern:
+		return true, e.native(c)
+	case server == modernEra:
+		return true, e.modern.serve(c)
+	case server == unknownEra && e.hello() != nil:
+		// The handshake has failed, for a reason that may be gone.
+		if err := e.handshake(c.ctx); err != nil {
+			return true, err
+		}
+		return e.serve(c)
+	}
+	return false, nil
+}
+
+// handshake begins a session in the host's place.
+func (e *eras) handshake(ctx context.Context) error {
+	f := e.contact(e.connect)
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if f.err != nil {
+		return f.err
+	}
+	if f.answer.error != nil {
+		return &Trouble{Code: CodeRefused, Reason: "refused", Message: "the server refuses a session: " + text(member(f.answer.error, "message"))}
+	}
+	return e.settle(e.life)
+}
+
+// settle ends the handshake with what the host has said after it, if it has.
+func (e *eras) settle(ctx context.Context) error {
+	e.mu.Lock()
+	shaken, server := e.shaken, e.server
+	e.mu.Unlock()
+	switch {
+	case shaken == nil:
+		return nil
+	case server == modernEra:
+		e.modern.listen()
+		return nil
+	}
+	return e.up.initialized(ctx, shaken)
+}
+
+// native sends a modern request to a server that is modern, as far as is known.
+func (e *eras) native(c *call) error {
+	err := e.up.callModern(c)
+	refused, ok := errors.AsType[*refusal](err)
+	if !ok || e.serverEra() == modernEra || !refused.old() {
+		return err
+	}
+	e.setServer(legacyEra)
+	return e.legacy.serve(c)
+}
+
+// callModern sends a modern request, and once more if the server's tools have
+// changed what has to be mirrored into headers ("Client Behavior").
+func (u *upstream) callModern(c *call) error {
+	err := u.call(c)
+	if refused, ok := errors.AsType[*refusal](err); !ok || refused.code() != codeMismatch || !c.is("tools/call") {
+		return err
+	}
+	list := object("jsonrpc", "2.0", "id", u.nextID(), "method", "tools/list", "params", object("_meta", member(c.params, "_meta")))
+	if answer, lerr := u.ask(c.ctx, list); lerr == nil && answer.result != nil {
+		u.listed(answer.result, true)
+		return u.call(c)
+	}
+	return err
+}
+
+// initialized deals with the host's notifications/initialized.
+func (e *eras) initialized(m *message) {
+	e.mu.Lock()
+	e.shaken = m
+	known := e.server != unknownEra
+	e.mu.Unlock()
+	if !known || e.room.occupied() {
+		return // the server gets it when it is there
+	}
+	if err := e.settle(e.life); err != nil && e.life.Err() == nil {
+		e.Logger.Debug("the server could not be told that the session has begun", "err", err)
+	}
+}
+
+// told reports whether a notification of the host's is not for the server.
+func (e *eras) told(m *message) bool {
+	return e.room.occupied() || e.serverEra() == modernEra && modernVersion(m) == ""
+}
+
+// cancels reports whether the server is to be told with a notification that a
+// request is not waited for any more.
+func (e *eras) cancels(c *call) bool {
+	return modernVersion(c.message) == "" && e.serverEra() != modernEra && !e.room.occupied()
+}
+
+// replied reports whether a response of the host's answers a request that the
+// bridge made.
+func (e *eras) replied(m *message) bool { return e.modern.replied(m) }
+
+// fromServer returns a request or notification of the server's as the host gets
+// it; nil: not at all.
+func (e *eras) fromServer(m *message, c *call) []byte {
+	e.mu.Lock()
+	translated := e.legacy.active
+	e.mu.Unlock()
+	if translated {
+		return e.legacy.fromServer(m, c)
+	}
+	if m.is("notifications/subscriptions/acknowledged") && c != nil && c.quiet {
+		return nil
+	}
+	return m.raw
+}
+
+// supportsModern reports whether an UnsupportedProtocolVersion error lists a
+// version without sessions.
+func supportsModern(m *message) bool { return modernIn(member(m.error, "data", "supported")) != "" }
+
+// modernIn returns the lowest modern version of a list, which is the one known
+// here, or "".
+func modernIn(list []byte) string {
+	lowest := ""
+	_ = elements(list, func(element []byte) bool {
+		if v := text(element); v >= firstModern && (lowest == "" || v < lowest) {
+			lowest = v
+		}
+		return true
+	})
+	return lowest
+}

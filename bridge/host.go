@@ -1,0 +1,234 @@
+package bridge
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+	"time"
+)
+
+// callPatience is how long a request waits for a person to sign in before the
+// host is told, in time before most hosts give up by themselves.
+const callPatience = 50 * time.Second
+
+// errLong ends a line that is longer than a message may be.
+var errLong = errors.New("line too long")
+
+// read takes what the host writes until it stops.
+func (b *bridge) read() error {
+	in := bufio.NewReaderSize(b.Stdin, 64<<10)
+	for {
+		line, err := readLine(in, b.MaxMessage)
+		switch {
+		case errors.Is(err, errLong):
+			b.out.write((&Trouble{Code: codeInvalid, Reason: "too_large", Message: "the message is too large"}).response(nil))
+		case len(line) > 0:
+			b.accept(line)
+		}
+		switch {
+		case err == nil, errors.Is(err, errLong):
+		case errors.Is(err, io.EOF):
+			return nil
+		default:
+			return err
+		}
+	}
+}
+
+// readLine returns the next line, which is the caller's, without its end and the
+// space around it.
+func readLine(in *bufio.Reader, limit int) ([]byte, error) {
+	var line []byte
+	long := false
+	for {
+		part, err := in.ReadSlice('\n')
+		if long = long || len(line)+len(part) > limit; !long {
+			line = append(line, part...)
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
+		}
+		if long {
+			if err == nil {
+				err = errLong
+			}
+			return nil, err
+		}
+		return bytes.TrimSpace(line), err
+	}
+}
+
+// accept deals with one message of the host's.
+func (b *bridge) accept(line []byte) {
+	m, err := parse(line)
+	switch {
+	case err != nil:
+		b.out.write((&Trouble{Code: codeParse, Reason: "parse", Message: "that is no JSON"}).response(nil))
+	case !m.batch && m.id != nil && !validID(m.id):
+		b.out.write((&Trouble{Code: codeInvalid, Reason: "invalid", Message: "an id is a string or a number"}).response(nil))
+	case m.batch, m.request():
+		b.request(m)
+	case m.notification():
+		b.notification(m)
+	case m.response() && m.id != nil:
+		if !b.era.replied(m) {
+			b.sent.Add(1)
+			b.after(func() {
+				defer b.sent.Done()
+				b.tell(m)
+			})
+		}
+	default:
+		b.out.write((&Trouble{Code: codeInvalid, Reason: "invalid", Message: "that is no JSON-RPC message"}).response(m.id))
+	}
+}
+
+// validID reports whether an id is a string or a number.
+func validID(id []byte) bool {
+	return (id[0] == '"' || id[0] == '-' || id[0] >= '0' && id[0] <= '9') && json.Valid(id)
+}
+
+// request sees to it that a request gets its answer.
+func (b *bridge) request(m *message) {
+	c, ok := b.open(m)
+	if !ok {
+		b.out.write((&Trouble{Code: codeInvalid, Reason: "invalid", Message: "a request with this id is under way"}).response(m.id))
+		return
+	}
+	if m.is("tools/call") && b.Tool != nil && !b.Tool(text(member(m.params, "name"))) {
+		c.fail(&Trouble{Code: codeInvalidArgs, Reason: "tool_denied", Message: "this tool may not be called through this bridge"})
+		c.drop()
+		return
+	}
+	if m.is("initialize") {
+		// What the host sends meanwhile has to wait for the answer.
+		b.setBarrier(c.ended)
+		b.do(func() {
+			b.initialize(c)
+			c.drop()
+		})
+		return
+	}
+	b.after(func() {
+		b.serve(c)
+		c.drop()
+	})
+}
+
+// serve carries a request out and says why, if that did not work.
+func (b *bridge) serve(c *call) {
+	if _, awaited, _ := b.Person.status(); awaited {
+		stop := b.impatient(c)
+		defer stop()
+	}
+	err := b.carryOut(c)
+	if err == nil || c.answered() || c.ctx.Err() != nil {
+		return
+	}
+	if refused, ok := errors.AsType[*refusal](err); ok && refused.body != nil && !c.batch {
+		b.deliver(refused.body, c)
+		return
+	}
+	c.fail(b.explain(err))
+}
+
+// carryOut answers a request, from the place where the answer is.
+func (b *bridge) carryOut(c *call) error {
+	if done, err := b.room.serve(c); done {
+		return err
+	}
+	if done, err := b.era.serve(c); done {
+		return err
+	}
+	return b.up.call(c)
+}
+
+// impatient tells the host of a request that a person is waited for, if that
+// takes too long. The request is given up by then: carried out later, it would be
+// carried out for nobody. It returns what calls it off.
+func (b *bridge) impatient(c *call) (stop func()) {
+	timer := time.AfterFunc(callPatience, func() {
+		if _, awaited, text := b.Person.status(); awaited {
+			c.cancel()
+			c.fail(&Trouble{Code: CodeSignIn, Reason: "auth_required", Retry: true, Message: strings.TrimSuffix(text, ".")})
+		}
+	})
+	return func() { timer.Stop() }
+}
+
+// notification passes on what has no answer.
+func (b *bridge) notification(m *message) {
+	switch {
+	case m.is("notifications/cancelled"):
+		b.cancelled(m)
+	case m.is("notifications/initialized"):
+		done := make(chan struct{})
+		b.sent.Add(1)
+		b.after(func() {
+			defer b.sent.Done()
+			defer close(done)
+			b.era.initialized(m)
+		})
+		// Servers may refuse what overtakes it.
+		b.setBarrier(done)
+	default:
+		b.sent.Add(1)
+		b.after(func() {
+			defer b.sent.Done()
+			if !b.era.told(m) {
+				b.tell(m)
+			}
+		})
+	}
+}
+
+// tell sends what has no answer.
+func (b *bridge) tell(m *message) {
+	if err := b.up.tell(b.life, m); err != nil && b.life.Err() == nil {
+		b.Logger.Debug("a message could not be passed on", "method", m.name(), "err", err)
+	}
+}
+
+// cancelled ends a request that the host does not wait for any more. Before
+// 2026-07-28 the server is told with the notification, since then by the end of
+// the request's stream.
+func (b *bridge) cancelled(m *message) {
+	c := b.find(member(m.params, "requestId"))
+	if c == nil || c.is("initialize") {
+		return
+	}
+	b.sent.Add(1)
+	b.do(func() {
+		defer b.sent.Done()
+		if b.era.cancels(c) {
+			b.tell(m)
+		}
+		c.drop()
+	})
+}
+
+// setBarrier makes what is read from now on wait until done is closed.
+func (b *bridge) setBarrier(done <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.barrier = done
+}
+
+// after runs a piece of work once the barrier is open.
+func (b *bridge) after(f func()) {
+	b.mu.Lock()
+	barrier := b.barrier
+	b.mu.Unlock()
+	b.do(func() {
+		if barrier != nil {
+			select {
+			case <-barrier:
+			case <-b.life.Done():
+			}
+		}
+		f()
+	})
+}

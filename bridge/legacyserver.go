@@ -1,0 +1,324 @@
+package bridge
+
+import (
+	"crypto/rand"
+	"sync"
+	"time"
+)
+
+// parkedFor is how long a request whose server waits for input is kept for the
+// host to come back with it.
+const parkedFor = 10 * time.Minute
+
+// legacyServer translates for a host of 2026-07-28 or later on a server of
+// before.
+type legacyServer struct {
+	eras   *eras
+	active bool // there is a host to translate for; guarded by eras.mu
+
+	mu     sync.Mutex // guards what follows
+	heard  []*call    // the host's subscriptions/listen
+	parked map[string]*parked
+}
+
+// parked is a request that is under way at the server while the host is asked
+// for something that the server wants to know.
+type parked struct {
+	inner *call
+	final chan *message // its answer
+	asks  chan *message // what the server asks on the way
+	err   chan error
+	asked []byte // the id of the server's request that the host is to answer
+	timer *time.Timer
+}
+
+// inputKey is the name of the one input that is asked for at a time.
+const inputKey = "input"
+
+// serve carries out a request of the host's.
+func (t *legacyServer) serve(c *call) error {
+	if err := t.ready(c); err != nil {
+		return err
+	}
+	switch c.name() {
+	case "server/discover":
+		c.reply(t.discovered())
+		return nil
+	case "subscriptions/listen":
+		return t.subscribe(c)
+	}
+	if state := text(member(c.params, "requestState")); state != "" {
+		if p := t.unpark(state); p != nil {
+			return t.resume(c, p)
+		}
+		return &Trouble{Code: codeInvalidArgs, Reason: "input", Message: "the request that this input is for is over: send it anew"}
+	}
+	raw := set(t.strip(c.raw), "id", t.eras.nextID())
+	m, err := parse(raw)
+	if err != nil {
+		return err
+	}
+	p := &parked{final: make(chan *message, 1), asks: make(chan *message, 16), err: make(chan error, 1)}
+	p.inner = t.eras.own(t.eras.life, m, func(got *message) bool {
+		if !got.response() {
+			return false
+		}
+		p.final <- got
+		return true
+	})
+	p.inner.asks = p.asks
+	t.eras.do(func() {
+		if err := t.eras.up.call(p.inner); err != nil {
+			p.err <- err
+		}
+	})
+	return t.await(c, p)
+}
+
+// ready begins a session, once, with what the host's request says of it.
+func (t *legacyServer) ready(c *call) error {
+	e := t.eras
+	e.mu.Lock()
+	t.active = true
+	if e.first == nil {
+		meta := member(c.params, "_meta")
+		params := []any{"protocolVersion", "2025-11-25"}
+		if capabilities := member(meta, metaCapabilities); capabilities != nil {
+			params = append(params, "capabilities", capabilities)
+		} else {
+			params = append(params, "capabilities", []byte("{}"))
+		}
+		if info := member(meta, metaClient); info != nil {
+			params = append(params, "clientInfo", info)
+		} else {
+			params = append(params, "clientInfo", object("name", e.Name, "version", e.Version))
+		}
+		e.first = object("jsonrpc", "2.0", "id", []byte(`"handstamp-0"`), "method", "initialize", "params", object(params...))
+		e.shaken = &message{raw: []byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`), method: []byte(`"notifications/initialized"`)}
+	}
+	known := e.answer != nil
+	e.mu.Unlock()
+	if known {
+		return nil
+	}
+	return e.handshake(c.ctx)
+}
+
+// strip takes out of a request what a server of before may take for a sign of
+// another era.
+func (t *legacyServer) strip(raw []byte) []byte {
+	params := member(raw, "params")
+	meta := member(params, "_meta")
+	for _, name := range []string{metaVersion, metaClient, metaCapabilities, metaLogLevel} {
+		meta = cut(meta, name)
+	}
+	if i := skipSpace(meta, 1); i < len(meta) && meta[i] == '}' {
+		return set(raw, "params", cut(params, "_meta"))
+	}
+	return set(raw, "params", set(params, "_meta", meta))
+}
+
+// discovered returns what server/discover would have said.
+func (t *legacyServer) discovered() []byte {
+	e := t.eras
+	e.mu.Lock()
+	answer := e.answer
+	e.mu.Unlock()
+	made := []any{"resultType", "complete", "supportedVersions", []string{firstModern}, "ttlMs", 0, "cacheScope", "private"}
+	if capabilities := member(answer, "capabilities"); capabilities != nil {
+		made = append(made, "capabilities", capabilities)
+	} else {
+		made = append(made, "capabilities", []byte("{}"))
+	}
+	if instructions := member(answer, "instructions"); instructions != nil {
+		made = append(made, "instructions", instructions)
+	}
+	if info := member(answer, "serverInfo"); info != nil {
+		made = append(made, "_meta", object(metaServer, info))
+	}
+	return object(made...)
+}
+
+// await gives the host the answer of a request under way, or what the server
+// asks instead.
+func (t *legacyServer) await(c *call, p *parked) error {
+	select {
+	case m := <-p.final:
+		if m.result != nil {
+			m = t.complete(c, m)
+		}
+		t.eras.conclude(c, m, false)
+		return nil
+	case err := <-p.err:
+		return err
+	case ask := <-p.asks:
+		p.asked = ask.id
+		state := rand.Text()
+		t.mu.Lock()
+		if t.parked == nil {
+			t.parked = make(map[string]*parked)
+		}
+		t.parked[state] = p
+		p.timer = time.AfterFunc(parkedFor, func() {
+			if p := t.unpark(state); p != nil {
+				t.give(p)
+			}
+		})
+		t.mu.Unlock()
+		input := object("method", ask.method)
+		if ask.params != nil {
+			input = object("method", ask.method, "params", ask.params)
+		}
+		c.reply(object("resultType", "input_required", "inputRequests", object(inputKey, input), "requestState", state))
+		return nil
+	case <-c.ctx.Done():
+		t.give(p)
+		return c.ctx.Err()
+	}
+}
+
+// resume gives the server the input that the host has brought.
+func (t *legacyServer) resume(c *call, p *parked) error {
+	response := member(c.params, "inputResponses", inputKey)
+	reply := object("jsonrpc", "2.0", "id", p.asked, "result", response)
+	if response == nil {
+		reply = (&Trouble{Code: codeInvalidArgs, Reason: "input", Message: "the host gave no input"}).response(p.asked)
+	}
+	m, err := parse(reply)
+	if err == nil {
+		err = t.eras.up.tell(c.ctx, m)
+	}
+	if err != nil {
+		t.give(p)
+		return err
+	}
+	return t.await(c, p)
+}
+
+// unpark takes a request back.
+func (t *legacyServer) unpark(state string) *parked {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.parked[state]
+	if p != nil {
+		delete(t.parked, state)
+		p.timer.Stop()
+	}
+	return p
+}
+
+// give gives a request up, and tells the server.
+func (t *legacyServer) give(p *parked) {
+	m, err := parse(object("jsonrpc", "2.0", "method", "notifications/cancelled", "params", object("requestId", p.inner.id)))
+	if err == nil {
+		t.eras.do(func() {
+			t.eras.tell(m)
+			p.inner.cancel()
+		})
+	}
+}
+
+// complete adds to a result what modern ones have to have.
+func (t *legacyServer) complete(c *call, m *message) *message {
+	result := m.result
+	switch c.name() {
+	case "tools/list", "prompts/list", "resources/list", "resources/templates/list", "resources/read":
+		if member(result, "ttlMs") == nil {
+			result = set(set(result, "cacheScope", []byte(`"private"`)), "ttlMs", []byte("0"))
+		}
+	}
+	if member(result, "resultType") == nil {
+		result = set(result, "resultType", []byte(`"complete"`))
+	}
+	if made, err := parse(set(m.raw, "result", result)); err == nil {
+		return made
+	}
+	return m
+}
+
+// subscribe keeps a subscriptions/listen open.
+func (t *legacyServer) subscribe(c *call) error {
+	filter := member(c.params, "notifications")
+	if filter == nil {
+		filter = []byte("{}")
+	}
+	_ = elements(member(filter, "resourceSubscriptions"), func(uri []byte) bool {
+		_, err := t.eras.up.ask(c.ctx, object("jsonrpc", "2.0", "id", t.eras.nextID(), "method", "resources/subscribe", "params", object("uri", uri)))
+		return err == nil
+	})
+	t.mu.Lock()
+	t.heard = append(t.heard, c)
+	t.mu.Unlock()
+	if !c.quiet {
+		t.eras.out.write(acknowledged(c.id, filter))
+	}
+	<-c.ctx.Done()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i, other := range t.heard {
+		if other == c {
+			t.heard = append(t.heard[:i:i], t.heard[i+1:]...)
+			break
+		}
+	}
+	return c.ctx.Err()
+}
+
+// acknowledged returns the first message of a subscription.
+func acknowledged(id, filter []byte) []byte {
+	return object("jsonrpc", "2.0", "method", "notifications/subscriptions/acknowledged",
+		"params", object("_meta", object(metaSubscription, id), "notifications", filter))
+}
+
+// fromServer returns a message of the server's as the host gets it.
+func (t *legacyServer) fromServer(m *message, c *call) []byte {
+	switch {
+	case m.request() && c != nil && c.asks != nil:
+		select {
+		case c.asks <- m:
+			return nil
+		default:
+		}
+		fallthrough
+	case m.request():
+		// It belongs to no request, so that there is nothing it could be a part of.
+		t.eras.do(func() {
+			refusal := &Trouble{Code: codeNoMethod, Reason: "translation", Message: "the host is of an era without requests of servers"}
+			if reply, err := parse(refusal.response(m.id)); err == nil {
+				t.eras.tell(reply)
+			}
+		})
+		return nil
+	}
+	kind := map[string]string{
+		"notifications/tools/list_changed":     "toolsListChanged",
+		"notifications/prompts/list_changed":   "promptsListChanged",
+		"notifications/resources/list_changed": "resourcesListChanged",
+	}[m.name()]
+	if kind == "" && !m.is("notifications/resources/updated") {
+		return m.raw
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range t.heard {
+		filter := member(c.params, "notifications")
+		wanted := string(member(filter, kind)) == "true"
+		if kind == "" {
+			_ = elements(member(filter, "resourceSubscriptions"), func(uri []byte) bool {
+				wanted = wanted || text(uri) == text(member(m.params, "uri"))
+				return !wanted
+			})
+		}
+		if wanted {
+			t.eras.out.write(setAt(m.raw, c.id, "params", "_meta", metaSubscription))
+		}
+	}
+	return nil
+}
+
+// changed returns list_changed notifications for the host's subscriptions.
+func (t *legacyServer) changed(kind string) {
+	if m, err := parse([]byte(`{"jsonrpc":"2.0","method":"notifications/` + kind + `/list_changed"}`)); err == nil {
+		t.fromServer(m, nil)
+	}
+}

@@ -1,0 +1,307 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// inputRounds bounds how often a server may answer one request with more
+// questions.
+const inputRounds = 16
+
+// modernServer translates for a host of before 2026-07-28 on a server of it or
+// later.
+type modernServer struct {
+	eras *eras
+
+	mu           sync.Mutex // guards what follows
+	version      string
+	client       []byte // clientInfo of the host's initialize; nil: none
+	capabilities []byte
+	level        []byte // the log level that the host has set; nil: none
+	offers       []byte // capabilities of the server
+	resources    map[string]bool
+	stop         context.CancelFunc // ends the notifications under way
+	asked        map[string]chan *message
+}
+
+// discover asks a server what it is, with what the host said in its initialize,
+// and returns the response to that.
+func (t *modernServer) discover(ctx context.Context, hello []byte) (*message, error) {
+	params := member(hello, "params")
+	t.mu.Lock()
+	t.version = firstModern
+	t.client = member(params, "clientInfo")
+	if t.capabilities = member(params, "capabilities"); t.capabilities == nil {
+		t.capabilities = []byte("{}")
+	}
+	t.mu.Unlock()
+	var answer *message
+	for try := 0; ; try++ {
+		var err error
+		raw := object("jsonrpc", "2.0", "id", t.eras.nextID(), "method", "server/discover")
+		answer, err = t.eras.up.ask(ctx, t.modernize(raw))
+		if err == nil && answer.error == nil {
+			break
+		}
+		if answer != nil && answer.error != nil && errorCode(answer) == codeVersion && try == 0 {
+			if version := modernIn(member(answer.error, "data", "supported")); version != "" {
+				t.mu.Lock()
+				t.version = version
+				t.mu.Unlock()
+				continue
+			}
+		}
+		if err == nil {
+			err = errors.New("bridge: no server/discover")
+		}
+		return nil, err
+	}
+	if modernIn(member(answer.result, "supportedVersions")) == "" {
+		return nil, errors.New("bridge: server/discover without a modern version")
+	}
+	version := text(member(params, "protocolVersion"))
+	if version == "" || version >= firstModern {
+		version = "2025-11-25"
+	}
+	offers := member(answer.result, "capabilities")
+	if offers == nil {
+		offers = []byte("{}")
+	}
+	t.mu.Lock()
+	t.offers = offers
+	t.mu.Unlock()
+	info := member(answer.result, "_meta", metaServer)
+	if info == nil {
+		info = object("name", t.eras.Name, "version", t.eras.Version)
+	}
+	made := []any{"protocolVersion", version, "capabilities", offers, "serverInfo", info}
+	if instructions := member(answer.result, "instructions"); instructions != nil {
+		made = append(made, "instructions", instructions)
+	}
+	return parse(object("jsonrpc", "2.0", "id", member(hello, "id"), "result", object(made...)))
+}
+
+// modernize adds to a request what modern ones say of themselves.
+func (t *modernServer) modernize(raw []byte) []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	params := member(raw, "params")
+	if params == nil {
+		params = []byte("{}")
+	}
+	meta := member(params, "_meta")
+	if meta == nil {
+		meta = []byte("{}")
+	}
+	if t.level != nil {
+		meta = set(meta, metaLogLevel, t.level)
+	}
+	meta = set(meta, metaCapabilities, t.capabilities)
+	if t.client != nil {
+		meta = set(meta, metaClient, t.client)
+	}
+	meta = set(meta, metaVersion, encode(t.version))
+	return set(raw, "params", set(params, "_meta", meta))
+}
+
+// serve carries out a request of the host's.
+func (t *modernServer) serve(c *call) error {
+	switch c.name() {
+	case "ping":
+		c.reply([]byte("{}"))
+		return nil
+	case "logging/setLevel":
+		t.mu.Lock()
+		t.level = member(c.params, "level")
+		t.mu.Unlock()
+		c.reply([]byte("{}"))
+		return nil
+	case "resources/subscribe", "resources/unsubscribe":
+		t.mu.Lock()
+		if t.resources == nil {
+			t.resources = make(map[string]bool)
+		}
+		if uri := text(member(c.params, "uri")); c.is("resources/subscribe") {
+			t.resources[uri] = true
+		} else {
+			delete(t.resources, uri)
+		}
+		t.mu.Unlock()
+		t.listen()
+		c.reply([]byte("{}"))
+		return nil
+	}
+	raw := t.modernize(c.raw)
+	for range inputRounds {
+		answer, err := t.ask(c, raw)
+		if err != nil {
+			return err
+		}
+		if text(member(answer.result, "resultType")) != "input_required" {
+			t.eras.conclude(c, answer, true)
+			return nil
+		}
+		if raw, err = t.answerInput(c, raw, answer.result); err != nil {
+			return err
+		}
+	}
+	return &Trouble{Code: CodeTranslation, Reason: "input", Message: "the server asks for more input again and again"}
+}
+
+// ask sends a translated request and returns its answer. Its notifications go to
+// the host, and the end of the call ends its stream.
+func (t *modernServer) ask(c *call, raw []byte) (*message, error) {
+	m, err := parse(raw)
+	if err != nil {
+		return nil, err
+	}
+	var answer *message
+	inner := t.eras.own(c.ctx, m, func(got *message) bool {
+		if got.response() {
+			answer = got
+		}
+		return answer != nil
+	})
+	defer inner.cancel()
+	err = t.eras.up.callModern(inner)
+	if refused, ok := errors.AsType[*refusal](err); ok && refused.body != nil {
+		return refused.body, nil
+	}
+	if err == nil && answer == nil {
+		err = lost
+	}
+	return answer, err
+}
+
+// answerInput asks the host what the server wants to know ("Multi Round-Trip
+// Requests"), as requests of the server's own, and returns the request to send
+// again.
+func (t *modernServer) answerInput(c *call, raw, result []byte) ([]byte, error) {
+	inputs := member(result, "inputRequests")
+	responses := []byte("{}")
+	var err error
+	_, _ = members(inputs, skipSpace(inputs, 0), func(f field) bool {
+		var answer *message
+		if answer, err = t.askHost(c.ctx, inputs[f.from:f.to]); err != nil {
+			return false
+		}
+		if answer.error != nil {
+			err = &Trouble{Code: CodeTranslation, Reason: "input",
+				Message: "the host did not give the input that the server asks for: " + text(member(answer.error, "message"))}
+			return false
+		}
+		responses = set(responses, text(inputs[f.at:f.name]), answer.result)
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	params := set(cut(member(raw, "params"), "requestState"), "inputResponses", responses)
+	if state := member(result, "requestState"); state != nil {
+		params = set(params, "requestState", state)
+	}
+	return set(set(raw, "params", params), "id", t.eras.nextID()), nil
+}
+
+// askHost sends the host a request and waits for its response.
+func (t *modernServer) askHost(ctx context.Context, request []byte) (*message, error) {
+	id := t.eras.nextID()
+	reply := make(chan *message, 1)
+	t.mu.Lock()
+	if t.asked == nil {
+		t.asked = make(map[string]chan *message)
+	}
+	t.asked[idKey(id)] = reply
+	t.mu.Unlock()
+	defer func() {
+		t.mu.Lock()
+		delete(t.asked, idKey(id))
+		t.mu.Unlock()
+	}()
+	t.eras.out.write(set(set(request, "id", id), "jsonrpc", []byte(`"2.0"`)))
+	select {
+	case m := <-reply:
+		return m, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// replied gives a response of the host's to whoever asked.
+func (t *modernServer) replied(m *message) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	reply := t.asked[idKey(m.id)]
+	if reply == nil {
+		return false
+	}
+	select {
+	case reply <- m:
+	default:
+	}
+	return true
+}
+
+// listen asks the server for the notifications that a session would bring by
+// itself, and for those that the host has subscribed to. What was asked for
+// before gives way.
+func (t *modernServer) listen() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stop != nil {
+		t.stop()
+		t.stop = nil
+	}
+	var filter []any
+	for _, kind := range []string{"tools", "prompts", "resources"} {
+		if string(member(t.offers, kind, "listChanged")) == "true" {
+			filter = append(filter, kind+"ListChanged", true)
+		}
+	}
+	if len(t.resources) > 0 {
+		filter = append(filter, "resourceSubscriptions", slices.Sorted(maps.Keys(t.resources)))
+	}
+	if len(filter) == 0 {
+		return
+	}
+	ctx, stop := context.WithCancel(t.eras.life)
+	t.stop = stop
+	params := object("notifications", object(filter...))
+	t.eras.do(func() {
+		defer stop()
+		backoff := resumption{}
+		for ctx.Err() == nil {
+			raw := t.modernize(object("jsonrpc", "2.0", "id", t.eras.nextID(), "method", "subscriptions/listen", "params", params))
+			began := time.Now()
+			if !t.hear(ctx, raw) {
+				return
+			}
+			if time.Since(began) > longestPause {
+				backoff.failures = 0
+			}
+			if backoff.failures++; !pause(ctx, backoff.pause()) {
+				return
+			}
+		}
+	})
+}
+
+// hear passes on notifications until their stream ends. It reports whether
+// another try makes sense.
+func (t *modernServer) hear(ctx context.Context, raw []byte) bool {
+	m, err := parse(raw)
+	if err != nil {
+		return false
+	}
+	c := t.eras.own(ctx, m, func(got *message) bool { return got.response() })
+	c.quiet = true
+	defer c.cancel()
+	err = t.eras.up.call(c)
+	refused, ok := errors.AsType[*refusal](err)
+	return !ok || refused.Retry
+}

@@ -1,0 +1,98 @@
+package bridge
+
+import (
+	"errors"
+	"time"
+)
+
+// Trouble is why a request has no answer of the server's, as the host is told it:
+// a JSON-RPC error.
+type Trouble struct {
+	// Code is the JSON-RPC error code. Zero is CodeUnreachable.
+	Code int
+
+	// Message is one sentence for the person at the host.
+	Message string
+
+	// Command is what to run to mend it. Empty: nothing.
+	Command string
+
+	// Retry says that the same request may work later, RetryAfter when.
+	Retry      bool
+	RetryAfter time.Duration
+
+	// Reason is a word for programs.
+	Reason string
+}
+
+// The codes of errors that are the bridge's own. The MCP specification leaves
+// errors that are local to an implementation without codes and asks that they
+// cannot be taken for the peer's: these are outside the range that JSON-RPC
+// reserves.
+const (
+	CodeUnreachable = -31001 // the server, or what signs in to it, could not be reached
+	CodeSignIn      = -31002 // a person has to sign in first
+	CodeProtocol    = -31003 // the server's answer is none
+	CodeUncertain   = -31004 // the connection broke: the request may or may not have been carried out
+	CodeTranslation = -31005 // host and server are of different eras, and this cannot be translated
+	CodeRefused     = -31006 // the server refused the request over HTTP
+)
+
+const (
+	codeParse       = -32700
+	codeInvalid     = -32600
+	codeNoMethod    = -32601
+	codeInvalidArgs = -32602
+	codeMismatch    = -32020 // HeaderMismatch
+	codeCapability  = -32021 // MissingRequiredClientCapability
+	codeVersion     = -32022 // UnsupportedProtocolVersion
+)
+
+// Error returns the message.
+func (t *Trouble) Error() string { return t.Message }
+
+// response returns the error response for a request.
+func (t *Trouble) response(id []byte) []byte {
+	if id == nil {
+		id = []byte("null")
+	}
+	return object("jsonrpc", "2.0", "id", id, "error", t.object())
+}
+
+func (t *Trouble) object() []byte {
+	code := t.Code
+	if code == 0 {
+		code = CodeUnreachable
+	}
+	message := t.Message
+	if t.Command != "" {
+		message += "; run: " + t.Command
+	}
+	data := []any{"source", "bridge"}
+	if t.Reason != "" {
+		data = append(data, "reason", t.Reason)
+	}
+	if t.Command != "" {
+		data = append(data, "command", t.Command)
+	}
+	if t.Retry {
+		data = append(data, "retryable", true)
+	}
+	if t.RetryAfter > 0 {
+		data = append(data, "retryAfterMs", t.RetryAfter.Milliseconds())
+	}
+	return object("code", code, "message", message, "data", object(data...))
+}
+
+// explain returns what an error means to the host.
+func (b *bridge) explain(err error) *Trouble {
+	if t, ok := errors.AsType[*Trouble](err); ok {
+		return t
+	}
+	if b.Explain != nil {
+		if t := b.Explain(err); t != nil {
+			return t
+		}
+	}
+	return &Trouble{Code: CodeUnreachable, Reason: "unreachable", Retry: true, Message: "the server cannot be reached: " + err.Error()}
+}

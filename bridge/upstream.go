@@ -1,0 +1,441 @@
+package bridge
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/sse"
+)
+
+// The headers of the transport.
+const (
+	headerSession = "Mcp-Session-Id"
+	headerVersion = "Mcp-Protocol-Version"
+	headerLastID  = "Last-Event-Id"
+	headerMethod  = "Mcp-Method"
+	headerName    = "Mcp-Name"
+	headerParam   = "Mcp-Param-"
+)
+
+const (
+	acceptBoth   = "application/json, text/event-stream"
+	acceptStream = "text/event-stream"
+	jsonType     = "application/json"
+)
+
+const (
+	// refusedTries is how often a request that the server has refused before it
+	// did anything is sent, and refusedWait the longest wait that is made for it.
+	refusedTries = 3
+	refusedWait  = 10 * time.Second
+
+	// dialPatience is how long a request that could not be sent at all is tried.
+	dialPatience = 6 * time.Second
+	dialPause    = 150 * time.Millisecond
+)
+
+// upstream is the server's end of the bridge.
+type upstream struct {
+	*bridge
+	wire   Wire
+	legacy sseWire // HTTP+SSE, once that is what the server speaks
+
+	mu      sync.Mutex // guards what follows
+	session string     // Mcp-Session-Id; empty: none
+	version string     // negotiated by initialize; empty: not yet
+	round   int        // counts sessions, so that one that ended is replaced once
+	renewal *renewal   // the replacement under way
+	told    bool       // the server knows that the session has begun
+	gone    bool       // and that it is over
+	stream  context.CancelFunc
+	tools   map[string][]parameter // parameters to mirror into headers, by tool
+}
+
+// call sends a request and delivers what answers it. An error says why there is
+// no answer; a *refusal, which may hold one of the server's, is the caller's to
+// judge.
+func (u *upstream) call(c *call) error {
+	if u.speaksSSE() {
+		return u.legacy.call(c)
+	}
+	began := time.Now()
+	renewed := false
+	for try := 1; ; try++ {
+		round, header := u.header(c)
+		resp, err := u.post(c.ctx, c.raw, header)
+		if err != nil {
+			if c.ctx.Err() == nil && u.unsent(err) && time.Since(began) < dialPatience && pause(c.ctx, dialPause<<min(try-1, 3)) {
+				continue
+			}
+			return u.broken(err)
+		}
+		switch status := resp.StatusCode; {
+		case status/100 == 2:
+			if c.is("initialize") {
+				u.opened(resp.Header.Get(headerSession))
+			}
+			return u.receive(c, resp)
+		case status == http.StatusNotFound && header.Get(headerSession) != "" && !renewed:
+			// The session is over (2025-11-25, "Session Management", 3 and 4):
+			// nothing was done, and a new one begins with initialize.
+			discard(resp)
+			renewed = true
+			if err := u.renew(c.ctx, round); err != nil {
+				return err
+			}
+			continue
+		case later(status) && try < refusedTries:
+			if wait, ok := retryAfter(resp.Header); ok && wait <= refusedWait {
+				discard(resp)
+				if !pause(c.ctx, wait) {
+					return c.ctx.Err()
+				}
+				continue
+			}
+		}
+		refused := u.refused(resp)
+		if c.is("initialize") && u.wire == WireAuto && refused.old() && u.legacy.open(c.ctx) == nil {
+			return u.legacy.call(c)
+		}
+		return refused
+	}
+}
+
+// ask sends a request of the bridge's own and returns the server's response.
+func (u *upstream) ask(ctx context.Context, raw []byte) (*message, error) {
+	m, err := parse(raw)
+	if err != nil {
+		return nil, err
+	}
+	var answer *message
+	c := u.own(ctx, m, func(got *message) bool {
+		if got.response() {
+			answer = got
+		}
+		return answer != nil
+	})
+	defer c.cancel()
+	err = u.call(c)
+	if refused, ok := errors.AsType[*refusal](err); ok && refused.body != nil {
+		return refused.body, err
+	}
+	if err == nil && answer == nil {
+		err = lost
+	}
+	return answer, err
+}
+
+// tell sends a notification, or a response to a request of the server's. What
+// becomes of it nobody is told, as in the protocol.
+func (u *upstream) tell(ctx context.Context, m *message) error {
+	if u.speaksSSE() {
+		return u.legacy.send(ctx, m)
+	}
+	round, header := u.header(&call{message: m})
+	resp, err := u.post(ctx, m.raw, header)
+	if err != nil {
+		return u.broken(err)
+	}
+	defer discard(resp)
+	if resp.StatusCode == http.StatusNotFound && header.Get(headerSession) != "" {
+		return u.renew(ctx, round)
+	}
+	if resp.StatusCode/100 != 2 {
+		u.Logger.Debug("the server did not accept a notification", "method", m.name(), "status", resp.StatusCode)
+	}
+	return nil
+}
+
+// header returns what a message is sent with, and the round of its session.
+func (u *upstream) header(c *call) (int, http.Header) {
+	m := c.message
+	h := make(http.Header, 8+len(u.Header))
+	for name, values := range u.Header {
+		h[name] = values
+	}
+	h["Content-Type"] = []string{jsonType}
+	h["Accept"] = []string{acceptBoth}
+	if version := modernVersion(m); version != "" {
+		u.mirror(h, m, version)
+		return 0, h
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if m.is("initialize") {
+		return u.round, h
+	}
+	if u.version != "" {
+		h[headerVersion] = []string{u.version}
+	}
+	if u.session != "" {
+		h[headerSession] = []string{u.session}
+	}
+	return u.round, h
+}
+
+// post sends one message.
+func (u *upstream) post(ctx context.Context, body []byte, header http.Header) (*http.Response, error) {
+	return u.postTo(ctx, u.URL, body, header)
+}
+
+func (u *upstream) postTo(ctx context.Context, url string, body []byte, header http.Header) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header = header
+	return u.HTTP.Do(req)
+}
+
+// receive delivers what answers a request.
+func (u *upstream) receive(c *call, resp *http.Response) error {
+	switch kind := contentType(resp.Header); {
+	case kind == acceptStream:
+		return u.follow(c, resp)
+	case resp.StatusCode == http.StatusAccepted || resp.StatusCode == http.StatusNoContent || resp.ContentLength == 0:
+		// Early servers answer on the stream of the session.
+		discard(resp)
+		select {
+		case <-c.ended:
+			return nil
+		case <-c.ctx.Done():
+			return c.ctx.Err()
+		}
+	case kind == jsonType, kind == "":
+		body, err := u.body(resp)
+		if err != nil {
+			return err
+		}
+		m, err := parse(oneLine(body))
+		if err != nil || !m.batch && !m.response() {
+			return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's answer is no JSON-RPC response"}
+		}
+		u.deliver(m, c)
+		if !c.answered() {
+			return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's answer leaves requests of the batch open"}
+		}
+		return nil
+	default:
+		discard(resp)
+		return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server answers with " + strconv.Quote(kind) + ", which is no MCP"}
+	}
+}
+
+// follow delivers the events of a request's stream until it is answered, and
+// resumes a stream that breaks before that, if the server gave its events ids.
+func (u *upstream) follow(c *call, resp *http.Response) error {
+	modern := modernVersion(c.message) != ""
+	backoff := resumption{}
+	for {
+		events := sse.NewReader(resp.Body, u.MaxMessage)
+		err := u.events(events, c, &backoff)
+		resp.Body.Close()
+		switch {
+		case c.answered():
+			return nil
+		case c.ctx.Err() != nil:
+			return c.ctx.Err()
+		case errors.Is(err, sse.ErrTooLarge):
+			return tooLarge
+		case modern || backoff.id == "":
+			return lost
+		}
+		if resp, err = u.resume(c.ctx, &backoff); err != nil {
+			return err
+		}
+	}
+}
+
+// events delivers events until the call is answered or the stream ends.
+func (u *upstream) events(events *sse.Reader, c *call, backoff *resumption) error {
+	for {
+		e, err := events.Next()
+		backoff.note(events)
+		if err != nil {
+			return err
+		}
+		if len(e.Data) == 0 || e.Type != "" && e.Type != "message" {
+			continue
+		}
+		m, err := parse(oneLine(e.Data))
+		if err != nil {
+			u.Logger.Debug("the server sent an event that is no JSON-RPC message")
+			continue
+		}
+		backoff.failures = 0
+		u.deliver(m, c)
+		if c != nil && c.answered() {
+			return nil
+		}
+	}
+}
+
+// body reads a whole message.
+func (u *upstream) body(resp *http.Response) ([]byte, error) {
+	defer resp.Body.Close()
+	if resp.ContentLength > int64(u.MaxMessage) {
+		return nil, tooLarge
+	}
+	var b []byte
+	var err error
+	if n := resp.ContentLength; n >= 0 {
+		b = make([]byte, n, n+1) // the line end will fit
+		_, err = io.ReadFull(resp.Body, b)
+	} else {
+		b, err = io.ReadAll(io.LimitReader(resp.Body, int64(u.MaxMessage)+1))
+	}
+	if err != nil {
+		u.Logger.Debug("the answer broke off", "err", err)
+		return nil, lost
+	}
+	if len(b) > u.MaxMessage {
+		return nil, tooLarge
+	}
+	return b, nil
+}
+
+var (
+	lost = &Trouble{Code: CodeUncertain, Reason: "connection_lost",
+		Message: "the connection to the server broke before the answer came; the request may or may not have been carried out"}
+	tooLarge = &Trouble{Code: CodeProtocol, Reason: "too_large", Message: "the server's answer is too large"}
+)
+
+// refusal is an HTTP status that says that a request was not carried out, and
+// what the server said with it.
+type refusal struct {
+	*Trouble
+	status int
+	body   *message // a JSON-RPC error; nil: none
+}
+
+func (r *refusal) Unwrap() error { return r.Trouble }
+
+// code returns the JSON-RPC error code that the server gave, or zero.
+func (r *refusal) code() int {
+	if r.body == nil {
+		return 0
+	}
+	return errorCode(r.body)
+}
+
+// errorCode returns the code of an error response, or zero.
+func errorCode(m *message) int {
+	code, _ := strconv.Atoi(string(member(m.error, "code")))
+	return code
+}
+
+// old reports whether a server that refuses like this may be one of HTTP+SSE, or
+// otherwise of an era before the request's ("Backward Compatibility").
+func (r *refusal) old() bool {
+	switch r.status {
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed:
+	case http.StatusNotAcceptable, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
+	default:
+		return false
+	}
+	switch r.code() {
+	case codeMismatch, codeCapability:
+		return false
+	case codeVersion:
+		return !supportsModern(r.body)
+	case codeNoMethod:
+		return r.status != http.StatusNotFound
+	}
+	return true
+}
+
+// refused reads why the server refused a request.
+func (u *upstream) refused(resp *http.Response) *refusal {
+	status := resp.StatusCode
+	r := &refusal{status: status, Trouble: &Trouble{Code: CodeRefused, Reason: "refused", Message: "the server answers with HTTP status " +
+		strconv.Itoa(status) + " (" + http.StatusText(status) + ")"}}
+	switch {
+	case status == http.StatusUnauthorized:
+		r.Code, r.Reason = CodeSignIn, "auth_required"
+	case later(status):
+		r.Retry = true
+		r.RetryAfter, _ = retryAfter(resp.Header)
+	case status/100 == 5:
+		r.Code, r.Reason, r.Retry = CodeUncertain, "server_error", true
+	}
+	if body, err := u.body(resp); err == nil {
+		if m, err := parse(oneLine(body)); err == nil && m.error != nil && !m.batch {
+			r.body = m
+		}
+	}
+	return r
+}
+
+// broken says what a failed exchange means.
+func (u *upstream) broken(err error) error {
+	if u.life.Err() != nil {
+		return u.life.Err()
+	}
+	if t := u.explain(err); t.Reason != "unreachable" || u.unsent(err) {
+		return t
+	}
+	u.Logger.Debug("the request got no answer", "err", err)
+	return lost
+}
+
+// unsent reports whether an error means that no byte of the request has left
+// this machine, so that it can be sent again: the connection to the server could
+// not be made.
+func (u *upstream) unsent(err error) bool {
+	if u.Explain != nil && u.Explain(err) != nil {
+		return false // it is about something else than the server
+	}
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && (op.Op == "dial" || op.Op == "proxyconnect")
+}
+
+// pause waits, and reports false if ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// later reports whether a status means "not now", and that nothing was done (RFC
+// 6585, section 4; RFC 9110, section 15.6.4).
+func later(status int) bool {
+	return status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
+}
+
+// retryAfter returns when the server wants to be asked again (RFC 9110, section
+// 10.2.3), and whether it says so.
+func retryAfter(h http.Header) (time.Duration, bool) {
+	value := strings.TrimSpace(h.Get("Retry-After"))
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second, true
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(0, time.Until(at)), true
+	}
+	return 0, false
+}
+
+// contentType returns the media type without parameters, in lower case.
+func contentType(h http.Header) string {
+	kind, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	return strings.ToLower(strings.TrimSpace(kind))
+}
+
+// discard reads what nobody wants, so that the connection can be used again.
+func discard(resp *http.Response) {
+	_, _ = io.CopyN(io.Discard, resp.Body, 16<<10)
+	resp.Body.Close()
+}

@@ -1,0 +1,501 @@
+package bridge_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/handstamp/handstamp/bridge"
+)
+
+// sessions is a server of 2025-11-25 that the tests can make forget.
+type sessions struct {
+	mu      sync.Mutex // guards what follows
+	seen    []request
+	current string
+	begun   int
+	ended   []string
+	stream  chan string // events for the session's own stream; nil: none is offered
+
+	// serve answers what is not part of the session's life.
+	serve func(w http.ResponseWriter, r *http.Request, got request)
+}
+
+func (s *sessions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	got := readRequest(r)
+	s.mu.Lock()
+	s.seen = append(s.seen, got)
+	current := s.current
+	s.mu.Unlock()
+	id := r.Header.Get("Mcp-Session-Id")
+	switch {
+	case r.Method == http.MethodDelete:
+		s.mu.Lock()
+		s.ended = append(s.ended, id)
+		s.mu.Unlock()
+		w.WriteHeader(http.StatusNoContent)
+	case got.method == "initialize":
+		s.mu.Lock()
+		s.begun++
+		s.current = "session-" + strconv.Itoa(s.begun)
+		w.Header().Set("Mcp-Session-Id", s.current)
+		s.mu.Unlock()
+		result(w, got.id, initialized)
+	case current == "" || id != current:
+		w.WriteHeader(http.StatusNotFound)
+	case r.Method == http.MethodGet && s.stream != nil:
+		w.Header().Set("Content-Type", "text/event-stream")
+		_ = http.NewResponseController(w).Flush()
+		for {
+			select {
+			case e, ok := <-s.stream:
+				if !ok {
+					return
+				}
+				io.WriteString(w, e)
+				_ = http.NewResponseController(w).Flush()
+			case <-r.Context().Done():
+				return
+			}
+		}
+	case r.Method == http.MethodGet:
+		w.WriteHeader(http.StatusMethodNotAllowed)
+	case got.id == "":
+		w.WriteHeader(http.StatusAccepted)
+	case s.serve != nil:
+		s.serve(w, r, got)
+	default:
+		result(w, got.id, `{}`)
+	}
+}
+
+// forget ends the session at the server.
+func (s *sessions) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.current = ""
+}
+
+// methods returns the methods of what was posted, in order.
+func (s *sessions) methods() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []string
+	for _, got := range s.seen {
+		if got.method != "" {
+			all = append(all, got.method)
+		}
+	}
+	return all
+}
+
+func (s *sessions) last(method string) request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := len(s.seen) - 1; i >= 0; i-- {
+		if s.seen[i].method == method {
+			return s.seen[i]
+		}
+	}
+	return request{}
+}
+
+func TestSession(t *testing.T) {
+	s := &sessions{stream: make(chan string)}
+	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Header: http.Header{"X-Mine": {"1"}}})
+	if got := h.hello(); get(t, got, "result") != initialized {
+		t.Errorf("initialize is answered with %s", got)
+	}
+	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
+	h.answer("1")
+	call := s.last("tools/list")
+	for name, want := range map[string]string{
+		"Mcp-Session-Id": "session-1", "Mcp-Protocol-Version": "2025-11-25", "X-Mine": "1",
+		"Content-Type": "application/json", "Accept": "application/json, text/event-stream", "Mcp-Method": "",
+	} {
+		if got := call.header.Get(name); got != want {
+			t.Errorf("%s is %q, not %q", name, got, want)
+		}
+	}
+	if first := s.last("initialize"); first.header.Get("Mcp-Session-Id") != "" || first.header.Get("Mcp-Protocol-Version") != "" {
+		t.Error("initialize has the headers of a session")
+	}
+	s.stream <- "id: 1\ndata: {\"jsonrpc\":\"2.0\",\ndata: \"method\":\"notifications/tools/list_changed\"}\n\n"
+	if got := h.note("notifications/tools/list_changed"); got != `{"jsonrpc":"2.0", "method":"notifications/tools/list_changed"}` {
+		t.Errorf("the notification came as %s", got)
+	}
+	s.stream <- "data: {\"jsonrpc\":\"2.0\",\"id\":\"ask\",\"method\":\"roots/list\"}\n\n"
+	h.note("roots/list")
+	h.send(`{"jsonrpc":"2.0","id":"ask","result":{"roots":[]}}`)
+	h.in.Close()
+	if err := <-h.done; err != nil {
+		t.Error(err)
+	}
+	h.done <- nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.ended) != 1 || s.ended[0] != "session-1" {
+		t.Errorf("sessions ended: %v", s.ended)
+	}
+	if reply := s.seen[len(s.seen)-2]; reply.body != `{"jsonrpc":"2.0","id":"ask","result":{"roots":[]}}` {
+		t.Errorf("the host's reply came as %s", reply.body)
+	}
+}
+
+// TestForgottenSession lets the server forget the session while many requests
+// are made: one new session, and each request carried out once.
+func TestForgottenSession(t *testing.T) {
+	var carried atomic.Int32
+	s := &sessions{serve: func(w http.ResponseWriter, _ *http.Request, got request) {
+		carried.Add(1)
+		result(w, got.id, `{}`)
+	}}
+	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
+	h.hello()
+	h.send(`{"jsonrpc":"2.0","id":"warm","method":"tools/call","params":{"name":"x"}}`)
+	h.answer(`"warm"`)
+	s.forget()
+	for i := range 20 {
+		h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"x"}}`, i))
+	}
+	for i := range 20 {
+		if got := h.answer(strconv.Itoa(i)); get(t, got, "result") != "{}" {
+			t.Errorf("got %s", got)
+		}
+	}
+	if s.begun != 2 || carried.Load() != 21 {
+		t.Errorf("%d sessions begun, %d requests carried out", s.begun, carried.Load())
+	}
+	hello := s.last("initialize")
+	if !strings.Contains(hello.body, `"clientInfo":{"name":"test","version":"1"}`) || hello.id == `"hello"` {
+		t.Errorf("the new session began with %s", hello.body)
+	}
+	if len(h.all()) != 22 {
+		t.Errorf("the host got %d lines", len(h.all()))
+	}
+}
+
+func TestResumedStream(t *testing.T) {
+	for _, tt := range []struct {
+		name, first, rest string
+		want              string
+	}{
+		{"with ids", "retry: 1\nid: a\ndata: \n\n", "id: b\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n\n", `{"jsonrpc":"2.0","id":1,"result":{}}`},
+		{"after a notification", "retry: 1\nid: a\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\"}\n\n", "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n\n", `{"jsonrpc":"2.0","id":1,"result":{}}`},
+		{"without ids", "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\"}\n\n", "", ""},
+		{"half a line", "id: a\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"res", "", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := &sessions{serve: func(w http.ResponseWriter, _ *http.Request, got request) {
+				w.Header().Set("Content-Type", "text/event-stream")
+				io.WriteString(w, tt.first)
+			}}
+			var resumed atomic.Value
+			url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				if id := r.Header.Get("Last-Event-Id"); r.Method == http.MethodGet && id != "" {
+					resumed.Store(id)
+					w.Header().Set("Content-Type", "text/event-stream")
+					io.WriteString(w, tt.rest)
+					return
+				}
+				s.ServeHTTP(w, r)
+			})
+			h := start(t, bridge.Options{URL: url, Logger: logger(t)})
+			h.hello()
+			h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
+			got := h.answer("1")
+			if tt.want == "" {
+				if get(t, got, "error", "code") != strconv.Itoa(bridge.CodeUncertain) {
+					t.Errorf("got %s", got)
+				}
+				return
+			}
+			if got != tt.want || resumed.Load() != "a" {
+				t.Errorf("got %s, resumed after %v", got, resumed.Load())
+			}
+		})
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		serve  func(w http.ResponseWriter, n int, got request)
+		want   string // the result, or the code of the error
+		times  int32  // how often the request came
+		within time.Duration
+	}{
+		{"429 with Retry-After", func(w http.ResponseWriter, n int, got request) {
+			if n == 1 {
+				w.Header().Set("Retry-After", "0")
+				w.WriteHeader(429)
+				return
+			}
+			result(w, got.id, `{}`)
+		}, `{}`, 2, 0},
+		{"429 for ever", func(w http.ResponseWriter, n int, got request) {
+			w.Header().Set("Retry-After", "0")
+			w.WriteHeader(429)
+		}, "-31006", 3, 0},
+		{"503 without Retry-After", func(w http.ResponseWriter, _ int, _ request) { w.WriteHeader(503) }, "-31006", 1, 0},
+		{"503 with a long Retry-After", func(w http.ResponseWriter, _ int, _ request) {
+			w.Header().Set("Retry-After", "3600")
+			w.WriteHeader(503)
+		}, "-31006", 1, 0},
+		{"500", func(w http.ResponseWriter, _ int, _ request) { w.WriteHeader(500) }, "-31004", 1, 0},
+		{"401", func(w http.ResponseWriter, _ int, _ request) { w.WriteHeader(401) }, "-31002", 1, 0},
+		{"403", func(w http.ResponseWriter, _ int, _ request) { w.WriteHeader(403) }, "-31006", 1, 0},
+		{"400 with an error of the server's own", func(w http.ResponseWriter, _ int, got request) {
+			w.WriteHeader(400)
+			fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"error":{"code":-7,"message":"own","x":1.0}}`, got.id)
+		}, "-7", 1, 0},
+		{"400 with an error without id", func(w http.ResponseWriter, _ int, _ request) {
+			w.WriteHeader(400)
+			io.WriteString(w, `{"jsonrpc":"2.0","id":null,"error":{"code":-8,"message":"own"}}`)
+		}, "-8", 1, 0},
+		{"a page", func(w http.ResponseWriter, _ int, _ request) {
+			w.Header().Set("Content-Type", "text/html")
+			io.WriteString(w, "<html>")
+		}, "-31003", 1, 0},
+		{"half an answer", func(w http.ResponseWriter, _ int, _ request) {
+			w.Header().Set("Content-Type", "application/json")
+			io.WriteString(w, `{"jsonrpc":"2.0","id":1,"result":`)
+		}, "-31003", 1, 0},
+		{"a connection that breaks in the answer", func(w http.ResponseWriter, _ int, _ request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Content-Length", "100")
+			io.WriteString(w, `{"jsonrpc":"2.0"`)
+			panic(http.ErrAbortHandler)
+		}, "-31004", 1, 0},
+		{"a connection that breaks before the answer", func(w http.ResponseWriter, _ int, _ request) {
+			panic(http.ErrAbortHandler)
+		}, "-31004", 1, 0},
+		{"another id", func(w http.ResponseWriter, _ int, _ request) { result(w, "1.0", `{"big":1e400}`) }, `{"big":1e400}`, 1, 0},
+		{"not a response", func(w http.ResponseWriter, _ int, _ request) {
+			w.Header().Set("Content-Type", "application/json")
+			io.WriteString(w, `{"jsonrpc":"2.0","method":"x"}`)
+		}, "-31003", 1, 0},
+		{"too much", func(w http.ResponseWriter, _ int, got request) {
+			result(w, got.id, `"`+strings.Repeat("x", 2<<20)+`"`)
+		}, "-31003", 1, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var n atomic.Int32
+			s := &sessions{serve: func(w http.ResponseWriter, _ *http.Request, got request) { tt.serve(w, int(n.Add(1)), got) }}
+			h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), MaxMessage: 1 << 20})
+			h.hello()
+			h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
+			got := h.answer("1")
+			if result := get(t, got, "result"); result != "" {
+				if result != tt.want {
+					t.Errorf("got %s", got)
+				}
+			} else if code := get(t, got, "error", "code"); code != tt.want {
+				t.Errorf("got %s", got)
+			}
+			if n.Load() != tt.times {
+				t.Errorf("the request came %d times", n.Load())
+			}
+			h.send(`{"jsonrpc":"2.0","id":2,"method":"ping"}`)
+			h.answer("2")
+		})
+	}
+}
+
+// TestServerRestart takes the server away and brings it back: a request that
+// could not be sent waits for it.
+func TestServerRestart(t *testing.T) {
+	s := &sessions{}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	first := &http.Server{Handler: s}
+	go first.Serve(listener)
+	h := start(t, bridge.Options{URL: "http://" + address + "/mcp", Logger: logger(t)})
+	h.hello()
+	first.Close()
+	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
+	s.forget()
+	if listener, err = net.Listen("tcp", address); err != nil {
+		t.Skip("the port was taken by somebody else: ", err)
+	}
+	second := &http.Server{Handler: s}
+	go second.Serve(listener)
+	defer second.Close()
+	if got := h.answer("1"); get(t, got, "result") != "{}" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	listener.Close()
+	h := start(t, bridge.Options{URL: "http://" + address + "/mcp"})
+	h.send(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`)
+	got := h.answer("1")
+	if get(t, got, "error", "code") != strconv.Itoa(bridge.CodeUnreachable) || get(t, got, "error", "data", "retryable") != "true" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestHostMistakes(t *testing.T) {
+	s := &sessions{}
+	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP)})
+	h.hello()
+	for line, code := range map[string]string{
+		`{"jsonrpc":"2.0",`:                  "-32700",
+		`"text"`:                             "-32700",
+		`{"jsonrpc":"2.0","id":5}`:           "-32600",
+		`{"jsonrpc":"2.0","id":{},"method":"x"}`: "-32600",
+	} {
+		h.send(line)
+		got := h.wait("an error for "+line, func(l string) bool { return strings.Contains(l, code) })
+		if get(t, got, "error", "code") != code {
+			t.Errorf("%s is answered with %s", line, got)
+		}
+	}
+	h.send("", "   ", `{"jsonrpc":"2.0","id":6,"method":"ping"}`)
+	h.answer("6")
+}
+
+// TestEnds bounds how long a bridge lives after its standard input has ended,
+// whatever the server does.
+func TestEnds(t *testing.T) {
+	hang := make(chan struct{})
+	t.Cleanup(func() { close(hang) })
+	s := &sessions{serve: func(w http.ResponseWriter, r *http.Request, got request) {
+		select {
+		case <-hang:
+		case <-r.Context().Done():
+		}
+	}}
+	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP)})
+	h.hello()
+	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
+	began := time.Now()
+	h.in.Close()
+	err := <-h.done
+	h.done <- nil
+	if err != nil || time.Since(began) > 5*time.Second {
+		t.Errorf("it took %v to end: %v", time.Since(began), err)
+	}
+}
+
+func TestCancelled(t *testing.T) {
+	for name, meta := range map[string]string{"legacy": "", "modern": `,"_meta":` + modernMeta} {
+		t.Run(name, func(t *testing.T) {
+			began, over := make(chan struct{}), make(chan struct{})
+			s := &sessions{serve: func(w http.ResponseWriter, r *http.Request, got request) {
+				if got.method == "ping" {
+					result(w, got.id, `{}`)
+					return
+				}
+				w.Header().Set("Content-Type", "text/event-stream")
+				_ = http.NewResponseController(w).Flush()
+				close(began)
+				<-r.Context().Done()
+				close(over)
+			}}
+			handler := http.HandlerFunc(s.ServeHTTP)
+			if name == "modern" {
+				s.current, s.serve = "", nil
+				handler = func(w http.ResponseWriter, r *http.Request) {
+					got := readRequest(r)
+					s.mu.Lock()
+					s.seen = append(s.seen, got)
+					s.mu.Unlock()
+					if got.method != "tools/call" {
+						result(w, got.id, `{"supportedVersions":["2026-07-28"],"capabilities":{}}`)
+						return
+					}
+					w.Header().Set("Content-Type", "text/event-stream")
+					_ = http.NewResponseController(w).Flush()
+					close(began)
+					<-r.Context().Done()
+					close(over)
+				}
+			}
+			h := start(t, bridge.Options{URL: serve(t, handler), Logger: logger(t)})
+			if name == "legacy" {
+				h.hello()
+			}
+			h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"` + meta + `}}`)
+			<-began
+			h.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`)
+			select {
+			case <-over:
+			case <-time.After(patience):
+				t.Fatal("the request's stream stays open")
+			}
+			h.send(`{"jsonrpc":"2.0","id":2,"method":"ping"` + strings.Replace(meta, ",", `,"params":{`, 1) + strings.Repeat("}", min(len(meta), 1)) + `}`)
+			h.answer("2")
+			told := s.last("notifications/cancelled").method != ""
+			if told != (name == "legacy") {
+				t.Errorf("the server was told: %v", told)
+			}
+			for _, line := range h.all() {
+				if strings.Contains(line, `"id":1,`) {
+					t.Errorf("a cancelled request was answered: %s", line)
+				}
+			}
+		})
+	}
+}
+
+const modernMeta = `{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"t","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}`
+
+func TestBatch(t *testing.T) {
+	s := &sessions{serve: func(w http.ResponseWriter, _ *http.Request, got request) { result(w, got.id, `{}`) }}
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if strings.HasPrefix(string(body), "[") {
+			w.Header().Set("Content-Type", "application/json")
+			io.WriteString(w, `[{"jsonrpc":"2.0","id":2,"result":{"n":2}},{"jsonrpc":"2.0","id":1,"result":{"n":1}}]`)
+			return
+		}
+		r.Body = io.NopCloser(strings.NewReader(string(body)))
+		s.ServeHTTP(w, r)
+	})
+	h := start(t, bridge.Options{URL: url})
+	h.hello()
+	h.send(`[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","method":"notifications/x"},{"jsonrpc":"2.0","id":2,"method":"ping"}]`)
+	if a, b := h.answer("1"), h.answer("2"); get(t, a, "result", "n") != "1" || get(t, b, "result", "n") != "2" {
+		t.Errorf("got %s and %s", a, b)
+	}
+}
+
+func TestToolFilter(t *testing.T) {
+	s := &sessions{serve: func(w http.ResponseWriter, _ *http.Request, got request) {
+		if got.method == "tools/list" {
+			result(w, got.id, `{"tools":[{"name":"read","x":1.0},{"name":"delete"} , {"name":"write"}],"nextCursor":"n"}`)
+			return
+		}
+		result(w, got.id, `{}`)
+	}}
+	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Tool: func(name string) bool { return name != "delete" }})
+	h.hello()
+	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
+	if got := h.answer("1"); get(t, got, "result") != `{"tools":[{"name":"read","x":1.0},{"name":"write"}],"nextCursor":"n"}` {
+		t.Errorf("got %s", got)
+	}
+	h.send(`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"delete"}}`)
+	if got := h.answer("2"); get(t, got, "error", "code") != "-32602" {
+		t.Errorf("got %s", got)
+	}
+	if s.last("tools/call").method != "" {
+		t.Error("the call went through")
+	}
+}

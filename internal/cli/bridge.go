@@ -1,0 +1,186 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/bridge"
+	"github.com/spf13/cobra"
+)
+
+// bridgeConnections is how many connections to a server are kept for the next
+// request: a host may have many requests under way.
+const bridgeConnections = 64
+
+// bridgeCommand is handstamp bridge.
+type bridgeCommand struct {
+	*app
+	login   loginOptions
+	policy  string // "" takes HANDSTAMP_LOGIN, then auto
+	wire    string
+	headers headerOptions
+	tools   toolFilter
+}
+
+func (a *app) newBridge() *cobra.Command {
+	b := &bridgeCommand{app: a}
+	cmd := &cobra.Command{
+		Use:   "bridge <server>",
+		Short: "Be a stdio MCP server in front of a remote one",
+		Long: `Be an MCP server on standard input and output, in front of a remote one that
+wants a login. An MCP host starts it where it would start a local server.
+
+The first time a browser opens, once for all bridges on this machine, and the host
+has a tool that says what to do until somebody has signed in. From then on every
+bridge just walks in. With --login=never no browser opens: the host gets an error
+that names the command to run.`,
+		Example: `  {"mcpServers": {"linear": {"command": "handstamp", "args": ["bridge", "https://mcp.linear.app/mcp"]}}}`,
+		Args:    exactly(1, "one server"),
+
+		ValidArgsFunction: a.completeServers,
+		RunE:              func(cmd *cobra.Command, args []string) error { return b.run(cmd.Context(), args[0]) },
+	}
+	flags := cmd.Flags()
+	b.login.bind(cmd)
+	bindChoice(cmd, flags, &b.policy, "login", "may a browser open where nothing stored works (HANDSTAMP_LOGIN)", "auto", "never")
+	bindChoice(cmd, flags, &b.wire, "transport", "how to speak to the server (auto)", "auto", "http", "sse")
+	b.headers.bind(flags)
+	b.tools.bind(flags)
+	return cmd
+}
+
+func (b *bridgeCommand) run(ctx context.Context, arg string) error {
+	if err := b.login.check(); err != nil {
+		return err
+	}
+	if b.login.paste || b.login.secret.stdin {
+		return usage("standard input is the MCP host's: use --client-secret-file or --client-secret-env, and run handstamp login --paste beforehand")
+	}
+	t, err := b.target(arg)
+	if err != nil {
+		return err
+	}
+	o, err := b.options(ctx, t)
+	if err != nil {
+		return err
+	}
+	o.Stdin, o.Stdout = b.in, b.out.w
+	return bridge.Run(ctx, *o)
+}
+
+// options returns what connects to a server, and what says how.
+func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options, error) {
+	policy, err := loginPolicy(first(b.policy, b.env.get("HANDSTAMP_LOGIN"), "auto"))
+	if err != nil {
+		return nil, err
+	}
+	tool, err := b.tools.match()
+	if err != nil {
+		return nil, err
+	}
+	header, err := b.headers.read(b.app)
+	if err != nil {
+		return nil, err
+	}
+	c, err := b.client(t, &b.login, policy)
+	if err != nil {
+		return nil, err
+	}
+	person := new(bridge.Person)
+	c.Prompt.Paste = nil
+	c.Prompt.Show = b.show(t, person)
+	c.Prompt.Waiting = func(context.Context, string) {
+		person.Await("Somebody is asked to sign in to " + t.name + " already, in a browser on this machine: go on there.")
+		b.say("Another process is signing in to %s; waiting for it", t.name)
+	}
+	loggedIn := c.Hooks.LoggedIn
+	c.Hooks.LoggedIn = func(e handstamp.LoginEvent) {
+		person.Done()
+		loggedIn(e)
+	}
+	transport, ok := c.HTTP.(*http.Transport)
+	if !ok {
+		transport = http.DefaultTransport.(*http.Transport).Clone()
+	}
+	transport.MaxIdleConnsPerHost = bridgeConnections
+	c.HTTP = transport
+	if fixed := b.env.get("HANDSTAMP_ACCESS_TOKEN"); fixed != "" && header.Get("Authorization") == "" {
+		value, err := parseSecret([]byte(fixed), "the environment variable HANDSTAMP_ACCESS_TOKEN")
+		if err != nil {
+			return nil, err
+		}
+		header.Set("Authorization", "Bearer "+value.Reveal())
+	}
+	signedIn := func(ctx context.Context) bool {
+		s, err := c.Status(ctx, t.url)
+		return err == nil && s.Usable()
+	}
+	if policy == handstamp.LoginAuto && header.Get("Authorization") == "" && !signedIn(ctx) {
+		person.Expect()
+	}
+	return &bridge.Options{
+		URL:      t.url,
+		HTTP:     c.HTTPClient(t.url),
+		Wire:     map[string]bridge.Wire{"http": bridge.WireHTTP, "sse": bridge.WireSSE}[b.wire],
+		Header:   header,
+		Tool:     tool,
+		Name:     "handstamp",
+		Version:  buildVersion().Version,
+		Person:   person,
+		SignedIn: signedIn,
+		Explain:  func(err error) *bridge.Trouble { return trouble(err, t) },
+		Logger:   b.logger(),
+	}, nil
+}
+
+// show tells the host, and in one line whoever reads its log, what a person has
+// to do.
+func (b *bridgeCommand) show(t *target, person *bridge.Person) func(context.Context, handstamp.AuthorizationRequest) {
+	return func(_ context.Context, r handstamp.AuthorizationRequest) {
+		open, _ := b.browserFor(&b.login)
+		how := "open this URL in a browser on this machine: "
+		if open != nil {
+			how = "go on in the browser that has opened on this machine, or open this URL there: "
+		}
+		person.Await("To sign in to " + t.name + " at " + clean(r.Issuer) + ", " + how + clean(r.URL))
+		b.say("Sign in to %s: %s", t.name, r.URL)
+	}
+}
+
+// say writes a line to the log of the host.
+func (b *bridgeCommand) say(format string, args ...any) {
+	if !b.global.quiet {
+		b.err.line("handstamp: "+format, args...)
+	}
+}
+
+// trouble says what an error of the library means to a host. It returns nil for
+// what is about the MCP server itself.
+func trouble(err error, t *target) *bridge.Trouble {
+	e, ok := errors.AsType[*handstamp.Error](err)
+	if !ok {
+		return nil
+	}
+	k := kindOf(err)
+	tr := &bridge.Trouble{Code: bridge.CodeSignIn, Reason: k.code, Message: explain(context.Background(), err).Message}
+	switch k.exit {
+	case exitLogin, exitDenied:
+		tr.Command = t.command("login")
+		if k.code == "registration_required" || k.code == "client_rejected" {
+			tr.Command += " --client-id ID"
+		}
+	case exitUnreachable:
+		tr.Code, tr.Retry = bridge.CodeUnreachable, true
+		if !e.RetryAt.IsZero() {
+			tr.RetryAfter = max(0, time.Until(e.RetryAt)).Round(time.Millisecond)
+		}
+	case exitProtocol:
+		tr.Code = bridge.CodeProtocol
+	default:
+		tr.Code = bridge.CodeUnreachable
+	}
+	return tr
+}

@@ -1,0 +1,135 @@
+package cli
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// maxHeaderFile bounds a file of headers, in bytes.
+const maxHeaderFile = 64 << 10
+
+// headerOptions are headers to send with each request to the MCP server.
+type headerOptions struct {
+	headers []string
+	file    string
+}
+
+func (o *headerOptions) bind(flags *pflag.FlagSet) {
+	flags.StringArrayVar(&o.headers, "header", nil, "send `NAME=VALUE` with each request; ${VAR} is taken from the environment (may be repeated)")
+	flags.StringVar(&o.file, "header-file", "", "file with a header on each line, which keeps secrets out of the process list")
+}
+
+// read returns the headers. A flag wins over the file.
+func (o *headerOptions) read(a *app) (http.Header, error) {
+	h := make(http.Header)
+	if o.file != "" {
+		lines, err := readHeaderFile(o.file)
+		if err != nil {
+			return nil, err
+		}
+		for _, line := range lines {
+			if err := addHeader(h, line, "--header-file "+o.file, a.env); err != nil {
+				return nil, err
+			}
+		}
+	}
+	given := make(http.Header)
+	for _, line := range o.headers {
+		if err := addHeader(given, line, "--header", a.env); err != nil {
+			return nil, err
+		}
+	}
+	for name, values := range given {
+		h[name] = values
+	}
+	return h, nil
+}
+
+func readHeaderFile(path string) ([]string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, usage("the header file cannot be read: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxHeaderFile+1))
+	if err != nil {
+		return nil, usage("the header file cannot be read: %w", err)
+	}
+	if len(b) > maxHeaderFile {
+		return nil, usage("the header file %s is larger than 64 KiB", path)
+	}
+	var lines []string
+	for line := range bytes.Lines(b) {
+		if s := strings.TrimSpace(string(line)); s != "" && !strings.HasPrefix(s, "#") {
+			lines = append(lines, s)
+		}
+	}
+	return lines, nil
+}
+
+// variable is a place for an environment variable's value.
+var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
+
+// expand puts the values of environment variables into a text. One that is not
+// set is an error: sent without it, the text would mean something else.
+func expand(s string, env environment) (string, error) {
+	var missing string
+	s = variable.ReplaceAllStringFunc(s, func(place string) string {
+		name := place[2 : len(place)-1]
+		value := env.get(name)
+		if value == "" && missing == "" {
+			missing = name
+		}
+		return value
+	})
+	if missing != "" {
+		return "", usage("the environment variable %s is not set", missing)
+	}
+	return s, nil
+}
+
+// ownHeaders are those that the transport of MCP sets.
+var ownHeaders = []string{
+	"Accept", "Connection", "Content-Length", "Content-Type", "Host", "Last-Event-Id", "Mcp-Method", "Mcp-Name",
+	"Mcp-Protocol-Version", "Mcp-Session-Id", "Transfer-Encoding",
+}
+
+// addHeader adds a header that is written as NAME=VALUE or NAME: VALUE. The value
+// is in no error: it may be a secret.
+func addHeader(h http.Header, line, where string, env environment) error {
+	at := strings.IndexAny(line, "=:")
+	if at <= 0 {
+		return usage("%s takes NAME=VALUE", where)
+	}
+	name, value := strings.TrimSpace(line[:at]), strings.TrimSpace(line[at+1:])
+	if strings.IndexFunc(name, func(r rune) bool { return !headerRune(r) }) >= 0 {
+		return usage("%s: %q cannot be the name of a header", where, name)
+	}
+	name = http.CanonicalHeaderKey(name)
+	for _, own := range ownHeaders {
+		if name == own {
+			return usage("%s cannot set %s, which Handstamp sets itself", where, name)
+		}
+	}
+	value, err := expand(value, env)
+	if err != nil {
+		return err
+	}
+	if strings.IndexFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) >= 0 {
+		return usage("%s: the value of %s holds control characters", where, name)
+	}
+	h.Add(name, value)
+	return nil
+}
+
+// headerRune reports whether a character may stand in a header's name (RFC 9110,
+// section 5.6.2).
+func headerRune(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r)
+}

@@ -1,0 +1,44 @@
+package cli
+
+import (
+	"path"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// toolFilter says which tools of a server may be seen and called.
+type toolFilter struct {
+	allow, deny []string // globs
+}
+
+func (f *toolFilter) bind(flags *pflag.FlagSet) {
+	flags.StringArrayVar(&f.allow, "allow-tool", nil, "let only tools through that match this `glob` (may be repeated)")
+	flags.StringArrayVar(&f.deny, "deny-tool", nil, "let no tool through that matches this `glob` (may be repeated)")
+}
+
+// match returns what decides about a tool; nil lets all through. What is denied
+// stays denied, even if it is allowed as well.
+func (f *toolFilter) match() (func(name string) bool, error) {
+	for _, glob := range append(f.allow[:len(f.allow):len(f.allow)], f.deny...) {
+		if _, err := path.Match(glob, ""); err != nil {
+			return nil, usage("%q is no pattern: write * for any characters, ? for one, [abc] for one of them", glob)
+		}
+	}
+	if len(f.allow) == 0 && len(f.deny) == 0 {
+		return nil, nil
+	}
+	return func(name string) bool {
+		return (len(f.allow) == 0 || matches(f.allow, name)) && !matches(f.deny, name)
+	}, nil
+}
+
+func matches(globs []string, name string) bool {
+	for _, glob := range globs {
+		// A slash is a character like others in a tool's name.
+		if ok, _ := path.Match(strings.ReplaceAll(glob, "/", "\x00"), strings.ReplaceAll(name, "/", "\x00")); ok {
+			return true
+		}
+	}
+	return false
+}
