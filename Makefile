@@ -9,7 +9,7 @@
 GO ?= go
 BIN := bin
 
-.PHONY: demo build test vet lint unit conformance services bench fuzz clean
+.PHONY: demo build test vet lint unit conformance services bench bench-bridge fuzz clean
 
 demo: build
 	@$(BIN)/handstamp demo
@@ -47,10 +47,15 @@ conformance/node_modules/.package-lock.json: conformance/package-lock.json
 bench:
 	@$(GO) run ./bench
 
+# The bridge and its peers, likewise; about three minutes. Writes
+# docs/bridge-bench.md and its plot. mcp-remote takes part where npm can be had.
+bench-bridge:
+	@$(GO) run ./bench/bridge
+
 # Five minutes a target by default; make fuzz FUZZTIME=10s for a look.
 FUZZTIME ?= 5m
 fuzz:
 	@scripts/fuzz $(FUZZTIME)
 
 clean:
-	rm -rf $(BIN) conformance/node_modules
+	rm -rf $(BIN) conformance/node_modules bench/bridge/node_modules

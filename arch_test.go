@@ -50,6 +50,8 @@ var rooms = map[string]room{
 	"lab":                  {},
 	"lab/mcpserver":        {ours: []string{"lab"}, modules: sdkModules},
 	"bench":                {ours: []string{"", "lab"}, modules: slices.Concat(sdkModules, libraryModules)},
+	"bench/bridge":         {ours: []string{"", "lab"}, modules: slices.Concat(sdkModules, libraryModules)},
+	"bench/bridge/floor":   {},
 	"conformance":          {},
 	"conformance/client":   {ours: []string{"", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
 	"internal/cli":         {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "internal/browser"}, modules: commandModules},
