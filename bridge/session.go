@@ -105,7 +105,7 @@ func (u *upstream) initialized(ctx context.Context, m *message) error {
 		return nil
 	}
 	err := u.tell(ctx, m)
-	u.listen()
+	u.listen(ctx)
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/sse"
@@ -17,6 +18,10 @@ const (
 
 	firstPause   = time.Second // the reconnection time of the standard's choosing, where the server names none
 	longestPause = time.Minute
+
+	// streamPatience is how long the session's own stream is waited for. Some
+	// servers answer it only when they have something to say.
+	streamPatience = 500 * time.Millisecond
 )
 
 // resumption is where a stream can be taken up again (2025-11-25, "Resumability
@@ -99,30 +104,44 @@ func (u *upstream) get(ctx context.Context, lastID string) (*http.Response, erro
 }
 
 // listen opens the session's own stream, on which the server sends what belongs
-// to no request, for as long as the session lasts.
-func (u *upstream) listen() {
+// to no request, for as long as the session lasts. It waits until that is open:
+// what a server wants to send while it is not, some throw away, and a request
+// whose tool asks the host something would wait for ever.
+func (u *upstream) listen(ctx context.Context) {
 	if u.speaksSSE() {
 		return
 	}
 	u.mu.Lock()
-	defer u.mu.Unlock()
 	if u.stream != nil {
+		u.mu.Unlock()
 		return
 	}
-	ctx, cancel := context.WithCancel(u.life)
+	life, cancel := context.WithCancel(u.life)
 	u.stream = cancel
 	round := u.round
+	u.mu.Unlock()
+	open := make(chan struct{})
 	u.do(func() {
 		defer cancel()
-		u.hear(ctx, round)
+		u.hear(life, round, sync.OnceFunc(func() { close(open) }))
 	})
+	timer := time.NewTimer(streamPatience)
+	defer timer.Stop()
+	select {
+	case <-open:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
-// hear keeps the session's stream open.
-func (u *upstream) hear(ctx context.Context, round int) {
+// hear keeps the session's stream open. It calls answered once the server has
+// answered.
+func (u *upstream) hear(ctx context.Context, round int, answered func()) {
+	defer answered()
 	var r resumption
 	for ctx.Err() == nil {
 		resp, err := u.get(ctx, r.id)
+		answered()
 		switch {
 		case err != nil:
 			r.failures++

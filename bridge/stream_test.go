@@ -1,0 +1,86 @@
+package bridge_test
+
+import (
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/handstamp/handstamp/bridge"
+)
+
+// streaming is a server whose session stream is answered when slow says so, and
+// which remembers whether a request was there before that.
+type streaming struct {
+	slow func(listed <-chan struct{})
+
+	mu        sync.Mutex // guards what follows
+	open      bool
+	overtaken bool
+	listed    chan struct{}
+}
+
+func (s *streaming) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodGet {
+		s.slow(s.listed)
+		s.mu.Lock()
+		s.open = true
+		s.mu.Unlock()
+		w.Header().Set("Content-Type", "text/event-stream")
+		w.WriteHeader(http.StatusOK)
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+		return
+	}
+	switch got := readRequest(r); got.method {
+	case "initialize":
+		result(w, got.id, initialized)
+	case "tools/list":
+		s.mu.Lock()
+		s.overtaken = s.overtaken || !s.open
+		s.mu.Unlock()
+		close(s.listed)
+		result(w, got.id, `{"tools":[]}`)
+	default:
+		w.WriteHeader(http.StatusAccepted)
+	}
+}
+
+// TestStreamBeforeRequests: a server may have something to ask the host in the
+// first request already, and nowhere to say it but on the session's stream.
+func TestStreamBeforeRequests(t *testing.T) {
+	s := &streaming{listed: make(chan struct{}), slow: func(listed <-chan struct{}) {
+		select {
+		case <-listed:
+		case <-time.After(100 * time.Millisecond):
+		}
+	}}
+	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
+	h.hello()
+	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
+	h.answer("1")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.overtaken {
+		t.Error("a request was sent before the stream was open")
+	}
+}
+
+// TestStreamWithoutHead: a server that says nothing on the stream until it has
+// something to say keeps nobody waiting for long.
+func TestStreamWithoutHead(t *testing.T) {
+	s := &streaming{listed: make(chan struct{}), slow: func(listed <-chan struct{}) {
+		select {
+		case <-listed:
+		case <-time.After(patience):
+		}
+	}}
+	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
+	h.hello()
+	began := time.Now()
+	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
+	h.answer("1")
+	if waited := time.Since(began); waited > patience/4 {
+		t.Errorf("the answer took %v", waited)
+	}
+}
