@@ -19,9 +19,12 @@ import (
 
 // exported has each exported type of the package.
 var exported = map[string]reflect.Type{
+	"AdoptOptions":         reflect.TypeFor[handstamp.AdoptOptions](),
+	"AdoptResult":          reflect.TypeFor[handstamp.AdoptResult](),
 	"AuthorizationRequest": reflect.TypeFor[handstamp.AuthorizationRequest](),
 	"Client":               reflect.TypeFor[handstamp.Client](),
 	"Error":                reflect.TypeFor[handstamp.Error](),
+	"ForeignLogin":         reflect.TypeFor[handstamp.ForeignLogin](),
 	"Handler":              reflect.TypeFor[handstamp.Handler](),
 	"Hooks":                reflect.TypeFor[handstamp.Hooks](),
 	"LoginEvent":           reflect.TypeFor[handstamp.LoginEvent](),
@@ -228,6 +231,7 @@ func TestSecretsInStructs(t *testing.T) {
 		store.Answer{Body: secret},
 		handstamp.Registration{ClientSecret: secret, Response: secret},
 		handstamp.Token{Value: secret},
+		handstamp.ForeignLogin{TokenResponse: secret, Registration: handstamp.Registration{ClientSecret: secret, Response: secret}},
 		store.Secret(secret),
 	} {
 		pointer := reflect.New(reflect.TypeOf(holder))

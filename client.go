@@ -138,8 +138,8 @@ type Registration struct {
 
 	RedirectURIs []string
 
-	// Response is the whole registration response (RFC 7591, section 3.2.1),
-	// set in OnRegister only.
+	// Response is the whole registration response (RFC 7591, section 3.2.1): set
+	// in OnRegister, read in ForeignLogin, not looked at in Client.Registration.
 	Response store.Secret
 }
 

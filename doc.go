@@ -36,6 +36,9 @@
 // the command handstamp and a program that opens the same folder share logins.
 // Package store/storetest proves a store of your own.
 //
+// A login that another program made, or that an application kept itself so far,
+// is taken over with [Client.Adopt].
+//
 // # What is promised
 //
 // A stored token costs a request no lock and no I/O. An expired one costs exactly

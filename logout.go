@@ -50,6 +50,11 @@ func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) 
 	if rec.Generation == 0 {
 		return result, nil
 	}
+	if incomplete(rec) && !o.NoRevoke {
+		if completed, err := s.complete(ctx, rec); err == nil {
+			rec = completed
+		}
+	}
 	var last *store.Record
 	rec, err = s.update(ctx, rec, func(rec *store.Record) error {
 		if rec.Grant != nil {

@@ -47,6 +47,11 @@ func (s *session) signInAs(ctx context.Context, rec *store.Record, req loginRequ
 		}
 		room.Release()
 	}
+	if incomplete(rec) { // the client of an adopted login serves the new one, too
+		if completed, err := s.complete(ctx, rec); err == nil {
+			rec = completed
+		}
+	}
 	p, err := s.discover(ctx, rec, req)
 	if err != nil {
 		return rec, err

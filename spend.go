@@ -73,6 +73,13 @@ type spending struct {
 }
 
 func (r *spending) run(ctx context.Context, rec *store.Record) (*snapshot, error) {
+	if incomplete(rec) {
+		completed, err := r.complete(ctx, rec)
+		if err != nil {
+			return r.incompletable(ctx, completed, err)
+		}
+		rec, r.before = completed, completed.Clone()
+	}
 	if interrupted(rec) {
 		r.interrupted = true
 		if a := rec.Intent.Answer; a != nil {

@@ -1,0 +1,243 @@
+package handstamp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/store"
+)
+
+// ForeignLogin is a login that was made elsewhere: by another program, or by an
+// application that has kept its tokens itself so far.
+type ForeignLogin struct {
+	// Registration is the client that the tokens were issued to: a refresh token
+	// is worth nothing without it. What it leaves open is read from its Response.
+	// Without a client id it is Client.Registration.
+	//
+	// Its Issuer is the authorization server that the tokens come from. Empty:
+	// nobody wrote it down, and it is the one that the server names first.
+	Registration Registration
+
+	// TokenResponse is the token endpoint's answer (RFC 6749, section 5.1), a
+	// JSON object. Members that are not known are ignored.
+	TokenResponse store.Secret
+
+	// ReceivedAt is when the TokenResponse came, from when its expires_in counts.
+	// Zero: not known, and neither is when the access token expires.
+	ReceivedAt time.Time
+
+	// ExpiresAt is when the access token expires, where that is known better than
+	// from ReceivedAt.
+	ExpiresAt time.Time
+
+	// ScopeRequested is the scope that was asked for. Empty: not known.
+	ScopeRequested string
+
+	// Resource is the resource parameter (RFC 8707) that the tokens were asked
+	// for with, byte for byte; OmitResource says that there was none. Neither: the
+	// resource that the server publishes, as the URL standard writes it, which is
+	// how nearly all other clients send it; none where it publishes none.
+	Resource     string
+	OmitResource bool
+}
+
+// Format implements fmt.Formatter: the secrets are not seen, whatever the verb
+// and whatever the ForeignLogin is a part of.
+func (l ForeignLogin) Format(f fmt.State, _ rune) {
+	type plain ForeignLogin
+	fmt.Fprintf(f, "%+v", plain(l))
+}
+
+// AdoptOptions are what Adopt can be asked. The zero value takes the login
+// unless a usable one is stored.
+type AdoptOptions struct {
+	// Force replaces a stored login although it is good.
+	Force bool
+
+	// Offline asks nothing of the network. The first renewal then finds the
+	// authorization server.
+	Offline bool
+
+	// DryRun does everything but store the result.
+	DryRun bool
+}
+
+// AdoptResult says what Adopt did.
+type AdoptResult struct {
+	Status *Status
+
+	// Already: a usable login was stored, and was left as it is.
+	Already bool
+}
+
+// Adopt takes over a login that was made elsewhere, so that the next session
+// walks in without a person. The registration is stored with the tokens, method
+// included, and the login is pinned to its authorization server, which is asked
+// for its metadata but never sent anything of the login.
+//
+// A login whose Issuer is known is taken only while the server still names that
+// one as its authorization server: otherwise the error is ErrProtocol. It is
+// ErrLoginRequired if the login is past help, ErrUsage if it cannot be one, and
+// ErrUnreachable if the metadata could not be had; with Offline, the first
+// renewal will ask for it.
+//
+// Whoever had the login before must not use it any more: at a server that
+// rotates refresh tokens, two programs with the same one sign each other out.
+func (c *Client) Adopt(ctx context.Context, serverURL string, l ForeignLogin, o AdoptOptions) (*AdoptResult, error) {
+	s, err := c.session(serverURL)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := s.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !o.Force && s.signedIn(rec) {
+		return &AdoptResult{Status: statusOf(rec, time.Now()), Already: true}, nil
+	}
+	a, err := s.adoption(l)
+	if err != nil {
+		return nil, err
+	}
+	if !o.Offline {
+		found, err := s.findIssuer(ctx, a.grant.Issuer)
+		if err != nil {
+			return nil, s.explainMove(err)
+		}
+		a.pin(found)
+	}
+	take := func(rec *store.Record) error {
+		if !o.Force && s.signedIn(rec) {
+			return errSuperseded
+		}
+		a.into(rec, s.serverURL)
+		return nil
+	}
+	if o.DryRun {
+		a.into(rec, s.serverURL)
+		return &AdoptResult{Status: statusOf(rec, time.Now())}, nil
+	}
+	rec, err = s.update(ctx, rec, take)
+	if err != nil && !errors.Is(err, errSuperseded) {
+		return nil, err
+	}
+	s.publish(rec)
+	return &AdoptResult{Status: statusOf(rec, time.Now()), Already: err != nil}, nil
+}
+
+// adoption is a foreign login as it is stored.
+type adoption struct {
+	grant  store.Grant
+	client *store.Client              // nil: the tokens cannot be renewed anyway
+	as     *store.AuthorizationServer // nil: to be found by the first renewal
+}
+
+// adoption reads a foreign login and judges it as far as it can be judged alone.
+func (s *session) adoption(l ForeignLogin) (*adoption, error) {
+	usage := func(message string, err error) error {
+		return &Error{Kind: ErrUsage, Server: s.serverURL, Message: message, Err: err}
+	}
+	token, err := oauth.ParseToken(&oauth.RawAnswer{Status: 200, ContentType: "application/json", Body: l.TokenResponse})
+	if token == nil || token.Partial || err != nil && token.RefreshToken == "" {
+		return nil, usage("the token response cannot be used", err)
+	}
+	a := &adoption{}
+	if a.client, err = s.adoptedClient(l.Registration); err != nil {
+		return nil, usage("the client that the tokens were issued to cannot be used", err)
+	}
+	if token.RefreshToken != "" && a.client == nil {
+		return nil, &Error{Kind: ErrUsage, Server: s.serverURL,
+			Message: "a refresh token cannot be used without the client that it was issued to", Hint: "give the client with it"}
+	}
+	g := &a.grant
+	g.Issuer, g.ScopeRequested, g.ScopeGranted = l.Registration.Issuer, l.ScopeRequested, l.ScopeRequested
+	applyToken(g, token, l.ReceivedAt)
+	g.Refused = err != nil // of an unusable access token beside a refresh token that is worth keeping
+	now := time.Now()
+	switch {
+	case !l.ExpiresAt.IsZero():
+		g.ExpiresAt = l.ExpiresAt.UTC()
+	case l.ReceivedAt.IsZero():
+		g.ExpiresAt = time.Time{}
+	}
+	if l.ReceivedAt.IsZero() || g.ObtainedAt.After(now) {
+		g.ObtainedAt = now.UTC()
+	}
+	if a.client != nil {
+		g.ClientID, a.client.Issuer = a.client.ID, g.Issuer
+	}
+	switch {
+	case l.OmitResource:
+		g.Resource = store.Resource{Omit: true, Why: "none was sent before"}
+	case l.Resource != "":
+		g.Resource = store.Resource{Value: l.Resource, Why: "as sent before"}
+	}
+	if g.RefreshToken == "" && !usable(g, "", now) {
+		return nil, &Error{Kind: ErrLoginRequired, Server: s.serverURL, Hint: "sign in to " + s.serverURL,
+			Message: "the access token has expired, and there is no refresh token to renew it with"}
+	}
+	return a, nil
+}
+
+// adoptedClient returns the client of a foreign login, or nil if none is known.
+func (s *session) adoptedClient(r Registration) (*store.Client, error) {
+	answered := &oauth.Registration{}
+	if r.Response != "" {
+		var err error
+		if answered, err = oauth.ParseRegistration([]byte(r.Response)); err != nil {
+			return nil, err
+		}
+	}
+	if r.ClientID == "" {
+		r.ClientID = answered.ClientID
+	}
+	if r.ClientID == "" {
+		if s.c.Registration == nil || s.c.Registration.ClientID == "" {
+			return nil, nil
+		}
+		r = *s.c.Registration
+	}
+	c := &store.Client{
+		Source: store.SourceConfigured, ID: r.ClientID, Secret: r.ClientSecret, SecretExpiresAt: r.SecretExpiresAt,
+		RedirectURIs: slices.Clone(r.RedirectURIs),
+	}
+	if r.Response != "" {
+		c.Source, c.Response = store.SourceDynamic, r.Response
+		c.RegistrationAccessToken, c.RegistrationClientURI = answered.RegistrationAccessToken, answered.RegistrationClientURI
+		if c.Secret == "" {
+			c.Secret, c.SecretExpiresAt = answered.ClientSecret, answered.SecretExpiresAt
+		}
+		if c.RedirectURIs == nil {
+			c.RedirectURIs = answered.RedirectURIs
+		}
+	} else if strings.HasPrefix(c.ID, "https://") {
+		c.Source, answered.TokenEndpointAuthMethod = store.SourceMetadataDocument, oauth.MethodNone
+	}
+	choice, err := chooseMethod(methodFacts{
+		configured: r.TokenEndpointAuthMethod, registered: answered.TokenEndpointAuthMethod, secret: c.Secret != "",
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.Method, c.MethodSource = choice.method, choice.source
+	return c, nil
+}
+
+// into makes the adopted login the record's own.
+func (a *adoption) into(rec *store.Record, serverURL string) {
+	g := a.grant
+	rec.ServerURL, rec.Grant = serverURL, &g
+	if a.as != nil {
+		rec.AuthorizationServer = a.as
+	}
+	if a.client != nil {
+		c := *a.client
+		rec.AddClient(&c)
+	}
+	rec.Intent, rec.Retry, rec.Refusal = nil, nil, nil
+}

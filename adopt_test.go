@@ -1,0 +1,381 @@
+package handstamp_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store"
+)
+
+// elsewhere signs in with a store of its own, as another program would, and
+// returns what that program has of the login.
+func (w *world) elsewhere() handstamp.ForeignLogin {
+	w.t.Helper()
+	other := &world{t: w.t, lab: w.lab, store: new(store.Memory)}
+	other.mustCall(other.session())
+	g, client := other.record().Grant, other.record().GrantClient()
+	w.lab.Reset()
+	return handstamp.ForeignLogin{
+		Registration:  handstamp.Registration{Issuer: g.Issuer, Response: client.Response},
+		TokenResponse: tokenResponse(g.AccessToken.Reveal(), g.RefreshToken.Reveal()),
+		ReceivedAt:    g.ObtainedAt,
+	}
+}
+
+func tokenResponse(access, refresh string) store.Secret {
+	members := map[string]any{"access_token": access, "token_type": "bearer", "expires_in": 3600}
+	if refresh != "" {
+		members["refresh_token"] = refresh
+	}
+	b, _ := json.Marshal(members)
+	return store.Secret(b)
+}
+
+func (w *world) adopt(l handstamp.ForeignLogin, o handstamp.AdoptOptions) (*handstamp.AdoptResult, error) {
+	return w.session().Adopt(context.Background(), w.lab.MCPURL(), l, o)
+}
+
+func (w *world) mustAdopt(l handstamp.ForeignLogin, o handstamp.AdoptOptions) *handstamp.AdoptResult {
+	w.t.Helper()
+	result, err := w.adopt(l, o)
+	if err != nil {
+		w.t.Fatalf("adopt: %v\n%s", err, w.diary())
+	}
+	return result
+}
+
+// A login from elsewhere walks in like one of ours: nothing is asked while its
+// token is good, one renewal when it is not, with the registered method.
+func TestAdopt(t *testing.T) {
+	for _, method := range []string{lab.MethodNone, lab.MethodPost, lab.MethodBasic} {
+		for _, known := range []string{"issuer known", "issuer unknown"} {
+			for _, offline := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s/%s/offline=%v", method, known, offline), func(t *testing.T) {
+					t.Parallel()
+					w := newWorld(t, lab.Habits{RegisterMethod: method, SecretAlphabet: "%+ :/&=", Resource: lab.ResourceRequired})
+					l := w.elsewhere()
+					if known == "issuer unknown" {
+						l.Registration.Issuer = ""
+					}
+					w.lab.Reset()
+					result := w.mustAdopt(l, handstamp.AdoptOptions{Offline: offline})
+					if s := result.Status; result.Already || s.State != handstamp.StateValid || !s.Renewable ||
+						s.Method != method || s.MethodReason != "from the registration" {
+						t.Errorf("adopted as %+v", s)
+					}
+					if offline && len(w.lab.Counts()) > 0 {
+						t.Errorf("asked the network\n%s", w.diary())
+					}
+
+					w.lab.Reset()
+					w.mustCall(w.session())
+					if n := w.asRequests(); n != 0 {
+						t.Errorf("%d requests to the authorization server for a warm start\n%s", n, w.diary())
+					}
+					metadata := 0
+					if offline {
+						metadata = 1
+					}
+					for range 3 {
+						w.expire()
+						w.lab.Reset()
+						w.mustCall(w.session())
+						w.wantCounts(map[string]int{"token:refresh": 1, "server_metadata": metadata})
+						metadata = 0
+					}
+					w.wantTabs(0)
+					if rec := w.record(); len(rec.Clients) != 1 || rec.Grant.Issuer != w.lab.Issuer() || rec.GrantClient() == nil {
+						t.Errorf("stored %d clients, issuer %q", len(rec.Clients), rec.Grant.Issuer)
+					}
+				})
+			}
+		}
+	}
+}
+
+// A registration that does not say its method is found out by the first renewal.
+func TestAdoptFindsOutTheMethod(t *testing.T) {
+	for _, method := range []string{lab.MethodNone, lab.MethodPost, lab.MethodBasic} {
+		t.Run(method, func(t *testing.T) {
+			w := newWorld(t, lab.Habits{RegisterMethod: method, RegisterSilent: true})
+			w.mustAdopt(w.elsewhere(), handstamp.AdoptOptions{Offline: true})
+			for range 2 {
+				w.expire()
+				w.lab.Reset()
+				w.mustCall(w.session())
+			}
+			w.wantCounts(map[string]int{"token:refresh": 1})
+			w.wantTabs(0)
+		})
+	}
+}
+
+func TestAdoptLeavesAGoodLogin(t *testing.T) {
+	w := newWorld(t, lab.NoneFirst())
+	l := w.elsewhere()
+	w.mustCall(w.session())
+	before := w.record()
+	w.lab.Reset()
+	for _, o := range []handstamp.AdoptOptions{{}, {Offline: true}, {DryRun: true}} {
+		if result := w.mustAdopt(l, o); !result.Already || w.record().Generation != before.Generation {
+			t.Errorf("%+v: Already is %v, generation %d", o, result.Already, w.record().Generation)
+		}
+	}
+	if len(w.lab.Counts()) > 0 {
+		t.Errorf("asked the network\n%s", w.diary())
+	}
+	w.mustAdopt(l, handstamp.AdoptOptions{Force: true, DryRun: true})
+	if w.record().Generation != before.Generation {
+		t.Error("a dry run stored something")
+	}
+	if result := w.mustAdopt(l, handstamp.AdoptOptions{Force: true}); result.Already || w.record().Grant.AccessToken == before.Grant.AccessToken {
+		t.Error("Force did not replace the login")
+	}
+	w.mustCall(w.session())
+	w.wantTabs(1)
+}
+
+// busy is a store in which somebody signs in just before the first write.
+type busy struct {
+	store.Store
+	once   sync.Once
+	signIn func()
+}
+
+func (b *busy) Put(ctx context.Context, r *store.Record) error {
+	b.once.Do(b.signIn)
+	return b.Store.Put(ctx, r)
+}
+
+// A login that is stored while another one is adopted is not overwritten.
+func TestAdoptLosesARace(t *testing.T) {
+	w := newWorld(t, lab.NoneFirst())
+	l := w.elsewhere()
+	c := w.session()
+	c.Store = &busy{Store: w.store, signIn: func() { w.mustCall(w.session()) }}
+	result, err := c.Adopt(t.Context(), w.lab.MCPURL(), l, handstamp.AdoptOptions{})
+	if err != nil || !result.Already {
+		t.Errorf("%+v, %v", result, err)
+	}
+	var adopted map[string]any
+	if err := json.Unmarshal([]byte(l.TokenResponse), &adopted); err != nil {
+		t.Fatal(err)
+	}
+	if w.record().Grant.AccessToken.Reveal() == adopted["access_token"] {
+		t.Error("the login that came first was overwritten")
+	}
+}
+
+// Nothing of a login is sent to another authorization server than it came from.
+func TestAdoptFromAnotherIssuer(t *testing.T) {
+	for name, form := range map[string]string{"named": "", "at the server itself": lab.ResourceNone} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, lab.Habits{ResourceForm: form, OneOrigin: form != ""})
+			l := w.elsewhere()
+			l.Registration.Issuer = "https://as.example.com"
+			w.lab.Reset()
+			_, err := w.adopt(l, handstamp.AdoptOptions{})
+			wantKind(t, err, handstamp.ErrProtocol)
+			if err == nil || !strings.Contains(err.Error(), "as.example.com") || !strings.Contains(err.Error(), w.lab.Issuer()) {
+				t.Errorf("%v does not name both issuers", err)
+			}
+			w.wantNoCredentials()
+
+			// Taken unseen, it serves as long as its token does. Then it ends.
+			w.mustAdopt(l, handstamp.AdoptOptions{Offline: true})
+			w.mustCall(w.session())
+			w.expire()
+			c := w.session()
+			c.LoginPolicy = handstamp.LoginNever
+			wantKind(t, w.call(c), handstamp.ErrLoginRequired)
+			w.wantCounts(map[string]int{"token:refresh": 0})
+			if status, err := c.Status(t.Context(), w.lab.MCPURL()); err != nil || status.Refusal == nil || status.Refusal.Code != "issuer_changed" {
+				t.Errorf("status %+v, %v", status, err)
+			}
+			w.mustCall(w.session())
+			w.wantTabs(1)
+		})
+	}
+}
+
+// An authorization server that cannot be asked costs no login, neither when it is
+// adopted nor when it is to be completed.
+func TestAdoptUnreachable(t *testing.T) {
+	w := newWorld(t, lab.NoneFirst())
+	l := w.elsewhere()
+	w.lab.SetFault("server_metadata", lab.Fault{Kind: lab.FaultStatus, Status: 503})
+	_, err := w.adopt(l, handstamp.AdoptOptions{})
+	wantKind(t, err, handstamp.ErrUnreachable)
+	w.wantNoCredentials()
+	w.mustAdopt(l, handstamp.AdoptOptions{Offline: true})
+	w.expire()
+	wantKind(t, w.call(w.session()), handstamp.ErrUnreachable)
+	w.wantTabs(0)
+	w.lab.SetFault("server_metadata")
+	rec := w.record()
+	if rec.Retry == nil {
+		t.Fatal("nothing says when to ask again")
+	}
+	rec.Retry.NotBefore = time.Now()
+	w.put(rec)
+	w.mustCall(w.session())
+	w.wantTabs(0)
+}
+
+// A login that is not complete yet is completed by whoever needs it to be.
+func TestAdoptedOfflineThenLogoutOrLogin(t *testing.T) {
+	t.Run("logout", func(t *testing.T) {
+		w := newWorld(t, lab.NoneFirst())
+		w.mustAdopt(w.elsewhere(), handstamp.AdoptOptions{Offline: true})
+		result, err := w.session().Logout(t.Context(), w.lab.MCPURL(), handstamp.LogoutOptions{})
+		if err != nil || !result.Revoked {
+			t.Errorf("%+v, %v", result, err)
+		}
+	})
+	t.Run("login", func(t *testing.T) {
+		w := newWorld(t, lab.NoneFirst())
+		l := w.elsewhere()
+		l.Registration.Issuer = ""
+		w.mustAdopt(l, handstamp.AdoptOptions{Offline: true})
+		w.lab.Reset()
+		w.mustLogin(w.session())
+		w.wantCounts(map[string]int{"register": 0, "token:code": 1})
+		if rec := w.record(); len(rec.Clients) != 1 {
+			t.Errorf("%d clients are stored, want the adopted one", len(rec.Clients))
+		}
+	})
+}
+
+// A client that was typed in, and one that is a metadata document, come without
+// a registration response.
+func TestAdoptWithoutRegistrationResponse(t *testing.T) {
+	w := newWorld(t, lab.NoneFirst())
+	w.lab.RegisterClient(lab.ConfiguredClient{ID: "by-hand", Secret: "secret", Method: lab.MethodBasic, RedirectURIs: []string{"http://127.0.0.1/callback"}})
+	r := handstamp.Registration{ClientID: "by-hand", ClientSecret: "secret"}
+	other := &world{t: t, lab: w.lab, store: new(store.Memory)}
+	c := other.session()
+	c.Registration = &r
+	other.mustCall(c)
+	g := other.record().Grant
+	l := handstamp.ForeignLogin{TokenResponse: tokenResponse(g.AccessToken.Reveal(), g.RefreshToken.Reveal())}
+
+	_, err := w.adopt(l, handstamp.AdoptOptions{})
+	wantKind(t, err, handstamp.ErrUsage) // a refresh token without its client
+	c = w.session()
+	c.Registration = &r
+	if _, err := c.Adopt(t.Context(), w.lab.MCPURL(), l, handstamp.AdoptOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if rec := w.record(); rec.Clients[0].Source != store.SourceConfigured || !rec.Grant.ExpiresAt.IsZero() {
+		t.Errorf("source %q, expiry %v without a time of receipt", rec.Clients[0].Source, rec.Grant.ExpiresAt)
+	}
+	w.expire()
+	w.mustCall(w.session())
+
+	l.Registration.ClientID = "https://app.example.com/client.json"
+	w.mustAdopt(l, handstamp.AdoptOptions{Force: true, DryRun: true})
+	result := w.mustAdopt(l, handstamp.AdoptOptions{Force: true})
+	if result.Status.ClientSource != store.SourceMetadataDocument || result.Status.Method != lab.MethodNone {
+		t.Errorf("%+v", result.Status)
+	}
+}
+
+func TestAdoptRefuses(t *testing.T) {
+	registration := handstamp.Registration{Response: `{"client_id":"c","redirect_uris":["http://localhost:3334/callback"]}`}
+	long := strings.Repeat("a", 40<<10)
+	for _, test := range []struct {
+		name  string
+		kind  error
+		login handstamp.ForeignLogin
+	}{
+		{"nothing", handstamp.ErrUsage, handstamp.ForeignLogin{}},
+		{"no token", handstamp.ErrUsage, handstamp.ForeignLogin{TokenResponse: `{"token_type":"Bearer"}`}},
+		{"an error", handstamp.ErrUsage, handstamp.ForeignLogin{TokenResponse: `{"error":"invalid_grant"}`}},
+		{"half of it", handstamp.ErrUsage, handstamp.ForeignLogin{Registration: registration, TokenResponse: `{"access_token":"a","refresh_token":"r"`}},
+		{"a header in the token", handstamp.ErrUsage, handstamp.ForeignLogin{TokenResponse: `{"access_token":"a\r\nX-Evil: 1"}`}},
+		{"a huge token", handstamp.ErrUsage, handstamp.ForeignLogin{TokenResponse: tokenResponse(long, "")}},
+		{"a refresh token without client", handstamp.ErrUsage, handstamp.ForeignLogin{TokenResponse: tokenResponse("a", "r")}},
+		{"a registration that is none", handstamp.ErrUsage, handstamp.ForeignLogin{
+			Registration: handstamp.Registration{Response: `{"client_name":"x"}`}, TokenResponse: tokenResponse("a", "r")}},
+		{"a registration that leads elsewhere", handstamp.ErrUsage, handstamp.ForeignLogin{
+			Registration: handstamp.Registration{Response: `{"client_id":"c","client_uri":"javascript:alert(1)"}`}, TokenResponse: tokenResponse("a", "r")}},
+		{"a method without its secret", handstamp.ErrUsage, handstamp.ForeignLogin{
+			Registration: handstamp.Registration{Response: `{"client_id":"c","token_endpoint_auth_method":"client_secret_basic"}`}, TokenResponse: tokenResponse("a", "r")}},
+		{"expired and not renewable", handstamp.ErrLoginRequired, handstamp.ForeignLogin{
+			Registration: registration, TokenResponse: tokenResponse("a", ""), ReceivedAt: time.Now().Add(-2 * time.Hour)}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := handstamp.Client{}
+			for _, offline := range []bool{true, false} { // judged before anything is asked
+				_, err := c.Adopt(t.Context(), "https://mcp.invalid/mcp", test.login, handstamp.AdoptOptions{Offline: offline})
+				wantKind(t, err, test.kind)
+				if err != nil && strings.Contains(err.Error(), "X-Evil") {
+					t.Errorf("%v shows a secret", err)
+				}
+			}
+			if list, err := c.Statuses(t.Context()); err != nil || len(list) != 0 {
+				t.Errorf("stored %v, %v", list, err)
+			}
+		})
+	}
+	var c handstamp.Client
+	_, err := c.Adopt(t.Context(), "ftp://mcp.invalid", handstamp.ForeignLogin{}, handstamp.AdoptOptions{})
+	wantKind(t, err, handstamp.ErrUsage)
+}
+
+// What a login says of itself beyond its tokens is kept.
+func TestAdoptKeepsWhatIsKnown(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		set  func(l *handstamp.ForeignLogin, origin string)
+		want func(origin string) string
+	}{
+		{"nothing is known of the resource", func(*handstamp.ForeignLogin, string) {}, func(origin string) string { return origin + "/" }},
+		{"it is known", func(l *handstamp.ForeignLogin, origin string) { l.Resource = origin }, func(origin string) string { return origin }},
+		{"there was none", func(l *handstamp.ForeignLogin, _ string) { l.OmitResource = true }, func(string) string { return "" }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t, lab.Habits{ResourceName: lab.NameOrigin})
+			origin := strings.TrimSuffix(w.lab.MCPURL(), "/mcp")
+			l := w.elsewhere()
+			l.ReceivedAt, l.ExpiresAt = time.Now().Add(time.Hour), time.Now().Add(30*time.Minute) // a clock that was wrong
+			l.ScopeRequested = "read write"
+			test.set(&l, origin)
+			w.mustAdopt(l, handstamp.AdoptOptions{})
+			g := w.record().Grant
+			if want := test.want(origin); g.Resource.Value != want || g.Resource.Omit != (want == "") {
+				t.Errorf("resource %+v, want %q", g.Resource, want)
+			}
+			if g.ScopeRequested != "read write" || g.ObtainedAt.After(time.Now()) || !g.ExpiresAt.Equal(l.ExpiresAt.UTC()) {
+				t.Errorf("scope %q, obtained %v, expires %v", g.ScopeRequested, g.ObtainedAt, g.ExpiresAt)
+			}
+			w.expire()
+			w.lab.Reset()
+			w.mustCall(w.session())
+			w.wantCounts(map[string]int{"token:refresh": 1})
+			w.wantTabs(0)
+		})
+	}
+}
+
+// A login that cannot be stored is not half taken.
+func TestAdoptNeedsTheStore(t *testing.T) {
+	w := newWorld(t, lab.NoneFirst())
+	l := w.elsewhere()
+	c := w.session()
+	c.Store = &brittle{Store: w.store}
+	_, err := c.Adopt(t.Context(), w.lab.MCPURL(), l, handstamp.AdoptOptions{})
+	wantKind(t, err, handstamp.ErrStore)
+	if !errors.Is(err, store.ErrUnusable) {
+		t.Errorf("%v hides its cause", err)
+	}
+	w.wantNoCredentials()
+}

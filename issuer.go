@@ -1,0 +1,193 @@
+package handstamp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/store"
+)
+
+// A login that comes from elsewhere may not say which authorization server it
+// came from, or not where that one renews it. Two rules decide what may be
+// sent where:
+//
+//	written down   only to that issuer, and only while the server names it
+//	not written    to the one that the server names first, where the program
+//	               that had the login would have sent it at its next start
+//
+// The claims of a token are no evidence of its issuer: many servers hand on the
+// tokens of another one.
+
+// errMoved says that a login comes from another authorization server than the
+// one that its server names now.
+var errMoved = errors.New("the server has another authorization server now")
+
+// foundIssuer is an authorization server with the metadata that led there.
+type foundIssuer struct {
+	server   *oauth.ServerMetadata
+	resource *oauth.ResourceMetadata // nil: the server publishes none
+}
+
+// findIssuer finds the metadata of the authorization server that a login with
+// this issuer comes from; "" is not known. It returns errMoved if the server no
+// longer names it.
+func (s *session) findIssuer(ctx context.Context, issuer string) (*foundIssuer, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	challenge, err := s.challenge(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found := &foundIssuer{}
+	found.resource, err = s.fetcher.ResourceMetadata(ctx, s.target, challenge.ResourceMetadata)
+	if err != nil && !errors.Is(err, oauth.ErrAbsent) {
+		return nil, err
+	}
+	if found.resource == nil || len(found.resource.AuthorizationServers) == 0 {
+		found.server, err = s.fetcher.LegacyServerMetadata(ctx, s.target)
+	} else {
+		named, i := found.resource.AuthorizationServers, 0
+		if issuer != "" {
+			i = slices.IndexFunc(named, func(n string) bool { return sameIssuer(n, issuer) })
+		}
+		if i < 0 {
+			return nil, moved(issuer, strings.Join(named, ", "))
+		}
+		found.server, err = s.fetcher.ServerMetadata(ctx, named[i])
+	}
+	if err != nil {
+		return nil, err
+	}
+	if issuer != "" && !sameIssuer(found.server.Issuer, issuer) {
+		return nil, moved(issuer, found.server.Issuer)
+	}
+	return found, nil
+}
+
+func moved(from, to string) error {
+	return fmt.Errorf("%w: the login comes from %s, and the server names %s", errMoved, oauth.Sanitize(from), oauth.Sanitize(to))
+}
+
+// explainMove is explain for findIssuer.
+func (s *session) explainMove(err error) error {
+	if errors.Is(err, errMoved) {
+		return &Error{Kind: ErrProtocol, Server: s.serverURL, Err: err, Message: "the login is of no use any more",
+			Hint: "sign in to " + s.serverURL}
+	}
+	return s.explain(err)
+}
+
+// pin binds the adopted login to the authorization server it comes from.
+func (a *adoption) pin(found *foundIssuer) {
+	as := found.server
+	g := &a.grant
+	g.Issuer, g.TokenEndpoint, g.RevocationEndpoint = as.Issuer, as.TokenEndpoint, as.RevocationEndpoint
+	if g.Resource.Value == "" && !g.Resource.Omit {
+		g.Resource = othersResource(found.resource)
+	}
+	if a.client != nil {
+		a.client.Issuer = as.Issuer
+	}
+	a.as = &store.AuthorizationServer{
+		Issuer: as.Issuer, Form: as.Form, Metadata: as.Raw, FetchedAt: time.Now().UTC().Truncate(time.Second),
+	}
+}
+
+// othersResource returns the resource parameter that other clients send for what
+// the server publishes.
+func othersResource(rm *oauth.ResourceMetadata) store.Resource {
+	if rm == nil || rm.Resource == "" {
+		return store.Resource{Omit: true, Why: "the server publishes none"}
+	}
+	return store.Resource{Value: standardURL(rm.Resource), Why: "published by the server"}
+}
+
+// standardURL writes a URL as the URL standard (WHATWG) does, and with it the URL
+// types of most languages: scheme and host in lower case, no default port, and a
+// slash after a bare host.
+func standardURL(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || u.User != nil {
+		return raw
+	}
+	_, rest, _ := strings.Cut(raw, "://")
+	after := strings.IndexAny(rest, "/?#")
+	if after < 0 {
+		after = len(rest)
+	}
+	scheme, host, rest := strings.ToLower(u.Scheme), strings.ToLower(u.Host), rest[after:]
+	if port := u.Port(); port == "443" && scheme == "https" || port == "80" && scheme == "http" || port == "" {
+		host = strings.TrimSuffix(strings.TrimSuffix(host, port), ":")
+	}
+	if !strings.HasPrefix(rest, "/") {
+		rest = "/" + rest
+	}
+	return scheme + "://" + host + rest
+}
+
+// incomplete reports whether the record holds an adopted login of which it is
+// not known yet where to renew it.
+func incomplete(rec *store.Record) bool {
+	return rec.Grant != nil && rec.Grant.TokenEndpoint == "" && rec.Grant.RefreshToken != "" && rec.GrantClient() != nil
+}
+
+// complete finds what an adopted login lacks and stores it. The error is
+// errSuperseded if the login was replaced meanwhile, errMoved if nobody can renew
+// it any more.
+func (s *session) complete(ctx context.Context, rec *store.Record) (*store.Record, error) {
+	token := rec.Grant.RefreshToken
+	found, err := s.findIssuer(ctx, rec.Grant.Issuer)
+	if err != nil {
+		return rec, err
+	}
+	return s.update(ctx, rec, func(rec *store.Record) error {
+		if !incomplete(rec) || rec.Grant.RefreshToken != token {
+			return errSuperseded
+		}
+		old := rec.GrantClient()
+		client := *old
+		a := &adoption{grant: *rec.Grant, client: &client}
+		a.pin(found)
+		rec.Clients = slices.DeleteFunc(rec.Clients, func(c *store.Client) bool { return c == old })
+		rec.Grant, rec.AuthorizationServer = &a.grant, a.as
+		rec.AddClient(&client)
+		return nil
+	})
+}
+
+// incompletable decides what it means for a renewal that an adopted login could
+// not be completed.
+func (r *spending) incompletable(ctx context.Context, rec *store.Record, err error) (*snapshot, error) {
+	switch {
+	case errors.Is(err, errSuperseded), errors.Is(err, ErrStore):
+		return nil, err
+	case !errors.Is(err, errMoved):
+		return r.postpone(ctx, rec, 0, err)
+	}
+	rec, err = r.update(ctx, rec, func(rec *store.Record) error {
+		if !r.current(rec) {
+			return errSuperseded
+		}
+		if c := rec.GrantClient(); c != nil {
+			c.Refused = true
+		}
+		rec.Grant.Refused = rec.Grant.Refused || rec.Grant.AccessToken == r.why.refused
+		rec.Retry = nil
+		rec.Refusal = &store.Refusal{At: time.Now().UTC(), Code: "issuer_changed", Description: errMoved.Error()}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errSuperseded) {
+		return nil, err
+	}
+	if r.tokenUsable(rec) {
+		return r.publish(rec), nil
+	}
+	r.session.current.Store(nil)
+	return nil, nil
+}
