@@ -163,6 +163,15 @@ func (e *eras) handshake(ctx context.Context) error {
 
 // settle ends the handshake with what the host has said after it, if it has.
 func (e *eras) settle(ctx context.Context) error {
+	err := e.confirm(ctx)
+	if errors.Is(err, errOver) {
+		return e.up.again(ctx)
+	}
+	return err
+}
+
+// confirm is settle for a session that is not to be replaced if it has ended.
+func (e *eras) confirm(ctx context.Context) error {
 	e.mu.Lock()
 	shaken, server := e.shaken, e.server
 	e.mu.Unlock()

@@ -34,6 +34,12 @@ type host struct {
 // start runs a bridge and returns its host's end. The bridge ends with the test.
 func start(t *testing.T, o bridge.Options) *host {
 	t.Helper()
+	return startWatched(t, o, func(string) {})
+}
+
+// startWatched is start, and watch sees each line as it comes.
+func startWatched(t *testing.T, o bridge.Options, watch func(line string)) *host {
+	t.Helper()
 	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()
 	o.Stdin, o.Stdout = inR, outW
@@ -47,8 +53,10 @@ func start(t *testing.T, o bridge.Options) *host {
 		for r := bufio.NewReader(outR); ; {
 			line, err := r.ReadString('\n')
 			if line != "" {
+				line = strings.TrimSuffix(line, "\n")
+				watch(line)
 				h.mu.Lock()
-				h.lines = append(h.lines, strings.TrimSuffix(line, "\n"))
+				h.lines = append(h.lines, line)
 				close(h.more)
 				h.more = make(chan struct{})
 				h.mu.Unlock()

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 )
@@ -43,11 +44,11 @@ func (u *upstream) established() bool {
 // renew replaces the session of a round, unless somebody has done so already.
 func (u *upstream) renew(ctx context.Context, round int) error {
 	u.mu.Lock()
-	if u.round != round {
+	r := u.renewal
+	if r == nil && u.round != round {
 		u.mu.Unlock()
 		return nil
 	}
-	r := u.renewal
 	if r == nil {
 		r = &renewal{done: make(chan struct{})}
 		u.renewal = r
@@ -72,6 +73,20 @@ func (u *upstream) renew(ctx context.Context, round int) error {
 	}
 }
 
+// again replaces the session as it is.
+func (u *upstream) again(ctx context.Context) error {
+	u.mu.Lock()
+	round := u.round
+	u.mu.Unlock()
+	return u.renew(ctx, round)
+}
+
+// greetings is how often a session is begun when the server ends each at once.
+const greetings = 3
+
+// errOver says that the server has ended the session of a notification.
+var errOver = errors.New("the server has ended the session")
+
 // greet begins a session with what the host said when it began: initialize and,
 // once that is answered, notifications/initialized. The host hears nothing of it.
 func (u *upstream) greet(ctx context.Context) error {
@@ -79,19 +94,20 @@ func (u *upstream) greet(ctx context.Context) error {
 	if hello == nil {
 		return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server has ended a session that the host has not begun"}
 	}
-	answer, err := u.ask(ctx, set(hello, "id", u.nextID()))
-	if err != nil {
-		return err
+	for try := 1; ; try++ {
+		answer, err := u.ask(ctx, set(hello, "id", u.nextID()))
+		if err != nil {
+			return err
+		}
+		if answer.error != nil {
+			return &Trouble{Code: CodeRefused, Reason: "refused", Message: "the server refuses a new session: " + text(member(answer.error, "message"))}
+		}
+		u.agreed(text(member(answer.result, "protocolVersion")))
+		u.Logger.Debug("a new session with the server has begun")
+		if err := u.era.confirm(ctx); !errors.Is(err, errOver) || try == greetings {
+			return err
+		}
 	}
-	if answer.error != nil {
-		return &Trouble{Code: CodeRefused, Reason: "refused", Message: "the server refuses a new session: " + text(member(answer.error, "message"))}
-	}
-	u.agreed(text(member(answer.result, "protocolVersion")))
-	u.Logger.Debug("a new session with the server has begun")
-	u.mu.Lock()
-	u.told = false
-	u.mu.Unlock()
-	return u.era.settle(ctx)
 }
 
 // initialized tells the server, once for each session, that it has begun, and
@@ -104,8 +120,10 @@ func (u *upstream) initialized(ctx context.Context, m *message) error {
 	if told {
 		return nil
 	}
-	err := u.tell(ctx, m)
-	u.listen(ctx)
+	_, err := u.send(ctx, m)
+	if !errors.Is(err, errOver) {
+		u.listen(ctx)
+	}
 	return err
 }
 

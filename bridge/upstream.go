@@ -136,22 +136,32 @@ func (u *upstream) ask(ctx context.Context, raw []byte) (*message, error) {
 // tell sends a notification, or a response to a request of the server's. What
 // becomes of it nobody is told, as in the protocol.
 func (u *upstream) tell(ctx context.Context, m *message) error {
+	round, err := u.send(ctx, m)
+	if errors.Is(err, errOver) {
+		return u.renew(ctx, round)
+	}
+	return err
+}
+
+// send is tell, but leaves a session as it is whose end it meets with errOver. It
+// returns the session's round.
+func (u *upstream) send(ctx context.Context, m *message) (round int, err error) {
 	if u.speaksSSE() {
-		return u.legacy.send(ctx, m)
+		return 0, u.legacy.send(ctx, m)
 	}
 	round, header := u.header(&call{message: m})
 	resp, err := u.post(ctx, m.raw, header)
 	if err != nil {
-		return u.broken(err)
+		return round, u.broken(err)
 	}
 	defer discard(resp)
 	if resp.StatusCode == http.StatusNotFound && header.Get(headerSession) != "" {
-		return u.renew(ctx, round)
+		return round, errOver
 	}
 	if resp.StatusCode/100 != 2 {
 		u.Logger.Debug("the server did not accept a notification", "method", m.name(), "status", resp.StatusCode)
 	}
-	return nil
+	return round, nil
 }
 
 // header returns what a message is sent with, and the round of its session.

@@ -356,9 +356,9 @@ func TestHostMistakes(t *testing.T) {
 	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP)})
 	h.hello()
 	for line, code := range map[string]string{
-		`{"jsonrpc":"2.0",`:                  "-32700",
-		`"text"`:                             "-32700",
-		`{"jsonrpc":"2.0","id":5}`:           "-32600",
+		`{"jsonrpc":"2.0",`:                      "-32700",
+		`"text"`:                                 "-32700",
+		`{"jsonrpc":"2.0","id":5}`:               "-32600",
 		`{"jsonrpc":"2.0","id":{},"method":"x"}`: "-32600",
 	} {
 		h.send(line)
