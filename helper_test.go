@@ -90,7 +90,7 @@ func TestHelperTells(t *testing.T) {
 
 	m.expire()
 	m.lab.SetFault("token:refresh", lab.Fault{Kind: lab.FaultStatus, Status: 503, RetryAfter: "60"})
-	c, events = session(helper)
+	c, _ = session(helper)
 	err := m.call(c)
 	var known *handstamp.Error
 	if !errors.Is(err, handstamp.ErrUnreachable) || !errors.As(err, &known) || time.Until(known.RetryAt) < 30*time.Second || known.Server != m.lab.MCPURL() {

@@ -315,10 +315,3 @@ func (t *legacyServer) fromServer(m *message, c *call) []byte {
 	}
 	return nil
 }
-
-// changed returns list_changed notifications for the host's subscriptions.
-func (t *legacyServer) changed(kind string) {
-	if m, err := parse([]byte(`{"jsonrpc":"2.0","method":"notifications/` + kind + `/list_changed"}`)); err == nil {
-		t.fromServer(m, nil)
-	}
-}
