@@ -48,6 +48,7 @@ type helperLogin struct {
 
 // helperEvent is a line of a helper's output.
 type helperEvent struct {
+	Begun     bool                  `json:",omitempty"` // the first: this is a helper
 	Log       string                `json:",omitempty"`
 	Notice    string                `json:",omitempty"`
 	Refreshed *RefreshEvent         `json:",omitempty"`

@@ -175,6 +175,9 @@ func (s *session) loginNow(ctx context.Context, req loginRequest) (*snapshot, er
 	if err := s.failedSince(rec, req); err != nil {
 		return nil, err
 	}
+	if s.c.locked != nil {
+		s.c.locked()
+	}
 	rec, err = s.signInAs(ctx, rec, req)
 	s.signedInNow(rec, req, err)
 	if err != nil {
