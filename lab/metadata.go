@@ -123,6 +123,9 @@ func (s *Server) serverMetadata(x *exchange) answer {
 		document["jwks_uri"] = s.endpointURL("/jwks")
 		document["id_token_signing_alg_values_supported"] = []string{"RS256"}
 	}
+	for name, value := range h.Endpoints {
+		document[name] = strings.ReplaceAll(value, "ORIGIN", s.origin)
+	}
 	return jsonAnswer(http.StatusOK, document)
 }
 
@@ -137,7 +140,7 @@ func (s *Server) methods() []string {
 // scopesSupported is what both documents list; nil means nothing.
 func (s *Server) scopesSupported() []string {
 	scopes := slices.Clone(s.habits.ScopesSupported)
-	if s.habits.Offline != OfflineIgnored && !slices.Contains(scopes, scopeOffline) {
+	if (s.habits.Offline == OfflineListed || s.habits.Offline == OfflineForbidden) && !slices.Contains(scopes, scopeOffline) {
 		scopes = append(scopes, scopeOffline)
 	}
 	return scopes
