@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -176,6 +177,21 @@ func (s *session) scopes(rm *oauth.ResourceMetadata, as *oauth.ServerMetadata, c
 }
 
 const offlineAccess = "offline_access"
+
+// extra returns what else the authorization request says: what the user wants,
+// and what a refresh token takes at an OpenID provider that knows no
+// offline_access but lists the grant, as Google does: access_type=offline, with
+// the consent that OpenID Connect Core, section 11 wants for offline use.
+// Others ignore a parameter that they do not know (RFC 6749, section 3.1).
+func (s *session) extra(as *oauth.ServerMetadata) url.Values {
+	if !slices.Contains(as.ScopesSupported, "openid") || slices.Contains(as.ScopesSupported, offlineAccess) ||
+		!slices.Contains(as.GrantTypesSupported, "refresh_token") {
+		return s.c.AuthorizeParams
+	}
+	params := url.Values{"access_type": {"offline"}, "prompt": {"consent"}}
+	maps.Copy(params, s.c.AuthorizeParams)
+	return params
+}
 
 // listedMethods returns what the stored metadata of the grant's issuer says
 // about token endpoint auth methods; nil if it says nothing.

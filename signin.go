@@ -91,7 +91,7 @@ func (l *signIn) attempt(ctx context.Context) error {
 		State:         state,
 		CodeChallenge: pkce.Challenge,
 		Resource:      resourceParam(l.plan.resource),
-		Extra:         l.c.AuthorizeParams,
+		Extra:         l.extra(l.plan.server),
 	}
 	rawURL, err := authorize.URL()
 	if err != nil {
