@@ -48,13 +48,14 @@ var rooms = map[string]room{
 	"store/storetest":      {ours: []string{"store"}},
 	"store/filestore":      {ours: []string{"store", "store/internal/locks", "internal/atomicfile"}, modules: fileModules},
 	"lab":                  {},
+	"lab/suite":            {ours: []string{"lab"}},
 	"lab/mcpserver":        {ours: []string{"lab"}, modules: sdkModules},
 	"bench":                {ours: []string{"", "lab"}, modules: slices.Concat(sdkModules, libraryModules)},
 	"bench/bridge":         {ours: []string{"", "lab"}, modules: slices.Concat(sdkModules, libraryModules)},
 	"bench/bridge/floor":   {},
 	"conformance":          {},
 	"conformance/client":   {ours: []string{"", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
-	"internal/cli":         {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "internal/browser"}, modules: commandModules},
+	"internal/cli":         {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "internal/browser"}, modules: commandModules},
 	"cmd/handstamp":        {ours: []string{"internal/cli"}, modules: commandModules},
 }
 

@@ -65,6 +65,10 @@ func (s *Server) listedIssuers() []string {
 // MoveTo makes other the authorization server of this MCP server: the metadata
 // names it, and only its access tokens work. Nil undoes it.
 func (s *Server) MoveTo(other *Server) {
+	if other != nil {
+		resource := s.ResourceURL()
+		other.serves.Store(&resource)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.movedTo = other

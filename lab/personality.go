@@ -27,6 +27,9 @@ type Personality struct {
 	// Moves says that the MCP server names another authorization server once the
 	// first login is over; see Server.MoveTo.
 	Moves bool `json:"moves,omitempty"`
+	// Forged says that somebody else calls the client's redirect URI, with a code
+	// and a state of his own, before the person has consented.
+	Forged bool `json:"forged,omitempty"`
 	// Login is what comes of a login by a client that makes no mistake and has
 	// been told nothing: one of the Login constants.
 	Login string `json:"login,omitempty"`

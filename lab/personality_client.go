@@ -3,7 +3,7 @@ package lab
 import "net/http"
 
 // awkward holds what Basic has to form-encode (RFC 6749 section 2.3.1).
-const awkward = "%+ :/&=é"
+const awkward = "%+ :/&="
 
 // methodPersonalities are about how a client authenticates at the token
 // endpoint.

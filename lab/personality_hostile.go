@@ -1,6 +1,6 @@
 package lab
 
-// hostilePersonalities are servers that mean harm, from the first answer on.
+// hostilePersonalities are servers, and others, that mean harm.
 func hostilePersonalities() []Personality {
 	const refuse = "Refuse before a browser opens."
 	evil := func(name, habit, seen, member, value string) Personality {
@@ -18,6 +18,11 @@ func hostilePersonalities() []Personality {
 	}
 	const opener = "CVE-2025-6514 in mcp-remote (punkpeye/mcp-remote#247)"
 	return named(
+		Personality{
+			Name: "forged-callback", Habit: "A page in the same browser calls the client's redirect URI with a code of its own.",
+			Seen: "login CSRF (RFC 6749 section 10.12)", Client: "Check state, and go on waiting for the answer to its own request.",
+			Forged: true,
+		},
 		evil("hostile-script", "Names a javascript: URL as its authorization endpoint.", opener,
 			"authorization_endpoint", "javascript:alert(document.domain)"),
 		evil("hostile-file", "Names a file: URL as its authorization endpoint.", opener,

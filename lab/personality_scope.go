@@ -40,9 +40,9 @@ func scopePersonalities() []Personality {
 			Name:   "step-up-never",
 			Habit:  "Answers the same, and never grants that scope.",
 			Seen:   "servers whose administrator allows it to others only (modelcontextprotocol/typescript-sdk#1582)",
-			Client: "Give up after a bounded number of tries.",
+			Client: "Give up after two tries at most.",
 			Habits: Habits{ChallengeScope: "tools", RequiredScope: "tools:call", NeverGrant: []string{"tools:call"}},
-			Tabs:   2,
+			Tabs:   3,
 			Login:  LoginFutile,
 		},
 		Personality{

@@ -287,6 +287,8 @@ var shown = map[string]func(t *testing.T, c *hand){
 	"iss-wrong":   wantIss(true, func(*hand) string { return "https://issuer.elsewhere.test" }),
 	"iss-missing": wantIss(true, func(*hand) string { return "" }),
 
+	// Not a habit of the server: the suite's person shows it.
+	"forged-callback": func(_ *testing.T, c *hand) { c.wantLogin() },
 	"hostile-script":  wantEndpoint("authorization_endpoint", "javascript:"),
 	"hostile-file":    wantEndpoint("authorization_endpoint", "file:"),
 	"hostile-shell":   wantEndpoint("authorization_endpoint", "http://127.0.0.1"),
