@@ -56,8 +56,23 @@ func (s *session) discover(ctx context.Context, rec *store.Record, req loginRequ
 		}
 	}
 	p.resource = s.resource(rec, rm, p.server.Issuer)
+	if len(s.c.Scopes) == 0 {
+		req.scopes = append(slices.Clone(req.scopes), hadScopes(rec, p.server.Issuer)...)
+	}
 	p.scopes, p.fallback = s.scopes(rm, p.server, challenge, req)
 	return p, nil
+}
+
+// hadScopes returns what the last login at an issuer asked for and was granted.
+// The next one asks for it again, or a step-up would come back as a second tab
+// of every later login.
+func hadScopes(rec *store.Record, issuer string) []string {
+	g := rec.Grant
+	if g == nil || !sameIssuer(g.Issuer, issuer) {
+		return nil
+	}
+	granted := strings.Fields(g.ScopeGranted)
+	return slices.DeleteFunc(strings.Fields(g.ScopeRequested), func(scope string) bool { return !slices.Contains(granted, scope) })
 }
 
 // challenge asks the server for its challenge with a request that means nothing

@@ -108,6 +108,12 @@ func (s *session) stepUp(ctx context.Context, r *recovery, used *snapshot, chall
 		return nil, err
 	}
 	scopes := needed
+	if g := rec.Grant; g != nil && g.AccessToken == used.token &&
+		containsAll(strings.Fields(g.ScopeRequested), needed) && !containsAll(strings.Fields(g.ScopeGranted), needed) {
+		// It was asked for, here or in another process, and not granted: a further
+		// tab would end the same. A login that a person asks for may change that.
+		return nil, nil
+	}
 	if rec.Grant != nil {
 		scopes = append(strings.Fields(rec.Grant.ScopeRequested), needed...)
 	}

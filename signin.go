@@ -33,6 +33,7 @@ type signIn struct {
 	choice  methodChoice
 	fresh   bool   // the client was registered in this login
 	checked bool   // the client was asked for at the authorization endpoint
+	asked   bool   // a browser was opened
 	gone    string // the id of a client that the server seems not to know
 	scope   string
 }
@@ -68,6 +69,9 @@ func (s *session) signInAs(ctx context.Context, rec *store.Record, req loginRequ
 		err = &Error{Kind: ErrProtocol, Server: s.serverURL, Message: "the authorization server refuses each login for another reason"}
 	}
 	l.out.finish("You are signed in.", err)
+	if e, ok := errors.AsType[*Error](err); ok {
+		e.asked = l.asked
+	}
 	return l.rec, err
 }
 
@@ -103,6 +107,7 @@ func (l *signIn) attempt(ctx context.Context) error {
 	if err := l.checkClient(ctx, rawURL); err != nil {
 		return err
 	}
+	l.asked = true
 	code, err := l.out.ask(ctx, l.session, AuthorizationRequest{
 		ServerURL: l.serverURL, Issuer: l.plan.server.Issuer, URL: rawURL, RedirectURI: l.out.redirectURI, Scope: l.scope,
 	}, oauth.Expected{

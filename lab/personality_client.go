@@ -38,7 +38,7 @@ func methodPersonalities() []Personality {
 			Client: "Send the secret.",
 			Habits: Habits{
 				RegisterMethod: MethodPost, RegisterSilent: true,
-				InvalidClientStatus: http.StatusUnprocessableEntity, InvalidClientShape: ShapeJSON,
+				InvalidClientStatus: http.StatusUnprocessableEntity, InvalidClientShape: ShapeJSON, UnknownClientCode: "invalid_client",
 			},
 		},
 		Personality{
@@ -47,7 +47,7 @@ func methodPersonalities() []Personality {
 			Seen:   "Figma (NousResearch/hermes-agent, pull request 73141)",
 			Client: "Go one step down the ladder of methods, once, and remember.",
 			Habits: Habits{
-				Methods: []string{MethodPost, MethodBasic}, RegisterMethod: MethodNone, RegisterSecret: &secret, EnforceMethod: MethodPost,
+				Methods: []string{MethodPost}, RegisterMethod: MethodNone, RegisterSecret: &secret, EnforceMethod: MethodPost,
 			},
 		},
 		Personality{

@@ -40,9 +40,9 @@ func scopePersonalities() []Personality {
 			Name:   "step-up-never",
 			Habit:  "Answers the same, and never grants that scope.",
 			Seen:   "servers whose administrator allows it to others only (modelcontextprotocol/typescript-sdk#1582)",
-			Client: "Give up after two tries at most.",
+			Client: "Ask once, and give up.",
 			Habits: Habits{ChallengeScope: "tools", RequiredScope: "tools:call", NeverGrant: []string{"tools:call"}},
-			Tabs:   3,
+			Tabs:   2,
 			Login:  LoginFutile,
 		},
 		Personality{

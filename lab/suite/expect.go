@@ -46,8 +46,12 @@ func Expect(p lab.Personality, c Condition, processes int) Expectation {
 			TokenRequests: 0, Registrations: processes, FailedCalls: -1, Void: c != Warm,
 		}
 	case lab.LoginFutile:
+		// Whoever has asked in vain remembers it, until the login itself is over.
 		e.Worked, e.None, e.FirstFails = 0, true, true
-		e.Tabs, e.TokenRequests, e.Registrations = 2*processes, -1, 1
+		e.TokenRequests, e.Registrations = -1, 1
+		if mustLogIn(p, c) {
+			e.Tabs = p.Tabs
+		}
 		return e
 	}
 	t := troubleOf(p)
@@ -91,6 +95,7 @@ func Expect(p lab.Personality, c Condition, processes int) Expectation {
 		e.Registrations = 1
 		if p.Tabs > 1 {
 			e.Tabs = p.Tabs // the new client begins from nothing
+			e.TokenRequests++
 		}
 		if probed(p.Habits) {
 			e.TokenRequests++ // so is the method
@@ -126,7 +131,7 @@ func secretOver(p lab.Personality, c Condition) bool {
 // probed reports whether a client can only find out by trying how the token
 // endpoint wants it to authenticate.
 func probed(h lab.Habits) bool {
-	return h.EnforceMethod != "" && h.EnforceMethod != h.RegisterMethod
+	return h.RegisterSilent || h.EnforceMethod != "" && h.EnforceMethod != h.RegisterMethod
 }
 
 // trouble is what faults mean for the later sessions.
