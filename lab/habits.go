@@ -145,7 +145,8 @@ type Habits struct {
 
 	// Scopes.
 
-	// ScopesSupported is listed in both metadata documents.
+	// ScopesSupported is listed in both metadata documents; offline_access beside
+	// it in the server's.
 	ScopesSupported []string `json:"scopes_supported,omitempty"`
 	// ChallengeScope is the scope of the 401's challenge.
 	ChallengeScope string `json:"challenge_scope,omitempty"`

@@ -41,7 +41,8 @@ func (s *Server) resourceMetadata(x *exchange) answer {
 		"authorization_servers":    s.listedIssuers(),
 		"bearer_methods_supported": []string{"header"},
 	}
-	if scopes := s.scopesSupported(); scopes != nil {
+	// offline_access is the authorization server's business (MCP's SEP-2207).
+	if scopes := s.habits.ScopesSupported; scopes != nil {
 		document["scopes_supported"] = scopes
 	}
 	return jsonAnswer(http.StatusOK, document)
@@ -141,7 +142,7 @@ func (s *Server) methods() []string {
 	return s.habits.Methods
 }
 
-// scopesSupported is what both documents list; nil means nothing.
+// scopesSupported is what the authorization server lists; nil means nothing.
 func (s *Server) scopesSupported() []string {
 	scopes := slices.Clone(s.habits.ScopesSupported)
 	if (s.habits.Offline == OfflineListed || s.habits.Offline == OfflineForbidden) && !slices.Contains(scopes, scopeOffline) {

@@ -138,11 +138,8 @@ func (s *scene) later(ctx context.Context) error {
 	s.server.SetAccessTokenLifetime(0)
 	tabs, _ := s.person.asked()
 	s.server.Reset()
-	s.Condition.apply(s.server, s.aged)
-	if ager, ok := s.o.Client.(Ager); ok && s.Condition.age() > 0 {
-		if err := ager.Age(ctx, s.session, s.Condition.age()); err != nil {
-			return fmt.Errorf("suite: %s cannot be made older: %w", s.o.Client, err)
-		}
+	if err := s.comeAbout(ctx); err != nil {
+		return err
 	}
 	s.trouble()
 	if s.p.Moves {
@@ -171,7 +168,37 @@ func (s *scene) later(ctx context.Context) error {
 	if e.Afterwards {
 		s.afterwards(ctx)
 	}
+	if e.Again && s.Passed() {
+		return s.again(ctx)
+	}
 	return nil
+}
+
+// comeAbout makes the condition come about, for the server and for the client.
+func (s *scene) comeAbout(ctx context.Context) error {
+	s.Condition.apply(s.server, s.aged)
+	if ager, ok := s.o.Client.(Ager); ok && s.Condition.age() > 0 {
+		if err := ager.Age(ctx, s.session, s.Condition.age()); err != nil {
+			return fmt.Errorf("suite: %s cannot be made older: %w", s.o.Client, err)
+		}
+	}
+	return nil
+}
+
+// again has the condition come about a second time: what the processes have
+// stored must do for it as well.
+func (s *scene) again(ctx context.Context) error {
+	tabs, _ := s.person.asked()
+	if err := s.comeAbout(ctx); err != nil {
+		return err
+	}
+	if err := s.run(ctx, 1, false)[0]; err != nil {
+		s.failf("when the same had happened a second time, no session got through: %v", err)
+	}
+	now, _ := s.person.asked()
+	s.atMost("tabs when the same had happened a second time", now-tabs, 0)
+	s.invariants()
+	return ctx.Err()
 }
 
 func first(errs []error) error {
@@ -249,7 +276,6 @@ func (s *scene) counts(before Counts, errs []error) Counts {
 			}
 		}
 	}
-	// What finds out about a method names no code and spends nothing.
 	return c
 }
 

@@ -28,6 +28,9 @@ type Expectation struct {
 	// Afterwards says that one more session must get through, with no tab, when
 	// the trouble is over.
 	Afterwards bool `json:"afterwards,omitempty"`
+	// Again says that the condition then comes about once more, and that one more
+	// process must get through, with no tab.
+	Again bool `json:"again,omitempty"`
 	// Reuse says that a spent refresh token may come again.
 	Reuse bool `json:"reuse,omitempty"`
 }
@@ -70,6 +73,8 @@ func Expect(p lab.Personality, c Condition, processes int) Expectation {
 		case t.passing > 0:
 			// Whoever meets the trouble may say so and give up.
 			e.Worked, e.TokenRequests, e.Afterwards = 0, t.passing+1, true
+		default:
+			e.Again = true
 		}
 		return e
 	}
