@@ -25,8 +25,9 @@ type Client struct {
 // maxBody bounds what is read of any answer.
 const maxBody = 1 << 20
 
-// maxRounds bounds how often a call is tried.
-const maxRounds = 8
+// maxRounds bounds how often a call is tried: every other process may have
+// renewed the token meanwhile.
+const maxRounds = 64
 
 // challenge is what a refusal says.
 type challenge struct {
