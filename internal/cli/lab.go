@@ -24,7 +24,7 @@ other MCP client.`,
   handstamp lab run --client 'npx -y mcp-remote {url}' --html report.html`,
 		Args: noSubcommand,
 	}
-	cmd.AddCommand(a.newLabList(), a.newLabRun(), a.newLabSession())
+	cmd.AddCommand(a.newLabList(), a.newLabServe(), a.newLabRun(), a.newLabSession())
 	return cmd
 }
 
