@@ -50,6 +50,8 @@ var rooms = map[string]room{
 	"lab":                       {},
 	"lab/suite":                 {ours: []string{"lab"}},
 	"lab/suite/internal/mutant": {},
+	"lab/peers":                 {ours: []string{"lab", "lab/suite"}},
+	"lab/peers/gosdk":           {modules: sdkModules},
 	"lab/mcpserver":             {ours: []string{"lab"}, modules: sdkModules},
 	"bench":                     {ours: []string{"", "lab"}, modules: slices.Concat(sdkModules, libraryModules)},
 	"bench/bridge":              {ours: []string{"", "lab"}, modules: slices.Concat(sdkModules, libraryModules)},

@@ -168,7 +168,8 @@ func (s *scene) later(ctx context.Context) error {
 	if e.Afterwards {
 		s.afterwards(ctx)
 	}
-	if e.Again && s.Passed() {
+	// A client whose clock does not move has a token now that it takes for good.
+	if e.Again && s.Passed() && (s.aged || s.Condition != Expired) {
 		return s.again(ctx)
 	}
 	return nil

@@ -47,7 +47,7 @@ func TestMutants(t *testing.T) {
 		mutant.BasicUnencoded:     {{"registers-otherwise", warm, 1, "the first session did not get through"}},
 		mutant.BothMethods:        {{"none-first", warm, 1, "did not get through"}, {"registers-otherwise", warm, 1, "did not get through"}},
 		mutant.RetriesAll:         {{"rotates-strictly", gone, 1, "token requests"}, {"forgot-client-token", forgotten, 1, "token requests"}},
-		mutant.OldRefreshDropped:  {{"keeps-refresh-token", expired, 1, "a second time"}, {"google-offline", early, 1, "a second time"}},
+		mutant.OldRefreshDropped:  {{"keeps-refresh-token", suite.TwoDays, 1, "a second time"}, {"google-offline", early, 1, "a second time"}},
 		mutant.RefreshUnlocked:    {{"rotates-strictly", expired, 20, "came again"}, {"rotates-strictly", early, 20, "came again"}},
 		mutant.DeletesUncompared:  {{"rotates-strictly", expired, 20, "came again"}, {"none-first", early, 20, "tabs"}},
 		mutant.NoResourceRefresh:  {{"resource-demanded", expired, 1, "tabs"}, {"resource-query", early, 1, "tabs"}},
