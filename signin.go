@@ -63,7 +63,9 @@ func (s *session) signInAs(ctx context.Context, rec *store.Record, req loginRequ
 		if err = l.attempt(ctx); err == nil || !errors.Is(err, errAgain) {
 			break
 		}
-		l.out.finish("One more step: please go on in the new page.", nil)
+		if l.asked { // or the port is kept
+			l.out.finish("One more step: please go on in the new page.", nil)
+		}
 	}
 	if errors.Is(err, errAgain) {
 		err = &Error{Kind: ErrProtocol, Server: s.serverURL, Message: "the authorization server refuses each login for another reason"}
