@@ -23,6 +23,7 @@ other MCP client.`,
   handstamp lab run
   handstamp lab run --client 'npx -y mcp-remote {url}' --html report.html`,
 		Args: noSubcommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.newLabList(), a.newLabServe(), a.newLabRun(), a.newLabSession())
 	return cmd
