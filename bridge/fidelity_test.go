@@ -1,0 +1,167 @@
+package bridge_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/handstamp/handstamp/bridge"
+)
+
+// parrot is a server that says what it is told to, and keeps what it has heard.
+type parrot struct {
+	heard  chan string
+	answer string      // what the next request is answered with
+	events bool        // as an event
+	stream chan string // what goes out on the session's stream
+}
+
+func (p *parrot) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodGet {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_ = http.NewResponseController(w).Flush()
+		for {
+			select {
+			case message := <-p.stream:
+				io.WriteString(w, event(message))
+				_ = http.NewResponseController(w).Flush()
+			case <-r.Context().Done():
+				return
+			}
+		}
+	}
+	body, _ := io.ReadAll(r.Body)
+	got := string(body)
+	switch {
+	case strings.Contains(got, `"initialize"`):
+		result(w, `"hello"`, initialized)
+	case strings.Contains(got, `"notifications/initialized"`):
+		w.WriteHeader(http.StatusAccepted)
+	default:
+		p.heard <- got
+		switch {
+		case p.answer == "":
+			w.WriteHeader(http.StatusAccepted)
+		case p.events:
+			w.Header().Set("Content-Type", "text/event-stream")
+			io.WriteString(w, event(p.answer))
+		default:
+			w.Header().Set("Content-Type", "application/json")
+			io.WriteString(w, p.answer)
+		}
+	}
+}
+
+// event writes a message as an event: a field for each of its lines.
+func event(message string) string {
+	message = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(message)
+	return "data: " + strings.ReplaceAll(message, "\n", "\ndata: ") + "\n\n"
+}
+
+// FuzzFidelity puts any JSON value into every place that a message has for one,
+// and the message through a whole bridge: from the host to the server, back as a
+// body and as an event, and from the server on its own. What comes out is what
+// went in, byte for byte; only line ends between tokens have to become spaces.
+func FuzzFidelity(f *testing.F) {
+	for _, seed := range []string{
+		`{}`, `null`, `[]`, `""`, `-0`, `0.10`, `1e400`, `1E+2`, `123456789012345678901234567890`, `{"b":1,"a":2,"b":3}`,
+		`{"é":"\u00e9\ud800","\/":"\/","` + "\x7f" + `":"` + "\u2028" + `"}`, "{\n  \"a\": [\n    1,\r\n    2\n  ]\n}", `"\\\""`, "\"\xff\"",
+		`[[[[{"x":[{}]}]]]]`, `{"id":7,"method":"x","result":{},"error":null,"jsonrpc":"1.0"}`, "\t[ 1 ,2 ]\t", `"` + strings.Repeat("long", 20000) + `"`,
+	} {
+		f.Add([]byte(seed))
+	}
+	p := &parrot{heard: make(chan string, 1), stream: make(chan string)}
+	server := httptest.NewServer(p)
+	inR, in := io.Pipe()
+	outR, outW := io.Pipe()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- bridge.Run(ctx, bridge.Options{URL: server.URL, Stdin: inR, Stdout: outW}) }()
+	f.Cleanup(func() {
+		cancel()
+		in.Close()
+		<-done
+		server.CloseClientConnections()
+		server.Close()
+	})
+	out := bufio.NewReader(outR)
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		for {
+			line, err := out.ReadString('\n')
+			if err != nil {
+				return
+			}
+			lines <- strings.TrimSuffix(line, "\n")
+		}
+	}()
+	take := func(from <-chan string) string {
+		select {
+		case got := <-from:
+			return got
+		case <-time.After(patience):
+			return "nothing"
+		}
+	}
+	read := func() string { return take(lines) }
+	io.WriteString(in, `{"jsonrpc":"2.0","id":"hello","method":"initialize","params":{"protocolVersion":"2025-11-25"}}`+"\n")
+	read()
+	io.WriteString(in, `{"jsonrpc":"2.0","method":"notifications/initialized"}`+"\n")
+
+	serial := 0
+	f.Fuzz(func(t *testing.T, value []byte) {
+		if !json.Valid(value) || bytes.Contains(value, []byte("modelcontextprotocol")) {
+			t.Skip() // the second speaks of an era that this server is not of
+		}
+		toServer := strings.NewReplacer("\n", " ", "\r", " ").Replace(string(value))
+		check := func(what, got, want string) {
+			if got != want {
+				t.Fatalf("%s became\n%.2000q, want\n%.2000q", what, got, want)
+			}
+		}
+		serial++
+		ids := []string{fmt.Sprint(serial)}
+		if first := bytes.TrimSpace(value); first[0] == '"' || first[0] == '-' || first[0] >= '0' && first[0] <= '9' {
+			ids = append(ids, string(first))
+		}
+		for _, id := range ids {
+			for _, events := range []bool{false, true} {
+				request := `{"x": ` + toServer + `,"jsonrpc":"2.0","id":` + id + `,"method":"x/echo","params":` + toServer + `,"y":{"id":` + toServer + `}}`
+				for _, member := range []string{"result", "error"} {
+					if member == "error" && bytes.Equal(bytes.TrimSpace(value), []byte("null")) {
+						continue // is none
+					}
+					p.events, p.answer = events, `{"y":[`+string(value)+`], "`+member+`":`+string(value)+`,"jsonrpc":"2.0","id":`+id+` , "x":`+string(value)+"}"
+					io.WriteString(in, request+"\n")
+					check("a request", take(p.heard), request)
+					want := p.answer
+					if events {
+						want = strings.ReplaceAll(want, "\r\n", "\n")
+					}
+					check("an answer", read(), strings.NewReplacer("\n", " ", "\r", " ").Replace(want))
+				}
+			}
+		}
+		p.answer = ""
+		note := `{"params":` + toServer + `,"jsonrpc":"2.0","method":"x/note","x":` + toServer + `}`
+		io.WriteString(in, note+"\n")
+		check("a notification", take(p.heard), note)
+		reply := `{"jsonrpc":"2.0","id":"of the server's","result":` + toServer + `,"x":` + toServer + `}`
+		io.WriteString(in, reply+"\n")
+		check("a host's answer", take(p.heard), reply)
+		for _, id := range append(ids, "null") {
+			message := `{"jsonrpc":"2.0","method":"x/ask","id":` + id + `,"params":` + string(value) + `, "x" : ` + string(value) + `}`
+			p.stream <- message
+			check("what the server sends on its own", read(), strings.NewReplacer("\r\n", " ", "\n", " ", "\r", " ").Replace(message))
+		}
+	})
+}
