@@ -61,6 +61,7 @@ lab: build
 PROCESSES ?= 1,20
 interop-table: build lab/peers/node_modules/.package-lock.json
 	$(GO) build -o $(BIN)/gosdk ./lab/peers/gosdk
+	cd lab/peers/mcpgo && $(GO) build -o ../../../$(BIN)/mcpgo .
 	@$(GO) run ./lab/peers -processes $(PROCESSES)
 
 lab/peers/node_modules/.package-lock.json: lab/peers/package-lock.json

@@ -57,9 +57,14 @@ func contenders() ([]contender, error) {
 	if err != nil {
 		return nil, err
 	}
+	raw, err := exec.Command("go", "list", "-C", "lab/peers/mcpgo", "-m", "-f", "{{.Version}}", "github.com/mark3labs/mcp-go").Output()
+	if err != nil {
+		return nil, err
+	}
 	all := []contender{
 		{"Handstamp", "this tree", "its library in processes of its own, and `handstamp bridge`", nil},
 		{"Go SDK", sdk, "`lab/peers/gosdk`: keeps the `oauth2.Config` and every token", []string{"--client-http", "bin/gosdk {url}"}},
+		{"mcp-go", strings.TrimSpace(string(raw)), "`lab/peers/mcpgo`: keeps client, method, redirect URI and every token", []string{"--client-http", "bin/mcpgo {url}"}},
 	}
 	for _, peer := range []contender{
 		{"TypeScript SDK", "@modelcontextprotocol/sdk", "`lab/peers/tssdk.mjs`: keeps all that the SDK hands to its provider", []string{"--client-http", "node " + program + " {url}"}},

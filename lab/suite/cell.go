@@ -53,6 +53,8 @@ type scene struct {
 	person  *person
 	session Session
 	aged    bool // the client can be made older
+
+	signedIn time.Time // when the first session was over
 }
 
 // play carries a cell out. The error is one of the suite; what a client does
@@ -104,18 +106,23 @@ func (s *scene) failf(format string, args ...any) {
 	s.Failures = append(s.Failures, fmt.Sprintf(format, args...))
 }
 
+// shortLife is how long an access token lives that is to expire by a clock which
+// cannot be moved.
+const shortLife = time.Second
+
 // first is the first session, which logs in.
 func (s *scene) first(ctx context.Context) error {
 	if s.Expect.FirstFails {
 		s.trouble()
 	}
 	if s.Condition == Expired && !s.aged {
-		s.server.SetAccessTokenLifetime(time.Second)
+		s.server.SetAccessTokenLifetime(shortLife)
 	}
 	errs := s.run(ctx, 1, !s.Expect.FirstFails || s.p.Login == lab.LoginDisbelieved)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	s.signedIn = time.Now()
 	s.First = s.counts(Counts{}, errs)
 	switch {
 	case s.Expect.FirstFails && s.First.Worked > 0:
@@ -178,6 +185,14 @@ func (s *scene) later(ctx context.Context) error {
 // comeAbout makes the condition come about, for the server and for the client.
 func (s *scene) comeAbout(ctx context.Context) error {
 	s.Condition.apply(s.server, s.aged)
+	if s.Condition == Expired && !s.aged {
+		// Nothing but time makes it so for a client with a clock of its own.
+		select {
+		case <-time.After(time.Until(s.signedIn.Add(shortLife + shortLife/10))):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	if ager, ok := s.o.Client.(Ager); ok && s.Condition.age() > 0 {
 		if err := ager.Age(ctx, s.session, s.Condition.age()); err != nil {
 			return fmt.Errorf("suite: %s cannot be made older: %w", s.o.Client, err)
