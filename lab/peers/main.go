@@ -25,7 +25,7 @@ import (
 
 func main() {
 	processes := flag.String("processes", "1,20", "how many processes a cell has")
-	timeout := flag.Duration("timeout", 15*time.Second, "of the sessions of a cell")
+	timeout := flag.Duration("timeout", 12*time.Second, "of the sessions of a cell")
 	out := flag.String("o", "docs/interop.md", "the page to write")
 	flag.Parse()
 	if err := run(context.Background(), *processes, *timeout, *out); err != nil {
@@ -98,7 +98,7 @@ func run(ctx context.Context, processes string, timeout time.Duration, out strin
 	columns := make([]suite.Reports, len(all))
 	for i, c := range all {
 		fmt.Fprintln(os.Stderr, c.name, c.version)
-		args := append([]string{"lab", "run", "--json", "--processes", processes, "--timeout", timeout.String()}, c.args...)
+		args := append([]string{"lab", "run", "--json", "--processes", processes, "--timeout", timeout.String(), "--parallel", "8"}, c.args...)
 		cmd := exec.CommandContext(ctx, "bin/handstamp", args...)
 		cmd.Stderr = os.Stderr
 		raw, err := cmd.Output()
