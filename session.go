@@ -45,6 +45,7 @@ type session struct {
 	signIns    [2]time.Time // when this process last signed in, the older one first, since a token of it worked
 	replaced   store.Secret // the token that last replaced a refused one
 	replacedAt time.Time
+	logins     int // that this process has carried out
 }
 
 // snapshot is an immutable view of a stored access token.
