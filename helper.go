@@ -213,13 +213,20 @@ func (s *session) loginByHelper(ctx context.Context, req loginRequest, served fu
 		Challenge: req.challenge, Scopes: req.scopes, Needed: req.needed, Refused: req.refused.Reveal(), Force: req.force, Since: req.since,
 	}
 	job.Login.Deadline, _ = ctx.Deadline()
-	result, err := s.c.Helper.ask(ctx, job, func(e helperEvent) { s.told(ctx, e) })
+	own := false // else it came to a token that another process had stored
+	result, err := s.c.Helper.ask(ctx, job, func(e helperEvent) {
+		own = own || e.LoggedIn != nil && e.Cause == ""
+		s.told(ctx, e)
+	})
 	if snap, done, err = s.helped(ctx, result, err); !done {
 		return nil, false, nil
 	}
 	if err != nil {
 		s.signedInNow(rec, req, err)
 		return nil, true, s.loginError(ctx, err)
+	}
+	if !own {
+		return snap, true, nil
 	}
 	if rec, err = s.load(ctx); err == nil && rec.Grant != nil {
 		s.signedInNow(rec, req, nil)

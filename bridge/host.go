@@ -8,7 +8,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -43,28 +42,6 @@ func (b *bridge) read() error {
 		default:
 			return err
 		}
-	}
-}
-
-// expectation is how long a message is thought to be that turns out to be long:
-// as the last one was. Growing step by step copies what is there each time. Safe
-// for concurrent use.
-type expectation struct{ last atomic.Int64 }
-
-const (
-	leastExpected = 256 << 10
-	mostExpected  = 2 << 20
-)
-
-// room returns the capacity for what is longer than a capacity.
-func (e *expectation) room(than int) int {
-	return max(2*than, int(min(max(e.last.Load(), leastExpected), mostExpected)))
-}
-
-// met notes how long a message was.
-func (e *expectation) met(n int) {
-	if n > pipeSize {
-		e.last.Store(int64(n + n/16)) // the next may be a little longer
 	}
 }
 

@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"os"
 	"syscall"
 )
 
@@ -14,7 +13,7 @@ const (
 // not go through it in small steps, with two processes taking turns. Whether it
 // helps or not, nothing depends on it.
 func widen(stream any) {
-	file, ok := stream.(*os.File)
+	file, ok := stream.(syscall.Conn)
 	if !ok {
 		return
 	}

@@ -3,8 +3,9 @@ package cli
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
+	"runtime/debug"
+	"syscall"
 	"time"
 
 	"github.com/handstamp/handstamp"
@@ -15,6 +16,10 @@ import (
 // bridgeConnections is how many connections to a server are kept for the next
 // request: a host may have many requests under way.
 const bridgeConnections = 64
+
+// bridgeMemory is from where on the garbage collector works harder: a host starts
+// a bridge for each server, and they are there all day.
+const bridgeMemory = 56 << 20
 
 // bridgeReadBuffer is what is read from a connection at once: chunks of an answer
 // come in pieces otherwise, a system call each.
@@ -72,25 +77,19 @@ func (b *bridgeCommand) run(ctx context.Context, arg string) error {
 	if err != nil {
 		return err
 	}
-	// All that is left to do shares one limit, which begins with the host's sign.
-	asked := func() { b.endBy.CompareAndSwap(nil, new(time.Now().Add(closeTimeout))) }
-	defer context.AfterFunc(ctx, asked)()
-	o.Stdin, o.Stdout = ending{b.in, asked}, b.out.w
+	o.Stdin, o.Stdout = b.in, b.out.w
+	if b.env.get("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(bridgeMemory)
+	}
 	return bridge.Run(ctx, *o)
 }
 
-// ending is a reader that tells of its end.
-type ending struct {
-	io.Reader
-	ended func()
-}
-
-func (e ending) Read(p []byte) (int, error) {
-	n, err := e.Reader.Read(p)
-	if err != nil {
-		e.ended()
+// SyscallConn implements syscall.Conn where the reader does.
+func (e ending) SyscallConn() (syscall.RawConn, error) {
+	if c, ok := e.Reader.(syscall.Conn); ok {
+		return c.SyscallConn()
 	}
-	return n, err
+	return nil, errors.ErrUnsupported
 }
 
 // options returns what connects to a server, and what says how.
