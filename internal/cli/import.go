@@ -37,11 +37,11 @@ var importSources = []string{"mcp-remote"}
 // importCommand is handstamp import mcp-remote.
 type importCommand struct {
 	*app
-	dirFlag string
-	offline bool
-	dryRun  bool
-	force   bool
-	login   loginOptions // the client, where mcp-remote was given it and did not keep it
+	folderFlag string
+	offline    bool
+	dryRun     bool
+	force      bool
+	login      loginOptions // the client, where mcp-remote was given it and did not keep it
 
 	now     time.Time
 	dir     string // mcp-remote's, absolute
@@ -98,7 +98,7 @@ its server. What could be taken is taken all the same.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&m.dirFlag, "dir", "", "mcp-remote's folder (MCP_REMOTE_CONFIG_DIR, ~/.mcp-auth)")
+	flags.StringVar(&m.folderFlag, "folder", "", "mcp-remote's folder (MCP_REMOTE_CONFIG_DIR, ~/.mcp-auth)")
 	flags.BoolVar(&m.offline, "offline", false, "ask nothing of the network")
 	flags.BoolVar(&m.dryRun, "dry-run", false, "say what would be taken, and store nothing")
 	flags.BoolVar(&m.force, "force", false, "replace stored logins though they are good")
@@ -133,16 +133,16 @@ func (m *importCommand) run(ctx context.Context, args, typed []string) error {
 // readFolder reads mcp-remote's folder. That there is none is no error, unless
 // the command line names it.
 func (m *importCommand) readFolder() error {
-	dir := first(m.dirFlag, m.env.get("MCP_REMOTE_CONFIG_DIR"), m.home(".mcp-auth"))
+	dir := first(m.folderFlag, m.env.get("MCP_REMOTE_CONFIG_DIR"), m.home(".mcp-auth"))
 	if dir == "" {
-		return usage("nobody knows where mcp-remote's folder is, because HOME is not set: name it with --dir")
+		return usage("nobody knows where mcp-remote's folder is, because HOME is not set: name it with --folder")
 	}
 	var err error
 	if m.dir, err = filepath.Abs(dir); err != nil {
 		return usage("mcp-remote's folder cannot be found: %w", err)
 	}
 	m.folder, err = mcpremote.Read(m.dir, m.now)
-	if errors.Is(err, fs.ErrNotExist) && m.dirFlag == "" {
+	if errors.Is(err, fs.ErrNotExist) && m.folderFlag == "" {
 		m.folder = &mcpremote.Folder{}
 		return nil
 	}

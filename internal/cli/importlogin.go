@@ -118,8 +118,8 @@ func foreignLogin(c candidate) handstamp.ForeignLogin {
 // again returns the command line of this import, to be suggested.
 func (m *importCommand) again() string {
 	s := "handstamp import mcp-remote" + m.repeated()
-	if m.dirFlag != "" {
-		s += " --dir " + shellWord(m.dirFlag)
+	if m.folderFlag != "" {
+		s += " --folder " + shellWord(m.folderFlag)
 	}
 	if m.global.profile != "" {
 		s += " --profile " + shellWord(m.global.profile)

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/mcpremote"
@@ -121,10 +120,14 @@ func (m *importCommand) tryPrograms() {
 			}
 			continue
 		}
-		if !strings.Contains(string(text), "mcp-remote") {
+		if !mcpremote.Mentioned(text) {
 			continue
 		}
-		commands := mcpremote.Commands(text, path, m.around())
+		around := m.around()
+		if i >= len(own) {
+			around = mcpremote.Surroundings{}
+		}
+		commands := mcpremote.Commands(text, path, around)
 		log.Debug("read a list of servers", "path", path, "mcp-remote", len(commands))
 		for _, command := range commands {
 			if i >= len(own) {

@@ -65,8 +65,8 @@ func (m *importCommand) say(r *importResult) {
 	for _, note := range r.Notes {
 		m.err.note(indent, "%s", note)
 	}
-	if n := len(r.Older); n > 0 && r.Outcome != outcomeKept {
-		m.err.note(indent, "Left aside: %s", plural(n, "older login", "older logins"))
+	for _, file := range r.Older {
+		m.err.note(indent, "Left aside, an older login: %s", file)
 	}
 	if r.Command != "" {
 		m.err.note(indent, "Run: %s", r.Command)
@@ -103,12 +103,4 @@ func (m *importCommand) sum() {
 	if m.place == "memory" {
 		m.err.warn("", "The memory store forgets these logins when the command ends")
 	}
-}
-
-// plural counts things.
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }

@@ -1,6 +1,7 @@
 package mcpremote
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -58,9 +60,9 @@ func (s Surroundings) getenv(name string) string {
 var header = regexp.MustCompile(`^([A-Za-z0-9_-]+):\s*(.*)$`)
 
 // ParseCommand reads the arguments of mcp-remote, or a command line that starts
-// it, as mcp-remote itself reads them: the URL comes first, headers may stand anywhere, and of another flag the first counts. What
-// is not about logins is ignored. No error quotes an argument: there are secrets
-// among them.
+// it, as mcp-remote itself reads them: the URL comes first, headers may stand
+// anywhere, and of another flag the first counts. What is not about logins is
+// ignored. No error quotes an argument: there are secrets among them.
 func ParseCommand(args []string, around Surroundings) (*Command, error) {
 	if after, ok := arguments(args); ok {
 		args = after
@@ -141,7 +143,7 @@ func ParseCommand(args []string, around Surroundings) (*Command, error) {
 		}
 	}
 	if endpoint, ok := value("--token-endpoint"); ok {
-		c.TokenEndpoint = strings.TrimSpace(endpoint)
+		c.TokenEndpoint = oauth.StandardURL(strings.TrimSpace(endpoint))
 	}
 	if info, ok := value("--static-oauth-client-info"); ok {
 		var err error
@@ -207,20 +209,33 @@ func Expand(text string, around Surroundings) string {
 // package, or its file.
 var program = regexp.MustCompile(`(?:^|[/\\])mcp-remote(?:-client)?(?:@[^/\\\s]*|\.cmd)?$|(?:^|[/\\])mcp-remote[/\\]dist[/\\](?:proxy|client)\.js$`)
 
+// successor is the word that starts Handstamp, whose bridge takes the arguments of
+// mcp-remote: a list of servers may have been edited before anything is imported.
+var successor = regexp.MustCompile(`(?:^|[/\\])handstamp(?:\.exe)?$`)
+
+// Mentioned reports whether a text may hold a command line that Commands reads.
+func Mentioned(text []byte) bool {
+	return bytes.Contains(text, []byte("mcp-remote")) || bytes.Contains(text, []byte("handstamp"))
+}
+
 // arguments returns what comes after mcp-remote in a command line, and whether it
-// is started there at all.
+// or its successor is started there at all.
 func arguments(words []string) ([]string, bool) {
-	if len(words) == 0 {
-		return nil, false
-	}
 	for i := len(words) - 1; i >= 0; i-- {
 		if program.MatchString(words[i]) {
 			return words[i+1:], true
 		}
+		if rest := words[i+1:]; successor.MatchString(words[i]) && len(rest) > 1 && rest[0] == "bridge" {
+			args := slices.Clone(rest[1:])
+			if !strings.Contains(args[0], "://") { // optional there, and not for mcp-remote
+				args[0] = "https://" + args[0]
+			}
+			return args, true
+		}
 	}
 	// A command line in one word, for a shell.
 	for _, word := range words {
-		if strings.Contains(word, "mcp-remote") && strings.ContainsAny(word, " \t") && len(word) < 1<<16 {
+		if Mentioned([]byte(word)) && strings.ContainsAny(word, " \t") && len(word) < 1<<16 {
 			if args, ok := arguments(split(word)); ok {
 				return args, true
 			}

@@ -49,8 +49,8 @@ func (p Places) Files() []string {
 	return files
 }
 
-// Commands returns the command lines of mcp-remote in a program's list of
-// servers, whatever its shape: any object with args, or with a command that is a
+// Commands returns the command lines of mcp-remote, or of handstamp bridge in its
+// place, in a program's list of servers, whatever its shape: any object with args, or with a command that is a
 // list. Where a program puts variables into the arguments itself, both readings
 // are returned. What cannot be read as JSON, with comments and commas as people
 // leave them, gives none; URLs finds something in any text.
