@@ -133,10 +133,9 @@ func TestReasons(t *testing.T) {
 		"a client without an id": {tokens: good, client: `{"client_secret":"SECRET"}`, want: "no client_id"},
 		"two issuers": {tokens: `{"access_token":"a","issuer":"https://one.example.com"}`,
 			client: `{"client_id":"c","issuer":"https://two.example.com"}`, want: "two.example.com"},
-		"another one's client": {tokens: good, client: fmt.Sprintf(`{"client_id":"c","client_id_issued_at":%d}`, now.Unix()), want: "registered after"},
-		"being renewed":        {tokens: good, lease: fmt.Sprintf(`{"pid":1,"nonce":"n","at":%d}`, now.Add(-5*time.Second).UnixMilli()), want: ErrRenewing.Error()},
-		"an old lease":         {tokens: good, lease: fmt.Sprintf(`{"pid":1,"nonce":"n","at":%d}`, now.Add(-time.Minute).UnixMilli())},
-		"a huge file":          {tokens: strings.Repeat(" ", maxFile) + good, want: "too large"},
+		"being renewed": {tokens: good, lease: fmt.Sprintf(`{"pid":1,"nonce":"n","at":%d}`, now.Add(-5*time.Second).UnixMilli()), want: ErrRenewing.Error()},
+		"an old lease":  {tokens: good, lease: fmt.Sprintf(`{"pid":1,"nonce":"n","at":%d}`, now.Add(-time.Minute).UnixMilli())},
+		"a huge file":   {tokens: strings.Repeat(" ", maxFile) + good, want: "too large"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			files := make(map[string]string)

@@ -54,9 +54,6 @@ var (
 	ErrRenewing = errors.New("mcp-remote is renewing this login at this moment")
 )
 
-// clockSkew is how far a server's clock and ours are expected to differ.
-const clockSkew = 5 * time.Minute
-
 // leaseTime is how long mcp-remote believes that another instance of it is
 // renewing a login.
 const leaseTime = 30 * time.Second
@@ -146,9 +143,6 @@ func (l *Login) readClient(text []byte) error {
 		return fmt.Errorf("the registration is one at %s, and the tokens come from %s", issuer, l.Issuer)
 	}
 	l.Issuer = cmp.Or(l.Issuer, issuer)
-	if at := instant(object["client_id_issued_at"]); l.Renewable && at.After(l.ReceivedAt.Add(clockSkew)) {
-		return errors.New("this client was registered after the tokens were issued, so they are another one's")
-	}
 	if len(object["redirect_uris"]) == 0 && len(object["client_id_issued_at"]) == 0 {
 		// No registration looks like this. Versions from 0.9 to 0.14 kept a copy of
 		// the client that they had been given.
