@@ -48,6 +48,7 @@ type importCommand struct {
 	folder  *mcpremote.Folder
 	only    []*target // the servers that the command line names; empty: all
 	matches map[string]*match
+	exact   string // the hash of what was typed after --; "" if nothing was
 	results []*importResult
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/mcpremote"
@@ -21,7 +22,7 @@ func (m *importCommand) take(ctx context.Context, c candidate) (*importResult, e
 		case errors.Is(err, mcpremote.ErrNoTokens):
 			r.Outcome, r.Code, r.Command, r.exit = outcomeNothing, "", "", exitOK
 		case errors.Is(err, mcpremote.ErrRenewing):
-			r.Code, r.Command = "busy", m.again()
+			r.Code, r.Command = "busy", m.command(c.match, "")
 		}
 		return r, nil
 	}
@@ -130,15 +131,15 @@ func (m *importCommand) again() string {
 // command returns the command line that imports one login, with more flags. What
 // mcp-remote was started with is repeated only as far as no secret can be in it.
 func (m *importCommand) command(found *match, flags string) string {
-	s := m.again() + " " + flags
+	s := strings.TrimSpace(m.again() + " " + flags)
 	command := found.command
 	switch {
 	case command == nil:
 		return s + " " + shellWord(found.url)
 	case len(command.Headers) > 0 || len(command.AuthorizeParams) > 0 || command.ClientMetadataURL != "" || command.TokenEndpoint != "":
-		return s + " -- " + shellWord(found.url) + " … (all of mcp-remote's arguments)"
+		return strings.TrimSuffix(s, " --") + " -- " + shellWord(found.url) + " … (all of mcp-remote's arguments)"
 	case command.Resource != "":
-		return s + " -- " + shellWord(found.url) + " --resource " + shellWord(command.Resource)
+		return strings.TrimSuffix(s, " --") + " -- " + shellWord(found.url) + " --resource " + shellWord(command.Resource)
 	}
 	return s + " " + shellWord(found.url)
 }

@@ -47,6 +47,7 @@ func (m *importCommand) findServers(ctx context.Context, args, typed []string) e
 		}
 		m.only = append(m.only, t)
 		m.try(command.Server, command)
+		m.exact = command.Hashes()[0]
 	}
 	if err := m.readFolder(); err != nil {
 		return err

@@ -138,6 +138,11 @@ func (m *importCommand) unknown(l *mcpremote.Login) *importResult {
 // takeServer takes the best of the logins at one server that can be taken, and
 // notes the others. They come in the order to try.
 func (m *importCommand) takeServer(ctx context.Context, all []candidate) error {
+	// What was typed in full means one login, and not its neighbours.
+	typed := func(c candidate) bool { return c.Hash == m.exact }
+	if slices.ContainsFunc(all, typed) {
+		all = slices.DeleteFunc(all, func(c candidate) bool { return !typed(c) })
+	}
 	var failed []*importResult
 	for i, c := range all {
 		r, err := m.take(ctx, c)
@@ -180,7 +185,7 @@ func (m *importCommand) leave(r *importResult, taken candidate, rest []candidate
 		apart = append(apart, c.apart())
 		second = append(second, &importResult{
 			Outcome: outcomeNotTaken, Name: c.target.name, Server: c.target.url, Profile: c.target.profile, File: c.Path, Found: c.found(),
-			Code: "second_login", exit: exitOther, Command: m.command(c.match, "--profile NAME"),
+			Code: "second_login", exit: exitOther, Command: m.command(c.match, "--profile NAME --"),
 			Reason: "it is a second login at this server, which needs a profile of its own",
 		})
 	}
