@@ -34,6 +34,7 @@ var exported = map[string]reflect.Type{
 	"LogoutOptions":        reflect.TypeFor[handstamp.LogoutOptions](),
 	"LogoutResult":         reflect.TypeFor[handstamp.LogoutResult](),
 	"Notice":               reflect.TypeFor[handstamp.Notice](),
+	"Helper":               reflect.TypeFor[handstamp.Helper](),
 	"Prompt":               reflect.TypeFor[handstamp.Prompt](),
 	"RefreshEvent":         reflect.TypeFor[handstamp.RefreshEvent](),
 	"RefusalState":         reflect.TypeFor[handstamp.RefusalState](),

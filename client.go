@@ -105,6 +105,10 @@ type Client struct {
 	// authorization servers at private addresses.
 	InsecureAllowPrivateAddresses bool
 
+	// Helper, if set, lets renewals be done by a process that survives this one.
+	// Nil does them here.
+	Helper *Helper
+
 	// Logger receives what is worth debugging, without secrets. Nil discards.
 	Logger *slog.Logger
 

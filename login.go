@@ -77,6 +77,7 @@ type loginRequest struct {
 	refused   store.Secret // the token that does not do
 	explicit  bool         // a person asked for it, rather than a request that was refused
 	force     bool
+	since     time.Time // when it was begun, by whichever process
 }
 
 // login signs in, or waits for the login under way. A login outlives the
@@ -146,18 +147,21 @@ var errNobody = errors.New("handstamp: nobody completed the login")
 // told that somebody else has it.
 const waitingAfter = 300 * time.Millisecond
 
-// loginNow claims the login among all processes and carries it out.
+// loginNow claims the login among all processes and carries it out, or has a
+// helper do that.
 func (s *session) loginNow(ctx context.Context, req loginRequest) (*snapshot, error) {
-	waiting := time.AfterFunc(waitingAfter, func() {
-		if tell := s.c.Prompt.Waiting; tell != nil {
-			tell(ctx, s.serverURL)
-		}
-	})
+	if req.since.IsZero() {
+		req.since = time.Now()
+	}
 	served := func(rec *store.Record) bool {
 		return !req.force && usable(rec.Grant, req.refused, time.Now()) && (!req.explicit || s.signedIn(rec))
 	}
-	unlock, rec, err := s.lockOrAdopt(ctx, store.LockLogin, served)
-	waiting.Stop()
+	if h := s.c.Helper; h != nil && h.Logins && !req.explicit {
+		if snap, done, err := s.loginByHelper(ctx, req, served); done {
+			return snap, err
+		}
+	}
+	unlock, rec, err := s.claimLogin(ctx, store.LockLogin, served)
 	switch {
 	case err != nil:
 		return nil, s.loginError(ctx, err)
@@ -168,10 +172,14 @@ func (s *session) loginNow(ctx context.Context, req loginRequest) (*snapshot, er
 	if served(rec) {
 		return s.publish(rec), nil
 	}
+	if err := s.failedSince(rec, req); err != nil {
+		return nil, err
+	}
 	rec, err = s.signInAs(ctx, rec, req)
 	s.signedInNow(rec, req, err)
 	if err != nil {
 		err = s.loginError(ctx, err)
+		s.noteFailure(ctx, rec, err)
 		if logged := s.c.Hooks.LoggedIn; logged != nil {
 			logged(LoginEvent{Server: s.serverURL, Err: err})
 		}
@@ -181,6 +189,58 @@ func (s *session) loginNow(ctx context.Context, req loginRequest) (*snapshot, er
 		logged(LoginEvent{Server: s.serverURL, Issuer: rec.Grant.Issuer, Scope: rec.Grant.ScopeGranted})
 	}
 	return s.publish(rec), nil
+}
+
+// claimLogin is lockOrAdopt for a lock that may be held for as long as a person
+// needs, which is told.
+func (s *session) claimLogin(ctx context.Context, name store.LockName, served func(*store.Record) bool) (unlock func(), rec *store.Record, err error) {
+	waiting := time.AfterFunc(waitingAfter, func() {
+		if tell := s.c.Prompt.Waiting; tell != nil {
+			tell(ctx, s.serverURL)
+		}
+	})
+	defer waiting.Stop()
+	return s.lockOrAdopt(ctx, name, served)
+}
+
+// failureKinds are the ends of a login, by the names that records have for them,
+// after which those who waited for it do not ask the person again.
+var failureKinds = map[string]error{"denied": ErrDenied, "timeout": ErrTimeout, "protocol": ErrProtocol}
+
+// noteFailure tells the processes that wait for this login how it ended. One
+// that was called off is theirs to begin anew.
+func (s *session) noteFailure(ctx context.Context, rec *store.Record, err error) {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		return
+	}
+	failure := &store.LoginFailure{At: time.Now().UTC(), Message: e.Message, Code: e.Code}
+	for name, kind := range failureKinds {
+		if e.Kind == kind {
+			failure.Kind = name
+		}
+	}
+	if failure.Kind == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	if _, err := s.update(ctx, rec, func(rec *store.Record) error {
+		rec.LoginFailure = failure
+		return nil
+	}); err != nil {
+		s.log.Debug("the end of the login could not be noted", "error", err)
+	}
+}
+
+// failedSince returns how the login ended that this one has waited for, if that
+// was without success. Who asks for a login explicitly gets one.
+func (s *session) failedSince(rec *store.Record, req loginRequest) error {
+	f := rec.LoginFailure
+	if f == nil || req.explicit || !f.At.After(req.since) || failureKinds[f.Kind] == nil {
+		return nil
+	}
+	return &Error{Kind: failureKinds[f.Kind], Server: s.serverURL, Message: f.Message, Code: f.Code, Hint: "start the login again"}
 }
 
 // loginError tells a login that nobody completed from one that was called off.

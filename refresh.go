@@ -150,6 +150,11 @@ func (s *session) renewNow(ctx, wait context.Context, why renewal) (*snapshot, e
 			s.publish(stored) // for callers who lose patience
 			good = why.accepts(g.AccessToken, g.ExpiresAt, time.Now())
 		}
+		if s.c.Helper != nil {
+			if snap, done, err := s.renewByHelper(ctx, wait, why); done {
+				return snap, err
+			}
+		}
 		var unlock func()
 		unlock, rec, verdict, err = s.lockRenewal(wait, why)
 		if err != nil && good && usable(g, why.refused, time.Now()) {

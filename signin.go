@@ -268,7 +268,7 @@ func (l *signIn) store(ctx context.Context, t *oauth.TokenResponse, at time.Time
 			l.client.RedirectURIs = []string{l.out.redirectURI} // the next login comes back to the same port
 		}
 		rec.AddClient(l.client)
-		rec.Intent, rec.Retry, rec.Refusal = nil, nil, nil
+		rec.Intent, rec.Retry, rec.Refusal, rec.LoginFailure = nil, nil, nil, nil
 		if g.Resource.Omit && !l.c.OmitResource && !slices.Contains(rec.OmitResource, as.Issuer) {
 			rec.OmitResource = append(rec.OmitResource, as.Issuer)
 		}

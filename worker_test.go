@@ -5,6 +5,7 @@ package handstamp_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -37,6 +38,9 @@ type job struct {
 	// call is a renewal.
 	Hurried bool
 
+	// Helper has the work done by a helper, which is this binary once more.
+	Helper bool
+
 	// Close is how long it waits for renewals at its end. Zero means 5 s, as
 	// the command does.
 	Close time.Duration
@@ -65,6 +69,9 @@ func newWorker(j job) *worker {
 }
 
 func (w *worker) main() int {
+	if w.job.Do == "help" {
+		return w.help()
+	}
 	s := &watchedStore{at: w.at, hurried: w.job.Hurried}
 	var err error
 	s.Store, err = filestore.Open(filestore.Options{
@@ -155,7 +162,38 @@ func (w *worker) newClient(s store.Store) *handstamp.Client {
 	if w.job.Login {
 		c.LoginPolicy = handstamp.LoginAuto
 	}
+	if w.job.Helper {
+		c.Helper = helperOf(w.job)
+		c.Prompt.Show = func(context.Context, handstamp.AuthorizationRequest) { w.say("shown") }
+		c.Prompt.Waiting = func(context.Context, string) { w.say("waiting") }
+	}
 	return c
+}
+
+// helperOf returns the helper of a process.
+func helperOf(j job) *handstamp.Helper {
+	text, _ := json.Marshal(job{Do: "help", Dir: j.Dir})
+	return &handstamp.Helper{
+		Command: []string{os.Args[0]},
+		Env:     append(os.Environ(), jobVariable+"="+string(text), "GORACE=atexit_sleep_ms=0"),
+		Config:  []byte(j.Dir),
+		Logins:  true,
+	}
+}
+
+// help is a helper: what it says on its standard output is for its Client alone.
+func (w *worker) help() int {
+	err := handstamp.ServeHelper(context.Background(), os.Stdin, os.Stdout, func(dir []byte) (*handstamp.Client, error) {
+		s, err := filestore.Open(filestore.Options{Dir: string(dir)})
+		return &handstamp.Client{Store: s, Prompt: handstamp.Prompt{OpenURL: func(ctx context.Context, rawURL string) error {
+			go lab.Browse(context.WithoutCancel(ctx), rawURL)
+			return nil
+		}}}, err
+	})
+	if err != nil {
+		return 1
+	}
+	return 0
 }
 
 // openURL opens a tab, where a person consents.

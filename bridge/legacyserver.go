@@ -81,7 +81,7 @@ func (t *legacyServer) ready(c *call) error {
 	e.mu.Lock()
 	t.active = true
 	if e.first == nil {
-		meta := member(c.params, "_meta")
+		meta := c.meta
 		params := []any{"protocolVersion", "2025-11-25"}
 		if capabilities := member(meta, metaCapabilities); capabilities != nil {
 			params = append(params, "capabilities", capabilities)
@@ -314,11 +314,4 @@ func (t *legacyServer) fromServer(m *message, c *call) []byte {
 		}
 	}
 	return nil
-}
-
-// changed returns list_changed notifications for the host's subscriptions.
-func (t *legacyServer) changed(kind string) {
-	if m, err := parse([]byte(`{"jsonrpc":"2.0","method":"notifications/` + kind + `/list_changed"}`)); err == nil {
-		t.fromServer(m, nil)
-	}
 }

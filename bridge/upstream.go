@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -47,6 +48,8 @@ type upstream struct {
 	*bridge
 	wire   Wire
 	legacy sseWire // HTTP+SSE, once that is what the server speaks
+
+	expected expectation // of bodies whose length is not announced
 
 	mu      sync.Mutex // guards what follows
 	session string     // Mcp-Session-Id; empty: none
@@ -300,7 +303,7 @@ func (u *upstream) body(resp *http.Response) ([]byte, error) {
 		b = make([]byte, n, n+1) // the line end will fit
 		_, err = io.ReadFull(resp.Body, b)
 	} else {
-		b, err = io.ReadAll(io.LimitReader(resp.Body, int64(u.MaxMessage)+1))
+		b, err = u.readAll(io.LimitReader(resp.Body, int64(u.MaxMessage)+1))
 	}
 	if err != nil {
 		u.Logger.Debug("the answer broke off", "err", err)
@@ -310,6 +313,29 @@ func (u *upstream) body(resp *http.Response) ([]byte, error) {
 		return nil, tooLarge
 	}
 	return b, nil
+}
+
+// readAll is io.ReadAll for bodies that may be long.
+func (u *upstream) readAll(r io.Reader) ([]byte, error) {
+	b := make([]byte, 0, 4<<10)
+	for {
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if errors.Is(err, io.EOF) {
+			u.expected.met(len(b))
+			return b, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(b) == cap(b) {
+			room := 4 * cap(b)
+			if cap(b) >= pipeSize {
+				room = u.expected.room(cap(b))
+			}
+			b = slices.Grow(b, room-len(b))
+		}
+	}
 }
 
 var (

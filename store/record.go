@@ -48,6 +48,10 @@ type Record struct {
 	// Refusal is the error that ended the last grant.
 	Refusal *Refusal `json:"refusal,omitempty"`
 
+	// LoginFailure is how the last login ended that asked a person, if it did
+	// not succeed: those who waited for it are not to ask again at once.
+	LoginFailure *LoginFailure `json:"login_failure,omitempty"`
+
 	// OmitResource lists the issuers that reject the resource parameter.
 	OmitResource []string `json:"omit_resource,omitempty"`
 
@@ -193,6 +197,15 @@ type Refusal struct {
 	// have rotated the refresh token without our ever seeing the new one.
 	Interrupted bool    `json:"interrupted,omitempty"`
 	Unknown     Unknown `json:"-"`
+}
+
+// LoginFailure is a login that a person was asked for in vain.
+type LoginFailure struct {
+	At      time.Time `json:"at"`
+	Kind    string    `json:"kind"` // "denied", "timeout" or "protocol"
+	Message string    `json:"message,omitempty"`
+	Code    string    `json:"code,omitempty"` // an OAuth error code
+	Unknown Unknown   `json:"-"`
 }
 
 // Client returns the client with this issuer and id, or nil.

@@ -89,6 +89,12 @@ const (
 	// LockLogin is the claim to be the one who signs in. It is held for as long
 	// as a person needs.
 	LockLogin LockName = "login"
+
+	// LockRefreshHelper and LockLoginHelper are held by a process that waits for
+	// the helper it has started to do the one or the other, so that one helper is
+	// enough. The helper holds LockRefresh and LockLogin.
+	LockRefreshHelper LockName = "refreshhelper"
+	LockLoginHelper   LockName = "loginhelper"
 )
 
 // Reserver is an optional power of a Store: to make sure that a record can be

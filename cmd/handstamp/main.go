@@ -20,11 +20,13 @@ func main() {
 	// A closed pipe is an error of the write then, and not the end of the process
 	// in the middle of something that must be finished.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	exe, _ := os.Executable() // without it, renewals are done here
 	code := cli.Run(ctx, os.Args[1:], cli.Process{
-		Stdin:   os.Stdin,
-		Stdout:  os.Stdout,
-		Stderr:  os.Stderr,
-		Environ: os.Environ(),
+		Stdin:      os.Stdin,
+		Stdout:     os.Stdout,
+		Stderr:     os.Stderr,
+		Environ:    os.Environ(),
+		Executable: exe,
 	})
 	os.Exit(code)
 }

@@ -15,6 +15,10 @@ import (
 // request: a host may have many requests under way.
 const bridgeConnections = 64
 
+// bridgeReadBuffer is what is read from a connection at once: chunks of an answer
+// come in pieces otherwise, a system call each.
+const bridgeReadBuffer = 32 << 10
+
 // bridgeCommand is handstamp bridge.
 type bridgeCommand struct {
 	*app
@@ -106,6 +110,7 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 		transport = http.DefaultTransport.(*http.Transport).Clone()
 	}
 	transport.MaxIdleConnsPerHost = bridgeConnections
+	transport.ReadBufferSize = bridgeReadBuffer
 	c.HTTP = transport
 	if fixed := b.env.get("HANDSTAMP_ACCESS_TOKEN"); fixed != "" && header.Get("Authorization") == "" {
 		value, err := parseSecret([]byte(fixed), "the environment variable HANDSTAMP_ACCESS_TOKEN")

@@ -25,8 +25,9 @@ type Process struct {
 	Stderr  io.Writer // nil: discarded
 	Environ []string  // as os.Environ
 
-	// Executable is the path of this program, for the demo, which starts itself
-	// again. Empty: os.Executable finds it.
+	// Executable is the path of this program, which starts itself again: for
+	// renewals that survive it, and for the demo. Empty: renewals are done here,
+	// and os.Executable finds it for the demo.
 	Executable string
 }
 
@@ -119,7 +120,7 @@ Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 	root.SetFlagErrorFunc(flagError)
 	a.global.bind(root.PersistentFlags())
 	root.AddCommand(
-		a.newDemo(), a.newLogin(), a.newLogout(), a.newStatus(), a.newToken(), a.newExec(), a.newBridge(), a.newImport(),
+		a.newDemo(), a.newLogin(), a.newLogout(), a.newStatus(), a.newToken(), a.newExec(), a.newBridge(), a.newHelper(), a.newImport(),
 		a.newCompletion(), a.newVersion(), newEnvironmentTopic(), newConfigurationTopic(),
 	)
 	return root

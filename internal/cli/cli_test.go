@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"syscall"
@@ -44,7 +45,8 @@ func runProcess() int {
 			stdout = io.MultiWriter(stdout, transcript)
 		}
 	}
-	return Run(ctx, os.Args[1:], Process{Stdin: os.Stdin, Stdout: stdout, Stderr: stderr, Environ: os.Environ()})
+	exe, _ := exec.LookPath("handstamp")
+	return Run(ctx, os.Args[1:], Process{Stdin: os.Stdin, Stdout: stdout, Stderr: stderr, Environ: os.Environ(), Executable: exe})
 }
 
 func browse(url string) int {

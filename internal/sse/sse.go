@@ -113,11 +113,10 @@ func (r *Reader) Next() (Event, error) {
 func (r *Reader) line(limit int) (line []byte, ours bool, err error) {
 	var whole []byte
 	for {
-		chunk, err := r.r.Peek(1)
-		if err != nil {
+		if _, err := r.r.Peek(1); err != nil {
 			return nil, false, err
 		}
-		chunk, _ = r.r.Peek(r.r.Buffered())
+		chunk, _ := r.r.Peek(r.r.Buffered())
 		if r.lf {
 			r.lf = false
 			if chunk[0] == '\n' {

@@ -1,0 +1,227 @@
+package handstamp
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/handstamp/handstamp/store"
+)
+
+// Helper lets renewals, and logins if wanted, be carried out by a process of
+// their own, in a session of its own. Between the moment when an authorization
+// server rotates a refresh token and the moment when the new one is stored, a
+// process that is killed takes the login with it; programs that a host starts
+// and kills as it likes, such as stdio MCP servers, are killed then more often
+// than chance would have it, for they renew when they start. The helper goes on.
+//
+// It is a program, usually the same one again, that calls ServeHelper. All it
+// needs comes on its standard input; nothing is on its command line. It shares
+// the Store, so that must be one that processes can share, such as
+// store/filestore (without Volatile).
+//
+// A helper that cannot be started, or that ends before it is done, does no harm:
+// the work is then done here.
+type Helper struct {
+	// Command is the program and its arguments.
+	Command []string
+
+	// Env is its environment, as in os/exec. Nil is this process's.
+	Env []string
+
+	// Config is handed to the function that ServeHelper calls for a Client. It
+	// may hold secrets.
+	Config []byte
+
+	// Logins has logins that a refused request starts carried out by a helper
+	// as well: the listener that the browser comes back to then outlives this
+	// process. Prompt.Show and Prompt.Waiting are called here, Prompt.OpenURL
+	// there. Logins that Client.Login begins are done here, where a person is.
+	Logins bool
+}
+
+// errHelper says that a helper has not done what it was asked for.
+var errHelper = errors.New("handstamp: the helper did not finish")
+
+// ask starts a helper and returns how its work ended. The end of ctx ends the
+// wait and not the helper. Events on the way go to tell.
+func (h *Helper) ask(ctx context.Context, job *helperJob, tell func(helperEvent)) (*helperResult, error) {
+	if len(h.Command) == 0 {
+		return nil, errHelper
+	}
+	job.Protocol, job.Config = helperProtocol, h.Config
+	line, err := json.Marshal(job)
+	if err != nil {
+		return nil, err
+	}
+	output, err := h.start(append(line, '\n'))
+	if err != nil {
+		return nil, err
+	}
+	defer output.Close()
+	stop := context.AfterFunc(ctx, func() { output.Close() })
+	defer stop()
+	for lines := bufio.NewScanner(output); lines.Scan(); {
+		var e helperEvent
+		if json.Unmarshal(lines.Bytes(), &e) != nil {
+			break
+		}
+		if e.Done != nil {
+			return e.Done, nil
+		}
+		tell(e)
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return nil, errHelper
+}
+
+// start starts the program with its input and returns what it says.
+func (h *Helper) start(input []byte) (*os.File, error) {
+	in, inW, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	defer inW.Close()
+	out, outW, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer outW.Close()
+	for _, attr := range detached() {
+		cmd := exec.Command(h.Command[0], h.Command[1:]...)
+		cmd.Env, cmd.Stdin, cmd.Stdout, cmd.SysProcAttr = h.Env, in, outW, attr
+		if err = cmd.Start(); err == nil {
+			go func() { _ = cmd.Wait() }()
+			break
+		}
+	}
+	if err == nil {
+		in.Close() // a helper that has died must not leave us writing
+		_, err = inW.Write(input)
+	}
+	if err != nil {
+		out.Close()
+		return nil, err
+	}
+	return out, nil
+}
+
+// helperJob returns a job for this session.
+func (s *session) helperJob(ctx context.Context) *helperJob {
+	return &helperJob{Client: describe(s.c), Server: s.serverURL, Debug: s.c.Logger.Enabled(ctx, debugLevel)}
+}
+
+// told passes an event of a helper on, as if it had happened here.
+func (s *session) told(ctx context.Context, e helperEvent) {
+	var cause error
+	if e.Cause != "" {
+		cause = errors.New(e.Cause)
+	}
+	switch hooks := s.c.Hooks; {
+	case e.Log != "":
+		s.log.Debug("helper", "says", e.Log)
+	case e.Notice != "":
+		s.notice("%s", e.Notice)
+	case e.Refreshed != nil && hooks.Refreshed != nil:
+		e.Refreshed.Err = cause
+		hooks.Refreshed(*e.Refreshed)
+	case e.LoggedIn != nil && hooks.LoggedIn != nil:
+		e.LoggedIn.Err = cause
+		hooks.LoggedIn(*e.LoggedIn)
+	case e.Show != nil && s.c.Prompt.Show != nil:
+		s.c.Prompt.Show(ctx, *e.Show)
+	case e.Waiting && s.c.Prompt.Waiting != nil:
+		s.c.Prompt.Waiting(ctx, s.serverURL)
+	}
+}
+
+// renewByHelper has the renewal done by a helper. It reports false where the
+// work is left to be done here. One process asks for a helper; the others wait
+// for its result.
+func (s *session) renewByHelper(ctx, wait context.Context, why renewal) (snap *snapshot, done bool, err error) {
+	waiting, cancel := context.WithTimeout(wait, lockTimeout)
+	defer cancel()
+	var v verdict
+	unlock, rec, err := s.lockOrAdopt(waiting, store.LockRefreshHelper, func(rec *store.Record) bool {
+		v = s.judge(rec, why, time.Now())
+		return v.settled && v.use
+	})
+	switch {
+	case err != nil && wait.Err() != nil && ctx.Err() == nil:
+		return nil, true, errClosed
+	case err != nil:
+		return nil, false, nil // a helper that hangs is no reason to hang with it
+	case unlock == nil:
+		return s.publish(rec), true, nil
+	}
+	defer unlock()
+	if s.judge(rec, why, time.Now()).settled {
+		return nil, false, nil // nothing to ask for
+	}
+	job := s.helperJob(ctx)
+	job.Renew = &helperRenewal{Refused: why.refused.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL}
+	result, err := s.c.Helper.ask(ctx, job, func(e helperEvent) { s.told(ctx, e) })
+	return s.helped(ctx, result, err)
+}
+
+// loginByHelper has the login done by a helper, likewise.
+func (s *session) loginByHelper(ctx context.Context, req loginRequest, served func(*store.Record) bool) (snap *snapshot, done bool, err error) {
+	unlock, rec, err := s.claimLogin(ctx, store.LockLoginHelper, served)
+	if err != nil {
+		return nil, true, s.loginError(ctx, err)
+	}
+	if unlock != nil {
+		defer unlock()
+	}
+	if unlock == nil || served(rec) {
+		return s.publish(rec), true, nil
+	}
+	if err := s.failedSince(rec, req); err != nil {
+		return nil, true, err
+	}
+	job := s.helperJob(ctx)
+	job.Login = &helperLogin{
+		Challenge: req.challenge, Scopes: req.scopes, Needed: req.needed, Refused: req.refused.Reveal(), Force: req.force, Since: req.since,
+	}
+	job.Login.Deadline, _ = ctx.Deadline()
+	result, err := s.c.Helper.ask(ctx, job, func(e helperEvent) { s.told(ctx, e) })
+	if snap, done, err = s.helped(ctx, result, err); !done {
+		return nil, false, nil
+	}
+	if err != nil {
+		s.signedInNow(rec, req, err)
+		return nil, true, s.loginError(ctx, err)
+	}
+	if rec, err = s.load(ctx); err == nil && rec.Grant != nil {
+		s.signedInNow(rec, req, nil)
+	}
+	return snap, true, nil
+}
+
+// helped reads the result of a helper.
+func (s *session) helped(ctx context.Context, result *helperResult, err error) (snap *snapshot, done bool, _ error) {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, true, ctx.Err()
+	case err != nil:
+		s.log.Debug("no helper, doing it here", "error", err)
+		return nil, false, nil
+	case result.Error != nil:
+		return nil, true, result.Error.restore(s.serverURL)
+	case !result.Token:
+		s.current.Store(nil)
+		return nil, true, nil
+	}
+	rec, err := s.load(ctx)
+	if err != nil {
+		return nil, true, err
+	}
+	return s.publish(rec), true, nil
+}

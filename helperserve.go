@@ -1,0 +1,141 @@
+package handstamp
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/handstamp/handstamp/store"
+)
+
+const (
+	debugLevel = slog.LevelDebug
+
+	// maxJob bounds what a helper reads, in bytes.
+	maxJob = 1 << 20
+
+	// lastTries is how often, a second apart, a helper tries to store a renewed
+	// login that the store does not take.
+	lastTries = 60
+)
+
+// ServeHelper does what a Client with a Helper has asked for: main calls it, with
+// standard input and output, when the program was started as the helper's
+// Command. newClient gets Helper.Config and returns a Client with the same Store,
+// HTTP and AuthHTTP as the asking one, and a Prompt.OpenURL if it is to open a
+// browser; all else is filled in here, and the Client is closed at the end.
+//
+// It returns when the work is done and its result is stored, whatever became of
+// the process that asked. The end of ctx is for signals: it ends what waits for a
+// person, and not a renewal that has begun. The error says why the work could
+// not even be begun; everything else is the asking process's to know.
+func ServeHelper(ctx context.Context, in io.Reader, out io.Writer, newClient func(config []byte) (*Client, error)) error {
+	outlive()
+	var job helperJob
+	if err := json.NewDecoder(io.LimitReader(in, maxJob)).Decode(&job); err != nil {
+		return fmt.Errorf("handstamp: the helper was not told what to do: %w", err)
+	}
+	if job.Protocol != helperProtocol || job.Renew == nil && job.Login == nil {
+		return errors.New("handstamp: the helper does not understand what it is to do")
+	}
+	c, err := newClient(job.Config)
+	if err != nil {
+		return err
+	}
+	r := &helperReporter{out: json.NewEncoder(out)}
+	job.Client.apply(c)
+	r.listen(c, job.Debug)
+	s, err := c.session(job.Server)
+	if err != nil {
+		return err
+	}
+	snap, err := job.do(ctx, s)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), renewalTimeout)
+	defer cancel()
+	_ = c.Close(closing) // of the time that it takes
+	r.say(helperEvent{Done: &helperResult{Token: snap != nil, Error: describeError(err)}})
+	for range lastTries {
+		if s.saveUnsaved(closing) == nil || sleep(closing, time.Second) != nil {
+			break
+		}
+	}
+	return nil
+}
+
+// do is the work.
+func (j *helperJob) do(ctx context.Context, s *session) (*snapshot, error) {
+	if j.Renew != nil {
+		// The asking process has the patience that its callers have: here there
+		// is nobody to go on with the token at hand.
+		why := renewal{refused: store.Secret(j.Renew.Refused), force: store.Secret(j.Renew.Force), minTTL: j.Renew.MinTTL}
+		f, _, err := s.renewalFlight(ctx, why)
+		if err != nil {
+			return nil, err
+		}
+		<-f.done
+		return f.snap, f.err
+	}
+	l := j.Login
+	if !l.Deadline.IsZero() {
+		s.c.LoginTimeout = max(time.Until(l.Deadline), time.Second)
+	}
+	return s.login(ctx, loginRequest{
+		challenge: l.Challenge, scopes: l.Scopes, needed: l.Needed, refused: store.Secret(l.Refused), force: l.Force, since: l.Since,
+	})
+}
+
+// helperReporter writes events. That nobody reads them any more is no reason to
+// stop.
+type helperReporter struct {
+	mu  sync.Mutex
+	out *json.Encoder
+}
+
+func (r *helperReporter) say(e helperEvent) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_ = r.out.Encode(e)
+}
+
+// Write implements io.Writer for a log.
+func (r *helperReporter) Write(p []byte) (int, error) {
+	r.say(helperEvent{Log: string(p)})
+	return len(p), nil
+}
+
+// listen reports what happens to a Client.
+func (r *helperReporter) listen(c *Client, debug bool) {
+	cause := func(err error) string {
+		if err == nil {
+			return ""
+		}
+		return err.Error()
+	}
+	c.Logger = nil
+	if debug {
+		c.Logger = slog.New(slog.NewTextHandler(r, &slog.HandlerOptions{Level: debugLevel}))
+	}
+	c.Hooks = Hooks{
+		Refreshed: func(e RefreshEvent) {
+			why := cause(e.Err)
+			e.Err = nil
+			r.say(helperEvent{Refreshed: &e, Cause: why})
+		},
+		LoggedIn: func(e LoginEvent) {
+			why := cause(e.Err)
+			e.Err = nil
+			r.say(helperEvent{LoggedIn: &e, Cause: why})
+		},
+		Notice: func(n Notice) { r.say(helperEvent{Notice: n.Message}) },
+	}
+	c.Prompt = Prompt{
+		OpenURL: c.Prompt.OpenURL,
+		Show:    func(_ context.Context, a AuthorizationRequest) { r.say(helperEvent{Show: &a}) },
+		Waiting: func(context.Context, string) { r.say(helperEvent{Waiting: true}) },
+	}
+}

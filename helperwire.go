@@ -1,0 +1,163 @@
+package handstamp
+
+import (
+	"errors"
+	"net/url"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/store"
+)
+
+// What is said between a process and its helper: a job, one JSON value, in one
+// direction, and events, a line of JSON each, in the other.
+
+// helperProtocol is the version of what is written to a helper and read from it.
+// Both are one program in most cases; where it was replaced meanwhile, a helper
+// that does not understand ends, and the work is done here.
+const helperProtocol = 1
+
+// helperJob is what a helper is to do. Its secrets are plain: it is only ever
+// written to a pipe.
+type helperJob struct {
+	Protocol int
+	Config   []byte
+	Client   helperClient
+	Server   string
+	Debug    bool
+	Renew    *helperRenewal `json:",omitempty"`
+	Login    *helperLogin   `json:",omitempty"`
+}
+
+// helperRenewal is a renewal.
+type helperRenewal struct {
+	Refused, Force string
+	MinTTL         time.Duration
+}
+
+// helperLogin is a loginRequest.
+type helperLogin struct {
+	Challenge oauth.BearerChallenge
+	Scopes    []string
+	Needed    []string
+	Refused   string
+	Force     bool
+	Since     time.Time
+	Deadline  time.Time
+}
+
+// helperEvent is a line of a helper's output.
+type helperEvent struct {
+	Log       string                `json:",omitempty"`
+	Notice    string                `json:",omitempty"`
+	Refreshed *RefreshEvent         `json:",omitempty"`
+	LoggedIn  *LoginEvent           `json:",omitempty"`
+	Cause     string                `json:",omitempty"` // of the event's Err
+	Show      *AuthorizationRequest `json:",omitempty"`
+	Waiting   bool                  `json:",omitempty"`
+	Done      *helperResult         `json:",omitempty"`
+}
+
+// helperResult is how the work has ended.
+type helperResult struct {
+	Token bool         // there is one in the store that serves
+	Error *helperError `json:",omitempty"`
+}
+
+// helperClient is what a Client is beside its store and its transports.
+type helperClient struct {
+	Profile                       string
+	LoginTimeout                  time.Duration
+	Registration                  *Registration
+	ClientSecret                  string // of Registration, in whose JSON it is redacted
+	ClientMetadataURL             string
+	ClientName, ClientURI         string
+	Scopes                        []string
+	Resource                      string
+	OmitResource                  bool
+	AuthorizeParams               url.Values
+	RedirectURI                   string
+	CallbackPort                  int
+	InsecureAllowMissingPKCE      bool
+	InsecureAllowHTTP             bool
+	InsecureAllowPrivateAddresses bool
+}
+
+func describe(c *Client) helperClient {
+	d := helperClient{
+		Profile: c.Profile, LoginTimeout: c.LoginTimeout, ClientMetadataURL: c.ClientMetadataURL,
+		ClientName: c.ClientName, ClientURI: c.ClientURI, Scopes: c.Scopes, Resource: c.Resource, OmitResource: c.OmitResource,
+		AuthorizeParams: c.AuthorizeParams, RedirectURI: c.RedirectURI, CallbackPort: c.CallbackPort,
+		InsecureAllowMissingPKCE: c.InsecureAllowMissingPKCE, InsecureAllowHTTP: c.InsecureAllowHTTP,
+		InsecureAllowPrivateAddresses: c.InsecureAllowPrivateAddresses,
+	}
+	if c.Registration != nil {
+		r := *c.Registration
+		d.ClientSecret = r.ClientSecret.Reveal()
+		r.ClientSecret, r.Response = "", ""
+		d.Registration = &r
+	}
+	return d
+}
+
+func (d helperClient) apply(c *Client) {
+	c.Helper, c.LoginPolicy, c.OnRegister = nil, LoginNever, nil
+	c.Profile, c.LoginTimeout, c.ClientMetadataURL = d.Profile, d.LoginTimeout, d.ClientMetadataURL
+	c.ClientName, c.ClientURI, c.Scopes, c.Resource, c.OmitResource = d.ClientName, d.ClientURI, d.Scopes, d.Resource, d.OmitResource
+	c.AuthorizeParams, c.RedirectURI, c.CallbackPort = d.AuthorizeParams, d.RedirectURI, d.CallbackPort
+	c.InsecureAllowMissingPKCE, c.InsecureAllowHTTP = d.InsecureAllowMissingPKCE, d.InsecureAllowHTTP
+	c.InsecureAllowPrivateAddresses = d.InsecureAllowPrivateAddresses
+	if c.Registration = d.Registration; c.Registration != nil {
+		c.Registration.ClientSecret = store.Secret(d.ClientSecret)
+	}
+}
+
+// errorKinds are the kinds of errors by the names that they have between processes.
+var errorKinds = map[string]error{
+	"login_required": ErrLoginRequired, "unreachable": ErrUnreachable, "denied": ErrDenied, "timeout": ErrTimeout,
+	"protocol": ErrProtocol, "client_rejected": ErrClientRejected, "registration_required": ErrRegistrationRequired,
+	"store": ErrStore, "usage": ErrUsage,
+}
+
+// helperError is an *Error between processes, or another error's text.
+type helperError struct {
+	Kind             string    `json:",omitempty"`
+	Message          string    `json:",omitempty"`
+	Hint             string    `json:",omitempty"`
+	Code             string    `json:",omitempty"`
+	Cause            string    `json:",omitempty"`
+	AuthorizationURL string    `json:",omitempty"`
+	RetryAt          time.Time `json:",omitzero"`
+}
+
+func describeError(err error) *helperError {
+	if err == nil {
+		return nil
+	}
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		return &helperError{Message: err.Error()}
+	}
+	d := &helperError{Message: e.Message, Hint: e.Hint, Code: e.Code, AuthorizationURL: e.AuthorizationURL, RetryAt: e.RetryAt}
+	if e.Err != nil {
+		d.Cause = e.Err.Error()
+	}
+	for name, kind := range errorKinds {
+		if e.Kind == kind {
+			d.Kind = name
+		}
+	}
+	return d
+}
+
+func (d *helperError) restore(server string) error {
+	kind := errorKinds[d.Kind]
+	if kind == nil {
+		return errors.New(d.Message)
+	}
+	e := &Error{Kind: kind, Server: server, Message: d.Message, Hint: d.Hint, Code: d.Code, AuthorizationURL: d.AuthorizationURL, RetryAt: d.RetryAt}
+	if d.Cause != "" {
+		e.Err = errors.New(d.Cause)
+	}
+	return e
+}

@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/store"
+	"github.com/spf13/cobra"
+)
+
+// helperVerb is the hidden command that does renewals and logins for another
+// process of ours, which may be killed at any moment.
+const helperVerb = "renewal-helper"
+
+// helperConfig is what a helper needs to know of the flags of the process that
+// started it. It goes through a pipe.
+type helperConfig struct {
+	Store, CAFile, ClientCert, ClientKey, Proxy string
+	Timeout                                     time.Duration
+	NoBrowser                                   bool
+}
+
+// helper returns who does renewals for a command, and the logins that no person
+// has asked for. It is nil where no other process could reach the store.
+func (a *app) helper(o *loginOptions) *handstamp.Helper {
+	if _, memory := a.store.(*store.Memory); memory || a.exe == "" {
+		return nil
+	}
+	g := &a.global
+	config, err := json.Marshal(helperConfig{
+		Store: g.store, CAFile: g.caFile, ClientCert: g.clientCert, ClientKey: g.clientKey, Proxy: g.proxy,
+		Timeout: g.timeout, NoBrowser: o.noBrowser,
+	})
+	if err != nil {
+		return nil
+	}
+	// What is secret in the environment is in the job, as far as it is needed.
+	env := slices.DeleteFunc(slices.Clone([]string(a.env)), func(v string) bool {
+		return strings.HasPrefix(v, "HANDSTAMP_ACCESS_TOKEN=") || o.secret.env != "" && strings.HasPrefix(v, o.secret.env+"=")
+	})
+	return &handstamp.Helper{Command: []string{a.exe, helperVerb}, Env: env, Config: config, Logins: true}
+}
+
+func (a *app) newHelper() *cobra.Command {
+	return &cobra.Command{
+		Use:    helperVerb,
+		Short:  "Renew a login for another process of this program",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return handstamp.ServeHelper(cmd.Context(), a.in, a.out.w, a.helperClient)
+		},
+	}
+}
+
+// helperClient returns the Client of a helper.
+func (a *app) helperClient(raw []byte) (*handstamp.Client, error) {
+	var config helperConfig
+	if err := json.Unmarshal(raw, &config); err != nil {
+		return nil, err
+	}
+	g := &a.global
+	g.store, g.caFile, g.clientCert, g.clientKey, g.proxy, g.timeout =
+		config.Store, config.CAFile, config.ClientCert, config.ClientKey, config.Proxy, config.Timeout
+	c := new(handstamp.Client)
+	if open, _ := a.browserFor(&loginOptions{noBrowser: config.NoBrowser}); open != nil {
+		c.Prompt.OpenURL = func(ctx context.Context, rawURL string) error {
+			go a.openBrowser(ctx, open, rawURL)
+			return nil
+		}
+	} else {
+		c.Prompt.OpenURL = func(context.Context, string) error { return nil } // it is shown there
+	}
+	base, err := a.transport()
+	if err != nil {
+		return nil, err
+	}
+	if base != nil {
+		c.HTTP = base
+	}
+	c.Store, err = a.openStore()
+	return c, err
+}
