@@ -377,7 +377,7 @@ func (u *upstream) refused(resp *http.Response) *refusal {
 		r.Code, r.Reason, r.Retry = CodeUncertain, "server_error", true
 	}
 	if body, err := u.body(resp); err == nil {
-		if m, err := parse(oneLine(body)); err == nil && m.error != nil && !m.batch {
+		if m, err := parse(oneLine(body)); err == nil && m.error != nil && !m.batch && text(member(m.raw, "jsonrpc")) == "2.0" {
 			r.body = m
 		}
 	}
