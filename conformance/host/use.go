@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
@@ -32,7 +33,9 @@ func use(ctx context.Context, session *mcp.ClientSession, changed <-chan struct{
 		}
 	}
 	for _, c := range calls {
-		if _, err := session.CallTool(ctx, &mcp.CallToolParams{Name: c.Name, Arguments: c.Arguments}); err != nil {
+		// A server may list tools that it does not mean to have called.
+		_, err := session.CallTool(ctx, &mcp.CallToolParams{Name: c.Name, Arguments: c.Arguments})
+		if wire, ok := errors.AsType[*jsonrpc.Error](err); err != nil && (!ok || wire.Code != jsonrpc.CodeMethodNotFound) {
 			return err
 		}
 	}
