@@ -9,7 +9,7 @@
 GO ?= go
 BIN := bin
 
-.PHONY: demo build test vet lint unit conformance services bench bench-bridge fuzz clean
+.PHONY: demo build test vet lint unit conformance services bench bench-bridge lab interop-table fuzz clean
 
 demo: build
 	@$(BIN)/handstamp demo
@@ -52,10 +52,25 @@ bench:
 bench-bridge:
 	@$(GO) run ./bench/bridge
 
+# The second-session suite: our library and our bridge through every cell.
+lab: build
+	@$(BIN)/handstamp lab run
+
+# The same with the peers that npm and Go's modules have; writes
+# docs/interop.md. Half an hour with 1,20 processes, ten minutes with 1.
+PROCESSES ?= 1,20
+interop-table: build lab/peers/node_modules/.package-lock.json
+	$(GO) build -o $(BIN)/gosdk ./lab/peers/gosdk
+	cd lab/peers/mcpgo && $(GO) build -o ../../../$(BIN)/mcpgo .
+	@$(GO) run ./lab/peers -processes $(PROCESSES)
+
+lab/peers/node_modules/.package-lock.json: lab/peers/package-lock.json
+	cd lab/peers && npm ci --no-audit --no-fund
+
 # Five minutes a target by default; make fuzz FUZZTIME=10s for a look.
 FUZZTIME ?= 5m
 fuzz:
 	@scripts/fuzz $(FUZZTIME)
 
 clean:
-	rm -rf $(BIN) conformance/node_modules bench/bridge/node_modules
+	rm -rf $(BIN) conformance/node_modules bench/bridge/node_modules lab/peers/node_modules

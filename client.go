@@ -109,6 +109,8 @@ type Client struct {
 	// Nil does them here.
 	Helper *Helper
 
+	locked func() // in a helper: its turn has come
+
 	// Logger receives what is worth debugging, without secrets. Nil discards.
 	Logger *slog.Logger
 

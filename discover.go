@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -55,8 +56,23 @@ func (s *session) discover(ctx context.Context, rec *store.Record, req loginRequ
 		}
 	}
 	p.resource = s.resource(rec, rm, p.server.Issuer)
+	if len(s.c.Scopes) == 0 {
+		req.scopes = append(slices.Clone(req.scopes), hadScopes(rec, p.server.Issuer)...)
+	}
 	p.scopes, p.fallback = s.scopes(rm, p.server, challenge, req)
 	return p, nil
+}
+
+// hadScopes returns what the last login at an issuer asked for and was granted.
+// The next one asks for it again, or a step-up would come back as a second tab
+// of every later login.
+func hadScopes(rec *store.Record, issuer string) []string {
+	g := rec.Grant
+	if g == nil || !sameIssuer(g.Issuer, issuer) {
+		return nil
+	}
+	granted := strings.Fields(g.ScopeGranted)
+	return slices.DeleteFunc(strings.Fields(g.ScopeRequested), func(scope string) bool { return !slices.Contains(granted, scope) })
 }
 
 // challenge asks the server for its challenge with a request that means nothing
@@ -176,6 +192,21 @@ func (s *session) scopes(rm *oauth.ResourceMetadata, as *oauth.ServerMetadata, c
 }
 
 const offlineAccess = "offline_access"
+
+// extra returns what else the authorization request says: what the user wants,
+// and what a refresh token takes at an OpenID provider that knows no
+// offline_access but lists the grant, as Google does: access_type=offline, with
+// the consent that OpenID Connect Core, section 11 wants for offline use.
+// Others ignore a parameter that they do not know (RFC 6749, section 3.1).
+func (s *session) extra(as *oauth.ServerMetadata) url.Values {
+	if !slices.Contains(as.ScopesSupported, "openid") || slices.Contains(as.ScopesSupported, offlineAccess) ||
+		!slices.Contains(as.GrantTypesSupported, "refresh_token") {
+		return s.c.AuthorizeParams
+	}
+	params := url.Values{"access_type": {"offline"}, "prompt": {"consent"}}
+	maps.Copy(params, s.c.AuthorizeParams)
+	return params
+}
 
 // listedMethods returns what the stored metadata of the grant's issuer says
 // about token endpoint auth methods; nil if it says nothing.

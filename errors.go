@@ -64,6 +64,8 @@ type Error struct {
 	// AuthorizationURL is set with ErrLoginRequired where the URL to open is
 	// known and nothing here could open it.
 	AuthorizationURL string
+
+	asked bool // a browser had been opened
 }
 
 // Error returns the message, the cause and the hint.

@@ -7,6 +7,7 @@ import (
 	"log"
 	"net/http"
 	"net/url"
+	"os"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"golang.org/x/oauth2"
@@ -51,6 +52,30 @@ func ExampleClient_Handler() {
 		OAuthHandler: client.Handler(serverURL),
 	}
 	_ = transport
+}
+
+// A program that may be killed at any moment has its renewals done by itself,
+// started once more.
+func ExampleHelper() {
+	open := func(folder []byte) (*handstamp.Client, error) {
+		s, err := filestore.Open(filestore.Options{Dir: string(folder)})
+		return &handstamp.Client{Store: s}, err
+	}
+	if len(os.Args) == 2 && os.Args[1] == "renewal-helper" {
+		if err := handstamp.ServeHelper(context.Background(), os.Stdin, os.Stdout, open); err != nil {
+			os.Exit(1)
+		}
+		return
+	}
+	folder := []byte("/home/me/.local/share/agent")
+	client, err := open(folder)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if program, err := os.Executable(); err == nil {
+		client.Helper = &handstamp.Helper{Command: []string{program, "renewal-helper"}, Config: folder}
+	}
+	_ = client.HTTPClient("https://mcp.example.com/mcp")
 }
 
 func ExampleClient_TokenSource() {

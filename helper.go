@@ -44,6 +44,10 @@ type Helper struct {
 	Logins bool
 }
 
+// firstWord bounds the wait for a helper to say that it has begun: a program that
+// is none may say nothing for ever.
+const firstWord = 5 * time.Second
+
 // errHelper says that a helper has not done what it was asked for.
 var errHelper = errors.New("handstamp: the helper did not finish")
 
@@ -58,22 +62,31 @@ func (h *Helper) ask(ctx context.Context, job *helperJob, tell func(helperEvent)
 	if err != nil {
 		return nil, err
 	}
-	output, err := h.start(append(line, '\n'))
+	input, output, err := h.start(append(line, '\n'))
 	if err != nil {
 		return nil, err
 	}
+	defer input.Close() // a helper that still waits for its turn ends with that
 	defer output.Close()
 	stop := context.AfterFunc(ctx, func() { output.Close() })
 	defer stop()
+	silent := time.AfterFunc(firstWord, func() { output.Close() })
+	defer silent.Stop()
+	begun := false
 	for lines := bufio.NewScanner(output); lines.Scan(); {
 		var e helperEvent
-		if json.Unmarshal(lines.Bytes(), &e) != nil {
-			break
+		if json.Unmarshal(lines.Bytes(), &e) != nil || !begun && !e.Begun {
+			break // no helper, whatever it is
 		}
-		if e.Done != nil {
+		switch {
+		case e.Done != nil:
 			return e.Done, nil
+		case e.Begun:
+			begun = true
+			silent.Stop()
+		default:
+			tell(e)
 		}
-		tell(e)
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -81,17 +94,18 @@ func (h *Helper) ask(ctx context.Context, job *helperJob, tell func(helperEvent)
 	return nil, errHelper
 }
 
-// start starts the program with its input and returns what it says.
-func (h *Helper) start(input []byte) (*os.File, error) {
+// start starts the program with its job and returns its input, whose end tells it
+// that nobody waits any more, and what it says.
+func (h *Helper) start(job []byte) (input, output *os.File, err error) {
 	in, inW, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer in.Close()
-	defer inW.Close()
 	out, outW, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		inW.Close()
+		return nil, nil, err
 	}
 	defer outW.Close()
 	for _, attr := range detached() {
@@ -104,13 +118,13 @@ func (h *Helper) start(input []byte) (*os.File, error) {
 	}
 	if err == nil {
 		in.Close() // a helper that has died must not leave us writing
-		_, err = inW.Write(input)
-	}
-	if err != nil {
+		go func() { _, _ = inW.Write(job) }()
+	} else {
+		inW.Close()
 		out.Close()
-		return nil, err
+		return nil, nil, err
 	}
-	return out, nil
+	return inW, out, nil
 }
 
 // helperJob returns a job for this session.
@@ -167,8 +181,16 @@ func (s *session) renewByHelper(ctx, wait context.Context, why renewal) (snap *s
 	}
 	job := s.helperJob(ctx)
 	job.Renew = &helperRenewal{Refused: why.refused.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL}
-	result, err := s.c.Helper.ask(ctx, job, func(e helperEvent) { s.told(ctx, e) })
-	return s.helped(ctx, result, err)
+	renewed := false
+	result, err := s.c.Helper.ask(ctx, job, func(e helperEvent) {
+		renewed = renewed || e.Refreshed != nil && e.Cause == ""
+		s.told(ctx, e)
+	})
+	snap, done, err = s.helped(ctx, result, err)
+	if snap != nil && renewed && why.refused != "" {
+		s.replacedNow(snap.token)
+	}
+	return snap, done, err
 }
 
 // loginByHelper has the login done by a helper, likewise.
@@ -191,13 +213,20 @@ func (s *session) loginByHelper(ctx context.Context, req loginRequest, served fu
 		Challenge: req.challenge, Scopes: req.scopes, Needed: req.needed, Refused: req.refused.Reveal(), Force: req.force, Since: req.since,
 	}
 	job.Login.Deadline, _ = ctx.Deadline()
-	result, err := s.c.Helper.ask(ctx, job, func(e helperEvent) { s.told(ctx, e) })
+	own := false // else it came to a token that another process had stored
+	result, err := s.c.Helper.ask(ctx, job, func(e helperEvent) {
+		own = own || e.LoggedIn != nil && e.Cause == ""
+		s.told(ctx, e)
+	})
 	if snap, done, err = s.helped(ctx, result, err); !done {
 		return nil, false, nil
 	}
 	if err != nil {
 		s.signedInNow(rec, req, err)
 		return nil, true, s.loginError(ctx, err)
+	}
+	if !own {
+		return snap, true, nil
 	}
 	if rec, err = s.load(ctx); err == nil && rec.Grant != nil {
 		s.signedInNow(rec, req, nil)

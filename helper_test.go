@@ -117,7 +117,7 @@ func TestHelperTells(t *testing.T) {
 // Where no helper can be had, the work is done here.
 func TestNoHelper(t *testing.T) {
 	for name, command := range map[string][]string{
-		"none": nil, "missing": {"/no/such/program"}, "ends": {"/bin/true"}, "talks": {"/bin/echo", "hello"}, "other": {"/bin/cat"},
+		"none": nil, "missing": {"/no/such/program"}, "ends": {"/bin/true"}, "talks": {"/bin/echo", "hello"}, "other": {"/bin/cat"}, "silent": {"/bin/sleep", "30"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMachine(t, lab.NoneFirst())

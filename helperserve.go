@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/handstamp/handstamp/store"
@@ -30,8 +31,9 @@ const (
 // HTTP and AuthHTTP as the asking one, and a Prompt.OpenURL if it is to open a
 // browser; all else is filled in here, and the Client is closed at the end.
 //
-// It returns when the work is done and its result is stored, whatever became of
-// the process that asked. The end of ctx is for signals: it ends what waits for a
+// It returns when the work is done and its result is stored, whatever becomes of
+// the process that asked once it is this one's turn; before that, it ends with
+// that process. The end of ctx is for signals: it ends what waits for a
 // person, and not a renewal that has begun. The error says why the work could
 // not even be begun; everything else is the asking process's to know.
 func ServeHelper(ctx context.Context, in io.Reader, out io.Writer, newClient func(config []byte) (*Client, error)) error {
@@ -48,13 +50,21 @@ func ServeHelper(ctx context.Context, in io.Reader, out io.Writer, newClient fun
 		return err
 	}
 	r := &helperReporter{out: json.NewEncoder(out)}
+	r.say(helperEvent{Begun: true})
+	var locked atomic.Bool
+	c.locked = func() { locked.Store(true) }
 	job.Client.apply(c)
 	r.listen(c, job.Debug)
 	s, err := c.session(job.Server)
 	if err != nil {
 		return err
 	}
-	snap, err := job.do(ctx, s)
+	orphaned := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(io.Discard, in)
+		close(orphaned)
+	}()
+	snap, err := job.do(ctx, s, orphaned, &locked)
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), renewalTimeout)
 	defer cancel()
 	_ = c.Close(closing) // of the time that it takes
@@ -67,26 +77,47 @@ func ServeHelper(ctx context.Context, in io.Reader, out io.Writer, newClient fun
 	return nil
 }
 
-// do is the work.
-func (j *helperJob) do(ctx context.Context, s *session) (*snapshot, error) {
+// do is the work. As long as it waits for its turn it ends with the process that
+// has asked for it, which has nothing to lose then and nobody to show it to.
+func (j *helperJob) do(ctx context.Context, s *session, orphaned <-chan struct{}, locked *atomic.Bool) (*snapshot, error) {
+	f, err := j.begin(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	told := ctx.Done()
+	for {
+		select {
+		case <-f.done:
+			return f.snap, f.err
+		case <-orphaned:
+			orphaned = nil
+			if !locked.Load() {
+				f.cancel()
+			}
+		case <-told:
+			told = nil
+			f.cancel()
+		}
+	}
+}
+
+// begin starts the work.
+func (j *helperJob) begin(ctx context.Context, s *session) (*flight, error) {
 	if j.Renew != nil {
 		// The asking process has the patience that its callers have: here there
 		// is nobody to go on with the token at hand.
 		why := renewal{refused: store.Secret(j.Renew.Refused), force: store.Secret(j.Renew.Force), minTTL: j.Renew.MinTTL}
 		f, _, err := s.renewalFlight(ctx, why)
-		if err != nil {
-			return nil, err
-		}
-		<-f.done
-		return f.snap, f.err
+		return f, err
 	}
 	l := j.Login
 	if !l.Deadline.IsZero() {
 		s.c.LoginTimeout = max(time.Until(l.Deadline), time.Second)
 	}
-	return s.login(ctx, loginRequest{
+	f, _, err := s.loginFlight(ctx, loginRequest{
 		challenge: l.Challenge, scopes: l.Scopes, needed: l.Needed, refused: store.Secret(l.Refused), force: l.Force, since: l.Since,
 	})
+	return f, err
 }
 
 // helperReporter writes events. That nobody reads them any more is no reason to

@@ -48,6 +48,7 @@ type helperLogin struct {
 
 // helperEvent is a line of a helper's output.
 type helperEvent struct {
+	Begun     bool                  `json:",omitempty"` // the first: this is a helper
 	Log       string                `json:",omitempty"`
 	Notice    string                `json:",omitempty"`
 	Refreshed *RefreshEvent         `json:",omitempty"`
@@ -128,6 +129,7 @@ type helperError struct {
 	Cause            string    `json:",omitempty"`
 	AuthorizationURL string    `json:",omitempty"`
 	RetryAt          time.Time `json:",omitzero"`
+	Asked            bool      `json:",omitempty"`
 }
 
 func describeError(err error) *helperError {
@@ -138,7 +140,7 @@ func describeError(err error) *helperError {
 	if !ok {
 		return &helperError{Message: err.Error()}
 	}
-	d := &helperError{Message: e.Message, Hint: e.Hint, Code: e.Code, AuthorizationURL: e.AuthorizationURL, RetryAt: e.RetryAt}
+	d := &helperError{Message: e.Message, Hint: e.Hint, Code: e.Code, AuthorizationURL: e.AuthorizationURL, RetryAt: e.RetryAt, Asked: e.asked}
 	if e.Err != nil {
 		d.Cause = e.Err.Error()
 	}
@@ -155,7 +157,7 @@ func (d *helperError) restore(server string) error {
 	if kind == nil {
 		return errors.New(d.Message)
 	}
-	e := &Error{Kind: kind, Server: server, Message: d.Message, Hint: d.Hint, Code: d.Code, AuthorizationURL: d.AuthorizationURL, RetryAt: d.RetryAt}
+	e := &Error{Kind: kind, Server: server, Message: d.Message, Hint: d.Hint, Code: d.Code, AuthorizationURL: d.AuthorizationURL, RetryAt: d.RetryAt, asked: d.Asked}
 	if d.Cause != "" {
 		e.Err = errors.New(d.Cause)
 	}

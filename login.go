@@ -105,9 +105,20 @@ func (s *session) login(ctx context.Context, req loginRequest) (*snapshot, error
 	}
 }
 
-// declinedPause is how long no request opens a browser after a person has said
-// no, or nothing. Client.Login does.
+// declinedPause is how long no request opens a browser after one was opened in
+// vain. Client.Login does.
 const declinedPause = time.Minute
+
+// inVain reports whether a login has ended so that another one, begun at once,
+// would only open a further tab: the person has said no, or nothing, or what came
+// back from the browser is not to be believed.
+func inVain(err error) bool {
+	if errors.Is(err, ErrDenied) || errors.Is(err, ErrTimeout) {
+		return true
+	}
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Kind == ErrProtocol && e.asked
+}
 
 // loginFlight returns the login under way, or starts one.
 func (s *session) loginFlight(ctx context.Context, req loginRequest) (f *flight, owner bool, err error) {
@@ -132,7 +143,7 @@ func (s *session) loginFlight(ctx context.Context, req loginRequest) (f *flight,
 		f.calledOff = f.err != nil && work.Err() == context.Canceled
 		s.mu.Lock()
 		s.signIn, s.declined, s.declinedAt = nil, nil, time.Now()
-		if errors.Is(f.err, ErrDenied) || errors.Is(f.err, ErrTimeout) {
+		if inVain(f.err) {
 			s.declined = f.err
 		}
 		s.mu.Unlock()
@@ -174,6 +185,9 @@ func (s *session) loginNow(ctx context.Context, req loginRequest) (*snapshot, er
 	}
 	if err := s.failedSince(rec, req); err != nil {
 		return nil, err
+	}
+	if s.c.locked != nil {
+		s.c.locked()
 	}
 	rec, err = s.signInAs(ctx, rec, req)
 	s.signedInNow(rec, req, err)

@@ -39,7 +39,9 @@ func (l *signIn) listen(ctx context.Context) error {
 	stored := false
 	switch old := l.rec.NewestClient(l.plan.server.Issuer); {
 	case l.out.redirectURI != "":
+		// The port that an attempt before this one gave back may be gone, too.
 		options.RedirectURI = l.out.redirectURI
+		stored = l.c.RedirectURI == "" && l.c.CallbackPort == 0 && l.c.Registration == nil
 	case l.c.RedirectURI != "":
 		options.RedirectURI = l.c.RedirectURI
 		if !loopbackURI(options.RedirectURI) {

@@ -17,6 +17,10 @@ const (
 	// from one.
 	futilePause = 30 * time.Second
 
+	// maxAdopted bounds the tokens of other processes that a request is tried
+	// with in place of a login.
+	maxAdopted = 3
+
 	// maxStepUps bounds the logins for a scope that the server never grants.
 	maxStepUps = 2
 )
@@ -26,6 +30,7 @@ const (
 type recovery struct {
 	renewals int
 	logins   int
+	adopted  int // logins that came to a token which another process had stored
 }
 
 // recover finds the token with which a refused request is to be sent again. It
@@ -52,6 +57,9 @@ func (s *session) recover(ctx context.Context, r *recovery, used *snapshot, resp
 	if r.logins == 0 && r.renewals < 2 && !s.renewedInVain(refused) {
 		r.renewals++
 		snap, err := s.renew(ctx, renewal{refused: refused})
+		if err == nil && snap != nil && refused != "" {
+			s.replacedNow(snap.token) // by another process, perhaps
+		}
 		if err != nil || snap != nil {
 			return snap, err
 		}
@@ -70,7 +78,22 @@ func (s *session) recover(ctx context.Context, r *recovery, used *snapshot, resp
 	if r.logins++; r.logins > 1 {
 		return nil, nil
 	}
-	return s.login(ctx, loginRequest{challenge: challenge, refused: refused})
+	before := s.loginCount()
+	snap, err := s.login(ctx, loginRequest{challenge: challenge, refused: refused})
+	if s.loginCount() == before && r.adopted < maxAdopted {
+		// Another process has stored that token, which need not come from a login:
+		// what it renewed is of no use either where the server has moved.
+		r.adopted++
+		r.logins--
+	}
+	return snap, err
+}
+
+// loginCount returns how many logins this process has carried out.
+func (s *session) loginCount() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.logins
 }
 
 // resigned reports whether to leave a 401 as it is: the server has refused a
@@ -112,6 +135,12 @@ func (s *session) stepUp(ctx context.Context, r *recovery, used *snapshot, chall
 		return nil, err
 	}
 	scopes := needed
+	if g := rec.Grant; g != nil && g.AccessToken == used.token &&
+		containsAll(strings.Fields(g.ScopeRequested), needed) && !containsAll(strings.Fields(g.ScopeGranted), needed) {
+		// It was asked for, here or in another process, and not granted: a further
+		// tab would end the same. A login that a person asks for may change that.
+		return nil, nil
+	}
 	if rec.Grant != nil {
 		scopes = append(strings.Fields(rec.Grant.ScopeRequested), needed...)
 	}
@@ -125,6 +154,7 @@ func (s *session) signedInNow(rec *store.Record, req loginRequest, err error) {
 	defer s.mu.Unlock()
 	if err == nil {
 		s.signIns = [2]time.Time{s.signIns[1], time.Now()}
+		s.logins++
 	}
 	if len(req.needed) == 0 {
 		return

@@ -168,6 +168,9 @@ func (s *session) renewNow(ctx, wait context.Context, why renewal) (*snapshot, e
 			return nil, err
 		}
 		defer unlock()
+		if s.c.locked != nil && !verdict.settled {
+			s.c.locked()
+		}
 	}
 	for range tries {
 		if verdict.settled {

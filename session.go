@@ -46,6 +46,7 @@ type session struct {
 	signIns    [2]time.Time // when this process last signed in, the older one first, since a token of it worked
 	replaced   store.Secret // the token that last replaced a refused one
 	replacedAt time.Time
+	logins     int // that this process has carried out
 }
 
 // snapshot is an immutable view of a stored access token.
@@ -62,37 +63,31 @@ type snapshot struct {
 	// still while a laptop sleeps. Zero: not before the server refuses.
 	refreshAt time.Time
 
-	// freshUntil is when refreshAt is to be looked at again, since epoch on the
-	// monotonic clock. Zero: now. It may be negative, for a test's clock
-	// (testing/synctest) can be behind epoch.
-	freshUntil atomic.Int64
+	// unasked is set while refreshAt need not be looked at: for one glance.
+	unasked atomic.Bool
 }
 
-// fresh reports whether the token is to be used without a thought. Since each
-// request asks, the wall clock is read once a second and the cheaper monotonic
-// one between.
+// glance is how often the wall clock is read while requests come. It is read at
+// each of them when the token is within twice that of its renewal, so that a late
+// timer makes no difference.
+const glance = time.Second
+
+// fresh reports whether the token is to be used without a thought. Each request
+// asks, and a clock costs more than all else that a request is asked; so the
+// answer stands until a timer takes it back.
 func (s *snapshot) fresh() bool {
 	if s == nil {
 		return false
 	}
-	mono := time.Since(epoch)
-	if until := s.freshUntil.Load(); until != 0 && mono < time.Duration(until) {
+	if s.unasked.Load() || s.refreshAt.IsZero() {
 		return true
 	}
-	now := time.Now()
-	if !s.refreshAt.IsZero() && !now.Before(s.refreshAt) {
-		return false
+	left := time.Until(s.refreshAt)
+	if left > 2*glance && s.unasked.CompareAndSwap(false, true) {
+		time.AfterFunc(glance, func() { s.unasked.Store(false) })
 	}
-	until := mono + time.Second
-	if !s.refreshAt.IsZero() {
-		until = min(until, mono+s.refreshAt.Sub(now))
-	}
-	s.freshUntil.Store(int64(until))
-	return true
+	return left > 0
 }
-
-// epoch is what monotonic times count from.
-var epoch = time.Now()
 
 // valid reports whether the token has not expired yet.
 func (s *snapshot) valid(now time.Time) bool {

@@ -33,6 +33,7 @@ type signIn struct {
 	choice  methodChoice
 	fresh   bool   // the client was registered in this login
 	checked bool   // the client was asked for at the authorization endpoint
+	asked   bool   // a browser was opened
 	gone    string // the id of a client that the server seems not to know
 	scope   string
 }
@@ -62,12 +63,17 @@ func (s *session) signInAs(ctx context.Context, rec *store.Record, req loginRequ
 		if err = l.attempt(ctx); err == nil || !errors.Is(err, errAgain) {
 			break
 		}
-		l.out.finish("One more step: please go on in the new page.", nil)
+		if l.asked { // or the port is kept
+			l.out.finish("One more step: please go on in the new page.", nil)
+		}
 	}
 	if errors.Is(err, errAgain) {
 		err = &Error{Kind: ErrProtocol, Server: s.serverURL, Message: "the authorization server refuses each login for another reason"}
 	}
 	l.out.finish("You are signed in.", err)
+	if e, ok := errors.AsType[*Error](err); ok {
+		e.asked = l.asked
+	}
 	return l.rec, err
 }
 
@@ -91,7 +97,7 @@ func (l *signIn) attempt(ctx context.Context) error {
 		State:         state,
 		CodeChallenge: pkce.Challenge,
 		Resource:      resourceParam(l.plan.resource),
-		Extra:         l.c.AuthorizeParams,
+		Extra:         l.extra(l.plan.server),
 	}
 	rawURL, err := authorize.URL()
 	if err != nil {
@@ -103,6 +109,7 @@ func (l *signIn) attempt(ctx context.Context) error {
 	if err := l.checkClient(ctx, rawURL); err != nil {
 		return err
 	}
+	l.asked = true
 	code, err := l.out.ask(ctx, l.session, AuthorizationRequest{
 		ServerURL: l.serverURL, Issuer: l.plan.server.Issuer, URL: rawURL, RedirectURI: l.out.redirectURI, Scope: l.scope,
 	}, oauth.Expected{

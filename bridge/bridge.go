@@ -199,12 +199,16 @@ func (b *bridge) part(ctx context.Context) {
 	b.up.close(ctx)
 }
 
+// pipeSize is what a pipe holds where nobody has asked for more, in bytes.
+const pipeSize = 64 << 10
+
 // output is the host's end: whole lines, one writer at a time.
 type output struct {
 	mu     sync.Mutex
 	w      io.Writer
 	broken func() // called when nobody reads any more
 	err    error
+	wide   bool
 }
 
 // write writes a message as one line. The bytes are the output's from then on.
@@ -214,6 +218,10 @@ func (o *output) write(line []byte) {
 	defer o.mu.Unlock()
 	if o.err != nil {
 		return
+	}
+	if len(line) > pipeSize && !o.wide {
+		o.wide = true
+		widen(o.w)
 	}
 	if _, err := o.w.Write(line); err != nil {
 		o.err = errors.Join(errors.New("bridge: the host does not read any more"), err)

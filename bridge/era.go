@@ -203,7 +203,7 @@ func (u *upstream) callModern(c *call) error {
 	if refused, ok := errors.AsType[*refusal](err); !ok || refused.code() != codeMismatch || !c.is("tools/call") {
 		return err
 	}
-	list := object("jsonrpc", "2.0", "id", u.nextID(), "method", "tools/list", "params", object("_meta", member(c.params, "_meta")))
+	list := object("jsonrpc", "2.0", "id", u.nextID(), "method", "tools/list", "params", object("_meta", c.meta))
 	if answer, lerr := u.ask(c.ctx, list); lerr == nil && answer.result != nil {
 		u.listed(answer.result, true)
 		return u.call(c)

@@ -29,10 +29,10 @@ const firstModern = "2026-07-28"
 // modernVersion returns the version that a message says it is of, if it is
 // modern, or "".
 func modernVersion(m *message) string {
-	if m.params == nil || m.batch {
+	if m.meta == nil {
 		return ""
 	}
-	if version := text(member(m.params, "_meta", metaVersion)); version >= firstModern {
+	if version := text(member(m.meta, metaVersion)); version >= firstModern {
 		return version
 	}
 	return ""
@@ -48,8 +48,8 @@ func (u *upstream) mirror(h http.Header, m *message, version string) {
 	h[headerMethod] = []string{headerValue(method)}
 	switch method {
 	case "tools/call", "prompts/get":
-		if name := member(m.params, "name"); name != nil {
-			h[headerName] = []string{headerValue(text(name))}
+		if m.target != nil {
+			h[headerName] = []string{headerValue(text(m.target))}
 		}
 	case "resources/read":
 		if uri := member(m.params, "uri"); uri != nil {
@@ -59,7 +59,7 @@ func (u *upstream) mirror(h http.Header, m *message, version string) {
 	if method != "tools/call" {
 		return
 	}
-	for _, p := range u.parameters(text(member(m.params, "name"))) {
+	for _, p := range u.parameters(text(m.target)) {
 		if value, ok := p.value(m.params); ok {
 			h[http.CanonicalHeaderKey(headerParam+p.header)] = []string{value}
 		}

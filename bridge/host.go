@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -19,9 +20,15 @@ var errLong = errors.New("line too long")
 
 // read takes what the host writes until it stops.
 func (b *bridge) read() error {
-	in := bufio.NewReaderSize(b.Stdin, 64<<10)
+	in := bufio.NewReaderSize(b.Stdin, pipeSize)
+	wide := false
+	var expected expectation
 	for {
-		line, err := readLine(in, b.MaxMessage)
+		line, err := readLine(in, b.MaxMessage, &expected)
+		if len(line) > pipeSize && !wide {
+			wide = true
+			widen(b.Stdin)
+		}
 		switch {
 		case errors.Is(err, errLong):
 			b.out.write((&Trouble{Code: codeInvalid, Reason: "too_large", Message: "the message is too large"}).response(nil))
@@ -39,16 +46,20 @@ func (b *bridge) read() error {
 }
 
 // readLine returns the next line, which is the caller's, without its end and the
-// space around it.
-func readLine(in *bufio.Reader, limit int) ([]byte, error) {
+// space around it. There is room behind it for a line end.
+func readLine(in *bufio.Reader, limit int, expected *expectation) ([]byte, error) {
 	var line []byte
 	long := false
 	for {
 		part, err := in.ReadSlice('\n')
+		more := errors.Is(err, bufio.ErrBufferFull)
 		if long = long || len(line)+len(part) > limit; !long {
+			if more && len(line)+len(part) > cap(line) {
+				line = slices.Grow(line, expected.room(cap(line))-len(line))
+			}
 			line = append(line, part...)
 		}
-		if errors.Is(err, bufio.ErrBufferFull) {
+		if more {
 			continue
 		}
 		if long {
@@ -57,6 +68,7 @@ func readLine(in *bufio.Reader, limit int) ([]byte, error) {
 			}
 			return nil, err
 		}
+		expected.met(len(line))
 		return bytes.TrimSpace(line), err
 	}
 }
@@ -98,7 +110,7 @@ func (b *bridge) request(m *message) {
 		b.out.write((&Trouble{Code: codeInvalid, Reason: "invalid", Message: "a request with this id is under way"}).response(m.id))
 		return
 	}
-	if m.is("tools/call") && b.Tool != nil && !b.Tool(text(member(m.params, "name"))) {
+	if m.is("tools/call") && b.Tool != nil && !b.Tool(text(m.target)) {
 		c.fail(&Trouble{Code: codeInvalidArgs, Reason: "tool_denied", Message: "this tool may not be called through this bridge"})
 		c.drop()
 		return

@@ -81,7 +81,7 @@ func (t *legacyServer) ready(c *call) error {
 	e.mu.Lock()
 	t.active = true
 	if e.first == nil {
-		meta := member(c.params, "_meta")
+		meta := c.meta
 		params := []any{"protocolVersion", "2025-11-25"}
 		if capabilities := member(meta, metaCapabilities); capabilities != nil {
 			params = append(params, "capabilities", capabilities)

@@ -23,6 +23,8 @@ type message struct {
 	id     []byte // nil: none, or null
 	method []byte // the JSON string; nil: none
 	params []byte
+	meta   []byte // _meta of params
+	target []byte // name of params: the tool, or the prompt
 	result []byte
 	error  []byte
 }
@@ -56,7 +58,25 @@ func parse(raw []byte) (*message, error) {
 		}
 		return m, err
 	}
-	end, err := members(raw, i, func(f field) bool {
+	inside := func(f field) bool {
+		switch string(raw[f.at:f.name]) {
+		case `"_meta"`:
+			m.meta = raw[f.from:f.to]
+		case `"name"`:
+			m.target = raw[f.from:f.to]
+		}
+		return true
+	}
+	// Parameters are the longest part of what a host sends: they are looked into
+	// on the way, and not once more.
+	enter := func(f field) func(field) bool {
+		if string(raw[f.at:f.name]) == `"params"` {
+			m.meta, m.target = nil, nil
+			return inside
+		}
+		return nil
+	}
+	end, err := walk(raw, i, enter, func(f field) bool {
 		value := raw[f.from:f.to]
 		switch string(raw[f.at:f.name]) {
 		case `"id"`:
@@ -147,6 +167,12 @@ type field struct {
 // members calls f with each member of the object that begins at b[i], until f
 // returns false, and returns where the object ends.
 func members(b []byte, i int, f func(field) bool) (end int, err error) {
+	return walk(b, i, nil, f)
+}
+
+// walk is members, and calls what enter returns for a member, if that is an
+// object, with the members of that.
+func walk(b []byte, i int, enter func(field) func(field) bool, f func(field) bool) (end int, err error) {
 	if i >= len(b) || b[i] != '{' {
 		return i, errShape
 	}
@@ -168,7 +194,16 @@ func members(b []byte, i int, f func(field) bool) (end int, err error) {
 		}
 		i = skipSpace(b, i+1)
 		m.from = i
-		if i, err = skipValue(b, i); err != nil {
+		var inside func(field) bool
+		if enter != nil && i < len(b) && b[i] == '{' {
+			inside = enter(m)
+		}
+		if inside != nil {
+			i, err = walk(b, i, nil, inside)
+		} else {
+			i, err = skipValue(b, i)
+		}
+		if err != nil {
 			return i, err
 		}
 		m.to = i

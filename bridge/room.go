@@ -90,7 +90,7 @@ func (r *room) enter(c *call, f *flight) {
 		r.open, r.used, r.stale, r.trying, r.failure = true, true, true, true, nil
 		r.left, r.wanted = make(chan struct{}), make(chan struct{}, 1)
 		if modernVersion(c.message) != "" {
-			r.modern = member(c.params, "_meta")
+			r.modern = c.meta
 		}
 		r.do(func() { r.stay(f) })
 	}
@@ -239,7 +239,7 @@ func (r *room) serve(c *call) (done bool, err error) {
 
 // meet makes the first contact for a modern host.
 func (r *room) meet(c *call) (done bool, err error) {
-	meta := member(c.params, "_meta")
+	meta := c.meta
 	f := r.era.contact(func(ctx context.Context) (*message, error) {
 		if c.is("server/discover") {
 			return r.era.introduce(ctx, c.raw)
@@ -298,7 +298,7 @@ func (r *room) reply(c *call) bool {
 
 // isSignIn reports whether a call is for the room's own tool.
 func (c *call) isSignIn() bool {
-	return c.is("tools/call") && text(member(c.params, "name")) == signInTool
+	return c.is("tools/call") && text(c.target) == signInTool
 }
 
 // said returns a tool's result that is a text.

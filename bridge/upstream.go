@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -47,6 +48,9 @@ type upstream struct {
 	*bridge
 	wire   Wire
 	legacy sseWire // HTTP+SSE, once that is what the server speaks
+
+	expected expectation // of bodies whose length is not announced
+	long     queue       // for those that are long
 
 	mu      sync.Mutex // guards what follows
 	session string     // Mcp-Session-Id; empty: none
@@ -220,7 +224,8 @@ func (u *upstream) receive(c *call, resp *http.Response) error {
 			return c.ctx.Err()
 		}
 	case kind == jsonType, kind == "":
-		body, err := u.body(resp)
+		body, done, err := u.body(resp)
+		defer done()
 		if err != nil {
 			return err
 		}
@@ -288,28 +293,54 @@ func (u *upstream) events(events *sse.Reader, c *call, backoff *resumption) erro
 	}
 }
 
-// body reads a whole message.
-func (u *upstream) body(resp *http.Response) ([]byte, error) {
+// body reads a whole message. The caller calls done when it has passed it on.
+func (u *upstream) body(resp *http.Response) (b []byte, done func(), err error) {
 	defer resp.Body.Close()
 	if resp.ContentLength > int64(u.MaxMessage) {
-		return nil, tooLarge
+		return nil, func() {}, tooLarge
 	}
-	var b []byte
-	var err error
 	if n := resp.ContentLength; n >= 0 {
+		done = u.long.enter(int(n))
 		b = make([]byte, n, n+1) // the line end will fit
 		_, err = io.ReadFull(resp.Body, b)
 	} else {
-		b, err = io.ReadAll(io.LimitReader(resp.Body, int64(u.MaxMessage)+1))
+		b, done, err = u.readAll(io.LimitReader(resp.Body, int64(u.MaxMessage)+1))
 	}
 	if err != nil {
 		u.Logger.Debug("the answer broke off", "err", err)
-		return nil, lost
+		return nil, done, lost
 	}
 	if len(b) > u.MaxMessage {
-		return nil, tooLarge
+		return nil, done, tooLarge
 	}
-	return b, nil
+	return b, done, nil
+}
+
+// readAll is io.ReadAll for bodies that may be long.
+func (u *upstream) readAll(r io.Reader) (b []byte, done func(), err error) {
+	b, done = make([]byte, 0, 4<<10), func() {}
+	for {
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if errors.Is(err, io.EOF) {
+			u.expected.met(len(b))
+			return b, done, nil
+		}
+		if err != nil {
+			return nil, done, err
+		}
+		if len(b) < cap(b) {
+			continue
+		}
+		room := 4 * cap(b)
+		if room > pipeSize {
+			if cap(b) <= pipeSize {
+				done = u.long.enter(longMessage)
+			}
+			room = u.expected.room(cap(b))
+		}
+		b = slices.Grow(b, room-len(b))
+	}
 }
 
 var (
@@ -376,7 +407,9 @@ func (u *upstream) refused(resp *http.Response) *refusal {
 	case status/100 == 5:
 		r.Code, r.Reason, r.Retry = CodeUncertain, "server_error", true
 	}
-	if body, err := u.body(resp); err == nil {
+	body, done, err := u.body(resp)
+	defer done()
+	if err == nil {
 		if m, err := parse(oneLine(body)); err == nil && m.error != nil && !m.batch && text(member(m.raw, "jsonrpc")) == "2.0" {
 			r.body = m
 		}

@@ -41,7 +41,7 @@ func (s *Server) authorize(x *exchange) answer {
 	id, redirect := x.form.Get("client_id"), x.form.Get("redirect_uri")
 	c, err := s.findClient(x.r.Context(), id)
 	if err != nil {
-		return page(http.StatusBadRequest, "This application is not known here.", "")
+		return s.unknownClient()
 	}
 	if !s.redirectAllowed(c, redirect) {
 		return page(http.StatusBadRequest, "The redirect address is not one of the application's.", "")
@@ -72,6 +72,9 @@ func (s *Server) authorize(x *exchange) answer {
 	if s.habits.GrantsEnforced && !slices.Contains(c.GrantTypes, "refresh_token") {
 		offline = false
 	}
+	if s.habits.Offline == OfflineParameter {
+		offline = s.offlineByParameter(x)
+	}
 	if x.endpoint == "authorize:preflight" {
 		return page(http.StatusOK, "Sign in", "")
 	}
@@ -95,6 +98,33 @@ func (s *Server) authorize(x *exchange) answer {
 	default:
 		return s.approve(pending, state)
 	}
+}
+
+// unknownClient is what a person sees of a client that is not, or no more,
+// registered: nobody is redirected.
+func (s *Server) unknownClient() answer {
+	switch status := s.habits.UnknownClientStatus; status {
+	case 0:
+		return page(http.StatusBadRequest, "This application is not known here.", "")
+	case http.StatusUnprocessableEntity:
+		return jsonAnswer(status, map[string]string{"message": "Unrecognized client_id"})
+	default:
+		return page(status, "Internal Server Error", "")
+	}
+}
+
+// offlineByParameter decides whether a refresh token comes with the code, where
+// a parameter asks for it.
+func (s *Server) offlineByParameter(x *exchange) bool {
+	id := x.form.Get("client_id")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first := !s.state.known[id]
+	if x.endpoint != "authorize:preflight" {
+		s.state.known[id] = true
+	}
+	prompted := slices.Contains(strings.Fields(x.form.Get("prompt")), "consent")
+	return x.form.Get("access_type") == "offline" && (first || prompted)
 }
 
 // consent serves the button of the page.

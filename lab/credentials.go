@@ -96,6 +96,9 @@ func (s *Server) authenticate(x *exchange) (*client, *answer) {
 		// Public, and checked in full at the authorization endpoint.
 		c = &client{ConfiguredClient: ConfiguredClient{ID: seen.id, Method: MethodNone}}
 	}
+	if c == nil && s.habits.UnknownClientCode != "" {
+		return fail(s.errorAnswer(http.StatusBadRequest, s.habits.UnknownClientCode, "no such client"))
+	}
 	if c == nil {
 		return fail(s.invalidClient(x, "no such client"))
 	}

@@ -54,6 +54,16 @@ type Habits struct {
 	RefreshSpentOnBadClient bool `json:"refresh_spent_on_bad_client,omitempty"`
 	// NoRegistration has no registration endpoint.
 	NoRegistration bool `json:"no_registration,omitempty"`
+	// RefuseRegistration has one that registers nobody: RegistrationAllowlist,
+	// RegistrationOff. Empty means that everybody is registered.
+	RefuseRegistration string `json:"refuse_registration,omitempty"`
+	// UnknownClientStatus is the status with which the authorization endpoint
+	// meets a client that it does not know. Zero means 400, with a page; 422 has
+	// JSON instead.
+	UnknownClientStatus int `json:"unknown_client_status,omitempty"`
+	// UnknownClientCode is what the token endpoint says to such a client. Empty
+	// means invalid_client.
+	UnknownClientCode string `json:"unknown_client_code,omitempty"`
 	// ManageClients gives registrations a registration_client_uri that takes
 	// DELETE (RFC 7592).
 	ManageClients bool `json:"manage_clients,omitempty"`
@@ -98,6 +108,9 @@ type Habits struct {
 	DeadGrant string `json:"dead_grant,omitempty"`
 	// FormAnswers answers the token endpoint form-encoded.
 	FormAnswers bool `json:"form_answers,omitempty"`
+	// ErrorMember is where the token endpoint's JSON has its error code. Empty
+	// means error; ErrorCode is error_code, beside a number and a message.
+	ErrorMember string `json:"error_member,omitempty"`
 	// ErrorsIn200 answers token endpoint errors with status 200.
 	ErrorsIn200 bool `json:"errors_in_200,omitempty"`
 
@@ -110,6 +123,9 @@ type Habits struct {
 	IssuerSlash string `json:"issuer_slash,omitempty"`
 	// MetadataIssuer replaces the issuer in the metadata.
 	MetadataIssuer string `json:"metadata_issuer,omitempty"`
+	// Endpoints replaces members of the server's metadata, by name. ORIGIN in a
+	// value stands for the authorization server's origin.
+	Endpoints map[string]string `json:"endpoints,omitempty"`
 	// ServerForm is where the server's metadata is: one of the Server constants;
 	// empty means ServerRFC8414.
 	ServerForm string `json:"server_form,omitempty"`
@@ -129,7 +145,8 @@ type Habits struct {
 
 	// Scopes.
 
-	// ScopesSupported is listed in both metadata documents.
+	// ScopesSupported is listed in both metadata documents; offline_access beside
+	// it in the server's.
 	ScopesSupported []string `json:"scopes_supported,omitempty"`
 	// ChallengeScope is the scope of the 401's challenge.
 	ChallengeScope string `json:"challenge_scope,omitempty"`
@@ -139,8 +156,8 @@ type Habits struct {
 	// NeverGrant names scopes that are asked for in vain: what is granted lacks
 	// them.
 	NeverGrant []string `json:"never_grant,omitempty"`
-	// Offline is the habit around offline_access: OfflineIgnored (the zero
-	// value), OfflineListed, OfflineForbidden.
+	// Offline is the habit around refresh tokens: OfflineIgnored (the zero
+	// value), OfflineListed, OfflineForbidden, OfflineParameter.
 	Offline string `json:"offline,omitempty"`
 	// LazyAuth wants a token for tools/call only.
 	LazyAuth bool `json:"lazy_auth,omitempty"`
@@ -251,7 +268,20 @@ const (
 	OfflineListed = "listed"
 	// OfflineForbidden lists offline_access, and refuses who asks for it.
 	OfflineForbidden = "forbidden"
+	// OfflineParameter does not know offline_access, and gives a refresh token
+	// for access_type=offline: at a person's first consent to a client, and
+	// after that only with prompt=consent.
+	OfflineParameter = "parameter"
 )
+
+// Values of Habits.RefuseRegistration.
+const (
+	RegistrationAllowlist = "allowlist" // 403, in plain text
+	RegistrationOff       = "off"       // 400, dynamic_client_registration_disabled
+)
+
+// ErrorCode is a value of Habits.ErrorMember.
+const ErrorCode = "error_code"
 
 // check reports the first value that no server could have.
 func (h Habits) check() error {
@@ -270,7 +300,9 @@ func (h Habits) check() error {
 		{"server_form", h.ServerForm, []string{"", ServerRFC8414, ServerOIDCInsert, ServerOIDCAppend, ServerNone}},
 		{"resource_form", h.ResourceForm, []string{"", ResourcePath, ResourceRoot, ResourceHeader, ResourceNone}},
 		{"resource", h.Resource, []string{ResourceChecked, ResourceRequired, ResourceRefused}},
-		{"offline", h.Offline, []string{OfflineIgnored, OfflineListed, OfflineForbidden}},
+		{"offline", h.Offline, []string{OfflineIgnored, OfflineListed, OfflineForbidden, OfflineParameter}},
+		{"refuse_registration", h.RefuseRegistration, []string{"", RegistrationAllowlist, RegistrationOff}},
+		{"error_member", h.ErrorMember, []string{"", ErrorCode}},
 	} {
 		if !slices.Contains(field.allowed, field.value) {
 			return fmt.Errorf("lab: %s cannot be %q", field.name, field.value)

@@ -24,6 +24,8 @@ func TestHabitsJSON(t *testing.T) {
 		IssuerSlash: "both", MetadataIssuer: "x", ServerForm: "oidc-append", ResourceForm: "root",
 		ResourceName: "origin", Resource: "refused", OneOrigin: true, MCPPath: "/m", ScopesSupported: []string{"s"},
 		ChallengeScope: "c", RequiredScope: "r", NeverGrant: []string{"n"}, Offline: "listed", LazyAuth: true,
+		RefuseRegistration: "off", UnknownClientStatus: 422, UnknownClientCode: "x", ErrorMember: "error_code",
+		Endpoints: map[string]string{"token_endpoint": "x"},
 	}
 	for i := range reflect.TypeFor[lab.Habits]().NumField() {
 		if reflect.ValueOf(want).Field(i).IsZero() {

@@ -41,7 +41,8 @@ func (s *Server) resourceMetadata(x *exchange) answer {
 		"authorization_servers":    s.listedIssuers(),
 		"bearer_methods_supported": []string{"header"},
 	}
-	if scopes := s.scopesSupported(); scopes != nil {
+	// offline_access is the authorization server's business (MCP's SEP-2207).
+	if scopes := s.habits.ScopesSupported; scopes != nil {
 		document["scopes_supported"] = scopes
 	}
 	return jsonAnswer(http.StatusOK, document)
@@ -65,6 +66,10 @@ func (s *Server) listedIssuers() []string {
 // MoveTo makes other the authorization server of this MCP server: the metadata
 // names it, and only its access tokens work. Nil undoes it.
 func (s *Server) MoveTo(other *Server) {
+	if other != nil {
+		resource := s.ResourceURL()
+		other.serves.Store(&resource)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.movedTo = other
@@ -123,6 +128,9 @@ func (s *Server) serverMetadata(x *exchange) answer {
 		document["jwks_uri"] = s.endpointURL("/jwks")
 		document["id_token_signing_alg_values_supported"] = []string{"RS256"}
 	}
+	for name, value := range h.Endpoints {
+		document[name] = strings.ReplaceAll(value, "ORIGIN", s.origin)
+	}
 	return jsonAnswer(http.StatusOK, document)
 }
 
@@ -134,10 +142,10 @@ func (s *Server) methods() []string {
 	return s.habits.Methods
 }
 
-// scopesSupported is what both documents list; nil means nothing.
+// scopesSupported is what the authorization server lists; nil means nothing.
 func (s *Server) scopesSupported() []string {
 	scopes := slices.Clone(s.habits.ScopesSupported)
-	if s.habits.Offline != OfflineIgnored && !slices.Contains(scopes, scopeOffline) {
+	if (s.habits.Offline == OfflineListed || s.habits.Offline == OfflineForbidden) && !slices.Contains(scopes, scopeOffline) {
 		scopes = append(scopes, scopeOffline)
 	}
 	return scopes

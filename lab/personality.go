@@ -1,6 +1,82 @@
 package lab
 
-import "slices"
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// A Personality is the habit of a real authorization server, by name. What it
+// says of servers is what somebody has reported of them, where Seen says; it
+// promises nothing about today.
+type Personality struct {
+	// Name is what it is found by.
+	Name string `json:"name"`
+	// Habit is what the server does, in a sentence.
+	Habit string `json:"habit"`
+	// Seen is the servers known for it, and where that was reported.
+	Seen string `json:"seen"`
+	// Client is what a client must do.
+	Client string `json:"client"`
+
+	// Habits are what the server is started with.
+	Habits Habits `json:"habits"`
+	// Trouble is what requests meet once the first login is over, by endpoint,
+	// for SetFault; from the beginning where no login comes about.
+	Trouble map[string][]Fault `json:"trouble,omitempty"`
+	// Moves says that the MCP server names another authorization server once the
+	// first login is over; see Server.MoveTo.
+	Moves bool `json:"moves,omitempty"`
+	// Forged says that somebody else calls the client's redirect URI, with a code
+	// and a state of his own, before the person has consented.
+	Forged bool `json:"forged,omitempty"`
+	// Login is what comes of a login by a client that makes no mistake and has
+	// been told nothing: one of the Login constants.
+	Login string `json:"login,omitempty"`
+	// Tabs is how often such a client opens a browser in its first session. Zero
+	// means once if the login works.
+	Tabs int `json:"tabs,omitempty"`
+}
+
+// Values of Personality.Login.
+const (
+	// LoginWorks, the zero value: the client walks in.
+	LoginWorks = ""
+	// LoginRefused: it must give up before a browser opens.
+	LoginRefused = "refused"
+	// LoginDisbelieved: a browser opens, and what comes back from it must not be
+	// believed.
+	LoginDisbelieved = "disbelieved"
+	// LoginFutile: it gets tokens, and the tool is refused nevertheless.
+	LoginFutile = "futile"
+)
+
+// Personalities returns all of them, those about the same thing together.
+func Personalities() []Personality {
+	return slices.Concat(
+		methodPersonalities(), registrationPersonalities(), rotationPersonalities(), expiryPersonalities(),
+		resourcePersonalities(), discoveryPersonalities(), answerPersonalities(), scopePersonalities(),
+		issPersonalities(), hostilePersonalities(),
+	)
+}
+
+// FindPersonality returns the one with this name.
+func FindPersonality(name string) (Personality, bool) {
+	for _, p := range Personalities() {
+		if p.Name == name {
+			return p, true
+		}
+	}
+	return Personality{}, false
+}
+
+// named gives the habits the names of their personalities.
+func named(all ...Personality) []Personality {
+	for i := range all {
+		all[i].Habits.Name = all[i].Name
+	}
+	return all
+}
 
 // NoneFirst lists none before the methods that it enforces, and registers
 // client_secret_post whatever was asked. A client that takes the first listed
@@ -19,9 +95,13 @@ func (h Habits) clone() Habits {
 	h.Methods = slices.Clone(h.Methods)
 	h.ScopesSupported = slices.Clone(h.ScopesSupported)
 	h.NeverGrant = slices.Clone(h.NeverGrant)
+	h.Endpoints = maps.Clone(h.Endpoints)
 	if h.RegisterSecret != nil {
 		secret := *h.RegisterSecret
 		h.RegisterSecret = &secret
 	}
 	return h
 }
+
+// day is a day of the servers' clock.
+const day = 24 * time.Hour

@@ -13,6 +13,12 @@ func (s *Server) register(x *exchange) answer {
 	if x.r.Method != http.MethodPost {
 		return refusal(http.StatusMethodNotAllowed, "invalid_request", "registration is a POST")
 	}
+	switch s.habits.RefuseRegistration {
+	case RegistrationAllowlist:
+		return answer{status: http.StatusForbidden, header: contentType("text/plain; charset=utf-8"), body: []byte("Forbidden")}
+	case RegistrationOff:
+		return refusal(http.StatusBadRequest, "dynamic_client_registration_disabled", "this environment registers no clients")
+	}
 	var asked struct {
 		ClientName   string   `json:"client_name"`
 		RedirectURIs []string `json:"redirect_uris"`

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -46,6 +47,7 @@ type Server struct {
 	mcpOrigin string
 	builtin   http.Handler
 	clock     clock
+	serves    atomic.Pointer[string] // the resource of the MCP server that has moved here
 	listening []*http.Server
 	life      context.Context // ends with Close
 	end       context.CancelFunc
@@ -174,8 +176,12 @@ func (s *Server) Issuer() string {
 // MCPURL is the URL of the MCP server: what a user gives to a client.
 func (s *Server) MCPURL() string { return s.mcpOrigin + s.mcpPath() }
 
-// ResourceURL is the resource member of the MCP server's metadata.
+// ResourceURL is the resource member of the MCP server's metadata: of the one
+// that has moved here, if one has.
 func (s *Server) ResourceURL() string {
+	if resource := s.serves.Load(); resource != nil {
+		return *resource
+	}
 	switch s.habits.ResourceName {
 	case "":
 		return s.MCPURL()

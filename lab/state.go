@@ -41,6 +41,8 @@ type state struct {
 	audit    Audit
 	secrets  []string // every secret that was ever handed out
 	jwtKey   []byte
+	lifetime time.Duration   // of access tokens, if not zero instead of the habit's
+	known    map[string]bool // clients that the person has consented to
 }
 
 func newState() state {
@@ -51,6 +53,7 @@ func newState() state {
 		refresh:  make(map[string]*refreshToken),
 		access:   make(map[string]*accessToken),
 		jwtKey:   []byte(rand.Text()),
+		known:    make(map[string]bool),
 	}
 }
 
@@ -170,6 +173,14 @@ func (s *Server) ExpireAccessTokens() {
 			token.ends = now
 		}
 	}
+}
+
+// SetAccessTokenLifetime is Habits.AccessTokenLifetime for the tokens that are
+// issued from now on. Zero gives the habit back.
+func (s *Server) SetAccessTokenLifetime(life time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.lifetime = life
 }
 
 // RevokeAccessTokens makes the MCP server refuse the access tokens issued so

@@ -124,7 +124,10 @@ func (s *Server) newFamily(clientID, resource, scope string) *family {
 
 // newAccess issues an access token.
 func (s *Server) newAccess(f *family, scope string) issued {
-	life := s.habits.AccessTokenLifetime
+	life := s.state.lifetime
+	if life == 0 {
+		life = s.habits.AccessTokenLifetime
+	}
 	if life == 0 {
 		life = time.Hour
 	}
@@ -186,7 +189,11 @@ func (s *Server) errorAnswer(status int, code, description string) answer {
 	if s.habits.ErrorsIn200 {
 		status = http.StatusOK
 	}
-	a := s.tokenAnswer(status, map[string]any{"error": code, "error_description": description})
+	document := map[string]any{"error": code, "error_description": description}
+	if s.habits.ErrorMember == ErrorCode {
+		document = map[string]any{"code": status, ErrorCode: code, "msg": description}
+	}
+	a := s.tokenAnswer(status, document)
 	a.code = code
 	return a
 }

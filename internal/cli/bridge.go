@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"runtime/debug"
+	"syscall"
 	"time"
 
 	"github.com/handstamp/handstamp"
@@ -14,6 +16,14 @@ import (
 // bridgeConnections is how many connections to a server are kept for the next
 // request: a host may have many requests under way.
 const bridgeConnections = 64
+
+// bridgeMemory is from where on the garbage collector works harder: a host starts
+// a bridge for each server, and they are there all day.
+const bridgeMemory = 56 << 20
+
+// bridgeReadBuffer is what is read from a connection at once: chunks of an answer
+// come in pieces otherwise, a system call each.
+const bridgeReadBuffer = 32 << 10
 
 // bridgeCommand is handstamp bridge.
 type bridgeCommand struct {
@@ -68,7 +78,18 @@ func (b *bridgeCommand) run(ctx context.Context, arg string) error {
 		return err
 	}
 	o.Stdin, o.Stdout = b.in, b.out.w
+	if b.env.get("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(bridgeMemory)
+	}
 	return bridge.Run(ctx, *o)
+}
+
+// SyscallConn implements syscall.Conn where the reader does.
+func (e ending) SyscallConn() (syscall.RawConn, error) {
+	if c, ok := e.Reader.(syscall.Conn); ok {
+		return c.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
 }
 
 // options returns what connects to a server, and what says how.
@@ -106,6 +127,7 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 		transport = http.DefaultTransport.(*http.Transport).Clone()
 	}
 	transport.MaxIdleConnsPerHost = bridgeConnections
+	transport.ReadBufferSize = bridgeReadBuffer
 	c.HTTP = transport
 	if fixed := b.env.get("HANDSTAMP_ACCESS_TOKEN"); fixed != "" && header.Get("Authorization") == "" {
 		value, err := parseSecret([]byte(fixed), "the environment variable HANDSTAMP_ACCESS_TOKEN")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/handstamp/handstamp"
@@ -15,8 +16,9 @@ import (
 
 // closeTimeout bounds how long a command that is over, or was interrupted,
 // waits for a renewal to be stored. A rotated refresh token that does not reach
-// the store is a login lost.
-const closeTimeout = 5 * time.Second
+// the store is a login lost, unless a helper is at it, which goes on. Hosts kill
+// what is still there 5 seconds after they have asked it to end.
+const closeTimeout = 4 * time.Second
 
 // Process is what a command runs in: main hands over the real thing.
 type Process struct {
@@ -62,6 +64,7 @@ type app struct {
 	store   store.Store // opened on first use
 	place   string      // how people call the store
 	clients []*handstamp.Client
+	endBy   atomic.Pointer[time.Time] // when the process is to end, once it was asked to
 }
 
 func newApp(p Process) *app {
@@ -120,7 +123,7 @@ Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 	root.SetFlagErrorFunc(flagError)
 	a.global.bind(root.PersistentFlags())
 	root.AddCommand(
-		a.newDemo(), a.newLogin(), a.newLogout(), a.newStatus(), a.newToken(), a.newExec(), a.newBridge(), a.newHelper(),
+		a.newDemo(), a.newLogin(), a.newLogout(), a.newStatus(), a.newToken(), a.newExec(), a.newBridge(), a.newHelper(), a.newLab(),
 		a.newCompletion(), a.newVersion(), newEnvironmentTopic(), newConfigurationTopic(),
 	)
 	return root
@@ -192,7 +195,11 @@ func exactly(n int, what string) cobra.PositionalArgs {
 
 // close waits for what the clients still have to store.
 func (a *app) close(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	end := time.Now().Add(closeTimeout)
+	if by := a.endBy.Load(); by != nil {
+		end = *by
+	}
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
 	defer cancel()
 	var errs []error
 	for _, c := range a.clients {

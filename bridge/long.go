@@ -1,0 +1,67 @@
+package bridge
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Long messages are rare, and few programs give a bridge much memory.
+
+// expectation is how long a message is thought to be that turns out to be long:
+// as the last one was. Growing step by step copies what is there each time. Safe
+// for concurrent use.
+type expectation struct{ last atomic.Int64 }
+
+const (
+	leastExpected = 256 << 10
+	mostExpected  = 2 << 20
+)
+
+// room returns the capacity for what is longer than a capacity.
+func (e *expectation) room(than int) int {
+	return max(2*than, int(min(max(e.last.Load(), leastExpected), mostExpected)))
+}
+
+// met notes how long a message was.
+func (e *expectation) met(n int) {
+	if n > pipeSize {
+		e.last.Store(int64(n + n/16)) // the next may be a little longer
+	}
+}
+
+const (
+	// longMessage is the length from which messages wait for one another.
+	longMessage = 256 << 10
+
+	// together is how many of them are read at once. They leave through one pipe:
+	// what is read sooner only waits there.
+	together = 4
+
+	// queuePatience is how long one waits. A server may hold back the rest of one
+	// answer until another is read.
+	queuePatience = 250 * time.Millisecond
+)
+
+// queue lets a few long messages in at a time. The zero value is ready.
+type queue struct {
+	once  sync.Once
+	slots chan struct{}
+}
+
+// enter waits for its turn, or for so long that it goes on without, and returns
+// what ends it. It may be called twice.
+func (q *queue) enter(size int) (done func()) {
+	if size < longMessage {
+		return func() {}
+	}
+	q.once.Do(func() { q.slots = make(chan struct{}, together) })
+	timer := time.NewTimer(queuePatience)
+	defer timer.Stop()
+	select {
+	case q.slots <- struct{}{}:
+		return sync.OnceFunc(func() { <-q.slots })
+	case <-timer.C:
+		return func() {}
+	}
+}

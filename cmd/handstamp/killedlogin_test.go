@@ -1,0 +1,109 @@
+//go:build unix
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/handstamp/handstamp/lab"
+)
+
+// works reports how the bridge answers its host: initialize within the limit
+// that hosts have, and then calls, as soon as somebody has signed in.
+func (h *host) works() error {
+	answered := make(chan error, 1)
+	go func() {
+		line, err := h.answer(1)
+		if err == nil && !strings.Contains(line, `"result"`) {
+			err = errors.New(line)
+		}
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		if err != nil {
+			return fmt.Errorf("initialize: %w", err)
+		}
+	case <-time.After(10 * time.Second):
+		return errors.New("initialize was not answered in 10 s")
+	}
+	h.send(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)
+	deadline := time.Now().Add(patience)
+	for id := 2; ; id++ {
+		h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"echo","arguments":{"text":"walked in"}}}`, id))
+		line, err := h.answer(id)
+		if err != nil {
+			return err
+		}
+		if strings.Contains(line, "walked in") {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("no call goes through: %s", line)
+		}
+		time.Sleep(100 * time.Millisecond) // between looks
+	}
+}
+
+// Five bridges start at once where nobody has signed in, and four are killed at
+// random moments while the person is at it. There is one tab, and the bridge
+// that is left and one that comes later work.
+//
+// HANDSTAMP_TEST_LONG=1 does it 50 times instead of 5.
+func TestKilledDuringLogin(t *testing.T) {
+	runs := 5
+	if os.Getenv("HANDSTAMP_TEST_LONG") != "" {
+		runs = 50
+	}
+	for range runs {
+		m := newMachine(t, lab.NoneFirst())
+		var bridges [5]*host
+		for i := range bridges {
+			h, err := m.bridge()
+			if err != nil {
+				t.Fatal(err)
+			}
+			bridges[i] = h
+		}
+		survivor := rand.IntN(len(bridges))
+		var all sync.WaitGroup
+		for i, h := range bridges {
+			if i == survivor {
+				continue
+			}
+			all.Go(func() {
+				time.Sleep(rand.N(600 * time.Millisecond))
+				h.kill()
+			})
+		}
+		all.Go(func() {
+			if err := bridges[survivor].works(); err != nil {
+				t.Errorf("the bridge that is left: %v", err)
+			}
+		})
+		all.Wait()
+		later, err := m.bridge()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := later.works(); err != nil {
+			t.Errorf("a later bridge: %v", err)
+		}
+		later.kill()
+		bridges[survivor].kill()
+		if n := m.tabs(); n != 1 {
+			t.Errorf("%d tabs, want 1", n)
+		}
+		if t.Failed() {
+			t.Fatalf("the bridge that was left wrote:\n%s", bridges[survivor].stderr.String())
+		}
+		m.server.Close()
+	}
+}

@@ -1,0 +1,116 @@
+//go:build unix
+
+package main
+
+import (
+	"errors"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/handstamp/handstamp/lab"
+)
+
+// waiting starts bridges until one has opened a tab and the others wait for it,
+// and returns that one and the others. The person is held at the gate.
+func (m *machine) waiting(n int) (gate *lab.Gate, owner *host, others []*host) {
+	m.t.Helper()
+	gate = m.server.Hold("authorize:received")
+	for range n {
+		h, err := m.bridge()
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		m.t.Cleanup(h.kill)
+		if owner == nil {
+			m.said(h, "Sign in to")
+			owner = h
+			continue
+		}
+		m.said(h, "Another process is signing in")
+		others = append(others, h)
+	}
+	return gate, owner, others
+}
+
+// said waits until the bridge has written text for people.
+func (m *machine) said(h *host, text string) {
+	m.t.Helper()
+	for deadline := time.Now().Add(patience); !strings.Contains(h.stderr.String(), text); {
+		if time.Now().After(deadline) {
+			m.t.Fatalf("the bridge does not say %q but\n%s", text, h.stderr.String())
+		}
+		time.Sleep(10 * time.Millisecond) // between looks
+	}
+}
+
+// helpers returns the process ids of the bridges' helpers.
+func helpers(t *testing.T, bridges ...*host) []int {
+	t.Helper()
+	var pids []int
+	for _, h := range bridges {
+		out, err := exec.Command("pgrep", "-P", strconv.Itoa(h.cmd.Process.Pid)).Output()
+		if failed, ok := errors.AsType[*exec.ExitError](err); ok && failed.ExitCode() == 1 {
+			continue // it has none
+		}
+		if err != nil {
+			t.Skipf("helpers cannot be found: %v", err)
+		}
+		for _, word := range strings.Fields(string(out)) {
+			pid, err := strconv.Atoi(word)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// A person says no while bridges wait: none of them opens another tab.
+func TestDeniedOnce(t *testing.T) {
+	m := newMachine(t, lab.Habits{Consent: lab.ConsentDeny})
+	gate, owner, others := m.waiting(4)
+	gate.Release()
+	for deadline := time.Now().Add(patience); len(helpers(t, append(others, owner)...)) > 0; {
+		if time.Now().After(deadline) {
+			t.Fatal("a bridge still has a helper at its login")
+		}
+		time.Sleep(10 * time.Millisecond) // between looks
+	}
+	if n := m.tabs(); n != 1 {
+		t.Errorf("%d tabs, want 1", n)
+	}
+}
+
+// The helper at the login is killed: one of those who wait takes over, with one
+// new tab, and everybody walks in.
+func TestLoginTakenOver(t *testing.T) {
+	m := newMachine(t, lab.NoneFirst())
+	gate, owner, others := m.waiting(3)
+	pids := helpers(t, owner)
+	if len(pids) != 1 {
+		t.Fatalf("the bridge has the helpers %v", pids)
+	}
+	if err := syscall.Kill(pids[0], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(patience); m.tabs() < 2; {
+		if time.Now().After(deadline) {
+			t.Fatal("nobody takes over")
+		}
+		time.Sleep(10 * time.Millisecond) // between looks
+	}
+	gate.Release()
+	for _, h := range append(others, owner) {
+		if err := h.works(); err != nil {
+			t.Errorf("%v\n%s", err, h.stderr.String())
+		}
+	}
+	if n := m.tabs(); n != 2 {
+		t.Errorf("%d tabs, want 2", n)
+	}
+}

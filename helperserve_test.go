@@ -1,0 +1,126 @@
+//go:build unix
+
+package handstamp_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store/filestore"
+)
+
+// A helper that waits for its turn ends with the process that has asked for it,
+// without having asked the server: it would open a tab for nobody, or spend a
+// token that nobody needs.
+func TestHelperEndsWithNobodyToWaitForIt(t *testing.T) {
+	m := newMachine(t, lab.NoneFirst())
+	m.expire()
+	gate := m.lab.Hold("token:refresh:committed")
+	holder := m.start(job{Do: "call"})
+	m.held(gate)
+	request, err := json.Marshal(map[string]any{"Protocol": 1, "Server": m.lab.MCPURL(), "Renew": map[string]any{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	input, asking := io.Pipe()
+	served := make(chan error, 1)
+	var said bytes.Buffer
+	go func() {
+		served <- handstamp.ServeHelper(t.Context(), input, &said, func([]byte) (*handstamp.Client, error) {
+			return &handstamp.Client{Store: m.open(filestore.Options{})}, nil
+		})
+	}()
+	if _, err := asking.Write(request); err != nil {
+		t.Fatal(err)
+	}
+	asking.Close()
+	select {
+	case err := <-served:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patient / 2):
+		t.Fatal("it waits for its turn")
+	}
+	if n := m.refreshed(); n != 1 {
+		t.Errorf("%d requests to refresh, want the holder's", n)
+	}
+	gate.Release()
+	if err := holder.outcome(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The end of the caller, and of the patience of Close, is not the end of the
+// helper.
+func TestHelperOutlivesClose(t *testing.T) {
+	m := newMachine(t, lab.NoneFirst())
+	m.expire()
+	before := m.stored()
+	c := m.session()
+	c.Helper = helperOf(job{Dir: m.dir})
+	gate := m.lab.Hold("token:refresh:committed")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.Token(ctx, m.lab.MCPURL(), handstamp.TokenOptions{})
+		done <- err
+	}()
+	m.held(gate)
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Fatalf("the cancelled caller: %v", err)
+	}
+	if err := c.Close(ctx); !errors.Is(err, context.Canceled) {
+		t.Fatalf("Close did not wait: %v", err)
+	}
+	gate.Release()
+	if err := c.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if after := m.stored(); after.Grant.RefreshToken == before.Grant.RefreshToken || after.Intent != nil {
+		t.Error("the rotated token is not stored")
+	}
+}
+
+// BenchmarkRenewal compares a renewal by a helper with one in the process. CPU
+// time is that of all processes, the lab in this one included.
+func BenchmarkRenewal(b *testing.B) {
+	for _, name := range []string{"in process", "helper"} {
+		b.Run(name, func(b *testing.B) {
+			m := newMachine(b, lab.NoneFirst())
+			c := m.session()
+			if name == "helper" {
+				c.Helper = helperOf(job{Dir: m.dir})
+			}
+			before := cpu(b)
+			for b.Loop() {
+				if _, err := c.Token(b.Context(), m.lab.MCPURL(), handstamp.TokenOptions{Refresh: true}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(cpu(b)-before)/float64(b.N), "cpu-ns/op")
+		})
+	}
+}
+
+// cpu is the CPU time of this process and of those that it has waited for.
+func cpu(b *testing.B) time.Duration {
+	var sum int64
+	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(who, &u); err != nil {
+			b.Fatal(err)
+		}
+		sum += u.Utime.Nano() + u.Stime.Nano()
+	}
+	return time.Duration(sum)
+}

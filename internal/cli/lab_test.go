@@ -1,0 +1,82 @@
+//go:build unix
+
+package cli
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/handstamp/handstamp/lab/suite"
+)
+
+// TestLab runs our library and our bridge through every cell of the suite, with
+// no flag; without HANDSTAMP_TEST_LONG through those with few processes.
+func TestLab(t *testing.T) {
+	args := []string{"lab", "run", "--json"}
+	if os.Getenv("HANDSTAMP_TEST_LONG") == "" {
+		args = append(args, "--processes", "1,3", "--personality", "none-first,registers-otherwise,rotates-strictly,lost-answer,forgot-client-page,issuer-moved,step-up,iss-wrong")
+	}
+	raw, err := exec.CommandContext(t.Context(), "handstamp", args...).Output()
+	if err != nil {
+		t.Error(err)
+	}
+	var reports suite.Reports
+	if err := json.Unmarshal(raw, &reports); err != nil {
+		t.Fatal(err)
+	}
+	if len(reports) != 2 {
+		t.Fatalf("%d clients", len(reports))
+	}
+	for _, r := range reports {
+		t.Log(r)
+		for _, c := range r.Cells {
+			if !c.Passed() {
+				t.Errorf("%s: %s: %s\n%s", r.Client, c.Name(), strings.Join(c.Failures, "; "), strings.Join(c.Diary, "\n"))
+			}
+		}
+	}
+}
+
+// TestLabServe says where its servers are, serves until it is interrupted, and is
+// gone then.
+func TestLabServe(t *testing.T) {
+	c := newCommand(t)
+	cmd, _, stdout, _ := c.start("lab", "serve", "--personality", "no-dcr", "--json")
+	line, err := stdout.ReadBytes('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told served
+	if err := json.Unmarshal(line, &told); err != nil || told.Personality != "no-dcr" {
+		t.Fatalf("it says %s: %v", line, err)
+	}
+	for _, target := range []string{told.MCP, told.Page} {
+		if !answers(target) {
+			t.Errorf("%s does not answer", target)
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if code := c.wait(cmd); code != exitInterrupted {
+		t.Errorf("exit code %d", code)
+	}
+	if answers(told.Page) {
+		t.Error("the page is still there")
+	}
+}
+
+// answers reports whether somebody answers at a URL.
+func answers(target string) bool {
+	r, err := http.Get(target)
+	if err != nil {
+		return false
+	}
+	r.Body.Close()
+	return true
+}

@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"time"
+
+	"github.com/handstamp/handstamp/lab/suite"
+	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/filestore"
+)
+
+// labClient is one of ours under test: what it has stored can be made older.
+type labClient struct {
+	suite.Client
+	name string
+}
+
+func newLabProgram(name string, command ...string) *labClient {
+	return &labClient{&suite.Program{Command: command}, name}
+}
+
+func newLabBridge(name string, command ...string) *labClient {
+	return &labClient{&suite.Bridge{Command: command}, name}
+}
+
+// String returns a name without the path of the program.
+func (c *labClient) String() string { return c.name }
+
+// Age implements suite.Ager: it sets the times of the stored credential back.
+func (c *labClient) Age(ctx context.Context, s suite.Session, d time.Duration) error {
+	dirs, err := findFolders(environment(s.Env), (&app{}).platform())
+	if err != nil {
+		return err
+	}
+	files, err := filestore.Open(filestore.Options{Dir: dirs.credentials, LockDir: dirs.locks})
+	if err != nil {
+		return err
+	}
+	return setBack(ctx, files, s.URL, d)
+}
+
+// setBack makes a stored grant d older. One that is not there is old enough.
+func setBack(ctx context.Context, files store.Store, url string, d time.Duration) error {
+	key, err := store.NewKey(url, "")
+	if err != nil {
+		return err
+	}
+	rec, err := files.Get(ctx, key)
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if rec.Grant == nil {
+		return nil
+	}
+	rec.Grant.ObtainedAt = rec.Grant.ObtainedAt.Add(-d)
+	if !rec.Grant.ExpiresAt.IsZero() {
+		rec.Grant.ExpiresAt = rec.Grant.ExpiresAt.Add(-d)
+	}
+	for i := range rec.Clients {
+		if !rec.Clients[i].SecretExpiresAt.IsZero() {
+			rec.Clients[i].SecretExpiresAt = rec.Clients[i].SecretExpiresAt.Add(-d)
+		}
+	}
+	return files.Put(ctx, rec)
+}

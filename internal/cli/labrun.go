@@ -1,0 +1,203 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/handstamp/handstamp/lab/suite"
+	"github.com/spf13/cobra"
+)
+
+// labRun is handstamp lab run.
+type labRun struct {
+	*app
+	client, clientHTTP string
+	personalities      []string
+	conditions         []string
+	processes          []int
+	parallel           int
+	junit, html        string
+}
+
+func (a *app) newLabRun() *cobra.Command {
+	r := &labRun{app: a}
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run an MCP client through the suite: our own, or any other",
+		Long: `Run an MCP client through the suite. Without --client it is our library, in
+processes of its own, and our bridge.
+
+Every cell has a server with one personality. One process signs in; then
+something happens (the access token expires, the server forgets the client, two
+days pass), and 1 or 20 processes come, each for one tool call. Counted are the
+sessions that got through, browser tabs, token requests, registrations and failed
+calls. The exit code is 1 if a cell failed.
+
+A browser is played by programs that the client finds in PATH and BROWSER; HOME is
+a new folder for each cell. --timeout bounds the sessions of a cell.`,
+		Example: `  handstamp lab run --personality rotates-strictly --processes 20
+  handstamp lab run --client 'npx -y mcp-remote {url}' --html report.html
+  handstamp lab run --client-http './mcpcall {url}' --junit report.xml`,
+		Args: exactly(0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd.Context()) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&r.client, "client", "", "command line of a stdio bridge; {url} stands for the server")
+	flags.StringVar(&r.clientHTTP, "client-http", "", "command line of a program that makes one tool call; {url} stands for the server")
+	flags.StringSliceVar(&r.personalities, "personality", nil, "only these (all)")
+	flags.StringSliceVar(&r.conditions, "condition", nil, "only these (all)")
+	flags.IntSliceVar(&r.processes, "processes", nil, "how many come at once (1,20)")
+	flags.IntVar(&r.parallel, "parallel", 0, "how many cells are played at once (two for each processor)")
+	flags.StringVar(&r.junit, "junit", "", "write a JUnit report to this file")
+	flags.StringVar(&r.html, "html", "", "write a report with the matrix as a picture to this file")
+	return cmd
+}
+
+func (r *labRun) run(ctx context.Context) error {
+	o, err := r.options()
+	if err != nil {
+		return err
+	}
+	clients, err := r.clients()
+	if err != nil {
+		return err
+	}
+	var reports suite.Reports
+	for _, client := range clients {
+		o.Client = client
+		report, err := r.play(ctx, o)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		reports = append(reports, report)
+	}
+	for _, file := range []struct {
+		path  string
+		write func(*os.File) error
+	}{
+		{r.junit, func(f *os.File) error { return reports.WriteJUnit(f) }},
+		{r.html, func(f *os.File) error { return reports.WriteHTML(f) }},
+	} {
+		if file.path == "" {
+			continue
+		}
+		if err := writeReport(file.path, file.write); err != nil {
+			return err
+		}
+	}
+	if r.global.json {
+		if err := r.out.json(reports, true); err != nil {
+			return err
+		}
+	}
+	if !reports.Passed() {
+		return exitStatus(exitOther)
+	}
+	return nil
+}
+
+func writeReport(path string, write func(*os.File) error) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	if err := write(f); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}
+
+// options reads the flags that say what is played.
+func (r *labRun) options() (suite.Options, error) {
+	o := suite.Options{Processes: r.processes, Parallel: r.parallel, Timeout: r.global.timeout}
+	for _, n := range r.processes {
+		if n < 1 || n > 100 {
+			return o, usage("--processes cannot be %d: it is 1 to 100", n)
+		}
+	}
+	var err error
+	if o.Personalities, err = findPersonalities(r.personalities); err != nil {
+		return o, err
+	}
+	var words []string
+	for _, c := range suite.Conditions() {
+		words = append(words, string(c))
+	}
+	for _, text := range r.conditions {
+		if err := (choice{new(string), words}).Set(text); err != nil {
+			return o, usage("--condition cannot be %q: %w", text, err)
+		}
+		o.Conditions = append(o.Conditions, suite.Condition(text))
+	}
+	return o, nil
+}
+
+// clients reads the flags that say what is tested.
+func (r *labRun) clients() ([]suite.Client, error) {
+	var clients []suite.Client
+	for _, line := range []struct {
+		flag, text string
+		client     func([]string) suite.Client
+	}{
+		{"--client", r.client, func(c []string) suite.Client { return &suite.Bridge{Command: c} }},
+		{"--client-http", r.clientHTTP, func(c []string) suite.Client { return &suite.Program{Command: c} }},
+	} {
+		if line.text == "" {
+			continue
+		}
+		words, err := suite.Words(line.text)
+		if err != nil {
+			return nil, usage("%s: %w", line.flag, err)
+		}
+		clients = append(clients, line.client(words))
+	}
+	if clients != nil {
+		return clients, nil
+	}
+	own, err := r.labClients()
+	for _, client := range own {
+		clients = append(clients, client)
+	}
+	return clients, err
+}
+
+// play plays the suite with one client and shows how it goes.
+func (r *labRun) play(ctx context.Context, o suite.Options) (*suite.Report, error) {
+	silent := r.global.quiet || r.global.json
+	done, failed, all, begun := 0, 0, o.Cells(), time.Now()
+	o.Done = func(c *suite.Cell) {
+		done++
+		if !c.Passed() {
+			failed++
+			if !silent {
+				r.out.bad("", "%s", c.Name())
+				for _, failure := range c.Failures {
+					r.out.note("  ", "%s", short(failure))
+				}
+				for _, line := range c.Diary {
+					if r.global.verbose {
+						r.out.line("      %s", line)
+					}
+				}
+			}
+		}
+		if !silent {
+			r.out.progress("%s  %d of %d cells, %d failed, %v", strings.TrimSpace(o.Client.String()), done, all, failed, time.Since(begun).Round(time.Second))
+		}
+	}
+	report, err := suite.Run(ctx, o)
+	if err == nil && !silent {
+		if failed == 0 {
+			r.out.ok("", "%s", report)
+		} else {
+			r.out.bad("", "%s", report)
+		}
+	}
+	return report, err
+}

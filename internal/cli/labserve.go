@@ -1,0 +1,94 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/lab/mcpserver"
+	"github.com/handstamp/handstamp/lab/suite"
+	"github.com/spf13/cobra"
+)
+
+// labServe is handstamp lab serve.
+type labServe struct {
+	*app
+	personality string
+	addr        string
+}
+
+func (a *app) newLabServe() *cobra.Command {
+	s := &labServe{app: a}
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve one personality, to try a client by hand",
+		Long: `Serve an authorization server with one personality and an MCP server behind it,
+on this machine. A page shows the requests as they come, and has buttons for what
+happens to logins: the access token expires, the server forgets its clients.
+
+No secret is shown: where one was, there is a fingerprint.`,
+		Example: `  handstamp lab serve --personality rotates-strictly`,
+		Args:    exactly(0, "no arguments"),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return s.run(cmd.Context()) },
+	}
+	cmd.Flags().StringVar(&s.personality, "personality", "none-first", "which one; handstamp lab list shows them")
+	cmd.Flags().StringVar(&s.addr, "addr", "127.0.0.1:0", "where the page is: a loopback address and a port, 0 for a free one")
+	_ = cmd.RegisterFlagCompletionFunc("personality", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		var names []string
+		for _, p := range lab.Personalities() {
+			names = append(names, p.Name)
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	})
+	return cmd
+}
+
+// served is what --json prints.
+type served struct {
+	Personality string `json:"personality"`
+	MCP         string `json:"mcp"`
+	Issuer      string `json:"issuer"`
+	Page        string `json:"page"`
+}
+
+func (s *labServe) run(ctx context.Context) error {
+	found, err := findPersonalities([]string{s.personality})
+	if err != nil {
+		return err
+	}
+	p := found[0]
+	host, _, err := net.SplitHostPort(s.addr)
+	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
+		return usage("--addr is a loopback address and a port, such as 127.0.0.1:8090")
+	}
+	scene, err := suite.Serve(p, lab.Options{MCP: mcpserver.Handler()})
+	if err != nil {
+		return fmt.Errorf("the lab cannot start its servers: %w", err)
+	}
+	defer scene.Close()
+	listener, err := net.Listen("tcp", s.addr)
+	if err != nil {
+		return usage("--addr cannot be used: %w", err)
+	}
+	server := &http.Server{Handler: scene, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = server.Serve(listener) }() // it ends with Close, below
+	defer server.Close()
+
+	page := "http://" + listener.Addr().String() + "/"
+	if s.global.json {
+		if err := s.out.json(served{p.Name, scene.Server.MCPURL(), scene.Server.Issuer(), page}, false); err != nil {
+			return err
+		}
+	} else {
+		s.out.raw(s.out.styled(styleBold, p.Name) + "  " + clean(p.Habit))
+		s.out.note("  ", "A client must: %s", lowerFirst(p.Client))
+		s.out.note("  ", "MCP server:    %s", scene.Server.MCPURL())
+		s.out.note("  ", "Requests:      %s", page)
+		s.out.note("  ", "Stop with Ctrl-C")
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}

@@ -1,0 +1,476 @@
+package lab_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/handstamp/handstamp/lab"
+)
+
+// shown is what shows a personality's habit on the wire, by name.
+var shown = map[string]func(t *testing.T, c *hand){
+	"none-first": func(t *testing.T, c *hand) {
+		c.wantListed("none", "client_secret_post", "client_secret_basic")
+		c.register(map[string]any{"token_endpoint_auth_method": "none"})
+		c.wantMethod("client_secret_post")
+		c.method = lab.MethodNone
+		c.refresh("x", nil).is(t, 401, "invalid_client")
+	},
+	"basic-first-public": func(t *testing.T, c *hand) {
+		c.wantListed("client_secret_basic", "client_secret_post", "none")
+		c.register(nil)
+		c.wantMethod("none")
+		c.wantLogin()
+	},
+	"registers-otherwise": func(t *testing.T, c *hand) {
+		c.register(map[string]any{"token_endpoint_auth_method": "none"})
+		c.wantMethod("client_secret_basic")
+		if !strings.ContainsAny(c.secret, "%+ :/&") {
+			t.Errorf("a secret that needs no encoding")
+		}
+		r := c.tokenRequest(url.Values{"grant_type": {"refresh_token"}})
+		r.Header.Set("Authorization", basic(c.id, c.secret))
+		c.do(r).is(t, 401, "invalid_client")
+		c.wantLogin()
+	},
+	"secret-no-method": func(t *testing.T, c *hand) {
+		if r := c.register(nil); r.status != 201 || r.text("client_secret") == "" || r.document["token_endpoint_auth_method"] != nil {
+			t.Errorf("registered: %d %s", r.status, r.raw)
+		}
+		c.method = lab.MethodNone
+		if r := c.refresh("x", nil); r.status != 422 || r.document["error"] != nil || r.text("message") == "" {
+			t.Errorf("without the secret: %d %s", r.status, r.raw)
+		}
+		c.method = lab.MethodPost
+		c.wantLogin()
+	},
+	"none-but-demands": func(t *testing.T, c *hand) {
+		c.register(nil)
+		c.wantMethod("none")
+		c.refresh("x", nil).is(t, 401, "invalid_client")
+		c.method = lab.MethodPost
+		c.wantLogin()
+	},
+	"lists-basic-takes-post": func(t *testing.T, c *hand) {
+		c.wantListed("client_secret_basic", "client_secret_post")
+		c.register(map[string]any{"token_endpoint_auth_method": "client_secret_basic"})
+		code := c.authorize(nil).Get("code")
+		c.method = lab.MethodBasic
+		c.do(c.tokenRequest(c.codeForm(code, nil))).is(t, 401, "invalid_client")
+		c.method = lab.MethodPost
+		c.do(c.tokenRequest(c.codeForm(code, nil))).is(t, 200, "")
+	},
+	"forgot-client-page": func(t *testing.T, c *hand) {
+		token := c.login(nil).text("refresh_token")
+		c.server.ForgetClients()
+		if r := c.get(c.authorization(nil)); r.status != 422 || r.header.Get("Location") != "" {
+			t.Errorf("authorize: %d", r.status)
+		}
+		c.refresh(token, nil).is(t, 400, "invalid_grant")
+	},
+	"forgot-client-token": func(t *testing.T, c *hand) {
+		token := c.login(nil).text("refresh_token")
+		c.server.ForgetClients()
+		c.refresh(token, nil).is(t, 401, "invalid_client")
+	},
+	"expiring-secret": func(t *testing.T, c *hand) {
+		r := c.register(nil)
+		if ends, ok := r.document["client_secret_expires_at"].(float64); !ok || ends == 0 {
+			t.Errorf("the secret ends at %v", r.document["client_secret_expires_at"])
+		}
+		token := c.wantLogin()
+		c.server.Advance(48 * time.Hour)
+		c.refresh(token, nil).is(t, 401, "invalid_client")
+	},
+	"exact-redirect": func(t *testing.T, c *hand) {
+		r := c.get(c.authorization(url.Values{"redirect_uri": {strings.Replace(redirectURI, "7777", "7778", 1)}}))
+		if r.status != 400 {
+			t.Errorf("another port: %d", r.status)
+		}
+		c.wantLogin()
+	},
+	"grants-enforced": func(t *testing.T, c *hand) {
+		c.register(map[string]any{"grant_types": []string{"authorization_code"}})
+		if r := c.login(nil); r.text("refresh_token") != "" {
+			t.Errorf("a refresh token that nobody registered for")
+		}
+	},
+	"dcr-allowlist": func(t *testing.T, c *hand) {
+		if r := c.register(nil); r.status != 403 || r.raw != "Forbidden" {
+			t.Errorf("registered: %d %s", r.status, r.raw)
+		}
+	},
+	"dcr-off": func(t *testing.T, c *hand) {
+		c.register(nil).is(t, 400, "dynamic_client_registration_disabled")
+	},
+	"no-dcr": func(t *testing.T, c *hand) {
+		if c.metadata()["registration_endpoint"] != nil || c.register(nil).status != 404 {
+			t.Errorf("there is a registration endpoint")
+		}
+	},
+	"no-pkce-listed": func(t *testing.T, c *hand) {
+		if c.metadata()["code_challenge_methods_supported"] != nil {
+			t.Errorf("PKCE is listed")
+		}
+	},
+	"rotates-strictly": func(t *testing.T, c *hand) {
+		first := c.login(nil).text("refresh_token")
+		second := c.refresh(first, nil).text("refresh_token")
+		c.refresh(first, nil).is(t, 400, "invalid_grant")
+		c.refresh(second, nil).is(t, 400, "invalid_grant")
+	},
+	"rotates-with-grace": func(t *testing.T, c *hand) {
+		first := c.login(nil).text("refresh_token")
+		c.wantLost(first)
+		c.refresh(first, nil).is(t, 200, "")
+	},
+	"lost-answer": func(t *testing.T, c *hand) {
+		first := c.login(nil).text("refresh_token")
+		c.wantLost(first)
+		c.refresh(first, nil).is(t, 400, "invalid_grant")
+	},
+	"keeps-refresh-token": func(t *testing.T, c *hand) {
+		token := c.login(nil).text("refresh_token")
+		for range 2 {
+			if r := c.refresh(token, nil); r.status != 200 || r.document["refresh_token"] != nil {
+				t.Errorf("refreshed: %d %s", r.status, r.raw)
+			}
+		}
+	},
+	"flaky": func(t *testing.T, c *hand) {
+		token := c.login(nil).text("refresh_token")
+		c.trouble()
+		for _, want := range []int{503, 429, 502} {
+			if r := c.refresh(token, nil); r.status != want {
+				t.Errorf("refreshed: %d, want %d", r.status, want)
+			}
+		}
+		if _, err := c.try(c.tokenRequest(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}})); err == nil {
+			t.Errorf("the connection was not cut")
+		}
+		c.refresh(token, nil).is(t, 200, "")
+	},
+	"no-expiry":     wantExpiry(nil),
+	"expiry-string": wantExpiry("3600"),
+	"expiry-zero":   wantExpiry(0.0),
+	"jwt-expiry": func(t *testing.T, c *hand) {
+		wantExpiry(nil)(t, c)
+		if token := c.login(nil).text("access_token"); strings.Count(token, ".") != 2 {
+			t.Errorf("no JWT")
+		}
+	},
+	"form-answers": func(t *testing.T, c *hand) {
+		r := c.refresh("x", nil)
+		values, err := url.ParseQuery(r.raw)
+		if err != nil || values.Get("error") != "invalid_grant" || strings.Contains(r.header.Get("Content-Type"), "json") {
+			t.Errorf("refreshed: %s %v", r.raw, err)
+		}
+	},
+	"errors-in-200":  func(t *testing.T, c *hand) { c.refresh("x", nil).is(t, 200, "invalid_grant") },
+	"odd-error-code": func(t *testing.T, c *hand) { c.refresh("x", nil).is(t, 400, "unauthorized_client") },
+	"odd-error-member": func(t *testing.T, c *hand) {
+		if r := c.refresh("x", nil); r.status != 400 || r.text("error_code") != "refresh_token_not_found" || r.document["error"] != nil {
+			t.Errorf("refreshed: %d %s", r.status, r.raw)
+		}
+	},
+	"resource-refused": func(t *testing.T, c *hand) {
+		if got := c.authorize(nil).Get("error"); got != "invalid_target" {
+			t.Errorf("authorize: %q", got)
+		}
+		if got := c.authorize(url.Values{"resource": {""}}).Get("code"); got == "" {
+			t.Errorf("refused without it")
+		}
+	},
+	"resource-demanded": func(t *testing.T, c *hand) {
+		token := c.wantLogin()
+		c.refresh(token, url.Values{"resource": {""}}).is(t, 400, "invalid_target")
+		c.refresh(token, nil).is(t, 400, "invalid_grant")
+	},
+	"resource-slash":  wantResource(func(mcp string) string { return mcp + "/" }),
+	"resource-origin": wantResource(func(mcp string) string { return strings.TrimSuffix(mcp, "/mcp") }),
+	"resource-query":  wantResource(func(mcp string) string { return mcp + "?version=1" }),
+	"issuer-slash": func(t *testing.T, c *hand) {
+		listed := c.resourceMetadata()["authorization_servers"].([]any)[0]
+		if issuer := c.metadata()["issuer"]; issuer != c.server.URL()+"/" || listed != c.server.URL() {
+			t.Errorf("issuer %v, listed %v", issuer, listed)
+		}
+	},
+	"issuer-elsewhere": func(t *testing.T, c *hand) {
+		if issuer := c.metadata()["issuer"]; issuer != "https://issuer.elsewhere.test" {
+			t.Errorf("issuer %v", issuer)
+		}
+	},
+	"issuer-moved": func(t *testing.T, c *hand) {
+		other, err := lab.Start(c.server.Habits())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(other.Close)
+		token := c.login(nil).text("access_token")
+		c.server.MoveTo(other)
+		if c.works(token) || c.resourceMetadata()["authorization_servers"].([]any)[0] != other.Issuer() {
+			t.Errorf("it has not moved")
+		}
+	},
+	"oidc-append": wantMetadataAt("/realms/lab/.well-known/openid-configuration"),
+	"oidc-insert": wantMetadataAt("/.well-known/openid-configuration/oauth2/lab"),
+	"path-insert": wantMetadataAt("/.well-known/oauth-authorization-server/oauth/lab"),
+	"root-only": func(t *testing.T, c *hand) {
+		wantMetadataAt("/.well-known/oauth-authorization-server")(t, c)
+		c.wantNoResourceMetadata()
+	},
+	"defaults-only": func(t *testing.T, c *hand) {
+		if r := c.get(c.server.URL() + "/.well-known/oauth-authorization-server"); r.status != 404 {
+			t.Errorf("metadata: %d", r.status)
+		}
+		c.wantNoResourceMetadata()
+		c.register(nil)
+		c.wantLogin()
+	},
+	"metadata-down": func(t *testing.T, c *hand) {
+		token := c.wantLogin()
+		c.trouble()
+		for _, at := range []string{c.server.URL() + "/.well-known/oauth-authorization-server", c.resourceMetadataURL()} {
+			if r := c.get(at); r.status != 503 {
+				t.Errorf("%s: %d", at, r.status)
+			}
+		}
+		c.refresh(token, nil).is(t, 200, "")
+	},
+	"offline-listed": func(t *testing.T, c *hand) {
+		if c.login(nil).text("refresh_token") != "" || c.login(url.Values{"scope": {"tools offline_access"}}).text("refresh_token") == "" {
+			t.Errorf("a refresh token does not depend on offline_access")
+		}
+	},
+	"offline-forbidden": func(t *testing.T, c *hand) {
+		if got := c.authorize(url.Values{"scope": {"tools offline_access"}}).Get("error"); got != "invalid_scope" {
+			t.Errorf("authorize: %q", got)
+		}
+		if c.login(url.Values{"scope": {"tools"}}).text("refresh_token") != "" {
+			t.Errorf("a refresh token comes without being asked for")
+		}
+	},
+	"google-offline": func(t *testing.T, c *hand) {
+		offline := url.Values{"access_type": {"offline"}}
+		for i, want := range []bool{true, false} {
+			if got := c.login(offline).text("refresh_token") != ""; got != want {
+				t.Errorf("login %d: refresh token %v", i, got)
+			}
+		}
+		offline.Set("prompt", "consent")
+		if c.login(offline).text("refresh_token") == "" || c.login(nil).text("refresh_token") != "" {
+			t.Errorf("prompt=consent does not decide")
+		}
+	},
+	"step-up": func(t *testing.T, c *hand) {
+		c.wantStepUp(c.login(url.Values{"scope": {"tools"}}).text("access_token"))
+		token := c.login(url.Values{"scope": {"tools tools:call"}}).text("access_token")
+		if r := c.call(token, "tools/call", echo); r.status != 200 {
+			t.Errorf("with the scope: %d", r.status)
+		}
+	},
+	"step-up-never": func(t *testing.T, c *hand) {
+		c.wantStepUp(c.login(url.Values{"scope": {"tools tools:call"}}).text("access_token"))
+	},
+	"lazy-auth": func(t *testing.T, c *hand) {
+		for method, want := range map[string]int{"initialize": 200, "tools/list": 200, "tools/call": 401} {
+			if r := c.call("", method, echo); r.status != want {
+				t.Errorf("%s: %d, want %d", method, r.status, want)
+			}
+		}
+	},
+	"iss-on":      wantIss(true, func(c *hand) string { return c.server.Issuer() }),
+	"iss-off":     wantIss(false, func(*hand) string { return "" }),
+	"iss-wrong":   wantIss(true, func(*hand) string { return "https://issuer.elsewhere.test" }),
+	"iss-missing": wantIss(true, func(*hand) string { return "" }),
+
+	// Not a habit of the server: the suite's person shows it.
+	"forged-callback": func(_ *testing.T, c *hand) { c.wantLogin() },
+	"hostile-script":  wantEndpoint("authorization_endpoint", "javascript:"),
+	"hostile-file":    wantEndpoint("authorization_endpoint", "file:"),
+	"hostile-shell":   wantEndpoint("authorization_endpoint", "http://127.0.0.1"),
+	"hostile-private": wantEndpoint("token_endpoint", "http://169.254."),
+	"hostile-clear":   wantEndpoint("token_endpoint", "http://token.elsewhere.test"),
+	"hostile-huge":    wantLong,
+	"hostile-bomb": func(t *testing.T, c *hand) {
+		c.http.Transport.(*http.Transport).DisableCompression = false
+		wantLong(t, c)
+	},
+}
+
+const echo = `{"name":"echo","arguments":{"text":"hello"}}`
+
+// TestPersonalities shows the habit of every personality to a plain HTTP client.
+func TestPersonalities(t *testing.T) {
+	seen := make(map[string]bool)
+	for _, p := range lab.Personalities() {
+		if seen[p.Name] {
+			t.Errorf("%s is there twice", p.Name)
+		}
+		seen[p.Name] = true
+		t.Run(p.Name, func(t *testing.T) {
+			if p.Habit == "" || p.Seen == "" || p.Client == "" || p.Habits.Name != p.Name {
+				t.Errorf("it does not say what it is: %+v", p)
+			}
+			if found, ok := lab.FindPersonality(p.Name); !ok || found.Habit != p.Habit {
+				t.Errorf("it is not found by its name")
+			}
+			show := shown[p.Name]
+			if show == nil {
+				t.Fatal("its habit is shown nowhere")
+			}
+			show(t, start(t, p.Habits))
+		})
+	}
+	for name := range shown {
+		if !seen[name] {
+			t.Errorf("there is no %s", name)
+		}
+	}
+	if _, ok := lab.FindPersonality("nobody"); ok {
+		t.Error("nobody was found")
+	}
+}
+
+// trouble sets what the personality's requests meet.
+func (c *hand) trouble() {
+	c.t.Helper()
+	p, _ := lab.FindPersonality(c.server.Habits().Name)
+	if len(p.Trouble) == 0 {
+		c.t.Fatal("it makes no trouble")
+	}
+	for endpoint, faults := range p.Trouble {
+		c.server.SetFault(endpoint, faults...)
+	}
+}
+
+// wantLogin logs in and returns the refresh token.
+func (c *hand) wantLogin() string {
+	c.t.Helper()
+	r := c.login(nil)
+	if !c.works(r.text("access_token")) || r.text("refresh_token") == "" {
+		c.t.Errorf("the login has not worked: %s", r.raw)
+	}
+	return r.text("refresh_token")
+}
+
+func (c *hand) wantListed(want ...string) {
+	c.t.Helper()
+	var got []string
+	for _, method := range c.metadata()["token_endpoint_auth_methods_supported"].([]any) {
+		got = append(got, method.(string))
+	}
+	if strings.Join(got, " ") != strings.Join(want, " ") {
+		c.t.Errorf("it lists %v", got)
+	}
+}
+
+func (c *hand) wantMethod(want string) {
+	c.t.Helper()
+	if c.method != want {
+		c.t.Errorf("registered %s, want %s", c.method, want)
+	}
+}
+
+// wantLost refreshes and hears nothing of it.
+func (c *hand) wantLost(token string) {
+	c.t.Helper()
+	c.trouble()
+	if _, err := c.try(c.tokenRequest(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}})); err == nil {
+		c.t.Error("the answer has come")
+	}
+	if got := c.server.Audit().Refreshes; got != 1 {
+		c.t.Errorf("%d refreshes", got)
+	}
+}
+
+func (c *hand) wantStepUp(token string) {
+	c.t.Helper()
+	r := c.call(token, "tools/call", echo)
+	if r.status != 403 || !strings.Contains(r.header.Get("WWW-Authenticate"), `scope="tools:call"`) {
+		c.t.Errorf("without the scope: %d %q", r.status, r.header.Get("WWW-Authenticate"))
+	}
+}
+
+func (c *hand) resourceMetadataURL() string {
+	u, err := url.Parse(c.server.MCPURL())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	u.Path = "/.well-known/oauth-protected-resource" + u.Path
+	return u.String()
+}
+
+func (c *hand) resourceMetadata() map[string]any {
+	c.t.Helper()
+	return c.get(c.resourceMetadataURL()).document
+}
+
+func (c *hand) wantNoResourceMetadata() {
+	c.t.Helper()
+	if r := c.get(c.resourceMetadataURL()); r.status != 404 {
+		c.t.Errorf("resource metadata: %d", r.status)
+	}
+}
+
+func wantExpiry(want any) func(*testing.T, *hand) {
+	return func(t *testing.T, c *hand) {
+		if got := c.login(nil).document["expires_in"]; got != want {
+			t.Errorf("expires_in is %#v, want %#v", got, want)
+		}
+	}
+}
+
+func wantResource(want func(mcp string) string) func(*testing.T, *hand) {
+	return func(t *testing.T, c *hand) {
+		if got := c.resourceMetadata()["resource"]; got != want(c.server.MCPURL()) {
+			t.Errorf("the resource is %v", got)
+		}
+		c.wantLogin()
+		if got := c.authorize(url.Values{"resource": {c.server.MCPURL()}}).Get("error"); got != "invalid_target" {
+			t.Errorf("another string: %q", got)
+		}
+	}
+}
+
+func wantMetadataAt(path string) func(*testing.T, *hand) {
+	return func(t *testing.T, c *hand) {
+		if r := c.get(c.server.URL() + path); r.status != 200 || r.text("issuer") != c.server.Issuer() {
+			t.Errorf("metadata: %d %s", r.status, r.raw)
+		}
+		if n := strings.Count(path, "/"); n > 3 {
+			if r := c.get(c.server.URL() + "/.well-known/oauth-authorization-server"); r.status != 404 {
+				t.Errorf("metadata at the root: %d", r.status)
+			}
+		}
+	}
+}
+
+func wantIss(announced bool, want func(*hand) string) func(*testing.T, *hand) {
+	return func(t *testing.T, c *hand) {
+		if got := c.metadata()["authorization_response_iss_parameter_supported"] == true; got != announced {
+			t.Errorf("announced: %v", got)
+		}
+		if got := c.authorize(nil).Get("iss"); got != want(c) {
+			t.Errorf("iss is %q", got)
+		}
+	}
+}
+
+func wantEndpoint(member, prefix string) func(*testing.T, *hand) {
+	return func(t *testing.T, c *hand) {
+		if got, _ := c.metadata()[member].(string); !strings.HasPrefix(got, prefix) {
+			t.Errorf("%s is %q", member, got)
+		}
+	}
+}
+
+func wantLong(t *testing.T, c *hand) {
+	c.trouble()
+	if r := c.get(c.server.URL() + "/.well-known/oauth-authorization-server"); len(r.raw) < 10<<20 {
+		t.Errorf("%d bytes", len(r.raw))
+	}
+}

@@ -1,0 +1,367 @@
+package suite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/handstamp/handstamp/lab"
+)
+
+// Counts are what sessions did and cost.
+type Counts struct {
+	Worked        int `json:"worked"`         // sessions whose tool call was answered
+	Tabs          int `json:"tabs"`           // browser tabs
+	TokenRequests int `json:"token_requests"` // of every grant, refused ones too
+	Registrations int `json:"registrations"`  // likewise
+	FailedCalls   int `json:"failed_calls"`   // POSTs to the MCP server with a status of 400 or more
+}
+
+// Cell is one cell of the matrix, and what came of it.
+type Cell struct {
+	Personality string        `json:"personality"`
+	Condition   Condition     `json:"condition"`
+	Processes   int           `json:"processes"`
+	Expect      Expectation   `json:"expect"`
+	First       Counts        `json:"first"` // the login
+	Later       Counts        `json:"later"` // the processes
+	Failures    []string      `json:"failures,omitempty"`
+	Diary       []string      `json:"diary,omitempty"` // what the server saw, if it failed
+	Duration    time.Duration `json:"duration_ns"`
+}
+
+// Name is the cell in a path.
+func (c *Cell) Name() string {
+	return fmt.Sprintf("%s/%s/%d", c.Personality, c.Condition, c.Processes)
+}
+
+// Passed reports whether nothing was wrong.
+func (c *Cell) Passed() bool { return len(c.Failures) == 0 }
+
+// scene is a cell at work.
+type scene struct {
+	*Cell
+	o       *Options
+	p       lab.Personality
+	server  *lab.Server
+	moved   *lab.Server // where it has moved to, or nil
+	person  *person
+	session Session
+	aged    bool // the client can be made older
+
+	signedIn time.Time // when the first session was over
+}
+
+// play carries a cell out. The error is one of the suite; what a client does
+// wrong is in the cell.
+func play(ctx context.Context, o *Options, p lab.Personality, c Condition, processes int) (*Cell, error) {
+	s := &scene{Cell: &Cell{Personality: p.Name, Condition: c, Processes: processes, Expect: Expect(p, c, processes)}, o: o, p: p}
+	if s.Expect.Void {
+		return s.Cell, nil
+	}
+	begun := time.Now()
+	defer func() { s.Duration = time.Since(begun) }()
+	dir, err := os.MkdirTemp(o.Dir, "handstamp-lab-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	if s.server, err = lab.Start(p.Habits); err != nil {
+		return nil, err
+	}
+	defer s.server.Close()
+	s.person = newPerson(ctx, p.Forged)
+	defer s.person.close()
+	s.session = Session{URL: s.server.MCPURL(), Home: dir, Open: s.person.open}
+	if _, inside := o.Client.(*Func); !inside {
+		if s.session.Env, err = s.person.home(dir, os.Environ()); err != nil {
+			return nil, err
+		}
+	}
+	_, s.aged = o.Client.(Ager)
+	if err := s.first(ctx); err != nil {
+		return s.Cell, err
+	}
+	if s.Passed() {
+		if err := s.later(ctx); err != nil {
+			return s.Cell, err
+		}
+	}
+	if !s.Passed() {
+		for _, server := range s.servers() {
+			for _, r := range server.Requests() {
+				s.Diary = append(s.Diary, r.String())
+			}
+		}
+	}
+	return s.Cell, ctx.Err()
+}
+
+func (s *scene) failf(format string, args ...any) {
+	s.Failures = append(s.Failures, fmt.Sprintf(format, args...))
+}
+
+// shortLife is how long an access token lives that is to expire by a clock which
+// cannot be moved.
+const shortLife = time.Second
+
+// first is the first session, which logs in.
+func (s *scene) first(ctx context.Context) error {
+	if s.Expect.FirstFails {
+		s.trouble()
+	}
+	if s.Condition == Expired && !s.aged {
+		s.server.SetAccessTokenLifetime(shortLife)
+	}
+	errs := s.run(ctx, 1, !s.Expect.FirstFails || s.p.Login == lab.LoginDisbelieved)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	s.signedIn = time.Now()
+	s.First = s.counts(Counts{}, errs)
+	switch {
+	case s.Expect.FirstFails && s.First.Worked > 0:
+		s.failf("the first session got through, and must not")
+	case !s.Expect.FirstFails && s.First.Worked == 0:
+		s.failf("the first session did not get through: %v", errs[0])
+	}
+	s.atMost("tabs in the first session", s.First.Tabs, s.Expect.FirstTabs)
+	if s.p.Login == lab.LoginRefused || s.p.Login == lab.LoginDisbelieved {
+		if n := s.server.Counts()["token:code"]; n > 0 && s.p.Login == lab.LoginDisbelieved {
+			s.failf("the first session believed what came back from the browser")
+		}
+	}
+	s.invariants()
+	return nil
+}
+
+// later is what comes after the condition.
+func (s *scene) later(ctx context.Context) error {
+	s.server.SetAccessTokenLifetime(0)
+	tabs, _ := s.person.asked()
+	s.server.Reset()
+	if err := s.comeAbout(ctx); err != nil {
+		return err
+	}
+	s.trouble()
+	if s.p.Moves {
+		if err := s.move(); err != nil {
+			return err
+		}
+		defer s.moved.Close()
+	}
+	errs := s.run(ctx, s.Processes, s.Expect.Tabs > 0 && !s.Expect.None)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	s.Later = s.counts(Counts{Tabs: tabs}, errs)
+	e := s.Expect
+	switch {
+	case e.None && s.Later.Worked > 0:
+		s.failf("%d of %d sessions got through, and none may", s.Later.Worked, s.Processes)
+	case s.Later.Worked < e.Worked:
+		s.failf("%d of %d sessions got through, not %d: %v", s.Later.Worked, s.Processes, e.Worked, first(errs))
+	}
+	s.atMost("tabs", s.Later.Tabs, e.Tabs)
+	s.atMost("token requests", s.Later.TokenRequests, e.TokenRequests)
+	s.atMost("registrations", s.Later.Registrations, e.Registrations)
+	s.atMost("failed MCP calls", s.Later.FailedCalls, e.FailedCalls)
+	s.invariants()
+	if e.Afterwards {
+		s.afterwards(ctx)
+	}
+	// A client whose clock does not move has a token now that it takes for good.
+	if e.Again && s.Passed() && (s.aged || s.Condition != Expired) {
+		return s.again(ctx)
+	}
+	return nil
+}
+
+// comeAbout makes the condition come about, for the server and for the client.
+func (s *scene) comeAbout(ctx context.Context) error {
+	s.Condition.apply(s.server, s.aged)
+	if s.Condition == Expired && !s.aged {
+		// Nothing but time makes it so for a client with a clock of its own.
+		select {
+		case <-time.After(time.Until(s.signedIn.Add(shortLife + shortLife/10))):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if ager, ok := s.o.Client.(Ager); ok && s.Condition.age() > 0 {
+		if err := ager.Age(ctx, s.session, s.Condition.age()); err != nil {
+			return fmt.Errorf("suite: %s cannot be made older: %w", s.o.Client, err)
+		}
+	}
+	return nil
+}
+
+// again has the condition come about a second time: what the processes have
+// stored must do for it as well.
+func (s *scene) again(ctx context.Context) error {
+	tabs, _ := s.person.asked()
+	if err := s.comeAbout(ctx); err != nil {
+		return err
+	}
+	if err := s.run(ctx, 1, false)[0]; err != nil {
+		s.failf("when the same had happened a second time, no session got through: %v", err)
+	}
+	now, _ := s.person.asked()
+	s.atMost("tabs when the same had happened a second time", now-tabs, 0)
+	s.invariants()
+	return ctx.Err()
+}
+
+func first(errs []error) error {
+	i := slices.IndexFunc(errs, func(err error) bool { return err != nil })
+	if i < 0 {
+		return nil
+	}
+	return errs[i]
+}
+
+func (s *scene) atMost(what string, got, bound int) {
+	if bound >= 0 && got > bound {
+		s.failf("%d %s, and at most %d are needed", got, what, bound)
+	}
+}
+
+// trouble sets what requests meet from now on.
+func (s *scene) trouble() {
+	for endpoint, faults := range s.p.Trouble {
+		s.server.SetFault(endpoint, faults...)
+	}
+}
+
+// move moves the MCP server to another authorization server.
+func (s *scene) move() (err error) {
+	if s.moved, err = lab.Start(s.p.Habits); err != nil {
+		return err
+	}
+	s.server.MoveTo(s.moved)
+	return nil
+}
+
+// disbelief bounds a session that must fail at what comes back from the browser:
+// a bridge goes on being asked for so long.
+const disbelief = 3 * time.Second
+
+// run runs sessions, all at once.
+func (s *scene) run(ctx context.Context, n int, patient bool) []error {
+	timeout := s.o.Timeout
+	if s.p.Login == lab.LoginDisbelieved {
+		timeout = disbelief
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	session := s.session
+	session.Patient = patient
+	errs := make([]error, n)
+	var sessions sync.WaitGroup
+	for i := range n {
+		sessions.Go(func() { errs[i] = s.o.Client.Session(ctx, session) })
+	}
+	sessions.Wait()
+	return errs
+}
+
+// counts returns what sessions did since the last Reset, less what was before.
+func (s *scene) counts(before Counts, errs []error) Counts {
+	c := Counts{}
+	for _, err := range errs {
+		if err == nil {
+			c.Worked++
+		}
+	}
+	tabs, _ := s.person.asked()
+	c.Tabs = tabs - before.Tabs
+	for _, server := range s.servers() {
+		for _, r := range server.Requests() {
+			switch {
+			case r.Endpoint == "token" || r.Endpoint == "token:code" || r.Endpoint == "token:refresh":
+				c.TokenRequests++
+			case r.Endpoint == "register":
+				c.Registrations++
+			case r.Endpoint == "mcp" && r.Method == http.MethodPost && r.Status >= http.StatusBadRequest:
+				c.FailedCalls++
+			}
+		}
+	}
+	return c
+}
+
+func (s *scene) servers() []*lab.Server {
+	if s.moved != nil {
+		return []*lab.Server{s.server, s.moved}
+	}
+	return []*lab.Server{s.server}
+}
+
+// invariants are what no client may do to any server.
+func (s *scene) invariants() {
+	if _, wrong := s.person.asked(); len(wrong) > 0 {
+		s.failf("a browser was to open %q", wrong[0])
+	}
+	if audit := s.server.Audit(); audit.Reuses > 0 && !s.Expect.Reuse {
+		s.failf("a spent refresh token came again, %d times", audit.Reuses)
+	}
+	for _, server := range s.servers() {
+		for _, r := range server.Requests() {
+			if r.AuthMethod == "both" {
+				s.failf("two client authentication methods in one request: %s", r)
+			}
+		}
+	}
+	if s.moved == nil {
+		return
+	}
+	old := make(map[string]bool)
+	for _, secret := range s.server.Secrets() {
+		old[lab.Fingerprint(secret)] = true
+	}
+	for _, c := range s.server.Clients() {
+		old[c.ID] = true
+	}
+	for _, r := range s.moved.Requests() {
+		if old[r.Refresh] || old[r.ClientID] || slices.ContainsFunc(r.Params["client_secret"], func(v string) bool { return old[v] }) {
+			s.failf("something of the old authorization server was sent to the new one: %s", r)
+		}
+	}
+}
+
+// rest is how long a client may rest after trouble.
+const rest = 45 * time.Second
+
+// afterwards checks that a client walks in when the trouble is over.
+func (s *scene) afterwards(ctx context.Context) {
+	tabs, _ := s.person.asked()
+	for endpoint := range s.p.Trouble {
+		s.server.SetFault(endpoint)
+	}
+	ctx, cancel := context.WithTimeout(ctx, rest)
+	defer cancel()
+	for {
+		err := s.run(ctx, 1, false)[0]
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			s.failf("the trouble is over, and no session gets through: %v", err)
+			break
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(again):
+		}
+	}
+	now, _ := s.person.asked()
+	s.atMost("tabs after the trouble", now-tabs, 0)
+}
+
+// errNoClient says that there is nothing to test.
+var errNoClient = errors.New("suite: Options.Client is nil")

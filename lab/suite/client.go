@@ -1,0 +1,130 @@
+package suite
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Client is an MCP client under test. Its methods are called by any number of
+// goroutines, as a person starts any number of processes.
+type Client interface {
+	// String names the client in reports.
+	String() string
+	// Session is one process of the client from its start to its end: it
+	// connects to the MCP server, calls the tool echo once, and is gone. The
+	// error is nil if the tool has answered.
+	Session(ctx context.Context, s Session) error
+}
+
+// An Ager is a Client that can make what it has stored d older, as if its clock
+// had moved. A client that is none is told that its tokens live for a second
+// where a cell needs that.
+type Ager interface {
+	Age(ctx context.Context, s Session, d time.Duration) error
+}
+
+// Session is what a process of a client is given.
+type Session struct {
+	// URL of the MCP server.
+	URL string
+	// Home is the folder of the cell: the home directory of its user, who has
+	// nothing else.
+	Home string
+	// Env is the environment, in which HOME and its kin are Home, and every
+	// program that opens a browser is the suite's.
+	Env []string
+	// Open is how a client that is no process opens the browser.
+	Open func(url string)
+	// Patient says that a person is at work, or may be: a call that is refused
+	// meanwhile may be repeated until the context ends.
+	Patient bool
+}
+
+// Func is a client within this process: for the library of one's own. Each call
+// has to behave like a new process, with nothing left of the calls before but
+// what is stored in s.Home.
+type Func struct {
+	Name string
+	Run  func(ctx context.Context, s Session) error
+}
+
+// String returns the name.
+func (f *Func) String() string { return f.Name }
+
+// Session calls Run.
+func (f *Func) Session(ctx context.Context, s Session) error { return f.Run(ctx, s) }
+
+// Program is a client that is given a URL, makes one tool call, and ends with
+// exit code 0 if that has worked.
+type Program struct {
+	// Command is the program and its arguments. "{url}" in an argument is
+	// replaced by the URL; without one the URL is the last argument.
+	Command []string
+	// Env is added to the environment, as os.Environ has it.
+	Env []string
+}
+
+// String returns the command.
+func (p *Program) String() string { return strings.Join(p.Command, " ") }
+
+// Session runs the program.
+func (p *Program) Session(ctx context.Context, s Session) error {
+	cmd := command(ctx, p.Command, p.Env, s)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Run(); err != nil {
+		return said(err, &stderr)
+	}
+	return nil
+}
+
+// endPatience is how long a process may take to end when it is told to.
+const endPatience = 5 * time.Second
+
+// command makes a command of a template. When ctx ends the process is told to
+// end, and killed if it does not.
+func command(ctx context.Context, template, env []string, s Session) *exec.Cmd {
+	args := make([]string, len(template))
+	found := false
+	for i, arg := range template {
+		found = found || strings.Contains(arg, "{url}")
+		args[i] = strings.ReplaceAll(arg, "{url}", s.URL)
+	}
+	if !found {
+		args = append(args, s.URL)
+	}
+	if path, err := filepath.Abs(args[0]); err == nil && strings.ContainsRune(args[0], filepath.Separator) {
+		args[0] = path // the process starts in its home
+	}
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Env = append(s.Env[:len(s.Env):len(s.Env)], env...)
+	cmd.Dir = s.Home
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = endPatience
+	return cmd
+}
+
+// maxSaid is how much of what a process has said is told.
+const maxSaid = 600
+
+// said adds the last of what a process has written to its error.
+func said(err error, stderr *bytes.Buffer) error {
+	text := strings.TrimSpace(stderr.String())
+	if len(text) > maxSaid {
+		text = "… " + text[len(text)-maxSaid:]
+	}
+	if text == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, text)
+}
+
+// errNoAnswer says that a tool has not answered as it should.
+var errNoAnswer = errors.New("the tool has not answered")

@@ -1,0 +1,72 @@
+package suite
+
+import (
+	"time"
+
+	"github.com/handstamp/handstamp/lab"
+)
+
+// Condition is what has happened since the login.
+type Condition string
+
+// The conditions.
+const (
+	// Warm: nothing. The access token is good.
+	Warm Condition = "warm"
+	// Expired: the access token is past its expiry, as the client was told.
+	Expired Condition = "expired"
+	// RefusedEarly: the MCP server refuses the access token before that.
+	RefusedEarly Condition = "refused early"
+	// RefreshGone: the grant is revoked, access and refresh token alike.
+	RefreshGone Condition = "refresh token gone"
+	// ClientForgotten: the authorization server does not know the client any
+	// more, and its access tokens are refused.
+	ClientForgotten Condition = "client forgotten"
+	// TwoDays: the server's clock is two days on.
+	TwoDays Condition = "clock + 2 days"
+)
+
+// Conditions returns all of them.
+func Conditions() []Condition {
+	return []Condition{Warm, Expired, RefusedEarly, RefreshGone, ClientForgotten, TwoDays}
+}
+
+// twoDays is how far TwoDays moves the clock, and lifetime is longer than an
+// access token lives.
+const (
+	twoDays  = 48 * time.Hour
+	lifetime = 61 * time.Minute
+)
+
+// apply makes the condition come about, on the server.
+func (c Condition) apply(s *lab.Server, aged bool) {
+	switch c {
+	case Expired:
+		if aged {
+			s.Advance(lifetime)
+		} else {
+			s.ExpireAccessTokens()
+		}
+	case RefusedEarly:
+		s.RevokeAccessTokens()
+	case RefreshGone:
+		s.RevokeFamilies()
+	case ClientForgotten:
+		s.ForgetClients()
+		s.RevokeAccessTokens()
+	case TwoDays:
+		s.Advance(twoDays)
+	}
+}
+
+// age is how much older the client's credentials get with the condition, by the
+// client's own clock.
+func (c Condition) age() time.Duration {
+	switch c {
+	case Expired:
+		return lifetime
+	case TwoDays:
+		return twoDays
+	}
+	return 0
+}

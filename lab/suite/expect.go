@@ -1,0 +1,166 @@
+package suite
+
+import (
+	"net/http"
+
+	"github.com/handstamp/handstamp/lab"
+)
+
+// Expectation is what a cell asks of a client. It follows from the personality
+// and the condition alone, and is the same for every client.
+type Expectation struct {
+	// Void says that the cell cannot come about: there is no login to grow old.
+	Void bool `json:"void,omitempty"`
+	// FirstTabs is how many tabs the first session may open.
+	FirstTabs int `json:"first_tabs"`
+	// FirstFails says that the first session must not get through.
+	FirstFails bool `json:"first_fails,omitempty"`
+	// Worked is how many of the later sessions must get through, at least; None
+	// says that none may.
+	Worked int  `json:"worked"`
+	None   bool `json:"none,omitempty"`
+	// Tabs, TokenRequests, Registrations and FailedCalls are the most that the
+	// later sessions may cost together. A negative number is no bound.
+	Tabs          int `json:"tabs"`
+	TokenRequests int `json:"token_requests"`
+	Registrations int `json:"registrations"`
+	FailedCalls   int `json:"failed_calls"`
+	// Afterwards says that one more session must get through, with no tab, when
+	// the trouble is over.
+	Afterwards bool `json:"afterwards,omitempty"`
+	// Again says that the condition then comes about once more, and that one more
+	// process must get through, with no tab.
+	Again bool `json:"again,omitempty"`
+	// Reuse says that a spent refresh token may come again.
+	Reuse bool `json:"reuse,omitempty"`
+}
+
+// Expect returns what is expected of processes that come under a condition to a
+// server with a personality.
+func Expect(p lab.Personality, c Condition, processes int) Expectation {
+	e := Expectation{FirstTabs: max(1, p.Tabs), Worked: processes, FailedCalls: -1}
+	switch p.Login {
+	case lab.LoginRefused:
+		return Expectation{FirstFails: true, None: true, Registrations: -1, FailedCalls: -1, Void: c != Warm}
+	case lab.LoginDisbelieved:
+		// Nothing tells the next process that it will be the same again.
+		return Expectation{
+			FirstTabs: 1, FirstFails: true, None: true, Tabs: processes,
+			TokenRequests: 0, Registrations: processes, FailedCalls: -1, Void: c != Warm,
+		}
+	case lab.LoginFutile:
+		// Whoever has asked in vain remembers it, until the login itself is over.
+		e.Worked, e.None, e.FirstFails = 0, true, true
+		e.TokenRequests, e.Registrations = -1, 1
+		if mustLogIn(p, c) {
+			e.Tabs = p.Tabs
+		}
+		return e
+	}
+	t := troubleOf(p)
+	switch {
+	case c == Warm && !p.Moves:
+		e.FailedCalls = 0
+		if p.Habits.LazyAuth {
+			e.FailedCalls = -1
+		}
+		return e
+	case !mustLogIn(p, c):
+		e.TokenRequests = 1
+		switch {
+		case t.lost:
+			e.TokenRequests, e.Reuse = 2, true
+		case t.passing > 0:
+			// Whoever meets the trouble may say so and give up.
+			e.Worked, e.TokenRequests, e.Afterwards = 0, t.passing+1, true
+		default:
+			e.Again = true
+		}
+		return e
+	}
+
+	// A person is needed: once, for all processes.
+	e.Tabs = 1
+	if p.Habits.Offline == lab.OfflineForbidden {
+		e.Tabs = 2 // no record says that a scope refused once is refused for ever
+	}
+	e.TokenRequests = 2 // the refresh that failed, and the code
+	if t.lost {
+		e.TokenRequests, e.Reuse = 3, true
+	}
+	if t.passing > 0 {
+		e.TokenRequests += t.passing
+		e.Worked, e.Afterwards = 0, false
+	}
+	if t.discovery {
+		// Without metadata nobody can be asked to begin a login.
+		e.Worked = 0
+	}
+	if c == ClientForgotten || p.Moves || secretOver(p, c) {
+		e.Registrations = 1
+		if p.Tabs > 1 {
+			e.Tabs = p.Tabs // the new client begins from nothing
+			e.TokenRequests++
+		}
+		if probed(p.Habits) {
+			e.TokenRequests++ // so is the method
+		}
+	}
+	if p.Moves {
+		// The old server still gives out what is not taken any more, to each process
+		// once.
+		e.TokenRequests += processes
+	}
+	return e
+}
+
+// mustLogIn reports whether the server has refused for good, so that only a
+// person helps.
+func mustLogIn(p lab.Personality, c Condition) bool {
+	switch {
+	case p.Moves, c == RefreshGone, c == ClientForgotten:
+		return true
+	case c == Warm:
+		return false
+	case p.Habits.Offline == lab.OfflineForbidden: // there is no refresh token
+		return true
+	case troubleOf(p).lost && p.Habits.Rotation != lab.RotateGrace:
+		return true
+	}
+	return secretOver(p, c)
+}
+
+// secretOver reports whether the registered secret has ended.
+func secretOver(p lab.Personality, c Condition) bool {
+	return c == TwoDays && p.Habits.SecretLifetime != 0 && p.Habits.SecretLifetime < twoDays
+}
+
+// probed reports whether a client can only find out by trying how the token
+// endpoint wants it to authenticate.
+func probed(h lab.Habits) bool {
+	return h.RegisterSilent || h.EnforceMethod != "" && h.EnforceMethod != h.RegisterMethod
+}
+
+// trouble is what faults mean for the later sessions.
+type trouble struct {
+	lost      bool // the answer to a refresh is lost after it was done
+	passing   int  // so many refreshes fail, and nothing is done
+	discovery bool // metadata is down
+}
+
+func troubleOf(p lab.Personality) trouble {
+	var t trouble
+	for endpoint, faults := range p.Trouble {
+		for _, fault := range faults {
+			switch {
+			case endpoint != "token:refresh":
+				t.discovery = t.discovery || fault.Status >= http.StatusInternalServerError
+			case fault.Kind == lab.FaultCutAfter || fault.Kind == lab.FaultCutBody:
+				t.lost = true
+			default:
+				t.passing += max(1, fault.Times)
+			}
+		}
+	}
+	return t
+}

@@ -1,0 +1,226 @@
+package mutant
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Client is one process of the client.
+type Client struct {
+	Defect Defect
+	URL    string       // of the MCP server
+	Home   string       // where it keeps what it knows
+	Open   func(string) // opens a browser
+	http   *http.Client
+}
+
+// maxBody bounds what is read of any answer.
+const maxBody = 1 << 20
+
+// maxRounds bounds how often a call is tried: every other process may have
+// renewed the token meanwhile.
+const maxRounds = 64
+
+// challenge is what a refusal says.
+type challenge struct {
+	metadata string // URL of the resource's metadata
+	scope    string
+	stepUp   bool
+}
+
+// Run makes one tool call.
+func (c *Client) Run(ctx context.Context) error {
+	transport := &http.Transport{Proxy: nil}
+	defer transport.CloseIdleConnections()
+	c.http = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	st, err := c.load()
+	if err != nil {
+		return err
+	}
+	refreshed := false
+	for range maxRounds {
+		answer, refusal, err := c.call(ctx, st.Access)
+		if err != nil {
+			return err
+		}
+		if refusal == nil {
+			if !strings.Contains(answer, `"hello"`) {
+				return errors.New("the tool gives another answer")
+			}
+			return nil
+		}
+		if refusal.stepUp && containsAll(st.Requested, refusal.scope) && !containsAll(st.Granted, refusal.scope) {
+			return errors.New("the scope is not granted")
+		}
+		if st, err = c.acquire(ctx, st, refusal, &refreshed); err != nil {
+			return err
+		}
+	}
+	return errors.New("the server refuses every token")
+}
+
+// call calls the tool echo.
+func (c *Client) call(ctx context.Context, token string) (string, *challenge, error) {
+	body := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"text":"hello"}}}`
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL, strings.NewReader(body))
+	if err != nil {
+		return "", nil, err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Accept", "application/json, text/event-stream")
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	response, err := c.http.Do(r)
+	if err != nil {
+		return "", nil, err
+	}
+	defer response.Body.Close()
+	raw, err := read(response)
+	if err != nil {
+		return "", nil, err
+	}
+	header := response.Header.Get("WWW-Authenticate")
+	switch {
+	case response.StatusCode == http.StatusOK:
+		return string(raw), nil, nil
+	case response.StatusCode == http.StatusUnauthorized:
+		return "", &challenge{metadata: param(header, "resource_metadata"), scope: param(header, "scope")}, nil
+	case response.StatusCode == http.StatusForbidden && param(header, "error") == "insufficient_scope":
+		return "", &challenge{metadata: param(header, "resource_metadata"), scope: param(header, "scope"), stepUp: true}, nil
+	}
+	return "", nil, fmt.Errorf("the MCP server answers %d", response.StatusCode)
+}
+
+// read reads a bounded body.
+func read(response *http.Response) ([]byte, error) {
+	raw, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
+	if len(raw) > maxBody {
+		return nil, errors.New("the answer is too long")
+	}
+	return raw, err
+}
+
+// param finds a parameter of a challenge.
+func param(header, name string) string {
+	_, rest, found := strings.Cut(header, name+`="`)
+	if !found {
+		return ""
+	}
+	value, _, _ := strings.Cut(rest, `"`)
+	return value
+}
+
+// acquire returns a state with another token than the one that was refused.
+func (c *Client) acquire(ctx context.Context, seen *state, refusal *challenge, refreshed *bool) (*state, error) {
+	st := seen
+	if c.Defect != RefreshUnlocked || seen.Refresh == "" {
+		unlock, err := c.lock(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer unlock()
+		current, err := c.load()
+		if err != nil {
+			return nil, err
+		}
+		stale := c.Defect == DeletesUncompared && seen.Refresh != "" || c.Defect == LoginUnlocked
+		if current.Access != seen.Access && current.Access != "" && !stale {
+			return current, nil // another process was faster
+		}
+		if !stale {
+			st = current
+		}
+	}
+	if st.Refresh != "" && !refusal.stepUp && !*refreshed {
+		*refreshed = true
+		next, err := c.refresh(ctx, st)
+		if err != nil || next != nil {
+			return next, err
+		}
+	}
+	return c.login(ctx, st, refusal)
+}
+
+// refresh renews the access token. It returns nil if only a login helps.
+func (c *Client) refresh(ctx context.Context, st *state) (*state, error) {
+	form := map[string]string{"grant_type": "refresh_token", "refresh_token": st.Refresh}
+	if !st.OmitResource && c.Defect != NoResourceRefresh {
+		form["resource"] = st.Resource
+	}
+	var token tokenAnswer
+	var err error
+	for range 2 {
+		token, err = c.token(ctx, st, st.methodNow(c.Defect), form)
+		if transient := (*transientError)(nil); !errors.As(err, &transient) || !transient.lost {
+			break
+		}
+	}
+	next := *st
+	refused, definitive := errors.AsType[*refusedError](err)
+	switch {
+	case err == nil:
+		next.take(token, c.Defect)
+		return &next, c.save(&next)
+	case definitive && refused.client:
+		next.forgetClient()
+	case definitive:
+	case c.Defect == TroubleMeansLogin:
+		return nil, nil
+	default:
+		return nil, err
+	}
+	next.Refresh = ""
+	*st = next
+	return nil, c.save(st)
+}
+
+func containsAll(have, want string) bool {
+	all := strings.Fields(have)
+	return !slices.ContainsFunc(strings.Fields(want), func(s string) bool { return !slices.Contains(all, s) })
+}
+
+func union(a, b string) string {
+	all := strings.Fields(a)
+	for _, s := range strings.Fields(b) {
+		if !slices.Contains(all, s) {
+			all = append(all, s)
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+// get reads a JSON document; ok is false where there is none.
+func (c *Client) get(ctx context.Context, url string, into any) (ok bool, err error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return false, err
+	}
+	response, err := c.http.Do(r)
+	if err != nil {
+		return false, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode >= http.StatusInternalServerError {
+		return false, fmt.Errorf("metadata: status %d", response.StatusCode)
+	}
+	if response.StatusCode != http.StatusOK {
+		return false, nil
+	}
+	raw, err := read(response)
+	if err != nil {
+		return false, err
+	}
+	return json.NewDecoder(bytes.NewReader(raw)).Decode(into) == nil, nil
+}
+
+// pollPause is how soon a lock is tried again.
+const pollPause = 2 * time.Millisecond

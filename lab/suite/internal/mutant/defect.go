@@ -1,0 +1,38 @@
+// Package mutant is a small MCP client that is right, and can be made wrong in
+// one way at a time: what the suite does not catch of it, it would not catch of
+// anybody.
+//
+// It shares no code with any other client. It is right about what the suite
+// asks, one process after the other, with one lock for everything; it is no
+// example of how to write one.
+package mutant
+
+// Defect is a mistake that real clients have made.
+type Defect string
+
+// The defects. None is the client as it should be.
+const (
+	None               Defect = ""
+	FirstListed        Defect = "first listed method"
+	MethodNotStored    Defect = "method not stored"
+	SecretDropped      Defect = "secret dropped"
+	BasicUnencoded     Defect = "Basic without form-encoding"
+	BothMethods        Defect = "both methods at once"
+	RetriesAll         Defect = "retry on any error"
+	OldRefreshDropped  Defect = "old refresh token dropped"
+	RefreshUnlocked    Defect = "refresh outside the lock"
+	DeletesUncompared  Defect = "delete without compare"
+	NoResourceRefresh  Defect = "resource missing on refresh"
+	SlashAdded         Defect = "slash added"
+	TroubleMeansLogin  Defect = "5xx leads to a login"
+	IssIgnored         Defect = "iss ignored"
+	StateUnchecked     Defect = "state not checked"
+	PortChanged        Defect = "port changed"
+	NoPreflight        Defect = "no look before the browser"
+	OpensAnything      Defect = "opens any URL"
+	SecretsToNewIssuer Defect = "client sent to another issuer"
+	OneGrantRegistered Defect = "refresh grant not registered"
+	OfflineUnasked     Defect = "offline_access not asked for"
+	LoginUnlocked      Defect = "every process logs in"
+	UnionForgotten     Defect = "step-up without what was there"
+)

@@ -1,0 +1,259 @@
+package mutant
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// maxAsked bounds how often a person is asked in one login.
+const maxAsked = 4
+
+// login asks a person. The caller holds the lock.
+func (c *Client) login(ctx context.Context, st *state, refusal *challenge) (*state, error) {
+	rm, sm, err := c.discover(ctx, refusal.metadata)
+	if err != nil {
+		return nil, err
+	}
+	next := *st
+	if next.Issuer != sm.Issuer && c.Defect != SecretsToNewIssuer {
+		next = state{}
+	}
+	next.Issuer, next.TokenEndpoint, next.Listed = sm.Issuer, sm.Token, sm.Methods
+	if next.Resource = rm.Resource; c.Defect == SlashAdded {
+		if u, err := url.Parse(rm.Resource); err == nil && u.Path == "" {
+			next.Resource += "/"
+		}
+	}
+	wanted := refusal.scope
+	if wanted == "" {
+		wanted = strings.Join(rm.Scopes, " ")
+	}
+	if c.Defect != UnionForgotten && containsAll(st.Granted, st.Requested) && next.Issuer == st.Issuer {
+		wanted = union(st.Requested, wanted)
+	}
+	for range maxAsked {
+		scope := wanted
+		if slices.Contains(sm.Scopes, "offline_access") && !next.NoOffline && c.Defect != OfflineUnasked {
+			scope = union(scope, "offline_access")
+		} else if next.NoOffline {
+			scope = strings.Join(slices.DeleteFunc(strings.Fields(scope), func(s string) bool { return s == "offline_access" }), " ")
+		}
+		again, err := c.ask(ctx, &next, sm, scope)
+		if err != nil {
+			return nil, err
+		}
+		if !again {
+			return &next, c.save(&next)
+		}
+	}
+	return nil, errors.New("the authorization server refuses each login")
+}
+
+// ask asks once. It reports whether to ask again, in another way.
+func (c *Client) ask(ctx context.Context, st *state, sm *serverMetadata, scope string) (again bool, err error) {
+	listener, redirect, err := c.listen(st)
+	if err != nil {
+		return false, err
+	}
+	defer listener.Close()
+	fresh := false
+	if st.Client.ID == "" {
+		if err := c.register(ctx, st, sm, redirect); err != nil {
+			return false, err
+		}
+		fresh = true
+	}
+	verifier, secret := rand.Text()+rand.Text(), rand.Text()
+	sum := sha256.Sum256([]byte(verifier))
+	params := url.Values{
+		"response_type": {"code"}, "client_id": {st.Client.ID}, "redirect_uri": {redirect}, "state": {secret},
+		"code_challenge": {base64.RawURLEncoding.EncodeToString(sum[:])}, "code_challenge_method": {"S256"},
+	}
+	if !st.OmitResource {
+		params.Set("resource", st.Resource)
+	}
+	if scope != "" {
+		params.Set("scope", scope)
+	}
+	if slices.Contains(sm.Scopes, "openid") && !slices.Contains(sm.Scopes, "offline_access") {
+		params.Set("access_type", "offline")
+		params.Set("prompt", "consent")
+	}
+	address := sm.Authorization + "?" + params.Encode()
+	if !fresh && c.Defect != NoPreflight && c.unknown(ctx, address) {
+		st.forgetClient()
+		return true, nil
+	}
+	c.Open(address)
+	answer, err := c.await(ctx, listener, secret)
+	if err != nil {
+		return false, err
+	}
+	if iss := answer.Get("iss"); c.Defect != IssIgnored && (iss != "" || sm.IssSent) && iss != sm.Issuer {
+		return false, errors.New("the answer comes from another issuer")
+	}
+	switch code := answer.Get("error"); code {
+	case "":
+	case "invalid_target":
+		st.OmitResource = true
+		return true, nil
+	case "invalid_scope":
+		st.NoOffline = true
+		return true, nil
+	default:
+		return false, errors.New("the login is refused: " + code)
+	}
+	return false, c.exchange(ctx, st, answer.Get("code"), redirect, verifier, scope)
+}
+
+// exchange redeems the code, with one method after the other where nobody knows
+// which.
+func (c *Client) exchange(ctx context.Context, st *state, code, redirect, verifier, scope string) error {
+	form := map[string]string{"grant_type": "authorization_code", "code": code, "redirect_uri": redirect, "code_verifier": verifier}
+	if !st.OmitResource {
+		form["resource"] = st.Resource
+	}
+	methods := []string{st.Client.Method}
+	if st.Client.Guess {
+		for _, m := range []string{"client_secret_post", "client_secret_basic"} {
+			if st.Client.Secret != "" && m != st.Client.Method {
+				methods = append(methods, m)
+			}
+		}
+	}
+	var err error
+	for _, method := range methods {
+		var token tokenAnswer
+		if token, err = c.token(ctx, st, method, form); err == nil {
+			st.Client.Method, st.Client.Guess = method, false
+			st.Refresh, st.Requested, st.Granted = "", scope, scope
+			st.take(token, None)
+			return nil
+		}
+		if refused, ok := errors.AsType[*refusedError](err); !ok || !refused.client {
+			return err
+		}
+	}
+	return err
+}
+
+// listen listens where the client was registered for, if it can.
+func (c *Client) listen(st *state) (net.Listener, string, error) {
+	if u, err := url.Parse(st.Client.RedirectURI); err == nil && u.Host != "" && c.Defect != PortChanged {
+		if listener, err := net.Listen("tcp", u.Host); err == nil {
+			return listener, st.Client.RedirectURI, nil
+		}
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, "", err
+	}
+	return listener, "http://" + listener.Addr().String() + "/callback", nil
+}
+
+// unknown looks whether the authorization server knows the client.
+func (c *Client) unknown(ctx context.Context, address string) bool {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return false
+	}
+	r.Header.Set("Sec-Purpose", "prefetch")
+	response, err := c.http.Do(r)
+	if err != nil {
+		return false
+	}
+	response.Body.Close()
+	switch response.StatusCode {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound, http.StatusUnprocessableEntity:
+		return true
+	}
+	return false
+}
+
+// await waits for the answer to the request with this state.
+func (c *Client) await(ctx context.Context, listener net.Listener, state string) (url.Values, error) {
+	answers := make(chan url.Values, 1)
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		query := r.URL.Query()
+		if r.URL.Path != "/callback" || query.Get("state") != state && c.Defect != StateUnchecked {
+			http.Error(w, "this is not the answer", http.StatusBadRequest)
+			return
+		}
+		select {
+		case answers <- query:
+		default:
+		}
+		fmt.Fprintln(w, "done")
+	})}
+	go server.Serve(listener)
+	defer server.Close()
+	select {
+	case answer := <-answers:
+		return answer, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// register registers the client (RFC 7591), and obeys the answer.
+func (c *Client) register(ctx context.Context, st *state, sm *serverMetadata, redirect string) error {
+	if sm.Registration == "" {
+		return errors.New("the authorization server registers nobody")
+	}
+	asked := "none"
+	if len(sm.Methods) > 0 && !slices.Contains(sm.Methods, asked) {
+		asked = sm.Methods[0]
+	}
+	grants := []string{"authorization_code", "refresh_token"}
+	if c.Defect == OneGrantRegistered {
+		grants = grants[:1]
+	}
+	raw, err := json.Marshal(map[string]any{
+		"client_name": "mutant", "redirect_uris": []string{redirect}, "grant_types": grants,
+		"response_types": []string{"code"}, "token_endpoint_auth_method": asked,
+	})
+	if err != nil {
+		return err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, sm.Registration, bytes.NewReader(raw))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	response, err := c.http.Do(r)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	var got struct {
+		ID     string `json:"client_id"`
+		Secret string `json:"client_secret"`
+		Method string `json:"token_endpoint_auth_method"`
+	}
+	raw, err = read(response)
+	if err != nil || response.StatusCode/100 != 2 || json.Unmarshal(raw, &got) != nil || got.ID == "" {
+		return fmt.Errorf("the client is not registered: status %d", response.StatusCode)
+	}
+	client := registration{ID: got.ID, Secret: got.Secret, Method: got.Method, RedirectURI: redirect}
+	switch {
+	case got.Method == "" && got.Secret == "":
+		client.Method = "none"
+	case got.Method == "":
+		client.Method, client.Guess = "client_secret_post", true
+	default:
+		client.Guess = len(sm.Methods) > 0 && !slices.Contains(sm.Methods, got.Method)
+	}
+	st.Client = client
+	return nil
+}

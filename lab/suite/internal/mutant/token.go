@@ -1,0 +1,117 @@
+package mutant
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// tokenAnswer is what a token request brings.
+type tokenAnswer struct {
+	access, refresh, scope string
+}
+
+// refusedError is the token endpoint's no.
+type refusedError struct {
+	code   string
+	client bool // it is about the client
+}
+
+func (e *refusedError) Error() string { return "the token endpoint refuses: " + e.code }
+
+// transientError says nothing about grant and client.
+type transientError struct {
+	why  string
+	lost bool // nobody knows what has been done
+}
+
+func (e *transientError) Error() string { return "the token endpoint cannot be asked: " + e.why }
+
+// token sends a token request, and again where a defect has it so.
+func (c *Client) token(ctx context.Context, st *state, method string, form map[string]string) (tokenAnswer, error) {
+	answer, err := c.tokenOnce(ctx, st, method, form)
+	if err != nil && c.Defect == RetriesAll {
+		return c.tokenOnce(ctx, st, method, form)
+	}
+	return answer, err
+}
+
+func (c *Client) tokenOnce(ctx context.Context, st *state, method string, form map[string]string) (tokenAnswer, error) {
+	values := make(url.Values)
+	for name, value := range form {
+		values.Set(name, value)
+	}
+	id, secret, header := st.Client.ID, st.Client.Secret, ""
+	if method == "client_secret_basic" || c.Defect == BothMethods && secret != "" {
+		pair := url.QueryEscape(id) + ":" + url.QueryEscape(secret)
+		if c.Defect == BasicUnencoded {
+			pair = id + ":" + secret
+		}
+		header = "Basic " + base64.StdEncoding.EncodeToString([]byte(pair))
+	}
+	if method != "client_secret_basic" || c.Defect == BothMethods {
+		values.Set("client_id", id)
+	}
+	if method == "client_secret_post" || c.Defect == BothMethods && secret != "" {
+		values.Set("client_secret", secret)
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, st.TokenEndpoint, strings.NewReader(values.Encode()))
+	if err != nil {
+		return tokenAnswer{}, err
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Accept", "application/json")
+	if header != "" {
+		r.Header.Set("Authorization", header)
+	}
+	response, err := c.http.Do(r)
+	if err != nil {
+		return tokenAnswer{}, &transientError{err.Error(), true}
+	}
+	defer response.Body.Close()
+	raw, err := read(response)
+	if err != nil {
+		return tokenAnswer{}, &transientError{err.Error(), true}
+	}
+	return parseToken(response, raw)
+}
+
+// parseToken reads JSON or a form. An error beats the status.
+func parseToken(response *http.Response, raw []byte) (tokenAnswer, error) {
+	var document map[string]any
+	if json.Unmarshal(raw, &document) != nil {
+		document = nil
+		if form, err := url.ParseQuery(string(raw)); err == nil && strings.HasPrefix(response.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+			document = make(map[string]any)
+			for name := range form {
+				document[name] = form.Get(name)
+			}
+		}
+	}
+	text := func(name string) string {
+		s, _ := document[name].(string)
+		return s
+	}
+	code := text("error")
+	if code == "" {
+		code = text("error_code")
+	}
+	status := response.StatusCode
+	switch {
+	case code == "invalid_client":
+		return tokenAnswer{}, &refusedError{code, true}
+	case code == "temporarily_unavailable" || code == "server_error":
+		return tokenAnswer{}, &transientError{code, false}
+	case code != "":
+		return tokenAnswer{}, &refusedError{code, false}
+	case status/100 == 2 && text("access_token") != "":
+		return tokenAnswer{text("access_token"), text("refresh_token"), text("scope")}, nil
+	case status == http.StatusUnauthorized || status == http.StatusUnprocessableEntity && document != nil:
+		return tokenAnswer{}, &refusedError{"no code", true}
+	}
+	return tokenAnswer{}, &transientError{fmt.Sprintf("status %d", status), false}
+}

@@ -1,0 +1,97 @@
+package suite_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/handstamp/handstamp/lab"
+
+	"github.com/handstamp/handstamp/lab/suite"
+	"github.com/handstamp/handstamp/lab/suite/internal/mutant"
+)
+
+// client is the mutant client with a defect.
+func client(d mutant.Defect) suite.Client {
+	return &suite.Func{Name: "mutant: " + string(d), Run: func(ctx context.Context, s suite.Session) error {
+		c := &mutant.Client{Defect: d, URL: s.URL, Home: s.Home, Open: s.Open}
+		return c.Run(ctx)
+	}}
+}
+
+// TestHonestClient runs the mutant client without a defect through every cell:
+// the suite asks nothing that a client of a few hundred lines cannot do.
+func TestHonestClient(t *testing.T) {
+	suite.Test(t, suite.Options{Client: client(mutant.None), Timeout: 30 * time.Second})
+}
+
+// TestMutants switches one defect on at a time, each of which turns cells red
+// that a client without it passes.
+func TestMutants(t *testing.T) {
+	const (
+		warm, expired, early = suite.Warm, suite.Expired, suite.RefusedEarly
+		gone, forgotten      = suite.RefreshGone, suite.ClientForgotten
+	)
+	type cell struct {
+		personality string
+		condition   suite.Condition
+		processes   int
+		why         string // what the failure says
+	}
+	for defect, cells := range map[mutant.Defect][]cell{
+		mutant.FirstListed:        {{"none-first", expired, 1, "tabs"}, {"none-first", early, 20, "tabs"}},
+		mutant.MethodNotStored:    {{"none-first", expired, 1, "tabs"}, {"lists-basic-takes-post", early, 1, "token requests"}},
+		mutant.SecretDropped:      {{"registers-otherwise", expired, 1, "tabs"}, {"secret-no-method", early, 1, "tabs"}},
+		mutant.BasicUnencoded:     {{"registers-otherwise", warm, 1, "the first session did not get through"}},
+		mutant.BothMethods:        {{"none-first", warm, 1, "did not get through"}, {"registers-otherwise", warm, 1, "did not get through"}},
+		mutant.RetriesAll:         {{"rotates-strictly", gone, 1, "token requests"}, {"forgot-client-token", forgotten, 1, "token requests"}},
+		mutant.OldRefreshDropped:  {{"keeps-refresh-token", suite.TwoDays, 1, "a second time"}, {"google-offline", early, 1, "a second time"}},
+		mutant.RefreshUnlocked:    {{"rotates-strictly", expired, 20, "came again"}, {"rotates-strictly", early, 20, "came again"}},
+		mutant.DeletesUncompared:  {{"rotates-strictly", expired, 20, "came again"}, {"none-first", early, 20, "tabs"}},
+		mutant.NoResourceRefresh:  {{"resource-demanded", expired, 1, "tabs"}, {"resource-query", early, 1, "tabs"}},
+		mutant.SlashAdded:         {{"resource-origin", warm, 1, "did not get through"}},
+		mutant.TroubleMeansLogin:  {{"flaky", expired, 1, "tabs"}, {"flaky", suite.TwoDays, 1, "tabs"}},
+		mutant.IssIgnored:         {{"iss-wrong", warm, 1, "got through, and must not"}, {"iss-missing", warm, 1, "got through, and must not"}},
+		mutant.StateUnchecked:     {{"forged-callback", warm, 1, "did not get through"}},
+		mutant.PortChanged:        {{"exact-redirect", gone, 1, "registrations"}},
+		mutant.NoPreflight:        {{"forgot-client-page", forgotten, 1, "got through"}},
+		mutant.OpensAnything:      {{"hostile-script", warm, 1, "a browser was to open"}, {"hostile-file", warm, 1, "a browser was to open"}},
+		mutant.SecretsToNewIssuer: {{"issuer-moved", warm, 1, "was sent to the new one"}},
+		mutant.OneGrantRegistered: {{"grants-enforced", expired, 1, "tabs"}},
+		mutant.OfflineUnasked:     {{"offline-listed", expired, 1, "tabs"}},
+		mutant.LoginUnlocked:      {{"rotates-strictly", gone, 20, "tabs"}},
+		mutant.UnionForgotten:     {{"step-up", gone, 1, "tabs"}},
+	} {
+		t.Run(string(defect), func(t *testing.T) {
+			t.Parallel()
+			for _, want := range cells {
+				red := play(t, defect, want.personality, want.condition, want.processes)
+				if !slices.ContainsFunc(red.Failures, func(f string) bool { return strings.Contains(f, want.why) }) {
+					t.Errorf("%s says %q, not %q", red.Name(), red.Failures, want.why)
+				}
+				if green := play(t, mutant.None, want.personality, want.condition, want.processes); !green.Passed() {
+					t.Errorf("%s fails without the defect: %q", green.Name(), green.Failures)
+				}
+			}
+		})
+	}
+}
+
+// play plays one cell.
+func play(t *testing.T, d mutant.Defect, personality string, c suite.Condition, processes int) *suite.Cell {
+	t.Helper()
+	p, ok := lab.FindPersonality(personality)
+	if !ok {
+		t.Fatalf("there is no %s", personality)
+	}
+	report, err := suite.Run(t.Context(), suite.Options{
+		Client: client(d), Personalities: []lab.Personality{p}, Conditions: []suite.Condition{c}, Processes: []int{processes},
+		Timeout: 5 * time.Second, Dir: t.TempDir(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report.Cells[0]
+}
