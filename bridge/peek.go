@@ -92,8 +92,8 @@ func parse(raw []byte) (*message, error) {
 		case `"result"`:
 			m.result = value
 		case `"error"`:
-			if m.error = value; value[0] != '{' {
-				m.error = nil // null, or another protocol's: OAuth has strings there
+			if m.error = value; string(value) == "null" {
+				m.error = nil
 			}
 		}
 		return true
