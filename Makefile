@@ -31,8 +31,8 @@ lint:
 	cd tools && $(GO) build -o ../$(BIN)/staticcheck honnef.co/go/tools/cmd/staticcheck
 	$(BIN)/staticcheck ./...
 
-unit:
-	HANDSTAMP_TEST_LONG=1 $(GO) test -race -timeout 25m $$($(GO) list ./... | grep -v /conformance)
+unit: bench/bridge/node_modules/.package-lock.json
+	HANDSTAMP_TEST_REQUIRE=mcp-remote HANDSTAMP_TEST_LONG=1 $(GO) test -race -timeout 25m $$($(GO) list ./... | grep -v /conformance)
 
 conformance: node_modules
 	HANDSTAMP_TEST_REQUIRE=conformance $(GO) test -count=1 -timeout 15m ./conformance/...
@@ -42,6 +42,10 @@ node_modules: conformance/node_modules/.package-lock.json
 
 conformance/node_modules/.package-lock.json: conformance/package-lock.json
 	cd conformance && npm ci --no-audit --no-fund
+
+# mcp-remote, whose logins are imported, and which the bridge is measured beside.
+bench/bridge/node_modules/.package-lock.json: bench/bridge/package-lock.json
+	cd bench/bridge && npm ci --no-audit --no-fund --ignore-scripts
 
 # The warm path and its peers, in one run, as a table with ratios.
 bench:

@@ -38,6 +38,7 @@ var rooms = map[string]room{
 	"":                          {ours: []string{"internal/browser", "internal/loopback", "internal/oauth", "internal/secret", "store"}, modules: libraryModules},
 	"internal/oauth":            {ours: []string{"internal/secret"}},
 	"internal/secret":           {},
+	"internal/mcpremote":        {ours: []string{"internal/oauth", "internal/secret"}},
 	"internal/loopback":         {modules: []string{"golang.org/x/sys"}},
 	"internal/browser":          {modules: []string{"golang.org/x/sys"}},
 	"internal/sse":              {},
@@ -59,7 +60,7 @@ var rooms = map[string]room{
 	"conformance":               {},
 	"conformance/client":        {ours: []string{"", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
 	"conformance/host":          {modules: sdkModules},
-	"internal/cli":              {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "internal/browser"}, modules: commandModules},
+	"internal/cli":              {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "internal/browser", "internal/mcpremote"}, modules: commandModules},
 	"cmd/handstamp":             {ours: []string{"internal/cli"}, modules: commandModules},
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -105,30 +104,7 @@ func othersResource(rm *oauth.ResourceMetadata) store.Resource {
 	if rm == nil || rm.Resource == "" {
 		return store.Resource{Omit: true, Why: "the server publishes none"}
 	}
-	return store.Resource{Value: standardURL(rm.Resource), Why: "published by the server"}
-}
-
-// standardURL writes a URL as the URL standard (WHATWG) does, and with it the URL
-// types of most languages: scheme and host in lower case, no default port, and a
-// slash after a bare host.
-func standardURL(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" || u.User != nil {
-		return raw
-	}
-	_, rest, _ := strings.Cut(raw, "://")
-	after := strings.IndexAny(rest, "/?#")
-	if after < 0 {
-		after = len(rest)
-	}
-	scheme, host, rest := strings.ToLower(u.Scheme), strings.ToLower(u.Host), rest[after:]
-	if port := u.Port(); port == "443" && scheme == "https" || port == "80" && scheme == "http" || port == "" {
-		host = strings.TrimSuffix(strings.TrimSuffix(host, port), ":")
-	}
-	if !strings.HasPrefix(rest, "/") {
-		rest = "/" + rest
-	}
-	return scheme + "://" + host + rest
+	return store.Resource{Value: oauth.StandardURL(rm.Resource), Why: "published by the server"}
 }
 
 // incomplete reports whether the record holds an adopted login of which it is

@@ -46,7 +46,7 @@ func (p *parrot) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.Contains(got, `"notifications/initialized"`):
 		w.WriteHeader(http.StatusAccepted)
 	default:
-		answer, events := p.answer, p.events // the test's again, once it has heard
+		answer, events := p.answer, p.events // the test goes on once it has heard
 		p.heard <- got
 		switch {
 		case answer == "":

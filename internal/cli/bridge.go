@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"runtime/debug"
 	"syscall"
@@ -77,11 +78,28 @@ func (b *bridgeCommand) run(ctx context.Context, arg string) error {
 	if err != nil {
 		return err
 	}
-	o.Stdin, o.Stdout = b.in, b.out.w
+	// All that is left to do shares one limit, which begins with the host's sign.
+	asked := func() { b.endBy.CompareAndSwap(nil, new(time.Now().Add(closeTimeout))) }
+	defer context.AfterFunc(ctx, asked)()
+	o.Stdin, o.Stdout = ending{b.in, asked}, b.out.w
 	if b.env.get("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(bridgeMemory)
 	}
 	return bridge.Run(ctx, *o)
+}
+
+// ending is a reader that tells of its end.
+type ending struct {
+	io.Reader
+	ended func()
+}
+
+func (e ending) Read(p []byte) (int, error) {
+	n, err := e.Reader.Read(p)
+	if err != nil {
+		e.ended()
+	}
+	return n, err
 }
 
 // SyscallConn implements syscall.Conn where the reader does.

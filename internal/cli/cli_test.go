@@ -90,12 +90,13 @@ func TestScripts(t *testing.T) {
 		},
 		Condition: scriptCondition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code":   cmdCode,
-			"lab":    cmdLab,
-			"age":    cmdAge,
-			"mode":   cmdMode,
-			"record": cmdRecord,
-			"expand": cmdExpand,
+			"code":    cmdCode,
+			"lab":     cmdLab,
+			"age":     cmdAge,
+			"mode":    cmdMode,
+			"record":  cmdRecord,
+			"expand":  cmdExpand,
+			"foreign": cmdForeign,
 		},
 	})
 }

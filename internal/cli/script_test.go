@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/mcpremote"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
@@ -245,4 +246,43 @@ func cmdExpand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	text := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o600))
+}
+
+// cmdForeign turns the stored login into one of mcp-remote's and removes it:
+// foreign FOLDER [MEMBER=JSON…], where the members are put into its tokens and
+// client:MEMBER=JSON into its registration. FOLDER is below MCP_REMOTE_CONFIG_DIR.
+func cmdForeign(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: foreign FOLDER [MEMBER=JSON…]")
+	}
+	dir := filepath.Join(ts.Getenv("MCP_REMOTE_CONFIG_DIR"), args[0])
+	ts.Check(os.MkdirAll(dir, 0o700))
+	records(ts, func(files *filestore.Store, rec *store.Record) {
+		g := rec.Grant
+		tokens := map[string]any{
+			"access_token": g.AccessToken.Reveal(), "refresh_token": g.RefreshToken.Reveal(), "token_type": "Bearer",
+			"expires_in": 3600, "expires_at": g.ExpiresAt.UnixMilli(), "issuer": g.Issuer,
+		}
+		client := make(map[string]any)
+		ts.Check(json.Unmarshal([]byte(rec.GrantClient().Response.Reveal()), &client))
+		for _, arg := range args[1:] {
+			name, text, _ := strings.Cut(arg, "=")
+			members := tokens
+			if rest, ok := strings.CutPrefix(name, "client:"); ok {
+				name, members = rest, client
+			}
+			var value any
+			ts.Check(json.Unmarshal([]byte(text), &value))
+			if members[name] = value; value == nil {
+				delete(members, name)
+			}
+		}
+		hash := mcpremote.Server{URL: ts.Getenv("MCP"), Resource: ts.Getenv("RESOURCE")}.Hashes()[0]
+		for kind, object := range map[string]any{"tokens.json": tokens, "client_info.json": client} {
+			text, err := json.MarshalIndent(object, "", "  ")
+			ts.Check(err)
+			ts.Check(os.WriteFile(filepath.Join(dir, hash+"_"+kind), text, 0o600))
+		}
+		ts.Check(files.Delete(context.Background(), rec.Key, rec.Generation))
+	})
 }

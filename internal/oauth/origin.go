@@ -47,3 +47,26 @@ func PathWithin(path, base string) bool {
 	}
 	return true
 }
+
+// StandardURL writes a URL as the URL standard (WHATWG) does, and with it the URL
+// types of most languages: scheme and host in lower case, no default port, and a
+// slash after a bare host.
+func StandardURL(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || u.User != nil {
+		return raw
+	}
+	_, rest, _ := strings.Cut(raw, "://")
+	after := strings.IndexAny(rest, "/?#")
+	if after < 0 {
+		after = len(rest)
+	}
+	scheme, host, rest := strings.ToLower(u.Scheme), strings.ToLower(u.Host), rest[after:]
+	if port := u.Port(); port == "443" && scheme == "https" || port == "80" && scheme == "http" || port == "" {
+		host = strings.TrimSuffix(strings.TrimSuffix(host, port), ":")
+	}
+	if !strings.HasPrefix(rest, "/") {
+		rest = "/" + rest
+	}
+	return scheme + "://" + host + rest
+}

@@ -1,4 +1,4 @@
-package handstamp
+package oauth
 
 import "testing"
 
@@ -22,8 +22,8 @@ func TestStandardURL(t *testing.T) {
 		"https://user@mcp.example.com":       "https://user@mcp.example.com",
 		"":                                   "",
 	} {
-		if got := standardURL(raw); got != want {
-			t.Errorf("standardURL(%q) = %q, want %q", raw, got, want)
+		if got := StandardURL(raw); got != want {
+			t.Errorf("StandardURL(%q) = %q, want %q", raw, got, want)
 		}
 	}
 }

@@ -1,0 +1,204 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/mcpremote"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) newImport() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "import mcp-remote",
+		Short: "Take over logins that another program has",
+		Long: `Take over logins that another program has, so that nobody signs in again. What
+the other program keeps is only read.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage("there is nothing to import from %q%s", args[0], didYouMean(args[0], importSources))
+			}
+			return usage("handstamp import needs to know from where: %s", list(importSources, "or"))
+		},
+		RunE: func(*cobra.Command, []string) error { return nil },
+	}
+	cmd.AddCommand(a.newImportMCPRemote())
+	return cmd
+}
+
+// importSources are the programs whose logins can be taken over.
+var importSources = []string{"mcp-remote"}
+
+// importCommand is handstamp import mcp-remote.
+type importCommand struct {
+	*app
+	folderFlag string
+	offline    bool
+	dryRun     bool
+	force      bool
+	login      loginOptions // the client, where mcp-remote was given it and did not keep it
+
+	now     time.Time
+	dir     string // mcp-remote's, absolute
+	folder  *mcpremote.Folder
+	only    []*target // the servers that the command line names; empty: all
+	matches map[string]*match
+	exact   string // the hash of what was typed after --; "" if nothing was
+	results []*importResult
+}
+
+func (a *app) newImportMCPRemote() *cobra.Command {
+	m := &importCommand{app: a}
+	cmd := &cobra.Command{
+		Use:   "mcp-remote [server…] [-- mcp-remote's arguments]",
+		Short: "Take over the logins of npx mcp-remote",
+		Long: `Take over the logins that mcp-remote keeps in ~/.mcp-auth (MCP_REMOTE_CONFIG_DIR),
+of all its versions: tokens, and the client with its secret and the way it
+authenticates. Nothing in that folder is changed. A good login that is stored
+already is left as it is, unless --force replaces it.
+
+mcp-remote's files do not say which server they are for, but a server's URL can be
+tried. Those are: the servers named here, those of the configuration and of the
+credential store, those in the lists of the programs that start mcp-remote (Claude
+Desktop, Claude Code, Cursor, VS Code, Windsurf, Gemini CLI, Codex, Zed and others),
+and what the files hint at. Where mcp-remote was started with --resource, --header
+and the like, its own arguments can be given after --.
+
+The authorization server is asked for its metadata, and sent nothing. With
+--offline that is left to the first renewal.
+
+Stop starting mcp-remote for these servers afterwards: two programs with one
+refresh token sign each other out.
+
+The exit code is 0 if everything that was found is stored now, or nothing was. Else
+it is the gravest of: 7 if the credential store cannot be used, 6 if a login comes
+from another authorization server than its server names now, 4 if a login is past
+help and a person has to sign in, 1 if something could not be read or nobody knows
+its server. What could be taken is taken all the same.`,
+		Example: `  handstamp import mcp-remote
+  handstamp import mcp-remote --dry-run
+  handstamp import mcp-remote https://mcp.example.com/mcp
+  handstamp import mcp-remote --profile work -- https://mcp.example.com/mcp --resource https://work.example.com/`,
+		ValidArgsFunction: func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+			return a.completeServers(cmd, nil, word)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var typed []string
+			if dash := cmd.ArgsLenAtDash(); dash >= 0 {
+				args, typed = args[:dash], args[dash:]
+				if len(typed) == 0 {
+					return usage("handstamp import mcp-remote needs mcp-remote's arguments after --, its URL first")
+				}
+			}
+			return m.run(cmd.Context(), args, typed)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&m.folderFlag, "folder", "", "mcp-remote's folder (MCP_REMOTE_CONFIG_DIR, ~/.mcp-auth)")
+	flags.BoolVar(&m.offline, "offline", false, "ask nothing of the network")
+	flags.BoolVar(&m.dryRun, "dry-run", false, "say what would be taken, and store nothing")
+	flags.BoolVar(&m.force, "force", false, "replace stored logins though they are good")
+	flags.StringVar(&m.login.clientID, "client-id", "", "the client of a server's login, where mcp-remote did not keep it")
+	m.login.secret.bind(flags)
+	bindChoice(cmd, flags, &m.login.method, "token-endpoint-auth-method", "how that client was registered to authenticate", methodNone, methodBasic, methodPost)
+	return cmd
+}
+
+func (m *importCommand) run(ctx context.Context, args, typed []string) error {
+	if err := m.login.check(); err != nil {
+		return err
+	}
+	if m.login.clientID != "" && len(args)+min(len(typed), 1) != 1 {
+		return usage("--client-id is about the login at one server: name it")
+	}
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
+	m.now = time.Now()
+	if err := m.findServers(ctx, args, typed); err != nil {
+		return err
+	}
+	if err := errors.Join(m.takeAll(ctx), m.finish()); err != nil {
+		return err
+	}
+	if code := importCode(m.results); code != exitOK {
+		return exitStatus(code)
+	}
+	return nil
+}
+
+// readFolder reads mcp-remote's folder. That there is none is no error, unless
+// the command line names it.
+func (m *importCommand) readFolder() error {
+	dir := first(m.folderFlag, m.env.get("MCP_REMOTE_CONFIG_DIR"), m.home(".mcp-auth"))
+	if dir == "" {
+		return usage("nobody knows where mcp-remote's folder is, because HOME is not set: name it with --folder")
+	}
+	var err error
+	if m.dir, err = filepath.Abs(dir); err != nil {
+		return usage("mcp-remote's folder cannot be found: %w", err)
+	}
+	m.folder, err = mcpremote.Read(m.dir, m.now)
+	if errors.Is(err, fs.ErrNotExist) && m.folderFlag == "" {
+		m.folder = &mcpremote.Folder{}
+		return nil
+	}
+	if err != nil {
+		if e, ok := errors.AsType[*fs.PathError](err); ok {
+			err = e.Err
+		}
+		return usage("mcp-remote's folder %s cannot be read: %w", m.dir, err)
+	}
+	return nil
+}
+
+// home returns the path of something in the user's home folder, or "".
+func (a *app) home(name string) string {
+	home := a.env.get("HOME")
+	if a.platform() == "windows" {
+		home = first(a.env.get("USERPROFILE"), home)
+	}
+	if home == "" {
+		return ""
+	}
+	return filepath.Join(home, name)
+}
+
+// importCode returns the gravest exit code among the results.
+func importCode(results []*importResult) int {
+	for _, code := range []int{exitStore, exitProtocol, exitLogin, exitUnreachable} {
+		if slices.ContainsFunc(results, func(r *importResult) bool { return r.exit == code }) {
+			return code
+		}
+	}
+	if slices.ContainsFunc(results, func(r *importResult) bool { return r.exit != exitOK }) {
+		return exitOther
+	}
+	return exitOK
+}
+
+// around is what a command line of mcp-remote may refer to: this environment, and
+// files of reasonable size.
+func (m *importCommand) around() mcpremote.Surroundings {
+	return mcpremote.Surroundings{
+		Getenv: m.env.get,
+		ReadFile: func(path string) ([]byte, error) {
+			if rest, ok := cutHome(path); ok {
+				path = m.home(rest)
+			}
+			return readRegular(path, maxConfig)
+		},
+	}
+}
+
+// cutHome returns the rest of a path below the home folder.
+func cutHome(path string) (string, bool) {
+	if len(path) > 1 && path[0] == '~' && os.IsPathSeparator(path[1]) {
+		return path[2:], true
+	}
+	return "", false
+}

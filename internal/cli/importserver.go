@@ -1,0 +1,183 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/mcpremote"
+)
+
+// match is the server that a hash of mcp-remote's was made from.
+type match struct {
+	url     string             // as mcp-remote was given it
+	command *mcpremote.Command // nil: nothing is known of how mcp-remote was started
+}
+
+// findServers reads the folder and tries every server that anybody here knows of.
+// What knows more of how mcp-remote was started is tried first, since of several
+// that fit the first counts.
+func (m *importCommand) findServers(ctx context.Context, args, typed []string) error {
+	conf, err := m.loadConfig()
+	if err != nil {
+		return err
+	}
+	var known []string
+	for _, arg := range args {
+		t, err := m.target(arg)
+		if err != nil {
+			return err
+		}
+		known, m.only = append(known, t.url), append(m.only, t)
+	}
+	m.matches = make(map[string]*match)
+	if len(typed) > 0 {
+		command, err := mcpremote.ParseCommand(typed, m.around())
+		if err != nil {
+			return usage("mcp-remote could not be started with this: %w", err)
+		}
+		t, err := m.target(command.URL)
+		if err != nil {
+			return err
+		}
+		m.only = append(m.only, t)
+		m.try(command.Server, command)
+		m.exact = command.Hashes()[0]
+	}
+	if err := m.readFolder(); err != nil {
+		return err
+	}
+	m.tryPrograms()
+	for _, alias := range slices.Sorted(maps.Keys(conf.Servers)) {
+		known = append(known, withScheme(conf.Servers[alias].URL))
+	}
+	stored, err := m.storedServers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, u := range slices.Concat(known, stored, m.folder.URLs) {
+		m.tryURL(u)
+	}
+	return nil
+}
+
+// try notes the hashes of a server, unless somebody who knows more of it did.
+func (m *importCommand) try(s mcpremote.Server, command *mcpremote.Command) {
+	for _, hash := range s.Hashes() {
+		if m.matches[hash] == nil {
+			m.matches[hash] = &match{url: s.URL, command: command}
+		}
+	}
+}
+
+// tryURL tries all that somebody may have typed for a URL.
+func (m *importCommand) tryURL(u string) {
+	for _, spelling := range mcpremote.Spellings(u) {
+		m.try(mcpremote.Server{URL: spelling}, nil)
+	}
+}
+
+// storedServers returns the URLs of the servers that the store knows.
+func (m *importCommand) storedServers(ctx context.Context) ([]string, error) {
+	credentials, err := m.openStore()
+	if err != nil {
+		return nil, err
+	}
+	c := &handstamp.Client{Store: credentials, LoginPolicy: handstamp.LoginNever, Logger: m.logger()}
+	statuses, err := c.Statuses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	urls := make([]string, 0, len(statuses))
+	for _, st := range statuses {
+		urls = append(urls, st.Server)
+	}
+	return urls, nil
+}
+
+// maxList bounds a program's list of servers, in bytes: some keep their history in
+// the same file.
+const maxList = 32 << 20
+
+// tryPrograms tries the servers in the lists of the programs that start
+// mcp-remote. A list that cannot be read is none. One that lies in the working
+// folder may come from a stranger: it names servers, and says nothing else that
+// is believed.
+func (m *importCommand) tryPrograms() {
+	log := m.logger()
+	mine, work := m.places()
+	own := mine.Files()
+	var urls []string
+	for i, path := range append(own, work.Files()...) {
+		text, err := readRegular(path, maxList)
+		if err != nil {
+			if !errors.Is(err, os.ErrNotExist) {
+				log.Debug("a list of servers cannot be read", "path", path, "error", err)
+			}
+			continue
+		}
+		if !mcpremote.Mentioned(text) {
+			continue
+		}
+		around := m.around()
+		if i >= len(own) {
+			around = mcpremote.Surroundings{}
+		}
+		commands := mcpremote.Commands(text, path, around)
+		log.Debug("read a list of servers", "path", path, "mcp-remote", len(commands))
+		for _, command := range commands {
+			if i >= len(own) {
+				command = &mcpremote.Command{Server: command.Server, Source: path}
+			}
+			m.try(command.Server, command)
+		}
+		urls = append(urls, mcpremote.URLs(text)...)
+	}
+	for _, u := range urls {
+		m.tryURL(u)
+	}
+}
+
+// places returns where programs of this system keep their lists of servers: the
+// user's, and those of a project.
+func (m *importCommand) places() (p, work mcpremote.Places) {
+	p = mcpremote.Places{Home: m.home("")}
+	switch m.platform() {
+	case "windows":
+		p.Config = m.env.get("AppData")
+	case "darwin":
+		p.Config = m.home("Library/Application Support")
+	default:
+		if p.Config = m.env.get("XDG_CONFIG_HOME"); !filepath.IsAbs(p.Config) {
+			p.Config = m.home(".config")
+		}
+	}
+	work.Work, _ = os.Getwd()
+	return p, work
+}
+
+// readRegular reads a regular file of at most limit bytes.
+func readRegular(path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() { // opening a pipe would wait for a writer
+		return nil, errors.New("it is no regular file")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = errors.New("it is too large")
+	}
+	return b, err
+}

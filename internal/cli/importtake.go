@@ -1,0 +1,211 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/mcpremote"
+	"github.com/handstamp/handstamp/store"
+)
+
+// What can become of a login of mcp-remote's.
+const (
+	outcomeTaken    = "taken"     // it is stored, or would be
+	outcomeKept     = "kept"      // a good one was stored already
+	outcomeNotTaken = "not_taken" // Reason says why
+	outcomeNothing  = "nothing"   // nobody had signed in
+)
+
+// importResult is what became of the logins at one server, or of a file that
+// belongs to none.
+type importResult struct {
+	Outcome string            `json:"outcome"`
+	Name    string            `json:"name,omitempty"`
+	Server  string            `json:"server,omitempty"`
+	Profile string            `json:"profile,omitempty"`
+	File    string            `json:"file,omitempty"` // mcp-remote's, that it is about
+	Found   string            `json:"found_in,omitempty"`
+	Code    string            `json:"code,omitempty"` // of what is not taken, as in errors
+	Reason  string            `json:"reason,omitempty"`
+	Command string            `json:"command,omitempty"` // that helps
+	Notes   []string          `json:"notes,omitempty"`
+	Older   []string          `json:"older,omitempty"` // files of older logins at this server, left aside
+	Status  *handstamp.Status `json:"status,omitempty"`
+
+	exit int
+}
+
+// candidate is a login whose server is known.
+type candidate struct {
+	*mcpremote.Login
+	match  *match
+	target *target
+}
+
+// takeAll takes what there is to take, server by server, and notes what became
+// of everything else. It ends early only where going on is of no use.
+func (m *importCommand) takeAll(ctx context.Context) error {
+	for _, p := range m.folder.Problems {
+		m.add(&importResult{Outcome: outcomeNotTaken, File: p.Path, Code: "unreadable", Reason: p.Reason, exit: exitOther})
+	}
+	logins := slices.Clone(m.folder.Logins)
+	slices.SortStableFunc(logins, mcpremote.Order(m.now))
+	servers := make(map[store.Key][]candidate)
+	unknown := make(map[string]*importResult)
+	for _, l := range logins {
+		switch found := m.matches[l.Hash]; {
+		case found != nil:
+			m.assign(servers, candidate{Login: l, match: found})
+		case len(m.only) > 0: // one of those that were not asked for
+		case unknown[l.Hash] != nil:
+			unknown[l.Hash].Older = append(unknown[l.Hash].Older, l.Path)
+		default:
+			unknown[l.Hash] = m.unknown(l)
+		}
+	}
+	for _, key := range slices.SortedFunc(maps.Keys(servers), store.Key.Compare) {
+		if err := m.takeServer(ctx, servers[key]); err != nil {
+			return err
+		}
+	}
+	for _, hash := range slices.Sorted(maps.Keys(unknown)) {
+		m.add(unknown[hash])
+	}
+	for _, t := range m.only {
+		if key, err := store.NewKey(t.url, t.profile); err == nil && servers[key] == nil {
+			m.add(&importResult{
+				Outcome: outcomeNotTaken, Name: t.name, Server: t.url, Profile: t.profile, exit: exitLogin, Code: kindLogin.code,
+				Reason:  "mcp-remote has no login that goes by this URL; if it was started with more than that, give its arguments after --",
+				Command: t.command("login"),
+			})
+		}
+	}
+	return nil
+}
+
+// assign puts a login to its server.
+func (m *importCommand) assign(servers map[store.Key][]candidate, c candidate) {
+	t, err := m.target(c.match.url)
+	var key store.Key
+	if err == nil {
+		key, err = store.NewKey(t.url, t.profile)
+	}
+	if err == nil && len(m.only) > 0 {
+		// Under the name that the command line has for it, and not at all if that
+		// has none.
+		i := slices.IndexFunc(m.only, func(only *target) bool { k, _ := store.NewKey(only.url, only.profile); return k == key })
+		if i < 0 {
+			return
+		}
+		t.name = m.only[i].name
+	}
+	if err != nil {
+		if len(m.only) == 0 {
+			m.add(&importResult{Outcome: outcomeNotTaken, Server: c.match.url, File: c.Path, Code: kindUsage.code, Reason: err.Error(), exit: exitOther})
+		}
+		return
+	}
+	if alias, _ := m.alias(key.Server); alias != "" {
+		t.name = alias
+	}
+	c.target = t
+	servers[key] = append(servers[key], c)
+}
+
+// unknown returns what is to be told of a login of which nobody knows the server.
+func (m *importCommand) unknown(l *mcpremote.Login) *importResult {
+	if errors.Is(l.Err, mcpremote.ErrNoTokens) {
+		return &importResult{Outcome: outcomeNothing, File: l.Path, Reason: l.Err.Error()}
+	}
+	r := &importResult{Outcome: outcomeNotTaken, File: l.Path, exit: exitOther}
+	if l.Err != nil {
+		r.Code, r.Reason = "unreadable", l.Err.Error()
+		return r
+	}
+	r.Code, r.Command = "unknown_server", m.again()+" URL"
+	r.Reason = "nobody knows which server it is for; name its URL, or give mcp-remote's arguments after --"
+	r.Notes = append(r.Notes, "Signed in or renewed on "+l.ReceivedAt.Local().Format("2 January 2006 at 15:04"))
+	if l.Issuer != "" {
+		r.Notes = append(r.Notes, "Authorization server: "+short(l.Issuer))
+	}
+	return r
+}
+
+// takeServer takes the best of the logins at one server that can be taken, and
+// notes the others. They come in the order to try.
+func (m *importCommand) takeServer(ctx context.Context, all []candidate) error {
+	// What was typed in full means one login, and not its neighbours.
+	typed := func(c candidate) bool { return c.Hash == m.exact }
+	if slices.ContainsFunc(all, typed) {
+		all = slices.DeleteFunc(all, func(c candidate) bool { return !typed(c) })
+	}
+	var failed []*importResult
+	for i, c := range all {
+		r, err := m.take(ctx, c)
+		if err != nil {
+			return err
+		}
+		if r.Outcome == outcomeTaken || r.Outcome == outcomeKept {
+			for _, f := range failed {
+				r.Notes = append(r.Notes, fmt.Sprintf("A newer login was of no use: %s (%s)", f.Reason, f.File))
+			}
+			second := m.leave(r, c, all[i+1:])
+			m.add(r)
+			for _, r := range second {
+				m.add(r)
+			}
+			return nil
+		}
+		failed = append(failed, r)
+		if r.exit == exitProtocol {
+			break // nothing better is known of an older login
+		}
+	}
+	best := failed[0]
+	for _, c := range all[1:] {
+		best.Older = append(best.Older, c.Path)
+	}
+	m.add(best)
+	return nil
+}
+
+// leave notes the older logins beside the one that was taken, and returns what is
+// to be told of those that mcp-remote was told to keep apart from it.
+func (m *importCommand) leave(r *importResult, taken candidate, rest []candidate) (second []*importResult) {
+	apart := []string{taken.apart()}
+	for _, c := range rest {
+		if !c.Usable(m.now) || slices.Contains(apart, c.apart()) {
+			r.Older = append(r.Older, c.Path)
+			continue
+		}
+		apart = append(apart, c.apart())
+		second = append(second, &importResult{
+			Outcome: outcomeNotTaken, Name: c.target.name, Server: c.target.url, Profile: c.target.profile, File: c.Path, Found: c.found(),
+			Code: "second_login", exit: exitOther, Command: m.command(c.match, "--profile NAME --"),
+			Reason: "it is a second login at this server, which needs a profile of its own",
+		})
+	}
+	return second
+}
+
+// apart is what tells logins at one server apart.
+func (c candidate) apart() string {
+	if c.match.command == nil || c.Hash == (mcpremote.Server{URL: c.match.url}).Hashes()[0] {
+		return ""
+	}
+	s := c.match.command.Server
+	s.URL = ""
+	return s.Hashes()[0]
+}
+
+// found says where the server was found.
+func (c candidate) found() string {
+	if c.match.command == nil {
+		return ""
+	}
+	return c.match.command.Source
+}

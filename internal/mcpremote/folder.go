@@ -1,0 +1,187 @@
+package mcpremote
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Limits of what is read. A folder that mcp-remote made is far below them.
+const (
+	maxFile    = 1 << 20   // bytes of a file
+	maxLog     = 256 << 10 // bytes of a log, from its beginning
+	maxEntries = 10000     // of a folder
+)
+
+// Folder is what was found in mcp-remote's folder.
+type Folder struct {
+	Logins   []*Login
+	Problems []Problem // what could not be read at all
+	URLs     []string  // that occur in the files, to be tried
+}
+
+// Problem is something in the folder that could not be read.
+type Problem struct {
+	Path   string
+	Reason string // a clause for people
+}
+
+// fileName is a name that mcp-remote gives.
+var fileName = regexp.MustCompile(`^([0-9a-f]{32})_(.+)$`)
+
+// Read reads the folder at dir: the files in it, as the first versions kept them,
+// and those in its subfolders mcp-remote-*. It fails only if dir itself cannot be
+// read. Of a file it follows no symbolic link, and of a folder none that leads
+// out of dir.
+func Read(dir string, now time.Time) (*Folder, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	f := &Folder{}
+	r := &reader{Folder: f, root: root, dir: dir, now: now}
+	names, err := r.list(".")
+	if err != nil {
+		return nil, err
+	}
+	r.version("", names)
+	for _, name := range names {
+		if !strings.HasPrefix(name, "mcp-remote-") {
+			continue
+		}
+		info, err := root.Stat(name)
+		if err == nil && !info.IsDir() {
+			continue
+		}
+		var inside []string
+		if err == nil {
+			inside, err = r.list(name)
+		}
+		if err != nil {
+			r.problem(name, err)
+			continue
+		}
+		r.version(name, inside)
+	}
+	return f, nil
+}
+
+// reader reads a Folder.
+type reader struct {
+	*Folder
+	root *os.Root
+	dir  string
+	now  time.Time
+}
+
+func (r *reader) list(name string) ([]string, error) {
+	folder, err := r.root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	names, err := folder.Readdirnames(maxEntries)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// version reads the files of one version of mcp-remote.
+func (r *reader) version(folder string, names []string) {
+	var hashes, foreign []string
+	logins := false
+	for _, name := range names {
+		match := fileName.FindStringSubmatch(name)
+		if match == nil {
+			continue
+		}
+		file := path.Join(folder, name)
+		switch kind := match[2]; {
+		case kind == tokensFile || kind == clientFile:
+			logins = true
+			if !slices.Contains(hashes, match[1]) {
+				hashes = append(hashes, match[1])
+			}
+		case kind == "debug.log":
+			if text, _, err := r.read(file, maxLog); err == nil || errors.Is(err, errTooLarge) {
+				r.URLs = append(r.URLs, URLs(text)...)
+			}
+		case strings.HasPrefix(kind, "discovery_state_") && strings.HasSuffix(kind, ".json"):
+			if text, _, err := r.read(file, maxFile); err == nil {
+				r.URLs = append(r.URLs, URLs(text)...)
+			}
+		case !passing.MatchString(kind):
+			foreign = append(foreign, file)
+		}
+	}
+	if !logins && len(foreign) > 0 {
+		r.Problems = append(r.Problems, Problem{r.place(foreign[0]), "it is of a kind that this version of Handstamp does not know, and no login lies beside it"})
+	}
+	for _, hash := range hashes {
+		r.login(folder, hash)
+	}
+}
+
+// passing is what mcp-remote leaves of logins and renewals under way.
+var passing = regexp.MustCompile(`^(?:code_verifier.*\.txt|lock\.json|refresh_in_progress\.json|.*\.tmp)$`)
+
+var (
+	errTooLarge = errors.New("it is too large to be mcp-remote's")
+	errLink     = errors.New("it is a symbolic link, which mcp-remote does not make")
+	errNoFile   = errors.New("it is no regular file")
+)
+
+// read reads a file of at most limit bytes. With errTooLarge it returns the
+// beginning.
+func (r *reader) read(name string, limit int64) ([]byte, fs.FileInfo, error) {
+	info, err := r.root.Lstat(name)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case info.Mode()&fs.ModeSymlink != 0:
+		return nil, nil, errLink
+	case !info.Mode().IsRegular(): // opening a pipe would wait for a writer
+		return nil, nil, errNoFile
+	}
+	file, err := r.root.Open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer file.Close()
+	if info, err = file.Stat(); err == nil && !info.Mode().IsRegular() {
+		err = errNoFile
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(file, limit+1))
+	if err == nil && int64(len(text)) > limit {
+		return text[:limit], info, errTooLarge
+	}
+	return text, info, err
+}
+
+func (r *reader) place(name string) string { return r.dir + string(os.PathSeparator) + name }
+
+func (r *reader) problem(name string, err error) {
+	r.Problems = append(r.Problems, Problem{r.place(name), reason(err)})
+}
+
+// reason says why a file cannot be read, without its path, which is told beside
+// it.
+func reason(err error) string {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return fmt.Sprintf("it cannot be read: %v", e.Err)
+	}
+	return err.Error()
+}
