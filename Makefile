@@ -10,7 +10,7 @@
 GO ?= go
 BIN := bin
 
-.PHONY: demo build test vet lint staticcheck unit conformance interop services bench bench-bridge lab interop-table fuzz clean
+.PHONY: demo build test vet lint staticcheck unit conformance interop interop-servers services bench bench-bridge lab interop-table fuzz clean
 
 demo: build
 	@$(BIN)/handstamp demo
@@ -51,11 +51,14 @@ bench/bridge/node_modules/.package-lock.json: bench/bridge/package-lock.json
 	cd bench/bridge && npm ci --no-audit --no-fund --ignore-scripts
 
 # Authorization servers that others wrote, with the library and the command. It
-# is a module of its own, so that their modules are not ours. Writes
-# docs/interop-servers.md.
+# is a module of its own, so that their modules are not ours.
 interop: staticcheck interop/node_modules/.package-lock.json
 	cd interop && $(GO) vet ./... && ../$(BIN)/staticcheck ./...
 	cd interop && HANDSTAMP_TEST_REQUIRE=interop $(GO) test -race -count=1 -timeout 15m ./...
+
+# The same; writes docs/interop-servers.md.
+interop-servers: interop/node_modules/.package-lock.json
+	cd interop && HANDSTAMP_TEST_REQUIRE=interop $(GO) test -count=1 -timeout 15m -args -page ../docs/interop-servers.md
 
 interop/node_modules/.package-lock.json: interop/package-lock.json
 	cd interop && npm ci --ignore-scripts --no-audit --no-fund

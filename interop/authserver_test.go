@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -55,6 +56,9 @@ type authServer struct {
 
 	// lifetime is how long the access tokens last that it issues from now on.
 	lifetime func(time.Duration)
+
+	// manages: a client can be deleted by who registered it (RFC 7592).
+	manages bool
 
 	// forgotten is what a session is told once the server has forgotten its
 	// client.
@@ -116,6 +120,18 @@ func (s *authServer) asked(suffix string) int {
 	return n
 }
 
+// cost says what the client's requests since the last reset were about.
+func (s *authServer) cost() string {
+	if s.asked("") == 0 {
+		return "0 requests"
+	}
+	cost := fmt.Sprintf("%d token request", s.asked(s.token))
+	if s.register != "" && s.asked(s.register) > 0 {
+		cost = fmt.Sprintf("%d registration, %s", s.asked(s.register), cost)
+	}
+	return cost
+}
+
 // all returns the counts, for messages.
 func (s *authServer) all() string {
 	s.mu.Lock()
@@ -124,7 +140,7 @@ func (s *authServer) all() string {
 }
 
 // startProgram starts a server that Node.js runs.
-func startProgram(t *testing.T, program string, s *authServer, resource string) (behind string) {
+func startProgram(t *testing.T, s *authServer, program, resource string, more ...string) (behind string) {
 	t.Helper()
 	if _, err := os.Stat("node_modules/.package-lock.json"); err != nil {
 		if strings.Contains(os.Getenv("HANDSTAMP_TEST_REQUIRE"), "interop") {
@@ -132,7 +148,7 @@ func startProgram(t *testing.T, program string, s *authServer, resource string) 
 		}
 		t.Skip("the servers are npm packages, which go test cannot install: run make interop")
 	}
-	cmd := exec.Command(node(), program, s.issuer, resource)
+	cmd := exec.Command(node(), append([]string{program, s.issuer, resource}, more...)...)
 	cmd.Env = append(os.Environ(), "NODE_NO_WARNINGS=1")
 	cmd.Stderr = io.Discard // advice for production
 	if testing.Verbose() {
@@ -179,17 +195,17 @@ func startProgram(t *testing.T, program string, s *authServer, resource string) 
 	return "http://" + net.JoinHostPort("127.0.0.1", fmt.Sprint(port))
 }
 
-// introspection asks an introspection endpoint (RFC 7662).
-func introspection(endpoint, id, secret string) auth.TokenVerifier {
+// introspection asks an introspection endpoint (RFC 7662), as a client that sends
+// these parameters.
+func introspection(endpoint string, client url.Values) auth.TokenVerifier {
 	return func(ctx context.Context, token string, _ *http.Request) (*auth.TokenInfo, error) {
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(url.Values{"token": {token}}.Encode()))
+		form := url.Values{"token": {token}}
+		maps.Copy(form, client)
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
 		if err != nil {
 			return nil, err
 		}
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		if id != "" {
-			req.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret))
-		}
 		var answer struct {
 			Active bool
 			Scope  string

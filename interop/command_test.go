@@ -4,30 +4,18 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/handstamp/handstamp"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// TestCommand lives the same life with the command, where each session is a
-// process.
-func TestCommand(t *testing.T) {
-	program := built(t)
-	for name, start := range servers {
-		t.Run(name, func(t *testing.T) {
-			c := &command{scene: newScene(t, start), program: program, home: filepath.Join(t.TempDir(), "home")}
-			c.live()
-		})
-	}
-}
-
+// command lives the same life with the command.
 type command struct {
 	*scene
 	program, home string
@@ -104,6 +92,7 @@ func (c *command) live() {
 	}
 	c.wantRegistered("login")
 	c.want("login", c.as.token, 1)
+	c.seen("`login`", c.as.cost())
 
 	c.as.reset()
 	first, _ := c.must(0, "token", c.mcp)
@@ -114,6 +103,7 @@ func (c *command) live() {
 		c.t.Errorf("bridge: %v", err)
 	}
 	c.want("second session", "", 0)
+	c.seen("`token`, then `bridge`", c.as.cost())
 
 	c.expired()
 	c.as.reset()
@@ -129,6 +119,7 @@ func (c *command) live() {
 	}
 	wait.Wait()
 	c.want("expired token, many processes at once", "", 1)
+	c.seen("expired token, 20 processes of `token`", c.as.cost())
 	c.want("expired token, many processes at once", c.as.token, 1)
 	for _, token := range tokens {
 		if token != tokens[0] || token == first {
@@ -145,6 +136,7 @@ func (c *command) live() {
 		c.t.Errorf("bridge, expired token: %v", err)
 	}
 	c.want("bridge, expired token", c.as.token, 1)
+	c.seen("expired token, `bridge`", c.as.cost())
 
 	c.expired()
 	c.as.forgetClients()
@@ -153,6 +145,7 @@ func (c *command) live() {
 		code = 3
 	}
 	c.must(code, "token", c.mcp)
+	c.seen("forgotten client, `token`", fmt.Sprintf("exit code %d", code))
 	c.as.rememberClients()
 	c.as.reset()
 	c.must(0, append(c.login(), "--force")...)
@@ -162,6 +155,7 @@ func (c *command) live() {
 	if _, said := c.must(0, "logout", c.mcp); !strings.Contains(said, "revoked") {
 		c.t.Errorf("logout says:\n%s", said)
 	}
+	c.seen("`logout`", "revoked")
 	if c.works(last) {
 		c.t.Error("the access token works after the logout")
 	}

@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"sync"
 	"sync/atomic"
-	"testing"
 	"time"
 
 	"github.com/handstamp/handstamp"
@@ -22,21 +21,16 @@ const crowd = 20
 // down to none by a server that reckons what is left of it.
 const short = 2 * time.Second
 
-// TestLibrary lives the life of a login with the library: each Client stands
-// for a session, and they have nothing but the folder in common.
-func TestLibrary(t *testing.T) {
-	for name, start := range servers {
-		t.Run(name, func(t *testing.T) {
-			l := &library{scene: newScene(t, start), dir: t.TempDir() + "/credentials"}
-			l.live()
-		})
-	}
-}
-
+// library lives the life of a login with the library: its Clients have nothing
+// but a folder in common.
 type library struct {
 	*scene
 	dir  string
 	tabs atomic.Int32
+}
+
+func newLibrary(sc *scene) *library {
+	return &library{scene: sc, dir: sc.t.TempDir() + "/credentials"}
 }
 
 // session returns a Client as a further program would make it.
@@ -150,6 +144,7 @@ func (l *library) live() {
 	l.wantTabs("first session", 1)
 	l.wantRegistered("first session")
 	l.want("first session", l.as.token, 1)
+	l.seen("first", l.as.cost()+", 1 tab")
 	first := l.grant()
 	if first.RefreshToken == "" {
 		l.t.Fatalf("the login brought no refresh token; requests: %s", l.as.all())
@@ -158,6 +153,7 @@ func (l *library) live() {
 	l.as.reset()
 	l.mustCall("second session", handstamp.LoginNever)
 	l.want("second session", "", 0)
+	l.seen("second", l.as.cost())
 
 	rotated := l.renew()
 	if rotated.RefreshToken == first.RefreshToken || rotated.AccessToken == first.AccessToken {
@@ -178,6 +174,7 @@ func (l *library) live() {
 	wait.Wait()
 	l.want("expired token, many at once", l.as.token, 1)
 	l.want("expired token, many at once", "", 1)
+	l.seen("expired token, 20 at once", l.as.cost())
 	if after := l.grant(); after.RefreshToken == before.RefreshToken {
 		l.t.Error("the renewal did not rotate the refresh token")
 	}
@@ -193,10 +190,14 @@ func (l *library) live() {
 		l.t.Fatalf("%v: %s", err, out)
 	}
 	last := l.grant()
-	result, err := l.session(handstamp.LoginNever).Logout(l.t.Context(), l.mcp, handstamp.LogoutOptions{})
+	result, err := l.session(handstamp.LoginNever).Logout(l.t.Context(), l.mcp, handstamp.LogoutOptions{DeleteClient: l.as.manages})
 	if err != nil || !result.WasSignedIn || !result.Revoked {
 		l.t.Fatalf("logout: %+v, %v", result, err)
 	}
+	if result.ClientDeleted != l.as.manages {
+		l.t.Errorf("logout: client deleted: %v, %v", result.ClientDeleted, result.DeleteClientError)
+	}
+	l.seen("logout", map[bool]string{true: "revoked, client deleted", false: "revoked"}[result.ClientDeleted])
 	if l.works(string(last.AccessToken)) {
 		l.t.Error("the access token works after the logout")
 	}
@@ -216,6 +217,7 @@ func (l *library) forgotten() {
 	}
 	l.as.rememberClients()
 	l.as.reset()
+	tabs := ", 0 tabs"
 	if l.as.forgotten == handstamp.ErrUnreachable { // which kept the login
 		for end := time.Now().Add(patience); l.call(l.session(handstamp.LoginNever)) != nil; time.Sleep(50 * time.Millisecond) {
 			if time.Now().After(end) {
@@ -227,6 +229,8 @@ func (l *library) forgotten() {
 		l.mustCall("forgotten client", handstamp.LoginAuto)
 		l.wantTabs("forgotten client", 1)
 		l.wantRegistered("forgotten client")
+		tabs = ", 1 tab"
 	}
 	l.want("forgotten client", l.as.token, 1)
+	l.seen("forgotten client", l.as.cost()+tabs)
 }

@@ -1,12 +1,12 @@
 // The authorization router of the official TypeScript SDK, with the provider of
-// its own examples. That one issues no refresh tokens and leaves their methods to
-// whoever derives from it, which is what the class here does.
+// its own examples: as it is, if the test says "demo". It issues no refresh tokens
+// and leaves their methods to whoever derives from it, as the class here does.
 import express from 'express';
 import { randomUUID } from 'node:crypto';
 import { DemoInMemoryAuthProvider } from '@modelcontextprotocol/sdk/examples/server/demoInMemoryOAuthProvider.js';
 import { InvalidGrantError } from '@modelcontextprotocol/sdk/server/auth/errors.js';
 import { mcpAuthRouter } from '@modelcontextprotocol/sdk/server/auth/router.js';
-import { issuer, lifetime, resource, serve } from './server.mjs';
+import { issuer, lifetime, more, resource, serve } from './server.mjs';
 
 class RotatingProvider extends DemoInMemoryAuthProvider {
   grants = new Map(); // by refresh token, good for one use
@@ -41,7 +41,8 @@ class RotatingProvider extends DemoInMemoryAuthProvider {
   }
 }
 
-const provider = new RotatingProvider((asked) => asked?.href === resource);
+const Provider = more[0] === 'demo' ? DemoInMemoryAuthProvider : RotatingProvider;
+const provider = new Provider((asked) => asked?.href === resource);
 const app = express();
 app.use(mcpAuthRouter({ provider, issuerUrl: new URL(issuer), scopesSupported: ['tools'] }));
 app.post('/introspect', express.urlencoded(), async (request, response) => {
@@ -49,4 +50,7 @@ app.post('/introspect', express.urlencoded(), async (request, response) => {
   response.json({ active: token !== undefined, scope: token?.scopes.join(' '), exp: token?.expiresAt });
 });
 
-await serve(app, () => provider.clientsStore.clients.clear());
+await serve(app, () => {
+  provider.clientsStore.clients.clear();
+  if (!provider.grants) provider.tokens.clear(); // it lives in memory, and has been started again
+});

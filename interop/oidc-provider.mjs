@@ -1,12 +1,15 @@
 // oidc-provider with its own login and consent pages and its own store. Its
-// defaults hold but for what a resource server needs, and for rotation.
+// defaults hold but for what a resource server needs, for rotation, and for the
+// methods in which clients may authenticate, which the test gives.
 import Provider, { errors } from 'oidc-provider';
-import { issuer, lifetime, resource, serve } from './server.mjs';
+import { issuer, lifetime, more, resource, serve } from './server.mjs';
 
 const provider = new Provider(issuer, {
   clients: [{
-    client_id: 'gate', client_secret: 'the secret of the gate', redirect_uris: [], response_types: [], grant_types: [],
+    client_id: 'gate', client_secret: 'the-secret-of-the-gate', token_endpoint_auth_method: 'client_secret_post',
+    redirect_uris: [], response_types: [], grant_types: [],
   }],
+  clientAuthMethods: more,
   scopes: ['openid', 'offline_access', 'tools'],
   features: {
     registration: { enabled: true },

@@ -11,36 +11,13 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/oauthex"
 )
 
-// servers are the authorization servers, each with what starts it for a
-// resource.
-var servers = map[string]func(t *testing.T, resource string) *authServer{
-	"oidc-provider": func(t *testing.T, resource string) *authServer {
-		s, connect := newAuthServer(t)
-		behind := startProgram(t, "oidc-provider.mjs", s, resource)
-		connect(behind)
-		s.scopes, s.register, s.token = []string{"tools"}, "/reg", "/token"
-		s.username, s.password = "someone", "anything"
-		s.verify = introspection(behind+"/token/introspection", "gate", "the secret of the gate")
-		return s
-	},
-	"mcp-sdk": func(t *testing.T, resource string) *authServer {
-		s, connect := newAuthServer(t)
-		s.issuer += "/" // as the router spells it
-		behind := startProgram(t, "mcp-sdk.mjs", s, resource)
-		connect(behind)
-		s.scopes, s.register, s.token = []string{"tools"}, "/register", "/token"
-		s.verify = introspection(behind+"/introspect", "", "")
-		return s
-	},
-	"zitadel": startZitadel,
-}
-
 // scene is an MCP server, made with the official Go SDK, whose tokens come from
 // somebody else's authorization server.
 type scene struct {
-	t   *testing.T
-	as  *authServer
-	mcp string // the URL of the MCP server
+	t    *testing.T
+	as   *authServer
+	mcp  string // the URL of the MCP server
+	seen func(step, what string)
 }
 
 func newScene(t *testing.T, start func(*testing.T, string) *authServer) *scene {
@@ -48,7 +25,7 @@ func newScene(t *testing.T, start func(*testing.T, string) *authServer) *scene {
 	mux := http.NewServeMux()
 	front := httptest.NewServer(mux)
 	t.Cleanup(front.Close)
-	sc := &scene{t: t, mcp: front.URL + "/mcp"}
+	sc := &scene{t: t, mcp: front.URL + "/mcp", seen: func(string, string) {}}
 	sc.as = start(t, sc.mcp)
 	const metadata = "/.well-known/oauth-protected-resource/mcp"
 	mux.Handle(metadata, auth.ProtectedResourceMetadataHandler(&oauthex.ProtectedResourceMetadata{

@@ -4,8 +4,8 @@ import { createServer } from 'node:http';
 import { createInterface } from 'node:readline';
 
 // issuer and resource are how the client knows the authorization server, which
-// is behind the test's proxy, and the MCP server.
-export const [issuer, resource] = process.argv.slice(2);
+// is behind the test's proxy, and the MCP server; more is the program's own.
+export const [issuer, resource, ...more] = process.argv.slice(2);
 
 // lifetime is how many seconds an access token lasts that is issued from now on.
 export let lifetime = 3600;
