@@ -46,6 +46,7 @@ type authServer struct {
 	// registration is what the server's console would have given a person.
 	register     string
 	token        string // the path of the token endpoint
+	method       string // how clients authenticate there
 	registration *handstamp.Registration
 
 	// username and password are those of its test account; empty: any.

@@ -92,8 +92,8 @@ func (l *library) mustCall(what string, policy handstamp.LoginPolicy) {
 	}
 }
 
-// grant returns the stored login.
-func (l *library) grant() *store.Grant {
+// record returns what is stored, with a login in it.
+func (l *library) record() *store.Record {
 	l.t.Helper()
 	key, err := store.NewKey(l.mcp, "")
 	if err != nil {
@@ -110,7 +110,13 @@ func (l *library) grant() *store.Grant {
 	if rec.Grant == nil {
 		l.t.Fatal("no login is stored")
 	}
-	return rec.Grant
+	return rec
+}
+
+// grant returns the stored login.
+func (l *library) grant() *store.Grant {
+	l.t.Helper()
+	return l.record().Grant
 }
 
 // renew renews by force, and returns the new login.
@@ -144,6 +150,9 @@ func (l *library) live() {
 	l.wantTabs("first session", 1)
 	l.wantRegistered("first session")
 	l.want("first session", l.as.token, 1)
+	if got := l.record().GrantClient().Method; got != l.as.method {
+		l.t.Errorf("the client authenticates by %s, want %s", got, l.as.method)
+	}
 	l.seen("first", l.as.cost()+", 1 tab")
 	first := l.grant()
 	if first.RefreshToken == "" {

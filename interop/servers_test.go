@@ -26,7 +26,7 @@ func contenders() []contender {
 	const oidc, sdk = "oidc-provider", "@modelcontextprotocol/sdk"
 	return []contender{
 		{"oidc-provider", oidc, "its own login and consent pages, its own store; public clients",
-			oidcProvider("none", "client_secret_basic", "client_secret_post")},
+			oidcProvider("client_secret_post", "client_secret_basic", "none")},
 		{"oidc-provider, basic", oidc, "the same; clients have a secret and send it in the header",
 			oidcProvider("client_secret_post", "client_secret_basic")},
 		{"oidc-provider, post", oidc, "the same; clients have a secret and send it in the body",
@@ -38,15 +38,15 @@ func contenders() []contender {
 	}
 }
 
-// oidcProvider starts oidc-provider, whose clients authenticate in one of these
-// methods.
+// oidcProvider starts oidc-provider with these methods of authentication, the
+// last of which is the one that our clients are to register.
 func oidcProvider(methods ...string) func(*testing.T, string) *authServer {
 	return func(t *testing.T, resource string) *authServer {
 		s, connect := newAuthServer(t)
 		behind := startProgram(t, s, "oidc-provider.mjs", resource, methods...)
 		connect(behind)
 		s.scopes, s.register, s.token = []string{"tools"}, "/reg", "/token"
-		s.manages = true
+		s.manages, s.method = true, methods[len(methods)-1]
 		s.username, s.password = "someone", "anything"
 		s.verify = introspection(behind+"/token/introspection",
 			url.Values{"client_id": {"gate"}, "client_secret": {"the-secret-of-the-gate"}})
@@ -60,7 +60,7 @@ func mcpSDK(t *testing.T, resource string, more ...string) *authServer {
 	s.issuer += "/" // as the router spells it
 	behind := startProgram(t, s, "mcp-sdk.mjs", resource, more...)
 	connect(behind)
-	s.scopes, s.register, s.token = []string{"tools"}, "/register", "/token"
+	s.scopes, s.register, s.token, s.method = []string{"tools"}, "/register", "/token", "none"
 	s.verify = introspection(behind+"/introspect", nil)
 	return s
 }

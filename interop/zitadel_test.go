@@ -34,6 +34,7 @@ func startZitadel(t *testing.T, _ string) *authServer {
 	s.scopes, s.token = []string{"openid"}, "/oauth/token"
 	s.username, s.password = "test-user@127.0.0.1", "verysecure"
 	s.registration = &handstamp.Registration{ClientID: id, TokenEndpointAuthMethod: "none"}
+	s.method = s.registration.TokenEndpointAuthMethod
 	s.verify = userinfo(behind.URL + "/userinfo")
 	s.lifetime = func(d time.Duration) { z.set(func() { z.lifetime = d }) }
 	s.forgetClients = func() { z.set(func() { z.forgetful = true }) }
