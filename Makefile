@@ -10,7 +10,7 @@
 GO ?= go
 BIN := bin
 
-.PHONY: demo build test vet lint staticcheck unit conformance interop interop-servers services bench bench-bridge lab interop-table fuzz clean
+.PHONY: storm demo build test vet lint staticcheck unit conformance interop interop-servers services bench bench-bridge lab interop-table fuzz clean
 
 demo: build
 	@$(BIN)/handstamp demo
@@ -86,6 +86,11 @@ interop-table: build lab/peers/node_modules/.package-lock.json
 
 lab/peers/node_modules/.package-lock.json: lab/peers/package-lock.json
 	cd lab/peers && npm ci --no-audit --no-fund
+
+# The kills that make test has a few hundred of: 5,000 bridges around a renewal, and
+# 50 times five bridges at one login. About five minutes.
+storm:
+	HANDSTAMP_TEST_STORM=1 $(GO) test -count=1 -timeout 25m -v -run 'TestKilled' ./cmd/handstamp
 
 # Five minutes a target by default; make fuzz FUZZTIME=10s for a look.
 FUZZTIME ?= 5m

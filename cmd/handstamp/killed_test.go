@@ -183,10 +183,10 @@ func (m *machine) storm(kills int) {
 // refresh, at a server that rotates strictly and revokes everything on reuse. No
 // login is lost: the refresh runs in a process that the kill does not reach.
 //
-// HANDSTAMP_TEST_LONG=1 kills 5,000 bridges instead of 300.
+// HANDSTAMP_TEST_STORM=1 (make storm) kills 5,000 bridges instead of 300.
 func TestKilledBridges(t *testing.T) {
 	kills := 300
-	if os.Getenv("HANDSTAMP_TEST_LONG") != "" {
+	if os.Getenv("HANDSTAMP_TEST_STORM") != "" {
 		kills = 5000
 	}
 	m := newMachine(t, lab.Habits{Rotation: lab.RotateStrict})

@@ -56,10 +56,10 @@ func (h *host) works() error {
 // random moments while the person is at it. There is one tab, and the bridge
 // that is left and one that comes later work.
 //
-// HANDSTAMP_TEST_LONG=1 does it 50 times instead of 5.
+// HANDSTAMP_TEST_STORM=1 (make storm) does it 50 times instead of 5.
 func TestKilledDuringLogin(t *testing.T) {
 	runs := 5
-	if os.Getenv("HANDSTAMP_TEST_LONG") != "" {
+	if os.Getenv("HANDSTAMP_TEST_STORM") != "" {
 		runs = 50
 	}
 	for range runs {
