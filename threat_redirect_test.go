@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/lab"
 )
 
@@ -133,7 +134,7 @@ func TestMetadataChangedAfterLogin(t *testing.T) {
 			for _, r := range line.requests(0) {
 				place := "http://" + r.host + r.path
 				for _, secret := range w.lab.Secrets() {
-					if !find(r.raw, secret) {
+					if !proctest.Contains(r.raw, secret) {
 						continue
 					}
 					switch place {
@@ -179,7 +180,7 @@ func TestServerMovesToAnotherIssuer(t *testing.T) {
 		for host, owner := range owners {
 			for _, secret := range owner.Secrets() {
 				switch {
-				case !find(r.raw, secret):
+				case !proctest.Contains(r.raw, secret):
 				case r.host == host:
 					found++
 				case owners[r.host] != nil:
@@ -208,7 +209,7 @@ func TestConfiguredClientStaysWithItsIssuer(t *testing.T) {
 	wantKind(t, w.login(c), handstamp.ErrUsage)
 	w.wantTabs(0)
 	for _, r := range line.requests(0) {
-		if find(r.raw, "a-secret-of-the-application") {
+		if proctest.Contains(r.raw, "a-secret-of-the-application") {
 			t.Errorf("the secret was sent to %s%s", r.host, r.path)
 		}
 	}
