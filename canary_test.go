@@ -19,6 +19,10 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
+// processes looks at what every process of the tests carries: no secret of any
+// server is ever among it.
+var processes proctest.Sampler
+
 // haystack collects all that a program says while it lives.
 type haystack struct {
 	mu     sync.Mutex

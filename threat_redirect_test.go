@@ -159,6 +159,7 @@ func TestServerMovesToAnotherIssuer(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(other.Close)
+	processes.Watch(t, other)
 	c, line := w.wired()
 	for move := range 3 {
 		w.mustCall(c)
@@ -202,6 +203,7 @@ func TestConfiguredClientStaysWithItsIssuer(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(other.Close)
+	processes.Watch(t, other)
 	w.lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "a-secret-of-the-application", Method: lab.MethodPost})
 	w.lab.MoveTo(other)
 	c, line := w.wired()

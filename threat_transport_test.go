@@ -276,6 +276,7 @@ func startWorld(t testing.TB, h lab.Habits, o lab.Options) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
+	processes.Watch(t, server)
 	return &world{t: t, lab: server, store: new(store.Memory)}
 }
 

@@ -133,7 +133,7 @@ func TestDescendants(t *testing.T) {
 // One whose parents died at once is found by its mark.
 func TestOrphan(t *testing.T) {
 	c := newCarrier(t, new(Sampler))
-	c.run(nil, `( ( exec 3<&0; SECRET=`+base64.RawURLEncoding.EncodeToString([]byte(planted))+` sh -c 'echo here; read line' <&3 ) & ) <&0; exec sh -c 'read line'`)
+	c.run(nil, `exec 3<&0; (SECRET=`+base64.RawURLEncoding.EncodeToString([]byte(planted))+` sh -c 'echo here; read line' <&3 &); exec sh -c 'read line'`)
 	if found := strings.Join(c.s.find(), "\n"); !strings.Contains(found, "in the variable SECRET") {
 		t.Errorf("found %q", found)
 	}
