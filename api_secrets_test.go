@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 )
@@ -182,11 +183,11 @@ func TestRefreshTokenIsNotInAnyResult(t *testing.T) {
 		reveal(&all, reflect.ValueOf(result))
 	}
 	access, refresh := w.record().Grant.AccessToken.Reveal(), w.record().Grant.RefreshToken.Reveal()
-	if !find(all.String(), access) {
+	if !proctest.Contains(all.String(), access) {
 		t.Error("the access token was not found, so the search does not work")
 	}
 	for _, secret := range append(w.lab.Secrets(), refresh) {
-		if strings.HasPrefix(secret, "refresh-") && find(all.String(), secret) {
+		if strings.HasPrefix(secret, "refresh-") && proctest.Contains(all.String(), secret) {
 			t.Errorf("a refresh token is in %s", all.String())
 		}
 	}
@@ -245,7 +246,7 @@ func TestSecretsInStructs(t *testing.T) {
 			for _, verb := range "vstTqxXdcbeEfFgGoOU" {
 				for _, flag := range []string{"", "+", "#", "-40", " ", "08"} {
 					text := fmt.Sprintf("%"+flag+string(verb), value)
-					if find(text, secret) {
+					if proctest.Contains(text, secret) {
 						t.Errorf("%%%s%c of %T shows the secret: %s", flag, verb, value, text)
 					}
 				}

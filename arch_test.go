@@ -41,6 +41,7 @@ var rooms = map[string]room{
 	"internal/mcpremote":        {ours: []string{"internal/oauth", "internal/secret"}},
 	"internal/loopback":         {modules: []string{"golang.org/x/sys"}},
 	"internal/browser":          {modules: []string{"golang.org/x/sys"}},
+	"internal/proctest":         {},
 	"internal/sse":              {},
 	"bridge":                    {ours: []string{"internal/sse"}},
 	"internal/atomicfile":       {modules: []string{"golang.org/x/sys"}},

@@ -14,9 +14,14 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 )
+
+// processes looks at what every process of the tests carries: no secret of any
+// server is ever among it.
+var processes proctest.Sampler
 
 // haystack collects all that a program says while it lives.
 type haystack struct {
@@ -65,7 +70,7 @@ func (h *haystack) handlers(where string) []slog.Handler {
 func (h *haystack) search(secrets []string) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	searcher := newSearcher(secrets)
+	searcher := proctest.NewSearcher(secrets)
 	seen := make(map[string]bool)
 	var found []string
 	for _, s := range h.straws {
@@ -73,7 +78,7 @@ func (h *haystack) search(secrets []string) []string {
 			continue
 		}
 		seen[s.text] = true
-		for secret := range searcher.find(s.text) {
+		for secret := range searcher.Find(s.text) {
 			found = append(found, fmt.Sprintf("%.12s… in %s: %s", secret, s.where, s.text))
 		}
 	}

@@ -63,6 +63,7 @@ func TestManySessionsAtAServerThatMoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(other.Close)
+	processes.Watch(t, other)
 	w.lab.ExpireAccessTokens()
 	w.lab.MoveTo(other)
 	var sessions sync.WaitGroup

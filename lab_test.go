@@ -32,6 +32,7 @@ func newWorld(t testing.TB, h lab.Habits) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
+	processes.Watch(t, server)
 	return &world{t: t, lab: server, store: new(store.Memory)}
 }
 

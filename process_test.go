@@ -28,7 +28,7 @@ const jobVariable = "HANDSTAMP_TEST_JOB"
 func TestMain(m *testing.M) {
 	text := os.Getenv(jobVariable)
 	if text == "" {
-		os.Exit(m.Run())
+		os.Exit(processes.Wrap(m).Run())
 	}
 	var j job
 	if err := json.Unmarshal([]byte(text), &j); err != nil {

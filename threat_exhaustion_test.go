@@ -52,6 +52,7 @@ func memoryWorld(t *testing.T, h lab.Habits) (*world, *meter) {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
+	processes.Watch(t, server)
 	return &world{t: t, lab: server, store: new(store.Memory)}, &meter{base: server.RoundTripper()}
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/lab"
 )
 
@@ -133,7 +134,7 @@ func TestMetadataChangedAfterLogin(t *testing.T) {
 			for _, r := range line.requests(0) {
 				place := "http://" + r.host + r.path
 				for _, secret := range w.lab.Secrets() {
-					if !find(r.raw, secret) {
+					if !proctest.Contains(r.raw, secret) {
 						continue
 					}
 					switch place {
@@ -158,6 +159,7 @@ func TestServerMovesToAnotherIssuer(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(other.Close)
+	processes.Watch(t, other)
 	c, line := w.wired()
 	for move := range 3 {
 		w.mustCall(c)
@@ -179,7 +181,7 @@ func TestServerMovesToAnotherIssuer(t *testing.T) {
 		for host, owner := range owners {
 			for _, secret := range owner.Secrets() {
 				switch {
-				case !find(r.raw, secret):
+				case !proctest.Contains(r.raw, secret):
 				case r.host == host:
 					found++
 				case owners[r.host] != nil:
@@ -201,6 +203,7 @@ func TestConfiguredClientStaysWithItsIssuer(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(other.Close)
+	processes.Watch(t, other)
 	w.lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "a-secret-of-the-application", Method: lab.MethodPost})
 	w.lab.MoveTo(other)
 	c, line := w.wired()
@@ -208,7 +211,7 @@ func TestConfiguredClientStaysWithItsIssuer(t *testing.T) {
 	wantKind(t, w.login(c), handstamp.ErrUsage)
 	w.wantTabs(0)
 	for _, r := range line.requests(0) {
-		if find(r.raw, "a-secret-of-the-application") {
+		if proctest.Contains(r.raw, "a-secret-of-the-application") {
 			t.Errorf("the secret was sent to %s%s", r.host, r.path)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 )
@@ -194,17 +195,17 @@ func TestRedirectedRequest(t *testing.T) {
 					t.Fatalf("the redirect was not followed: %v", sent)
 				}
 				token := w.record().Grant.AccessToken.Reveal()
-				if !find(sent[0].raw, token) {
+				if !proctest.Contains(sent[0].raw, token) {
 					t.Error("the first request had no token")
 				}
 				for _, r := range sent[1:] {
-					if find(r.raw, token) != test.attached {
+					if proctest.Contains(r.raw, token) != test.attached {
 						t.Errorf("token sent to %s%s: %t", r.host, r.path, !test.attached)
 					}
 				}
 				for _, raw := range e.requests() {
 					for _, secret := range w.lab.Secrets() {
-						if find(raw, secret) {
+						if proctest.Contains(raw, secret) {
 							t.Errorf("the evil server was sent a secret:\n%s", raw)
 						}
 					}
@@ -275,6 +276,7 @@ func startWorld(t testing.TB, h lab.Habits, o lab.Options) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
+	processes.Watch(t, server)
 	return &world{t: t, lab: server, store: new(store.Memory)}
 }
 

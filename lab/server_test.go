@@ -102,7 +102,7 @@ func TestDiaryHasNoSecrets(t *testing.T) {
 	c.refresh(tokens.text("refresh_token"), nil)
 
 	secrets := c.server.Secrets()
-	if len(secrets) != 7 { // client secret, management token, code, two pairs
+	if len(secrets) != 8 { // client secret, management token, code and its verifier, two pairs
 		t.Fatalf("%d secrets", len(secrets))
 	}
 	var printed strings.Builder

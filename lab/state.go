@@ -39,7 +39,7 @@ type state struct {
 	access   map[string]*accessToken
 	families []*family
 	audit    Audit
-	secrets  []string // every secret that was ever handed out
+	secrets  []string // every secret that was ever at play
 	jwtKey   []byte
 	lifetime time.Duration   // of access tokens, if not zero instead of the habit's
 	known    map[string]bool // clients that the person has consented to
@@ -210,8 +210,8 @@ func (s *Server) revokeFamily(f *family) {
 	}
 }
 
-// Secrets returns every secret that was handed out or configured: client
-// secrets, codes and tokens. A test looks for them where none may be.
+// Secrets returns every secret that was handed out or configured, and those that
+// clients made: client secrets, codes, tokens, code verifiers. A test looks for them where none may be.
 func (s *Server) Secrets() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -89,6 +89,7 @@ func (s *Server) exchangeCode(c *client, form url.Values) answer {
 	if subtle.ConstantTimeCompare([]byte(challenge), []byte(granted.challenge)) != 1 {
 		return bad("code_verifier does not match")
 	}
+	s.state.secrets = append(s.state.secrets, form.Get("code_verifier"))
 	f := s.newFamily(c.ID, granted.resource, granted.scope)
 	granted.family = f
 	s.state.audit.Codes++

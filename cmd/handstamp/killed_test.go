@@ -39,6 +39,7 @@ func newMachine(t *testing.T, h lab.Habits) *machine {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
+	processes.Watch(t, server)
 	m := &machine{t: t, server: server, home: t.TempDir()}
 	m.env = append(os.Environ(), "HANDSTAMP_HOME="+filepath.Join(m.home, "handstamp"),
 		tabsVariable+"="+m.tabsFile(), `HANDSTAMP_BROWSER="`+os.Args[0]+`"`)

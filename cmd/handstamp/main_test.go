@@ -12,8 +12,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/lab"
 )
+
+// processes looks at what every process of the tests carries: bridges, their
+// helpers, browsers.
+var processes proctest.Sampler
 
 // bin is the command as users have it.
 var bin string
@@ -41,7 +46,7 @@ func buildAndRun(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 		return 1
 	}
-	return m.Run()
+	return processes.Wrap(m).Run()
 }
 
 // tabsVariable names the file in which the browser notes its tabs.
@@ -73,6 +78,7 @@ func TestTokenIsCheap(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
+	processes.Watch(t, server)
 	env := append(os.Environ(), "HANDSTAMP_HOME="+filepath.Join(t.TempDir(), "home"), `HANDSTAMP_BROWSER="`+bin+`" demo browser`)
 	login := exec.Command(bin, "login", server.MCPURL())
 	login.Env = env

@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/handstamp/handstamp/internal/proctest"
 )
 
 // The test binary is the browser, too: started with recordVariable set, it
@@ -16,6 +18,12 @@ import (
 const (
 	recordVariable = "FAKE_BROWSER_RECORD" // a folder
 	modeVariable   = "FAKE_BROWSER_MODE"   // "", "fail", "say", or "gate:<address>" to run until that closes
+)
+
+// Secrets in the environment of the program that opens a browser.
+const (
+	clientSecret = "s3cret-of-the-client"
+	accessToken  = "t0ken-from-elsewhere"
 )
 
 // launch is what a browser writes down.
@@ -33,7 +41,9 @@ func TestMain(m *testing.M) {
 	if folder := os.Getenv(recordVariable); folder != "" {
 		os.Exit(fakeBrowser(folder, os.Getenv(modeVariable)))
 	}
-	os.Exit(m.Run())
+	var processes proctest.Sampler
+	processes.Add(clientSecret, accessToken)
+	os.Exit(processes.Wrap(m).Run())
 }
 
 func fakeBrowser(folder, mode string) int {

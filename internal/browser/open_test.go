@@ -48,8 +48,8 @@ func TestAcceptedIsOneArgument(t *testing.T) {
 
 func TestWhatABrowserInherits(t *testing.T) {
 	d := newDesk(t, "")
-	t.Setenv("HANDSTAMP_CLIENT_SECRET", "s3cret")
-	t.Setenv("HANDSTAMP_ACCESS_TOKEN", "t0ken")
+	t.Setenv("HANDSTAMP_CLIENT_SECRET", clientSecret)
+	t.Setenv("HANDSTAMP_ACCESS_TOKEN", accessToken)
 	lock, err := os.Create(filepath.Join(t.TempDir(), "lock"))
 	if err != nil {
 		t.Fatal(err)

@@ -8,19 +8,34 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/rogpeppe/go-internal/testscript"
 )
+
+// processes looks at what every process of the tests carries. A client secret
+// and a token may be in the variables that are documented for that, where a test
+// sets them, and a token in the one that exec was given a name for; the servers
+// of "lab run" and "demo" are in processes of their own, so that their secrets
+// are known by what they look like.
+var processes = proctest.Sampler{
+	Inputs:  []string{"HANDSTAMP_CLIENT_SECRET", "HANDSTAMP_ACCESS_TOKEN", "WHERE", "CONF_SECRET"},
+	Outputs: []string{"TOKEN"},
+	Shape:   regexp.MustCompile(`\b(code|secret|refresh|access|management)-[A-Z2-7]{26}`),
+}
 
 // TestMain makes two programs of the test binary: the command itself, and a
 // browser with a person in front of it.
 func TestMain(m *testing.M) {
 	// The race detector sleeps a second at the end of each process otherwise.
 	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
-	testscript.Main(m, map[string]func(){
+	processes.Add("correct-horse", "battery-staple", "from-elsewhere")
+	testscript.Main(processes.Wrap(m), map[string]func(){
 		"handstamp":  func() { os.Exit(runProcess()) },
 		"labbrowser": func() { os.Exit(browse(os.Args[len(os.Args)-1])) },
 	})
@@ -83,6 +98,8 @@ func TestScripts(t *testing.T) {
 			} {
 				env.Setenv(name, value)
 			}
+			mark, value, _ := strings.Cut(processes.Mark(), "=")
+			env.Setenv(mark, value)
 			world := &scriptWorld{transcript: env.Getenv("TEST_TRANSCRIPT")}
 			env.Values[worldKey{}] = world
 			env.Defer(func() { world.close(env.T()) })

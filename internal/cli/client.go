@@ -58,7 +58,7 @@ func (a *app) client(t *target, o *loginOptions, policy handstamp.LoginPolicy) (
 	if c.Store, err = a.openStore(); err != nil {
 		return nil, err
 	}
-	c.Helper = a.helper(o)
+	c.Helper = a.helper(t, o)
 	a.clients = append(a.clients, c)
 	return c, nil
 }

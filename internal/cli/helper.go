@@ -3,8 +3,6 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/handstamp/handstamp"
@@ -26,7 +24,7 @@ type helperConfig struct {
 
 // helper returns who does renewals for a command, and the logins that no person
 // has asked for. It is nil where no other process could reach the store.
-func (a *app) helper(o *loginOptions) *handstamp.Helper {
+func (a *app) helper(t *target, o *loginOptions) *handstamp.Helper {
 	if _, memory := a.store.(*store.Memory); memory || a.exe == "" {
 		return nil
 	}
@@ -39,9 +37,7 @@ func (a *app) helper(o *loginOptions) *handstamp.Helper {
 		return nil
 	}
 	// What is secret in the environment is in the job, as far as it is needed.
-	env := slices.DeleteFunc(slices.Clone([]string(a.env)), func(v string) bool {
-		return strings.HasPrefix(v, "HANDSTAMP_ACCESS_TOKEN=") || o.secret.env != "" && strings.HasPrefix(v, o.secret.env+"=")
-	})
+	env := a.env.without("HANDSTAMP_CLIENT_SECRET", "HANDSTAMP_ACCESS_TOKEN", o.secret.env, t.config.ClientSecretEnv)
 	return &handstamp.Helper{Command: []string{a.exe, helperVerb}, Env: env, Config: config, Logins: true}
 }
 

@@ -128,6 +128,7 @@ func TestImportFromTheRealMCPRemote(t *testing.T) {
 					t.Fatal(err)
 				}
 				t.Cleanup(server.Close)
+				processes.Watch(t, server)
 				c := &command{t: t, home: filepath.Join(t.TempDir(), "home"), server: server}
 				dir := filepath.Join(t.TempDir(), "auth")
 				args := []string{server.MCPURL()}

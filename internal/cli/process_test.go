@@ -40,6 +40,7 @@ func newCommand(t *testing.T) *command {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
+	processes.Watch(t, server)
 	return &command{t: t, home: filepath.Join(t.TempDir(), "home"), server: server}
 }
 

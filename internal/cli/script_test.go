@@ -36,7 +36,9 @@ func world(ts *testscript.TestScript) *scriptWorld {
 // stop ends the server, if there is one.
 func (w *scriptWorld) stop() {
 	if w.server != nil {
-		w.secrets = append(w.secrets, w.server.Secrets()...)
+		secrets := w.server.Secrets()
+		w.secrets = append(w.secrets, secrets...)
+		processes.Add(secrets...)
 		w.server.Close()
 	}
 	w.server = nil

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
 )
@@ -39,7 +40,7 @@ const childVariable = "HANDSTAMP_TEST_CHILD"
 func TestMain(m *testing.M) {
 	name := os.Getenv(childVariable)
 	if name == "" {
-		os.Exit(m.Run())
+		os.Exit(new(proctest.Sampler).Wrap(m).Run())
 	}
 	if err := children[name](os.Args[1], os.Args[2:]); err != nil {
 		fmt.Println(err)
