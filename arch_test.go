@@ -59,6 +59,7 @@ var rooms = map[string]room{
 	"bench/bridge/floor":        {},
 	"conformance":               {},
 	"conformance/client":        {ours: []string{"", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
+	"conformance/host":          {modules: sdkModules},
 	"internal/cli":              {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "internal/browser", "internal/mcpremote"}, modules: commandModules},
 	"cmd/handstamp":             {ours: []string{"internal/cli"}, modules: commandModules},
 }

@@ -1,5 +1,5 @@
 // Package conformance drives the official MCP conformance suite with
-// conformance/client.
+// conformance/client, and with conformance/host through the bridge.
 package conformance
 
 import (
@@ -33,23 +33,28 @@ var revisions = []string{"2025-11-25", "2026-07-28"}
 var older = []string{"auth/2025-03-26-oauth-metadata-backcompat", "auth/2025-03-26-oauth-endpoint-fallback"}
 
 // TestSuite runs every authorization scenario that the official suite requires
-// of a client. There is no list of expected failures, and a warning is one.
+// of a client, and through the bridge, which is all of a client, every scenario.
+// There is no list of expected failures, and a warning is one.
 func TestSuite(t *testing.T) {
 	program := nodeProgram(t)
-	client := filepath.Join(t.TempDir(), "client")
-	if out, err := exec.Command("go", "build", "-o", client, "./client").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	client, host, handstamp := build(t, "./client"), build(t, "./host"), build(t, "../cmd/handstamp")
 	slots := make(chan struct{}, max(2, runtime.NumCPU()))
-	for _, way := range []struct{ name, command string }{
-		{"transport", client},
-		{"handler", client + " --handler"},
+	for _, way := range []struct {
+		name, command string
+		all           bool // not only the scenarios of authorization
+	}{
+		{"transport", client, false},
+		{"handler", client + " --handler", false},
+		{"bridge", host + " " + handstamp, true},
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			for _, revision := range revisions {
-				scenarios := required(t, revision)
+				scenarios := required(t, revision, "auth/")
 				if len(scenarios) < 14 {
 					t.Fatalf("only %d authorization scenarios are required for %s: the requirement file was misread", len(scenarios), revision)
+				}
+				if way.all {
+					scenarios = required(t, revision, "")
 				}
 				for _, scenario := range scenarios {
 					t.Run(revision+"/"+scenario, func(t *testing.T) {
@@ -72,6 +77,16 @@ func TestSuite(t *testing.T) {
 	}
 }
 
+// build builds a command and returns its file.
+func build(t *testing.T, folder string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), filepath.Base(folder))
+	if out, err := exec.Command("go", "build", "-o", file, folder).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return file
+}
+
 // nodeProgram returns the node to run the suite with. Without the suite the test
 // is skipped, unless the environment says that it is required.
 func nodeProgram(t *testing.T) string {
@@ -89,11 +104,11 @@ func nodeProgram(t *testing.T) string {
 }
 
 // entry matches a scenario of the requirement file's client list.
-var entry = regexp.MustCompile(`^  - (auth/\S+)$`)
+var entry = regexp.MustCompile(`^  - (\S+)$`)
 
-// required returns the authorization scenarios that a revision requires of a
+// required returns the scenarios with a prefix that a revision requires of a
 // client.
-func required(t *testing.T, revision string) []string {
+func required(t *testing.T, revision, prefix string) []string {
 	t.Helper()
 	raw, err := os.ReadFile("node_modules/@modelcontextprotocol/conformance/requirements/" + revision + ".yaml")
 	if err != nil {
@@ -106,7 +121,7 @@ func required(t *testing.T, revision string) []string {
 		if name, ok := strings.CutSuffix(line, ":"); ok && !strings.HasPrefix(line, " ") {
 			section = name
 		}
-		if m := entry.FindStringSubmatch(line); m != nil && section == "client" {
+		if m := entry.FindStringSubmatch(line); m != nil && section == "client" && strings.HasPrefix(m[1], prefix) {
 			scenarios = append(scenarios, m[1])
 		}
 	}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+const (
+	// signInTool is what the bridge offers while somebody has to sign in. A model
+	// would see what it is for.
+	signInTool = "sign_in"
+
+	// signInPatience is how long the server's own tools are waited for.
+	signInPatience = 10 * time.Second
+	pollInterval   = 500 * time.Millisecond
+)
+
+// use does what a host does with a server: it looks at all that the server
+// offers and makes use of it. calls are the calls to make; nil: each tool once.
+func use(ctx context.Context, session *mcp.ClientSession, changed <-chan struct{}, calls []call) error {
+	tools, err := serverTools(ctx, session, changed)
+	if err != nil {
+		return err
+	}
+	if calls == nil {
+		for _, tool := range tools {
+			calls = append(calls, call{tool.Name, example(tool.InputSchema)})
+		}
+	}
+	for _, c := range calls {
+		// A server may list tools that it does not mean to have called.
+		_, err := session.CallTool(ctx, &mcp.CallToolParams{Name: c.Name, Arguments: c.Arguments})
+		if wire, ok := errors.AsType[*jsonrpc.Error](err); err != nil && (!ok || wire.Code != jsonrpc.CodeMethodNotFound) {
+			return err
+		}
+	}
+	can := session.InitializeResult().Capabilities
+	if can.Resources != nil {
+		list, err := session.ListResources(ctx, nil)
+		if err != nil {
+			return err
+		}
+		for _, resource := range list.Resources {
+			if _, err := session.ReadResource(ctx, &mcp.ReadResourceParams{URI: resource.URI}); err != nil {
+				return err
+			}
+		}
+	}
+	if can.Prompts != nil {
+		list, err := session.ListPrompts(ctx, nil)
+		if err != nil {
+			return err
+		}
+		for _, prompt := range list.Prompts {
+			arguments := make(map[string]string)
+			for _, a := range prompt.Arguments {
+				arguments[a.Name] = "text"
+			}
+			if _, err := session.GetPrompt(ctx, &mcp.GetPromptParams{Name: prompt.Name, Arguments: arguments}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// serverTools lists the tools. Where the bridge says that somebody has to sign
+// in first, it waits for that.
+func serverTools(ctx context.Context, session *mcp.ClientSession, changed <-chan struct{}) ([]*mcp.Tool, error) {
+	late := time.After(signInPatience)
+	poll := time.NewTicker(pollInterval)
+	defer poll.Stop()
+	for {
+		list, err := session.ListTools(ctx, nil)
+		if err != nil {
+			return nil, err
+		}
+		if len(list.Tools) != 1 || list.Tools[0].Name != signInTool {
+			return list.Tools, nil
+		}
+		select {
+		case <-changed:
+		case <-poll.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-late:
+			return nil, stuck(ctx, session)
+		}
+	}
+}
+
+// stuck says why nobody has signed in.
+func stuck(ctx context.Context, session *mcp.ClientSession) error {
+	said, err := session.CallTool(ctx, &mcp.CallToolParams{Name: signInTool})
+	if err != nil {
+		return err
+	}
+	var words []string
+	for _, content := range said.Content {
+		if text, ok := content.(*mcp.TextContent); ok {
+			words = append(words, text.Text)
+		}
+	}
+	return errors.New("nobody has signed in. The bridge says: " + strings.Join(words, " "))
+}
+
+// consent answers a server's questions: yes, with what it cannot do without.
+func consent(_ context.Context, r *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
+	return &mcp.ElicitResult{Action: "accept", Content: example(r.Params.RequestedSchema)}, nil
+}
+
+// example returns an object with the members that a schema requires.
+func example(schema any) map[string]any {
+	made := make(map[string]any)
+	object, _ := schema.(map[string]any)
+	properties, _ := object["properties"].(map[string]any)
+	required, _ := object["required"].([]any)
+	for _, name := range required {
+		if name, ok := name.(string); ok {
+			property, _ := properties[name].(map[string]any)
+			made[name] = value(property)
+		}
+	}
+	return made
+}
+
+// value returns a value that a simple schema accepts.
+func value(schema map[string]any) any {
+	if v, ok := schema["default"]; ok {
+		return v
+	}
+	if choices, ok := schema["enum"].([]any); ok && len(choices) > 0 {
+		return choices[0]
+	}
+	switch schema["type"] {
+	case "integer", "number":
+		return 3
+	case "boolean":
+		return true
+	case "array":
+		return []any{}
+	case "object":
+		return example(schema)
+	default:
+		return "text"
+	}
+}
