@@ -42,6 +42,7 @@ var rooms = map[string]room{
 	"internal/loopback":         {modules: []string{"golang.org/x/sys"}},
 	"internal/browser":          {modules: []string{"golang.org/x/sys"}},
 	"internal/sse":              {},
+	"bridge/interop":            {},
 	"bridge":                    {ours: []string{"internal/sse"}},
 	"internal/atomicfile":       {modules: []string{"golang.org/x/sys"}},
 	"store":                     {ours: []string{"internal/secret", "store/internal/locks"}},
