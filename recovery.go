@@ -122,8 +122,12 @@ func (s *session) stepUp(ctx context.Context, r *recovery, used *snapshot, chall
 	key := strings.Join(needed, " ")
 	s.mu.Lock()
 	tried := s.stepUps[key]
+	if r.logins++; r.logins > maxStepUps {
+		s.unmoved = time.Now()
+	}
+	rest := time.Since(s.unmoved) < futilePause
 	s.mu.Unlock()
-	if r.logins++; r.logins > maxStepUps || tried >= maxStepUps {
+	if rest || tried >= maxStepUps {
 		return nil, nil
 	}
 	rec, err := s.load(ctx)

@@ -145,3 +145,25 @@ func TestStepUpOfManyRequests(t *testing.T) {
 	}
 	w.wantTabs(2)
 }
+
+// A server that grants a scope and goes on asking for it gets its logins once, not
+// for every request.
+func TestStepUpInVain(t *testing.T) {
+	w := newWorld(t, lab.Habits{})
+	c := w.session()
+	c.HTTP = roundTrip(func(req *http.Request) (*http.Response, error) {
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err == nil && req.URL.String() == w.lab.MCPURL() && resp.StatusCode != http.StatusUnauthorized {
+			resp.StatusCode = http.StatusForbidden
+			resp.Header.Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="read"`)
+		}
+		return resp, err
+	})
+	client := c.HTTPClient(w.lab.MCPURL())
+	for range 4 {
+		if err := call(t.Context(), client, w.lab.MCPURL()); err == nil {
+			t.Fatal("the server has let somebody in")
+		}
+	}
+	w.wantTabs(2) // the login, and one for the scope
+}

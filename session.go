@@ -41,6 +41,7 @@ type session struct {
 	declinedAt time.Time
 	unsaved    *store.Record  // a renewed login that the store would not take
 	stepUps    map[string]int // by scope asked for: step-ups that did not help
+	unmoved    time.Time      // when a server last refused a request after all its step-ups
 
 	signIns    [2]time.Time // when this process last signed in, the older one first, since a token of it worked
 	replaced   store.Secret // the token that last replaced a refused one

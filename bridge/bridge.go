@@ -104,6 +104,8 @@ func Run(ctx context.Context, o Options) error {
 	case <-life.Done():
 	}
 	end()
+	b.mu.Lock()   // who is in enter has entered
+	b.mu.Unlock() //lint:ignore SA2001 the lock is a barrier: from here on nobody enters
 	b.part(ctx)
 	b.work.Wait()
 	if b.out.err != nil && ctx.Err() == nil {

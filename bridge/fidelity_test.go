@@ -46,16 +46,17 @@ func (p *parrot) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.Contains(got, `"notifications/initialized"`):
 		w.WriteHeader(http.StatusAccepted)
 	default:
+		answer, events := p.answer, p.events // the test goes on once it has heard
 		p.heard <- got
 		switch {
-		case p.answer == "":
+		case answer == "":
 			w.WriteHeader(http.StatusAccepted)
-		case p.events:
+		case events:
 			w.Header().Set("Content-Type", "text/event-stream")
-			io.WriteString(w, event(p.answer))
+			io.WriteString(w, event(answer))
 		default:
 			w.Header().Set("Content-Type", "application/json")
-			io.WriteString(w, p.answer)
+			io.WriteString(w, answer)
 		}
 	}
 }

@@ -33,7 +33,11 @@ func (b *bridge) read() error {
 		case errors.Is(err, errLong):
 			b.out.write((&Trouble{Code: codeInvalid, Reason: "too_large", Message: "the message is too large"}).response(nil))
 		case len(line) > 0:
+			if !b.enter() {
+				return nil
+			}
 			b.accept(line)
+			b.work.Done()
 		}
 		switch {
 		case err == nil, errors.Is(err, errLong):
@@ -43,6 +47,19 @@ func (b *bridge) read() error {
 			return err
 		}
 	}
+}
+
+// enter makes Run wait for what the reader is about to begin; the reader itself
+// is not waited for, as nobody can end its wait for the host. It reports false if
+// Run has stopped waiting.
+func (b *bridge) enter() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.life.Err() != nil {
+		return false
+	}
+	b.work.Add(1)
+	return true
 }
 
 // readLine returns the next line, which is the caller's, without its end and the

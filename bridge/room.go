@@ -152,8 +152,10 @@ func (r *room) nextTry(f *flight) *flight {
 		case <-r.life.Done():
 			return nil
 		}
-		// Where nobody is needed, it may work by itself.
-		if failure.Retry && failure.Code != CodeSignIn || r.SignedIn != nil && r.SignedIn(r.life) {
+		// Where nobody is needed, it may work by itself. What the server refuses
+		// to somebody who has signed in, it does not give to who knocks again.
+		needed := failure.Code == CodeSignIn
+		if !needed && failure.Retry || needed && r.SignedIn != nil && r.SignedIn(r.life) {
 			return r.again()
 		}
 	}

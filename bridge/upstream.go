@@ -410,7 +410,9 @@ func (u *upstream) refused(resp *http.Response) *refusal {
 	body, done, err := u.body(resp)
 	defer done()
 	if err == nil {
-		if m, err := parse(oneLine(body)); err == nil && m.error != nil && !m.batch {
+		// A refusal may be another protocol's: OAuth's have a string as error.
+		m, err := parse(oneLine(body))
+		if err == nil && !m.batch && m.error != nil && m.error[0] == '{' && text(member(m.raw, "jsonrpc")) == "2.0" {
 			r.body = m
 		}
 	}

@@ -32,59 +32,75 @@ var revisions = []string{"2025-11-25", "2026-07-28"}
 // older are the scenarios of the revision that has no requirement set.
 var older = []string{"auth/2025-03-26-oauth-metadata-backcompat", "auth/2025-03-26-oauth-endpoint-fallback"}
 
+// way is a way into the product.
+type way struct {
+	name, command string
+	all           bool // not the authorization scenarios alone, but all that a client has to pass
+}
+
 // TestSuite runs every authorization scenario that the official suite requires
-// of a client, and through the bridge, which is all of a client, every scenario.
-// There is no list of expected failures, and a warning is one.
+// of a client, through each way into the product; and through the bridge, which
+// is a whole client, everything else that it requires too. There is no list of
+// expected failures, and a warning is one.
 func TestSuite(t *testing.T) {
 	program := nodeProgram(t)
-	client, host, handstamp := build(t, "./client"), build(t, "./host"), build(t, "../cmd/handstamp")
+	client, host, bridge := build(t, "./client"), build(t, "./host"), build(t, "../cmd/handstamp")
 	slots := make(chan struct{}, max(2, runtime.NumCPU()))
-	for _, way := range []struct {
-		name, command string
-		all           bool // not only the scenarios of authorization
-	}{
-		{"transport", client, false},
-		{"handler", client + " --handler", false},
-		{"bridge", host + " " + handstamp, true},
+	for _, w := range []way{
+		{name: "transport", command: client},
+		{name: "handler", command: client + " --handler"},
+		{name: "bridge", command: host + " " + bridge, all: true},
 	} {
-		t.Run(way.name, func(t *testing.T) {
-			for _, revision := range revisions {
-				scenarios := required(t, revision, "auth/")
-				if len(scenarios) < 14 {
-					t.Fatalf("only %d authorization scenarios are required for %s: the requirement file was misread", len(scenarios), revision)
-				}
-				if way.all {
-					scenarios = required(t, revision, "")
-				}
-				for _, scenario := range scenarios {
-					t.Run(revision+"/"+scenario, func(t *testing.T) {
-						t.Parallel()
-						slots <- struct{}{}
-						defer func() { <-slots }()
-						run(t, program, way.command, scenario, revision)
-					})
-				}
-			}
-			for _, scenario := range older {
-				t.Run(scenario, func(t *testing.T) {
+		t.Run(w.name, func(t *testing.T) {
+			start := func(name, scenario, revision string) {
+				t.Run(name, func(t *testing.T) {
 					t.Parallel()
 					slots <- struct{}{}
 					defer func() { <-slots }()
-					run(t, program, way.command, scenario, "2025-03-26")
+					run(t, program, w.command, scenario, revision)
 				})
+			}
+			for _, revision := range revisions {
+				for _, scenario := range w.scenarios(t, revision) {
+					start(revision+"/"+scenario, scenario, revision)
+				}
+			}
+			for _, scenario := range older {
+				start(scenario, scenario, "2025-03-26")
 			}
 		})
 	}
 }
 
-// build builds a command and returns its file.
-func build(t *testing.T, folder string) string {
+// build returns the program of a package.
+func build(t *testing.T, pkg string) string {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), filepath.Base(folder))
-	if out, err := exec.Command("go", "build", "-o", file, folder).CombinedOutput(); err != nil {
+	program := filepath.Join(t.TempDir(), filepath.Base(pkg))
+	if out, err := exec.Command("go", "build", "-o", program, pkg).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	return file
+	return program
+}
+
+// scenarios returns what is run of a revision.
+func (w way) scenarios(t *testing.T, revision string) []string {
+	t.Helper()
+	var chosen []string
+	authorization := 0
+	for _, scenario := range required(t, revision) {
+		auth := strings.HasPrefix(scenario, "auth/")
+		if auth {
+			authorization++
+		}
+		if auth || w.all {
+			chosen = append(chosen, scenario)
+		}
+	}
+	if authorization < 14 || len(chosen) == authorization && w.all {
+		t.Fatalf("only %d scenarios, %d of them of authorization, are required for %s: the requirement file was misread",
+			len(chosen), authorization, revision)
+	}
+	return chosen
 }
 
 // nodeProgram returns the node to run the suite with. Without the suite the test
@@ -106,9 +122,8 @@ func nodeProgram(t *testing.T) string {
 // entry matches a scenario of the requirement file's client list.
 var entry = regexp.MustCompile(`^  - (\S+)$`)
 
-// required returns the scenarios with a prefix that a revision requires of a
-// client.
-func required(t *testing.T, revision, prefix string) []string {
+// required returns the scenarios that a revision requires of a client.
+func required(t *testing.T, revision string) []string {
 	t.Helper()
 	raw, err := os.ReadFile("node_modules/@modelcontextprotocol/conformance/requirements/" + revision + ".yaml")
 	if err != nil {
@@ -121,7 +136,7 @@ func required(t *testing.T, revision, prefix string) []string {
 		if name, ok := strings.CutSuffix(line, ":"); ok && !strings.HasPrefix(line, " ") {
 			section = name
 		}
-		if m := entry.FindStringSubmatch(line); m != nil && section == "client" && strings.HasPrefix(m[1], prefix) {
+		if m := entry.FindStringSubmatch(line); m != nil && section == "client" {
 			scenarios = append(scenarios, m[1])
 		}
 	}
