@@ -44,9 +44,6 @@ const inputKey = "input"
 
 // serve carries out a request of the host's.
 func (t *legacyServer) serve(c *call) error {
-	if c.is("server/discover") && !t.begun() && !t.eras.room.promised() {
-		return noDiscover
-	}
 	if err := t.ready(c); err != nil {
 		return err
 	}
@@ -85,13 +82,6 @@ func (t *legacyServer) serve(c *call) error {
 		}
 	})
 	return t.await(c, p)
-}
-
-// begun reports whether the host has made a request that was translated.
-func (t *legacyServer) begun() bool {
-	t.eras.mu.Lock()
-	defer t.eras.mu.Unlock()
-	return t.active
 }
 
 func (t *legacyServer) enter(inner *call) {

@@ -39,14 +39,6 @@ type room struct {
 	wanted  chan struct{} // the host wants another try
 }
 
-// promised reports whether a modern host was greeted here, as a modern server
-// would.
-func (r *room) promised() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.modern != nil
-}
-
 // occupied reports whether the host is being answered here.
 func (r *room) occupied() bool {
 	r.mu.Lock()
