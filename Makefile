@@ -2,14 +2,15 @@
 # and Debian's packages:
 #
 #   make demo   the main job: sign in once, and watch the later sessions walk in
-#   make test   vet, linter, all tests with the race detector, the official suite
+#   make test   vet, linter, all tests with the race detector, the official suite,
+#               and authorization servers that others wrote
 #
 # Neither needs an account or anybody's server.
 
 GO ?= go
 BIN := bin
 
-.PHONY: demo build test vet lint unit conformance interop-sdk services bench bench-bridge lab interop-table fuzz clean
+.PHONY: demo build test vet lint staticcheck unit conformance interop interop-sdk interop-servers services bench bench-bridge lab interop-table fuzz clean
 
 demo: build
 	@$(BIN)/handstamp demo
@@ -17,7 +18,7 @@ demo: build
 build:
 	@$(GO) build -o $(BIN)/handstamp ./cmd/handstamp
 
-test: services vet lint unit conformance interop-sdk
+test: services vet lint unit conformance interop interop-sdk
 
 # What some tests drive for real, installed as root where it is missing. A test
 # that cannot have what it needs says so and is skipped.
@@ -27,9 +28,11 @@ services:
 vet:
 	$(GO) vet ./...
 
-lint:
-	cd tools && $(GO) build -o ../$(BIN)/staticcheck honnef.co/go/tools/cmd/staticcheck
+lint: staticcheck
 	$(BIN)/staticcheck ./...
+
+staticcheck:
+	cd tools && $(GO) build -o ../$(BIN)/staticcheck honnef.co/go/tools/cmd/staticcheck
 
 unit: bench/bridge/node_modules/.package-lock.json
 	HANDSTAMP_TEST_REQUIRE=mcp-remote HANDSTAMP_TEST_LONG=1 $(GO) test -race -timeout 25m $$($(GO) list ./... | grep -v -e /conformance -e /bridge/interop)
@@ -50,10 +53,23 @@ bench/bridge/node_modules/.package-lock.json: bench/bridge/package-lock.json
 # The bridge between the official SDKs, Go and TypeScript, of both eras. With
 # HANDSTAMP_TEST_UPDATE=1 it writes what it sees into docs/eras.md.
 interop-sdk: bridge/interop/node_modules/.package-lock.json
-	HANDSTAMP_TEST_REQUIRE=interop $(GO) test -count=1 -timeout 10m ./bridge/interop
+	HANDSTAMP_TEST_REQUIRE=sdks $(GO) test -count=1 -timeout 10m ./bridge/interop
 
 bridge/interop/node_modules/.package-lock.json: bridge/interop/package-lock.json
-	cd bridge/interop && npm ci --no-audit --no-fund
+	cd bridge/interop && npm ci --ignore-scripts --no-audit --no-fund
+
+# Authorization servers that others wrote, with the library and the command. It
+# is a module of its own, so that their modules are not ours.
+interop: staticcheck interop/node_modules/.package-lock.json
+	cd interop && $(GO) vet ./... && ../$(BIN)/staticcheck ./...
+	cd interop && HANDSTAMP_TEST_REQUIRE=interop $(GO) test -race -count=1 -timeout 15m ./...
+
+# The same; writes docs/interop-servers.md.
+interop-servers: interop/node_modules/.package-lock.json
+	cd interop && HANDSTAMP_TEST_REQUIRE=interop $(GO) test -count=1 -timeout 15m -args -page ../docs/interop-servers.md
+
+interop/node_modules/.package-lock.json: interop/package-lock.json
+	cd interop && npm ci --ignore-scripts --no-audit --no-fund
 
 # The warm path and its peers, in one run, as a table with ratios.
 bench:
@@ -85,4 +101,4 @@ fuzz:
 	@scripts/fuzz $(FUZZTIME)
 
 clean:
-	rm -rf $(BIN) conformance/node_modules bridge/interop/node_modules bench/bridge/node_modules lab/peers/node_modules
+	rm -rf $(BIN) conformance/node_modules bench/bridge/node_modules bridge/interop/node_modules interop/node_modules lab/peers/node_modules

@@ -194,16 +194,23 @@ func (s *session) scopes(rm *oauth.ResourceMetadata, as *oauth.ServerMetadata, c
 const offlineAccess = "offline_access"
 
 // extra returns what else the authorization request says: what the user wants,
-// and what a refresh token takes at an OpenID provider that knows no
-// offline_access but lists the grant, as Google does: access_type=offline, with
-// the consent that OpenID Connect Core, section 11 wants for offline use.
+// and what a refresh token takes at an OpenID provider. One that lists
+// offline_access may ignore it, in silence, unless the person is asked for consent
+// (OpenID Connect Core, section 11); one that does not, but lists the grant, gives
+// refresh tokens as Google does: for access_type=offline, with that consent.
 // Others ignore a parameter that they do not know (RFC 6749, section 3.1).
-func (s *session) extra(as *oauth.ServerMetadata) url.Values {
-	if !slices.Contains(as.ScopesSupported, "openid") || slices.Contains(as.ScopesSupported, offlineAccess) ||
-		!slices.Contains(as.GrantTypesSupported, "refresh_token") {
-		return s.c.AuthorizeParams
+func (s *session) extra(as *oauth.ServerMetadata, scope string) url.Values {
+	params := make(url.Values)
+	switch {
+	case !slices.Contains(as.ScopesSupported, "openid"):
+	case slices.Contains(as.ScopesSupported, offlineAccess):
+		if slices.Contains(strings.Fields(scope), offlineAccess) {
+			params.Set("prompt", "consent")
+		}
+	case slices.Contains(as.GrantTypesSupported, "refresh_token"):
+		params.Set("access_type", "offline")
+		params.Set("prompt", "consent")
 	}
-	params := url.Values{"access_type": {"offline"}, "prompt": {"consent"}}
 	maps.Copy(params, s.c.AuthorizeParams)
 	return params
 }

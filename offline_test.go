@@ -2,12 +2,13 @@ package handstamp_test
 
 import (
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/handstamp/handstamp/lab"
 )
 
-// TestRefreshTokenByParameter checks that a provider like Google gives a refresh
+// TestRefreshTokenByParameter checks that an OpenID provider gives a refresh
 // token at every login, and that nobody else is bothered with what that takes.
 func TestRefreshTokenByParameter(t *testing.T) {
 	google, ok := lab.FindPersonality("google-offline")
@@ -22,7 +23,9 @@ func TestRefreshTokenByParameter(t *testing.T) {
 	}{
 		{"OpenID without offline_access", google.Habits, nil, "offline consent"},
 		{"the user knows better", google.Habits, url.Values{"prompt": {"none"}}, "offline none"},
-		{"offline_access is listed", lab.Habits{ScopesSupported: []string{"openid"}, Offline: lab.OfflineListed}, nil, " "},
+		{"offline_access is listed", lab.Habits{ScopesSupported: []string{"openid"}, Offline: lab.OfflineListed}, nil, " consent"},
+		{"and ignored without consent", lab.Habits{ScopesSupported: []string{"openid"}, Offline: lab.OfflineConsent}, nil, " consent"},
+		{"offline_access, no OpenID provider", lab.Habits{ScopesSupported: []string{"tools"}, Offline: lab.OfflineListed}, nil, " "},
 		{"no OpenID provider", lab.Habits{ScopesSupported: []string{"tools"}}, nil, " "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -34,7 +37,7 @@ func TestRefreshTokenByParameter(t *testing.T) {
 				w.mustCall(c)
 				w.lab.ExpireAccessTokens()
 				tabs := w.tabs.Load()
-				if test.want == "offline consent" {
+				if strings.HasSuffix(test.want, "consent") {
 					w.mustCall(w.session())
 					w.wantTabs(tabs)
 				}

@@ -97,7 +97,7 @@ func (l *signIn) attempt(ctx context.Context) error {
 		State:         state,
 		CodeChallenge: pkce.Challenge,
 		Resource:      resourceParam(l.plan.resource),
-		Extra:         l.extra(l.plan.server),
+		Extra:         l.extra(l.plan.server, l.scope),
 	}
 	rawURL, err := authorize.URL()
 	if err != nil {

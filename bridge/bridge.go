@@ -36,6 +36,11 @@ type Options struct {
 	// Header is sent with each request.
 	Header http.Header
 
+	// Ping is how often the server is pinged in a session, so that nothing between
+	// takes an idle one for dead. Zero: never. Since 2026-07-28 there are no
+	// sessions, and no pings.
+	Ping time.Duration
+
 	// Tool says which tools the host may see and call. Nil: all.
 	Tool func(name string) bool
 
@@ -95,6 +100,9 @@ func Run(ctx context.Context, o Options) error {
 	defer end()
 	b.life = life
 	b.out.broken = end
+	if o.Ping > 0 {
+		b.do(func() { b.ping(life) })
+	}
 	read := make(chan error, 1)
 	go func() { read <- b.read() }()
 	var err error
@@ -158,6 +166,20 @@ func newBridge(o Options) *bridge {
 		}
 	})
 	return b
+}
+
+// ping keeps a session busy.
+func (b *bridge) ping(ctx context.Context) {
+	for pause(ctx, b.Ping) {
+		if b.era.serverEra() != legacyEra || b.room.occupied() {
+			continue
+		}
+		asking, cancel := context.WithTimeout(ctx, b.Ping)
+		if _, err := b.up.ask(asking, object("jsonrpc", "2.0", "id", b.nextID(), "method", "ping")); err != nil {
+			b.Logger.Debug("a ping was not answered", "err", err)
+		}
+		cancel()
+	}
 }
 
 // do runs a piece of work that Run waits for.

@@ -72,8 +72,11 @@ func (s *Server) authorize(x *exchange) answer {
 	if s.habits.GrantsEnforced && !slices.Contains(c.GrantTypes, "refresh_token") {
 		offline = false
 	}
-	if s.habits.Offline == OfflineParameter {
+	switch s.habits.Offline {
+	case OfflineParameter:
 		offline = s.offlineByParameter(x)
+	case OfflineConsent:
+		offline = offline && prompted(x)
 	}
 	if x.endpoint == "authorize:preflight" {
 		return page(http.StatusOK, "Sign in", "")
@@ -123,8 +126,12 @@ func (s *Server) offlineByParameter(x *exchange) bool {
 	if x.endpoint != "authorize:preflight" {
 		s.state.known[id] = true
 	}
-	prompted := slices.Contains(strings.Fields(x.form.Get("prompt")), "consent")
-	return x.form.Get("access_type") == "offline" && (first || prompted)
+	return x.form.Get("access_type") == "offline" && (first || prompted(x))
+}
+
+// prompted reports whether the request wants the person to be asked for consent.
+func prompted(x *exchange) bool {
+	return slices.Contains(strings.Fields(x.form.Get("prompt")), "consent")
 }
 
 // consent serves the button of the page.
@@ -310,7 +317,7 @@ func (s *Server) grantScope(requested string) (granted string, offline bool, ref
 		switch {
 		case scope == scopeOffline && s.habits.Offline == OfflineForbidden:
 			return "", false, "offline_access is not for this client"
-		case scope == scopeOffline && s.habits.Offline == OfflineListed:
+		case scope == scopeOffline && (s.habits.Offline == OfflineListed || s.habits.Offline == OfflineConsent):
 			offline = true
 		case !known:
 			return "", false, "no such scope"

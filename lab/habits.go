@@ -157,7 +157,7 @@ type Habits struct {
 	// them.
 	NeverGrant []string `json:"never_grant,omitempty"`
 	// Offline is the habit around refresh tokens: OfflineIgnored (the zero
-	// value), OfflineListed, OfflineForbidden, OfflineParameter.
+	// value), OfflineListed, OfflineConsent, OfflineForbidden, OfflineParameter.
 	Offline string `json:"offline,omitempty"`
 	// LazyAuth wants a token for tools/call only.
 	LazyAuth bool `json:"lazy_auth,omitempty"`
@@ -266,6 +266,9 @@ const (
 	OfflineIgnored = ""
 	// OfflineListed lists offline_access, and gives refresh tokens for it only.
 	OfflineListed = "listed"
+	// OfflineConsent is OfflineListed, but for an authorization request without
+	// prompt=consent the scope is ignored (OpenID Connect Core, section 11).
+	OfflineConsent = "consent"
 	// OfflineForbidden lists offline_access, and refuses who asks for it.
 	OfflineForbidden = "forbidden"
 	// OfflineParameter does not know offline_access, and gives a refresh token
@@ -300,7 +303,7 @@ func (h Habits) check() error {
 		{"server_form", h.ServerForm, []string{"", ServerRFC8414, ServerOIDCInsert, ServerOIDCAppend, ServerNone}},
 		{"resource_form", h.ResourceForm, []string{"", ResourcePath, ResourceRoot, ResourceHeader, ResourceNone}},
 		{"resource", h.Resource, []string{ResourceChecked, ResourceRequired, ResourceRefused}},
-		{"offline", h.Offline, []string{OfflineIgnored, OfflineListed, OfflineForbidden, OfflineParameter}},
+		{"offline", h.Offline, []string{OfflineIgnored, OfflineListed, OfflineConsent, OfflineForbidden, OfflineParameter}},
 		{"refuse_registration", h.RefuseRegistration, []string{"", RegistrationAllowlist, RegistrationOff}},
 		{"error_member", h.ErrorMember, []string{"", ErrorCode}},
 	} {

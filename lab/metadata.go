@@ -145,7 +145,8 @@ func (s *Server) methods() []string {
 // scopesSupported is what the authorization server lists; nil means nothing.
 func (s *Server) scopesSupported() []string {
 	scopes := slices.Clone(s.habits.ScopesSupported)
-	if (s.habits.Offline == OfflineListed || s.habits.Offline == OfflineForbidden) && !slices.Contains(scopes, scopeOffline) {
+	listed := []string{OfflineListed, OfflineConsent, OfflineForbidden}
+	if slices.Contains(listed, s.habits.Offline) && !slices.Contains(scopes, scopeOffline) {
 		scopes = append(scopes, scopeOffline)
 	}
 	return scopes

@@ -213,6 +213,7 @@ func TestOffline(t *testing.T) {
 		{lab.OfflineIgnored, "", false, true},
 		{lab.OfflineListed, "", false, false},
 		{lab.OfflineListed, "offline_access", false, true},
+		{lab.OfflineConsent, "offline_access", false, false},
 		{lab.OfflineForbidden, "", false, false},
 		{lab.OfflineForbidden, "offline_access", true, false},
 	} {

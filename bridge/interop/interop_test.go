@@ -124,7 +124,7 @@ func watch(t *testing.T, to string, see func(*http.Request)) string {
 func nodeProgram(t *testing.T) string {
 	t.Helper()
 	if _, err := os.Stat("node_modules/@modelcontextprotocol/server"); err != nil {
-		if strings.Contains(os.Getenv("HANDSTAMP_TEST_REQUIRE"), "interop") {
+		if strings.Contains(os.Getenv("HANDSTAMP_TEST_REQUIRE"), "sdks") {
 			t.Fatal("the TypeScript SDKs are not installed: run make interop-sdk")
 		}
 		t.Skip("the TypeScript SDKs are npm packages, which go test cannot install: run make interop-sdk")

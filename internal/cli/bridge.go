@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -34,12 +35,15 @@ type bridgeCommand struct {
 	wire    string
 	headers headerOptions
 	tools   toolFilter
+	remote  remoteFlags
+	direct  bool // a person is here, who is asked and told as by other commands
 }
 
-func (a *app) newBridge() *cobra.Command {
-	b := &bridgeCommand{app: a}
+func (a *app) newBridge() *cobra.Command { return (&bridgeCommand{app: a}).command() }
+
+func (b *bridgeCommand) command() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "bridge <server>",
+		Use:   "bridge <server> [callback-port]",
 		Short: "Be a stdio MCP server in front of a remote one",
 		Long: `Be an MCP server on standard input and output, in front of a remote one that
 wants a login. An MCP host starts it where it would start a local server.
@@ -47,19 +51,32 @@ wants a login. An MCP host starts it where it would start a local server.
 The first time a browser opens, once for all bridges on this machine, and the host
 has a tool that says what to do until somebody has signed in. From then on every
 bridge just walks in. With --login=never no browser opens: the host gets an error
-that names the command to run.`,
-		Example: `  {"mcpServers": {"linear": {"command": "handstamp", "args": ["bridge", "https://mcp.linear.app/mcp"]}}}`,
-		Args:    exactly(1, "one server"),
+that names the command to run.
 
-		ValidArgsFunction: a.completeServers,
-		RunE:              func(cmd *cobra.Command, args []string) error { return b.run(cmd.Context(), args[0]) },
+The flags of mcp-remote are taken too, with the callback port after the server.`,
+		Example: `  {"mcpServers": {"linear": {"command": "handstamp", "args": ["bridge", "https://mcp.linear.app/mcp"]}}}`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 2 {
+				return nil
+			}
+			return exactly(1, "one server")(cmd, args)
+		},
+
+		ValidArgsFunction: b.completeServers,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := b.remote.apply(b, cmd.Flags(), args); err != nil {
+				return err
+			}
+			return b.run(cmd.Context(), args[0])
+		},
 	}
 	flags := cmd.Flags()
 	b.login.bind(cmd)
 	bindChoice(cmd, flags, &b.policy, "login", "may a browser open where nothing stored works (HANDSTAMP_LOGIN)", "auto", "never")
-	bindChoice(cmd, flags, &b.wire, "transport", "how to speak to the server (auto)", "auto", "http", "sse")
+	bindChoice(cmd, flags, &b.wire, "transport", "how to speak to the server (auto)", "auto", "http", "sse", "http-first", "http-only", "sse-first", "sse-only")
 	b.headers.bind(flags)
 	b.tools.bind(flags)
+	b.remote.bind(flags)
 	return cmd
 }
 
@@ -129,16 +146,12 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 		return nil, err
 	}
 	person := new(bridge.Person)
-	c.Prompt.Paste = nil
-	c.Prompt.Show = b.show(t, person)
-	c.Prompt.Waiting = func(context.Context, string) {
-		person.Await("Somebody is asked to sign in to " + t.name + " already, in a browser on this machine: go on there.")
-		b.say("Another process is signing in to %s; waiting for it", t.name)
-	}
-	loggedIn := c.Hooks.LoggedIn
-	c.Hooks.LoggedIn = func(e handstamp.LoginEvent) {
-		person.Done()
-		loggedIn(e)
+	if b.direct {
+		if c.Helper != nil {
+			c.Helper.Logins = false // the person may paste
+		}
+	} else {
+		b.involve(c, t, person)
 	}
 	transport, ok := c.HTTP.(*http.Transport)
 	if !ok {
@@ -147,6 +160,7 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 	transport.MaxIdleConnsPerHost = bridgeConnections
 	transport.ReadBufferSize = bridgeReadBuffer
 	c.HTTP = transport
+	b.remote.configure(c, transport)
 	if fixed := b.env.get("HANDSTAMP_ACCESS_TOKEN"); fixed != "" && header.Get("Authorization") == "" {
 		value, err := parseSecret([]byte(fixed), "the environment variable HANDSTAMP_ACCESS_TOKEN")
 		if err != nil {
@@ -158,13 +172,21 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 		s, err := c.Status(ctx, t.url)
 		return err == nil && s.Usable()
 	}
-	if policy == handstamp.LoginAuto && header.Get("Authorization") == "" && !signedIn(ctx) {
+	if !b.direct && policy == handstamp.LoginAuto && header.Get("Authorization") == "" && !signedIn(ctx) {
 		person.Expect()
+	}
+	client := c.HTTPClient(t.url)
+	if !b.remote.withoutCookies {
+		// Some load balancers tie a session to a cookie.
+		if client.Jar, err = cookiejar.New(nil); err != nil {
+			return nil, err
+		}
 	}
 	return &bridge.Options{
 		URL:      t.url,
-		HTTP:     c.HTTPClient(t.url),
-		Wire:     map[string]bridge.Wire{"http": bridge.WireHTTP, "sse": bridge.WireSSE}[b.wire],
+		HTTP:     client,
+		Ping:     b.remote.pings(),
+		Wire:     map[string]bridge.Wire{"http": bridge.WireHTTP, "http-only": bridge.WireHTTP, "sse": bridge.WireSSE, "sse-only": bridge.WireSSE}[b.wire],
 		Header:   header,
 		Tool:     tool,
 		Name:     "handstamp",
@@ -174,6 +196,21 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 		Explain:  func(err error) *bridge.Trouble { return trouble(err, t) },
 		Logger:   b.logger(),
 	}, nil
+}
+
+// involve tells the host of a person that is waited for.
+func (b *bridgeCommand) involve(c *handstamp.Client, t *target, person *bridge.Person) {
+	c.Prompt.Paste = nil
+	c.Prompt.Show = b.show(t, person)
+	c.Prompt.Waiting = func(context.Context, string) {
+		person.Await("Somebody is asked to sign in to " + t.name + " already, in a browser on this machine: go on there.")
+		b.say("Another process is signing in to %s; waiting for it", t.name)
+	}
+	loggedIn := c.Hooks.LoggedIn
+	c.Hooks.LoggedIn = func(e handstamp.LoginEvent) {
+		person.Done()
+		loggedIn(e)
+	}
 }
 
 // show tells the host, and in one line whoever reads its log, what a person has

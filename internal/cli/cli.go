@@ -123,7 +123,7 @@ Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 	root.SetFlagErrorFunc(flagError)
 	a.global.bind(root.PersistentFlags())
 	root.AddCommand(
-		a.newDemo(), a.newLogin(), a.newLogout(), a.newStatus(), a.newToken(), a.newExec(), a.newBridge(), a.newHelper(), a.newLab(), a.newImport(),
+		a.newDemo(), a.newLogin(), a.newLogout(), a.newStatus(), a.newToken(), a.newExec(), a.newBridge(), a.newTools(), a.newCall(), a.newHelper(), a.newLab(), a.newImport(),
 		a.newCompletion(), a.newVersion(), newEnvironmentTopic(), newConfigurationTopic(),
 	)
 	return root

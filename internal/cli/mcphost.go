@@ -1,0 +1,222 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/bridge"
+)
+
+// mcpHost is an MCP host in this process: it speaks through a bridge, so that
+// tools and call meet each server as the bridge does. Its methods are for one
+// goroutine.
+type mcpHost struct {
+	app    *app
+	in     io.WriteCloser
+	lines  *bufio.Reader
+	done   chan error
+	end    context.CancelFunc
+	serial int
+
+	mu      sync.Mutex // guards what follows
+	trouble error      // the last of the library's errors
+}
+
+// rpcError is an error of JSON-RPC.
+type rpcError struct {
+	Code    int             `json:"code"`
+	Message string          `json:"message"`
+	Data    json.RawMessage `json:"data,omitempty"`
+}
+
+func (e *rpcError) Error() string { return "the server says: " + e.Message }
+
+// host begins a session with a server. A login that is needed is waited for, as
+// other commands do.
+func (b *bridgeCommand) host(ctx context.Context, t *target) (*mcpHost, error) {
+	b.direct = true
+	o, err := b.options(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	h := &mcpHost{app: b.app, done: make(chan error, 1)}
+	explain := o.Explain
+	o.Explain = func(err error) *bridge.Trouble {
+		trouble := explain(err)
+		if _, ok := errors.AsType[*handstamp.Error](err); ok {
+			h.mu.Lock()
+			h.trouble = &advised{err: err, server: t.name, command: trouble.Command}
+			h.mu.Unlock()
+		}
+		return trouble
+	}
+	inR, inW := io.Pipe()
+	outR, outW := io.Pipe()
+	o.Stdin, o.Stdout = inR, outW
+	h.in, h.lines = inW, bufio.NewReaderSize(outR, 64<<10)
+	life, end := context.WithCancel(ctx)
+	h.end = end
+	go func() {
+		err := bridge.Run(life, *o)
+		outW.Close()
+		inR.Close()
+		h.done <- err
+	}()
+	_, err = h.request("initialize", map[string]any{
+		"protocolVersion": "2025-11-25", "capabilities": map[string]any{},
+		"clientInfo": map[string]string{"name": "handstamp", "version": buildVersion().Version},
+	})
+	if err == nil {
+		err = h.write(map[string]any{"jsonrpc": "2.0", "method": "notifications/initialized"})
+	}
+	if err != nil {
+		h.close()
+		return nil, err
+	}
+	return h, nil
+}
+
+// close ends the session.
+func (h *mcpHost) close() {
+	h.in.Close()
+	go io.Copy(io.Discard, h.lines)
+	<-h.done
+	h.end()
+}
+
+func (h *mcpHost) write(message any) error {
+	line, err := json.Marshal(message)
+	if err != nil {
+		return err
+	}
+	_, err = h.in.Write(append(line, '\n'))
+	return err
+}
+
+// request makes a request and returns its result. What the server says meanwhile
+// is shown if it is progress, and refused if it is a request: nobody is here to
+// answer it.
+func (h *mcpHost) request(method string, params map[string]any) (json.RawMessage, error) {
+	h.serial++
+	if err := h.write(map[string]any{"jsonrpc": "2.0", "id": h.serial, "method": method, "params": params}); err != nil {
+		return nil, err
+	}
+	for {
+		line, err := h.lines.ReadBytes('\n')
+		if err != nil {
+			return nil, errors.New("the session ended before the answer came")
+		}
+		var m struct {
+			ID     json.RawMessage
+			Method string
+			Params json.RawMessage
+			Result json.RawMessage
+			Error  *rpcError
+		}
+		if json.Unmarshal(line, &m) != nil {
+			continue
+		}
+		switch {
+		case m.Method == "notifications/progress":
+			h.progress(m.Params)
+		case m.Method == "ping" && m.ID != nil:
+			err = h.write(map[string]any{"jsonrpc": "2.0", "id": m.ID, "result": map[string]any{}})
+		case m.Method != "" && m.ID != nil:
+			err = h.write(map[string]any{"jsonrpc": "2.0", "id": m.ID, "error": rpcError{Code: -32601, Message: "this client only calls tools"}})
+		case m.Method == "" && string(m.ID) == fmt.Sprint(h.serial):
+			return m.Result, h.failure(m.Error)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// failure returns what an error response means: the library's own error where one
+// is behind it, with its exit code and its advice.
+func (h *mcpHost) failure(e *rpcError) error {
+	if e == nil {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.trouble != nil:
+		return h.trouble
+	case e.Code == bridge.CodeUnreachable, e.Code == bridge.CodeUncertain:
+		return &failure{kind: kindUnreachable, message: e.Message}
+	case e.Code == bridge.CodeSignIn:
+		return &failure{kind: kindLogin, message: e.Message}
+	case e.Code == bridge.CodeProtocol:
+		return &failure{kind: kind{"protocol", exitProtocol}, message: e.Message}
+	}
+	return e
+}
+
+// progress shows how far a call has come.
+func (h *mcpHost) progress(params json.RawMessage) {
+	var p struct {
+		Progress float64
+		Total    float64
+		Message  string
+	}
+	if json.Unmarshal(params, &p) != nil || h.app.global.quiet {
+		return
+	}
+	far := fmt.Sprintf("%g", p.Progress)
+	if p.Total > 0 {
+		far = fmt.Sprintf("%.0f %%", 100*p.Progress/p.Total)
+	}
+	h.app.err.progress("%s %s", far, p.Message)
+}
+
+// tool is a tool as a server lists it.
+type tool struct {
+	Name        string
+	Title       string
+	Description string
+	InputSchema struct {
+		Properties map[string]struct{ Type any }
+		Required   []string
+	}
+	raw json.RawMessage
+}
+
+// maxPages bounds a list that the server gives in pages.
+const maxPages = 1000
+
+// tools returns all tools of the server.
+func (h *mcpHost) tools() ([]*tool, error) {
+	var all []*tool
+	params := map[string]any{}
+	for range maxPages {
+		result, err := h.request("tools/list", params)
+		if err != nil {
+			return nil, err
+		}
+		var page struct {
+			Tools      []json.RawMessage
+			NextCursor string
+		}
+		if err := json.Unmarshal(result, &page); err != nil {
+			return nil, &failure{kind: kind{"protocol", exitProtocol}, message: "the server's list of tools cannot be read"}
+		}
+		for _, raw := range page.Tools {
+			t := &tool{raw: raw}
+			if json.Unmarshal(raw, t) == nil && t.Name != "" {
+				all = append(all, t)
+			}
+		}
+		if page.NextCursor == "" {
+			return all, nil
+		}
+		params = map[string]any{"cursor": page.NextCursor}
+	}
+	return nil, &failure{kind: kind{"protocol", exitProtocol}, message: "the server's list of tools has no end"}
+}

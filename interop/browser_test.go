@@ -1,0 +1,123 @@
+package interop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/html"
+)
+
+// personVariable makes this test binary the browser of the command, with a
+// person before it: the host of the authorization server, the user's name and
+// the password, one a line. It has none of the names that the command keeps from
+// browsers.
+const personVariable = "INTEROP_PERSON"
+
+func TestMain(m *testing.M) {
+	text, ok := os.LookupEnv(personVariable)
+	if !ok {
+		os.Exit(m.Run())
+	}
+	lines := strings.Split(text, "\n")
+	p := person{issuer: lines[0], username: lines[1], password: lines[2]}
+	if err := p.browse(context.Background(), os.Args[len(os.Args)-1]); err != nil {
+		fmt.Fprintln(os.Stderr, "browser:", err)
+		os.Exit(1)
+	}
+}
+
+// person signs in at an authorization server with a browser that keeps cookies.
+type person struct {
+	issuer, username, password string
+}
+
+// maxPages bounds how many forms a person fills in.
+const maxPages = 5
+
+// browse opens a URL, fills in the forms that the authorization server shows,
+// and goes on until it is sent elsewhere.
+func (p person) browse(ctx context.Context, rawURL string) error {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return err
+	}
+	client := &http.Client{Jar: jar, Transport: &http.Transport{Proxy: nil, DisableKeepAlives: true}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, rawURL, nil)
+	if err != nil {
+		return err
+	}
+	for range maxPages {
+		req.Header.Set("Accept", "text/html")
+		resp, err := client.Do(req)
+		if err != nil {
+			return err
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil {
+			return err
+		}
+		at := resp.Request.URL
+		if resp.StatusCode >= http.StatusBadRequest {
+			return fmt.Errorf("%s shows %s: %s", at.Path, resp.Status, body)
+		}
+		if !strings.HasPrefix(at.String(), strings.TrimSuffix(p.issuer, "/")+"/") {
+			return nil // the client's own page
+		}
+		if req, err = p.submit(ctx, at, string(body)); err != nil {
+			return err
+		}
+	}
+	return errors.New("there is one form after the other")
+}
+
+// submit fills in the form of a page.
+func (p person) submit(ctx context.Context, at *url.URL, page string) (*http.Request, error) {
+	root, err := html.Parse(strings.NewReader(page))
+	if err != nil {
+		return nil, err
+	}
+	var action *url.URL
+	values := make(url.Values)
+	for n := range root.Descendants() {
+		switch {
+		case n.Type != html.ElementNode:
+		case n.Data == "form":
+			if action, err = at.Parse(attribute(n, "action")); err != nil {
+				return nil, err
+			}
+		case n.Data == "input" && attribute(n, "type") == "password":
+			values.Set(attribute(n, "name"), p.password)
+		case n.Data == "input" && attribute(n, "type") == "hidden":
+			values.Set(attribute(n, "name"), attribute(n, "value"))
+		case n.Data == "input":
+			values.Set(attribute(n, "name"), p.username)
+		}
+	}
+	if action == nil {
+		return nil, fmt.Errorf("%s has no form: %s", at.Path, page)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, action.String(), strings.NewReader(values.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return req, nil
+}
+
+func attribute(n *html.Node, name string) string {
+	for _, a := range n.Attr {
+		if a.Key == name {
+			return a.Val
+		}
+	}
+	return ""
+}

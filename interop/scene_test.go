@@ -1,0 +1,71 @@
+package interop
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/handstamp/handstamp/lab/mcpserver"
+	"github.com/modelcontextprotocol/go-sdk/auth"
+	"github.com/modelcontextprotocol/go-sdk/oauthex"
+)
+
+// scene is an MCP server, made with the official Go SDK, whose tokens come from
+// somebody else's authorization server.
+type scene struct {
+	t    *testing.T
+	as   *authServer
+	mcp  string // the URL of the MCP server
+	seen func(step, what string)
+}
+
+func newScene(t *testing.T, start func(*testing.T, string) *authServer) *scene {
+	t.Helper()
+	mux := http.NewServeMux()
+	front := httptest.NewServer(mux)
+	t.Cleanup(front.Close)
+	sc := &scene{t: t, mcp: front.URL + "/mcp", seen: func(string, string) {}}
+	sc.as = start(t, sc.mcp)
+	const metadata = "/.well-known/oauth-protected-resource/mcp"
+	mux.Handle(metadata, auth.ProtectedResourceMetadataHandler(&oauthex.ProtectedResourceMetadata{
+		Resource: sc.mcp, AuthorizationServers: []string{sc.as.issuer}, ScopesSupported: sc.as.scopes,
+	}))
+	mux.Handle("/mcp", auth.RequireBearerToken(sc.as.verify, &auth.RequireBearerTokenOptions{
+		ResourceMetadataURL: front.URL + metadata, AllowMissingExpiration: true,
+	})(mcpserver.Handler()))
+	return sc
+}
+
+// works reports whether the authorization server stands by an access token.
+func (sc *scene) works(token string) bool {
+	_, err := sc.as.verify(sc.t.Context(), token, nil)
+	return err == nil
+}
+
+// expire waits until an access token of short life has ended, for the server
+// and for the client, which has its expiry.
+func (sc *scene) expire(token string, expiry time.Time) {
+	sc.t.Helper()
+	for end := time.Now().Add(patience); sc.works(token) || time.Now().Before(expiry); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			sc.t.Fatal("the access token does not expire")
+		}
+	}
+}
+
+// want checks how often the client has asked the authorization server.
+func (sc *scene) want(what, path string, n int) {
+	sc.t.Helper()
+	if got := sc.as.asked(path); got != n {
+		sc.t.Errorf("%s: %d requests to *%s, want %d; all: %s", what, got, path, n, sc.as.all())
+	}
+}
+
+// wantRegistered checks that one client was registered, where clients are.
+func (sc *scene) wantRegistered(what string) {
+	sc.t.Helper()
+	if sc.as.register != "" {
+		sc.want(what, sc.as.register, 1)
+	}
+}
