@@ -10,7 +10,7 @@
 GO ?= go
 BIN := bin
 
-.PHONY: storm demo build test vet lint staticcheck unit conformance interop interop-servers services bench bench-bridge lab interop-table fuzz clean
+.PHONY: storm demo build test vet lint staticcheck unit conformance interop interop-sdk interop-servers services bench bench-bridge lab interop-table fuzz clean
 
 demo: build
 	@$(BIN)/handstamp demo
@@ -18,7 +18,7 @@ demo: build
 build:
 	@$(GO) build -o $(BIN)/handstamp ./cmd/handstamp
 
-test: services vet lint unit conformance interop
+test: services vet lint unit conformance interop interop-sdk lab
 
 # What some tests drive for real, installed as root where it is missing. A test
 # that cannot have what it needs says so and is skipped.
@@ -35,7 +35,7 @@ staticcheck:
 	cd tools && $(GO) build -o ../$(BIN)/staticcheck honnef.co/go/tools/cmd/staticcheck
 
 unit: bench/bridge/node_modules/.package-lock.json
-	HANDSTAMP_TEST_REQUIRE=mcp-remote HANDSTAMP_TEST_LONG=1 $(GO) test -race -timeout 25m $$($(GO) list ./... | grep -v /conformance)
+	HANDSTAMP_TEST_REQUIRE=mcp-remote HANDSTAMP_TEST_LONG=1 $(GO) test -race -timeout 25m $$($(GO) list ./... | grep -v -e /conformance -e /bridge/interop)
 
 conformance: node_modules
 	HANDSTAMP_TEST_REQUIRE=conformance $(GO) test -count=1 -timeout 15m ./conformance/...
@@ -49,6 +49,14 @@ conformance/node_modules/.package-lock.json: conformance/package-lock.json
 # mcp-remote, whose logins are imported, and which the bridge is measured beside.
 bench/bridge/node_modules/.package-lock.json: bench/bridge/package-lock.json
 	cd bench/bridge && npm ci --no-audit --no-fund --ignore-scripts
+
+# The bridge between the official SDKs, Go and TypeScript, of both eras. With
+# HANDSTAMP_TEST_UPDATE=1 it writes what it sees into docs/eras.md.
+interop-sdk: bridge/interop/node_modules/.package-lock.json
+	HANDSTAMP_TEST_REQUIRE=sdks $(GO) test -count=1 -timeout 10m ./bridge/interop
+
+bridge/interop/node_modules/.package-lock.json: bridge/interop/package-lock.json
+	cd bridge/interop && npm ci --ignore-scripts --no-audit --no-fund
 
 # Authorization servers that others wrote, with the library and the command. It
 # is a module of its own, so that their modules are not ours.
@@ -98,4 +106,4 @@ fuzz:
 	@scripts/fuzz $(FUZZTIME)
 
 clean:
-	rm -rf $(BIN) conformance/node_modules bench/bridge/node_modules interop/node_modules lab/peers/node_modules
+	rm -rf $(BIN) conformance/node_modules bench/bridge/node_modules bridge/interop/node_modules interop/node_modules lab/peers/node_modules

@@ -43,6 +43,7 @@ var rooms = map[string]room{
 	"internal/browser":          {modules: []string{"golang.org/x/sys"}},
 	"internal/proctest":         {},
 	"internal/sse":              {},
+	"bridge/interop":            {},
 	"bridge":                    {ours: []string{"internal/sse"}},
 	"internal/atomicfile":       {modules: []string{"golang.org/x/sys"}},
 	"store":                     {ours: []string{"internal/secret", "store/internal/locks"}},

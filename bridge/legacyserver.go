@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"crypto/rand"
+	"slices"
 	"sync"
 	"time"
 )
@@ -18,8 +19,14 @@ type legacyServer struct {
 
 	mu     sync.Mutex // guards what follows
 	heard  []*call    // the host's subscriptions/listen
+	under  []*call    // what is under way at the server, in order
 	parked map[string]*parked
 }
+
+// noDiscover tells a host that speaks both eras to fall back to initialize: in
+// one era with its server it has more than any translation gives.
+var noDiscover = &Trouble{Code: codeNoMethod, Reason: "legacy_server",
+	Message: "the server is of the time before 2026-07-28 and knows no server/discover: begin with initialize"}
 
 // parked is a request that is under way at the server while the host is asked
 // for something that the server wants to know.
@@ -68,11 +75,38 @@ func (t *legacyServer) serve(c *call) error {
 	})
 	p.inner.asks = p.asks
 	t.eras.do(func() {
+		t.enter(p.inner)
+		defer t.leave(p.inner)
 		if err := t.eras.up.call(p.inner); err != nil {
 			p.err <- err
 		}
 	})
 	return t.await(c, p)
+}
+
+func (t *legacyServer) enter(inner *call) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.under = append(t.under, inner)
+}
+
+func (t *legacyServer) leave(inner *call) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.under = slices.DeleteFunc(t.under, func(other *call) bool { return other == inner })
+}
+
+// carrier returns a call that can bring the host a question that came in none's
+// answer, as all of them do over HTTP+SSE; nil: none is under way. The host
+// answers a question and not a call, so that any will do; the last is the most
+// likely to be the reason.
+func (t *legacyServer) carrier() *call {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n := len(t.under); n > 0 {
+		return t.under[n-1]
+	}
+	return nil
 }
 
 // ready begins a session, once, with what the host's request says of it.
@@ -254,14 +288,32 @@ func (t *legacyServer) subscribe(c *call) error {
 	}
 	<-c.ctx.Done()
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	for i, other := range t.heard {
-		if other == c {
-			t.heard = append(t.heard[:i:i], t.heard[i+1:]...)
-			break
+	t.heard = slices.DeleteFunc(t.heard, func(other *call) bool { return other == c })
+	t.mu.Unlock()
+	_ = elements(member(filter, "resourceSubscriptions"), func(uri []byte) bool {
+		if t.wanted(uri) {
+			return true
 		}
-	}
+		_, err := t.eras.up.ask(t.eras.life, object("jsonrpc", "2.0", "id", t.eras.nextID(), "method", "resources/unsubscribe", "params", object("uri", uri)))
+		return err == nil
+	})
 	return c.ctx.Err()
+}
+
+// wanted reports whether a subscription of the host's is for a resource.
+func (t *legacyServer) wanted(uri []byte) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.ContainsFunc(t.heard, func(c *call) bool { return subscribed(c, uri) })
+}
+
+// subscribed reports whether a subscription is for a resource.
+func subscribed(c *call, uri []byte) (found bool) {
+	_ = elements(member(c.params, "notifications", "resourceSubscriptions"), func(other []byte) bool {
+		found = text(other) == text(uri)
+		return !found
+	})
+	return found
 }
 
 // acknowledged returns the first message of a subscription.
@@ -270,24 +322,39 @@ func acknowledged(id, filter []byte) []byte {
 		"params", object("_meta", object(metaSubscription, id), "notifications", filter))
 }
 
+// asked deals with a request of the server's.
+func (t *legacyServer) asked(m *message, c *call) {
+	var reply []byte
+	switch m.name() {
+	case "ping":
+		reply = object("jsonrpc", "2.0", "id", m.id, "result", []byte("{}"))
+	case "elicitation/create", "sampling/createMessage", "roots/list":
+		if c == nil || c.asks == nil {
+			c = t.carrier()
+		}
+		if c != nil {
+			select {
+			case c.asks <- m:
+				return
+			default:
+			}
+		}
+	}
+	if reply == nil {
+		reply = (&Trouble{Code: codeNoMethod, Reason: "translation",
+			Message: "the host is of an era without requests of servers, and none of its own is under way that could carry this one"}).response(m.id)
+	}
+	t.eras.do(func() {
+		if made, err := parse(reply); err == nil {
+			t.eras.tell(made)
+		}
+	})
+}
+
 // fromServer returns a message of the server's as the host gets it.
 func (t *legacyServer) fromServer(m *message, c *call) []byte {
-	switch {
-	case m.request() && c != nil && c.asks != nil:
-		select {
-		case c.asks <- m:
-			return nil
-		default:
-		}
-		fallthrough
-	case m.request():
-		// It belongs to no request, so that there is nothing it could be a part of.
-		t.eras.do(func() {
-			refusal := &Trouble{Code: codeNoMethod, Reason: "translation", Message: "the host is of an era without requests of servers"}
-			if reply, err := parse(refusal.response(m.id)); err == nil {
-				t.eras.tell(reply)
-			}
-		})
+	if m.request() {
+		t.asked(m, c)
 		return nil
 	}
 	kind := map[string]string{
@@ -301,13 +368,9 @@ func (t *legacyServer) fromServer(m *message, c *call) []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, c := range t.heard {
-		filter := member(c.params, "notifications")
-		wanted := string(member(filter, kind)) == "true"
-		if kind == "" {
-			_ = elements(member(filter, "resourceSubscriptions"), func(uri []byte) bool {
-				wanted = wanted || text(uri) == text(member(m.params, "uri"))
-				return !wanted
-			})
+		wanted := kind == "" && subscribed(c, member(m.params, "uri"))
+		if kind != "" {
+			wanted = string(member(c.params, "notifications", kind)) == "true"
 		}
 		if wanted {
 			t.eras.out.write(setAt(m.raw, c.id, "params", "_meta", metaSubscription))

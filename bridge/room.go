@@ -253,7 +253,7 @@ func (r *room) meet(c *call) (done bool, err error) {
 		r.conclude(c, f.answer, true)
 		return true, nil
 	}
-	if f.err != nil && r.era.serverEra() == unknownEra {
+	if f.err != nil && (c.is("server/discover") || r.era.serverEra() == unknownEra) {
 		return true, f.err
 	}
 	return false, nil
@@ -414,8 +414,7 @@ func (e *eras) introduce(ctx context.Context, raw []byte) (*message, error) {
 	case isRefusal && refused.old():
 		e.setServer(legacyEra)
 		if refused.body == nil {
-			return nil, &Trouble{Code: codeNoMethod, Reason: "legacy_server",
-				Message: "the server is of the time before 2026-07-28 and knows no server/discover: begin with initialize"}
+			return nil, noDiscover
 		}
 	case isRefusal && refused.body != nil:
 		e.setServer(modernEra)
