@@ -3,10 +3,7 @@ package bridge
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
 	"sync"
-	"time"
 )
 
 // inputRounds bounds how often a server may answer one request with more
@@ -25,7 +22,7 @@ type modernServer struct {
 	level        []byte // the log level that the host has set; nil: none
 	offers       []byte // capabilities of the server
 	resources    map[string]bool
-	stop         context.CancelFunc // ends the notifications under way
+	streams      []*listening // of notifications, in the order in which they began
 	asked        map[string]chan *message
 }
 
@@ -122,17 +119,9 @@ func (t *modernServer) serve(c *call) error {
 		c.reply([]byte("{}"))
 		return nil
 	case "resources/subscribe", "resources/unsubscribe":
-		t.mu.Lock()
-		if t.resources == nil {
-			t.resources = make(map[string]bool)
+		if err := t.subscribe(c); err != nil {
+			return err
 		}
-		if uri := text(member(c.params, "uri")); c.is("resources/subscribe") {
-			t.resources[uri] = true
-		} else {
-			delete(t.resources, uri)
-		}
-		t.mu.Unlock()
-		t.listen()
 		c.reply([]byte("{}"))
 		return nil
 	}
@@ -245,63 +234,4 @@ func (t *modernServer) replied(m *message) bool {
 	default:
 	}
 	return true
-}
-
-// listen asks the server for the notifications that a session would bring by
-// itself, and for those that the host has subscribed to. What was asked for
-// before gives way.
-func (t *modernServer) listen() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.stop != nil {
-		t.stop()
-		t.stop = nil
-	}
-	var filter []any
-	for _, kind := range []string{"tools", "prompts", "resources"} {
-		if string(member(t.offers, kind, "listChanged")) == "true" {
-			filter = append(filter, kind+"ListChanged", true)
-		}
-	}
-	if len(t.resources) > 0 {
-		filter = append(filter, "resourceSubscriptions", slices.Sorted(maps.Keys(t.resources)))
-	}
-	if len(filter) == 0 {
-		return
-	}
-	ctx, stop := context.WithCancel(t.eras.life)
-	t.stop = stop
-	params := object("notifications", object(filter...))
-	t.eras.do(func() {
-		defer stop()
-		backoff := resumption{}
-		for ctx.Err() == nil {
-			raw := t.modernize(object("jsonrpc", "2.0", "id", t.eras.nextID(), "method", "subscriptions/listen", "params", params))
-			began := time.Now()
-			if !t.hear(ctx, raw) {
-				return
-			}
-			if time.Since(began) > longestPause {
-				backoff.failures = 0
-			}
-			if backoff.failures++; !pause(ctx, backoff.pause()) {
-				return
-			}
-		}
-	})
-}
-
-// hear passes on notifications until their stream ends. It reports whether
-// another try makes sense.
-func (t *modernServer) hear(ctx context.Context, raw []byte) bool {
-	m, err := parse(raw)
-	if err != nil {
-		return false
-	}
-	c := t.eras.own(ctx, m, func(got *message) bool { return got.response() })
-	c.quiet = true
-	defer c.cancel()
-	err = t.eras.up.call(c)
-	refused, ok := errors.AsType[*refusal](err)
-	return !ok || refused.Retry
 }

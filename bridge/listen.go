@@ -1,0 +1,189 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// agreePatience is how long a server that does not say what it agrees to, as it
+// must, is waited for.
+const agreePatience = 10 * time.Second
+
+// listening is a stream of notifications for a host that would hear them by
+// itself in a session ("subscriptions/listen").
+type listening struct {
+	stop    context.CancelFunc
+	settled chan struct{} // closed once the server has agreed or refused, or nobody waits for that any more
+	settle  func()
+	agreed  []byte   // the notifications that the server agreed to send; nil: it did not say
+	refused *refusal // nil: it did not refuse
+}
+
+// subscribe changes which resources the host hears of, and returns once the
+// server has agreed to that: what changes from then on, the host hears.
+func (t *modernServer) subscribe(c *call) error {
+	uri := text(member(c.params, "uri"))
+	adds := c.is("resources/subscribe")
+	t.mu.Lock()
+	if t.resources == nil {
+		t.resources = make(map[string]bool)
+	}
+	if adds {
+		t.resources[uri] = true
+	} else {
+		delete(t.resources, uri)
+	}
+	t.mu.Unlock()
+	l := t.listen()
+	if l == nil {
+		return nil
+	}
+	timer := time.NewTimer(agreePatience)
+	defer timer.Stop()
+	select {
+	case <-l.settled:
+	case <-timer.C:
+	case <-c.ctx.Done():
+		return c.ctx.Err()
+	}
+	if !adds {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case l.refused != nil:
+		delete(t.resources, uri)
+		return l.refused
+	case l.agreed != nil && !lists(member(l.agreed, "resourceSubscriptions"), uri):
+		delete(t.resources, uri)
+		return &Trouble{Code: CodeTranslation, Reason: "not_subscribed", Message: "the server does not agree to tell of changes to this resource"}
+	}
+	return nil
+}
+
+// lists reports whether an array has a text.
+func lists(array []byte, wanted string) (found bool) {
+	_ = elements(array, func(element []byte) bool {
+		found = text(element) == wanted
+		return !found
+	})
+	return found
+}
+
+// listen asks the server for the notifications that a session would bring by
+// itself, and for those that the host has subscribed to; nil: there are none to
+// ask for. What was asked for before gives way once the server has agreed: a
+// notification may come twice meanwhile, but none gets lost between two streams.
+func (t *modernServer) listen() *listening {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var filter []any
+	for _, kind := range []string{"tools", "prompts", "resources"} {
+		if string(member(t.offers, kind, "listChanged")) == "true" {
+			filter = append(filter, kind+"ListChanged", true)
+		}
+	}
+	if len(t.resources) > 0 {
+		filter = append(filter, "resourceSubscriptions", slices.Sorted(maps.Keys(t.resources)))
+	}
+	if len(filter) == 0 {
+		for _, l := range t.streams {
+			l.stop()
+		}
+		t.streams = nil
+		return nil
+	}
+	ctx, stop := context.WithCancel(t.eras.life)
+	l := &listening{stop: stop, settled: make(chan struct{})}
+	l.settle = sync.OnceFunc(func() { close(l.settled) })
+	t.streams = append(t.streams, l)
+	params := object("notifications", object(filter...))
+	t.eras.do(func() {
+		defer t.leave(l)
+		t.keep(ctx, l, params)
+	})
+	return l
+}
+
+// keep takes up a stream of notifications again and again.
+func (t *modernServer) keep(ctx context.Context, l *listening, params []byte) {
+	backoff := resumption{}
+	for ctx.Err() == nil {
+		began := time.Now()
+		raw := t.modernize(object("jsonrpc", "2.0", "id", t.eras.nextID(), "method", "subscriptions/listen", "params", params))
+		if !t.hear(ctx, l, raw) {
+			return
+		}
+		l.settle() // the next try is on nobody's time
+		if time.Since(began) > longestPause {
+			backoff.failures = 0
+		}
+		if backoff.failures++; !pause(ctx, backoff.pause()) {
+			return
+		}
+	}
+}
+
+// hear passes on notifications until their stream ends. It reports whether
+// another try makes sense.
+func (t *modernServer) hear(ctx context.Context, l *listening, raw []byte) bool {
+	m, err := parse(raw)
+	if err != nil {
+		return false
+	}
+	var answer *message
+	c := t.eras.own(ctx, m, func(got *message) bool {
+		switch {
+		case got.response():
+			answer = got
+		case got.is("notifications/subscriptions/acknowledged"):
+			t.agree(l, member(got.params, "notifications"))
+		}
+		return answer != nil
+	})
+	c.quiet = true
+	defer c.cancel()
+	err = t.eras.up.call(c)
+	refused, ok := errors.AsType[*refusal](err)
+	if answer != nil && answer.error != nil {
+		code := errorCode(answer)
+		ok = code == codeNoMethod || code == codeInvalidArgs // what the server says of any other may not last
+		refused = &refusal{Trouble: &Trouble{Code: CodeRefused, Reason: "refused", Message: "the server sends no notifications"}, body: answer}
+	}
+	if !ok || refused.Retry {
+		return true
+	}
+	t.eras.Logger.Debug("the server refuses to send notifications", "err", refused)
+	t.mu.Lock()
+	l.refused = refused
+	t.mu.Unlock()
+	return false
+}
+
+// agree notes what the server has agreed to send, and ends the streams before.
+func (t *modernServer) agree(l *listening, notifications []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l.agreed = notifications
+	if i := slices.Index(t.streams, l); i > 0 {
+		for _, before := range t.streams[:i] {
+			before.stop()
+		}
+		t.streams = slices.Delete(t.streams, 0, i)
+	}
+	l.settle()
+}
+
+// leave forgets a stream that is over.
+func (t *modernServer) leave(l *listening) {
+	l.stop()
+	l.settle()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.streams = slices.DeleteFunc(t.streams, func(other *listening) bool { return other == l })
+}
