@@ -322,11 +322,13 @@ func (r *room) signIn(c *call) {
 	}
 	var words strings.Builder
 	if again && failure != nil {
-		words.WriteString("The last try ended: " + failure.Message + ". A new one has begun. ")
+		words.WriteString("The last try ended: " + failure.Message + ". It is tried again. ")
 	}
-	if _, awaited, text := r.Person.status(); awaited {
+	_, awaited, text := r.Person.status()
+	switch {
+	case awaited:
 		words.WriteString(text)
-	} else {
+	case failure == nil:
 		words.WriteString("Somebody has to sign in to this server. A browser opens for that on this machine.")
 	}
 	words.WriteString(" The server's tools appear by themselves once that is done.")
@@ -348,7 +350,14 @@ func (r *room) patient(c *call) bool {
 	case <-left:
 		return false
 	case <-timer.C:
-		_, _, text := r.Person.status()
+		r.mu.Lock()
+		failure := r.failure
+		r.mu.Unlock()
+		_, awaited, text := r.Person.status()
+		if failure != nil && !awaited {
+			c.fail(failure)
+			break
+		}
 		if text == "" {
 			text = "somebody has to sign in to this server first"
 		}

@@ -94,5 +94,5 @@ func (b *bridge) explain(err error) *Trouble {
 			return t
 		}
 	}
-	return &Trouble{Code: CodeUnreachable, Reason: "unreachable", Retry: true, Message: "the server cannot be reached: " + err.Error()}
+	return &Trouble{Code: CodeUnreachable, Reason: "unreachable", Retry: true, Message: "the server cannot be reached: " + cause(err)}
 }

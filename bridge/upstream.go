@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -417,29 +416,6 @@ func (u *upstream) refused(resp *http.Response) *refusal {
 		}
 	}
 	return r
-}
-
-// broken says what a failed exchange means.
-func (u *upstream) broken(err error) error {
-	if u.life.Err() != nil {
-		return u.life.Err()
-	}
-	if t := u.explain(err); t.Reason != "unreachable" || u.unsent(err) {
-		return t
-	}
-	u.Logger.Debug("the request got no answer", "err", err)
-	return lost
-}
-
-// unsent reports whether an error means that no byte of the request has left
-// this machine, so that it can be sent again: the connection to the server could
-// not be made.
-func (u *upstream) unsent(err error) bool {
-	if u.Explain != nil && u.Explain(err) != nil {
-		return false // it is about something else than the server
-	}
-	op, ok := errors.AsType[*net.OpError](err)
-	return ok && (op.Op == "dial" || op.Op == "proxyconnect")
 }
 
 // pause waits, and reports false if ctx ended first.

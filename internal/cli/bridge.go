@@ -3,9 +3,12 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/url"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -157,6 +160,12 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 	if !ok {
 		transport = http.DefaultTransport.(*http.Transport).Clone()
 	}
+	transport.OnProxyConnectResponse = func(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {
+		if resp.StatusCode == http.StatusOK {
+			return nil
+		}
+		return &net.OpError{Op: "proxyconnect", Net: "tcp", Err: fmt.Errorf("the proxy %s answers with %d (%s)", proxy.Host, resp.StatusCode, http.StatusText(resp.StatusCode))}
+	}
 	transport.MaxIdleConnsPerHost = bridgeConnections
 	transport.ReadBufferSize = bridgeReadBuffer
 	c.HTTP = transport
@@ -167,6 +176,9 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 			return nil, err
 		}
 		header.Set("Authorization", "Bearer "+value.Reveal())
+	}
+	if err := b.ours(ctx, c, t); err != nil {
+		return nil, err
 	}
 	signedIn := func(ctx context.Context) bool {
 		s, err := c.Status(ctx, t.url)
@@ -196,6 +208,25 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 		Explain:  func(err error) *bridge.Trouble { return trouble(err, t) },
 		Logger:   b.logger(),
 	}, nil
+}
+
+// ours makes sure that the stored login is the one that the flags ask for: with
+// another resource or client it may be another tenant's.
+func (b *bridgeCommand) ours(ctx context.Context, c *handstamp.Client, t *target) error {
+	s, err := c.Status(ctx, t.url)
+	if err != nil || !s.Usable() {
+		return nil // what cannot be read is said when it is needed
+	}
+	differs := func(what, stored, asked string) error {
+		if stored == "" || asked == "" || stored == asked {
+			return nil
+		}
+		return usage("the stored login at %s is for the %s %s, not %s: give this one a --profile of its own, or replace it with %s --force", t.name, what, stored, asked, t.command("login"))
+	}
+	if err := differs("resource", s.Resource, c.Resource); err != nil || c.Registration == nil {
+		return err
+	}
+	return differs("client", s.ClientID, c.Registration.ClientID)
 }
 
 // involve tells the host of a person that is waited for.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -198,13 +199,22 @@ func typed(pairs [][2]string, t *tool) (json.RawMessage, error) {
 			continue
 		}
 		property, known := t.InputSchema.Properties[pair[0]]
+		if known && wantsText(property.Type) && !json.Valid([]byte(pair[1])) {
+			continue
+		}
 		if known && property.Type != "string" && json.Valid([]byte(pair[1])) {
 			object[pair[0]] = json.RawMessage(pair[1])
 		} else if known && property.Type != "string" && property.Type != nil {
-			return nil, usage("%s of %s is of type %v, which %q is not", pair[0], t.Name, property.Type, pair[1])
+			return nil, usage("the argument %s of %s is of type %v, which %q is not", pair[0], t.Name, property.Type, pair[1])
 		}
 	}
 	return json.Marshal(object)
+}
+
+// wantsText reports whether a schema's type, or one of its types, is a text.
+func wantsText(t any) bool {
+	types, ok := t.([]any)
+	return t == "string" || ok && slices.Contains(types, any("string"))
 }
 
 func toolNamed(tools []*tool, name string) *tool {

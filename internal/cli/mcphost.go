@@ -21,6 +21,7 @@ type mcpHost struct {
 	in     io.WriteCloser
 	lines  *bufio.Reader
 	done   chan error
+	life   context.Context
 	end    context.CancelFunc
 	serial int
 
@@ -61,7 +62,7 @@ func (b *bridgeCommand) host(ctx context.Context, t *target) (*mcpHost, error) {
 	o.Stdin, o.Stdout = inR, outW
 	h.in, h.lines = inW, bufio.NewReaderSize(outR, 64<<10)
 	life, end := context.WithCancel(ctx)
-	h.end = end
+	h.life, h.end = life, end
 	go func() {
 		err := bridge.Run(life, *o)
 		outW.Close()
@@ -110,6 +111,9 @@ func (h *mcpHost) request(method string, params map[string]any) (json.RawMessage
 	for {
 		line, err := h.lines.ReadBytes('\n')
 		if err != nil {
+			if errors.Is(h.life.Err(), context.DeadlineExceeded) {
+				return nil, &failure{kind: kindUnreachable, message: "the server did not answer in time: a longer --timeout waits longer"}
+			}
 			return nil, errors.New("the session ended before the answer came")
 		}
 		var m struct {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -112,9 +113,13 @@ func (r *remoteFlags) apply(b *bridgeCommand, flags *pflag.FlagSet, args []strin
 	}
 	b.global.verbose = b.global.verbose || r.debug
 	b.global.quiet = b.global.quiet || r.silent && !r.debug
+	r.keepAlive = r.keepAlive || flags.Changed("ping-interval")
+	if r.host != "" && !ofThisMachine(r.host) {
+		return usage("--host is a name of this machine (localhost, 127.0.0.1, ::1), where the browser comes back to, not %q", r.host)
+	}
 	b.login.params = append(b.login.params, r.params...)
 	b.login.noResource = b.login.noResource || r.noResource
-	b.tools.deny = append(b.tools.deny, r.ignoreTools...)
+	b.tools.ignore = r.ignoreTools
 	if r.registration, err = r.client(b.app); err != nil {
 		return err
 	}
@@ -132,8 +137,14 @@ func (r *remoteFlags) apply(b *bridgeCommand, flags *pflag.FlagSet, args []strin
 	return nil
 }
 
+// ofThisMachine reports whether a host is the loopback interface's.
+func ofThisMachine(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
 // jsonArgument reads a flag that is JSON, or @ and the name of a file with it.
-func jsonArgument(name, value string, into any) error {
+func jsonArgument(name, value string, env environment, into any) error {
 	raw := []byte(value)
 	if file, ok := strings.CutPrefix(value, "@"); ok {
 		f, err := os.Open(file)
@@ -145,6 +156,11 @@ func jsonArgument(name, value string, into any) error {
 			return usage("the file of --%s cannot be read: %w", name, err)
 		}
 	}
+	text, err := expand(string(raw), env)
+	if err != nil {
+		return err
+	}
+	raw = []byte(text)
 	if json.Unmarshal(raw, into) != nil {
 		return usage("--%s is a JSON object, or @ and the name of a file with one", name) // the cause would quote it
 	}
@@ -162,17 +178,13 @@ func (r *remoteFlags) client(a *app) (*handstamp.Registration, error) {
 		Method string `json:"token_endpoint_auth_method"`
 	}
 	const flag = "static-oauth-client-info"
-	value, err := expand(r.clientInfo, a.env)
-	if err != nil {
-		return nil, err
-	}
-	if err := jsonArgument(flag, value, &info); err != nil {
+	if err := jsonArgument(flag, r.clientInfo, a.env, &info); err != nil {
 		return nil, err
 	}
 	if info.ID == "" {
 		return nil, usage("--%s has no client_id", flag)
 	}
-	if info.Secret != "" && !strings.HasPrefix(value, "@") && strings.Contains(r.clientInfo, info.Secret) && !a.global.quiet {
+	if info.Secret != "" && !strings.HasPrefix(r.clientInfo, "@") && strings.Contains(r.clientInfo, info.Secret) && !a.global.quiet {
 		a.notice("a client secret on a command line can be read by everybody on this machine; use --client-id and --client-secret-file, or @file")
 	}
 	return &handstamp.Registration{ClientID: info.ID, ClientSecret: store.Secret(info.Secret), TokenEndpointAuthMethod: info.Method}, nil
@@ -184,9 +196,10 @@ func (r *remoteFlags) metadata(b *bridgeCommand) error {
 		return nil
 	}
 	var m map[string]any
-	if err := jsonArgument("static-oauth-client-metadata", r.clientMetadata, &m); err != nil {
+	if err := jsonArgument("static-oauth-client-metadata", r.clientMetadata, b.env, &m); err != nil {
 		return err
 	}
+	var without []string
 	for name, value := range m {
 		s, _ := value.(string)
 		switch name {
@@ -199,8 +212,12 @@ func (r *remoteFlags) metadata(b *bridgeCommand) error {
 		case "redirect_uris", "grant_types", "response_types", "client_uri", "software_id", "software_version":
 			// What they ask for is done anyway, or is for people to read.
 		default:
-			b.say("%s of --static-oauth-client-metadata has no effect", name)
+			without = append(without, name)
 		}
+	}
+	if len(without) > 0 {
+		slices.Sort(without)
+		b.say("%s of --static-oauth-client-metadata: no effect", strings.Join(without, ", "))
 	}
 	return nil
 }

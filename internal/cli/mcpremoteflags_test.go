@@ -24,6 +24,10 @@ func TestRemoteFlags(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`{"client_id":"mine","client_secret":"s","token_endpoint_auth_method":"client_secret_post"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	variable := filepath.Join(t.TempDir(), "variable.json")
+	if err := os.WriteFile(variable, []byte(`{"client_id":"mine","client_secret":"${SEC}"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, tt := range map[string]struct {
 		args []string
 		want func(b *remoteRun) bool
@@ -41,6 +45,12 @@ func TestRemoteFlags(t *testing.T) {
 		"debug":               {args: []string{"--debug"}, want: func(b *remoteRun) bool { return b.global.verbose }},
 		"silent":              {args: []string{"--silent"}, want: func(b *remoteRun) bool { return b.global.quiet }},
 		"ignored tools":       {args: []string{"--ignore-tool", "delete*"}, want: func(b *remoteRun) bool { return !b.made.Tool("deleteAll") && b.made.Tool("list") }},
+		"ignored in any case": {args: []string{"--ignore-tool", "*account"}, want: func(b *remoteRun) bool { return !b.made.Tool("getAccount") && b.made.Tool("getUser") }},
+		"host elsewhere":      {args: []string{"4711", "--host", "evil.example"}, err: "of this machine"},
+		"interval alone":      {args: []string{"--ping-interval", "9"}, want: func(b *remoteRun) bool { return b.made.Ping == 9*time.Second }},
+		"client in a file": {args: []string{"--static-oauth-client-info", "@" + variable}, want: func(b *remoteRun) bool {
+			return b.clients[0].Registration.ClientSecret.Reveal() == "fr0m env"
+		}},
 		"auth timeout":        {args: []string{"--auth-timeout", "7"}, want: func(b *remoteRun) bool { return b.clients[0].LoginTimeout == 7*time.Second }},
 		"negative":            {args: []string{"--auth-timeout", "-7"}, err: "number of seconds"},
 		"authorize parameter": {args: []string{"--authorize-param", "audience=x"}, want: func(b *remoteRun) bool { return b.clients[0].AuthorizeParams.Get("audience") == "x" }},
@@ -68,7 +78,7 @@ func TestRemoteFlags(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var said strings.Builder
-			a := newApp(Process{Stderr: &said, Environ: []string{"HANDSTAMP_STORE=memory", "HOME=" + t.TempDir()}})
+			a := newApp(Process{Stderr: &said, Environ: []string{"HANDSTAMP_STORE=memory", "HOME=" + t.TempDir(), "SEC=fr0m env"}})
 			b := &remoteRun{bridgeCommand: &bridgeCommand{app: a}}
 			cmd := b.command()
 			args := append([]string{"https://mcp.test/mcp"}, tt.args...)

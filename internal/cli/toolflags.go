@@ -2,6 +2,7 @@ package cli
 
 import (
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -10,6 +11,7 @@ import (
 // toolFilter says which tools of a server may be seen and called.
 type toolFilter struct {
 	allow, deny []string // globs
+	ignore      []string // globs of mcp-remote, for which upper and lower case are one
 }
 
 func (f *toolFilter) bind(flags *pflag.FlagSet) {
@@ -20,16 +22,20 @@ func (f *toolFilter) bind(flags *pflag.FlagSet) {
 // match returns what decides about a tool; nil lets all through. What is denied
 // stays denied, even if it is allowed as well.
 func (f *toolFilter) match() (func(name string) bool, error) {
-	for _, glob := range append(f.allow[:len(f.allow):len(f.allow)], f.deny...) {
+	for _, glob := range slices.Concat(f.allow, f.deny, f.ignore) {
 		if _, err := path.Match(glob, ""); err != nil {
 			return nil, usage("%q is no pattern: write * for any characters, ? for one, [abc] for one of them", glob)
 		}
 	}
-	if len(f.allow) == 0 && len(f.deny) == 0 {
+	if len(f.allow)+len(f.deny)+len(f.ignore) == 0 {
 		return nil, nil
 	}
+	ignore := make([]string, 0, len(f.ignore))
+	for _, glob := range f.ignore {
+		ignore = append(ignore, strings.ToLower(glob))
+	}
 	return func(name string) bool {
-		return (len(f.allow) == 0 || matches(f.allow, name)) && !matches(f.deny, name)
+		return (len(f.allow) == 0 || matches(f.allow, name)) && !matches(f.deny, name) && !matches(ignore, strings.ToLower(name))
 	}, nil
 }
 

@@ -1,0 +1,72 @@
+package bridge
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// broken says what a failed exchange means.
+func (u *upstream) broken(err error) error {
+	if u.life.Err() != nil {
+		return u.life.Err()
+	}
+	t := u.explain(err)
+	switch {
+	case t.Reason != "unreachable":
+		return t
+	case untrusted(err):
+		t.Reason, t.Retry = "tls", false
+		return t
+	case u.unsent(err):
+		return t
+	}
+	u.Logger.Debug("the request got no answer", "err", err)
+	return lost
+}
+
+// unsent reports whether an error means that no byte of the request has left
+// this machine, so that it can be sent again: the connection to the server could
+// not be made.
+func (u *upstream) unsent(err error) bool {
+	if u.Explain != nil && u.Explain(err) != nil {
+		return false // it is about something else than the server
+	}
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && (op.Op == "dial" || op.Op == "proxyconnect")
+}
+
+// untrusted reports whether this machine and the server could not agree on a TLS
+// connection, so that nothing was done, and nothing will be on another try.
+func untrusted(err error) bool {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return true
+	}
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		return true
+	}
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "remote error" // the server's alert: it wants a client certificate, or another one
+}
+
+// cause returns what went wrong, without the method and the URL that the
+// standard library puts before it.
+func cause(err error) string {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err
+	}
+	message := strings.TrimPrefix(err.Error(), "remote error: ")
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		message = "it speaks http, not https"
+	}
+	if untrusted(err) && strings.Contains(message, "unknown authority") {
+		message += "; name its authority with --ca-file"
+	}
+	return message
+}

@@ -1,0 +1,52 @@
+package bridge_test
+
+import (
+	"crypto/tls"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/handstamp/handstamp/bridge"
+)
+
+// TestNoConnection has a machine and a server that cannot agree on TLS: the host
+// is told why, and that nothing was done.
+func TestNoConnection(t *testing.T) {
+	answer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { result(w, readRequest(r).id, initialized) })
+	for name, tt := range map[string]struct {
+		start func() *httptest.Server
+		trust bool
+		says  string
+	}{
+		"unknown authority": {start: func() *httptest.Server { return httptest.NewTLSServer(answer) }, says: "--ca-file"},
+		"no TLS":            {start: func() *httptest.Server { return httptest.NewServer(answer) }, says: "speaks http, not https"},
+		"client certificate": {trust: true, says: "certificate required", start: func() *httptest.Server {
+			s := httptest.NewUnstartedServer(answer)
+			s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+			s.StartTLS()
+			return s
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := tt.start()
+			s.Config.ErrorLog = nil
+			t.Cleanup(s.Close)
+			client := new(http.Client)
+			if tt.trust {
+				client = s.Client()
+			}
+			h := start(t, bridge.Options{URL: strings.Replace(s.URL, "http://", "https://", 1), HTTP: client, Logger: logger(t)})
+			h.send(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`)
+			got := h.answer("1")
+			message := get(t, got, "error", "message")
+			if get(t, got, "error", "code") != strconv.Itoa(bridge.CodeUnreachable) || get(t, got, "error", "data", "reason") != `"tls"` || !strings.Contains(message, tt.says) {
+				t.Errorf("got %s", got)
+			}
+			if strings.Contains(message, "Post ") || get(t, got, "error", "data", "retryable") != "" {
+				t.Errorf("got %s", got)
+			}
+		})
+	}
+}
