@@ -109,6 +109,7 @@ func Run(ctx context.Context, o Options) error {
 	select {
 	case err = <-read:
 		b.linger(life)
+		b.abandon()
 	case <-life.Done():
 	}
 	end()
@@ -213,6 +214,27 @@ func (b *bridge) linger(ctx context.Context) {
 	select {
 	case <-sent:
 	case <-ctx.Done():
+	}
+}
+
+// abandon answers what is still under way with an error. A host that reads no
+// more is not waited for.
+func (b *bridge) abandon() {
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		for _, c := range b.due() {
+			if !c.is("subscriptions/listen") {
+				c.fail(&Trouble{Code: CodeUncertain, Reason: "ended",
+					Message: "standard input ended before the answer came; the request may or may not have been carried out"})
+			}
+		}
+	}()
+	timer := time.NewTimer(parting / 4)
+	defer timer.Stop()
+	select {
+	case <-told:
+	case <-timer.C:
 	}
 }
 

@@ -392,6 +392,9 @@ func TestEnds(t *testing.T) {
 	if err != nil || time.Since(began) > 5*time.Second {
 		t.Errorf("it took %v to end: %v", time.Since(began), err)
 	}
+	if got := h.answer("1"); get(t, got, "error", "data", "reason") != `"ended"` {
+		t.Errorf("got %s", got)
+	}
 }
 
 func TestCancelled(t *testing.T) {

@@ -178,6 +178,9 @@ func (b *bridgeCommand) arguments(words []string) (given json.RawMessage, pairs 
 			if !ok || name == "" {
 				return nil, nil, usage("arguments are one JSON object, - or name=value pairs, not %q", word)
 			}
+			if slices.ContainsFunc(pairs, func(p [2]string) bool { return p[0] == name }) {
+				return nil, nil, usage("the argument %s is given twice; write an array as JSON", name)
+			}
 			pairs = append(pairs, [2]string{name, value})
 		}
 		return nil, pairs, nil

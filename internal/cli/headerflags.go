@@ -65,7 +65,7 @@ func readHeaderFile(path string) ([]string, error) {
 		return nil, usage("the header file %s is larger than 64 KiB", path)
 	}
 	var lines []string
-	for line := range bytes.Lines(b) {
+	for line := range bytes.Lines(bytes.TrimPrefix(b, []byte("\ufeff"))) {
 		if s := strings.TrimSpace(string(line)); s != "" && !strings.HasPrefix(s, "#") {
 			lines = append(lines, s)
 		}

@@ -159,6 +159,8 @@ func (h *mcpHost) failure(e *rpcError) error {
 		return &failure{kind: kindLogin, message: e.Message}
 	case e.Code == bridge.CodeProtocol:
 		return &failure{kind: kind{"protocol", exitProtocol}, message: e.Message}
+	case e.Code == bridge.CodeRefused:
+		return &failure{kind: kindOther, message: e.Message}
 	}
 	return e
 }
