@@ -3,8 +3,12 @@
 package main
 
 import (
+	"bytes"
 	"errors"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -52,22 +56,43 @@ func helpers(t *testing.T, bridges ...*host) []int {
 	t.Helper()
 	var pids []int
 	for _, h := range bridges {
-		out, err := exec.Command("pgrep", "-P", strconv.Itoa(h.cmd.Process.Pid)).Output()
-		if failed, ok := errors.AsType[*exec.ExitError](err); ok && failed.ExitCode() == 1 {
-			continue // it has none
-		}
+		found, err := children(h.cmd.Process.Pid)
 		if err != nil {
-			t.Skipf("helpers cannot be found: %v", err)
+			t.Fatal(err)
+		}
+		pids = append(pids, found...)
+	}
+	return pids
+}
+
+// children returns the processes that a process has started.
+func children(parent int) (pids []int, err error) {
+	if runtime.GOOS != "linux" {
+		out, err := exec.Command("pgrep", "-P", strconv.Itoa(parent)).Output()
+		if failed, ok := errors.AsType[*exec.ExitError](err); ok && failed.ExitCode() == 1 {
+			return nil, nil // it has none
 		}
 		for _, word := range strings.Fields(string(out)) {
-			pid, err := strconv.Atoi(word)
-			if err != nil {
-				t.Fatal(err)
+			if pid, err := strconv.Atoi(word); err == nil {
+				pids = append(pids, pid)
 			}
+		}
+		return pids, err
+	}
+	files, err := filepath.Glob("/proc/[0-9]*/stat")
+	for _, file := range files {
+		stat, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		// The name, in parentheses, may hold any character.
+		rest := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		if len(rest) > 1 && rest[1] == strconv.Itoa(parent) {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
 			pids = append(pids, pid)
 		}
 	}
-	return pids
+	return pids, err
 }
 
 // A person says no while bridges wait: none of them opens another tab.
