@@ -1,11 +1,14 @@
 package bridge_test
 
 import (
+	"bytes"
 	"crypto/tls"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/handstamp/handstamp/bridge"
@@ -48,5 +51,34 @@ func TestNoConnection(t *testing.T) {
 				t.Errorf("got %s", got)
 			}
 		})
+	}
+}
+
+// TestReplyLater has a server that is not ready for the host's reply: it waits for
+// it, and so would the call for ever.
+func TestReplyLater(t *testing.T) {
+	replied := make(chan string, 3)
+	s := &sessions{stream: make(chan string)}
+	var posted atomic.Int32
+	h := start(t, bridge.Options{Logger: logger(t), URL: serve(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if strings.Contains(string(body), `"roots"`) {
+			if posted.Add(1) == 1 {
+				w.Header().Set("Retry-After", "0")
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			replied <- string(body)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		s.ServeHTTP(w, r)
+	})})
+	h.hello()
+	send(t, s.stream, "data: {\"jsonrpc\":\"2.0\",\"id\":\"ask\",\"method\":\"roots/list\"}\n\n")
+	h.note("roots/list")
+	reply := `{"jsonrpc":"2.0","id":"ask","result":{"roots":[]}}`
+	h.send(reply)
+	if got := receive(t, replied); got != reply {
+		t.Errorf("the server got %s", got)
 	}
 }

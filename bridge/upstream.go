@@ -69,16 +69,10 @@ func (u *upstream) call(c *call) error {
 	if u.speaksSSE() {
 		return u.legacy.call(c)
 	}
-	began := time.Now()
-	renewed := false
-	for try := 1; ; try++ {
-		round, header := u.header(c)
-		resp, err := u.post(c.ctx, c.raw, header)
+	for renewed := false; ; renewed = true {
+		round, header, resp, err := u.exchange(c)
 		if err != nil {
-			if c.ctx.Err() == nil && u.unsent(err) && time.Since(began) < dialPatience && pause(c.ctx, dialPause<<min(try-1, 3)) {
-				continue
-			}
-			return u.broken(err)
+			return err
 		}
 		switch status := resp.StatusCode; {
 		case status/100 == 2:
@@ -90,25 +84,40 @@ func (u *upstream) call(c *call) error {
 			// The session is over (2025-11-25, "Session Management", 3 and 4):
 			// nothing was done, and a new one begins with initialize.
 			discard(resp)
-			renewed = true
 			if err := u.renew(c.ctx, round); err != nil {
 				return err
 			}
 			continue
-		case later(status) && try < refusedTries:
-			if wait, ok := retryAfter(resp.Header); ok && wait <= refusedWait {
-				discard(resp)
-				if !pause(c.ctx, wait) {
-					return c.ctx.Err()
-				}
-				continue
-			}
 		}
 		refused := u.refused(resp)
 		if c.is("initialize") && u.wire == WireAuto && refused.old() && u.legacy.open(c.ctx) == nil {
 			return u.legacy.call(c)
 		}
 		return refused
+	}
+}
+
+// exchange posts a message and returns what it was posted in and with, and the
+// answer. It tries again while the connection cannot be made, or the server says
+// that it has done nothing and wants to be asked a little later.
+func (u *upstream) exchange(c *call) (round int, header http.Header, resp *http.Response, err error) {
+	began := time.Now()
+	for try := 1; ; try++ {
+		round, header = u.header(c)
+		if resp, err = u.post(c.ctx, c.raw, header); err != nil {
+			if c.ctx.Err() == nil && u.unsent(err) && time.Since(began) < dialPatience && pause(c.ctx, dialPause<<min(try-1, 3)) {
+				continue
+			}
+			return round, header, nil, u.broken(err)
+		}
+		wait, ok := retryAfter(resp.Header)
+		if !later(resp.StatusCode) || !ok || wait > refusedWait || try >= refusedTries {
+			return round, header, resp, nil
+		}
+		discard(resp)
+		if !pause(c.ctx, wait) {
+			return round, header, nil, c.ctx.Err()
+		}
 	}
 }
 
@@ -152,10 +161,9 @@ func (u *upstream) send(ctx context.Context, m *message) (round int, err error) 
 	if u.speaksSSE() {
 		return 0, u.legacy.send(ctx, m)
 	}
-	round, header := u.header(&call{message: m})
-	resp, err := u.post(ctx, m.raw, header)
+	round, header, resp, err := u.exchange(&call{message: m, ctx: ctx})
 	if err != nil {
-		return round, u.broken(err)
+		return round, err
 	}
 	defer discard(resp)
 	if resp.StatusCode == http.StatusNotFound && header.Get(headerSession) != "" {
