@@ -48,6 +48,10 @@ type Record struct {
 	// Refusal is the error that ended the last grant.
 	Refusal *Refusal `json:"refusal,omitempty"`
 
+	// PendingLogin is the login that waits for a person. It means something only
+	// while a process holds LockLogin: one that was killed leaves it behind.
+	PendingLogin *PendingLogin `json:"pending_login,omitempty"`
+
 	// LoginFailure is how the last login ended that asked a person, if it did
 	// not succeed: those who waited for it are not to ask again at once.
 	LoginFailure *LoginFailure `json:"login_failure,omitempty"`
@@ -197,6 +201,17 @@ type Refusal struct {
 	// have rotated the refresh token without our ever seeing the new one.
 	Interrupted bool    `json:"interrupted,omitempty"`
 	Unknown     Unknown `json:"-"`
+}
+
+// PendingLogin is an authorization request (RFC 6749, section 4.1.1) that a person
+// has not answered yet.
+type PendingLogin struct {
+	At          time.Time `json:"at"`
+	URL         Secret    `json:"url"` // to be opened in a browser; its state is good for this login only
+	Issuer      string    `json:"issuer,omitempty"`
+	RedirectURI string    `json:"redirect_uri,omitempty"`
+	Scope       string    `json:"scope,omitempty"`
+	Unknown     Unknown   `json:"-"`
 }
 
 // LoginFailure is a login that a person was asked for in vain.

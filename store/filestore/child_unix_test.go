@@ -30,6 +30,7 @@ var children = map[string]func(dir string, args []string) error{
 	"wait":      childWait,
 	"unlink":    childUnlink,
 	"umask":     childUmask,
+	"stranger":  childStranger,
 	"killed":    childKilled,
 	"writer":    childWriter,
 	"traced":    childTraced,

@@ -3,6 +3,7 @@ package filestore
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/handstamp/handstamp/internal/atomicfile"
@@ -11,21 +12,21 @@ import (
 
 // Delete implements store.Store. It removes every file of the key but those of
 // its locks, so that no token stays behind: the record before, damaged files and
-// unfinished ones too.
+// unfinished ones too, also where no record is left.
 func (s *Store) Delete(ctx context.Context, key store.Key, generation uint64) error {
+	if !s.holds(key) {
+		return nil // without a lock's file for it
+	}
 	lock, err := s.lockRecord(ctx, key)
 	if err != nil {
 		return err
 	}
 	defer lock.unlock()
 	r, err := s.current(key, lock)
-	if errors.Is(err, store.ErrCorrupt) {
-		return nil // it has been set aside
-	}
-	if err != nil || r == nil {
+	switch {
+	case err != nil && !errors.Is(err, store.ErrCorrupt):
 		return err
-	}
-	if r.Generation != generation {
+	case r != nil && r.Generation != generation:
 		return store.ErrConflict
 	}
 	for _, dir := range s.dirs() {
@@ -35,6 +36,22 @@ func (s *Store) Delete(ctx context.Context, key store.Key, generation uint64) er
 	}
 	s.forget(key, generation)
 	return nil
+}
+
+// holds reports whether there may be anything of key's.
+func (s *Store) holds(key store.Key) bool {
+	if s.keptRecord(key) != nil {
+		return true
+	}
+	return slices.ContainsFunc(s.dirs(), func(dir string) bool {
+		root, err := openFolder(dir, false)
+		if err != nil {
+			return !notThere(err)
+		}
+		defer root.Close()
+		list, err := names(root)
+		return err != nil || slices.ContainsFunc(list, func(name string) bool { return strings.HasPrefix(name, fileName(key)) })
+	})
 }
 
 // removeAll removes the file called name, first, and all that begin with it.

@@ -220,7 +220,7 @@ func (s *Store) forget(key store.Key, generation uint64) {
 }
 
 func unusable(format string, args ...any) error {
-	return fmt.Errorf("%w: "+format, append([]any{store.ErrUnusable}, args...)...)
+	return fmt.Errorf("%w: %w", store.ErrUnusable, fmt.Errorf(format, args...))
 }
 
 func notThere(err error) bool { return errors.Is(err, fs.ErrNotExist) }

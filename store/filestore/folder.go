@@ -21,12 +21,12 @@ var errTooLarge = errors.New("it is larger than 16 MiB")
 func openFolder(path string, create bool) (*os.Root, error) {
 	if create {
 		if err := makeFolder(path); err != nil {
-			return nil, err
+			return nil, denied(path, err)
 		}
 	}
 	info, err := os.Lstat(path)
 	if err != nil {
-		return nil, err
+		return nil, denied(path, err)
 	}
 	if info.Mode()&fs.ModeSymlink != 0 {
 		if err := checkOwner(path, info); err != nil {
@@ -35,7 +35,7 @@ func openFolder(path string, create bool) (*os.Root, error) {
 	}
 	root, err := os.OpenRoot(path)
 	if err != nil {
-		return nil, err
+		return nil, denied(path, err)
 	}
 	info, err = root.Stat(".")
 	if err == nil {
@@ -46,6 +46,33 @@ func openFolder(path string, create bool) (*os.Root, error) {
 		return nil, err
 	}
 	return root, nil
+}
+
+// denied says who keeps us out of path, where that is a folder in one of ours
+// that somebody else made, typically a program that was run with sudo.
+func denied(path string, err error) error {
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	var stranger error
+	for dir := filepath.Clean(path); ; {
+		if info, statErr := os.Stat(dir); statErr == nil {
+			refused := checkOwner(dir, info)
+			if refused == nil {
+				break
+			}
+			stranger = refused
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return err // not in a folder of ours
+		}
+		dir = parent
+	}
+	if stranger == nil {
+		return err
+	}
+	return stranger
 }
 
 // makeFolder makes a folder, with its parents, and makes its name durable.
@@ -81,6 +108,11 @@ func checkPrivate(path string, info fs.FileInfo) error {
 
 // readFile reads a file of root that is safe: a regular file, no link, private.
 func readFile(root *os.Root, name string) ([]byte, error) {
+	return readIf(root, name, checkPrivate)
+}
+
+// readIf reads a regular file of root, no link, if check has nothing against it.
+func readIf(root *os.Root, name string, check func(path string, info fs.FileInfo) error) ([]byte, error) {
 	path := filepath.Join(root.Name(), name)
 	info, err := root.Lstat(name) // before it is opened: to open a pipe would block
 	if err != nil {
@@ -105,7 +137,7 @@ func readFile(root *os.Root, name string) ([]byte, error) {
 	if info, err = file.Stat(); err != nil {
 		return nil, err
 	}
-	if err := checkPrivate(path, info); err != nil {
+	if err := check(path, info); err != nil {
 		return nil, err
 	}
 	data, err := io.ReadAll(io.LimitReader(file, maxSize+1))

@@ -3,6 +3,7 @@ package filestore
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -10,8 +11,8 @@ import (
 )
 
 // List implements store.Store. A damaged file is listed as long as the record
-// before it tells whose it is; Get then tells about it. Unsafe files are left
-// out.
+// before it tells whose it is, and one that others may touch as long as it can be
+// read; Get then tells about it.
 func (s *Store) List(context.Context) ([]store.Key, error) {
 	s.mu.Lock()
 	found := make(map[store.Key]bool)
@@ -51,7 +52,7 @@ func listFolder(dir string, found map[store.Key]bool) error {
 		}
 		// A file that cannot be read concerns its own key only.
 		for _, file := range []string{name, name + previousExt} {
-			data, err := readFile(root, file)
+			data, err := readIf(root, file, anybodys)
 			if err != nil {
 				continue
 			}
@@ -63,3 +64,6 @@ func listFolder(dir string, found map[store.Key]bool) error {
 	}
 	return nil
 }
+
+// anybodys has nothing against any file: only a key is read from it.
+func anybodys(string, fs.FileInfo) error { return nil }

@@ -97,7 +97,6 @@ func TestModesUnderAnyUmask(t *testing.T) {
 // What others could have touched is refused, in a sentence that says where, what
 // and how to mend it, and is left exactly as it was.
 func TestUnsafeIsRefused(t *testing.T) {
-	const stranger = 12345
 	tests := []struct {
 		name   string
 		asRoot bool // only root can give files away
@@ -194,6 +193,7 @@ func TestUnsafeIsRefused(t *testing.T) {
 						t.Errorf("%s says %q, but not %q", what, err, part)
 					}
 				}
+				wantCommand(t, err)
 			}
 			_, err := filestore.Open(filestore.Options{Dir: dir})
 			if !test.opens {
@@ -217,6 +217,95 @@ func TestUnsafeIsRefused(t *testing.T) {
 				t.Errorf("it was\n%s\nand is\n%s", before, after)
 			}
 		})
+	}
+}
+
+// wantCommand checks that the command in an error, if there is one, is about a
+// file or folder that is there.
+func wantCommand(t *testing.T, err error) {
+	t.Helper()
+	_, command, ok := strings.Cut(err.Error(), "run: ")
+	if !ok {
+		return
+	}
+	words := strings.SplitN(command, " \"", 2)
+	path, quoteErr := strconv.Unquote("\"" + words[len(words)-1])
+	if quoteErr != nil {
+		t.Errorf("%q names no path: %v", command, quoteErr)
+	} else if _, statErr := os.Lstat(path); statErr != nil {
+		t.Errorf("%q: %v", command, statErr)
+	}
+}
+
+// childStranger uses, as another user than root, folders that root has made: what
+// one run with sudo leaves behind.
+func childStranger(dir string, _ []string) error {
+	if err := syscall.Setuid(stranger); err != nil {
+		return err
+	}
+	_, err := filestore.Open(filestore.Options{Dir: dir})
+	return err
+}
+
+const stranger = 12345
+
+func TestFolderMadeWithSudo(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can make what root has made")
+	}
+	home := t.TempDir() + "/home"
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for dir := home; ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if dir != home && info.Mode()&0o001 == 0 {
+			if info.Sys().(*syscall.Stat_t).Uid != 0 || !strings.HasPrefix(dir, os.TempDir()+"/") {
+				t.Skipf("%s lets no other user through", dir)
+			}
+			if err := os.Chmod(dir, 0o711); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if dir == filepath.Dir(dir) {
+			break
+		}
+	}
+	if err := os.Chown(home, stranger, -1); err != nil {
+		t.Fatal(err)
+	}
+	run := func(dir string) string {
+		t.Helper()
+		cmd, output := child(t, "stranger", dir)
+		if err := cmd.Run(); err == nil {
+			t.Fatalf("the child could open %s", dir)
+		}
+		return strings.TrimSpace(output.String())
+	}
+	for made, dir := range map[string]string{
+		home + "/a/handstamp/credentials": home + "/a/handstamp/credentials",
+		home + "/b/handstamp":             home + "/b/handstamp/credentials",
+		home + "/c":                       home + "/c",
+	} {
+		if err := os.MkdirAll(made, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		top := home + "/" + strings.SplitN(strings.TrimPrefix(made, home+"/"), "/", 2)[0]
+		want := fmt.Sprintf("store: cannot be used: %s belongs to user 0, not to you (12345); to make it yours, run: sudo chown -hR 12345 %q", top, top)
+		if got := run(dir); got != want {
+			t.Errorf("it said\n%s\nwant\n%s", got, want)
+		}
+	}
+	// What is in no folder of ours is nobody's to take.
+	outside := t.TempDir() + "/theirs"
+	if err := os.Mkdir(outside, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if got := run(outside + "/handstamp"); strings.Contains(got, "chown") || !strings.Contains(got, "permission denied") {
+		t.Errorf("it said %s", got)
 	}
 }
 
