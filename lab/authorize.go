@@ -313,7 +313,7 @@ func (s *Server) grantScope(requested string) (granted string, offline bool, ref
 	var scopes []string
 	for _, scope := range strings.Fields(requested) {
 		known := supported == nil || slices.Contains(supported, scope) ||
-			scope == s.habits.RequiredScope || slices.Contains(strings.Fields(s.habits.ChallengeScope), scope)
+			scope == s.habits.RequiredScope || scope == s.habits.EntryScope || slices.Contains(strings.Fields(s.habits.ChallengeScope), scope)
 		switch {
 		case scope == scopeOffline && s.habits.Offline == OfflineForbidden:
 			return "", false, "offline_access is not for this client"

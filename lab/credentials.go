@@ -117,6 +117,7 @@ func (s *Server) authenticate(x *exchange) (*client, *answer) {
 			return fail(s.invalidClient(x, "wrong secret"))
 		}
 		if !c.secretEnds.IsZero() && !s.clock.now().Before(c.secretEnds) {
+			s.state.audit.EndedSecrets++
 			return fail(s.invalidClient(x, "the secret has expired"))
 		}
 	}

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"compress/gzip"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -19,8 +20,8 @@ type Fault struct {
 	Status int `json:"status,omitempty"`
 	// RetryAfter is the answer's Retry-After header. Empty means none.
 	RetryAfter string `json:"retry_after,omitempty"`
-	// Delay is for FaultDelay, and between the bytes of FaultDrip. It passes in
-	// real time.
+	// Delay is for FaultDelay, and between the bytes of FaultDrip; after it a
+	// FaultHang is cut, if it is not zero. It passes in real time.
 	Delay time.Duration `json:"delay,omitempty"`
 	// Location is for FaultRedirect.
 	Location string `json:"location,omitempty"`
@@ -64,7 +65,7 @@ type faults map[string][]Fault
 // those set before. No faults clear it. An unknown kind or endpoint is a panic:
 // it is a mistake in a test.
 func (s *Server) SetFault(endpoint string, sequence ...Fault) {
-	if endpoint != "*" && !slices.Contains(endpoints[:], endpoint) {
+	if !isEndpoint(endpoint) {
 		panic(fmt.Sprintf("lab: no endpoint is called %q", endpoint))
 	}
 	for _, fault := range sequence {
@@ -79,6 +80,9 @@ func (s *Server) SetFault(endpoint string, sequence ...Fault) {
 	}
 	s.rules[endpoint] = slices.Clone(sequence)
 }
+
+// isEndpoint reports whether faults can be set for it.
+func isEndpoint(name string) bool { return name == "*" || slices.Contains(endpoints[:], name) }
 
 // fault takes what a request meets.
 func (s *Server) fault(x *exchange) Fault {
@@ -127,7 +131,13 @@ func (s *Server) before(w http.ResponseWriter, x *exchange, fault Fault) bool {
 		w.Header().Set("Location", fault.Location)
 		respond(http.StatusTemporaryRedirect, "text/plain; charset=utf-8")
 	case FaultHang:
-		<-x.r.Context().Done()
+		ctx := x.r.Context()
+		if fault.Delay > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, fault.Delay)
+			defer cancel()
+		}
+		<-ctx.Done()
 		panic(http.ErrAbortHandler)
 	case FaultCutBefore:
 		panic(http.ErrAbortHandler)

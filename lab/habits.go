@@ -150,6 +150,9 @@ type Habits struct {
 	ScopesSupported []string `json:"scopes_supported,omitempty"`
 	// ChallengeScope is the scope of the 401's challenge.
 	ChallengeScope string `json:"challenge_scope,omitempty"`
+	// EntryScope is needed for every MCP request, which is else answered 403
+	// insufficient_scope.
+	EntryScope string `json:"entry_scope,omitempty"`
 	// RequiredScope is needed for tools/call, which is else answered 403
 	// insufficient_scope.
 	RequiredScope string `json:"required_scope,omitempty"`

@@ -23,7 +23,7 @@ func TestHabitsJSON(t *testing.T) {
 		Grace: 30 * time.Second, DeadGrant: "x", FormAnswers: true, ErrorsIn200: true, IssuerPath: "/t",
 		IssuerSlash: "both", MetadataIssuer: "x", ServerForm: "oidc-append", ResourceForm: "root",
 		ResourceName: "origin", Resource: "refused", OneOrigin: true, MCPPath: "/m", ScopesSupported: []string{"s"},
-		ChallengeScope: "c", RequiredScope: "r", NeverGrant: []string{"n"}, Offline: "listed", LazyAuth: true,
+		ChallengeScope: "c", EntryScope: "e", RequiredScope: "r", NeverGrant: []string{"n"}, Offline: "listed", LazyAuth: true,
 		RefuseRegistration: "off", UnknownClientStatus: 422, UnknownClientCode: "x", ErrorMember: "error_code",
 		Endpoints: map[string]string{"token_endpoint": "x"},
 	}
@@ -93,5 +93,35 @@ func TestHabitsAreCopied(t *testing.T) {
 	c.server.Habits().Methods[0] = "changed"
 	if got := c.metadata()["token_endpoint_auth_methods_supported"].([]any)[0]; got != lab.MethodNone {
 		t.Errorf("lists %v", got)
+	}
+}
+
+// TestPersonalityJSON writes and reads every personality there is, and refuses
+// what none could be.
+func TestPersonalityJSON(t *testing.T) {
+	for _, want := range lab.Personalities() {
+		raw, err := json.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got lab.Personality
+		if err := json.Unmarshal(raw, &got); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %v, read %+v", want.Name, err, got)
+		}
+	}
+	for text, want := range map[string]string{
+		`{"name":"a","rotation":"grace"}`:                         `unknown field "rotation"`,
+		`{"name":"a","habits":{"rotates":"grace"}}`:               `unknown field "rotates"`,
+		`{"name":"a","habits":{"rotation":"soon"}}`:               `rotation cannot be "soon"`,
+		`{"name":"a","login":"maybe"}`:                            `login cannot be "maybe"`,
+		`{"name":"a","tabs":-1}`:                                  `tabs cannot be -1`,
+		`{"name":"a","trouble":{"tokens":[{"kind":"hang"}]}}`:     `no endpoint is called "tokens"`,
+		`{"name":"a","trouble":{"token:refresh":[{"kind":"x"}]}}`: `no fault is called "x"`,
+		`{"name":`: `unexpected end`,
+	} {
+		got := lab.Personality{Name: "before"}
+		if err := json.Unmarshal([]byte(text), &got); err == nil || !strings.Contains(err.Error(), want) || got.Name != "before" {
+			t.Errorf("%s: %v, read %+v", text, err, got)
+		}
 	}
 }

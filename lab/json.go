@@ -59,6 +59,27 @@ func (h *Habits) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
+// plainPersonality is a Personality without methods.
+type plainPersonality Personality
+
+// UnmarshalJSON reads what json.Marshal writes: the whole personality, with its
+// habits and its trouble. Habits take the personality's name. A member or a value
+// that means nothing is an error.
+func (p *Personality) UnmarshalJSON(raw []byte) error {
+	var read plainPersonality
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&read); err != nil {
+		return fmt.Errorf("lab: personality: %w", err)
+	}
+	if err := Personality(read).check(); err != nil {
+		return err
+	}
+	read.Habits.Name = read.Name
+	*p = Personality(read)
+	return nil
+}
+
 // plainFault is a Fault without methods.
 type plainFault Fault
 

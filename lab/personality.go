@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -9,6 +10,9 @@ import (
 // A Personality is the habit of a real authorization server, by name. What it
 // says of servers is what somebody has reported of them, where Seen says; it
 // promises nothing about today.
+//
+// A personality can be written as JSON, in which one of one's own can be given to
+// the command.
 type Personality struct {
 	// Name is what it is found by.
 	Name string `json:"name"`
@@ -30,6 +34,9 @@ type Personality struct {
 	// Forged says that somebody else calls the client's redirect URI, with a code
 	// and a state of his own, before the person has consented.
 	Forged bool `json:"forged,omitempty"`
+	// PortTaken says that another program has the port of the client's redirect
+	// URI once the first login is over.
+	PortTaken bool `json:"port_taken,omitempty"`
 	// Login is what comes of a login by a client that makes no mistake and has
 	// been told nothing: one of the Login constants.
 	Login string `json:"login,omitempty"`
@@ -50,6 +57,24 @@ const (
 	// LoginFutile: it gets tokens, and the tool is refused nevertheless.
 	LoginFutile = "futile"
 )
+
+// check reports the first value that no personality could have.
+func (p Personality) check() error {
+	switch p.Login {
+	case LoginWorks, LoginRefused, LoginDisbelieved, LoginFutile:
+	default:
+		return fmt.Errorf("lab: login cannot be %q", p.Login)
+	}
+	if p.Tabs < 0 {
+		return fmt.Errorf("lab: tabs cannot be %d", p.Tabs)
+	}
+	for endpoint := range p.Trouble {
+		if !isEndpoint(endpoint) {
+			return fmt.Errorf("lab: no endpoint is called %q", endpoint)
+		}
+	}
+	return nil
+}
 
 // Personalities returns all of them, those about the same thing together.
 func Personalities() []Personality {

@@ -92,6 +92,14 @@ func registrationPersonalities() []Personality {
 			Habits: Habits{RedirectExact: true},
 		},
 		Personality{
+			Name:      "port-taken",
+			Habit:     "Compares redirect URIs likewise, and another program has the port since the first login.",
+			Seen:      "servers behind punkpeye/mcp-remote#72",
+			Client:    "Refresh with the client that it has; for a login register a second one, with another port.",
+			Habits:    Habits{RedirectExact: true},
+			PortTaken: true,
+		},
+		Personality{
 			Name:   "grants-enforced",
 			Habit:  "Gives refresh tokens to clients that registered for them, and to nobody else.",
 			Seen:   "Ory Hydra, Glean (stacklok/toolhive#3078)",

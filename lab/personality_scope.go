@@ -12,10 +12,10 @@ func scopePersonalities() []Personality {
 		},
 		Personality{
 			Name:   "offline-forbidden",
-			Habit:  "Lists offline_access and refuses who asks for it.",
+			Habit:  "Lists offline_access and refuses who asks for it; the MCP server wants the other scope that is listed.",
 			Seen:   "Authelia (anthropics/claude-code#41610)",
 			Client: "Ask again without, and say that the login ends with its access token.",
-			Habits: Habits{Offline: OfflineForbidden, ScopesSupported: []string{"tools"}},
+			Habits: Habits{Offline: OfflineForbidden, ScopesSupported: []string{"tools"}, EntryScope: "tools"},
 			Tabs:   2,
 		},
 		Personality{
@@ -30,10 +30,10 @@ func scopePersonalities() []Personality {
 		},
 		Personality{
 			Name:   "step-up",
-			Habit:  "Answers the tool with 403 insufficient_scope, which names the missing scope and no other.",
+			Habit:  "Answers the tool with 403 insufficient_scope, which names the missing scope and no other, and takes nobody who has only that.",
 			Seen:   "the case of MCP's SEP-2350 (anthropics/claude-code#44652)",
 			Client: "Ask for the union of the scopes, in a new authorization.",
-			Habits: Habits{ChallengeScope: "tools", RequiredScope: "tools:call"},
+			Habits: Habits{ChallengeScope: "tools", EntryScope: "tools", RequiredScope: "tools:call"},
 			Tabs:   2,
 		},
 		Personality{

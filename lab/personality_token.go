@@ -41,13 +41,14 @@ func rotationPersonalities() []Personality {
 		},
 		Personality{
 			Name:   "flaky",
-			Habit:  "Answers a refresh with 503, 429, an HTML page with 502, and a reset connection, one after the other.",
+			Habit:  "Answers a refresh with 503, 429, an HTML page with 502, nothing for two seconds, and a reset connection, one after the other.",
 			Seen:   "everywhere (google-gemini/gemini-cli#29048)",
 			Client: "Lose nothing, open no browser, and walk in when it is over.",
 			Trouble: map[string][]Fault{"token:refresh": {
 				{Kind: FaultStatus, Status: http.StatusServiceUnavailable, Times: 1},
 				{Kind: FaultStatus, Status: http.StatusTooManyRequests, RetryAfter: "1", Times: 1},
 				{Kind: FaultHTML, Status: http.StatusBadGateway, Times: 1},
+				{Kind: FaultHang, Delay: 2 * time.Second, Times: 1},
 				{Kind: FaultCutBefore, Times: 1},
 			}},
 		},

@@ -87,9 +87,13 @@ func (s *Server) register(x *exchange) answer {
 		c.Secret = s.secret("secret-", s.habits.SecretAlphabet)
 		document["client_secret"] = c.Secret
 		document["client_secret_expires_at"] = 0
-		if s.habits.SecretLifetime != 0 {
+		life := s.habits.SecretLifetime
+		if s.state.secretLife != 0 {
+			life = s.state.secretLife
+		}
+		if life != 0 {
 			// Whole seconds are all that the response can say.
-			c.secretEnds = now.Add(s.habits.SecretLifetime).Truncate(time.Second)
+			c.secretEnds = now.Add(life).Truncate(time.Second)
 			document["client_secret_expires_at"] = c.secretEnds.Unix()
 		}
 	}

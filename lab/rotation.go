@@ -172,6 +172,7 @@ type Audit struct {
 	Refreshes       int // refreshes that were granted
 	Refused         int // refreshes that were refused, client authentication aside
 	Reuses          int // spent refresh tokens that came again, forgiven or not
+	EndedSecrets    int // requests with a secret that was right, and past its end
 	FamiliesRevoked int // grants revoked: for reuse, by request, by the test
 
 	Families []FamilyAudit

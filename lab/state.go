@@ -41,8 +41,10 @@ type state struct {
 	audit    Audit
 	secrets  []string // every secret that was ever at play
 	jwtKey   []byte
-	lifetime time.Duration   // of access tokens, if not zero instead of the habit's
-	known    map[string]bool // clients that the person has consented to
+	lifetime time.Duration // of access tokens, if not zero instead of the habit's
+	// secretLife is that of client secrets, if not zero instead of the habit's.
+	secretLife time.Duration
+	known      map[string]bool // clients that the person has consented to
 }
 
 func newState() state {
@@ -181,6 +183,14 @@ func (s *Server) SetAccessTokenLifetime(life time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.state.lifetime = life
+}
+
+// SetSecretLifetime is Habits.SecretLifetime for the clients that are registered
+// from now on. Zero gives the habit back.
+func (s *Server) SetSecretLifetime(life time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.secretLife = life
 }
 
 // RevokeAccessTokens makes the MCP server refuse the access tokens issued so

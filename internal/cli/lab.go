@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -64,9 +65,70 @@ func (a *app) newLabList() *cobra.Command {
 	}
 }
 
-func lowerFirst(s string) string { return strings.ToLower(s[:1]) + s[1:] }
+func lowerFirst(s string) string { return strings.ToLower(s[:min(1, len(s))]) + s[min(1, len(s)):] }
 
-// findPersonalities returns the ones with these names, all for none.
+// personalityHelp is what the flags --personality take.
+const personalityHelp = "a name that handstamp lab list shows, one of your own as JSON, or @FILE with that"
+
+// maxPersonality bounds a file with a personality, in bytes.
+const maxPersonality = 1 << 20
+
+// personalityNames collects names and personalities of one's own: a comma parts
+// names, and belongs to those.
+type personalityNames []string
+
+// String implements pflag.Value.
+func (n *personalityNames) String() string { return strings.Join(*n, ",") }
+
+// Set implements pflag.Value.
+func (n *personalityNames) Set(text string) error {
+	if isOwn(text) {
+		*n = append(*n, text)
+	} else {
+		*n = append(*n, strings.Split(text, ",")...)
+	}
+	return nil
+}
+
+// Type implements pflag.Value: it is what help shows.
+func (*personalityNames) Type() string { return "personality" }
+
+// isOwn reports whether it is JSON, or a file with that, rather than a name.
+func isOwn(text string) bool {
+	text = strings.TrimSpace(text)
+	return strings.HasPrefix(text, "{") || strings.HasPrefix(text, "@")
+}
+
+// personalityCompletions proposes the names there are.
+func personalityCompletions(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	for _, p := range lab.Personalities() {
+		names = append(names, p.Name)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// ownPersonality reads one that is not in the list.
+func ownPersonality(text string) (lab.Personality, error) {
+	raw := []byte(text)
+	if path, ok := strings.CutPrefix(strings.TrimSpace(text), "@"); ok {
+		var err error
+		if raw, err = readRegular(path, maxPersonality); err != nil {
+			return lab.Personality{}, usage("--personality cannot be read: %w", err)
+		}
+	}
+	var p lab.Personality
+	if err := json.Unmarshal(raw, &p); err != nil {
+		return p, usage("--personality cannot be read: %w; handstamp lab list --json shows the form", err)
+	}
+	if p.Name == "" {
+		p.Name, p.Habits.Name = "custom", "custom"
+	}
+	return p, nil
+}
+
+// findPersonalities returns those that have these names, or are these objects;
+// all for none.
 func findPersonalities(names []string) ([]lab.Personality, error) {
 	all := lab.Personalities()
 	if len(names) == 0 {
@@ -74,17 +136,30 @@ func findPersonalities(names []string) ([]lab.Personality, error) {
 	}
 	var found []lab.Personality
 	for _, name := range names {
-		i := slices.IndexFunc(all, func(p lab.Personality) bool { return p.Name == name })
-		if i < 0 {
-			var known []string
-			for _, p := range all {
-				known = append(known, p.Name)
-			}
-			return nil, usage("there is no personality %q%s; handstamp lab list shows them", name, didYouMean(name, known))
+		p, err := findPersonality(all, name)
+		if err != nil {
+			return nil, err
 		}
-		found = append(found, all[i])
+		if slices.ContainsFunc(found, func(other lab.Personality) bool { return other.Name == p.Name }) {
+			return nil, usage("there are two personalities %q: give them names of their own", p.Name)
+		}
+		found = append(found, p)
 	}
 	return found, nil
+}
+
+func findPersonality(all []lab.Personality, name string) (lab.Personality, error) {
+	if isOwn(name) {
+		return ownPersonality(name)
+	}
+	known := make([]string, 0, len(all))
+	for _, p := range all {
+		if p.Name == name {
+			return p, nil
+		}
+		known = append(known, p.Name)
+	}
+	return lab.Personality{}, usage("there is no personality %q%s; handstamp lab list shows them", name, didYouMean(name, known))
 }
 
 // newLabSession returns the command that the suite starts for our library: a

@@ -4,8 +4,12 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -65,6 +69,51 @@ func TestLabServe(t *testing.T) {
 	}
 	if answers(told.Page) {
 		t.Error("the page is still there")
+	}
+}
+
+// TestLabInterrupted ends a run in the middle: its clients are ended, and the
+// reports have the cells that were played.
+func TestLabInterrupted(t *testing.T) {
+	c := newCommand(t)
+	dir := t.TempDir()
+	junit, pid := filepath.Join(dir, "report.xml"), filepath.Join(dir, "pid")
+	// The first process fails at once; the second one stays.
+	script := fmt.Sprintf(`if mkdir %[1]s/begun; then exit 1; fi; sleep 600 & echo $! >%[1]s/pid; wait`, dir)
+	program := filepath.Join(dir, "client")
+	if err := syscall.Mkfifo(pid, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(program, []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cmd, _, stdout, _ := c.start("lab", "run", "--client-http", program, "--personality", "none-first",
+		"--processes", "1", "--parallel", "1", "--junit", junit, "--json")
+	raw, err := os.ReadFile(pid) // it waits for the client
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := strconv.Atoi(strings.TrimSpace(string(raw)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	var reports suite.Reports
+	if err := json.NewDecoder(stdout).Decode(&reports); err != nil || len(reports) != 1 || len(reports[0].Cells) != 1 {
+		t.Errorf("it says %+v: %v", reports, err)
+	}
+	if code := c.wait(cmd); code != exitInterrupted {
+		t.Errorf("exit code %d", code)
+	}
+	raw, err = os.ReadFile(junit)
+	if err != nil || strings.Count(string(raw), "<testcase ") != 1 {
+		t.Errorf("the report: %v\n%s", err, raw)
+	}
+	if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child)); err == nil && !strings.Contains(string(stat), ") Z ") {
+		t.Errorf("what the client has started is still there: %s", stat)
+		_ = syscall.Kill(child, syscall.SIGKILL)
 	}
 }
 

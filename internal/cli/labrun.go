@@ -2,7 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"io"
 	"os"
+	"os/exec"
 	"strings"
 	"time"
 
@@ -14,7 +17,7 @@ import (
 type labRun struct {
 	*app
 	client, clientHTTP string
-	personalities      []string
+	personalities      personalityNames
 	conditions         []string
 	processes          []int
 	parallel           int
@@ -41,12 +44,13 @@ a new folder for each cell. --timeout bounds the sessions of a cell.`,
   handstamp lab run --client 'npx -y mcp-remote {url}' --html report.html
   handstamp lab run --client-http './mcpcall {url}' --junit report.xml`,
 		Args: exactly(0, "no arguments"),
-		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd.Context(), cmd.Flags().Changed) },
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&r.client, "client", "", "command line of a stdio bridge; {url} stands for the server")
 	flags.StringVar(&r.clientHTTP, "client-http", "", "command line of a program that makes one tool call; {url} stands for the server")
-	flags.StringSliceVar(&r.personalities, "personality", nil, "only these (all)")
+	flags.Var(&r.personalities, "personality", "only these (all): "+personalityHelp)
+	_ = cmd.RegisterFlagCompletionFunc("personality", personalityCompletions)
 	flags.StringSliceVar(&r.conditions, "condition", nil, "only these (all)")
 	flags.IntSliceVar(&r.processes, "processes", nil, "how many come at once (1,20)")
 	flags.IntVar(&r.parallel, "parallel", 0, "how many cells are played at once (two for each processor)")
@@ -55,62 +59,80 @@ a new folder for each cell. --timeout bounds the sessions of a cell.`,
 	return cmd
 }
 
-func (r *labRun) run(ctx context.Context) error {
+// run plays the suite. given reports whether a flag is on the command line.
+func (r *labRun) run(ctx context.Context, given func(flag string) bool) error {
 	o, err := r.options()
 	if err != nil {
 		return err
 	}
-	clients, err := r.clients()
+	clients, err := r.clients(given)
 	if err != nil {
 		return err
+	}
+	files := []reportFile{
+		{"junit", r.junit, suite.Reports.WriteJUnit},
+		{"html", r.html, suite.Reports.WriteHTML},
+	}
+	for _, file := range files {
+		if given(file.flag) {
+			if err := file.check(); err != nil {
+				return err
+			}
+		}
 	}
 	var reports suite.Reports
 	for _, client := range clients {
 		o.Client = client
-		report, err := r.play(ctx, o)
-		if ctx.Err() != nil {
-			return ctx.Err()
+		var report *suite.Report
+		if report, err = r.play(ctx, o); report != nil {
+			reports = append(reports, report)
 		}
 		if err != nil {
-			return err
+			break
 		}
-		reports = append(reports, report)
 	}
-	for _, file := range []struct {
-		path  string
-		write func(*os.File) error
-	}{
-		{r.junit, func(f *os.File) error { return reports.WriteJUnit(f) }},
-		{r.html, func(f *os.File) error { return reports.WriteHTML(f) }},
-	} {
-		if file.path == "" {
-			continue
-		}
-		if err := writeReport(file.path, file.write); err != nil {
-			return err
+	// An interrupted run tells of the cells that it has played.
+	for _, file := range files {
+		if file.path != "" {
+			err = errors.Join(err, file.create(reports))
 		}
 	}
 	if r.global.json {
-		if err := r.out.json(reports, true); err != nil {
-			return err
-		}
+		err = errors.Join(err, r.out.json(reports, true))
 	}
-	if !reports.Passed() {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return err
+	case !reports.Passed():
 		return exitStatus(exitOther)
 	}
 	return nil
 }
 
-func writeReport(path string, write func(*os.File) error) error {
-	f, err := os.Create(path)
+// reportFile is a report to be written to a file.
+type reportFile struct {
+	flag, path string
+	write      func(suite.Reports, io.Writer) error
+}
+
+// check finds out whether the file can be written before minutes are spent on
+// what goes in, and leaves what is there.
+func (f reportFile) check() error {
+	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE, 0o666)
+	if err != nil {
+		return usage("--%s cannot be written: %w", f.flag, err)
+	}
+	return file.Close()
+}
+
+func (f reportFile) create(reports suite.Reports) error {
+	file, err := os.Create(f.path)
 	if err != nil {
 		return err
 	}
-	if err := write(f); err != nil {
-		f.Close()
-		return err
-	}
-	return f.Close()
+	return errors.Join(f.write(reports, file), file.Close())
 }
 
 // options reads the flags that say what is played.
@@ -139,21 +161,24 @@ func (r *labRun) options() (suite.Options, error) {
 }
 
 // clients reads the flags that say what is tested.
-func (r *labRun) clients() ([]suite.Client, error) {
+func (r *labRun) clients(given func(flag string) bool) ([]suite.Client, error) {
 	var clients []suite.Client
 	for _, line := range []struct {
 		flag, text string
 		client     func([]string) suite.Client
 	}{
-		{"--client", r.client, func(c []string) suite.Client { return &suite.Bridge{Command: c} }},
-		{"--client-http", r.clientHTTP, func(c []string) suite.Client { return &suite.Program{Command: c} }},
+		{"client", r.client, func(c []string) suite.Client { return &suite.Bridge{Command: c} }},
+		{"client-http", r.clientHTTP, func(c []string) suite.Client { return &suite.Program{Command: c} }},
 	} {
-		if line.text == "" {
+		if !given(line.flag) {
 			continue
 		}
 		words, err := suite.Words(line.text)
 		if err != nil {
-			return nil, usage("%s: %w", line.flag, err)
+			return nil, usage("--%s: %w", line.flag, err)
+		}
+		if _, err := exec.LookPath(words[0]); err != nil {
+			return nil, usage("--%s cannot be run: %w", line.flag, err)
 		}
 		clients = append(clients, line.client(words))
 	}

@@ -30,19 +30,14 @@ on this machine. A page shows the requests as they come, and has buttons for wha
 happens to logins: the access token expires, the server forgets its clients.
 
 No secret is shown: where one was, there is a fingerprint.`,
-		Example: `  handstamp lab serve --personality rotates-strictly`,
-		Args:    exactly(0, "no arguments"),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return s.run(cmd.Context()) },
+		Example: `  handstamp lab serve --personality rotates-strictly
+  handstamp lab serve --personality '{"name": "mine", "habits": {"rotation": "grace", "grace": "30s"}}'`,
+		Args: exactly(0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd.Context()) },
 	}
-	cmd.Flags().StringVar(&s.personality, "personality", "none-first", "which one; handstamp lab list shows them")
+	cmd.Flags().StringVar(&s.personality, "personality", "none-first", personalityHelp)
 	cmd.Flags().StringVar(&s.addr, "addr", "127.0.0.1:0", "where the page is: a loopback address and a port, 0 for a free one")
-	_ = cmd.RegisterFlagCompletionFunc("personality", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		var names []string
-		for _, p := range lab.Personalities() {
-			names = append(names, p.Name)
-		}
-		return names, cobra.ShellCompDirectiveNoFileComp
-	})
+	_ = cmd.RegisterFlagCompletionFunc("personality", personalityCompletions)
 	return cmd
 }
 
@@ -83,8 +78,10 @@ func (s *labServe) run(ctx context.Context) error {
 			return err
 		}
 	} else {
-		s.out.raw(s.out.styled(styleBold, p.Name) + "  " + clean(p.Habit))
-		s.out.note("  ", "A client must: %s", lowerFirst(p.Client))
+		s.out.raw(s.out.styled(styleBold, clean(p.Name)) + "  " + clean(p.Habit))
+		if p.Client != "" {
+			s.out.note("  ", "A client must: %s", lowerFirst(p.Client))
+		}
 		s.out.note("  ", "MCP server:    %s", scene.Server.MCPURL())
 		s.out.note("  ", "Requests:      %s", page)
 		s.out.note("  ", "Stop with Ctrl-C")

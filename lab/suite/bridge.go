@@ -29,8 +29,8 @@ func (b *Bridge) String() string { return strings.Join(b.Command, " ") }
 const again = 50 * time.Millisecond
 
 // Session starts the bridge, initializes, calls the tool, and closes its input.
-func (b *Bridge) Session(ctx context.Context, s Session) (err error) {
-	ctx, cancel := context.WithCancel(ctx)
+func (b *Bridge) Session(outer context.Context, s Session) (err error) {
+	ctx, cancel := context.WithCancel(outer)
 	defer cancel()
 	cmd := command(ctx, b.Command, b.Env, s)
 	var stderr bytes.Buffer
@@ -53,11 +53,15 @@ func (b *Bridge) Session(ctx context.Context, s Session) (err error) {
 	timer := time.AfterFunc(endPatience, cancel)
 	_, _ = io.Copy(io.Discard, h.out)
 	ended := cmd.Wait()
-	if !timer.Stop() && failed == nil {
+	late := !timer.Stop()
+	if ctx.Err() != nil {
+		killGroup(cmd)
+	}
+	if late && failed == nil {
 		failed = fmt.Errorf("it did not end within %v of its input: %w", endPatience, ended)
 	}
 	if failed != nil {
-		return said(failed, &stderr)
+		return said(overdue(outer, failed), &stderr)
 	}
 	return nil
 }

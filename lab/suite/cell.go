@@ -95,7 +95,7 @@ func play(ctx context.Context, o *Options, p lab.Personality, c Condition, proce
 	if !s.Passed() {
 		for _, server := range s.servers() {
 			for _, r := range server.Requests() {
-				s.Diary = append(s.Diary, r.String())
+				s.Diary = append(s.Diary, printable(r.String()))
 			}
 		}
 	}
@@ -103,12 +103,15 @@ func play(ctx context.Context, o *Options, p lab.Personality, c Condition, proce
 }
 
 func (s *scene) failf(format string, args ...any) {
-	s.Failures = append(s.Failures, fmt.Sprintf(format, args...))
+	s.Failures = append(s.Failures, printable(fmt.Sprintf(format, args...)))
 }
 
 // shortLife is how long an access token lives that is to expire by a clock which
 // cannot be moved.
 const shortLife = time.Second
+
+// shortSecret is likewise how long a client secret lives; the login needs it.
+const shortSecret = 3 * time.Second
 
 // first is the first session, which logs in.
 func (s *scene) first(ctx context.Context) error {
@@ -117,6 +120,9 @@ func (s *scene) first(ctx context.Context) error {
 	}
 	if s.Condition == Expired && !s.aged {
 		s.server.SetAccessTokenLifetime(shortLife)
+	}
+	if secretOver(s.p, s.Condition) && !s.aged {
+		s.server.SetSecretLifetime(shortSecret)
 	}
 	errs := s.run(ctx, 1, !s.Expect.FirstFails || s.p.Login == lab.LoginDisbelieved)
 	if ctx.Err() != nil {
@@ -143,7 +149,13 @@ func (s *scene) first(ctx context.Context) error {
 // later is what comes after the condition.
 func (s *scene) later(ctx context.Context) error {
 	s.server.SetAccessTokenLifetime(0)
+	s.server.SetSecretLifetime(0)
 	tabs, _ := s.person.asked()
+	release, taken := s.hold()
+	defer release()
+	if taken {
+		s.portLost()
+	}
 	s.server.Reset()
 	if err := s.comeAbout(ctx); err != nil {
 		return err
@@ -155,11 +167,21 @@ func (s *scene) later(ctx context.Context) error {
 		}
 		defer s.moved.Close()
 	}
+	if !s.p.PortTaken {
+		release()
+	}
 	errs := s.run(ctx, s.Processes, s.Expect.Tabs > 0 && !s.Expect.None)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	s.Later = s.counts(Counts{Tabs: tabs}, errs)
+	if s.Later.Registrations > s.Expect.Registrations && !taken {
+		again, lost := s.hold()
+		again()
+		if lost {
+			s.portLost()
+		}
+	}
 	e := s.Expect
 	switch {
 	case e.None && s.Later.Worked > 0:
@@ -185,10 +207,18 @@ func (s *scene) later(ctx context.Context) error {
 // comeAbout makes the condition come about, for the server and for the client.
 func (s *scene) comeAbout(ctx context.Context) error {
 	s.Condition.apply(s.server, s.aged)
-	if s.Condition == Expired && !s.aged {
-		// Nothing but time makes it so for a client with a clock of its own.
+	// Nothing but time makes it so for a client with a clock of its own.
+	var short time.Duration
+	switch {
+	case s.aged:
+	case s.Condition == Expired:
+		short = shortLife
+	case secretOver(s.p, s.Condition):
+		short = shortSecret
+	}
+	if short > 0 {
 		select {
-		case <-time.After(time.Until(s.signedIn.Add(shortLife + shortLife/10))):
+		case <-time.After(time.Until(s.signedIn.Add(short + shortLife/10))):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -261,13 +291,36 @@ func (s *scene) run(ctx context.Context, n int, patient bool) []error {
 	defer cancel()
 	session := s.session
 	session.Patient = patient
+	before := s.answered()
 	errs := make([]error, n)
 	var sessions sync.WaitGroup
 	for i := range n {
 		sessions.Go(func() { errs[i] = s.o.Client.Session(ctx, session) })
 	}
 	sessions.Wait()
+	// What a client says of itself is believed as far as the server bears it out.
+	answered := s.answered() - before
+	for i, err := range errs {
+		switch {
+		case err != nil:
+		case answered > 0:
+			answered--
+		default:
+			errs[i] = errNoCall
+		}
+	}
 	return errs
+}
+
+// answered returns how many tool calls the MCP server has answered since the
+// last Reset.
+func (s *scene) answered() (n int) {
+	for _, r := range s.server.Requests() {
+		if r.Endpoint == "mcp" && r.RPC == "tools/call" && r.Status == http.StatusOK {
+			n++
+		}
+	}
+	return n
 }
 
 // counts returns what sessions did since the last Reset, less what was before.
@@ -311,6 +364,9 @@ func (s *scene) invariants() {
 		s.failf("a spent refresh token came again, %d times", audit.Reuses)
 	}
 	for _, server := range s.servers() {
+		if n := server.Audit().EndedSecrets; n > 0 {
+			s.failf("a client secret was used after its end, %d times", n)
+		}
 		for _, r := range server.Requests() {
 			if r.AuthMethod == "both" {
 				s.failf("two client authentication methods in one request: %s", r)
@@ -362,6 +418,9 @@ func (s *scene) afterwards(ctx context.Context) {
 	now, _ := s.person.asked()
 	s.atMost("tabs after the trouble", now-tabs, 0)
 }
+
+// errNoCall says that a session claims what the MCP server has not seen.
+var errNoCall = errors.New("it says that its tool call was answered, and the MCP server has answered none")
 
 // errNoClient says that there is nothing to test.
 var errNoClient = errors.New("suite: Options.Client is nil")

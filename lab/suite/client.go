@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -79,17 +78,30 @@ func (p *Program) Session(ctx context.Context, s Session) error {
 	cmd := command(ctx, p.Command, p.Env, s)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	if err := cmd.Run(); err != nil {
-		return said(err, &stderr)
+	err := cmd.Run()
+	if cmd.Process != nil && ctx.Err() != nil {
+		killGroup(cmd)
+	}
+	if err != nil {
+		return said(overdue(ctx, err), &stderr)
 	}
 	return nil
+}
+
+// overdue says of an error whether it came because the time of the session was
+// up.
+func overdue(ctx context.Context, err error) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("it was not done in time: %w", err)
+	}
+	return err
 }
 
 // endPatience is how long a process may take to end when it is told to.
 const endPatience = 5 * time.Second
 
-// command makes a command of a template. When ctx ends the process is told to
-// end, and killed if it does not.
+// command makes a command of a template. When ctx ends the process and all that
+// it has started are told to end; the caller kills what does not.
 func command(ctx context.Context, template, env []string, s Session) *exec.Cmd {
 	args := make([]string, len(template))
 	found := false
@@ -106,7 +118,8 @@ func command(ctx context.Context, template, env []string, s Session) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = append(s.Env[:len(s.Env):len(s.Env)], env...)
 	cmd.Dir = s.Home
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	lead(cmd)
+	cmd.Cancel = func() error { return interruptGroup(cmd) }
 	cmd.WaitDelay = endPatience
 	return cmd
 }

@@ -96,7 +96,7 @@ func Expect(p lab.Personality, c Condition, processes int) Expectation {
 		// Without metadata nobody can be asked to begin a login.
 		e.Worked = 0
 	}
-	if c == ClientForgotten || p.Moves || secretOver(p, c) {
+	if c == ClientForgotten || p.Moves || p.PortTaken || secretOver(p, c) {
 		e.Registrations = 1
 		if p.Tabs > 1 {
 			e.Tabs = p.Tabs // the new client begins from nothing

@@ -12,7 +12,7 @@ import (
 func (all Reports) WriteJUnit(w io.Writer) error {
 	type outcome struct {
 		Message string `xml:"message,attr"`
-		Text    string `xml:",cdata"`
+		Text    string `xml:",chardata"` // which is escaped, as CDATA is not
 	}
 	type testCase struct {
 		Class   string   `xml:"classname,attr"`

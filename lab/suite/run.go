@@ -61,7 +61,8 @@ func (o Options) Cells() int {
 }
 
 // Run plays every cell. The error is one of the suite itself, or ctx's: what a
-// client does wrong is in the report.
+// client does wrong is in the report, which beside an error has the cells that
+// were played until then.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	if o.Client == nil {
 		return nil, errNoClient
@@ -70,27 +71,28 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	report := &Report{Client: o.Client.String(), Begun: time.Now()}
+	var plan []func() (*Cell, error)
 	for _, p := range o.Personalities {
 		for _, c := range o.Conditions {
 			for _, n := range o.Processes {
-				report.Cells = append(report.Cells, &Cell{Personality: p.Name, Condition: c, Processes: n})
+				plan = append(plan, func() (*Cell, error) { return play(ctx, &o, p, c, n) })
 			}
 		}
 	}
+	report.Cells = make([]*Cell, len(plan))
 	var (
 		work  sync.WaitGroup
 		mu    sync.Mutex // one cell is told of at a time
 		slots = make(chan struct{}, o.Parallel)
 	)
-	for i, cell := range report.Cells {
+	for i, play := range plan {
 		slots <- struct{}{}
 		if ctx.Err() != nil {
 			break
 		}
-		p := o.Personalities[slices.IndexFunc(o.Personalities, func(p lab.Personality) bool { return p.Name == cell.Personality })]
 		work.Go(func() {
 			defer func() { <-slots }()
-			played, err := play(ctx, &o, p, cell.Condition, cell.Processes)
+			played, err := play()
 			if err != nil {
 				cancel(err)
 				return
@@ -104,6 +106,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		})
 	}
 	work.Wait()
+	report.Cells = slices.DeleteFunc(report.Cells, func(c *Cell) bool { return c == nil })
 	report.Duration = time.Since(report.Begun)
 	return report, context.Cause(ctx)
 }

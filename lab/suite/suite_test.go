@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,6 +45,7 @@ func TestMutants(t *testing.T) {
 		mutant.FirstListed:        {{"none-first", expired, 1, "tabs"}, {"none-first", early, 20, "tabs"}},
 		mutant.MethodNotStored:    {{"none-first", expired, 1, "tabs"}, {"lists-basic-takes-post", early, 1, "token requests"}},
 		mutant.SecretDropped:      {{"registers-otherwise", expired, 1, "tabs"}, {"secret-no-method", early, 1, "tabs"}},
+		mutant.EndedSecretUsed:    {{"expiring-secret", suite.TwoDays, 1, "used after its end"}},
 		mutant.BasicUnencoded:     {{"registers-otherwise", warm, 1, "the first session did not get through"}},
 		mutant.BothMethods:        {{"none-first", warm, 1, "did not get through"}, {"registers-otherwise", warm, 1, "did not get through"}},
 		mutant.RetriesAll:         {{"rotates-strictly", gone, 1, "token requests"}, {"forgot-client-token", forgotten, 1, "token requests"}},
@@ -56,6 +58,7 @@ func TestMutants(t *testing.T) {
 		mutant.IssIgnored:         {{"iss-wrong", warm, 1, "got through, and must not"}, {"iss-missing", warm, 1, "got through, and must not"}},
 		mutant.StateUnchecked:     {{"forged-callback", warm, 1, "did not get through"}},
 		mutant.PortChanged:        {{"exact-redirect", gone, 1, "registrations"}},
+		mutant.PortInsisted:       {{"port-taken", gone, 1, "got through"}, {"port-taken", forgotten, 20, "got through"}},
 		mutant.NoPreflight:        {{"forgot-client-page", forgotten, 1, "got through"}},
 		mutant.OpensAnything:      {{"hostile-script", warm, 1, "a browser was to open"}, {"hostile-file", warm, 1, "a browser was to open"}},
 		mutant.SecretsToNewIssuer: {{"issuer-moved", warm, 1, "was sent to the new one"}},
@@ -76,6 +79,31 @@ func TestMutants(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestClaims does not believe a client that has called no tool, or too few.
+func TestClaims(t *testing.T) {
+	honest := client(mutant.None)
+	var first sync.Once
+	for name, run := range map[string]func(context.Context, suite.Session) error{
+		"never calls": func(context.Context, suite.Session) error { return nil },
+		"calls once": func(ctx context.Context, s suite.Session) (err error) {
+			first.Do(func() { err = honest.Session(ctx, s) })
+			return err
+		},
+	} {
+		p, _ := lab.FindPersonality("none-first")
+		report, err := suite.Run(t.Context(), suite.Options{
+			Client: &suite.Func{Name: name, Run: run}, Personalities: []lab.Personality{p},
+			Conditions: []suite.Condition{suite.Warm}, Processes: []int{3}, Dir: t.TempDir(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cell := report.Cells[0]; cell.Passed() || !strings.Contains(cell.Failures[0], "has answered none") {
+			t.Errorf("a client that %s: %q", name, cell.Failures)
+		}
 	}
 }
 

@@ -2,7 +2,9 @@ package suite
 
 import (
 	"errors"
+	"regexp"
 	"strings"
+	"unicode"
 )
 
 // Words splits a command line as a shell would, as far as blanks and both kinds
@@ -43,4 +45,21 @@ func Words(line string) ([]string, error) {
 		return nil, errors.New("the command line is empty")
 	}
 	return words, nil
+}
+
+// colours are the escape sequences with which programs colour what they say.
+var colours = regexp.MustCompile("\x1b\\[[0-9;?]*[ -/]*[@-~]")
+
+// printable is what a client has said, without colours and without what no
+// report could hold.
+func printable(text string) string {
+	return strings.Map(func(c rune) rune {
+		switch {
+		case c == '\r':
+			return -1
+		case c == '\n', c == '\t', unicode.IsPrint(c):
+			return c
+		}
+		return unicode.ReplacementChar
+	}, colours.ReplaceAllString(text, ""))
 }

@@ -140,6 +140,10 @@ func (c *Client) acquire(ctx context.Context, seen *state, refusal *challenge, r
 			st = current
 		}
 	}
+	if st.Client.over() && c.Defect != EndedSecretUsed {
+		st.forgetClient()
+		st.Refresh = ""
+	}
 	if st.Refresh != "" && !refusal.stepUp && !*refreshed {
 		*refreshed = true
 		next, err := c.refresh(ctx, st)

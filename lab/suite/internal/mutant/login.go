@@ -151,8 +151,9 @@ func (c *Client) exchange(ctx context.Context, st *state, code, redirect, verifi
 // listen listens where the client was registered for, if it can.
 func (c *Client) listen(st *state) (net.Listener, string, error) {
 	if u, err := url.Parse(st.Client.RedirectURI); err == nil && u.Host != "" && c.Defect != PortChanged {
-		if listener, err := net.Listen("tcp", u.Host); err == nil {
-			return listener, st.Client.RedirectURI, nil
+		listener, err := net.Listen("tcp", u.Host)
+		if err == nil || c.Defect == PortInsisted {
+			return listener, st.Client.RedirectURI, err
 		}
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -240,12 +241,13 @@ func (c *Client) register(ctx context.Context, st *state, sm *serverMetadata, re
 		ID     string `json:"client_id"`
 		Secret string `json:"client_secret"`
 		Method string `json:"token_endpoint_auth_method"`
+		Ends   int64  `json:"client_secret_expires_at"`
 	}
 	raw, err = read(response)
 	if err != nil || response.StatusCode/100 != 2 || json.Unmarshal(raw, &got) != nil || got.ID == "" {
 		return fmt.Errorf("the client is not registered: status %d", response.StatusCode)
 	}
-	client := registration{ID: got.ID, Secret: got.Secret, Method: got.Method, RedirectURI: redirect}
+	client := registration{ID: got.ID, Secret: got.Secret, Method: got.Method, RedirectURI: redirect, Ends: got.Ends}
 	switch {
 	case got.Method == "" && got.Secret == "":
 		client.Method = "none"

@@ -30,6 +30,7 @@ type registration struct {
 	ID, Secret, Method string
 	Guess              bool // nobody has said that this is the method
 	RedirectURI        string
+	Ends               int64 // of the secret, in seconds since 1970; 0 is never
 }
 
 // methodNow is the method of a later session.
@@ -44,6 +45,9 @@ func (st *state) methodNow(d Defect) string {
 	}
 	return st.Client.Method
 }
+
+// over reports whether the secret has ended.
+func (r registration) over() bool { return r.Ends != 0 && time.Now().Unix() >= r.Ends }
 
 func (st *state) forgetClient() {
 	st.Client = registration{RedirectURI: st.Client.RedirectURI}
