@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -91,8 +90,7 @@ func (s *session) challenge(ctx context.Context) (oauth.BearerChallenge, error) 
 	if err != nil {
 		return oauth.BearerChallenge{}, &Error{Kind: ErrUnreachable, Server: s.serverURL, Message: "the MCP server cannot be reached", Err: err}
 	}
-	io.CopyN(io.Discard, resp.Body, 4<<10)
-	resp.Body.Close()
+	discard(resp)
 	if resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
 		return oauth.BearerChallenge{}, nil
 	}

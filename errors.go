@@ -2,6 +2,7 @@ package handstamp
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -65,7 +66,19 @@ type Error struct {
 	// known and nothing here could open it.
 	AuthorizationURL string
 
-	asked bool // a browser had been opened
+	asked bool // a browser had been opened, or a client registered
+}
+
+// follows says that the error ended what began again after first. A person who
+// said no, or nothing, is reason enough.
+func (e *Error) follows(first error) {
+	switch {
+	case first == nil || e.Kind == ErrDenied || e.Kind == ErrTimeout:
+	case e.Err == nil:
+		e.Err = first
+	case !errors.Is(e.Err, first):
+		e.Err = fmt.Errorf("%w (and before that: %w)", e.Err, first)
+	}
 }
 
 // Error returns the message, the cause and the hint.

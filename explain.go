@@ -11,11 +11,24 @@ import (
 )
 
 // errClosed is returned for work that would outlive a closed Client.
-var errClosed = errors.New("handstamp: client is closed")
+var errClosed error = &Error{Kind: ErrUsage, Message: "the client is closed"}
 
 func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }
 
-func storeError(server string, err error) error {
+// errStoreBusy is the cause of the end of a context that we bound the wait for a
+// store with.
+var errStoreBusy = errors.New("other processes have been using it for too long")
+
+// storeError says that the store cannot be used, unless it was the caller who did
+// not want to wait for it any longer.
+func storeError(ctx context.Context, server string, err error) error {
+	if ended := ctx.Err(); ended != nil && errors.Is(err, ended) {
+		cause := context.Cause(ctx)
+		if cause == ended {
+			return ended
+		}
+		err = cause
+	}
 	e := &Error{Kind: ErrStore, Server: server, Err: err}
 	if errors.Is(err, store.ErrNewer) {
 		e.Hint = "update this program, or sign in under another profile"
@@ -91,6 +104,37 @@ func (s *session) clientRejected(c *store.Client, refused *oauth.Error) error {
 	return &Error{Kind: ErrClientRejected, Server: s.serverURL, Code: refused.Code, Err: refused,
 		Message: fmt.Sprintf("%s does not accept the configured client %q", c.Issuer, c.ID),
 		Hint:    "check the client id, the client secret and the token endpoint auth method"}
+}
+
+// rejection is a renewal for which the client that the user configured was
+// rejected. What this process is configured with does not change, so that the
+// authorization server need not be asked again for each request.
+type rejection struct {
+	token store.Secret // the refresh token
+	at    time.Time
+	err   error
+}
+
+// rejectedNow notes err if it is a rejection.
+func (s *session) rejectedNow(rec *store.Record, err error) {
+	if rec.Grant == nil || !errors.Is(err, ErrClientRejected) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rejected = &rejection{token: rec.Grant.RefreshToken, at: time.Now(), err: err}
+}
+
+// rejectedLately returns the rejection of a renewal of the same token a moment
+// ago.
+func (s *session) rejectedLately(rec *store.Record) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.rejected
+	if r == nil || rec.Grant == nil || r.token != rec.Grant.RefreshToken || time.Since(r.at) >= longestRetry {
+		return nil
+	}
+	return r.err
 }
 
 // reason names a passing trouble in a few words.

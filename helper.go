@@ -151,8 +151,8 @@ func (s *session) told(ctx context.Context, e helperEvent) {
 		hooks.LoggedIn(*e.LoggedIn)
 	case e.Show != nil && s.c.Prompt.Show != nil:
 		s.c.Prompt.Show(ctx, *e.Show)
-	case e.Waiting && s.c.Prompt.Waiting != nil:
-		s.c.Prompt.Waiting(ctx, s.serverURL)
+	case e.Waiting != nil && s.c.Prompt.Waiting != nil:
+		s.c.Prompt.Waiting(ctx, *e.Waiting)
 	}
 }
 
@@ -195,7 +195,7 @@ func (s *session) renewByHelper(ctx, wait context.Context, why renewal) (snap *s
 
 // loginByHelper has the login done by a helper, likewise.
 func (s *session) loginByHelper(ctx context.Context, req loginRequest, served func(*store.Record) bool) (snap *snapshot, done bool, err error) {
-	unlock, rec, err := s.claimLogin(ctx, store.LockLoginHelper, served)
+	unlock, rec, err := s.claimLogin(ctx, store.LockLoginHelper, req, served)
 	if err != nil {
 		return nil, true, s.loginError(ctx, err)
 	}

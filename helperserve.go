@@ -167,6 +167,6 @@ func (r *helperReporter) listen(c *Client, debug bool) {
 	c.Prompt = Prompt{
 		OpenURL: c.Prompt.OpenURL,
 		Show:    func(_ context.Context, a AuthorizationRequest) { r.say(helperEvent{Show: &a}) },
-		Waiting: func(context.Context, string) { r.say(helperEvent{Waiting: true}) },
+		Waiting: func(_ context.Context, a AuthorizationRequest) { r.say(helperEvent{Waiting: &a}) },
 	}
 }

@@ -26,7 +26,7 @@ func TestHelperEndsWithNobodyToWaitForIt(t *testing.T) {
 	gate := m.lab.Hold("token:refresh:committed")
 	holder := m.start(job{Do: "call"})
 	m.held(gate)
-	request, err := json.Marshal(map[string]any{"Protocol": 1, "Server": m.lab.MCPURL(), "Renew": map[string]any{}})
+	request, err := json.Marshal(map[string]any{"Protocol": 2, "Server": m.lab.MCPURL(), "Renew": map[string]any{}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 // helperProtocol is the version of what is written to a helper and read from it.
 // Both are one program in most cases; where it was replaced meanwhile, a helper
 // that does not understand ends, and the work is done here.
-const helperProtocol = 1
+const helperProtocol = 2
 
 // helperJob is what a helper is to do. Its secrets are plain: it is only ever
 // written to a pipe.
@@ -55,7 +55,7 @@ type helperEvent struct {
 	LoggedIn  *LoginEvent           `json:",omitempty"`
 	Cause     string                `json:",omitempty"` // of the event's Err
 	Show      *AuthorizationRequest `json:",omitempty"`
-	Waiting   bool                  `json:",omitempty"`
+	Waiting   *AuthorizationRequest `json:",omitempty"`
 	Done      *helperResult         `json:",omitempty"`
 }
 

@@ -111,13 +111,13 @@ const declinedPause = time.Minute
 
 // inVain reports whether a login has ended so that another one, begun at once,
 // would only open a further tab: the person has said no, or nothing, or what came
-// back from the browser is not to be believed.
+// back from the browser is not to be believed, or not to be stored.
 func inVain(err error) bool {
 	if errors.Is(err, ErrDenied) || errors.Is(err, ErrTimeout) {
 		return true
 	}
 	e, ok := errors.AsType[*Error](err)
-	return ok && e.Kind == ErrProtocol && e.asked
+	return ok && (e.Kind == ErrProtocol || e.Kind == ErrStore) && e.asked
 }
 
 // loginFlight returns the login under way, or starts one.
@@ -154,10 +154,6 @@ func (s *session) loginFlight(ctx context.Context, req loginRequest) (f *flight,
 
 var errNobody = errors.New("handstamp: nobody completed the login")
 
-// waitingAfter is how long the claim to sign in may take before the person is
-// told that somebody else has it.
-const waitingAfter = 300 * time.Millisecond
-
 // loginNow claims the login among all processes and carries it out, or has a
 // helper do that.
 func (s *session) loginNow(ctx context.Context, req loginRequest) (*snapshot, error) {
@@ -172,7 +168,7 @@ func (s *session) loginNow(ctx context.Context, req loginRequest) (*snapshot, er
 			return snap, err
 		}
 	}
-	unlock, rec, err := s.claimLogin(ctx, store.LockLogin, served)
+	unlock, rec, err := s.claimLogin(ctx, store.LockLogin, req, served)
 	switch {
 	case err != nil:
 		return nil, s.loginError(ctx, err)
@@ -189,7 +185,7 @@ func (s *session) loginNow(ctx context.Context, req loginRequest) (*snapshot, er
 	if s.c.locked != nil {
 		s.c.locked()
 	}
-	rec, err = s.signInAs(ctx, rec, req)
+	rec, err = s.signInAs(ctx, s.dropPending(ctx, rec), req)
 	s.signedInNow(rec, req, err)
 	if err != nil {
 		err = s.loginError(ctx, err)
@@ -205,18 +201,6 @@ func (s *session) loginNow(ctx context.Context, req loginRequest) (*snapshot, er
 	return s.publish(rec), nil
 }
 
-// claimLogin is lockOrAdopt for a lock that may be held for as long as a person
-// needs, which is told.
-func (s *session) claimLogin(ctx context.Context, name store.LockName, served func(*store.Record) bool) (unlock func(), rec *store.Record, err error) {
-	waiting := time.AfterFunc(waitingAfter, func() {
-		if tell := s.c.Prompt.Waiting; tell != nil {
-			tell(ctx, s.serverURL)
-		}
-	})
-	defer waiting.Stop()
-	return s.lockOrAdopt(ctx, name, served)
-}
-
 // failureKinds are the ends of a login, by the names that records have for them,
 // after which those who waited for it do not ask the person again.
 var failureKinds = map[string]error{"denied": ErrDenied, "timeout": ErrTimeout, "protocol": ErrProtocol}
@@ -224,23 +208,24 @@ var failureKinds = map[string]error{"denied": ErrDenied, "timeout": ErrTimeout, 
 // noteFailure tells the processes that wait for this login how it ended. One
 // that was called off is theirs to begin anew.
 func (s *session) noteFailure(ctx context.Context, rec *store.Record, err error) {
-	e, ok := errors.AsType[*Error](err)
-	if !ok {
-		return
-	}
-	failure := &store.LoginFailure{At: time.Now().UTC(), Message: e.Message, Code: e.Code}
-	for name, kind := range failureKinds {
-		if e.Kind == kind {
-			failure.Kind = name
+	var failure *store.LoginFailure
+	if e, ok := errors.AsType[*Error](err); ok {
+		for name, kind := range failureKinds {
+			if e.Kind == kind {
+				failure = &store.LoginFailure{At: time.Now().UTC(), Kind: name, Message: e.Message, Code: e.Code}
+			}
 		}
 	}
-	if failure.Kind == "" {
+	if failure == nil && rec.PendingLogin == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
 	defer cancel()
 	if _, err := s.update(ctx, rec, func(rec *store.Record) error {
-		rec.LoginFailure = failure
+		rec.PendingLogin = nil
+		if failure != nil {
+			rec.LoginFailure = failure
+		}
 		return nil
 	}); err != nil {
 		s.log.Debug("the end of the login could not be noted", "error", err)

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/url"
-	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/handstamp/handstamp"
@@ -33,27 +33,39 @@ func TestLoginAsAnotherClient(t *testing.T) {
 // A request that waits for a login which somebody else has asked for does not fail
 // because that one calls it off.
 func TestLoginCalledOffByAnother(t *testing.T) {
-	w := newWorld(t, lab.NoneFirst())
-	c := w.session()
-	opened := make(chan struct{}, 4)
-	var tabs atomic.Int32
-	c.Prompt.OpenURL = func(ctx context.Context, raw string) error {
-		opened <- struct{}{}
-		if tabs.Add(1) == 1 {
-			return nil
+	synctest.Test(t, func(t *testing.T) {
+		w, m := memoryWorld(t, lab.NoneFirst())
+		c := w.inMemory(m)
+		consent := c.Prompt.Authorize
+		c.Prompt.Authorize = func(ctx context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
+			if w.tabs.Load() == 0 {
+				w.tabs.Add(1)
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return consent(ctx, r)
 		}
-		return w.openURL(ctx, raw)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	go c.Login(ctx, w.lab.MCPURL(), handstamp.LoginOptions{})
-	<-opened
-	res := make(chan error)
-	go func() { res <- w.call(c) }()
-	<-time.After(100 * time.Millisecond) // nothing tells that it waits; if it does not, less is tested
-	cancel()
-	if err := <-res; err != nil {
-		t.Errorf("a request whose context is alive: %v", err)
-	}
+		ctx, cancel := context.WithCancel(t.Context())
+		first := make(chan error, 1)
+		go func() {
+			_, err := c.Login(ctx, w.lab.MCPURL(), handstamp.LoginOptions{})
+			first <- err
+		}()
+		synctest.Wait()
+		w.wantTabs(1)
+		second := make(chan error, 1)
+		go func() { second <- w.call(c) }()
+		synctest.Wait() // it waits for the same login
+		w.wantTabs(1)
+		cancel()
+		if err := <-first; err != context.Canceled {
+			t.Errorf("the login that was called off: %v", err)
+		}
+		if err := <-second; err != nil {
+			t.Errorf("a request whose context is alive: %v", err)
+		}
+		w.wantTabs(2)
+	})
 }
 
 // An authorization endpoint that answers programs with an error does not thereby end

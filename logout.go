@@ -25,6 +25,10 @@ type LogoutOptions struct {
 type LogoutResult struct {
 	WasSignedIn bool
 
+	// Damaged: what was stored could not be read. All copies of it are deleted,
+	// and the server could not be asked for anything.
+	Damaged bool
+
 	Revoked     bool  // the server confirmed the revocation (RFC 7009)
 	RevokeError error // why it did not; nil if it was not asked
 
@@ -35,20 +39,22 @@ type LogoutResult struct {
 // Logout forgets the credential of a server, and has the server forget it.
 //
 // The record is put out of use first, durably, so that no process renews it any
-// more; then the server is asked; then the record is deleted. A server that
-// cannot be reached does not keep the credential alive here.
+// more; then the server is asked; then the record is deleted, with all copies
+// that the store has of it. A server that cannot be reached does not keep the
+// credential alive here, and neither does the end of ctx once the record is out
+// of use: that ends the wait for the server, which RevokeError then says.
 func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) (*LogoutResult, error) {
 	s, err := c.session(serverURL)
 	if err != nil {
 		return nil, err
 	}
-	rec, err := s.load(ctx)
+	rec, damage, err := s.read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	result := &LogoutResult{WasSignedIn: rec.Grant != nil}
+	result := &LogoutResult{WasSignedIn: rec.Grant != nil, Damaged: damage != nil}
 	if rec.Generation == 0 {
-		return result, nil
+		return result, s.forget(ctx, rec, false)
 	}
 	if incomplete(rec) && !o.NoRevoke {
 		if completed, err := s.complete(ctx, rec); err == nil {
@@ -73,18 +79,35 @@ func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) 
 	if o.DeleteClient {
 		result.ClientDeleted, result.DeleteClientError = s.deleteClients(ctx, rec)
 	}
-	if o.KeepClient && !result.ClientDeleted {
-		return result, nil
+	return result, s.forget(ctx, rec, o.KeepClient && !result.ClientDeleted)
+}
+
+// forget deletes a record that is out of use, whether or not ctx has ended. The
+// store's copies of it still have the tokens, so that one whose clients are to be
+// kept is deleted, too, and stored anew.
+func (s *session) forget(ctx context.Context, rec *store.Record, keepClients bool) error {
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
+	defer cancel()
+	for range maxConflicts {
+		err := s.c.Store.Delete(ctx, s.key, rec.Generation)
+		if err == nil && keepClients {
+			rec.Generation = 0
+			err = s.put(ctx, rec, nil)
+		}
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, store.ErrConflict):
+			return storeError(ctx, s.serverURL, err)
+		}
+		if rec, err = s.load(ctx); err != nil {
+			return err
+		}
+		if rec.Grant != nil {
+			return nil // somebody has signed in again meanwhile; that login is not ours to end
+		}
 	}
-	err = s.c.Store.Delete(ctx, s.key, rec.Generation)
-	if errors.Is(err, store.ErrConflict) {
-		// Somebody has signed in again meanwhile; that login is not ours to end.
-		return result, nil
-	}
-	if err != nil {
-		return nil, storeError(s.serverURL, err)
-	}
-	return result, nil
+	return storeError(ctx, s.serverURL, store.ErrConflict)
 }
 
 // revokeGrant revokes the refresh token, with which a server also ends the
@@ -114,7 +137,7 @@ func (s *session) revoke(ctx context.Context, rec *store.Record, token store.Sec
 	if client == nil || rec.Grant.RevocationEndpoint == "" {
 		return errors.New("the authorization server has no revocation endpoint")
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
 	defer cancel()
 	client = s.configured(client)
 	choice, err := chooseMethod(s.clientFacts(client, listedMethods(rec)))

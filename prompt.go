@@ -32,8 +32,11 @@ type Prompt struct {
 	Paste func(ctx context.Context) (string, error)
 
 	// Waiting tells the person that another process is signing in to the same
-	// server and that its result is awaited.
-	Waiting func(ctx context.Context, serverURL string)
+	// server and that its result is awaited. The request is that process's; the
+	// person can go on with it in any browser on this machine. It is called again
+	// when the URL, empty at first, becomes known or changes, and must return
+	// soon.
+	Waiting func(ctx context.Context, r AuthorizationRequest)
 }
 
 // AuthorizationRequest is a login that waits for a person.

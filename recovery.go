@@ -181,11 +181,17 @@ func (s *session) signedInJustNow() bool {
 	return time.Since(s.signIns[0]) < futilePause
 }
 
+// replacement is a token that a refused one was renewed to.
+type replacement struct {
+	token store.Secret
+	at    time.Time
+}
+
 // replacedNow notes the token that a refused one was renewed to.
 func (s *session) replacedNow(token store.Secret) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.replaced, s.replacedAt = token, time.Now()
+	s.replaced = &replacement{token: token, at: time.Now()}
 }
 
 // accepted notes that the server took the token, so that a later refusal means
@@ -194,8 +200,8 @@ func (s *session) accepted(token store.Secret) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.signIns = [2]time.Time{}
-	if s.replaced == token {
-		s.replaced = ""
+	if s.replaced != nil && s.replaced.token == token {
+		s.replaced = nil
 	}
 }
 
@@ -205,7 +211,7 @@ func (s *session) accepted(token store.Secret) {
 func (s *session) renewedInVain(refused store.Secret) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return refused != "" && refused == s.replaced && time.Since(s.replacedAt) < futilePause
+	return s.replaced != nil && refused == s.replaced.token && time.Since(s.replaced.at) < futilePause
 }
 
 func containsAll(have, want []string) bool {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -107,7 +108,7 @@ func (s *session) renewalFlight(ctx context.Context, why renewal) (f *flight, jo
 	if !s.c.start() {
 		return nil, false, errClosed
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), renewalTimeout)
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), renewalTimeout, errStoreBusy)
 	wait, stop := context.WithCancel(ctx)
 	f = &flight{done: make(chan struct{}), cancel: stop}
 	s.renewal = f
@@ -150,8 +151,12 @@ func (s *session) renewNow(ctx, wait context.Context, why renewal) (*snapshot, e
 			s.publish(stored) // for callers who lose patience
 			good = why.accepts(g.AccessToken, g.ExpiresAt, time.Now())
 		}
+		if err := s.rejectedLately(stored); err != nil {
+			return nil, err
+		}
 		if s.c.Helper != nil {
 			if snap, done, err := s.renewByHelper(ctx, wait, why); done {
+				s.rejectedNow(stored, err)
 				return snap, err
 			}
 		}
@@ -178,6 +183,7 @@ func (s *session) renewNow(ctx, wait context.Context, why renewal) (*snapshot, e
 		}
 		snap, err := s.spend(ctx, rec, why)
 		if !errors.Is(err, errSuperseded) {
+			s.rejectedNow(rec, err)
 			return snap, err
 		}
 		if rec, err = s.load(ctx); err != nil {
@@ -245,13 +251,19 @@ func (s *session) judge(rec *store.Record, why renewal, now time.Time) verdict {
 		return verdict{settled: true, use: true}
 	case !renewable:
 		return verdict{settled: true}
-	case rec.Retry != nil && now.Before(rec.Retry.NotBefore) && !disproved(rec, why):
+	case waits(rec.Retry, now) && !disproved(rec, why):
 		if good {
 			return verdict{settled: true, use: true}
 		}
 		return verdict{settled: true, err: s.unreachable(rec, nil)}
 	}
 	return verdict{}
+}
+
+// waits reports whether the authorization server is to be left alone. A time so
+// far off that nobody can have named it was noted under a clock that ran ahead.
+func waits(r *store.Retry, now time.Time) bool {
+	return r != nil && now.Before(r.NotBefore) && (r.Failures == 0 || r.NotBefore.Sub(now) <= oauth.MaxRetryAfter)
 }
 
 // disproved reports whether the record waits with the renewal only because it
@@ -330,7 +342,7 @@ func (s *session) lockOrAdopt(ctx context.Context, name store.LockName, enough f
 				if ctx.Err() != nil {
 					return nil, nil, ctx.Err()
 				}
-				return nil, nil, storeError(s.serverURL, l.err)
+				return nil, nil, storeError(ctx, s.serverURL, l.err)
 			}
 			rec, err := s.load(ctx)
 			if err != nil {

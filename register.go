@@ -216,7 +216,7 @@ func (l *signIn) forgetClient(ctx context.Context, refused *oauth.Error) error {
 	if !refused.Structured() {
 		// Enough to try another client, but the stored one may still renew the
 		// login at hand, if this one comes to nothing.
-		return errAgain
+		return l.again(refused)
 	}
 	var err error
 	l.rec, err = l.update(ctx, l.rec, func(rec *store.Record) error {
@@ -228,7 +228,7 @@ func (l *signIn) forgetClient(ctx context.Context, refused *oauth.Error) error {
 	if err != nil {
 		return err
 	}
-	return errAgain
+	return l.again(refused)
 }
 
 // checkMethod asks the token endpoint, with a made-up code, whether a method

@@ -39,14 +39,14 @@ type session struct {
 	futile     time.Time  // when a server last refused a token fresh from a login
 	declined   error      // how a person answered the last login: no, or not at all
 	declinedAt time.Time
-	unsaved    *store.Record  // a renewed login that the store would not take
+	unsaved    *store.Record  // a login that the store would not take
+	rejected   *rejection     // the last renewal for which the configured client was rejected
 	stepUps    map[string]int // by scope asked for: step-ups that did not help
 	unmoved    time.Time      // when a server last refused a request after all its step-ups
 
-	signIns    [2]time.Time // when this process last signed in, the older one first, since a token of it worked
-	replaced   store.Secret // the token that last replaced a refused one
-	replacedAt time.Time
-	logins     int // that this process has carried out
+	signIns  [2]time.Time // when this process last signed in, the older one first, since a token of it worked
+	replaced *replacement // the token that last replaced a refused one
+	logins   int          // that this process has carried out
 }
 
 // snapshot is an immutable view of a stored access token.
@@ -198,29 +198,40 @@ func parseServerURL(raw string, allowHTTP bool) (*url.URL, error) {
 
 // load reads the record, or an empty one where nothing is stored.
 func (s *session) load(ctx context.Context) (*store.Record, error) {
-	if rec := s.saveUnsaved(ctx); rec != nil {
-		return rec, nil
+	rec, damage, err := s.read(ctx)
+	if damage != nil {
+		// What is left to do is what one does without a record.
+		s.notice("the stored credential could not be read and was set aside: %v", damage)
 	}
-	rec, err := s.c.Store.Get(ctx, s.key)
+	return rec, err
+}
+
+// read is load, with the damage that was found and that the store has set aside.
+func (s *session) read(ctx context.Context) (rec *store.Record, damage, err error) {
+	if rec := s.saveUnsaved(ctx); rec != nil {
+		return rec, nil, nil
+	}
+	rec, err = s.c.Store.Get(ctx, s.key)
 	switch {
 	case err == nil:
-		return rec, nil
-	case isNotFound(err):
-		return &store.Record{Version: store.SchemaVersion, Key: s.key, ServerURL: s.serverURL}, nil
+		return rec, nil, nil
 	case errors.Is(err, store.ErrCorrupt):
-		// The store has set it aside and reported it; what is left to do is
-		// what one does without a record.
-		s.notice("the stored credential could not be read and was set aside: %v", err)
-		return &store.Record{Version: store.SchemaVersion, Key: s.key, ServerURL: s.serverURL}, nil
+		damage = err
+	case !isNotFound(err):
+		return nil, nil, storeError(ctx, s.serverURL, err)
 	}
-	return nil, storeError(s.serverURL, err)
+	return &store.Record{Version: store.SchemaVersion, Key: s.key, ServerURL: s.serverURL}, damage, nil
 }
+
+// maxConflicts bounds how often a write is tried again because somebody else
+// wrote in between.
+const maxConflicts = 16
 
 // update writes the record after mutate has changed it, and does both again on
 // the newer record if somebody wrote in between. A mutate that returns an error
 // ends it. rec is the record as last read, and holds what was written.
 func (s *session) update(ctx context.Context, rec *store.Record, mutate func(*store.Record) error) (*store.Record, error) {
-	for range 16 {
+	for range maxConflicts {
 		if err := mutate(rec); err != nil {
 			return rec, err
 		}
@@ -229,13 +240,13 @@ func (s *session) update(ctx context.Context, rec *store.Record, mutate func(*st
 			return rec, nil
 		}
 		if !errors.Is(err, store.ErrConflict) {
-			return rec, storeError(s.serverURL, err)
+			return rec, storeError(ctx, s.serverURL, err)
 		}
 		if rec, err = s.load(ctx); err != nil {
 			return rec, err
 		}
 	}
-	return rec, storeError(s.serverURL, store.ErrConflict)
+	return rec, storeError(ctx, s.serverURL, store.ErrConflict)
 }
 
 // put writes the record, into the reserved room if there is some.

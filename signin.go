@@ -36,6 +36,9 @@ type signIn struct {
 	asked   bool   // a browser was opened
 	gone    string // the id of a client that the server seems not to know
 	scope   string
+
+	explicit bool  // a person asked for the login
+	first    error // what the first attempt that another one followed came to
 }
 
 // signInAs carries a login out and returns the record with the new grant.
@@ -44,7 +47,7 @@ func (s *session) signInAs(ctx context.Context, rec *store.Record, req loginRequ
 	if reserver, ok := s.c.Store.(store.Reserver); ok {
 		room, err := reserver.Reserve(ctx, s.key, answerRoom)
 		if err != nil {
-			return rec, storeError(s.serverURL, err)
+			return rec, storeError(ctx, s.serverURL, err)
 		}
 		room.Release()
 	}
@@ -57,7 +60,7 @@ func (s *session) signInAs(ctx context.Context, rec *store.Record, req loginRequ
 	if err != nil {
 		return rec, err
 	}
-	l := &signIn{session: s, rec: rec, plan: p, scope: strings.Join(p.scopes, " ")}
+	l := &signIn{session: s, rec: rec, plan: p, scope: strings.Join(p.scopes, " "), explicit: req.explicit}
 	defer func() { l.out.close() }()
 	for range attempts {
 		if err = l.attempt(ctx); err == nil || !errors.Is(err, errAgain) {
@@ -72,9 +75,18 @@ func (s *session) signInAs(ctx context.Context, rec *store.Record, req loginRequ
 	}
 	l.out.finish("You are signed in.", err)
 	if e, ok := errors.AsType[*Error](err); ok {
-		e.asked = l.asked
+		e.asked = l.asked || l.fresh
+		e.follows(l.first)
 	}
 	return l.rec, err
+}
+
+// again has another attempt follow one that failed.
+func (l *signIn) again(refused *oauth.Error) error {
+	if l.first == nil {
+		l.first = refused
+	}
+	return errAgain
 }
 
 // attempt goes once from client to grant.
@@ -110,9 +122,11 @@ func (l *signIn) attempt(ctx context.Context) error {
 		return err
 	}
 	l.asked = true
-	code, err := l.out.ask(ctx, l.session, AuthorizationRequest{
+	request := AuthorizationRequest{
 		ServerURL: l.serverURL, Issuer: l.plan.server.Issuer, URL: rawURL, RedirectURI: l.out.redirectURI, Scope: l.scope,
-	}, oauth.Expected{
+	}
+	l.notePending(ctx, request)
+	code, err := l.out.ask(ctx, l.session, request, oauth.Expected{
 		State: state, Issuer: l.plan.server.Issuer, IssSupported: l.plan.server.AuthorizationResponseIssParameterSupported,
 	})
 	if err != nil {
@@ -163,7 +177,7 @@ func (l *signIn) lowerScope(refused *oauth.Error) error {
 	}
 	l.plan.fallback = nil
 	l.notice("the authorization server refused the scope; asking for %q", l.scope)
-	return errAgain
+	return l.again(refused)
 }
 
 // dropResource goes on without the resource parameter where the authorization
@@ -174,7 +188,7 @@ func (l *signIn) dropResource(refused *oauth.Error) error {
 			Message: "the authorization server refuses the resource parameter"}
 	}
 	l.plan.resource.Omit, l.plan.resource.Why = true, "the authorization server rejects it"
-	return errAgain
+	return l.again(refused)
 }
 
 // exchange redeems the code (RFC 6749, section 4.1.3) and stores the grant. A
@@ -222,7 +236,7 @@ func (l *signIn) exchange(ctx context.Context, code oauth.Secret, pkce oauth.PKC
 					// The failed authentication has spent the code.
 					l.client.Method, l.client.MethodSource = method, store.MethodLearned
 					l.choice = methodChoice{method: method, source: store.MethodLearned}
-					return errAgain
+					return l.again(refused)
 				}
 			case oauth.ClassTarget:
 				return l.dropResource(refused)
@@ -262,7 +276,7 @@ func (l *signIn) store(ctx context.Context, t *oauth.TokenResponse, at time.Time
 	}
 	applyToken(grant, t, at)
 	// The code is spent: nobody calls this off any more.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
 	defer cancel()
 	rec, err := l.update(ctx, l.rec, func(rec *store.Record) error {
 		g := *grant
@@ -275,14 +289,24 @@ func (l *signIn) store(ctx context.Context, t *oauth.TokenResponse, at time.Time
 			l.client.RedirectURIs = []string{l.out.redirectURI} // the next login comes back to the same port
 		}
 		rec.AddClient(l.client)
-		rec.Intent, rec.Retry, rec.Refusal, rec.LoginFailure = nil, nil, nil, nil
+		rec.Intent, rec.Retry, rec.Refusal, rec.PendingLogin, rec.LoginFailure = nil, nil, nil, nil, nil
 		if g.Resource.Omit && !l.c.OmitResource && !slices.Contains(rec.OmitResource, as.Issuer) {
 			rec.OmitResource = append(rec.OmitResource, as.Issuer)
 		}
 		return nil
 	})
 	l.rec = rec
-	if err != nil {
+	switch {
+	case err == nil:
+	case !l.explicit && l.c.locked == nil && l.keepUnsaved(rec, t):
+		l.notice("the login could not be stored and lives in this process only, which goes on trying: %v", err)
+	default:
+		// Nobody will have these tokens.
+		rec = rec.Clone()
+		rec.Grant = grant
+		if _, revokeErr := l.revokeGrant(context.WithoutCancel(ctx), rec); revokeErr != nil {
+			l.log.Debug("the tokens that could not be stored could not be revoked", "error", revokeErr)
+		}
 		return err
 	}
 	if grant.RefreshToken == "" {

@@ -107,7 +107,7 @@ func (r *spending) run(ctx context.Context, rec *store.Record) (*snapshot, error
 			r.notice("the access token could not be renewed ahead of time, because its successor could not be stored: %v", err)
 			return r.publish(rec), nil
 		}
-		return nil, storeError(r.serverURL, err)
+		return nil, storeError(ctx, r.serverURL, err)
 	}
 	if r.room != nil {
 		defer r.room.Release()

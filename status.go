@@ -2,6 +2,8 @@ package handstamp
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"time"
 
 	"github.com/handstamp/handstamp/store"
@@ -16,8 +18,10 @@ const (
 	StateStale   State = "stale"   // the access token has expired, and renews by itself
 	StateExpired State = "expired" // the access token has expired, and nothing can renew it
 	StateRefused State = "refused" // the server ended the grant
-	StateCorrupt State = "corrupt" // the stored record could not be read and was set aside
+	StateCorrupt State = "corrupt" // the stored record is damaged and was set aside
 	StateUndated State = "undated" // valid as far as is known: the server gave no expiry
+
+	StateUnusable State = "unusable" // the stored record is kept, but cannot be used as it is: Problem says why
 )
 
 // Status is what is stored of one credential, without secrets.
@@ -39,6 +43,10 @@ type Status struct {
 	RetryAt      time.Time     `json:"retry_at,omitzero"`   // the authorization server is left alone until then
 	RetryReason  string        `json:"retry_reason,omitempty"`
 	Refusal      *RefusalState `json:"refusal,omitempty"`
+
+	// Problem says what is wrong with the stored record, with StateCorrupt and
+	// StateUnusable: one sentence without a period.
+	Problem string `json:"problem,omitempty"`
 }
 
 // RefusalState is the error that ended a grant.
@@ -72,13 +80,13 @@ func (c *Client) Status(ctx context.Context, serverURL string) (*Status, error) 
 }
 
 // Statuses returns the Status of every credential in the Store, of all
-// profiles, ordered by server. A record that cannot be read is listed with
-// StateCorrupt.
+// profiles, ordered by server. One whose record cannot be read is listed with
+// StateCorrupt or StateUnusable.
 func (c *Client) Statuses(ctx context.Context) ([]*Status, error) {
 	c.init()
 	keys, err := c.Store.List(ctx)
 	if err != nil {
-		return nil, storeError("", err)
+		return nil, storeError(ctx, "", err)
 	}
 	list := make([]*Status, 0, len(keys))
 	for _, key := range keys {
@@ -87,8 +95,16 @@ func (c *Client) Statuses(ctx context.Context) ([]*Status, error) {
 		case err == nil:
 			list = append(list, statusOf(rec, time.Now()))
 		case isNotFound(err): // signed out since List
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
 		default:
-			list = append(list, &Status{Server: key.Server, Profile: key.Profile, State: StateCorrupt})
+			st := &Status{Server: key.Server, Profile: key.Profile, State: StateUnusable}
+			st.Problem = strings.TrimPrefix(err.Error(), store.ErrUnusable.Error()+": ")
+			if errors.Is(err, store.ErrCorrupt) {
+				st.State = StateCorrupt
+				st.Problem = strings.TrimPrefix(st.Problem, store.ErrCorrupt.Error()+"; ")
+			}
+			list = append(list, st)
 		}
 	}
 	return list, nil
@@ -102,7 +118,7 @@ func statusOf(rec *store.Record, now time.Time) *Status {
 	if f := rec.Refusal; f != nil {
 		st.Refusal = &RefusalState{At: f.At, Code: f.Code, Description: f.Description, Interrupted: f.Interrupted}
 	}
-	if r := rec.Retry; r != nil && now.Before(r.NotBefore) {
+	if r := rec.Retry; waits(r, now) {
 		st.RetryAt, st.RetryReason = r.NotBefore, r.Reason
 	}
 	g := rec.Grant

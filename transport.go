@@ -4,6 +4,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"time"
 )
 
 // maxReplay is the most of a request body that is kept to be sent again, in
@@ -110,10 +111,23 @@ func refusal(resp *http.Response) bool {
 	return resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden
 }
 
+// drainTime bounds the wait for the rest of a response that nobody reads.
+const drainTime = 200 * time.Millisecond
+
 // discard reads a response that nobody will, so that its connection can be used
-// again.
+// again; one whose end is long in coming loses its connection instead.
 func discard(resp *http.Response) {
-	io.CopyN(io.Discard, resp.Body, 16<<10)
+	read := make(chan struct{})
+	go func() {
+		io.CopyN(io.Discard, resp.Body, 16<<10)
+		close(read)
+	}()
+	timer := time.NewTimer(drainTime)
+	defer timer.Stop()
+	select {
+	case <-read:
+	case <-timer.C:
+	}
 	resp.Body.Close()
 }
 

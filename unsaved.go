@@ -8,17 +8,17 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// keepUnsaved keeps a renewed login that could not be stored. Room for it had
-// been made before it was asked for, so that this is a disk that broke within a
-// moment; but its refresh token exists nowhere else, and to read the old one from
-// the store again would be to use a spent token.
-func (r *spending) keepUnsaved(rec *store.Record, t *oauth.TokenResponse) bool {
-	if rec.Grant == nil || rec.Grant.AccessToken != t.AccessToken {
+// keepUnsaved keeps a login that could not be stored. Room for it had been made
+// before it was asked for, so that this is a disk that broke within a moment, or a
+// store that makes no room; but its refresh token exists nowhere else, and to read
+// an old one from the store again would be to use a spent token.
+func (s *session) keepUnsaved(rec *store.Record, t *oauth.TokenResponse) bool {
+	if rec.Grant == nil || rec.Grant.AccessToken != store.Secret(t.AccessToken) {
 		return false
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.unsaved = rec.Clone()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unsaved = rec.Clone()
 	return true
 }
 

@@ -165,7 +165,7 @@ func (w *worker) newClient(s store.Store) *handstamp.Client {
 	if w.job.Helper {
 		c.Helper = helperOf(w.job)
 		c.Prompt.Show = func(context.Context, handstamp.AuthorizationRequest) { w.say("shown") }
-		c.Prompt.Waiting = func(context.Context, string) { w.say("waiting") }
+		c.Prompt.Waiting = func(context.Context, handstamp.AuthorizationRequest) { w.say("waiting") }
 	}
 	return c
 }

@@ -236,9 +236,14 @@ func (b *bridgeCommand) ours(ctx context.Context, c *handstamp.Client, t *target
 func (b *bridgeCommand) involve(c *handstamp.Client, t *target, person *bridge.Person) {
 	c.Prompt.Paste = nil
 	c.Prompt.Show = b.show(t, person)
-	c.Prompt.Waiting = func(context.Context, string) {
-		person.Await("Somebody is asked to sign in to " + t.name + " already, in a browser on this machine: go on there.")
-		b.say("Another process is signing in to %s; waiting for it", t.name)
+	c.Prompt.Waiting = func(_ context.Context, r handstamp.AuthorizationRequest) {
+		if r.URL == "" {
+			person.Await("Somebody is asked to sign in to " + t.name + " already, in a browser on this machine: go on there.")
+			b.say("Another process is signing in to %s; waiting for it", t.name)
+			return
+		}
+		person.Await("Somebody is asked to sign in to " + t.name + " at " + clean(r.Issuer) + " already, in a browser on this machine: go on there, or open this URL in it: " + clean(r.URL))
+		b.say("Another process waits for a sign-in to %s: %s", t.name, r.URL)
 	}
 	loggedIn := c.Hooks.LoggedIn
 	c.Hooks.LoggedIn = func(e handstamp.LoginEvent) {

@@ -47,6 +47,7 @@ type logoutOutput struct {
 	Server            string `json:"server"`
 	Profile           string `json:"profile"`
 	WasSignedIn       bool   `json:"was_signed_in"`
+	Damaged           bool   `json:"damaged,omitempty"`
 	Revoked           bool   `json:"revoked"`
 	RevokeError       string `json:"revoke_error,omitempty"`
 	ClientDeleted     bool   `json:"client_deleted"`
@@ -57,8 +58,6 @@ func (l *logoutCommand) run(ctx context.Context, args []string) error {
 	if l.opts.KeepClient && l.opts.DeleteClient {
 		return usage("--keep-client and --delete-client contradict each other")
 	}
-	ctx, cancel := l.bounded(ctx)
-	defer cancel()
 	targets, err := l.targets(ctx, args)
 	if err != nil {
 		return err
@@ -66,6 +65,9 @@ func (l *logoutCommand) run(ctx context.Context, args []string) error {
 	results := make([]logoutOutput, 0, len(targets))
 	var errs []error
 	for _, t := range targets {
+		if ctx.Err() != nil {
+			break
+		}
 		out, err := l.one(ctx, t)
 		if err != nil {
 			errs = append(errs, advise(err, t))
@@ -84,7 +86,7 @@ func (l *logoutCommand) run(ctx context.Context, args []string) error {
 	} else if len(targets) == 0 && !l.global.quiet {
 		l.err.note("", "Nobody is signed in anywhere")
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, ctx.Err())...)
 }
 
 // targets returns the server named, or all that are stored.
@@ -117,12 +119,14 @@ func (l *logoutCommand) one(ctx context.Context, t *target) (*logoutOutput, erro
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := l.bounded(ctx)
+	defer cancel()
 	r, err := c.Logout(ctx, t.url, l.opts)
 	if err != nil {
 		return nil, err
 	}
 	out := &logoutOutput{
-		Server: t.url, Profile: t.profile, WasSignedIn: r.WasSignedIn,
+		Server: t.url, Profile: t.profile, WasSignedIn: r.WasSignedIn, Damaged: r.Damaged,
 		Revoked: r.Revoked, RevokeError: text(r.RevokeError),
 		ClientDeleted: r.ClientDeleted, DeleteClientError: text(r.DeleteClientError),
 	}
@@ -135,6 +139,8 @@ func (l *logoutCommand) one(ctx context.Context, t *target) (*logoutOutput, erro
 // say tells how the logout ended, and what is left at the server.
 func (l *logoutCommand) say(t *target, r *handstamp.LogoutResult) {
 	switch {
+	case r.Damaged:
+		l.err.warn("", "The saved login at %s (profile %s) was damaged: deleted here; nothing could be revoked at the server", t.name, t.profile)
 	case !r.WasSignedIn:
 		l.err.ok("", "Nobody was signed in to %s (profile %s)", t.name, t.profile)
 	case r.Revoked:

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/bridge"
@@ -18,6 +19,7 @@ import (
 // goroutine.
 type mcpHost struct {
 	app    *app
+	server string // as people call it
 	in     io.WriteCloser
 	lines  *bufio.Reader
 	done   chan error
@@ -46,7 +48,7 @@ func (b *bridgeCommand) host(ctx context.Context, t *target) (*mcpHost, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &mcpHost{app: b.app, done: make(chan error, 1)}
+	h := &mcpHost{app: b.app, server: t.name, done: make(chan error, 1)}
 	explain := o.Explain
 	o.Explain = func(err error) *bridge.Trouble {
 		trouble := explain(err)
@@ -100,6 +102,9 @@ func (h *mcpHost) write(message any) error {
 	return err
 }
 
+// slow is when a person at a terminal is told what is waited for.
+const slow = time.Second
+
 // request makes a request and returns its result. What the server says meanwhile
 // is shown if it is progress, and refused if it is a request: nobody is here to
 // answer it.
@@ -108,6 +113,20 @@ func (h *mcpHost) request(method string, params map[string]any) (json.RawMessage
 	if err := h.write(map[string]any{"jsonrpc": "2.0", "id": h.serial, "method": method, "params": params}); err != nil {
 		return nil, err
 	}
+	told := make(chan struct{})
+	waiting := time.AfterFunc(slow, func() {
+		defer close(told)
+		if !h.app.global.quiet {
+			h.app.err.progress("Waiting for %s", h.server)
+		}
+	})
+	defer func() {
+		// A line that has begun is finished first: it must not come after the
+		// outcome.
+		if !waiting.Stop() {
+			<-told
+		}
+	}()
 	for {
 		line, err := h.lines.ReadBytes('\n')
 		if err != nil {

@@ -3,7 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/mcpremote"
 	"github.com/handstamp/handstamp/store"
 	"github.com/spf13/pflag"
 )
@@ -27,13 +28,29 @@ type remoteFlags struct {
 	clientInfo, clientMetadata      string
 	noResource, debug, silent       bool
 	ignoreTools, params             []string
-	authTimeout                     int // seconds
-	connectTimeout, headersTimeout  int // seconds
+	authTimeout, pingInterval       seconds
+	connectTimeout, headersTimeout  seconds
 	keepAlive, ipv4, withoutCookies bool
-	pingInterval                    int    // seconds
 	name                            string // of clientMetadata
 	registration                    *handstamp.Registration
+	redirectURI                     string // "": as for any other login
 }
+
+// seconds is a duration as mcp-remote has it: a number of seconds, fractions too.
+type seconds time.Duration
+
+func (s *seconds) Set(text string) error {
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(n >= 0 && n <= 1e9) {
+		return errors.New("it is a number of seconds")
+	}
+	*s = seconds(n * float64(time.Second))
+	return nil
+}
+
+func (s *seconds) String() string { return strconv.FormatFloat(time.Duration(*s).Seconds(), 'f', -1, 64) }
+
+func (s *seconds) Type() string { return "seconds" }
 
 // Why flags of mcp-remote have no effect here, and why some are refused: what
 // they ask for would be silently missing.
@@ -62,11 +79,12 @@ func (r *remoteFlags) bind(flags *pflag.FlagSet) {
 	flags.BoolVar(&r.silent, "silent", false, "as --quiet")
 	flags.StringArrayVar(&r.ignoreTools, "ignore-tool", nil, "as --deny-tool")
 	flags.StringArrayVar(&r.params, "authorize-param", nil, "as --param")
-	flags.IntVar(&r.authTimeout, "auth-timeout", 0, "seconds that a person is waited for")
-	flags.IntVar(&r.connectTimeout, "connect-timeout", 0, "seconds that a connection may take")
-	flags.IntVar(&r.headersTimeout, "headers-timeout", 0, "seconds that the head of an answer may take")
+	flags.Var(&r.authTimeout, "auth-timeout", "seconds that a person is waited for")
+	flags.Var(&r.connectTimeout, "connect-timeout", "seconds that a connection may take")
+	flags.Var(&r.headersTimeout, "headers-timeout", "seconds that the head of an answer may take")
 	flags.BoolVar(&r.keepAlive, "keep-alive", false, "ping the server while the host is idle")
-	flags.IntVar(&r.pingInterval, "ping-interval", 30, "seconds between pings")
+	r.pingInterval = seconds(30 * time.Second)
+	flags.Var(&r.pingInterval, "ping-interval", "seconds between pings")
 	flags.BoolVar(&r.ipv4, "ipv4", false, "connect over IPv4 only")
 	flags.BoolVar(&r.withoutCookies, "disable-cookies", false, "keep no cookies of the MCP server")
 	names := []string{
@@ -103,11 +121,6 @@ func (r *remoteFlags) apply(b *bridgeCommand, flags *pflag.FlagSet, args []strin
 		}
 		b.login.callbackPort = r.port
 	}
-	for name, seconds := range map[string]int{"auth-timeout": r.authTimeout, "connect-timeout": r.connectTimeout, "headers-timeout": r.headersTimeout, "ping-interval": r.pingInterval} {
-		if seconds < 0 {
-			return usage("--%s is a number of seconds", name)
-		}
-	}
 	if r.callbackPath != "" && !strings.HasPrefix(r.callbackPath, "/") {
 		return usage("--callback-path begins with a slash")
 	}
@@ -118,7 +131,11 @@ func (r *remoteFlags) apply(b *bridgeCommand, flags *pflag.FlagSet, args []strin
 		return usage("--host is a name of this machine (localhost, 127.0.0.1, ::1), where the browser comes back to, not %q", r.host)
 	}
 	b.login.params = append(b.login.params, r.params...)
-	b.login.noResource = b.login.noResource || r.noResource
+	if r.noResource && b.login.resource != "" {
+		b.say("--disable-resource-parameter overrides --resource")
+		b.login.resource = ""
+	}
+	b.login.noResource = b.login.noResource || r.noResource || flags.Changed("resource") && strings.TrimSpace(b.login.resource) == ""
 	b.tools.ignore = r.ignoreTools
 	if r.registration, err = r.client(b.app); err != nil {
 		return err
@@ -131,10 +148,48 @@ func (r *remoteFlags) apply(b *bridgeCommand, flags *pflag.FlagSet, args []strin
 			b.say("--%s of mcp-remote has no effect: %s", name, why)
 		}
 	}
-	if (r.host != "" || r.callbackPath != "") && r.port == 0 {
+	if r.redirectURI, err = r.redirect(b, args[0]); err != nil {
+		return err
+	}
+	if (r.host != "" || r.callbackPath != "") && r.redirectURI == "" {
 		b.say("--host and --callback-path of mcp-remote have no effect without a callback port after the server")
 	}
 	return nil
+}
+
+// redirect returns the redirect URI that mcp-remote would have used, where that is
+// likely to be the registered one: a client of its flags was registered by hand for
+// it, with the port that was said or with the one that mcp-remote makes from its
+// command line.
+func (r *remoteFlags) redirect(b *bridgeCommand, server string) (string, error) {
+	if r.port == 0 && (r.registration == nil || b.login.callbackPort != 0) {
+		return "", nil
+	}
+	args := []string{server}
+	for _, line := range b.headers.headers {
+		args = append(args, "--header", line)
+	}
+	if b.headers.file != "" {
+		args = append(args, "--header-file", b.headers.file)
+	}
+	c, err := mcpremote.ParseCommand(args, mcpremote.Surroundings{ReadFile: func(path string) ([]byte, error) { return readRegular(path, maxHeaderFile) }})
+	switch {
+	case err != nil && r.port == 0:
+		return "", nil // it is nothing that mcp-remote would have started with
+	case err != nil:
+		c = new(mcpremote.Command)
+	}
+	c.Host, c.Port, c.CallbackPath, c.Resource = r.host, r.port, r.callbackPath, strings.TrimSpace(b.login.resource)
+	c.ClientMetadataURL = b.login.metadataURL
+	for _, param := range b.login.params {
+		if name, value, ok := strings.Cut(param, "="); ok {
+			if c.AuthorizeParams == nil {
+				c.AuthorizeParams = make(map[string]string)
+			}
+			c.AuthorizeParams[strings.TrimSpace(name)] = value
+		}
+	}
+	return c.RedirectURI(c.Hashes()[0]), nil
 }
 
 // ofThisMachine reports whether a host is the loopback interface's.
@@ -231,18 +286,16 @@ func (r *remoteFlags) configure(c *handstamp.Client, t *http.Transport) {
 		c.ClientName = r.name
 	}
 	if r.authTimeout > 0 {
-		c.LoginTimeout = time.Duration(r.authTimeout) * time.Second
+		c.LoginTimeout = time.Duration(r.authTimeout)
 	}
-	if r.port != 0 {
-		// Where a client was registered by hand for mcp-remote, this is its
-		// redirect URI.
-		c.RedirectURI = fmt.Sprintf("http://%s%s", net.JoinHostPort(first(r.host, "localhost"), strconv.Itoa(r.port)), first(r.callbackPath, "/oauth/callback"))
+	if r.redirectURI != "" {
+		c.RedirectURI = r.redirectURI
 	}
-	t.ResponseHeaderTimeout = time.Duration(r.headersTimeout) * time.Second
+	t.ResponseHeaderTimeout = time.Duration(r.headersTimeout)
 	if r.connectTimeout > 0 || r.ipv4 {
 		dialer := &net.Dialer{Timeout: 30 * time.Second}
 		if r.connectTimeout > 0 {
-			dialer.Timeout = time.Duration(r.connectTimeout) * time.Second
+			dialer.Timeout = time.Duration(r.connectTimeout)
 		}
 		t.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			if r.ipv4 {
@@ -258,5 +311,5 @@ func (r *remoteFlags) pings() time.Duration {
 	if !r.keepAlive {
 		return 0
 	}
-	return time.Duration(r.pingInterval) * time.Second
+	return time.Duration(r.pingInterval)
 }

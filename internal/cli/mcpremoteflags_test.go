@@ -60,6 +60,22 @@ func TestRemoteFlags(t *testing.T) {
 			r := b.clients[0].Registration
 			return r != nil && r.ClientID == "mine" && r.ClientSecret.Reveal() == "s" && r.TokenEndpointAuthMethod == "client_secret_post"
 		}},
+		// The ports are those of mcp-remote 0.15.1 for these command lines.
+		"client without a port": {args: []string{"--static-oauth-client-info", "@" + file}, want: func(b *remoteRun) bool {
+			return b.redirect == "http://localhost:25435/oauth/callback"
+		}},
+		"client without a port, but more": {args: []string{"--static-oauth-client-info", "@" + file, "--header", "X-A: ${SEC}", "--resource", "https://r.test/", "--authorize-param", "p=q", "--host", "127.0.0.1"},
+			want: func(b *remoteRun) bool { return b.redirect == "http://127.0.0.1:8896/oauth/callback" }},
+		"client with a port of ours": {args: []string{"--static-oauth-client-info", "@" + file, "--callback-port", "4711"}, want: func(b *remoteRun) bool {
+			return b.redirect == "" && b.clients[0].CallbackPort == 4711
+		}},
+		"resource and none": {args: []string{"--resource", "https://r.test/", "--disable-resource-parameter"}, says: "overrides --resource", want: func(b *remoteRun) bool {
+			return b.clients[0].OmitResource && b.clients[0].Resource == ""
+		}},
+		"empty resource": {args: []string{"--resource", ""}, want: func(b *remoteRun) bool { return b.clients[0].OmitResource }},
+		"fractions": {args: []string{"--connect-timeout", "1.5", "--auth-timeout", "0.5", "--ping-interval", "2.5"}, want: func(b *remoteRun) bool {
+			return b.remote.connectTimeout == seconds(1500*time.Millisecond) && b.clients[0].LoginTimeout == 500*time.Millisecond && b.made.Ping == 2500*time.Millisecond
+		}},
 		"client in the open":  {args: []string{"--static-oauth-client-info", `{"client_id":"mine","client_secret":"s3cret"}`}, says: "can be read by everybody"},
 		"client that is none": {args: []string{"--static-oauth-client-info", `{"client_secret":"s3cret"}`}, err: "no client_id"},
 		"client broken":       {args: []string{"--static-oauth-client-info", `{s3cret`}, err: "is a JSON object"},
@@ -83,7 +99,9 @@ func TestRemoteFlags(t *testing.T) {
 			cmd := b.command()
 			args := append([]string{"https://mcp.test/mcp"}, tt.args...)
 			err := cmd.ParseFlags(args)
-			if err == nil {
+			if err != nil {
+				err = flagError(cmd, err)
+			} else {
 				rest := cmd.Flags().Args()
 				if err = cmd.Args(cmd, rest); err == nil {
 					if err = b.remote.apply(b.bridgeCommand, cmd.Flags(), rest); err == nil {

@@ -34,11 +34,7 @@ func (a *app) prompt(t *target, o *loginOptions) handstamp.Prompt {
 			}
 			return nil
 		},
-		Waiting: func(context.Context, string) {
-			if !a.global.quiet {
-				a.err.note("", "Another process is signing in to %s; waiting for it", t.name)
-			}
-		},
+		Waiting: func(_ context.Context, r handstamp.AuthorizationRequest) { a.showWaiting(t, r) },
 	}
 	if paste {
 		lines := &lineReader{r: a.in}
@@ -114,6 +110,24 @@ func (a *app) showRequest(t *target, r handstamp.AuthorizationRequest, opens boo
 	a.err.raw("\n  " + clean(r.URL) + "\n")
 	if paste {
 		a.err.note("", "If that browser is on another machine, it ends at a page that cannot be shown: paste its URL here and press Enter")
+	}
+}
+
+// showWaiting tells the person of another process's login, and where to go on
+// with it.
+func (a *app) showWaiting(t *target, r handstamp.AuthorizationRequest) {
+	switch {
+	case a.global.quiet:
+	case a.global.json && r.URL != "":
+		_ = a.err.json(map[string]any{"waiting": map[string]any{
+			"server": r.ServerURL, "issuer": r.Issuer, "authorization_url": r.URL,
+		}}, false)
+	case a.global.json:
+	case r.URL == "":
+		a.err.note("", "Another process is signing in to %s; waiting for it", t.name)
+	default:
+		a.err.note("", "Another process waits for a sign-in to %s at %s. To go on with it, open this URL:", t.name, r.Issuer)
+		a.err.raw("\n  " + clean(r.URL) + "\n")
 	}
 }
 

@@ -164,7 +164,7 @@ func (e *entry) code() int {
 	switch {
 	case e.Check != nil:
 		return e.Check.Exit
-	case e.State == handstamp.StateCorrupt:
+	case e.unreadable():
 		return exitStore
 	case !e.Usable():
 		return exitLogin
@@ -172,6 +172,11 @@ func (e *entry) code() int {
 		return exitUnreachable
 	}
 	return exitOK
+}
+
+// unreadable reports whether a record is stored that cannot be read.
+func (e *entry) unreadable() bool {
+	return e.State == handstamp.StateCorrupt || e.State == handstamp.StateUnusable
 }
 
 // waits reports whether the login works again only when the authorization

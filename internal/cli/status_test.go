@@ -65,9 +65,9 @@ func TestWriteEntry(t *testing.T) {
 	}, {
 		name: "corrupt",
 		change: func(s *handstamp.Status) {
-			*s = handstamp.Status{Server: s.Server, Profile: s.Profile, State: handstamp.StateCorrupt}
+			*s = handstamp.Status{Server: s.Server, Profile: s.Profile, State: handstamp.StateCorrupt, Problem: "it is now elsewhere"}
 		},
-		want: "  X The stored credential could not be read (profile work); it was set aside\n" + run,
+		want: "  X The stored credential is damaged (profile work): it is now elsewhere\n" + run,
 		code: exitStore,
 	}} {
 		t.Run(test.name, func(t *testing.T) {

@@ -17,7 +17,7 @@ const checkTimeout = 30 * time.Second
 // checkEntry tries a stored login: the token is renewed if needed, and one
 // request is made with it. What is found replaces what was stored.
 func (s *statusCommand) checkEntry(ctx context.Context, e *entry) {
-	if e.State == handstamp.StateNone || e.State == handstamp.StateCorrupt {
+	if e.State == handstamp.StateNone || e.unreadable() {
 		return
 	}
 	limit := checkTimeout

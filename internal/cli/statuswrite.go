@@ -57,8 +57,11 @@ func (a *app) writeEntry(e *entry, now time.Time) {
 		a.out.note(indent, "Run: %s", command)
 		return
 	case e.State == handstamp.StateCorrupt:
-		a.out.bad(indent, "The stored credential could not be read (profile %s); it was set aside", e.Profile)
+		a.out.bad(indent, "The stored credential is damaged (profile %s): %s", e.Profile, first(clean(e.Problem), "it was set aside"))
 		a.out.note(indent, "Run: %s", command)
+		return
+	case e.State == handstamp.StateUnusable:
+		a.out.bad(indent, "The stored credential cannot be used (profile %s): %s", e.Profile, clean(e.Problem))
 		return
 	case e.State == handstamp.StateRefused:
 		a.out.bad(indent, "%s", refusedLine(e.Refusal, now))

@@ -10,7 +10,7 @@ import (
 // Bounds of a Retry-After: less is no pause, more is a mistake or malice.
 const (
 	minRetryAfter = time.Second
-	maxRetryAfter = 15 * time.Minute
+	MaxRetryAfter = 15 * time.Minute
 )
 
 // retryAfter reads the Retry-After header (RFC 9110 section 10.2.3): seconds or
@@ -23,8 +23,8 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 		return 0
 	}
 	if seconds, err := strconv.ParseFloat(text, 64); err == nil && seconds == seconds {
-		if seconds >= maxRetryAfter.Seconds() {
-			return maxRetryAfter
+		if seconds >= MaxRetryAfter.Seconds() {
+			return MaxRetryAfter
 		}
 		return max(time.Duration(max(seconds, 0)*float64(time.Second)), minRetryAfter)
 	}
@@ -35,5 +35,5 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	if date, err := http.ParseTime(h.Get("Date")); err == nil {
 		now = date
 	}
-	return min(max(at.Sub(now), minRetryAfter), maxRetryAfter)
+	return min(max(at.Sub(now), minRetryAfter), MaxRetryAfter)
 }
