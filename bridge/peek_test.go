@@ -121,8 +121,7 @@ func FuzzParse(f *testing.F) {
 		if bytes.ContainsAny(line, "\r\n") {
 			t.Error("more than one line")
 		}
-		var a, b any
-		if json.Unmarshal(raw, &a) != nil || json.Unmarshal(line, &b) != nil || !jsonEqual(a, b) {
+		if compact(raw) != compact(line) {
 			t.Errorf("%q became %q", raw, line)
 		}
 		changed := set(raw, "params", []byte(`"new"`))
@@ -135,10 +134,12 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-func jsonEqual(a, b any) bool {
-	x, _ := json.Marshal(a)
-	y, _ := json.Marshal(b)
-	return string(x) == string(y)
+// compact returns valid JSON without the spaces between its tokens: numbers that no
+// machine type holds have to stay as they are.
+func compact(raw []byte) string {
+	var b bytes.Buffer
+	_ = json.Compact(&b, raw)
+	return b.String()
 }
 
 func TestHeaderValue(t *testing.T) {

@@ -2,8 +2,6 @@ package bridge
 
 import (
 	"context"
-	"errors"
-	"strings"
 	"sync"
 	"time"
 )
@@ -35,6 +33,7 @@ type room struct {
 	left    chan struct{} // closed when the server is there
 	failure *Trouble      // how the last try ended
 	trying  bool
+	ended   chan struct{} // closed when the try under way has failed
 	heard   []*call       // subscriptions/listen that wait for the server
 	wanted  chan struct{} // the host wants another try
 }
@@ -87,8 +86,9 @@ func (r *room) wait(c *call, f *flight) bool {
 func (r *room) enter(c *call, f *flight) {
 	r.mu.Lock()
 	if !r.open {
-		r.open, r.used, r.stale, r.trying, r.failure = true, true, true, true, nil
+		r.open, r.used, r.stale, r.failure = true, true, true, nil
 		r.left, r.wanted = make(chan struct{}), make(chan struct{}, 1)
+		r.begin()
 		if modernVersion(c.message) != "" {
 			r.modern = c.meta
 		}
@@ -133,6 +133,7 @@ func (r *room) nextTry(f *flight) *flight {
 	failure := r.explainFlight(f)
 	r.mu.Lock()
 	r.trying, r.failure = false, failure
+	close(r.ended)
 	r.mu.Unlock()
 	watch := time.NewTicker(watchInterval)
 	defer watch.Stop()
@@ -153,10 +154,24 @@ func (r *room) nextTry(f *flight) *flight {
 	}
 }
 
+// begin notes that a try is under way, and reports whether it begins with that. The
+// caller holds mu.
+func (r *room) begin() bool {
+	if r.trying {
+		return false
+	}
+	r.trying, r.ended = true, make(chan struct{})
+	return true
+}
+
 // again makes contact anew.
 func (r *room) again() *flight {
 	r.mu.Lock()
-	r.trying = true
+	r.begin() // unless the host has, who wants it
+	select {
+	case <-r.wanted: // this is it
+	default:
+	}
 	modern := r.modern
 	r.mu.Unlock()
 	if modern != nil {
@@ -229,7 +244,7 @@ func (r *room) serve(c *call) (done bool, err error) {
 	case open:
 		return r.reply(c), nil
 	case stale && c.isSignIn():
-		c.reply(said(c, "You are signed in. The server's own tools are available now: list the tools again."))
+		c.reply(said(c, signedInNow))
 		return true, nil
 	case modernVersion(c.message) != "" && r.era.serverEra() == unknownEra:
 		return r.meet(c)
@@ -257,181 +272,4 @@ func (r *room) meet(c *call) (done bool, err error) {
 		return true, f.err
 	}
 	return false, nil
-}
-
-// reply answers a request in the server's place, and reports false if the server
-// has come meanwhile and is to do it.
-func (r *room) reply(c *call) bool {
-	modern := modernVersion(c.message) != ""
-	result := func(name string, list []byte) {
-		if modern {
-			c.reply(object(name, list, "resultType", "complete", "ttlMs", 0, "cacheScope", "private"))
-		} else {
-			c.reply(object(name, list))
-		}
-	}
-	switch c.name() {
-	case "ping", "logging/setLevel":
-		c.reply([]byte("{}"))
-	case "server/discover":
-		c.reply(object("resultType", "complete", "supportedVersions", []string{firstModern}, "capabilities", offers, "ttlMs", 0,
-			"cacheScope", "private", "_meta", object(metaServer, object("name", r.Name, "version", r.Version))))
-	case "tools/list":
-		result("tools", []byte(`[{"name":"`+signInTool+`","title":"Sign in","description":"This server needs somebody to sign in. Says what to do, and begins anew if the last try has failed.","inputSchema":{"type":"object","properties":{}}}]`))
-	case "prompts/list":
-		result("prompts", []byte("[]"))
-	case "resources/list":
-		result("resources", []byte("[]"))
-	case "resources/templates/list":
-		result("resourceTemplates", []byte("[]"))
-	case "subscriptions/listen":
-		return r.subscribe(c)
-	default:
-		if c.isSignIn() {
-			r.signIn(c)
-			return true
-		}
-		return r.patient(c)
-	}
-	return true
-}
-
-// isSignIn reports whether a call is for the room's own tool.
-func (c *call) isSignIn() bool {
-	return c.is("tools/call") && text(c.target) == signInTool
-}
-
-// said returns a tool's result that is a text.
-func said(c *call, message string) []byte {
-	pairs := []any{"content", []any{map[string]string{"type": "text", "text": message}}}
-	if modernVersion(c.message) != "" {
-		pairs = append(pairs, "resultType", "complete")
-	}
-	return object(pairs...)
-}
-
-// signIn says what somebody has to do, and sees to it that it can be done.
-func (r *room) signIn(c *call) {
-	r.mu.Lock()
-	failure := r.failure
-	again := !r.trying
-	r.trying = true
-	r.mu.Unlock()
-	if again {
-		r.wanted <- struct{}{} // there is room for one, and nobody else wants
-	}
-	var words strings.Builder
-	if again && failure != nil {
-		words.WriteString("The last try ended: " + failure.Message + ". It is tried again. ")
-	}
-	_, awaited, text := r.Person.status()
-	switch {
-	case awaited:
-		words.WriteString(text)
-	case failure == nil:
-		words.WriteString("Somebody has to sign in to this server. A browser opens for that on this machine.")
-	}
-	words.WriteString(" The server's tools appear by themselves once that is done.")
-	if failure != nil && failure.Command != "" {
-		words.WriteString(" Or run: " + failure.Command)
-	}
-	c.reply(said(c, words.String()))
-}
-
-// patient waits for the server, and tells the host if that takes too long. It
-// reports false if the server is there.
-func (r *room) patient(c *call) bool {
-	r.mu.Lock()
-	left := r.left
-	r.mu.Unlock()
-	timer := time.NewTimer(callPatience)
-	defer timer.Stop()
-	select {
-	case <-left:
-		return false
-	case <-timer.C:
-		r.mu.Lock()
-		failure := r.failure
-		r.mu.Unlock()
-		_, awaited, text := r.Person.status()
-		if failure != nil && !awaited {
-			c.fail(failure)
-			break
-		}
-		if text == "" {
-			text = "somebody has to sign in to this server first"
-		}
-		c.fail(&Trouble{Code: CodeSignIn, Reason: "auth_required", Retry: true, Message: strings.TrimSuffix(text, ".")})
-	case <-c.ctx.Done():
-	}
-	return true
-}
-
-// subscribe keeps a subscription until the server is there to have it.
-func (r *room) subscribe(c *call) bool {
-	filter := member(c.params, "notifications")
-	if filter == nil {
-		filter = []byte("{}")
-	}
-	r.mu.Lock()
-	c.resumed = make(chan struct{})
-	r.heard = append(r.heard, c)
-	r.mu.Unlock()
-	r.out.write(acknowledged(c.id, filter))
-	select {
-	case <-c.resumed:
-		return false
-	case <-c.ctx.Done():
-		return true
-	}
-}
-
-// soften returns a response as a host gets it that was greeted here, and so
-// believes in capabilities that the server may not have.
-func (r *room) soften(c *call, m *message, line []byte) []byte {
-	if m.error == nil || errorCode(m) != codeNoMethod {
-		return line
-	}
-	r.mu.Lock()
-	used := r.used
-	r.mu.Unlock()
-	if !used {
-		return line
-	}
-	empty := map[string]string{
-		"tools/list": "tools", "prompts/list": "prompts",
-		"resources/list": "resources", "resources/templates/list": "resourceTemplates",
-	}[c.name()]
-	if empty == "" {
-		return line
-	}
-	return object("jsonrpc", "2.0", "id", c.id, "result", object(empty, []byte("[]")))
-}
-
-// introduce sends a host's server/discover and notes what the answer says of the
-// server.
-func (e *eras) introduce(ctx context.Context, raw []byte) (*message, error) {
-	answer, err := e.up.ask(ctx, raw)
-	refused, isRefusal := errors.AsType[*refusal](err)
-	switch {
-	case err == nil && answer.result != nil:
-		e.setServer(modernEra)
-	case err == nil && errorCode(answer) == codeVersion && supportsModern(answer):
-		e.setServer(modernEra)
-	case err == nil:
-		e.setServer(legacyEra)
-	case isRefusal && refused.old():
-		e.setServer(legacyEra)
-		if refused.body == nil {
-			return nil, noDiscover
-		}
-	case isRefusal && refused.body != nil:
-		e.setServer(modernEra)
-	}
-	return answer, err
-}
-
-// probe asks in a host's name what the server is.
-func (e *eras) probe(ctx context.Context, meta []byte) (*message, error) {
-	return e.introduce(ctx, object("jsonrpc", "2.0", "id", e.nextID(), "method", "server/discover", "params", object("_meta", meta)))
 }

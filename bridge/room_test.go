@@ -159,6 +159,35 @@ func TestWaitingRoomAgain(t *testing.T) {
 	}
 }
 
+// TestSignInAfterNo asks for another login while the last no still holds: the tool
+// does not promise a browser that does not open.
+func TestSignInAfterNo(t *testing.T) {
+	s := &sessions{}
+	person := new(bridge.Person)
+	d := newDoor(person)
+	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), HTTP: &http.Client{Transport: d}, Person: person, Explain: explainDoor, Logger: logger(t)})
+	h.send(initialize)
+	h.answer("1")
+	d.refuse.Store(true)
+	d.fail <- struct{}{}
+	const want = `No browser opens now: access was denied.\nCall this tool again in a minute, or run: handstamp login x`
+	said := ""
+	for id := 2; !strings.Contains(said, want) && id < 100; id++ {
+		h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"sign_in"}}`, id))
+		said = h.answer(strconv.Itoa(id))
+	}
+	if !strings.Contains(said, want) {
+		t.Errorf("sign_in says %s", said)
+	}
+	d.refuse.Store(false)
+	h.send(`{"jsonrpc":"2.0","id":200,"method":"tools/call","params":{"name":"sign_in"}}`)
+	if got := h.answer("200"); !strings.Contains(got, `A new one has begun.\nOpen https://as.example/authorize.`) {
+		t.Errorf("sign_in says %s", got)
+	}
+	close(d.opened)
+	h.note("notifications/tools/list_changed")
+}
+
 // TestNeverSignIn is a bridge that may ask nobody: the host gets an error with
 // the command, and goes on when somebody has run it.
 func TestNeverSignIn(t *testing.T) {

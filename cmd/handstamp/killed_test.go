@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -98,12 +99,17 @@ type host struct {
 	input  io.WriteCloser
 	output *bufio.Reader
 	stderr transcript
+	cancel context.CancelFunc
 }
+
+// longestHost bounds the life of a bridge that does not do what is waited for.
+const longestHost = 2 * time.Minute
 
 // bridge starts a bridge in a process group of its own and asks it to
 // initialize.
 func (m *machine) bridge(flags ...string) (*host, error) {
-	h := &host{cmd: exec.Command(bin, append([]string{"bridge", m.server.MCPURL()}, flags...)...)}
+	ctx, cancel := context.WithTimeout(m.t.Context(), longestHost)
+	h := &host{cmd: exec.CommandContext(ctx, bin, append([]string{"bridge", m.server.MCPURL()}, flags...)...), cancel: cancel}
 	h.cmd.Env = m.env
 	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	h.cmd.Stderr = &h.stderr
@@ -140,6 +146,7 @@ func (h *host) kill() {
 	_ = syscall.Kill(-h.cmd.Process.Pid, syscall.SIGKILL)
 	_, _ = io.Copy(io.Discard, h.output)
 	_ = h.cmd.Wait()
+	h.cancel()
 }
 
 // storm lets the access token end and starts bridges, again and again, and kills
