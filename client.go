@@ -133,7 +133,9 @@ type Registration struct {
 	ClientID     string
 	ClientSecret store.Secret
 
-	// SecretExpiresAt is zero if the secret does not expire.
+	// SecretExpiresAt is zero if the secret does not expire. One that has ended is
+	// not used: with OnRegister the next login registers a client anew, without it
+	// the next login fails with ErrClientRejected.
 	SecretExpiresAt time.Time
 
 	// TokenEndpointAuthMethod is how the client authenticates at the token
@@ -155,6 +157,10 @@ func (r Registration) Format(f fmt.State, _ rune) {
 	type plain Registration
 	fmt.Fprintf(f, "%+v", plain(r))
 }
+
+// Format implements fmt.Formatter: a Client may hold what must not be printed, and
+// what other goroutines change.
+func (c *Client) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[client]") }
 
 const userAgent = "handstamp"
 

@@ -67,6 +67,7 @@ func (s *session) loginRequired(rec *store.Record) error {
 	if rec == nil {
 		return e
 	}
+	client := rec.GrantClient()
 	switch f := rec.Refusal; {
 	case f != nil && f.Interrupted:
 		e.Code = f.Code
@@ -74,6 +75,8 @@ func (s *session) loginRequired(rec *store.Record) error {
 	case f != nil:
 		e.Code = f.Code
 		e.Message = "the server ended the login (" + f.Code + ")"
+	case client != nil && secretOver(s.configured(client), rec.Grant, time.Now()):
+		e.Message = "the login cannot be renewed: the secret of its client ended at " + s.configured(client).SecretExpiresAt.Format(time.RFC3339)
 	case rec.Grant != nil && rec.Grant.RefreshToken == "" && !rec.Grant.Refused:
 		e.Message = "the login has expired, and the server gave no refresh token to renew it with"
 	case rec.Grant != nil:

@@ -34,6 +34,10 @@ func (c *Client) Handler(serverURL string) *Handler {
 	return &Handler{session: s, err: err}
 }
 
+// Format implements fmt.Formatter: the session behind the Handler is not printed,
+// for other goroutines change it.
+func (h *Handler) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[handler]") }
+
 // TokenSource returns the source of the token for the next request, or nil if
 // there is none yet: then the request goes out without one, and the server's
 // refusal leads to Authorize. While the stored token is fresh it takes no lock

@@ -40,7 +40,9 @@ type Helper struct {
 	// Logins has logins that a refused request starts carried out by a helper
 	// as well: the listener that the browser comes back to then outlives this
 	// process. Prompt.Show and Prompt.Waiting are called here, Prompt.OpenURL
-	// there. Logins that Client.Login begins are done here, where a person is.
+	// there. Logins that Client.Login begins are done here, where a person is, and
+	// so are all logins with OnRegister or Prompt.Authorize, which no other process
+	// can call.
 	Logins bool
 }
 

@@ -74,7 +74,7 @@ func TestInterruptedRenewalIsUrgent(t *testing.T) {
 			},
 			Intent: &test.intent,
 		}
-		v := new(session).judge(rec, renewal{}, now)
+		v := (&session{c: new(Client)}).judge(rec, renewal{}, now)
 		if v.settled == test.urgent || v.use == test.urgent {
 			t.Errorf("%s: %+v", test.name, v)
 		}

@@ -63,10 +63,11 @@ func (c *Client) Login(ctx context.Context, serverURL string, o LoginOptions) (*
 // signedIn reports whether the stored login serves, and as the Client is
 // configured now.
 func (s *session) signedIn(rec *store.Record) bool {
-	if r := s.c.Registration; r != nil && rec.Grant != nil && rec.Grant.ClientID != r.ClientID {
+	if r := s.registration(); r != nil && rec.Grant != nil && rec.Grant.ClientID != r.ClientID {
 		return false
 	}
-	return statusOf(rec, time.Now()).Usable() && s.renewable(rec)
+	now := time.Now()
+	return statusOf(rec, now).Usable() && s.renewable(rec, now)
 }
 
 // loginRequest says what a login is for.
@@ -163,7 +164,7 @@ func (s *session) loginNow(ctx context.Context, req loginRequest) (*snapshot, er
 	served := func(rec *store.Record) bool {
 		return !req.force && usable(rec.Grant, req.refused, time.Now()) && (!req.explicit || s.signedIn(rec))
 	}
-	if h := s.c.Helper; h != nil && h.Logins && !req.explicit {
+	if h := s.c.Helper; h != nil && h.Logins && !req.explicit && s.c.OnRegister == nil && s.c.Prompt.Authorize == nil {
 		if snap, done, err := s.loginByHelper(ctx, req, served); done {
 			return snap, err
 		}

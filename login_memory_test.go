@@ -48,6 +48,135 @@ func TestExpiredSecretIsNotUsed(t *testing.T) {
 	}
 }
 
+// endSecret makes the secret of the stored login end, and the access token.
+func (w *world) endSecret() *store.Client {
+	w.t.Helper()
+	rec := w.record()
+	rec.Grant.ObtainedAt = time.Now().Add(-time.Hour)
+	rec.Grant.ExpiresAt = time.Now().Add(-time.Second)
+	rec.Clients[0].SecretExpiresAt = time.Now().Add(-time.Minute)
+	w.put(rec)
+	w.lab.Reset()
+	return rec.Clients[0]
+}
+
+// Nor does a renewal try it: who may not open a browser is told what has happened,
+// and everybody else signs in as a new client.
+func TestExpiredSecretIsNotRefreshedWith(t *testing.T) {
+	w := newWorld(t, lab.NoneFirst())
+	w.mustCall(w.session())
+	old := w.endSecret()
+	c := w.session()
+	c.LoginPolicy = handstamp.LoginNever
+	err := w.call(c)
+	wantKind(t, err, handstamp.ErrLoginRequired)
+	if want := "secret of its client ended at " + old.SecretExpiresAt.Format(time.RFC3339); !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
+	}
+	if st, err := c.Status(t.Context(), w.lab.MCPURL()); err != nil || st.State != handstamp.StateExpired || st.Renewable {
+		t.Errorf("status %+v, %v", st, err)
+	}
+	w.mustCall(w.session())
+	w.wantCounts(map[string]int{"token:refresh": 0, "register": 1, "token:code": 1})
+	w.wantTabs(2)
+	if now := w.record().GrantClient(); now == nil || now.ID == old.ID {
+		t.Errorf("signed in as %+v", now)
+	}
+}
+
+// A good access token is used up before anybody is asked.
+func TestExpiredSecretLeavesTheToken(t *testing.T) {
+	w := newWorld(t, lab.NoneFirst())
+	w.mustCall(w.session())
+	w.endSecret()
+	rec := w.record()
+	rec.Grant.ExpiresAt = time.Now().Add(10 * time.Second) // renewed ahead of time, if it could be
+	w.put(rec)
+	w.mustCall(w.session())
+	w.wantCounts(map[string]int{"token:refresh": 0, "register": 0})
+	w.wantTabs(1)
+}
+
+// A server that says of its secrets that they have ended, and takes them, costs
+// nobody a login.
+func TestSecretThatWorksPastItsEnd(t *testing.T) {
+	w := newWorld(t, lab.NoneFirst())
+	w.mustCall(w.session())
+	w.endSecret()
+	rec := w.record()
+	rec.Grant.ObtainedAt = rec.Clients[0].SecretExpiresAt.Add(time.Second)
+	w.put(rec)
+	w.mustCall(w.session())
+	w.wantCounts(map[string]int{"token:refresh": 1, "register": 0})
+	w.wantTabs(1)
+}
+
+// A public client has no use for its secret, nor for the secret's end.
+func TestPublicClientOutlivesItsSecret(t *testing.T) {
+	w := newWorld(t, lab.Habits{RegisterMethod: lab.MethodNone})
+	w.mustCall(w.session())
+	w.endSecret()
+	rec := w.record()
+	rec.Clients[0].Secret = "never asked for"
+	w.put(rec)
+	w.mustCall(w.session())
+	w.wantCounts(map[string]int{"token:refresh": 1, "register": 0})
+}
+
+// An application that keeps the registration gets another one in time, and goes on
+// with it although it still gives back the old one.
+func TestKeptRegistrationIsRenewed(t *testing.T) {
+	w := newWorld(t, lab.NoneFirst())
+	var r *handstamp.Registration
+	first := w.session()
+	first.OnRegister = keep(&r)
+	w.mustCall(first)
+	w.endSecret()
+	old := *r
+	old.SecretExpiresAt = time.Now().Add(-time.Minute)
+	c := w.session()
+	c.OnRegister, c.Registration = keep(&r), &old
+	w.mustCall(c)
+	w.wantCounts(map[string]int{"token:refresh": 0, "register": 1, "token:code": 1})
+	if r.ClientID == old.ClientID {
+		t.Error("the application was not told of a new registration")
+	}
+	w.lab.Reset()
+	if result, err := c.Login(t.Context(), w.lab.MCPURL(), handstamp.LoginOptions{}); err != nil || !result.Already {
+		t.Errorf("login once more: %+v, %v", result, err)
+	}
+	w.lab.RevokeFamilies()
+	w.mustCall(c)
+	w.wantCounts(map[string]int{"register": 0, "token:code": 1})
+}
+
+// A configured secret that has ended is the user's to change, and said before the
+// browser opens.
+func TestConfiguredSecretEnds(t *testing.T) {
+	w := newWorld(t, lab.NoneFirst())
+	w.lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "s", Method: lab.MethodPost})
+	c := w.session()
+	c.Registration = &handstamp.Registration{
+		ClientID: "app", ClientSecret: "s", TokenEndpointAuthMethod: "client_secret_post", SecretExpiresAt: time.Now().Add(-time.Minute),
+	}
+	wantKind(t, w.call(c), handstamp.ErrClientRejected)
+	w.wantTabs(0)
+	d := w.session()
+	d.Registration = &handstamp.Registration{
+		ClientID: "app", ClientSecret: "s", TokenEndpointAuthMethod: "client_secret_post", SecretExpiresAt: time.Now().Add(time.Minute),
+	}
+	w.mustCall(d)
+	w.wantTabs(1)
+
+	// The end that was stored gives way to that of the secret configured now.
+	w.endSecret()
+	e := w.session()
+	e.Registration = d.Registration
+	w.mustCall(e)
+	w.wantCounts(map[string]int{"token:refresh": 1, "register": 0})
+	w.wantTabs(1)
+}
+
 // A client that its server has refused is not refreshed with.
 func TestRefusedClientIsNotRefreshedWith(t *testing.T) {
 	w := newWorld(t, lab.NoneFirst())

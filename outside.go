@@ -36,12 +36,13 @@ func (l *signIn) listen(ctx context.Context) error {
 		return nil
 	}
 	options := loopback.Options{Port: l.c.CallbackPort, Accept: l.out.accept}
+	configured := l.registration()
 	stored := false
 	switch old := l.rec.NewestClient(l.plan.server.Issuer); {
 	case l.out.redirectURI != "":
 		// The port that an attempt before this one gave back may be gone, too.
 		options.RedirectURI = l.out.redirectURI
-		stored = l.c.RedirectURI == "" && l.c.CallbackPort == 0 && l.c.Registration == nil
+		stored = l.c.RedirectURI == "" && l.c.CallbackPort == 0 && configured == nil
 	case l.c.RedirectURI != "":
 		options.RedirectURI = l.c.RedirectURI
 		if !loopbackURI(options.RedirectURI) {
@@ -49,9 +50,9 @@ func (l *signIn) listen(ctx context.Context) error {
 				Message: "the redirect URI does not lead to this machine, so only the application itself can receive the callback",
 				Hint:    "set Prompt.Authorize"}
 		}
-	case l.c.Registration != nil && len(l.c.Registration.RedirectURIs) > 0 &&
-		loopbackURI(l.c.Registration.RedirectURIs[0]) && l.c.CallbackPort == 0:
-		options.RedirectURI = l.c.Registration.RedirectURIs[0]
+	case configured != nil && len(configured.RedirectURIs) > 0 &&
+		loopbackURI(configured.RedirectURIs[0]) && l.c.CallbackPort == 0:
+		options.RedirectURI = configured.RedirectURIs[0]
 	case old != nil && !old.Refused && len(old.RedirectURIs) > 0 && loopbackURI(old.RedirectURIs[0]) && l.c.CallbackPort == 0:
 		// Many servers compare redirect URIs exactly, against RFC 8252 section
 		// 7.3: the port is part of the registration.

@@ -241,7 +241,7 @@ func (s *session) judge(rec *store.Record, why renewal, now time.Time) verdict {
 	good := usable(g, why.refused, now) && why.accepts(g.AccessToken, g.ExpiresAt, now)
 	ahead := refreshTime(g, 1) // as early as jitter may have it, or renewals would be asked for and not done
 	fresh := good && (ahead.IsZero() || now.Before(ahead))
-	renewable := g.RefreshToken != "" && s.renewable(rec)
+	renewable := g.RefreshToken != "" && s.renewable(rec, now)
 
 	if renewable && interrupted(rec) && (rec.Intent.Answer != nil || !rec.Intent.Sent && now.Sub(rec.Intent.At) < graceWindow) {
 		return verdict{} // whoever began it did not live to end it
@@ -274,10 +274,10 @@ func disproved(rec *store.Record, why renewal) bool {
 }
 
 // renewable reports whether the client that the grant is bound to is still
-// believed to be known to its issuer.
-func (s *session) renewable(rec *store.Record) bool {
+// believed to be known to its issuer, and can authenticate there.
+func (s *session) renewable(rec *store.Record, now time.Time) bool {
 	c := rec.GrantClient()
-	return c != nil && !c.Refused
+	return c != nil && !c.Refused && !secretOver(s.configured(c), rec.Grant, now)
 }
 
 // interrupted reports whether a renewal of the stored refresh token was begun

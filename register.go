@@ -25,11 +25,16 @@ func (l *signIn) chooseClient(ctx context.Context) error {
 	as := l.plan.server
 	old := l.rec.NewestClient(as.Issuer)
 	switch {
-	case l.c.Registration != nil:
+	case l.registration() != nil:
 		if err := l.checkRegistration(as.Issuer); err != nil {
 			return err
 		}
 		l.client = l.configuredClient(as.Issuer)
+		if secretOver(l.client, l.rec.Grant, time.Now()) {
+			return &Error{Kind: ErrClientRejected, Server: l.serverURL,
+				Message: fmt.Sprintf("the secret of the configured client %q ended at %s", l.client.ID, l.client.SecretExpiresAt.Format(time.RFC3339)),
+				Hint:    "configure its new secret"}
+		}
 	case l.c.ClientMetadataURL != "" && as.ClientIDMetadataDocumentSupported:
 		l.client = &store.Client{
 			Issuer: as.Issuer, Source: store.SourceMetadataDocument, ID: l.c.ClientMetadataURL,
@@ -108,17 +113,41 @@ func (s *session) registrationOf(c *store.Client) *Registration {
 // configured lays the user's configuration over a stored client.
 func (s *session) configured(c *store.Client) *store.Client {
 	r := s.registrationOf(c)
-	if r == nil || r.ClientSecret == "" || r.ClientSecret == c.Secret {
+	if r == nil || r.ClientSecret == "" {
 		return c
 	}
 	over := *c
-	over.Secret = r.ClientSecret
+	over.Secret, over.SecretExpiresAt = r.ClientSecret, r.SecretExpiresAt
 	return &over
 }
 
+// registration returns the client that the user configured, unless its secret has
+// ended and the application takes the registration that replaces it.
+func (s *session) registration() *Registration {
+	r := s.c.Registration
+	if r != nil && s.c.OnRegister != nil && r.ClientSecret != "" && past(r.SecretExpiresAt, time.Now()) {
+		return nil
+	}
+	return r
+}
+
+// secretOver reports whether a client cannot authenticate any more because its
+// secret has ended (RFC 7591, section 3.2.1, client_secret_expires_at). A grant
+// obtained with it after that shows that the server does not mean it, or that the
+// two clocks disagree.
+func secretOver(c *store.Client, g *store.Grant, now time.Time) bool {
+	if c.Secret == "" || c.Method == oauth.MethodNone || !past(c.SecretExpiresAt, now) {
+		return false
+	}
+	return g == nil || g.ClientID != c.ID || g.Issuer != c.Issuer || !g.ObtainedAt.After(c.SecretExpiresAt)
+}
+
+// past reports whether a time that may be unset is over.
+func past(t, now time.Time) bool { return !t.IsZero() && now.After(t) }
+
 // fits reports whether a client registered before can be used for this login.
 func (l *signIn) fits(c *store.Client) bool {
-	if c.Refused || c.ID == l.gone || !c.SecretExpiresAt.IsZero() && time.Now().After(c.SecretExpiresAt) {
+	if c.Refused || c.ID == l.gone || secretOver(c, nil, time.Now()) {
 		return false
 	}
 	if c.Source != store.SourceDynamic || len(c.RedirectURIs) == 0 {

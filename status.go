@@ -134,7 +134,7 @@ func statusOf(rec *store.Record, now time.Time) *Status {
 	}
 	st.ObtainedAt, st.ExpiresAt = g.ObtainedAt, g.ExpiresAt
 	if cl := rec.GrantClient(); cl != nil {
-		st.Renewable = g.RefreshToken != "" && rec.Refusal == nil && !cl.Refused
+		st.Renewable = g.RefreshToken != "" && rec.Refusal == nil && !cl.Refused && !secretOver(cl, g, now)
 		st.ClientID, st.ClientSource, st.Method = cl.ID, cl.Source, cl.Method
 		st.MethodReason = methodReason(cl)
 	}

@@ -94,6 +94,9 @@ type tokenSource struct {
 	err     error
 }
 
+// Format implements fmt.Formatter, as the Handler's does.
+func (ts *tokenSource) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[token source]") }
+
 // Token implements oauth2.TokenSource.
 func (ts *tokenSource) Token() (*oauth2.Token, error) {
 	if ts.err != nil {

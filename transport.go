@@ -1,6 +1,7 @@
 package handstamp
 
 import (
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -36,6 +37,9 @@ func (c *Client) Transport(serverURL string) *Transport {
 	s, err := c.session(serverURL)
 	return &Transport{session: s, base: c.HTTP, err: err}
 }
+
+// Format implements fmt.Formatter, as the Handler's does.
+func (t *Transport) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[transport]") }
 
 // HTTPClient returns an *http.Client for a server, which is all that an MCP
 // client library needs to be given.

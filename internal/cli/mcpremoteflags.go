@@ -48,7 +48,9 @@ func (s *seconds) Set(text string) error {
 	return nil
 }
 
-func (s *seconds) String() string { return strconv.FormatFloat(time.Duration(*s).Seconds(), 'f', -1, 64) }
+func (s *seconds) String() string {
+	return strconv.FormatFloat(time.Duration(*s).Seconds(), 'f', -1, 64)
+}
 
 func (s *seconds) Type() string { return "seconds" }
 
