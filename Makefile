@@ -30,6 +30,7 @@ vet:
 
 lint: staticcheck
 	$(BIN)/staticcheck ./...
+	@unformatted=$$($$($(GO) env GOROOT)/bin/gofmt -l .); test -z "$$unformatted" || { echo "not formatted: $$unformatted"; exit 1; }
 
 staticcheck:
 	cd tools && $(GO) build -o ../$(BIN)/staticcheck honnef.co/go/tools/cmd/staticcheck
