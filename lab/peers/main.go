@@ -24,7 +24,7 @@ import (
 )
 
 func main() {
-	processes := flag.String("processes", "1,20", "how many processes a cell has")
+	processes := flag.String("processes", "1", "how many processes a cell has")
 	timeout := flag.Duration("timeout", 12*time.Second, "of the sessions of a cell")
 	out := flag.String("o", "docs/interop.md", "the page to write")
 	flag.Parse()
@@ -135,17 +135,25 @@ func score(reports suite.Reports, personality string) (passed, played int) {
 	return passed, played
 }
 
+// counted says how many processes a list like "1,20" means.
+func counted(processes string) string {
+	if processes == "1" {
+		return "one process"
+	}
+	return strings.ReplaceAll(processes, ",", " or ") + " processes"
+}
+
 // write writes the page.
 func write(w io.Writer, all []contender, columns []suite.Reports, processes string, timeout time.Duration) {
 	fmt.Fprintf(w, `# What becomes of the second session, client by client
 
 Written by `+"`make interop-table`"+` on %s, with %s on %s/%s. Nothing here is edited by hand: it is what the
-[lab](lab.md) measured, with %s processes in a cell and %v for their sessions. A number is cells passed of cells played; a
-dash is a personality with every cell passed.
+[lab](lab.md) measured, with %s in a cell and %v for its sessions. A number is cells passed of cells played; a dash is a
+personality with every cell passed.
 
 | client | version | how it was run | cells passed | time |
 |---|---|---|---|---|
-`, time.Now().UTC().Format("2006-01-02"), goVersion(), runtime.GOOS, runtime.GOARCH, strings.ReplaceAll(processes, ",", " and "), timeout)
+`, time.Now().UTC().Format("2006-01-02"), goVersion(), runtime.GOOS, runtime.GOARCH, counted(processes), timeout)
 	for i, c := range all {
 		passed, played, spent := 0, 0, time.Duration(0)
 		for _, r := range columns[i] {
