@@ -137,10 +137,11 @@ func (s *scene) first(ctx context.Context) error {
 		s.failf("the first session did not get through: %v", errs[0])
 	}
 	s.atMost("tabs in the first session", s.First.Tabs, s.Expect.FirstTabs)
-	if s.p.Login == lab.LoginRefused || s.p.Login == lab.LoginDisbelieved {
-		if n := s.server.Counts()["token:code"]; n > 0 && s.p.Login == lab.LoginDisbelieved {
-			s.failf("the first session believed what came back from the browser")
-		}
+	if s.Condition != Expired || s.aged { // or its token may have to be renewed already
+		s.atMost("token requests in the first session", s.First.TokenRequests, s.Expect.FirstTokenRequests)
+	}
+	if n := s.server.Counts()["token:code"]; n > 0 && s.p.Login == lab.LoginDisbelieved {
+		s.failf("the first session believed what came back from the browser")
 	}
 	s.invariants()
 	return nil

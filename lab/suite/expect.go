@@ -11,8 +11,10 @@ import (
 type Expectation struct {
 	// Void says that the cell cannot come about: there is no login to grow old.
 	Void bool `json:"void,omitempty"`
-	// FirstTabs is how many tabs the first session may open.
-	FirstTabs int `json:"first_tabs"`
+	// FirstTabs and FirstTokenRequests are the most that the first session may
+	// cost. A negative number is no bound.
+	FirstTabs          int `json:"first_tabs"`
+	FirstTokenRequests int `json:"first_token_requests"`
 	// FirstFails says that the first session must not get through.
 	FirstFails bool `json:"first_fails,omitempty"`
 	// Worked is how many of the later sessions must get through, at least; None
@@ -39,6 +41,10 @@ type Expectation struct {
 // server with a personality.
 func Expect(p lab.Personality, c Condition, processes int) Expectation {
 	e := Expectation{FirstTabs: max(1, p.Tabs), Worked: processes, FailedCalls: -1}
+	e.FirstTokenRequests = e.FirstTabs // a code for each
+	if probed(p.Habits) {
+		e.FirstTokenRequests++
+	}
 	switch p.Login {
 	case lab.LoginRefused:
 		return Expectation{FirstFails: true, None: true, Registrations: -1, FailedCalls: -1, Void: c != Warm}
@@ -51,7 +57,7 @@ func Expect(p lab.Personality, c Condition, processes int) Expectation {
 	case lab.LoginFutile:
 		// Whoever has asked in vain remembers it, until the login itself is over.
 		e.Worked, e.None, e.FirstFails = 0, true, true
-		e.TokenRequests, e.Registrations = -1, 1
+		e.FirstTokenRequests, e.TokenRequests, e.Registrations = -1, -1, 1
 		if mustLogIn(p, c) {
 			e.Tabs = p.Tabs
 		}

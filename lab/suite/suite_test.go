@@ -43,6 +43,7 @@ func TestMutants(t *testing.T) {
 	}
 	for defect, cells := range map[mutant.Defect][]cell{
 		mutant.FirstListed:        {{"none-first", expired, 1, "tabs"}, {"none-first", early, 20, "tabs"}},
+		mutant.MethodGuessed:      {{"none-first", warm, 1, "token requests in the first session"}},
 		mutant.MethodNotStored:    {{"none-first", expired, 1, "tabs"}, {"lists-basic-takes-post", early, 1, "token requests"}},
 		mutant.SecretDropped:      {{"registers-otherwise", expired, 1, "tabs"}, {"secret-no-method", early, 1, "tabs"}},
 		mutant.EndedSecretUsed:    {{"expiring-secret", suite.TwoDays, 1, "used after its end"}},

@@ -14,6 +14,7 @@ type Defect string
 const (
 	None               Defect = ""
 	FirstListed        Defect = "first listed method"
+	MethodGuessed      Defect = "every method tried"
 	MethodNotStored    Defect = "method not stored"
 	EndedSecretUsed    Defect = "secret used past its end"
 	SecretDropped      Defect = "secret dropped"

@@ -132,6 +132,9 @@ func (c *Client) exchange(ctx context.Context, st *state, code, redirect, verifi
 			}
 		}
 	}
+	if c.Defect == MethodGuessed {
+		methods = []string{"client_secret_basic", "client_secret_post", "none"}
+	}
 	var err error
 	for _, method := range methods {
 		var token tokenAnswer
