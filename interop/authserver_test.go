@@ -84,6 +84,11 @@ func newAuthServer(t *testing.T) (s *authServer, connect func(behind string)) {
 		s.mu.Lock()
 		s.counts[r.URL.Path]++
 		s.mu.Unlock()
+		// Or an answer that begins before the request was read to its end may be cut
+		// off: the server closes the request's body under the proxy's hands.
+		if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
+			t.Error(err)
+		}
 		proxy.ServeHTTP(w, r)
 	}))
 	t.Cleanup(front.Close)

@@ -111,7 +111,14 @@ func watch(t *testing.T, to string, see func(*http.Request)) string {
 		r.SetURL(&url.URL{Scheme: target.Scheme, Host: target.Host})
 		see(r.In)
 	}}
-	s := httptest.NewServer(proxy)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Or an answer that begins before the request was read to its end closes the
+		// request's body under the proxy's hands, which then drops the answer.
+		if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
+			t.Error(err)
+		}
+		proxy.ServeHTTP(w, r)
+	}))
 	t.Cleanup(func() {
 		s.CloseClientConnections()
 		s.Close()
