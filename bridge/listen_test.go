@@ -159,6 +159,13 @@ func TestSubscriptionRefused(t *testing.T) {
 // it has asked for, with its subscription's id, until it ends that.
 func TestListenForModernHost(t *testing.T) {
 	s := &sessions{stream: make(chan string)}
+	unsubscribed := make(chan request, 1)
+	s.serve = func(w http.ResponseWriter, _ *http.Request, got request) {
+		result(w, got.id, `{}`)
+		if got.method == "resources/unsubscribe" {
+			unsubscribed <- got
+		}
+	}
 	h := start(t, bridge.Options{Logger: logger(t), URL: serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Mcp-Method") != "" {
 			w.WriteHeader(http.StatusBadRequest)
@@ -188,10 +195,8 @@ func TestListenForModernHost(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	h.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"l"}}`)
-	for deadline := time.Now().Add(patience); s.last("resources/unsubscribe").method == ""; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the server is not told that the subscription is over")
-		}
+	if got := receive(t, unsubscribed); get(t, string(got.params), "uri") != `"a:b"` {
+		t.Errorf("unsubscribed with %s", got.body)
 	}
 	h.send(modernRequest(`"m"`, "subscriptions/listen", `"notifications":{"toolsListChanged":true}`))
 	h.note("notifications/subscriptions/acknowledged")

@@ -77,14 +77,40 @@ func (m *machine) mustRun(args ...string) {
 
 // transcript is what a process wrote, for those who look while it writes.
 type transcript struct {
-	mu   sync.Mutex
-	text bytes.Buffer
+	mu    sync.Mutex // guards what follows
+	text  bytes.Buffer
+	grown chan struct{} // closed at the next write, for who waits; nil: nobody does
 }
 
 func (t *transcript) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.grown != nil {
+		close(t.grown)
+		t.grown = nil
+	}
 	return t.text.Write(b)
+}
+
+// wait waits until text was written, and reports whether it was, before ctx ended.
+func (t *transcript) wait(ctx context.Context, text string) bool {
+	for {
+		t.mu.Lock()
+		if strings.Contains(t.text.String(), text) {
+			t.mu.Unlock()
+			return true
+		}
+		if t.grown == nil {
+			t.grown = make(chan struct{})
+		}
+		grown := t.grown
+		t.mu.Unlock()
+		select {
+		case <-grown:
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 func (t *transcript) String() string {

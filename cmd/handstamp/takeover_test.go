@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -43,11 +44,10 @@ func (m *machine) waiting(n int) (gate *lab.Gate, owner *host, others []*host) {
 // said waits until the bridge has written text for people.
 func (m *machine) said(h *host, text string) {
 	m.t.Helper()
-	for deadline := time.Now().Add(patience); !strings.Contains(h.stderr.String(), text); {
-		if time.Now().After(deadline) {
-			m.t.Fatalf("the bridge does not say %q but\n%s", text, h.stderr.String())
-		}
-		time.Sleep(10 * time.Millisecond) // between looks
+	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
+	defer cancel()
+	if !h.stderr.wait(ctx, text) {
+		m.t.Fatalf("the bridge does not say %q but\n%s", text, h.stderr.String())
 	}
 }
 
@@ -116,6 +116,11 @@ func TestDeniedOnce(t *testing.T) {
 func TestLoginTakenOver(t *testing.T) {
 	m := newMachine(t, lab.NoneFirst())
 	gate, owner, others := m.waiting(3)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if _, err := gate.Wait(ctx); err != nil {
+		t.Fatalf("the first tab asks for nothing: %v", err)
+	}
 	pids := helpers(t, owner)
 	if len(pids) != 1 {
 		t.Fatalf("the bridge has the helpers %v", pids)
@@ -123,11 +128,8 @@ func TestLoginTakenOver(t *testing.T) {
 	if err := syscall.Kill(pids[0], syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(patience); m.tabs() < 2; {
-		if time.Now().After(deadline) {
-			t.Fatal("nobody takes over")
-		}
-		time.Sleep(10 * time.Millisecond) // between looks
+	if _, err := gate.Wait(ctx); err != nil {
+		t.Fatalf("nobody takes over: %v", err)
 	}
 	gate.Release()
 	for _, h := range append(others, owner) {
