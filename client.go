@@ -124,40 +124,6 @@ type Client struct {
 	running  sync.WaitGroup // flights that Close waits for
 }
 
-// Registration is a client as the authorization server knows it.
-type Registration struct {
-	// Issuer is the authorization server that the client belongs to. Empty in
-	// Client.Registration: whichever the MCP server names.
-	Issuer string
-
-	ClientID     string
-	ClientSecret store.Secret
-
-	// SecretExpiresAt is zero if the secret does not expire. One that has ended is
-	// not used: with OnRegister the next login registers a client anew, without it
-	// the next login fails with ErrClientRejected.
-	SecretExpiresAt time.Time
-
-	// TokenEndpointAuthMethod is how the client authenticates at the token
-	// endpoint: "none", "client_secret_basic" or "client_secret_post". It is
-	// part of the registration: give it back with the secret. Empty where it is
-	// not known; Handstamp then finds out, once.
-	TokenEndpointAuthMethod string
-
-	RedirectURIs []string
-
-	// Response is the whole registration response (RFC 7591, section 3.2.1): set
-	// in OnRegister, read in ForeignLogin, not looked at in Client.Registration.
-	Response store.Secret
-}
-
-// Format implements fmt.Formatter: the secret is not seen, whatever the verb and
-// whatever the Registration is a part of.
-func (r Registration) Format(f fmt.State, _ rune) {
-	type plain Registration
-	fmt.Fprintf(f, "%+v", plain(r))
-}
-
 // Format implements fmt.Formatter: a Client may hold what must not be printed, and
 // what other goroutines change.
 func (c *Client) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[client]") }
@@ -231,7 +197,7 @@ func (c *Client) Close(ctx context.Context) error {
 	// must not be taken the other way round.
 	for _, s := range sessions {
 		s.mu.Lock()
-		for _, f := range []*flight{s.signIn, s.renewal} {
+		for _, f := range []*flight{s.activeLogin, s.activeRefresh} {
 			if f != nil {
 				f.cancel()
 			}

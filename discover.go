@@ -15,8 +15,8 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// plan is what a login found out about whom to ask, and for what.
-type plan struct {
+// loginPlan is what a login found out about whom to ask, and for what.
+type loginPlan struct {
 	server   *oauth.ServerMetadata
 	resource store.Resource
 	scopes   []string // nil: request none
@@ -26,27 +26,27 @@ type plan struct {
 // discover finds the authorization server of the session's server (MCP
 // authorization, "Authorization Server Discovery") and decides on resource and
 // scope.
-func (s *session) discover(ctx context.Context, rec *store.Record, req loginRequest) (*plan, error) {
+func (s *session) discover(ctx context.Context, rec *store.Record, req loginRequest) (*loginPlan, error) {
 	challenge := req.challenge
-	if req.explicit && !challenge.Found {
+	if req.interactive && !challenge.Found {
 		var err error
-		if challenge, err = s.challenge(ctx); err != nil {
+		if challenge, err = s.probeChallenge(ctx); err != nil {
 			return nil, err
 		}
 	}
 	rm, err := s.fetcher.ResourceMetadata(ctx, s.target, challenge.ResourceMetadata)
 	if err != nil && !errors.Is(err, oauth.ErrAbsent) {
-		return nil, s.explain(err)
+		return nil, s.asError(err)
 	}
-	p := &plan{}
+	p := &loginPlan{}
 	if rm == nil || len(rm.AuthorizationServers) == 0 {
 		// MCP 2025-03-26: the server is its own authorization server.
 		p.server, err = s.fetcher.LegacyServerMetadata(ctx, s.target)
 	} else {
-		p.server, err = s.authorizationServer(ctx, rec, rm.AuthorizationServers)
+		p.server, err = s.selectAuthorizationServer(ctx, rec, rm.AuthorizationServers)
 	}
 	if err != nil {
-		return nil, s.explain(err)
+		return nil, s.asError(err)
 	}
 	if p.server.Form != oauth.FormLegacy && !s.c.InsecureAllowMissingPKCE {
 		if err := p.server.PKCE(); err != nil {
@@ -56,16 +56,16 @@ func (s *session) discover(ctx context.Context, rec *store.Record, req loginRequ
 	}
 	p.resource = s.resource(rec, rm, p.server.Issuer)
 	if len(s.c.Scopes) == 0 {
-		req.scopes = append(slices.Clone(req.scopes), hadScopes(rec, p.server.Issuer)...)
+		req.scopes = append(slices.Clone(req.scopes), previouslyGrantedScopes(rec, p.server.Issuer)...)
 	}
 	p.scopes, p.fallback = s.scopes(rm, p.server, challenge, req)
 	return p, nil
 }
 
-// hadScopes returns what the last login at an issuer asked for and was granted.
+// previouslyGrantedScopes returns what the last login at an issuer asked for and was granted.
 // The next one asks for it again, or a step-up would come back as a second tab
 // of every later login.
-func hadScopes(rec *store.Record, issuer string) []string {
+func previouslyGrantedScopes(rec *store.Record, issuer string) []string {
 	g := rec.Grant
 	if g == nil || !sameIssuer(g.Issuer, issuer) {
 		return nil
@@ -74,9 +74,9 @@ func hadScopes(rec *store.Record, issuer string) []string {
 	return slices.DeleteFunc(strings.Fields(g.ScopeRequested), func(scope string) bool { return !slices.Contains(granted, scope) })
 }
 
-// challenge asks the server for its challenge with a request that means nothing
+// probeChallenge asks the server for its challenge with a request that means nothing
 // and carries no token.
-func (s *session) challenge(ctx context.Context) (oauth.BearerChallenge, error) {
+func (s *session) probeChallenge(ctx context.Context) (oauth.BearerChallenge, error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	body := `{"jsonrpc":"2.0","id":1,"method":"ping"}`
@@ -90,17 +90,17 @@ func (s *session) challenge(ctx context.Context) (oauth.BearerChallenge, error) 
 	if err != nil {
 		return oauth.BearerChallenge{}, &Error{Kind: ErrUnreachable, Server: s.serverURL, Message: "the MCP server cannot be reached", Err: err}
 	}
-	discard(resp)
+	drainAndClose(resp)
 	if resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
 		return oauth.BearerChallenge{}, nil
 	}
 	return oauth.Bearer(resp.Header), nil
 }
 
-// authorizationServer returns the metadata of one of the issuers that the
+// selectAuthorizationServer returns the metadata of one of the issuers that the
 // resource names: the configured client's, else the one that the login is
 // already at home with, else the first that answers.
-func (s *session) authorizationServer(ctx context.Context, rec *store.Record, issuers []string) (*oauth.ServerMetadata, error) {
+func (s *session) selectAuthorizationServer(ctx context.Context, rec *store.Record, issuers []string) (*oauth.ServerMetadata, error) {
 	if r := s.c.Registration; r != nil && r.Issuer != "" {
 		i := slices.IndexFunc(issuers, func(issuer string) bool { return sameIssuer(issuer, r.Issuer) })
 		if i < 0 {
@@ -191,13 +191,13 @@ func (s *session) scopes(rm *oauth.ResourceMetadata, as *oauth.ServerMetadata, c
 
 const offlineAccess = "offline_access"
 
-// extra returns what else the authorization request says: what the user wants,
+// extraAuthParams returns what else the authorization request says: what the user wants,
 // and what a refresh token takes at an OpenID provider. One that lists
 // offline_access may ignore it, in silence, unless the person is asked for consent
 // (OpenID Connect Core, section 11); one that does not, but lists the grant, gives
 // refresh tokens as Google does: for access_type=offline, with that consent.
 // Others ignore a parameter that they do not know (RFC 6749, section 3.1).
-func (s *session) extra(as *oauth.ServerMetadata, scope string) url.Values {
+func (s *session) extraAuthParams(as *oauth.ServerMetadata, scope string) url.Values {
 	params := make(url.Values)
 	switch {
 	case !slices.Contains(as.ScopesSupported, "openid"):
@@ -211,25 +211,4 @@ func (s *session) extra(as *oauth.ServerMetadata, scope string) url.Values {
 	}
 	maps.Copy(params, s.c.AuthorizeParams)
 	return params
-}
-
-// listedMethods returns what the stored metadata of the grant's issuer says
-// about token endpoint auth methods; nil if it says nothing.
-func listedMethods(rec *store.Record) []string {
-	as := rec.AuthorizationServer
-	if as == nil || rec.Grant == nil || as.Issuer != rec.Grant.Issuer || len(as.Metadata) == 0 {
-		return nil
-	}
-	m, err := oauth.ParseServerMetadata(as.Metadata, "", as.Form)
-	if err != nil {
-		return nil
-	}
-	return m.TokenEndpointAuthMethodsSupported
-}
-
-// loopbackURI reports whether a redirect URI leads to this machine (RFC 8252,
-// section 7.3).
-func loopbackURI(raw string) bool {
-	u, err := url.Parse(raw)
-	return err == nil && u.Scheme == "http" && oauth.IsLoopback(u.Hostname())
 }

@@ -1,11 +1,13 @@
 package handstamp
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -108,3 +110,158 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Is reports whether target is the error's kind.
 func (e *Error) Is(target error) bool { return target == e.Kind }
+
+// errClosed is returned for work that would outlive a closed Client.
+var errClosed error = &Error{Kind: ErrUsage, Message: "the client is closed"}
+
+// errStoreBusy is the cause of the end of a context that we bound the wait for a
+// store with.
+var errStoreBusy = errors.New("other processes have been using it for too long")
+
+// storeError says that the store cannot be used, unless it was the caller who did
+// not want to wait for it any longer.
+func storeError(ctx context.Context, server string, err error) error {
+	if ended := ctx.Err(); ended != nil && errors.Is(err, ended) {
+		cause := context.Cause(ctx)
+		if cause == ended {
+			return ended
+		}
+		err = cause
+	}
+	e := &Error{Kind: ErrStore, Server: server, Err: err}
+	if errors.Is(err, store.ErrNewer) {
+		e.Hint = "update this program, or sign in under another profile"
+	}
+	return e
+}
+
+func protocolError(server string, err error) error {
+	return &Error{Kind: ErrProtocol, Server: server, Err: err}
+}
+
+// unreachableError says that the authorization server could not renew the login, and
+// when it will be asked again.
+func (s *session) unreachableError(rec *store.Record, cause error) error {
+	e := &Error{Kind: ErrUnreachable, Server: s.serverURL, Err: cause, Message: "the authorization server cannot renew the login now; the credential is kept"}
+	if r := rec.Retry; r != nil {
+		e.RetryAt = r.NotBefore
+		e.Message = fmt.Sprintf("the authorization server cannot renew the login now (%s); the credential is kept", r.Reason)
+		if wait := time.Until(r.NotBefore).Round(time.Second); wait > 0 {
+			e.Hint = fmt.Sprintf("try again in %v", wait)
+		}
+		e.Err = nil
+	}
+	return e
+}
+
+// tooEarlyError says that a renewal was refused while the access token is good.
+func (s *session) tooEarlyError(rec *store.Record, refused *oauth.Error) error {
+	return &Error{Kind: ErrUnreachable, Server: s.serverURL, Code: refused.Code, RetryAt: rec.Grant.ExpiresAt,
+		Message: "the authorization server refuses to renew the login while its access token is valid; both are kept", Err: refused}
+}
+
+// loginRequiredError says why only a person can help.
+func (s *session) loginRequiredError(rec *store.Record) error {
+	e := &Error{Kind: ErrLoginRequired, Server: s.serverURL, Message: "not signed in", Hint: "sign in to " + s.serverURL}
+	if rec == nil {
+		return e
+	}
+	client := rec.GrantClient()
+	switch f := rec.Refusal; {
+	case f != nil && f.Interrupted:
+		e.Code = f.Code
+		e.Message = "the server ended the login (" + f.Code + ") after a renewal had been interrupted before its result could be stored"
+	case f != nil:
+		e.Code = f.Code
+		e.Message = "the server ended the login (" + f.Code + ")"
+	case client != nil && secretExpired(s.withConfiguredSecret(client), rec.Grant, time.Now()):
+		e.Message = "the login cannot be renewed: the secret of its client ended at " + s.withConfiguredSecret(client).SecretExpiresAt.Format(time.RFC3339)
+	case rec.Grant != nil && rec.Grant.RefreshToken == "" && !rec.Grant.Refused:
+		e.Message = "the login has expired, and the server gave no refresh token to renew it with"
+	case rec.Grant != nil:
+		e.Message = "the server no longer accepts the login"
+	}
+	return e
+}
+
+// notRefreshableError says that a token that does not do is all there is.
+func (s *session) notRefreshableError(ctx context.Context, snap *cachedToken) error {
+	rec, err := s.load(ctx)
+	if err != nil {
+		return err
+	}
+	if rec.Refusal != nil || rec.Grant == nil || rec.Grant.RefreshToken != "" {
+		return s.loginRequiredError(rec)
+	}
+	e := &Error{Kind: ErrLoginRequired, Server: s.serverURL, Hint: "sign in anew",
+		Message: "the access token cannot be renewed: the server gave no refresh token"}
+	if !snap.expiresAt.IsZero() {
+		e.Message += fmt.Sprintf("; it is valid for %v", time.Until(snap.expiresAt).Round(time.Second))
+	}
+	return e
+}
+
+// clientRejectedError says that a client which the user configured is not accepted.
+func (s *session) clientRejectedError(c *store.Client, refused *oauth.Error) error {
+	return &Error{Kind: ErrClientRejected, Server: s.serverURL, Code: refused.Code, Err: refused,
+		Message: fmt.Sprintf("%s does not accept the configured client %q", c.Issuer, c.ID),
+		Hint:    "check the client id, the client secret and the token endpoint auth method"}
+}
+
+// reason names a passing trouble in a few words.
+func reason(err error) string {
+	var passing *oauth.TransientError
+	var refused *oauth.Error
+	var lost *oauth.SendError
+	var broken *oauth.ProtocolError
+	switch {
+	case errors.As(err, &passing) && passing.Status != 0:
+		if passing.Reason != "" && passing.Status/100 < 5 && passing.Status != 429 {
+			return fmt.Sprintf("%d, %s", passing.Status, passing.Reason)
+		}
+		return fmt.Sprint(passing.Status)
+	case errors.As(err, &passing):
+		return passing.Reason
+	case errors.As(err, &broken):
+		return "a malformed answer"
+	case errors.As(err, &refused) && refused.Code != "":
+		return refused.Code
+	case errors.As(err, &refused):
+		return fmt.Sprint(refused.Status)
+	case errors.As(err, &lost) && lost.Sent:
+		return "no answer"
+	case errors.As(err, &lost):
+		return "no connection"
+	}
+	return "no usable answer"
+}
+
+// asError turns an error of the protocol layer into one that callers branch on.
+func (s *session) asError(err error) error {
+	var known *Error
+	var broken *oauth.ProtocolError
+	var blocked *oauth.BlockedError
+	var refused *oauth.Error
+	switch {
+	case errors.As(err, &known):
+		return err
+	case errors.As(err, &broken), errors.As(err, &blocked):
+		return protocolError(s.serverURL, err)
+	case errors.As(err, &refused) && refused.Class() != oauth.ClassTransient:
+		return &Error{Kind: ErrProtocol, Server: s.serverURL, Code: refused.Code, Err: err,
+			Message: "the authorization server does not let the login through"}
+	case errors.Is(err, oauth.ErrAbsent):
+		return &Error{Kind: ErrProtocol, Server: s.serverURL, Err: err,
+			Message: "the authorization server that the server names has no metadata"}
+	case errors.Is(err, context.Canceled):
+		return err
+	}
+	e := &Error{Kind: ErrUnreachable, Server: s.serverURL, Err: err,
+		Message: fmt.Sprintf("the authorization server could not be asked (%s)", reason(err)), Hint: "try again"}
+	var passing *oauth.TransientError
+	if errors.As(err, &passing) && passing.RetryAfter > 0 {
+		e.RetryAt = time.Now().Add(passing.RetryAfter)
+		e.Hint = fmt.Sprintf("try again in %v", passing.RetryAfter)
+	}
+	return e
+}

@@ -11,20 +11,20 @@ import (
 func TestSnapshotGetsStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		snap := &snapshot{refreshAt: start.Add(10 * time.Second)}
+		snap := &cachedToken{refreshAt: start.Add(10 * time.Second)}
 		for time.Since(start) < 20*time.Second {
 			if want := time.Since(start) < 10*time.Second; snap.fresh() != want {
 				t.Fatalf("after %v fresh is %t", time.Since(start), !want)
 			}
 			time.Sleep(100 * time.Millisecond) // the bubble's
 		}
-		if late := (&snapshot{refreshAt: time.Now()}); late.fresh() {
+		if late := (&cachedToken{refreshAt: time.Now()}); late.fresh() {
 			t.Error("a snapshot past its time is fresh")
 		}
-		if (&snapshot{}).fresh() != true {
+		if (&cachedToken{}).fresh() != true {
 			t.Error("a token of unknown expiry is not used")
 		}
-		var none *snapshot
+		var none *cachedToken
 		if none.fresh() {
 			t.Error("no snapshot is fresh")
 		}

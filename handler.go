@@ -46,7 +46,7 @@ func (h *Handler) TokenSource(ctx context.Context) (oauth2.TokenSource, error) {
 	if h.err != nil {
 		return nil, h.err
 	}
-	snap, err := h.session.authorization(ctx)
+	snap, err := h.session.freshToken(ctx)
 	if err != nil || snap == nil {
 		return nil, err
 	}
@@ -62,8 +62,8 @@ func (h *Handler) Authorize(ctx context.Context, req *http.Request, resp *http.R
 		return h.err
 	}
 	used := h.used(req)
-	var r recovery
-	snap, err := h.session.recover(ctx, &r, used, resp)
+	var r retryState
+	snap, err := h.session.reauthorize(ctx, &r, used, resp)
 	if err != nil {
 		return err
 	}
@@ -75,17 +75,10 @@ func (h *Handler) Authorize(ctx context.Context, req *http.Request, resp *http.R
 }
 
 // used returns the token that the request was sent with.
-func (h *Handler) used(req *http.Request) *snapshot {
+func (h *Handler) used(req *http.Request) *cachedToken {
 	scheme, token, ok := strings.Cut(req.Header.Get("Authorization"), " ")
 	if !ok {
 		return nil
 	}
-	return &snapshot{token: store.Secret(token), tokenType: scheme}
+	return &cachedToken{token: store.Secret(token), tokenType: scheme}
 }
-
-// Token implements oauth2.TokenSource for a token at hand.
-func (s *snapshot) Token() (*oauth2.Token, error) { return s.oauth2, nil }
-
-// Format implements fmt.Formatter: callers hold a snapshot as a TokenSource, and
-// printing it must not show the token.
-func (s *snapshot) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[token source]") }

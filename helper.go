@@ -46,9 +46,9 @@ type Helper struct {
 	Logins bool
 }
 
-// firstWord bounds the wait for a helper to say that it has begun: a program that
+// helperStartTimeout bounds the wait for a helper to say that it has begun: a program that
 // is none may say nothing for ever.
-const firstWord = 5 * time.Second
+const helperStartTimeout = 5 * time.Second
 
 // errHelper says that a helper has not done what it was asked for.
 var errHelper = errors.New("handstamp: the helper did not finish")
@@ -72,7 +72,7 @@ func (h *Helper) ask(ctx context.Context, job *helperJob, tell func(helperEvent)
 	defer output.Close()
 	stop := context.AfterFunc(ctx, func() { output.Close() })
 	defer stop()
-	silent := time.AfterFunc(firstWord, func() { output.Close() })
+	silent := time.AfterFunc(helperStartTimeout, func() { output.Close() })
 	defer silent.Stop()
 	begun := false
 	for lines := bufio.NewScanner(output); lines.Scan(); {
@@ -134,8 +134,8 @@ func (s *session) helperJob(ctx context.Context) *helperJob {
 	return &helperJob{Client: describe(s.c), Server: s.serverURL, Debug: s.c.Logger.Enabled(ctx, debugLevel)}
 }
 
-// told passes an event of a helper on, as if it had happened here.
-func (s *session) told(ctx context.Context, e helperEvent) {
+// handleHelperEvent passes an event of a helper on, as if it had happened here.
+func (s *session) handleHelperEvent(ctx context.Context, e helperEvent) {
 	var cause error
 	if e.Cause != "" {
 		cause = errors.New(e.Cause)
@@ -158,16 +158,16 @@ func (s *session) told(ctx context.Context, e helperEvent) {
 	}
 }
 
-// renewByHelper has the renewal done by a helper. It reports false where the
+// refreshByHelper has the renewal done by a helper. It reports false where the
 // work is left to be done here. One process asks for a helper; the others wait
 // for its result.
-func (s *session) renewByHelper(ctx, wait context.Context, why renewal) (snap *snapshot, done bool, err error) {
+func (s *session) refreshByHelper(ctx, wait context.Context, why tokenNeed) (snap *cachedToken, done bool, err error) {
 	waiting, cancel := context.WithTimeout(wait, lockTimeout)
 	defer cancel()
-	var v verdict
-	unlock, rec, err := s.lockOrAdopt(waiting, store.LockRefreshHelper, func(rec *store.Record) bool {
-		v = s.judge(rec, why, time.Now())
-		return v.settled && v.use
+	var v refreshDecision
+	unlock, rec, err := s.lockUnless(waiting, store.LockRefreshHelper, func(rec *store.Record) bool {
+		v = s.decide(rec, why, time.Now())
+		return v.done && v.useStored
 	})
 	switch {
 	case err != nil && wait.Err() != nil && ctx.Err() == nil:
@@ -175,29 +175,29 @@ func (s *session) renewByHelper(ctx, wait context.Context, why renewal) (snap *s
 	case err != nil:
 		return nil, false, nil // a helper that hangs is no reason to hang with it
 	case unlock == nil:
-		return s.publish(rec), true, nil
+		return s.useToken(rec), true, nil
 	}
 	defer unlock()
-	if s.judge(rec, why, time.Now()).settled {
+	if s.decide(rec, why, time.Now()).done {
 		return nil, false, nil // nothing to ask for
 	}
 	job := s.helperJob(ctx)
-	job.Renew = &helperRenewal{Refused: why.refused.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL}
+	job.Renew = &helperRenewal{Refused: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL}
 	renewed := false
 	result, err := s.c.Helper.ask(ctx, job, func(e helperEvent) {
 		renewed = renewed || e.Refreshed != nil && e.Cause == ""
-		s.told(ctx, e)
+		s.handleHelperEvent(ctx, e)
 	})
-	snap, done, err = s.helped(ctx, result, err)
-	if snap != nil && renewed && why.refused != "" {
-		s.replacedNow(snap.token)
+	snap, done, err = s.helperOutcome(ctx, result, err)
+	if snap != nil && renewed && why.rejected != "" {
+		s.history.recordReplacement(snap.token)
 	}
 	return snap, done, err
 }
 
 // loginByHelper has the login done by a helper, likewise.
-func (s *session) loginByHelper(ctx context.Context, req loginRequest, served func(*store.Record) bool) (snap *snapshot, done bool, err error) {
-	unlock, rec, err := s.claimLogin(ctx, store.LockLoginHelper, req, served)
+func (s *session) loginByHelper(ctx context.Context, req loginRequest, served func(*store.Record) bool) (snap *cachedToken, done bool, err error) {
+	unlock, rec, err := s.lockLogin(ctx, store.LockLoginHelper, req, served)
 	if err != nil {
 		return nil, true, s.loginError(ctx, err)
 	}
@@ -205,39 +205,39 @@ func (s *session) loginByHelper(ctx context.Context, req loginRequest, served fu
 		defer unlock()
 	}
 	if unlock == nil || served(rec) {
-		return s.publish(rec), true, nil
+		return s.useToken(rec), true, nil
 	}
-	if err := s.failedSince(rec, req); err != nil {
+	if err := s.failureSince(rec, req); err != nil {
 		return nil, true, err
 	}
 	job := s.helperJob(ctx)
 	job.Login = &helperLogin{
-		Challenge: req.challenge, Scopes: req.scopes, Needed: req.needed, Refused: req.refused.Reveal(), Force: req.force, Since: req.since,
+		Challenge: req.challenge, Scopes: req.scopes, Needed: req.needed, Refused: req.rejectedToken.Reveal(), Force: req.force, Since: req.since,
 	}
 	job.Login.Deadline, _ = ctx.Deadline()
 	own := false // else it came to a token that another process had stored
 	result, err := s.c.Helper.ask(ctx, job, func(e helperEvent) {
 		own = own || e.LoggedIn != nil && e.Cause == ""
-		s.told(ctx, e)
+		s.handleHelperEvent(ctx, e)
 	})
-	if snap, done, err = s.helped(ctx, result, err); !done {
+	if snap, done, err = s.helperOutcome(ctx, result, err); !done {
 		return nil, false, nil
 	}
 	if err != nil {
-		s.signedInNow(rec, req, err)
+		s.history.recordLogin(rec, req, err)
 		return nil, true, s.loginError(ctx, err)
 	}
 	if !own {
 		return snap, true, nil
 	}
 	if rec, err = s.load(ctx); err == nil && rec.Grant != nil {
-		s.signedInNow(rec, req, nil)
+		s.history.recordLogin(rec, req, nil)
 	}
 	return snap, true, nil
 }
 
-// helped reads the result of a helper.
-func (s *session) helped(ctx context.Context, result *helperResult, err error) (snap *snapshot, done bool, _ error) {
+// helperOutcome reads the result of a helper.
+func (s *session) helperOutcome(ctx context.Context, result *helperResult, err error) (snap *cachedToken, done bool, _ error) {
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, true, ctx.Err()
@@ -247,12 +247,12 @@ func (s *session) helped(ctx context.Context, result *helperResult, err error) (
 	case result.Error != nil:
 		return nil, true, result.Error.restore(s.serverURL)
 	case !result.Token:
-		s.current.Store(nil)
+		s.cached.Store(nil)
 		return nil, true, nil
 	}
 	rec, err := s.load(ctx)
 	if err != nil {
 		return nil, true, err
 	}
-	return s.publish(rec), true, nil
+	return s.useToken(rec), true, nil
 }

@@ -20,9 +20,9 @@ const (
 	// maxJob bounds what a helper reads, in bytes.
 	maxJob = 1 << 20
 
-	// lastTries is how often, a second apart, a helper tries to store a renewed
+	// finalSaveTries is how often, a second apart, a helper tries to store a renewed
 	// login that the store does not take.
-	lastTries = 60
+	finalSaveTries = 60
 )
 
 // ServeHelper does what a Client with a Helper has asked for: main calls it, with
@@ -69,8 +69,8 @@ func ServeHelper(ctx context.Context, in io.Reader, out io.Writer, newClient fun
 	defer cancel()
 	_ = c.Close(closing) // of the time that it takes
 	r.say(helperEvent{Done: &helperResult{Token: snap != nil, Error: describeError(err)}})
-	for range lastTries {
-		if s.saveUnsaved(closing) == nil || sleep(closing, time.Second) != nil {
+	for range finalSaveTries {
+		if s.flushUnsaved(closing) == nil || sleep(closing, time.Second) != nil {
 			break
 		}
 	}
@@ -79,7 +79,7 @@ func ServeHelper(ctx context.Context, in io.Reader, out io.Writer, newClient fun
 
 // do is the work. As long as it waits for its turn it ends with the process that
 // has asked for it, which has nothing to lose then and nobody to show it to.
-func (j *helperJob) do(ctx context.Context, s *session, orphaned <-chan struct{}, locked *atomic.Bool) (*snapshot, error) {
+func (j *helperJob) do(ctx context.Context, s *session, orphaned <-chan struct{}, locked *atomic.Bool) (*cachedToken, error) {
 	f, err := j.begin(ctx, s)
 	if err != nil {
 		return nil, err
@@ -106,8 +106,8 @@ func (j *helperJob) begin(ctx context.Context, s *session) (*flight, error) {
 	if j.Renew != nil {
 		// The asking process has the patience that its callers have: here there
 		// is nobody to go on with the token at hand.
-		why := renewal{refused: store.Secret(j.Renew.Refused), force: store.Secret(j.Renew.Force), minTTL: j.Renew.MinTTL}
-		f, _, err := s.renewalFlight(ctx, why)
+		why := tokenNeed{rejected: store.Secret(j.Renew.Refused), force: store.Secret(j.Renew.Force), minTTL: j.Renew.MinTTL}
+		f, _, err := s.refreshFlight(ctx, why)
 		return f, err
 	}
 	l := j.Login
@@ -115,7 +115,7 @@ func (j *helperJob) begin(ctx context.Context, s *session) (*flight, error) {
 		s.c.LoginTimeout = max(time.Until(l.Deadline), time.Second)
 	}
 	f, _, err := s.loginFlight(ctx, loginRequest{
-		challenge: l.Challenge, scopes: l.Scopes, needed: l.Needed, refused: store.Secret(l.Refused), force: l.Force, since: l.Since,
+		challenge: l.Challenge, scopes: l.Scopes, needed: l.Needed, rejectedToken: store.Secret(l.Refused), force: l.Force, since: l.Since,
 	})
 	return f, err
 }

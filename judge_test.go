@@ -74,8 +74,8 @@ func TestInterruptedRenewalIsUrgent(t *testing.T) {
 			},
 			Intent: &test.intent,
 		}
-		v := (&session{c: new(Client)}).judge(rec, renewal{}, now)
-		if v.settled == test.urgent || v.use == test.urgent {
+		v := (&session{c: new(Client)}).decide(rec, tokenNeed{}, now)
+		if v.done == test.urgent || v.useStored == test.urgent {
 			t.Errorf("%s: %+v", test.name, v)
 		}
 	}

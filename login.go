@@ -41,10 +41,10 @@ func (c *Client) Login(ctx context.Context, serverURL string, o LoginOptions) (*
 	if err != nil {
 		return nil, err
 	}
-	if !o.Force && s.signedIn(rec) {
+	if !o.Force && s.loggedIn(rec) {
 		return &LoginResult{Status: statusOf(rec, time.Now()), Already: true}, nil
 	}
-	if _, err := s.login(ctx, loginRequest{explicit: true, force: o.Force}); err != nil {
+	if _, err := s.login(ctx, loginRequest{interactive: true, force: o.Force}); err != nil {
 		return nil, err
 	}
 	if rec, err = s.load(ctx); err != nil {
@@ -60,31 +60,31 @@ func (c *Client) Login(ctx context.Context, serverURL string, o LoginOptions) (*
 	return result, nil
 }
 
-// signedIn reports whether the stored login serves, and as the Client is
+// loggedIn reports whether the stored login serves, and as the Client is
 // configured now.
-func (s *session) signedIn(rec *store.Record) bool {
-	if r := s.registration(); r != nil && rec.Grant != nil && rec.Grant.ClientID != r.ClientID {
+func (s *session) loggedIn(rec *store.Record) bool {
+	if r := s.activeRegistration(); r != nil && rec.Grant != nil && rec.Grant.ClientID != r.ClientID {
 		return false
 	}
 	now := time.Now()
-	return statusOf(rec, now).Usable() && s.renewable(rec, now)
+	return statusOf(rec, now).Usable() && s.refreshable(rec, now)
 }
 
 // loginRequest says what a login is for.
 type loginRequest struct {
-	challenge oauth.BearerChallenge
-	scopes    []string     // to be requested beside those of the challenge
-	needed    []string     // those among them that a step-up is for
-	refused   store.Secret // the token that does not do
-	explicit  bool         // a person asked for it, rather than a request that was refused
-	force     bool
-	since     time.Time // when it was begun, by whichever process
+	challenge     oauth.BearerChallenge
+	scopes        []string     // to be requested beside those of the challenge
+	needed        []string     // those among them that a step-up is for
+	rejectedToken store.Secret // the token that does not do
+	interactive   bool         // a person asked for it, rather than a request that was refused
+	force         bool
+	since         time.Time // when it was begun, by whichever process
 }
 
 // login signs in, or waits for the login under way. A login outlives the
 // request that needed it, so that the person who is half through it is not
 // stranded; one that a person asked for ends with its caller.
-func (s *session) login(ctx context.Context, req loginRequest) (*snapshot, error) {
+func (s *session) login(ctx context.Context, req loginRequest) (*cachedToken, error) {
 	for {
 		f, owner, err := s.loginFlight(ctx, req)
 		if err != nil {
@@ -97,7 +97,7 @@ func (s *session) login(ctx context.Context, req loginRequest) (*snapshot, error
 			}
 			return f.snap, f.err
 		case <-ctx.Done():
-			if owner && req.explicit {
+			if owner && req.interactive {
 				f.cancel()
 				<-f.done
 			}
@@ -106,14 +106,14 @@ func (s *session) login(ctx context.Context, req loginRequest) (*snapshot, error
 	}
 }
 
-// declinedPause is how long no request opens a browser after one was opened in
+// declinedCooldown is how long no request opens a browser after one was opened in
 // vain. Client.Login does.
-const declinedPause = time.Minute
+const declinedCooldown = time.Minute
 
-// inVain reports whether a login has ended so that another one, begun at once,
+// suppressesRelogin reports whether a login has ended so that another one, begun at once,
 // would only open a further tab: the person has said no, or nothing, or what came
 // back from the browser is not to be believed, or not to be stored.
-func inVain(err error) bool {
+func suppressesRelogin(err error) bool {
 	if errors.Is(err, ErrDenied) || errors.Is(err, ErrTimeout) {
 		return true
 	}
@@ -125,72 +125,70 @@ func inVain(err error) bool {
 func (s *session) loginFlight(ctx context.Context, req loginRequest) (f *flight, owner bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.signIn != nil {
-		return s.signIn, false, nil
+	if s.activeLogin != nil {
+		return s.activeLogin, false, nil
 	}
-	if !req.explicit && s.declined != nil && time.Since(s.declinedAt) < declinedPause {
-		return nil, false, s.declined
+	if err := s.history.declinedLogin(); err != nil && !req.interactive {
+		return nil, false, err
 	}
 	if !s.c.start() {
 		return nil, false, errClosed
 	}
-	work, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), s.c.LoginTimeout, errNobody)
+	work, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), s.c.LoginTimeout, errLoginTimeout)
 	f = &flight{done: make(chan struct{}), cancel: cancel}
-	s.signIn = f
+	s.activeLogin = f
 	go func() {
 		defer s.c.running.Done()
 		defer cancel()
 		f.snap, f.err = s.loginNow(work, req)
 		f.calledOff = f.err != nil && work.Err() == context.Canceled
 		s.mu.Lock()
-		s.signIn, s.declined, s.declinedAt = nil, nil, time.Now()
-		if inVain(f.err) {
-			s.declined = f.err
-		}
+		s.activeLogin = nil
+		s.history.recordLoginEnd(f.err)
 		s.mu.Unlock()
 		close(f.done)
 	}()
 	return f, true, nil
 }
 
-var errNobody = errors.New("handstamp: nobody completed the login")
+var errLoginTimeout = errors.New("handstamp: nobody completed the login")
 
 // loginNow claims the login among all processes and carries it out, or has a
 // helper do that.
-func (s *session) loginNow(ctx context.Context, req loginRequest) (*snapshot, error) {
+func (s *session) loginNow(ctx context.Context, req loginRequest) (*cachedToken, error) {
 	if req.since.IsZero() {
 		req.since = time.Now()
 	}
 	served := func(rec *store.Record) bool {
-		return !req.force && usable(rec.Grant, req.refused, time.Now()) && (!req.explicit || s.signedIn(rec))
+		return !req.force && accessTokenUsable(rec.Grant, req.rejectedToken, time.Now()) && (!req.interactive || s.loggedIn(rec))
 	}
-	if h := s.c.Helper; h != nil && h.Logins && !req.explicit && s.c.OnRegister == nil && s.c.Prompt.Authorize == nil {
+	if h := s.c.Helper; h != nil && h.Logins && !req.interactive && s.c.OnRegister == nil && s.c.Prompt.Authorize == nil {
 		if snap, done, err := s.loginByHelper(ctx, req, served); done {
 			return snap, err
 		}
 	}
-	unlock, rec, err := s.claimLogin(ctx, store.LockLogin, req, served)
+	unlock, rec, err := s.lockLogin(ctx, store.LockLogin, req, served)
 	switch {
 	case err != nil:
 		return nil, s.loginError(ctx, err)
 	case unlock == nil:
-		return s.publish(rec), nil
+		return s.useToken(rec), nil
 	}
 	defer unlock()
 	if served(rec) {
-		return s.publish(rec), nil
+		return s.useToken(rec), nil
 	}
-	if err := s.failedSince(rec, req); err != nil {
+	if err := s.failureSince(rec, req); err != nil {
 		return nil, err
 	}
 	if s.c.locked != nil {
 		s.c.locked()
 	}
-	rec, err = s.signInAs(ctx, s.dropPending(ctx, rec), req)
-	s.signedInNow(rec, req, err)
+	rec, err = s.runLogin(ctx, s.clearPendingLogin(ctx, rec), req)
+	s.history.recordLogin(rec, req, err)
 	if err != nil {
 		err = s.loginError(ctx, err)
-		s.noteFailure(ctx, rec, err)
+		s.recordLoginFailure(ctx, rec, err)
 		if logged := s.c.Hooks.LoggedIn; logged != nil {
 			logged(LoginEvent{Server: s.serverURL, Err: err})
 		}
@@ -199,16 +197,16 @@ func (s *session) loginNow(ctx context.Context, req loginRequest) (*snapshot, er
 	if logged := s.c.Hooks.LoggedIn; logged != nil {
 		logged(LoginEvent{Server: s.serverURL, Issuer: rec.Grant.Issuer, Scope: rec.Grant.ScopeGranted})
 	}
-	return s.publish(rec), nil
+	return s.useToken(rec), nil
 }
 
 // failureKinds are the ends of a login, by the names that records have for them,
 // after which those who waited for it do not ask the person again.
 var failureKinds = map[string]error{"denied": ErrDenied, "timeout": ErrTimeout, "protocol": ErrProtocol}
 
-// noteFailure tells the processes that wait for this login how it ended. One
+// recordLoginFailure tells the processes that wait for this login how it ended. One
 // that was called off is theirs to begin anew.
-func (s *session) noteFailure(ctx context.Context, rec *store.Record, err error) {
+func (s *session) recordLoginFailure(ctx context.Context, rec *store.Record, err error) {
 	var failure *store.LoginFailure
 	if e, ok := errors.AsType[*Error](err); ok {
 		for name, kind := range failureKinds {
@@ -233,11 +231,11 @@ func (s *session) noteFailure(ctx context.Context, rec *store.Record, err error)
 	}
 }
 
-// failedSince returns how the login ended that this one has waited for, if that
+// failureSince returns how the login ended that this one has waited for, if that
 // was without success. Who asks for a login explicitly gets one.
-func (s *session) failedSince(rec *store.Record, req loginRequest) error {
+func (s *session) failureSince(rec *store.Record, req loginRequest) error {
 	f := rec.LoginFailure
-	if f == nil || req.explicit || !f.At.After(req.since) || failureKinds[f.Kind] == nil {
+	if f == nil || req.interactive || !f.At.After(req.since) || failureKinds[f.Kind] == nil {
 		return nil
 	}
 	return &Error{Kind: failureKinds[f.Kind], Server: s.serverURL, Message: f.Message, Code: f.Code, Hint: "start the login again"}
@@ -246,7 +244,7 @@ func (s *session) failedSince(rec *store.Record, req loginRequest) error {
 // loginError tells a login that nobody completed from one that was called off.
 func (s *session) loginError(ctx context.Context, err error) error {
 	switch {
-	case errors.Is(context.Cause(ctx), errNobody):
+	case errors.Is(context.Cause(ctx), errLoginTimeout):
 		return &Error{Kind: ErrTimeout, Server: s.serverURL, Message: "nobody completed the login in time", Hint: "start it again"}
 	case ctx.Err() != nil:
 		return ctx.Err()

@@ -56,8 +56,8 @@ func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) 
 	if rec.Generation == 0 {
 		return result, s.forget(ctx, rec, false)
 	}
-	if incomplete(rec) && !o.NoRevoke {
-		if completed, err := s.complete(ctx, rec); err == nil {
+	if importIncomplete(rec) && !o.NoRevoke {
+		if completed, err := s.completeImport(ctx, rec); err == nil {
 			rec = completed
 		}
 	}
@@ -72,7 +72,7 @@ func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) 
 	if err != nil {
 		return nil, err
 	}
-	s.current.Store(nil)
+	s.cached.Store(nil)
 	if last != nil && !o.NoRevoke {
 		result.Revoked, result.RevokeError = s.revokeGrant(ctx, last)
 	}
@@ -139,12 +139,12 @@ func (s *session) revoke(ctx context.Context, rec *store.Record, token store.Sec
 	}
 	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
 	defer cancel()
-	client = s.configured(client)
-	choice, err := chooseMethod(s.clientFacts(client, listedMethods(rec)))
+	client = s.withConfiguredSecret(client)
+	choice, err := chooseAuthMethod(s.authMethodInputs(client, storedAuthMethods(rec)))
 	if err != nil {
 		return err
 	}
-	return s.fetcher.Revoke(ctx, rec.Grant.RevocationEndpoint, authenticator(client, choice.method), token, hint)
+	return s.fetcher.Revoke(ctx, rec.Grant.RevocationEndpoint, clientCredentials(client, choice.method), token, hint)
 }
 
 // deleteClients deletes the dynamic registrations of the record at their

@@ -15,22 +15,22 @@ const (
 	// what remains to store their result. It runs on a context of its own:
 	// callers come and go, but a refresh token that was sent must see its
 	// successor stored.
-	renewalTimeout = lockTimeout + askTimeout + 15*time.Second
+	renewalTimeout = lockTimeout + requestTimeout + 15*time.Second
 
 	// lockTimeout bounds the wait for another process's renewal. It is longer
 	// than one may take, so that giving up means a holder that hangs.
 	lockTimeout = 40 * time.Second
 
-	// askTimeout bounds all requests of one renewal together.
-	askTimeout = 35 * time.Second
+	// requestTimeout bounds all requests of one renewal together.
+	requestTimeout = 35 * time.Second
 
 	// lockPoll is how often a waiting process looks whether the holder of the
 	// lock has stored what is waited for.
 	lockPoll = 50 * time.Millisecond
 
-	// patience is how long a caller with a token that is still valid waits for
+	// refreshPatience is how long a caller with a token that is still valid waits for
 	// a renewal ahead of time before it goes on with the token at hand.
-	patience = 2 * time.Second
+	refreshPatience = 2 * time.Second
 
 	// graceWindow is how long an interrupted renewal is repeated at once, even
 	// though the access token is still good: servers that forgive a repeated
@@ -38,17 +38,17 @@ const (
 	graceWindow = time.Minute
 )
 
-// renewal says what a caller wants of a renewal. The zero value wants a token
+// tokenNeed says what a caller wants of a renewal. The zero value wants a token
 // that is not about to expire.
-type renewal struct {
-	refused store.Secret  // the token that the server has refused
-	force   store.Secret  // a token to replace although nobody refused it
-	minTTL  time.Duration // how long the token has to be valid
+type tokenNeed struct {
+	rejected store.Secret  // the token that the server has refused
+	force    store.Secret  // a token to replace although nobody refused it
+	minTTL   time.Duration // how long the token has to be valid
 }
 
 // accepts reports whether a token that expires then answers the need.
-func (w renewal) accepts(token store.Secret, expiresAt, now time.Time) bool {
-	return token != w.refused && token != w.force &&
+func (w tokenNeed) accepts(token store.Secret, expiresAt, now time.Time) bool {
+	return token != w.rejected && token != w.force &&
 		(expiresAt.IsZero() || !now.Add(w.minTTL).After(expiresAt))
 }
 
@@ -56,25 +56,25 @@ func (w renewal) accepts(token store.Secret, expiresAt, now time.Time) bool {
 type flight struct {
 	done   chan struct{}
 	cancel context.CancelFunc // ends a login, and a renewal as long as it waits for its turn
-	snap   *snapshot
+	snap   *cachedToken
 	err    error
 
 	calledOff bool // a login that was cancelled
 }
 
-// renew returns a token newer than the one that why complains of: from the
+// refresh returns a token newer than the one that why complains of: from the
 // store, if another process was faster, or from the authorization server. It
 // returns nil if only a person can help. Callers share one renewal; each waits
 // with its own context, whose end does not end the renewal.
-func (s *session) renew(ctx context.Context, why renewal) (*snapshot, error) {
+func (s *session) refresh(ctx context.Context, why tokenNeed) (*cachedToken, error) {
 	var fallback <-chan time.Time
-	if why == (renewal{}) {
-		timer := time.NewTimer(patience)
+	if why == (tokenNeed{}) {
+		timer := time.NewTimer(refreshPatience)
 		defer timer.Stop()
 		fallback = timer.C
 	}
 	for {
-		f, joined, err := s.renewalFlight(ctx, why)
+		f, joined, err := s.refreshFlight(ctx, why)
 		if err != nil {
 			return nil, err
 		}
@@ -84,7 +84,7 @@ func (s *session) renew(ctx context.Context, why renewal) (*snapshot, error) {
 				waiting = false
 			case <-fallback:
 				fallback = nil
-				if current := s.current.Load(); current.valid(time.Now()) {
+				if current := s.cached.Load(); current.valid(time.Now()) {
 					return current, nil
 				}
 			case <-ctx.Done():
@@ -98,12 +98,12 @@ func (s *session) renew(ctx context.Context, why renewal) (*snapshot, error) {
 	}
 }
 
-// renewalFlight returns the renewal under way, or starts one.
-func (s *session) renewalFlight(ctx context.Context, why renewal) (f *flight, joined bool, err error) {
+// refreshFlight returns the renewal under way, or starts one.
+func (s *session) refreshFlight(ctx context.Context, why tokenNeed) (f *flight, joined bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.renewal != nil {
-		return s.renewal, true, nil
+	if s.activeRefresh != nil {
+		return s.activeRefresh, true, nil
 	}
 	if !s.c.start() {
 		return nil, false, errClosed
@@ -111,7 +111,7 @@ func (s *session) renewalFlight(ctx context.Context, why renewal) (f *flight, jo
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), renewalTimeout, errStoreBusy)
 	wait, stop := context.WithCancel(ctx)
 	f = &flight{done: make(chan struct{}), cancel: stop}
-	s.renewal = f
+	s.activeRefresh = f
 	go func() {
 		defer s.c.running.Done()
 		defer cancel()
@@ -123,48 +123,48 @@ func (s *session) renewalFlight(ctx context.Context, why renewal) (f *flight, jo
 				f.err = fmt.Errorf("handstamp: renewal failed: %T", p)
 			}
 			s.mu.Lock()
-			s.renewal = nil
+			s.activeRefresh = nil
 			s.mu.Unlock()
 			close(f.done)
 		}()
-		f.snap, f.err = s.renewNow(ctx, wait, why)
+		f.snap, f.err = s.refreshNow(ctx, wait, why)
 	}()
 	return f, false, nil
 }
 
-// renewNow is a renewal's work: look, lock, look again, and only then ask. The
+// refreshNow is a renewal's work: look, lock, look again, and only then ask. The
 // end of wait, a part of ctx, ends it while nothing has been asked.
-func (s *session) renewNow(ctx, wait context.Context, why renewal) (*snapshot, error) {
+func (s *session) refreshNow(ctx, wait context.Context, why tokenNeed) (*cachedToken, error) {
 	rec, err := s.load(ctx)
 	if err != nil {
-		if current := s.current.Load(); current.valid(time.Now()) && why.accepts(current.token, current.expiresAt, time.Now()) {
+		if current := s.cached.Load(); current.valid(time.Now()) && why.accepts(current.token, current.expiresAt, time.Now()) {
 			s.log.Warn("credential store unavailable, going on with the token at hand", "error", err)
 			return current, nil
 		}
 		return nil, err
 	}
-	verdict := s.judge(rec, why, time.Now())
-	if !verdict.settled {
+	verdict := s.decide(rec, why, time.Now())
+	if !verdict.done {
 		stored := rec
 		g, good := stored.Grant, false
-		if usable(g, why.refused, time.Now()) {
-			s.publish(stored) // for callers who lose patience
+		if accessTokenUsable(g, why.rejected, time.Now()) {
+			s.useToken(stored) // for callers who lose patience
 			good = why.accepts(g.AccessToken, g.ExpiresAt, time.Now())
 		}
-		if err := s.rejectedLately(stored); err != nil {
+		if err := s.history.recentClientRejection(stored); err != nil {
 			return nil, err
 		}
 		if s.c.Helper != nil {
-			if snap, done, err := s.renewByHelper(ctx, wait, why); done {
-				s.rejectedNow(stored, err)
+			if snap, done, err := s.refreshByHelper(ctx, wait, why); done {
+				s.history.recordClientRejection(stored, err)
 				return snap, err
 			}
 		}
 		var unlock func()
-		unlock, rec, verdict, err = s.lockRenewal(wait, why)
-		if err != nil && good && usable(g, why.refused, time.Now()) {
+		unlock, rec, verdict, err = s.lockRefresh(wait, why)
+		if err != nil && good && accessTokenUsable(g, why.rejected, time.Now()) {
 			s.log.Warn("renewal could not be begun, going on with the token at hand", "error", err)
-			return s.publish(stored), nil
+			return s.useToken(stored), nil
 		}
 		if err != nil && wait.Err() != nil && ctx.Err() == nil {
 			return nil, errClosed
@@ -173,42 +173,42 @@ func (s *session) renewNow(ctx, wait context.Context, why renewal) (*snapshot, e
 			return nil, err
 		}
 		defer unlock()
-		if s.c.locked != nil && !verdict.settled {
+		if s.c.locked != nil && !verdict.done {
 			s.c.locked()
 		}
 	}
-	for range tries {
-		if verdict.settled {
+	for range maxTries {
+		if verdict.done {
 			break
 		}
-		snap, err := s.spend(ctx, rec, why)
+		snap, err := s.refreshLocked(ctx, rec, why)
 		if !errors.Is(err, errSuperseded) {
-			s.rejectedNow(rec, err)
+			s.history.recordClientRejection(rec, err)
 			return snap, err
 		}
 		if rec, err = s.load(ctx); err != nil {
 			return nil, err
 		}
-		verdict = s.judge(rec, why, time.Now())
+		verdict = s.decide(rec, why, time.Now())
 	}
 	if verdict.err != nil {
 		return nil, verdict.err
 	}
-	if !verdict.use {
-		return nil, s.settleNone(ctx, rec, why)
+	if !verdict.useStored {
+		return nil, s.markRejected(ctx, rec, why)
 	}
-	return s.publish(rec), nil
+	return s.useToken(rec), nil
 }
 
-// settleNone notes in the record that its token was refused, so that other
+// markRejected notes in the record that its token was refused, so that other
 // processes and Status know, and forgets it here.
-func (s *session) settleNone(ctx context.Context, rec *store.Record, why renewal) error {
-	s.current.Store(nil)
-	if rec.Grant == nil || why.refused == "" || rec.Grant.AccessToken != why.refused || rec.Grant.Refused {
+func (s *session) markRejected(ctx context.Context, rec *store.Record, why tokenNeed) error {
+	s.cached.Store(nil)
+	if rec.Grant == nil || why.rejected == "" || rec.Grant.AccessToken != why.rejected || rec.Grant.Refused {
 		return nil
 	}
 	_, err := s.update(ctx, rec, func(rec *store.Record) error {
-		if rec.Grant == nil || rec.Grant.AccessToken != why.refused {
+		if rec.Grant == nil || rec.Grant.AccessToken != why.rejected {
 			return errSuperseded
 		}
 		rec.Grant.Refused = true
@@ -224,78 +224,78 @@ func (s *session) settleNone(ctx context.Context, rec *store.Record, why renewal
 // the grant it was about.
 var errSuperseded = errors.New("handstamp: credential superseded")
 
-// verdict is what a record, as it is, means for a need.
-type verdict struct {
-	settled bool  // nothing to ask the authorization server for
-	use     bool  // settled: the record's token is to be used
-	err     error // settled: why it cannot be asked now
+// refreshDecision is what a record, as it is, means for a need.
+type refreshDecision struct {
+	done      bool  // nothing to ask the authorization server for
+	useStored bool  // settled: the record's token is to be used
+	err       error // settled: why it cannot be asked now
 }
 
-// judge decides whether the record answers the need, whether the authorization
+// decide decides whether the record answers the need, whether the authorization
 // server is to be asked, or whether neither helps. It is pure but for the time.
-func (s *session) judge(rec *store.Record, why renewal, now time.Time) verdict {
+func (s *session) decide(rec *store.Record, why tokenNeed, now time.Time) refreshDecision {
 	g := rec.Grant
 	if g == nil {
-		return verdict{settled: true}
+		return refreshDecision{done: true}
 	}
-	good := usable(g, why.refused, now) && why.accepts(g.AccessToken, g.ExpiresAt, now)
+	good := accessTokenUsable(g, why.rejected, now) && why.accepts(g.AccessToken, g.ExpiresAt, now)
 	ahead := refreshTime(g, 1) // as early as jitter may have it, or renewals would be asked for and not done
 	fresh := good && (ahead.IsZero() || now.Before(ahead))
-	renewable := g.RefreshToken != "" && s.renewable(rec, now)
+	renewable := g.RefreshToken != "" && s.refreshable(rec, now)
 
-	if renewable && interrupted(rec) && (rec.Intent.Answer != nil || !rec.Intent.Sent && now.Sub(rec.Intent.At) < graceWindow) {
-		return verdict{} // whoever began it did not live to end it
+	if renewable && refreshInterrupted(rec) && (rec.Intent.Answer != nil || !rec.Intent.Sent && now.Sub(rec.Intent.At) < graceWindow) {
+		return refreshDecision{} // whoever began it did not live to end it
 	}
 	switch {
 	case fresh, good && !renewable:
-		return verdict{settled: true, use: true}
+		return refreshDecision{done: true, useStored: true}
 	case !renewable:
-		return verdict{settled: true}
-	case waits(rec.Retry, now) && !disproved(rec, why):
+		return refreshDecision{done: true}
+	case backoffActive(rec.Retry, now) && !earlyRefusalMoot(rec, why):
 		if good {
-			return verdict{settled: true, use: true}
+			return refreshDecision{done: true, useStored: true}
 		}
-		return verdict{settled: true, err: s.unreachable(rec, nil)}
+		return refreshDecision{done: true, err: s.unreachableError(rec, nil)}
 	}
-	return verdict{}
+	return refreshDecision{}
 }
 
-// waits reports whether the authorization server is to be left alone. A time so
+// backoffActive reports whether the authorization server is to be left alone. A time so
 // far off that nobody can have named it was noted under a clock that ran ahead.
-func waits(r *store.Retry, now time.Time) bool {
+func backoffActive(r *store.Retry, now time.Time) bool {
 	return r != nil && now.Before(r.NotBefore) && (r.Failures == 0 || r.NotBefore.Sub(now) <= oauth.MaxRetryAfter)
 }
 
-// disproved reports whether the record waits with the renewal only because it
+// earlyRefusalMoot reports whether the record waits with the renewal only because it
 // was refused while the access token was good, and now that token is refused as
 // well: it was not too early, then.
-func disproved(rec *store.Record, why renewal) bool {
-	return rec.Retry.Failures == 0 && why.refused != "" && why.refused == rec.Grant.AccessToken
+func earlyRefusalMoot(rec *store.Record, why tokenNeed) bool {
+	return rec.Retry.Failures == 0 && why.rejected != "" && why.rejected == rec.Grant.AccessToken
 }
 
-// renewable reports whether the client that the grant is bound to is still
+// refreshable reports whether the client that the grant is bound to is still
 // believed to be known to its issuer, and can authenticate there.
-func (s *session) renewable(rec *store.Record, now time.Time) bool {
+func (s *session) refreshable(rec *store.Record, now time.Time) bool {
 	c := rec.GrantClient()
-	return c != nil && !c.Refused && !secretOver(s.configured(c), rec.Grant, now)
+	return c != nil && !c.Refused && !secretExpired(s.withConfiguredSecret(c), rec.Grant, now)
 }
 
-// interrupted reports whether a renewal of the stored refresh token was begun
+// refreshInterrupted reports whether a renewal of the stored refresh token was begun
 // and its end not recorded.
-func interrupted(rec *store.Record) bool {
+func refreshInterrupted(rec *store.Record) bool {
 	return rec.Intent != nil && rec.Grant != nil &&
 		rec.Intent.Fingerprint == fingerprint(rec.Intent.ID, rec.Grant.RefreshToken)
 }
 
-// lockRenewal waits for the renewal lock and reads the record again under it. If
+// lockRefresh waits for the renewal lock and reads the record again under it. If
 // another process stores what is needed meanwhile, it stops waiting: then the
 // verdict is settled.
-func (s *session) lockRenewal(ctx context.Context, why renewal) (unlock func(), rec *store.Record, v verdict, err error) {
+func (s *session) lockRefresh(ctx context.Context, why tokenNeed) (unlock func(), rec *store.Record, v refreshDecision, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, lockTimeout, errLockTimeout)
 	defer cancel()
-	unlock, rec, err = s.lockOrAdopt(ctx, store.LockRefresh, func(rec *store.Record) bool {
-		v := s.judge(rec, why, time.Now())
-		return v.settled && v.use
+	unlock, rec, err = s.lockUnless(ctx, store.LockRefresh, func(rec *store.Record) bool {
+		v := s.decide(rec, why, time.Now())
+		return v.done && v.useStored
 	})
 	if errors.Is(context.Cause(ctx), errLockTimeout) && err != nil {
 		return nil, nil, v, &Error{Kind: ErrUnreachable, Server: s.serverURL,
@@ -306,17 +306,17 @@ func (s *session) lockRenewal(ctx context.Context, why renewal) (unlock func(), 
 		return nil, nil, v, err
 	}
 	if unlock == nil {
-		return func() {}, rec, verdict{settled: true, use: true}, nil
+		return func() {}, rec, refreshDecision{done: true, useStored: true}, nil
 	}
-	return unlock, rec, s.judge(rec, why, time.Now()), nil
+	return unlock, rec, s.decide(rec, why, time.Now()), nil
 }
 
 var errLockTimeout = errors.New("handstamp: lock timeout")
 
-// lockOrAdopt waits until it holds the named lock or until the stored record
+// lockUnless waits until it holds the named lock or until the stored record
 // satisfies enough, whichever comes first, and returns the record as it is
 // then. unlock is nil if the lock was not needed.
-func (s *session) lockOrAdopt(ctx context.Context, name store.LockName, enough func(*store.Record) bool) (unlock func(), rec *store.Record, err error) {
+func (s *session) lockUnless(ctx context.Context, name store.LockName, enough func(*store.Record) bool) (unlock func(), rec *store.Record, err error) {
 	type locked struct {
 		unlock func()
 		err    error
@@ -359,4 +359,26 @@ func (s *session) lockOrAdopt(ctx context.Context, name store.LockName, enough f
 			}
 		}
 	}
+}
+
+// refreshTime returns when the grant is to be renewed: ahead of its expiry by a
+// tenth of its life, at most a minute, give or take a fifth of that by jitter in
+// [0,1), so that processes with one credential do not wake together.
+func refreshTime(g *store.Grant, jitter float64) time.Time {
+	if g.ExpiresAt.IsZero() {
+		return time.Time{}
+	}
+	if g.RefreshToken == "" {
+		return g.ExpiresAt.Round(0)
+	}
+	ahead := min(time.Minute, g.ExpiresAt.Sub(g.ObtainedAt)/10)
+	ahead += time.Duration((jitter - 0.5) * 0.4 * float64(ahead))
+	return g.ExpiresAt.Add(-ahead).Round(0)
+}
+
+// accessTokenUsable reports whether the grant's access token can be sent: it is there, has
+// not expired, and is not the one that was refused.
+func accessTokenUsable(g *store.Grant, refused store.Secret, now time.Time) bool {
+	return g != nil && g.AccessToken != "" && !g.Refused && g.AccessToken != refused &&
+		(g.ExpiresAt.IsZero() || now.Before(g.ExpiresAt))
 }

@@ -18,19 +18,19 @@ import (
 // chooseClient decides as which client to sign in (MCP authorization, "Client
 // Registration Approaches"): the configured one, else a client ID metadata
 // document, else the one registered before, else a new registration.
-func (l *signIn) chooseClient(ctx context.Context) error {
-	if l.client != nil && l.client.ID != l.gone {
+func (l *loginFlow) chooseClient(ctx context.Context) error {
+	if l.client != nil && l.client.ID != l.unknownClientID {
 		return nil
 	}
 	as := l.plan.server
 	old := l.rec.NewestClient(as.Issuer)
 	switch {
-	case l.registration() != nil:
+	case l.activeRegistration() != nil:
 		if err := l.checkRegistration(as.Issuer); err != nil {
 			return err
 		}
 		l.client = l.configuredClient(as.Issuer)
-		if secretOver(l.client, l.rec.Grant, time.Now()) {
+		if secretExpired(l.client, l.rec.Grant, time.Now()) {
 			return &Error{Kind: ErrClientRejected, Server: l.serverURL,
 				Message: fmt.Sprintf("the secret of the configured client %q ended at %s", l.client.ID, l.client.SecretExpiresAt.Format(time.RFC3339)),
 				Hint:    "configure its new secret"}
@@ -40,20 +40,20 @@ func (l *signIn) chooseClient(ctx context.Context) error {
 			Issuer: as.Issuer, Source: store.SourceMetadataDocument, ID: l.c.ClientMetadataURL,
 			Method: oauth.MethodNone, MethodSource: store.MethodRegistered,
 		}
-	case old != nil && l.fits(old):
+	case old != nil && l.canReuse(old):
 		l.client = old
 	case as.RegistrationEndpoint != "":
 		return l.register(ctx)
 	default:
 		return &Error{Kind: ErrRegistrationRequired, Server: l.serverURL,
 			Message: fmt.Sprintf("%s lets no client register itself", oauth.Sanitize(as.Issuer)),
-			Hint:    fmt.Sprintf("register a client there with the redirect URI %s, then sign in with its client id", l.out.redirectURI)}
+			Hint:    fmt.Sprintf("register a client there with the redirect URI %s, then sign in with its client id", l.callback.redirectURI)}
 	}
-	choice, err := chooseMethod(l.clientFacts(l.client, as.TokenEndpointAuthMethodsSupported))
+	choice, err := chooseAuthMethod(l.authMethodInputs(l.client, as.TokenEndpointAuthMethodsSupported))
 	if err != nil {
 		return &Error{Kind: ErrUsage, Server: l.serverURL, Err: err}
 	}
-	l.choice = choice
+	l.authMethod = choice
 	l.client.Method, l.client.MethodSource = choice.method, choice.source
 	return nil
 }
@@ -62,7 +62,7 @@ func (l *signIn) chooseClient(ctx context.Context) error {
 // Client credentials belong to one issuer: where the user did not say to which,
 // it is the one where they were used first, and not whichever the server names
 // later.
-func (l *signIn) checkRegistration(issuer string) error {
+func (l *loginFlow) checkRegistration(issuer string) error {
 	r := l.c.Registration
 	if r.ClientID == "" {
 		return &Error{Kind: ErrUsage, Server: l.serverURL, Message: "the configured client has no client id"}
@@ -83,7 +83,7 @@ func (l *signIn) checkRegistration(issuer string) error {
 
 // configuredClient returns the client that the user configured, with what was
 // learned of it before.
-func (s *signIn) configuredClient(issuer string) *store.Client {
+func (s *loginFlow) configuredClient(issuer string) *store.Client {
 	r := s.c.Registration
 	c := &store.Client{Issuer: issuer, ID: r.ClientID}
 	if old := s.rec.Client(issuer, r.ClientID); old != nil {
@@ -100,61 +100,16 @@ func (s *signIn) configuredClient(issuer string) *store.Client {
 	return c
 }
 
-// registrationOf returns the user's configuration if it is about the stored
-// client, at its issuer.
-func (s *session) registrationOf(c *store.Client) *Registration {
-	r := s.c.Registration
-	if r == nil || r.ClientID != c.ID || r.Issuer != "" && !sameIssuer(r.Issuer, c.Issuer) {
-		return nil
-	}
-	return r
-}
-
-// configured lays the user's configuration over a stored client.
-func (s *session) configured(c *store.Client) *store.Client {
-	r := s.registrationOf(c)
-	if r == nil || r.ClientSecret == "" {
-		return c
-	}
-	over := *c
-	over.Secret, over.SecretExpiresAt = r.ClientSecret, r.SecretExpiresAt
-	return &over
-}
-
-// registration returns the client that the user configured, unless its secret has
-// ended and the application takes the registration that replaces it.
-func (s *session) registration() *Registration {
-	r := s.c.Registration
-	if r != nil && s.c.OnRegister != nil && r.ClientSecret != "" && past(r.SecretExpiresAt, time.Now()) {
-		return nil
-	}
-	return r
-}
-
-// secretOver reports whether a client cannot authenticate any more because its
-// secret has ended (RFC 7591, section 3.2.1, client_secret_expires_at). A grant
-// obtained with it after that shows that the server does not mean it, or that the
-// two clocks disagree.
-func secretOver(c *store.Client, g *store.Grant, now time.Time) bool {
-	if c.Secret == "" || c.Method == oauth.MethodNone || !past(c.SecretExpiresAt, now) {
-		return false
-	}
-	return g == nil || g.ClientID != c.ID || g.Issuer != c.Issuer || !g.ObtainedAt.After(c.SecretExpiresAt)
-}
-
-// past reports whether a time that may be unset is over.
-func past(t, now time.Time) bool { return !t.IsZero() && now.After(t) }
-
-// fits reports whether a client registered before can be used for this login.
-func (l *signIn) fits(c *store.Client) bool {
-	if c.Refused || c.ID == l.gone || secretOver(c, nil, time.Now()) {
+// canReuse reports whether a client registered before can be used for this login.
+func (l *loginFlow) canReuse(c *store.Client) bool {
+	if c.Refused || c.ID == l.unknownClientID || secretExpired(c, nil, time.Now()) {
 		return false
 	}
 	if c.Source != store.SourceDynamic || len(c.RedirectURIs) == 0 {
 		return true
 	}
 	for _, uri := range c.RedirectURIs {
-		if uri == l.out.redirectURI {
+		if uri == l.callback.redirectURI {
 			return true
 		}
 	}
@@ -163,17 +118,17 @@ func (l *signIn) fits(c *store.Client) bool {
 
 // register registers a client (RFC 7591) and stores it at once, so that a login
 // that comes to nothing does not register another one next time.
-func (l *signIn) register(ctx context.Context) error {
+func (l *loginFlow) register(ctx context.Context) error {
 	as := l.plan.server
 	asked := oauth.AskMethod(as.TokenEndpointAuthMethodsSupported)
 	applicationType := "web"
-	if loopbackURI(l.out.redirectURI) {
+	if loopbackURI(l.callback.redirectURI) {
 		applicationType = "native"
 	}
 	reg, err := l.fetcher.Register(ctx, as.RegistrationEndpoint, oauth.RegistrationRequest{
 		ClientName:              l.c.ClientName,
 		ClientURI:               l.c.ClientURI,
-		RedirectURIs:            []string{l.out.redirectURI},
+		RedirectURIs:            []string{l.callback.redirectURI},
 		GrantTypes:              []string{"authorization_code", "refresh_token"},
 		ResponseTypes:           []string{"code"},
 		TokenEndpointAuthMethod: asked,
@@ -184,12 +139,12 @@ func (l *signIn) register(ctx context.Context) error {
 	if errors.As(err, &refused) && refused.Class() != oauth.ClassTransient {
 		return &Error{Kind: ErrRegistrationRequired, Server: l.serverURL, Code: refused.Code, Err: err,
 			Message: fmt.Sprintf("%s refuses to register this client", oauth.Sanitize(as.Issuer)),
-			Hint:    fmt.Sprintf("register a client there with the redirect URI %s, then sign in with its client id", l.out.redirectURI)}
+			Hint:    fmt.Sprintf("register a client there with the redirect URI %s, then sign in with its client id", l.callback.redirectURI)}
 	}
 	if err != nil {
-		return l.explain(err)
+		return l.asError(err)
 	}
-	choice, err := chooseMethod(methodFacts{
+	choice, err := chooseAuthMethod(authMethodInputs{
 		registered: reg.TokenEndpointAuthMethod, requested: asked, secret: reg.ClientSecret != "",
 		listed: as.TokenEndpointAuthMethodsSupported,
 	})
@@ -198,7 +153,7 @@ func (l *signIn) register(ctx context.Context) error {
 	}
 	uris := reg.RedirectURIs
 	if len(uris) == 0 {
-		uris = []string{l.out.redirectURI}
+		uris = []string{l.callback.redirectURI}
 	}
 	l.client = &store.Client{
 		Issuer: as.Issuer, Source: store.SourceDynamic,
@@ -210,7 +165,7 @@ func (l *signIn) register(ctx context.Context) error {
 		Response:                reg.Raw,
 		RegisteredAt:            time.Now().UTC().Truncate(time.Second),
 	}
-	l.choice, l.fresh, l.checked = choice, true, true
+	l.authMethod, l.justRegistered, l.clientProbed = choice, true, true
 	if tell := l.c.OnRegister; tell != nil {
 		err := tell(ctx, Registration{
 			Issuer: as.Issuer, ClientID: reg.ClientID, ClientSecret: reg.ClientSecret, SecretExpiresAt: reg.SecretExpiresAt,
@@ -228,24 +183,24 @@ func (l *signIn) register(ctx context.Context) error {
 	return err
 }
 
-// forgetClient is called when the server does not know the client or does not
+// onUnknownClient is called when the server does not know the client or does not
 // accept its authentication. One that we registered gives way to a new
 // registration, once; one that the user configured is the user's to change.
-func (l *signIn) forgetClient(ctx context.Context, refused *oauth.Error) error {
+func (l *loginFlow) onUnknownClient(ctx context.Context, refused *oauth.Error) error {
 	if l.client.Source != store.SourceDynamic {
-		return l.clientRejected(l.client, refused)
+		return l.clientRejectedError(l.client, refused)
 	}
-	if l.fresh {
+	if l.justRegistered {
 		return &Error{Kind: ErrProtocol, Server: l.serverURL, Code: refused.Code, Err: refused,
 			Message: "the authorization server does not accept the client it has just registered"}
 	}
 	l.notice("the authorization server has forgotten this client; registering anew")
 	id, issuer := l.client.ID, l.client.Issuer
-	l.gone = id
+	l.unknownClientID = id
 	if !refused.Structured() {
 		// Enough to try another client, but the stored one may still renew the
 		// login at hand, if this one comes to nothing.
-		return l.again(refused)
+		return l.tryAgain(refused)
 	}
 	var err error
 	l.rec, err = l.update(ctx, l.rec, func(rec *store.Record) error {
@@ -257,29 +212,29 @@ func (l *signIn) forgetClient(ctx context.Context, refused *oauth.Error) error {
 	if err != nil {
 		return err
 	}
-	return l.again(refused)
+	return l.tryAgain(refused)
 }
 
-// checkMethod asks the token endpoint, with a made-up code, whether a method
+// probeAuthMethod asks the token endpoint, with a made-up code, whether a method
 // that was chosen by default is right, before a person is sent to the browser:
 // invalid_grant means that the client was authenticated (RFC 6749, section 5.2).
 // It asks only where the server lists several, of a client that it has not
 // registered just now.
-func (l *signIn) checkMethod(ctx context.Context) error {
+func (l *loginFlow) probeAuthMethod(ctx context.Context) error {
 	listed := l.plan.server.TokenEndpointAuthMethodsSupported
-	possible := slices.DeleteFunc(append([]string{l.choice.method}, l.choice.next...), func(m string) bool {
+	possible := slices.DeleteFunc(append([]string{l.authMethod.method}, l.authMethod.next...), func(m string) bool {
 		return listed != nil && !slices.Contains(listed, m)
 	})
-	if l.choice.source != store.MethodDefault || l.client.Source == store.SourceDynamic || len(possible) < 2 {
+	if l.authMethod.source != store.MethodDefault || l.client.Source == store.SourceDynamic || len(possible) < 2 {
 		return nil
 	}
 	var rejected *oauth.Error
 	for i, method := range possible {
 		answer, err := l.fetcher.PostToken(ctx, oauth.TokenRequest{
 			Endpoint:    l.plan.server.TokenEndpoint,
-			Client:      authenticator(l.client, method),
+			Client:      clientCredentials(l.client, method),
 			Code:        oauth.Secret(rand.Text()),
-			RedirectURI: l.out.redirectURI,
+			RedirectURI: l.callback.redirectURI,
 			Verifier:    oauth.NewPKCE().Verifier,
 			Resource:    resourceParam(l.plan.resource),
 		})
@@ -296,7 +251,7 @@ func (l *signIn) checkMethod(ctx context.Context) error {
 				l.log.Info("learned the token endpoint auth method", "method", method)
 			}
 			l.client.Method, l.client.MethodSource = method, store.MethodLearned
-			l.choice = methodChoice{method: method, source: store.MethodLearned, reason: methodClause(store.MethodLearned)}
+			l.authMethod = authMethodChoice{method: method, source: store.MethodLearned, reason: authMethodReason(store.MethodLearned)}
 			return nil
 		case oauth.ClassClient:
 			if rejected == nil || refused.Structured() {
@@ -309,21 +264,21 @@ func (l *signIn) checkMethod(ctx context.Context) error {
 	if !rejected.Structured() {
 		return nil
 	}
-	return l.forgetClient(ctx, rejected)
+	return l.onUnknownClient(ctx, rejected)
 }
 
 // preflightTimeout bounds the question whether the authorization endpoint knows
 // the client; no answer is as good as yes.
 const preflightTimeout = 5 * time.Second
 
-// checkClient asks the authorization endpoint whether it still knows a client
+// probeClient asks the authorization endpoint whether it still knows a client
 // that was registered earlier. Many servers forget clients and tell it only to
 // the person, on a page that never redirects.
-func (l *signIn) checkClient(ctx context.Context, rawURL string) error {
-	if l.checked || l.client.Source != store.SourceDynamic {
+func (l *loginFlow) probeClient(ctx context.Context, rawURL string) error {
+	if l.clientProbed || l.client.Source != store.SourceDynamic {
 		return nil
 	}
-	l.checked = true
+	l.clientProbed = true
 	ctx, cancel := context.WithTimeout(ctx, preflightTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, rawURL, nil)
@@ -340,15 +295,15 @@ func (l *signIn) checkClient(ctx context.Context, rawURL string) error {
 	resp.Body.Close()
 	switch resp.StatusCode {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound, http.StatusUnprocessableEntity:
-		return l.forgetClient(ctx, &oauth.Error{Status: resp.StatusCode, Endpoint: "authorization"})
+		return l.onUnknownClient(ctx, &oauth.Error{Status: resp.StatusCode, Endpoint: "authorization"})
 	case http.StatusFound, http.StatusSeeOther:
 		to, err := url.Parse(resp.Header.Get("Location"))
-		if err != nil || !strings.HasPrefix(resp.Header.Get("Location"), l.out.redirectURI) {
+		if err != nil || !strings.HasPrefix(resp.Header.Get("Location"), l.callback.redirectURI) {
 			return nil
 		}
 		refused := &oauth.Error{Code: to.Query().Get("error"), Endpoint: "authorization"}
 		if refused.Code != "" && refused.Class() == oauth.ClassClient {
-			return l.forgetClient(ctx, refused)
+			return l.onUnknownClient(ctx, refused)
 		}
 	}
 	return nil

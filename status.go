@@ -118,7 +118,7 @@ func statusOf(rec *store.Record, now time.Time) *Status {
 	if f := rec.Refusal; f != nil {
 		st.Refusal = &RefusalState{At: f.At, Code: f.Code, Description: f.Description, Interrupted: f.Interrupted}
 	}
-	if r := rec.Retry; waits(r, now) {
+	if r := rec.Retry; backoffActive(r, now) {
 		st.RetryAt, st.RetryReason = r.NotBefore, r.Reason
 	}
 	g := rec.Grant
@@ -134,14 +134,14 @@ func statusOf(rec *store.Record, now time.Time) *Status {
 	}
 	st.ObtainedAt, st.ExpiresAt = g.ObtainedAt, g.ExpiresAt
 	if cl := rec.GrantClient(); cl != nil {
-		st.Renewable = g.RefreshToken != "" && rec.Refusal == nil && !cl.Refused && !secretOver(cl, g, now)
+		st.Renewable = g.RefreshToken != "" && rec.Refusal == nil && !cl.Refused && !secretExpired(cl, g, now)
 		st.ClientID, st.ClientSource, st.Method = cl.ID, cl.Source, cl.Method
 		st.MethodReason = methodReason(cl)
 	}
 	switch {
-	case usable(g, "", now) && g.ExpiresAt.IsZero():
+	case accessTokenUsable(g, "", now) && g.ExpiresAt.IsZero():
 		st.State = StateUndated
-	case usable(g, "", now):
+	case accessTokenUsable(g, "", now):
 		st.State = StateValid
 	case st.Renewable:
 		st.State = StateStale

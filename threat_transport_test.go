@@ -30,7 +30,7 @@ func (c *capture) RoundTrip(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// signedIn returns a session at a server with a login made up for it, whose
+// loggedIn returns a session at a server with a login made up for it, whose
 // requests are captured.
 func signedIn(t *testing.T, serverURL string) (*handstamp.Client, *capture) {
 	t.Helper()

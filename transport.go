@@ -5,12 +5,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"time"
 )
-
-// maxReplay is the most of a request body that is kept to be sent again, in
-// bytes, where the request has no GetBody.
-const maxReplay = 1 << 20
 
 // Transport puts the access token of one server on requests to it, renews the
 // token, signs in where that is needed and allowed, and sends a refused request
@@ -54,17 +49,17 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return t.pass(req)
 	}
 	s := t.session
-	snap, err := s.authorization(req.Context())
+	snap, err := s.freshToken(req.Context())
 	if err != nil {
 		closeBody(req)
 		return nil, err
 	}
-	body := newReplay(req)
-	resp, err := t.base.RoundTrip(authorized(req, body.first(), snap))
-	for recovery := (recovery{}); err == nil && refusal(resp); {
-		next, rerr := s.recover(req.Context(), &recovery, snap, resp)
+	body := newReplayBody(req)
+	resp, err := t.base.RoundTrip(withAuthorization(req, body.first(), snap))
+	for recovery := (retryState{}); err == nil && isAuthFailure(resp); {
+		next, rerr := s.reauthorize(req.Context(), &recovery, snap, resp)
 		if rerr != nil {
-			discard(resp)
+			drainAndClose(resp)
 			return nil, rerr
 		}
 		if next == nil {
@@ -74,11 +69,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if !ok {
 			return resp, nil
 		}
-		discard(resp)
+		drainAndClose(resp)
 		snap = next
-		resp, err = t.base.RoundTrip(authorized(req, again, snap))
-		if err == nil && !refusal(resp) {
-			s.accepted(snap.token)
+		resp, err = t.base.RoundTrip(withAuthorization(req, again, snap))
+		if err == nil && !isAuthFailure(resp) {
+			s.history.recordAccepted(snap.token)
 		}
 	}
 	return resp, err
@@ -93,9 +88,9 @@ func (t *Transport) pass(req *http.Request) (*http.Response, error) {
 	return t.base.RoundTrip(req)
 }
 
-// authorized returns a copy of req with the token and the body; a RoundTripper
+// withAuthorization returns a copy of req with the token and the body; a RoundTripper
 // must not change the request it was given.
-func authorized(req *http.Request, body io.ReadCloser, snap *snapshot) *http.Request {
+func withAuthorization(req *http.Request, body io.ReadCloser, snap *cachedToken) *http.Request {
 	r := new(http.Request)
 	*r = *req
 	r.Body = body
@@ -109,67 +104,8 @@ func authorized(req *http.Request, body io.ReadCloser, snap *snapshot) *http.Req
 	return r
 }
 
-// refusal reports whether a response may be about the token. A 403 is only if
+// isAuthFailure reports whether a response may be about the token. A 403 is only if
 // it says so.
-func refusal(resp *http.Response) bool {
+func isAuthFailure(resp *http.Response) bool {
 	return resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden
-}
-
-// drainTime bounds the wait for the rest of a response that nobody reads.
-const drainTime = 200 * time.Millisecond
-
-// discard reads a response that nobody will, so that its connection can be used
-// again; one whose end is long in coming loses its connection instead.
-func discard(resp *http.Response) {
-	read := make(chan struct{})
-	go func() {
-		io.CopyN(io.Discard, resp.Body, 16<<10)
-		close(read)
-	}()
-	timer := time.NewTimer(drainTime)
-	defer timer.Stop()
-	select {
-	case <-read:
-	case <-timer.C:
-	}
-	resp.Body.Close()
-}
-
-func closeBody(req *http.Request) {
-	if req.Body != nil {
-		req.Body.Close()
-	}
-}
-
-// replay is a request body that can be sent again.
-type replay struct {
-	req *http.Request
-	tee *tee // what went out, where the request has no GetBody
-}
-
-func newReplay(req *http.Request) replay {
-	if req.Body == nil || req.Body == http.NoBody || req.GetBody != nil {
-		return replay{req: req}
-	}
-	return replay{req: req, tee: &tee{ReadCloser: req.Body}}
-}
-
-// first returns the body to send the first time.
-func (r replay) first() io.ReadCloser {
-	if r.tee != nil {
-		return r.tee
-	}
-	return r.req.Body
-}
-
-// again returns the body to send another time, if there is one.
-func (r replay) again() (io.ReadCloser, bool) {
-	switch {
-	case r.tee != nil:
-		return r.tee.again()
-	case r.req.GetBody != nil:
-		body, err := r.req.GetBody()
-		return body, err == nil
-	}
-	return r.req.Body, true
 }

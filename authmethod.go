@@ -8,9 +8,9 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// methodFacts is everything that bears on how a client authenticates at the
+// authMethodInputs is everything that bears on how a client authenticates at the
 // token endpoint.
-type methodFacts struct {
+type authMethodInputs struct {
 	configured string // what the user said
 	learned    string // what worked before, after another method had failed
 	registered string // what the registration response said
@@ -23,8 +23,8 @@ type methodFacts struct {
 	listed []string
 }
 
-// methodChoice is the method, the reason, and what is left to try.
-type methodChoice struct {
+// authMethodChoice is the method, the reason, and what is left to try.
+type authMethodChoice struct {
 	method string
 	source string // store.MethodConfigured, …
 	reason string // a clause for people
@@ -35,13 +35,13 @@ type methodChoice struct {
 	next []string
 }
 
-// chooseMethod decides how a client authenticates at the token endpoint. The
+// chooseAuthMethod decides how a client authenticates at the token endpoint. The
 // method is part of the client's registration (RFC 7591, section 2), so what the
 // server lists decides only where nobody knows what was registered; and then it
 // is never "none" while a secret is at hand.
-func chooseMethod(f methodFacts) (methodChoice, error) {
+func chooseAuthMethod(f authMethodInputs) (authMethodChoice, error) {
 	candidates := oauth.Candidates(f.listed, f.secret)
-	known := methodChoice{}
+	known := authMethodChoice{}
 	switch {
 	case f.configured != "":
 		known.method, known.source = f.configured, store.MethodConfigured
@@ -58,16 +58,16 @@ func chooseMethod(f methodFacts) (methodChoice, error) {
 	default:
 		known.method, known.source = candidates[0], store.MethodDefault
 	}
-	known.reason = methodClause(known.source)
+	known.reason = authMethodReason(known.source)
 
 	switch known.method {
 	case oauth.MethodNone:
 	case oauth.MethodBasic, oauth.MethodPost:
 		if !f.secret {
-			return methodChoice{}, fmt.Errorf("token endpoint auth method %s needs a client secret, and there is none", known.method)
+			return authMethodChoice{}, fmt.Errorf("token endpoint auth method %s needs a client secret, and there is none", known.method)
 		}
 	default:
-		return methodChoice{}, fmt.Errorf("token endpoint auth method %q is not supported", known.method)
+		return authMethodChoice{}, fmt.Errorf("token endpoint auth method %q is not supported", known.method)
 	}
 
 	// A registered method that the server's own list contradicts may be a
@@ -80,8 +80,8 @@ func chooseMethod(f methodFacts) (methodChoice, error) {
 	return known, nil
 }
 
-// methodClause says why a method is used.
-func methodClause(source string) string {
+// authMethodReason says why a method is used.
+func authMethodReason(source string) string {
 	switch source {
 	case store.MethodConfigured:
 		return "as configured"
@@ -95,12 +95,12 @@ func methodClause(source string) string {
 	return "by default: no registration is known"
 }
 
-func methodReason(c *store.Client) string { return methodClause(c.MethodSource) }
+func methodReason(c *store.Client) string { return authMethodReason(c.MethodSource) }
 
-// clientFacts returns what the stored client says about its method, with the
+// authMethodInputs returns what the stored client says about its method, with the
 // user's configuration above it.
-func (s *session) clientFacts(c *store.Client, listed []string) methodFacts {
-	f := methodFacts{secret: c.Secret != "", listed: listed}
+func (s *session) authMethodInputs(c *store.Client, listed []string) authMethodInputs {
+	f := authMethodInputs{secret: c.Secret != "", listed: listed}
 	switch c.MethodSource {
 	case store.MethodConfigured:
 		f.configured = c.Method
@@ -113,13 +113,27 @@ func (s *session) clientFacts(c *store.Client, listed []string) methodFacts {
 	default:
 		f.byDefault = c.Method
 	}
-	if r := s.registrationOf(c); r != nil {
+	if r := s.configurationFor(c); r != nil {
 		f.configured = r.TokenEndpointAuthMethod
 	}
 	return f
 }
 
-// authenticator returns how the client authenticates with method.
-func authenticator(c *store.Client, method string) oauth.ClientCredentials {
+// clientCredentials returns how the client authenticates with method.
+func clientCredentials(c *store.Client, method string) oauth.ClientCredentials {
 	return oauth.ClientCredentials{ID: c.ID, Secret: c.Secret, Method: method}
+}
+
+// storedAuthMethods returns what the stored metadata of the grant's issuer says
+// about token endpoint auth methods; nil if it says nothing.
+func storedAuthMethods(rec *store.Record) []string {
+	as := rec.AuthorizationServer
+	if as == nil || rec.Grant == nil || as.Issuer != rec.Grant.Issuer || len(as.Metadata) == 0 {
+		return nil
+	}
+	m, err := oauth.ParseServerMetadata(as.Metadata, "", as.Form)
+	if err != nil {
+		return nil
+	}
+	return m.TokenEndpointAuthMethodsSupported
 }

@@ -9,14 +9,14 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// accept stores what the authorization server issued, with what was learned on
+// storeToken stores what the authorization server issued, with what was learned on
 // the way.
-func (r *spending) accept(ctx context.Context, rec *store.Record, at time.Time, t *oauth.TokenResponse, learned func(*store.Record)) (*snapshot, error) {
+func (r *refreshAttempt) storeToken(ctx context.Context, rec *store.Record, at time.Time, t *oauth.TokenResponse, learned func(*store.Record)) (*cachedToken, error) {
 	rec, err := r.update(ctx, rec, func(rec *store.Record) error {
-		if !r.current(rec) {
+		if !r.stillCurrent(rec) {
 			return errSuperseded
 		}
-		r.rotated = t.RefreshToken != "" && store.Secret(t.RefreshToken) != r.spent
+		r.rotated = t.RefreshToken != "" && store.Secret(t.RefreshToken) != r.refreshToken
 		applyToken(rec.Grant, t, at)
 		rec.Intent, rec.Retry, rec.Refusal = nil, nil, nil
 		if learned != nil {
@@ -26,23 +26,23 @@ func (r *spending) accept(ctx context.Context, rec *store.Record, at time.Time, 
 	})
 	switch {
 	case errors.Is(err, errSuperseded):
-		return r.superseded(ctx, rec, t)
+		return r.resultAfterReplacement(ctx, rec, t)
 	case err != nil:
-		if !r.keepUnsaved(rec, t) {
+		if !r.keepInMemory(rec, t) {
 			return nil, err
 		}
 		r.notice("the renewed login could not be stored and lives in this process only, which goes on trying: %v", err)
 	}
-	if r.why.refused != "" {
-		r.replacedNow(store.Secret(t.AccessToken))
+	if r.need.rejected != "" {
+		r.history.recordReplacement(store.Secret(t.AccessToken))
 	}
-	return r.publish(rec), nil
+	return r.useToken(rec), nil
 }
 
-// superseded is what remains to do when the grant was replaced or removed while
+// resultAfterReplacement is what remains to do when the grant was replaced or removed while
 // it was being renewed: a login that came meanwhile is used, and what nobody
 // wants any more is revoked.
-func (r *spending) superseded(ctx context.Context, rec *store.Record, t *oauth.TokenResponse) (*snapshot, error) {
+func (r *refreshAttempt) resultAfterReplacement(ctx context.Context, rec *store.Record, t *oauth.TokenResponse) (*cachedToken, error) {
 	if rec.Grant == nil && t.RefreshToken != "" {
 		ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
 		defer cancel()
@@ -50,26 +50,26 @@ func (r *spending) superseded(ctx context.Context, rec *store.Record, t *oauth.T
 			r.log.Warn("a token issued during logout could not be revoked", "error", err)
 		}
 	}
-	if usable(rec.Grant, r.why.refused, time.Now()) {
-		return r.publish(rec), nil
+	if accessTokenUsable(rec.Grant, r.need.rejected, time.Now()) {
+		return r.useToken(rec), nil
 	}
-	r.session.current.Store(nil)
+	r.session.cached.Store(nil)
 	return nil, nil
 }
 
-// current reports whether the record still holds the grant under renewal.
-func (r *spending) current(rec *store.Record) bool {
-	return rec.Grant != nil && rec.Grant.RefreshToken == r.spent
+// stillCurrent reports whether the record still holds the grant under renewal.
+func (r *refreshAttempt) stillCurrent(rec *store.Record) bool {
+	return rec.Grant != nil && rec.Grant.RefreshToken == r.refreshToken
 }
 
-// grantRefused ends the grant, unless its access token is still good: then the
+// onInvalidGrant ends the grant, unless its access token is still good: then the
 // server may only have refused to renew it so early, and is asked again when
 // the token has expired. A method that was learned on the way stays learned: the
 // refusal says that the client was authenticated.
-func (r *spending) grantRefused(ctx context.Context, rec *store.Record, refused *oauth.Error, learned func(*store.Record)) (*snapshot, error) {
-	early := usable(rec.Grant, r.why.refused, time.Now()) && !rec.Grant.ExpiresAt.IsZero()
+func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *store.Record, refused *oauth.Error, learned func(*store.Record)) (*cachedToken, error) {
+	early := accessTokenUsable(rec.Grant, r.need.rejected, time.Now()) && !rec.Grant.ExpiresAt.IsZero()
 	rec, err := r.update(ctx, rec, func(rec *store.Record) error {
-		if !r.current(rec) {
+		if !r.stillCurrent(rec) {
 			return errSuperseded
 		}
 		learned(rec)
@@ -84,7 +84,7 @@ func (r *spending) grantRefused(ctx context.Context, rec *store.Record, refused 
 			return nil
 		}
 		rec.Grant.RefreshToken = ""
-		rec.Grant.Refused = rec.Grant.Refused || rec.Grant.AccessToken == r.why.refused
+		rec.Grant.Refused = rec.Grant.Refused || rec.Grant.AccessToken == r.need.rejected
 		rec.Intent, rec.Retry = nil, nil
 		rec.Refusal = &store.Refusal{
 			At: time.Now().UTC(), Code: refused.Code, Description: oauth.Sanitize(refused.Description),
@@ -97,31 +97,31 @@ func (r *spending) grantRefused(ctx context.Context, rec *store.Record, refused 
 	}
 	switch {
 	case r.tokenUsable(rec):
-		return r.publish(rec), nil
+		return r.useToken(rec), nil
 	case early:
-		return nil, r.tooEarly(rec, refused)
+		return nil, r.tooEarlyError(rec, refused)
 	}
-	r.session.current.Store(nil)
+	r.session.cached.Store(nil)
 	return nil, nil
 }
 
-// clientRefused is the end of the road for the client that the grant is bound
+// onInvalidClient is the end of the road for the client that the grant is bound
 // to. One that we registered is registered anew by the next login; one that the
 // user configured is the user's to change. Either way an access token that is
 // still good goes on being used.
-func (r *spending) clientRefused(ctx context.Context, rec *store.Record, client *store.Client, refused *oauth.Error) (*snapshot, error) {
+func (r *refreshAttempt) onInvalidClient(ctx context.Context, rec *store.Record, client *store.Client, refused *oauth.Error) (*cachedToken, error) {
 	dynamic := client.Source == store.SourceDynamic
 	rec, err := r.update(ctx, rec, func(rec *store.Record) error {
-		if !r.current(rec) {
+		if !r.stillCurrent(rec) {
 			return errSuperseded
 		}
 		if c := rec.GrantClient(); c != nil && dynamic {
 			c.Refused = true
 		}
-		rec.Grant.Refused = rec.Grant.Refused || rec.Grant.AccessToken == r.why.refused
+		rec.Grant.Refused = rec.Grant.Refused || rec.Grant.AccessToken == r.need.rejected
 		rec.Intent, rec.Retry = nil, nil
-		if !dynamic && usable(rec.Grant, r.why.refused, time.Now()) {
-			rec.Retry = &store.Retry{NotBefore: time.Now().Add(longestRetry).UTC(), Reason: refused.Code}
+		if !dynamic && accessTokenUsable(rec.Grant, r.need.rejected, time.Now()) {
+			rec.Retry = &store.Retry{NotBefore: time.Now().Add(maxBackoff).UTC(), Reason: refused.Code}
 		}
 		rec.Refusal = &store.Refusal{At: time.Now().UTC(), Code: refused.Code, Description: oauth.Sanitize(refused.Description)}
 		return nil
@@ -131,27 +131,27 @@ func (r *spending) clientRefused(ctx context.Context, rec *store.Record, client 
 	}
 	if r.tokenUsable(rec) {
 		r.log.Warn("the client was refused when the access token was to be renewed, going on with the token", "code", refused.Code)
-		return r.publish(rec), nil
+		return r.useToken(rec), nil
 	}
-	r.session.current.Store(nil)
+	r.session.cached.Store(nil)
 	if dynamic {
 		return nil, nil
 	}
-	return nil, r.clientRejected(client, refused)
+	return nil, r.clientRejectedError(client, refused)
 }
 
-// postpone keeps everything and notes when the authorization server may be
+// onTransientError keeps everything and notes when the authorization server may be
 // asked again, for all processes.
-func (r *spending) postpone(ctx context.Context, rec *store.Record, wait time.Duration, cause error) (*snapshot, error) {
+func (r *refreshAttempt) onTransientError(ctx context.Context, rec *store.Record, wait time.Duration, cause error) (*cachedToken, error) {
 	rec, err := r.update(ctx, rec, func(rec *store.Record) error {
-		if !r.current(rec) {
+		if !r.stillCurrent(rec) {
 			return errSuperseded
 		}
 		failures := 1
 		if rec.Retry != nil {
 			failures += rec.Retry.Failures
 		}
-		wait = max(wait, min(backoff(failures+tries), longestRetry))
+		wait = max(wait, min(backoff(failures+maxTries), maxBackoff))
 		rec.Retry = &store.Retry{NotBefore: time.Now().Add(wait).UTC(), Failures: failures, Reason: reason(cause)}
 		switch {
 		case r.interrupted || r.sent:
@@ -168,9 +168,9 @@ func (r *spending) postpone(ctx context.Context, rec *store.Record, wait time.Du
 	}
 	if r.tokenUsable(rec) {
 		r.log.Info("access token could not be renewed ahead of time, going on with it", "reason", reason(cause))
-		return r.publish(rec), nil
+		return r.useToken(rec), nil
 	}
-	return nil, r.unreachable(rec, cause)
+	return nil, r.unreachableError(rec, cause)
 }
 
 // applyToken writes a token response into the grant. What the answer omits

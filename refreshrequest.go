@@ -7,8 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"math"
-	mrand "math/rand/v2"
 	"net/http"
 	"time"
 
@@ -32,18 +30,18 @@ import (
 // reason if the server does not forgive that.
 
 const (
-	answerRoom    = 16 << 10 // bytes beyond the record's own size reserved for an answer
-	tries         = 3        // requests within one renewal while the trouble is passing
-	firstBackoff  = 300 * time.Millisecond
-	longestWait   = 2 * time.Second // a longer Retry-After is left to a later renewal
-	longestRetry  = 30 * time.Second
-	revokeTimeout = 10 * time.Second
+	responseReserve = 16 << 10 // bytes beyond the record's own size reserved for an answer
+	maxTries        = 3        // requests within one renewal while the trouble is passing
+	firstBackoff    = 300 * time.Millisecond
+	maxRetryWait    = 2 * time.Second // a longer Retry-After is left to a later renewal
+	maxBackoff      = 30 * time.Second
+	revokeTimeout   = 10 * time.Second
 )
 
-// spend renews the grant. The caller holds the renewal lock and has read rec
+// refreshLocked renews the grant. The caller holds the renewal lock and has read rec
 // under it.
-func (s *session) spend(ctx context.Context, rec *store.Record, why renewal) (*snapshot, error) {
-	r := &spending{session: s, why: why, spent: rec.Grant.RefreshToken, before: rec.Clone()}
+func (s *session) refreshLocked(ctx context.Context, rec *store.Record, why tokenNeed) (*cachedToken, error) {
+	r := &refreshAttempt{session: s, need: why, refreshToken: rec.Grant.RefreshToken, before: rec.Clone()}
 	started := time.Now()
 	snap, err := r.run(ctx, rec)
 	if refreshed := s.c.Hooks.Refreshed; refreshed != nil && !errors.Is(err, errSuperseded) {
@@ -55,13 +53,13 @@ func (s *session) spend(ctx context.Context, rec *store.Record, why renewal) (*s
 	return snap, err
 }
 
-// spending is one renewal under the lock.
-type spending struct {
+// refreshAttempt is one renewal under the lock.
+type refreshAttempt struct {
 	*session
-	why    renewal
-	spent  store.Secret  // the refresh token
-	before *store.Record // as it was when the token was read
-	room   store.Reservation
+	need         tokenNeed
+	refreshToken store.Secret  // the refresh token
+	before       *store.Record // as it was when the token was read
+	room         store.Reservation
 
 	partial   *oauth.TokenResponse // an answer cut off after the access token
 	partialAt time.Time
@@ -72,65 +70,65 @@ type spending struct {
 	rotated     bool
 }
 
-func (r *spending) run(ctx context.Context, rec *store.Record) (*snapshot, error) {
-	if incomplete(rec) {
-		completed, err := r.complete(ctx, rec)
+func (r *refreshAttempt) run(ctx context.Context, rec *store.Record) (*cachedToken, error) {
+	if importIncomplete(rec) {
+		completed, err := r.completeImport(ctx, rec)
 		if err != nil {
-			return r.incompletable(ctx, completed, err)
+			return r.onImportFailed(ctx, completed, err)
 		}
 		rec, r.before = completed, completed.Clone()
 	}
-	if interrupted(rec) {
+	if refreshInterrupted(rec) {
 		r.interrupted = true
 		if a := rec.Intent.Answer; a != nil {
 			// Received and saved by a process that did not live to read it.
-			token, err := oauth.ParseToken(rawAnswer(a))
+			token, err := oauth.ParseToken(rawResponse(a))
 			if token != nil && err == nil {
-				snap, err := r.accept(ctx, rec, a.ReceivedAt, token, nil)
-				if now := time.Now(); snap != nil && !(snap.valid(now) && r.why.accepts(snap.token, snap.expiresAt, now)) {
+				snap, err := r.storeToken(ctx, rec, a.ReceivedAt, token, nil)
+				if now := time.Now(); snap != nil && !(snap.valid(now) && r.need.accepts(snap.token, snap.expiresAt, now)) {
 					return nil, errSuperseded // so long ago that it is to be renewed in turn
 				}
 				return snap, err
 			}
 		}
 	}
-	client := r.configured(rec.GrantClient())
-	choice, err := chooseMethod(r.clientFacts(client, listedMethods(rec)))
+	client := r.withConfiguredSecret(rec.GrantClient())
+	choice, err := chooseAuthMethod(r.authMethodInputs(client, storedAuthMethods(rec)))
 	if err != nil {
 		return nil, &Error{Kind: ErrUsage, Server: r.serverURL, Err: err}
 	}
-	if err := r.prepare(ctx, rec); err != nil {
+	if err := r.reserveAndMark(ctx, rec); err != nil {
 		if errors.Is(err, store.ErrConflict) {
 			return nil, errSuperseded // a login or logout came in between; nothing was sent
 		}
 		if r.tokenUsable(rec) {
 			r.notice("the access token could not be renewed ahead of time, because its successor could not be stored: %v", err)
-			return r.publish(rec), nil
+			return r.useToken(rec), nil
 		}
 		return nil, storeError(ctx, r.serverURL, err)
 	}
 	if r.room != nil {
 		defer r.room.Release()
 	}
-	return r.ask(ctx, rec, client, choice)
+	return r.request(ctx, rec, client, choice)
 }
 
 // tokenUsable reports whether the record's access token serves while it cannot
 // be renewed.
-func (r *spending) tokenUsable(rec *store.Record) bool {
+func (r *refreshAttempt) tokenUsable(rec *store.Record) bool {
 	g, now := rec.Grant, time.Now()
-	return usable(g, r.why.refused, now) && r.why.accepts(g.AccessToken, g.ExpiresAt, now)
+	return accessTokenUsable(g, r.need.rejected, now) && r.need.accepts(g.AccessToken, g.ExpiresAt, now)
 }
 
-// prepare makes sure that the answer can be stored, and says in the record that
+// reserveAndMark makes sure that the answer can be stored, and says in the record that
 // the refresh token is about to be spent.
-func (r *spending) prepare(ctx context.Context, rec *store.Record) error {
+func (r *refreshAttempt) reserveAndMark(ctx context.Context, rec *store.Record) error {
 	if reserver, ok := r.c.Store.(store.Reserver); ok {
 		encoded, err := store.Encode(rec)
 		if err != nil {
 			return err
 		}
-		if r.room, err = reserver.Reserve(ctx, r.key, len(encoded)+answerRoom); err != nil {
+		if r.room, err = reserver.Reserve(ctx, r.key, len(encoded)+responseReserve); err != nil {
 			return err
 		}
 	}
@@ -138,7 +136,7 @@ func (r *spending) prepare(ctx context.Context, rec *store.Record) error {
 	rec.Intent = &store.Intent{
 		ID:          id,
 		At:          time.Now().UTC(),
-		Fingerprint: fingerprint(id, r.spent),
+		Fingerprint: fingerprint(id, r.refreshToken),
 	}
 	err := r.put(ctx, rec, nil)
 	if err != nil && r.room != nil {
@@ -147,12 +145,12 @@ func (r *spending) prepare(ctx context.Context, rec *store.Record) error {
 	return err
 }
 
-// ask sends the refresh token until an answer settles its fate or the trouble
+// request sends the refresh token until an answer settles its fate or the trouble
 // lasts too long.
-func (r *spending) ask(ctx context.Context, rec *store.Record, client *store.Client, choice methodChoice) (*snapshot, error) {
+func (r *refreshAttempt) request(ctx context.Context, rec *store.Record, client *store.Client, choice authMethodChoice) (*cachedToken, error) {
 	g := rec.Grant
 	method, resource := choice.method, g.Resource
-	asking, cancel := context.WithTimeout(ctx, askTimeout) // ctx itself is for storing what comes of it
+	asking, cancel := context.WithTimeout(ctx, requestTimeout) // ctx itself is for storing what comes of it
 	defer cancel()
 	learned := func(rec *store.Record) {
 		if c := rec.GrantClient(); c != nil && method != choice.method {
@@ -166,14 +164,14 @@ func (r *spending) ask(ctx context.Context, rec *store.Record, client *store.Cli
 	for try := 1; ; {
 		answer, err := r.fetcher.PostToken(asking, oauth.TokenRequest{
 			Endpoint:     g.TokenEndpoint,
-			Client:       authenticator(client, method),
-			RefreshToken: r.spent,
+			Client:       clientCredentials(client, method),
+			RefreshToken: r.refreshToken,
 			Resource:     resourceParam(resource),
 		})
 		var token *oauth.TokenResponse
 		if err == nil {
 			if answer.Status/100 == 2 {
-				r.saveRaw(ctx, rec, answer)
+				r.saveRawResponse(ctx, rec, answer)
 			}
 			token, err = oauth.ParseToken(answer)
 		}
@@ -184,7 +182,7 @@ func (r *spending) ask(ctx context.Context, rec *store.Record, client *store.Cli
 			continue
 		}
 		if token != nil {
-			snap, stored := r.accept(ctx, rec, answer.ReceivedAt, token, func(rec *store.Record) {
+			snap, stored := r.storeToken(ctx, rec, answer.ReceivedAt, token, func(rec *store.Record) {
 				learned(rec)
 				rec.Grant.Refused = err != nil
 			})
@@ -192,7 +190,7 @@ func (r *spending) ask(ctx context.Context, rec *store.Record, client *store.Cli
 				// A refresh token beside an access token that cannot be used is
 				// worth keeping; the answer is a mistake of the server's all the
 				// same.
-				r.session.current.Store(nil)
+				r.session.cached.Store(nil)
 				return nil, protocolError(r.serverURL, err)
 			}
 			return snap, stored
@@ -203,7 +201,7 @@ func (r *spending) ask(ctx context.Context, rec *store.Record, client *store.Cli
 		switch {
 		case r.partial != nil:
 			// The repetition brought nothing; the access token is something.
-			return r.accept(ctx, rec, r.partialAt, r.partial, nil)
+			return r.storeToken(ctx, rec, r.partialAt, r.partial, nil)
 		case errors.As(err, &lost) && lost.Sent && !r.replayed:
 			// In doubt. If the server did not see the token, this succeeds; if
 			// it did and forgives a repetition, too; otherwise nothing is lost
@@ -219,10 +217,10 @@ func (r *spending) ask(ctx context.Context, rec *store.Record, client *store.Cli
 					continue
 				}
 				if refused.Structured() {
-					return r.clientRefused(ctx, rec, client, refused)
+					return r.onInvalidClient(ctx, rec, client, refused)
 				}
 			case oauth.ClassGrant:
-				return r.grantRefused(ctx, rec, refused, learned)
+				return r.onInvalidGrant(ctx, rec, refused, learned)
 			case oauth.ClassTarget:
 				if resourceParam(resource) != "" {
 					resource = store.Resource{Value: resource.Value, Omit: true, Why: "the authorization server rejects it"}
@@ -241,18 +239,18 @@ func (r *spending) ask(ctx context.Context, rec *store.Record, client *store.Cli
 		case refused != nil && refused.RetryAfter > 0:
 			wait = refused.RetryAfter
 		}
-		r.sent = r.sent || errors.As(err, &lost) && lost.Sent || errors.As(err, &passing) && inDoubt(passing.Status)
-		if try++; errors.As(err, &broken) || try > tries || wait > longestWait || sleep(asking, wait) != nil {
-			return r.postpone(ctx, rec, wait, err)
+		r.sent = r.sent || errors.As(err, &lost) && lost.Sent || errors.As(err, &passing) && outcomeUnknown(passing.Status)
+		if try++; errors.As(err, &broken) || try > maxTries || wait > maxRetryWait || sleep(asking, wait) != nil {
+			return r.onTransientError(ctx, rec, wait, err)
 		}
 	}
 }
 
-// saveRaw makes the answer durable before it is interpreted, so that neither a
+// saveRawResponse makes the answer durable before it is interpreted, so that neither a
 // crash nor a mistake of ours can lose the refresh token in it.
 //
 // A login or logout that came in between makes it fail, and is left to accept.
-func (r *spending) saveRaw(ctx context.Context, rec *store.Record, a *oauth.RawAnswer) {
+func (r *refreshAttempt) saveRawResponse(ctx context.Context, rec *store.Record, a *oauth.RawAnswer) {
 	saved := &store.Answer{
 		Status:      a.Status,
 		ContentType: a.ContentType,
@@ -263,7 +261,7 @@ func (r *spending) saveRaw(ctx context.Context, rec *store.Record, a *oauth.RawA
 	rec.Intent.Answer = saved
 	err := r.put(ctx, rec, r.room)
 	r.room = nil
-	for try := 1; err != nil && !errors.Is(err, store.ErrConflict) && try < tries; try++ {
+	for try := 1; err != nil && !errors.Is(err, store.ErrConflict) && try < maxTries; try++ {
 		r.log.Error("renewed token could not be stored, trying again", "error", err)
 		if sleep(ctx, backoff(try)) != nil {
 			return
@@ -272,14 +270,14 @@ func (r *spending) saveRaw(ctx context.Context, rec *store.Record, a *oauth.RawA
 	}
 }
 
-// inDoubt reports whether a status leaves open what the server has done: a
+// outcomeUnknown reports whether a status leaves open what the server has done: a
 // gateway's or a failure half-way, rather than "not now".
-func inDoubt(status int) bool {
+func outcomeUnknown(status int) bool {
 	return status == http.StatusInternalServerError || status == http.StatusBadGateway || status == http.StatusGatewayTimeout
 }
 
-// rawAnswer returns a saved answer as the protocol layer reads it.
-func rawAnswer(a *store.Answer) *oauth.RawAnswer {
+// rawResponse returns a saved answer as the protocol layer reads it.
+func rawResponse(a *store.Answer) *oauth.RawAnswer {
 	return &oauth.RawAnswer{
 		Status: a.Status, ContentType: a.ContentType, Body: a.Body,
 		Truncated: a.Truncated, ReceivedAt: a.ReceivedAt,
@@ -292,23 +290,4 @@ func fingerprint(id string, token store.Secret) string {
 	mac := hmac.New(sha256.New, []byte(id))
 	mac.Write([]byte(token.Reveal()))
 	return hex.EncodeToString(mac.Sum(nil)[:8])
-}
-
-// backoff returns the wait after the given number of failures, doubled each
-// time, with jitter of a quarter either way.
-func backoff(failures int) time.Duration {
-	d := float64(firstBackoff) * math.Pow(2, float64(min(failures, 20)-1))
-	return time.Duration(d * (0.75 + mrand.Float64()/2))
-}
-
-// sleep waits, unless ctx ends first.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

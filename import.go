@@ -97,22 +97,22 @@ func (c *Client) Adopt(ctx context.Context, serverURL string, l ForeignLogin, o 
 	if err != nil {
 		return nil, err
 	}
-	if !o.Force && s.signedIn(rec) {
+	if !o.Force && s.loggedIn(rec) {
 		return &AdoptResult{Status: statusOf(rec, time.Now()), Already: true}, nil
 	}
-	a, err := s.adoption(l)
+	a, err := s.parseForeignLogin(l)
 	if err != nil {
 		return nil, err
 	}
 	if !o.Offline {
 		found, err := s.findIssuer(ctx, a.grant.Issuer)
 		if err != nil {
-			return nil, s.explainMove(err)
+			return nil, s.issuerError(err)
 		}
 		a.pin(found)
 	}
 	take := func(rec *store.Record) error {
-		if !o.Force && s.signedIn(rec) {
+		if !o.Force && s.loggedIn(rec) {
 			return errSuperseded
 		}
 		a.into(rec, s.serverURL)
@@ -126,19 +126,19 @@ func (c *Client) Adopt(ctx context.Context, serverURL string, l ForeignLogin, o 
 	if err != nil && !errors.Is(err, errSuperseded) {
 		return nil, err
 	}
-	s.publish(rec)
+	s.useToken(rec)
 	return &AdoptResult{Status: statusOf(rec, time.Now()), Already: err != nil}, nil
 }
 
-// adoption is a foreign login as it is stored.
-type adoption struct {
+// foreignRecord is a foreign login as it is stored.
+type foreignRecord struct {
 	grant  store.Grant
 	client *store.Client              // nil: the tokens cannot be renewed anyway
 	as     *store.AuthorizationServer // nil: to be found by the first renewal
 }
 
-// adoption reads a foreign login and judges it as far as it can be judged alone.
-func (s *session) adoption(l ForeignLogin) (*adoption, error) {
+// parseForeignLogin reads a foreign login and judges it as far as it can be judged alone.
+func (s *session) parseForeignLogin(l ForeignLogin) (*foreignRecord, error) {
 	usage := func(message string, err error) error {
 		return &Error{Kind: ErrUsage, Server: s.serverURL, Message: message, Err: err}
 	}
@@ -146,8 +146,8 @@ func (s *session) adoption(l ForeignLogin) (*adoption, error) {
 	if token == nil || token.Partial || err != nil && token.RefreshToken == "" {
 		return nil, usage("the token response cannot be used", err)
 	}
-	a := &adoption{}
-	if a.client, err = s.adoptedClient(l.Registration); err != nil {
+	a := &foreignRecord{}
+	if a.client, err = s.foreignClient(l.Registration); err != nil {
 		return nil, usage("the client that the tokens were issued to cannot be used", err)
 	}
 	if token.RefreshToken != "" && a.client == nil {
@@ -177,15 +177,15 @@ func (s *session) adoption(l ForeignLogin) (*adoption, error) {
 	case l.Resource != "":
 		g.Resource = store.Resource{Value: l.Resource, Why: "as sent before"}
 	}
-	if g.RefreshToken == "" && !usable(g, "", now) {
+	if g.RefreshToken == "" && !accessTokenUsable(g, "", now) {
 		return nil, &Error{Kind: ErrLoginRequired, Server: s.serverURL, Hint: "sign in to " + s.serverURL,
 			Message: "the access token has expired, and there is no refresh token to renew it with"}
 	}
 	return a, nil
 }
 
-// adoptedClient returns the client of a foreign login, or nil if none is known.
-func (s *session) adoptedClient(r Registration) (*store.Client, error) {
+// foreignClient returns the client of a foreign login, or nil if none is known.
+func (s *session) foreignClient(r Registration) (*store.Client, error) {
 	answered := &oauth.Registration{}
 	if r.Response != "" {
 		var err error
@@ -218,7 +218,7 @@ func (s *session) adoptedClient(r Registration) (*store.Client, error) {
 	} else if strings.HasPrefix(c.ID, "https://") {
 		c.Source, answered.TokenEndpointAuthMethod = store.SourceMetadataDocument, oauth.MethodNone
 	}
-	choice, err := chooseMethod(methodFacts{
+	choice, err := chooseAuthMethod(authMethodInputs{
 		configured: r.TokenEndpointAuthMethod, registered: answered.TokenEndpointAuthMethod, secret: c.Secret != "",
 	})
 	if err != nil {
@@ -229,7 +229,7 @@ func (s *session) adoptedClient(r Registration) (*store.Client, error) {
 }
 
 // into makes the adopted login the record's own.
-func (a *adoption) into(rec *store.Record, serverURL string) {
+func (a *foreignRecord) into(rec *store.Record, serverURL string) {
 	g := a.grant
 	rec.ServerURL, rec.Grant = serverURL, &g
 	if a.as != nil {

@@ -27,8 +27,8 @@ import (
 // one that its server names now.
 var errMoved = errors.New("the server has another authorization server now")
 
-// foundIssuer is an authorization server with the metadata that led there.
-type foundIssuer struct {
+// issuerMetadata is an authorization server with the metadata that led there.
+type issuerMetadata struct {
 	server   *oauth.ServerMetadata
 	resource *oauth.ResourceMetadata // nil: the server publishes none
 }
@@ -36,14 +36,14 @@ type foundIssuer struct {
 // findIssuer finds the metadata of the authorization server that a login with
 // this issuer comes from; "" is not known. It returns errMoved if the server no
 // longer names it.
-func (s *session) findIssuer(ctx context.Context, issuer string) (*foundIssuer, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+func (s *session) findIssuer(ctx context.Context, issuer string) (*issuerMetadata, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	challenge, err := s.challenge(ctx)
+	challenge, err := s.probeChallenge(ctx)
 	if err != nil {
 		return nil, err
 	}
-	found := &foundIssuer{}
+	found := &issuerMetadata{}
 	found.resource, err = s.fetcher.ResourceMetadata(ctx, s.target, challenge.ResourceMetadata)
 	if err != nil && !errors.Is(err, oauth.ErrAbsent) {
 		return nil, err
@@ -56,7 +56,7 @@ func (s *session) findIssuer(ctx context.Context, issuer string) (*foundIssuer, 
 			i = slices.IndexFunc(named, func(n string) bool { return sameIssuer(n, issuer) })
 		}
 		if i < 0 {
-			return nil, moved(issuer, strings.Join(named, ", "))
+			return nil, issuerMovedError(issuer, strings.Join(named, ", "))
 		}
 		found.server, err = s.fetcher.ServerMetadata(ctx, named[i])
 	}
@@ -64,31 +64,31 @@ func (s *session) findIssuer(ctx context.Context, issuer string) (*foundIssuer, 
 		return nil, err
 	}
 	if issuer != "" && !sameIssuer(found.server.Issuer, issuer) {
-		return nil, moved(issuer, found.server.Issuer)
+		return nil, issuerMovedError(issuer, found.server.Issuer)
 	}
 	return found, nil
 }
 
-func moved(from, to string) error {
+func issuerMovedError(from, to string) error {
 	return fmt.Errorf("%w: the login comes from %s, and the server names %s", errMoved, oauth.Sanitize(from), oauth.Sanitize(to))
 }
 
-// explainMove is explain for findIssuer.
-func (s *session) explainMove(err error) error {
+// issuerError is explain for findIssuer.
+func (s *session) issuerError(err error) error {
 	if errors.Is(err, errMoved) {
 		return &Error{Kind: ErrProtocol, Server: s.serverURL, Err: err, Message: "the login is of no use any more",
 			Hint: "sign in to " + s.serverURL}
 	}
-	return s.explain(err)
+	return s.asError(err)
 }
 
 // pin binds the adopted login to the authorization server it comes from.
-func (a *adoption) pin(found *foundIssuer) {
+func (a *foreignRecord) pin(found *issuerMetadata) {
 	as := found.server
 	g := &a.grant
 	g.Issuer, g.TokenEndpoint, g.RevocationEndpoint = as.Issuer, as.TokenEndpoint, as.RevocationEndpoint
 	if g.Resource.Value == "" && !g.Resource.Omit {
-		g.Resource = othersResource(found.resource)
+		g.Resource = conventionalResource(found.resource)
 	}
 	if a.client != nil {
 		a.client.Issuer = as.Issuer
@@ -98,37 +98,37 @@ func (a *adoption) pin(found *foundIssuer) {
 	}
 }
 
-// othersResource returns the resource parameter that other clients send for what
+// conventionalResource returns the resource parameter that other clients send for what
 // the server publishes.
-func othersResource(rm *oauth.ResourceMetadata) store.Resource {
+func conventionalResource(rm *oauth.ResourceMetadata) store.Resource {
 	if rm == nil || rm.Resource == "" {
 		return store.Resource{Omit: true, Why: "the server publishes none"}
 	}
 	return store.Resource{Value: oauth.StandardURL(rm.Resource), Why: "published by the server"}
 }
 
-// incomplete reports whether the record holds an adopted login of which it is
+// importIncomplete reports whether the record holds an adopted login of which it is
 // not known yet where to renew it.
-func incomplete(rec *store.Record) bool {
+func importIncomplete(rec *store.Record) bool {
 	return rec.Grant != nil && rec.Grant.TokenEndpoint == "" && rec.Grant.RefreshToken != "" && rec.GrantClient() != nil
 }
 
-// complete finds what an adopted login lacks and stores it. The error is
+// completeImport finds what an adopted login lacks and stores it. The error is
 // errSuperseded if the login was replaced meanwhile, errMoved if nobody can renew
 // it any more.
-func (s *session) complete(ctx context.Context, rec *store.Record) (*store.Record, error) {
+func (s *session) completeImport(ctx context.Context, rec *store.Record) (*store.Record, error) {
 	token := rec.Grant.RefreshToken
 	found, err := s.findIssuer(ctx, rec.Grant.Issuer)
 	if err != nil {
 		return rec, err
 	}
 	return s.update(ctx, rec, func(rec *store.Record) error {
-		if !incomplete(rec) || rec.Grant.RefreshToken != token {
+		if !importIncomplete(rec) || rec.Grant.RefreshToken != token {
 			return errSuperseded
 		}
 		old := rec.GrantClient()
 		client := *old
-		a := &adoption{grant: *rec.Grant, client: &client}
+		a := &foreignRecord{grant: *rec.Grant, client: &client}
 		a.pin(found)
 		rec.Clients = slices.DeleteFunc(rec.Clients, func(c *store.Client) bool { return c == old })
 		rec.Grant, rec.AuthorizationServer = &a.grant, a.as
@@ -137,23 +137,23 @@ func (s *session) complete(ctx context.Context, rec *store.Record) (*store.Recor
 	})
 }
 
-// incompletable decides what it means for a renewal that an adopted login could
+// onImportFailed decides what it means for a renewal that an adopted login could
 // not be completed.
-func (r *spending) incompletable(ctx context.Context, rec *store.Record, err error) (*snapshot, error) {
+func (r *refreshAttempt) onImportFailed(ctx context.Context, rec *store.Record, err error) (*cachedToken, error) {
 	switch {
 	case errors.Is(err, errSuperseded), errors.Is(err, ErrStore):
 		return nil, err
 	case !errors.Is(err, errMoved):
-		return r.postpone(ctx, rec, 0, err)
+		return r.onTransientError(ctx, rec, 0, err)
 	}
 	rec, err = r.update(ctx, rec, func(rec *store.Record) error {
-		if !r.current(rec) {
+		if !r.stillCurrent(rec) {
 			return errSuperseded
 		}
 		if c := rec.GrantClient(); c != nil {
 			c.Refused = true
 		}
-		rec.Grant.Refused = rec.Grant.Refused || rec.Grant.AccessToken == r.why.refused
+		rec.Grant.Refused = rec.Grant.Refused || rec.Grant.AccessToken == r.need.rejected
 		rec.Retry = nil
 		rec.Refusal = &store.Refusal{At: time.Now().UTC(), Code: "issuer_changed", Description: errMoved.Error()}
 		return nil
@@ -162,8 +162,8 @@ func (r *spending) incompletable(ctx context.Context, rec *store.Record, err err
 		return nil, err
 	}
 	if r.tokenUsable(rec) {
-		return r.publish(rec), nil
+		return r.useToken(rec), nil
 	}
-	r.session.current.Store(nil)
+	r.session.cached.Store(nil)
 	return nil, nil
 }

@@ -52,16 +52,16 @@ func (c *Client) Token(ctx context.Context, serverURL string, o TokenOptions) (*
 }
 
 // token returns a token that answers o, never nil without an error.
-func (s *session) token(ctx context.Context, o TokenOptions) (*snapshot, error) {
-	snap, err := s.authorization(ctx)
-	why := renewal{minTTL: o.MinTTL}
+func (s *session) token(ctx context.Context, o TokenOptions) (*cachedToken, error) {
+	snap, err := s.freshToken(ctx)
+	why := tokenNeed{minTTL: o.MinTTL}
 	if snap != nil && o.Refresh {
 		why.force = snap.token
 	}
 	if err == nil && snap != nil && !why.accepts(snap.token, snap.expiresAt, time.Now()) {
-		var renewed *snapshot
-		if renewed, err = s.renew(ctx, why); err == nil && renewed == nil {
-			return nil, s.notRenewable(ctx, snap)
+		var renewed *cachedToken
+		if renewed, err = s.refresh(ctx, why); err == nil && renewed == nil {
+			return nil, s.notRefreshableError(ctx, snap)
 		}
 		snap = renewed
 	}
@@ -73,9 +73,9 @@ func (s *session) token(ctx context.Context, o TokenOptions) (*snapshot, error) 
 		if err != nil {
 			return nil, err
 		}
-		return nil, s.loginRequired(rec)
+		return nil, s.loginRequiredError(rec)
 	}
-	return s.login(ctx, loginRequest{explicit: true})
+	return s.login(ctx, loginRequest{interactive: true})
 }
 
 // TokenSource returns the server's token as an oauth2.TokenSource. Its Token has
@@ -102,7 +102,7 @@ func (ts *tokenSource) Token() (*oauth2.Token, error) {
 	if ts.err != nil {
 		return nil, ts.err
 	}
-	if snap := ts.session.current.Load(); snap.fresh() {
+	if snap := ts.session.cached.Load(); snap.fresh() {
 		return snap.oauth2, nil
 	}
 	snap, err := ts.session.token(ts.ctx, TokenOptions{})

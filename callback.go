@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"strings"
 
 	"github.com/handstamp/handstamp/internal/browser"
 	"github.com/handstamp/handstamp/internal/loopback"
@@ -14,34 +15,34 @@ import (
 // itself and did not say where.
 const hookRedirectURI = "http://127.0.0.1/callback"
 
-// outside is a login's way to the person and back: a browser and a listener on
+// callbackReceiver is a login's way to the person and back: a browser and a listener on
 // the loopback interface, the terminal, or the application's own.
-type outside struct {
+type callbackReceiver struct {
 	redirectURI string
 	listener    *loopback.Listener
 	answered    bool                        // the listener has a browser waiting for its page
 	expect      chan func(url.Values) error // holds what tells the expected callback from a stranger's
 }
 
-// listen makes sure that the answer can be received, before anybody is asked and
+// openCallback makes sure that the answer can be received, before anybody is asked and
 // before a redirect URI is registered.
-func (l *signIn) listen(ctx context.Context) error {
-	if l.out.listener != nil {
+func (l *loginFlow) openCallback(ctx context.Context) error {
+	if l.callback.listener != nil {
 		return nil
 	}
 	if l.c.Prompt.Authorize != nil {
-		if l.out.redirectURI = l.c.RedirectURI; l.out.redirectURI == "" {
-			l.out.redirectURI = hookRedirectURI
+		if l.callback.redirectURI = l.c.RedirectURI; l.callback.redirectURI == "" {
+			l.callback.redirectURI = hookRedirectURI
 		}
 		return nil
 	}
-	options := loopback.Options{Port: l.c.CallbackPort, Accept: l.out.accept}
-	configured := l.registration()
+	options := loopback.Options{Port: l.c.CallbackPort, Accept: l.callback.accept}
+	configured := l.activeRegistration()
 	stored := false
 	switch old := l.rec.NewestClient(l.plan.server.Issuer); {
-	case l.out.redirectURI != "":
+	case l.callback.redirectURI != "":
 		// The port that an attempt before this one gave back may be gone, too.
-		options.RedirectURI = l.out.redirectURI
+		options.RedirectURI = l.callback.redirectURI
 		stored = l.c.RedirectURI == "" && l.c.CallbackPort == 0 && configured == nil
 	case l.c.RedirectURI != "":
 		options.RedirectURI = l.c.RedirectURI
@@ -58,14 +59,14 @@ func (l *signIn) listen(ctx context.Context) error {
 		// 7.3: the port is part of the registration.
 		options.RedirectURI, stored = old.RedirectURIs[0], true
 	}
-	l.out.expect = make(chan func(url.Values) error, 1)
+	l.callback.expect = make(chan func(url.Values) error, 1)
 	listener, err := loopback.Listen(ctx, options)
 	var taken *loopback.PortTakenError
 	if errors.As(err, &taken); err != nil && stored {
 		// Another program has the port, or the server has registered what no
 		// listener can be at. The client is registered once more; the old
 		// registration stays for the refresh token that is bound to it.
-		listener, err = loopback.Listen(ctx, loopback.Options{Accept: l.out.accept})
+		listener, err = loopback.Listen(ctx, loopback.Options{Accept: l.callback.accept})
 	}
 	if err != nil {
 		e := &Error{Kind: ErrUsage, Server: l.serverURL, Message: "the callback cannot be received", Err: err}
@@ -74,12 +75,12 @@ func (l *signIn) listen(ctx context.Context) error {
 		}
 		return e
 	}
-	l.out.listener, l.out.redirectURI = listener, listener.RedirectURI()
+	l.callback.listener, l.callback.redirectURI = listener, listener.RedirectURI()
 	return nil
 }
 
 // accept judges a call to the redirect URI: the login's own, or a stranger's.
-func (o *outside) accept(params url.Values) error {
+func (o *callbackReceiver) accept(params url.Values) error {
 	select {
 	case judge := <-o.expect:
 		o.expect <- judge
@@ -89,9 +90,9 @@ func (o *outside) accept(params url.Values) error {
 	}
 }
 
-// ask sends the person to the authorization server and returns the code. A call
+// requestCode sends the person to the authorization server and returns the code. A call
 // or a paste that is not the answer to this request does not end the wait.
-func (o *outside) ask(ctx context.Context, s *session, r AuthorizationRequest, want oauth.Expected) (oauth.Secret, error) {
+func (o *callbackReceiver) requestCode(ctx context.Context, s *session, r AuthorizationRequest, want oauth.Expected) (oauth.Secret, error) {
 	prompt := s.c.Prompt
 	if prompt.Authorize != nil {
 		params, err := prompt.Authorize(ctx, r)
@@ -211,7 +212,7 @@ func (s *session) paste(ctx context.Context, r AuthorizationRequest, judge func(
 }
 
 // finish shows the waiting browser how the login ended.
-func (o *outside) finish(message string, err error) {
+func (o *callbackReceiver) finish(message string, err error) {
 	if o.listener == nil {
 		return
 	}
@@ -223,9 +224,33 @@ func (o *outside) finish(message string, err error) {
 }
 
 // close gives the port back.
-func (o *outside) close() {
+func (o *callbackReceiver) close() {
 	if o.listener != nil {
 		o.listener.Close()
 		o.listener = nil
 	}
+}
+
+// loopbackURI reports whether a redirect URI leads to this machine (RFC 8252,
+// section 7.3).
+func loopbackURI(raw string) bool {
+	u, err := url.Parse(raw)
+	return err == nil && u.Scheme == "http" && oauth.IsLoopback(u.Hostname())
+}
+
+// pastedParams returns the parameters of a URL that a person pasted, if it leads
+// to the redirect URI.
+func pastedParams(pasted, redirectURI string) (url.Values, error) {
+	got, err := url.Parse(strings.TrimSpace(pasted))
+	if err != nil {
+		return nil, errors.New("that is no URL")
+	}
+	want, err := url.Parse(redirectURI)
+	if err != nil {
+		return nil, err
+	}
+	if got.Scheme != want.Scheme || got.Host != want.Host || got.Path != want.Path || got.User != nil {
+		return nil, errors.New("that URL does not begin with " + redirectURI)
+	}
+	return url.ParseQuery(got.RawQuery)
 }

@@ -9,20 +9,20 @@ import (
 )
 
 const (
-	// waitingAfter is how long the claim to sign in may take before the person
+	// waitingNoticeDelay is how long the claim to sign in may take before the person
 	// is told that somebody else has it.
-	waitingAfter = 300 * time.Millisecond
+	waitingNoticeDelay = 300 * time.Millisecond
 
-	// reopenAfter is how old another process's tab is when a person who asks for
+	// reopenBrowserAfter is how old another process's tab is when a person who asks for
 	// a login is given a new one: the old one has been closed, or is not seen.
-	reopenAfter = 10 * time.Second
+	reopenBrowserAfter = 10 * time.Second
 )
 
-// notePending stores what the person is asked, so that they can go on with it
+// recordPendingLogin stores what the person is asked, so that they can go on with it
 // from any process: whose tab it was may have ended, or its tab been closed. An
 // answer that only the application receives is its own business.
-func (l *signIn) notePending(ctx context.Context, r AuthorizationRequest) {
-	if l.out.listener == nil {
+func (l *loginFlow) recordPendingLogin(ctx context.Context, r AuthorizationRequest) {
+	if l.callback.listener == nil {
 		return
 	}
 	rec, err := l.update(ctx, l.rec, func(rec *store.Record) error {
@@ -38,9 +38,9 @@ func (l *signIn) notePending(ctx context.Context, r AuthorizationRequest) {
 	l.rec = rec
 }
 
-// dropPending removes what a process left behind that was killed while it waited
+// clearPendingLogin removes what a process left behind that was killed while it waited
 // for a person.
-func (s *session) dropPending(ctx context.Context, rec *store.Record) *store.Record {
+func (s *session) clearPendingLogin(ctx context.Context, rec *store.Record) *store.Record {
 	if rec.PendingLogin == nil {
 		return rec
 	}
@@ -54,17 +54,17 @@ func (s *session) dropPending(ctx context.Context, rec *store.Record) *store.Rec
 	return dropped
 }
 
-// claimLogin is lockOrAdopt for a lock that may be held for as long as a person
+// lockLogin is lockUnless for a lock that may be held for as long as a person
 // needs. That person is told where to go on, and who asks for a login explicitly
 // gets a tab of their own once the other is old.
-func (s *session) claimLogin(ctx context.Context, name store.LockName, req loginRequest, served func(*store.Record) bool) (unlock func(), rec *store.Record, err error) {
+func (s *session) lockLogin(ctx context.Context, name store.LockName, req loginRequest, served func(*store.Record) bool) (unlock func(), rec *store.Record, err error) {
 	began, told := time.Now(), false
 	var shown, opened store.Secret
-	return s.lockOrAdopt(ctx, name, func(rec *store.Record) bool {
+	return s.lockUnless(ctx, name, func(rec *store.Record) bool {
 		if served(rec) {
 			return true
 		}
-		if time.Since(began) < waitingAfter {
+		if time.Since(began) < waitingNoticeDelay {
 			return false
 		}
 		r := AuthorizationRequest{ServerURL: s.serverURL}
@@ -78,7 +78,7 @@ func (s *session) claimLogin(ctx context.Context, name store.LockName, req login
 			tell(ctx, r)
 		}
 		told, shown = true, p.URL
-		if req.explicit && p.URL != "" && p.URL != opened && time.Since(p.At) > reopenAfter {
+		if req.interactive && p.URL != "" && p.URL != opened && time.Since(p.At) > reopenBrowserAfter {
 			opened = p.URL
 			go func() { _ = s.openBrowser(ctx, r) }()
 		}

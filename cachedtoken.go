@@ -1,0 +1,110 @@
+package handstamp
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/handstamp/handstamp/store"
+	"golang.org/x/oauth2"
+)
+
+// Token implements oauth2.TokenSource for a token at hand.
+func (s *cachedToken) Token() (*oauth2.Token, error) { return s.oauth2, nil }
+
+// Format implements fmt.Formatter: callers hold a snapshot as a TokenSource, and
+// printing it must not show the token.
+func (s *cachedToken) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[token source]") }
+
+// cachedToken is an immutable view of a stored access token.
+type cachedToken struct {
+	header    []string // the Authorization header's value
+	oauth2    *oauth2.Token
+	token     store.Secret
+	tokenType string
+	scope     string
+	resource  string
+	expiresAt time.Time // zero: unknown
+
+	// refreshAt is when to renew, on the wall clock: the monotonic one stands
+	// still while a laptop sleeps. Zero: not before the server refuses.
+	refreshAt time.Time
+
+	// unasked is set while refreshAt need not be looked at: for one glance.
+	checkedLately atomic.Bool
+}
+
+// clockCheckInterval is how often the wall clock is read while requests come. It is read at
+// each of them when the token is within twice that of its renewal, so that a late
+// timer makes no difference.
+const clockCheckInterval = time.Second
+
+// fresh reports whether the token is to be used without a thought. Each request
+// asks, and a clock costs more than all else that a request is asked; so the
+// answer stands until a timer takes it back.
+func (s *cachedToken) fresh() bool {
+	if s == nil {
+		return false
+	}
+	if s.checkedLately.Load() || s.refreshAt.IsZero() {
+		return true
+	}
+	left := time.Until(s.refreshAt)
+	if left > 2*clockCheckInterval && s.checkedLately.CompareAndSwap(false, true) {
+		time.AfterFunc(clockCheckInterval, func() { s.checkedLately.Store(false) })
+	}
+	return left > 0
+}
+
+// valid reports whether the token has not expired yet.
+func (s *cachedToken) valid(now time.Time) bool {
+	return s != nil && (s.expiresAt.IsZero() || now.Before(s.expiresAt))
+}
+
+// newCachedToken returns the view of the grant's access token.
+func newCachedToken(g *store.Grant) *cachedToken {
+	scheme := authScheme(g.TokenType)
+	return &cachedToken{
+		header:    []string{scheme + " " + g.AccessToken.Reveal()},
+		oauth2:    &oauth2.Token{AccessToken: g.AccessToken.Reveal(), TokenType: scheme, Expiry: g.ExpiresAt},
+		token:     g.AccessToken,
+		tokenType: scheme,
+		scope:     g.ScopeGranted,
+		resource:  g.Resource.Value,
+		expiresAt: g.ExpiresAt,
+		refreshAt: refreshTime(g, rand.Float64()),
+	}
+}
+
+// authScheme spells the token type as the Authorization header wants it: some
+// servers issue "bearer" and accept only "Bearer" (RFC 6750, section 2.1).
+func authScheme(tokenType string) string {
+	if tokenType == "" || strings.EqualFold(tokenType, "bearer") {
+		return "Bearer"
+	}
+	return tokenType
+}
+
+// useToken makes the record's access token what the next request is sent with.
+func (s *session) useToken(rec *store.Record) *cachedToken {
+	if rec.Grant == nil || rec.Grant.AccessToken == "" {
+		s.cached.Store(nil)
+		return nil
+	}
+	snap := newCachedToken(rec.Grant)
+	s.cached.Store(snap)
+	return snap
+}
+
+// freshToken returns what to send with a request: nil if there is no usable
+// token, so that the server's refusal tells how to get one. While the token is
+// fresh it takes no lock and does no I/O.
+func (s *session) freshToken(ctx context.Context) (*cachedToken, error) {
+	if snap := s.cached.Load(); snap.fresh() {
+		return snap, nil
+	}
+	return s.refresh(ctx, tokenNeed{})
+}

@@ -1,0 +1,177 @@
+package handstamp
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/handstamp/handstamp/store"
+)
+
+// history is what this process remembers of its latest attempts at one server, so
+// that it does not at once repeat one that did not help. None of it is stored:
+// another process may have better luck. Its methods may be called concurrently.
+type history struct {
+	mu         sync.Mutex
+	futile     time.Time // when a server last refused a token fresh from a login
+	declined   error     // how the user answered the last login: no, or not at all
+	declinedAt time.Time
+	rejected   *clientRejection // the last refresh for which the configured client was rejected
+	stepUps    map[string]int   // step-ups that did not help, by the scope asked for
+	unmoved    time.Time        // when a server last refused a request after all its step-ups
+	lastLogins [2]time.Time     // the last two logins, the older one first, since a token of them worked
+	replaced   *replacement     // the token that last replaced a refused one
+	logins     int              // that this process has carried out
+}
+
+// declinedLogin returns how the last login ended, if that was a moment ago and
+// another one would end the same.
+func (h *history) declinedLogin() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.declined != nil && time.Since(h.declinedAt) < declinedCooldown {
+		return h.declined
+	}
+	return nil
+}
+
+// recordLoginEnd notes how a login ended.
+func (h *history) recordLoginEnd(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.declined, h.declinedAt = nil, time.Now()
+	if suppressesRelogin(err) {
+		h.declined = err
+	}
+}
+
+// mayStepUp counts a step-up of one request for a scope, and reports whether it
+// is worth asking the user.
+func (h *history) mayStepUp(scope string, r *retryState) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r.logins++; r.logins > maxStepUps {
+		h.unmoved = time.Now()
+	}
+	return time.Since(h.unmoved) >= retryCooldown && h.stepUps[scope] < maxStepUps
+}
+
+// clientRejection is a renewal for which the client that the user configured was
+// rejected. What this process is configured with does not change, so that the
+// authorization server need not be asked again for each request.
+type clientRejection struct {
+	token store.Secret // the refresh token
+	at    time.Time
+	err   error
+}
+
+// recordClientRejection notes err if it is a rejection.
+func (h *history) recordClientRejection(rec *store.Record, err error) {
+	if rec.Grant == nil || !errors.Is(err, ErrClientRejected) {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.rejected = &clientRejection{token: rec.Grant.RefreshToken, at: time.Now(), err: err}
+}
+
+// recentClientRejection returns the rejection of a renewal of the same token a moment
+// ago.
+func (h *history) recentClientRejection(rec *store.Record) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r := h.rejected
+	if r == nil || rec.Grant == nil || r.token != rec.Grant.RefreshToken || time.Since(r.at) >= maxBackoff {
+		return nil
+	}
+	return r.err
+}
+
+// loginCount returns how many logins this process has carried out.
+func (h *history) loginCount() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.logins
+}
+
+// loginWasFutile reports whether to leave a 401 as it is: the server has refused a
+// token that it was given fresh from a login, so that another one would be
+// refused as well.
+func (h *history) loginWasFutile(r *retryState) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	if r.logins > 0 {
+		h.futile = now
+		return true
+	}
+	return now.Sub(h.futile) < retryCooldown
+}
+
+// recordLogin notes how a login of this process ended. Of a step-up that many
+// requests wait for, it counts one.
+func (h *history) recordLogin(rec *store.Record, req loginRequest, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err == nil {
+		h.lastLogins = [2]time.Time{h.lastLogins[1], time.Now()}
+		h.logins++
+	}
+	if len(req.needed) == 0 {
+		return
+	}
+	key := strings.Join(req.needed, " ")
+	if err == nil && containsAll(strings.Fields(rec.Grant.ScopeGranted), req.needed) {
+		delete(h.stepUps, key)
+		return
+	}
+	if h.stepUps == nil {
+		h.stepUps = make(map[string]int)
+	}
+	h.stepUps[key]++
+}
+
+// loggedInTwiceLately reports whether this process has signed in twice so lately that
+// a token refused now is one that the server refuses fresh from a login. A caller
+// that is given a new recovery for each refusal is not to open a tab each time;
+// once it may, for a server can change its authorization server between two
+// requests.
+func (h *history) loggedInTwiceLately() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return time.Since(h.lastLogins[0]) < retryCooldown
+}
+
+// replacement is a token that a refused one was renewed to.
+type replacement struct {
+	token store.Secret
+	at    time.Time
+}
+
+// recordReplacement notes the token that a refused one was renewed to.
+func (h *history) recordReplacement(token store.Secret) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.replaced = &replacement{token: token, at: time.Now()}
+}
+
+// recordAccepted notes that the server took the token, so that a later refusal means
+// that its time was over, however short that was.
+func (h *history) recordAccepted(token store.Secret) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lastLogins = [2]time.Time{}
+	if h.replaced != nil && h.replaced.token == token {
+		h.replaced = nil
+	}
+}
+
+// refreshWasFutile reports whether the refused token is the fresh replacement of
+// another refused one: each further renewal would spend a refresh token for
+// nothing.
+func (h *history) refreshWasFutile(refused store.Secret) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.replaced != nil && refused == h.replaced.token && time.Since(h.replaced.at) < retryCooldown
+}

@@ -1,0 +1,128 @@
+package handstamp
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/store"
+)
+
+const (
+	// retryCooldown is how long nothing is tried after a server has refused a
+	// token fresh from a login, nor a renewal after it has refused a token fresh
+	// from one.
+	retryCooldown = 30 * time.Second
+
+	// maxAdopted bounds the tokens of other processes that a request is tried
+	// with in place of a login.
+	maxAdopted = 3
+
+	// maxStepUps bounds the logins for a scope that the server never grants.
+	maxStepUps = 2
+)
+
+// retryState is how far one request has come on the ladder: another stored token,
+// a renewal, a login.
+type retryState struct {
+	renewals     int
+	logins       int
+	sharedTokens int // logins that came to a token which another process had stored
+}
+
+// reauthorize finds the token with which a refused request is to be sent again. It
+// returns nil if there is none and the response is the answer.
+func (s *session) reauthorize(ctx context.Context, r *retryState, used *cachedToken, resp *http.Response) (*cachedToken, error) {
+	challenge := oauth.Bearer(resp.Header)
+	if resp.StatusCode == http.StatusForbidden {
+		if challenge.Error != "insufficient_scope" || s.c.LoginPolicy == LoginNever {
+			return nil, nil
+		}
+		return s.stepUp(ctx, r, used, challenge)
+	}
+	if s.history.loginWasFutile(r) {
+		return nil, nil
+	}
+	var refused store.Secret
+	if used != nil {
+		refused = used.token
+	}
+	if current := s.cached.Load(); current != nil && current.token != refused && current.valid(time.Now()) {
+		// Another request was here before.
+		return current, nil
+	}
+	if r.logins == 0 && r.renewals < 2 && !s.history.refreshWasFutile(refused) {
+		r.renewals++
+		snap, err := s.refresh(ctx, tokenNeed{rejected: refused})
+		if err == nil && snap != nil && refused != "" {
+			s.history.recordReplacement(snap.token) // by another process, perhaps
+		}
+		if err != nil || snap != nil {
+			return snap, err
+		}
+	}
+	rec, err := s.load(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case accessTokenUsable(rec.Grant, refused, time.Now()):
+		return s.useToken(rec), nil // another process was here before
+	case s.c.LoginPolicy == LoginNever:
+		return nil, s.loginRequiredError(rec)
+	case (refused != "" || rec.Grant != nil && rec.Grant.Refused) && rec.Refusal == nil && s.history.loggedInTwiceLately():
+		return nil, nil
+	}
+	if r.logins++; r.logins > 1 {
+		return nil, nil
+	}
+	before := s.history.loginCount()
+	snap, err := s.login(ctx, loginRequest{challenge: challenge, rejectedToken: refused})
+	if s.history.loginCount() == before && r.sharedTokens < maxAdopted {
+		// Another process has stored that token, which need not come from a login:
+		// what it renewed is of no use either where the server has moved.
+		r.sharedTokens++
+		r.logins--
+	}
+	return snap, err
+}
+
+// stepUp signs in for the scope that a request needs beside those that the
+// login has (MCP authorization, "Step-Up Authorization Flow"). What the server
+// keeps refusing is not asked for for ever.
+func (s *session) stepUp(ctx context.Context, r *retryState, used *cachedToken, challenge oauth.BearerChallenge) (*cachedToken, error) {
+	needed := strings.Fields(challenge.Scope)
+	if len(needed) == 0 || used == nil {
+		return nil, nil
+	}
+	slices.Sort(needed)
+	if !s.history.mayStepUp(strings.Join(needed, " "), r) {
+		return nil, nil
+	}
+	rec, err := s.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	scopes := needed
+	if g := rec.Grant; g != nil && g.AccessToken == used.token &&
+		containsAll(strings.Fields(g.ScopeRequested), needed) && !containsAll(strings.Fields(g.ScopeGranted), needed) {
+		// It was asked for, here or in another process, and not granted: a further
+		// tab would end the same. A login that a person asks for may change that.
+		return nil, nil
+	}
+	if rec.Grant != nil {
+		scopes = append(strings.Fields(rec.Grant.ScopeRequested), needed...)
+	}
+	return s.login(ctx, loginRequest{challenge: challenge, scopes: scopes, needed: needed, rejectedToken: used.token})
+}
+
+func containsAll(have, want []string) bool {
+	for _, w := range want {
+		if !slices.Contains(have, w) {
+			return false
+		}
+	}
+	return true
+}

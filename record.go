@@ -1,0 +1,111 @@
+package handstamp
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/store"
+)
+
+func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }
+
+// storeTimeout bounds the wait for a store that another process is writing to.
+const storeTimeout = 15 * time.Second
+
+// load reads the record, or an empty one where nothing is stored.
+func (s *session) load(ctx context.Context) (*store.Record, error) {
+	rec, damage, err := s.read(ctx)
+	if damage != nil {
+		// What is left to do is what one does without a record.
+		s.notice("the stored credential could not be read and was set aside: %v", damage)
+	}
+	return rec, err
+}
+
+// read is load, with the damage that was found and that the store has set aside.
+func (s *session) read(ctx context.Context) (rec *store.Record, damage, err error) {
+	if rec := s.flushUnsaved(ctx); rec != nil {
+		return rec, nil, nil
+	}
+	rec, err = s.c.Store.Get(ctx, s.key)
+	switch {
+	case err == nil:
+		return rec, nil, nil
+	case errors.Is(err, store.ErrCorrupt):
+		damage = err
+	case !isNotFound(err):
+		return nil, nil, storeError(ctx, s.serverURL, err)
+	}
+	return &store.Record{Version: store.SchemaVersion, Key: s.key, ServerURL: s.serverURL}, damage, nil
+}
+
+// maxConflicts bounds how often a write is tried again because somebody else
+// wrote in between.
+const maxConflicts = 16
+
+// update writes the record after mutate has changed it, and does both again on
+// the newer record if somebody wrote in between. A mutate that returns an error
+// ends it. rec is the record as last read, and holds what was written.
+func (s *session) update(ctx context.Context, rec *store.Record, mutate func(*store.Record) error) (*store.Record, error) {
+	for range maxConflicts {
+		if err := mutate(rec); err != nil {
+			return rec, err
+		}
+		err := s.put(ctx, rec, nil)
+		if err == nil {
+			return rec, nil
+		}
+		if !errors.Is(err, store.ErrConflict) {
+			return rec, storeError(ctx, s.serverURL, err)
+		}
+		if rec, err = s.load(ctx); err != nil {
+			return rec, err
+		}
+	}
+	return rec, storeError(ctx, s.serverURL, store.ErrConflict)
+}
+
+// put writes the record, into the reserved room if there is some.
+func (s *session) put(ctx context.Context, rec *store.Record, room store.Reservation) error {
+	if room != nil {
+		return room.Put(ctx, rec)
+	}
+	return s.c.Store.Put(ctx, rec)
+}
+
+// keepInMemory keeps a login that could not be stored. Room for it had been made
+// before it was asked for, so that this is a disk that broke within a moment, or a
+// store that makes no room; but its refresh token exists nowhere else, and to read
+// an old one from the store again would be to use a spent token.
+func (s *session) keepInMemory(rec *store.Record, t *oauth.TokenResponse) bool {
+	if rec.Grant == nil || rec.Grant.AccessToken != store.Secret(t.AccessToken) {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unsaved = rec.Clone()
+	return true
+}
+
+// flushUnsaved tries to store what could not be stored before. It returns the
+// record as long as that fails, and nil if there is none any more.
+func (s *session) flushUnsaved(ctx context.Context) *store.Record {
+	s.mu.Lock()
+	unsaved := s.unsaved
+	s.mu.Unlock()
+	if unsaved == nil {
+		return nil
+	}
+	err := s.c.Store.Put(ctx, unsaved.Clone())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unsaved == unsaved && (err == nil || errors.Is(err, store.ErrConflict)) {
+		s.unsaved = nil // stored now, or overtaken by another login
+	}
+	if s.unsaved == nil { // by us, or by another goroutine meanwhile
+		return nil
+	}
+	return s.unsaved.Clone()
+}
