@@ -35,8 +35,9 @@ var (
 // rooms is the house: arrows go one way, from the command to the library to the
 // protocol and the store. A package that is not here has no place in it yet.
 var rooms = map[string]room{
-	"":                          {ours: []string{"internal/browser", "internal/loopback", "internal/oauth", "internal/secret", "store"}, modules: libraryModules},
-	"internal/oauth":            {ours: []string{"internal/secret"}},
+	"":                          {ours: []string{"internal/awake", "internal/browser", "internal/loopback", "internal/oauth", "internal/secret", "store"}, modules: libraryModules},
+	"internal/oauth":            {ours: []string{"internal/awake", "internal/secret"}},
+	"internal/awake":            {},
 	"internal/secret":           {},
 	"internal/mcpremote":        {ours: []string{"internal/oauth", "internal/secret"}},
 	"internal/loopback":         {modules: []string{"golang.org/x/sys"}},

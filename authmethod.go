@@ -8,14 +8,25 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
+// authForm is one way in which a client authenticates at the token endpoint.
+type authForm struct {
+	method string
+
+	// formID repeats the client_id in the form beside Basic: several servers
+	// look the client up there, whatever the method, and others reject it.
+	formID bool
+}
+
 // authMethodInputs is everything that bears on how a client authenticates at the
 // token endpoint.
 type authMethodInputs struct {
 	configured string // what the user said
 	learned    string // what worked before, after another method had failed
 	registered string // what the registration response said
-	requested  string // what the registration asked for, where the response said nothing
+	requested  string // what the registration requested, where the response said nothing
 	byDefault  string // what an earlier session chose, knowing nothing
+	formID     bool   // learned: the server looks for the client_id in the form
+	proven     bool   // a grant was obtained in this form
 	secret     bool   // a client secret is at hand
 
 	// listed is token_endpoint_auth_methods_supported; nil if the metadata
@@ -23,16 +34,17 @@ type authMethodInputs struct {
 	listed []string
 }
 
-// authMethodChoice is the method, the reason, and what is left to try.
+// authMethodChoice is the form of authentication, the reason, and what is left
+// to try.
 type authMethodChoice struct {
-	method string
+	authForm
 	source string // store.MethodConfigured, …
-	reason string // a clause for people
+	reason string // a clause for the user
 
-	// next are the methods to try, each once, if the server answers
-	// invalid_client. It is empty where the method is known: there the answer
-	// means what it says.
-	next []string
+	// next are the forms to try, each once, if the server rejects the request
+	// without naming the grant. It is empty where this form has worked before:
+	// there a rejection means what it says.
+	next []authForm
 }
 
 // chooseAuthMethod decides how a client authenticates at the token endpoint. The
@@ -59,6 +71,7 @@ func chooseAuthMethod(f authMethodInputs) (authMethodChoice, error) {
 		known.method, known.source = candidates[0], store.MethodDefault
 	}
 	known.reason = authMethodReason(known.source)
+	known.formID = f.formID && known.method == oauth.MethodBasic
 
 	switch known.method {
 	case oauth.MethodNone:
@@ -69,15 +82,33 @@ func chooseAuthMethod(f authMethodInputs) (authMethodChoice, error) {
 	default:
 		return authMethodChoice{}, fmt.Errorf("token endpoint auth method %q is not supported", known.method)
 	}
-
-	// A registered method that the server's own list contradicts may be a
-	// mistake of either; a method that no response confirmed is a guess.
-	guess := known.source == store.MethodDefault || known.source == store.MethodRequested
-	contradicted := f.listed != nil && !slices.Contains(f.listed, known.method)
-	if guess || known.source == store.MethodRegistered && contradicted {
-		known.next = slices.DeleteFunc(candidates, func(m string) bool { return m == known.method })
+	if !f.proven {
+		known.next = formsAfter(known.authForm, known.source, candidates)
 	}
 	return known, nil
+}
+
+// formsAfter returns what to try after a form that has never worked: first the
+// same method with the client_id in the form, then the other candidates. A
+// method that the user configured stays.
+func formsAfter(first authForm, source string, candidates []string) []authForm {
+	var next []authForm
+	if first.method == oauth.MethodBasic && !first.formID {
+		next = append(next, authForm{method: oauth.MethodBasic, formID: true})
+	}
+	if source == store.MethodConfigured {
+		return next
+	}
+	for _, method := range candidates {
+		if method == first.method {
+			continue
+		}
+		next = append(next, authForm{method: method})
+		if method == oauth.MethodBasic {
+			next = append(next, authForm{method: method, formID: true})
+		}
+	}
+	return next
 }
 
 // authMethodReason says why a method is used.
@@ -88,9 +119,9 @@ func authMethodReason(source string) string {
 	case store.MethodRegistered:
 		return "from the registration"
 	case store.MethodRequested:
-		return "as asked for in the registration, whose response named none"
+		return "as requested in the registration, whose response named none"
 	case store.MethodLearned:
-		return "learned from the server's answers"
+		return "learned from the server's responses"
 	}
 	return "by default: no registration is known"
 }
@@ -100,7 +131,7 @@ func methodReason(c *store.Client) string { return authMethodReason(c.MethodSour
 // authMethodInputs returns what the stored client says about its method, with the
 // user's configuration above it.
 func (s *session) authMethodInputs(c *store.Client, listed []string) authMethodInputs {
-	f := authMethodInputs{secret: c.Secret != "", listed: listed}
+	f := authMethodInputs{secret: c.Secret != "", formID: c.FormID, proven: c.Proven, listed: listed}
 	switch c.MethodSource {
 	case store.MethodConfigured:
 		f.configured = c.Method
@@ -115,13 +146,31 @@ func (s *session) authMethodInputs(c *store.Client, listed []string) authMethodI
 	}
 	if r := s.configurationFor(c); r != nil {
 		f.configured = r.TokenEndpointAuthMethod
+		if f.configured != "" && f.configured != c.Method {
+			f.proven, f.formID = false, false
+		}
 	}
 	return f
 }
 
-// clientCredentials returns how the client authenticates with method.
-func clientCredentials(c *store.Client, method string) oauth.ClientCredentials {
-	return oauth.ClientCredentials{ID: c.ID, Secret: c.Secret, Method: method}
+// credentials returns how the client authenticates in this form.
+func (f authForm) credentials(c *store.Client) oauth.ClientCredentials {
+	return oauth.ClientCredentials{ID: c.ID, Secret: c.Secret, Method: f.method, FormID: f.formID}
+}
+
+// learn notes in the client that a grant was obtained in this form.
+func (f authForm) learn(c *store.Client) {
+	if f.method != c.Method || f.formID != c.FormID || c.MethodSource == store.MethodDefault {
+		c.Method, c.FormID, c.MethodSource = f.method, f.formID, store.MethodLearned
+	}
+	c.Proven = true
+}
+
+// mayBlameClient reports whether a rejection may be about how the client
+// authenticates: it says so, or it names nothing at all.
+func mayBlameClient(e *oauth.Error) bool {
+	class := e.Class()
+	return class == oauth.ClassClient || class == oauth.ClassOther
 }
 
 // storedAuthMethods returns what the stored metadata of the grant's issuer says

@@ -10,44 +10,72 @@ import (
 
 func TestChooseMethod(t *testing.T) {
 	const none, basic, post = oauth.MethodNone, oauth.MethodBasic, oauth.MethodPost
+	const basicID = basic + "+id"
+	list := func(methods ...string) []string { return methods }
 	for _, test := range []struct {
 		name   string
-		facts  authMethodInputs
+		inputs authMethodInputs
 		method string
 		source string
 		next   []string
 		fails  bool
 	}{
-		{"registered beats the first listed", authMethodInputs{registered: post, secret: true, listed: []string{none, post, basic}}, post, store.MethodRegistered, nil, false},
-		{"registered basic, post listed first", authMethodInputs{registered: basic, secret: true, listed: []string{post, basic}}, basic, store.MethodRegistered, nil, false},
-		{"registered none, not listed", authMethodInputs{registered: none, listed: []string{post, basic}}, none, store.MethodRegistered, nil, false},
-		{"registered none with a secret lying about", authMethodInputs{registered: none, secret: true, listed: []string{none, post}}, none, store.MethodRegistered, nil, false},
-		{"registered and contradicted by the list", authMethodInputs{registered: basic, secret: true, listed: []string{post}}, basic, store.MethodRegistered, []string{post}, false},
-		{"configured beats registered", authMethodInputs{configured: basic, registered: post, secret: true, listed: []string{post}}, basic, store.MethodConfigured, nil, false},
-		{"configured is never second-guessed", authMethodInputs{configured: none, secret: true, listed: []string{post}}, none, store.MethodConfigured, nil, false},
-		{"learned stays", authMethodInputs{learned: post, secret: true, listed: []string{basic}}, post, store.MethodLearned, nil, false},
-		{"silent response, asked none", authMethodInputs{requested: none, listed: []string{none, post}}, none, store.MethodRequested, nil, false},
-		{"silent response with a secret, asked none", authMethodInputs{requested: none, secret: true, listed: []string{none, post, basic}}, basic, store.MethodDefault, []string{post}, false},
-		{"silent response without the secret of the method asked for", authMethodInputs{requested: basic, listed: []string{basic}}, none, store.MethodDefault, nil, false},
-		{"secret typed in, list omitted", authMethodInputs{secret: true}, basic, store.MethodDefault, []string{post}, false},
-		{"secret typed in, none listed first", authMethodInputs{secret: true, listed: []string{none, post}}, post, store.MethodDefault, []string{basic}, false},
-		{"secret typed in, both listed", authMethodInputs{secret: true, listed: []string{post, basic}}, basic, store.MethodDefault, []string{post}, false},
-		{"id typed in, none not listed", authMethodInputs{listed: []string{basic, post}}, none, store.MethodDefault, nil, false},
-		{"registered basic without a secret", authMethodInputs{registered: basic, listed: []string{basic}}, "", "", nil, true},
+		{"registered beats the first listed", authMethodInputs{registered: post, secret: true, listed: list(none, post, basic)},
+			post, store.MethodRegistered, list(basic, basicID), false},
+		{"registered basic, post listed first", authMethodInputs{registered: basic, secret: true, listed: list(post, basic)},
+			basic, store.MethodRegistered, list(basicID, post), false},
+		{"registered, and it has worked", authMethodInputs{registered: basic, proven: true, secret: true, listed: list(post)},
+			basic, store.MethodRegistered, nil, false},
+		{"registered none, not listed", authMethodInputs{registered: none, listed: list(post, basic)}, none, store.MethodRegistered, nil, false},
+		{"registered none with a secret beside it", authMethodInputs{registered: none, secret: true, listed: list(none, post)},
+			none, store.MethodRegistered, list(post, basic, basicID), false},
+		{"registered and contradicted by the list", authMethodInputs{registered: basic, secret: true, listed: list(post)},
+			basic, store.MethodRegistered, list(basicID, post), false},
+		{"configured beats registered", authMethodInputs{configured: post, registered: basic, secret: true, listed: list(basic)},
+			post, store.MethodConfigured, nil, false},
+		{"configured is never second-guessed", authMethodInputs{configured: none, secret: true, listed: list(post)}, none, store.MethodConfigured, nil, false},
+		{"configured basic may need the id in the form", authMethodInputs{configured: basic, secret: true, listed: list(post)},
+			basic, store.MethodConfigured, list(basicID), false},
+		{"learned stays", authMethodInputs{learned: post, proven: true, secret: true, listed: list(basic)}, post, store.MethodLearned, nil, false},
+		{"learned with the id in the form", authMethodInputs{learned: basic, formID: true, proven: true, secret: true, listed: list(basic)},
+			basicID, store.MethodLearned, nil, false},
+		{"silent response, requested none", authMethodInputs{requested: none, listed: list(none, post)}, none, store.MethodRequested, nil, false},
+		{"silent response with a secret, requested none", authMethodInputs{requested: none, secret: true, listed: list(none, post, basic)},
+			basic, store.MethodDefault, list(basicID, post), false},
+		{"silent response without the secret of the requested method", authMethodInputs{requested: basic, listed: list(basic)}, none, store.MethodDefault, nil, false},
+		{"secret typed in, list omitted", authMethodInputs{secret: true}, basic, store.MethodDefault, list(basicID, post), false},
+		{"secret typed in, none listed first", authMethodInputs{secret: true, listed: list(none, post)}, post, store.MethodDefault, list(basic, basicID), false},
+		{"secret typed in, both listed", authMethodInputs{secret: true, listed: list(post, basic)}, basic, store.MethodDefault, list(basicID, post), false},
+		{"id typed in, none not listed", authMethodInputs{listed: list(basic, post)}, none, store.MethodDefault, nil, false},
+		{"registered basic without a secret", authMethodInputs{registered: basic, listed: list(basic)}, "", "", nil, true},
 		{"configured post without a secret", authMethodInputs{configured: post}, "", "", nil, true},
 		{"a method nobody here knows", authMethodInputs{registered: "tls_client_auth", secret: true}, "", "", nil, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := chooseAuthMethod(test.facts)
+			got, err := chooseAuthMethod(test.inputs)
 			if (err != nil) != test.fails {
 				t.Fatalf("error %v, want one: %t", err, test.fails)
 			}
-			if got.method != test.method || got.source != test.source || !slices.Equal(got.next, test.next) {
-				t.Errorf("%s (%s), then %v; want %s (%s), then %v", got.method, got.source, got.next, test.method, test.source, test.next)
+			if err != nil {
+				return
+			}
+			var next []string
+			for _, form := range got.next {
+				next = append(next, formName(form))
+			}
+			if formName(got.authForm) != test.method || got.source != test.source || !slices.Equal(next, test.next) {
+				t.Errorf("%s (%s), then %v; want %s (%s), then %v", formName(got.authForm), got.source, next, test.method, test.source, test.next)
 			}
 			if err == nil && got.reason == "" {
 				t.Error("no reason given")
 			}
 		})
 	}
+}
+
+func formName(f authForm) string {
+	if f.formID {
+		return f.method + "+id"
+	}
+	return f.method
 }

@@ -171,6 +171,8 @@ func (s *session) loginRequiredError(rec *store.Record) error {
 	case f != nil && f.Interrupted:
 		e.Code = f.Code
 		e.Message = "the server ended the login (" + f.Code + ") after a renewal had been interrupted before its result could be stored"
+	case f != nil && f.Guessed:
+		e.Message = "the server goes on rejecting the refresh token without a reason (" + f.Code + ")"
 	case f != nil:
 		e.Code = f.Code
 		e.Message = "the server ended the login (" + f.Code + ")"
@@ -202,7 +204,7 @@ func (s *session) notRefreshableError(ctx context.Context, snap *cachedToken) er
 }
 
 // clientRejectedError says that a client which the user configured is not accepted.
-func (s *session) clientRejectedError(c *store.Client, refused *oauth.Error) error {
+func (s *session) clientRejectedError(c *store.Client, refused *oauth.Error) *Error {
 	return &Error{Kind: ErrClientRejected, Server: s.serverURL, Code: refused.Code, Err: refused,
 		Message: fmt.Sprintf("%s does not accept the configured client %q", c.Issuer, c.ID),
 		Hint:    "check the client id, the client secret and the token endpoint auth method"}

@@ -1,7 +1,6 @@
 package handstamp
 
 import (
-	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -17,12 +16,11 @@ type history struct {
 	futile     time.Time // when a server last refused a token fresh from a login
 	declined   error     // how the user answered the last login: no, or not at all
 	declinedAt time.Time
-	rejected   *clientRejection // the last refresh for which the configured client was rejected
-	stepUps    map[string]int   // step-ups that did not help, by the scope asked for
-	unmoved    time.Time        // when a server last refused a request after all its step-ups
-	lastLogins [2]time.Time     // the last two logins, the older one first, since a token of them worked
-	replaced   *replacement     // the token that last replaced a refused one
-	logins     int              // that this process has carried out
+	stepUps    map[string]int // step-ups that did not help, by the scope asked for
+	unmoved    time.Time      // when a server last refused a request after all its step-ups
+	lastLogins [2]time.Time   // the last two logins, the older one first, since a token of them worked
+	replaced   *replacement   // the token that last replaced a refused one
+	logins     int            // that this process has carried out
 }
 
 // declinedLogin returns how the last login ended, if that was a moment ago and
@@ -55,37 +53,6 @@ func (h *history) mayStepUp(scope string, r *retryState) bool {
 		h.unmoved = time.Now()
 	}
 	return time.Since(h.unmoved) >= retryCooldown && h.stepUps[scope] < maxStepUps
-}
-
-// clientRejection is a renewal for which the client that the user configured was
-// rejected. What this process is configured with does not change, so that the
-// authorization server need not be asked again for each request.
-type clientRejection struct {
-	token store.Secret // the refresh token
-	at    time.Time
-	err   error
-}
-
-// recordClientRejection notes err if it is a rejection.
-func (h *history) recordClientRejection(rec *store.Record, err error) {
-	if rec.Grant == nil || !errors.Is(err, ErrClientRejected) {
-		return
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.rejected = &clientRejection{token: rec.Grant.RefreshToken, at: time.Now(), err: err}
-}
-
-// recentClientRejection returns the rejection of a renewal of the same token a moment
-// ago.
-func (h *history) recentClientRejection(rec *store.Record) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	r := h.rejected
-	if r == nil || rec.Grant == nil || r.token != rec.Grant.RefreshToken || time.Since(r.at) >= maxBackoff {
-		return nil
-	}
-	return r.err
 }
 
 // loginCount returns how many logins this process has carried out.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/store"
 )
@@ -218,7 +219,7 @@ func (s *session) recordLoginFailure(ctx context.Context, rec *store.Record, err
 	if failure == nil && rec.PendingLogin == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
+	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
 	defer cancel()
 	if _, err := s.update(ctx, rec, func(rec *store.Record) error {
 		rec.PendingLogin = nil

@@ -255,10 +255,10 @@ func TestMethodIsAskedForBeforeThePerson(t *testing.T) {
 		return w.openURL(ctx, rawURL)
 	}
 	w.mustCall(c)
-	if before != 2 {
-		t.Errorf("%d questions before the browser opened, want one for each method", before)
+	if before != 3 { // basic, basic with the id in the form, post
+		t.Errorf("%d token requests before the browser opened, want one for each form", before)
 	}
-	w.wantCounts(map[string]int{"token:code": 3})
+	w.wantCounts(map[string]int{"token:code": 4})
 	w.wantTabs(1)
 }
 

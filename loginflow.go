@@ -3,10 +3,12 @@ package handstamp
 import (
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/browser"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/store"
@@ -36,6 +38,7 @@ type loginFlow struct {
 	scope           string
 
 	interactive bool  // a person asked for the login
+	sent        int   // token requests so far
 	firstErr    error // what the first attempt that another one followed came to
 }
 
@@ -53,6 +56,14 @@ func (s *session) runLogin(ctx context.Context, rec *store.Record, req loginRequ
 		if completed, err := s.completeImport(ctx, rec); err == nil {
 			rec = completed
 		}
+	}
+	if req.interactive {
+		var err error
+		if rec, err = s.endCooldowns(ctx, rec); err != nil {
+			return rec, err
+		}
+	} else if err := s.loginCooldown(rec, time.Now()); err != nil {
+		return rec, err
 	}
 	p, err := s.discover(ctx, rec, req)
 	if err != nil {
@@ -191,70 +202,80 @@ func (l *loginFlow) omitResource(refused *oauth.Error) error {
 
 // exchangeCode redeems the code (RFC 6749, section 4.1.3) and stores the grant. A
 // code is sent again only to a server that has said it did not take it; in
-// doubt, the person is asked again, which at most servers is a moment.
+// doubt, the user signs in again, which at most servers is a moment.
 func (l *loginFlow) exchangeCode(ctx context.Context, code oauth.Secret, pkce oauth.PKCE) error {
-	method, next, switched := l.authMethod.method, l.authMethod.next, false
-	for try := 1; ; {
-		answer, err := l.fetcher.PostToken(ctx, oauth.TokenRequest{
-			Endpoint:    l.plan.server.TokenEndpoint,
-			Client:      clientCredentials(l.client, method),
-			Code:        code,
-			RedirectURI: l.callback.redirectURI,
-			Verifier:    pkce.Verifier,
-			Resource:    resourceParam(l.plan.resource),
-		})
-		var token *oauth.TokenResponse
-		if err == nil {
-			token, err = oauth.ParseToken(answer)
-		}
-		if err == nil {
-			if method != l.client.Method || l.client.MethodSource == store.MethodDefault {
-				l.client.Method, l.client.MethodSource = method, store.MethodLearned
-			}
-			return l.storeGrant(ctx, token, answer.ReceivedAt)
-		}
-		var refused *oauth.Error
-		var passing *oauth.TransientError
-		var lost *oauth.SendError
-		var blocked *oauth.BlockedError
-		switch {
-		case errors.As(err, &refused):
-			switch refused.Class() {
-			case oauth.ClassClient:
-				if len(next) > 0 {
-					method, next, switched = next[0], next[1:], true
-					continue
-				}
-				if !refused.Structured() && l.justRegistered {
-					return l.asError(err)
-				}
-				return l.onUnknownClient(ctx, refused)
-			case oauth.ClassGrant:
-				if switched {
-					// The failed authentication has spent the code.
-					l.client.Method, l.client.MethodSource = method, store.MethodLearned
-					l.authMethod = authMethodChoice{method: method, source: store.MethodLearned}
-					return l.tryAgain(refused)
-				}
-			case oauth.ClassTarget:
-				return l.omitResource(refused)
-			case oauth.ClassScope:
-				return l.reduceScope(refused)
-			}
-		case errors.As(err, &blocked):
-			// Another try would be refused as well.
-		case errors.As(err, &passing) && (passing.Status == 429 || passing.Status == 503),
-			errors.As(err, &lost) && !lost.Sent:
-			wait := backoff(try)
-			if passing != nil && passing.RetryAfter > 0 {
-				wait = passing.RetryAfter
-			}
-			if try++; try <= maxTries && wait <= maxRetryWait && sleep(ctx, wait) == nil {
-				continue
-			}
-		}
-		return l.asError(err)
+	t := &tokenRequest{
+		redeem: oauth.TokenRequest{
+			Endpoint: l.plan.server.TokenEndpoint, Code: code, RedirectURI: l.callback.redirectURI, Verifier: pkce.Verifier,
+		},
+		client: l.client, form: l.authMethod.authForm, next: l.authMethod.next, resource: l.plan.resource,
 	}
+	for try := 1; ; {
+		token, at, err := t.send(ctx, l.fetcher, nil)
+		l.sent++
+		if err == nil {
+			t.form.learn(l.client)
+			return l.storeGrant(ctx, token, at)
+		}
+		rejected, isRejected := errors.AsType[*oauth.Error](err)
+		if isRejected && t.nextForm(rejected) {
+			continue
+		}
+		if isRejected {
+			return l.onCodeRejected(ctx, t, rejected)
+		}
+		wait, passing := passingTrouble(err, try)
+		if try++; !passing || try > maxTries || wait > maxRetryWait || sleep(ctx, wait) != nil {
+			return l.asError(err)
+		}
+	}
+}
+
+// passingTrouble returns how long to wait before a code that the server cannot
+// have taken is sent again, and whether it may be.
+func passingTrouble(err error, try int) (wait time.Duration, ok bool) {
+	wait = backoff(try)
+	if _, blocked := errors.AsType[*oauth.BlockedError](err); blocked {
+		return 0, false
+	}
+	if lost, isLost := errors.AsType[*oauth.SendError](err); isLost {
+		return wait, !lost.Sent
+	}
+	passing, isPassing := errors.AsType[*oauth.TransientError](err)
+	if !isPassing {
+		return 0, false
+	}
+	if passing.RetryAfter > 0 {
+		wait = passing.RetryAfter
+	}
+	return wait, passing.Status == http.StatusTooManyRequests || passing.Status == http.StatusServiceUnavailable
+}
+
+// onCodeRejected decides what it means for the login that the token endpoint
+// rejects the code exchange and no other form of authentication is left to try.
+func (l *loginFlow) onCodeRejected(ctx context.Context, t *tokenRequest, rejected *oauth.Error) error {
+	switch rejected.Class() {
+	case oauth.ClassClient:
+		return l.onUnknownClient(ctx, rejected)
+	case oauth.ClassGrant:
+		if t.sent > 1 {
+			// The failed authentication has spent the code.
+			l.client.Method, l.client.FormID, l.client.MethodSource = t.form.method, t.form.formID, store.MethodLearned
+			l.authMethod = authMethodChoice{authForm: t.form, source: store.MethodLearned, next: t.next}
+			return l.tryAgain(rejected)
+		}
+	case oauth.ClassTarget:
+		return l.omitResource(rejected)
+	case oauth.ClassScope:
+		return l.reduceScope(rejected)
+	case oauth.ClassOther:
+		// Some servers tell a client that they have forgotten no more than this.
+		about := rejected.Status == http.StatusUnauthorized || rejected.Code == ""
+		if about && l.client.Source == store.SourceDynamic && !l.justRegistered {
+			return l.onUnknownClient(ctx, rejected)
+		}
+	}
+	return l.asError(rejected)
 }
 
 // storeGrant writes the new grant. Only now does an older one give way.
@@ -271,7 +292,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, t *oauth.TokenResponse, at t
 	}
 	applyToken(grant, t, at)
 	// The code is spent: nobody calls this off any more.
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
+	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
 	defer cancel()
 	rec, err := l.update(ctx, l.rec, func(rec *store.Record) error {
 		g := *grant
@@ -285,6 +306,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, t *oauth.TokenResponse, at t
 		}
 		rec.AddClient(l.client)
 		rec.Intent, rec.Retry, rec.Refusal, rec.PendingLogin, rec.LoginFailure = nil, nil, nil, nil, nil
+		rec.Rejection, rec.Cooldowns = nil, nil
 		if g.Resource.Omit && !l.c.OmitResource && !slices.Contains(rec.OmitResource, as.Issuer) {
 			rec.OmitResource = append(rec.OmitResource, as.Issuer)
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"github.com/handstamp/handstamp/internal/awake"
+	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -86,7 +88,7 @@ func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) 
 // store's copies of it still have the tokens, so that one whose clients are to be
 // kept is deleted, too, and stored anew.
 func (s *session) forget(ctx context.Context, rec *store.Record, keepClients bool) error {
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
+	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
 	defer cancel()
 	for range maxConflicts {
 		err := s.c.Store.Delete(ctx, s.key, rec.Generation)
@@ -144,7 +146,27 @@ func (s *session) revoke(ctx context.Context, rec *store.Record, token store.Sec
 	if err != nil {
 		return err
 	}
-	return s.fetcher.Revoke(ctx, rec.Grant.RevocationEndpoint, clientCredentials(client, choice.method), token, hint)
+	forms := append([]authForm{choice.authForm}, choice.next...)
+	for i, form := range forms {
+		err = s.revokeAs(ctx, rec.Grant.RevocationEndpoint, form.credentials(client), token, hint)
+		rejected, ok := errors.AsType[*oauth.Error](err)
+		if !ok || i+1 == len(forms) || !mayBlameClient(rejected) {
+			break
+		}
+	}
+	return err
+}
+
+// revokeAs sends a token to the revocation endpoint. Some servers have a
+// client_secret in the form as required, an empty one where the method sends none
+// there; they get it when they say so.
+func (s *session) revokeAs(ctx context.Context, endpoint string, as oauth.ClientCredentials, token store.Secret, hint string) error {
+	err := s.fetcher.Revoke(ctx, endpoint, as, token, hint)
+	if rejected, ok := errors.AsType[*oauth.Error](err); ok && rejected.WantsClientSecret() && as.Method != oauth.MethodPost {
+		as.EmptySecret = true
+		err = s.fetcher.Revoke(ctx, endpoint, as, token, hint)
+	}
+	return err
 }
 
 // deleteClients deletes the dynamic registrations of the record at their

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/store"
 )
@@ -108,7 +109,7 @@ func (s *session) refreshFlight(ctx context.Context, why tokenNeed) (f *flight, 
 	if !s.c.start() {
 		return nil, false, errClosed
 	}
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), renewalTimeout, errStoreBusy)
+	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), renewalTimeout, errStoreBusy)
 	wait, stop := context.WithCancel(ctx)
 	f = &flight{done: make(chan struct{}), cancel: stop}
 	s.activeRefresh = f
@@ -151,12 +152,8 @@ func (s *session) refreshNow(ctx, wait context.Context, why tokenNeed) (*cachedT
 			s.useToken(stored) // for callers who lose patience
 			good = why.accepts(g.AccessToken, g.ExpiresAt, time.Now())
 		}
-		if err := s.history.recentClientRejection(stored); err != nil {
-			return nil, err
-		}
 		if s.c.Helper != nil {
 			if snap, done, err := s.refreshByHelper(ctx, wait, why); done {
-				s.history.recordClientRejection(stored, err)
 				return snap, err
 			}
 		}
@@ -183,7 +180,6 @@ func (s *session) refreshNow(ctx, wait context.Context, why tokenNeed) (*cachedT
 		}
 		snap, err := s.refreshLocked(ctx, rec, why)
 		if !errors.Is(err, errSuperseded) {
-			s.history.recordClientRejection(rec, err)
 			return snap, err
 		}
 		if rec, err = s.load(ctx); err != nil {
@@ -257,6 +253,12 @@ func (s *session) decide(rec *store.Record, why tokenNeed, now time.Time) refres
 		}
 		return refreshDecision{done: true, err: s.unreachableError(rec, nil)}
 	}
+	if err := s.refreshCooldown(rec, now); err != nil {
+		if good {
+			return refreshDecision{done: true, useStored: true}
+		}
+		return refreshDecision{done: true, err: err}
+	}
 	return refreshDecision{}
 }
 
@@ -277,6 +279,9 @@ func earlyRefusalMoot(rec *store.Record, why tokenNeed) bool {
 // believed to be known to its issuer, and can authenticate there.
 func (s *session) refreshable(rec *store.Record, now time.Time) bool {
 	c := rec.GrantClient()
+	if f := rec.Refusal; f != nil && f.Guessed {
+		return false // the refresh token is only kept
+	}
 	return c != nil && !c.Refused && !secretExpired(s.withConfiguredSecret(c), rec.Grant, now)
 }
 
@@ -291,7 +296,7 @@ func refreshInterrupted(rec *store.Record) bool {
 // another process stores what is needed meanwhile, it stops waiting: then the
 // verdict is settled.
 func (s *session) lockRefresh(ctx context.Context, why tokenNeed) (unlock func(), rec *store.Record, v refreshDecision, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, lockTimeout, errLockTimeout)
+	ctx, cancel := awake.WithTimeout(ctx, lockTimeout, errLockTimeout)
 	defer cancel()
 	unlock, rec, err = s.lockUnless(ctx, store.LockRefresh, func(rec *store.Record) bool {
 		v := s.decide(rec, why, time.Now())

@@ -84,7 +84,7 @@ var trouble = map[string]lab.Fault{
 	"429 Retry-After":   {Kind: lab.FaultStatus, Status: 429, RetryAfter: "20"},
 	"HTML page":         {Kind: lab.FaultHTML},
 	"HTML 403":          {Kind: lab.FaultHTML, Status: 403},
-	"JSON, not OAuth":   {Kind: lab.FaultStatus, Status: 400, ContentType: "application/json", Body: `{"message":"teapot"}`},
+	"JSON, no reason":   {Kind: lab.FaultStatus, Status: 400, ContentType: "application/json", Body: `{"request_id":"teapot"}`},
 	"cut connection":    {Kind: lab.FaultCutBefore},
 	"redirect":          {Kind: lab.FaultRedirect, Location: "http://127.0.0.1:1/"},
 	"invalid_grant 503": {Kind: lab.FaultStatus, Status: 503, Body: "invalid_grant"},

@@ -8,8 +8,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/http"
+	"net/url"
+	"slices"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/store"
 )
@@ -61,8 +64,10 @@ type refreshAttempt struct {
 	before       *store.Record // as it was when the token was read
 	room         store.Reservation
 
-	partial   *oauth.TokenResponse // an answer cut off after the access token
-	partialAt time.Time
+	token        *tokenRequest
+	metadataRead bool                 // again, in this attempt
+	partial      *oauth.TokenResponse // a response cut off after the access token
+	partialAt    time.Time
 
 	interrupted bool // an earlier renewal of this token was cut off
 	sent        bool // this one may have reached the server without an answer
@@ -145,105 +150,177 @@ func (r *refreshAttempt) reserveAndMark(ctx context.Context, rec *store.Record) 
 	return err
 }
 
-// request sends the refresh token until an answer settles its fate or the trouble
-// lasts too long.
+// request sends the refresh token until a response settles its fate or the
+// trouble lasts too long.
 func (r *refreshAttempt) request(ctx context.Context, rec *store.Record, client *store.Client, choice authMethodChoice) (*cachedToken, error) {
 	g := rec.Grant
-	method, resource := choice.method, g.Resource
-	asking, cancel := context.WithTimeout(ctx, requestTimeout) // ctx itself is for storing what comes of it
-	defer cancel()
-	learned := func(rec *store.Record) {
-		if c := rec.GrantClient(); c != nil && method != choice.method {
-			c.Method, c.MethodSource = method, store.MethodLearned
-		}
-		if resource.Omit && !rec.Grant.Resource.Omit {
-			rec.Grant.Resource = resource
-			rec.OmitResource = append(rec.OmitResource, rec.Grant.Issuer)
-		}
+	r.token = &tokenRequest{
+		redeem: oauth.TokenRequest{Endpoint: g.TokenEndpoint, RefreshToken: r.refreshToken},
+		client: client, form: choice.authForm, next: choice.next, resource: g.Resource,
 	}
+	if slices.Contains(rec.RefreshScope, g.Issuer) {
+		r.token.scope = refreshScope(g)
+	}
+	// ctx itself is for storing what comes of it.
+	requesting, cancel := awake.WithTimeout(ctx, requestTimeout, nil)
+	defer cancel()
 	for try := 1; ; {
-		answer, err := r.fetcher.PostToken(asking, oauth.TokenRequest{
-			Endpoint:     g.TokenEndpoint,
-			Client:       clientCredentials(client, method),
-			RefreshToken: r.refreshToken,
-			Resource:     resourceParam(resource),
-		})
-		var token *oauth.TokenResponse
-		if err == nil {
-			if answer.Status/100 == 2 {
-				r.saveRawResponse(ctx, rec, answer)
-			}
-			token, err = oauth.ParseToken(answer)
-		}
+		token, at, err := r.token.send(requesting, r.fetcher, func(raw *oauth.RawAnswer) { r.saveRawResponse(ctx, rec, raw) })
 		if token != nil && token.Partial && token.RefreshToken == "" && !r.replayed {
 			// The refresh token may have been in the part that was lost.
-			r.partial, r.partialAt = token, answer.ReceivedAt
+			r.partial, r.partialAt = token, at
 			r.sent, r.replayed = true, true
 			continue
 		}
 		if token != nil {
-			snap, stored := r.storeToken(ctx, rec, answer.ReceivedAt, token, func(rec *store.Record) {
-				learned(rec)
-				rec.Grant.Refused = err != nil
-			})
-			if err != nil {
-				// A refresh token beside an access token that cannot be used is
-				// worth keeping; the answer is a mistake of the server's all the
-				// same.
-				r.session.cached.Store(nil)
-				return nil, protocolError(r.serverURL, err)
-			}
-			return snap, stored
+			return r.onToken(ctx, rec, token, at, err)
 		}
-
-		var refused *oauth.Error
-		var lost *oauth.SendError
-		switch {
-		case r.partial != nil:
+		if r.partial != nil {
 			// The repetition brought nothing; the access token is something.
 			return r.storeToken(ctx, rec, r.partialAt, r.partial, nil)
-		case errors.As(err, &lost) && lost.Sent && !r.replayed:
+		}
+		if lost, ok := errors.AsType[*oauth.SendError](err); ok && lost.Sent && !r.replayed {
 			// In doubt. If the server did not see the token, this succeeds; if
 			// it did and forgives a repetition, too; otherwise nothing is lost
 			// that was not lost already, for nobody holds the successor. It is
 			// safe because the lock makes us the only sender.
 			r.sent, r.replayed = true, true
 			continue
-		case errors.As(err, &refused):
-			switch refused.Class() {
-			case oauth.ClassClient:
-				if len(choice.next) > 0 {
-					method, choice.next = choice.next[0], choice.next[1:]
-					continue
-				}
-				if refused.Structured() {
-					return r.onInvalidClient(ctx, rec, client, refused)
-				}
-			case oauth.ClassGrant:
-				return r.onInvalidGrant(ctx, rec, refused, learned)
-			case oauth.ClassTarget:
-				if resourceParam(resource) != "" {
-					resource = store.Resource{Value: resource.Value, Omit: true, Why: "the authorization server rejects it"}
-					continue
-				}
+		}
+		if rejected, ok := errors.AsType[*oauth.Error](err); ok {
+			again, snap, err := r.onRejection(ctx, requesting, rec, rejected)
+			if again {
+				continue
 			}
+			if !errors.Is(err, errUndecided) {
+				return snap, err
+			}
+		}
+		if r.movedEndpoint(requesting, rec, err) {
+			continue
 		}
 
 		// Everything else says nothing about the login.
-		wait := backoff(try)
-		var passing *oauth.TransientError
-		var broken *oauth.ProtocolError
-		switch {
-		case errors.As(err, &passing) && passing.RetryAfter > 0:
-			wait = passing.RetryAfter
-		case refused != nil && refused.RetryAfter > 0:
-			wait = refused.RetryAfter
-		}
-		r.sent = r.sent || errors.As(err, &lost) && lost.Sent || errors.As(err, &passing) && outcomeUnknown(passing.Status)
-		if try++; errors.As(err, &broken) || try > maxTries || wait > maxRetryWait || sleep(asking, wait) != nil {
+		wait := r.trouble(err, try)
+		_, broken := errors.AsType[*oauth.ProtocolError](err)
+		if try++; broken || try > maxTries || wait > maxRetryWait || sleep(requesting, wait) != nil {
 			return r.onTransientError(ctx, rec, wait, err)
 		}
 	}
+}
+
+// onToken stores a token response. A refresh token beside an access token that
+// cannot be used is worth keeping; the response is a mistake of the server's all
+// the same.
+func (r *refreshAttempt) onToken(ctx context.Context, rec *store.Record, token *oauth.TokenResponse, at time.Time, flaw error) (*cachedToken, error) {
+	snap, err := r.storeToken(ctx, rec, at, token, func(rec *store.Record) {
+		r.learned(rec)
+		if c := rec.GrantClient(); c != nil {
+			r.token.form.learn(c)
+			rec.Cooldowns = nil
+		}
+		rec.Grant.Refused = flaw != nil
+	})
+	if flaw != nil {
+		r.session.cached.Store(nil)
+		return nil, protocolError(r.serverURL, flaw)
+	}
+	return snap, err
+}
+
+// learned notes in the record what the server's responses have taught.
+func (r *refreshAttempt) learned(rec *store.Record) {
+	t, issuer := r.token, rec.Grant.Issuer
+	if t.resource.Omit && !rec.Grant.Resource.Omit {
+		rec.Grant.Resource = t.resource
+		rec.OmitResource = append(rec.OmitResource, issuer)
+	}
+	rec.RefreshScope = slices.DeleteFunc(rec.RefreshScope, func(i string) bool { return i == issuer })
+	if t.scope != "" {
+		rec.RefreshScope = append(rec.RefreshScope, issuer)
+	}
+	rec.Grant.TokenEndpoint = t.redeem.Endpoint
+}
+
+// refreshScope returns the scope of a refresh that has to name one: what was
+// granted (RFC 6749, section 6).
+func refreshScope(g *store.Grant) string {
+	if g.ScopeGranted != "" {
+		return g.ScopeGranted
+	}
+	return g.ScopeRequested
+}
+
+// errUndecided says that a rejection settles nothing.
+var errUndecided = errors.New("handstamp: undecided")
+
+// onRejection decides what an error response of the token endpoint means. It
+// reports whether the request, changed, is to be sent again.
+func (r *refreshAttempt) onRejection(ctx, requesting context.Context, rec *store.Record, rejected *oauth.Error) (again bool, _ *cachedToken, err error) {
+	if r.token.omitResource(rejected) || r.token.nameScope(rejected, refreshScope(rec.Grant)) || r.token.nextForm(rejected) {
+		return true, nil, nil
+	}
+	var snap *cachedToken
+	switch rejected.Class() {
+	case oauth.ClassGrant:
+		snap, err = r.onInvalidGrant(ctx, rec, rejected, r.learned)
+	case oauth.ClassClient:
+		snap, err = r.onInvalidClient(ctx, rec, r.token.client, rejected)
+	case oauth.ClassTransient:
+		return false, nil, errUndecided
+	default:
+		return r.onUnnamedRejection(ctx, requesting, rec, rejected)
+	}
+	return false, snap, err
+}
+
+// movedEndpoint reads the server's metadata again where the token endpoint says
+// that it is not there, and reports whether the metadata names another one on
+// the same origin.
+func (r *refreshAttempt) movedEndpoint(ctx context.Context, rec *store.Record, err error) bool {
+	passing, ok := errors.AsType[*oauth.TransientError](err)
+	if !ok || r.metadataRead {
+		return false
+	}
+	switch passing.Status {
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone:
+	default:
+		return false
+	}
+	r.metadataRead = true
+	var found *oauth.ServerMetadata
+	if as := rec.AuthorizationServer; as != nil && as.Form == oauth.FormLegacy {
+		found, err = r.fetcher.LegacyServerMetadata(ctx, r.target)
+	} else {
+		found, err = r.fetcher.ServerMetadata(ctx, rec.Grant.Issuer)
+	}
+	if err != nil || found.Issuer != rec.Grant.Issuer || found.TokenEndpoint == r.token.redeem.Endpoint {
+		return false
+	}
+	before, errBefore := url.Parse(r.token.redeem.Endpoint)
+	now, errNow := url.Parse(found.TokenEndpoint)
+	if errBefore != nil || errNow != nil || !oauth.SameOrigin(before, now) {
+		return false
+	}
+	r.token.redeem.Endpoint = found.TokenEndpoint
+	return true
+}
+
+// trouble returns how long to wait after an error that says nothing of the login,
+// and notes whether the server may have acted on the request.
+func (r *refreshAttempt) trouble(err error, try int) (wait time.Duration) {
+	wait = backoff(try)
+	passing, isPassing := errors.AsType[*oauth.TransientError](err)
+	rejected, isRejected := errors.AsType[*oauth.Error](err)
+	lost, isLost := errors.AsType[*oauth.SendError](err)
+	switch {
+	case isPassing && passing.RetryAfter > 0:
+		wait = passing.RetryAfter
+	case isRejected && rejected.RetryAfter > 0:
+		wait = rejected.RetryAfter
+	}
+	r.sent = r.sent || isLost && lost.Sent || isPassing && outcomeUnknown(passing.Status)
+	return wait
 }
 
 // saveRawResponse makes the answer durable before it is interpreted, so that neither a

@@ -3,6 +3,7 @@ package handstamp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
@@ -18,7 +19,7 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *store.Record, at t
 		}
 		r.rotated = t.RefreshToken != "" && store.Secret(t.RefreshToken) != r.refreshToken
 		applyToken(rec.Grant, t, at)
-		rec.Intent, rec.Retry, rec.Refusal = nil, nil, nil
+		rec.Intent, rec.Retry, rec.Refusal, rec.Rejection = nil, nil, nil, nil
 		if learned != nil {
 			learned(rec)
 		}
@@ -67,7 +68,8 @@ func (r *refreshAttempt) stillCurrent(rec *store.Record) bool {
 // the token has expired. A method that was learned on the way stays learned: the
 // refusal says that the client was authenticated.
 func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *store.Record, refused *oauth.Error, learned func(*store.Record)) (*cachedToken, error) {
-	early := accessTokenUsable(rec.Grant, r.need.rejected, time.Now()) && !rec.Grant.ExpiresAt.IsZero()
+	guessed := refused.Class() == oauth.ClassOther // the server never said so
+	early := !guessed && accessTokenUsable(rec.Grant, r.need.rejected, time.Now()) && !rec.Grant.ExpiresAt.IsZero()
 	rec, err := r.update(ctx, rec, func(rec *store.Record) error {
 		if !r.stillCurrent(rec) {
 			return errSuperseded
@@ -83,12 +85,15 @@ func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *store.Record, 
 			}
 			return nil
 		}
-		rec.Grant.RefreshToken = ""
-		rec.Grant.Refused = rec.Grant.Refused || rec.Grant.AccessToken == r.need.rejected
-		rec.Intent, rec.Retry = nil, nil
+		if !guessed {
+			rec.Grant.RefreshToken = ""
+		}
+		token := rec.Grant.AccessToken
+		rec.Grant.Refused = rec.Grant.Refused || token == r.need.rejected || token == r.need.force
+		rec.Intent, rec.Retry, rec.Rejection = nil, nil, nil
 		rec.Refusal = &store.Refusal{
-			At: time.Now().UTC(), Code: refused.Code, Description: oauth.Sanitize(refused.Description),
-			Interrupted: r.interrupted || r.sent,
+			At: time.Now().UTC(), Code: refusalCode(refused), Description: oauth.Sanitize(refused.Description),
+			Interrupted: r.interrupted || r.sent, Guessed: guessed,
 		}
 		return nil
 	})
@@ -105,6 +110,14 @@ func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *store.Record, 
 	return nil, nil
 }
 
+// refusalCode returns the code of a rejection, or its status where it has none.
+func refusalCode(rejected *oauth.Error) string {
+	if rejected.Code == "" {
+		return fmt.Sprintf("status %d", rejected.Status)
+	}
+	return rejected.Code
+}
+
 // onInvalidClient is the end of the road for the client that the grant is bound
 // to. One that we registered is registered anew by the next login; one that the
 // user configured is the user's to change. Either way an access token that is
@@ -119,9 +132,10 @@ func (r *refreshAttempt) onInvalidClient(ctx context.Context, rec *store.Record,
 			c.Refused = true
 		}
 		rec.Grant.Refused = rec.Grant.Refused || rec.Grant.AccessToken == r.need.rejected
-		rec.Intent, rec.Retry = nil, nil
-		if !dynamic && accessTokenUsable(rec.Grant, r.need.rejected, time.Now()) {
-			rec.Retry = &store.Retry{NotBefore: time.Now().Add(maxBackoff).UTC(), Reason: refused.Code}
+		rec.Intent, rec.Retry, rec.Rejection = nil, nil, nil
+		if !dynamic {
+			beginCooldown(rec, r.rejectedClient(rec.Grant.Issuer, rec.Grant.TokenEndpoint, client), r.token.sent,
+				r.clientRejectedError(client, refused), time.Now())
 		}
 		rec.Refusal = &store.Refusal{At: time.Now().UTC(), Code: refused.Code, Description: oauth.Sanitize(refused.Description)}
 		return nil

@@ -54,7 +54,7 @@ func (l *loginFlow) chooseClient(ctx context.Context) error {
 		return &Error{Kind: ErrUsage, Server: l.serverURL, Err: err}
 	}
 	l.authMethod = choice
-	l.client.Method, l.client.MethodSource = choice.method, choice.source
+	l.client.Method, l.client.FormID, l.client.MethodSource = choice.method, choice.formID, choice.source
 	return nil
 }
 
@@ -89,7 +89,7 @@ func (s *loginFlow) configuredClient(issuer string) *store.Client {
 	if old := s.rec.Client(issuer, r.ClientID); old != nil {
 		*c = *old
 		if old.Secret != r.ClientSecret {
-			c.Method, c.MethodSource = "", ""
+			c.Method, c.MethodSource, c.FormID, c.Proven = "", "", false, false
 		}
 	}
 	c.Source, c.Refused = store.SourceConfigured, false
@@ -137,9 +137,9 @@ func (l *loginFlow) register(ctx context.Context) error {
 	})
 	var refused *oauth.Error
 	if errors.As(err, &refused) && refused.Class() != oauth.ClassTransient {
-		return &Error{Kind: ErrRegistrationRequired, Server: l.serverURL, Code: refused.Code, Err: err,
+		return l.noteRejection(ctx, nil, as.RegistrationEndpoint, 1, &Error{Kind: ErrRegistrationRequired, Server: l.serverURL, Code: refused.Code, Err: err,
 			Message: fmt.Sprintf("%s refuses to register this client", oauth.Sanitize(as.Issuer)),
-			Hint:    fmt.Sprintf("register a client there with the redirect URI %s, then sign in with its client id", l.callback.redirectURI)}
+			Hint:    fmt.Sprintf("register a client there with the redirect URI %s, then sign in with its client id", l.callback.redirectURI)})
 	}
 	if err != nil {
 		return l.asError(err)
@@ -188,7 +188,7 @@ func (l *loginFlow) register(ctx context.Context) error {
 // registration, once; one that the user configured is the user's to change.
 func (l *loginFlow) onUnknownClient(ctx context.Context, refused *oauth.Error) error {
 	if l.client.Source != store.SourceDynamic {
-		return l.clientRejectedError(l.client, refused)
+		return l.noteRejection(ctx, l.client, l.plan.server.TokenEndpoint, max(l.sent, 1), l.clientRejectedError(l.client, refused))
 	}
 	if l.justRegistered {
 		return &Error{Kind: ErrProtocol, Server: l.serverURL, Code: refused.Code, Err: refused,
@@ -222,49 +222,47 @@ func (l *loginFlow) onUnknownClient(ctx context.Context, refused *oauth.Error) e
 // registered just now.
 func (l *loginFlow) probeAuthMethod(ctx context.Context) error {
 	listed := l.plan.server.TokenEndpointAuthMethodsSupported
-	possible := slices.DeleteFunc(append([]string{l.authMethod.method}, l.authMethod.next...), func(m string) bool {
+	methods := slices.DeleteFunc(oauth.Candidates(listed, l.client.Secret != ""), func(m string) bool {
 		return listed != nil && !slices.Contains(listed, m)
 	})
-	if l.authMethod.source != store.MethodDefault || l.client.Source == store.SourceDynamic || len(possible) < 2 {
+	if l.authMethod.source != store.MethodDefault || l.client.Source == store.SourceDynamic || len(methods) < 2 {
 		return nil
 	}
-	var rejected *oauth.Error
-	for i, method := range possible {
-		answer, err := l.fetcher.PostToken(ctx, oauth.TokenRequest{
-			Endpoint:    l.plan.server.TokenEndpoint,
-			Client:      clientCredentials(l.client, method),
-			Code:        oauth.Secret(rand.Text()),
-			RedirectURI: l.callback.redirectURI,
-			Verifier:    oauth.NewPKCE().Verifier,
-			Resource:    resourceParam(l.plan.resource),
-		})
-		if err == nil {
-			_, err = oauth.ParseToken(answer)
-		}
-		var refused *oauth.Error
-		if !errors.As(err, &refused) {
+	t := &tokenRequest{
+		redeem: oauth.TokenRequest{
+			Endpoint: l.plan.server.TokenEndpoint, Code: oauth.Secret(rand.Text()),
+			RedirectURI: l.callback.redirectURI, Verifier: oauth.NewPKCE().Verifier,
+		},
+		client: l.client, form: l.authMethod.authForm, next: l.authMethod.next, resource: l.plan.resource,
+	}
+	unnamed := false // one of the rejections was not about the client
+	for {
+		_, _, err := t.send(ctx, l.fetcher, nil)
+		l.sent++
+		rejected, ok := errors.AsType[*oauth.Error](err)
+		switch {
+		case !ok:
 			return nil
-		}
-		switch refused.Class() {
-		case oauth.ClassGrant:
-			if i > 0 {
-				l.log.Info("learned the token endpoint auth method", "method", method)
+		case rejected.Class() == oauth.ClassGrant:
+			if t.sent > 1 {
+				l.log.Info("learned the token endpoint auth method", "method", t.form.method)
 			}
-			l.client.Method, l.client.MethodSource = method, store.MethodLearned
-			l.authMethod = authMethodChoice{method: method, source: store.MethodLearned, reason: authMethodReason(store.MethodLearned)}
-			return nil
-		case oauth.ClassClient:
-			if rejected == nil || refused.Structured() {
-				rejected = refused
+			l.client.Method, l.client.FormID, l.client.MethodSource = t.form.method, t.form.formID, store.MethodLearned
+			l.authMethod = authMethodChoice{
+				authForm: t.form, source: store.MethodLearned, reason: authMethodReason(store.MethodLearned), next: t.next,
 			}
-		default:
 			return nil
+		case !mayBlameClient(rejected):
+			return nil
+		}
+		unnamed = unnamed || rejected.Class() == oauth.ClassOther
+		if !t.nextForm(rejected) {
+			if unnamed {
+				return nil
+			}
+			return l.onUnknownClient(ctx, rejected)
 		}
 	}
-	if !rejected.Structured() {
-		return nil
-	}
-	return l.onUnknownClient(ctx, rejected)
 }
 
 // preflightTimeout bounds the question whether the authorization endpoint knows

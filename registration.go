@@ -59,6 +59,7 @@ func (s *session) withConfiguredSecret(c *store.Client) *store.Client {
 		return c
 	}
 	over := *c
+	over.Proven = c.Proven && c.Secret == r.ClientSecret
 	over.Secret, over.SecretExpiresAt = r.ClientSecret, r.SecretExpiresAt
 	return &over
 }

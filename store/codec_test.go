@@ -63,6 +63,10 @@ func anyRecord() *rapid.Generator[Record] {
 		}
 		return clients
 	})
+	cooldown := rapid.MakeCustom[Cooldown](config)
+	config.Types[reflect.TypeFor[[]Cooldown]()] = rapid.Custom(func(t *rapid.T) any {
+		return append([]Cooldown(nil), rapid.SliceOfN(cooldown, 0, 2).Draw(t, "cooldowns")...)
+	})
 	return rapid.MakeCustom[Record](config)
 }
 

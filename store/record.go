@@ -59,6 +59,17 @@ type Record struct {
 	// OmitResource lists the issuers that reject the resource parameter.
 	OmitResource []string `json:"omit_resource,omitempty"`
 
+	// RefreshScope lists the issuers that want the scope named in a refresh,
+	// which RFC 6749, section 6, makes optional.
+	RefreshScope []string `json:"refresh_scope,omitempty"`
+
+	// Rejection counts rejections of the refresh token that gave no reason.
+	Rejection *Rejection `json:"rejection,omitempty"`
+
+	// Cooldowns are the definitive rejections after which the same request is
+	// not sent again for a while, by any process.
+	Cooldowns []Cooldown `json:"cooldowns,omitempty"`
+
 	Unknown Unknown `json:"-"`
 }
 
@@ -99,6 +110,14 @@ type Client struct {
 	RegistrationClientURI   string    `json:"registration_client_uri,omitempty"`
 	Response                Secret    `json:"registration_response,omitempty"` // the whole response, as received
 	RegisteredAt            time.Time `json:"registered_at,omitzero"`
+
+	// FormID says that the token endpoint looks the client up by a client_id in
+	// the form, beside Basic.
+	FormID bool `json:"client_id_in_form,omitempty"`
+
+	// Proven says that the token endpoint has issued tokens to the client with
+	// this method, so that a later rejection means what it says.
+	Proven bool `json:"proven,omitempty"`
 
 	// Refused says that the issuer no longer knows the client: the next login
 	// registers anew.
@@ -199,8 +218,41 @@ type Refusal struct {
 
 	// Interrupted says that a renewal had been cut off before: the server may
 	// have rotated the refresh token without our ever seeing the new one.
-	Interrupted bool    `json:"interrupted,omitempty"`
-	Unknown     Unknown `json:"-"`
+	Interrupted bool `json:"interrupted,omitempty"`
+
+	// Guessed says that the server gave no reason and only went on rejecting the
+	// refresh token, which is kept, unused, until a new login replaces it.
+	Guessed bool    `json:"guessed,omitempty"`
+	Unknown Unknown `json:"-"`
+}
+
+// Rejection counts equal rejections of one refresh token that name neither the
+// grant nor the client. They end the grant when they are believed.
+type Rejection struct {
+	ID          string    `json:"id"`
+	Fingerprint string    `json:"refresh_fingerprint"` // of the refresh token, keyed with ID
+	Reason      string    `json:"reason"`              // status and code: what has to be equal
+	Count       int       `json:"count"`               // far enough apart in time
+	At          time.Time `json:"at"`                  // of the last one that counted
+	Unknown     Unknown   `json:"-"`
+}
+
+// Cooldown is a definitive rejection of a client or a registration. The same
+// request is not sent again before Until, by any process.
+type Cooldown struct {
+	ID          string    `json:"id"`
+	Fingerprint string    `json:"fingerprint"` // of all that was rejected, keyed with ID
+	Issuer      string    `json:"issuer"`
+	Endpoint    string    `json:"endpoint"`
+	First       time.Time `json:"first"` // when it was first rejected
+	Until       time.Time `json:"until"`
+	Tries       int       `json:"tries"`
+	Requests    int       `json:"requests"`       // that the tries have taken
+	Kind        string    `json:"kind"`           // "client_rejected", …
+	Code        string    `json:"code,omitempty"` // an OAuth error code
+	Message     string    `json:"message,omitempty"`
+	Hint        string    `json:"hint,omitempty"`
+	Unknown     Unknown   `json:"-"`
 }
 
 // PendingLogin is an authorization request (RFC 6749, section 4.1.1) that a person

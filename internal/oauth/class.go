@@ -1,12 +1,16 @@
 package oauth
 
-import "strings"
+import (
+	"regexp"
+	"strings"
+)
 
 // Class says what an error means for the one who got it.
 type Class int
 
 const (
-	// ClassOther is an error that none of the others describes.
+	// ClassOther is an error that names nothing that is known: not the grant,
+	// not the client, not a parameter.
 	ClassOther Class = iota
 
 	// ClassGrant: the code or refresh token is not, or no longer, valid.
@@ -48,39 +52,43 @@ func (c Class) String() string {
 func (e *Error) Structured() bool { return e.Code != "" }
 
 // Class returns what the error means. It knows the codes of RFC 6749 section
-// 5.2, RFC 8707 section 2, and those that well-known servers use in their place.
+// 5.2, RFC 8707 section 2, and those that well-known servers use in their place;
+// where the code says nothing, the description decides.
 func (e *Error) Class() Class {
-	class := e.classByText()
-	// A proxy or an overloaded server also answers "invalid_client"; only what
-	// is said of the grant itself outweighs 429 and 5xx.
-	if (e.Status == 429 || e.Status >= 500) && class != ClassGrant {
-		return ClassTransient
+	if e.Status != 429 && e.Status < 500 {
+		return e.classByText()
 	}
-	return class
+	// A proxy or an overloaded server also answers "invalid_client"; only a code
+	// that is about the grant outweighs 429 and 5xx.
+	if codeOnly := (&Error{Code: e.Code, Endpoint: e.Endpoint}); codeOnly.classByText() == ClassGrant {
+		return ClassGrant
+	}
+	return ClassTransient
 }
 
 func (e *Error) classByText() Class {
-	if strings.Contains(e.Description, "AADSTS9010010") || strings.Contains(e.Description, "AADSTS901002") {
+	if containsAny(e.Description, "aadsts9010010", "aadsts901002") {
 		return ClassTarget // Entra ID: the resource parameter contradicts the scope
 	}
 	switch e.Code {
 	case "invalid_grant",
 		"bad_refresh_token", "bad_verification_code", // GitHub
-		"invalid_refresh_token", "token_expired", "token_revoked", "invalid_code", "code_already_used", // Slack
-		"refresh_token_not_found", "refresh_token_already_used", "session_not_found", "session_expired": // Supabase Auth
+		"token_expired", "token_revoked", "invalid_code", "code_already_used": // Slack
 		return ClassGrant
+	case "access_denied", "expired_token", "not_allowed", "invalid_token":
+		if e.Endpoint == "token" {
+			return ClassGrant // there is nothing else that they could be about
+		}
 	case "invalid_client",
 		"incorrect_client_credentials",           // GitHub
 		"bad_client_secret", "invalid_client_id", // Slack
 		"invalid_client_secret", "invalid_client_credentials", "client_not_found", "unknown_client":
 		return ClassClient
-	case "unauthorized_client", "invalid_token":
-		if refusesRefreshToken(e.Description) {
+	case "unauthorized_client":
+		if namesDeadGrant(e.Description) {
 			return ClassGrant // Atlassian
 		}
-		if e.Code == "unauthorized_client" {
-			return ClassClient
-		}
+		return ClassClient
 	case "invalid_scope", "insufficient_scope":
 		return ClassScope
 	case "invalid_target", "invalid_resource":
@@ -89,19 +97,31 @@ func (e *Error) classByText() Class {
 		"rate_limited", "ratelimited", "rate_limit_exceeded", "too_many_requests", "over_request_rate_limit",
 		"service_unavailable", "internal_error", "internal_server_error", "fatal_error", "request_timeout":
 		return ClassTransient
-	case "invalid_request":
-		if blamesClient(e.Description) {
-			return ClassClient // Notion: "must not use multiple authentication methods"
-		}
-	case "":
-		switch e.Status {
-		case 400, 401, 403, 422:
-			if e.Description == "" || blamesClient(e.Description) {
-				return ClassClient // an empty body, or Supabase's "Required parameter: client_secret"
-			}
-		}
+	}
+	switch {
+	case namesDeadGrant(strings.ReplaceAll(e.Code, "_", " ")), namesDeadGrant(e.Description):
+		return ClassGrant
+	case blamesClient(e.Description):
+		return ClassClient // Notion: "must not use multiple authentication methods"
 	}
 	return ClassOther
+}
+
+// WantsScope reports whether the server rejects a refresh because it names no
+// scope, which RFC 6749, section 6, allows it to leave out.
+func (e *Error) WantsScope() bool {
+	if containsAny(e.Description, "aadsts90009", "aadsts900144") { // Entra ID
+		return true
+	}
+	return e.Code == "invalid_scope" ||
+		containsAny(e.Description, "scope") && containsAny(e.Description, "missing", "required", "must contain", "must be", "no scope")
+}
+
+// WantsClientSecret reports whether the server rejects a request because its form
+// has no client_secret, not because of a wrong one.
+func (e *Error) WantsClientSecret() bool {
+	return containsAny(e.Description, "client_secret", "client secret") &&
+		containsAny(e.Description, "missing", "required", "must contain", "must be provided")
 }
 
 // blamesClient reports whether a text is about the client's identity or
@@ -111,10 +131,30 @@ func blamesClient(text string) bool {
 		"authentication method", "auth_method", "client credentials", "unknown client", "invalid client", "client not found")
 }
 
-func refusesRefreshToken(text string) bool {
-	return containsAny(text, "refresh_token", "refresh token") &&
-		containsAny(text, "invalid", "expired", "revoked", "not found", "unknown", "already used")
+// namesDeadGrant reports whether a text says that what was to be redeemed, a
+// refresh token, a code or the session behind them, is not or no longer valid.
+// That it is missing is another matter.
+func namesDeadGrant(text string) bool {
+	text = otherNouns.Replace(strings.ToLower(text))
+	return !containsAny(text, "missing", "required") && (deadThenNoun.MatchString(text) || nounThenDead.MatchString(text))
 }
+
+// otherNouns removes what looks like a grant and is none.
+var otherNouns = strings.NewReplacer(
+	"grant type", "", "token type", "", "token endpoint", "", "access token", "", "code verifier", "",
+	"code challenge", "", "status code", "", "error code", "",
+)
+
+var (
+	deadThenNoun = regexp.MustCompile(dead + `(?: [\w-]+){0,2} ` + grantNoun + `\b`)
+	nounThenDead = regexp.MustCompile(`\b` + grantNoun + `["')]*(?: [\w'"()-]+){0,4}[ :]+` + dead)
+)
+
+const (
+	grantNoun = `(?:refresh[ _-]?token|session|grant|authorization code|auth code|code|token|consent)`
+	dead      = `(?:invalid|not valid|expired|revoked|not found|no such|unknown|already used|been used|reused|replayed|not exist|` +
+		`n't exist|no longer|not active|inactive|terminated|ended|consumed|recogni[sz]ed|unrecogni[sz]ed|blacklisted|deleted|malformed)`
+)
 
 // containsAny reports whether text contains one of the lower-case words, in any
 // case.

@@ -26,16 +26,25 @@ type Authenticator interface {
 	Apply(h http.Header, form url.Values) error
 }
 
-// ClientCredentials are an Authenticator with an id and perhaps a secret.
+// ClientCredentials are an [Authenticator] with an id and perhaps a secret.
 type ClientCredentials struct {
 	ID     string
 	Secret Secret
 	Method string // MethodNone, MethodBasic or MethodPost
+
+	// FormID repeats the client_id in the form beside MethodBasic, for servers
+	// that look the client up there. Others reject it, so it is not sent unless
+	// the server turned out to need it.
+	FormID bool
+
+	// EmptySecret sends an empty client_secret in the form where the method
+	// sends none there, for servers whose schema has the member as required.
+	EmptySecret bool
 }
 
-// Apply authenticates with c.Method and with nothing else (RFC 6749 section
+// Apply authenticates with c.Method and with nothing else (RFC 6749, section
 // 2.3: a client uses one method per request). MethodNone never sends the secret,
-// MethodBasic sends nothing in the body.
+// MethodBasic sends no secret in the form.
 func (c ClientCredentials) Apply(h http.Header, form url.Values) error {
 	if c.ID == "" {
 		return errors.New("oauth: the client has no id")
@@ -46,13 +55,19 @@ func (c ClientCredentials) Apply(h http.Header, form url.Values) error {
 	h.Del("Authorization")
 	form.Del("client_id")
 	form.Del("client_secret")
+	if c.EmptySecret {
+		form.Set("client_secret", "")
+	}
 	switch c.Method {
 	case MethodNone:
 		form.Set("client_id", c.ID)
 	case MethodBasic:
-		// RFC 6749 section 2.3.1 has both form-encoded before they are joined.
+		// RFC 6749, section 2.3.1, has both form-encoded before they are joined.
 		pair := url.QueryEscape(c.ID) + ":" + url.QueryEscape(c.Secret.Reveal())
 		h.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(pair)))
+		if c.FormID {
+			form.Set("client_id", c.ID)
+		}
 	case MethodPost:
 		form.Set("client_id", c.ID)
 		form.Set("client_secret", c.Secret.Reveal())
@@ -80,12 +95,13 @@ func Candidates(listed []string, hasSecret bool) []string {
 	return []string{MethodBasic, MethodPost}
 }
 
-// AskMethod returns the method that a dynamic registration asks for: one that
-// the server lists, preferably none, since a client on a person's computer keeps
-// no secret and PKCE protects its code. A list that is omitted means basic (RFC
-// 8414 section 2), and so does one with no method of ours.
+// AskMethod returns the method that a dynamic registration requests: one that
+// the server lists, preferably none, since a client on the user's computer keeps
+// no secret and PKCE protects its code; then post, since several servers that
+// list both look the client up by the form's client_id. A list that is omitted
+// means basic (RFC 8414, section 2), and so does one with no method of ours.
 func AskMethod(listed []string) string {
-	for _, m := range []string{MethodNone, MethodBasic, MethodPost} {
+	for _, m := range []string{MethodNone, MethodPost, MethodBasic} {
 		if slices.Contains(listed, m) {
 			return m
 		}

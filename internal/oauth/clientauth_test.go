@@ -22,6 +22,14 @@ func TestClientCredentials(t *testing.T) {
 		// base64("https%3A%2F%2Fc.example%2Fid:a+b%3A%25%2B%C3%A4")
 		{"basic is form-encoded first", ClientCredentials{ID: "https://c.example/id", Secret: "a b:%+ä", Method: MethodBasic},
 			"Basic aHR0cHMlM0ElMkYlMkZjLmV4YW1wbGUlMkZpZDphK2IlM0ElMjUlMkIlQzMlQTQ=", url.Values{}, false},
+		{"basic with the id in the form, where the server looks the client up by it",
+			ClientCredentials{ID: "c", Secret: "s", Method: MethodBasic, FormID: true}, "Basic Yzpz", url.Values{"client_id": {"c"}}, false},
+		{"none with an empty secret", ClientCredentials{ID: "c", Method: MethodNone, EmptySecret: true}, "",
+			url.Values{"client_id": {"c"}, "client_secret": {""}}, false},
+		{"basic with an empty secret in the form", ClientCredentials{ID: "c", Secret: "s", Method: MethodBasic, EmptySecret: true}, "Basic Yzpz",
+			url.Values{"client_secret": {""}}, false},
+		{"post does not lose its secret to an empty one", ClientCredentials{ID: "c", Secret: "s", Method: MethodPost, EmptySecret: true}, "",
+			url.Values{"client_id": {"c"}, "client_secret": {"s"}}, false},
 		{"post without a secret", ClientCredentials{ID: "c", Method: MethodPost}, "", nil, true},
 		{"basic without a secret", ClientCredentials{ID: "c", Method: MethodBasic}, "", nil, true},
 		{"no id", ClientCredentials{Method: MethodNone}, "", nil, true},
@@ -56,13 +64,14 @@ func TestMethodChoice(t *testing.T) {
 		{nil, false, list{MethodNone}, MethodBasic},
 		{list{}, true, both, MethodBasic},
 		{list{MethodNone, MethodPost, MethodBasic}, true, both, MethodNone},
-		{list{MethodPost, MethodBasic}, true, both, MethodBasic},
+		{list{MethodPost, MethodBasic}, true, both, MethodPost},
 		{list{MethodPost}, true, list{MethodPost, MethodBasic}, MethodPost},
 		{list{MethodBasic}, true, both, MethodBasic},
 		{list{MethodNone, MethodPost}, true, list{MethodPost, MethodBasic}, MethodNone},
 		{list{MethodNone}, true, both, MethodNone},
 		{list{"private_key_jwt"}, true, both, MethodBasic},
-		{list{MethodPost, MethodBasic}, false, list{MethodNone}, MethodBasic},
+		{list{MethodPost, MethodBasic}, false, list{MethodNone}, MethodPost},
+		{list{MethodBasic, MethodPost}, true, both, MethodPost},
 	} {
 		if got := Candidates(tc.listed, tc.secret); !reflect.DeepEqual(got, tc.want) {
 			t.Errorf("Candidates(%q, %v) = %q, want %q", tc.listed, tc.secret, got, tc.want)

@@ -154,6 +154,9 @@ func (f *Fetcher) fresh() (rt http.RoundTripper, done func()) {
 	}
 	t = t.Clone()
 	t.DisableKeepAlives = true
+	// The request's context bounds the wait, by a clock that does not jump: the
+	// response to a single-use token is worth reading however late it is.
+	t.ResponseHeaderTimeout = 0
 	return t, t.CloseIdleConnections
 }
 

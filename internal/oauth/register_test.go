@@ -50,10 +50,10 @@ func TestRegisterRefused(t *testing.T) {
 	}{
 		{"RFC 7591 error", 400, `{"error":"invalid_redirect_uri","error_description":"no"}`, "invalid_redirect_uri other"},
 		{"error with 200", 200, `{"error":"invalid_client_metadata"}`, "invalid_client_metadata other"},
-		{"plain refusal", 403, `Forbidden`, " client"},
-		{"a page that refuses", 403, `<html>`, " client"},
+		{"plain refusal", 403, `Forbidden`, " other"},
+		{"a page that refuses", 403, `<html>`, " other"},
 		{"no such endpoint", 404, `<html>`, " other"},
-		{"JSON that is no OAuth error", 400, `{"statusCode":400}`, " client"},
+		{"JSON that is no OAuth error", 400, `{"statusCode":400}`, " other"},
 		{"out of order", 503, `<html>`, "transient"},
 		{"too many", 429, `{}`, "transient"},
 		{"a page with 200", 200, `<html>`, "transient"},

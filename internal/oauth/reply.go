@@ -87,41 +87,27 @@ func quoteJSON(s string) json.RawMessage {
 
 func (r reply) retryAfter() time.Duration { return retryAfter(r.header, r.at) }
 
-// errorCode returns the OAuth error code: error, or what stands in its place at
-// some servers; "" if there is none.
-func (r reply) errorCode() string {
-	for _, name := range []string{"error", "error_code"} {
-		if v := r.members.raw(name); len(v) > 0 && v[0] == '"' {
-			return textOf(v)
-		}
-	}
-	return ""
-}
-
-// description returns the text that goes with an error.
-func (r reply) description() string {
-	for _, name := range []string{"error_description", "message", "msg"} {
-		if v := r.members.raw(name); len(v) > 0 && v[0] == '"' {
-			return textOf(v)
-		}
-	}
-	return ""
-}
-
-// refused returns the *Error of an answer that says with a code, or with "ok":
+// refused returns the *Error of a response that says with a code, or with "ok":
 // false, that it is an error; or nil. The status does not matter: several
-// servers answer errors with 200.
+// servers answer errors with 200. Only the places of an OAuth error count here,
+// since a successful response may have a "status" or a "type" of its own.
 func (r reply) refused() error {
-	code, description := r.errorCode(), r.description()
-	if code == "" {
-		if string(r.members.raw("ok")) != "false" {
-			return nil
-		}
-		if description == "" {
-			description = "the answer says only that it is not ok"
+	found := r.rejection()
+	for _, m := range r.members.members {
+		switch reasonName(m.name) {
+		case "error", "errorcode":
+			if !isBlank(m.value) && (m.value[0] == '"' || m.value[0] == '{') {
+				return r.error(found.code, found.description)
+			}
 		}
 	}
-	return r.error(code, description)
+	if string(r.members.raw("ok")) != "false" {
+		return nil
+	}
+	if found.description == "" {
+		found.description = "the response reports only that it is not ok"
+	}
+	return r.error(found.code, found.description)
 }
 
 func (r reply) error(code, description string) *Error {
@@ -141,21 +127,35 @@ func (r reply) failure() error {
 	if isRedirect(r.status) {
 		return r.transient("a redirect, which is not followed")
 	}
-	if err := r.refused(); err != nil {
-		return err
-	}
-	aboutRequest := r.status == 400 || r.status == 401 || r.status == 403 || r.status == 422
+	found := r.rejection()
+	e := r.error(found.code, found.description)
 	switch {
 	case r.html:
 		return r.transient("an HTML page")
-	case r.empty && aboutRequest && !r.truncated:
-		return r.error("", "")
+	case r.empty && rejects(r.status) && !r.truncated:
+		return e
 	case r.empty:
 		return r.transient("nothing")
-	case r.parsed && aboutRequest && blamesClient(r.description()):
-		return r.error("", r.description())
-	case r.parsed:
-		return r.transient("JSON that is no OAuth answer")
+	case !r.parsed:
+		return r.transient("something that is no OAuth response")
+	case e.classByText() != ClassOther, rejects(r.status) && found.reasoned:
+		return e // it names what is wrong, or is at least about the request
+	case r.status/100 == 2 || r.status >= 500:
+		if err := r.refused(); err != nil {
+			return err
+		}
 	}
-	return r.transient("something that is no OAuth answer")
+	return r.transient("JSON that is no OAuth response")
+}
+
+// rejects reports whether a status is one that authorization servers reject a
+// request with. Others (404, 405, 415, …) say that it was sent to a wrong place
+// or in a wrong way.
+func rejects(status int) bool {
+	switch status {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusConflict,
+		http.StatusUnprocessableEntity:
+		return true
+	}
+	return false
 }

@@ -89,7 +89,7 @@ func TestRevoke(t *testing.T) {
 
 func TestDeleteRegistration(t *testing.T) {
 	for status, want := range map[int]string{
-		204: "ok", 200: "ok", 404: "ok", 410: "ok", 401: " client", 405: "transient", 500: "transient",
+		204: "ok", 200: "ok", 404: "ok", 410: "ok", 401: " other", 405: "transient", 500: "transient",
 	} {
 		var method, authorization string
 		s := serve(t, func(w http.ResponseWriter, r *http.Request) {

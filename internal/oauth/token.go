@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"sync/atomic"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/awake"
 )
 
 // TokenRequest is a request to the token endpoint: with Code the exchange of an
@@ -120,7 +122,7 @@ func (f *Fetcher) postForm(ctx context.Context, what, endpoint string, client Au
 	if err := client.Apply(header, form); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, secretTimeout)
+	ctx, cancel := awake.WithTimeout(ctx, secretTimeout, nil)
 	defer cancel()
 	var sent atomic.Bool
 	if _, traced := f.HTTP.(*http.Transport); !traced {
@@ -152,6 +154,9 @@ func (f *Fetcher) postForm(ctx context.Context, what, endpoint string, client Au
 	defer done()
 	a, err := f.roundTrip(rt, req, limit)
 	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause // the transport may report less
+		}
 		return nil, &SendError{Sent: sent.Load(), Err: err}
 	}
 	a.echo = echoOf(form, client)

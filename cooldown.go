@@ -1,0 +1,162 @@
+package handstamp
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/handstamp/handstamp/store"
+)
+
+// A definitive rejection of a client or of its registration is remembered in the
+// record, so that no process sends the same request again at once: a host calls
+// as often as it likes, and the user has to change something first. Each further
+// rejection doubles the cooldown.
+const (
+	firstCooldown = 30 * time.Second
+	maxCooldown   = 15 * time.Minute
+
+	// cooldownRequests is how many rejected requests there may be within
+	// cooldownWindow of the first one.
+	cooldownRequests = 3
+	cooldownWindow   = 5 * time.Minute
+)
+
+// rejectedClient is everything that a rejection was about. A change of any of it
+// ends the cooldown.
+type rejectedClient struct {
+	issuer, endpoint string
+	id               string // "" for a registration
+	method           string // as configured, else as stored
+	secret           store.Secret
+	scope            string // as configured
+}
+
+// fingerprint identifies the subject without telling the secret.
+func (r rejectedClient) fingerprint(id string) string {
+	mac := hmac.New(sha256.New, []byte(id))
+	for _, part := range []string{r.issuer, r.endpoint, r.id, r.method, r.secret.Reveal(), r.scope} {
+		fmt.Fprintf(mac, "%d:%s", len(part), part)
+	}
+	return hex.EncodeToString(mac.Sum(nil)[:12])
+}
+
+// rejectedClient returns the subject of a rejection of a client; nil stands for
+// one that is to be registered.
+func (s *session) rejectedClient(issuer, endpoint string, c *store.Client) rejectedClient {
+	subject := rejectedClient{issuer: issuer, endpoint: endpoint, scope: strings.Join(s.c.Scopes, " ")}
+	if c == nil {
+		return subject
+	}
+	c = s.withConfiguredSecret(c)
+	subject.id, subject.method, subject.secret = c.ID, c.Method, c.Secret
+	if r := s.configurationFor(c); r != nil {
+		subject.method = r.TokenEndpointAuthMethod
+	}
+	return subject
+}
+
+// refreshCooldown returns the rejection that a refresh of the record's grant would
+// meet again.
+func (s *session) refreshCooldown(rec *store.Record, now time.Time) error {
+	c := rec.GrantClient()
+	if len(rec.Cooldowns) == 0 || c == nil {
+		return nil
+	}
+	return s.cooldown(rec, now, func(e store.Cooldown) rejectedClient {
+		return s.rejectedClient(rec.Grant.Issuer, rec.Grant.TokenEndpoint, c)
+	})
+}
+
+// loginCooldown returns the rejection that an automatic login would meet again. It
+// needs no discovery: where the server names another issuer by now, the login
+// after the cooldown finds out.
+func (s *session) loginCooldown(rec *store.Record, now time.Time) error {
+	var c *store.Client
+	if r := s.activeRegistration(); r != nil {
+		c = &store.Client{ID: r.ClientID, Secret: r.ClientSecret}
+	}
+	return s.cooldown(rec, now, func(e store.Cooldown) rejectedClient {
+		if c != nil {
+			c.Issuer = e.Issuer
+		}
+		return s.rejectedClient(e.Issuer, e.Endpoint, c)
+	})
+}
+
+// cooldown returns the error of the cooldown under way for a subject, or nil.
+func (s *session) cooldown(rec *store.Record, now time.Time, subject func(store.Cooldown) rejectedClient) error {
+	for _, e := range rec.Cooldowns {
+		// An end that nobody can have set was noted under a clock that ran ahead.
+		if !now.Before(e.Until) || e.Until.Sub(now) > maxCooldown || errorKinds[e.Kind] == nil ||
+			e.Fingerprint != subject(e).fingerprint(e.ID) {
+			continue
+		}
+		hint := fmt.Sprintf("it is tried again in %v, or at once by a login", e.Until.Sub(now).Round(time.Second))
+		if e.Hint != "" {
+			hint = e.Hint + "; " + hint
+		}
+		return &Error{Kind: errorKinds[e.Kind], Server: s.serverURL, Message: e.Message, Code: e.Code, Hint: hint, RetryAt: e.Until}
+	}
+	return nil
+}
+
+// beginCooldown notes a rejection in the record, which the caller stores.
+func beginCooldown(rec *store.Record, subject rejectedClient, requests int, rejection *Error, now time.Time) {
+	i := slices.IndexFunc(rec.Cooldowns, func(e store.Cooldown) bool { return e.Fingerprint == subject.fingerprint(e.ID) })
+	if i < 0 {
+		id := rand.Text()
+		rec.Cooldowns = append(rec.Cooldowns, store.Cooldown{
+			ID: id, Fingerprint: subject.fingerprint(id), Issuer: subject.issuer, Endpoint: subject.endpoint, First: now.UTC(),
+		})
+		i = len(rec.Cooldowns) - 1
+	}
+	e := &rec.Cooldowns[i]
+	e.Tries++
+	e.Requests += requests
+	e.Until = now.Add(min(firstCooldown<<min(e.Tries-1, 10), maxCooldown)).UTC()
+	if end := e.First.Add(cooldownWindow); e.Requests >= cooldownRequests && e.Until.Before(end) {
+		e.Until = end
+	}
+	e.Code, e.Message, e.Hint = rejection.Code, rejection.Message, rejection.Hint
+	for name, kind := range errorKinds {
+		if rejection.Kind == kind {
+			e.Kind = name
+		}
+	}
+	const most = 8 // other configurations of the same server
+	rec.Cooldowns = rec.Cooldowns[max(0, len(rec.Cooldowns)-most):]
+}
+
+// endCooldowns forgets the cooldowns of a record because the user signs in.
+func (s *session) endCooldowns(ctx context.Context, rec *store.Record) (*store.Record, error) {
+	if len(rec.Cooldowns) == 0 {
+		return rec, nil
+	}
+	return s.update(ctx, rec, func(rec *store.Record) error {
+		rec.Cooldowns = nil
+		return nil
+	})
+}
+
+// noteRejection begins a cooldown for the client that this login was rejected
+// with; nil stands for its registration. It returns the rejection.
+func (l *loginFlow) noteRejection(ctx context.Context, c *store.Client, endpoint string, requests int, rejection *Error) error {
+	subject := l.rejectedClient(l.plan.server.Issuer, endpoint, c)
+	rec, err := l.update(ctx, l.rec, func(rec *store.Record) error {
+		beginCooldown(rec, subject, requests, rejection, time.Now())
+		return nil
+	})
+	if err != nil {
+		l.log.Debug("the rejection could not be noted", "error", err)
+		return rejection
+	}
+	l.rec = rec
+	return rejection
+}

@@ -1,0 +1,73 @@
+package handstamp
+
+import (
+	"context"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/store"
+)
+
+// tokenRequest is a request to the token endpoint while it is being tried: what
+// it redeems, who sends it, and what is left to try if the server rejects it.
+type tokenRequest struct {
+	redeem   oauth.TokenRequest // the grant, and what else stays the same
+	client   *store.Client
+	form     authForm
+	next     []authForm // left to try
+	resource store.Resource
+	scope    string // "": none is named
+
+	sent int // requests so far
+}
+
+// send sends the request once. received, if not nil, gets every response with
+// status 2xx before anything is read from it.
+func (t *tokenRequest) send(ctx context.Context, f *oauth.Fetcher, received func(*oauth.RawAnswer)) (token *oauth.TokenResponse, at time.Time, err error) {
+	request := t.redeem
+	request.Client = t.form.credentials(t.client)
+	request.Resource = resourceParam(t.resource)
+	request.Scope = t.scope
+	t.sent++
+	raw, err := f.PostToken(ctx, request)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	if received != nil && raw.Status/100 == 2 {
+		received(raw)
+	}
+	token, err = oauth.ParseToken(raw)
+	return token, raw.ReceivedAt, err
+}
+
+// nextForm has the client authenticate in the next form, if there is one and the
+// rejection may be about that.
+func (t *tokenRequest) nextForm(rejected *oauth.Error) bool {
+	if len(t.next) == 0 || !mayBlameClient(rejected) {
+		return false
+	}
+	t.form, t.next = t.next[0], t.next[1:]
+	return true
+}
+
+// omitResource leaves the resource parameter out, if the rejection is about it.
+func (t *tokenRequest) omitResource(rejected *oauth.Error) bool {
+	if rejected.Class() != oauth.ClassTarget || resourceParam(t.resource) == "" {
+		return false
+	}
+	t.resource = store.Resource{Value: t.resource.Value, Omit: true, Why: "the authorization server rejects it"}
+	return true
+}
+
+// nameScope has a refresh name its scope, or not, the other way from before.
+func (t *tokenRequest) nameScope(rejected *oauth.Error, scope string) bool {
+	switch {
+	case t.scope == "" && scope != "" && rejected.WantsScope():
+		t.scope = scope
+	case t.scope != "" && rejected.Class() == oauth.ClassScope:
+		t.scope = ""
+	default:
+		return false
+	}
+	return true
+}
