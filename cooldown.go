@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -78,16 +79,24 @@ func (s *session) refreshCooldown(rec *store.Record, now time.Time) error {
 // needs no discovery: where the server names another issuer by now, the login
 // after the cooldown finds out.
 func (s *session) loginCooldown(rec *store.Record, now time.Time) error {
-	var c *store.Client
+	clients := []*store.Client{nil} // one that is to be registered
 	if r := s.activeRegistration(); r != nil {
-		c = &store.Client{ID: r.ClientID, Secret: r.ClientSecret}
+		clients[0] = &store.Client{ID: r.ClientID, Secret: r.ClientSecret}
+	} else if document := s.c.ClientMetadataURL; document != "" {
+		clients = append(clients, &store.Client{ID: document, Method: oauth.MethodNone})
 	}
-	return s.cooldown(rec, now, func(e store.Cooldown) rejectedClient {
-		if c != nil {
-			c.Issuer = e.Issuer
+	for _, c := range clients {
+		err := s.cooldown(rec, now, func(e store.Cooldown) rejectedClient {
+			if c != nil {
+				c.Issuer = e.Issuer
+			}
+			return s.rejectedClient(e.Issuer, e.Endpoint, c)
+		})
+		if err != nil {
+			return err
 		}
-		return s.rejectedClient(e.Issuer, e.Endpoint, c)
-	})
+	}
+	return nil
 }
 
 // cooldown returns the error of the cooldown under way for a subject, or nil.

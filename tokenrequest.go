@@ -2,6 +2,7 @@ package handstamp
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
@@ -46,7 +47,12 @@ func (t *tokenRequest) nextForm(rejected *oauth.Error) bool {
 	if len(t.next) == 0 || !mayBlameClient(rejected) {
 		return false
 	}
-	t.form, t.next = t.next[0], t.next[1:]
+	i := 0
+	if rejected.WantsClientSecret() {
+		// It looks for the secret in the form.
+		i = max(0, slices.IndexFunc(t.next, func(f authForm) bool { return f.method == oauth.MethodPost }))
+	}
+	t.form, t.next = t.next[i], slices.Delete(slices.Clone(t.next), i, i+1)
 	return true
 }
 

@@ -118,9 +118,10 @@ func (e *Error) WantsScope() bool {
 }
 
 // WantsClientSecret reports whether the server rejects a request because its form
-// has no client_secret, not because of a wrong one.
+// has no client_secret, not because of a wrong one or because the client_id is
+// not there either.
 func (e *Error) WantsClientSecret() bool {
-	return containsAny(e.Description, "client_secret", "client secret") &&
+	return containsAny(e.Description, "client_secret", "client secret") && !containsAny(e.Description, "client_id", "client id") &&
 		containsAny(e.Description, "missing", "required", "must contain", "must be provided")
 }
 
