@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"cmp"
 	"net/http"
 
 	"github.com/handstamp/handstamp/lab"
@@ -44,6 +45,9 @@ func Expect(p lab.Personality, c Condition, processes int) Expectation {
 	e.FirstTokenRequests = e.FirstTabs // a code for each
 	if probed(p.Habits) {
 		e.FirstTokenRequests++
+		if method := cmp.Or(p.Habits.EnforceMethod, p.Habits.RegisterMethod); method == lab.MethodPost {
+			e.FirstTokenRequests++ // Basic comes first, and again with the client_id in the form
+		}
 	}
 	switch p.Login {
 	case lab.LoginRefused:
