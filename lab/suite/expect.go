@@ -43,12 +43,7 @@ type Expectation struct {
 func Expect(p lab.Personality, c Condition, processes int) Expectation {
 	e := Expectation{FirstTabs: max(1, p.Tabs), Worked: processes, FailedCalls: -1}
 	e.FirstTokenRequests = e.FirstTabs // a code for each
-	if probed(p.Habits) {
-		e.FirstTokenRequests++
-		if method := cmp.Or(p.Habits.EnforceMethod, p.Habits.RegisterMethod); method == lab.MethodPost {
-			e.FirstTokenRequests++ // Basic comes first, and again with the client_id in the form
-		}
-	}
+	e.FirstTokenRequests += guesses(p.Habits)
 	switch p.Login {
 	case lab.LoginRefused:
 		return Expectation{FirstFails: true, None: true, Registrations: -1, FailedCalls: -1, Void: c != Warm}
@@ -112,9 +107,7 @@ func Expect(p lab.Personality, c Condition, processes int) Expectation {
 			e.Tabs = p.Tabs // the new client begins from nothing
 			e.TokenRequests++
 		}
-		if probed(p.Habits) {
-			e.TokenRequests++ // so is the method
-		}
+		e.TokenRequests += guesses(p.Habits) // nor does it know the method
 	}
 	if p.Moves {
 		// The old server still gives out what is not taken any more, to each process
@@ -145,10 +138,17 @@ func secretOver(p lab.Personality, c Condition) bool {
 	return c == TwoDays && p.Habits.SecretLifetime != 0 && p.Habits.SecretLifetime < twoDays
 }
 
-// probed reports whether a client can only find out by trying how the token
-// endpoint wants it to authenticate.
-func probed(h lab.Habits) bool {
-	return h.RegisterSilent || h.EnforceMethod != "" && h.EnforceMethod != h.RegisterMethod
+// guesses returns how often a client may be wrong about how the token endpoint
+// wants it to authenticate, where only a try can tell. Basic comes before post,
+// and again with the client_id in the form.
+func guesses(h lab.Habits) int {
+	switch method := cmp.Or(h.EnforceMethod, h.RegisterMethod); {
+	case !h.RegisterSilent && (h.EnforceMethod == "" || h.EnforceMethod == h.RegisterMethod):
+		return 0
+	case method == lab.MethodPost:
+		return 2
+	}
+	return 1
 }
 
 // trouble is what faults mean for the later sessions.
