@@ -52,7 +52,7 @@ func (s *scene) portLost() {
 		return // it is expected, or nobody needs the port
 	}
 	s.Expect.Registrations++
-	if probed(s.p.Habits) {
+	if 0 < guesses(s.p.Habits) {
 		s.Expect.TokenRequests++
 	}
 }
