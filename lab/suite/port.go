@@ -52,7 +52,5 @@ func (s *scene) portLost() {
 		return // it is expected, or nobody needs the port
 	}
 	s.Expect.Registrations++
-	if 0 < guesses(s.p.Habits) {
-		s.Expect.TokenRequests++
-	}
+	s.Expect.TokenRequests += guesses(s.p.Habits)
 }
