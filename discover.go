@@ -86,7 +86,17 @@ func (s *session) probeChallenge(ctx context.Context) (oauth.BearerChallenge, er
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json, text/event-stream")
-	resp, err := s.c.HTTP.RoundTrip(req)
+	probe := &http.Client{
+		Transport:     sameOriginTransport{session: s, base: s.c.HTTP},
+		CheckRedirect: s.followRedirect, // as the requests will that need the token
+	}
+	resp, err := probe.Do(req)
+	if rejected, ok := errors.AsType[*Error](err); ok {
+		return oauth.BearerChallenge{}, rejected
+	}
+	if outer, ok := errors.AsType[*url.Error](err); ok {
+		err = outer.Err // the outer one repeats the URL
+	}
 	if err != nil {
 		return oauth.BearerChallenge{}, &Error{Kind: ErrUnreachable, Server: s.serverURL, Message: "the MCP server cannot be reached", Err: err}
 	}

@@ -2,6 +2,7 @@ package handstamp
 
 import (
 	"log/slog"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -99,6 +100,20 @@ func (s *session) covers(u *url.URL) bool {
 		return true // nearly always
 	}
 	return oauth.SameOrigin(s.server, u) && oauth.PathWithin(u.EscapedPath(), s.server.EscapedPath())
+}
+
+// coversRequest reports whether the session's token may be sent with req: to a URL that the
+// session covers, or where the server redirects from there on its own origin.
+func (s *session) coversRequest(req *http.Request) bool {
+	for ; req != nil; req = redirectedFrom(req) {
+		if s.covers(req.URL) {
+			return true
+		}
+		if !oauth.SameOrigin(s.server, req.URL) {
+			return false
+		}
+	}
+	return false
 }
 
 func (s *session) notice(format string, args ...any) { s.c.notice(s.serverURL, format, args...) }
