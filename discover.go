@@ -34,24 +34,17 @@ func (s *session) discover(ctx context.Context, rec *store.Record, req loginRequ
 			return nil, err
 		}
 	}
-	rm, err := s.fetcher.ResourceMetadata(ctx, s.target, challenge.ResourceMetadata)
-	if err != nil && !errors.Is(err, oauth.ErrAbsent) {
-		return nil, s.asError(err)
-	}
-	p := &loginPlan{}
-	if rm == nil || len(rm.AuthorizationServers) == 0 {
-		// MCP 2025-03-26: the server is its own authorization server.
-		p.server, err = s.fetcher.LegacyServerMetadata(ctx, s.target)
-	} else {
-		p.server, err = s.selectAuthorizationServer(ctx, rec, rm.AuthorizationServers)
-	}
+	rm, err := s.resourceMetadata(ctx, challenge)
 	if err != nil {
 		return nil, s.asError(err)
 	}
-	if p.server.Form != oauth.FormLegacy && !s.c.InsecureAllowMissingPKCE {
+	p := &loginPlan{}
+	if p.server, err = s.findAuthorizationServer(ctx, rec, rm); err != nil {
+		return nil, s.asError(err)
+	}
+	if !s.c.InsecureAllowMissingPKCE {
 		if err := p.server.PKCE(); err != nil {
-			return nil, &Error{Kind: ErrProtocol, Server: s.serverURL, Err: err,
-				Hint: "if the server is known to support PKCE and only omits to say so, allow that explicitly"}
+			return nil, s.asError(err)
 		}
 	}
 	p.resource = s.resource(rec, rm, p.server.Issuer)
@@ -60,6 +53,15 @@ func (s *session) discover(ctx context.Context, rec *store.Record, req loginRequ
 	}
 	p.scopes, p.fallback = s.scopes(rm, p.server, challenge, req)
 	return p, nil
+}
+
+// resourceMetadata returns the server's metadata (RFC 9728), nil if there is none.
+func (s *session) resourceMetadata(ctx context.Context, challenge oauth.BearerChallenge) (*oauth.ResourceMetadata, error) {
+	rm, err := s.fetcher.ResourceMetadata(s.observeServer(ctx, s.fetcher.HTTP), s.target, challenge.ResourceMetadata)
+	if errors.Is(err, oauth.ErrAbsent) {
+		return nil, nil
+	}
+	return rm, err
 }
 
 // previouslyGrantedScopes returns what the last login at an issuer asked for and was granted.
@@ -80,6 +82,7 @@ func (s *session) probeChallenge(ctx context.Context) (oauth.BearerChallenge, er
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	body := `{"jsonrpc":"2.0","id":1,"method":"ping"}`
+	ctx = s.observeServer(ctx, s.c.HTTP)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.target, bytes.NewReader([]byte(body)))
 	if err != nil {
 		return oauth.BearerChallenge{}, &Error{Kind: ErrUsage, Server: s.serverURL, Err: err}
@@ -105,41 +108,6 @@ func (s *session) probeChallenge(ctx context.Context) (oauth.BearerChallenge, er
 		return oauth.BearerChallenge{}, nil
 	}
 	return oauth.Bearer(resp.Header), nil
-}
-
-// selectAuthorizationServer returns the metadata of one of the issuers that the
-// resource names: the configured client's, else the one that the login is
-// already at home with, else the first that answers.
-func (s *session) selectAuthorizationServer(ctx context.Context, rec *store.Record, issuers []string) (*oauth.ServerMetadata, error) {
-	if r := s.c.Registration; r != nil && r.Issuer != "" {
-		i := slices.IndexFunc(issuers, func(issuer string) bool { return sameIssuer(issuer, r.Issuer) })
-		if i < 0 {
-			return nil, &Error{Kind: ErrUsage, Server: s.serverURL,
-				Message: "the configured client belongs to " + r.Issuer + ", but the server names " + oauth.Sanitize(strings.Join(issuers, ", ")) + " as its authorization server"}
-		}
-		issuers = issuers[i : i+1]
-	} else if as := rec.AuthorizationServer; as != nil {
-		if i := slices.IndexFunc(issuers, func(issuer string) bool { return sameIssuer(issuer, as.Issuer) }); i > 0 {
-			issuers = append([]string{issuers[i]}, slices.Delete(slices.Clone(issuers), i, i+1)...)
-		}
-	}
-	var first error
-	for _, issuer := range issuers[:min(len(issuers), 4)] {
-		m, err := s.fetcher.ServerMetadata(ctx, issuer)
-		if err == nil {
-			return m, nil
-		}
-		if first == nil {
-			first = err
-		}
-	}
-	return nil, first
-}
-
-// sameIssuer compares issuers as discovery does: one slash at the end makes no
-// difference.
-func sameIssuer(a, b string) bool {
-	return strings.TrimSuffix(a, "/") == strings.TrimSuffix(b, "/")
 }
 
 // resource decides on the resource parameter (RFC 8707, section 2).

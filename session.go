@@ -30,6 +30,9 @@ type session struct {
 
 	history history
 
+	// privateNetwork says that a connection to the server led into a private network.
+	privateNetwork atomic.Bool
+
 	mu            sync.Mutex // guards what follows
 	activeRefresh *flight
 	activeLogin   *flight
@@ -59,9 +62,9 @@ func (c *Client) session(serverURL string) (*session, error) {
 		serverURL: serverURL,
 		server:    u,
 		target:    target,
-		fetcher:   &oauth.Fetcher{HTTP: c.authTransport(u), UserAgent: userAgent},
 		log:       c.Logger.With("server", key.Server),
 	}
+	s.fetcher = &oauth.Fetcher{HTTP: c.authTransport(s.reach), UserAgent: userAgent}
 	c.sessions[key] = s
 	return s, nil
 }
