@@ -1,7 +1,6 @@
 package handstamp
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"maps"
@@ -76,38 +75,54 @@ func previouslyGrantedScopes(rec *store.Record, issuer string) []string {
 	return slices.DeleteFunc(strings.Fields(g.ScopeRequested), func(scope string) bool { return !slices.Contains(granted, scope) })
 }
 
-// probeChallenge asks the server for its challenge with a request that means nothing
-// and carries no token.
+// probeChallenge gets the server's challenge with a request that means nothing and carries no
+// token. A server that takes no POST there may be one that speaks HTTP+SSE (MCP 2024-11-05),
+// whose stream begins with a GET.
 func (s *session) probeChallenge(ctx context.Context) (oauth.BearerChallenge, error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	body := `{"jsonrpc":"2.0","id":1,"method":"ping"}`
 	ctx = s.observeServer(ctx, s.c.HTTP)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.target, bytes.NewReader([]byte(body)))
-	if err != nil {
-		return oauth.BearerChallenge{}, &Error{Kind: ErrUsage, Server: s.serverURL, Err: err}
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "application/json, text/event-stream")
-	probe := &http.Client{
-		Transport:     sameOriginTransport{session: s, base: s.c.HTTP},
-		CheckRedirect: s.followRedirect, // as the requests will that need the token
-	}
-	resp, err := probe.Do(req)
-	if rejected, ok := errors.AsType[*Error](err); ok {
-		return oauth.BearerChallenge{}, rejected
-	}
-	if outer, ok := errors.AsType[*url.Error](err); ok {
-		err = outer.Err // the outer one repeats the URL
+	resp, err := s.probe(ctx, http.MethodPost, `{"jsonrpc":"2.0","id":1,"method":"ping"}`)
+	if err == nil && resp.StatusCode == http.StatusMethodNotAllowed {
+		drainAndClose(resp)
+		resp, err = s.probe(ctx, http.MethodGet, "")
 	}
 	if err != nil {
-		return oauth.BearerChallenge{}, &Error{Kind: ErrUnreachable, Server: s.serverURL, Message: "the MCP server cannot be reached", Err: err}
+		return oauth.BearerChallenge{}, err
 	}
 	drainAndClose(resp)
 	if resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
 		return oauth.BearerChallenge{}, nil
 	}
 	return oauth.Bearer(resp.Header), nil
+}
+
+// probe sends a request without a token to the server. It follows the redirects that the
+// requests with a token will follow.
+func (s *session) probe(ctx context.Context, method, body string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, s.target, strings.NewReader(body))
+	if err != nil {
+		return nil, &Error{Kind: ErrUsage, Server: s.serverURL, Err: err}
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	req.Header.Set("Accept", "application/json, text/event-stream")
+	client := &http.Client{
+		Transport:     sameOriginTransport{session: s, base: s.c.HTTP},
+		CheckRedirect: s.followRedirect,
+	}
+	resp, err := client.Do(req)
+	if err == nil {
+		return resp, nil
+	}
+	if rejected, ok := errors.AsType[*Error](err); ok {
+		return nil, rejected
+	}
+	if outer, ok := errors.AsType[*url.Error](err); ok {
+		err = outer.Err // the outer one repeats the URL
+	}
+	return nil, &Error{Kind: ErrUnreachable, Server: s.serverURL, Message: "the MCP server cannot be reached", Err: err}
 }
 
 // resource decides on the resource parameter (RFC 8707, section 2).

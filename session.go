@@ -30,6 +30,8 @@ type session struct {
 
 	history history
 
+	named namedEndpoints
+
 	// privateNetwork says that a connection to the server led into a private network.
 	privateNetwork atomic.Bool
 
@@ -96,13 +98,14 @@ func parseServerURL(raw string, allowHTTP bool) (*url.URL, error) {
 }
 
 // covers reports whether the session's token may be sent to u: the server's own
-// origin, at or below the server's path (RFC 6750, section 5.3: a token goes to
-// nobody else).
+// origin, at or below the server's path, or where the server named its endpoint (RFC 6750,
+// section 5.3: a token goes to nobody else).
 func (s *session) covers(u *url.URL) bool {
 	if u.Scheme == s.server.Scheme && u.Host == s.server.Host && u.Path == s.server.Path && u.RawPath == s.server.RawPath {
 		return true // nearly always
 	}
-	return oauth.SameOrigin(s.server, u) && oauth.PathWithin(u.EscapedPath(), s.server.EscapedPath())
+	return oauth.SameOrigin(s.server, u) &&
+		(oauth.PathWithin(u.EscapedPath(), s.server.EscapedPath()) || s.named.has(u.EscapedPath()))
 }
 
 // coversRequest reports whether the session's token may be sent with req: to a URL that the

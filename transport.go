@@ -99,6 +99,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			s.history.recordAccepted(snap.token)
 		}
 	}
+	if err == nil {
+		s.watchForEndpoint(req, resp)
+	}
 	return resp, err
 }
 
