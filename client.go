@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -45,6 +44,10 @@ type Client struct {
 	// authorization server's console, or by an application that keeps what
 	// OnRegister gave it. It always wins over what Handstamp would do itself.
 	Registration *Registration
+
+	// AuthorizationServer describes the server's authorization server where discovery stops
+	// because that one breaks the standards. Nil: whichever the server names.
+	AuthorizationServer *AuthorizationServer
 
 	// OnRegister receives each dynamic registration, whole, before it is used,
 	// so that an application can keep it and give it back as Registration. An
@@ -101,8 +104,10 @@ type Client struct {
 	// the loopback interface. Tokens then travel in the clear.
 	InsecureAllowHTTP bool
 
-	// InsecureAllowPrivateAddresses lets a public server's metadata name
-	// authorization servers at private addresses.
+	// InsecureAllowPrivateAddresses lets a public server's metadata name private and loopback
+	// addresses, for requests and for the browser. Without it, a server in a private network
+	// may name others there, and one on the loopback interface both. Link-local addresses,
+	// where clouds keep credentials, are never used.
 	InsecureAllowPrivateAddresses bool
 
 	// Helper, if set, lets renewals be done by a process that survives this one.
@@ -155,19 +160,14 @@ func (c *Client) init() {
 	})
 }
 
-// authTransport returns what carries a session's requests to authorization
-// servers. Addresses that only the server's metadata names must be public,
-// unless the server itself is where they are (SSRF: MCP security best
-// practices).
-func (c *Client) authTransport(server *url.URL) http.RoundTripper {
+// authTransport returns what carries a session's requests to authorization servers. It connects
+// to the addresses only that reach allows.
+func (c *Client) authTransport(reach func(host string) oauth.Reach) http.RoundTripper {
 	if c.AuthHTTP != nil {
 		return c.AuthHTTP
 	}
 	base, _ := c.HTTP.(*http.Transport) // nil: Guard takes the default one
-	return oauth.Guard(base, func(host string) bool {
-		return c.InsecureAllowPrivateAddresses || strings.EqualFold(host, server.Hostname()) ||
-			oauth.IsLoopback(server.Hostname()) && oauth.IsLoopback(host)
-	})
+	return oauth.Guard(base, reach)
 }
 
 // start counts a piece of work that Close waits for; it reports false once the

@@ -1,7 +1,6 @@
 package handstamp
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"maps"
@@ -34,24 +33,17 @@ func (s *session) discover(ctx context.Context, rec *store.Record, req loginRequ
 			return nil, err
 		}
 	}
-	rm, err := s.fetcher.ResourceMetadata(ctx, s.target, challenge.ResourceMetadata)
-	if err != nil && !errors.Is(err, oauth.ErrAbsent) {
-		return nil, s.asError(err)
-	}
-	p := &loginPlan{}
-	if rm == nil || len(rm.AuthorizationServers) == 0 {
-		// MCP 2025-03-26: the server is its own authorization server.
-		p.server, err = s.fetcher.LegacyServerMetadata(ctx, s.target)
-	} else {
-		p.server, err = s.selectAuthorizationServer(ctx, rec, rm.AuthorizationServers)
-	}
+	rm, err := s.resourceMetadata(ctx, challenge)
 	if err != nil {
 		return nil, s.asError(err)
 	}
-	if p.server.Form != oauth.FormLegacy && !s.c.InsecureAllowMissingPKCE {
+	p := &loginPlan{}
+	if p.server, err = s.findAuthorizationServer(ctx, rec, rm); err != nil {
+		return nil, s.asError(err)
+	}
+	if !s.c.InsecureAllowMissingPKCE {
 		if err := p.server.PKCE(); err != nil {
-			return nil, &Error{Kind: ErrProtocol, Server: s.serverURL, Err: err,
-				Hint: "if the server is known to support PKCE and only omits to say so, allow that explicitly"}
+			return nil, s.asError(err)
 		}
 	}
 	p.resource = s.resource(rec, rm, p.server.Issuer)
@@ -60,6 +52,15 @@ func (s *session) discover(ctx context.Context, rec *store.Record, req loginRequ
 	}
 	p.scopes, p.fallback = s.scopes(rm, p.server, challenge, req)
 	return p, nil
+}
+
+// resourceMetadata returns the server's metadata (RFC 9728), nil if there is none.
+func (s *session) resourceMetadata(ctx context.Context, challenge oauth.BearerChallenge) (*oauth.ResourceMetadata, error) {
+	rm, err := s.fetcher.ResourceMetadata(s.observeServer(ctx, s.fetcher.HTTP), s.target, challenge.ResourceMetadata)
+	if errors.Is(err, oauth.ErrAbsent) {
+		return nil, nil
+	}
+	return rm, err
 }
 
 // previouslyGrantedScopes returns what the last login at an issuer asked for and was granted.
@@ -74,21 +75,20 @@ func previouslyGrantedScopes(rec *store.Record, issuer string) []string {
 	return slices.DeleteFunc(strings.Fields(g.ScopeRequested), func(scope string) bool { return !slices.Contains(granted, scope) })
 }
 
-// probeChallenge asks the server for its challenge with a request that means nothing
-// and carries no token.
+// probeChallenge gets the server's challenge with a request that means nothing and carries no
+// token. A server that takes no POST there may be one that speaks HTTP+SSE (MCP 2024-11-05),
+// whose stream begins with a GET.
 func (s *session) probeChallenge(ctx context.Context) (oauth.BearerChallenge, error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	body := `{"jsonrpc":"2.0","id":1,"method":"ping"}`
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.target, bytes.NewReader([]byte(body)))
-	if err != nil {
-		return oauth.BearerChallenge{}, &Error{Kind: ErrUsage, Server: s.serverURL, Err: err}
+	ctx = s.observeServer(ctx, s.c.HTTP)
+	resp, err := s.probe(ctx, http.MethodPost, `{"jsonrpc":"2.0","id":1,"method":"ping"}`)
+	if err == nil && resp.StatusCode == http.StatusMethodNotAllowed {
+		drainAndClose(resp)
+		resp, err = s.probe(ctx, http.MethodGet, "")
 	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "application/json, text/event-stream")
-	resp, err := s.c.HTTP.RoundTrip(req)
 	if err != nil {
-		return oauth.BearerChallenge{}, &Error{Kind: ErrUnreachable, Server: s.serverURL, Message: "the MCP server cannot be reached", Err: err}
+		return oauth.BearerChallenge{}, err
 	}
 	drainAndClose(resp)
 	if resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
@@ -97,39 +97,32 @@ func (s *session) probeChallenge(ctx context.Context) (oauth.BearerChallenge, er
 	return oauth.Bearer(resp.Header), nil
 }
 
-// selectAuthorizationServer returns the metadata of one of the issuers that the
-// resource names: the configured client's, else the one that the login is
-// already at home with, else the first that answers.
-func (s *session) selectAuthorizationServer(ctx context.Context, rec *store.Record, issuers []string) (*oauth.ServerMetadata, error) {
-	if r := s.c.Registration; r != nil && r.Issuer != "" {
-		i := slices.IndexFunc(issuers, func(issuer string) bool { return sameIssuer(issuer, r.Issuer) })
-		if i < 0 {
-			return nil, &Error{Kind: ErrUsage, Server: s.serverURL,
-				Message: "the configured client belongs to " + r.Issuer + ", but the server names " + oauth.Sanitize(strings.Join(issuers, ", ")) + " as its authorization server"}
-		}
-		issuers = issuers[i : i+1]
-	} else if as := rec.AuthorizationServer; as != nil {
-		if i := slices.IndexFunc(issuers, func(issuer string) bool { return sameIssuer(issuer, as.Issuer) }); i > 0 {
-			issuers = append([]string{issuers[i]}, slices.Delete(slices.Clone(issuers), i, i+1)...)
-		}
+// probe sends a request without a token to the server. It follows the redirects that the
+// requests with a token will follow.
+func (s *session) probe(ctx context.Context, method, body string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, s.target, strings.NewReader(body))
+	if err != nil {
+		return nil, &Error{Kind: ErrUsage, Server: s.serverURL, Err: err}
 	}
-	var first error
-	for _, issuer := range issuers[:min(len(issuers), 4)] {
-		m, err := s.fetcher.ServerMetadata(ctx, issuer)
-		if err == nil {
-			return m, nil
-		}
-		if first == nil {
-			first = err
-		}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
 	}
-	return nil, first
-}
-
-// sameIssuer compares issuers as discovery does: one slash at the end makes no
-// difference.
-func sameIssuer(a, b string) bool {
-	return strings.TrimSuffix(a, "/") == strings.TrimSuffix(b, "/")
+	req.Header.Set("Accept", "application/json, text/event-stream")
+	client := &http.Client{
+		Transport:     sameOriginTransport{session: s, base: s.c.HTTP},
+		CheckRedirect: s.followRedirect,
+	}
+	resp, err := client.Do(req)
+	if err == nil {
+		return resp, nil
+	}
+	if rejected, ok := errors.AsType[*Error](err); ok {
+		return nil, rejected
+	}
+	if outer, ok := errors.AsType[*url.Error](err); ok {
+		err = outer.Err // the outer one repeats the URL
+	}
+	return nil, &Error{Kind: ErrUnreachable, Server: s.serverURL, Message: "the MCP server cannot be reached", Err: err}
 }
 
 // resource decides on the resource parameter (RFC 8707, section 2).

@@ -60,6 +60,7 @@ type Error struct {
 	Server  string    // the server as the user gave it
 	Message string    // what happened, one sentence, no period
 	Hint    string    // what to do next, may be empty
+	Setting string    // the Client field that accepts what is wrong; empty if there is none
 	Code    string    // the OAuth error code, where one was received
 	RetryAt time.Time // with ErrUnreachable: when a new try is allowed
 	Err     error     // the cause, may be nil
@@ -135,8 +136,24 @@ func storeError(ctx context.Context, server string, err error) error {
 	return e
 }
 
-func protocolError(server string, err error) error {
+func protocolError(server string, err error) *Error {
 	return &Error{Kind: ErrProtocol, Server: server, Err: err}
+}
+
+// withSetting names the setting that accepts what an error is about.
+func withSetting(e *Error, setting oauth.Setting) *Error {
+	switch setting {
+	case oauth.SettingServer:
+		e.Setting = "AuthorizationServer"
+		e.Hint = "if you know that authorization server, describe it in the client's AuthorizationServer"
+	case oauth.SettingPKCE:
+		e.Setting = "InsecureAllowMissingPKCE"
+		e.Hint = "if that server supports PKCE and only omits to say so, set the client's InsecureAllowMissingPKCE"
+	case oauth.SettingPrivate:
+		e.Setting = "InsecureAllowPrivateAddresses"
+		e.Hint = "if both are yours, set the client's InsecureAllowPrivateAddresses"
+	}
+	return e
 }
 
 // unreachableError says that the authorization server could not renew the login, and
@@ -247,14 +264,20 @@ func (s *session) asError(err error) error {
 	switch {
 	case errors.As(err, &known):
 		return err
-	case errors.As(err, &broken), errors.As(err, &blocked):
-		return protocolError(s.serverURL, err)
+	case errors.As(err, &broken):
+		return withSetting(protocolError(s.serverURL, err), broken.Setting)
+	case errors.As(err, &blocked):
+		setting := oauth.SettingNone
+		if blocked.Allowable() {
+			setting = oauth.SettingPrivate
+		}
+		return withSetting(protocolError(s.serverURL, err), setting)
 	case errors.As(err, &refused) && refused.Class() != oauth.ClassTransient:
 		return &Error{Kind: ErrProtocol, Server: s.serverURL, Code: refused.Code, Err: err,
 			Message: "the authorization server does not let the login through"}
 	case errors.Is(err, oauth.ErrAbsent):
-		return &Error{Kind: ErrProtocol, Server: s.serverURL, Err: err,
-			Message: "the authorization server that the server names has no metadata"}
+		return withSetting(&Error{Kind: ErrProtocol, Server: s.serverURL, Err: err,
+			Message: "the authorization server that the server names has no metadata"}, oauth.SettingServer)
 	case errors.Is(err, context.Canceled):
 		return err
 	}

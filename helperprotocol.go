@@ -70,6 +70,7 @@ type helperClient struct {
 	Profile                       string
 	LoginTimeout                  time.Duration
 	Registration                  *Registration
+	AuthorizationServer           *AuthorizationServer
 	ClientSecret                  string // of Registration, in whose JSON it is redacted
 	ClientMetadataURL             string
 	ClientName, ClientURI         string
@@ -90,7 +91,7 @@ func describe(c *Client) helperClient {
 		ClientName: c.ClientName, ClientURI: c.ClientURI, Scopes: c.Scopes, Resource: c.Resource, OmitResource: c.OmitResource,
 		AuthorizeParams: c.AuthorizeParams, RedirectURI: c.RedirectURI, CallbackPort: c.CallbackPort,
 		InsecureAllowMissingPKCE: c.InsecureAllowMissingPKCE, InsecureAllowHTTP: c.InsecureAllowHTTP,
-		InsecureAllowPrivateAddresses: c.InsecureAllowPrivateAddresses,
+		InsecureAllowPrivateAddresses: c.InsecureAllowPrivateAddresses, AuthorizationServer: c.AuthorizationServer,
 	}
 	if c.Registration != nil {
 		r := *c.Registration
@@ -107,7 +108,7 @@ func (d helperClient) apply(c *Client) {
 	c.ClientName, c.ClientURI, c.Scopes, c.Resource, c.OmitResource = d.ClientName, d.ClientURI, d.Scopes, d.Resource, d.OmitResource
 	c.AuthorizeParams, c.RedirectURI, c.CallbackPort = d.AuthorizeParams, d.RedirectURI, d.CallbackPort
 	c.InsecureAllowMissingPKCE, c.InsecureAllowHTTP = d.InsecureAllowMissingPKCE, d.InsecureAllowHTTP
-	c.InsecureAllowPrivateAddresses = d.InsecureAllowPrivateAddresses
+	c.InsecureAllowPrivateAddresses, c.AuthorizationServer = d.InsecureAllowPrivateAddresses, d.AuthorizationServer
 	if c.Registration = d.Registration; c.Registration != nil {
 		c.Registration.ClientSecret = store.Secret(d.ClientSecret)
 	}
@@ -125,6 +126,7 @@ type helperError struct {
 	Kind             string    `json:",omitempty"`
 	Message          string    `json:",omitempty"`
 	Hint             string    `json:",omitempty"`
+	Setting          string    `json:",omitempty"`
 	Code             string    `json:",omitempty"`
 	Cause            string    `json:",omitempty"`
 	AuthorizationURL string    `json:",omitempty"`
@@ -140,7 +142,7 @@ func describeError(err error) *helperError {
 	if !ok {
 		return &helperError{Message: err.Error()}
 	}
-	d := &helperError{Message: e.Message, Hint: e.Hint, Code: e.Code, AuthorizationURL: e.AuthorizationURL, RetryAt: e.RetryAt, Asked: e.asked}
+	d := &helperError{Message: e.Message, Hint: e.Hint, Setting: e.Setting, Code: e.Code, AuthorizationURL: e.AuthorizationURL, RetryAt: e.RetryAt, Asked: e.asked}
 	if e.Err != nil {
 		d.Cause = e.Err.Error()
 	}
@@ -157,7 +159,7 @@ func (d *helperError) restore(server string) error {
 	if kind == nil {
 		return errors.New(d.Message)
 	}
-	e := &Error{Kind: kind, Server: server, Message: d.Message, Hint: d.Hint, Code: d.Code, AuthorizationURL: d.AuthorizationURL, RetryAt: d.RetryAt, asked: d.Asked}
+	e := &Error{Kind: kind, Server: server, Message: d.Message, Hint: d.Hint, Setting: d.Setting, Code: d.Code, AuthorizationURL: d.AuthorizationURL, RetryAt: d.RetryAt, asked: d.Asked}
 	if d.Cause != "" {
 		e.Err = errors.New(d.Cause)
 	}

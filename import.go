@@ -154,6 +154,14 @@ func (s *session) parseForeignLogin(l ForeignLogin) (*foreignRecord, error) {
 		return nil, &Error{Kind: ErrUsage, Server: s.serverURL,
 			Message: "a refresh token cannot be used without the client that it was issued to", Hint: "give the client with it"}
 	}
+	if a.client != nil && a.client.Issuer != "" { // the configured one, which is bound to it
+		switch {
+		case l.Registration.Issuer == "":
+			l.Registration.Issuer = a.client.Issuer
+		case !sameIssuer(l.Registration.Issuer, a.client.Issuer):
+			return nil, usage("the configured client belongs to "+a.client.Issuer+", but the login comes from "+oauth.Sanitize(l.Registration.Issuer), nil)
+		}
+	}
 	g := &a.grant
 	g.Issuer, g.ScopeRequested, g.ScopeGranted = l.Registration.Issuer, l.ScopeRequested, l.ScopeRequested
 	applyToken(g, token, l.ReceivedAt)
@@ -196,14 +204,16 @@ func (s *session) foreignClient(r Registration) (*store.Client, error) {
 	if r.ClientID == "" {
 		r.ClientID = answered.ClientID
 	}
+	configured := ""
 	if r.ClientID == "" {
 		if s.c.Registration == nil || s.c.Registration.ClientID == "" {
 			return nil, nil
 		}
 		r = *s.c.Registration
+		configured = r.Issuer
 	}
 	c := &store.Client{
-		Source: store.SourceConfigured, ID: r.ClientID, Secret: r.ClientSecret, SecretExpiresAt: r.SecretExpiresAt,
+		Issuer: configured, Source: store.SourceConfigured, ID: r.ClientID, Secret: r.ClientSecret, SecretExpiresAt: r.SecretExpiresAt,
 		RedirectURIs: slices.Clone(r.RedirectURIs),
 	}
 	if r.Response != "" {

@@ -44,29 +44,40 @@ func (s *session) findIssuer(ctx context.Context, issuer string) (*issuerMetadat
 		return nil, err
 	}
 	found := &issuerMetadata{}
-	found.resource, err = s.fetcher.ResourceMetadata(ctx, s.target, challenge.ResourceMetadata)
-	if err != nil && !errors.Is(err, oauth.ErrAbsent) {
+	if found.resource, err = s.resourceMetadata(ctx, challenge); err != nil {
 		return nil, err
 	}
-	if found.resource == nil || len(found.resource.AuthorizationServers) == 0 {
-		found.server, err = s.fetcher.LegacyServerMetadata(ctx, s.target)
-	} else {
-		named, i := found.resource.AuthorizationServers, 0
-		if issuer != "" {
-			i = slices.IndexFunc(named, func(n string) bool { return sameIssuer(n, issuer) })
-		}
-		if i < 0 {
-			return nil, issuerMovedError(issuer, strings.Join(named, ", "))
-		}
-		found.server, err = s.fetcher.ServerMetadata(ctx, named[i])
-	}
-	if err != nil {
+	if found.server, err = s.importedServer(ctx, issuer, found.resource); err != nil {
 		return nil, err
 	}
 	if issuer != "" && !sameIssuer(found.server.Issuer, issuer) {
 		return nil, issuerMovedError(issuer, found.server.Issuer)
 	}
 	return found, nil
+}
+
+// importedServer returns the metadata of a login's authorization server. Of several, it is the
+// first where the login's is not known: nothing that was issued elsewhere goes to another one
+// because the first cannot be reached.
+func (s *session) importedServer(ctx context.Context, issuer string, rm *oauth.ResourceMetadata) (*oauth.ServerMetadata, error) {
+	check := s.checked(ctx)
+	switch {
+	case s.c.AuthorizationServer != nil:
+		return check(s.statedServer(ctx))
+	case rm == nil || len(rm.AuthorizationServers) == 0:
+		if configured := s.configuredIssuer(); issuer != "" && sameIssuer(issuer, configured) {
+			return check(s.configuredServer(ctx, configured, nil))
+		}
+		return check(s.fetcher.LegacyServerMetadata(ctx, s.target))
+	}
+	named, i := rm.AuthorizationServers, 0
+	if issuer != "" {
+		i = slices.IndexFunc(named, func(n string) bool { return sameIssuer(n, issuer) })
+	}
+	if i < 0 {
+		return nil, issuerMovedError(issuer, strings.Join(named, ", "))
+	}
+	return check(s.fetcher.ServerMetadata(ctx, named[i]))
 }
 
 func issuerMovedError(from, to string) error {

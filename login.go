@@ -64,7 +64,8 @@ func (c *Client) Login(ctx context.Context, serverURL string, o LoginOptions) (*
 // loggedIn reports whether the stored login serves, and as the Client is
 // configured now.
 func (s *session) loggedIn(rec *store.Record) bool {
-	if r := s.activeRegistration(); r != nil && rec.Grant != nil && rec.Grant.ClientID != r.ClientID {
+	if r := s.activeRegistration(); r != nil && rec.Grant != nil &&
+		(rec.Grant.ClientID != r.ClientID || r.Issuer != "" && !sameIssuer(rec.Grant.Issuer, r.Issuer)) {
 		return false
 	}
 	now := time.Now()

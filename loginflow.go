@@ -136,7 +136,7 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 	}
 	l.recordPendingLogin(ctx, request)
 	code, err := l.callback.requestCode(ctx, l.session, request, oauth.Expected{
-		State: state, Issuer: l.plan.server.Issuer, IssSupported: l.plan.server.AuthorizationResponseIssParameterSupported,
+		State: state, Issuer: l.plan.server.ExpectedIss(), IssSupported: l.plan.server.AuthorizationResponseIssParameterSupported,
 	})
 	if err != nil {
 		return l.authorizationError(ctx, err)

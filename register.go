@@ -67,6 +67,10 @@ func (l *loginFlow) checkRegistration(issuer string) error {
 	if r.ClientID == "" {
 		return &Error{Kind: ErrUsage, Server: l.serverURL, Message: "the configured client has no client id"}
 	}
+	if r.Issuer != "" && !sameIssuer(r.Issuer, issuer) { // discovery leads nowhere else
+		return &Error{Kind: ErrUsage, Server: l.serverURL,
+			Message: fmt.Sprintf("the configured client belongs to %s, and not to %s; nothing was sent there", r.Issuer, oauth.Sanitize(issuer))}
+	}
 	if r.Issuer != "" || l.rec.Client(issuer, r.ClientID) != nil {
 		return nil
 	}
@@ -75,7 +79,7 @@ func (l *loginFlow) checkRegistration(issuer string) error {
 			return &Error{Kind: ErrProtocol, Server: l.serverURL,
 				Message: fmt.Sprintf("the configured client was used at %s so far, but the server now names %s as its authorization server",
 					oauth.Sanitize(c.Issuer), oauth.Sanitize(issuer)),
-				Hint: "if that is right, configure the issuer together with the client"}
+				Hint: "use a client that is registered there; this one's secret is sent only where it was used so far"}
 		}
 	}
 	return nil

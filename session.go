@@ -2,6 +2,7 @@ package handstamp
 
 import (
 	"log/slog"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -28,6 +29,11 @@ type session struct {
 	cached atomic.Pointer[cachedToken]
 
 	history history
+
+	named namedEndpoints
+
+	// privateNetwork says that a connection to the server led into a private network.
+	privateNetwork atomic.Bool
 
 	mu            sync.Mutex // guards what follows
 	activeRefresh *flight
@@ -58,9 +64,9 @@ func (c *Client) session(serverURL string) (*session, error) {
 		serverURL: serverURL,
 		server:    u,
 		target:    target,
-		fetcher:   &oauth.Fetcher{HTTP: c.authTransport(u), UserAgent: userAgent},
 		log:       c.Logger.With("server", key.Server),
 	}
+	s.fetcher = &oauth.Fetcher{HTTP: c.authTransport(s.reach), UserAgent: userAgent}
 	c.sessions[key] = s
 	return s, nil
 }
@@ -92,13 +98,28 @@ func parseServerURL(raw string, allowHTTP bool) (*url.URL, error) {
 }
 
 // covers reports whether the session's token may be sent to u: the server's own
-// origin, at or below the server's path (RFC 6750, section 5.3: a token goes to
-// nobody else).
+// origin, at or below the server's path, or where the server named its endpoint (RFC 6750,
+// section 5.3: a token goes to nobody else).
 func (s *session) covers(u *url.URL) bool {
 	if u.Scheme == s.server.Scheme && u.Host == s.server.Host && u.Path == s.server.Path && u.RawPath == s.server.RawPath {
 		return true // nearly always
 	}
-	return oauth.SameOrigin(s.server, u) && oauth.PathWithin(u.EscapedPath(), s.server.EscapedPath())
+	return oauth.SameOrigin(s.server, u) &&
+		(oauth.PathWithin(u.EscapedPath(), s.server.EscapedPath()) || s.named.has(u.EscapedPath()))
+}
+
+// coversRequest reports whether the session's token may be sent with req: to a URL that the
+// session covers, or where the server redirects from there on its own origin.
+func (s *session) coversRequest(req *http.Request) bool {
+	for ; req != nil; req = redirectedFrom(req) {
+		if s.covers(req.URL) {
+			return true
+		}
+		if !oauth.SameOrigin(s.server, req.URL) {
+			return false
+		}
+	}
+	return false
 }
 
 func (s *session) notice(format string, args ...any) { s.c.notice(s.serverURL, format, args...) }

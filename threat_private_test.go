@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -128,7 +129,7 @@ var privateHosts = []string{
 	"10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "127.0.0.1", "127.1.2.3", "[::1]", "[::]",
 	"[::ffff:10.0.0.1]", "[::ffff:127.0.0.1]", "[::ffff:a9fe:a9fe]", "[64:ff9b::a9fe:a9fe]", "[64:ff9b:1::1]", "[2002:7f00:1::]",
 	"[2001::1]", "[fd00::1]", "[fe80::1]", "[fec0::1]", "[ff02::1]", "224.0.0.1", "240.0.0.1", "255.255.255.255",
-	"localhost", "localhost.", "2130706433", "0x7f000001", "0x7f.0.0.1", "0177.0.0.1", "017700000001", "127.1",
+	"localhost", "localhost.", "a.localhost", "printer.local", "intranet", "sso.corp", "metadata.google.internal", "2130706433", "0x7f000001", "0x7f.0.0.1", "0177.0.0.1", "017700000001", "127.1",
 }
 
 // A public server cannot make its clients talk to what is behind their firewall,
@@ -154,6 +155,20 @@ func TestPrivateAddressesOfPublicServer(t *testing.T) {
 					t.Error("the person was asked")
 				}
 			})
+		}
+		for _, scheme := range []string{"https", "http"} {
+			for _, member := range []string{"authorization_endpoint", "registration_endpoint"} {
+				name := fmt.Sprintf("%s://%s:%s", scheme, host, port)
+				t.Run(member+" "+name, func(t *testing.T) {
+					p.change(nil, map[string]any{member: name + "/x"})
+					prompts := 0
+					_, err := p.login(t, &prompts)
+					wantKind(t, err, handstamp.ErrProtocol)
+					if prompts > 0 {
+						t.Error("the browser was sent there")
+					}
+				})
+			}
 		}
 		name := "https://" + host + ":" + port
 		t.Run("token endpoint "+name, func(t *testing.T) {
@@ -193,4 +208,159 @@ func TestPrivateAddressesAllowed(t *testing.T) {
 	if len(e.requests()) == 0 {
 		t.Error("the server at a private address was not asked")
 	}
+}
+
+// The error of a private address says what allows it, unless nothing does.
+func TestPrivateAddressErrorNamesTheSetting(t *testing.T) {
+	p := newPublic(t)
+	for host, setting := range map[string]string{
+		"127.0.0.1": "InsecureAllowPrivateAddresses", "10.0.0.1": "InsecureAllowPrivateAddresses", "169.254.169.254": "", "2130706433": "",
+	} {
+		p.change(nil, map[string]any{"authorization_endpoint": "https://" + host + "/authorize"})
+		_, err := p.login(t, new(int))
+		e, ok := errors.AsType[*handstamp.Error](err)
+		if !ok || e.Setting != setting || !strings.Contains(e.Error(), "authorization_endpoint") || !strings.Contains(e.Error(), host) ||
+			strings.Contains(e.Hint, "InsecureAllowPrivateAddresses") != (setting != "") {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+}
+
+// Which endpoints a server may name follows from where it is itself.
+func TestEndpointsAreWhereTheServerIs(t *testing.T) {
+	for _, test := range []struct {
+		server, endpoint string
+		allowed          bool
+	}{
+		{"https://mcp.example", "https://as.example", true},
+		{"https://mcp.example", "https://10.0.0.1", false},
+		{"https://mcp.example", "http://127.0.0.1:8080", false},
+		{"https://mcp.example", "https://keycloak", false},
+		{"https://10.0.0.5", "https://10.1.2.3:8443", true},
+		{"https://10.0.0.5", "https://keycloak.internal", true},
+		{"https://10.0.0.5", "https://[fd12::1]", true},
+		{"https://10.0.0.5", "https://as.example", true},
+		{"https://10.0.0.5", "https://169.254.169.254", false},
+		{"https://10.0.0.5", "https://[fd00:ec2::254]", false},
+		{"https://10.0.0.5", "https://[fe80::1]", false},
+		{"https://10.0.0.5", "http://127.0.0.1:8080", false},
+		{"https://10.0.0.5", "https://localhost", false},
+		{"https://10.0.0.5", "https://167772161", false},
+		{"https://mcp.internal", "https://192.168.1.1", true},
+		{"https://mcp.internal", "https://169.254.169.254", false},
+		{"https://[fd12::5]", "https://10.0.0.1", true},
+		{"http://127.0.0.1:3000", "http://localhost:8080", true},
+		{"http://127.0.0.1:3000", "http://[::1]:8080", true},
+		{"http://127.0.0.1:3000", "https://10.0.0.1", true},
+		{"http://127.0.0.1:3000", "https://169.254.169.254", false},
+		{"https://169.254.1.1", "https://169.254.1.1:8443", true},
+		{"https://169.254.1.1", "https://169.254.169.254", false},
+	} {
+		t.Run(test.server+" "+test.endpoint, func(t *testing.T) {
+			base := documents{
+				test.server + atResource + atMCP: map[string]any{"resource": test.server + atMCP, "authorization_servers": []string{test.server}},
+				test.server + atServer: map[string]any{
+					"issuer": test.server, "authorization_endpoint": test.endpoint + "/authorize", "token_endpoint": test.server + "/token",
+					"registration_endpoint": test.server + atRegister, "code_challenge_methods_supported": []string{"S256"},
+				},
+				test.server + atRegister: map[string]any{"client_id": "app", "token_endpoint_auth_method": "none"},
+				test.server + atToken:    map[string]any{"access_token": "access", "token_type": "Bearer"},
+			}
+			prompts := 0
+			c := &handstamp.Client{HTTP: base, AuthHTTP: base, Prompt: handstamp.Prompt{
+				Authorize: func(ctx context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
+					prompts++
+					return consented(ctx, r)
+				},
+			}}
+			_, err := c.Login(t.Context(), test.server+atMCP, handstamp.LoginOptions{})
+			if (err == nil) != test.allowed || (prompts == 1) != test.allowed {
+				t.Errorf("%d prompts, error %v", prompts, err)
+			}
+		})
+	}
+}
+
+// documents responds to requests by their URLs, for servers that a test cannot have.
+type documents map[string]map[string]any
+
+// RoundTrip implements http.RoundTripper.
+func (d documents) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Body != nil {
+		req.Body.Close()
+	}
+	w := httptest.NewRecorder()
+	d.serve(w, req.URL.Scheme+"://"+req.URL.Host+req.URL.Path)
+	return w.Result(), nil
+}
+
+// A public name that leads into a private network is there, if it proves its name there; so it
+// may name its neighbours, and no link-local address.
+func TestServerInAPrivateNetworkByItsAddress(t *testing.T) {
+	private := privateAddress(t)
+	listener, err := net.Listen("tcp", net.JoinHostPort(private, "0"))
+	if err != nil {
+		t.Skipf("nothing can listen at %s: %v", private, err)
+	}
+	var origin string
+	endpoint := ""
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		documents{
+			origin + atResource + atMCP: {"resource": origin + atMCP, "authorization_servers": []string{origin}},
+			origin + atServer: {
+				"issuer": origin, "authorization_endpoint": endpoint + "/authorize", "token_endpoint": origin + "/token",
+				"registration_endpoint": origin + atRegister, "code_challenge_methods_supported": []string{"S256"},
+			},
+			origin + atRegister: {"client_id": "app", "token_endpoint_auth_method": "none"},
+			origin + atToken:    {"access_token": "access", "token_type": "Bearer"},
+		}.serve(w, origin+r.URL.Path)
+	}))
+	server.Listener.Close()
+	server.Listener = listener
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	origin = "https://example.com:" + port // which the certificate is for
+
+	transport := server.Client().Transport.(*http.Transport).Clone()
+	transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, listener.Addr().String())
+	}
+	t.Cleanup(transport.CloseIdleConnections)
+	for named, allowed := range map[string]bool{
+		"https://10.1.2.3": true, "https://keycloak.internal": true, "https://169.254.169.254": false, "http://127.0.0.1:8080": false,
+	} {
+		endpoint = named
+		c := &handstamp.Client{HTTP: transport, AuthHTTP: transport, Prompt: handstamp.Prompt{Authorize: consented}}
+		if _, err := c.Login(t.Context(), origin+atMCP, handstamp.LoginOptions{}); (err == nil) != allowed {
+			t.Errorf("%s: error %v, want allowed %t", named, err, allowed)
+		}
+	}
+}
+
+// serve responds with the document of a URL.
+func (d documents) serve(w http.ResponseWriter, target string) {
+	w.Header().Set("Content-Type", "application/json")
+	document := d[target]
+	if document == nil {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	json.NewEncoder(w).Encode(document)
+}
+
+// privateAddress returns an address of this machine in a private network.
+func privateAddress(t *testing.T) string {
+	t.Helper()
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addresses {
+		if n, ok := a.(*net.IPNet); ok && n.IP.IsPrivate() {
+			return n.IP.String()
+		}
+	}
+	t.Skip("this machine has no address in a private network")
+	return ""
 }

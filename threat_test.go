@@ -216,3 +216,12 @@ func (w *world) wantNoCredentials() {
 		w.t.Errorf("status %+v, %v, want none", status, err)
 	}
 }
+
+// consented is an application whose user consents at once, at any authorization server.
+func consented(_ context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
+	u, err := url.Parse(r.URL)
+	if err != nil {
+		return nil, err
+	}
+	return url.Values{"code": {"a-code"}, "state": {u.Query().Get("state")}}, nil
+}

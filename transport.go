@@ -11,11 +11,15 @@ import (
 // token, signs in where that is needed and allowed, and sends a refused request
 // again. It is safe for concurrent use.
 //
-// A request gets the token only if its URL is the server's or below it, and only
-// if it carries no Authorization header already; every other request passes
-// through untouched, redirects to other hosts included. Each request is sent
-// again only after a complete refusal (401, or 403 with insufficient_scope),
-// which a server gives before it does any work (RFC 6750, section 3.1).
+// A request gets the token only if it carries no Authorization header already and its URL is
+// the server's, below it, or one on the server's own origin that the server itself named: by a
+// redirect, or as the endpoint of its HTTP+SSE stream (MCP 2024-11-05). Every other request
+// passes through untouched. An [http.Client] that follows a redirect from the server to another
+// origin gets an error that matches [ErrProtocol], and nothing is sent there: such a request has
+// the headers that were meant for the server.
+//
+// Each request is sent again only after a complete refusal (401, or 403 with
+// insufficient_scope), which a server gives before it does any work (RFC 6750, section 3.1).
 //
 // A body is sent again through GetBody; without it, a body of up to 1 MiB is
 // remembered as it goes out. A refusal of a request whose body is gone is
@@ -38,17 +42,36 @@ func (t *Transport) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[transport]") }
 
 // HTTPClient returns an *http.Client for a server, which is all that an MCP
 // client library needs to be given.
+//
+// It follows redirects on the same origin (scheme, host and port) only, five for a request at
+// most. Every other redirect is an error that matches [ErrProtocol] and names both origins, and
+// nothing is sent to the other one: neither the token nor the headers of the request.
 func (c *Client) HTTPClient(serverURL string) *http.Client {
-	return &http.Client{Transport: c.Transport(serverURL)}
+	t := c.Transport(serverURL)
+	if t.err != nil {
+		return &http.Client{Transport: t}
+	}
+	return &http.Client{
+		Transport:     sameOriginTransport{session: t.session, base: t},
+		CheckRedirect: t.session.followRedirect,
+	}
 }
 
 // RoundTrip implements http.RoundTripper. Its errors are of the kinds of this
 // package: ErrLoginRequired, ErrUnreachable and so on.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if t.err != nil || !t.session.covers(req.URL) || req.Header["Authorization"] != nil {
-		return t.pass(req)
+	if t.err != nil {
+		closeBody(req)
+		return nil, t.err
 	}
 	s := t.session
+	if err := s.checkRedirectedRequest(req); err != nil {
+		closeBody(req)
+		return nil, err
+	}
+	if req.Header["Authorization"] != nil || !s.coversRequest(req) {
+		return t.base.RoundTrip(req)
+	}
 	snap, err := s.freshToken(req.Context())
 	if err != nil {
 		closeBody(req)
@@ -76,16 +99,10 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			s.history.recordAccepted(snap.token)
 		}
 	}
-	return resp, err
-}
-
-// pass sends a request that is none of ours.
-func (t *Transport) pass(req *http.Request) (*http.Response, error) {
-	if t.err != nil {
-		closeBody(req)
-		return nil, t.err
+	if err == nil {
+		s.watchForEndpoint(req, resp)
 	}
-	return t.base.RoundTrip(req)
+	return resp, err
 }
 
 // withAuthorization returns a copy of req with the token and the body; a RoundTripper

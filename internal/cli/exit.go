@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -156,6 +157,9 @@ func explain(ctx context.Context, err error) report {
 		r.Server, r.Command = a.server, a.command
 	}
 	if e, ok := errors.AsType[*handstamp.Error](err); ok {
+		if outer, ok := errors.AsType[*url.Error](err); ok && errors.Is(outer, e) {
+			r.Message = e.Error() // net/http's prefix repeats the URL
+		}
 		r.OAuthError, r.AuthorizationURL, r.Hint = e.Code, e.AuthorizationURL, e.Hint
 		r.Message = strings.TrimSuffix(r.Message, "; "+e.Hint)
 		if r.Server == "" {

@@ -92,8 +92,9 @@ func (r AuthorizationRequest) URL() (string, error) {
 type Expected struct {
 	State Secret
 
-	// Issuer is the issuer as its metadata has it, and IssSupported whether
-	// the metadata promises the iss parameter (RFC 9207 section 3).
+	// Issuer is the issuer as its metadata has it, where {tenantid} stands for any one segment
+	// of its path, and IssSupported whether the metadata promises the iss parameter (RFC 9207
+	// section 3).
 	Issuer       string
 	IssSupported bool
 }
@@ -141,7 +142,7 @@ func checkIss(iss []string, want Expected) error {
 		return protocolErrorf(spec, "the authorization response names several issuers")
 	case len(iss) == 0 && want.IssSupported:
 		return protocolErrorf(spec, "the authorization response does not say that it comes from %q, which it promised to say", Sanitize(want.Issuer))
-	case len(iss) == 1 && (want.Issuer == "" || iss[0] != want.Issuer):
+	case len(iss) == 1 && (want.Issuer == "" || !matchesIssuer(iss[0], want.Issuer)):
 		return protocolErrorf(spec, "the authorization response comes from %q instead of %q", Sanitize(iss[0]), Sanitize(want.Issuer))
 	}
 	return nil

@@ -65,6 +65,10 @@ func notInURL(r rune) bool {
 // origin returns scheme, host and port of u as they are written there.
 func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }
 
+// Origin returns scheme, host and port of u, to be shown: without user information, path and
+// query, which may hold secrets.
+func Origin(u *url.URL) string { return Sanitize(origin(u)) }
+
 // hasForeignScheme reports whether a text that is no endpoint of ours would,
 // where it is taken for a link, leave the web: "javascript:", "file:" and
 // whatever a browser makes of them after it has dropped control characters.

@@ -107,7 +107,25 @@ type ProtocolError struct {
 	Sentence string // for people, without a full stop; remote text in it is sanitized
 	Spec     string // the rule: "RFC 8414 section 3.3"
 	Err      error  // the cause, if there is one
+
+	// Missing is the member that a metadata document lacks, where that is all that is wrong:
+	// another document, or another server, may have it.
+	Missing string
+
+	// Setting is what a user may set who knows better than the rule; 0 if nothing.
+	Setting Setting
 }
+
+// Setting is something that a user can set where a server breaks a rule.
+type Setting int
+
+// Values of [Setting].
+const (
+	SettingNone    Setting = iota
+	SettingServer          // the authorization server, described by the user
+	SettingPKCE            // that metadata does not list S256
+	SettingPrivate         // that addresses are private
+)
 
 // Error returns the sentence and the rule.
 func (e *ProtocolError) Error() string {

@@ -52,7 +52,7 @@ type answer struct {
 func (f *Fetcher) request(ctx context.Context, method, target string, body []byte) (*http.Request, error) {
 	var r io.Reader
 	if body != nil {
-		r = struct{ io.Reader }{bytes.NewReader(body)}
+		r = &requestBody{Reader: bytes.NewReader(body), data: body}
 	}
 	req, err := http.NewRequestWithContext(ctx, method, target, r)
 	if err != nil {
@@ -67,13 +67,31 @@ func (f *Fetcher) request(ctx context.Context, method, target string, body []byt
 	return req, nil
 }
 
-// roundTrip sends req over rt, follows nothing, and reads at most limit bytes of
-// the body. An error means that there was no response.
+// requestBody is a body that we may send again, and net/http may not.
+type requestBody struct {
+	io.Reader
+	data []byte
+}
+
+// Close implements io.Closer.
+func (*requestBody) Close() error { return nil }
+
+// roundTrip sends req over rt and reads at most limit bytes of the body. It follows the
+// redirects that [redirected] allows, three at most. An error means that there was no response.
 func (f *Fetcher) roundTrip(rt http.RoundTripper, req *http.Request, limit int64) (*answer, error) {
 	if rt == nil {
 		return nil, errors.New("oauth: Fetcher.HTTP is not set")
 	}
 	resp, err := rt.RoundTrip(req)
+	for hops := 0; err == nil && hops < maxRedirects; hops++ {
+		next := redirected(req, resp)
+		if next == nil {
+			break
+		}
+		resp.Body.Close()
+		req = next
+		resp, err = rt.RoundTrip(req)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +100,32 @@ func (f *Fetcher) roundTrip(rt http.RoundTripper, req *http.Request, limit int64
 	a.body, a.readErr = readBounded(resp, limit)
 	a.truncated = a.readErr != nil
 	return a, nil
+}
+
+// redirected returns the request that follows a redirect, or nil if it is not followed. What
+// carries a credential goes on only on the same origin and with the same method and body: after
+// a 307 or 308 (RFC 9110 sections 15.4.8 and 15.4.9), and after a 301 or 302 to the same URL but
+// for a slash at the end, which many frameworks send to a POST too.
+func redirected(req *http.Request, resp *http.Response) *http.Request {
+	location := resp.Header.Get("Location")
+	if location == "" || !isRedirect(resp.StatusCode) || resp.StatusCode == http.StatusSeeOther {
+		return nil
+	}
+	to, err := req.URL.Parse(location)
+	if err != nil || to.User != nil || !SameOrigin(to, req.URL) {
+		return nil
+	}
+	slash := strings.TrimSuffix(to.EscapedPath(), "/") == strings.TrimSuffix(req.URL.EscapedPath(), "/")
+	if !slash && resp.StatusCode != http.StatusTemporaryRedirect && resp.StatusCode != http.StatusPermanentRedirect {
+		return nil
+	}
+	to.Fragment = ""
+	next := req.Clone(req.Context())
+	next.URL, next.Host = to, ""
+	if body, ok := req.Body.(*requestBody); ok {
+		next.Body = &requestBody{Reader: bytes.NewReader(body.data), data: body.data}
+	}
+	return next
 }
 
 var errTooLong = errors.New("the answer is too long")

@@ -8,47 +8,59 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 )
 
-// BlockedError says that a name leads to an address that no server on the
-// internet has, and that the guard therefore refuses. Nothing was sent.
+// BlockedError says that a host is, or leads to, an address that the guard rejects because no
+// server on the internet has it. Nothing was sent.
 type BlockedError struct {
+	What    string // what names the host: "the token_endpoint"; "" if that is not known
 	Host    string // as in the URL
-	Address string // what it resolved to, or "" if the name itself is refused
+	Address string // what it resolved to, or "" if the name itself is rejected
 }
 
 // Error names the host and the address.
 func (e *BlockedError) Error() string {
-	if e.Address == "" {
-		return fmt.Sprintf("oauth: %s is not a public address", Sanitize(e.Host))
+	host := Sanitize(e.Host)
+	if e.What != "" {
+		host = e.What + " is at " + host + ": that"
 	}
-	return fmt.Sprintf("oauth: %s leads to %s, which is not a public address", Sanitize(e.Host), e.Address)
+	if e.Address == "" {
+		return fmt.Sprintf("oauth: %s is not a public address", host)
+	}
+	return fmt.Sprintf("oauth: %s leads to %s, which is not a public address", host, e.Address)
 }
 
-// Guard returns a clone of base (nil: http.DefaultTransport) that connects to
-// public addresses only, and to others if allowPrivate (nil: never) says so for
-// the host as it is written in the URL, in lower case and without the port. The
-// check is made on the address that is being dialed, so a name that changes its
-// address between two look-ups gains nothing. The base's own dial functions are
-// not used. The clone also bounds connecting, the response's headers and the
-// wait for them, and does not decompress.
+// Allowable reports whether a user may allow what was rejected: an address of a private network
+// or of this computer, which is never a link-local one.
+func (e *BlockedError) Allowable() bool {
+	if ap, err := netip.ParseAddrPort(e.Address); err == nil {
+		return AddrReach(ap.Addr()) <= ReachLocal
+	}
+	return HostReach(e.Host) <= ReachLocal
+}
+
+// Guard returns a clone of base (nil: http.DefaultTransport) that connects only to the
+// addresses that reach (nil: [ReachPublic]) allows for the host as it is written in the URL, in
+// lower case and without the port. The check is made on the address that is being dialed, so a
+// name that changes its address between two look-ups gains nothing. The base's own dial
+// functions are not used. The clone also bounds connecting, the response's headers and the wait
+// for them, and does not decompress.
 //
 // Behind an HTTP proxy, names are resolved by the proxy: there the guard judges
 // the name and the literal address, and the proxy must do the rest. The proxy
 // itself may be anywhere.
-func Guard(base *http.Transport, allowPrivate func(host string) bool) *http.Transport {
+func Guard(base *http.Transport, reach func(host string) Reach) *http.Transport {
 	if base == nil {
 		base, _ = http.DefaultTransport.(*http.Transport)
 	}
 	if base == nil {
 		base = &http.Transport{Proxy: http.ProxyFromEnvironment}
 	}
-	g := &guard{allow: allowPrivate, proxy: base.Proxy}
+	g := &guard{reach: reach, proxy: base.Proxy}
 	t := base.Clone()
 	// Each of these would go round the check; callers may still set the old ones.
 	//lint:ignore SA1019 they are cleared, not used
@@ -69,14 +81,17 @@ func Guard(base *http.Transport, allowPrivate func(host string) bool) *http.Tran
 }
 
 type guard struct {
-	allow func(host string) bool
+	reach func(host string) Reach
 	proxy func(*http.Request) (*url.URL, error)
 
 	proxies sync.Map // "host:port" of each proxy in use: these are dialed unchecked
 }
 
-func (g *guard) allowed(host string) bool {
-	return g.allow != nil && g.allow(strings.ToLower(host))
+func (g *guard) reachOf(host string) Reach {
+	if g.reach == nil {
+		return ReachPublic
+	}
+	return g.reach(strings.ToLower(host))
 }
 
 // dial connects to a host and looks at each address before it is used.
@@ -86,13 +101,14 @@ func (g *guard) dial(ctx context.Context, network, address string) (net.Conn, er
 	if err != nil {
 		return nil, err
 	}
-	if _, isProxy := g.proxies.Load(strings.ToLower(address)); !isProxy && !g.allowed(host) {
-		if !isPublicName(host) {
-			return nil, &BlockedError{Host: host} // whatever a resolver makes of it
+	reach := g.reachOf(host)
+	if _, isProxy := g.proxies.Load(strings.ToLower(address)); !isProxy && reach != ReachAny {
+		if err := CheckHost(host, reach); err != nil {
+			return nil, err // whatever a resolver makes of it
 		}
 		d.ControlContext = func(_ context.Context, _, resolved string, _ syscall.RawConn) error {
 			ap, err := netip.ParseAddrPort(resolved)
-			if err != nil || !isPublic(ap.Addr()) {
+			if err != nil || AddrReach(ap.Addr()) > reach {
 				return &BlockedError{Host: host, Address: resolved}
 			}
 			return nil
@@ -108,8 +124,9 @@ func (g *guard) chooseProxy(req *http.Request) (*url.URL, error) {
 	if proxy == nil || err != nil {
 		return proxy, err
 	}
-	if host := req.URL.Hostname(); !isPublicName(host) && !g.allowed(host) {
-		return nil, &BlockedError{Host: host}
+	host := req.URL.Hostname()
+	if err := CheckHost(host, g.reachOf(host)); err != nil {
+		return nil, err
 	}
 	g.proxies.Store(strings.ToLower(proxyAddress(proxy)), true)
 	return proxy, nil
@@ -122,67 +139,4 @@ func proxyAddress(proxy *url.URL) string {
 		p = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[proxy.Scheme]
 	}
 	return net.JoinHostPort(proxy.Hostname(), p)
-}
-
-// isPublicName reports whether a host as written may be one on the internet:
-// no name of this computer or network, no address that is not public, and no
-// number in a spelling that some resolvers take for an address (RFC 3986
-// section 7.4).
-func isPublicName(host string) bool {
-	host = strings.TrimSuffix(strings.ToLower(host), ".")
-	if addr, err := netip.ParseAddr(host); err == nil {
-		return isPublic(addr)
-	}
-	last := host[strings.LastIndexByte(host, '.')+1:]
-	switch last {
-	case "", "localhost", "local", "internal", "localdomain", "lan", "home", "arpa":
-		return false
-	}
-	if _, err := strconv.ParseUint(last, 0, 64); err == nil || strings.Trim(last, "0123456789") == "" {
-		return false
-	}
-	return !strings.HasPrefix(last, "0x")
-}
-
-// isPublic reports whether an address may belong to a server on the internet.
-// Addresses that carry another address inside them are refused whatever it is.
-func isPublic(addr netip.Addr) bool {
-	addr = addr.WithZone("")
-	if !addr.IsValid() || addr.Is4In6() {
-		return false
-	}
-	for _, p := range notPublic {
-		if p.Contains(addr) {
-			return false
-		}
-	}
-	return true
-}
-
-// notPublic follows the IANA special-purpose address registries (RFC 6890).
-var notPublic = prefixes(
-	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
-	"192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15",
-	"198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
-	"::/96",        // unspecified, loopback, IPv4-compatible
-	"64:ff9b::/96", // NAT64
-	"64:ff9b:1::/48",
-	"100::/64",
-	"2001::/23", // protocol assignments, among them Teredo
-	"2001:db8::/32",
-	"2002::/16", // 6to4
-	"3fff::/20",
-	"5f00::/16",
-	"fc00::/7",
-	"fe80::/10",
-	"fec0::/10", // site-local, deprecated and still routed in places
-	"ff00::/8",
-)
-
-func prefixes(texts ...string) []netip.Prefix {
-	ps := make([]netip.Prefix, len(texts))
-	for i, t := range texts {
-		ps[i] = netip.MustParsePrefix(t)
-	}
-	return ps
 }

@@ -39,18 +39,18 @@ func TestIsPublic(t *testing.T) {
 	}
 }
 
-func TestIsPublicName(t *testing.T) {
+func TestHostIsPublic(t *testing.T) {
 	for _, h := range []string{"example.com", "EXAMPLE.com.", "a-1.example", "1and1.com", "8.8.8.8", "2606:4700:4700::1111", "x.0xyz.com"} {
-		if !isPublicName(h) {
+		if HostReach(h) != ReachPublic {
 			t.Errorf("%q is not public", h)
 		}
 	}
 	for _, h := range []string{
-		"", ".", "localhost", "LOCALHOST.", "a.localhost", "printer.local", "x.internal", "x.home.arpa", "nas.lan",
+		"", ".", "intranet", "keycloak", "wiki.corp", "localhost", "LOCALHOST.", "a.localhost", "printer.local", "x.internal", "x.home.arpa", "nas.lan",
 		"127.0.0.1", "127.1", "0177.0.0.1", "0x7f.0.0.1", "0x7f000001", "2130706433", "017700000001", "1.2.3.4.5", "127.0.0.0x1", "x.0x",
 		"::1", "::ffff:127.0.0.1", "fe80::1%eth0", "169.254.169.254", "10.0.0.1.",
 	} {
-		if isPublicName(h) {
+		if HostReach(h) == ReachPublic {
 			t.Errorf("%q is public", h)
 		}
 	}
@@ -82,9 +82,12 @@ func TestGuardAllows(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(`{}`)) })
 	u, _ := url.Parse(s.URL)
 	var asked atomic.Value
-	tr := Guard(&http.Transport{}, func(host string) bool {
+	tr := Guard(&http.Transport{}, func(host string) Reach {
 		asked.Store(host)
-		return host == "localhost"
+		if host == "localhost" {
+			return ReachLocal
+		}
+		return ReachPrivate
 	})
 	t.Cleanup(tr.CloseIdleConnections)
 	f := &Fetcher{HTTP: tr}

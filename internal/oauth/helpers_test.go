@@ -21,7 +21,7 @@ func serve(t *testing.T, h http.HandlerFunc) *httptest.Server {
 // fetcher returns a Fetcher that may connect to loopback.
 func fetcher(t *testing.T) *Fetcher {
 	t.Helper()
-	tr := Guard(&http.Transport{}, func(string) bool { return true })
+	tr := Guard(&http.Transport{}, func(string) Reach { return ReachAny })
 	t.Cleanup(tr.CloseIdleConnections)
 	return &Fetcher{HTTP: tr, UserAgent: "handstamp-test"}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -32,6 +33,9 @@ const resourceSpec = "RFC 9728"
 // with the path of the server's URL inserted, and at the one of its origin (RFC
 // 9728 section 3).
 //
+// A challenge that names another origin, or a place that cannot be reached, is not the end: the
+// well-known locations are the server's own word.
+//
 // It returns ErrAbsent if every place says that nothing is there, a
 // *ProtocolError if a document contradicts the server's URL, or is one that no
 // login may be based on, and a *TransientError if a place may have said
@@ -41,18 +45,61 @@ func (f *Fetcher) ResourceMetadata(ctx context.Context, serverURL, challengeURL 
 	if err != nil {
 		return nil, err
 	}
-	var places []string
-	if challengeURL != "" {
-		// A relative reference is not allowed there, and can do no harm.
-		u, err := server.Parse(challengeURL)
-		if err != nil || u.User != nil || !SameOrigin(u, server) {
-			return nil, protocolErrorf(resourceSpec+" section 5.1",
-				"the server's challenge says that its metadata is at %q, which is another origin", Sanitize(challengeURL))
+	places := resourcePlaces(server)
+	parse := func(place string, body []byte) (*ResourceMetadata, error) {
+		rm, err := ParseResourceMetadata(body, serverURL)
+		if rm != nil {
+			rm.URL = place
 		}
-		u.Fragment = ""
-		places = append(places, u.String())
+		return rm, err
 	}
+	var unsure error
+	if place := challengedPlace(server, challengeURL); place != "" {
+		// Half of the time is for the other places: that one may be all that hangs.
+		half, cancel := context.WithTimeout(ctx, documentTimeout/2)
+		defer cancel()
+		rm, err := search(half, f, []string{place}, parse)
+		if err == nil {
+			return rm, nil
+		}
+		if transient, ok := errors.AsType[*TransientError](err); ok && ctx.Err() == nil {
+			unsure = err
+			if isTimeout(transient.Err) {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, documentTimeout/2)
+				defer cancel()
+			}
+		} else if !errors.Is(err, ErrAbsent) {
+			return nil, err
+		}
+		places = slices.DeleteFunc(places, func(p string) bool { return p == place })
+	}
+	rm, err := search(ctx, f, places, parse)
+	if errors.Is(err, ErrAbsent) && unsure != nil {
+		return nil, unsure
+	}
+	return rm, err
+}
+
+// challengedPlace returns where a challenge says that the metadata is, "" if that is not on the
+// server's own origin.
+func challengedPlace(server *url.URL, challengeURL string) string {
+	if challengeURL == "" {
+		return ""
+	}
+	// A relative reference is not allowed there, and can do no harm.
+	u, err := server.Parse(challengeURL)
+	if err != nil || u.User != nil || !SameOrigin(u, server) {
+		return ""
+	}
+	u.Fragment = ""
+	return u.String()
+}
+
+// resourcePlaces returns the well-known locations of a server's metadata.
+func resourcePlaces(server *url.URL) []string {
 	const wellKnown = "/.well-known/oauth-protected-resource"
+	var places []string
 	if path := strings.TrimSuffix(server.EscapedPath(), "/"); path != "" {
 		place := origin(server) + wellKnown + path
 		if server.RawQuery != "" {
@@ -60,15 +107,7 @@ func (f *Fetcher) ResourceMetadata(ctx context.Context, serverURL, challengeURL 
 		}
 		places = append(places, place)
 	}
-	places = append(places, origin(server)+wellKnown)
-
-	return search(ctx, f, places, func(place string, body []byte) (*ResourceMetadata, error) {
-		rm, err := ParseResourceMetadata(body, serverURL)
-		if rm != nil {
-			rm.URL = place
-		}
-		return rm, err
-	})
+	return append(places, origin(server)+wellKnown)
 }
 
 // search asks one place after the other for a document. The first place that
@@ -141,10 +180,16 @@ func ParseResourceMetadata(raw []byte, serverURL string) (*ResourceMetadata, err
 	if err := checkResource(rm.Resource, serverURL); err != nil {
 		return nil, err
 	}
-	for _, issuer := range rm.AuthorizationServers {
-		if _, err := parseEndpoint("the authorization server", issuer); err != nil {
-			return nil, err
+	var wrong error
+	rm.AuthorizationServers = slices.DeleteFunc(rm.AuthorizationServers, func(issuer string) bool {
+		_, err := parseEndpoint("the authorization server", issuer)
+		if err != nil && wrong == nil {
+			wrong = err
 		}
+		return err != nil
+	})
+	if wrong != nil && len(rm.AuthorizationServers) == 0 {
+		return nil, wrong
 	}
 	return rm, nil
 }

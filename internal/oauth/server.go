@@ -14,6 +14,7 @@ const (
 	FormRFC8414 = "rfc8414" // oauth-authorization-server
 	FormOIDC    = "oidc"    // openid-configuration
 	FormLegacy  = "legacy"  // no document: the default endpoints of MCP 2025-03-26
+	FormStated  = "stated"  // no document: endpoints that the user states
 )
 
 // ServerMetadata is an authorization server's metadata (RFC 8414 section 2), as
@@ -38,8 +39,20 @@ type ServerMetadata struct {
 	AuthorizationResponseIssParameterSupported bool // RFC 9207 section 3
 	ClientIDMetadataDocumentSupported          bool
 
-	Form string          // FormRFC8414, FormOIDC or FormLegacy
-	Raw  json.RawMessage // the document as fetched; nil for FormLegacy
+	Form string          // FormRFC8414, FormOIDC, FormLegacy or FormStated
+	Raw  json.RawMessage // the document as used; nil where there is none
+
+	// CallbackIssuer is what iss is compared with where the user states another Issuer than
+	// the document does; "" otherwise.
+	CallbackIssuer string
+}
+
+// ExpectedIss returns what the callback's iss parameter is compared with.
+func (m *ServerMetadata) ExpectedIss() string {
+	if m.CallbackIssuer != "" {
+		return m.CallbackIssuer
+	}
+	return m.Issuer
 }
 
 const serverSpec = "RFC 8414"
@@ -52,12 +65,22 @@ const (
 
 // ServerMetadata finds the metadata of an issuer: at the location of RFC 8414
 // section 3, and at the two of OpenID Connect Discovery, with the issuer's path
-// behind the well-known one or before it.
+// behind the well-known one or before it. A later document completes the members that an
+// earlier one lacks, if both name the same issuer.
 //
 // It returns ErrAbsent if every place says that nothing is there, a
 // *ProtocolError if a document is another issuer's or must not be used, and a
 // *TransientError if a place may have said something else at another time.
 func (f *Fetcher) ServerMetadata(ctx context.Context, issuer string) (*ServerMetadata, error) {
+	places, err := serverPlaces(issuer)
+	if err != nil {
+		return nil, err
+	}
+	return f.findServerMetadata(ctx, places, issuer)
+}
+
+// serverPlaces returns where the metadata of an issuer may be.
+func serverPlaces(issuer string) ([]string, error) {
 	u, err := parseEndpoint("the authorization server", issuer)
 	if err != nil {
 		return nil, err
@@ -70,9 +93,7 @@ func (f *Fetcher) ServerMetadata(ctx context.Context, issuer string) (*ServerMet
 	if path != "" {
 		places = append(places, origin(u)+path+wellKnownOIDC)
 	}
-	return search(ctx, f, places, func(place string, body []byte) (*ServerMetadata, error) {
-		return ParseServerMetadata(body, issuer, formOf(place))
-	})
+	return places, nil
 }
 
 func formOf(place string) string {
@@ -93,9 +114,7 @@ func (f *Fetcher) LegacyServerMetadata(ctx context.Context, serverURL string) (*
 		return nil, err
 	}
 	places := []string{origin(server) + wellKnownOAuth, origin(server) + wellKnownOIDC}
-	m, err := search(ctx, f, places, func(place string, body []byte) (*ServerMetadata, error) {
-		return ParseServerMetadata(body, "", formOf(place))
-	})
+	m, err := f.findServerMetadata(ctx, places, "")
 	if errors.Is(err, ErrAbsent) {
 		return LegacyMetadata(serverURL), nil
 	}
@@ -179,7 +198,9 @@ func ParseServerMetadata(raw []byte, issuer, form string) (*ServerMetadata, erro
 		*e.field = o.text(e.name)
 		if *e.field == "" {
 			if e.required {
-				return nil, protocolErrorf(serverSpec+" section 2", "the metadata of %q has no %s", Sanitize(m.Issuer), e.name)
+				err := protocolErrorf(serverSpec+" section 2", "the metadata of %q has no %s", Sanitize(m.Issuer), e.name)
+				err.Missing, err.Setting = e.name, SettingServer
+				return nil, err
 			}
 			continue
 		}
@@ -196,27 +217,41 @@ func ParseServerMetadata(raw []byte, issuer, form string) (*ServerMetadata, erro
 func checkIssuer(got, want string) error {
 	const spec = serverSpec + " section 3.3"
 	if got == "" {
-		return protocolErrorf(spec, "the authorization server's metadata names no issuer")
+		err := protocolErrorf(spec, "the authorization server's metadata names no issuer")
+		err.Missing, err.Setting = "issuer", SettingServer
+		return err
+	}
+	if hasTemplate(got) {
+		err := protocolErrorf(spec, "the authorization server's metadata names a template as its issuer, %q", Sanitize(got))
+		err.Setting = SettingServer
+		return err
 	}
 	if _, err := parseEndpoint("the issuer", got); err != nil {
 		return err
 	}
-	if want != "" && strings.TrimSuffix(got, "/") != strings.TrimSuffix(want, "/") {
-		return protocolErrorf(spec, "the metadata of %q says that it is that of another issuer, %q", Sanitize(want), Sanitize(got))
+	if want != "" && !sameIssuer(got, want) {
+		err := protocolErrorf(spec, "the metadata of %q says that it is that of another issuer, %q", Sanitize(want), Sanitize(got))
+		err.Setting = SettingServer
+		return err
 	}
 	return nil
 }
 
 // PKCE returns a *ProtocolError unless the server says that it supports PKCE
 // with S256, without which the MCP specification forbids going on. The default
-// endpoints of MCP 2025-03-26 are taken to support it, as that version requires.
+// endpoints of MCP 2025-03-26 are taken to support it, as that version requires, and those that
+// the user states, of which no document says otherwise.
 func (m *ServerMetadata) PKCE() error {
 	switch {
-	case m.Form == FormLegacy, slices.Contains(m.CodeChallengeMethodsSupported, "S256"):
+	case m.Form == FormLegacy, m.Form == FormStated, slices.Contains(m.CodeChallengeMethodsSupported, "S256"):
 		return nil
 	case m.CodeChallengeMethodsSupported == nil:
-		return protocolErrorf("MCP authorization, code protection",
+		err := protocolErrorf("MCP authorization, code protection",
 			"the authorization server %q does not say that it supports PKCE", Sanitize(m.Issuer))
+		err.Missing, err.Setting = "code_challenge_methods_supported", SettingPKCE
+		return err
 	}
-	return protocolErrorf("RFC 7636 section 4.2", "the authorization server %q does not support PKCE with S256", Sanitize(m.Issuer))
+	err := protocolErrorf("RFC 7636 section 4.2", "the authorization server %q does not support PKCE with S256", Sanitize(m.Issuer))
+	err.Setting = SettingPKCE
+	return err
 }

@@ -56,12 +56,57 @@ func TestServerMetadataDiscovery(t *testing.T) {
 		{"nothing", "/t", nil, "absent", nil},
 		{"no is not always 404", "", map[string]place{wellKnownOAuth: {status: 403}, wellKnownOIDC: {body: "<html>"}}, "absent", nil},
 		{"first out of order", "", map[string]place{wellKnownOAuth: {status: 502}, wellKnownOIDC: doc("BASE")}, "oidc ", nil},
+		{"the first document is completed by the second", "", map[string]place{
+			wellKnownOAuth: {body: string(metadata("BASE", map[string]any{"registration_endpoint": nil, "code_challenge_methods_supported": nil}))},
+			wellKnownOIDC:  {body: string(metadata("BASE/", map[string]any{"token_endpoint": "https://other.example/token"}))},
+		}, "rfc8414 + registration + PKCE", []string{wellKnownOAuth, wellKnownOIDC}},
+		{"by a third", "/t", map[string]place{
+			wellKnownOAuth + "/t": {body: string(metadata("BASE/t", map[string]any{"token_endpoint": nil}))},
+			"/t" + wellKnownOIDC:  doc("BASE/t"),
+		}, "rfc8414 /t + registration + PKCE", []string{wellKnownOAuth + "/t", wellKnownOIDC + "/t", "/t" + wellKnownOIDC}},
+		{"but not by another issuer's", "", map[string]place{
+			wellKnownOAuth: {body: string(metadata("BASE", map[string]any{"registration_endpoint": nil}))},
+			wellKnownOIDC:  doc("https://evil.example"),
+		}, "rfc8414 + PKCE", []string{wellKnownOAuth, wellKnownOIDC}},
+		{"nor by one without an issuer", "", map[string]place{
+			wellKnownOAuth: {body: string(metadata("BASE", map[string]any{"authorization_endpoint": nil}))},
+			wellKnownOIDC:  {body: string(metadata("BASE", map[string]any{"issuer": nil}))},
+		}, "protocol", []string{wellKnownOAuth, wellKnownOIDC}},
+		{"nor by a broken one", "", map[string]place{
+			wellKnownOAuth: {body: string(metadata("BASE", map[string]any{"code_challenge_methods_supported": nil}))},
+			wellKnownOIDC:  {body: string(metadata("BASE", map[string]any{"service_documentation": "javascript:1"}))},
+		}, "rfc8414 + registration", nil},
+		{"a document without an issuer gives way", "", map[string]place{
+			wellKnownOAuth: {body: string(metadata("BASE", map[string]any{"issuer": nil, "token_endpoint": "https://evil.example/token"}))},
+			wellKnownOIDC:  doc("BASE"),
+		}, "oidc + registration + PKCE", nil},
+		{"incomplete, and out of order", "", map[string]place{
+			wellKnownOAuth: {body: string(metadata("BASE", map[string]any{"token_endpoint": nil}))}, wellKnownOIDC: {status: 503},
+		}, "transient", nil},
+		{"enough, and out of order", "", map[string]place{
+			wellKnownOAuth: {body: string(metadata("BASE", map[string]any{"registration_endpoint": ""}))}, wellKnownOIDC: {status: 503},
+		}, "rfc8414 + PKCE", nil},
 		{"out of order, else nothing", "", map[string]place{wellKnownOAuth: {status: 502}}, "transient", []string{wellKnownOAuth, wellKnownOIDC}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s, asked := serveDocuments(t, tc.places)
 			m, err := fetcher(t).ServerMetadata(t.Context(), s.URL+tc.path)
 			got := outcome(m, err, func() string { return m.Form + " " + strings.TrimPrefix(m.Issuer, s.URL) })
+			if m != nil && strings.Contains(tc.want, "+") {
+				got = strings.TrimSpace(got)
+				if m.RegistrationEndpoint != "" {
+					got += " + registration"
+				}
+				if m.PKCE() == nil {
+					got += " + PKCE"
+				}
+				if m.TokenEndpoint != "https://as.example/token" {
+					t.Errorf("token endpoint %q: a later document replaces what is there", m.TokenEndpoint)
+				}
+				if again, err := ParseServerMetadata(m.Raw, s.URL+tc.path, m.Form); err != nil || !reflect.DeepEqual(again, m) {
+					t.Errorf("the stored document reads otherwise: %v", err)
+				}
+			}
 			if got != tc.want {
 				t.Errorf("got %q (%v), want %q", got, err, tc.want)
 			}

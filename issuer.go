@@ -1,0 +1,218 @@
+package handstamp
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/store"
+)
+
+// AuthorizationServer describes the authorization server of an MCP server that cannot be found
+// by the standards: one whose metadata has another issuer than it was found under (Entra ID for
+// several tenants) or none, or one that publishes no metadata at all.
+//
+// It takes the place of what the MCP server names. Its hosts may be anywhere: the user names
+// them.
+type AuthorizationServer struct {
+	// Issuer is where the metadata is looked for, whatever issuer it states itself, and what
+	// clients and logins are bound to. It may be empty where both endpoints are given: then it
+	// is the Issuer of Client.Registration, or else the authorization endpoint's origin.
+	Issuer string `json:"issuer,omitempty"`
+
+	// AuthorizationEndpoint and TokenEndpoint, if both are given, make metadata unnecessary:
+	// none is fetched, and PKCE is taken to be supported. All four win over the metadata's.
+	AuthorizationEndpoint string `json:"authorization_endpoint,omitempty"`
+	TokenEndpoint         string `json:"token_endpoint,omitempty"`
+	RegistrationEndpoint  string `json:"registration_endpoint,omitempty"`
+	RevocationEndpoint    string `json:"revocation_endpoint,omitempty"`
+}
+
+// urls returns all that are given.
+func (a *AuthorizationServer) urls() []string {
+	if a == nil {
+		return nil
+	}
+	all := []string{a.Issuer, a.AuthorizationEndpoint, a.TokenEndpoint, a.RegistrationEndpoint, a.RevocationEndpoint}
+	return slices.DeleteFunc(all, func(raw string) bool { return raw == "" })
+}
+
+// namedByUser reports whether the user's configuration names a host of an authorization server.
+func (s *session) namedByUser(host string) bool {
+	for _, raw := range append(s.c.AuthorizationServer.urls(), s.configuredIssuer()) {
+		if u, err := url.Parse(raw); err == nil && raw != "" && strings.EqualFold(u.Hostname(), host) {
+			return true
+		}
+	}
+	return false
+}
+
+// maxIssuers bounds how many of a server's authorization servers are looked at.
+const maxIssuers = 8
+
+// configuredIssuer returns the issuer that the configured client belongs to, "" if none is
+// configured with it.
+func (s *session) configuredIssuer() string {
+	if r := s.c.Registration; r != nil {
+		return r.Issuer
+	}
+	return ""
+}
+
+// findAuthorizationServer returns the metadata of the authorization server to sign in at: the
+// one that the user describes, else the one that the configured client belongs to, else one of
+// those that the MCP server names, else the MCP server itself (MCP 2025-03-26).
+func (s *session) findAuthorizationServer(ctx context.Context, rec *store.Record, rm *oauth.ResourceMetadata) (*oauth.ServerMetadata, error) {
+	var named []string
+	if rm != nil {
+		named = rm.AuthorizationServers
+	}
+	switch issuer := s.configuredIssuer(); {
+	case s.c.AuthorizationServer != nil:
+		return s.checked(ctx)(s.statedServer(ctx))
+	case issuer != "":
+		return s.checked(ctx)(s.configuredServer(ctx, issuer, named))
+	case len(named) > 0:
+		return s.selectAuthorizationServer(ctx, rec, named)
+	}
+	return s.checked(ctx)(s.fetcher.LegacyServerMetadata(ctx, s.target))
+}
+
+// checked returns a function that adds [session.checkEndpoints] to a result.
+func (s *session) checked(ctx context.Context) func(*oauth.ServerMetadata, error) (*oauth.ServerMetadata, error) {
+	return func(m *oauth.ServerMetadata, err error) (*oauth.ServerMetadata, error) {
+		if err == nil {
+			err = s.checkEndpoints(ctx, m)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return m, nil
+	}
+}
+
+// statedServer returns the metadata of the authorization server that the user describes.
+func (s *session) statedServer(ctx context.Context) (*oauth.ServerMetadata, error) {
+	stated := oauth.StatedServer(*s.c.AuthorizationServer)
+	issuer := s.configuredIssuer()
+	usage := func(message string) error {
+		return &Error{Kind: ErrUsage, Server: s.serverURL, Message: message}
+	}
+	switch {
+	case stated.Issuer == "" && (stated.AuthorizationEndpoint == "" || stated.TokenEndpoint == ""):
+		return nil, usage("the authorization server is described without an issuer and without both endpoints")
+	case stated.Issuer == "":
+		stated.Issuer = issuer
+	case issuer != "" && !sameIssuer(stated.Issuer, issuer):
+		return nil, usage("the configured client belongs to " + issuer + ", and the authorization server is described as " + stated.Issuer)
+	}
+	for _, raw := range s.c.AuthorizationServer.urls() {
+		if err := oauth.CheckEndpoint(raw); err != nil {
+			return nil, &Error{Kind: ErrUsage, Server: s.serverURL, Err: err,
+				Message: "the authorization server is described with a URL that it cannot have"}
+		}
+	}
+	m, err := s.fetcher.StatedServerMetadata(ctx, stated)
+	if errors.Is(err, oauth.ErrAbsent) {
+		return nil, usage("there is no metadata at the issuer " + stated.Issuer + ": describe its endpoints as well")
+	}
+	return m, err
+}
+
+// configuredServer returns the metadata of the issuer that the configured client belongs to.
+// The client's secret goes nowhere else, whatever the MCP server names or omits.
+func (s *session) configuredServer(ctx context.Context, issuer string, named []string) (*oauth.ServerMetadata, error) {
+	if len(named) > 0 && !slices.ContainsFunc(named, func(n string) bool { return sameIssuer(n, issuer) }) {
+		return nil, &Error{Kind: ErrUsage, Server: s.serverURL,
+			Message: "the configured client belongs to " + issuer + ", but the server names " +
+				oauth.Sanitize(strings.Join(named, ", ")) + " as its authorization server; nothing was sent there",
+			Hint: "use a client that is registered there"}
+	}
+	m, err := s.fetcher.ServerMetadata(ctx, issuer)
+	if errors.Is(err, oauth.ErrAbsent) && len(named) == 0 {
+		if legacy := oauth.LegacyMetadata(s.target); sameIssuer(legacy.Issuer, issuer) {
+			return legacy, nil
+		}
+	}
+	return m, err
+}
+
+// selectAuthorizationServer returns the metadata of the first of the issuers that can be used:
+// the stored login's first of all. One that is not there, cannot be reached or lacks what is
+// needed is passed over; one that contradicts itself is not.
+func (s *session) selectAuthorizationServer(ctx context.Context, rec *store.Record, issuers []string) (*oauth.ServerMetadata, error) {
+	kept := keptIssuer(rec)
+	if i := slices.IndexFunc(issuers, func(issuer string) bool { return sameIssuer(issuer, kept) }); i > 0 {
+		issuers = append([]string{issuers[i]}, slices.Delete(slices.Clone(issuers), i, i+1)...)
+	}
+	var first error
+	var closed *oauth.ServerMetadata // usable but for the want of a client
+	for _, issuer := range issuers[:min(len(issuers), maxIssuers)] {
+		m, err := s.checked(ctx)(s.fetcher.ServerMetadata(ctx, issuer))
+		if err == nil && !s.c.InsecureAllowMissingPKCE {
+			err = m.PKCE()
+		}
+		switch {
+		case err == nil && s.hasClient(rec, m):
+			return m, nil
+		case err == nil:
+			if closed == nil {
+				closed = m
+			}
+			continue
+		case !s.mayPassOver(err, rec, sameIssuer(issuer, kept)):
+			return nil, err
+		}
+		if first == nil {
+			first = err
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if closed != nil {
+		return closed, nil
+	}
+	return nil, first
+}
+
+// keptIssuer returns the issuer of the stored login, or of the last one.
+func keptIssuer(rec *store.Record) string {
+	switch {
+	case rec.Grant != nil && rec.Grant.Issuer != "":
+		return rec.Grant.Issuer
+	case rec.AuthorizationServer != nil:
+		return rec.AuthorizationServer.Issuer
+	}
+	return ""
+}
+
+// mayPassOver reports whether another authorization server may be used in place of one with
+// this error. What passes by itself is waited for by those who are bound to that one: a stored
+// login, and a configured client, whose secret must not go to whichever server answers first.
+func (s *session) mayPassOver(err error, rec *store.Record, kept bool) bool {
+	var broken *oauth.ProtocolError
+	var blocked *oauth.BlockedError
+	switch {
+	case errors.As(err, &broken):
+		return broken.Missing != ""
+	case errors.Is(err, oauth.ErrAbsent), errors.As(err, &blocked):
+		return true
+	}
+	return s.activeRegistration() == nil && !(kept && rec.Grant != nil)
+}
+
+// hasClient reports whether there is a way to a client at an authorization server.
+func (s *session) hasClient(rec *store.Record, m *oauth.ServerMetadata) bool {
+	return m.RegistrationEndpoint != "" || s.activeRegistration() != nil || rec.NewestClient(m.Issuer) != nil ||
+		s.c.ClientMetadataURL != "" && m.ClientIDMetadataDocumentSupported
+}
+
+// sameIssuer compares issuers as discovery does: one slash at the end makes no
+// difference.
+func sameIssuer(a, b string) bool {
+	return strings.TrimSuffix(a, "/") == strings.TrimSuffix(b, "/")
+}

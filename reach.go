@@ -1,0 +1,118 @@
+package handstamp
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/oauth"
+)
+
+// Addresses that only a server's metadata names must be public, unless the MCP server itself is
+// where they are: a stranger must not make this program, or its user's browser, send requests
+// behind the firewall (SSRF: MCP security best practices).
+
+// reach returns which addresses a host may have that the server's metadata names.
+func (s *session) reach(host string) oauth.Reach {
+	own := s.server.Hostname()
+	switch {
+	case strings.EqualFold(host, own), s.namedByUser(host):
+		return oauth.ReachAny // the user named it
+	case s.c.InsecureAllowPrivateAddresses, oauth.HostReach(own) == oauth.ReachLocal:
+		return oauth.ReachLocal
+	case oauth.HostReach(own) == oauth.ReachPrivate, s.privateNetwork.Load():
+		return oauth.ReachPrivate
+	}
+	return oauth.ReachPublic
+}
+
+// observeServer returns a context for requests to the MCP server, by transport, that notes
+// whether the server is in a private network. A name proves it only by a connection with a
+// certificate for it: what a name resolves to is its owner's to say.
+func (s *session) observeServer(ctx context.Context, transport http.RoundTripper) context.Context {
+	t, ok := transport.(*http.Transport)
+	if !ok || s.server.Scheme != "https" {
+		return ctx
+	}
+	if t.Proxy != nil {
+		if proxy, err := t.Proxy(&http.Request{URL: s.server, Host: s.server.Host}); proxy != nil || err != nil {
+			return ctx // the connection is the proxy's
+		}
+	}
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+		at, err := netip.ParseAddrPort(info.Conn.RemoteAddr().String())
+		if err == nil && oauth.AddrReach(at.Addr()) == oauth.ReachPrivate {
+			s.privateNetwork.Store(true)
+		}
+	}})
+}
+
+// checkEndpoints returns an error if the metadata names an endpoint that it may not name. A
+// revocation endpoint is no reason to reject a login; it is not used.
+func (s *session) checkEndpoints(ctx context.Context, m *oauth.ServerMetadata) error {
+	check := func(what, endpoint string) error {
+		u, err := url.Parse(endpoint)
+		if err != nil || endpoint == "" {
+			return nil // parsed before
+		}
+		host := u.Hostname()
+		if oauth.HostReach(host) <= s.reach(host) {
+			return nil
+		}
+		return &oauth.BlockedError{What: what, Host: host}
+	}
+	for _, e := range []struct{ what, endpoint string }{
+		{"the authorization_endpoint", m.AuthorizationEndpoint},
+		{"the token_endpoint", m.TokenEndpoint},
+		{"the registration_endpoint", m.RegistrationEndpoint},
+	} {
+		if err := check(e.what, e.endpoint); err != nil {
+			return err
+		}
+	}
+	if check("", m.RevocationEndpoint) != nil {
+		m.RevocationEndpoint = ""
+	}
+	return s.resolveAuthorizationHost(ctx, m.AuthorizationEndpoint)
+}
+
+// resolveTimeout bounds looking up the authorization endpoint's host.
+const resolveTimeout = 2 * time.Second
+
+// resolveAuthorizationHost returns an error if the authorization endpoint's name leads to an
+// address out of reach. The guard sees the other endpoints when it dials them; here it is the
+// browser that dials. A name that cannot be looked up is the browser's to judge.
+func (s *session) resolveAuthorizationHost(ctx context.Context, endpoint string) error {
+	u, err := url.Parse(endpoint)
+	t, guarded := s.fetcher.HTTP.(*http.Transport)
+	if err != nil || !guarded || s.c.AuthHTTP != nil {
+		return nil
+	}
+	host, reach := u.Hostname(), s.reach(u.Hostname())
+	if reach == oauth.ReachAny {
+		return nil
+	}
+	if t.Proxy != nil {
+		if proxy, err := t.Proxy(&http.Request{URL: u, Host: u.Host}); proxy != nil || err != nil {
+			return nil // where names are the proxy's to look up
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil
+	}
+	for _, addr := range addresses {
+		if addr = addr.Unmap(); oauth.AddrReach(addr) > reach {
+			return &oauth.BlockedError{What: "the authorization_endpoint", Host: host,
+				Address: netip.AddrPortFrom(addr, 443).String()}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,136 @@
+package handstamp
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/handstamp/handstamp/internal/oauth"
+)
+
+// maxRedirects bounds how many redirects one request follows.
+const maxRedirects = 5
+
+// followRedirect is the CheckRedirect of [Client.HTTPClient]: a redirect is followed on the
+// same origin only, and not more than maxRedirects times. net/http copies the caller's headers
+// to each redirected request, and which of them hold a secret only the caller knows.
+//
+// A 301 or 302 keeps the method and the body, as RFC 9110 (sections 15.4.2 and 15.4.3) allows:
+// the GET that net/http makes of a POST would open an event stream at an MCP server, and the
+// message would be lost. A 303 becomes a GET, which is its meaning.
+func (s *session) followRedirect(req *http.Request, via []*http.Request) error {
+	last := via[len(via)-1]
+	if err := s.checkRedirect(last.URL, req.URL); err != nil {
+		return err
+	}
+	if len(via) > maxRedirects {
+		return &Error{Kind: ErrProtocol, Server: s.serverURL,
+			Message: fmt.Sprintf("the server redirects more than %d times", maxRedirects)}
+	}
+	if req.Response.StatusCode == http.StatusSeeOther || last.Method == http.MethodGet || last.Method == http.MethodHead {
+		return nil
+	}
+	return keepMethod(req, last, via[0])
+}
+
+// keepMethod gives a redirected request the method of the last one and the body of the first.
+// Without a way to send the body again, the redirect itself is the response, as with a 307.
+func keepMethod(req, last, first *http.Request) error {
+	req.Method = last.Method
+	if first.Body == nil || first.Body == http.NoBody || req.Body != nil {
+		return nil
+	}
+	if first.GetBody == nil {
+		return http.ErrUseLastResponse
+	}
+	body, err := first.GetBody()
+	if err != nil {
+		return err
+	}
+	req.Body, req.GetBody, req.ContentLength = body, first.GetBody, first.ContentLength
+	for _, name := range []string{"Content-Encoding", "Content-Language", "Content-Location", "Content-Type"} {
+		if values := first.Header[name]; values != nil {
+			req.Header[name] = values
+		}
+	}
+	return nil
+}
+
+// checkRedirect returns an error unless a redirect stays on the origin.
+func (s *session) checkRedirect(from, to *url.URL) error {
+	e := &Error{Kind: ErrProtocol, Server: s.serverURL, Hint: "if the server has moved, use its new URL"}
+	switch {
+	case !oauth.SameOrigin(from, to):
+		e.Message = fmt.Sprintf("the server redirects from %s to %s, which is another origin; nothing was sent there",
+			oauth.Origin(from), oauth.Origin(to))
+	case to.User != nil:
+		e.Message = fmt.Sprintf("%s redirects to a URL with a user name; nothing was sent there", oauth.Origin(from))
+	default:
+		return nil
+	}
+	return e
+}
+
+// checkRedirectResponse is checkRedirect for a response. It is made before net/http looks at
+// the response, whose errors would repeat the Location with its query.
+func (s *session) checkRedirectResponse(req *http.Request, resp *http.Response) error {
+	location := resp.Header.Get("Location")
+	if !isRedirect(resp.StatusCode) || location == "" {
+		return nil
+	}
+	to, err := req.URL.Parse(location)
+	if err != nil {
+		return &Error{Kind: ErrProtocol, Server: s.serverURL,
+			Message: fmt.Sprintf("%s redirects to something that is not a URL", oauth.Origin(req.URL))}
+	}
+	return s.checkRedirect(req.URL, to)
+}
+
+func isRedirect(status int) bool {
+	switch status {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
+		http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return true
+	}
+	return false
+}
+
+// checkRedirectedRequest rejects a request that an [http.Client] of the caller's made to follow
+// a redirect away from the server: it carries the headers that were meant for the server.
+func (s *session) checkRedirectedRequest(req *http.Request) error {
+	before := redirectedFrom(req)
+	if before == nil || !oauth.SameOrigin(before.URL, s.server) {
+		return nil
+	}
+	return s.checkRedirect(before.URL, req.URL)
+}
+
+// redirectedFrom returns the request whose response led to req, nil if there was none.
+func redirectedFrom(req *http.Request) *http.Request {
+	if req.Response == nil || req.Response.Request == nil || req.Response.Request.URL == nil {
+		return nil
+	}
+	return req.Response.Request
+}
+
+// sameOriginTransport rejects responses that redirect to another origin.
+type sameOriginTransport struct {
+	session *session
+	base    http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t sameOriginTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.base.RoundTrip(req)
+	if err != nil {
+		return resp, err
+	}
+	if err := t.session.checkRedirectResponse(req, resp); err != nil {
+		drainAndClose(resp)
+		return nil, err
+	}
+	return resp, nil
+}
+
+// Format implements fmt.Formatter, as the Transport's does.
+func (t sameOriginTransport) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[transport]") }
