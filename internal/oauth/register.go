@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 )
 
@@ -47,10 +49,10 @@ type Registration struct {
 
 const registerSpec = "RFC 7591 section 3.2.1"
 
-// Register registers a client. It returns an *Error if the server refuses, a
-// *TransientError if it may answer otherwise later or did not answer, and a
-// *ProtocolError if the endpoint or the answer must not be used. No redirect is
-// followed.
+// Register registers a client. It returns a *RegistrationError, which wraps an *Error, if
+// the server rejects the request, a *TransientError if it may respond otherwise later or
+// did not respond, and a *ProtocolError if the endpoint or the response must not be used.
+// Redirects are followed on the same origin, as far as they leave the request a POST.
 func (f *Fetcher) Register(ctx context.Context, endpoint string, req RegistrationRequest) (*Registration, error) {
 	if _, err := parseEndpoint("the registration endpoint", endpoint); err != nil {
 		return nil, err
@@ -59,7 +61,7 @@ func (f *Fetcher) Register(ctx context.Context, endpoint string, req Registratio
 	if err != nil {
 		return nil, fmt.Errorf("oauth: registration request: %w", err)
 	}
-	a, err := f.managed(ctx, http.MethodPost, endpoint, req.InitialAccessToken, body)
+	a, err := f.postRegistration(ctx, endpoint, req.InitialAccessToken, body)
 	if err != nil {
 		return nil, err
 	}
@@ -67,20 +69,78 @@ func (f *Fetcher) Register(ctx context.Context, endpoint string, req Registratio
 	if a.status/100 != 2 {
 		err := r.failure()
 		if _, ok := errors.AsType[*TransientError](err); ok && a.status/100 == 4 && a.status != 408 && a.status != 425 && a.status != 429 {
-			return nil, r.error("", "") // a plain "Forbidden" is a refusal here: no grant hangs on it
+			err = r.error("", "") // a plain "Forbidden" is a rejection here: no grant hangs on it
 		}
-		return nil, err
+		return nil, registrationError(err, r, a.body)
 	}
 	if a.truncated {
 		return nil, &TransientError{Status: a.status, Reason: "the registration could not be read", Err: a.readErr}
 	}
 	if err := r.refused(); err != nil {
-		return nil, err
+		return nil, registrationError(err, r, a.body)
 	}
 	if !r.parsed {
 		return nil, r.failure()
 	}
-	return ParseRegistration(a.body)
+	reg, err := ParseRegistration(a.body)
+	if err == nil {
+		reg.manageAt(a.url, a.body)
+	}
+	return reg, err
+}
+
+// registrationError adds to an *Error what the response blames.
+func registrationError(err error, r reply, body []byte) error {
+	if rejected, ok := errors.AsType[*Error](err); ok {
+		return &RegistrationError{Err: rejected, text: rejectionText(r, body)}
+	}
+	return err
+}
+
+// postRegistration sends a registration, and again to where the server redirects it on
+// its own origin: with 307 and 308 (RFC 9110 sections 15.4.8 and 15.4.9), and with 301
+// and 302 where only a slash at the end differs, which servers do that serve one of two
+// spellings.
+func (f *Fetcher) postRegistration(ctx context.Context, endpoint string, token Secret, body []byte) (*answer, error) {
+	for range maxRedirects + 1 {
+		a, err := f.managed(ctx, http.MethodPost, endpoint, token, body)
+		if err != nil {
+			return nil, err
+		}
+		next, err := a.url.Parse(a.header.Get("Location"))
+		if err != nil || !isRedirect(a.status) || next.User != nil || !SameOrigin(next, a.url) {
+			return a, nil
+		}
+		switch onlySlash := strings.TrimSuffix(next.Path, "/") == strings.TrimSuffix(a.url.Path, "/"); a.status {
+		case http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		case http.StatusMovedPermanently, http.StatusFound:
+			if !onlySlash {
+				return a, nil
+			}
+		default:
+			return a, nil
+		}
+		next.Fragment = ""
+		endpoint = next.String()
+	}
+	return nil, &TransientError{Reason: "too many redirects at " + Sanitize(endpoint)}
+}
+
+// manageAt reads a registration_client_uri that is relative to the registration
+// endpoint. RFC 7592 section 3 wants it absolute; several servers write a path.
+func (r *Registration) manageAt(endpoint *url.URL, raw []byte) {
+	o, err := readDocument(raw)
+	if err != nil || r.RegistrationClientURI != "" {
+		return
+	}
+	token := o.text("registration_access_token")
+	ref, err := url.Parse(o.text("registration_client_uri"))
+	if err != nil || ref.IsAbs() || ref.Host != "" || ref.Path == "" || !isHeaderSafe(token) {
+		return
+	}
+	if uri := endpoint.ResolveReference(ref).String(); CheckEndpoint(uri) == nil {
+		r.RegistrationClientURI, r.RegistrationAccessToken = uri, Secret(token)
+	}
 }
 
 // managed sends a request of RFC 7591 or RFC 7592, with token as the bearer
