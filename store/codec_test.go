@@ -63,6 +63,10 @@ func anyRecord() *rapid.Generator[Record] {
 		}
 		return clients
 	})
+	learned := rapid.MakeCustom[Learned](config)
+	config.Types[reflect.TypeFor[[]Learned]()] = rapid.Custom(func(t *rapid.T) any {
+		return append([]Learned(nil), rapid.SliceOfN(learned, 0, 2).Draw(t, "learned")...)
+	})
 	return rapid.MakeCustom[Record](config)
 }
 
