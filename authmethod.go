@@ -76,6 +76,9 @@ func chooseAuthMethod(f authMethodInputs) (authMethodChoice, error) {
 	contradicted := f.listed != nil && !slices.Contains(f.listed, known.method)
 	if guess || known.source == store.MethodRegistered && contradicted {
 		known.next = slices.DeleteFunc(candidates, func(m string) bool { return m == known.method })
+	} else if known.source == store.MethodRegistered && known.method == oauth.MethodNone && f.secret {
+		// A secret that nothing is said about may be there to be used.
+		known.next = []string{oauth.MethodPost, oauth.MethodBasic}
 	}
 	return known, nil
 }

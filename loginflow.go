@@ -58,6 +58,9 @@ func (s *session) runLogin(ctx context.Context, rec *store.Record, req loginRequ
 	if err != nil {
 		return rec, err
 	}
+	// What a step-up is for is requested in spite of what was learned.
+	omit := omitScopes(rec.LearnedOf(p.server.Issuer).OmitScopes, req.needed)
+	p.scopes, p.fallback = omitScopes(p.scopes, omit), omitScopes(p.fallback, omit)
 	l := &loginFlow{session: s, rec: rec, plan: p, scope: strings.Join(p.scopes, " "), interactive: req.interactive}
 	defer func() { l.callback.close() }()
 	for range maxLoginAttempts {
@@ -140,6 +143,9 @@ func (l *loginFlow) authorizationError(ctx context.Context, err error) error {
 	if !errors.As(err, &refused) {
 		return l.asError(err)
 	}
+	if l.rejectsOfflineAccess(refused) {
+		return l.dropOfflineAccess(ctx, refused)
+	}
 	switch refused.Class() {
 	case oauth.ClassScope:
 		return l.reduceScope(refused)
@@ -218,6 +224,8 @@ func (l *loginFlow) exchangeCode(ctx context.Context, code oauth.Secret, pkce oa
 		var lost *oauth.SendError
 		var blocked *oauth.BlockedError
 		switch {
+		case errors.As(err, &refused) && l.rejectsOfflineAccess(refused):
+			return l.dropOfflineAccess(ctx, refused)
 		case errors.As(err, &refused):
 			switch refused.Class() {
 			case oauth.ClassClient:
