@@ -38,6 +38,7 @@ func (l *loginFlow) openCallback(ctx context.Context) error {
 	}
 	options := loopback.Options{Port: l.c.CallbackPort, Accept: l.callback.accept}
 	configured := l.activeRegistration()
+	learned := l.rec.LearnedOf(l.plan.server.Issuer)
 	stored := false
 	switch old := l.rec.NewestClient(l.plan.server.Issuer); {
 	case l.callback.redirectURI != "":
@@ -58,6 +59,10 @@ func (l *loginFlow) openCallback(ctx context.Context) error {
 		// Many servers compare redirect URIs exactly, against RFC 8252 section
 		// 7.3: the port is part of the registration.
 		options.RedirectURI, stored = old.RedirectURIs[0], true
+	case learned.NamedRedirectURI != "" && loopbackURI(learned.NamedRedirectURI) && l.c.CallbackPort == 0:
+		options.RedirectURI, stored = learned.NamedRedirectURI, configured == nil
+	default:
+		options.RedirectURI = redirectAt(learned.RedirectHost)
 	}
 	l.callback.expect = make(chan func(url.Values) error, 1)
 	listener, err := loopback.Listen(ctx, options)
@@ -66,7 +71,7 @@ func (l *loginFlow) openCallback(ctx context.Context) error {
 		// Another program has the port, or the server has registered what no
 		// listener can be at. The client is registered once more; the old
 		// registration stays for the refresh token that is bound to it.
-		listener, err = loopback.Listen(ctx, loopback.Options{Accept: l.callback.accept})
+		listener, err = loopback.Listen(ctx, loopback.Options{RedirectURI: redirectAt(learned.RedirectHost), Accept: l.callback.accept})
 	}
 	if err != nil {
 		e := &Error{Kind: ErrUsage, Server: l.serverURL, Message: "the callback cannot be received", Err: err}
@@ -74,6 +79,37 @@ func (l *loginFlow) openCallback(ctx context.Context) error {
 			e.Hint = "end the program that uses the port, or choose another callback port"
 		}
 		return e
+	}
+	l.callback.listener, l.callback.redirectURI = listener, listener.RedirectURI()
+	return nil
+}
+
+// redirectAt returns a redirect URI on a host of this machine, with any port; "" if
+// the host is not known.
+func redirectAt(host string) string {
+	if host == "" {
+		return ""
+	}
+	return "http://" + host + "/callback"
+}
+
+// ownsRedirectURI reports whether the redirect URI is Handstamp's own choice.
+func (l *loginFlow) ownsRedirectURI() bool {
+	return l.callback.listener != nil && l.c.RedirectURI == "" && l.activeRegistration() == nil
+}
+
+// moveCallback has the listener be where the browser will go, on the first of the hosts,
+// if it is not there already.
+func (l *loginFlow) moveCallback(ctx context.Context, hosts []string) error {
+	u, err := url.Parse(l.callback.redirectURI)
+	if len(hosts) == 0 || err != nil || u.Hostname() == hosts[0] {
+		return nil
+	}
+	l.callback.close()
+	l.callback.redirectURI = ""
+	listener, err := loopback.Listen(ctx, loopback.Options{RedirectURI: redirectAt(hosts[0]), Port: l.c.CallbackPort, Accept: l.callback.accept})
+	if err != nil {
+		return &Error{Kind: ErrUsage, Server: l.serverURL, Message: "the callback cannot be received at " + hosts[0], Err: err}
 	}
 	l.callback.listener, l.callback.redirectURI = listener, listener.RedirectURI()
 	return nil

@@ -69,6 +69,10 @@ type Error struct {
 	// known and nothing here could open it.
 	AuthorizationURL string
 
+	// RedirectURI is set with ErrRegistrationRequired: the redirect URI to register. The
+	// next login listens there.
+	RedirectURI string
+
 	asked bool // a browser had been opened, or a client registered
 }
 

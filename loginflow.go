@@ -69,6 +69,9 @@ func (s *session) runLogin(ctx context.Context, rec *store.Record, req loginRequ
 	if err != nil {
 		return rec, err
 	}
+	// What a step-up is for is requested in spite of what was learned.
+	omit := omitScopes(rec.LearnedOf(p.server.Issuer).OmitScopes, req.needed)
+	p.scopes, p.fallback = omitScopes(p.scopes, omit), omitScopes(p.fallback, omit)
 	l := &loginFlow{session: s, rec: rec, plan: p, scope: strings.Join(p.scopes, " "), interactive: req.interactive}
 	defer func() { l.callback.close() }()
 	for range maxLoginAttempts {
@@ -151,6 +154,9 @@ func (l *loginFlow) authorizationError(ctx context.Context, err error) error {
 	if !errors.As(err, &refused) {
 		return l.asError(err)
 	}
+	if l.rejectsOfflineAccess(refused) {
+		return l.dropOfflineAccess(ctx, refused)
+	}
 	switch refused.Class() {
 	case oauth.ClassScope:
 		return l.reduceScope(refused)
@@ -218,7 +224,7 @@ func (l *loginFlow) exchangeCode(ctx context.Context, code oauth.Secret, pkce oa
 			return l.storeGrant(ctx, token, at)
 		}
 		rejected, isRejected := errors.AsType[*oauth.Error](err)
-		if isRejected && t.nextForm(rejected) {
+		if isRejected && !l.rejectsOfflineAccess(rejected) && t.nextForm(rejected) {
 			continue
 		}
 		if isRejected {
@@ -254,6 +260,9 @@ func passingTrouble(err error, try int) (wait time.Duration, ok bool) {
 // onCodeRejected decides what it means for the login that the token endpoint
 // rejects the code exchange and no other form of authentication is left to try.
 func (l *loginFlow) onCodeRejected(ctx context.Context, t *tokenRequest, rejected *oauth.Error) error {
+	if l.rejectsOfflineAccess(rejected) {
+		return l.dropOfflineAccess(ctx, rejected)
+	}
 	switch rejected.Class() {
 	case oauth.ClassClient:
 		return l.onUnknownClient(ctx, rejected)

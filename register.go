@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -45,9 +46,7 @@ func (l *loginFlow) chooseClient(ctx context.Context) error {
 	case as.RegistrationEndpoint != "":
 		return l.register(ctx)
 	default:
-		return &Error{Kind: ErrRegistrationRequired, Server: l.serverURL,
-			Message: fmt.Sprintf("%s lets no client register itself", oauth.Sanitize(as.Issuer)),
-			Hint:    fmt.Sprintf("register a client there with the redirect URI %s, then sign in with its client id", l.callback.redirectURI)}
+		return l.registrationRequired(ctx, "lets no client register itself", nil)
 	}
 	choice, err := chooseAuthMethod(l.authMethodInputs(l.client, as.TokenEndpointAuthMethodsSupported))
 	if err != nil {
@@ -124,32 +123,18 @@ func (l *loginFlow) canReuse(c *store.Client) bool {
 // that comes to nothing does not register another one next time.
 func (l *loginFlow) register(ctx context.Context) error {
 	as := l.plan.server
-	asked := oauth.AskMethod(as.TokenEndpointAuthMethodsSupported)
-	applicationType := "web"
-	if loopbackURI(l.callback.redirectURI) {
-		applicationType = "native"
-	}
-	reg, err := l.fetcher.Register(ctx, as.RegistrationEndpoint, oauth.RegistrationRequest{
-		ClientName:              l.c.ClientName,
-		ClientURI:               l.c.ClientURI,
-		RedirectURIs:            []string{l.callback.redirectURI},
-		GrantTypes:              []string{"authorization_code", "refresh_token"},
-		ResponseTypes:           []string{"code"},
-		TokenEndpointAuthMethod: asked,
-		ApplicationType:         applicationType,
-		Scope:                   l.scope,
-	})
-	var refused *oauth.Error
-	if errors.As(err, &refused) && refused.Class() != oauth.ClassTransient {
-		return l.noteRejection(ctx, nil, as.RegistrationEndpoint, 1, &Error{Kind: ErrRegistrationRequired, Server: l.serverURL, Code: refused.Code, Err: err,
-			Message: fmt.Sprintf("%s refuses to register this client", oauth.Sanitize(as.Issuer)),
-			Hint:    fmt.Sprintf("register a client there with the redirect URI %s, then sign in with its client id", l.callback.redirectURI)})
+	reg, n, err := l.negotiate(ctx)
+	var rejected *oauth.Error
+	if errors.As(err, &rejected) && rejected.Class() != oauth.ClassTransient {
+		e := l.registrationRequired(ctx, "rejects the registration of this client", err)
+		return l.noteRejection(ctx, nil, as.RegistrationEndpoint, n.requests, e)
 	}
 	if err != nil {
 		return l.asError(err)
 	}
+	requested := n.terms.methods[0]
 	choice, err := chooseAuthMethod(authMethodInputs{
-		registered: reg.TokenEndpointAuthMethod, requested: asked, secret: reg.ClientSecret != "",
+		registered: reg.TokenEndpointAuthMethod, requested: requested, secret: reg.ClientSecret != "",
 		listed: as.TokenEndpointAuthMethodsSupported,
 	})
 	if err != nil {
@@ -170,6 +155,8 @@ func (l *loginFlow) register(ctx context.Context) error {
 		RegisteredAt:            time.Now().UTC().Truncate(time.Second),
 	}
 	l.authMethod, l.justRegistered, l.clientProbed = choice, true, true
+	l.scope = strings.Join(n.terms.scopes, " ")
+	l.plan.fallback = omitScopes(l.plan.fallback, omitScopes(n.wish.scopes, n.terms.scopes))
 	if tell := l.c.OnRegister; tell != nil {
 		err := tell(ctx, Registration{
 			Issuer: as.Issuer, ClientID: reg.ClientID, ClientSecret: reg.ClientSecret, SecretExpiresAt: reg.SecretExpiresAt,
@@ -182,9 +169,27 @@ func (l *loginFlow) register(ctx context.Context) error {
 	l.rec, err = l.update(ctx, l.rec, func(rec *store.Record) error {
 		c := *l.client
 		rec.AddClient(&c)
+		learned := rec.LearnedOf(as.Issuer)
+		if n.learn(&learned); !reflect.DeepEqual(learned, rec.LearnedOf(as.Issuer)) {
+			rec.Learn(learned)
+		}
 		return nil
 	})
 	return err
+}
+
+// registrationRequired says that a client has to be registered by hand, and keeps the
+// redirect URI that it names: the next login listens there.
+func (l *loginFlow) registrationRequired(ctx context.Context, why string, cause error) *Error {
+	e := &Error{Kind: ErrRegistrationRequired, Server: l.serverURL, Err: cause, RedirectURI: l.callback.redirectURI,
+		Message: oauth.Sanitize(l.plan.server.Issuer) + " " + why,
+		Hint:    fmt.Sprintf("register a client there with the redirect URI %s, then sign in with its client id", l.callback.redirectURI)}
+	var rejected *oauth.Error
+	if errors.As(cause, &rejected) {
+		e.Code = rejected.Code
+	}
+	l.learnOf(ctx, func(learned *store.Learned) { learned.NamedRedirectURI = l.callback.redirectURI })
+	return e
 }
 
 // onUnknownClient is called when the server does not know the client or does not

@@ -309,7 +309,7 @@ func (s *Server) checkResource(form url.Values, bound string) string {
 // refresh token comes with it; or says why the request is refused.
 func (s *Server) grantScope(requested string) (granted string, offline bool, refused string) {
 	supported := s.scopesSupported()
-	offline = s.habits.Offline == OfflineIgnored
+	offline = s.habits.Offline == OfflineIgnored || s.habits.Offline == OfflineNotAllowed
 	var scopes []string
 	for _, scope := range strings.Fields(requested) {
 		known := supported == nil || slices.Contains(supported, scope) ||
@@ -319,6 +319,7 @@ func (s *Server) grantScope(requested string) (granted string, offline bool, ref
 			return "", false, "offline_access is not for this client"
 		case scope == scopeOffline && (s.habits.Offline == OfflineListed || s.habits.Offline == OfflineConsent):
 			offline = true
+		case scope == scopeOffline && s.habits.Offline == OfflineNotAllowed:
 		case !known:
 			return "", false, "no such scope"
 		}

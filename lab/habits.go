@@ -57,6 +57,9 @@ type Habits struct {
 	// RefuseRegistration has one that registers nobody: RegistrationAllowlist,
 	// RegistrationOff. Empty means that everybody is registered.
 	RefuseRegistration string `json:"refuse_registration,omitempty"`
+	// RejectRegistrations reject what a registration may not have; the first that
+	// applies responds.
+	RejectRegistrations []RegistrationRule `json:"reject_registrations,omitempty"`
 	// UnknownClientStatus is the status with which the authorization endpoint
 	// meets a client that it does not know. Zero means 400, with a page; 422 has
 	// JSON instead.
@@ -160,7 +163,8 @@ type Habits struct {
 	// them.
 	NeverGrant []string `json:"never_grant,omitempty"`
 	// Offline is the habit around refresh tokens: OfflineIgnored (the zero
-	// value), OfflineListed, OfflineConsent, OfflineForbidden, OfflineParameter.
+	// value), OfflineListed, OfflineConsent, OfflineForbidden, OfflineParameter,
+	// OfflineNotAllowed.
 	Offline string `json:"offline,omitempty"`
 	// LazyAuth wants a token for tools/call only.
 	LazyAuth bool `json:"lazy_auth,omitempty"`
@@ -278,6 +282,9 @@ const (
 	// for access_type=offline: at a person's first consent to a client, and
 	// after that only with prompt=consent.
 	OfflineParameter = "parameter"
+	// OfflineNotAllowed lists offline_access, lets the user consent to it, and
+	// rejects the code exchange with not_allowed. Refresh tokens come without it.
+	OfflineNotAllowed = "not-allowed"
 )
 
 // Values of Habits.RefuseRegistration.
@@ -306,12 +313,17 @@ func (h Habits) check() error {
 		{"server_form", h.ServerForm, []string{"", ServerRFC8414, ServerOIDCInsert, ServerOIDCAppend, ServerNone}},
 		{"resource_form", h.ResourceForm, []string{"", ResourcePath, ResourceRoot, ResourceHeader, ResourceNone}},
 		{"resource", h.Resource, []string{ResourceChecked, ResourceRequired, ResourceRefused}},
-		{"offline", h.Offline, []string{OfflineIgnored, OfflineListed, OfflineConsent, OfflineForbidden, OfflineParameter}},
+		{"offline", h.Offline, []string{OfflineIgnored, OfflineListed, OfflineConsent, OfflineForbidden, OfflineParameter, OfflineNotAllowed}},
 		{"refuse_registration", h.RefuseRegistration, []string{"", RegistrationAllowlist, RegistrationOff}},
 		{"error_member", h.ErrorMember, []string{"", ErrorCode}},
 	} {
 		if !slices.Contains(field.allowed, field.value) {
 			return fmt.Errorf("lab: %s cannot be %q", field.name, field.value)
+		}
+	}
+	for _, rule := range h.RejectRegistrations {
+		if err := rule.check(); err != nil {
+			return err
 		}
 	}
 	for name, path := range map[string]string{"issuer_path": h.IssuerPath, "mcp_path": h.MCPPath} {

@@ -25,7 +25,8 @@ func TestHabitsJSON(t *testing.T) {
 		ResourceName: "origin", Resource: "refused", OneOrigin: true, MCPPath: "/m", ScopesSupported: []string{"s"},
 		ChallengeScope: "c", EntryScope: "e", RequiredScope: "r", NeverGrant: []string{"n"}, Offline: "listed", LazyAuth: true,
 		RefuseRegistration: "off", UnknownClientStatus: 422, UnknownClientCode: "x", ErrorMember: "error_code",
-		Endpoints: map[string]string{"token_endpoint": "x"},
+		Endpoints:           map[string]string{"token_endpoint": "x"},
+		RejectRegistrations: []lab.RegistrationRule{{Has: "scope:a", Status: 403, Error: "x", Description: "y", Body: "z"}},
 	}
 	for i := range reflect.TypeFor[lab.Habits]().NumField() {
 		if reflect.ValueOf(want).Field(i).IsZero() {
@@ -68,6 +69,7 @@ func TestBadHabits(t *testing.T) {
 	for _, raw := range []string{
 		`{"rotation":"sometimes"}`, `{"grace":30}`, `{"grace":"30"}`, `{"graces":"30s"}`, `[]`,
 		`{"issuer_path":"tenant"}`, `{"mcp_path":"/mcp/"}`, `{"register_method":"private_key_jwt"}`,
+		`{"reject_registrations":[{"has":"colour","error":"x"}]}`, `{"reject_registrations":[{"has":"scope"}]}`,
 	} {
 		h := lab.Habits{Name: "untouched"}
 		if err := json.Unmarshal([]byte(raw), &h); err == nil || h.Name != "untouched" {

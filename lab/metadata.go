@@ -145,7 +145,7 @@ func (s *Server) methods() []string {
 // scopesSupported is what the authorization server lists; nil means nothing.
 func (s *Server) scopesSupported() []string {
 	scopes := slices.Clone(s.habits.ScopesSupported)
-	listed := []string{OfflineListed, OfflineConsent, OfflineForbidden}
+	listed := []string{OfflineListed, OfflineConsent, OfflineForbidden, OfflineNotAllowed}
 	if slices.Contains(listed, s.habits.Offline) && !slices.Contains(scopes, scopeOffline) {
 		scopes = append(scopes, scopeOffline)
 	}

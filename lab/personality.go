@@ -79,7 +79,7 @@ func (p Personality) check() error {
 // Personalities returns all of them, those about the same thing together.
 func Personalities() []Personality {
 	return slices.Concat(
-		methodPersonalities(), registrationPersonalities(), rotationPersonalities(), expiryPersonalities(),
+		methodPersonalities(), registrationPersonalities(), negotiationPersonalities(), rotationPersonalities(), expiryPersonalities(),
 		resourcePersonalities(), discoveryPersonalities(), answerPersonalities(), scopePersonalities(),
 		issPersonalities(), hostilePersonalities(),
 	)
@@ -121,6 +121,7 @@ func (h Habits) clone() Habits {
 	h.ScopesSupported = slices.Clone(h.ScopesSupported)
 	h.NeverGrant = slices.Clone(h.NeverGrant)
 	h.Endpoints = maps.Clone(h.Endpoints)
+	h.RejectRegistrations = slices.Clone(h.RejectRegistrations)
 	if h.RegisterSecret != nil {
 		secret := *h.RegisterSecret
 		h.RegisterSecret = &secret

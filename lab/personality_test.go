@@ -269,6 +269,39 @@ var shown = map[string]func(t *testing.T, c *hand){
 		}
 		c.wantEntry(nil)
 	},
+	"no-scope-at-registration": func(t *testing.T, c *hand) {
+		c.register(map[string]any{"scope": "tools"}).is(t, 403, "insufficient_scope")
+		c.register(nil)
+		c.wantLogin()
+	},
+	"localhost-only": func(t *testing.T, c *hand) {
+		for _, rejected := range []map[string]any{
+			{"application_type": "web", "redirect_uris": []string{"http://127.0.0.1:1/callback"}},
+			{"application_type": "native", "redirect_uris": []string{"http://localhost:1/callback"}},
+		} {
+			if r := c.register(rejected); r.status != 400 {
+				t.Errorf("%v: %d", rejected, r.status)
+			}
+		}
+		if r := c.register(map[string]any{"application_type": "web", "redirect_uris": []string{"http://localhost:1/callback"}}); r.status != 201 {
+			t.Errorf("a web client on localhost: %d %s", r.status, r.raw)
+		}
+	},
+	"secret-beside-none": func(t *testing.T, c *hand) {
+		c.wantListed("none")
+		c.register(nil)
+		c.wantMethod("none")
+		c.refresh("x", nil).is(t, 401, "invalid_client")
+		c.method = lab.MethodPost
+		c.wantLogin()
+	},
+	"offline-not-allowed": func(t *testing.T, c *hand) {
+		code := c.authorize(url.Values{"scope": {"tools offline_access"}}).Get("code")
+		c.do(c.tokenRequest(c.codeForm(code, nil))).is(t, 400, "not_allowed")
+		if c.login(url.Values{"scope": {"tools"}}).text("refresh_token") == "" {
+			t.Errorf("no refresh token without the scope")
+		}
+	},
 	"google-offline": func(t *testing.T, c *hand) {
 		offline := url.Values{"access_type": {"offline"}}
 		for i, want := range []bool{true, false} {

@@ -19,13 +19,7 @@ func (s *Server) register(x *exchange) answer {
 	case RegistrationOff:
 		return refusal(http.StatusBadRequest, "dynamic_client_registration_disabled", "this environment registers no clients")
 	}
-	var asked struct {
-		ClientName   string   `json:"client_name"`
-		RedirectURIs []string `json:"redirect_uris"`
-		GrantTypes   []string `json:"grant_types"`
-		Method       string   `json:"token_endpoint_auth_method"`
-		Scope        string   `json:"scope"`
-	}
+	var asked registrationRequest
 	if err := json.Unmarshal(x.body, &asked); err != nil {
 		return refusal(http.StatusBadRequest, "invalid_client_metadata", "not a JSON object")
 	}
@@ -35,6 +29,11 @@ func (s *Server) register(x *exchange) answer {
 	for _, uri := range asked.RedirectURIs {
 		if !acceptableRedirect(uri) {
 			return refusal(http.StatusBadRequest, "invalid_redirect_uri", "neither https nor loopback")
+		}
+	}
+	for _, rule := range s.habits.RejectRegistrations {
+		if rule.rejects(asked) {
+			return rule.answer()
 		}
 	}
 	method := s.habits.RegisterMethod

@@ -90,6 +90,9 @@ func (s *Server) exchangeCode(c *client, form url.Values) answer {
 		return bad("code_verifier does not match")
 	}
 	s.state.secrets = append(s.state.secrets, form.Get("code_verifier"))
+	if s.habits.Offline == OfflineNotAllowed && slices.Contains(strings.Fields(granted.scope), scopeOffline) {
+		return s.errorAnswer(http.StatusBadRequest, "not_allowed", "Offline tokens not allowed for the user or client")
+	}
 	f := s.newFamily(c.ID, granted.resource, granted.scope)
 	granted.family = f
 	s.state.audit.Codes++

@@ -70,7 +70,40 @@ type Record struct {
 	// not sent again for a while, by any process.
 	Cooldowns []Cooldown `json:"cooldowns,omitempty"`
 
+	// Learned is what the issuers were found to take of a client, and what not.
+	Learned []Learned `json:"learned,omitempty"`
+
 	Unknown Unknown `json:"-"`
+}
+
+// Learned is what one issuer was found to take of a client, and what not: the next
+// registration and the next login begin with it. Empty members mean that nothing is
+// known.
+type Learned struct {
+	Issuer string `json:"issuer"`
+
+	// OmitScopes are scopes that the issuer rejects: in a registration, in an
+	// authorization request or, as Keycloak does with offline_access, at the code
+	// exchange.
+	OmitScopes []string `json:"omit_scopes,omitempty"`
+
+	// GrantTypes, Method, ApplicationType and RedirectHost are what a registration was
+	// accepted with after it had been rejected with another value. NoApplicationType
+	// says that the member is not taken at all.
+	GrantTypes        []string `json:"grant_types,omitempty"`
+	Method            string   `json:"token_endpoint_auth_method,omitempty"`
+	ApplicationType   string   `json:"application_type,omitempty"`
+	NoApplicationType bool     `json:"no_application_type,omitempty"`
+	RedirectHost      string   `json:"redirect_host,omitempty"`
+
+	// NoMetadataDocument says that the issuer rejects the client ID metadata document,
+	// or that a login with it brought no callback.
+	NoMetadataDocument bool `json:"no_metadata_document,omitempty"`
+
+	// NamedRedirectURI is the redirect URI that a user was told to register by hand:
+	// the next login listens there.
+	NamedRedirectURI string  `json:"named_redirect_uri,omitempty"`
+	Unknown          Unknown `json:"-"`
 }
 
 // AuthorizationServer is a discovered authorization server (RFC 8414).
@@ -121,8 +154,13 @@ type Client struct {
 
 	// Refused says that the issuer no longer knows the client: the next login
 	// registers anew.
-	Refused bool    `json:"refused,omitempty"`
-	Unknown Unknown `json:"-"`
+	Refused bool `json:"refused,omitempty"`
+
+	// NoCallback says that the last authorization request with this client brought no
+	// callback. It is set before the browser opens, and a callback ends it: a server
+	// that has forgotten a client may tell only the user, on a page.
+	NoCallback bool    `json:"no_callback,omitempty"`
+	Unknown    Unknown `json:"-"`
 }
 
 // Values of Client.Source.
@@ -301,6 +339,23 @@ func (r *Record) NewestClient(issuer string) *Client {
 		}
 	}
 	return nil
+}
+
+// LearnedOf returns a copy of what was learned of an issuer. Changing it
+// changes nothing in the record; see [Record.Learn].
+func (r *Record) LearnedOf(issuer string) Learned {
+	for _, l := range r.Learned {
+		if l.Issuer == issuer {
+			return l
+		}
+	}
+	return Learned{Issuer: issuer}
+}
+
+// Learn replaces what was learned of l.Issuer.
+func (r *Record) Learn(l Learned) {
+	r.Learned = slices.DeleteFunc(r.Learned, func(old Learned) bool { return old.Issuer == l.Issuer })
+	r.Learned = append(r.Learned, l)
 }
 
 // AddClient makes c the newest client of its issuer. Others of that issuer stay

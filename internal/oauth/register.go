@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"time"
 )
 
@@ -47,10 +48,10 @@ type Registration struct {
 
 const registerSpec = "RFC 7591 section 3.2.1"
 
-// Register registers a client. It returns an *Error if the server refuses, a
-// *TransientError if it may answer otherwise later or did not answer, and a
-// *ProtocolError if the endpoint or the answer must not be used. No redirect is
-// followed.
+// Register registers a client. It returns a *RegistrationError, which wraps an *Error, if
+// the server rejects the request, a *TransientError if it may respond otherwise later or
+// did not respond, and a *ProtocolError if the endpoint or the response must not be used.
+// Redirects are followed on the same origin, as far as they leave the request a POST.
 func (f *Fetcher) Register(ctx context.Context, endpoint string, req RegistrationRequest) (*Registration, error) {
 	if _, err := parseEndpoint("the registration endpoint", endpoint); err != nil {
 		return nil, err
@@ -67,20 +68,49 @@ func (f *Fetcher) Register(ctx context.Context, endpoint string, req Registratio
 	if a.status/100 != 2 {
 		err := r.failure()
 		if _, ok := errors.AsType[*TransientError](err); ok && a.status/100 == 4 && a.status != 408 && a.status != 425 && a.status != 429 {
-			return nil, r.error("", "") // a plain "Forbidden" is a refusal here: no grant hangs on it
+			err = r.error("", "") // a plain "Forbidden" is a rejection here: no grant hangs on it
 		}
-		return nil, err
+		return nil, registrationError(err, r, a.body)
 	}
 	if a.truncated {
 		return nil, &TransientError{Status: a.status, Reason: "the registration could not be read", Err: a.readErr}
 	}
 	if err := r.refused(); err != nil {
-		return nil, err
+		return nil, registrationError(err, r, a.body)
 	}
 	if !r.parsed {
 		return nil, r.failure()
 	}
-	return ParseRegistration(a.body)
+	reg, err := ParseRegistration(a.body)
+	if err == nil {
+		reg.manageAt(a.url, a.body)
+	}
+	return reg, err
+}
+
+// registrationError adds to an *Error what the response blames.
+func registrationError(err error, r reply, body []byte) error {
+	if rejected, ok := errors.AsType[*Error](err); ok {
+		return &RegistrationError{Err: rejected, text: rejectionText(r, body)}
+	}
+	return err
+}
+
+// manageAt reads a registration_client_uri that is relative to the registration
+// endpoint. RFC 7592 section 3 wants it absolute; several servers write a path.
+func (r *Registration) manageAt(endpoint *url.URL, raw []byte) {
+	o, err := readDocument(raw)
+	if err != nil || r.RegistrationClientURI != "" {
+		return
+	}
+	token := o.text("registration_access_token")
+	ref, err := url.Parse(o.text("registration_client_uri"))
+	if err != nil || ref.IsAbs() || ref.Host != "" || ref.Path == "" || !isHeaderSafe(token) {
+		return
+	}
+	if uri := endpoint.ResolveReference(ref).String(); CheckEndpoint(uri) == nil {
+		r.RegistrationClientURI, r.RegistrationAccessToken = uri, Secret(token)
+	}
 }
 
 // managed sends a request of RFC 7591 or RFC 7592, with token as the bearer

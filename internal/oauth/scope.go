@@ -1,11 +1,17 @@
 package oauth
 
-import "strings"
+import (
+	"strings"
+	"unicode"
+)
 
 // cleanScope returns the valid scope tokens of a scope (RFC 6749 section 3.3)
-// with one space between them.
+// with one space between them. Slack and GitHub separate theirs with commas: in a
+// text of several scopes a comma is a separator, although a scope may have one.
 func cleanScope(scope string) string {
-	return strings.Join(validScopes(strings.Fields(scope)), " ")
+	return strings.Join(validScopes(strings.FieldsFunc(scope, func(r rune) bool {
+		return r == ',' || unicode.IsSpace(r)
+	})), " ")
 }
 
 // validScopes returns those of the texts that are scope tokens.

@@ -3,6 +3,7 @@ package oauth
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -76,13 +77,15 @@ func ParseToken(a *RawAnswer) (*TokenResponse, error) {
 // tokens reads the members of a success. The error is about a token that is
 // there and cannot be used.
 func (r reply) tokens() (*TokenResponse, error) {
-	o := r.members
+	o := tokenMembers(r.members)
 	t := &TokenResponse{
 		TokenType: strings.TrimSpace(o.text("token_type")),
 		ExpiresIn: lifetime(o),
 		Partial:   r.parsed && !o.complete,
 	}
-	if t.TokenType == "" || strings.EqualFold(t.TokenType, "bearer") {
+	switch strings.ToLower(t.TokenType) {
+	case "", "bearer",
+		"user", "bot": // Slack, whose types say whose token it is; all are sent as Bearer
 		t.TokenType = "Bearer"
 	}
 	if v := o.raw("scope"); len(v) > 0 && (v[0] == '"' || v[0] == '[') {
@@ -109,6 +112,33 @@ func (r reply) tokens() (*TokenResponse, error) {
 		}
 	}
 	return t, flaw
+}
+
+// tokenMembers returns the members that describe the grant: those of the response, or
+// of an object in it where the response itself has no access token. Slack has the
+// user's token in authed_user, and that is the grant also where an empty scope beside
+// it says that the token at the top may do nothing.
+func tokenMembers(o object) object {
+	top := o.raw("access_token")
+	if top != nil && !(o.has("scope") && o.raw("scope") == nil) {
+		return o
+	}
+	for i := range o.members {
+		m := o.members[len(o.members)-1-i]
+		if len(m.value) == 0 || m.value[0] != '{' || top != nil && m.name != "authed_user" {
+			continue
+		}
+		nested, err := readObject(m.value)
+		if err != nil || nested.raw("access_token") == nil {
+			continue
+		}
+		if top == nil { // what is beside it belongs to the same grant
+			nested.members = slices.Concat(o.members, nested.members)
+		}
+		nested.complete = o.complete
+		return nested
+	}
+	return o
 }
 
 // isHeaderSafe reports whether s can stand in an Authorization header: RFC 6750

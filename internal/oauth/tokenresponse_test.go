@@ -118,7 +118,7 @@ func TestScopeMember(t *testing.T) {
 		present    bool
 	}{
 		{`null`, "", false}, {`""`, "", false}, {`7`, "", false}, {`{}`, "", false},
-		{`[]`, "", true}, {`"a"`, "a", true}, {`["a b","c"]`, "a b c", true}, {`"repo,gist"`, "repo,gist", true}, {`"a \u0000 b"`, "a b", true},
+		{`[]`, "", true}, {`"a"`, "a", true}, {`["a b","c"]`, "a b c", true}, {`"repo,gist"`, "repo gist", true}, {`"a \u0000 b"`, "a b", true},
 	} {
 		token, err := ParseToken(answerOf(200, "", `{"access_token":"A","scope":`+tc.json+`}`))
 		if err != nil || token.Scope != tc.want || token.ScopePresent != tc.present {
@@ -325,4 +325,45 @@ func strictRefreshToken(body string) (string, bool) {
 		return "", false
 	}
 	return refresh, refresh != "" && isVisible(refresh) && len(refresh) <= maxTokenBytes
+}
+
+// TestSlackTokenResponses: token types that say whose token it is, the user's token in
+// an object of its own, and scopes with commas between them.
+func TestSlackTokenResponses(t *testing.T) {
+	for _, tc := range []struct{ name, body, access, refresh, scope string }{
+		{"user", `{"ok":true,"access_token":"A","token_type":"user","scope":"chat:write,users:read","refresh_token":"R"}`,
+			"A", "R", "chat:write users:read"},
+		{"bot", `{"ok":true,"access_token":"A","token_type":"bot","scope":"a, b ,c"}`, "A", "", "a b c"},
+		{"nested", `{"ok":true,"app_id":"X","authed_user":{"id":"U","scope":"a,b","access_token":"A","refresh_token":"R","token_type":"user","expires_in":43200},"team":{"id":"T"}}`,
+			"A", "R", "a b"},
+		{"nested beside a token without scopes", `{"ok":true,"access_token":"B","token_type":"bot","scope":"","refresh_token":"S","authed_user":{"scope":"a","access_token":"A","token_type":"user"}}`,
+			"A", "", "a"},
+		{"nested beside a token with scopes", `{"ok":true,"access_token":"A","token_type":"bot","scope":"a","authed_user":{"scope":"b","access_token":"B"}}`,
+			"A", "", "a"},
+		{"nested without a token", `{"ok":true,"access_token":"A","scope":"","authed_user":{"id":"U"}}`, "A", "", ""},
+		{"wrapped by another server", `{"refresh_token":"R","data":{"access_token":"A","token_type":"bearer","scope":"a b"}}`, "A", "R", "a b"},
+	} {
+		token, err := ParseToken(answerOf(200, "application/json", tc.body))
+		if err != nil {
+			t.Errorf("%s: %v", tc.name, err)
+			continue
+		}
+		if token.AccessToken != Secret(tc.access) || token.RefreshToken != Secret(tc.refresh) || token.Scope != tc.scope || token.TokenType != "Bearer" {
+			t.Errorf("%s: access token right %v, refresh token right %v, scope %q, type %q", tc.name,
+				token.AccessToken == Secret(tc.access), token.RefreshToken == Secret(tc.refresh), token.Scope, token.TokenType)
+		}
+	}
+	for _, body := range []string{`{"ok":false,"error":"invalid_grant","authed_user":{"id":"U"}}`, `{"authed_user":{"access_token":{}}}`, `{"access_token":"A","token_type":"DPoP"}`} {
+		if token, err := ParseToken(answerOf(200, "application/json", body)); err == nil {
+			t.Errorf("%s: a token of type %q", body, token.TokenType)
+		}
+	}
+}
+
+// TestChallengeScopesWithCommas: a challenge is read like a token response.
+func TestChallengeScopesWithCommas(t *testing.T) {
+	h := http.Header{"Www-Authenticate": {`Bearer scope="repo,read:org, user"`}}
+	if got := Bearer(h).Scope; got != "repo read:org user" {
+		t.Errorf("scope %q", got)
+	}
 }

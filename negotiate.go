@@ -1,0 +1,308 @@
+package handstamp
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/store"
+)
+
+const (
+	// maxRegistrations bounds the registration requests of one login.
+	maxRegistrations = 8
+
+	// maxScopeSteps bounds how often single scopes are left out before all are.
+	maxScopeSteps = 3
+
+	// maxRegistrationWait is the longest Retry-After that a login waits for, with the
+	// user in front of it.
+	maxRegistrationWait = 30 * time.Second
+)
+
+// registrationTerms are what a client requests in a registration (RFC 7591 section 2),
+// as far as it can be given up. Of a list of alternatives the first is requested, and
+// the others are left to try.
+type registrationTerms struct {
+	scopes        []string
+	grants        [][]string
+	methods       []string
+	types         []string // of application_type; "" omits it
+	redirectHosts []string // nil: the redirect URI is not ours to change
+}
+
+// negotiation is the state of a registration that the server may reject in parts:
+// each rejection takes away what it names, or else what it may have meant.
+type negotiation struct {
+	wish, terms registrationTerms
+	scopeSteps  int
+	requests    int
+
+	last    *oauth.RegistrationError
+	before  *registrationTerms // the terms before a guess
+	guessed []string           // the members that were guessed at
+}
+
+// newNegotiation returns the terms to begin with: what was learned of the issuer comes
+// before what Handstamp would request.
+func (l *loginFlow) newNegotiation() *negotiation {
+	as := l.plan.server
+	learned := l.rec.LearnedOf(as.Issuer)
+	wish := registrationTerms{
+		scopes:  strings.Fields(l.scope),
+		grants:  grantAlternatives(as.GrantTypesSupported),
+		methods: methodAlternatives(as.TokenEndpointAuthMethodsSupported),
+		types:   []string{"web", "native", ""},
+	}
+	if loopbackURI(l.callback.redirectURI) {
+		wish.types = []string{"native", "web", ""}
+	}
+	if l.ownsRedirectURI() {
+		wish.redirectHosts = []string{"127.0.0.1", "localhost"}
+		if u, err := url.Parse(l.callback.redirectURI); err == nil {
+			wish.redirectHosts = firstOf(wish.redirectHosts, u.Hostname())
+		}
+	}
+	wish.methods = firstOf(wish.methods, learned.Method)
+	wish.types = firstOf(wish.types, learned.ApplicationType)
+	if learned.NoApplicationType {
+		wish.types = []string{""}
+	}
+	if len(learned.GrantTypes) > 0 {
+		wish.grants = [][]string{learned.GrantTypes}
+	}
+	return &negotiation{wish: wish, terms: wish}
+}
+
+// grantAlternatives returns the grants to register for: those that Handstamp uses, else
+// those among them that the server lists, else the one it cannot do without.
+func grantAlternatives(listed []string) [][]string {
+	all := []string{"authorization_code", "refresh_token"}
+	some := slices.DeleteFunc(slices.Clone(all), func(grant string) bool { return !slices.Contains(listed, grant) })
+	if len(some) == 1 {
+		return [][]string{all, some}
+	}
+	return [][]string{all, {"authorization_code"}}
+}
+
+// methodAlternatives returns the methods to register for, those that the server lists
+// before the others.
+func methodAlternatives(listed []string) []string {
+	all := []string{oauth.MethodNone, oauth.MethodPost, oauth.MethodBasic}
+	slices.SortStableFunc(all, func(a, b string) int {
+		switch inA, inB := slices.Contains(listed, a), slices.Contains(listed, b); {
+		case inA && !inB:
+			return -1
+		case inB && !inA:
+			return 1
+		}
+		return 0
+	})
+	return firstOf(all, oauth.AskMethod(listed))
+}
+
+// firstOf returns the alternatives with one of them first, if it is among them and
+// not empty.
+func firstOf(alternatives []string, one string) []string {
+	if one == "" || !slices.Contains(alternatives, one) {
+		return alternatives
+	}
+	others := slices.DeleteFunc(slices.Clone(alternatives), func(other string) bool { return other == one })
+	return append([]string{one}, others...)
+}
+
+// negotiate registers the client, on the terms that are left when the server has
+// rejected others.
+func (l *loginFlow) negotiate(ctx context.Context) (*oauth.Registration, *negotiation, error) {
+	n := l.newNegotiation()
+	for {
+		n.requests++
+		reg, err := l.requestRegistration(ctx, n.terms)
+		var rejected *oauth.RegistrationError
+		if err == nil || !errors.As(err, &rejected) || rejected.Err.Class() == oauth.ClassTransient {
+			return reg, n, err
+		}
+		member := n.narrow(rejected)
+		if member == "" || n.requests == maxRegistrations {
+			return nil, n, err
+		}
+		l.log.Info("the registration was rejected; requesting another", "member", member, "code", rejected.Err.Code)
+		if err := l.moveCallback(ctx, n.terms.redirectHosts); err != nil {
+			return nil, n, err
+		}
+	}
+}
+
+// requestRegistration sends one registration request, and again where the server only
+// wants the client to wait.
+func (l *loginFlow) requestRegistration(ctx context.Context, t registrationTerms) (*oauth.Registration, error) {
+	for try := 1; ; try++ {
+		reg, err := l.fetcher.Register(ctx, l.plan.server.RegistrationEndpoint, oauth.RegistrationRequest{
+			ClientName:              l.c.ClientName,
+			ClientURI:               l.c.ClientURI,
+			RedirectURIs:            []string{l.callback.redirectURI},
+			GrantTypes:              t.grants[0],
+			ResponseTypes:           []string{"code"},
+			TokenEndpointAuthMethod: t.methods[0],
+			ApplicationType:         t.types[0],
+			Scope:                   strings.Join(t.scopes, " "),
+		})
+		wait, patient := registrationWait(err, try)
+		if !patient || try == maxTries || wait > maxRegistrationWait {
+			return reg, err
+		}
+		if wait > maxRetryWait {
+			l.notice("the authorization server is busy; registering in %v", wait.Round(time.Second))
+		}
+		if sleep(ctx, wait) != nil {
+			return reg, err
+		}
+	}
+}
+
+// registrationWait returns how long to wait before the same registration is requested
+// again, if err is a reason to: 429 and 503.
+func registrationWait(err error, try int) (wait time.Duration, patient bool) {
+	var passing *oauth.TransientError
+	var rejected *oauth.Error
+	status := 0
+	switch {
+	case errors.As(err, &passing):
+		status, wait = passing.Status, passing.RetryAfter
+	case errors.As(err, &rejected):
+		status, wait = rejected.Status, rejected.RetryAfter
+	}
+	if wait == 0 {
+		wait = backoff(try)
+	}
+	return wait, status == 429 || status == 503
+}
+
+// narrow gives up what a rejection blames and returns its name; "" if there is nothing
+// to give up.
+func (n *negotiation) narrow(rejected *oauth.RegistrationError) string {
+	members, guess := rejected.Blamed()
+	if n.before != nil && rejected.Same(n.last) {
+		n.terms = *n.before // it was not that
+	}
+	n.last, n.before = rejected, nil
+	for _, member := range members {
+		if guess && slices.Contains(n.guessed, member) {
+			continue
+		}
+		narrower, ok := n.without(member)
+		if !ok {
+			continue
+		}
+		if guess {
+			before := n.terms
+			n.before, n.guessed = &before, append(n.guessed, member)
+		}
+		n.terms = narrower
+		return member
+	}
+	return ""
+}
+
+// without returns the terms with less of a member; ok is false if there is no less.
+func (n *negotiation) without(member string) (t registrationTerms, ok bool) {
+	t = n.terms
+	switch member {
+	case oauth.OfflineAccess:
+		t.scopes = omitScopes(t.scopes, []string{offlineAccess})
+		return t, len(t.scopes) < len(n.terms.scopes)
+	case oauth.MemberScope:
+		if len(t.scopes) == 0 {
+			return t, false
+		}
+		t.scopes = n.last.NarrowScope(t.scopes)
+		if n.scopeSteps++; n.scopeSteps > maxScopeSteps {
+			t.scopes = nil
+		}
+		return t, true
+	case oauth.MemberGrantTypes:
+		if ok = len(t.grants) > 1; ok {
+			t.grants = t.grants[1:]
+		}
+	case oauth.MemberAuthMethod:
+		t.methods, ok = next(t.methods)
+	case oauth.MemberApplicationType:
+		t.types, ok = next(t.types)
+	case oauth.MemberRedirectURIs:
+		t.redirectHosts, ok = next(t.redirectHosts)
+	}
+	return t, ok
+}
+
+// next returns the alternatives without the first; ok is false if no other is left.
+func next(alternatives []string) (others []string, ok bool) {
+	if len(alternatives) < 2 {
+		return alternatives, false
+	}
+	return alternatives[1:], true
+}
+
+// learn notes on what terms the issuer registered the client, where they are not those
+// that were requested first.
+func (n *negotiation) learn(l *store.Learned) {
+	learnScopes(l, omitScopes(n.wish.scopes, n.terms.scopes))
+	if !slices.Equal(n.terms.grants[0], n.wish.grants[0]) {
+		l.GrantTypes = n.terms.grants[0]
+	}
+	if n.terms.methods[0] != n.wish.methods[0] {
+		l.Method = n.terms.methods[0]
+	}
+	if kind := n.terms.types[0]; kind != n.wish.types[0] {
+		l.ApplicationType, l.NoApplicationType = kind, kind == ""
+	}
+	if hosts := n.terms.redirectHosts; len(hosts) > 0 && hosts[0] != n.wish.redirectHosts[0] {
+		l.RedirectHost = hosts[0]
+	}
+}
+
+// learnScopes notes scopes that the issuer rejects.
+func learnScopes(l *store.Learned, rejected []string) {
+	l.OmitScopes = append(omitScopes(l.OmitScopes, rejected), rejected...)
+}
+
+// omitScopes returns the scopes without those to omit.
+func omitScopes(scopes, omit []string) []string {
+	return slices.DeleteFunc(slices.Clone(scopes), func(scope string) bool { return slices.Contains(omit, scope) })
+}
+
+// learnOf changes what is learned of the login's issuer, and stores it. That it can not
+// be stored is no reason to end the login.
+func (l *loginFlow) learnOf(ctx context.Context, change func(*store.Learned)) {
+	issuer := l.plan.server.Issuer
+	rec, err := l.update(ctx, l.rec, func(rec *store.Record) error {
+		learned := rec.LearnedOf(issuer)
+		change(&learned)
+		rec.Learn(learned)
+		return nil
+	})
+	l.rec = rec
+	if err != nil {
+		l.log.Debug("what was learned of the authorization server could not be stored", "error", err)
+	}
+}
+
+// rejectsOfflineAccess reports whether a rejection speaks of offline access, which some
+// servers list and then give to certain users or clients only: Keycloak says so at the
+// code exchange, after the user has consented.
+func (l *loginFlow) rejectsOfflineAccess(rejected *oauth.Error) bool {
+	return slices.Contains(strings.Fields(l.scope), offlineAccess) && rejected.Class() != oauth.ClassTransient &&
+		(rejected.BlamesOfflineAccess() || rejected.Code == "not_allowed")
+}
+
+// dropOfflineAccess begins the login anew without the scope offline_access, now and in
+// later logins.
+func (l *loginFlow) dropOfflineAccess(ctx context.Context, rejected *oauth.Error) error {
+	l.scope = strings.Join(omitScopes(strings.Fields(l.scope), []string{offlineAccess}), " ")
+	l.learnOf(ctx, func(learned *store.Learned) { learnScopes(learned, []string{offlineAccess}) })
+	l.notice("the authorization server gives no offline access here; signing in without it")
+	return l.tryAgain(rejected)
+}
