@@ -148,12 +148,13 @@ func (f *Fetcher) postForm(ctx context.Context, what, endpoint string, client Au
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Close = true
+	carried := echoOf(form, header)
 	rt, done := f.fresh()
 	defer done()
 	a, err := f.roundTrip(rt, req, limit)
 	if err != nil {
-		return nil, &SendError{Sent: sent.Load(), Err: err}
+		return nil, &SendError{Sent: sent.Load(), Err: carried.hide(err)}
 	}
-	a.echo = echoOf(form, client)
+	a.echo = carried
 	return a, nil
 }
