@@ -1,7 +1,6 @@
 package handstamp
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"maps"
@@ -28,13 +27,20 @@ type loginPlan struct {
 // scope.
 func (s *session) discover(ctx context.Context, rec *store.Record, req loginRequest) (*loginPlan, error) {
 	challenge := req.challenge
+	var reply *serverReply // nil: a request was rejected, so there is a server
 	if req.interactive && !challenge.Found {
 		var err error
-		if challenge, err = s.probeChallenge(ctx); err != nil {
+		if reply, err = s.probeChallenge(ctx); err != nil {
+			return nil, err
+		}
+		challenge = reply.challenge
+	}
+	rm, err := s.fetcher.ResourceMetadata(ctx, s.target, challenge.ResourceMetadata)
+	if reply != nil {
+		if err := s.checkTarget(ctx, reply, rm, err); err != nil {
 			return nil, err
 		}
 	}
-	rm, err := s.fetcher.ResourceMetadata(ctx, s.target, challenge.ResourceMetadata)
 	if err != nil && !errors.Is(err, oauth.ErrAbsent) {
 		return nil, s.asError(err)
 	}
@@ -42,6 +48,9 @@ func (s *session) discover(ctx context.Context, rec *store.Record, req loginRequ
 	if rm == nil || len(rm.AuthorizationServers) == 0 {
 		// MCP 2025-03-26: the server is its own authorization server.
 		p.server, err = s.fetcher.LegacyServerMetadata(ctx, s.target)
+		if err == nil && p.server.Form == oauth.FormLegacy {
+			err = s.noLoginError(reply)
+		}
 	} else {
 		p.server, err = s.selectAuthorizationServer(ctx, rec, rm.AuthorizationServers)
 	}
@@ -76,25 +85,20 @@ func previouslyGrantedScopes(rec *store.Record, issuer string) []string {
 
 // probeChallenge asks the server for its challenge with a request that means nothing
 // and carries no token.
-func (s *session) probeChallenge(ctx context.Context) (oauth.BearerChallenge, error) {
+func (s *session) probeChallenge(ctx context.Context) (*serverReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	body := `{"jsonrpc":"2.0","id":1,"method":"ping"}`
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.target, bytes.NewReader([]byte(body)))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.target, strings.NewReader(probeMessage))
 	if err != nil {
-		return oauth.BearerChallenge{}, &Error{Kind: ErrUsage, Server: s.serverURL, Err: err}
+		return nil, &Error{Kind: ErrUsage, Server: s.serverURL, Err: err}
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json, text/event-stream")
 	resp, err := s.c.HTTP.RoundTrip(req)
 	if err != nil {
-		return oauth.BearerChallenge{}, &Error{Kind: ErrUnreachable, Server: s.serverURL, Message: "the MCP server cannot be reached", Err: err}
+		return nil, &Error{Kind: ErrUnreachable, Server: s.serverURL, Message: "the MCP server cannot be reached", Err: err}
 	}
-	drainAndClose(resp)
-	if resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
-		return oauth.BearerChallenge{}, nil
-	}
-	return oauth.Bearer(resp.Header), nil
+	return s.closerReply(ctx, readServerReply(resp)), nil
 }
 
 // selectAuthorizationServer returns the metadata of one of the issuers that the

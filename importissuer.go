@@ -39,12 +39,12 @@ type issuerMetadata struct {
 func (s *session) findIssuer(ctx context.Context, issuer string) (*issuerMetadata, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	challenge, err := s.probeChallenge(ctx)
+	reply, err := s.probeChallenge(ctx)
 	if err != nil {
 		return nil, err
 	}
 	found := &issuerMetadata{}
-	found.resource, err = s.fetcher.ResourceMetadata(ctx, s.target, challenge.ResourceMetadata)
+	found.resource, err = s.fetcher.ResourceMetadata(ctx, s.target, reply.challenge.ResourceMetadata)
 	if err != nil && !errors.Is(err, oauth.ErrAbsent) {
 		return nil, err
 	}
