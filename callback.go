@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"os"
 	"strings"
 
 	"github.com/handstamp/handstamp/internal/browser"
@@ -215,7 +216,7 @@ func (o *callbackReceiver) requestCode(ctx context.Context, s *session, r Author
 func (s *session) openBrowser(ctx context.Context, r AuthorizationRequest) error {
 	open := s.c.Prompt.OpenURL
 	if open == nil {
-		open = browser.Opener{}.Open
+		open = openPreferredBrowser
 	}
 	err := open(ctx, r.URL)
 	if err == nil {
@@ -227,6 +228,16 @@ func (s *session) openBrowser(ctx context.Context, r AuthorizationRequest) error
 	}
 	return &Error{Kind: ErrLoginRequired, Server: s.serverURL, Err: err, AuthorizationURL: r.URL,
 		Message: "a person has to sign in, and no browser could be opened"}
+}
+
+// openPreferredBrowser opens a URL in the browser that the environment names, or
+// else in the system's.
+func openPreferredBrowser(ctx context.Context, rawURL string) error {
+	opener, err := browser.Preferred(os.Getenv)
+	if err != nil {
+		return err
+	}
+	return opener.Open(ctx, rawURL)
 }
 
 // paste asks for the URL that the browser ended at until it is the right one.

@@ -27,19 +27,31 @@ type loginPlan struct {
 // scope.
 func (s *session) discover(ctx context.Context, rec *store.Record, req loginRequest) (*loginPlan, error) {
 	challenge := req.challenge
+	var reply *serverReply // nil: a request was rejected, so there is a server
 	if req.interactive && !challenge.Found {
 		var err error
-		if challenge, err = s.probeChallenge(ctx); err != nil {
+		if reply, err = s.probeChallenge(ctx); err != nil {
+			return nil, err
+		}
+		challenge = reply.challenge
+	}
+	rm, err := s.resourceMetadata(ctx, challenge)
+	if reply != nil {
+		if err := s.checkTarget(ctx, reply, rm, err); err != nil {
 			return nil, err
 		}
 	}
-	rm, err := s.resourceMetadata(ctx, challenge)
 	if err != nil {
 		return nil, s.asError(err)
 	}
 	p := &loginPlan{}
 	if p.server, err = s.findAuthorizationServer(ctx, rec, rm); err != nil {
 		return nil, s.asError(err)
+	}
+	if p.server.Form == oauth.FormLegacy {
+		if err := s.noLoginError(reply); err != nil {
+			return nil, err
+		}
 	}
 	if !s.c.InsecureAllowMissingPKCE {
 		if err := p.server.PKCE(); err != nil {
@@ -78,23 +90,15 @@ func previouslyGrantedScopes(rec *store.Record, issuer string) []string {
 // probeChallenge gets the server's challenge with a request that means nothing and carries no
 // token. A server that takes no POST there may be one that speaks HTTP+SSE (MCP 2024-11-05),
 // whose stream begins with a GET.
-func (s *session) probeChallenge(ctx context.Context) (oauth.BearerChallenge, error) {
+func (s *session) probeChallenge(ctx context.Context) (*serverReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	ctx = s.observeServer(ctx, s.c.HTTP)
-	resp, err := s.probe(ctx, http.MethodPost, `{"jsonrpc":"2.0","id":1,"method":"ping"}`)
-	if err == nil && resp.StatusCode == http.StatusMethodNotAllowed {
-		drainAndClose(resp)
-		resp, err = s.probe(ctx, http.MethodGet, "")
-	}
+	resp, err := s.probe(ctx, http.MethodPost, probeMessage)
 	if err != nil {
-		return oauth.BearerChallenge{}, err
+		return nil, err
 	}
-	drainAndClose(resp)
-	if resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden {
-		return oauth.BearerChallenge{}, nil
-	}
-	return oauth.Bearer(resp.Header), nil
+	return s.closerReply(ctx, readServerReply(resp)), nil
 }
 
 // probe sends a request without a token to the server. It follows the redirects that the

@@ -46,9 +46,13 @@ var (
 	// cause. Nothing was spent that could not be saved.
 	ErrStore = errors.New("handstamp: the credential store cannot be used")
 
-	// ErrUsage: an option or URL that cannot work, found before anything was
-	// sent.
+	// ErrUsage: an option or URL that cannot work, found before anything secret was
+	// sent: nothing listens there for MCP, for instance.
 	ErrUsage = errors.New("handstamp: invalid option")
+
+	// ErrNoLoginNeeded: the MCP server responds without a token and names no
+	// authorization server, so there is nothing to sign in to.
+	ErrNoLoginNeeded = errors.New("handstamp: the server needs no login")
 )
 
 // Error is what Client methods and the transport return. Its text is one

@@ -118,7 +118,7 @@ func (d helperClient) apply(c *Client) {
 var errorKinds = map[string]error{
 	"login_required": ErrLoginRequired, "unreachable": ErrUnreachable, "denied": ErrDenied, "timeout": ErrTimeout,
 	"protocol": ErrProtocol, "client_rejected": ErrClientRejected, "registration_required": ErrRegistrationRequired,
-	"store": ErrStore, "usage": ErrUsage,
+	"store": ErrStore, "usage": ErrUsage, "no_login_needed": ErrNoLoginNeeded,
 }
 
 // helperError is an *Error between processes, or another error's text.

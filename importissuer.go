@@ -39,12 +39,12 @@ type issuerMetadata struct {
 func (s *session) findIssuer(ctx context.Context, issuer string) (*issuerMetadata, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	challenge, err := s.probeChallenge(ctx)
+	reply, err := s.probeChallenge(ctx)
 	if err != nil {
 		return nil, err
 	}
 	found := &issuerMetadata{}
-	if found.resource, err = s.resourceMetadata(ctx, challenge); err != nil {
+	if found.resource, err = s.resourceMetadata(ctx, reply.challenge); err != nil {
 		return nil, err
 	}
 	if found.server, err = s.importedServer(ctx, issuer, found.resource); err != nil {

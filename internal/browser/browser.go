@@ -38,6 +38,11 @@ type Opener struct {
 	// be. Empty means the system's opener.
 	Command []string
 
+	// Env is the environment of the opener and, through it, of the browser, as
+	// os.Environ gives it. Nil is this process's. The HANDSTAMP_ variables are left
+	// out of either.
+	Env []string
+
 	// Stderr gets what the opener writes to its standard output and error. Nil
 	// discards it. A Writer that is no *os.File is written to by another
 	// goroutine, even after Open has returned.
@@ -65,7 +70,7 @@ func (o Opener) Open(ctx context.Context, rawurl string) error {
 		return err
 	}
 	if len(o.Command) == 0 {
-		return openSystem(ctx, url, o.Stderr)
+		return openSystem(ctx, url, o)
 	}
 	path, err := program(o.Command[0])
 	if err != nil {
@@ -73,5 +78,5 @@ func (o Opener) Open(ctx context.Context, rawurl string) error {
 	}
 	argv := arguments(o.Command, url)
 	argv[0] = path
-	return start(ctx, argv, o.Stderr, patience)
+	return o.start(ctx, argv, patience)
 }

@@ -99,7 +99,7 @@ func TestOpenDoesNotWaitForTheBrowser(t *testing.T) {
 	}
 	defer gate.Close()
 	d := newDesk(t, "gate:"+gate.Addr().String())
-	if err := start(context.Background(), []string{d.command(), someURL}, nil, time.Millisecond); err != nil {
+	if err := (Opener{}).start(context.Background(), []string{d.command(), someURL}, time.Millisecond); err != nil {
 		t.Errorf("after its time: %v", err)
 	}
 	first, err := gate.Accept() // so the browser is alive
@@ -110,7 +110,7 @@ func TestOpenDoesNotWaitForTheBrowser(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error, 1)
-	go func() { result <- start(ctx, []string{d.command(), someURL}, nil, time.Hour) }()
+	go func() { result <- Opener{}.start(ctx, []string{d.command(), someURL}, time.Hour) }()
 	second, err := gate.Accept()
 	if err != nil {
 		t.Fatal(err)

@@ -18,11 +18,15 @@ const patience = 2 * time.Second
 
 // start runs argv and waits for it for at most wait. The process is reaped
 // whenever it ends.
-func start(ctx context.Context, argv []string, output io.Writer, wait time.Duration) error {
+func (o Opener) start(ctx context.Context, argv []string, wait time.Duration) error {
 	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Env = environment(os.Environ())
+	environ := o.Env
+	if environ == nil {
+		environ = os.Environ()
+	}
+	cmd.Env = environment(environ)
 	detach(cmd)
-	closeOutput, err := connect(cmd, output)
+	closeOutput, err := connect(cmd, o.Stderr)
 	if err != nil {
 		return fmt.Errorf("browser: %w", err)
 	}

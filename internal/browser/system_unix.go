@@ -6,18 +6,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 )
 
 // openSystem opens url by the desktop's opener.
-func openSystem(ctx context.Context, url string, output io.Writer) error {
+func openSystem(ctx context.Context, url string, o Opener) error {
 	path, err := systemOpener()
 	if err != nil {
 		return fmt.Errorf("browser: %w", err)
 	}
-	return start(ctx, []string{path, url}, output, patience)
+	return o.start(ctx, []string{path, url}, patience)
 }
 
 func available() error {

@@ -3,7 +3,6 @@ package browser
 import (
 	"context"
 	"fmt"
-	"io"
 	"runtime"
 	"time"
 
@@ -12,7 +11,7 @@ import (
 
 // openSystem has the shell API open url. No process of ours is started, so there
 // is no command line that could be misread, and no output.
-func openSystem(ctx context.Context, url string, _ io.Writer) error {
+func openSystem(ctx context.Context, url string, _ Opener) error {
 	if err := available(); err != nil {
 		return fmt.Errorf("browser: %w", err)
 	}

@@ -63,6 +63,7 @@ type app struct {
 	conf    *config     // read on first use
 	store   store.Store // opened on first use
 	place   string      // how people call the store
+	hidden  []string    // variables that hold secrets
 	clients []*handstamp.Client
 	endBy   atomic.Pointer[time.Time] // when the process is to end, once it was asked to
 }

@@ -24,7 +24,7 @@ import (
 // of "lab run" and "demo" are in processes of their own, so that their secrets
 // are known by what they look like.
 var processes = proctest.Sampler{
-	Inputs:  []string{"HANDSTAMP_CLIENT_SECRET", "HANDSTAMP_ACCESS_TOKEN", "WHERE", "CONF_SECRET"},
+	Inputs:  []string{"HANDSTAMP_CLIENT_SECRET", "HANDSTAMP_ACCESS_TOKEN", "WHERE", "CONF_SECRET", "CANARY_ONE"},
 	Outputs: []string{"TOKEN"},
 	Shape:   regexp.MustCompile(`\b(code|secret|refresh|access|management)-[A-Z2-7]{26}`),
 }
@@ -72,6 +72,12 @@ func browse(url string) int {
 			err = f.Close()
 		}
 		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	if path := os.Getenv("TEST_BROWSER_ENV"); path != "" {
+		if err := os.WriteFile(path, []byte(strings.Join(os.Environ(), "\n")), 0o600); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}

@@ -21,16 +21,6 @@ func (e environment) get(name string) string {
 	return ""
 }
 
-// isSet reports whether a switch such as CI is on: set, and not to "0" or
-// "false".
-func (e environment) isSet(name string) bool {
-	switch strings.ToLower(e.get(name)) {
-	case "", "0", "false", "no":
-		return false
-	}
-	return true
-}
-
 // without returns a copy that lacks the names.
 func (e environment) without(names ...string) environment {
 	return slices.DeleteFunc(slices.Clone(e), func(kv string) bool {

@@ -54,6 +54,7 @@ func kindOf(err error) kind {
 		kind     kind
 	}{
 		{handstamp.ErrUsage, kindUsage},
+		{handstamp.ErrNoLoginNeeded, kind{"no_login_needed", exitUsage}},
 		{handstamp.ErrUnreachable, kindUnreachable},
 		{handstamp.ErrLoginRequired, kindLogin},
 		{handstamp.ErrClientRejected, kind{"client_rejected", exitLogin}},
@@ -120,6 +121,8 @@ func advise(err error, t *target) error {
 	switch kindOf(err).code {
 	case "auth_required":
 		a.command = t.command("login")
+	case "no_login_needed":
+		a.command = t.command("tools")
 	case "registration_required":
 		a.command = t.command("login") + " --client-id ID"
 	}

@@ -34,14 +34,14 @@ func (o *headerOptions) read(a *app) (http.Header, error) {
 			return nil, err
 		}
 		for _, line := range lines {
-			if err := addHeader(h, line, "--header-file "+o.file, a.env); err != nil {
+			if err := addHeader(h, line, "--header-file "+o.file, a); err != nil {
 				return nil, err
 			}
 		}
 	}
 	given := make(http.Header)
 	for _, line := range o.headers {
-		if err := addHeader(given, line, "--header", a.env); err != nil {
+		if err := addHeader(given, line, "--header", a); err != nil {
 			return nil, err
 		}
 	}
@@ -76,13 +76,15 @@ func readHeaderFile(path string) ([]string, error) {
 // variable is a place for an environment variable's value.
 var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 
-// expand puts the values of environment variables into a text. One that is not
-// set is an error: sent without it, the text would mean something else.
-func expand(s string, env environment) (string, error) {
+// expand puts the values of environment variables into a text. They count as
+// secrets, which no other process gets. One that is not set is an error: sent
+// without it, the text would mean something else.
+func (a *app) expand(s string) (string, error) {
 	var missing string
 	s = variable.ReplaceAllStringFunc(s, func(place string) string {
 		name := place[2 : len(place)-1]
-		value := env.get(name)
+		value := a.env.get(name)
+		a.hideVariables(name)
 		if value == "" && missing == "" {
 			missing = name
 		}
@@ -102,7 +104,7 @@ var ownHeaders = []string{
 
 // addHeader adds a header that is written as NAME=VALUE or NAME: VALUE. The value
 // is in no error: it may be a secret.
-func addHeader(h http.Header, line, where string, env environment) error {
+func addHeader(h http.Header, line, where string, a *app) error {
 	at := strings.IndexAny(line, "=:")
 	if at <= 0 {
 		return usage("%s takes NAME=VALUE", where)
@@ -117,7 +119,7 @@ func addHeader(h http.Header, line, where string, env environment) error {
 			return usage("%s cannot set %s, which Handstamp sets itself", where, name)
 		}
 	}
-	value, err := expand(value, env)
+	value, err := a.expand(value)
 	if err != nil {
 		return err
 	}

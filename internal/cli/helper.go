@@ -37,8 +37,7 @@ func (a *app) helper(t *target, o *loginOptions) *handstamp.Helper {
 		return nil
 	}
 	// What is secret in the environment is in the job, as far as it is needed.
-	env := a.env.without("HANDSTAMP_CLIENT_SECRET", "HANDSTAMP_ACCESS_TOKEN", o.secret.env, t.config.ClientSecretEnv)
-	return &handstamp.Helper{Command: []string{a.exe, helperVerb}, Env: env, Config: config, Logins: true}
+	return &handstamp.Helper{Command: []string{a.exe, helperVerb}, Env: a.childEnv(), Config: config, Logins: true}
 }
 
 func (a *app) newHelper() *cobra.Command {

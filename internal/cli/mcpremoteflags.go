@@ -201,7 +201,7 @@ func ofThisMachine(host string) bool {
 }
 
 // jsonArgument reads a flag that is JSON, or @ and the name of a file with it.
-func jsonArgument(name, value string, env environment, into any) error {
+func jsonArgument(a *app, name, value string, into any) error {
 	raw := []byte(value)
 	if file, ok := strings.CutPrefix(value, "@"); ok {
 		f, err := os.Open(file)
@@ -213,7 +213,7 @@ func jsonArgument(name, value string, env environment, into any) error {
 			return usage("the file of --%s cannot be read: %w", name, err)
 		}
 	}
-	text, err := expand(string(raw), env)
+	text, err := a.expand(string(raw))
 	if err != nil {
 		return err
 	}
@@ -235,7 +235,7 @@ func (r *remoteFlags) client(a *app) (*handstamp.Registration, error) {
 		Method string `json:"token_endpoint_auth_method"`
 	}
 	const flag = "static-oauth-client-info"
-	if err := jsonArgument(flag, r.clientInfo, a.env, &info); err != nil {
+	if err := jsonArgument(a, flag, r.clientInfo, &info); err != nil {
 		return nil, err
 	}
 	if info.ID == "" {
@@ -253,7 +253,7 @@ func (r *remoteFlags) metadata(b *bridgeCommand) error {
 		return nil
 	}
 	var m map[string]any
-	if err := jsonArgument("static-oauth-client-metadata", r.clientMetadata, b.env, &m); err != nil {
+	if err := jsonArgument(b.app, "static-oauth-client-metadata", r.clientMetadata, &m); err != nil {
 		return err
 	}
 	var without []string

@@ -20,6 +20,7 @@ const maxPaste = 16 << 10
 // the browser is opened unless somebody said not to, and on a terminal the URL
 // that the browser ended at can be pasted, for browsers on other machines.
 func (a *app) prompt(t *target, o *loginOptions) handstamp.Prompt {
+	a.hideVariables(o.secret.env, t.config.ClientSecretEnv)
 	open, whyNot := a.browserFor(o)
 	paste := o.paste || !o.secret.stdin && a.terminalIn()
 	p := handstamp.Prompt{
@@ -57,30 +58,14 @@ func (a *app) browserFor(o *loginOptions) (open func(context.Context, string) er
 		return nil, "--paste"
 	case o.noBrowser:
 		return nil, "--no-browser"
-	case a.env.isSet("HANDSTAMP_NO_BROWSER"):
-		return nil, "HANDSTAMP_NO_BROWSER"
 	}
-	opener := browser.Opener{}
+	opener, err := browser.Preferred(a.env.get)
+	if err != nil {
+		return nil, err.Error()
+	}
+	opener.Env = a.childEnv()
 	if a.global.verbose {
 		opener.Stderr = lineWriter{a.err}
-	}
-	for _, name := range []string{"HANDSTAMP_BROWSER", "BROWSER"} {
-		value := a.env.get(name)
-		if value == "" {
-			continue
-		}
-		command, err := browser.ParseCommand(value)
-		if err != nil {
-			return nil, name + " cannot be used: " + err.Error()
-		}
-		opener.Command = command
-		return opener.Open, ""
-	}
-	if a.env.isSet("CI") {
-		return nil, "CI"
-	}
-	if err := browser.Available(); err != nil {
-		return nil, err.Error()
 	}
 	return opener.Open, ""
 }

@@ -67,9 +67,7 @@ func (a *app) target(arg string) (*target, error) {
 	if u.Scheme == "http" && !isLoopback(u.Hostname()) && !a.global.allowHTTP && !t.config.AllowHTTP {
 		return nil, usage("%s is plain http, where everybody on the way can read the token; use https, or --allow-http if you must", clean(t.url))
 	}
-	if !strings.Contains(t.url, "://") {
-		t.url = "https://" + t.url
-	}
+	t.url = withScheme(t.url)
 	// A URL that was typed out gets what is configured for it, too.
 	if key, err := store.NewKey(t.url, ""); err == nil && t.config.URL == "" {
 		if _, conf := a.alias(key.Server); conf != nil {
@@ -100,10 +98,14 @@ func (a *app) storedTarget(k store.Key) *target {
 	return t
 }
 
-// withScheme adds the scheme that may be left out.
+// withScheme adds the scheme that may be left out: https, but http where the host
+// is this machine, on which servers under development listen without TLS.
 func withScheme(rawURL string) string {
 	if strings.Contains(rawURL, "://") {
 		return rawURL
+	}
+	if u, err := url.Parse("http://" + rawURL); err == nil && isLoopback(u.Hostname()) {
+		return "http://" + rawURL
 	}
 	return "https://" + rawURL
 }

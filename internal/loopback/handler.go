@@ -25,20 +25,21 @@ func (l *Listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer l.leave()
-	if r.Body != nil && r.Body != http.NoBody {
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	posted := r.Method == http.MethodPost && path == l.path
+	if r.Body != nil && r.Body != http.NoBody && !posted {
 		// It is not read, neither by us nor afterwards by net/http.
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now())
 	}
-	path, _, _ := strings.Cut(r.RequestURI, "?")
 	switch start := l.startOf(path); {
 	case !l.isHost(r):
 		write(w, http.StatusForbidden, forbiddenView)
-	case isScripted(r):
+	case l.isScripted(r):
 		write(w, http.StatusForbidden, forbiddenView)
 	case path != l.path && start == "":
 		write(w, http.StatusNotFound, notFoundView)
-	case r.Method != http.MethodGet:
-		w.Header().Set("Allow", http.MethodGet)
+	case r.Method != http.MethodGet && !posted:
+		w.Header().Set("Allow", l.methods(path))
 		write(w, http.StatusMethodNotAllowed, methodView)
 	case isPrefetch(r):
 		write(w, http.StatusNotFound, notFoundView)
@@ -49,17 +50,30 @@ func (l *Listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// callback answers a request to the redirect URI.
+// methods returns the methods that a path takes, as the Allow header lists them.
+func (l *Listener) methods(path string) string {
+	if path == l.path {
+		return http.MethodGet + ", " + http.MethodPost
+	}
+	return http.MethodGet
+}
+
+// callback responds to a request to the redirect URI.
 func (l *Listener) callback(w http.ResponseWriter, r *http.Request) {
+	params, err := parameters(w, r)
 	verdict := stranger
-	if params, err := parseQuery(r.URL.RawQuery); err == nil {
-		verdict = l.offer(params)
+	if err == nil {
+		verdict, err = l.offer(params)
 	} else {
 		l.ignore()
 	}
 	switch verdict {
 	case stranger:
-		write(w, http.StatusBadRequest, strangerView)
+		v := strangerView
+		if unbound, ok := errors.AsType[*UnboundError](err); ok {
+			v = unbound.view()
+		}
+		write(w, http.StatusBadRequest, v)
 	case late:
 		write(w, http.StatusGone, expiredView)
 	case again:
@@ -79,27 +93,28 @@ const (
 	again                   // the awaited response once more
 )
 
-// offer has Accept decide about params, unless the response is there already.
-func (l *Listener) offer(params url.Values) verdict {
+// offer has Accept decide about params, unless the response is there already. The
+// error is Accept's, for a stranger.
+func (l *Listener) offer(params url.Values) (verdict, error) {
 	digest := sha256.Sum256([]byte(params.Encode()))
 	l.judging.Lock()
 	defer l.judging.Unlock()
 	if v, decided := l.known(digest); decided {
-		return v
+		return v, nil
 	}
 	err := l.accept(params)
 	if errors.Is(err, ErrIgnore) {
 		l.ignore()
-		return stranger
+		return stranger, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.expired { // while Accept was asked
-		return late
+		return late, nil
 	}
 	l.answer = &answer{params: params, err: err, digest: digest}
 	close(l.answered)
-	return first
+	return first, nil
 }
 
 // known returns the verdict on parameters for which Accept is not needed.
@@ -152,7 +167,7 @@ func (l *Listener) hold(w http.ResponseWriter, r *http.Request, again bool) {
 		l.mu.Lock()
 		p := l.page
 		l.mu.Unlock()
-		write(w, http.StatusOK, p.view(again))
+		write(w, http.StatusOK, l.result(p, again))
 		return
 	default:
 	}
@@ -198,12 +213,16 @@ func (l *Listener) isHost(r *http.Request) bool {
 	return host == l.host || host+":80" == l.host // browsers leave the default port out
 }
 
-// isScripted reports whether a page has sent r by script. Browsers name no origin
-// when they follow a redirect by GET; some name "null" after a form that was
-// posted (Fetch Standard, "append a request Origin header").
-func isScripted(r *http.Request) bool {
+// isScripted reports whether a page has sent r by script, or embeds it. Browsers
+// name no origin when they follow a redirect by GET. After a form that was posted
+// some name "null", and all name the page's origin where both are plain http
+// (Fetch Standard, "append a request Origin header").
+func (l *Listener) isScripted(r *http.Request) bool {
+	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
+		return true
+	}
 	for _, origin := range r.Header.Values("Origin") {
-		if origin != "null" {
+		if origin != "null" && (r.Method != http.MethodPost || l.formOrigin == "" || origin != l.formOrigin) {
 			return true
 		}
 	}

@@ -30,7 +30,7 @@ func TestMatrix(t *testing.T) {
 		{"", true}, {"Origin: null", true}, {"Origin: https://evil.example", false}, {"Origin: http://127.0.0.1", false},
 		{"Origin: http://" + l.host, false}, {"Origin: null\r\nOrigin: https://evil.example", false}, {"Origin:", false},
 	}
-	methods := []part{{"GET", true}, {"HEAD", false}, {"POST", false}, {"OPTIONS", false}, {"get", false}}
+	methods := []part{{"GET", true}, {"HEAD", false}, {"POST", true}, {"OPTIONS", false}, {"get", false}}
 	paths := []part{
 		{"/callback", true}, {"/", false}, {"/callback/", false}, {"/Callback", false}, {"/%63allback", false}, {"/x/../callback", false}, {"/favicon.ico", false},
 	}
@@ -64,14 +64,14 @@ func TestMatrix(t *testing.T) {
 					if w.Code != want {
 						t.Errorf("%q: %d, want %d", raw, w.Code, want)
 					}
-					if want == 405 && w.Header().Get("Allow") != "GET" {
+					if want == 405 && w.Header().Get("Allow") != "GET, POST" {
 						t.Errorf("%q: Allow %q", raw, w.Header().Get("Allow"))
 					}
 				}
 			}
 		}
 	}
-	if reached != 2 || j.count() != reached {
+	if reached != 4 || j.count() != reached {
 		t.Errorf("%d of %d combinations, %d questions", reached, combinations, j.count())
 	}
 	succeed(t, l)
@@ -93,8 +93,11 @@ func TestMatrixOnTheWire(t *testing.T) {
 		{request{target: "http://evil.example" + good}, 403},
 		{request{target: good, headers: []string{"Origin: https://evil.example"}}, 403},
 		{request{target: good, method: "HEAD"}, 405},
-		{request{target: good, method: "POST", headers: []string{"Content-Length: 0"}}, 405},
-		{request{target: good, method: "POST", headers: []string{"Content-Length: 1000000"}}, 405},
+		{request{target: good, method: "POST", headers: []string{"Origin: https://evil.example", "Content-Length: 0"}}, 403},
+		{request{target: good, method: "POST", headers: []string{"Sec-Fetch-Mode: no-cors", "Content-Length: 0"}}, 403},
+		{request{target: good, headers: []string{"Sec-Fetch-Mode: cors"}}, 403},
+		{request{target: good, method: "PUT", headers: []string{"Content-Length: 0"}}, 405},
+		{request{target: "/callback?state=forged", method: "POST", headers: []string{"Content-Length: 0"}}, 400},
 		{request{target: good, method: "OPTIONS", headers: []string{"Access-Control-Request-Private-Network: true"}}, 405},
 		{request{target: "*", method: "OPTIONS"}, 404},
 		{request{target: l.host, method: "CONNECT", host: l.host}, 403},
@@ -111,7 +114,7 @@ func TestMatrixOnTheWire(t *testing.T) {
 			t.Errorf("%.200q: %d, want %d", c.r.text(l), a.status, c.status)
 		}
 	}
-	if j.count() != 3 {
+	if j.count() != 4 {
 		t.Errorf("Accept was asked %d times", j.count())
 	}
 	// What is too long is not read to its end, and a client that has not sent all
@@ -124,7 +127,7 @@ func TestMatrixOnTheWire(t *testing.T) {
 			t.Errorf("%.100q: %d", r.text(l), a.status)
 		}
 	}
-	if j.count() != 3 {
+	if j.count() != 4 {
 		t.Error("Accept was asked for a request that is too long")
 	}
 	succeed(t, l)
@@ -140,7 +143,7 @@ func TestNoise(t *testing.T) {
 		"GET /callback?code=c&state=good HTTP/1.1\r\nHost: evil.example\r\n\r\n", "GET /callback?code=%00&state=%ff HTTP/1.1\r\nHost: " + l.host + "\r\n\r\n",
 		strings.Repeat("A", 64<<10), "GET /" + strings.Repeat("a/", 3000) + " HTTP/1.1\r\nHost: " + l.host + "\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: " + l.host + "\r\nTransfer-Encoding: chunked\r\n\r\nzzz\r\n", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-		"POST /callback?state=good&code=c HTTP/1.1\r\nHost: " + l.host + "\r\nContent-Length: 100\r\n\r\nstate=good",
+		"POST /callback?code=c HTTP/1.1\r\nHost: " + l.host + "\r\nContent-Length: 100\r\n\r\nstate=good",
 	}
 	for i := range 100 {
 		c, err := net.Dial("tcp", address(l))
@@ -230,6 +233,8 @@ func FuzzRequest(f *testing.F) {
 		"GET /callback?state=good HTTP/1.1\r\nHost: evil.example\r\n\r\n",
 		"GET http://127.0.0.1:8765/callback?state=good HTTP/1.1\r\nHost: 127.0.0.1:8765\r\n\r\n",
 		"POST /callback HTTP/1.1\r\nHost: 127.0.0.1:8765\r\nContent-Length: 10\r\n\r\nstate=good",
+		"POST /callback?state=good HTTP/1.1\r\nHost: 127.0.0.1:8765\r\nContent-Length: 3\r\n\r\na=b",
+		"POST /callback HTTP/1.1\r\nHost: 127.0.0.1:8765\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 10\r\n\r\nstate=good",
 		"HEAD /callback?state=good HTTP/1.0\r\n\r\n",
 		"GET /favicon.ico HTTP/1.1\r\nHost: 127.0.0.1:8765\r\n\r\n",
 		"OPTIONS * HTTP/1.1\r\nHost: 127.0.0.1:8765\r\n\r\n",
@@ -266,7 +271,7 @@ func FuzzRequest(f *testing.F) {
 			return
 		}
 		path, query, _ := strings.Cut(r.RequestURI, "?")
-		if r.Method != "GET" || !strings.EqualFold(r.Host, l.host) || path != "/callback" || strings.Count(query, "state=") > 1 && strings.Contains(query, "&state=good&state=") {
+		if r.Method != "GET" && r.Method != "POST" || !strings.EqualFold(r.Host, l.host) || path != "/callback" || strings.Count(query, "state=") > 1 && strings.Contains(query, "&state=good&state=") {
 			t.Fatalf("Accept was asked for %q", raw)
 		}
 		for _, o := range r.Header.Values("Origin") {

@@ -68,12 +68,37 @@ type Options struct {
 	// Accept decides whether the parameters are the response that is awaited.
 	// It must check state before it believes anything else. Nil ends the wait
 	// with success. ErrIgnore means a stranger, who is told so; the wait goes
-	// on. Any other error is final: it is the awaited response, and it says no.
+	// on. So it does after an *UnboundError, which the page shows. Any other
+	// error is final: it is the awaited response, and it says no.
 	//
 	// Accept is required. Calls come one at a time, none after the wait has
 	// ended, and must not block.
 	Accept func(url.Values) error
+
+	// FormOrigin is the origin of the authorization endpoint: a form on a page of
+	// its may be posted to the redirect URI, by script or not. Empty: no page that
+	// says where it is from may post.
+	FormOrigin string
+
+	// Application and Server are what the last page calls the program that waits
+	// and what the user signs in to. Empty: neither is named.
+	Application, Server string
 }
+
+// UnboundError is returned by Options.Accept for an error response without a
+// state, which some authorization servers send. It may come from anyone, so it ends
+// nothing, but the user should hear of it. It is an [ErrIgnore].
+type UnboundError struct {
+	Code string // the OAuth error code
+}
+
+// Error returns the code.
+func (e *UnboundError) Error() string {
+	return "loopback: the error " + visible(e.Code) + " has no state"
+}
+
+// Is reports whether target is [ErrIgnore].
+func (e *UnboundError) Is(target error) bool { return target == ErrIgnore }
 
 // Listener waits for one authorization response. Its methods may be called from
 // any number of goroutines.
@@ -83,7 +108,11 @@ type Listener struct {
 	origin string // the part before its path, of StartURL's, too
 	host   string // what the Host header has to be
 	path   string // the one that is served
-	server *http.Server
+
+	formOrigin  string // as in Options
+	application string // as in Options
+	signedInTo  string // Options.Server
+	server      *http.Server
 
 	judging  sync.Mutex    // held while Accept is asked
 	answered chan struct{} // closed when answer is set
@@ -130,6 +159,7 @@ func Listen(ctx context.Context, o Options) (*Listener, error) {
 		return nil, err
 	}
 	l := newListener(o.Accept, r, port)
+	l.formOrigin, l.application, l.signedInTo = o.FormOrigin, o.Application, o.Server
 	l.server = &http.Server{
 		Handler:                      l,
 		DisableGeneralOptionsHandler: true,

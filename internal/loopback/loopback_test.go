@@ -66,7 +66,7 @@ func TestStrangers(t *testing.T) {
 		"?code=%zz&state=good", "?response=a&response=b&state=good", "?code=c;state=good",
 	}
 	for _, q := range queries {
-		if a := send(t, l, request{target: l.path + q}); a.status != 400 || !strings.Contains(a.body, "not the answer") {
+		if a := send(t, l, request{target: l.path + q}); a.status != 400 || !strings.Contains(a.body, "does not belong") {
 			t.Errorf("%q: %d", q, a.status)
 		}
 	}
@@ -283,7 +283,7 @@ func TestFinishIsAwaitedFor30Seconds(t *testing.T) {
 		r.Host = l.host
 		w = httptest.NewRecorder()
 		l.ServeHTTP(w, r)
-		if got := time.Since(start); got != holdTime || w.Code != 200 || !strings.Contains(w.Body.String(), "Still at work") {
+		if got := time.Since(start); got != holdTime || w.Code != 200 || !strings.Contains(w.Body.String(), "Still working") {
 			t.Errorf("after %v: %d, %s", got, w.Code, w.Body)
 		}
 		if _, err := l.Wait(t.Context()); err != nil {

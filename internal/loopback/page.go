@@ -16,8 +16,8 @@ import (
 // Page is how a sign-in has ended, as the waiting browser shows it. Both texts
 // are made fit for a page: one line, bounded, escaped.
 type Page struct {
-	// Message is the sentence shown for success. Empty means "You are signed
-	// in."
+	// Message is the sentence shown for success. Empty means "You are signed in"
+	// to Options.Server.
 	Message string
 
 	// Err is why the sign-in failed. Its text is shown, so it must be fit for a
@@ -25,20 +25,38 @@ type Page struct {
 	Err error
 }
 
-// view returns what is shown for p, to the first tab that brought the response or
-// to another.
-func (p Page) view(again bool) view {
-	if p.Err != nil {
-		return view{Kind: "bad", Title: "Sign-in failed", Detail: visible(p.Err.Error()), Text: "Close this tab and go back to the application."}
+// result returns what is shown for p, to the first tab that brought the response
+// or to another.
+func (l *Listener) result(p Page, again bool) view {
+	application, server := "the application", ""
+	if l.application != "" {
+		application = visible(l.application)
 	}
-	v := view{Kind: "good", Title: visible(p.Message), Text: "You can close this tab."}
+	if l.signedInTo != "" {
+		server = " to " + visible(l.signedInTo)
+	}
+	if p.Err != nil {
+		return view{
+			Kind: "bad", Title: "Sign-in" + server + " failed", Detail: visible(p.Err.Error()),
+			Text: "You can close this tab and go back to " + application + ".",
+		}
+	}
+	v := view{Kind: "good", Title: visible(p.Message), Text: "You can close this tab and go back to " + application + "."}
 	if v.Title == "" {
-		v.Title = "You are signed in."
+		v.Title = "You are signed in" + server + "."
 	}
 	if again {
-		v.Detail = "It was done already, in another tab."
+		v.Detail = "You already signed in, in another tab."
 	}
 	return v
+}
+
+// view returns what is shown for an error response that has no state.
+func (e *UnboundError) view() view {
+	return view{
+		Kind: "bad", Title: "The sign-in page reported an error.", Detail: visible(e.Code),
+		Text: "It does not say which sign-in it is about, so the application keeps waiting. Go back there to try again or to cancel.",
+	}
 }
 
 // view is what varies in the page.
@@ -51,14 +69,14 @@ type view struct {
 
 // The pages that do not depend on a Page. Their texts tell a stranger nothing.
 var (
-	pendingView    = view{"wait", "Still at work.", "", "Go back to the application to see how the sign-in ends."}
+	pendingView    = view{"wait", "Still working on it…", "", "Go back to the application to see how the sign-in ends."}
 	unfinishedView = view{"bad", "The sign-in was not finished.", "", "Go back to the application to see why."}
 	expiredView    = view{"wait", "This sign-in has expired.", "", "Close this tab and start again in the application."}
-	strangerView   = view{"wait", "This is not the answer that is awaited.", "It belongs to another sign-in, or is not complete.", "Close this tab. The sign-in under way is not affected."}
-	redirectView   = view{"wait", "On the way…", "", "You are taken to the sign-in page."}
-	forbiddenView  = view{"wait", "Forbidden.", "", "This page is for the redirect of a sign-in only."}
-	notFoundView   = view{"wait", "Not found.", "", "There is nothing here."}
-	methodView     = view{"wait", "Method not allowed.", "", "This page is for the redirect of a sign-in only."}
+	strangerView   = view{"wait", "This link does not belong to the current sign-in.", "It is from another sign-in, or part of it is missing.", "You can close this tab. The current sign-in goes on."}
+	redirectView   = view{"wait", "Opening the sign-in page…", "", "If nothing happens, go back to the application and open its link again."}
+	forbiddenView  = view{"wait", "This request is not allowed.", "", "This address only receives the result of a sign-in."}
+	notFoundView   = view{"wait", "There is no page here.", "", "This address only receives the result of a sign-in."}
+	methodView     = view{"wait", "This request is not allowed.", "", "This address only receives the result of a sign-in."}
 )
 
 var (

@@ -94,7 +94,7 @@ func TestEveryAnswerIsProtected(t *testing.T) {
 	if len(seen) != 7 {
 		t.Errorf("only %v", seen)
 	}
-	for _, p := range []view{pendingView, unfinishedView, (Page{Err: errors.New("x")}).view(false)} {
+	for _, p := range []view{pendingView, unfinishedView, new(Listener).result(Page{Err: errors.New("x")}, false)} {
 		w := httptest.NewRecorder()
 		write(w, 200, p)
 		checkPage(t, 200, w.Header(), w.Body.String())
@@ -113,7 +113,7 @@ func TestHostileTexts(t *testing.T) {
 		for _, p := range []Page{{Message: text}, {Err: errors.New(text)}, {Message: text, Err: errors.New(text)}} {
 			for _, again := range []bool{false, true} {
 				w := httptest.NewRecorder()
-				write(w, 200, p.view(again))
+				write(w, 200, (&Listener{application: text, signedInTo: text}).result(p, again))
 				body := w.Body.String()
 				checkPage(t, w.Code, w.Header(), body)
 				if strings.ContainsAny(text, "<>\"'") && strings.Contains(body, text) {

@@ -112,7 +112,8 @@ func ParseCallback(params url.Values, want Expected) (code Secret, err error) {
 		subtle.ConstantTimeCompare([]byte(state[0]), []byte(want.State.Reveal())) != 1 {
 		return "", ErrState
 	}
-	if err := checkIss(params["iss"], want); err != nil {
+	secrets := echo{want.State.Reveal(), params.Get("code")}
+	if err := checkIss(params["iss"], want, secrets); err != nil {
 		return "", err
 	}
 	for _, name := range []string{"code", "error", "error_description", "error_uri"} {
@@ -121,7 +122,8 @@ func ParseCallback(params url.Values, want Expected) (code Secret, err error) {
 		}
 	}
 	if params.Get("error") != "" {
-		return "", newError("authorization", 0, params.Get("error"), params.Get("error_description"), params.Get("error_uri"))
+		return "", newError("authorization", 0, secrets.remove(params.Get("error")),
+			secrets.remove(params.Get("error_description")), secrets.remove(params.Get("error_uri")))
 	}
 	code = Secret(params.Get("code"))
 	if code == "" {
@@ -135,7 +137,7 @@ func ParseCallback(params url.Values, want Expected) (code Secret, err error) {
 
 // checkIss compares iss byte by byte: there if it was promised, and right
 // whether it was promised or not.
-func checkIss(iss []string, want Expected) error {
+func checkIss(iss []string, want Expected, secrets echo) error {
 	const spec = "RFC 9207 section 2.4"
 	switch {
 	case len(iss) > 1:
@@ -143,7 +145,7 @@ func checkIss(iss []string, want Expected) error {
 	case len(iss) == 0 && want.IssSupported:
 		return protocolErrorf(spec, "the authorization response does not say that it comes from %q, which it promised to say", Sanitize(want.Issuer))
 	case len(iss) == 1 && (want.Issuer == "" || !matchesIssuer(iss[0], want.Issuer)):
-		return protocolErrorf(spec, "the authorization response comes from %q instead of %q", Sanitize(iss[0]), Sanitize(want.Issuer))
+		return protocolErrorf(spec, "the authorization response comes from %q instead of %q", Sanitize(secrets.remove(iss[0])), Sanitize(want.Issuer))
 	}
 	return nil
 }

@@ -106,6 +106,7 @@ func (e *TransientError) Unwrap() error { return e.Err }
 type ProtocolError struct {
 	Sentence string // for people, without a full stop; remote text in it is sanitized
 	Spec     string // the rule: "RFC 8414 section 3.3"
+	Resource string // what the metadata describes, where it is not the server's URL
 	Err      error  // the cause, if there is one
 
 	// Missing is the member that a metadata document lacks, where that is all that is wrong:

@@ -65,6 +65,7 @@ func (f *Fetcher) Register(ctx context.Context, endpoint string, req Registratio
 		return nil, err
 	}
 	r := newReply("registration", a.status, a.header.Get("Content-Type"), a.header, a.body, a.truncated, time.Now())
+	r.echo = a.echo
 	if a.status/100 != 2 {
 		err := r.failure()
 		if _, ok := errors.AsType[*TransientError](err); ok && a.status/100 == 4 && a.status != 408 && a.status != 425 && a.status != 429 {
@@ -131,12 +132,14 @@ func (f *Fetcher) managed(ctx context.Context, method, target string, token Secr
 		}
 		req.Header.Set("Authorization", "Bearer "+token.Reveal())
 	}
+	carried := echo{token.Reveal()}
 	rt, done := f.fresh()
 	defer done()
 	a, err := f.roundTrip(rt, req, maxDocument)
 	if err != nil {
-		return nil, &TransientError{Reason: "no answer from " + req.URL.Host, Err: err}
+		return nil, &TransientError{Reason: "no answer from " + req.URL.Host, Err: carried.hide(err)}
 	}
+	a.echo = carried
 	return a, nil
 }
 
@@ -202,5 +205,6 @@ func (r *Registration) Check(asked string) error {
 		}
 		return nil
 	}
-	return protocolErrorf(registerSpec, "the server registered the client for %q, which it was not asked for", Sanitize(method))
+	return protocolErrorf(registerSpec, "the server registered the client for %q, which it was not asked for",
+		Sanitize(echo{r.ClientSecret.Reveal(), r.RegistrationAccessToken.Reveal()}.remove(method)))
 }

@@ -111,7 +111,8 @@ func (r reply) refused() error {
 }
 
 func (r reply) error(code, description string) *Error {
-	e := newError(r.endpoint, r.status, r.echo.remove(code), r.echo.remove(description), r.echo.remove(r.members.text("error_uri")))
+	secrets := r.echo.with(r.members)
+	e := newError(r.endpoint, r.status, secrets.remove(code), secrets.remove(description), secrets.remove(r.members.text("error_uri")))
 	e.RetryAfter = r.retryAfter()
 	return e
 }

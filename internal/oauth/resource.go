@@ -220,7 +220,9 @@ func checkResource(resource, serverURL string) error {
 		return protocolErrorf(spec, "the server's URL is not a URL")
 	}
 	if !SameOrigin(r, s) || !PathWithin(s.EscapedPath(), r.EscapedPath()) {
-		return protocolErrorf(spec, "the metadata of %q describes another resource, %q", Sanitize(serverURL), Sanitize(resource))
+		err := protocolErrorf(spec, "the metadata of %q describes another resource, %q", Sanitize(serverURL), Sanitize(resource))
+		err.Resource = resource
+		return err
 	}
 	return nil
 }

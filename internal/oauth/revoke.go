@@ -49,6 +49,6 @@ func (f *Fetcher) DeleteRegistration(ctx context.Context, uri string, token Secr
 		return nil
 	}
 	r := newReply("registration", a.status, a.header.Get("Content-Type"), a.header, a.body, a.truncated, time.Now())
-	r.echo = echo{token.Reveal()}
+	r.echo = a.echo
 	return r.failure()
 }

@@ -150,6 +150,7 @@ func (f *Fetcher) postForm(ctx context.Context, what, endpoint string, client Au
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Close = true
+	carried := echoOf(form, header)
 	rt, done := f.fresh()
 	defer done()
 	a, err := f.roundTrip(rt, req, limit)
@@ -157,8 +158,8 @@ func (f *Fetcher) postForm(ctx context.Context, what, endpoint string, client Au
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause // the transport may report less
 		}
-		return nil, &SendError{Sent: sent.Load(), Err: err}
+		return nil, &SendError{Sent: sent.Load(), Err: carried.hide(err)}
 	}
-	a.echo = echoOf(form, client)
+	a.echo = carried
 	return a, nil
 }

@@ -69,7 +69,8 @@ func ParseToken(a *RawAnswer) (*TokenResponse, error) {
 	case t.AccessToken == "" && flaw == nil:
 		flaw = protocolErrorf("RFC 6749 section 5.1", "the token endpoint's answer has no access token")
 	case t.AccessToken != "" && t.TokenType != "Bearer":
-		flaw = protocolErrorf("RFC 6749 section 7.1", "the access token is of type %q, not Bearer", Sanitize(t.TokenType))
+		flaw = protocolErrorf("RFC 6749 section 7.1", "the access token is of type %q, not Bearer",
+			Sanitize(r.echo.with(r.members).remove(t.TokenType)))
 	}
 	return t, flaw
 }

@@ -1,0 +1,227 @@
+package handstamp
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/oauth"
+)
+
+const (
+	// maxProbeBody is how much of a response is read to find out what sent it, in
+	// bytes.
+	maxProbeBody = 64 << 10
+
+	probeTimeout   = 5 * time.Second  // of one request beside the first
+	suggestTimeout = 10 * time.Second // of the search for the URL that was meant
+)
+
+// serverReply describes how a URL responds to a request without a token: whether
+// there is an MCP server, and whether it wants a login.
+type serverReply struct {
+	status    int
+	challenge oauth.BearerChallenge
+	scheme    string // of a challenge, if none is Bearer: "Basic"
+	mcp       bool   // the body is a message of MCP
+	page      bool   // the body is a page for a browser
+}
+
+// readServerReply reads as much of a response as it takes to describe it, and
+// closes it.
+func readServerReply(resp *http.Response) *serverReply {
+	defer resp.Body.Close()
+	r := &serverReply{status: resp.StatusCode}
+	switch resp.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		r.challenge = oauth.Bearer(resp.Header)
+		if found := oauth.ParseChallenges(resp.Header.Values("WWW-Authenticate")); len(found) > 0 && !r.challenge.Found {
+			r.scheme = found[0].Scheme
+		}
+	}
+	contentType, _, _ := strings.Cut(strings.ToLower(resp.Header.Get("Content-Type")), ";")
+	if strings.TrimSpace(contentType) == "text/event-stream" {
+		r.mcp = resp.StatusCode/100 == 2 // which may never end: it is not read
+		return r
+	}
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxProbeBody))
+	var message struct {
+		JSONRPC string `json:"jsonrpc"`
+	}
+	r.mcp = json.Unmarshal(body, &message) == nil && message.JSONRPC == "2.0"
+	r.page = !r.mcp && (strings.Contains(contentType, "html") || bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")))
+	return r
+}
+
+// wantsLogin reports whether the reply is that of a server that wants a token,
+// even if nothing else at its host says so.
+func (r *serverReply) wantsLogin() bool {
+	return r.challenge.Found || r.status == http.StatusUnauthorized && !r.page && r.scheme == ""
+}
+
+// nothingThere reports whether the reply is that of a host that has no MCP server
+// at the URL.
+func (r *serverReply) nothingThere() bool {
+	return !r.mcp && !r.challenge.Found && (r.page || r.status == http.StatusNotFound || r.status == http.StatusGone)
+}
+
+// unclear reports whether a GET may bring out more than the POST did: servers of
+// the HTTP+SSE transport know nothing else at their URL.
+func (r *serverReply) unclear() bool {
+	return !r.mcp && !r.wantsLogin() && r.status/100 != 5 && r.status != http.StatusTooManyRequests
+}
+
+// closerReply returns the reply to a GET where that says more.
+func (s *session) closerReply(ctx context.Context, r *serverReply) *serverReply {
+	if r.unclear() {
+		if got := s.probeURL(ctx, http.MethodGet, s.target); got != nil && (got.mcp || got.wantsLogin()) {
+			return got
+		}
+	}
+	return r
+}
+
+// checkTarget returns an error, before a client is registered anywhere, if the
+// user's URL is not that of an MCP server. The resource metadata (nil: none) and
+// the error of its discovery are what is known beside the reply.
+func (s *session) checkTarget(ctx context.Context, r *serverReply, rm *oauth.ResourceMetadata, rmErr error) error {
+	broken, _ := errors.AsType[*oauth.ProtocolError](rmErr)
+	switch {
+	case s.c.Registration != nil && s.c.Registration.Issuer != "":
+		return nil // the user knows this server
+	case broken != nil && broken.Resource != "":
+		if meant := s.meantURL(ctx, broken.Resource); meant != "" {
+			e := protocolError(s.serverURL, rmErr)
+			e.Hint = "did you mean " + meant + "?"
+			return e
+		}
+	case r.nothingThere() && (rm == nil || !sameResource(rm.Resource, s.target)):
+		if meant := s.meantURL(ctx, ""); meant != "" {
+			e := s.noServerError(r)
+			e.Hint = "did you mean " + meant + "?"
+			return e
+		}
+		if rm == nil && rmErr == nil || errors.Is(rmErr, oauth.ErrAbsent) {
+			// A host may have authorization server metadata for quite another
+			// purpose: many websites are OpenID providers.
+			return s.noServerError(r)
+		}
+	}
+	return nil
+}
+
+// noLoginError returns why there is nothing to sign in to at a server that has no
+// metadata of any kind, or nil where the reply alone is reason enough to try the
+// default endpoints of MCP 2025-03-26.
+func (s *session) noLoginError(r *serverReply) error {
+	e := &Error{Kind: ErrProtocol, Server: s.serverURL}
+	switch {
+	case r == nil || r.wantsLogin():
+		return nil
+	case r.mcp && r.status != http.StatusUnauthorized && r.status != http.StatusForbidden:
+		e.Kind, e.Message, e.Hint = ErrNoLoginNeeded, "this server needs no login: it responds without a token", "use it as it is"
+	case r.status/100 == 5 || r.status == http.StatusTooManyRequests || r.status == http.StatusRequestTimeout:
+		e.Kind, e.Message, e.Hint = ErrUnreachable, "the MCP server cannot be reached: it responds with "+statusText(r.status), "try again"
+	case r.scheme != "":
+		e.Message = fmt.Sprintf("this server wants another kind of login: %s, and not OAuth", oauth.Sanitize(r.scheme))
+	case r.status == http.StatusForbidden:
+		e.Message = "the server rejects requests without a token, and names no authorization server"
+	default:
+		return s.noServerError(r)
+	}
+	return e
+}
+
+// noServerError says that a URL is not that of an MCP server.
+func (s *session) noServerError(r *serverReply) *Error {
+	what := statusText(r.status)
+	switch {
+	case r.page && r.status/100 == 2:
+		what = "it is a web page"
+	case r.status/100 == 3:
+		what = "it redirects elsewhere, " + what
+	}
+	return &Error{Kind: ErrUsage, Server: s.serverURL, Hint: "check the URL",
+		Message: fmt.Sprintf("there is no MCP server at %s (%s)", s.serverURL, what)}
+}
+
+func statusText(status int) string {
+	return strings.TrimSpace(fmt.Sprintf("%d %s", status, http.StatusText(status)))
+}
+
+// probeURL sends one request without a token to a URL of the server's origin and
+// describes the response; nil if there is none. Redirects are not followed.
+func (s *session) probeURL(ctx context.Context, method, target string) *serverReply {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	var body io.Reader
+	accept := "text/event-stream"
+	if method == http.MethodPost {
+		body, accept = strings.NewReader(probeMessage), "application/json, text/event-stream"
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, body)
+	if err != nil {
+		return nil
+	}
+	req.Header.Set("Accept", accept)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := s.c.HTTP.RoundTrip(req)
+	if err != nil {
+		return nil
+	}
+	return readServerReply(resp)
+}
+
+// probeMessage is a request that means nothing, and that every server may be sent.
+const probeMessage = `{"jsonrpc":"2.0","id":1,"method":"ping"}`
+
+// meantURL returns the URL at the same origin where there is an MCP server, or "".
+// The resource that the host's metadata names (may be "") is looked at first, then
+// the places where MCP servers usually are.
+func (s *session) meantURL(ctx context.Context, named string) string {
+	ctx, cancel := context.WithTimeout(ctx, suggestTimeout)
+	defer cancel()
+	for _, candidate := range s.usualURLs(named) {
+		method := http.MethodPost
+		if strings.HasSuffix(candidate, "/sse") {
+			method = http.MethodGet
+		}
+		if r := s.probeURL(ctx, method, candidate); r != nil && (r.mcp || r.wantsLogin()) {
+			return candidate
+		}
+	}
+	return ""
+}
+
+// usualURLs returns where else the MCP server at an origin may be.
+func (s *session) usualURLs(named string) []string {
+	origin := s.server.Scheme + "://" + s.server.Host
+	path := strings.TrimSuffix(s.server.EscapedPath(), "/")
+	all := []string{origin + path + "/mcp", origin + "/mcp", origin + path + "/sse", origin + "/sse", origin + path, origin + path + "/"}
+	if u, err := url.Parse(named); err == nil && oauth.CheckEndpoint(named) == nil && oauth.SameOrigin(u, s.server) {
+		all = append([]string{named}, all...)
+	}
+	tried := []string{s.target}
+	for _, candidate := range all {
+		if !slices.Contains(tried, candidate) && candidate != origin {
+			tried = append(tried, candidate)
+		}
+	}
+	return tried[1:]
+}
+
+// sameResource compares a resource with a server's URL: a slash at the end makes
+// no difference.
+func sameResource(resource, target string) bool {
+	return strings.TrimSuffix(resource, "/") == strings.TrimSuffix(target, "/")
+}
