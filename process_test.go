@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/envelope"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
@@ -115,7 +116,11 @@ func (m *machine) stored() *store.Record {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	rec, err := store.Decode(data)
+	record, err := envelope.Open(data)
+	if err != nil {
+		m.t.Fatalf("the record is torn: %v", err)
+	}
+	rec, err := store.Decode(record)
 	if err != nil {
 		m.t.Fatalf("the record is torn: %v", err)
 	}

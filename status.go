@@ -102,7 +102,7 @@ func (c *Client) Statuses(ctx context.Context) ([]*Status, error) {
 			st.Problem = strings.TrimPrefix(err.Error(), store.ErrUnusable.Error()+": ")
 			if errors.Is(err, store.ErrCorrupt) {
 				st.State = StateCorrupt
-				st.Problem = strings.TrimPrefix(st.Problem, store.ErrCorrupt.Error()+"; ")
+				st.Problem = strings.TrimPrefix(st.Problem, store.ErrCorrupt.Error()+": ")
 			}
 			list = append(list, st)
 		}

@@ -11,7 +11,9 @@ import (
 	"testing"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/envelope"
 	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store/filestore"
 )
 
 // needs is what a token has to be at the time of a fault.
@@ -64,14 +66,22 @@ func (m *machine) keepsButCannotSave(works bool) {
 	}
 }
 
-// rewrite changes the record's file behind the store's back.
+// rewrite changes the record's file behind the store's back. The edited record gets a checksum
+// that matches, unless it is no JSON any more.
 func (m *machine) rewrite(edit func([]byte) []byte) {
 	m.t.Helper()
 	data, err := os.ReadFile(m.file())
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	edited := edit(bytes.Clone(data))
+	record, err := envelope.Open(data)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	edited, err := envelope.Seal(edit(bytes.Clone(record)))
+	if err != nil {
+		edited = edit(bytes.Clone(data))
+	}
 	if bytes.Equal(edited, data) {
 		m.t.Fatal("the edit changes nothing")
 	}
@@ -129,6 +139,70 @@ func TestDamagedRecord(t *testing.T) {
 			other.mustRun()
 			other.wantTabs(1)
 		})
+	}
+}
+
+// Nothing of a stored file in which a byte has changed is sent to any server: not the refresh
+// token, not the client's secret, not an endpoint's address. Without a record before it a login
+// is needed; with one, that record's refresh token works.
+func TestChangedByteIsNeverSent(t *testing.T) {
+	m := newMachine(t, lab.NoneFirst())
+	m.expire()
+	file, err := os.ReadFile(m.file())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := m.stored()
+	plant := func(data []byte) {
+		t.Helper()
+		for _, old := range []string{m.file(), m.file() + ".prev"} {
+			if err := os.Remove(old); err != nil && !errors.Is(err, os.ErrNotExist) {
+				t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(m.file(), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	quiet := m.open(filestore.Options{Warn: func(string) {}})
+	token := func() error {
+		c := &handstamp.Client{Store: quiet, LoginPolicy: handstamp.LoginNever}
+		_, err := c.Token(t.Context(), m.lab.MCPURL(), handstamp.TokenOptions{})
+		return err
+	}
+	m.lab.Reset()
+	for at := range file {
+		changed := bytes.Clone(file)
+		changed[at] ^= 1 << (at % 8)
+		plant(changed)
+		if err := token(); !errors.Is(err, handstamp.ErrLoginRequired) {
+			t.Fatalf("byte %d changed: error %v, want ErrLoginRequired", at, err)
+		}
+	}
+	if sent := m.lab.Counts(); len(sent) != 0 {
+		t.Fatalf("requests were made with what a changed file holds: %v", sent)
+	}
+	for _, secret := range []string{stored.Grant.RefreshToken.Reveal(), stored.GrantClient().ID, stored.Grant.TokenEndpoint} {
+		at := bytes.Index(file, []byte(secret))
+		if at < 0 {
+			continue
+		}
+		changed := bytes.Clone(file)
+		changed[at+len(secret)-1] ^= 1
+		plant(changed)
+		if err := os.WriteFile(m.file()+".prev", file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := token(); err != nil {
+			t.Fatalf("with the record before: %v\n%s", err, m.diary())
+		}
+		if a := m.lab.Audit(); a.Reuses != 0 {
+			t.Fatalf("%d reuses\n%s", a.Reuses, m.diary())
+		}
+		m.expire()
+		if file, err = os.ReadFile(m.file()); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

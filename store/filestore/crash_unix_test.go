@@ -132,7 +132,7 @@ func TestKilledAtEachStep(t *testing.T) {
 				t.Fatalf("killed before %q: the record is number %d, want %d", step, got, number)
 			}
 			if previous, err := os.ReadFile(file(dir, k) + ".prev"); err == nil {
-				if _, err := store.Decode(previous); err != nil {
+				if _, err := store.Decode(bare(t, previous)); err != nil {
 					t.Fatalf("killed before %q: the record before: %v", step, err)
 				}
 			}

@@ -19,21 +19,22 @@ func (s *Store) current(key store.Key, lock *held) (*store.Record, error) {
 		return r, err
 	}
 	var places []string
-	for _, dir := range damaged {
-		place, err := setAside(dir, fileName(key))
+	for _, copied := range damaged {
+		place, err := setAside(copied.dir, fileName(key))
 		if err != nil {
-			place = filepath.Join(dir, fileName(key)) + ", where it has to stay (" + err.Error() + ")"
+			place = filepath.Join(copied.dir, fileName(key)) + ", where it has to stay (" + err.Error() + ")"
 		}
 		places = append(places, place)
 	}
-	place := strings.Join(places, " and ")
-	if r == nil && slices.Contains(damaged, s.options.Dir) {
+	place, why := strings.Join(places, " and "), damaged[0].err
+	if r == nil && slices.ContainsFunc(damaged, func(c damagedCopy) bool { return c.dir == s.options.Dir }) {
 		r = s.restore(key, lock)
 	}
 	if r == nil {
-		return nil, fmt.Errorf("%w; it is now %s", store.ErrCorrupt, place)
+		return nil, fmt.Errorf("%w; the file is now %s", why, place)
 	}
-	s.options.Warn(fmt.Sprintf("The saved login at %s was damaged, so another copy is used; the damaged file is now %s.", key, place))
+	s.options.Warn(fmt.Sprintf("The saved login at %s was damaged (%s), so another copy is used; the damaged file is now %s.",
+		key, strings.TrimPrefix(why.Error(), store.ErrCorrupt.Error()+": "), place))
 	return r, nil
 }
 
@@ -46,8 +47,8 @@ func (s *Store) restore(key store.Key, lock *held) *store.Record {
 	}
 	read := r.Clone()
 	r.Generation += 2
-	data, err := store.Encode(r)
-	if err != nil || s.save(&write{record: r, data: data, lock: lock}) != nil {
+	w, err := newWrite(r, lock)
+	if err != nil || s.save(w) != nil {
 		return read // still better than nothing
 	}
 	return r

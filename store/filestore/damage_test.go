@@ -1,6 +1,7 @@
 package filestore_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/handstamp/handstamp/internal/envelope"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
 )
@@ -85,27 +87,168 @@ func TestDamagedFileGivesWay(t *testing.T) {
 	}
 }
 
-// One wrong bit is damage or another valid record, and never an error, a panic
-// or a credential of another key.
-func TestWrongBit(t *testing.T) {
+// One wrong bit, wherever it is, is noticed: what comes back is the record before, or nothing
+// where there is none.
+func TestEveryWrongBitIsDamage(t *testing.T) {
 	var told notices
 	s, r, path, data := damaged(t, &told)
-	for at := 0; at < len(data); at += 3 {
-		spoiled := append([]byte(nil), data...)
-		spoiled[at] ^= 1 << (at / 3 % 8)
-		replace(t, path+".prev", data)
-		replace(t, path, spoiled)
-		got, err := s.Get(t.Context(), r.Key)
-		if err != nil && !errors.Is(err, store.ErrNewer) { // the bit may be the version's
-			t.Fatalf("bit at %d: %v\n%s", at, err, spoiled)
-		}
-		if err == nil && got.Key != r.Key {
-			t.Fatalf("bit at %d: the credential of %v", at, got.Key)
+	want, err := store.Encode(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	generation := r.Generation
+	for at := range data {
+		for bit := range 8 {
+			spoiled := bytes.Clone(data)
+			spoiled[at] ^= 1 << bit
+			replace(t, path, spoiled)
+			before := "there"
+			if bit%2 == 0 {
+				before = "absent"
+				os.Remove(path + ".prev")
+			} else {
+				replace(t, path+".prev", data)
+			}
+			got, err := s.Get(t.Context(), r.Key)
+			aside, globErr := filepath.Glob(path + ".corrupt-*")
+			if globErr != nil || len(aside) != 1 {
+				t.Fatalf("bit %d at %d, record before %s: set aside is %q (%v)", bit, at, before, aside, globErr)
+			}
+			os.Remove(aside[0])
+			if before == "absent" {
+				if !errors.Is(err, store.ErrCorrupt) {
+					t.Fatalf("bit %d at %d, without a record before: %v\n%s", bit, at, err, spoiled)
+				}
+				continue
+			}
+			if err != nil {
+				t.Fatalf("bit %d at %d: %v", bit, at, err)
+			}
+			got.Generation, got.UpdatedAt = r.Generation, r.UpdatedAt
+			if back, err := store.Encode(got); err != nil || !bytes.Equal(back, want) {
+				t.Fatalf("bit %d at %d: another record came back (%v)\n%s", bit, at, err, back)
+			}
+			if list := told.take(); len(list) != 1 {
+				t.Fatalf("bit %d at %d: the user was told %q", bit, at, list)
+			}
 		}
 	}
-	if len(told.take()) < len(data)/6 {
-		t.Error("most wrong bits went unnoticed")
+	if r.Generation != generation {
+		t.Error("the record in hand was changed")
 	}
+}
+
+// The checksum is looked at wherever a file is read: in the record before, in the spare
+// folder, and at a deletion.
+func TestWrongByteElsewhere(t *testing.T) {
+	spoil := func(data []byte, token string) []byte {
+		t.Helper()
+		spoiled := bytes.Replace(data, []byte(token), []byte(strings.ToUpper(token[:1])+token[1:]), 1)
+		if bytes.Equal(spoiled, data) {
+			t.Fatalf("there is no %q in\n%s", token, data)
+		}
+		return spoiled
+	}
+	t.Run("both", func(t *testing.T) {
+		var told notices
+		s, r, path, data := damaged(t, &told)
+		before, err := os.ReadFile(path + ".prev")
+		if err != nil {
+			t.Fatal(err)
+		}
+		replace(t, path, spoil(data, "second"))
+		replace(t, path+".prev", spoil(before, "first"))
+		if keys, err := s.List(t.Context()); err != nil || len(keys) != 1 {
+			t.Errorf("List = %v, %v", keys, err)
+		}
+		if got, err := s.Get(t.Context(), r.Key); !errors.Is(err, store.ErrCorrupt) || !strings.Contains(err.Error(), "checksum") {
+			t.Errorf("Get = %v, %v", got, err)
+		}
+	})
+	t.Run("deleted", func(t *testing.T) {
+		var told notices
+		s, r, path, data := damaged(t, &told)
+		if err := os.Remove(path + ".prev"); err != nil {
+			t.Fatal(err)
+		}
+		replace(t, path, spoil(data, "second"))
+		if err := s.Delete(t.Context(), r.Key, r.Generation); err != nil {
+			t.Errorf("Delete = %v", err)
+		}
+		if left, err := filepath.Glob(path + "*"); err != nil || len(left) != 0 {
+			t.Errorf("left is %q (%v)", left, err)
+		}
+	})
+	t.Run("spare", func(t *testing.T) {
+		var told notices
+		dir, spare := t.TempDir()+"/credentials", t.TempDir()+"/spare"
+		s := open(t, filestore.Options{Dir: dir, SpareDir: spare, Warn: told.add})
+		r := &store.Record{Key: key(t, "https://a.example"), Grant: &store.Grant{AccessToken: "first"}}
+		if err := s.Put(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		newer := r.Clone()
+		newer.Generation, newer.Grant.AccessToken = r.Generation+1, "second"
+		record, err := store.Encode(newer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := envelope.Seal(record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Mkdir(spare, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		replace(t, file(spare, r.Key), data)
+		if got, err := s.Get(t.Context(), r.Key); err != nil || got.Grant.AccessToken != "second" {
+			t.Fatalf("Get = %v, %v; want what is in the spare folder", got, err)
+		}
+		replace(t, file(spare, r.Key), spoil(data, "second"))
+		if got, err := s.Get(t.Context(), r.Key); err != nil || got.Grant.AccessToken != "first" {
+			t.Errorf("Get = %v, %v; want the undamaged copy", got, err)
+		}
+		if list := told.take(); len(list) != 1 || !strings.Contains(list[0], "checksum") {
+			t.Errorf("the user was told %q", list)
+		}
+	})
+}
+
+// A file without a checksum is read, and gets one with the next write. What was changed by hand
+// can be given to the store that way.
+func TestFileWithoutChecksum(t *testing.T) {
+	var told notices
+	s, r, path, data := damaged(t, &told)
+	replace(t, path, bytes.Replace(bare(t, data), []byte("second"), []byte("by hand"), 1))
+	got, err := s.Get(t.Context(), r.Key)
+	if err != nil || got.Grant.AccessToken != "by hand" {
+		t.Fatalf("Get = %v, %v", got, err)
+	}
+	if keys, err := s.List(t.Context()); err != nil || len(keys) != 1 {
+		t.Errorf("List = %v, %v", keys, err)
+	}
+	if err := s.Put(t.Context(), got); err != nil {
+		t.Fatal(err)
+	}
+	if data, err = os.ReadFile(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := envelope.Open(data); err != nil {
+		t.Errorf("after the next write: %v\n%s", err, data)
+	}
+	if list := told.take(); len(list) != 0 {
+		t.Errorf("the user was told %q", list)
+	}
+}
+
+// bare returns the record in a file's data, without its envelope.
+func bare(t *testing.T, data []byte) []byte {
+	t.Helper()
+	record, err := envelope.Open(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return record
 }
 
 // JSON of the right syntax and the wrong shape.
@@ -113,7 +256,7 @@ func TestWrongTypes(t *testing.T) {
 	var told notices
 	s, r, path, data := damaged(t, &told)
 	var members map[string]json.RawMessage
-	if err := json.Unmarshal(data, &members); err != nil {
+	if err := json.Unmarshal(bare(t, data), &members); err != nil {
 		t.Fatal(err)
 	}
 	for name := range members {
@@ -157,7 +300,7 @@ func TestDamagedWithoutRecordBefore(t *testing.T) {
 			case "damaged too":
 				replace(t, path+".prev", data[:20])
 			case "of another key":
-				replace(t, path+".prev", []byte(strings.Replace(string(data), "a.example", "b.example", 1)))
+				replace(t, path+".prev", bytes.Replace(bare(t, data), []byte("a.example"), []byte("b.example"), 1))
 			}
 			replace(t, path, nil)
 			_, err := s.Get(t.Context(), r.Key)

@@ -8,7 +8,8 @@
 //
 // For a credential called name (store.Key.Name) there are
 //
-//	name.json             the record, as store.Encode writes it, secrets in the clear
+//	name.json             the record, as store.Encode writes it, secrets in the clear,
+//	                      and a checksum
 //	name.json.prev        the record before it, for when name.json is damaged
 //	name.json.corrupt-…   what was no record, set aside
 //	name.json.tmp-…       a record being written
@@ -24,7 +25,8 @@
 // # Promises
 //
 // A record is replaced in one step: at any moment, and after any crash, its file
-// is the old one or the new one. Locks are the kernel's (flock, LockFileEx): they
+// is the old one or the new one. A file of which a single byte has changed since it was
+// written is damage: it is set aside, and the record before it takes its place. Locks are the kernel's (flock, LockFileEx): they
 // end with the process, and are never stolen from one that is only slow. Lock
 // files are never removed, because a lock on a removed file excludes nobody.
 //

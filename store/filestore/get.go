@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/handstamp/handstamp/internal/envelope"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -47,28 +48,35 @@ func (s *Store) Get(ctx context.Context, key store.Key) (*store.Record, error) {
 
 // writeOut tries again to write what is in this process only.
 func (s *Store) writeOut(r *store.Record, lock *held) {
-	data, err := store.Encode(r)
+	w, err := newWrite(r, lock)
 	if err != nil {
 		return
 	}
-	if s.save(&write{record: r, data: data, lock: lock, quiet: true}) == nil && s.keptRecord(r.Key) == nil {
+	w.quiet = true
+	if s.save(w) == nil && s.keptRecord(r.Key) == nil {
 		s.options.Warn(fmt.Sprintf("The login at %s could be saved now.", r.Key))
 	}
 }
 
+// damagedCopy is a file that is no record, and why.
+type damagedCopy struct {
+	dir string
+	err error
+}
+
 // newest returns the record of the highest generation among the copies of key,
-// nil if there is none, and the folders whose copy is damaged.
+// nil if there is none, and the copies that are damaged.
 //
 // A record moves from the process to the spare folder to Dir. The copies are
 // read in that order, so that none is missed while it moves; of two that claim
 // the same generation, the one that more processes can see counts.
-func (s *Store) newest(key store.Key) (newest *store.Record, damaged []string, err error) {
+func (s *Store) newest(key store.Key) (newest *store.Record, damaged []damagedCopy, err error) {
 	newest = s.keptRecord(key)
 	for _, dir := range slices.Backward(s.dirs()) {
 		r, err := readRecord(dir, fileName(key), key)
 		switch {
 		case errors.Is(err, store.ErrCorrupt):
-			damaged = append(damaged, dir)
+			damaged = append(damaged, damagedCopy{dir, err})
 		case notThere(err):
 		case errors.Is(err, store.ErrUnusable) || errors.Is(err, store.ErrNewer):
 			return nil, nil, err
@@ -96,7 +104,7 @@ func readRecord(dir, name string, key store.Key) (*store.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := store.Decode(data)
+	r, err := decode(data)
 	if err != nil {
 		return nil, err
 	}
@@ -106,4 +114,20 @@ func readRecord(dir, name string, key store.Key) (*store.Record, error) {
 		return nil, fmt.Errorf("%w: it is the credential of another server or profile", store.ErrCorrupt)
 	}
 	return r, nil
+}
+
+// decode reads what newWrite encoded, if each byte of it is as it was written. A bare record,
+// as store.Encode returns it, is read too: files had no checksum once, and one that was edited
+// by hand can be given to the store that way.
+func decode(data []byte) (*store.Record, error) {
+	record, err := envelope.Open(data)
+	switch {
+	case err == nil:
+		return store.Decode(record)
+	case errors.Is(err, envelope.ErrNone):
+		return store.Decode(data)
+	case errors.Is(err, envelope.ErrNewer):
+		return nil, fmt.Errorf("%w: %w", store.ErrNewer, err)
+	}
+	return nil, fmt.Errorf("%w: %w", store.ErrCorrupt, err)
 }

@@ -7,10 +7,11 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/handstamp/handstamp/internal/envelope"
 	"github.com/handstamp/handstamp/store"
 )
 
-// List implements store.Store. A damaged file is listed as long as the record
+// List implements store.Store. A damaged file is listed as long as it or the record
 // before it tells whose it is, and one that others may touch as long as it can be
 // read; Get then tells about it.
 func (s *Store) List(context.Context) ([]store.Key, error) {
@@ -56,13 +57,26 @@ func listFolder(dir string, found map[store.Key]bool) error {
 			if err != nil {
 				continue
 			}
-			if r, err := store.Decode(data); err == nil && fileName(r.Key) == name {
-				found[r.Key] = true
+			if key, ok := keyOf(data); ok && fileName(key) == name {
+				found[key] = true
 				break
 			}
 		}
 	}
 	return nil
+}
+
+// keyOf returns the key of a record, damaged or not. The file's name, which is derived from
+// the key, proves that the key itself is not damaged.
+func keyOf(data []byte) (store.Key, bool) {
+	r, err := decode(data)
+	if err != nil {
+		r, err = store.Decode(envelope.Peek(data)) // of what is left
+	}
+	if err != nil {
+		return store.Key{}, false
+	}
+	return r.Key, true
 }
 
 // anybodys has nothing against any file: only a key is read from it.

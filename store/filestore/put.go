@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/handstamp/handstamp/internal/atomicfile"
+	"github.com/handstamp/handstamp/internal/envelope"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -37,11 +38,12 @@ func (s *Store) putLocked(r *store.Record, room *reservation, lock *held) error 
 	if err != nil {
 		return err
 	}
-	data, err := store.Encode(next)
+	w, err := newWrite(next, lock)
 	if err != nil {
 		return err
 	}
-	if err := s.save(&write{record: next, data: data, room: room, lock: lock}); err != nil {
+	w.room = room
+	if err := s.save(w); err != nil {
 		return err
 	}
 	r.Stored(next)
@@ -51,10 +53,20 @@ func (s *Store) putLocked(r *store.Record, room *reservation, lock *held) error 
 // write is a record on its way to the disk.
 type write struct {
 	record *store.Record
-	data   []byte       // the record, encoded
+	data   []byte       // the content of its file
 	room   *reservation // nil: none
 	lock   *held        // the record's
 	quiet  bool         // the user knows already that Dir cannot be written
+}
+
+// newWrite encodes a record, with its checksum.
+func newWrite(r *store.Record, lock *held) (*write, error) {
+	record, err := store.Encode(r)
+	if err != nil {
+		return nil, err
+	}
+	data, err := envelope.Seal(record)
+	return &write{record: r, data: data, lock: lock}, err
 }
 
 // errLockLost: the comparison that led to this write may be out of date.

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/handstamp/handstamp/internal/atomicfile"
+	"github.com/handstamp/handstamp/internal/envelope"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -17,7 +18,7 @@ import (
 func (s *Store) Reserve(_ context.Context, key store.Key, size int) (store.Reservation, error) {
 	var first error
 	for _, dir := range s.dirs() {
-		r, err := s.reserveIn(dir, key, int64(size))
+		r, err := s.reserveIn(dir, key, int64(envelope.Size(size)))
 		if err == nil {
 			return r, nil
 		}
