@@ -10,7 +10,7 @@
 GO ?= go
 BIN := bin
 
-.PHONY: storm demo build test vet lint staticcheck unit conformance interop interop-sdk interop-servers services bench bench-bridge lab interop-table fuzz clean
+.PHONY: python-servers storm demo build test vet lint staticcheck unit conformance interop interop-sdk interop-servers services bench bench-bridge lab interop-table fuzz clean
 
 demo: build
 	@$(BIN)/handstamp demo
@@ -61,13 +61,18 @@ bridge/interop/node_modules/.package-lock.json: bridge/interop/package-lock.json
 
 # Authorization servers that others wrote, with the library and the command. It
 # is a module of its own, so that their modules are not ours.
-interop: staticcheck interop/node_modules/.package-lock.json
+interop: staticcheck interop/node_modules/.package-lock.json python-servers
 	cd interop && $(GO) vet ./... && ../$(BIN)/staticcheck ./...
-	cd interop && HANDSTAMP_TEST_REQUIRE=interop $(GO) test -race -count=1 -timeout 15m ./...
+	cd interop && HANDSTAMP_TEST_REQUIRE="interop $$HANDSTAMP_TEST_REQUIRE" $(GO) test -race -count=1 -timeout 15m ./...
+
+# The servers that PyPI has, in virtual environments. Without Python or PyPI their
+# tests are skipped, unless HANDSTAMP_TEST_REQUIRE names python.
+python-servers:
+	@scripts/python-servers
 
 # The same; writes docs/interop-servers.md.
-interop-servers: interop/node_modules/.package-lock.json
-	cd interop && HANDSTAMP_TEST_REQUIRE=interop $(GO) test -count=1 -timeout 15m -args -page ../docs/interop-servers.md
+interop-servers: interop/node_modules/.package-lock.json python-servers
+	cd interop && HANDSTAMP_TEST_REQUIRE="interop python" $(GO) test -count=1 -timeout 15m -parallel 1 -args -page ../docs/interop-servers.md
 
 interop/node_modules/.package-lock.json: interop/package-lock.json
 	cd interop && npm ci --ignore-scripts --no-audit --no-fund
@@ -108,4 +113,4 @@ fuzz:
 	@scripts/fuzz $(FUZZTIME)
 
 clean:
-	rm -rf $(BIN) conformance/node_modules bench/bridge/node_modules bridge/interop/node_modules interop/node_modules lab/peers/node_modules
+	rm -rf $(BIN) conformance/node_modules bench/bridge/node_modules bridge/interop/node_modules interop/node_modules interop/.venv lab/peers/node_modules

@@ -18,6 +18,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -61,9 +62,38 @@ type authServer struct {
 	// manages: a client can be deleted by who registered it (RFC 7592).
 	manages bool
 
-	// forgotten is what a session is told once the server has forgotten its
+	// forgotten is what a session reports once the server has forgotten its
 	// client.
 	forgotten error
+
+	// path is where the server has an MCP server of its own, which is not counted;
+	// empty: it has none.
+	path string
+	// sse: that one speaks the transport of 2024-11-05.
+	sse bool
+
+	// pages are the origins, beside the issuer's, whose forms a user fills in.
+	pages []string
+
+	// rejectTokens makes the MCP server reject the access tokens that it has
+	// accepted; nil: it can't.
+	rejectTokens func()
+
+	// restart ends the server and starts it again; nil: it can't. keeps: it then
+	// knows what it knew.
+	restart func()
+	keeps   bool
+
+	// kept are the methods of the clients that its console could give a user, and
+	// keptScope what these may request.
+	kept      []string
+	keptScope string
+
+	// outlives: an access token works on after the logout, until its end.
+	outlives bool
+
+	// endsExpired: an expired access token that is presented ends the whole grant.
+	endsExpired bool
 
 	// forgetClients lets it forget all clients, and remember those again that a
 	// console made.
@@ -79,11 +109,17 @@ func newAuthServer(t *testing.T) (s *authServer, connect func(behind string)) {
 	t.Helper()
 	s = &authServer{counts: make(map[string]int), rememberClients: func() {},
 		forgotten: handstamp.ErrLoginRequired}
-	var proxy httputil.ReverseProxy
+	var target atomic.Pointer[url.URL]
+	proxy := httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(target.Load())
+		r.Out.Host = r.In.Host // the server says URLs of the proxy's
+	}}
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.mu.Lock()
-		s.counts[r.URL.Path]++
-		s.mu.Unlock()
+		if !s.traffic(r.URL.Path) {
+			s.mu.Lock()
+			s.counts[r.URL.Path]++
+			s.mu.Unlock()
+		}
 		// Or an answer that begins before the request was read to its end may be cut
 		// off: the server closes the request's body under the proxy's hands.
 		if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
@@ -94,15 +130,17 @@ func newAuthServer(t *testing.T) (s *authServer, connect func(behind string)) {
 	t.Cleanup(front.Close)
 	s.issuer = front.URL
 	return s, func(behind string) {
-		target, err := url.Parse(behind)
+		u, err := url.Parse(behind)
 		if err != nil {
 			t.Fatal(err)
 		}
-		proxy.Rewrite = func(r *httputil.ProxyRequest) {
-			r.SetURL(target)
-			r.Out.Host = r.In.Host // the server says URLs of the proxy's
-		}
+		target.Store(u)
 	}
+}
+
+// traffic reports whether a request is for the server's own MCP server.
+func (s *authServer) traffic(path string) bool {
+	return s.path != "" && (path == s.path || strings.HasPrefix(path, "/messages"))
 }
 
 // reset forgets the counts.
@@ -145,23 +183,50 @@ func (s *authServer) all() string {
 	return fmt.Sprint(s.counts)
 }
 
-// startProgram starts a server that Node.js runs.
-func startProgram(t *testing.T, s *authServer, program, resource string, more ...string) (behind string) {
+// installed skips a test whose servers are not here, unless they are required.
+func installed(t *testing.T, path, required, advice string) {
 	t.Helper()
-	if _, err := os.Stat("node_modules/.package-lock.json"); err != nil {
-		if strings.Contains(os.Getenv("HANDSTAMP_TEST_REQUIRE"), "interop") {
-			t.Fatal("the servers are not installed: run make interop")
-		}
-		t.Skip("the servers are npm packages, which go test cannot install: run make interop")
+	if _, err := os.Stat(path); err == nil {
+		return
 	}
-	cmd := exec.Command(node(), append([]string{program, s.issuer, resource}, more...)...)
+	if strings.Contains(os.Getenv("HANDSTAMP_TEST_REQUIRE"), required) {
+		t.Fatalf("the servers are not installed: %s", advice)
+	}
+	t.Skipf("the servers are packages that go test can't install: %s", advice)
+}
+
+// startProgram starts a server that Node.js runs.
+func startProgram(t *testing.T, s *authServer, file, resource string, more ...string) (behind string) {
+	t.Helper()
+	installed(t, "node_modules/.package-lock.json", "interop", "run make interop")
+	cmd := exec.Command(node(), append([]string{file, s.issuer, resource}, more...)...)
 	cmd.Env = append(os.Environ(), "NODE_NO_WARNINGS=1")
+	p := start(t, cmd)
+	s.lifetime = func(d time.Duration) { p.order("lifetime %d", int(d.Seconds())) }
+	s.forgetClients = func() { p.order("forget-clients") }
+	return p.url
+}
+
+// program is a server that obeys the lines of its standard input.
+type program struct {
+	t     *testing.T
+	name  string
+	url   string
+	stdin io.WriteCloser
+	said  *bufio.Scanner
+	end   func()
+}
+
+// start starts a server and waits for its port.
+func start(t *testing.T, cmd *exec.Cmd) *program {
+	t.Helper()
+	p := &program{t: t, name: filepath.Base(cmd.Args[1])}
 	cmd.Stderr = io.Discard // advice for production
 	if testing.Verbose() {
 		cmd.Stderr = os.Stderr
 	}
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
+	var err error
+	if p.stdin, err = cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
 	stdout, err := cmd.StdoutPipe()
@@ -171,34 +236,37 @@ func startProgram(t *testing.T, s *authServer, program, resource string, more ..
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		stdin.Close() // which ends it
+	p.end = sync.OnceFunc(func() {
+		p.stdin.Close() // which ends it
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("%s: %v", program, err)
+			t.Errorf("%s: %v", p.name, err)
 		}
 	})
-	said := bufio.NewScanner(stdout)
-	hear := func(format string, into ...any) {
-		t.Helper()
-		for said.Scan() {
-			if _, err := fmt.Sscanf(said.Text(), format, into...); err == nil {
-				return
-			}
-		}
-		t.Fatalf("%s ended: %v", program, said.Err())
-	}
-	order := func(format string, args ...any) {
-		t.Helper()
-		if _, err := fmt.Fprintf(stdin, format+"\n", args...); err != nil {
-			t.Fatal(err)
-		}
-		hear("done")
-	}
-	s.lifetime = func(d time.Duration) { order("lifetime %d", int(d.Seconds())) }
-	s.forgetClients = func() { order("forget-clients") }
+	t.Cleanup(p.end)
+	p.said = bufio.NewScanner(stdout)
 	port := 0
-	hear("port %d", &port)
-	return "http://" + net.JoinHostPort("127.0.0.1", fmt.Sprint(port))
+	p.hear("port %d", &port)
+	p.url = "http://" + net.JoinHostPort("127.0.0.1", fmt.Sprint(port))
+	return p
+}
+
+// order gives the server an order and waits until it is carried out.
+func (p *program) order(format string, args ...any) {
+	p.t.Helper()
+	if _, err := fmt.Fprintf(p.stdin, format+"\n", args...); err != nil {
+		p.t.Fatal(err)
+	}
+	p.hear("done")
+}
+
+func (p *program) hear(format string, into ...any) {
+	p.t.Helper()
+	for p.said.Scan() {
+		if _, err := fmt.Sscanf(p.said.Text(), format, into...); err == nil {
+			return
+		}
+	}
+	p.t.Fatalf("%s ended: %v", p.name, p.said.Err())
 }
 
 // introspection asks an introspection endpoint (RFC 7662), as a client that sends
@@ -254,7 +322,7 @@ func ask(req *http.Request, into any) error {
 	if err != nil {
 		return err
 	}
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode/100 != 2 {
 		return fmt.Errorf("%s: %s: %s", req.URL.Path, resp.Status, body)
 	}
 	return json.Unmarshal(body, into)

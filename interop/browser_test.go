@@ -9,6 +9,7 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,9 +17,9 @@ import (
 )
 
 // personVariable makes this test binary the browser of the command, with a
-// person before it: the host of the authorization server, the user's name and
-// the password, one a line. It has none of the names that the command keeps from
-// browsers.
+// user before it: the user's name, the password, and the origins whose forms are
+// to be filled in, one a line. It has none of the names that the command keeps
+// from browsers.
 const personVariable = "INTEROP_PERSON"
 
 func TestMain(m *testing.M) {
@@ -27,7 +28,7 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	lines := strings.Split(text, "\n")
-	p := person{issuer: lines[0], username: lines[1], password: lines[2]}
+	p := person{username: lines[0], password: lines[1], pages: lines[2:]}
 	if err := p.browse(context.Background(), os.Args[len(os.Args)-1]); err != nil {
 		fmt.Fprintln(os.Stderr, "browser:", err)
 		os.Exit(1)
@@ -36,7 +37,13 @@ func TestMain(m *testing.M) {
 
 // person signs in at an authorization server with a browser that keeps cookies.
 type person struct {
-	issuer, username, password string
+	username, password string
+	pages              []string // the origins of its pages
+}
+
+// user returns the one who has an account at the server.
+func (s *authServer) user() person {
+	return person{s.username, s.password, append([]string{strings.TrimSuffix(s.issuer, "/")}, s.pages...)}
 }
 
 // maxPages bounds how many forms a person fills in.
@@ -69,7 +76,7 @@ func (p person) browse(ctx context.Context, rawURL string) error {
 		if resp.StatusCode >= http.StatusBadRequest {
 			return fmt.Errorf("%s shows %s: %s", at.Path, resp.Status, body)
 		}
-		if !strings.HasPrefix(at.String(), strings.TrimSuffix(p.issuer, "/")+"/") {
+		if !slices.Contains(p.pages, at.Scheme+"://"+at.Host) {
 			return nil // the client's own page
 		}
 		if req, err = p.submit(ctx, at, string(body)); err != nil {
@@ -98,6 +105,8 @@ func (p person) submit(ctx context.Context, at *url.URL, page string) (*http.Req
 			values.Set(attribute(n, "name"), p.password)
 		case n.Data == "input" && attribute(n, "type") == "hidden":
 			values.Set(attribute(n, "name"), attribute(n, "value"))
+		case n.Data == "button" && attribute(n, "name") != "" && !values.Has(attribute(n, "name")):
+			values.Set(attribute(n, "name"), attribute(n, "value")) // the first one says yes
 		case n.Data == "input":
 			values.Set(attribute(n, "name"), p.username)
 		}

@@ -25,12 +25,13 @@ const short = 2 * time.Second
 // but a folder in common.
 type library struct {
 	*scene
-	dir  string
-	tabs atomic.Int32
+	dir    string
+	client *handstamp.Registration // configured; nil: none
+	tabs   atomic.Int32
 }
 
 func newLibrary(sc *scene) *library {
-	return &library{scene: sc, dir: sc.t.TempDir() + "/credentials"}
+	return &library{scene: sc, dir: sc.t.TempDir() + "/credentials", client: sc.as.registration}
 }
 
 // session returns a Client as a further program would make it.
@@ -45,9 +46,9 @@ func (l *library) sessionIn(dir string, policy handstamp.LoginPolicy) *handstamp
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	p := person{l.as.issuer, l.as.username, l.as.password}
+	p := l.as.user()
 	return &handstamp.Client{
-		Store: s, LoginPolicy: policy, LoginTimeout: patience, Registration: l.as.registration,
+		Store: s, LoginPolicy: policy, LoginTimeout: patience, Registration: l.client,
 		Prompt: handstamp.Prompt{OpenURL: func(ctx context.Context, rawURL string) error {
 			l.tabs.Add(1)
 			go func() { // as a browser, which is not waited for
@@ -65,7 +66,11 @@ func (l *library) call(c *handstamp.Client) error {
 	ctx, cancel := context.WithTimeout(l.t.Context(), patience)
 	defer cancel()
 	client := mcp.NewClient(&mcp.Implementation{Name: "interop", Version: "1"}, nil)
-	session, err := client.Connect(ctx, &mcp.StreamableClientTransport{Endpoint: l.mcp, HTTPClient: c.HTTPClient(l.mcp)}, nil)
+	var transport mcp.Transport = &mcp.StreamableClientTransport{Endpoint: l.mcp, HTTPClient: c.HTTPClient(l.mcp)}
+	if l.as.sse {
+		transport = &mcp.SSEClientTransport{Endpoint: l.mcp, HTTPClient: c.HTTPClient(l.mcp)}
+	}
+	session, err := client.Connect(ctx, transport, nil)
 	if err != nil {
 		return err
 	}
@@ -191,7 +196,10 @@ func (l *library) live() {
 	l.mustCall("the session after", handstamp.LoginNever)
 	l.want("the session after", "", 0)
 
+	l.rejected()
 	l.forgotten()
+	l.restarted()
+	l.keptClients()
 
 	// Another program has the same login and does not hear of the logout.
 	other := l.t.TempDir() + "/credentials"
@@ -207,11 +215,14 @@ func (l *library) live() {
 		l.t.Errorf("logout: client deleted: %v, %v", result.ClientDeleted, result.DeleteClientError)
 	}
 	l.seen("logout", map[bool]string{true: "revoked, client deleted", false: "revoked"}[result.ClientDeleted])
-	if l.works(string(last.AccessToken)) {
-		l.t.Error("the access token works after the logout")
-	}
+	l.wantDead("logout", string(last.AccessToken))
 	for what, dir := range map[string]string{"signed out": l.dir, "signed out by another": other} {
-		if err := l.call(l.sessionIn(dir, handstamp.LoginNever)); !errors.Is(err, handstamp.ErrLoginRequired) {
+		c := l.sessionIn(dir, handstamp.LoginNever)
+		err := l.call(c)
+		if l.as.outlives && err == nil {
+			_, err = c.Token(l.t.Context(), l.mcp, handstamp.TokenOptions{Refresh: true})
+		}
+		if !errors.Is(err, handstamp.ErrLoginRequired) {
 			l.t.Errorf("%s: %v, want ErrLoginRequired", what, err)
 		}
 	}

@@ -1,15 +1,22 @@
 // oidc-provider with its own login and consent pages and its own store. Its
 // defaults hold but for what a resource server needs, for rotation, and for the
-// methods in which clients may authenticate, which the test gives.
+// methods in which clients may authenticate, which the test gives; and for a proxy
+// that is a client, as proxy:SECRET:REDIRECT_URI.
 import Provider, { errors } from 'oidc-provider';
 import { issuer, lifetime, more, resource, serve } from './server.mjs';
 
+const [proxy] = more.filter((arg) => arg.startsWith('proxy:'));
+const [, proxySecret, redirectURI] = proxy?.match(/^proxy:([^:]*):(.*)$/) ?? [];
+
 const provider = new Provider(issuer, {
-  clients: [{
+  clients: [...(proxy ? [{
+    client_id: 'proxy', client_secret: proxySecret, token_endpoint_auth_method: 'client_secret_basic',
+    redirect_uris: [redirectURI], grant_types: ['authorization_code', 'refresh_token'], scope: 'openid offline_access tools',
+  }] : []), {
     client_id: 'gate', client_secret: 'the-secret-of-the-gate', token_endpoint_auth_method: 'client_secret_post',
     redirect_uris: [], response_types: [], grant_types: [],
   }],
-  clientAuthMethods: more,
+  clientAuthMethods: more.filter((arg) => arg !== proxy),
   scopes: ['openid', 'offline_access', 'tools'],
   features: {
     registration: { enabled: true },

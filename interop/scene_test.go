@@ -3,6 +3,7 @@ package interop
 import (
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,8 +12,8 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/oauthex"
 )
 
-// scene is an MCP server, made with the official Go SDK, whose tokens come from
-// somebody else's authorization server.
+// scene is an MCP server whose tokens come from somebody else's authorization
+// server: that one's own, or one made with the official Go SDK.
 type scene struct {
 	t    *testing.T
 	as   *authServer
@@ -27,6 +28,10 @@ func newScene(t *testing.T, start func(*testing.T, string) *authServer) *scene {
 	t.Cleanup(front.Close)
 	sc := &scene{t: t, mcp: front.URL + "/mcp", seen: func(string, string) {}}
 	sc.as = start(t, sc.mcp)
+	if sc.as.path != "" {
+		sc.mcp = strings.TrimSuffix(sc.as.issuer, "/") + sc.as.path
+		return sc
+	}
 	const metadata = "/.well-known/oauth-protected-resource/mcp"
 	mux.Handle(metadata, auth.ProtectedResourceMetadataHandler(&oauthex.ProtectedResourceMetadata{
 		Resource: sc.mcp, AuthorizationServers: []string{sc.as.issuer}, ScopesSupported: sc.as.scopes,
@@ -43,11 +48,20 @@ func (sc *scene) works(token string) bool {
 	return err == nil
 }
 
+// wantDead checks that an access token does not work after a logout.
+func (sc *scene) wantDead(what, token string) {
+	sc.t.Helper()
+	if sc.works(token) && !sc.as.outlives {
+		sc.t.Errorf("%s: the access token works after the logout", what)
+	}
+}
+
 // expire waits until an access token of short life has ended, for the server
 // and for the client, which has its expiry.
 func (sc *scene) expire(token string, expiry time.Time) {
 	sc.t.Helper()
-	for end := time.Now().Add(patience); sc.works(token) || time.Now().Before(expiry); time.Sleep(50 * time.Millisecond) {
+	alive := func() bool { return time.Now().Before(expiry) || !sc.as.endsExpired && sc.works(token) }
+	for end := time.Now().Add(patience); alive(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			sc.t.Fatal("the access token does not expire")
 		}

@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -9,7 +10,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -17,14 +20,14 @@ import (
 // contender is an authorization server that somebody else wrote, set up one way.
 type contender struct {
 	name  string
-	from  string // the npm package or Go module
+	from  string // the npm or PyPI package or Go module
 	what  string // for the page
 	start func(t *testing.T, resource string) *authServer
 }
 
 func contenders() []contender {
 	const oidc, sdk = "oidc-provider", "@modelcontextprotocol/sdk"
-	return []contender{
+	return append([]contender{
 		{"oidc-provider", oidc, "its own login and consent pages, its own store; public clients",
 			oidcProvider("client_secret_post", "client_secret_basic", "none")},
 		{"oidc-provider, basic", oidc, "the same; clients have a secret and send it in the header",
@@ -35,7 +38,7 @@ func contenders() []contender {
 			func(t *testing.T, resource string) *authServer { return mcpSDK(t, resource) }},
 		{"zitadel/oidc", "github.com/zitadel/oidc/v3", "the module's example server: its login page, its storage, its native client, which is configured by hand",
 			startZitadel},
-	}
+	}, pythonServers()...)
 }
 
 // oidcProvider starts oidc-provider with these methods of authentication, the
@@ -73,27 +76,32 @@ var page = flag.String("page", "", "write what was seen to this file")
 func TestServers(t *testing.T) {
 	program := built(t)
 	var rows rows
+	t.Cleanup(func() { // when all have ended
+		if *page != "" && !t.Failed() {
+			if err := os.WriteFile(*page, []byte(rows.page(t)), 0o644); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 	for _, c := range contenders() {
 		t.Run(c.name+"/library", func(t *testing.T) {
+			t.Parallel()
 			l := newLibrary(newScene(t, c.start))
 			l.seen = rows.of(c.name, "library")
 			l.live()
 		})
 		t.Run(c.name+"/command", func(t *testing.T) {
+			t.Parallel()
 			cmd := &command{scene: newScene(t, c.start), program: program, home: filepath.Join(t.TempDir(), "home")}
 			cmd.seen = rows.of(c.name, "command")
 			cmd.live()
 		})
 	}
-	if *page != "" && !t.Failed() {
-		if err := os.WriteFile(*page, []byte(rows.page(t)), 0o644); err != nil {
-			t.Error(err)
-		}
-	}
 }
 
 // rows are what was seen, in the order of the page.
 type rows struct {
+	mu    sync.Mutex // guards what follows
 	steps []string
 	cells map[string]string // by step and server
 }
@@ -101,6 +109,8 @@ type rows struct {
 // of returns what notes the sightings at a server, in one way.
 func (r *rows) of(server, way string) func(step, what string) {
 	return func(step, what string) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
 		if r.cells == nil {
 			r.cells = make(map[string]string)
 		}
@@ -116,6 +126,13 @@ func (r *rows) of(server, way string) func(step, what string) {
 	}
 }
 
+// ordered returns the steps, the library's first.
+func (r *rows) ordered() []string {
+	byLibrary := func(step string) bool { return strings.HasSuffix(step, "(library)") }
+	command := slices.DeleteFunc(slices.Clone(r.steps), byLibrary)
+	return append(slices.DeleteFunc(slices.Clone(r.steps), func(step string) bool { return !byLibrary(step) }), command...)
+}
+
 // page returns the page.
 func (r *rows) page(t *testing.T) string {
 	var b strings.Builder
@@ -124,10 +141,11 @@ func (r *rows) page(t *testing.T) string {
 Written by `+"`make interop-servers`"+` on %s, with %s on %s/%s. Nothing here is edited by hand: it is what was seen.
 `+"`make interop`"+`, which is part of `+"`make test`"+`, runs the same and fails where a count differs.
 
-Each server runs on this machine. In front of it is a proxy that counts what the client asks; behind the MCP server, made with
-the official Go SDK, stands a check of the bearer token that asks the authorization server itself. A person without a browser
-walks through its pages. The MCP sessions are the official Go SDK's, through `+"`Client.HTTPClient`"+` and through
-`+"`handstamp bridge`"+`. A renewal rotates the refresh token everywhere.
+Each server runs on this machine. In front of it is a proxy that counts what the client requests. The Python servers have an MCP
+server of their own; for the others one is made with the official Go SDK, and checks each bearer token at the authorization
+server itself. A user without a browser walks through its pages. The MCP sessions are the official Go SDK's, through
+`+"`Client.HTTPClient`"+` and through `+"`handstamp bridge`"+`. A refresh rotates the refresh token everywhere. A dash: the server can't be
+brought to it.
 
 | server | version | how it is set up |
 |---|---|---|
@@ -135,14 +153,14 @@ walks through its pages. The MCP sessions are the official Go SDK's, through `+"
 	var names []string
 	for _, c := range contenders() {
 		names = append(names, c.name)
-		fmt.Fprintf(&b, "| %s | `%s` %s | %s |\n", c.name, c.from, version(t, c.from), c.what)
+		fmt.Fprintf(&b, "| %s | `%s` %s | %s |\n", c.name, c.from[strings.LastIndexByte(c.from, ':')+1:], version(t, c.from), c.what)
 	}
 	fmt.Fprintf(&b, "\nWhat a session costs at the authorization server:\n\n| session | %s |\n|---|%s\n",
 		strings.Join(names, " | "), strings.Repeat("---|", len(names)))
-	for _, step := range r.steps {
+	for _, step := range r.ordered() {
 		fmt.Fprintf(&b, "| %s |", step)
 		for _, name := range names {
-			fmt.Fprintf(&b, " %s |", r.cells[step+name])
+			fmt.Fprintf(&b, " %s |", cmp.Or(r.cells[step+name], "–"))
 		}
 		b.WriteByte('\n')
 	}
@@ -156,12 +174,26 @@ What the servers taught:
   login is kept, and works again once the client is back.
 - The SDK's example provider, as it is, issues no refresh token. A session works as long as the access token; a server that was
   started again, and has forgotten everything, costs one registration and one tab.
+- The Python SDK looks a client up by the form's ` + "`client_id`" + `, even under Basic, and ` + "`/revoke`" + ` wants a ` + "`client_secret`" + ` in the form,
+  even if empty. Its version 1 calls a failed client authentication ` + "`unauthorized_client`" + `.
+- FastMCP's in-memory provider ends the whole grant when an expired access token is presented. Handstamp never presents one.
+- FastMCP's proxy registers every client as public; its version 2 gives it a secret all the same, and goes on accepting an access
+  token after its grant was revoked, until the token's end.
 `)
 	return b.String()
 }
 
-// version returns the version of an npm package or a Go module here.
+// version returns the version of an npm or PyPI package or a Go module here.
 func version(t *testing.T, from string) string {
+	if pypi, ok := strings.CutPrefix(from, "pypi:"); ok {
+		environment, name, _ := strings.Cut(pypi, ":")
+		out, err := exec.Command(python(environment), "-c",
+			"import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))", name).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(out))
+	}
 	if strings.Contains(from, ".com/") {
 		out, err := exec.Command("go", "list", "-m", "-f", "{{.Version}}", from).Output()
 		if err != nil {
