@@ -49,8 +49,7 @@ const registerSpec = "RFC 7591 section 3.2.1"
 
 // Register registers a client. It returns an *Error if the server refuses, a
 // *TransientError if it may answer otherwise later or did not answer, and a
-// *ProtocolError if the endpoint or the answer must not be used. No redirect is
-// followed.
+// *ProtocolError if the endpoint or the answer must not be used.
 func (f *Fetcher) Register(ctx context.Context, endpoint string, req RegistrationRequest) (*Registration, error) {
 	if _, err := parseEndpoint("the registration endpoint", endpoint); err != nil {
 		return nil, err
