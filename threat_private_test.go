@@ -345,7 +345,8 @@ func TestServerInAPrivateNetworkByItsAddress(t *testing.T) {
 				"issuer": origin, "authorization_endpoint": endpoint + "/authorize", "token_endpoint": origin + "/token",
 				"registration_endpoint": origin + atRegister, "code_challenge_methods_supported": []string{"S256"},
 			},
-			origin + atToken: {"access_token": "access", "token_type": "Bearer"},
+			origin + atRegister: {"client_id": "app", "token_endpoint_auth_method": "none"},
+			origin + atToken:    {"access_token": "access", "token_type": "Bearer"},
 		}
 		c = &handstamp.Client{Store: c.Store, HTTP: later, AuthHTTP: later, Prompt: handstamp.Prompt{Authorize: consented}}
 		if _, err := c.Login(t.Context(), origin+atMCP, handstamp.LoginOptions{Force: true}); err != nil {
