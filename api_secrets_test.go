@@ -22,6 +22,7 @@ import (
 var exported = map[string]reflect.Type{
 	"AdoptOptions":         reflect.TypeFor[handstamp.AdoptOptions](),
 	"AdoptResult":          reflect.TypeFor[handstamp.AdoptResult](),
+	"AuthorizationServer":  reflect.TypeFor[handstamp.AuthorizationServer](),
 	"AuthorizationRequest": reflect.TypeFor[handstamp.AuthorizationRequest](),
 	"Client":               reflect.TypeFor[handstamp.Client](),
 	"Error":                reflect.TypeFor[handstamp.Error](),

@@ -21,7 +21,9 @@ import (
 //
 // A Transport (Client.HTTPClient in the SDK transport's HTTPClient field) does
 // the same and more: it also recovers requests that the SDK does not hand to its
-// handler. Use the one or the other, not both.
+// handler, and it follows redirects on the server's origin only, where the SDK's own client
+// takes the token to another port or scheme of the same host. Use the one or the other, not
+// both.
 type Handler struct {
 	session *session
 	err     error
@@ -60,6 +62,12 @@ func (h *Handler) Authorize(ctx context.Context, req *http.Request, resp *http.R
 	defer resp.Body.Close()
 	if h.err != nil {
 		return h.err
+	}
+	if final := resp.Request; final != nil && redirectedFrom(final) != nil {
+		// The SDK's client follows redirects; what another origin rejects is not ours.
+		if err := h.session.checkRedirect(h.session.server, final.URL); err != nil {
+			return err
+		}
 	}
 	used := h.used(req)
 	var r retryState

@@ -31,6 +31,8 @@ var errMoved = errors.New("the server has another authorization server now")
 type issuerMetadata struct {
 	server   *oauth.ServerMetadata
 	resource *oauth.ResourceMetadata // nil: the server publishes none
+
+	privateNetwork bool // that the MCP server is in
 }
 
 // findIssuer finds the metadata of the authorization server that a login with
@@ -53,6 +55,7 @@ func (s *session) findIssuer(ctx context.Context, issuer string) (*issuerMetadat
 	if issuer != "" && !sameIssuer(found.server.Issuer, issuer) {
 		return nil, issuerMovedError(issuer, found.server.Issuer)
 	}
+	found.privateNetwork = s.privateNetwork.Load()
 	return found, nil
 }
 
@@ -106,6 +109,7 @@ func (a *foreignRecord) pin(found *issuerMetadata) {
 	}
 	a.as = &store.AuthorizationServer{
 		Issuer: as.Issuer, Form: as.Form, Metadata: as.Raw, FetchedAt: time.Now().UTC().Truncate(time.Second),
+		PrivateNetwork: found.privateNetwork,
 	}
 }
 

@@ -133,7 +133,10 @@ func (s *session) configuredServer(ctx context.Context, issuer string, named []s
 	}
 	m, err := s.fetcher.ServerMetadata(ctx, issuer)
 	if errors.Is(err, oauth.ErrAbsent) && len(named) == 0 {
-		if legacy := oauth.LegacyMetadata(s.target); sameIssuer(legacy.Issuer, issuer) {
+		// The MCP server may be that issuer itself, without metadata of its own or with one that
+		// is at the origin only.
+		legacy, legacyErr := s.fetcher.LegacyServerMetadata(ctx, s.target)
+		if legacyErr == nil && sameIssuer(legacy.Issuer, issuer) {
 			return legacy, nil
 		}
 	}

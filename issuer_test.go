@@ -274,3 +274,22 @@ func TestConfiguredClientWaitsForTheFirstServer(t *testing.T) {
 	_, err := c.Login(t.Context(), crowd.URL+atMCP, handstamp.LoginOptions{})
 	wantKind(t, err, handstamp.ErrUnreachable)
 }
+
+// A server of MCP 2025-03-26 is its own issuer, with metadata or without.
+func TestConfiguredIssuerThatIsTheServerItself(t *testing.T) {
+	for name, h := range map[string]lab.Habits{
+		"metadata": {ResourceForm: lab.ResourceNone, OneOrigin: true},
+		"none":     {ResourceForm: lab.ResourceNone, OneOrigin: true, ServerForm: lab.ServerNone, Iss: lab.IssOff},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, h)
+			w.lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: boundSecret, Method: lab.MethodPost})
+			c, line := w.wired()
+			c.Registration = &handstamp.Registration{
+				Issuer: w.lab.URL(), ClientID: "app", ClientSecret: boundSecret, TokenEndpointAuthMethod: lab.MethodPost,
+			}
+			w.mustLogin(c)
+			wantSecretAt(t, line, w.lab, true)
+		})
+	}
+}

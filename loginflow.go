@@ -308,6 +308,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, t *oauth.TokenResponse, at t
 		rec.ServerURL = l.serverURL
 		rec.AuthorizationServer = &store.AuthorizationServer{
 			Issuer: as.Issuer, Form: as.Form, Metadata: as.Raw, FetchedAt: time.Now().UTC().Truncate(time.Second),
+			PrivateNetwork: l.privateNetwork.Load(),
 		}
 		rec.Grant = &g
 		if len(l.client.RedirectURIs) == 0 {

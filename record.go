@@ -32,6 +32,9 @@ func (s *session) read(ctx context.Context) (rec *store.Record, damage, err erro
 	rec, err = s.c.Store.Get(ctx, s.key)
 	switch {
 	case err == nil:
+		if as := rec.AuthorizationServer; as != nil && as.PrivateNetwork {
+			s.privateNetwork.Store(true)
+		}
 		return rec, nil, nil
 	case errors.Is(err, store.ErrCorrupt):
 		damage = err

@@ -2,6 +2,7 @@ package handstamp_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -290,5 +291,30 @@ func TestLoginFollowsTheRedirectsOfTraffic(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 		e.wantSilence()
+	}
+}
+
+// What another origin rejects, where the SDK's own client has followed a redirect, is no reason
+// to refresh or to sign in.
+func TestHandlerIgnoresRejectionsOfAnotherOrigin(t *testing.T) {
+	m := newMoved(t, false)
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("WWW-Authenticate", `Bearer scope="everything"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	t.Cleanup(other.Close)
+	m.set(307, other.URL+"/mcp")
+	resp, err := http.Post(m.URL+"/mcp", "application/json", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &handstamp.Client{Prompt: handstamp.Prompt{OpenURL: func(context.Context, string) error {
+		t.Error("a browser was opened")
+		return errors.New("there is none")
+	}}}
+	req := secretRequest(t, m.URL+"/mcp")
+	wantKind(t, c.Handler(m.URL+"/mcp").Authorize(t.Context(), req, resp), handstamp.ErrProtocol)
+	if n := len(m.sent()); n != 1 {
+		t.Errorf("%d requests", n)
 	}
 }

@@ -335,6 +335,23 @@ func TestServerInAPrivateNetworkByItsAddress(t *testing.T) {
 		if _, err := c.Login(t.Context(), origin+atMCP, handstamp.LoginOptions{}); (err == nil) != allowed {
 			t.Errorf("%s: error %v, want allowed %t", named, err, allowed)
 		}
+		if !allowed {
+			continue
+		}
+		// A later session, which has not met the server yet, knows it from the record.
+		later := documents{
+			origin + atResource + atMCP: {"resource": origin + atMCP, "authorization_servers": []string{origin}},
+			origin + atServer: {
+				"issuer": origin, "authorization_endpoint": endpoint + "/authorize", "token_endpoint": origin + "/token",
+				"registration_endpoint": origin + atRegister, "code_challenge_methods_supported": []string{"S256"},
+			},
+			origin + atRegister: {"client_id": "app", "token_endpoint_auth_method": "none"},
+			origin + atToken:    {"access_token": "access", "token_type": "Bearer"},
+		}
+		c = &handstamp.Client{Store: c.Store, HTTP: later, AuthHTTP: later, Prompt: handstamp.Prompt{Authorize: consented}}
+		if _, err := c.Login(t.Context(), origin+atMCP, handstamp.LoginOptions{Force: true}); err != nil {
+			t.Errorf("%s, later: %v", named, err)
+		}
 	}
 }
 

@@ -117,7 +117,11 @@ type AuthorizationServer struct {
 	Form      string          `json:"form,omitempty"`
 	Metadata  json.RawMessage `json:"metadata,omitempty"` // the document as fetched
 	FetchedAt time.Time       `json:"fetched_at,omitzero"`
-	Unknown   Unknown         `json:"-"`
+
+	// PrivateNetwork says that the MCP server was found in a private network, so that the
+	// authorization server may be there as well.
+	PrivateNetwork bool    `json:"private_network,omitempty"`
+	Unknown        Unknown `json:"-"`
 }
 
 // Client is a client as one issuer knows it.

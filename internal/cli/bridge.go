@@ -281,7 +281,11 @@ func trouble(err error, t *target) *bridge.Trouble {
 		return nil
 	}
 	k := kindOf(err)
-	tr := &bridge.Trouble{Code: bridge.CodeSignIn, Reason: k.code, Message: explain(context.Background(), err).Message}
+	r := explain(context.Background(), err)
+	if r.Setting != "" {
+		r.Message += "; " + r.Hint
+	}
+	tr := &bridge.Trouble{Code: bridge.CodeSignIn, Reason: k.code, Message: r.Message}
 	switch k.exit {
 	case exitLogin, exitDenied:
 		tr.Command = t.command("login")

@@ -34,8 +34,11 @@ func (a *app) client(t *target, o *loginOptions, policy handstamp.LoginPolicy) (
 		LoginTimeout: loginTimeout,
 		Prompt:       a.prompt(t, o),
 		ClientName:   "Handstamp",
-		Logger:       a.logger(),
-		Hooks:        a.hooks(),
+
+		AuthorizationServer: t.config.AuthorizationServer,
+
+		Logger: a.logger(),
+		Hooks:  a.hooks(),
 
 		InsecureAllowHTTP:             a.global.allowHTTP || t.config.AllowHTTP,
 		InsecureAllowMissingPKCE:      t.config.AllowMissingPKCE,

@@ -13,6 +13,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/handstamp/handstamp"
 )
 
 // config is the configuration file, config.json in the folder for
@@ -51,6 +53,9 @@ type serverConfig struct {
 	ClientMetadataURL string `json:"client_metadata_url"`
 	Issuer            string `json:"issuer"` // that the client belongs to; empty: whichever the server names
 	AuthMethod        string `json:"token_endpoint_auth_method"`
+
+	// AuthorizationServer describes an authorization server that discovery does not find.
+	AuthorizationServer *handstamp.AuthorizationServer `json:"authorization_server"`
 
 	Scopes       []string          `json:"scopes"`
 	Resource     string            `json:"resource"`
@@ -132,8 +137,38 @@ func parseConfig(b []byte) (*config, error) {
 		if _, err := parseURL(s.URL); err != nil {
 			return nil, fmt.Errorf("server %q: %w", alias, err)
 		}
+		if err := s.checkAuthorizationServer(); err != nil {
+			return nil, fmt.Errorf("server %q: %w", alias, err)
+		}
 	}
 	return &conf, nil
+}
+
+// checkAuthorizationServer finds a description that cannot work before it is needed.
+func (s *serverConfig) checkAuthorizationServer() error {
+	a := s.AuthorizationServer
+	if a == nil {
+		return nil
+	}
+	if a.Issuer == "" && (a.AuthorizationEndpoint == "" || a.TokenEndpoint == "") {
+		return errors.New("authorization_server needs an issuer, or an authorization_endpoint and a token_endpoint")
+	}
+	for _, e := range []struct{ name, value string }{
+		{"issuer", a.Issuer}, {"authorization_endpoint", a.AuthorizationEndpoint}, {"token_endpoint", a.TokenEndpoint},
+		{"registration_endpoint", a.RegistrationEndpoint}, {"revocation_endpoint", a.RevocationEndpoint},
+	} {
+		if e.value == "" {
+			continue
+		}
+		u, err := parseURL(e.value)
+		if err != nil || !strings.Contains(e.value, "://") || u.Scheme == "http" && !isLoopback(u.Hostname()) {
+			return fmt.Errorf("the %s of authorization_server is not an https:// URL", e.name)
+		}
+	}
+	if s.Issuer != "" && a.Issuer != "" && strings.TrimSuffix(s.Issuer, "/") != strings.TrimSuffix(a.Issuer, "/") {
+		return errors.New("the client's issuer and that of authorization_server are two different ones")
+	}
+	return nil
 }
 
 // describeJSON says what is wrong with a configuration and where.
@@ -162,9 +197,10 @@ func describeJSON(b []byte, d *json.Decoder, err error) error {
 // configMembers returns the names that a configuration may use.
 func configMembers() []string {
 	var names []string
-	for _, t := range []reflect.Type{reflect.TypeFor[config](), reflect.TypeFor[serverConfig]()} {
+	for _, t := range []reflect.Type{reflect.TypeFor[config](), reflect.TypeFor[serverConfig](), reflect.TypeFor[handstamp.AuthorizationServer]()} {
 		for f := range t.Fields() {
-			names = append(names, f.Tag.Get("json"))
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			names = append(names, name)
 		}
 	}
 	return names

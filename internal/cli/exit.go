@@ -140,12 +140,24 @@ type report struct {
 	Code             string     `json:"code"`
 	Message          string     `json:"message"`
 	Hint             string     `json:"hint,omitempty"`
+	Setting          string     `json:"setting,omitempty"` // of the server in config.json, that allows it
 	Server           string     `json:"server,omitempty"`
 	Command          string     `json:"command,omitempty"`
 	OAuthError       string     `json:"oauth_error,omitempty"`
 	RetryAt          *time.Time `json:"retry_at,omitempty"`
 	AuthorizationURL string     `json:"authorization_url,omitempty"`
 	Exit             int        `json:"exit"`
+}
+
+// settings are the members of a server in config.json by the field of the library's Client that
+// each of them sets.
+var settings = map[string]struct{ name, hint string }{
+	"AuthorizationServer": {"authorization_server",
+		"if you know that authorization server, describe it as authorization_server of this server in config.json (see handstamp help configuration)"},
+	"InsecureAllowMissingPKCE": {"allow_missing_pkce",
+		`if that server supports PKCE and only omits to say so, set "allow_missing_pkce": true for this server in config.json (see handstamp help configuration)`},
+	"InsecureAllowPrivateAddresses": {"allow_private_addresses",
+		`if both are yours, set "allow_private_addresses": true for this server in config.json (see handstamp help configuration)`},
 }
 
 // explain turns an error into what is told about it. If ctx, the context of the
@@ -165,6 +177,9 @@ func explain(ctx context.Context, err error) report {
 		}
 		r.OAuthError, r.AuthorizationURL, r.Hint = e.Code, e.AuthorizationURL, e.Hint
 		r.Message = strings.TrimSuffix(r.Message, "; "+e.Hint)
+		if s, ok := settings[e.Setting]; ok {
+			r.Setting, r.Hint = s.name, s.hint
+		}
 		if r.Server == "" {
 			r.Server = e.Server
 		}

@@ -143,6 +143,9 @@ func (o *loginOptions) apply(a *app, c *handstamp.Client, t *target) error {
 // registration returns the client that was registered by hand, or nil.
 func (o *loginOptions) registration(a *app, conf *serverConfig) (*handstamp.Registration, error) {
 	r := &handstamp.Registration{ClientID: o.clientID, TokenEndpointAuthMethod: o.method}
+	if conf.ClientID == "" || conf.ClientID == o.clientID {
+		r.Issuer = conf.Issuer // a flag repeats the client, and lifts no bound
+	}
 	source := o.secret
 	if r.ClientID == "" {
 		if conf.ClientID == "" || o.metadataURL != "" {

@@ -61,6 +61,31 @@ a login needs to know of them. Every member but url may be left out:
 Others: client_secret_env, client_metadata_url, issuer (that the client belongs
 to), resource, no_resource, params (an object: more parameters of the
 authorization request), redirect_uri, callback_port, allow_http,
-allow_missing_pkce, allow_private_addresses.`,
+allow_missing_pkce, allow_private_addresses.
+
+An authorization server that discovery does not find is described by hand. With
+an issuer, the metadata there counts whatever issuer it states itself, or if it
+states none; with both endpoints none is fetched. It is used instead of the one
+that the server names:
+
+  "entra": {
+    "url": "https://mcp.example.com/mcp",
+    "client_id": "6731de76",
+    "authorization_server": {
+      "issuer": "https://login.microsoftonline.com/organizations/v2.0"
+    },
+    "allow_missing_pkce": true
+  },
+  "snowflake": {
+    "url": "https://acme.snowflakecomputing.com/api/mcp",
+    "client_id": "c2ZsYWtl",
+    "client_secret_file": "/run/secrets/snowflake",
+    "authorization_server": {
+      "authorization_endpoint": "https://acme.snowflakecomputing.com/oauth/authorize",
+      "token_endpoint": "https://acme.snowflakecomputing.com/oauth/token-request"
+    }
+  }
+
+Its other members are registration_endpoint and revocation_endpoint.`,
 	}
 }

@@ -92,8 +92,8 @@ func (r AuthorizationRequest) URL() (string, error) {
 type Expected struct {
 	State Secret
 
-	// Issuer is the issuer as its metadata has it, where {tenantid} stands for any one segment
-	// of its path, and IssSupported whether the metadata promises the iss parameter (RFC 9207
+	// Issuer is the issuer as its metadata has it, where a placeholder such as {tenantid} stands
+	// for one segment of its path, and IssSupported whether the metadata promises the iss parameter (RFC 9207
 	// section 3).
 	Issuer       string
 	IssSupported bool

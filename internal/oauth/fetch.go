@@ -44,6 +44,7 @@ type answer struct {
 	body      []byte
 	truncated bool // the body was longer than its limit, or ended early
 	readErr   error
+	looping   bool // it is one redirect too many
 	echo      echo // of the request
 }
 
@@ -83,9 +84,10 @@ func (f *Fetcher) roundTrip(rt http.RoundTripper, req *http.Request, limit int64
 		return nil, errors.New("oauth: Fetcher.HTTP is not set")
 	}
 	resp, err := rt.RoundTrip(req)
-	for hops := 0; err == nil && hops < maxRedirects; hops++ {
+	looping := false
+	for hops := 0; err == nil; hops++ {
 		next := redirected(req, resp)
-		if next == nil {
+		if looping = next != nil && hops == maxRedirects; next == nil || looping {
 			break
 		}
 		resp.Body.Close()
@@ -96,27 +98,27 @@ func (f *Fetcher) roundTrip(rt http.RoundTripper, req *http.Request, limit int64
 		return nil, err
 	}
 	defer resp.Body.Close()
-	a := &answer{url: req.URL, status: resp.StatusCode, header: resp.Header}
+	a := &answer{url: req.URL, status: resp.StatusCode, header: resp.Header, looping: looping}
 	a.body, a.readErr = readBounded(resp, limit)
 	a.truncated = a.readErr != nil
 	return a, nil
 }
 
-// redirected returns the request that follows a redirect, or nil if it is not followed. What
-// carries a credential goes on only on the same origin and with the same method and body: after
-// a 307 or 308 (RFC 9110 sections 15.4.8 and 15.4.9), and after a 301 or 302 to the same URL but
-// for a slash at the end, which many frameworks send to a POST too.
+// redirected returns the request that follows a redirect, or nil if it is not followed. None
+// leaves the origin: another one's word is not the server's. What may carry a credential goes on
+// only with the same method and body: after a 307 or 308 (RFC 9110 sections 15.4.8 and 15.4.9),
+// and after a 301 or 302 to the same URL but for a slash at the end, which many frameworks send
+// to a POST too.
 func redirected(req *http.Request, resp *http.Response) *http.Request {
 	location := resp.Header.Get("Location")
-	if location == "" || !isRedirect(resp.StatusCode) || resp.StatusCode == http.StatusSeeOther {
+	if location == "" || !isRedirect(resp.StatusCode) {
 		return nil
 	}
 	to, err := req.URL.Parse(location)
 	if err != nil || to.User != nil || !SameOrigin(to, req.URL) {
 		return nil
 	}
-	slash := strings.TrimSuffix(to.EscapedPath(), "/") == strings.TrimSuffix(req.URL.EscapedPath(), "/")
-	if !slash && resp.StatusCode != http.StatusTemporaryRedirect && resp.StatusCode != http.StatusPermanentRedirect {
+	if req.Method != http.MethodGet && !keepsMethod(req, resp, to) {
 		return nil
 	}
 	to.Fragment = ""
@@ -126,6 +128,17 @@ func redirected(req *http.Request, resp *http.Response) *http.Request {
 		next.Body = &requestBody{Reader: bytes.NewReader(body.data), data: body.data}
 	}
 	return next
+}
+
+// keepsMethod reports whether a redirect is followed with the same method and body.
+func keepsMethod(req *http.Request, resp *http.Response, to *url.URL) bool {
+	switch resp.StatusCode {
+	case http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return true
+	case http.StatusMovedPermanently, http.StatusFound:
+		return strings.TrimSuffix(to.EscapedPath(), "/") == strings.TrimSuffix(req.URL.EscapedPath(), "/")
+	}
+	return false
 }
 
 var errTooLong = errors.New("the answer is too long")
@@ -155,29 +168,22 @@ func readBounded(resp *http.Response, limit int64) ([]byte, error) {
 }
 
 // document fetches a metadata document. It follows up to three redirects that
-// stay on the origin: another origin's word is not the server's.
+// stay on the origin.
 func (f *Fetcher) document(ctx context.Context, target string) (*answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, documentTimeout)
 	defer cancel()
-	for range maxRedirects + 1 {
-		req, err := f.request(ctx, http.MethodGet, target, nil)
-		if err != nil {
-			return nil, err
-		}
-		a, err := f.roundTrip(f.HTTP, req, maxDocument)
-		if err != nil {
-			return nil, &TransientError{Reason: "no answer from " + req.URL.Host, Err: err}
-		}
-		if !isRedirect(a.status) {
-			return a, nil
-		}
-		next, err := req.URL.Parse(a.header.Get("Location"))
-		if err != nil || next.User != nil || !SameOrigin(next, req.URL) {
-			return a, nil // the redirect itself is the answer
-		}
-		target = next.String()
+	req, err := f.request(ctx, http.MethodGet, target, nil)
+	if err != nil {
+		return nil, err
 	}
-	return nil, &TransientError{Reason: "too many redirects at " + Sanitize(target)}
+	a, err := f.roundTrip(f.HTTP, req, maxDocument)
+	switch {
+	case err != nil:
+		return nil, &TransientError{Reason: "no answer from " + req.URL.Host, Err: err}
+	case a.looping:
+		return nil, &TransientError{Reason: "too many redirects at " + Sanitize(target)}
+	}
+	return a, nil
 }
 
 func isRedirect(status int) bool {

@@ -28,11 +28,15 @@ func CheckHost(host string, reach Reach) error {
 }
 
 // HostReach returns the reach that a host takes by its name alone. A number in a spelling that
-// some resolvers and browsers take for an address (RFC 3986 section 7.4) takes [ReachAny].
+// some resolvers and browsers take for an address (RFC 3986 section 7.4) takes [ReachAny], and
+// so does a name with characters that a browser makes others of, such as full-width digits.
 func HostReach(host string) Reach {
 	host = strings.TrimSuffix(strings.ToLower(strings.Trim(host, "[]")), ".")
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return AddrReach(addr)
+	}
+	if strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "" {
+		return ReachAny
 	}
 	last := host[strings.LastIndexByte(host, '.')+1:]
 	if _, err := strconv.ParseUint(last, 0, 64); err == nil || strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x") {

@@ -15,6 +15,8 @@ func TestReachOfHosts(t *testing.T) {
 		"::ffff:127.0.0.1": ReachLocal,
 		"":                 ReachAny, "169.254.169.254": ReachAny, "[fe80::1]": ReachAny, "fe80::1%eth0": ReachAny, "::ffff:169.254.169.254": ReachAny,
 		"fd00:ec2::254": ReachAny, "100.100.100.200": ReachAny, "0.0.0.0": ReachAny, "::": ReachAny, "224.0.0.1": ReachAny,
+		"127.0.0.\uff11": ReachAny, "\uff4c\uff4f\uff43\uff41\uff4chost": ReachAny, "127\u30020\u30020\u30021": ReachAny, "a%2elocalhost": ReachAny,
+		"localhost..": ReachAny, "127.0.0.1.": ReachLocal, "mcp_1.example.com": ReachPublic, "xn--bcher-kva.example": ReachPublic,
 		"2130706433": ReachAny, "0x7f.1": ReachAny, "127.1": ReachAny, "017700000001": ReachAny, "64:ff9b::a00:1": ReachAny,
 	} {
 		if got := HostReach(host); got != want {

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
 
 // ResourceMetadata is a protected resource metadata document (RFC 9728 section
@@ -25,6 +26,10 @@ type ResourceMetadata struct {
 	URL string          // where the document was found
 	Raw json.RawMessage // the document as fetched
 }
+
+// otherTimeout is the part of documentTimeout that is left for the well-known locations where a
+// challenge names another one.
+const otherTimeout = 3 * time.Second
 
 const resourceSpec = "RFC 9728"
 
@@ -54,11 +59,14 @@ func (f *Fetcher) ResourceMetadata(ctx context.Context, serverURL, challengeURL 
 		return rm, err
 	}
 	var unsure error
-	if place := challengedPlace(server, challengeURL); place != "" {
-		// Half of the time is for the other places: that one may be all that hangs.
-		half, cancel := context.WithTimeout(ctx, documentTimeout/2)
+	place := challengedPlace(server, challengeURL)
+	if i := slices.Index(places, place); i >= 0 {
+		places = append([]string{place}, slices.Delete(places, i, i+1)...)
+	} else if place != "" {
+		// A part of the time is for the other places: that one may be all that hangs.
+		first, cancel := context.WithTimeout(ctx, documentTimeout-otherTimeout)
 		defer cancel()
-		rm, err := search(half, f, []string{place}, parse)
+		rm, err := search(first, f, []string{place}, parse)
 		if err == nil {
 			return rm, nil
 		}
@@ -66,13 +74,12 @@ func (f *Fetcher) ResourceMetadata(ctx context.Context, serverURL, challengeURL 
 			unsure = err
 			if isTimeout(transient.Err) {
 				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, documentTimeout/2)
+				ctx, cancel = context.WithTimeout(ctx, otherTimeout)
 				defer cancel()
 			}
 		} else if !errors.Is(err, ErrAbsent) {
 			return nil, err
 		}
-		places = slices.DeleteFunc(places, func(p string) bool { return p == place })
 	}
 	rm, err := search(ctx, f, places, parse)
 	if errors.Is(err, ErrAbsent) && unsure != nil {

@@ -221,7 +221,7 @@ func checkIssuer(got, want string) error {
 		err.Missing, err.Setting = "issuer", SettingServer
 		return err
 	}
-	if hasTemplate(got) {
+	if _, _, found := template(got); found {
 		err := protocolErrorf(spec, "the authorization server's metadata names a template as its issuer, %q", Sanitize(got))
 		err.Setting = SettingServer
 		return err

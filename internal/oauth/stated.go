@@ -97,21 +97,26 @@ func (s StatedServer) parse(body []byte, form string) (*ServerMetadata, error) {
 	return m, nil
 }
 
-// tenant is what Microsoft's metadata of several tenants has in place of one.
-const tenant = "{tenantid}"
+// template returns what is around the placeholder of an issuer that stands for those of several
+// tenants, such as Microsoft's {tenantid}.
+func template(issuer string) (before, after string, found bool) {
+	before, rest, found := strings.Cut(issuer, "{")
+	if !found {
+		return "", "", false
+	}
+	_, after, found = strings.Cut(rest, "}")
+	return before, after, found
+}
 
-// hasTemplate reports whether an issuer stands for those of several tenants.
-func hasTemplate(issuer string) bool { return strings.Contains(issuer, tenant) }
-
-// matchesIssuer compares iss with an issuer, byte by byte but for a tenant, which is one segment
-// of the path.
+// matchesIssuer compares iss with an issuer: byte by byte, but for a placeholder, which stands
+// for one segment of the path.
 func matchesIssuer(iss, issuer string) bool {
-	before, after, found := strings.Cut(issuer, tenant)
+	before, after, found := template(issuer)
 	if !found {
 		return iss == issuer
 	}
 	rest, ok := strings.CutPrefix(iss, before)
-	if !ok || !strings.HasSuffix(rest, after) {
+	if !ok || !strings.HasSuffix(rest, after) || !strings.HasSuffix(before, "/") || strings.Count(before, "/") < 3 {
 		return false
 	}
 	name := strings.TrimSuffix(rest, after)

@@ -46,8 +46,8 @@ type RawAnswer struct {
 }
 
 // PostToken sends a request to the token endpoint once: over a connection of its
-// own, with no redirect followed and nothing repeated, since code and refresh
-// token may be good for one use only. It takes at most 30 s.
+// own, with nothing repeated, since code and refresh token may be good for one use
+// only, and redirects followed where [redirected] allows it. It takes at most 30 s.
 //
 // Every answer with a status is returned as a *RawAnswer, even if its body is
 // incomplete. If there is none, the error is a *SendError. If the request was
