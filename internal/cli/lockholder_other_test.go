@@ -1,0 +1,6 @@
+//go:build !unix
+
+package cli
+
+// holdLock is for tests that stop a process.
+func holdLock() int { return 1 }
