@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 		"handstamp":  func() { os.Exit(runProcess()) },
 		"labbrowser": func() { os.Exit(browse(os.Args[len(os.Args)-1])) },
 		"lockholder": func() { os.Exit(holdLock()) },
+		"goprogram":  func() { os.Exit(goProgram()) },
 	})
 }
 

@@ -4,3 +4,6 @@ package cli
 
 // holdLock is for tests that stop a process.
 func holdLock() int { return 1 }
+
+// goProgram is for tests of processes.
+func goProgram() int { return 1 }

@@ -31,6 +31,7 @@ type command struct {
 	t      *testing.T
 	home   string
 	server *lab.Server
+	env    []string // beside, or instead of, what every command gets
 }
 
 func newCommand(t *testing.T) *command {
@@ -57,6 +58,7 @@ func (c *command) startProgram(name string, args ...string) (cmd *exec.Cmd, stdi
 	c.t.Cleanup(cancel)
 	cmd = exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "HANDSTAMP_HOME="+c.home, "HANDSTAMP_BROWSER=labbrowser")
+	cmd.Env = append(cmd.Env, c.env...)
 	var err error
 	if stdin, err = cmd.StdinPipe(); err != nil {
 		c.t.Fatal(err)
