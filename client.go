@@ -36,6 +36,12 @@ type Client struct {
 	// LoginTimeout bounds how long a person is waited for. Zero is 5 minutes.
 	LoginTimeout time.Duration
 
+	// LockTimeout bounds each wait for a lock of the credential that another process holds.
+	// Zero is 40 seconds for a refresh under way, which is also the most, and 15 seconds for a
+	// record that is being written. A login under way is waited for as long as LoginTimeout.
+	// The error of a wait that was too long names the process, where the system tells.
+	LockTimeout time.Duration
+
 	// Prompt is how a person is reached. The zero value opens the system's
 	// browser.
 	Prompt Prompt

@@ -130,6 +130,9 @@ var errStoreBusy = errors.New("other processes have been using it for too long")
 // storeError says that the store cannot be used, unless it was the caller who did
 // not want to wait for it any longer.
 func storeError(ctx context.Context, server string, err error) error {
+	if busy := store.Busy(err); busy != nil {
+		return &Error{Kind: ErrStore, Server: server, Err: err, Hint: busy.Hint()}
+	}
 	if ended := ctx.Err(); ended != nil && errors.Is(err, ended) {
 		cause := context.Cause(ctx)
 		if cause == ended {

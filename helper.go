@@ -162,7 +162,11 @@ func (s *session) handleHelperEvent(ctx context.Context, e helperEvent) {
 // work is left to be done here. One process asks for a helper; the others wait
 // for its result.
 func (s *session) refreshByHelper(ctx, wait context.Context, why tokenNeed) (snap *cachedToken, done bool, err error) {
-	waiting, cancel := context.WithTimeout(wait, lockTimeout)
+	began, limit := time.Now(), lockTimeout
+	if s.c.LockTimeout > 0 {
+		limit = helperLockTimeout(min(s.c.LockTimeout, lockTimeout))
+	}
+	waiting, cancel := context.WithTimeout(wait, limit)
 	defer cancel()
 	var v refreshDecision
 	unlock, rec, err := s.lockUnless(waiting, store.LockRefreshHelper, func(rec *store.Record) bool {
@@ -182,6 +186,9 @@ func (s *session) refreshByHelper(ctx, wait context.Context, why tokenNeed) (sna
 		return nil, false, nil // nothing to ask for
 	}
 	job := s.helperJob(ctx)
+	if s.c.LockTimeout > 0 {
+		job.Client.LockTimeout = max(s.c.LockTimeout-time.Since(began), time.Second)
+	}
 	job.Renew = &helperRenewal{Refused: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL}
 	renewed := false
 	result, err := s.c.Helper.ask(ctx, job, func(e helperEvent) {
@@ -194,6 +201,10 @@ func (s *session) refreshByHelper(ctx, wait context.Context, why tokenNeed) (sna
 	}
 	return snap, done, err
 }
+
+// helperLockTimeout returns which part of a limit is spent on waiting for another process's
+// helper. The rest is for the refresh lock, which a helper that is gone has left.
+func helperLockTimeout(limit time.Duration) time.Duration { return limit * 2 / 3 }
 
 // loginByHelper has the login done by a helper, likewise.
 func (s *session) loginByHelper(ctx context.Context, req loginRequest, served func(*store.Record) bool) (snap *cachedToken, done bool, err error) {

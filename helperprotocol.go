@@ -69,6 +69,7 @@ type helperResult struct {
 type helperClient struct {
 	Profile                       string
 	LoginTimeout                  time.Duration
+	LockTimeout                   time.Duration
 	Registration                  *Registration
 	AuthorizationServer           *AuthorizationServer
 	ClientSecret                  string // of Registration, in whose JSON it is redacted
@@ -87,7 +88,7 @@ type helperClient struct {
 
 func describe(c *Client) helperClient {
 	d := helperClient{
-		Profile: c.Profile, LoginTimeout: c.LoginTimeout, ClientMetadataURL: c.ClientMetadataURL,
+		Profile: c.Profile, LoginTimeout: c.LoginTimeout, LockTimeout: c.LockTimeout, ClientMetadataURL: c.ClientMetadataURL,
 		ClientName: c.ClientName, ClientURI: c.ClientURI, Scopes: c.Scopes, Resource: c.Resource, OmitResource: c.OmitResource,
 		AuthorizeParams: c.AuthorizeParams, RedirectURI: c.RedirectURI, CallbackPort: c.CallbackPort,
 		InsecureAllowMissingPKCE: c.InsecureAllowMissingPKCE, InsecureAllowHTTP: c.InsecureAllowHTTP,
@@ -104,7 +105,7 @@ func describe(c *Client) helperClient {
 
 func (d helperClient) apply(c *Client) {
 	c.Helper, c.LoginPolicy, c.OnRegister = nil, LoginNever, nil
-	c.Profile, c.LoginTimeout, c.ClientMetadataURL = d.Profile, d.LoginTimeout, d.ClientMetadataURL
+	c.Profile, c.LoginTimeout, c.LockTimeout, c.ClientMetadataURL = d.Profile, d.LoginTimeout, d.LockTimeout, d.ClientMetadataURL
 	c.ClientName, c.ClientURI, c.Scopes, c.Resource, c.OmitResource = d.ClientName, d.ClientURI, d.Scopes, d.Resource, d.OmitResource
 	c.AuthorizeParams, c.RedirectURI, c.CallbackPort = d.AuthorizeParams, d.RedirectURI, d.CallbackPort
 	c.InsecureAllowMissingPKCE, c.InsecureAllowHTTP = d.InsecureAllowMissingPKCE, d.InsecureAllowHTTP

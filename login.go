@@ -246,6 +246,8 @@ func (s *session) failureSince(rec *store.Record, req loginRequest) error {
 // loginError tells a login that nobody completed from one that was called off.
 func (s *session) loginError(ctx context.Context, err error) error {
 	switch {
+	case errors.Is(err, ErrTimeout):
+		return err
 	case errors.Is(context.Cause(ctx), errLoginTimeout):
 		return &Error{Kind: ErrTimeout, Server: s.serverURL, Message: "nobody completed the login in time", Hint: "start it again"}
 	case ctx.Err() != nil:

@@ -45,11 +45,11 @@ type loginFlow struct {
 // runLogin carries a login out and returns the record with the new grant.
 func (s *session) runLogin(ctx context.Context, rec *store.Record, req loginRequest) (*store.Record, error) {
 	// Before a person is troubled: can the result be stored at all?
-	if reserver, ok := s.c.Store.(store.Reserver); ok {
-		room, err := reserver.Reserve(ctx, s.key, responseReserve)
-		if err != nil {
-			return rec, storeError(ctx, s.serverURL, err)
-		}
+	room, err := s.reserve(ctx, responseReserve)
+	if err != nil {
+		return rec, storeError(ctx, s.serverURL, err)
+	}
+	if room != nil {
 		room.Release()
 	}
 	if importIncomplete(rec) { // the client of an adopted login serves the new one, too

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/store"
 )
@@ -63,14 +62,7 @@ func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) 
 			rec = completed
 		}
 	}
-	var last *store.Record
-	rec, err = s.update(ctx, rec, func(rec *store.Record) error {
-		if rec.Grant != nil {
-			last = rec.Clone()
-		}
-		rec.Grant, rec.Intent, rec.Retry, rec.Refusal = nil, nil, nil, nil
-		return nil
-	})
+	last, rec, forgotten, err := s.disable(ctx, rec, o.KeepClient)
 	if err != nil {
 		return nil, err
 	}
@@ -81,17 +73,67 @@ func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) 
 	if o.DeleteClient {
 		result.ClientDeleted, result.DeleteClientError = s.deleteClients(ctx, rec)
 	}
+	if forgotten {
+		return result, nil
+	}
 	return result, s.forget(ctx, rec, o.KeepClient && !result.ClientDeleted)
+}
+
+// disable puts the record out of use, and returns the grant that it had, in a record of its
+// own, or nil. On a full disk, which takes no record, it deletes the record at once: forgotten
+// is true then.
+func (s *session) disable(ctx context.Context, rec *store.Record, keepClients bool) (last, disabled *store.Record, forgotten bool, err error) {
+	strip := func(rec *store.Record) error {
+		if rec.Grant != nil {
+			last = rec.Clone()
+			applySavedResponse(last)
+		}
+		rec.Grant, rec.Intent, rec.Retry, rec.Refusal = nil, nil, nil, nil
+		return nil
+	}
+	disabled, err = s.update(ctx, rec, strip)
+	if err == nil || !errors.Is(err, store.ErrUnusable) {
+		return last, disabled, false, err
+	}
+	for range maxConflicts {
+		deleted := s.deleteRecord(ctx, disabled)
+		if errors.Is(deleted, store.ErrConflict) {
+			if disabled, deleted = s.load(ctx); deleted == nil {
+				_ = strip(disabled)
+				continue
+			}
+		}
+		if deleted != nil {
+			return last, disabled, false, err // of the write, which says more
+		}
+		break
+	}
+	if disabled.Generation = 0; keepClients {
+		if err := s.put(ctx, disabled, nil); err != nil {
+			s.notice("the client registration could not be kept: %v", err)
+		}
+	}
+	return last, disabled, true, nil
+}
+
+// applySavedResponse takes over the response to a refresh that a process saved and did not live
+// to read: the tokens in it are the ones to revoke.
+func applySavedResponse(rec *store.Record) {
+	if !refreshInterrupted(rec) || rec.Intent.Answer == nil {
+		return
+	}
+	if token, err := oauth.ParseToken(rawResponse(rec.Intent.Answer)); token != nil && err == nil {
+		applyToken(rec.Grant, token, rec.Intent.Answer.ReceivedAt)
+	}
 }
 
 // forget deletes a record that is out of use, whether or not ctx has ended. The
 // store's copies of it still have the tokens, so that one whose clients are to be
 // kept is deleted, too, and stored anew.
 func (s *session) forget(ctx context.Context, rec *store.Record, keepClients bool) error {
-	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
-	defer cancel()
+	ctx = context.WithoutCancel(ctx) // each access to the store is bounded
 	for range maxConflicts {
-		err := s.c.Store.Delete(ctx, s.key, rec.Generation)
+		err := s.deleteRecord(ctx, rec)
 		if err == nil && keepClients {
 			rec.Generation = 0
 			err = s.put(ctx, rec, nil)

@@ -20,7 +20,7 @@ import (
 func (w *world) inFolder() string {
 	w.t.Helper()
 	dir := w.t.TempDir() + "/credentials"
-	s, err := filestore.Open(filestore.Options{Dir: dir, LockDir: w.t.TempDir() + "/locks", Warn: func(string) {}})
+	s, err := filestore.Open(filestore.Options{Dir: dir, Warn: func(string) {}})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -28,10 +28,10 @@ func (w *world) inFolder() string {
 	return dir
 }
 
-// files returns the names of the files in a folder.
+// files returns the names of the files in a folder, which has one for locks, too.
 func files(t *testing.T, dir string) []string {
 	t.Helper()
-	list, err := fs.Glob(os.DirFS(dir), "*")
+	list, err := fs.Glob(os.DirFS(dir), "*.*")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package handstamp
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/browser"
@@ -11,7 +12,7 @@ import (
 const (
 	// waitingNoticeDelay is how long the claim to sign in may take before the person
 	// is told that somebody else has it.
-	waitingNoticeDelay = 300 * time.Millisecond
+	waitingNoticeDelay = firstLook
 
 	// reopenBrowserAfter is how old another process's tab is when a person who asks for
 	// a login is given a new one: the old one has been closed, or is not seen.
@@ -56,32 +57,60 @@ func (s *session) clearPendingLogin(ctx context.Context, rec *store.Record) *sto
 
 // lockLogin is lockUnless for a lock that may be held for as long as a person
 // needs. That person is told where to go on, and who asks for a login explicitly
-// gets a tab of their own once the other is old.
+// gets a tab of their own once the other is old. A record that the login could not replace
+// is an error here, before anybody is sent to a browser.
 func (s *session) lockLogin(ctx context.Context, name store.LockName, req loginRequest, served func(*store.Record) bool) (unlock func(), rec *store.Record, err error) {
-	began, told := time.Now(), false
-	var shown, opened store.Secret
-	return s.lockUnless(ctx, name, func(rec *store.Record) bool {
+	w := &loginWait{session: s, ctx: ctx, began: time.Now(), interactive: req.interactive}
+	unlock, rec, err = s.lockUnless(ctx, name, func(rec *store.Record) bool {
 		if served(rec) {
 			return true
 		}
-		if time.Since(began) < waitingNoticeDelay {
-			return false
-		}
-		r := AuthorizationRequest{ServerURL: s.serverURL}
-		p := rec.PendingLogin
-		if p == nil || browser.Check(p.URL.Reveal()) != nil {
-			p = &store.PendingLogin{}
-		} else {
-			r.Issuer, r.URL, r.RedirectURI, r.Scope = p.Issuer, p.URL.Reveal(), p.RedirectURI, p.Scope
-		}
-		if tell := s.c.Prompt.Waiting; tell != nil && (!told || p.URL != shown && p.URL != "") {
-			tell(ctx, r)
-		}
-		told, shown = true, p.URL
-		if req.interactive && p.URL != "" && p.URL != opened && time.Since(p.At) > reopenBrowserAfter {
-			opened = p.URL
-			go func() { _ = s.openBrowser(ctx, r) }()
-		}
+		w.look(rec)
 		return false
 	})
+	busy := store.Busy(err)
+	switch {
+	case busy != nil && errors.Is(context.Cause(ctx), errLoginTimeout):
+		return nil, nil, &Error{Kind: ErrTimeout, Server: s.serverURL, Err: err, Hint: busy.Hint(),
+			Message: "nobody completed the login that another process has begun"}
+	case err != nil:
+		return nil, nil, err
+	case unlock != nil && rec.Version > store.SchemaVersion && !served(rec):
+		unlock()
+		return nil, nil, storeError(ctx, s.serverURL, store.ErrNewer)
+	}
+	return unlock, rec, nil
+}
+
+// loginWait is the wait for a login that another process has begun.
+type loginWait struct {
+	*session
+	ctx         context.Context
+	began       time.Time
+	interactive bool
+
+	told          bool
+	shown, opened store.Secret // authorization URLs
+}
+
+// look tells the user about the pending login in the record.
+func (w *loginWait) look(rec *store.Record) {
+	if time.Since(w.began) < waitingNoticeDelay {
+		return
+	}
+	r := AuthorizationRequest{ServerURL: w.serverURL}
+	p := rec.PendingLogin
+	if p == nil || browser.Check(p.URL.Reveal()) != nil {
+		p = &store.PendingLogin{}
+	} else {
+		r.Issuer, r.URL, r.RedirectURI, r.Scope = p.Issuer, p.URL.Reveal(), p.RedirectURI, p.Scope
+	}
+	if tell := w.c.Prompt.Waiting; tell != nil && (!w.told || p.URL != w.shown && p.URL != "") {
+		tell(w.ctx, r)
+	}
+	w.told, w.shown = true, p.URL
+	if w.interactive && p.URL != "" && p.URL != w.opened && time.Since(p.At) > reopenBrowserAfter {
+		w.opened = p.URL
+		go func() { _ = w.openBrowser(w.ctx, r) }()
+	}
 }

@@ -1,18 +1,48 @@
 package handstamp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/store"
 )
 
 func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }
 
-// storeTimeout bounds the wait for a store that another process is writing to.
+// storeTimeout bounds the wait for a store that another process is writing to. A write takes
+// moments, so that giving up means a process that hangs.
 const storeTimeout = 15 * time.Second
+
+// withStoreTimeout bounds the wait for the store within one call of it.
+func (s *session) withStoreTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	return awake.WithTimeout(ctx, cmp.Or(s.c.LockTimeout, storeTimeout), errStoreBusy)
+}
+
+// storeWaitError gives the end of a wait that withStoreTimeout bounded its reason, unless the
+// store told a better one.
+func storeWaitError(bounded context.Context, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) && context.Cause(bounded) == errStoreBusy && store.Busy(err) == nil {
+		return errStoreBusy
+	}
+	return err
+}
+
+// reserve makes sure that a record of size bytes can be stored, before something is done that
+// cannot be done twice. It returns nil where the store does not reserve.
+func (s *session) reserve(ctx context.Context, size int) (store.Reservation, error) {
+	reserver, ok := s.c.Store.(store.Reserver)
+	if !ok {
+		return nil, nil
+	}
+	ctx, cancel := s.withStoreTimeout(ctx)
+	defer cancel()
+	room, err := reserver.Reserve(ctx, s.key, size)
+	return room, storeWaitError(ctx, err)
+}
 
 // load reads the record, or an empty one where nothing is stored.
 func (s *session) load(ctx context.Context) (*store.Record, error) {
@@ -29,7 +59,10 @@ func (s *session) read(ctx context.Context) (rec *store.Record, damage, err erro
 	if rec := s.flushUnsaved(ctx); rec != nil {
 		return rec, nil, nil
 	}
-	rec, err = s.c.Store.Get(ctx, s.key)
+	bounded, cancel := s.withStoreTimeout(ctx)
+	defer cancel()
+	rec, err = s.c.Store.Get(bounded, s.key)
+	err = storeWaitError(bounded, err)
 	switch {
 	case err == nil:
 		if as := rec.AuthorizationServer; as != nil && as.PrivateNetwork {
@@ -72,10 +105,19 @@ func (s *session) update(ctx context.Context, rec *store.Record, mutate func(*st
 
 // put writes the record, into the reserved room if there is some.
 func (s *session) put(ctx context.Context, rec *store.Record, room store.Reservation) error {
+	ctx, cancel := s.withStoreTimeout(ctx)
+	defer cancel()
 	if room != nil {
-		return room.Put(ctx, rec)
+		return storeWaitError(ctx, room.Put(ctx, rec))
 	}
-	return s.c.Store.Put(ctx, rec)
+	return storeWaitError(ctx, s.c.Store.Put(ctx, rec))
+}
+
+// deleteRecord deletes the record, in the generation that rec has.
+func (s *session) deleteRecord(ctx context.Context, rec *store.Record) error {
+	ctx, cancel := s.withStoreTimeout(ctx)
+	defer cancel()
+	return storeWaitError(ctx, s.c.Store.Delete(ctx, s.key, rec.Generation))
 }
 
 // keepInMemory keeps a login that could not be stored. Room for it had been made
@@ -101,7 +143,7 @@ func (s *session) flushUnsaved(ctx context.Context) *store.Record {
 	if unsaved == nil {
 		return nil
 	}
-	err := s.c.Store.Put(ctx, unsaved.Clone())
+	err := s.put(ctx, unsaved.Clone(), nil)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.unsaved == unsaved && (err == nil || errors.Is(err, store.ErrConflict)) {

@@ -25,9 +25,11 @@ const (
 	// requestTimeout bounds all requests of one renewal together.
 	requestTimeout = 35 * time.Second
 
-	// lockPoll is how often a waiting process looks whether the holder of the
-	// lock has stored what is waited for.
-	lockPoll = 50 * time.Millisecond
+	// firstLook and lookInterval say when a process that waits for a lock looks whether its
+	// holder has stored what is waited for: mostly the holder releases the lock in the same
+	// moment, which wakes who waits at once.
+	firstLook    = 300 * time.Millisecond
+	lookInterval = time.Second
 
 	// refreshPatience is how long a caller with a token that is still valid waits for
 	// a renewal ahead of time before it goes on with the token at hand.
@@ -296,16 +298,14 @@ func refreshInterrupted(rec *store.Record) bool {
 // another process stores what is needed meanwhile, it stops waiting: then the
 // verdict is settled.
 func (s *session) lockRefresh(ctx context.Context, why tokenNeed) (unlock func(), rec *store.Record, v refreshDecision, err error) {
-	ctx, cancel := awake.WithTimeout(ctx, lockTimeout, errLockTimeout)
+	ctx, cancel := awake.WithTimeout(ctx, s.refreshLockTimeout(), errLockTimeout)
 	defer cancel()
 	unlock, rec, err = s.lockUnless(ctx, store.LockRefresh, func(rec *store.Record) bool {
 		v := s.decide(rec, why, time.Now())
 		return v.done && v.useStored
 	})
 	if errors.Is(context.Cause(ctx), errLockTimeout) && err != nil {
-		return nil, nil, v, &Error{Kind: ErrUnreachable, Server: s.serverURL,
-			Message: "another process has been renewing this credential for too long",
-			Hint:    "end it if it hangs, then try again"}
+		return nil, nil, v, lockTimeoutError(s.serverURL, err)
 	}
 	if err != nil {
 		return nil, nil, v, err
@@ -317,6 +317,29 @@ func (s *session) lockRefresh(ctx context.Context, why tokenNeed) (unlock func()
 }
 
 var errLockTimeout = errors.New("handstamp: lock timeout")
+
+// refreshLockTimeout returns how long another process's refresh is waited for.
+func (s *session) refreshLockTimeout() time.Duration {
+	switch limit := min(s.c.LockTimeout, lockTimeout); {
+	case limit <= 0:
+		return lockTimeout
+	case s.c.Helper != nil:
+		return limit - helperLockTimeout(limit) // which is over
+	default:
+		return limit
+	}
+}
+
+// lockTimeoutError reports that another process is refreshing the credential, and does not
+// come to an end.
+func lockTimeoutError(server string, err error) error {
+	e := &Error{Kind: ErrUnreachable, Server: server,
+		Message: "another process has been refreshing this credential for too long", Hint: "end it if it hangs, then try again"}
+	if busy := store.Busy(err); busy != nil {
+		e.Err, e.Hint = busy, busy.Hint()
+	}
+	return e
+}
 
 // lockUnless waits until it holds the named lock or until the stored record
 // satisfies enough, whichever comes first, and returns the record as it is
@@ -338,13 +361,13 @@ func (s *session) lockUnless(ctx context.Context, name store.LockName, enough fu
 			l.unlock()
 		}
 	}
-	poll := time.NewTicker(lockPoll)
-	defer poll.Stop()
+	look := time.NewTimer(firstLook)
+	defer look.Stop()
 	for {
 		select {
 		case l := <-got:
 			if l.err != nil {
-				if ctx.Err() != nil {
+				if ctx.Err() != nil && store.Busy(l.err) == nil {
 					return nil, nil, ctx.Err()
 				}
 				return nil, nil, storeError(ctx, s.serverURL, l.err)
@@ -355,7 +378,8 @@ func (s *session) lockUnless(ctx context.Context, name store.LockName, enough fu
 				return nil, nil, err
 			}
 			return l.unlock, rec, nil
-		case <-poll.C:
+		case <-look.C:
+			look.Reset(lookInterval)
 			rec, err := s.load(ctx)
 			if err == nil && enough(rec) {
 				stop()

@@ -128,14 +128,12 @@ func (r *refreshAttempt) tokenUsable(rec *store.Record) bool {
 // reserveAndMark makes sure that the answer can be stored, and says in the record that
 // the refresh token is about to be spent.
 func (r *refreshAttempt) reserveAndMark(ctx context.Context, rec *store.Record) error {
-	if reserver, ok := r.c.Store.(store.Reserver); ok {
-		encoded, err := store.Encode(rec)
-		if err != nil {
-			return err
-		}
-		if r.room, err = reserver.Reserve(ctx, r.key, len(encoded)+responseReserve); err != nil {
-			return err
-		}
+	encoded, err := store.Encode(rec)
+	if err != nil {
+		return err
+	}
+	if r.room, err = r.reserve(ctx, len(encoded)+responseReserve); err != nil {
+		return err
 	}
 	id := rand.Text()
 	rec.Intent = &store.Intent{
@@ -143,7 +141,7 @@ func (r *refreshAttempt) reserveAndMark(ctx context.Context, rec *store.Record) 
 		At:          time.Now().UTC(),
 		Fingerprint: fingerprint(id, r.refreshToken),
 	}
-	err := r.put(ctx, rec, nil)
+	err = r.put(ctx, rec, nil)
 	if err != nil && r.room != nil {
 		r.room.Release()
 	}

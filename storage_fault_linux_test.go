@@ -2,8 +2,10 @@ package handstamp_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -243,5 +245,57 @@ func TestDiskFaultInLongLivedProcess(t *testing.T) {
 			}
 			m.wantTabs(1)
 		})
+	}
+}
+
+// Signing out works on a full disk: the record is deleted rather than replaced, and the server
+// revokes the tokens. On a read-only disk nothing can be signed out of, and nothing is revoked
+// that stays in use.
+func TestLogoutOnFullDisk(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	for name, fault := range diskFaults {
+		for _, keep := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/keep client %t", name, keep), func(t *testing.T) {
+				m := onSmallDisk(t)
+				m.mustCall(m.session())
+				m.expire()
+				m.mustRun()
+				id := m.stored().GrantClient().ID
+				fault.begin(m)
+				m.lab.Reset()
+				result, err := m.session().Logout(t.Context(), m.lab.MCPURL(), handstamp.LogoutOptions{KeepClient: keep})
+				if name == "read-only" {
+					if !errors.Is(err, handstamp.ErrStore) || !strings.Contains(err.Error(), fault.says) {
+						t.Errorf("error %v, want ErrStore that says %q", err, fault.says)
+					}
+					m.wantCounts(map[string]int{"revoke": 0})
+					fault.end(m)
+					m.mustRun()
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !result.WasSignedIn || !result.Revoked {
+					t.Errorf("result %+v", result)
+				}
+				m.wantCounts(map[string]int{"revoke": 1})
+				fault.end(m)
+				left, err := filepath.Glob(m.dir + "/*.json*")
+				if err != nil || len(left) > 0 && !keep {
+					t.Errorf("left is %q (%v)", left, err)
+				}
+				if keep {
+					if rec := m.stored(); rec.Grant != nil || len(rec.Clients) != 1 || rec.Clients[0].ID != id {
+						t.Errorf("the record is %v", rec)
+					}
+				}
+				if err := m.run(job{Do: "call"}); !errors.Is(err, handstamp.ErrLoginRequired) {
+					t.Errorf("afterwards: %v", err)
+				}
+			})
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/handstamp/handstamp/internal/envelope"
 	"github.com/handstamp/handstamp/lab"
 )
 
@@ -68,6 +69,9 @@ func (m *machine) unknown() map[string]any {
 	data, err := os.ReadFile(m.file())
 	if err != nil {
 		m.t.Fatal(err)
+	}
+	if record, err := envelope.Open(data); err == nil {
+		data = record
 	}
 	var document any
 	decoder := json.NewDecoder(bytes.NewReader(data))

@@ -158,6 +158,7 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 		}
 	} else {
 		b.involve(c, t, person)
+		c.LockTimeout = 0 // no command to wait for: a slow refresh elsewhere is waited for
 	}
 	transport, ok := c.HTTP.(*http.Transport)
 	if !ok {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/filestore"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -60,10 +61,11 @@ type app struct {
 	exe string
 
 	global  globalOptions
-	conf    *config     // read on first use
-	store   store.Store // opened on first use
-	place   string      // how people call the store
-	hidden  []string    // variables that hold secrets
+	conf    *config            // read on first use
+	store   store.Store        // opened on first use
+	place   string             // how people call the store
+	dirs    *filestore.Folders // of the store; nil if it has none
+	hidden  []string           // variables that hold secrets
 	clients []*handstamp.Client
 	endBy   atomic.Pointer[time.Time] // when the process is to end, once it was asked to
 }

@@ -38,6 +38,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(processes.Wrap(m), map[string]func(){
 		"handstamp":  func() { os.Exit(runProcess()) },
 		"labbrowser": func() { os.Exit(browse(os.Args[len(os.Args)-1])) },
+		"lockholder": func() { os.Exit(holdLock()) },
+		"goprogram":  func() { os.Exit(goProgram()) },
 	})
 }
 

@@ -32,6 +32,7 @@ func (a *app) client(t *target, o *loginOptions, policy handstamp.LoginPolicy) (
 		Profile:      t.profile,
 		LoginPolicy:  policy,
 		LoginTimeout: loginTimeout,
+		LockTimeout:  a.lockTimeout(),
 		Prompt:       a.prompt(t, o),
 		ClientName:   "Handstamp",
 
@@ -160,7 +161,7 @@ func (a *app) openStore() (store.Store, error) {
 		a.store, a.place = &store.Memory{}, "memory"
 		return a.store, nil
 	case choice == "auto" || choice == "file":
-		dirs, err := findFolders(a.env, a.platform())
+		dirs, err := a.folders()
 		if err != nil {
 			return nil, err
 		}
@@ -170,7 +171,7 @@ func (a *app) openStore() (store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.openFiles(folders{credentials: dir, locks: filepath.Join(dir, "locks")}, "file store "+dir)
+	return a.openFiles(a.storeIn(dir), "file store "+dir)
 }
 
 // storeFolder returns the folder that a value of --store names, as a path or a
@@ -195,16 +196,11 @@ func storeFolder(choice string, env environment) (string, error) {
 	return dir, nil
 }
 
-func (a *app) openFiles(dirs folders, place string) (store.Store, error) {
-	files, err := filestore.Open(filestore.Options{
-		Dir:      dirs.credentials,
-		LockDir:  dirs.locks,
-		SpareDir: dirs.spare,
-		Warn:     a.warn,
-	})
+func (a *app) openFiles(dirs filestore.Folders, place string) (store.Store, error) {
+	files, err := dirs.Open(filestore.Options{Warn: a.warn})
 	if err != nil {
 		return nil, &failure{kind: kindStore, err: err}
 	}
-	a.store, a.place = files, place
+	a.store, a.place, a.dirs = files, place, &dirs
 	return files, nil
 }

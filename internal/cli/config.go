@@ -77,11 +77,11 @@ func (a *app) loadConfig() (*config, error) {
 	if a.conf != nil {
 		return a.conf, nil
 	}
-	dirs, err := findFolders(a.env, a.platform())
+	dirs, err := a.folders()
 	if err != nil {
 		return nil, err
 	}
-	conf, err := readConfig(filepath.Join(dirs.config, "config.json"))
+	conf, err := readConfig(filepath.Join(dirs.Config, "config.json"))
 	if err != nil {
 		return nil, err
 	}

@@ -80,8 +80,11 @@ func (s *stage) close() {
 // its times back, as if the login had been so much longer ago.
 func (s *stage) age(d time.Duration) error {
 	s.server.Advance(d)
-	dirs := below(s.home, s.home)
-	files, err := filestore.Open(filestore.Options{Dir: dirs.credentials, LockDir: dirs.locks})
+	dirs, err := inHome(s.home)
+	if err != nil {
+		return err
+	}
+	files, err := dirs.Open(filestore.Options{})
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func (g *globalOptions) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&g.clientKey, "client-key", "", "PEM file of its key")
 	flags.StringVar(&g.proxy, "proxy", "", "URL of an HTTP or SOCKS proxy, or none (HTTPS_PROXY, NO_PROXY)")
 	flags.BoolVar(&g.allowHTTP, "allow-http", false, "accept plain http beyond this machine: tokens travel in the clear")
-	flags.DurationVar(&g.timeout, "timeout", 0, "give up after this long (a login waits 5m for a person)")
+	flags.DurationVar(&g.timeout, "timeout", 0, "give up after this long (a login waits 5m for a person; another process is waited for 15s)")
 }
 
 // check finds what cannot work before anything is done.
@@ -77,6 +77,20 @@ func (a *app) profile(server *serverConfig) string {
 		}
 	}
 	return store.DefaultProfile
+}
+
+// lockTimeout is how long commands that a script or a user waits for let another process keep
+// a lock, unless --timeout says otherwise. A login waits for a user in another process for as
+// long as for its own.
+const lockTimeout = 15 * time.Second
+
+// lockTimeout returns how long another process may keep a lock. It is less than --timeout, so
+// that there is time left to say which process that is.
+func (a *app) lockTimeout() time.Duration {
+	if a.global.timeout > 0 {
+		return a.global.timeout * 3 / 4
+	}
+	return lockTimeout
 }
 
 // bounded bounds what is asked of servers by --timeout, if it is given.

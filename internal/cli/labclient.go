@@ -30,11 +30,11 @@ func (c *labClient) String() string { return c.name }
 
 // Age implements suite.Ager: it sets the times of the stored credential back.
 func (c *labClient) Age(ctx context.Context, s suite.Session, d time.Duration) error {
-	dirs, err := findFolders(environment(s.Env), (&app{}).platform())
+	dirs, err := findFolders(environment(s.Env))
 	if err != nil {
 		return err
 	}
-	files, err := filestore.Open(filestore.Options{Dir: dirs.credentials, LockDir: dirs.locks})
+	files, err := dirs.Open(filestore.Options{})
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,7 @@ type command struct {
 	t      *testing.T
 	home   string
 	server *lab.Server
+	env    []string // beside, or instead of, what every command gets
 }
 
 func newCommand(t *testing.T) *command {
@@ -47,10 +48,17 @@ func newCommand(t *testing.T) *command {
 // start starts handstamp with args and returns what it writes and reads.
 func (c *command) start(args ...string) (cmd *exec.Cmd, stdin io.WriteCloser, stdout, stderr *bufio.Reader) {
 	c.t.Helper()
+	return c.startProgram("handstamp", args...)
+}
+
+// startProgram starts a program of this test binary likewise.
+func (c *command) startProgram(name string, args ...string) (cmd *exec.Cmd, stdin io.WriteCloser, stdout, stderr *bufio.Reader) {
+	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
 	c.t.Cleanup(cancel)
-	cmd = exec.CommandContext(ctx, "handstamp", args...)
+	cmd = exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "HANDSTAMP_HOME="+c.home, "HANDSTAMP_BROWSER=labbrowser")
+	cmd.Env = append(cmd.Env, c.env...)
 	var err error
 	if stdin, err = cmd.StdinPipe(); err != nil {
 		c.t.Fatal(err)

@@ -162,8 +162,9 @@ func startLab(ts *testscript.TestScript, w *scriptWorld, args []string) {
 
 // credentials opens the store of the script.
 func credentials(ts *testscript.TestScript) *filestore.Store {
-	dirs := below(ts.Getenv("HANDSTAMP_HOME"), ts.Getenv("HANDSTAMP_HOME"))
-	files, err := filestore.Open(filestore.Options{Dir: dirs.credentials, LockDir: dirs.locks})
+	dirs, err := inHome(ts.Getenv("HANDSTAMP_HOME"))
+	ts.Check(err)
+	files, err := dirs.Open(filestore.Options{})
 	ts.Check(err)
 	return files
 }

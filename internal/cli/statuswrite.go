@@ -15,9 +15,15 @@ func (s *statusCommand) write(entries []*entry, single bool) error {
 	case s.global.quiet:
 		return nil
 	case s.global.json && single:
-		return s.out.json(entries[0], true)
+		return s.out.json(struct {
+			*entry
+			Folders *foldersOutput `json:"folders,omitempty"`
+		}{entries[0], s.shownFolders()}, true)
 	case s.global.json:
-		return s.out.json(map[string]any{"servers": append([]*entry{}, entries...)}, true)
+		return s.out.json(struct {
+			Servers []*entry       `json:"servers"`
+			Folders *foldersOutput `json:"folders,omitempty"`
+		}{append([]*entry{}, entries...), s.shownFolders()}, true)
 	case len(entries) == 0:
 		s.out.line("Nobody is signed in anywhere yet.")
 		s.out.note("", "Run: handstamp login <server>, or see it work first: handstamp demo")

@@ -23,17 +23,19 @@ import (
 // Tests that need other processes run this binary again, as one of these. A
 // child gets the folder and further arguments; what it prints is an error.
 var children = map[string]func(dir string, args []string) error{
-	"put":       childPut,
-	"increment": childIncrement,
-	"hold":      childHold,
-	"spawn":     childSpawn,
-	"wait":      childWait,
-	"unlink":    childUnlink,
-	"umask":     childUmask,
-	"stranger":  childStranger,
-	"killed":    childKilled,
-	"writer":    childWriter,
-	"traced":    childTraced,
+	"put":        childPut,
+	"increment":  childIncrement,
+	"hold":       childHold,
+	"holdrecord": childHoldRecord,
+	"queue":      childQueue,
+	"spawn":      childSpawn,
+	"wait":       childWait,
+	"unlink":     childUnlink,
+	"umask":      childUmask,
+	"stranger":   childStranger,
+	"killed":     childKilled,
+	"writer":     childWriter,
+	"traced":     childTraced,
 }
 
 const childVariable = "HANDSTAMP_TEST_CHILD"

@@ -45,7 +45,6 @@ import (
 
 	"github.com/handstamp/handstamp/internal/atomicfile"
 	"github.com/handstamp/handstamp/store"
-	"github.com/handstamp/handstamp/store/internal/locks"
 )
 
 // Options says where credentials are kept, and what to do when that cannot be
@@ -55,13 +54,11 @@ type Options struct {
 	// must be set.
 	Dir string
 
-	// LockDir is the folder of the lock files; the folder "locks" in Dir if
-	// empty. All processes that share Dir must share it.
-	LockDir string
-
 	// SpareDir is where a record goes while Dir is full or read-only, as a place
 	// that other processes find too, for example a folder in $XDG_RUNTIME_DIR.
-	// The next write into Dir takes it from there. There is none if empty.
+	// The next write into Dir takes it from there. So do lock files that cannot be made in
+	// Dir. There is none if empty. All processes that share Dir should name the same one, or
+	// none: [User] does.
 	SpareDir string
 
 	// Volatile makes Put and Reserve succeed even if neither Dir nor SpareDir can
@@ -109,7 +106,6 @@ func fileName(key store.Key) string { return key.Name() + extension }
 // holds nothing open between calls, so there is nothing to close.
 type Store struct {
 	options Options
-	locks   locks.Set[string] // by file name; the goroutines' part of every lock
 
 	mu     sync.Mutex
 	kept   map[store.Key]*store.Record // guarded by mu; what could not be written
@@ -133,14 +129,11 @@ func Open(options Options) (*Store, error) {
 		return nil, fmt.Errorf("filestore: %w", err)
 	}
 	options.Dir = dir
-	if options.LockDir == "" {
-		options.LockDir = filepath.Join(dir, "locks")
-	}
 	if options.Warn == nil {
 		options.Warn = func(message string) { slog.Warn(message) }
 	}
 	s := &Store{options: options}
-	for _, dir := range []string{options.Dir, options.LockDir} {
+	for _, dir := range []string{options.Dir, filepath.Join(options.Dir, locksName)} {
 		if err := s.prepare(dir); err != nil {
 			return nil, err
 		}

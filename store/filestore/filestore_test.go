@@ -63,7 +63,7 @@ func TestStore(t *testing.T) {
 	}{
 		{"plain", func(t *testing.T) filestore.Options { return filestore.Options{} }},
 		{"with everything", func(t *testing.T) filestore.Options {
-			return filestore.Options{LockDir: t.TempDir() + "/locks", SpareDir: t.TempDir() + "/spare", Volatile: true}
+			return filestore.Options{SpareDir: t.TempDir() + "/spare", Volatile: true}
 		}},
 	}
 	for _, test := range tests {

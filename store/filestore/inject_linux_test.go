@@ -37,7 +37,7 @@ func TestSystemCallsFail(t *testing.T) {
 		{"no allocation", "fallocate:error=EOPNOTSUPP",
 			[]string{"create reserve write sync rename syncdir done $"}, "new"},
 		{"no locks", "flock:error=ENOLCK",
-			[]string{"create reserve Put(unusable: true", "has no locks", "Lock(unusable: true", "local disk"}, "old"},
+			[]string{"Reserve(unusable: true", "Lock(unusable: true", "has no locks", "local disk"}, "old"},
 		{"read-only at the end", "renameat,renameat2:error=EROFS:when=2+",
 			[]string{"rename ", "Put(unusable: true"}, "old"},
 	}

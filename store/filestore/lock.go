@@ -1,29 +1,31 @@
 package filestore
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
-	"time"
-
-	"github.com/gofrs/flock"
 
 	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/internal/locks"
 )
 
-// pollEvery is how often a lock that another process holds is tried: often
-// enough that waiters lose little, at next to no load.
-const pollEvery = 25 * time.Millisecond
+// locksName is the folder of the lock files, in the folder of the credentials: it is not a
+// matter of configuration, so that all who open that folder use the same locks.
+const locksName = "locks"
+
+// goroutines has the part of every lock that keeps the goroutines of this process apart, by
+// the path of the lock's file, for all Stores.
+var goroutines locks.Set[string]
 
 // Lock implements store.Store. Where the lock's file can be made neither in
-// LockDir nor in SpareDir, and Options.Volatile is set, the lock holds between
+// Dir nor in SpareDir, and Options.Volatile is set, the lock holds between
 // the goroutines of this process only, with a notice.
+//
+// A process that waits is woken by the system: it uses no processor. When ctx ends first, the
+// error is a *store.BusyError that names the holder.
 func (s *Store) Lock(ctx context.Context, key store.Key, name store.LockName) (unlock func(), err error) {
 	if name == "" || strings.Trim(string(name), "abcdefghijklmnopqrstuvwxyz") != "" {
 		return nil, errors.New("filestore: the name of a lock must be made of lower-case letters")
@@ -42,41 +44,51 @@ func (s *Store) lockRecord(ctx context.Context, key store.Key) (*held, error) {
 
 // held is a lock that is held.
 type held struct {
-	unlock func()       // may be called twice
-	file   *flock.Flock // nil if the lock holds in this process only
+	unlock func()    // may be called twice
+	file   *lockFile // nil if the lock holds in this process only
+	proper string    // the path that every process tries first
+	absent bool      // there was no file at proper when the lock was taken elsewhere
 }
 
-// lost says whether somebody removed the lock's file, so that another process
-// may hold the same lock.
-func (h *held) lost() bool { return h.file != nil && !inPlace(h.file) }
+// lost reports whether another process may hold the same lock: somebody removed the lock's
+// file, or this one is in SpareDir and the one in Dir exists by now.
+func (h *held) lost() bool {
+	if h.file == nil {
+		return false
+	}
+	return h.absent && exists(h.proper) || !h.file.inPlace()
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
 
 // lock takes first the goroutines' lock, then the processes'.
-func (s *Store) lock(ctx context.Context, file string) (*held, error) {
-	release, err := s.locks.Lock(ctx, file)
+func (s *Store) lock(ctx context.Context, name string) (*held, error) {
+	proper := filepath.Join(s.options.Dir, locksName, name)
+	release, err := goroutines.Lock(ctx, proper)
 	if err != nil {
-		return nil, err
+		return nil, busy(err, proper)
 	}
-	f, err := s.lockFile(ctx, file)
+	f, err := s.lockFile(ctx, name)
 	if err != nil {
 		release()
 		return nil, err
 	}
-	return &held{file: f, unlock: sync.OnceFunc(func() {
+	absent := f != nil && f.path != proper && !exists(proper)
+	return &held{file: f, proper: proper, absent: absent, unlock: sync.OnceFunc(func() {
 		if f != nil {
-			f.Unlock()
+			f.release()
 		}
 		release()
 	})}, nil
 }
 
-func (s *Store) lockFile(ctx context.Context, file string) (*flock.Flock, error) {
-	dirs := []string{s.options.LockDir}
-	if s.options.SpareDir != "" {
-		dirs = append(dirs, filepath.Join(s.options.SpareDir, "locks"))
-	}
+func (s *Store) lockFile(ctx context.Context, name string) (*lockFile, error) {
 	var first error
-	for _, dir := range dirs {
-		f, err := lockIn(ctx, dir, file)
+	for _, dir := range s.dirs() {
+		f, err := lockIn(ctx, filepath.Join(dir, locksName), name)
 		if err == nil || ctx.Err() != nil || errors.Is(err, store.ErrUnusable) {
 			return f, err
 		}
@@ -91,7 +103,7 @@ func (s *Store) lockFile(ctx context.Context, file string) (*flock.Flock, error)
 	return nil, unusable("cannot lock: %w", first)
 }
 
-func lockIn(ctx context.Context, dir, file string) (f *flock.Flock, err error) {
+func lockIn(ctx context.Context, dir, name string) (f *lockFile, err error) {
 	// Somebody may remove the folder while we wait.
 	for range 10 {
 		root, folderErr := openFolder(dir, true)
@@ -99,70 +111,21 @@ func lockIn(ctx context.Context, dir, file string) (f *flock.Flock, err error) {
 			return nil, folderErr
 		}
 		root.Close()
-		if f, err = acquire(ctx, filepath.Join(dir, file)); !notThere(err) {
-			return f, err
+		path := filepath.Join(dir, name)
+		if f, err = acquire(ctx, path); !notThere(err) {
+			return f, busy(err, path)
 		}
 	}
 	return nil, err
 }
 
-// acquire waits for the lock of a file. The system's call may hang where the
-// file system is remote, so the wait for it is left when ctx ends.
-func acquire(ctx context.Context, path string) (*flock.Flock, error) {
-	type result struct {
-		file *flock.Flock
-		err  error
+// busy adds to the end of a wait who holds the lock. A caller who went away does not want to
+// know.
+func busy(err error, path string) error {
+	if !errors.Is(err, context.DeadlineExceeded) || store.Busy(err) != nil {
+		return err
 	}
-	done := make(chan result, 1)
-	go func() {
-		file, err := poll(ctx, path)
-		done <- result{file, err}
-	}()
-	select {
-	case r := <-done:
-		return r.file, r.err
-	case <-ctx.Done():
-		go func() {
-			if r := <-done; r.err == nil {
-				r.file.Unlock()
-			}
-		}()
-		return nil, ctx.Err()
-	}
-}
-
-func poll(ctx context.Context, path string) (*flock.Flock, error) {
-	for {
-		// Reading is enough to lock, and possible on a full or read-only disk
-		// once the file is there.
-		file := flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDONLY|noFollow), flock.SetPermissions(0o600))
-		_, err := file.TryLockContext(ctx, pollEvery)
-		switch {
-		case errors.Is(err, syscall.ENOLCK):
-			return nil, unusable("the file system of %s has no locks; keep credentials on a local disk: %w", path, err)
-		case errors.Is(err, syscall.ELOOP):
-			return nil, unusable("%s is a symbolic link; remove it", path)
-		case errors.Is(err, fs.ErrPermission):
-			if info, statErr := os.Lstat(path); statErr == nil {
-				err = cmp.Or(checkOwner(path, info), err)
-			}
-			return nil, err
-		case err != nil:
-			return nil, err
-		}
-		if inPlace(file) {
-			return file, nil
-		}
-		file.Unlock() // what we locked was removed: others lock another file
-	}
-}
-
-// inPlace says whether the file that is locked is still the one at its path.
-func inPlace(file *flock.Flock) bool {
-	locked, err := file.Stat()
-	if err != nil {
-		return false
-	}
-	named, err := os.Lstat(file.Path())
-	return err == nil && os.SameFile(locked, named)
+	e := &store.BusyError{Path: path, Err: err}
+	e.PID, e.Program, e.Stopped = holder(path)
+	return e
 }

@@ -151,19 +151,17 @@ func TestLockFileRemoved(t *testing.T) {
 func TestLockFileRemovedDuringPut(t *testing.T) {
 	dir := t.TempDir() + "/credentials"
 	k := key(t, "https://a.example")
-	other := open(t, filestore.Options{Dir: dir})
-	theirs := &store.Record{Key: k, ServerURL: "theirs"}
-	if err := other.Put(t.Context(), theirs); err != nil {
+	theirs := &store.Record{Key: k, Retry: &store.Retry{}}
+	if err := open(t, filestore.Options{Dir: dir}).Put(t.Context(), theirs); err != nil {
 		t.Fatal(err)
 	}
-	ours := &store.Record{Key: k, ServerURL: "ours", Generation: theirs.Generation}
+	ours := theirs.Clone()
+	ours.ServerURL = "ours"
 	interfere := sync.OnceFunc(func() {
 		if err := os.Remove(dir + "/locks/" + k.Name() + ".lock"); err != nil {
 			t.Error(err)
 		}
-		if err := other.Put(t.Context(), theirs); err != nil {
-			t.Error(err)
-		}
+		together(t, 1, "increment", dir, func(int) []string { return []string{k.Server, "1", "by comparison"} })
 	})
 	s := open(t, filestore.Options{Dir: dir, Trace: func(step filestore.Step) {
 		if step == filestore.StepSync {
@@ -173,7 +171,7 @@ func TestLockFileRemovedDuringPut(t *testing.T) {
 	if err := s.Put(t.Context(), ours); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("Put = %v, want ErrConflict", err)
 	}
-	if r, err := s.Get(t.Context(), k); err != nil || r.ServerURL != "theirs" || r.Generation != theirs.Generation {
+	if r, err := s.Get(t.Context(), k); err != nil || r.Retry.Failures != 1 || r.ServerURL != "" {
 		t.Errorf("Get = %v, %v", r, err)
 	}
 }

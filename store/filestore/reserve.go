@@ -14,8 +14,14 @@ import (
 
 // Reserve implements store.Reserver: it allocates size bytes on the disk, in Dir
 // or else in SpareDir. If neither has them it succeeds only with
-// Options.Volatile, with a notice.
-func (s *Store) Reserve(_ context.Context, key store.Key, size int) (store.Reservation, error) {
+// Options.Volatile, with a notice. It waits until no other process writes the record, so that
+// one which hangs is noticed before anything is done that needs to be stored.
+func (s *Store) Reserve(ctx context.Context, key store.Key, size int) (store.Reservation, error) {
+	lock, err := s.lockRecord(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	lock.unlock()
 	var first error
 	for _, dir := range s.dirs() {
 		r, err := s.reserveIn(dir, key, int64(envelope.Size(size)))

@@ -1,0 +1,177 @@
+package filestore
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+)
+
+// Folders are the folders of a user. [UserFolders] finds them.
+type Folders struct {
+	// Config has the command's configuration, config.json.
+	Config string `json:"config,omitempty"`
+
+	// Credentials has one file for each credential, and the lock files. It is Options.Dir.
+	Credentials string `json:"credentials"`
+
+	// Spare is Options.SpareDir; empty if there is none.
+	Spare string `json:"spare,omitempty"`
+
+	ignored error // why Spare is empty although the environment names one
+}
+
+// Locks returns the folder of the lock files. It belongs to the folder of the credentials, so
+// that all who open that folder use the same locks.
+func (f Folders) Locks() string { return filepath.Join(f.Credentials, locksName) }
+
+// User opens the store of the user who runs the program: the one that the handstamp command
+// uses. A program that opens it shares the user's logins with the command and with every
+// other program that does, at the same time too. The folders are those of [UserFolders];
+// options.Dir and options.SpareDir are not looked at.
+func User(options Options) (*Store, error) {
+	folders, err := UserFolders(os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	return folders.Open(options)
+}
+
+// Open opens the store in the folders, like [Open]. options.Dir and options.SpareDir are not
+// looked at. If the environment names a runtime folder that is not safe to use, options.Warn
+// is told once, and the store has no spare folder.
+func (f Folders) Open(options Options) (*Store, error) {
+	options.Dir, options.SpareDir = f.Credentials, f.Spare
+	if options.Warn == nil {
+		options.Warn = func(message string) { slog.Warn(message) }
+	}
+	s, err := Open(options)
+	if err == nil && f.ignored != nil {
+		s.warnOnce(f.ignored.Error())
+	}
+	return s, err
+}
+
+// UserFolders returns the folders of a user by the rules of the platform: the XDG base
+// directories; "Application Support" on macOS; AppData and LocalAppData on Windows.
+// HANDSTAMP_HOME puts everything below one folder instead. getenv is os.Getenv or the like. No
+// folder is made.
+//
+// The spare folder is in XDG_RUNTIME_DIR, if that is the user's own and closed to others. One
+// that was inherited from another user, as with su and sudo -E, is ignored.
+func UserFolders(getenv func(name string) string) (Folders, error) {
+	return userFolders(getenv, runtime.GOOS)
+}
+
+// HomeError reports that the environment does not tell where the user's folders are.
+type HomeError struct {
+	Variable string // what is not set
+}
+
+// Error names the variable and the way out.
+func (e *HomeError) Error() string {
+	return "there is no folder for credentials, because " + e.Variable + " is not set; set HANDSTAMP_HOME to a folder"
+}
+
+func userFolders(getenv func(string) string, goos string) (Folders, error) {
+	if home := getenv("HANDSTAMP_HOME"); home != "" {
+		home, err := filepath.Abs(home)
+		if err != nil {
+			return Folders{}, fmt.Errorf("HANDSTAMP_HOME cannot be made an absolute path: %w", err)
+		}
+		return below(home, home), nil
+	}
+	home := getenv("HOME")
+	switch goos {
+	case "windows":
+		roaming, local := getenv("AppData"), getenv("LocalAppData")
+		if roaming == "" || local == "" {
+			return Folders{}, &HomeError{"AppData and LocalAppData"}
+		}
+		return below(filepath.Join(roaming, "handstamp"), filepath.Join(local, "handstamp")), nil
+	case "darwin":
+		if home == "" {
+			return Folders{}, &HomeError{"HOME"}
+		}
+		support := filepath.Join(home, "Library", "Application Support", "handstamp")
+		return below(support, support), nil
+	}
+	base := func(name string, fallback ...string) string {
+		// The XDG specification: a relative path is invalid and to be ignored.
+		if dir := getenv(name); filepath.IsAbs(dir) {
+			return filepath.Join(dir, "handstamp")
+		}
+		if home == "" {
+			return ""
+		}
+		return filepath.Join(append(append([]string{home}, fallback...), "handstamp")...)
+	}
+	f := Folders{
+		Config:      base("XDG_CONFIG_HOME", ".config"),
+		Credentials: base("XDG_DATA_HOME", ".local", "share"),
+	}
+	if f.Config == "" || f.Credentials == "" {
+		return Folders{}, &HomeError{"HOME"}
+	}
+	if dir := getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
+		f.Spare, f.ignored = spareIn(dir)
+	}
+	return f, nil
+}
+
+// below lays the folders out under one for configuration and one for state.
+func below(config, state string) Folders {
+	return Folders{Config: config, Credentials: filepath.Join(state, "credentials")}
+}
+
+// spareIn returns the spare folder in a runtime folder, or why there can be none; neither if
+// the runtime folder does not exist.
+func spareIn(runtimeDir string) (string, error) {
+	problem := checkRuntimeDir(runtimeDir)
+	if problem == "absent" {
+		return "", nil
+	}
+	spare := filepath.Join(runtimeDir, "handstamp")
+	if problem == "" {
+		root, err := openFolder(spare, false)
+		if err == nil {
+			root.Close()
+		} else if !notThere(err) {
+			problem = fmt.Sprintf("cannot be used (%v)", err)
+		}
+	}
+	if problem != "" {
+		return "", errors.New("XDG_RUNTIME_DIR is ignored: " + runtimeDir + " " + problem + ".")
+	}
+	return spare, nil
+}
+
+// checkRuntimeDir says what keeps a runtime folder from being used, as the XDG specification
+// demands: it is the user's own, and only the user can write into it.
+func checkRuntimeDir(dir string) (problem string) {
+	info, err := os.Lstat(dir)
+	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		if checkOwner(dir, info) != nil {
+			return "is a symbolic link of another user"
+		}
+		info, err = os.Stat(dir)
+	}
+	switch {
+	case notThere(err):
+		return "absent"
+	case err != nil:
+		return fmt.Sprintf("cannot be read (%v)", errors.Unwrap(err))
+	case !info.IsDir():
+		return "is no folder"
+	case checkOwner(dir, info) != nil:
+		return "belongs to another user"
+	case hasModes && info.Mode().Perm()&0o022 != 0:
+		return fmt.Sprintf("can be written by other users (mode %04o)", info.Mode().Perm())
+	case hasModes && info.Mode().Perm()&0o700 != 0o700:
+		return fmt.Sprintf("is closed to its owner (mode %04o)", info.Mode().Perm())
+	}
+	return ""
+}

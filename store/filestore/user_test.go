@@ -1,0 +1,83 @@
+package filestore
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// env is an environment.
+type env []string
+
+func (e env) get(name string) string {
+	for _, kv := range e {
+		if value, ok := strings.CutPrefix(kv, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+func TestUserFolders(t *testing.T) {
+	mine := t.TempDir()
+	if err := os.Chmod(mine, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name string
+		goos string
+		env  env
+		want Folders
+	}{{
+		name: "one folder for everything",
+		goos: "linux",
+		env:  env{"HANDSTAMP_HOME=/h", "HOME=/home/a", "XDG_RUNTIME_DIR=" + mine},
+		want: Folders{Config: "/h", Credentials: "/h/credentials"},
+	}, {
+		name: "Linux",
+		goos: "linux",
+		env:  env{"HOME=/home/a", "XDG_RUNTIME_DIR=" + mine},
+		want: Folders{Config: "/home/a/.config/handstamp", Credentials: "/home/a/.local/share/handstamp", Spare: mine + "/handstamp"},
+	}, {
+		name: "XDG",
+		goos: "freebsd",
+		env:  env{"HOME=/home/a", "XDG_CONFIG_HOME=/c", "XDG_DATA_HOME=/d", "XDG_STATE_HOME=/s"},
+		want: Folders{Config: "/c/handstamp", Credentials: "/d/handstamp"},
+	}, {
+		name: "a relative XDG path is ignored",
+		goos: "linux",
+		env:  env{"HOME=/home/a", "XDG_DATA_HOME=data", "XDG_RUNTIME_DIR=run"},
+		want: Folders{Config: "/home/a/.config/handstamp", Credentials: "/home/a/.local/share/handstamp"},
+	}, {
+		name: "macOS",
+		goos: "darwin",
+		env:  env{"HOME=/Users/a", "XDG_DATA_HOME=/d"},
+		want: below("/Users/a/Library/Application Support/handstamp", "/Users/a/Library/Application Support/handstamp"),
+	}, {
+		name: "Windows",
+		goos: "windows",
+		env:  env{"AppData=/roaming", "LocalAppData=/local"},
+		want: Folders{Config: "/roaming/handstamp", Credentials: "/local/handstamp/credentials"},
+	}} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := userFolders(test.env.get, test.goos)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range []*string{&got.Config, &got.Credentials, &got.Spare} {
+				*p = filepath.ToSlash(*p)
+			}
+			if got != test.want {
+				t.Errorf("got  %+v\nwant %+v", got, test.want)
+			}
+		})
+	}
+	for _, goos := range []string{"linux", "darwin", "windows"} {
+		_, err := userFolders(env(nil).get, goos)
+		if _, ok := errors.AsType[*HomeError](err); !ok {
+			t.Errorf("%s without a home: %v", goos, err)
+		}
+	}
+}
