@@ -21,7 +21,7 @@ func TestChooseMethod(t *testing.T) {
 		{"registered beats the first listed", authMethodInputs{registered: post, secret: true, listed: []string{none, post, basic}}, post, store.MethodRegistered, nil, false},
 		{"registered basic, post listed first", authMethodInputs{registered: basic, secret: true, listed: []string{post, basic}}, basic, store.MethodRegistered, nil, false},
 		{"registered none, not listed", authMethodInputs{registered: none, listed: []string{post, basic}}, none, store.MethodRegistered, nil, false},
-		{"registered none with a secret lying about", authMethodInputs{registered: none, secret: true, listed: []string{none, post}}, none, store.MethodRegistered, nil, false},
+		{"registered none with a secret beside it", authMethodInputs{registered: none, secret: true, listed: []string{none, post}}, none, store.MethodRegistered, []string{post, basic}, false},
 		{"registered and contradicted by the list", authMethodInputs{registered: basic, secret: true, listed: []string{post}}, basic, store.MethodRegistered, []string{post}, false},
 		{"configured beats registered", authMethodInputs{configured: basic, registered: post, secret: true, listed: []string{post}}, basic, store.MethodConfigured, nil, false},
 		{"configured is never second-guessed", authMethodInputs{configured: none, secret: true, listed: []string{post}}, none, store.MethodConfigured, nil, false},
