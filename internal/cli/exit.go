@@ -120,7 +120,10 @@ func advise(err error, t *target) error {
 	case "auth_required":
 		a.command = t.command("login")
 	case "registration_required":
-		a.command = t.command("login") + " --client-id ID"
+		a.command = t.registerCommand("")
+		if e, ok := errors.AsType[*handstamp.Error](err); ok {
+			a.command = t.registerCommand(e.RedirectURI)
+		}
 	}
 	return a
 }
@@ -141,6 +144,7 @@ type report struct {
 	OAuthError       string     `json:"oauth_error,omitempty"`
 	RetryAt          *time.Time `json:"retry_at,omitempty"`
 	AuthorizationURL string     `json:"authorization_url,omitempty"`
+	RedirectURI      string     `json:"redirect_uri,omitempty"`
 	Exit             int        `json:"exit"`
 }
 
@@ -156,7 +160,7 @@ func explain(ctx context.Context, err error) report {
 		r.Server, r.Command = a.server, a.command
 	}
 	if e, ok := errors.AsType[*handstamp.Error](err); ok {
-		r.OAuthError, r.AuthorizationURL, r.Hint = e.Code, e.AuthorizationURL, e.Hint
+		r.OAuthError, r.AuthorizationURL, r.RedirectURI, r.Hint = e.Code, e.AuthorizationURL, e.RedirectURI, e.Hint
 		r.Message = strings.TrimSuffix(r.Message, "; "+e.Hint)
 		if r.Server == "" {
 			r.Server = e.Server

@@ -85,6 +85,8 @@ type Listener struct {
 	path   string // the one that is served
 	server *http.Server
 
+	sockets []net.Listener // Close closes them, too: the server may not have begun to serve
+
 	judging  sync.Mutex    // held while Accept is asked
 	answered chan struct{} // closed when answer is set
 	finished chan struct{} // closed when page is set
@@ -140,6 +142,7 @@ func Listen(ctx context.Context, o Options) (*Listener, error) {
 		ErrorLog:                     log.New(io.Discard, "", 0),
 	}
 	l.server.SetKeepAlivesEnabled(false)
+	l.sockets = sockets
 	l.broken = make(chan error, len(sockets))
 	crowd := &crowd{max: maxConns}
 	for _, socket := range sockets {
@@ -269,5 +272,9 @@ func (l *Listener) Close() error {
 	if l.server == nil {
 		return nil
 	}
-	return l.server.Close()
+	err := l.server.Close()
+	for _, socket := range l.sockets {
+		_ = socket.Close() // most often closed by the server
+	}
+	return err
 }
