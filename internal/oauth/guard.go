@@ -34,8 +34,9 @@ func (e *BlockedError) Error() string {
 // public addresses only, and to others if allowPrivate (nil: never) says so for
 // the host as it is written in the URL, in lower case and without the port. The
 // check is made on the address that is being dialed, so a name that changes its
-// address between two look-ups gains nothing. The base's own dial functions are
-// not used. The clone also bounds connecting, the response's headers and the
+// address between two look-ups gains nothing. The base's own DialContext is used,
+// and its connections are checked before anything is written to them; the base's
+// other dial functions are not. The clone also bounds connecting, the response's headers and the
 // wait for them, and does not decompress.
 //
 // Behind an HTTP proxy, names are resolved by the proxy: there the guard judges
@@ -48,7 +49,7 @@ func Guard(base *http.Transport, allowPrivate func(host string) bool) *http.Tran
 	if base == nil {
 		base = &http.Transport{Proxy: http.ProxyFromEnvironment}
 	}
-	g := &guard{allow: allowPrivate, proxy: base.Proxy}
+	g := &guard{allow: allowPrivate, proxy: base.Proxy, base: callersDial(base)}
 	t := base.Clone()
 	// Each of these would go round the check; callers may still set the old ones.
 	//lint:ignore SA1019 they are cleared, not used
@@ -71,6 +72,7 @@ func Guard(base *http.Transport, allowPrivate func(host string) bool) *http.Tran
 type guard struct {
 	allow func(host string) bool
 	proxy func(*http.Request) (*url.URL, error)
+	base  dialFunc // the caller's; nil: a net.Dialer
 
 	proxies sync.Map // "host:port" of each proxy in use: these are dialed unchecked
 }
@@ -86,10 +88,17 @@ func (g *guard) dial(ctx context.Context, network, address string) (net.Conn, er
 	if err != nil {
 		return nil, err
 	}
-	if _, isProxy := g.proxies.Load(strings.ToLower(address)); !isProxy && !g.allowed(host) {
-		if !isPublicName(host) {
-			return nil, &BlockedError{Host: host} // whatever a resolver makes of it
-		}
+	_, isProxy := g.proxies.Load(strings.ToLower(address))
+	checked := !isProxy && !g.allowed(host)
+	if checked && !isPublicName(host) {
+		return nil, &BlockedError{Host: host} // whatever a resolver makes of it
+	}
+	switch {
+	case g.base != nil && checked:
+		return g.dialByCaller(ctx, network, address, host)
+	case g.base != nil:
+		return g.base(ctx, network, address)
+	case checked:
 		d.ControlContext = func(_ context.Context, _, resolved string, _ syscall.RawConn) error {
 			ap, err := netip.ParseAddrPort(resolved)
 			if err != nil || !isPublic(ap.Addr()) {
