@@ -183,8 +183,11 @@ func (o *callbackReceiver) requestCode(ctx context.Context, s *session, r Author
 	if prompt.Paste != nil {
 		go func() {
 			params, err := s.paste(ctx, r, judge)
-			if err == nil {
+			switch {
+			case err == nil:
 				callbacks <- callback{params: params, err: judge(params), pasted: true}
+			case errors.Is(err, ErrRegisterAnew):
+				callbacks <- callback{err: err, pasted: true}
 			}
 		}()
 	}
@@ -244,6 +247,10 @@ func openPreferredBrowser(ctx context.Context, rawURL string) error {
 func (s *session) paste(ctx context.Context, r AuthorizationRequest, judge func(url.Values) error) (url.Values, error) {
 	for {
 		pasted, err := s.c.Prompt.Paste(ctx)
+		if errors.Is(err, ErrRegisterAnew) && !r.CanRegisterAnew {
+			s.notice("the client was registered just now, or by hand; another would change nothing")
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -98,7 +98,9 @@ type Client struct {
 	// AuthHTTP carries the requests to the authorization server. Nil is a
 	// transport like HTTP, if that is an *http.Transport, or else like
 	// http.DefaultTransport, that refuses to connect to private addresses which
-	// a server's metadata names, unless the MCP server itself is there.
+	// a server's metadata names, unless the MCP server itself is there. HTTP's
+	// DialContext is used, and may connect a name to where it likes; its
+	// DialTLSContext is not.
 	AuthHTTP http.RoundTripper
 
 	// InsecureAllowMissingPKCE accepts an authorization server whose metadata

@@ -136,11 +136,18 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 	l.browserOpened = true
 	request := AuthorizationRequest{
 		ServerURL: l.serverURL, Issuer: l.plan.server.Issuer, URL: rawURL, RedirectURI: l.callback.redirectURI, Scope: l.scope,
+		CanRegisterAnew: l.canRegisterAnew(),
 	}
 	l.recordPendingLogin(ctx, request)
 	code, err := l.callback.requestCode(ctx, l.session, request, oauth.Expected{
 		State: state, Issuer: l.plan.server.ExpectedIss(), IssSupported: l.plan.server.AuthorizationResponseIssParameterSupported,
 	})
+	switch {
+	case errors.Is(err, ErrRegisterAnew):
+		return l.onUnknownClient(ctx, &oauth.Error{Endpoint: "authorization"})
+	case ctx.Err() == nil:
+		l.recordCallback(ctx)
+	}
 	if err != nil {
 		return l.authorizationError(ctx, err)
 	}
@@ -166,6 +173,9 @@ func (l *loginFlow) authorizationError(ctx context.Context, err error) error {
 		return l.onUnknownClient(ctx, refused)
 	case oauth.ClassTransient:
 		return l.asError(err)
+	}
+	if l.rejectsDocument(refused) {
+		return l.onUnknownClient(ctx, refused)
 	}
 	message := "the authorization server refused the login"
 	if refused.Code == "access_denied" {

@@ -19,16 +19,22 @@ const (
 	reopenBrowserAfter = 10 * time.Second
 )
 
-// recordPendingLogin stores what the person is asked, so that they can go on with it
-// from any process: whose tab it was may have ended, or its tab been closed. An
-// answer that only the application receives is its own business.
+// recordPendingLogin stores, before a browser opens, what the user is shown, so that
+// they can go on with it from any process: the one that showed it may have ended, or
+// its tab been closed. A response that only the application receives is its own
+// business. The client is marked until a callback comes; see [store.Client].
 func (l *loginFlow) recordPendingLogin(ctx context.Context, r AuthorizationRequest) {
-	if l.callback.listener == nil {
+	if l.callback.listener == nil && !r.CanRegisterAnew {
 		return
 	}
 	rec, err := l.update(ctx, l.rec, func(rec *store.Record) error {
-		rec.PendingLogin = &store.PendingLogin{
-			At: time.Now().UTC(), URL: store.Secret(r.URL), Issuer: r.Issuer, RedirectURI: r.RedirectURI, Scope: r.Scope,
+		if l.callback.listener != nil {
+			rec.PendingLogin = &store.PendingLogin{
+				At: time.Now().UTC(), URL: store.Secret(r.URL), Issuer: r.Issuer, RedirectURI: r.RedirectURI, Scope: r.Scope,
+			}
+		}
+		if r.CanRegisterAnew {
+			l.markCallback(rec, false)
 		}
 		return nil
 	})
@@ -37,6 +43,36 @@ func (l *loginFlow) recordPendingLogin(ctx context.Context, r AuthorizationReque
 		return
 	}
 	l.rec = rec
+}
+
+// recordCallback takes the mark away that recordPendingLogin made.
+func (l *loginFlow) recordCallback(ctx context.Context) {
+	if !l.client.NoCallback && !(l.canReplaceDocument() && l.rec.LearnedOf(l.client.Issuer).NoMetadataDocument) {
+		return
+	}
+	rec, err := l.update(ctx, l.rec, func(rec *store.Record) error {
+		l.markCallback(rec, true)
+		return nil
+	})
+	if err != nil {
+		l.log.Debug("the callback could not be noted", "error", err)
+		return
+	}
+	l.rec = rec
+}
+
+// markCallback notes whether the login's client has brought a callback.
+func (l *loginFlow) markCallback(rec *store.Record, came bool) {
+	if l.client.Source == store.SourceMetadataDocument {
+		learned := rec.LearnedOf(l.client.Issuer)
+		learned.NoMetadataDocument = !came
+		rec.Learn(learned)
+		return
+	}
+	l.client.NoCallback = !came
+	if c := rec.Client(l.client.Issuer, l.client.ID); c != nil {
+		c.NoCallback = !came
+	}
 }
 
 // clearPendingLogin removes what a process left behind that was killed while it waited

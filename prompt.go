@@ -2,6 +2,7 @@ package handstamp
 
 import (
 	"context"
+	"errors"
 	"net/url"
 )
 
@@ -28,7 +29,9 @@ type Prompt struct {
 	// Paste waits for the person to paste the URL that the browser ended at:
 	// the way in where the browser runs on another machine. It is raced against
 	// the listener and must return when ctx ends. The URL has to carry the
-	// state of this login; a bare code is refused.
+	// state of this login; a bare code is refused. It returns ErrRegisterAnew if the
+	// user says that the page shows an error and AuthorizationRequest.CanRegisterAnew
+	// was set: the login then goes on with a newly registered client.
 	Paste func(ctx context.Context) (string, error)
 
 	// Waiting tells the person that another process is signing in to the same
@@ -46,7 +49,16 @@ type AuthorizationRequest struct {
 	URL         string // to be opened in a browser; it holds no secret, but is good for one login only
 	RedirectURI string
 	Scope       string // as requested, space-separated
+
+	// CanRegisterAnew says that the login uses a client from an earlier session, which
+	// the authorization server may have forgotten, and that another can be registered.
+	// Where it has, often only the user sees it, on a page that never redirects.
+	CanRegisterAnew bool
 }
+
+// ErrRegisterAnew is what Prompt.Paste returns to have the login go on with a newly
+// registered client.
+var ErrRegisterAnew = errors.New("handstamp: register the client anew")
 
 // LoginPolicy says whether a request that needs a login may start one.
 type LoginPolicy int

@@ -37,7 +37,8 @@ type retryState struct {
 // returns nil if there is none and the response is the answer.
 func (s *session) reauthorize(ctx context.Context, r *retryState, used *cachedToken, resp *http.Response) (*cachedToken, error) {
 	challenge := oauth.Bearer(resp.Header)
-	if resp.StatusCode == http.StatusForbidden {
+	forbidden := resp.StatusCode == http.StatusForbidden
+	if forbidden && !rejectsToken(challenge) {
 		if challenge.Error != "insufficient_scope" || s.c.LoginPolicy == LoginNever {
 			return nil, nil
 		}
@@ -49,6 +50,9 @@ func (s *session) reauthorize(ctx context.Context, r *retryState, used *cachedTo
 	var refused store.Secret
 	if used != nil {
 		refused = used.token
+	}
+	if forbidden && (r.renewals > 0 || s.history.refreshWasFutile(refused)) {
+		return nil, nil // a token fresh from a refresh is as forbidden: it was not that
 	}
 	if current := s.cached.Load(); current != nil && current.token != refused && current.valid(time.Now()) {
 		// Another request was here before.
@@ -87,6 +91,16 @@ func (s *session) reauthorize(ctx context.Context, r *retryState, used *cachedTo
 		r.logins--
 	}
 	return snap, err
+}
+
+// rejectsToken reports whether a challenge is about the token itself. RFC 6750 section
+// 3.1 wants status 401 with it; several servers respond 403.
+func rejectsToken(challenge oauth.BearerChallenge) bool {
+	switch challenge.Error {
+	case "invalid_token", "expired_token", "token_expired", "token_revoked":
+		return true
+	}
+	return false
 }
 
 // stepUp signs in for the scope that a request needs beside those that the

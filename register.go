@@ -24,27 +24,31 @@ func (l *loginFlow) chooseClient(ctx context.Context) error {
 		return nil
 	}
 	as := l.plan.server
-	old := l.rec.NewestClient(as.Issuer)
+	old, document := l.rec.NewestClient(as.Issuer), l.documentClient()
+	anew := as.RegistrationEndpoint != ""
 	switch {
 	case l.activeRegistration() != nil:
-		if err := l.checkRegistration(as.Issuer); err != nil {
+		if err := l.useConfigured(as.Issuer); err != nil {
 			return err
 		}
-		l.client = l.configuredClient(as.Issuer)
-		if secretExpired(l.client, l.rec.Grant, time.Now()) {
-			return &Error{Kind: ErrClientRejected, Server: l.serverURL,
-				Message: fmt.Sprintf("the secret of the configured client %q ended at %s", l.client.ID, l.client.SecretExpiresAt.Format(time.RFC3339)),
-				Hint:    "configure its new secret"}
-		}
-	case l.c.ClientMetadataURL != "" && as.ClientIDMetadataDocumentSupported:
-		l.client = &store.Client{
-			Issuer: as.Issuer, Source: store.SourceMetadataDocument, ID: l.c.ClientMetadataURL,
-			Method: oauth.MethodNone, MethodSource: store.MethodRegistered,
-		}
-	case old != nil && l.canReuse(old):
+	case document != nil && !(anew && l.rec.LearnedOf(as.Issuer).NoMetadataDocument):
+		l.client = document
+	case old != nil && l.canReuse(old) && !(anew && l.mayBeGone(old)):
 		l.client = old
-	case as.RegistrationEndpoint != "":
-		return l.register(ctx)
+	case anew:
+		err := l.register(ctx)
+		if !errors.Is(err, ErrRegistrationRequired) {
+			return err
+		}
+		// What there was instead may be good after all.
+		switch {
+		case document != nil:
+			l.client = document
+		case old != nil && l.canReuse(old):
+			l.client = old
+		default:
+			return err
+		}
 	default:
 		return l.registrationRequired(ctx, "lets no client register itself", nil)
 	}
@@ -55,6 +59,33 @@ func (l *loginFlow) chooseClient(ctx context.Context) error {
 	l.authMethod = choice
 	l.client.Method, l.client.FormID, l.client.MethodSource = choice.method, choice.formID, choice.source
 	return nil
+}
+
+// useConfigured makes the configured client that of the login.
+func (l *loginFlow) useConfigured(issuer string) error {
+	if err := l.checkRegistration(issuer); err != nil {
+		return err
+	}
+	l.client = l.configuredClient(issuer)
+	if secretExpired(l.client, l.rec.Grant, time.Now()) {
+		return &Error{Kind: ErrClientRejected, Server: l.serverURL,
+			Message: fmt.Sprintf("the secret of the configured client %q ended at %s", l.client.ID, l.client.SecretExpiresAt.Format(time.RFC3339)),
+			Hint:    "configure its new secret"}
+	}
+	return nil
+}
+
+// documentClient returns the client that the configured client ID metadata document is
+// at the login's issuer; nil if there is none, or the issuer has just rejected it.
+func (l *loginFlow) documentClient() *store.Client {
+	id := l.c.ClientMetadataURL
+	if id == "" || !l.plan.server.ClientIDMetadataDocumentSupported || id == l.unknownClientID {
+		return nil
+	}
+	return &store.Client{
+		Issuer: l.plan.server.Issuer, Source: store.SourceMetadataDocument, ID: id,
+		Method: oauth.MethodNone, MethodSource: store.MethodRegistered,
+	}
 }
 
 // checkRegistration makes sure that the configured client can be used at issuer.
@@ -115,6 +146,20 @@ func (l *loginFlow) canReuse(c *store.Client) bool {
 		if uri == l.callback.redirectURI {
 			return true
 		}
+	}
+	return false
+}
+
+// mayBeGone reports whether there is a reason to register anew although the issuer has
+// never said that it does not know the client: the last login with it brought no
+// callback, as at servers that say so on a page, or the issuer takes no client ID
+// metadata documents.
+func (l *loginFlow) mayBeGone(c *store.Client) bool {
+	switch c.Source {
+	case store.SourceDynamic:
+		return c.NoCallback
+	case store.SourceMetadataDocument:
+		return l.rec.LearnedOf(c.Issuer).NoMetadataDocument
 	}
 	return false
 }
@@ -196,6 +241,12 @@ func (l *loginFlow) registrationRequired(ctx context.Context, why string, cause 
 // accept its authentication. One that we registered gives way to a new
 // registration, once; one that the user configured is the user's to change.
 func (l *loginFlow) onUnknownClient(ctx context.Context, refused *oauth.Error) error {
+	if l.canReplaceDocument() {
+		l.notice("the authorization server rejects the client ID metadata document; registering a client")
+		l.unknownClientID = l.client.ID
+		l.learnOf(ctx, func(learned *store.Learned) { learned.NoMetadataDocument = true })
+		return l.tryAgain(refused)
+	}
 	if l.client.Source != store.SourceDynamic {
 		return l.noteRejection(ctx, l.client, l.plan.server.TokenEndpoint, max(l.sent, 1), l.clientRejectedError(l.client, refused))
 	}
@@ -222,6 +273,19 @@ func (l *loginFlow) onUnknownClient(ctx context.Context, refused *oauth.Error) e
 		return err
 	}
 	return l.tryAgain(refused)
+}
+
+// canReplaceDocument reports whether the client is a client ID metadata document, and a
+// registration can take its place.
+func (l *loginFlow) canReplaceDocument() bool {
+	return l.client.Source == store.SourceMetadataDocument && l.plan.server.RegistrationEndpoint != ""
+}
+
+// canRegisterAnew reports whether another client can take the place of the one that the
+// login uses, if that is why the user sees an error.
+func (l *loginFlow) canRegisterAnew() bool {
+	return l.canReplaceDocument() ||
+		l.client.Source == store.SourceDynamic && !l.justRegistered && l.plan.server.RegistrationEndpoint != ""
 }
 
 // probeAuthMethod asks the token endpoint, with a made-up code, whether a method
@@ -278,11 +342,11 @@ func (l *loginFlow) probeAuthMethod(ctx context.Context) error {
 // the client; no answer is as good as yes.
 const preflightTimeout = 5 * time.Second
 
-// probeClient asks the authorization endpoint whether it still knows a client
-// that was registered earlier. Many servers forget clients and tell it only to
-// the person, on a page that never redirects.
+// probeClient asks the authorization endpoint whether it knows the client: one that was
+// registered earlier, or a client ID metadata document. Many servers tell only the user
+// that they do not, on a page that never redirects.
 func (l *loginFlow) probeClient(ctx context.Context, rawURL string) error {
-	if l.clientProbed || l.client.Source != store.SourceDynamic {
+	if l.clientProbed || !l.canRegisterAnew() {
 		return nil
 	}
 	l.clientProbed = true
@@ -300,18 +364,50 @@ func (l *loginFlow) probeClient(ctx context.Context, rawURL string) error {
 		return nil
 	}
 	resp.Body.Close()
-	switch resp.StatusCode {
-	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound, http.StatusUnprocessableEntity:
+	if l.saysUnknown(resp.StatusCode) {
 		return l.onUnknownClient(ctx, &oauth.Error{Status: resp.StatusCode, Endpoint: "authorization"})
-	case http.StatusFound, http.StatusSeeOther:
-		to, err := url.Parse(resp.Header.Get("Location"))
-		if err != nil || !strings.HasPrefix(resp.Header.Get("Location"), l.callback.redirectURI) {
-			return nil
-		}
-		refused := &oauth.Error{Code: to.Query().Get("error"), Endpoint: "authorization"}
-		if refused.Code != "" && refused.Class() == oauth.ClassClient {
-			return l.onUnknownClient(ctx, refused)
-		}
+	}
+	location := resp.Header.Get("Location")
+	to, err := url.Parse(location)
+	if resp.StatusCode/100 != 3 || err != nil || !strings.HasPrefix(location, l.callback.redirectURI) {
+		return nil
+	}
+	rejected := &oauth.Error{Code: to.Query().Get("error"), Description: to.Query().Get("error_description"), Endpoint: "authorization"}
+	if rejected.Code != "" && (rejected.Class() == oauth.ClassClient || l.rejectsDocument(rejected)) {
+		return l.onUnknownClient(ctx, rejected)
 	}
 	return nil
+}
+
+// saysUnknown reports whether a status of the authorization endpoint means that it does
+// not know the client. Where the token endpoint has just rejected a refresh without a
+// reason, that is likely enough for every status that is about the request.
+func (l *loginFlow) saysUnknown(status int) bool {
+	switch status {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound, http.StatusUnprocessableEntity:
+		return true
+	case http.StatusTooManyRequests:
+		return false
+	}
+	return status/100 == 4 && refreshRejectedWithoutReason(l.rec, l.client)
+}
+
+// refreshRejectedWithoutReason reports whether the last refresh with a client was
+// rejected by a response that names neither the grant nor the client.
+func refreshRejectedWithoutReason(rec *store.Record, c *store.Client) bool {
+	bound := rec.GrantClient()
+	return rec.Refusal != nil && rec.Refusal.Code == "" && bound != nil && bound.ID == c.ID
+}
+
+// rejectsDocument reports whether an error response means that a client ID metadata
+// document was read and not accepted, or could not be read.
+func (l *loginFlow) rejectsDocument(rejected *oauth.Error) bool {
+	if !l.canReplaceDocument() {
+		return false
+	}
+	switch rejected.Code {
+	case "invalid_client_metadata", "invalid_redirect_uri", "invalid_client_metadata_document", "invalid_request", "invalid_client_id_metadata":
+		return true
+	}
+	return false
 }

@@ -44,9 +44,20 @@ type Status struct {
 	RetryReason  string        `json:"retry_reason,omitempty"`
 	Refusal      *RefusalState `json:"refusal,omitempty"`
 
+	// ManualRegistration is what the last login came to that needed a client which
+	// somebody has to register by hand.
+	ManualRegistration *ManualRegistration `json:"manual_registration,omitempty"`
+
 	// Problem says what is wrong with the stored record, with StateCorrupt and
 	// StateUnusable: one sentence without a period.
 	Problem string `json:"problem,omitempty"`
+}
+
+// ManualRegistration says what client somebody has to register by hand, where an
+// authorization server registers none.
+type ManualRegistration struct {
+	Issuer      string `json:"issuer"`
+	RedirectURI string `json:"redirect_uri"` // the next login listens there
 }
 
 // RefusalState is the error that ended a grant.
@@ -125,6 +136,11 @@ func statusOf(rec *store.Record, now time.Time) *Status {
 	if g == nil {
 		if st.Refusal != nil {
 			st.State = StateRefused
+		}
+		for _, l := range rec.Learned {
+			if l.NamedRedirectURI != "" {
+				st.ManualRegistration = &ManualRegistration{Issuer: l.Issuer, RedirectURI: l.NamedRedirectURI}
+			}
 		}
 		return st
 	}

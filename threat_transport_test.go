@@ -211,7 +211,7 @@ func TestRedirectedRequest(t *testing.T) {
 // A 403 that does not ask for more scope is the answer: it comes as it is, once.
 func TestForbiddenIsTheAnswer(t *testing.T) {
 	for _, challenge := range []string{
-		"", "Bearer", `Bearer error="invalid_token"`, `Bearer error="access_denied", scope="admin"`, `Bearer scope="admin"`,
+		"", "Bearer", `Bearer error="access_denied", scope="admin"`, `Bearer scope="admin"`,
 		`DPoP error="insufficient_scope", scope="admin"`, `Bearer error="insufficient_scope"`, `Bearer error="INSUFFICIENT_SCOPE", scope="admin"`,
 	} {
 		t.Run(challenge, func(t *testing.T) {

@@ -124,7 +124,10 @@ func advise(err error, t *target) error {
 	case "no_login_needed":
 		a.command = t.command("tools")
 	case "registration_required":
-		a.command = t.command("login") + " --client-id ID"
+		a.command = t.registerCommand("")
+		if e, ok := errors.AsType[*handstamp.Error](err); ok {
+			a.command = t.registerCommand(e.RedirectURI)
+		}
 	}
 	return a
 }
@@ -146,6 +149,7 @@ type report struct {
 	OAuthError       string     `json:"oauth_error,omitempty"`
 	RetryAt          *time.Time `json:"retry_at,omitempty"`
 	AuthorizationURL string     `json:"authorization_url,omitempty"`
+	RedirectURI      string     `json:"redirect_uri,omitempty"`
 	Exit             int        `json:"exit"`
 }
 
@@ -175,7 +179,7 @@ func explain(ctx context.Context, err error) report {
 		if outer, ok := errors.AsType[*url.Error](err); ok && errors.Is(outer, e) {
 			r.Message = e.Error() // net/http's prefix repeats the URL
 		}
-		r.OAuthError, r.AuthorizationURL, r.Hint = e.Code, e.AuthorizationURL, e.Hint
+		r.OAuthError, r.AuthorizationURL, r.RedirectURI, r.Hint = e.Code, e.AuthorizationURL, e.RedirectURI, e.Hint
 		r.Message = strings.TrimSuffix(r.Message, "; "+e.Hint)
 		if s, ok := settings[e.Setting]; ok {
 			r.Setting, r.Hint = s.name, s.hint

@@ -23,8 +23,10 @@ func (a *app) prompt(t *target, o *loginOptions) handstamp.Prompt {
 	a.hideVariables(o.secret.env, t.config.ClientSecretEnv)
 	open, whyNot := a.browserFor(o)
 	paste := o.paste || !o.secret.stdin && a.terminalIn()
+	pasted := &anewPaste{app: a, lines: &lineReader{r: a.in}}
 	p := handstamp.Prompt{
 		Show: func(_ context.Context, r handstamp.AuthorizationRequest) {
+			pasted.show(r)
 			a.showRequest(t, r, open != nil, whyNot, paste)
 		},
 		OpenURL: func(ctx context.Context, rawURL string) error {
@@ -38,8 +40,7 @@ func (a *app) prompt(t *target, o *loginOptions) handstamp.Prompt {
 		Waiting: func(_ context.Context, r handstamp.AuthorizationRequest) { a.showWaiting(t, r) },
 	}
 	if paste {
-		lines := &lineReader{r: a.in}
-		p.Paste = lines.next
+		p.Paste = pasted.paste
 	}
 	return p
 }

@@ -60,6 +60,10 @@ func (a *app) writeEntry(e *entry, now time.Time) {
 		a.writeCheck(e)
 	case e.State == handstamp.StateNone:
 		a.out.note(indent, "Not signed in (profile %s)", e.Profile)
+		if m := e.ManualRegistration; m != nil {
+			a.out.note(indent, "Register a client at %s with the redirect URI %s", short(m.Issuer), short(m.RedirectURI))
+			command = e.target.registerCommand(m.RedirectURI)
+		}
 		a.out.note(indent, "Run: %s", command)
 		return
 	case e.State == handstamp.StateCorrupt:

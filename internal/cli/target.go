@@ -30,6 +30,16 @@ func (t *target) command(verb string) string {
 	return s + t.flags
 }
 
+// registerCommand returns the command to run once a client is registered by hand with a
+// redirect URI, whose port the next login has to listen on.
+func (t *target) registerCommand(redirectURI string) string {
+	command := t.command("login") + " --client-id ID"
+	if u, err := url.Parse(redirectURI); err == nil && u.Scheme == "http" && u.Port() != "" && t.config.CallbackPort == 0 {
+		command += " --callback-port " + u.Port()
+	}
+	return command
+}
+
 // repeated returns the flags without which a suggested command would be about
 // another login.
 func (a *app) repeated() string {

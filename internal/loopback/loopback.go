@@ -114,6 +114,8 @@ type Listener struct {
 	signedInTo  string // Options.Server
 	server      *http.Server
 
+	sockets []net.Listener // Close closes them, too: the server may not have begun to serve
+
 	judging  sync.Mutex    // held while Accept is asked
 	answered chan struct{} // closed when answer is set
 	finished chan struct{} // closed when page is set
@@ -170,6 +172,7 @@ func Listen(ctx context.Context, o Options) (*Listener, error) {
 		ErrorLog:                     log.New(io.Discard, "", 0),
 	}
 	l.server.SetKeepAlivesEnabled(false)
+	l.sockets = sockets
 	l.broken = make(chan error, len(sockets))
 	crowd := &crowd{max: maxConns}
 	for _, socket := range sockets {
@@ -299,5 +302,9 @@ func (l *Listener) Close() error {
 	if l.server == nil {
 		return nil
 	}
-	return l.server.Close()
+	err := l.server.Close()
+	for _, socket := range l.sockets {
+		_ = socket.Close() // most often closed by the server
+	}
+	return err
 }

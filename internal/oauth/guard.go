@@ -46,8 +46,9 @@ func (e *BlockedError) Allowable() bool {
 // Guard returns a clone of base (nil: http.DefaultTransport) that connects only to the
 // addresses that reach (nil: [ReachPublic]) allows for the host as it is written in the URL, in
 // lower case and without the port. The check is made on the address that is being dialed, so a
-// name that changes its address between two look-ups gains nothing. The base's own dial
-// functions are not used. The clone also bounds connecting, the response's headers and the wait
+// name that changes its address between two look-ups gains nothing. The base's own DialContext
+// is used, and its connections are checked before anything is written to them; the base's other
+// dial functions are not. The clone also bounds connecting, the response's headers and the wait
 // for them, and does not decompress.
 //
 // Behind an HTTP proxy, names are resolved by the proxy: there the guard judges
@@ -60,7 +61,7 @@ func Guard(base *http.Transport, reach func(host string) Reach) *http.Transport 
 	if base == nil {
 		base = &http.Transport{Proxy: http.ProxyFromEnvironment}
 	}
-	g := &guard{reach: reach, proxy: base.Proxy}
+	g := &guard{reach: reach, proxy: base.Proxy, base: callersDial(base)}
 	t := base.Clone()
 	// Each of these would go round the check; callers may still set the old ones.
 	//lint:ignore SA1019 they are cleared, not used
@@ -83,6 +84,7 @@ func Guard(base *http.Transport, reach func(host string) Reach) *http.Transport 
 type guard struct {
 	reach func(host string) Reach
 	proxy func(*http.Request) (*url.URL, error)
+	base  dialFunc // the caller's; nil: a net.Dialer
 
 	proxies sync.Map // "host:port" of each proxy in use: these are dialed unchecked
 }
@@ -102,10 +104,19 @@ func (g *guard) dial(ctx context.Context, network, address string) (net.Conn, er
 		return nil, err
 	}
 	reach := g.reachOf(host)
-	if _, isProxy := g.proxies.Load(strings.ToLower(address)); !isProxy && reach != ReachAny {
+	_, isProxy := g.proxies.Load(strings.ToLower(address))
+	checked := !isProxy && reach != ReachAny
+	if checked {
 		if err := CheckHost(host, reach); err != nil {
 			return nil, err // whatever a resolver makes of it
 		}
+	}
+	switch {
+	case g.base != nil && checked:
+		return g.dialByCaller(ctx, network, address, host, reach)
+	case g.base != nil:
+		return g.base(ctx, network, address)
+	case checked:
 		d.ControlContext = func(_ context.Context, _, resolved string, _ syscall.RawConn) error {
 			ap, err := netip.ParseAddrPort(resolved)
 			if err != nil || AddrReach(ap.Addr()) > reach {
