@@ -37,7 +37,8 @@ func (l *loginFlow) openCallback(ctx context.Context) error {
 		}
 		return nil
 	}
-	options := loopback.Options{Port: l.c.CallbackPort, Accept: l.callback.accept}
+	options := l.listenerOptions()
+	options.Port = l.c.CallbackPort
 	configured := l.activeRegistration()
 	learned := l.rec.LearnedOf(l.plan.server.Issuer)
 	stored := false
@@ -72,7 +73,9 @@ func (l *loginFlow) openCallback(ctx context.Context) error {
 		// Another program has the port, or the server has registered what no
 		// listener can be at. The client is registered once more; the old
 		// registration stays for the refresh token that is bound to it.
-		listener, err = loopback.Listen(ctx, loopback.Options{RedirectURI: redirectAt(learned.RedirectHost), Accept: l.callback.accept})
+		again := l.listenerOptions()
+		again.RedirectURI = redirectAt(learned.RedirectHost)
+		listener, err = loopback.Listen(ctx, again)
 	}
 	if err != nil {
 		e := &Error{Kind: ErrUsage, Server: l.serverURL, Message: "the callback cannot be received", Err: err}
@@ -108,12 +111,24 @@ func (l *loginFlow) moveCallback(ctx context.Context, hosts []string) error {
 	}
 	l.callback.close()
 	l.callback.redirectURI = ""
-	listener, err := loopback.Listen(ctx, loopback.Options{RedirectURI: redirectAt(hosts[0]), Port: l.c.CallbackPort, Accept: l.callback.accept})
+	options := l.listenerOptions()
+	options.RedirectURI, options.Port = redirectAt(hosts[0]), l.c.CallbackPort
+	listener, err := loopback.Listen(ctx, options)
 	if err != nil {
 		return &Error{Kind: ErrUsage, Server: l.serverURL, Message: "the callback cannot be received at " + hosts[0], Err: err}
 	}
 	l.callback.listener, l.callback.redirectURI = listener, listener.RedirectURI()
 	return nil
+}
+
+// listenerOptions returns what does not depend on where the listener is.
+func (l *loginFlow) listenerOptions() loopback.Options {
+	_, server, _ := strings.Cut(strings.TrimSuffix(l.target, "/"), "://")
+	o := loopback.Options{Accept: l.callback.accept, Application: l.c.ClientName, Server: server}
+	if u, err := url.Parse(l.plan.server.AuthorizationEndpoint); err == nil {
+		o.FormOrigin = u.Scheme + "://" + strings.ToLower(u.Host)
+	}
+	return o
 }
 
 // accept judges a call to the redirect URI: the login's own, or a stranger's.
@@ -147,13 +162,7 @@ func (o *callbackReceiver) requestCode(ctx context.Context, s *session, r Author
 		return code, err
 	}
 
-	judge := func(params url.Values) error {
-		_, err := oauth.ParseCallback(params, want)
-		if errors.Is(err, oauth.ErrState) {
-			return loopback.ErrIgnore
-		}
-		return err
-	}
+	judge := s.callbackJudge(want)
 	o.expect <- judge
 	defer func() { <-o.expect }()
 
@@ -255,11 +264,15 @@ func (s *session) paste(ctx context.Context, r AuthorizationRequest, judge func(
 			return nil, err
 		}
 		params, err := pastedParams(pasted, r.RedirectURI)
-		if err == nil && !errors.Is(judge(params), loopback.ErrIgnore) {
-			return params, nil
-		}
+		var verdict error
 		if err == nil {
-			err = errors.New("that URL belongs to another login")
+			if verdict = judge(params); !errors.Is(verdict, loopback.ErrIgnore) {
+				return params, nil
+			}
+			err = errors.New("that URL belongs to another sign-in")
+		}
+		if unbound, ok := errors.AsType[*loopback.UnboundError](verdict); ok {
+			err = errors.New("that URL reports the error " + unbound.Code + ", but has no state")
 		}
 		s.notice("%v; paste the whole address that the browser shows at the end", err)
 	}

@@ -85,7 +85,7 @@ func (s *session) runLogin(ctx context.Context, rec *store.Record, req loginRequ
 	if errors.Is(err, errTryAgain) {
 		err = &Error{Kind: ErrProtocol, Server: s.serverURL, Message: "the authorization server refuses each login for another reason"}
 	}
-	l.callback.finish("You are signed in.", err)
+	l.callback.finish("", err)
 	if e, ok := errors.AsType[*Error](err); ok {
 		e.asked = l.browserOpened || l.justRegistered
 		e.follows(l.firstErr)

@@ -1,0 +1,57 @@
+package handstamp
+
+import (
+	"errors"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/handstamp/handstamp/internal/loopback"
+	"github.com/handstamp/handstamp/internal/oauth"
+)
+
+// maxUnboundNotices bounds the notices of one login about errors that anyone may
+// have sent.
+const maxUnboundNotices = 3
+
+// callbackJudge returns what tells the response to a login from any other call to
+// its redirect URI. It reports an error response without a state to the user, once
+// for each code: some authorization servers leave the state out, but so would a
+// stranger, and the wait goes on. It is safe for concurrent use.
+func (s *session) callbackJudge(want oauth.Expected) func(url.Values) error {
+	var mu sync.Mutex
+	told := make(map[string]bool)
+	return func(params url.Values) error {
+		_, err := oauth.ParseCallback(params, want)
+		if !errors.Is(err, oauth.ErrState) {
+			return err
+		}
+		if params.Has("state") || params.Get("error") == "" {
+			return loopback.ErrIgnore
+		}
+		code := errorCodeOf(params)
+		mu.Lock()
+		first := !told[code] && len(told) < maxUnboundNotices
+		if first {
+			told[code] = true
+		}
+		mu.Unlock()
+		if first {
+			s.notice("the sign-in page sent the browser back with the error %s, but without the state that ties it to this sign-in; still waiting", code)
+		}
+		return &loopback.UnboundError{Code: code}
+	}
+}
+
+// errorCodeOf returns the OAuth error code of a callback, if it looks like one:
+// its author is not known, and it is shown.
+func errorCodeOf(params url.Values) string {
+	code := params.Get("error")
+	odd := func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-' || r == '.')
+	}
+	if len(code) > 64 || strings.ContainsFunc(code, odd) {
+		return "that it cannot name"
+	}
+	return code
+}
