@@ -35,6 +35,7 @@ var exported = map[string]reflect.Type{
 	"LoginResult":          reflect.TypeFor[handstamp.LoginResult](),
 	"LogoutOptions":        reflect.TypeFor[handstamp.LogoutOptions](),
 	"LogoutResult":         reflect.TypeFor[handstamp.LogoutResult](),
+	"ManualRegistration":   reflect.TypeFor[handstamp.ManualRegistration](),
 	"Notice":               reflect.TypeFor[handstamp.Notice](),
 	"Helper":               reflect.TypeFor[handstamp.Helper](),
 	"Prompt":               reflect.TypeFor[handstamp.Prompt](),
