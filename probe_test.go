@@ -108,7 +108,7 @@ func TestLoginAtAWrongURL(t *testing.T) {
 			h.respond("/api/mcp", 401, "", "", "WWW-Authenticate", "Bearer")
 			h.respond("/", 200, "text/html", webPage)
 		}, "/api", handstamp.ErrUsage, "did you mean URL/api/mcp?"},
-		"meant: /sse":    {func(h *host) { h.respond("GET /sse", 401, "", "", "WWW-Authenticate", "Bearer") }, "/mcp", handstamp.ErrUsage, "did you mean URL/sse?"},
+		"meant: /sse": {func(h *host) { h.respond("GET /sse", 401, "", "", "WWW-Authenticate", "Bearer") }, "/mcp", handstamp.ErrUsage, "did you mean URL/sse?"},
 		"meant: the resource that is named": {func(h *host) {
 			h.respond("/deep/in/mcp", 401, "", "", "WWW-Authenticate", "Bearer")
 			h.respond("/.well-known/oauth-protected-resource", 200, "application/json",

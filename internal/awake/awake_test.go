@@ -29,8 +29,13 @@ func TestWithTimeoutCause(t *testing.T) {
 		ctx, cancel := WithTimeout(t.Context(), time.Millisecond, why)
 		defer cancel()
 		<-ctx.Done()
-		if cause := context.Cause(ctx); cause != why {
-			t.Errorf("cause %v", cause)
+		child, stop := context.WithCancel(ctx)
+		defer stop()
+		<-child.Done()
+		for name, c := range map[string]context.Context{"the context": ctx, "its child": child} {
+			if cause := context.Cause(c); cause != why || c.Err() != context.DeadlineExceeded {
+				t.Errorf("%s: error %v, cause %v", name, c.Err(), cause)
+			}
 		}
 	})
 }
@@ -39,9 +44,24 @@ func TestWithTimeoutCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := WithTimeout(t.Context(), time.Hour, nil)
 		cancel()
-		if context.Cause(ctx) != context.Canceled {
-			t.Errorf("cause %v", context.Cause(ctx))
+		<-ctx.Done()
+		if context.Cause(ctx) != context.Canceled || ctx.Err() != context.Canceled {
+			t.Errorf("error %v, cause %v", ctx.Err(), context.Cause(ctx))
 		}
 		synctest.Wait() // its goroutine ends, or the bubble never does
+	})
+}
+
+func TestWithTimeoutParentEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		why := errors.New("why")
+		parent, end := context.WithCancelCause(t.Context())
+		ctx, cancel := WithTimeout(parent, time.Hour, nil)
+		defer cancel()
+		end(why)
+		<-ctx.Done()
+		if context.Cause(ctx) != why || ctx.Err() != context.Canceled {
+			t.Errorf("error %v, cause %v", ctx.Err(), context.Cause(ctx))
+		}
 	})
 }
