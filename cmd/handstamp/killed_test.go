@@ -41,6 +41,12 @@ func newMachine(t *testing.T, h lab.Habits) *machine {
 	}
 	t.Cleanup(server.Close)
 	processes.Watch(t, server)
+	return machineOf(t, server)
+}
+
+// machineOf returns a user's machine with a server of its own.
+func machineOf(t *testing.T, server *lab.Server) *machine {
+	t.Helper()
 	m := &machine{t: t, server: server, home: t.TempDir()}
 	m.env = append(os.Environ(), "HANDSTAMP_HOME="+filepath.Join(m.home, "handstamp"),
 		tabsVariable+"="+m.tabsFile(), `HANDSTAMP_BROWSER="`+os.Args[0]+`"`)
