@@ -25,7 +25,8 @@ func TestHabitsJSON(t *testing.T) {
 		ResourceName: "origin", Resource: "refused", OneOrigin: true, MCPPath: "/m", ScopesSupported: []string{"s"},
 		ChallengeScope: "c", EntryScope: "e", RequiredScope: "r", NeverGrant: []string{"n"}, Offline: "listed", LazyAuth: true,
 		RefuseRegistration: "off", UnknownClientStatus: 422, UnknownClientCode: "x", ErrorMember: "error_code",
-		Endpoints: map[string]string{"token_endpoint": "x"},
+		Endpoints: map[string]string{"token_endpoint": "x"}, FormClientID: true, RevokeWantsSecret: true,
+		UnknownClientBody: `{"a":1}`, DeadGrantStatus: 401, DeadGrantBody: "empty", RefreshScope: "wanted", TokenDelay: time.Second,
 	}
 	for i := range reflect.TypeFor[lab.Habits]().NumField() {
 		if reflect.ValueOf(want).Field(i).IsZero() {
@@ -67,7 +68,7 @@ func TestHabitsJSON(t *testing.T) {
 func TestBadHabits(t *testing.T) {
 	for _, raw := range []string{
 		`{"rotation":"sometimes"}`, `{"grace":30}`, `{"grace":"30"}`, `{"graces":"30s"}`, `[]`,
-		`{"issuer_path":"tenant"}`, `{"mcp_path":"/mcp/"}`, `{"register_method":"private_key_jwt"}`,
+		`{"dead_grant_body":"{"}`, `{"refresh_scope":"no"}`, `{"issuer_path":"tenant"}`, `{"mcp_path":"/mcp/"}`, `{"register_method":"private_key_jwt"}`,
 	} {
 		h := lab.Habits{Name: "untouched"}
 		if err := json.Unmarshal([]byte(raw), &h); err == nil || h.Name != "untouched" {
