@@ -1,4 +1,4 @@
-# The two commands that do everything on a fresh machine with Go, Node.js, npm
+# The two commands that do everything on a fresh machine with Go, Node.js, npm, Python
 # and Debian's packages:
 #
 #   make demo   the main job: sign in once, and watch the later sessions walk in
