@@ -1,4 +1,4 @@
-# The two commands that do everything on a fresh machine with Go, Node.js, npm
+# The two commands that do everything on a fresh machine with Go, Node.js, npm, Python
 # and Debian's packages:
 #
 #   make demo   the main job: sign in once, and watch the later sessions walk in
@@ -102,10 +102,11 @@ interop-table: build lab/peers/node_modules/.package-lock.json
 lab/peers/node_modules/.package-lock.json: lab/peers/package-lock.json
 	cd lab/peers && npm ci --no-audit --no-fund
 
-# The kills that make test has a few hundred of: 5,000 bridges around a renewal, and
-# 50 times five bridges at one login. About five minutes.
+# The kills and freezes that make test has a few of: 5,000 bridges killed around a
+# refresh, 50 times five bridges killed at one login, and 200 refreshes frozen for up
+# to 90 s. At most ten minutes.
 storm:
-	HANDSTAMP_TEST_STORM=1 $(GO) test -count=1 -timeout 25m -v -run 'TestKilled' ./cmd/handstamp
+	HANDSTAMP_TEST_STORM=1 $(GO) test -count=1 -timeout 25m -v -run 'TestKilled|TestFrozen' ./cmd/handstamp
 
 # Five minutes a target by default; make fuzz FUZZTIME=10s for a look.
 FUZZTIME ?= 5m

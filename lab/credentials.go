@@ -21,12 +21,13 @@ type credentials struct {
 }
 
 // readCredentials finds the client authentication of a request (RFC 6749
-// section 2.3.1).
-func readCredentials(r *http.Request, form url.Values) credentials {
+// section 2.3.1). emptySecret: an empty client_secret is as good as none.
+func readCredentials(r *http.Request, form url.Values, emptySecret bool) credentials {
 	c := credentials{id: form.Get("client_id")}
 	header := r.Header.Get("Authorization")
+	withSecret := form.Has("client_secret") && !(emptySecret && form.Get("client_secret") == "")
 	switch {
-	case header != "" && form.Has("client_secret"):
+	case header != "" && withSecret:
 		c.method = methodBoth
 	case header != "":
 		bodyID := c.id
@@ -34,7 +35,7 @@ func readCredentials(r *http.Request, form url.Values) credentials {
 		var ok bool
 		c.id, c.secret, ok = parseBasic(header)
 		c.broken = !ok || (c.repeated && bodyID != c.id)
-	case form.Has("client_secret"):
+	case withSecret:
 		c.method, c.secret = MethodPost, form.Get("client_secret")
 	case c.id != "":
 		c.method = MethodNone
@@ -91,10 +92,16 @@ func (s *Server) authenticate(x *exchange) (*client, *answer) {
 	case seen.repeated && s.habits.RefuseRepeatedID:
 		return fail(s.errorAnswer(http.StatusBadRequest, "invalid_request", "client_id in the body beside Basic"))
 	}
+	if s.habits.FormClientID && !x.form.Has("client_id") {
+		return fail(s.invalidClient(x, "Missing client_id"))
+	}
 	c := s.state.clients[seen.id]
 	if c == nil && s.habits.ClientIDMetadata && isMetadataURL(seen.id) {
 		// Public, and checked in full at the authorization endpoint.
 		c = &client{ConfiguredClient: ConfiguredClient{ID: seen.id, Method: MethodNone}}
+	}
+	if c == nil && s.habits.UnknownClientBody != "" {
+		return fail(s.literalError(http.StatusUnauthorized, s.habits.UnknownClientBody, "invalid_client"))
 	}
 	if c == nil && s.habits.UnknownClientCode != "" {
 		return fail(s.errorAnswer(http.StatusBadRequest, s.habits.UnknownClientCode, "no such client"))

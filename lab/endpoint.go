@@ -120,7 +120,7 @@ func (s *Server) parse(r *http.Request) (*exchange, func(*exchange) answer, erro
 	}
 	switch x.endpoint {
 	case "token", "token:code", "token:refresh", "revoke":
-		x.seen = readCredentials(r, x.form)
+		x.seen = readCredentials(r, x.form, s.habits.RevokeWantsSecret)
 	default:
 		x.seen.id = x.form.Get("client_id")
 	}

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -41,6 +42,12 @@ type Habits struct {
 	SecretLifetime time.Duration `json:"secret_lifetime,omitempty"`
 	// RefuseRepeatedID refuses a client_id in the body beside Basic.
 	RefuseRepeatedID bool `json:"refuse_repeated_id,omitempty"`
+	// FormClientID looks the client up by the form's client_id, and rejects Basic
+	// without it.
+	FormClientID bool `json:"form_client_id,omitempty"`
+	// RevokeWantsSecret wants the member client_secret at the revocation endpoint,
+	// even if it is empty; the token endpoint ignores an empty one.
+	RevokeWantsSecret bool `json:"revoke_wants_secret,omitempty"`
 	// InvalidClientStatus is the status of a failed client authentication. Zero
 	// means 401.
 	InvalidClientStatus int `json:"invalid_client_status,omitempty"`
@@ -67,6 +74,9 @@ type Habits struct {
 	// UnknownClientCode is what the token endpoint says to such a client. Empty
 	// means invalid_client.
 	UnknownClientCode string `json:"unknown_client_code,omitempty"`
+	// UnknownClientBody is the body of that response, as JSON, with status 401.
+	// Empty means an OAuth error.
+	UnknownClientBody string `json:"unknown_client_body,omitempty"`
 	// ManageClients gives registrations a registration_client_uri that takes
 	// DELETE (RFC 7592).
 	ManageClients bool `json:"manage_clients,omitempty"`
@@ -109,6 +119,17 @@ type Habits struct {
 	// DeadGrant is the error code for a dead refresh token. Empty means
 	// invalid_grant.
 	DeadGrant string `json:"dead_grant,omitempty"`
+	// DeadGrantStatus is the status of that response. Zero means 400.
+	DeadGrantStatus int `json:"dead_grant_status,omitempty"`
+	// DeadGrantBody is its body, as JSON: empty for an OAuth error, ShapeEmpty for
+	// nothing at all.
+	DeadGrantBody string `json:"dead_grant_body,omitempty"`
+	// RefreshScope is what a refresh does with the scope parameter:
+	// RefreshScopeTaken (the zero value), RefreshScopeWanted, RefreshScopeRejected.
+	RefreshScope string `json:"refresh_scope,omitempty"`
+	// TokenDelay is how long after its issue the MCP server rejects an access
+	// token. It passes by the server's clock.
+	TokenDelay time.Duration `json:"token_delay,omitempty"`
 	// FormAnswers answers the token endpoint form-encoded.
 	FormAnswers bool `json:"form_answers,omitempty"`
 	// ErrorMember is where the token endpoint's JSON has its error code. Empty
@@ -179,7 +200,7 @@ const (
 	MethodAny = "any"
 )
 
-// Values of Habits.InvalidClientShape.
+// Values of Habits.InvalidClientShape; ShapeEmpty is one of DeadGrantBody too.
 const (
 	ShapeEmpty = "empty"
 	ShapeJSON  = "json"
@@ -293,6 +314,13 @@ const (
 	RegistrationOff       = "off"       // 400, dynamic_client_registration_disabled
 )
 
+// Values of Habits.RefreshScope.
+const (
+	RefreshScopeTaken    = ""         // it may be there, and be narrower than what was granted
+	RefreshScopeWanted   = "wanted"   // without it the refresh token is of no use
+	RefreshScopeRejected = "rejected" // it must not be there
+)
+
 // ErrorCode is a value of Habits.ErrorMember.
 const ErrorCode = "error_code"
 
@@ -315,6 +343,7 @@ func (h Habits) check() error {
 		{"resource", h.Resource, []string{ResourceChecked, ResourceRequired, ResourceRefused}},
 		{"offline", h.Offline, []string{OfflineIgnored, OfflineListed, OfflineConsent, OfflineForbidden, OfflineParameter, OfflineNotAllowed}},
 		{"refuse_registration", h.RefuseRegistration, []string{"", RegistrationAllowlist, RegistrationOff}},
+		{"refresh_scope", h.RefreshScope, []string{RefreshScopeTaken, RefreshScopeWanted, RefreshScopeRejected}},
 		{"error_member", h.ErrorMember, []string{"", ErrorCode}},
 	} {
 		if !slices.Contains(field.allowed, field.value) {
@@ -324,6 +353,11 @@ func (h Habits) check() error {
 	for _, rule := range h.RejectRegistrations {
 		if err := rule.check(); err != nil {
 			return err
+		}
+	}
+	for name, body := range map[string]string{"dead_grant_body": h.DeadGrantBody, "unknown_client_body": h.UnknownClientBody} {
+		if body != "" && body != ShapeEmpty && !json.Valid([]byte(body)) {
+			return fmt.Errorf("lab: %s is not JSON", name)
 		}
 	}
 	for name, path := range map[string]string{"issuer_path": h.IssuerPath, "mcp_path": h.MCPPath} {

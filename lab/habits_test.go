@@ -27,6 +27,8 @@ func TestHabitsJSON(t *testing.T) {
 		RefuseRegistration: "off", UnknownClientStatus: 422, UnknownClientCode: "x", ErrorMember: "error_code",
 		Endpoints:           map[string]string{"token_endpoint": "x"},
 		RejectRegistrations: []lab.RegistrationRule{{Has: "scope:a", Status: 403, Error: "x", Description: "y", Body: "z"}},
+		FormClientID:        true, RevokeWantsSecret: true,
+		UnknownClientBody: `{"a":1}`, DeadGrantStatus: 401, DeadGrantBody: "empty", RefreshScope: "wanted", TokenDelay: time.Second,
 	}
 	for i := range reflect.TypeFor[lab.Habits]().NumField() {
 		if reflect.ValueOf(want).Field(i).IsZero() {
@@ -70,6 +72,7 @@ func TestBadHabits(t *testing.T) {
 		`{"rotation":"sometimes"}`, `{"grace":30}`, `{"grace":"30"}`, `{"graces":"30s"}`, `[]`,
 		`{"issuer_path":"tenant"}`, `{"mcp_path":"/mcp/"}`, `{"register_method":"private_key_jwt"}`,
 		`{"reject_registrations":[{"has":"colour","error":"x"}]}`, `{"reject_registrations":[{"has":"scope"}]}`,
+		`{"dead_grant_body":"{"}`, `{"refresh_scope":"no"}`,
 	} {
 		h := lab.Habits{Name: "untouched"}
 		if err := json.Unmarshal([]byte(raw), &h); err == nil || h.Name != "untouched" {

@@ -81,7 +81,7 @@ func Personalities() []Personality {
 	return slices.Concat(
 		methodPersonalities(), registrationPersonalities(), negotiationPersonalities(), rotationPersonalities(), expiryPersonalities(),
 		resourcePersonalities(), discoveryPersonalities(), answerPersonalities(), scopePersonalities(),
-		issPersonalities(), hostilePersonalities(),
+		issPersonalities(), fieldPersonalities(), hostilePersonalities(),
 	)
 }
 

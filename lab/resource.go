@@ -68,7 +68,7 @@ func (s *Server) checkAccess(token string) (Caller, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.state.access[token]
-	if t == nil || t.revoked || t.family.revoked || !now.Before(t.ends) {
+	if t == nil || t.revoked || t.family.revoked || !now.Before(t.ends) || now.Before(t.begins) {
 		return Caller{}, false
 	}
 	return Caller{ClientID: t.family.clientID, Scope: t.scope}, true

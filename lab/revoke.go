@@ -17,6 +17,9 @@ func (s *Server) revoke(x *exchange) answer {
 	if failed != nil {
 		return *failed
 	}
+	if s.habits.RevokeWantsSecret && !x.form.Has("client_secret") {
+		return s.errorAnswer(http.StatusBadRequest, "invalid_request", "client_secret: Field required")
+	}
 	token := x.form.Get("token")
 	if token == "" {
 		return s.errorAnswer(http.StatusBadRequest, "invalid_request", "token is missing")

@@ -35,6 +35,10 @@ func (s *Server) exchangeRefresh(c *client, form url.Values) answer {
 		s.state.audit.Refused++
 		return s.errorAnswer(http.StatusBadRequest, "invalid_target", refused)
 	}
+	if wrong := s.checkRefreshScope(form); wrong != nil {
+		s.state.audit.Refused++
+		return *wrong
+	}
 	scope := f.scope
 	if form.Get("scope") != "" {
 		scope = form.Get("scope")
@@ -162,7 +166,30 @@ func (s *Server) deadGrant(why string) answer {
 	if code == "" {
 		code = "invalid_grant"
 	}
-	return s.errorAnswer(http.StatusBadRequest, code, "refresh_token is invalid: "+why)
+	status := s.habits.DeadGrantStatus
+	if status == 0 {
+		status = http.StatusBadRequest
+	}
+	if body := s.habits.DeadGrantBody; body != "" {
+		return s.literalError(status, body, code)
+	}
+	return s.errorAnswer(status, code, "refresh_token is invalid: "+why)
+}
+
+// checkRefreshScope reports what is wrong with the scope of a refresh, by the
+// habits.
+func (s *Server) checkRefreshScope(form url.Values) *answer {
+	var a answer
+	switch {
+	case s.habits.RefreshScope == RefreshScopeWanted && form.Get("scope") == "":
+		a = s.errorAnswer(http.StatusBadRequest, "invalid_request",
+			"AADSTS90009: the application is requesting a token for itself: scope is missing")
+	case s.habits.RefreshScope == RefreshScopeRejected && form.Has("scope"):
+		a = s.errorAnswer(http.StatusBadRequest, "invalid_scope", "unknown scope")
+	default:
+		return nil
+	}
+	return &a
 }
 
 // Audit is what the authorization server counted since Start or Reset.

@@ -109,6 +109,7 @@ type refreshToken struct {
 type accessToken struct {
 	family  *family
 	scope   string
+	begins  time.Time
 	ends    time.Time
 	revoked bool
 }

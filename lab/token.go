@@ -143,7 +143,7 @@ func (s *Server) newAccess(f *family, scope string) issued {
 	} else {
 		value = s.secret("access-", "")
 	}
-	s.state.access[value] = &accessToken{family: f, scope: scope, ends: ends}
+	s.state.access[value] = &accessToken{family: f, scope: scope, begins: s.clock.now().Add(s.habits.TokenDelay), ends: ends}
 	return issued{access: value, scope: scope, life: life}
 }
 
@@ -198,6 +198,17 @@ func (s *Server) errorAnswer(status int, code, description string) answer {
 		document = map[string]any{"code": status, ErrorCode: code, "msg": description}
 	}
 	a := s.tokenAnswer(status, document)
+	a.code = code
+	return a
+}
+
+// literalError is a token endpoint error with the body that the habits have for
+// it; the diary calls it by its code.
+func (s *Server) literalError(status int, body, code string) answer {
+	if body == ShapeEmpty {
+		return answer{status: status, header: make(http.Header), code: code}
+	}
+	a := jsonAnswer(status, json.RawMessage(body))
 	a.code = code
 	return a
 }

@@ -41,6 +41,12 @@ func newMachine(t *testing.T, h lab.Habits) *machine {
 	}
 	t.Cleanup(server.Close)
 	processes.Watch(t, server)
+	return machineOf(t, server)
+}
+
+// machineOf returns a user's machine with a server of its own.
+func machineOf(t *testing.T, server *lab.Server) *machine {
+	t.Helper()
 	m := &machine{t: t, server: server, home: t.TempDir()}
 	m.env = append(os.Environ(), "HANDSTAMP_HOME="+filepath.Join(m.home, "handstamp"),
 		tabsVariable+"="+m.tabsFile(), `HANDSTAMP_BROWSER="`+os.Args[0]+`"`)
@@ -221,6 +227,7 @@ func (m *machine) storm(kills int) {
 func TestKilledBridges(t *testing.T) {
 	kills := 300
 	if os.Getenv("HANDSTAMP_TEST_STORM") != "" {
+		t.Parallel() // the other storms take minutes too
 		kills = 5000
 	}
 	m := newMachine(t, lab.Habits{Rotation: lab.RotateStrict})

@@ -38,6 +38,10 @@ const (
 	lifetime = 61 * time.Minute
 )
 
+// notFresh is how old an access token is that is rejected and not waited for: a
+// client may repeat a token that was issued just now.
+const notFresh = time.Minute
+
 // apply makes the condition come about, on the server.
 func (c Condition) apply(s *lab.Server, aged bool) {
 	switch c {
@@ -67,6 +71,8 @@ func (c Condition) age() time.Duration {
 		return lifetime
 	case TwoDays:
 		return twoDays
+	case RefusedEarly, RefreshGone, ClientForgotten:
+		return notFresh
 	}
 	return 0
 }

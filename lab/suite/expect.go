@@ -34,6 +34,9 @@ type Expectation struct {
 	// Again says that the condition then comes about once more, and that one more
 	// process must get through, with no tab.
 	Again bool `json:"again,omitempty"`
+	// Eventually says that whoever meets the server's response may give up, and that
+	// one session must get through, sooner or later, at the same cost.
+	Eventually bool `json:"eventually,omitempty"`
 	// Reuse says that a spent refresh token may come again.
 	Reuse bool `json:"reuse,omitempty"`
 }
@@ -72,6 +75,9 @@ func Expect(p lab.Personality, c Condition, processes int) Expectation {
 		return e
 	case !mustLogIn(p, c):
 		e.TokenRequests = 1
+		if p.Habits.RefreshScope == lab.RefreshScopeWanted {
+			e.TokenRequests = 2 // it is found out once
+		}
 		switch {
 		case t.lost:
 			e.TokenRequests, e.Reuse = 2, true
@@ -84,7 +90,7 @@ func Expect(p lab.Personality, c Condition, processes int) Expectation {
 		return e
 	}
 
-	// A person is needed: once, for all processes.
+	// A user is needed: once, for all processes.
 	e.Tabs = 1
 	if p.Habits.Offline == lab.OfflineForbidden {
 		e.Tabs = 2 // no record says that a scope refused once is refused for ever
@@ -96,6 +102,11 @@ func Expect(p lab.Personality, c Condition, processes int) Expectation {
 	if t.passing > 0 {
 		e.TokenRequests += t.passing
 		e.Worked, e.Afterwards = 0, false
+	}
+	if c == RefreshGone && p.Habits.DeadGrantBody == lab.ShapeEmpty {
+		// A response that names nothing ends a grant when it has come twice.
+		e.Worked, e.Eventually = 1, true
+		e.TokenRequests++
 	}
 	if t.discovery {
 		// Without metadata nobody can be asked to begin a login.
@@ -143,6 +154,8 @@ func secretOver(p lab.Personality, c Condition) bool {
 // and again with the client_id in the form.
 func guesses(h lab.Habits) int {
 	switch method := cmp.Or(h.EnforceMethod, h.RegisterMethod); {
+	case h.FormClientID && h.RegisterMethod == lab.MethodBasic:
+		return 1
 	case !h.RegisterSilent && (h.EnforceMethod == "" || h.EnforceMethod == h.RegisterMethod):
 		return 0
 	case method == lab.MethodPost:

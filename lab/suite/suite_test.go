@@ -67,6 +67,14 @@ func TestMutants(t *testing.T) {
 		mutant.OfflineUnasked:     {{"offline-listed", expired, 1, "tabs"}},
 		mutant.LoginUnlocked:      {{"rotates-strictly", gone, 20, "tabs"}},
 		mutant.UnionForgotten:     {{"step-up", gone, 1, "tabs"}},
+		mutant.BasicPreferred:     {{"form-client-id", warm, 1, "did not get through"}, {"form-client-id-basic", warm, 1, "did not get through"}},
+		mutant.FormIDForgotten:    {{"form-client-id-basic", expired, 1, "tabs"}, {"form-client-id-basic", early, 20, "tabs"}},
+		mutant.OneWordForDead:     {{"dead-elsewhere", gone, 1, "got through"}, {"dead-in-other-words", gone, 1, "got through"}, {"dead-nested", gone, 20, "got through"}},
+		mutant.EmptyMeansClient:   {{"dead-silently", gone, 1, "registrations"}},
+		mutant.OneWordForGone:     {{"client-unauthorized", forgotten, 1, "got through"}},
+		mutant.ScopeNever:         {{"refresh-scope-wanted", expired, 1, "tabs"}, {"refresh-scope-wanted", early, 1, "tabs"}},
+		mutant.ScopeAlways:        {{"refresh-scope-rejected", expired, 1, "tabs"}},
+		mutant.FreshNotRepeated:   {{"fresh-token-waits", warm, 1, "token requests in the first session"}, {"fresh-token-waits", expired, 1, "tabs"}},
 	} {
 		t.Run(string(defect), func(t *testing.T) {
 			t.Parallel()

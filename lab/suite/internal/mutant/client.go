@@ -55,7 +55,13 @@ func (c *Client) Run(ctx context.Context) error {
 			if !strings.Contains(answer, `"hello"`) {
 				return errors.New("the tool gives another answer")
 			}
-			return nil
+			return c.worked(ctx, st)
+		}
+		if st.fresh() && !refusal.stepUp && c.Defect != FreshNotRepeated {
+			if err := wait(ctx, freshPause); err != nil {
+				return err
+			}
+			continue
 		}
 		if refusal.stepUp && containsAll(st.Requested, refusal.scope) && !containsAll(st.Granted, refusal.scope) {
 			return errors.New("the scope is not granted")
@@ -65,6 +71,43 @@ func (c *Client) Run(ctx context.Context) error {
 		}
 	}
 	return errors.New("the server refuses every token")
+}
+
+// A token that was issued just now and has never worked may need a moment.
+const (
+	freshFor   = 2 * time.Second
+	freshPause = 200 * time.Millisecond
+)
+
+func (st *state) fresh() bool {
+	return st.Access != "" && !st.Worked && time.Since(st.Issued) < freshFor
+}
+
+// worked notes that a token has worked.
+func (c *Client) worked(ctx context.Context, st *state) error {
+	if st.Worked || st.Access == "" {
+		return nil
+	}
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	current, err := c.load()
+	if err != nil || current.Access != st.Access {
+		return err
+	}
+	current.Worked = true
+	return c.save(current)
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // call calls the tool echo.
@@ -160,15 +203,11 @@ func (c *Client) refresh(ctx context.Context, st *state) (*state, error) {
 	if !st.OmitResource && c.Defect != NoResourceRefresh {
 		form["resource"] = st.Resource
 	}
-	var token tokenAnswer
-	var err error
-	for range 2 {
-		token, err = c.token(ctx, st, st.methodNow(c.Defect), form)
-		if transient := (*transientError)(nil); !errors.As(err, &transient) || !transient.lost {
-			break
-		}
+	if st.RefreshScope || c.Defect == ScopeAlways {
+		form["scope"] = st.Requested
 	}
 	next := *st
+	token, err := c.exchangeRefresh(ctx, &next, form)
 	refused, definitive := errors.AsType[*refusedError](err)
 	switch {
 	case err == nil:
@@ -185,6 +224,36 @@ func (c *Client) refresh(ctx context.Context, st *state) (*state, error) {
 	next.Refresh = ""
 	*st = next
 	return nil, c.save(st)
+}
+
+// silentPause is how long a client waits before it repeats a refresh that was
+// rejected without a word.
+const silentPause = 2 * time.Second
+
+// exchangeRefresh sends a refresh token, and again where that may help.
+func (c *Client) exchangeRefresh(ctx context.Context, st *state, form map[string]string) (token tokenAnswer, err error) {
+	for range 3 {
+		token, err = c.token(ctx, st, st.methodNow(c.Defect), form)
+		refused, definitive := errors.AsType[*refusedError](err)
+		transient, failed := errors.AsType[*transientError](err)
+		switch {
+		case failed && transient.lost:
+		case definitive && refused.scope && form["scope"] == "" && st.Requested != "" && c.Defect != ScopeNever:
+			form["scope"], st.RefreshScope = st.Requested, true
+		case definitive && refused.silent && c.Defect != EmptyMeansClient:
+			if err := wait(ctx, silentPause); err != nil {
+				return token, err
+			}
+			token, err = c.token(ctx, st, st.methodNow(c.Defect), form)
+			if refused, ok := errors.AsType[*refusedError](err); ok && refused.silent {
+				refused.client = false
+			}
+			return token, err
+		default:
+			return token, err
+		}
+	}
+	return token, err
 }
 
 func containsAll(have, want string) bool {

@@ -38,4 +38,12 @@ const (
 	OfflineUnasked     Defect = "offline_access not asked for"
 	LoginUnlocked      Defect = "every process logs in"
 	UnionForgotten     Defect = "step-up without what was there"
+	BasicPreferred     Defect = "basic registered before post, without the id in the form"
+	FormIDForgotten    Defect = "id in the form not stored"
+	OneWordForDead     Defect = "a dead grant known by its code only"
+	EmptyMeansClient   Defect = "an empty 401 ends the client"
+	OneWordForGone     Defect = "a gone client known by its code only"
+	ScopeNever         Defect = "refresh never with a scope"
+	ScopeAlways        Defect = "refresh with a scope always"
+	FreshNotRepeated   Defect = "fresh token not repeated"
 )

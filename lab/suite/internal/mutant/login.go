@@ -117,6 +117,9 @@ func (c *Client) ask(ctx context.Context, st *state, sm *serverMetadata, scope s
 	return false, c.exchange(ctx, st, answer.Get("code"), redirect, verifier, scope)
 }
 
+// formIDMethod is Basic with the id in the form as well.
+const formIDMethod = "client_secret_basic, id in the form"
+
 // exchange redeems the code, with one method after the other where nobody knows
 // which.
 func (c *Client) exchange(ctx context.Context, st *state, code, redirect, verifier, scope string) error {
@@ -125,6 +128,12 @@ func (c *Client) exchange(ctx context.Context, st *state, code, redirect, verifi
 		form["resource"] = st.Resource
 	}
 	methods := []string{st.Client.Method}
+	switch {
+	case st.Client.FormID:
+		methods = []string{formIDMethod}
+	case st.Client.Method == "client_secret_basic" && c.Defect != BasicPreferred:
+		methods = append(methods, formIDMethod)
+	}
 	if st.Client.Guess {
 		for _, m := range []string{"client_secret_post", "client_secret_basic"} {
 			if st.Client.Secret != "" && m != st.Client.Method {
@@ -138,6 +147,10 @@ func (c *Client) exchange(ctx context.Context, st *state, code, redirect, verifi
 	var err error
 	for _, method := range methods {
 		var token tokenAnswer
+		st.Client.FormID = method == formIDMethod
+		if st.Client.FormID {
+			method = "client_secret_basic"
+		}
 		if token, err = c.token(ctx, st, method, form); err == nil {
 			st.Client.Method, st.Client.Guess = method, false
 			st.Refresh, st.Requested, st.Granted = "", scope, scope
@@ -218,6 +231,9 @@ func (c *Client) register(ctx context.Context, st *state, sm *serverMetadata, re
 	asked := "none"
 	if len(sm.Methods) > 0 && !slices.Contains(sm.Methods, asked) {
 		asked = sm.Methods[0]
+		if c.Defect == BasicPreferred && slices.Contains(sm.Methods, "client_secret_basic") {
+			asked = "client_secret_basic"
+		}
 	}
 	grants := []string{"authorization_code", "refresh_token"}
 	if c.Defect == OneGrantRegistered {

@@ -21,7 +21,10 @@ type state struct {
 	NoOffline     bool // offline_access was refused
 	Requested     string
 	Granted       string
+	RefreshScope  bool // a refresh has to name the scope
 	Access        string
+	Issued        time.Time // when Access was
+	Worked        bool      // Access has
 	Refresh       string
 }
 
@@ -29,6 +32,7 @@ type state struct {
 type registration struct {
 	ID, Secret, Method string
 	Guess              bool // nobody has said that this is the method
+	FormID             bool // the id has to be in the form, beside Basic
 	RedirectURI        string
 	Ends               int64 // of the secret, in seconds since 1970; 0 is never
 }
@@ -55,7 +59,7 @@ func (st *state) forgetClient() {
 
 // take takes over what a token request has brought.
 func (st *state) take(t tokenAnswer, d Defect) {
-	st.Access = t.access
+	st.Access, st.Issued, st.Worked = t.access, time.Now(), false
 	if t.refresh != "" || d == OldRefreshDropped {
 		st.Refresh = t.refresh
 	}
@@ -80,6 +84,9 @@ func (c *Client) save(st *state) error {
 	stored := *st
 	if c.Defect == SecretDropped {
 		stored.Client.Secret = ""
+	}
+	if c.Defect == FormIDForgotten {
+		stored.Client.FormID = false
 	}
 	raw, err := json.Marshal(stored)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode"
 )
 
 // tokenAnswer is what a token request brings.
@@ -19,6 +20,8 @@ type tokenAnswer struct {
 type refusedError struct {
 	code   string
 	client bool // it is about the client
+	silent bool // it names nothing
+	scope  bool // a refresh has to name the scope
 }
 
 func (e *refusedError) Error() string { return "the token endpoint refuses: " + e.code }
@@ -53,7 +56,7 @@ func (c *Client) tokenOnce(ctx context.Context, st *state, method string, form m
 		}
 		header = "Basic " + base64.StdEncoding.EncodeToString([]byte(pair))
 	}
-	if method != "client_secret_basic" || c.Defect == BothMethods {
+	if method != "client_secret_basic" || c.Defect == BothMethods || st.Client.FormID {
 		values.Set("client_id", id)
 	}
 	if method == "client_secret_post" || c.Defect == BothMethods && secret != "" {
@@ -77,11 +80,11 @@ func (c *Client) tokenOnce(ctx context.Context, st *state, method string, form m
 	if err != nil {
 		return tokenAnswer{}, &transientError{err.Error(), true}
 	}
-	return parseToken(response, raw)
+	return c.parseToken(response, raw)
 }
 
 // parseToken reads JSON or a form. An error beats the status.
-func parseToken(response *http.Response, raw []byte) (tokenAnswer, error) {
+func (c *Client) parseToken(response *http.Response, raw []byte) (tokenAnswer, error) {
 	var document map[string]any
 	if json.Unmarshal(raw, &document) != nil {
 		document = nil
@@ -101,17 +104,40 @@ func parseToken(response *http.Response, raw []byte) (tokenAnswer, error) {
 		code = text("error_code")
 	}
 	status := response.StatusCode
+	reject := func(code string, client bool) (tokenAnswer, error) {
+		return tokenAnswer{}, &refusedError{code: code, client: client, scope: strings.Contains(string(raw), "AADSTS90009")}
+	}
 	switch {
 	case code == "invalid_client":
-		return tokenAnswer{}, &refusedError{code, true}
+		return reject(code, true)
 	case code == "temporarily_unavailable" || code == "server_error":
 		return tokenAnswer{}, &transientError{code, false}
-	case code != "":
-		return tokenAnswer{}, &refusedError{code, false}
+	case document != nil && status/100 == 4 && dead(raw) && c.Defect != OneWordForDead:
+		return reject("invalid_grant", false)
+	case code == "unauthorized" && c.Defect == OneWordForGone:
+		return tokenAnswer{}, &transientError{code, false}
+	case code == "unauthorized":
+		return reject(code, true)
+	case code != "" && !(c.Defect == OneWordForDead && code != "invalid_grant"):
+		return reject(code, false)
 	case status/100 == 2 && text("access_token") != "":
 		return tokenAnswer{text("access_token"), text("refresh_token"), text("scope")}, nil
+	case status == http.StatusUnauthorized && len(raw) == 0:
+		return tokenAnswer{}, &refusedError{code: "no code", client: true, silent: true}
 	case status == http.StatusUnauthorized || status == http.StatusUnprocessableEntity && document != nil:
-		return tokenAnswer{}, &refusedError{"no code", true}
+		return reject("no code", true)
 	}
 	return tokenAnswer{}, &transientError{fmt.Sprintf("status %d", status), false}
+}
+
+// dead reports whether an error names the refresh token or the grant, wherever and
+// however it is spelt.
+func dead(raw []byte) bool {
+	letters := strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) {
+			return unicode.ToLower(r)
+		}
+		return -1
+	}, string(raw))
+	return strings.Contains(letters, "invalidgrant") || strings.Contains(letters, "refreshtoken")
 }
