@@ -182,7 +182,7 @@ func (s *session) refreshByHelper(ctx, wait context.Context, why tokenNeed) (sna
 		return nil, false, nil // nothing to ask for
 	}
 	job := s.helperJob(ctx)
-	job.Renew = &helperRenewal{Refused: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL}
+	job.Renew = &helperRenewal{Refused: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL, User: why.user}
 	renewed := false
 	result, err := s.c.Helper.ask(ctx, job, func(e helperEvent) {
 		renewed = renewed || e.Refreshed != nil && e.Cause == ""

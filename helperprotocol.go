@@ -15,7 +15,7 @@ import (
 // helperProtocol is the version of what is written to a helper and read from it.
 // Both are one program in most cases; where it was replaced meanwhile, a helper
 // that does not understand ends, and the work is done here.
-const helperProtocol = 2
+const helperProtocol = 3
 
 // helperJob is what a helper is to do. Its secrets are plain: it is only ever
 // written to a pipe.
@@ -33,6 +33,7 @@ type helperJob struct {
 type helperRenewal struct {
 	Refused, Force string
 	MinTTL         time.Duration
+	User           bool
 }
 
 // helperLogin is a loginRequest.
@@ -130,6 +131,7 @@ type helperError struct {
 	AuthorizationURL string    `json:",omitempty"`
 	RetryAt          time.Time `json:",omitzero"`
 	Asked            bool      `json:",omitempty"`
+	Unrefreshed      bool      `json:",omitempty"`
 }
 
 func describeError(err error) *helperError {
@@ -140,7 +142,7 @@ func describeError(err error) *helperError {
 	if !ok {
 		return &helperError{Message: err.Error()}
 	}
-	d := &helperError{Message: e.Message, Hint: e.Hint, Code: e.Code, AuthorizationURL: e.AuthorizationURL, RetryAt: e.RetryAt, Asked: e.asked}
+	d := &helperError{Message: e.Message, Hint: e.Hint, Code: e.Code, AuthorizationURL: e.AuthorizationURL, RetryAt: e.RetryAt, Asked: e.asked, Unrefreshed: e.unrefreshed}
 	if e.Err != nil {
 		d.Cause = e.Err.Error()
 	}
@@ -157,7 +159,7 @@ func (d *helperError) restore(server string) error {
 	if kind == nil {
 		return errors.New(d.Message)
 	}
-	e := &Error{Kind: kind, Server: server, Message: d.Message, Hint: d.Hint, Code: d.Code, AuthorizationURL: d.AuthorizationURL, RetryAt: d.RetryAt, asked: d.Asked}
+	e := &Error{Kind: kind, Server: server, Message: d.Message, Hint: d.Hint, Code: d.Code, AuthorizationURL: d.AuthorizationURL, RetryAt: d.RetryAt, asked: d.Asked, unrefreshed: d.Unrefreshed}
 	if d.Cause != "" {
 		e.Err = errors.New(d.Cause)
 	}

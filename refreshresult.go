@@ -62,12 +62,15 @@ func (r *refreshAttempt) stillCurrent(rec *store.Record) bool {
 	return rec.Grant != nil && rec.Grant.RefreshToken == r.refreshToken
 }
 
-// onInvalidGrant ends the grant, unless its access token is still good: then the
-// server may only have refused to renew it so early, and is asked again when
-// the token has expired. A method that was learned on the way stays learned: the
-// refusal says that the client was authenticated.
+// onInvalidGrant ends the grant, unless its access token is still good and the
+// refresh was ahead of its expiry by our own choice: then the server may only have
+// rejected it for being early, and the next one waits for the expiry. Where the
+// token is known not to work, by a 401 or by the caller's word, the rejection is
+// final. A method that was learned on the way stays learned: the response shows
+// that the client was authenticated.
 func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *store.Record, refused *oauth.Error, learned func(*store.Record)) (*cachedToken, error) {
-	early := accessTokenUsable(rec.Grant, r.need.rejected, time.Now()) && !rec.Grant.ExpiresAt.IsZero()
+	early := accessTokenUsable(rec.Grant, r.need.rejected, time.Now()) && !rec.Grant.ExpiresAt.IsZero() &&
+		!r.need.disowns(rec.Grant.AccessToken)
 	rec, err := r.update(ctx, rec, func(rec *store.Record) error {
 		if !r.stillCurrent(rec) {
 			return errSuperseded
@@ -84,7 +87,7 @@ func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *store.Record, 
 			return nil
 		}
 		rec.Grant.RefreshToken = ""
-		rec.Grant.Refused = rec.Grant.Refused || rec.Grant.AccessToken == r.need.rejected
+		rec.Grant.Refused = rec.Grant.Refused || r.need.disowns(rec.Grant.AccessToken)
 		rec.Intent, rec.Retry = nil, nil
 		rec.Refusal = &store.Refusal{
 			At: time.Now().UTC(), Code: refused.Code, Description: oauth.Sanitize(refused.Description),
@@ -118,7 +121,7 @@ func (r *refreshAttempt) onInvalidClient(ctx context.Context, rec *store.Record,
 		if c := rec.GrantClient(); c != nil && dynamic {
 			c.Refused = true
 		}
-		rec.Grant.Refused = rec.Grant.Refused || rec.Grant.AccessToken == r.need.rejected
+		rec.Grant.Refused = rec.Grant.Refused || r.need.disowns(rec.Grant.AccessToken)
 		rec.Intent, rec.Retry = nil, nil
 		if !dynamic && accessTokenUsable(rec.Grant, r.need.rejected, time.Now()) {
 			rec.Retry = &store.Retry{NotBefore: time.Now().Add(maxBackoff).UTC(), Reason: refused.Code}

@@ -56,6 +56,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	body := newReplayBody(req)
 	resp, err := t.base.RoundTrip(withAuthorization(req, body.first(), snap))
+	if err == nil && snap != nil && resp.StatusCode < 400 && !snap.accepted.Load() {
+		snap.accepted.Store(true)
+	}
 	for recovery := (retryState{}); err == nil && isAuthFailure(resp); {
 		next, rerr := s.reauthorize(req.Context(), &recovery, snap, resp)
 		if rerr != nil {
@@ -73,6 +76,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		snap = next
 		resp, err = t.base.RoundTrip(withAuthorization(req, again, snap))
 		if err == nil && !isAuthFailure(resp) {
+			snap.accepted.Store(true)
 			s.history.recordAccepted(snap.token)
 		}
 	}
