@@ -40,9 +40,9 @@ type cachedToken struct {
 	// unasked is set while refreshAt need not be looked at: for one glance.
 	checkedLately atomic.Bool
 
-	// accepted is set once the MCP server has accepted the token in this
-	// process, rejected once a server has rejected it in any.
-	accepted, rejected atomic.Bool
+	issuedHere atomic.Bool // to this process
+	accepted   atomic.Bool // the MCP server has accepted it
+	rejected   atomic.Bool // the MCP server has rejected it
 }
 
 // clockCheckInterval is how often the wall clock is read while requests come. It is read at
@@ -92,6 +92,7 @@ func newCachedToken(g *store.Grant) *cachedToken {
 		obtainedAt: g.ObtainedAt,
 		refreshAt:  refreshTime(g, rand.Float64()),
 	}
+	snap.accepted.Store(g.Accepted)
 	snap.rejected.Store(g.Refused)
 	return snap
 }
@@ -113,10 +114,20 @@ func (s *session) useToken(rec *store.Record) *cachedToken {
 	}
 	snap := newCachedToken(rec.Grant)
 	if old := s.cached.Load(); old != nil && old.token == snap.token {
-		snap.accepted.Store(old.accepted.Load())
+		snap.issuedHere.Store(old.issuedHere.Load())
+		snap.accepted.Store(snap.accepted.Load() || old.accepted.Load())
 		snap.rejected.Store(snap.rejected.Load() || old.rejected.Load())
 	}
 	s.cached.Store(snap)
+	return snap
+}
+
+// useIssued is useToken for a token that this process was issued.
+func (s *session) useIssued(rec *store.Record) *cachedToken {
+	snap := s.useToken(rec)
+	if snap != nil {
+		snap.issuedHere.Store(true)
+	}
 	return snap
 }
 

@@ -189,6 +189,9 @@ func (s *session) refreshByHelper(ctx, wait context.Context, why tokenNeed) (sna
 		s.handleHelperEvent(ctx, e)
 	})
 	snap, done, err = s.helperOutcome(ctx, result, err)
+	if snap != nil && renewed {
+		snap.issuedHere.Store(true)
+	}
 	if snap != nil && renewed && why.rejected != "" {
 		s.history.recordReplacement(snap.token)
 	}
@@ -229,6 +232,9 @@ func (s *session) loginByHelper(ctx context.Context, req loginRequest, served fu
 	}
 	if !own {
 		return snap, true, nil
+	}
+	if snap != nil {
+		snap.issuedHere.Store(true)
 	}
 	if rec, err = s.load(ctx); err == nil && rec.Grant != nil {
 		s.history.recordLogin(rec, req, nil)

@@ -25,6 +25,11 @@ type LoginResult struct {
 	// needed.
 	Already bool
 
+	// Rejected is why no request works although the user has signed in: the MCP
+	// server rejects the token that it led to. It is nil where the server accepts
+	// the token, or could not be reached.
+	Rejected error
+
 	// NoRefreshToken says why the login cannot renew itself; empty if it can.
 	NoRefreshToken string
 }
@@ -51,6 +56,7 @@ func (c *Client) Login(ctx context.Context, serverURL string, o LoginOptions) (*
 	}
 	req := loginRequest{interactive: true, byUser: true, force: o.Force}
 	waits, already := 0, false
+	var rejected error
 	if !o.Force {
 		if already, err = s.resume(ctx, rec, &req, &waits); err != nil {
 			return nil, err
@@ -61,14 +67,12 @@ func (c *Client) Login(ctx context.Context, serverURL string, o LoginOptions) (*
 		if err != nil {
 			return nil, err
 		}
-		if err := s.proveLogin(ctx, snap, &waits); err != nil {
-			return nil, err
-		}
+		rejected = s.proveLogin(ctx, snap, &waits)
 	}
 	if rec, err = s.load(ctx); err != nil {
 		return nil, err
 	}
-	result := &LoginResult{Status: statusOf(rec, time.Now()), Already: already}
+	result := &LoginResult{Status: statusOf(rec, time.Now()), Already: already, Rejected: rejected}
 	if rec.Grant != nil && rec.Grant.RefreshToken == "" {
 		result.NoRefreshToken = "the authorization server issued no refresh token"
 		if rec.Grant.ExpiresAt.IsZero() {
@@ -78,18 +82,19 @@ func (c *Client) Login(ctx context.Context, serverURL string, o LoginOptions) (*
 	return result, nil
 }
 
-// proveLogin proves the token of a login that was just completed. Trouble at the MCP
-// server does not take the login back.
+// proveLogin proves the token of a login that was just completed, and returns an
+// error if the MCP server rejects it. Other trouble at that server is left to the
+// first request.
 func (s *session) proveLogin(ctx context.Context, t *cachedToken, waits *int) error {
 	if t == nil {
 		return nil
 	}
 	p, err := s.prove(ctx, t, waits)
 	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
 	case err != nil:
-		s.notice("the login is stored, but could not be tried: %v", err)
+		if ctx.Err() == nil {
+			s.notice("the login is stored, but could not be tried: %v", err)
+		}
 	case p.rejected:
 		s.recordRejection(ctx, t)
 		return &Error{Kind: ErrProtocol, Server: s.serverURL,
@@ -227,7 +232,7 @@ func (s *session) loginNow(ctx context.Context, req loginRequest) (*cachedToken,
 	if logged := s.c.Hooks.LoggedIn; logged != nil {
 		logged(LoginEvent{Server: s.serverURL, Issuer: rec.Grant.Issuer, Scope: rec.Grant.ScopeGranted})
 	}
-	return s.useToken(rec), nil
+	return s.useIssued(rec), nil
 }
 
 // failureKinds are the ends of a login, by the names that records have for them,

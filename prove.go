@@ -2,12 +2,14 @@ package handstamp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/store"
 )
 
 const (
@@ -40,10 +42,38 @@ func (s *session) awaitFresh(ctx context.Context, t *cachedToken, waits *int) bo
 	if *waits == len(freshTokenWaits) || !t.needsAMoment(time.Now()) {
 		return false
 	}
+	rec, err := s.load(ctx)
+	if err != nil || rec.Grant == nil || rec.Grant.AccessToken != t.token || rec.Grant.Accepted || rec.Grant.Refused {
+		return false
+	}
 	wait := freshTokenWaits[*waits]
 	*waits++
 	s.log.Debug("the server rejects a token that was just issued, sending it again", "wait", wait)
 	return sleep(ctx, wait) == nil
+}
+
+// recordAcceptance notes that the MCP server has accepted a token. For one that was
+// just issued to this process the record says so too: without that, each process
+// would wait before it believes that the token was revoked.
+func (s *session) recordAcceptance(ctx context.Context, t *cachedToken) {
+	if t.accepted.Swap(true) || !t.issuedHere.Load() || time.Since(t.obtainedAt).Abs() >= freshTokenAge {
+		return
+	}
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
+	defer cancel()
+	rec, err := s.load(ctx)
+	if err == nil {
+		_, err = s.update(ctx, rec, func(rec *store.Record) error {
+			if rec.Grant == nil || rec.Grant.AccessToken != t.token || rec.Grant.Accepted {
+				return errSuperseded
+			}
+			rec.Grant.Accepted = true
+			return nil
+		})
+	}
+	if err != nil && !errors.Is(err, errSuperseded) {
+		s.log.Debug("the acceptance of the access token could not be recorded", "error", err)
+	}
 }
 
 // proof is what the MCP server makes of an access token.
@@ -63,7 +93,7 @@ func (s *session) prove(ctx context.Context, t *cachedToken, waits *int) (*proof
 			return nil, err
 		}
 		if !p.rejected {
-			t.accepted.Store(true)
+			s.recordAcceptance(ctx, t)
 			s.history.recordAccepted(t.token)
 			return p, nil
 		}

@@ -36,7 +36,7 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *store.Record, at t
 	if r.need.rejected != "" {
 		r.history.recordReplacement(store.Secret(t.AccessToken))
 	}
-	return r.useToken(rec), nil
+	return r.useIssued(rec), nil
 }
 
 // resultAfterReplacement is what remains to do when the grant was replaced or removed while
@@ -193,5 +193,5 @@ func applyToken(g *store.Grant, t *oauth.TokenResponse, at time.Time) {
 	if t.ScopePresent {
 		g.ScopeGranted = t.Scope
 	}
-	g.Refused = false
+	g.Refused, g.Accepted = false, false
 }

@@ -153,6 +153,10 @@ type Grant struct {
 	// the access token, so that it is not used until its expiry.
 	Refused bool    `json:"refused,omitempty"`
 	Unknown Unknown `json:"-"`
+
+	// Accepted says that the MCP server has accepted the access token right
+	// after its issue, so that a later rejection means what it says.
+	Accepted bool `json:"accepted,omitempty"`
 }
 
 // Intent says that the refresh token with this fingerprint is about to be
