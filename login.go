@@ -147,13 +147,14 @@ const declinedCooldown = time.Minute
 
 // suppressesRelogin reports whether a login has ended so that another one, begun at once,
 // would only open a further tab: the person has said no, or nothing, or what came
-// back from the browser is not to be believed, or not to be stored.
+// back from the browser is not to be believed, or not to be stored, or as many
+// logins have opened a browser as may.
 func suppressesRelogin(err error) bool {
 	if errors.Is(err, ErrDenied) || errors.Is(err, ErrTimeout) {
 		return true
 	}
 	e, ok := errors.AsType[*Error](err)
-	return ok && (e.Kind == ErrProtocol || e.Kind == ErrStore) && e.asked
+	return ok && ((e.Kind == ErrProtocol || e.Kind == ErrStore) && e.asked || e.Kind == ErrLoginRequired && e.atCeiling())
 }
 
 // loginFlight returns the login under way, or starts one.
@@ -270,7 +271,7 @@ func (s *session) recordLoginFailure(ctx context.Context, rec *store.Record, err
 // was without success. Who asks for a login explicitly gets one.
 func (s *session) failureSince(rec *store.Record, req loginRequest) error {
 	f := rec.LoginFailure
-	if f == nil || req.interactive || !f.At.After(req.since) || failureKinds[f.Kind] == nil {
+	if f == nil || req.byUser || !f.At.After(req.since) || failureKinds[f.Kind] == nil {
 		return nil
 	}
 	return &Error{Kind: failureKinds[f.Kind], Server: s.serverURL, Message: f.Message, Code: f.Code, Hint: "start the login again"}

@@ -78,7 +78,7 @@ func (s *session) lockLogin(ctx context.Context, name store.LockName, req loginR
 			tell(ctx, r)
 		}
 		told, shown = true, p.URL
-		if req.interactive && p.URL != "" && p.URL != opened && time.Since(p.At) > reopenBrowserAfter {
+		if req.byUser && p.URL != "" && p.URL != opened && time.Since(p.At) > reopenBrowserAfter {
 			opened = p.URL
 			go func() { _ = s.openBrowser(ctx, r) }()
 		}

@@ -60,6 +60,17 @@ type Record struct {
 	OmitResource []string `json:"omit_resource,omitempty"`
 
 	Unknown Unknown `json:"-"`
+
+	// AutomaticLogins are the latest logins that opened a browser because a
+	// request needed one, and no user had asked for it: there is a ceiling.
+	AutomaticLogins []AutomaticLogin `json:"automatic_logins,omitempty"`
+}
+
+// AutomaticLogin is a login that opened a browser for a request.
+type AutomaticLogin struct {
+	At      time.Time `json:"at"`
+	Issuer  string    `json:"issuer"`
+	Unknown Unknown   `json:"-"`
 }
 
 // AuthorizationServer is a discovered authorization server (RFC 8414).
