@@ -79,6 +79,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	body := newReplayBody(req)
 	resp, err := t.base.RoundTrip(withAuthorization(req, body.first(), snap))
+	if err == nil && snap != nil && resp.StatusCode < 400 && !snap.accepted.Load() {
+		s.recordAcceptance(req.Context(), snap)
+	}
 	for recovery := (retryState{}); err == nil && isAuthFailure(resp); {
 		next, rerr := s.reauthorize(req.Context(), &recovery, snap, resp)
 		if rerr != nil {
@@ -96,6 +99,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		snap = next
 		resp, err = t.base.RoundTrip(withAuthorization(req, again, snap))
 		if err == nil && !isAuthFailure(resp) {
+			s.recordAcceptance(req.Context(), snap)
 			s.history.recordAccepted(snap.token)
 		}
 	}
