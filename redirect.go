@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/handstamp/handstamp/internal/oauth"
 )
@@ -61,6 +62,11 @@ func (s *session) checkRedirect(from, to *url.URL) error {
 	e := &Error{Kind: ErrProtocol, Server: s.serverURL, Hint: "if the server has moved, use its new URL"}
 	switch {
 	case !oauth.SameOrigin(from, to):
+		if from.Scheme == "https" && to.Scheme == "http" && from.Hostname() == to.Hostname() &&
+			strings.TrimSuffix(from.EscapedPath(), "/") == strings.TrimSuffix(to.EscapedPath(), "/") {
+			// A server that does not know of the proxy in front of it wants a slash.
+			e.Hint = "try " + oauth.Origin(from) + to.EscapedPath()
+		}
 		e.Message = fmt.Sprintf("the server redirects from %s to %s, which is another origin; nothing was sent there",
 			oauth.Origin(from), oauth.Origin(to))
 	case to.User != nil:

@@ -318,3 +318,16 @@ func TestHandlerIgnoresRejectionsOfAnotherOrigin(t *testing.T) {
 		t.Errorf("%d requests", n)
 	}
 }
+
+// A server behind a proxy that ends TLS redirects to http: the error says what to use.
+func TestRedirectToHTTPBehindAProxy(t *testing.T) {
+	m := newMoved(t, true)
+	c := &handstamp.Client{HTTP: m.Client().Transport, LoginPolicy: handstamp.LoginNever}
+	for path, want := range map[string]string{"/mcp/": "try " + m.URL + "/mcp/", "/a-token": "if the server has moved, use its new URL"} {
+		m.set(307, strings.Replace(m.URL, "https", "http", 1)+path)
+		_, err := c.HTTPClient(m.URL+"/mcp").Post(m.URL+"/mcp", "application/json", strings.NewReader("{}"))
+		if e, ok := errors.AsType[*handstamp.Error](err); !ok || e.Hint != want {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}

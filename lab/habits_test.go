@@ -25,7 +25,8 @@ func TestHabitsJSON(t *testing.T) {
 		ResourceName: "origin", Resource: "refused", OneOrigin: true, MCPPath: "/m", ScopesSupported: []string{"s"},
 		ChallengeScope: "c", EntryScope: "e", RequiredScope: "r", NeverGrant: []string{"n"}, Offline: "listed", LazyAuth: true,
 		RefuseRegistration: "off", UnknownClientStatus: 422, UnknownClientCode: "x", ErrorMember: "error_code",
-		Endpoints: map[string]string{"token_endpoint": "x"},
+		Endpoints: map[string]string{"token_endpoint": "x"}, ListedBefore: []string{"x"}, ChallengeMetadata: "x", SplitMetadata: true,
+		SlashRedirect: 307,
 	}
 	for i := range reflect.TypeFor[lab.Habits]().NumField() {
 		if reflect.ValueOf(want).Field(i).IsZero() {

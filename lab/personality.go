@@ -81,7 +81,7 @@ func Personalities() []Personality {
 	return slices.Concat(
 		methodPersonalities(), registrationPersonalities(), rotationPersonalities(), expiryPersonalities(),
 		resourcePersonalities(), discoveryPersonalities(), answerPersonalities(), scopePersonalities(),
-		issPersonalities(), hostilePersonalities(),
+		issPersonalities(), hostilePersonalities(), originPersonalities(),
 	)
 }
 
@@ -120,6 +120,7 @@ func (h Habits) clone() Habits {
 	h.Methods = slices.Clone(h.Methods)
 	h.ScopesSupported = slices.Clone(h.ScopesSupported)
 	h.NeverGrant = slices.Clone(h.NeverGrant)
+	h.ListedBefore = slices.Clone(h.ListedBefore)
 	h.Endpoints = maps.Clone(h.Endpoints)
 	if h.RegisterSecret != nil {
 		secret := *h.RegisterSecret
