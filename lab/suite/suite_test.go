@@ -67,6 +67,11 @@ func TestMutants(t *testing.T) {
 		mutant.OfflineUnasked:     {{"offline-listed", expired, 1, "tabs"}},
 		mutant.LoginUnlocked:      {{"rotates-strictly", gone, 20, "tabs"}},
 		mutant.UnionForgotten:     {{"step-up", gone, 1, "tabs"}},
+		mutant.ChallengeTrusted:   {{"challenge-elsewhere", warm, 1, "did not get through"}},
+		mutant.FirstServerOnly:    {{"issuers-several", warm, 1, "did not get through"}},
+		mutant.FirstDocumentOnly:  {{"metadata-split", warm, 1, "did not get through"}},
+		mutant.RedirectsIgnored:   {{"slash-redirect", warm, 1, "did not get through"}, {"slash-redirect", early, 1, "did not get through"}},
+		mutant.PostBecomesGet:     {{"slash-redirect-301", warm, 1, "did not get through"}},
 	} {
 		t.Run(string(defect), func(t *testing.T) {
 			t.Parallel()

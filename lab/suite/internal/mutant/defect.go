@@ -38,4 +38,9 @@ const (
 	OfflineUnasked     Defect = "offline_access not asked for"
 	LoginUnlocked      Defect = "every process logs in"
 	UnionForgotten     Defect = "step-up without what was there"
+	ChallengeTrusted   Defect = "challenge followed anywhere"
+	FirstServerOnly    Defect = "first authorization server only"
+	FirstDocumentOnly  Defect = "first document only"
+	RedirectsIgnored   Defect = "no redirect followed"
+	PostBecomesGet     Defect = "POST redirected as GET"
 )
