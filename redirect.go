@@ -80,8 +80,11 @@ func (s *session) checkRedirect(from, to *url.URL) error {
 // checkRedirectResponse is checkRedirect for a response. It is made before net/http looks at
 // the response, whose errors would repeat the Location with its query.
 func (s *session) checkRedirectResponse(req *http.Request, resp *http.Response) error {
+	if !isRedirect(resp.StatusCode) {
+		return nil
+	}
 	location := resp.Header.Get("Location")
-	if !isRedirect(resp.StatusCode) || location == "" {
+	if location == "" {
 		return nil
 	}
 	to, err := req.URL.Parse(location)
