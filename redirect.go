@@ -122,6 +122,17 @@ func redirectedFrom(req *http.Request) *http.Request {
 	return req.Response.Request
 }
 
+// noteMoved remembers where a request went in the end, if the server has redirected it on its
+// own origin to more than a slash.
+func (s *session) noteMoved(req *http.Request) {
+	if redirectedFrom(req) == nil || !oauth.SameOrigin(s.server, req.URL) ||
+		strings.TrimSuffix(req.URL.EscapedPath(), "/") == strings.TrimSuffix(s.server.EscapedPath(), "/") {
+		return
+	}
+	to := oauth.Origin(req.URL) + req.URL.EscapedPath()
+	s.moved.Store(&to)
+}
+
 // sameOriginTransport rejects responses that redirect to another origin.
 type sameOriginTransport struct {
 	session *session

@@ -331,3 +331,32 @@ func TestRedirectToHTTPBehindAProxy(t *testing.T) {
 		}
 	}
 }
+
+// A server that has moved on its origin, and describes itself as where it is now, is found by a
+// login and by a request alike.
+func TestServerThatHasMovedOnItsOrigin(t *testing.T) {
+	for _, form := range []string{"", lab.ResourcePath} { // named in the challenge, or not
+		for _, explicit := range []bool{true, false} {
+			w := newWorld(t, lab.Habits{MCPPath: "/v2/mcp", ResourceForm: form, Resource: lab.ResourceRequired})
+			w.lab.SetFault("other", lab.Fault{Kind: lab.FaultRedirect, Status: 307, Location: "/v2/mcp"})
+			old := strings.Replace(w.lab.MCPURL(), "/v2/mcp", "/mcp", 1)
+			c, _ := w.wired()
+			if explicit {
+				if _, err := c.Login(t.Context(), old, handstamp.LoginOptions{}); err != nil {
+					t.Errorf("login: %v\n%s", err, w.diary())
+					continue
+				}
+			}
+			if err := call(t.Context(), c.HTTPClient(old), old); err != nil {
+				t.Errorf("call: %v\n%s", err, w.diary())
+			}
+			w.wantTabs(1)
+			w.lab.RevokeAccessTokens()
+			c, _ = w.wired()
+			if err := call(t.Context(), c.HTTPClient(old), old); err != nil {
+				t.Errorf("second session: %v\n%s", err, w.diary())
+			}
+			w.wantTabs(1)
+		}
+	}
+}

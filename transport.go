@@ -72,6 +72,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Header["Authorization"] != nil || !s.coversRequest(req) {
 		return t.base.RoundTrip(req)
 	}
+	s.noteMoved(req)
 	snap, err := s.freshToken(req.Context())
 	if err != nil {
 		closeBody(req)
