@@ -122,6 +122,14 @@ func redirectedFrom(req *http.Request) *http.Request {
 	return req.Response.Request
 }
 
+// nameRequest sets the request of a response that a RoundTripper has left without: what follows
+// a redirect is told by it.
+func nameRequest(resp *http.Response, req *http.Request) {
+	if resp.Request == nil {
+		resp.Request = req
+	}
+}
+
 // noteMoved remembers where a request went in the end, if the server has redirected it on its
 // own origin to more than a slash.
 func (s *session) noteMoved(req *http.Request) {
@@ -145,6 +153,7 @@ func (t sameOriginTransport) RoundTrip(req *http.Request) (*http.Response, error
 	if err != nil {
 		return resp, err
 	}
+	nameRequest(resp, req)
 	if err := t.session.checkRedirectResponse(req, resp); err != nil {
 		drainAndClose(resp)
 		return nil, err

@@ -250,6 +250,11 @@ func TestRedirectWithTheDefaultPort(t *testing.T) {
 		if followed := base.req != nil; followed != test.followed || followed != (err == nil) {
 			t.Errorf("%s to %s: followed %t, %v", test.server, test.location, followed, err)
 		}
+		base.req = nil
+		own := &http.Client{Transport: c.Transport(test.server)}
+		if _, err := own.Post(test.server, "application/json", strings.NewReader("{}")); (base.req != nil) != test.followed {
+			t.Errorf("%s to %s, the caller's client: followed %t, %v", test.server, test.location, base.req != nil, err)
+		}
 		if base.req != nil && base.req.Header.Get("Authorization") == "" {
 			t.Errorf("%s to %s: the token was left out", test.server, test.location)
 		}
@@ -270,7 +275,7 @@ func (r redirectOnce) RoundTrip(req *http.Request) (*http.Response, error) {
 		req.Body.Close()
 	}
 	return &http.Response{
-		StatusCode: http.StatusPermanentRedirect, Header: http.Header{"Location": {r.location}}, Body: http.NoBody, Request: req,
+		StatusCode: http.StatusPermanentRedirect, Header: http.Header{"Location": {r.location}}, Body: http.NoBody, // no Request, as some leave it
 	}, nil
 }
 
