@@ -70,8 +70,13 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if req.Header["Authorization"] != nil || !s.coversRequest(req) {
-		return t.base.RoundTrip(req)
+		resp, err := t.base.RoundTrip(req)
+		if err == nil {
+			nameRequest(resp, req)
+		}
+		return resp, err
 	}
+	s.noteMoved(req)
 	snap, err := s.freshToken(req.Context())
 	if err != nil {
 		closeBody(req)
@@ -104,6 +109,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	if err == nil {
+		nameRequest(resp, req)
 		s.watchForEndpoint(req, resp)
 	}
 	return resp, err
