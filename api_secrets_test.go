@@ -39,6 +39,7 @@ var exported = map[string]reflect.Type{
 	"Prompt":               reflect.TypeFor[handstamp.Prompt](),
 	"RefreshEvent":         reflect.TypeFor[handstamp.RefreshEvent](),
 	"RefusalState":         reflect.TypeFor[handstamp.RefusalState](),
+	"ManualRegistration":   reflect.TypeFor[handstamp.ManualRegistration](),
 	"Registration":         reflect.TypeFor[handstamp.Registration](),
 	"State":                reflect.TypeFor[handstamp.State](),
 	"Status":               reflect.TypeFor[handstamp.Status](),
