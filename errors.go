@@ -318,9 +318,15 @@ func (s *session) asError(err error) error {
 	e := &Error{Kind: ErrUnreachable, Server: s.serverURL, Err: err,
 		Message: fmt.Sprintf("the authorization server could not be asked (%s)", reason(err)), Hint: "try again"}
 	var passing *oauth.TransientError
-	if errors.As(err, &passing) && passing.RetryAfter > 0 {
-		e.RetryAt = time.Now().Add(passing.RetryAfter)
-		e.Hint = fmt.Sprintf("try again in %v", passing.RetryAfter)
+	var wait time.Duration
+	if errors.As(err, &passing) {
+		wait = passing.RetryAfter
+	} else if refused != nil {
+		wait = refused.RetryAfter
+	}
+	if wait > 0 {
+		e.RetryAt = time.Now().Add(wait)
+		e.Hint = fmt.Sprintf("try again in %v", wait)
 	}
 	return e
 }
