@@ -109,8 +109,8 @@ func (o *callbackReceiver) requestCode(ctx context.Context, s *session, r Author
 	if prompt.Authorize != nil {
 		params, err := prompt.Authorize(ctx, r)
 		if err != nil && ctx.Err() == nil {
-			return "", &Error{Kind: ErrLoginRequired, Server: s.serverURL, Err: err, AuthorizationURL: r.URL,
-				Message: "a person has to sign in, and the application brought no answer"}
+			return "", &Error{Kind: ErrLoginRequired, Server: s.serverURL, Err: err,
+				Message: "a user has to sign in, and the application returned no response"}
 		}
 		if err != nil {
 			return "", ctx.Err()
@@ -195,8 +195,9 @@ func (s *session) openBrowser(ctx context.Context, r AuthorizationRequest) error
 		s.notice("no browser could be opened: %v", err)
 		return nil
 	}
-	return &Error{Kind: ErrLoginRequired, Server: s.serverURL, Err: err, AuthorizationURL: r.URL,
-		Message: "a person has to sign in, and no browser could be opened"}
+	return &Error{Kind: ErrLoginRequired, Server: s.serverURL, Err: err,
+		Message: "a user has to sign in, and no browser could be opened",
+		Hint:    "set Prompt.Show, or take TerminalPrompt, to show the URL"}
 }
 
 // openPreferredBrowser opens a URL in the browser that the environment names, or

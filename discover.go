@@ -96,7 +96,7 @@ func (s *session) probeChallenge(ctx context.Context) (*serverReply, error) {
 	req.Header.Set("Accept", "application/json, text/event-stream")
 	resp, err := s.c.HTTP.RoundTrip(req)
 	if err != nil {
-		return nil, &Error{Kind: ErrUnreachable, Server: s.serverURL, Message: "the MCP server cannot be reached", Err: err}
+		return nil, &Error{Kind: ErrServerUnreachable, Server: s.serverURL, Message: "the MCP server cannot be reached", Err: err}
 	}
 	return s.closerReply(ctx, readServerReply(resp)), nil
 }

@@ -43,7 +43,9 @@ func (c *Client) HTTPClient(serverURL string) *http.Client {
 }
 
 // RoundTrip implements http.RoundTripper. Its errors are of the kinds of this
-// package: ErrLoginRequired, ErrUnreachable and so on.
+// package: [ErrLoginRequired], [ErrServerUnreachable] for the network errors of the
+// server itself (errors.As still finds them), and so on; or that of the request's
+// context.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if t.err != nil || !t.session.covers(req.URL) || req.Header["Authorization"] != nil {
 		return t.pass(req)
@@ -76,7 +78,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			s.history.recordAccepted(snap.token)
 		}
 	}
-	return resp, err
+	return resp, s.serverUnreachableError(req.Context(), err)
 }
 
 // pass sends a request that is none of ours.
@@ -85,7 +87,11 @@ func (t *Transport) pass(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, t.err
 	}
-	return t.base.RoundTrip(req)
+	resp, err := t.base.RoundTrip(req)
+	if t.session.covers(req.URL) {
+		err = t.session.serverUnreachableError(req.Context(), err)
+	}
+	return resp, err
 }
 
 // withAuthorization returns a copy of req with the token and the body; a RoundTripper

@@ -191,6 +191,7 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 		person.Expect()
 	}
 	client := c.HTTPClient(t.url)
+	client.Transport = bareErrors{client.Transport}
 	if !b.remote.withoutCookies {
 		// Some load balancers tie a session to a cookie.
 		if client.Jar, err = cookiejar.New(nil); err != nil {
@@ -271,6 +272,18 @@ func (b *bridgeCommand) say(format string, args ...any) {
 	if !b.global.quiet {
 		b.err.line("handstamp: "+format, args...)
 	}
+}
+
+// bareErrors hands the network errors of the MCP server itself to the bridge as they
+// are: it judges them, and says what they mean for a request.
+type bareErrors struct{ http.RoundTripper }
+
+func (b bareErrors) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := b.RoundTripper.RoundTrip(req)
+	if e, ok := errors.AsType[*handstamp.Error](err); ok && e.Kind == handstamp.ErrServerUnreachable && e.Err != nil {
+		err = e.Err
+	}
+	return resp, err
 }
 
 // trouble says what an error of the library means to a host. It returns nil for

@@ -136,15 +136,14 @@ func (e exitStatus) Error() string { return "exit status " + strconv.Itoa(int(e)
 
 // report is an error as it is told.
 type report struct {
-	Code             string     `json:"code"`
-	Message          string     `json:"message"`
-	Hint             string     `json:"hint,omitempty"`
-	Server           string     `json:"server,omitempty"`
-	Command          string     `json:"command,omitempty"`
-	OAuthError       string     `json:"oauth_error,omitempty"`
-	RetryAt          *time.Time `json:"retry_at,omitempty"`
-	AuthorizationURL string     `json:"authorization_url,omitempty"`
-	Exit             int        `json:"exit"`
+	Code       string     `json:"code"`
+	Message    string     `json:"message"`
+	Hint       string     `json:"hint,omitempty"`
+	Server     string     `json:"server,omitempty"`
+	Command    string     `json:"command,omitempty"`
+	OAuthError string     `json:"oauth_error,omitempty"`
+	RetryAt    *time.Time `json:"retry_at,omitempty"`
+	Exit       int        `json:"exit"`
 }
 
 // explain turns an error into what is told about it. If ctx, the context of the
@@ -159,7 +158,7 @@ func explain(ctx context.Context, err error) report {
 		r.Server, r.Command = a.server, a.command
 	}
 	if e, ok := errors.AsType[*handstamp.Error](err); ok {
-		r.OAuthError, r.AuthorizationURL, r.Hint = e.Code, e.AuthorizationURL, e.Hint
+		r.OAuthError, r.Hint = e.Code, e.Hint
 		r.Message = strings.TrimSuffix(r.Message, "; "+e.Hint)
 		if r.Server == "" {
 			r.Server = e.Server

@@ -52,6 +52,9 @@ func (b *bridgeCommand) host(ctx context.Context, t *target) (*mcpHost, error) {
 	explain := o.Explain
 	o.Explain = func(err error) *bridge.Trouble {
 		trouble := explain(err)
+		if trouble == nil {
+			return nil
+		}
 		if _, ok := errors.AsType[*handstamp.Error](err); ok {
 			h.mu.Lock()
 			h.trouble = &advised{err: err, server: t.name, command: trouble.Command}
