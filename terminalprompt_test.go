@@ -1,0 +1,159 @@
+package handstamp_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/lab"
+)
+
+// screen is what is written to a terminal.
+type screen struct {
+	mu   sync.Mutex
+	text bytes.Buffer // guarded by mu
+}
+
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (s *screen) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+// shownURL waits for the URL on the screen.
+func (s *screen) shownURL(t *testing.T) string {
+	t.Helper()
+	for end := time.Now().Add(patient); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		for word := range strings.FieldsSeq(s.String()) {
+			if strings.HasPrefix(word, "http") && strings.Contains(word, "state=") {
+				return word
+			}
+		}
+	}
+	t.Fatalf("no URL on the screen:\n%s", s)
+	return ""
+}
+
+// noBrowser makes sure that no browser opens.
+func noBrowser(t *testing.T) {
+	for _, name := range []string{"HANDSTAMP_BROWSER", "BROWSER", "DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"} {
+		t.Setenv(name, "")
+	}
+}
+
+// At a terminal without a browser the URL is shown, and what the browser of
+// another machine ended at can be pasted.
+func TestTerminalPromptTakesAPastedURL(t *testing.T) {
+	noBrowser(t)
+	w := newWorld(t, lab.Habits{})
+	in, typed := io.Pipe()
+	terminal := new(screen)
+	c := w.session()
+	c.Prompt = handstamp.TerminalPrompt(in, terminal)
+	done := make(chan error, 1)
+	go func() { done <- w.login(c) }()
+	back := authorizedURL(t, terminal.shownURL(t))
+	if _, err := io.WriteString(typed, "\nno URL\nhttp://127.0.0.1:1/callback?code=c&state=s\n  "+back+"  \n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"Sign in to " + w.lab.MCPURL() + " at " + w.lab.Issuer(), "none opens by itself", "paste its URL here"} {
+		if !strings.Contains(terminal.String(), want) {
+			t.Errorf("the terminal lacks %q:\n%s", want, terminal)
+		}
+	}
+}
+
+// Without an input nothing is offered to be pasted; a closed one does not end the
+// wait for the browser.
+func TestTerminalPromptWithoutInput(t *testing.T) {
+	noBrowser(t)
+	for name, in := range map[string]io.Reader{"none": nil, "closed": strings.NewReader("")} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, lab.Habits{})
+			terminal := new(screen)
+			c := w.session()
+			c.Prompt = handstamp.TerminalPrompt(in, terminal)
+			done := make(chan error, 1)
+			go func() { done <- w.login(c) }()
+			if _, err := lab.Browse(t.Context(), terminal.shownURL(t)); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(terminal.String(), "paste") != (in != nil) {
+				t.Errorf("the terminal:\n%s", terminal)
+			}
+		})
+	}
+}
+
+// The library opens the browser that BROWSER names, as the command does: by the
+// zero Prompt and by the terminal's.
+func TestBrowserVariable(t *testing.T) {
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, prompt := range map[string]handstamp.Prompt{"zero": {}, "terminal": handstamp.TerminalPrompt(nil, new(screen))} {
+		for _, variable := range []string{"BROWSER", "HANDSTAMP_BROWSER"} {
+			t.Run(name+" "+variable, func(t *testing.T) {
+				noBrowser(t)
+				opened := filepath.Join(t.TempDir(), "opened")
+				t.Setenv(variable, `"`+program+`" --new-window %s`)
+				t.Setenv(browserVariable, opened)
+				w := newWorld(t, lab.Habits{})
+				c := w.session()
+				c.Prompt = prompt
+				if err := w.login(c); err != nil {
+					t.Fatal(err)
+				}
+				if text, err := os.ReadFile(opened); err != nil || !strings.HasPrefix(string(text), "--new-window http") {
+					t.Errorf("the browser was started with %q (%v)", text, err)
+				}
+			})
+		}
+	}
+	t.Run("none", func(t *testing.T) {
+		noBrowser(t)
+		t.Setenv("HANDSTAMP_NO_BROWSER", "1")
+		t.Setenv("BROWSER", program)
+		w := newWorld(t, lab.Habits{})
+		c := w.session()
+		c.Prompt = handstamp.Prompt{}
+		err := w.login(c)
+		if err == nil || !strings.Contains(err.Error(), "HANDSTAMP_NO_BROWSER") {
+			t.Errorf("the error is %v", err)
+		}
+	})
+}
+
+// browserVariable makes this program a browser, which writes its arguments to the
+// file that it names and consents.
+const browserVariable = "TEST_FAKE_BROWSER"
+
+func fakeBrowser(path string) int {
+	if err := os.WriteFile(path, []byte(strings.Join(os.Args[1:], " ")), 0o600); err != nil {
+		return 1
+	}
+	if _, err := lab.Browse(context.Background(), os.Args[len(os.Args)-1]); err != nil {
+		return 1
+	}
+	return 0
+}
