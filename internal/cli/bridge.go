@@ -101,6 +101,10 @@ func (b *bridgeCommand) run(ctx context.Context, arg string) error {
 	if err != nil {
 		return err
 	}
+	if b.terminalIn() && !b.global.quiet {
+		b.err.note("", "The bridge is an MCP server on standard input and output, which an MCP host starts and speaks to")
+		b.err.note("", "To try the server from a terminal, press Ctrl-C and run: %s", t.command("tools"))
+	}
 	// All that is left to do shares one limit, which begins with the host's sign.
 	asked := func() { b.endBy.CompareAndSwap(nil, new(time.Now().Add(closeTimeout))) }
 	defer context.AfterFunc(ctx, asked)()
