@@ -228,7 +228,7 @@ func (s *session) paste(ctx context.Context, r AuthorizationRequest, judge func(
 		if unbound, ok := errors.AsType[*loopback.UnboundError](verdict); ok {
 			err = errors.New("that URL reports the error " + unbound.Code + ", but has no state")
 		}
-		s.notice("%v; paste the whole address that the browser shows at the end", err)
+		s.notice("%v; paste the whole address that the browser shows after you have signed in", err)
 	}
 }
 
@@ -264,7 +264,7 @@ func loopbackURI(raw string) bool {
 func pastedParams(pasted, redirectURI string) (url.Values, error) {
 	got, err := url.Parse(strings.TrimSpace(pasted))
 	if err != nil {
-		return nil, errors.New("that is no URL")
+		return nil, errors.New("that is not a URL")
 	}
 	want, err := url.Parse(redirectURI)
 	if err != nil {

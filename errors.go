@@ -95,7 +95,7 @@ func (e *Error) Error() string {
 		b.WriteString(strings.TrimPrefix(e.Kind.Error(), "handstamp: "))
 	}
 	if e.Err != nil {
-		cause := e.Err.Error()
+		cause := strings.TrimPrefix(e.Err.Error(), "oauth: ")
 		if e.Kind == ErrStore { // the store says so in its own words; once is enough
 			cause = strings.TrimPrefix(cause, store.ErrUnusable.Error()+": ")
 		}

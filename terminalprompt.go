@@ -65,7 +65,7 @@ func (t *terminalPrompt) show(_ context.Context, r AuthorizationRequest) {
 	}
 	paste := ""
 	if t.in != nil {
-		paste = "\nIf that browser is on another machine, it ends at a page that cannot be shown:\npaste its URL here and press Enter.\n"
+		paste = "\nIf that browser is on another machine, it ends at a page that does not load:\npaste the URL of that page here and press Enter.\n"
 	}
 	t.say("Sign in to %s at %s.\n%s\n\n  %s\n%s", oauth.Sanitize(r.ServerURL), oauth.Sanitize(r.Issuer), how, r.URL, paste)
 }
@@ -89,7 +89,7 @@ func (t *terminalPrompt) waiting(_ context.Context, r AuthorizationRequest) {
 		t.say("Another process is signing in to %s; waiting for it.\n", oauth.Sanitize(r.ServerURL))
 		return
 	}
-	t.say("Another process waits for a sign-in to %s. To go on with it, open this URL:\n\n  %s\n\n", oauth.Sanitize(r.ServerURL), r.URL)
+	t.say("Another process is waiting for you to sign in to %s. To continue, open this URL:\n\n  %s\n\n", oauth.Sanitize(r.ServerURL), r.URL)
 }
 
 // paste returns the next line that is not empty. After the end of the input it

@@ -72,7 +72,7 @@ func TestTerminalPromptTakesAPastedURL(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"Sign in to " + w.lab.MCPURL() + " at " + w.lab.Issuer(), "none opens by itself", "paste its URL here"} {
+	for _, want := range []string{"Sign in to " + w.lab.MCPURL() + " at " + w.lab.Issuer(), "none opens by itself", "paste the URL of that page here"} {
 		if !strings.Contains(terminal.String(), want) {
 			t.Errorf("the terminal lacks %q:\n%s", want, terminal)
 		}

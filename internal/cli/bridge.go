@@ -243,12 +243,12 @@ func (b *bridgeCommand) involve(c *handstamp.Client, t *target, person *bridge.P
 	c.Prompt.Show = b.show(t, person)
 	c.Prompt.Waiting = func(_ context.Context, r handstamp.AuthorizationRequest) {
 		if r.URL == "" {
-			person.Await("Somebody is asked to sign in to " + t.name + " already, in a browser on this machine: go on there.")
+			person.Await("Another process is already waiting for a user to sign in to " + t.name + ", in a browser on this machine: continue there.")
 			b.say("Another process is signing in to %s; waiting for it", t.name)
 			return
 		}
-		person.Await("Somebody is asked to sign in to " + t.name + " at " + clean(r.Issuer) + " already, in a browser on this machine: go on there, or open this URL in it: " + clean(r.URL))
-		b.say("Another process waits for a sign-in to %s: %s", t.name, r.URL)
+		person.Await("Another process is already waiting for a user to sign in to " + t.name + " at " + clean(r.Issuer) + ", in a browser on this machine: continue there, or open this URL in it: " + clean(r.URL))
+		b.say("Another process is waiting for a sign-in to %s: %s", t.name, r.URL)
 	}
 	loggedIn := c.Hooks.LoggedIn
 	c.Hooks.LoggedIn = func(e handstamp.LoginEvent) {
@@ -264,7 +264,7 @@ func (b *bridgeCommand) show(t *target, person *bridge.Person) func(context.Cont
 		open, _ := b.browserFor(&b.login)
 		how := "open this URL in a browser on this machine: "
 		if open != nil {
-			how = "go on in the browser that has opened on this machine, or open this URL there: "
+			how = "continue in the browser that has opened on this machine, or open this URL there: "
 		}
 		person.Await("To sign in to " + t.name + " at " + clean(r.Issuer) + ", " + how + clean(r.URL))
 		b.say("Sign in to %s: %s", t.name, r.URL)
