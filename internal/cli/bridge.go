@@ -39,7 +39,8 @@ type bridgeCommand struct {
 	headers headerOptions
 	tools   toolFilter
 	remote  remoteFlags
-	direct  bool // a person is here, who is asked and told as by other commands
+	direct  bool            // a person is here, who is asked and told as by other commands
+	carried *carriedSecrets // what a person is not shown; nil unless direct
 }
 
 func (a *app) newBridge() *cobra.Command { return (&bridgeCommand{app: a}).command() }
@@ -196,6 +197,10 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 	}
 	client := c.HTTPClient(t.url)
 	client.Transport = bareErrors{client.Transport}
+	if b.direct {
+		b.carried = &carriedSecrets{RoundTripper: client.Transport, header: header}
+		client.Transport = b.carried
+	}
 	if !b.remote.withoutCookies {
 		// Some load balancers tie a session to a cookie.
 		if client.Jar, err = cookiejar.New(nil); err != nil {

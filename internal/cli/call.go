@@ -274,7 +274,7 @@ func (b *bridgeCommand) showResult(raw json.RawMessage) error {
 	case b.global.json:
 		err = b.out.json(raw, true)
 	case result.IsError:
-		return &failure{kind: kindOther, message: "the tool reports an error: " + strings.TrimSpace(text.String())}
+		return &failure{kind: kindOther, message: "the tool reports an error: " + b.carried.redact(strings.TrimSpace(text.String()))}
 	default:
 		err = b.out.data(shown)
 	}
