@@ -70,7 +70,11 @@ func (r *serverReply) wantsLogin() bool {
 // nothingThere reports whether the reply is that of a host that has no MCP server
 // at the URL.
 func (r *serverReply) nothingThere() bool {
-	return !r.mcp && !r.challenge.Found && (r.page || r.status == http.StatusNotFound || r.status == http.StatusGone)
+	switch {
+	case r.mcp, r.challenge.Found, r.status == http.StatusUnauthorized, r.status == http.StatusForbidden:
+		return false
+	}
+	return r.page || r.status == http.StatusNotFound || r.status == http.StatusGone
 }
 
 // unclear reports whether a GET may bring out more than the POST did: servers of

@@ -37,6 +37,9 @@ type retryState struct {
 // returns nil if there is none and the response is the answer.
 func (s *session) reauthorize(ctx context.Context, r *retryState, used *cachedToken, resp *http.Response) (*cachedToken, error) {
 	challenge := oauth.Bearer(resp.Header)
+	if used != nil {
+		challenge = challenge.Without(used.token)
+	}
 	if resp.StatusCode == http.StatusForbidden {
 		if challenge.Error != "insufficient_scope" || s.c.LoginPolicy == LoginNever {
 			return nil, nil

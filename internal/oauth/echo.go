@@ -63,6 +63,18 @@ func (e echo) with(o object) echo {
 // remove takes the secrets out of a text that came back; see [secret.Redact].
 func (e echo) remove(text string) string { return secret.Redact(text, e...) }
 
+// Without returns the challenge without what repeats the token that the request was
+// sent with: scopes and the metadata's URL go into requests and messages.
+func (b BearerChallenge) Without(token Secret) BearerChallenge {
+	e := echo{token.Reveal()}
+	b.ErrorDescription = e.remove(b.ErrorDescription)
+	if e.remove(b.ResourceMetadata) != b.ResourceMetadata {
+		b.ResourceMetadata = ""
+	}
+	b.Scope = strings.Join(slices.DeleteFunc(strings.Fields(b.Scope), func(scope string) bool { return e.remove(scope) != scope }), " ")
+	return b
+}
+
 // hide returns err, or an error of the same kind with another text if its own
 // repeats a secret: package net/http quotes what it cannot parse.
 func (e echo) hide(err error) error {
