@@ -182,11 +182,20 @@ func (h *mcpHost) failure(e *rpcError) error {
 	case e.Code == bridge.CodeSignIn:
 		return &failure{kind: kindLogin, message: e.Message}
 	case e.Code == bridge.CodeProtocol:
-		return &failure{kind: kind{"protocol", exitProtocol}, message: e.Message}
+		return &failure{kind: kind{"protocol", exitProtocol}, message: e.Message, hint: h.urlHint()}
 	case e.Code == bridge.CodeRefused:
-		return &failure{kind: kindOther, message: e.Message}
+		return &failure{kind: kindOther, message: e.Message, hint: h.urlHint()}
 	}
 	return e
+}
+
+// urlHint returns what to do where the first request already met something other
+// than an MCP server.
+func (h *mcpHost) urlHint() string {
+	if h.serial > 1 {
+		return ""
+	}
+	return "check the URL: handstamp login " + shellWord(h.server) + " looks for an MCP server there"
 }
 
 // progress shows how far a call has come.

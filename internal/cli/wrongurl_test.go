@@ -72,4 +72,9 @@ func TestLoginSaysWhatIsWrongWithTheURL(t *testing.T) {
 			}
 		}
 	}
+	c := newCommand(t)
+	const hint = "Check the URL: handstamp login "
+	if _, stderr, code := c.run("tools", host+"/missing"); code != exitOther || !strings.Contains(stderr, hint+host+"/missing") {
+		t.Errorf("tools: code %d: %q", code, stderr)
+	}
 }
