@@ -81,7 +81,7 @@ func Personalities() []Personality {
 	return slices.Concat(
 		methodPersonalities(), registrationPersonalities(), rotationPersonalities(), expiryPersonalities(),
 		resourcePersonalities(), discoveryPersonalities(), answerPersonalities(), scopePersonalities(),
-		issPersonalities(), hostilePersonalities(),
+		issPersonalities(), consentPersonalities(), hostilePersonalities(),
 	)
 }
 
