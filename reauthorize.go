@@ -38,6 +38,9 @@ type retryState struct {
 // returns nil if there is none and the response is the answer.
 func (s *session) reauthorize(ctx context.Context, r *retryState, used *cachedToken, resp *http.Response) (*cachedToken, error) {
 	challenge := oauth.Bearer(resp.Header)
+	if used != nil {
+		challenge = challenge.Without(used.token)
+	}
 	forbidden := resp.StatusCode == http.StatusForbidden
 	if forbidden && !rejectsToken(challenge) {
 		if challenge.Error != "insufficient_scope" || s.c.LoginPolicy == LoginNever {

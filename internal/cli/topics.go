@@ -15,7 +15,8 @@ func newEnvironmentTopic() *cobra.Command {
   HANDSTAMP_LOGIN          auto or never: whether token and exec may open a browser
   HANDSTAMP_BROWSER        a command that gets the URL as its last argument, or in
                            place of %s; no shell. Then BROWSER, then the system's
-  HANDSTAMP_NO_BROWSER     only show the URL; CI does the same
+  HANDSTAMP_NO_BROWSER     open no browser, only show the URL
+  CI                       the same, unless HANDSTAMP_BROWSER or BROWSER is set
   HANDSTAMP_CLIENT_SECRET  the secret of the client that --client-id names
   HANDSTAMP_ACCESS_TOKEN   a token from elsewhere: token and exec take it as it is
   HANDSTAMP_LOG            debug, info, warn or error: log to standard error
