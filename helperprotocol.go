@@ -71,7 +71,7 @@ type helperClient struct {
 	LoginTimeout                  time.Duration
 	LockTimeout                   time.Duration
 	Registration                  *Registration
-	ClientSecret                  string // of Registration, in whose JSON it is redacted
+	ClientSecret                  string // of Registration, which cannot be encoded with it
 	ClientMetadataURL             string
 	ClientName, ClientURI         string
 	Scopes                        []string
