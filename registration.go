@@ -65,8 +65,9 @@ func (r *Registration) check() error {
 	if r == nil || !r.ClientSecret.IsPlaceholder() {
 		return nil
 	}
-	return &Error{Kind: ErrUsage, Message: `the client secret is "[redacted]", which stands for a secret and is none`,
-		Hint: "save the registration as Registration.RevealJSON returns it"}
+	return &Error{Kind: ErrUsage,
+		Message: `the client secret is "[redacted]", which stands for a secret and is none`,
+		Hint:    "save the registration as Registration.RevealJSON returns it"}
 }
 
 // configurationFor returns the user's configuration if it is about the stored

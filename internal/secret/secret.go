@@ -22,10 +22,12 @@ type String string
 const redacted = "[redacted]"
 
 // ErrEncoded is the error of an encoder that meets a secret.
-var ErrEncoded = errors.New("a secret is not encoded unasked: encode what its method Reveal returns")
+var ErrEncoded = errors.New("a secret is not encoded unasked: " +
+	"encode what its method Reveal returns")
 
 // ErrPlaceholder is the error of reading what was printed, rather than encoded, as a secret.
-var ErrPlaceholder = errors.New(`"[redacted]" stands for a secret and is none: encode what the secret's method Reveal returns`)
+var ErrPlaceholder = errors.New(`"[redacted]" stands for a secret and is none: ` +
+	"encode what the secret's method Reveal returns")
 
 // IsPlaceholder reports whether s is what is printed in place of a secret, and so cannot be one.
 func (s String) IsPlaceholder() bool { return s == redacted }
