@@ -73,7 +73,7 @@ type helperClient struct {
 	LockTimeout                   time.Duration
 	Registration                  *Registration
 	AuthorizationServer           *AuthorizationServer
-	ClientSecret                  string // of Registration, in whose JSON it is redacted
+	ClientSecret                  string // of Registration, which cannot be encoded with it
 	ClientMetadataURL             string
 	ClientName, ClientURI         string
 	Scopes                        []string

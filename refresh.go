@@ -365,7 +365,8 @@ func (s *session) refreshLockTimeout() time.Duration {
 // come to an end.
 func lockTimeoutError(server string, err error) error {
 	e := &Error{Kind: ErrUnreachable, Server: server,
-		Message: "another process has been refreshing this credential for too long", Hint: "end it if it hangs, then try again"}
+		Message: "another process has been refreshing this credential for too long",
+		Hint:    "end it if it hangs, then try again"}
 	if busy := store.Busy(err); busy != nil {
 		e.Err, e.Hint = busy, busy.Hint()
 	}
