@@ -154,7 +154,7 @@ func secretOver(p lab.Personality, c Condition) bool {
 // and again with the client_id in the form.
 func guesses(h lab.Habits) int {
 	switch method := cmp.Or(h.EnforceMethod, h.RegisterMethod); {
-	case h.FormClientID && h.RegisterMethod == lab.MethodBasic:
+	case h.FormClientID && method == lab.MethodBasic:
 		return 1
 	case !h.RegisterSilent && (h.EnforceMethod == "" || h.EnforceMethod == h.RegisterMethod):
 		return 0
