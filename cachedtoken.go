@@ -29,12 +29,20 @@ type cachedToken struct {
 	resource  string
 	expiresAt time.Time // zero: unknown
 
+	// obtainedAt is when the token was issued, on the wall clock of the process
+	// that received it.
+	obtainedAt time.Time
+
 	// refreshAt is when to renew, on the wall clock: the monotonic one stands
 	// still while a laptop sleeps. Zero: not before the server refuses.
 	refreshAt time.Time
 
 	// unasked is set while refreshAt need not be looked at: for one glance.
 	checkedLately atomic.Bool
+
+	issuedHere atomic.Bool // to this process
+	accepted   atomic.Bool // the MCP server has accepted it
+	rejected   atomic.Bool // the MCP server has rejected it
 }
 
 // clockCheckInterval is how often the wall clock is read while requests come. It is read at
@@ -64,19 +72,29 @@ func (s *cachedToken) valid(now time.Time) bool {
 	return s != nil && (s.expiresAt.IsZero() || now.Before(s.expiresAt))
 }
 
+// usable reports whether the token can be handed out: it has not expired, and no
+// server has rejected it.
+func (s *cachedToken) usable(now time.Time) bool {
+	return s.valid(now) && !s.rejected.Load()
+}
+
 // newCachedToken returns the view of the grant's access token.
 func newCachedToken(g *store.Grant) *cachedToken {
 	scheme := authScheme(g.TokenType)
-	return &cachedToken{
-		header:    []string{scheme + " " + g.AccessToken.Reveal()},
-		oauth2:    &oauth2.Token{AccessToken: g.AccessToken.Reveal(), TokenType: scheme, Expiry: g.ExpiresAt},
-		token:     g.AccessToken,
-		tokenType: scheme,
-		scope:     g.ScopeGranted,
-		resource:  g.Resource.Value,
-		expiresAt: g.ExpiresAt,
-		refreshAt: refreshTime(g, rand.Float64()),
+	snap := &cachedToken{
+		header:     []string{scheme + " " + g.AccessToken.Reveal()},
+		oauth2:     &oauth2.Token{AccessToken: g.AccessToken.Reveal(), TokenType: scheme, Expiry: g.ExpiresAt},
+		token:      g.AccessToken,
+		tokenType:  scheme,
+		scope:      g.ScopeGranted,
+		resource:   g.Resource.Value,
+		expiresAt:  g.ExpiresAt,
+		obtainedAt: g.ObtainedAt,
+		refreshAt:  refreshTime(g, rand.Float64()),
 	}
+	snap.accepted.Store(g.Accepted)
+	snap.rejected.Store(g.Refused)
+	return snap
 }
 
 // authScheme spells the token type as the Authorization header wants it: some
@@ -95,7 +113,21 @@ func (s *session) useToken(rec *store.Record) *cachedToken {
 		return nil
 	}
 	snap := newCachedToken(rec.Grant)
+	if old := s.cached.Load(); old != nil && old.token == snap.token {
+		snap.issuedHere.Store(old.issuedHere.Load())
+		snap.accepted.Store(snap.accepted.Load() || old.accepted.Load())
+		snap.rejected.Store(snap.rejected.Load() || old.rejected.Load())
+	}
 	s.cached.Store(snap)
+	return snap
+}
+
+// useIssued is useToken for a token that this process was issued.
+func (s *session) useIssued(rec *store.Record) *cachedToken {
+	snap := s.useToken(rec)
+	if snap != nil {
+		snap.issuedHere.Store(true)
+	}
 	return snap
 }
 

@@ -66,9 +66,16 @@ func (s *session) discover(ctx context.Context, rec *store.Record, req loginRequ
 	return p, nil
 }
 
-// resourceMetadata returns the server's metadata (RFC 9728), nil if there is none.
+// resourceMetadata returns the server's metadata (RFC 9728), nil if there is none. A server that
+// redirects on its own origin may describe itself as where it redirects to.
 func (s *session) resourceMetadata(ctx context.Context, challenge oauth.BearerChallenge) (*oauth.ResourceMetadata, error) {
-	rm, err := s.fetcher.ResourceMetadata(s.observeServer(ctx, s.fetcher.HTTP), s.target, challenge.ResourceMetadata)
+	ctx = s.observeServer(ctx, s.fetcher.HTTP)
+	rm, err := s.fetcher.ResourceMetadata(ctx, s.target, challenge.ResourceMetadata)
+	if moved := s.moved.Load(); moved != nil && err != nil {
+		if there, err := s.fetcher.ResourceMetadata(ctx, *moved, challenge.ResourceMetadata); err == nil {
+			return there, nil
+		}
+	}
 	if errors.Is(err, oauth.ErrAbsent) {
 		return nil, nil
 	}
@@ -118,6 +125,7 @@ func (s *session) probe(ctx context.Context, method, body string) (*http.Respons
 	}
 	resp, err := client.Do(req)
 	if err == nil {
+		s.noteMoved(resp.Request)
 		return resp, nil
 	}
 	if rejected, ok := errors.AsType[*Error](err); ok {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -78,6 +79,10 @@ type Error struct {
 	RedirectURI string
 
 	asked bool // a browser had been opened, or a client registered
+
+	// unrefreshed is set with ErrUnreachable where the authorization server did
+	// respond to a refresh, with a 4xx that says nothing about the login.
+	unrefreshed bool
 }
 
 // follows says that the error ended what began again after first. A person who
@@ -170,7 +175,8 @@ func withSetting(e *Error, setting oauth.Setting) *Error {
 // unreachableError says that the authorization server could not renew the login, and
 // when it will be asked again.
 func (s *session) unreachableError(rec *store.Record, cause error) error {
-	e := &Error{Kind: ErrUnreachable, Server: s.serverURL, Err: cause, Message: "the authorization server cannot renew the login now; the credential is kept"}
+	e := &Error{Kind: ErrUnreachable, Server: s.serverURL, Err: cause, unrefreshed: saysNothing(cause),
+		Message: "the authorization server cannot renew the login now; the credential is kept"}
 	if r := rec.Retry; r != nil {
 		e.RetryAt = r.NotBefore
 		e.Message = fmt.Sprintf("the authorization server cannot renew the login now (%s); the credential is kept", r.Reason)
@@ -181,6 +187,24 @@ func (s *session) unreachableError(rec *store.Record, cause error) error {
 	}
 	return e
 }
+
+// saysNothing reports whether err is a 4xx response that neither rejects anything
+// nor promises another response later.
+func saysNothing(err error) bool {
+	var transient *oauth.TransientError
+	var rejected *oauth.Error
+	status := 0
+	switch {
+	case errors.As(err, &transient):
+		status = transient.Status
+	case errors.As(err, &rejected) && !passingCodes[rejected.Code]:
+		status = rejected.Status
+	}
+	return status/100 == 4 && status != http.StatusTooManyRequests && status != http.StatusRequestTimeout
+}
+
+// passingCodes are the OAuth error codes that promise another response later.
+var passingCodes = map[string]bool{"temporarily_unavailable": true, "server_error": true, "slow_down": true}
 
 // tooEarlyError says that a renewal was refused while the access token is good.
 func (s *session) tooEarlyError(rec *store.Record, refused *oauth.Error) error {
@@ -208,25 +232,24 @@ func (s *session) loginRequiredError(rec *store.Record) error {
 		e.Message = "the login cannot be renewed: the secret of its client ended at " + s.withConfiguredSecret(client).SecretExpiresAt.Format(time.RFC3339)
 	case rec.Grant != nil && rec.Grant.RefreshToken == "" && !rec.Grant.Refused:
 		e.Message = "the login has expired, and the server gave no refresh token to renew it with"
+	case rec.Grant != nil && rec.Grant.RefreshToken == "":
+		e.Message = "the access token does not work any more, and the server gave no refresh token"
 	case rec.Grant != nil:
 		e.Message = "the server no longer accepts the login"
 	}
 	return e
 }
 
-// notRefreshableError says that a token that does not do is all there is.
-func (s *session) notRefreshableError(ctx context.Context, snap *cachedToken) error {
-	rec, err := s.load(ctx)
-	if err != nil {
-		return err
-	}
-	if rec.Refusal != nil || rec.Grant == nil || rec.Grant.RefreshToken != "" {
+// notRefreshableError reports that an access token which works, but not for as long
+// as is needed, is all there is.
+func (s *session) notRefreshableError(rec *store.Record) error {
+	if rec.Refusal != nil || rec.Grant.RefreshToken != "" {
 		return s.loginRequiredError(rec)
 	}
 	e := &Error{Kind: ErrLoginRequired, Server: s.serverURL, Hint: "sign in anew",
-		Message: "the access token cannot be renewed: the server gave no refresh token"}
-	if !snap.expiresAt.IsZero() {
-		e.Message += fmt.Sprintf("; it is valid for %v", time.Until(snap.expiresAt).Round(time.Second))
+		Message: "the access token cannot be refreshed: the server gave no refresh token"}
+	if expires := rec.Grant.ExpiresAt; !expires.IsZero() {
+		e.Message += fmt.Sprintf("; it is valid for %v", time.Until(expires).Round(time.Second))
 	}
 	return e
 }

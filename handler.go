@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"golang.org/x/oauth2"
 
@@ -71,6 +72,13 @@ func (h *Handler) Authorize(ctx context.Context, req *http.Request, resp *http.R
 	}
 	used := h.used(req)
 	var r retryState
+	if used.needsAMoment(time.Now()) {
+		// The SDK sends the request again only once.
+		if p, err := h.session.prove(ctx, used, new(int)); err == nil && !p.rejected {
+			return nil
+		}
+		r.waits = len(freshTokenWaits)
+	}
 	snap, err := h.session.reauthorize(ctx, &r, used, resp)
 	if err != nil {
 		return err
@@ -87,6 +95,9 @@ func (h *Handler) used(req *http.Request) *cachedToken {
 	scheme, token, ok := strings.Cut(req.Header.Get("Authorization"), " ")
 	if !ok {
 		return nil
+	}
+	if current := h.session.cached.Load(); current != nil && current.token == store.Secret(token) {
+		return current
 	}
 	return &cachedToken{token: store.Secret(token), tokenType: scheme}
 }

@@ -189,13 +189,16 @@ func (s *session) refreshByHelper(ctx, wait context.Context, why tokenNeed) (sna
 	if s.c.LockTimeout > 0 {
 		job.Client.LockTimeout = max(s.c.LockTimeout-time.Since(began), time.Second)
 	}
-	job.Renew = &helperRenewal{Refused: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL}
+	job.Renew = &helperRenewal{Refused: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL, User: why.user}
 	renewed := false
 	result, err := s.c.Helper.ask(ctx, job, func(e helperEvent) {
 		renewed = renewed || e.Refreshed != nil && e.Cause == ""
 		s.handleHelperEvent(ctx, e)
 	})
 	snap, done, err = s.helperOutcome(ctx, result, err)
+	if snap != nil && renewed {
+		snap.issuedHere.Store(true)
+	}
 	if snap != nil && renewed && why.rejected != "" {
 		s.history.recordReplacement(snap.token)
 	}
@@ -240,6 +243,9 @@ func (s *session) loginByHelper(ctx context.Context, req loginRequest, served fu
 	}
 	if !own {
 		return snap, true, nil
+	}
+	if snap != nil {
+		snap.issuedHere.Store(true)
 	}
 	if rec, err = s.load(ctx); err == nil && rec.Grant != nil {
 		s.history.recordLogin(rec, req, nil)

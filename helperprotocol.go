@@ -33,6 +33,7 @@ type helperJob struct {
 type helperRenewal struct {
 	Refused, Force string
 	MinTTL         time.Duration
+	User           bool
 }
 
 // helperLogin is a loginRequest.
@@ -133,6 +134,7 @@ type helperError struct {
 	AuthorizationURL string    `json:",omitempty"`
 	RetryAt          time.Time `json:",omitzero"`
 	Asked            bool      `json:",omitempty"`
+	Unrefreshed      bool      `json:",omitempty"`
 }
 
 func describeError(err error) *helperError {
@@ -143,7 +145,7 @@ func describeError(err error) *helperError {
 	if !ok {
 		return &helperError{Message: err.Error()}
 	}
-	d := &helperError{Message: e.Message, Hint: e.Hint, Setting: e.Setting, Code: e.Code, AuthorizationURL: e.AuthorizationURL, RetryAt: e.RetryAt, Asked: e.asked}
+	d := &helperError{Message: e.Message, Hint: e.Hint, Setting: e.Setting, Code: e.Code, AuthorizationURL: e.AuthorizationURL, RetryAt: e.RetryAt, Asked: e.asked, Unrefreshed: e.unrefreshed}
 	if e.Err != nil {
 		d.Cause = e.Err.Error()
 	}
@@ -160,7 +162,7 @@ func (d *helperError) restore(server string) error {
 	if kind == nil {
 		return errors.New(d.Message)
 	}
-	e := &Error{Kind: kind, Server: server, Message: d.Message, Hint: d.Hint, Setting: d.Setting, Code: d.Code, AuthorizationURL: d.AuthorizationURL, RetryAt: d.RetryAt, asked: d.Asked}
+	e := &Error{Kind: kind, Server: server, Message: d.Message, Hint: d.Hint, Setting: d.Setting, Code: d.Code, AuthorizationURL: d.AuthorizationURL, RetryAt: d.RetryAt, asked: d.Asked, unrefreshed: d.Unrefreshed}
 	if d.Cause != "" {
 		e.Err = errors.New(d.Cause)
 	}

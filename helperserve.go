@@ -106,7 +106,7 @@ func (j *helperJob) begin(ctx context.Context, s *session) (*flight, error) {
 	if j.Renew != nil {
 		// The asking process has the patience that its callers have: here there
 		// is nobody to go on with the token at hand.
-		why := tokenNeed{rejected: store.Secret(j.Renew.Refused), force: store.Secret(j.Renew.Force), minTTL: j.Renew.MinTTL}
+		why := tokenNeed{rejected: store.Secret(j.Renew.Refused), force: store.Secret(j.Renew.Force), minTTL: j.Renew.MinTTL, user: j.Renew.User}
 		f, _, err := s.refreshFlight(ctx, why)
 		return f, err
 	}

@@ -11,9 +11,9 @@ import (
 )
 
 // LoginOptions are what Login can be asked beside the fields of the Client. The
-// zero value signs in unless a usable login is stored.
+// zero value signs in unless the stored login works.
 type LoginOptions struct {
-	// Force signs in anew although the stored login is good. The old one stays
+	// Force signs in anew although the stored login works. The old one stays
 	// in use until the new one is stored.
 	Force bool
 }
@@ -22,17 +22,30 @@ type LoginOptions struct {
 type LoginResult struct {
 	Status *Status
 
-	// Already: a usable login was stored, and nothing was done.
+	// Already: the stored login works, refreshed perhaps, and the user was not
+	// needed.
 	Already bool
+
+	// Rejected is why no request works although the user has signed in: the MCP
+	// server rejects the token that it led to. It is nil where the server accepts
+	// the token, or could not be reached.
+	Rejected error
 
 	// NoRefreshToken says why the login cannot renew itself; empty if it can.
 	NoRefreshToken string
 }
 
-// Login signs in to a server. It returns when the login is stored, when the
-// person has said no (ErrDenied) or nothing (ErrTimeout), or when ctx ends. Of
-// several logins at the same credential, in any number of processes, one asks
-// the person; the others wait and use its result.
+// Login signs in to a server. It returns when the login is stored and the MCP server
+// accepts it, when the user has denied it ([ErrDenied]) or not completed it
+// ([ErrTimeout]), or when ctx ends.
+//
+// A stored login is proved first, with one request to the MCP server, and refreshed
+// if its access token does not work: the user is needed only where that does not
+// help. If the MCP server or the authorization server cannot be reached, Login
+// returns [ErrUnreachable] and keeps what is stored.
+//
+// Of several logins at the same credential, in any number of processes, one reaches
+// the user; the others wait and use its result.
 func (c *Client) Login(ctx context.Context, serverURL string, o LoginOptions) (*LoginResult, error) {
 	s, err := c.session(serverURL)
 	if err != nil {
@@ -42,16 +55,25 @@ func (c *Client) Login(ctx context.Context, serverURL string, o LoginOptions) (*
 	if err != nil {
 		return nil, err
 	}
-	if !o.Force && s.loggedIn(rec) {
-		return &LoginResult{Status: statusOf(rec, time.Now()), Already: true}, nil
+	req := loginRequest{interactive: true, byUser: true, force: o.Force}
+	waits, already := 0, false
+	var rejected error
+	if !o.Force {
+		if already, err = s.resume(ctx, rec, &req, &waits); err != nil {
+			return nil, err
+		}
 	}
-	if _, err := s.login(ctx, loginRequest{interactive: true, force: o.Force}); err != nil {
-		return nil, err
+	if !already {
+		snap, err := s.login(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		rejected = s.proveLogin(ctx, snap, &waits)
 	}
 	if rec, err = s.load(ctx); err != nil {
 		return nil, err
 	}
-	result := &LoginResult{Status: statusOf(rec, time.Now())}
+	result := &LoginResult{Status: statusOf(rec, time.Now()), Already: already, Rejected: rejected}
 	if rec.Grant != nil && rec.Grant.RefreshToken == "" {
 		result.NoRefreshToken = "the authorization server issued no refresh token"
 		if rec.Grant.ExpiresAt.IsZero() {
@@ -61,15 +83,26 @@ func (c *Client) Login(ctx context.Context, serverURL string, o LoginOptions) (*
 	return result, nil
 }
 
-// loggedIn reports whether the stored login serves, and as the Client is
-// configured now.
-func (s *session) loggedIn(rec *store.Record) bool {
-	if r := s.activeRegistration(); r != nil && rec.Grant != nil &&
-		(rec.Grant.ClientID != r.ClientID || r.Issuer != "" && !sameIssuer(rec.Grant.Issuer, r.Issuer)) {
-		return false
+// proveLogin proves the token of a login that was just completed, and returns an
+// error if the MCP server rejects it. Other trouble at that server is left to the
+// first request.
+func (s *session) proveLogin(ctx context.Context, t *cachedToken, waits *int) error {
+	if t == nil {
+		return nil
 	}
-	now := time.Now()
-	return statusOf(rec, now).Usable() && s.refreshable(rec, now)
+	p, err := s.prove(ctx, t, waits)
+	switch {
+	case err != nil:
+		if ctx.Err() == nil {
+			s.notice("the login is stored, but could not be tried: %v", err)
+		}
+	case p.rejected:
+		s.recordRejection(ctx, t)
+		return &Error{Kind: ErrProtocol, Server: s.serverURL,
+			Message: "the authorization server has issued a token, and the MCP server rejects it",
+			Hint:    "another login would end the same: this is for those who run the server to mend"}
+	}
+	return nil
 }
 
 // loginRequest says what a login is for.
@@ -78,7 +111,8 @@ type loginRequest struct {
 	scopes        []string     // to be requested beside those of the challenge
 	needed        []string     // those among them that a step-up is for
 	rejectedToken store.Secret // the token that does not do
-	interactive   bool         // a person asked for it, rather than a request that was refused
+	interactive   bool         // a caller waits for it, rather than a request that was rejected
+	byUser        bool         // by [Client.Login]: neither bounded nor held back
 	force         bool
 	since         time.Time // when it was begun, by whichever process
 }
@@ -114,13 +148,14 @@ const declinedCooldown = time.Minute
 
 // suppressesRelogin reports whether a login has ended so that another one, begun at once,
 // would only open a further tab: the person has said no, or nothing, or what came
-// back from the browser is not to be believed, or not to be stored.
+// back from the browser is not to be believed, or not to be stored, or as many
+// logins have opened a browser as may.
 func suppressesRelogin(err error) bool {
 	if errors.Is(err, ErrDenied) || errors.Is(err, ErrTimeout) {
 		return true
 	}
 	e, ok := errors.AsType[*Error](err)
-	return ok && (e.Kind == ErrProtocol || e.Kind == ErrStore) && e.asked
+	return ok && ((e.Kind == ErrProtocol || e.Kind == ErrStore) && e.asked || e.Kind == ErrLoginRequired && e.atCeiling())
 }
 
 // loginFlight returns the login under way, or starts one.
@@ -130,7 +165,7 @@ func (s *session) loginFlight(ctx context.Context, req loginRequest) (f *flight,
 	if s.activeLogin != nil {
 		return s.activeLogin, false, nil
 	}
-	if err := s.history.declinedLogin(); err != nil && !req.interactive {
+	if err := s.history.declinedLogin(); err != nil && !req.byUser {
 		return nil, false, err
 	}
 	if !s.c.start() {
@@ -162,7 +197,7 @@ func (s *session) loginNow(ctx context.Context, req loginRequest) (*cachedToken,
 		req.since = time.Now()
 	}
 	served := func(rec *store.Record) bool {
-		return !req.force && accessTokenUsable(rec.Grant, req.rejectedToken, time.Now()) && (!req.interactive || s.loggedIn(rec))
+		return !req.force && accessTokenUsable(rec.Grant, req.rejectedToken, time.Now()) && (!req.interactive || s.resumable(rec))
 	}
 	if h := s.c.Helper; h != nil && h.Logins && !req.interactive && s.c.OnRegister == nil && s.c.Prompt.Authorize == nil {
 		if snap, done, err := s.loginByHelper(ctx, req, served); done {
@@ -199,7 +234,7 @@ func (s *session) loginNow(ctx context.Context, req loginRequest) (*cachedToken,
 	if logged := s.c.Hooks.LoggedIn; logged != nil {
 		logged(LoginEvent{Server: s.serverURL, Issuer: rec.Grant.Issuer, Scope: rec.Grant.ScopeGranted})
 	}
-	return s.useToken(rec), nil
+	return s.useIssued(rec), nil
 }
 
 // failureKinds are the ends of a login, by the names that records have for them,
@@ -237,7 +272,7 @@ func (s *session) recordLoginFailure(ctx context.Context, rec *store.Record, err
 // was without success. Who asks for a login explicitly gets one.
 func (s *session) failureSince(rec *store.Record, req loginRequest) error {
 	f := rec.LoginFailure
-	if f == nil || req.interactive || !f.At.After(req.since) || failureKinds[f.Kind] == nil {
+	if f == nil || req.byUser || !f.At.After(req.since) || failureKinds[f.Kind] == nil {
 		return nil
 	}
 	return &Error{Kind: failureKinds[f.Kind], Server: s.serverURL, Message: f.Message, Code: f.Code, Hint: "start the login again"}

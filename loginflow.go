@@ -14,9 +14,10 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// maxLoginAttempts bounds how often one login sends the person to the browser. More
-// than one is needed only where the first taught something: a method, a scope or
-// a resource parameter that the server does not take, a client it has forgotten.
+// maxLoginAttempts bounds how often one login begins, in the browser or before it
+// opens. More than once is needed only where the first attempt taught something: a
+// method, a scope or a resource parameter that the server does not take, a client it
+// has forgotten.
 const maxLoginAttempts = 4
 
 // errTryAgain ends an attempt after which the login begins anew, wiser.
@@ -37,7 +38,9 @@ type loginFlow struct {
 	unknownClientID string // the id of a client that the server seems not to know
 	scope           string
 
-	interactive bool  // a person asked for the login
+	tabs        int   // how often the browser was opened
+	interactive bool  // a caller waits for the login
+	byUser      bool  // the user asked for it
 	sent        int   // token requests so far
 	firstErr    error // what the first attempt that another one followed came to
 }
@@ -57,7 +60,7 @@ func (s *session) runLogin(ctx context.Context, rec *store.Record, req loginRequ
 			rec = completed
 		}
 	}
-	if req.interactive {
+	if req.byUser {
 		var err error
 		if rec, err = s.endCooldowns(ctx, rec); err != nil {
 			return rec, err
@@ -69,10 +72,15 @@ func (s *session) runLogin(ctx context.Context, rec *store.Record, req loginRequ
 	if err != nil {
 		return rec, err
 	}
+	if !req.byUser {
+		if err := s.loginCeiling(rec, p.server.Issuer, time.Now()); err != nil {
+			return rec, err
+		}
+	}
 	// What a step-up is for is requested in spite of what was learned.
 	omit := omitScopes(rec.LearnedOf(p.server.Issuer).OmitScopes, req.needed)
 	p.scopes, p.fallback = omitScopes(p.scopes, omit), omitScopes(p.fallback, omit)
-	l := &loginFlow{session: s, rec: rec, plan: p, scope: strings.Join(p.scopes, " "), interactive: req.interactive}
+	l := &loginFlow{session: s, rec: rec, plan: p, scope: strings.Join(p.scopes, " "), interactive: req.interactive, byUser: req.byUser}
 	defer func() { l.callback.close() }()
 	for range maxLoginAttempts {
 		if err = l.attempt(ctx); err == nil || !errors.Is(err, errTryAgain) {
@@ -131,6 +139,9 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 		return protocolError(l.serverURL, err)
 	}
 	if err := l.probeClient(ctx, rawURL); err != nil {
+		return err
+	}
+	if err := l.countTab(ctx); err != nil {
 		return err
 	}
 	l.browserOpened = true
@@ -327,6 +338,9 @@ func (l *loginFlow) storeGrant(ctx context.Context, t *oauth.TokenResponse, at t
 		rec.AddClient(l.client)
 		rec.Intent, rec.Retry, rec.Refusal, rec.PendingLogin, rec.LoginFailure = nil, nil, nil, nil, nil
 		rec.Rejection, rec.Cooldowns = nil, nil
+		if l.byUser {
+			rec.AutomaticLogins = nil
+		}
 		if g.Resource.Omit && !l.c.OmitResource && !slices.Contains(rec.OmitResource, as.Issuer) {
 			rec.OmitResource = append(rec.OmitResource, as.Issuer)
 		}

@@ -46,9 +46,11 @@ func (n *namedEndpoints) has(path string) bool {
 
 // watchForEndpoint looks for the endpoint that a stream names as the caller reads the stream.
 func (s *session) watchForEndpoint(req *http.Request, resp *http.Response) {
+	if req.Method != http.MethodGet || resp.StatusCode != http.StatusOK {
+		return
+	}
 	kind, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
-	if req.Method != http.MethodGet || resp.StatusCode != http.StatusOK ||
-		!strings.EqualFold(strings.TrimSpace(kind), "text/event-stream") {
+	if !strings.EqualFold(strings.TrimSpace(kind), "text/event-stream") {
 		return
 	}
 	base := req.URL

@@ -96,7 +96,7 @@ func (s *session) clearPendingLogin(ctx context.Context, rec *store.Record) *sto
 // gets a tab of their own once the other is old. A record that the login could not replace
 // is an error here, before anybody is sent to a browser.
 func (s *session) lockLogin(ctx context.Context, name store.LockName, req loginRequest, served func(*store.Record) bool) (unlock func(), rec *store.Record, err error) {
-	w := &loginWait{session: s, ctx: ctx, began: time.Now(), interactive: req.interactive}
+	w := &loginWait{session: s, ctx: ctx, began: time.Now(), byUser: req.byUser}
 	unlock, rec, err = s.lockUnless(ctx, name, func(rec *store.Record) bool {
 		if served(rec) {
 			return true
@@ -121,9 +121,9 @@ func (s *session) lockLogin(ctx context.Context, name store.LockName, req loginR
 // loginWait is the wait for a login that another process has begun.
 type loginWait struct {
 	*session
-	ctx         context.Context
-	began       time.Time
-	interactive bool
+	ctx    context.Context
+	began  time.Time
+	byUser bool
 
 	told          bool
 	shown, opened store.Secret // authorization URLs
@@ -145,7 +145,7 @@ func (w *loginWait) look(rec *store.Record) {
 		tell(w.ctx, r)
 	}
 	w.told, w.shown = true, p.URL
-	if w.interactive && p.URL != "" && p.URL != w.opened && time.Since(p.At) > reopenBrowserAfter {
+	if w.byUser && p.URL != "" && p.URL != w.opened && time.Since(p.At) > reopenBrowserAfter {
 		w.opened = p.URL
 		go func() { _ = w.openBrowser(w.ctx, r) }()
 	}

@@ -31,6 +31,7 @@ type retryState struct {
 	renewals     int
 	logins       int
 	sharedTokens int // logins that came to a token which another process had stored
+	waits        int // before a token that was just issued was sent again
 }
 
 // reauthorize finds the token with which a refused request is to be sent again. It
@@ -44,17 +45,24 @@ func (s *session) reauthorize(ctx context.Context, r *retryState, used *cachedTo
 		}
 		return s.stepUp(ctx, r, used, challenge)
 	}
-	if s.history.loginWasFutile(r) {
-		return nil, nil
+	if s.awaitFresh(ctx, used, &r.waits) {
+		return used, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
 	var refused store.Secret
 	if used != nil {
 		refused = used.token
+		s.recordRejection(ctx, used)
 	}
 	if forbidden && (r.renewals > 0 || s.history.refreshWasFutile(refused)) {
 		return nil, nil // a token fresh from a refresh is as forbidden: it was not that
 	}
-	if current := s.cached.Load(); current != nil && current.token != refused && current.valid(time.Now()) {
+	if s.history.loginWasFutile(r) {
+		return nil, nil
+	}
+	if current := s.cached.Load(); current.usable(time.Now()) && current.token != refused {
 		// Another request was here before.
 		return current, nil
 	}

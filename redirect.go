@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/handstamp/handstamp/internal/oauth"
 )
@@ -61,6 +62,11 @@ func (s *session) checkRedirect(from, to *url.URL) error {
 	e := &Error{Kind: ErrProtocol, Server: s.serverURL, Hint: "if the server has moved, use its new URL"}
 	switch {
 	case !oauth.SameOrigin(from, to):
+		if from.Scheme == "https" && to.Scheme == "http" && from.Hostname() == to.Hostname() &&
+			strings.TrimSuffix(from.EscapedPath(), "/") == strings.TrimSuffix(to.EscapedPath(), "/") {
+			// A server that does not know of the proxy in front of it wants a slash.
+			e.Hint = "try " + oauth.Origin(from) + to.EscapedPath()
+		}
 		e.Message = fmt.Sprintf("the server redirects from %s to %s, which is another origin; nothing was sent there",
 			oauth.Origin(from), oauth.Origin(to))
 	case to.User != nil:
@@ -74,8 +80,11 @@ func (s *session) checkRedirect(from, to *url.URL) error {
 // checkRedirectResponse is checkRedirect for a response. It is made before net/http looks at
 // the response, whose errors would repeat the Location with its query.
 func (s *session) checkRedirectResponse(req *http.Request, resp *http.Response) error {
+	if !isRedirect(resp.StatusCode) {
+		return nil
+	}
 	location := resp.Header.Get("Location")
-	if !isRedirect(resp.StatusCode) || location == "" {
+	if location == "" {
 		return nil
 	}
 	to, err := req.URL.Parse(location)
@@ -113,6 +122,25 @@ func redirectedFrom(req *http.Request) *http.Request {
 	return req.Response.Request
 }
 
+// nameRequest sets the request of a response that a RoundTripper has left without: what follows
+// a redirect is told by it.
+func nameRequest(resp *http.Response, req *http.Request) {
+	if resp.Request == nil {
+		resp.Request = req
+	}
+}
+
+// noteMoved remembers where a request went in the end, if the server has redirected it on its
+// own origin to more than a slash.
+func (s *session) noteMoved(req *http.Request) {
+	if redirectedFrom(req) == nil || !oauth.SameOrigin(s.server, req.URL) ||
+		strings.TrimSuffix(req.URL.EscapedPath(), "/") == strings.TrimSuffix(s.server.EscapedPath(), "/") {
+		return
+	}
+	to := oauth.Origin(req.URL) + req.URL.EscapedPath()
+	s.moved.Store(&to)
+}
+
 // sameOriginTransport rejects responses that redirect to another origin.
 type sameOriginTransport struct {
 	session *session
@@ -125,6 +153,7 @@ func (t sameOriginTransport) RoundTrip(req *http.Request) (*http.Response, error
 	if err != nil {
 		return resp, err
 	}
+	nameRequest(resp, req)
 	if err := t.session.checkRedirectResponse(req, resp); err != nil {
 		drainAndClose(resp)
 		return nil, err

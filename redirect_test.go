@@ -250,6 +250,11 @@ func TestRedirectWithTheDefaultPort(t *testing.T) {
 		if followed := base.req != nil; followed != test.followed || followed != (err == nil) {
 			t.Errorf("%s to %s: followed %t, %v", test.server, test.location, followed, err)
 		}
+		base.req = nil
+		own := &http.Client{Transport: c.Transport(test.server)}
+		if _, err := own.Post(test.server, "application/json", strings.NewReader("{}")); (base.req != nil) != test.followed {
+			t.Errorf("%s to %s, the caller's client: followed %t, %v", test.server, test.location, base.req != nil, err)
+		}
 		if base.req != nil && base.req.Header.Get("Authorization") == "" {
 			t.Errorf("%s to %s: the token was left out", test.server, test.location)
 		}
@@ -270,7 +275,7 @@ func (r redirectOnce) RoundTrip(req *http.Request) (*http.Response, error) {
 		req.Body.Close()
 	}
 	return &http.Response{
-		StatusCode: http.StatusPermanentRedirect, Header: http.Header{"Location": {r.location}}, Body: http.NoBody, Request: req,
+		StatusCode: http.StatusPermanentRedirect, Header: http.Header{"Location": {r.location}}, Body: http.NoBody, // no Request, as some leave it
 	}, nil
 }
 
@@ -316,5 +321,47 @@ func TestHandlerIgnoresRejectionsOfAnotherOrigin(t *testing.T) {
 	wantKind(t, c.Handler(m.URL+"/mcp").Authorize(t.Context(), req, resp), handstamp.ErrProtocol)
 	if n := len(m.sent()); n != 1 {
 		t.Errorf("%d requests", n)
+	}
+}
+
+// A server behind a proxy that ends TLS redirects to http: the error says what to use.
+func TestRedirectToHTTPBehindAProxy(t *testing.T) {
+	m := newMoved(t, true)
+	c := &handstamp.Client{HTTP: m.Client().Transport, LoginPolicy: handstamp.LoginNever}
+	for path, want := range map[string]string{"/mcp/": "try " + m.URL + "/mcp/", "/a-token": "if the server has moved, use its new URL"} {
+		m.set(307, strings.Replace(m.URL, "https", "http", 1)+path)
+		_, err := c.HTTPClient(m.URL+"/mcp").Post(m.URL+"/mcp", "application/json", strings.NewReader("{}"))
+		if e, ok := errors.AsType[*handstamp.Error](err); !ok || e.Hint != want {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// A server that has moved on its origin, and describes itself as where it is now, is found by a
+// login and by a request alike.
+func TestServerThatHasMovedOnItsOrigin(t *testing.T) {
+	for _, form := range []string{"", lab.ResourcePath} { // named in the challenge, or not
+		for _, explicit := range []bool{true, false} {
+			w := newWorld(t, lab.Habits{MCPPath: "/v2/mcp", ResourceForm: form, Resource: lab.ResourceRequired})
+			w.lab.SetFault("other", lab.Fault{Kind: lab.FaultRedirect, Status: 307, Location: "/v2/mcp"})
+			old := strings.Replace(w.lab.MCPURL(), "/v2/mcp", "/mcp", 1)
+			c, _ := w.wired()
+			if explicit {
+				if _, err := c.Login(t.Context(), old, handstamp.LoginOptions{}); err != nil {
+					t.Errorf("login: %v\n%s", err, w.diary())
+					continue
+				}
+			}
+			if err := call(t.Context(), c.HTTPClient(old), old); err != nil {
+				t.Errorf("call: %v\n%s", err, w.diary())
+			}
+			w.wantTabs(1)
+			w.lab.RevokeAccessTokens()
+			c, _ = w.wired()
+			if err := call(t.Context(), c.HTTPClient(old), old); err != nil {
+				t.Errorf("second session: %v\n%s", err, w.diary())
+			}
+			w.wantTabs(1)
+		}
 	}
 }

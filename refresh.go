@@ -41,18 +41,24 @@ const (
 	graceWindow = time.Minute
 )
 
-// tokenNeed says what a caller wants of a renewal. The zero value wants a token
-// that is not about to expire.
+// tokenNeed describes the token that a caller needs. The zero value is one that
+// is not about to expire.
 type tokenNeed struct {
-	rejected store.Secret  // the token that the server has refused
-	force    store.Secret  // a token to replace although nobody refused it
+	rejected store.Secret  // the token that the server has rejected
+	force    store.Secret  // the token that does not work, says the caller
 	minTTL   time.Duration // how long the token has to be valid
+	user     bool          // a user waits for it: no cooldown of a refresh that failed is awaited
+}
+
+// disowns reports whether the need is for another token than this one, because it
+// does not work. A rejected refresh is final then, whatever the token's expiry.
+func (w tokenNeed) disowns(token store.Secret) bool {
+	return token != "" && (token == w.rejected || token == w.force)
 }
 
 // accepts reports whether a token that expires then answers the need.
 func (w tokenNeed) accepts(token store.Secret, expiresAt, now time.Time) bool {
-	return token != w.rejected && token != w.force &&
-		(expiresAt.IsZero() || !now.Add(w.minTTL).After(expiresAt))
+	return !w.disowns(token) && (expiresAt.IsZero() || !now.Add(w.minTTL).After(expiresAt))
 }
 
 // flight is work that one goroutine does for all that ask meanwhile.
@@ -87,7 +93,7 @@ func (s *session) refresh(ctx context.Context, why tokenNeed) (*cachedToken, err
 				waiting = false
 			case <-fallback:
 				fallback = nil
-				if current := s.cached.Load(); current.valid(time.Now()) {
+				if current := s.cached.Load(); current.usable(time.Now()) {
 					return current, nil
 				}
 			case <-ctx.Done():
@@ -140,7 +146,7 @@ func (s *session) refreshFlight(ctx context.Context, why tokenNeed) (f *flight, 
 func (s *session) refreshNow(ctx, wait context.Context, why tokenNeed) (*cachedToken, error) {
 	rec, err := s.load(ctx)
 	if err != nil {
-		if current := s.cached.Load(); current.valid(time.Now()) && why.accepts(current.token, current.expiresAt, time.Now()) {
+		if current := s.cached.Load(); current.usable(time.Now()) && why.accepts(current.token, current.expiresAt, time.Now()) {
 			s.log.Warn("credential store unavailable, going on with the token at hand", "error", err)
 			return current, nil
 		}
@@ -193,20 +199,41 @@ func (s *session) refreshNow(ctx, wait context.Context, why tokenNeed) (*cachedT
 		return nil, verdict.err
 	}
 	if !verdict.useStored {
+		s.cached.Store(nil)
 		return nil, s.markRejected(ctx, rec, why)
 	}
 	return s.useToken(rec), nil
 }
 
-// markRejected notes in the record that its token was refused, so that other
-// processes and Status know, and forgets it here.
-func (s *session) markRejected(ctx context.Context, rec *store.Record, why tokenNeed) error {
-	s.cached.Store(nil)
-	if rec.Grant == nil || why.rejected == "" || rec.Grant.AccessToken != why.rejected || rec.Grant.Refused {
+// recordRejection notes that the MCP server has rejected an access token, in the
+// record, before anything is tried because of it: from here on no process returns
+// it. A store that does not take the note is no reason to stop.
+func (s *session) recordRejection(ctx context.Context, used *cachedToken) {
+	if current := s.cached.Load(); current != nil && current.token == used.token {
+		current.rejected.Store(true)
+	}
+	if used.rejected.Swap(true) && used == s.cached.Load() {
+		return
+	}
+	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
+	defer cancel()
+	rec, err := s.load(ctx)
+	if err == nil {
+		err = s.markRejected(ctx, rec, tokenNeed{rejected: used.token})
+	}
+	if err != nil {
+		s.log.Warn("the rejection of the access token could not be recorded", "error", err)
+	}
+}
+
+// markRejected notes in the record that its access token does not work, so that
+// other processes and [Client.Status] know.
+func (s *session) markRejected(ctx context.Context, rec *store.Record, need tokenNeed) error {
+	if g := rec.Grant; g == nil || g.AccessToken == "" || !need.disowns(g.AccessToken) || g.Refused {
 		return nil
 	}
 	_, err := s.update(ctx, rec, func(rec *store.Record) error {
-		if rec.Grant == nil || rec.Grant.AccessToken != why.rejected {
+		if rec.Grant == nil || !need.disowns(rec.Grant.AccessToken) {
 			return errSuperseded
 		}
 		rec.Grant.Refused = true
@@ -249,7 +276,7 @@ func (s *session) decide(rec *store.Record, why tokenNeed, now time.Time) refres
 		return refreshDecision{done: true, useStored: true}
 	case !renewable:
 		return refreshDecision{done: true}
-	case backoffActive(rec.Retry, now) && !earlyRefusalMoot(rec, why):
+	case backoffActive(rec.Retry, now) && !why.user && !earlyRefusalMoot(rec, why, now):
 		if good {
 			return refreshDecision{done: true, useStored: true}
 		}
@@ -270,11 +297,15 @@ func backoffActive(r *store.Retry, now time.Time) bool {
 	return r != nil && now.Before(r.NotBefore) && (r.Failures == 0 || r.NotBefore.Sub(now) <= oauth.MaxRetryAfter)
 }
 
-// earlyRefusalMoot reports whether the record waits with the renewal only because it
-// was refused while the access token was good, and now that token is refused as
-// well: it was not too early, then.
-func earlyRefusalMoot(rec *store.Record, why tokenNeed) bool {
-	return rec.Retry.Failures == 0 && why.rejected != "" && why.rejected == rec.Grant.AccessToken
+// rejectedEarly reports whether the last refresh was rejected while the access
+// token was good, so that the record waits with the next one.
+func rejectedEarly(rec *store.Record) bool { return rec.Retry != nil && rec.Retry.Failures == 0 }
+
+// earlyRefusalMoot reports whether the record waits with the refresh only because
+// one was rejected while the access token was good, and now that token does not
+// work either: it was not too early, then.
+func earlyRefusalMoot(rec *store.Record, need tokenNeed, now time.Time) bool {
+	return rejectedEarly(rec) && (need.disowns(rec.Grant.AccessToken) || !accessTokenUsable(rec.Grant, "", now))
 }
 
 // refreshable reports whether the client that the grant is bound to is still

@@ -37,7 +37,7 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *store.Record, at t
 	if r.need.rejected != "" {
 		r.history.recordReplacement(store.Secret(t.AccessToken))
 	}
-	return r.useToken(rec), nil
+	return r.useIssued(rec), nil
 }
 
 // resultAfterReplacement is what remains to do when the grant was replaced or removed while
@@ -63,13 +63,16 @@ func (r *refreshAttempt) stillCurrent(rec *store.Record) bool {
 	return rec.Grant != nil && rec.Grant.RefreshToken == r.refreshToken
 }
 
-// onInvalidGrant ends the grant, unless its access token is still good: then the
-// server may only have refused to renew it so early, and is asked again when
-// the token has expired. A method that was learned on the way stays learned: the
-// refusal says that the client was authenticated.
+// onInvalidGrant ends the grant, unless its access token is still good and the
+// refresh was ahead of its expiry by our own choice: then the server may only have
+// rejected it for being early, and the next one waits for the expiry. Where the
+// token is known not to work, by a 401 or by the caller's word, the rejection is
+// final. A method that was learned on the way stays learned: the response shows
+// that the client was authenticated.
 func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *store.Record, refused *oauth.Error, learned func(*store.Record)) (*cachedToken, error) {
 	guessed := refused.Class() == oauth.ClassOther // the server never said so
-	early := !guessed && accessTokenUsable(rec.Grant, r.need.rejected, time.Now()) && !rec.Grant.ExpiresAt.IsZero()
+	early := !guessed && accessTokenUsable(rec.Grant, r.need.rejected, time.Now()) && !rec.Grant.ExpiresAt.IsZero() &&
+		!r.need.disowns(rec.Grant.AccessToken)
 	rec, err := r.update(ctx, rec, func(rec *store.Record) error {
 		if !r.stillCurrent(rec) {
 			return errSuperseded
@@ -88,8 +91,7 @@ func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *store.Record, 
 		if !guessed {
 			rec.Grant.RefreshToken = ""
 		}
-		token := rec.Grant.AccessToken
-		rec.Grant.Refused = rec.Grant.Refused || token == r.need.rejected || token == r.need.force
+		rec.Grant.Refused = rec.Grant.Refused || r.need.disowns(rec.Grant.AccessToken)
 		rec.Intent, rec.Retry, rec.Rejection = nil, nil, nil
 		rec.Refusal = &store.Refusal{
 			At: time.Now().UTC(), Code: refusalCode(refused), Description: oauth.Sanitize(refused.Description),
@@ -131,7 +133,7 @@ func (r *refreshAttempt) onInvalidClient(ctx context.Context, rec *store.Record,
 		if c := rec.GrantClient(); c != nil && dynamic {
 			c.Refused = true
 		}
-		rec.Grant.Refused = rec.Grant.Refused || rec.Grant.AccessToken == r.need.rejected
+		rec.Grant.Refused = rec.Grant.Refused || r.need.disowns(rec.Grant.AccessToken)
 		rec.Intent, rec.Retry, rec.Rejection = nil, nil, nil
 		if !dynamic {
 			beginCooldown(rec, r.rejectedClient(rec.Grant.Issuer, rec.Grant.TokenEndpoint, client), r.token.sent,
@@ -204,5 +206,5 @@ func applyToken(g *store.Grant, t *oauth.TokenResponse, at time.Time) {
 	if t.ScopePresent {
 		g.ScopeGranted = t.Scope
 	}
-	g.Refused = false
+	g.Refused, g.Accepted = false, false
 }

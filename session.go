@@ -32,6 +32,9 @@ type session struct {
 
 	named namedEndpoints
 
+	// moved is where the server redirects to on its own origin; nil: nowhere.
+	moved atomic.Pointer[string]
+
 	// privateNetwork says that a connection to the server led into a private network.
 	privateNetwork atomic.Bool
 

@@ -48,6 +48,14 @@ type Status struct {
 	// somebody has to register by hand.
 	ManualRegistration *ManualRegistration `json:"manual_registration,omitempty"`
 
+	// AccessTokenRejected says that a server has rejected the access token, or
+	// a caller of [Client.Token] the use of it, before its expiry.
+	AccessTokenRejected bool `json:"access_token_rejected,omitempty"`
+
+	// RefreshRejected is the OAuth error code of the last refresh, if it was
+	// rejected while the access token is good. It is tried again at RetryAt.
+	RefreshRejected string `json:"refresh_rejected,omitempty"`
+
 	// Problem says what is wrong with the stored record, with StateCorrupt and
 	// StateUnusable: one sentence without a period.
 	Problem string `json:"problem,omitempty"`
@@ -129,8 +137,11 @@ func statusOf(rec *store.Record, now time.Time) *Status {
 	if f := rec.Refusal; f != nil {
 		st.Refusal = &RefusalState{At: f.At, Code: f.Code, Description: f.Description, Interrupted: f.Interrupted}
 	}
-	if r := rec.Retry; backoffActive(r, now) {
+	if r := rec.Retry; backoffActive(r, now) && !(rec.Grant != nil && earlyRefusalMoot(rec, tokenNeed{}, now)) {
 		st.RetryAt, st.RetryReason = r.NotBefore, r.Reason
+		if rejectedEarly(rec) && accessTokenUsable(rec.Grant, "", now) {
+			st.RefreshRejected = r.Reason
+		}
 	}
 	g := rec.Grant
 	if g == nil {
@@ -149,6 +160,7 @@ func statusOf(rec *store.Record, now time.Time) *Status {
 		st.Resource = ""
 	}
 	st.ObtainedAt, st.ExpiresAt = g.ObtainedAt, g.ExpiresAt
+	st.AccessTokenRejected = g.Refused
 	if cl := rec.GrantClient(); cl != nil {
 		st.Renewable = g.RefreshToken != "" && rec.Refusal == nil && !cl.Refused && !secretExpired(cl, g, now)
 		st.ClientID, st.ClientSource, st.Method = cl.ID, cl.Source, cl.Method

@@ -13,7 +13,9 @@ import (
 // TokenOptions are what Token can be asked. The zero value wants a token that
 // is not about to expire.
 type TokenOptions struct {
-	// Refresh renews even a good token.
+	// Refresh says that the current token does not work: it is refreshed whatever
+	// its expiry. If the authorization server rejects the refresh for good, the
+	// login has ended, and Token returns [ErrLoginRequired] or signs in.
 	Refresh bool
 
 	// MinTTL is how long the token has to be valid from now on.
@@ -51,31 +53,39 @@ func (c *Client) Token(ctx context.Context, serverURL string, o TokenOptions) (*
 	return &Token{Value: snap.token, Type: snap.tokenType, Scope: snap.scope, ExpiresAt: snap.expiresAt}, nil
 }
 
-// token returns a token that answers o, never nil without an error.
+// token returns a token that meets o, never nil without an error.
 func (s *session) token(ctx context.Context, o TokenOptions) (*cachedToken, error) {
-	snap, err := s.freshToken(ctx)
-	why := tokenNeed{minTTL: o.MinTTL}
-	if snap != nil && o.Refresh {
-		why.force = snap.token
-	}
-	if err == nil && snap != nil && !why.accepts(snap.token, snap.expiresAt, time.Now()) {
-		var renewed *cachedToken
-		if renewed, err = s.refresh(ctx, why); err == nil && renewed == nil {
-			return nil, s.notRefreshableError(ctx, snap)
-		}
-		snap = renewed
-	}
-	if err != nil || snap != nil {
-		return snap, err
-	}
-	if s.c.LoginPolicy == LoginNever {
+	need := tokenNeed{minTTL: o.MinTTL}
+	current := s.cached.Load()
+	switch {
+	case o.Refresh && current != nil:
+		need.force = current.token
+	case o.Refresh:
 		rec, err := s.load(ctx)
 		if err != nil {
 			return nil, err
 		}
+		if rec.Grant != nil {
+			need.force = rec.Grant.AccessToken
+		}
+	case current != nil && current.rejected.Load():
+		need.rejected = current.token
+	case current.fresh() && need.accepts(current.token, current.expiresAt, time.Now()):
+		return current, nil
+	}
+	if snap, err := s.refresh(ctx, need); err != nil || snap != nil {
+		return snap, err
+	}
+	rec, err := s.load(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case accessTokenUsable(rec.Grant, need.rejected, time.Now()):
+		return nil, s.notRefreshableError(rec) // it works, but not for as long as is needed
+	case s.c.LoginPolicy == LoginNever:
 		return nil, s.loginRequiredError(rec)
 	}
-	return s.login(ctx, loginRequest{interactive: true})
+	return s.login(ctx, loginRequest{interactive: true, rejectedToken: need.force})
 }
 
 // TokenSource returns the server's token as an oauth2.TokenSource. Its Token has
@@ -102,7 +112,7 @@ func (ts *tokenSource) Token() (*oauth2.Token, error) {
 	if ts.err != nil {
 		return nil, ts.err
 	}
-	if snap := ts.session.cached.Load(); snap.fresh() {
+	if snap := ts.session.cached.Load(); snap.fresh() && !snap.rejected.Load() {
 		return snap.oauth2, nil
 	}
 	snap, err := ts.session.token(ts.ctx, TokenOptions{})

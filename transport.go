@@ -70,8 +70,13 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if req.Header["Authorization"] != nil || !s.coversRequest(req) {
-		return t.base.RoundTrip(req)
+		resp, err := t.base.RoundTrip(req)
+		if err == nil {
+			nameRequest(resp, req)
+		}
+		return resp, err
 	}
+	s.noteMoved(req)
 	snap, err := s.freshToken(req.Context())
 	if err != nil {
 		closeBody(req)
@@ -79,6 +84,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	body := newReplayBody(req)
 	resp, err := t.base.RoundTrip(withAuthorization(req, body.first(), snap))
+	if err == nil && snap != nil && resp.StatusCode < 400 && !snap.accepted.Load() {
+		s.recordAcceptance(req.Context(), snap)
+	}
 	for recovery := (retryState{}); err == nil && isAuthFailure(resp); {
 		next, rerr := s.reauthorize(req.Context(), &recovery, snap, resp)
 		if rerr != nil {
@@ -96,10 +104,12 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		snap = next
 		resp, err = t.base.RoundTrip(withAuthorization(req, again, snap))
 		if err == nil && !isAuthFailure(resp) {
+			s.recordAcceptance(req.Context(), snap)
 			s.history.recordAccepted(snap.token)
 		}
 	}
 	if err == nil {
+		nameRequest(resp, req)
 		s.watchForEndpoint(req, resp)
 	}
 	return resp, err

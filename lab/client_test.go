@@ -109,6 +109,12 @@ func (c *hand) request(method, target, body string) *http.Request {
 	return r
 }
 
+// post sends an empty POST.
+func (c *hand) post(target string) reply {
+	c.t.Helper()
+	return c.do(c.request(http.MethodPost, target, ""))
+}
+
 func (c *hand) get(target string) reply {
 	c.t.Helper()
 	return c.do(c.request(http.MethodGet, target, ""))

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -140,6 +141,15 @@ func (s *Server) route(r *http.Request) (string, func(*exchange) answer) {
 		return r.Host == host
 	}
 	path, atMCP, atServer := r.URL.Path, at(s.mcpOrigin), at(s.origin)
+	if s.habits.SlashRedirect != 0 {
+		slashed := slices.Contains([]string{s.mcpPath(), s.prefix() + "/token", s.prefix() + "/register"}, strings.TrimSuffix(path, "/"))
+		if slashed && !strings.HasSuffix(path, "/") {
+			return "other", s.slashRedirect
+		}
+		if slashed {
+			path = strings.TrimSuffix(path, "/")
+		}
+	}
 	switch {
 	case strings.Contains(path, "/.well-known/oauth-authorization-server"), strings.Contains(path, "/.well-known/openid-configuration"):
 		if !atServer {
@@ -173,6 +183,15 @@ func (s *Server) route(r *http.Request) (string, func(*exchange) answer) {
 		return "registration", s.manage
 	}
 	return "other", notFound
+}
+
+// slashRedirect sends a client to the same path with a slash at its end.
+func (s *Server) slashRedirect(x *exchange) answer {
+	to := *x.r.URL
+	to.Path += "/"
+	header := contentType("text/plain; charset=utf-8")
+	header.Set("Location", to.RequestURI())
+	return answer{status: s.habits.SlashRedirect, header: header}
 }
 
 func notFound(*exchange) answer {

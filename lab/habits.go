@@ -164,6 +164,19 @@ type Habits struct {
 	Resource string `json:"resource,omitempty"`
 	// OneOrigin puts the authorization server on the MCP server's origin.
 	OneOrigin bool `json:"one_origin,omitempty"`
+	// ListedBefore are issuers that the resource metadata names before the
+	// server's own; ORIGIN stands for the server's origin.
+	ListedBefore []string `json:"listed_before,omitempty"`
+	// ChallengeMetadata is what the challenge names as resource_metadata instead
+	// of the place where that is.
+	ChallengeMetadata string `json:"challenge_metadata,omitempty"`
+	// SplitMetadata leaves registration and PKCE to a second document, the
+	// OpenID one, beside that of RFC 8414.
+	SplitMetadata bool `json:"split_metadata,omitempty"`
+	// SlashRedirect is the status with which the MCP server and the endpoints for
+	// tokens and registration redirect to the same path with a slash at its end,
+	// where they are. Zero means that they are where they are said to be.
+	SlashRedirect int `json:"slash_redirect,omitempty"`
 	// MCPPath is the path of the MCP server. Empty means "/mcp".
 	MCPPath string `json:"mcp_path,omitempty"`
 

@@ -29,6 +29,8 @@ func TestHabitsJSON(t *testing.T) {
 		RejectRegistrations: []lab.RegistrationRule{{Has: "scope:a", Status: 403, Error: "x", Description: "y", Body: "z"}},
 		FormClientID:        true, RevokeWantsSecret: true,
 		UnknownClientBody: `{"a":1}`, DeadGrantStatus: 401, DeadGrantBody: "empty", RefreshScope: "wanted", TokenDelay: time.Second,
+		ListedBefore: []string{"x"}, ChallengeMetadata: "x", SplitMetadata: true,
+		SlashRedirect: 307,
 	}
 	for i := range reflect.TypeFor[lab.Habits]().NumField() {
 		if reflect.ValueOf(want).Field(i).IsZero() {

@@ -53,14 +53,19 @@ func (s *Server) listedIssuers() []string {
 	s.mu.Lock()
 	moved := s.movedTo
 	s.mu.Unlock()
+	var before []string
 	if moved != nil {
 		s = moved
+	} else {
+		for _, issuer := range s.habits.ListedBefore {
+			before = append(before, strings.ReplaceAll(issuer, "ORIGIN", s.origin))
+		}
 	}
 	issuer := s.origin + s.habits.IssuerPath
 	if s.habits.IssuerSlash == SlashResource || s.habits.IssuerSlash == SlashBoth {
 		issuer += "/"
 	}
-	return []string{issuer}
+	return append(before, issuer)
 }
 
 // MoveTo makes other the authorization server of this MCP server: the metadata
@@ -92,7 +97,8 @@ func (s *Server) serverMetadataPath() string {
 
 // serverMetadata serves RFC 8414.
 func (s *Server) serverMetadata(x *exchange) answer {
-	if path := s.serverMetadataPath(); path == "" || x.r.URL.Path != path {
+	second := s.habits.SplitMetadata && x.r.URL.Path == openIDWellKnown+s.habits.IssuerPath
+	if path := s.serverMetadataPath(); !second && (path == "" || x.r.URL.Path != path) {
 		return notFound(x)
 	}
 	h := s.habits
@@ -127,6 +133,10 @@ func (s *Server) serverMetadata(x *exchange) answer {
 		document["subject_types_supported"] = []string{"public"}
 		document["jwks_uri"] = s.endpointURL("/jwks")
 		document["id_token_signing_alg_values_supported"] = []string{"RS256"}
+	}
+	if h.SplitMetadata && !second {
+		delete(document, "registration_endpoint")
+		delete(document, "code_challenge_methods_supported")
 	}
 	for name, value := range h.Endpoints {
 		document[name] = strings.ReplaceAll(value, "ORIGIN", s.origin)
@@ -163,8 +173,10 @@ func (s *Server) challenge(code, scope string) string {
 	}
 	add("error", code)
 	add("scope", scope)
-	switch s.habits.ResourceForm {
-	case "", ResourceHeader:
+	switch {
+	case s.habits.ChallengeMetadata != "":
+		add("resource_metadata", s.habits.ChallengeMetadata)
+	case s.habits.ResourceForm == "", s.habits.ResourceForm == ResourceHeader:
 		add("resource_metadata", s.mcpOrigin+s.resourceMetadataPath())
 	}
 	if len(params) == 0 {

@@ -81,7 +81,7 @@ func Personalities() []Personality {
 	return slices.Concat(
 		methodPersonalities(), registrationPersonalities(), negotiationPersonalities(), rotationPersonalities(), expiryPersonalities(),
 		resourcePersonalities(), discoveryPersonalities(), answerPersonalities(), scopePersonalities(),
-		issPersonalities(), fieldPersonalities(), hostilePersonalities(),
+		issPersonalities(), fieldPersonalities(), hostilePersonalities(), originPersonalities(),
 	)
 }
 
@@ -120,6 +120,7 @@ func (h Habits) clone() Habits {
 	h.Methods = slices.Clone(h.Methods)
 	h.ScopesSupported = slices.Clone(h.ScopesSupported)
 	h.NeverGrant = slices.Clone(h.NeverGrant)
+	h.ListedBefore = slices.Clone(h.ListedBefore)
 	h.Endpoints = maps.Clone(h.Endpoints)
 	h.RejectRegistrations = slices.Clone(h.RejectRegistrations)
 	if h.RegisterSecret != nil {

@@ -337,6 +337,33 @@ var shown = map[string]func(t *testing.T, c *hand){
 	"iss-wrong":   wantIss(true, func(*hand) string { return "https://issuer.elsewhere.test" }),
 	"iss-missing": wantIss(true, func(*hand) string { return "" }),
 
+	"challenge-elsewhere": func(t *testing.T, c *hand) {
+		challenge := c.post(c.server.MCPURL()).header.Get("WWW-Authenticate")
+		if !strings.Contains(challenge, "inner.elsewhere.test") {
+			t.Errorf("challenge %q", challenge)
+		}
+	},
+	"issuers-several": func(t *testing.T, c *hand) {
+		r := c.get(strings.Replace(c.server.MCPURL(), "/mcp", "/.well-known/oauth-protected-resource/mcp", 1))
+		if named, _ := r.document["authorization_servers"].([]any); len(named) != 3 || named[2] != c.server.Issuer() {
+			t.Errorf("names %v", named)
+		}
+		if r := c.get(c.server.URL() + "/.well-known/oauth-authorization-server/retired"); r.status != 404 {
+			t.Errorf("the first: %d", r.status)
+		}
+	},
+	"metadata-split": func(t *testing.T, c *hand) {
+		for path, whole := range map[string]bool{"oauth-authorization-server": false, "openid-configuration": true} {
+			r := c.get(c.server.URL() + "/.well-known/" + path)
+			if r.status != 200 || (r.document["registration_endpoint"] != nil) != whole || (r.document["code_challenge_methods_supported"] != nil) != whole {
+				t.Errorf("%s: %d %s", path, r.status, r.raw)
+			}
+		}
+	},
+	"slash-redirect":     wantSlash(307),
+	"slash-redirect-301": wantSlash(301),
+	"hostile-browser":    wantEndpoint("authorization_endpoint", "https://169.254."),
+
 	// Not a habit of the server: the suite's person shows it.
 	"forged-callback": func(_ *testing.T, c *hand) { c.wantLogin() },
 	"hostile-script":  wantEndpoint("authorization_endpoint", "javascript:"),
@@ -349,6 +376,22 @@ var shown = map[string]func(t *testing.T, c *hand){
 		c.http.Transport.(*http.Transport).DisableCompression = false
 		wantLong(t, c)
 	},
+}
+
+// wantSlash shows that each endpoint is behind a slash.
+func wantSlash(status int) func(t *testing.T, c *hand) {
+	return func(t *testing.T, c *hand) {
+		c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		for _, target := range []string{c.server.MCPURL(), c.server.URL() + "/token", c.server.URL() + "/register"} {
+			r := c.post(target)
+			if r.status != status || !strings.HasSuffix(target+"/", r.header.Get("Location")) {
+				t.Errorf("%s: %d %s", target, r.status, r.header.Get("Location"))
+			}
+			if r := c.post(target + "/"); r.status == 404 || r.status == status {
+				t.Errorf("%s/: %d", target, r.status)
+			}
+		}
+	}
 }
 
 const echo = `{"name":"echo","arguments":{"text":"hello"}}`

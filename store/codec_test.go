@@ -67,6 +67,10 @@ func anyRecord() *rapid.Generator[Record] {
 	config.Types[reflect.TypeFor[[]Cooldown]()] = rapid.Custom(func(t *rapid.T) any {
 		return append([]Cooldown(nil), rapid.SliceOfN(cooldown, 0, 2).Draw(t, "cooldowns")...)
 	})
+	login := rapid.MakeCustom[AutomaticLogin](config)
+	config.Types[reflect.TypeFor[[]AutomaticLogin]()] = rapid.Custom(func(t *rapid.T) any {
+		return append([]AutomaticLogin(nil), rapid.SliceOfN(login, 0, 2).Draw(t, "logins")...)
+	})
 	learned := rapid.MakeCustom[Learned](config)
 	config.Types[reflect.TypeFor[[]Learned]()] = rapid.Custom(func(t *rapid.T) any {
 		return append([]Learned(nil), rapid.SliceOfN(learned, 0, 2).Draw(t, "learned")...)

@@ -74,6 +74,17 @@ type Record struct {
 	Learned []Learned `json:"learned,omitempty"`
 
 	Unknown Unknown `json:"-"`
+
+	// AutomaticLogins are the latest logins that opened a browser because a
+	// request needed one, and no user had asked for it: there is a ceiling.
+	AutomaticLogins []AutomaticLogin `json:"automatic_logins,omitempty"`
+}
+
+// AutomaticLogin is a login that opened a browser for a request.
+type AutomaticLogin struct {
+	At      time.Time `json:"at"`
+	Issuer  string    `json:"issuer"`
+	Unknown Unknown   `json:"-"`
 }
 
 // Learned is what one issuer was found to take of a client, and what not: the next
@@ -214,6 +225,10 @@ type Grant struct {
 	// the access token, so that it is not used until its expiry.
 	Refused bool    `json:"refused,omitempty"`
 	Unknown Unknown `json:"-"`
+
+	// Accepted says that the MCP server has accepted the access token right
+	// after its issue, so that a later rejection means what it says.
+	Accepted bool `json:"accepted,omitempty"`
 }
 
 // Intent says that the refresh token with this fingerprint is about to be

@@ -21,8 +21,9 @@ func (a *app) newLogin() *cobra.Command {
 		Use:   "login <server>",
 		Short: "Sign in to a server",
 		Long: `Sign in to an MCP server. The browser opens once; what it brings back is stored
-so that later sessions need none. With a good credential at hand nothing is done,
-unless --force asks for a new one.
+so that later sessions need none. A stored login is tried at the server first, and
+refreshed if need be: the browser opens only where that does not help, or with
+--force.
 
 The client registers by itself where the server allows it. Where it does not,
 register one by hand at the server's console and give --client-id and, if there
@@ -64,6 +65,9 @@ func (l *loginCommand) run(ctx context.Context, arg string) error {
 		return err
 	}
 	result, err := c.Login(ctx, t.url, handstamp.LoginOptions{Force: l.force})
+	if err == nil {
+		err = result.Rejected
+	}
 	if err != nil {
 		return advise(err, t)
 	}

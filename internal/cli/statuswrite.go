@@ -76,6 +76,9 @@ func (a *app) writeEntry(e *entry, now time.Time) {
 	case e.State == handstamp.StateRefused:
 		a.out.bad(indent, "%s", refusedLine(e.Refusal, now))
 		a.out.note(indent, "Run: %s", command)
+	case e.State == handstamp.StateExpired && e.AccessTokenRejected:
+		a.out.bad(indent, "Signed in, but the access token does not work any more and nothing can refresh it (profile %s)", e.Profile)
+		a.out.note(indent, "Run: %s", command)
 	case e.State == handstamp.StateExpired:
 		a.out.bad(indent, "Signed in, but the access token has expired and nothing can renew it (profile %s)", e.Profile)
 		a.out.note(indent, "Run: %s", command)
@@ -116,6 +119,10 @@ func (a *app) writeCheck(e *entry) {
 func accessLine(s *handstamp.Status, now time.Time) string {
 	left := s.ExpiresAt.Sub(now)
 	switch {
+	case s.State == handstamp.StateStale && s.AccessTokenRejected:
+		return "Access token: rejected by the server, refreshed at the next use"
+	case s.RefreshRejected != "":
+		return "Access token: " + span(left) + " left; the server has rejected its refresh (" + short(s.RefreshRejected) + ")"
 	case s.State == handstamp.StateStale:
 		return "Access token: expired, renews by itself at the next use"
 	case s.ExpiresAt.IsZero() && s.Renewable:

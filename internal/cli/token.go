@@ -105,7 +105,7 @@ object of header names and values; json adds the expiry; env is a line for eval.
 		RunE:              func(cmd *cobra.Command, args []string) error { return k.run(cmd.Context(), args[0]) },
 	}
 	k.token.bind(cmd)
-	cmd.Flags().BoolVar(&k.token.refresh, "refresh", false, "renew the token even if it is good")
+	cmd.Flags().BoolVar(&k.token.refresh, "refresh", false, "the current token does not work: refresh it, whatever its expiry")
 	bindChoice(cmd, cmd.Flags(), &k.format, "format", "what to print (raw)", formatRaw, formatHeader, formatHeadersJSON, formatJSON, formatEnv)
 	return cmd
 }

@@ -57,6 +57,13 @@ func AddrReach(addr netip.Addr) Reach {
 		return ReachPublic
 	}
 	addr = addr.WithZone("").Unmap()
+	if nat64.Contains(addr) {
+		// The addresses of IPv4 servers in a network that has IPv6 only (RFC 6052).
+		bytes := addr.As16()
+		if inner, ok := netip.AddrFromSlice(bytes[12:]); ok && isPublic(inner) {
+			return ReachPublic
+		}
+	}
 	if addr.IsLoopback() {
 		return ReachLocal
 	}
@@ -65,6 +72,8 @@ func AddrReach(addr netip.Addr) Reach {
 	}
 	return ReachAny
 }
+
+var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
 func within(addr netip.Addr, networks []netip.Prefix) bool {
 	for _, p := range networks {
@@ -82,7 +91,7 @@ var privateNetworks = prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", 
 var cloudMetadata = prefixes("fd00:ec2::254/128", "100.100.100.200/32")
 
 // isPublic reports whether an address may belong to a server on the internet.
-// Addresses that carry another address inside them are refused whatever it is.
+// Those that carry another address inside them are not, whatever it is.
 func isPublic(addr netip.Addr) bool {
 	addr = addr.WithZone("")
 	if !addr.IsValid() || addr.Is4In6() {

@@ -7,6 +7,7 @@ import (
 
 func TestReachOfHosts(t *testing.T) {
 	for host, want := range map[string]Reach{
+		"64:ff9b::808:808": ReachPublic, "64:ff9b::7f00:1": ReachAny, "64:ff9b:1::808:808": ReachAny, "2002:808:808::": ReachAny,
 		"example.com": ReachPublic, "8.8.8.8": ReachPublic, "[2606:4700:4700::1111]": ReachPublic,
 		"10.0.0.1": ReachPrivate, "172.31.0.1": ReachPrivate, "192.168.1.1": ReachPrivate, "100.64.0.1": ReachPrivate,
 		"fd12::1": ReachPrivate, "[fd12::1]": ReachPrivate, "::ffff:10.0.0.1": ReachPrivate,

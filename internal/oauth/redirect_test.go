@@ -88,7 +88,9 @@ func TestRedirectOfADocument(t *testing.T) {
 			t.Errorf("%d: %v", status, err)
 		}
 	}
-	loop := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path+"/", 308) })
+	loop := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, r.URL.Path+"/", http.StatusPermanentRedirect)
+	})
 	_, err := fetcher(t).document(t.Context(), loop.URL+"/x")
 	if _, ok := errors.AsType[*TransientError](err); !ok {
 		t.Errorf("error %v, want a *TransientError", err)

@@ -75,6 +75,11 @@ func TestMutants(t *testing.T) {
 		mutant.ScopeNever:         {{"refresh-scope-wanted", expired, 1, "tabs"}, {"refresh-scope-wanted", early, 1, "tabs"}},
 		mutant.ScopeAlways:        {{"refresh-scope-rejected", expired, 1, "tabs"}},
 		mutant.FreshNotRepeated:   {{"fresh-token-waits", warm, 1, "token requests in the first session"}, {"fresh-token-waits", expired, 1, "tabs"}},
+		mutant.ChallengeTrusted:   {{"challenge-elsewhere", warm, 1, "did not get through"}},
+		mutant.FirstServerOnly:    {{"issuers-several", warm, 1, "did not get through"}},
+		mutant.FirstDocumentOnly:  {{"metadata-split", warm, 1, "did not get through"}},
+		mutant.RedirectsIgnored:   {{"slash-redirect", warm, 1, "did not get through"}, {"slash-redirect", early, 1, "did not get through"}},
+		mutant.PostBecomesGet:     {{"slash-redirect-301", warm, 1, "did not get through"}},
 	} {
 		t.Run(string(defect), func(t *testing.T) {
 			t.Parallel()

@@ -40,7 +40,7 @@ type challenge struct {
 func (c *Client) Run(ctx context.Context) error {
 	transport := &http.Transport{Proxy: nil}
 	defer transport.CloseIdleConnections()
-	c.http = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	c.http = &http.Client{Transport: slashes{transport, c.Defect}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	st, err := c.load()
 	if err != nil {
 		return err

@@ -46,4 +46,9 @@ const (
 	ScopeNever         Defect = "refresh never with a scope"
 	ScopeAlways        Defect = "refresh with a scope always"
 	FreshNotRepeated   Defect = "fresh token not repeated"
+	ChallengeTrusted   Defect = "challenge followed anywhere"
+	FirstServerOnly    Defect = "first authorization server only"
+	FirstDocumentOnly  Defect = "first document only"
+	RedirectsIgnored   Defect = "no redirect followed"
+	PostBecomesGet     Defect = "POST redirected as GET"
 )

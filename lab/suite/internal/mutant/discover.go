@@ -39,6 +39,9 @@ func (c *Client) discover(ctx context.Context, metadata string) (*resourceMetada
 	const known = "/.well-known/oauth-protected-resource"
 	var rm resourceMetadata
 	found := false
+	if !strings.HasPrefix(metadata, origin+"/") && c.Defect != ChallengeTrusted {
+		metadata = "" // another origin's word is not the server's
+	}
 	for _, at := range []string{metadata, origin + known + u.Path, origin + known} {
 		if at == "" || found {
 			continue
@@ -55,9 +58,16 @@ func (c *Client) discover(ctx context.Context, metadata string) (*resourceMetada
 	if rm.Resource != origin && rm.Resource != origin+"/" && !strings.HasPrefix(rm.Resource, c.URL) {
 		return nil, nil, errors.New("the metadata is another resource's")
 	}
-	sm, err := c.server(ctx, rm.Servers[0])
-	return &rm, sm, err
+	for i, issuer := range rm.Servers {
+		sm, err := c.server(ctx, issuer)
+		if !errors.Is(err, errNoMetadata) || i == len(rm.Servers)-1 || c.Defect == FirstServerOnly {
+			return &rm, sm, err
+		}
+	}
+	return nil, nil, errNoMetadata
 }
+
+var errNoMetadata = errors.New("the authorization server has no metadata")
 
 // server finds the metadata of an issuer.
 func (c *Client) server(ctx context.Context, issuer string) (*serverMetadata, error) {
@@ -66,6 +76,7 @@ func (c *Client) server(ctx context.Context, issuer string) (*serverMetadata, er
 		return nil, err
 	}
 	origin := u.Scheme + "://" + u.Host
+	var first *serverMetadata
 	for _, at := range []string{
 		origin + "/.well-known/oauth-authorization-server" + u.Path,
 		origin + "/.well-known/openid-configuration" + u.Path,
@@ -76,11 +87,31 @@ func (c *Client) server(ctx context.Context, issuer string) (*serverMetadata, er
 		if err != nil {
 			return nil, err
 		}
-		if found {
-			return &sm, c.check(&sm, issuer)
+		switch {
+		case !found:
+		case first == nil:
+			first = &sm
+		case first.Issuer == sm.Issuer:
+			first.complete(&sm)
+		}
+		if first != nil && (first.Registration != "" && first.PKCE != nil || c.Defect == FirstDocumentOnly) {
+			break
 		}
 	}
-	return nil, errors.New("the authorization server has no metadata")
+	if first == nil {
+		return nil, errNoMetadata
+	}
+	return first, c.check(first, issuer)
+}
+
+// complete takes what is missing from another document.
+func (sm *serverMetadata) complete(other *serverMetadata) {
+	if sm.Registration == "" {
+		sm.Registration = other.Registration
+	}
+	if sm.PKCE == nil {
+		sm.PKCE = other.PKCE
+	}
 }
 
 // legacy is what MCP said in 2025-03-26: the server is its own authorization
@@ -120,6 +151,8 @@ func (c *Client) check(sm *serverMetadata, issuer string) error {
 		switch {
 		case err != nil, strings.ContainsAny(endpoint, "`$;|<>\"' \\"):
 			return errors.New("an endpoint is no plain URL")
+		case ip != nil && ip.IsLinkLocalUnicast():
+			return errors.New("an endpoint is where no server is")
 		case u.Scheme != "https" && (u.Scheme != "http" || ip == nil || !ip.IsLoopback()):
 			return errors.New("an endpoint is reached in the clear, or not at all")
 		}
