@@ -69,7 +69,7 @@ func fieldPersonalities() []Personality {
 			Name:   "client-unauthorized",
 			Habit:  "Says of a client that it has forgotten 401 unauthorized.",
 			Seen:   "servers behind cloudflare/workers-oauth-provider#154",
-			Client: "Register anew, once.",
+			Client: "Ask once more, two seconds later; after the same response find out that the client is gone, and register anew, once.",
 			Habits: Habits{UnknownClientBody: `{"error":"unauthorized"}`},
 		},
 		Personality{

@@ -397,7 +397,7 @@ const rest = 45 * time.Second
 // eventually runs further sessions until one gets through, or for so long as a
 // client may wait, and returns how all have ended.
 func (s *scene) eventually(ctx context.Context, errs []error) []error {
-	ctx, cancel := context.WithTimeout(ctx, rest)
+	ctx, cancel := context.WithTimeout(ctx, min(rest, s.o.Timeout))
 	defer cancel()
 	for !slices.Contains(errs, nil) && ctx.Err() == nil {
 		select {

@@ -3,6 +3,7 @@ package suite
 import (
 	"cmp"
 	"net/http"
+	"strings"
 
 	"github.com/handstamp/handstamp/lab"
 )
@@ -103,8 +104,8 @@ func Expect(p lab.Personality, c Condition, processes int) Expectation {
 		e.TokenRequests += t.passing
 		e.Worked, e.Afterwards = 0, false
 	}
-	if c == RefreshGone && p.Habits.DeadGrantBody == lab.ShapeEmpty {
-		// A response that names nothing ends a grant when it has come twice.
+	if nameless(p.Habits, c) {
+		// It ends a grant when it has come twice.
 		e.Worked, e.Eventually = 1, true
 		e.TokenRequests++
 	}
@@ -144,6 +145,18 @@ func mustLogIn(p lab.Personality, c Condition) bool {
 	return secretOver(p, c)
 }
 
+// nameless reports whether the rejection of a refresh names neither the grant nor
+// the client.
+func nameless(h lab.Habits, c Condition) bool {
+	switch c {
+	case RefreshGone:
+		return h.DeadGrantBody == lab.ShapeEmpty
+	case ClientForgotten:
+		return h.UnknownClientBody != "" && !strings.Contains(strings.ToLower(h.UnknownClientBody), "client")
+	}
+	return false
+}
+
 // secretOver reports whether the registered secret has ended.
 func secretOver(p lab.Personality, c Condition) bool {
 	return c == TwoDays && p.Habits.SecretLifetime != 0 && p.Habits.SecretLifetime < twoDays
@@ -154,7 +167,7 @@ func secretOver(p lab.Personality, c Condition) bool {
 // and again with the client_id in the form.
 func guesses(h lab.Habits) int {
 	switch method := cmp.Or(h.EnforceMethod, h.RegisterMethod); {
-	case h.FormClientID && h.RegisterMethod == lab.MethodBasic:
+	case h.FormClientID && method == lab.MethodBasic:
 		return 1
 	case !h.RegisterSilent && (h.EnforceMethod == "" || h.EnforceMethod == h.RegisterMethod):
 		return 0
