@@ -211,10 +211,11 @@ func (s *session) refreshNow(ctx, wait context.Context, why tokenNeed) (*cachedT
 // record, before anything is tried because of it: from here on no process returns
 // it. A store that does not take the note is no reason to stop.
 func (s *session) recordRejection(ctx context.Context, used *cachedToken) {
-	if current := s.cached.Load(); current != nil && current.token == used.token {
-		current.rejected.Store(true)
+	known := used.rejected.Swap(true)
+	if current := s.cached.Load(); current != nil && current != used && current.token == used.token {
+		known = current.rejected.Swap(true) || known
 	}
-	if used.rejected.Swap(true) && used == s.cached.Load() {
+	if known {
 		return
 	}
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
