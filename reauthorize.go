@@ -53,25 +53,23 @@ func (s *session) reauthorize(ctx context.Context, r *retryState, used *cachedTo
 	var refused store.Secret
 	if used != nil {
 		refused = used.token
-		s.recordRejection(ctx, used)
+		s.noteRejection(used)
 	}
 	if s.history.loginWasFutile(r) {
+		s.recordRejection(ctx, used)
 		return nil, nil
 	}
 	if current := s.cached.Load(); current.usable(time.Now()) && current.token != refused {
 		// Another request was here before.
 		return current, nil
 	}
-	if r.logins == 0 && r.renewals < 2 && !s.history.refreshWasFutile(refused) {
-		r.renewals++
-		snap, err := s.refresh(ctx, tokenNeed{rejected: refused})
-		if err == nil && snap != nil && refused != "" {
-			s.history.recordReplacement(snap.token) // by another process, perhaps
+	if snap, err := s.refreshRejected(ctx, r, refused); err != nil || snap != nil {
+		if err != nil {
+			s.recordRejection(ctx, used)
 		}
-		if err != nil || snap != nil {
-			return snap, err
-		}
+		return snap, err
 	}
+	s.recordRejection(ctx, used)
 	rec, err := s.load(ctx)
 	switch {
 	case err != nil:
@@ -93,6 +91,20 @@ func (s *session) reauthorize(ctx context.Context, r *retryState, used *cachedTo
 		// what it renewed is of no use either where the server has moved.
 		r.sharedTokens++
 		r.logins--
+	}
+	return snap, err
+}
+
+// refreshRejected replaces a rejected token by another stored one or by a refresh. It
+// returns nil where that does not help.
+func (s *session) refreshRejected(ctx context.Context, r *retryState, rejected store.Secret) (*cachedToken, error) {
+	if r.logins > 0 || r.renewals >= 2 || s.history.refreshWasFutile(rejected) {
+		return nil, nil
+	}
+	r.renewals++
+	snap, err := s.refresh(ctx, tokenNeed{rejected: rejected})
+	if err == nil && snap != nil && rejected != "" {
+		s.history.recordReplacement(snap.token) // by another process, perhaps
 	}
 	return snap, err
 }
