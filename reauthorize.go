@@ -70,6 +70,12 @@ func (s *session) reauthorize(ctx context.Context, r *retryState, used *cachedTo
 		return snap, err
 	}
 	s.recordRejection(ctx, used)
+	return s.loginAfterRejection(ctx, r, challenge, refused)
+}
+
+// loginAfterRejection signs in where nothing else helped, if the policy allows it and
+// the logins before this one did help.
+func (s *session) loginAfterRejection(ctx context.Context, r *retryState, challenge oauth.BearerChallenge, refused store.Secret) (*cachedToken, error) {
 	rec, err := s.load(ctx)
 	switch {
 	case err != nil:

@@ -63,6 +63,10 @@ func anyRecord() *rapid.Generator[Record] {
 		}
 		return clients
 	})
+	login := rapid.MakeCustom[AutomaticLogin](config)
+	config.Types[reflect.TypeFor[[]AutomaticLogin]()] = rapid.Custom(func(t *rapid.T) any {
+		return append([]AutomaticLogin(nil), rapid.SliceOfN(login, 0, 3).Draw(t, "logins")...)
+	})
 	return rapid.MakeCustom[Record](config)
 }
 
