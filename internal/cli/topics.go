@@ -25,13 +25,15 @@ func newEnvironmentTopic() *cobra.Command {
 
 Folders, all private to you:
 
-            configuration             credentials                 locks
-  Linux     $XDG_CONFIG_HOME          $XDG_DATA_HOME              $XDG_STATE_HOME
-            ~/.config                 ~/.local/share              ~/.local/state
+            configuration             credentials
+  Linux     $XDG_CONFIG_HOME          $XDG_DATA_HOME
+            ~/.config                 ~/.local/share
   macOS     ~/Library/Application Support
-  Windows   %AppData%                 %LocalAppData%              %LocalAppData%
+  Windows   %AppData%                 %LocalAppData%
 
-each with /handstamp added. There is one file for each credential.`,
+each with /handstamp added; handstamp status --json names them. There is one file for
+each credential, and lock files in the folder locks beside them. On Linux, what a full
+disk does not take goes to $XDG_RUNTIME_DIR/handstamp, if that is your own.`,
 	}
 }
 
