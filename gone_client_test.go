@@ -204,10 +204,10 @@ func TestPreflightAfterARejectionWithoutReason(t *testing.T) {
 		refusal *store.Refusal
 		gone    bool
 	}{
-		{403, &store.Refusal{At: time.Now()}, true},
-		{410, &store.Refusal{At: time.Now()}, true},
-		{429, &store.Refusal{At: time.Now()}, false},
-		{500, &store.Refusal{At: time.Now()}, false},
+		{403, &store.Refusal{At: time.Now(), Code: "status 401", Guessed: true}, true},
+		{410, &store.Refusal{At: time.Now(), Code: "status 401", Guessed: true}, true},
+		{429, &store.Refusal{At: time.Now(), Code: "status 401", Guessed: true}, false},
+		{500, &store.Refusal{At: time.Now(), Code: "status 401", Guessed: true}, false},
 		{403, &store.Refusal{At: time.Now(), Code: "invalid_grant"}, false},
 		{403, nil, false},
 		{404, nil, true},
