@@ -170,6 +170,9 @@ func (s *authServer) cost() string {
 		return "0 requests"
 	}
 	cost := fmt.Sprintf("%d token request", s.asked(s.token))
+	if s.asked(s.token) != 1 {
+		cost += "s"
+	}
 	if s.register != "" && s.asked(s.register) > 0 {
 		cost = fmt.Sprintf("%d registration, %s", s.asked(s.register), cost)
 	}
