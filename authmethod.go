@@ -99,6 +99,10 @@ func formsAfter(first authForm, source string, candidates []string) []authForm {
 	if source == store.MethodConfigured {
 		return next
 	}
+	if first.method == oauth.MethodNone && len(candidates) > 1 {
+		// Servers that register none and issue a secret want it in the form.
+		candidates = []string{oauth.MethodPost, oauth.MethodBasic}
+	}
 	for _, method := range candidates {
 		if method == first.method {
 			continue
@@ -176,6 +180,14 @@ func mayBlameClient(e *oauth.Error) bool {
 // storedAuthMethods returns what the stored metadata of the grant's issuer says
 // about token endpoint auth methods; nil if it says nothing.
 func storedAuthMethods(rec *store.Record) []string {
+	if m := storedMetadata(rec); m != nil {
+		return m.TokenEndpointAuthMethodsSupported
+	}
+	return nil
+}
+
+// storedMetadata returns the stored metadata of the grant's issuer, or nil.
+func storedMetadata(rec *store.Record) *oauth.ServerMetadata {
 	as := rec.AuthorizationServer
 	if as == nil || rec.Grant == nil || as.Issuer != rec.Grant.Issuer || len(as.Metadata) == 0 {
 		return nil
@@ -184,5 +196,5 @@ func storedAuthMethods(rec *store.Record) []string {
 	if err != nil {
 		return nil
 	}
-	return m.TokenEndpointAuthMethodsSupported
+	return m
 }

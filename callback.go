@@ -149,8 +149,8 @@ func (o *callbackReceiver) requestCode(ctx context.Context, s *session, r Author
 	if prompt.Authorize != nil {
 		params, err := prompt.Authorize(ctx, r)
 		if err != nil && ctx.Err() == nil {
-			return "", &Error{Kind: ErrLoginRequired, Server: s.serverURL, Err: err, AuthorizationURL: r.URL,
-				Message: "a person has to sign in, and the application brought no answer"}
+			return "", &Error{Kind: ErrLoginRequired, Server: s.serverURL, Err: err,
+				Message: "a user has to sign in, and the application returned no response"}
 		}
 		if err != nil {
 			return "", ctx.Err()
@@ -238,8 +238,9 @@ func (s *session) openBrowser(ctx context.Context, r AuthorizationRequest) error
 		s.notice("no browser could be opened: %v", err)
 		return nil
 	}
-	return &Error{Kind: ErrLoginRequired, Server: s.serverURL, Err: err, AuthorizationURL: r.URL,
-		Message: "a person has to sign in, and no browser could be opened"}
+	return &Error{Kind: ErrLoginRequired, Server: s.serverURL, Err: err,
+		Message: "a user has to sign in, and no browser could be opened",
+		Hint:    "set Prompt.Show, or take TerminalPrompt, to show the URL"}
 }
 
 // openPreferredBrowser opens a URL in the browser that the environment names, or
@@ -274,7 +275,7 @@ func (s *session) paste(ctx context.Context, r AuthorizationRequest, judge func(
 		if unbound, ok := errors.AsType[*loopback.UnboundError](verdict); ok {
 			err = errors.New("that URL reports the error " + unbound.Code + ", but has no state")
 		}
-		s.notice("%v; paste the whole address that the browser shows at the end", err)
+		s.notice("%v; paste the whole address that the browser shows after you have signed in", err)
 	}
 }
 
@@ -310,7 +311,7 @@ func loopbackURI(raw string) bool {
 func pastedParams(pasted, redirectURI string) (url.Values, error) {
 	got, err := url.Parse(strings.TrimSpace(pasted))
 	if err != nil {
-		return nil, errors.New("that is no URL")
+		return nil, errors.New("that is not a URL")
 	}
 	want, err := url.Parse(redirectURI)
 	if err != nil {

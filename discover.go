@@ -134,7 +134,7 @@ func (s *session) probe(ctx context.Context, method, body string) (*http.Respons
 	if outer, ok := errors.AsType[*url.Error](err); ok {
 		err = outer.Err // the outer one repeats the URL
 	}
-	return nil, &Error{Kind: ErrUnreachable, Server: s.serverURL, Message: "the MCP server cannot be reached", Err: err}
+	return nil, &Error{Kind: ErrServerUnreachable, Server: s.serverURL, Message: "the MCP server cannot be reached", Err: err}
 }
 
 // resource decides on the resource parameter (RFC 8707, section 2).

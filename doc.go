@@ -33,7 +33,8 @@
 //
 // The library writes nothing to disk unasked: without a Store, logins last as
 // long as the Client. Take package store/filestore for one user on one machine;
-// the command handstamp and a program that opens the same folder share logins.
+// its function User opens the store that the command handstamp uses, so that the program and the
+// command share logins.
 // Package store/storetest proves a store of your own.
 //
 // A login that another program made, or that an application kept itself so far,

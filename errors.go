@@ -20,10 +20,14 @@ var (
 	// login, or let the Client start one.
 	ErrLoginRequired = errors.New("handstamp: login required")
 
-	// ErrUnreachable: the authorization server could not be asked, or gave an
-	// answer that says nothing (5xx, 429, a page of HTML). The credential is
-	// kept and a later try may work; a browser would not help.
-	ErrUnreachable = errors.New("handstamp: authorization server unreachable")
+	// ErrUnreachable: a server could not be reached, or its response says nothing
+	// (5xx, 429, a page of HTML). The credential is kept and a later try may work; a
+	// browser would not help.
+	ErrUnreachable = errors.New("handstamp: server unreachable")
+
+	// ErrServerUnreachable: the MCP server itself, and not its authorization
+	// server, could not be reached. It is an ErrUnreachable, too.
+	ErrServerUnreachable = errors.New("handstamp: MCP server unreachable")
 
 	// ErrDenied: the person, or the server in the person's name, said no.
 	ErrDenied = errors.New("handstamp: access denied")
@@ -70,10 +74,6 @@ type Error struct {
 	RetryAt time.Time // with ErrUnreachable: when a new try is allowed
 	Err     error     // the cause, may be nil
 
-	// AuthorizationURL is set with ErrLoginRequired where the URL to open is
-	// known and nothing here could open it.
-	AuthorizationURL string
-
 	// RedirectURI is set with ErrRegistrationRequired: the redirect URI to register. The
 	// next login listens there.
 	RedirectURI string
@@ -105,7 +105,7 @@ func (e *Error) Error() string {
 		b.WriteString(strings.TrimPrefix(e.Kind.Error(), "handstamp: "))
 	}
 	if e.Err != nil {
-		cause := e.Err.Error()
+		cause := strings.TrimPrefix(e.Err.Error(), "oauth: ")
 		if e.Kind == ErrStore { // the store says so in its own words; once is enough
 			cause = strings.TrimPrefix(cause, store.ErrUnusable.Error()+": ")
 		}
@@ -122,8 +122,33 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Is reports whether target is the error's kind.
-func (e *Error) Is(target error) bool { return target == e.Kind }
+// Is reports whether target is the error's kind, or [ErrUnreachable] for an
+// [ErrServerUnreachable].
+func (e *Error) Is(target error) bool {
+	return target == e.Kind || target == ErrUnreachable && e.Kind == ErrServerUnreachable
+}
+
+// Timeout reports whether the cause was a timeout, as the errors of package net do.
+func (e *Error) Timeout() bool {
+	t, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](e.Err)
+	return ok && t.Timeout()
+}
+
+// serverUnreachableError returns the error for an MCP server's network error, or err
+// itself if the request's own context ended it or it says already what it is.
+func (s *session) serverUnreachableError(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if _, known := errors.AsType[*Error](err); known {
+		return err
+	}
+	return &Error{Kind: ErrServerUnreachable, Server: s.serverURL, Err: err,
+		Message: "the MCP server cannot be reached", Hint: "try again"}
+}
 
 // errClosed is returned for work that would outlive a closed Client.
 var errClosed error = &Error{Kind: ErrUsage, Message: "the client is closed"}
@@ -254,6 +279,14 @@ func (s *session) notRefreshableError(rec *store.Record) error {
 	return e
 }
 
+// loginUnderWayError returns the error for a request whose context ended while a
+// login was waiting for the user. The login outlives the request.
+func (s *session) loginUnderWayError(ctx context.Context) error {
+	return &Error{Kind: ErrLoginRequired, Server: s.serverURL, Err: ctx.Err(),
+		Message: "a login is under way, and the request ended before the user completed it",
+		Hint:    "complete the login in the browser, then try again"}
+}
+
 // clientRejectedError says that a client which the user configured is not accepted.
 func (s *session) clientRejectedError(c *store.Client, refused *oauth.Error) *Error {
 	return &Error{Kind: ErrClientRejected, Server: s.serverURL, Code: refused.Code, Err: refused,
@@ -318,9 +351,15 @@ func (s *session) asError(err error) error {
 	e := &Error{Kind: ErrUnreachable, Server: s.serverURL, Err: err,
 		Message: fmt.Sprintf("the authorization server could not be asked (%s)", reason(err)), Hint: "try again"}
 	var passing *oauth.TransientError
-	if errors.As(err, &passing) && passing.RetryAfter > 0 {
-		e.RetryAt = time.Now().Add(passing.RetryAfter)
-		e.Hint = fmt.Sprintf("try again in %v", passing.RetryAfter)
+	var wait time.Duration
+	if errors.As(err, &passing) {
+		wait = passing.RetryAfter
+	} else if refused != nil {
+		wait = refused.RetryAfter
+	}
+	if wait > 0 {
+		e.RetryAt = time.Now().Add(wait)
+		e.Hint = fmt.Sprintf("try again in %v", wait)
 	}
 	return e
 }

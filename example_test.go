@@ -25,6 +25,17 @@ func Example() {
 	_ = httpClient // give it to any MCP client library
 }
 
+// A program at a terminal shows the URL as well, opens it, and takes the URL that a
+// browser on another machine ended at.
+func ExampleTerminalPrompt() {
+	client := handstamp.Client{
+		ClientName: "Example CLI",
+		Prompt:     handstamp.TerminalPrompt(os.Stdin, os.Stderr),
+	}
+	httpClient := client.HTTPClient("https://mcp.example.com/mcp")
+	_ = httpClient
+}
+
 // With a Store, the next process walks in without a browser.
 func Example_everyLaterSession() {
 	folder, err := filestore.Open(filestore.Options{Dir: "/home/me/.local/share/agent"})

@@ -73,7 +73,7 @@ type helperClient struct {
 	LockTimeout                   time.Duration
 	Registration                  *Registration
 	AuthorizationServer           *AuthorizationServer
-	ClientSecret                  string // of Registration, in whose JSON it is redacted
+	ClientSecret                  string // of Registration, which cannot be encoded with it
 	ClientMetadataURL             string
 	ClientName, ClientURI         string
 	Scopes                        []string
@@ -120,21 +120,20 @@ func (d helperClient) apply(c *Client) {
 var errorKinds = map[string]error{
 	"login_required": ErrLoginRequired, "unreachable": ErrUnreachable, "denied": ErrDenied, "timeout": ErrTimeout,
 	"protocol": ErrProtocol, "client_rejected": ErrClientRejected, "registration_required": ErrRegistrationRequired,
-	"store": ErrStore, "usage": ErrUsage, "no_login_needed": ErrNoLoginNeeded,
+	"server_unreachable": ErrServerUnreachable, "store": ErrStore, "usage": ErrUsage, "no_login_needed": ErrNoLoginNeeded,
 }
 
 // helperError is an *Error between processes, or another error's text.
 type helperError struct {
-	Kind             string    `json:",omitempty"`
-	Message          string    `json:",omitempty"`
-	Hint             string    `json:",omitempty"`
-	Setting          string    `json:",omitempty"`
-	Code             string    `json:",omitempty"`
-	Cause            string    `json:",omitempty"`
-	AuthorizationURL string    `json:",omitempty"`
-	RetryAt          time.Time `json:",omitzero"`
-	Asked            bool      `json:",omitempty"`
-	Unrefreshed      bool      `json:",omitempty"`
+	Kind        string    `json:",omitempty"`
+	Message     string    `json:",omitempty"`
+	Hint        string    `json:",omitempty"`
+	Setting     string    `json:",omitempty"`
+	Code        string    `json:",omitempty"`
+	Cause       string    `json:",omitempty"`
+	RetryAt     time.Time `json:",omitzero"`
+	Asked       bool      `json:",omitempty"`
+	Unrefreshed bool      `json:",omitempty"`
 }
 
 func describeError(err error) *helperError {
@@ -145,7 +144,7 @@ func describeError(err error) *helperError {
 	if !ok {
 		return &helperError{Message: err.Error()}
 	}
-	d := &helperError{Message: e.Message, Hint: e.Hint, Setting: e.Setting, Code: e.Code, AuthorizationURL: e.AuthorizationURL, RetryAt: e.RetryAt, Asked: e.asked, Unrefreshed: e.unrefreshed}
+	d := &helperError{Message: e.Message, Hint: e.Hint, Setting: e.Setting, Code: e.Code, RetryAt: e.RetryAt, Asked: e.asked, Unrefreshed: e.unrefreshed}
 	if e.Err != nil {
 		d.Cause = e.Err.Error()
 	}
@@ -162,7 +161,7 @@ func (d *helperError) restore(server string) error {
 	if kind == nil {
 		return errors.New(d.Message)
 	}
-	e := &Error{Kind: kind, Server: server, Message: d.Message, Hint: d.Hint, Setting: d.Setting, Code: d.Code, AuthorizationURL: d.AuthorizationURL, RetryAt: d.RetryAt, asked: d.Asked, unrefreshed: d.Unrefreshed}
+	e := &Error{Kind: kind, Server: server, Message: d.Message, Hint: d.Hint, Setting: d.Setting, Code: d.Code, RetryAt: d.RetryAt, asked: d.Asked, unrefreshed: d.Unrefreshed}
 	if d.Cause != "" {
 		e.Err = errors.New(d.Cause)
 	}

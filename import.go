@@ -90,6 +90,9 @@ type AdoptResult struct {
 // rotates refresh tokens, two programs with the same one sign each other out.
 func (c *Client) Adopt(ctx context.Context, serverURL string, l ForeignLogin, o AdoptOptions) (*AdoptResult, error) {
 	s, err := c.session(serverURL)
+	if err == nil {
+		err = l.Registration.check()
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -137,6 +137,9 @@ func (s *session) login(ctx context.Context, req loginRequest) (*cachedToken, er
 				f.cancel()
 				<-f.done
 			}
+			if !req.interactive {
+				return nil, s.loginUnderWayError(ctx)
+			}
 			return nil, ctx.Err()
 		}
 	}

@@ -90,9 +90,7 @@ func (l *loginFlow) countTab(ctx context.Context) error {
 		return nil
 	})
 	if err != nil {
-		// A store that fails now fails for the grant as well; what this process
-		// remembers still bounds the tabs.
-		l.log.Debug("the login could not be counted", "error", err)
+		l.log.Debug("an automatic login could not be counted", "error", err)
 		return nil
 	}
 	l.rec = rec

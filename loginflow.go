@@ -79,6 +79,7 @@ func (s *session) runLogin(ctx context.Context, rec *store.Record, req loginRequ
 	}
 	// What a step-up is for is requested in spite of what was learned.
 	omit := omitScopes(rec.LearnedOf(p.server.Issuer).OmitScopes, req.needed)
+	s.tellOmitted(omitScopes(p.scopes, omitScopes(p.scopes, omit)))
 	p.scopes, p.fallback = omitScopes(p.scopes, omit), omitScopes(p.fallback, omit)
 	l := &loginFlow{session: s, rec: rec, plan: p, scope: strings.Join(p.scopes, " "), interactive: req.interactive, byUser: req.byUser}
 	defer func() { l.callback.close() }()

@@ -82,7 +82,9 @@ func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) 
 // disable puts the record out of use, and returns the grant that it had, in a record of its
 // own, or nil. On a full disk, which takes no record, it deletes the record at once: forgotten
 // is true then.
-func (s *session) disable(ctx context.Context, rec *store.Record, keepClients bool) (last, disabled *store.Record, forgotten bool, err error) {
+func (s *session) disable(ctx context.Context, rec *store.Record, keepClients bool) (
+	last, disabled *store.Record, forgotten bool, err error,
+) {
 	strip := func(rec *store.Record) error {
 		if rec.Grant != nil {
 			last = rec.Clone()

@@ -274,6 +274,14 @@ func omitScopes(scopes, omit []string) []string {
 	return slices.DeleteFunc(slices.Clone(scopes), func(scope string) bool { return slices.Contains(omit, scope) })
 }
 
+// tellOmitted tells the user of scopes that are not requested although they are
+// configured.
+func (s *session) tellOmitted(omitted []string) {
+	if configured := omitScopes(omitted, omitScopes(omitted, s.c.Scopes)); len(configured) > 0 {
+		s.notice("the authorization server rejects the scope %q, which is not requested", strings.Join(configured, " "))
+	}
+}
+
 // learnOf changes what is learned of the login's issuer, and stores it. That it can not
 // be stored is no reason to end the login.
 func (l *loginFlow) learnOf(ctx context.Context, change func(*store.Learned)) {

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/lab"
@@ -169,12 +170,39 @@ func TestBusyRegistrationIsWaitedFor(t *testing.T) {
 		w.mustCall(w.session())
 		w.wantCounts(map[string]int{"register": 2})
 	}
-	w := newWorld(t, lab.Habits{})
-	w.lab.SetFault("register", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusTooManyRequests, RetryAfter: "3600"})
-	if err := w.call(w.session()); !errors.Is(err, handstamp.ErrUnreachable) {
-		t.Errorf("an hour: %v", err)
+	for _, body := range []string{"", `{"error":"too_many_requests"}`} {
+		w := newWorld(t, lab.Habits{})
+		w.lab.SetFault("register", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusTooManyRequests, RetryAfter: "600", Body: body})
+		err := w.call(w.session())
+		var known *handstamp.Error
+		if !errors.Is(err, handstamp.ErrUnreachable) || !errors.As(err, &known) || time.Until(known.RetryAt) < 5*time.Minute {
+			t.Errorf("ten minutes, %q: %v", body, err)
+		}
+		w.wantCounts(map[string]int{"register": 1})
 	}
-	w.wantCounts(map[string]int{"register": 1})
+}
+
+// TestConfiguredScopesThatAreRejected: the user is told which of the scopes that they
+// asked for are not requested, in this login and in later ones.
+func TestConfiguredScopesThatAreRejected(t *testing.T) {
+	w := newWorld(t, lab.Habits{RejectRegistrations: []lab.RegistrationRule{
+		{Has: "scope:admin", Error: "invalid_client_metadata", Description: "scope admin is not allowed"},
+	}})
+	for range 2 {
+		c, requests := w.asked()
+		c.Scopes = []string{"tools", "admin"}
+		var told []string
+		c.Hooks.Notice = func(n handstamp.Notice) { told = append(told, n.Message) }
+		if _, err := c.Login(context.Background(), w.lab.MCPURL(), handstamp.LoginOptions{Force: true}); err != nil {
+			t.Fatal(err)
+		}
+		if got := (*requests)[0].Get("scope"); got != "tools" {
+			t.Errorf("asked for %q", got)
+		}
+		if len(told) != 1 || !strings.Contains(told[0], `"admin"`) {
+			t.Errorf("told %q", told)
+		}
+	}
 }
 
 // TestOfflineAccessRejectedAtTheCodeExchange: the user has consented, and only the token

@@ -107,7 +107,7 @@ func (s *session) lockLogin(ctx context.Context, name store.LockName, req loginR
 	busy := store.Busy(err)
 	switch {
 	case busy != nil && errors.Is(context.Cause(ctx), errLoginTimeout):
-		return nil, nil, &Error{Kind: ErrTimeout, Server: s.serverURL, Err: err, Hint: busy.Hint(),
+		return nil, nil, &Error{Kind: ErrTimeout, Server: s.serverURL, Err: busy, Hint: busy.Hint(),
 			Message: "nobody completed the login that another process has begun"}
 	case err != nil:
 		return nil, nil, err

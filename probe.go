@@ -70,7 +70,11 @@ func (r *serverReply) wantsLogin() bool {
 // nothingThere reports whether the reply is that of a host that has no MCP server
 // at the URL.
 func (r *serverReply) nothingThere() bool {
-	return !r.mcp && !r.challenge.Found && (r.page || r.status == http.StatusNotFound || r.status == http.StatusGone)
+	switch {
+	case r.mcp, r.challenge.Found, r.status == http.StatusUnauthorized, r.status == http.StatusForbidden:
+		return false
+	}
+	return r.page || r.status == http.StatusNotFound || r.status == http.StatusGone
 }
 
 // unclear reports whether a GET may bring out more than the POST did: servers of
@@ -129,7 +133,7 @@ func (s *session) noLoginError(r *serverReply) error {
 	case r.mcp && r.status != http.StatusUnauthorized && r.status != http.StatusForbidden:
 		e.Kind, e.Message, e.Hint = ErrNoLoginNeeded, "this server needs no login: it responds without a token", "use it as it is"
 	case r.status/100 == 5 || r.status == http.StatusTooManyRequests || r.status == http.StatusRequestTimeout:
-		e.Kind, e.Message, e.Hint = ErrUnreachable, "the MCP server cannot be reached: it responds with "+statusText(r.status), "try again"
+		e.Kind, e.Message, e.Hint = ErrServerUnreachable, "the MCP server cannot be reached: it responds with "+statusText(r.status), "try again"
 	case r.scheme != "":
 		e.Message = fmt.Sprintf("this server wants another kind of login: %s, and not OAuth", oauth.Sanitize(r.scheme))
 	case r.status == http.StatusForbidden:

@@ -167,6 +167,8 @@ func TestLoginAtAServerThatRespondsOddly(t *testing.T) {
 		}},
 		"GET only, without one": {"", func(h *host) { h.respond("GET /mcp", 401, "", "") }},
 		"a 400":                 {"", func(h *host) { h.respond("/mcp", 400, "application/json", `{"error":"no session"}`) }},
+		"a 401 with a page":     {"", func(h *host) { h.respond("/mcp", 401, "text/html", webPage) }},
+		"a 403 with a page":     {"", func(h *host) { h.respond("/mcp", 403, "text/html", webPage) }},
 		"a 406":                 {"", func(h *host) { h.respond("/mcp", 406, "", "") }},
 		"200, then a login":     {"", func(h *host) { h.respond("/mcp", 200, "application/json", mcpResult) }},
 	} {

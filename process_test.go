@@ -27,6 +27,9 @@ import (
 const jobVariable = "HANDSTAMP_TEST_JOB"
 
 func TestMain(m *testing.M) {
+	if path := os.Getenv(browserVariable); path != "" {
+		os.Exit(fakeBrowser(path))
+	}
 	text := os.Getenv(jobVariable)
 	if text == "" {
 		os.Exit(processes.Wrap(m).Run())

@@ -7,7 +7,8 @@ import (
 )
 
 // Prompt is what a login needs from a person. Every field may be nil, which
-// means "cannot"; the zero Prompt opens the system's browser and says nothing.
+// means "cannot"; the zero Prompt opens a browser and says nothing. [TerminalPrompt]
+// returns one for a user at a terminal.
 // The functions are called one login at a time for a server, but for different
 // servers at once.
 type Prompt struct {
@@ -18,7 +19,9 @@ type Prompt struct {
 	// application receives the call.
 	Authorize func(ctx context.Context, r AuthorizationRequest) (url.Values, error)
 
-	// OpenURL opens the authorization URL in a browser. Nil opens the system's.
+	// OpenURL opens the authorization URL in a browser. Nil starts the command in
+	// HANDSTAMP_BROWSER, else that in BROWSER, else opens the system's, and none if
+	// HANDSTAMP_NO_BROWSER is set or, without a command, CI.
 	// An error does not end the login as long as Show or Paste is there.
 	OpenURL func(ctx context.Context, rawURL string) error
 

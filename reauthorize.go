@@ -38,6 +38,9 @@ type retryState struct {
 // returns nil if there is none and the response is the answer.
 func (s *session) reauthorize(ctx context.Context, r *retryState, used *cachedToken, resp *http.Response) (*cachedToken, error) {
 	challenge := oauth.Bearer(resp.Header)
+	if used != nil {
+		challenge = challenge.Without(used.token)
+	}
 	forbidden := resp.StatusCode == http.StatusForbidden
 	if forbidden && !rejectsToken(challenge) {
 		if challenge.Error != "insufficient_scope" || s.c.LoginPolicy == LoginNever {
@@ -54,28 +57,32 @@ func (s *session) reauthorize(ctx context.Context, r *retryState, used *cachedTo
 	var refused store.Secret
 	if used != nil {
 		refused = used.token
-		s.recordRejection(ctx, used)
+		s.noteRejection(used)
 	}
 	if forbidden && (r.renewals > 0 || s.history.refreshWasFutile(refused)) {
 		return nil, nil // a token fresh from a refresh is as forbidden: it was not that
 	}
 	if s.history.loginWasFutile(r) {
+		s.recordRejection(ctx, used)
 		return nil, nil
 	}
 	if current := s.cached.Load(); current.usable(time.Now()) && current.token != refused {
 		// Another request was here before.
 		return current, nil
 	}
-	if r.logins == 0 && r.renewals < 2 && !s.history.refreshWasFutile(refused) {
-		r.renewals++
-		snap, err := s.refresh(ctx, tokenNeed{rejected: refused})
-		if err == nil && snap != nil && refused != "" {
-			s.history.recordReplacement(snap.token) // by another process, perhaps
+	if snap, err := s.refreshRejected(ctx, r, refused); err != nil || snap != nil {
+		if err != nil {
+			s.recordRejection(ctx, used)
 		}
-		if err != nil || snap != nil {
-			return snap, err
-		}
+		return snap, err
 	}
+	s.recordRejection(ctx, used)
+	return s.loginAfterRejection(ctx, r, challenge, refused)
+}
+
+// loginAfterRejection signs in where nothing else helped, if the policy allows it and
+// the logins before this one did help.
+func (s *session) loginAfterRejection(ctx context.Context, r *retryState, challenge oauth.BearerChallenge, refused store.Secret) (*cachedToken, error) {
 	rec, err := s.load(ctx)
 	switch {
 	case err != nil:
@@ -109,6 +116,20 @@ func rejectsToken(challenge oauth.BearerChallenge) bool {
 		return true
 	}
 	return false
+}
+
+// refreshRejected replaces a rejected token by another stored one or by a refresh. It
+// returns nil where that does not help.
+func (s *session) refreshRejected(ctx context.Context, r *retryState, rejected store.Secret) (*cachedToken, error) {
+	if r.logins > 0 || r.renewals >= 2 || s.history.refreshWasFutile(rejected) {
+		return nil, nil
+	}
+	r.renewals++
+	snap, err := s.refresh(ctx, tokenNeed{rejected: rejected})
+	if err == nil && snap != nil && rejected != "" {
+		s.history.recordReplacement(snap.token) // by another process, perhaps
+	}
+	return snap, err
 }
 
 // stepUp signs in for the scope that a request needs beside those that the

@@ -25,7 +25,8 @@ func (s *session) withStoreTimeout(ctx context.Context) (context.Context, contex
 // storeWaitError gives the end of a wait that withStoreTimeout bounded its reason, unless the
 // store told a better one.
 func storeWaitError(bounded context.Context, err error) error {
-	if errors.Is(err, bounded.Err()) && context.Cause(bounded) == errStoreBusy && store.Busy(err) == nil {
+	ours := context.Cause(bounded) == errStoreBusy
+	if ours && errors.Is(err, context.DeadlineExceeded) && store.Busy(err) == nil {
 		return errStoreBusy
 	}
 	return err

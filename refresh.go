@@ -205,16 +205,23 @@ func (s *session) refreshNow(ctx, wait context.Context, why tokenNeed) (*cachedT
 	return s.useToken(rec), nil
 }
 
-// recordRejection notes that the MCP server has rejected an access token, in the
-// record, before anything is tried because of it: from here on no process returns
-// it. A store that does not take the note is no reason to stop.
-func (s *session) recordRejection(ctx context.Context, used *cachedToken) {
+// noteRejection notes, for this process, that the MCP server has rejected a token.
+func (s *session) noteRejection(used *cachedToken) {
+	used.rejected.Store(true)
 	if current := s.cached.Load(); current != nil && current.token == used.token {
 		current.rejected.Store(true)
 	}
-	if used.rejected.Swap(true) && used == s.cached.Load() {
+}
+
+// recordRejection is noteRejection for all processes: from here on none returns the
+// token. A refresh records the rejection that it is for together with its intent, so
+// this is for the token that nothing replaces. A store that does not take the note is
+// no reason to stop.
+func (s *session) recordRejection(ctx context.Context, used *cachedToken) {
+	if used == nil {
 		return
 	}
+	s.noteRejection(used)
 	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
 	defer cancel()
 	rec, err := s.load(ctx)
@@ -365,7 +372,8 @@ func (s *session) refreshLockTimeout() time.Duration {
 // come to an end.
 func lockTimeoutError(server string, err error) error {
 	e := &Error{Kind: ErrUnreachable, Server: server,
-		Message: "another process has been refreshing this credential for too long", Hint: "end it if it hangs, then try again"}
+		Message: "another process has been refreshing this credential for too long",
+		Hint:    "end it if it hangs, then try again"}
 	if busy := store.Busy(err); busy != nil {
 		e.Err, e.Hint = busy, busy.Hint()
 	}

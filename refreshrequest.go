@@ -141,6 +141,7 @@ func (r *refreshAttempt) reserveAndMark(ctx context.Context, rec *store.Record) 
 		At:          time.Now().UTC(),
 		Fingerprint: fingerprint(id, r.refreshToken),
 	}
+	rec.Grant.Refused = rec.Grant.Refused || rec.Grant.AccessToken == r.need.rejected
 	err = r.put(ctx, rec, nil)
 	if err != nil && r.room != nil {
 		r.room.Release()

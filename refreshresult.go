@@ -120,22 +120,32 @@ func refusalCode(rejected *oauth.Error) string {
 	return rejected.Code
 }
 
-// onInvalidClient is the end of the road for the client that the grant is bound
-// to. One that we registered is registered anew by the next login; one that the
-// user configured is the user's to change. Either way an access token that is
-// still good goes on being used.
+// onInvalidClient handles a rejection of the client that the grant is bound to. The
+// next login registers anew in place of one that we registered, and of a client ID
+// metadata document where the server registers clients; one that the user
+// configured is the user's to change. Either way an access token that still works
+// goes on being used.
 func (r *refreshAttempt) onInvalidClient(ctx context.Context, rec *store.Record, client *store.Client, refused *oauth.Error) (*cachedToken, error) {
-	dynamic := client.Source == store.SourceDynamic
+	document := false
+	if m := storedMetadata(rec); client.Source == store.SourceMetadataDocument {
+		document = m != nil && m.RegistrationEndpoint != ""
+	}
+	replaceable := client.Source == store.SourceDynamic || document
 	rec, err := r.update(ctx, rec, func(rec *store.Record) error {
 		if !r.stillCurrent(rec) {
 			return errSuperseded
 		}
-		if c := rec.GrantClient(); c != nil && dynamic {
+		if c := rec.GrantClient(); c != nil && replaceable {
 			c.Refused = true
+		}
+		if document {
+			learned := rec.LearnedOf(rec.Grant.Issuer)
+			learned.NoMetadataDocument = true
+			rec.Learn(learned)
 		}
 		rec.Grant.Refused = rec.Grant.Refused || r.need.disowns(rec.Grant.AccessToken)
 		rec.Intent, rec.Retry, rec.Rejection = nil, nil, nil
-		if !dynamic {
+		if !replaceable {
 			beginCooldown(rec, r.rejectedClient(rec.Grant.Issuer, rec.Grant.TokenEndpoint, client), r.token.sent,
 				r.clientRejectedError(client, refused), time.Now())
 		}
@@ -146,11 +156,11 @@ func (r *refreshAttempt) onInvalidClient(ctx context.Context, rec *store.Record,
 		return nil, err
 	}
 	if r.tokenUsable(rec) {
-		r.log.Warn("the client was refused when the access token was to be renewed, going on with the token", "code", refused.Code)
+		r.log.Warn("the client was rejected ahead of the token's expiry, going on with the token", "code", refused.Code)
 		return r.useToken(rec), nil
 	}
 	r.session.cached.Store(nil)
-	if dynamic {
+	if replaceable {
 		return nil, nil
 	}
 	return nil, r.clientRejectedError(client, refused)

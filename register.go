@@ -200,8 +200,9 @@ func (l *loginFlow) register(ctx context.Context) error {
 		RegisteredAt:            time.Now().UTC().Truncate(time.Second),
 	}
 	l.authMethod, l.justRegistered, l.clientProbed = choice, true, true
-	l.scope = strings.Join(n.terms.scopes, " ")
-	l.plan.fallback = omitScopes(l.plan.fallback, omitScopes(n.wish.scopes, n.terms.scopes))
+	omitted := omitScopes(n.wish.scopes, n.terms.scopes)
+	l.scope, l.plan.fallback = strings.Join(n.terms.scopes, " "), omitScopes(l.plan.fallback, omitted)
+	l.tellOmitted(omitted)
 	if tell := l.c.OnRegister; tell != nil {
 		err := tell(ctx, Registration{
 			Issuer: as.Issuer, ClientID: reg.ClientID, ClientSecret: reg.ClientSecret, SecretExpiresAt: reg.SecretExpiresAt,
@@ -396,7 +397,7 @@ func (l *loginFlow) saysUnknown(status int) bool {
 // rejected by a response that names neither the grant nor the client.
 func refreshRejectedWithoutReason(rec *store.Record, c *store.Client) bool {
 	bound := rec.GrantClient()
-	return rec.Refusal != nil && rec.Refusal.Code == "" && bound != nil && bound.ID == c.ID
+	return (rec.Rejection != nil || rec.Refusal != nil && rec.Refusal.Guessed) && bound != nil && bound.ID == c.ID
 }
 
 // rejectsDocument reports whether an error response means that a client ID metadata

@@ -1,6 +1,7 @@
 package handstamp
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -9,6 +10,9 @@ import (
 )
 
 // Registration is a client as the authorization server knows it.
+//
+// An application that keeps one stores what [Registration.RevealJSON] returns; json.Unmarshal
+// reads that back. json.Marshal fails on a Registration that holds a secret.
 type Registration struct {
 	// Issuer is the authorization server that the client belongs to. Empty in
 	// Client.Registration: whichever the MCP server names.
@@ -40,6 +44,30 @@ type Registration struct {
 func (r Registration) Format(f fmt.State, _ rune) {
 	type plain Registration
 	fmt.Fprintf(f, "%+v", plain(r))
+}
+
+// RevealJSON returns the registration as JSON with its secrets in the clear, for an application
+// that keeps it in a safe place. json.Unmarshal reads it back. Each call is a place to look at in
+// a review.
+func (r Registration) RevealJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		plainRegistration
+		ClientSecret, Response string
+	}{plainRegistration(r), r.ClientSecret.Reveal(), r.Response.Reveal()})
+}
+
+// plainRegistration is a Registration without its methods.
+type plainRegistration Registration
+
+// check finds what cannot be a registration: the placeholder that a secret prints as, where an
+// application has saved that.
+func (r *Registration) check() error {
+	if r == nil || !r.ClientSecret.IsPlaceholder() {
+		return nil
+	}
+	return &Error{Kind: ErrUsage,
+		Message: `the client secret is "[redacted]", which stands for a secret and is none`,
+		Hint:    "save the registration as Registration.RevealJSON returns it"}
 }
 
 // configurationFor returns the user's configuration if it is about the stored

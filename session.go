@@ -51,6 +51,9 @@ func (c *Client) session(serverURL string) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.Registration.check(); err != nil {
+		return nil, err
+	}
 	target, _, _ := strings.Cut(serverURL, "#")
 	key, err := store.NewKey(target, c.Profile)
 	if err != nil {

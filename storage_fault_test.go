@@ -4,7 +4,10 @@ package handstamp_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -272,5 +275,49 @@ func TestUnsafeRecord(t *testing.T) {
 			m.mustCall(warm) // a good token in memory needs no store
 			m.wantTabs(1)
 		})
+	}
+}
+
+// bodyRecorder keeps the bodies of the requests that it carries.
+type bodyRecorder struct{ bodies []string }
+
+func (r *bodyRecorder) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Body != nil {
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			return nil, err
+		}
+		r.bodies = append(r.bodies, string(body))
+		req = req.Clone(req.Context())
+		req.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	return http.DefaultTransport.RoundTrip(req)
+}
+
+// Signing out revokes the newest tokens, also where the process that received them did not live
+// to read them, and they are in the record only as the server sent them.
+func TestLogoutRevokesTheSavedResponse(t *testing.T) {
+	m := newMachine(t, lab.NoneFirst())
+	m.expire()
+	m.crash(crashPoint{at: "final:create"})
+	rec := m.stored()
+	if rec.Intent == nil || rec.Intent.Answer == nil {
+		t.Fatal("no response was saved")
+	}
+	var response struct {
+		RefreshToken string `json:"refresh_token"`
+	}
+	if err := json.Unmarshal([]byte(rec.Intent.Answer.Body.Reveal()), &response); err != nil || response.RefreshToken == "" {
+		t.Fatalf("the saved response has no refresh token: %v", err)
+	}
+	var wire bodyRecorder
+	c := m.session()
+	c.AuthHTTP = &wire
+	result, err := c.Logout(t.Context(), m.lab.MCPURL(), handstamp.LogoutOptions{})
+	if err != nil || !result.Revoked {
+		t.Fatalf("%+v, %v", result, err)
+	}
+	if len(wire.bodies) != 1 || !strings.Contains(wire.bodies[0], "token="+response.RefreshToken) {
+		t.Errorf("the newest refresh token was not the one that was revoked, in %d requests", len(wire.bodies))
 	}
 }

@@ -98,6 +98,10 @@ func (p *public) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case atRevoke:
 		document = map[string]any{}
 	default:
+		if r.Header.Get("Authorization") == "Bearer access" {
+			w.WriteHeader(http.StatusAccepted)
+			return
+		}
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		w.WriteHeader(http.StatusUnauthorized)
 		return

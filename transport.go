@@ -58,7 +58,9 @@ func (c *Client) HTTPClient(serverURL string) *http.Client {
 }
 
 // RoundTrip implements http.RoundTripper. Its errors are of the kinds of this
-// package: ErrLoginRequired, ErrUnreachable and so on.
+// package: [ErrLoginRequired], [ErrServerUnreachable] for the network errors of the
+// server itself (errors.As still finds them), and so on; or that of the request's
+// context.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if t.err != nil {
 		closeBody(req)
@@ -73,6 +75,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp, err := t.base.RoundTrip(req)
 		if err == nil {
 			nameRequest(resp, req)
+		} else if s.covers(req.URL) {
+			err = s.serverUnreachableError(req.Context(), err)
 		}
 		return resp, err
 	}
@@ -108,11 +112,12 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			s.history.recordAccepted(snap.token)
 		}
 	}
-	if err == nil {
-		nameRequest(resp, req)
-		s.watchForEndpoint(req, resp)
+	if err != nil {
+		return nil, s.serverUnreachableError(req.Context(), err)
 	}
-	return resp, err
+	nameRequest(resp, req)
+	s.watchForEndpoint(req, resp)
+	return resp, nil
 }
 
 // withAuthorization returns a copy of req with the token and the body; a RoundTripper

@@ -92,7 +92,7 @@ func (s *Server) authorize(x *exchange) answer {
 	switch s.habits.Consent {
 	case ConsentDeny:
 		return deny("access_denied", "the person said no")
-	case ConsentPage:
+	case ConsentPage, ConsentPost:
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		handle := newID("")
@@ -146,7 +146,11 @@ func (s *Server) consent(x *exchange) answer {
 	if request == nil || x.r.Method != http.MethodPost {
 		return page(http.StatusBadRequest, "This page has expired.", "")
 	}
-	return s.approve(request.code, request.state)
+	a := s.approve(request.code, request.state)
+	if s.habits.Consent == ConsentPost && a.status == http.StatusFound {
+		a.status = http.StatusTemporaryRedirect // which keeps the method (RFC 9110, section 15.4.8)
+	}
+	return a
 }
 
 // approve issues a code and sends it to the client.

@@ -66,12 +66,16 @@ func TestRedirectPorts(t *testing.T) {
 // TestConsent shows each kind of consent to a browser.
 func TestConsent(t *testing.T) {
 	landed := make(chan url.Values, 1)
-	callback := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { landed <- r.URL.Query() }))
+	methods := make(chan string, 1)
+	callback := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		landed <- r.URL.Query()
+		methods <- r.Method
+	}))
 	t.Cleanup(callback.Close)
 	redirect := url.Values{"redirect_uri": {callback.URL + "/callback"}}
 
 	for consent, want := range map[string]string{
-		lab.ConsentAuto: "code", lab.ConsentPage: "code", lab.ConsentDeny: "error", lab.ConsentPage400: "",
+		lab.ConsentAuto: "code", lab.ConsentPage: "code", lab.ConsentPost: "code", lab.ConsentDeny: "error", lab.ConsentPage400: "",
 	} {
 		c := start(t, lab.Habits{Consent: consent})
 		final, err := lab.Browse(t.Context(), c.authorization(redirect))
@@ -89,6 +93,9 @@ func TestConsent(t *testing.T) {
 		got := <-landed
 		if !strings.HasPrefix(final, callback.URL+"/callback?") || !got.Has(want) {
 			t.Errorf("%q: landed with %v", consent, got)
+		}
+		if method := <-methods; method == http.MethodPost != (consent == lab.ConsentPost) {
+			t.Errorf("%q: the browser lands with %s", consent, method)
 		}
 		if n := c.server.Counts()["authorize"]; n != 1 {
 			t.Errorf("%q: %d tabs", consent, n)

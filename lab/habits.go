@@ -91,7 +91,7 @@ type Habits struct {
 
 	// Consent says what the authorization endpoint does: ConsentAuto (the zero
 	// value) redirects at once, ConsentPage shows a page with one button,
-	// ConsentDeny redirects with access_denied, ConsentPage400 never redirects.
+	// ConsentPost the same, but its redirect keeps the button's POST, ConsentDeny redirects with access_denied, ConsentPage400 never redirects.
 	Consent string `json:"consent,omitempty"`
 	// Iss is one of the Iss constants; empty means IssOn.
 	Iss string `json:"iss,omitempty"`
@@ -223,6 +223,7 @@ const (
 const (
 	ConsentAuto    = ""
 	ConsentPage    = "page"
+	ConsentPost    = "post"
 	ConsentDeny    = "deny"
 	ConsentPage400 = "page400"
 )
@@ -346,7 +347,7 @@ func (h Habits) check() error {
 		{"register_method", h.RegisterMethod, []string{"", MethodNone, MethodPost, MethodBasic}},
 		{"enforce_method", h.EnforceMethod, []string{"", MethodNone, MethodPost, MethodBasic, MethodAny}},
 		{"invalid_client_shape", h.InvalidClientShape, []string{"", ShapeEmpty, ShapeJSON}},
-		{"consent", h.Consent, []string{ConsentAuto, ConsentPage, ConsentDeny, ConsentPage400}},
+		{"consent", h.Consent, []string{ConsentAuto, ConsentPage, ConsentPost, ConsentDeny, ConsentPage400}},
 		{"iss", h.Iss, []string{"", IssOn, IssOff, IssWrong, IssMissing, IssUnexpected, IssStray}},
 		{"expires_in", h.ExpiresIn, []string{"", ExpiresNumber, ExpiresString, ExpiresOmitted, ExpiresZero}},
 		{"rotation", h.Rotation, []string{"", RotateStrict, RotateStrictKeep, RotateGrace, RotateGraceAccess, RotateSame, RotateUntilUsed, RotateNone, RotateRepeat}},

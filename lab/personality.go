@@ -81,7 +81,7 @@ func Personalities() []Personality {
 	return slices.Concat(
 		methodPersonalities(), registrationPersonalities(), negotiationPersonalities(), rotationPersonalities(), expiryPersonalities(),
 		resourcePersonalities(), discoveryPersonalities(), answerPersonalities(), scopePersonalities(),
-		issPersonalities(), fieldPersonalities(), hostilePersonalities(), originPersonalities(),
+		issPersonalities(), consentPersonalities(), fieldPersonalities(), hostilePersonalities(), originPersonalities(),
 	)
 }
 

@@ -302,6 +302,13 @@ var shown = map[string]func(t *testing.T, c *hand){
 			t.Errorf("no refresh token without the scope")
 		}
 	},
+	"consent-by-post": func(t *testing.T, c *hand) {
+		_, after, _ := strings.Cut(c.get(c.authorization(nil)).raw, `action="`)
+		action, _, _ := strings.Cut(after, `"`)
+		if got := c.do(c.request(http.MethodPost, action, "")).status; got != http.StatusTemporaryRedirect {
+			t.Errorf("the button: %d", got)
+		}
+	},
 	"google-offline": func(t *testing.T, c *hand) {
 		offline := url.Values{"access_type": {"offline"}}
 		for i, want := range []bool{true, false} {

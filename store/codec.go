@@ -261,7 +261,7 @@ func decodeValue(raw json.RawMessage, v reflect.Value, m member, where string) e
 		return nil
 	case secretType:
 		s, ok := decodeSecret(raw, m.base64)
-		if !ok {
+		if !ok || Secret(s).IsPlaceholder() {
 			return fmt.Errorf("%s is no secret", where)
 		}
 		v.SetString(s)

@@ -325,8 +325,8 @@ func TestRecordPrintsNoSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	marshalled, err := json.Marshal(r)
-	if err != nil {
-		t.Fatal(err)
+	if err == nil {
+		t.Error("json.Marshal encoded a record with secrets")
 	}
 	printed := string(marshalled)
 	for _, part := range []any{r.Grant, r.Clients[0], r.Intent.Answer} {
@@ -338,6 +338,32 @@ func TestRecordPrintsNoSecret(t *testing.T) {
 	for _, secret := range []string{"s3cret", "c2VjcmV0", "7333637265"} {
 		if strings.Contains(printed, secret) {
 			t.Errorf("%q is to be seen in %s", secret, printed)
+		}
+	}
+}
+
+// A record whose secret is what secrets print as was not written by Encode.
+func TestDecodeRejectsPlaceholders(t *testing.T) {
+	data, err := os.ReadFile("testdata/full.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Decode(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, spoil := range map[string]func(*Record){
+		"refresh token": func(r *Record) { r.Grant.RefreshToken = "[redacted]" },
+		"client secret": func(r *Record) { r.Clients[0].Secret = "[redacted]" },
+	} {
+		spoiled := r.Clone()
+		spoil(spoiled)
+		data, err := Encode(spoiled)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Decode(data); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -18,7 +18,7 @@ type Unknown map[string]json.RawMessage
 // Record is all that is known of the login at one server under one profile. A
 // later session replays it; it never guesses again what is in here.
 //
-// encoding/json shows a Record with its secrets redacted; Encode writes it.
+// [Encode] writes it; encoding/json fails on a Record that holds secrets.
 type Record struct {
 	Version    int       `json:"version"`
 	Key        Key       `json:"key"`

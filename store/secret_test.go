@@ -27,8 +27,8 @@ func TestSecretIsNotSeen(t *testing.T) {
 	for _, handler := range []slog.Handler{slog.NewTextHandler(&seen, nil), slog.NewJSONHandler(&seen, nil)} {
 		slog.New(handler).Info("message", "secret", s, "holder", holder, "list", []Secret{s})
 	}
-	if err := json.NewEncoder(&seen).Encode(holder); err != nil {
-		t.Fatal(err)
+	if err := json.NewEncoder(&seen).Encode(holder); err == nil {
+		t.Error("a secret was encoded")
 	}
 	for _, form := range []string{value, fmt.Sprintf("%x", value), fmt.Sprintf("%X", value), fmt.Sprintf("% x", value)} {
 		if strings.Contains(seen.String(), form) {

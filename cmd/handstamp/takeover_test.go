@@ -35,7 +35,7 @@ func (m *machine) waiting(n int) (gate *lab.Gate, owner *host, others []*host) {
 			owner = h
 			continue
 		}
-		m.said(h, "Another process waits for a sign-in to ")
+		m.said(h, "Another process is waiting for a sign-in to ")
 		others = append(others, h)
 	}
 	return gate, owner, others

@@ -42,6 +42,7 @@ func TestPressRToRegisterAnew(t *testing.T) {
 				if errors.Is(err, handstamp.ErrRegisterAnew) != test.anew || text != test.text || !test.anew && err != nil {
 					t.Errorf("%q, %v", text, err)
 				}
+				synctest.Wait()
 				if out.String() != test.told {
 					t.Errorf("told %q", out.String())
 				}

@@ -39,7 +39,8 @@ type bridgeCommand struct {
 	headers headerOptions
 	tools   toolFilter
 	remote  remoteFlags
-	direct  bool // a person is here, who is asked and told as by other commands
+	direct  bool            // a person is here, who is asked and told as by other commands
+	carried *carriedSecrets // what a person is not shown; nil unless direct
 }
 
 func (a *app) newBridge() *cobra.Command { return (&bridgeCommand{app: a}).command() }
@@ -100,6 +101,10 @@ func (b *bridgeCommand) run(ctx context.Context, arg string) error {
 	o, err := b.options(ctx, t)
 	if err != nil {
 		return err
+	}
+	if b.terminalIn() && !b.global.quiet {
+		b.err.note("", "The bridge is an MCP server on standard input and output, which an MCP host starts and speaks to")
+		b.err.note("", "To try the server from a terminal, press Ctrl-C and run: %s", t.command("tools"))
 	}
 	// All that is left to do shares one limit, which begins with the host's sign.
 	asked := func() { b.endBy.CompareAndSwap(nil, new(time.Now().Add(closeTimeout))) }
@@ -192,6 +197,11 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 		person.Expect()
 	}
 	client := c.HTTPClient(t.url)
+	client.Transport = bareErrors{client.Transport}
+	if b.direct {
+		b.carried = &carriedSecrets{RoundTripper: client.Transport, header: header}
+		client.Transport = b.carried
+	}
 	if !b.remote.withoutCookies {
 		// Some load balancers tie a session to a cookie.
 		if client.Jar, err = cookiejar.New(nil); err != nil {
@@ -239,12 +249,12 @@ func (b *bridgeCommand) involve(c *handstamp.Client, t *target, person *bridge.P
 	c.Prompt.Show = b.show(t, person)
 	c.Prompt.Waiting = func(_ context.Context, r handstamp.AuthorizationRequest) {
 		if r.URL == "" {
-			person.Await("Somebody is asked to sign in to " + t.name + " already, in a browser on this machine: go on there.")
+			person.Await("Another process is already waiting for a user to sign in to " + t.name + ", in a browser on this machine: continue there.")
 			b.say("Another process is signing in to %s; waiting for it", t.name)
 			return
 		}
-		person.Await("Somebody is asked to sign in to " + t.name + " at " + clean(r.Issuer) + " already, in a browser on this machine: go on there, or open this URL in it: " + clean(r.URL))
-		b.say("Another process waits for a sign-in to %s: %s", t.name, r.URL)
+		person.Await("Another process is already waiting for a user to sign in to " + t.name + " at " + clean(r.Issuer) + ", in a browser on this machine: continue there, or open this URL in it: " + clean(r.URL))
+		b.say("Another process is waiting for a sign-in to %s: %s", t.name, r.URL)
 	}
 	loggedIn := c.Hooks.LoggedIn
 	c.Hooks.LoggedIn = func(e handstamp.LoginEvent) {
@@ -260,7 +270,7 @@ func (b *bridgeCommand) show(t *target, person *bridge.Person) func(context.Cont
 		open, _ := b.browserFor(&b.login)
 		how := "open this URL in a browser on this machine: "
 		if open != nil {
-			how = "go on in the browser that has opened on this machine, or open this URL there: "
+			how = "continue in the browser that has opened on this machine, or open this URL there: "
 		}
 		person.Await("To sign in to " + t.name + " at " + clean(r.Issuer) + ", " + how + clean(r.URL))
 		b.say("Sign in to %s: %s", t.name, r.URL)
@@ -272,6 +282,18 @@ func (b *bridgeCommand) say(format string, args ...any) {
 	if !b.global.quiet {
 		b.err.line("handstamp: "+format, args...)
 	}
+}
+
+// bareErrors hands the network errors of the MCP server itself to the bridge as they
+// are: it judges them, and says what they mean for a request.
+type bareErrors struct{ http.RoundTripper }
+
+func (b bareErrors) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := b.RoundTripper.RoundTrip(req)
+	if e, ok := errors.AsType[*handstamp.Error](err); ok && e.Kind == handstamp.ErrServerUnreachable && e.Err != nil {
+		err = e.Err
+	}
+	return resp, err
 }
 
 // trouble says what an error of the library means to a host. It returns nil for

@@ -22,8 +22,8 @@ func (a *app) newTools() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tools <server>",
 		Short: "List the tools of a server",
-		Long: `List the tools of a server, through the bridge: signed in to if it has to be, and
-by whatever version of MCP it speaks.`,
+		Long: `List the tools of a server with their arguments, through the bridge: signed in to
+if it has to be, and by whatever version of MCP it speaks.`,
 		Example:           `  handstamp tools mcp.example.com/mcp`,
 		Args:              exactly(1, "one server"),
 		ValidArgsFunction: a.completeServers,
@@ -113,6 +113,9 @@ func (b *bridgeCommand) list(ctx context.Context, server string) error {
 	for _, t := range tools {
 		about, _, _ := strings.Cut(strings.TrimSpace(first(t.Description, t.Title)), "\n")
 		fmt.Fprintln(&text, strings.TrimRight(fmt.Sprintf("%-*s  %s", width, clean(t.Name), clean(about)), " "))
+		if arguments := t.arguments(); arguments != "" {
+			fmt.Fprintf(&text, "    arguments: %s\n", arguments)
+		}
 	}
 	return b.out.data([]byte(text.String()))
 }
@@ -271,7 +274,7 @@ func (b *bridgeCommand) showResult(raw json.RawMessage) error {
 	case b.global.json:
 		err = b.out.json(raw, true)
 	case result.IsError:
-		return &failure{kind: kindOther, message: "the tool reports an error: " + strings.TrimSpace(text.String())}
+		return &failure{kind: kindOther, message: "the tool reports an error: " + b.carried.redact(strings.TrimSpace(text.String()))}
 	default:
 		err = b.out.data(shown)
 	}

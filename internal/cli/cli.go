@@ -97,6 +97,7 @@ func (eof) Read([]byte) (int, error) { return 0, io.EOF }
 
 // newRoot returns the whole command tree.
 func (a *app) newRoot() *cobra.Command {
+	version := false
 	root := &cobra.Command{
 		Use:   "handstamp",
 		Short: "Log in to MCP servers once; every later session just walks back in",
@@ -118,8 +119,14 @@ Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.global.check() },
-		RunE:              func(cmd *cobra.Command, _ []string) error { return a.runOverview(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if version {
+				return a.printVersion()
+			}
+			return a.runOverview(cmd.Context())
+		},
 	}
+	root.Flags().BoolVar(&version, "version", false, "print the version")
 	root.SetIn(a.in)
 	root.SetOut(a.out.w)
 	root.SetErr(a.err.w)

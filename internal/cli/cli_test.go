@@ -79,7 +79,11 @@ func browse(url string) int {
 		}
 	}
 	if path := os.Getenv("TEST_BROWSER_ENV"); path != "" {
-		if err := os.WriteFile(path, []byte(strings.Join(os.Environ(), "\n")), 0o600); err != nil {
+		err := os.WriteFile(path+".tmp", []byte(strings.Join(os.Environ(), "\n")), 0o600)
+		if err == nil {
+			err = os.Rename(path+".tmp", path)
+		}
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}

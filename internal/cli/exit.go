@@ -140,17 +140,16 @@ func (e exitStatus) Error() string { return "exit status " + strconv.Itoa(int(e)
 
 // report is an error as it is told.
 type report struct {
-	Code             string     `json:"code"`
-	Message          string     `json:"message"`
-	Hint             string     `json:"hint,omitempty"`
-	Setting          string     `json:"setting,omitempty"` // of the server in config.json, that allows it
-	Server           string     `json:"server,omitempty"`
-	Command          string     `json:"command,omitempty"`
-	OAuthError       string     `json:"oauth_error,omitempty"`
-	RetryAt          *time.Time `json:"retry_at,omitempty"`
-	AuthorizationURL string     `json:"authorization_url,omitempty"`
-	RedirectURI      string     `json:"redirect_uri,omitempty"`
-	Exit             int        `json:"exit"`
+	Code        string     `json:"code"`
+	Message     string     `json:"message"`
+	Hint        string     `json:"hint,omitempty"`
+	Setting     string     `json:"setting,omitempty"` // of the server in config.json, that allows it
+	Server      string     `json:"server,omitempty"`
+	Command     string     `json:"command,omitempty"`
+	OAuthError  string     `json:"oauth_error,omitempty"`
+	RetryAt     *time.Time `json:"retry_at,omitempty"`
+	RedirectURI string     `json:"redirect_uri,omitempty"`
+	Exit        int        `json:"exit"`
 }
 
 // settings are the members of a server in config.json by the field of the library's Client that
@@ -179,7 +178,7 @@ func explain(ctx context.Context, err error) report {
 		if outer, ok := errors.AsType[*url.Error](err); ok && errors.Is(outer, e) {
 			r.Message = e.Error() // net/http's prefix repeats the URL
 		}
-		r.OAuthError, r.AuthorizationURL, r.RedirectURI, r.Hint = e.Code, e.AuthorizationURL, e.RedirectURI, e.Hint
+		r.OAuthError, r.RedirectURI, r.Hint = e.Code, e.RedirectURI, e.Hint
 		r.Message = strings.TrimSuffix(r.Message, "; "+e.Hint)
 		if s, ok := settings[e.Setting]; ok {
 			r.Setting, r.Hint = s.name, s.hint

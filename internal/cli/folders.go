@@ -14,8 +14,8 @@ func (a *app) folders() (filestore.Folders, error) { return findFolders(a.env) }
 func findFolders(env environment) (filestore.Folders, error) {
 	f, err := filestore.UserFolders(env.get)
 	if missing, ok := errors.AsType[*filestore.HomeError](err); ok {
-		return f, &failure{kind: kindStore, message: "there is no folder for credentials, because " + missing.Variable + " is not set",
-			hint: "set HANDSTAMP_HOME to a folder"}
+		return f, &failure{kind: kindStore, hint: "set HANDSTAMP_HOME to a folder",
+			message: "there is no folder for credentials, because " + missing.Variable + " is not set"}
 	}
 	if err != nil {
 		return f, &failure{kind: kindStore, err: err}

@@ -18,14 +18,15 @@ import (
 // tools and call meet each server as the bridge does. Its methods are for one
 // goroutine.
 type mcpHost struct {
-	app    *app
-	server string // as people call it
-	in     io.WriteCloser
-	lines  *bufio.Reader
-	done   chan error
-	life   context.Context
-	end    context.CancelFunc
-	serial int
+	app     *app
+	server  string // as people call it
+	in      io.WriteCloser
+	lines   *bufio.Reader
+	done    chan error
+	life    context.Context
+	end     context.CancelFunc
+	serial  int
+	carried *carriedSecrets
 
 	mu      sync.Mutex // guards what follows
 	trouble error      // the last of the library's errors
@@ -48,10 +49,13 @@ func (b *bridgeCommand) host(ctx context.Context, t *target) (*mcpHost, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &mcpHost{app: b.app, server: t.name, done: make(chan error, 1)}
+	h := &mcpHost{app: b.app, server: t.name, done: make(chan error, 1), carried: b.carried}
 	explain := o.Explain
 	o.Explain = func(err error) *bridge.Trouble {
 		trouble := explain(err)
+		if trouble == nil {
+			return nil
+		}
 		if _, ok := errors.AsType[*handstamp.Error](err); ok {
 			h.mu.Lock()
 			h.trouble = &advised{err: err, server: t.name, command: trouble.Command}
@@ -167,6 +171,7 @@ func (h *mcpHost) failure(e *rpcError) error {
 	if e == nil {
 		return nil
 	}
+	e.Message = h.carried.redact(e.Message)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
@@ -177,11 +182,20 @@ func (h *mcpHost) failure(e *rpcError) error {
 	case e.Code == bridge.CodeSignIn:
 		return &failure{kind: kindLogin, message: e.Message}
 	case e.Code == bridge.CodeProtocol:
-		return &failure{kind: kind{"protocol", exitProtocol}, message: e.Message}
+		return &failure{kind: kind{"protocol", exitProtocol}, message: e.Message, hint: h.urlHint()}
 	case e.Code == bridge.CodeRefused:
-		return &failure{kind: kindOther, message: e.Message}
+		return &failure{kind: kindOther, message: e.Message, hint: h.urlHint()}
 	}
 	return e
+}
+
+// urlHint returns what to do where the first request already met something other
+// than an MCP server.
+func (h *mcpHost) urlHint() string {
+	if h.serial > 1 {
+		return ""
+	}
+	return "check the URL: handstamp login " + shellWord(h.server) + " looks for an MCP server there"
 }
 
 // progress shows how far a call has come.
@@ -198,7 +212,7 @@ func (h *mcpHost) progress(params json.RawMessage) {
 	if p.Total > 0 {
 		far = fmt.Sprintf("%.0f %%", 100*p.Progress/p.Total)
 	}
-	h.app.err.progress("%s %s", far, p.Message)
+	h.app.err.progress("%s %s", far, h.carried.redact(p.Message))
 }
 
 // tool is a tool as a server lists it.

@@ -187,7 +187,7 @@ func TestPaste(t *testing.T) {
 	c := newCommand(t)
 	cmd, stdin, _, stderr := c.start("login", c.server.MCPURL(), "--paste")
 	authorize := lineWith(t, stderr, "code_challenge=")
-	lineWith(t, stderr, "paste its URL here")
+	lineWith(t, stderr, "paste the URL of that page here")
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := client.Get(authorize)
 	if err != nil {

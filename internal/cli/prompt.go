@@ -95,7 +95,7 @@ func (a *app) showRequest(t *target, r handstamp.AuthorizationRequest, opens boo
 	}
 	a.err.raw("\n  " + clean(r.URL) + "\n")
 	if paste {
-		a.err.note("", "If that browser is on another machine, it ends at a page that cannot be shown: paste its URL here and press Enter")
+		a.err.note("", "If that browser is on another machine, it ends at a page that does not load: paste the URL of that page here and press Enter")
 	}
 }
 
@@ -112,7 +112,7 @@ func (a *app) showWaiting(t *target, r handstamp.AuthorizationRequest) {
 	case r.URL == "":
 		a.err.note("", "Another process is signing in to %s; waiting for it", t.name)
 	default:
-		a.err.note("", "Another process waits for a sign-in to %s at %s. To go on with it, open this URL:", t.name, r.Issuer)
+		a.err.note("", "Another process is waiting for you to sign in to %s at %s. To continue, open this URL:", t.name, r.Issuer)
 		a.err.raw("\n  " + clean(r.URL) + "\n")
 	}
 }

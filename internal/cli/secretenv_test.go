@@ -1,3 +1,5 @@
+//go:build unix
+
 package cli
 
 import (
@@ -29,6 +31,13 @@ func TestBrowserDoesNotGetSecretVariables(t *testing.T) {
 			cmd := newCommand(t)
 			cmd.server.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "canary-value-one", Method: lab.MethodPost})
 			dir := t.TempDir()
+			// A helper may outlive the bridge by a moment, and the test with it.
+			home, err := os.MkdirTemp("", "handstamp")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { os.RemoveAll(home) })
+			cmd.home = home
 			seen := filepath.Join(dir, "environ")
 			for name, value := range map[string]string{
 				"HANDSTAMP_ACCESS_TOKEN": "", "HANDSTAMP_CLIENT_SECRET": "", "TEST_BROWSER_ENV": seen, "BYSTANDER": "stays",
@@ -69,8 +78,8 @@ func TestBrowserDoesNotGetSecretVariables(t *testing.T) {
 				process, stdin, stdout, _ := cmd.start(args...)
 				fmt.Fprintln(stdin, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}`)
 				lineWith(t, stdout, "serverInfo")
-				for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-					if _, err := os.Stat(seen); err == nil || time.Now().After(end) {
+				for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+					if _, _, code := cmd.run("status", "--quiet", cmd.server.MCPURL()); code == exitOK || time.Now().After(end) {
 						break
 					}
 				}

@@ -15,7 +15,8 @@ func newEnvironmentTopic() *cobra.Command {
   HANDSTAMP_LOGIN          auto or never: whether token and exec may open a browser
   HANDSTAMP_BROWSER        a command that gets the URL as its last argument, or in
                            place of %s; no shell. Then BROWSER, then the system's
-  HANDSTAMP_NO_BROWSER     only show the URL; CI does the same
+  HANDSTAMP_NO_BROWSER     open no browser, only show the URL
+  CI                       the same, unless HANDSTAMP_BROWSER or BROWSER is set
   HANDSTAMP_CLIENT_SECRET  the secret of the client that --client-id names
   HANDSTAMP_ACCESS_TOKEN   a token from elsewhere: token and exec take it as it is
   HANDSTAMP_LOG            debug, info, warn or error: log to standard error
@@ -24,13 +25,15 @@ func newEnvironmentTopic() *cobra.Command {
 
 Folders, all private to you:
 
-            configuration             credentials                 locks
-  Linux     $XDG_CONFIG_HOME          $XDG_DATA_HOME              $XDG_STATE_HOME
-            ~/.config                 ~/.local/share              ~/.local/state
+            configuration             credentials
+  Linux     $XDG_CONFIG_HOME          $XDG_DATA_HOME
+            ~/.config                 ~/.local/share
   macOS     ~/Library/Application Support
-  Windows   %AppData%                 %LocalAppData%              %LocalAppData%
+  Windows   %AppData%                 %LocalAppData%
 
-each with /handstamp added. There is one file for each credential.`,
+each with /handstamp added; handstamp status --json names them. There is one file for
+each credential, and lock files in the folder locks beside them. On Linux, what a full
+disk does not take goes to $XDG_RUNTIME_DIR/handstamp, if that is your own.`,
 	}
 }
 

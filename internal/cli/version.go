@@ -21,22 +21,24 @@ func (a *app) newVersion() *cobra.Command {
 		Use:   "version",
 		Short: "Print the version",
 		Args:  exactly(0, "no arguments"),
-		RunE: func(*cobra.Command, []string) error {
-			v := buildVersion()
-			if a.global.json {
-				return a.out.json(v, true)
-			}
-			s := "handstamp " + v.Version
-			if v.Revision != "" {
-				s += " (" + v.Revision
-				if v.Modified {
-					s += ", modified"
-				}
-				s += ")"
-			}
-			return a.out.data([]byte(s + " " + v.Go + " " + v.Platform + "\n"))
-		},
+		RunE:  func(*cobra.Command, []string) error { return a.printVersion() },
 	}
+}
+
+func (a *app) printVersion() error {
+	v := buildVersion()
+	if a.global.json {
+		return a.out.json(v, true)
+	}
+	s := "handstamp " + v.Version
+	if v.Revision != "" {
+		s += " (" + v.Revision
+		if v.Modified {
+			s += ", modified"
+		}
+		s += ")"
+	}
+	return a.out.data([]byte(s + " " + v.Go + " " + v.Platform + "\n"))
 }
 
 // buildVersion reads what the Go toolchain recorded in the binary.

@@ -19,7 +19,7 @@ func TestShowWaiting(t *testing.T) {
 	}{
 		{"not known yet", globalOptions{}, handstamp.AuthorizationRequest{}, "- Another process is signing in to linear; waiting for it\n"},
 		{"known", globalOptions{}, known,
-			"- Another process waits for a sign-in to linear at https://linear.app. To go on with it, open this URL:\n\n  https://linear.app/authorize?a=b\n\n"},
+			"- Another process is waiting for you to sign in to linear at https://linear.app. To continue, open this URL:\n\n  https://linear.app/authorize?a=b\n\n"},
 		{"quiet", globalOptions{quiet: true}, known, ""},
 		{"JSON, not known yet", globalOptions{json: true}, handstamp.AuthorizationRequest{}, ""},
 		{"JSON", globalOptions{json: true}, known,

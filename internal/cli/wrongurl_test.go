@@ -1,3 +1,5 @@
+//go:build unix
+
 package cli
 
 import (
@@ -71,5 +73,10 @@ func TestLoginSaysWhatIsWrongWithTheURL(t *testing.T) {
 				t.Errorf("%s: %q lacks %q", path, stderr, line)
 			}
 		}
+	}
+	c := newCommand(t)
+	const hint = "Check the URL: handstamp login "
+	if _, stderr, code := c.run("tools", host+"/missing"); code != exitOther || !strings.Contains(stderr, hint+host+"/missing") {
+		t.Errorf("tools: code %d: %q", code, stderr)
 	}
 }

@@ -27,7 +27,8 @@ var (
 	ErrNone = errors.New("it has no checksum")
 
 	// ErrChanged reports that the data is not what [Seal] returned.
-	ErrChanged = errors.New("its checksum does not match: a fault of the disk, a copy or an editor changed it")
+	ErrChanged = errors.New("its checksum does not match: " +
+		"a fault of the disk, a copy or an editor changed it")
 
 	// ErrNewer reports an undamaged envelope with something else than a record in it.
 	ErrNewer = errors.New("its envelope is of a newer version")

@@ -50,7 +50,7 @@ func TestDenied(t *testing.T) {
 	l.Finish(Page{Message: "not shown", Err: err})
 	l.Finish(Page{Message: "the second does not count"})
 	a := <-answers
-	if a.status != 200 || !strings.Contains(a.body, "access was denied") || strings.Contains(a.body, "not shown") || strings.Contains(a.body, "second") {
+	if a.status != 200 || !strings.Contains(a.body, "Access was denied") || strings.Contains(a.body, "not shown") || strings.Contains(a.body, "second") {
 		t.Errorf("%d, %s", a.status, a.body)
 	}
 }

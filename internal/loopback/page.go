@@ -37,7 +37,7 @@ func (l *Listener) result(p Page, again bool) view {
 	}
 	if p.Err != nil {
 		return view{
-			Kind: "bad", Title: "Sign-in" + server + " failed", Detail: visible(p.Err.Error()),
+			Kind: "bad", Title: "Sign-in" + server + " failed", Detail: sentence(visible(p.Err.Error())),
 			Text: "You can close this tab and go back to " + application + ".",
 		}
 	}
@@ -49,6 +49,15 @@ func (l *Listener) result(p Page, again bool) view {
 		v.Detail = "You already signed in, in another tab."
 	}
 	return v
+}
+
+// sentence begins a text with a capital, unless its first word is no plain word.
+func sentence(s string) string {
+	word, _, _ := strings.Cut(s, " ")
+	if word == "" || strings.ContainsFunc(word, func(r rune) bool { return r < 'a' || r > 'z' }) {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
 }
 
 // view returns what is shown for an error response that has no state.

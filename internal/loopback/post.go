@@ -5,6 +5,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,8 +21,8 @@ const (
 // that follows a 307 or 308 of the consent page's form posts that form again, to
 // a URI that has the parameters in its query (RFC 9110, section 15.4.8). Such a
 // form may hold what the user typed, a password even, so nothing in it is looked
-// at; only where the query has no state, the form is the response itself (OAuth
-// 2.0 Form Post Response Mode).
+// at; only where the query has nothing of a response, the form is the response
+// itself (OAuth 2.0 Form Post Response Mode).
 func parameters(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	params, err := parseQuery(r.URL.RawQuery)
 	if r.Method != http.MethodPost || r.Body == nil {
@@ -33,7 +34,7 @@ func parameters(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	// its page with it.
 	body, readErr := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	whole := readErr == nil && len(body) <= maxBody
-	if err == nil && !params.Has("state") && whole && isForm(r) {
+	if err == nil && !hasResponse(params) && whole && isForm(r) {
 		params, err = parseQuery(string(body))
 	}
 	deadline := time.Time{} // none, while the page is waited for
@@ -42,6 +43,11 @@ func parameters(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	}
 	_ = control.SetReadDeadline(deadline)
 	return params, err
+}
+
+// hasResponse reports whether there is a part of an authorization response.
+func hasResponse(params url.Values) bool {
+	return slices.ContainsFunc(protected, params.Has)
 }
 
 func isForm(r *http.Request) bool {

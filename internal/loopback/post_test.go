@@ -31,6 +31,7 @@ func TestPostedCallback(t *testing.T) {
 		"another origin":          {query: "?code=c&state=good", headers: []string{"Origin: https://evil.example"}, status: 403},
 		"two origins":             {query: "?code=c&state=good", headers: []string{"Origin: https://as.example", "Origin: https://evil.example"}, status: 403},
 		"script":                  {query: "?code=c&state=good", headers: []string{"Origin: https://as.example", "Sec-Fetch-Mode: cors"}, status: 403},
+		"error without a state":   {query: "?error=access_denied", body: "state=good&code=c", headers: []string{form}, status: 400},
 		"forged":                  {query: "?code=c&state=forged", body: "state=good", headers: []string{form}, status: 400},
 		"state twice":             {query: "?code=c&state=good&state=good", body: "state=good", headers: []string{form}, status: 400},
 		"form, state twice":       {body: "code=c&state=good&state=forged", headers: []string{form}, status: 400},
@@ -101,7 +102,7 @@ func TestPageNamesApplicationAndServer(t *testing.T) {
 		want []string
 	}{
 		{Page{}, []string{"You are signed in to mcp.example/&lt;x&gt;.", "go back to The &lt;App&gt;."}},
-		{Page{Err: errors.New("it was denied")}, []string{"Sign-in to mcp.example/&lt;x&gt; failed", "it was denied", "go back to The &lt;App&gt;."}},
+		{Page{Err: errors.New("it was denied")}, []string{"Sign-in to mcp.example/&lt;x&gt; failed", "It was denied", "go back to The &lt;App&gt;."}},
 	} {
 		l, _ := listen(t, Options{Application: "The <App>", Server: "mcp.example/<x>"})
 		answers := later(t, l, request{target: l.path + "?code=c&state=good"})

@@ -27,12 +27,12 @@ var blameWords = []struct {
 }{
 	{OfflineAccess, []string{"offlineaccess", "offlinetoken", "offlinescope"}},
 	{MemberScope, []string{"scope"}},
-	{MemberGrantTypes, []string{"granttype", "unsupportedgrant", "refreshtokengrant"}},
+	{MemberGrantTypes, []string{"granttype", "unsupportedgrant", "refreshtoken"}},
 	{MemberAuthMethod, []string{"authmethod", "authenticationmethod", "clientsecretbasic", "clientsecretpost",
-		"publicclient", "confidentialclient", "clientauthentication"}},
+		"publicclient", "confidentialclient", "unsupportedmethod", "methodnone"}},
 	{MemberApplicationType, []string{"applicationtype", "nativeclient", "webclient", "nativeapp", "webapp",
 		"weburi", "nativeuri"}},
-	{MemberRedirectURIs, []string{"redirect", "callbackurl", "callbackuri", "localhost", "127001", "loopback",
+	{MemberRedirectURIs, []string{"redirect", "callback", "localhost", "127001", "loopback",
 		"trusteddomain", "uridoesntmatch", "uridoesnotmatch"}},
 }
 
@@ -65,21 +65,31 @@ func (e *RegistrationError) Same(other *RegistrationError) bool {
 func (e *RegistrationError) Blamed() (members []string, guess bool) {
 	squashed := squash(e.text)
 	for _, b := range blameWords {
-		if containsAny(squashed, b.words...) {
+		if containsAny(squashed, b.words...) || b.member == MemberApplicationType && namesScope(strings.ToLower(e.text), "native") {
 			members = append(members, b.member)
+		}
+	}
+	code := strings.ToLower(e.Err.Code)
+	if code == "invalid_redirect_uri" {
+		// What is allowed in a redirect URI depends on the type.
+		for _, member := range []string{MemberRedirectURIs, MemberApplicationType} {
+			if !slices.Contains(members, member) {
+				members = append(members, member)
+			}
 		}
 	}
 	if len(members) > 0 {
 		return members, false
 	}
-	switch strings.ToLower(e.Err.Code) {
+	switch code {
 	case "insufficient_scope", "invalid_scope":
 		return []string{MemberScope}, false
-	case "invalid_redirect_uri":
-		return []string{MemberRedirectURIs, MemberApplicationType}, false
 	case "unsupported_grant_type", "invalid_grant_type", "unauthorized_grant_type":
 		return []string{MemberGrantTypes}, false
 	case "invalid_client_metadata":
+		if slices.Contains([]int{401, 403, 404}, e.Err.Status) {
+			return nil, false // not about what was requested, whatever the code
+		}
 		for _, b := range blameWords {
 			members = append(members, b.member)
 		}

@@ -56,12 +56,18 @@ func TestRejectionNamesWhatItBlames(t *testing.T) {
 		{"Laravel", 422, `{"message":"The given data was invalid.","errors":{"scope":["The selected value is invalid."]}}`, "scope"},
 		{"nested", 400, `{"error":{"code":"BAD","message":"grantTypes: unknown"}}`, "grant_types"},
 		{"plain text", 400, `redirect_uri must be https or http://localhost`, "redirect_uris"},
+		{"a grant by name", 400, metadata("Grant refresh_token is not enabled"), "grant_types"},
+		{"a type by name", 400, metadata("must be native"), "application_type"},
+		{"an address", 400, `{"error":"invalid_redirect_uri","error_description":"redirect_uris must be https, or http://localhost"}`, "redirect_uris application_type"},
+		{"no type", 400, `{"message":"Choose an alternative"}`, ""},
 		{"with 200", 200, `{"error":"invalid_scope","error_description":"no"}`, "scope"},
 
 		{"allow-list", 403, `Forbidden`, ""},
 		{"allow-list as JSON", 403, `{"error":"access_denied","error_description":"This client is not approved"}`, ""},
 		{"initial access token", 401, `{"error":"invalid_token","error_description":"Missing bearer token"}`, ""},
 		{"unauthorized", 401, ``, ""},
+		{"unauthorized client", 401, `{"error":"invalid_client","error_description":"Client authentication failed"}`, ""},
+		{"forbidden metadata", 403, `{"error":"invalid_client_metadata"}`, ""},
 		{"switched off", 400, `{"error":"dynamic_client_registration_disabled","error_description":"this environment registers no clients"}`, ""},
 		{"not there", 404, `{"error":"not_found"}`, ""},
 		{"a page", 403, `<html><body>scope redirect_uri</body></html>`, ""},
@@ -133,8 +139,7 @@ func TestRegistrationIsRedirected(t *testing.T) {
 		{307, "/register", false}, // for ever
 	} {
 		requests := 0
-		var s *httptest.Server
-		s = serve(t, func(w http.ResponseWriter, r *http.Request) {
+		s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 			requests++
 			if r.URL.Path == "/register" {
 				w.Header().Set("Location", tc.to)

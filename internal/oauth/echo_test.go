@@ -255,6 +255,22 @@ func TestAuthorizationErrorDoesNotShowTheState(t *testing.T) {
 	}
 }
 
+// A challenge that repeats the token gets it into no scope and no metadata URL.
+func TestChallengeThatRepeatsTheToken(t *testing.T) {
+	const url = "https://mcp.example/.well-known/oauth-protected-resource"
+	header := http.Header{"Www-Authenticate": {`Bearer scope="read ` + echoAccess + ` write", error="invalid_token", error_description="no ` +
+		echoAccess + `", resource_metadata="` + url + "?t=" + hex.EncodeToString([]byte(echoAccess)) + `"`}}
+	got := Bearer(header).Without(echoAccess)
+	want := BearerChallenge{Scope: "read write", Error: "invalid_token", ErrorDescription: "no [redacted]", Found: true}
+	if got != want {
+		t.Errorf("the challenge is %+v", got)
+	}
+	header.Set("WWW-Authenticate", `Bearer scope="read", resource_metadata="`+url+`"`)
+	if got := Bearer(header); got.Without(echoAccess) != got || got.Without("") != got {
+		t.Errorf("the challenge is %+v, without %+v", got, got.Without(echoAccess))
+	}
+}
+
 // What is not a secret stays readable: an error must go on telling what it means.
 func TestErrorKeepsWhatIsNoSecret(t *testing.T) {
 	for _, c := range []struct{ secret, text, want string }{

@@ -203,6 +203,9 @@ func ParseResourceMetadata(raw []byte, serverURL string) (*ResourceMetadata, err
 
 // scopeList reads a list of scopes; a single string with spaces is one too.
 func scopeList(o object, name string) []string {
+	if v := o.raw(name); len(v) > 0 && v[0] == '"' {
+		return strings.Fields(cleanScope(textOf(v)))
+	}
 	texts := o.list(name)
 	if texts == nil {
 		return nil

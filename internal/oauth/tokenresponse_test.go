@@ -367,3 +367,17 @@ func TestChallengeScopesWithCommas(t *testing.T) {
 		t.Errorf("scope %q", got)
 	}
 }
+
+// TestScopesSupportedAsText: a list that a server writes as one text has spaces or commas
+// between its scopes.
+func TestScopesSupportedAsText(t *testing.T) {
+	for _, doc := range []string{`{"scopes_supported":"a b,c"}`, `{"scopes_supported":["a","b","c"]}`, `{"scopes_supported":["a b","c"]}`} {
+		o, err := readDocument([]byte(doc))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(scopeList(o, "scopes_supported"), " "); got != "a b c" {
+			t.Errorf("%s: %q", doc, got)
+		}
+	}
+}

@@ -27,6 +27,8 @@ var children = map[string]func(dir string, args []string) error{
 	"increment":  childIncrement,
 	"hold":       childHold,
 	"holdrecord": childHoldRecord,
+	"inherit":    childInherit,
+	"pid":        childPID,
 	"queue":      childQueue,
 	"spawn":      childSpawn,
 	"wait":       childWait,

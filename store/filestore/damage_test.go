@@ -87,9 +87,9 @@ func TestDamagedFileGivesWay(t *testing.T) {
 	}
 }
 
-// One wrong bit, wherever it is, is noticed: what comes back is the record before, or nothing
-// where there is none.
-func TestEveryWrongBitIsDamage(t *testing.T) {
+// A wrong bit in any byte is noticed: what comes back is the record before, or nothing
+// where there is none. The envelope's own test has every bit of every byte.
+func TestWrongBitInAnyByteIsDamage(t *testing.T) {
 	var told notices
 	s, r, path, data := damaged(t, &told)
 	want, err := store.Encode(r)
@@ -98,12 +98,12 @@ func TestEveryWrongBitIsDamage(t *testing.T) {
 	}
 	generation := r.Generation
 	for at := range data {
-		for bit := range 8 {
+		for i, bit := range []int{at % 8, (at + 4) % 8} {
 			spoiled := bytes.Clone(data)
 			spoiled[at] ^= 1 << bit
 			replace(t, path, spoiled)
 			before := "there"
-			if bit%2 == 0 {
+			if i == 0 {
 				before = "absent"
 				os.Remove(path + ".prev")
 			} else {

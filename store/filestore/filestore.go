@@ -26,9 +26,11 @@
 //
 // A record is replaced in one step: at any moment, and after any crash, its file
 // is the old one or the new one. A file of which a single byte has changed since it was
-// written is damage: it is set aside, and the record before it takes its place. Locks are the kernel's (flock, LockFileEx): they
-// end with the process, and are never stolen from one that is only slow. Lock
-// files are never removed, because a lock on a removed file excludes nobody.
+// written is damage: it is set aside, and the record before it takes its place.
+//
+// Locks are the kernel's (flock, LockFileEx): they end with the process, and are never stolen
+// from one that is only slow. Who waits for one sleeps. Lock files are never removed, because a
+// lock on a removed file excludes nobody.
 //
 // On a network file system the locks are as good as that file system's. One that
 // has none makes Lock and Put fail with store.ErrUnusable; there is no second

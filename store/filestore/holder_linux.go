@@ -35,7 +35,32 @@ func holder(path string) (pid int, program string, stopped bool) {
 			return pid, programOf(pid), isStopped(pid)
 		}
 	}
-	return 0, "", false
+	if pid = heir(info); pid == 0 {
+		return 0, "", false
+	}
+	return pid, programOf(pid), isStopped(pid)
+}
+
+// heir returns the process that holds the lock of a file without having taken it, or 0: a child
+// inherits the lock with the open file, and keeps it when its parent, which the kernel still
+// names, has ended.
+func heir(file os.FileInfo) int {
+	processes, err := os.ReadDir("/proc")
+	if err != nil {
+		return 0
+	}
+	for _, entry := range processes {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		for _, fd := range openedAs(pid, file) {
+			if text, _ := readStart(fmt.Sprintf("/proc/%d/fdinfo/%s", pid, fd)); bytes.Contains(text, []byte("FLOCK")) {
+				return pid
+			}
+		}
+	}
+	return 0
 }
 
 // lockedBy returns the process of a line of /proc/locks that is about the file:
@@ -63,17 +88,22 @@ func lockedBy(line string, stat *syscall.Stat_t) int {
 // hasOpen reports whether a process has the file open. A process that we may not look into is
 // believed to: it holds a lock on a file of that number.
 func hasOpen(pid int, file os.FileInfo) bool {
-	dir := fmt.Sprintf("/proc/%d/fd", pid)
-	entries, err := os.ReadDir(dir)
-	if err != nil {
+	if _, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid)); err != nil {
 		return os.IsPermission(err)
 	}
+	return len(openedAs(pid, file)) > 0
+}
+
+// openedAs returns the descriptors with which a process has the file open.
+func openedAs(pid int, file os.FileInfo) (descriptors []string) {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	entries, _ := os.ReadDir(dir)
 	for _, entry := range entries {
 		if opened, err := os.Stat(filepath.Join(dir, entry.Name())); err == nil && os.SameFile(opened, file) {
-			return true
+			descriptors = append(descriptors, entry.Name())
 		}
 	}
-	return false
+	return descriptors
 }
 
 // maxProgram bounds a program's name, in bytes.

@@ -38,6 +38,8 @@ func TestSystemCallsFail(t *testing.T) {
 			[]string{"create reserve write sync rename syncdir done $"}, "new"},
 		{"no locks", "flock:error=ENOLCK",
 			[]string{"Reserve(unusable: true", "Lock(unusable: true", "has no locks", "local disk"}, "old"},
+		{"locks for writers only", "flock:error=EBADF:when=1", // as on NFS
+			[]string{"create reserve write sync rename syncdir done $"}, "new"},
 		{"read-only at the end", "renameat,renameat2:error=EROFS:when=2+",
 			[]string{"rename ", "Put(unusable: true"}, "old"},
 	}

@@ -26,8 +26,7 @@ func openLockFile(path string) (*lockFile, error) {
 		}
 	}
 	// Reading is enough to lock, and possible on a full or read-only disk once the file is there.
-	const flags = os.O_CREATE | os.O_RDONLY | noFollow | syscall.O_NONBLOCK
-	file, err := os.OpenFile(path, flags, 0o600)
+	file, err := openNoWait(path, os.O_CREATE|os.O_RDONLY)
 	switch {
 	case errors.Is(err, syscall.ELOOP):
 		return nil, unusable("%s is a symbolic link; remove it", path)
@@ -49,6 +48,10 @@ func openLockFile(path string) (*lockFile, error) {
 	return &lockFile{path, file}, nil
 }
 
+func openNoWait(path string, flags int) (*os.File, error) {
+	return os.OpenFile(path, flags|noFollow|syscall.O_NONBLOCK, 0o600)
+}
+
 func checkLockFile(path string, info fs.FileInfo) error {
 	switch {
 	case info.Mode()&fs.ModeSymlink != 0:
@@ -62,6 +65,14 @@ func checkLockFile(path string, info fs.FileInfo) error {
 // try locks the file if it is free.
 func (l *lockFile) try() (free bool, err error) {
 	err = l.flock(syscall.LOCK_EX | syscall.LOCK_NB)
+	if errors.Is(err, syscall.EBADF) || errors.Is(err, syscall.EIO) {
+		// NFS locks only what is open for writing.
+		if writable, openErr := openNoWait(l.path, os.O_RDWR); openErr == nil {
+			l.file.Close()
+			l.file = writable
+			err = l.flock(syscall.LOCK_EX | syscall.LOCK_NB)
+		}
+	}
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		return false, nil
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -139,6 +140,72 @@ func TestHolderIsNamed(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A lock that a child inherited from a process that has ended is the child's.
+func TestHolderWhoInheritedTheLock(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("another system does not tell who holds a lock")
+	}
+	dir := t.TempDir() + "/credentials"
+	k := key(t, "https://a.example")
+	s := open(t, filestore.Options{Dir: dir})
+	lock, err := os.Create(dir + "/locks/" + k.Name() + ".refresh.lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	cmd, _ := child(t, "inherit", dir)
+	cmd.ExtraFiles = []*os.File{lock}
+	cmd.Stdout = nil
+	output, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lock.Close()
+	t.Cleanup(func() {
+		input.Close()
+		io.Copy(io.Discard, output)
+	})
+	var heir int
+	if _, err := fmt.Fscanln(output, &heir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cmd.Process.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = s.Lock(ctx, k, store.LockRefresh)
+	if busy := store.Busy(err); busy == nil || busy.PID != heir {
+		t.Errorf("error %v, want one that names process %d", err, heir)
+	}
+}
+
+// childInherit locks the file that it got, leaves it to a child, and ends.
+func childInherit(dir string, _ []string) error {
+	lock := os.NewFile(3, "lock")
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return err
+	}
+	cmd := exec.Command(os.Args[0], dir)
+	cmd.Env = append(os.Environ(), childVariable+"=pid")
+	cmd.Stdin, cmd.Stdout, cmd.ExtraFiles = os.Stdin, os.Stdout, []*os.File{lock}
+	return cmd.Start()
+}
+
+// childPID says its number, and lives until its input ends.
+func childPID(string, []string) error {
+	fmt.Println(os.Getpid())
+	_, err := io.Copy(io.Discard, os.Stdin)
+	return err
 }
 
 // stop suspends a process, and lets it go on at the end of the test.

@@ -69,7 +69,12 @@ func (c *Client) ask(ctx context.Context, st *state, sm *serverMetadata, scope s
 	defer listener.Close()
 	fresh := false
 	if st.Client.ID == "" {
-		if err := c.register(ctx, st, sm, redirect); err != nil {
+		err := c.register(ctx, st, sm, redirect)
+		if errors.Is(err, errAddressRejected) && !st.Localhost {
+			st.Localhost = true
+			return true, nil
+		}
+		if err != nil {
 			return false, err
 		}
 		fresh = true
@@ -114,7 +119,12 @@ func (c *Client) ask(ctx context.Context, st *state, sm *serverMetadata, scope s
 	default:
 		return false, errors.New("the login is refused: " + code)
 	}
-	return false, c.exchange(ctx, st, answer.Get("code"), redirect, verifier, scope)
+	err = c.exchange(ctx, st, answer.Get("code"), redirect, verifier, scope)
+	if refused, ok := errors.AsType[*refusedError](err); ok && refused.code == "not_allowed" && !st.NoOffline {
+		st.NoOffline = true
+		return true, nil
+	}
+	return false, err
 }
 
 // formIDMethod is Basic with the id in the form as well.
@@ -176,7 +186,11 @@ func (c *Client) listen(st *state) (net.Listener, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	return listener, "http://" + listener.Addr().String() + "/callback", nil
+	address := listener.Addr().String()
+	if st.Localhost {
+		address = strings.Replace(address, "127.0.0.1", "localhost", 1)
+	}
+	return listener, "http://" + address + "/callback", nil
 }
 
 // unknown looks whether the authorization server knows the client.
@@ -223,6 +237,9 @@ func (c *Client) await(ctx context.Context, listener net.Listener, state string)
 	}
 }
 
+// errAddressRejected says that the server registers no client with this redirect URI.
+var errAddressRejected = errors.New("the redirect URI is rejected")
+
 // register registers the client (RFC 7591), and obeys the answer.
 func (c *Client) register(ctx context.Context, st *state, sm *serverMetadata, redirect string) error {
 	if sm.Registration == "" {
@@ -263,6 +280,9 @@ func (c *Client) register(ctx context.Context, st *state, sm *serverMetadata, re
 		Ends   int64  `json:"client_secret_expires_at"`
 	}
 	raw, err = read(response)
+	if response.StatusCode == http.StatusBadRequest && bytes.Contains(raw, []byte("invalid_redirect_uri")) {
+		return errAddressRejected
+	}
 	if err != nil || response.StatusCode/100 != 2 || json.Unmarshal(raw, &got) != nil || got.ID == "" {
 		return fmt.Errorf("the client is not registered: status %d", response.StatusCode)
 	}
@@ -273,7 +293,7 @@ func (c *Client) register(ctx context.Context, st *state, sm *serverMetadata, re
 	case got.Method == "":
 		client.Method, client.Guess = "client_secret_post", true
 	default:
-		client.Guess = len(sm.Methods) > 0 && !slices.Contains(sm.Methods, got.Method)
+		client.Guess = got.Method == "none" && got.Secret != "" || len(sm.Methods) > 0 && !slices.Contains(sm.Methods, got.Method)
 	}
 	st.Client = client
 	return nil

@@ -19,6 +19,7 @@ type state struct {
 	Resource      string
 	OmitResource  bool
 	NoOffline     bool // offline_access was refused
+	Localhost     bool // 127.0.0.1 was refused in a redirect URI
 	Requested     string
 	Granted       string
 	RefreshScope  bool // a refresh has to name the scope

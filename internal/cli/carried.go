@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"net/http"
+	"net/http/httptrace"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/handstamp/handstamp/internal/secret"
+)
+
+// maxCarried bounds the credentials that are remembered: an old token is worth
+// nothing.
+const maxCarried = 16
+
+// carriedSecrets is a RoundTripper that remembers the credentials which its requests
+// were sent with: the Authorization header, and the headers that the user gave. What
+// the server says is cleared of them before a user sees it.
+type carriedSecrets struct {
+	http.RoundTripper
+	header http.Header // the user's
+
+	mu     sync.Mutex
+	values []string // guarded by mu
+}
+
+func (c *carriedSecrets) RoundTrip(req *http.Request) (*http.Response, error) {
+	trace := &httptrace.ClientTrace{WroteHeaderField: c.wrote}
+	return c.RoundTripper.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
+}
+
+// wrote is called for each header field of each request, as it is sent.
+func (c *carriedSecrets) wrote(name string, values []string) {
+	name = http.CanonicalHeaderKey(name)
+	if _, given := c.header[name]; !given && name != "Authorization" {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, value := range values {
+		if _, credentials, ok := strings.Cut(value, " "); ok && name == "Authorization" {
+			value = credentials
+		}
+		if !slices.Contains(c.values, value) {
+			c.values = append(c.values, value)
+		}
+	}
+	if more := len(c.values) - maxCarried; more > 0 {
+		c.values = slices.Delete(c.values, 0, more)
+	}
+}
+
+// redact takes the credentials out of what the server says. A nil c has none.
+func (c *carriedSecrets) redact(text string) string {
+	if c == nil {
+		return text
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return secret.Redact(text, c.values...)
+}
