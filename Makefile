@@ -104,7 +104,7 @@ lab/peers/node_modules/.package-lock.json: lab/peers/package-lock.json
 
 # The kills and freezes that make test has a few of: 5,000 bridges killed around a
 # refresh, 50 times five bridges killed at one login, and 200 refreshes frozen for up
-# to 90 s. At most ten minutes.
+# to 90 s. At most ten minutes, on a machine that does nothing else.
 storm:
 	HANDSTAMP_TEST_STORM=1 $(GO) test -count=1 -timeout 25m -v -run 'TestKilled|TestFrozen' ./cmd/handstamp
 

@@ -170,6 +170,9 @@ func (s *authServer) cost() string {
 		return "0 requests"
 	}
 	cost := fmt.Sprintf("%d token request", s.asked(s.token))
+	if s.asked(s.token) != 1 {
+		cost += "s"
+	}
 	if s.register != "" && s.asked(s.register) > 0 {
 		cost = fmt.Sprintf("%d registration, %s", s.asked(s.register), cost)
 	}
@@ -270,16 +273,21 @@ func (p *program) hear(format string, into ...any) {
 }
 
 // introspection asks an introspection endpoint (RFC 7662), as a client that sends
-// these parameters.
-func introspection(endpoint string, client url.Values) auth.TokenVerifier {
+// these parameters, or its id and secret in the header.
+func introspection(endpoint string, client url.Values, basic bool) auth.TokenVerifier {
 	return func(ctx context.Context, token string, _ *http.Request) (*auth.TokenInfo, error) {
 		form := url.Values{"token": {token}}
-		maps.Copy(form, client)
+		if !basic {
+			maps.Copy(form, client)
+		}
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
 		if err != nil {
 			return nil, err
 		}
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if basic {
+			req.SetBasicAuth(client.Get("client_id"), client.Get("client_secret"))
+		}
 		var answer struct {
 			Active bool
 			Scope  string

@@ -8,15 +8,17 @@ import { issuer, lifetime, more, resource, serve } from './server.mjs';
 const [proxy] = more.filter((arg) => arg.startsWith('proxy:'));
 const [, proxySecret, redirectURI] = proxy?.match(/^proxy:([^:]*):(.*)$/) ?? [];
 
+const methods = more.filter((arg) => arg !== proxy);
+
 const provider = new Provider(issuer, {
   clients: [...(proxy ? [{
     client_id: 'proxy', client_secret: proxySecret, token_endpoint_auth_method: 'client_secret_basic',
     redirect_uris: [redirectURI], grant_types: ['authorization_code', 'refresh_token'], scope: 'openid offline_access tools',
   }] : []), {
-    client_id: 'gate', client_secret: 'the-secret-of-the-gate', token_endpoint_auth_method: 'client_secret_post',
+    client_id: 'gate', client_secret: 'the-secret-of-the-gate', token_endpoint_auth_method: methods[0],
     redirect_uris: [], response_types: [], grant_types: [],
   }],
-  clientAuthMethods: more.filter((arg) => arg !== proxy),
+  clientAuthMethods: methods,
   scopes: ['openid', 'offline_access', 'tools'],
   features: {
     registration: { enabled: true },

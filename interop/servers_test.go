@@ -31,7 +31,7 @@ func contenders() []contender {
 		{"oidc-provider", oidc, "its own login and consent pages, its own store; public clients",
 			oidcProvider("client_secret_post", "client_secret_basic", "none")},
 		{"oidc-provider, basic", oidc, "the same; clients have a secret and send it in the header",
-			oidcProvider("client_secret_post", "client_secret_basic")},
+			oidcProvider("client_secret_basic")},
 		{"oidc-provider, post", oidc, "the same; clients have a secret and send it in the body",
 			oidcProvider("client_secret_post")},
 		{"TypeScript SDK", sdk, "`mcpAuthRouter` with the provider of the SDK's examples, extended by rotating refresh tokens and revocation",
@@ -51,8 +51,8 @@ func oidcProvider(methods ...string) func(*testing.T, string) *authServer {
 		s.scopes, s.register, s.token = []string{"tools"}, "/reg", "/token"
 		s.manages, s.method = true, methods[len(methods)-1]
 		s.username, s.password = "someone", "anything"
-		s.verify = introspection(behind+"/token/introspection",
-			url.Values{"client_id": {"gate"}, "client_secret": {"the-secret-of-the-gate"}})
+		gate := url.Values{"client_id": {"gate"}, "client_secret": {"the-secret-of-the-gate"}}
+		s.verify = introspection(behind+"/token/introspection", gate, methods[0] == "client_secret_basic")
 		return s
 	}
 }
@@ -64,7 +64,7 @@ func mcpSDK(t *testing.T, resource string, more ...string) *authServer {
 	behind := startProgram(t, s, "mcp-sdk.mjs", resource, more...)
 	connect(behind)
 	s.scopes, s.register, s.token, s.method = []string{"tools"}, "/register", "/token", "none"
-	s.verify = introspection(behind+"/introspect", nil)
+	s.verify = introspection(behind+"/introspect", nil, false)
 	return s
 }
 

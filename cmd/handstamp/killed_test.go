@@ -227,7 +227,6 @@ func (m *machine) storm(kills int) {
 func TestKilledBridges(t *testing.T) {
 	kills := 300
 	if os.Getenv("HANDSTAMP_TEST_STORM") != "" {
-		t.Parallel() // the other storms take minutes too
 		kills = 5000
 	}
 	m := newMachine(t, lab.Habits{Rotation: lab.RotateStrict})
