@@ -101,16 +101,16 @@ func (s *session) probeChallenge(ctx context.Context) (*serverReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	ctx = s.observeServer(ctx, s.c.HTTP)
-	resp, err := s.probe(ctx, http.MethodPost, probeMessage)
+	resp, err := s.probe(ctx, http.MethodPost, probeMessage, nil)
 	if err != nil {
 		return nil, err
 	}
 	return s.closerReply(ctx, readServerReply(resp)), nil
 }
 
-// probe sends a request without a token to the server. It follows the redirects that the
-// requests with a token will follow.
-func (s *session) probe(ctx context.Context, method, body string) (*http.Response, error) {
+// probe sends a request to the server, with the token unless that is nil. It follows the redirects
+// that the transport follows.
+func (s *session) probe(ctx context.Context, method, body string, token *cachedToken) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, s.target, strings.NewReader(body))
 	if err != nil {
 		return nil, &Error{Kind: ErrUsage, Server: s.serverURL, Err: err}
@@ -119,6 +119,9 @@ func (s *session) probe(ctx context.Context, method, body string) (*http.Respons
 		req.Header.Set("Content-Type", "application/json")
 	}
 	req.Header.Set("Accept", "application/json, text/event-stream")
+	if token != nil {
+		req = withAuthorization(req, req.Body, token)
+	}
 	client := &http.Client{
 		Transport:     sameOriginTransport{session: s, base: s.c.HTTP},
 		CheckRedirect: s.followRedirect,

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/awake"
@@ -20,9 +19,6 @@ const (
 
 	// proofTimeout bounds one request that proves a token.
 	proofTimeout = 15 * time.Second
-
-	// maxProofRedirects bounds the redirects within the server's origin.
-	maxProofRedirects = 5
 )
 
 // freshTokenWaits are the waits before a token that was rejected right after its
@@ -107,55 +103,24 @@ func (s *session) prove(ctx context.Context, t *cachedToken, waits *int) (*proof
 func (s *session) proveOnce(ctx context.Context, t *cachedToken) (*proof, error) {
 	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
 	defer cancel()
-	const ping = `{"jsonrpc":"2.0","id":1,"method":"ping"}`
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.target, strings.NewReader(ping))
-	if err != nil {
-		return nil, &Error{Kind: ErrUsage, Server: s.serverURL, Err: err}
+	resp, err := s.probe(ctx, http.MethodPost, probeMessage, t)
+	if err == nil && resp.StatusCode == http.StatusMethodNotAllowed {
+		// HTTP+SSE (MCP 2024-11-05) knows nothing but GET at this URL.
+		resp.Body.Close()
+		resp, err = s.probe(ctx, http.MethodGet, "", t)
 	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "application/json, text/event-stream")
-	client := &http.Client{
-		Transport: proofTransport{s, t},
-		CheckRedirect: func(next *http.Request, via []*http.Request) error {
-			if len(via) > maxProofRedirects || !oauth.SameOrigin(s.server, next.URL) {
-				return http.ErrUseLastResponse
-			}
-			return nil
-		},
-	}
-	resp, err := client.Do(req)
 	if err != nil {
 		if ctx.Err() == context.Canceled {
 			return nil, ctx.Err()
 		}
-		return nil, &Error{Kind: ErrUnreachable, Server: s.serverURL, Err: err,
-			Message: "the MCP server cannot be reached; the credential is kept"}
+		return nil, err
 	}
-	drainAndClose(resp)
+	resp.Body.Close() // a stream may never end
 	p := &proof{status: resp.StatusCode, challenge: oauth.Bearer(resp.Header)}
-	switch {
-	case p.status == http.StatusTooManyRequests || p.status >= http.StatusInternalServerError:
-		return nil, &Error{Kind: ErrUnreachable, Server: s.serverURL, Hint: "try again later",
+	if p.status == http.StatusTooManyRequests || p.status >= http.StatusInternalServerError {
+		return nil, &Error{Kind: ErrServerUnreachable, Server: s.serverURL, Hint: "try again later",
 			Message: fmt.Sprintf("the MCP server responds with %d; the credential is kept", p.status)}
-	case p.status/100 == 3:
-		return nil, &Error{Kind: ErrProtocol, Server: s.serverURL,
-			Message: "the MCP server redirects requests to another origin, where no token is sent"}
 	}
-	p.rejected = p.status == http.StatusUnauthorized ||
-		p.status == http.StatusForbidden && p.challenge.Error == "invalid_token"
+	p.rejected = p.status == http.StatusUnauthorized || p.status == http.StatusForbidden && rejectsToken(p.challenge)
 	return p, nil
-}
-
-// proofTransport puts a token on requests to the session's server, and on no other.
-type proofTransport struct {
-	session *session
-	token   *cachedToken
-}
-
-// RoundTrip implements [http.RoundTripper].
-func (p proofTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if p.session.covers(req.URL) {
-		req = withAuthorization(req, req.Body, p.token)
-	}
-	return p.session.c.HTTP.RoundTrip(req)
 }

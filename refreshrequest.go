@@ -288,9 +288,12 @@ func (r *refreshAttempt) movedEndpoint(ctx context.Context, rec *store.Record, e
 	}
 	r.metadataRead = true
 	var found *oauth.ServerMetadata
-	if as := rec.AuthorizationServer; as != nil && as.Form == oauth.FormLegacy {
+	switch as := rec.AuthorizationServer; {
+	case r.c.AuthorizationServer != nil:
+		found, err = r.statedServer(ctx)
+	case as != nil && as.Form == oauth.FormLegacy:
 		found, err = r.fetcher.LegacyServerMetadata(ctx, r.target)
-	} else {
+	default:
 		found, err = r.fetcher.ServerMetadata(ctx, rec.Grant.Issuer)
 	}
 	if err != nil || found.Issuer != rec.Grant.Issuer || found.TokenEndpoint == r.token.redeem.Endpoint {
