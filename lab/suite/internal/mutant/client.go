@@ -45,7 +45,7 @@ func (c *Client) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	refreshed := false
+	refreshed, waits := false, 0
 	for range maxRounds {
 		answer, refusal, err := c.call(ctx, st.Access)
 		if err != nil {
@@ -57,7 +57,8 @@ func (c *Client) Run(ctx context.Context) error {
 			}
 			return c.worked(ctx, st)
 		}
-		if st.fresh() && !refusal.stepUp && c.Defect != FreshNotRepeated {
+		if st.fresh() && waits < maxFreshWaits && !refusal.stepUp && c.Defect != FreshNotRepeated {
+			waits++
 			if err := wait(ctx, freshPause); err != nil {
 				return err
 			}
@@ -77,6 +78,9 @@ func (c *Client) Run(ctx context.Context) error {
 const (
 	freshFor   = 2 * time.Second
 	freshPause = 200 * time.Millisecond
+
+	// maxFreshWaits bounds the pauses of one call, whoever issued the tokens.
+	maxFreshWaits = int(freshFor / freshPause)
 )
 
 func (st *state) fresh() bool {
