@@ -35,13 +35,14 @@ var (
 // rooms is the house: arrows go one way, from the command to the library to the
 // protocol and the store. A package that is not here has no place in it yet.
 var rooms = map[string]room{
-	"":                          {ours: []string{"internal/awake", "internal/browser", "internal/loopback", "internal/oauth", "internal/secret", "store"}, modules: libraryModules},
+	"":                          {ours: []string{"internal/awake", "internal/browser", "internal/loopback", "internal/oauth", "internal/pasted", "internal/secret", "store"}, modules: libraryModules},
 	"internal/oauth":            {ours: []string{"internal/awake", "internal/secret"}},
 	"internal/awake":            {},
 	"internal/secret":           {},
 	"internal/mcpremote":        {ours: []string{"internal/oauth", "internal/secret"}},
 	"internal/loopback":         {modules: []string{"golang.org/x/sys"}},
 	"internal/browser":          {modules: []string{"golang.org/x/sys"}},
+	"internal/pasted":           {},
 	"internal/proctest":         {},
 	"internal/sse":              {},
 	"bridge/interop":            {},
@@ -64,7 +65,7 @@ var rooms = map[string]room{
 	"conformance":               {},
 	"conformance/client":        {ours: []string{"", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
 	"conformance/host":          {modules: sdkModules},
-	"internal/cli":              {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "internal/browser", "internal/mcpremote", "internal/secret"}, modules: commandModules},
+	"internal/cli":              {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "internal/browser", "internal/mcpremote", "internal/pasted", "internal/secret"}, modules: commandModules},
 	"cmd/handstamp":             {ours: []string{"internal/cli"}, modules: commandModules},
 }
 

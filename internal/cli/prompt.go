@@ -1,20 +1,15 @@
 package cli
 
 import (
-	"bufio"
 	"context"
-	"errors"
-	"io"
 	"os"
 	"strings"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/browser"
+	"github.com/handstamp/handstamp/internal/pasted"
 	"golang.org/x/term"
 )
-
-// maxPaste bounds a pasted line, in bytes.
-const maxPaste = 16 << 10
 
 // prompt returns how a person is reached: everything is shown on standard error,
 // the browser is opened unless somebody said not to, and on a terminal the URL
@@ -23,10 +18,10 @@ func (a *app) prompt(t *target, o *loginOptions) handstamp.Prompt {
 	a.hideVariables(o.secret.env, t.config.ClientSecretEnv)
 	open, whyNot := a.browserFor(o)
 	paste := o.paste || !o.secret.stdin && a.terminalIn()
-	pasted := &anewPaste{app: a, lines: &lineReader{r: a.in}}
+	lines := pasted.New(a.in)
 	p := handstamp.Prompt{
 		Show: func(_ context.Context, r handstamp.AuthorizationRequest) {
-			pasted.show(r)
+			lines.Offer(r.CanRegisterAnew)
 			a.showRequest(t, r, open != nil, whyNot, paste)
 		},
 		OpenURL: func(ctx context.Context, rawURL string) error {
@@ -40,9 +35,23 @@ func (a *app) prompt(t *target, o *loginOptions) handstamp.Prompt {
 		Waiting: func(_ context.Context, r handstamp.AuthorizationRequest) { a.showWaiting(t, r) },
 	}
 	if paste {
-		p.Paste = pasted.paste
+		p.Paste = func(ctx context.Context) (string, error) { return a.paste(ctx, lines) }
 	}
 	return p
+}
+
+// paste waits for the URL that the user pastes, or for the word that the page shows an
+// error.
+func (a *app) paste(ctx context.Context, lines *pasted.Reader) (string, error) {
+	text, anew, err := lines.Next(ctx, func() {
+		if !a.global.json {
+			a.err.note("", pasted.Hint)
+		}
+	})
+	if anew {
+		return "", handstamp.ErrRegisterAnew
+	}
+	return text, err
 }
 
 // openBrowser opens a URL, and says so if that fails while the login still waits.
@@ -121,51 +130,4 @@ func (a *app) showWaiting(t *target, r handstamp.AuthorizationRequest) {
 func (a *app) terminalIn() bool {
 	f, ok := a.in.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
-}
-
-// lineReader reads lines for callers that may stop waiting. A read that nobody
-// waits for any more goes on, and the next caller gets its line.
-type lineReader struct {
-	r       io.Reader
-	buffer  *bufio.Reader
-	pending chan line
-}
-
-type line struct {
-	text string
-	err  error
-}
-
-// next returns the next line that is not empty, without surrounding spaces. It
-// must not be called by two goroutines at once.
-func (l *lineReader) next(ctx context.Context) (string, error) {
-	for {
-		if l.pending == nil {
-			if l.buffer == nil {
-				l.buffer = bufio.NewReaderSize(l.r, maxPaste)
-			}
-			l.pending = make(chan line, 1)
-			go func(c chan<- line, r *bufio.Reader) {
-				b, err := r.ReadSlice('\n')
-				c <- line{strings.TrimSpace(string(b)), err}
-			}(l.pending, l.buffer)
-		}
-		select {
-		case <-ctx.Done():
-			return "", ctx.Err()
-		case got := <-l.pending:
-			l.pending = nil
-			if errors.Is(got.err, bufio.ErrBufferFull) {
-				return "", errors.New("the pasted line is longer than any URL")
-			}
-			if got.text != "" {
-				return got.text, nil
-			}
-			if got.err != nil {
-				// Nobody will paste any more; the browser may still come back.
-				<-ctx.Done()
-				return "", ctx.Err()
-			}
-		}
-	}
 }
