@@ -28,12 +28,15 @@ type loginPlan struct {
 func (s *session) discover(ctx context.Context, rec *store.Record, req loginRequest) (*loginPlan, error) {
 	challenge := req.challenge
 	var reply *serverReply // nil: a request was rejected, so there is a server
-	if req.interactive && !challenge.Found {
+	if !challenge.Found {
 		var err error
 		if reply, err = s.probeChallenge(ctx); err != nil {
 			return nil, err
 		}
 		challenge = reply.challenge
+		if !req.interactive && reply.status != http.StatusUnauthorized && reply.status != http.StatusForbidden {
+			reply = nil // only the request that was rejected needs a login
+		}
 	}
 	rm, err := s.resourceMetadata(ctx, challenge)
 	if reply != nil {

@@ -72,7 +72,7 @@ func (h *Handler) Authorize(ctx context.Context, req *http.Request, resp *http.R
 	}
 	used := h.used(req)
 	var r retryState
-	if used.needsAMoment(time.Now()) {
+	if used.needsAMoment(time.Now()) && rejectsWholly(resp) {
 		// The SDK sends the request again only once.
 		if p, err := h.session.prove(ctx, used, new(int)); err == nil && !p.rejected {
 			return nil

@@ -77,10 +77,22 @@ func (r *serverReply) nothingThere() bool {
 	return r.page || r.status == http.StatusNotFound || r.status == http.StatusGone
 }
 
+// trouble reports whether the reply is that of a server, or of the gateway before it,
+// which may respond otherwise later.
+func (r *serverReply) trouble() bool {
+	switch r.status {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return true
+	case http.StatusNotImplemented:
+		return false
+	}
+	return r.status >= 500
+}
+
 // unclear reports whether a GET may bring out more than the POST did: servers of
 // the HTTP+SSE transport know nothing else at their URL.
 func (r *serverReply) unclear() bool {
-	return !r.mcp && !r.wantsLogin() && r.status/100 != 5 && r.status != http.StatusTooManyRequests
+	return !r.mcp && !r.wantsLogin() && !r.trouble()
 }
 
 // closerReply returns the reply to a GET where that says more.
@@ -132,7 +144,7 @@ func (s *session) noLoginError(r *serverReply) error {
 		return nil
 	case r.mcp && r.status != http.StatusUnauthorized && r.status != http.StatusForbidden:
 		e.Kind, e.Message, e.Hint = ErrNoLoginNeeded, "this server needs no login: it responds without a token", "use it as it is"
-	case r.status/100 == 5 || r.status == http.StatusTooManyRequests || r.status == http.StatusRequestTimeout:
+	case r.trouble():
 		e.Kind, e.Message, e.Hint = ErrServerUnreachable, "the MCP server cannot be reached: it responds with "+statusText(r.status), "try again"
 	case r.scheme != "":
 		e.Message = fmt.Sprintf("this server wants another kind of login: %s, and not OAuth", oauth.Sanitize(r.scheme))

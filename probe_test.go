@@ -58,6 +58,29 @@ const (
 	webPage   = "<!DOCTYPE html><html><title>Welcome</title></html>"
 )
 
+// A request that is rejected by something that is no MCP server with OAuth registers no
+// client there either.
+func TestRequestToAStranger(t *testing.T) {
+	for name, set := range map[string]func(h *host){
+		"a sign-in page": func(h *host) { h.respond("/mcp", 401, "text/html", webPage) },
+		"another login":  func(h *host) { h.respond("/mcp", 401, "", "", "WWW-Authenticate", `Basic realm="intranet"`) },
+	} {
+		h := newHost(t)
+		set(h)
+		c := &handstamp.Client{LoginTimeout: 5 * time.Second, Prompt: handstamp.Prompt{Authorize: consented}}
+		resp, err := c.HTTPClient(h.URL+"/mcp").Post(h.URL+"/mcp", "application/json", strings.NewReader("{}"))
+		if err == nil {
+			resp.Body.Close()
+			t.Errorf("%s: no error", name)
+		}
+		for _, r := range h.requests {
+			if strings.HasSuffix(r, "/register") || strings.HasSuffix(r, "/authorize") || strings.HasSuffix(r, "/token") {
+				t.Errorf("%s: a stranger was sent %s", name, r)
+			}
+		}
+	}
+}
+
 // A URL where there is no MCP server, or one that needs no login, is said to be
 // that: no client is registered and no browser opened.
 func TestLoginAtAWrongURL(t *testing.T) {
@@ -101,9 +124,11 @@ func TestLoginAtAWrongURL(t *testing.T) {
 		}, "/mcp", handstamp.ErrNoLoginNeeded, "this server needs no login"},
 		"another login": {func(h *host) { h.respond("/mcp", 401, "", "", "WWW-Authenticate", `Basic realm="intranet"`) }, "/mcp",
 			handstamp.ErrProtocol, "another kind of login: Basic"},
-		"forbidden":   {func(h *host) { h.respond("/mcp", 403, "", "") }, "/mcp", handstamp.ErrProtocol, "names no authorization server"},
-		"not now":     {func(h *host) { h.respond("/mcp", 503, "", "") }, "/mcp", handstamp.ErrUnreachable, "503 Service Unavailable"},
-		"meant: /mcp": {func(h *host) { h.respond("/mcp", 200, "application/json", mcpResult) }, "/", handstamp.ErrUsage, "did you mean URL/mcp?"},
+		"forbidden":             {func(h *host) { h.respond("/mcp", 403, "", "") }, "/mcp", handstamp.ErrProtocol, "names no authorization server"},
+		"not now":               {func(h *host) { h.respond("/mcp", 503, "", "") }, "/mcp", handstamp.ErrUnreachable, "503 Service Unavailable"},
+		"not now, with a page":  {func(h *host) { h.respond("/mcp", 502, "text/html", webPage) }, "/mcp", handstamp.ErrUnreachable, "502 Bad Gateway"},
+		"too many, with a page": {func(h *host) { h.respond("/mcp", 429, "text/html", webPage) }, "/mcp", handstamp.ErrUnreachable, "429 Too Many Requests"},
+		"meant: /mcp":           {func(h *host) { h.respond("/mcp", 200, "application/json", mcpResult) }, "/", handstamp.ErrUsage, "did you mean URL/mcp?"},
 		"meant: /api/mcp": {func(h *host) {
 			h.respond("/api/mcp", 401, "", "", "WWW-Authenticate", "Bearer")
 			h.respond("/", 200, "text/html", webPage)

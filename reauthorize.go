@@ -42,7 +42,7 @@ func (s *session) reauthorize(ctx context.Context, r *retryState, used *cachedTo
 		challenge = challenge.Without(used.token)
 	}
 	forbidden := resp.StatusCode == http.StatusForbidden
-	if forbidden && !rejectsToken(challenge) {
+	if !rejectsWholly(resp) {
 		if challenge.Error != "insufficient_scope" || s.c.LoginPolicy == LoginNever {
 			return nil, nil
 		}
@@ -106,6 +106,12 @@ func (s *session) loginAfterRejection(ctx context.Context, r *retryState, challe
 		r.logins--
 	}
 	return snap, err
+}
+
+// rejectsWholly reports whether a response is about the token itself, and not about a
+// scope that it lacks.
+func rejectsWholly(resp *http.Response) bool {
+	return resp.StatusCode == http.StatusUnauthorized || rejectsToken(oauth.Bearer(resp.Header))
 }
 
 // rejectsToken reports whether a challenge is about the token itself. RFC 6750 section
