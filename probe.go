@@ -71,7 +71,7 @@ func (r *serverReply) wantsLogin() bool {
 // at the URL.
 func (r *serverReply) nothingThere() bool {
 	switch {
-	case r.mcp, r.challenge.Found, r.status == http.StatusUnauthorized, r.status == http.StatusForbidden:
+	case r.mcp, r.challenge.Found, r.trouble(), r.status == http.StatusUnauthorized, r.status == http.StatusForbidden:
 		return false
 	}
 	return r.page || r.status == http.StatusNotFound || r.status == http.StatusGone
