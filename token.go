@@ -18,7 +18,9 @@ type TokenOptions struct {
 	// login has ended, and Token returns [ErrLoginRequired] or signs in.
 	Refresh bool
 
-	// MinTTL is how long the token has to be valid from now on.
+	// MinTTL is how long the token has to be valid from now on: one that is not is
+	// refreshed. The new one may live less long, too, and then each call refreshes; see
+	// Token.ExpiresAt.
 	MinTTL time.Duration
 }
 
