@@ -31,10 +31,10 @@ var (
 	// server, could not be reached. It is an ErrUnreachable, too.
 	ErrServerUnreachable = errors.New("handstamp: MCP server unreachable")
 
-	// ErrDenied: the person, or the server in the person's name, said no.
+	// ErrDenied: the user, or the server in the user's name, said no.
 	ErrDenied = errors.New("handstamp: access denied")
 
-	// ErrTimeout: nobody answered the login in time.
+	// ErrTimeout: nobody completed the login in time.
 	ErrTimeout = errors.New("handstamp: nobody completed the login in time")
 
 	// ErrProtocol: the server breaks the protocol, or a security check failed.
