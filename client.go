@@ -29,11 +29,11 @@ type Client struct {
 	// Profile tells several logins at one server apart. Empty is "default".
 	Profile string
 
-	// LoginPolicy says whether a refused request may start a login. The zero
+	// LoginPolicy says whether a rejected request may start a login. The zero
 	// value is LoginAuto.
 	LoginPolicy LoginPolicy
 
-	// LoginTimeout bounds how long a person is waited for. Zero is 5 minutes.
+	// LoginTimeout bounds how long the user is waited for. Zero is 5 minutes.
 	LoginTimeout time.Duration
 
 	// LockTimeout bounds each wait for a lock of the credential that another process holds.
@@ -42,7 +42,7 @@ type Client struct {
 	// The error of a wait that was too long names the process, where the system tells.
 	LockTimeout time.Duration
 
-	// Prompt is how a person is reached. The zero value opens the system's
+	// Prompt is how the user is reached. The zero value opens the system's
 	// browser.
 	Prompt Prompt
 
@@ -118,7 +118,7 @@ type Client struct {
 	// where clouds keep credentials, are never used.
 	InsecureAllowPrivateAddresses bool
 
-	// Helper, if set, lets renewals be done by a process that survives this one.
+	// Helper, if set, has each refresh done by a process that survives this one.
 	// Nil does them here.
 	Helper *Helper
 
@@ -190,8 +190,8 @@ func (c *Client) start() bool {
 	return true
 }
 
-// Close ends logins that wait for a person and renewals that wait for another
-// process, and waits, until ctx ends, for renewals under way to be stored. After
+// Close ends a login that waits for the user and a refresh that waits for another
+// process, and waits, until ctx ends, for a refresh under way to be stored. After
 // it, only stored tokens are used and everything else fails. A process that is
 // about to exit should call it: a refresh token that was sent must see its
 // successor stored.

@@ -7,8 +7,8 @@
 //
 // # An MCP client speaks HTTP
 //
-// Give it an http.Client. Each request carries the token, a refused one is sent
-// again after the token was renewed or a person has signed in, and nobody else
+// Give it an http.Client. Each request carries the token, a rejected one is sent
+// again after the token was refreshed or the user has signed in, and nobody else
 // ever sees the token:
 //
 //	client := handstamp.Client{}
@@ -47,7 +47,7 @@
 // processes that notice. Trouble (5xx, 429, no network, a page of HTML) is never
 // answered with a browser, and never costs a login: see [ErrUnreachable]. Servers
 // that rotate refresh tokens get each token once, from one process, which has
-// made room for the answer first and stores it before it reads it.
+// made room for the response first and stores it before it reads it.
 //
 // How a client authenticates at the token endpoint is part of its registration
 // and is stored with it (RFC 7591, section 2); what the server lists decides

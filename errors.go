@@ -22,17 +22,19 @@ var (
 
 	// ErrUnreachable: a server could not be reached, or its response says nothing
 	// (5xx, 429, a page of HTML). The credential is kept and a later try may work; a
-	// browser would not help.
+	// browser would not help. A Transport returns the MCP server's own responses as they
+	// came, a 503 too: there this is the error where no response came, or where the
+	// authorization server is at fault.
 	ErrUnreachable = errors.New("handstamp: server unreachable")
 
 	// ErrServerUnreachable: the MCP server itself, and not its authorization
 	// server, could not be reached. It is an ErrUnreachable, too.
 	ErrServerUnreachable = errors.New("handstamp: MCP server unreachable")
 
-	// ErrDenied: the person, or the server in the person's name, said no.
+	// ErrDenied: the user, or the server in the user's name, said no.
 	ErrDenied = errors.New("handstamp: access denied")
 
-	// ErrTimeout: nobody answered the login in time.
+	// ErrTimeout: nobody completed the login in time.
 	ErrTimeout = errors.New("handstamp: nobody completed the login in time")
 
 	// ErrProtocol: the server breaks the protocol, or a security check failed.

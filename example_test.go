@@ -2,6 +2,7 @@ package handstamp_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
@@ -105,28 +106,28 @@ func ExampleClient_registration() {
 	}
 	defer server.Close()
 
-	var kept handstamp.Registration // in the application's own database
+	var kept []byte // in the application's own database: it holds the secret
 	first := handstamp.Client{
 		Prompt: handstamp.Prompt{Authorize: consent},
 		OnRegister: func(ctx context.Context, r handstamp.Registration) error {
-			kept = r
-			return nil
+			var err error
+			kept, err = r.RevealJSON()
+			return err
 		},
 	}
 	if _, err := first.Login(context.Background(), server.MCPURL(), handstamp.LoginOptions{}); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("registered as", kept.TokenEndpointAuthMethod)
+
+	var registration handstamp.Registration
+	if err := json.Unmarshal(kept, &registration); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("registered as", registration.TokenEndpointAuthMethod)
 
 	second := handstamp.Client{
-		Prompt: handstamp.Prompt{Authorize: consent},
-		Registration: &handstamp.Registration{
-			Issuer:                  kept.Issuer,
-			ClientID:                kept.ClientID,
-			ClientSecret:            kept.ClientSecret,
-			SecretExpiresAt:         kept.SecretExpiresAt,
-			TokenEndpointAuthMethod: kept.TokenEndpointAuthMethod,
-		},
+		Prompt:       handstamp.Prompt{Authorize: consent},
+		Registration: &registration,
 	}
 	result, err := second.Login(context.Background(), server.MCPURL(), handstamp.LoginOptions{})
 	if err != nil {

@@ -43,7 +43,7 @@ func (h *Handler) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[handler]") }
 
 // TokenSource returns the source of the token for the next request, or nil if
 // there is none yet: then the request goes out without one, and the server's
-// refusal leads to Authorize. While the stored token is fresh it takes no lock
+// rejection leads to Authorize. While the stored token is fresh it takes no lock
 // and does no I/O.
 func (h *Handler) TokenSource(ctx context.Context) (oauth2.TokenSource, error) {
 	if h.err != nil {
@@ -56,9 +56,9 @@ func (h *Handler) TokenSource(ctx context.Context) (oauth2.TokenSource, error) {
 	return snap, nil
 }
 
-// Authorize makes a refused request worth repeating: with a token that another
-// process stored, a renewed one, or one from a login. It closes the body of
-// resp. If it returns nil, TokenSource has another token than the one refused.
+// Authorize makes a rejected request worth repeating: with a token that another
+// process stored, a refreshed one, or one from a login. It closes the body of
+// resp. If it returns nil, TokenSource has another token than the one rejected.
 func (h *Handler) Authorize(ctx context.Context, req *http.Request, resp *http.Response) error {
 	defer resp.Body.Close()
 	if h.err != nil {

@@ -12,12 +12,12 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// Helper lets renewals, and logins if wanted, be carried out by a process of
-// their own, in a session of its own. Between the moment when an authorization
+// Helper has each refresh, and each login if wanted, carried out by a process of
+// its own, in a session of its own. Between the moment when an authorization
 // server rotates a refresh token and the moment when the new one is stored, a
 // process that is killed takes the login with it; programs that a host starts
 // and kills as it likes, such as stdio MCP servers, are killed then more often
-// than chance would have it, for they renew when they start. The helper goes on.
+// than chance would have it, for they refresh when they start. The helper goes on.
 //
 // It is a program, usually the same one again, that calls ServeHelper. All it
 // needs comes on its standard input; nothing is on its command line. It shares
@@ -37,10 +37,10 @@ type Helper struct {
 	// may hold secrets.
 	Config []byte
 
-	// Logins has logins that a refused request starts carried out by a helper
+	// Logins has logins that a rejected request starts carried out by a helper
 	// as well: the listener that the browser comes back to then outlives this
 	// process. Prompt.Show and Prompt.Waiting are called here, Prompt.OpenURL
-	// there. Logins that Client.Login begins are done here, where a person is, and
+	// there. Logins that Client.Login begins are done here, where the user is, and
 	// so are all logins with OnRegister or Prompt.Authorize, which no other process
 	// can call.
 	Logins bool

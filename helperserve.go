@@ -33,8 +33,8 @@ const (
 //
 // It returns when the work is done and its result is stored, whatever becomes of
 // the process that asked once it is this one's turn; before that, it ends with
-// that process. The end of ctx is for signals: it ends what waits for a
-// person, and not a renewal that has begun. The error says why the work could
+// that process. The end of ctx is for signals: it ends what waits for the
+// user, and not a refresh that has begun. The error says why the work could
 // not even be begun; everything else is the asking process's to know.
 func ServeHelper(ctx context.Context, in io.Reader, out io.Writer, newClient func(config []byte) (*Client, error)) error {
 	outlive()

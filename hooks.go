@@ -11,13 +11,13 @@ type Hooks struct {
 	Notice    func(Notice)
 }
 
-// RefreshEvent is one renewal that this process carried out.
+// RefreshEvent is one refresh that this process carried out.
 type RefreshEvent struct {
 	Server   string
 	Issuer   string
 	Duration time.Duration // from the reserved room to the stored result
-	Rotated  bool          // the answer carried a new refresh token
-	Replayed bool          // the request was sent a second time, after a lost answer
+	Rotated  bool          // the response carried a new refresh token
+	Replayed bool          // the request was sent a second time, after a lost response
 	Err      error         // nil on success
 }
 
@@ -29,8 +29,8 @@ type LoginEvent struct {
 	Err    error
 }
 
-// Notice is something a person should hear of that is no error: a credential
-// without a refresh token, a method that was learned, a registration renewed.
+// Notice is something the user should hear of that is no error: a credential
+// without a refresh token, a method that was learned, a new registration.
 type Notice struct {
 	Server  string
 	Message string // one sentence

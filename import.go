@@ -23,7 +23,7 @@ type ForeignLogin struct {
 	// nobody wrote it down, and it is the one that the server names first.
 	Registration Registration
 
-	// TokenResponse is the token endpoint's answer (RFC 6749, section 5.1), a
+	// TokenResponse is the token endpoint's response (RFC 6749, section 5.1), a
 	// JSON object. Members that are not known are ignored.
 	TokenResponse store.Secret
 
@@ -59,7 +59,7 @@ type AdoptOptions struct {
 	// Force replaces a stored login although it is good.
 	Force bool
 
-	// Offline asks nothing of the network. The first renewal then finds the
+	// Offline asks nothing of the network. The first refresh then finds the
 	// authorization server.
 	Offline bool
 
@@ -76,7 +76,7 @@ type AdoptResult struct {
 }
 
 // Adopt takes over a login that was made elsewhere, so that the next session
-// walks in without a person. The registration is stored with the tokens, method
+// walks in without the user. The registration is stored with the tokens, method
 // included, and the login is pinned to its authorization server, which is asked
 // for its metadata but never sent anything of the login.
 //
@@ -84,7 +84,7 @@ type AdoptResult struct {
 // one as its authorization server: otherwise the error is ErrProtocol. It is
 // ErrLoginRequired if the login is past help, ErrUsage if it cannot be one, and
 // ErrUnreachable if the metadata could not be had; with Offline, the first
-// renewal will ask for it.
+// refresh will ask for it.
 //
 // Whoever had the login before must not use it any more: at a server that
 // rotates refresh tokens, two programs with the same one sign each other out.

@@ -31,7 +31,7 @@ type LoginResult struct {
 	// the token, or could not be reached.
 	Rejected error
 
-	// NoRefreshToken says why the login cannot renew itself; empty if it can.
+	// NoRefreshToken says why the login cannot be refreshed; empty if it can.
 	NoRefreshToken string
 }
 

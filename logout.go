@@ -39,7 +39,7 @@ type LogoutResult struct {
 
 // Logout forgets the credential of a server, and has the server forget it.
 //
-// The record is put out of use first, durably, so that no process renews it any
+// The record is put out of use first, durably, so that no process refreshes it any
 // more; then the server is asked; then the record is deleted, with all copies
 // that the store has of it. A server that cannot be reached does not keep the
 // credential alive here, and neither does the end of ctx once the record is out

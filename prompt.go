@@ -6,7 +6,7 @@ import (
 	"net/url"
 )
 
-// Prompt is what a login needs from a person. Every field may be nil, which
+// Prompt is what a login needs from the user. Every field may be nil, which
 // means "cannot"; the zero Prompt opens a browser and says nothing. [TerminalPrompt]
 // returns one for a user at a terminal.
 // The functions are called one login at a time for a server, but for different
@@ -25,27 +25,27 @@ type Prompt struct {
 	// An error does not end the login as long as Show or Paste is there.
 	OpenURL func(ctx context.Context, rawURL string) error
 
-	// Show tells the person what is awaited, before OpenURL is called. The
+	// Show tells the user what is awaited, before OpenURL is called. The
 	// listener is up by then.
 	Show func(ctx context.Context, r AuthorizationRequest)
 
-	// Paste waits for the person to paste the URL that the browser ended at:
+	// Paste waits for the user to paste the URL that the browser ended at:
 	// the way in where the browser runs on another machine. It is raced against
 	// the listener and must return when ctx ends. The URL has to carry the
-	// state of this login; a bare code is refused. It returns ErrRegisterAnew if the
+	// state of this login; a bare code is rejected. It returns ErrRegisterAnew if the
 	// user says that the page shows an error and AuthorizationRequest.CanRegisterAnew
 	// was set: the login then goes on with a newly registered client.
 	Paste func(ctx context.Context) (string, error)
 
-	// Waiting tells the person that another process is signing in to the same
+	// Waiting tells the user that another process is signing in to the same
 	// server and that its result is awaited. The request is that process's; the
-	// person can go on with it in any browser on this machine. It is called again
+	// user can go on with it in any browser on this machine. It is called again
 	// when the URL, empty at first, becomes known or changes, and must return
 	// soon.
 	Waiting func(ctx context.Context, r AuthorizationRequest)
 }
 
-// AuthorizationRequest is a login that waits for a person.
+// AuthorizationRequest is a login that waits for the user.
 type AuthorizationRequest struct {
 	ServerURL   string // as the user gave it
 	Issuer      string // who is going to ask
@@ -67,7 +67,7 @@ var ErrRegisterAnew = errors.New("handstamp: register the client anew")
 type LoginPolicy int
 
 const (
-	// LoginAuto starts a login when a request is refused and neither the stored
+	// LoginAuto starts a login when a request is rejected and neither the stored
 	// credential nor a refresh helps: once for all requests of all processes.
 	LoginAuto LoginPolicy = iota
 

@@ -32,6 +32,8 @@ type Registration struct {
 	// not known; Handstamp then finds out, once.
 	TokenEndpointAuthMethod string
 
+	// RedirectURIs are those that the client was registered with. Give them back, too: a
+	// login listens there, since many servers compare redirect URIs byte by byte.
 	RedirectURIs []string
 
 	// Response is the whole registration response (RFC 7591, section 3.2.1): set

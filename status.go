@@ -15,8 +15,8 @@ type State string
 const (
 	StateNone    State = "none"    // never signed in, or signed out here
 	StateValid   State = "valid"   // the access token can be used
-	StateStale   State = "stale"   // the access token has expired, and renews by itself
-	StateExpired State = "expired" // the access token has expired, and nothing can renew it
+	StateStale   State = "stale"   // the access token has expired, and is refreshed at its next use
+	StateExpired State = "expired" // the access token has expired, and cannot be refreshed
 	StateRefused State = "refused" // the server ended the grant
 	StateCorrupt State = "corrupt" // the stored record is damaged and was set aside
 	StateUndated State = "undated" // valid as far as is known: the server gave no expiry
@@ -74,12 +74,12 @@ type RefusalState struct {
 	Code        string    `json:"code"`
 	Description string    `json:"description,omitempty"`
 
-	// Interrupted says that a renewal was cut off before its result could be
-	// stored, which is the likely reason for the refusal.
+	// Interrupted says that a refresh was cut off before its result could be
+	// stored, which is the likely reason for the rejection.
 	Interrupted bool `json:"interrupted,omitempty"`
 }
 
-// Usable reports whether a request could be made without a person.
+// Usable reports whether a request could be made without the user.
 func (s *Status) Usable() bool {
 	return s.State == StateValid || s.State == StateStale || s.State == StateUndated
 }

@@ -18,7 +18,9 @@ type TokenOptions struct {
 	// login has ended, and Token returns [ErrLoginRequired] or signs in.
 	Refresh bool
 
-	// MinTTL is how long the token has to be valid from now on.
+	// MinTTL is how long the token has to be valid from now on: one that is not is
+	// refreshed. The new one may live less long, too, and then each call refreshes; see
+	// Token.ExpiresAt.
 	MinTTL time.Duration
 }
 
@@ -38,7 +40,7 @@ func (t Token) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "%+v", plain(t))
 }
 
-// Token returns an access token for a server, renewed if need be. Without a
+// Token returns an access token for a server, refreshed if need be. Without a
 // usable credential it signs in, or returns ErrLoginRequired if the LoginPolicy
 // is LoginNever.
 func (c *Client) Token(ctx context.Context, serverURL string, o TokenOptions) (*Token, error) {
@@ -91,7 +93,7 @@ func (s *session) token(ctx context.Context, o TokenOptions) (*cachedToken, erro
 // TokenSource returns the server's token as an oauth2.TokenSource. Its Token has
 // no context of its own, so ctx bounds each call; a source for the life of a
 // program takes context.Background(). What it returns is good now: it must not
-// be wrapped in oauth2.ReuseTokenSource, which would use it beyond a renewal.
+// be wrapped in oauth2.ReuseTokenSource, which would use it beyond a refresh.
 // Callers share the Token and must not change it, as with x/oauth2's own sources.
 func (c *Client) TokenSource(ctx context.Context, serverURL string) oauth2.TokenSource {
 	s, err := c.session(serverURL)

@@ -7,8 +7,8 @@ import (
 	"net/http"
 )
 
-// Transport puts the access token of one server on requests to it, renews the
-// token, signs in where that is needed and allowed, and sends a refused request
+// Transport puts the access token of one server on requests to it, refreshes the
+// token, signs in where that is needed and allowed, and sends a rejected request
 // again. It is safe for concurrent use.
 //
 // A request gets the token only if it carries no Authorization header already and its URL is
@@ -18,12 +18,12 @@ import (
 // origin gets an error that matches [ErrProtocol], and nothing is sent there: such a request has
 // the headers that were meant for the server.
 //
-// Each request is sent again only after a complete refusal (401, or 403 with
+// Each request is sent again only after a complete rejection (401, or 403 with
 // insufficient_scope), which a server gives before it does any work (RFC 6750, section 3.1).
 //
 // A body is sent again through GetBody; without it, a body of up to 1 MiB is
-// remembered as it goes out. A refusal of a request whose body is gone is
-// returned as it came, after the token was renewed for the next one.
+// remembered as it goes out. A rejection of a request whose body is gone is
+// returned as it came, after the token was refreshed for the next one.
 type Transport struct {
 	session *session
 	base    http.RoundTripper

@@ -79,7 +79,7 @@ The flags of mcp-remote are taken too, with the callback port after the server.`
 	for _, name := range []string{"paste", "client-secret-stdin"} {
 		_ = flags.MarkHidden(name) // they want standard input, which is the host's
 	}
-	bindChoice(cmd, flags, &b.policy, "login", "may a browser open where nothing stored works (HANDSTAMP_LOGIN)", "auto", "never")
+	bindChoice(cmd, flags, &b.policy, "login", "may a browser open where nothing stored works (HANDSTAMP_LOGIN, auto)", "auto", "never")
 	bindChoice(cmd, flags, &b.wire, "transport", "how to speak to the server (auto)", "auto", "http", "sse", "http-first", "http-only", "sse-first", "sse-only")
 	b.headers.bind(flags)
 	b.tools.bind(flags)

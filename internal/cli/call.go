@@ -65,7 +65,7 @@ tool that reports an error makes the exit code 1.`,
 // bindDirect binds the bridge's flags that concern a person at a terminal.
 func (b *bridgeCommand) bindDirect(cmd *cobra.Command) {
 	b.login.bind(cmd)
-	bindChoice(cmd, cmd.Flags(), &b.policy, "login", "may a browser open where nothing stored works (HANDSTAMP_LOGIN)", "auto", "never")
+	bindChoice(cmd, cmd.Flags(), &b.policy, "login", "may a browser open where nothing stored works (HANDSTAMP_LOGIN, auto)", "auto", "never")
 	bindChoice(cmd, cmd.Flags(), &b.wire, "transport", "how to speak to the server (auto)", "auto", "http", "sse")
 	b.headers.bind(cmd.Flags())
 }

@@ -104,8 +104,9 @@ func (a *app) newRoot() *cobra.Command {
 		Long: `Handstamp is OAuth for MCP clients: log in once, and every later session just
 walks back in.
 
-A server is an alias from the configuration file or a URL; https:// may be left
-out. Data goes to standard output, everything for people to standard error.
+A server is an alias from the configuration file or a URL. https:// may be left
+out, and so may the http:// of a server on this machine (127.0.0.1, localhost).
+Data goes to standard output, everything for people to standard error.
 
 Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 4 login required, 5 denied or timed out, 6 protocol or security, 7 store,

@@ -33,7 +33,7 @@ func (a *app) newExec() *cobra.Command {
 		Short: "Run a command with the token in its environment",
 		Long: `Run a command with a fresh access token in an environment variable of its own.
 Its exit code is the exit code, signals reach it, and Handstamp's own secrets are
-taken out of its environment. The token is not renewed while the command runs.`,
+taken out of its environment. The token is not refreshed while the command runs.`,
 		Example:           `  handstamp exec linear --env LINEAR_TOKEN -- ./agent --fast`,
 		Args:              e.checkArgs,
 		ValidArgsFunction: a.completeServers,
@@ -42,7 +42,7 @@ taken out of its environment. The token is not renewed while the command runs.`,
 		},
 	}
 	e.token.bind(cmd)
-	cmd.Flags().BoolVar(&e.token.refresh, "refresh", false, "renew the token even if it is good")
+	cmd.Flags().BoolVar(&e.token.refresh, "refresh", false, "the current token does not work: refresh it, whatever its expiry")
 	cmd.Flags().StringVar(&e.name, "env", "", "name of the variable that gets the token")
 	return cmd
 }

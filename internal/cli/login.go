@@ -28,7 +28,8 @@ refreshed if need be: the browser opens only where that does not help, or with
 The client registers by itself where the server allows it. Where it does not,
 register one by hand at the server's console and give --client-id and, if there
 is a secret, --client-secret-file, -env or -stdin. A secret is never an argument:
-everybody on the machine could read it.
+everybody on the machine could read it. The client is stored with the login: later
+commands need neither.
 
 On a terminal the URL that the browser ended at can be pasted, for a browser on
 another machine; --paste reads it from standard input that is no terminal, too.`,

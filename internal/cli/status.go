@@ -24,7 +24,7 @@ func (a *app) newStatus() *cobra.Command {
 		Short: "Say who is signed in where",
 		Long: `Say who is signed in where, and how: the client, the token endpoint auth method
 and where that is known from. Nothing is asked over the network unless --check
-has each login tried, renewed if needed, with one request to the MCP server.
+has each login tried, refreshed if needed, with one request to the MCP server.
 
 The exit code is 0 if everything that was asked about is usable, 4 if a login is
 required, 3 if a server is unreachable, and 7 if a credential cannot be read.

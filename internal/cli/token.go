@@ -29,8 +29,8 @@ type tokenOptions struct {
 
 func (o *tokenOptions) bind(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	bindChoice(cmd, flags, &o.login, "login", "may a browser open where nothing stored works (HANDSTAMP_LOGIN)", "auto", "never")
-	flags.DurationVar(&o.minTTL, "min-ttl", 0, "renew a token that lasts less long than this")
+	bindChoice(cmd, flags, &o.login, "login", "may a browser open where nothing stored works (HANDSTAMP_LOGIN, never)", "auto", "never")
+	flags.DurationVar(&o.minTTL, "min-ttl", 0, "refresh a token that lasts less long than this; the new one may, too")
 }
 
 // policy returns the login policy: flag, environment, never.
@@ -92,12 +92,13 @@ func (a *app) newToken() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token <server>",
 		Short: "Print a fresh access token",
-		Long: `Print an access token that works now, renewed if it has to be. A browser is
+		Long: `Print an access token that works now, refreshed if it has to be. A browser is
 never opened unless --login=auto allows it: without a usable credential the exit
 code is 4, and the command to run is told.
 
 Formats: raw is the token alone; header is a line for curl -H; headers-json is an
-object of header names and values; json adds the expiry; env is a line for eval.`,
+object of header names and values; json adds the expiry; env is a line for eval that
+sets HANDSTAMP_ACCESS_TOKEN: unset it before you turn to another server.`,
 		Example: `  curl -H "$(handstamp token linear --format header)" https://mcp.linear.app/mcp
   eval "$(handstamp token linear --format env)"`,
 		Args:              exactly(1, "one server"),

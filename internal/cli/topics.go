@@ -12,13 +12,14 @@ func newEnvironmentTopic() *cobra.Command {
   HANDSTAMP_HOME           one folder for everything, for containers and tests
   HANDSTAMP_PROFILE        as --profile
   HANDSTAMP_STORE          as --store
-  HANDSTAMP_LOGIN          auto or never: whether token and exec may open a browser
+  HANDSTAMP_LOGIN          as --login of token, exec, bridge, tools and call
   HANDSTAMP_BROWSER        a command that gets the URL as its last argument, or in
                            place of %s; no shell. Then BROWSER, then the system's
   HANDSTAMP_NO_BROWSER     open no browser, only show the URL
   CI                       the same, unless HANDSTAMP_BROWSER or BROWSER is set
   HANDSTAMP_CLIENT_SECRET  the secret of the client that --client-id names
-  HANDSTAMP_ACCESS_TOKEN   a token from elsewhere: token and exec take it as it is
+  HANDSTAMP_ACCESS_TOKEN   a token from elsewhere: token, exec, bridge, tools and call
+                           use it as it is, for whatever server they are given
   HANDSTAMP_LOG            debug, info, warn or error: log to standard error
   NO_COLOR                 no colours
   HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR
@@ -61,10 +62,10 @@ a login needs to know of them. Every member but url may be left out:
     }
   }
 
-Others: client_secret_env, client_metadata_url, issuer (that the client belongs
-to), resource, no_resource, params (an object: more parameters of the
-authorization request), redirect_uri, callback_port, allow_http,
-allow_missing_pkce, allow_private_addresses.
+Others: client_secret_env, client_metadata_url, issuer (that client_id belongs to;
+alone it has no effect), resource, no_resource, params (an object:
+more parameters of the authorization request), redirect_uri, callback_port,
+allow_http, allow_missing_pkce, allow_private_addresses.
 
 An authorization server that discovery does not find is described by hand. With
 an issuer, the metadata there counts whatever issuer it states itself, or if it

@@ -58,9 +58,9 @@ type Options struct {
 
 	// SpareDir is where a record goes while Dir is full or read-only, as a place
 	// that other processes find too, for example a folder in $XDG_RUNTIME_DIR.
-	// The next write into Dir takes it from there. So do lock files that cannot be made in
-	// Dir. There is none if empty. All processes that share Dir should name the same one, or
-	// none: [User] does.
+	// The next write into Dir takes it from there. Lock files that cannot be made in Dir are
+	// there, too. There is none if empty. All processes that share Dir should name the same
+	// one, or none: [User] does.
 	SpareDir string
 
 	// Volatile makes Put and Reserve succeed even if neither Dir nor SpareDir can
