@@ -18,6 +18,9 @@ func (s *session) resumable(rec *store.Record) bool {
 	if rec.Grant == nil || rec.Refusal != nil {
 		return false
 	}
+	if !s.coversConfiguration(rec) {
+		return false
+	}
 	if r := s.activeRegistration(); r != nil &&
 		(rec.Grant.ClientID != r.ClientID || r.Issuer != "" && !sameIssuer(rec.Grant.Issuer, r.Issuer)) {
 		return false
@@ -27,6 +30,24 @@ func (s *session) resumable(rec *store.Record) bool {
 		return false
 	}
 	return s.refreshable(rec, now)
+}
+
+// coversConfiguration reports whether the stored login was requested for what the Client
+// is configured with: its scopes, but for those that the issuer does not take, and its
+// resource.
+func (s *session) coversConfiguration(rec *store.Record) bool {
+	g := rec.Grant
+	wanted := omitScopes(s.c.Scopes, rec.LearnedOf(g.Issuer).OmitScopes)
+	if !containsAll(append(strings.Fields(g.ScopeRequested), strings.Fields(g.ScopeGranted)...), wanted) {
+		return false
+	}
+	switch {
+	case s.c.Resource != "":
+		return resourceParam(g.Resource) == s.c.Resource
+	case s.c.OmitResource:
+		return g.Resource.Omit
+	}
+	return true
 }
 
 // loggedIn reports whether the stored login serves, as far as the record shows.

@@ -41,6 +41,12 @@ type rpcError struct {
 
 func (e *rpcError) Error() string { return "the server says: " + e.Message }
 
+// later reports whether the same request may succeed at another time.
+func (e *rpcError) later() bool {
+	var data struct{ Retryable bool }
+	return json.Unmarshal(e.Data, &data) == nil && data.Retryable
+}
+
 // host begins a session with a server. A login that is needed is waited for, as
 // other commands do.
 func (b *bridgeCommand) host(ctx context.Context, t *target) (*mcpHost, error) {
@@ -183,6 +189,8 @@ func (h *mcpHost) failure(e *rpcError) error {
 		return &failure{kind: kindLogin, message: e.Message}
 	case e.Code == bridge.CodeProtocol:
 		return &failure{kind: kind{"protocol", exitProtocol}, message: e.Message, hint: h.urlHint()}
+	case e.Code == bridge.CodeRefused && e.later():
+		return &failure{kind: kindUnreachable, message: e.Message, hint: "try again later"}
 	case e.Code == bridge.CodeRefused:
 		return &failure{kind: kindOther, message: e.Message, hint: h.urlHint()}
 	}
