@@ -142,7 +142,7 @@ func (o *loginOptions) apply(a *app, c *handstamp.Client, t *target) error {
 
 // registration returns the client that was registered by hand, or nil.
 func (o *loginOptions) registration(a *app, conf *serverConfig) (*handstamp.Registration, error) {
-	r := &handstamp.Registration{ClientID: o.clientID, TokenEndpointAuthMethod: o.method}
+	r := &handstamp.Registration{ClientID: o.clientID, Issuer: conf.Issuer, TokenEndpointAuthMethod: o.method}
 	if conf.ClientID == "" || conf.ClientID == o.clientID {
 		r.Issuer = conf.Issuer // a flag repeats the client, and lifts no bound
 	}
@@ -151,7 +151,7 @@ func (o *loginOptions) registration(a *app, conf *serverConfig) (*handstamp.Regi
 		if conf.ClientID == "" || o.metadataURL != "" {
 			return nil, nil
 		}
-		r.ClientID, r.Issuer = conf.ClientID, conf.Issuer
+		r.ClientID = conf.ClientID
 		r.TokenEndpointAuthMethod = conf.AuthMethod
 		if !source.given() {
 			source = secretSource{file: conf.ClientSecretFile, env: conf.ClientSecretEnv}

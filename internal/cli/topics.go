@@ -62,8 +62,8 @@ a login needs to know of them. Every member but url may be left out:
     }
   }
 
-Others: client_secret_env, client_metadata_url, issuer (that client_id belongs to;
-alone it has no effect), resource, no_resource, params (an object:
+Others: client_secret_env, client_metadata_url, issuer (that client_id or
+--client-id belongs to; alone it has no effect), resource, no_resource, params (an object:
 more parameters of the authorization request), redirect_uri, callback_port,
 allow_http, allow_missing_pkce, allow_private_addresses.
 
