@@ -80,7 +80,7 @@ func (s *statusCommand) run(ctx context.Context, args []string) error {
 		}
 	}
 	if s.env.get("HANDSTAMP_ACCESS_TOKEN") != "" {
-		s.notice("HANDSTAMP_ACCESS_TOKEN is set: token and exec use it instead of what is stored")
+		s.notice("HANDSTAMP_ACCESS_TOKEN is set: token, exec, bridge, tools and call use it instead of what is stored, at every server")
 	}
 	if err := s.write(entries, len(args) == 1); err != nil {
 		return err
