@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/awake"
 )
 
 // RegistrationRequest is the metadata of a client that registers itself (RFC
@@ -117,7 +119,7 @@ func (r *Registration) manageAt(endpoint *url.URL, raw []byte) {
 // managed sends a request of RFC 7591 or RFC 7592, with token as the bearer
 // token if it is not "".
 func (f *Fetcher) managed(ctx context.Context, method, target string, token Secret, body []byte) (*answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, secretTimeout)
+	ctx, cancel := awake.WithTimeout(ctx, secretTimeout, nil)
 	defer cancel()
 	req, err := f.request(ctx, method, target, body)
 	if err != nil {
