@@ -173,13 +173,13 @@ func ParseRegistration(raw []byte) (*Registration, error) {
 		"client_secret":              r.ClientSecret.Reveal(),
 		"token_endpoint_auth_method": r.TokenEndpointAuthMethod,
 	} {
-		if len(value) > maxTokenBytes || !isVisible(value) {
+		if len(value) > maxTokenBytes || !isVisible(value) || Secret(value).IsPlaceholder() {
 			return nil, protocolErrorf("RFC 6749 appendix A", "the registration has a malformed %s", name)
 		}
 	}
 	// These two serve only to delete the registration one day; a mistake in
 	// them is no reason not to sign in.
-	if CheckEndpoint(r.RegistrationClientURI) != nil || !isHeaderSafe(r.RegistrationAccessToken.Reveal()) {
+	if token := r.RegistrationAccessToken; CheckEndpoint(r.RegistrationClientURI) != nil || !isHeaderSafe(token.Reveal()) || token.IsPlaceholder() {
 		r.RegistrationClientURI, r.RegistrationAccessToken = "", ""
 	}
 	// 0 means that it does not expire; a date beyond the year 5000 is in
