@@ -48,8 +48,12 @@ func (s *Store) restore(key store.Key, lock *held) *store.Record {
 	read := r.Clone()
 	r.Generation += 2
 	w, err := newWrite(r, lock)
-	if err != nil || s.save(w) != nil {
+	if err != nil {
 		return read // still better than nothing
+	}
+	w.back = true
+	if s.save(w) != nil {
+		return read
 	}
 	return r
 }
