@@ -25,9 +25,9 @@ func TestFrozenCommandReadsTheResponse(t *testing.T) {
 		times    int
 		signedIn bool // before
 	}{
-		{"token:refresh:received", []string{"token", "--refresh"}, 2, true},
-		{"token:code:received", []string{"login"}, 6, false},
-		{"revoke:received", []string{"logout"}, 3, true},
+		{"token:refresh:received", []string{"token", "--refresh"}, 1, true},
+		{"token:code:received", []string{"login"}, 4, false},
+		{"revoke:received", []string{"logout"}, 2, true},
 	} {
 		for i := range test.times {
 			t.Run(fmt.Sprintf("%s %d", test.args[0], i), func(t *testing.T) {
