@@ -65,7 +65,7 @@ var rooms = map[string]room{
 	"conformance":               {},
 	"conformance/client":        {ours: []string{"", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
 	"conformance/host":          {modules: sdkModules},
-	"internal/cli":              {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "internal/browser", "internal/mcpremote", "internal/pasted", "internal/secret"}, modules: commandModules},
+	"internal/cli":              {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "internal/awake", "internal/browser", "internal/mcpremote", "internal/pasted", "internal/secret"}, modules: commandModules},
 	"cmd/handstamp":             {ours: []string{"internal/cli"}, modules: commandModules},
 }
 

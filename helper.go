@@ -228,7 +228,6 @@ func (s *session) loginByHelper(ctx context.Context, req loginRequest, served fu
 	job.Login = &helperLogin{
 		Challenge: req.challenge, Scopes: req.scopes, Needed: req.needed, Refused: req.rejectedToken.Reveal(), Force: req.force, Since: req.since,
 	}
-	job.Login.Deadline, _ = ctx.Deadline()
 	own := false // else it came to a token that another process had stored
 	result, err := s.c.Helper.ask(ctx, job, func(e helperEvent) {
 		own = own || e.LoggedIn != nil && e.Cause == ""

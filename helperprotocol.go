@@ -44,7 +44,6 @@ type helperLogin struct {
 	Refused   string
 	Force     bool
 	Since     time.Time
-	Deadline  time.Time
 }
 
 // helperEvent is a line of a helper's output.

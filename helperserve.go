@@ -111,9 +111,7 @@ func (j *helperJob) begin(ctx context.Context, s *session) (*flight, error) {
 		return f, err
 	}
 	l := j.Login
-	if !l.Deadline.IsZero() {
-		s.c.LoginTimeout = max(time.Until(l.Deadline), time.Second)
-	}
+	s.c.LoginTimeout = max(s.c.LoginTimeout-time.Since(l.Since), time.Second)
 	f, _, err := s.loginFlight(ctx, loginRequest{
 		challenge: l.Challenge, scopes: l.Scopes, needed: l.Needed, rejectedToken: store.Secret(l.Refused), force: l.Force, since: l.Since,
 	})

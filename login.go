@@ -174,7 +174,7 @@ func (s *session) loginFlight(ctx context.Context, req loginRequest) (f *flight,
 	if !s.c.start() {
 		return nil, false, errClosed
 	}
-	work, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), s.c.LoginTimeout, errLoginTimeout)
+	work, cancel := awake.WithTimeout(context.WithoutCancel(ctx), s.c.LoginTimeout, errLoginTimeout)
 	f = &flight{done: make(chan struct{}), cancel: cancel}
 	s.activeLogin = f
 	go func() {

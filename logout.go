@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/store"
 )
@@ -183,7 +184,7 @@ func (s *session) revoke(ctx context.Context, rec *store.Record, token store.Sec
 	if client == nil || rec.Grant.RevocationEndpoint == "" {
 		return errors.New("the authorization server has no revocation endpoint")
 	}
-	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
+	ctx, cancel := awake.WithTimeout(ctx, revokeTimeout, nil)
 	defer cancel()
 	client = s.withConfiguredSecret(client)
 	choice, err := chooseAuthMethod(s.authMethodInputs(client, storedAuthMethods(rec)))
@@ -216,7 +217,7 @@ func (s *session) revokeAs(ctx context.Context, endpoint string, as oauth.Client
 // deleteClients deletes the dynamic registrations of the record at their
 // servers.
 func (s *session) deleteClients(ctx context.Context, rec *store.Record) (deleted bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
+	ctx, cancel := awake.WithTimeout(ctx, revokeTimeout, nil)
 	defer cancel()
 	err = errors.New("the registration response gave no way to delete the client")
 	for _, c := range rec.Clients {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/store"
 )
@@ -45,7 +46,7 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *store.Record, at t
 // wants any more is revoked.
 func (r *refreshAttempt) resultAfterReplacement(ctx context.Context, rec *store.Record, t *oauth.TokenResponse) (*cachedToken, error) {
 	if rec.Grant == nil && t.RefreshToken != "" {
-		ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
+		ctx, cancel := awake.WithTimeout(ctx, revokeTimeout, nil)
 		defer cancel()
 		if err := r.revoke(ctx, r.before, store.Secret(t.RefreshToken), "refresh_token"); err != nil {
 			r.log.Warn("a token issued during logout could not be revoked", "error", err)

@@ -161,6 +161,9 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 		if c.Helper != nil {
 			c.Helper.Logins = false // the person may paste
 		}
+		if b.global.timeout > 0 { // which bounds the whole command: a login that ends first says why
+			c.LoginTimeout = b.lockTimeout()
+		}
 	} else {
 		b.involve(c, t, person)
 		c.LockTimeout = 0 // no command to wait for: a slow refresh elsewhere is waited for

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/store"
 	"github.com/spf13/pflag"
 )
@@ -98,7 +99,7 @@ func (a *app) bounded(ctx context.Context) (context.Context, context.CancelFunc)
 	if a.global.timeout == 0 {
 		return ctx, func() {}
 	}
-	return context.WithTimeout(ctx, a.global.timeout)
+	return awake.WithTimeout(ctx, a.global.timeout, nil)
 }
 
 // logger returns where the library's debug output goes: to standard error with

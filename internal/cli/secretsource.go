@@ -88,6 +88,8 @@ func parseSecret(b []byte, what string) (store.Secret, error) {
 		err = errors.New("is empty")
 	case len(b) > maxSecret:
 		err = errors.New("is longer than any secret (16 KiB)")
+	case store.Secret(b).IsPlaceholder():
+		err = fmt.Errorf("has %q, which stands for a secret and is none", b)
 	case bytes.ContainsAny(b, "\r\n"):
 		err = errors.New("has more than one line")
 	case bytes.ContainsFunc(b, unsafeRune):

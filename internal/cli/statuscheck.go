@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/awake"
 )
 
 // checkTimeout bounds the trial of one login.
@@ -24,7 +25,7 @@ func (s *statusCommand) checkEntry(ctx context.Context, e *entry) {
 	if s.global.timeout > 0 {
 		limit = s.global.timeout
 	}
-	bounded, cancel := context.WithTimeout(ctx, limit)
+	bounded, cancel := awake.WithTimeout(ctx, limit, nil)
 	defer cancel()
 	err := s.try(bounded, e.target)
 	if err != nil && ctx.Err() == nil {

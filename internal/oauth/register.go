@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/awake"
 )
 
 // RegistrationRequest is the metadata of a client that registers itself (RFC
@@ -117,7 +119,7 @@ func (r *Registration) manageAt(endpoint *url.URL, raw []byte) {
 // managed sends a request of RFC 7591 or RFC 7592, with token as the bearer
 // token if it is not "".
 func (f *Fetcher) managed(ctx context.Context, method, target string, token Secret, body []byte) (*answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, secretTimeout)
+	ctx, cancel := awake.WithTimeout(ctx, secretTimeout, nil)
 	defer cancel()
 	req, err := f.request(ctx, method, target, body)
 	if err != nil {
@@ -171,13 +173,13 @@ func ParseRegistration(raw []byte) (*Registration, error) {
 		"client_secret":              r.ClientSecret.Reveal(),
 		"token_endpoint_auth_method": r.TokenEndpointAuthMethod,
 	} {
-		if len(value) > maxTokenBytes || !isVisible(value) {
+		if len(value) > maxTokenBytes || !isVisible(value) || Secret(value).IsPlaceholder() {
 			return nil, protocolErrorf("RFC 6749 appendix A", "the registration has a malformed %s", name)
 		}
 	}
 	// These two serve only to delete the registration one day; a mistake in
 	// them is no reason not to sign in.
-	if CheckEndpoint(r.RegistrationClientURI) != nil || !isHeaderSafe(r.RegistrationAccessToken.Reveal()) {
+	if token := r.RegistrationAccessToken; CheckEndpoint(r.RegistrationClientURI) != nil || !isHeaderSafe(token.Reveal()) || token.IsPlaceholder() {
 		r.RegistrationClientURI, r.RegistrationAccessToken = "", ""
 	}
 	// 0 means that it does not expire; a date beyond the year 5000 is in

@@ -106,7 +106,7 @@ func (r reply) tokens() (*TokenResponse, error) {
 		if len(v) == 0 {
 			continue
 		}
-		if s := textOf(v); s != "" && v[0] != '[' && len(s) <= maxTokenBytes && m.valid(s) {
+		if s := textOf(v); s != "" && v[0] != '[' && len(s) <= maxTokenBytes && m.valid(s) && !Secret(s).IsPlaceholder() {
 			*m.field = Secret(s)
 		} else if m.name != "id_token" {
 			flaw = protocolErrorf("RFC 6749 appendix A", "the token endpoint's answer has a malformed %s", m.name)

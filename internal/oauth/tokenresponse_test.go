@@ -177,6 +177,8 @@ func TestTokenRefusals(t *testing.T) {
 		{"malformed access token", 200, "application/json", `{"access_token":"A\r\nX: 1","refresh_token":"R"}`, "protocol", " R"},
 		{"malformed access token alone", 200, "application/json", `{"access_token":"A\u0000"}`, "protocol", ""},
 		{"access token that is no text", 200, "application/json", `{"access_token":{"x":1},"refresh_token":"R"}`, "protocol", " R"},
+		{"placeholder for an access token", 200, "application/json", `{"access_token":"[redacted]","refresh_token":"R"}`, "protocol", " R"},
+		{"placeholder for a refresh token", 200, "application/json", `{"access_token":"A","refresh_token":"[redacted]"}`, "protocol", "A "},
 		{"malformed refresh token", 200, "application/json", "{\"access_token\":\"A\",\"refresh_token\":\"R\xff\"}", "protocol", "A "},
 		{"token of 64 KiB", 200, "application/json", `{"access_token":"` + strings.Repeat("x", 64<<10) + `","refresh_token":"R"}`, "protocol", " R"},
 		{"another type", 200, "application/json", `{"access_token":"A","token_type":"mac","refresh_token":"R"}`, "protocol", "A R"},

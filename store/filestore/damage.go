@@ -39,7 +39,8 @@ func (s *Store) current(key store.Key, lock *held) (*store.Record, error) {
 }
 
 // restore brings back the record before the damaged one, or returns nil. It gets
-// a generation that the damaged one cannot have had.
+// a generation that the damaged one cannot have had. Where it cannot be written, as on
+// a full disk, its file gets a second name instead, so that later processes find it.
 func (s *Store) restore(key store.Key, lock *held) *store.Record {
 	r, err := readRecord(s.options.Dir, fileName(key)+previousExt, key)
 	if err != nil {
@@ -48,10 +49,25 @@ func (s *Store) restore(key store.Key, lock *held) *store.Record {
 	read := r.Clone()
 	r.Generation += 2
 	w, err := newWrite(r, lock)
-	if err != nil || s.save(w) != nil {
+	if err != nil {
 		return read // still better than nothing
 	}
+	w.back = true
+	if s.save(w) != nil {
+		_ = linkPrevious(s.options.Dir, fileName(key))
+		return read
+	}
 	return r
+}
+
+// linkPrevious gives the record before the name of the record, which is free.
+func linkPrevious(dir, name string) error {
+	root, err := openFolder(dir, false)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return root.Link(name+previousExt, name)
 }
 
 // setAside renames a damaged file and returns where it is now.

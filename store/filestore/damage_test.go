@@ -45,6 +45,32 @@ func replace(t *testing.T, path string, data []byte) {
 	}
 }
 
+// The record before stays until another one takes its place: neither a crash in the middle of
+// bringing it back nor more damage before the next write loses the login.
+func TestRecordBeforeOutlastsItsReturn(t *testing.T) {
+	var told notices
+	_, r, path, data := damaged(t, &told)
+	steps := 0
+	s := open(t, filestore.Options{Dir: filepath.Dir(path), Warn: told.add, Trace: func(step filestore.Step) {
+		if steps++; step == filestore.StepDone {
+			return
+		}
+		if _, err := os.Stat(path + ".prev"); err != nil {
+			t.Errorf("a crash at step %v would leave no copy: %v", step, err)
+		}
+	}})
+	for range 3 {
+		replace(t, path, data[:len(data)/2])
+		got, err := s.Get(t.Context(), r.Key)
+		if err != nil || got.Grant.AccessToken != "first" || got.Generation <= r.Generation {
+			t.Fatalf("got %+v, %v", got, err)
+		}
+	}
+	if steps == 0 {
+		t.Error("no step was traced")
+	}
+}
+
 // A damaged file gives way to the record before it; nothing is thrown away.
 func TestDamagedFileGivesWay(t *testing.T) {
 	var told notices

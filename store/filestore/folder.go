@@ -13,6 +13,8 @@ import (
 // maxSize bounds what is read as a record, in bytes.
 const maxSize = 16 << 20
 
+var errNoFolder = errors.New("it is not a folder")
+
 var errTooLarge = errors.New("it is larger than 16 MiB")
 
 // openFolder opens a folder that is safe to keep secrets in, and makes it first
@@ -32,6 +34,12 @@ func openFolder(path string, create bool) (*os.Root, error) {
 		if err := checkOwner(path, info); err != nil {
 			return nil, err
 		}
+		if info, err = os.Stat(path); err != nil {
+			return nil, denied(path, err)
+		}
+	}
+	if !info.IsDir() { // to open a pipe would block
+		return nil, &fs.PathError{Op: "open", Path: path, Err: errNoFolder}
 	}
 	root, err := os.OpenRoot(path)
 	if err != nil {

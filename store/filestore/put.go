@@ -57,6 +57,7 @@ type write struct {
 	room   *reservation // nil: none
 	lock   *held        // the record's
 	quiet  bool         // the user knows already that Dir cannot be written
+	back   bool         // the record is the one before, which stays until another is written
 }
 
 // newWrite encodes a record, with its checksum.
@@ -145,7 +146,7 @@ func (s *Store) finish(dir string, w *write, temp *atomicfile.Temp) error {
 	if w.lock.lost() {
 		return errLockLost
 	}
-	if dir == s.options.Dir {
+	if dir == s.options.Dir && !w.back {
 		if err := keepPrevious(dir, fileName(w.record.Key)); err != nil {
 			return err
 		}
