@@ -38,10 +38,23 @@ func newReply(endpoint string, status int, contentType string, header http.Heade
 	}
 	o, err := readObject(body)
 	if err != nil {
+		o, err = readErrors(body)
+	}
+	if err != nil {
 		o, err = readForm(body, truncated)
 	}
 	r.members, r.parsed = o, err == nil
 	return r
+}
+
+// readErrors reads a list of objects, as which several servers write errors.
+func readErrors(body []byte) (object, error) {
+	body = bytes.TrimSpace(trimBOM(body))
+	var list []map[string]json.RawMessage
+	if json.Unmarshal(body, &list) != nil || len(list) == 0 {
+		return object{}, errNoObject
+	}
+	return object{members: []member{{"errors", body}}, complete: true}, nil
 }
 
 // readForm reads a form-encoded answer. One that ended early lacks its last
