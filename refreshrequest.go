@@ -195,7 +195,7 @@ func (r *refreshAttempt) request(ctx context.Context, rec *store.Record, client 
 				return snap, err
 			}
 		}
-		if r.movedEndpoint(requesting, rec, err) {
+		if r.token.nextForm(err) || r.movedEndpoint(requesting, rec, err) {
 			continue
 		}
 

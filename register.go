@@ -326,11 +326,11 @@ func (l *loginFlow) probeAuthMethod(ctx context.Context) error {
 				authForm: t.form, source: store.MethodLearned, reason: authMethodReason(store.MethodLearned), next: t.next,
 			}
 			return nil
-		case !mayBlameClient(rejected):
+		case !mayBlameClient(err):
 			return nil
 		}
 		unnamed = unnamed || rejected.Class() == oauth.ClassOther
-		if !t.nextForm(rejected) {
+		if !t.nextForm(err) {
 			if unnamed {
 				return nil
 			}

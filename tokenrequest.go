@@ -2,6 +2,7 @@ package handstamp
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -42,13 +43,13 @@ func (t *tokenRequest) send(ctx context.Context, f *oauth.Fetcher, received func
 }
 
 // nextForm has the client authenticate in the next form, if there is one and the
-// rejection may be about that.
-func (t *tokenRequest) nextForm(rejected *oauth.Error) bool {
-	if len(t.next) == 0 || !mayBlameClient(rejected) {
+// error response may be about that.
+func (t *tokenRequest) nextForm(err error) bool {
+	if len(t.next) == 0 || !mayBlameClient(err) {
 		return false
 	}
 	i := 0
-	if rejected.WantsClientSecret() {
+	if rejected, ok := errors.AsType[*oauth.Error](err); ok && rejected.WantsClientSecret() {
 		// It looks for the secret in the form.
 		i = max(0, slices.IndexFunc(t.next, func(f authForm) bool { return f.method == oauth.MethodPost }))
 	}

@@ -90,7 +90,7 @@ func (e *Error) classByText() Class {
 	case "access_denied", "expired_token", "not_allowed", "invalid_token",
 		// OpenID Connect Core, section 3.1.2.6: only a new login helps
 		"interaction_required", "login_required", "consent_required", "account_selection_required":
-		if e.Endpoint == "token" && (e.Status == 0 || e.Status/100 == 2 || rejects(e.Status)) {
+		if e.Endpoint == "token" && (e.Status == 0 || e.Status/100 == 2 || Rejects(e.Status)) {
 			return ClassGrant // there is nothing else that they could be about
 		}
 	case "unsupported_grant_type", "unsupported_response_type", "unsupported_token_type",
@@ -124,6 +124,16 @@ func (e *Error) classByText() Class {
 		return ClassClient // Notion: "must not use multiple authentication methods"
 	}
 	return ClassOther
+}
+
+// Ambiguous reports whether an error of [ClassGrant] has a code with which some
+// servers reject a client, too, and says nothing else.
+func (e *Error) Ambiguous() bool {
+	switch e.Code {
+	case "access_denied", "not_allowed", "invalid_token":
+		return !namesDeadGrant(e.Description)
+	}
+	return false
 }
 
 // WantsScope reports whether the server rejects a refresh because it names no

@@ -146,13 +146,13 @@ func (r reply) failure() error {
 	switch {
 	case r.html:
 		return r.transient("an HTML page")
-	case r.empty && rejects(r.status) && !r.truncated:
+	case r.empty && Rejects(r.status) && !r.truncated:
 		return e
 	case r.empty:
 		return r.transient("nothing")
 	case !r.parsed:
 		return r.transient("something that is no OAuth response")
-	case e.classByText() != ClassOther, rejects(r.status) && found.reasoned:
+	case e.classByText() != ClassOther, Rejects(r.status) && found.reasoned:
 		return e // it names what is wrong, or is at least about the request
 	case r.status/100 == 2 || r.status >= 500:
 		if err := r.refused(); err != nil {
@@ -162,10 +162,10 @@ func (r reply) failure() error {
 	return r.transient("JSON that is no OAuth response")
 }
 
-// rejects reports whether a status is one that authorization servers reject a
+// Rejects reports whether a status is one that authorization servers reject a
 // request with. Others (404, 405, 415, …) say that it was sent to a wrong place
 // or in a wrong way.
-func rejects(status int) bool {
+func Rejects(status int) bool {
 	switch status {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusConflict,
 		http.StatusUnprocessableEntity:
