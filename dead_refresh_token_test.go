@@ -170,6 +170,37 @@ func TestRefreshNamesTheScopeWhereTheServerWantsIt(t *testing.T) {
 	w.wantTabs(1)
 }
 
+// TestScopeRejectedEitherWay: a server that rejects a refresh with its scope and
+// without it does not get them in turns.
+func TestScopeRejectedEitherWay(t *testing.T) {
+	for _, body := range []string{
+		`{"error":"invalid_scope"}`,
+		`{"error":"invalid_request","error_description":"AADSTS90009: Application is requesting a token for itself."}`,
+		`{"error":"invalid_scope","error_description":"scope is required"}`,
+	} {
+		for _, remembered := range []bool{false, true} {
+			w := newWorld(t, lab.Habits{ScopesSupported: []string{"tools"}})
+			w.mustCall(w.session())
+			w.expire()
+			if r := w.record(); remembered {
+				r.RefreshScope = []string{r.Grant.Issuer}
+				w.put(r)
+			}
+			w.lab.SetFault("token:refresh", rejectionOf(400, body))
+			c := w.session()
+			c.LoginPolicy = handstamp.LoginNever
+			if err := w.call(c); !errors.Is(err, handstamp.ErrLoginRequired) {
+				t.Errorf("%s: %v, want ErrLoginRequired", body, err)
+			}
+			if n := w.lab.Counts()["token:refresh"]; n > 3 { // one more two seconds later
+				t.Errorf("%s, remembered %v: %d requests, want at most 3\n%s", body, remembered, n, w.diary())
+			}
+			w.mustCall(w.session())
+			w.wantTabs(2)
+		}
+	}
+}
+
 // TestRejectedClientHasACooldown: what is rejected for good is not sent again at
 // once by whichever session; a change of the configuration and a user's login are
 // tried at once.

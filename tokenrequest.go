@@ -19,6 +19,7 @@ type tokenRequest struct {
 	next     []authForm // left to try
 	resource store.Resource
 	scope    string // "": none is named
+	rescoped bool   // the scope was named, or not, the other way before
 
 	sent int // requests so far
 }
@@ -66,9 +67,12 @@ func (t *tokenRequest) omitResource(rejected *oauth.Error) bool {
 	return true
 }
 
-// nameScope has a refresh name its scope, or not, the other way from before.
+// nameScope has a refresh name its scope, or not, the other way from before, once:
+// some servers reject both.
 func (t *tokenRequest) nameScope(rejected *oauth.Error, scope string) bool {
 	switch {
+	case t.rescoped:
+		return false
 	case t.scope == "" && scope != "" && rejected.WantsScope():
 		t.scope = scope
 	case t.scope != "" && rejected.Class() == oauth.ClassScope:
@@ -76,5 +80,6 @@ func (t *tokenRequest) nameScope(rejected *oauth.Error, scope string) bool {
 	default:
 		return false
 	}
+	t.rescoped = true
 	return true
 }
