@@ -267,3 +267,61 @@ func TestRejectedRegistrationHasACooldown(t *testing.T) {
 	}
 	w.wantCounts(map[string]int{"register": 3})
 }
+
+// TestUselessRegistrationHasACooldown: a registration response that cannot be used is
+// not fetched again by each call, and neither is one before its time.
+func TestUselessRegistrationHasACooldown(t *testing.T) {
+	noSecret := false
+	for _, tc := range []struct {
+		name   string
+		habits lab.Habits
+		fault  lab.Fault
+		kind   error
+	}{
+		{"without the secret", lab.Habits{Methods: []string{lab.MethodBasic}, RegisterSecret: &noSecret}, lab.Fault{}, handstamp.ErrProtocol},
+		{"without a client", lab.Habits{}, rejectionOf(201, `{}`), handstamp.ErrProtocol},
+		{"too early", lab.Habits{}, lab.Fault{Kind: lab.FaultStatus, Status: 429, RetryAfter: "600"}, handstamp.ErrUnreachable},
+	} {
+		w := newWorld(t, tc.habits)
+		if tc.fault.Kind != "" {
+			w.lab.SetFault("register", tc.fault)
+		}
+		for range 5 {
+			wantKind(t, w.call(w.session()), tc.kind)
+		}
+		if n := w.lab.Counts()["register"]; n != 1 {
+			t.Errorf("%s: %d registrations, want 1\n%s", tc.name, n, w.diary())
+		}
+		wantKind(t, w.login(w.session()), tc.kind) // the user's is tried
+		if n := w.lab.Counts()["register"]; n != 2 {
+			t.Errorf("%s: %d registrations after a user's login, want 2\n%s", tc.name, n, w.diary())
+		}
+	}
+}
+
+// TestUselessRefreshHasACooldown: a token that cannot be used is not refreshed by each
+// call, and a user's login is tried at once.
+func TestUselessRefreshHasACooldown(t *testing.T) {
+	for _, body := range []string{
+		`{"access_token":"a","token_type":"mac","expires_in":3600}`,
+		`{"refresh_token":"r","expires_in":3600}`,
+	} {
+		w := newWorld(t, lab.NoneFirst())
+		w.mustCall(w.session())
+		w.expire()
+		w.lab.SetFault("token:refresh", rejectionOf(200, body))
+		for range 5 {
+			c := w.session()
+			c.LoginPolicy = handstamp.LoginNever
+			wantKind(t, w.call(c), handstamp.ErrProtocol)
+		}
+		if n := w.lab.Counts()["token:refresh"]; n != 1 {
+			t.Errorf("%s: %d requests, want 1\n%s", body, n, w.diary())
+		}
+		if _, err := w.session().Login(t.Context(), w.lab.MCPURL(), handstamp.LoginOptions{}); err != nil {
+			t.Errorf("%s: login: %v", body, err)
+		}
+		w.mustCall(w.session())
+		w.wantTabs(2)
+	}
+}
