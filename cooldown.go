@@ -147,6 +147,9 @@ func beginCooldown(rec *store.Record, subject rejectedClient, requests int, reje
 
 // lengthenCooldown counts a rejection after so many requests.
 func lengthenCooldown(e *store.Cooldown, requests int, now time.Time) {
+	if e.First.After(now) { // noted under a clock that ran ahead
+		e.First = now.UTC()
+	}
 	e.Tries++
 	e.Requests += requests
 	e.Until = now.Add(min(firstCooldown<<min(e.Tries-1, 10), maxCooldown)).UTC()

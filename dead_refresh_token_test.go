@@ -116,6 +116,31 @@ func TestRejectionByAPolicyNeedsThree(t *testing.T) {
 	}
 }
 
+// TestRejectionCountedUnderAnotherClock: a clock that was set back neither floods the
+// server nor keeps the rejection from being believed.
+func TestRejectionCountedUnderAnotherClock(t *testing.T) {
+	w := newWorld(t, lab.NoneFirst())
+	w.mustCall(w.session())
+	w.expire()
+	w.lab.SetFault("token:refresh", rejectionOf(403, ``))
+	if err := w.call(w.session()); !errors.Is(err, handstamp.ErrUnreachable) {
+		t.Fatalf("error %v, want ErrUnreachable", err)
+	}
+	r := w.record()
+	r.Rejection.At = r.Rejection.At.Add(time.Hour)
+	r.Rejection.Reason, r.Retry = "401", nil
+	w.put(r)
+	w.lab.SetFault("token:refresh", rejectionOf(401, ``))
+	c := w.session()
+	c.LoginPolicy = handstamp.LoginNever
+	if err := w.call(c); !errors.Is(err, handstamp.ErrLoginRequired) {
+		t.Errorf("error %v, want ErrLoginRequired", err)
+	}
+	if n := w.lab.Counts()["token:refresh"]; n > 3 {
+		t.Errorf("%d requests, want at most 3\n%s", n, w.diary())
+	}
+}
+
 // later moves what the record remembers of rejections into the past.
 func (w *world) later(d time.Duration) {
 	w.t.Helper()
@@ -245,6 +270,20 @@ func TestRejectedClientHasACooldown(t *testing.T) {
 	if len(w.record().Cooldowns) != 0 {
 		t.Error("success left a cooldown behind")
 	}
+}
+
+// TestCooldownUnderAnotherClock: a clock that was set back does not end the cooldown.
+func TestCooldownUnderAnotherClock(t *testing.T) {
+	w := newWorld(t, lab.Habits{RefuseRegistration: lab.RegistrationAllowlist})
+	for i := range 8 {
+		wantKind(t, w.call(w.session()), handstamp.ErrRegistrationRequired)
+		if i < 4 {
+			r := w.record()
+			r.Cooldowns[0].First, r.Cooldowns[0].Until = time.Now().Add(time.Hour), time.Now().Add(time.Hour)
+			w.put(r)
+		}
+	}
+	w.wantCounts(map[string]int{"register": 5})
 }
 
 // TestRejectedRegistrationHasACooldown, which a user's login ends.
