@@ -1,6 +1,7 @@
 package handstamp
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -170,11 +171,16 @@ func (f authForm) learn(c *store.Client) {
 	c.Proven = true
 }
 
-// mayBlameClient reports whether a rejection may be about how the client
-// authenticates: it says so, or it names nothing at all.
-func mayBlameClient(e *oauth.Error) bool {
-	class := e.Class()
-	return class == oauth.ClassClient || class == oauth.ClassOther
+// mayBlameClient reports whether an error response may be about how the client
+// authenticates: it says so, or it names nothing at all, or it is a page or a text
+// of the framework in front of the endpoint.
+func mayBlameClient(err error) bool {
+	if rejected, ok := errors.AsType[*oauth.Error](err); ok {
+		class := rejected.Class()
+		return class == oauth.ClassClient || class == oauth.ClassOther || class == oauth.ClassGrant && rejected.Ambiguous()
+	}
+	passing, ok := errors.AsType[*oauth.TransientError](err)
+	return ok && oauth.Rejects(passing.Status)
 }
 
 // storedAuthMethods returns what the stored metadata of the grant's issuer says

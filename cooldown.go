@@ -127,13 +127,15 @@ func beginCooldown(rec *store.Record, subject rejectedClient, requests int, reje
 		i = len(rec.Cooldowns) - 1
 	}
 	e := &rec.Cooldowns[i]
-	e.Tries++
-	e.Requests += requests
-	e.Until = now.Add(min(firstCooldown<<min(e.Tries-1, 10), maxCooldown)).UTC()
-	if end := e.First.Add(cooldownWindow); e.Requests >= cooldownRequests && e.Until.Before(end) {
-		e.Until = end
-	}
 	e.Code, e.Message, e.Hint = rejection.Code, rejection.Message, rejection.Hint
+	if e.Message == "" && rejection.Err != nil {
+		e.Message = rejection.Err.Error()
+	}
+	if at := rejection.RetryAt; !at.IsZero() { // the server has named it
+		e.Until, e.Hint = now.Add(min(at.Sub(now), maxCooldown)).UTC(), ""
+	} else {
+		lengthenCooldown(e, requests, now)
+	}
 	for name, kind := range errorKinds {
 		if rejection.Kind == kind {
 			e.Kind = name
@@ -141,6 +143,19 @@ func beginCooldown(rec *store.Record, subject rejectedClient, requests int, reje
 	}
 	const most = 8 // other configurations of the same server
 	rec.Cooldowns = rec.Cooldowns[max(0, len(rec.Cooldowns)-most):]
+}
+
+// lengthenCooldown counts a rejection after so many requests.
+func lengthenCooldown(e *store.Cooldown, requests int, now time.Time) {
+	if e.First.After(now) { // noted under a clock that ran ahead
+		e.First = now.UTC()
+	}
+	e.Tries++
+	e.Requests += requests
+	e.Until = now.Add(min(firstCooldown<<min(e.Tries-1, 10), maxCooldown)).UTC()
+	if end := e.First.Add(cooldownWindow); e.Requests >= cooldownRequests && e.Until.Before(end) {
+		e.Until = end
+	}
 }
 
 // endCooldowns forgets the cooldowns of a record because the user signs in.

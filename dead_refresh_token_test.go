@@ -116,6 +116,31 @@ func TestRejectionByAPolicyNeedsThree(t *testing.T) {
 	}
 }
 
+// TestRejectionCountedUnderAnotherClock: a clock that was set back neither floods the
+// server nor keeps the rejection from being believed.
+func TestRejectionCountedUnderAnotherClock(t *testing.T) {
+	w := newWorld(t, lab.NoneFirst())
+	w.mustCall(w.session())
+	w.expire()
+	w.lab.SetFault("token:refresh", rejectionOf(403, ``))
+	if err := w.call(w.session()); !errors.Is(err, handstamp.ErrUnreachable) {
+		t.Fatalf("error %v, want ErrUnreachable", err)
+	}
+	r := w.record()
+	r.Rejection.At = r.Rejection.At.Add(time.Hour)
+	r.Rejection.Reason, r.Retry = "401", nil
+	w.put(r)
+	w.lab.SetFault("token:refresh", rejectionOf(401, ``))
+	c := w.session()
+	c.LoginPolicy = handstamp.LoginNever
+	if err := w.call(c); !errors.Is(err, handstamp.ErrLoginRequired) {
+		t.Errorf("error %v, want ErrLoginRequired", err)
+	}
+	if n := w.lab.Counts()["token:refresh"]; n > 3 {
+		t.Errorf("%d requests, want at most 3\n%s", n, w.diary())
+	}
+}
+
 // later moves what the record remembers of rejections into the past.
 func (w *world) later(d time.Duration) {
 	w.t.Helper()
@@ -170,6 +195,37 @@ func TestRefreshNamesTheScopeWhereTheServerWantsIt(t *testing.T) {
 	w.wantTabs(1)
 }
 
+// TestScopeRejectedEitherWay: a server that rejects a refresh with its scope and
+// without it does not get them in turns.
+func TestScopeRejectedEitherWay(t *testing.T) {
+	for _, body := range []string{
+		`{"error":"invalid_scope"}`,
+		`{"error":"invalid_request","error_description":"AADSTS90009: Application is requesting a token for itself."}`,
+		`{"error":"invalid_scope","error_description":"scope is required"}`,
+	} {
+		for _, remembered := range []bool{false, true} {
+			w := newWorld(t, lab.Habits{ScopesSupported: []string{"tools"}})
+			w.mustCall(w.session())
+			w.expire()
+			if r := w.record(); remembered {
+				r.RefreshScope = []string{r.Grant.Issuer}
+				w.put(r)
+			}
+			w.lab.SetFault("token:refresh", rejectionOf(400, body))
+			c := w.session()
+			c.LoginPolicy = handstamp.LoginNever
+			if err := w.call(c); !errors.Is(err, handstamp.ErrLoginRequired) {
+				t.Errorf("%s: %v, want ErrLoginRequired", body, err)
+			}
+			if n := w.lab.Counts()["token:refresh"]; n > 3 { // one more two seconds later
+				t.Errorf("%s, remembered %v: %d requests, want at most 3\n%s", body, remembered, n, w.diary())
+			}
+			w.mustCall(w.session())
+			w.wantTabs(2)
+		}
+	}
+}
+
 // TestRejectedClientHasACooldown: what is rejected for good is not sent again at
 // once by whichever session; a change of the configuration and a user's login are
 // tried at once.
@@ -216,6 +272,20 @@ func TestRejectedClientHasACooldown(t *testing.T) {
 	}
 }
 
+// TestCooldownUnderAnotherClock: a clock that was set back does not end the cooldown.
+func TestCooldownUnderAnotherClock(t *testing.T) {
+	w := newWorld(t, lab.Habits{RefuseRegistration: lab.RegistrationAllowlist})
+	for i := range 8 {
+		wantKind(t, w.call(w.session()), handstamp.ErrRegistrationRequired)
+		if i < 4 {
+			r := w.record()
+			r.Cooldowns[0].First, r.Cooldowns[0].Until = time.Now().Add(time.Hour), time.Now().Add(time.Hour)
+			w.put(r)
+		}
+	}
+	w.wantCounts(map[string]int{"register": 5})
+}
+
 // TestRejectedRegistrationHasACooldown, which a user's login ends.
 func TestRejectedRegistrationHasACooldown(t *testing.T) {
 	w := newWorld(t, lab.Habits{RefuseRegistration: lab.RegistrationAllowlist})
@@ -235,4 +305,62 @@ func TestRejectedRegistrationHasACooldown(t *testing.T) {
 		t.Fatalf("error %v, want ErrRegistrationRequired", err)
 	}
 	w.wantCounts(map[string]int{"register": 3})
+}
+
+// TestUselessRegistrationHasACooldown: a registration response that cannot be used is
+// not fetched again by each call, and neither is one before its time.
+func TestUselessRegistrationHasACooldown(t *testing.T) {
+	noSecret := false
+	for _, tc := range []struct {
+		name   string
+		habits lab.Habits
+		fault  lab.Fault
+		kind   error
+	}{
+		{"without the secret", lab.Habits{Methods: []string{lab.MethodBasic}, RegisterSecret: &noSecret}, lab.Fault{}, handstamp.ErrProtocol},
+		{"without a client", lab.Habits{}, rejectionOf(201, `{}`), handstamp.ErrProtocol},
+		{"too early", lab.Habits{}, lab.Fault{Kind: lab.FaultStatus, Status: 429, RetryAfter: "600"}, handstamp.ErrUnreachable},
+	} {
+		w := newWorld(t, tc.habits)
+		if tc.fault.Kind != "" {
+			w.lab.SetFault("register", tc.fault)
+		}
+		for range 5 {
+			wantKind(t, w.call(w.session()), tc.kind)
+		}
+		if n := w.lab.Counts()["register"]; n != 1 {
+			t.Errorf("%s: %d registrations, want 1\n%s", tc.name, n, w.diary())
+		}
+		wantKind(t, w.login(w.session()), tc.kind) // the user's is tried
+		if n := w.lab.Counts()["register"]; n != 2 {
+			t.Errorf("%s: %d registrations after a user's login, want 2\n%s", tc.name, n, w.diary())
+		}
+	}
+}
+
+// TestUselessRefreshHasACooldown: a token that cannot be used is not refreshed by each
+// call, and a user's login is tried at once.
+func TestUselessRefreshHasACooldown(t *testing.T) {
+	for _, body := range []string{
+		`{"access_token":"a","token_type":"mac","expires_in":3600}`,
+		`{"refresh_token":"r","expires_in":3600}`,
+	} {
+		w := newWorld(t, lab.NoneFirst())
+		w.mustCall(w.session())
+		w.expire()
+		w.lab.SetFault("token:refresh", rejectionOf(200, body))
+		for range 5 {
+			c := w.session()
+			c.LoginPolicy = handstamp.LoginNever
+			wantKind(t, w.call(c), handstamp.ErrProtocol)
+		}
+		if n := w.lab.Counts()["token:refresh"]; n != 1 {
+			t.Errorf("%s: %d requests, want 1\n%s", body, n, w.diary())
+		}
+		if _, err := w.session().Login(t.Context(), w.lab.MCPURL(), handstamp.LoginOptions{}); err != nil {
+			t.Errorf("%s: login: %v", body, err)
+		}
+		w.mustCall(w.session())
+		w.wantTabs(2)
+	}
 }

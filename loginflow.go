@@ -246,7 +246,7 @@ func (l *loginFlow) exchangeCode(ctx context.Context, code oauth.Secret, pkce oa
 			return l.storeGrant(ctx, token, at)
 		}
 		rejected, isRejected := errors.AsType[*oauth.Error](err)
-		if isRejected && !l.rejectsOfflineAccess(rejected) && t.nextForm(rejected) {
+		if !(isRejected && l.rejectsOfflineAccess(rejected)) && t.nextForm(err) {
 			continue
 		}
 		if isRejected {
@@ -289,7 +289,7 @@ func (l *loginFlow) onCodeRejected(ctx context.Context, t *tokenRequest, rejecte
 	case oauth.ClassClient:
 		return l.onUnknownClient(ctx, rejected)
 	case oauth.ClassGrant:
-		if t.sent > 1 {
+		if t.sent > 1 && !rejected.Ambiguous() {
 			// The failed authentication has spent the code.
 			l.client.Method, l.client.FormID, l.client.MethodSource = t.form.method, t.form.formID, store.MethodLearned
 			l.authMethod = authMethodChoice{authForm: t.form, source: store.MethodLearned, next: t.next}

@@ -194,8 +194,7 @@ func (s *session) revoke(ctx context.Context, rec *store.Record, token store.Sec
 	forms := append([]authForm{choice.authForm}, choice.next...)
 	for i, form := range forms {
 		err = s.revokeAs(ctx, rec.Grant.RevocationEndpoint, form.credentials(client), token, hint)
-		rejected, ok := errors.AsType[*oauth.Error](err)
-		if !ok || i+1 == len(forms) || !mayBlameClient(rejected) {
+		if err == nil || i+1 == len(forms) || !mayBlameClient(err) {
 			break
 		}
 	}

@@ -195,7 +195,7 @@ func (r *refreshAttempt) request(ctx context.Context, rec *store.Record, client 
 				return snap, err
 			}
 		}
-		if r.movedEndpoint(requesting, rec, err) {
+		if r.token.nextForm(err) || r.movedEndpoint(requesting, rec, err) {
 			continue
 		}
 
@@ -214,11 +214,16 @@ func (r *refreshAttempt) request(ctx context.Context, rec *store.Record, client 
 func (r *refreshAttempt) onToken(ctx context.Context, rec *store.Record, token *oauth.TokenResponse, at time.Time, flaw error) (*cachedToken, error) {
 	snap, err := r.storeToken(ctx, rec, at, token, func(rec *store.Record) {
 		r.learned(rec)
-		if c := rec.GrantClient(); c != nil {
+		c := rec.GrantClient()
+		if c != nil {
 			r.token.form.learn(c)
-			rec.Cooldowns = nil
 		}
-		rec.Grant.Refused = flaw != nil
+		if rec.Grant.Refused = flaw != nil; flaw == nil {
+			rec.Cooldowns = nil
+			return
+		}
+		beginCooldown(rec, r.rejectedClient(rec.Grant.Issuer, rec.Grant.TokenEndpoint, c), r.token.sent,
+			protocolError(r.serverURL, flaw), time.Now())
 	})
 	if flaw != nil {
 		r.session.cached.Store(nil)

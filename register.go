@@ -175,7 +175,7 @@ func (l *loginFlow) register(ctx context.Context) error {
 		return l.noteRejection(ctx, nil, as.RegistrationEndpoint, n.requests, e)
 	}
 	if err != nil {
-		return l.asError(err)
+		return l.onFailedRegistration(ctx, n.requests, err)
 	}
 	requested := n.terms.methods[0]
 	choice, err := chooseAuthMethod(authMethodInputs{
@@ -183,7 +183,8 @@ func (l *loginFlow) register(ctx context.Context) error {
 		listed: as.TokenEndpointAuthMethodsSupported,
 	})
 	if err != nil {
-		return &Error{Kind: ErrProtocol, Server: l.serverURL, Message: "the registration cannot work", Err: err}
+		return l.noteRejection(ctx, nil, as.RegistrationEndpoint, n.requests,
+			&Error{Kind: ErrProtocol, Server: l.serverURL, Message: "the registration cannot work", Err: err})
 	}
 	uris := reg.RedirectURIs
 	if len(uris) == 0 {
@@ -221,6 +222,22 @@ func (l *loginFlow) register(ctx context.Context) error {
 		}
 		return nil
 	})
+	return err
+}
+
+// onFailedRegistration returns the error of a registration that brought no client. A
+// response that cannot be used has a cooldown like a rejection, since each further one
+// leaves a client at the server; one that names the time to come again has it until then.
+func (l *loginFlow) onFailedRegistration(ctx context.Context, requests int, cause error) error {
+	err := l.asError(cause)
+	e, known := errors.AsType[*Error](err)
+	_, broken := errors.AsType[*oauth.ProtocolError](cause)
+	switch {
+	case known && broken && e.Setting == "":
+		return l.noteRejection(ctx, nil, l.plan.server.RegistrationEndpoint, requests, e)
+	case known && !e.RetryAt.IsZero():
+		return l.noteRejection(ctx, nil, l.plan.server.RegistrationEndpoint, 0, e)
+	}
 	return err
 }
 
@@ -326,11 +343,11 @@ func (l *loginFlow) probeAuthMethod(ctx context.Context) error {
 				authForm: t.form, source: store.MethodLearned, reason: authMethodReason(store.MethodLearned), next: t.next,
 			}
 			return nil
-		case !mayBlameClient(rejected):
+		case !mayBlameClient(err):
 			return nil
 		}
 		unnamed = unnamed || rejected.Class() == oauth.ClassOther
-		if !t.nextForm(rejected) {
+		if !t.nextForm(err) {
 			if unnamed {
 				return nil
 			}

@@ -65,7 +65,10 @@ func (r *refreshAttempt) countRejection(rec *store.Record, rejected *oauth.Error
 		rec.Rejection = &store.Rejection{ID: id, Fingerprint: fingerprint(id, r.refreshToken), Reason: why, Count: 1, At: now.UTC()}
 		return
 	}
-	if now.Sub(last.At) >= apart {
+	switch {
+	case now.Before(last.At): // noted under a clock that ran ahead
+		last.At = now.UTC()
+	case now.Sub(last.At) >= apart:
 		last.Count, last.At = last.Count+1, now.UTC()
 	}
 }

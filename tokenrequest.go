@@ -2,6 +2,7 @@ package handstamp
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -18,6 +19,7 @@ type tokenRequest struct {
 	next     []authForm // left to try
 	resource store.Resource
 	scope    string // "": none is named
+	rescoped bool   // the scope was named, or not, the other way before
 
 	sent int // requests so far
 }
@@ -42,13 +44,13 @@ func (t *tokenRequest) send(ctx context.Context, f *oauth.Fetcher, received func
 }
 
 // nextForm has the client authenticate in the next form, if there is one and the
-// rejection may be about that.
-func (t *tokenRequest) nextForm(rejected *oauth.Error) bool {
-	if len(t.next) == 0 || !mayBlameClient(rejected) {
+// error response may be about that.
+func (t *tokenRequest) nextForm(err error) bool {
+	if len(t.next) == 0 || !mayBlameClient(err) {
 		return false
 	}
 	i := 0
-	if rejected.WantsClientSecret() {
+	if rejected, ok := errors.AsType[*oauth.Error](err); ok && rejected.WantsClientSecret() {
 		// It looks for the secret in the form.
 		i = max(0, slices.IndexFunc(t.next, func(f authForm) bool { return f.method == oauth.MethodPost }))
 	}
@@ -65,9 +67,12 @@ func (t *tokenRequest) omitResource(rejected *oauth.Error) bool {
 	return true
 }
 
-// nameScope has a refresh name its scope, or not, the other way from before.
+// nameScope has a refresh name its scope, or not, the other way from before, once:
+// some servers reject both.
 func (t *tokenRequest) nameScope(rejected *oauth.Error, scope string) bool {
 	switch {
+	case t.rescoped:
+		return false
 	case t.scope == "" && scope != "" && rejected.WantsScope():
 		t.scope = scope
 	case t.scope != "" && rejected.Class() == oauth.ClassScope:
@@ -75,5 +80,6 @@ func (t *tokenRequest) nameScope(rejected *oauth.Error, scope string) bool {
 	default:
 		return false
 	}
+	t.rescoped = true
 	return true
 }

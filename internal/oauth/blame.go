@@ -63,11 +63,9 @@ func (e *RegistrationError) Same(other *RegistrationError) bool {
 // A guess is a rejection that says only that something in the request is wrong; the
 // members are then all of them.
 func (e *RegistrationError) Blamed() (members []string, guess bool) {
-	squashed := squash(e.text)
-	for _, b := range blameWords {
-		if containsAny(squashed, b.words...) || b.member == MemberApplicationType && namesScope(strings.ToLower(e.text), "native") {
-			members = append(members, b.member)
-		}
+	members = membersIn(e.text)
+	if len(members) == 0 {
+		members = membersIn(e.Err.Code) // unsupported_token_endpoint_auth_method
 	}
 	code := strings.ToLower(e.Err.Code)
 	if code == "invalid_redirect_uri" {
@@ -81,12 +79,7 @@ func (e *RegistrationError) Blamed() (members []string, guess bool) {
 	if len(members) > 0 {
 		return members, false
 	}
-	switch code {
-	case "insufficient_scope", "invalid_scope":
-		return []string{MemberScope}, false
-	case "unsupported_grant_type", "invalid_grant_type", "unauthorized_grant_type":
-		return []string{MemberGrantTypes}, false
-	case "invalid_client_metadata":
+	if code == "invalid_client_metadata" {
 		if slices.Contains([]int{401, 403, 404}, e.Err.Status) {
 			return nil, false // not about what was requested, whatever the code
 		}
@@ -96,6 +89,17 @@ func (e *RegistrationError) Blamed() (members []string, guess bool) {
 		return members, true
 	}
 	return nil, false
+}
+
+// membersIn returns the members that a text or a code names.
+func membersIn(text string) (members []string) {
+	squashed := squash(text)
+	for _, b := range blameWords {
+		if containsAny(squashed, b.words...) || b.member == MemberApplicationType && namesScope(strings.ToLower(text), "native") {
+			members = append(members, b.member)
+		}
+	}
+	return members
 }
 
 // NarrowScope returns what is left of the scopes when those that the rejection names

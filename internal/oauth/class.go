@@ -58,27 +58,44 @@ func (e *Error) Class() Class {
 	if e.Status != 429 && e.Status < 500 {
 		return e.classByText()
 	}
-	// A proxy or an overloaded server also answers "invalid_client"; only a code
-	// that is about the grant outweighs 429 and 5xx.
-	if codeOnly := (&Error{Code: e.Code, Endpoint: e.Endpoint}); codeOnly.classByText() == ClassGrant {
+	// A proxy or an overloaded server also responds with "invalid_client" or
+	// "access_denied"; only a code that can be about nothing but the grant
+	// outweighs 429 and 5xx.
+	if grantCode(e.Code) {
 		return ClassGrant
 	}
 	return ClassTransient
+}
+
+// grantCode reports whether a code is about a code or refresh token, whatever
+// the status.
+func grantCode(code string) bool {
+	switch code {
+	case "invalid_grant",
+		"bad_refresh_token", "bad_verification_code", // GitHub
+		"token_expired", "token_revoked", "invalid_code", "code_already_used": // Slack
+		return true
+	}
+	return strings.Contains(code, "refresh_token") && namesDeadGrant(code)
 }
 
 func (e *Error) classByText() Class {
 	if containsAny(e.Description, "aadsts9010010", "aadsts901002") {
 		return ClassTarget // Entra ID: the resource parameter contradicts the scope
 	}
-	switch e.Code {
-	case "invalid_grant",
-		"bad_refresh_token", "bad_verification_code", // GitHub
-		"token_expired", "token_revoked", "invalid_code", "code_already_used": // Slack
+	if grantCode(e.Code) {
 		return ClassGrant
-	case "access_denied", "expired_token", "not_allowed", "invalid_token":
-		if e.Endpoint == "token" {
+	}
+	switch e.Code {
+	case "access_denied", "expired_token", "not_allowed", "invalid_token",
+		// OpenID Connect Core, section 3.1.2.6: only a new login helps
+		"interaction_required", "login_required", "consent_required", "account_selection_required":
+		if e.Endpoint == "token" && (e.Status == 0 || e.Status/100 == 2 || Rejects(e.Status)) {
 			return ClassGrant // there is nothing else that they could be about
 		}
+	case "unsupported_grant_type", "unsupported_response_type", "unsupported_token_type",
+		"invalid_dpop_proof", "use_dpop_nonce":
+		return ClassOther // whatever token the text is about
 	case "invalid_client",
 		"incorrect_client_credentials",           // GitHub
 		"bad_client_secret", "invalid_client_id", // Slack
@@ -99,12 +116,24 @@ func (e *Error) classByText() Class {
 		return ClassTransient
 	}
 	switch {
-	case namesDeadGrant(strings.ReplaceAll(e.Code, "_", " ")), namesDeadGrant(e.Description):
+	case e.Endpoint == "token" && (saysLater(e.Code) || saysLater(e.Description)):
+		return ClassTransient
+	case namesDeadGrant(e.Code), namesDeadGrant(e.Description):
 		return ClassGrant
 	case blamesClient(e.Description):
 		return ClassClient // Notion: "must not use multiple authentication methods"
 	}
 	return ClassOther
+}
+
+// Ambiguous reports whether an error of [ClassGrant] has a code with which some
+// servers reject a client, too, and says nothing else.
+func (e *Error) Ambiguous() bool {
+	switch e.Code {
+	case "access_denied", "not_allowed", "invalid_token":
+		return !namesDeadGrant(e.Description)
+	}
+	return false
 }
 
 // WantsScope reports whether the server rejects a refresh because it names no
@@ -132,29 +161,53 @@ func blamesClient(text string) bool {
 		"authentication method", "auth_method", "client credentials", "unknown client", "invalid client", "client not found")
 }
 
-// namesDeadGrant reports whether a text says that what was to be redeemed, a
-// refresh token, a code or the session behind them, is not or no longer valid.
-// That it is missing is another matter.
-func namesDeadGrant(text string) bool {
-	text = otherNouns.Replace(strings.ToLower(text))
-	return !containsAny(text, "missing", "required") && (deadThenNoun.MatchString(text) || nounThenDead.MatchString(text))
+// saysLater reports whether a text is about too many requests, or about a server
+// that is out of service for a while.
+func saysLater(text string) bool {
+	return later.MatchString(strings.ReplaceAll(text, "_", " "))
 }
 
-// otherNouns removes what looks like a grant and is none.
-var otherNouns = strings.NewReplacer(
-	"grant type", "", "token type", "", "token endpoint", "", "access token", "", "code verifier", "",
-	"code challenge", "", "status code", "", "error code", "",
-)
+var later = regexp.MustCompile(`(?i)\b(?:rate[ -]?limit|too many (?:\w+ ){0,3}(?:requests|attempts|calls|logins)|` +
+	`throttl|quota|maintenance|overload|temporar|(?:service|server|currently|is) unavailable|unavailable$|` +
+	`slow down|(?:connection|request|gateway|upstream) timeout)`)
 
+// namesDeadGrant reports whether a text, or a code, says that what was to be
+// redeemed, a refresh token, a code or the session behind them, is not or no
+// longer valid. That it is missing is another matter.
+func namesDeadGrant(text string) bool {
+	text = strings.ToLower(text)
+	if !strings.Contains(text, " ") {
+		text = strings.ReplaceAll(text, "_", " ") // a code
+	}
+	if strings.Contains(text, "invalid_grant") && !strings.Contains(text, "invalid_grant_") {
+		return true
+	}
+	text = otherNouns.ReplaceAllString(text, "#")
+	return !containsAny(text, "missing", "required", "parameter not found") &&
+		(deadThenNoun.MatchString(text) || nounThenDead.MatchString(text))
+}
+
+// otherNouns are what looks like a grant and is none: a grant with another noun
+// behind it, and a path.
+var otherNouns = regexp.MustCompile(`\b(?:grant|token|session|code)[ _-](?:types?|endpoint|service|server|store|` +
+	`requests?|format|route|url|uri|limit|size|verifier|challenge|binding|storage|database|manager|audience|` +
+	`management)\b|/\S*`)
+
+// A token or a code is a grant only without another word that says of what it
+// is: CSRF tokens and country codes are not.
 var (
-	deadThenNoun = regexp.MustCompile(dead + `(?: [\w-]+){0,2} ` + grantNoun + `\b`)
-	nounThenDead = regexp.MustCompile(`\b` + grantNoun + `["')]*(?: [\w'"()-]+){0,4}[ :]+` + dead)
+	deadThenNoun = regexp.MustCompile(dead + `(?: ` + plainWord + `){0,2} ["'(]*(?:` + grantNoun + `|code|token)\b`)
+	nounThenDead = regexp.MustCompile(`(?:\b` + grantNoun + `|(?:^|[.:;,] |\b` + plainWord + ` )["'(]*(?:code|token))\b` +
+		`["')]*(?: [\w'"()-]+){0,4}[ :,]+` + dead)
 )
 
 const (
-	grantNoun = `(?:refresh[ _-]?token|session|grant|authorization code|auth code|code|token|consent)`
-	dead      = `(?:invalid|not valid|expired|revoked|not found|no such|unknown|already used|been used|reused|replayed|not exist|` +
-		`n't exist|no longer|not active|inactive|terminated|ended|consumed|recogni[sz]ed|unrecogni[sz]ed|blacklisted|deleted|malformed)`
+	grantNoun = `(?:refresh[ _-]?token|session|grant|authorization[ _]code|auth code|consent)`
+	plainWord = `(?:a|an|the|your|this|that|or|and|provided|supplied|given|presented|oauth|oauth2|user|offline|` + dead + `)`
+	dead      = `(?:invalid|not valid|expired|revoked|not found|no such|unknown|already (?:been )?used|been used|` +
+		`reused?|replayed|not exist|\w*n.?t exist|no longer|not active|no active|inactive|terminated|ended|closed|` +
+		`consumed|redeemed|rotated|recogni[sz]ed|unrecogni[sz]ed|blacklisted|deleted|malformed|bad|wrong|incorrect|` +
+		`mismatch|stale|out of date|(?:could not|cannot|can't|couldn't) (?:find|be found|be verified))`
 )
 
 // containsAny reports whether text contains one of the lower-case words, in any

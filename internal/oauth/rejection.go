@@ -31,8 +31,8 @@ func (r reply) rejection() rejection {
 	found := rejection{}
 	for _, m := range r.members.members {
 		switch reasonName(m.name) {
-		case "error", "errorcode", "code", "status", "detail", "message":
-			found.reasoned = found.reasoned || !isBlank(m.value)
+		case "error", "errorcode", "code", "status", "detail", "message", "errors":
+			found.reasoned = found.reasoned || !isBlank(m.value) && string(m.value) != "[]"
 		case "ok":
 			found.reasoned = found.reasoned || string(m.value) == "false"
 		}
@@ -92,7 +92,8 @@ func (s *reasonSearch) leaf(l leaf) {
 			return
 		}
 		s.texts = append(s.texts, l)
-	case "errordescription", "message", "msg", "description", "detail", "errormessage", "title", "hint":
+	case "errordescription", "message", "msg", "description", "detail", "errormessage", "title", "hint",
+		"info", "errmsg", "faultstring":
 		s.texts = append(s.texts, l)
 	}
 }

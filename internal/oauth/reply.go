@@ -38,10 +38,23 @@ func newReply(endpoint string, status int, contentType string, header http.Heade
 	}
 	o, err := readObject(body)
 	if err != nil {
+		o, err = readErrors(body)
+	}
+	if err != nil {
 		o, err = readForm(body, truncated)
 	}
 	r.members, r.parsed = o, err == nil
 	return r
+}
+
+// readErrors reads a list of objects, as which several servers write errors.
+func readErrors(body []byte) (object, error) {
+	body = bytes.TrimSpace(trimBOM(body))
+	var list []map[string]json.RawMessage
+	if json.Unmarshal(body, &list) != nil || len(list) == 0 {
+		return object{}, errNoObject
+	}
+	return object{members: []member{{"errors", body}}, complete: true}, nil
 }
 
 // readForm reads a form-encoded answer. One that ended early lacks its last
@@ -133,13 +146,13 @@ func (r reply) failure() error {
 	switch {
 	case r.html:
 		return r.transient("an HTML page")
-	case r.empty && rejects(r.status) && !r.truncated:
+	case r.empty && Rejects(r.status) && !r.truncated:
 		return e
 	case r.empty:
 		return r.transient("nothing")
 	case !r.parsed:
 		return r.transient("something that is no OAuth response")
-	case e.classByText() != ClassOther, rejects(r.status) && found.reasoned:
+	case e.classByText() != ClassOther, Rejects(r.status) && found.reasoned:
 		return e // it names what is wrong, or is at least about the request
 	case r.status/100 == 2 || r.status >= 500:
 		if err := r.refused(); err != nil {
@@ -149,10 +162,10 @@ func (r reply) failure() error {
 	return r.transient("JSON that is no OAuth response")
 }
 
-// rejects reports whether a status is one that authorization servers reject a
+// Rejects reports whether a status is one that authorization servers reject a
 // request with. Others (404, 405, 415, …) say that it was sent to a wrong place
 // or in a wrong way.
-func rejects(status int) bool {
+func Rejects(status int) bool {
 	switch status {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusConflict,
 		http.StatusUnprocessableEntity:
