@@ -20,9 +20,6 @@ const (
 
 	// proofTimeout bounds one request that proves a token.
 	proofTimeout = 15 * time.Second
-
-	// maxProofRedirects bounds the redirects within the server's origin.
-	maxProofRedirects = 5
 )
 
 // freshTokenWaits are the waits before a token that was rejected right after its
@@ -115,31 +112,29 @@ func (s *session) proveOnce(ctx context.Context, t *cachedToken) (*proof, error)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json, text/event-stream")
 	client := &http.Client{
-		Transport: proofTransport{s, t},
-		CheckRedirect: func(next *http.Request, via []*http.Request) error {
-			if len(via) > maxProofRedirects || !oauth.SameOrigin(s.server, next.URL) {
-				return http.ErrUseLastResponse
-			}
-			return nil
-		},
+		Transport:     sameOriginTransport{session: s, base: proofTransport{s, t}},
+		CheckRedirect: s.followRedirect,
 	}
 	resp, err := client.Do(req)
 	if err != nil {
 		if ctx.Err() == context.Canceled {
 			return nil, ctx.Err()
 		}
+		if rejected, ok := errors.AsType[*Error](err); ok {
+			return nil, rejected
+		}
 		return nil, &Error{Kind: ErrUnreachable, Server: s.serverURL, Err: err,
 			Message: "the MCP server cannot be reached; the credential is kept"}
 	}
 	drainAndClose(resp)
-	p := &proof{status: resp.StatusCode, challenge: oauth.Bearer(resp.Header)}
+	p := &proof{status: resp.StatusCode, challenge: oauth.Bearer(resp.Header).Without(t.token)}
 	switch {
 	case p.status == http.StatusTooManyRequests || p.status >= http.StatusInternalServerError:
 		return nil, &Error{Kind: ErrUnreachable, Server: s.serverURL, Hint: "try again later",
 			Message: fmt.Sprintf("the MCP server responds with %d; the credential is kept", p.status)}
 	case p.status/100 == 3:
 		return nil, &Error{Kind: ErrProtocol, Server: s.serverURL,
-			Message: "the MCP server redirects requests to another origin, where no token is sent"}
+			Message: fmt.Sprintf("the MCP server responds with %d, and does not say where it is", p.status)}
 	}
 	p.rejected = p.status == http.StatusUnauthorized ||
 		p.status == http.StatusForbidden && p.challenge.Error == "invalid_token"
@@ -154,7 +149,8 @@ type proofTransport struct {
 
 // RoundTrip implements [http.RoundTripper].
 func (p proofTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if p.session.covers(req.URL) {
+	if p.session.coversRequest(req) {
+		p.session.noteMoved(req)
 		req = withAuthorization(req, req.Body, p.token)
 	}
 	return p.session.c.HTTP.RoundTrip(req)
