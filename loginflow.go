@@ -153,6 +153,7 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 	l.recordPendingLogin(ctx, request)
 	code, err := l.callback.requestCode(ctx, l.session, request, oauth.Expected{
 		State: state, Issuer: l.plan.server.ExpectedIss(), IssSupported: l.plan.server.AuthorizationResponseIssParameterSupported,
+		Secrets: l.knownSecrets(),
 	})
 	switch {
 	case errors.Is(err, ErrRegisterAnew):

@@ -127,7 +127,7 @@ func (s *session) proveOnce(ctx context.Context, t *cachedToken) (*proof, error)
 			Message: "the MCP server cannot be reached; the credential is kept"}
 	}
 	drainAndClose(resp)
-	p := &proof{status: resp.StatusCode, challenge: oauth.Bearer(resp.Header).Without(t.token)}
+	p := &proof{status: resp.StatusCode, challenge: s.challengeOf(resp, t)}
 	switch {
 	case p.status == http.StatusTooManyRequests || p.status >= http.StatusInternalServerError:
 		return nil, &Error{Kind: ErrUnreachable, Server: s.serverURL, Hint: "try again later",
