@@ -172,7 +172,7 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 func (l *loginFlow) authorizationError(ctx context.Context, err error) error {
 	var refused *oauth.Error
 	if !errors.As(err, &refused) {
-		return l.asError(err)
+		return l.adviseIssuer(l.asError(err))
 	}
 	if l.rejectsOfflineAccess(refused) {
 		return l.dropOfflineAccess(ctx, refused)
