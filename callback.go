@@ -126,7 +126,7 @@ func (l *loginFlow) listenerOptions() loopback.Options {
 	_, server, _ := strings.Cut(strings.TrimSuffix(l.target, "/"), "://")
 	o := loopback.Options{Accept: l.callback.accept, Application: l.c.ClientName, Server: server}
 	if u, err := url.Parse(l.plan.server.AuthorizationEndpoint); err == nil {
-		o.FormOrigin = u.Scheme + "://" + strings.ToLower(u.Host)
+		o.FormOrigin = strings.TrimSuffix(oauth.StandardURL(oauth.Origin(u)), "/")
 	}
 	return o
 }

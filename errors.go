@@ -255,6 +255,8 @@ func (s *session) loginRequiredError(rec *store.Record) error {
 	case f != nil:
 		e.Code = f.Code
 		e.Message = "the server ended the login (" + f.Code + ")"
+	case client != nil && s.belongsElsewhere(client):
+		e.Message = "the login was made at " + client.Issuer + ", but the configured client belongs to " + s.configuredIssuer()
 	case client != nil && secretExpired(s.withConfiguredSecret(client), rec.Grant, time.Now()):
 		e.Message = "the login cannot be renewed: the secret of its client ended at " + s.withConfiguredSecret(client).SecretExpiresAt.Format(time.RFC3339)
 	case rec.Grant != nil && rec.Grant.RefreshToken == "" && !rec.Grant.Refused:

@@ -66,7 +66,7 @@ func (h *Handler) Authorize(ctx context.Context, req *http.Request, resp *http.R
 	}
 	if final := resp.Request; final != nil && redirectedFrom(final) != nil {
 		// The SDK's client follows redirects; what another origin rejects is not ours.
-		if err := h.session.checkRedirect(h.session.server, final.URL); err != nil {
+		if err := h.session.checkRedirect(h.session.server, final.URL, req.Header); err != nil {
 			return err
 		}
 	}

@@ -208,12 +208,13 @@ func (s *session) foreignClient(r Registration) (*store.Client, error) {
 		r.ClientID = answered.ClientID
 	}
 	configured := ""
-	if r.ClientID == "" {
-		if s.c.Registration == nil || s.c.Registration.ClientID == "" {
-			return nil, nil
-		}
-		r = *s.c.Registration
-		configured = r.Issuer
+	switch own := s.c.Registration; {
+	case r.ClientID == "" && (own == nil || own.ClientID == ""):
+		return nil, nil
+	case r.ClientID == "":
+		r, configured = *own, own.Issuer
+	case own != nil && own.ClientID == r.ClientID && r.Issuer == "":
+		configured = own.Issuer // the same client, whoever brings it
 	}
 	c := &store.Client{
 		Issuer: configured, Source: store.SourceConfigured, ID: r.ClientID, Secret: r.ClientSecret, SecretExpiresAt: r.SecretExpiresAt,

@@ -122,6 +122,17 @@ func (s *session) statedServer(ctx context.Context) (*oauth.ServerMetadata, erro
 	return m, err
 }
 
+// adviseIssuer adds to the error of a callback what to do where only endpoints describe the
+// authorization server: its issuer is a guess then, which the callback may contradict.
+func (l *loginFlow) adviseIssuer(err error) error {
+	e, ok := errors.AsType[*Error](err)
+	if ok && e.Kind == ErrProtocol && e.Hint == "" && l.plan.server.Form == oauth.FormStated &&
+		l.c.AuthorizationServer.Issuer == "" && l.configuredIssuer() == "" {
+		e.Hint = "if the response comes from the right place, describe the authorization server with its issuer, too"
+	}
+	return err
+}
+
 // configuredServer returns the metadata of the issuer that the configured client belongs to.
 // The client's secret goes nowhere else, whatever the MCP server names or omits.
 func (s *session) configuredServer(ctx context.Context, issuer string, named []string) (*oauth.ServerMetadata, error) {

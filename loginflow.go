@@ -153,6 +153,7 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 	l.recordPendingLogin(ctx, request)
 	code, err := l.callback.requestCode(ctx, l.session, request, oauth.Expected{
 		State: state, Issuer: l.plan.server.ExpectedIss(), IssSupported: l.plan.server.AuthorizationResponseIssParameterSupported,
+		Secrets: l.knownSecrets(),
 	})
 	switch {
 	case errors.Is(err, ErrRegisterAnew):
@@ -171,7 +172,7 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 func (l *loginFlow) authorizationError(ctx context.Context, err error) error {
 	var refused *oauth.Error
 	if !errors.As(err, &refused) {
-		return l.asError(err)
+		return l.adviseIssuer(l.asError(err))
 	}
 	if l.rejectsOfflineAccess(refused) {
 		return l.dropOfflineAccess(ctx, refused)

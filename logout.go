@@ -184,6 +184,9 @@ func (s *session) revoke(ctx context.Context, rec *store.Record, token store.Sec
 	if client == nil || rec.Grant.RevocationEndpoint == "" {
 		return errors.New("the authorization server has no revocation endpoint")
 	}
+	if s.belongsElsewhere(client) {
+		return errors.New("the configured client belongs to " + s.configuredIssuer() + ", and its secret goes nowhere else")
+	}
 	ctx, cancel := awake.WithTimeout(ctx, revokeTimeout, nil)
 	defer cancel()
 	client = s.withConfiguredSecret(client)

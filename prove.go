@@ -116,10 +116,14 @@ func (s *session) proveOnce(ctx context.Context, t *cachedToken) (*proof, error)
 		return nil, err
 	}
 	resp.Body.Close() // a stream may never end
-	p := &proof{status: resp.StatusCode, challenge: oauth.Bearer(resp.Header)}
-	if p.status == http.StatusTooManyRequests || p.status >= http.StatusInternalServerError {
+	p := &proof{status: resp.StatusCode, challenge: s.challengeOf(resp, t)}
+	switch {
+	case p.status == http.StatusTooManyRequests || p.status >= http.StatusInternalServerError:
 		return nil, &Error{Kind: ErrServerUnreachable, Server: s.serverURL, Hint: "try again later",
 			Message: fmt.Sprintf("the MCP server responds with %d; the credential is kept", p.status)}
+	case p.status/100 == 3:
+		return nil, &Error{Kind: ErrProtocol, Server: s.serverURL,
+			Message: fmt.Sprintf("the MCP server responds with %d, and does not say where it is", p.status)}
 	}
 	p.rejected = p.status == http.StatusUnauthorized || p.status == http.StatusForbidden && rejectsToken(p.challenge)
 	return p, nil

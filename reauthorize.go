@@ -37,10 +37,7 @@ type retryState struct {
 // reauthorize finds the token with which a refused request is to be sent again. It
 // returns nil if there is none and the response is the answer.
 func (s *session) reauthorize(ctx context.Context, r *retryState, used *cachedToken, resp *http.Response) (*cachedToken, error) {
-	challenge := oauth.Bearer(resp.Header)
-	if used != nil {
-		challenge = challenge.Without(used.token)
-	}
+	challenge := s.challengeOf(resp, used)
 	forbidden := resp.StatusCode == http.StatusForbidden
 	if !rejectsWholly(resp) {
 		if challenge.Error != "insufficient_scope" || s.c.LoginPolicy == LoginNever {

@@ -69,6 +69,7 @@ func (s *session) read(ctx context.Context) (rec *store.Record, damage, err erro
 		if as := rec.AuthorizationServer; as != nil && as.PrivateNetwork {
 			s.privateNetwork.Store(true)
 		}
+		s.noteSecrets(rec)
 		return rec, nil, nil
 	case errors.Is(err, store.ErrCorrupt):
 		damage = err
@@ -108,6 +109,7 @@ func (s *session) update(ctx context.Context, rec *store.Record, mutate func(*st
 func (s *session) put(ctx context.Context, rec *store.Record, room store.Reservation) error {
 	ctx, cancel := s.withStoreTimeout(ctx)
 	defer cancel()
+	s.noteSecrets(rec)
 	if room != nil {
 		return storeWaitError(ctx, room.Put(ctx, rec))
 	}

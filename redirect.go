@@ -21,7 +21,7 @@ const maxRedirects = 5
 // message would be lost. A 303 becomes a GET, which is its meaning.
 func (s *session) followRedirect(req *http.Request, via []*http.Request) error {
 	last := via[len(via)-1]
-	if err := s.checkRedirect(last.URL, req.URL); err != nil {
+	if err := s.checkRedirect(last.URL, req.URL, last.Header); err != nil {
 		return err
 	}
 	if len(via) > maxRedirects {
@@ -57,8 +57,9 @@ func keepMethod(req, last, first *http.Request) error {
 	return nil
 }
 
-// checkRedirect returns an error unless a redirect stays on the origin.
-func (s *session) checkRedirect(from, to *url.URL) error {
+// checkRedirect returns an error unless the redirect of a request with these headers stays on
+// the origin.
+func (s *session) checkRedirect(from, to *url.URL, sent http.Header) error {
 	e := &Error{Kind: ErrProtocol, Server: s.serverURL, Hint: "if the server has moved, use its new URL"}
 	switch {
 	case !oauth.SameOrigin(from, to):
@@ -68,7 +69,7 @@ func (s *session) checkRedirect(from, to *url.URL) error {
 			e.Hint = "try " + oauth.Origin(from) + to.EscapedPath()
 		}
 		e.Message = fmt.Sprintf("the server redirects from %s to %s, which is another origin; nothing was sent there",
-			oauth.Origin(from), oauth.Origin(to))
+			oauth.Origin(from), s.shownOrigin(to, sent))
 	case to.User != nil:
 		e.Message = fmt.Sprintf("%s redirects to a URL with a user name; nothing was sent there", oauth.Origin(from))
 	default:
@@ -92,7 +93,10 @@ func (s *session) checkRedirectResponse(req *http.Request, resp *http.Response) 
 		return &Error{Kind: ErrProtocol, Server: s.serverURL,
 			Message: fmt.Sprintf("%s redirects to something that is not a URL", oauth.Origin(req.URL))}
 	}
-	return s.checkRedirect(req.URL, to)
+	if resp.Request != nil && resp.Request.URL != nil {
+		req = resp.Request // with the token
+	}
+	return s.checkRedirect(req.URL, to, req.Header)
 }
 
 func isRedirect(status int) bool {
@@ -111,7 +115,7 @@ func (s *session) checkRedirectedRequest(req *http.Request) error {
 	if before == nil || !oauth.SameOrigin(before.URL, s.server) {
 		return nil
 	}
-	return s.checkRedirect(before.URL, req.URL)
+	return s.checkRedirect(before.URL, req.URL, before.Header)
 }
 
 // redirectedFrom returns the request whose response led to req, nil if there was none.

@@ -322,7 +322,7 @@ func (s *session) refreshable(rec *store.Record, now time.Time) bool {
 	if f := rec.Refusal; f != nil && f.Guessed {
 		return false // the refresh token is only kept
 	}
-	return c != nil && !c.Refused && !secretExpired(s.withConfiguredSecret(c), rec.Grant, now)
+	return c != nil && !c.Refused && !s.belongsElsewhere(c) && !secretExpired(s.withConfiguredSecret(c), rec.Grant, now)
 }
 
 // refreshInterrupted reports whether a renewal of the stored refresh token was begun

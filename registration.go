@@ -82,6 +82,14 @@ func (s *session) configurationFor(c *store.Client) *Registration {
 	return r
 }
 
+// belongsElsewhere reports whether the user's configuration has the stored client at another
+// issuer than the one where it was used. It is used at the configured one only.
+func (s *session) belongsElsewhere(c *store.Client) bool {
+	r := s.c.Registration
+	return r != nil && r.Issuer != "" && r.ClientID == c.ID && c.Source == store.SourceConfigured &&
+		c.Issuer != "" && !sameIssuer(r.Issuer, c.Issuer)
+}
+
 // withConfiguredSecret lays the user's configuration over a stored client.
 func (s *session) withConfiguredSecret(c *store.Client) *store.Client {
 	r := s.configurationFor(c)

@@ -38,6 +38,8 @@ type session struct {
 	// privateNetwork says that a connection to the server led into a private network.
 	privateNetwork atomic.Bool
 
+	secrets atomic.Pointer[[]oauth.Secret] // see noteSecrets
+
 	mu            sync.Mutex // guards what follows
 	activeRefresh *flight
 	activeLogin   *flight
@@ -72,7 +74,7 @@ func (c *Client) session(serverURL string) (*session, error) {
 		target:    target,
 		log:       c.Logger.With("server", key.Server),
 	}
-	s.fetcher = &oauth.Fetcher{HTTP: c.authTransport(s.reach), UserAgent: userAgent}
+	s.fetcher = &oauth.Fetcher{HTTP: c.authTransport(s.reach), UserAgent: userAgent, Secrets: s.knownSecrets}
 	c.sessions[key] = s
 	return s, nil
 }

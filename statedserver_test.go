@@ -139,3 +139,25 @@ func TestCallbackOfATenant(t *testing.T) {
 		}
 	}
 }
+
+// Endpoints alone leave the issuer open. A callback that names another one than their origin is
+// rejected by an error that says what to add, and with that added the login works.
+func TestDescribedEndpointsWithAnotherIssuer(t *testing.T) {
+	w := newWorld(t, lab.Habits{ServerForm: lab.ServerNone, IssuerPath: "/tenant", Iss: lab.IssOn})
+	c, _ := w.wired()
+	described := handstamp.AuthorizationServer{
+		AuthorizationEndpoint: w.lab.URL() + "/authorize", TokenEndpoint: w.lab.URL() + "/token",
+		RegistrationEndpoint: w.lab.URL() + "/register",
+	}
+	c.AuthorizationServer = &described
+	err := w.login(c)
+	wantKind(t, err, handstamp.ErrProtocol)
+	if e, ok := errors.AsType[*handstamp.Error](err); !ok || !strings.Contains(e.Hint, "with its issuer") || !strings.Contains(err.Error(), w.lab.Issuer()) {
+		t.Errorf("error %v", err)
+	}
+	described.Issuer = w.lab.Issuer()
+	d, _ := w.wired()
+	d.AuthorizationServer = &described
+	w.mustLogin(d)
+	w.mustCall(d)
+}

@@ -29,7 +29,7 @@ func (s *session) callbackJudge(want oauth.Expected) func(url.Values) error {
 		if params.Has("state") || params.Get("error") == "" {
 			return loopback.ErrIgnore
 		}
-		code := errorCodeOf(params)
+		code := errorCodeOf(params, want.Secrets)
 		mu.Lock()
 		first := !told[code] && len(told) < maxUnboundNotices
 		if first {
@@ -45,12 +45,12 @@ func (s *session) callbackJudge(want oauth.Expected) func(url.Values) error {
 
 // errorCodeOf returns the OAuth error code of a callback, if it looks like one:
 // its author is not known, and it is shown.
-func errorCodeOf(params url.Values) string {
+func errorCodeOf(params url.Values, secrets []oauth.Secret) string {
 	code := params.Get("error")
 	odd := func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-' || r == '.')
 	}
-	if len(code) > 64 || strings.ContainsFunc(code, odd) {
+	if len(code) > 64 || strings.ContainsFunc(code, odd) || oauth.Repeats(code, secrets) {
 		return "that it cannot name"
 	}
 	return code

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/base64"
 	"net/http"
 	"net/http/httptrace"
 	"slices"
@@ -42,14 +43,27 @@ func (c *carriedSecrets) wrote(name string, values []string) {
 		if _, credentials, ok := strings.Cut(value, " "); ok && name == "Authorization" {
 			value = credentials
 		}
-		if !slices.Contains(c.values, value) {
-			c.values = append(c.values, value)
+		c.add(value)
+		// A server may repeat the password alone, which is in the value as base64.
+		if pair, err := base64.StdEncoding.DecodeString(lastWord(value)); err == nil {
+			if _, password, ok := strings.Cut(string(pair), ":"); ok {
+				c.add(password)
+			}
 		}
 	}
 	if more := len(c.values) - maxCarried; more > 0 {
 		c.values = slices.Delete(c.values, 0, more)
 	}
 }
+
+// add remembers a value. The caller holds c.mu.
+func (c *carriedSecrets) add(value string) {
+	if !slices.Contains(c.values, value) {
+		c.values = append(c.values, value)
+	}
+}
+
+func lastWord(s string) string { return s[strings.LastIndexByte(s, ' ')+1:] }
 
 // redact takes the credentials out of what the server says. A nil c has none.
 func (c *carriedSecrets) redact(text string) string {

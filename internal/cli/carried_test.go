@@ -60,3 +60,28 @@ func TestCallDoesNotShowRepeatedCredentials(t *testing.T) {
 		})
 	}
 }
+
+// A server may repeat what is inside a header of the user's: the password of Basic.
+func TestCallDoesNotShowTheRepeatedPassword(t *testing.T) {
+	const password = "pw-9fK2mQx7Vb4Tz6Hc1"
+	for name, header := range map[string]string{"Authorization": "Basic ", "Proxy-Authorization": "Basic ", "X-Login": ""} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			var m struct{ ID json.RawMessage }
+			json.NewDecoder(r.Body).Decode(&m)
+			credentials := strings.TrimPrefix(r.Header.Get(name), "Basic ")
+			pair, _ := base64.StdEncoding.DecodeString(credentials)
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"error":{"code":-32001,"message":%q}}`, m.ID, "bad "+string(pair))
+		}))
+		t.Cleanup(server.Close)
+		t.Setenv("CANARY_ONE", header+base64.StdEncoding.EncodeToString([]byte("user:"+password)))
+		cmd := newCommand(t)
+		stdout, stderr, code := cmd.run("call", server.URL, "t", "--header", name+": ${CANARY_ONE}")
+		if code == exitOK || !strings.Contains(stderr, "bad user:") {
+			t.Fatalf("%s: code %d: %s", name, code, stderr)
+		}
+		if strings.Contains(stdout+stderr, password[:8]) || strings.Contains(stdout+stderr, password[12:]) {
+			t.Errorf("%s: the password is shown: %s", name, stdout+stderr)
+		}
+	}
+}

@@ -97,6 +97,9 @@ type Expected struct {
 	// section 3).
 	Issuer       string
 	IssSupported bool
+
+	// Secrets are what no error may repeat beside what the response holds.
+	Secrets []Secret
 }
 
 // ParseCallback returns the code of an authorization response. Nothing in the
@@ -112,7 +115,7 @@ func ParseCallback(params url.Values, want Expected) (code Secret, err error) {
 		subtle.ConstantTimeCompare([]byte(state[0]), []byte(want.State.Reveal())) != 1 {
 		return "", ErrState
 	}
-	secrets := echo{want.State.Reveal(), params.Get("code")}
+	secrets := echo{want.State.Reveal(), params.Get("code")}.and(want.Secrets)
 	if err := checkIss(params["iss"], want, secrets); err != nil {
 		return "", err
 	}

@@ -45,6 +45,23 @@ func echoOf(form url.Values, header http.Header) echo {
 	return e
 }
 
+// known returns the echo with the secrets added that the Fetcher is told of.
+func (f *Fetcher) known(e echo) echo {
+	if f.Secrets == nil {
+		return e
+	}
+	return e.and(f.Secrets())
+}
+
+// and returns the echo with more secrets.
+func (e echo) and(secrets []Secret) echo {
+	e = slices.Clip(e)
+	for _, secret := range secrets {
+		e = append(e, secret.Reveal())
+	}
+	return e
+}
+
 // secretMembers are the members of a response that an error about the same
 // response must not repeat either.
 var secretMembers = []string{
@@ -63,10 +80,16 @@ func (e echo) with(o object) echo {
 // remove takes the secrets out of a text that came back; see [secret.Redact].
 func (e echo) remove(text string) string { return secret.Redact(text, e...) }
 
-// Without returns the challenge without what repeats the token that the request was
-// sent with: scopes and the metadata's URL go into requests and messages.
-func (b BearerChallenge) Without(token Secret) BearerChallenge {
-	e := echo{token.Reveal()}
+// Repeats reports whether a text of a server contains a secret or a piece of one, in whatever
+// encoding.
+func Repeats(text string, secrets []Secret) bool {
+	return echo(nil).and(secrets).remove(text) != text
+}
+
+// Without returns the challenge without what repeats a secret, such as the token that the
+// request was sent with: scopes and the metadata's URL go into requests and messages.
+func (b BearerChallenge) Without(secrets ...Secret) BearerChallenge {
+	e := echo(nil).and(secrets)
 	b.ErrorDescription = e.remove(b.ErrorDescription)
 	if e.remove(b.ResourceMetadata) != b.ResourceMetadata {
 		b.ResourceMetadata = ""

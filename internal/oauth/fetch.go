@@ -34,6 +34,10 @@ type Fetcher struct {
 
 	// UserAgent is the User-Agent header; if it is empty, net/http's is sent.
 	UserAgent string
+
+	// Secrets, if set, returns what no error may repeat beside what its request carried: a
+	// server may know more of a client than it was just sent.
+	Secrets func() []Secret
 }
 
 // answer is a response with its body read and bounded.

@@ -134,7 +134,7 @@ func (f *Fetcher) managed(ctx context.Context, method, target string, token Secr
 		}
 		req.Header.Set("Authorization", "Bearer "+token.Reveal())
 	}
-	carried := echo{token.Reveal()}
+	carried := f.known(echo{token.Reveal()})
 	rt, done := f.fresh()
 	defer done()
 	a, err := f.roundTrip(rt, req, maxDocument)

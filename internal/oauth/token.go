@@ -150,7 +150,7 @@ func (f *Fetcher) postForm(ctx context.Context, what, endpoint string, client Au
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Close = true
-	carried := echoOf(form, header)
+	carried := f.known(echoOf(form, header))
 	rt, done := f.fresh()
 	defer done()
 	a, err := f.roundTrip(rt, req, limit)

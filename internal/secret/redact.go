@@ -1,6 +1,7 @@
 package secret
 
 import (
+	"encoding/base32"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -36,12 +37,15 @@ const (
 func Redact(text string, secrets ...string) string {
 	text = text[:min(len(text), maxText)]
 	marked := make([]bool, len(text))
-	for _, v := range []*textView{newTextView(text, true), newTextView(text, false)} {
-		for _, secret := range secrets {
-			if len(secret) >= leastSecret {
-				v.mark(secret, marked)
-			}
+	exact, words, numbers := newTextView(text, isAny), newTextView(text, isLetterOrDigit), newTextView(text, isNumberByte)
+	for _, secret := range secrets {
+		if len(secret) < leastSecret {
+			continue
 		}
+		all := encodings(secret)
+		exact.mark(all, marked)
+		words.mark(all, marked)
+		numbers.mark(numberEncodings(secret), marked)
 	}
 	for _, secret := range secrets {
 		if len(secret) >= leastSecret && len(secret) < leastPiece {
@@ -80,16 +84,16 @@ func hasWhole(text string, secrets []string) bool {
 }
 
 // textView is a text as it is searched: in lower case, and perhaps without all
-// that is neither a letter nor a digit.
+// that is neither a letter nor a digit, or no digit of a number.
 type textView struct {
-	all    bool // keep every byte
+	keep   func(c byte) bool
 	folded string
 	at     []int            // where each byte of folded is in the text
 	pieces map[string][]int // where in folded each piece begins
 }
 
-func newTextView(text string, all bool) *textView {
-	v := &textView{all: all, pieces: make(map[string][]int)}
+func newTextView(text string, keep func(c byte) bool) *textView {
+	v := &textView{keep: keep, pieces: make(map[string][]int)}
 	v.folded, v.at = v.fold(text)
 	for i := 0; i+leastPiece <= len(v.folded); i++ {
 		piece := v.folded[i : i+leastPiece]
@@ -105,19 +109,27 @@ func (v *textView) fold(s string) (folded string, at []int) {
 		if c >= 'A' && c <= 'Z' {
 			c += 'a' - 'A'
 		}
-		if v.all || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' {
+		if v.keep(c) {
 			b, at = append(b, c), append(at, i)
 		}
 	}
 	return string(b), at
 }
 
-// mark marks the pieces of a secret in all its encodings.
-func (v *textView) mark(secret string, marked []bool) {
+func isAny(byte) bool { return true }
+
+func isLetterOrDigit(c byte) bool { return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' }
+
+// isNumberByte keeps what the many ways to write a list of numbers have in common:
+// neither a prefix such as "0x" or "&#x" nor a leading zero.
+func isNumberByte(c byte) bool { return c >= 'a' && c <= 'f' || c >= '1' && c <= '9' }
+
+// mark marks the pieces of a secret in its encodings.
+func (v *textView) mark(encodings []string, marked []bool) {
 	if len(v.pieces) == 0 {
 		return
 	}
-	for _, encoded := range encodings(secret) {
+	for _, encoded := range encodings {
 		folded, _ := v.fold(encoded)
 		for i := 0; i+leastPiece <= len(folded); i++ {
 			piece := folded[i : i+leastPiece]
@@ -142,13 +154,23 @@ func encodings(secret string) []string {
 			all = append(all, usualEncodings(once)...)
 		}
 	}
-	var percent, escaped, decimal strings.Builder
+	// In base32 five bytes are eight characters.
+	for before, own := range []int{0, 2, 4, 5, 7} {
+		encoded := base32.StdEncoding.EncodeToString(append(make([]byte, before), secret...))
+		all = append(all, strings.TrimRight(encoded[own:], "="))
+	}
+	return append(all, url.PathEscape(secret), html.EscapeString(secret))
+}
+
+// numberEncodings returns the bytes of a secret as hexadecimal and decimal numbers, as
+// in "%6b", "&#x6b;", "\u006b" and "&#107;".
+func numberEncodings(secret string) []string {
+	var hexadecimal, decimal strings.Builder
 	for i := range len(secret) {
-		fmt.Fprintf(&percent, "%%%02x", secret[i])
-		fmt.Fprintf(&escaped, `\u%04x`, secret[i])
+		fmt.Fprintf(&hexadecimal, "%x ", secret[i])
 		fmt.Fprintf(&decimal, "%d ", secret[i])
 	}
-	return append(all, url.PathEscape(secret), html.EscapeString(secret), percent.String(), escaped.String(), decimal.String())
+	return []string{hexadecimal.String(), decimal.String()}
 }
 
 func usualEncodings(s string) []string {
@@ -197,6 +219,6 @@ var vocabulary = strings.NewReplacer(
 // isVocabulary reports whether a text consists of words of the protocol, give or
 // take one character.
 func isVocabulary(text string) bool {
-	folded, _ := (&textView{}).fold(text)
+	folded, _ := (&textView{keep: isLetterOrDigit}).fold(text)
 	return len(vocabulary.Replace(folded)) < 2
 }

@@ -1,0 +1,80 @@
+package handstamp
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/store"
+)
+
+// maxKnownSecrets bounds the secrets that are remembered. Those of the record before are among
+// them: a logout has them revoked when the record has none any more.
+const maxKnownSecrets = 24
+
+// noteSecrets remembers the secrets of a record that was read or is written. A server may
+// repeat in an error what another request of the login carried, so no text of a server that is
+// shown or stored may contain one of them.
+func (s *session) noteSecrets(rec *store.Record) {
+	var all []oauth.Secret
+	add := func(secret store.Secret) {
+		if secret != "" && !slices.Contains(all, secret) {
+			all = append(all, secret)
+		}
+	}
+	if g := rec.Grant; g != nil {
+		add(g.AccessToken)
+		add(g.RefreshToken)
+		add(g.IDToken)
+	}
+	for _, c := range rec.Clients {
+		add(c.Secret)
+		add(c.RegistrationAccessToken)
+	}
+	if r := s.c.Registration; r != nil {
+		add(r.ClientSecret)
+	}
+	for _, old := range s.knownSecrets() {
+		add(old)
+	}
+	all = all[:min(len(all), maxKnownSecrets)]
+	s.secrets.Store(&all)
+}
+
+// knownSecrets returns the secrets of the record that was read or written last.
+func (s *session) knownSecrets() []oauth.Secret {
+	if all := s.secrets.Load(); all != nil {
+		return *all
+	}
+	return nil
+}
+
+// challengeOf returns the Bearer challenge of a response, without what repeats a secret. The
+// request was sent with the token, or with none.
+func (s *session) challengeOf(resp *http.Response, used *cachedToken) oauth.BearerChallenge {
+	secrets := slices.Clip(s.knownSecrets())
+	if used != nil {
+		secrets = append(secrets, used.token)
+	}
+	return oauth.Bearer(resp.Header).Without(secrets...)
+}
+
+// shownOrigin returns the origin of a URL that a server gave to be shown, unless the server has
+// put a secret into it, one of the record or of the headers that it was sent.
+func (s *session) shownOrigin(u *url.URL, header http.Header) string {
+	secrets := slices.Clip(s.knownSecrets())
+	for name, values := range header {
+		if name == "Referer" || name == "Origin" {
+			continue // where the request came from, which may be near
+		}
+		for _, value := range values {
+			secrets = append(secrets, oauth.Secret(value))
+		}
+	}
+	origin := oauth.Origin(u)
+	if oauth.Repeats(origin, secrets) {
+		return "a URL with a secret of the request in it"
+	}
+	return origin
+}
