@@ -103,6 +103,30 @@ func TestKilledWithUnexpiredToken(t *testing.T) {
 	}
 }
 
+// A request may outlive the process that sent it: it reaches the server after the next
+// process has repeated it. A strict server then takes it for reuse and ends the grant; that
+// loss, too, is named for what it was.
+func TestRequestThatArrivesLateIsNamed(t *testing.T) {
+	m := newMachine(t, lab.Habits{Rotation: lab.RotateStrict})
+	m.expire()
+	m.lab.SetFault("token:refresh", lab.Fault{Kind: lab.FaultDelay, Delay: time.Second, Times: 1})
+	gate := m.lab.Hold("token:refresh:received")
+	late := m.start(job{Do: "call"})
+	m.held(gate)
+	late.signal(syscall.SIGKILL)
+	late.killed()
+	gate.Release()
+	m.mustRun()
+	for deadline := time.Now().Add(patient); m.lab.Audit().Reuses == 0; {
+		if time.Now().After(deadline) {
+			t.Fatalf("the late request never arrived\n%s", m.diary())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	m.expire()
+	m.isNamed(m.run(job{Do: "call"}))
+}
+
 // crash has a process killed at the point of a renewal.
 func (m *machine) crash(point crashPoint) {
 	m.t.Helper()

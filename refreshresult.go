@@ -20,6 +20,7 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *store.Record, at t
 		}
 		r.rotated = t.RefreshToken != "" && store.Secret(t.RefreshToken) != r.refreshToken
 		applyToken(rec.Grant, t, at)
+		rec.Grant.Repeated = r.interrupted || r.sent
 		rec.Intent, rec.Retry, rec.Refusal, rec.Rejection = nil, nil, nil, nil
 		if learned != nil {
 			learned(rec)
@@ -96,7 +97,7 @@ func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *store.Record, 
 		rec.Intent, rec.Retry, rec.Rejection = nil, nil, nil
 		rec.Refusal = &store.Refusal{
 			At: time.Now().UTC(), Code: refusalCode(refused), Description: oauth.Sanitize(refused.Description),
-			Interrupted: r.interrupted || r.sent, Guessed: guessed,
+			Interrupted: r.interrupted || r.sent || r.before.Grant.Repeated, Guessed: guessed,
 		}
 		return nil
 	})

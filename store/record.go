@@ -221,6 +221,11 @@ type Grant struct {
 	ScopeRequested string `json:"scope_requested,omitempty"`
 	ScopeGranted   string `json:"scope_granted,omitempty"`
 
+	// Repeated says that the request that brought the refresh token had been sent
+	// before, without a response. The earlier one may still reach a server that
+	// takes it for the reuse of a spent token, and ends the grant.
+	Repeated bool `json:"repeated,omitempty"`
+
 	// Refused says that the resource or the authorization server has refused
 	// the access token, so that it is not used until its expiry.
 	Refused bool    `json:"refused,omitempty"`
