@@ -71,11 +71,12 @@ func TestBridgeEndsDuringRefresh(t *testing.T) {
 				}
 				h.ends(t)
 				gate.Release()
-				// The next process waits for a helper that is still at it, and the
-				// server would revoke everything if the old token came again.
+				// The next process waits for a helper that is still at it: then that
+				// refresh is the one it wants. The server would revoke everything if
+				// the old token came again.
 				m.mustRun("token", m.server.MCPURL(), "--refresh")
-				if a := m.server.Audit(); a.Refreshes != 2 || a.Reuses != 0 || m.tabs() != 1 {
-					t.Errorf("%d refreshes, %d reuses, %d tabs; want 2, 0, 1", a.Refreshes, a.Reuses, m.tabs())
+				if a := m.server.Audit(); a.Refreshes < 1 || a.Refreshes > 2 || a.Reuses != 0 || m.tabs() != 1 {
+					t.Errorf("%d refreshes, %d reuses, %d tabs; want 1 or 2, 0, 1", a.Refreshes, a.Reuses, m.tabs())
 				}
 			})
 		}
