@@ -198,7 +198,8 @@ func (m *machine) storm(kills int) {
 	if line, err := first.answer(1); err != nil || !strings.Contains(line, `"result"`) {
 		m.t.Fatalf("%v: %s\n%s", err, line, first.stderr.String())
 	}
-	span := 2 * time.Since(started)
+	shortest := 2 * time.Since(started)
+	span := shortest
 	first.kill()
 	for killed := 0; killed < kills && m.server.Audit().Reuses == 0; {
 		m.server.ExpireAccessTokens()
@@ -217,8 +218,10 @@ func (m *machine) storm(kills int) {
 		}
 		round.Wait()
 		// On a machine that is busier than it was for the first one, bridges take longer.
-		if m.server.Audit().Refreshes < killed/10 {
-			span = min(span*9/8, 5*time.Second)
+		if m.server.Audit().Refreshes < killed/12 {
+			span = min(span*9/8, 2*time.Second)
+		} else {
+			span = max(span*8/9, shortest)
 		}
 	}
 }
