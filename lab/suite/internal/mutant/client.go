@@ -83,6 +83,9 @@ const (
 	maxFreshWaits = int(freshFor / freshPause)
 )
 
+// lateness is how long a process of a client without a lock may begin after another.
+const lateness = 300 * time.Millisecond
+
 func (st *state) fresh() bool {
 	return st.Access != "" && !st.Worked && time.Since(st.Issued) < freshFor
 }
@@ -169,6 +172,12 @@ func param(header, name string) string {
 // acquire returns a state with another token than the one that was refused.
 func (c *Client) acquire(ctx context.Context, seen *state, refusal *challenge, refreshed *bool) (*state, error) {
 	st := seen
+	if c.Defect == RefreshUnlocked {
+		// On a busy machine the others come late: the defect is to show there, too.
+		if err := wait(ctx, lateness); err != nil {
+			return nil, err
+		}
+	}
 	if c.Defect != RefreshUnlocked || seen.Refresh == "" {
 		unlock, err := c.lock(ctx)
 		if err != nil {
