@@ -115,6 +115,11 @@ func newAuthServer(t *testing.T) (s *authServer, connect func(behind string)) {
 		r.Out.Host = r.In.Host // the server says URLs of the proxy's
 	}}
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// What is known of the server is written before connect, and read only after.
+		if target.Load() == nil {
+			http.Error(w, "the server has not started", http.StatusServiceUnavailable)
+			return
+		}
 		if !s.traffic(r.URL.Path) {
 			s.mu.Lock()
 			s.counts[r.URL.Path]++
