@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 )
 
 // MCP has two eras: before 2026-07-28 a session begins with initialize, since
@@ -30,6 +31,7 @@ type eras struct {
 	shaken  *message          // the host's notifications/initialized, or one made for it; nil: not yet
 	answer  []byte            // the result of the server's initialize
 	flights [contacts]*flight // the first contacts under way
+	probed  time.Time         // when the host began with server/discover; zero: it did not
 
 	modern modernServer
 	legacy legacyServer

@@ -125,6 +125,7 @@ func (b *bridge) request(m *message) {
 	if m.is("initialize") {
 		b = b.front.greet(m)
 	}
+	probe := b.era.probes(m)
 	c, ok := b.open(m)
 	if !ok {
 		b.out.write((&Trouble{Code: codeInvalid, Reason: "invalid", Message: "a request with this id is under way"}).response(m.id))
@@ -144,6 +145,7 @@ func (b *bridge) request(m *message) {
 		})
 		return
 	}
+	c.probe = probe
 	b.after(func() {
 		b.serve(c)
 		c.drop()

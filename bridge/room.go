@@ -75,7 +75,7 @@ func (b *bridge) initialize(c *call) {
 		<-b.before
 	}
 	f := b.era.contact(initializing, b.era.wake)
-	met := b.room.meets(c, f, b.InitializeWait)
+	met := b.room.meets(c, f, b.era.greetingWait())
 	switch {
 	case met == callOver:
 	case met != serverResponded, f.err != nil && b.InitializeWait >= 0 && asleep(f.err):
@@ -385,7 +385,7 @@ func (r *room) serve(c *call) (done bool, err error) {
 	case stale && c.isSignIn():
 		c.reply(said(c, signedInNow))
 		return true, nil
-	case modernVersion(c.message) != "" && r.era.serverEra() == unknownEra:
+	case c.probe, modernVersion(c.message) != "" && r.era.serverEra() == unknownEra:
 		return r.meet(c)
 	}
 	return false, nil

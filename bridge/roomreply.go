@@ -20,6 +20,10 @@ func (r *room) reply(c *call, v *visit) (done bool) {
 		r.mu.Unlock()
 		c.reply([]byte("{}"))
 	case "server/discover":
+		if v.modern == nil { // the host has gone on to initialize
+			c.fail(silent)
+			return true
+		}
 		c.reply(object("resultType", "complete", "supportedVersions", []string{firstModern}, "capabilities", offers, "ttlMs", 0,
 			"cacheScope", "private", "_meta", object(metaServer, object("name", r.Name, "version", r.Version))))
 	case "subscriptions/listen":

@@ -18,14 +18,42 @@ const (
 	longestWakingPause = time.Second
 )
 
-// probeWait returns how long a host's server/discover waits for the server: half as
-// long as its initialize, which follows where the probe comes to nothing. Negative: for
-// as long as it takes.
+// probeWait returns how long a host's server/discover waits for the server: half as long
+// as its initialize, which follows where the probe comes to nothing. Negative: for as
+// long as it takes.
 func (o *Options) probeWait() time.Duration {
 	if o.InitializeWait < 0 {
 		return o.InitializeWait
 	}
 	return o.InitializeWait / 2
+}
+
+// greetingWait returns how long a host's initialize waits for the server: with the probe
+// before it no longer than InitializeWait, as some hosts bound both together.
+func (e *eras) greetingWait() time.Duration {
+	if e.InitializeWait < 0 {
+		return e.InitializeWait
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.probed.IsZero() {
+		return e.InitializeWait
+	}
+	return max(e.InitializeWait-time.Since(e.probed), e.InitializeWait/2)
+}
+
+// probes reports whether a request that was just read is a probe of a server of which
+// nothing is known. An initialize that overtakes it does not change that.
+func (e *eras) probes(m *message) bool {
+	if !m.is("server/discover") || modernVersion(m) == "" {
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.probed.IsZero() {
+		e.probed = time.Now()
+	}
+	return e.first == nil && e.server == unknownEra
 }
 
 // encounter is what a host's first request meets first.
@@ -64,17 +92,17 @@ func (r *room) meets(c *call, f *flight, limit time.Duration) encounter {
 	}
 }
 
-// wake begins a session and, where the server is not there yet, tries again until
-// InitializeWait is over.
+// wake begins a session and, where the server is not there yet, tries again until the
+// host's initialize has waited for long enough.
 func (e *eras) wake(ctx context.Context) (*message, error) {
-	began := time.Now()
+	began, limit := time.Now(), e.greetingWait()
 	for try := 0; ; try++ {
 		answer, err := e.connect(ctx)
 		if !asleep(err) {
 			return answer, err
 		}
 		wait := min(firstWakingPause<<min(try, 8), longestWakingPause)
-		if time.Since(began)+wait > e.InitializeWait || !pause(ctx, wait) {
+		if time.Since(began)+wait > limit || !pause(ctx, wait) {
 			return answer, err
 		}
 	}
