@@ -100,6 +100,13 @@ func (e *eras) fly(begin func(ctx context.Context) (*message, error), landed fun
 	return f
 }
 
+// underWay returns the first contact of a kind that is under way, or nil.
+func (e *eras) underWay(kind contact) *flight {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.flights[kind]
+}
+
 // begin remembers how the host has begun, and reports whether nothing else has: what
 // follows another initialize is another session.
 func (e *eras) begin(hello []byte) bool {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"time"
 )
 
 // front is the MCP host's side of a run: what lasts while the host begins one session
@@ -85,14 +86,39 @@ func (f *front) succeed(old *bridge) *bridge {
 	f.mu.Unlock()
 	for _, c := range old.due() {
 		c.fail(superseded)
+		c.cancel()
 	}
-	old.end()
+	old.room.leave()
 	old.do(func() {
-		defer close(ended)
+		if opening := old.era.underWay(initializing); opening != nil {
+			// The server may be about to begin the session that has to end.
+			close(ended)
+			old.outlast(opening)
+			old.end()
+			old.part(f.life)
+			return
+		}
+		old.end()
 		old.part(f.life)
+		close(ended)
 	})
 	next.start()
 	return next
+}
+
+// openingWait is how long a session that the host gives up before it has begun is waited
+// for, so that it can be ended at the server.
+const openingWait = 30 * time.Second
+
+// outlast waits until a first contact is over, but not for long.
+func (b *bridge) outlast(f *flight) {
+	timer := time.NewTimer(openingWait)
+	defer timer.Stop()
+	select {
+	case <-f.done:
+	case <-timer.C:
+	case <-b.life.Done():
+	}
 }
 
 // superseded is the error of a request whose session the host has ended by beginning

@@ -23,6 +23,10 @@ func (m memory) RoundTrip(r *http.Request) (*http.Response, error) {
 	body, out := io.Pipe()
 	w := &memoryWriter{header: make(http.Header), out: out, ready: make(chan int, 1)}
 	broken := make(chan struct{})
+	served := r.WithContext(ctx)
+	if served.Body == nil {
+		served.Body = http.NoBody
+	}
 	go func() {
 		defer func() {
 			if recover() != nil {
@@ -33,7 +37,7 @@ func (m memory) RoundTrip(r *http.Request) (*http.Response, error) {
 			w.WriteHeader(http.StatusOK)
 			out.Close()
 		}()
-		m(w, r.WithContext(ctx))
+		m(w, served)
 	}()
 	resp := &http.Response{Header: w.header, Request: r, ContentLength: -1, Body: memoryBody{body, cancel}}
 	select {

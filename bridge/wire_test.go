@@ -25,6 +25,7 @@ type sessions struct {
 	ended   []string
 	stream  chan string // events for the session's own stream; nil: none is offered
 	hello   string      // the result of initialize; "": initialized
+	many    bool        // a session does not end the one before
 
 	// serve answers what is not part of the session's life.
 	serve func(w http.ResponseWriter, r *http.Request, got request)
@@ -54,7 +55,7 @@ func (s *sessions) answer(w http.ResponseWriter, r *http.Request, got request) {
 		w.Header().Set("Mcp-Session-Id", s.current)
 		s.mu.Unlock()
 		result(w, got.id, cmp.Or(s.hello, initialized))
-	case current == "" || id != current:
+	case current == "" || id != current && !(s.many && id != ""):
 		w.WriteHeader(http.StatusNotFound)
 	case r.Method == http.MethodGet && s.stream != nil:
 		w.Header().Set("Content-Type", "text/event-stream")
