@@ -50,7 +50,7 @@ type visit struct {
 	news    chan struct{} // holds one value when the host is to list the tools again
 
 	signIn  bool          // the user has to sign in: the host is shown the placeholder
-	denied  bool          // the last try ended with a login that did not come about
+	denied  bool          // the last try ended because the user is not signed in
 	turned  chan struct{} // closed when signIn changes
 	failure *Trouble      // how the last try ended; nil: none has
 	trying  bool
@@ -211,12 +211,12 @@ func (r *room) stay(v *visit, f *flight) {
 func (r *room) nextTry(v *visit, f *flight, failures int) *flight {
 	failure := r.era.failed(f)
 	r.mu.Lock()
-	v.trying, v.failure, v.denied = false, failure, failure.Code == CodeSignIn
+	v.trying, v.failure, v.denied = false, failure, failure.Code == CodeSignIn || failure.signsIn
 	close(v.ended)
 	r.mu.Unlock()
 	r.turn()
 	// What the server rejects for good is not requested again unless the host does that.
-	passes := !v.denied && (failure.Retry || asleep(f.err))
+	passes := failure.Code != CodeSignIn && (failure.Retry || asleep(f.err))
 	next := time.Now().Add(max(min(watchInterval<<min(failures, 8), longestWatch), min(failure.RetryAfter, longestRetryAfter)))
 	watch := time.NewTicker(watchInterval)
 	defer watch.Stop()
