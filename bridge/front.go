@@ -68,6 +68,9 @@ func (f *front) greet(hello *message) *bridge {
 		b = f.succeed(b)
 	}
 	b.room.leave()
+	if c := b.find(hello.id); c != nil && c.probe {
+		c.drop() // the host counts anew: the response with this id is that to initialize
+	}
 	return b
 }
 

@@ -58,6 +58,9 @@ func (r *room) meet(c *call) (done bool, err error) {
 	}
 	switch r.meets(c, f, r.probeWait()) {
 	case userAwaited:
+		if modernVersion(c.message) == "" {
+			return true, silent // nothing is shown to a host of before without initialize
+		}
 		done, entered := r.enter(c, f)
 		if !entered && discover {
 			return true, silent

@@ -45,7 +45,7 @@ func (e *eras) greetingWait() time.Duration {
 // probes reports whether a request that was just read is a probe of a server of which
 // nothing is known. An initialize that overtakes it does not change that.
 func (e *eras) probes(m *message) bool {
-	if !m.is("server/discover") || modernVersion(m) == "" {
+	if !m.is("server/discover") {
 		return false
 	}
 	e.mu.Lock()
