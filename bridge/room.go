@@ -121,7 +121,8 @@ func (r *room) enter(c *call, f *flight) (done, entered bool) {
 	if version == "" || version >= firstModern {
 		version = "2025-11-25"
 	}
-	c.reply(object("protocolVersion", version, "capabilities", offers, "serverInfo", object("name", r.Name, "version", r.Version)))
+	c.reply(object("protocolVersion", version, "capabilities", offers,
+		"serverInfo", object("name", r.Name, "version", r.Version)))
 	return true, true
 }
 
@@ -217,7 +218,8 @@ func (r *room) nextTry(v *visit, f *flight, failures int) *flight {
 	r.turn()
 	// What the server rejects for good is not requested again unless the host does that.
 	passes := failure.Code != CodeSignIn && (failure.Retry || asleep(f.err))
-	next := time.Now().Add(max(min(watchInterval<<min(failures, 8), longestWatch), min(failure.RetryAfter, longestRetryAfter)))
+	backoff := min(watchInterval<<min(failures, 8), longestWatch)
+	next := time.Now().Add(max(backoff, min(failure.RetryAfter, longestRetryAfter)))
 	watch := time.NewTicker(watchInterval)
 	defer watch.Stop()
 	for {
@@ -233,7 +235,8 @@ func (r *room) nextTry(v *visit, f *flight, failures int) *flight {
 		case <-r.life.Done():
 			return nil
 		}
-		if passes && !time.Now().Before(next) || failure.Code == CodeSignIn && r.SignedIn != nil && r.SignedIn(r.life) {
+		elsewhere := failure.Code == CodeSignIn && r.SignedIn != nil && r.SignedIn(r.life)
+		if elsewhere || passes && !time.Now().Before(next) {
 			return r.again(v)
 		}
 	}
@@ -270,7 +273,9 @@ func (r *room) again(v *visit) *flight {
 	}
 	r.mu.Unlock()
 	if v.modern != nil {
-		return r.era.contact(probing, func(ctx context.Context) (*message, error) { return r.era.probe(ctx, v.modern) })
+		return r.era.contact(probing, func(ctx context.Context) (*message, error) {
+			return r.era.probe(ctx, v.modern)
+		})
 	}
 	return r.era.contact(initializing, r.era.connect)
 }
@@ -279,7 +284,8 @@ func (r *room) again(v *visit) *flight {
 // it: none of them has been sent.
 func (e *eras) failed(f *flight) *Trouble {
 	if f.err == nil {
-		return &Trouble{Code: CodeRefused, Reason: "refused", Message: "the server refuses a session: " + text(member(f.answer.error, "message"))}
+		return &Trouble{Code: CodeRefused, Reason: "refused",
+			Message: "the server refuses a session: " + text(member(f.answer.error, "message"))}
 	}
 	failure := *e.explain(f.err)
 	if failure.Code == CodeUncertain {
