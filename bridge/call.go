@@ -21,6 +21,7 @@ type call struct {
 	sink func(m *message) bool
 
 	asks  chan *message // takes what the server asks in this call; nil: the host does
+	probe bool          // a server/discover with which the host begins
 	quiet bool          // the host is not to hear that a subscription was acknowledged
 
 	resumed chan struct{} // closed when a subscription that waited is the server's; nil: it did not wait

@@ -19,7 +19,7 @@ const callPatience = 50 * time.Second
 var errLong = errors.New("line too long")
 
 // read takes what the host writes until it stops.
-func (b *bridge) read() error {
+func (b *front) read() error {
 	in := bufio.NewReaderSize(b.Stdin, pipeSize)
 	wide := false
 	var expected expectation
@@ -52,7 +52,7 @@ func (b *bridge) read() error {
 // enter makes Run wait for what the reader is about to begin; the reader itself
 // is not waited for, as nobody can end its wait for the host. It reports false if
 // Run has stopped waiting.
-func (b *bridge) enter() bool {
+func (b *front) enter() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.life.Err() != nil {
@@ -122,6 +122,10 @@ func validID(id []byte) bool {
 
 // request sees to it that a request gets its answer.
 func (b *bridge) request(m *message) {
+	if m.is("initialize") {
+		b = b.front.greet(m)
+	}
+	probe := b.era.probes(m)
 	c, ok := b.open(m)
 	if !ok {
 		b.out.write((&Trouble{Code: codeInvalid, Reason: "invalid", Message: "a request with this id is under way"}).response(m.id))
@@ -141,6 +145,7 @@ func (b *bridge) request(m *message) {
 		})
 		return
 	}
+	c.probe = probe
 	b.after(func() {
 		b.serve(c)
 		c.drop()
@@ -149,7 +154,7 @@ func (b *bridge) request(m *message) {
 
 // serve carries a request out and says why, if that did not work.
 func (b *bridge) serve(c *call) {
-	if _, awaited, _ := b.Person.status(); awaited {
+	if awaited, _ := b.Person.status(); awaited {
 		stop := b.impatient(c)
 		defer stop()
 	}
@@ -180,7 +185,7 @@ func (b *bridge) carryOut(c *call) error {
 // carried out for nobody. It returns what calls it off.
 func (b *bridge) impatient(c *call) (stop func()) {
 	timer := time.AfterFunc(callPatience, func() {
-		if _, awaited, text := b.Person.status(); awaited {
+		if awaited, text := b.Person.status(); awaited {
 			c.cancel()
 			c.fail(&Trouble{Code: CodeSignIn, Reason: "auth_required", Retry: true, Message: strings.TrimSuffix(text, ".")})
 		}

@@ -47,6 +47,9 @@ func (t *legacyServer) serve(c *call) error {
 	if err := t.ready(c); err != nil {
 		return err
 	}
+	if t.eras.serverEra() == modernEra { // which it was only slow to say
+		return t.eras.native(c)
+	}
 	switch c.name() {
 	case "server/discover":
 		c.reply(t.discovered())
@@ -135,7 +138,11 @@ func (t *legacyServer) ready(c *call) error {
 	if known {
 		return nil
 	}
-	return e.handshake(c.ctx)
+	err := e.handshake(c.ctx)
+	e.mu.Lock()
+	t.active = e.server != modernEra
+	e.mu.Unlock()
+	return err
 }
 
 // strip takes out of a request what a server of before may take for a sign of
