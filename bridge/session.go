@@ -120,7 +120,10 @@ func (u *upstream) initialized(ctx context.Context, m *message) error {
 	if told {
 		return nil
 	}
-	_, err := u.send(ctx, m)
+	err := u.offer(func(ctx context.Context) error {
+		_, err := u.send(ctx, m)
+		return err
+	})
 	if !errors.Is(err, errOver) {
 		u.listen(ctx)
 	}
