@@ -11,9 +11,9 @@ import (
 	"github.com/handstamp/handstamp/bridge"
 )
 
-// inMemory starts a server on a network of its own, so that a bubble's clock runs while
+// bubbleServer starts a server on a network of its own, so that a bubble's clock runs while
 // everybody waits, and returns what connects a bridge to it.
-func inMemory(t *testing.T, handler http.HandlerFunc) bridge.Options {
+func bubbleServer(t *testing.T, handler http.HandlerFunc) bridge.Options {
 	t.Helper()
 	network := &pipes{accept: make(chan net.Conn), closed: make(chan struct{})}
 	server := &http.Server{Handler: handler}
@@ -69,8 +69,8 @@ func (h *host) waitWithin(bound time.Duration, what string, ok func(line string)
 	}
 }
 
-// call makes a tool call with an id.
-func call(id string) string {
+// streamCall makes a tool call with an id.
+func streamCall(id string) string {
 	return `{"jsonrpc":"2.0","id":` + id + `,"method":"tools/call","params":{"name":"x"}}`
 }
 

@@ -61,7 +61,7 @@ func TestNotificationNeverAccepted(t *testing.T) {
 					}
 					result(w, got.id, "{}")
 				}
-				h := start(t, inMemory(t, s.ServeHTTP))
+				h := start(t, bubbleServer(t, s.ServeHTTP))
 				h.hello()
 				h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
 				if _, took := h.answerWithin("1", patience); took > 3*time.Second {
@@ -73,7 +73,7 @@ func TestNotificationNeverAccepted(t *testing.T) {
 						`{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}`,
 						`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"slow"}}`,
 						fmt.Sprintf(`{"jsonrpc":"2.0","method":"notifications/progress","params":{"n":%d}}`, i),
-						call(fmt.Sprint(10+i)))
+						streamCall(fmt.Sprint(10+i)))
 					if _, took := h.answerWithin(fmt.Sprint(10+i), patience); took > 100*time.Millisecond {
 						t.Errorf("a request took %v", took)
 					}
@@ -106,7 +106,7 @@ func TestNotificationNeverAccepted(t *testing.T) {
 func TestNotificationsKeepTheirOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sessions{}
-		h := start(t, inMemory(t, func(w http.ResponseWriter, r *http.Request) {
+		h := start(t, bubbleServer(t, func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodPost && r.ContentLength%3 == 0 {
 				time.Sleep(50 * time.Millisecond)
 			}
@@ -140,7 +140,7 @@ func TestHostReplyNeverAccepted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sessions{stream: make(chan string)}
 		replies := make(chan string, 2)
-		h := start(t, inMemory(t, func(w http.ResponseWriter, r *http.Request) {
+		h := start(t, bubbleServer(t, func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
 			if strings.Contains(string(body), `"roots"`) {
 				replies <- string(body)
@@ -157,7 +157,7 @@ func TestHostReplyNeverAccepted(t *testing.T) {
 			h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"result":{"roots":[]}}`, i))
 			receive(t, replies)
 		}
-		h.send(call("9"))
+		h.send(streamCall("9"))
 		h.answer("9")
 	})
 }

@@ -83,13 +83,15 @@ func (u *upstream) follow(c *call, resp *http.Response) error {
 	defer cancel()
 	// What is resumed may be silent for as long as a response may be late.
 	var quiet *time.Timer
-	r := resumption{heard: func() {
-		if quiet != nil {
+	began := time.Now()
+	r := resumption{heard: func(again bool) {
+		if quiet != nil && (!again || time.Since(began) >= longLived) {
 			quiet.Reset(lateWait)
 		}
 	}}
 	for messages := 0; ; {
-		began := time.Now()
+		began = time.Now()
+		before := r.id
 		n, err := u.events(sse.NewReader(resp.Body, u.MaxMessage), c, &r)
 		messages += n
 		if c.answered() && c.sink == nil {
@@ -114,7 +116,9 @@ func (u *upstream) follow(c *call, resp *http.Response) error {
 			}
 			return lost
 		}
-		r.ended(time.Since(began), n)
+		if r.ended(time.Since(began), n); r.id != before {
+			r.failures = 0 // the server has gone on, and wants to be polled
+		}
 		if quiet == nil {
 			quiet = time.AfterFunc(lateWait, cancel)
 			defer quiet.Stop()
@@ -143,9 +147,6 @@ func (u *upstream) events(events *sse.Reader, c *call, r *resumption) (messages 
 		if err != nil {
 			return messages, err
 		}
-		if r.heard != nil {
-			r.heard()
-		}
 		if e.Type == "endpoint" {
 			if c != nil && messages == 0 {
 				return messages, errEndpoint
@@ -163,6 +164,9 @@ func (u *upstream) events(events *sse.Reader, c *call, r *resumption) (messages 
 		}
 		messages++
 		r.failures = 0
+		if r.heard != nil {
+			r.heard(true)
+		}
 		u.deliver(m, c)
 		if c != nil && c.answered() {
 			return messages, nil

@@ -69,10 +69,10 @@ func TestStreamThatIsNotOffered(t *testing.T) {
 						io.WriteString(w, `{"error":"no GET here"}`)
 					}
 				}}
-				h := start(t, inMemory(t, s.ServeHTTP))
+				h := start(t, bubbleServer(t, s.ServeHTTP))
 				h.hello()
 				for i := range 60 {
-					h.send(call(strconv.Itoa(i)))
+					h.send(streamCall(strconv.Itoa(i)))
 					if got := h.answer(strconv.Itoa(i)); get(t, got, "result") != "{}" {
 						t.Fatalf("got %s", got)
 					}
@@ -117,7 +117,7 @@ func TestStreamRejectedForAWhile(t *testing.T) {
 						<-r.Context().Done()
 					}
 				}}
-				h := start(t, inMemory(t, s.ServeHTTP))
+				h := start(t, bubbleServer(t, s.ServeHTTP))
 				h.hello()
 				h.waitWithin(time.Minute, "notification", func(line string) bool { return strings.Contains(line, "list_changed") })
 				if begun, _ := s.counts(); begun != 1 {
@@ -145,7 +145,7 @@ func TestStreamThatEndsAtOnce(t *testing.T) {
 					openStream(w)
 					io.WriteString(w, first)
 				}}
-				h := start(t, inMemory(t, s.ServeHTTP))
+				h := start(t, bubbleServer(t, s.ServeHTTP))
 				h.hello()
 				time.Sleep(10 * time.Second)
 				if n := s.tries(); n > 5 {
@@ -156,7 +156,7 @@ func TestStreamThatEndsAtOnce(t *testing.T) {
 					t.Errorf("the stream was opened %d times within an hour in which nobody used it", n)
 				}
 				before := s.tries()
-				h.send(call("1"))
+				h.send(streamCall("1"))
 				h.answer("1")
 				time.Sleep(10 * time.Second)
 				if n := s.tries() - before; n != 1 {
@@ -178,7 +178,7 @@ func TestStreamWithOneEventEach(t *testing.T) {
 			openStream(w)
 			fmt.Fprintf(w, "id: %d\nretry: 1\n%s", n, event(fmt.Sprintf(`{"jsonrpc":"2.0","method":"notifications/message","params":{"data":%d}}`, n)))
 		}}
-		h := start(t, inMemory(t, s.ServeHTTP))
+		h := start(t, bubbleServer(t, s.ServeHTTP))
 		h.hello()
 		for i := range 20 {
 			want := fmt.Sprintf(`"data":%d}`, i)
@@ -201,7 +201,7 @@ func TestStreamOfLongPauses(t *testing.T) {
 			openStream(w)
 			io.WriteString(w, "retry: 120000\n\n")
 		}}
-		h := start(t, inMemory(t, s.ServeHTTP))
+		h := start(t, bubbleServer(t, s.ServeHTTP))
 		h.hello()
 		time.Sleep(119 * time.Second)
 		if n := s.tries(); n != 1 {
@@ -238,7 +238,7 @@ func TestStreamEndsWithItsSession(t *testing.T) {
 			}
 			<-cut
 		}
-		h := start(t, inMemory(t, s.ServeHTTP))
+		h := start(t, bubbleServer(t, s.ServeHTTP))
 		h.hello()
 		time.Sleep(time.Minute)
 		s.forget()
@@ -266,9 +266,9 @@ func TestReplacedSessionIsDeleted(t *testing.T) {
 			}
 			result(w, got.id, "{}")
 		}
-		h := start(t, inMemory(t, s.ServeHTTP))
+		h := start(t, bubbleServer(t, s.ServeHTTP))
 		h.hello()
-		h.send(call("1"))
+		h.send(streamCall("1"))
 		h.answer("1")
 		synctest.Wait()
 		begun, ended := s.counts()

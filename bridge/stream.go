@@ -39,13 +39,19 @@ type resumption struct {
 	retry    time.Duration // the server's reconnection time; zero or less: it named none
 	wait     time.Duration // its Retry-After, for the next try
 	failures int           // tries in a row that brought nothing
-	heard    func()        // called with each event; nil: not
+
+	// heard is called with each message, which may be a repeated one, and with each new id. It
+	// may be nil.
+	heard func(again bool)
 }
 
 // note remembers what a stream has said about its own continuation.
 func (r *resumption) note(events *sse.Reader) {
-	if id := events.LastID(); id != "" {
+	if id := events.LastID(); id != "" && id != r.id {
 		r.id = id
+		if r.heard != nil {
+			r.heard(false)
+		}
 	}
 	if d := events.Retry(); d >= 0 {
 		r.retry = d
@@ -71,11 +77,13 @@ func (r *resumption) rejected(h http.Header) {
 // pause returns how long to wait before the next try: a time that grows with each failure,
 // and at least what the server wishes.
 func (r *resumption) pause() time.Duration {
-	d := min(firstPause<<min(r.failures, 8), longestPause)
-	d = max(d, min(max(r.retry, r.wait), longestWish))
+	d := max(min(firstPause<<min(r.failures, 8), longestPause), r.wish())
 	r.wait = 0
 	return time.Duration(float64(d) * (1 + rand.Float64()/10))
 }
+
+// wish returns how long the server wants the next try to wait.
+func (r *resumption) wish() time.Duration { return min(max(r.retry, r.wait), longestWish) }
 
 // errNotResumed says that the stream of a request cannot be resumed.
 var errNotResumed = errors.New("bridge: the request's stream cannot be resumed")
@@ -85,8 +93,13 @@ var errNotResumed = errors.New("bridge: the request's stream cannot be resumed")
 func (u *upstream) resume(ctx context.Context, r *resumption) (*http.Response, error) {
 	until := time.Now().Add(reopenWait)
 	for try := 0; ; try++ {
-		d := r.pause()
-		if try > 0 && time.Now().Add(d).After(until) || d > lateWait {
+		wish, d := r.wish(), r.pause()
+		if rest := time.Until(until); try > 0 && d > rest {
+			if d = rest; d < max(wish, firstPause) {
+				return nil, errNotResumed
+			}
+		}
+		if d > lateWait {
 			return nil, errNotResumed
 		}
 		if !pause(ctx, d) {
