@@ -192,10 +192,10 @@ func endpointAt(base string, data []byte) (string, error) {
 	reference := strings.TrimSpace(string(data))
 	to, err := from.Parse(reference)
 	if err != nil || reference == "" {
-		return "", noEndpoint
+		return "", &Trouble{Code: CodeProtocol, Reason: "endpoint", Message: "the server's event stream names an endpoint that is no URL, or none"}
 	}
 	if origin(to) != origin(from) || to.User != nil {
-		return "", &Trouble{Code: CodeProtocol, Reason: "endpoint_origin", Message: "the server's event stream names an endpoint at another origin, " +
+		return "", &Trouble{Code: CodeProtocol, Reason: "endpoint", Message: "the server's event stream names an endpoint at another origin, " +
 			origin(to) + " instead of " + origin(from) + ", where nothing is sent, as messages carry the access token"}
 	}
 	return to.String(), nil
@@ -231,7 +231,7 @@ func (w *sseWire) moved(data []byte) {
 // do. It reports false if the server does not speak it.
 func (u *upstream) fallBack(c *call) (done bool, err error) {
 	err = u.legacy.open(c.ctx)
-	if t, ok := errors.AsType[*Trouble](err); ok && t.Reason == "endpoint_origin" {
+	if t, ok := errors.AsType[*Trouble](err); ok && t.Reason == "endpoint" {
 		return true, err
 	}
 	if err != nil {
