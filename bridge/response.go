@@ -30,8 +30,11 @@ func (u *upstream) receive(c *call, resp *http.Response) error {
 		if err != nil {
 			return err
 		}
-		m, err := parse(oneLine(body))
-		if err != nil || !m.batch && !m.response() {
+		m, err := heard(body)
+		if err != nil {
+			return invalid(err)
+		}
+		if !m.batch && !m.response() {
 			return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's answer is no JSON-RPC response"}
 		}
 		u.deliver(m, c)
@@ -81,13 +84,12 @@ func (u *upstream) events(events *sse.Reader, c *call, backoff *resumption) erro
 		if len(e.Data) == 0 || e.Type != "" && e.Type != "message" {
 			continue
 		}
-		m, err := parse(oneLine(e.Data))
-		if err != nil {
-			u.Logger.Debug("the server sent an event that is no JSON-RPC message")
-			continue
-		}
 		backoff.failures = 0
-		u.deliver(m, c)
+		if m, err := heard(e.Data); err != nil {
+			u.invalid(e.Data, err, c)
+		} else {
+			u.deliver(m, c)
+		}
 		if c != nil && c.answered() {
 			return nil
 		}
