@@ -137,6 +137,8 @@ type bridge struct {
 	room   room
 	era    eras
 
+	notifications inOrder // of the host's
+
 	mu      sync.Mutex // guards what follows
 	calls   map[string]*call
 	owned   map[string]*call // calls of the bridge's own that are answered on a stream for all

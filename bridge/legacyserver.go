@@ -80,7 +80,7 @@ func (t *legacyServer) serve(c *call) error {
 	t.eras.do(func() {
 		t.enter(p.inner)
 		defer t.leave(p.inner)
-		if err := t.eras.up.call(p.inner); err != nil {
+		if err := t.eras.up.call(p.inner); err != nil && !p.inner.answered() {
 			p.err <- err
 		}
 	})
