@@ -71,13 +71,14 @@ func (s *sseServer) stream(w http.ResponseWriter, r *http.Request) {
 	n := len(s.streams)
 	s.streams = append(s.streams, time.Now())
 	s.out = out
+	opened := s.opened
 	s.mu.Unlock()
 	w.Header().Set("Content-Type", "text/event-stream")
 	if s.endpoint != "none" {
 		io.WriteString(w, "event: endpoint\ndata: "+s.endpoint+"\n\n")
 	}
 	flushHead(w)
-	if s.opened != nil && s.opened(w, r, n) {
+	if opened != nil && opened(w, r, n) {
 		return
 	}
 	for {
