@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,6 +43,7 @@ type far struct {
 	network *network
 	mcp     http.Handler
 	url     string
+	port    string
 
 	mu     sync.Mutex
 	ports  []string        // of the connections that were made
@@ -55,6 +57,7 @@ func newFar(t *testing.T, n *network, wire, host string, certificate *tls.Certif
 	l := n.listen(t, net.JoinHostPort(host, "0"))
 	s := &http.Server{Handler: f, ConnState: f.connected}
 	f.url = "http://" + l.Addr().String() + "/mcp"
+	_, f.port, _ = net.SplitHostPort(l.Addr().String())
 	go func() {
 		if wire == "http/1.1" {
 			_ = s.Serve(l)
@@ -91,11 +94,14 @@ func (f *far) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // forget has the router forget all connections that there are, and returns how many.
-func (f *far) forget() int {
+func (f *far) forget() int { return f.drop(false) }
+
+// drop has the router drop the packets of all connections that there are.
+func (f *far) drop(oneWay bool) int {
 	f.mu.Lock()
 	ports := slices.Clone(f.ports)
 	f.mu.Unlock()
-	f.network.forget(f.t, ports...)
+	f.network.forget(f.t, oneWay, f.port, ports)
 	return len(ports)
 }
 
@@ -199,6 +205,14 @@ var scenes = []struct {
 		h.hello()
 		h.within(atOnce, "1", "tools/call")
 		f.forget()
+		h.works(1)
+	}},
+	{"idle, and what the server sends arrives", func(t *testing.T, serve func(http.Handler) *far) {
+		f := serve(&sessions{})
+		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
+		h.hello()
+		h.within(atOnce, "1", "tools/call")
+		f.drop(true)
 		h.works(1)
 	}},
 	{"idle, pinged", func(t *testing.T, serve func(http.Handler) *far) {
@@ -433,8 +447,93 @@ func TestDeadConnection(t *testing.T) {
 					scene.play(t, func(mcp http.Handler) *far { return serve(t, "10.8.0.2", mcp) })
 				})
 			}
+			if wire == "http/1.1" {
+				continue // what is not encrypted needs no tunnel
+			}
+			t.Run(wire+", through a proxy", func(t *testing.T) {
+				t.Parallel()
+				f := serve(t, "10.8.0.2", &sessions{})
+				proxy := newFar(t, n, "http/1.1", "10.8.0.2", nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					tunnels(w, r, n)
+				}))
+				u, err := url.Parse(proxy.url)
+				if err != nil {
+					t.Fatal(err)
+				}
+				template := http.DefaultTransport.(*http.Transport).Clone()
+				template.Proxy = http.ProxyURL(u)
+				h := start(t, bridge.Options{URL: f.url, Logger: logger(t), HTTP: &http.Client{Transport: bridge.NewTransport(template)}})
+				h.hello()
+				h.within(atOnce, "1", "tools/call")
+				if proxy.forget() == 0 {
+					t.Error("the proxy was not used")
+				}
+				h.works(1)
+			})
 		}
+		t.Run("another network", func(t *testing.T) {
+			t.Parallel()
+			n.moveHere(t, "", "10.7.0.50")
+			servers := make(map[string]*far)
+			hosts := make(map[string]*host)
+			for _, wire := range wires {
+				servers[wire] = newFar(t, n, wire, "10.8.0.3", certificate, &sessions{})
+				hosts[wire] = start(t, bridge.Options{URL: servers[wire].url, Logger: logger(t)})
+				hosts[wire].hello()
+				hosts[wire].within(atOnce, "1", "tools/call")
+			}
+			n.moveHere(t, "10.7.0.50", "10.7.0.51")
+			t.Run("all", func(t *testing.T) {
+				for wire, h := range hosts {
+					t.Run(wire, func(t *testing.T) {
+						t.Parallel()
+						h.works(1)
+						servers[wire].wantProtocol(wire)
+					})
+				}
+			})
+		})
 	})
+}
+
+// moveHere has this machine leave one network and join another: the address that connections to
+// the second server are from is gone.
+func (n *network) moveHere(t *testing.T, from, to string) {
+	t.Helper()
+	var lines []string
+	if from != "" {
+		lines = append(lines, "addr del "+from+"/24 dev c0")
+	}
+	lines = append(lines, "addr add "+to+"/24 dev c0", "route replace 10.8.0.3 via 10.7.0.1 src "+to)
+	if err := (*namespace)(nil).ip(lines...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tunnels is an HTTP proxy.
+func tunnels(w http.ResponseWriter, r *http.Request, network *network) {
+	var to net.Conn
+	var err error
+	network.servers.do(func() { to, err = (&net.Dialer{FallbackDelay: -1}).Dial("tcp4", r.Host) })
+	if err != nil || r.Method != http.MethodConnect {
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
+	defer to.Close()
+	from, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer from.Close()
+	io.WriteString(from, "HTTP/1.1 200 OK\r\n\r\n")
+	ended := make(chan struct{}, 2)
+	for _, way := range [][2]net.Conn{{from, to}, {to, from}} {
+		go func() {
+			_, _ = io.Copy(way[1], way[0])
+			ended <- struct{}{}
+		}()
+	}
+	<-ended
 }
 
 // wantProtocol checks that a server was spoken to as it was meant to be.

@@ -158,11 +158,16 @@ func (n *network) listen(t *testing.T, address string) net.Listener {
 	return l
 }
 
-// forget has the router drop, without a word, the packets of connections from these ports.
-func (n *network) forget(t *testing.T, ports ...string) {
+// forget has the router drop, without a word, the packets of connections to a port, in both
+// directions or only those from here.
+func (n *network) forget(t *testing.T, oneWay bool, to string, ports []string) {
 	t.Helper()
 	for _, port := range ports {
-		if err := n.router.ip("rule add pref 5 iif r0 ipproto tcp sport " + port + " blackhole"); err != nil {
+		rules := []string{"rule add pref 5 iif r0 ipproto tcp sport " + port + " dport " + to + " blackhole"}
+		if !oneWay {
+			rules = append(rules, "rule add pref 5 iif r1 ipproto tcp sport "+to+" dport "+port+" blackhole")
+		}
+		if err := n.router.ip(rules...); err != nil {
 			t.Error(err)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 // template, which must not change any more; nil is [http.DefaultTransport]. It speaks HTTP/2
 // where the server does, and gives up connections that no longer work within 20 seconds, however
 // long a response takes: with pings on HTTP/2, and otherwise with what TCP acknowledges.
-func NewTransport(template *http.Transport) *alive.Transport {
+func NewTransport(template *http.Transport) http.RoundTripper {
 	if template == nil {
 		var ok bool
 		if template, ok = http.DefaultTransport.(*http.Transport); !ok {

@@ -38,7 +38,7 @@ type Transport struct {
 
 	mu      sync.Mutex      // guards what follows
 	current *http.Transport // nil: no request yet
-	last    time.Time       // when the last request began
+	last    moment          // when the last request began
 }
 
 // New returns a Transport with the settings of template, which must not change any more.
@@ -49,7 +49,7 @@ func (t *Transport) Standard() *http.Transport { return t.template }
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	return t.connections(time.Now()).RoundTrip(req)
+	return t.connections(now()).RoundTrip(req)
 }
 
 // CloseIdleConnections closes the connections that no request is using.
@@ -63,23 +63,35 @@ func (t *Transport) CloseIdleConnections() {
 }
 
 // connections returns what a request that begins now is sent with.
-func (t *Transport) connections(now time.Time) *http.Transport {
+func (t *Transport) connections(at moment) *http.Transport {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.current != nil && slept(t.last, now) {
+	if t.current != nil && slept(t.last, at) {
 		t.discard()
 	}
-	t.last = now
+	t.last = at
 	if t.current == nil {
 		t.current = t.fresh()
 	}
 	return t.current
 }
 
-// slept reports whether the wall clock has gone on between two times while the monotonic one
-// stood still, as it does in sleep.
-func slept(before, after time.Time) bool {
-	return after.Round(0).Sub(before.Round(0))-after.Sub(before) > sleep
+// moment is a time by two clocks, of which the second stands still while the machine sleeps.
+type moment struct {
+	wall    time.Time
+	running time.Duration
+}
+
+var started = time.Now()
+
+func now() moment {
+	t := time.Now()
+	return moment{t.Round(0), t.Sub(started)}
+}
+
+// slept reports whether the machine slept between two moments, or the user set its clock.
+func slept(before, after moment) bool {
+	return after.wall.Sub(before.wall)-(after.running-before.running) > sleep
 }
 
 // discard has later requests go over new connections. The caller holds mu.

@@ -17,7 +17,8 @@ type conn struct {
 	broken func() // called when the connection broke off
 
 	watched atomic.Bool // a look is due
-	began   time.Time   // when the watch began; of the look that is due
+	since   time.Time   // of the look that is due: when progress was last seen
+	acked   uint64      // and how much was acknowledged then, in bytes
 	dead    atomic.Bool // closed here
 }
 
@@ -63,7 +64,7 @@ func (c *conn) judge(err error) error {
 // watch begins to look after what is sent now, unless that has begun.
 func (c *conn) watch() {
 	if c.watched.CompareAndSwap(false, true) {
-		c.began = time.Now()
+		c.since = time.Now()
 		time.AfterFunc(lookEvery, c.look)
 	}
 }
@@ -72,13 +73,16 @@ func (c *conn) watch() {
 // ends the watch if all was.
 func (c *conn) look() {
 	s := outstanding(c.tcp)
+	if s.acked != c.acked {
+		c.since, c.acked = time.Now(), s.acked
+	}
 	switch {
 	case !s.pending:
 		c.watched.Store(false)
 		if outstanding(c.tcp).pending { // sent in between
 			c.watch()
 		}
-	case s.unanswered && s.silent >= silence+patience-lookEvery && time.Since(c.began) >= silence+patience-lookEvery:
+	case s.unanswered(unanswered) && time.Since(c.since) >= unanswered:
 		c.dead.Store(true)
 		c.broken()
 		_ = c.tcp.SetLinger(0)
@@ -88,9 +92,27 @@ func (c *conn) look() {
 	}
 }
 
+// unanswered is how long something that was sent may be without an acknowledgement.
+const unanswered = silence + patience - lookEvery
+
 // sending is what the operating system says about data that was sent.
 type sending struct {
-	pending    bool          // some is not acknowledged
-	unanswered bool          // and several attempts to have it acknowledged were not answered
-	silent     time.Duration // since the last acknowledgement
+	pending bool          // some is not acknowledged
+	acked   uint64        // what is, in bytes
+	again   uint8         // how often it was sent again since some was acknowledged
+	probed  uint8         // how often the other end, which takes nothing at present, did not answer
+	full    bool          // the other end takes nothing at present, or that is not known
+	silent  time.Duration // since anything was acknowledged, be it again
+}
+
+// tries is how many times in a row something was sent again before a connection may be dead.
+const tries = 2
+
+// unanswered reports whether the other end does not acknowledge what was sent. One that takes
+// nothing at present is there as long as it acknowledges that it was asked.
+func (s sending) unanswered(d time.Duration) bool {
+	if s.again >= tries && !s.full {
+		return true
+	}
+	return (s.again >= tries || s.probed >= tries) && s.silent >= d
 }

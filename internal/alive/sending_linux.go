@@ -11,10 +11,6 @@ import (
 // acknowledges, but reads nothing for a while.
 func limitRetransmission(*net.TCPConn) {}
 
-// unansweredTries is how many times in a row something was sent again without an
-// acknowledgement before a connection may be dead.
-const unansweredTries = 2
-
 func outstanding(tcp *net.TCPConn) sending {
 	raw, err := tcp.SyscallConn()
 	if err != nil {
@@ -29,8 +25,11 @@ func outstanding(tcp *net.TCPConn) sending {
 		return sending{}
 	}
 	return sending{
-		pending:    info.Unacked > 0 || info.Notsent_bytes > 0,
-		unanswered: info.Retransmits >= unansweredTries || info.Probes >= unansweredTries,
-		silent:     time.Duration(info.Last_ack_recv) * time.Millisecond,
+		pending: info.Unacked > 0 || info.Notsent_bytes > 0,
+		acked:   info.Bytes_acked,
+		again:   info.Retransmits,
+		probed:  info.Probes,
+		full:    info.Snd_wnd == 0, // as it is where the system is too old to tell
+		silent:  time.Duration(info.Last_ack_recv) * time.Millisecond,
 	}
 }

@@ -180,8 +180,8 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 	}
 	transport.MaxIdleConnsPerHost = bridgeConnections
 	transport.ReadBufferSize = bridgeReadBuffer
-	c.HTTP = transport
 	b.remote.configure(c, transport)
+	c.HTTP = bridge.NewTransport(transport)
 	if fixed := b.env.get("HANDSTAMP_ACCESS_TOKEN"); fixed != "" && header.Get("Authorization") == "" {
 		value, err := parseSecret([]byte(fixed), "the environment variable HANDSTAMP_ACCESS_TOKEN")
 		if err != nil {
