@@ -58,7 +58,7 @@ func destination(resp *http.Response, req *http.Request) (*url.URL, *Trouble) {
 	case location == "":
 		return nil, astray("the server redirects (HTTP status %d), but says not where to", status)
 	case err != nil:
-		return nil, astray("the server redirects (HTTP status %d) to something that is not a URL", status)
+		return nil, notAURL(status)
 	case !sameOrigin(req.URL, to):
 		return nil, astray("the server redirects to another origin, %s; nothing was sent there. If the server has moved, configure that URL",
 			shownURL(to, req))
@@ -95,6 +95,27 @@ func redirected(req *http.Request, to *url.URL, resp *http.Response) (*http.Requ
 	body, err := req.GetBody()
 	next.Body = body
 	return next, err
+}
+
+// locations is a RoundTripper that rejects redirects to what is not a URL: the error that
+// [http.Client] makes of them quotes what may be a secret.
+type locations struct{ http.RoundTripper }
+
+// RoundTrip implements [http.RoundTripper]. An error may be a *Trouble.
+func (l locations) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := l.RoundTripper.RoundTrip(req)
+	if err != nil || !redirects(resp.StatusCode) {
+		return resp, err
+	}
+	if _, err := req.URL.Parse(resp.Header.Get("Location")); err != nil {
+		discard(resp)
+		return nil, notAURL(resp.StatusCode)
+	}
+	return resp, nil
+}
+
+func notAURL(status int) *Trouble {
+	return astray("the server redirects (HTTP status %d) to something that is not a URL", status)
 }
 
 func astray(format string, args ...any) *Trouble {

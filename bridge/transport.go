@@ -33,6 +33,7 @@ func newClient(o *Options) *http.Client {
 	if own.Transport == nil {
 		own.Transport = NewTransport(nil)
 	}
+	own.Transport = locations{own.Transport}
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &http.Client{Transport: &wireTransport{client: &own, agent: userAgent(o)}}
 }
