@@ -15,9 +15,9 @@ import (
 // maxCodings bounds how many encodings one response has.
 const maxCodings = 4
 
-// decoded undoes the encoding of a response (RFC 9110, section 8.4). net/http undoes none but
-// the gzip that it wanted itself. A response with an encoding that nothing here knows is an
-// error, unless its status says all: there the body is left out.
+// decoded undoes the encoding of a response (RFC 9110, section 8.4): gzip, which was requested,
+// and what servers and proxies use unrequested. A response with an encoding that nothing here
+// knows is an error, unless its status says all: there the body is left out.
 func decoded(resp *http.Response) (*http.Response, error) {
 	codings := contentCodings(resp.Header)
 	if len(codings) == 0 || resp.ContentLength == 0 {

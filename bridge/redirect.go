@@ -16,7 +16,8 @@ const maxRedirects = 5
 // opens an event stream at an MCP server, while the message is lost. An error that is a
 // *Trouble means that nothing was carried out.
 func (t *wireTransport) follow(req *http.Request) (*http.Response, error) {
-	seen := []string{req.URL.String()}
+	var seen []string
+	cookies := req.Header["Cookie"] // the user's, to which the client adds its own each time
 	for {
 		resp, err := t.client.Do(req)
 		if err != nil || !redirects(resp.StatusCode) {
@@ -28,6 +29,7 @@ func (t *wireTransport) follow(req *http.Request) (*http.Response, error) {
 		}
 		if trouble == nil {
 			req, err = redirected(req, to, resp)
+			req.Header["Cookie"] = cookies
 		}
 		discard(resp)
 		switch {
@@ -75,6 +77,9 @@ func destination(resp *http.Response, req *http.Request) (*url.URL, *Trouble) {
 func anew(seen *[]string, from, to *url.URL) *Trouble {
 	to.Fragment, to.RawFragment = "", ""
 	next := to.String()
+	if *seen == nil {
+		*seen = []string{from.String()}
+	}
 	if slices.Contains(*seen, next) {
 		return astray("the server redirects in a loop, back to %s; nothing was carried out", originOf(from))
 	}

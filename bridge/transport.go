@@ -46,8 +46,12 @@ type wireTransport struct {
 
 // RoundTrip implements http.RoundTripper. An error may be a *Trouble.
 func (t *wireTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	// The header is the bridge's own.
 	if _, ok := req.Header["User-Agent"]; !ok {
-		req.Header["User-Agent"] = []string{t.agent} // the header is the bridge's own
+		req.Header["User-Agent"] = []string{t.agent}
+	}
+	if _, ok := req.Header["Accept-Encoding"]; !ok {
+		req.Header["Accept-Encoding"] = []string{"gzip"} // net/http undoes none that was asked for here
 	}
 	resp, err := t.follow(req)
 	if err != nil {

@@ -325,6 +325,9 @@ func trouble(err error, t *target) *bridge.Trouble {
 		}
 	case exitProtocol:
 		tr.Code = bridge.CodeProtocol
+		if r.Setting == "" && r.Hint != "" {
+			tr.Message += "; " + r.Hint
+		}
 	default:
 		tr.Code = bridge.CodeUnreachable
 	}
