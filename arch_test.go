@@ -46,7 +46,7 @@ var rooms = map[string]room{
 	"internal/proctest":         {},
 	"internal/sse":              {},
 	"bridge/interop":            {},
-	"bridge":                    {ours: []string{"internal/sse"}},
+	"bridge":                    {ours: []string{"internal/secret", "internal/sse"}},
 	"internal/envelope":         {},
 	"internal/atomicfile":       {modules: []string{"golang.org/x/sys"}},
 	"store":                     {ours: []string{"internal/secret", "store/internal/locks"}},

@@ -22,6 +22,8 @@ type call struct {
 
 	asks  chan *message // takes what the server asks in this call; nil: the host does
 	quiet bool          // the host is not to hear that a subscription was acknowledged
+	plain bool          // sent on the session as it is, which it neither waits for nor replaces
+	heard bool          // the server has sent something on the request's stream
 
 	resumed chan struct{} // closed when a subscription that waited is the server's; nil: it did not wait
 }

@@ -23,6 +23,8 @@ type sseWire struct {
 
 	mu       sync.Mutex // guards what follows
 	endpoint string     // empty: no stream
+	round    int        // of the session on the stream
+	hangUp   func()     // ends the stream
 	ended    chan struct{}
 	spoken   bool // the server speaks it
 	opening  *renewal
@@ -90,8 +92,12 @@ func (w *sseWire) connect() error {
 		return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's event stream names no endpoint to send to"}
 	}
 	ended := make(chan struct{})
+	u.mu.Lock()
+	round := u.advance()
+	u.mu.Unlock()
 	w.mu.Lock()
 	w.endpoint, w.ended, w.spoken = endpoint, ended, true
+	w.round, w.hangUp = round, cancel
 	w.mu.Unlock()
 	u.Logger.Debug("the server speaks HTTP+SSE")
 	u.do(func() {
@@ -132,19 +138,41 @@ func firstEndpoint(events *sse.Reader, base string) (string, error) {
 	}
 }
 
+// reopen replaces the session of a round by another on a new stream.
+func (w *sseWire) reopen(ctx context.Context, round int) error {
+	w.mu.Lock()
+	ended, hangUp, mine := w.ended, w.hangUp, w.round == round && w.endpoint != ""
+	w.mu.Unlock()
+	if mine {
+		hangUp()
+		<-ended
+	}
+	return w.open(ctx)
+}
+
 // call sends a request and waits for its answer on the stream.
 func (w *sseWire) call(c *call) error {
-	ended, err := w.ready(c.ctx, c.message)
+	return w.up.insist(c, func() (int, error) { return w.attempt(c) })
+}
+
+// attempt is call for one session: it returns the session's round.
+func (w *sseWire) attempt(c *call) (round int, err error) {
+	round, ended, err := w.ready(c)
 	if err != nil {
-		return err
+		return round, err
 	}
 	if c.sink != nil {
 		w.up.adopt(c)
 		defer w.up.forget(c)
 	}
-	if err := w.post(c.ctx, c.raw); err != nil {
-		return err
+	if err := w.post(c); err != nil {
+		return round, err
 	}
+	return round, w.await(c, ended)
+}
+
+// await waits for the answer on the stream.
+func (w *sseWire) await(c *call, ended <-chan struct{}) error {
 	select {
 	case <-c.ended:
 		return nil
@@ -158,33 +186,36 @@ func (w *sseWire) call(c *call) error {
 	}
 }
 
-// send sends a message that has no answer.
-func (w *sseWire) send(ctx context.Context, m *message) error {
-	if _, err := w.ready(ctx, m); err != nil {
-		return err
+// send sends a message that has no answer, and returns the round of its session.
+func (w *sseWire) send(c *call) (round int, err error) {
+	if round, _, err = w.ready(c); err != nil {
+		return round, err
 	}
-	return w.post(ctx, m.raw)
+	return round, w.post(c)
 }
 
-// ready returns a channel that is closed when the stream ends. All but the
-// handshake, which is a part of that, wait for a session on it.
-func (w *sseWire) ready(ctx context.Context, m *message) (<-chan struct{}, error) {
+// ready returns the round of the session, and a channel that is closed when its stream
+// ends. All but what a session begins with wait for a session on it.
+func (w *sseWire) ready(c *call) (round int, ended <-chan struct{}, err error) {
 	w.mu.Lock()
-	ended, open := w.ended, w.endpoint != ""
+	round, ended, open := w.round, w.ended, w.endpoint != ""
 	w.mu.Unlock()
-	if open && (m.is("initialize") || m.is("notifications/initialized")) {
-		return ended, nil
+	switch {
+	case open && (c.plain || c.is("initialize") || c.is("notifications/initialized")):
+		return round, ended, nil
+	case c.plain && !c.is("initialize"):
+		return round, nil, lost // its session has ended with the stream
 	}
-	if err := w.open(ctx); err != nil {
-		return nil, err
+	if err := w.open(c.ctx); err != nil {
+		return round, nil, err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.ended, nil
+	return w.round, w.ended, nil
 }
 
 // post sends one message to the endpoint.
-func (w *sseWire) post(ctx context.Context, raw []byte) error {
+func (w *sseWire) post(c *call) error {
 	u := w.up
 	w.mu.Lock()
 	endpoint := w.endpoint
@@ -192,8 +223,8 @@ func (w *sseWire) post(ctx context.Context, raw []byte) error {
 	if endpoint == "" {
 		return lost
 	}
-	_, header := u.header(&call{message: &message{raw: raw}})
-	resp, err := u.postTo(ctx, endpoint, raw, header)
+	_, header := u.header(&call{message: &message{raw: c.raw}})
+	resp, err := u.postTo(c.ctx, endpoint, c.raw, header)
 	if err != nil {
 		return u.broken(err)
 	}
@@ -201,5 +232,5 @@ func (w *sseWire) post(ctx context.Context, raw []byte) error {
 		discard(resp)
 		return nil
 	}
-	return u.refused(resp)
+	return u.rejected(c, resp, true) // the endpoint names the session
 }

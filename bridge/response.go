@@ -34,6 +34,9 @@ func (u *upstream) receive(c *call, resp *http.Response) error {
 		if err != nil || !m.batch && !m.response() {
 			return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's answer is no JSON-RPC response"}
 		}
+		if err := u.nameless(m, c); err != nil {
+			return err
+		}
 		u.deliver(m, c)
 		if !c.answered() {
 			return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's answer leaves requests of the batch open"}
@@ -61,6 +64,8 @@ func (u *upstream) follow(c *call, resp *http.Response) error {
 			return c.ctx.Err()
 		case errors.Is(err, sse.ErrTooLarge):
 			return tooLarge
+		case rejects(err):
+			return err
 		case modern || backoff.id == "":
 			return lost
 		}
@@ -87,6 +92,9 @@ func (u *upstream) events(events *sse.Reader, c *call, backoff *resumption) erro
 			continue
 		}
 		backoff.failures = 0
+		if err := u.nameless(m, c); err != nil {
+			return err
+		}
 		u.deliver(m, c)
 		if c != nil && c.answered() {
 			return nil
