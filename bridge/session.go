@@ -30,7 +30,7 @@ func (u *upstream) opened(session string) {
 
 // advance begins another round. The caller holds mu.
 func (u *upstream) advance() int {
-	u.told = false
+	u.told, u.accepted = false, false
 	u.round++
 	clear(u.inquiries)
 	return u.round
@@ -120,7 +120,7 @@ func (u *upstream) beginReplacement(s shape) *renewal {
 			u.replacedFor(s)
 		}
 		u.renewal = nil
-		mayLive := u.round != round && old != "" && old != u.session && s.status != http.StatusNotFound && s.status != http.StatusGone
+		mayLive := u.round != round && old != "" && old != u.session && !s.definite()
 		u.mu.Unlock()
 		close(r.done)
 		if mayLive {
@@ -134,7 +134,7 @@ func (u *upstream) beginReplacement(s shape) *renewal {
 // end so again: not if the server could not be reached, or not now.
 func lasting(err error) bool {
 	t, ok := errors.AsType[*Trouble](err)
-	return err == nil || ok && !t.Retry && t != lost
+	return err == nil || errors.Is(err, errOver) || ok && !t.Retry && t != lost
 }
 
 // again replaces the session as it is.
@@ -146,13 +146,13 @@ func (u *upstream) again(ctx context.Context) error {
 }
 
 // greetings is how often a session is begun when the server ends each at once.
-const greetings = 3
+const greetings = 2
 
 // leaveTimeout bounds the request that ends a session.
 const leaveTimeout = parting
 
 // errOver says that the server has ended the session of a notification.
-var errOver = errors.New("the server has ended the session")
+var errOver = &Trouble{Code: CodeRefused, Reason: "session_ended", Message: "the server ends each session at once"}
 
 // greet begins a session with what the host said when it began: initialize and,
 // once that is answered, notifications/initialized. The host hears nothing of it.

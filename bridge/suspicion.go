@@ -54,10 +54,9 @@ func (r *refusal) meaning(c *call) meaning {
 		http.StatusTooEarly, http.StatusTooManyRequests,
 		http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
 		return silent
-	case http.StatusNotFound, http.StatusGone:
-		if r.tied {
-			return over
-		}
+	}
+	if r.tied && r.shape().definite() {
+		return over
 	}
 	return suspect
 }
@@ -225,35 +224,53 @@ func (u *upstream) pingRejected(round int, s shape) bool {
 		u.Logger.Debug("a rejected request did not end the session", "status", s.status, "err", err)
 		return false
 	}
-	definite := refused.tied && (refused.status == http.StatusNotFound || refused.status == http.StatusGone)
 	u.Logger.Debug("a ping was rejected, too", "status", refused.status, "code", refused.code())
-	return definite || refused.shape() == s
+	return refused.tied && refused.shape().definite() || refused.shape() == s
 }
 
-// tooSoon reports whether a session was replaced a moment ago for a rejection of a
-// shape, which did not help. The caller holds mu.
+// vain counts the replacements for rejections of a shape that have not helped.
+type vain struct {
+	since time.Time
+	times int
+}
+
+// tooSoon reports whether sessions were replaced a moment ago for rejections of a shape,
+// which did not help. Where the server says by the rules that a session is gone and has
+// taken messages on it before that, another one is tried. The caller holds mu.
 func (u *upstream) tooSoon(s shape) bool {
-	at, ok := u.vain[s]
-	return ok && time.Since(at) < replacementInterval
+	v, ok := u.vain[s]
+	if !ok || time.Since(v.since) >= replacementInterval {
+		return false
+	}
+	return !s.definite() || !u.accepted || v.times > 1
+}
+
+// definite reports whether a rejection of a session says by the rules that it is gone.
+func (s shape) definite() bool {
+	return s.status == http.StatusNotFound || s.status == http.StatusGone
 }
 
 // replacedFor notes that a session was replaced for a rejection of a shape. The caller
 // holds mu.
 func (u *upstream) replacedFor(s shape) {
 	if u.vain == nil {
-		u.vain = make(map[shape]time.Time)
+		u.vain = make(map[shape]vain)
 	}
-	u.vain[s] = time.Now()
+	v := u.vain[s]
+	if time.Since(v.since) >= replacementInterval {
+		v = vain{since: time.Now()}
+	}
+	v.times++
+	u.vain[s] = v
 }
 
 // helped notes what came of a request that was sent again on a new session. Unless that
 // was rejected like a session that is gone, the next loss of a session is another one.
 func (u *upstream) helped(c *call, s shape, err error) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
 	if refused, ok := errors.AsType[*refusal](err); ok && refused.meaning(c) != silent {
-		u.replacedFor(s)
 		return
 	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	delete(u.vain, s)
 }

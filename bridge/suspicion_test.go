@@ -292,7 +292,8 @@ func TestSuspicionThatStaysOpen(t *testing.T) {
 }
 
 // TestSessionIsReplacedOnceInVain has a server that knows none of its sessions: it is tried
-// once, and not again for a while, however many requests come.
+// once, and not again for a while, however many requests come; twice where it says by the
+// rules that the session is gone, and took messages on it before.
 func TestSessionIsReplacedOnceInVain(t *testing.T) {
 	for _, tt := range otherWords {
 		t.Run(tt.name, func(t *testing.T) {
@@ -323,10 +324,10 @@ func TestSessionIsReplacedOnceInVain(t *testing.T) {
 					t.Errorf("got %s", got)
 				}
 			}
-			if begun, pings := s.count("initialize"), s.count("ping"); begun != 2 || pings > 1 {
+			if begun, pings := s.count("initialize"), s.count("ping"); begun > 3-tt.pings || pings > 1 {
 				t.Errorf("%d sessions were begun, after %d pings", begun, pings)
 			}
-			if calls := s.count("tools/call"); calls > 24+8 {
+			if calls := s.count("tools/call"); calls > 2*24 {
 				t.Errorf("%d requests were sent for 24", calls)
 			}
 		})

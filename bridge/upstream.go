@@ -58,7 +58,8 @@ type upstream struct {
 	tools   map[string][]parameter // parameters to mirror into headers, by tool
 
 	inquiries map[inquiryKey]*inquiry
-	vain      map[shape]time.Time // when a session was last replaced for rejections of a shape
+	vain      map[shape]vain
+	accepted  bool // the server has taken a message on the session
 
 	kept kept        // what the host has told the server
 	sent credentials // what no text of the server's may repeat
@@ -95,12 +96,21 @@ func (u *upstream) attempt(c *call) (round int, err error) {
 		return round, err
 	}
 	if resp.StatusCode/100 == 2 {
-		if c.is("initialize") {
-			u.opened(resp.Header.Get(headerSession))
-		}
+		u.took(c, round, resp)
 		return round, u.receive(c, resp)
 	}
 	return round, u.rejected(c, resp, header.Get(headerSession) != "")
+}
+
+// took notes that the server has taken a message.
+func (u *upstream) took(c *call, round int, resp *http.Response) {
+	if c.is("initialize") {
+		u.opened(resp.Header.Get(headerSession))
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.accepted = u.accepted || u.round == round
 }
 
 // rejected returns why the server rejected a message, or nil if it has answered a batch
@@ -213,6 +223,7 @@ func (u *upstream) send(c *call) (round int, err error) {
 		return round, err
 	}
 	if resp.StatusCode/100 == 2 {
+		u.took(c, round, resp)
 		discard(resp)
 		return round, nil
 	}
