@@ -72,12 +72,12 @@ func (u *upstream) begun(c *call) error {
 
 // renew replaces the session of a round, unless somebody has done so already.
 func (u *upstream) renew(ctx context.Context, round int) error {
-	return u.replace(ctx, round, shape{})
+	return u.replace(ctx, round, shape{}, "")
 }
 
-// replace is renew for a rejection of a shape. It returns errTooSoon if that did not
+// replace is renew for a rejection of a shape, which a message of a method met. It returns errTooSoon if that did not
 // help a moment ago.
-func (u *upstream) replace(ctx context.Context, round int, s shape) error {
+func (u *upstream) replace(ctx context.Context, round int, s shape, method string) error {
 	u.mu.Lock()
 	r := u.renewal
 	if r == nil && u.round != round {
@@ -89,7 +89,7 @@ func (u *upstream) replace(ctx context.Context, round int, s shape) error {
 		return errTooSoon
 	}
 	if r == nil {
-		r = u.beginReplacement(s)
+		r = u.beginReplacement(s, method)
 	}
 	u.mu.Unlock()
 	select {
@@ -101,7 +101,7 @@ func (u *upstream) replace(ctx context.Context, round int, s shape) error {
 }
 
 // beginReplacement starts to replace the session. The caller holds mu.
-func (u *upstream) beginReplacement(s shape) *renewal {
+func (u *upstream) beginReplacement(s shape, method string) *renewal {
 	r := &renewal{done: make(chan struct{})}
 	u.renewal = r
 	if u.stream != nil {
@@ -117,7 +117,7 @@ func (u *upstream) beginReplacement(s shape) *renewal {
 		}
 		u.mu.Lock()
 		if lasting(r.err) {
-			u.replacedFor(s)
+			u.replacedFor(s, method)
 		}
 		u.renewal = nil
 		mayLive := u.round != round && old != "" && old != u.session && !s.definite()
@@ -142,7 +142,7 @@ func (u *upstream) again(ctx context.Context) error {
 	u.mu.Lock()
 	round := u.round
 	u.mu.Unlock()
-	return u.replace(ctx, round, shape{status: http.StatusNotFound})
+	return u.replace(ctx, round, shape{status: http.StatusNotFound}, "notifications/initialized")
 }
 
 // greetings is how often a session is begun when the server ends each at once.

@@ -127,7 +127,7 @@ func (u *upstream) insist(c *call, try func() (round int, err error)) error {
 	if !ok || !u.forgotten(c, round, refused) {
 		return err
 	}
-	switch rerr := u.replace(c.ctx, round, refused.shape()); {
+	switch rerr := u.replace(c.ctx, round, refused.shape(), c.name()); {
 	case errors.Is(rerr, errTooSoon):
 		return err
 	case rerr != nil:
@@ -230,8 +230,9 @@ func (u *upstream) pingRejected(round int, s shape) bool {
 
 // vain counts the replacements for rejections of a shape that have not helped.
 type vain struct {
-	since time.Time
-	times int
+	since  time.Time
+	times  int
+	method string // of the message that was rejected
 }
 
 // tooSoon reports whether sessions were replaced a moment ago for rejections of a shape,
@@ -250,9 +251,9 @@ func (s shape) definite() bool {
 	return s.status == http.StatusNotFound || s.status == http.StatusGone
 }
 
-// replacedFor notes that a session was replaced for a rejection of a shape. The caller
+// replacedFor notes that a session was replaced for a rejection of a message. The caller
 // holds mu.
-func (u *upstream) replacedFor(s shape) {
+func (u *upstream) replacedFor(s shape, method string) {
 	if u.vain == nil {
 		u.vain = make(map[shape]vain)
 	}
@@ -261,6 +262,7 @@ func (u *upstream) replacedFor(s shape) {
 		v = vain{since: time.Now()}
 	}
 	v.times++
+	v.method = method
 	u.vain[s] = v
 }
 
@@ -272,5 +274,7 @@ func (u *upstream) helped(c *call, s shape, err error) {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	delete(u.vain, s)
+	if u.vain[s].method == c.name() {
+		delete(u.vain, s)
+	}
 }

@@ -195,7 +195,7 @@ func (u *upstream) tell(ctx context.Context, m *message) error {
 	if !ok || !u.forgotten(c, round, refused) {
 		return err
 	}
-	rerr := u.replace(ctx, round, refused.shape())
+	rerr := u.replace(ctx, round, refused.shape(), m.name())
 	if rerr != nil || !m.outlives() {
 		return rerr
 	}
