@@ -48,7 +48,7 @@ var rooms = map[string]room{
 	"internal/proctest":         {},
 	"internal/sse":              {},
 	"bridge/interop":            {},
-	"bridge":                    {ours: []string{"internal/alive", "internal/sse"}, modules: []string{"golang.org/x/sys"}},
+	"bridge":                    {ours: []string{"internal/alive", "internal/secret", "internal/sse"}, modules: []string{"golang.org/x/sys"}},
 	"internal/envelope":         {},
 	"internal/atomicfile":       {modules: []string{"golang.org/x/sys"}},
 	"store":                     {ours: []string{"internal/secret", "store/internal/locks"}},
