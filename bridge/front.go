@@ -21,9 +21,8 @@ type front struct {
 	session *bridge    // of the host's present session
 }
 
-// newFront returns the front of a run that lasts as long as life. It calls broken when
-// the host does not read any more.
-func newFront(life context.Context, broken func(), o Options) *front {
+// newFront returns the front of a run that lasts as long as life.
+func newFront(life context.Context, o Options) *front {
 	if o.HTTP == nil {
 		o.HTTP = &http.Client{}
 	}
@@ -45,7 +44,7 @@ func newFront(life context.Context, broken func(), o Options) *front {
 	if o.Stdout == nil {
 		o.Stdout = io.Discard
 	}
-	f := &front{Options: o, life: life, out: &output{w: o.Stdout, broken: broken}}
+	f := &front{Options: o, life: life, out: &output{w: o.Stdout}}
 	f.session = newBridge(f)
 	f.session.start()
 	return f
