@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"net/http"
 	"sync"
 	"time"
 )
@@ -21,11 +20,10 @@ type front struct {
 	session *bridge    // of the host's present session
 }
 
-// newFront returns the front of a run that lasts as long as life.
-func newFront(life context.Context, o Options) *front {
-	if o.HTTP == nil {
-		o.HTTP = &http.Client{}
-	}
+// newFront returns the front of a run that lasts as long as life. It calls broken when
+// the host does not read any more.
+func newFront(life context.Context, broken func(), o Options) *front {
+	o.HTTP = newClient(&o)
 	if o.Name == "" {
 		o.Name, o.Version = "bridge", "0"
 	}
@@ -44,7 +42,7 @@ func newFront(life context.Context, o Options) *front {
 	if o.Stdout == nil {
 		o.Stdout = io.Discard
 	}
-	f := &front{Options: o, life: life, out: &output{w: o.Stdout}}
+	f := &front{Options: o, life: life, out: &output{w: o.Stdout, broken: broken}}
 	f.session = newBridge(f)
 	f.session.start()
 	return f
