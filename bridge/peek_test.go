@@ -153,7 +153,7 @@ func checkMembers(t *testing.T, raw []byte, m *message) {
 	if json.Unmarshal(want["method"], &method) != nil {
 		method = ""
 	}
-	if m.name() != method || m.method != nil && !m.is(method) {
+	if got := string([]rune(m.name())); got != method || m.method != nil && !m.mangled && !m.is(method) {
 		t.Errorf("method is %q, not %q", m.name(), method)
 	}
 }
