@@ -62,8 +62,12 @@ type Options struct {
 	Explain func(error) *Trouble
 
 	// MaxMessage bounds one message, in bytes, in both directions. Zero is 64
-	// MiB.
+	// MiB. MaxMemory may bound it further.
 	MaxMessage int
+
+	// MaxMemory is what the process may take for messages and all else, in bytes:
+	// long messages wait for one another. Zero is 256 MiB.
+	MaxMemory int
 
 	// Logger receives what is worth debugging: no message's content. Nil
 	// discards.
@@ -87,7 +91,7 @@ const (
 	// lingering is how long a bridge whose standard input has ended waits for
 	// the answers that are due, and parting how long it takes its leave of the
 	// server after that.
-	lingering = 3500 * time.Millisecond
+	lingering = 3250 * time.Millisecond
 	parting   = time.Second
 )
 
@@ -115,8 +119,20 @@ func Run(ctx context.Context, o Options) error {
 	end()
 	b.mu.Lock()   // who is in enter has entered
 	b.mu.Unlock() //lint:ignore SA2001 the lock is a barrier: from here on nobody enters
+	worked := make(chan struct{})
+	go func() {
+		b.work.Wait()
+		close(worked)
+	}()
 	b.part(ctx)
-	b.work.Wait()
+	// Whoever writes to a host that does not read is not waited for.
+	timer := time.NewTimer(parting / 4)
+	defer timer.Stop()
+	select {
+	case <-worked:
+	case <-timer.C:
+		return err
+	}
 	if b.out.err != nil && ctx.Err() == nil {
 		return b.out.err
 	}
@@ -133,6 +149,8 @@ type bridge struct {
 	up   upstream
 	room room
 	era  eras
+
+	lines lineMemory // of what the host sends
 
 	mu      sync.Mutex // guards what follows
 	calls   map[string]*call
@@ -151,6 +169,11 @@ func newBridge(o Options) *bridge {
 	if o.MaxMessage <= 0 {
 		o.MaxMessage = maxMessage
 	}
+	if o.MaxMemory <= 0 {
+		o.MaxMemory = defaultMemory
+	}
+	third := thirds(o.MaxMemory)
+	o.MaxMessage = min(o.MaxMessage, int(third)-1)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -159,6 +182,7 @@ func newBridge(o Options) *bridge {
 	}
 	b := &bridge{Options: o, out: &output{w: o.Stdout}, calls: make(map[string]*call)}
 	b.up.bridge, b.up.wire, b.up.legacy.up = b, o.Wire, &b.up
+	b.up.memory, b.lines.size = newMemory(third), third
 	b.room.bridge = b
 	b.era.bridge, b.era.modern.eras, b.era.legacy.eras = b, &b.era, &b.era
 	o.Person.listen(func() {
@@ -259,7 +283,10 @@ type output struct {
 
 // write writes a message as one line. The bytes are the output's from then on.
 func (o *output) write(line []byte) {
-	line = append(line, '\n')
+	parts := [][]byte{line, {'\n'}}
+	if len(line) < cap(line) || len(line) < shortMessage {
+		parts = [][]byte{append(line, '\n')}
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err != nil {
@@ -269,8 +296,11 @@ func (o *output) write(line []byte) {
 		o.wide = true
 		widen(o.w)
 	}
-	if _, err := o.w.Write(line); err != nil {
-		o.err = errors.Join(errors.New("bridge: the host does not read any more"), err)
-		o.broken()
+	for _, part := range parts {
+		if _, err := o.w.Write(part); err != nil {
+			o.err = errors.Join(errors.New("bridge: the host does not read any more"), err)
+			o.broken()
+			return
+		}
 	}
 }

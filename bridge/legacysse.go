@@ -82,8 +82,8 @@ func (w *sseWire) connect() error {
 		defer cancel()
 		return u.refused(resp)
 	}
-	events := sse.NewReader(resp.Body, u.MaxMessage)
-	endpoint, err := firstEndpoint(events, u.URL)
+	events := u.eventsOf(resp)
+	endpoint, err := firstEndpoint(events.Reader, u.URL)
 	if err != nil || !timer.Stop() {
 		cancel()
 		resp.Body.Close()

@@ -2,9 +2,7 @@ package bridge
 
 import (
 	"errors"
-	"io"
 	"net/http"
-	"slices"
 	"strconv"
 
 	"github.com/handstamp/handstamp/internal/sse"
@@ -54,8 +52,7 @@ func (u *upstream) follow(c *call, resp *http.Response) error {
 	modern := modernVersion(c.message) != ""
 	backoff := resumption{}
 	for {
-		events := sse.NewReader(resp.Body, u.MaxMessage)
-		err := u.events(events, c, &backoff)
+		err := u.events(u.eventsOf(resp), c, &backoff)
 		resp.Body.Close()
 		switch {
 		case c.answered():
@@ -64,6 +61,8 @@ func (u *upstream) follow(c *call, resp *http.Response) error {
 			return c.ctx.Err()
 		case errors.Is(err, sse.ErrTooLarge):
 			return tooLarge
+		case errors.Is(err, tooSlow):
+			return tooSlow
 		case modern || backoff.id == "":
 			return lost
 		}
@@ -74,10 +73,12 @@ func (u *upstream) follow(c *call, resp *http.Response) error {
 }
 
 // events delivers events until the call is answered or the stream ends.
-func (u *upstream) events(events *sse.Reader, c *call, backoff *resumption) error {
+func (u *upstream) events(events *eventReader, c *call, backoff *resumption) error {
+	defer events.share.release()
 	for {
+		events.share.release()
 		e, err := events.Next()
-		backoff.note(events)
+		backoff.note(events.Reader)
 		if err != nil {
 			return err
 		}
@@ -93,55 +94,5 @@ func (u *upstream) events(events *sse.Reader, c *call, backoff *resumption) erro
 		if c != nil && c.answered() {
 			return nil
 		}
-	}
-}
-
-// body reads a whole message. The caller calls done when it has passed it on.
-func (u *upstream) body(resp *http.Response) (b []byte, done func(), err error) {
-	defer resp.Body.Close()
-	if resp.ContentLength > int64(u.MaxMessage) {
-		return nil, func() {}, tooLarge
-	}
-	if n := resp.ContentLength; n >= 0 {
-		done = u.long.enter(int(n))
-		b = make([]byte, n, n+1) // the line end will fit
-		_, err = io.ReadFull(resp.Body, b)
-	} else {
-		b, done, err = u.readAll(io.LimitReader(resp.Body, int64(u.MaxMessage)+1))
-	}
-	if err != nil {
-		u.Logger.Debug("the answer broke off", "err", err)
-		return nil, done, lost
-	}
-	if len(b) > u.MaxMessage {
-		return nil, done, tooLarge
-	}
-	return b, done, nil
-}
-
-// readAll is io.ReadAll for bodies that may be long.
-func (u *upstream) readAll(r io.Reader) (b []byte, done func(), err error) {
-	b, done = make([]byte, 0, 4<<10), func() {}
-	for {
-		n, err := r.Read(b[len(b):cap(b)])
-		b = b[:len(b)+n]
-		if errors.Is(err, io.EOF) {
-			u.expected.met(len(b))
-			return b, done, nil
-		}
-		if err != nil {
-			return nil, done, err
-		}
-		if len(b) < cap(b) {
-			continue
-		}
-		room := 4 * cap(b)
-		if room > pipeSize {
-			if cap(b) <= pipeSize {
-				done = u.long.enter(longMessage)
-			}
-			room = u.expected.room(cap(b))
-		}
-		b = slices.Grow(b, room-len(b))
 	}
 }

@@ -146,7 +146,7 @@ func (u *upstream) hear(ctx context.Context, round int, answered func()) {
 		case err != nil:
 			r.failures++
 		case resp.StatusCode == http.StatusOK && contentType(resp.Header) == acceptStream:
-			err := u.events(sse.NewReader(resp.Body, u.MaxMessage), nil, &r)
+			err := u.events(u.eventsOf(resp), nil, &r)
 			resp.Body.Close()
 			if errors.Is(err, sse.ErrTooLarge) {
 				u.Logger.Warn("the server sent a message that is too large, which was dropped")
