@@ -21,8 +21,8 @@ const (
 	// leastMemory is what is left for messages at least.
 	leastMemory = 24 << 20
 
-	// A message up to shortMessage is not counted, and one over giantMessage is the
-	// only one of its kind at a time.
+	// A message up to shortMessage is not counted. One over giantMessage needs the turn
+	// that one message has at a time, with memory of its own.
 	shortMessage = 64 << 10
 	giantMessage = 4 << 20
 
@@ -123,13 +123,15 @@ func (s *share) grow(ctx context.Context, to int) error {
 // take gives a message its bytes, if they are there. The caller holds mu.
 func (m *memory) take(s *share, giant bool, to int64) bool {
 	switch {
-	case giant && m.giant == nil:
-		m.giant = s
-		m.free += s.held
-		s.held = 0
 	case !giant && m.free >= to-s.held:
 		m.free -= to - s.held
 		s.held = to
+	case m.giant == nil:
+		// Others, too, take the giant's turn where there is not enough: each of them may
+		// wait for what the others have.
+		m.giant = s
+		m.free += s.held
+		s.held = 0
 	default:
 		return false
 	}
