@@ -21,6 +21,14 @@ func (u *upstream) body(resp *http.Response) (b []byte, done func(), err error) 
 	if resp.ContentLength > int64(u.MaxMessage) {
 		return nil, func() {}, tooLarge
 	}
+	if n := resp.ContentLength; n >= 0 && n <= shortMessage {
+		b = make([]byte, n, n+1) // the line end will fit
+		if _, err := io.ReadFull(resp.Body, b); err != nil {
+			u.Logger.Debug("the answer broke off", "err", err)
+			return nil, func() {}, lost
+		}
+		return b, func() {}, nil
+	}
 	share := u.memory.share(func() { resp.Body.Close() })
 	next := func() {} // lets the next long message in
 	done = func() {
@@ -91,11 +99,13 @@ func (r *bodyReader) read(long func()) ([]byte, error) {
 
 // room returns the next capacity.
 func (r *bodyReader) room(full, most int) int {
-	room := grown(full, most)
-	if r.length < 0 && full >= pipeSize && full < leastExpected {
-		room = min(r.expected.room(full), most)
+	switch {
+	case r.length >= 0 && full >= shortMessage && most <= giantMessage:
+		return most // that it is long is no lie, and it is not too much
+	case r.length < 0 && full >= pipeSize && full < leastExpected:
+		return min(r.expected.room(full), most)
 	}
-	return room
+	return grown(full, most)
 }
 
 // eventReader reads events whose memory is counted.

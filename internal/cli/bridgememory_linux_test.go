@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -227,6 +228,47 @@ func readLong(t *testing.T, r *bufio.Reader) (head string, n int) {
 		case bufio.ErrBufferFull:
 		default:
 			t.Fatalf("after %d bytes: %v", n, err)
+		}
+	}
+}
+
+// TestBridgeEndsWhateverItsPeersDo ends bridges in the middle of a response that does not
+// end, with a host that reads and one that does not.
+func TestBridgeEndsWhateverItsPeersDo(t *testing.T) {
+	for _, size := range []int{1 << 20, 1 << 40} {
+		for _, by := range []string{"stdin", "SIGTERM"} {
+			t.Run(fmt.Sprintf("%d/%s", size, by), func(t *testing.T) {
+				t.Parallel()
+				writing := make(chan struct{})
+				s := &longServer{"a body", size}
+				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					body, _ := io.ReadAll(r.Body)
+					r.Body = io.NopCloser(bytes.NewReader(body))
+					if bytes.Contains(body, []byte(`"long"`)) {
+						close(writing)
+					}
+					s.ServeHTTP(w, r)
+				}))
+				defer server.Close()
+				defer server.CloseClientConnections()
+				c := &command{t: t, home: t.TempDir()}
+				cmd, stdin, _ := c.bridge(server.URL + "/mcp")
+				fmt.Fprintln(stdin, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"long"}}`)
+				<-writing
+				if by == "stdin" {
+					stdin.Close()
+				} else if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+					t.Fatal(err)
+				}
+				start := time.Now()
+				state, err := cmd.Process.Wait()
+				if err != nil || state.ExitCode() != 0 {
+					t.Errorf("it ended with %v, %v", state, err)
+				}
+				if took := time.Since(start); took > 5*time.Second {
+					t.Errorf("it took %v to end", took)
+				}
+			})
 		}
 	}
 }
