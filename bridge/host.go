@@ -158,7 +158,7 @@ func (b *bridge) serve(c *call) {
 		return
 	}
 	if refused, ok := errors.AsType[*refusal](err); ok && refused.body != nil && !c.batch {
-		b.deliver(refused.body, c)
+		b.answer(c, refused.body) // whatever id it has, it came for this request
 		return
 	}
 	c.fail(b.explain(err))

@@ -299,8 +299,11 @@ func (w *sseWire) ready(ctx context.Context, m *message) (*sseStream, error) {
 	w.mu.Lock()
 	s := w.stream
 	w.mu.Unlock()
-	if s != nil && (m.is("initialize") || m.is("notifications/initialized")) {
+	switch handshake := m.is("initialize") || m.is("notifications/initialized"); {
+	case handshake && s != nil:
 		return s, nil
+	case handshake && w.up.established():
+		return nil, lost // the stream has ended while a session began on it
 	}
 	if err := w.open(ctx); err != nil {
 		return nil, err
