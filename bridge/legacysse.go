@@ -15,6 +15,10 @@ import (
 // endpointTimeout bounds the wait for the first event of an HTTP+SSE stream.
 const endpointTimeout = 15 * time.Second
 
+// postGrace is how long a POST may still be rejected when the stream for its response has ended:
+// one that is was not carried out.
+const postGrace = 2 * time.Second
+
 // sseWire is HTTP+SSE, the transport of 2024-11-05: one stream on which the
 // server says everything, and an address to post to, which the stream names
 // first. The stream is the session: when it ends, so do the requests that wait
@@ -263,7 +267,7 @@ func (w *sseWire) call(c *call) error {
 	c.on = s
 	ctx, cancel := context.WithCancel(c.ctx)
 	defer cancel()
-	defer context.AfterFunc(s.alive, cancel)()
+	defer context.AfterFunc(s.alive, func() { time.AfterFunc(postGrace, cancel) })()
 	resp, err := w.post(ctx, s, c.raw)
 	if err == nil {
 		err = w.up.receive(c, resp)

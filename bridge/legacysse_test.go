@@ -292,7 +292,7 @@ func TestPostOfSSE(t *testing.T) {
 		"never, and the end of the stream": {func(s *sseServer, _ http.ResponseWriter, r *http.Request, _ string) {
 			s.cut()
 			<-r.Context().Done()
-		}, false, time.Second},
+		}, false, 3 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
