@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -436,9 +437,10 @@ func afterBusy(w http.ResponseWriter, busy bool) {
 func TestLateResponseOpensStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newLateServer(true, func(w http.ResponseWriter, _ *http.Request, _ request) { w.WriteHeader(202) })
-		open, busy := s.get, true
+		open := s.get
+		var ready atomic.Bool
 		s.get = func(w http.ResponseWriter, r *http.Request, n int) {
-			if busy {
+			if !ready.Load() {
 				w.WriteHeader(503)
 				return
 			}
@@ -447,7 +449,7 @@ func TestLateResponseOpensStream(t *testing.T) {
 		h := start(t, bubbleServer(t, s.ServeHTTP))
 		h.hello()
 		time.Sleep(time.Hour)
-		busy = false
+		ready.Store(true)
 		s.out <- `{"jsonrpc":"2.0","id":1,"result":{}}`
 		h.send(streamCall("1"))
 		if got, _ := h.answerWithin("1", time.Second); get(t, got, "result") != "{}" {
