@@ -103,12 +103,14 @@ func (w *sseWire) connect() error {
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer cancel()
-		return u.refused(resp)
+		r := u.refused(resp)
+		r.atGET = true
+		return r
 	}
 	if kind := contentType(resp.Header); kind != acceptStream {
 		defer cancel()
 		discard(resp)
-		return &refusal{status: resp.StatusCode, Trouble: notMCP(kind)}
+		return &refusal{status: resp.StatusCode, atGET: true, Trouble: notMCP(kind)}
 	}
 	events := u.eventsOf(resp)
 	endpoint, err := firstEndpoint(events.Reader, u.URL)
