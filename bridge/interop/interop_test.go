@@ -61,7 +61,7 @@ func TestPairs(t *testing.T) {
 		}
 	})
 	if !t.Failed() {
-		compare(t, render(hosts, servers, seen))
+		compare(t, table, render(hosts, servers, seen))
 	}
 }
 

@@ -24,6 +24,8 @@ type application struct {
 	lacks []string // the trials that it has no means for
 	once  bool     // each of its requests is a process and a session of its own
 
+	modern bool // it speaks 2026-07-28 where the server does
+
 	// open begins a session with the server that this command starts.
 	open func(ctx context.Context, t *testing.T, bridge func() []string) (session, error)
 }
@@ -47,13 +49,14 @@ type outcome struct {
 
 // applications returns the hosts that are installed here; the Python ones are started.
 func applications(t *testing.T, node string) []application {
-	list := []application{{name: "Go SDK", from: "github.com/modelcontextprotocol/go-sdk", open: openGo}}
+	list := []application{{name: "Go SDK", from: "github.com/modelcontextprotocol/go-sdk", modern: true, open: openGo}}
 	for _, p := range []struct{ name, environment, kind, from string }{
 		{"Python SDK 1", "1", "sdk", "mcp"}, {"Python SDK 2", "2", "sdk", "mcp"},
 		{"FastMCP 2", "1", "fastmcp", "fastmcp"}, {"FastMCP 4", "2", "fastmcp", "fastmcp"},
 	} {
 		driver := startPython(t, p.environment, p.kind)
-		list = append(list, application{name: p.name, from: "pypi:" + p.environment + ":" + p.from, open: driver.open})
+		list = append(list, application{name: p.name, from: "pypi:" + p.environment + ":" + p.from,
+			modern: p.environment == "2", open: driver.open})
 	}
 	const inspectorPackage = "@modelcontextprotocol/inspector"
 	return append(list, application{name: "Inspector", from: inspectorPackage, once: true,

@@ -137,6 +137,9 @@ func TestPeers(t *testing.T) {
 			})
 		}
 	})
+	if !t.Failed() {
+		compare(t, peerPage, renderPeers(t, hosts, servers))
+	}
 }
 
 // meeting is some applications at one server.
@@ -155,7 +158,7 @@ func (m *meeting) meet(hosts []application) {
 	m.each(hosts, func(i int, h application) {
 		sessions[i] = m.begin(h)
 		for _, trial := range trials {
-			if !slices.Contains(h.lacks, trial.name) {
+			if !slices.Contains(missing(h, m.peer), trial.name) {
 				m.try(h, trial.name, sessions[i], trial.do)
 			}
 		}
@@ -175,6 +178,17 @@ func (m *meeting) meet(hosts []application) {
 		})
 	}
 	m.allEnded()
+}
+
+// missing returns the trials that an application and a server cannot pass, in order.
+func missing(h application, p peer) (names []string) {
+	for _, trial := range trials {
+		if slices.Contains(h.lacks, trial.name) || slices.Contains(p.lacks, trial.name) ||
+			h.modern && slices.Contains(p.modern, trial.name) {
+			names = append(names, trial.name)
+		}
+	}
+	return names
 }
 
 // each does something for all applications at the same time.

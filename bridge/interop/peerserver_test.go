@@ -27,6 +27,7 @@ type peer struct {
 	solo    bool // it has room for one session in its life
 	says    dialect
 	lacks   []string // the trials that cannot pass, with or without a bridge
+	modern  []string // likewise, where host and server speak 2026-07-28
 	command func(dir string, port int) *exec.Cmd
 }
 
@@ -102,28 +103,52 @@ func peers(node string) []peer {
 	list := []peer{
 		{name: "server-everything", from: both[1:], path: "/mcp", says: everything, command: alone("streamableHttp")},
 		{name: "server-everything, SSE", from: both[1:], path: "/sse", says: everything, command: alone("sse")},
-		{name: "supergateway, sessions", from: both, path: "/mcp", says: everything,
+		// Its progress comes on the stream of the GET, beside the response: a host may
+		// have that one first, and lets go of the progress.
+		{name: "supergateway, sessions", from: both, path: "/mcp", says: everything, lacks: []string{"progress"},
 			command: behind("--outputTransport", "streamableHttp", "--stateful")},
-		{name: "supergateway, stateless", from: both, path: "/mcp", says: everything,
+		{name: "supergateway, stateless", from: both, path: "/mcp", says: everything, lacks: append([]string{"progress"}, asks...),
 			command: behind("--outputTransport", "streamableHttp")},
 		{name: "supergateway, SSE", from: both, path: "/sse", solo: true, says: everything,
 			command: behind("--outputTransport", "sse")},
 	}
-	for _, version := range []struct{ environment, sdk, fastmcp string }{
-		{"1", "Python SDK 1", "FastMCP 2"}, {"2", "Python SDK 2", "FastMCP 4"},
+	return append(list, pythonPeers()...)
+}
+
+// asks are the trials in which a server sends the host a request.
+var asks = []string{"elicitation", "sampling", "roots"}
+
+// pythonPeers returns the servers that PyPI has. At 2026-07-28 a server cannot send
+// requests, and these tools would have to return the question instead. Without sessions
+// there is no stream for a request, and in a JSON response no room for one, nor for
+// progress. Version 1 of the SDK sends progress on the stream of the GET, as
+// supergateway does.
+func pythonPeers() (list []peer) {
+	all := append([]string{"progress"}, asks...)
+	for _, p := range []struct {
+		name, environment, pkg, kind string
+		modern                       []string
+		lacks                        map[string][]string // by transport
+	}{
+		{"Python SDK 1", "1", "mcp", "sdk", nil,
+			map[string][]string{"http": {"progress"}, "stateless": all, "json": all}},
+		{"Python SDK 2", "2", "mcp", "sdk", asks,
+			map[string][]string{"stateless": asks, "json": {"progress", "elicitation"}}},
+		{"FastMCP 2", "1", "fastmcp", "memory", nil,
+			map[string][]string{"stateless": asks, "json": all}},
+		{"FastMCP 4", "2", "fastmcp", "memory", asks,
+			map[string][]string{"stateless": asks, "json": {"progress", "elicitation"}}},
 	} {
-		for _, way := range []struct{ transport, name string }{
-			{"http", ""}, {"stateless", ", stateless"}, {"json", ", JSON responses"}, {"sse", ", SSE"},
+		for _, way := range []struct{ transport, name, path string }{
+			{"http", "", "/mcp"}, {"stateless", ", stateless", "/mcp"}, {"json", ", JSON responses", "/mcp"}, {"sse", ", SSE", "/sse"},
 		} {
-			path := "/mcp"
-			if way.transport == "sse" {
-				path = "/sse"
+			server := peer{name: p.name + way.name, from: []string{"pypi:" + p.environment + ":" + p.pkg}, path: way.path,
+				login: true, forgets: p.kind == "memory", says: ours, lacks: p.lacks[way.transport],
+				command: inPython(p.environment, p.kind, way.transport)}
+			if way.transport != "sse" { // which has no 2026-07-28
+				server.modern = p.modern
 			}
-			list = append(list,
-				peer{name: version.sdk + way.name, from: []string{"pypi:" + version.environment + ":mcp"}, path: path, login: true,
-					says: ours, command: inPython(version.environment, "sdk", way.transport)},
-				peer{name: version.fastmcp + way.name, from: []string{"pypi:" + version.environment + ":fastmcp"}, path: path, login: true,
-					forgets: true, says: ours, command: inPython(version.environment, "memory", way.transport)})
+			list = append(list, server)
 		}
 	}
 	return list
