@@ -25,6 +25,7 @@ type peer struct {
 	login   bool // clients have to sign in
 	forgets bool // and again after a restart, which its logins do not survive
 	solo    bool // it has room for one session in its life
+	slow    bool // it starts a process for each request
 	says    dialect
 	lacks   []string // the trials that cannot pass, with or without a bridge
 	modern  []string // likewise, where host and server speak 2026-07-28
@@ -107,7 +108,7 @@ func peers(node string) []peer {
 		// have that one first, and lets go of the progress.
 		{name: "supergateway, sessions", from: both, path: "/mcp", says: everything, lacks: []string{"progress"},
 			command: behind("--outputTransport", "streamableHttp", "--stateful")},
-		{name: "supergateway, stateless", from: both, path: "/mcp", says: everything, lacks: append([]string{"progress"}, asks...),
+		{name: "supergateway, stateless", from: both, path: "/mcp", slow: true, says: everything, lacks: append([]string{"progress"}, asks...),
 			command: behind("--outputTransport", "streamableHttp")},
 		{name: "supergateway, SSE", from: both, path: "/sse", solo: true, says: everything,
 			command: behind("--outputTransport", "sse")},

@@ -28,7 +28,9 @@ func renderPeers(t *testing.T, hosts []application, servers []peer) string {
 		fmt.Fprintf(&b, "| %s |", p.name)
 		for _, h := range hosts {
 			word := "all"
-			if lacks := missing(h, p); len(lacks) > 0 {
+			if lacks := missing(h, p); !p.meets(h) {
+				word = "–"
+			} else if len(lacks) > 0 {
 				note := strings.Join(lacks, ", ")
 				n := slices.Index(notes, note)
 				if n < 0 {
