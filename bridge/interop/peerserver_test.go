@@ -22,10 +22,11 @@ type peer struct {
 	name    string
 	from    []string // its packages
 	path    string
-	login   bool // clients have to sign in
-	forgets bool // and again after a restart, which its logins do not survive
-	solo    bool // it has room for one session in its life
-	slow    bool // it starts a process for each request
+	login   bool   // clients have to sign in
+	forgets bool   // and again after a restart, which its logins do not survive
+	solo    bool   // it has room for one session in its life
+	slow    bool   // it starts a process for each request
+	python  string // the virtual environment that it is in; empty: none
 	says    dialect
 	lacks   []string // the trials that cannot pass, with or without a bridge
 	modern  []string // likewise, where host and server speak 2026-07-28
@@ -144,7 +145,7 @@ func pythonPeers() (list []peer) {
 			{"http", "", "/mcp"}, {"stateless", ", stateless", "/mcp"}, {"json", ", JSON responses", "/mcp"}, {"sse", ", SSE", "/sse"},
 		} {
 			server := peer{name: p.name + way.name, from: []string{"pypi:" + p.environment + ":" + p.pkg}, path: way.path,
-				login: true, forgets: p.kind == "memory", says: ours, lacks: p.lacks[way.transport],
+				python: p.environment, login: true, forgets: p.kind == "memory", says: ours, lacks: p.lacks[way.transport],
 				command: inPython(p.environment, p.kind, way.transport)}
 			if way.transport != "sse" { // which has no 2026-07-28
 				server.modern = p.modern
@@ -172,6 +173,12 @@ func python(environment string) string {
 		panic(err)
 	}
 	return path
+}
+
+// hasPython reports whether one of the virtual environments is there.
+func hasPython(t *testing.T, environment string) bool {
+	t.Helper()
+	return installed(t, filepath.Join("../../interop/.venv", environment, "installed.txt"), "python")
 }
 
 func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
