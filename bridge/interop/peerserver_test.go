@@ -97,19 +97,24 @@ func peers(node string) []peer {
 	}
 	behind := func(args ...string) func(string, int) *exec.Cmd {
 		return func(_ string, port int) *exec.Cmd {
-			return npm(port, append([]string{"peers/node_modules/" + gateway + "/dist/index.js", "--logLevel", "none",
-				"--stdio", node + " " + script + " stdio", "--port", strconv.Itoa(port)}, args...)...)
+			return npm(port, append([]string{"peers/node_modules/" + gateway + "/dist/index.js",
+				"--logLevel", "none", "--stdio", node + " " + script + " stdio",
+				"--port", strconv.Itoa(port)}, args...)...)
 		}
 	}
 	both := []string{gateway, serverEverything}
 	list := []peer{
-		{name: "server-everything", from: both[1:], path: "/mcp", says: everything, command: alone("streamableHttp")},
-		{name: "server-everything, SSE", from: both[1:], path: "/sse", says: everything, command: alone("sse")},
+		{name: "server-everything", from: both[1:], path: "/mcp", says: everything,
+			command: alone("streamableHttp")},
+		{name: "server-everything, SSE", from: both[1:], path: "/sse", says: everything,
+			command: alone("sse")},
 		// Its progress comes on the stream of the GET, beside the response: a host may
 		// have that one first, and lets go of the progress.
-		{name: "supergateway, sessions", from: both, path: "/mcp", says: everything, lacks: []string{"progress"},
+		{name: "supergateway, sessions", from: both, path: "/mcp", says: everything,
+			lacks:   []string{"progress"},
 			command: behind("--outputTransport", "streamableHttp", "--stateful")},
-		{name: "supergateway, stateless", from: both, path: "/mcp", slow: true, says: everything, lacks: append([]string{"progress"}, asks...),
+		{name: "supergateway, stateless", from: both, path: "/mcp", slow: true, says: everything,
+			lacks:   append([]string{"progress"}, asks...),
 			command: behind("--outputTransport", "streamableHttp")},
 		{name: "supergateway, SSE", from: both, path: "/sse", solo: true, says: everything,
 			command: behind("--outputTransport", "sse")},
@@ -142,10 +147,12 @@ func pythonPeers() (list []peer) {
 			map[string][]string{"stateless": asks, "json": {"progress", "elicitation"}}},
 	} {
 		for _, way := range []struct{ transport, name, path string }{
-			{"http", "", "/mcp"}, {"stateless", ", stateless", "/mcp"}, {"json", ", JSON responses", "/mcp"}, {"sse", ", SSE", "/sse"},
+			{"http", "", "/mcp"}, {"stateless", ", stateless", "/mcp"},
+			{"json", ", JSON responses", "/mcp"}, {"sse", ", SSE", "/sse"},
 		} {
-			server := peer{name: p.name + way.name, from: []string{"pypi:" + p.environment + ":" + p.pkg}, path: way.path,
-				python: p.environment, login: true, forgets: p.kind == "memory", says: ours, lacks: p.lacks[way.transport],
+			server := peer{name: p.name + way.name, path: way.path,
+				from: []string{"pypi:" + p.environment + ":" + p.pkg}, python: p.environment, login: true,
+				forgets: p.kind == "memory", says: ours, lacks: p.lacks[way.transport],
 				command: inPython(p.environment, p.kind, way.transport)}
 			if way.transport != "sse" { // which has no 2026-07-28
 				server.modern = p.modern
