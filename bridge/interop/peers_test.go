@@ -236,9 +236,16 @@ func (m *meeting) begin(h application) session {
 	return s
 }
 
+// finish ends a session when nothing is under way: version 1 of the Python SDK fails,
+// and kills its server, if a message comes while it ends a session.
 func (m *meeting) finish(h application, s session) {
 	if s == nil {
 		return
+	}
+	if m.says.settle.tool != "" && !h.once {
+		m.try(h, "settle", s, func(ctx context.Context, s session, says dialect) error {
+			return carryOut(ctx, s, says.settle)
+		})
 	}
 	ctx, cancel := context.WithTimeout(m.t.Context(), stepPatience)
 	defer cancel()

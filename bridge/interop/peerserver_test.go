@@ -46,6 +46,7 @@ type dialect struct {
 	prompt     string
 	arguments  map[string]string
 	message    string
+	settle     trial // when it has returned, the server sends nothing more by itself
 }
 
 // trial is one call of a tool, and what the result contains.
@@ -67,6 +68,8 @@ var everything = dialect{
 	roots:      trial{"get-roots-list", nil, "file:///peers"},
 	uri:        "demo://resource/dynamic/text/1", resource: "Resource 1",
 	prompt: "args-prompt", arguments: map[string]string{"city": "Oslo"}, message: "Oslo",
+	// It requests the roots some time after the session began, and logs them.
+	settle: trial{"trigger-long-running-operation", map[string]any{"duration": 1, "steps": 1}, "completed"},
 }
 
 // ours is the dialect of interop/server.py and its tools.
