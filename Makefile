@@ -51,13 +51,18 @@ conformance/node_modules/.package-lock.json: conformance/package-lock.json
 bench/bridge/node_modules/.package-lock.json: bench/bridge/package-lock.json
 	cd bench/bridge && npm ci --no-audit --no-fund --ignore-scripts
 
-# The bridge between the official SDKs, Go and TypeScript, of both eras. With
-# HANDSTAMP_TEST_UPDATE=1 it writes what it sees into docs/eras.md.
-interop-sdk: bridge/interop/node_modules/.package-lock.json
-	HANDSTAMP_TEST_REQUIRE=sdks $(GO) test -count=1 -timeout 10m ./bridge/interop
+# The bridge between the official SDKs, Go and TypeScript, of both eras, and between
+# hosts and servers that others wrote. With HANDSTAMP_TEST_UPDATE=1 it writes what it
+# sees into docs/eras.md and docs/bridge-peers.md. Without Python or PyPI what they
+# have is left out, unless HANDSTAMP_TEST_REQUIRE names python.
+interop-sdk: bridge/interop/node_modules/.package-lock.json bridge/interop/peers/node_modules/.package-lock.json python-servers
+	HANDSTAMP_TEST_REQUIRE="sdks $$HANDSTAMP_TEST_REQUIRE" $(GO) test -count=1 -timeout 10m ./bridge/interop
 
 bridge/interop/node_modules/.package-lock.json: bridge/interop/package-lock.json
 	cd bridge/interop && npm ci --ignore-scripts --no-audit --no-fund
+
+bridge/interop/peers/node_modules/.package-lock.json: bridge/interop/peers/package-lock.json
+	cd bridge/interop/peers && npm ci --ignore-scripts --no-audit --no-fund
 
 # Authorization servers that others wrote, with the library and the command. It
 # is a module of its own, so that their modules are not ours.
@@ -114,4 +119,4 @@ fuzz:
 	@scripts/fuzz $(FUZZTIME)
 
 clean:
-	rm -rf $(BIN) conformance/node_modules bench/bridge/node_modules bridge/interop/node_modules interop/node_modules interop/.venv lab/peers/node_modules
+	rm -rf $(BIN) conformance/node_modules bench/bridge/node_modules bridge/interop/node_modules bridge/interop/peers/node_modules interop/node_modules interop/.venv lab/peers/node_modules
