@@ -34,7 +34,7 @@ var fine = map[string][]behaviour{}
 var behaviours []behaviour
 
 func init() {
-	behaviours = slices.Concat(healthy, statuses, breaks, shapes, redirects, sseFaults)
+	behaviours = slices.Concat(healthy, statuses, suspicions, breaks, shapes, invalid, silences, redirects, sseFaults)
 	for _, b := range behaviours {
 		for _, server := range b.at {
 			if !b.fault {
@@ -69,8 +69,11 @@ func (x *exchange) resultFor(id string) string {
 		"resources/templates/list": `"resourceTemplates":[]`,
 		"server/discover":          `"supportedVersions":["2026-07-28"],"capabilities":{"tools":{"listChanged":true}}`,
 	}[x.m.Method]
+	if result == "" {
+		result = `"ok":true`
+	}
 	if x.server.server == "modern" {
-		result = strings.TrimPrefix(result+`,"resultType":"complete","ttlMs":0,"cacheScope":"private"`, ",")
+		result += `,"resultType":"complete","ttlMs":0,"cacheScope":"private"`
 	}
 	return fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"result":{%s}}`, id, result)
 }
@@ -340,17 +343,6 @@ var shapes = []behaviour{
 		x.carry()
 		x.sendJSON("[" + x.notice() + "," + x.result() + "]")
 		x.whole()
-	}},
-}
-
-var redirects = []behaviour{
-	{"307 to the same origin", 1, true, posts, func(x *exchange) {
-		if x.r.URL.Path == "/moved" {
-			x.carry()
-			x.sendJSON(x.result())
-			return
-		}
-		http.Redirect(x.w, x.r, "/moved", http.StatusTemporaryRedirect)
 	}},
 }
 

@@ -245,23 +245,31 @@ func (h *host) begin() {
 // act takes the host's steps. At some of them, quake shakes the server.
 func (h *host) act(quake func(*rand.Rand)) {
 	h.begin()
+	stuck := 0
 	for step := range h.steps {
 		dice := h.dice("step", step)
 		if dice.Float64() < h.quake {
 			quake(dice)
 		}
 		h.step(dice)
-		for limit := 0; limit < 20; limit++ { // what is held for ever must not stop the host
-			if n, _ := h.open(); n < h.flight {
-				break
-			}
-			before, _ := h.open()
-			h.await(time.Second<<min(limit, 5), func() bool {
-				n, _ := h.open()
-				return n < before
-			})
+		if late := h.crowd(&stuck); late {
+			return
 		}
 	}
+}
+
+// crowd waits until there is room for another request, and reports whether one
+// is overdue. What is stuck does not count any more.
+func (h *host) crowd(stuck *int) (late bool) {
+	var overdue []string
+	if !h.await(respondsWithin+time.Second, func() bool {
+		var n int
+		n, overdue = h.open()
+		return n < h.flight+*stuck || len(overdue) > 0
+	}) {
+		*stuck, _ = h.open()
+	}
+	return len(overdue) > 0
 }
 
 // step does one thing.
@@ -293,9 +301,38 @@ func (h *host) step(dice *rand.Rand) {
 	case n < 97:
 		time.Sleep(time.Duration(1+dice.IntN(4)) * time.Minute)
 	case n < 98:
-		if h.era == "modern" {
-			h.ask(dice, "subscriptions/listen", `"notifications":{"toolsListChanged":true}`)
-		}
+		h.mistake(dice)
+	case n < 99:
+		h.again(dice)
+	case h.era == "modern":
+		h.ask(dice, "subscriptions/listen", `"notifications":{"toolsListChanged":true}`)
+	}
+}
+
+// mistake sends what a host must not send, and gets an error for it.
+func (h *host) mistake(dice *rand.Rand) {
+	text, key := h.request(dice, "ping", "")
+	switch kind := dice.IntN(4); kind {
+	case 0: // an id that is in use, if it is
+		h.send(line{text, []string{key}})
+		h.ledger.mu.Lock()
+		h.asked[key].sent++
+		h.ledger.mu.Unlock()
+	case 1: // a line over the limit
+		text = strings.TrimSuffix(text, "}") + `,"much":"` + strings.Repeat("x", maxMessage) + `"}`
+	case 2: // too deep
+		text = strings.TrimSuffix(text, "}") + `,"deep":` + strings.Repeat("[", 50000) + strings.Repeat("]", 50000) + "}"
+	case 3: // members twice
+		text = strings.Replace(text, `"method":"ping"`, `"method":"ping","method":"tools/call"`, 1)
+	}
+	h.send(line{text, []string{key}})
+}
+
+// again begins once more, as some hosts do.
+func (h *host) again(dice *rand.Rand) {
+	if h.era == "legacy" {
+		h.response(h.ask(dice, "initialize", clientInfo), time.Minute)
+		h.notification("notifications/initialized")
 	}
 }
 

@@ -108,7 +108,7 @@ func end(p *plan, l *ledger, h *host, ended <-chan error, cancel context.CancelF
 			return n == 0 || len(overdue) > 0
 		})
 		if len(overdue) > 0 {
-			l.find("requests %v have no response within %v", overdue, respondsWithin)
+			l.find("%d requests have no response within %v: %v", len(overdue), respondsWithin, overdue[:min(len(overdue), 5)])
 		}
 		h.close()
 		<-h.wrote

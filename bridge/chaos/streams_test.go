@@ -21,6 +21,8 @@ func (s *server) get(w http.ResponseWriter, r *http.Request) {
 	one := s.sessions[r.Header.Get("Mcp-Session-Id")]
 	s.mu.Unlock()
 	switch {
+	case r.URL.Path == "/moved":
+		s.find("a redirect made a GET of a POST")
 	case s.server == "sse":
 		s.legacyStream(w, r)
 	case last != "" && resumed:
@@ -121,6 +123,9 @@ func (s *server) feed(w http.ResponseWriter, r *http.Request, one *session, ends
 var forgottenShapes = []string{"404", "404 with an error", "410", "400", "400 with an error", "409", "422", "503",
 	"200 with -32600", "200 with -32001"}
 
+// withoutID is an error that names no request.
+const withoutID = `{"jsonrpc":"2.0","id":null,"error":{"code":%d,"message":"no valid session"}}`
+
 func (x *exchange) tellForgotten() {
 	x.note("server: %s %s: no such session", x.m.Method, x.m.ID)
 	tellForgotten(x.w, x.forgotten)
@@ -128,21 +133,20 @@ func (x *exchange) tellForgotten() {
 
 // tellForgotten says that there is no such session.
 func tellForgotten(w http.ResponseWriter, shape string) {
-	const without = `{"jsonrpc":"2.0","id":null,"error":{"code":%d,"message":"no valid session"}}`
 	body, status := "", 0
 	switch shape {
 	case "404 with an error":
-		status, body = 404, fmt.Sprintf(without, -32001)
+		status, body = 404, fmt.Sprintf(withoutID, -32001)
 	case "400":
 		status, body = 400, "Bad Request: No valid session ID provided"
 	case "400 with an error":
-		status, body = 400, fmt.Sprintf(without, -32000)
+		status, body = 400, fmt.Sprintf(withoutID, -32000)
 	case "503":
 		status, body = 503, "session unknown on this instance"
 	case "200 with -32600":
-		status, body = 200, fmt.Sprintf(without, -32600)
+		status, body = 200, fmt.Sprintf(withoutID, -32600)
 	case "200 with -32001":
-		status, body = 200, fmt.Sprintf(without, -32001)
+		status, body = 200, fmt.Sprintf(withoutID, -32001)
 	default:
 		status, _ = strconv.Atoi(shape)
 	}

@@ -16,7 +16,7 @@ func (x *exchange) notified() {
 	}
 	kind := "202"
 	if x.rate > 0 && x.dice.IntN(5) == 0 {
-		kind = pick(x.dice, "200", "204", "slow", "400", "500", "dropped")
+		kind = pick(x.dice, "200", "204", "slow", "400", "500", "dropped", "held", "event stream")
 	}
 	if kind != "400" && kind != "500" {
 		x.ordered()
@@ -27,6 +27,11 @@ func (x *exchange) notified() {
 		x.accept()
 	case "dropped":
 		panic(http.ErrAbortHandler)
+	case "held":
+		x.hold(x.r)
+	case "event stream":
+		x.sendEvents(": nothing\n\n")
+		x.hold(x.r)
 	default:
 		status, _ := strconv.Atoi(kind)
 		x.w.WriteHeader(status)
