@@ -152,7 +152,7 @@ var healthy = []behaviour{
 	}},
 	{"on the session's stream", 2, false, []string{"legacy"}, func(x *exchange) {
 		x.carry()
-		if !x.push(x.s, x.result()) {
+		if coming && x.host == "modern" || !x.push(x.s, x.result()) {
 			x.sendJSON(x.result())
 			return
 		}
@@ -223,7 +223,7 @@ var statuses = []behaviour{
 	reject("504", 504, ""),
 	reject("413", 413, ""),
 	{"400 with an error", 2, true, posts, func(x *exchange) { x.failed(400, -32602) }},
-	{"404 with an error", 2, true, posts, func(x *exchange) { x.failed(404, -32601) }},
+	{"404 with an error", 1, true, posts, func(x *exchange) { x.failed(404, -32601) }},
 	{"404", 1, true, posts, func(x *exchange) {
 		x.doubt()
 		x.status(404, "")

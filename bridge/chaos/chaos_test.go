@@ -6,34 +6,50 @@ import (
 	"os"
 	"strconv"
 	"testing"
+	"time"
 )
 
 var (
-	runs = flag.Int("runs", 100, "how many runs are made")
-	seed = flag.Uint64("seed", 1, "the seed of the first run; CHAOS_SEED makes that run alone")
+	runs      = flag.Int("runs", 100, "how many runs are made")
+	firstSeed = flag.Uint64("seed", 1, "the seed of the first run; zero: another each time")
+	first     = flag.Bool("first", false, "end with the first run that finds something")
+	patience  = flag.Duration("patience", 2*time.Minute, "how long a run may take in the world outside")
 )
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if *firstSeed == 0 {
+		*firstSeed = uint64(time.Now().UnixMicro())
+	}
+	os.Exit(m.Run())
+}
 
 // TestChaos makes runs, each with the next seed.
 func TestChaos(t *testing.T) {
 	if text := os.Getenv("CHAOS_SEED"); text != "" {
-		one, err := strconv.ParseUint(text, 10, 64)
+		seed, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := run(t, one)
+		r := run(t, seed)
 		t.Log(r)
 		if len(r.findings) > 0 {
 			t.Fail()
 		}
 		return
 	}
-	t.Logf("runs %d to %d", *seed, *seed+uint64(*runs)-1)
-	for i := range *runs {
-		t.Run(fmt.Sprint("seed=", *seed+uint64(i)), func(t *testing.T) {
-			t.Parallel()
-			if r := run(t, *seed+uint64(i)); len(r.findings) > 0 {
+	t.Logf("runs %d to %d", *firstSeed, *firstSeed+uint64(*runs)-1)
+	for i := range uint64(*runs) {
+		t.Run(fmt.Sprint("seed=", *firstSeed+i), func(t *testing.T) {
+			if !*first {
+				t.Parallel()
+			}
+			if r := run(t, *firstSeed+i); len(r.findings) > 0 {
 				t.Error(r)
 			}
 		})
+		if *first && t.Failed() {
+			return
+		}
 	}
 }

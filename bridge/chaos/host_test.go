@@ -300,9 +300,9 @@ func (h *host) step(dice *rand.Rand) {
 		h.send(line{text: pick(dice, `{`, `"text"`, `{"jsonrpc":"2.0",`, `nothing`)})
 	case n < 97:
 		time.Sleep(time.Duration(1+dice.IntN(4)) * time.Minute)
-	case n < 98:
+	case n < 98 && !coming:
 		h.mistake(dice)
-	case n < 99:
+	case n < 99 && !coming:
 		h.again(dice)
 	case h.era == "modern":
 		h.ask(dice, "subscriptions/listen", `"notifications":{"toolsListChanged":true}`)

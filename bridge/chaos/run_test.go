@@ -41,9 +41,9 @@ func (r *report) String() string {
 // run makes the run of a seed.
 func run(t *testing.T, seed uint64) (r *report) {
 	t.Helper()
-	watchdog := time.AfterFunc(realPatience, func() {
+	watchdog := time.AfterFunc(*patience, func() {
 		stacks := make([]byte, 4<<20)
-		fmt.Printf("run %d does not end: CHAOS_SEED=%d\n%s\n", seed, seed, stacks[:runtime.Stack(stacks, true)])
+		fmt.Printf("run %d does not end\nRepeat it with: CHAOS_SEED=%d go test -v ./bridge/chaos\n%s\n", seed, seed, stacks[:runtime.Stack(stacks, true)])
 		os.Exit(1)
 	})
 	defer watchdog.Stop()
@@ -52,9 +52,6 @@ func run(t *testing.T, seed uint64) (r *report) {
 	})
 	return r
 }
-
-// realPatience is how long a run may take in the world outside.
-const realPatience = 2 * time.Minute
 
 // bubble makes a run, inside a bubble of time.
 func bubble(p *plan) *report {
@@ -144,7 +141,7 @@ func end(p *plan, l *ledger, h *host, ended <-chan error, cancel context.CancelF
 		select {
 		case <-ended:
 		case <-time.After(time.Hour):
-			fatal(p, l, "the bridge does not end at all")
+			fatal(p, l, "the bridge does not end at all: "+strings.Join(goroutines(), "\n\n"))
 		}
 	}
 	l.final(exactly)
@@ -160,15 +157,22 @@ func (l *ledger) leftOver(s *server) {
 	if open > 0 {
 		l.find("%d requests are still open at the server", open)
 	}
+	if left := goroutines(); len(left) > 0 {
+		fatal(s.plan, l, "goroutines of the bridge are left: "+strings.Join(left, "\n\n"))
+	}
+}
+
+// goroutines returns the stacks of the bridge's goroutines in this bubble.
+func goroutines() (found []string) {
 	stacks := make([]byte, 1<<20)
 	all := string(stacks[:runtime.Stack(stacks, true)])
 	mine := bubbleID.FindString(all) // the caller is the first
 	for stack := range strings.SplitSeq(all, "\n\n") {
 		if strings.Contains(stack, mine+"]") && strings.Contains(stack, "handstamp/bridge.") {
-			l.find("a goroutine of the bridge is left: %s", stack)
-			fatal(s.plan, l, "a goroutine is left")
+			found = append(found, stack)
 		}
 	}
+	return found
 }
 
 var bubbleID = regexp.MustCompile(`synctest bubble \d+`)

@@ -87,7 +87,7 @@ func newServer(p *plan, l *ledger, n *network) *server {
 		resumes: map[string]string{}, pending: map[string]func(message){}}
 	r := p.dice("faults")
 	for _, b := range behaviours {
-		if b.fault && b.fits(p.server) && r.Float64() < p.swarm {
+		if b.fault && b.fits(p.server) && r.Float64() < p.swarm && !(coming && b.weight == 1) {
 			s.faults = append(s.faults, b)
 		}
 	}

@@ -18,7 +18,10 @@ func (x *exchange) notified() {
 	if x.rate > 0 && x.dice.IntN(5) == 0 {
 		kind = pick(x.dice, "200", "204", "slow", "400", "500", "dropped", "held", "event stream")
 	}
-	if kind != "400" && kind != "500" {
+	if coming && (kind == "held" || kind == "event stream") {
+		kind = "202"
+	}
+	if kind != "400" && kind != "500" && !coming {
 		x.ordered()
 	}
 	switch kind {

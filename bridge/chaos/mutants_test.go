@@ -1,0 +1,36 @@
+package chaos
+
+// mutant is a bug that the bridge could have: changes of its source.
+type mutant struct {
+	name    string
+	changes []change
+}
+
+type change struct{ file, old, new string }
+
+func bug(name, file, old, new string) mutant {
+	return mutant{name, []change{{file, old, new}}}
+}
+
+var mutants = []mutant{
+	bug("a call is sent again after a lost connection", "upstream.go",
+		"c.ctx.Err() == nil && u.unsent(err) &&", "c.ctx.Err() == nil && try < 3 &&"),
+	bug("a response is delivered twice", "call.go",
+		"	return mine\n}", "	return true\n}"),
+	bug("the id of a response is not restored", "deliver.go",
+		"idKey(id) != idKey(c.id)", "idKey(id) != idKey(c.id) && c.batch"),
+	bug("each request replaces the session anew", "session.go",
+		"if r == nil && u.round != round {", "if r == nil && u.round < round {"),
+	bug("the session's stream is retried without a pause", "stream.go",
+		"		if !pause(ctx, r.pause()) {\n			return\n		}", "		if !pause(ctx, 0) {\n			return\n		}"),
+	bug("a cancelled request goes on", "call.go",
+		"	c.bridge.mu.Unlock()\n	c.end()\n	c.cancel()", "	c.bridge.mu.Unlock()\n	c.end()"),
+	bug("the end of standard input is waited out", "bridge.go",
+		"ctx, cancel := context.WithTimeout(ctx, lingering)", "ctx, cancel := context.WithTimeout(ctx, 10*lingering)"),
+	bug("what is due at the end has no response", "bridge.go",
+		"		b.abandon()\n", ""),
+	bug("a batch that failed has one response", "call.go",
+		"				c.bridge.out.write(t.response(id))\n", "				c.bridge.out.write(t.response(id))\n				break\n"),
+	bug("a stream is resumed from its start", "stream.go",
+		"resp, err := u.get(ctx, r.id)\n		if err != nil {\n			if ctx", "resp, err := u.get(ctx, \"\")\n		if err != nil {\n			if ctx"),
+}
