@@ -94,7 +94,7 @@ func (b *bridgeCommand) run(ctx context.Context, arg string) error {
 	if b.login.paste || b.login.secret.stdin {
 		return usage("standard input is the MCP host's: use --client-secret-file or --client-secret-env, and run handstamp login --paste beforehand")
 	}
-	t, err := b.target(arg)
+	t, err := b.targetWith(arg, &b.login, &b.headers)
 	if err != nil {
 		return err
 	}

@@ -75,7 +75,7 @@ func (b *bridgeCommand) connect(ctx context.Context, arg string) (*mcpHost, erro
 	if err := b.login.check(); err != nil {
 		return nil, err
 	}
-	t, err := b.target(arg)
+	t, err := b.targetWith(arg, &b.login, &b.headers)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -23,6 +24,27 @@ type headerOptions struct {
 func (o *headerOptions) bind(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&o.headers, "header", nil, "send `NAME=VALUE` with each request; ${VAR} is taken from the environment (may be repeated)")
 	flags.StringVar(&o.file, "header-file", "", "file with a header on each line, which keeps secrets out of the process list")
+}
+
+// distinguish adds the headers, as they were typed, to what tells logins apart. o may be nil.
+func (o *headerOptions) distinguish(d *distinction) error {
+	if o == nil {
+		return nil
+	}
+	lines := o.headers
+	if o.file != "" {
+		inFile, err := readHeaderFile(o.file)
+		if err != nil {
+			return err
+		}
+		lines = slices.Concat(inFile, lines)
+	}
+	for _, line := range lines {
+		if at := strings.IndexAny(line, "=:"); at > 0 { // else read rejects it
+			d.header(line[:at], line[at+1:])
+		}
+	}
+	return nil
 }
 
 // read returns the headers. A flag wins over the file.
