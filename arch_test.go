@@ -45,6 +45,7 @@ var rooms = map[string]room{
 	"internal/pasted":           {},
 	"internal/proctest":         {},
 	"internal/sse":              {},
+	"bridge/chaos":              {},
 	"bridge/interop":            {},
 	"bridge":                    {ours: []string{"internal/sse"}},
 	"internal/envelope":         {},
