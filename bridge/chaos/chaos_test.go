@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -38,13 +39,20 @@ func TestChaos(t *testing.T) {
 		}
 		return
 	}
-	t.Logf("runs %d to %d", *firstSeed, *firstSeed+uint64(*runs)-1)
+	var total atomic.Int64
+	began := time.Now()
+	fmt.Printf("runs %d to %d; CHAOS_SEED repeats one\n", *firstSeed, *firstSeed+uint64(*runs)-1)
+	t.Cleanup(func() {
+		fmt.Printf("%d runs with %d requests at the server in %.1f s\n", *runs, total.Load(), time.Since(began).Seconds())
+	})
 	for i := range uint64(*runs) {
 		t.Run(fmt.Sprint("seed=", *firstSeed+i), func(t *testing.T) {
 			if !*first {
 				t.Parallel()
 			}
-			if r := run(t, *firstSeed+i); len(r.findings) > 0 {
+			r := run(t, *firstSeed+i)
+			total.Add(int64(r.requests))
+			if len(r.findings) > 0 {
 				t.Error(r)
 			}
 		})

@@ -179,8 +179,15 @@ func (h *host) ask(dice *rand.Rand, method, params string) string {
 
 func (h *host) notification(method string) {
 	h.seq++
-	h.send(line{text: fmt.Sprintf(`{"jsonrpc":"2.0","method":%q,"params":{%s}}`, method, h.meta("test/seq", h.seq))})
+	h.notify(method, "test/seq", h.seq)
 }
+
+func (h *host) notify(method, meta string, n int) {
+	h.send(line{text: fmt.Sprintf(`{"jsonrpc":"2.0","method":%q,"params":{%s}}`, method, h.meta(meta, n))})
+}
+
+// initialized ends the handshake. The bridge repeats that in each new session.
+func (h *host) initialized() { h.notify("notifications/initialized", "test/initialized", 1) }
 
 // await waits until a condition holds, with a bound.
 func (h *host) await(d time.Duration, holds func() bool) bool {
@@ -239,7 +246,7 @@ func (h *host) begin() {
 		}
 		time.Sleep(time.Second)
 	}
-	h.notification("notifications/initialized")
+	h.initialized()
 }
 
 // act takes the host's steps. At some of them, quake shakes the server.
@@ -332,7 +339,7 @@ func (h *host) mistake(dice *rand.Rand) {
 func (h *host) again(dice *rand.Rand) {
 	if h.era == "legacy" {
 		h.response(h.ask(dice, "initialize", clientInfo), time.Minute)
-		h.notification("notifications/initialized")
+		h.initialized()
 	}
 }
 

@@ -19,9 +19,10 @@ const (
 	// a POST open: five minutes on a stream, and the retries before.
 	respondsWithin = 8 * time.Minute
 
-	// The server gets at most constantRate requests and perMessage for each of
-	// the host's messages that is recent or has no response, in any second and
-	// in any minute.
+	// The server gets at most constantRate requests in any second and in any
+	// minute, and perMessage more for each of the host's messages that is recent
+	// or has no response, for each session that the server has ended and for each
+	// ping that is due.
 	constantRate = 30
 	perMessage   = 6
 	recent       = 15 * time.Second
@@ -61,6 +62,8 @@ type ledger struct {
 	arrived  []time.Time       // requests at the server
 	hellos   int               // initialize requests of the host
 	begun    int               // sessions that the server has begun
+	pings    time.Duration     // how often the server is pinged; zero: never
+	ended    []time.Time       // when sessions ended
 	reasons  int               // why it may have had to begin more than the host asked for
 	stalled  bool              // the server holds what all others wait for
 	inputEnd bool              // standard input has ended
@@ -292,9 +295,15 @@ func (l *ledger) within(now time.Time, window time.Duration) bool {
 			messages++
 		}
 	}
+	for i := len(l.ended) - 1; i >= 0 && now.Sub(l.ended[i]) < window+recent; i-- {
+		messages++
+	}
+	if l.pings > 0 {
+		messages += int(window / l.pings)
+	}
 	if allowed := constantRate + perMessage*messages; requests > allowed {
 		if requests <= allowed+3 { // once is enough
-			l.findLocked("%d requests reached the server within %v, with %d messages of the host's", requests, window, messages)
+			l.findLocked("%d requests reached the server within %v, where %d are allowed", requests, window, allowed)
 		}
 		return false
 	}

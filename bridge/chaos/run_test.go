@@ -56,6 +56,7 @@ func run(t *testing.T, seed uint64) (r *report) {
 // bubble makes a run, inside a bubble of time.
 func bubble(p *plan) *report {
 	l := newLedger()
+	l.pings = p.ping
 	n := &network{conns: map[*conn]bool{}, reset: p.dice("reset").IntN(2) == 0, foreign: func(address string) {
 		l.find("the bridge connects to %s", address)
 	}}

@@ -168,6 +168,7 @@ func (s *server) reason(one *session) {
 	one.reasoned = true
 	s.ledger.mu.Lock()
 	s.reasons++
+	s.ended = append(s.ended, time.Now())
 	s.ledger.mu.Unlock()
 }
 
