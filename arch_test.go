@@ -36,10 +36,11 @@ var (
 // protocol and the store. A package that is not here has no place in it yet.
 var rooms = map[string]room{
 	"":                          {ours: []string{"internal/awake", "internal/browser", "internal/loopback", "internal/oauth", "internal/pasted", "internal/secret", "store"}, modules: libraryModules},
-	"internal/oauth":            {ours: []string{"internal/awake", "internal/secret"}},
+	"internal/oauth":            {ours: []string{"internal/awake", "internal/lazyregexp", "internal/secret"}},
 	"internal/awake":            {},
+	"internal/lazyregexp":       {},
 	"internal/secret":           {},
-	"internal/mcpremote":        {ours: []string{"internal/oauth", "internal/secret"}},
+	"internal/mcpremote":        {ours: []string{"internal/lazyregexp", "internal/oauth", "internal/secret"}},
 	"internal/loopback":         {modules: []string{"golang.org/x/sys"}},
 	"internal/browser":          {modules: []string{"golang.org/x/sys"}},
 	"internal/pasted":           {},
@@ -63,10 +64,11 @@ var rooms = map[string]room{
 	"bench":                     {ours: []string{"", "lab"}, modules: slices.Concat(sdkModules, libraryModules)},
 	"bench/bridge":              {ours: []string{"", "lab"}, modules: slices.Concat(sdkModules, libraryModules)},
 	"bench/bridge/floor":        {},
+	"bench/bridge/sdkcall":      {modules: sdkModules},
 	"conformance":               {},
 	"conformance/client":        {ours: []string{"", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
 	"conformance/host":          {modules: sdkModules},
-	"internal/cli":              {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "internal/awake", "internal/browser", "internal/mcpremote", "internal/pasted", "internal/secret"}, modules: commandModules},
+	"internal/cli":              {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "internal/awake", "internal/browser", "internal/lazyregexp", "internal/mcpremote", "internal/pasted", "internal/secret"}, modules: commandModules},
 	"cmd/handstamp":             {ours: []string{"internal/cli"}, modules: commandModules},
 }
 

@@ -33,6 +33,12 @@ type Options struct {
 	// Wire is how to speak to the server. The zero value finds out.
 	Wire Wire
 
+	// InitializeWait is how long the host's initialize waits for the server's response.
+	// After that the bridge answers in the server's place, without tools, and announces
+	// the lists once the server is there. Zero is 4 s, as some hosts wait for 5 s only.
+	// Negative: it waits for as long as the server takes.
+	InitializeWait time.Duration
+
 	// Header is sent with each request.
 	Header http.Header
 
@@ -95,44 +101,44 @@ const (
 // end of standard input leaves the answers that are due a few seconds; the end
 // of ctx leaves them none. It returns nil in both cases.
 func Run(ctx context.Context, o Options) error {
-	b := newBridge(o)
 	life, end := context.WithCancel(ctx)
 	defer end()
-	b.life = life
-	b.out.broken = end
-	if o.Ping > 0 {
-		b.do(func() { b.ping(life) })
-	}
+	f := newFront(life, o)
+	f.out.broken = end
 	read := make(chan error, 1)
-	go func() { read <- b.read() }()
+	go func() { read <- f.read() }()
 	var err error
 	select {
 	case err = <-read:
+		b := f.current()
 		b.linger(life)
 		b.abandon()
 	case <-life.Done():
 	}
 	end()
-	b.mu.Lock()   // who is in enter has entered
-	b.mu.Unlock() //lint:ignore SA2001 the lock is a barrier: from here on nobody enters
-	b.part(ctx)
-	b.work.Wait()
-	if b.out.err != nil && ctx.Err() == nil {
-		return b.out.err
+	f.mu.Lock()   // who is in enter has entered
+	f.mu.Unlock() //lint:ignore SA2001 the lock is a barrier: from here on nobody enters
+	f.current().part(ctx)
+	f.work.Wait()
+	if f.out.err != nil && ctx.Err() == nil {
+		return f.out.err
 	}
 	return err
 }
 
-// bridge is one run.
+// bridge is one session of the host's in a run. An initialize that follows another
+// begins a new one.
 type bridge struct {
-	Options
-	life context.Context
-	work sync.WaitGroup // everything but the reader
-	sent sync.WaitGroup // what the host has sent that has no answer
-	out  *output
-	up   upstream
-	room room
-	era  eras
+	*front
+	life   context.Context // ends with the run or the session
+	end    context.CancelFunc
+	before <-chan struct{} // closed once the session before has ended; nil: there was none
+	sent   sync.WaitGroup  // what the host has sent that has no answer
+	up     upstream
+	room   room
+	era    eras
+
+	notifications inOrder // of the host's
 
 	mu      sync.Mutex // guards what follows
 	calls   map[string]*call
@@ -141,32 +147,33 @@ type bridge struct {
 	serial  int              // counts the ids of requests of our own
 }
 
-func newBridge(o Options) *bridge {
-	if o.HTTP == nil {
-		o.HTTP = &http.Client{}
-	}
-	if o.Name == "" {
-		o.Name, o.Version = "bridge", "0"
-	}
-	if o.MaxMessage <= 0 {
-		o.MaxMessage = maxMessage
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	if o.Person == nil {
-		o.Person = new(Person)
-	}
-	b := &bridge{Options: o, out: &output{w: o.Stdout}, calls: make(map[string]*call)}
-	b.up.bridge, b.up.wire, b.up.legacy.up = b, o.Wire, &b.up
+// newBridge returns the bridge of a session that is about to begin.
+func newBridge(f *front) *bridge {
+	b := &bridge{front: f, calls: make(map[string]*call)}
+	b.life, b.end = context.WithCancel(f.life)
+	b.up.bridge, b.up.wire, b.up.legacy.up = b, f.Wire, &b.up
 	b.room.bridge = b
 	b.era.bridge, b.era.modern.eras, b.era.legacy.eras = b, &b.era, &b.era
-	o.Person.listen(func() {
+	return b
+}
+
+// start begins what goes on beside a session's messages.
+func (b *bridge) start() {
+	b.Person.listen(b.personChanged)
+	if b.Ping > 0 {
+		b.do(func() { b.ping(b.life) })
+	}
+}
+
+// personChanged bounds the requests under way by the user's patience from when the
+// user begins to be awaited, and corrects what the host was shown.
+func (b *bridge) personChanged() {
+	if awaited, _ := b.Person.status(); awaited {
 		for _, c := range b.due() {
 			b.impatient(c)
 		}
-	})
-	return b
+	}
+	b.room.turn()
 }
 
 // ping keeps a session busy.

@@ -2,6 +2,8 @@ package bridge
 
 import (
 	"context"
+	"strconv"
+	"strings"
 	"sync"
 )
 
@@ -21,7 +23,10 @@ type call struct {
 	sink func(m *message) bool
 
 	asks  chan *message // takes what the server asks in this call; nil: the host does
+	probe bool          // a server/discover with which the host begins
 	quiet bool          // the host is not to hear that a subscription was acknowledged
+
+	on *sseStream // the stream of HTTP+SSE that it was sent for; nil: none
 
 	resumed chan struct{} // closed when a subscription that waited is the server's; nil: it did not wait
 }
@@ -55,10 +60,16 @@ func (b *bridge) open(m *message) (*call, bool) {
 	return c, true
 }
 
-// own returns a call that the host knows nothing of.
+// own returns a call that the host knows nothing of. It is found by its id, on whatever stream
+// its answer comes, until it has ended or is cancelled.
 func (b *bridge) own(ctx context.Context, m *message, sink func(*message) bool) *call {
 	c := &call{message: m, bridge: b, ended: make(chan struct{}), sink: sink}
-	c.ctx, c.cancel = context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	c.ctx, c.cancel = ctx, func() {
+		b.forget(c)
+		cancel()
+	}
+	b.adopt(c)
 	return c
 }
 
@@ -102,8 +113,27 @@ func (c *call) claim(id []byte) bool {
 
 // end ends the wait for an answer, given or not.
 func (c *call) end() {
-	c.once.Do(func() { close(c.ended) })
+	c.once.Do(func() {
+		close(c.ended)
+		if c.sink != nil {
+			c.bridge.forget(c)
+		}
+	})
 }
+
+// takes reports whether a response with an id may be for the call: the id may have been left
+// out, or written in another way than it was read.
+func (c *call) takes(id []byte) bool {
+	if id == nil || idKey(id) == idKey(c.id) {
+		return true
+	}
+	a, aerr := strconv.ParseFloat(unquoted(id), 64)
+	b, berr := strconv.ParseFloat(unquoted(c.id), 64)
+	return aerr == nil && berr == nil && a == b
+}
+
+// unquoted returns the text of an id, a string's or a number's.
+func unquoted(id []byte) string { return strings.TrimPrefix(idKey(id), `"`) }
 
 // drop forgets the call: nobody wants its answer.
 func (c *call) drop() {

@@ -9,6 +9,9 @@ func (b *bridge) deliver(m *message, c *call) {
 	case m.response():
 		if target := b.addressee(m, c); target != nil {
 			b.answer(target, m)
+			if target != c && target.answered() {
+				target.cancel() // its own POST may not end by itself
+			}
 		} else {
 			b.Logger.Debug("the server answered a request that nobody waits for")
 		}
@@ -26,10 +29,10 @@ func (b *bridge) deliver(m *message, c *call) {
 }
 
 // addressee returns the call that a response is for: the one with its id, or the
-// one in whose answer it came, whatever id the server has made of it (some write
+// one in whose answer it came, if the server has made that id of its own (some write
 // large numbers in another way than they read them).
 func (b *bridge) addressee(m *message, c *call) *call {
-	if c != nil && c.sink != nil {
+	if c != nil && c.sink != nil && c.takes(m.id) {
 		return c
 	}
 	if m.id != nil {
@@ -43,7 +46,7 @@ func (b *bridge) addressee(m *message, c *call) *call {
 			return found
 		}
 	}
-	if c != nil && !c.batch && !c.answered() {
+	if c != nil && !c.batch && !c.answered() && c.takes(m.id) {
 		return c
 	}
 	return nil

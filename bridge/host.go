@@ -19,7 +19,7 @@ const callPatience = 50 * time.Second
 var errLong = errors.New("line too long")
 
 // read takes what the host writes until it stops.
-func (b *bridge) read() error {
+func (b *front) read() error {
 	in := bufio.NewReaderSize(b.Stdin, pipeSize)
 	wide := false
 	var expected expectation
@@ -52,7 +52,7 @@ func (b *bridge) read() error {
 // enter makes Run wait for what the reader is about to begin; the reader itself
 // is not waited for, as nobody can end its wait for the host. It reports false if
 // Run has stopped waiting.
-func (b *bridge) enter() bool {
+func (b *front) enter() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.life.Err() != nil {
@@ -122,6 +122,10 @@ func validID(id []byte) bool {
 
 // request sees to it that a request gets its answer.
 func (b *bridge) request(m *message) {
+	if m.is("initialize") {
+		b = b.front.greet(m)
+	}
+	probe := b.era.probes(m)
 	c, ok := b.open(m)
 	if !ok {
 		b.out.write((&Trouble{Code: codeInvalid, Reason: "invalid", Message: "a request with this id is under way"}).response(m.id))
@@ -141,6 +145,7 @@ func (b *bridge) request(m *message) {
 		})
 		return
 	}
+	c.probe = probe
 	b.after(func() {
 		b.serve(c)
 		c.drop()
@@ -149,7 +154,7 @@ func (b *bridge) request(m *message) {
 
 // serve carries a request out and says why, if that did not work.
 func (b *bridge) serve(c *call) {
-	if _, awaited, _ := b.Person.status(); awaited {
+	if awaited, _ := b.Person.status(); awaited {
 		stop := b.impatient(c)
 		defer stop()
 	}
@@ -180,7 +185,7 @@ func (b *bridge) carryOut(c *call) error {
 // carried out for nobody. It returns what calls it off.
 func (b *bridge) impatient(c *call) (stop func()) {
 	timer := time.AfterFunc(callPatience, func() {
-		if _, awaited, text := b.Person.status(); awaited {
+		if awaited, text := b.Person.status(); awaited {
 			c.cancel()
 			c.fail(&Trouble{Code: CodeSignIn, Reason: "auth_required", Retry: true, Message: strings.TrimSuffix(text, ".")})
 		}
@@ -188,25 +193,19 @@ func (b *bridge) impatient(c *call) (stop func()) {
 	return func() { timer.Stop() }
 }
 
-// notification passes on what has no answer.
+// notification passes on what has no answer, in the order in which it came, and beside the
+// requests: only notifications/initialized has to come before what follows it.
 func (b *bridge) notification(m *message) {
 	switch {
 	case m.is("notifications/cancelled"):
 		b.cancelled(m)
 	case m.is("notifications/initialized"):
-		done := make(chan struct{})
-		b.sent.Add(1)
-		b.after(func() {
-			defer b.sent.Done()
-			defer close(done)
-			b.era.initialized(m)
-		})
-		// Servers may refuse what overtakes it.
-		b.setBarrier(done)
+		if over, ok := b.inTurn(func() { b.era.initialized(m) }); ok {
+			// Servers may refuse what overtakes it.
+			b.setBarrier(over)
+		}
 	default:
-		b.sent.Add(1)
-		b.after(func() {
-			defer b.sent.Done()
+		b.inTurn(func() {
 			if !b.era.told(m) {
 				b.tell(m)
 			}
@@ -214,9 +213,33 @@ func (b *bridge) notification(m *message) {
 	}
 }
 
+// inTurn does what a notification of the host's wants, when it is its turn. It returns what is
+// closed when that is over.
+func (b *bridge) inTurn(f func()) (over <-chan struct{}, ok bool) {
+	b.mu.Lock()
+	barrier := b.barrier
+	b.mu.Unlock()
+	b.sent.Add(1)
+	over, ok = b.notifications.add(b, barrier, func() {
+		defer b.sent.Done()
+		f()
+	})
+	if !ok {
+		b.sent.Done()
+		b.Logger.Warn("a notification was dropped: the server accepts none, and too many wait")
+	}
+	return over, ok
+}
+
 // tell sends what has no answer.
 func (b *bridge) tell(m *message) {
-	if err := b.up.tell(b.life, m); err != nil && b.life.Err() == nil {
+	ctx, cancel := b.accepting()
+	defer cancel()
+	err := b.up.tell(ctx, m)
+	if m.response() {
+		b.up.waiting.note(m)
+	}
+	if err != nil && b.life.Err() == nil {
 		b.Logger.Debug("a message could not be passed on", "method", m.name(), "err", err)
 	}
 }
@@ -229,14 +252,16 @@ func (b *bridge) cancelled(m *message) {
 	if c == nil || c.is("initialize") {
 		return
 	}
-	b.sent.Add(1)
-	b.do(func() {
-		defer b.sent.Done()
-		if b.era.cancels(c) {
-			b.tell(m)
+	if _, ok := b.inTurn(func() {
+		defer c.drop()
+		if !b.era.cancels(c) {
+			return
 		}
+		defer time.AfterFunc(notificationPatience, c.drop).Stop()
+		b.tell(m)
+	}); !ok {
 		c.drop()
-	})
+	}
 }
 
 // setBarrier makes what is read from now on wait until done is closed.

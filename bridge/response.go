@@ -1,82 +1,158 @@
 package bridge
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/handstamp/handstamp/internal/sse"
 )
 
 // receive delivers what answers a request.
 func (u *upstream) receive(c *call, resp *http.Response) error {
-	switch kind := contentType(resp.Header); {
-	case kind == acceptStream:
+	kind := contentType(resp.Header)
+	if kind == acceptStream {
 		return u.follow(c, resp)
-	case resp.StatusCode == http.StatusAccepted || resp.StatusCode == http.StatusNoContent || resp.ContentLength == 0:
-		// Early servers answer on the stream of the session.
-		discard(resp)
-		select {
-		case <-c.ended:
-			return nil
-		case <-c.ctx.Done():
-			return c.ctx.Err()
-		}
-	case kind == jsonType, kind == "":
-		body, done, err := u.body(resp)
-		defer done()
-		if err != nil {
-			return err
-		}
-		m, err := parse(oneLine(body))
-		if err != nil || !m.batch && !m.response() {
-			return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's answer is no JSON-RPC response"}
-		}
-		u.deliver(m, c)
-		if !c.answered() {
-			return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's answer leaves requests of the batch open"}
-		}
-		return nil
-	default:
-		discard(resp)
-		return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server answers with " + strconv.Quote(kind) + ", which is no MCP"}
 	}
+	accepted := resp.StatusCode == http.StatusAccepted || c.on != nil // whatever it says: the response comes elsewhere
+	if !maybeJSON(kind) && resp.ContentLength != 0 {
+		discard(resp)
+		if accepted {
+			return u.late(c, resp, cameStatus(resp))
+		}
+		return notMCP(kind)
+	}
+	body, done, err := u.body(resp)
+	defer done()
+	switch {
+	case c.answered():
+		return nil
+	case c.ctx.Err() != nil:
+		return c.ctx.Err()
+	case err != nil:
+		return err
+	}
+	line := oneLine(body)
+	m, err := parse(line)
+	switch {
+	case len(line) == 0, accepted && (err != nil || !m.batch && !m.response()):
+		return u.late(c, resp, cameStatus(resp))
+	case err != nil && !strings.Contains(kind, "json") && kind != "":
+		return notMCP(kind)
+	case err != nil || !m.batch && !m.response():
+		return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's response is no JSON-RPC response"}
+	}
+	if !m.batch && u.find(m.id) == nil {
+		m.id = nil // there is one request that this body can be the response to
+	}
+	u.deliver(m, c)
+	if !c.answered() {
+		return u.late(c, resp, cameStatus(resp))
+	}
+	u.inUse()
+	return nil
 }
+
+// maybeJSON reports whether a body of a media type may be JSON: some servers name none, or
+// what their framework puts where they name none.
+func maybeJSON(kind string) bool {
+	switch kind {
+	case "", "text/plain", "application/octet-stream":
+		return true
+	}
+	return strings.Contains(kind, "json")
+}
+
+func notMCP(kind string) *Trouble {
+	return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's response is " + strconv.Quote(kind) + ", which is no MCP"}
+}
+
+// errEndpoint says that a stream begins with an address to post to, as those of HTTP+SSE do.
+var errEndpoint = errors.New("bridge: an endpoint event")
 
 // follow delivers the events of a request's stream until it is answered, and
 // resumes a stream that breaks before that, if the server gave its events ids.
 func (u *upstream) follow(c *call, resp *http.Response) error {
-	modern := modernVersion(c.message) != ""
-	backoff := resumption{}
-	for {
-		events := sse.NewReader(resp.Body, u.MaxMessage)
-		err := u.events(events, c, &backoff)
+	ctx, cancel := context.WithCancel(c.ctx)
+	defer cancel()
+	// What is resumed may be silent for as long as a response may be late.
+	var quiet *time.Timer
+	began := time.Now()
+	r := resumption{heard: func(again bool) {
+		if quiet != nil && (!again || time.Since(began) >= longLived) {
+			quiet.Reset(lateWait)
+		}
+	}}
+	for messages := 0; ; {
+		began = time.Now()
+		before := r.id
+		n, err := u.events(sse.NewReader(resp.Body, u.MaxMessage), c, &r)
+		messages += n
+		if c.answered() && c.sink == nil {
+			discard(resp) // the end is near, and the connection can be used again
+		}
 		resp.Body.Close()
 		switch {
 		case c.answered():
+			u.inUse()
 			return nil
 		case c.ctx.Err() != nil:
 			return c.ctx.Err()
 		case errors.Is(err, sse.ErrTooLarge):
 			return tooLarge
-		case modern || backoff.id == "":
+		case errors.Is(err, errEndpoint):
+			return u.atSSE(c)
+		case ctx.Err() != nil:
+			return noResponse(cameEvents(messages) + fmt.Sprintf(", and nothing came on the one that continues it within %d minutes", int(lateWait.Minutes())))
+		case modernVersion(c.message) != "" || r.id == "":
+			if errors.Is(err, io.EOF) {
+				return u.late(c, resp, cameEvents(messages))
+			}
 			return lost
 		}
-		if resp, err = u.resume(c.ctx, &backoff); err != nil {
-			return err
+		if r.ended(time.Since(began), n); r.id != before {
+			r.failures = 0 // the server has gone on, and wants to be polled
 		}
+		if quiet == nil {
+			quiet = time.AfterFunc(lateWait, cancel)
+			defer quiet.Stop()
+		}
+		next, err := u.resume(ctx, &r)
+		switch {
+		case c.answered():
+			return nil
+		case errors.Is(err, errNotResumed):
+			return u.late(c, resp, cameEvents(messages))
+		case err != nil && c.ctx.Err() != nil:
+			return c.ctx.Err()
+		case err != nil:
+			return noResponse(cameEvents(messages))
+		}
+		resp = next
 	}
 }
 
-// events delivers events until the call is answered or the stream ends.
-func (u *upstream) events(events *sse.Reader, c *call, backoff *resumption) error {
+// events delivers events until the call is answered or the stream ends, and returns how many
+// messages came. c is the request whose stream it is; nil: none's.
+func (u *upstream) events(events *sse.Reader, c *call, r *resumption) (messages int, err error) {
 	for {
 		e, err := events.Next()
-		backoff.note(events)
+		r.note(events)
 		if err != nil {
-			return err
+			return messages, err
+		}
+		if e.Type == "endpoint" {
+			if c != nil && messages == 0 {
+				return messages, errEndpoint
+			}
+			u.legacy.moved(e.Data)
+			continue
 		}
 		if len(e.Data) == 0 || e.Type != "" && e.Type != "message" {
 			continue
@@ -86,10 +162,17 @@ func (u *upstream) events(events *sse.Reader, c *call, backoff *resumption) erro
 			u.Logger.Debug("the server sent an event that is no JSON-RPC message")
 			continue
 		}
-		backoff.failures = 0
+		messages++
+		r.failures = 0
+		if r.heard != nil {
+			r.heard(true)
+		}
 		u.deliver(m, c)
 		if c != nil && c.answered() {
-			return nil
+			return messages, nil
+		}
+		if c == nil && m.method != nil {
+			u.waiting.note(m)
 		}
 	}
 }

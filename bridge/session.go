@@ -3,7 +3,6 @@ package bridge
 import (
 	"context"
 	"errors"
-	"net/http"
 	"strconv"
 )
 
@@ -23,6 +22,7 @@ type renewal struct {
 func (u *upstream) opened(session string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.leaves(session)
 	u.session, u.told = session, false
 	u.round++
 }
@@ -53,7 +53,7 @@ func (u *upstream) renew(ctx context.Context, round int) error {
 		r = &renewal{done: make(chan struct{})}
 		u.renewal = r
 		if u.stream != nil {
-			u.stream()
+			u.stream.stop()
 			u.stream = nil
 		}
 		u.do(func() {
@@ -120,7 +120,10 @@ func (u *upstream) initialized(ctx context.Context, m *message) error {
 	if told {
 		return nil
 	}
-	_, err := u.send(ctx, m)
+	err := u.offer(func(ctx context.Context) error {
+		_, err := u.send(ctx, m)
+		return err
+	})
 	if !errors.Is(err, errOver) {
 		u.listen(ctx)
 	}
@@ -139,20 +142,7 @@ func (u *upstream) close(ctx context.Context) {
 	if session == "" || gone {
 		return
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, u.URL, nil)
-	if err != nil {
-		return
-	}
-	for name, values := range u.Header {
-		req.Header[name] = values
-	}
-	req.Header[headerSession] = []string{session}
-	if version != "" {
-		req.Header[headerVersion] = []string{version}
-	}
-	if resp, err := u.HTTP.Do(req); err == nil {
-		discard(resp)
-	}
+	u.endSession(ctx, session, version)
 }
 
 // nextID returns an id for a request of the bridge's own.

@@ -46,15 +46,16 @@ type upstream struct {
 
 	expected expectation // of bodies whose length is not announced
 	long     queue       // for those that are long
+	waiting  lateCalls   // requests whose response may come on another stream
 
-	mu      sync.Mutex // guards what follows
-	session string     // Mcp-Session-Id; empty: none
-	version string     // negotiated by initialize; empty: not yet
-	round   int        // counts sessions, so that one that ended is replaced once
-	renewal *renewal   // the replacement under way
-	told    bool       // the server knows that the session has begun
-	gone    bool       // and that it is over
-	stream  context.CancelFunc
+	mu      sync.Mutex             // guards what follows
+	session string                 // Mcp-Session-Id; empty: none
+	version string                 // negotiated by initialize; empty: not yet
+	round   int                    // counts sessions, so that one that ended is replaced once
+	renewal *renewal               // the replacement under way
+	told    bool                   // the server knows that the session has begun
+	gone    bool                   // and that it is over
+	stream  *sessionStream         // what the server sends outside of requests; nil: not listened to
 	tools   map[string][]parameter // parameters to mirror into headers, by tool
 }
 
@@ -86,8 +87,10 @@ func (u *upstream) call(c *call) error {
 			continue
 		}
 		refused := u.refused(resp)
-		if c.is("initialize") && u.wire == WireAuto && refused.old() && u.legacy.open(c.ctx) == nil {
-			return u.legacy.call(c)
+		if c.is("initialize") && u.wire == WireAuto && refused.old() {
+			if done, err := u.fallBack(c); done {
+				return err
+			}
 		}
 		return refused
 	}
@@ -131,7 +134,9 @@ func (u *upstream) ask(ctx context.Context, raw []byte) (*message, error) {
 		return answer != nil
 	})
 	defer c.cancel()
-	err = u.call(c)
+	if err = u.call(c); c.answered() {
+		err = nil // whatever became of the POST
+	}
 	if refused, ok := errors.AsType[*refusal](err); ok && refused.body != nil {
 		return refused.body, err
 	}

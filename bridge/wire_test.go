@@ -1,6 +1,7 @@
 package bridge_test
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net"
@@ -23,13 +24,19 @@ type sessions struct {
 	begun   int
 	ended   []string
 	stream  chan string // events for the session's own stream; nil: none is offered
+	hello   string      // the result of initialize; "": initialized
+	many    bool        // a session does not end the one before
 
 	// serve answers what is not part of the session's life.
 	serve func(w http.ResponseWriter, r *http.Request, got request)
 }
 
 func (s *sessions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	got := readRequest(r)
+	s.answer(w, r, readRequest(r))
+}
+
+// answer answers a request whose body was read.
+func (s *sessions) answer(w http.ResponseWriter, r *http.Request, got request) {
 	s.mu.Lock()
 	s.seen = append(s.seen, got)
 	current := s.current
@@ -47,8 +54,8 @@ func (s *sessions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.current = "session-" + strconv.Itoa(s.begun)
 		w.Header().Set("Mcp-Session-Id", s.current)
 		s.mu.Unlock()
-		result(w, got.id, initialized)
-	case current == "" || id != current:
+		result(w, got.id, cmp.Or(s.hello, initialized))
+	case current == "" || id != current && !(s.many && id != ""):
 		w.WriteHeader(http.StatusNotFound)
 	case r.Method == http.MethodGet && s.stream != nil:
 		w.Header().Set("Content-Type", "text/event-stream")
@@ -355,7 +362,7 @@ func TestUnreachable(t *testing.T) {
 	}
 	address := listener.Addr().String()
 	listener.Close()
-	h := start(t, bridge.Options{URL: "http://" + address + "/mcp"})
+	h := start(t, bridge.Options{URL: "http://" + address + "/mcp", InitializeWait: -1})
 	h.send(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`)
 	got := h.answer("1")
 	if get(t, got, "error", "code") != strconv.Itoa(bridge.CodeUnreachable) || get(t, got, "error", "data", "retryable") != "true" {

@@ -30,12 +30,17 @@ const bridgeMemory = 56 << 20
 // come in pieces otherwise, a system call each.
 const bridgeReadBuffer = 32 << 10
 
+// bridgeInitializeWait is how long the host's initialize waits for the server: some
+// hosts give up after 5 s.
+const bridgeInitializeWait = 4 * time.Second
+
 // bridgeCommand is handstamp bridge.
 type bridgeCommand struct {
 	*app
 	login   loginOptions
 	policy  string // "" takes HANDSTAMP_LOGIN, then auto
 	wire    string
+	wait    time.Duration // for the server, with the host's initialize; zero: without limit
 	headers headerOptions
 	tools   toolFilter
 	remote  remoteFlags
@@ -81,6 +86,7 @@ The flags of mcp-remote are taken too, with the callback port after the server.`
 	}
 	bindChoice(cmd, flags, &b.policy, "login", "may a browser open where nothing stored works (HANDSTAMP_LOGIN, auto)", "auto", "never")
 	bindChoice(cmd, flags, &b.wire, "transport", "how to speak to the server (auto)", "auto", "http", "sse", "http-first", "http-only", "sse-first", "sse-only")
+	flags.DurationVar(&b.wait, "initialize-wait", bridgeInitializeWait, "answer initialize in the server's place if it takes longer than this (0: wait for as long as it takes)")
 	b.headers.bind(flags)
 	b.tools.bind(flags)
 	b.remote.bind(flags)
@@ -196,9 +202,6 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 		s, err := c.Status(ctx, t.url)
 		return err == nil && s.Usable()
 	}
-	if !b.direct && policy == handstamp.LoginAuto && header.Get("Authorization") == "" && !signedIn(ctx) {
-		person.Expect()
-	}
 	client := c.HTTPClient(t.url)
 	client.Transport = bareErrors{client.Transport}
 	if b.direct {
@@ -211,8 +214,15 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 			return nil, err
 		}
 	}
+	wait := b.wait
+	if b.direct || wait == 0 {
+		wait = -1
+	}
 	return &bridge.Options{
-		URL:      t.url,
+		URL: t.url,
+
+		InitializeWait: wait,
+
 		HTTP:     client,
 		Ping:     b.remote.pings(),
 		Wire:     map[string]bridge.Wire{"http": bridge.WireHTTP, "http-only": bridge.WireHTTP, "sse": bridge.WireSSE, "sse-only": bridge.WireSSE}[b.wire],

@@ -5,11 +5,12 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/handstamp/handstamp/internal/lazyregexp"
 )
 
 // maxHeaderFile bounds a file of headers, in bytes.
@@ -96,14 +97,14 @@ func readHeaderFile(path string) ([]string, error) {
 }
 
 // variable is a place for an environment variable's value.
-var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
+var variable = lazyregexp.New(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 
 // expand puts the values of environment variables into a text. They count as
 // secrets, which no other process gets. One that is not set is an error: sent
 // without it, the text would mean something else.
 func (a *app) expand(s string) (string, error) {
 	var missing string
-	s = variable.ReplaceAllStringFunc(s, func(place string) string {
+	s = variable.Get().ReplaceAllStringFunc(s, func(place string) string {
 		name := place[2 : len(place)-1]
 		value := a.env.get(name)
 		a.hideVariables(name)
