@@ -73,7 +73,10 @@ func (t *legacyServer) serve(c *call) error {
 		if !got.response() {
 			return false
 		}
-		p.final <- got
+		select {
+		case p.final <- got:
+		default: // the server has responded before
+		}
 		return true
 	})
 	p.inner.asks = p.asks

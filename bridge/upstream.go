@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -126,12 +127,12 @@ func (u *upstream) ask(ctx context.Context, raw []byte) (*message, error) {
 	if err != nil {
 		return nil, err
 	}
-	var answer *message
+	var answer atomic.Pointer[message] // a second response may come at any time
 	c := u.own(ctx, m, func(got *message) bool {
 		if got.response() {
-			answer = got
+			answer.CompareAndSwap(nil, got)
 		}
-		return answer != nil
+		return answer.Load() != nil
 	})
 	defer c.cancel()
 	if err = u.call(c); c.answered() {
@@ -140,10 +141,10 @@ func (u *upstream) ask(ctx context.Context, raw []byte) (*message, error) {
 	if refused, ok := errors.AsType[*refusal](err); ok && refused.body != nil {
 		return refused.body, err
 	}
-	if err == nil && answer == nil {
+	if err == nil && answer.Load() == nil {
 		err = lost
 	}
-	return answer, err
+	return answer.Load(), err
 }
 
 // tell sends a notification, or a response to a request of the server's. What
