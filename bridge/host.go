@@ -163,7 +163,7 @@ func (b *bridge) serve(c *call) {
 		return
 	}
 	if refused, ok := errors.AsType[*refusal](err); ok && refused.body != nil && !c.batch {
-		b.deliver(refused.body, c)
+		b.conclude(c, refused.body, modernVersion(c.message) != "")
 		return
 	}
 	c.fail(b.explain(err))

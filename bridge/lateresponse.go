@@ -48,7 +48,7 @@ func (l *lateCalls) leave(c *call) {
 // server wants to know from the host, or the host has replied, for all of them.
 func (l *lateCalls) note(m *message) {
 	progress := m.is("notifications/progress")
-	if !progress && m.notification() || m.response() && m.id == nil {
+	if !progress && m.notification() || m.response() && m.id == nil || m.alive() {
 		return
 	}
 	l.mu.Lock()
@@ -69,6 +69,16 @@ func (l *lateCalls) note(m *message) {
 		default:
 		}
 	}
+}
+
+// alive reports whether a message is a ping or, as far as can be told, the response to one. They
+// come as long as the connection lives, whatever becomes of a request.
+func (m *message) alive() bool {
+	if m.is("ping") {
+		return true
+	}
+	i := skipSpace(m.result, 1)
+	return len(m.result) > i && m.result[0] == '{' && m.result[i] == '}'
 }
 
 // await waits for a response that did not come in the POST's own response, and returns an

@@ -49,6 +49,9 @@ type upstream struct {
 	long     queue       // for those that are long
 	waiting  lateCalls   // requests whose response may come on another stream
 
+	// unsettled counts messages that the server has not taken and that are sent once more.
+	unsettled atomic.Int32
+
 	mu      sync.Mutex             // guards what follows
 	session string                 // Mcp-Session-Id; empty: none
 	version string                 // negotiated by initialize; empty: not yet
@@ -105,7 +108,7 @@ func (u *upstream) exchange(c *call) (round int, header http.Header, resp *http.
 	for try := 1; ; try++ {
 		round, header = u.header(c)
 		if resp, err = u.post(c.ctx, c.raw, header); err != nil {
-			if c.ctx.Err() == nil && u.unsent(err) && time.Since(began) < dialPatience && pause(c.ctx, dialPause<<min(try-1, 3)) {
+			if c.ctx.Err() == nil && u.unsent(err) && time.Since(began) < dialPatience && u.settle(c.ctx, dialPause<<min(try-1, 3)) {
 				continue
 			}
 			return round, header, nil, u.broken(err)
@@ -115,10 +118,17 @@ func (u *upstream) exchange(c *call) (round int, header http.Header, resp *http.
 			return round, header, resp, nil
 		}
 		discard(resp)
-		if !pause(c.ctx, wait) {
+		if !u.settle(c.ctx, wait) {
 			return round, header, nil, c.ctx.Err()
 		}
 	}
+}
+
+// settle is pause before a message is sent once more that the server has not taken.
+func (u *upstream) settle(ctx context.Context, d time.Duration) bool {
+	u.unsettled.Add(1)
+	defer u.unsettled.Add(-1)
+	return pause(ctx, d)
 }
 
 // ask sends a request of the bridge's own and returns the server's response.

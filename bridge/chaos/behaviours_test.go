@@ -166,7 +166,9 @@ var healthy = []behaviour{
 	}},
 	{"asks the host", 4, false, asking, func(x *exchange) {
 		x.carry()
-		x.ask()
+		if x.n > 0 {
+			x.ask()
+		}
 		x.respond(x.result())
 	}},
 	{"byte by byte", 1, false, posts, func(x *exchange) {
