@@ -152,7 +152,7 @@ var healthy = []behaviour{
 	}},
 	{"on the session's stream", 2, false, []string{"legacy"}, func(x *exchange) {
 		x.carry()
-		if coming && x.host == "modern" || !x.push(x.s, x.result()) {
+		if !x.push(x.s, x.result()) {
 			x.sendJSON(x.result())
 			return
 		}

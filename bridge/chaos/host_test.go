@@ -309,7 +309,7 @@ func (h *host) step(dice *rand.Rand) {
 		time.Sleep(time.Duration(1+dice.IntN(4)) * time.Minute)
 	case n < 98 && !coming:
 		h.mistake(dice)
-	case n < 99 && !coming:
+	case n < 99:
 		h.again(dice)
 	case h.era == "modern":
 		h.ask(dice, "subscriptions/listen", `"notifications":{"toolsListChanged":true}`)

@@ -61,6 +61,7 @@ type ledger struct {
 	active   map[int]time.Time // messages of the host by number: when they were done; zero: not yet
 	arrived  []time.Time       // requests at the server
 	hellos   int               // initialize requests of the host
+	lately   time.Time         // when the last session was begun
 	begun    int               // sessions that the server has begun
 	pings    time.Duration     // how often the server is pinged; zero: never
 	ended    []time.Time       // when sessions ended

@@ -198,6 +198,7 @@ func (s *server) quake(dice *rand.Rand) {
 		s.endStreams()
 	case "connections are cut":
 		s.note("server: cuts all connections")
+		s.doubtful()
 		s.net.cut()
 	default:
 		down := time.Duration(dice.IntN(9000)) * time.Millisecond

@@ -87,12 +87,24 @@ func newServer(p *plan, l *ledger, n *network) *server {
 		resumes: map[string]string{}, pending: map[string]func(message){}}
 	r := p.dice("faults")
 	for _, b := range behaviours {
-		if b.fault && b.fits(p.server) && r.Float64() < p.swarm && !(coming && b.weight == 1) {
+		if b.fault && b.fits(p.server) && r.Float64() < p.swarm && !(coming && b.coming()) {
 			s.faults = append(s.faults, b)
 		}
 	}
 	s.start()
 	return s
+}
+
+// coming reports whether the bridge is not ready for a behaviour.
+func (b behaviour) coming() bool {
+	for _, group := range [][]behaviour{suspicions, invalid, redirects} {
+		for _, other := range group {
+			if other.name == b.name {
+				return true
+			}
+		}
+	}
+	return b.name == "404 with an error"
 }
 
 // start makes the server listen.
@@ -123,6 +135,7 @@ func (s *server) restart(down time.Duration) {
 		s.mu.Unlock()
 	}()
 	s.note("server: restarts, away for %v", down)
+	s.doubtful()
 	s.net.vanish()
 	h.Close()
 	if s.persist {
@@ -177,6 +190,15 @@ func (s *server) excuse() {
 	s.ledger.mu.Lock()
 	defer s.ledger.mu.Unlock()
 	s.reasons++
+}
+
+// doubtful excuses a session whose beginning may be lost with its connection.
+func (s *server) doubtful() {
+	s.ledger.mu.Lock()
+	defer s.ledger.mu.Unlock()
+	if !s.lately.IsZero() && time.Since(s.lately) < 50*time.Millisecond {
+		s.reasons++
+	}
 }
 
 // nth counts how often something came.
@@ -367,6 +389,9 @@ func (x *exchange) initialize() {
 	if version == "" {
 		version = "2025-06-18"
 	}
+	if x.r.Context().Err() != nil {
+		x.excuse() // nobody hears of it
+	}
 	x.respond(fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":%q,"capabilities":{"tools":{"listChanged":true},"resources":{"subscribe":true},"logging":{}},"serverInfo":{"name":"chaos","version":"1"}}}`,
 		x.m.ID, version))
 }
@@ -375,6 +400,7 @@ func (x *exchange) initialize() {
 func (x *exchange) begin() {
 	x.ledger.mu.Lock()
 	x.begun++
+	x.lately = time.Now()
 	x.ledger.mu.Unlock()
 	if x.sse || x.server.server != "legacy" {
 		return

@@ -18,10 +18,7 @@ func (x *exchange) notified() {
 	if x.rate > 0 && x.dice.IntN(5) == 0 {
 		kind = pick(x.dice, "200", "204", "slow", "400", "500", "dropped", "held", "event stream")
 	}
-	if coming && (kind == "held" || kind == "event stream") {
-		kind = "202"
-	}
-	if kind != "400" && kind != "500" && !coming {
+	if kind != "400" && kind != "500" {
 		x.ordered()
 	}
 	switch kind {
