@@ -273,7 +273,7 @@ var breaks = []behaviour{
 	}},
 	{"half a stream that cannot be resumed", 2, true, before, func(x *exchange) {
 		x.carry()
-		x.sendEvents("id: nowhere\n" + event(x.notice()))
+		x.sendEvents(fmt.Sprintf("id: nowhere-%d\n", x.n) + event(x.notice()))
 		panic(http.ErrAbortHandler)
 	}},
 	{"a session that ends now", 2, true, []string{"legacy"}, func(x *exchange) {
@@ -297,7 +297,7 @@ var shapes = []behaviour{
 		x.carry()
 		id := strconv.Quote(string(x.m.ID))
 		if x.m.ID[0] == '"' {
-			id = "17"
+			id = "9999"
 		}
 		x.sendJSON(x.resultFor(id))
 	}},

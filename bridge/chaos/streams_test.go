@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -15,6 +16,11 @@ var streams = []string{"open", "open", "open", "405", "404", "400", "ends", "end
 func (s *server) get(w http.ResponseWriter, r *http.Request) {
 	last := r.Header.Get("Last-Event-Id")
 	try := s.nth("GET")
+	if n, err := strconv.Atoi(strings.TrimPrefix(last, "nowhere-")); err == nil {
+		s.ledger.mu.Lock()
+		s.fact(n).held = true // by whatever stream this opens
+		s.ledger.mu.Unlock()
+	}
 	s.note("server ← GET %d, session %q, last event %q", try, r.Header.Get("Mcp-Session-Id"), last)
 	s.mu.Lock()
 	rest, resumed := s.resumes[last]
