@@ -35,9 +35,10 @@ type asked struct {
 	also      []int // those of others with the same id
 	at        time.Time
 	cancelled bool
-	endless   bool // a subscription, whose response is its end
-	invalid   int  // lines that have an error as response
-	read      bool // the bridge has taken the line
+	ended     time.Time // when it was cancelled
+	endless   bool      // a subscription, whose response is its end
+	invalid   int       // lines that have an error as response
+	read      bool      // the bridge has taken the line
 }
 
 // fact is what the server knows of one request.
@@ -172,7 +173,7 @@ func (l *ledger) cancel(key string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if a := l.asked[key]; a != nil {
-		a.cancelled = true
+		a.cancelled, a.ended = true, time.Now()
 		l.active[a.n] = time.Now()
 	}
 }

@@ -207,7 +207,26 @@ func (x *exchange) holding() {
 		x.fact(x.n).held = true
 	}
 	x.ledger.mu.Unlock()
+	for range 6 {
+		select {
+		case <-x.r.Context().Done():
+			return
+		case <-x.over:
+			return
+		case <-time.After(endsWithin):
+		}
+	}
+	x.dropped()
 	x.hold(x.r)
+}
+
+// dropped checks that the host still waits for a request which is held open.
+func (x *exchange) dropped() {
+	x.ledger.mu.Lock()
+	defer x.ledger.mu.Unlock()
+	if a := x.asked[x.ids[x.n]]; a != nil && a.cancelled && time.Since(a.ended) > 2*endsWithin {
+		x.findLocked("request %s is still open at the server, though the host has cancelled it", x.m.ID)
+	}
 }
 
 // rejectLegacy rejects a request of an earlier era.
