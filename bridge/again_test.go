@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -137,11 +138,11 @@ func TestInitializeBeforeTheFirstIsAnswered(t *testing.T) {
 	inMemory(t, func(t *testing.T) {
 		s := waking()
 		s.serve = func(w http.ResponseWriter, _ *http.Request, got request) { result(w, got.id, `{}`) }
-		n := 0
+		var n atomic.Int32
 		h := startInMemory(t, memory(func(w http.ResponseWriter, r *http.Request) {
 			got := readRequest(r)
 			if got.method == "initialize" {
-				if n++; n == 1 {
+				if n.Add(1) == 1 {
 					takes(r, time.Hour)
 					return
 				}

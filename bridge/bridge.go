@@ -103,8 +103,7 @@ const (
 func Run(ctx context.Context, o Options) error {
 	life, end := context.WithCancel(ctx)
 	defer end()
-	f := newFront(life, o)
-	f.out.broken = end
+	f := newFront(life, end, o)
 	read := make(chan error, 1)
 	go func() { read <- f.read() }()
 	var err error

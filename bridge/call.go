@@ -16,11 +16,14 @@ type call struct {
 	cancel context.CancelFunc
 	ended  chan struct{} // closed when it is answered, or nobody waits for an answer any more
 	once   sync.Once
-	ids    [][]byte // the requests of a batch that have no answer yet; guarded by bridge.mu
+	ids    [][]byte        // the requests of a batch
+	lists  map[string]bool // those of them that list tools, by idKey
+	open   int             // how many of them have no answer yet; guarded by bridge.mu
 
 	// sink, if set, gets what the server sends for this call in the host's
 	// place, and reports whether that was the answer.
-	sink func(m *message) bool
+	sink   func(m *message) bool
+	taking sync.Mutex // held while the sink takes something
 
 	asks  chan *message // takes what the server asks in this call; nil: the host does
 	probe bool          // a server/discover with which the host begins
@@ -38,26 +41,38 @@ func (b *bridge) open(m *message) (*call, bool) {
 	c.ctx, c.cancel = context.WithCancel(b.life)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	ids := [][]byte{m.id}
+	c.ids = [][]byte{m.id}
 	if m.batch {
-		ids = nil
+		c.ids = nil
 		m.each(func(part *message) {
-			if part.request() {
-				ids = append(ids, part.id)
+			if !part.request() {
+				return
+			}
+			c.ids = append(c.ids, part.id)
+			if part.is("tools/list") {
+				if c.lists == nil {
+					c.lists = make(map[string]bool)
+				}
+				c.lists[idKey(part.id)] = true
 			}
 		})
-		c.ids = ids
 	}
-	for _, id := range ids {
+	for _, id := range c.ids {
 		if b.calls[idKey(id)] != nil {
 			c.cancel()
 			return nil, false
 		}
 	}
-	for _, id := range ids {
+	for _, id := range c.ids {
 		b.calls[idKey(id)] = c
 	}
+	c.open = len(c.ids)
 	return c, true
+}
+
+// listsTools reports whether the answer to an id is a list of tools.
+func (c *call) listsTools(id []byte) bool {
+	return c.is("tools/list") || c.lists[idKey(id)]
 }
 
 // own returns a call that the host knows nothing of. It is found by its id, on whatever stream
@@ -99,11 +114,9 @@ func (c *call) claim(id []byte) bool {
 	mine := b.calls[key] == c
 	if mine {
 		delete(b.calls, key)
+		c.open--
 	}
-	last := true
-	for _, other := range c.ids {
-		last = last && b.calls[idKey(other)] != c
-	}
+	last := c.open == 0
 	b.mu.Unlock()
 	if mine && last {
 		c.end()
@@ -138,8 +151,8 @@ func unquoted(id []byte) string { return strings.TrimPrefix(idKey(id), `"`) }
 // drop forgets the call: nobody wants its answer.
 func (c *call) drop() {
 	c.bridge.mu.Lock()
-	for key, other := range c.bridge.calls {
-		if other == c {
+	for _, id := range c.ids {
+		if key := idKey(id); c.bridge.calls[key] == c {
 			delete(c.bridge.calls, key)
 		}
 	}
@@ -168,13 +181,8 @@ func (c *call) reply(result []byte) {
 // fail answers with what went wrong, all requests of a batch alike.
 func (c *call) fail(t *Trouble) {
 	if c.batch {
-		c.bridge.mu.Lock()
-		ids := c.ids
-		c.bridge.mu.Unlock()
-		for _, id := range ids {
-			if c.claim(id) {
-				c.bridge.out.write(t.response(id))
-			}
+		for _, id := range c.ids {
+			c.failPart(id, t)
 		}
 		c.end()
 		return
@@ -183,7 +191,12 @@ func (c *call) fail(t *Trouble) {
 		c.end()
 		return
 	}
-	if c.claim(c.id) {
-		c.bridge.out.write(t.response(c.id))
+	c.failPart(c.id, t)
+}
+
+// failPart answers one request with what went wrong.
+func (c *call) failPart(id []byte, t *Trouble) {
+	if c.claim(id) {
+		c.bridge.out.write(t.response(id))
 	}
 }

@@ -150,6 +150,49 @@ func TestInitializeAfterProbe(t *testing.T) {
 	}
 }
 
+// TestProbeInOtherForms has hosts probe without what requests of 2026-07-28 say of
+// themselves, or with the id that their initialize has, too.
+func TestProbeInOtherForms(t *testing.T) {
+	for name, probe := range map[string]string{
+		"without _meta":           `{"jsonrpc":"2.0","id":"probe","method":"server/discover"}`,
+		"with initialize's id":    modernRequest(`"hello"`, "server/discover", ""),
+		"without either":          `{"jsonrpc":"2.0","id":"hello","method":"server/discover","params":{}}`,
+		"of an unknown revision":  strings.ReplaceAll(modernRequest(`"probe"`, "server/discover", ""), "2026-07-28", "2030-01-01"),
+		"of an earlier revision":  strings.ReplaceAll(modernRequest(`"probe"`, "server/discover", ""), "2026-07-28", "2025-11-25"),
+		"as a notification, even": `{"jsonrpc":"2.0","method":"server/discover"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			inMemory(t, func(t *testing.T) {
+				s := waking()
+				h := startInMemory(t, memory(func(w http.ResponseWriter, r *http.Request) {
+					got := readRequest(r)
+					if got.method == "server/discover" {
+						takes(r, 24*time.Hour)
+						return
+					}
+					s.answer(w, r, got)
+				}), nil)
+				h.send(probe)
+				<-time.After(600 * time.Millisecond)
+				if hello := h.hello(); get(t, hello, "result") != s.hello {
+					t.Fatalf("initialize is answered with %s", hello)
+				}
+				if strings.Contains(probe, `"probe"`) {
+					h.answer(`"probe"`)
+				}
+				<-time.After(time.Hour)
+				if h.responses(`"hello"`) != 1 {
+					t.Errorf("the host got %q", h.all())
+				}
+				h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
+				if got := h.answer("1"); get(t, got, "result", "tools") != `[{"name":"real"}]` {
+					t.Errorf("got %s", got)
+				}
+			})
+		})
+	}
+}
+
 // TestProbeHasItsOwnResponse has both requests of a host under way: each gets what the
 // server responds to it.
 func TestProbeHasItsOwnResponse(t *testing.T) {

@@ -21,8 +21,9 @@ type front struct {
 	session *bridge    // of the host's present session
 }
 
-// newFront returns the front of a run that lasts as long as life.
-func newFront(life context.Context, o Options) *front {
+// newFront returns the front of a run that lasts as long as life. It calls broken when
+// the host does not read any more.
+func newFront(life context.Context, broken func(), o Options) *front {
 	if o.HTTP == nil {
 		o.HTTP = &http.Client{}
 	}
@@ -44,7 +45,7 @@ func newFront(life context.Context, o Options) *front {
 	if o.Stdout == nil {
 		o.Stdout = io.Discard
 	}
-	f := &front{Options: o, life: life, out: &output{w: o.Stdout}}
+	f := &front{Options: o, life: life, out: &output{w: o.Stdout, broken: broken}}
 	f.session = newBridge(f)
 	f.session.start()
 	return f
@@ -68,6 +69,9 @@ func (f *front) greet(hello *message) *bridge {
 		b = f.succeed(b)
 	}
 	b.room.leave()
+	if c := b.find(hello.id); c != nil && c.probe {
+		c.drop() // the host counts anew: the response with this id is that to initialize
+	}
 	return b
 }
 
@@ -124,4 +128,5 @@ func (b *bridge) outlast(f *flight) {
 // superseded is the error of a request whose session the host has ended by beginning
 // another.
 var superseded = &Trouble{Code: CodeUncertain, Reason: "ended",
-	Message: "the host began another session before the response came; the request may or may not have been carried out"}
+	Message: "the host began another session before the response came; " +
+		"the request may or may not have been carried out"}

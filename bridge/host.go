@@ -2,11 +2,9 @@ package bridge
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
-	"slices"
 	"strings"
 	"time"
 )
@@ -15,35 +13,31 @@ import (
 // host is told, in time before most hosts give up by themselves.
 const callPatience = 50 * time.Second
 
-// errLong ends a line that is longer than a message may be.
-var errLong = errors.New("line too long")
-
 // read takes what the host writes until it stops.
 func (b *front) read() error {
-	in := bufio.NewReaderSize(b.Stdin, pipeSize)
+	in := &lines{Reader: bufio.NewReaderSize(b.Stdin, pipeSize), limit: b.MaxMessage}
 	wide := false
-	var expected expectation
 	for {
-		line, err := readLine(in, b.MaxMessage, &expected)
+		line, dropped, err := in.next()
 		if len(line) > pipeSize && !wide {
 			wide = true
 			widen(b.Stdin)
 		}
-		switch {
-		case errors.Is(err, errLong):
-			b.out.write((&Trouble{Code: codeInvalid, Reason: "too_large", Message: "the message is too large"}).response(nil))
-		case len(line) > 0:
+		if len(line) > 0 || dropped != nil {
 			if !b.enter() {
 				return nil
 			}
-			b.accept(line)
+			if dropped != nil {
+				b.current().rejectLine(dropped, &Trouble{Code: codeInvalid, Reason: "too_large", Message: "the message is too large"})
+			} else {
+				b.accept(line)
+			}
 			b.work.Done()
 		}
 		switch {
-		case err == nil, errors.Is(err, errLong):
 		case errors.Is(err, io.EOF):
 			return nil
-		default:
+		case err != nil:
 			return err
 		}
 	}
@@ -62,59 +56,6 @@ func (b *front) enter() bool {
 	return true
 }
 
-// readLine returns the next line, which is the caller's, without its end and the
-// space around it. There is room behind it for a line end.
-func readLine(in *bufio.Reader, limit int, expected *expectation) ([]byte, error) {
-	var line []byte
-	long := false
-	for {
-		part, err := in.ReadSlice('\n')
-		more := errors.Is(err, bufio.ErrBufferFull)
-		if long = long || len(line)+len(part) > limit; !long {
-			if more && len(line)+len(part) > cap(line) {
-				line = slices.Grow(line, expected.room(cap(line))-len(line))
-			}
-			line = append(line, part...)
-		}
-		if more {
-			continue
-		}
-		if long {
-			if err == nil {
-				err = errLong
-			}
-			return nil, err
-		}
-		expected.met(len(line))
-		return bytes.TrimSpace(line), err
-	}
-}
-
-// accept deals with one message of the host's.
-func (b *bridge) accept(line []byte) {
-	m, err := parse(line)
-	switch {
-	case err != nil:
-		b.out.write((&Trouble{Code: codeParse, Reason: "parse", Message: "that is no JSON"}).response(nil))
-	case !m.batch && m.id != nil && !validID(m.id):
-		b.out.write((&Trouble{Code: codeInvalid, Reason: "invalid", Message: "an id is a string or a number"}).response(nil))
-	case m.batch, m.request():
-		b.request(m)
-	case m.notification():
-		b.notification(m)
-	case m.response() && m.id != nil:
-		if !b.era.replied(m) {
-			b.sent.Add(1)
-			b.after(func() {
-				defer b.sent.Done()
-				b.tell(m)
-			})
-		}
-	default:
-		b.out.write((&Trouble{Code: codeInvalid, Reason: "invalid", Message: "that is no JSON-RPC message"}).response(m.id))
-	}
-}
-
 // validID reports whether an id is a string or a number.
 func validID(id []byte) bool {
 	return (id[0] == '"' || id[0] == '-' || id[0] >= '0' && id[0] <= '9') && json.Valid(id)
@@ -129,11 +70,6 @@ func (b *bridge) request(m *message) {
 	c, ok := b.open(m)
 	if !ok {
 		b.out.write((&Trouble{Code: codeInvalid, Reason: "invalid", Message: "a request with this id is under way"}).response(m.id))
-		return
-	}
-	if m.is("tools/call") && b.Tool != nil && !b.Tool(text(m.target)) {
-		c.fail(&Trouble{Code: codeInvalidArgs, Reason: "tool_denied", Message: "this tool may not be called through this bridge"})
-		c.drop()
 		return
 	}
 	if m.is("initialize") {

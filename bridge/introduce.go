@@ -51,13 +51,20 @@ func (r *room) meet(c *call) (done bool, err error) {
 	discover := c.is("server/discover")
 	var f *flight
 	if discover {
-		f = r.era.fly(func(ctx context.Context) (*message, error) { return r.era.introduce(ctx, c.raw) }, func() {})
+		f = r.era.fly(func(ctx context.Context) (*message, error) {
+			return r.era.introduce(ctx, c.raw)
+		}, func() {})
 	} else {
 		meta := c.meta
-		f = r.era.contact(probing, func(ctx context.Context) (*message, error) { return r.era.probe(ctx, meta) })
+		f = r.era.contact(probing, func(ctx context.Context) (*message, error) {
+			return r.era.probe(ctx, meta)
+		})
 	}
 	switch r.meets(c, f, r.probeWait()) {
 	case userAwaited:
+		if modernVersion(c.message) == "" {
+			return true, silent // nothing is shown to a host of before without initialize
+		}
 		done, entered := r.enter(c, f)
 		if !entered && discover {
 			return true, silent

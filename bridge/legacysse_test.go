@@ -137,7 +137,7 @@ func TestEndpointAddresses(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					s := &sseServer{endpoint: endpoint}
 					o := bubbleServer(t, s.ServeHTTP)
-					o.Wire = wire
+					o.Wire, o.InitializeWait = wire, -1
 					h := start(t, o)
 					h.send(hello)
 					got, _ := h.answerWithin(`"hello"`, 30*time.Second)

@@ -75,8 +75,8 @@ func (u *upstream) refused(resp *http.Response) *refusal {
 	defer done()
 	if err == nil {
 		// A refusal may be another protocol's: OAuth's have a string as error.
-		m, err := parse(oneLine(body))
-		if err == nil && !m.batch && m.error != nil && m.error[0] == '{' && text(member(m.raw, "jsonrpc")) == "2.0" {
+		m, err := heard(body)
+		if err == nil && !m.batch && m.error != nil && m.error[0] == '{' && !m.foreign {
 			r.body = m
 		}
 	}

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -38,14 +39,16 @@ func (u *upstream) receive(c *call, resp *http.Response) error {
 	case err != nil:
 		return err
 	}
-	line := oneLine(body)
-	m, err := parse(line)
+	empty := len(bytes.TrimSpace(body)) == 0
+	m, err := heard(body)
 	switch {
-	case len(line) == 0, accepted && (err != nil || !m.batch && !m.response()):
+	case empty, accepted && (err != nil || !m.batch && !m.response()):
 		return u.late(c, resp, cameStatus(resp))
 	case err != nil && !strings.Contains(kind, "json") && kind != "":
 		return notMCP(kind)
-	case err != nil || !m.batch && !m.response():
+	case err != nil:
+		return invalid(err)
+	case !m.batch && !m.response():
 		return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's response is no JSON-RPC response"}
 	}
 	if !m.batch && u.find(m.id) == nil {
@@ -157,21 +160,21 @@ func (u *upstream) events(events *sse.Reader, c *call, r *resumption) (messages 
 		if len(e.Data) == 0 || e.Type != "" && e.Type != "message" {
 			continue
 		}
-		m, err := parse(oneLine(e.Data))
-		if err != nil {
-			u.Logger.Debug("the server sent an event that is no JSON-RPC message")
-			continue
-		}
+		m, err := heard(e.Data)
 		messages++
 		r.failures = 0
 		if r.heard != nil {
 			r.heard(true)
 		}
-		u.deliver(m, c)
+		if err != nil {
+			u.invalid(e.Data, err, c)
+		} else {
+			u.deliver(m, c)
+		}
 		if c != nil && c.answered() {
 			return messages, nil
 		}
-		if c == nil && m.method != nil {
+		if c == nil && err == nil && m.method != nil {
 			u.waiting.note(m)
 		}
 	}

@@ -50,7 +50,7 @@ type visit struct {
 	news    chan struct{} // holds one value when the host is to list the tools again
 
 	signIn  bool          // the user has to sign in: the host is shown the placeholder
-	denied  bool          // the last try ended with a login that did not come about
+	denied  bool          // the last try ended because the user is not signed in
 	turned  chan struct{} // closed when signIn changes
 	failure *Trouble      // how the last try ended; nil: none has
 	trying  bool
@@ -121,7 +121,8 @@ func (r *room) enter(c *call, f *flight) (done, entered bool) {
 	if version == "" || version >= firstModern {
 		version = "2025-11-25"
 	}
-	c.reply(object("protocolVersion", version, "capabilities", offers, "serverInfo", object("name", r.Name, "version", r.Version)))
+	c.reply(object("protocolVersion", version, "capabilities", offers,
+		"serverInfo", object("name", r.Name, "version", r.Version)))
 	return true, true
 }
 
@@ -211,13 +212,14 @@ func (r *room) stay(v *visit, f *flight) {
 func (r *room) nextTry(v *visit, f *flight, failures int) *flight {
 	failure := r.era.failed(f)
 	r.mu.Lock()
-	v.trying, v.failure, v.denied = false, failure, failure.Code == CodeSignIn
+	v.trying, v.failure, v.denied = false, failure, failure.Code == CodeSignIn || failure.signsIn
 	close(v.ended)
 	r.mu.Unlock()
 	r.turn()
 	// What the server rejects for good is not requested again unless the host does that.
-	passes := !v.denied && (failure.Retry || asleep(f.err))
-	next := time.Now().Add(max(min(watchInterval<<min(failures, 8), longestWatch), min(failure.RetryAfter, longestRetryAfter)))
+	passes := failure.Code != CodeSignIn && (failure.Retry || asleep(f.err))
+	backoff := min(watchInterval<<min(failures, 8), longestWatch)
+	next := time.Now().Add(max(backoff, min(failure.RetryAfter, longestRetryAfter)))
 	watch := time.NewTicker(watchInterval)
 	defer watch.Stop()
 	for {
@@ -233,7 +235,8 @@ func (r *room) nextTry(v *visit, f *flight, failures int) *flight {
 		case <-r.life.Done():
 			return nil
 		}
-		if passes && !time.Now().Before(next) || failure.Code == CodeSignIn && r.SignedIn != nil && r.SignedIn(r.life) {
+		elsewhere := failure.Code == CodeSignIn && r.SignedIn != nil && r.SignedIn(r.life)
+		if elsewhere || passes && !time.Now().Before(next) {
 			return r.again(v)
 		}
 	}
@@ -270,7 +273,9 @@ func (r *room) again(v *visit) *flight {
 	}
 	r.mu.Unlock()
 	if v.modern != nil {
-		return r.era.contact(probing, func(ctx context.Context) (*message, error) { return r.era.probe(ctx, v.modern) })
+		return r.era.contact(probing, func(ctx context.Context) (*message, error) {
+			return r.era.probe(ctx, v.modern)
+		})
 	}
 	return r.era.contact(initializing, r.era.connect)
 }
@@ -279,7 +284,8 @@ func (r *room) again(v *visit) *flight {
 // it: none of them has been sent.
 func (e *eras) failed(f *flight) *Trouble {
 	if f.err == nil {
-		return &Trouble{Code: CodeRefused, Reason: "refused", Message: "the server refuses a session: " + text(member(f.answer.error, "message"))}
+		return &Trouble{Code: CodeRefused, Reason: "refused",
+			Message: "the server refuses a session: " + text(member(f.answer.error, "message"))}
 	}
 	failure := *e.explain(f.err)
 	if failure.Code == CodeUncertain {

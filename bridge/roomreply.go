@@ -45,7 +45,9 @@ var listOf = map[string]string{
 }
 
 // signInTools is the list of tools while the user has to sign in.
-const signInTools = `[{"name":"` + signInTool + `","title":"Sign in","description":"This server needs the user to sign in. Says what to do, and begins anew if the last try has failed.","inputSchema":{"type":"object","properties":{}}}]`
+const signInTools = `[{"name":"` + signInTool + `","title":"Sign in","description":` +
+	`"This server needs the user to sign in. Says what to do, and begins anew if the last try has failed."` +
+	`,"inputSchema":{"type":"object","properties":{}}}]`
 
 // list returns a list of the server's. It waits for the server, but not for long, and is
 // empty then; while the user has to sign in, the tools are the sign-in placeholder.
@@ -209,11 +211,13 @@ func (r *room) overdue(v *visit) *Trouble {
 	r.mu.Unlock()
 	switch awaited, text := r.Person.status(); {
 	case awaited:
-		return &Trouble{Code: CodeSignIn, Reason: "auth_required", Retry: true, Message: strings.TrimSuffix(text, ".")}
+		return &Trouble{Code: CodeSignIn, Reason: "auth_required", Retry: true,
+			Message: strings.TrimSuffix(text, ".")}
 	case failure != nil:
 		return failure
 	}
-	return &Trouble{Code: CodeUnreachable, Reason: "unreachable", Retry: true, Message: "the server has not responded to initialize yet"}
+	return &Trouble{Code: CodeUnreachable, Reason: "unreachable", Retry: true,
+		Message: "the server has not responded to initialize yet"}
 }
 
 // subscribe keeps a subscription until the server is there to have it. It reports false

@@ -45,7 +45,7 @@ func (e *eras) greetingWait() time.Duration {
 // probes reports whether a request that was just read is a probe of a server of which
 // nothing is known. An initialize that overtakes it does not change that.
 func (e *eras) probes(m *message) bool {
-	if !m.is("server/discover") || modernVersion(m) == "" {
+	if !m.is("server/discover") {
 		return false
 	}
 	e.mu.Lock()
@@ -113,8 +113,12 @@ func (e *eras) wake(ctx context.Context) (*message, error) {
 // initialize then.
 func asleep(err error) bool {
 	if refused, ok := errors.AsType[*refusal](err); ok {
-		status := refused.status
-		return later(status) || status/100 == 5 && status != http.StatusInternalServerError && status != http.StatusNotImplemented
+		switch status := refused.status; status {
+		case http.StatusInternalServerError, http.StatusNotImplemented:
+			return false
+		default:
+			return later(status) || status/100 == 5
+		}
 	}
 	t, ok := errors.AsType[*Trouble](err)
 	return ok && (t.Retry || t.Reason == lost.Reason)

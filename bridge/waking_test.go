@@ -2,6 +2,7 @@ package bridge_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -498,5 +499,51 @@ func TestBatchForSlowServer(t *testing.T) {
 		h.send(`[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","id":2,"method":"ping"}]`)
 		h.answer("1")
 		h.answer("2")
+	})
+}
+
+// TestSignInAway has what signs in be away, as an authorization server that is down: the
+// placeholder says so, and the host has the tools when it is back.
+func TestSignInAway(t *testing.T) {
+	errAway := errors.New("the authorization server is down")
+	inMemory(t, func(t *testing.T) {
+		s := waking()
+		began := time.Now()
+		h := startInMemory(t, wire(func(r *http.Request) (*http.Response, error) {
+			if time.Since(began) < 20*time.Second {
+				return nil, errAway
+			}
+			return memory(s.ServeHTTP).RoundTrip(r)
+		}), func(o *bridge.Options) {
+			o.Explain = func(err error) *bridge.Trouble {
+				if errors.Is(err, errAway) {
+					return &bridge.Trouble{Code: bridge.CodeUnreachable, Reason: "unreachable", Retry: true, Message: errAway.Error()}
+				}
+				return nil
+			}
+		})
+		h.hello()
+		if took := time.Since(began); took > 4*time.Second {
+			t.Errorf("initialize is answered after %v", took)
+		}
+		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
+		if got := h.answer("1"); !strings.Contains(got, `"sign_in"`) {
+			t.Errorf("the tools are %s", got)
+		}
+		h.send(`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"sign_in"}}`)
+		if got := h.answer("2"); !strings.Contains(got, errAway.Error()) || !strings.Contains(got, "tried again by itself") {
+			t.Errorf("sign_in says %s", got)
+		}
+		h.note("notifications/tools/list_changed") // of the placeholder
+		h.note("notifications/tools/list_changed")
+		h.send(`{"jsonrpc":"2.0","id":3,"method":"tools/list"}`)
+		if got := h.answer("3"); get(t, got, "result", "tools") != `[{"name":"real"}]` {
+			t.Errorf("the tools are %s", got)
+		}
+		began = time.Now() // it is down again
+		h.send(`{"jsonrpc":"2.0","id":4,"method":"tools/call","params":{"name":"real"}}`)
+		if got := h.answer("4"); get(t, got, "error", "code") != "-31001" || get(t, got, "error", "data", "retryable") != "true" {
+			t.Errorf("a request that was never sent is answered with %s", got)
+		}
 	})
 }

@@ -97,6 +97,9 @@ func (b *bridgeCommand) run(ctx context.Context, arg string) error {
 	if err := b.login.check(); err != nil {
 		return err
 	}
+	if b.wait < 0 {
+		return usage("--initialize-wait is a duration of zero or more")
+	}
 	if b.login.paste || b.login.secret.stdin {
 		return usage("standard input is the MCP host's: use --client-secret-file or --client-secret-env, and run handstamp login --paste beforehand")
 	}
