@@ -256,8 +256,9 @@ func (t *legacyServer) give(p *parked) {
 	m, err := parse(object("jsonrpc", "2.0", "method", "notifications/cancelled", "params", object("requestId", p.inner.id)))
 	if err == nil {
 		t.eras.do(func() {
+			defer p.inner.cancel()
+			defer time.AfterFunc(notificationPatience, p.inner.cancel).Stop()
 			t.eras.tell(m)
-			p.inner.cancel()
 		})
 	}
 }

@@ -291,7 +291,7 @@ func (h *host) step(dice *rand.Rand) {
 	case n < 76:
 		h.notification(pick(dice, "notifications/roots/list_changed", "notifications/progress"))
 	case n < 81:
-		key := h.ask(dice, "tools/call", `"name":"x"`)
+		key := h.ask(dice, "tools/call", pick(dice, `"name":"x"`, `"name":"endless"`))
 		time.Sleep(time.Duration(dice.IntN(100)) * time.Millisecond)
 		h.cancelRequest(key)
 	case n < 91:

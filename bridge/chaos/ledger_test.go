@@ -43,9 +43,10 @@ type asked struct {
 
 // fact is what the server knows of one request.
 type fact struct {
-	carried int
-	held    bool      // its POST is held open
-	whole   time.Time // when a complete and valid response had been sent
+	carried   int
+	resumable bool      // its stream can be resumed, and then has the response
+	held      bool      // its POST is held open
+	whole     time.Time // when a complete and valid response had been sent
 }
 
 // ledger records what happens in a run, and what must not have happened. Safe
@@ -271,6 +272,9 @@ func (l *ledger) responded(id, result, failure json.RawMessage) {
 		l.findLocked("request %s, number %d, got the response of number %d", id, a.n, *r.Said)
 	}
 	f := l.fact(a.n)
+	if failure != nil && f.resumable && l.hellos < 2 && !l.inputEnd && !a.cancelled {
+		l.findLocked("request %s got an error, though its stream can be resumed: %s", id, failure)
+	}
 	if failure != nil && !f.whole.IsZero() && time.Now().After(f.whole.Add(time.Second)) && a.sent == 1 && !l.inputEnd && !a.cancelled {
 		l.findLocked("request %s got an error, though the server's whole response had been sent: %s", id, failure)
 	}

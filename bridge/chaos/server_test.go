@@ -341,6 +341,11 @@ func (x *exchange) serveModern() {
 
 // serve meets a request with one of the behaviours.
 func (x *exchange) serve() {
+	if x.m.Params.Name == "endless" && !x.sse {
+		x.carry()
+		x.holding()
+		return
+	}
 	from := x.faults
 	if len(from) == 0 || x.dice.Float64() >= x.rate {
 		from = fine[x.server.server]
