@@ -83,7 +83,14 @@ func (t *legacyServer) serve(c *call) error {
 	t.eras.do(func() {
 		t.enter(p.inner)
 		defer t.leave(p.inner)
-		if err := t.eras.up.call(p.inner); err != nil && !p.inner.answered() {
+		err := t.eras.up.call(p.inner)
+		if p.inner.answered() {
+			err = nil
+			if p.inner.failed != nil {
+				err = p.inner.failed
+			}
+		}
+		if err != nil {
 			p.err <- err
 		}
 	})

@@ -175,7 +175,7 @@ func (t *modernServer) ask(c *call, raw []byte) (*message, error) {
 		return refused.body, nil
 	}
 	if err == nil && answer.Load() == nil {
-		err = lost
+		err = inner.failure()
 	}
 	return answer.Load(), err
 }

@@ -152,7 +152,7 @@ func (u *upstream) ask(ctx context.Context, raw []byte) (*message, error) {
 		return refused.body, err
 	}
 	if err == nil && answer.Load() == nil {
-		err = lost
+		err = c.failure()
 	}
 	return answer.Load(), err
 }

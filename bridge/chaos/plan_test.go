@@ -41,7 +41,7 @@ func (p *plan) dice(about ...any) *rand.Rand {
 func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
 
 // coming says that the bridge does not do yet what some behaviours need.
-const coming = true
+const coming = false
 
 func drawPlan(seed uint64) *plan {
 	p := &plan{seed: seed}
