@@ -137,7 +137,7 @@ func (b *bridge) invalid(raw []byte, why error, c *call) {
 	case g.method && g.id != nil:
 		b.reject(g.id, &Trouble{Code: codeParse, Reason: "parse", Message: "the message is not valid JSON-RPC: " + why.Error()})
 	case g.method:
-	case g.id != nil || g.outcome:
+	case g.id != nil || g.outcome || g.began && c != nil && why != errNeither:
 		switch target := b.addressee(&message{id: g.id}, c); {
 		case target == nil:
 		case target.batch && g.id != nil:

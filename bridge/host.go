@@ -173,7 +173,7 @@ func (b *bridge) tell(m *message) {
 	defer cancel()
 	err := b.up.tell(ctx, m)
 	if m.response() {
-		b.up.waiting.note(m)
+		b.up.waiting.replied(m)
 	}
 	if err != nil && b.life.Err() == nil {
 		b.Logger.Debug("a message could not be passed on", "method", m.name(), "err", err)

@@ -17,13 +17,17 @@ const (
 
 	// reopenWait is how long a stream that is not open is waited for meanwhile.
 	reopenWait = 30 * time.Second
+
+	// askedKept bounds the requests of the server's that are remembered.
+	askedKept = 1000
 )
 
 // lateCalls are the requests whose POST has ended and whose response may come on a stream.
 // The zero value is ready.
 type lateCalls struct {
-	mu    sync.Mutex
+	mu    sync.Mutex              // guards what follows
 	signs map[*call]chan struct{} // receive when there is a sign that a request is being carried out
+	asked map[string]bool         // requests of the server's that the user responds to, by id
 }
 
 // enter adds a call, and returns the channel of its signs.
@@ -44,41 +48,47 @@ func (l *lateCalls) leave(c *call) {
 	delete(l.signs, c)
 }
 
-// note takes a message of either side for a sign: progress for its own request, and what the
-// server wants to know from the host, or the host has replied, for all of them.
+// note takes a message of the server's for a sign: progress for its own request, and a request
+// that the user has to respond to for all of them.
 func (l *lateCalls) note(m *message) {
-	progress := m.is("notifications/progress")
-	if !progress && m.notification() || m.response() && m.id == nil || m.alive() {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.signs) == 0 {
-		return
-	}
-	token := ""
-	if progress {
-		token = idKey(member(m.params, "progressToken"))
-	}
-	for c, sign := range l.signs {
-		if progress && (token == "" || token != idKey(member(c.meta, "progressToken"))) {
-			continue
+	switch {
+	case m.is("notifications/progress"):
+		token := idKey(member(m.params, "progressToken"))
+		l.mark(func(c *call) bool { return token != "" && token == idKey(member(c.meta, "progressToken")) })
+	case m.request() && (m.is("elicitation/create") || m.is("sampling/createMessage")):
+		l.mu.Lock()
+		if l.asked == nil || len(l.asked) >= askedKept {
+			l.asked = make(map[string]bool)
 		}
-		select {
-		case sign <- struct{}{}:
-		default:
-		}
+		l.asked[idKey(m.id)] = true
+		l.mu.Unlock()
+		l.mark(func(*call) bool { return true })
 	}
 }
 
-// alive reports whether a message is a ping or, as far as can be told, the response to one. They
-// come as long as the connection lives, whatever becomes of a request.
-func (m *message) alive() bool {
-	if m.is("ping") {
-		return true
+// replied takes the host's response to such a request for a sign: the server goes on now.
+func (l *lateCalls) replied(m *message) {
+	l.mu.Lock()
+	asked := l.asked[idKey(m.id)]
+	delete(l.asked, idKey(m.id))
+	l.mu.Unlock()
+	if asked {
+		l.mark(func(*call) bool { return true })
 	}
-	i := skipSpace(m.result, 1)
-	return len(m.result) > i && m.result[0] == '{' && m.result[i] == '}'
+}
+
+// mark gives a sign for those that it is for.
+func (l *lateCalls) mark(is func(c *call) bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c, sign := range l.signs {
+		if is(c) {
+			select {
+			case sign <- struct{}{}:
+			default:
+			}
+		}
+	}
 }
 
 // await waits for a response that did not come in the POST's own response, and returns an

@@ -210,12 +210,16 @@ func TestStreamEndsWhileResponseIsLate(t *testing.T) {
 				})
 				var ended time.Time
 				open := s.get
+				again := newLateServer(true, nil)
+				again.out = s.out
 				s.get = func(w http.ResponseWriter, r *http.Request, n int) {
 					switch {
 					case n > 0 && time.Since(ended) < tt.down && tt.status != 0:
 						w.WriteHeader(tt.status)
 					case tt.status == 0:
 						<-r.Context().Done()
+					case n > 0:
+						again.get(w, r, n)
 					default:
 						open(w, r, n)
 					}
@@ -226,7 +230,6 @@ func TestStreamEndsWhileResponseIsLate(t *testing.T) {
 				time.Sleep(10 * time.Second)
 				ended = time.Now()
 				close(s.cut)
-				s.cut = nil
 				if tt.comes {
 					time.Sleep(time.Minute)
 					s.out <- `{"jsonrpc":"2.0","id":1,"result":{}}`
@@ -263,6 +266,33 @@ func TestProgressKeepsLateResponse(t *testing.T) {
 			t.Errorf("the request without progress got %s", got)
 		}
 	})
+}
+
+// TestUserKeepsLateResponse has a server that asks the user something before it responds on the
+// session's stream; its pings keep nothing waiting.
+func TestUserKeepsLateResponse(t *testing.T) {
+	for name, tt := range map[string]struct {
+		method string
+		comes  bool
+	}{"elicitation": {"elicitation/create", true}, "ping": {"ping", false}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newLateServer(true, func(w http.ResponseWriter, _ *http.Request, _ request) { w.WriteHeader(202) })
+				h := start(t, bubbleServer(t, s.ServeHTTP))
+				h.hello()
+				h.send(streamCall("1"))
+				time.Sleep(4 * time.Minute)
+				s.out <- `{"jsonrpc":"2.0","id":"a","method":"` + tt.method + `","params":{}}`
+				time.Sleep(4 * time.Minute)
+				h.send(`{"jsonrpc":"2.0","id":"a","result":{}}`)
+				time.Sleep(4 * time.Minute)
+				s.out <- `{"jsonrpc":"2.0","id":1,"result":{}}`
+				if got, _ := h.answerWithin("1", time.Second); tt.comes != (get(t, got, "result") == "{}") {
+					t.Errorf("got %s", got)
+				}
+			})
+		})
+	}
 }
 
 // TestResponseInOddForms has servers that respond in forms that are not the usual ones, with the

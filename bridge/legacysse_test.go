@@ -71,13 +71,14 @@ func (s *sseServer) stream(w http.ResponseWriter, r *http.Request) {
 	n := len(s.streams)
 	s.streams = append(s.streams, time.Now())
 	s.out = out
+	opened := s.opened
 	s.mu.Unlock()
 	w.Header().Set("Content-Type", "text/event-stream")
 	if s.endpoint != "none" {
 		io.WriteString(w, "event: endpoint\ndata: "+s.endpoint+"\n\n")
 	}
 	flushHead(w)
-	if s.opened != nil && s.opened(w, r, n) {
+	if opened != nil && opened(w, r, n) {
 		return
 	}
 	for {
@@ -122,7 +123,6 @@ func TestEndpointAddresses(t *testing.T) {
 		"//server.test/m":                        "/m",
 		" /messages ":                            "/messages",
 		"":                                       "no URL, or none",
-		"none":                                   "names no endpoint",
 		"http://[":                               "no URL, or none",
 		"http://other.test/m?secret=1":           "another origin, http://other.test instead of http://server.test",
 		"https://server.test/m":                  "another origin, https://server.test instead of http://server.test",
@@ -148,9 +148,7 @@ func TestEndpointAddresses(t *testing.T) {
 						return
 					}
 					if message := get(t, got, "error", "message"); !strings.Contains(message, want) || strings.Contains(message, "secret") {
-						if wire == bridge.WireSSE || endpoint != "none" { // else it may be a stream of Streamable HTTP
-							t.Errorf("got %s", got)
-						}
+						t.Errorf("got %s", got)
 					}
 					if len(s.paths) > 0 {
 						t.Errorf("something was posted to %q", s.paths)
@@ -159,6 +157,23 @@ func TestEndpointAddresses(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestEndpointNeverNamed has a stream that names no endpoint at all.
+func TestEndpointNeverNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sseServer{endpoint: "none"}
+		o := bubbleServer(t, s.ServeHTTP)
+		o.Wire = bridge.WireSSE
+		h := start(t, o)
+		h.send(hello)
+		h.answerWithin(`"hello"`, 30*time.Second)
+		h.send(`{"jsonrpc":"2.0","method":"notifications/initialized"}`, streamCall("1"))
+		got, _ := h.answerWithin("1", 2*time.Minute)
+		if !strings.Contains(get(t, got, "error", "message"), "names no endpoint") {
+			t.Errorf("got %s", got)
+		}
+	})
 }
 
 // TestEndpointNamedAgain has a stream name another endpoint later: of the same origin it is

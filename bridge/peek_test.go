@@ -153,7 +153,7 @@ func checkMembers(t *testing.T, raw []byte, m *message) {
 	if json.Unmarshal(want["method"], &method) != nil {
 		method = ""
 	}
-	if m.name() != method || m.method != nil && !m.is(method) {
+	if got := string([]rune(m.name())); got != method || m.method != nil && !m.mangled && !m.is(method) {
 		t.Errorf("method is %q, not %q", m.name(), method)
 	}
 }
@@ -172,7 +172,7 @@ func FuzzHeard(f *testing.F) {
 		valid := json.Valid(raw) && utf8.Valid(raw)
 		m, err := heard(bytes.Clone(raw))
 		if err != nil {
-			if valid && !errors.Is(err, errBoth) && bytes.ContainsAny(raw[:1], "{[") {
+			if valid && !errors.Is(err, errBoth) && !errors.Is(err, errError) && bytes.ContainsAny(raw[:1], "{[") {
 				t.Errorf("%q is rejected: %v", raw, err)
 			}
 			return

@@ -17,39 +17,18 @@ import (
 
 // receive delivers what answers a request.
 func (u *upstream) receive(c *call, resp *http.Response) error {
-	kind := contentType(resp.Header)
-	if kind == acceptStream {
+	if contentType(resp.Header) == acceptStream {
 		return u.follow(c, resp)
 	}
-	accepted := resp.StatusCode == http.StatusAccepted || c.on != nil // whatever it says: the response comes elsewhere
-	if !maybeJSON(kind) && resp.ContentLength != 0 {
-		discard(resp)
-		if accepted {
-			return u.late(c, resp, cameStatus(resp))
-		}
-		return notMCP(kind)
-	}
-	body, done, err := u.body(resp)
+	m, done, err := u.inBody(c, resp)
 	defer done()
 	switch {
 	case c.answered():
 		return nil
-	case c.ctx.Err() != nil:
-		return c.ctx.Err()
 	case err != nil:
 		return err
-	}
-	empty := len(bytes.TrimSpace(body)) == 0
-	m, err := heard(body)
-	switch {
-	case empty, accepted && (err != nil || !m.batch && !m.response()):
+	case m == nil:
 		return u.late(c, resp, cameStatus(resp))
-	case err != nil && !strings.Contains(kind, "json") && kind != "":
-		return notMCP(kind)
-	case err != nil:
-		return invalid(err)
-	case !m.batch && !m.response():
-		return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's response is no JSON-RPC response"}
 	}
 	if !m.batch && u.find(m.id) == nil {
 		m.id = nil // there is one request that this body can be the response to
@@ -62,15 +41,53 @@ func (u *upstream) receive(c *call, resp *http.Response) error {
 	return nil
 }
 
+// inBody returns the response that a body holds; nil: none, and it need not hold one. The
+// caller calls done when it has passed it on.
+func (u *upstream) inBody(c *call, resp *http.Response) (m *message, done func(), err error) {
+	kind := contentType(resp.Header)
+	// A request may be accepted with whatever words: its response comes elsewhere.
+	accepted := resp.StatusCode == http.StatusAccepted || c.on != nil
+	if !maybeJSON(kind) && resp.ContentLength != 0 {
+		discard(resp)
+		if accepted {
+			return nil, func() {}, nil
+		}
+		return nil, func() {}, notMCP(kind)
+	}
+	body, done, err := u.body(resp)
+	if err != nil {
+		if c.ctx.Err() != nil {
+			err = c.ctx.Err()
+		}
+		return nil, done, err
+	}
+	empty := len(bytes.TrimSpace(body)) == 0
+	m, err = heard(body)
+	switch {
+	case err == nil && (m.batch || m.response()):
+		return m, done, nil
+	case accepted || empty:
+		return nil, done, nil
+	case err != nil && !namesJSON(kind):
+		return nil, done, notMCP(kind)
+	case err != nil:
+		return nil, done, invalid(err)
+	}
+	return nil, done, &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's response is no JSON-RPC response"}
+}
+
 // maybeJSON reports whether a body of a media type may be JSON: some servers name none, or
 // what their framework puts where they name none.
 func maybeJSON(kind string) bool {
 	switch kind {
-	case "", "text/plain", "application/octet-stream":
+	case "text/plain", "application/octet-stream":
 		return true
 	}
-	return strings.Contains(kind, "json")
+	return namesJSON(kind)
 }
+
+// namesJSON reports whether a media type is one for JSON, or none at all.
+func namesJSON(kind string) bool { return kind == "" || strings.Contains(kind, "json") }
 
 func notMCP(kind string) *Trouble {
 	return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's response is " + strconv.Quote(kind) + ", which is no MCP"}
@@ -79,66 +96,89 @@ func notMCP(kind string) *Trouble {
 // errEndpoint says that a stream begins with an address to post to, as those of HTTP+SSE do.
 var errEndpoint = errors.New("bridge: an endpoint event")
 
+// requestStream is the event stream in which the response to a request comes, with all that
+// continue it.
+type requestStream struct {
+	*upstream
+	c        *call
+	ctx      context.Context // ends when what continues the stream has been silent for too long
+	cancel   context.CancelFunc
+	quiet    *time.Timer // nil: the stream that the POST began has not ended
+	messages int
+	resumption
+}
+
 // follow delivers the events of a request's stream until it is answered, and
 // resumes a stream that breaks before that, if the server gave its events ids.
 func (u *upstream) follow(c *call, resp *http.Response) error {
-	ctx, cancel := context.WithCancel(c.ctx)
-	defer cancel()
-	// What is resumed may be silent for as long as a response may be late.
-	var quiet *time.Timer
+	s := &requestStream{upstream: u, c: c}
+	s.ctx, s.cancel = context.WithCancel(c.ctx)
+	defer s.cancel()
 	began := time.Now()
-	r := resumption{heard: func(again bool) {
-		if quiet != nil && (!again || time.Since(began) >= longLived) {
-			quiet.Reset(lateWait)
+	s.heard = func(again bool) {
+		if s.quiet != nil && (!again || time.Since(began) >= longLived) {
+			s.quiet.Reset(lateWait)
 		}
-	}}
-	for messages := 0; ; {
+	}
+	for {
 		began = time.Now()
-		before := r.id
-		n, err := u.events(sse.NewReader(resp.Body, u.MaxMessage), c, &r)
-		messages += n
-		if c.answered() && c.sink == nil {
-			discard(resp) // the end is near, and the connection can be used again
-		}
+		before := s.id
+		n, err := u.events(sse.NewReader(resp.Body, u.MaxMessage), c, &s.resumption)
 		resp.Body.Close()
-		switch {
-		case c.answered():
+		s.messages += n
+		if c.answered() {
 			u.inUse()
 			return nil
-		case c.ctx.Err() != nil:
-			return c.ctx.Err()
-		case errors.Is(err, sse.ErrTooLarge):
-			return tooLarge
-		case errors.Is(err, errEndpoint):
-			return u.atSSE(c)
-		case ctx.Err() != nil:
-			return noResponse(cameEvents(messages) + fmt.Sprintf(", and nothing came on the one that continues it within %d minutes", int(lateWait.Minutes())))
-		case modernVersion(c.message) != "" || r.id == "":
-			if errors.Is(err, io.EOF) {
-				return u.late(c, resp, cameEvents(messages))
-			}
-			return lost
 		}
-		if r.ended(time.Since(began), n); r.id != before {
-			r.failures = 0 // the server has gone on, and wants to be polled
+		if s.id == "" || modernVersion(c.message) != "" || !resumable(err) || s.ctx.Err() != nil {
+			return s.over(resp, err)
 		}
-		if quiet == nil {
-			quiet = time.AfterFunc(lateWait, cancel)
-			defer quiet.Stop()
+		if s.ended(time.Since(began), n); s.id != before {
+			s.failures = 0 // the server has gone on, and wants to be polled
 		}
-		next, err := u.resume(ctx, &r)
-		switch {
-		case c.answered():
-			return nil
-		case errors.Is(err, errNotResumed):
-			return u.late(c, resp, cameEvents(messages))
-		case err != nil && c.ctx.Err() != nil:
-			return c.ctx.Err()
-		case err != nil:
-			return noResponse(cameEvents(messages))
+		next, err := s.next()
+		if err != nil {
+			return s.over(resp, err)
 		}
 		resp = next
 	}
+}
+
+// resumable reports whether a stream that ended with an error can be taken up again.
+func resumable(err error) bool {
+	return !errors.Is(err, sse.ErrTooLarge) && !errors.Is(err, errEndpoint)
+}
+
+// next opens the stream again.
+func (s *requestStream) next() (*http.Response, error) {
+	if s.quiet == nil {
+		// What is resumed may be silent for as long as a response may be late.
+		s.quiet = time.AfterFunc(lateWait, s.cancel)
+	}
+	return s.resume(s.ctx, &s.resumption)
+}
+
+// over says what it means that the stream has ended for good, and waits where the response may
+// come elsewhere.
+func (s *requestStream) over(resp *http.Response, err error) error {
+	if s.quiet != nil {
+		s.quiet.Stop()
+	}
+	switch {
+	case s.c.answered():
+		return nil
+	case s.c.ctx.Err() != nil:
+		return s.c.ctx.Err()
+	case errors.Is(err, sse.ErrTooLarge):
+		return tooLarge
+	case errors.Is(err, errEndpoint):
+		return s.atSSE(s.c)
+	case s.ctx.Err() != nil:
+		return noResponse(cameEvents(s.messages) + fmt.Sprintf(", and nothing came on the one that continues it within %d minutes", int(lateWait.Minutes())))
+	case errors.Is(err, io.EOF), errors.Is(err, errNotResumed):
+		return s.late(s.c, resp, cameEvents(s.messages))
+	}
+	return lost
 }
 
 // events delivers events until the call is answered or the stream ends, and returns how many
@@ -150,22 +190,18 @@ func (u *upstream) events(events *sse.Reader, c *call, r *resumption) (messages 
 		if err != nil {
 			return messages, err
 		}
-		if e.Type == "endpoint" {
-			if c != nil && messages == 0 {
-				return messages, errEndpoint
-			}
+		switch {
+		case e.Type == "endpoint" && c != nil && messages == 0:
+			return messages, errEndpoint
+		case e.Type == "endpoint":
 			u.legacy.moved(e.Data)
 			continue
-		}
-		if len(e.Data) == 0 || e.Type != "" && e.Type != "message" {
+		case len(e.Data) == 0 || e.Type != "" && e.Type != "message":
 			continue
 		}
 		m, err := heard(e.Data)
 		messages++
-		r.failures = 0
-		if r.heard != nil {
-			r.heard(true)
-		}
+		r.brought()
 		if err != nil {
 			u.invalid(e.Data, err, c)
 		} else {

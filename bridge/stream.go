@@ -58,6 +58,14 @@ func (r *resumption) note(events *sse.Reader) {
 	}
 }
 
+// brought notes that a message has come.
+func (r *resumption) brought() {
+	r.failures = 0
+	if r.heard != nil {
+		r.heard(true)
+	}
+}
+
 // ended counts a stream that ended as a failure, unless it lived for a while or brought
 // messages.
 func (r *resumption) ended(lived time.Duration, messages int) {
