@@ -37,6 +37,7 @@ var (
 var rooms = map[string]room{
 	"":                          {ours: []string{"internal/awake", "internal/browser", "internal/loopback", "internal/oauth", "internal/pasted", "internal/secret", "store"}, modules: libraryModules},
 	"internal/oauth":            {ours: []string{"internal/awake", "internal/lazyregexp", "internal/secret"}},
+	"internal/alive":            {modules: []string{"golang.org/x/sys"}},
 	"internal/awake":            {},
 	"internal/lazyregexp":       {},
 	"internal/secret":           {},
@@ -48,7 +49,7 @@ var rooms = map[string]room{
 	"internal/sse":              {},
 	"bridge/chaos":              {},
 	"bridge/interop":            {},
-	"bridge":                    {ours: []string{"internal/sse"}},
+	"bridge":                    {ours: []string{"internal/alive", "internal/sse"}, modules: []string{"golang.org/x/sys"}},
 	"internal/envelope":         {},
 	"internal/atomicfile":       {modules: []string{"golang.org/x/sys"}},
 	"store":                     {ours: []string{"internal/secret", "store/internal/locks"}},

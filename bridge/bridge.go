@@ -23,7 +23,9 @@ type Options struct {
 	URL string
 
 	// HTTP carries the requests. It must have no Timeout: an answer may be a
-	// stream that goes on for days. Nil is a client without one.
+	// stream that goes on for days. Its CheckRedirect is not used: redirects are
+	// followed on the origin of URL only, with method and body. Nil, or a client
+	// without a Transport, uses that of [NewTransport].
 	HTTP *http.Client
 
 	// Stdin and Stdout are the host's. Stdout is written in whole lines.
@@ -51,7 +53,8 @@ type Options struct {
 	Tool func(name string) bool
 
 	// Name and Version are what the bridge calls itself where it has to answer
-	// in the server's place. Empty: "bridge" and "0".
+	// in the server's place, and to the server as its User-Agent, unless Header
+	// has one. Empty: "bridge" and "0" for the host, "handstamp" for the server.
 	Name, Version string
 
 	// Person tells that a login waits for somebody. Nil: nobody is ever waited

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"net/http"
 	"sync"
 	"time"
 )
@@ -24,9 +23,7 @@ type front struct {
 // newFront returns the front of a run that lasts as long as life. It calls broken when
 // the host does not read any more.
 func newFront(life context.Context, broken func(), o Options) *front {
-	if o.HTTP == nil {
-		o.HTTP = &http.Client{}
-	}
+	o.HTTP = newClient(&o)
 	if o.Name == "" {
 		o.Name, o.Version = "bridge", "0"
 	}

@@ -189,8 +189,8 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 	}
 	transport.MaxIdleConnsPerHost = bridgeConnections
 	transport.ReadBufferSize = bridgeReadBuffer
-	c.HTTP = transport
 	b.remote.configure(c, transport)
+	c.HTTP = bridge.NewTransport(transport)
 	if fixed := b.env.get("HANDSTAMP_ACCESS_TOKEN"); fixed != "" && header.Get("Authorization") == "" {
 		value, err := parseSecret([]byte(fixed), "the environment variable HANDSTAMP_ACCESS_TOKEN")
 		if err != nil {
@@ -338,6 +338,9 @@ func trouble(err error, t *target) *bridge.Trouble {
 		}
 	case exitProtocol:
 		tr.Code = bridge.CodeProtocol
+		if r.Setting == "" && r.Hint != "" {
+			tr.Message += "; " + r.Hint
+		}
 	default:
 		tr.Code = bridge.CodeUnreachable
 	}
