@@ -36,6 +36,7 @@ type asked struct {
 	at        time.Time
 	cancelled bool
 	ended     time.Time // when it was cancelled
+	call      bool      // a call of a tool
 	endless   bool      // a subscription, whose response is its end
 	invalid   int       // lines that have an error as response
 	read      bool      // the bridge has taken the line
@@ -65,6 +66,7 @@ type ledger struct {
 	hellos   int               // initialize requests of the host
 	lately   time.Time         // when the last session was begun
 	begun    int               // sessions that the server has begun
+	healthy  bool              // the server does nothing wrong
 	pings    time.Duration     // how often the server is pinged; zero: never
 	ended    []time.Time       // when sessions ended
 	reasons  int               // why it may have had to begin more than the host asked for
@@ -142,6 +144,7 @@ func (l *ledger) sending(id json.RawMessage, n int, method string) {
 	a.sent++
 	a.at = time.Now()
 	a.endless = method == "subscriptions/listen"
+	a.call = method == "tools/call"
 	l.ids[n] = idKey(id)
 	l.active[n] = time.Time{}
 	if method == "initialize" {
@@ -240,9 +243,11 @@ func (l *ledger) responded(id, result, failure json.RawMessage) {
 	close(l.changed)
 	l.changed = make(chan struct{})
 	var e struct {
-		Code    *int                    `json:"code"`
-		Message *string                 `json:"message"`
-		Data    struct{ Reason string } `json:"data"`
+		Code    *int    `json:"code"`
+		Message *string `json:"message"`
+		Data    struct {
+			Source string `json:"source"`
+		} `json:"data"`
 	}
 	if failure != nil && (json.Unmarshal(failure, &e) != nil || e.Code == nil || e.Message == nil) {
 		l.findLocked("an error has no code or no message")
@@ -272,6 +277,9 @@ func (l *ledger) responded(id, result, failure json.RawMessage) {
 		l.findLocked("request %s, number %d, got the response of number %d", id, a.n, *r.Said)
 	}
 	f := l.fact(a.n)
+	if l.healthy && e.Data.Source == "bridge" && a.call && l.hellos < 2 && !l.inputEnd && !a.cancelled {
+		l.findLocked("call %s got an error of the bridge's, though the server does nothing wrong: %s", id, failure)
+	}
 	if failure != nil && f.resumable && l.hellos < 2 && !l.inputEnd && !a.cancelled {
 		l.findLocked("request %s got an error, though its stream can be resumed: %s", id, failure)
 	}

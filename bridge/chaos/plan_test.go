@@ -23,6 +23,7 @@ type plan struct {
 	rate   float64 // how many of the requests meet a fault
 	swarm  float64 // how many of the faults this server has
 	quake  float64 // how many of the host's steps are accompanied by an event at the server
+	gentle bool    // such events are sessions that the server forgets, and nothing else
 	steps  int
 	flight int // requests of the host that are under way at most
 	ending string
@@ -57,6 +58,7 @@ func drawPlan(seed uint64) *plan {
 	p.rate = pick(r, 0, 0.1, 0.3, 0.6)
 	p.swarm = pick(r, 0.1, 0.3, 1)
 	p.quake = pick(r, 0, 0, 0.02, 0.1)
+	p.gentle = r.IntN(2) == 0
 	p.steps = pick(r, 10, 25, 60)
 	p.flight = pick(r, 1, 4, 16)
 	p.ending = pick(r, "settled", "settled", "abrupt", "cancelled", "broken")
@@ -75,9 +77,13 @@ func drawPlan(seed uint64) *plan {
 	return p
 }
 
+// healthy reports whether the server does nothing wrong but forget sessions, so that each
+// call has a response of the server's.
+func (p *plan) healthy() bool { return p.rate == 0 && (p.quake == 0 || p.gentle) }
+
 func (p *plan) String() string {
 	return fmt.Sprintf("%s host, %s server (http2 %v, json %v, wire %d, GET stream %q, forgotten %q, probed %q, sessions kept %v), "+
-		"faults %.1f of %.1f, events %.2f, %d steps, %d in flight, ping %v, ending %q",
+		"faults %.1f of %.1f, events %.2f (gentle %v), %d steps, %d in flight, ping %v, ending %q",
 		p.host, p.server, p.http2, p.json, p.wire, p.stream, p.forgotten, p.probed, p.persist,
-		p.rate, p.swarm, p.quake, p.steps, p.flight, p.ping, p.ending)
+		p.rate, p.swarm, p.quake, p.gentle, p.steps, p.flight, p.ping, p.ending)
 }

@@ -56,7 +56,7 @@ func run(t *testing.T, seed uint64) (r *report) {
 // bubble makes a run, inside a bubble of time.
 func bubble(p *plan) *report {
 	l := newLedger()
-	l.pings = p.ping
+	l.pings, l.healthy = p.ping, p.healthy()
 	n := &network{conns: map[*conn]bool{}, reset: p.dice("reset").IntN(2) == 0, foreign: func(address string) {
 		l.find("the bridge connects to %s", address)
 	}}
@@ -189,7 +189,11 @@ func fatal(p *plan, l *ledger, finding string) {
 
 // quake is an event at the server that no request brings about.
 func (s *server) quake(dice *rand.Rand) {
-	switch kind := pick(dice, "forgets", "streams end", "connections are cut", "restart", "restart"); kind {
+	kind := pick(dice, "forgets", "streams end", "connections are cut", "restart", "restart")
+	if s.gentle {
+		kind = "forgets"
+	}
+	switch kind {
 	case "forgets":
 		s.note("server: forgets all sessions")
 		s.forget()
