@@ -307,7 +307,7 @@ func (h *host) step(dice *rand.Rand) {
 		h.send(line{text: pick(dice, `{`, `"text"`, `{"jsonrpc":"2.0",`, `nothing`)})
 	case n < 97:
 		time.Sleep(time.Duration(1+dice.IntN(4)) * time.Minute)
-	case n < 98 && !coming:
+	case n < 98:
 		h.mistake(dice)
 	case n < 99:
 		h.again(dice)

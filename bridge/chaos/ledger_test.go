@@ -45,6 +45,7 @@ type asked struct {
 // fact is what the server knows of one request.
 type fact struct {
 	carried   int
+	told      int       // how often its session was said to be over
 	resumable bool      // its stream can be resumed, and then has the response
 	held      bool      // its POST is held open
 	whole     time.Time // when a complete and valid response had been sent
@@ -277,7 +278,7 @@ func (l *ledger) responded(id, result, failure json.RawMessage) {
 		l.findLocked("request %s, number %d, got the response of number %d", id, a.n, *r.Said)
 	}
 	f := l.fact(a.n)
-	if l.healthy && e.Data.Source == "bridge" && a.call && l.hellos < 2 && !l.inputEnd && !a.cancelled {
+	if l.healthy && f.told < 2 && e.Data.Source == "bridge" && a.call && l.hellos < 2 && !l.inputEnd && !a.cancelled {
 		l.findLocked("call %s got an error of the bridge's, though the server does nothing wrong: %s", id, failure)
 	}
 	if failure != nil && f.resumable && l.hellos < 2 && !l.inputEnd && !a.cancelled {

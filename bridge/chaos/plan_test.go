@@ -42,7 +42,7 @@ func (p *plan) dice(about ...any) *rand.Rand {
 func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
 
 // coming says that the bridge does not do yet what some behaviours need.
-const coming = false
+const coming = true
 
 func drawPlan(seed uint64) *plan {
 	p := &plan{seed: seed}
@@ -79,7 +79,11 @@ func drawPlan(seed uint64) *plan {
 
 // healthy reports whether the server does nothing wrong but forget sessions, so that each
 // call has a response of the server's.
-func (p *plan) healthy() bool { return p.rate == 0 && (p.quake == 0 || p.gentle) }
+func (p *plan) healthy() bool {
+	lost := p.server == "sse" && p.quake > 0 // with its stream a session loses what is under way
+	unclear := p.host == "modern" && (p.probed == "empty" || p.probed == "202")
+	return p.rate == 0 && (p.quake == 0 || p.gentle) && !lost && !unclear
+}
 
 func (p *plan) String() string {
 	return fmt.Sprintf("%s host, %s server (http2 %v, json %v, wire %d, GET stream %q, forgotten %q, probed %q, sessions kept %v), "+

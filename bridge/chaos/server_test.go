@@ -97,7 +97,7 @@ func newServer(p *plan, l *ledger, n *network) *server {
 
 // coming reports whether the bridge is not ready for a behaviour.
 func (b behaviour) coming() bool {
-	for _, group := range [][]behaviour{suspicions, invalid, redirects} {
+	for _, group := range [][]behaviour{suspicions} {
 		for _, other := range group {
 			if other.name == b.name {
 				return true
