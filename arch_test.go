@@ -49,7 +49,7 @@ var rooms = map[string]room{
 	"internal/sse":              {},
 	"bridge/chaos":              {},
 	"bridge/interop":            {},
-	"bridge":                    {ours: []string{"internal/alive", "internal/sse"}, modules: []string{"golang.org/x/sys"}},
+	"bridge":                    {ours: []string{"internal/alive", "internal/secret", "internal/sse"}, modules: []string{"golang.org/x/sys"}},
 	"internal/envelope":         {},
 	"internal/atomicfile":       {modules: []string{"golang.org/x/sys"}},
 	"store":                     {ours: []string{"internal/secret", "store/internal/locks"}},

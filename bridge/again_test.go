@@ -33,6 +33,13 @@ func (h *host) responses(id string) (n int) {
 	return n
 }
 
+// counts returns how many sessions have begun, and which have ended, in order.
+func (s *sessions) counts() (begun int, ended []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.begun, slices.Clone(s.ended)
+}
+
 // TestSecondInitialize has a host begin another session in the middle of the first: that
 // ends at the server with all its streams, what was open has one response, and the new
 // one works.
@@ -103,8 +110,8 @@ func TestSecondInitialize(t *testing.T) {
 		t.Error(err)
 	}
 	h.done <- nil
-	if got := strings.Join(s.ended, " "); got != "session-1 session-2" {
-		t.Errorf("sessions ended: %s", got)
+	if _, ended := s.counts(); strings.Join(ended, " ") != "session-1 session-2" {
+		t.Errorf("sessions ended: %q", ended)
 	}
 }
 
@@ -125,10 +132,8 @@ func TestManyInitializes(t *testing.T) {
 			t.Errorf("%s has %d responses", id, h.responses(id))
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.begun-len(s.ended) != 1 {
-		t.Errorf("%d sessions begun, %d ended", s.begun, len(s.ended))
+	if begun, ended := s.counts(); begun-len(ended) != 1 {
+		t.Errorf("%d sessions begun, %d ended", begun, len(ended))
 	}
 }
 
@@ -203,8 +208,8 @@ func TestSecondInitializeWhileAway(t *testing.T) {
 					t.Errorf("got %s", got)
 				}
 				<-time.After(time.Minute)
-				if s.begun-len(s.ended) != 1 {
-					t.Errorf("%d sessions begun, %d ended", s.begun, len(s.ended))
+				if begun, ended := s.counts(); begun-len(ended) != 1 {
+					t.Errorf("%d sessions begun, %d ended", begun, len(ended))
 				}
 			})
 		})
@@ -333,8 +338,8 @@ func TestSecondInitializeOfTranslatedHost(t *testing.T) {
 		if got := h.note("notifications/tools/list_changed"); got != toolsChanged {
 			t.Errorf("got %s", got)
 		}
-		if got := strings.Join(s.ended, " "); got != "session-1" {
-			t.Errorf("sessions ended: %s", got)
+		if _, ended := s.counts(); strings.Join(ended, " ") != "session-1" {
+			t.Errorf("sessions ended: %q", ended)
 		}
 	})
 }

@@ -29,6 +29,8 @@ type call struct {
 	asks  chan *message // takes what the server asks in this call; nil: the host does
 	probe bool          // a server/discover with which the host begins
 	quiet bool          // the host is not to hear that a subscription was acknowledged
+	plain bool          // sent on the session as it is, which it neither waits for nor replaces
+	heard bool          // the server has sent something on the request's stream
 
 	on *sseStream // the stream of HTTP+SSE that it was sent for; nil: none
 

@@ -141,8 +141,8 @@ func TestInitializeAfterProbe(t *testing.T) {
 					if want := 1; how != "after cancelling" && responses != want || responses > want {
 						t.Errorf("the probe has %d responses", responses)
 					}
-					if under := s.begun - len(s.ended); under != 1 {
-						t.Errorf("%d sessions are under way", under)
+					if begun, ended := s.counts(); begun-len(ended) != 1 {
+						t.Errorf("%d sessions begun, %d ended", begun, len(ended))
 					}
 				})
 			})

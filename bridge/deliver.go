@@ -77,6 +77,7 @@ func (b *bridge) addressee(m *message, c *call) *call {
 
 // answer gives a call its answer.
 func (b *bridge) answer(c *call, m *message) {
+	b.up.kept.note(c, m)
 	if c.sink != nil {
 		c.take(m)
 		return

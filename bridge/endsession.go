@@ -17,7 +17,7 @@ func (u *upstream) leaves(next string) {
 		return
 	}
 	u.do(func() {
-		ctx, cancel := context.WithTimeout(u.life, endTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(u.life), endTimeout) // the end of the bridge waits for it
 		defer cancel()
 		u.endSession(ctx, session, version)
 	})

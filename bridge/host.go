@@ -99,7 +99,9 @@ func (b *bridge) serve(c *call) {
 		return
 	}
 	if refused, ok := errors.AsType[*refusal](err); ok && refused.body != nil && !c.batch {
-		b.conclude(c, refused.body, modernVersion(c.message) != "")
+		body := *refused.body
+		body.id = nil // whatever it is: this request was rejected
+		b.deliver(&body, c)
 		return
 	}
 	c.fail(b.explain(err))

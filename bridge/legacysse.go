@@ -15,6 +15,9 @@ import (
 // endpointTimeout bounds the wait for the first event of an HTTP+SSE stream.
 const endpointTimeout = 15 * time.Second
 
+// rejectionGrace is how long the response to a POST is waited for once its stream has ended.
+const rejectionGrace = 500 * time.Millisecond
+
 // sseWire is HTTP+SSE, the transport of 2024-11-05: one stream on which the
 // server says everything, and an address to post to, which the stream names
 // first. The stream is the session: when it ends, so do the requests that wait
@@ -33,7 +36,10 @@ type sseWire struct {
 // sseStream is one stream of HTTP+SSE.
 type sseStream struct {
 	endpoint string          // guarded by sseWire.mu
+	round    int             // of the session on the stream
 	alive    context.Context // ends with the stream
+	hangUp   func()          // ends the stream
+	over     chan struct{}   // closed when another can be opened
 }
 
 // now returns the state of the stream, and a channel that is closed when it ends.
@@ -113,7 +119,10 @@ func (w *sseWire) connect() error {
 		}
 		return noEndpoint
 	}
-	s := &sseStream{endpoint: endpoint, alive: ctx}
+	u.mu.Lock()
+	round := u.advance()
+	u.mu.Unlock()
+	s := &sseStream{endpoint: endpoint, round: round, alive: ctx, hangUp: cancel, over: make(chan struct{})}
 	w.mu.Lock()
 	w.stream, w.spoken = s, true
 	w.mu.Unlock()
@@ -127,6 +136,7 @@ func (w *sseWire) connect() error {
 		w.again.ended(time.Since(began), 0) // each stream begins with messages
 		w.mu.Unlock()
 		cancel()
+		close(s.over)
 		if u.life.Err() == nil {
 			u.Logger.Debug("the server's event stream ended", "err", err)
 			w.comeBack()
@@ -240,69 +250,83 @@ func (u *upstream) fallBack(c *call) (done bool, err error) {
 	return true, u.legacy.call(c)
 }
 
-// atSSE deals with a stream in response to a POST that begins as those of HTTP+SSE do: the
-// address takes every method for the stream's.
-func (u *upstream) atSSE(c *call) error {
-	r := &refusal{status: http.StatusMethodNotAllowed, Trouble: &Trouble{Code: CodeRefused, Reason: "http_sse",
+// atSSE returns the rejection that a stream is which comes in response to a POST and begins as
+// those of HTTP+SSE do: the address takes every method for the stream's.
+func atSSE() error {
+	return &refusal{status: http.StatusMethodNotAllowed, Trouble: &Trouble{Code: CodeRefused, Reason: "http_sse",
 		Message: "the server speaks HTTP+SSE at this address: it responds to a POST with an event stream that names an endpoint"}}
-	if !c.is("initialize") || u.wire != WireAuto || u.speaksSSE() {
-		return r
+}
+
+// reopen replaces the session of a round by another on a new stream.
+func (w *sseWire) reopen(ctx context.Context, round int) error {
+	w.mu.Lock()
+	s := w.stream
+	w.mu.Unlock()
+	if s != nil && s.round == round {
+		s.hangUp()
+		<-s.over
 	}
-	if done, err := u.fallBack(c); done {
-		return err
-	}
-	return r
+	return w.open(ctx)
 }
 
 // call sends a request and waits for its answer on the stream.
 func (w *sseWire) call(c *call) error {
-	s, err := w.ready(c.ctx, c.message)
+	return w.up.insist(c, func() (int, error) { return w.attempt(c) })
+}
+
+// attempt is call for one session: it returns the session's round.
+func (w *sseWire) attempt(c *call) (round int, err error) {
+	s, err := w.ready(c)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	c.on = s
 	ctx, cancel := context.WithCancel(c.ctx)
 	defer cancel()
-	defer context.AfterFunc(s.alive, cancel)()
-	resp, err := w.post(ctx, s, c.raw)
+	// The stream may have been given up because its session is gone, which the response to
+	// this POST is about to say.
+	defer context.AfterFunc(s.alive, func() { time.AfterFunc(rejectionGrace, cancel) })()
+	resp, err := w.post(ctx, s, c)
 	if err == nil {
 		err = w.up.receive(c, resp)
 	}
 	switch {
 	case c.answered():
-		return nil
+		return s.round, nil
 	case c.ctx.Err() != nil:
-		return c.ctx.Err()
-	case s.alive.Err() != nil:
-		return lost
+		return s.round, c.ctx.Err()
+	case s.alive.Err() != nil && !rejects(err):
+		return s.round, lost
 	}
-	return err
+	return s.round, err
 }
 
-// send sends a message that has no answer.
-func (w *sseWire) send(ctx context.Context, m *message) error {
-	s, err := w.ready(ctx, m)
+// send sends a message that has no answer, and returns the round of its session.
+func (w *sseWire) send(c *call) (round int, err error) {
+	s, err := w.ready(c)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	resp, err := w.post(ctx, s, m.raw)
-	if err != nil {
-		return err
+	resp, err := w.post(c.ctx, s, c)
+	if err == nil {
+		discard(resp)
 	}
-	discard(resp)
-	return nil
+	return s.round, err
 }
 
-// ready returns the stream on which a message may be sent. All but the handshake, which is a
-// part of that, wait for a session on it.
-func (w *sseWire) ready(ctx context.Context, m *message) (*sseStream, error) {
+// ready returns the stream on which a message may be sent. All but what a session begins with
+// wait for a session on it.
+func (w *sseWire) ready(c *call) (*sseStream, error) {
 	w.mu.Lock()
 	s := w.stream
 	w.mu.Unlock()
-	if s != nil && (m.is("initialize") || m.is("notifications/initialized")) {
+	switch {
+	case s != nil && (c.plain || c.is("initialize") || c.is("notifications/initialized")):
 		return s, nil
+	case c.plain:
+		return nil, streamGone
 	}
-	if err := w.open(ctx); err != nil {
+	if err := w.open(c.ctx); err != nil {
 		return nil, err
 	}
 	w.mu.Lock()
@@ -313,19 +337,23 @@ func (w *sseWire) ready(ctx context.Context, m *message) (*sseStream, error) {
 	return w.stream, nil
 }
 
+// streamGone is the error of what belongs to the beginning of a session whose stream has ended.
+var streamGone = &Trouble{Code: CodeUncertain, Reason: "connection_lost", Retry: true,
+	Message: "the server's event stream ended before the session had begun"}
+
 // post sends one message to the endpoint and returns the response, if the server accepts it.
-func (w *sseWire) post(ctx context.Context, s *sseStream, raw []byte) (*http.Response, error) {
+func (w *sseWire) post(ctx context.Context, s *sseStream, c *call) (*http.Response, error) {
 	u := w.up
 	w.mu.Lock()
 	endpoint := s.endpoint
 	w.mu.Unlock()
-	_, header := u.header(&call{message: &message{raw: raw}})
-	resp, err := u.postTo(ctx, endpoint, raw, header)
+	_, header := u.header(&call{message: &message{raw: c.raw}})
+	resp, err := u.postTo(ctx, endpoint, c.raw, header)
 	if err != nil {
 		return nil, u.broken(err)
 	}
 	if resp.StatusCode/100 != 2 {
-		return nil, u.refused(resp)
+		return nil, u.rejected(c, resp, true) // the endpoint names the session
 	}
 	return resp, nil
 }

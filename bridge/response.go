@@ -30,6 +30,9 @@ func (u *upstream) receive(c *call, resp *http.Response) error {
 	case m == nil:
 		return u.late(c, resp, cameStatus(resp))
 	}
+	if err := u.nameless(m, c); err != nil {
+		return err
+	}
 	if !m.batch && u.find(m.id) == nil {
 		m.id = nil // there is one request that this body can be the response to
 	}
@@ -146,7 +149,7 @@ func (u *upstream) follow(c *call, resp *http.Response) error {
 
 // resumable reports whether a stream that ended with an error can be taken up again.
 func resumable(err error) bool {
-	return !errors.Is(err, sse.ErrTooLarge) && !errors.Is(err, errEndpoint)
+	return !errors.Is(err, sse.ErrTooLarge) && !errors.Is(err, errEndpoint) && !rejects(err)
 }
 
 // next opens the stream again.
@@ -172,7 +175,9 @@ func (s *requestStream) over(resp *http.Response, err error) error {
 	case errors.Is(err, sse.ErrTooLarge):
 		return tooLarge
 	case errors.Is(err, errEndpoint):
-		return s.atSSE(s.c)
+		return atSSE()
+	case rejects(err):
+		return err
 	case s.ctx.Err() != nil:
 		return noResponse(cameEvents(s.messages) + fmt.Sprintf(", and nothing came on the one that continues it within %d minutes", int(lateWait.Minutes())))
 	case errors.Is(err, io.EOF), errors.Is(err, errNotResumed):
@@ -204,6 +209,8 @@ func (u *upstream) events(events *sse.Reader, c *call, r *resumption) (messages 
 		r.brought()
 		if err != nil {
 			u.invalid(e.Data, err, c)
+		} else if err := u.nameless(m, c); err != nil {
+			return messages, err
 		} else {
 			u.deliver(m, c)
 		}

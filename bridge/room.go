@@ -186,6 +186,7 @@ func (r *room) stay(v *visit, f *flight) {
 	case <-r.life.Done():
 		return
 	}
+	var stored loginWatch
 	for failures := 0; ; {
 		select {
 		case <-f.done:
@@ -200,7 +201,7 @@ func (r *room) stay(v *visit, f *flight) {
 		if r.arrived(v, f) {
 			return
 		}
-		if f = r.nextTry(v, f, failures); f == nil {
+		if f = r.nextTry(v, f, failures, &stored); f == nil {
 			return
 		}
 		failures++
@@ -209,7 +210,7 @@ func (r *room) stay(v *visit, f *flight) {
 
 // nextTry waits for a reason to try again: the host wants it, the user has signed in
 // elsewhere, or the server may be back. It returns nil if the host is not here any more.
-func (r *room) nextTry(v *visit, f *flight, failures int) *flight {
+func (r *room) nextTry(v *visit, f *flight, failures int, stored *loginWatch) *flight {
 	failure := r.era.failed(f)
 	r.mu.Lock()
 	v.trying, v.failure, v.denied = false, failure, failure.Code == CodeSignIn || failure.signsIn
@@ -218,6 +219,7 @@ func (r *room) nextTry(v *visit, f *flight, failures int) *flight {
 	r.turn()
 	// What the server rejects for good is not requested again unless the host does that.
 	passes := failure.Code != CodeSignIn && (failure.Retry || asleep(f.err))
+	failed := time.Now()
 	backoff := min(watchInterval<<min(failures, 8), longestWatch)
 	next := time.Now().Add(max(backoff, min(failure.RetryAfter, longestRetryAfter)))
 	watch := time.NewTicker(watchInterval)
@@ -235,7 +237,8 @@ func (r *room) nextTry(v *visit, f *flight, failures int) *flight {
 		case <-r.life.Done():
 			return nil
 		}
-		elsewhere := failure.Code == CodeSignIn && r.SignedIn != nil && r.SignedIn(r.life)
+		elsewhere := failure.Code == CodeSignIn && r.SignedIn != nil &&
+			stored.due(r.SignedIn(r.life), time.Since(failed))
 		if elsewhere || passes && !time.Now().Before(next) {
 			return r.again(v)
 		}

@@ -212,7 +212,10 @@ func TestServerAway(t *testing.T) {
 							t.Errorf("the host reads of a login: %s", line)
 						}
 					}
-					if n := len(o.tries); away == time.Hour && n > 2200 {
+					o.mu.Lock()
+					n := len(o.tries)
+					o.mu.Unlock()
+					if away == time.Hour && n > 2200 {
 						t.Errorf("%d requests in %v", n, away)
 					}
 					if methods := strings.Join(s.methods(), " "); !strings.HasPrefix(methods, "initialize notifications/initialized ") || strings.Count(methods, "initialize ") != 1 {
