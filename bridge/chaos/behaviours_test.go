@@ -234,12 +234,7 @@ var statuses = []behaviour{
 
 // doubt notes that the bridge may take the session for over.
 func (x *exchange) doubt() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.s != nil {
-		x.reason(x.s)
-		x.s.reasoned = false // each time
-	}
+	x.excuse()
 }
 
 var breaks = []behaviour{

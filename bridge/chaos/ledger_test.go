@@ -278,7 +278,7 @@ func (l *ledger) responded(id, result, failure json.RawMessage) {
 		l.findLocked("request %s, number %d, got the response of number %d", id, a.n, *r.Said)
 	}
 	f := l.fact(a.n)
-	if l.healthy && f.told < 2 && e.Data.Source == "bridge" && a.call && l.hellos < 2 && !l.inputEnd && !a.cancelled {
+	if l.healthy && f.told < 2 && !l.often() && e.Data.Source == "bridge" && a.call && l.hellos < 2 && !l.inputEnd && !a.cancelled {
 		l.findLocked("call %s got an error of the bridge's, though the server does nothing wrong: %s", id, failure)
 	}
 	if failure != nil && f.resumable && l.hellos < 2 && !l.inputEnd && !a.cancelled {
@@ -287,6 +287,13 @@ func (l *ledger) responded(id, result, failure json.RawMessage) {
 	if failure != nil && !f.whole.IsZero() && time.Now().After(f.whole.Add(time.Second)) && a.sent == 1 && !l.inputEnd && !a.cancelled {
 		l.findLocked("request %s got an error, though the server's whole response had been sent: %s", id, failure)
 	}
+}
+
+// often reports whether sessions end so often that the bridge need not replace each. The caller
+// holds mu.
+func (l *ledger) often() bool {
+	n := len(l.ended)
+	return n > 1 && time.Since(l.ended[n-2]) < 35*time.Second
 }
 
 // arrive records a request at the server, and reports false if there are so many

@@ -41,9 +41,6 @@ func (p *plan) dice(about ...any) *rand.Rand {
 
 func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
 
-// coming says that the bridge does not do yet what some behaviours need.
-const coming = true
-
 func drawPlan(seed uint64) *plan {
 	p := &plan{seed: seed}
 	r := p.dice("plan")
@@ -70,9 +67,6 @@ func drawPlan(seed uint64) *plan {
 		if p.wire == 0 {
 			p.wire = 1
 		}
-	}
-	if coming {
-		p.forgotten = "404"
 	}
 	return p
 }

@@ -87,24 +87,12 @@ func newServer(p *plan, l *ledger, n *network) *server {
 		resumes: map[string]string{}, pending: map[string]func(message){}}
 	r := p.dice("faults")
 	for _, b := range behaviours {
-		if b.fault && b.fits(p.server) && r.Float64() < p.swarm && !(coming && b.coming()) {
+		if b.fault && b.fits(p.server) && r.Float64() < p.swarm {
 			s.faults = append(s.faults, b)
 		}
 	}
 	s.start()
 	return s
-}
-
-// coming reports whether the bridge is not ready for a behaviour.
-func (b behaviour) coming() bool {
-	for _, group := range [][]behaviour{suspicions} {
-		for _, other := range group {
-			if other.name == b.name {
-				return true
-			}
-		}
-	}
-	return b.name == "404 with an error"
 }
 
 // start makes the server listen.
@@ -349,6 +337,8 @@ func (x *exchange) serve() {
 	from := x.faults
 	if len(from) == 0 || x.dice.Float64() >= x.rate {
 		from = fine[x.server.server]
+	} else if x.n == 0 {
+		x.doubt() // the bridge's own request may settle a suspicion
 	}
 	total := 0
 	for _, b := range from {
