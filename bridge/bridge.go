@@ -71,8 +71,12 @@ type Options struct {
 	Explain func(error) *Trouble
 
 	// MaxMessage bounds one message, in bytes, in both directions. Zero is 64
-	// MiB.
+	// MiB. MaxMemory may bound it further.
 	MaxMessage int
+
+	// MaxMemory is what the process may take for messages and all else, in bytes:
+	// long messages wait for one another. Zero is 256 MiB.
+	MaxMemory int
 
 	// Logger receives what is worth debugging: no message's content. Nil
 	// discards.
@@ -96,7 +100,7 @@ const (
 	// lingering is how long a bridge whose standard input has ended waits for
 	// the answers that are due, and parting how long it takes its leave of the
 	// server after that.
-	lingering = 3500 * time.Millisecond
+	lingering = 3250 * time.Millisecond
 	parting   = time.Second
 )
 
@@ -120,8 +124,20 @@ func Run(ctx context.Context, o Options) error {
 	end()
 	f.mu.Lock()   // who is in enter has entered
 	f.mu.Unlock() //lint:ignore SA2001 the lock is a barrier: from here on nobody enters
+	worked := make(chan struct{})
+	go func() {
+		f.work.Wait()
+		close(worked)
+	}()
 	f.current().part(ctx)
-	f.work.Wait()
+	// Whoever writes to a host that does not read is not waited for.
+	timer := time.NewTimer(parting / 4)
+	defer timer.Stop()
+	select {
+	case <-worked:
+	case <-timer.C:
+		return err
+	}
 	if f.out.err != nil && ctx.Err() == nil {
 		return f.out.err
 	}
@@ -154,6 +170,7 @@ func newBridge(f *front) *bridge {
 	b := &bridge{front: f, calls: make(map[string]*call)}
 	b.life, b.end = context.WithCancel(f.life)
 	b.up.bridge, b.up.wire, b.up.legacy.up = b, f.Wire, &b.up
+	b.up.memory = f.memory
 	b.room.bridge = b
 	b.era.bridge, b.era.modern.eras, b.era.legacy.eras = b, &b.era, &b.era
 	return b
@@ -268,7 +285,10 @@ type output struct {
 
 // write writes a message as one line. The bytes are the output's from then on.
 func (o *output) write(line []byte) {
-	line = append(line, '\n')
+	parts := [][]byte{line, {'\n'}}
+	if len(line) < cap(line) || len(line) < shortMessage {
+		parts = [][]byte{append(line, '\n')}
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err != nil {
@@ -278,8 +298,11 @@ func (o *output) write(line []byte) {
 		o.wide = true
 		widen(o.w)
 	}
-	if _, err := o.w.Write(line); err != nil {
-		o.err = errors.Join(errors.New("bridge: the host does not read any more"), err)
-		o.broken()
+	for _, part := range parts {
+		if _, err := o.w.Write(part); err != nil {
+			o.err = errors.Join(errors.New("bridge: the host does not read any more"), err)
+			o.broken()
+			return
+		}
 	}
 }

@@ -30,8 +30,8 @@ const (
 	// detection is how long a connection may be dead before that is noticed.
 	detection = 22 * time.Second
 
-	// atOnce is how long a request may take that has a connection that works.
-	atOnce = 3 * time.Second
+	// atOnce is how long a request may take that has a connection that works, on a busy machine.
+	atOnce = 8 * time.Second
 )
 
 // wires are what a bridge and a server may speak.

@@ -16,6 +16,9 @@ type front struct {
 	out  *output
 	work sync.WaitGroup // everything but the reader
 
+	memory *memory    // of what the server sends
+	lines  lineMemory // of what the host sends
+
 	mu      sync.Mutex // guards what follows
 	session *bridge    // of the host's present session
 }
@@ -30,6 +33,11 @@ func newFront(life context.Context, broken func(), o Options) *front {
 	if o.MaxMessage <= 0 {
 		o.MaxMessage = maxMessage
 	}
+	if o.MaxMemory <= 0 {
+		o.MaxMemory = defaultMemory
+	}
+	third := thirds(o.MaxMemory)
+	o.MaxMessage = min(o.MaxMessage, int(third)-1)
 	if o.InitializeWait == 0 {
 		o.InitializeWait = initializeWait
 	}
@@ -42,7 +50,8 @@ func newFront(life context.Context, broken func(), o Options) *front {
 	if o.Stdout == nil {
 		o.Stdout = io.Discard
 	}
-	f := &front{Options: o, life: life, out: &output{w: o.Stdout, broken: broken}}
+	f := &front{Options: o, life: life, memory: newMemory(third), out: &output{w: o.Stdout, broken: broken}}
+	f.lines.size = third
 	f.session = newBridge(f)
 	f.session.start()
 	return f

@@ -15,7 +15,7 @@ const callPatience = 50 * time.Second
 
 // read takes what the host writes until it stops.
 func (b *front) read() error {
-	in := &lines{Reader: bufio.NewReaderSize(b.Stdin, pipeSize), limit: b.MaxMessage}
+	in := &lines{Reader: bufio.NewReaderSize(b.Stdin, pipeSize), limit: b.MaxMessage, memory: &b.lines}
 	wide := false
 	for {
 		line, dropped, err := in.next()
@@ -28,7 +28,7 @@ func (b *front) read() error {
 				return nil
 			}
 			if dropped != nil {
-				b.current().rejectLine(dropped, &Trouble{Code: codeInvalid, Reason: "too_large", Message: "the message is too large"})
+				b.current().rejectLine(dropped, &Trouble{Code: codeInvalid, Reason: "too_large", Message: "the message is too large, alone or with those under way"})
 			} else {
 				b.accept(line)
 			}

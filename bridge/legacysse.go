@@ -104,8 +104,8 @@ func (w *sseWire) connect() error {
 		discard(resp)
 		return &refusal{status: resp.StatusCode, Trouble: notMCP(kind)}
 	}
-	events := sse.NewReader(resp.Body, u.MaxMessage)
-	endpoint, err := firstEndpoint(events, u.URL)
+	events := u.eventsOf(resp)
+	endpoint, err := firstEndpoint(events.Reader, u.URL)
 	if err != nil || !timer.Stop() {
 		cancel()
 		resp.Body.Close()

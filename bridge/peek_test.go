@@ -109,6 +109,14 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		checkMembers(t, raw, m)
+		// The lenient look finds the same, where it finds anything.
+		g := glance(raw)
+		if id := m.id; id != nil && m.twice != "id" && validID(id) && len(id) < longestGlimpse && string(g.id) != string(id) || m.id == nil && g.id != nil {
+			t.Errorf("at a glance the id is %q, not %q", g.id, id)
+		}
+		if g.method != (m.seen&hasMethod != 0) || g.outcome != (m.error != nil || m.result != nil && string(m.result) != "null") && m.twice == "" {
+			t.Errorf("at a glance it has a method: %v, an outcome: %v", g.method, g.outcome)
+		}
 		line := bytes.Clone(raw)
 		if oneLine(line); bytes.ContainsAny(line, "\r\n") {
 			t.Error("more than one line")

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -126,7 +125,7 @@ func (u *upstream) follow(c *call, resp *http.Response) error {
 	for {
 		began = time.Now()
 		before := s.id
-		n, err := u.events(sse.NewReader(resp.Body, u.MaxMessage), c, &s.resumption)
+		n, err := u.events(u.eventsOf(resp), c, &s.resumption)
 		resp.Body.Close()
 		s.messages += n
 		if c.answered() {
@@ -149,7 +148,7 @@ func (u *upstream) follow(c *call, resp *http.Response) error {
 
 // resumable reports whether a stream that ended with an error can be taken up again.
 func resumable(err error) bool {
-	return !errors.Is(err, sse.ErrTooLarge) && !errors.Is(err, errEndpoint) && !rejects(err)
+	return !errors.Is(err, sse.ErrTooLarge) && !errors.Is(err, tooSlow) && !errors.Is(err, errEndpoint) && !rejects(err)
 }
 
 // next opens the stream again.
@@ -174,6 +173,8 @@ func (s *requestStream) over(resp *http.Response, err error) error {
 		return s.c.ctx.Err()
 	case errors.Is(err, sse.ErrTooLarge):
 		return tooLarge
+	case errors.Is(err, tooSlow):
+		return tooSlow
 	case errors.Is(err, errEndpoint):
 		return atSSE()
 	case rejects(err):
@@ -188,10 +189,12 @@ func (s *requestStream) over(resp *http.Response, err error) error {
 
 // events delivers events until the call is answered or the stream ends, and returns how many
 // messages came. c is the request whose stream it is; nil: none's.
-func (u *upstream) events(events *sse.Reader, c *call, r *resumption) (messages int, err error) {
+func (u *upstream) events(events *eventReader, c *call, r *resumption) (messages int, err error) {
+	defer events.share.release()
 	for {
+		events.share.release()
 		e, err := events.Next()
-		r.note(events)
+		r.note(events.Reader)
 		if err != nil {
 			return messages, err
 		}
@@ -220,55 +223,5 @@ func (u *upstream) events(events *sse.Reader, c *call, r *resumption) (messages 
 		if c == nil && err == nil && m.method != nil {
 			u.waiting.note(m)
 		}
-	}
-}
-
-// body reads a whole message. The caller calls done when it has passed it on.
-func (u *upstream) body(resp *http.Response) (b []byte, done func(), err error) {
-	defer resp.Body.Close()
-	if resp.ContentLength > int64(u.MaxMessage) {
-		return nil, func() {}, tooLarge
-	}
-	if n := resp.ContentLength; n >= 0 {
-		done = u.long.enter(int(n))
-		b = make([]byte, n, n+1) // the line end will fit
-		_, err = io.ReadFull(resp.Body, b)
-	} else {
-		b, done, err = u.readAll(io.LimitReader(resp.Body, int64(u.MaxMessage)+1))
-	}
-	if err != nil {
-		u.Logger.Debug("the answer broke off", "err", err)
-		return nil, done, lost
-	}
-	if len(b) > u.MaxMessage {
-		return nil, done, tooLarge
-	}
-	return b, done, nil
-}
-
-// readAll is io.ReadAll for bodies that may be long.
-func (u *upstream) readAll(r io.Reader) (b []byte, done func(), err error) {
-	b, done = make([]byte, 0, 4<<10), func() {}
-	for {
-		n, err := r.Read(b[len(b):cap(b)])
-		b = b[:len(b)+n]
-		if errors.Is(err, io.EOF) {
-			u.expected.met(len(b))
-			return b, done, nil
-		}
-		if err != nil {
-			return nil, done, err
-		}
-		if len(b) < cap(b) {
-			continue
-		}
-		room := 4 * cap(b)
-		if room > pipeSize {
-			if cap(b) <= pipeSize {
-				done = u.long.enter(longMessage)
-			}
-			room = u.expected.room(cap(b))
-		}
-		b = slices.Grow(b, room-len(b))
 	}
 }

@@ -112,11 +112,12 @@ func (r *room) enter(c *call, f *flight) (done, entered bool) {
 		defer close(v.greeted)
 		r.do(func() { r.stay(v, f) })
 	}
+	signIn := v.signIn
 	r.mu.Unlock()
 	if !c.is("initialize") {
 		return r.reply(c, v), true
 	}
-	r.Logger.Debug("answering in the server's place", "sign_in", v.signIn)
+	r.Logger.Debug("answering in the server's place", "sign_in", signIn)
 	version := text(member(c.params, "protocolVersion"))
 	if version == "" || version >= firstModern {
 		version = "2025-11-25"

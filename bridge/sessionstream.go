@@ -140,7 +140,7 @@ func (u *upstream) hear(ctx context.Context, s *sessionStream) {
 func (u *upstream) listenTo(resp *http.Response, r *resumption) {
 	defer resp.Body.Close()
 	began := time.Now()
-	messages, err := u.events(sse.NewReader(resp.Body, u.MaxMessage), nil, r)
+	messages, err := u.events(u.eventsOf(resp), nil, r)
 	if errors.Is(err, sse.ErrTooLarge) {
 		u.Logger.Warn("the server sent a message that is too large, which was dropped")
 	}

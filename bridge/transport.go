@@ -60,6 +60,9 @@ func (t *wireTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
+	if resp.Request == nil {
+		resp.Request = req // some transports leave it out
+	}
 	return decoded(resp)
 }
 

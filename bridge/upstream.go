@@ -45,6 +45,7 @@ type upstream struct {
 	wire   Wire
 	legacy sseWire // HTTP+SSE, once that is what the server speaks
 
+	memory   *memory     // of what the server sends
 	expected expectation // of bodies whose length is not announced
 	long     queue       // for those that are long
 	waiting  lateCalls   // requests whose response may come on another stream

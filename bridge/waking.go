@@ -113,8 +113,10 @@ func (e *eras) wake(ctx context.Context) (*message, error) {
 // initialize then.
 func asleep(err error) bool {
 	if refused, ok := errors.AsType[*refusal](err); ok {
-		switch status := refused.status; status {
-		case http.StatusInternalServerError, http.StatusNotImplemented:
+		switch status := refused.status; {
+		case refused.body != nil && refused.body.id != nil: // it is there, and that is its response
+			return false
+		case status == http.StatusInternalServerError, status == http.StatusNotImplemented:
 			return false
 		default:
 			return later(status) || status/100 == 5

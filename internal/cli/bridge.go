@@ -44,6 +44,7 @@ type bridgeCommand struct {
 	headers headerOptions
 	tools   toolFilter
 	remote  remoteFlags
+	memory  int             // MiB
 	direct  bool            // a person is here, who is asked and told as by other commands
 	carried *carriedSecrets // what a person is not shown; nil unless direct
 }
@@ -90,6 +91,7 @@ The flags of mcp-remote are taken too, with the callback port after the server.`
 	b.headers.bind(flags)
 	b.tools.bind(flags)
 	b.remote.bind(flags)
+	flags.IntVar(&b.memory, "max-memory", defaultMaxMemory, "what the process may take, in `MiB`: long messages wait for one another")
 	return cmd
 }
 
@@ -99,6 +101,9 @@ func (b *bridgeCommand) run(ctx context.Context, arg string) error {
 	}
 	if b.wait < 0 {
 		return usage("--initialize-wait is a duration of zero or more")
+	}
+	if b.memory < leastMaxMemory {
+		return usage("--max-memory wants at least %d, in MiB", leastMaxMemory)
 	}
 	if b.login.paste || b.login.secret.stdin {
 		return usage("standard input is the MCP host's: use --client-secret-file or --client-secret-env, and run handstamp login --paste beforehand")
@@ -189,6 +194,7 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 	}
 	transport.MaxIdleConnsPerHost = bridgeConnections
 	transport.ReadBufferSize = bridgeReadBuffer
+	limitBuffers(transport)
 	b.remote.configure(c, transport)
 	c.HTTP = bridge.NewTransport(transport)
 	if fixed := b.env.get("HANDSTAMP_ACCESS_TOKEN"); fixed != "" && header.Get("Authorization") == "" {
@@ -237,6 +243,8 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 		SignedIn: signedIn,
 		Explain:  func(err error) *bridge.Trouble { return trouble(err, t) },
 		Logger:   b.logger(),
+
+		MaxMemory: b.memory << 20,
 	}, nil
 }
 

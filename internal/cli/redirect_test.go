@@ -115,3 +115,29 @@ func TestRedirectThatCannotBeFollowedByCommand(t *testing.T) {
 		c.wait(cmd)
 	}
 }
+
+// A server that has moved on its origin is used with the token, by a message and by the stream.
+func TestRedirectOnTheOriginKeepsTheTokenByCommand(t *testing.T) {
+	for _, status := range []int{301, 302, 307, 308} {
+		server, err := lab.Start(lab.Habits{MCPPath: "/v2/mcp", Resource: lab.ResourceRequired})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(server.Close)
+		server.SetFault("other", lab.Fault{Kind: lab.FaultRedirect, Status: status, Location: "/v2/mcp"})
+		c := newCommand(t)
+		c.server = server
+		old := strings.Replace(server.MCPURL(), "/v2/mcp", "/mcp", 1)
+		if _, stderr, code := c.run("login", old); code != 0 {
+			t.Fatalf("%d: login: %d %s", status, code, stderr)
+		}
+		for _, args := range [][]string{{"tools", old}, {"call", old, "echo", "text=hello"}} {
+			if stdout, stderr, code := c.run(args...); code != 0 {
+				t.Errorf("%d, %q: exit code %d: %s%s", status, args, code, stdout, stderr)
+			}
+		}
+		if n := server.Counts()["authorize"]; n != 1 {
+			t.Errorf("%d: %d logins", status, n)
+		}
+	}
+}
