@@ -10,7 +10,7 @@
 GO ?= go
 BIN := bin
 
-.PHONY: python-servers storm demo build test vet lint staticcheck unit conformance interop interop-sdk interop-servers services bench bench-bridge lab interop-table fuzz clean
+.PHONY: chaos python-servers storm demo build test vet lint staticcheck unit conformance interop interop-sdk interop-servers services bench bench-bridge lab interop-table fuzz clean
 
 demo: build
 	@$(BIN)/handstamp demo
@@ -36,7 +36,14 @@ staticcheck:
 	cd tools && $(GO) build -o ../$(BIN)/staticcheck honnef.co/go/tools/cmd/staticcheck
 
 unit: bench/bridge/node_modules/.package-lock.json
-	HANDSTAMP_TEST_REQUIRE=mcp-remote HANDSTAMP_TEST_LONG=1 $(GO) test -race -timeout 25m $$($(GO) list ./... | grep -v -e /conformance -e /bridge/interop)
+	HANDSTAMP_TEST_REQUIRE=mcp-remote HANDSTAMP_TEST_LONG=1 $(GO) test -race -timeout 25m $$($(GO) list ./... | grep -v -e /conformance -e /bridge/interop -e /bridge/chaos)
+	cd bridge/chaos && HANDSTAMP_TEST_LONG=1 $(GO) test -race -count=1 -timeout 15m
+
+# A random server against a random MCP host, with the bridge between: 2,000 runs, and how soon
+# runs find each of the bugs that a bridge could have. CHAOS_SEED=n repeats run n.
+chaos:
+	cd bridge/chaos && $(GO) test -race -count=1 -timeout 30m -run TestChaos -seed 0 -runs 2000
+	cd bridge/chaos && CHAOS_SEED= HANDSTAMP_TEST_LONG=1 $(GO) test -count=1 -timeout 30m -run TestMutants
 
 conformance: node_modules
 	HANDSTAMP_TEST_REQUIRE=conformance $(GO) test -count=1 -timeout 15m ./conformance/...
