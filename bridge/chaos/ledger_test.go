@@ -351,3 +351,12 @@ func (l *ledger) final(exactly bool) {
 			l.begun, l.hellos, l.reasons)
 	}
 }
+
+// breaks notes that all connections break: no stream may have said where it can be resumed.
+func (l *ledger) breaks() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, f := range l.facts {
+		f.resumable = false
+	}
+}

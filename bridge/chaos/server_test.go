@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,7 +24,8 @@ type server struct {
 
 	mu       sync.Mutex // guards what follows
 	http     *http.Server
-	life     int // counts restarts
+	life     int         // counts restarts
+	breaking atomic.Bool // its connections break, or have broken
 	away     sync.WaitGroup
 	leaving  bool // a restart is under way
 	sessions map[string]*session
@@ -122,6 +124,9 @@ func (s *server) restart(down time.Duration) {
 		s.leaving = false
 		s.mu.Unlock()
 	}()
+	s.breaking.Store(true) // what is being sent may not arrive
+	defer s.breaking.Store(false)
+	s.ledger.breaks()
 	s.note("server: restarts, away for %v", down)
 	s.doubtful()
 	s.net.vanish()
