@@ -32,17 +32,18 @@ type server struct {
 	// noStream servers reject GET with 405.
 	noStream bool
 
-	mu      sync.Mutex // guards what follows
-	seen    []*exchange
-	live    map[string]bool // sessions
-	begun   int             // sessions
-	serial  int             // events
-	open    map[*stream]bool
-	more    chan struct{} // closed and replaced with each request and stream
-	http    *http.Server
-	address string
-	secure  *tls.Config // nil: plain http
-	sse     bool        // of HTTP+SSE
+	mu       sync.Mutex // guards what follows
+	seen     []*exchange
+	live     map[string]bool // sessions
+	begun    int             // sessions
+	serial   int             // events
+	open     map[*stream]bool
+	more     chan struct{} // closed and replaced with each request and stream
+	http     *http.Server
+	listener net.Listener
+	address  string
+	secure   *tls.Config // nil: plain http
+	sse      bool        // of HTTP+SSE
 }
 
 // A stream carries what the server says outside of requests.
@@ -85,13 +86,14 @@ func (s *server) start(at string) {
 		s.p.must(fmt.Errorf("%s cannot be listened at", at))
 	}
 	s.address = listener.Addr().String()
-	s.http = &http.Server{Handler: s, ErrorLog: log.New(io.Discard, "", 0)}
+	server := &http.Server{Handler: s, ErrorLog: log.New(io.Discard, "", 0)}
+	s.http, s.listener = server, listener
 	if s.secure != nil {
-		s.http.TLSConfig = s.secure.Clone()
-		go func() { _ = s.http.ServeTLS(listener, "", "") }()
+		server.TLSConfig = s.secure.Clone()
+		go func() { _ = server.ServeTLS(listener, "", "") }()
 		return
 	}
-	go func() { _ = s.http.Serve(listener) }()
+	go func() { _ = server.Serve(listener) }()
 }
 
 // tick is for conditions that announce no change.
@@ -102,7 +104,10 @@ func tick() <-chan struct{} {
 }
 
 // stop breaks all connections.
-func (s *server) stop() { _ = s.http.Close() }
+func (s *server) stop() {
+	_ = s.listener.Close() // Close knows it only once it is served
+	_ = s.http.Close()
+}
 
 // restart breaks all connections and forgets all sessions, and is away for a while.
 func (s *server) restart(away time.Duration) {
