@@ -96,8 +96,8 @@ type Client struct {
 	HTTP http.RoundTripper
 
 	// AuthHTTP carries the requests to the authorization server. Nil is a
-	// transport like HTTP, if that is an *http.Transport, or else like
-	// http.DefaultTransport, that refuses to connect to private addresses which
+	// transport like HTTP, if that is an *http.Transport or has a method
+	// Standard that returns one, or else like http.DefaultTransport, that refuses to connect to private addresses which
 	// a server's metadata names, unless the MCP server itself is there. HTTP's
 	// DialContext is used, and may connect a name to where it likes; its
 	// DialTLSContext is not.
@@ -174,8 +174,7 @@ func (c *Client) authTransport(reach func(host string) oauth.Reach) http.RoundTr
 	if c.AuthHTTP != nil {
 		return c.AuthHTTP
 	}
-	base, _ := c.HTTP.(*http.Transport) // nil: Guard takes the default one
-	return oauth.Guard(base, reach)
+	return oauth.Guard(standardTransport(c.HTTP), reach) // nil: Guard takes the default one
 }
 
 // start counts a piece of work that Close waits for; it reports false once the

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/store"
@@ -60,21 +61,31 @@ func (s *session) challengeOf(resp *http.Response, used *cachedToken) oauth.Bear
 	return oauth.Bearer(resp.Header).Without(secrets...)
 }
 
-// shownOrigin returns the origin of a URL that a server gave to be shown, unless the server has
-// put a secret into it, one of the record or of the headers that it was sent.
-func (s *session) shownOrigin(u *url.URL, header http.Header) string {
+// maxShownPath bounds the path of a URL that a server gave and that is shown, in bytes.
+const maxShownPath = 200
+
+// shownURL returns the origin and the path of a URL that a server gave to be shown, without what
+// the server has put a secret into, one of the record or of the headers that it was sent.
+func (s *session) shownURL(u *url.URL, header http.Header) string {
 	secrets := slices.Clip(s.knownSecrets())
 	for name, values := range header {
-		if name == "Referer" || name == "Origin" {
-			continue // where the request came from, which may be near
+		switch name {
+		case "Accept", "Content-Type", "Mcp-Protocol-Version", "Origin", "Referer", "User-Agent":
+			continue // of the protocol, or where the request came from, which may be near
 		}
 		for _, value := range values {
 			secrets = append(secrets, oauth.Secret(value))
+			if _, credentials, ok := strings.Cut(value, " "); ok {
+				secrets = append(secrets, oauth.Secret(credentials))
+			}
 		}
 	}
-	origin := oauth.Origin(u)
-	if oauth.Repeats(origin, secrets) {
+	origin, path := oauth.Origin(u), u.EscapedPath()
+	switch {
+	case oauth.Repeats(origin, secrets):
 		return "a URL with a secret of the request in it"
+	case len(path) > maxShownPath || oauth.Repeats(path, secrets) || oauth.Repeats(u.Path, secrets):
+		return origin
 	}
-	return origin
+	return origin + path
 }

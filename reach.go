@@ -35,8 +35,8 @@ func (s *session) reach(host string) oauth.Reach {
 // whether the server is in a private network. A name proves it only by a connection with a
 // certificate for it: what a name resolves to is its owner's to say.
 func (s *session) observeServer(ctx context.Context, transport http.RoundTripper) context.Context {
-	t, ok := transport.(*http.Transport)
-	if !ok || s.server.Scheme != "https" {
+	t := standardTransport(transport)
+	if t == nil || s.server.Scheme != "https" {
 		return ctx
 	}
 	if t.Proxy != nil {
@@ -50,6 +50,18 @@ func (s *session) observeServer(ctx context.Context, transport http.RoundTripper
 			s.privateNetwork.Store(true)
 		}
 	}})
+}
+
+// standardTransport returns the transport of net/http that a RoundTripper is, or is made of as
+// those of package bridge are; nil if there is none.
+func standardTransport(transport http.RoundTripper) *http.Transport {
+	switch t := transport.(type) {
+	case *http.Transport:
+		return t
+	case interface{ Standard() *http.Transport }:
+		return t.Standard()
+	}
+	return nil
 }
 
 // checkEndpoints returns an error if the metadata names an endpoint that it may not name. A

@@ -44,7 +44,7 @@ func (t *Transport) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[transport]") }
 // client library needs to be given.
 //
 // It follows redirects on the same origin (scheme, host and port) only, five for a request at
-// most. Every other redirect is an error that matches [ErrProtocol] and names both origins, and
+// most. Every other redirect is an error that matches [ErrProtocol] and names the new address, and
 // nothing is sent to the other one: neither the token nor the headers of the request.
 func (c *Client) HTTPClient(serverURL string) *http.Client {
 	t := c.Transport(serverURL)

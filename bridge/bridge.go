@@ -23,7 +23,9 @@ type Options struct {
 	URL string
 
 	// HTTP carries the requests. It must have no Timeout: an answer may be a
-	// stream that goes on for days. Nil is a client without one.
+	// stream that goes on for days. Its CheckRedirect is not used: redirects are
+	// followed on the origin of URL only, with method and body. Nil, or a client
+	// without a Transport, uses that of [NewTransport].
 	HTTP *http.Client
 
 	// Stdin and Stdout are the host's. Stdout is written in whole lines.
@@ -32,6 +34,12 @@ type Options struct {
 
 	// Wire is how to speak to the server. The zero value finds out.
 	Wire Wire
+
+	// InitializeWait is how long the host's initialize waits for the server's response.
+	// After that the bridge answers in the server's place, without tools, and announces
+	// the lists once the server is there. Zero is 4 s, as some hosts wait for 5 s only.
+	// Negative: it waits for as long as the server takes.
+	InitializeWait time.Duration
 
 	// Header is sent with each request.
 	Header http.Header
@@ -45,7 +53,8 @@ type Options struct {
 	Tool func(name string) bool
 
 	// Name and Version are what the bridge calls itself where it has to answer
-	// in the server's place. Empty: "bridge" and "0".
+	// in the server's place, and to the server as its User-Agent, unless Header
+	// has one. Empty: "bridge" and "0" for the host, "handstamp" for the server.
 	Name, Version string
 
 	// Person tells that a login waits for somebody. Nil: nobody is ever waited
@@ -62,8 +71,12 @@ type Options struct {
 	Explain func(error) *Trouble
 
 	// MaxMessage bounds one message, in bytes, in both directions. Zero is 64
-	// MiB.
+	// MiB. MaxMemory may bound it further.
 	MaxMessage int
+
+	// MaxMemory is what the process may take for messages and all else, in bytes:
+	// long messages wait for one another. Zero is 256 MiB.
+	MaxMemory int
 
 	// Logger receives what is worth debugging: no message's content. Nil
 	// discards.
@@ -87,7 +100,7 @@ const (
 	// lingering is how long a bridge whose standard input has ended waits for
 	// the answers that are due, and parting how long it takes its leave of the
 	// server after that.
-	lingering = 3500 * time.Millisecond
+	lingering = 3250 * time.Millisecond
 	parting   = time.Second
 )
 
@@ -95,44 +108,55 @@ const (
 // end of standard input leaves the answers that are due a few seconds; the end
 // of ctx leaves them none. It returns nil in both cases.
 func Run(ctx context.Context, o Options) error {
-	b := newBridge(o)
 	life, end := context.WithCancel(ctx)
 	defer end()
-	b.life = life
-	b.out.broken = end
-	if o.Ping > 0 {
-		b.do(func() { b.ping(life) })
-	}
+	f := newFront(life, end, o)
 	read := make(chan error, 1)
-	go func() { read <- b.read() }()
+	go func() { read <- f.read() }()
 	var err error
 	select {
 	case err = <-read:
+		b := f.current()
 		b.linger(life)
 		b.abandon()
 	case <-life.Done():
 	}
 	end()
-	b.mu.Lock()   // who is in enter has entered
-	b.mu.Unlock() //lint:ignore SA2001 the lock is a barrier: from here on nobody enters
-	b.part(ctx)
-	b.work.Wait()
-	if b.out.err != nil && ctx.Err() == nil {
-		return b.out.err
+	f.mu.Lock()   // who is in enter has entered
+	f.mu.Unlock() //lint:ignore SA2001 the lock is a barrier: from here on nobody enters
+	worked := make(chan struct{})
+	go func() {
+		f.work.Wait()
+		close(worked)
+	}()
+	f.current().part(ctx)
+	// Whoever writes to a host that does not read is not waited for.
+	timer := time.NewTimer(parting / 4)
+	defer timer.Stop()
+	select {
+	case <-worked:
+	case <-timer.C:
+		return err
+	}
+	if f.out.err != nil && ctx.Err() == nil {
+		return f.out.err
 	}
 	return err
 }
 
-// bridge is one run.
+// bridge is one session of the host's in a run. An initialize that follows another
+// begins a new one.
 type bridge struct {
-	Options
-	life context.Context
-	work sync.WaitGroup // everything but the reader
-	sent sync.WaitGroup // what the host has sent that has no answer
-	out  *output
-	up   upstream
-	room room
-	era  eras
+	*front
+	life   context.Context // ends with the run or the session
+	end    context.CancelFunc
+	before <-chan struct{} // closed once the session before has ended; nil: there was none
+	sent   sync.WaitGroup  // what the host has sent that has no answer
+	up     upstream
+	room   room
+	era    eras
+
+	notifications inOrder // of the host's
 
 	mu      sync.Mutex // guards what follows
 	calls   map[string]*call
@@ -141,32 +165,34 @@ type bridge struct {
 	serial  int              // counts the ids of requests of our own
 }
 
-func newBridge(o Options) *bridge {
-	if o.HTTP == nil {
-		o.HTTP = &http.Client{}
-	}
-	if o.Name == "" {
-		o.Name, o.Version = "bridge", "0"
-	}
-	if o.MaxMessage <= 0 {
-		o.MaxMessage = maxMessage
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	if o.Person == nil {
-		o.Person = new(Person)
-	}
-	b := &bridge{Options: o, out: &output{w: o.Stdout}, calls: make(map[string]*call)}
-	b.up.bridge, b.up.wire, b.up.legacy.up = b, o.Wire, &b.up
+// newBridge returns the bridge of a session that is about to begin.
+func newBridge(f *front) *bridge {
+	b := &bridge{front: f, calls: make(map[string]*call)}
+	b.life, b.end = context.WithCancel(f.life)
+	b.up.bridge, b.up.wire, b.up.legacy.up = b, f.Wire, &b.up
+	b.up.memory = f.memory
 	b.room.bridge = b
 	b.era.bridge, b.era.modern.eras, b.era.legacy.eras = b, &b.era, &b.era
-	o.Person.listen(func() {
+	return b
+}
+
+// start begins what goes on beside a session's messages.
+func (b *bridge) start() {
+	b.Person.listen(b.personChanged)
+	if b.Ping > 0 {
+		b.do(func() { b.ping(b.life) })
+	}
+}
+
+// personChanged bounds the requests under way by the user's patience from when the
+// user begins to be awaited, and corrects what the host was shown.
+func (b *bridge) personChanged() {
+	if awaited, _ := b.Person.status(); awaited {
 		for _, c := range b.due() {
 			b.impatient(c)
 		}
-	})
-	return b
+	}
+	b.room.turn()
 }
 
 // ping keeps a session busy.
@@ -259,7 +285,10 @@ type output struct {
 
 // write writes a message as one line. The bytes are the output's from then on.
 func (o *output) write(line []byte) {
-	line = append(line, '\n')
+	parts := [][]byte{line, {'\n'}}
+	if len(line) < cap(line) || len(line) < shortMessage {
+		parts = [][]byte{append(line, '\n')}
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err != nil {
@@ -269,8 +298,11 @@ func (o *output) write(line []byte) {
 		o.wide = true
 		widen(o.w)
 	}
-	if _, err := o.w.Write(line); err != nil {
-		o.err = errors.Join(errors.New("bridge: the host does not read any more"), err)
-		o.broken()
+	for _, part := range parts {
+		if _, err := o.w.Write(part); err != nil {
+			o.err = errors.Join(errors.New("bridge: the host does not read any more"), err)
+			o.broken()
+			return
+		}
 	}
 }

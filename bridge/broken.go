@@ -16,8 +16,8 @@ func (u *upstream) broken(err error) error {
 	}
 	t := u.explain(err)
 	switch {
-	case t.Reason != "unreachable":
-		return t
+	case t.signsIn, t.Reason != "unreachable":
+		return t // a request that the server did not get, or rejected before it did anything
 	case untrusted(err):
 		t.Reason, t.Retry = "tls", false
 		return t

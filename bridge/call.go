@@ -2,6 +2,8 @@ package bridge
 
 import (
 	"context"
+	"strconv"
+	"strings"
 	"sync"
 )
 
@@ -14,14 +16,22 @@ type call struct {
 	cancel context.CancelFunc
 	ended  chan struct{} // closed when it is answered, or nobody waits for an answer any more
 	once   sync.Once
-	ids    [][]byte // the requests of a batch that have no answer yet; guarded by bridge.mu
+	ids    [][]byte        // the requests of a batch
+	lists  map[string]bool // those of them that list tools, by idKey
+	open   int             // how many of them have no answer yet; guarded by bridge.mu
 
 	// sink, if set, gets what the server sends for this call in the host's
 	// place, and reports whether that was the answer.
-	sink func(m *message) bool
+	sink   func(m *message) bool
+	taking sync.Mutex // held while the sink takes something
 
 	asks  chan *message // takes what the server asks in this call; nil: the host does
+	probe bool          // a server/discover with which the host begins
 	quiet bool          // the host is not to hear that a subscription was acknowledged
+	plain bool          // sent on the session as it is, which it neither waits for nor replaces
+	heard bool          // the server has sent something on the request's stream
+
+	on *sseStream // the stream of HTTP+SSE that it was sent for; nil: none
 
 	resumed chan struct{} // closed when a subscription that waited is the server's; nil: it did not wait
 }
@@ -33,32 +43,50 @@ func (b *bridge) open(m *message) (*call, bool) {
 	c.ctx, c.cancel = context.WithCancel(b.life)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	ids := [][]byte{m.id}
+	c.ids = [][]byte{m.id}
 	if m.batch {
-		ids = nil
+		c.ids = nil
 		m.each(func(part *message) {
-			if part.request() {
-				ids = append(ids, part.id)
+			if !part.request() {
+				return
+			}
+			c.ids = append(c.ids, part.id)
+			if part.is("tools/list") {
+				if c.lists == nil {
+					c.lists = make(map[string]bool)
+				}
+				c.lists[idKey(part.id)] = true
 			}
 		})
-		c.ids = ids
 	}
-	for _, id := range ids {
+	for _, id := range c.ids {
 		if b.calls[idKey(id)] != nil {
 			c.cancel()
 			return nil, false
 		}
 	}
-	for _, id := range ids {
+	for _, id := range c.ids {
 		b.calls[idKey(id)] = c
 	}
+	c.open = len(c.ids)
 	return c, true
 }
 
-// own returns a call that the host knows nothing of.
+// listsTools reports whether the answer to an id is a list of tools.
+func (c *call) listsTools(id []byte) bool {
+	return c.is("tools/list") || c.lists[idKey(id)]
+}
+
+// own returns a call that the host knows nothing of. It is found by its id, on whatever stream
+// its answer comes, until it has ended or is cancelled.
 func (b *bridge) own(ctx context.Context, m *message, sink func(*message) bool) *call {
 	c := &call{message: m, bridge: b, ended: make(chan struct{}), sink: sink}
-	c.ctx, c.cancel = context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	c.ctx, c.cancel = ctx, func() {
+		b.forget(c)
+		cancel()
+	}
+	b.adopt(c)
 	return c
 }
 
@@ -88,11 +116,9 @@ func (c *call) claim(id []byte) bool {
 	mine := b.calls[key] == c
 	if mine {
 		delete(b.calls, key)
+		c.open--
 	}
-	last := true
-	for _, other := range c.ids {
-		last = last && b.calls[idKey(other)] != c
-	}
+	last := c.open == 0
 	b.mu.Unlock()
 	if mine && last {
 		c.end()
@@ -102,14 +128,33 @@ func (c *call) claim(id []byte) bool {
 
 // end ends the wait for an answer, given or not.
 func (c *call) end() {
-	c.once.Do(func() { close(c.ended) })
+	c.once.Do(func() {
+		close(c.ended)
+		if c.sink != nil {
+			c.bridge.forget(c)
+		}
+	})
 }
+
+// takes reports whether a response with an id may be for the call: the id may have been left
+// out, or written in another way than it was read.
+func (c *call) takes(id []byte) bool {
+	if id == nil || idKey(id) == idKey(c.id) {
+		return true
+	}
+	a, aerr := strconv.ParseFloat(unquoted(id), 64)
+	b, berr := strconv.ParseFloat(unquoted(c.id), 64)
+	return aerr == nil && berr == nil && a == b
+}
+
+// unquoted returns the text of an id, a string's or a number's.
+func unquoted(id []byte) string { return strings.TrimPrefix(idKey(id), `"`) }
 
 // drop forgets the call: nobody wants its answer.
 func (c *call) drop() {
 	c.bridge.mu.Lock()
-	for key, other := range c.bridge.calls {
-		if other == c {
+	for _, id := range c.ids {
+		if key := idKey(id); c.bridge.calls[key] == c {
 			delete(c.bridge.calls, key)
 		}
 	}
@@ -138,13 +183,8 @@ func (c *call) reply(result []byte) {
 // fail answers with what went wrong, all requests of a batch alike.
 func (c *call) fail(t *Trouble) {
 	if c.batch {
-		c.bridge.mu.Lock()
-		ids := c.ids
-		c.bridge.mu.Unlock()
-		for _, id := range ids {
-			if c.claim(id) {
-				c.bridge.out.write(t.response(id))
-			}
+		for _, id := range c.ids {
+			c.failPart(id, t)
 		}
 		c.end()
 		return
@@ -153,7 +193,12 @@ func (c *call) fail(t *Trouble) {
 		c.end()
 		return
 	}
-	if c.claim(c.id) {
-		c.bridge.out.write(t.response(c.id))
+	c.failPart(c.id, t)
+}
+
+// failPart answers one request with what went wrong.
+func (c *call) failPart(id []byte, t *Trouble) {
+	if c.claim(id) {
+		c.bridge.out.write(t.response(id))
 	}
 }

@@ -1,22 +1,33 @@
 package bridge
 
+import "errors"
+
 // deliver hands a message of the server's to the host. c is the request in whose
 // answer it came; nil: in none's.
 func (b *bridge) deliver(m *message, c *call) {
 	switch {
 	case m.batch:
-		m.each(func(part *message) { b.deliver(part, c) })
+		m.each(func(part *message) {
+			mended, err := part.mended()
+			if err != nil {
+				b.invalid(part.raw, err, c)
+				return
+			}
+			b.deliver(mended, c)
+		})
 	case m.response():
 		if target := b.addressee(m, c); target != nil {
 			b.answer(target, m)
+			if target != c && target.answered() {
+				target.cancel() // its own POST may not end by itself
+			}
 		} else {
 			b.Logger.Debug("the server answered a request that nobody waits for")
 		}
-	case m.method == nil:
-		b.Logger.Debug("the server sent a message that is none of JSON-RPC's")
+	case m.method == nil, m.id != nil && !validID(m.id):
+		b.invalid(m.raw, errNeither, c)
 	default:
-		if c != nil && c.sink != nil && c.sink(m) {
-			c.end()
+		if c != nil && c.sink != nil && c.take(m) {
 			return
 		}
 		if line := b.era.fromServer(m, c); line != nil {
@@ -25,11 +36,26 @@ func (b *bridge) deliver(m *message, c *call) {
 	}
 }
 
+// errNeither says that a message is of no kind.
+var errNeither = errors.New("it is neither a request nor a response")
+
+// take gives a message to a call of the bridge's own, unless that has its answer:
+// another one holds nobody up. It reports whether the message is the answer.
+func (c *call) take(m *message) bool {
+	c.taking.Lock()
+	defer c.taking.Unlock()
+	if c.answered() || !c.sink(m) {
+		return false
+	}
+	c.end()
+	return true
+}
+
 // addressee returns the call that a response is for: the one with its id, or the
-// one in whose answer it came, whatever id the server has made of it (some write
+// one in whose answer it came, if the server has made that id of its own (some write
 // large numbers in another way than they read them).
 func (b *bridge) addressee(m *message, c *call) *call {
-	if c != nil && c.sink != nil {
+	if c != nil && c.sink != nil && c.takes(m.id) {
 		return c
 	}
 	if m.id != nil {
@@ -43,7 +69,7 @@ func (b *bridge) addressee(m *message, c *call) *call {
 			return found
 		}
 	}
-	if c != nil && !c.batch && !c.answered() {
+	if c != nil && !c.batch && !c.answered() && c.takes(m.id) {
 		return c
 	}
 	return nil
@@ -51,10 +77,9 @@ func (b *bridge) addressee(m *message, c *call) *call {
 
 // answer gives a call its answer.
 func (b *bridge) answer(c *call, m *message) {
+	b.up.kept.note(c, m)
 	if c.sink != nil {
-		if c.sink(m) {
-			c.end()
-		}
+		c.take(m)
 		return
 	}
 	b.conclude(c, m, modernVersion(c.message) != "")
@@ -67,7 +92,7 @@ func (b *bridge) conclude(c *call, m *message, modern bool) {
 	if !c.batch && idKey(id) != idKey(c.id) {
 		line, id = set(line, "id", c.id), c.id
 	}
-	if m.result != nil && c.is("tools/list") {
+	if m.result != nil && c.listsTools(id) {
 		if result := b.up.listed(m.result, modern); len(result) != len(m.result) {
 			line = set(line, "result", result)
 		}
@@ -97,4 +122,38 @@ func (b *bridge) forget(c *call) {
 	if b.owned[idKey(c.id)] == c {
 		delete(b.owned, idKey(c.id))
 	}
+}
+
+// invalid returns what a response that is not valid means for its request.
+func invalid(why error) *Trouble {
+	return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's response is not valid JSON-RPC: " + why.Error()}
+}
+
+// invalid deals with a message of the server's that is not valid: whoever waits for it
+// gets an error, as far as can be told who that is.
+func (b *bridge) invalid(raw []byte, why error, c *call) {
+	b.Logger.Debug("the server sent a message that is not valid JSON-RPC", "err", why)
+	g := glance(raw)
+	switch {
+	case g.method && g.id != nil:
+		b.reject(g.id, &Trouble{Code: codeParse, Reason: "parse", Message: "the message is not valid JSON-RPC: " + why.Error()})
+	case g.method:
+	case g.id != nil || g.outcome || g.began && c != nil && why != errNeither:
+		switch target := b.addressee(&message{id: g.id}, c); {
+		case target == nil:
+		case target.batch && g.id != nil:
+			target.failPart(g.id, invalid(why))
+		default:
+			target.fail(invalid(why))
+		}
+	}
+}
+
+// reject answers a request of the server's with an error.
+func (b *bridge) reject(id []byte, t *Trouble) {
+	m, err := parse(t.response(id))
+	if err != nil {
+		return
+	}
+	b.do(func() { b.tell(m) })
 }

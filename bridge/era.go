@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 )
 
 // MCP has two eras: before 2026-07-28 a session begins with initialize, since
@@ -24,16 +25,27 @@ const (
 type eras struct {
 	*bridge
 
-	mu     sync.Mutex // guards what follows
-	server era
-	first  []byte   // the host's initialize, or one made for it
-	shaken *message // the host's notifications/initialized, or one made for it; nil: not yet
-	answer []byte   // the result of the server's initialize
-	flight *flight  // the first contact under way
+	mu      sync.Mutex // guards what follows
+	server  era
+	first   []byte            // the host's initialize, or one made for it
+	shaken  *message          // the host's notifications/initialized, or one made for it; nil: not yet
+	answer  []byte            // the result of the server's initialize
+	flights [contacts]*flight // the first contacts under way
+	probed  time.Time         // when the host began with server/discover; zero: it did not
 
 	modern modernServer
 	legacy legacyServer
 }
+
+// contact is a kind of first contact. Each has its own response: what a probe comes to
+// says nothing to an initialize.
+type contact int
+
+const (
+	initializing contact = iota
+	probing
+	contacts int = iota
+)
 
 // flight is a first contact with the server, for all that wait for it.
 type flight struct {
@@ -62,31 +74,58 @@ func (e *eras) setServer(to era) {
 	e.server = to
 }
 
-// contact starts a first contact, or joins the one under way. It belongs to no
-// request: a login in it may take longer than the host waits.
-func (e *eras) contact(begin func(ctx context.Context) (*message, error)) *flight {
+// contact starts a first contact, or joins the one of its kind under way. It belongs to
+// no request: a login in it may take longer than the host waits.
+func (e *eras) contact(kind contact, begin func(ctx context.Context) (*message, error)) *flight {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.flight != nil {
-		return e.flight
+	f := e.flights[kind]
+	if f == nil {
+		f = e.fly(begin, func() { e.flights[kind] = nil })
+		e.flights[kind] = f
 	}
+	return f
+}
+
+// fly starts a first contact and calls landed when it is over, with mu held.
+func (e *eras) fly(begin func(ctx context.Context) (*message, error), landed func()) *flight {
 	f := &flight{done: make(chan struct{})}
-	e.flight = f
 	e.do(func() {
 		f.answer, f.err = begin(e.life)
 		e.mu.Lock()
-		e.flight = nil
+		landed()
 		e.mu.Unlock()
 		close(f.done)
 	})
 	return f
 }
 
-// begin remembers how the host has begun.
-func (e *eras) begin(hello []byte) {
+// underWay returns the first contact of a kind that is under way, or nil.
+func (e *eras) underWay(kind contact) *flight {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.first, e.shaken, e.server = hello, nil, unknownEra
+	return e.flights[kind]
+}
+
+// begin remembers how the host has begun, and reports whether nothing else has: what
+// follows another initialize is another session.
+func (e *eras) begin(hello []byte) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.first != nil {
+		return false
+	}
+	e.first, e.server = hello, unknownEra
+	return true
+}
+
+// learned notes what a probe says of the server, unless there is a handshake to say it.
+func (e *eras) learned(server era) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.first == nil {
+		e.server = server
+	}
 }
 
 // connect begins a session with what the host said, and finds out what the
@@ -104,7 +143,9 @@ func (e *eras) connect(ctx context.Context) (*message, error) {
 		return answer, err
 	}
 	// It knows no initialize, or refuses this one. A modern server says so.
-	if made, merr := e.modern.discover(ctx, hello); merr == nil {
+	asking, cancel := context.WithTimeout(ctx, agreePatience)
+	defer cancel()
+	if made, merr := e.modern.discover(asking, hello); merr == nil {
 		e.setServer(modernEra)
 		e.Logger.Debug("the server is of 2026-07-28 or later; translating for the host")
 		return made, nil
@@ -118,6 +159,17 @@ func (e *eras) established(answer *message) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.server, e.answer = legacyEra, answer.result
+}
+
+// capability returns what the server said of one of its capabilities; nil: nothing.
+func (e *eras) capability(name string) []byte {
+	e.mu.Lock()
+	server, answer := e.server, e.answer
+	e.mu.Unlock()
+	if server == modernEra {
+		return member(e.modern.capabilitiesOfServer(), name)
+	}
+	return member(answer, "capabilities", name)
 }
 
 // serve carries out what has to be translated, or needs a handshake first.
@@ -146,17 +198,17 @@ func (e *eras) serve(c *call) (done bool, err error) {
 
 // handshake begins a session in the host's place.
 func (e *eras) handshake(ctx context.Context) error {
-	f := e.contact(e.connect)
+	f := e.contact(initializing, e.connect)
 	select {
 	case <-f.done:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if f.err != nil {
-		return f.err
+	if refused, ok := errors.AsType[*refusal](f.err); ok && refused.body != nil {
+		return f.err // in the server's own words
 	}
-	if f.answer.error != nil {
-		return &Trouble{Code: CodeRefused, Reason: "refused", Message: "the server refuses a session: " + text(member(f.answer.error, "message"))}
+	if f.err != nil || f.answer.error != nil {
+		return e.failed(f)
 	}
 	return e.settle(e.life)
 }
@@ -192,7 +244,7 @@ func (e *eras) native(c *call) error {
 	if !ok || e.serverEra() == modernEra || !refused.old() {
 		return err
 	}
-	e.setServer(legacyEra)
+	e.learned(legacyEra)
 	return e.legacy.serve(c)
 }
 

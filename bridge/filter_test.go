@@ -1,7 +1,11 @@
 package bridge_test
 
 import (
+	"io"
 	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/handstamp/handstamp/bridge"
@@ -27,5 +31,109 @@ func TestToolFilter(t *testing.T) {
 	}
 	if s.last("tools/call").method != "" {
 		t.Error("the call went through")
+	}
+}
+
+// TestToolFilterByAnySpelling calls a tool that the filter denies in all ways that
+// some server may understand.
+func TestToolFilterByAnySpelling(t *testing.T) {
+	var carried atomic.Int32
+	s := &sessions{}
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		body, batch := batchBody(r)
+		if strings.Contains(body, "elete") || strings.Contains(body, `\u0064`) {
+			carried.Add(1)
+		}
+		if batch {
+			w.Header().Set("Content-Type", "application/json")
+			io.WriteString(w, `[{"jsonrpc":"2.0","id":2,"result":{"read":1}},{"jsonrpc":"2.0","id":3,"result":{"tools":[{"name":"read"},{"name":"delete"}]}}]`)
+			return
+		}
+		s.ServeHTTP(w, r)
+	})
+	for i, line := range []string{
+		`{"jsonrpc":"2.0","id":1,"method":"tools\/call","params":{"name":"delete"}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/c\u0061ll","params":{"name":"d\u0065lete"}}`,
+		`{"jsonrpc":"2.0","id":1,"m\u0065thod":"tools/call","p\u0061rams":{"n\u0061me":"delete"}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"ping","Method":"tools/call","params":{"name":"delete"}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read","Name":"delete"}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read"},"Params":{"name":"delete"}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read"},"param` + "\u017F" + `":{"name":"delete"}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read","name":"delete"}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"delete","name":"read"}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call","params":{"name":"delete"}}`,
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":\"delete\xff\"}}",
+		"\uFEFF" + `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"delete"}}`,
+		`{"jsonrpc":"2.0","method":"tools/call","params":{"name":"delete"}}`,
+		`{"jsonrpc":"2.0","id":null,"method":"tools/call","params":{"name":"delete"}}`,
+		`[{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"delete"}}]`,
+		`[[{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"delete"}}]]`,
+		`[{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"read"}},{"jsonrpc":"2.0","id":1,"method":"tools\/call","params":{"name":"delete"}},{"jsonrpc":"2.0","id":3,"method":"tools\/list"}]`,
+	} {
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
+			carried.Store(0)
+			h := start(t, bridge.Options{URL: url, Tool: func(name string) bool { return name == "read" }})
+			h.hello()
+			h.send(line)
+			switch {
+			case strings.HasPrefix(line, "[["):
+				h.answer("null")
+			case strings.Contains(line, `"id":1`):
+				if got := h.answer("1"); get(t, got, "error") == "" {
+					t.Errorf("got %s", got)
+				}
+			}
+			if strings.Contains(line, `"id":3`) {
+				if got := h.answer("2"); get(t, got, "result") != `{"read":1}` {
+					t.Errorf("got %s", got)
+				}
+				if got := h.answer("3"); get(t, got, "result") != `{"tools":[{"name":"read"}]}` {
+					t.Errorf("got %s", got)
+				}
+			}
+			h.send(`{"jsonrpc":"2.0","id":9,"method":"ping"}`)
+			h.answer("9")
+			h.in.Close()
+			<-h.done
+			h.done <- nil
+			if carried.Load() != 0 {
+				t.Error("the call went through")
+			}
+		})
+	}
+}
+
+// TestToolFilterReadsLikeTheHost: of several lists of tools none stays that the
+// filter has not seen.
+func TestToolFilterReadsLikeTheHost(t *testing.T) {
+	for _, answer := range []string{
+		`"result":{"tools":[{"name":"read"},{"name":"delete"}],"x":1.0,"tools":[{"name":"read"}]}`,
+		`"result":{"tools":[{"name":"delete"}],"x":1.0,"\u0074ools":[{"name":"read"},{"name":"d\u0065lete"}]}`,
+		`"result":{"tools":[{"name":"delete"}]},"re\u0073ult":{"tools":[{"name":"read"},{"name":"delete"}]}`,
+	} {
+		s := &sessions{serve: func(w http.ResponseWriter, _ *http.Request, got request) {
+			w.Header().Set("Content-Type", "application/json")
+			io.WriteString(w, `{"jsonrpc":"2.0","id":`+got.id+`,`+answer+`}`)
+		}}
+		h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Tool: func(name string) bool { return name == "read" }})
+		h.hello()
+		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools\/list"}`)
+		if got := h.answer("1"); strings.Contains(got, "lete") || !strings.Contains(got, `[{"name":"read"}]`) {
+			t.Errorf("%s became %s", answer, got)
+		}
+	}
+}
+
+// TestEscapedMethodsOfTheSession: a host that escapes its slashes, as PHP does, gets
+// its stream and its notifications.
+func TestEscapedMethodsOfTheSession(t *testing.T) {
+	s := &sessions{stream: make(chan string)}
+	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP)})
+	h.send(`{"jsonrpc":"2.0","\u0069d":"hello","method":"initi\u0061lize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}`)
+	h.answer(`"hello"`)
+	h.send(`{"jsonrpc":"2.0","method":"notifications\/initialized"}`)
+	s.stream <- event(`{"jsonrpc":"2.0","method":"notifications\/tools\/list_changed"}`)
+	if got := h.note("notifications/tools/list_changed"); got != `{"jsonrpc":"2.0","method":"notifications\/tools\/list_changed"}` {
+		t.Errorf("got %s", got)
 	}
 }

@@ -2,11 +2,9 @@ package bridge
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
-	"slices"
 	"strings"
 	"time"
 )
@@ -15,35 +13,31 @@ import (
 // host is told, in time before most hosts give up by themselves.
 const callPatience = 50 * time.Second
 
-// errLong ends a line that is longer than a message may be.
-var errLong = errors.New("line too long")
-
 // read takes what the host writes until it stops.
-func (b *bridge) read() error {
-	in := bufio.NewReaderSize(b.Stdin, pipeSize)
+func (b *front) read() error {
+	in := &lines{Reader: bufio.NewReaderSize(b.Stdin, pipeSize), limit: b.MaxMessage, memory: &b.lines}
 	wide := false
-	var expected expectation
 	for {
-		line, err := readLine(in, b.MaxMessage, &expected)
+		line, dropped, err := in.next()
 		if len(line) > pipeSize && !wide {
 			wide = true
 			widen(b.Stdin)
 		}
-		switch {
-		case errors.Is(err, errLong):
-			b.out.write((&Trouble{Code: codeInvalid, Reason: "too_large", Message: "the message is too large"}).response(nil))
-		case len(line) > 0:
+		if len(line) > 0 || dropped != nil {
 			if !b.enter() {
 				return nil
 			}
-			b.accept(line)
+			if dropped != nil {
+				b.current().rejectLine(dropped, &Trouble{Code: codeInvalid, Reason: "too_large", Message: "the message is too large, alone or with those under way"})
+			} else {
+				b.accept(line)
+			}
 			b.work.Done()
 		}
 		switch {
-		case err == nil, errors.Is(err, errLong):
 		case errors.Is(err, io.EOF):
 			return nil
-		default:
+		case err != nil:
 			return err
 		}
 	}
@@ -52,7 +46,7 @@ func (b *bridge) read() error {
 // enter makes Run wait for what the reader is about to begin; the reader itself
 // is not waited for, as nobody can end its wait for the host. It reports false if
 // Run has stopped waiting.
-func (b *bridge) enter() bool {
+func (b *front) enter() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.life.Err() != nil {
@@ -62,59 +56,6 @@ func (b *bridge) enter() bool {
 	return true
 }
 
-// readLine returns the next line, which is the caller's, without its end and the
-// space around it. There is room behind it for a line end.
-func readLine(in *bufio.Reader, limit int, expected *expectation) ([]byte, error) {
-	var line []byte
-	long := false
-	for {
-		part, err := in.ReadSlice('\n')
-		more := errors.Is(err, bufio.ErrBufferFull)
-		if long = long || len(line)+len(part) > limit; !long {
-			if more && len(line)+len(part) > cap(line) {
-				line = slices.Grow(line, expected.room(cap(line))-len(line))
-			}
-			line = append(line, part...)
-		}
-		if more {
-			continue
-		}
-		if long {
-			if err == nil {
-				err = errLong
-			}
-			return nil, err
-		}
-		expected.met(len(line))
-		return bytes.TrimSpace(line), err
-	}
-}
-
-// accept deals with one message of the host's.
-func (b *bridge) accept(line []byte) {
-	m, err := parse(line)
-	switch {
-	case err != nil:
-		b.out.write((&Trouble{Code: codeParse, Reason: "parse", Message: "that is no JSON"}).response(nil))
-	case !m.batch && m.id != nil && !validID(m.id):
-		b.out.write((&Trouble{Code: codeInvalid, Reason: "invalid", Message: "an id is a string or a number"}).response(nil))
-	case m.batch, m.request():
-		b.request(m)
-	case m.notification():
-		b.notification(m)
-	case m.response() && m.id != nil:
-		if !b.era.replied(m) {
-			b.sent.Add(1)
-			b.after(func() {
-				defer b.sent.Done()
-				b.tell(m)
-			})
-		}
-	default:
-		b.out.write((&Trouble{Code: codeInvalid, Reason: "invalid", Message: "that is no JSON-RPC message"}).response(m.id))
-	}
-}
-
 // validID reports whether an id is a string or a number.
 func validID(id []byte) bool {
 	return (id[0] == '"' || id[0] == '-' || id[0] >= '0' && id[0] <= '9') && json.Valid(id)
@@ -122,14 +63,13 @@ func validID(id []byte) bool {
 
 // request sees to it that a request gets its answer.
 func (b *bridge) request(m *message) {
+	if m.is("initialize") {
+		b = b.front.greet(m)
+	}
+	probe := b.era.probes(m)
 	c, ok := b.open(m)
 	if !ok {
 		b.out.write((&Trouble{Code: codeInvalid, Reason: "invalid", Message: "a request with this id is under way"}).response(m.id))
-		return
-	}
-	if m.is("tools/call") && b.Tool != nil && !b.Tool(text(m.target)) {
-		c.fail(&Trouble{Code: codeInvalidArgs, Reason: "tool_denied", Message: "this tool may not be called through this bridge"})
-		c.drop()
 		return
 	}
 	if m.is("initialize") {
@@ -141,6 +81,7 @@ func (b *bridge) request(m *message) {
 		})
 		return
 	}
+	c.probe = probe
 	b.after(func() {
 		b.serve(c)
 		c.drop()
@@ -149,7 +90,7 @@ func (b *bridge) request(m *message) {
 
 // serve carries a request out and says why, if that did not work.
 func (b *bridge) serve(c *call) {
-	if _, awaited, _ := b.Person.status(); awaited {
+	if awaited, _ := b.Person.status(); awaited {
 		stop := b.impatient(c)
 		defer stop()
 	}
@@ -158,7 +99,9 @@ func (b *bridge) serve(c *call) {
 		return
 	}
 	if refused, ok := errors.AsType[*refusal](err); ok && refused.body != nil && !c.batch {
-		b.deliver(refused.body, c)
+		body := *refused.body
+		body.id = nil // whatever it is: this request was rejected
+		b.deliver(&body, c)
 		return
 	}
 	c.fail(b.explain(err))
@@ -180,7 +123,7 @@ func (b *bridge) carryOut(c *call) error {
 // carried out for nobody. It returns what calls it off.
 func (b *bridge) impatient(c *call) (stop func()) {
 	timer := time.AfterFunc(callPatience, func() {
-		if _, awaited, text := b.Person.status(); awaited {
+		if awaited, text := b.Person.status(); awaited {
 			c.cancel()
 			c.fail(&Trouble{Code: CodeSignIn, Reason: "auth_required", Retry: true, Message: strings.TrimSuffix(text, ".")})
 		}
@@ -188,25 +131,19 @@ func (b *bridge) impatient(c *call) (stop func()) {
 	return func() { timer.Stop() }
 }
 
-// notification passes on what has no answer.
+// notification passes on what has no answer, in the order in which it came, and beside the
+// requests: only notifications/initialized has to come before what follows it.
 func (b *bridge) notification(m *message) {
 	switch {
 	case m.is("notifications/cancelled"):
 		b.cancelled(m)
 	case m.is("notifications/initialized"):
-		done := make(chan struct{})
-		b.sent.Add(1)
-		b.after(func() {
-			defer b.sent.Done()
-			defer close(done)
-			b.era.initialized(m)
-		})
-		// Servers may refuse what overtakes it.
-		b.setBarrier(done)
+		if over, ok := b.inTurn(func() { b.era.initialized(m) }); ok {
+			// Servers may refuse what overtakes it.
+			b.setBarrier(over)
+		}
 	default:
-		b.sent.Add(1)
-		b.after(func() {
-			defer b.sent.Done()
+		b.inTurn(func() {
 			if !b.era.told(m) {
 				b.tell(m)
 			}
@@ -214,9 +151,33 @@ func (b *bridge) notification(m *message) {
 	}
 }
 
+// inTurn does what a notification of the host's wants, when it is its turn. It returns what is
+// closed when that is over.
+func (b *bridge) inTurn(f func()) (over <-chan struct{}, ok bool) {
+	b.mu.Lock()
+	barrier := b.barrier
+	b.mu.Unlock()
+	b.sent.Add(1)
+	over, ok = b.notifications.add(b, barrier, func() {
+		defer b.sent.Done()
+		f()
+	})
+	if !ok {
+		b.sent.Done()
+		b.Logger.Warn("a notification was dropped: the server accepts none, and too many wait")
+	}
+	return over, ok
+}
+
 // tell sends what has no answer.
 func (b *bridge) tell(m *message) {
-	if err := b.up.tell(b.life, m); err != nil && b.life.Err() == nil {
+	ctx, cancel := b.accepting()
+	defer cancel()
+	err := b.up.tell(ctx, m)
+	if m.response() {
+		b.up.waiting.replied(m)
+	}
+	if err != nil && b.life.Err() == nil {
 		b.Logger.Debug("a message could not be passed on", "method", m.name(), "err", err)
 	}
 }
@@ -229,14 +190,16 @@ func (b *bridge) cancelled(m *message) {
 	if c == nil || c.is("initialize") {
 		return
 	}
-	b.sent.Add(1)
-	b.do(func() {
-		defer b.sent.Done()
-		if b.era.cancels(c) {
-			b.tell(m)
+	if _, ok := b.inTurn(func() {
+		defer c.drop()
+		if !b.era.cancels(c) {
+			return
 		}
+		defer time.AfterFunc(notificationPatience, c.drop).Stop()
+		b.tell(m)
+	}); !ok {
 		c.drop()
-	})
+	}
 }
 
 // setBarrier makes what is read from now on wait until done is closed.

@@ -21,9 +21,10 @@ const patience = 20 * time.Second
 
 // host is the MCP host's end of a bridge, raw.
 type host struct {
-	t    *testing.T
-	in   *io.PipeWriter
-	done chan error
+	t     *testing.T
+	in    *io.PipeWriter
+	done  chan error
+	limit time.Duration // of a wait
 
 	mu    sync.Mutex // guards what follows
 	lines []string
@@ -43,7 +44,7 @@ func startWatched(t *testing.T, o bridge.Options, watch func(line string)) *host
 	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()
 	o.Stdin, o.Stdout = inR, outW
-	h := &host{t: t, in: inW, done: make(chan error, 1), more: make(chan struct{}), taken: make(map[int]bool)}
+	h := &host{t: t, limit: patience, in: inW, done: make(chan error, 1), more: make(chan struct{}), taken: make(map[int]bool)}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		h.done <- bridge.Run(ctx, o)
@@ -91,7 +92,7 @@ func (h *host) send(lines ...string) {
 // wait returns the first line that nobody has taken and that ok accepts.
 func (h *host) wait(what string, ok func(line string) bool) string {
 	h.t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(h.limit)
 	for {
 		h.mu.Lock()
 		for i, line := range h.lines {
@@ -107,7 +108,7 @@ func (h *host) wait(what string, ok func(line string) bool) string {
 		select {
 		case <-more:
 		case <-deadline:
-			h.t.Fatalf("no %s within %v; the host got:\n%s", what, patience, all)
+			h.t.Fatalf("no %s within %v; the host got:\n%s", what, h.limit, all)
 		}
 	}
 }
@@ -201,3 +202,13 @@ func result(w http.ResponseWriter, id, value string) {
 }
 
 const initialized = `{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"s","version":"1"}}`
+
+// waitFor waits until a condition holds.
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("no %s within %v", what, patience)
+		}
+	}
+}

@@ -47,6 +47,9 @@ func (t *legacyServer) serve(c *call) error {
 	if err := t.ready(c); err != nil {
 		return err
 	}
+	if t.eras.serverEra() == modernEra { // which it was only slow to say
+		return t.eras.native(c)
+	}
 	switch c.name() {
 	case "server/discover":
 		c.reply(t.discovered())
@@ -77,7 +80,7 @@ func (t *legacyServer) serve(c *call) error {
 	t.eras.do(func() {
 		t.enter(p.inner)
 		defer t.leave(p.inner)
-		if err := t.eras.up.call(p.inner); err != nil {
+		if err := t.eras.up.call(p.inner); err != nil && !p.inner.answered() {
 			p.err <- err
 		}
 	})
@@ -135,7 +138,11 @@ func (t *legacyServer) ready(c *call) error {
 	if known {
 		return nil
 	}
-	return e.handshake(c.ctx)
+	err := e.handshake(c.ctx)
+	e.mu.Lock()
+	t.active = e.server != modernEra
+	e.mu.Unlock()
+	return err
 }
 
 // strip takes out of a request what a server of before may take for a sign of

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +15,9 @@ import (
 // endpointTimeout bounds the wait for the first event of an HTTP+SSE stream.
 const endpointTimeout = 15 * time.Second
 
+// rejectionGrace is how long the response to a POST is waited for once its stream has ended.
+const rejectionGrace = 500 * time.Millisecond
+
 // sseWire is HTTP+SSE, the transport of 2024-11-05: one stream on which the
 // server says everything, and an address to post to, which the stream names
 // first. The stream is the session: when it ends, so do the requests that wait
@@ -21,11 +25,29 @@ const endpointTimeout = 15 * time.Second
 type sseWire struct {
 	up *upstream
 
-	mu       sync.Mutex // guards what follows
-	endpoint string     // empty: no stream
-	ended    chan struct{}
-	spoken   bool // the server speaks it
-	opening  *renewal
+	mu        sync.Mutex // guards what follows
+	stream    *sseStream // nil: none is open
+	spoken    bool       // the server speaks it
+	opening   *renewal
+	returning bool       // the stream is being opened again, although no request needs it
+	again     resumption // when that is tried
+}
+
+// sseStream is one stream of HTTP+SSE.
+type sseStream struct {
+	endpoint string          // guarded by sseWire.mu
+	round    int             // of the session on the stream
+	alive    context.Context // ends with the stream
+	hangUp   func()          // ends the stream
+	over     chan struct{}   // closed when another can be opened
+}
+
+// now returns the state of the stream, and a channel that is closed when it ends.
+func (s *sseStream) now() (streamState, <-chan struct{}) {
+	if s.alive.Err() != nil {
+		return streamNone, nil
+	}
+	return streamOpen, s.alive.Done()
 }
 
 // speaksSSE reports whether the server is spoken to by HTTP+SSE.
@@ -42,7 +64,7 @@ func (u *upstream) speaksSSE() bool {
 func (w *sseWire) open(ctx context.Context) error {
 	w.mu.Lock()
 	o := w.opening
-	if o == nil && w.endpoint != "" {
+	if o == nil && w.stream != nil {
 		w.mu.Unlock()
 		return nil
 	}
@@ -78,128 +100,260 @@ func (w *sseWire) connect() error {
 		cancel()
 		return u.broken(err)
 	}
-	if resp.StatusCode != http.StatusOK || contentType(resp.Header) != acceptStream {
+	if resp.StatusCode != http.StatusOK {
 		defer cancel()
 		return u.refused(resp)
 	}
-	events := sse.NewReader(resp.Body, u.MaxMessage)
-	endpoint, err := firstEndpoint(events, u.URL)
+	if kind := contentType(resp.Header); kind != acceptStream {
+		defer cancel()
+		discard(resp)
+		return &refusal{status: resp.StatusCode, Trouble: notMCP(kind)}
+	}
+	events := u.eventsOf(resp)
+	endpoint, err := firstEndpoint(events.Reader, u.URL)
 	if err != nil || !timer.Stop() {
 		cancel()
 		resp.Body.Close()
-		return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's event stream names no endpoint to send to"}
+		if t, ok := errors.AsType[*Trouble](err); ok {
+			return t
+		}
+		return noEndpoint
 	}
-	ended := make(chan struct{})
+	u.mu.Lock()
+	round := u.advance()
+	u.mu.Unlock()
+	s := &sseStream{endpoint: endpoint, round: round, alive: ctx, hangUp: cancel, over: make(chan struct{})}
 	w.mu.Lock()
-	w.endpoint, w.ended, w.spoken = endpoint, ended, true
+	w.stream, w.spoken = s, true
 	w.mu.Unlock()
 	u.Logger.Debug("the server speaks HTTP+SSE")
 	u.do(func() {
-		err := u.events(events, nil, &resumption{})
-		cancel()
+		began := time.Now()
+		_, err := u.events(events, nil, &resumption{})
 		resp.Body.Close()
+		w.mu.Lock()
+		w.stream = nil
+		w.again.ended(time.Since(began), 0) // each stream begins with messages
+		w.mu.Unlock()
+		cancel()
+		close(s.over)
 		if u.life.Err() == nil {
 			u.Logger.Debug("the server's event stream ended", "err", err)
+			w.comeBack()
 		}
-		w.mu.Lock()
-		w.endpoint = ""
-		w.mu.Unlock()
-		close(ended)
 	})
 	return nil
 }
 
-// firstEndpoint returns the address that the endpoint event names. It must be of
-// the server's own origin: messages carry the access token.
+// comeBack opens a stream that has ended again, so that the host goes on hearing what belongs
+// to no request. After too many tries that is left to the next request.
+func (w *sseWire) comeBack() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.returning || !w.up.established() {
+		return
+	}
+	w.returning = true
+	w.up.do(func() {
+		for {
+			w.mu.Lock()
+			if w.stream != nil || w.again.failures >= streamFailures {
+				w.returning = false
+				w.mu.Unlock()
+				return
+			}
+			d := w.again.pause()
+			w.mu.Unlock()
+			if !pause(w.up.life, d) {
+				return
+			}
+			if err := w.open(w.up.life); err != nil {
+				w.up.Logger.Debug("the server's event stream could not be opened again", "err", err)
+				w.mu.Lock()
+				w.again.failures++
+				w.mu.Unlock()
+			}
+		}
+	})
+}
+
+var noEndpoint = &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's event stream names no endpoint to send to"}
+
+// firstEndpoint returns the address that the endpoint event names.
 func firstEndpoint(events *sse.Reader, base string) (string, error) {
 	for {
 		e, err := events.Next()
 		if err != nil {
 			return "", err
 		}
-		if e.Type != "endpoint" {
-			continue
+		if e.Type == "endpoint" {
+			return endpointAt(base, e.Data)
 		}
-		from, err := url.Parse(base)
-		if err != nil {
-			return "", err
-		}
-		to, err := from.Parse(string(e.Data))
-		if err != nil || to.Scheme != from.Scheme || to.Host != from.Host || to.User != nil {
-			return "", errors.New("the endpoint is of another origin")
-		}
-		return to.String(), nil
 	}
+}
+
+// endpointAt returns the address that an endpoint event names. It must be of the server's own
+// origin: messages carry the access token.
+func endpointAt(base string, data []byte) (string, error) {
+	from, err := url.Parse(base)
+	if err != nil {
+		return "", err
+	}
+	reference := strings.TrimSpace(string(data))
+	to, err := from.Parse(reference)
+	if err != nil || reference == "" {
+		return "", &Trouble{Code: CodeProtocol, Reason: "endpoint", Message: "the server's event stream names an endpoint that is no URL, or none"}
+	}
+	if origin(to) != origin(from) || to.User != nil {
+		return "", &Trouble{Code: CodeProtocol, Reason: "endpoint", Message: "the server's event stream names an endpoint at another origin, " +
+			origin(to) + " instead of " + origin(from) + ", where nothing is sent, as messages carry the access token"}
+	}
+	return to.String(), nil
+}
+
+// origin returns the origin of a URL (RFC 6454, section 6.2).
+func origin(u *url.URL) string {
+	scheme, host, port := strings.ToLower(u.Scheme), strings.ToLower(u.Hostname()), u.Port()
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if port != "" && (scheme != "https" || port != "443") && (scheme != "http" || port != "80") {
+		host += ":" + port
+	}
+	return scheme + "://" + host
+}
+
+// moved notes that the server names another endpoint in the middle of a stream.
+func (w *sseWire) moved(data []byte) {
+	endpoint, err := endpointAt(w.up.URL, data)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.stream == nil: // no stream of HTTP+SSE
+	case err != nil:
+		w.up.Logger.Warn("the server names another endpoint, which is not taken", "err", err)
+	default:
+		w.stream.endpoint = endpoint
+	}
+}
+
+// fallBack tries HTTP+SSE for an initialize that the server has rejected as servers of that
+// do. It reports false if the server does not speak it.
+func (u *upstream) fallBack(c *call) (done bool, err error) {
+	err = u.legacy.open(c.ctx)
+	if t, ok := errors.AsType[*Trouble](err); ok && t.Reason == "endpoint" {
+		return true, err
+	}
+	if err != nil {
+		return false, nil
+	}
+	return true, u.legacy.call(c)
+}
+
+// atSSE returns the rejection that a stream is which comes in response to a POST and begins as
+// those of HTTP+SSE do: the address takes every method for the stream's.
+func atSSE() error {
+	return &refusal{status: http.StatusMethodNotAllowed, Trouble: &Trouble{Code: CodeRefused, Reason: "http_sse",
+		Message: "the server speaks HTTP+SSE at this address: it responds to a POST with an event stream that names an endpoint"}}
+}
+
+// reopen replaces the session of a round by another on a new stream.
+func (w *sseWire) reopen(ctx context.Context, round int) error {
+	w.mu.Lock()
+	s := w.stream
+	w.mu.Unlock()
+	if s != nil && s.round == round {
+		s.hangUp()
+		<-s.over
+	}
+	return w.open(ctx)
 }
 
 // call sends a request and waits for its answer on the stream.
 func (w *sseWire) call(c *call) error {
-	ended, err := w.ready(c.ctx, c.message)
+	return w.up.insist(c, func() (int, error) { return w.attempt(c) })
+}
+
+// attempt is call for one session: it returns the session's round.
+func (w *sseWire) attempt(c *call) (round int, err error) {
+	s, err := w.ready(c)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if c.sink != nil {
-		w.up.adopt(c)
-		defer w.up.forget(c)
+	c.on = s
+	ctx, cancel := context.WithCancel(c.ctx)
+	defer cancel()
+	// The stream may have been given up because its session is gone, which the response to
+	// this POST is about to say.
+	defer context.AfterFunc(s.alive, func() { time.AfterFunc(rejectionGrace, cancel) })()
+	resp, err := w.post(ctx, s, c)
+	if err == nil {
+		err = w.up.receive(c, resp)
 	}
-	if err := w.post(c.ctx, c.raw); err != nil {
-		return err
+	switch {
+	case c.answered():
+		return s.round, nil
+	case c.ctx.Err() != nil:
+		return s.round, c.ctx.Err()
+	case s.alive.Err() != nil && !rejects(err):
+		return s.round, lost
 	}
-	select {
-	case <-c.ended:
-		return nil
-	case <-ended:
-		if c.answered() {
-			return nil
-		}
-		return lost
-	case <-c.ctx.Done():
-		return c.ctx.Err()
-	}
+	return s.round, err
 }
 
-// send sends a message that has no answer.
-func (w *sseWire) send(ctx context.Context, m *message) error {
-	if _, err := w.ready(ctx, m); err != nil {
-		return err
+// send sends a message that has no answer, and returns the round of its session.
+func (w *sseWire) send(c *call) (round int, err error) {
+	s, err := w.ready(c)
+	if err != nil {
+		return 0, err
 	}
-	return w.post(ctx, m.raw)
+	resp, err := w.post(c.ctx, s, c)
+	if err == nil {
+		discard(resp)
+	}
+	return s.round, err
 }
 
-// ready returns a channel that is closed when the stream ends. All but the
-// handshake, which is a part of that, wait for a session on it.
-func (w *sseWire) ready(ctx context.Context, m *message) (<-chan struct{}, error) {
+// ready returns the stream on which a message may be sent. All but what a session begins with
+// wait for a session on it.
+func (w *sseWire) ready(c *call) (*sseStream, error) {
 	w.mu.Lock()
-	ended, open := w.ended, w.endpoint != ""
+	s := w.stream
 	w.mu.Unlock()
-	if open && (m.is("initialize") || m.is("notifications/initialized")) {
-		return ended, nil
+	switch {
+	case s != nil && (c.plain || c.is("initialize") || c.is("notifications/initialized")):
+		return s, nil
+	case c.plain:
+		return nil, streamGone
 	}
-	if err := w.open(ctx); err != nil {
+	if err := w.open(c.ctx); err != nil {
 		return nil, err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.ended, nil
+	if w.stream == nil {
+		return nil, lost
+	}
+	return w.stream, nil
 }
 
-// post sends one message to the endpoint.
-func (w *sseWire) post(ctx context.Context, raw []byte) error {
+// streamGone is the error of what belongs to the beginning of a session whose stream has ended.
+var streamGone = &Trouble{Code: CodeUncertain, Reason: "connection_lost", Retry: true,
+	Message: "the server's event stream ended before the session had begun"}
+
+// post sends one message to the endpoint and returns the response, if the server accepts it.
+func (w *sseWire) post(ctx context.Context, s *sseStream, c *call) (*http.Response, error) {
 	u := w.up
 	w.mu.Lock()
-	endpoint := w.endpoint
+	endpoint := s.endpoint
 	w.mu.Unlock()
-	if endpoint == "" {
-		return lost
-	}
-	_, header := u.header(&call{message: &message{raw: raw}})
-	resp, err := u.postTo(ctx, endpoint, raw, header)
+	_, header := u.header(&call{message: &message{raw: c.raw}})
+	resp, err := u.postTo(ctx, endpoint, c.raw, header)
 	if err != nil {
-		return u.broken(err)
+		return nil, u.broken(err)
 	}
-	if resp.StatusCode/100 == 2 {
-		discard(resp)
-		return nil
+	if resp.StatusCode/100 != 2 {
+		return nil, u.rejected(c, resp, true) // the endpoint names the session
 	}
-	return u.refused(resp)
+	return resp, nil
 }

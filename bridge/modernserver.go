@@ -106,6 +106,20 @@ func (t *modernServer) modernize(raw []byte) []byte {
 	return set(raw, "params", set(params, "_meta", meta))
 }
 
+// setLevel notes the log level that the host wants.
+func (t *modernServer) setLevel(m *message) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.level = member(m.params, "level")
+}
+
+// capabilitiesOfServer returns what the server said that it can do.
+func (t *modernServer) capabilitiesOfServer() []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.offers
+}
+
 // serve carries out a request of the host's.
 func (t *modernServer) serve(c *call) error {
 	switch c.name() {
@@ -113,9 +127,7 @@ func (t *modernServer) serve(c *call) error {
 		c.reply([]byte("{}"))
 		return nil
 	case "logging/setLevel":
-		t.mu.Lock()
-		t.level = member(c.params, "level")
-		t.mu.Unlock()
+		t.setLevel(c.message)
 		c.reply([]byte("{}"))
 		return nil
 	case "resources/subscribe", "resources/unsubscribe":

@@ -4,109 +4,201 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"math/bits"
 	"slices"
-	"strconv"
+	"strings"
 )
 
 // What is on the wire stays as it is: nothing here builds a value. A message is
-// looked at to know whose it is and where it goes, and its bytes go on untouched
-// (unknown members, the order of keys, numbers that no machine type holds).
+// checked and looked at in one pass, to know whose it is and where it goes, and its
+// bytes go on untouched (unknown members, the order of keys, numbers that no
+// machine type holds). Filter, routing and headers all go by what [parse] finds, so
+// that none of them reads a message in another way: names are compared decoded and
+// in their exact case, and of several members with one name the last one counts.
 
-// errShape says that bytes are no JSON value, as far as was looked.
+// errShape says that bytes are not the JSON value that was looked for.
 var errShape = errors.New("not a JSON value")
 
 // message is one JSON-RPC message, or a batch of them, as it came. What it holds
 // are parts of raw.
 type message struct {
-	raw    []byte
-	batch  bool
-	id     []byte // nil: none, or null
-	method []byte // the JSON string; nil: none
-	params []byte
-	meta   []byte // _meta of params
-	target []byte // name of params: the tool, or the prompt
-	result []byte
-	error  []byte
+	raw     []byte
+	batch   bool
+	id      []byte // nil: none, or null
+	method  []byte // the JSON string; nil: none
+	params  []byte
+	meta    []byte // _meta of params
+	target  []byte // name of params: the tool, or the prompt
+	result  []byte
+	error   []byte // nil: none, or null
+	version []byte // jsonrpc
+
+	twice   string // a member of those above that is there more than once
+	similar string // a member of a request that is there in another case
+	seen    uint8  // the members that are there, null or not
+	lines   bool   // there are line ends between tokens
+	mangled bool   // there are bytes that are not UTF-8
+	foreign bool   // the server sent it without jsonrpc, or with another version
 }
 
 func (m *message) request() bool      { return m.method != nil && m.id != nil }
 func (m *message) notification() bool { return m.method != nil && m.id == nil }
 func (m *message) response() bool     { return m.method == nil && (m.result != nil || m.error != nil) }
 
-// is reports whether the message has the method, which has no characters that
-// JSON escapes.
+// is reports whether the message has the method, however that is spelt.
 func (m *message) is(method string) bool {
-	if n := len(m.method); n != len(method)+2 || string(m.method[1:n-1]) != method {
+	if len(m.method) < 2 {
 		return false
 	}
-	return true
+	return string(spelt(m.method)) == method
 }
 
 // name returns the method as text.
 func (m *message) name() string { return text(m.method) }
 
-// parse looks at a message. It finds what holds it together; the values inside
-// are the receiver's to judge.
+// mark is the byte order mark, which some writers begin with (RFC 8259, section
+// 8.1, lets a reader skip it).
+var mark = []byte("\xEF\xBB\xBF")
+
+// parse checks a message and looks at it. It allocates only what it returns.
 func parse(raw []byte) (*message, error) {
+	raw = bytes.TrimPrefix(raw, mark)
 	m := &message{raw: raw}
-	i := skipSpace(raw, 0)
-	if i < len(raw) && raw[i] == '[' {
+	s := scan{b: raw}
+	i := s.space(0)
+	var err error
+	switch {
+	case i < len(raw) && raw[i] == '[':
 		m.batch = true
-		end, err := skipValue(raw, i)
-		if err == nil && skipSpace(raw, end) != len(raw) {
-			err = errShape
-		}
+		i, err = s.value(i)
+	case i < len(raw) && raw[i] == '{':
+		i, err = m.look(&s, i)
+	default:
+		err = s.fail("it is not an object", i)
+	}
+	if err != nil {
 		return m, err
 	}
-	inside := func(f field) bool {
-		switch string(raw[f.at:f.name]) {
-		case `"_meta"`:
-			m.meta = raw[f.from:f.to]
-		case `"name"`:
-			m.target = raw[f.from:f.to]
-		}
-		return true
+	if i = s.space(i); i != len(raw) {
+		return m, s.fail("something follows the end of the message", i)
 	}
-	// Parameters are the longest part of what a host sends: they are looked into
-	// on the way, and not once more.
-	enter := func(f field) func(field) bool {
-		if string(raw[f.at:f.name]) == `"params"` {
-			m.meta, m.target = nil, nil
-			return inside
-		}
-		return nil
-	}
-	end, err := walk(raw, i, enter, func(f field) bool {
-		value := raw[f.from:f.to]
-		switch string(raw[f.at:f.name]) {
-		case `"id"`:
-			if m.id = value; string(value) == "null" {
-				m.id = nil
-			}
-		case `"method"`:
-			if m.method = value; value[0] != '"' {
-				m.method = nil
-			}
-		case `"params"`:
-			m.params = value
-		case `"result"`:
-			m.result = value
-		case `"error"`:
-			if m.error = value; string(value) == "null" {
-				m.error = nil
-			}
-		}
-		return true
-	})
-	if err == nil && skipSpace(raw, end) != len(raw) {
-		err = errShape
-	}
-	return m, err
+	m.lines, m.mangled = s.lines, s.mangled
+	return m, nil
 }
 
-// each calls f with the members of a batch.
+// nameOfTarget is what message.twice says of a tool or prompt with two names.
+const nameOfTarget = "params.name"
+
+// The members that [parse] knows, as bits of message.seen.
+const (
+	hasVersion = 1 << iota
+	hasID
+	hasMethod
+	hasParams
+	hasResult
+	hasError
+	hasTarget
+)
+
+// memberNames names the members in the order of their bits.
+var memberNames = [...]string{"jsonrpc", "id", "method", "params", "result", "error", nameOfTarget}
+
+// look reads the object of a message and notes where its members are.
+func (m *message) look(s *scan, i int) (int, error) {
+	return s.object(i, func(at, name, from int) (end int, err error) {
+		member := spelt(s.b[at:name])
+		kept, bit := m.place(member)
+		if bit == hasParams {
+			m.meta, m.target, m.seen = nil, nil, m.seen&^hasTarget
+		}
+		// Parameters are the longest part of what a host sends: they are looked into
+		// on the way, and not once more.
+		if bit == hasParams && from < len(s.b) && s.b[from] == '{' {
+			end, err = s.object(from, func(at, name, from int) (int, error) { return m.inside(s, at, name, from) })
+		} else {
+			end, err = s.value(from)
+		}
+		switch {
+		case err != nil:
+		case kept != nil:
+			m.note(kept, bit, s.b[from:end])
+		case m.similar == "":
+			m.resembles(member, "jsonrpc", "id", "method", "params")
+		}
+		return end, err
+	})
+}
+
+// place returns where the value of a member is kept; nil: nowhere.
+func (m *message) place(member []byte) (kept *[]byte, bit uint8) {
+	switch string(member) {
+	case "id":
+		return &m.id, hasID
+	case "method":
+		return &m.method, hasMethod
+	case "params":
+		return &m.params, hasParams
+	case "result":
+		return &m.result, hasResult
+	case "error":
+		return &m.error, hasError
+	case "jsonrpc":
+		return &m.version, hasVersion
+	}
+	return nil, 0
+}
+
+// inside reads a member of the parameters.
+func (m *message) inside(s *scan, at, name, from int) (int, error) {
+	end, err := s.value(from)
+	if err != nil {
+		return end, err
+	}
+	switch member := spelt(s.b[at:name]); string(member) {
+	case "_meta":
+		m.meta = s.b[from:end]
+	case "name":
+		m.note(&m.target, hasTarget, s.b[from:end])
+	default:
+		if m.similar == "" {
+			m.resembles(member, "name")
+		}
+	}
+	return end, nil
+}
+
+// note keeps the value of a member.
+func (m *message) note(kept *[]byte, bit uint8, value []byte) {
+	if m.seen&bit != 0 && (m.twice == "" || m.twice == nameOfTarget) {
+		m.twice = memberNames[bits.TrailingZeros8(bit)]
+	}
+	m.seen |= bit
+	*kept = value
+	switch {
+	case bit == hasMethod && value[0] != '"':
+		*kept = nil
+	case bit&(hasID|hasError) != 0 && string(value) == "null":
+		*kept = nil
+	}
+}
+
+// resembles notes that a member has one of the names but for its case.
+func (m *message) resembles(member []byte, names ...string) {
+	for _, name := range names {
+		if strings.EqualFold(string(member), name) {
+			m.similar = name
+			return
+		}
+	}
+}
+
+// each calls f with the members of a batch that are objects: there is no batch in
+// a batch.
 func (m *message) each(f func(*message)) {
 	_ = elements(m.raw, func(element []byte) bool {
+		if element[0] != '{' {
+			return true
+		}
 		// A part is written out with a line end: not over its neighbour.
 		if part, err := parse(slices.Clip(element)); err == nil {
 			f(part)
@@ -120,9 +212,8 @@ func (m *message) each(f func(*message)) {
 func member(object []byte, path ...string) []byte {
 	for _, want := range path {
 		var found []byte
-		quoted := strconv.Quote(want)
 		if _, err := members(object, skipSpace(object, 0), func(f field) bool {
-			if string(object[f.at:f.name]) == quoted {
+			if string(spelt(object[f.at:f.name])) == want {
 				found = object[f.from:f.to]
 			}
 			return true
@@ -139,14 +230,21 @@ func text(value []byte) string {
 	if len(value) < 2 || value[0] != '"' {
 		return ""
 	}
-	if inner := value[1 : len(value)-1]; bytes.IndexByte(inner, '\\') < 0 {
-		return string(inner)
+	return string(spelt(value))
+}
+
+// spelt returns the text of a JSON string. Where no escape is in it, that is a part
+// of the string.
+func spelt(quoted []byte) []byte {
+	inner := quoted[1 : len(quoted)-1]
+	if bytes.IndexByte(inner, '\\') < 0 {
+		return inner
 	}
 	var s string
-	if json.Unmarshal(value, &s) != nil {
-		return ""
+	if json.Unmarshal(quoted, &s) != nil {
+		return nil
 	}
-	return s
+	return []byte(s)
 }
 
 // idKey returns a text that is equal for ids that are equal: writers may spell a
@@ -164,15 +262,11 @@ type field struct {
 	from, to int // the value
 }
 
+// What follows looks into what [parse] has checked, once more and faster.
+
 // members calls f with each member of the object that begins at b[i], until f
 // returns false, and returns where the object ends.
 func members(b []byte, i int, f func(field) bool) (end int, err error) {
-	return walk(b, i, nil, f)
-}
-
-// walk is members, and calls what enter returns for a member, if that is an
-// object, with the members of that.
-func walk(b []byte, i int, enter func(field) func(field) bool, f func(field) bool) (end int, err error) {
 	if i >= len(b) || b[i] != '{' {
 		return i, errShape
 	}
@@ -192,18 +286,8 @@ func walk(b []byte, i int, enter func(field) func(field) bool, f func(field) boo
 		if i = skipSpace(b, i); i >= len(b) || b[i] != ':' {
 			return i, errShape
 		}
-		i = skipSpace(b, i+1)
-		m.from = i
-		var inside func(field) bool
-		if enter != nil && i < len(b) && b[i] == '{' {
-			inside = enter(m)
-		}
-		if inside != nil {
-			i, err = walk(b, i, nil, inside)
-		} else {
-			i, err = skipValue(b, i)
-		}
-		if err != nil {
+		m.from = skipSpace(b, i+1)
+		if i, err = skipValue(b, m.from); err != nil {
 			return i, err
 		}
 		m.to = i
@@ -276,7 +360,7 @@ func skipValue(b []byte, i int) (int, error) {
 
 // skipNested returns where the object or array that begins at b[i] ends.
 func skipNested(b []byte, i int) (int, error) {
-	var open []byte
+	open := 0
 	for i < len(b) {
 		switch b[i] {
 		case '"':
@@ -287,12 +371,9 @@ func skipNested(b []byte, i int) (int, error) {
 			i = end
 			continue
 		case '{', '[':
-			open = append(open, b[i]+2) // the bracket that closes it, in ASCII
+			open++
 		case '}', ']':
-			if open[len(open)-1] != b[i] {
-				return i, errShape
-			}
-			if open = open[:len(open)-1]; len(open) == 0 {
+			if open--; open == 0 {
 				return i + 1, nil
 			}
 		}
@@ -329,20 +410,4 @@ func space(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t'
 
 func delimiter(c byte) bool {
 	return space(c) || c == ',' || c == ':' || c == '}' || c == ']' || c == '{' || c == '[' || c == '"'
-}
-
-// oneLine makes one line of a JSON value. Line ends can only stand between its
-// tokens, where a space means the same. It works in place.
-func oneLine(b []byte) []byte {
-	for _, end := range []byte{'\n', '\r'} {
-		for i := 0; ; i++ {
-			n := bytes.IndexByte(b[i:], end)
-			if n < 0 {
-				break
-			}
-			i += n
-			b[i] = ' '
-		}
-	}
-	return bytes.Trim(b, " \t")
 }

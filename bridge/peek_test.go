@@ -3,8 +3,10 @@ package bridge
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestParse(t *testing.T) {
@@ -76,60 +78,134 @@ func TestSplice(t *testing.T) {
 	}
 }
 
-// FuzzParse holds the peeking against a whole parser: what it finds is what is
-// there, and nothing that is JSON is refused.
+// FuzzParse holds the peeking against a whole parser: it takes what that takes, and
+// what it finds is what is there. The judge is a map, as a struct would take names in
+// any case.
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		`{"jsonrpc":"2.0","id":1,"method":"a","params":{"x":[1,{"id":2}]}}`, `[{"id":1}]`, `{"id":"\u0031","result":{}}`,
 		"{\n\"id\" :\t-1.5e3,\r\"error\":{\"code\":1}}", `{"a":"\\\"","b":[[],{}],"id":null}`, `{"id":1,"id":2}`,
+		`{"\u0069d":1,"ID":2,"Id":3,"method":"tools\/call","p\u0061rams":{"n\u0061me":"x","Name":"y"},"\u0070arams":null}`,
+		`{"x":NaN}`, `{"x":01}`, `{"x":1.}`, `{"x":-}`, `{"x":1e}`, `{"x":"\x"}`, `{"x":"\u12g4"}`, "{\"x\":\"\t\"}", `{"x":tru}`, `[[[[]]]`, `[1,]`, `{"x":1,}`,
+		"\xEF\xBB\xBF{}", "{\"\xff\":\"\xed\xa0\x80\"}", `{"params":{"name":1},"params":[]}`,
 	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		m, err := parse(raw)
-		if !json.Valid(raw) {
-			return
-		}
-		trimmed := bytes.TrimSpace(raw)
-		if trimmed[0] != '{' && trimmed[0] != '[' {
-			if err == nil {
-				t.Fatal("a scalar is taken for a message")
-			}
-			return
+		raw = bytes.TrimPrefix(raw, []byte("\xEF\xBB\xBF"))
+		trimmed := bytes.TrimLeft(raw, " \t\r\n")
+		want := json.Valid(raw) && len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '[')
+		if (err == nil) != want {
+			t.Fatalf("%q: %v", raw, err)
 		}
 		if err != nil {
-			t.Fatalf("valid JSON is refused: %v", err)
+			return
+		}
+		if m.mangled == utf8.Valid(raw) {
+			t.Errorf("%q is mangled: %v", raw, m.mangled)
 		}
 		if m.batch {
 			return
 		}
-		// Names are compared as they are spelt, so a decoder of maps is the
-		// judge only where no name is escaped.
-		if bytes.ContainsRune(raw, '\\') {
-			return
+		checkMembers(t, raw, m)
+		// The lenient look finds the same, where it finds anything.
+		g := glance(raw)
+		if id := m.id; id != nil && m.twice != "id" && validID(id) && len(id) < longestGlimpse && string(g.id) != string(id) || m.id == nil && g.id != nil {
+			t.Errorf("at a glance the id is %q, not %q", g.id, id)
 		}
-		var want map[string]json.RawMessage
-		if err := json.Unmarshal(raw, &want); err != nil {
-			t.Fatal(err)
+		if g.method != (m.seen&hasMethod != 0) || g.outcome != (m.error != nil || m.result != nil && string(m.result) != "null") && m.twice == "" {
+			t.Errorf("at a glance it has a method: %v, an outcome: %v", g.method, g.outcome)
 		}
-		for name, got := range map[string][]byte{"params": m.params, "result": m.result} {
-			if string(got) != string(want[name]) {
-				t.Errorf("%s is %q, not %q", name, got, want[name])
-			}
-		}
-		line := oneLine(bytes.Clone(raw))
-		if bytes.ContainsAny(line, "\r\n") {
+		line := bytes.Clone(raw)
+		if oneLine(line); bytes.ContainsAny(line, "\r\n") {
 			t.Error("more than one line")
 		}
 		if compact(raw) != compact(line) {
 			t.Errorf("%q became %q", raw, line)
 		}
 		changed := set(raw, "params", []byte(`"new"`))
-		if !json.Valid(changed) || text(member(changed, "params")) != "new" {
+		if !json.Valid(changed) || text(member(changed, "params")) != "new" || bytes.Count(cut(changed, "params"), []byte(`"new"`)) != bytes.Count(cut(raw, "params"), []byte(`"new"`)) {
 			t.Errorf("set made %q", changed)
 		}
 		if less := cut(raw, "id"); !json.Valid(less) || member(less, "id") != nil {
 			t.Errorf("cut left %q", less)
+		}
+	})
+}
+
+// checkMembers compares what was found in a message with what a decoder finds.
+func checkMembers(t *testing.T, raw []byte, m *message) {
+	t.Helper()
+	var want, params map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &want); err != nil {
+		t.Fatal(err)
+	}
+	_ = json.Unmarshal(want["params"], &params)
+	for name, got := range map[string][]byte{"params": m.params, "result": m.result, "jsonrpc": m.version} {
+		if string(got) != string(want[name]) {
+			t.Errorf("%s is %q, not %q", name, got, want[name])
+		}
+	}
+	for name, got := range map[string][]byte{"name": m.target, "_meta": m.meta} {
+		if string(got) != string(params[name]) {
+			t.Errorf("%s is %q, not %q", name, got, params[name])
+		}
+	}
+	for name, got := range map[string][]byte{"id": m.id, "error": m.error} {
+		if w := string(want[name]); w != "null" && string(got) != w || w == "null" && got != nil {
+			t.Errorf("%s is %q, not %q", name, got, w)
+		}
+	}
+	var method string
+	if json.Unmarshal(want["method"], &method) != nil {
+		method = ""
+	}
+	if got := string([]rune(m.name())); got != method || m.method != nil && !m.mangled && !m.is(method) {
+		t.Errorf("method is %q, not %q", m.name(), method)
+	}
+}
+
+// FuzzHeard puts anything into the place of a server's message: what the host would
+// get is valid, in one line, and means the same to any reader.
+func FuzzHeard(f *testing.F) {
+	for _, s := range []string{
+		`{"jsonrpc":"2.0","id":1,"result":{},"error":null}`, `{"id":1,"result":1,"result":2}`, "{\"id\":\"\xe2\x82\",\"method\":null,\"error\":{}}",
+		`{"jsonrpc":2.0,"id":1,"result":null,"error":null}`, "\xEF\xBB\xBF {\n\"jsonrpc\":\"1.0\",\"method\":\"x\",\"result\":null}\n",
+		`{"jsonrpc":"2.0","id":1,"result":{},"error":{}}`, `[{"id":1,"result":0},[1]]`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		valid := json.Valid(raw) && utf8.Valid(raw)
+		m, err := heard(bytes.Clone(raw))
+		if err != nil {
+			if valid && !errors.Is(err, errBoth) && bytes.ContainsAny(raw[:1], "{[") {
+				t.Errorf("%q is rejected: %v", raw, err)
+			}
+			return
+		}
+		if !json.Valid(m.raw) || !utf8.Valid(m.raw) || bytes.ContainsAny(m.raw, "\r\n") {
+			t.Fatalf("%q became %q", raw, m.raw)
+		}
+		if m.batch {
+			return
+		}
+		if text(m.version) != "2.0" || m.seen&hasResult != 0 && m.seen&hasError != 0 {
+			t.Errorf("%q became %q", raw, m.raw)
+		}
+		if m.twice != "" && m.twice != nameOfTarget {
+			t.Errorf("%q became %q", raw, m.raw)
+		}
+		checkMembers(t, m.raw, m)
+		var before, after map[string]json.RawMessage
+		if !valid || json.Unmarshal(raw, &before) != nil || json.Unmarshal(m.raw, &after) != nil {
+			return
+		}
+		for name, value := range after {
+			if name != "jsonrpc" && compact(value) != compact(before[name]) {
+				t.Errorf("%s of %q became %q", name, raw, value)
+			}
 		}
 	})
 }

@@ -2,28 +2,19 @@ package bridge
 
 import "sync"
 
-// Person is somebody who has to act before requests can go through. Whatever
-// signs in tells here what it waits for; the bridge then answers the host in the
-// server's place, instead of leaving it without a word. The zero value is
-// nobody. All methods are safe for concurrent use.
+// Person is the user who has to act before requests can go through. Whatever signs in
+// reports here what it waits for; the bridge then shows the host the sign-in placeholder
+// in the server's place, instead of leaving it without a response. The zero value waits
+// for nothing. All methods are safe for concurrent use.
 type Person struct {
-	mu       sync.Mutex
-	expected bool
-	awaited  bool
-	text     string
-	wake     chan struct{} // closed while somebody is awaited
-	told     func()        // called when somebody begins to be awaited; nil: nobody is told
+	mu      sync.Mutex
+	awaited bool
+	text    string
+	wake    chan struct{} // closed while the user is awaited
+	told    func()        // called when the user begins or ceases to be awaited; may be nil
 }
 
-// Expect says that somebody will be needed, as far as is known: nothing that is
-// stored can be used.
-func (p *Person) Expect() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.expected = true
-}
-
-// Await says what somebody has to do now, in a sentence or two.
+// Await says what the user has to do now, in a sentence or two.
 func (p *Person) Await(text string) {
 	p.mu.Lock()
 	begins, told := !p.awaited, p.told
@@ -37,31 +28,36 @@ func (p *Person) Await(text string) {
 	}
 }
 
-// Done says that nobody is waited for any more.
+// Done says that the user is not waited for any more.
 func (p *Person) Done() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.awaited {
+	ends, told := p.awaited, p.told
+	if ends {
 		p.wake = nil
 	}
-	p.expected, p.awaited, p.text = false, false, ""
+	p.awaited, p.text = false, ""
+	p.mu.Unlock()
+	if ends && told != nil {
+		told()
+	}
 }
 
-// listen has f called when somebody begins to be awaited.
+// listen has f called when the user begins or ceases to be awaited, in the place of
+// what listened before.
 func (p *Person) listen(f func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.told = f
 }
 
-// status returns whether somebody is expected, or awaited and for what.
-func (p *Person) status() (expected, awaited bool, text string) {
+// status returns whether the user is awaited, and for what.
+func (p *Person) status() (awaited bool, text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.expected, p.awaited, p.text
+	return p.awaited, p.text
 }
 
-// awaiting returns a channel that is closed once somebody is awaited.
+// awaiting returns a channel that is closed once the user is awaited.
 func (p *Person) awaiting() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()

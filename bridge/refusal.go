@@ -18,7 +18,8 @@ var (
 type refusal struct {
 	*Trouble
 	status int
-	body   *message // a JSON-RPC error; nil: none
+	tied   bool     // the request named a session
+	body   *message // a JSON-RPC error, or a result; nil: none
 }
 
 func (r *refusal) Unwrap() error { return r.Trouble }
@@ -57,6 +58,20 @@ func (r *refusal) old() bool {
 	return true
 }
 
+// maybeSSE reports whether a server that rejects initialize like this may be one of
+// HTTP+SSE ("Backward Compatibility" of the revisions before 2026-07-28: any 4xx, of
+// which 400, 404 and 405 are named later). What is about the sender, the size or the
+// moment says nothing of the transport.
+func (r *refusal) maybeSSE() bool {
+	switch r.status {
+	case http.StatusUnauthorized, http.StatusProxyAuthRequired, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge,
+		http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	}
+	code := r.code()
+	return r.status/100 == 4 && code != codeMismatch && code != codeCapability && (code != codeVersion || !supportsModern(r.body))
+}
+
 // refused reads why the server refused a request.
 func (u *upstream) refused(resp *http.Response) *refusal {
 	status := resp.StatusCode
@@ -71,16 +86,45 @@ func (u *upstream) refused(resp *http.Response) *refusal {
 	case status/100 == 5:
 		r.Code, r.Reason, r.Retry = CodeUncertain, "server_error", true
 	}
+	// A rejection is known before its body has come, which may never end.
+	timer := time.AfterFunc(rejectionTimeout, func() { resp.Body.Close() })
+	defer timer.Stop()
+	kind := contentType(resp.Header)
 	body, done, err := u.body(resp)
 	defer done()
-	if err == nil {
-		// A refusal may be another protocol's: OAuth's have a string as error.
-		m, err := parse(oneLine(body))
-		if err == nil && !m.batch && m.error != nil && m.error[0] == '{' && text(member(m.raw, "jsonrpc")) == "2.0" {
-			r.body = m
+	if err != nil {
+		return r
+	}
+	if words := u.shown(remoteText(kind, body)); words != "" && words != http.StatusText(status) {
+		r.Message += ": " + words
+	}
+	r.body = u.ofJSONRPC(body)
+	return r
+}
+
+// rejectionTimeout bounds the wait for the body of a rejection.
+const rejectionTimeout = 5 * time.Second
+
+// ofJSONRPC returns a rejection's body, if it is a JSON-RPC response: it may be another
+// protocol's, and OAuth's have a string as error. What it repeats of the credentials
+// that it was sent goes no further.
+func (u *upstream) ofJSONRPC(body []byte) *message {
+	m, err := heard(body)
+	if err == nil && m.batch {
+		return m
+	}
+	if err != nil || !m.response() || m.foreign || m.error != nil && m.error[0] != '{' {
+		return nil
+	}
+	if m.error == nil {
+		return m
+	}
+	if shown := u.withoutCredentials(m.error); len(shown) != len(m.error) {
+		if m, err = parse(set(m.raw, "error", shown)); err != nil {
+			return nil
 		}
 	}
-	return r
+	return m
 }
 
 // later reports whether a status means "not now", and that nothing was done (RFC

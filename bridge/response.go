@@ -1,145 +1,227 @@
 package bridge
 
 import (
+	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/handstamp/handstamp/internal/sse"
 )
 
 // receive delivers what answers a request.
 func (u *upstream) receive(c *call, resp *http.Response) error {
-	switch kind := contentType(resp.Header); {
-	case kind == acceptStream:
+	if contentType(resp.Header) == acceptStream {
 		return u.follow(c, resp)
-	case resp.StatusCode == http.StatusAccepted || resp.StatusCode == http.StatusNoContent || resp.ContentLength == 0:
-		// Early servers answer on the stream of the session.
-		discard(resp)
-		select {
-		case <-c.ended:
-			return nil
-		case <-c.ctx.Done():
-			return c.ctx.Err()
-		}
-	case kind == jsonType, kind == "":
-		body, done, err := u.body(resp)
-		defer done()
-		if err != nil {
-			return err
-		}
-		m, err := parse(oneLine(body))
-		if err != nil || !m.batch && !m.response() {
-			return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's answer is no JSON-RPC response"}
-		}
-		u.deliver(m, c)
-		if !c.answered() {
-			return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's answer leaves requests of the batch open"}
-		}
-		return nil
-	default:
-		discard(resp)
-		return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server answers with " + strconv.Quote(kind) + ", which is no MCP"}
 	}
+	m, done, err := u.inBody(c, resp)
+	defer done()
+	switch {
+	case c.answered():
+		return nil
+	case err != nil:
+		return err
+	case m == nil:
+		return u.late(c, resp, cameStatus(resp))
+	}
+	if err := u.nameless(m, c); err != nil {
+		return err
+	}
+	if !m.batch && u.find(m.id) == nil {
+		m.id = nil // there is one request that this body can be the response to
+	}
+	u.deliver(m, c)
+	if !c.answered() {
+		return u.late(c, resp, cameStatus(resp))
+	}
+	u.inUse()
+	return nil
+}
+
+// inBody returns the response that a body holds; nil: none, and it need not hold one. The
+// caller calls done when it has passed it on.
+func (u *upstream) inBody(c *call, resp *http.Response) (m *message, done func(), err error) {
+	kind := contentType(resp.Header)
+	// A request may be accepted with whatever words: its response comes elsewhere.
+	accepted := resp.StatusCode == http.StatusAccepted || c.on != nil
+	if !maybeJSON(kind) && resp.ContentLength != 0 {
+		discard(resp)
+		if accepted {
+			return nil, func() {}, nil
+		}
+		return nil, func() {}, notMCP(kind)
+	}
+	body, done, err := u.body(resp)
+	if err != nil {
+		if c.ctx.Err() != nil {
+			err = c.ctx.Err()
+		}
+		return nil, done, err
+	}
+	empty := len(bytes.TrimSpace(body)) == 0
+	m, err = heard(body)
+	switch {
+	case err == nil && (m.batch || m.response()):
+		return m, done, nil
+	case accepted || empty:
+		return nil, done, nil
+	case err != nil && !namesJSON(kind):
+		return nil, done, notMCP(kind)
+	case err != nil:
+		return nil, done, invalid(err)
+	}
+	return nil, done, &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's response is no JSON-RPC response"}
+}
+
+// maybeJSON reports whether a body of a media type may be JSON: some servers name none, or
+// what their framework puts where they name none.
+func maybeJSON(kind string) bool {
+	switch kind {
+	case "text/plain", "application/octet-stream":
+		return true
+	}
+	return namesJSON(kind)
+}
+
+// namesJSON reports whether a media type is one for JSON, or none at all.
+func namesJSON(kind string) bool { return kind == "" || strings.Contains(kind, "json") }
+
+func notMCP(kind string) *Trouble {
+	return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's response is " + strconv.Quote(kind) + ", which is no MCP"}
+}
+
+// errEndpoint says that a stream begins with an address to post to, as those of HTTP+SSE do.
+var errEndpoint = errors.New("bridge: an endpoint event")
+
+// requestStream is the event stream in which the response to a request comes, with all that
+// continue it.
+type requestStream struct {
+	*upstream
+	c        *call
+	ctx      context.Context // ends when what continues the stream has been silent for too long
+	cancel   context.CancelFunc
+	quiet    *time.Timer // nil: the stream that the POST began has not ended
+	messages int
+	resumption
 }
 
 // follow delivers the events of a request's stream until it is answered, and
 // resumes a stream that breaks before that, if the server gave its events ids.
 func (u *upstream) follow(c *call, resp *http.Response) error {
-	modern := modernVersion(c.message) != ""
-	backoff := resumption{}
+	s := &requestStream{upstream: u, c: c}
+	s.ctx, s.cancel = context.WithCancel(c.ctx)
+	defer s.cancel()
+	began := time.Now()
+	s.heard = func(again bool) {
+		if s.quiet != nil && (!again || time.Since(began) >= longLived) {
+			s.quiet.Reset(lateWait)
+		}
+	}
 	for {
-		events := sse.NewReader(resp.Body, u.MaxMessage)
-		err := u.events(events, c, &backoff)
+		began = time.Now()
+		before := s.id
+		n, err := u.events(u.eventsOf(resp), c, &s.resumption)
 		resp.Body.Close()
-		switch {
-		case c.answered():
+		s.messages += n
+		if c.answered() {
+			u.inUse()
 			return nil
-		case c.ctx.Err() != nil:
-			return c.ctx.Err()
-		case errors.Is(err, sse.ErrTooLarge):
-			return tooLarge
-		case modern || backoff.id == "":
-			return lost
 		}
-		if resp, err = u.resume(c.ctx, &backoff); err != nil {
-			return err
+		if s.id == "" || modernVersion(c.message) != "" || !resumable(err) || s.ctx.Err() != nil {
+			return s.over(resp, err)
 		}
+		if s.ended(time.Since(began), n); s.id != before {
+			s.failures = 0 // the server has gone on, and wants to be polled
+		}
+		next, err := s.next()
+		if err != nil {
+			return s.over(resp, err)
+		}
+		resp = next
 	}
 }
 
-// events delivers events until the call is answered or the stream ends.
-func (u *upstream) events(events *sse.Reader, c *call, backoff *resumption) error {
+// resumable reports whether a stream that ended with an error can be taken up again.
+func resumable(err error) bool {
+	return !errors.Is(err, sse.ErrTooLarge) && !errors.Is(err, tooSlow) && !errors.Is(err, errEndpoint) && !rejects(err)
+}
+
+// next opens the stream again.
+func (s *requestStream) next() (*http.Response, error) {
+	if s.quiet == nil {
+		// What is resumed may be silent for as long as a response may be late.
+		s.quiet = time.AfterFunc(lateWait, s.cancel)
+	}
+	return s.resume(s.ctx, &s.resumption)
+}
+
+// over says what it means that the stream has ended for good, and waits where the response may
+// come elsewhere.
+func (s *requestStream) over(resp *http.Response, err error) error {
+	if s.quiet != nil {
+		s.quiet.Stop()
+	}
+	switch {
+	case s.c.answered():
+		return nil
+	case s.c.ctx.Err() != nil:
+		return s.c.ctx.Err()
+	case errors.Is(err, sse.ErrTooLarge):
+		return tooLarge
+	case errors.Is(err, tooSlow):
+		return tooSlow
+	case errors.Is(err, errEndpoint):
+		return atSSE()
+	case rejects(err):
+		return err
+	case s.ctx.Err() != nil:
+		return noResponse(cameEvents(s.messages) + fmt.Sprintf(", and nothing came on the one that continues it within %d minutes", int(lateWait.Minutes())))
+	case errors.Is(err, io.EOF), errors.Is(err, errNotResumed):
+		return s.late(s.c, resp, cameEvents(s.messages))
+	}
+	return lost
+}
+
+// events delivers events until the call is answered or the stream ends, and returns how many
+// messages came. c is the request whose stream it is; nil: none's.
+func (u *upstream) events(events *eventReader, c *call, r *resumption) (messages int, err error) {
+	defer events.share.release()
 	for {
+		events.share.release()
 		e, err := events.Next()
-		backoff.note(events)
+		r.note(events.Reader)
 		if err != nil {
-			return err
+			return messages, err
 		}
-		if len(e.Data) == 0 || e.Type != "" && e.Type != "message" {
+		switch {
+		case e.Type == "endpoint" && c != nil && messages == 0:
+			return messages, errEndpoint
+		case e.Type == "endpoint":
+			u.legacy.moved(e.Data)
+			continue
+		case len(e.Data) == 0 || e.Type != "" && e.Type != "message":
 			continue
 		}
-		m, err := parse(oneLine(e.Data))
+		m, err := heard(e.Data)
+		messages++
+		r.brought()
 		if err != nil {
-			u.Logger.Debug("the server sent an event that is no JSON-RPC message")
-			continue
+			u.invalid(e.Data, err, c)
+		} else if err := u.nameless(m, c); err != nil {
+			return messages, err
+		} else {
+			u.deliver(m, c)
 		}
-		backoff.failures = 0
-		u.deliver(m, c)
 		if c != nil && c.answered() {
-			return nil
+			return messages, nil
 		}
-	}
-}
-
-// body reads a whole message. The caller calls done when it has passed it on.
-func (u *upstream) body(resp *http.Response) (b []byte, done func(), err error) {
-	defer resp.Body.Close()
-	if resp.ContentLength > int64(u.MaxMessage) {
-		return nil, func() {}, tooLarge
-	}
-	if n := resp.ContentLength; n >= 0 {
-		done = u.long.enter(int(n))
-		b = make([]byte, n, n+1) // the line end will fit
-		_, err = io.ReadFull(resp.Body, b)
-	} else {
-		b, done, err = u.readAll(io.LimitReader(resp.Body, int64(u.MaxMessage)+1))
-	}
-	if err != nil {
-		u.Logger.Debug("the answer broke off", "err", err)
-		return nil, done, lost
-	}
-	if len(b) > u.MaxMessage {
-		return nil, done, tooLarge
-	}
-	return b, done, nil
-}
-
-// readAll is io.ReadAll for bodies that may be long.
-func (u *upstream) readAll(r io.Reader) (b []byte, done func(), err error) {
-	b, done = make([]byte, 0, 4<<10), func() {}
-	for {
-		n, err := r.Read(b[len(b):cap(b)])
-		b = b[:len(b)+n]
-		if errors.Is(err, io.EOF) {
-			u.expected.met(len(b))
-			return b, done, nil
+		if c == nil && err == nil && m.method != nil {
+			u.waiting.note(m)
 		}
-		if err != nil {
-			return nil, done, err
-		}
-		if len(b) < cap(b) {
-			continue
-		}
-		room := 4 * cap(b)
-		if room > pipeSize {
-			if cap(b) <= pipeSize {
-				done = u.long.enter(longMessage)
-			}
-			room = u.expected.room(cap(b))
-		}
-		b = slices.Grow(b, room-len(b))
 	}
 }

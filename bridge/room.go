@@ -2,217 +2,370 @@ package bridge
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
 
 const (
-	// greetingPatience is how long the answer to a host's first request may take
-	// where somebody will probably have to sign in.
+	// greetingPatience is how long a call of the sign-in placeholder waits for what a new
+	// try comes to at once.
 	greetingPatience = 700 * time.Millisecond
 
-	// watchInterval is how often it is looked whether a login was done elsewhere.
+	// watchInterval is how often it is looked whether a login was done elsewhere, and
+	// the first pause before a server that could not be reached is tried again.
 	watchInterval = 2 * time.Second
+
+	// longestWatch bounds the pauses, which double, between tries to reach a server, and
+	// longestRetryAfter those that the server wants.
+	longestWatch      = 30 * time.Second
+	longestRetryAfter = 10 * time.Minute
 )
 
-// signInTool is the tool that a host is offered while somebody has to sign in.
+// signInTool is the name of the sign-in placeholder, the tool that a host is offered
+// while the user has to sign in.
 const signInTool = "sign_in"
 
-// room is the waiting room: while a person signs in, the bridge answers in the
-// server's place, so that the host has a server that works and says what it
-// waits for. When the server is there, the host is told that the lists have
+// room answers the host in the server's place while the server is not there: while the
+// user has to sign in, with the sign-in placeholder, and while the server is slow to
+// wake, without any tool. When the server is there, the host is told that the lists have
 // changed.
 type room struct {
 	*bridge
 
-	mu      sync.Mutex // guards what follows
-	open    bool
-	used    bool          // the host was greeted here, with more capabilities than the server may have
-	stale   bool          // the host may still believe in the tool
+	mu    sync.Mutex // guards what follows
+	visit *visit     // nil: the host is not answered here
+	used  bool       // the host was greeted here, with more capabilities than the server may have
+	stale bool       // the host may still believe in the sign-in placeholder
+	level *message   // the host's logging/setLevel, for the server to come; nil: none
+}
+
+// visit is one stay of the host's in the room. Its fields are guarded by room.mu, but
+// for the channels that are made with it.
+type visit struct {
 	modern  []byte        // _meta of a modern host's first request; nil: the host is of before
-	left    chan struct{} // closed when the server is there
-	failure *Trouble      // how the last try ended
+	greeted chan struct{} // closed when the host's first request has its response
+	left    chan struct{} // closed when the server is there, or the host begins anew
+	wanted  chan struct{} // holds one value when the host wants another try
+	news    chan struct{} // holds one value when the host is to list the tools again
+
+	signIn  bool          // the user has to sign in: the host is shown the placeholder
+	denied  bool          // the last try ended because the user is not signed in
+	turned  chan struct{} // closed when signIn changes
+	failure *Trouble      // how the last try ended; nil: none has
 	trying  bool
 	ended   chan struct{} // closed when the try under way has failed
 	heard   []*call       // subscriptions/listen that wait for the server
-	wanted  chan struct{} // the host wants another try
 }
 
 // occupied reports whether the host is being answered here.
-func (r *room) occupied() bool {
+func (r *room) occupied() bool { return r.present() != nil }
+
+// present returns the visit under way, or nil.
+func (r *room) present() *visit {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.open
+	return r.visit
 }
 
-// initialize answers the host's initialize: as the server does, or in its place
-// where that has to wait for a person.
+// initialize answers the host's initialize: as the server does, or in its place where
+// the server is not there in time or the user has to sign in first.
 func (b *bridge) initialize(c *call) {
-	b.era.begin(c.raw)
-	f := b.era.contact(b.era.connect)
-	if !b.room.wait(c, f) {
-		return
+	if b.before != nil {
+		<-b.before
 	}
-	if f.answer == nil {
+	f := b.era.contact(initializing, b.era.wake)
+	met := b.room.meets(c, f, b.era.greetingWait())
+	switch {
+	case met == callOver:
+	case met != serverResponded, f.err != nil && b.InitializeWait >= 0 && asleep(f.err):
+		b.room.enter(c, f)
+	case f.answer == nil:
 		c.fail(b.explain(f.err))
-		return
-	}
-	b.conclude(c, f.answer, false)
-}
-
-// wait waits for the first contact, and reports whether it is over. If it has to
-// wait for a person, the call is answered here and the host stays.
-func (r *room) wait(c *call, f *flight) bool {
-	timer := time.NewTimer(greetingPatience)
-	defer timer.Stop()
-	for {
-		select {
-		case <-f.done:
-			return true
-		case <-r.Person.awaiting():
-		case <-timer.C:
-			if expected, _, _ := r.Person.status(); !expected {
-				continue
-			}
-		case <-c.ctx.Done():
-			return false
-		}
-		r.enter(c, f)
-		return false
+	default:
+		b.conclude(c, f.answer, false)
 	}
 }
 
-// enter lets the host in.
-func (r *room) enter(c *call, f *flight) {
+// enter lets the host in with its first request. done is false if that is the server's
+// after all, which has come meanwhile; entered is, if the request is a probe and the host
+// has gone on to initialize.
+func (r *room) enter(c *call, f *flight) (done, entered bool) {
+	modern := modernVersion(c.message) != ""
 	r.mu.Lock()
-	if !r.open {
-		r.open, r.used, r.stale, r.failure = true, true, true, nil
-		r.left, r.wanted = make(chan struct{}), make(chan struct{}, 1)
-		r.begin()
-		if modernVersion(c.message) != "" {
-			r.modern = c.meta
+	if modern && r.era.hello() != nil {
+		r.mu.Unlock()
+		return false, false
+	}
+	v := r.visit
+	if v == nil {
+		v = &visit{
+			greeted: make(chan struct{}), left: make(chan struct{}), turned: make(chan struct{}),
+			wanted: make(chan struct{}, 1), news: make(chan struct{}, 1),
 		}
-		r.do(func() { r.stay(f) })
+		v.begin()
+		v.signIn, _ = r.Person.status()
+		if modern {
+			v.modern = c.meta
+		}
+		r.visit, r.used, r.stale = v, true, v.signIn
+		defer close(v.greeted)
+		r.do(func() { r.stay(v, f) })
 	}
+	signIn := v.signIn
 	r.mu.Unlock()
-	r.Logger.Debug("answering in the server's place until somebody has signed in")
 	if !c.is("initialize") {
-		r.reply(c)
-		return
+		return r.reply(c, v), true
 	}
+	r.Logger.Debug("answering in the server's place", "sign_in", signIn)
 	version := text(member(c.params, "protocolVersion"))
 	if version == "" || version >= firstModern {
 		version = "2025-11-25"
 	}
-	c.reply(object("protocolVersion", version, "capabilities", offers, "serverInfo", object("name", r.Name, "version", r.Version)))
+	c.reply(object("protocolVersion", version, "capabilities", offers,
+		"serverInfo", object("name", r.Name, "version", r.Version)))
+	return true, true
 }
 
-// offers are the capabilities that a server may turn out to have.
-var offers = []byte(`{"tools":{"listChanged":true},"prompts":{"listChanged":true},"resources":{"listChanged":true}}`)
+// leave lets the host out because it begins anew.
+func (r *room) leave() {
+	if v := r.present(); v != nil {
+		r.release(v, func() {})
+	}
+}
 
-// stay waits until the server is there.
-func (r *room) stay(f *flight) {
-	for {
+// release ends a visit and hands what waited in it to the server. It reports false if
+// that has ended already.
+func (r *room) release(v *visit, announce func()) bool {
+	r.mu.Lock()
+	if r.visit != v {
+		r.mu.Unlock()
+		return false
+	}
+	r.visit = nil
+	r.mu.Unlock()
+	announce()
+	close(v.left)
+	for _, c := range v.heard { // complete, as only a visit under way is added to
+		c.quiet = true // it was acknowledged here
+		close(c.resumed)
+	}
+	return true
+}
+
+// offers are the capabilities that a server may turn out to have. Those that it has not
+// are answered for by soften.
+var offers = []byte(`{"logging":{},"completions":{},"prompts":{"listChanged":true},` +
+	`"resources":{"subscribe":true,"listChanged":true},"tools":{"listChanged":true}}`)
+
+// turn corrects what the host was shown when the user begins or ceases to be needed.
+func (r *room) turn() {
+	awaited, _ := r.Person.status()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v := r.visit
+	if v == nil {
+		return
+	}
+	v.denied = v.denied && !awaited
+	if signIn := awaited || v.denied; signIn != v.signIn {
+		v.signIn = signIn
+		r.stale = r.stale || signIn
+		close(v.turned)
+		v.turned = make(chan struct{})
 		select {
-		case <-f.done:
-		case <-r.life.Done():
-			return
-		}
-		if r.arrived(f) {
-			return
-		}
-		if f = r.nextTry(f); f == nil {
-			return
+		case v.news <- struct{}{}:
+		default:
 		}
 	}
 }
 
-// nextTry waits for a reason to try again: the host asks for it, or somebody has
-// signed in elsewhere.
-func (r *room) nextTry(f *flight) *flight {
-	failure := r.explainFlight(f)
+// stay waits until the server is there.
+func (r *room) stay(v *visit, f *flight) {
+	select {
+	case <-v.greeted:
+	case <-r.life.Done():
+		return
+	}
+	var stored loginWatch
+	for failures := 0; ; {
+		select {
+		case <-f.done:
+		case <-v.news:
+			r.announce(v, "tools")
+			continue
+		case <-v.left:
+			return
+		case <-r.life.Done():
+			return
+		}
+		if r.arrived(v, f) {
+			return
+		}
+		if f = r.nextTry(v, f, failures, &stored); f == nil {
+			return
+		}
+		failures++
+	}
+}
+
+// nextTry waits for a reason to try again: the host wants it, the user has signed in
+// elsewhere, or the server may be back. It returns nil if the host is not here any more.
+func (r *room) nextTry(v *visit, f *flight, failures int, stored *loginWatch) *flight {
+	failure := r.era.failed(f)
 	r.mu.Lock()
-	r.trying, r.failure = false, failure
-	close(r.ended)
+	v.trying, v.failure, v.denied = false, failure, failure.Code == CodeSignIn || failure.signsIn
+	close(v.ended)
 	r.mu.Unlock()
+	r.turn()
+	// What the server rejects for good is not requested again unless the host does that.
+	passes := failure.Code != CodeSignIn && (failure.Retry || asleep(f.err))
+	failed := time.Now()
+	backoff := min(watchInterval<<min(failures, 8), longestWatch)
+	next := time.Now().Add(max(backoff, min(failure.RetryAfter, longestRetryAfter)))
 	watch := time.NewTicker(watchInterval)
 	defer watch.Stop()
 	for {
 		select {
-		case <-r.wanted:
-			return r.again()
+		case <-v.wanted:
+			return r.again(v)
+		case <-v.news:
+			r.announce(v, "tools")
+			continue
 		case <-watch.C:
+		case <-v.left:
+			return nil
 		case <-r.life.Done():
 			return nil
 		}
-		// Where nobody is needed, it may work by itself. What the server refuses
-		// to somebody who has signed in, it does not give to who knocks again.
-		needed := failure.Code == CodeSignIn
-		if !needed && failure.Retry || needed && r.SignedIn != nil && r.SignedIn(r.life) {
-			return r.again()
+		elsewhere := failure.Code == CodeSignIn && r.SignedIn != nil &&
+			stored.due(r.SignedIn(r.life), time.Since(failed))
+		if elsewhere || passes && !time.Now().Before(next) {
+			return r.again(v)
 		}
 	}
 }
 
 // begin notes that a try is under way, and reports whether it begins with that. The
-// caller holds mu.
-func (r *room) begin() bool {
-	if r.trying {
+// caller holds room.mu.
+func (v *visit) begin() bool {
+	if v.trying {
 		return false
 	}
-	r.trying, r.ended = true, make(chan struct{})
+	v.trying, v.ended = true, make(chan struct{})
 	return true
 }
 
-// again makes contact anew.
-func (r *room) again() *flight {
+// want has another try begin, unless one is under way, and returns what is closed when
+// that has failed.
+func (r *room) want(v *visit) (ended <-chan struct{}) {
 	r.mu.Lock()
-	r.begin() // unless the host has, who wants it
-	select {
-	case <-r.wanted: // this is it
-	default:
+	defer r.mu.Unlock()
+	if v.begin() {
+		v.wanted <- struct{}{} // there is room for one, and nothing else is wanted
 	}
-	modern := r.modern
-	r.mu.Unlock()
-	if modern != nil {
-		return r.era.contact(func(ctx context.Context) (*message, error) { return r.era.probe(ctx, modern) })
-	}
-	return r.era.contact(r.era.connect)
+	return v.ended
 }
 
-func (r *room) explainFlight(f *flight) *Trouble {
-	if f.err != nil {
-		return r.explain(f.err)
+// again makes contact anew.
+func (r *room) again(v *visit) *flight {
+	r.mu.Lock()
+	v.begin() // unless the host has, which wants it
+	select {
+	case <-v.wanted: // this is it
+	default:
 	}
-	return &Trouble{Code: CodeRefused, Reason: "refused", Message: "the server refuses a session: " + text(member(f.answer.error, "message"))}
+	r.mu.Unlock()
+	if v.modern != nil {
+		return r.era.contact(probing, func(ctx context.Context) (*message, error) {
+			return r.era.probe(ctx, v.modern)
+		})
+	}
+	return r.era.contact(initializing, r.era.connect)
+}
+
+// failed returns why a first contact has come to nothing, for the requests that wait for
+// it: none of them has been sent.
+func (e *eras) failed(f *flight) *Trouble {
+	if f.err == nil {
+		return &Trouble{Code: CodeRefused, Reason: "refused",
+			Message: "the server refuses a session: " + text(member(f.answer.error, "message"))}
+	}
+	failure := *e.explain(f.err)
+	if failure.Code == CodeUncertain {
+		failure.Code, failure.Retry = CodeUnreachable, true
+		if failure.Reason == lost.Reason {
+			failure.Message = "the connection to the server broke before the response to initialize came"
+		}
+	}
+	return &failure
 }
 
 // arrived sends the host on to the server, if that is there.
-func (r *room) arrived(f *flight) bool {
-	r.mu.Lock()
-	modern := r.modern != nil
-	r.mu.Unlock()
+func (r *room) arrived(v *visit, f *flight) bool {
 	there := f.err == nil && f.answer.error == nil
-	if modern {
+	if v.modern != nil {
 		there = r.era.serverEra() != unknownEra // whatever it said
 	}
 	if !there {
 		return false
 	}
+	r.settle(v)
+	released := r.release(v, func() {
+		r.settle(v) // with a notifications/initialized that came while the host was still here
+		r.Logger.Debug("the server is there")
+		r.announce(v, r.kinds(v)...)
+	})
+	if released {
+		r.setLevel()
+	}
+	return true
+}
+
+// settle ends the handshake of a host of before 2026-07-28.
+func (r *room) settle(v *visit) {
+	if v.modern != nil {
+		return
+	}
+	if err := r.era.settle(r.life); err != nil {
+		r.Logger.Debug("the server could not be told that the session has begun", "err", err)
+	}
+}
+
+// setLevel gives the server the log level that the host has set here.
+func (r *room) setLevel() {
 	r.mu.Lock()
-	heard := r.heard
-	r.open, r.heard, r.trying = false, nil, false
+	m := r.level
 	r.mu.Unlock()
-	if !modern {
-		if err := r.era.settle(r.life); err != nil {
-			r.Logger.Debug("the server could not be told that the session has begun", "err", err)
+	if m == nil || r.era.capability("logging") == nil {
+		return
+	}
+	if r.era.serverEra() == modernEra {
+		r.era.modern.setLevel(m)
+	} else if _, err := r.up.ask(r.life, set(m.raw, "id", r.nextID())); err != nil {
+		r.Logger.Debug("the log level could not be set", "err", err)
+	}
+}
+
+// kinds returns which lists the host does not know yet. That of the tools is always one.
+func (r *room) kinds(v *visit) []string {
+	all := []string{"tools"}
+	for _, kind := range []string{"prompts", "resources"} {
+		if v.modern != nil || r.era.capability(kind) != nil {
+			all = append(all, kind)
 		}
 	}
-	close(r.left)
-	r.Logger.Debug("the server is there")
-	for _, kind := range []string{"tools", "prompts", "resources"} {
+	return all
+}
+
+// announce tells the host that lists have changed.
+func (r *room) announce(v *visit, kinds ...string) {
+	r.mu.Lock()
+	heard := slices.Clone(v.heard)
+	r.mu.Unlock()
+	for _, kind := range kinds {
 		line := []byte(`{"jsonrpc":"2.0","method":"notifications/` + kind + `/list_changed"}`)
-		if !modern {
+		if v.modern == nil {
 			r.out.write(line)
 			continue
 		}
@@ -222,54 +375,28 @@ func (r *room) arrived(f *flight) bool {
 			}
 		}
 	}
-	for _, c := range heard {
-		c.quiet = true // it was acknowledged here
-		close(c.resumed)
-	}
-	return true
 }
 
-// serve answers a request of a host that waits here.
+// serve answers a request of a host that is answered here.
 func (r *room) serve(c *call) (done bool, err error) {
-	if c.batch {
-		return false, nil
-	}
 	r.mu.Lock()
-	open, stale := r.open, r.stale
-	if !open && c.is("tools/list") {
+	v, stale := r.visit, r.stale
+	if v == nil && c.is("tools/list") {
 		r.stale = false
 	}
 	r.mu.Unlock()
 	switch {
-	case open:
-		return r.reply(c), nil
+	case v != nil && c.batch:
+		return r.patient(c, v), nil
+	case c.batch:
+		return false, nil
+	case v != nil:
+		return r.reply(c, v), nil
 	case stale && c.isSignIn():
 		c.reply(said(c, signedInNow))
 		return true, nil
-	case modernVersion(c.message) != "" && r.era.serverEra() == unknownEra:
+	case c.probe, modernVersion(c.message) != "" && r.era.serverEra() == unknownEra:
 		return r.meet(c)
-	}
-	return false, nil
-}
-
-// meet makes the first contact for a modern host.
-func (r *room) meet(c *call) (done bool, err error) {
-	meta := c.meta
-	f := r.era.contact(func(ctx context.Context) (*message, error) {
-		if c.is("server/discover") {
-			return r.era.introduce(ctx, c.raw)
-		}
-		return r.era.probe(ctx, meta)
-	})
-	if !r.wait(c, f) {
-		return true, nil
-	}
-	if c.is("server/discover") && f.answer != nil {
-		r.conclude(c, f.answer, true)
-		return true, nil
-	}
-	if f.err != nil && (c.is("server/discover") || r.era.serverEra() == unknownEra) {
-		return true, f.err
 	}
 	return false, nil
 }

@@ -5,41 +5,97 @@ import (
 	"time"
 )
 
-// reply answers a request in the server's place, and reports false if the server
-// has come meanwhile and is to do it.
-func (r *room) reply(c *call) bool {
-	modern := modernVersion(c.message) != ""
-	result := func(name string, list []byte) {
-		if modern {
-			c.reply(object(name, list, "resultType", "complete", "ttlMs", 0, "cacheScope", "private"))
-		} else {
-			c.reply(object(name, list))
-		}
+// reply answers a request in the server's place. It reports false if the server has
+// come meanwhile and is to do it.
+func (r *room) reply(c *call, v *visit) (done bool) {
+	if name := listOf[c.name()]; name != "" {
+		return r.list(c, v, name)
 	}
 	switch c.name() {
-	case "ping", "logging/setLevel":
+	case "ping":
+		c.reply([]byte("{}"))
+	case "logging/setLevel":
+		r.mu.Lock()
+		r.level = c.message
+		r.mu.Unlock()
 		c.reply([]byte("{}"))
 	case "server/discover":
-		c.reply(object("resultType", "complete", "supportedVersions", []string{firstModern}, "capabilities", offers, "ttlMs", 0,
-			"cacheScope", "private", "_meta", object(metaServer, object("name", r.Name, "version", r.Version))))
-	case "tools/list":
-		result("tools", []byte(`[{"name":"`+signInTool+`","title":"Sign in","description":"This server needs somebody to sign in. Says what to do, and begins anew if the last try has failed.","inputSchema":{"type":"object","properties":{}}}]`))
-	case "prompts/list":
-		result("prompts", []byte("[]"))
-	case "resources/list":
-		result("resources", []byte("[]"))
-	case "resources/templates/list":
-		result("resourceTemplates", []byte("[]"))
-	case "subscriptions/listen":
-		return r.subscribe(c)
-	default:
-		if c.isSignIn() {
-			r.signIn(c)
+		if v.modern == nil { // the host has gone on to initialize
+			c.fail(silent)
 			return true
 		}
-		return r.patient(c)
+		c.reply(object("resultType", "complete", "supportedVersions", []string{firstModern}, "capabilities", offers, "ttlMs", 0,
+			"cacheScope", "private", "_meta", object(metaServer, object("name", r.Name, "version", r.Version))))
+	case "subscriptions/listen":
+		return r.subscribe(c, v)
+	default:
+		if c.isSignIn() && r.placeholder() {
+			r.signIn(c, v)
+			return true
+		}
+		return r.patient(c, v)
 	}
 	return true
+}
+
+// listOf names the member of a list's result, by the method that returns it.
+var listOf = map[string]string{
+	"tools/list": "tools", "prompts/list": "prompts",
+	"resources/list": "resources", "resources/templates/list": "resourceTemplates",
+}
+
+// signInTools is the list of tools while the user has to sign in.
+const signInTools = `[{"name":"` + signInTool + `","title":"Sign in","description":` +
+	`"This server needs the user to sign in. Says what to do, and begins anew if the last try has failed."` +
+	`,"inputSchema":{"type":"object","properties":{}}}]`
+
+// list returns a list of the server's. It waits for the server, but not for long, and is
+// empty then; while the user has to sign in, the tools are the sign-in placeholder.
+func (r *room) list(c *call, v *visit, name string) (done bool) {
+	var late <-chan time.Time
+	if r.InitializeWait >= 0 {
+		timer := time.NewTimer(r.InitializeWait)
+		defer timer.Stop()
+		late = timer.C
+	}
+	elements := []byte("[]")
+	for waiting := true; waiting; {
+		r.mu.Lock()
+		signIn, turned := v.signIn, v.turned
+		r.mu.Unlock()
+		if signIn {
+			if name == "tools" {
+				elements = []byte(signInTools)
+			}
+			break
+		}
+		select {
+		case <-v.left:
+			return false
+		case <-turned:
+		case <-late:
+			waiting = false
+		case <-c.ctx.Done():
+			return true
+		}
+	}
+	c.reply(listed(c, name, elements))
+	return true
+}
+
+// listed returns the result of a request for a list.
+func listed(c *call, name string, elements []byte) []byte {
+	if modernVersion(c.message) != "" {
+		return object(name, elements, "resultType", "complete", "ttlMs", 0, "cacheScope", "private")
+	}
+	return object(name, elements)
+}
+
+// placeholder reports whether the host may believe in the sign-in placeholder.
+func (r *room) placeholder() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stale
 }
 
 // isSignIn reports whether a call is for the room's own tool.
@@ -56,26 +112,23 @@ func said(c *call, message string) []byte {
 	return object(pairs...)
 }
 
-// signIn says what somebody has to do, and sees to it that it can be done.
-func (r *room) signIn(c *call) {
+// signIn says what the user has to do, and sees to it that it can be done.
+func (r *room) signIn(c *call, v *visit) {
 	r.mu.Lock()
-	last := r.failure
-	if r.begin() {
-		r.wanted <- struct{}{} // there is room for one, and nobody else wants
-	}
-	ended, left := r.ended, r.left
+	last := v.failure
 	r.mu.Unlock()
+	ended := r.want(v)
 
 	// What the try comes to at once is what there is to say.
 	timer := time.NewTimer(greetingPatience)
 	defer timer.Stop()
 	select {
-	case <-left:
+	case <-v.left:
 		c.reply(said(c, signedInNow))
 		return
 	case <-ended:
 		r.mu.Lock()
-		failure := r.failure
+		failure := v.failure
 		r.mu.Unlock()
 		c.reply(said(c, afterFailure(failure)))
 		return
@@ -87,10 +140,10 @@ func (r *room) signIn(c *call) {
 	if last != nil {
 		words.WriteString("The last try ended: " + last.Message + ". A new one has begun.\n")
 	}
-	if _, awaited, text := r.Person.status(); awaited {
+	if awaited, text := r.Person.status(); awaited {
 		words.WriteString(text)
 	} else {
-		words.WriteString("It is being found out whether somebody has to sign in to this server.")
+		words.WriteString("The server has not responded yet.")
 	}
 	words.WriteString("\nThe server's tools appear by themselves once that is done.")
 	if last != nil && last.Command != "" {
@@ -99,7 +152,7 @@ func (r *room) signIn(c *call) {
 	c.reply(said(c, words.String()))
 }
 
-// signedInNow is what the room's tool says once the server is there.
+// signedInNow is what the sign-in placeholder says once the server is there.
 const signedInNow = "You are signed in. The server's own tools are available now: list the tools again."
 
 // afterFailure says how a try ended that nobody had to be asked for: because the
@@ -117,44 +170,70 @@ func afterFailure(failure *Trouble) string {
 	return words
 }
 
-// patient waits for the server, and tells the host if that takes too long. It
-// reports false if the server is there.
-func (r *room) patient(c *call) bool {
+// patient waits for the server, and tells the host if that takes too long. It reports
+// false if the server is there.
+func (r *room) patient(c *call, v *visit) (done bool) {
 	r.mu.Lock()
-	left := r.left
+	signIn := v.signIn
 	r.mu.Unlock()
+	var ended <-chan struct{}
+	if !signIn { // else a try may open a browser, which is the placeholder's to do
+		ended = r.want(v)
+	}
 	timer := time.NewTimer(callPatience)
 	defer timer.Stop()
-	select {
-	case <-left:
-		return false
-	case <-timer.C:
-		r.mu.Lock()
-		failure := r.failure
-		r.mu.Unlock()
-		_, awaited, text := r.Person.status()
-		if failure != nil && !awaited {
-			c.fail(failure)
-			break
+	for {
+		select {
+		case <-v.left:
+			return false
+		case <-ended:
+			r.mu.Lock()
+			failure := v.failure
+			r.mu.Unlock()
+			if failure.Code != CodeSignIn && !failure.Retry {
+				c.fail(failure)
+				return true
+			}
+			ended = nil // it may pass, or the user may sign in
+			continue
+		case <-timer.C:
+			c.fail(r.overdue(v))
+		case <-c.ctx.Done():
 		}
-		if text == "" {
-			text = "somebody has to sign in to this server first"
-		}
-		c.fail(&Trouble{Code: CodeSignIn, Reason: "auth_required", Retry: true, Message: strings.TrimSuffix(text, ".")})
-	case <-c.ctx.Done():
+		return true
 	}
-	return true
 }
 
-// subscribe keeps a subscription until the server is there to have it.
-func (r *room) subscribe(c *call) bool {
+// overdue returns the error of a request for which the server did not come in time.
+func (r *room) overdue(v *visit) *Trouble {
+	r.mu.Lock()
+	failure := v.failure
+	r.mu.Unlock()
+	switch awaited, text := r.Person.status(); {
+	case awaited:
+		return &Trouble{Code: CodeSignIn, Reason: "auth_required", Retry: true,
+			Message: strings.TrimSuffix(text, ".")}
+	case failure != nil:
+		return failure
+	}
+	return &Trouble{Code: CodeUnreachable, Reason: "unreachable", Retry: true,
+		Message: "the server has not responded to initialize yet"}
+}
+
+// subscribe keeps a subscription until the server is there to have it. It reports false
+// then.
+func (r *room) subscribe(c *call, v *visit) (done bool) {
 	filter := member(c.params, "notifications")
 	if filter == nil {
 		filter = []byte("{}")
 	}
 	r.mu.Lock()
+	if r.visit != v {
+		r.mu.Unlock()
+		return false
+	}
 	c.resumed = make(chan struct{})
-	r.heard = append(r.heard, c)
+	v.heard = append(v.heard, c)
 	r.mu.Unlock()
 	r.out.write(acknowledged(c.id, filter))
 	select {
@@ -165,8 +244,8 @@ func (r *room) subscribe(c *call) bool {
 	}
 }
 
-// soften returns a response as a host gets it that was greeted here, and so
-// believes in capabilities that the server may not have.
+// soften returns a response as a host gets it that was greeted here, and so believes in
+// capabilities that the server may not have.
 func (r *room) soften(c *call, m *message, line []byte) []byte {
 	if m.error == nil || errorCode(m) != codeNoMethod {
 		return line
@@ -177,12 +256,16 @@ func (r *room) soften(c *call, m *message, line []byte) []byte {
 	if !used {
 		return line
 	}
-	empty := map[string]string{
-		"tools/list": "tools", "prompts/list": "prompts",
-		"resources/list": "resources", "resources/templates/list": "resourceTemplates",
-	}[c.name()]
-	if empty == "" {
+	var result []byte
+	switch name := c.name(); {
+	case listOf[name] != "":
+		result = listed(c, listOf[name], []byte("[]"))
+	case name == "logging/setLevel":
+		result = []byte("{}")
+	case name == "completion/complete":
+		result = []byte(`{"completion":{"values":[]}}`)
+	default:
 		return line
 	}
-	return object("jsonrpc", "2.0", "id", c.id, "result", object(empty, []byte("[]")))
+	return object("jsonrpc", "2.0", "id", c.id, "result", result)
 }

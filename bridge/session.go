@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"time"
 )
 
 // A session is what servers before 2026-07-28 may tie requests to
@@ -23,8 +24,17 @@ type renewal struct {
 func (u *upstream) opened(session string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.session, u.told = session, false
+	u.leaves(session)
+	u.session = session
+	u.advance()
+}
+
+// advance begins another round. The caller holds mu.
+func (u *upstream) advance() int {
+	u.told, u.accepted = false, false
 	u.round++
+	clear(u.inquiries)
+	return u.round
 }
 
 // agreed notes the version that the server has chosen.
@@ -41,28 +51,46 @@ func (u *upstream) established() bool {
 	return u.version != ""
 }
 
+// begun waits until a session that is being replaced has been, for a message that is no
+// part of that.
+func (u *upstream) begun(c *call) error {
+	if c.plain || c.is("initialize") || c.response() || modernVersion(c.message) != "" {
+		return nil
+	}
+	u.mu.Lock()
+	r := u.renewal
+	u.mu.Unlock()
+	if r == nil {
+		return nil
+	}
+	select {
+	case <-r.done:
+		return nil // if that failed, this is another try
+	case <-c.ctx.Done():
+		return c.ctx.Err()
+	}
+}
+
 // renew replaces the session of a round, unless somebody has done so already.
 func (u *upstream) renew(ctx context.Context, round int) error {
+	return u.replace(ctx, round, shape{}, "")
+}
+
+// replace is renew for a rejection of a shape, which a message of a method met. It returns errTooSoon if that did not
+// help a moment ago.
+func (u *upstream) replace(ctx context.Context, round int, s shape, method string) error {
 	u.mu.Lock()
 	r := u.renewal
 	if r == nil && u.round != round {
 		u.mu.Unlock()
 		return nil
 	}
+	if r == nil && u.tooSoon(s) {
+		u.mu.Unlock()
+		return errTooSoon
+	}
 	if r == nil {
-		r = &renewal{done: make(chan struct{})}
-		u.renewal = r
-		if u.stream != nil {
-			u.stream()
-			u.stream = nil
-		}
-		u.do(func() {
-			r.err = u.greet(u.life)
-			u.mu.Lock()
-			u.renewal = nil
-			u.mu.Unlock()
-			close(r.done)
-		})
+		r = u.beginReplacement(s, method)
 	}
 	u.mu.Unlock()
 	select {
@@ -73,19 +101,52 @@ func (u *upstream) renew(ctx context.Context, round int) error {
 	}
 }
 
+// beginReplacement starts to replace the session. The caller holds mu.
+func (u *upstream) beginReplacement(s shape, method string) *renewal {
+	r := &renewal{done: make(chan struct{})}
+	u.renewal = r
+	if u.stream != nil {
+		u.stream.stop()
+		u.stream = nil
+	}
+	round := u.round
+	u.do(func() {
+		if u.speaksSSE() {
+			r.err = u.legacy.reopen(u.life, round)
+		} else {
+			r.err = u.greet(u.life)
+		}
+		u.mu.Lock()
+		if lasting(r.err) {
+			u.replacedFor(s, method)
+		}
+		u.renewal = nil
+		u.mu.Unlock()
+		close(r.done)
+	})
+	return r
+}
+
+// lasting reports whether a replacement that ended with an error, or with none, would
+// end so again: not if the server could not be reached, or not now.
+func lasting(err error) bool {
+	t, ok := errors.AsType[*Trouble](err)
+	return err == nil || errors.Is(err, errOver) || ok && !t.Retry && t != lost
+}
+
 // again replaces the session as it is.
 func (u *upstream) again(ctx context.Context) error {
 	u.mu.Lock()
 	round := u.round
 	u.mu.Unlock()
-	return u.renew(ctx, round)
+	return u.replace(ctx, round, shape{status: http.StatusNotFound}, "notifications/initialized")
 }
 
 // greetings is how often a session is begun when the server ends each at once.
-const greetings = 3
+const greetings = 2
 
 // errOver says that the server has ended the session of a notification.
-var errOver = errors.New("the server has ended the session")
+var errOver = &Trouble{Code: CodeRefused, Reason: "session_ended", Message: "the server ends each session at once"}
 
 // greet begins a session with what the host said when it began: initialize and,
 // once that is answered, notifications/initialized. The host hears nothing of it.
@@ -95,7 +156,7 @@ func (u *upstream) greet(ctx context.Context) error {
 		return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server has ended a session that the host has not begun"}
 	}
 	for try := 1; ; try++ {
-		answer, err := u.ask(ctx, set(hello, "id", u.nextID()))
+		answer, err := u.reintroduce(ctx, hello)
 		if err != nil {
 			return err
 		}
@@ -104,10 +165,39 @@ func (u *upstream) greet(ctx context.Context) error {
 		}
 		u.agreed(text(member(answer.result, "protocolVersion")))
 		u.Logger.Debug("a new session with the server has begun")
-		if err := u.era.confirm(ctx); !errors.Is(err, errOver) || try == greetings {
-			return err
+		err = u.era.confirm(ctx)
+		if errors.Is(err, errOver) && try < greetings {
+			continue
+		}
+		if err == nil {
+			u.restore(ctx, member(answer.result, "capabilities"))
+		}
+		return err
+	}
+}
+
+// reintroduce sends the initialize of a session that replaces another. It is sent again
+// for a while if the server goes away meanwhile: it does nothing that could be doubled.
+func (u *upstream) reintroduce(ctx context.Context, hello []byte) (*message, error) {
+	began := time.Now()
+	for try := 1; ; try++ {
+		answer, err := u.askOn(ctx, set(hello, "id", u.nextID()), true)
+		if err == nil || answer != nil || !passing(err) || time.Since(began) > dialPatience {
+			return answer, err
+		}
+		if !pause(ctx, dialPause<<min(try, 4)) {
+			return nil, ctx.Err()
 		}
 	}
+}
+
+// passing reports whether an error is what clients see while a server is restarted.
+func passing(err error) bool {
+	if refused, ok := errors.AsType[*refusal](err); ok {
+		return refused.status == http.StatusBadGateway || refused.status == http.StatusServiceUnavailable ||
+			refused.status == http.StatusGatewayTimeout
+	}
+	return errors.Is(err, lost)
 }
 
 // initialized tells the server, once for each session, that it has begun, and
@@ -120,14 +210,18 @@ func (u *upstream) initialized(ctx context.Context, m *message) error {
 	if told {
 		return nil
 	}
-	_, err := u.send(ctx, m)
-	if !errors.Is(err, errOver) {
-		u.listen(ctx)
+	err := u.offer(func(ctx context.Context) error {
+		_, err := u.send(&call{message: m, ctx: ctx, plain: true})
+		return err
+	})
+	if refused, ok := errors.AsType[*refusal](err); ok && refused.meaning(&call{message: m}) == over {
+		return errOver
 	}
+	u.listen(ctx)
 	return err
 }
 
-// close ends the session at the server (2025-11-25, "Session Management", 5).
+// close ends the session at the server.
 func (u *upstream) close(ctx context.Context) {
 	if u.speaksSSE() {
 		return // the end of its stream is the end of the session
@@ -136,22 +230,8 @@ func (u *upstream) close(ctx context.Context) {
 	session, version, gone := u.session, u.version, u.gone
 	u.gone = true
 	u.mu.Unlock()
-	if session == "" || gone {
-		return
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, u.URL, nil)
-	if err != nil {
-		return
-	}
-	for name, values := range u.Header {
-		req.Header[name] = values
-	}
-	req.Header[headerSession] = []string{session}
-	if version != "" {
-		req.Header[headerVersion] = []string{version}
-	}
-	if resp, err := u.HTTP.Do(req); err == nil {
-		discard(resp)
+	if session != "" && !gone {
+		u.endSession(ctx, session, version)
 	}
 }
 

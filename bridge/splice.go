@@ -9,66 +9,101 @@ import (
 // Where a message has to be changed, for another era or by a filter, the change
 // is cut into its bytes, so that everything else stays as it came.
 
-// find returns the last member of an object with the name.
-func find(object []byte, name string) (found field, ok bool) {
-	quoted, _ := json.Marshal(name)
+// find returns the last member of an object with the name, and how many there are.
+func find(object []byte, name string) (found field, n int) {
 	_, err := members(object, skipSpace(object, 0), func(f field) bool {
-		if bytes.Equal(object[f.at:f.name], quoted) {
-			found, ok = f, true
+		if string(spelt(object[f.at:f.name])) == name {
+			found, n = f, n+1
 		}
 		return true
 	})
-	return found, ok && err == nil
+	if err != nil {
+		return field{}, 0
+	}
+	return found, n
 }
 
 // set returns the object with a member set to a value: replaced where it is, or
-// added as the first. The result shares no bytes with the object.
+// added as the first. There is one of that name then. The result shares no bytes
+// with the object.
 func set(object []byte, name string, value []byte) []byte {
-	if f, ok := find(object, name); ok {
-		return slices.Concat(object[:f.from], value, object[f.to:])
-	}
-	start := skipSpace(object, 0)
-	next := skipSpace(object, start+1)
-	if next >= len(object) {
-		return bytes.Clone(object)
-	}
-	comma := []byte{','}
-	if object[next] == '}' {
-		comma = nil
-	}
-	quoted, _ := json.Marshal(name)
-	return slices.Concat(object[:start+1], quoted, []byte{':'}, value, comma, object[start+1:])
+	return setAt(object, value, name)
 }
 
 // setAt returns the object with the member at a path set, objects on the way
-// made where they are missing.
+// made where they are missing. It copies the object once.
 func setAt(object []byte, value []byte, path ...string) []byte {
-	if len(path) > 1 {
-		inner := member(object, path[0])
-		if i := skipSpace(inner, 0); i >= len(inner) || inner[i] != '{' {
-			inner = []byte("{}")
+	from, to := 0, len(object)
+	for i, name := range path {
+		inner := object[from:to]
+		if start := skipSpace(inner, 0); start >= len(inner) || inner[start] != '{' {
+			return slices.Concat(object[:from], nest(value, path[i:]), object[to:])
 		}
-		value = setAt(inner, value, path[1:]...)
+		switch f, n := find(inner, name); {
+		case n > 1:
+			// Rare enough to be done step by step.
+			inner = without(inner, name, f.at)
+			return setAt(slices.Concat(object[:from], inner, object[to:]), value, path...)
+		case n == 1:
+			from, to = from+f.from, from+f.to
+		default:
+			return add(object, from, name, nest(value, path[i+1:]))
+		}
 	}
-	return set(object, path[0], value)
+	return slices.Concat(object[:from], value, object[to:])
+}
+
+// nest returns objects within each other, down to a value at a path.
+func nest(value []byte, path []string) []byte {
+	for _, name := range slices.Backward(path) {
+		value = object(name, value)
+	}
+	return value
+}
+
+// add returns b with a member added as the first of the object at b[i].
+func add(b []byte, i int, name string, value []byte) []byte {
+	start := skipSpace(b, i) + 1
+	next := skipSpace(b, start)
+	if next >= len(b) {
+		return bytes.Clone(b)
+	}
+	comma := []byte{','}
+	if b[next] == '}' {
+		comma = nil
+	}
+	return slices.Concat(b[:start], encode(name), []byte{':'}, value, comma, b[start:])
 }
 
 // cut returns the object without the members of a name.
 func cut(object []byte, name string) []byte {
-	for {
-		f, ok := find(object, name)
-		if !ok {
-			return object
-		}
-		from, to := f.at, f.to
-		// With the comma behind it, or else with the one before.
-		if i := skipSpace(object, to); i < len(object) && object[i] == ',' {
-			to = i + 1
-		} else if before := bytes.TrimRight(object[:from], " \t\r\n"); before[len(before)-1] == ',' {
-			from = len(before) - 1
-		}
-		object = slices.Concat(object[:from], object[to:])
+	if _, n := find(object, name); n == 0 {
+		return object
 	}
+	return without(object, name, -1)
+}
+
+// without returns the object without the members of a name but the one at a place.
+func without(object []byte, name string, but int) []byte {
+	made := make([]byte, 0, len(object)+1)
+	from := 0 // what is before is copied or cut
+	_, _ = members(object, skipSpace(object, 0), func(f field) bool {
+		if f.at == but || string(spelt(object[f.at:f.name])) != name {
+			return true
+		}
+		made = append(made, object[from:f.at]...)
+		// With the comma behind it, or else with the one before.
+		if from = skipSpace(object, f.to); from < len(object) && object[from] == ',' {
+			from++
+			return true
+		}
+		from = f.to
+		if before := bytes.TrimRight(made, " \t\r\n"); before[len(before)-1] == ',' {
+			made = before[:len(before)-1]
+		}
+		return true
+	})
+	return append(made, object[from:]...)
 }
 
 // object builds an object from names and values, in order.

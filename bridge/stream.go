@@ -5,77 +5,129 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/sse"
 )
 
 const (
-	// resumeFailures is how many times in a row a stream that carries an answer
-	// is resumed in vain.
-	resumeFailures = 6
-
-	firstPause   = time.Second // the reconnection time of the standard's choosing, where the server names none
+	// firstPause is the shortest time between two tries to open a stream, whatever the server
+	// wishes, and longestPause the longest that grows by itself. longestWish is the longest
+	// reconnection time of a server's that is kept.
+	firstPause   = time.Second
 	longestPause = time.Minute
+	longestWish  = 10 * time.Minute
+
+	// longLived is how long a stream has to stay open for its end to be no failure.
+	longLived = 5 * time.Second
+
+	// streamFailures is how often in a row the session's stream is tried in vain.
+	streamFailures = 6
 
 	// streamPatience is how long the session's own stream is waited for. Some
 	// servers answer it only when they have something to say.
 	streamPatience = 500 * time.Millisecond
+
+	// aliveTimeout bounds the ping that finds out whether a session outlives its stream.
+	aliveTimeout = 30 * time.Second
 )
 
 // resumption is where a stream can be taken up again (2025-11-25, "Resumability
-// and Redelivery").
+// and Redelivery"), and when.
 type resumption struct {
 	id       string
-	retry    time.Duration // what the server asked for; zero or less: nothing
-	failures int
+	retry    time.Duration // the server's reconnection time; zero or less: it named none
+	wait     time.Duration // its Retry-After, for the next try
+	failures int           // tries in a row that brought nothing
+
+	// heard is called with each message, which may be a repeated one, and with each new id. It
+	// may be nil.
+	heard func(again bool)
 }
 
 // note remembers what a stream has said about its own continuation.
 func (r *resumption) note(events *sse.Reader) {
-	if id := events.LastID(); id != "" {
+	if id := events.LastID(); id != "" && id != r.id {
 		r.id = id
+		if r.heard != nil {
+			r.heard(false)
+		}
 	}
 	if d := events.Retry(); d >= 0 {
 		r.retry = d
 	}
 }
 
-// pause returns how long to wait before the next try.
-func (r *resumption) pause() time.Duration {
-	d := firstPause
-	if r.retry > 0 {
-		d = r.retry
+// brought notes that a message has come.
+func (r *resumption) brought() {
+	r.failures = 0
+	if r.heard != nil {
+		r.heard(true)
 	}
-	d <<= min(r.failures, 8)
-	return min(time.Duration(float64(d)*(1+rand.Float64()/10)), longestPause)
 }
 
-// resume opens the stream of a request again, after the event that came last.
+// ended counts a stream that ended as a failure, unless it lived for a while or brought
+// messages.
+func (r *resumption) ended(lived time.Duration, messages int) {
+	if messages > 0 || lived >= longLived {
+		r.failures = 0
+		return
+	}
+	r.failures++
+}
+
+// rejected counts a try that the server rejected.
+func (r *resumption) rejected(h http.Header) {
+	r.failures++
+	r.wait, _ = retryAfter(h)
+}
+
+// pause returns how long to wait before the next try: a time that grows with each failure,
+// and at least what the server wishes.
+func (r *resumption) pause() time.Duration {
+	d := max(min(firstPause<<min(r.failures, 8), longestPause), r.wish())
+	r.wait = 0
+	return time.Duration(float64(d) * (1 + rand.Float64()/10))
+}
+
+// wish returns how long the server wants the next try to wait.
+func (r *resumption) wish() time.Duration { return min(max(r.retry, r.wait), longestWish) }
+
+// errNotResumed says that the stream of a request cannot be resumed.
+var errNotResumed = errors.New("bridge: the request's stream cannot be resumed")
+
+// resume opens the stream of a request again, after the event that came last. It tries for
+// as long as a response may be late without a stream, and at least once.
 func (u *upstream) resume(ctx context.Context, r *resumption) (*http.Response, error) {
-	for {
-		if r.failures > resumeFailures {
-			return nil, lost
+	until := time.Now().Add(reopenWait)
+	for try := 0; ; try++ {
+		wish, d := r.wish(), r.pause()
+		if rest := time.Until(until); try > 0 && d > rest {
+			if d = rest; d < max(wish, firstPause) {
+				return nil, errNotResumed
+			}
 		}
-		if !pause(ctx, r.pause()) {
+		if d > lateWait {
+			return nil, errNotResumed
+		}
+		if !pause(ctx, d) {
 			return nil, ctx.Err()
 		}
-		r.failures++
 		resp, err := u.get(ctx, r.id)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err != nil:
+			r.failures++
 			continue
-		}
-		if resp.StatusCode == http.StatusOK && contentType(resp.Header) == acceptStream {
+		case resp.StatusCode == http.StatusOK && contentType(resp.Header) == acceptStream:
 			return resp, nil
 		}
 		discard(resp)
-		if !later(resp.StatusCode) && resp.StatusCode/100 != 5 {
-			return nil, lost
+		if !notNow(resp.StatusCode) {
+			return nil, errNotResumed
 		}
+		r.rejected(resp.Header)
 	}
 }
 
@@ -101,78 +153,4 @@ func (u *upstream) get(ctx context.Context, lastID string) (*http.Response, erro
 	}
 	u.mu.Unlock()
 	return u.HTTP.Do(req)
-}
-
-// listen opens the session's own stream, on which the server sends what belongs
-// to no request, for as long as the session lasts. It waits until that is open:
-// what a server wants to send while it is not, some throw away, and a request
-// whose tool asks the host something would wait for ever.
-func (u *upstream) listen(ctx context.Context) {
-	if u.speaksSSE() {
-		return
-	}
-	u.mu.Lock()
-	if u.stream != nil {
-		u.mu.Unlock()
-		return
-	}
-	life, cancel := context.WithCancel(u.life)
-	u.stream = cancel
-	round := u.round
-	u.mu.Unlock()
-	open := make(chan struct{})
-	u.do(func() {
-		defer cancel()
-		u.hear(life, round, sync.OnceFunc(func() { close(open) }))
-	})
-	timer := time.NewTimer(streamPatience)
-	defer timer.Stop()
-	select {
-	case <-open:
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
-
-// hear keeps the session's stream open. It calls answered once the server has
-// answered.
-func (u *upstream) hear(ctx context.Context, round int, answered func()) {
-	defer answered()
-	var r resumption
-	for ctx.Err() == nil {
-		resp, err := u.get(ctx, r.id)
-		answered()
-		switch {
-		case err != nil:
-			r.failures++
-		case resp.StatusCode == http.StatusOK && contentType(resp.Header) == acceptStream:
-			err := u.events(sse.NewReader(resp.Body, u.MaxMessage), nil, &r)
-			resp.Body.Close()
-			if errors.Is(err, sse.ErrTooLarge) {
-				u.Logger.Warn("the server sent a message that is too large, which was dropped")
-			}
-		case resp.StatusCode == http.StatusNotFound:
-			discard(resp)
-			u.mu.Lock()
-			session := u.session
-			u.mu.Unlock()
-			if session != "" {
-				// The new session has a stream of its own.
-				u.do(func() { _ = u.renew(u.life, round) })
-			}
-			return
-		case later(resp.StatusCode) || resp.StatusCode/100 == 5:
-			discard(resp)
-			r.failures++
-			if wait, ok := retryAfter(resp.Header); ok {
-				r.retry = min(wait, longestPause)
-			}
-		default:
-			discard(resp)
-			return // the server offers none: 405, or whatever it says instead
-		}
-		if !pause(ctx, r.pause()) {
-			return
-		}
-	}
 }

@@ -25,7 +25,8 @@ func (u *upstream) listed(result []byte, modern bool) []byte {
 		return result
 	}
 	var kept [][]byte
-	whole := true
+	_, lists := find(result, "tools")
+	whole := lists == 1 || u.Tool == nil // a reader may go by another list than the last
 	err := elements(list, func(tool []byte) bool {
 		name := text(member(tool, "name"))
 		keep := u.Tool == nil || u.Tool(name)
@@ -52,97 +53,144 @@ func (u *upstream) listed(result []byte, modern bool) []byte {
 	if err != nil || whole {
 		return result
 	}
-	var b bytes.Buffer
-	b.WriteByte('[')
-	b.Write(bytes.Join(kept, []byte{','}))
-	b.WriteByte(']')
-	return set(result, "tools", b.Bytes())
+	return set(result, "tools", array(kept))
 }
 
 // annotations returns the arguments of a tool that are mirrored, or why its
 // annotations are invalid.
 func annotations(tool []byte) ([]parameter, error) {
 	input := member(tool, "inputSchema")
-	if input == nil || !bytes.Contains(input, []byte(`x-mcp-header`)) {
+	if input == nil || !bytes.Contains(input, []byte(annotation)) && bytes.IndexByte(input, '\\') < 0 {
 		return nil, nil
 	}
-	var found []parameter
-	if err := annotated(input, nil, &found); err != nil {
-		return nil, err
-	}
-	// What is annotated anywhere else is out of reach.
-	if n := countIn(input, false); n != len(found) {
-		return nil, errors.New("an annotation stands where no chain of properties leads")
+	w := schemaWalk{raw: input}
+	if w.schema(0, nil, true); w.err != nil {
+		return nil, w.err
 	}
 	seen := make(map[string]bool)
-	for _, p := range found {
+	for _, p := range w.found {
 		if key := strings.ToLower(p.header); seen[key] {
 			return nil, fmt.Errorf("two parameters have the header %q", p.header)
 		} else {
 			seen[key] = true
 		}
 	}
-	return found, nil
+	return w.found, nil
 }
 
-// annotated collects the annotations along chains of properties.
-func annotated(schema []byte, path []string, found *[]parameter) error {
-	if i := skipSpace(schema, 0); i >= len(schema) || schema[i] != '{' {
-		return nil // true and false are schemas, too
-	}
-	if header := member(schema, "x-mcp-header"); header != nil {
-		name, kind := text(header), text(member(schema, "type"))
-		switch {
-		case len(path) == 0:
-			return errors.New("the schema itself is annotated")
-		case name == "":
-			return fmt.Errorf("the annotation of %q is no text, or empty", strings.Join(path, "."))
-		case strings.IndexFunc(name, func(r rune) bool { return !tokenRune(r) }) >= 0:
-			return fmt.Errorf("%q cannot be part of a header's name", name)
-		case kind != "string" && kind != "integer" && kind != "boolean":
-			return fmt.Errorf("%q is annotated and is neither a string nor an integer nor a boolean", strings.Join(path, "."))
-		}
-		*found = append(*found, parameter{path: slices.Clone(path), header: name})
-	}
-	properties := member(schema, "properties")
-	var err error
-	_, _ = members(properties, skipSpace(properties, 0), func(f field) bool {
-		err = annotated(properties[f.from:f.to], append(path, text(properties[f.at:f.name])), found)
-		return err == nil
-	})
-	return err
+// annotation is the keyword that names the header of a parameter.
+const annotation = "x-mcp-header"
+
+// maxSchemaDepth bounds how deep schemas are looked into.
+const maxSchemaDepth = 256
+
+// schemaWalk looks through a schema once. Each function reads what begins at raw[i],
+// and returns where that ends.
+type schemaWalk struct {
+	raw   []byte
+	found []parameter
+	depth int
+	err   error // the first thing that is wrong
 }
 
-// countIn counts the annotations anywhere in a schema, or in an object whose
-// members have names of the author's choosing: a property that is called
-// x-mcp-header is no annotation.
-func countIn(raw []byte, names bool) int {
-	n := 0
-	i := skipSpace(raw, 0)
-	if i >= len(raw) {
-		return 0
+func (w *schemaWalk) fail(err error) {
+	if w.err == nil {
+		w.err = err
 	}
-	switch raw[i] {
-	case '{':
-		_, _ = members(raw, i, func(f field) bool {
-			name, value := text(raw[f.at:f.name]), raw[f.from:f.to]
-			switch {
-			case !names && name == "x-mcp-header":
-				n++
-			case !names && (name == "const" || name == "enum" || name == "default" || name == "examples"):
-				// Data, not schemas.
-			default:
-				n += countIn(value, !names && mapsNames(name))
+}
+
+// step calls read for each member, and returns where the object or array ends. The
+// name of an array's element is empty.
+func (w *schemaWalk) step(i int, read func(name string, i int) int) int {
+	if w.depth++; w.depth > maxSchemaDepth {
+		w.fail(errors.New("the schema is nested too deeply"))
+	}
+	defer func() { w.depth-- }()
+	object := w.raw[i] == '{'
+	for i = skipSpace(w.raw, i+1); w.err == nil && i < len(w.raw) && w.raw[i] != '}' && w.raw[i] != ']'; {
+		name := ""
+		if object {
+			end, err := skipString(w.raw, i)
+			if err != nil {
+				w.fail(err)
+				return i
 			}
-			return true
-		})
-	case '[':
-		_ = elements(raw[i:], func(element []byte) bool {
-			n += countIn(element, false)
-			return true
-		})
+			name = text(w.raw[i:end])
+			i = skipSpace(w.raw, skipSpace(w.raw, end)+1)
+		}
+		if i = skipSpace(w.raw, read(name, i)); i < len(w.raw) && w.raw[i] == ',' {
+			i = skipSpace(w.raw, i+1)
+		}
 	}
-	return n
+	return i + 1
+}
+
+// nested reports whether an object or an array begins at raw[i].
+func (w *schemaWalk) nested(i int) bool {
+	return i < len(w.raw) && (w.raw[i] == '{' || w.raw[i] == '[')
+}
+
+// skip reads what is not looked into.
+func (w *schemaWalk) skip(i int) int {
+	end, err := skipValue(w.raw, i)
+	if err != nil {
+		w.fail(err)
+	}
+	return end
+}
+
+// schema reads a schema, or an array of schemas. chain says whether a chain of
+// properties has led to it, by the path.
+func (w *schemaWalk) schema(i int, path []string, chain bool) int {
+	if i = skipSpace(w.raw, i); !w.nested(i) {
+		return w.skip(i) // true and false are schemas, too
+	}
+	if w.raw[i] == '[' {
+		return w.step(i, func(_ string, i int) int { return w.schema(i, nil, false) })
+	}
+	var header, kind []byte
+	end := w.step(i, func(name string, i int) int {
+		switch {
+		case name == annotation:
+			end := w.skip(i)
+			header = w.raw[i:end]
+			return end
+		case name == "type":
+			end := w.skip(i)
+			kind = w.raw[i:end]
+			return end
+		case name == "const", name == "enum", name == "default", name == "examples":
+			return w.skip(i) // data, not schemas
+		case mapsNames(name) && w.nested(i) && w.raw[i] == '{':
+			chain := chain && name == "properties"
+			return w.step(i, func(name string, i int) int {
+				return w.schema(i, append(path, name), chain)
+			})
+		}
+		return w.schema(i, nil, false)
+	})
+	if header != nil {
+		w.annotated(text(header), text(kind), path, chain)
+	}
+	return end
+}
+
+// annotated notes an annotation.
+func (w *schemaWalk) annotated(name, kind string, path []string, chain bool) {
+	where := strings.Join(path, ".")
+	switch {
+	case !chain:
+		w.fail(errors.New("an annotation stands where no chain of properties leads"))
+	case len(path) == 0:
+		w.fail(errors.New("the schema itself is annotated"))
+	case name == "":
+		w.fail(fmt.Errorf("the annotation of %q is no text, or empty", where))
+	case strings.IndexFunc(name, func(r rune) bool { return !tokenRune(r) }) >= 0:
+		w.fail(fmt.Errorf("%q cannot be part of a header's name", name))
+	case kind != "string" && kind != "integer" && kind != "boolean":
+		w.fail(fmt.Errorf("%q is annotated and is neither a string nor an integer nor a boolean", where))
+	}
+	w.found = append(w.found, parameter{path: slices.Clone(path), header: name})
 }
 
 // mapsNames reports whether a keyword's value has names of the author's choosing

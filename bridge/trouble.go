@@ -23,6 +23,8 @@ type Trouble struct {
 
 	// Reason is a word for programs.
 	Reason string
+
+	signsIn bool // it is trouble of what signs requests in, not of the server itself
 }
 
 // The codes of errors that are the bridge's own. The MCP specification leaves
@@ -91,7 +93,9 @@ func (b *bridge) explain(err error) *Trouble {
 	}
 	if b.Explain != nil {
 		if t := b.Explain(err); t != nil {
-			return t
+			explained := *t
+			explained.signsIn = true
+			return &explained
 		}
 	}
 	return &Trouble{Code: CodeUnreachable, Reason: "unreachable", Retry: true, Message: "the server cannot be reached: " + cause(err)}

@@ -44,53 +44,89 @@ type upstream struct {
 	wire   Wire
 	legacy sseWire // HTTP+SSE, once that is what the server speaks
 
+	memory   *memory     // of what the server sends
 	expected expectation // of bodies whose length is not announced
 	long     queue       // for those that are long
+	waiting  lateCalls   // requests whose response may come on another stream
 
-	mu      sync.Mutex // guards what follows
-	session string     // Mcp-Session-Id; empty: none
-	version string     // negotiated by initialize; empty: not yet
-	round   int        // counts sessions, so that one that ended is replaced once
-	renewal *renewal   // the replacement under way
-	told    bool       // the server knows that the session has begun
-	gone    bool       // and that it is over
-	stream  context.CancelFunc
+	mu      sync.Mutex             // guards what follows
+	session string                 // Mcp-Session-Id; empty: none
+	version string                 // negotiated by initialize; empty: not yet
+	round   int                    // counts sessions, so that one that ended is replaced once
+	renewal *renewal               // the replacement under way
+	told    bool                   // the server knows that the session has begun
+	gone    bool                   // and that it is over
+	stream  *sessionStream         // what the server sends outside of requests; nil: not listened to
 	tools   map[string][]parameter // parameters to mirror into headers, by tool
+
+	inquiries map[inquiryKey]*inquiry
+	vain      map[shape]vain
+	accepted  bool // the server has taken a message on the session
+
+	kept kept        // what the host has told the server
+	sent credentials // what no text of the server's may repeat
 }
 
 // call sends a request and delivers what answers it. An error says why there is
 // no answer; a *refusal, which may hold one of the server's, is the caller's to
 // judge.
 func (u *upstream) call(c *call) error {
-	if u.speaksSSE() {
-		return u.legacy.call(c)
-	}
-	for renewed := false; ; renewed = true {
-		round, header, resp, err := u.exchange(c)
-		if err != nil {
+	err := u.insist(c, func() (int, error) { return u.attempt(c) })
+	refused, ok := errors.AsType[*refusal](err)
+	if ok && c.is("initialize") && u.wire == WireAuto && !u.speaksSSE() && refused.maybeSSE() {
+		if done, err := u.fallBack(c); done {
 			return err
 		}
-		switch status := resp.StatusCode; {
-		case status/100 == 2:
-			if c.is("initialize") {
-				u.opened(resp.Header.Get(headerSession))
-			}
-			return u.receive(c, resp)
-		case status == http.StatusNotFound && header.Get(headerSession) != "" && !renewed:
-			// The session is over (2025-11-25, "Session Management", 3 and 4):
-			// nothing was done, and a new one begins with initialize.
-			discard(resp)
-			if err := u.renew(c.ctx, round); err != nil {
-				return err
-			}
-			continue
-		}
-		refused := u.refused(resp)
-		if c.is("initialize") && u.wire == WireAuto && refused.old() && u.legacy.open(c.ctx) == nil {
-			return u.legacy.call(c)
-		}
-		return refused
 	}
+	return err
+}
+
+// attempt is call for one session: it returns the session's round, and a rejection as
+// it is.
+func (u *upstream) attempt(c *call) (round int, err error) {
+	if u.speaksSSE() {
+		return u.legacy.attempt(c)
+	}
+	if err := u.begun(c); err != nil {
+		return 0, err
+	}
+	round, header, resp, err := u.exchange(c)
+	if err != nil {
+		return round, err
+	}
+	if resp.StatusCode/100 == 2 {
+		u.took(c, round, resp)
+		return round, u.receive(c, resp)
+	}
+	return round, u.rejected(c, resp, header.Get(headerSession) != "")
+}
+
+// took notes that the server has taken a message.
+func (u *upstream) took(c *call, round int, resp *http.Response) {
+	if c.is("initialize") {
+		u.opened(resp.Header.Get(headerSession))
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.accepted = u.accepted || u.round == round
+}
+
+// rejected returns why the server rejected a message, or nil if it has answered a batch
+// nevertheless. tied says that the message named a session.
+func (u *upstream) rejected(c *call, resp *http.Response, tied bool) error {
+	r := u.refused(resp)
+	r.tied = tied
+	if r.body != nil && r.body.batch {
+		if c.batch {
+			u.deliver(r.body, c)
+		}
+		if c.answered() {
+			return nil
+		}
+		r.body = nil
+	}
+	return r
 }
 
 // exchange posts a message and returns what it was posted in and with, and the
@@ -106,6 +142,7 @@ func (u *upstream) exchange(c *call) (round int, header http.Header, resp *http.
 			}
 			return round, header, nil, u.broken(err)
 		}
+		u.sent.note(resp.Request)
 		wait, ok := retryAfter(resp.Header)
 		if !later(resp.StatusCode) || !ok || wait > refusedWait || try >= refusedTries {
 			return round, header, resp, nil
@@ -119,6 +156,12 @@ func (u *upstream) exchange(c *call) (round int, header http.Header, resp *http.
 
 // ask sends a request of the bridge's own and returns the server's response.
 func (u *upstream) ask(ctx context.Context, raw []byte) (*message, error) {
+	return u.askOn(ctx, raw, false)
+}
+
+// askOn is ask; plain makes the request a part of the beginning of a session, which
+// neither waits for that nor replaces it.
+func (u *upstream) askOn(ctx context.Context, raw []byte, plain bool) (*message, error) {
 	m, err := parse(raw)
 	if err != nil {
 		return nil, err
@@ -130,8 +173,11 @@ func (u *upstream) ask(ctx context.Context, raw []byte) (*message, error) {
 		}
 		return answer != nil
 	})
+	c.plain = plain
 	defer c.cancel()
-	err = u.call(c)
+	if err = u.call(c); c.answered() {
+		err = nil // whatever became of the POST
+	}
 	if refused, ok := errors.AsType[*refusal](err); ok && refused.body != nil {
 		return refused.body, err
 	}
@@ -144,31 +190,45 @@ func (u *upstream) ask(ctx context.Context, raw []byte) (*message, error) {
 // tell sends a notification, or a response to a request of the server's. What
 // becomes of it nobody is told, as in the protocol.
 func (u *upstream) tell(ctx context.Context, m *message) error {
-	round, err := u.send(ctx, m)
-	if errors.Is(err, errOver) {
-		return u.renew(ctx, round)
+	c := &call{message: m, ctx: ctx}
+	round, err := u.send(c)
+	refused, ok := errors.AsType[*refusal](err)
+	if !ok || !u.forgotten(c, round, refused) {
+		return err
 	}
+	rerr := u.replace(ctx, round, refused.shape(), m.name())
+	if rerr != nil || !m.outlives() {
+		return rerr
+	}
+	_, err = u.send(c)
+	u.helped(c, refused.shape(), err)
 	return err
 }
 
-// send is tell, but leaves a session as it is whose end it meets with errOver. It
-// returns the session's round.
-func (u *upstream) send(ctx context.Context, m *message) (round int, err error) {
+// outlives reports whether a message without an answer still means something in the
+// session that replaces its own: neither a response nor what is about a request.
+func (m *message) outlives() bool {
+	return m.notification() && !m.is("notifications/cancelled") && !m.is("notifications/progress")
+}
+
+// send sends a message without an answer on one session, and returns the session's round.
+func (u *upstream) send(c *call) (round int, err error) {
 	if u.speaksSSE() {
-		return 0, u.legacy.send(ctx, m)
+		return u.legacy.send(c)
 	}
-	round, header, resp, err := u.exchange(&call{message: m, ctx: ctx})
+	if err := u.begun(c); err != nil {
+		return 0, err
+	}
+	round, header, resp, err := u.exchange(c)
 	if err != nil {
 		return round, err
 	}
-	defer discard(resp)
-	if resp.StatusCode == http.StatusNotFound && header.Get(headerSession) != "" {
-		return round, errOver
+	if resp.StatusCode/100 == 2 {
+		u.took(c, round, resp)
+		discard(resp)
+		return round, nil
 	}
-	if resp.StatusCode/100 != 2 {
-		u.Logger.Debug("the server did not accept a notification", "method", m.name(), "status", resp.StatusCode)
-	}
-	return round, nil
+	return round, u.rejected(c, resp, header.Get(headerSession) != "")
 }
 
 // header returns what a message is sent with, and the round of its session.

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -336,7 +337,8 @@ func (s *Server) grantScope(requested string) (granted string, offline bool, ref
 
 // pageTemplate is every page: a sentence, and a button if there is somewhere to
 // go.
-var pageTemplate = template.Must(template.New("page").Parse(`<!doctype html>
+var pageTemplate = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("page").Parse(`<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
@@ -350,10 +352,11 @@ button { font: inherit; padding: .5rem 1.5rem }
 {{with .Button}}<form method="post" action="{{.}}"><button autofocus>Allow</button></form>
 {{end}}</html>
 `))
+})
 
 func page(status int, sentence, button string) answer {
 	var b strings.Builder
-	if err := pageTemplate.Execute(&b, struct{ Sentence, Button string }{sentence, button}); err != nil {
+	if err := pageTemplate().Execute(&b, struct{ Sentence, Button string }{sentence, button}); err != nil {
 		panic(err) // the template and its data are ours
 	}
 	header := contentType("text/html; charset=utf-8")

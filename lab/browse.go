@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // Browse does what a person with a browser does at a URL: it follows redirects,
@@ -34,7 +35,7 @@ func (e *PageError) Error() string {
 }
 
 // button is the form of a consent page.
-var button = regexp.MustCompile(`<form method="post" action="([^"]*)">`)
+var button = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`<form method="post" action="([^"]*)">`) })
 
 // maxButtons is how often a person presses on.
 const maxButtons = 5
@@ -48,7 +49,7 @@ func BrowseWith(ctx context.Context, client *http.Client, rawurl string) (final 
 		if err != nil {
 			return final, err
 		}
-		match := button.FindStringSubmatch(body)
+		match := button().FindStringSubmatch(body)
 		if match == nil {
 			return final, nil
 		}

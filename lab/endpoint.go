@@ -58,9 +58,9 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.record(x)
+	fault := s.fault(x) // it belongs to the request that came first, not to the one that was held the shortest
 	s.reach(x, "received")
 	w.Header().Set("Date", s.clock.now().UTC().Format(http.TimeFormat))
-	fault := s.fault(x)
 	if s.before(w, x, fault) {
 		s.reach(x, "answered")
 		return

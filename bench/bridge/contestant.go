@@ -35,6 +35,7 @@ type contestant struct {
 	name    string
 	version string
 	start   func(context.Context) *exec.Cmd // nil for one that is no process
+	call    func(context.Context) *exec.Cmd // a process that has callText echoed, once; nil: none
 	missing error                           // why it takes no part; nil if it does
 }
 
@@ -116,9 +117,29 @@ func (s *stage) ownBridge(ctx context.Context) (*contestant, error) {
 	if out, err := describe.Output(); err == nil {
 		version = strings.TrimSpace(string(out))
 	}
-	return &contestant{name: ours, version: version, start: func(ctx context.Context) *exec.Cmd {
-		cmd := exec.CommandContext(ctx, program, "bridge", s.target)
-		cmd.Env = env
+	command := func(args ...string) func(context.Context) *exec.Cmd {
+		return func(ctx context.Context) *exec.Cmd {
+			cmd := exec.CommandContext(ctx, program, args...)
+			cmd.Env = env
+			return cmd
+		}
+	}
+	return &contestant{
+		name: ours, version: version,
+		start: command("bridge", s.target), call: command("call", s.target, "echo", "text="+callText),
+	}, nil
+}
+
+// sdkClient is the official SDK's client, in this process under load, and as a
+// program for one call.
+func (s *stage) sdkClient(ctx context.Context) (*contestant, error) {
+	program, err := s.build(ctx, "sdkcall", "./bench/bridge/sdkcall")
+	if err != nil {
+		return nil, err
+	}
+	return &contestant{name: sdk, version: moduleVersion("github.com/modelcontextprotocol/go-sdk"), call: func(ctx context.Context) *exec.Cmd {
+		cmd := exec.CommandContext(ctx, program, s.target, callText)
+		cmd.Env = environment("SDKCALL_TOKEN=" + s.token)
 		return cmd
 	}}, nil
 }

@@ -90,6 +90,10 @@ func run(ctx context.Context, write string, out, progress io.Writer) (err error)
 	if err := startUps(ctx, all, r.figures); err != nil {
 		return err
 	}
+	fmt.Fprintln(progress, "one call")
+	if err := calls(ctx, all, r.figures); err != nil {
+		return err
+	}
 	if err := loads(ctx, s, all, r.figures, progress); err != nil {
 		return err
 	}
@@ -131,7 +135,11 @@ func (s *stage) contestants(ctx context.Context, progress io.Writer) ([]*contest
 	if err != nil {
 		return nil, err
 	}
-	all := []*contestant{own, least, {name: sdk, version: moduleVersion("github.com/modelcontextprotocol/go-sdk")}, peer}
+	client, err := s.sdkClient(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := []*contestant{own, least, client, peer}
 	for _, c := range all {
 		if c.missing == nil && c.start != nil {
 			c.missing = c.try(ctx)

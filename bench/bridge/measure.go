@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,7 @@ import (
 
 const (
 	startRounds = 25 // new processes of each contestant
+	callRounds  = 40 // new processes that make one call
 	lives       = 6  // processes of each contestant that bear all of the load
 	turns       = 2  // turns of each in a scenario and a life
 
@@ -104,6 +106,38 @@ func startUps(ctx context.Context, all []*contestant, f figures) error {
 			f.add(startTime, c.name, milliseconds(took))
 			f.add(startCPU, c.name, milliseconds(used.UserTime()+used.SystemTime()))
 			f.add(restMemory, c.name, mebibytes(peak))
+		}
+		return nil
+	})
+}
+
+// callText is what processes that make one call have echoed.
+const callText = "hello"
+
+// calls measures processes that make one call, to their end.
+func calls(ctx context.Context, all []*contestant, f figures) error {
+	return inTurn(ctx, callRounds+1, all, func(round int, c *contestant) error {
+		if c.call == nil {
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(ctx, turnLimit)
+		defer cancel()
+		runtime.GC()
+		cmd := c.call(ctx)
+		var said bytes.Buffer
+		cmd.Stderr = &said
+		began := time.Now()
+		out, err := cmd.Output()
+		took := time.Since(began)
+		if err != nil {
+			return fmt.Errorf("%w\n%s", err, said.Bytes())
+		}
+		if text := strings.TrimSpace(string(out)); text != callText {
+			return fmt.Errorf("%q came back", text)
+		}
+		if round > 0 {
+			f.add(callTime, c.name, milliseconds(took))
+			f.add(callCPU, c.name, milliseconds(cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime()))
 		}
 		return nil
 	})

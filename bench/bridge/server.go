@@ -81,7 +81,9 @@ func (g *gate) admit(w http.ResponseWriter, r *http.Request) {
 const (
 	contentHead = `{"content":[{"type":"text","text":`
 	contentTail = `}]}`
-	toolList    = `{"tools":[{"name":"echo","description":"Says what it is told.",` +
+	discovered  = `{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"ttlMs":0,"cacheScope":"private",` +
+		`"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"bench","version":"1"}}}`
+	toolList = `{"tools":[{"name":"echo","description":"Says what it is told.",` +
 		`"inputSchema":{"type":"object","properties":{"text":{"type":"string"}},"required":["text"]}}]}`
 )
 
@@ -120,6 +122,8 @@ func answer(w http.ResponseWriter, r *http.Request) {
 	case string(method) == `"initialize"`:
 		version := member(params, "protocolVersion")
 		reply(w, id, "result", `{"protocolVersion":`, version, `,"capabilities":{"tools":{}},"serverInfo":{"name":"bench","version":"1"}}`)
+	case string(method) == `"server/discover"`:
+		reply(w, id, "result", discovered, nil, ``)
 	case string(method) == `"ping"`:
 		reply(w, id, "result", `{}`, nil, ``)
 	case string(method) == `"tools/list"`:

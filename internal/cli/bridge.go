@@ -30,15 +30,21 @@ const bridgeMemory = 56 << 20
 // come in pieces otherwise, a system call each.
 const bridgeReadBuffer = 32 << 10
 
+// bridgeInitializeWait is how long the host's initialize waits for the server: some
+// hosts give up after 5 s.
+const bridgeInitializeWait = 4 * time.Second
+
 // bridgeCommand is handstamp bridge.
 type bridgeCommand struct {
 	*app
 	login   loginOptions
 	policy  string // "" takes HANDSTAMP_LOGIN, then auto
 	wire    string
+	wait    time.Duration // for the server, with the host's initialize; zero: without limit
 	headers headerOptions
 	tools   toolFilter
 	remote  remoteFlags
+	memory  int             // MiB
 	direct  bool            // a person is here, who is asked and told as by other commands
 	carried *carriedSecrets // what a person is not shown; nil unless direct
 }
@@ -81,9 +87,11 @@ The flags of mcp-remote are taken too, with the callback port after the server.`
 	}
 	bindChoice(cmd, flags, &b.policy, "login", "may a browser open where nothing stored works (HANDSTAMP_LOGIN, auto)", "auto", "never")
 	bindChoice(cmd, flags, &b.wire, "transport", "how to speak to the server (auto)", "auto", "http", "sse", "http-first", "http-only", "sse-first", "sse-only")
+	flags.DurationVar(&b.wait, "initialize-wait", bridgeInitializeWait, "answer initialize in the server's place if it takes longer than this (0: wait for as long as it takes)")
 	b.headers.bind(flags)
 	b.tools.bind(flags)
 	b.remote.bind(flags)
+	flags.IntVar(&b.memory, "max-memory", defaultMaxMemory, "what the process may take, in `MiB`: long messages wait for one another")
 	return cmd
 }
 
@@ -91,10 +99,16 @@ func (b *bridgeCommand) run(ctx context.Context, arg string) error {
 	if err := b.login.check(); err != nil {
 		return err
 	}
+	if b.wait < 0 {
+		return usage("--initialize-wait is a duration of zero or more")
+	}
+	if b.memory < leastMaxMemory {
+		return usage("--max-memory wants at least %d, in MiB", leastMaxMemory)
+	}
 	if b.login.paste || b.login.secret.stdin {
 		return usage("standard input is the MCP host's: use --client-secret-file or --client-secret-env, and run handstamp login --paste beforehand")
 	}
-	t, err := b.target(arg)
+	t, err := b.targetWith(arg, &b.login, &b.headers)
 	if err != nil {
 		return err
 	}
@@ -180,8 +194,9 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 	}
 	transport.MaxIdleConnsPerHost = bridgeConnections
 	transport.ReadBufferSize = bridgeReadBuffer
-	c.HTTP = transport
+	limitBuffers(transport)
 	b.remote.configure(c, transport)
+	c.HTTP = bridge.NewTransport(transport)
 	if fixed := b.env.get("HANDSTAMP_ACCESS_TOKEN"); fixed != "" && header.Get("Authorization") == "" {
 		value, err := parseSecret([]byte(fixed), "the environment variable HANDSTAMP_ACCESS_TOKEN")
 		if err != nil {
@@ -196,9 +211,6 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 		s, err := c.Status(ctx, t.url)
 		return err == nil && s.Usable()
 	}
-	if !b.direct && policy == handstamp.LoginAuto && header.Get("Authorization") == "" && !signedIn(ctx) {
-		person.Expect()
-	}
 	client := c.HTTPClient(t.url)
 	client.Transport = bareErrors{client.Transport}
 	if b.direct {
@@ -211,8 +223,15 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 			return nil, err
 		}
 	}
+	wait := b.wait
+	if b.direct || wait == 0 {
+		wait = -1
+	}
 	return &bridge.Options{
-		URL:      t.url,
+		URL: t.url,
+
+		InitializeWait: wait,
+
 		HTTP:     client,
 		Ping:     b.remote.pings(),
 		Wire:     map[string]bridge.Wire{"http": bridge.WireHTTP, "http-only": bridge.WireHTTP, "sse": bridge.WireSSE, "sse-only": bridge.WireSSE}[b.wire],
@@ -224,6 +243,8 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 		SignedIn: signedIn,
 		Explain:  func(err error) *bridge.Trouble { return trouble(err, t) },
 		Logger:   b.logger(),
+
+		MaxMemory: b.memory << 20,
 	}, nil
 }
 
@@ -325,6 +346,9 @@ func trouble(err error, t *target) *bridge.Trouble {
 		}
 	case exitProtocol:
 		tr.Code = bridge.CodeProtocol
+		if r.Setting == "" && r.Hint != "" {
+			tr.Message += "; " + r.Hint
+		}
 	default:
 		tr.Code = bridge.CodeUnreachable
 	}

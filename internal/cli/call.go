@@ -75,7 +75,7 @@ func (b *bridgeCommand) connect(ctx context.Context, arg string) (*mcpHost, erro
 	if err := b.login.check(); err != nil {
 		return nil, err
 	}
-	t, err := b.target(arg)
+	t, err := b.targetWith(arg, &b.login, &b.headers)
 	if err != nil {
 		return nil, err
 	}
@@ -133,10 +133,12 @@ func (b *bridgeCommand) call(ctx context.Context, server, name string, words []s
 	}
 	defer h.close()
 	var tools []*tool
-	if len(pairs) > 0 {
+	if slices.ContainsFunc(pairs, ambiguous) {
 		if tools, err = h.tools(); err != nil {
 			return err
 		}
+	}
+	if len(pairs) > 0 {
 		if given, err = typed(pairs, toolNamed(tools, name)); err != nil {
 			return err
 		}
@@ -144,24 +146,41 @@ func (b *bridgeCommand) call(ctx context.Context, server, name string, words []s
 	result, err := h.request("tools/call", map[string]any{
 		"name": name, "arguments": given, "_meta": map[string]any{"progressToken": "call"},
 	})
-	if refused, ok := errors.AsType[*rpcError](err); ok {
-		if tools == nil {
-			tools, _ = h.tools()
-		}
-		if len(tools) > 0 && toolNamed(tools, name) == nil {
-			names := make([]string, 0, len(tools))
-			for _, t := range tools {
-				names = append(names, t.Name)
-			}
-			return usage("the server has no tool %q%s", name, didYouMean(name, names))
-		}
-		return refused
+	if rejected, ok := errors.AsType[*rpcError](err); ok {
+		return h.wrongCall(rejected, tools, name, pairs)
 	}
 	if err != nil {
 		return err
 	}
 	return b.showResult(result)
 }
+
+// wrongCall returns why a call was rejected: for a reason that the list of tools
+// shows, or the server's own.
+func (h *mcpHost) wrongCall(rejected *rpcError, tools []*tool, name string, pairs [][2]string) error {
+	if tools == nil {
+		tools, _ = h.tools()
+	}
+	if len(tools) == 0 {
+		return rejected
+	}
+	t := toolNamed(tools, name)
+	if t == nil {
+		names := make([]string, 0, len(tools))
+		for _, t := range tools {
+			names = append(names, t.Name)
+		}
+		return usage("the server has no tool %q%s", name, didYouMean(name, names))
+	}
+	if _, err := typed(pairs, t); err != nil {
+		return err
+	}
+	return rejected
+}
+
+// ambiguous reports whether the value of a pair may be a text or something else,
+// which the tool's schema decides. Every other value is a text.
+func ambiguous(pair [2]string) bool { return json.Valid([]byte(pair[1])) }
 
 // arguments reads a call's arguments: an object, or pairs whose types the tool
 // decides.

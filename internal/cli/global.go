@@ -69,16 +69,8 @@ func checkProfile(name string) error {
 	return nil
 }
 
-// profile returns the profile for a server: flag, environment, the server's own,
-// the configuration's, "default".
-func (a *app) profile(server *serverConfig) string {
-	for _, p := range []string{a.global.profile, a.env.get("HANDSTAMP_PROFILE"), server.Profile, a.conf.Profile} {
-		if p != "" {
-			return p
-		}
-	}
-	return store.DefaultProfile
-}
+// baseProfile returns the profile where none is named for a server.
+func (a *app) baseProfile() string { return first(a.conf.Profile, store.DefaultProfile) }
 
 // lockTimeout is how long commands that a script or a user waits for let another process keep
 // a lock, unless --timeout says otherwise. A login waits for a user in another process for as

@@ -5,10 +5,12 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/handstamp/handstamp/internal/lazyregexp"
 )
 
 // maxHeaderFile bounds a file of headers, in bytes.
@@ -23,6 +25,27 @@ type headerOptions struct {
 func (o *headerOptions) bind(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&o.headers, "header", nil, "send `NAME=VALUE` with each request; ${VAR} is taken from the environment (may be repeated)")
 	flags.StringVar(&o.file, "header-file", "", "file with a header on each line, which keeps secrets out of the process list")
+}
+
+// distinguish adds the headers, as they were typed, to what tells logins apart. o may be nil.
+func (o *headerOptions) distinguish(d *distinction) error {
+	if o == nil {
+		return nil
+	}
+	lines := o.headers
+	if o.file != "" {
+		inFile, err := readHeaderFile(o.file)
+		if err != nil {
+			return err
+		}
+		lines = slices.Concat(inFile, lines)
+	}
+	for _, line := range lines {
+		if at := strings.IndexAny(line, "=:"); at > 0 { // else read rejects it
+			d.header(line[:at], line[at+1:])
+		}
+	}
+	return nil
 }
 
 // read returns the headers. A flag wins over the file.
@@ -74,14 +97,14 @@ func readHeaderFile(path string) ([]string, error) {
 }
 
 // variable is a place for an environment variable's value.
-var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
+var variable = lazyregexp.New(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 
 // expand puts the values of environment variables into a text. They count as
 // secrets, which no other process gets. One that is not set is an error: sent
 // without it, the text would mean something else.
 func (a *app) expand(s string) (string, error) {
 	var missing string
-	s = variable.ReplaceAllStringFunc(s, func(place string) string {
+	s = variable.Get().ReplaceAllStringFunc(s, func(place string) string {
 		name := place[2 : len(place)-1]
 		value := a.env.get(name)
 		a.hideVariables(name)

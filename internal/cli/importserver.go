@@ -41,7 +41,7 @@ func (m *importCommand) findServers(ctx context.Context, args, typed []string) e
 		if err != nil {
 			return usage("mcp-remote could not be started with this: %w", err)
 		}
-		t, err := m.target(command.URL)
+		t, err := m.importTarget(command.URL, command)
 		if err != nil {
 			return err
 		}

@@ -87,9 +87,24 @@ func (m *importCommand) takeAll(ctx context.Context) error {
 	return nil
 }
 
+// importTarget returns where a login is stored that mcp-remote made with a command
+// line; nil: with the URL alone.
+func (m *importCommand) importTarget(url string, command *mcpremote.Command) (*target, error) {
+	t, err := m.server(url)
+	if err != nil {
+		return nil, err
+	}
+	d, err := imported(command, t.config)
+	if err != nil {
+		return nil, err
+	}
+	m.setProfile(t, d)
+	return t, checkProfile(t.profile)
+}
+
 // assign puts a login to its server.
 func (m *importCommand) assign(servers map[store.Key][]candidate, c candidate) {
-	t, err := m.target(c.match.url)
+	t, err := m.importTarget(c.match.url, c.match.command)
 	var key store.Key
 	if err == nil {
 		key, err = store.NewKey(t.url, t.profile)

@@ -57,7 +57,7 @@ func (l *loginCommand) run(ctx context.Context, arg string) error {
 	if err := l.login.check(); err != nil {
 		return err
 	}
-	t, err := l.target(arg)
+	t, err := l.targetWith(arg, &l.login, nil)
 	if err != nil {
 		return err
 	}

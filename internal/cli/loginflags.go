@@ -105,18 +105,43 @@ func (o *loginOptions) parameters() (url.Values, error) {
 	return values, nil
 }
 
-// apply puts the options, and the server's configuration where there is no
-// option, into the client.
-func (o *loginOptions) apply(a *app, c *handstamp.Client, t *target) error {
-	conf := t.config
+// authParams returns what is added to the authorization request: by the flags, and by the
+// configuration where no flag has the same name.
+func (o *loginOptions) authParams(conf *serverConfig) (url.Values, error) {
 	params, err := o.parameters()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for name, value := range conf.Params {
 		if !params.Has(name) && !slices.Contains(reserved, name) {
 			params.Set(name, value)
 		}
+	}
+	return params, nil
+}
+
+// repeated returns the flags without which a login would be another one.
+func (o *loginOptions) repeated() string {
+	s := ""
+	if o.resource != "" {
+		s += " --resource " + shellWord(o.resource)
+	}
+	if o.noResource {
+		s += " --no-resource"
+	}
+	for _, param := range o.params {
+		s += " --param " + shellWord(param)
+	}
+	return s
+}
+
+// apply puts the options, and the server's configuration where there is no
+// option, into the client.
+func (o *loginOptions) apply(a *app, c *handstamp.Client, t *target) error {
+	conf := t.config
+	params, err := o.authParams(conf)
+	if err != nil {
+		return err
 	}
 	c.AuthorizeParams = params
 	c.Scopes = conf.Scopes

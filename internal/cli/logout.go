@@ -115,7 +115,7 @@ func (l *logoutCommand) targets(ctx context.Context, args []string) ([]*target, 
 
 // one signs out of one server and tells what happened.
 func (l *logoutCommand) one(ctx context.Context, t *target) (*logoutOutput, error) {
-	c, err := l.client(t, nil, handstamp.LoginNever)
+	c, err := l.storedClient(ctx, t, handstamp.LoginNever)
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/handstamp/handstamp"
@@ -26,6 +29,7 @@ type mcpHost struct {
 	life    context.Context
 	end     context.CancelFunc
 	serial  int
+	begun   bool // the server was told that the session has begun
 	carried *carriedSecrets
 
 	mu      sync.Mutex // guards what follows
@@ -45,6 +49,15 @@ func (e *rpcError) Error() string { return "the server says: " + e.Message }
 func (e *rpcError) later() bool {
 	var data struct{ Retryable bool }
 	return json.Unmarshal(e.Data, &data) == nil && data.Retryable
+}
+
+// uninitialized reports whether a server rejected a request because the session has
+// not begun. A tool's own error may mention initialization, too, but is no invalid
+// request: a call that may have been carried out is not sent again.
+func (e *rpcError) uninitialized() bool {
+	const invalidRequest, notInitialized = -32600, -32002 // the latter is that of LSP
+	return (e.Code == invalidRequest || e.Code == notInitialized) &&
+		strings.Contains(strings.ToLower(e.Message), "initializ")
 }
 
 // host begins a session with a server. A login that is needed is waited for, as
@@ -72,6 +85,8 @@ func (b *bridgeCommand) host(ctx context.Context, t *target) (*mcpHost, error) {
 	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()
 	o.Stdin, o.Stdout = inR, outW
+	session := &sessionWatch{RoundTripper: o.HTTP.Transport}
+	o.HTTP.Transport = session
 	h.in, h.lines = inW, bufio.NewReaderSize(outR, 64<<10)
 	life, end := context.WithCancel(ctx)
 	h.life, h.end = life, end
@@ -85,14 +100,37 @@ func (b *bridgeCommand) host(ctx context.Context, t *target) (*mcpHost, error) {
 		"protocolVersion": "2025-11-25", "capabilities": map[string]any{},
 		"clientInfo": map[string]string{"name": "handstamp", "version": buildVersion().Version},
 	})
-	if err == nil {
-		err = h.write(map[string]any{"jsonrpc": "2.0", "method": "notifications/initialized"})
+	if err == nil && session.begun.Load() {
+		err = h.initialized()
 	}
 	if err != nil {
 		h.close()
 		return nil, err
 	}
 	return h, nil
+}
+
+// initialized tells the server that the session has begun. One that keeps no
+// session has nothing to begin, and the request is saved; should it want to be told
+// all the same, request makes up for it.
+func (h *mcpHost) initialized() error {
+	h.begun = true
+	return h.write(map[string]any{"jsonrpc": "2.0", "method": "notifications/initialized"})
+}
+
+// sessionWatch notes whether the server keeps a session: it has named one, or sends
+// what belongs to none of the requests on a stream.
+type sessionWatch struct {
+	http.RoundTripper
+	begun atomic.Bool
+}
+
+func (s *sessionWatch) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := s.RoundTripper.RoundTrip(req)
+	if err == nil && (resp.Header.Get("Mcp-Session-Id") != "" || req.Method == http.MethodGet && resp.StatusCode == http.StatusOK) {
+		s.begun.Store(true)
+	}
+	return resp, err
 }
 
 // close ends the session.
@@ -115,10 +153,24 @@ func (h *mcpHost) write(message any) error {
 // slow is when a person at a terminal is told what is waited for.
 const slow = time.Second
 
-// request makes a request and returns its result. What the server says meanwhile
-// is shown if it is progress, and refused if it is a request: nobody is here to
-// answer it.
+// request makes a request and returns its result. A server that rejects it because
+// the session has not begun is told that it has, and gets the request again.
 func (h *mcpHost) request(method string, params map[string]any) (json.RawMessage, error) {
+	result, err := h.send(method, params)
+	rejected, ok := errors.AsType[*rpcError](err)
+	if !ok || h.begun || method == "initialize" || !rejected.uninitialized() {
+		return result, err
+	}
+	if err := h.initialized(); err != nil {
+		return nil, err
+	}
+	return h.send(method, params)
+}
+
+// send sends a request and returns its result. What the server sends meanwhile is
+// shown if it is progress, and rejected if it is a request: no user is here to
+// respond to it.
+func (h *mcpHost) send(method string, params map[string]any) (json.RawMessage, error) {
 	h.serial++
 	if err := h.write(map[string]any{"jsonrpc": "2.0", "id": h.serial, "method": method, "params": params}); err != nil {
 		return nil, err

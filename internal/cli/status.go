@@ -93,7 +93,7 @@ func (s *statusCommand) run(ctx context.Context, args []string) error {
 
 // entry reads what is stored for one server.
 func (a *app) entry(ctx context.Context, t *target) (*entry, error) {
-	c, err := a.client(t, nil, handstamp.LoginNever)
+	c, err := a.storedClient(ctx, t, handstamp.LoginNever)
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,8 @@ type target struct {
 	profile string
 	config  *serverConfig // never nil
 	flags   string        // of this run, to be repeated in suggested commands
+	login   string        // those that only a login has
+	named   bool          // the profile was named, and not made of what tells logins apart
 }
 
 // command returns a command line about this server, to be suggested.
@@ -26,6 +28,9 @@ func (t *target) command(verb string) string {
 	s := "handstamp " + verb + " " + shellWord(t.name)
 	if t.profile != store.DefaultProfile && t.config.Profile != t.profile {
 		s += " --profile " + shellWord(t.profile)
+	}
+	if verb == "login" {
+		s += t.login
 	}
 	return s + t.flags
 }
@@ -54,8 +59,40 @@ func (a *app) repeated() string {
 }
 
 // target finds the server that an argument names: an alias of the configuration
-// or a URL.
-func (a *app) target(arg string) (*target, error) {
+// or a URL. The profile is the one that was named, or is told apart by what is
+// configured.
+func (a *app) target(arg string) (*target, error) { return a.targetWith(arg, &loginOptions{}, nil) }
+
+// targetWith is target for a command whose flags may tell its login apart from
+// others at the server.
+func (a *app) targetWith(arg string, o *loginOptions, headers *headerOptions) (*target, error) {
+	t, err := a.server(arg)
+	if err != nil {
+		return nil, err
+	}
+	d, err := o.distinction(t.config)
+	if err != nil {
+		return nil, err
+	}
+	if err := headers.distinguish(&d); err != nil {
+		return nil, err
+	}
+	t.login = o.repeated()
+	a.setProfile(t, d)
+	return t, checkProfile(t.profile)
+}
+
+// setProfile gives a target the profile that was named, or the default one with
+// what tells its login apart.
+func (a *app) setProfile(t *target, d distinction) {
+	t.profile = first(a.global.profile, a.env.get("HANDSTAMP_PROFILE"), t.config.Profile)
+	if t.named = t.profile != ""; !t.named {
+		t.profile = a.baseProfile() + d.suffix()
+	}
+}
+
+// server finds the server that an argument names, without a profile.
+func (a *app) server(arg string) (*target, error) {
 	conf, err := a.loadConfig()
 	if err != nil {
 		return nil, err
@@ -84,8 +121,7 @@ func (a *app) target(arg string) (*target, error) {
 			t.config = conf
 		}
 	}
-	t.profile = a.profile(t.config)
-	return t, checkProfile(t.profile)
+	return t, nil
 }
 
 // alias returns the configured name of a server and its configuration, or "".
@@ -101,7 +137,7 @@ func (a *app) alias(server string) (string, *serverConfig) {
 
 // storedTarget returns the target of a stored credential.
 func (a *app) storedTarget(k store.Key) *target {
-	t := &target{name: k.Server, url: k.Server, profile: k.Profile, config: &serverConfig{}, flags: a.repeated()}
+	t := &target{name: k.Server, url: k.Server, profile: k.Profile, named: true, config: &serverConfig{}, flags: a.repeated()}
 	if alias, conf := a.alias(k.Server); alias != "" {
 		t.name, t.config = alias, conf
 	}

@@ -67,7 +67,7 @@ func (o *tokenOptions) token(ctx context.Context, a *app, t *target) (*handstamp
 		value, err := parseSecret([]byte(fixed), "the environment variable HANDSTAMP_ACCESS_TOKEN")
 		return &handstamp.Token{Value: value, Type: "Bearer"}, err
 	}
-	c, err := a.client(t, nil, policy)
+	c, err := a.storedClient(ctx, t, policy)
 	if err != nil {
 		return nil, err
 	}

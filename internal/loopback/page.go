@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -96,7 +97,8 @@ var (
 	//go:embed page.js
 	pageJS string
 
-	pageTemplate = template.Must(template.New("page").Parse(pageHTML))
+	// pageTemplate is parsed when there is a page to show: most runs have none.
+	pageTemplate = sync.OnceValue(func() *template.Template { return template.Must(template.New("page").Parse(pageHTML)) })
 
 	// pagePolicy lets the page have its own style and script, known by their
 	// hashes, and nothing else: whatever a server might get into the page could
@@ -116,7 +118,7 @@ func hash(source string) string {
 // in a Referer header. The page has left this process when write returns.
 func write(w http.ResponseWriter, status int, v view) {
 	var body bytes.Buffer
-	err := pageTemplate.Execute(&body, struct {
+	err := pageTemplate().Execute(&body, struct {
 		view
 		Style  template.CSS
 		Script template.JS

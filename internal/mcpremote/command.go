@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/handstamp/handstamp/internal/lazyregexp"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/secret"
 )
@@ -57,7 +57,7 @@ func (s Surroundings) getenv(name string) string {
 }
 
 // header is how mcp-remote reads a header.
-var header = regexp.MustCompile(`^([A-Za-z0-9_-]+):\s*(.*)$`)
+var header = lazyregexp.New(`^([A-Za-z0-9_-]+):\s*(.*)$`)
 
 // ParseCommand reads the arguments of mcp-remote, or a command line that starts
 // it, as mcp-remote itself reads them: the URL comes first, headers may stand
@@ -69,7 +69,7 @@ func ParseCommand(args []string, around Surroundings) (*Command, error) {
 	}
 	c := &Command{}
 	add := func(line string) {
-		if match := header.FindStringSubmatch(line); match != nil {
+		if match := header.Get().FindStringSubmatch(line); match != nil {
 			if c.Headers == nil {
 				c.Headers = make(map[string]string)
 			}
@@ -193,12 +193,12 @@ func (c *Command) RedirectURI(hash string) string {
 
 // placeholder is a variable in a command line, as mcp-remote and the programs
 // that start it write it.
-var placeholder = regexp.MustCompile(`\$\{(?:env:)?([^}:]+)\}`)
+var placeholder = lazyregexp.New(`\$\{(?:env:)?([^}:]+)\}`)
 
 // Expand puts the variables that are set into a text.
 func Expand(text string, around Surroundings) string {
-	return placeholder.ReplaceAllStringFunc(text, func(match string) string {
-		if v := around.getenv(placeholder.FindStringSubmatch(match)[1]); v != "" {
+	return placeholder.Get().ReplaceAllStringFunc(text, func(match string) string {
+		if v := around.getenv(placeholder.Get().FindStringSubmatch(match)[1]); v != "" {
 			return v
 		}
 		return match
@@ -207,11 +207,11 @@ func Expand(text string, around Surroundings) string {
 
 // program is the word of a command line that starts mcp-remote: its name, its
 // package, or its file.
-var program = regexp.MustCompile(`(?:^|[/\\])mcp-remote(?:-client)?(?:@[^/\\\s]*|\.cmd)?$|(?:^|[/\\])mcp-remote[/\\]dist[/\\](?:proxy|client)\.js$`)
+var program = lazyregexp.New(`(?:^|[/\\])mcp-remote(?:-client)?(?:@[^/\\\s]*|\.cmd)?$|(?:^|[/\\])mcp-remote[/\\]dist[/\\](?:proxy|client)\.js$`)
 
 // successor is the word that starts Handstamp, whose bridge takes the arguments of
 // mcp-remote: a list of servers may have been edited before anything is imported.
-var successor = regexp.MustCompile(`(?:^|[/\\])handstamp(?:\.exe)?$`)
+var successor = lazyregexp.New(`(?:^|[/\\])handstamp(?:\.exe)?$`)
 
 // Mentioned reports whether a text may hold a command line that Commands reads.
 func Mentioned(text []byte) bool {
@@ -222,10 +222,10 @@ func Mentioned(text []byte) bool {
 // or its successor is started there at all.
 func arguments(words []string) ([]string, bool) {
 	for i := len(words) - 1; i >= 0; i-- {
-		if program.MatchString(words[i]) {
+		if program.Get().MatchString(words[i]) {
 			return words[i+1:], true
 		}
-		if rest := words[i+1:]; successor.MatchString(words[i]) && len(rest) > 1 && rest[0] == "bridge" {
+		if rest := words[i+1:]; successor.Get().MatchString(words[i]) && len(rest) > 1 && rest[0] == "bridge" {
 			args := slices.Clone(rest[1:])
 			if !strings.Contains(args[0], "://") { // optional there, and not for mcp-remote
 				args[0] = "https://" + args[0]

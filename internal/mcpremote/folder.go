@@ -7,10 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/lazyregexp"
 )
 
 // Limits of what is read. A folder that mcp-remote made is far below them.
@@ -34,7 +35,7 @@ type Problem struct {
 }
 
 // fileName is a name that mcp-remote gives.
-var fileName = regexp.MustCompile(`^([0-9a-f]{32})_(.+)$`)
+var fileName = lazyregexp.New(`^([0-9a-f]{32})_(.+)$`)
 
 // Read reads the folder at dir: the files in it, as the first versions kept them,
 // and those in its subfolders mcp-remote-*. It fails only if dir itself cannot be
@@ -101,7 +102,7 @@ func (r *reader) version(folder string, names []string) {
 	var hashes, foreign []string
 	logins := false
 	for _, name := range names {
-		match := fileName.FindStringSubmatch(name)
+		match := fileName.Get().FindStringSubmatch(name)
 		if match == nil {
 			continue
 		}
@@ -120,7 +121,7 @@ func (r *reader) version(folder string, names []string) {
 			if text, _, err := r.read(file, maxFile); err == nil {
 				r.URLs = append(r.URLs, URLs(text)...)
 			}
-		case !passing.MatchString(kind):
+		case !passing.Get().MatchString(kind):
 			foreign = append(foreign, file)
 		}
 	}
@@ -133,7 +134,7 @@ func (r *reader) version(folder string, names []string) {
 }
 
 // passing is what mcp-remote leaves of logins and renewals under way.
-var passing = regexp.MustCompile(`^(?:code_verifier.*\.txt|lock\.json|refresh_in_progress\.json|.*\.tmp)$`)
+var passing = lazyregexp.New(`^(?:code_verifier.*\.txt|lock\.json|refresh_in_progress\.json|.*\.tmp)$`)
 
 var (
 	errTooLarge = errors.New("it is too large to be mcp-remote's")

@@ -3,12 +3,13 @@ package mcpremote
 import (
 	"encoding/base64"
 	"net/url"
-	"regexp"
 	"strings"
+
+	"github.com/handstamp/handstamp/internal/lazyregexp"
 )
 
 // webAddress is what may be a URL in any text.
-var webAddress = regexp.MustCompile(`https?://[^\s"'<>\\^` + "`" + `{}|()\[\],;]+`)
+var webAddress = lazyregexp.New(`https?://[^\s"'<>\\^` + "`" + `{}|()\[\],;]+`)
 
 // maxURLs bounds how many URLs are taken from one text, and maxURL the length of
 // one in bytes.
@@ -21,7 +22,7 @@ const (
 func URLs(text []byte) []string {
 	var urls []string
 	seen := make(map[string]bool)
-	for _, match := range webAddress.FindAll(text, 20*maxURLs) {
+	for _, match := range webAddress.Get().FindAll(text, 20*maxURLs) {
 		u := strings.TrimRight(string(match), ".:!?*")
 		if !seen[u] && len(u) <= maxURL && len(urls) < maxURLs {
 			seen[u] = true

@@ -1,8 +1,9 @@
 package oauth
 
 import (
-	"regexp"
 	"strings"
+
+	"github.com/handstamp/handstamp/internal/lazyregexp"
 )
 
 // Class says what an error means for the one who got it.
@@ -164,10 +165,10 @@ func blamesClient(text string) bool {
 // saysLater reports whether a text is about too many requests, or about a server
 // that is out of service for a while.
 func saysLater(text string) bool {
-	return later.MatchString(strings.ReplaceAll(text, "_", " "))
+	return later.Get().MatchString(strings.ReplaceAll(text, "_", " "))
 }
 
-var later = regexp.MustCompile(`(?i)\b(?:rate[ -]?limit|too many (?:\w+ ){0,3}(?:requests|attempts|calls|logins)|` +
+var later = lazyregexp.New(`(?i)\b(?:rate[ -]?limit|too many (?:\w+ ){0,3}(?:requests|attempts|calls|logins)|` +
 	`throttl|quota|maintenance|overload|temporar|(?:service|server|currently|is) unavailable|unavailable$|` +
 	`slow down|(?:connection|request|gateway|upstream) timeout)`)
 
@@ -182,22 +183,22 @@ func namesDeadGrant(text string) bool {
 	if strings.Contains(text, "invalid_grant") && !strings.Contains(text, "invalid_grant_") {
 		return true
 	}
-	text = otherNouns.ReplaceAllString(text, "#")
+	text = otherNouns.Get().ReplaceAllString(text, "#")
 	return !containsAny(text, "missing", "required", "parameter not found") &&
-		(deadThenNoun.MatchString(text) || nounThenDead.MatchString(text))
+		(deadThenNoun.Get().MatchString(text) || nounThenDead.Get().MatchString(text))
 }
 
 // otherNouns are what looks like a grant and is none: a grant with another noun
 // behind it, and a path.
-var otherNouns = regexp.MustCompile(`\b(?:grant|token|session|code)[ _-](?:types?|endpoint|service|server|store|` +
+var otherNouns = lazyregexp.New(`\b(?:grant|token|session|code)[ _-](?:types?|endpoint|service|server|store|` +
 	`requests?|format|route|url|uri|limit|size|verifier|challenge|binding|storage|database|manager|audience|` +
 	`management)\b|/\S*`)
 
 // A token or a code is a grant only without another word that says of what it
 // is: CSRF tokens and country codes are not.
 var (
-	deadThenNoun = regexp.MustCompile(dead + `(?: ` + plainWord + `){0,2} ["'(]*(?:` + grantNoun + `|code|token)\b`)
-	nounThenDead = regexp.MustCompile(`(?:\b` + grantNoun + `|(?:^|[.:;,] |\b` + plainWord + ` )["'(]*(?:code|token))\b` +
+	deadThenNoun = lazyregexp.New(dead + `(?: ` + plainWord + `){0,2} ["'(]*(?:` + grantNoun + `|code|token)\b`)
+	nounThenDead = lazyregexp.New(`(?:\b` + grantNoun + `|(?:^|[.:;,] |\b` + plainWord + ` )["'(]*(?:code|token))\b` +
 		`["')]*(?: [\w'"()-]+){0,4}[ :,]+` + dead)
 )
 

@@ -19,6 +19,9 @@ var ErrTooLarge = errors.New("sse: event too large")
 // bufferSize is what is read at once, in bytes.
 const bufferSize = 32 << 10
 
+// longestID bounds an event ID, in bytes: a longer one could not be sent back.
+const longestID = 4 << 10
+
 // Event is one event of a stream. Data is the caller's to keep and to change.
 type Event struct {
 	// Type is the event's name; empty means "message".
@@ -38,6 +41,10 @@ type Event struct {
 
 // Reader reads the events of one stream. It is not safe for concurrent use.
 type Reader struct {
+	// Grow, if set, returns the next capacity of a buffer that has filled one, of most
+	// at most, once it may be used. Its error ends the reading.
+	Grow func(from, most int) (to int, err error)
+
 	r     *bufio.Reader
 	limit int
 	id    string
@@ -80,14 +87,21 @@ func (r *Reader) Next() (Event, error) {
 			e.ID, e.Retry = r.id, r.retry
 			return e, nil
 		}
-		size += len(line)
+		if line[0] != ':' { // comments are not kept
+			size += len(line)
+		}
 		name, value, _ := bytes.Cut(line, []byte{':'})
 		value = bytes.TrimPrefix(value, []byte{' '})
 		switch string(name) {
 		case "data":
 			switch {
 			case data:
-				e.Data = append(append(e.Data, '\n'), value...)
+				if e.Data, err = r.extend(e.Data, []byte{'\n'}); err == nil {
+					e.Data, err = r.extend(e.Data, value)
+				}
+				if err != nil {
+					return Event{}, err
+				}
 			case ours:
 				e.Data = value
 			default:
@@ -97,7 +111,7 @@ func (r *Reader) Next() (Event, error) {
 		case "event":
 			e.Type = string(value)
 		case "id":
-			if bytes.IndexByte(value, 0) < 0 {
+			if bytes.IndexByte(value, 0) < 0 && len(value) <= longestID {
 				id, told = string(value), true
 			}
 		case "retry":
@@ -153,16 +167,33 @@ func (r *Reader) line(limit int) (line []byte, ours bool, err error) {
 				r.discard(end + 1)
 				return whole, false, nil
 			}
-			whole = append(whole, chunk[:end]...)
+			whole, err = r.extend(whole, chunk[:end])
 			r.discard(end + 1)
-			return whole, true, nil
+			return whole, true, err
 		}
 		if len(whole)+len(chunk) > limit {
 			return nil, false, ErrTooLarge
 		}
-		whole = append(whole, chunk...)
+		if whole, err = r.extend(whole, chunk); err != nil {
+			return nil, false, err
+		}
 		r.discard(len(chunk))
 	}
+}
+
+// extend is append with the capacities that Grow gives.
+func (r *Reader) extend(b, more []byte) ([]byte, error) {
+	for need := len(b) + len(more); r.Grow != nil && need > cap(b); {
+		to, err := r.Grow(cap(b), r.limit+1)
+		if err != nil {
+			return nil, err
+		}
+		if to <= cap(b) {
+			break
+		}
+		b = append(make([]byte, 0, to), b...)
+	}
+	return append(b, more...), nil
 }
 
 // discard drops bytes that are buffered, which cannot fail.

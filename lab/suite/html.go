@@ -4,6 +4,7 @@ import (
 	"html/template"
 	"io"
 	"slices"
+	"sync"
 )
 
 // WriteHTML writes the reports as one page that needs nothing else, with the
@@ -13,7 +14,7 @@ func (all Reports) WriteHTML(w io.Writer) error {
 	for i, r := range all {
 		pages[i] = r.matrix()
 	}
-	return page.Execute(w, pages)
+	return page().Execute(w, pages)
 }
 
 // matrix is a report as rows of personalities and columns of conditions.
@@ -80,7 +81,8 @@ func (r *Report) matrix() matrix {
 }
 
 // page shows what is wrong by shape as well as by colour.
-var page = template.Must(template.New("report").Parse(`<!doctype html>
+var page = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("report").Parse(`<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
@@ -114,3 +116,4 @@ li { margin-bottom: .5rem } code, pre { font-size: .85rem } pre { overflow-x: au
 {{end}}</section>
 {{end}}</html>
 `))
+})

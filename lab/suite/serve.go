@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"sync"
 
 	"github.com/handstamp/handstamp/lab"
 )
@@ -83,7 +84,7 @@ func (b *Bench) page(w http.ResponseWriter) {
 		return
 	}
 	// A browser that has gone needs no page.
-	_ = benchPage.Execute(w, map[string]any{
+	_ = benchPage().Execute(w, map[string]any{
 		"Nonce": nonce, "Guard": b.guard, "P": b.personality, "MCP": b.Server.MCPURL(), "Issuer": b.Server.Issuer(),
 		"Habits": string(habits), "Conditions": Conditions()[1:], "Trouble": len(b.personality.Trouble) > 0,
 	})
@@ -150,7 +151,8 @@ func (b *Bench) do(w http.ResponseWriter, r *http.Request) {
 
 // benchPage is written without the data that comes in: the script adds that as
 // text.
-var benchPage = template.Must(template.New("bench").Parse(`<!doctype html>
+var benchPage = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("bench").Parse(`<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
@@ -197,3 +199,4 @@ source.onmessage = event => {
 </script>
 </html>
 `))
+})

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 )
 
@@ -48,7 +49,7 @@ func Words(line string) ([]string, error) {
 }
 
 // colours are the escape sequences with which programs colour what they say.
-var colours = regexp.MustCompile("\x1b\\[[0-9;?]*[ -/]*[@-~]")
+var colours = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("\x1b\\[[0-9;?]*[ -/]*[@-~]") })
 
 // printable is what a client has said, without colours and without what no
 // report could hold.
@@ -61,5 +62,5 @@ func printable(text string) string {
 			return c
 		}
 		return unicode.ReplacementChar
-	}, colours.ReplaceAllString(text, ""))
+	}, colours().ReplaceAllString(text, ""))
 }

@@ -1,0 +1,143 @@
+package bridge
+
+import (
+	"bytes"
+	"slices"
+)
+
+// What the host sends is forwarded as it came, or not at all: a message that host,
+// bridge and server may read in different ways would get past the filter of tools.
+
+// accept deals with one message of the host's.
+func (b *bridge) accept(line []byte) {
+	m, err := parse(line)
+	switch {
+	case err != nil:
+		b.rejectLine(glance(line), &Trouble{Code: codeParse, Reason: "parse", Message: "the message is not valid JSON: " + err.Error()})
+		return
+	case m.batch:
+		b.acceptBatch(m)
+		return
+	}
+	if m.mangled {
+		m.id = validUTF8(m.id) // what answers it is valid
+	}
+	if t := b.objection(m); t != nil {
+		b.decline(m, t)
+		return
+	}
+	switch {
+	case m.request():
+		b.request(m)
+	case m.notification():
+		b.notification(m)
+	case !b.era.replied(m):
+		b.send(m)
+	}
+}
+
+// send passes on what has no answer.
+func (b *bridge) send(m *message) {
+	b.sent.Add(1)
+	b.after(func() {
+		defer b.sent.Done()
+		b.tell(m)
+	})
+}
+
+// objection returns why a message is not forwarded; nil: it is.
+func (b *bridge) objection(m *message) *Trouble {
+	why := func(what string) *Trouble { return &Trouble{Code: codeInvalid, Reason: "invalid", Message: what} }
+	switch {
+	case m.mangled && b.Tool != nil:
+		return &Trouble{Code: codeParse, Reason: "parse", Message: "the message is not valid UTF-8"}
+	case m.twice != "":
+		return why("the message has more than one " + m.twice)
+	case m.similar != "" && b.Tool != nil:
+		return why("the message has a member that is " + m.similar + " in another case")
+	case m.id != nil && !validID(m.id):
+		return why("an id is a string or a number")
+	case m.is("tools/call") && b.Tool != nil && !b.Tool(text(m.target)):
+		return &Trouble{Code: codeInvalidArgs, Reason: "tool_denied", Message: "this tool may not be called through this bridge"}
+	case m.method == nil && (m.id == nil || !m.response()):
+		return why("that is no JSON-RPC message")
+	}
+	return nil
+}
+
+// decline tells whoever waits for a message's answer that it was not forwarded.
+func (b *bridge) decline(m *message, t *Trouble) {
+	g := &glimpse{id: m.id, method: m.seen&hasMethod != 0, outcome: m.result != nil || m.error != nil}
+	if m.twice == "id" || g.id != nil && !validID(g.id) {
+		g.id = nil
+	}
+	if g.method && m.twice == "" && m.id == nil {
+		b.Logger.Warn("a notification of the host's was not forwarded", "why", t.Message)
+		return
+	}
+	b.rejectLine(g, t)
+}
+
+// rejectLine answers a message of the host's that is not forwarded. Of a response,
+// the server that waits for it is told, too.
+func (b *bridge) rejectLine(g *glimpse, t *Trouble) {
+	id := g.id
+	if id != nil && !g.method {
+		if m, err := parse(t.response(id)); err == nil && g.outcome && !b.era.replied(m) {
+			b.send(m)
+		}
+		id = nil
+	}
+	if id != nil && b.find(id) != nil {
+		id = nil // that would answer another request
+	}
+	b.out.write(t.response(id))
+}
+
+// acceptBatch deals with a batch of the host's: what of it is not forwarded is
+// answered, and the rest goes on as it came.
+func (b *bridge) acceptBatch(m *message) {
+	var kept [][]byte
+	requests := make(map[string]bool)
+	all := 0
+	_ = elements(m.raw, func(element []byte) bool {
+		all++
+		part, err := parse(element)
+		switch {
+		case err != nil || part.batch:
+			b.rejectLine(new(glimpse), &Trouble{Code: codeInvalid, Reason: "invalid", Message: "the batch has an element that is no JSON-RPC message"})
+			return true
+		case part.request() && requests[idKey(part.id)]:
+			b.rejectLine(new(glimpse), &Trouble{Code: codeInvalid, Reason: "invalid", Message: "the batch has two requests with one id"})
+			return true
+		}
+		if t := b.objection(part); t != nil {
+			b.decline(part, t)
+			return true
+		}
+		kept = append(kept, element)
+		if part.request() {
+			requests[idKey(part.id)] = true
+		}
+		return true
+	})
+	switch {
+	case all == 0:
+		b.rejectLine(new(glimpse), &Trouble{Code: codeInvalid, Reason: "invalid", Message: "the batch is empty"})
+		return
+	case len(kept) == 0:
+		return
+	case len(kept) < all:
+		m = &message{batch: true, raw: array(kept)}
+	}
+	if len(requests) == 0 {
+		b.send(m)
+		return
+	}
+	b.request(m)
+}
+
+// array returns the JSON array of elements.
+func array(elements [][]byte) []byte {
+	return slices.Concat([]byte{'['}, bytes.Join(elements, []byte{','}), []byte{']'})
+}

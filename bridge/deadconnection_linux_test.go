@@ -1,0 +1,550 @@
+package bridge_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/handstamp/handstamp/bridge"
+)
+
+const (
+	// detection is how long a connection may be dead before that is noticed.
+	detection = 22 * time.Second
+
+	// atOnce is how long a request may take that has a connection that works, on a busy machine.
+	atOnce = 8 * time.Second
+)
+
+// wires are what a bridge and a server may speak.
+var wires = []string{"http/1.1", "http/1.1 with TLS", "http/2"}
+
+// far is a server beyond the router.
+type far struct {
+	t       *testing.T
+	network *network
+	mcp     http.Handler
+	url     string
+	port    string
+
+	mu     sync.Mutex
+	ports  []string        // of the connections that were made
+	spoken map[string]bool // protocols of requests
+}
+
+// newFar starts a server at an address; the certificate counts for all.
+func newFar(t *testing.T, n *network, wire, host string, certificate *tls.Certificate, mcp http.Handler) *far {
+	t.Helper()
+	f := &far{t: t, network: n, mcp: mcp, spoken: make(map[string]bool)}
+	l := n.listen(t, net.JoinHostPort(host, "0"))
+	s := &http.Server{Handler: f, ConnState: f.connected}
+	f.url = "http://" + l.Addr().String() + "/mcp"
+	_, f.port, _ = net.SplitHostPort(l.Addr().String())
+	go func() {
+		if wire == "http/1.1" {
+			_ = s.Serve(l)
+			return
+		}
+		s.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*certificate}}
+		s.Protocols = new(http.Protocols)
+		s.Protocols.SetHTTP1(wire != "http/2")
+		s.Protocols.SetHTTP2(wire == "http/2")
+		_ = s.ServeTLS(l, "", "")
+	}()
+	if wire != "http/1.1" {
+		f.url = "https" + strings.TrimPrefix(f.url, "http")
+	}
+	t.Cleanup(func() { s.Close() })
+	return f
+}
+
+func (f *far) connected(c net.Conn, s http.ConnState) {
+	if s != http.StateNew {
+		return
+	}
+	_, port, _ := net.SplitHostPort(c.RemoteAddr().String())
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ports = append(f.ports, port)
+}
+
+func (f *far) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	f.spoken[r.Proto] = true
+	f.mu.Unlock()
+	f.mcp.ServeHTTP(w, r)
+}
+
+// forget has the router forget all connections that there are, and returns how many.
+func (f *far) forget() int { return f.drop(false) }
+
+// drop has the router drop the packets of all connections that there are.
+func (f *far) drop(oneWay bool) int {
+	f.mu.Lock()
+	ports := slices.Clone(f.ports)
+	f.mu.Unlock()
+	f.network.forget(f.t, oneWay, f.port, ports)
+	return len(ports)
+}
+
+// within sends a request and returns the response that must come in time.
+func (h *host) within(d time.Duration, id, method string) string {
+	h.t.Helper()
+	h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"method":%q,"params":{"name":"x"}}`, id, method))
+	return h.response(d, id)
+}
+
+// response returns the response to a request that must come in time.
+func (h *host) response(d time.Duration, id string) string {
+	h.t.Helper()
+	deadline := time.After(d)
+	for {
+		h.mu.Lock()
+		more := h.more
+		for _, line := range h.lines {
+			var m struct {
+				ID     json.RawMessage
+				Method string
+			}
+			if json.Unmarshal([]byte(line), &m) == nil && string(m.ID) == id && m.Method == "" {
+				h.mu.Unlock()
+				return line
+			}
+		}
+		h.mu.Unlock()
+		select {
+		case <-more:
+		case <-deadline:
+			h.t.Fatalf("no response to %s within %v", id, d)
+		}
+	}
+}
+
+// works makes calls one after the other: at most allowed get an error in the place of a
+// response, within the time that it takes to notice, and all others have one at once.
+func (h *host) works(allowed int) {
+	h.t.Helper()
+	lost := 0
+	for i := range 6 {
+		began := time.Now()
+		got := h.within(detection, fmt.Sprint(100+i), "tools/call")
+		took := time.Since(began)
+		if get(h.t, got, "error") != "" {
+			lost++
+			if code := get(h.t, got, "error", "code"); code != strconv.Itoa(bridge.CodeUncertain) {
+				h.t.Errorf("call %d: %s", i, got)
+			}
+			continue
+		}
+		if took > atOnce {
+			h.t.Errorf("call %d took %v", i, took)
+		}
+	}
+	if lost > allowed {
+		h.t.Errorf("%d calls lost, want %d at most", lost, allowed)
+	}
+}
+
+// certify makes a certificate that the processes with this environment trust.
+func certify(t *testing.T) *tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage:    x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+		IPAddresses: []net.IP{net.IPv4(10, 8, 0, 2), net.IPv4(10, 8, 0, 3)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SSL_CERT_FILE", file)
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// silentStream is a response that is a stream, open and empty until the request ends.
+func silentStream(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	_ = http.NewResponseController(w).Flush()
+	<-r.Context().Done()
+}
+
+// scenes are the ways in which a session can depend on a connection that dies.
+var scenes = []struct {
+	name string
+	play func(t *testing.T, serve func(mcp http.Handler) *far)
+}{
+	{"idle", func(t *testing.T, serve func(http.Handler) *far) {
+		f := serve(&sessions{})
+		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
+		h.hello()
+		h.within(atOnce, "1", "tools/call")
+		f.forget()
+		h.works(1)
+	}},
+	{"idle, and what the server sends arrives", func(t *testing.T, serve func(http.Handler) *far) {
+		f := serve(&sessions{})
+		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
+		h.hello()
+		h.within(atOnce, "1", "tools/call")
+		f.drop(true)
+		h.works(1)
+	}},
+	{"idle, pinged", func(t *testing.T, serve func(http.Handler) *far) {
+		f := serve(&sessions{})
+		h := start(t, bridge.Options{URL: f.url, Logger: logger(t), Ping: 5 * time.Second})
+		h.hello()
+		h.within(atOnce, "1", "tools/call")
+		f.forget()
+		h.works(1)
+	}},
+	{"many idle", func(t *testing.T, serve func(http.Handler) *far) {
+		const many = 8
+		var together sync.WaitGroup
+		together.Add(many)
+		f := serve(&sessions{serve: func(w http.ResponseWriter, _ *http.Request, got request) {
+			if n, err := strconv.Atoi(got.id); err == nil && n < many {
+				together.Done()
+				together.Wait()
+			}
+			result(w, got.id, `{}`)
+		}})
+		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
+		h.hello()
+		for i := range many {
+			h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"x"}}`, i))
+		}
+		for i := range many {
+			h.response(atOnce, strconv.Itoa(i))
+		}
+		if n := f.forget(); strings.HasPrefix(f.url, "http:") && n < many {
+			t.Errorf("only %d connections", n)
+		}
+		h.works(1)
+	}},
+	{"under way", func(t *testing.T, serve func(http.Handler) *far) {
+		under := make(chan struct{}, 1)
+		f := serve(&sessions{serve: func(w http.ResponseWriter, r *http.Request, got request) {
+			if got.id != "1" {
+				result(w, got.id, `{}`)
+				return
+			}
+			under <- struct{}{}
+			<-r.Context().Done()
+		}})
+		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
+		h.hello()
+		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
+		<-under
+		f.forget()
+		wantLost(t, h.response(detection, "1"))
+		h.works(0)
+	}},
+	{"a response that is a silent stream", func(t *testing.T, serve func(http.Handler) *far) {
+		under := make(chan struct{}, 1)
+		f := serve(&sessions{serve: func(w http.ResponseWriter, r *http.Request, got request) {
+			if got.id != "1" {
+				result(w, got.id, `{}`)
+				return
+			}
+			under <- struct{}{}
+			silentStream(w, r)
+		}})
+		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
+		h.hello()
+		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
+		<-under
+		f.forget()
+		wantLost(t, h.response(detection, "1"))
+		h.works(0)
+	}},
+	{"a request that is being sent", func(t *testing.T, serve func(http.Handler) *far) {
+		under := make(chan struct{}, 1)
+		s := &sessions{}
+		f := serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.ContentLength < 1<<20 {
+				s.ServeHTTP(w, r)
+				return
+			}
+			_, _ = io.CopyN(io.Discard, r.Body, 1<<20)
+			under <- struct{}{}
+			<-r.Context().Done()
+		}))
+		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
+		h.hello()
+		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"` + strings.Repeat("x", 16<<20) + `"}}`)
+		<-under
+		f.forget()
+		wantLost(t, h.response(detection, "1"))
+		h.works(0)
+	}},
+	{"the stream of the session", func(t *testing.T, serve func(http.Handler) *far) {
+		streams := make(chan struct{}, 64)
+		s := &sessions{stream: make(chan string)}
+		f := serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodGet {
+				streams <- struct{}{}
+			}
+			s.ServeHTTP(w, r)
+		}))
+		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
+		h.hello()
+		<-streams
+		f.forget()
+		select {
+		case <-streams:
+		case <-time.After(detection + 2*time.Second): // and the pause before another try
+			t.Fatal("the stream is not opened again")
+		}
+		h.works(0)
+	}},
+	{"HTTP+SSE", func(t *testing.T, serve func(http.Handler) *far) {
+		streams := make(chan struct{}, 64)
+		f := serve(&oldServer{streams: streams})
+		h := start(t, bridge.Options{URL: f.url, Logger: logger(t), Wire: bridge.WireSSE})
+		h.hello()
+		<-streams
+		h.send(`{"jsonrpc":"2.0","id":1,"method":"silence"}`)
+		h.within(atOnce, "2", "tools/call")
+		f.forget()
+		wantLost(t, h.response(detection, "1"))
+		h.works(0)
+	}},
+	{"alive and silent", func(t *testing.T, serve func(http.Handler) *far) {
+		f := serve(&sessions{serve: func(w http.ResponseWriter, r *http.Request, got request) {
+			if got.id == "1" {
+				select {
+				case <-time.After(2 * detection): // what a tool takes
+				case <-r.Context().Done():
+				}
+			}
+			result(w, got.id, `{}`)
+		}})
+		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
+		h.hello()
+		if got := h.within(2*detection+atOnce, "1", "tools/call"); get(t, got, "error") != "" {
+			t.Error(got)
+		}
+	}},
+	{"alive and slow to read", func(t *testing.T, serve func(http.Handler) *far) {
+		s := &sessions{}
+		f := serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.ContentLength > 1<<20 {
+				select {
+				case <-time.After(2 * detection):
+				case <-r.Context().Done():
+				}
+			}
+			s.ServeHTTP(w, r)
+		}))
+		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
+		h.hello()
+		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"` + strings.Repeat("x", 16<<20) + `"}}`)
+		if got := h.response(3*detection, "1"); get(t, got, "error") != "" {
+			t.Error(got)
+		}
+	}},
+}
+
+func wantLost(t *testing.T, response string) {
+	t.Helper()
+	if get(t, response, "error") == "" || get(t, response, "error", "code") != strconv.Itoa(bridge.CodeUncertain) {
+		t.Errorf("got %s, want the code %d", response, bridge.CodeUncertain)
+	}
+}
+
+// oldServer speaks HTTP+SSE. It never responds to the method "silence".
+type oldServer struct {
+	streams chan struct{} // told of each stream
+
+	mu     sync.Mutex
+	serial int
+	open   map[string]chan string // what a stream has to say
+}
+
+func (s *oldServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodGet {
+		s.mu.Lock()
+		s.serial++
+		id, events := strconv.Itoa(s.serial), make(chan string, 16)
+		if s.open == nil {
+			s.open = make(map[string]chan string)
+		}
+		s.open[id] = events
+		s.mu.Unlock()
+		s.streams <- struct{}{}
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprintf(w, "event: endpoint\ndata: /messages?session=%s\n\n", id)
+		for {
+			_ = http.NewResponseController(w).Flush()
+			select {
+			case e := <-events:
+				fmt.Fprintf(w, "data: %s\n\n", e)
+			case <-r.Context().Done():
+				return
+			}
+		}
+	}
+	got := readRequest(r)
+	s.mu.Lock()
+	events := s.open[r.URL.Query().Get("session")]
+	s.mu.Unlock()
+	w.WriteHeader(http.StatusAccepted)
+	switch {
+	case got.id == "" || got.method == "silence":
+	case got.method == "initialize":
+		events <- `{"jsonrpc":"2.0","id":` + got.id + `,"result":` + initialized + `}`
+	default:
+		events <- `{"jsonrpc":"2.0","id":` + got.id + `,"result":{}}`
+	}
+}
+
+// TestDeadConnection takes the network away under a session, in each of the ways in which a
+// session can depend on it. The bridge has the HTTP client of its own choosing.
+func TestDeadConnection(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for what takes its time")
+	}
+	if !inNamespace(t) {
+		return
+	}
+	n, certificate := newNetwork(t), certify(t)
+	t.Run("all", func(t *testing.T) {
+		for _, wire := range wires {
+			serve := func(t *testing.T, host string, mcp http.Handler) *far {
+				f := newFar(t, n, wire, host, certificate, mcp)
+				t.Cleanup(func() { f.wantProtocol(wire) })
+				return f
+			}
+			for _, scene := range scenes {
+				t.Run(wire+", "+scene.name, func(t *testing.T) {
+					t.Parallel()
+					scene.play(t, func(mcp http.Handler) *far { return serve(t, "10.8.0.2", mcp) })
+				})
+			}
+			if wire == "http/1.1" {
+				continue // what is not encrypted needs no tunnel
+			}
+			t.Run(wire+", through a proxy", func(t *testing.T) {
+				t.Parallel()
+				f := serve(t, "10.8.0.2", &sessions{})
+				proxy := newFar(t, n, "http/1.1", "10.8.0.2", nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					tunnels(w, r, n)
+				}))
+				u, err := url.Parse(proxy.url)
+				if err != nil {
+					t.Fatal(err)
+				}
+				template := http.DefaultTransport.(*http.Transport).Clone()
+				template.Proxy = http.ProxyURL(u)
+				h := start(t, bridge.Options{URL: f.url, Logger: logger(t), HTTP: &http.Client{Transport: bridge.NewTransport(template)}})
+				h.hello()
+				h.within(atOnce, "1", "tools/call")
+				if proxy.forget() == 0 {
+					t.Error("the proxy was not used")
+				}
+				h.works(1)
+			})
+		}
+		t.Run("another network", func(t *testing.T) {
+			t.Parallel()
+			n.moveHere(t, "", "10.7.0.50")
+			servers := make(map[string]*far)
+			hosts := make(map[string]*host)
+			for _, wire := range wires {
+				servers[wire] = newFar(t, n, wire, "10.8.0.3", certificate, &sessions{})
+				hosts[wire] = start(t, bridge.Options{URL: servers[wire].url, Logger: logger(t)})
+				hosts[wire].hello()
+				hosts[wire].within(atOnce, "1", "tools/call")
+			}
+			n.moveHere(t, "10.7.0.50", "10.7.0.51")
+			t.Run("all", func(t *testing.T) {
+				for wire, h := range hosts {
+					t.Run(wire, func(t *testing.T) {
+						t.Parallel()
+						h.works(1)
+						servers[wire].wantProtocol(wire)
+					})
+				}
+			})
+		})
+	})
+}
+
+// moveHere has this machine leave one network and join another: the address that connections to
+// the second server are from is gone.
+func (n *network) moveHere(t *testing.T, from, to string) {
+	t.Helper()
+	var lines []string
+	if from != "" {
+		lines = append(lines, "addr del "+from+"/24 dev c0")
+	}
+	lines = append(lines, "addr add "+to+"/24 dev c0", "route replace 10.8.0.3 via 10.7.0.1 src "+to)
+	if err := (*namespace)(nil).ip(lines...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tunnels is an HTTP proxy.
+func tunnels(w http.ResponseWriter, r *http.Request, network *network) {
+	var to net.Conn
+	var err error
+	network.servers.do(func() { to, err = (&net.Dialer{FallbackDelay: -1}).Dial("tcp4", r.Host) })
+	if err != nil || r.Method != http.MethodConnect {
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
+	defer to.Close()
+	from, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer from.Close()
+	io.WriteString(from, "HTTP/1.1 200 OK\r\n\r\n")
+	ended := make(chan struct{}, 2)
+	for _, way := range [][2]net.Conn{{from, to}, {to, from}} {
+		go func() {
+			_, _ = io.Copy(way[1], way[0])
+			ended <- struct{}{}
+		}()
+	}
+	<-ended
+}
+
+// wantProtocol checks that a server was spoken to as it was meant to be.
+func (f *far) wantProtocol(wire string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	want := "HTTP/1.1"
+	if wire == "http/2" {
+		want = "HTTP/2.0"
+	}
+	if len(f.spoken) != 1 || !f.spoken[want] {
+		f.t.Errorf("spoken was %v, want %s", f.spoken, want)
+	}
+}

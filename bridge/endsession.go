@@ -1,0 +1,42 @@
+package bridge
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// endTimeout bounds the time in which a server is told that a session was replaced.
+const endTimeout = 10 * time.Second
+
+// leaves tells the server that the session so far is over, as another one takes its place: it
+// may have forgotten that one, or only one of its instances has. The caller holds mu.
+func (u *upstream) leaves(next string) {
+	session, version := u.session, u.version
+	if session == "" || session == next {
+		return
+	}
+	u.do(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(u.life), endTimeout) // the end of the bridge waits for it
+		defer cancel()
+		u.endSession(ctx, session, version)
+	})
+}
+
+// endSession ends a session at the server (2025-11-25, "Session Management", 5).
+func (u *upstream) endSession(ctx context.Context, session, version string) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, u.URL, nil)
+	if err != nil {
+		return
+	}
+	for name, values := range u.Header {
+		req.Header[name] = values
+	}
+	req.Header[headerSession] = []string{session}
+	if version != "" {
+		req.Header[headerVersion] = []string{version}
+	}
+	if resp, err := u.HTTP.Do(req); err == nil {
+		discard(resp)
+	}
+}

@@ -1,0 +1,138 @@
+package bridge
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// front is the MCP host's side of a run: what lasts while the host begins one session
+// after another.
+type front struct {
+	Options
+	life context.Context
+	out  *output
+	work sync.WaitGroup // everything but the reader
+
+	memory *memory    // of what the server sends
+	lines  lineMemory // of what the host sends
+
+	mu      sync.Mutex // guards what follows
+	session *bridge    // of the host's present session
+}
+
+// newFront returns the front of a run that lasts as long as life. It calls broken when
+// the host does not read any more.
+func newFront(life context.Context, broken func(), o Options) *front {
+	o.HTTP = newClient(&o)
+	if o.Name == "" {
+		o.Name, o.Version = "bridge", "0"
+	}
+	if o.MaxMessage <= 0 {
+		o.MaxMessage = maxMessage
+	}
+	if o.MaxMemory <= 0 {
+		o.MaxMemory = defaultMemory
+	}
+	third := thirds(o.MaxMemory)
+	o.MaxMessage = min(o.MaxMessage, int(third)-1)
+	if o.InitializeWait == 0 {
+		o.InitializeWait = initializeWait
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Person == nil {
+		o.Person = new(Person)
+	}
+	if o.Stdout == nil {
+		o.Stdout = io.Discard
+	}
+	f := &front{Options: o, life: life, memory: newMemory(third), out: &output{w: o.Stdout, broken: broken}}
+	f.lines.size = third
+	f.session = newBridge(f)
+	f.session.start()
+	return f
+}
+
+// current returns the bridge of the host's present session.
+func (f *front) current() *bridge {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.session
+}
+
+// accept handles one message of the host's.
+func (f *front) accept(line []byte) { f.current().accept(line) }
+
+// greet returns the bridge for an initialize of the host's: the present one, or a new
+// one where that has begun a session already. Only the reader calls it.
+func (f *front) greet(hello *message) *bridge {
+	b := f.current()
+	for !b.era.begin(hello.raw) {
+		b = f.succeed(b)
+	}
+	b.room.leave()
+	if c := b.find(hello.id); c != nil && c.probe {
+		c.drop() // the host counts anew: the response with this id is that to initialize
+	}
+	return b
+}
+
+// succeed ends a session, with all that the server and the bridge keep for it, and
+// returns the bridge of the next one. Each request that is still open gets an error.
+func (f *front) succeed(old *bridge) *bridge {
+	f.Logger.Debug("the host begins another session")
+	next := newBridge(f)
+	old.mu.Lock()
+	next.serial = old.serial // the host may still respond to a request of the old session's
+	old.mu.Unlock()
+	ended := make(chan struct{})
+	next.before = ended
+	f.mu.Lock()
+	f.session = next
+	f.mu.Unlock()
+	for _, c := range old.due() {
+		c.fail(superseded)
+		c.cancel()
+	}
+	old.room.leave()
+	old.do(func() {
+		if opening := old.era.underWay(initializing); opening != nil {
+			// The server may be about to begin the session that has to end.
+			close(ended)
+			old.outlast(opening)
+			old.end()
+			old.part(f.life)
+			return
+		}
+		old.end()
+		old.part(f.life)
+		close(ended)
+	})
+	next.start()
+	return next
+}
+
+// openingWait is how long a session that the host gives up before it has begun is waited
+// for, so that it can be ended at the server.
+const openingWait = 30 * time.Second
+
+// outlast waits until a first contact is over, but not for long.
+func (b *bridge) outlast(f *flight) {
+	timer := time.NewTimer(openingWait)
+	defer timer.Stop()
+	select {
+	case <-f.done:
+	case <-timer.C:
+	case <-b.life.Done():
+	}
+}
+
+// superseded is the error of a request whose session the host has ended by beginning
+// another.
+var superseded = &Trouble{Code: CodeUncertain, Reason: "ended",
+	Message: "the host began another session before the response came; " +
+		"the request may or may not have been carried out"}

@@ -1,0 +1,178 @@
+package bridge
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// A server may end its response to a POST without the response to the request in it: early
+// servers of Streamable HTTP send that on the session's stream, HTTP+SSE has no other way.
+
+const (
+	// lateWait is how long a response may come on an open stream after the POST has ended
+	// without it, counted from the last sign that the request is being carried out.
+	lateWait = 5 * time.Minute
+
+	// reopenWait is how long a stream that is not open is waited for meanwhile.
+	reopenWait = 30 * time.Second
+
+	// askedKept bounds the requests of the server's that are remembered.
+	askedKept = 1000
+)
+
+// lateCalls are the requests whose POST has ended and whose response may come on a stream.
+// The zero value is ready.
+type lateCalls struct {
+	mu    sync.Mutex              // guards what follows
+	signs map[*call]chan struct{} // receive when there is a sign that a request is being carried out
+	asked map[string]bool         // requests of the server's that the user responds to, by id
+}
+
+// enter adds a call, and returns the channel of its signs.
+func (l *lateCalls) enter(c *call) <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.signs == nil {
+		l.signs = make(map[*call]chan struct{})
+	}
+	sign := make(chan struct{}, 1)
+	l.signs[c] = sign
+	return sign
+}
+
+func (l *lateCalls) leave(c *call) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.signs, c)
+}
+
+// note takes a message of the server's for a sign: progress for its own request, and a request
+// that the user has to respond to for all of them.
+func (l *lateCalls) note(m *message) {
+	switch {
+	case m.is("notifications/progress"):
+		token := idKey(member(m.params, "progressToken"))
+		l.mark(func(c *call) bool { return token != "" && token == idKey(member(c.meta, "progressToken")) })
+	case m.request() && (m.is("elicitation/create") || m.is("sampling/createMessage")):
+		l.mu.Lock()
+		if l.asked == nil || len(l.asked) >= askedKept {
+			l.asked = make(map[string]bool)
+		}
+		l.asked[idKey(m.id)] = true
+		l.mu.Unlock()
+		l.mark(func(*call) bool { return true })
+	}
+}
+
+// replied takes the host's response to such a request for a sign: the server goes on now.
+func (l *lateCalls) replied(m *message) {
+	l.mu.Lock()
+	asked := l.asked[idKey(m.id)]
+	delete(l.asked, idKey(m.id))
+	l.mu.Unlock()
+	if asked {
+		l.mark(func(*call) bool { return true })
+	}
+}
+
+// mark gives a sign for those that it is for.
+func (l *lateCalls) mark(is func(c *call) bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c, sign := range l.signs {
+		if is(c) {
+			select {
+			case sign <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// await waits for a response that did not come in the POST's own response, and returns an
+// error once it cannot be expected any more. came says what came instead; now returns the
+// state of the stream on which the response may come, and a channel that is closed when that
+// changes.
+func (u *upstream) await(c *call, came string, now func() (streamState, <-chan struct{})) error {
+	sign := u.waiting.enter(c)
+	defer u.waiting.leave(c)
+	last := time.Now()
+	var closed time.Time // when the stream was found closed; zero: it is open
+	for {
+		state, changed := now()
+		limit := last.Add(lateWait)
+		switch {
+		case c.answered():
+			return nil
+		case state == streamNone:
+			return noResponse(came + ", and no stream is open on which one could come")
+		case state == streamOpen:
+			closed = time.Time{}
+		case closed.IsZero():
+			closed = time.Now()
+		}
+		because := fmt.Sprintf(", and none came on its stream within %d minutes", int(lateWait.Minutes()))
+		if !closed.IsZero() && closed.Add(reopenWait).Before(limit) {
+			limit = closed.Add(reopenWait)
+			because = ", and the stream on which one could come did not open again"
+		}
+		timer := time.NewTimer(time.Until(limit))
+		select {
+		case <-c.ended:
+		case <-c.ctx.Done():
+			timer.Stop()
+			if c.answered() {
+				return nil
+			}
+			return c.ctx.Err()
+		case <-changed:
+		case <-sign:
+			last = time.Now()
+		case <-timer.C:
+			return noResponse(came + because)
+		}
+		timer.Stop()
+	}
+}
+
+// late is await for the stream of the session on which a request was posted.
+func (u *upstream) late(c *call, resp *http.Response, came string) error {
+	if c.on != nil {
+		return u.await(c, came, c.on.now)
+	}
+	session := resp.Request.Header.Get(headerSession)
+	return u.await(c, came, func() (streamState, <-chan struct{}) {
+		u.mu.Lock()
+		s, current := u.stream, u.session
+		u.mu.Unlock()
+		if s == nil || current != session || modernVersion(c.message) != "" {
+			return streamNone, nil
+		}
+		return s.now()
+	})
+}
+
+// noResponse is the error for a request whose response will not come.
+func noResponse(came string) *Trouble {
+	return &Trouble{Code: CodeUncertain, Reason: "no_response",
+		Message: "the server " + came + "; the request may or may not have been carried out"}
+}
+
+// cameStatus says that a response had nothing in it.
+func cameStatus(resp *http.Response) string {
+	return fmt.Sprintf("ended its response (HTTP status %d, %s) without a JSON-RPC response in it",
+		resp.StatusCode, http.StatusText(resp.StatusCode))
+}
+
+// cameEvents says that a request's stream ended.
+func cameEvents(messages int) string {
+	switch messages {
+	case 0:
+		return "ended the request's event stream without a message"
+	case 1:
+		return "ended the request's event stream after one message without the response"
+	}
+	return fmt.Sprintf("ended the request's event stream after %d messages without the response", messages)
+}

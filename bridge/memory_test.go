@@ -1,0 +1,131 @@
+package bridge
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// hold makes a share of a size, as a message that arrives in steps does.
+func hold(ctx context.Context, s *share, size int) error {
+	for room := 0; room < size; {
+		room = grown(room, size)
+		if err := s.grow(ctx, room); err != nil {
+			return err
+		}
+		s.read.Store(int64(room))
+	}
+	s.arrived()
+	return nil
+}
+
+// TestMemoryIsShared lets many messages of all lengths in: never more at once than
+// there is, and each has its turn.
+func TestMemoryIsShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size = 24 << 20
+		m := newMemory(size)
+		var done sync.WaitGroup
+		for i := range 200 {
+			done.Go(func() {
+				s := m.share(func() { t.Error("a message is given up") })
+				if err := hold(t.Context(), s, []int{1 << 10, 100 << 10, 1 << 20, 3 << 20, 20 << 20}[i%5]); err != nil {
+					t.Error(err)
+				}
+				m.mu.Lock()
+				if m.free < 0 || m.free > size {
+					t.Errorf("%d bytes are free", m.free)
+				}
+				m.mu.Unlock()
+				time.Sleep(time.Second)
+				s.release()
+			})
+		}
+		done.Wait()
+		if m.free != size || m.giant != nil || len(m.active) != 0 {
+			t.Errorf("%d bytes are free in the end", m.free)
+		}
+	})
+}
+
+// TestSlowMessagesGiveWay: a message that does not go on is given up for others, and
+// only then; short messages do not even wait for that.
+func TestSlowMessagesGiveWay(t *testing.T) {
+	for name, size := range map[string]int{"a giant": 20 << 20, "many long ones": 4 << 20} {
+		slows := 1
+		if size <= giantMessage {
+			slows = (24<<20)/size + 1 // and one that has the turn
+		}
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newMemory(24 << 20)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				var slow []*share
+				for range slows {
+					var s *share
+					s = m.share(func() { s.release() })
+					if err := s.grow(ctx, size); err != nil {
+						t.Fatal(err)
+					}
+					slow = append(slow, s)
+				}
+				time.Sleep(time.Hour)
+				for _, s := range slow {
+					if s.evicted.Load() {
+						t.Error("a message is given up for none")
+					}
+				}
+				began := time.Now()
+				if err := hold(ctx, m.share(nil), shortMessage); err != nil || time.Since(began) > 0 {
+					t.Errorf("a short message waits %v: %v", time.Since(began), err)
+				}
+				next := m.share(nil)
+				if err := hold(ctx, next, size); err != nil || time.Since(began) > 3*slowAfter {
+					t.Errorf("the next message waits %v: %v", time.Since(began), err)
+				}
+				next.release()
+			})
+		})
+	}
+}
+
+// TestSteadyMessagesStay: who waits for a message that goes on waits until its end.
+func TestSteadyMessagesStay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(24 << 20)
+		steady := m.share(func() { t.Error("it is given up") })
+		if err := steady.grow(t.Context(), 20<<20); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			for range 60 {
+				time.Sleep(time.Second)
+				steady.read.Add(slowBytes)
+			}
+			steady.arrived()
+			time.Sleep(time.Hour) // the host is slow
+			steady.release()
+		}()
+		next := m.share(nil)
+		if err := hold(t.Context(), next, 20<<20); err != nil {
+			t.Error(err)
+		}
+		next.release()
+		ctx, cancel := context.WithCancel(t.Context())
+		other := m.share(nil)
+		if err := other.grow(ctx, 20<<20); err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(time.Second, cancel)
+		if err := next.grow(ctx, 20<<20); err == nil {
+			t.Error("a cancelled message has its turn")
+		}
+		other.release()
+		if len(m.lines[true]) != 0 {
+			t.Error("a cancelled message waits on")
+		}
+	})
+}

@@ -1,0 +1,193 @@
+package bridge
+
+import (
+	"bytes"
+	"errors"
+	"unicode/utf8"
+)
+
+// What a server sends that is not valid reaches no host: some lose their session
+// over one wrong byte, others wait for a response that they cannot read. What has one
+// meaning only is mended, everything else is an error (docs/decisions/0069).
+
+// heard reads a message of the server's, which it may change in place. The result is
+// valid JSON-RPC in one line, but for the parts of a batch, which mend themselves.
+func heard(raw []byte) (*message, error) {
+	m, err := parse(raw)
+	if err != nil {
+		return nil, err
+	}
+	if m.mangled {
+		if m, err = parse(validUTF8(m.raw)); err != nil {
+			return nil, err
+		}
+	}
+	if m.lines {
+		oneLine(m.raw)
+	}
+	if n := len(m.raw); m.raw[0] <= ' ' || m.raw[n-1] <= ' ' {
+		m.raw = bytes.Trim(m.raw, " \t")
+	}
+	if m.batch {
+		return m, nil
+	}
+	return m.mended()
+}
+
+// oneLine makes one line of valid JSON, in place. Line ends stand between its
+// tokens only, where a space means the same.
+func oneLine(b []byte) {
+	for i, c := range b {
+		if c == '\n' || c == '\r' {
+			b[i] = ' '
+		}
+	}
+}
+
+// errBoth says that a response is both a result and an error.
+var errBoth = errors.New("it has a result and an error")
+
+// mended returns the message as valid JSON-RPC: with the version that it lacks, one
+// member of each name, and without a null result or error beside the other.
+func (m *message) mended() (*message, error) {
+	current := m.version != nil && string(m.version) == `"2.0"` || text(m.version) == "2.0"
+	twice := m.twice != "" && m.twice != nameOfTarget
+	if current && !twice && !m.contradicts() {
+		return m, nil
+	}
+	drop := m.unwanted()
+	if drop&(hasResult|hasError) == 0 && m.seen&hasResult != 0 && m.error != nil {
+		return m, errBoth
+	}
+	raw := m.raw
+	if twice || drop != 0 {
+		raw = m.keep(drop)
+	}
+	if !current {
+		raw = set(raw, "jsonrpc", []byte(`"2.0"`))
+	}
+	made, err := parse(raw)
+	if err != nil {
+		return m, err
+	}
+	made.foreign = !current
+	return made, nil
+}
+
+// contradicts reports whether members are there that do not belong together. Some
+// writers write null for whatever they have no value for.
+func (m *message) contradicts() bool {
+	return m.seen&hasResult != 0 && m.seen&hasError != 0 || m.seen&hasMethod != 0 && m.seen&(hasResult|hasError) != 0
+}
+
+// unwanted returns the members that say nothing and do not belong where they are.
+func (m *message) unwanted() (drop uint8) {
+	null := func(value []byte) bool { return value == nil || string(value) == "null" }
+	if m.method != nil && (m.id == nil || null(m.result) && m.error == nil) {
+		// A request or a notification.
+		if null(m.result) {
+			drop |= hasResult & m.seen
+		}
+		if m.error == nil {
+			drop |= hasError & m.seen
+		}
+		return drop
+	}
+	drop |= hasMethod & m.seen // some repeat it in the response
+	if null(m.params) {
+		drop |= hasParams & m.seen
+	}
+	switch {
+	case m.error == nil && m.result != nil:
+		drop |= hasError & m.seen
+	case m.error != nil && null(m.result):
+		drop |= hasResult & m.seen
+	}
+	return drop
+}
+
+// keep returns the message's object with the last member of each name that
+// [parse] knows, and without those to drop.
+func (m *message) keep(drop uint8) []byte {
+	var all []field
+	last := make(map[uint8]int)
+	_, _ = members(m.raw, skipSpace(m.raw, 0), func(f field) bool {
+		if _, bit := m.place(spelt(m.raw[f.at:f.name])); bit != 0 {
+			last[bit] = f.at
+		}
+		all = append(all, f)
+		return true
+	})
+	b := bytes.NewBuffer(make([]byte, 0, len(m.raw)+1))
+	for _, f := range all {
+		_, bit := m.place(spelt(m.raw[f.at:f.name]))
+		if bit&drop != 0 || bit != 0 && last[bit] != f.at {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte(',')
+		} else {
+			b.WriteByte('{')
+		}
+		b.Write(m.raw[f.at:f.to])
+	}
+	if b.Len() == 0 {
+		b.WriteByte('{')
+	}
+	b.WriteByte('}')
+	return b.Bytes()
+}
+
+// validUTF8 returns b with U+FFFD for what is not UTF-8, once for each sequence that
+// breaks off ("U+FFFD Substitution of Maximal Subparts" of the Unicode Standard).
+func validUTF8(b []byte) []byte {
+	if utf8.Valid(b) {
+		return b
+	}
+	made := make([]byte, 0, len(b)+len(b)/8+1)
+	for i := 0; i < len(b); {
+		n := i
+		for n < len(b) {
+			r, size := utf8.DecodeRune(b[n:])
+			if r == utf8.RuneError && size == 1 {
+				break
+			}
+			n += size
+		}
+		made = append(made, b[i:n]...)
+		if i = n; i < len(b) {
+			made = utf8.AppendRune(made, utf8.RuneError)
+			i += subpart(b[i:])
+		}
+	}
+	return made
+}
+
+// subpart returns the length of the sequence at the begin of b, which breaks off.
+func subpart(b []byte) int {
+	low, high, n := byte(0x80), byte(0xBF), 0
+	switch c := b[0]; {
+	case c >= 0xC2 && c <= 0xDF:
+		n = 1
+	case c >= 0xE0 && c <= 0xEF:
+		n = 2
+	case c >= 0xF0 && c <= 0xF4:
+		n = 3
+	}
+	switch b[0] {
+	case 0xE0:
+		low = 0xA0
+	case 0xED:
+		high = 0x9F
+	case 0xF0:
+		low = 0x90
+	case 0xF4:
+		high = 0x8F
+	}
+	size := 1
+	for size <= n && size < len(b) && b[size] >= low && b[size] <= high {
+		low, high = 0x80, 0xBF
+		size++
+	}
+	return size
+}

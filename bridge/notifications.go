@@ -1,0 +1,154 @@
+package bridge
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+const (
+	// notificationPatience is how long what the host sends next waits for the server to accept
+	// a notification.
+	notificationPatience = 2 * time.Second
+
+	// offerPatience is how much of that notifications/initialized takes, after which the
+	// session's stream is opened.
+	offerPatience = notificationPatience - streamPatience
+
+	// notificationTimeout is how long the server may take to accept a notification, or a
+	// response of the host's, while nobody waits for it.
+	notificationTimeout = time.Minute
+
+	// notificationsKept bounds the notifications that wait for their turn.
+	notificationsKept = 1000
+)
+
+// inOrder runs pieces of work one after the other. One that takes long goes on beside those
+// that follow. The zero value is ready.
+type inOrder struct {
+	mu      sync.Mutex // guards what follows
+	pieces  []piece
+	running bool
+}
+
+// piece is a piece of work.
+type piece struct {
+	after <-chan struct{} // it begins when this is closed; nil: at once
+	work  func()
+	over  chan struct{} // closed when the next one may begin
+}
+
+// add adds a piece of work, and returns what is closed when its turn is over. It reports false
+// if too many wait.
+func (q *inOrder) add(b *bridge, after <-chan struct{}, work func()) (over <-chan struct{}, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.pieces) >= notificationsKept {
+		return nil, false
+	}
+	p := piece{after: after, work: work, over: make(chan struct{})}
+	q.pieces = append(q.pieces, p)
+	if !q.running {
+		q.running = true
+		b.do(func() { q.run(b) })
+	}
+	return p.over, true
+}
+
+// run carries out what there is to do.
+func (q *inOrder) run(b *bridge) {
+	for {
+		q.mu.Lock()
+		if len(q.pieces) == 0 {
+			q.running = false
+			q.mu.Unlock()
+			return
+		}
+		p := q.pieces[0]
+		q.pieces = q.pieces[1:]
+		q.mu.Unlock()
+		if p.after != nil {
+			select {
+			case <-p.after:
+			case <-b.life.Done():
+			}
+		}
+		b.within(b.life, notificationPatience, p.work)
+		close(p.over)
+	}
+}
+
+// within runs a piece of work and returns when that is done, or goes on beside whatever
+// follows: after a time, unless the user is waited for, or when ctx ends.
+func (b *bridge) within(ctx context.Context, patience time.Duration, work func()) {
+	done := make(chan struct{})
+	b.do(func() {
+		defer close(done)
+		work()
+	})
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		if !b.userAwaited() {
+			return
+		}
+		timer.Reset(patience)
+	}
+}
+
+// offer sends a message without an answer. It returns nil if the server has not accepted that in
+// time, which then goes on.
+func (b *bridge) offer(send func(ctx context.Context) error) error {
+	result := make(chan error, 1)
+	b.within(b.life, offerPatience, func() {
+		ctx, cancel := b.accepting()
+		defer cancel()
+		result <- send(ctx)
+	})
+	select {
+	case err := <-result:
+		return err
+	default:
+		return b.life.Err()
+	}
+}
+
+// userAwaited reports whether a user has to act before requests can go through.
+func (b *bridge) userAwaited() bool {
+	select {
+	case <-b.Person.awaiting():
+		return true
+	default:
+		return false
+	}
+}
+
+// accepting returns a context for a message without an answer. It ends when the server has not
+// accepted that in time, of which the time in which the user is waited for is no part.
+func (b *bridge) accepting() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(b.life)
+	var mu sync.Mutex
+	var timer *time.Timer
+	mu.Lock()
+	defer mu.Unlock()
+	timer = time.AfterFunc(notificationTimeout, func() {
+		if !b.userAwaited() {
+			cancel()
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		timer.Reset(notificationTimeout)
+	})
+	return ctx, func() {
+		timer.Stop()
+		cancel()
+	}
+}

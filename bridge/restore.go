@@ -1,0 +1,143 @@
+package bridge
+
+import (
+	"bytes"
+	"context"
+	"sync"
+	"time"
+)
+
+// A session that replaces another begins where that one ended: the server is told what
+// the MCP host had told it, and the host that the server's lists may have changed.
+
+const (
+	// restoreTimeout bounds the requests that restore a session: what it does not let
+	// through is lost, and the host's own requests are not kept waiting for it.
+	restoreTimeout = 5 * time.Second
+
+	// restoredAtOnce is how many subscriptions are restored at once.
+	restoredAtOnce = 8
+)
+
+// kept is what the host has told the server that lasts for a session. The zero value is
+// nothing. It is safe for concurrent use.
+type kept struct {
+	mu        sync.Mutex // guards what follows
+	level     []byte     // parameters of logging/setLevel; nil: none
+	resources []resource // that are subscribed to, in order
+}
+
+type resource struct {
+	uri    string
+	params []byte
+}
+
+// note remembers what a response has made true.
+func (k *kept) note(c *call, m *message) {
+	if m.result == nil {
+		return
+	}
+	if !c.batch {
+		k.noteRequest(c.message)
+		return
+	}
+	c.each(func(part *message) {
+		if part.id != nil && idKey(part.id) == idKey(m.id) {
+			k.noteRequest(part)
+		}
+	})
+}
+
+// noteRequest remembers a request that the server has carried out.
+func (k *kept) noteRequest(m *message) {
+	switch {
+	case m.is("logging/setLevel"):
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.level = bytes.Clone(m.params)
+	case m.is("resources/subscribe"), m.is("resources/unsubscribe"):
+		uri := text(member(m.params, "uri"))
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		for i, r := range k.resources {
+			if r.uri == uri {
+				k.resources = append(k.resources[:i:i], k.resources[i+1:]...)
+				break
+			}
+		}
+		if m.is("resources/subscribe") {
+			k.resources = append(k.resources, resource{uri, bytes.Clone(m.params)})
+		}
+	}
+}
+
+// told returns what is to be told again.
+func (k *kept) told() (level []byte, resources []resource) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.level, k.resources[:len(k.resources):len(k.resources)]
+}
+
+// restore tells a server whose session has replaced another what the host told the one
+// before, and the host which lists may have changed, of those that the server offers.
+func (u *upstream) restore(ctx context.Context, offers []byte) {
+	if !u.era.confirmed() {
+		return // the host has not begun itself
+	}
+	inTime, cancel := context.WithTimeout(ctx, restoreTimeout)
+	defer cancel()
+	level, resources := u.kept.told()
+	if level != nil {
+		u.tellAgain(inTime, "logging/setLevel", level)
+	}
+	u.resubscribe(inTime, resources)
+	if member(u.era.hello(), "params", "capabilities", "roots") != nil {
+		// The server asks anew for what it knew in the session before.
+		m := notification("notifications/roots/list_changed")
+		if _, err := u.send(&call{message: m, ctx: inTime, plain: true}); err != nil {
+			u.Logger.Debug("the roots could not be restored in a new session", "err", err)
+		}
+	}
+	for _, kind := range []string{"tools", "prompts", "resources"} {
+		if member(offers, kind) != nil {
+			u.deliver(notification("notifications/"+kind+"/list_changed"), nil)
+		}
+	}
+}
+
+// resubscribe subscribes to resources, several at once.
+func (u *upstream) resubscribe(ctx context.Context, resources []resource) {
+	var all sync.WaitGroup
+	slots := make(chan struct{}, restoredAtOnce)
+	for _, r := range resources {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			u.tellAgain(ctx, "resources/subscribe", r.params)
+		})
+	}
+	all.Wait()
+}
+
+// tellAgain sends a request of the host's once more.
+func (u *upstream) tellAgain(ctx context.Context, method string, params []byte) {
+	answer, err := u.askOn(ctx, object("jsonrpc", "2.0", "id", u.nextID(), "method", method, "params", cut(params, "_meta")), true)
+	if err == nil && answer.error != nil {
+		err = &Trouble{Message: "code " + string(member(answer.error, "code"))}
+	}
+	if err != nil {
+		u.Logger.Debug("a part of the session before could not be restored", "method", method, "err", err)
+	}
+}
+
+// confirmed reports whether the host has sent notifications/initialized, or needs not.
+func (e *eras) confirmed() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.shaken != nil
+}
+
+// notification returns a notification of the bridge's own, which has no parameters.
+func notification(method string) *message {
+	return &message{raw: object("jsonrpc", "2.0", "method", method), method: encode(method)}
+}

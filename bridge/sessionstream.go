@@ -1,0 +1,189 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/sse"
+)
+
+// streamState is what a response may be expected of on a stream that is not the request's own.
+type streamState int
+
+const (
+	streamNone   streamState = iota // there is none, and none is tried
+	streamClosed                    // it is being opened, or is tried again after a pause
+	streamOpen
+)
+
+// sessionStream is the stream of one session on which the server sends what belongs to no
+// request.
+type sessionStream struct {
+	stop  context.CancelFunc
+	head  chan struct{} // closed once the server has responded to the first GET
+	given atomic.Bool   // the tries have ended
+	wake  chan struct{} // ends the wait after that
+
+	mu      sync.Mutex // guards what follows
+	state   streamState
+	changed chan struct{} // closed when the state changes
+}
+
+func newSessionStream(stop context.CancelFunc) *sessionStream {
+	return &sessionStream{stop: stop, head: make(chan struct{}), wake: make(chan struct{}, 1), state: streamClosed,
+		changed: make(chan struct{})}
+}
+
+// now returns the state, and a channel that is closed when it changes.
+func (s *sessionStream) now() (streamState, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state, s.changed
+}
+
+func (s *sessionStream) set(state streamState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != state {
+		s.state = state
+		close(s.changed)
+		s.changed = make(chan struct{})
+	}
+}
+
+// listen opens the session's own stream, on which the server sends what belongs
+// to no request, for as long as the session lasts. It waits until that is open:
+// what a server wants to send while it is not, some throw away, and a request
+// whose tool asks the host something would wait for ever.
+func (u *upstream) listen(ctx context.Context) {
+	if u.speaksSSE() {
+		return
+	}
+	u.mu.Lock()
+	if u.stream != nil {
+		u.mu.Unlock()
+		return
+	}
+	life, cancel := context.WithCancel(u.life)
+	s := newSessionStream(cancel)
+	u.stream = s
+	u.mu.Unlock()
+	u.do(func() {
+		defer cancel()
+		u.hear(life, s)
+	})
+	timer := time.NewTimer(streamPatience)
+	defer timer.Stop()
+	select {
+	case <-s.head:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// inUse takes up the session's stream again, if the tries to open it have ended: the server
+// has just responded to a request.
+func (u *upstream) inUse() {
+	u.mu.Lock()
+	s := u.stream
+	u.mu.Unlock()
+	if s != nil && s.given.Load() {
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// hear keeps the session's stream open. A server that rejects it before it was ever open
+// offers none, whatever status it gives for that; one that had it open may just not be ready.
+func (u *upstream) hear(ctx context.Context, s *sessionStream) {
+	answered := sync.OnceFunc(func() { close(s.head) })
+	defer answered()
+	defer s.set(streamNone)
+	var r resumption
+	known, asked := false, false // the server has had it open; whether the session has ended with it
+	for ctx.Err() == nil {
+		resp, err := u.get(ctx, r.id)
+		answered()
+		switch {
+		case err != nil:
+			r.failures++
+		case resp.StatusCode == http.StatusOK && contentType(resp.Header) == acceptStream:
+			known, asked = true, false
+			s.set(streamOpen)
+			u.listenTo(resp, &r)
+			s.set(streamClosed)
+		default:
+			discard(resp)
+			passing := notNow(resp.StatusCode)
+			if !known && !passing {
+				return
+			}
+			r.rejected(resp.Header)
+			if !passing && !asked {
+				asked = true
+				u.do(func() { u.probe(ctx) })
+			}
+		}
+		if !u.pauseStream(ctx, s, &r) {
+			return
+		}
+	}
+}
+
+// listenTo delivers what comes on the session's stream until that ends.
+func (u *upstream) listenTo(resp *http.Response, r *resumption) {
+	defer resp.Body.Close()
+	began := time.Now()
+	messages, err := u.events(u.eventsOf(resp), nil, r)
+	if errors.Is(err, sse.ErrTooLarge) {
+		u.Logger.Warn("the server sent a message that is too large, which was dropped")
+	}
+	r.ended(time.Since(began), messages)
+}
+
+// pauseStream waits for the next try. After too many failures it waits until the server is
+// in use again.
+func (u *upstream) pauseStream(ctx context.Context, s *sessionStream, r *resumption) bool {
+	if r.failures < streamFailures {
+		return pause(ctx, r.pause())
+	}
+	s.set(streamNone)
+	u.Logger.Debug("the session's stream is given up until the server is used again")
+	if !pause(ctx, r.pause()) {
+		return false
+	}
+	s.given.Store(true)
+	defer s.given.Store(false)
+	select {
+	case <-s.wake:
+		s.set(streamClosed)
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// probe lets a ping find out whether the session has ended with its stream: if so, the ping
+// is rejected, and the session replaced as for any request.
+func (u *upstream) probe(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, aliveTimeout)
+	defer cancel()
+	if _, err := u.ask(ctx, object("jsonrpc", "2.0", "id", u.nextID(), "method", "ping")); err != nil {
+		u.Logger.Debug("the session's stream was rejected, and a ping was not answered", "err", err)
+	}
+}
+
+// notNow reports whether a status says that the server cannot do now what it may do later.
+func notNow(status int) bool {
+	switch status {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return true
+	}
+	return status/100 == 5 && status != http.StatusNotImplemented && status != http.StatusHTTPVersionNotSupported
+}

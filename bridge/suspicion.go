@@ -1,0 +1,280 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// A server that has forgotten a session has to say so with 404 ("Session
+// Management" of the revisions before 2026-07-28). Many say something else, and say
+// the same where the session is well: such a rejection is a suspicion, which one
+// ping on the same session settles.
+
+const (
+	// replacementInterval is how long a session is not replaced again for a rejection
+	// that the replacement before did not end.
+	replacementInterval = 30 * time.Second
+
+	// suspicionTimeout bounds the wait for the response to the ping.
+	suspicionTimeout = 10 * time.Second
+)
+
+// errTooSoon says that a session is not replaced, because that did not help a moment
+// ago.
+var errTooSoon = errors.New("bridge: the session was replaced a moment ago, which did not help")
+
+// shape is what rejections for one reason have in common.
+type shape struct {
+	status int
+	code   int // of a JSON-RPC error; zero: none
+}
+
+func (r *refusal) shape() shape { return shape{r.status, r.code()} }
+
+// meaning is what a rejection says of the session that it came on.
+type meaning int
+
+const (
+	neutral meaning = iota // nothing: it is the request's error
+	suspect                // perhaps the server has forgotten it
+	over                   // the server has forgotten it
+)
+
+// meaning returns what a rejection of a message says of its session.
+func (r *refusal) meaning(c *call) meaning {
+	if c.plain || c.is("initialize") || modernVersion(c.message) != "" || r.answers(c.message) {
+		return neutral
+	}
+	switch r.status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired,
+		http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
+		http.StatusTooEarly, http.StatusTooManyRequests,
+		http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
+		return neutral
+	}
+	if r.tied && r.shape().definite() {
+		return over
+	}
+	return suspect
+}
+
+// answers reports whether a rejection's body is the response to a message: some
+// servers send responses under another status than 200.
+func (r *refusal) answers(m *message) bool {
+	return r.body != nil && !m.batch && m.id != nil && sameID(r.body.id, m.id)
+}
+
+// sameID reports whether two ids are one: some servers write large numbers in another
+// way than they read them.
+func sameID(a, b []byte) bool {
+	if len(a) == 0 || len(b) == 0 {
+		return false
+	}
+	if a[0] == '"' || b[0] == '"' {
+		return idKey(a) == idKey(b)
+	}
+	x, errX := strconv.ParseFloat(string(a), 64)
+	y, errY := strconv.ParseFloat(string(b), 64)
+	return errX == nil && errY == nil && x == y
+}
+
+// nameless returns the rejection that a JSON-RPC error in a response with status 200
+// is, if it names no request: with the id null, with none, or with one that no request
+// has. It returns nil for everything else.
+func (u *upstream) nameless(m *message, c *call) error {
+	if c == nil || c.heard || m.batch || m.error == nil {
+		if c != nil {
+			c.heard = true // what comes later is about the request
+		}
+		return nil
+	}
+	if !m.response() || c.is("initialize") || modernVersion(c.message) != "" {
+		return nil
+	}
+	if m.id != nil && (c.batch || sameID(m.id, c.id) || u.awaited(m.id)) {
+		return nil
+	}
+	return &refusal{status: http.StatusOK, body: m, tied: true, Trouble: &Trouble{Code: CodeRefused, Reason: "refused",
+		Message: "the server rejects the request: " + u.shown(text(member(m.error, "message")))}}
+}
+
+// rejects reports whether an error is a rejection.
+func rejects(err error) bool {
+	_, ok := errors.AsType[*refusal](err)
+	return ok
+}
+
+// awaited reports whether a response with an id is waited for.
+func (b *bridge) awaited(id []byte) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	key := idKey(id)
+	return b.calls[key] != nil || b.owned[key] != nil
+}
+
+// insist sends a request, and once more on a new session if the server has forgotten
+// the one that it was sent on. try sends it and returns the round of its session.
+func (u *upstream) insist(c *call, try func() (round int, err error)) error {
+	if c.plain || modernVersion(c.message) != "" {
+		_, err := try()
+		return err
+	}
+	round, err := try()
+	refused, ok := errors.AsType[*refusal](err)
+	if !ok || !u.forgotten(c, round, refused) {
+		return err
+	}
+	switch rerr := u.replace(c.ctx, round, refused.shape(), c.name()); {
+	case errors.Is(rerr, errTooSoon):
+		return err
+	case rerr != nil:
+		return rerr
+	}
+	_, err = try()
+	u.helped(c, refused.shape(), err)
+	return err
+}
+
+// forgotten reports whether the server has forgotten the session of a round on which
+// it has rejected a message.
+func (u *upstream) forgotten(c *call, round int, r *refusal) bool {
+	says := r.meaning(c)
+	if says == neutral || !u.established() {
+		return false
+	}
+	u.mu.Lock()
+	current := u.round == round && u.renewal == nil
+	soon := u.tooSoon(r.shape())
+	u.mu.Unlock()
+	switch {
+	case !current:
+		return true // it has been replaced, or is being so
+	case soon:
+		return false
+	}
+	return says == over || u.inquire(c.ctx, round, r.shape())
+}
+
+// inquiry is a ping that finds out whether a session is still there, for all requests
+// that were rejected on it in the same way.
+type inquiry struct {
+	done chan struct{}
+	over bool
+}
+
+type inquiryKey struct {
+	round int
+	shape shape
+}
+
+// inquire reports whether the session of a round is gone. What is known to be gone
+// stays so until the session is replaced.
+func (u *upstream) inquire(ctx context.Context, round int, s shape) bool {
+	key := inquiryKey{round, s}
+	u.mu.Lock()
+	q := u.inquiries[key]
+	if q == nil {
+		q = &inquiry{done: make(chan struct{})}
+		if u.inquiries == nil {
+			u.inquiries = make(map[inquiryKey]*inquiry)
+		}
+		u.inquiries[key] = q
+		u.do(func() {
+			q.over = u.pingRejected(round, s)
+			if !q.over {
+				u.mu.Lock()
+				delete(u.inquiries, key)
+				u.mu.Unlock()
+			}
+			close(q.done)
+		})
+	}
+	u.mu.Unlock()
+	select {
+	case <-q.done:
+		return q.over
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// pingRejected sends a ping on the session of a round and reports whether it is rejected in a
+// way that says that the session is gone: as the message before, or definitely.
+func (u *upstream) pingRejected(round int, s shape) bool {
+	ctx, cancel := context.WithTimeout(u.life, suspicionTimeout)
+	defer cancel()
+	m, err := parse(object("jsonrpc", "2.0", "id", u.nextID(), "method", "ping"))
+	if err != nil {
+		return false
+	}
+	c := u.own(ctx, m, func(got *message) bool { return got.response() && sameID(got.id, m.id) })
+	defer c.cancel()
+	c.plain = true
+	u.adopt(c)
+	defer u.forget(c)
+	at, err := u.attempt(c)
+	refused, ok := errors.AsType[*refusal](err)
+	switch {
+	case at != round:
+		return true // it was replaced meanwhile
+	case !ok || refused.answers(m):
+		u.Logger.Debug("a rejected request did not end the session", "status", s.status, "err", err)
+		return false
+	}
+	u.Logger.Debug("a ping was rejected, too", "status", refused.status, "code", refused.code())
+	return refused.tied && refused.shape().definite() || refused.shape() == s
+}
+
+// vain counts the replacements for rejections of a shape that have not helped.
+type vain struct {
+	since  time.Time
+	times  int
+	method string // of the message that was rejected
+}
+
+// tooSoon reports whether sessions were replaced a moment ago for rejections of a shape,
+// which did not help. Where the server says by the rules that a session is gone and has
+// taken messages on it before that, another one is tried. The caller holds mu.
+func (u *upstream) tooSoon(s shape) bool {
+	v, ok := u.vain[s]
+	if !ok || time.Since(v.since) >= replacementInterval {
+		return false
+	}
+	return !s.definite() || !u.accepted || v.times > 1
+}
+
+// definite reports whether a rejection of a session says by the rules that it is gone.
+func (s shape) definite() bool {
+	return s.status == http.StatusNotFound || s.status == http.StatusGone
+}
+
+// replacedFor notes that a session was replaced for a rejection of a message. The caller
+// holds mu.
+func (u *upstream) replacedFor(s shape, method string) {
+	if u.vain == nil {
+		u.vain = make(map[shape]vain)
+	}
+	v := u.vain[s]
+	if time.Since(v.since) >= replacementInterval {
+		v = vain{since: time.Now()}
+	}
+	v.times++
+	v.method = method
+	u.vain[s] = v
+}
+
+// helped notes what came of a request that was sent again on a new session. Unless that
+// was rejected like a session that is gone, the next loss of a session is another one.
+func (u *upstream) helped(c *call, s shape, err error) {
+	if refused, ok := errors.AsType[*refusal](err); ok && refused.meaning(c) != neutral {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.vain[s].method == c.name() {
+		delete(u.vain, s)
+	}
+}

@@ -1,0 +1,450 @@
+package bridge_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/handstamp/handstamp/bridge"
+)
+
+// forgetful is a server with sessions that says in its own way that it does not know one.
+type forgetful struct {
+	unknown func(w http.ResponseWriter, got request)      // a session that it has forgotten
+	odd     func(w http.ResponseWriter, got request) bool // answers what it reports true for; nil: nothing
+	bare    bool                                          // sessions have no id
+
+	mu      sync.Mutex // guards what follows
+	session string
+	lost    bool // the session without an id
+	all     []request
+	carried map[string]int // tools/call by id
+	deleted []string
+}
+
+func (s *forgetful) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	got := readRequest(r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, got)
+	id := r.Header.Get("Mcp-Session-Id")
+	known := id == s.session && !s.lost
+	switch {
+	case r.Method == http.MethodDelete:
+		s.deleted = append(s.deleted, id)
+		w.WriteHeader(http.StatusNoContent)
+	case got.method == "initialize":
+		s.lost = false
+		if s.session = ""; !s.bare {
+			s.session = "session-" + strconv.Itoa(s.sent("initialize"))
+			w.Header().Set("Mcp-Session-Id", s.session)
+		}
+		result(w, got.id, initialized)
+	case r.Method == http.MethodGet:
+		w.WriteHeader(http.StatusMethodNotAllowed)
+	case s.odd != nil && s.odd(w, got):
+	case !known:
+		s.unknown(w, got)
+	case got.id == "":
+		w.WriteHeader(http.StatusAccepted)
+	case got.method == "tools/call":
+		if s.carried == nil {
+			s.carried = make(map[string]int)
+		}
+		s.carried[got.id]++
+		result(w, got.id, `{"content":[]}`)
+	default:
+		result(w, got.id, `{}`)
+	}
+}
+
+// sent counts the messages of a method. The caller holds mu.
+func (s *forgetful) sent(method string) int {
+	n := 0
+	for _, got := range s.all {
+		if got.method == method {
+			n++
+		}
+	}
+	return n
+}
+
+// count counts the messages of a method.
+func (s *forgetful) count(method string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sent(method)
+}
+
+// forget ends the session at the server, and returns how often each method came until now.
+func (s *forgetful) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.session, s.lost = "forgotten", true
+}
+
+// rejects returns what answers with a status, a content type and a body, in which $ID is the
+// id of the request.
+func rejects(status int, kind, body string) func(w http.ResponseWriter, got request) {
+	return func(w http.ResponseWriter, got request) {
+		if kind != "" {
+			w.Header().Set("Content-Type", kind)
+		}
+		w.WriteHeader(status)
+		io.WriteString(w, strings.ReplaceAll(body, "$ID", got.id))
+	}
+}
+
+func toolCall(id int) string {
+	return fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"x"}}`, id)
+}
+
+// otherWords are the ways in which servers say that they have forgotten a session.
+var otherWords = []struct {
+	name  string
+	words func(w http.ResponseWriter, got request)
+	pings int
+}{
+	{"the official server-everything", rejects(400, "application/json; charset=utf-8", `{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: No valid session ID provided"}}`), 1},
+	{"supergateway", rejects(400, "application/json; charset=utf-8", `{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: No valid session ID provided"},"id":null}`), 1},
+	{"the Python SDK", rejects(404, "application/json", `{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Session not found"}}`), 0},
+	{"the Python SDK before", rejects(400, "application/json", `{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Bad Request: No valid session ID provided"}}`), 1},
+	{"the TypeScript SDK", rejects(404, "application/json", `{"jsonrpc":"2.0","error":{"code":-32001,"message":"Session not found"},"id":null}`), 0},
+	{"404 without a body", rejects(404, "", ""), 0},
+	{"410", rejects(410, "text/plain", "gone"), 0},
+	{"400 with a text", rejects(400, "text/plain", "Invalid or missing session ID"), 1},
+	{"400 with a page", rejects(400, "text/html", "<html><title>Bad Request</title>"), 1},
+	{"503 of another instance", rejects(503, "text/plain", "unknown on this instance"), 1},
+	{"409", rejects(409, "application/json", `{"error":"no such session"}`), 1},
+	{"422", rejects(422, "application/json", `{"detail":[{"msg":"session"}]}`), 1},
+	{"405", rejects(405, "", ""), 1},
+	{"418", rejects(418, "", ""), 1},
+	{"421", rejects(421, "", ""), 1},
+	{"200 with -32600", rejects(200, "application/json", `{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Session not found"}}`), 1},
+	{"200 with -32001 and no id", rejects(200, "application/json", `{"jsonrpc":"2.0","error":{"code":-32001,"message":"Session not found"}}`), 1},
+	{"200 with a foreign id", rejects(200, "application/json", `{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Session not found"}}`), 1},
+	{"200 with -32001 on a stream", rejects(200, "text/event-stream", "event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32001,\"message\":\"no session\"}}\n\n"), 1},
+}
+
+// TestForgottenSessionInOtherWords lets a server forget its session and say so in many
+// ways while 16 requests come: one ping where the words are not definite, one new session,
+// each request carried out once; and once more a moment later.
+func TestForgottenSessionInOtherWords(t *testing.T) {
+	for _, tt := range otherWords {
+		for _, bare := range []bool{false, true} {
+			name := tt.name
+			if bare {
+				name += ", without Mcp-Session-Id"
+			}
+			t.Run(name, func(t *testing.T) {
+				s := &forgetful{unknown: tt.words, bare: bare}
+				h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
+				h.hello()
+				for round := 1; round <= 2; round++ {
+					h.send(toolCall(1000 * round))
+					h.answer(strconv.Itoa(1000 * round))
+					s.forget()
+					for i := range 16 {
+						h.send(toolCall(100*round + i))
+					}
+					for i := range 16 {
+						if got := h.answer(strconv.Itoa(100*round + i)); get(t, got, "result") == "" {
+							t.Errorf("got %s", got)
+						}
+					}
+					want := tt.pings
+					if bare {
+						want = 1 // a status alone says nothing of a session without an id
+					}
+					if n := s.count("ping"); n != want*round {
+						t.Errorf("%d pings, not %d", n, want*round)
+					}
+					if n := s.count("initialize"); n != round+1 {
+						t.Errorf("%d sessions were begun", n)
+					}
+				}
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				for id, n := range s.carried {
+					if n != 1 {
+						t.Errorf("request %s was carried out %d times", id, n)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestRejectionsThatEndNoSession are those that never say that a session is gone, and those
+// that a ping shows to be about the request alone: the host gets them, once.
+func TestRejectionsThatEndNoSession(t *testing.T) {
+	type rejection struct {
+		name  string
+		words func(w http.ResponseWriter, got request)
+		pings int
+		want  string // a piece of the error
+	}
+	var all []rejection
+	for _, status := range []int{401, 403, 407, 408, 413, 415, 425, 429, 500, 502, 504} {
+		name := strconv.Itoa(status)
+		all = append(all, rejection{name, rejects(status, "text/plain", "no such session"), 0, "status " + name})
+		all = append(all, rejection{name + " in JSON", rejects(status, "application/json", `{"jsonrpc":"2.0","id":null,"error":{"code":-32001,"message":"Session not found"}}`), 0, "-32001"})
+	}
+	for _, status := range []int{400, 404, 405, 410, 409, 422, 500, 503} {
+		name := strconv.Itoa(status) + " with the response to the request"
+		all = append(all, rejection{name, rejects(status, "application/json", `{"jsonrpc":"2.0","id":$ID,"error":{"code":-32601,"message":"Method not found"}}`), 0, "-32601"})
+	}
+	all = append(all, rejection{"404 with a result", rejects(404, "application/json", `{"jsonrpc":"2.0","id":$ID,"result":{"odd":true}}`), 0, `{"odd":true}`})
+	all = append(all, rejection{"404 with the id in another spelling", rejects(404, "application/json", `{"jsonrpc":"2.0","id":$ID.0,"error":{"code":-32601,"message":"no"}}`), 0, "-32601"})
+	for _, tt := range otherWords {
+		if tt.pings > 0 {
+			all = append(all, rejection{"a wrong suspicion: " + tt.name, tt.words, 1, `"error"`})
+		}
+	}
+	for _, tt := range all {
+		t.Run(tt.name, func(t *testing.T) {
+			s := &forgetful{odd: func(w http.ResponseWriter, got request) bool {
+				if got.method == "tools/call" {
+					tt.words(w, got)
+				}
+				return got.method == "tools/call"
+			}}
+			h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
+			h.hello()
+			for i := 1; i <= 3; i++ {
+				h.send(toolCall(i))
+				if got := h.answer(strconv.Itoa(i)); !strings.Contains(got, tt.want) {
+					t.Errorf("got %s", got)
+				}
+				if n := s.count("tools/call"); n != i {
+					t.Errorf("%d requests were sent for %d", n, i)
+				}
+				if n := s.count("ping"); n != i*tt.pings {
+					t.Errorf("%d pings for %d requests", n, i)
+				}
+			}
+			if n := s.count("initialize"); n != 1 {
+				t.Errorf("%d sessions were begun", n)
+			}
+			h.send(`{"jsonrpc":"2.0","id":9,"method":"tools/list"}`)
+			if got := s.last(t, h.answer("9"), "tools/list"); got.header.Get("Mcp-Session-Id") != "session-1" {
+				t.Error("the session is another")
+			}
+		})
+	}
+}
+
+// last returns the last message of a method.
+func (s *forgetful) last(t *testing.T, _ string, method string) request {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, got := range slices.Backward(s.all) {
+		if got.method == method {
+			return got
+		}
+	}
+	t.Fatalf("no %s came", method)
+	return request{}
+}
+
+// TestSuspicionThatStaysOpen rejects a request, and answers the ping in no way that settles
+// what that means: nothing is begun anew, nothing is sent again.
+func TestSuspicionThatStaysOpen(t *testing.T) {
+	for name, ping := range map[string]func(w http.ResponseWriter, got request){
+		"a connection that breaks": func(http.ResponseWriter, request) { panic(http.ErrAbortHandler) },
+		"429":                      rejects(429, "", ""),
+		"401":                      rejects(401, "", ""),
+		"another rejection":        rejects(409, "", ""),
+		"another code":             rejects(400, "application/json", `{"jsonrpc":"2.0","id":null,"error":{"code":-5,"message":"no"}}`),
+		"another id":               rejects(200, "application/json", `{"jsonrpc":"2.0","id":"other","result":{}}`),
+		"a page":                   rejects(200, "text/html", "<html>"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &forgetful{odd: func(w http.ResponseWriter, got request) bool {
+				switch got.method {
+				case "tools/call":
+					w.WriteHeader(400)
+				case "ping":
+					ping(w, got)
+				default:
+					return false
+				}
+				return true
+			}}
+			h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
+			h.hello()
+			h.send(toolCall(1))
+			if got := h.answer("1"); !strings.Contains(got, "status 400") {
+				t.Errorf("got %s", got)
+			}
+			if calls, pings, begun := s.count("tools/call"), s.count("ping"), s.count("initialize"); calls != 1 || pings != 1 || begun != 1 {
+				t.Errorf("%d requests, %d pings, %d sessions", calls, pings, begun)
+			}
+		})
+	}
+}
+
+// TestSessionIsReplacedOnceInVain has a server that knows none of its sessions: it is tried
+// once, and not again for a while, however many requests come; twice where it says by the
+// rules that the session is gone, and took messages on it before.
+func TestSessionIsReplacedOnceInVain(t *testing.T) {
+	for _, tt := range otherWords {
+		t.Run(tt.name, func(t *testing.T) {
+			s := &forgetful{unknown: tt.words}
+			s.odd = func(w http.ResponseWriter, got request) bool {
+				if got.id == "" || got.method == "tools/list" {
+					return false
+				}
+				tt.words(w, got)
+				return true
+			}
+			h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
+			h.hello()
+			for i := 1; i <= 24; i++ {
+				h.send(toolCall(i))
+				if i == 8 {
+					for i := 1; i <= 8; i++ {
+						h.answer(strconv.Itoa(i))
+					}
+				}
+				if i > 16 {
+					h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":"list %d","method":"tools/list"}`, i))
+					h.answer(fmt.Sprintf(`"list %d"`, i))
+				}
+			}
+			for i := 9; i <= 24; i++ {
+				if got := h.answer(strconv.Itoa(i)); get(t, got, "error") == "" {
+					t.Errorf("got %s", got)
+				}
+			}
+			if begun, pings := s.count("initialize"), s.count("ping"); begun > 3-tt.pings || pings > 1 {
+				t.Errorf("%d sessions were begun, after %d pings", begun, pings)
+			}
+			if calls := s.count("tools/call"); calls > 2*24 {
+				t.Errorf("%d requests were sent for 24", calls)
+			}
+		})
+	}
+}
+
+// TestModernRequestsHaveNoSession: since 2026-07-28 there is none to be forgotten.
+func TestModernRequestsHaveNoSession(t *testing.T) {
+	for _, tt := range otherWords {
+		t.Run(tt.name, func(t *testing.T) {
+			s := &forgetful{odd: func(w http.ResponseWriter, got request) bool {
+				switch got.method {
+				case "server/discover":
+					result(w, got.id, `{"supportedVersions":["2026-07-28"],"capabilities":{}}`)
+				default:
+					tt.words(w, got)
+				}
+				return true
+			}}
+			h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Wire: bridge.WireHTTP, Logger: logger(t)})
+			h.send(modernRequest("1", "server/discover", ""))
+			h.answer("1")
+			h.send(modernRequest("2", "tools/call", `"name":"x"`))
+			if got := h.answer("2"); get(t, got, "error") == "" {
+				t.Errorf("got %s", got)
+			}
+			if calls, pings, begun := s.count("tools/call"), s.count("ping"), s.count("initialize"); calls != 1 || pings != 0 || begun != 0 {
+				t.Errorf("%d requests, %d pings, %d sessions", calls, pings, begun)
+			}
+		})
+	}
+}
+
+// TestReplacedSessionIsDeleted: where the server has not said that the old session is gone,
+// it may live on elsewhere.
+func TestForgottenSessionIsDeleted(t *testing.T) {
+	for _, tt := range otherWords {
+		t.Run(tt.name, func(t *testing.T) {
+			s := &forgetful{unknown: tt.words}
+			h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
+			h.hello()
+			s.forget()
+			h.send(toolCall(1))
+			h.answer("1")
+			h.in.Close()
+			if err := <-h.done; err != nil {
+				t.Error(err)
+			}
+			h.done <- nil
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			slices.Sort(s.deleted)
+			if got := strings.Join(s.deleted, " "); got != "session-1 session-2" {
+				t.Errorf("%s were deleted", got)
+			}
+		})
+	}
+}
+
+// TestNotificationMeetsForgottenSession: what the host tells goes to the new session, unless
+// it is about a request of the old one; the next request works.
+func TestNotificationMeetsForgottenSession(t *testing.T) {
+	for _, tt := range otherWords {
+		t.Run(tt.name, func(t *testing.T) {
+			s := &forgetful{unknown: tt.words}
+			h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
+			h.hello()
+			h.send(toolCall(1))
+			h.answer("1")
+			if status := tt.name[:3]; status == "200" {
+				return // a notification has no response to be wrong
+			}
+			s.forget()
+			h.send(`{"jsonrpc":"2.0","method":"notifications/mine"}`)
+			h.note("notifications/tools/list_changed") // of the new session
+			eventually(t, "the notification comes again", func() bool { return s.count("notifications/mine") == 2 })
+			h.send(toolCall(2))
+			if got := h.answer("2"); get(t, got, "result") == "" {
+				t.Errorf("got %s", got)
+			}
+			s.forget()
+			h.send(`{"jsonrpc":"2.0","id":"never asked","result":{}}`)
+			h.note("notifications/tools/list_changed")
+			h.send(toolCall(3))
+			if got := h.answer("3"); get(t, got, "result") == "" {
+				t.Errorf("got %s", got)
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			var on []string
+			replies := 0
+			for _, got := range s.all {
+				if got.method == "notifications/mine" {
+					on = append(on, got.header.Get("Mcp-Session-Id"))
+				}
+				if strings.Contains(got.body, "never asked") {
+					replies++
+				}
+			}
+			if strings.Join(on, " ") != "session-1 session-2" {
+				t.Errorf("the notification came on %v", on)
+			}
+			if replies != 1 {
+				t.Errorf("the host's response was sent %d times", replies)
+			}
+		})
+	}
+}
+
+// eventually waits for a condition.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+		<-time.After(time.Millisecond)
+	}
+}

@@ -1,0 +1,127 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+)
+
+const (
+	// initializeWait is how long a host's initialize waits for the server. Hosts wait
+	// between 5 s (Claude Code, opencode) and 60 s for the response.
+	initializeWait = 4 * time.Second
+
+	// firstWakingPause and longestWakingPause are the pauses between two tries to reach
+	// a server that is not there yet while the host waits for the first response.
+	firstWakingPause   = 250 * time.Millisecond
+	longestWakingPause = time.Second
+)
+
+// probeWait returns how long a host's server/discover waits for the server: half as long
+// as its initialize, which follows where the probe comes to nothing. Negative: for as
+// long as it takes.
+func (o *Options) probeWait() time.Duration {
+	if o.InitializeWait < 0 {
+		return o.InitializeWait
+	}
+	return o.InitializeWait / 2
+}
+
+// greetingWait returns how long a host's initialize waits for the server: with the probe
+// before it no longer than InitializeWait, as some hosts bound both together.
+func (e *eras) greetingWait() time.Duration {
+	if e.InitializeWait < 0 {
+		return e.InitializeWait
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.probed.IsZero() {
+		return e.InitializeWait
+	}
+	return max(e.InitializeWait-time.Since(e.probed), e.InitializeWait/2)
+}
+
+// probes reports whether a request that was just read is a probe of a server of which
+// nothing is known. An initialize that overtakes it does not change that.
+func (e *eras) probes(m *message) bool {
+	if !m.is("server/discover") {
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.probed.IsZero() {
+		e.probed = time.Now()
+	}
+	return e.first == nil && e.server == unknownEra
+}
+
+// encounter is what a host's first request meets first.
+type encounter int
+
+const (
+	serverResponded encounter = iota // or failed
+	userAwaited
+	waitOver
+	callOver // the host does not wait any more
+)
+
+// meets waits for a first contact on behalf of a request, no longer than limit. A
+// negative limit is none.
+func (r *room) meets(c *call, f *flight, limit time.Duration) encounter {
+	var late <-chan time.Time
+	if limit >= 0 {
+		timer := time.NewTimer(limit)
+		defer timer.Stop()
+		late = timer.C
+	}
+	select {
+	case <-f.done:
+		return serverResponded
+	default:
+	}
+	select {
+	case <-f.done:
+		return serverResponded
+	case <-r.Person.awaiting():
+		return userAwaited
+	case <-late:
+		return waitOver
+	case <-c.ctx.Done():
+		return callOver
+	}
+}
+
+// wake begins a session and, where the server is not there yet, tries again until the
+// host's initialize has waited for long enough.
+func (e *eras) wake(ctx context.Context) (*message, error) {
+	began, limit := time.Now(), e.greetingWait()
+	for try := 0; ; try++ {
+		answer, err := e.connect(ctx)
+		if !asleep(err) {
+			return answer, err
+		}
+		wait := min(firstWakingPause<<min(try, 8), longestWakingPause)
+		if time.Since(began)+wait > limit || !pause(ctx, wait) {
+			return answer, err
+		}
+	}
+}
+
+// asleep reports whether an error of a first contact is that of a server which is
+// starting, restarting, or out of reach for a while. Nothing is lost by another
+// initialize then.
+func asleep(err error) bool {
+	if refused, ok := errors.AsType[*refusal](err); ok {
+		switch status := refused.status; {
+		case refused.body != nil && refused.body.id != nil: // it is there, and that is its response
+			return false
+		case status == http.StatusInternalServerError, status == http.StatusNotImplemented:
+			return false
+		default:
+			return later(status) || status/100 == 5
+		}
+	}
+	t, ok := errors.AsType[*Trouble](err)
+	return ok && (t.Retry || t.Reason == lost.Reason)
+}

@@ -1,0 +1,118 @@
+package alive
+
+import (
+	"errors"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// conn is a TCP connection that is closed when the other end is gone. While nothing is sent, the
+// operating system's keepalive finds that out; keepalive pauses while something is sent that is
+// not acknowledged, and there the conn looks for itself, where the system tells.
+type conn struct {
+	net.Conn
+	tcp    *net.TCPConn
+	broken func() // called when the connection broke off
+
+	watched atomic.Bool // a look is due
+	since   time.Time   // of the look that is due: when progress was last seen
+	acked   uint64      // and how much was acknowledged then, in bytes
+	dead    atomic.Bool // closed here
+}
+
+// lookEvery is how often a conn looks whether what was sent has arrived.
+const lookEvery = patience / 5
+
+// supervise returns a connection with the checks. It calls broken when the connection breaks
+// off otherwise than by an orderly end.
+func supervise(tcp *net.TCPConn, broken func()) *conn {
+	// What a system does not know it does without.
+	_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: silence, Interval: patience / probes, Count: probes})
+	limitRetransmission(tcp)
+	return &conn{Conn: tcp, tcp: tcp, broken: broken}
+}
+
+// Read implements [net.Conn].
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	return n, c.judge(err)
+}
+
+// Write implements [net.Conn].
+func (c *conn) Write(b []byte) (int, error) {
+	c.watch()
+	n, err := c.Conn.Write(b)
+	return n, c.judge(err)
+}
+
+// judge notes what an error says about the connection.
+func (c *conn) judge(err error) error {
+	if err == nil {
+		return nil
+	}
+	if c.dead.Load() {
+		return &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: syscall.ETIMEDOUT}
+	}
+	if _, ok := errors.AsType[syscall.Errno](err); ok { // neither an end nor a close
+		c.broken()
+	}
+	return err
+}
+
+// watch begins to look after what is sent now, unless that has begun.
+func (c *conn) watch() {
+	if c.watched.CompareAndSwap(false, true) {
+		c.since = time.Now()
+		time.AfterFunc(lookEvery, c.look)
+	}
+}
+
+// look closes the connection if nothing that was sent has been acknowledged for too long, and
+// ends the watch if all was.
+func (c *conn) look() {
+	s := outstanding(c.tcp)
+	if s.acked != c.acked {
+		c.since, c.acked = time.Now(), s.acked
+	}
+	switch {
+	case !s.pending:
+		c.watched.Store(false)
+		if outstanding(c.tcp).pending { // sent in between
+			c.watch()
+		}
+	case s.unanswered(unanswered) && time.Since(c.since) >= unanswered:
+		c.dead.Store(true)
+		c.broken()
+		_ = c.tcp.SetLinger(0)
+		_ = c.tcp.Close()
+	default:
+		time.AfterFunc(lookEvery, c.look)
+	}
+}
+
+// unanswered is how long something that was sent may be without an acknowledgement.
+const unanswered = silence + patience - lookEvery
+
+// sending is what the operating system says about data that was sent.
+type sending struct {
+	pending bool          // some is not acknowledged
+	acked   uint64        // what is, in bytes
+	again   uint8         // how often it was sent again since some was acknowledged
+	probed  uint8         // how often the other end, which takes nothing at present, did not answer
+	full    bool          // the other end takes nothing at present, or that is not known
+	silent  time.Duration // since anything was acknowledged, be it again
+}
+
+// tries is how many times in a row something was sent again before a connection may be dead.
+const tries = 2
+
+// unanswered reports whether the other end does not acknowledge what was sent. One that takes
+// nothing at present is there as long as it acknowledges that it was asked.
+func (s sending) unanswered(d time.Duration) bool {
+	if s.again >= tries && !s.full {
+		return true
+	}
+	return (s.again >= tries || s.probed >= tries) && s.silent >= d
+}

@@ -1,0 +1,35 @@
+package alive
+
+import (
+	"net"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TCP_USER_TIMEOUT is not used: it also ends a connection whose other end is there and
+// acknowledges, but reads nothing for a while.
+func limitRetransmission(*net.TCPConn) {}
+
+func outstanding(tcp *net.TCPConn) sending {
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return sending{}
+	}
+	var info *unix.TCPInfo
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		info, failed = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	})
+	if err != nil || failed != nil {
+		return sending{}
+	}
+	return sending{
+		pending: info.Unacked > 0 || info.Notsent_bytes > 0,
+		acked:   info.Bytes_acked,
+		again:   info.Retransmits,
+		probed:  info.Probes,
+		full:    info.Snd_wnd == 0, // as it is where the system is too old to tell
+		silent:  time.Duration(info.Last_ack_recv) * time.Millisecond,
+	}
+}

@@ -1,0 +1,274 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// longServer is an MCP server without a login, whose tools have long answers.
+type longServer struct {
+	kind string // how an answer is written
+	size int    // of an answer, in bytes
+}
+
+func (s *longServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var m struct {
+		ID     json.RawMessage
+		Method string
+		Params struct{ Name string }
+	}
+	body, _ := io.ReadAll(r.Body)
+	_ = json.Unmarshal(body, &m)
+	switch {
+	case r.Method != http.MethodPost:
+		w.WriteHeader(http.StatusMethodNotAllowed)
+	case m.ID == nil:
+		w.WriteHeader(http.StatusAccepted)
+	case m.Method == "initialize":
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"s","version":"1"}}}`, m.ID)
+	case m.Params.Name == "long":
+		s.long(w, r, string(m.ID))
+	default:
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"length":%d}}`, m.ID, len(body))
+	}
+}
+
+func (s *longServer) long(w http.ResponseWriter, r *http.Request, id string) {
+	if s.kind == "another id" {
+		id += ".0"
+	}
+	begin, end := `{"jsonrpc":"2.0","id":`+id+`,"result":"`, `"}`
+	w.Header().Set("Content-Type", "application/json")
+	switch s.kind {
+	case "a length that is a lie":
+		w.Header().Set("Content-Length", strconv.Itoa(s.size))
+		io.WriteString(w, begin)
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+		return
+	case "a body with a length":
+		w.Header().Set("Content-Length", strconv.Itoa(len(begin)+s.size+len(end)))
+	case "an event":
+		w.Header().Set("Content-Type", "text/event-stream")
+		begin, end = "data: "+begin, end+"\n\n"
+	case "an event of many lines":
+		w.Header().Set("Content-Type", "text/event-stream")
+		begin, end = "data: {\"jsonrpc\":\"2.0\",\"id\":"+id+",\"result\":[\ndata: 1", "]}\n\n"
+	}
+	piece := bytes.Repeat([]byte("0123456789abcdef"), 4096) // of which sizes are multiples
+	if s.kind == "an event of many lines" {
+		piece = bytes.Repeat([]byte("\ndata:,12345678"), 4096)
+	}
+	io.WriteString(w, begin)
+	for n := 0; n < s.size; n += len(piece) {
+		if _, err := w.Write(piece); err != nil {
+			return
+		}
+	}
+	io.WriteString(w, end)
+}
+
+// peakMemory returns what a process has taken at most, in MiB.
+func peakMemory(t *testing.T, pid int) int {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(status), "VmHWM:")
+	kib, err := strconv.Atoi(strings.Fields(after)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kib >> 10
+}
+
+// TestBridgeMemoryIsBounded measures a bridge whose host has called 20 tools that all
+// answer at length at once, and what else has to work meanwhile.
+func TestBridgeMemoryIsBounded(t *testing.T) {
+	const calls, size, bound = 20, 60 << 20, 256
+	for _, kind := range []string{"a body", "a body with a length", "an event", "an event of many lines", "another id"} {
+		t.Run(kind, func(t *testing.T) {
+			server := httptest.NewServer(&longServer{kind, size})
+			defer server.Close()
+			c := &command{t: t, home: t.TempDir()}
+			cmd, stdin, stdout := c.bridge(server.URL + "/mcp")
+			for i := range calls {
+				fmt.Fprintf(stdin, `{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"long"}}`+"\n", i)
+			}
+			long := 0
+			for range calls {
+				head, n := readLong(t, stdout)
+				if strings.Contains(head, `"error"`) {
+					t.Errorf("a call is answered with %s", head)
+				}
+				if n > size/2 {
+					long++
+				}
+			}
+			if long != calls {
+				t.Errorf("%d long answers arrived", long)
+			}
+			peak := peakMemory(t, cmd.Process.Pid)
+			t.Logf("peak memory: %d MiB", peak)
+			if peak > bound {
+				t.Errorf("the bridge took %d MiB", peak)
+			}
+			stdin.Close()
+			c.ends(cmd, 0, 5*time.Second)
+		})
+	}
+}
+
+// bridge starts a bridge to a server, as a process, with a session.
+func (c *command) bridge(url string, flags ...string) (cmd *exec.Cmd, stdin io.WriteCloser, stdout *bufio.Reader) {
+	c.t.Helper()
+	cmd, stdin, stdout, _ = c.start(append([]string{"bridge", "--login=never", url}, flags...)...)
+	fmt.Fprintln(stdin, `{"jsonrpc":"2.0","id":"hello","method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`)
+	lineWith(c.t, stdout, `"hello"`)
+	fmt.Fprintln(stdin, `{"jsonrpc":"2.0","method":"notifications/initialized"}`)
+	return cmd, stdin, stdout
+}
+
+// TestBridgeMemoryIsNotPromised: a length that a server announces takes no memory, and
+// short calls do not wait for long ones.
+func TestBridgeMemoryIsNotPromised(t *testing.T) {
+	server := httptest.NewServer(&longServer{"a length that is a lie", 60 << 20})
+	defer server.Close()
+	defer server.CloseClientConnections()
+	c := &command{t: t, home: t.TempDir()}
+	cmd, stdin, stdout := c.bridge(server.URL + "/mcp")
+	for i := range 40 {
+		fmt.Fprintf(stdin, `{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"long"}}`+"\n", i)
+		fmt.Fprintf(stdin, `{"jsonrpc":"2.0","id":"short %d","method":"tools/call","params":{"name":"short"}}`+"\n", i)
+		lineWith(t, stdout, fmt.Sprintf(`"short %d"`, i))
+	}
+	if peak := peakMemory(t, cmd.Process.Pid); peak > 100 {
+		t.Errorf("the bridge took %d MiB", peak)
+	}
+	stdin.Close()
+	c.ends(cmd, 0, 5*time.Second)
+}
+
+// TestBridgeMemoryOfRequests measures a bridge whose host calls with long arguments.
+func TestBridgeMemoryOfRequests(t *testing.T) {
+	const calls, size = 8, 60 << 20
+	server := httptest.NewServer(&longServer{})
+	defer server.Close()
+	c := &command{t: t, home: t.TempDir()}
+	cmd, stdin, stdout := c.bridge(server.URL + "/mcp")
+	long := strings.Repeat("0123456789abcdef", size/16)
+	go func() {
+		for i := range calls {
+			fmt.Fprintf(stdin, `{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"short","arguments":{"a":"%s"}}}`+"\n", i, long)
+		}
+	}()
+	for range calls {
+		if head, _ := readLong(t, stdout); !strings.Contains(head, `"length":629`) {
+			t.Errorf("a call is answered with %s", head)
+		}
+	}
+	peak := peakMemory(t, cmd.Process.Pid)
+	t.Logf("peak memory: %d MiB", peak)
+	if peak > 256 {
+		t.Errorf("the bridge took %d MiB", peak)
+	}
+	stdin.Close()
+	c.ends(cmd, 0, 5*time.Second)
+}
+
+// TestBridgeMemoryFlag: with less memory, what does not fit is an error with its id, in
+// both directions.
+func TestBridgeMemoryFlag(t *testing.T) {
+	server := httptest.NewServer(&longServer{"a body", 60 << 20})
+	defer server.Close()
+	c := &command{t: t, home: t.TempDir()}
+	cmd, stdin, stdout := c.bridge(server.URL+"/mcp", "--max-memory", "100")
+	fmt.Fprintln(stdin, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"long"}}`)
+	if got := lineWith(t, stdout, `"id":1,`); !strings.Contains(got, "too_large") {
+		t.Errorf("got %s", got)
+	}
+	fmt.Fprintf(stdin, `{"jsonrpc":"2.0","method":"tools/call","params":{"name":"short","arguments":{"a":"%s"}},"id":2}`+"\n", strings.Repeat("x", 30<<20))
+	if got := lineWith(t, stdout, `"id":2,`); !strings.Contains(got, "too_large") {
+		t.Errorf("got %s", got)
+	}
+	if peak := peakMemory(t, cmd.Process.Pid); peak > 100 {
+		t.Errorf("the bridge took %d MiB", peak)
+	}
+	stdin.Close()
+	c.ends(cmd, 0, 5*time.Second)
+}
+
+// readLong reads a line of any length and returns its begin and its length.
+func readLong(t *testing.T, r *bufio.Reader) (head string, n int) {
+	t.Helper()
+	for {
+		part, err := r.ReadSlice('\n')
+		if n == 0 {
+			head = string(part[:min(len(part), 200)])
+		}
+		n += len(part)
+		switch err {
+		case nil:
+			return head, n
+		case bufio.ErrBufferFull:
+		default:
+			t.Fatalf("after %d bytes: %v", n, err)
+		}
+	}
+}
+
+// TestBridgeEndsWhateverItsPeersDo ends bridges in the middle of a response that does not
+// end, with a host that reads and one that does not.
+func TestBridgeEndsWhateverItsPeersDo(t *testing.T) {
+	for _, size := range []int{1 << 20, 1 << 40} {
+		for _, by := range []string{"stdin", "SIGTERM"} {
+			t.Run(fmt.Sprintf("%d/%s", size, by), func(t *testing.T) {
+				t.Parallel()
+				writing := make(chan struct{})
+				s := &longServer{"a body", size}
+				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					body, _ := io.ReadAll(r.Body)
+					r.Body = io.NopCloser(bytes.NewReader(body))
+					if bytes.Contains(body, []byte(`"long"`)) {
+						close(writing)
+					}
+					s.ServeHTTP(w, r)
+				}))
+				defer server.Close()
+				defer server.CloseClientConnections()
+				c := &command{t: t, home: t.TempDir()}
+				cmd, stdin, _ := c.bridge(server.URL + "/mcp")
+				fmt.Fprintln(stdin, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"long"}}`)
+				<-writing
+				if by == "stdin" {
+					stdin.Close()
+				} else if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+					t.Fatal(err)
+				}
+				start := time.Now()
+				state, err := cmd.Process.Wait()
+				if err != nil || state.ExitCode() != 0 {
+					t.Errorf("it ended with %v, %v", state, err)
+				}
+				if took := time.Since(start); took > 5*time.Second {
+					t.Errorf("it took %v to end", took)
+				}
+			})
+		}
+	}
+}
