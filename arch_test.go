@@ -47,6 +47,7 @@ var rooms = map[string]room{
 	"internal/pasted":           {},
 	"internal/proctest":         {},
 	"internal/sse":              {},
+	"bridge/field":              {},
 	"bridge/interop":            {},
 	"bridge":                    {ours: []string{"internal/alive", "internal/secret", "internal/sse"}, modules: []string{"golang.org/x/sys"}},
 	"internal/envelope":         {},

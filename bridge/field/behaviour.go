@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -49,13 +50,16 @@ type play struct {
 	hosts    []*host
 }
 
+// bound is how long a play may take.
+const bound = 90 * time.Second
+
 // perform plays a behaviour with a contestant.
 func (b *behaviour) perform(ctx context.Context, c *contestant) (v verdict, err error) {
 	dir, err := os.MkdirTemp("", "bridge-field-")
 	if err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithTimeout(ctx, bound)
 	p := &play{contestant: c, ctx: ctx, dir: dir}
 	defer func() {
 		cancel()
@@ -108,8 +112,16 @@ func (p *play) pause(d time.Duration) {
 	select {
 	case <-timer.C:
 	case <-p.ctx.Done():
-		p.must(p.ctx.Err())
+		p.over()
 	}
+}
+
+// over ends a play that takes too long, or that nobody wants any more.
+func (p *play) over() {
+	if errors.Is(p.ctx.Err(), context.DeadlineExceeded) {
+		p.wrong("not done within %s", seconds(bound))
+	}
+	p.must(p.ctx.Err())
 }
 
 // until waits for a condition, and reports whether it came true in time. changed returns a
@@ -127,7 +139,7 @@ func (p *play) until(limit time.Duration, changed func() <-chan struct{}, condit
 		case <-timer.C:
 			return condition()
 		case <-p.ctx.Done():
-			p.must(p.ctx.Err())
+			p.over()
 		}
 	}
 }

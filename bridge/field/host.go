@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -115,6 +116,7 @@ func (p *play) bridge(url string, flags ...string) *host {
 		close(h.ended)
 	}()
 	p.hosts = append(p.hosts, h)
+	context.AfterFunc(p.ctx, func() { _ = cmd.Process.Kill() }) // which ends a write, too
 	p.cleanup(func() {
 		_ = cmd.Process.Kill()
 		<-h.ended
