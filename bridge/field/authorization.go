@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path"
 	"regexp"
 	"strconv"
 	"strings"
@@ -100,10 +101,9 @@ func (a *authority) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(201, document)
 	case r.URL.Path == "/authorize":
 		code := "code-" + serial
-		resource, _ := url.Parse(r.Form.Get("resource"))
 		what := r.Form.Get("tenant")
-		if resource != nil {
-			what += strings.TrimPrefix(resource.Path, "/mcp/")
+		if what == "" {
+			what = path.Base(r.Form.Get("resource"))
 		}
 		a.mu.Lock()
 		a.codes[code] = what
@@ -214,6 +214,6 @@ var logins = []behaviour{
 		kind: "two logins at one server that differ by `--authorize-param`",
 		met:  "the same",
 		now:  "the same",
-		play: apart([]string{"--authorize-param", "tenant=one"}, []string{"--authorize-param", "tenant=two"}, "onemcp", "twomcp"),
+		play: apart([]string{"--authorize-param", "tenant=one"}, []string{"--authorize-param", "tenant=two"}, "one", "two"),
 	},
 }

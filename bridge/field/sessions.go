@@ -57,15 +57,6 @@ var forgotten = []behaviour{
 		play: forgottenAs(asText(400, "Invalid or missing session ID")),
 	},
 	{
-		name: "forgotten-400-with-the-id",
-		kind: "with 400 and an error that has the request's id",
-		met:  "neighbour of the same",
-		now:  "the same",
-		play: forgottenAs(func(x *exchange) {
-			x.status(400, "application/json", failure(x.id, -32000, "Bad Request: Server not initialized"))
-		}),
-	},
-	{
 		name: "forgotten-410",
 		kind: "with 410",
 		met:  "gateways with a session store",
