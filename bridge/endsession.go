@@ -3,11 +3,7 @@ package bridge
 import (
 	"context"
 	"net/http"
-	"time"
 )
-
-// endTimeout bounds the time in which a server is told that a session was replaced.
-const endTimeout = 10 * time.Second
 
 // leaves tells the server that the session so far is over, as another one takes its place: it
 // may have forgotten that one, or only one of its instances has. The caller holds mu.
@@ -17,7 +13,8 @@ func (u *upstream) leaves(next string) {
 		return
 	}
 	u.do(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(u.life), endTimeout) // the end of the bridge waits for it
+		// The end of the bridge waits for it.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(u.life), parting)
 		defer cancel()
 		u.endSession(ctx, session, version)
 	})

@@ -99,9 +99,7 @@ func (b *bridge) serve(c *call) {
 		return
 	}
 	if refused, ok := errors.AsType[*refusal](err); ok && refused.body != nil && !c.batch {
-		body := *refused.body
-		body.id = nil // whatever it is: this request was rejected
-		b.deliver(&body, c)
+		b.answer(c, refused.body) // whatever id it has, it came for this request
 		return
 	}
 	c.fail(b.explain(err))

@@ -142,6 +142,7 @@ func (u *upstream) late(c *call, resp *http.Response, came string) error {
 	if c.on != nil {
 		return u.await(c, came, c.on.now)
 	}
+	u.inUse()
 	session := resp.Request.Header.Get(headerSession)
 	return u.await(c, came, func() (streamState, <-chan struct{}) {
 		u.mu.Lock()

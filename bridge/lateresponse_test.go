@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -429,4 +430,30 @@ func afterBusy(w http.ResponseWriter, busy bool) {
 		return
 	}
 	writeBody(w, 200, "text/event-stream", event(`{"jsonrpc":"2.0","id":1,"result":{}}`))
+}
+
+// TestLateResponseOpensStream has a session's stream that was given up, and a server that
+// responds on it: the stream is opened again for that.
+func TestLateResponseOpensStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newLateServer(true, func(w http.ResponseWriter, _ *http.Request, _ request) { w.WriteHeader(202) })
+		open := s.get
+		var ready atomic.Bool
+		s.get = func(w http.ResponseWriter, r *http.Request, n int) {
+			if !ready.Load() {
+				w.WriteHeader(503)
+				return
+			}
+			open(w, r, n)
+		}
+		h := start(t, bubbleServer(t, s.ServeHTTP))
+		h.hello()
+		time.Sleep(time.Hour)
+		ready.Store(true)
+		s.out <- `{"jsonrpc":"2.0","id":1,"result":{}}`
+		h.send(streamCall("1"))
+		if got, _ := h.answerWithin("1", time.Second); get(t, got, "result") != "{}" {
+			t.Errorf("got %s", got)
+		}
+	})
 }

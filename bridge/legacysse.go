@@ -15,8 +15,9 @@ import (
 // endpointTimeout bounds the wait for the first event of an HTTP+SSE stream.
 const endpointTimeout = 15 * time.Second
 
-// rejectionGrace is how long the response to a POST is waited for once its stream has ended.
-const rejectionGrace = 500 * time.Millisecond
+// postGrace is how long a POST may still be rejected when the stream for its response has ended:
+// one that is was not carried out.
+const postGrace = 2 * time.Second
 
 // sseWire is HTTP+SSE, the transport of 2024-11-05: one stream on which the
 // server says everything, and an address to post to, which the stream names
@@ -102,12 +103,14 @@ func (w *sseWire) connect() error {
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer cancel()
-		return u.refused(resp)
+		r := u.refused(resp)
+		r.atGET = true
+		return r
 	}
 	if kind := contentType(resp.Header); kind != acceptStream {
 		defer cancel()
 		discard(resp)
-		return &refusal{status: resp.StatusCode, Trouble: notMCP(kind)}
+		return &refusal{status: resp.StatusCode, atGET: true, Trouble: notMCP(kind)}
 	}
 	events := u.eventsOf(resp)
 	endpoint, err := firstEndpoint(events.Reader, u.URL)
@@ -283,9 +286,7 @@ func (w *sseWire) attempt(c *call) (round int, err error) {
 	c.on = s
 	ctx, cancel := context.WithCancel(c.ctx)
 	defer cancel()
-	// The stream may have been given up because its session is gone, which the response to
-	// this POST is about to say.
-	defer context.AfterFunc(s.alive, func() { time.AfterFunc(rejectionGrace, cancel) })()
+	defer context.AfterFunc(s.alive, func() { time.AfterFunc(postGrace, cancel) })()
 	resp, err := w.post(ctx, s, c)
 	if err == nil {
 		err = w.up.receive(c, resp)

@@ -141,11 +141,12 @@ func (b *bridge) accepting() (context.Context, context.CancelFunc) {
 	timer = time.AfterFunc(notificationTimeout, func() {
 		if !b.userAwaited() {
 			cancel()
-			return
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		timer.Reset(notificationTimeout)
+		if ctx.Err() == nil {
+			timer.Reset(notificationTimeout)
+		}
 	})
 	return ctx, func() {
 		timer.Stop()

@@ -19,6 +19,7 @@ type refusal struct {
 	*Trouble
 	status int
 	tied   bool     // the request named a session
+	atGET  bool     // it is about a stream, and no message
 	body   *message // a JSON-RPC error, or a result; nil: none
 }
 
@@ -69,7 +70,7 @@ func (r *refusal) maybeSSE() bool {
 		return false
 	}
 	code := r.code()
-	return r.status/100 == 4 && code != codeMismatch && code != codeCapability && (code != codeVersion || !supportsModern(r.body))
+	return r.status/100 == 4 && !r.atGET && code != codeMismatch && code != codeCapability && (code != codeVersion || !supportsModern(r.body))
 }
 
 // refused reads why the server refused a request.

@@ -71,13 +71,9 @@ func (u *upstream) begun(c *call) error {
 	}
 }
 
-// renew replaces the session of a round, unless somebody has done so already.
-func (u *upstream) renew(ctx context.Context, round int) error {
-	return u.replace(ctx, round, shape{}, "")
-}
-
-// replace is renew for a rejection of a shape, which a message of a method met. It returns errTooSoon if that did not
-// help a moment ago.
+// replace replaces the session of a round, unless somebody has done so already, because the
+// server has rejected a message of a method. It returns errTooSoon if that did not help a
+// moment ago.
 func (u *upstream) replace(ctx context.Context, round int, s shape, method string) error {
 	u.mu.Lock()
 	r := u.renewal

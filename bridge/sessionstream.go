@@ -86,16 +86,14 @@ func (u *upstream) listen(ctx context.Context) {
 }
 
 // inUse takes up the session's stream again, if the tries to open it have ended: the server
-// has just responded to a request.
+// has just responded to a request, if only that it will do so on the stream.
 func (u *upstream) inUse() {
 	u.mu.Lock()
 	s := u.stream
 	u.mu.Unlock()
-	if s != nil && s.given.Load() {
-		select {
-		case s.wake <- struct{}{}:
-		default:
-		}
+	if s != nil && s.given.CompareAndSwap(true, false) {
+		s.set(streamClosed)
+		s.wake <- struct{}{} // there is room for the one that is given up once
 	}
 }
 
@@ -159,10 +157,8 @@ func (u *upstream) pauseStream(ctx context.Context, s *sessionStream, r *resumpt
 		return false
 	}
 	s.given.Store(true)
-	defer s.given.Store(false)
 	select {
 	case <-s.wake:
-		s.set(streamClosed)
 		return true
 	case <-ctx.Done():
 		return false

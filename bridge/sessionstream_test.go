@@ -112,14 +112,14 @@ func TestStreamRejectedForAWhile(t *testing.T) {
 						w.WriteHeader(status)
 					default:
 						openStream(w)
-						io.WriteString(w, event(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`))
+						io.WriteString(w, event(`{"jsonrpc":"2.0","method":"notifications/message"}`))
 						_ = http.NewResponseController(w).Flush()
 						<-r.Context().Done()
 					}
 				}}
 				h := start(t, bubbleServer(t, s.ServeHTTP))
 				h.hello()
-				h.waitWithin(time.Minute, "notification", func(line string) bool { return strings.Contains(line, "list_changed") })
+				h.waitWithin(time.Minute, "notification", func(line string) bool { return strings.Contains(line, "notifications/message") })
 				if begun, _ := s.counts(); begun != 1 {
 					t.Errorf("%d sessions begun", begun)
 				}
@@ -231,7 +231,7 @@ func TestStreamEndsWithItsSession(t *testing.T) {
 			}
 			openStream(w)
 			if n > 0 {
-				io.WriteString(w, event(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`))
+				io.WriteString(w, event(`{"jsonrpc":"2.0","method":"notifications/message"}`))
 				_ = http.NewResponseController(w).Flush()
 				<-r.Context().Done()
 				return
@@ -243,7 +243,7 @@ func TestStreamEndsWithItsSession(t *testing.T) {
 		time.Sleep(time.Minute)
 		s.forget()
 		close(cut)
-		h.waitWithin(time.Minute, "notification", func(line string) bool { return strings.Contains(line, "list_changed") })
+		h.waitWithin(time.Minute, "notification", func(line string) bool { return strings.Contains(line, "notifications/message") })
 		synctest.Wait()
 		begun, ended := s.counts()
 		if begun != 2 || len(ended) != 1 || ended[0] != "session-1" {
@@ -252,9 +252,9 @@ func TestStreamEndsWithItsSession(t *testing.T) {
 	})
 }
 
-// TestReplacedSessionIsDeleted has a server whose other instance does not know the session: the
+// TestSessionOfAnotherInstanceIsDeleted has a server whose other instance does not know the session: the
 // one that does is told that it is over.
-func TestReplacedSessionIsDeleted(t *testing.T) {
+func TestSessionOfAnotherInstanceIsDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &getting{get: func(w http.ResponseWriter, _ *http.Request, _ int) { w.WriteHeader(http.StatusMethodNotAllowed) }}
 		elsewhere := true

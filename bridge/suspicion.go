@@ -45,7 +45,7 @@ const (
 
 // meaning returns what a rejection of a message says of its session.
 func (r *refusal) meaning(c *call) meaning {
-	if c.plain || c.is("initialize") || modernVersion(c.message) != "" || r.answers(c.message) {
+	if r.atGET || c.plain || c.is("initialize") || modernVersion(c.message) != "" || r.answers(c.message) {
 		return neutral
 	}
 	switch r.status {

@@ -361,8 +361,7 @@ func TestModernRequestsHaveNoSession(t *testing.T) {
 	}
 }
 
-// TestReplacedSessionIsDeleted: where the server has not said that the old session is gone,
-// it may live on elsewhere.
+// TestForgottenSessionIsDeleted: the old session may live on elsewhere.
 func TestForgottenSessionIsDeleted(t *testing.T) {
 	for _, tt := range otherWords {
 		t.Run(tt.name, func(t *testing.T) {
@@ -372,6 +371,11 @@ func TestForgottenSessionIsDeleted(t *testing.T) {
 			s.forget()
 			h.send(toolCall(1))
 			h.answer("1")
+			eventually(t, "the old session is deleted", func() bool {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				return len(s.deleted) == 1
+			})
 			h.in.Close()
 			if err := <-h.done; err != nil {
 				t.Error(err)

@@ -268,6 +268,10 @@ func TestRefusals(t *testing.T) {
 			w.WriteHeader(400)
 			io.WriteString(w, `{"jsonrpc":"2.0","id":null,"error":{"code":-8,"message":"own"}}`)
 		}, "-8", 3, 0},
+		{"400 with an error with a foreign id", func(w http.ResponseWriter, _ int, _ request) {
+			w.WriteHeader(400)
+			io.WriteString(w, `{"jsonrpc":"2.0","id":"server-error","error":{"code":-9,"message":"own"}}`)
+		}, "-9", 3, 0},
 		{"a page", func(w http.ResponseWriter, _ int, _ request) {
 			w.Header().Set("Content-Type", "text/html")
 			io.WriteString(w, "<html>")
