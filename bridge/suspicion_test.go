@@ -218,9 +218,13 @@ func TestRejectionsThatEndNoSession(t *testing.T) {
 			h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
 			h.hello()
 			for i := 1; i <= 3; i++ {
+				began := time.Now()
 				h.send(toolCall(i))
 				if got := h.answer(strconv.Itoa(i)); !strings.Contains(got, tt.want) {
 					t.Errorf("got %s", got)
+				}
+				if took := time.Since(began); took > 5*time.Second {
+					t.Errorf("the response to the ping was not understood for %v", took)
 				}
 				if n := s.count("tools/call"); n != i {
 					t.Errorf("%d requests were sent for %d", n, i)
