@@ -87,6 +87,7 @@ var network = []behaviour{
 			h.initialize()
 			h.echoed("before", soon)
 			m.cut()
+			p.pause(300 * time.Millisecond)
 			h.echoed("after", soon)
 			s.once("after")
 		},
