@@ -48,6 +48,7 @@ var rooms = map[string]room{
 	"internal/proctest":         {},
 	"internal/sse":              {},
 	"bridge/chaos":              {},
+	"bridge/field":              {},
 	"bridge/interop":            {},
 	"bridge":                    {ours: []string{"internal/alive", "internal/secret", "internal/sse"}, modules: []string{"golang.org/x/sys"}},
 	"internal/envelope":         {},

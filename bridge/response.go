@@ -32,7 +32,7 @@ func (u *upstream) receive(c *call, resp *http.Response) error {
 	if err := u.nameless(m, c); err != nil {
 		return err
 	}
-	if !m.batch && u.find(m.id) == nil {
+	if !m.batch && !u.awaited(m.id) {
 		m.id = nil // there is one request that this body can be the response to
 	}
 	u.deliver(m, c)

@@ -240,6 +240,30 @@ func TestRejectionsThatEndNoSession(t *testing.T) {
 	}
 }
 
+// TestSuspicionBesideAnOpenStream rejects a request while the session's stream is open, on
+// which a response may still come: the response to the ping settles it all the same, at once.
+func TestSuspicionBesideAnOpenStream(t *testing.T) {
+	s := &sessions{stream: make(chan string), serve: func(w http.ResponseWriter, _ *http.Request, got request) {
+		if got.method == "tools/call" {
+			w.WriteHeader(400)
+			return
+		}
+		result(w, got.id, `{}`)
+	}}
+	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
+	h.hello()
+	s.stream <- "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}\n\n"
+	h.note("notifications/x")
+	began := time.Now()
+	h.send(toolCall(1))
+	if got := h.answer("1"); !strings.Contains(got, "status 400") {
+		t.Errorf("got %s", got)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the response to the ping settled nothing for %v", took)
+	}
+}
+
 // last returns the last message of a method.
 func (s *forgetful) last(t *testing.T, _ string, method string) request {
 	t.Helper()
