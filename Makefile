@@ -10,7 +10,11 @@
 GO ?= go
 BIN := bin
 
+<<<<<<< HEAD
 .PHONY: python-servers storm demo build test vet lint staticcheck unit conformance interop interop-sdk interop-servers services bench bench-bridge field-table lab interop-table fuzz clean
+=======
+.PHONY: chaos python-servers storm demo build test vet lint staticcheck unit conformance interop interop-sdk interop-servers services bench bench-bridge lab interop-table fuzz clean
+>>>>>>> main
 
 demo: build
 	@$(BIN)/handstamp demo
@@ -36,7 +40,14 @@ staticcheck:
 	cd tools && $(GO) build -o ../$(BIN)/staticcheck honnef.co/go/tools/cmd/staticcheck
 
 unit: bench/bridge/node_modules/.package-lock.json
-	HANDSTAMP_TEST_REQUIRE=mcp-remote HANDSTAMP_TEST_LONG=1 $(GO) test -race -timeout 25m $$($(GO) list ./... | grep -v -e /conformance -e /bridge/interop)
+	HANDSTAMP_TEST_REQUIRE=mcp-remote HANDSTAMP_TEST_LONG=1 $(GO) test -race -timeout 25m $$($(GO) list ./... | grep -v -e /conformance -e /bridge/interop -e /bridge/chaos)
+	cd bridge/chaos && HANDSTAMP_TEST_LONG=1 $(GO) test -race -count=1 -timeout 15m
+
+# A random server against a random MCP host, with the bridge between: 2,000 runs, and how soon
+# runs find each of the bugs that a bridge could have. CHAOS_SEED=n repeats run n.
+chaos:
+	cd bridge/chaos && $(GO) test -race -count=1 -timeout 30m -run TestChaos -seed 0 -runs 2000
+	cd bridge/chaos && CHAOS_SEED= HANDSTAMP_TEST_LONG=1 $(GO) test -count=1 -timeout 30m -run TestMutants
 
 conformance: node_modules
 	HANDSTAMP_TEST_REQUIRE=conformance $(GO) test -count=1 -timeout 15m ./conformance/...
@@ -51,13 +62,18 @@ conformance/node_modules/.package-lock.json: conformance/package-lock.json
 bench/bridge/node_modules/.package-lock.json: bench/bridge/package-lock.json
 	cd bench/bridge && npm ci --no-audit --no-fund --ignore-scripts
 
-# The bridge between the official SDKs, Go and TypeScript, of both eras. With
-# HANDSTAMP_TEST_UPDATE=1 it writes what it sees into docs/eras.md.
-interop-sdk: bridge/interop/node_modules/.package-lock.json
-	HANDSTAMP_TEST_REQUIRE=sdks $(GO) test -count=1 -timeout 10m ./bridge/interop
+# The bridge between the official SDKs, Go and TypeScript, of both eras, and between
+# hosts and servers that others wrote. With HANDSTAMP_TEST_UPDATE=1 it writes what it
+# sees into docs/eras.md and docs/bridge-peers.md. Without Python or PyPI what they
+# have is left out, unless HANDSTAMP_TEST_REQUIRE names python.
+interop-sdk: bridge/interop/node_modules/.package-lock.json bridge/interop/peers/node_modules/.package-lock.json python-servers
+	HANDSTAMP_TEST_REQUIRE="sdks $$HANDSTAMP_TEST_REQUIRE" $(GO) test -count=1 -timeout 10m ./bridge/interop
 
 bridge/interop/node_modules/.package-lock.json: bridge/interop/package-lock.json
 	cd bridge/interop && npm ci --ignore-scripts --no-audit --no-fund
+
+bridge/interop/peers/node_modules/.package-lock.json: bridge/interop/peers/package-lock.json
+	cd bridge/interop/peers && npm ci --ignore-scripts --no-audit --no-fund
 
 # Authorization servers that others wrote, with the library and the command. It
 # is a module of its own, so that their modules are not ours.
@@ -120,4 +136,4 @@ fuzz:
 	@scripts/fuzz $(FUZZTIME)
 
 clean:
-	rm -rf $(BIN) conformance/node_modules bench/bridge/node_modules bridge/interop/node_modules interop/node_modules interop/.venv lab/peers/node_modules
+	rm -rf $(BIN) conformance/node_modules bench/bridge/node_modules bridge/interop/node_modules bridge/interop/peers/node_modules interop/node_modules interop/.venv lab/peers/node_modules

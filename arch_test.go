@@ -47,7 +47,11 @@ var rooms = map[string]room{
 	"internal/pasted":           {},
 	"internal/proctest":         {},
 	"internal/sse":              {},
+<<<<<<< HEAD
 	"bridge/field":              {},
+=======
+	"bridge/chaos":              {},
+>>>>>>> main
 	"bridge/interop":            {},
 	"bridge":                    {ours: []string{"internal/alive", "internal/secret", "internal/sse"}, modules: []string{"golang.org/x/sys"}},
 	"internal/envelope":         {},

@@ -24,6 +24,7 @@ type call struct {
 	// place, and reports whether that was the answer.
 	sink   func(m *message) bool
 	taking sync.Mutex // held while the sink takes something
+	failed *Trouble   // why it has ended without an answer; set before ended is closed
 
 	asks  chan *message // takes what the server asks in this call; nil: the host does
 	probe bool          // a server/discover with which the host begins
@@ -190,10 +191,23 @@ func (c *call) fail(t *Trouble) {
 		return
 	}
 	if c.sink != nil {
-		c.end()
+		c.taking.Lock()
+		defer c.taking.Unlock()
+		if !c.answered() {
+			c.failed = t
+			c.end()
+		}
 		return
 	}
 	c.failPart(c.id, t)
+}
+
+// failure returns why a call of the bridge's own has no answer.
+func (c *call) failure() *Trouble {
+	if c.answered() && c.failed != nil {
+		return c.failed
+	}
+	return lost
 }
 
 // failPart answers one request with what went wrong.

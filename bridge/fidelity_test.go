@@ -146,10 +146,11 @@ func FuzzFidelity(f *testing.F) {
 			for _, events := range []bool{false, true} {
 				request := `{"x": ` + toServer + `,"jsonrpc":"2.0","id":` + id + `,"method":"x/echo","params":` + toServer + `,"y":{"id":` + toServer + `}}`
 				for _, member := range []string{"result", "error"} {
-					if member == "error" && bytes.Equal(bytes.TrimSpace(value), []byte("null")) {
-						continue // is none
+					outcome := string(value)
+					if member == "error" {
+						outcome = `{"data":` + outcome + `,"code" : -1, "message":"own" }`
 					}
-					p.events, p.answer = events, `{"y":[`+string(value)+`], "`+member+`":`+string(value)+`,"jsonrpc":"2.0","id":`+id+` , "x":`+string(value)+"}"
+					p.events, p.answer = events, `{"y":[`+string(value)+`], "`+member+`":`+outcome+`,"jsonrpc":"2.0","id":`+id+` , "x":`+string(value)+"}"
 					io.WriteString(in, request+"\n")
 					check("a request", take(p.heard), request)
 					want := p.answer

@@ -188,12 +188,14 @@ func (b *bridge) cancelled(m *message) {
 	if c == nil || c.is("initialize") {
 		return
 	}
+	// The turn may be long in coming while the server takes nothing.
+	late := time.AfterFunc(2*notificationPatience, c.drop)
 	if _, ok := b.inTurn(func() {
+		defer late.Stop()
 		defer c.drop()
 		if !b.era.cancels(c) {
 			return
 		}
-		defer time.AfterFunc(notificationPatience, c.drop).Stop()
 		b.tell(m)
 	}); !ok {
 		c.drop()

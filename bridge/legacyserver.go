@@ -73,14 +73,24 @@ func (t *legacyServer) serve(c *call) error {
 		if !got.response() {
 			return false
 		}
-		p.final <- got
+		select {
+		case p.final <- got:
+		default: // the server has responded before
+		}
 		return true
 	})
 	p.inner.asks = p.asks
 	t.eras.do(func() {
 		t.enter(p.inner)
 		defer t.leave(p.inner)
-		if err := t.eras.up.call(p.inner); err != nil && !p.inner.answered() {
+		err := t.eras.up.call(p.inner)
+		if p.inner.answered() {
+			err = nil
+			if p.inner.failed != nil {
+				err = p.inner.failed
+			}
+		}
+		if err != nil {
 			p.err <- err
 		}
 	})
@@ -253,8 +263,9 @@ func (t *legacyServer) give(p *parked) {
 	m, err := parse(object("jsonrpc", "2.0", "method", "notifications/cancelled", "params", object("requestId", p.inner.id)))
 	if err == nil {
 		t.eras.do(func() {
+			defer p.inner.cancel()
+			defer time.AfterFunc(notificationPatience, p.inner.cancel).Stop()
 			t.eras.tell(m)
-			p.inner.cancel()
 		})
 	}
 }

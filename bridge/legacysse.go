@@ -83,12 +83,7 @@ func (w *sseWire) open(ctx context.Context) error {
 		})
 	}
 	w.mu.Unlock()
-	select {
-	case <-o.done:
-		return o.err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return w.up.joined(ctx, o)
 }
 
 // connect opens the stream and waits for its first event.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -136,21 +137,21 @@ func (t *modernServer) hear(ctx context.Context, l *listening, raw []byte) bool 
 	if err != nil {
 		return false
 	}
-	var answer *message
+	var given atomic.Pointer[message] // a second response may come at any time
 	c := t.eras.own(ctx, m, func(got *message) bool {
 		switch {
 		case got.response():
-			answer = got
+			given.CompareAndSwap(nil, got)
 		case got.is("notifications/subscriptions/acknowledged"):
 			t.agree(l, member(got.params, "notifications"))
 		}
-		return answer != nil
+		return given.Load() != nil
 	})
 	c.quiet = true
 	defer c.cancel()
 	err = t.eras.up.call(c)
 	refused, ok := errors.AsType[*refusal](err)
-	if answer != nil && answer.error != nil {
+	if answer := given.Load(); answer != nil && answer.error != nil {
 		code := errorCode(answer)
 		ok = code == codeNoMethod || code == codeInvalidArgs // what the server says of any other may not last
 		refused = &refusal{Trouble: &Trouble{Code: CodeRefused, Reason: "refused", Message: "the server sends no notifications"}, body: answer}

@@ -47,11 +47,24 @@ func oneLine(b []byte) {
 // errBoth says that a response is both a result and an error.
 var errBoth = errors.New("it has a result and an error")
 
+// errError says that an error is none of JSON-RPC's.
+var errError = errors.New("its error has no code or no message")
+
+// plainError reports whether the error has what hosts read of it: a code and a message.
+func (m *message) plainError() bool {
+	code, message := member(m.error, "code"), member(m.error, "message")
+	return len(code) > 0 && (code[0] == '-' || code[0] >= '0' && code[0] <= '9') &&
+		len(message) > 0 && message[0] == '"'
+}
+
 // mended returns the message as valid JSON-RPC: with the version that it lacks, one
 // member of each name, and without a null result or error beside the other.
 func (m *message) mended() (*message, error) {
 	current := m.version != nil && string(m.version) == `"2.0"` || text(m.version) == "2.0"
 	twice := m.twice != "" && m.twice != nameOfTarget
+	if m.error != nil && !m.plainError() {
+		return m, errError
+	}
 	if current && !twice && !m.contradicts() {
 		return m, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 )
 
 // inputRounds bounds how often a server may answer one request with more
@@ -161,22 +162,22 @@ func (t *modernServer) ask(c *call, raw []byte) (*message, error) {
 	if err != nil {
 		return nil, err
 	}
-	var answer *message
+	var answer atomic.Pointer[message] // a second response may come at any time
 	inner := t.eras.own(c.ctx, m, func(got *message) bool {
 		if got.response() {
-			answer = got
+			answer.CompareAndSwap(nil, got)
 		}
-		return answer != nil
+		return answer.Load() != nil
 	})
 	defer inner.cancel()
 	err = t.eras.up.callModern(inner)
 	if refused, ok := errors.AsType[*refusal](err); ok && refused.body != nil {
 		return refused.body, nil
 	}
-	if err == nil && answer == nil {
-		err = lost
+	if err == nil && answer.Load() == nil {
+		err = inner.failure()
 	}
-	return answer, err
+	return answer.Load(), err
 }
 
 // answerInput asks the host what the server wants to know ("Multi Round-Trip

@@ -79,7 +79,8 @@ func (q *inOrder) run(b *bridge) {
 }
 
 // within runs a piece of work and returns when that is done, or goes on beside whatever
-// follows: after a time, unless the user is waited for, or when ctx ends.
+// follows: after a time, unless the user is waited for or the server takes nothing, or when ctx
+// ends. What goes on beside has reached the server, so that the order is kept.
 func (b *bridge) within(ctx context.Context, patience time.Duration, work func()) {
 	done := make(chan struct{})
 	b.do(func() {
@@ -96,7 +97,7 @@ func (b *bridge) within(ctx context.Context, patience time.Duration, work func()
 			return
 		case <-timer.C:
 		}
-		if !b.userAwaited() {
+		if !b.userAwaited() && b.up.unsettled.Load() == 0 {
 			return
 		}
 		timer.Reset(patience)

@@ -180,7 +180,7 @@ func FuzzHeard(f *testing.F) {
 		valid := json.Valid(raw) && utf8.Valid(raw)
 		m, err := heard(bytes.Clone(raw))
 		if err != nil {
-			if valid && !errors.Is(err, errBoth) && bytes.ContainsAny(raw[:1], "{[") {
+			if valid && !errors.Is(err, errBoth) && !errors.Is(err, errError) && bytes.ContainsAny(raw[:1], "{[") {
 				t.Errorf("%q is rejected: %v", raw, err)
 			}
 			return

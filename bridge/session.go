@@ -63,11 +63,20 @@ func (u *upstream) begun(c *call) error {
 	if r == nil {
 		return nil
 	}
+	_ = u.joined(c.ctx, r) // if that failed, this is another try
+	return c.ctx.Err()
+}
+
+// joined waits for a replacement, before which the server takes nothing, and returns what
+// came of it.
+func (u *upstream) joined(ctx context.Context, r *renewal) error {
+	u.unsettled.Add(1)
+	defer u.unsettled.Add(-1)
 	select {
 	case <-r.done:
-		return nil // if that failed, this is another try
-	case <-c.ctx.Done():
-		return c.ctx.Err()
+		return r.err
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -89,12 +98,7 @@ func (u *upstream) replace(ctx context.Context, round int, s shape, method strin
 		r = u.beginReplacement(s, method)
 	}
 	u.mu.Unlock()
-	select {
-	case <-r.done:
-		return r.err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return u.joined(ctx, r)
 }
 
 // beginReplacement starts to replace the session. The caller holds mu.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -48,6 +49,9 @@ type upstream struct {
 	expected expectation // of bodies whose length is not announced
 	long     queue       // for those that are long
 	waiting  lateCalls   // requests whose response may come on another stream
+
+	// unsettled counts messages that the server has not taken and that are sent once more.
+	unsettled atomic.Int32
 
 	mu      sync.Mutex             // guards what follows
 	session string                 // Mcp-Session-Id; empty: none
@@ -137,7 +141,7 @@ func (u *upstream) exchange(c *call) (round int, header http.Header, resp *http.
 	for try := 1; ; try++ {
 		round, header = u.header(c)
 		if resp, err = u.post(c.ctx, c.raw, header); err != nil {
-			if c.ctx.Err() == nil && u.unsent(err) && time.Since(began) < dialPatience && pause(c.ctx, dialPause<<min(try-1, 3)) {
+			if c.ctx.Err() == nil && u.unsent(err) && time.Since(began) < dialPatience && u.settle(c.ctx, dialPause<<min(try-1, 3)) {
 				continue
 			}
 			return round, header, nil, u.broken(err)
@@ -148,10 +152,17 @@ func (u *upstream) exchange(c *call) (round int, header http.Header, resp *http.
 			return round, header, resp, nil
 		}
 		discard(resp)
-		if !pause(c.ctx, wait) {
+		if !u.settle(c.ctx, wait) {
 			return round, header, nil, c.ctx.Err()
 		}
 	}
+}
+
+// settle is pause before a message is sent once more that the server has not taken.
+func (u *upstream) settle(ctx context.Context, d time.Duration) bool {
+	u.unsettled.Add(1)
+	defer u.unsettled.Add(-1)
+	return pause(ctx, d)
 }
 
 // ask sends a request of the bridge's own and returns the server's response.
@@ -166,12 +177,12 @@ func (u *upstream) askOn(ctx context.Context, raw []byte, plain bool) (*message,
 	if err != nil {
 		return nil, err
 	}
-	var answer *message
+	var answer atomic.Pointer[message] // a second response may come at any time
 	c := u.own(ctx, m, func(got *message) bool {
 		if got.response() {
-			answer = got
+			answer.CompareAndSwap(nil, got)
 		}
-		return answer != nil
+		return answer.Load() != nil
 	})
 	c.plain = plain
 	defer c.cancel()
@@ -181,10 +192,10 @@ func (u *upstream) askOn(ctx context.Context, raw []byte, plain bool) (*message,
 	if refused, ok := errors.AsType[*refusal](err); ok && refused.body != nil {
 		return refused.body, err
 	}
-	if err == nil && answer == nil {
-		err = lost
+	if err == nil && answer.Load() == nil {
+		err = c.failure()
 	}
-	return answer, err
+	return answer.Load(), err
 }
 
 // tell sends a notification, or a response to a request of the server's. What

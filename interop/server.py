@@ -3,12 +3,13 @@ and FastMCP have them. Both are theirs; here is what a test changes about them.
 
     server.py KIND TRANSPORT BASE STATE [UPSTREAM SECRET]
 
-KIND is sdk, memory or proxy, TRANSPORT is http or sse, BASE is the origin that
-clients know. What the SDK's provider remembers is in the file STATE, and what the
-proxy remembers in the folder beside it. UPSTREAM is the issuer behind the
+KIND is sdk, memory or proxy, TRANSPORT is http, stateless, json or sse, BASE is the
+origin that clients know. What the SDK's provider remembers is in the file STATE, and
+what the proxy remembers in the folder beside it. UPSTREAM is the issuer behind the
 proxy, which has the SECRET there.
 
-It prints its port, and obeys the lines that it reads until the input ends.
+It listens on the port PORT of the environment, or on any, prints it, and obeys the
+lines that it reads until the input ends.
 """
 
 import asyncio
@@ -34,7 +35,10 @@ from mcp.server.auth.settings import (  # noqa: E402
 )
 from mcp.shared.auth import OAuthClientInformationFull, OAuthToken  # noqa: E402
 
-path = "/mcp" if transport == "http" else "/sse"
+import tools  # noqa: E402
+
+path = "/sse" if transport == "sse" else "/mcp"
+streamable = {"json_response": transport == "json", "stateless_http": transport == "stateless"}
 lifetime = 3600
 registration = ClientRegistrationOptions(enabled=True, valid_scopes=["tools"], default_scopes=["tools"])
 revocation = RevocationOptions(enabled=True)
@@ -148,13 +152,19 @@ def sdk():
     if "validate_token_resource" in AuthSettings.model_fields:
         settings["validate_token_resource"] = False
     try:
-        from mcp.server.mcpserver import MCPServer
+        from mcp.server.mcpserver import Context, MCPServer
+        version = 2
     except ImportError:
-        from mcp.server.fastmcp import FastMCP as MCPServer
+        from mcp.server.fastmcp import Context, FastMCP as MCPServer
+        version = 1
     provider = Forgetting()
-    server = MCPServer("interop", auth_server_provider=provider, auth=AuthSettings(**settings))
+    at_once = streamable if version == 1 else {}  # version 2 is told with the app
+    server = MCPServer("interop", auth_server_provider=provider, auth=AuthSettings(**settings), **at_once)
     server.add_tool(echo)
-    return server.streamable_http_app() if transport == "http" else server.sse_app(), provider
+    tools.add(server, Context)
+    if transport == "sse":
+        return server.sse_app(), provider
+    return server.streamable_http_app(**({} if at_once else streamable)), provider
 
 
 def memory():
@@ -194,8 +204,13 @@ def proxy():
 
 
 def fastmcp_app(server):
+    from fastmcp import Context
+
     server.tool(echo)
-    return server.http_app(path=path, transport=transport)
+    tools.add(server, Context)
+    if transport == "sse":
+        return server.http_app(path=path, transport="sse")
+    return server.http_app(path=path, **streamable)
 
 
 def obey(provider):
@@ -219,7 +234,7 @@ def obey(provider):
 
 async def main():
     app, provider = {"sdk": sdk, "memory": memory, "proxy": proxy}[kind]()
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", int(os.environ.get("PORT", 0))))
     print("port", listener.getsockname()[1], flush=True)
     threading.Thread(target=obey, args=(provider,), daemon=True).start()
     await uvicorn.Server(uvicorn.Config(app, log_level="warning")).serve(sockets=[listener])

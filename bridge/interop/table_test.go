@@ -55,8 +55,8 @@ func render(hosts []host, servers []server, seen [][]report) string {
 	return b.String()
 }
 
-// compare holds the page against what was seen, or writes it.
-func compare(t *testing.T, want string) {
+// compare holds a page against what was seen, or writes it.
+func compare(t *testing.T, table, want string) {
 	t.Helper()
 	page, err := os.ReadFile(table)
 	if err != nil {
