@@ -21,10 +21,9 @@ type authority struct {
 	issuer         string
 	noRegistration bool
 
-	mu       sync.Mutex // guards what follows
-	counts   map[string]int
-	codes    map[string]string // what a code was issued for
-	accepted []string          // tokens of calls
+	mu     sync.Mutex // guards what follows
+	counts map[string]int
+	codes  map[string]string // what a code was issued for
 }
 
 // authorize starts an authorization server and the server that it protects.

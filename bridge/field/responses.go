@@ -363,8 +363,7 @@ var misplaced = []behaviour{
 }
 
 func responseOnTheStream(p *play, first func(x *exchange)) {
-	var s *server
-	s = p.serve(func(x *exchange) bool {
+	s := p.serve(func(x *exchange) bool {
 		if x.text() != "odd" {
 			return false
 		}
