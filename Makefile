@@ -10,11 +10,7 @@
 GO ?= go
 BIN := bin
 
-<<<<<<< HEAD
-.PHONY: python-servers storm demo build test vet lint staticcheck unit conformance interop interop-sdk interop-servers services bench bench-bridge field-table lab interop-table fuzz clean
-=======
-.PHONY: chaos python-servers storm demo build test vet lint staticcheck unit conformance interop interop-sdk interop-servers services bench bench-bridge lab interop-table fuzz clean
->>>>>>> main
+.PHONY: chaos python-servers storm demo build test vet lint staticcheck unit conformance interop interop-sdk interop-servers services bench bench-bridge field-table lab interop-table fuzz clean
 
 demo: build
 	@$(BIN)/handstamp demo

@@ -48,3 +48,99 @@ var rooms = map[string]room{
 	"internal/proctest":         {},
 	"internal/sse":              {},
 	"bridge/chaos":              {},
+	"bridge/field":              {},
+	"bridge/interop":            {},
+	"bridge":                    {ours: []string{"internal/alive", "internal/secret", "internal/sse"}, modules: []string{"golang.org/x/sys"}},
+	"internal/envelope":         {},
+	"internal/atomicfile":       {modules: []string{"golang.org/x/sys"}},
+	"store":                     {ours: []string{"internal/secret", "store/internal/locks"}},
+	"store/internal/locks":      {},
+	"store/storetest":           {ours: []string{"store"}},
+	"store/filestore":           {ours: []string{"store", "store/internal/locks", "internal/atomicfile", "internal/envelope"}, modules: fileModules},
+	"lab":                       {},
+	"lab/suite":                 {ours: []string{"lab"}},
+	"lab/suite/internal/mutant": {},
+	"lab/peers":                 {ours: []string{"lab", "lab/suite"}},
+	"lab/peers/gosdk":           {modules: sdkModules},
+	"lab/mcpserver":             {ours: []string{"lab"}, modules: sdkModules},
+	"bench":                     {ours: []string{"", "lab"}, modules: slices.Concat(sdkModules, libraryModules)},
+	"bench/bridge":              {ours: []string{"", "lab"}, modules: slices.Concat(sdkModules, libraryModules)},
+	"bench/bridge/floor":        {},
+	"bench/bridge/sdkcall":      {modules: sdkModules},
+	"conformance":               {},
+	"conformance/client":        {ours: []string{"", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
+	"conformance/host":          {modules: sdkModules},
+	"internal/cli":              {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "internal/awake", "internal/browser", "internal/lazyregexp", "internal/mcpremote", "internal/pasted", "internal/secret"}, modules: commandModules},
+	"cmd/handstamp":             {ours: []string{"internal/cli"}, modules: commandModules},
+}
+
+// listed is what "go list" tells of a package.
+type listed struct {
+	ImportPath string
+	Standard   bool
+	Imports    []string
+	Deps       []string
+	Module     *struct{ Path string }
+}
+
+func TestArchitecture(t *testing.T) {
+	all := list(t, "-deps", "./...")
+	modules := make(map[string]string)
+	for _, p := range all {
+		if p.Module != nil {
+			modules[p.ImportPath] = p.Module.Path
+		}
+	}
+	seen := make(map[string]bool)
+	for _, p := range all {
+		if modules[p.ImportPath] != module {
+			continue
+		}
+		name := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+		seen[name] = true
+		allowed, ok := rooms[name]
+		if !ok {
+			t.Errorf("%q has no place in the house: say in rooms what it may import", name)
+			continue
+		}
+		for _, imported := range p.Imports {
+			if modules[imported] != module {
+				continue
+			}
+			if to := strings.TrimPrefix(strings.TrimPrefix(imported, module), "/"); !slices.Contains(allowed.ours, to) {
+				t.Errorf("%q must not import %q", name, to)
+			}
+		}
+		for _, dep := range p.Deps {
+			if m := modules[dep]; m != "" && m != module && !slices.Contains(allowed.modules, m) {
+				t.Errorf("%q must not compile in %s (for %s)", name, m, dep)
+			}
+		}
+	}
+	for name := range rooms {
+		if !seen[name] {
+			t.Errorf("rooms has %q, which is %s", name, path.Join(module, name)+": gone")
+		}
+	}
+}
+
+func list(t *testing.T, args ...string) []listed {
+	t.Helper()
+	args = append([]string{"list", "-json=ImportPath,Standard,Imports,Deps,Module"}, args...)
+	out, err := exec.Command("go", args...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []listed
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		err := d.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
