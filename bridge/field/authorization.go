@@ -21,10 +21,9 @@ type authority struct {
 	issuer         string
 	noRegistration bool
 
-	mu       sync.Mutex // guards what follows
-	counts   map[string]int
-	codes    map[string]string // what a code was issued for
-	accepted []string          // tokens of calls
+	mu     sync.Mutex // guards what follows
+	counts map[string]int
+	codes  map[string]string // what a code was issued for
 }
 
 // authorize starts an authorization server and the server that it protects.
@@ -194,26 +193,29 @@ func apart(one, other []string, first, second string) func(p *play) {
 
 var logins = []behaviour{
 	{
-		name: "two-resources",
-		kind: "two logins at one server that differ by `--resource`",
-		met:  "tenants of one server",
-		now:  "each has its own, without a flag more",
+		name:   "two-resources",
+		kind:   "two logins at one server that differ by `--resource`",
+		met:    "tenants of one server",
+		now:    "each has its own, without a flag more",
+		before: "the bridge ends: X The stored login at http://HOST/mcp is for the resource http://127.0.0.1/mcp/one, not ht…",
 		play: func(p *play) {
 			apart([]string{"--resource", "http://127.0.0.1/mcp/one"}, []string{"--resource", "http://127.0.0.1/mcp/two"}, "one", "two")(p)
 		},
 	},
 	{
-		name: "two-headers",
-		kind: "two logins at one server that differ by `--header`",
-		met:  "the same",
-		now:  "the same",
-		play: apart([]string{"--header", "X-Tenant:one"}, []string{"--header", "X-Tenant:two"}, "", ""),
+		name:   "two-headers",
+		kind:   "two logins at one server that differ by `--header`",
+		met:    "the same",
+		now:    "the same",
+		before: "1 logins in place of 2",
+		play:   apart([]string{"--header", "X-Tenant:one"}, []string{"--header", "X-Tenant:two"}, "", ""),
 	},
 	{
-		name: "two-authorize-parameters",
-		kind: "two logins at one server that differ by `--authorize-param`",
-		met:  "the same",
-		now:  "the same",
-		play: apart([]string{"--authorize-param", "tenant=one"}, []string{"--authorize-param", "tenant=two"}, "one", "two"),
+		name:   "two-authorize-parameters",
+		kind:   "two logins at one server that differ by `--authorize-param`",
+		met:    "the same",
+		now:    "the same",
+		before: "the login of the one is used for the other",
+		play:   apart([]string{"--authorize-param", "tenant=one"}, []string{"--authorize-param", "tenant=two"}, "one", "two"),
 	},
 }

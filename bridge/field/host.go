@@ -236,12 +236,19 @@ func (h *host) send(format string, args ...any) {
 	}
 }
 
-// lastWords returns the last line of standard error.
+// lastWords returns the last line of standard error that says something: not a bracket, nor
+// a place in a program.
 func (h *host) lastWords() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	all := strings.Split(strings.TrimSpace(h.stderr.String()), "\n")
-	return short(all[len(all)-1])
+	last := "without a word"
+	for l := range strings.Lines(h.stderr.String()) {
+		l = strings.TrimSpace(l)
+		if len(l) > 2 && !strings.HasPrefix(l, "at ") && !strings.HasPrefix(l, "Node.js v") && strings.ContainsRune(l, ' ') {
+			last = short(l)
+		}
+	}
+	return last
 }
 
 // request sends a request and returns its id.

@@ -65,10 +65,11 @@ const (
 
 var limits = []behaviour{
 	{
-		name: "nested-arrays",
-		kind: "a response with 160 KB of nested arrays",
-		met:  "fuzzers; hostile servers",
-		now:  "it has its response in a moment",
+		name:   "nested-arrays",
+		kind:   "a response with 160 KB of nested arrays",
+		met:    "fuzzers; hostile servers",
+		now:    "it has its response in a moment",
+		before: "no response within 4 s",
 		play: answering(func(x *exchange) {
 			x.result(strings.Repeat("[", 80<<10) + strings.Repeat("]", 80<<10))
 		}, func(p *play, _ *server, h *host, id string) {
@@ -79,10 +80,11 @@ var limits = []behaviour{
 		}),
 	},
 	{
-		name: "nested-arrays-from-the-host",
-		kind: "the same in a request, beside a filter of tools",
-		met:  "neighbour of the same",
-		now:  "the same",
+		name:   "nested-arrays-from-the-host",
+		kind:   "the same in a request, beside a filter of tools",
+		met:    "neighbour of the same",
+		now:    "the same",
+		before: "no response within 4 s",
 		play: func(p *play) {
 			s := p.serve(nil)
 			h := p.bridge(s.url, "--ignore-tool", "danger")
@@ -96,10 +98,11 @@ var limits = []behaviour{
 		},
 	},
 	{
-		name: "many-large-responses",
-		kind: strconv.Itoa(bigOnes) + " responses of 40 MiB at once",
-		met:  "servers that return files; hostile servers",
-		now:  "each has a response; the process takes 256 MiB at most",
+		name:   "many-large-responses",
+		kind:   strconv.Itoa(bigOnes) + " responses of 40 MiB at once",
+		met:    "servers that return files; hostile servers",
+		now:    "each has a response; the process takes 256 MiB at most",
+		before: "it takes 500 MiB",
 		play: func(p *play) {
 			text := strings.Repeat("x", 1<<20)
 			s := p.serve(func(x *exchange) bool {

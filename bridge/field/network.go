@@ -14,10 +14,11 @@ const healthy = 30 * time.Second
 
 var network = []behaviour{
 	{
-		name: "http2-goes-silent",
-		kind: "an HTTP/2 connection that carries nothing any more: sleep, another network, a NAT entry that was forgotten",
-		met:  "connect-go#829, golang/go#30702, hermes#17003",
-		now:  "pings find it out: one call is lost at most, the next one works",
+		name:   "http2-goes-silent",
+		kind:   "an HTTP/2 connection that carries nothing any more: sleep, another network, a NAT entry that was forgotten",
+		met:    "connect-go#829, golang/go#30702, hermes#17003",
+		now:    "pings find it out: one call is lost at most, the next one works",
+		before: "no response within 5 s",
 		play: func(p *play) {
 			s := p.serveTLS(nil)
 			m := p.between(s)
@@ -32,10 +33,11 @@ var network = []behaviour{
 		},
 	},
 	{
-		name: "http2-goes-silent-in-a-call",
-		kind: "the same in the middle of a call",
-		met:  "the same",
-		now:  "the call ends with an error, the next one works",
+		name:   "http2-goes-silent-in-a-call",
+		kind:   "the same in the middle of a call",
+		met:    "the same",
+		now:    "the call ends with an error, the next one works",
+		before: "no response within 30 s",
 		play: func(p *play) {
 			s := p.serveTLS(func(x *exchange) bool {
 				if x.text() == "under way" {
@@ -55,10 +57,11 @@ var network = []behaviour{
 		},
 	},
 	{
-		name: "stream-goes-silent",
-		kind: "the same for the session's own stream",
-		met:  "the same",
-		now:  "the stream is opened again, and notifications arrive",
+		name:   "stream-goes-silent",
+		kind:   "the same for the session's own stream",
+		met:    "the same",
+		now:    "the stream is opened again, and notifications arrive",
+		before: "no notification within 30 s",
 		play: func(p *play) {
 			s := p.serveTLS(nil)
 			m := p.between(s)
@@ -127,10 +130,11 @@ func asleep(d time.Duration) func(x *exchange) bool {
 
 var slowServers = []behaviour{
 	{
-		name: "slow-to-wake",
-		kind: "an open server needs 2 s to wake",
-		met:  "serverless and free plans that sleep; scale to zero",
-		now:  "`initialize` waits for it; nothing is said of signing in",
+		name:   "slow-to-wake",
+		kind:   "an open server needs 2 s to wake",
+		met:    "serverless and free plans that sleep; scale to zero",
+		now:    "`initialize` waits for it; nothing is said of signing in",
+		before: "a sign_in tool at an open server",
 		play: func(p *play) {
 			s := p.serve(asleep(2 * time.Second))
 			h := p.bridge(s.url)
@@ -144,10 +148,11 @@ var slowServers = []behaviour{
 		},
 	},
 	{
-		name: "slower-than-a-host-waits",
-		kind: "an open server needs 8 s to wake",
-		met:  "the same, beside hosts that wait 5 s for `initialize` (Claude Code, opencode)",
-		now:  "`initialize` is answered in time in the server's place, without a tool that speaks of signing in; the lists are announced when the server is there",
+		name:   "slower-than-a-host-waits",
+		kind:   "an open server needs 8 s to wake",
+		met:    "the same, beside hosts that wait 5 s for `initialize` (Claude Code, opencode)",
+		now:    "`initialize` is answered in time in the server's place, without a tool that speaks of signing in; the lists are announced when the server is there",
+		before: "a sign_in tool at an open server",
 		play: func(p *play) {
 			s := p.serve(asleep(8 * time.Second))
 			h := p.bridge(s.url)
@@ -167,10 +172,11 @@ var slowServers = []behaviour{
 		},
 	},
 	{
-		name: "never-wakes",
-		kind: "a server takes the connection and never says anything",
-		met:  "a proxy in front of a dead container",
-		now:  "`initialize` is answered in time, without a tool that speaks of signing in",
+		name:   "never-wakes",
+		kind:   "a server takes the connection and never says anything",
+		met:    "a proxy in front of a dead container",
+		now:    "`initialize` is answered in time, without a tool that speaks of signing in",
+		before: "a sign_in tool at an open server",
 		play: func(p *play) {
 			s := p.serve(func(x *exchange) bool { x.hang(); return true })
 			h := p.bridge(s.url)
@@ -258,10 +264,11 @@ var restarts = []behaviour{
 		}),
 	},
 	{
-		name: "restart-in-a-stream-with-ids",
-		kind: "the same within an event stream that could be resumed",
-		met:  "the same",
-		now:  "the same; the resumption meets a server that knows nothing of it",
+		name:   "restart-in-a-stream-with-ids",
+		kind:   "the same within an event stream that could be resumed",
+		met:    "the same",
+		now:    "the same; the resumption meets a server that knows nothing of it",
+		before: "no response within 20 s",
 		play: restartIn(func(x *exchange) {
 			x.stream("id: 1\n" + event(`{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}`))
 		}),
@@ -339,10 +346,11 @@ var restarts = []behaviour{
 		},
 	},
 	{
-		name: "state-of-a-replaced-session",
-		kind: "log level and resource subscriptions of a session that was replaced",
-		met:  "SwiftMCP#179",
-		now:  "they are set again, what was unsubscribed is not; the host is told that lists may have changed",
+		name:   "state-of-a-replaced-session",
+		kind:   "log level and resource subscriptions of a session that was replaced",
+		met:    "SwiftMCP#179",
+		now:    "they are set again, what was unsubscribed is not; the host is told that lists may have changed",
+		before: "the log level of before does not reach the server within 5 s",
 		play: func(p *play) {
 			s := p.serve(nil)
 			h := p.bridge(s.url)

@@ -183,10 +183,11 @@ var redirects = []behaviour{
 		}),
 	},
 	{
-		name: "sse-endpoint-elsewhere",
-		kind: "a server of HTTP+SSE names an endpoint on another origin",
-		met:  "a server behind a proxy that makes URLs of its own; a hostile server",
-		now:  "nothing arrives there; the error names the origin",
+		name:   "sse-endpoint-elsewhere",
+		kind:   "a server of HTTP+SSE names an endpoint on another origin",
+		met:    "a server behind a proxy that makes URLs of its own; a hostile server",
+		now:    "nothing arrives there; the error names the origin",
+		before: "the error does not name the origin: the server answers with HTTP status 405 (Method Not Allowed)",
 		play: func(p *play) {
 			other := p.serve(nil)
 			other.stateless = true

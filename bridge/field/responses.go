@@ -49,10 +49,11 @@ const empty = 32 * time.Second
 
 var unanswered = []behaviour{
 	{
-		name: "notification-is-not-answered",
-		kind: "the POST of a notification is never answered",
-		met:  "vocs#484, modelcontextprotocol#2755",
-		now:  "requests go on beside it",
+		name:   "notification-is-not-answered",
+		kind:   "the POST of a notification is never answered",
+		met:    "vocs#484, modelcontextprotocol#2755",
+		now:    "requests go on beside it",
+		before: "no response within 5 s",
 		play: func(p *play) {
 			s := p.serve(func(x *exchange) bool {
 				if x.method == "" || x.id != "" {
@@ -69,10 +70,11 @@ var unanswered = []behaviour{
 		},
 	},
 	{
-		name: "notifications-in-order",
-		kind: "the server takes its time for a notification, and the next one comes meanwhile",
-		met:  "neighbour: progress of the host",
-		now:  "notifications arrive in the order of the host",
+		name:   "notifications-in-order",
+		kind:   "the server takes its time for a notification, and the next one comes meanwhile",
+		met:    "neighbour: progress of the host",
+		now:    "notifications arrive in the order of the host",
+		before: "they arrive as 214",
 		play: func(p *play) {
 			s := p.serve(func(x *exchange) bool {
 				return x.method == "notifications/progress" && x.contains(`"progress":1}`) && !x.wait(500*time.Millisecond)
@@ -103,35 +105,39 @@ var unanswered = []behaviour{
 		play: answering(redirectWithin(301), fails(2*soon, "redirect", "301")),
 	},
 	{
-		name: "redirect-303",
-		kind: "303 likewise",
-		met:  "neighbour of the same",
-		now:  "the same",
-		play: answering(redirectWithin(303), fails(2*soon, "redirect", "303")),
+		name:   "redirect-303",
+		kind:   "303 likewise",
+		met:    "neighbour of the same",
+		now:    "the same",
+		before: "no response within 10 s",
+		play:   answering(redirectWithin(303), fails(2*soon, "redirect", "303")),
 	},
 	{
-		name: "endpoint-stream-for-a-post",
-		kind: "a POST is answered with the stream of HTTP+SSE and its `endpoint` event",
-		met:  "servers that mount one handler for all methods",
-		now:  "an error, or the response, in bounded time",
+		name:   "endpoint-stream-for-a-post",
+		kind:   "a POST is answered with the stream of HTTP+SSE and its `endpoint` event",
+		met:    "servers that mount one handler for all methods",
+		now:    "an error, or the response, in bounded time",
+		before: "no response within 32 s",
 		play: answering(func(x *exchange) {
 			x.stream("event: endpoint\ndata: /messages?session=1\n\n")
 			x.hang()
 		}, func(_ *play, _ *server, h *host, id string) { h.response(id, empty) }),
 	},
 	{
-		name: "202-without-a-stream",
-		kind: "202 to a request, and there is no stream on which the response could come",
-		met:  "gateways that accept everything",
-		now:  "an error that says so within 30 s",
-		play: withoutStream(func(x *exchange) { x.status(202, "", "") }, fails(empty, "202", "empty", "accepted")),
+		name:   "202-without-a-stream",
+		kind:   "202 to a request, and there is no stream on which the response could come",
+		met:    "gateways that accept everything",
+		now:    "an error that says so within 30 s",
+		before: "no response within 32 s",
+		play:   withoutStream(func(x *exchange) { x.status(202, "", "") }, fails(empty, "202", "empty", "accepted")),
 	},
 	{
-		name: "empty-200",
-		kind: "200 without a body, likewise",
-		met:  "neighbour of the same",
-		now:  "the same",
-		play: withoutStream(func(x *exchange) { x.status(200, "application/json", "") }, fails(empty)),
+		name:   "empty-200",
+		kind:   "200 without a body, likewise",
+		met:    "neighbour of the same",
+		now:    "the same",
+		before: "no response within 32 s",
+		play:   withoutStream(func(x *exchange) { x.status(200, "application/json", "") }, fails(empty)),
 	},
 	{
 		name: "empty-stream",
@@ -141,11 +147,12 @@ var unanswered = []behaviour{
 		play: withoutStream(func(x *exchange) { x.stream(": nothing\n\n") }, fails(empty)),
 	},
 	{
-		name: "202-with-the-response",
-		kind: "202 with the response in its body",
-		met:  "frameworks whose default status is 202",
-		now:  "it is the response",
-		play: answering(func(x *exchange) { x.status(202, "application/json", x.response(x.answer())) }, succeeds(soon)),
+		name:   "202-with-the-response",
+		kind:   "202 with the response in its body",
+		met:    "frameworks whose default status is 202",
+		now:    "it is the response",
+		before: "no response within 5 s",
+		play:   answering(func(x *exchange) { x.status(202, "application/json", x.response(x.answer())) }, succeeds(soon)),
 	},
 	{
 		name: "201-with-the-response",
@@ -173,10 +180,11 @@ var unanswered = []behaviour{
 		}),
 	},
 	{
-		name: "line-over-the-limit",
-		kind: "the host sends a line of 80 MiB",
-		met:  "files in arguments",
-		now:  "it has its response, with its id, and the next one works",
+		name:   "line-over-the-limit",
+		kind:   "the host sends a line of 80 MiB",
+		met:    "files in arguments",
+		now:    "it has its response, with its id, and the next one works",
+		before: "no response within 20 s",
 		play: func(p *play) {
 			s := p.serve(func(x *exchange) bool {
 				if len(x.body) < 1<<20 {
@@ -269,10 +277,11 @@ func fallsBack(status int, kind, body string) func(p *play) {
 
 var misplaced = []behaviour{
 	{
-		name: "response-under-404",
-		kind: "an error response with the request's id under 404",
-		met:  "mcp-toolbox#3588 (-32601)",
-		now:  "it is the response; nothing is sent twice, the session stays",
+		name:   "response-under-404",
+		kind:   "an error response with the request's id under 404",
+		met:    "mcp-toolbox#3588 (-32601)",
+		now:    "it is the response; nothing is sent twice, the session stays",
+		before: "the call reaches the server 2 times",
 		play: answering(func(x *exchange) {
 			x.status(404, "application/json", failure(x.id, -32601, "Method not found"))
 		}, func(p *play, s *server, h *host, id string) {
@@ -283,10 +292,11 @@ var misplaced = []behaviour{
 		}),
 	},
 	{
-		name: "result-under-404",
-		kind: "a result with the request's id under 404",
-		met:  "neighbour of the same",
-		now:  "the same",
+		name:   "result-under-404",
+		kind:   "a result with the request's id under 404",
+		met:    "neighbour of the same",
+		now:    "the same",
+		before: "the call reaches the server 2 times",
 		play: answering(func(x *exchange) { x.status(404, "application/json", x.response(x.answer())) }, func(_ *play, s *server, h *host, id string) {
 			h.response(id, soon)
 			s.once("odd")
@@ -307,11 +317,12 @@ var misplaced = []behaviour{
 		}),
 	},
 	{
-		name: "response-on-the-stream-after-an-empty-one",
-		kind: "an event stream ends without an event, and the response comes on the session's stream",
-		met:  "mcp-js#185",
-		now:  "it is the response",
-		play: func(p *play) { responseOnTheStream(p, func(x *exchange) { x.stream(": see the other\n\n") }) },
+		name:   "response-on-the-stream-after-an-empty-one",
+		kind:   "an event stream ends without an event, and the response comes on the session's stream",
+		met:    "mcp-js#185",
+		now:    "it is the response",
+		before: "error -31004: the connection to the server broke before the answer came; the request may or may not have…",
+		play:   func(p *play) { responseOnTheStream(p, func(x *exchange) { x.stream(": see the other\n\n") }) },
 	},
 	{
 		name: "response-on-the-stream-after-202",
@@ -321,11 +332,12 @@ var misplaced = []behaviour{
 		play: func(p *play) { responseOnTheStream(p, func(x *exchange) { x.status(202, "", "") }) },
 	},
 	{
-		name: "sse-server-404-32601",
-		kind: "a server of HTTP+SSE answers the POST to its address with 404 and -32601",
-		met:  "routers that speak JSON-RPC",
-		now:  "fallback to HTTP+SSE",
-		play: fallsBack(404, "application/json", failure("ID", -32601, "Method not found")),
+		name:   "sse-server-404-32601",
+		kind:   "a server of HTTP+SSE answers the POST to its address with 404 and -32601",
+		met:    "routers that speak JSON-RPC",
+		now:    "fallback to HTTP+SSE",
+		before: "error -32601: Method not found",
+		play:   fallsBack(404, "application/json", failure("ID", -32601, "Method not found")),
 	},
 	{
 		name: "sse-server-405",
@@ -351,8 +363,7 @@ var misplaced = []behaviour{
 }
 
 func responseOnTheStream(p *play, first func(x *exchange)) {
-	var s *server
-	s = p.serve(func(x *exchange) bool {
+	s := p.serve(func(x *exchange) bool {
 		if x.text() != "odd" {
 			return false
 		}
@@ -399,33 +410,37 @@ func settles(_ *play, _ *server, h *host, id string) { h.response(id, 2*soon) }
 
 var mended = []behaviour{
 	{
-		name: "not-utf8",
-		kind: "a byte in a response that is not UTF-8",
-		met:  "python-sdk#2454, PR 2873",
-		now:  "U+FFFD in its place",
-		play: answering(bodied("{\"jsonrpc\":\"2.0\",\"id\":ID,\"result\":{\"t\":\"a\xffb\"}}"), is("{\"t\":\"a\uFFFDb\"}")),
+		name:   "not-utf8",
+		kind:   "a byte in a response that is not UTF-8",
+		met:    "python-sdk#2454, PR 2873",
+		now:    "U+FFFD in its place",
+		before: "the host gets a line that is not UTF-8",
+		play:   answering(bodied("{\"jsonrpc\":\"2.0\",\"id\":ID,\"result\":{\"t\":\"a\xffb\"}}"), is("{\"t\":\"a\uFFFDb\"}")),
 	},
 	{
-		name: "not-utf8-in-a-stream",
-		kind: "the same in an event",
-		met:  "neighbour of the same",
-		now:  "the same",
+		name:   "not-utf8-in-a-stream",
+		kind:   "the same in an event",
+		met:    "neighbour of the same",
+		now:    "the same",
+		before: "the host gets a line that is not UTF-8",
 		play: answering(func(x *exchange) {
 			x.stream(event("{\"jsonrpc\":\"2.0\",\"id\":" + x.id + ",\"result\":{\"t\":\"a\xc3\"}}"))
 		}, is("{\"t\":\"a\uFFFD\"}")),
 	},
 	{
-		name: "error-null",
-		kind: "`\"error\": null` beside the result",
-		met:  "hermes#46099",
-		now:  "the member is dropped",
-		play: answering(bodied(`{"jsonrpc":"2.0","id":ID,"result":{"ok":true},"error":null}`), is(`{"ok":true}`)),
+		name:   "error-null",
+		kind:   "`\"error\": null` beside the result",
+		met:    "hermes#46099",
+		now:    "the member is dropped",
+		before: "the host gets a line that has a result and an error",
+		play:   answering(bodied(`{"jsonrpc":"2.0","id":ID,"result":{"ok":true},"error":null}`), is(`{"ok":true}`)),
 	},
 	{
-		name: "result-null-beside-an-error",
-		kind: "`\"result\": null` beside the error",
-		met:  "neighbour of the same",
-		now:  "the member is dropped",
+		name:   "result-null-beside-an-error",
+		kind:   "`\"result\": null` beside the error",
+		met:    "neighbour of the same",
+		now:    "the member is dropped",
+		before: "the host gets a line that has a result and an error",
 		play: answering(bodied(`{"jsonrpc":"2.0","id":ID,"result":null,"error":{"code":-7,"message":"own"}}`), func(p *play, _ *server, h *host, id string) {
 			if code := h.failure(id, soon).at("error", "code"); code != "-7" {
 				p.wrong("error %s in place of the server's", code)
@@ -433,35 +448,39 @@ var mended = []behaviour{
 		}),
 	},
 	{
-		name: "nan",
-		kind: "`NaN` in a response",
-		met:  "Wazuh-MCP#59; Python's json module",
-		now:  "an error with the request's id",
-		play: answering(bodied(`{"jsonrpc":"2.0","id":ID,"result":{"n":NaN}}`), fails(2*soon)),
+		name:   "nan",
+		kind:   "`NaN` in a response",
+		met:    "Wazuh-MCP#59; Python's json module",
+		now:    "an error with the request's id",
+		before: "no response within 10 s",
+		play:   answering(bodied(`{"jsonrpc":"2.0","id":ID,"result":{"n":NaN}}`), fails(2*soon)),
 	},
 	{
-		name: "nan-in-a-stream",
-		kind: "the same in an event",
-		met:  "neighbour of the same",
-		now:  "the same",
+		name:   "nan-in-a-stream",
+		kind:   "the same in an event",
+		met:    "neighbour of the same",
+		now:    "the same",
+		before: "no response within 10 s",
 		play: answering(func(x *exchange) {
 			x.stream(event(`{"jsonrpc":"2.0","id":` + x.id + `,"result":{"n":-Infinity}}`))
 			x.hang()
 		}, fails(2*soon)),
 	},
 	{
-		name: "control-characters",
-		kind: "raw control characters in a string",
-		met:  "servers that put JSON together by hand",
-		now:  "one response that every host can read",
-		play: answering(bodied("{\"jsonrpc\":\"2.0\",\"id\":ID,\"result\":{\"t\":\"a\tb\x01\"}}"), settles),
+		name:   "control-characters",
+		kind:   "raw control characters in a string",
+		met:    "servers that put JSON together by hand",
+		now:    "one response that every host can read",
+		before: "no response within 10 s",
+		play:   answering(bodied("{\"jsonrpc\":\"2.0\",\"id\":ID,\"result\":{\"t\":\"a\tb\x01\"}}"), settles),
 	},
 	{
-		name: "without-jsonrpc",
-		kind: "a response without `jsonrpc`",
-		met:  "servers that were written by hand",
-		now:  "the member is added",
-		play: answering(bodied(`{"id":ID,"result":{"ok":true}}`), is(`{"ok":true}`)),
+		name:   "without-jsonrpc",
+		kind:   "a response without `jsonrpc`",
+		met:    "servers that were written by hand",
+		now:    "the member is added",
+		before: "the host gets a line that lacks jsonrpc",
+		play:   answering(bodied(`{"id":ID,"result":{"ok":true}}`), is(`{"ok":true}`)),
 	},
 	{
 		name: "id-as-a-string",
@@ -479,11 +498,12 @@ var mended = []behaviour{
 			isLine(`{"result":{"b":1,"a":12345678901234567890.10,"c":"\/\u00e4\ud83d\ude00","d":1E400},"id":ID,"x":[1.0,-0],"jsonrpc":"2.0"}`)),
 	},
 	{
-		name: "byte-order-mark",
-		kind: "a byte order mark before the JSON",
-		met:  "servers on .NET and Windows",
-		now:  "it is ignored",
-		play: answering(func(x *exchange) { x.status(200, "application/json", "\uFEFF"+x.response(x.answer())) }, succeeds(soon)),
+		name:   "byte-order-mark",
+		kind:   "a byte order mark before the JSON",
+		met:    "servers on .NET and Windows",
+		now:    "it is ignored",
+		before: "error -31003: the server's answer is no JSON-RPC response",
+		play:   answering(func(x *exchange) { x.status(200, "application/json", "\uFEFF"+x.response(x.answer())) }, succeeds(soon)),
 	},
 	{
 		name: "byte-order-mark-in-a-stream",
@@ -493,17 +513,19 @@ var mended = []behaviour{
 		play: answering(func(x *exchange) { x.stream("\uFEFF" + event(x.response(x.answer()))) }, succeeds(soon)),
 	},
 	{
-		name: "deflate",
-		kind: "`Content-Encoding: deflate` (zlib)",
-		met:  "middleware that compresses without being asked",
-		now:  "it is decoded",
-		play: answering(compressed("deflate", func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }), succeeds(soon)),
+		name:   "deflate",
+		kind:   "`Content-Encoding: deflate` (zlib)",
+		met:    "middleware that compresses without being asked",
+		now:    "it is decoded",
+		before: "error -31003: the server's answer is no JSON-RPC response",
+		play:   answering(compressed("deflate", func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }), succeeds(soon)),
 	},
 	{
-		name: "deflate-raw",
-		kind: "the same without zlib's frame",
-		met:  "the same",
-		now:  "the same",
+		name:   "deflate-raw",
+		kind:   "the same without zlib's frame",
+		met:    "the same",
+		now:    "the same",
+		before: "error -31003: the server's answer is no JSON-RPC response",
 		play: answering(compressed("deflate", func(w io.Writer) io.WriteCloser {
 			c, _ := flate.NewWriter(w, flate.DefaultCompression)
 			return c
@@ -530,17 +552,19 @@ func compressed(name string, encoder func(io.Writer) io.WriteCloser) func(x *exc
 
 var words = []behaviour{
 	{
-		name: "text-of-a-rejection",
-		kind: "403 with a sentence for the user",
-		met:  "csharp-sdk#816, bounty-challenge#10750, agenta#6908",
-		now:  "the error has the server's own text",
-		play: answering(asText(403, "Your plan does not include this tool."), fails(soon, "your plan does not include this tool")),
+		name:   "text-of-a-rejection",
+		kind:   "403 with a sentence for the user",
+		met:    "csharp-sdk#816, bounty-challenge#10750, agenta#6908",
+		now:    "the error has the server's own text",
+		before: "the error does not say what came: the server answers with HTTP status 403 (Forbidden)",
+		play:   answering(asText(403, "Your plan does not include this tool."), fails(soon, "your plan does not include this tool")),
 	},
 	{
-		name: "text-of-a-rejection-in-json",
-		kind: "the same as the `message` of a JSON document",
-		met:  "the same",
-		now:  "the same",
+		name:   "text-of-a-rejection-in-json",
+		kind:   "the same as the `message` of a JSON document",
+		met:    "the same",
+		now:    "the same",
+		before: "the error does not say what came: the server answers with HTTP status 429 (Too Many Requests)",
 		play: answering(func(x *exchange) {
 			x.status(429, "application/json", `{"error":"quota","message":"Your quota ends at noon."}`)
 		}, fails(2*soon, "your quota ends at noon")),
@@ -563,10 +587,11 @@ var words = []behaviour{
 		},
 	},
 	{
-		name: "user-agent",
-		kind: "a server that wants to know who its client is",
-		met:  "firewalls that reject what has no name or a library's",
-		now:  "`User-Agent` names the bridge and its version",
+		name:   "user-agent",
+		kind:   "a server that wants to know who its client is",
+		met:    "firewalls that reject what has no name or a library's",
+		now:    "`User-Agent` names the bridge and its version",
+		before: "it is \"Go-http-client/1.1\"",
 		play: func(p *play) {
 			s := p.serve(nil)
 			h := p.bridge(s.url)

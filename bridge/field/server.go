@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/tls"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log"
@@ -36,7 +35,6 @@ type server struct {
 	seen     []*exchange
 	live     map[string]bool // sessions
 	begun    int             // sessions
-	serial   int             // events
 	open     map[*stream]bool
 	more     chan struct{} // closed and replaced with each request and stream
 	http     *http.Server
@@ -421,12 +419,6 @@ func requests(n int) string {
 		return "a request"
 	}
 	return strconv.Itoa(n) + " requests"
-}
-
-// quoted returns a JSON string.
-func quoted(s string) string {
-	raw, _ := json.Marshal(s)
-	return string(raw)
 }
 
 // contains reports whether a value in a request, wherever it is, contains a secret.
