@@ -99,7 +99,7 @@ bench-bridge:
 	@$(GO) run ./bench/bridge
 
 # What servers, networks and hosts were seen to do, with the bridge and mcp-remote side by
-# side; about four minutes. Writes docs/bridge-field.md. The test in bridge/field, a part of
+# side; about four minutes. Writes a part of docs/field.md. The test in bridge/field, a part of
 # make test, demands that the bridge is right in every row.
 field-table: bench/bridge/node_modules/.package-lock.json
 	@$(GO) run ./bridge/field

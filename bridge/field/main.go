@@ -1,5 +1,5 @@
 // Command field plays what servers, networks and MCP hosts were seen to do, with the bridge of
-// this tree and with mcp-remote, and writes what came of it to docs/bridge-field.md. It is run
+// this tree and with mcp-remote, and writes what came of it to docs/field.md. It is run
 // at the root of the repository, by make field-table.
 package main
 
@@ -15,7 +15,7 @@ import (
 )
 
 func main() {
-	out := flag.String("o", "docs/bridge-field.md", "the page to write; empty: verdicts on standard output")
+	out := flag.String("o", "docs/field.md", "the page with the table to write; empty: verdicts on standard output")
 	only := flag.String("only", "", "the one contestant that plays, handstamp or mcp-remote")
 	which := flag.String("run", "", "a regular expression of the behaviours to play")
 	program := flag.String("handstamp", "", "a program to play with in place of this tree's")

@@ -9,19 +9,30 @@ import (
 	"time"
 )
 
-// writePage writes the table.
+// What a page has around the table.
+const (
+	tableBegins = "<!-- written by make field-table -->\n"
+	tableEnds   = "<!-- end of what make field-table writes -->\n"
+)
+
+// writePage writes the table where a page has it.
 func writePage(path string, contestants []*contestant, results map[string]verdicts) error {
-	f, err := os.Create(path)
+	page, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	write(f, contestants, results)
-	return f.Close()
+	before, rest, begins := strings.Cut(string(page), tableBegins)
+	_, after, ends := strings.Cut(rest, tableEnds)
+	if !begins || !ends {
+		return fmt.Errorf("%s has no place for the table", path)
+	}
+	var table strings.Builder
+	write(&table, contestants, results)
+	return os.WriteFile(path, []byte(before+tableBegins+table.String()+tableEnds+after), 0o644)
 }
 
 func write(w io.Writer, contestants []*contestant, results map[string]verdicts) {
-	fmt.Fprintf(w, `# The bridge in the wild
-
+	fmt.Fprintf(w, `
 Written by `+"`make field-table`"+` on %s, with %s on %s/%s. Nothing here is edited by hand.
 
 Each row is a **kind** of behaviour that a server, a network or an MCP host was seen to have, rebuilt as a small server and a
@@ -47,7 +58,7 @@ longer for mcp-remote, which starts more slowly. `+"`make test`"+` demands that 
 	}
 	fmt.Fprintln(w)
 	for _, part := range chapters() {
-		fmt.Fprintf(w, "\n## %s\n\n| kind | where it was met | before | what is right | test |", part.title)
+		fmt.Fprintf(w, "\n#### %s\n\n| kind | where it was met | before | what is right | test |", part.title)
 		for _, c := range contestants {
 			fmt.Fprintf(w, " %s |", c.name)
 		}
