@@ -41,6 +41,10 @@ type Options struct {
 	// Negative: it waits for as long as the server takes.
 	InitializeWait time.Duration
 
+	// Brief says that the MCP host makes a request or two and leaves: it is not told what a
+	// server offers that says by itself that it is of 2026-07-28 or later.
+	Brief bool
+
 	// Header is sent with each request.
 	Header http.Header
 

@@ -143,6 +143,11 @@ func (e *eras) connect(ctx context.Context) (*message, error) {
 		return answer, err
 	}
 	// It knows no initialize, or refuses this one. A modern server says so.
+	if e.Brief && answer != nil && errorCode(answer) == codeVersion && supportsModern(answer) {
+		e.modern.speak(hello, modernIn(member(answer.error, "data", "supported")))
+		e.setServer(modernEra)
+		return e.modern.introduced(hello, nil)
+	}
 	asking, cancel := context.WithTimeout(ctx, agreePatience)
 	defer cancel()
 	if made, merr := e.modern.discover(asking, hello); merr == nil {

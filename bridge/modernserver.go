@@ -30,14 +30,7 @@ type modernServer struct {
 // discover asks a server what it is, with what the host said in its initialize,
 // and returns the response to that.
 func (t *modernServer) discover(ctx context.Context, hello []byte) (*message, error) {
-	params := member(hello, "params")
-	t.mu.Lock()
-	t.version = firstModern
-	t.client = member(params, "clientInfo")
-	if t.capabilities = member(params, "capabilities"); t.capabilities == nil {
-		t.capabilities = []byte("{}")
-	}
-	t.mu.Unlock()
+	t.speak(hello, firstModern)
 	var answer *message
 	for try := 0; ; try++ {
 		var err error
@@ -48,9 +41,7 @@ func (t *modernServer) discover(ctx context.Context, hello []byte) (*message, er
 		}
 		if answer != nil && answer.error != nil && errorCode(answer) == codeVersion && try == 0 {
 			if version := modernIn(member(answer.error, "data", "supported")); version != "" {
-				t.mu.Lock()
-				t.version = version
-				t.mu.Unlock()
+				t.speak(hello, version)
 				continue
 			}
 		}
@@ -62,23 +53,40 @@ func (t *modernServer) discover(ctx context.Context, hello []byte) (*message, er
 	if modernIn(member(answer.result, "supportedVersions")) == "" {
 		return nil, errors.New("bridge: server/discover without a modern version")
 	}
-	version := text(member(params, "protocolVersion"))
+	return t.introduced(hello, answer.result)
+}
+
+// speak sets what requests say of the host that has sent hello, and of their version.
+func (t *modernServer) speak(hello []byte, version string) {
+	params := member(hello, "params")
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.version = version
+	t.client = member(params, "clientInfo")
+	if t.capabilities = member(params, "capabilities"); t.capabilities == nil {
+		t.capabilities = []byte("{}")
+	}
+}
+
+// introduced returns the response to hello, from what the server said of itself; nil: nothing.
+func (t *modernServer) introduced(hello, result []byte) (*message, error) {
+	version := text(member(hello, "params", "protocolVersion"))
 	if version == "" || version >= firstModern {
 		version = "2025-11-25"
 	}
-	offers := member(answer.result, "capabilities")
+	offers := member(result, "capabilities")
 	if offers == nil {
 		offers = []byte("{}")
 	}
 	t.mu.Lock()
 	t.offers = offers
 	t.mu.Unlock()
-	info := member(answer.result, "_meta", metaServer)
+	info := member(result, "_meta", metaServer)
 	if info == nil {
 		info = object("name", t.eras.Name, "version", t.eras.Version)
 	}
 	made := []any{"protocolVersion", version, "capabilities", offers, "serverInfo", info}
-	if instructions := member(answer.result, "instructions"); instructions != nil {
+	if instructions := member(result, "instructions"); instructions != nil {
 		made = append(made, "instructions", instructions)
 	}
 	return parse(object("jsonrpc", "2.0", "id", member(hello, "id"), "result", object(made...)))

@@ -85,6 +85,24 @@ func sessionless(strict bool) http.Handler {
 	})
 }
 
+// modernOnly is a server of 2026-07-28 that knows no initialize.
+func modernOnly() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var m struct {
+			ID     json.RawMessage
+			Method string
+		}
+		_ = json.NewDecoder(r.Body).Decode(&m)
+		w.Header().Set("Content-Type", "application/json")
+		if r.Header.Get("Mcp-Protocol-Version") != "2026-07-28" || m.Method != "tools/call" {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, `{"jsonrpc":"2.0","id":`+string(m.ID)+`,"error":{"code":-32022,"message":"unsupported","data":{"supported":["2026-07-28"]}}}`)
+			return
+		}
+		_, _ = io.WriteString(w, `{"jsonrpc":"2.0","id":`+string(m.ID)+`,"result":{"resultType":"complete","content":[]}}`)
+	})
+}
+
 // A call makes no request that the server does not need.
 func TestCallMakesFewRequests(t *testing.T) {
 	stateless := &mcp.StreamableHTTPOptions{Stateless: true}
@@ -97,6 +115,7 @@ func TestCallMakesFewRequests(t *testing.T) {
 		{"stateless", sdkServer(stateless), []string{"echo", "text=hello"}, "initialize tools/call"},
 		{"stateless, JSON", sdkServer(&mcp.StreamableHTTPOptions{Stateless: true, JSONResponse: true}), []string{"echo", `{"text":"hello"}`}, "initialize tools/call"},
 		{"a value that may be a number", sdkServer(stateless), []string{"count", "n=5"}, "initialize tools/list tools/call"},
+		{"modern only", modernOnly(), []string{"do"}, "initialize tools/call"},
 		{"no session", sessionless(false), []string{"do"}, "initialize tools/call"},
 		{"no session, but it wants to be told", sessionless(true), []string{"do"}, "initialize tools/call notifications/initialized GET tools/call"},
 		{"session", sdkServer(nil), []string{"echo", "text=hello"}, "initialize notifications/initialized GET tools/call DELETE"},

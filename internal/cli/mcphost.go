@@ -84,7 +84,7 @@ func (b *bridgeCommand) host(ctx context.Context, t *target) (*mcpHost, error) {
 	}
 	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()
-	o.Stdin, o.Stdout = inR, outW
+	o.Stdin, o.Stdout, o.Brief = inR, outW, true
 	session := &sessionWatch{RoundTripper: o.HTTP.Transport}
 	o.HTTP.Transport = session
 	h.in, h.lines = inW, bufio.NewReaderSize(outR, 64<<10)
