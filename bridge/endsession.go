@@ -5,6 +5,9 @@ import (
 	"net/http"
 )
 
+// endings is how often a session is ended whose server cannot be reached.
+const endings = 2
+
 // leaves tells the server that the session so far is over, as another one takes its place: it
 // may have forgotten that one, or only one of its instances has. The caller holds mu.
 func (u *upstream) leaves(next string) {
@@ -33,7 +36,12 @@ func (u *upstream) endSession(ctx context.Context, session, version string) {
 	if version != "" {
 		req.Header[headerVersion] = []string{version}
 	}
-	if resp, err := u.HTTP.Do(req); err == nil {
-		discard(resp)
+	// A request that is cancelled while its response arrives may take the connection with
+	// it that this one has just been given.
+	for range endings {
+		if resp, err := u.HTTP.Do(req); err == nil {
+			discard(resp)
+			return
+		}
 	}
 }
