@@ -2,10 +2,11 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"net/http"
 )
 
-// endings is how often a session is ended whose server cannot be reached.
+// endings is how often the end of a session is sent.
 const endings = 2
 
 // leaves tells the server that the session so far is over, as another one takes its place: it
@@ -39,8 +40,11 @@ func (u *upstream) endSession(ctx context.Context, session, version string) {
 	// A request that is cancelled while its response arrives may take the connection with
 	// it that this one has just been given.
 	for range endings {
-		if resp, err := u.HTTP.Do(req); err == nil {
+		resp, err := u.HTTP.Do(req)
+		if err == nil {
 			discard(resp)
+		}
+		if !errors.Is(err, context.Canceled) || ctx.Err() != nil {
 			return
 		}
 	}

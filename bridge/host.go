@@ -188,14 +188,16 @@ func (b *bridge) cancelled(m *message) {
 	if c == nil || c.is("initialize") {
 		return
 	}
+	// However long what came before takes, the request is given up.
+	late := time.AfterFunc(notificationPatience, c.drop)
 	if _, ok := b.inTurn(func() {
 		defer c.drop()
-		if !b.era.cancels(c) {
-			return
+		defer late.Stop()
+		if b.era.cancels(c) {
+			b.tell(m)
 		}
-		defer time.AfterFunc(notificationPatience, c.drop).Stop()
-		b.tell(m)
 	}); !ok {
+		late.Stop()
 		c.drop()
 	}
 }

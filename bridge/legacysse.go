@@ -125,6 +125,7 @@ func (w *sseWire) connect() error {
 	u.mu.Lock()
 	round := u.advance()
 	u.mu.Unlock()
+	u.withdraw()
 	s := &sseStream{endpoint: endpoint, round: round, alive: ctx, hangUp: cancel, over: make(chan struct{})}
 	w.mu.Lock()
 	w.stream, w.spoken = s, true

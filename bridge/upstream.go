@@ -49,6 +49,8 @@ type upstream struct {
 	long     queue       // for those that are long
 	waiting  lateCalls   // requests whose response may come on another stream
 
+	questions questions // the server's
+
 	mu      sync.Mutex             // guards what follows
 	session string                 // Mcp-Session-Id; empty: none
 	version string                 // negotiated by initialize; empty: not yet
@@ -105,6 +107,7 @@ func (u *upstream) attempt(c *call) (round int, err error) {
 func (u *upstream) took(c *call, round int, resp *http.Response) {
 	if c.is("initialize") {
 		u.opened(resp.Header.Get(headerSession))
+		u.withdraw()
 		return
 	}
 	u.mu.Lock()
@@ -144,7 +147,7 @@ func (u *upstream) exchange(c *call) (round int, header http.Header, resp *http.
 		}
 		u.sent.note(resp.Request)
 		wait, ok := retryAfter(resp.Header)
-		if !later(resp.StatusCode) || !ok || wait > refusedWait || try >= refusedTries {
+		if !later(resp.StatusCode) || !ok || wait > refusedWait || try >= refusedTries || c.hasty {
 			return round, header, resp, nil
 		}
 		discard(resp)
@@ -190,6 +193,10 @@ func (u *upstream) askOn(ctx context.Context, raw []byte, plain bool) (*message,
 // tell sends a notification, or a response to a request of the server's. What
 // becomes of it nobody is told, as in the protocol.
 func (u *upstream) tell(ctx context.Context, m *message) error {
+	if m.response() && u.questions.replied(m) {
+		u.Logger.Debug("a response of the host's was dropped: the session of the server's request is over")
+		return nil
+	}
 	c := &call{message: m, ctx: ctx}
 	round, err := u.send(c)
 	refused, ok := errors.AsType[*refusal](err)
