@@ -76,7 +76,7 @@ func (u *upstream) call(c *call) error {
 	err := u.insist(c, func() (int, error) { return u.attempt(c) })
 	refused, ok := errors.AsType[*refusal](err)
 	if ok && c.is("initialize") && u.wire == WireAuto && !u.speaksSSE() && refused.maybeSSE() {
-		if done, err := u.fallBack(c); done {
+		if done, err := u.fallBack(c, refused); done {
 			return err
 		}
 	}
