@@ -73,14 +73,15 @@ func (q *inOrder) run(b *bridge) {
 			case <-b.life.Done():
 			}
 		}
-		b.within(b.life, notificationPatience, p.work)
+		held := func() bool { return b.userAwaited() || b.up.replacing() }
+		b.within(b.life, notificationPatience, held, p.work)
 		close(p.over)
 	}
 }
 
 // within runs a piece of work and returns when that is done, or goes on beside whatever
-// follows: after a time, unless the user is waited for, or when ctx ends.
-func (b *bridge) within(ctx context.Context, patience time.Duration, work func()) {
+// follows: after a time, unless something else holds it up, or when ctx ends.
+func (b *bridge) within(ctx context.Context, patience time.Duration, held func() bool, work func()) {
 	done := make(chan struct{})
 	b.do(func() {
 		defer close(done)
@@ -96,7 +97,7 @@ func (b *bridge) within(ctx context.Context, patience time.Duration, work func()
 			return
 		case <-timer.C:
 		}
-		if !b.userAwaited() {
+		if !held() {
 			return
 		}
 		timer.Reset(patience)
@@ -107,7 +108,7 @@ func (b *bridge) within(ctx context.Context, patience time.Duration, work func()
 // time, which then goes on.
 func (b *bridge) offer(send func(ctx context.Context) error) error {
 	result := make(chan error, 1)
-	b.within(b.life, offerPatience, func() {
+	b.within(b.life, offerPatience, b.userAwaited, func() {
 		ctx, cancel := b.accepting()
 		defer cancel()
 		result <- send(ctx)

@@ -193,3 +193,42 @@ func TestCancellationBehindNotifications(t *testing.T) {
 		}
 	})
 }
+
+// TestNotificationsKeepTheirOrderOnReplacedSession takes its time to begin the session that
+// replaces the one that notifications met the end of.
+func TestNotificationsKeepTheirOrderOnReplacedSession(t *testing.T) {
+	inMemory(t, func(t *testing.T) {
+		s := &sessions{}
+		h := startInMemory(t, memory(func(w http.ResponseWriter, r *http.Request) {
+			got := readRequest(r)
+			if got.method == "initialize" {
+				takes(r, 20*time.Second)
+			}
+			s.answer(w, r, got)
+		}), nil)
+		h.hello()
+		h.send(streamCall("1"))
+		h.answer("1")
+		s.forget()
+		const all = 30
+		for i := range all {
+			h.send(fmt.Sprintf(`{"jsonrpc":"2.0","method":"notifications/mine","params":{"n":%d}}`, i))
+		}
+		<-time.After(2 * time.Minute)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		next := 0
+		for _, got := range s.seen {
+			if got.method != "notifications/mine" || got.header.Get("Mcp-Session-Id") != "session-2" {
+				continue
+			}
+			if n := get(t, string(got.params), "n"); n != fmt.Sprint(next) {
+				t.Errorf("notification %s came in place %d", n, next)
+			}
+			next++
+		}
+		if next != all {
+			t.Errorf("%d notifications came", next)
+		}
+	})
+}
