@@ -188,16 +188,16 @@ func (b *bridge) cancelled(m *message) {
 	if c == nil || c.is("initialize") {
 		return
 	}
-	// The turn may be long in coming while the server takes nothing.
-	late := time.AfterFunc(2*notificationPatience, c.drop)
+	// However long what came before takes, the request is given up.
+	late := time.AfterFunc(notificationPatience, c.drop)
 	if _, ok := b.inTurn(func() {
-		defer late.Stop()
 		defer c.drop()
-		if !b.era.cancels(c) {
-			return
+		defer late.Stop()
+		if b.era.cancels(c) {
+			b.tell(m)
 		}
-		b.tell(m)
 	}); !ok {
+		late.Stop()
 		c.drop()
 	}
 }
