@@ -184,21 +184,30 @@ func (b *bridge) tell(m *message) {
 // 2026-07-28 the server is told with the notification, since then by the end of
 // the request's stream.
 func (b *bridge) cancelled(m *message) {
-	c := b.find(member(m.params, "requestId"))
-	if c == nil || c.is("initialize") {
+	id := member(m.params, "requestId")
+	c := b.find(id)
+	if c == nil {
+		b.era.legacy.abandon(id)
 		return
 	}
+	if c.is("initialize") {
+		return
+	}
+	drop := func() {
+		c.drop()
+		b.era.legacy.abandon(id) // it may have asked for input before its turn to end came
+	}
 	// The turn may be long in coming while the server takes nothing.
-	late := time.AfterFunc(2*notificationPatience, c.drop)
+	late := time.AfterFunc(2*notificationPatience, drop)
 	if _, ok := b.inTurn(func() {
 		defer late.Stop()
-		defer c.drop()
+		defer drop()
 		if !b.era.cancels(c) {
 			return
 		}
 		b.tell(m)
 	}); !ok {
-		c.drop()
+		drop()
 	}
 }
 
