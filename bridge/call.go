@@ -175,11 +175,14 @@ func (c *call) answered() bool {
 	}
 }
 
-// reply answers with a result, a JSON value.
-func (c *call) reply(result []byte) {
-	if c.claim(c.id) {
-		c.bridge.out.write(object("jsonrpc", "2.0", "id", c.id, "result", result))
+// reply responds with a result, a JSON value. It reports false if there is a response already,
+// or nobody waits for one any more.
+func (c *call) reply(result []byte) bool {
+	if !c.claim(c.id) {
+		return false
 	}
+	c.bridge.out.write(object("jsonrpc", "2.0", "id", c.id, "result", result))
+	return true
 }
 
 // fail answers with what went wrong, all requests of a batch alike.

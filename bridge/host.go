@@ -184,10 +184,13 @@ func (b *bridge) tell(m *message) {
 // 2026-07-28 the server is told with the notification, since then by the end of
 // the request's stream.
 func (b *bridge) cancelled(m *message) {
-	c := b.find(member(m.params, "requestId"))
-	if c == nil || c.is("initialize") {
+	id := member(m.params, "requestId")
+	c := b.find(id)
+	if c == nil {
+		b.era.legacy.abandon(id)
 		return
 	}
+<<<<<<< HEAD
 	// However long what came before takes, the request is given up.
 	late := time.AfterFunc(notificationPatience, c.drop)
 	if _, ok := b.inTurn(func() {
@@ -195,10 +198,30 @@ func (b *bridge) cancelled(m *message) {
 		defer late.Stop()
 		if b.era.cancels(c) {
 			b.tell(m)
+=======
+	if c.is("initialize") {
+		return
+	}
+	drop := func() {
+		c.drop()
+		b.era.legacy.abandon(id) // it may have asked for input before its turn to end came
+	}
+	// The turn may be long in coming while the server takes nothing.
+	late := time.AfterFunc(2*notificationPatience, drop)
+	if _, ok := b.inTurn(func() {
+		defer late.Stop()
+		defer drop()
+		if !b.era.cancels(c) {
+			return
+>>>>>>> wt-chaos2
 		}
 	}); !ok {
+<<<<<<< HEAD
 		late.Stop()
 		c.drop()
+=======
+		drop()
+>>>>>>> wt-chaos2
 	}
 }
 

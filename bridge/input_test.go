@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/handstamp/handstamp/bridge"
 )
@@ -270,5 +271,40 @@ func TestPingForModernHost(t *testing.T) {
 				t.Errorf("%s: got %s", method, got)
 			}
 		}
+	}
+}
+
+// TestInputThatTheHostDoesNotBring lets a host cancel the request for which it was asked for
+// input: the server's own request ends as well.
+func TestInputThatTheHostDoesNotBring(t *testing.T) {
+	const question = `{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"message":"Which?"}}`
+	for _, apart := range []bool{false, true} {
+		inMemory(t, func(t *testing.T) {
+			s := newAsking(question, apart)
+			serve, ended := s.serve, make(chan struct{})
+			s.serve = func(w http.ResponseWriter, r *http.Request, got request) {
+				if got.method == "tools/call" {
+					defer close(ended)
+				}
+				serve(w, r, got)
+			}
+			h := start(t, bubbleServer(t, s.ServeHTTP))
+			h.send(modernCall(1, ""))
+			state := get(t, h.answer("1"), "result", "requestState")
+			h.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`)
+			select {
+			case <-ended:
+			case <-time.After(5 * time.Second):
+				t.Error("the request is still open at the server")
+			}
+			told := s.last("notifications/cancelled")
+			if get(t, told.body, "params", "requestId") != s.last("tools/call").id {
+				t.Errorf("the server was told %s", told.body)
+			}
+			h.send(modernCall(2, `,"inputResponses":{"input":`+colour+`},"requestState":`+state))
+			if got := h.answer("2"); get(t, got, "error", "code") != "-32602" {
+				t.Errorf("got %s", got)
+			}
+		})
 	}
 }

@@ -1,15 +1,9 @@
 package bridge
 
 import (
-	"crypto/rand"
 	"slices"
 	"sync"
-	"time"
 )
-
-// parkedFor is how long a request whose server waits for input is kept for the
-// host to come back with it.
-const parkedFor = 10 * time.Minute
 
 // legacyServer translates for a host of 2026-07-28 or later on a server of
 // before.
@@ -27,17 +21,6 @@ type legacyServer struct {
 // one era with its server it has more than any translation gives.
 var noDiscover = &Trouble{Code: codeNoMethod, Reason: "legacy_server",
 	Message: "the server is of the time before 2026-07-28 and knows no server/discover: begin with initialize"}
-
-// parked is a request that is under way at the server while the host is asked
-// for something that the server wants to know.
-type parked struct {
-	inner *call
-	final chan *message // its answer
-	asks  chan *message // what the server asks on the way
-	err   chan error
-	asked []byte // the id of the server's request that the host is to answer
-	timer *time.Timer
-}
 
 // inputKey is the name of the one input that is asked for at a time.
 const inputKey = "input"
@@ -204,23 +187,14 @@ func (t *legacyServer) await(c *call, p *parked) error {
 		return err
 	case ask := <-p.asks:
 		p.asked = ask.id
-		state := rand.Text()
-		t.mu.Lock()
-		if t.parked == nil {
-			t.parked = make(map[string]*parked)
-		}
-		t.parked[state] = p
-		p.timer = time.AfterFunc(parkedFor, func() {
-			if p := t.unpark(state); p != nil {
-				t.give(p)
-			}
-		})
-		t.mu.Unlock()
+		state := t.park(c, p)
 		input := object("method", ask.method)
 		if ask.params != nil {
 			input = object("method", ask.method, "params", ask.params)
 		}
-		c.reply(object("resultType", "input_required", "inputRequests", object(inputKey, input), "requestState", state))
+		if !c.reply(object("resultType", "input_required", "inputRequests", object(inputKey, input), "requestState", state)) {
+			t.abandon(c.id) // the host has cancelled it meanwhile
+		}
 		return nil
 	case <-c.ctx.Done():
 		t.give(p)
@@ -244,30 +218,6 @@ func (t *legacyServer) resume(c *call, p *parked) error {
 		return err
 	}
 	return t.await(c, p)
-}
-
-// unpark takes a request back.
-func (t *legacyServer) unpark(state string) *parked {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	p := t.parked[state]
-	if p != nil {
-		delete(t.parked, state)
-		p.timer.Stop()
-	}
-	return p
-}
-
-// give gives a request up, and tells the server.
-func (t *legacyServer) give(p *parked) {
-	m, err := parse(object("jsonrpc", "2.0", "method", "notifications/cancelled", "params", object("requestId", p.inner.id)))
-	if err == nil {
-		t.eras.do(func() {
-			defer p.inner.cancel()
-			defer time.AfterFunc(notificationPatience, p.inner.cancel).Stop()
-			t.eras.tell(m)
-		})
-	}
 }
 
 // complete adds to a result what modern ones have to have.

@@ -96,6 +96,9 @@ func (x *exchange) whole() {
 	}
 	x.ledger.mu.Lock()
 	defer x.ledger.mu.Unlock()
+	if a := x.asked[x.ids[x.n]]; a != nil && a.method != x.m.Method {
+		return // a request of the bridge's own, with the _meta of the host's
+	}
 	x.fact(x.n).whole = time.Now()
 }
 

@@ -36,6 +36,7 @@ type asked struct {
 	at        time.Time
 	cancelled bool
 	ended     time.Time // when it was cancelled
+	method    string
 	call      bool      // a call of a tool
 	endless   bool      // a subscription, whose response is its end
 	invalid   int       // lines that have an error as response
@@ -145,7 +146,7 @@ func (l *ledger) sending(id json.RawMessage, n int, method string) {
 	a.sent++
 	a.at = time.Now()
 	a.endless = method == "subscriptions/listen"
-	a.call = method == "tools/call"
+	a.method, a.call = method, method == "tools/call"
 	l.ids[n] = idKey(id)
 	l.active[n] = time.Time{}
 	if method == "initialize" {

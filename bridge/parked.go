@@ -1,0 +1,83 @@
+package bridge
+
+import (
+	"crypto/rand"
+	"time"
+)
+
+// parkedFor is how long a request whose server waits for input is kept for the
+// host to come back with it.
+const parkedFor = 10 * time.Minute
+
+// parked is a request that is under way at the server while the host is asked
+// for something that the server wants to know.
+type parked struct {
+	inner *call
+	final chan *message // its answer
+	asks  chan *message // what the server asks on the way
+	err   chan error
+	asked []byte // the id of the server's request that the host is to answer
+	by    string // the idKey of the host's request whose result says so
+	timer *time.Timer
+}
+
+// park keeps a request until the host comes back with input, and returns the
+// requestState that it comes with.
+func (t *legacyServer) park(c *call, p *parked) (state string) {
+	state = rand.Text()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.parked == nil {
+		t.parked = make(map[string]*parked)
+	}
+	p.by = idKey(c.id)
+	t.parked[state] = p
+	p.timer = time.AfterFunc(parkedFor, func() {
+		if p := t.unpark(state); p != nil {
+			t.give(p)
+		}
+	})
+	return state
+}
+
+// unpark takes a request back.
+func (t *legacyServer) unpark(state string) *parked {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.parked[state]
+	if p != nil {
+		delete(t.parked, state)
+		p.timer.Stop()
+	}
+	return p
+}
+
+// abandon gives up what is parked for a request of the host's: the host has cancelled that, and
+// does not come back with input. The notification may have crossed the result that says so.
+func (t *legacyServer) abandon(id []byte) {
+	var states []string
+	t.mu.Lock()
+	for state, p := range t.parked {
+		if p.by == idKey(id) {
+			states = append(states, state)
+		}
+	}
+	t.mu.Unlock()
+	for _, state := range states {
+		if p := t.unpark(state); p != nil {
+			t.give(p)
+		}
+	}
+}
+
+// give gives a request up, and tells the server.
+func (t *legacyServer) give(p *parked) {
+	m, err := parse(object("jsonrpc", "2.0", "method", "notifications/cancelled", "params", object("requestId", p.inner.id)))
+	if err == nil {
+		t.eras.do(func() {
+			defer p.inner.cancel()
+			defer time.AfterFunc(notificationPatience, p.inner.cancel).Stop()
+			t.eras.tell(m)
+		})
+	}
+}
