@@ -190,15 +190,6 @@ func (b *bridge) cancelled(m *message) {
 		b.era.legacy.abandon(id)
 		return
 	}
-<<<<<<< HEAD
-	// However long what came before takes, the request is given up.
-	late := time.AfterFunc(notificationPatience, c.drop)
-	if _, ok := b.inTurn(func() {
-		defer c.drop()
-		defer late.Stop()
-		if b.era.cancels(c) {
-			b.tell(m)
-=======
 	if c.is("initialize") {
 		return
 	}
@@ -206,22 +197,17 @@ func (b *bridge) cancelled(m *message) {
 		c.drop()
 		b.era.legacy.abandon(id) // it may have asked for input before its turn to end came
 	}
-	// The turn may be long in coming while the server takes nothing.
-	late := time.AfterFunc(2*notificationPatience, drop)
+	// However long what came before takes, the request is given up.
+	late := time.AfterFunc(notificationPatience, drop)
 	if _, ok := b.inTurn(func() {
-		defer late.Stop()
 		defer drop()
-		if !b.era.cancels(c) {
-			return
->>>>>>> wt-chaos2
+		defer late.Stop()
+		if b.era.cancels(c) {
+			b.tell(m)
 		}
 	}); !ok {
-<<<<<<< HEAD
 		late.Stop()
-		c.drop()
-=======
 		drop()
->>>>>>> wt-chaos2
 	}
 }
 
