@@ -203,7 +203,7 @@ func (e *eras) serve(c *call) (done bool, err error) {
 
 // handshake begins a session in the host's place.
 func (e *eras) handshake(ctx context.Context) error {
-	f := e.contact(initializing, e.connect)
+	f := e.contact(initializing, e.connectOnce)
 	select {
 	case <-f.done:
 	case <-ctx.Done():
@@ -216,6 +216,21 @@ func (e *eras) handshake(ctx context.Context) error {
 		return e.failed(f)
 	}
 	return e.settle(e.life)
+}
+
+// connectOnce is connect, unless a session has begun: the request that wants one may have looked
+// just before another request had begun it.
+func (e *eras) connectOnce(ctx context.Context) (*message, error) {
+	e.mu.Lock()
+	answer, server := e.answer, e.server
+	e.mu.Unlock()
+	switch {
+	case answer != nil && server == legacyEra:
+		return &message{result: answer}, nil
+	case server == modernEra:
+		return &message{result: []byte("{}")}, nil
+	}
+	return e.connect(ctx)
 }
 
 // settle ends the handshake with what the host has said after it, if it has.

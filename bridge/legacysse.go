@@ -19,6 +19,9 @@ const endpointTimeout = 15 * time.Second
 // JSON-RPC: where it offers another kind of stream, that error is the response.
 const fallBackWait = 3 * time.Second
 
+// fallBackInterval is how long a rejected fall back to HTTP+SSE is not tried again.
+const fallBackInterval = time.Minute
+
 // postGrace is how long a POST may still be rejected when the stream for its response has ended:
 // one that is was not carried out.
 const postGrace = 2 * time.Second
@@ -33,6 +36,7 @@ type sseWire struct {
 	mu        sync.Mutex // guards what follows
 	stream    *sseStream // nil: none is open
 	spoken    bool       // the server speaks it
+	rejected  time.Time  // when the server rejected a fall back to it
 	opening   *renewal
 	returning bool       // the stream is being opened again, although no request needs it
 	again     resumption // when that is tried
@@ -243,6 +247,9 @@ func (w *sseWire) moved(data []byte) {
 // fallBack tries HTTP+SSE for an initialize that the server has rejected as servers of that
 // do. It reports false if the server does not speak it.
 func (u *upstream) fallBack(c *call, r *refusal) (done bool, err error) {
+	if u.legacy.rejectedLately() {
+		return false, nil
+	}
 	ctx := c.ctx
 	if r.answers(c.message) {
 		var cancel context.CancelFunc
@@ -253,10 +260,23 @@ func (u *upstream) fallBack(c *call, r *refusal) (done bool, err error) {
 	if t, ok := errors.AsType[*Trouble](err); ok && t.Reason == "endpoint" {
 		return true, err
 	}
+	if refused, ok := errors.AsType[*refusal](err); ok && refused.status/100 == 4 {
+		u.legacy.mu.Lock()
+		u.legacy.rejected = time.Now()
+		u.legacy.mu.Unlock()
+	}
 	if err != nil {
 		return false, nil
 	}
 	return true, u.legacy.call(c)
+}
+
+// rejectedLately reports whether the server rejected a stream of HTTP+SSE a moment ago: an
+// MCP host may send initialize again and again.
+func (w *sseWire) rejectedLately() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return time.Since(w.rejected) < fallBackInterval
 }
 
 // atSSE returns the rejection that a stream is which comes in response to a POST and begins as

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -64,6 +65,13 @@ func (s *sessions) answer(w http.ResponseWriter, r *http.Request, got request) {
 			select {
 			case e, ok := <-s.stream:
 				if !ok {
+					return
+				}
+				s.mu.Lock()
+				ended := slices.Contains(s.ended, id)
+				s.mu.Unlock()
+				if ended { // the event is for the stream of the next session
+					s.stream <- e
 					return
 				}
 				io.WriteString(w, e)
