@@ -37,10 +37,10 @@ type asked struct {
 	cancelled bool
 	ended     time.Time // when it was cancelled
 	method    string
-	call      bool      // a call of a tool
-	endless   bool      // a subscription, whose response is its end
-	invalid   int       // lines that have an error as response
-	read      bool      // the bridge has taken the line
+	call      bool // a call of a tool
+	endless   bool // a subscription, whose response is its end
+	invalid   int  // lines that have an error as response
+	read      bool // the bridge has taken the line
 }
 
 // fact is what the server knows of one request.
