@@ -57,7 +57,8 @@ func (b *bridge) objection(m *message) *Trouble {
 		return why("the message has a member that is " + m.similar + " in another case")
 	case m.id != nil && !validID(m.id):
 		return why("an id is a string or a number")
-	case m.is("tools/call") && b.Tool != nil && !b.Tool(text(m.target)):
+	case m.is("tools/call") && b.Tool != nil && (text(m.target) == "" || !b.Tool(text(m.target))):
+		// A call that names no tool in the way of MCP may name it in another.
 		return &Trouble{Code: codeInvalidArgs, Reason: "tool_denied", Message: "this tool may not be called through this bridge"}
 	case m.method == nil && (m.id == nil || !m.response()):
 		return why("that is no JSON-RPC message")

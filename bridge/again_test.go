@@ -1,6 +1,7 @@
 package bridge_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -340,6 +341,33 @@ func TestSecondInitializeOfTranslatedHost(t *testing.T) {
 		}
 		if _, ended := s.counts(); strings.Join(ended, " ") != "session-1" {
 			t.Errorf("sessions ended: %q", ended)
+		}
+	})
+}
+
+// TestSessionIsEndedDespiteBrokenConnection breaks the connection of the request that ends a
+// session, as the cancellation of the request before on it may do.
+func TestSessionIsEndedDespiteBrokenConnection(t *testing.T) {
+	inMemory(t, func(t *testing.T) {
+		s := &sessions{}
+		var broken sync.Map
+		h := startInMemory(t, wire(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodDelete {
+				if _, again := broken.LoadOrStore(r.Header.Get("Mcp-Session-Id"), true); !again {
+					return nil, context.Canceled
+				}
+			}
+			return memory(s.ServeHTTP).RoundTrip(r)
+		}), nil)
+		h.hello()
+		h.helloAgain("2")
+		h.in.Close()
+		if err := <-h.done; err != nil {
+			t.Error(err)
+		}
+		h.done <- nil
+		if begun, ended := s.counts(); begun != 2 || strings.Join(ended, " ") != "session-1 session-2" {
+			t.Errorf("of %d sessions, %q ended", begun, ended)
 		}
 	})
 }

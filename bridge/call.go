@@ -30,6 +30,7 @@ type call struct {
 	probe bool          // a server/discover with which the host begins
 	quiet bool          // the host is not to hear that a subscription was acknowledged
 	plain bool          // sent on the session as it is, which it neither waits for nor replaces
+	hasty bool          // a rejection is of interest, and not made up for later
 	heard bool          // the server has sent something on the request's stream
 
 	on *sseStream // the stream of HTTP+SSE that it was sent for; nil: none

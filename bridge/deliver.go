@@ -30,6 +30,7 @@ func (b *bridge) deliver(m *message, c *call) {
 		if c != nil && c.sink != nil && c.take(m) {
 			return
 		}
+		b.up.questions.note(m)
 		if line := b.era.fromServer(m, c); line != nil {
 			b.out.write(line)
 		}

@@ -2,8 +2,12 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"net/http"
 )
+
+// endings is how often the end of a session is sent.
+const endings = 2
 
 // leaves tells the server that the session so far is over, as another one takes its place: it
 // may have forgotten that one, or only one of its instances has. The caller holds mu.
@@ -33,7 +37,15 @@ func (u *upstream) endSession(ctx context.Context, session, version string) {
 	if version != "" {
 		req.Header[headerVersion] = []string{version}
 	}
-	if resp, err := u.HTTP.Do(req); err == nil {
-		discard(resp)
+	// A request that is cancelled while its response arrives may take the connection with
+	// it that this one has just been given.
+	for range endings {
+		resp, err := u.HTTP.Do(req)
+		if err == nil {
+			discard(resp)
+		}
+		if !errors.Is(err, context.Canceled) || ctx.Err() != nil {
+			return
+		}
 	}
 }

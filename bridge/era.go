@@ -300,16 +300,20 @@ func (e *eras) replied(m *message) bool { return e.modern.replied(m) }
 // fromServer returns a request or notification of the server's as the host gets
 // it; nil: not at all.
 func (e *eras) fromServer(m *message, c *call) []byte {
-	e.mu.Lock()
-	translated := e.legacy.active
-	e.mu.Unlock()
-	if translated {
+	if e.translates() {
 		return e.legacy.fromServer(m, c)
 	}
 	if m.is("notifications/subscriptions/acknowledged") && c != nil && c.quiet {
 		return nil
 	}
 	return m.raw
+}
+
+// translates reports whether a host of 2026-07-28 is on a server of before.
+func (e *eras) translates() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.legacy.active
 }
 
 // supportsModern reports whether an UnsupportedProtocolVersion error lists a

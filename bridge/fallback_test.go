@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/handstamp/handstamp/bridge"
 )
@@ -77,4 +78,23 @@ func b2i(b bool) int32 {
 		return 1
 	}
 	return 0
+}
+
+// TestStreamIsNoFallBack has a server respond to initialize with an error and offer a stream that
+// is not one of HTTP+SSE: the host gets the error, in time.
+func TestStreamIsNoFallBack(t *testing.T) {
+	inMemory(t, func(t *testing.T) {
+		h := startInMemory(t, memory(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodGet {
+				openStream(w)
+				<-r.Context().Done()
+				return
+			}
+			rejects(400, "application/json", `{"jsonrpc":"2.0","id":$ID,"error":{"code":-32602,"message":"no such version"}}`)(w, readRequest(r))
+		}), nil)
+		began := time.Now()
+		if got := h.hello(); get(t, got, "error", "code") != "-32602" || time.Since(began) > 5*time.Second {
+			t.Errorf("after %v: %s", time.Since(began), got)
+		}
+	})
 }

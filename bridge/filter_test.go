@@ -103,6 +103,27 @@ func TestToolFilterByAnySpelling(t *testing.T) {
 	}
 }
 
+// TestToolFilterDeniesCallsWithoutAName: a filter that denies one tool lets no call
+// through that may name it in a way of a server's own.
+func TestToolFilterDeniesCallsWithoutAName(t *testing.T) {
+	s := &sessions{}
+	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Tool: func(name string) bool { return name != "delete" }})
+	h.hello()
+	for i, params := range []string{
+		`["delete"]`, `"delete"`, `[{"name":"delete"}]`, `{"name":["delete"]}`, `{"name":{"name":"delete"}}`,
+		`{"name":null,"tool":"delete"}`, `{"name":""}`, `{"tool":"delete"}`, `{}`, `null`,
+	} {
+		id := strconv.Itoa(i)
+		h.send(`{"jsonrpc":"2.0","id":` + id + `,"method":"tools/call","params":` + params + `}`)
+		if got := h.answer(id); get(t, got, "error", "code") != "-32602" {
+			t.Errorf("%s: got %s", params, got)
+		}
+	}
+	if s.last("tools/call").method != "" {
+		t.Error("a call went through")
+	}
+}
+
 // TestToolFilterReadsLikeTheHost: of several lists of tools none stays that the
 // filter has not seen.
 func TestToolFilterReadsLikeTheHost(t *testing.T) {

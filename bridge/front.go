@@ -89,6 +89,7 @@ func (f *front) succeed(old *bridge) *bridge {
 	old.mu.Lock()
 	next.serial = old.serial // the host may still respond to a request of the old session's
 	old.mu.Unlock()
+	next.up.questions.succeed(&old.up.questions)
 	ended := make(chan struct{})
 	next.before = ended
 	f.mu.Lock()

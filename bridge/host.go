@@ -197,16 +197,16 @@ func (b *bridge) cancelled(m *message) {
 		c.drop()
 		b.era.legacy.abandon(id) // it may have asked for input before its turn to end came
 	}
-	// The turn may be long in coming while the server takes nothing.
-	late := time.AfterFunc(2*notificationPatience, drop)
+	// However long what came before takes, the request is given up.
+	late := time.AfterFunc(notificationPatience, drop)
 	if _, ok := b.inTurn(func() {
-		defer late.Stop()
 		defer drop()
-		if !b.era.cancels(c) {
-			return
+		defer late.Stop()
+		if b.era.cancels(c) {
+			b.tell(m)
 		}
-		b.tell(m)
 	}); !ok {
+		late.Stop()
 		drop()
 	}
 }

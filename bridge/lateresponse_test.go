@@ -457,3 +457,44 @@ func TestLateResponseOpensStream(t *testing.T) {
 		}
 	})
 }
+
+// TestResumptionStaysOnItsSession replaces a session while the stream of one of its requests waits
+// to be resumed: the stream of the new session is not taken for it.
+func TestResumptionStaysOnItsSession(t *testing.T) {
+	inMemory(t, func(t *testing.T) {
+		s := &sessions{}
+		s.serve = func(w http.ResponseWriter, _ *http.Request, got request) {
+			if strings.Contains(got.body, `"breaks"`) {
+				w.Header().Set("Content-Type", "text/event-stream")
+				io.WriteString(w, "id: e1\nretry: 3000\ndata:\n\n")
+				return
+			}
+			result(w, got.id, `{}`)
+		}
+		var resumed atomic.Int32
+		h := startInMemory(t, memory(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodGet && r.Header.Get("Last-Event-Id") != "" {
+				resumed.Add(1)
+				openStream(w)
+				<-r.Context().Done()
+				return
+			}
+			s.ServeHTTP(w, r)
+		}), nil)
+		h.hello()
+		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"breaks"}}`)
+		<-time.After(time.Second)
+		s.forget()
+		h.send(streamCall("2"))
+		if got := h.answer("2"); get(t, got, "result") != "{}" {
+			t.Errorf("got %s", got)
+		}
+		began := time.Now()
+		if got := h.answer("1"); get(t, got, "error", "data", "reason") != `"no_response"` || time.Since(began) > 10*time.Second {
+			t.Errorf("after %v: %s", time.Since(began), got)
+		}
+		if n := resumed.Load(); n > 0 {
+			t.Errorf("the stream was resumed %d times", n)
+		}
+	})
+}

@@ -15,6 +15,10 @@ import (
 // endpointTimeout bounds the wait for the first event of an HTTP+SSE stream.
 const endpointTimeout = 15 * time.Second
 
+// fallBackWait bounds that wait for a server that has responded to initialize with an error of
+// JSON-RPC: where it offers another kind of stream, that error is the response.
+const fallBackWait = 3 * time.Second
+
 // postGrace is how long a POST may still be rejected when the stream for its response has ended:
 // one that is was not carried out.
 const postGrace = 2 * time.Second
@@ -120,6 +124,7 @@ func (w *sseWire) connect() error {
 	u.mu.Lock()
 	round := u.advance()
 	u.mu.Unlock()
+	u.withdraw()
 	s := &sseStream{endpoint: endpoint, round: round, alive: ctx, hangUp: cancel, over: make(chan struct{})}
 	w.mu.Lock()
 	w.stream, w.spoken = s, true
@@ -237,8 +242,14 @@ func (w *sseWire) moved(data []byte) {
 
 // fallBack tries HTTP+SSE for an initialize that the server has rejected as servers of that
 // do. It reports false if the server does not speak it.
-func (u *upstream) fallBack(c *call) (done bool, err error) {
-	err = u.legacy.open(c.ctx)
+func (u *upstream) fallBack(c *call, r *refusal) (done bool, err error) {
+	ctx := c.ctx
+	if r.answers(c.message) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, fallBackWait)
+		defer cancel()
+	}
+	err = u.legacy.open(ctx)
 	if t, ok := errors.AsType[*Trouble](err); ok && t.Reason == "endpoint" {
 		return true, err
 	}

@@ -122,20 +122,19 @@ func (m *message) unwanted() (drop uint8) {
 // keep returns the message's object with the last member of each name that
 // [parse] knows, and without those to drop.
 func (m *message) keep(drop uint8) []byte {
-	var all []field
+	start := skipSpace(m.raw, 0)
 	last := make(map[uint8]int)
-	_, _ = members(m.raw, skipSpace(m.raw, 0), func(f field) bool {
+	_, _ = members(m.raw, start, func(f field) bool {
 		if _, bit := m.place(spelt(m.raw[f.at:f.name])); bit != 0 {
 			last[bit] = f.at
 		}
-		all = append(all, f)
 		return true
 	})
 	b := bytes.NewBuffer(make([]byte, 0, len(m.raw)+1))
-	for _, f := range all {
+	_, _ = members(m.raw, start, func(f field) bool {
 		_, bit := m.place(spelt(m.raw[f.at:f.name]))
 		if bit&drop != 0 || bit != 0 && last[bit] != f.at {
-			continue
+			return true
 		}
 		if b.Len() > 0 {
 			b.WriteByte(',')
@@ -143,7 +142,8 @@ func (m *message) keep(drop uint8) []byte {
 			b.WriteByte('{')
 		}
 		b.Write(m.raw[f.at:f.to])
-	}
+		return true
+	})
 	if b.Len() == 0 {
 		b.WriteByte('{')
 	}

@@ -73,15 +73,16 @@ func (q *inOrder) run(b *bridge) {
 			case <-b.life.Done():
 			}
 		}
-		b.within(b.life, notificationPatience, p.work)
+		held := func() bool { return b.held() || b.up.replacing() }
+		b.within(b.life, notificationPatience, held, p.work)
 		close(p.over)
 	}
 }
 
 // within runs a piece of work and returns when that is done, or goes on beside whatever
-// follows: after a time, unless the user is waited for or the server takes nothing, or when ctx
-// ends. What goes on beside has reached the server, so that the order is kept.
-func (b *bridge) within(ctx context.Context, patience time.Duration, work func()) {
+// follows: after a time, unless something else holds it up, or when ctx ends. What goes on beside
+// has reached the server, so that the order is kept.
+func (b *bridge) within(ctx context.Context, patience time.Duration, held func() bool, work func()) {
 	done := make(chan struct{})
 	b.do(func() {
 		defer close(done)
@@ -97,7 +98,7 @@ func (b *bridge) within(ctx context.Context, patience time.Duration, work func()
 			return
 		case <-timer.C:
 		}
-		if !b.userAwaited() && b.up.unsettled.Load() == 0 {
+		if !held() {
 			return
 		}
 		timer.Reset(patience)
@@ -108,7 +109,7 @@ func (b *bridge) within(ctx context.Context, patience time.Duration, work func()
 // time, which then goes on.
 func (b *bridge) offer(send func(ctx context.Context) error) error {
 	result := make(chan error, 1)
-	b.within(b.life, offerPatience, func() {
+	b.within(b.life, offerPatience, b.held, func() {
 		ctx, cancel := b.accepting()
 		defer cancel()
 		result <- send(ctx)
@@ -120,6 +121,9 @@ func (b *bridge) offer(send func(ctx context.Context) error) error {
 		return b.life.Err()
 	}
 }
+
+// held reports whether it is no fault of the server's that a message has not reached it.
+func (b *bridge) held() bool { return b.userAwaited() || b.up.unsettled.Load() != 0 }
 
 // userAwaited reports whether a user has to act before requests can go through.
 func (b *bridge) userAwaited() bool {

@@ -161,3 +161,74 @@ func TestHostReplyNeverAccepted(t *testing.T) {
 		h.answer("9")
 	})
 }
+
+// TestCancellationBehindNotifications gives a request up soon after its cancellation, however
+// many notifications before that the server does not accept.
+func TestCancellationBehindNotifications(t *testing.T) {
+	inMemory(t, func(t *testing.T) {
+		given := make(chan struct{})
+		s := &sessions{serve: func(_ http.ResponseWriter, r *http.Request, _ request) {
+			<-r.Context().Done()
+			close(given)
+		}}
+		h := startInMemory(t, memory(func(w http.ResponseWriter, r *http.Request) {
+			got := readRequest(r)
+			if got.id == "" && got.method != "notifications/initialized" && r.Method == http.MethodPost {
+				<-r.Context().Done()
+				return
+			}
+			s.answer(w, r, got)
+		}), nil)
+		h.hello()
+		h.send(streamCall("1"))
+		<-time.After(time.Second)
+		for range 50 {
+			h.send(`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":1}}`)
+		}
+		h.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`)
+		began := time.Now()
+		<-given
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("the request was given up after %v", took)
+		}
+	})
+}
+
+// TestNotificationsKeepTheirOrderOnReplacedSession takes its time to begin the session that
+// replaces the one that notifications met the end of.
+func TestNotificationsKeepTheirOrderOnReplacedSession(t *testing.T) {
+	inMemory(t, func(t *testing.T) {
+		s := &sessions{}
+		h := startInMemory(t, memory(func(w http.ResponseWriter, r *http.Request) {
+			got := readRequest(r)
+			if got.method == "initialize" {
+				takes(r, 20*time.Second)
+			}
+			s.answer(w, r, got)
+		}), nil)
+		h.hello()
+		h.send(streamCall("1"))
+		h.answer("1")
+		s.forget()
+		const all = 30
+		for i := range all {
+			h.send(fmt.Sprintf(`{"jsonrpc":"2.0","method":"notifications/mine","params":{"n":%d}}`, i))
+		}
+		<-time.After(2 * time.Minute)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		next := 0
+		for _, got := range s.seen {
+			if got.method != "notifications/mine" || got.header.Get("Mcp-Session-Id") != "session-2" {
+				continue
+			}
+			if n := get(t, string(got.params), "n"); n != fmt.Sprint(next) {
+				t.Errorf("notification %s came in place %d", n, next)
+			}
+			next++
+		}
+		if next != all {
+			t.Errorf("%d notifications came", next)
+		}
+	})
+}

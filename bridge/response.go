@@ -107,13 +107,17 @@ type requestStream struct {
 	cancel   context.CancelFunc
 	quiet    *time.Timer // nil: the stream that the POST began has not ended
 	messages int
+	session  string // its Mcp-Session-Id; empty: none
 	resumption
 }
 
 // follow delivers the events of a request's stream until it is answered, and
 // resumes a stream that breaks before that, if the server gave its events ids.
 func (u *upstream) follow(c *call, resp *http.Response) error {
-	s := &requestStream{upstream: u, c: c}
+	s := &requestStream{upstream: u, c: c, session: resp.Request.Header.Get(headerSession)}
+	if c.is("initialize") {
+		s.session = resp.Header.Get(headerSession)
+	}
 	s.ctx, s.cancel = context.WithCancel(c.ctx)
 	defer s.cancel()
 	began := time.Now()
@@ -157,7 +161,7 @@ func (s *requestStream) next() (*http.Response, error) {
 		// What is resumed may be silent for as long as a response may be late.
 		s.quiet = time.AfterFunc(lateWait, s.cancel)
 	}
-	return s.resume(s.ctx, &s.resumption)
+	return s.resume(s.ctx, &s.resumption, s.session)
 }
 
 // over says what it means that the stream has ended for good, and waits where the response may

@@ -21,6 +21,7 @@ type stateful struct {
 	begun  int
 	known  map[string]*remembered // sessions by id
 	refuse string                 // the method of a restoration that is refused; "": none
+	ask    string                 // what a session asks over HTTP+SSE before a response; "": nothing
 }
 
 // remembered is what a session was told.
@@ -48,6 +49,20 @@ func (s *stateful) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.known)
+}
+
+// asks returns what a session asks.
+func (s *stateful) asks() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ask
+}
+
+// willAsk has sessions ask something from now on.
+func (s *stateful) willAsk(what string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ask = what
 }
 
 func (s *stateful) session(id string) *remembered {
@@ -167,6 +182,9 @@ func (s *stateful) overSSE(reject func(w http.ResponseWriter, got request)) http
 		if answer := s.tell(session, got); answer != "" {
 			mu.Lock()
 			defer mu.Unlock()
+			if ask := s.asks(); ask != "" {
+				streams[id] <- "data: " + ask + "\n\n"
+			}
 			streams[id] <- fmt.Sprintf("event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":%s}\n\n", got.id, answer)
 		}
 	}

@@ -127,6 +127,16 @@ func (u *upstream) beginReplacement(s shape, method string) *renewal {
 	return r
 }
 
+// replacing reports whether a session is being replaced: what was sent meanwhile waits for that.
+func (u *upstream) replacing() bool {
+	u.mu.Lock()
+	replacing := u.renewal != nil
+	u.mu.Unlock()
+	u.legacy.mu.Lock()
+	defer u.legacy.mu.Unlock()
+	return replacing || u.legacy.opening != nil
+}
+
 // lasting reports whether a replacement that ended with an error, or with none, would
 // end so again: not if the server could not be reached, or not now.
 func lasting(err error) bool {

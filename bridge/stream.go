@@ -97,8 +97,9 @@ func (r *resumption) wish() time.Duration { return min(max(r.retry, r.wait), lon
 var errNotResumed = errors.New("bridge: the request's stream cannot be resumed")
 
 // resume opens the stream of a request again, after the event that came last. It tries for
-// as long as a response may be late without a stream, and at least once.
-func (u *upstream) resume(ctx context.Context, r *resumption) (*http.Response, error) {
+// as long as a response may be late without a stream, and at least once, but not on the
+// session that has replaced the stream's own: the server would open that one's stream.
+func (u *upstream) resume(ctx context.Context, r *resumption, session string) (*http.Response, error) {
 	until := time.Now().Add(reopenWait)
 	for try := 0; ; try++ {
 		wish, d := r.wish(), r.pause()
@@ -112,6 +113,9 @@ func (u *upstream) resume(ctx context.Context, r *resumption) (*http.Response, e
 		}
 		if !pause(ctx, d) {
 			return nil, ctx.Err()
+		}
+		if !u.isOn(session) {
+			return nil, errNotResumed
 		}
 		resp, err := u.get(ctx, r.id)
 		switch {
@@ -129,6 +133,13 @@ func (u *upstream) resume(ctx context.Context, r *resumption) (*http.Response, e
 		}
 		r.rejected(resp.Header)
 	}
+}
+
+// isOn reports whether a session is the present one.
+func (u *upstream) isOn(session string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.session == session
 }
 
 // get opens a stream of the session.

@@ -212,7 +212,7 @@ func (u *upstream) pingRejected(round int, s shape) bool {
 	}
 	c := u.own(ctx, m, func(got *message) bool { return got.response() && sameID(got.id, m.id) })
 	defer c.cancel()
-	c.plain = true
+	c.plain, c.hasty = true, true
 	u.adopt(c)
 	defer u.forget(c)
 	at, err := u.attempt(c)

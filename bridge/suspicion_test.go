@@ -476,3 +476,34 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		<-time.After(time.Millisecond)
 	}
 }
+
+// TestForgottenSessionWithRetryAfter has an instance that does not know the session want to be
+// tried later: what the ping finds out does not wait for that as well.
+func TestForgottenSessionWithRetryAfter(t *testing.T) {
+	for _, seconds := range []int{1, 5, 9, 60} {
+		t.Run(strconv.Itoa(seconds), func(t *testing.T) {
+			inMemory(t, func(t *testing.T) {
+				s := &forgetful{unknown: func(w http.ResponseWriter, got request) {
+					w.Header().Set("Retry-After", strconv.Itoa(seconds))
+					rejects(503, "text/plain", "unknown on this instance")(w, got)
+				}}
+				h := startInMemory(t, memory(s.ServeHTTP), nil)
+				h.hello()
+				h.send(toolCall(1))
+				h.answer("1")
+				s.forget()
+				began := time.Now()
+				h.send(toolCall(2))
+				if got := h.answer("2"); get(t, got, "result") == "" {
+					t.Errorf("got %s", got)
+				}
+				if took := time.Since(began); took > 20*time.Second {
+					t.Errorf("the response took %v", took)
+				}
+				if pings, begun := s.count("ping"), s.count("initialize"); pings != 1 || begun != 2 {
+					t.Errorf("%d pings, %d sessions", pings, begun)
+				}
+			})
+		})
+	}
+}

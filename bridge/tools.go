@@ -24,7 +24,8 @@ func (u *upstream) listed(result []byte, modern bool) []byte {
 	if list == nil || !modern && u.Tool == nil {
 		return result
 	}
-	var kept [][]byte
+	kept := 0       // a list may be of millions, so that they are only counted
+	var made []byte // nil: none was dropped
 	_, lists := find(result, "tools")
 	whole := lists == 1 || u.Tool == nil // a reader may go by another list than the last
 	err := elements(list, func(tool []byte) bool {
@@ -36,24 +37,61 @@ func (u *upstream) listed(result []byte, modern bool) []byte {
 				u.Logger.Warn("a tool was dropped, because its x-mcp-header annotations are invalid", "tool", name, "err", err)
 				keep = false
 			} else {
-				u.mu.Lock()
-				if u.tools == nil {
-					u.tools = make(map[string][]parameter)
-				}
-				u.tools[name] = found
-				u.mu.Unlock()
+				u.mirrors(name, found)
 			}
 		}
-		if keep {
-			kept = append(kept, tool)
+		switch {
+		case !keep && made == nil:
+			made = first(list, kept)
+		case keep && made == nil:
+			kept++
+		case keep:
+			made = appendElement(made, tool)
 		}
 		whole = whole && keep
 		return true
 	})
-	if err != nil || whole {
+	switch {
+	case err != nil || whole:
 		return result
+	case made != nil:
+		list = append(made, ']')
 	}
-	return set(result, "tools", array(kept))
+	return set(result, "tools", list)
+}
+
+// mirrors remembers which arguments of a tool are mirrored.
+func (u *upstream) mirrors(tool string, found []parameter) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch {
+	case len(found) == 0:
+		delete(u.tools, tool)
+		return
+	case u.tools == nil:
+		u.tools = make(map[string][]parameter)
+	}
+	u.tools[tool] = found
+}
+
+// first returns the begin of an array with the first n elements of another.
+func first(list []byte, n int) []byte {
+	made := append(make([]byte, 0, len(list)), '[')
+	_ = elements(list, func(element []byte) bool {
+		if n--; n >= 0 {
+			made = appendElement(made, element)
+		}
+		return n > 0
+	})
+	return made
+}
+
+// appendElement adds an element to the begin of an array.
+func appendElement(begin, element []byte) []byte {
+	if len(begin) > 1 {
+		begin = append(begin, ',')
+	}
+	return append(begin, element...)
 }
 
 // annotations returns the arguments of a tool that are mirrored, or why its

@@ -52,6 +52,7 @@ type upstream struct {
 
 	// unsettled counts messages that the server has not taken and that are sent once more.
 	unsettled atomic.Int32
+	questions questions // the server's
 
 	mu      sync.Mutex             // guards what follows
 	session string                 // Mcp-Session-Id; empty: none
@@ -78,7 +79,7 @@ func (u *upstream) call(c *call) error {
 	err := u.insist(c, func() (int, error) { return u.attempt(c) })
 	refused, ok := errors.AsType[*refusal](err)
 	if ok && c.is("initialize") && u.wire == WireAuto && !u.speaksSSE() && refused.maybeSSE() {
-		if done, err := u.fallBack(c); done {
+		if done, err := u.fallBack(c, refused); done {
 			return err
 		}
 	}
@@ -109,6 +110,7 @@ func (u *upstream) attempt(c *call) (round int, err error) {
 func (u *upstream) took(c *call, round int, resp *http.Response) {
 	if c.is("initialize") {
 		u.opened(resp.Header.Get(headerSession))
+		u.withdraw()
 		return
 	}
 	u.mu.Lock()
@@ -148,7 +150,7 @@ func (u *upstream) exchange(c *call) (round int, header http.Header, resp *http.
 		}
 		u.sent.note(resp.Request)
 		wait, ok := retryAfter(resp.Header)
-		if !later(resp.StatusCode) || !ok || wait > refusedWait || try >= refusedTries {
+		if !later(resp.StatusCode) || !ok || wait > refusedWait || try >= refusedTries || c.hasty {
 			return round, header, resp, nil
 		}
 		discard(resp)
@@ -201,6 +203,10 @@ func (u *upstream) askOn(ctx context.Context, raw []byte, plain bool) (*message,
 // tell sends a notification, or a response to a request of the server's. What
 // becomes of it nobody is told, as in the protocol.
 func (u *upstream) tell(ctx context.Context, m *message) error {
+	if m.response() && u.questions.replied(m) {
+		u.Logger.Debug("a response of the host's was dropped: the session of the server's request is over")
+		return nil
+	}
 	c := &call{message: m, ctx: ctx}
 	round, err := u.send(c)
 	refused, ok := errors.AsType[*refusal](err)

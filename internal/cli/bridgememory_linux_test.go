@@ -39,7 +39,7 @@ func (s *longServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case m.Method == "initialize":
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"s","version":"1"}}}`, m.ID)
-	case m.Params.Name == "long":
+	case m.Params.Name == "long", m.Method == "tools/list":
 		s.long(w, r, string(m.ID))
 	default:
 		w.Header().Set("Content-Type", "application/json")
@@ -72,6 +72,25 @@ func (s *longServer) long(w http.ResponseWriter, r *http.Request, id string) {
 	piece := bytes.Repeat([]byte("0123456789abcdef"), 4096) // of which sizes are multiples
 	if s.kind == "an event of many lines" {
 		piece = bytes.Repeat([]byte("\ndata:,12345678"), 4096)
+	}
+	switch s.kind {
+	case "bytes that are not UTF-8":
+		begin += "\xff"
+	case "many members":
+		begin, end = strings.TrimSuffix(begin, `"`)+`1,"error":null`, "}"
+		piece = bytes.Repeat([]byte(`,"abcd":1234567,"":0`+"            "), 2048)
+	case "many tools":
+		begin, end = strings.TrimSuffix(begin, `"`)+`{"tools":[0`, "]}}"
+		piece = bytes.Repeat([]byte(",0"), 32<<10)
+	case "an event of a long type":
+		w.Header().Set("Content-Type", "text/event-stream")
+		begin, end = "event: ", "\nevent: message\ndata: "+begin+strings.Repeat("x", 31<<20)+end+"\n\n"
+		s = &longServer{s.kind, 32 << 20}
+	case "an event of two lines":
+		w.Header().Set("Content-Type", "text/event-stream")
+		half := strings.Repeat("x", s.size/2)
+		begin, end = "data: "+strings.TrimSuffix(begin, `"`)+`["`+half+"\",\ndata: \"", `"]}`+"\n\n"
+		s = &longServer{s.kind, s.size / 2}
 	}
 	io.WriteString(w, begin)
 	for n := 0; n < s.size; n += len(piece) {
@@ -125,6 +144,36 @@ func TestBridgeMemoryIsBounded(t *testing.T) {
 			}
 			if long != calls {
 				t.Errorf("%d long answers arrived", long)
+			}
+			peak := peakMemory(t, cmd.Process.Pid)
+			t.Logf("peak memory: %d MiB", peak)
+			if peak > bound {
+				t.Errorf("the bridge took %d MiB", peak)
+			}
+			stdin.Close()
+			c.ends(cmd, 0, 5*time.Second)
+		})
+	}
+}
+
+// TestBridgeMemoryOfMessagesToMend measures a bridge that has to change what is long, or
+// to put it together from parts.
+func TestBridgeMemoryOfMessagesToMend(t *testing.T) {
+	const calls, size, bound = 2, 60 << 20, 256
+	for _, kind := range []string{"many tools", "many members", "bytes that are not UTF-8",
+		"an event of two lines", "an event of a long type"} {
+		t.Run(kind, func(t *testing.T) {
+			server := httptest.NewServer(&longServer{kind, size})
+			defer server.Close()
+			c := &command{t: t, home: t.TempDir()}
+			cmd, stdin, stdout := c.bridge(server.URL+"/mcp", "--deny-tool", "other")
+			for i := range calls {
+				fmt.Fprintf(stdin, `{"jsonrpc":"2.0","id":%d,"method":"tools/list"}`+"\n", i)
+			}
+			for range calls {
+				if head, _ := readLong(t, stdout); strings.Contains(head, `"error"`) {
+					t.Errorf("a request is answered with %s", head)
+				}
 			}
 			peak := peakMemory(t, cmd.Process.Pid)
 			t.Logf("peak memory: %d MiB", peak)

@@ -105,9 +105,13 @@ func (a *app) useStored(ctx context.Context, t *target) error {
 	if err != nil || slices.Contains(keys, wanted) {
 		return nil // the client says what is wrong with the store
 	}
+	others, err := a.otherProfiles(t)
+	if err != nil {
+		return err
+	}
 	var profiles []string
 	for _, k := range keys {
-		if k.Server == wanted.Server && derived(k.Profile, a.baseProfile()) {
+		if k.Server == wanted.Server && derived(k.Profile, a.baseProfile()) && !slices.Contains(others, k.Profile) {
 			profiles = append(profiles, k.Profile)
 		}
 	}
@@ -120,6 +124,26 @@ func (a *app) useStored(ctx context.Context, t *target) error {
 			len(profiles), t.name, strings.Join(profiles, " or --profile "))
 	}
 	return nil
+}
+
+// otherProfiles returns the profiles that are made of what is configured under the other
+// aliases, where an alias was named: their logins are not meant.
+func (a *app) otherProfiles(t *target) ([]string, error) {
+	if a.conf.Servers[t.name] == nil {
+		return nil, nil
+	}
+	var profiles []string
+	for alias, conf := range a.conf.Servers {
+		if alias == t.name {
+			continue
+		}
+		d, err := new(loginOptions).distinction(conf)
+		if err != nil {
+			return nil, err
+		}
+		profiles = append(profiles, a.baseProfile()+d.suffix())
+	}
+	return profiles, nil
 }
 
 // derived reports whether a profile's name was made of base and a suffix.

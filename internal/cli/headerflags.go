@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -32,20 +31,30 @@ func (o *headerOptions) distinguish(d *distinction) error {
 	if o == nil {
 		return nil
 	}
-	lines := o.headers
+	var inFile []string
 	if o.file != "" {
-		inFile, err := readHeaderFile(o.file)
-		if err != nil {
+		var err error
+		if inFile, err = readHeaderFile(o.file); err != nil {
 			return err
 		}
-		lines = slices.Concat(inFile, lines)
 	}
-	for _, line := range lines {
-		if at := strings.IndexAny(line, "=:"); at > 0 { // else read rejects it
-			d.header(line[:at], line[at+1:])
+	for _, lines := range [][]string{inFile, o.headers} { // a flag wins over the file
+		for name, values := range typedHeaders(lines) {
+			d.header(name, strings.Join(values, "\n"))
 		}
 	}
 	return nil
+}
+
+// typedHeaders returns headers as they were typed; read rejects what is none.
+func typedHeaders(lines []string) http.Header {
+	h := make(http.Header)
+	for _, line := range lines {
+		if at := strings.IndexAny(line, "=:"); at > 0 {
+			h.Add(strings.TrimSpace(line[:at]), strings.TrimSpace(line[at+1:]))
+		}
+	}
+	return h
 }
 
 // read returns the headers. A flag wins over the file.

@@ -58,7 +58,9 @@ func TestHTTP2AndUserAgentByCommand(t *testing.T) {
 		{[]string{"--header", "User-Agent=mine/1"}, "mine/1"},
 		{[]string{"--connect-timeout", "5000"}, "handstamp/"}, // with a dial function of its own
 	} {
+		mu.Lock()
 		clear(seen)
+		mu.Unlock()
 		commands := [][]string{{"tools", server.URL + "/mcp"}, {"call", server.URL + "/mcp", "x"}, {"bridge", server.URL + "/mcp"}}
 		if len(test.flags) > 0 && test.flags[0] == "--connect-timeout" {
 			commands = commands[2:]

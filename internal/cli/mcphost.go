@@ -43,6 +43,9 @@ type rpcError struct {
 	Data    json.RawMessage `json:"data,omitempty"`
 }
 
+// internalError is the code of an error that names none.
+const internalError = -32603
+
 func (e *rpcError) Error() string { return "the server says: " + e.Message }
 
 // later reports whether the same request may succeed at another time.
@@ -51,13 +54,35 @@ func (e *rpcError) later() bool {
 	return json.Unmarshal(e.Data, &data) == nil && data.Retryable
 }
 
-// uninitialized reports whether a server rejected a request because the session has
-// not begun. A tool's own error may mention initialization, too, but is no invalid
-// request: a call that may have been carried out is not sent again.
-func (e *rpcError) uninitialized() bool {
-	const invalidRequest, notInitialized = -32600, -32002 // the latter is that of LSP
-	return (e.Code == invalidRequest || e.Code == notInitialized) &&
-		strings.Contains(strings.ToLower(e.Message), "initializ")
+// invalid reports whether an error's code means that a request was rejected before it
+// was carried out.
+func (e *rpcError) invalid() bool {
+	const invalidRequest, invalidParams, notInitialized = -32600, -32602, -32002 // the last is that of LSP
+	return e.Code == invalidRequest || e.Code == invalidParams || e.Code == notInitialized
+}
+
+// initialization reports whether an error's text mentions initialization.
+func (e *rpcError) initialization() bool {
+	return strings.Contains(strings.ToLower(e.Message), "initializ")
+}
+
+// errorOf returns the error of a response, nil where it has none. One that can't be
+// read is an error all the same: nothing else will come.
+func errorOf(raw json.RawMessage) *rpcError {
+	if len(raw) == 0 || string(raw) == "null" {
+		return nil
+	}
+	var e rpcError
+	if json.Unmarshal(raw, &e) == nil {
+		return &e
+	}
+	var text string
+	if json.Unmarshal(raw, &text) != nil {
+		var members map[string]json.RawMessage
+		_ = json.Unmarshal(raw, &members)
+		_ = json.Unmarshal(members["message"], &text)
+	}
+	return &rpcError{Code: internalError, Message: first(text, "an error that cannot be read")}
 }
 
 // host begins a session with a server. A login that is needed is waited for, as
@@ -158,13 +183,27 @@ const slow = time.Second
 func (h *mcpHost) request(method string, params map[string]any) (json.RawMessage, error) {
 	result, err := h.send(method, params)
 	rejected, ok := errors.AsType[*rpcError](err)
-	if !ok || h.begun || method == "initialize" || !rejected.uninitialized() {
+	if !ok || h.begun || method == "initialize" || method == "tools/call" && !h.rejectsAll(rejected) {
 		return result, err
 	}
 	if err := h.initialized(); err != nil {
 		return nil, err
 	}
 	return h.send(method, params)
+}
+
+// rejectsAll reports whether the server rejects the list of tools as it did a call: then
+// the reason is the session and not the call, whose tool never ran. The text alone
+// doesn't show that: a tool's own error may mention initialization, too, and a call that
+// may have been carried out is not sent again.
+func (h *mcpHost) rejectsAll(rejected *rpcError) bool {
+	if !rejected.invalid() && !rejected.initialization() {
+		return false
+	}
+	_, err := h.send("tools/list", map[string]any{})
+	other, ok := errors.AsType[*rpcError](err)
+	return ok && other.Code == rejected.Code &&
+		(other.Message == rejected.Message || other.initialization() && rejected.initialization())
 }
 
 // send sends a request and returns its result. What the server sends meanwhile is
@@ -197,25 +236,22 @@ func (h *mcpHost) send(method string, params map[string]any) (json.RawMessage, e
 			}
 			return nil, errors.New("the session ended before the answer came")
 		}
-		var m struct {
-			ID     json.RawMessage
-			Method string
-			Params json.RawMessage
-			Result json.RawMessage
-			Error  *rpcError
-		}
+		var m map[string]json.RawMessage // not a struct, which takes "ID" for "id"
 		if json.Unmarshal(line, &m) != nil {
 			continue
 		}
+		var method string
+		_ = json.Unmarshal(m["method"], &method)
+		id := m["id"]
 		switch {
-		case m.Method == "notifications/progress":
-			h.progress(m.Params)
-		case m.Method == "ping" && m.ID != nil:
-			err = h.write(map[string]any{"jsonrpc": "2.0", "id": m.ID, "result": map[string]any{}})
-		case m.Method != "" && m.ID != nil:
-			err = h.write(map[string]any{"jsonrpc": "2.0", "id": m.ID, "error": rpcError{Code: -32601, Message: "this client only calls tools"}})
-		case m.Method == "" && string(m.ID) == fmt.Sprint(h.serial):
-			return m.Result, h.failure(m.Error)
+		case method == "notifications/progress":
+			h.progress(m["params"])
+		case method == "ping" && id != nil:
+			err = h.write(map[string]any{"jsonrpc": "2.0", "id": id, "result": map[string]any{}})
+		case method != "" && id != nil:
+			err = h.write(map[string]any{"jsonrpc": "2.0", "id": id, "error": rpcError{Code: -32601, Message: "this client only calls tools"}})
+		case method == "" && string(id) == fmt.Sprint(h.serial):
+			return m["result"], h.failure(errorOf(m["error"]))
 		}
 		if err != nil {
 			return nil, err
@@ -308,7 +344,8 @@ func (h *mcpHost) tools() ([]*tool, error) {
 		}
 		for _, raw := range page.Tools {
 			t := &tool{raw: raw}
-			if json.Unmarshal(raw, t) == nil && t.Name != "" {
+			_ = json.Unmarshal(raw, t) // a schema may be true, or wrong: the tool is there
+			if t.Name != "" {
 				all = append(all, t)
 			}
 		}

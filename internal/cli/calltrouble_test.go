@@ -1,0 +1,174 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const (
+	wholeResult = `"result":{"content":[{"type":"text","text":"done"}]}`
+	wholeList   = `"result":{"tools":[
+		{"name":"do","inputSchema":{"type":"object","properties":{"x":true,"n":{"type":"integer"}}}},
+		{"name":"odd","title":5,"inputSchema":true}]}`
+)
+
+// bare is a server without sessions; respond returns the status and what a response holds
+// besides its id. begun: it was told that the session has begun.
+func bare(respond func(method string, begun bool) (int, string)) *requestLog {
+	begun := false // the requests of a test come one after the other
+	return &requestLog{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var m struct {
+			ID     json.RawMessage
+			Method string
+		}
+		switch {
+		case r.Method != http.MethodPost || json.NewDecoder(r.Body).Decode(&m) != nil:
+			w.WriteHeader(http.StatusMethodNotAllowed)
+			return
+		case m.ID == nil:
+			begun = begun || m.Method == "notifications/initialized"
+			w.WriteHeader(http.StatusAccepted)
+			return
+		}
+		status, rest := http.StatusOK, `"result":{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"s","version":"1"}}`
+		if m.Method != "initialize" {
+			status, rest = respond(m.Method, begun)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		id := string(m.ID)
+		if status != http.StatusOK {
+			id = "null"
+		}
+		_, _ = io.WriteString(w, `{"jsonrpc":"2.0","id":`+id+`,`+rest+`}`)
+	})}
+}
+
+// onceAt runs a command and returns the exit code, what it wrote, and how often a tool was called.
+func onceAt(t *testing.T, log *requestLog, command string, args ...string) (code int, out, problems string, calls int) {
+	t.Helper()
+	server := httptest.NewServer(log)
+	defer server.Close()
+	var o, p bytes.Buffer
+	code = Run(t.Context(), append([]string{command, server.URL, "--timeout", "20s"}, args...), Process{
+		Environ: []string{"HANDSTAMP_HOME=" + t.TempDir(), "HANDSTAMP_ACCESS_TOKEN=token"}, Stdout: &o, Stderr: &p,
+	})
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	for _, method := range log.got {
+		if method == "tools/call" {
+			calls++
+		}
+	}
+	return code, o.String(), p.String(), calls
+}
+
+// A tool's own error makes no call be sent twice, whatever it mentions and whatever its code.
+func TestCallIsNotSentTwiceForAToolsError(t *testing.T) {
+	for _, failure := range []string{
+		`{"code":-32600,"message":"the database is not initialized"}`,
+		`{"code":-32002,"message":"Server not initialized"}`,
+		`{"code":-32602,"message":"Received request before initialization was complete"}`,
+		`{"code":-32000,"message":"initialize first"}`,
+	} {
+		code, _, problems, calls := onceAt(t, bare(func(method string, _ bool) (int, string) {
+			if method == "tools/list" {
+				return http.StatusOK, wholeList
+			}
+			return http.StatusOK, `"error":` + failure
+		}), "call", "do")
+		if code != exitOther || calls != 1 {
+			t.Errorf("%s: exit code %d, %d calls: %s", failure, code, calls, problems)
+		}
+	}
+}
+
+// A server without sessions that wants to be told that the session has begun is told,
+// however it says so.
+func TestCallBeginsTheSessionWhereItHasTo(t *testing.T) {
+	for _, test := range []struct {
+		status  int
+		failure string
+	}{
+		{200, `{"code":-32600,"message":"Not initialized"}`},
+		{200, `{"code":-32000,"message":"Server not initialized"}`},
+		{200, `{"code":-32602,"message":"Received request before initialization was complete"}`},
+		{200, `{"code":-32602,"message":"Invalid request parameters"}`},
+		{200, `{"code":-32603,"message":"client has not sent the initialized notification"}`},
+		{400, `{"code":-32000,"message":"Bad Request: Server not initialized"}`},
+	} {
+		for _, args := range [][]string{{"call", "do"}, {"call", "do", "x=1"}, {"tools"}} {
+			code, out, problems, _ := onceAt(t, bare(func(method string, begun bool) (int, string) {
+				switch {
+				case !begun:
+					return test.status, `"error":` + test.failure
+				case method == "tools/list":
+					return http.StatusOK, wholeList
+				}
+				return http.StatusOK, wholeResult
+			}), args[0], args[1:]...)
+			if code != 0 || !strings.Contains(out, "do") {
+				t.Errorf("%v, %d %s: exit code %d, %q: %s", args, test.status, test.failure, code, out, problems)
+			}
+		}
+	}
+}
+
+// An error that cannot be read is an error, and the command ends with it.
+func TestCallEndsWithAnUnreadableError(t *testing.T) {
+	for failure, want := range map[string]string{
+		`"boom"`:                               "boom",
+		`{"code":"E_BOOM","message":"boom"}`:   "boom",
+		`{"code":-1.5,"message":"boom"}`:       "boom",
+		`{"code":1e30,"message":"boom"}`:       "boom",
+		`{"code":-32000,"message":{"text":1}}`: "cannot be read",
+		`7`:                                    "cannot be read",
+		`[]`:                                   "cannot be read",
+	} {
+		code, _, problems, calls := onceAt(t, bare(func(method string, _ bool) (int, string) {
+			if method == "tools/list" {
+				return http.StatusOK, wholeList
+			}
+			return http.StatusOK, `"error":` + failure
+		}), "call", "do")
+		if code != exitOther || calls != 1 || !strings.Contains(problems, want) {
+			t.Errorf("%s: exit code %d, %d calls: %s", failure, code, calls, problems)
+		}
+	}
+}
+
+// Members whose names differ by their case are others.
+func TestCallTakesNamesExactly(t *testing.T) {
+	for _, more := range []string{`"ID":7`, `"Method":"x"`, `"Error":"no"`, `"RESULT":{}`} {
+		code, out, problems, calls := onceAt(t, bare(func(string, bool) (int, string) {
+			return http.StatusOK, wholeResult + "," + more
+		}), "call", "do")
+		if code != 0 || calls != 1 || out != "done\n" {
+			t.Errorf("%s: exit code %d, %d calls, %q: %s", more, code, calls, out, problems)
+		}
+	}
+}
+
+// A tool with a schema that is true, or with a member of another type, is listed and called.
+func TestToolsListsEachTool(t *testing.T) {
+	respond := func(method string, _ bool) (int, string) {
+		if method == "tools/list" {
+			return http.StatusOK, wholeList
+		}
+		return http.StatusOK, wholeResult
+	}
+	code, out, problems, _ := onceAt(t, bare(respond), "tools")
+	names := strings.Fields(out)
+	if code != 0 || !slices.Contains(names, "do") || !slices.Contains(names, "odd") {
+		t.Errorf("exit code %d, %q: %s", code, out, problems)
+	}
+	if code, out, problems, _ = onceAt(t, bare(respond), "call", "do", "n=5", "x=true"); code != 0 || out != "done\n" {
+		t.Errorf("exit code %d, %q: %s", code, out, problems)
+	}
+}
