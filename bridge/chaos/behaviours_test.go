@@ -270,7 +270,7 @@ var breaks = []behaviour{
 		x.resumes[id] = event(x.result())
 		x.mu.Unlock()
 		x.ledger.mu.Lock()
-		x.fact(x.n).resumable = !x.breaking.Load()
+		x.fact(x.n).resumable = x.intact()
 		x.ledger.mu.Unlock()
 		x.sendEvents("retry: 10\nid: " + id + "\n" + event(x.notice()) + event(x.result())[:20])
 		panic(http.ErrAbortHandler)

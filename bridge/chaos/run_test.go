@@ -203,6 +203,7 @@ func (s *server) quake(dice *rand.Rand) {
 	case "connections are cut":
 		s.note("server: cuts all connections")
 		s.doubtful()
+		s.breaks()
 		s.net.cut()
 	default:
 		down := time.Duration(dice.IntN(9000)) * time.Millisecond

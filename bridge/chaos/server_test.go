@@ -2,10 +2,12 @@ package chaos
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -24,8 +26,9 @@ type server struct {
 
 	mu       sync.Mutex // guards what follows
 	http     *http.Server
-	life     int         // counts restarts
-	breaking atomic.Bool // its connections break, or have broken
+	life     int          // counts restarts
+	breaking atomic.Bool  // its connections break, or have broken
+	broken   atomic.Int64 // how often all connections broke
 	away     sync.WaitGroup
 	leaving  bool // a restart is under way
 	sessions map[string]*session
@@ -102,11 +105,27 @@ func (s *server) start() {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(!s.http2)
 	protocols.SetUnencryptedHTTP2(s.http2)
-	h := &http.Server{Handler: s, Protocols: protocols, ErrorLog: quiet}
+	h := &http.Server{Handler: s, Protocols: protocols, ErrorLog: quiet, ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
+		return context.WithValue(ctx, connected{}, s.broken.Load())
+	}}
 	s.mu.Lock()
 	s.http = h
 	s.mu.Unlock()
 	go h.Serve(s.net.listen())
+}
+
+// connected is the key of how often all connections had broken when a request's own began.
+type connected struct{}
+
+// intact reports whether a request's connection has not broken with all others.
+func (x *exchange) intact() bool {
+	return !x.breaking.Load() && x.r.Context().Value(connected{}) == x.broken.Load()
+}
+
+// breaks notes that all connections are about to break.
+func (s *server) breaks() {
+	s.broken.Add(1)
+	s.ledger.breaks()
 }
 
 // restart takes the server away for a while.
@@ -126,7 +145,7 @@ func (s *server) restart(down time.Duration) {
 	}()
 	s.breaking.Store(true) // what is being sent may not arrive
 	defer s.breaking.Store(false)
-	s.ledger.breaks()
+	s.breaks()
 	s.note("server: restarts, away for %v", down)
 	s.doubtful()
 	s.net.vanish()
