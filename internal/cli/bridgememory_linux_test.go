@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -186,10 +187,15 @@ func TestBridgeMemoryOfMessagesToMend(t *testing.T) {
 	}
 }
 
-// bridge starts a bridge to a server, as a process, with a session.
+// bridge starts a bridge to a server, as a process, with a session. It is the program that users
+// have: the race detector takes several times the memory and the time.
 func (c *command) bridge(url string, flags ...string) (cmd *exec.Cmd, stdin io.WriteCloser, stdout *bufio.Reader) {
 	c.t.Helper()
-	cmd, stdin, stdout, _ = c.start(append([]string{"bridge", "--login=never", url}, flags...)...)
+	program := filepath.Join(c.t.TempDir(), "handstamp")
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, "../../cmd/handstamp").CombinedOutput(); err != nil {
+		c.t.Fatalf("%v\n%s", err, out)
+	}
+	cmd, stdin, stdout, _ = c.startWithin(3*time.Minute, program, append([]string{"bridge", "--login=never", url}, flags...)...)
 	fmt.Fprintln(stdin, `{"jsonrpc":"2.0","id":"hello","method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`)
 	lineWith(c.t, stdout, `"hello"`)
 	fmt.Fprintln(stdin, `{"jsonrpc":"2.0","method":"notifications/initialized"}`)

@@ -54,7 +54,13 @@ func (c *command) start(args ...string) (cmd *exec.Cmd, stdin io.WriteCloser, st
 // startProgram starts a program of this test binary likewise.
 func (c *command) startProgram(name string, args ...string) (cmd *exec.Cmd, stdin io.WriteCloser, stdout, stderr *bufio.Reader) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	return c.startWithin(patience, name, args...)
+}
+
+// startWithin is startProgram for a process that may take some time.
+func (c *command) startWithin(limit time.Duration, name string, args ...string) (cmd *exec.Cmd, stdin io.WriteCloser, stdout, stderr *bufio.Reader) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), limit)
 	c.t.Cleanup(cancel)
 	cmd = exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "HANDSTAMP_HOME="+c.home, "HANDSTAMP_BROWSER=labbrowser")
