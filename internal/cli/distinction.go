@@ -118,7 +118,7 @@ func (a *app) useStored(ctx context.Context, t *target) error {
 	switch len(profiles) {
 	case 0:
 	case 1:
-		t.profile = profiles[0]
+		t.profile, t.found = profiles[0], true
 	default:
 		return usage("there are %d logins at %s, told apart by the flags that they were made with: name one with --profile %s",
 			len(profiles), t.name, strings.Join(profiles, " or --profile "))
@@ -151,4 +151,11 @@ func derived(profile, base string) bool {
 	rest, ok := strings.CutPrefix(profile, base+"-")
 	b, err := hex.DecodeString(rest)
 	return ok && err == nil && len(b) == 4
+}
+
+// remember notes for suggested commands what a login was made for, as far as its record says.
+func (t *target) remember(st *handstamp.Status) {
+	if t.found && st.Resource != "" && st.Resource != t.url {
+		t.login = " --resource " + shellWord(st.Resource)
+	}
 }

@@ -101,6 +101,7 @@ func (a *app) entry(ctx context.Context, t *target) (*entry, error) {
 	if err != nil {
 		return nil, advise(err, t)
 	}
+	t.remember(st)
 	return &entry{Name: t.name, Status: st, Store: a.place, target: t}, nil
 }
 
@@ -124,6 +125,7 @@ func (a *app) entries(ctx context.Context) ([]*entry, error) {
 			key = store.Key{Server: st.Server, Profile: st.Profile}
 		}
 		t := a.storedTarget(key)
+		t.remember(st)
 		if a.global.profile == "" || a.global.profile == t.profile {
 			entries = append(entries, &entry{Name: t.name, Status: st, Store: a.place, target: t})
 		}

@@ -21,11 +21,15 @@ type target struct {
 	flags   string        // of this run, to be repeated in suggested commands
 	login   string        // those that only a login has
 	named   bool          // the profile was named, and not made of what tells logins apart
+	found   bool          // the profile was made so by another command, whose flags are not known
 }
 
 // command returns a command line about this server, to be suggested.
 func (t *target) command(verb string) string {
 	s := "handstamp " + verb + " " + shellWord(t.name)
+	if verb == "login" && t.found && t.login == "" {
+		return s + t.flags // under that profile it would be a login for something else
+	}
 	if t.profile != store.DefaultProfile && t.config.Profile != t.profile {
 		s += " --profile " + shellWord(t.profile)
 	}
@@ -141,6 +145,7 @@ func (a *app) storedTarget(k store.Key) *target {
 	if alias, conf := a.alias(k.Server); alias != "" {
 		t.name, t.config = alias, conf
 	}
+	t.found = derived(k.Profile, a.baseProfile())
 	return t
 }
 
