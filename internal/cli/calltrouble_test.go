@@ -122,14 +122,18 @@ func TestCallBeginsTheSessionWhereItHasTo(t *testing.T) {
 
 // An error that cannot be read is an error, and the command ends with it.
 func TestCallEndsWithAnUnreadableError(t *testing.T) {
-	for failure, want := range map[string]string{
-		`"boom"`:                               "boom",
-		`{"code":"E_BOOM","message":"boom"}`:   "boom",
-		`{"code":-1.5,"message":"boom"}`:       "boom",
-		`{"code":1e30,"message":"boom"}`:       "boom",
-		`{"code":-32000,"message":{"text":1}}`: "cannot be read",
-		`7`:                                    "cannot be read",
-		`[]`:                                   "cannot be read",
+	const invalid = "its error has no code or no message"
+	for failure, want := range map[string]struct {
+		code int
+		text string
+	}{
+		`"boom"`:                               {exitProtocol, invalid},
+		`{"code":"E_BOOM","message":"boom"}`:   {exitProtocol, invalid},
+		`{"code":-1.5,"message":"boom"}`:       {exitOther, "boom"},
+		`{"code":1e30,"message":"boom"}`:       {exitOther, "boom"},
+		`{"code":-32000,"message":{"text":1}}`: {exitProtocol, invalid},
+		`7`:                                    {exitProtocol, invalid},
+		`[]`:                                   {exitProtocol, invalid},
 	} {
 		code, _, problems, calls := onceAt(t, bare(func(method string, _ bool) (int, string) {
 			if method == "tools/list" {
@@ -137,7 +141,7 @@ func TestCallEndsWithAnUnreadableError(t *testing.T) {
 			}
 			return http.StatusOK, `"error":` + failure
 		}), "call", "do")
-		if code != exitOther || calls != 1 || !strings.Contains(problems, want) {
+		if code != want.code || calls != 1 || !strings.Contains(problems, want.text) {
 			t.Errorf("%s: exit code %d, %d calls: %s", failure, code, calls, problems)
 		}
 	}

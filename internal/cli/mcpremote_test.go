@@ -163,7 +163,7 @@ func TestImportFromTheRealMCPRemote(t *testing.T) {
 				if expired {
 					renewals = 1
 				}
-				cmd, stdin, stdout, _ := c.start("bridge", server.MCPURL())
+				cmd, stdin, stdout, _ := c.start(append([]string{"bridge"}, args...)...)
 				stdioSession(t, cmd, stdin, stdout)
 				if token, stderr, code := c.run("token", server.MCPURL()); code != 0 || strings.TrimSpace(token) == "" {
 					t.Errorf("token: %d\n%s", code, stderr)
