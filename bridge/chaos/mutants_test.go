@@ -36,5 +36,6 @@ var mutants = []mutant{
 	bug("a response may come on a stream for ever", "lateresponse.go",
 		"lateWait = 5 * time.Minute", "lateWait = 500 * time.Minute"),
 	bug("notifications overtake one another", "notifications.go",
-		"b.within(b.life, notificationPatience, p.work)", "b.within(b.life, 0, p.work)"),
+		"held := func() bool { return b.held() || b.up.replacing() }\n		b.within(b.life, notificationPatience,",
+		"held := func() bool { return false }\n		b.within(b.life, 0,"),
 }
