@@ -20,13 +20,13 @@ import (
 
 // exported has each exported type of the package.
 var exported = map[string]reflect.Type{
-	"AdoptOptions":         reflect.TypeFor[handstamp.AdoptOptions](),
-	"AdoptResult":          reflect.TypeFor[handstamp.AdoptResult](),
+	"ImportOptions":        reflect.TypeFor[handstamp.ImportOptions](),
+	"ImportResult":         reflect.TypeFor[handstamp.ImportResult](),
 	"AuthorizationServer":  reflect.TypeFor[handstamp.AuthorizationServer](),
 	"AuthorizationRequest": reflect.TypeFor[handstamp.AuthorizationRequest](),
 	"Client":               reflect.TypeFor[handstamp.Client](),
 	"Error":                reflect.TypeFor[handstamp.Error](),
-	"ForeignLogin":         reflect.TypeFor[handstamp.ForeignLogin](),
+	"ImportedLogin":        reflect.TypeFor[handstamp.ImportedLogin](),
 	"Handler":              reflect.TypeFor[handstamp.Handler](),
 	"Hooks":                reflect.TypeFor[handstamp.Hooks](),
 	"LoginEvent":           reflect.TypeFor[handstamp.LoginEvent](),
@@ -36,10 +36,10 @@ var exported = map[string]reflect.Type{
 	"LogoutOptions":        reflect.TypeFor[handstamp.LogoutOptions](),
 	"LogoutResult":         reflect.TypeFor[handstamp.LogoutResult](),
 	"Notice":               reflect.TypeFor[handstamp.Notice](),
-	"Helper":               reflect.TypeFor[handstamp.Helper](),
+	"Helper":               reflect.TypeFor[handstamp.RefreshHelper](),
 	"Prompt":               reflect.TypeFor[handstamp.Prompt](),
 	"RefreshEvent":         reflect.TypeFor[handstamp.RefreshEvent](),
-	"RefusalState":         reflect.TypeFor[handstamp.RefusalState](),
+	"GrantError":           reflect.TypeFor[handstamp.GrantError](),
 	"ManualRegistration":   reflect.TypeFor[handstamp.ManualRegistration](),
 	"Registration":         reflect.TypeFor[handstamp.Registration](),
 	"State":                reflect.TypeFor[handstamp.State](),
@@ -172,7 +172,7 @@ func TestRefreshTokenIsNotInAnyResult(t *testing.T) {
 	add(login, err)
 	add(c.Token(t.Context(), server, handstamp.TokenOptions{Refresh: true}))
 	add(c.Status(t.Context(), server))
-	add(c.Statuses(t.Context()))
+	add(c.List(t.Context()))
 	add(c.TokenSource(t.Context(), server).Token())
 	source, err := c.Handler(server).TokenSource(t.Context())
 	if err != nil {
@@ -235,7 +235,7 @@ func TestSecretsInStructs(t *testing.T) {
 		store.Answer{Body: secret},
 		handstamp.Registration{ClientSecret: secret, Response: secret},
 		handstamp.Token{Value: secret},
-		handstamp.ForeignLogin{TokenResponse: secret, Registration: handstamp.Registration{ClientSecret: secret, Response: secret}},
+		handstamp.ImportedLogin{TokenResponse: secret, Registration: handstamp.Registration{ClientSecret: secret, Response: secret}},
 		store.Secret(secret),
 	} {
 		pointer := reflect.New(reflect.TypeOf(holder))

@@ -32,7 +32,7 @@ func TestRefusalWithoutEnd(t *testing.T) {
 	w := newWorld(t, lab.NoneFirst())
 	c := w.session()
 	var silent []silentBody
-	c.HTTP = roundTrip(func(req *http.Request) (*http.Response, error) {
+	c.BaseTransport = roundTrip(func(req *http.Request) (*http.Response, error) {
 		resp, err := http.DefaultTransport.RoundTrip(req)
 		if err == nil && resp.StatusCode == http.StatusUnauthorized {
 			resp.Body.Close()
@@ -172,7 +172,7 @@ func TestClosedClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := w.call(c)
-	wantKind(t, err, handstamp.ErrUsage)
+	wantKind(t, err, handstamp.ErrInvalidConfig)
 	if e, ok := errors.AsType[*handstamp.Error](err); !ok || e.Error() != "the client is closed" {
 		t.Errorf("error %v", err)
 	}

@@ -50,7 +50,7 @@ func (l *loginFlow) openCallback(ctx context.Context) error {
 	case l.c.RedirectURI != "":
 		options.RedirectURI = l.c.RedirectURI
 		if !loopbackURI(options.RedirectURI) {
-			return &Error{Kind: ErrUsage, Server: l.serverURL,
+			return &Error{Kind: ErrInvalidConfig, Server: l.serverURL,
 				Message: "the redirect URI does not lead to this machine, so only the application itself can receive the callback",
 				Hint:    "set Prompt.Authorize"}
 		}
@@ -78,7 +78,7 @@ func (l *loginFlow) openCallback(ctx context.Context) error {
 		listener, err = loopback.Listen(ctx, again)
 	}
 	if err != nil {
-		e := &Error{Kind: ErrUsage, Server: l.serverURL, Message: "the callback cannot be received", Err: err}
+		e := &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Message: "the callback cannot be received", Err: err}
 		if taken != nil {
 			e.Hint = "end the program that uses the port, or choose another callback port"
 		}
@@ -115,7 +115,7 @@ func (l *loginFlow) moveCallback(ctx context.Context, hosts []string) error {
 	options.RedirectURI, options.Port = redirectAt(hosts[0]), l.c.CallbackPort
 	listener, err := loopback.Listen(ctx, options)
 	if err != nil {
-		return &Error{Kind: ErrUsage, Server: l.serverURL, Message: "the callback cannot be received at " + hosts[0], Err: err}
+		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Message: "the callback cannot be received at " + hosts[0], Err: err}
 	}
 	l.callback.listener, l.callback.redirectURI = listener, listener.RedirectURI()
 	return nil

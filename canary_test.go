@@ -108,7 +108,7 @@ func (h hidden) RoundTrip(req *http.Request) (*http.Response, error) { return h(
 // client returns a session that says all it can.
 func (l *life) client(where string) *handstamp.Client {
 	c := l.session()
-	c.HTTP, c.AuthHTTP = hidden(l.line.RoundTrip), hidden(l.line.RoundTrip)
+	c.BaseTransport, c.AuthTransport = hidden(l.line.RoundTrip), hidden(l.line.RoundTrip)
 	c.Logger = slog.New(slog.NewMultiHandler(l.hay.handlers(where)...))
 	c.Hooks = handstamp.Hooks{
 		Refreshed: func(e handstamp.RefreshEvent) { l.hay.addValue(where+": event", e); l.hay.addError(where, e.Err) },
@@ -153,7 +153,7 @@ func (l *life) use(where string, c *handstamp.Client) {
 	if status != nil {
 		l.hay.addValue(where+": status", *status)
 	}
-	statuses, err := c.Statuses(ctx)
+	statuses, err := c.List(ctx)
 	l.hay.addError(where+": statuses", err)
 	l.hay.addValue(where+": statuses", statuses)
 	handler := c.Handler(server)
@@ -356,7 +356,7 @@ func TestNoSecretIsEverSaid(t *testing.T) {
 	l.expire()
 	c = l.client("panic")
 	c.LoginPolicy = handstamp.LoginNever
-	c.AuthHTTP = panics{l.line}
+	c.AuthTransport = panics{l.line}
 	hay.addError("panic", l.call(c))
 
 	// Nobody can open a browser: the error has the URL in a field of its own, for a

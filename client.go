@@ -77,9 +77,9 @@ type Client struct {
 	Resource     string
 	OmitResource bool
 
-	// AuthorizeParams are added to the authorization request, for servers that
+	// ExtraAuthParams are added to the authorization request, for servers that
 	// want more than the standard, such as audience or access_type.
-	AuthorizeParams url.Values
+	ExtraAuthParams url.Values
 
 	// RedirectURI is the redirect URI to register and send, where the
 	// application receives the callback itself (Prompt.Authorize), or where a
@@ -93,15 +93,15 @@ type Client struct {
 
 	// HTTP carries the requests to the MCP server. Nil is
 	// http.DefaultTransport.
-	HTTP http.RoundTripper
+	BaseTransport http.RoundTripper
 
-	// AuthHTTP carries the requests to the authorization server. Nil is a
+	// AuthTransport carries the requests to the authorization server. Nil is a
 	// transport like HTTP, if that is an *http.Transport or has a method
 	// Standard that returns one, or else like http.DefaultTransport, that refuses to connect to private addresses which
 	// a server's metadata names, unless the MCP server itself is there. HTTP's
 	// DialContext is used, and may connect a name to where it likes; its
 	// DialTLSContext is not.
-	AuthHTTP http.RoundTripper
+	AuthTransport http.RoundTripper
 
 	// InsecureAllowMissingPKCE accepts an authorization server whose metadata
 	// does not list S256. The MCP specification says to refuse; some servers
@@ -120,7 +120,7 @@ type Client struct {
 
 	// Helper, if set, has each refresh done by a process that survives this one.
 	// Nil does them here.
-	Helper *Helper
+	RefreshHelper *RefreshHelper
 
 	locked func() // in a helper: its turn has come
 
@@ -158,8 +158,8 @@ func (c *Client) init() {
 		if c.LoginTimeout <= 0 {
 			c.LoginTimeout = defaultLoginTimeout
 		}
-		if c.HTTP == nil {
-			c.HTTP = http.DefaultTransport
+		if c.BaseTransport == nil {
+			c.BaseTransport = http.DefaultTransport
 		}
 		if c.ClientName == "" {
 			c.ClientName = "Handstamp"
@@ -171,10 +171,10 @@ func (c *Client) init() {
 // authTransport returns what carries a session's requests to authorization servers. It connects
 // to the addresses only that reach allows.
 func (c *Client) authTransport(reach func(host string) oauth.Reach) http.RoundTripper {
-	if c.AuthHTTP != nil {
-		return c.AuthHTTP
+	if c.AuthTransport != nil {
+		return c.AuthTransport
 	}
-	return oauth.Guard(standardTransport(c.HTTP), reach) // nil: Guard takes the default one
+	return oauth.Guard(standardTransport(c.BaseTransport), reach) // nil: Guard takes the default one
 }
 
 // start counts a piece of work that Close waits for; it reports false once the

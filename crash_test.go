@@ -192,7 +192,7 @@ func (m *machine) isNamed(err error) {
 		m.t.Fatalf("error %v, want ErrLoginRequired\n%s", err, m.diary())
 	}
 	status, err := m.session().Status(m.t.Context(), m.lab.MCPURL())
-	if err != nil || status.Refusal == nil || !status.Refusal.Interrupted {
+	if err != nil || status.GrantError == nil || !status.GrantError.Interrupted {
 		m.t.Errorf("status %+v, %v: the interrupted renewal is not named", status, err)
 	}
 }

@@ -50,7 +50,7 @@ func TestDeadRefreshTokenInOtherWords(t *testing.T) {
 				t.Fatalf("error %v, want ErrLoginRequired\n%s", err, w.diary())
 			}
 			st, err := c.Status(t.Context(), w.lab.MCPURL())
-			if err != nil || st.Usable() || st.Refusal == nil {
+			if err != nil || st.Usable() || st.GrantError == nil {
 				t.Errorf("status %+v (%v), want an unusable one with the rejection", st, err)
 			}
 			w.mustCall(w.session())

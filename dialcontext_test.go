@@ -12,13 +12,13 @@ import (
 )
 
 // TestDialContextCarriesAuthorizationRequests: a transport that connects in its own way
-// carries the requests to the authorization server too, as Client.AuthHTTP says.
+// carries the requests to the authorization server too, as Client.AuthTransport says.
 func TestDialContextCarriesAuthorizationRequests(t *testing.T) {
 	w := newWorld(t, lab.Habits{})
 	var mu sync.Mutex
 	dialed := make(map[string]bool)
 	c := w.session()
-	c.HTTP = &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+	c.BaseTransport = &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 		mu.Lock()
 		dialed[address] = true
 		mu.Unlock()

@@ -103,7 +103,7 @@ func previouslyGrantedScopes(rec *store.Record, issuer string) []string {
 func (s *session) probeChallenge(ctx context.Context) (*serverReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	ctx = s.observeServer(ctx, s.c.HTTP)
+	ctx = s.observeServer(ctx, s.c.BaseTransport)
 	resp, err := s.probe(ctx, http.MethodPost, probeMessage, nil)
 	if err != nil {
 		return nil, err
@@ -116,7 +116,7 @@ func (s *session) probeChallenge(ctx context.Context) (*serverReply, error) {
 func (s *session) probe(ctx context.Context, method, body string, token *cachedToken) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, s.target, strings.NewReader(body))
 	if err != nil {
-		return nil, &Error{Kind: ErrUsage, Server: s.serverURL, Err: err}
+		return nil, &Error{Kind: ErrInvalidConfig, Server: s.serverURL, Err: err}
 	}
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
@@ -126,7 +126,7 @@ func (s *session) probe(ctx context.Context, method, body string, token *cachedT
 		req = withAuthorization(req, req.Body, token)
 	}
 	client := &http.Client{
-		Transport:     sameOriginTransport{session: s, base: s.c.HTTP},
+		Transport:     sameOriginTransport{session: s, base: s.c.BaseTransport},
 		CheckRedirect: s.followRedirect,
 	}
 	resp, err := client.Do(req)
@@ -220,6 +220,6 @@ func (s *session) extraAuthParams(as *oauth.ServerMetadata, scope string) url.Va
 		params.Set("access_type", "offline")
 		params.Set("prompt", "consent")
 	}
-	maps.Copy(params, s.c.AuthorizeParams)
+	maps.Copy(params, s.c.ExtraAuthParams)
 	return params
 }

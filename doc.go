@@ -38,7 +38,7 @@
 // Package store/storetest proves a store of your own.
 //
 // A login that another program made, or that an application kept itself so far,
-// is taken over with [Client.Adopt].
+// is taken over with [Client.Import].
 //
 // # What is promised
 //

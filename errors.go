@@ -53,9 +53,9 @@ var (
 	// cause. Nothing was spent that could not be saved.
 	ErrStore = errors.New("handstamp: the credential store cannot be used")
 
-	// ErrUsage: an option or URL that cannot work, found before anything secret was
+	// ErrInvalidConfig: an option or URL that cannot work, found before anything secret was
 	// sent: nothing listens there for MCP, for instance.
-	ErrUsage = errors.New("handstamp: invalid option")
+	ErrInvalidConfig = errors.New("handstamp: invalid option")
 
 	// ErrNoLoginNeeded: the MCP server responds without a token and names no
 	// authorization server, so there is nothing to sign in to.
@@ -153,7 +153,7 @@ func (s *session) serverUnreachableError(ctx context.Context, err error) error {
 }
 
 // errClosed is returned for work that would outlive a closed Client.
-var errClosed error = &Error{Kind: ErrUsage, Message: "the client is closed"}
+var errClosed error = &Error{Kind: ErrInvalidConfig, Message: "the client is closed"}
 
 // errStoreBusy is the cause of the end of a context that we bound the wait for a
 // store with.

@@ -68,13 +68,13 @@ func ExampleClient_Handler() {
 
 // A program that may be killed at any moment has its renewals done by itself,
 // started once more.
-func ExampleHelper() {
+func ExampleRefreshHelper() {
 	open := func(folder []byte) (*handstamp.Client, error) {
 		s, err := filestore.Open(filestore.Options{Dir: string(folder)})
 		return &handstamp.Client{Store: s}, err
 	}
 	if len(os.Args) == 2 && os.Args[1] == "renewal-helper" {
-		if err := handstamp.ServeHelper(context.Background(), os.Stdin, os.Stdout, open); err != nil {
+		if err := handstamp.ServeRefreshHelper(context.Background(), os.Stdin, os.Stdout, open); err != nil {
 			os.Exit(1)
 		}
 		return
@@ -85,7 +85,7 @@ func ExampleHelper() {
 		log.Fatal(err)
 	}
 	if program, err := os.Executable(); err == nil {
-		client.Helper = &handstamp.Helper{Command: []string{program, "renewal-helper"}, Config: folder}
+		client.RefreshHelper = &handstamp.RefreshHelper{Command: []string{program, "renewal-helper"}, Config: folder}
 	}
 	_ = client.HTTPClient("https://mcp.example.com/mcp")
 }

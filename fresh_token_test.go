@@ -42,7 +42,7 @@ func (s *slow) RoundTrip(req *http.Request) (*http.Response, error) {
 // client returns a process of a user at a slow server.
 func (s *slow) client() *handstamp.Client {
 	c := s.newClient()
-	c.HTTP, c.LoginPolicy = s, handstamp.LoginAuto
+	c.BaseTransport, c.LoginPolicy = s, handstamp.LoginAuto
 	return c
 }
 

@@ -19,21 +19,21 @@ import (
 // and kills as it likes, such as stdio MCP servers, are killed then more often
 // than chance would have it, for they refresh when they start. The helper goes on.
 //
-// It is a program, usually the same one again, that calls ServeHelper. All it
+// It is a program, usually the same one again, that calls ServeRefreshHelper. All it
 // needs comes on its standard input; nothing is on its command line. It shares
 // the Store, so that must be one that processes can share, such as
 // store/filestore (without Volatile).
 //
 // A helper that cannot be started, or that ends before it is done, does no harm:
 // the work is then done here.
-type Helper struct {
+type RefreshHelper struct {
 	// Command is the program and its arguments.
 	Command []string
 
 	// Env is its environment, as in os/exec. Nil is this process's.
 	Env []string
 
-	// Config is handed to the function that ServeHelper calls for a Client. It
+	// Config is handed to the function that ServeRefreshHelper calls for a Client. It
 	// may hold secrets.
 	Config []byte
 
@@ -55,7 +55,7 @@ var errHelper = errors.New("handstamp: the helper did not finish")
 
 // ask starts a helper and returns how its work ended. The end of ctx ends the
 // wait and not the helper. Events on the way go to tell.
-func (h *Helper) ask(ctx context.Context, job *helperJob, tell func(helperEvent)) (*helperResult, error) {
+func (h *RefreshHelper) ask(ctx context.Context, job *helperJob, tell func(helperEvent)) (*helperResult, error) {
 	if len(h.Command) == 0 {
 		return nil, errHelper
 	}
@@ -98,7 +98,7 @@ func (h *Helper) ask(ctx context.Context, job *helperJob, tell func(helperEvent)
 
 // start starts the program with its job and returns its input, whose end tells it
 // that nobody waits any more, and what it says.
-func (h *Helper) start(job []byte) (input, output *os.File, err error) {
+func (h *RefreshHelper) start(job []byte) (input, output *os.File, err error) {
 	in, inW, err := os.Pipe()
 	if err != nil {
 		return nil, nil, err
@@ -191,7 +191,7 @@ func (s *session) refreshByHelper(ctx, wait context.Context, why tokenNeed) (sna
 	}
 	job.Renew = &helperRenewal{Refused: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL, User: why.user}
 	renewed := false
-	result, err := s.c.Helper.ask(ctx, job, func(e helperEvent) {
+	result, err := s.c.RefreshHelper.ask(ctx, job, func(e helperEvent) {
 		renewed = renewed || e.Refreshed != nil && e.Cause == ""
 		s.handleHelperEvent(ctx, e)
 	})
@@ -229,7 +229,7 @@ func (s *session) loginByHelper(ctx context.Context, req loginRequest, served fu
 		Challenge: req.challenge, Scopes: req.scopes, Needed: req.needed, Refused: req.rejectedToken.Reveal(), Force: req.force, Since: req.since,
 	}
 	own := false // else it came to a token that another process had stored
-	result, err := s.c.Helper.ask(ctx, job, func(e helperEvent) {
+	result, err := s.c.RefreshHelper.ask(ctx, job, func(e helperEvent) {
 		own = own || e.LoggedIn != nil && e.Cause == ""
 		s.handleHelperEvent(ctx, e)
 	})

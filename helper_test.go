@@ -72,10 +72,10 @@ func TestHelperOfManyProcesses(t *testing.T) {
 // errors, and what they say.
 func TestHelperTells(t *testing.T) {
 	m := newMachine(t, lab.NoneFirst())
-	session := func(h *handstamp.Helper) (*handstamp.Client, *[]handstamp.RefreshEvent) {
+	session := func(h *handstamp.RefreshHelper) (*handstamp.Client, *[]handstamp.RefreshEvent) {
 		c := m.session()
 		var events []handstamp.RefreshEvent
-		c.Helper, c.LoginPolicy = h, handstamp.LoginNever
+		c.RefreshHelper, c.LoginPolicy = h, handstamp.LoginNever
 		c.Hooks.Refreshed = func(e handstamp.RefreshEvent) { events = append(events, e) }
 		return c, &events
 	}
@@ -123,7 +123,7 @@ func TestNoHelper(t *testing.T) {
 			m := newMachine(t, lab.NoneFirst())
 			m.expire()
 			c := m.session()
-			c.Helper = &handstamp.Helper{Command: command, Logins: true}
+			c.RefreshHelper = &handstamp.RefreshHelper{Command: command, Logins: true}
 			m.mustCall(c)
 			m.wantCounts(map[string]int{"token:refresh": 1})
 			m.lab.RevokeFamilies()

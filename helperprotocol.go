@@ -78,7 +78,7 @@ type helperClient struct {
 	Scopes                        []string
 	Resource                      string
 	OmitResource                  bool
-	AuthorizeParams               url.Values
+	ExtraAuthParams               url.Values
 	RedirectURI                   string
 	CallbackPort                  int
 	InsecureAllowMissingPKCE      bool
@@ -90,7 +90,7 @@ func describe(c *Client) helperClient {
 	d := helperClient{
 		Profile: c.Profile, LoginTimeout: c.LoginTimeout, LockTimeout: c.LockTimeout, ClientMetadataURL: c.ClientMetadataURL,
 		ClientName: c.ClientName, ClientURI: c.ClientURI, Scopes: c.Scopes, Resource: c.Resource, OmitResource: c.OmitResource,
-		AuthorizeParams: c.AuthorizeParams, RedirectURI: c.RedirectURI, CallbackPort: c.CallbackPort,
+		ExtraAuthParams: c.ExtraAuthParams, RedirectURI: c.RedirectURI, CallbackPort: c.CallbackPort,
 		InsecureAllowMissingPKCE: c.InsecureAllowMissingPKCE, InsecureAllowHTTP: c.InsecureAllowHTTP,
 		InsecureAllowPrivateAddresses: c.InsecureAllowPrivateAddresses, AuthorizationServer: c.AuthorizationServer,
 	}
@@ -104,10 +104,10 @@ func describe(c *Client) helperClient {
 }
 
 func (d helperClient) apply(c *Client) {
-	c.Helper, c.LoginPolicy, c.OnRegister = nil, LoginNever, nil
+	c.RefreshHelper, c.LoginPolicy, c.OnRegister = nil, LoginNever, nil
 	c.Profile, c.LoginTimeout, c.LockTimeout, c.ClientMetadataURL = d.Profile, d.LoginTimeout, d.LockTimeout, d.ClientMetadataURL
 	c.ClientName, c.ClientURI, c.Scopes, c.Resource, c.OmitResource = d.ClientName, d.ClientURI, d.Scopes, d.Resource, d.OmitResource
-	c.AuthorizeParams, c.RedirectURI, c.CallbackPort = d.AuthorizeParams, d.RedirectURI, d.CallbackPort
+	c.ExtraAuthParams, c.RedirectURI, c.CallbackPort = d.ExtraAuthParams, d.RedirectURI, d.CallbackPort
 	c.InsecureAllowMissingPKCE, c.InsecureAllowHTTP = d.InsecureAllowMissingPKCE, d.InsecureAllowHTTP
 	c.InsecureAllowPrivateAddresses, c.AuthorizationServer = d.InsecureAllowPrivateAddresses, d.AuthorizationServer
 	if c.Registration = d.Registration; c.Registration != nil {
@@ -119,7 +119,7 @@ func (d helperClient) apply(c *Client) {
 var errorKinds = map[string]error{
 	"login_required": ErrLoginRequired, "unreachable": ErrUnreachable, "denied": ErrDenied, "timeout": ErrTimeout,
 	"protocol": ErrProtocol, "client_rejected": ErrClientRejected, "registration_required": ErrRegistrationRequired,
-	"server_unreachable": ErrServerUnreachable, "store": ErrStore, "usage": ErrUsage, "no_login_needed": ErrNoLoginNeeded,
+	"server_unreachable": ErrServerUnreachable, "store": ErrStore, "usage": ErrInvalidConfig, "no_login_needed": ErrNoLoginNeeded,
 }
 
 // helperError is an *Error between processes, or another error's text.

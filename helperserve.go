@@ -25,10 +25,10 @@ const (
 	finalSaveTries = 60
 )
 
-// ServeHelper does what a Client with a Helper has asked for: main calls it, with
+// ServeRefreshHelper does what a Client with a Helper has asked for: main calls it, with
 // standard input and output, when the program was started as the helper's
 // Command. newClient gets Helper.Config and returns a Client with the same Store,
-// HTTP and AuthHTTP as the asking one, and a Prompt.OpenURL if it is to open a
+// HTTP and AuthTransport as the asking one, and a Prompt.OpenURL if it is to open a
 // browser; all else is filled in here, and the Client is closed at the end.
 //
 // It returns when the work is done and its result is stored, whatever becomes of
@@ -36,7 +36,7 @@ const (
 // that process. The end of ctx is for signals: it ends what waits for the
 // user, and not a refresh that has begun. The error says why the work could
 // not even be begun; everything else is the asking process's to know.
-func ServeHelper(ctx context.Context, in io.Reader, out io.Writer, newClient func(config []byte) (*Client, error)) error {
+func ServeRefreshHelper(ctx context.Context, in io.Reader, out io.Writer, newClient func(config []byte) (*Client, error)) error {
 	outlive()
 	var job helperJob
 	if err := json.NewDecoder(io.LimitReader(in, maxJob)).Decode(&job); err != nil {

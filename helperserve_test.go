@@ -34,7 +34,7 @@ func TestHelperEndsWithNobodyToWaitForIt(t *testing.T) {
 	served := make(chan error, 1)
 	var said bytes.Buffer
 	go func() {
-		served <- handstamp.ServeHelper(t.Context(), input, &said, func([]byte) (*handstamp.Client, error) {
+		served <- handstamp.ServeRefreshHelper(t.Context(), input, &said, func([]byte) (*handstamp.Client, error) {
 			return &handstamp.Client{Store: m.open(filestore.Options{})}, nil
 		})
 	}()
@@ -66,7 +66,7 @@ func TestHelperOutlivesClose(t *testing.T) {
 	m.expire()
 	before := m.stored()
 	c := m.session()
-	c.Helper = helperOf(job{Dir: m.dir})
+	c.RefreshHelper = helperOf(job{Dir: m.dir})
 	gate := m.lab.Hold("token:refresh:committed")
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -99,7 +99,7 @@ func BenchmarkRenewal(b *testing.B) {
 			m := newMachine(b, lab.NoneFirst())
 			c := m.session()
 			if name == "helper" {
-				c.Helper = helperOf(job{Dir: m.dir})
+				c.RefreshHelper = helperOf(job{Dir: m.dir})
 			}
 			before := cpu(b)
 			for b.Loop() {

@@ -12,9 +12,9 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// ForeignLogin is a login that was made elsewhere: by another program, or by an
+// ImportedLogin is a login that was made elsewhere: by another program, or by an
 // application that has kept its tokens itself so far.
-type ForeignLogin struct {
+type ImportedLogin struct {
 	// Registration is the client that the tokens were issued to: a refresh token
 	// is worth nothing without it. What it leaves open is read from its Response.
 	// Without a client id it is Client.Registration.
@@ -47,15 +47,15 @@ type ForeignLogin struct {
 }
 
 // Format implements fmt.Formatter: the secrets are not seen, whatever the verb
-// and whatever the ForeignLogin is a part of.
-func (l ForeignLogin) Format(f fmt.State, _ rune) {
-	type plain ForeignLogin
+// and whatever the ImportedLogin is a part of.
+func (l ImportedLogin) Format(f fmt.State, _ rune) {
+	type plain ImportedLogin
 	fmt.Fprintf(f, "%+v", plain(l))
 }
 
-// AdoptOptions are what Adopt can be asked. The zero value takes the login
+// ImportOptions are the options of [Client.Import]. The zero value takes the login
 // unless a usable one is stored.
-type AdoptOptions struct {
+type ImportOptions struct {
 	// Force replaces a stored login although it is good.
 	Force bool
 
@@ -67,28 +67,28 @@ type AdoptOptions struct {
 	DryRun bool
 }
 
-// AdoptResult says what Adopt did.
-type AdoptResult struct {
+// ImportResult reports what [Client.Import] did.
+type ImportResult struct {
 	Status *Status
 
 	// Already: a usable login was stored, and was left as it is.
 	Already bool
 }
 
-// Adopt takes over a login that was made elsewhere, so that the next session
+// Import takes over a login that was made elsewhere, so that the next session
 // walks in without the user. The registration is stored with the tokens, method
 // included, and the login is pinned to its authorization server, which is asked
 // for its metadata but never sent anything of the login.
 //
 // A login whose Issuer is known is taken only while the server still names that
 // one as its authorization server: otherwise the error is ErrProtocol. It is
-// ErrLoginRequired if the login is past help, ErrUsage if it cannot be one, and
+// ErrLoginRequired if the login is past help, ErrInvalidConfig if it cannot be one, and
 // ErrUnreachable if the metadata could not be had; with Offline, the first
 // refresh will ask for it.
 //
 // Whoever had the login before must not use it any more: at a server that
 // rotates refresh tokens, two programs with the same one sign each other out.
-func (c *Client) Adopt(ctx context.Context, serverURL string, l ForeignLogin, o AdoptOptions) (*AdoptResult, error) {
+func (c *Client) Import(ctx context.Context, serverURL string, l ImportedLogin, o ImportOptions) (*ImportResult, error) {
 	s, err := c.session(serverURL)
 	if err == nil {
 		err = l.Registration.check()
@@ -101,9 +101,9 @@ func (c *Client) Adopt(ctx context.Context, serverURL string, l ForeignLogin, o 
 		return nil, err
 	}
 	if !o.Force && s.loggedIn(rec) {
-		return &AdoptResult{Status: statusOf(rec, time.Now()), Already: true}, nil
+		return &ImportResult{Status: statusOf(rec, time.Now()), Already: true}, nil
 	}
-	a, err := s.parseForeignLogin(l)
+	a, err := s.parseImportedLogin(l)
 	if err != nil {
 		return nil, err
 	}
@@ -123,14 +123,14 @@ func (c *Client) Adopt(ctx context.Context, serverURL string, l ForeignLogin, o 
 	}
 	if o.DryRun {
 		a.into(rec, s.serverURL)
-		return &AdoptResult{Status: statusOf(rec, time.Now())}, nil
+		return &ImportResult{Status: statusOf(rec, time.Now())}, nil
 	}
 	rec, err = s.update(ctx, rec, take)
 	if err != nil && !errors.Is(err, errSuperseded) {
 		return nil, err
 	}
 	s.useToken(rec)
-	return &AdoptResult{Status: statusOf(rec, time.Now()), Already: err != nil}, nil
+	return &ImportResult{Status: statusOf(rec, time.Now()), Already: err != nil}, nil
 }
 
 // foreignRecord is a foreign login as it is stored.
@@ -140,10 +140,10 @@ type foreignRecord struct {
 	as     *store.AuthorizationServer // nil: to be found by the first renewal
 }
 
-// parseForeignLogin reads a foreign login and judges it as far as it can be judged alone.
-func (s *session) parseForeignLogin(l ForeignLogin) (*foreignRecord, error) {
+// parseImportedLogin reads a foreign login and judges it as far as it can be judged alone.
+func (s *session) parseImportedLogin(l ImportedLogin) (*foreignRecord, error) {
 	usage := func(message string, err error) error {
-		return &Error{Kind: ErrUsage, Server: s.serverURL, Message: message, Err: err}
+		return &Error{Kind: ErrInvalidConfig, Server: s.serverURL, Message: message, Err: err}
 	}
 	token, err := oauth.ParseToken(&oauth.RawAnswer{Status: 200, ContentType: "application/json", Body: l.TokenResponse})
 	if token == nil || token.Partial || err != nil && token.RefreshToken == "" {
@@ -154,7 +154,7 @@ func (s *session) parseForeignLogin(l ForeignLogin) (*foreignRecord, error) {
 		return nil, usage("the client that the tokens were issued to cannot be used", err)
 	}
 	if token.RefreshToken != "" && a.client == nil {
-		return nil, &Error{Kind: ErrUsage, Server: s.serverURL,
+		return nil, &Error{Kind: ErrInvalidConfig, Server: s.serverURL,
 			Message: "a refresh token cannot be used without the client that it was issued to", Hint: "give the client with it"}
 	}
 	if a.client != nil && a.client.Issuer != "" { // the configured one, which is bound to it

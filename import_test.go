@@ -17,13 +17,13 @@ import (
 
 // elsewhere signs in with a store of its own, as another program would, and
 // returns what that program has of the login.
-func (w *world) elsewhere() handstamp.ForeignLogin {
+func (w *world) elsewhere() handstamp.ImportedLogin {
 	w.t.Helper()
 	other := &world{t: w.t, lab: w.lab, store: new(store.Memory)}
 	other.mustCall(other.session())
 	g, client := other.record().Grant, other.record().GrantClient()
 	w.lab.Reset()
-	return handstamp.ForeignLogin{
+	return handstamp.ImportedLogin{
 		Registration:  handstamp.Registration{Issuer: g.Issuer, Response: client.Response},
 		TokenResponse: tokenResponse(g.AccessToken.Reveal(), g.RefreshToken.Reveal()),
 		ReceivedAt:    g.ObtainedAt,
@@ -39,11 +39,11 @@ func tokenResponse(access, refresh string) store.Secret {
 	return store.Secret(b)
 }
 
-func (w *world) adopt(l handstamp.ForeignLogin, o handstamp.AdoptOptions) (*handstamp.AdoptResult, error) {
-	return w.session().Adopt(context.Background(), w.lab.MCPURL(), l, o)
+func (w *world) adopt(l handstamp.ImportedLogin, o handstamp.ImportOptions) (*handstamp.ImportResult, error) {
+	return w.session().Import(context.Background(), w.lab.MCPURL(), l, o)
 }
 
-func (w *world) mustAdopt(l handstamp.ForeignLogin, o handstamp.AdoptOptions) *handstamp.AdoptResult {
+func (w *world) mustAdopt(l handstamp.ImportedLogin, o handstamp.ImportOptions) *handstamp.ImportResult {
 	w.t.Helper()
 	result, err := w.adopt(l, o)
 	if err != nil {
@@ -66,7 +66,7 @@ func TestAdopt(t *testing.T) {
 						l.Registration.Issuer = ""
 					}
 					w.lab.Reset()
-					result := w.mustAdopt(l, handstamp.AdoptOptions{Offline: offline})
+					result := w.mustAdopt(l, handstamp.ImportOptions{Offline: offline})
 					if s := result.Status; result.Already || s.State != handstamp.StateValid || !s.Renewable ||
 						s.Method != method || s.MethodReason != "from the registration" {
 						t.Errorf("adopted as %+v", s)
@@ -106,7 +106,7 @@ func TestAdoptFindsOutTheMethod(t *testing.T) {
 	for _, method := range []string{lab.MethodNone, lab.MethodPost, lab.MethodBasic} {
 		t.Run(method, func(t *testing.T) {
 			w := newWorld(t, lab.Habits{RegisterMethod: method, RegisterSilent: true})
-			w.mustAdopt(w.elsewhere(), handstamp.AdoptOptions{Offline: true})
+			w.mustAdopt(w.elsewhere(), handstamp.ImportOptions{Offline: true})
 			for range 2 {
 				w.expire()
 				w.lab.Reset()
@@ -124,7 +124,7 @@ func TestAdoptLeavesAGoodLogin(t *testing.T) {
 	w.mustCall(w.session())
 	before := w.record()
 	w.lab.Reset()
-	for _, o := range []handstamp.AdoptOptions{{}, {Offline: true}, {DryRun: true}} {
+	for _, o := range []handstamp.ImportOptions{{}, {Offline: true}, {DryRun: true}} {
 		if result := w.mustAdopt(l, o); !result.Already || w.record().Generation != before.Generation {
 			t.Errorf("%+v: Already is %v, generation %d", o, result.Already, w.record().Generation)
 		}
@@ -132,11 +132,11 @@ func TestAdoptLeavesAGoodLogin(t *testing.T) {
 	if len(w.lab.Counts()) > 0 {
 		t.Errorf("asked the network\n%s", w.diary())
 	}
-	w.mustAdopt(l, handstamp.AdoptOptions{Force: true, DryRun: true})
+	w.mustAdopt(l, handstamp.ImportOptions{Force: true, DryRun: true})
 	if w.record().Generation != before.Generation {
 		t.Error("a dry run stored something")
 	}
-	if result := w.mustAdopt(l, handstamp.AdoptOptions{Force: true}); result.Already || w.record().Grant.AccessToken == before.Grant.AccessToken {
+	if result := w.mustAdopt(l, handstamp.ImportOptions{Force: true}); result.Already || w.record().Grant.AccessToken == before.Grant.AccessToken {
 		t.Error("Force did not replace the login")
 	}
 	w.mustCall(w.session())
@@ -161,7 +161,7 @@ func TestAdoptLosesARace(t *testing.T) {
 	l := w.elsewhere()
 	c := w.session()
 	c.Store = &busy{Store: w.store, signIn: func() { w.mustCall(w.session()) }}
-	result, err := c.Adopt(t.Context(), w.lab.MCPURL(), l, handstamp.AdoptOptions{})
+	result, err := c.Import(t.Context(), w.lab.MCPURL(), l, handstamp.ImportOptions{})
 	if err != nil || !result.Already {
 		t.Errorf("%+v, %v", result, err)
 	}
@@ -182,7 +182,7 @@ func TestAdoptFromAnotherIssuer(t *testing.T) {
 			l := w.elsewhere()
 			l.Registration.Issuer = "https://as.example.com"
 			w.lab.Reset()
-			_, err := w.adopt(l, handstamp.AdoptOptions{})
+			_, err := w.adopt(l, handstamp.ImportOptions{})
 			wantKind(t, err, handstamp.ErrProtocol)
 			if err == nil || !strings.Contains(err.Error(), "as.example.com") || !strings.Contains(err.Error(), w.lab.Issuer()) {
 				t.Errorf("%v does not name both issuers", err)
@@ -190,14 +190,14 @@ func TestAdoptFromAnotherIssuer(t *testing.T) {
 			w.wantNoCredentials()
 
 			// Taken unseen, it serves as long as its token does. Then it ends.
-			w.mustAdopt(l, handstamp.AdoptOptions{Offline: true})
+			w.mustAdopt(l, handstamp.ImportOptions{Offline: true})
 			w.mustCall(w.session())
 			w.expire()
 			c := w.session()
 			c.LoginPolicy = handstamp.LoginNever
 			wantKind(t, w.call(c), handstamp.ErrLoginRequired)
 			w.wantCounts(map[string]int{"token:refresh": 0})
-			if status, err := c.Status(t.Context(), w.lab.MCPURL()); err != nil || status.Refusal == nil || status.Refusal.Code != "issuer_changed" {
+			if status, err := c.Status(t.Context(), w.lab.MCPURL()); err != nil || status.GrantError == nil || status.GrantError.Code != "issuer_changed" {
 				t.Errorf("status %+v, %v", status, err)
 			}
 			w.mustCall(w.session())
@@ -212,10 +212,10 @@ func TestAdoptUnreachable(t *testing.T) {
 	w := newWorld(t, lab.NoneFirst())
 	l := w.elsewhere()
 	w.lab.SetFault("server_metadata", lab.Fault{Kind: lab.FaultStatus, Status: 503})
-	_, err := w.adopt(l, handstamp.AdoptOptions{})
+	_, err := w.adopt(l, handstamp.ImportOptions{})
 	wantKind(t, err, handstamp.ErrUnreachable)
 	w.wantNoCredentials()
-	w.mustAdopt(l, handstamp.AdoptOptions{Offline: true})
+	w.mustAdopt(l, handstamp.ImportOptions{Offline: true})
 	w.expire()
 	wantKind(t, w.call(w.session()), handstamp.ErrUnreachable)
 	w.wantTabs(0)
@@ -234,7 +234,7 @@ func TestAdoptUnreachable(t *testing.T) {
 func TestAdoptedOfflineThenLogoutOrLogin(t *testing.T) {
 	t.Run("logout", func(t *testing.T) {
 		w := newWorld(t, lab.NoneFirst())
-		w.mustAdopt(w.elsewhere(), handstamp.AdoptOptions{Offline: true})
+		w.mustAdopt(w.elsewhere(), handstamp.ImportOptions{Offline: true})
 		result, err := w.session().Logout(t.Context(), w.lab.MCPURL(), handstamp.LogoutOptions{})
 		if err != nil || !result.Revoked {
 			t.Errorf("%+v, %v", result, err)
@@ -244,7 +244,7 @@ func TestAdoptedOfflineThenLogoutOrLogin(t *testing.T) {
 		w := newWorld(t, lab.NoneFirst())
 		l := w.elsewhere()
 		l.Registration.Issuer = ""
-		w.mustAdopt(l, handstamp.AdoptOptions{Offline: true})
+		w.mustAdopt(l, handstamp.ImportOptions{Offline: true})
 		w.lab.Reset()
 		w.mustLogin(w.session())
 		w.wantCounts(map[string]int{"register": 0, "token:code": 1})
@@ -265,13 +265,13 @@ func TestAdoptWithoutRegistrationResponse(t *testing.T) {
 	c.Registration = &r
 	other.mustCall(c)
 	g := other.record().Grant
-	l := handstamp.ForeignLogin{TokenResponse: tokenResponse(g.AccessToken.Reveal(), g.RefreshToken.Reveal())}
+	l := handstamp.ImportedLogin{TokenResponse: tokenResponse(g.AccessToken.Reveal(), g.RefreshToken.Reveal())}
 
-	_, err := w.adopt(l, handstamp.AdoptOptions{})
-	wantKind(t, err, handstamp.ErrUsage) // a refresh token without its client
+	_, err := w.adopt(l, handstamp.ImportOptions{})
+	wantKind(t, err, handstamp.ErrInvalidConfig) // a refresh token without its client
 	c = w.session()
 	c.Registration = &r
-	if _, err := c.Adopt(t.Context(), w.lab.MCPURL(), l, handstamp.AdoptOptions{}); err != nil {
+	if _, err := c.Import(t.Context(), w.lab.MCPURL(), l, handstamp.ImportOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if rec := w.record(); rec.Clients[0].Source != store.SourceConfigured || !rec.Grant.ExpiresAt.IsZero() {
@@ -281,8 +281,8 @@ func TestAdoptWithoutRegistrationResponse(t *testing.T) {
 	w.mustCall(w.session())
 
 	l.Registration.ClientID = "https://app.example.com/client.json"
-	w.mustAdopt(l, handstamp.AdoptOptions{Force: true, DryRun: true})
-	result := w.mustAdopt(l, handstamp.AdoptOptions{Force: true})
+	w.mustAdopt(l, handstamp.ImportOptions{Force: true, DryRun: true})
+	result := w.mustAdopt(l, handstamp.ImportOptions{Force: true})
 	if result.Status.ClientSource != store.SourceMetadataDocument || result.Status.Method != lab.MethodNone {
 		t.Errorf("%+v", result.Status)
 	}
@@ -294,53 +294,53 @@ func TestAdoptRefuses(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		kind  error
-		login handstamp.ForeignLogin
+		login handstamp.ImportedLogin
 	}{
-		{"nothing", handstamp.ErrUsage, handstamp.ForeignLogin{}},
-		{"no token", handstamp.ErrUsage, handstamp.ForeignLogin{TokenResponse: `{"token_type":"Bearer"}`}},
-		{"an error", handstamp.ErrUsage, handstamp.ForeignLogin{TokenResponse: `{"error":"invalid_grant"}`}},
-		{"half of it", handstamp.ErrUsage, handstamp.ForeignLogin{Registration: registration, TokenResponse: `{"access_token":"a","refresh_token":"r"`}},
-		{"a header in the token", handstamp.ErrUsage, handstamp.ForeignLogin{TokenResponse: `{"access_token":"a\r\nX-Evil: 1"}`}},
-		{"a huge token", handstamp.ErrUsage, handstamp.ForeignLogin{TokenResponse: tokenResponse(long, "")}},
-		{"a refresh token without client", handstamp.ErrUsage, handstamp.ForeignLogin{TokenResponse: tokenResponse("a", "r")}},
-		{"a registration that is none", handstamp.ErrUsage, handstamp.ForeignLogin{
+		{"nothing", handstamp.ErrInvalidConfig, handstamp.ImportedLogin{}},
+		{"no token", handstamp.ErrInvalidConfig, handstamp.ImportedLogin{TokenResponse: `{"token_type":"Bearer"}`}},
+		{"an error", handstamp.ErrInvalidConfig, handstamp.ImportedLogin{TokenResponse: `{"error":"invalid_grant"}`}},
+		{"half of it", handstamp.ErrInvalidConfig, handstamp.ImportedLogin{Registration: registration, TokenResponse: `{"access_token":"a","refresh_token":"r"`}},
+		{"a header in the token", handstamp.ErrInvalidConfig, handstamp.ImportedLogin{TokenResponse: `{"access_token":"a\r\nX-Evil: 1"}`}},
+		{"a huge token", handstamp.ErrInvalidConfig, handstamp.ImportedLogin{TokenResponse: tokenResponse(long, "")}},
+		{"a refresh token without client", handstamp.ErrInvalidConfig, handstamp.ImportedLogin{TokenResponse: tokenResponse("a", "r")}},
+		{"a registration that is none", handstamp.ErrInvalidConfig, handstamp.ImportedLogin{
 			Registration: handstamp.Registration{Response: `{"client_name":"x"}`}, TokenResponse: tokenResponse("a", "r")}},
-		{"a registration that leads elsewhere", handstamp.ErrUsage, handstamp.ForeignLogin{
+		{"a registration that leads elsewhere", handstamp.ErrInvalidConfig, handstamp.ImportedLogin{
 			Registration: handstamp.Registration{Response: `{"client_id":"c","client_uri":"javascript:alert(1)"}`}, TokenResponse: tokenResponse("a", "r")}},
-		{"a method without its secret", handstamp.ErrUsage, handstamp.ForeignLogin{
+		{"a method without its secret", handstamp.ErrInvalidConfig, handstamp.ImportedLogin{
 			Registration: handstamp.Registration{Response: `{"client_id":"c","token_endpoint_auth_method":"client_secret_basic"}`}, TokenResponse: tokenResponse("a", "r")}},
-		{"expired and not renewable", handstamp.ErrLoginRequired, handstamp.ForeignLogin{
+		{"expired and not renewable", handstamp.ErrLoginRequired, handstamp.ImportedLogin{
 			Registration: registration, TokenResponse: tokenResponse("a", ""), ReceivedAt: time.Now().Add(-2 * time.Hour)}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := handstamp.Client{}
 			for _, offline := range []bool{true, false} { // judged before anything is asked
-				_, err := c.Adopt(t.Context(), "https://mcp.invalid/mcp", test.login, handstamp.AdoptOptions{Offline: offline})
+				_, err := c.Import(t.Context(), "https://mcp.invalid/mcp", test.login, handstamp.ImportOptions{Offline: offline})
 				wantKind(t, err, test.kind)
 				if err != nil && strings.Contains(err.Error(), "X-Evil") {
 					t.Errorf("%v shows a secret", err)
 				}
 			}
-			if list, err := c.Statuses(t.Context()); err != nil || len(list) != 0 {
+			if list, err := c.List(t.Context()); err != nil || len(list) != 0 {
 				t.Errorf("stored %v, %v", list, err)
 			}
 		})
 	}
 	var c handstamp.Client
-	_, err := c.Adopt(t.Context(), "ftp://mcp.invalid", handstamp.ForeignLogin{}, handstamp.AdoptOptions{})
-	wantKind(t, err, handstamp.ErrUsage)
+	_, err := c.Import(t.Context(), "ftp://mcp.invalid", handstamp.ImportedLogin{}, handstamp.ImportOptions{})
+	wantKind(t, err, handstamp.ErrInvalidConfig)
 }
 
 // What a login says of itself beyond its tokens is kept.
 func TestAdoptKeepsWhatIsKnown(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		set  func(l *handstamp.ForeignLogin, origin string)
+		set  func(l *handstamp.ImportedLogin, origin string)
 		want func(origin string) string
 	}{
-		{"nothing is known of the resource", func(*handstamp.ForeignLogin, string) {}, func(origin string) string { return origin + "/" }},
-		{"it is known", func(l *handstamp.ForeignLogin, origin string) { l.Resource = origin }, func(origin string) string { return origin }},
-		{"there was none", func(l *handstamp.ForeignLogin, _ string) { l.OmitResource = true }, func(string) string { return "" }},
+		{"nothing is known of the resource", func(*handstamp.ImportedLogin, string) {}, func(origin string) string { return origin + "/" }},
+		{"it is known", func(l *handstamp.ImportedLogin, origin string) { l.Resource = origin }, func(origin string) string { return origin }},
+		{"there was none", func(l *handstamp.ImportedLogin, _ string) { l.OmitResource = true }, func(string) string { return "" }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t, lab.Habits{ResourceName: lab.NameOrigin})
@@ -349,7 +349,7 @@ func TestAdoptKeepsWhatIsKnown(t *testing.T) {
 			l.ReceivedAt, l.ExpiresAt = time.Now().Add(time.Hour), time.Now().Add(30*time.Minute) // a clock that was wrong
 			l.ScopeRequested = "read write"
 			test.set(&l, origin)
-			w.mustAdopt(l, handstamp.AdoptOptions{})
+			w.mustAdopt(l, handstamp.ImportOptions{})
 			g := w.record().Grant
 			if want := test.want(origin); g.Resource.Value != want || g.Resource.Omit != (want == "") {
 				t.Errorf("resource %+v, want %q", g.Resource, want)
@@ -372,7 +372,7 @@ func TestAdoptNeedsTheStore(t *testing.T) {
 	l := w.elsewhere()
 	c := w.session()
 	c.Store = &brittle{Store: w.store}
-	_, err := c.Adopt(t.Context(), w.lab.MCPURL(), l, handstamp.AdoptOptions{})
+	_, err := c.Import(t.Context(), w.lab.MCPURL(), l, handstamp.ImportOptions{})
 	wantKind(t, err, handstamp.ErrStore)
 	if !errors.Is(err, store.ErrUnusable) {
 		t.Errorf("%v hides its cause", err)

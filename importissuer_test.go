@@ -15,10 +15,10 @@ func TestImportedConfiguredClientStaysWithItsIssuer(t *testing.T) {
 	w, owner := newBound(t, lab.Habits{ResourceForm: lab.ResourceNone, OneOrigin: true})
 	c, line := w.wired()
 	c.Registration = &handstamp.Registration{Issuer: owner.Issuer(), ClientID: "app", ClientSecret: boundSecret}
-	adopted, err := c.Adopt(t.Context(), w.lab.MCPURL(), handstamp.ForeignLogin{
+	adopted, err := c.Import(t.Context(), w.lab.MCPURL(), handstamp.ImportedLogin{
 		Registration:  handstamp.Registration{ClientID: "app", ClientSecret: store.Secret(boundSecret)},
 		TokenResponse: tokenResponse("", "a-refresh-token"),
-	}, handstamp.AdoptOptions{Force: true})
+	}, handstamp.ImportOptions{Force: true})
 	if err == nil && adopted.Status.Issuer != owner.Issuer() {
 		t.Errorf("adopted for %s", adopted.Status.Issuer)
 	}

@@ -99,7 +99,7 @@ func (s *session) statedServer(ctx context.Context) (*oauth.ServerMetadata, erro
 	stated := oauth.StatedServer(*s.c.AuthorizationServer)
 	issuer := s.configuredIssuer()
 	usage := func(message string) error {
-		return &Error{Kind: ErrUsage, Server: s.serverURL, Message: message}
+		return &Error{Kind: ErrInvalidConfig, Server: s.serverURL, Message: message}
 	}
 	switch {
 	case stated.Issuer == "" && (stated.AuthorizationEndpoint == "" || stated.TokenEndpoint == ""):
@@ -111,7 +111,7 @@ func (s *session) statedServer(ctx context.Context) (*oauth.ServerMetadata, erro
 	}
 	for _, raw := range s.c.AuthorizationServer.urls() {
 		if err := oauth.CheckEndpoint(raw); err != nil {
-			return nil, &Error{Kind: ErrUsage, Server: s.serverURL, Err: err,
+			return nil, &Error{Kind: ErrInvalidConfig, Server: s.serverURL, Err: err,
 				Message: "the authorization server is described with a URL that it cannot have"}
 		}
 	}
@@ -137,7 +137,7 @@ func (l *loginFlow) adviseIssuer(err error) error {
 // The client's secret goes nowhere else, whatever the MCP server names or omits.
 func (s *session) configuredServer(ctx context.Context, issuer string, named []string) (*oauth.ServerMetadata, error) {
 	if len(named) > 0 && !slices.ContainsFunc(named, func(n string) bool { return sameIssuer(n, issuer) }) {
-		return nil, &Error{Kind: ErrUsage, Server: s.serverURL,
+		return nil, &Error{Kind: ErrInvalidConfig, Server: s.serverURL,
 			Message: "the configured client belongs to " + issuer + ", but the server names " +
 				oauth.Sanitize(strings.Join(named, ", ")) + " as its authorization server; nothing was sent there",
 			Hint: "use a client that is registered there"}

@@ -82,7 +82,7 @@ func TestConfiguredIssuerWhereTheServerNamesNone(t *testing.T) {
 
 			// A login from elsewhere that was made with that client is bound to its issuer too.
 			c, line = session()
-			adopted, err := c.Adopt(t.Context(), w.lab.MCPURL(), handstamp.ForeignLogin{TokenResponse: tokenResponse("", "a-refresh-token")}, handstamp.AdoptOptions{Force: true})
+			adopted, err := c.Import(t.Context(), w.lab.MCPURL(), handstamp.ImportedLogin{TokenResponse: tokenResponse("", "a-refresh-token")}, handstamp.ImportOptions{Force: true})
 			if err == nil && adopted.Status.Issuer != owner.Issuer() {
 				t.Errorf("adopted for %s", adopted.Status.Issuer)
 			}
@@ -98,15 +98,15 @@ func TestConfiguredIssuerWhereTheServerNamesAnother(t *testing.T) {
 	c, line := w.wired()
 	c.Registration = &handstamp.Registration{Issuer: owner.Issuer(), ClientID: "app", ClientSecret: boundSecret}
 	err := w.login(c)
-	wantKind(t, err, handstamp.ErrUsage)
+	wantKind(t, err, handstamp.ErrInvalidConfig)
 	var e *handstamp.Error
 	if !errors.As(err, &e) || e.Setting != "" || !strings.Contains(e.Hint, "registered there") {
 		t.Errorf("the error does not say what helps: %v", err)
 	}
-	if _, err := c.Adopt(t.Context(), w.lab.MCPURL(), handstamp.ForeignLogin{
+	if _, err := c.Import(t.Context(), w.lab.MCPURL(), handstamp.ImportedLogin{
 		Registration:  handstamp.Registration{Issuer: w.lab.Issuer()},
 		TokenResponse: tokenResponse("access", "refresh"),
-	}, handstamp.AdoptOptions{Offline: true}); !errors.Is(err, handstamp.ErrUsage) {
+	}, handstamp.ImportOptions{Offline: true}); !errors.Is(err, handstamp.ErrInvalidConfig) {
 		t.Errorf("a login of another issuer was taken with the client: %v", err)
 	}
 	wantSecretAt(t, line, owner, false)

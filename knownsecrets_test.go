@@ -61,7 +61,7 @@ func TestSecretsOfOtherRequestsAreNotShown(t *testing.T) {
 	l.hearError(err)
 	l.hearStatus(d, w.lab.MCPURL())
 	status, err := d.Status(t.Context(), w.lab.MCPURL())
-	if err != nil || status.Refusal == nil {
+	if err != nil || status.GrantError == nil {
 		t.Fatalf("status %+v, %v", status, err)
 	}
 	text, _ := json.Marshal(status)

@@ -202,7 +202,7 @@ func (s *session) loginNow(ctx context.Context, req loginRequest) (*cachedToken,
 	served := func(rec *store.Record) bool {
 		return !req.force && accessTokenUsable(rec.Grant, req.rejectedToken, time.Now()) && (!req.interactive || s.resumable(rec))
 	}
-	if h := s.c.Helper; h != nil && h.Logins && !req.interactive && s.c.OnRegister == nil && s.c.Prompt.Authorize == nil {
+	if h := s.c.RefreshHelper; h != nil && h.Logins && !req.interactive && s.c.OnRegister == nil && s.c.Prompt.Authorize == nil {
 		if snap, done, err := s.loginByHelper(ctx, req, served); done {
 			return snap, err
 		}

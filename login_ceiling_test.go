@@ -32,7 +32,7 @@ func TestAutomaticLoginsHaveACeiling(t *testing.T) {
 	w.lab.SetFault("token:refresh", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusBadRequest, Body: `{"error":"invalid_grant"}`})
 	session := func() *handstamp.Client {
 		c := w.session()
-		c.HTTP = takesTokensOnce(w)
+		c.BaseTransport = takesTokensOnce(w)
 		return c
 	}
 	long := session() // a process of many requests

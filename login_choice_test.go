@@ -163,7 +163,7 @@ func TestKindsOfLoginErrors(t *testing.T) {
 	}
 	c = w.session()
 	c.Registration = &handstamp.Registration{}
-	if err := w.call(c); !errors.Is(err, handstamp.ErrUsage) {
-		t.Errorf("error %v, want ErrUsage for an empty client id", err)
+	if err := w.call(c); !errors.Is(err, handstamp.ErrInvalidConfig) {
+		t.Errorf("error %v, want ErrInvalidConfig for an empty client id", err)
 	}
 }

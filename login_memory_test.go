@@ -269,7 +269,7 @@ func TestLoginStaysAtItsServer(t *testing.T) {
 	w.mustCall(w.session())
 	other := newWorld(t, lab.NoneFirst())
 	c := w.session()
-	c.AuthHTTP = roundTrip(func(req *http.Request) (*http.Response, error) {
+	c.AuthTransport = roundTrip(func(req *http.Request) (*http.Response, error) {
 		resp, err := http.DefaultTransport.RoundTrip(req)
 		if err != nil || !strings.Contains(req.URL.Path, "oauth-protected-resource") {
 			return resp, err

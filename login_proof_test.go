@@ -40,7 +40,7 @@ func TestProofIsNotRedirectedToAnotherOrigin(t *testing.T) {
 		w.mustCall(w.session())
 		c := w.session()
 		var elsewhere []string
-		c.HTTP = roundTrip(func(req *http.Request) (*http.Response, error) {
+		c.BaseTransport = roundTrip(func(req *http.Request) (*http.Response, error) {
 			if req.URL.String() != w.lab.MCPURL() {
 				elsewhere = append(elsewhere, req.URL.String())
 			}
@@ -61,7 +61,7 @@ func TestProofFollowsItsOwnOrigin(t *testing.T) {
 	w := newWorld(t, lab.NoneFirst())
 	w.mustCall(w.session())
 	c := w.session()
-	c.HTTP = roundTrip(func(req *http.Request) (*http.Response, error) {
+	c.BaseTransport = roundTrip(func(req *http.Request) (*http.Response, error) {
 		if req.URL.String() == w.lab.MCPURL() {
 			return &http.Response{StatusCode: 307, Header: http.Header{"Location": {w.lab.MCPURL() + "/"}}, Body: http.NoBody, Request: req}, nil
 		}
@@ -82,7 +82,7 @@ func TestLoginRequestsTheMissingScope(t *testing.T) {
 	w := newWorld(t, lab.Habits{ScopesSupported: []string{"read", "admin"}, ChallengeScope: "read"})
 	w.mustCall(w.session())
 	c, opened := w.watching()
-	c.HTTP = roundTrip(func(req *http.Request) (*http.Response, error) {
+	c.BaseTransport = roundTrip(func(req *http.Request) (*http.Response, error) {
 		resp, err := http.DefaultTransport.RoundTrip(req)
 		if err == nil && resp.StatusCode == http.StatusOK && !strings.Contains(w.record().Grant.ScopeGranted, "admin") {
 			resp.StatusCode = http.StatusForbidden

@@ -206,7 +206,7 @@ func (l *loginFlow) reduceScope(refused *oauth.Error) error {
 		return &Error{Kind: ErrProtocol, Server: l.serverURL, Code: refused.Code, Err: refused,
 			Message: "the authorization server refuses the scope though none is requested"}
 	case len(l.c.Scopes) > 0 && !strings.Contains(l.scope, offlineAccess):
-		return &Error{Kind: ErrUsage, Server: l.serverURL, Code: refused.Code, Err: refused,
+		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Code: refused.Code, Err: refused,
 			Message: "the authorization server refuses the configured scopes"}
 	case less != l.scope && less != "":
 		l.scope = less
@@ -222,7 +222,7 @@ func (l *loginFlow) reduceScope(refused *oauth.Error) error {
 // server rejects it, now and in later logins.
 func (l *loginFlow) omitResource(refused *oauth.Error) error {
 	if l.c.Resource != "" || resourceParam(l.plan.resource) == "" {
-		return &Error{Kind: ErrUsage, Server: l.serverURL, Code: refused.Code, Err: refused,
+		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Code: refused.Code, Err: refused,
 			Message: "the authorization server refuses the resource parameter"}
 	}
 	l.plan.resource.Omit, l.plan.resource.Why = true, "the authorization server rejects it"

@@ -122,7 +122,7 @@ func newModel(t *testing.T, state string, oneProcess bool) *model {
 
 func (m *model) newClient() *handstamp.Client {
 	return &handstamp.Client{
-		Store: m.store, HTTP: m, AuthHTTP: m, LoginPolicy: handstamp.LoginNever,
+		Store: m.store, BaseTransport: m, AuthTransport: m, LoginPolicy: handstamp.LoginNever,
 		Prompt: handstamp.Prompt{Authorize: m.authorize},
 	}
 }

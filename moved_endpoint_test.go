@@ -67,7 +67,7 @@ func TestTokenEndpointThatHasMoved(t *testing.T) {
 		w.expire()
 		moved := &relocated{status: tc.status, to: tc.to}
 		c := w.session()
-		c.HTTP, c.AuthHTTP = moved, moved
+		c.BaseTransport, c.AuthTransport = moved, moved
 		err := w.call(c)
 		if (err == nil) != tc.found {
 			t.Errorf("%d, moved to %s: error %v, want success %v", tc.status, tc.to, err, tc.found)

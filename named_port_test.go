@@ -70,7 +70,7 @@ func TestNamedPortIsTaken(t *testing.T) {
 	}
 	defer other.Close()
 	err = w.signIn(func(c *handstamp.Client) { c.Registration = &handstamp.Registration{ClientID: "by-hand"} })
-	wantKind(t, err, handstamp.ErrUsage)
+	wantKind(t, err, handstamp.ErrInvalidConfig)
 	if another := w.namedURI(); another == uri {
 		t.Error("a port that is taken is named")
 	}

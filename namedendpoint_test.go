@@ -66,7 +66,7 @@ func TestEndpointBesideTheStreamGetsTheToken(t *testing.T) {
 		t.Run(fmt.Sprintf("%q", test.event), func(t *testing.T) {
 			b := newBeside(t)
 			c, _ := signedIn(t, b.URL+"/sse")
-			c.HTTP = http.DefaultTransport
+			c.BaseTransport = http.DefaultTransport
 			b.event = strings.ReplaceAll(test.event, "BASE", b.URL)
 			client := c.HTTPClient(b.URL + "/sse")
 			resp, err := client.Get(b.URL + "/sse")
@@ -103,7 +103,7 @@ func TestEndpointIsKnownWhileTheStreamIsOpen(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	c, _ := signedIn(t, server.URL+"/sse")
-	c.HTTP = http.DefaultTransport
+	c.BaseTransport = http.DefaultTransport
 	client := c.HTTPClient(server.URL + "/sse")
 	resp, err := client.Get(server.URL + "/sse")
 	if err != nil {

@@ -33,7 +33,7 @@ func TestRefreshTokenByParameter(t *testing.T) {
 			for range 2 {
 				w.lab.RevokeFamilies()
 				c := w.session()
-				c.AuthorizeParams = test.extra
+				c.ExtraAuthParams = test.extra
 				w.mustCall(c)
 				w.lab.ExpireAccessTokens()
 				tabs := w.tabs.Load()

@@ -165,7 +165,7 @@ func (s *session) noServerError(r *serverReply) *Error {
 	case r.status/100 == 3:
 		what = "it redirects elsewhere, " + what
 	}
-	return &Error{Kind: ErrUsage, Server: s.serverURL, Hint: "check the URL",
+	return &Error{Kind: ErrInvalidConfig, Server: s.serverURL, Hint: "check the URL",
 		Message: fmt.Sprintf("there is no MCP server at %s (%s)", s.serverURL, what)}
 }
 
@@ -191,7 +191,7 @@ func (s *session) probeURL(ctx context.Context, method, target string) *serverRe
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := s.c.HTTP.RoundTrip(req)
+	resp, err := s.c.BaseTransport.RoundTrip(req)
 	if err != nil {
 		return nil
 	}

@@ -94,22 +94,22 @@ func TestLoginAtAWrongURL(t *testing.T) {
 		kind error
 		want string // in the error; URL stands for the host's
 	}{
-		"nothing there":  {func(*host) {}, "/mcp", handstamp.ErrUsage, "no MCP server at URL/mcp (404 Not Found)"},
-		"nothing at all": {func(*host) {}, "", handstamp.ErrUsage, "no MCP server at URL (404 Not Found)"},
-		"gone":           {func(h *host) { h.respond("/mcp", 410, "", "") }, "/mcp", handstamp.ErrUsage, "no MCP server at URL/mcp (410 Gone)"},
-		"a web page":     {func(h *host) { h.respond("/", 200, "text/html", webPage) }, "/mcp", handstamp.ErrUsage, "no MCP server at URL/mcp (it is a web page)"},
+		"nothing there":  {func(*host) {}, "/mcp", handstamp.ErrInvalidConfig, "no MCP server at URL/mcp (404 Not Found)"},
+		"nothing at all": {func(*host) {}, "", handstamp.ErrInvalidConfig, "no MCP server at URL (404 Not Found)"},
+		"gone":           {func(h *host) { h.respond("/mcp", 410, "", "") }, "/mcp", handstamp.ErrInvalidConfig, "no MCP server at URL/mcp (410 Gone)"},
+		"a web page":     {func(h *host) { h.respond("/", 200, "text/html", webPage) }, "/mcp", handstamp.ErrInvalidConfig, "no MCP server at URL/mcp (it is a web page)"},
 		"a page that takes no POST": {func(h *host) { h.respond("GET /", 200, "text/html; charset=utf-8", webPage) }, "/",
-			handstamp.ErrUsage, "no MCP server at URL/"},
-		"a page without a type": {func(h *host) { h.respond("/", 200, "text/plain", "  "+webPage) }, "/", handstamp.ErrUsage, "it is a web page"},
-		"a sign-in page":        {func(h *host) { h.respond("/", 401, "text/html", webPage) }, "/mcp", handstamp.ErrUsage, "no MCP server at URL/mcp"},
+			handstamp.ErrInvalidConfig, "no MCP server at URL/"},
+		"a page without a type": {func(h *host) { h.respond("/", 200, "text/plain", "  "+webPage) }, "/", handstamp.ErrInvalidConfig, "it is a web page"},
+		"a sign-in page":        {func(h *host) { h.respond("/", 401, "text/html", webPage) }, "/mcp", handstamp.ErrInvalidConfig, "no MCP server at URL/mcp"},
 		"a page of an OpenID provider": {func(h *host) {
 			h.respond("/", 200, "text/html", webPage)
 			h.respond("/.well-known/openid-configuration", 200, "application/json", identityProvider(h))
-		}, "/group/project", handstamp.ErrUsage, "it is a web page"},
+		}, "/group/project", handstamp.ErrInvalidConfig, "it is a web page"},
 		"a path of an OpenID provider": {func(h *host) {
 			h.respond("/.well-known/openid-configuration", 200, "application/json", identityProvider(h))
-		}, "/mcp", handstamp.ErrUsage, "404 Not Found"},
-		"an API":           {func(h *host) { h.respond("/", 200, "application/json", `{"status":"ok"}`) }, "/", handstamp.ErrUsage, "no MCP server at URL/"},
+		}, "/mcp", handstamp.ErrInvalidConfig, "404 Not Found"},
+		"an API":           {func(h *host) { h.respond("/", 200, "application/json", `{"status":"ok"}`) }, "/", handstamp.ErrInvalidConfig, "no MCP server at URL/"},
 		"another redirect": {func(h *host) { h.respond("/mcp", 302, "", "", "Location", "https://other.example/") }, "/mcp", nil, ""},
 		"no login":         {func(h *host) { h.respond("/mcp", 200, "application/json", mcpResult) }, "/mcp", handstamp.ErrNoLoginNeeded, "this server needs no login"},
 		"no login, events": {func(h *host) { h.respond("/mcp", 200, "text/event-stream", "data: "+mcpResult+"\n\n") }, "/mcp", handstamp.ErrNoLoginNeeded, "this server needs no login"},
@@ -128,12 +128,12 @@ func TestLoginAtAWrongURL(t *testing.T) {
 		"not now":               {func(h *host) { h.respond("/mcp", 503, "", "") }, "/mcp", handstamp.ErrUnreachable, "503 Service Unavailable"},
 		"not now, with a page":  {func(h *host) { h.respond("/mcp", 502, "text/html", webPage) }, "/mcp", handstamp.ErrUnreachable, "502 Bad Gateway"},
 		"too many, with a page": {func(h *host) { h.respond("/mcp", 429, "text/html", webPage) }, "/mcp", handstamp.ErrUnreachable, "429 Too Many Requests"},
-		"meant: /mcp":           {func(h *host) { h.respond("/mcp", 200, "application/json", mcpResult) }, "/", handstamp.ErrUsage, "did you mean URL/mcp?"},
+		"meant: /mcp":           {func(h *host) { h.respond("/mcp", 200, "application/json", mcpResult) }, "/", handstamp.ErrInvalidConfig, "did you mean URL/mcp?"},
 		"meant: /api/mcp": {func(h *host) {
 			h.respond("/api/mcp", 401, "", "", "WWW-Authenticate", "Bearer")
 			h.respond("/", 200, "text/html", webPage)
-		}, "/api", handstamp.ErrUsage, "did you mean URL/api/mcp?"},
-		"meant: /sse": {func(h *host) { h.respond("GET /sse", 401, "", "", "WWW-Authenticate", "Bearer") }, "/mcp", handstamp.ErrUsage, "did you mean URL/sse?"},
+		}, "/api", handstamp.ErrInvalidConfig, "did you mean URL/api/mcp?"},
+		"meant: /sse": {func(h *host) { h.respond("GET /sse", 401, "", "", "WWW-Authenticate", "Bearer") }, "/mcp", handstamp.ErrInvalidConfig, "did you mean URL/sse?"},
 		"meant: the resource that is named": {func(h *host) {
 			h.respond("/deep/in/mcp", 401, "", "", "WWW-Authenticate", "Bearer")
 			h.respond("/.well-known/oauth-protected-resource", 200, "application/json",

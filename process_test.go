@@ -299,7 +299,7 @@ var kinds = map[string]error{
 	"timeout":        handstamp.ErrTimeout,
 	"protocol":       handstamp.ErrProtocol,
 	"store":          handstamp.ErrStore,
-	"usage":          handstamp.ErrUsage,
+	"usage":          handstamp.ErrInvalidConfig,
 	"canceled":       context.Canceled,
 	"deadline":       context.DeadlineExceeded,
 }

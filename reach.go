@@ -102,7 +102,7 @@ const resolveTimeout = 2 * time.Second
 func (s *session) resolveAuthorizationHost(ctx context.Context, endpoint string) error {
 	u, err := url.Parse(endpoint)
 	t, guarded := s.fetcher.HTTP.(*http.Transport)
-	if err != nil || !guarded || s.c.AuthHTTP != nil {
+	if err != nil || !guarded || s.c.AuthTransport != nil {
 		return nil
 	}
 	host, reach := u.Hostname(), s.reach(u.Hostname())

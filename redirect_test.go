@@ -102,7 +102,7 @@ func TestRedirectToAnotherOriginGetsNothing(t *testing.T) {
 			for _, location := range otherOrigins(m.URL, e) {
 				t.Run(fmt.Sprint(secure, " ", status, " ", location), func(t *testing.T) {
 					m.set(status, location)
-					c := &handstamp.Client{HTTP: m.Client().Transport, LoginPolicy: handstamp.LoginNever}
+					c := &handstamp.Client{BaseTransport: m.Client().Transport, LoginPolicy: handstamp.LoginNever}
 					resp, err := c.HTTPClient(m.URL + "/mcp").Do(secretRequest(t, m.URL+"/mcp"))
 					if err == nil {
 						resp.Body.Close()
@@ -242,7 +242,7 @@ func TestRedirectWithTheDefaultPort(t *testing.T) {
 		{"https://mcp.example:8443/mcp", "https://mcp.example/mcp/", false},
 	} {
 		c, base := signedIn(t, test.server)
-		c.HTTP = redirectOnce{base, test.location}
+		c.BaseTransport = redirectOnce{base, test.location}
 		resp, err := c.HTTPClient(test.server).Post(test.server, "application/json", strings.NewReader("{}"))
 		if err == nil {
 			resp.Body.Close()
@@ -327,7 +327,7 @@ func TestHandlerIgnoresRejectionsOfAnotherOrigin(t *testing.T) {
 // A server behind a proxy that ends TLS redirects to http: the error says what to use.
 func TestRedirectToHTTPBehindAProxy(t *testing.T) {
 	m := newMoved(t, true)
-	c := &handstamp.Client{HTTP: m.Client().Transport, LoginPolicy: handstamp.LoginNever}
+	c := &handstamp.Client{BaseTransport: m.Client().Transport, LoginPolicy: handstamp.LoginNever}
 	for path, want := range map[string]string{"/mcp/": "try " + m.URL + "/mcp/", "/a-token": "if the server has moved, use its new URL"} {
 		m.set(307, strings.Replace(m.URL, "https", "http", 1)+path)
 		_, err := c.HTTPClient(m.URL+"/mcp").Post(m.URL+"/mcp", "application/json", strings.NewReader("{}"))

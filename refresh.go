@@ -160,7 +160,7 @@ func (s *session) refreshNow(ctx, wait context.Context, why tokenNeed) (*cachedT
 			s.useToken(stored) // for callers who lose patience
 			good = why.accepts(g.AccessToken, g.ExpiresAt, time.Now())
 		}
-		if s.c.Helper != nil {
+		if s.c.RefreshHelper != nil {
 			if snap, done, err := s.refreshByHelper(ctx, wait, why); done {
 				return snap, err
 			}
@@ -361,7 +361,7 @@ func (s *session) refreshLockTimeout() time.Duration {
 	switch limit := min(s.c.LockTimeout, lockTimeout); {
 	case limit <= 0:
 		return lockTimeout
-	case s.c.Helper != nil:
+	case s.c.RefreshHelper != nil:
 		return limit - helperLockTimeout(limit) // which is over
 	default:
 		return limit

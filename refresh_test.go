@@ -198,7 +198,7 @@ func TestLostAnswer(t *testing.T) {
 						t.Fatalf("error %v, want ErrLoginRequired\n%s", err, w.diary())
 					}
 					status, err := quiet.Status(context.Background(), w.lab.MCPURL())
-					if err != nil || status.Refusal == nil || !status.Refusal.Interrupted {
+					if err != nil || status.GrantError == nil || !status.GrantError.Interrupted {
 						t.Errorf("status %+v, %v: the interrupted renewal is not named", status, err)
 					}
 				}

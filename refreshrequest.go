@@ -100,7 +100,7 @@ func (r *refreshAttempt) run(ctx context.Context, rec *store.Record) (*cachedTok
 	client := r.withConfiguredSecret(rec.GrantClient())
 	choice, err := chooseAuthMethod(r.authMethodInputs(client, storedAuthMethods(rec)))
 	if err != nil {
-		return nil, &Error{Kind: ErrUsage, Server: r.serverURL, Err: err}
+		return nil, &Error{Kind: ErrInvalidConfig, Server: r.serverURL, Err: err}
 	}
 	if err := r.reserveAndMark(ctx, rec); err != nil {
 		if errors.Is(err, store.ErrConflict) {

@@ -111,7 +111,7 @@ func TestStepUpOfManyRequests(t *testing.T) {
 	c := w.session()
 	release := make(chan struct{})
 	var refused atomic.Int32
-	c.HTTP = roundTrip(func(req *http.Request) (*http.Response, error) {
+	c.BaseTransport = roundTrip(func(req *http.Request) (*http.Response, error) {
 		resp, err := http.DefaultTransport.RoundTrip(req)
 		if err == nil && resp.StatusCode == http.StatusForbidden && refused.Add(1) == 10 {
 			close(release)
@@ -151,7 +151,7 @@ func TestStepUpOfManyRequests(t *testing.T) {
 func TestStepUpInVain(t *testing.T) {
 	w := newWorld(t, lab.Habits{})
 	c := w.session()
-	c.HTTP = roundTrip(func(req *http.Request) (*http.Response, error) {
+	c.BaseTransport = roundTrip(func(req *http.Request) (*http.Response, error) {
 		resp, err := http.DefaultTransport.RoundTrip(req)
 		if err == nil && req.URL.String() == w.lab.MCPURL() && resp.StatusCode != http.StatusUnauthorized {
 			resp.StatusCode = http.StatusForbidden

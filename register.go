@@ -54,7 +54,7 @@ func (l *loginFlow) chooseClient(ctx context.Context) error {
 	}
 	choice, err := chooseAuthMethod(l.authMethodInputs(l.client, as.TokenEndpointAuthMethodsSupported))
 	if err != nil {
-		return &Error{Kind: ErrUsage, Server: l.serverURL, Err: err}
+		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Err: err}
 	}
 	l.authMethod = choice
 	l.client.Method, l.client.FormID, l.client.MethodSource = choice.method, choice.formID, choice.source
@@ -95,10 +95,10 @@ func (l *loginFlow) documentClient() *store.Client {
 func (l *loginFlow) checkRegistration(issuer string) error {
 	r := l.c.Registration
 	if r.ClientID == "" {
-		return &Error{Kind: ErrUsage, Server: l.serverURL, Message: "the configured client has no client id"}
+		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Message: "the configured client has no client id"}
 	}
 	if r.Issuer != "" && !sameIssuer(r.Issuer, issuer) { // discovery leads nowhere else
-		return &Error{Kind: ErrUsage, Server: l.serverURL,
+		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL,
 			Message: fmt.Sprintf("the configured client belongs to %s, and not to %s; nothing was sent there", r.Issuer, oauth.Sanitize(issuer))}
 	}
 	if r.Issuer != "" || l.rec.Client(issuer, r.ClientID) != nil {

@@ -37,7 +37,7 @@ type Registration struct {
 	RedirectURIs []string
 
 	// Response is the whole registration response (RFC 7591, section 3.2.1): set
-	// in OnRegister, read in ForeignLogin, not looked at in Client.Registration.
+	// in OnRegister, read in ImportedLogin, not looked at in Client.Registration.
 	Response store.Secret
 }
 
@@ -67,7 +67,7 @@ func (r *Registration) check() error {
 	if r == nil || !r.ClientSecret.IsPlaceholder() {
 		return nil
 	}
-	return &Error{Kind: ErrUsage,
+	return &Error{Kind: ErrInvalidConfig,
 		Message: `the client secret is "[redacted]", which stands for a secret and is none`,
 		Hint:    "save the registration as Registration.RevealJSON returns it"}
 }

@@ -60,7 +60,7 @@ func TestSecretsAreNotEncodedUnasked(t *testing.T) {
 	for _, holder := range []any{
 		r, &r, []handstamp.Registration{r}, map[string]any{"client": r}, struct{ Client *handstamp.Registration }{&r},
 		handstamp.Registration{Response: secret},
-		handstamp.ForeignLogin{TokenResponse: secret}, handstamp.ForeignLogin{Registration: r},
+		handstamp.ImportedLogin{TokenResponse: secret}, handstamp.ImportedLogin{Registration: r},
 		handstamp.Token{Value: secret},
 	} {
 		for name, encode := range map[string]func(io.Writer) error{
@@ -100,11 +100,11 @@ func TestPlaceholderIsNoClientSecret(t *testing.T) {
 		}(),
 		"call": w.call(c),
 		"adopt": func() error {
-			_, err := w.adopt(handstamp.ForeignLogin{Registration: *c.Registration, TokenResponse: `{"access_token":"a"}`}, handstamp.AdoptOptions{})
+			_, err := w.adopt(handstamp.ImportedLogin{Registration: *c.Registration, TokenResponse: `{"access_token":"a"}`}, handstamp.ImportOptions{})
 			return err
 		}(),
 	} {
-		if !errors.Is(err, handstamp.ErrUsage) || !strings.Contains(err.Error(), "RevealJSON") {
+		if !errors.Is(err, handstamp.ErrInvalidConfig) || !strings.Contains(err.Error(), "RevealJSON") {
 			t.Errorf("%s: error %v", name, err)
 		}
 	}

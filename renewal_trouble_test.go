@@ -85,7 +85,7 @@ func TestTokenEndpointThatHangs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := &handstamp.Client{Store: fs, AuthHTTP: roundTrip(func(r *http.Request) (*http.Response, error) {
+		c := &handstamp.Client{Store: fs, AuthTransport: roundTrip(func(r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()
 			return nil, r.Context().Err()
 		}), LoginPolicy: handstamp.LoginNever}
@@ -157,7 +157,7 @@ func TestInterruptedRenewalIsRepeatedOnce(t *testing.T) {
 	q.LoginPolicy = handstamp.LoginNever
 	err := w.call(q)
 	st, _ := q.Status(t.Context(), w.lab.MCPURL())
-	if st.Refusal == nil || !st.Refusal.Interrupted {
+	if st.GrantError == nil || !st.GrantError.Interrupted {
 		t.Errorf("not named: %v %+v", err, st)
 	}
 }

@@ -59,7 +59,7 @@ func (c *Client) session(serverURL string) (*session, error) {
 	target, _, _ := strings.Cut(serverURL, "#")
 	key, err := store.NewKey(target, c.Profile)
 	if err != nil {
-		return nil, &Error{Kind: ErrUsage, Server: serverURL, Err: err}
+		return nil, &Error{Kind: ErrInvalidConfig, Server: serverURL, Err: err}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,7 +83,7 @@ func (c *Client) session(serverURL string) (*session, error) {
 // wrong with it.
 func parseServerURL(raw string, allowHTTP bool) (*url.URL, error) {
 	usage := func(message, hint string) error {
-		return &Error{Kind: ErrUsage, Server: raw, Message: message, Hint: hint}
+		return &Error{Kind: ErrInvalidConfig, Server: raw, Message: message, Hint: hint}
 	}
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" || u.Opaque != "" {

@@ -98,13 +98,13 @@ func TestDescriptionsThatCannotWork(t *testing.T) {
 		registration *handstamp.Registration
 		kind         error
 	}{
-		"nothing":              {handstamp.AuthorizationServer{}, nil, handstamp.ErrUsage},
-		"one endpoint":         {handstamp.AuthorizationServer{TokenEndpoint: "https://as.example/token"}, nil, handstamp.ErrUsage},
-		"plain http":           {handstamp.AuthorizationServer{Issuer: "http://as.example"}, nil, handstamp.ErrUsage},
-		"a script":             {handstamp.AuthorizationServer{AuthorizationEndpoint: "javascript:1", TokenEndpoint: "https://as.example/token"}, nil, handstamp.ErrUsage},
-		"a template":           {handstamp.AuthorizationServer{Issuer: "https://as.example/{tenantid}"}, nil, handstamp.ErrUsage},
-		"another client's":     {handstamp.AuthorizationServer{Issuer: "https://as.example"}, &handstamp.Registration{Issuer: "https://other.example", ClientID: "app"}, handstamp.ErrUsage},
-		"an issuer of nothing": {handstamp.AuthorizationServer{Issuer: "HOST/nothing"}, nil, handstamp.ErrUsage},
+		"nothing":              {handstamp.AuthorizationServer{}, nil, handstamp.ErrInvalidConfig},
+		"one endpoint":         {handstamp.AuthorizationServer{TokenEndpoint: "https://as.example/token"}, nil, handstamp.ErrInvalidConfig},
+		"plain http":           {handstamp.AuthorizationServer{Issuer: "http://as.example"}, nil, handstamp.ErrInvalidConfig},
+		"a script":             {handstamp.AuthorizationServer{AuthorizationEndpoint: "javascript:1", TokenEndpoint: "https://as.example/token"}, nil, handstamp.ErrInvalidConfig},
+		"a template":           {handstamp.AuthorizationServer{Issuer: "https://as.example/{tenantid}"}, nil, handstamp.ErrInvalidConfig},
+		"another client's":     {handstamp.AuthorizationServer{Issuer: "https://as.example"}, &handstamp.Registration{Issuer: "https://other.example", ClientID: "app"}, handstamp.ErrInvalidConfig},
+		"an issuer of nothing": {handstamp.AuthorizationServer{Issuer: "HOST/nothing"}, nil, handstamp.ErrInvalidConfig},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, lab.Habits{})

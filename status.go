@@ -13,13 +13,13 @@ import (
 type State string
 
 const (
-	StateNone    State = "none"    // never signed in, or signed out here
-	StateValid   State = "valid"   // the access token can be used
-	StateStale   State = "stale"   // the access token has expired, and is refreshed at its next use
-	StateExpired State = "expired" // the access token has expired, and cannot be refreshed
-	StateRefused State = "refused" // the server ended the grant
-	StateCorrupt State = "corrupt" // the stored record is damaged and was set aside
-	StateUndated State = "undated" // valid as far as is known: the server gave no expiry
+	StateNone        State = "none"        // never signed in, or signed out here
+	StateValid       State = "valid"       // the access token can be used
+	StateRefreshable State = "refreshable" // the access token has expired, and is refreshed at its next use
+	StateExpired     State = "expired"     // the access token has expired, and cannot be refreshed
+	StateRevoked     State = "revoked"     // the server ended the grant
+	StateCorrupt     State = "corrupt"     // the stored record is damaged and was set aside
+	StateNoExpiry    State = "no_expiry"   // valid as far as is known: the server gave no expiry
 
 	StateUnusable State = "unusable" // the stored record is kept, but cannot be used as it is: Problem says why
 )
@@ -31,18 +31,18 @@ type Status struct {
 	State     State  `json:"state"`
 	Renewable bool   `json:"renewable"` // there is a refresh token
 
-	Issuer       string        `json:"issuer,omitempty"`
-	ClientID     string        `json:"client_id,omitempty"`
-	ClientSource string        `json:"client_source,omitempty"` // store.SourceDynamic, …
-	Method       string        `json:"token_endpoint_auth_method,omitempty"`
-	MethodReason string        `json:"token_endpoint_auth_method_reason,omitempty"` // a clause for people
-	Resource     string        `json:"resource,omitempty"`
-	Scope        string        `json:"scope,omitempty"` // granted
-	ObtainedAt   time.Time     `json:"obtained_at,omitzero"`
-	ExpiresAt    time.Time     `json:"expires_at,omitzero"` // zero: unknown
-	RetryAt      time.Time     `json:"retry_at,omitzero"`   // the authorization server is left alone until then
-	RetryReason  string        `json:"retry_reason,omitempty"`
-	Refusal      *RefusalState `json:"refusal,omitempty"`
+	Issuer       string      `json:"issuer,omitempty"`
+	ClientID     string      `json:"client_id,omitempty"`
+	ClientSource string      `json:"client_source,omitempty"` // store.SourceDynamic, …
+	Method       string      `json:"token_endpoint_auth_method,omitempty"`
+	MethodReason string      `json:"token_endpoint_auth_method_reason,omitempty"` // a clause for people
+	Resource     string      `json:"resource,omitempty"`
+	Scope        string      `json:"scope,omitempty"` // granted
+	ObtainedAt   time.Time   `json:"obtained_at,omitzero"`
+	ExpiresAt    time.Time   `json:"expires_at,omitzero"` // zero: unknown
+	RetryAt      time.Time   `json:"retry_at,omitzero"`   // the authorization server is left alone until then
+	RetryReason  string      `json:"retry_reason,omitempty"`
+	GrantError   *GrantError `json:"grant_error,omitempty"`
 
 	// ManualRegistration is what the last login came to that needed a client which
 	// somebody has to register by hand.
@@ -68,8 +68,8 @@ type ManualRegistration struct {
 	RedirectURI string `json:"redirect_uri"` // the next login listens there
 }
 
-// RefusalState is the error that ended a grant.
-type RefusalState struct {
+// GrantError is the error that ended a grant.
+type GrantError struct {
 	At          time.Time `json:"at"`
 	Code        string    `json:"code"`
 	Description string    `json:"description,omitempty"`
@@ -81,7 +81,7 @@ type RefusalState struct {
 
 // Usable reports whether a request could be made without the user.
 func (s *Status) Usable() bool {
-	return s.State == StateValid || s.State == StateStale || s.State == StateUndated
+	return s.State == StateValid || s.State == StateRefreshable || s.State == StateNoExpiry
 }
 
 // Status returns what is stored for a server, without any network. A server
@@ -98,10 +98,10 @@ func (c *Client) Status(ctx context.Context, serverURL string) (*Status, error) 
 	return statusOf(rec, time.Now()), nil
 }
 
-// Statuses returns the Status of every credential in the Store, of all
+// List returns the Status of every credential in the Store, of all
 // profiles, ordered by server. One whose record cannot be read is listed with
 // StateCorrupt or StateUnusable.
-func (c *Client) Statuses(ctx context.Context) ([]*Status, error) {
+func (c *Client) List(ctx context.Context) ([]*Status, error) {
 	c.init()
 	keys, err := c.Store.List(ctx)
 	if err != nil {
@@ -135,7 +135,7 @@ func statusOf(rec *store.Record, now time.Time) *Status {
 		st.Server = rec.Key.Server
 	}
 	if f := rec.Refusal; f != nil {
-		st.Refusal = &RefusalState{At: f.At, Code: f.Code, Description: f.Description, Interrupted: f.Interrupted}
+		st.GrantError = &GrantError{At: f.At, Code: f.Code, Description: f.Description, Interrupted: f.Interrupted}
 	}
 	if r := rec.Retry; backoffActive(r, now) && !(rec.Grant != nil && earlyRefusalMoot(rec, tokenNeed{}, now)) {
 		st.RetryAt, st.RetryReason = r.NotBefore, r.Reason
@@ -145,8 +145,8 @@ func statusOf(rec *store.Record, now time.Time) *Status {
 	}
 	g := rec.Grant
 	if g == nil {
-		if st.Refusal != nil {
-			st.State = StateRefused
+		if st.GrantError != nil {
+			st.State = StateRevoked
 		}
 		for _, l := range rec.Learned {
 			if l.NamedRedirectURI != "" {
@@ -168,13 +168,13 @@ func statusOf(rec *store.Record, now time.Time) *Status {
 	}
 	switch {
 	case accessTokenUsable(g, "", now) && g.ExpiresAt.IsZero():
-		st.State = StateUndated
+		st.State = StateNoExpiry
 	case accessTokenUsable(g, "", now):
 		st.State = StateValid
 	case st.Renewable:
-		st.State = StateStale
-	case st.Refusal != nil:
-		st.State = StateRefused
+		st.State = StateRefreshable
+	case st.GrantError != nil:
+		st.State = StateRevoked
 	default:
 		st.State = StateExpired
 	}

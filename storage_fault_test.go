@@ -312,7 +312,7 @@ func TestLogoutRevokesTheSavedResponse(t *testing.T) {
 	}
 	var wire bodyRecorder
 	c := m.session()
-	c.AuthHTTP = &wire
+	c.AuthTransport = &wire
 	result, err := c.Logout(t.Context(), m.lab.MCPURL(), handstamp.LogoutOptions{})
 	if err != nil || !result.Revoked {
 		t.Fatalf("%+v, %v", result, err)

@@ -390,7 +390,7 @@ func TestAddressForTheBrowser(t *testing.T) {
 			c.LoginTimeout = 2 * time.Second // nobody answers, if it comes to that
 			c.Prompt.Show = func(_ context.Context, r handstamp.AuthorizationRequest) { t.Errorf("showed %s", r.URL) }
 			line := new(wire)
-			c.HTTP, c.AuthHTTP = line, line
+			c.BaseTransport, c.AuthTransport = line, line
 			line.onJSON(atServer, func(document map[string]any) { document["authorization_endpoint"] = fill(w, e, address) })
 			wantKind(t, w.login(c), handstamp.ErrProtocol)
 		})
@@ -407,7 +407,7 @@ func TestAddressForTheBrowser(t *testing.T) {
 		},
 		"scope":      func(c *handstamp.Client) { c.Scopes = []string{poison} },
 		"resource":   func(c *handstamp.Client) { c.Resource = poison },
-		"parameters": func(c *handstamp.Client) { c.AuthorizeParams = url.Values{poison: {poison}} },
+		"parameters": func(c *handstamp.Client) { c.ExtraAuthParams = url.Values{poison: {poison}} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			opened := ""

@@ -59,7 +59,7 @@ func memoryWorld(t *testing.T, h lab.Habits) (*world, *meter) {
 // inMemory returns a session of such a world.
 func (w *world) inMemory(m *meter) *handstamp.Client {
 	c := w.session()
-	c.HTTP, c.AuthHTTP = m, m
+	c.BaseTransport, c.AuthTransport = m, m
 	c.LoginTimeout = time.Hour
 	c.Prompt = handstamp.Prompt{Authorize: func(ctx context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
 		w.tabs.Add(1)

@@ -271,7 +271,7 @@ func TestEndpointsAreWhereTheServerIs(t *testing.T) {
 				test.server + atToken:    map[string]any{"access_token": "access", "token_type": "Bearer"},
 			}
 			prompts := 0
-			c := &handstamp.Client{HTTP: base, AuthHTTP: base, Prompt: handstamp.Prompt{
+			c := &handstamp.Client{BaseTransport: base, AuthTransport: base, Prompt: handstamp.Prompt{
 				Authorize: func(ctx context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
 					prompts++
 					return consented(ctx, r)
@@ -335,7 +335,7 @@ func TestServerInAPrivateNetworkByItsAddress(t *testing.T) {
 		"https://10.1.2.3": true, "https://keycloak.internal": true, "https://169.254.169.254": false, "http://127.0.0.1:8080": false,
 	} {
 		endpoint = named
-		c := &handstamp.Client{HTTP: transport, AuthHTTP: transport, Prompt: handstamp.Prompt{Authorize: consented}}
+		c := &handstamp.Client{BaseTransport: transport, AuthTransport: transport, Prompt: handstamp.Prompt{Authorize: consented}}
 		if _, err := c.Login(t.Context(), origin+atMCP, handstamp.LoginOptions{}); (err == nil) != allowed {
 			t.Errorf("%s: error %v, want allowed %t", named, err, allowed)
 		}
@@ -352,7 +352,7 @@ func TestServerInAPrivateNetworkByItsAddress(t *testing.T) {
 			origin + atRegister: {"client_id": "app", "token_endpoint_auth_method": "none"},
 			origin + atToken:    {"access_token": "access", "token_type": "Bearer"},
 		}
-		c = &handstamp.Client{Store: c.Store, HTTP: later, AuthHTTP: later, Prompt: handstamp.Prompt{Authorize: consented}}
+		c = &handstamp.Client{Store: c.Store, BaseTransport: later, AuthTransport: later, Prompt: handstamp.Prompt{Authorize: consented}}
 		if _, err := c.Login(t.Context(), origin+atMCP, handstamp.LoginOptions{Force: true}); err != nil {
 			t.Errorf("%s, later: %v", named, err)
 		}

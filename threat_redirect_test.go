@@ -208,7 +208,7 @@ func TestConfiguredClientStaysWithItsIssuer(t *testing.T) {
 	w.lab.MoveTo(other)
 	c, line := w.wired()
 	c.Registration = &handstamp.Registration{Issuer: w.lab.Issuer(), ClientID: "app", ClientSecret: "a-secret-of-the-application"}
-	wantKind(t, w.login(c), handstamp.ErrUsage)
+	wantKind(t, w.login(c), handstamp.ErrInvalidConfig)
 	w.wantTabs(0)
 	for _, r := range line.requests(0) {
 		if proctest.Contains(r.raw, "a-secret-of-the-application") {

@@ -173,7 +173,7 @@ const (
 func (w *world) wired() (*handstamp.Client, *wire) {
 	line := new(wire)
 	c := w.session()
-	c.HTTP, c.AuthHTTP = line, line
+	c.BaseTransport, c.AuthTransport = line, line
 	c.Prompt = handstamp.Prompt{Authorize: w.consent}
 	return c, line
 }

@@ -92,9 +92,9 @@ func (l *listener) hearStatus(c *handstamp.Client, serverURL string) {
 	} {
 		l.hear(text)
 	}
-	if status.Refusal != nil {
-		l.hear(status.Refusal.Code)
-		l.hear(status.Refusal.Description)
+	if status.GrantError != nil {
+		l.hear(status.GrantError.Code)
+		l.hear(status.GrantError.Description)
 	}
 }
 
@@ -339,7 +339,7 @@ func TestPoisonedProtocol(t *testing.T) {
 				t.Fatal(err)
 			}
 			d, _ = w.wired()
-			d.AuthHTTP = nil
+			d.AuthTransport = nil
 			l.listenTo(d)
 			l.hearError(w.call(d))
 			l.hearStatus(d, w.lab.MCPURL())

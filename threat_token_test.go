@@ -113,7 +113,7 @@ func TestInjectionThroughRecord(t *testing.T) {
 		}
 		line := new(wire)
 		c := w.session()
-		c.HTTP, c.AuthHTTP = line, line
+		c.BaseTransport, c.AuthTransport = line, line
 		c.Prompt = handstamp.Prompt{Authorize: w.consent}
 		_ = w.call(c) // however it ends
 		for _, r := range line.requests(0) {

@@ -47,7 +47,7 @@ func signedIn(t *testing.T, serverURL string) (*handstamp.Client, *capture) {
 		t.Fatal(err)
 	}
 	base := new(capture)
-	return &handstamp.Client{Store: memory, HTTP: base, LoginPolicy: handstamp.LoginNever, InsecureAllowHTTP: true}, base
+	return &handstamp.Client{Store: memory, BaseTransport: base, LoginPolicy: handstamp.LoginNever, InsecureAllowHTTP: true}, base
 }
 
 // The token goes to the server's origin, to its path and below, and nowhere else.

@@ -34,7 +34,7 @@ type Transport struct {
 // by the first request.
 func (c *Client) Transport(serverURL string) *Transport {
 	s, err := c.session(serverURL)
-	return &Transport{session: s, base: c.HTTP, err: err}
+	return &Transport{session: s, base: c.BaseTransport, err: err}
 }
 
 // Format implements fmt.Formatter, as the Handler's does.

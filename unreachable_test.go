@@ -60,7 +60,7 @@ func TestNetworkErrorOfTheServerIsUnreachable(t *testing.T) {
 			if base == nil {
 				base = &http.Transport{ResponseHeaderTimeout: c.headers}
 			}
-			client := (&handstamp.Client{HTTP: base}).HTTPClient(c.server)
+			client := (&handstamp.Client{BaseTransport: base}).HTTPClient(c.server)
 			client.Timeout = c.timeout
 			ctx := c.ctx
 			if ctx == nil {

@@ -153,17 +153,17 @@ func (w *worker) told() error {
 // has one.
 func (w *worker) newClient(s store.Store) *handstamp.Client {
 	c := &handstamp.Client{
-		Store:        s,
-		LoginPolicy:  handstamp.LoginNever,
-		LoginTimeout: patient,
-		Prompt:       handstamp.Prompt{OpenURL: w.openURL},
-		AuthHTTP:     &http.Transport{DialContext: w.dial},
+		Store:         s,
+		LoginPolicy:   handstamp.LoginNever,
+		LoginTimeout:  patient,
+		Prompt:        handstamp.Prompt{OpenURL: w.openURL},
+		AuthTransport: &http.Transport{DialContext: w.dial},
 	}
 	if w.job.Login {
 		c.LoginPolicy = handstamp.LoginAuto
 	}
 	if w.job.Helper {
-		c.Helper = helperOf(w.job)
+		c.RefreshHelper = helperOf(w.job)
 		c.Prompt.Show = func(context.Context, handstamp.AuthorizationRequest) { w.say("shown") }
 		c.Prompt.Waiting = func(context.Context, handstamp.AuthorizationRequest) { w.say("waiting") }
 	}
@@ -171,9 +171,9 @@ func (w *worker) newClient(s store.Store) *handstamp.Client {
 }
 
 // helperOf returns the helper of a process.
-func helperOf(j job) *handstamp.Helper {
+func helperOf(j job) *handstamp.RefreshHelper {
 	text, _ := json.Marshal(job{Do: "help", Dir: j.Dir})
-	return &handstamp.Helper{
+	return &handstamp.RefreshHelper{
 		Command: []string{os.Args[0]},
 		Env:     append(os.Environ(), jobVariable+"="+string(text), "GORACE=atexit_sleep_ms=0"),
 		Config:  []byte(j.Dir),
@@ -183,7 +183,7 @@ func helperOf(j job) *handstamp.Helper {
 
 // help is a helper: what it says on its standard output is for its Client alone.
 func (w *worker) help() int {
-	err := handstamp.ServeHelper(context.Background(), os.Stdin, os.Stdout, func(dir []byte) (*handstamp.Client, error) {
+	err := handstamp.ServeRefreshHelper(context.Background(), os.Stdin, os.Stdout, func(dir []byte) (*handstamp.Client, error) {
 		s, err := filestore.Open(filestore.Options{Dir: string(dir)})
 		return &handstamp.Client{Store: s, Prompt: handstamp.Prompt{OpenURL: func(ctx context.Context, rawURL string) error {
 			go lab.Browse(context.WithoutCancel(ctx), rawURL)
@@ -249,10 +249,10 @@ func (w *worker) loop(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if status.Refusal == nil {
+			if status.GrantError == nil {
 				continue // somebody has signed in meanwhile
 			}
-			w.say(fmt.Sprintf("lost %s %v", status.Refusal.At.Format(time.RFC3339Nano), status.Refusal.Interrupted))
+			w.say(fmt.Sprintf("lost %s %v", status.GrantError.At.Format(time.RFC3339Nano), status.GrantError.Interrupted))
 			if err := w.told(); err != nil {
 				return err
 			}

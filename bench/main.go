@@ -72,7 +72,7 @@ func run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	warm := &handstamp.Client{Store: client.Store, HTTP: silent{}}
+	warm := &handstamp.Client{Store: client.Store, BaseTransport: silent{}}
 	req, err := http.NewRequest(http.MethodPost, server.MCPURL(), nil)
 	if err != nil {
 		return err

@@ -172,8 +172,8 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 	}
 	person := new(bridge.Person)
 	if b.direct {
-		if c.Helper != nil {
-			c.Helper.Logins = false // the person may paste
+		if c.RefreshHelper != nil {
+			c.RefreshHelper.Logins = false // the person may paste
 		}
 		if b.global.timeout > 0 { // which bounds the whole command: a login that ends first says why
 			c.LoginTimeout = b.lockTimeout()
@@ -182,7 +182,7 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 		b.involve(c, t, person)
 		c.LockTimeout = 0 // no command to wait for: a slow refresh elsewhere is waited for
 	}
-	transport, ok := c.HTTP.(*http.Transport)
+	transport, ok := c.BaseTransport.(*http.Transport)
 	if !ok {
 		transport = http.DefaultTransport.(*http.Transport).Clone()
 	}
@@ -196,7 +196,7 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 	transport.ReadBufferSize = bridgeReadBuffer
 	limitBuffers(transport)
 	b.remote.configure(c, transport)
-	c.HTTP = bridge.NewTransport(transport)
+	c.BaseTransport = bridge.NewTransport(transport)
 	if fixed := b.env.get("HANDSTAMP_ACCESS_TOKEN"); fixed != "" && header.Get("Authorization") == "" {
 		value, err := parseSecret([]byte(fixed), "the environment variable HANDSTAMP_ACCESS_TOKEN")
 		if err != nil {

@@ -56,13 +56,13 @@ func (a *app) client(t *target, o *loginOptions, policy handstamp.LoginPolicy) (
 		return nil, err
 	}
 	if base != nil {
-		c.HTTP = base
+		c.BaseTransport = base
 	}
 	// The store comes last: what cannot work anyway leaves no folder behind.
 	if c.Store, err = a.openStore(); err != nil {
 		return nil, err
 	}
-	c.Helper = a.helper(t, o)
+	c.RefreshHelper = a.helper(t, o)
 	a.clients = append(a.clients, c)
 	return c, nil
 }

@@ -53,7 +53,7 @@ func kindOf(err error) kind {
 		sentinel error
 		kind     kind
 	}{
-		{handstamp.ErrUsage, kindUsage},
+		{handstamp.ErrInvalidConfig, kindUsage},
 		{handstamp.ErrNoLoginNeeded, kind{"no_login_needed", exitUsage}},
 		{handstamp.ErrUnreachable, kindUnreachable},
 		{handstamp.ErrLoginRequired, kindLogin},

@@ -22,7 +22,7 @@ func TestKindOf(t *testing.T) {
 	}{
 		{errors.New("anything"), "error", 1},
 		{usage("wrong: %w", fs.ErrNotExist), "usage", 2},
-		{&handstamp.Error{Kind: handstamp.ErrUsage}, "usage", 2},
+		{&handstamp.Error{Kind: handstamp.ErrInvalidConfig}, "usage", 2},
 		{&handstamp.Error{Kind: handstamp.ErrUnreachable}, "unreachable", 3},
 		{fmt.Errorf("wrapped: %w", context.DeadlineExceeded), "unreachable", 3},
 		{&handstamp.Error{Kind: handstamp.ErrLoginRequired}, "auth_required", 4},

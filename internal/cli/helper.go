@@ -24,7 +24,7 @@ type helperConfig struct {
 
 // helper returns who does renewals for a command, and the logins that no person
 // has asked for. It is nil where no other process could reach the store.
-func (a *app) helper(t *target, o *loginOptions) *handstamp.Helper {
+func (a *app) helper(t *target, o *loginOptions) *handstamp.RefreshHelper {
 	if _, memory := a.store.(*store.Memory); memory || a.exe == "" {
 		return nil
 	}
@@ -37,7 +37,7 @@ func (a *app) helper(t *target, o *loginOptions) *handstamp.Helper {
 		return nil
 	}
 	// What is secret in the environment is in the job, as far as it is needed.
-	return &handstamp.Helper{Command: []string{a.exe, helperVerb}, Env: a.childEnv(), Config: config, Logins: true}
+	return &handstamp.RefreshHelper{Command: []string{a.exe, helperVerb}, Env: a.childEnv(), Config: config, Logins: true}
 }
 
 func (a *app) newHelper() *cobra.Command {
@@ -47,7 +47,7 @@ func (a *app) newHelper() *cobra.Command {
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return handstamp.ServeHelper(cmd.Context(), a.in, a.out.w, a.helperClient)
+			return handstamp.ServeRefreshHelper(cmd.Context(), a.in, a.out.w, a.helperClient)
 		},
 	}
 }
@@ -75,7 +75,7 @@ func (a *app) helperClient(raw []byte) (*handstamp.Client, error) {
 		return nil, err
 	}
 	if base != nil {
-		c.HTTP = base
+		c.BaseTransport = base
 	}
 	c.Store, err = a.openStore()
 	return c, err

@@ -45,15 +45,15 @@ func (m *importCommand) take(ctx context.Context, c candidate) (*importResult, e
 	if m.login.clientID != "" && (l.Registration.ClientID != "" || l.Registration.Response != "") {
 		r.Notes = append(r.Notes, "Its client is known, so --client-id was not needed")
 	}
-	o := handstamp.AdoptOptions{Force: m.force, Offline: m.offline, DryRun: m.dryRun}
+	o := handstamp.ImportOptions{Force: m.force, Offline: m.offline, DryRun: m.dryRun}
 	if !m.global.json {
 		m.err.progress("Asking %s…", t.name)
 	}
-	result, err := client.Adopt(ctx, t.url, l, o)
+	result, err := client.Import(ctx, t.url, l, o)
 	if errors.Is(err, handstamp.ErrUnreachable) && ctx.Err() == nil {
 		r.Notes = append(r.Notes, "Not complete yet, the first renewal asks for the rest: "+explain(ctx, err).Message)
 		o.Offline = true
-		result, err = client.Adopt(ctx, t.url, l, o)
+		result, err = client.Import(ctx, t.url, l, o)
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -84,8 +84,8 @@ func (m *importCommand) take(ctx context.Context, c candidate) (*importResult, e
 }
 
 // foreignLogin returns a login as the library takes it.
-func foreignLogin(c candidate) handstamp.ForeignLogin {
-	l := handstamp.ForeignLogin{
+func foreignLogin(c candidate) handstamp.ImportedLogin {
+	l := handstamp.ImportedLogin{
 		TokenResponse: c.Tokens, ReceivedAt: c.ReceivedAt, ExpiresAt: c.ExpiresAt, ScopeRequested: c.ScopeRequested,
 		Registration: handstamp.Registration{Issuer: c.Issuer},
 	}

@@ -89,7 +89,7 @@ func (m *importCommand) storedServers(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	c := &handstamp.Client{Store: credentials, LoginPolicy: handstamp.LoginNever, Logger: m.logger()}
-	statuses, err := c.Statuses(ctx)
+	statuses, err := c.List(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -143,7 +143,7 @@ func (o *loginOptions) apply(a *app, c *handstamp.Client, t *target) error {
 	if err != nil {
 		return err
 	}
-	c.AuthorizeParams = params
+	c.ExtraAuthParams = params
 	c.Scopes = conf.Scopes
 	if o.scopes != nil {
 		c.Scopes = nil

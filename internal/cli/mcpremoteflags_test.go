@@ -53,7 +53,7 @@ func TestRemoteFlags(t *testing.T) {
 		}},
 		"auth timeout":        {args: []string{"--auth-timeout", "7"}, want: func(b *remoteRun) bool { return b.clients[0].LoginTimeout == 7*time.Second }},
 		"negative":            {args: []string{"--auth-timeout", "-7"}, err: "number of seconds"},
-		"authorize parameter": {args: []string{"--authorize-param", "audience=x"}, want: func(b *remoteRun) bool { return b.clients[0].AuthorizeParams.Get("audience") == "x" }},
+		"authorize parameter": {args: []string{"--authorize-param", "audience=x"}, want: func(b *remoteRun) bool { return b.clients[0].ExtraAuthParams.Get("audience") == "x" }},
 		"no resource":         {args: []string{"--disable-resource-parameter"}, want: func(b *remoteRun) bool { return b.clients[0].OmitResource }},
 		"resource":            {args: []string{"--resource", "https://tenant.test/"}, want: func(b *remoteRun) bool { return b.clients[0].Resource == "https://tenant.test/" }},
 		"client": {args: []string{"--static-oauth-client-info", "@" + file}, want: func(b *remoteRun) bool {

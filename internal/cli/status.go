@@ -114,7 +114,7 @@ func (a *app) entries(ctx context.Context) ([]*entry, error) {
 	}
 	c := &handstamp.Client{Store: credentials, LoginPolicy: handstamp.LoginNever, Logger: a.logger()}
 	a.clients = append(a.clients, c)
-	statuses, err := c.Statuses(ctx)
+	statuses, err := c.List(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -184,5 +184,5 @@ func (e *entry) unreadable() bool {
 // waits reports whether the login works again only when the authorization
 // server does.
 func (e *entry) waits(now time.Time) bool {
-	return e.State == handstamp.StateStale && e.RetryAt.After(now)
+	return e.State == handstamp.StateRefreshable && e.RetryAt.After(now)
 }

@@ -32,12 +32,12 @@ func TestWriteEntry(t *testing.T) {
 		want:   "  ✓ Signed in (profile work, file store)\n  - Access token: 42 min left, then a new login is needed\n" + client,
 	}, {
 		name:   "no expiry",
-		change: func(s *handstamp.Status) { s.State, s.ExpiresAt = handstamp.StateUndated, time.Time{} },
+		change: func(s *handstamp.Status) { s.State, s.ExpiresAt = handstamp.StateNoExpiry, time.Time{} },
 		want:   "  ✓ Signed in (profile work, file store)\n  - Access token: the server gave no expiry; renews by itself when refused\n" + client,
 	}, {
 		name: "stale, and the server is down",
 		change: func(s *handstamp.Status) {
-			s.State, s.RetryAt, s.RetryReason = handstamp.StateStale, now.Add(20*time.Second+500*time.Millisecond), "503"
+			s.State, s.RetryAt, s.RetryReason = handstamp.StateRefreshable, now.Add(20*time.Second+500*time.Millisecond), "503"
 		},
 		want: "  ! Authorization server unreachable (503, trying again in 20 s); credential kept\n" +
 			"  - Access token: expired, renews by itself at the next use\n" + client,
@@ -45,8 +45,8 @@ func TestWriteEntry(t *testing.T) {
 	}, {
 		name: "refused",
 		change: func(s *handstamp.Status) {
-			*s = handstamp.Status{Server: s.Server, Profile: s.Profile, State: handstamp.StateRefused,
-				Refusal: &handstamp.RefusalState{At: now.Add(-2 * time.Hour), Code: "invalid_grant", Description: "gone\x1b[2J"}}
+			*s = handstamp.Status{Server: s.Server, Profile: s.Profile, State: handstamp.StateRevoked,
+				GrantError: &handstamp.GrantError{At: now.Add(-2 * time.Hour), Code: "invalid_grant", Description: "gone\x1b[2J"}}
 		},
 		want: "  X Signed out by the server 2 h ago (invalid_grant): gone\uFFFD[2J\n" + run,
 		code: exitLogin,

@@ -73,8 +73,8 @@ func (a *app) writeEntry(e *entry, now time.Time) {
 	case e.State == handstamp.StateUnusable:
 		a.out.bad(indent, "The stored credential cannot be used (profile %s): %s", e.Profile, clean(e.Problem))
 		return
-	case e.State == handstamp.StateRefused:
-		a.out.bad(indent, "%s", refusedLine(e.Refusal, now))
+	case e.State == handstamp.StateRevoked:
+		a.out.bad(indent, "%s", refusedLine(e.GrantError, now))
 		a.out.note(indent, "Run: %s", command)
 	case e.State == handstamp.StateExpired && e.AccessTokenRejected:
 		a.out.bad(indent, "Signed in, but the access token does not work any more and nothing can refresh it (profile %s)", e.Profile)
@@ -119,11 +119,11 @@ func (a *app) writeCheck(e *entry) {
 func accessLine(s *handstamp.Status, now time.Time) string {
 	left := s.ExpiresAt.Sub(now)
 	switch {
-	case s.State == handstamp.StateStale && s.AccessTokenRejected:
+	case s.State == handstamp.StateRefreshable && s.AccessTokenRejected:
 		return "Access token: rejected by the server, refreshed at the next use"
 	case s.RefreshRejected != "":
 		return "Access token: " + span(left) + " left; the server has rejected its refresh (" + short(s.RefreshRejected) + ")"
-	case s.State == handstamp.StateStale:
+	case s.State == handstamp.StateRefreshable:
 		return "Access token: expired, renews by itself at the next use"
 	case s.ExpiresAt.IsZero() && s.Renewable:
 		return "Access token: the server gave no expiry; renews by itself when refused"
@@ -159,7 +159,7 @@ func clientLine(s *handstamp.Status) string {
 }
 
 // refusedLine says how a grant ended.
-func refusedLine(r *handstamp.RefusalState, now time.Time) string {
+func refusedLine(r *handstamp.GrantError, now time.Time) string {
 	if r == nil {
 		return "Signed out by the server"
 	}
