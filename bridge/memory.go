@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"io"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -31,9 +32,10 @@ const (
 	slowAfter = 10 * time.Second
 	slowBytes = 64 << 10
 
-	// linePatience is how long a long line of the host's waits for memory. What the
-	// host sends after it waits, too, and that may be what frees the memory.
-	linePatience = 5 * time.Second
+	// linePatience is how long a long line of the MCP host waits for memory while no other
+	// long line makes progress. What the host sends after it waits, too, and that may be what
+	// frees the memory.
+	linePatience = 15 * time.Second
 )
 
 // thirds divides the memory of a process: what the host sends, what the server sends,
@@ -222,24 +224,43 @@ func (s *share) release() {
 	m.signal()
 }
 
-// lineMemory is what the host's lines take, for as long as anything refers to them.
+// lineMemory is what the MCP host's lines take, for as long as anything refers to them.
 type lineMemory struct {
 	size int64
 	used atomic.Int64
+	sent atomic.Int64 // bytes of lines on their way to the server, of which only the change counts
 }
 
-// take waits for more bytes, for a while, and reports whether they are there.
+// take waits for more bytes and reports whether they are there. It gives up after
+// linePatience in which nothing was given back or sent.
 func (m *lineMemory) take(n int64) bool {
-	for deadline := time.Now().Add(linePatience); ; time.Sleep(linePatience / 100) {
-		if used := m.used.Load(); used+n <= m.size {
+	used, sent, since := m.used.Load(), m.sent.Load(), time.Now()
+	for {
+		if nowUsed, nowSent := m.used.Load(), m.sent.Load(); nowUsed != used || nowSent != sent {
+			used, sent, since = nowUsed, nowSent, time.Now()
+		}
+		if used+n <= m.size {
 			m.used.Add(n)
 			return true
 		}
-		if n > m.size || time.Now().After(deadline) {
+		if n > m.size || time.Since(since) > linePatience {
 			return false
 		}
+		time.Sleep(50 * time.Millisecond)
 		runtime.GC() // which is what gives lines back
 	}
+}
+
+// progressReader is the body of a request that counts what is sent of it.
+type progressReader struct {
+	io.Reader
+	sent *atomic.Int64
+}
+
+func (r progressReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	r.sent.Add(int64(n))
+	return n, err
 }
 
 // keep gives bytes back once the line is not referred to any more.

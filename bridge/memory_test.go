@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -128,4 +129,32 @@ func TestSteadyMessagesStay(t *testing.T) {
 			t.Error("a cancelled message waits on")
 		}
 	})
+}
+
+// TestLongLineWaitsWhileOthersMove: a line waits for memory for as long as the lines before
+// it are on their way to the server, however slow, and no longer once they stand still.
+func TestLongLineWaitsWhileOthersMove(t *testing.T) {
+	for _, moving := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			const size, patient = 1 << 20, 10 * linePatience
+			m := &lineMemory{size: size}
+			if !m.take(size) {
+				t.Fatal("no memory for the first line")
+			}
+			body := progressReader{strings.NewReader(strings.Repeat("x", 100)), &m.sent}
+			go func() {
+				for begin := time.Now(); moving && time.Since(begin) < patient; time.Sleep(linePatience / 2) {
+					_, _ = body.Read(make([]byte, 1))
+				}
+				if moving {
+					m.used.Add(-size)
+				}
+			}()
+			begin := time.Now()
+			got := m.take(size)
+			if took := time.Since(begin); got != moving || moving != (took >= patient) || took > 2*patient {
+				t.Errorf("moving %v: got memory %v after %v", moving, got, took)
+			}
+		})
+	}
 }

@@ -286,6 +286,12 @@ func (u *upstream) postTo(ctx context.Context, url string, body []byte, header h
 		return nil, err
 	}
 	req.Header = header
+	if len(body) > shortMessage {
+		req.GetBody = func() (io.ReadCloser, error) {
+			return io.NopCloser(progressReader{bytes.NewReader(body), &u.lines.sent}), nil
+		}
+		req.Body, _ = req.GetBody()
+	}
 	return u.HTTP.Do(req)
 }
 
