@@ -9,7 +9,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/handstamp/handstamp/internal/cli"
+	"github.com/handstamp/handstamp/cmd/handstamp/internal/cli"
 )
 
 func main() {

@@ -192,7 +192,7 @@ func TestBridgeMemoryOfMessagesToMend(t *testing.T) {
 func (c *command) bridge(url string, flags ...string) (cmd *exec.Cmd, stdin io.WriteCloser, stdout *bufio.Reader) {
 	c.t.Helper()
 	program := filepath.Join(c.t.TempDir(), "handstamp")
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, "../../cmd/handstamp").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, "../..").CombinedOutput(); err != nil {
 		c.t.Fatalf("%v\n%s", err, out)
 	}
 	cmd, stdin, stdout, _ = c.startWithin(3*time.Minute, program, append([]string{"bridge", "--login=never", url}, flags...)...)

@@ -19,7 +19,7 @@ import (
 )
 
 // remoteProgram is mcp-remote, installed by make from a lock file.
-const remoteProgram = "../../bench/bridge/node_modules/mcp-remote/dist/proxy.js"
+const remoteProgram = "../../../../bench/bridge/node_modules/mcp-remote/dist/proxy.js"
 
 // remoteNode returns the node to run mcp-remote with. Without either the test is
 // skipped, unless the environment says that it is required.
