@@ -7,6 +7,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -149,12 +150,12 @@ func TestMakeTargetsOfPagesExist(t *testing.T) {
 	}
 }
 
-// TestArchitectureNamesFiles looks up each file and folder that docs/architecture.md names in
-// backticks. A name without a folder is in the folder of the one before it in its line, or at
+// TestPagesNameFilesThatExist looks up each file and folder that these pages name in backticks. A name without a folder is in the folder of the one before it in its line, or at
 // the top.
-func TestArchitectureNamesFiles(t *testing.T) {
+func TestPagesNameFilesThatExist(t *testing.T) {
 	named := 0
-	for line := range strings.Lines(readPage(t, "docs/architecture.md")) {
+	text := readPage(t, "docs/architecture.md") + readPage(t, "docs/security.md")
+	for line := range strings.Lines(text) {
 		dir := ""
 		for _, found := range codeSpan.FindAllStringSubmatch(line, -1) {
 			if !filePath.MatchString(found[1]) {
@@ -165,12 +166,39 @@ func TestArchitectureNamesFiles(t *testing.T) {
 				dir = path.Dir(found[1])
 			}
 			if !fileExists(found[1]) && !fileExists(path.Join(dir, found[1])) {
-				t.Errorf("docs/architecture.md names %s, which does not exist", found[1])
+				t.Errorf("a page names %s, which does not exist", found[1])
 			}
 		}
 	}
 	if named < 40 {
 		t.Errorf("only %d names are found", named)
+	}
+}
+
+// TestPagesNameTestsThatExist looks up each test that a page names in backticks, up to "…" or
+// a subtest. A decision may name one of its day.
+func TestPagesNameTestsThatExist(t *testing.T) {
+	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w*)\(`)
+	var tests []string
+	for _, name := range treeFiles(t) {
+		if strings.HasSuffix(name, "_test.go") {
+			for _, found := range declared.FindAllStringSubmatch(readPage(t, name), -1) {
+				tests = append(tests, found[1])
+			}
+		}
+	}
+	mention := regexp.MustCompile("`((?:Test|Fuzz|Benchmark)\\w+)(…?)")
+	for _, name := range pages(t) {
+		if strings.HasPrefix(name, "docs/decisions/") {
+			continue
+		}
+		for _, found := range mention.FindAllStringSubmatch(readPage(t, name), -1) {
+			if !slices.ContainsFunc(tests, func(test string) bool {
+				return test == found[1] || found[2] != "" && strings.HasPrefix(test, found[1])
+			}) {
+				t.Errorf("%s names %s, which does not exist", name, found[1])
+			}
+		}
 	}
 }
 
