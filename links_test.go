@@ -34,20 +34,20 @@ func pages(t *testing.T) (names []string) {
 	return names
 }
 
-// treeFiles returns all files of the tree, without what is built, downloaded or found by fuzzing.
+// treeFiles returns all files of the tree, without the folders that .gitignore names.
 func treeFiles(t *testing.T) (names []string) {
+	ignored := strings.Fields(readPage(t, ".gitignore"))
 	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		switch d.Name() {
-		case "node_modules", ".git", ".venv", "bin", "fuzz", "__pycache__":
-			if d.IsDir() {
-				return fs.SkipDir
-			}
-		}
-		if d.Type().IsRegular() && d.Name() != ".git" {
-			names = append(names, filepath.ToSlash(name))
+		name = filepath.ToSlash(name)
+		switch {
+		case d.IsDir() && (d.Name() == ".git" ||
+			slices.Contains(ignored, "/"+name+"/") || slices.Contains(ignored, d.Name()+"/")):
+			return fs.SkipDir
+		case d.Type().IsRegular() && d.Name() != ".git":
+			names = append(names, name)
 		}
 		return nil
 	})
