@@ -78,5 +78,5 @@ func (o Opener) Open(ctx context.Context, rawurl string) error {
 	}
 	argv := arguments(o.Command, url)
 	argv[0] = path
-	return o.start(ctx, argv, patience)
+	return o.start(ctx, argv, openTimeout)
 }

@@ -10,7 +10,7 @@ import (
 
 // ErrRefused is what Check's errors are: the URL is not one to open. Nothing was
 // started.
-var ErrRefused = errors.New("browser: the URL is not opened")
+var ErrRejected = errors.New("browser: the URL is not opened")
 
 // maxURL is the longest URL that is opened, in bytes. Command lines and address
 // bars take more; authorization requests need less.
@@ -34,33 +34,33 @@ func Check(rawurl string) error {
 // bytes, not those of the server, are what a program is started with.
 func canonical(rawurl string) (string, error) {
 	if len(rawurl) > maxURL {
-		return "", refuse("it is longer than 8 KiB")
+		return "", rejected("it is longer than 8 KiB")
 	}
 	if !plain(rawurl) {
-		return "", refuse("it contains a character that has no place in a URL")
+		return "", rejected("it contains a character that has no place in a URL")
 	}
 	u, err := url.Parse(rawurl)
 	if err != nil {
-		return "", refuse("it cannot be parsed")
+		return "", rejected("it cannot be parsed")
 	}
 	switch {
 	case u.Scheme != "https" && u.Scheme != "http":
-		return "", refuse("it is not an https URL")
+		return "", rejected("it is not an https URL")
 	case u.User != nil:
-		return "", refuse("it contains user information")
+		return "", rejected("it contains user information")
 	case u.Opaque != "" || !isHost(u.Hostname()):
-		return "", refuse("it has no proper host")
+		return "", rejected("it has no proper host")
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):
-		return "", refuse("it is neither https nor on this machine")
+		return "", rejected("it is neither https nor on this machine")
 	}
 	again := u.String()
 	if !plain(again) || len(again) > maxURL {
-		return "", refuse("it contains a character that has no place in a URL")
+		return "", rejected("it contains a character that has no place in a URL")
 	}
 	return again, nil
 }
 
-func refuse(why string) error { return fmt.Errorf("%w: %s", ErrRefused, why) }
+func rejected(why string) error { return fmt.Errorf("%w: %s", ErrRejected, why) }
 
 // plain reports whether s consists of the characters that a URL is made of
 // (RFC 3986, section 2), without the apostrophe and the dollar sign.

@@ -14,7 +14,7 @@ import (
 
 // patience is how long an opener is waited for: long enough to hear of most
 // failures, short enough that the person does not notice.
-const patience = 2 * time.Second
+const openTimeout = 2 * time.Second
 
 // start runs argv and waits for it for at most wait. The process is reaped
 // whenever it ends.

@@ -11,7 +11,7 @@ func openSystem(ctx context.Context, url string, o Opener) error {
 	if err := available(); err != nil {
 		return fmt.Errorf("browser: %w", err)
 	}
-	return o.start(ctx, []string{"/usr/bin/open", url}, patience)
+	return o.start(ctx, []string{"/usr/bin/open", url}, openTimeout)
 }
 
 // available: a browser opened from a remote session appears at the wrong screen.

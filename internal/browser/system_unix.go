@@ -16,7 +16,7 @@ func openSystem(ctx context.Context, url string, o Opener) error {
 	if err != nil {
 		return fmt.Errorf("browser: %w", err)
 	}
-	return o.start(ctx, []string{path, url}, patience)
+	return o.start(ctx, []string{path, url}, openTimeout)
 }
 
 func available() error {

@@ -17,7 +17,7 @@ func openSystem(ctx context.Context, url string, _ Opener) error {
 	}
 	opened := make(chan error, 1)
 	go func() { opened <- shellExecute(url) }()
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(openTimeout)
 	defer timer.Stop()
 	select {
 	case err := <-opened:

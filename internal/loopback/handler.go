@@ -61,73 +61,73 @@ func (l *Listener) methods(path string) string {
 // callback responds to a request to the redirect URI.
 func (l *Listener) callback(w http.ResponseWriter, r *http.Request) {
 	params, err := parameters(w, r)
-	verdict := stranger
+	verdict := notAwaited
 	if err == nil {
 		verdict, err = l.offer(params)
 	} else {
 		l.ignore()
 	}
 	switch verdict {
-	case stranger:
-		v := strangerView
+	case notAwaited:
+		v := notAwaitedView
 		if unbound, ok := errors.AsType[*UnboundError](err); ok {
 			v = unbound.view()
 		}
 		write(w, http.StatusBadRequest, v)
-	case late:
+	case tooLate:
 		write(w, http.StatusGone, expiredView)
-	case again:
+	case repeated:
 		l.hold(w, r, true)
-	case first:
+	case awaited:
 		l.hold(w, r, false)
 	}
 }
 
 // verdict is what became of a callback's parameters.
-type verdict int
+type outcome int
 
 const (
-	stranger verdict = iota // not what is awaited
-	late                    // nothing is awaited any more
-	first                   // the awaited response
-	again                   // the awaited response once more
+	notAwaited outcome = iota // not what is awaited
+	tooLate                   // nothing is awaited any more
+	awaited                   // the awaited response
+	repeated                  // the awaited response once more
 )
 
 // offer has Accept decide about params, unless the response is there already. The
 // error is Accept's, for a stranger.
-func (l *Listener) offer(params url.Values) (verdict, error) {
+func (l *Listener) offer(params url.Values) (outcome, error) {
 	digest := sha256.Sum256([]byte(params.Encode()))
-	l.judging.Lock()
-	defer l.judging.Unlock()
+	l.accepting.Lock()
+	defer l.accepting.Unlock()
 	if v, decided := l.known(digest); decided {
 		return v, nil
 	}
 	err := l.accept(params)
 	if errors.Is(err, ErrIgnore) {
 		l.ignore()
-		return stranger, err
+		return notAwaited, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.expired { // while Accept was asked
-		return late, nil
+	if l.ended { // while Accept was asked
+		return tooLate, nil
 	}
-	l.answer = &answer{params: params, err: err, digest: digest}
-	close(l.answered)
-	return first, nil
+	l.response = &response{params: params, err: err, digest: digest}
+	close(l.received)
+	return awaited, nil
 }
 
 // known returns the verdict on parameters for which Accept is not needed.
-func (l *Listener) known(digest [sha256.Size]byte) (v verdict, decided bool) {
+func (l *Listener) known(digest [sha256.Size]byte) (v outcome, decided bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.answer != nil && l.answer.digest == digest:
-		return again, true
-	case l.answer != nil || l.expired:
-		return late, true
+	case l.response != nil && l.response.digest == digest:
+		return repeated, true
+	case l.response != nil || l.ended:
+		return tooLate, true
 	}
-	return stranger, false
+	return notAwaited, false
 }
 
 func (l *Listener) ignore() {
@@ -182,7 +182,7 @@ func (l *Listener) hold(w http.ResponseWriter, r *http.Request, again bool) {
 // redirect sends a browser that came by the short URL on to target.
 func (l *Listener) redirect(w http.ResponseWriter, target string) {
 	l.mu.Lock()
-	over := l.answer != nil || l.expired
+	over := l.response != nil || l.ended
 	l.mu.Unlock()
 	if over {
 		write(w, http.StatusGone, expiredView)

@@ -116,16 +116,16 @@ type Listener struct {
 
 	sockets []net.Listener // Close closes them, too: the server may not have begun to serve
 
-	judging  sync.Mutex    // held while Accept is asked
-	answered chan struct{} // closed when answer is set
-	finished chan struct{} // closed when page is set
-	closing  chan struct{} // closed by Close
-	idle     chan struct{} // closed when, after Close, no request is served any more
-	broken   chan error    // why a socket failed; has room for all
+	accepting sync.Mutex    // held while Accept is asked
+	received  chan struct{} // closed when answer is set
+	finished  chan struct{} // closed when page is set
+	closing   chan struct{} // closed by Close
+	idle      chan struct{} // closed when, after Close, no request is served any more
+	broken    chan error    // why a socket failed; has room for all
 
 	mu          sync.Mutex // guards what follows
-	answer      *answer    // nil while the response is awaited
-	expired     bool       // nobody waits any more
+	response    *response  // nil while the response is awaited
+	ended       bool       // nobody waits any more
 	page        Page       // how it ended
 	closed      bool
 	serving     int // requests that have not been answered
@@ -136,7 +136,7 @@ type Listener struct {
 }
 
 // answer is the response that was awaited.
-type answer struct {
+type response struct {
 	params url.Values
 	err    error
 	digest [sha256.Size]byte // of params
@@ -174,7 +174,7 @@ func Listen(ctx context.Context, o Options) (*Listener, error) {
 	l.server.SetKeepAlivesEnabled(false)
 	l.sockets = sockets
 	l.broken = make(chan error, len(sockets))
-	crowd := &crowd{max: maxConns}
+	crowd := &connLimiter{max: maxConns}
 	for _, socket := range sockets {
 		go func() {
 			if err := l.server.Serve(crowd.wrap(socket)); !errors.Is(err, http.ErrServerClosed) {
@@ -194,7 +194,7 @@ func newListener(accept func(url.Values) error, r redirect, port int) *Listener 
 		origin:   "http://" + host,
 		host:     host,
 		path:     r.path,
-		answered: make(chan struct{}),
+		received: make(chan struct{}),
 		finished: make(chan struct{}),
 		closing:  make(chan struct{}),
 		idle:     make(chan struct{}),
@@ -237,7 +237,7 @@ func (l *Listener) StartURL(target string) string {
 func (l *Listener) Wait(ctx context.Context) (url.Values, error) {
 	var err error
 	select {
-	case <-l.answered:
+	case <-l.received:
 	case <-l.closing:
 		err = fmt.Errorf("loopback: %w", net.ErrClosed)
 	case err = <-l.broken:
@@ -247,10 +247,10 @@ func (l *Listener) Wait(ctx context.Context) (url.Values, error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.answer != nil { // also where it came at the last moment
-		return l.answer.params, l.answer.err
+	if l.response != nil { // also where it came at the last moment
+		return l.response.params, l.response.err
 	}
-	l.expired = true
+	l.ended = true
 	return nil, err
 }
 
@@ -265,7 +265,7 @@ func (l *Listener) Finish(p Page) {
 		return
 	default:
 	}
-	l.page, l.expired = p, true
+	l.page, l.ended = p, true
 	close(l.finished)
 }
 
@@ -286,7 +286,7 @@ func (l *Listener) Close() error {
 		l.mu.Unlock()
 		return nil
 	}
-	l.closed, l.expired = true, true
+	l.closed, l.ended = true, true
 	close(l.closing)
 	if l.serving == 0 {
 		close(l.idle)

@@ -180,7 +180,7 @@ func TestTimeout(t *testing.T) {
 func TestResponseAtTheLastMoment(t *testing.T) {
 	l, _ := listen(t, Options{})
 	answers := later(t, l, request{target: l.path + "?code=c&state=good"})
-	<-l.answered
+	<-l.received
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 20 {

@@ -82,7 +82,7 @@ var (
 	pendingView    = view{"wait", "Still working on it…", "", "Go back to the application to see how the sign-in ends."}
 	unfinishedView = view{"bad", "The sign-in was not finished.", "", "Go back to the application to see why."}
 	expiredView    = view{"wait", "This sign-in has expired.", "", "Close this tab and start again in the application."}
-	strangerView   = view{"wait", "This link does not belong to the current sign-in.", "It is from another sign-in, or part of it is missing.", "You can close this tab. The current sign-in goes on."}
+	notAwaitedView = view{"wait", "This link does not belong to the current sign-in.", "It is from another sign-in, or part of it is missing.", "You can close this tab. The current sign-in goes on."}
 	redirectView   = view{"wait", "Opening the sign-in page…", "", "If nothing happens, go back to the application and open its link again."}
 	forbiddenView  = view{"wait", "This request is not allowed.", "", "This address only receives the result of a sign-in."}
 	notFoundView   = view{"wait", "There is no page here.", "", "This address only receives the result of a sign-in."}

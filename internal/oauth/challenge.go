@@ -224,7 +224,7 @@ type BearerChallenge struct {
 
 // Bearer returns the Bearer challenge of a response: of several the first that
 // says where the metadata is, else the first.
-func Bearer(h http.Header) BearerChallenge {
+func ParseBearerChallenge(h http.Header) BearerChallenge {
 	var first BearerChallenge
 	for _, c := range ParseChallenges(h.Values("WWW-Authenticate")) {
 		if !strings.EqualFold(c.Scheme, "Bearer") {

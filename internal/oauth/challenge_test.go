@@ -71,7 +71,7 @@ func TestBearer(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			h := http.Header{"Www-Authenticate": tc.headers}
-			if got := Bearer(h); got != tc.want {
+			if got := ParseBearerChallenge(h); got != tc.want {
 				t.Errorf("Bearer(%q)\n got %+v\nwant %+v", tc.headers, got, tc.want)
 			}
 		})

@@ -52,7 +52,7 @@ func (f *Fetcher) ResourceMetadata(ctx context.Context, serverURL, challengeURL 
 	}
 	places := resourcePlaces(server)
 	parse := func(place string, body []byte) (*ResourceMetadata, error) {
-		rm, err := ParseResourceMetadata(body, serverURL)
+		rm, err := parseResourceMetadata(body, serverURL)
 		if rm != nil {
 			rm.URL = place
 		}
@@ -77,12 +77,12 @@ func (f *Fetcher) ResourceMetadata(ctx context.Context, serverURL, challengeURL 
 				ctx, cancel = context.WithTimeout(ctx, otherTimeout)
 				defer cancel()
 			}
-		} else if !errors.Is(err, ErrAbsent) {
+		} else if !errors.Is(err, ErrNoMetadata) {
 			return nil, err
 		}
 	}
 	rm, err := search(ctx, f, places, parse)
-	if errors.Is(err, ErrAbsent) && unsure != nil {
+	if errors.Is(err, ErrNoMetadata) && unsure != nil {
 		return nil, unsure
 	}
 	return rm, err
@@ -130,7 +130,7 @@ func search[T any](ctx context.Context, f *Fetcher, places []string, parse func(
 		asked[place] = true
 		a, err := f.document(ctx, place)
 		if err == nil {
-			err = documentVerdict(a)
+			err = documentError(a)
 		}
 		if err == nil {
 			var doc *T
@@ -141,7 +141,7 @@ func search[T any](ctx context.Context, f *Fetcher, places []string, parse func(
 		}
 		transient, isTransient := errors.AsType[*TransientError](err)
 		switch {
-		case errors.Is(err, ErrAbsent):
+		case errors.Is(err, ErrNoMetadata):
 		case isTransient:
 			if unsure == nil {
 				unsure = err
@@ -156,7 +156,7 @@ func search[T any](ctx context.Context, f *Fetcher, places []string, parse func(
 	if unsure != nil {
 		return nil, unsure
 	}
-	return nil, ErrAbsent
+	return nil, ErrNoMetadata
 }
 
 func isTimeout(err error) bool {
@@ -167,10 +167,10 @@ func isTimeout(err error) bool {
 // ParseResourceMetadata reads a metadata document found for serverURL. It
 // returns ErrAbsent if the JSON is something else altogether, and a
 // *ProtocolError if it is a metadata document that must not be used.
-func ParseResourceMetadata(raw []byte, serverURL string) (*ResourceMetadata, error) {
+func parseResourceMetadata(raw []byte, serverURL string) (*ResourceMetadata, error) {
 	o, err := readDocument(raw)
 	if errors.Is(err, errNoObject) || err == nil && !o.has("resource") && !o.has("authorization_servers") {
-		return nil, ErrAbsent
+		return nil, ErrNoMetadata
 	}
 	if err != nil {
 		return nil, protocolErrorf(resourceSpec+" section 3.2", "the server's metadata cannot be read: %v", err)

@@ -15,7 +15,7 @@ const maxConns = 32
 // many the oldest has to go, rather than the newest to wait: whoever opens
 // connections and says nothing cannot lock the browser out. A connection whose
 // request waits for its page is kept.
-type crowd struct {
+type connLimiter struct {
 	max int
 
 	mu   sync.Mutex
@@ -25,33 +25,33 @@ type crowd struct {
 // conn is a connection in a crowd.
 type conn struct {
 	net.Conn
-	crowd  *crowd
-	pinned bool // guarded by crowd.mu
+	limiter *connLimiter
+	pinned  bool // guarded by crowd.mu
 }
 
 // wrap returns a listener whose connections belong to the crowd.
-func (c *crowd) wrap(l net.Listener) net.Listener { return &crowdListener{l, c} }
+func (c *connLimiter) wrap(l net.Listener) net.Listener { return &limitedListener{l, c} }
 
-type crowdListener struct {
+type limitedListener struct {
 	net.Listener
-	crowd *crowd
+	limiter *connLimiter
 }
 
 // Accept implements net.Listener.
-func (l *crowdListener) Accept() (net.Conn, error) {
+func (l *limitedListener) Accept() (net.Conn, error) {
 	accepted, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{Conn: accepted, crowd: l.crowd}
-	if old := l.crowd.enter(c); old != nil {
+	c := &conn{Conn: accepted, limiter: l.limiter}
+	if old := l.limiter.add(c); old != nil {
 		old.Close()
 	}
 	return c, nil
 }
 
 // enter adds c and returns the connection that has to go, if any.
-func (c *crowd) enter(newest *conn) *conn {
+func (c *connLimiter) add(newest *conn) *conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.open = append(c.open, newest)
@@ -66,11 +66,11 @@ func (c *crowd) enter(newest *conn) *conn {
 
 // Close implements net.Conn.
 func (c *conn) Close() error {
-	c.crowd.mu.Lock()
-	if i := slices.Index(c.crowd.open, c); i >= 0 {
-		c.crowd.open = slices.Delete(c.crowd.open, i, i+1)
+	c.limiter.mu.Lock()
+	if i := slices.Index(c.limiter.open, c); i >= 0 {
+		c.limiter.open = slices.Delete(c.limiter.open, i, i+1)
 	}
-	c.crowd.mu.Unlock()
+	c.limiter.mu.Unlock()
 	return c.Conn.Close()
 }
 
@@ -85,8 +85,8 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 // pin keeps the connection that ctx belongs to from having to go.
 func pin(ctx context.Context) {
 	if c, ok := ctx.Value(connKey{}).(*conn); ok {
-		c.crowd.mu.Lock()
+		c.limiter.mu.Lock()
 		c.pinned = true
-		c.crowd.mu.Unlock()
+		c.limiter.mu.Unlock()
 	}
 }
