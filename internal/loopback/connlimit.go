@@ -11,10 +11,10 @@ import (
 // three.
 const maxConns = 32
 
-// crowd bounds the connections of one or more listeners. Where there are too
-// many the oldest has to go, rather than the newest to wait: whoever opens
-// connections and says nothing cannot lock the browser out. A connection whose
-// request waits for its page is kept.
+// connLimiter bounds the number of open connections of one or more listeners. Beyond the bound the
+// oldest connection is closed instead of the newest waiting, so that a process that opens
+// connections and sends nothing cannot lock the browser out. A connection whose request waits for
+// its page is kept.
 type connLimiter struct {
 	max int
 
@@ -22,14 +22,14 @@ type connLimiter struct {
 	open []*conn // guarded by mu; oldest first
 }
 
-// conn is a connection in a crowd.
+// conn is a connection that counts for a [connLimiter].
 type conn struct {
 	net.Conn
 	limiter *connLimiter
-	pinned  bool // guarded by crowd.mu
+	pinned  bool // guarded by limiter.mu
 }
 
-// wrap returns a listener whose connections belong to the crowd.
+// wrap returns a listener whose connections count for the limiter.
 func (c *connLimiter) wrap(l net.Listener) net.Listener { return &limitedListener{l, c} }
 
 type limitedListener struct {
@@ -50,7 +50,7 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// enter adds c and returns the connection that has to go, if any.
+// add adds newest and returns the connection to close where there are too many.
 func (c *connLimiter) add(newest *conn) *conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -82,7 +82,7 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// pin keeps the connection that ctx belongs to from having to go.
+// pin keeps the connection of a request, by its context, from being closed by the limiter.
 func pin(ctx context.Context) {
 	if c, ok := ctx.Value(connKey{}).(*conn); ok {
 		c.limiter.mu.Lock()

@@ -126,7 +126,7 @@ func ParseCallback(params url.Values, want ExpectedCallback) (code Secret, err e
 	}
 	if params.Get("error") != "" {
 		return "", newError("authorization", 0, secrets.redact(params.Get("error")),
-			secrets.redact(params.Get("error_description")), secrets.redact(params.Get("error_uri")))
+			secrets.redact(params.Get("error_description")))
 	}
 	code = Secret(params.Get("code"))
 	if code == "" {
@@ -165,15 +165,11 @@ func isVisible(s string) bool {
 }
 
 // newError returns an Error with sanitized texts.
-func newError(endpoint string, status int, code, description, uri string) *Error {
-	e := &Error{
+func newError(endpoint string, status int, code, description string) *Error {
+	return &Error{
 		Code:        Sanitize(code),
 		Description: Sanitize(description),
 		Status:      status,
 		Endpoint:    endpoint,
 	}
-	if CheckEndpoint(uri) == nil {
-		e.URI = uri
-	}
-	return e
 }

@@ -30,23 +30,6 @@ const (
 	ClassTransient
 )
 
-// String returns the name of the class in one lower-case word.
-func (c Class) String() string {
-	switch c {
-	case ClassGrant:
-		return "grant"
-	case ClassClient:
-		return "client"
-	case ClassScope:
-		return "scope"
-	case ClassTarget:
-		return "target"
-	case ClassTransient:
-		return "transient"
-	}
-	return "other"
-}
-
 // Structured reports whether the server gave an OAuth error code. Without one,
 // the class is read from the status and the shape of the answer; that is enough
 // to try another way, and not enough to give anything up.

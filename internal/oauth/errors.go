@@ -23,7 +23,6 @@ type Error struct {
 	// whose status and shape alone say that the client was not accepted.
 	Code        string
 	Description string
-	URI         string
 
 	// Status is the HTTP status, 0 for the authorization response, which
 	// comes through the browser.

@@ -90,7 +90,6 @@ func ContainsSecret(text string, secrets []Secret) bool {
 // request was sent with: scopes and the metadata's URL go into requests and messages.
 func (b BearerChallenge) WithoutSecrets(secrets ...Secret) BearerChallenge {
 	e := redactor(nil).withSecrets(secrets)
-	b.ErrorDescription = e.redact(b.ErrorDescription)
 	if e.redact(b.ResourceMetadata) != b.ResourceMetadata {
 		b.ResourceMetadata = ""
 	}

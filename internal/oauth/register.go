@@ -23,8 +23,6 @@ type RegistrationRequest struct {
 	TokenEndpointAuthMethod string   `json:"token_endpoint_auth_method,omitempty"`
 	ApplicationType         string   `json:"application_type,omitempty"`
 	Scope                   string   `json:"scope,omitempty"`
-	SoftwareID              string   `json:"software_id,omitempty"`
-	SoftwareVersion         string   `json:"software_version,omitempty"`
 
 	// InitialAccessToken is sent as a bearer token, where a server registers
 	// only those who have one (RFC 7591 section 3).
@@ -188,25 +186,4 @@ func ParseRegistration(raw []byte) (*Registration, error) {
 		r.SecretExpiresAt = time.Unix(int64(at), 0).UTC()
 	}
 	return r, nil
-}
-
-// Check returns a *ProtocolError if the registration cannot work: if its
-// method, or the one that was asked for where it names none, needs a secret that
-// is not there, or is one that was not offered.
-func (r *Registration) Check(asked string) error {
-	method := r.TokenEndpointAuthMethod
-	if method == "" {
-		method = asked
-	}
-	switch method {
-	case MethodNone:
-		return nil
-	case MethodBasic, MethodPost:
-		if r.ClientSecret == "" {
-			return protocolErrorf(registerSpec, "the server registered the client for %s, but issued no secret", method)
-		}
-		return nil
-	}
-	return protocolErrorf(registerSpec, "the server registered the client for %q, which it was not asked for",
-		Sanitize(redactor{r.ClientSecret.Reveal(), r.RegistrationAccessToken.Reveal()}.redact(method)))
 }

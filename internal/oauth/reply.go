@@ -125,7 +125,7 @@ func (r reply) errorMember() error {
 
 func (r reply) error(code, description string) *Error {
 	secrets := r.redactor.withResponse(r.members)
-	e := newError(r.endpoint, r.status, secrets.redact(code), secrets.redact(description), secrets.redact(r.members.text("error_uri")))
+	e := newError(r.endpoint, r.status, secrets.redact(code), secrets.redact(description))
 	e.RetryAfter = r.retryAfter()
 	return e
 }

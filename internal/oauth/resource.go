@@ -2,7 +2,6 @@ package oauth
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/url"
 	"slices"
@@ -22,9 +21,6 @@ type ResourceMetadata struct {
 	AuthorizationServers []string
 
 	ScopesSupported []string // nil: omitted
-
-	URL string          // where the document was found
-	Raw json.RawMessage // the document as fetched
 }
 
 // otherTimeout is the part of documentTimeout that is left for the well-known locations where a
@@ -51,12 +47,8 @@ func (f *Fetcher) ResourceMetadata(ctx context.Context, serverURL, challengeURL 
 		return nil, err
 	}
 	places := resourcePlaces(server)
-	parse := func(place string, body []byte) (*ResourceMetadata, error) {
-		rm, err := parseResourceMetadata(body, serverURL)
-		if rm != nil {
-			rm.URL = place
-		}
-		return rm, err
+	parse := func(_ string, body []byte) (*ResourceMetadata, error) {
+		return parseResourceMetadata(body, serverURL)
 	}
 	var unsure error
 	place := challengedPlace(server, challengeURL)
@@ -182,7 +174,6 @@ func parseResourceMetadata(raw []byte, serverURL string) (*ResourceMetadata, err
 		Resource:             o.text("resource"),
 		AuthorizationServers: o.list("authorization_servers"),
 		ScopesSupported:      scopeList(o, "scopes_supported"),
-		Raw:                  json.RawMessage(raw),
 	}
 	if err := checkResource(rm.Resource, serverURL); err != nil {
 		return nil, err

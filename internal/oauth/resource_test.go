@@ -105,9 +105,6 @@ func TestResourceMetadataDiscovery(t *testing.T) {
 			if tc.asked != nil && !reflect.DeepEqual(asked.list(), tc.asked) {
 				t.Errorf("asked for %q, want %q", asked.list(), tc.asked)
 			}
-			if rm != nil && (rm.URL == "" || !json.Valid(rm.Raw)) {
-				t.Errorf("URL %q, Raw %q", rm.URL, rm.Raw)
-			}
 		})
 	}
 }
@@ -276,9 +273,6 @@ func FuzzParseResourceMetadata(f *testing.F) {
 			if CheckEndpoint(as) != nil {
 				t.Fatalf("authorization server %q was let through", as)
 			}
-		}
-		if again, err := parseResourceMetadata(rm.Raw, server); err != nil || again.Resource != rm.Resource {
-			t.Fatalf("the raw document reads otherwise: %v", err)
 		}
 	})
 }

@@ -31,7 +31,6 @@ type ServerMetadata struct {
 	RevocationEndpoint    string // "" if there is none
 
 	ScopesSupported                   []string
-	ResponseTypesSupported            []string
 	GrantTypesSupported               []string
 	TokenEndpointAuthMethodsSupported []string
 	CodeChallengeMethodsSupported     []string
@@ -171,7 +170,6 @@ func ParseServerMetadata(raw []byte, issuer, form string) (*ServerMetadata, erro
 	m := &ServerMetadata{
 		Issuer:                            o.text("issuer"),
 		ScopesSupported:                   scopeList(o, "scopes_supported"),
-		ResponseTypesSupported:            o.list("response_types_supported"),
 		GrantTypesSupported:               o.list("grant_types_supported"),
 		TokenEndpointAuthMethodsSupported: o.list("token_endpoint_auth_methods_supported"),
 		CodeChallengeMethodsSupported:     o.list("code_challenge_methods_supported"),

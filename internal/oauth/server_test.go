@@ -245,7 +245,7 @@ func TestParseServerMetadataFields(t *testing.T) {
 	want := &ServerMetadata{
 		Issuer: "https://as.example/", AuthorizationEndpoint: "https://as.example/authorize", TokenEndpoint: "https://as.example/token",
 		RegistrationEndpoint: "https://as.example/register", RevocationEndpoint: "https://as.example/revoke",
-		ScopesSupported: []string{"a", "offline_access"}, ResponseTypesSupported: []string{"code"}, GrantTypesSupported: []string{},
+		ScopesSupported: []string{"a", "offline_access"}, GrantTypesSupported: []string{},
 		TokenEndpointAuthMethodsSupported: []string{"none", "client_secret_post"}, CodeChallengeMethodsSupported: []string{"S256"},
 		AuthorizationResponseIssParameterSupported: true, ClientIDMetadataDocumentSupported: true,
 		Form: FormOIDC, Raw: raw,
