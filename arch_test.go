@@ -46,7 +46,7 @@ var layers = map[string]layer{
 	"internal/secret":            {},
 	"internal/mcpremote":         {ours: []string{"internal/lazyregexp", "internal/oauth", "internal/secret"}},
 	"internal/loopback":          {modules: []string{"golang.org/x/sys"}},
-	"internal/browser":           {modules: []string{"golang.org/x/sys"}},
+	"internal/browser":           {ours: []string{"internal/oauth"}, modules: []string{"golang.org/x/sys"}},
 	"internal/pasted":            {},
 	"internal/proctest":          {},
 	"internal/sse":               {},
