@@ -121,7 +121,7 @@ func TestConfiguredIssuerWhereTheServerNamesAnother(t *testing.T) {
 	w.MustLogin(c)
 	wantSecretAt(t, line, w.Lab, true)
 	w.Lab.MoveTo(owner)
-	line = new(testenv.Recorder)
+	line = testenv.NewRecorder(http.DefaultTransport)
 	c, line = w.Recorded()
 	c.Registration = &handstamp.Registration{ClientID: "app", ClientSecret: boundSecret, TokenEndpointAuthMethod: lab.MethodPost}
 	err = w.Login(c)

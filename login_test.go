@@ -80,7 +80,7 @@ func TestLoginAsAnotherClient(t *testing.T) {
 func TestLoginCalledOffByAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, m := testenv.NewInMemory(t, lab.NoneFirst())
-		c := w.InMemory(m)
+		c := w.Session()
 		consent := c.Prompt.Authorize
 		c.Prompt.Authorize = func(ctx context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
 			if w.Tabs.Load() == 0 {

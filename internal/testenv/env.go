@@ -26,27 +26,6 @@ import (
 // server is ever among it.
 var Processes proctest.Sampler
 
-// SignIn signs in, whatever is stored, with a user who waits for a moment only.
-func (w *Env) SignIn(configure func(*handstamp.Client)) error {
-	c := w.Session()
-	c.LoginTimeout = 2 * time.Second
-	if configure != nil {
-		configure(c)
-	}
-	_, err := c.Login(context.Background(), w.Lab.MCPURL(), handstamp.LoginOptions{Force: true})
-	return err
-}
-
-// Personality is one of the lab's, by name.
-func Personality(t *testing.T, name string) lab.Habits {
-	t.Helper()
-	p, ok := lab.FindPersonality(name)
-	if !ok {
-		t.Fatalf("the lab has no %s", name)
-	}
-	return p.Habits
-}
-
 // Env is a server with habits, the store of one user, and that user's browser.
 // Each Client is a session of its own, as another process would be.
 type Env struct {
@@ -56,8 +35,11 @@ type Env struct {
 	Tabs  atomic.Int32
 
 	Dir string // of the credentials, in an environment on disk
+
+	memory *Meter // what carries the requests of an environment without sockets
 }
 
+// New returns an Env whose server listens on loopback and whose store is in memory.
 func New(t testing.TB, h lab.Habits) *Env {
 	t.Helper()
 	server, err := lab.Start(h)
@@ -69,9 +51,26 @@ func New(t testing.TB, h lab.Habits) *Env {
 	return &Env{T: t, Lab: server, Store: new(store.Memory)}
 }
 
+// Transport carries requests to the server, as a program without a Client sends them.
+func (w *Env) Transport() http.RoundTripper {
+	if w.memory != nil {
+		return w.memory
+	}
+	return http.DefaultTransport
+}
+
 // Session returns a Client with the user's store and browser.
 func (w *Env) Session() *handstamp.Client {
-	c := &handstamp.Client{Store: w.Store, Prompt: handstamp.Prompt{OpenURL: w.OpenURL}, LoginTimeout: 20 * time.Second}
+	c := &handstamp.Client{
+		Store:        w.Store,
+		Prompt:       handstamp.Prompt{OpenURL: w.OpenURL},
+		LoginTimeout: 20 * time.Second,
+	}
+	if w.memory != nil {
+		c.BaseTransport, c.AuthTransport = w.memory, w.memory
+		c.LoginTimeout = time.Hour
+		c.Prompt = handstamp.Prompt{Authorize: w.Consent}
+	}
 	w.T.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -170,7 +169,21 @@ func (w *Env) AsRequests() int {
 // callback.
 func (w *Env) Consent(ctx context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
 	w.Tabs.Add(1)
+	if w.memory != nil {
+		return w.memory.consent(ctx, r.URL)
+	}
 	return lab.Consent(ctx, r.URL)
+}
+
+// SignIn signs in, whatever is stored, with a user who waits for a moment only.
+func (w *Env) SignIn(configure func(*handstamp.Client)) error {
+	c := w.Session()
+	c.LoginTimeout = 2 * time.Second
+	if configure != nil {
+		configure(c)
+	}
+	_, err := c.Login(context.Background(), w.Lab.MCPURL(), handstamp.LoginOptions{Force: true})
+	return err
 }
 
 // Login signs in explicitly.
@@ -212,4 +225,14 @@ func Consented(_ context.Context, r handstamp.AuthorizationRequest) (url.Values,
 		return nil, err
 	}
 	return url.Values{"code": {"a-code"}, "state": {u.Query().Get("state")}}, nil
+}
+
+// Personality is one of the lab's, by name.
+func Personality(t *testing.T, name string) lab.Habits {
+	t.Helper()
+	p, ok := lab.FindPersonality(name)
+	if !ok {
+		t.Fatalf("the lab has no %s", name)
+	}
+	return p.Habits
 }

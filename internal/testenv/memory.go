@@ -7,9 +7,8 @@ import (
 	"net/url"
 	"sync/atomic"
 	"testing"
-	"time"
+	"testing/synctest"
 
-	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 )
@@ -39,8 +38,8 @@ func (b *meteredBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// NewInMemory is a world without sockets, for a bubble of testing/synctest: there
-// the client's own time-outs pass in no time.
+// NewInMemory returns an Env without sockets, for a bubble of testing/synctest: there the client's
+// own time-outs pass in no time. The Meter carries the requests of its sessions.
 func NewInMemory(t *testing.T, h lab.Habits) (*Env, *Meter) {
 	t.Helper()
 	server, err := lab.New(h, lab.Options{})
@@ -49,30 +48,34 @@ func NewInMemory(t *testing.T, h lab.Habits) (*Env, *Meter) {
 	}
 	t.Cleanup(server.Close)
 	Processes.Watch(t, server)
-	return &Env{T: t, Lab: server, Store: new(store.Memory)}, &Meter{base: server.RoundTripper()}
+	m := &Meter{base: server.RoundTripper()}
+	return &Env{T: t, Lab: server, Store: new(store.Memory), memory: m}, m
 }
 
-// InMemory returns a session of such a world.
-func (w *Env) InMemory(m *Meter) *handstamp.Client {
-	c := w.Session()
-	c.BaseTransport, c.AuthTransport = m, m
-	c.LoginTimeout = time.Hour
-	c.Prompt = handstamp.Prompt{Authorize: func(ctx context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
-		w.Tabs.Add(1)
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL, nil)
-		if err != nil {
-			return nil, err
-		}
-		resp, err := m.base.RoundTrip(req)
-		if err != nil {
-			return nil, err
-		}
-		defer resp.Body.Close()
-		location, err := url.Parse(resp.Header.Get("Location"))
-		if err != nil {
-			return nil, err
-		}
-		return location.Query(), nil
-	}}
-	return c
+// InBubble runs a test with an Env of its own in a bubble of testing/synctest, where what a
+// client waits for takes no time.
+func InBubble(t *testing.T, h lab.Habits, test func(t *testing.T, w *Env)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w, _ := NewInMemory(t, h)
+		test(t, w)
+	})
+}
+
+// consent is Consent at a server without sockets.
+func (m *Meter) consent(ctx context.Context, rawURL string) (url.Values, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, rawURL, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := m.base.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	location, err := url.Parse(resp.Header.Get("Location"))
+	if err != nil {
+		return nil, err
+	}
+	return location.Query(), nil
 }

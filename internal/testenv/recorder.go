@@ -40,6 +40,8 @@ var Redirects = []int{
 // Recorder carries a Client's requests, keeps what was sent, and lets a test twist
 // the answers. It stands for the server: what it changes, the server said.
 type Recorder struct {
+	base http.RoundTripper
+
 	mu     sync.Mutex
 	sent   []Sent                                // guarded by mu
 	twists []func(*http.Request, *http.Response) // guarded by mu
@@ -51,6 +53,9 @@ type Sent struct {
 	Raw        string // with its body
 	Form       url.Values
 }
+
+// NewRecorder returns a Recorder whose requests base carries.
+func NewRecorder(base http.RoundTripper) *Recorder { return &Recorder{base: base} }
 
 // RoundTrip implements http.RoundTripper.
 func (w *Recorder) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -74,7 +79,7 @@ func (w *Recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	w.sent = append(w.sent, Sent{Host: req.URL.Host, Path: req.URL.Path, Raw: string(raw) + string(body), Form: form})
 	twists := w.twists
 	w.mu.Unlock()
-	resp, err := http.DefaultTransport.RoundTrip(out)
+	resp, err := w.base.RoundTrip(out)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +140,7 @@ const (
 // Recorded returns a session whose requests go over a wire. Its person consents to
 // everything at once.
 func (w *Env) Recorded() (*handstamp.Client, *Recorder) {
-	line := new(Recorder)
+	line := NewRecorder(w.Transport())
 	c := w.Session()
 	c.BaseTransport, c.AuthTransport = line, line
 	c.Prompt = handstamp.Prompt{Authorize: w.Consent}

@@ -361,7 +361,7 @@ func TestAddressForTheBrowser(t *testing.T) {
 			})
 			c.LoginTimeout = 2 * time.Second // nobody answers, if it comes to that
 			c.Prompt.Show = func(_ context.Context, r handstamp.AuthorizationRequest) { t.Errorf("showed %s", r.URL) }
-			line := new(testenv.Recorder)
+			line := testenv.NewRecorder(http.DefaultTransport)
 			c.BaseTransport, c.AuthTransport = line, line
 			line.OnJSON(testenv.AtServer, func(document map[string]any) { document["authorization_endpoint"] = fill(w, e, address) })
 			testenv.WantKind(t, w.Login(c), handstamp.ErrProtocol)

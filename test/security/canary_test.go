@@ -93,7 +93,7 @@ type life struct {
 }
 
 func newLife(t *testing.T, hay *haystack, h lab.Habits) *life {
-	return &life{Env: testenv.New(t, h), hay: hay, line: new(testenv.Recorder)}
+	return &life{Env: testenv.New(t, h), hay: hay, line: testenv.NewRecorder(http.DefaultTransport)}
 }
 
 // hidden is a RoundTripper that prints as an address: what the wire of the test

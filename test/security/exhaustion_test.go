@@ -65,12 +65,12 @@ func TestEndlessAnswersInLogin(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w, m := testenv.NewInMemory(t, lab.NoneFirst())
 					w.Lab.SetFault(endpoint, torment)
-					err := bounded(t, m, func() error { return w.Login(w.InMemory(m)) })
+					err := bounded(t, m, func() error { return w.Login(w.Session()) })
 					var e *handstamp.Error
 					if !errors.As(err, &e) {
 						t.Fatalf("error %v, want one that callers can branch on", err)
 					}
-					status, err := w.InMemory(m).Status(t.Context(), w.Lab.MCPURL())
+					status, err := w.Session().Status(t.Context(), w.Lab.MCPURL())
 					if err != nil || status.State != handstamp.StateNone {
 						t.Errorf("status %+v, %v", status, err)
 					}
@@ -86,11 +86,11 @@ func TestEndlessAnswersInRefresh(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w, m := testenv.NewInMemory(t, lab.Habits{Rotation: lab.RotateNone})
-				w.MustLogin(w.InMemory(m))
+				w.MustLogin(w.Session())
 				w.Expire()
 				before := w.Record()
 				w.Lab.SetFault("token", torment)
-				err := bounded(t, m, func() error { return w.Call(w.InMemory(m)) })
+				err := bounded(t, m, func() error { return w.Call(w.Session()) })
 				testenv.WantKind(t, err, handstamp.ErrUnreachable)
 				after := w.Record()
 				if after.Grant == nil || after.Grant.RefreshToken != before.Grant.RefreshToken {
@@ -100,7 +100,7 @@ func TestEndlessAnswersInRefresh(t *testing.T) {
 
 				w.Lab.SetFault("token")
 				time.Sleep(time.Until(after.Retry.NotBefore)) // in the bubble
-				w.MustCall(w.InMemory(m))
+				w.MustCall(w.Session())
 				w.WantTabs(1)
 			})
 		})
@@ -113,7 +113,7 @@ func TestEndlessAnswersInLogout(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w, m := testenv.NewInMemory(t, lab.Habits{ManageClients: true})
-				c := w.InMemory(m)
+				c := w.Session()
 				w.MustLogin(c)
 				w.Lab.SetFault("revoke", torment)
 				w.Lab.SetFault("registration", torment)
@@ -144,7 +144,7 @@ func TestEndlessRefusal(t *testing.T) {
 				w, m := testenv.NewInMemory(t, lab.Habits{})
 				torment.Times = 1
 				w.Lab.SetFault("mcp", torment)
-				err := bounded(t, m, func() error { return w.Call(w.InMemory(m)) })
+				err := bounded(t, m, func() error { return w.Call(w.Session()) })
 				if err != nil {
 					t.Errorf("%v\n%s", err, w.Diary())
 				}

@@ -112,7 +112,7 @@ func TestInjectionThroughRecord(t *testing.T) {
 		if err := w.Store.Put(t.Context(), rec); err != nil {
 			t.Fatal(err)
 		}
-		line := new(testenv.Recorder)
+		line := testenv.NewRecorder(http.DefaultTransport)
 		c := w.Session()
 		c.BaseTransport, c.AuthTransport = line, line
 		c.Prompt = handstamp.Prompt{Authorize: w.Consent}
