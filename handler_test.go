@@ -41,76 +41,78 @@ func TestHandlerIgnoresRejectionsOfAnotherOrigin(t *testing.T) {
 // The SDK hands its handler one refusal after the other, each without a past. The
 // handler must remember by itself that the server refuses even fresh tokens.
 func TestHandlerAtServerThatRefusesEveryToken(t *testing.T) {
-	w := testenv.New(t, lab.NoneFirst())
-	c := w.Session()
-	h := c.Handler(w.Lab.MCPURL())
-	one := func() {
-		ts, err := h.TokenSource(t.Context())
-		if err != nil {
-			return
+	testenv.InBubble(t, lab.NoneFirst(), func(t *testing.T, w *testenv.Env) {
+		c := w.Session()
+		h := c.Handler(w.Lab.MCPURL())
+		one := func() {
+			ts, err := h.TokenSource(t.Context())
+			if err != nil {
+				return
+			}
+			for range 2 {
+				req, _ := http.NewRequest("POST", w.Lab.MCPURL(), strings.NewReader("{}"))
+				if ts != nil {
+					tok, _ := ts.Token()
+					tok.SetAuthHeader(req)
+				}
+				resp, err := w.Transport().RoundTrip(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if resp.StatusCode != 401 {
+					return
+				}
+				if h.Authorize(t.Context(), req, resp) != nil {
+					return
+				}
+				ts, _ = h.TokenSource(t.Context())
+			}
 		}
-		for range 2 {
+		w.Lab.SetFault("mcp", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusUnauthorized})
+		for range 6 {
+			one()
+		}
+		if tabs, renewals := w.Tabs.Load(), w.Lab.Counts()["token:refresh"]; tabs > 2 || renewals > 2 {
+			t.Errorf("%d tabs and %d renewals for 6 requests", tabs, renewals)
+		}
+	})
+}
+
+// The same where the login cannot be renewed: not a tab for each request.
+func TestHandlerWithoutRefreshToken(t *testing.T) {
+	testenv.InBubble(t, lab.NoneFirst(), func(t *testing.T, w *testenv.Env) {
+		c := w.Session()
+		w.MustCall(c)
+		rec := w.Record()
+		rec.Grant.RefreshToken = ""
+		w.Put(rec)
+		h := c.Handler(w.Lab.MCPURL())
+		w.Lab.SetFault("mcp", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusUnauthorized})
+		for range 5 {
+			ts, err := h.TokenSource(t.Context())
+			if err != nil {
+				break
+			}
 			req, _ := http.NewRequest("POST", w.Lab.MCPURL(), strings.NewReader("{}"))
 			if ts != nil {
 				tok, _ := ts.Token()
 				tok.SetAuthHeader(req)
 			}
-			resp, err := http.DefaultTransport.RoundTrip(req)
+			resp, err := w.Transport().RoundTrip(req)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if resp.StatusCode != 401 {
-				return
+			h.Authorize(t.Context(), req, resp)
+			if rec := w.Record(); rec.Grant != nil {
+				rec.Grant.RefreshToken = ""
+				w.Put(rec)
 			}
-			if h.Authorize(t.Context(), req, resp) != nil {
-				return
-			}
-			ts, _ = h.TokenSource(t.Context())
 		}
-	}
-	w.Lab.SetFault("mcp", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusUnauthorized})
-	for range 6 {
-		one()
-	}
-	if tabs, renewals := w.Tabs.Load(), w.Lab.Counts()["token:refresh"]; tabs > 2 || renewals > 2 {
-		t.Errorf("%d tabs and %d renewals for 6 requests", tabs, renewals)
-	}
-}
-
-// The same where the login cannot be renewed: not a tab for each request.
-func TestHandlerWithoutRefreshToken(t *testing.T) {
-	w := testenv.New(t, lab.NoneFirst())
-	c := w.Session()
-	w.MustCall(c)
-	rec := w.Record()
-	rec.Grant.RefreshToken = ""
-	w.Put(rec)
-	h := c.Handler(w.Lab.MCPURL())
-	w.Lab.SetFault("mcp", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusUnauthorized})
-	for range 5 {
-		ts, err := h.TokenSource(t.Context())
-		if err != nil {
-			break
+		// One was the login that worked. The handler never learns whether a request
+		// did, and a server may move to another authorization server right after a
+		// login, so two more are allowed before it rests.
+		if n := w.Tabs.Load(); n > 3 {
+			t.Errorf("%d tabs for 5 requests", n)
 		}
-		req, _ := http.NewRequest("POST", w.Lab.MCPURL(), strings.NewReader("{}"))
-		if ts != nil {
-			tok, _ := ts.Token()
-			tok.SetAuthHeader(req)
-		}
-		resp, err := http.DefaultTransport.RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		h.Authorize(t.Context(), req, resp)
-		if rec := w.Record(); rec.Grant != nil {
-			rec.Grant.RefreshToken = ""
-			w.Put(rec)
-		}
-	}
-	// One was the login that worked. The handler never learns whether a request
-	// did, and a server may move to another authorization server right after a
-	// login, so two more are allowed before it rests.
-	if n := w.Tabs.Load(); n > 3 {
-		t.Errorf("%d tabs for 5 requests", n)
-	}
+	})
 }

@@ -79,7 +79,7 @@ func TestLoginAsAnotherClient(t *testing.T) {
 // because that one calls it off.
 func TestLoginCalledOffByAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, m := testenv.NewInMemory(t, lab.NoneFirst())
+		w, _ := testenv.NewInMemory(t, lab.NoneFirst())
 		c := w.Session()
 		consent := c.Prompt.Authorize
 		c.Prompt.Authorize = func(ctx context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {

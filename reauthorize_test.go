@@ -47,27 +47,28 @@ func TestForbiddenInvalidToken(t *testing.T) {
 // TestForbiddenInvalidTokenForEver: a server that says so of every token costs one
 // refresh and no tab, and its response is returned.
 func TestForbiddenInvalidTokenForEver(t *testing.T) {
-	w := testenv.New(t, lab.Habits{})
-	c, line := w.Recorded()
-	w.MustCall(c)
-	w.Lab.Reset()
-	line.OnResponse(func(req *http.Request, resp *http.Response) {
-		if strings.HasSuffix(req.URL.Path, "/mcp") {
-			resp.StatusCode = http.StatusForbidden
-			resp.Header.Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+	testenv.InBubble(t, lab.Habits{}, func(t *testing.T, w *testenv.Env) {
+		c, line := w.Recorded()
+		w.MustCall(c)
+		w.Lab.Reset()
+		line.OnResponse(func(req *http.Request, resp *http.Response) {
+			if strings.HasSuffix(req.URL.Path, "/mcp") {
+				resp.StatusCode = http.StatusForbidden
+				resp.Header.Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+			}
+		})
+		resp, err := c.HTTPClient(w.Lab.MCPURL()).Post(w.Lab.MCPURL(), "application/json", strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
 		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusForbidden {
+			t.Errorf("status %d", resp.StatusCode)
+		}
+		// The fresh token is sent again a few times, as it may need a moment.
+		w.WantCounts(map[string]int{"mcp": 2 + 4, "token:refresh": 1})
+		w.WantTabs(1)
 	})
-	resp, err := c.HTTPClient(w.Lab.MCPURL()).Post(w.Lab.MCPURL(), "application/json", strings.NewReader("{}"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusForbidden {
-		t.Errorf("status %d", resp.StatusCode)
-	}
-	// The fresh token is sent again a few times, as it may need a moment.
-	w.WantCounts(map[string]int{"mcp": 2 + 4, "token:refresh": 1})
-	w.WantTabs(1)
 }
 
 // TestForbiddenInvalidTokenWithoutRefresh: where the token cannot be refreshed, the user
@@ -89,35 +90,37 @@ func TestForbiddenInvalidTokenWithoutRefresh(t *testing.T) {
 // A resource server that refuses even a token fresh from a login gets no storm
 // of tabs.
 func TestServerThatRefusesEveryToken(t *testing.T) {
-	w := testenv.New(t, lab.NoneFirst())
-	c := w.Session()
-	client := c.HTTPClient(w.Lab.MCPURL())
-	w.MustCall(c)
-	for range 5 {
-		w.Lab.SetFault("mcp", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusUnauthorized})
-		if err := testenv.Call(context.Background(), client, w.Lab.MCPURL()); err == nil {
-			t.Fatal("the call worked")
+	testenv.InBubble(t, lab.NoneFirst(), func(t *testing.T, w *testenv.Env) {
+		c := w.Session()
+		client := c.HTTPClient(w.Lab.MCPURL())
+		w.MustCall(c)
+		for range 5 {
+			w.Lab.SetFault("mcp", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusUnauthorized})
+			if err := testenv.Call(context.Background(), client, w.Lab.MCPURL()); err == nil {
+				t.Fatal("the call worked")
+			}
 		}
-	}
-	if n := w.Tabs.Load(); n > 2 {
-		t.Errorf("browser opened %d times\n%s", n, w.Diary())
-	}
+		if n := w.Tabs.Load(); n > 2 {
+			t.Errorf("browser opened %d times\n%s", n, w.Diary())
+		}
+	})
 }
 
 // A server that refuses every token costs one renewal, not two for each request.
 func TestRefusedTokenIsNotRenewedForEver(t *testing.T) {
-	w := testenv.New(t, lab.NoneFirst())
-	w.MustCall(w.Session())
-	c := w.Session()
-	c.LoginPolicy = handstamp.LoginNever
-	client := c.HTTPClient(w.Lab.MCPURL())
-	w.Lab.SetFault("mcp", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusUnauthorized})
-	for range 5 {
-		testenv.Call(t.Context(), client, w.Lab.MCPURL())
-	}
-	if n := w.Lab.Counts()["token:refresh"]; n > 2 {
-		t.Errorf("%d refreshes for 5 calls", n)
-	}
+	testenv.InBubble(t, lab.NoneFirst(), func(t *testing.T, w *testenv.Env) {
+		w.MustCall(w.Session())
+		c := w.Session()
+		c.LoginPolicy = handstamp.LoginNever
+		client := c.HTTPClient(w.Lab.MCPURL())
+		w.Lab.SetFault("mcp", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusUnauthorized})
+		for range 5 {
+			testenv.Call(t.Context(), client, w.Lab.MCPURL())
+		}
+		if n := w.Lab.Counts()["token:refresh"]; n > 2 {
+			t.Errorf("%d refreshes for 5 calls", n)
+		}
+	})
 }
 
 // Requests that need another scope at the same time wait for one step-up, and none

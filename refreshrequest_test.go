@@ -66,24 +66,25 @@ func TestScopeRejectedEitherWay(t *testing.T) {
 		`{"error":"invalid_scope","error_description":"scope is required"}`,
 	} {
 		for _, remembered := range []bool{false, true} {
-			w := testenv.New(t, lab.Habits{ScopesSupported: []string{"tools"}})
-			w.MustCall(w.Session())
-			w.Expire()
-			if r := w.Record(); remembered {
-				r.RefreshScope = []string{r.Grant.Issuer}
-				w.Put(r)
-			}
-			w.Lab.SetFault("token:refresh", rejectionOf(400, body))
-			c := w.Session()
-			c.LoginPolicy = handstamp.LoginNever
-			if err := w.Call(c); !errors.Is(err, handstamp.ErrLoginRequired) {
-				t.Errorf("%s: %v, want ErrLoginRequired", body, err)
-			}
-			if n := w.Lab.Counts()["token:refresh"]; n > 3 { // one more two seconds later
-				t.Errorf("%s, remembered %v: %d requests, want at most 3\n%s", body, remembered, n, w.Diary())
-			}
-			w.MustCall(w.Session())
-			w.WantTabs(2)
+			testenv.InBubble(t, lab.Habits{ScopesSupported: []string{"tools"}}, func(t *testing.T, w *testenv.Env) {
+				w.MustCall(w.Session())
+				w.Expire()
+				if r := w.Record(); remembered {
+					r.RefreshScope = []string{r.Grant.Issuer}
+					w.Put(r)
+				}
+				w.Lab.SetFault("token:refresh", rejectionOf(400, body))
+				c := w.Session()
+				c.LoginPolicy = handstamp.LoginNever
+				if err := w.Call(c); !errors.Is(err, handstamp.ErrLoginRequired) {
+					t.Errorf("%s: %v, want ErrLoginRequired", body, err)
+				}
+				if n := w.Lab.Counts()["token:refresh"]; n > 3 { // one more two seconds later
+					t.Errorf("%s, remembered %v: %d requests, want at most 3\n%s", body, remembered, n, w.Diary())
+				}
+				w.MustCall(w.Session())
+				w.WantTabs(2)
+			})
 		}
 	}
 }
@@ -163,43 +164,44 @@ func TestTroubleKeepsTheCredential(t *testing.T) {
 	for name, fault := range testenv.Trouble {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := testenv.New(t, lab.NoneFirst())
-			w.MustCall(w.Session())
-			w.Expire()
-			before := w.Record()
-			w.Lab.SetFault("token", fault)
+			testenv.InBubble(t, lab.NoneFirst(), func(t *testing.T, w *testenv.Env) {
+				w.MustCall(w.Session())
+				w.Expire()
+				before := w.Record()
+				w.Lab.SetFault("token", fault)
 
-			c := w.Session()
-			err := w.Call(c)
-			var trouble *handstamp.Error
-			if !errors.Is(err, handstamp.ErrUnreachable) || !errors.As(err, &trouble) {
-				t.Fatalf("error %v, want ErrUnreachable\n%s", err, w.Diary())
-			}
-			after := w.Record()
-			if after.Grant == nil || after.Grant.RefreshToken != before.Grant.RefreshToken {
-				t.Error("the refresh token was not kept")
-			}
-			if after.Retry == nil || !after.Retry.NotBefore.After(time.Now()) {
-				t.Error("no process was told to wait")
-			}
-			requests := w.Lab.Counts()["token:refresh"]
-			if err := w.Call(w.Session()); !errors.Is(err, handstamp.ErrUnreachable) {
-				t.Errorf("another session within the wait: %v", err)
-			}
-			if n := w.Lab.Counts()["token:refresh"]; n != requests {
-				t.Errorf("asked %d more times within the wait", n-requests)
-			}
-			w.WantTabs(1)
+				c := w.Session()
+				err := w.Call(c)
+				var trouble *handstamp.Error
+				if !errors.Is(err, handstamp.ErrUnreachable) || !errors.As(err, &trouble) {
+					t.Fatalf("error %v, want ErrUnreachable\n%s", err, w.Diary())
+				}
+				after := w.Record()
+				if after.Grant == nil || after.Grant.RefreshToken != before.Grant.RefreshToken {
+					t.Error("the refresh token was not kept")
+				}
+				if after.Retry == nil || !after.Retry.NotBefore.After(time.Now()) {
+					t.Error("no process was told to wait")
+				}
+				requests := w.Lab.Counts()["token:refresh"]
+				if err := w.Call(w.Session()); !errors.Is(err, handstamp.ErrUnreachable) {
+					t.Errorf("another session within the wait: %v", err)
+				}
+				if n := w.Lab.Counts()["token:refresh"]; n != requests {
+					t.Errorf("asked %d more times within the wait", n-requests)
+				}
+				w.WantTabs(1)
 
-			// The trouble passes, and so does the wait.
-			w.Lab.SetFault("token")
-			rec := w.Record()
-			rec.Retry.NotBefore = time.Now()
-			if err := w.Store.Put(context.Background(), rec); err != nil {
-				t.Fatal(err)
-			}
-			w.MustCall(w.Session())
-			w.WantTabs(1)
+				// The trouble passes, and so does the wait.
+				w.Lab.SetFault("token")
+				rec := w.Record()
+				rec.Retry.NotBefore = time.Now()
+				if err := w.Store.Put(context.Background(), rec); err != nil {
+					t.Fatal(err)
+				}
+				w.MustCall(w.Session())
+				w.WantTabs(1)
+			})
 		})
 	}
 }

@@ -39,22 +39,23 @@ func TestDeadRefreshTokenInOtherWords(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(fault.Status, " ", fault.Body), func(t *testing.T) {
 			t.Parallel()
-			w := testenv.New(t, lab.NoneFirst())
-			w.MustCall(w.Session())
-			w.Expire()
-			w.Lab.SetFault("token:refresh", fault)
+			testenv.InBubble(t, lab.NoneFirst(), func(t *testing.T, w *testenv.Env) {
+				w.MustCall(w.Session())
+				w.Expire()
+				w.Lab.SetFault("token:refresh", fault)
 
-			c := w.Session()
-			c.LoginPolicy = handstamp.LoginNever
-			if err := w.Call(c); !errors.Is(err, handstamp.ErrLoginRequired) {
-				t.Fatalf("error %v, want ErrLoginRequired\n%s", err, w.Diary())
-			}
-			st, err := c.Status(t.Context(), w.Lab.MCPURL())
-			if err != nil || st.Usable() || st.GrantError == nil {
-				t.Errorf("status %+v (%v), want an unusable one with the rejection", st, err)
-			}
-			w.MustCall(w.Session())
-			w.WantTabs(2)
+				c := w.Session()
+				c.LoginPolicy = handstamp.LoginNever
+				if err := w.Call(c); !errors.Is(err, handstamp.ErrLoginRequired) {
+					t.Fatalf("error %v, want ErrLoginRequired\n%s", err, w.Diary())
+				}
+				st, err := c.Status(t.Context(), w.Lab.MCPURL())
+				if err != nil || st.Usable() || st.GrantError == nil {
+					t.Errorf("status %+v (%v), want an unusable one with the rejection", st, err)
+				}
+				w.MustCall(w.Session())
+				w.WantTabs(2)
+			})
 		})
 	}
 }
@@ -119,26 +120,27 @@ func TestRejectionByAPolicyNeedsThree(t *testing.T) {
 // TestRejectionCountedUnderAnotherClock: a clock that was set back neither floods the
 // server nor keeps the rejection from being believed.
 func TestRejectionCountedUnderAnotherClock(t *testing.T) {
-	w := testenv.New(t, lab.NoneFirst())
-	w.MustCall(w.Session())
-	w.Expire()
-	w.Lab.SetFault("token:refresh", rejectionOf(403, ``))
-	if err := w.Call(w.Session()); !errors.Is(err, handstamp.ErrUnreachable) {
-		t.Fatalf("error %v, want ErrUnreachable", err)
-	}
-	r := w.Record()
-	r.Rejection.At = r.Rejection.At.Add(time.Hour)
-	r.Rejection.Reason, r.Retry = "401", nil
-	w.Put(r)
-	w.Lab.SetFault("token:refresh", rejectionOf(401, ``))
-	c := w.Session()
-	c.LoginPolicy = handstamp.LoginNever
-	if err := w.Call(c); !errors.Is(err, handstamp.ErrLoginRequired) {
-		t.Errorf("error %v, want ErrLoginRequired", err)
-	}
-	if n := w.Lab.Counts()["token:refresh"]; n > 3 {
-		t.Errorf("%d requests, want at most 3\n%s", n, w.Diary())
-	}
+	testenv.InBubble(t, lab.NoneFirst(), func(t *testing.T, w *testenv.Env) {
+		w.MustCall(w.Session())
+		w.Expire()
+		w.Lab.SetFault("token:refresh", rejectionOf(403, ``))
+		if err := w.Call(w.Session()); !errors.Is(err, handstamp.ErrUnreachable) {
+			t.Fatalf("error %v, want ErrUnreachable", err)
+		}
+		r := w.Record()
+		r.Rejection.At = r.Rejection.At.Add(time.Hour)
+		r.Rejection.Reason, r.Retry = "401", nil
+		w.Put(r)
+		w.Lab.SetFault("token:refresh", rejectionOf(401, ``))
+		c := w.Session()
+		c.LoginPolicy = handstamp.LoginNever
+		if err := w.Call(c); !errors.Is(err, handstamp.ErrLoginRequired) {
+			t.Errorf("error %v, want ErrLoginRequired", err)
+		}
+		if n := w.Lab.Counts()["token:refresh"]; n > 3 {
+			t.Errorf("%d requests, want at most 3\n%s", n, w.Diary())
+		}
+	})
 }
 
 // later moves what the record remembers of rejections into the past.
