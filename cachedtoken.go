@@ -1,7 +1,6 @@
 package handstamp
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -104,39 +103,4 @@ func authScheme(tokenType string) string {
 		return "Bearer"
 	}
 	return tokenType
-}
-
-// useToken makes the record's access token what the next request is sent with.
-func (s *session) useToken(rec *store.Record) *cachedToken {
-	if rec.Grant == nil || rec.Grant.AccessToken == "" {
-		s.cached.Store(nil)
-		return nil
-	}
-	snap := newCachedToken(rec.Grant)
-	if old := s.cached.Load(); old != nil && old.token == snap.token {
-		snap.issuedHere.Store(old.issuedHere.Load())
-		snap.accepted.Store(snap.accepted.Load() || old.accepted.Load())
-		snap.rejected.Store(snap.rejected.Load() || old.rejected.Load())
-	}
-	s.cached.Store(snap)
-	return snap
-}
-
-// useIssued is useToken for a token that this process was issued.
-func (s *session) useIssued(rec *store.Record) *cachedToken {
-	snap := s.useToken(rec)
-	if snap != nil {
-		snap.issuedHere.Store(true)
-	}
-	return snap
-}
-
-// freshToken returns what to send with a request: nil if there is no usable
-// token, so that the server's refusal tells how to get one. While the token is
-// fresh it takes no lock and does no I/O.
-func (s *session) freshToken(ctx context.Context) (*cachedToken, error) {
-	if snap := s.cached.Load(); snap.fresh() {
-		return snap, nil
-	}
-	return s.refresh(ctx, tokenNeed{})
 }

@@ -52,8 +52,8 @@ func (c *Client) HTTPClient(serverURL string) *http.Client {
 		return &http.Client{Transport: t}
 	}
 	return &http.Client{
-		Transport:     sameOriginTransport{session: t.session, base: t},
-		CheckRedirect: t.session.followRedirect,
+		Transport:     sameOriginTransport{server: t.session.server, base: t},
+		CheckRedirect: t.session.server.followRedirect,
 	}
 }
 
@@ -67,20 +67,20 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, t.err
 	}
 	s := t.session
-	if err := s.checkRedirectedRequest(req); err != nil {
+	if err := s.server.checkRedirectedRequest(req); err != nil {
 		closeBody(req)
 		return nil, err
 	}
-	if req.Header["Authorization"] != nil || !s.coversRequest(req) {
+	if req.Header["Authorization"] != nil || !s.server.coversRequest(req) {
 		resp, err := t.base.RoundTrip(req)
 		if err == nil {
 			nameRequest(resp, req)
-		} else if s.covers(req.URL) {
-			err = s.serverUnreachableError(req.Context(), err)
+		} else if s.server.covers(req.URL) {
+			err = s.errs.serverUnreachable(req.Context(), err)
 		}
 		return resp, err
 	}
-	s.noteMoved(req)
+	s.server.noteMoved(req)
 	snap, err := s.freshToken(req.Context())
 	if err != nil {
 		closeBody(req)
@@ -89,10 +89,10 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	body := newReplayBody(req)
 	resp, err := t.base.RoundTrip(withAuthorization(req, body.first(), snap))
 	if err == nil && snap != nil && resp.StatusCode < 400 && !snap.accepted.Load() {
-		s.recordAcceptance(req.Context(), snap)
+		s.tokens.recordAcceptance(req.Context(), snap)
 	}
 	for recovery := (retryState{}); err == nil && isAuthFailure(resp); {
-		next, rerr := s.reauthorize(req.Context(), &recovery, snap, resp)
+		next, rerr := s.reauthorizer.reauthorize(req.Context(), &recovery, snap, resp)
 		if rerr != nil {
 			drainAndClose(resp)
 			return nil, rerr
@@ -108,15 +108,15 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		snap = next
 		resp, err = t.base.RoundTrip(withAuthorization(req, again, snap))
 		if err == nil && !isAuthFailure(resp) {
-			s.recordAcceptance(req.Context(), snap)
+			s.tokens.recordAcceptance(req.Context(), snap)
 			s.history.recordAccepted(snap.token)
 		}
 	}
 	if err != nil {
-		return nil, s.serverUnreachableError(req.Context(), err)
+		return nil, s.errs.serverUnreachable(req.Context(), err)
 	}
 	nameRequest(resp, req)
-	s.watchForEndpoint(req, resp)
+	s.server.watchForEndpoint(req, resp)
 	return resp, nil
 }
 
