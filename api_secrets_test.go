@@ -45,7 +45,6 @@ var exported = map[string]reflect.Type{
 	"Status":               reflect.TypeFor[handstamp.Status](),
 	"Token":                reflect.TypeFor[handstamp.Token](),
 	"TokenOptions":         reflect.TypeFor[handstamp.TokenOptions](),
-	"Transport":            reflect.TypeFor[handstamp.Transport](),
 }
 
 // A refresh token is the login itself. No field, method or result of this

@@ -36,7 +36,7 @@ type cachedToken struct {
 	// still while a laptop sleeps. Zero: not before the server refuses.
 	refreshAt time.Time
 
-	// unasked is set while refreshAt need not be looked at: for one glance.
+	// checkedLately is set while the clock need not be read.
 	checkedLately atomic.Bool
 
 	issuedHere atomic.Bool // to this process
@@ -49,14 +49,14 @@ type cachedToken struct {
 // timer makes no difference.
 const clockCheckInterval = time.Second
 
-// fresh reports whether the token is to be used without a thought. Each request
-// asks, and a clock costs more than all else that a request is asked; so the
-// answer stands until a timer takes it back.
-func (s *cachedToken) fresh() bool {
-	if s == nil {
-		return false
-	}
-	if s.checkedLately.Load() || s.refreshAt.IsZero() {
+// fresh reports whether the token is to be used without a further check. Each request
+// calls it, and reading a clock costs more than everything else that a request needs; so the
+// result stands until a timer takes it back.
+func (s *cachedToken) fresh() bool { return s != nil && (s.checkedLately.Load() || s.checkClock()) }
+
+// checkClock is fresh by the clock.
+func (s *cachedToken) checkClock() bool {
+	if s.refreshAt.IsZero() {
 		return true
 	}
 	left := time.Until(s.refreshAt)

@@ -145,19 +145,6 @@ type errorFactory struct {
 	config    *configuration
 }
 
-// serverUnreachable returns the error for an MCP server's network error, or err
-// itself if the request's own context ended it or it says already what it is.
-func (f errorFactory) serverUnreachable(ctx context.Context, err error) error {
-	if err == nil || ctx.Err() != nil {
-		return err
-	}
-	if _, known := errors.AsType[*Error](err); known {
-		return err
-	}
-	return &Error{Kind: ErrServerUnreachable, Server: f.serverURL, Err: err,
-		Message: "the MCP server cannot be reached", Hint: "try again"}
-}
-
 // errClosed is returned for work that would outlive a closed Client.
 var errClosed error = &Error{Kind: ErrInvalidConfig, Message: "the client is closed"}
 

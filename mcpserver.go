@@ -1,6 +1,8 @@
 package handstamp
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -77,4 +79,17 @@ func (m *mcpServer) coversRequest(req *http.Request) bool {
 		}
 	}
 	return false
+}
+
+// unreachableError returns the error for an MCP server's network error, or err
+// itself if the request's own context ended it or it says already what it is.
+func (m *mcpServer) unreachableError(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if _, known := errors.AsType[*Error](err); known {
+		return err
+	}
+	return &Error{Kind: ErrServerUnreachable, Server: m.serverURL, Err: err,
+		Message: "the MCP server cannot be reached", Hint: "try again"}
 }
