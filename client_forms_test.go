@@ -35,7 +35,7 @@ func TestClientRejectedInOtherWords(t *testing.T) {
 		for _, habits := range []lab.Habits{
 			{Methods: []string{post, basic}, RegisterMethod: basic, FormClientID: true},
 			{Methods: []string{basic}, RegisterMethod: post, RegisterSilent: true},
-			{Methods: []string{post}, RegisterMethod: basic, RegisterSilent: true, CodeSpentOnBadClient: true, RefreshSpentOnBadClient: true},
+			{Methods: []string{post}, RegisterMethod: basic, RegisterSilent: true, CodeUsedOnBadClient: true, RefreshUsedOnBadClient: true},
 		} {
 			for _, typedIn := range []bool{false, true} {
 				name := fmt.Sprint(rejection.status, " ", rejection.body, "/", habits.Methods, "/typed in ", typedIn)
@@ -66,7 +66,7 @@ func TestClientRejectedInOtherWords(t *testing.T) {
 					}
 					w.mustCall(session())
 					tabs, most := w.tabs.Load(), int32(1)
-					if habits.CodeSpentOnBadClient {
+					if habits.CodeUsedOnBadClient {
 						most = 2
 					}
 					if tabs > most {

@@ -274,7 +274,7 @@ func TestRejectedClientHasACooldown(t *testing.T) {
 
 // TestCooldownUnderAnotherClock: a clock that was set back does not end the cooldown.
 func TestCooldownUnderAnotherClock(t *testing.T) {
-	w := newWorld(t, lab.Habits{RefuseRegistration: lab.RegistrationAllowlist})
+	w := newWorld(t, lab.Habits{ClosedRegistration: lab.RegistrationAllowlist})
 	for i := range 8 {
 		wantKind(t, w.call(w.session()), handstamp.ErrRegistrationRequired)
 		if i < 4 {
@@ -288,7 +288,7 @@ func TestCooldownUnderAnotherClock(t *testing.T) {
 
 // TestRejectedRegistrationHasACooldown, which a user's login ends.
 func TestRejectedRegistrationHasACooldown(t *testing.T) {
-	w := newWorld(t, lab.Habits{RefuseRegistration: lab.RegistrationAllowlist})
+	w := newWorld(t, lab.Habits{ClosedRegistration: lab.RegistrationAllowlist})
 	for range 5 {
 		if err := w.call(w.session()); !errors.Is(err, handstamp.ErrRegistrationRequired) {
 			t.Fatalf("error %v, want ErrRegistrationRequired", err)

@@ -29,7 +29,7 @@ func (w *world) namedURI() string {
 func TestNamedPortIsKept(t *testing.T) {
 	for name, h := range map[string]lab.Habits{
 		"no registration":       {NoRegistration: true, RedirectExact: true},
-		"registration rejected": {RefuseRegistration: lab.RegistrationAllowlist, RedirectExact: true},
+		"registration rejected": {ClosedRegistration: lab.RegistrationAllowlist, RedirectExact: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, h)

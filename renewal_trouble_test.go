@@ -184,7 +184,7 @@ func TestSavedAnswerOfLongAgo(t *testing.T) {
 // A server that spends the refresh token on a failed authentication: the method that
 // was right all the same is known to the login that follows.
 func TestMethodLearnedFromRefusedGrant(t *testing.T) {
-	w := newWorld(t, lab.Habits{Methods: []string{"client_secret_basic", "client_secret_post"}, EnforceMethod: lab.MethodPost, RegisterMethod: "client_secret_basic", RefreshSpentOnBadClient: true, CodeSpentOnBadClient: true, RegisterSilent: true})
+	w := newWorld(t, lab.Habits{Methods: []string{"client_secret_basic", "client_secret_post"}, EnforceMethod: lab.MethodPost, RegisterMethod: "client_secret_basic", RefreshUsedOnBadClient: true, CodeUsedOnBadClient: true, RegisterSilent: true})
 	w.mustCall(w.session())
 	rec := w.record()
 	rec.Clients[0].Method, rec.Clients[0].MethodSource = "client_secret_basic", store.MethodRequested

@@ -21,7 +21,7 @@ const (
 // blameWords are the words with which servers name a member, in the order in which
 // members are given up. They are compared with texts that have lost everything but
 // letters and digits, so that "grant_types", "grantTypes" and "grant type" are one word.
-var blameWords = []struct {
+var memberWords = []struct {
 	member string
 	words  []string
 }{
@@ -51,7 +51,7 @@ func (e *RegistrationError) Error() string { return e.Err.Error() }
 func (e *RegistrationError) Unwrap() error { return e.Err }
 
 // Same reports whether two rejections say the same.
-func (e *RegistrationError) Same(other *RegistrationError) bool {
+func (e *RegistrationError) Equal(other *RegistrationError) bool {
 	return other != nil && e.Err.Status == other.Err.Status && e.Err.Code == other.Err.Code && e.text == other.text
 }
 
@@ -62,7 +62,7 @@ func (e *RegistrationError) Same(other *RegistrationError) bool {
 //
 // A guess is a rejection that says only that something in the request is wrong; the
 // members are then all of them.
-func (e *RegistrationError) Blamed() (members []string, guess bool) {
+func (e *RegistrationError) NamedMembers() (members []string, guess bool) {
 	members = membersIn(e.text)
 	if len(members) == 0 {
 		members = membersIn(e.Err.Code) // unsupported_token_endpoint_auth_method
@@ -83,7 +83,7 @@ func (e *RegistrationError) Blamed() (members []string, guess bool) {
 		if slices.Contains([]int{401, 403, 404}, e.Err.Status) {
 			return nil, false // not about what was requested, whatever the code
 		}
-		for _, b := range blameWords {
+		for _, b := range memberWords {
 			members = append(members, b.member)
 		}
 		return members, true
@@ -94,7 +94,7 @@ func (e *RegistrationError) Blamed() (members []string, guess bool) {
 // membersIn returns the members that a text or a code names.
 func membersIn(text string) (members []string) {
 	squashed := squash(text)
-	for _, b := range blameWords {
+	for _, b := range memberWords {
 		if containsAny(squashed, b.words...) || b.member == MemberApplicationType && namesScope(strings.ToLower(text), "native") {
 			members = append(members, b.member)
 		}
@@ -118,8 +118,8 @@ func (e *RegistrationError) NarrowScope(scopes []string) []string {
 
 // BlamesOfflineAccess reports whether an error of any endpoint speaks of the scope
 // offline_access, as Keycloak does at the code exchange with not_allowed.
-func (e *Error) BlamesOfflineAccess() bool {
-	return containsAny(squash(e.Code+" "+e.Description), blameWords[0].words...)
+func (e *Error) NamesOfflineAccess() bool {
+	return containsAny(squash(e.Code+" "+e.Description), memberWords[0].words...)
 }
 
 // squash returns the letters and digits of a text, in lower case.
@@ -162,7 +162,7 @@ func joins(text string, i, step int) bool {
 }
 
 // maxBlameText bounds what is looked through of a rejection, in bytes.
-const maxBlameText = 16 << 10
+const maxRejectionText = 16 << 10
 
 // rejectionText returns what a rejection says in any of its members, or as plain text.
 // What the server repeats of the request blames nothing.
@@ -170,7 +170,7 @@ func rejectionText(r reply, body []byte) string {
 	if r.html {
 		return ""
 	}
-	body = body[:min(len(body), maxBlameText)]
+	body = body[:min(len(body), maxRejectionText)]
 	var document any
 	if json.Unmarshal(trimBOM(body), &document) != nil {
 		if r.parsed {

@@ -9,7 +9,7 @@ import (
 
 // StatedServer is what a user states of an authorization server whose metadata breaks the rules
 // or is not there.
-type StatedServer struct {
+type ConfiguredServer struct {
 	Issuer string // "": made from the authorization endpoint
 
 	AuthorizationEndpoint string
@@ -22,7 +22,7 @@ type StatedServer struct {
 // With both an authorization and a token endpoint no document is fetched. Otherwise it is the
 // one at the places of the issuer, whatever that calls itself, with the endpoints in place of
 // the document's. The errors are those of [Fetcher.ServerMetadata].
-func (f *Fetcher) StatedServerMetadata(ctx context.Context, s StatedServer) (*ServerMetadata, error) {
+func (f *Fetcher) ConfiguredServerMetadata(ctx context.Context, s ConfiguredServer) (*ServerMetadata, error) {
 	if s.AuthorizationEndpoint != "" && s.TokenEndpoint != "" {
 		return s.metadata()
 	}
@@ -36,12 +36,12 @@ func (f *Fetcher) StatedServerMetadata(ctx context.Context, s StatedServer) (*Se
 }
 
 // metadata returns metadata of which the user states everything.
-func (s StatedServer) metadata() (*ServerMetadata, error) {
+func (s ConfiguredServer) metadata() (*ServerMetadata, error) {
 	u, err := parseEndpoint("the stated authorization endpoint", s.AuthorizationEndpoint)
 	if err != nil {
 		return nil, err
 	}
-	m := &ServerMetadata{Form: FormStated, Issuer: s.Issuer}
+	m := &ServerMetadata{Form: FormConfigured, Issuer: s.Issuer}
 	if m.Issuer == "" {
 		m.Issuer = origin(u)
 	}
@@ -62,16 +62,16 @@ func (s StatedServer) metadata() (*ServerMetadata, error) {
 }
 
 // parse reads a document with what the user states above it.
-func (s StatedServer) parse(body []byte, form string) (*ServerMetadata, error) {
+func (s ConfiguredServer) parse(body []byte, form string) (*ServerMetadata, error) {
 	o, err := readDocument(body)
 	if errors.Is(err, errNoObject) {
-		return nil, ErrAbsent
+		return nil, ErrNoMetadata
 	}
 	if err != nil {
 		return nil, protocolErrorf(serverSpec+" section 3.2", "the authorization server's metadata cannot be read: %v", err)
 	}
 	if !o.has("authorization_endpoint") && !o.has("token_endpoint") {
-		return nil, ErrAbsent
+		return nil, ErrNoMetadata
 	}
 	members := make(map[string]json.RawMessage, len(o.members))
 	for _, m := range o.members {
@@ -93,7 +93,7 @@ func (s StatedServer) parse(body []byte, form string) (*ServerMetadata, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.CallbackIssuer = o.text("issuer")
+	m.callbackIssuer = o.text("issuer")
 	return m, nil
 }
 

@@ -22,15 +22,15 @@ type Request struct {
 	Header   http.Header // secrets replaced
 	Params   url.Values  // of query and form body, secrets replaced
 
-	AuthMethod string // the client authentication seen: one of the Method constants, "both", or "" without client_id
-	ClientID   string
-	GrantType  string
-	Resource   string
-	Scope      string
-	Refresh    string // Fingerprint of the refresh token
-	Bearer     string // Fingerprint of the access token
-	RPC        string // the JSON-RPC method of an MCP request
-	Asked      string // the body of a registration
+	AuthMethod       string // the client authentication seen: one of the Method constants, "both", or "" without client_id
+	ClientID         string
+	GrantType        string
+	Resource         string
+	Scope            string
+	Refresh          string // Fingerprint of the refresh token
+	Bearer           string // Fingerprint of the access token
+	RPC              string // the JSON-RPC method of an MCP request
+	RegistrationBody string // the body of a registration
 
 	Status int    // of the answer; 0 if there is none yet, or never was
 	Error  string // the OAuth error code of the answer
@@ -62,7 +62,7 @@ func Fingerprint(secret string) string {
 }
 
 // diary is what happened. It is guarded by Server.mu.
-type diary struct {
+type requestLog struct {
 	requests []*Request
 	counts   map[string]int
 }
@@ -93,7 +93,7 @@ func (s *Server) record(x *exchange) {
 		RPC:        x.rpc,
 	}
 	if x.endpoint == "register" {
-		r.Asked = string(x.body)
+		r.RegistrationBody = string(x.body)
 	}
 	if token, ok := bearer(x.r); ok {
 		r.Bearer = Fingerprint(token)
@@ -110,13 +110,13 @@ func (s *Server) record(x *exchange) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r.Number = len(s.diary.requests) + 1
+	r.Number = len(s.log.requests) + 1
 	x.entry = &r
-	s.diary.requests = append(s.diary.requests, x.entry)
-	if s.diary.counts == nil {
-		s.diary.counts = make(map[string]int)
+	s.log.requests = append(s.log.requests, x.entry)
+	if s.log.counts == nil {
+		s.log.counts = make(map[string]int)
 	}
-	s.diary.counts[x.endpoint]++
+	s.log.counts[x.endpoint]++
 }
 
 func fingerprints(values []string) []string {
@@ -128,7 +128,7 @@ func fingerprints(values []string) []string {
 }
 
 // settle adds the outcome of a request to the diary.
-func (s *Server) settle(x *exchange, status int, code string) {
+func (s *Server) recordStatus(x *exchange, status int, code string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x.entry.Status, x.entry.Error = status, code
@@ -139,8 +139,8 @@ func (s *Server) settle(x *exchange, status int, code string) {
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make([]Request, len(s.diary.requests))
-	for i, r := range s.diary.requests {
+	out := make([]Request, len(s.log.requests))
+	for i, r := range s.log.requests {
 		out[i] = r.clone()
 	}
 	return out
@@ -160,7 +160,7 @@ func (r Request) clone() Request {
 func (s *Server) Counts() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := maps.Clone(s.diary.counts)
+	out := maps.Clone(s.log.counts)
 	if out == nil {
 		out = make(map[string]int)
 	}
@@ -172,7 +172,7 @@ func (s *Server) Counts() map[string]int {
 func (s *Server) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.diary = diary{}
+	s.log = requestLog{}
 	s.rules = faults{}
 	s.state.audit = Audit{}
 	for _, f := range s.state.families {

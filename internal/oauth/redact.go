@@ -14,7 +14,7 @@ import (
 // echo holds what a request carried that must not be repeated. Some servers put
 // the token, the secret or the whole Authorization header that they rejected into
 // their error, as it came or in another encoding.
-type echo []string
+type redactor []string
 
 // publicParams are the form parameters that an error may repeat.
 var publicParams = []string{
@@ -23,8 +23,8 @@ var publicParams = []string{
 
 // echoOf returns the secrets of a form request: its parameters that are not public
 // and the credentials of its Authorization header.
-func echoOf(form url.Values, header http.Header) echo {
-	var e echo
+func redactorOf(form url.Values, header http.Header) redactor {
+	var e redactor
 	for name, values := range form {
 		if !slices.Contains(publicParams, name) {
 			e = append(e, values...)
@@ -46,15 +46,15 @@ func echoOf(form url.Values, header http.Header) echo {
 }
 
 // known returns the echo with the secrets added that the Fetcher is told of.
-func (f *Fetcher) known(e echo) echo {
+func (f *Fetcher) addKnownSecrets(e redactor) redactor {
 	if f.Secrets == nil {
 		return e
 	}
-	return e.and(f.Secrets())
+	return e.withSecrets(f.Secrets())
 }
 
 // and returns the echo with more secrets.
-func (e echo) and(secrets []Secret) echo {
+func (e redactor) withSecrets(secrets []Secret) redactor {
 	e = slices.Clip(e)
 	for _, secret := range secrets {
 		e = append(e, secret.Reveal())
@@ -69,7 +69,7 @@ var secretMembers = []string{
 }
 
 // with returns the echo with the secrets of a response added.
-func (e echo) with(o object) echo {
+func (e redactor) withResponse(o object) redactor {
 	e = slices.Clip(e)
 	for _, name := range secretMembers {
 		e = append(e, o.text(name))
@@ -78,34 +78,33 @@ func (e echo) with(o object) echo {
 }
 
 // remove takes the secrets out of a text that came back; see [secret.Redact].
-func (e echo) remove(text string) string { return secret.Redact(text, e...) }
+func (e redactor) redact(text string) string { return secret.Redact(text, e...) }
 
 // Repeats reports whether a text of a server contains a secret or a piece of one, in whatever
 // encoding.
-func Repeats(text string, secrets []Secret) bool {
-	return echo(nil).and(secrets).remove(text) != text
+func ContainsSecret(text string, secrets []Secret) bool {
+	return redactor(nil).withSecrets(secrets).redact(text) != text
 }
 
 // Without returns the challenge without what repeats a secret, such as the token that the
 // request was sent with: scopes and the metadata's URL go into requests and messages.
-func (b BearerChallenge) Without(secrets ...Secret) BearerChallenge {
-	e := echo(nil).and(secrets)
-	b.ErrorDescription = e.remove(b.ErrorDescription)
-	if e.remove(b.ResourceMetadata) != b.ResourceMetadata {
+func (b BearerChallenge) WithoutSecrets(secrets ...Secret) BearerChallenge {
+	e := redactor(nil).withSecrets(secrets)
+	if e.redact(b.ResourceMetadata) != b.ResourceMetadata {
 		b.ResourceMetadata = ""
 	}
-	b.Scope = strings.Join(slices.DeleteFunc(strings.Fields(b.Scope), func(scope string) bool { return e.remove(scope) != scope }), " ")
+	b.Scope = strings.Join(slices.DeleteFunc(strings.Fields(b.Scope), func(scope string) bool { return e.redact(scope) != scope }), " ")
 	return b
 }
 
 // hide returns err, or an error of the same kind with another text if its own
 // repeats a secret: package net/http quotes what it cannot parse.
-func (e echo) hide(err error) error {
+func (e redactor) redactError(err error) error {
 	if err == nil {
 		return nil
 	}
 	text := err.Error()
-	if shown := e.remove(text); shown != text {
+	if shown := e.redact(text); shown != text {
 		return &hiddenError{text: shown, err: err}
 	}
 	return err

@@ -15,7 +15,7 @@ import (
 )
 
 // person sits at the cell's machine, and consents to whatever a browser shows.
-type person struct {
+type user struct {
 	forged bool // somebody else is in the browser, too
 
 	ctx  context.Context // ends with close
@@ -27,27 +27,27 @@ type person struct {
 }
 
 // tabPatience bounds what a tab may take.
-const tabPatience = 20 * time.Second
+const tabTimeout = 20 * time.Second
 
-func newPerson(ctx context.Context, forged bool) *person {
-	p := &person{forged: forged}
+func newUser(ctx context.Context, forged bool) *user {
+	p := &user{forged: forged}
 	p.ctx, p.end = context.WithCancel(ctx)
 	return p
 }
 
 // close closes every tab.
-func (p *person) close() {
+func (p *user) close() {
 	p.end()
 	p.work.Wait()
 }
 
 // open opens a tab.
-func (p *person) open(rawurl string) {
+func (p *user) open(rawurl string) {
 	p.mu.Lock()
 	p.tabs = append(p.tabs, rawurl)
 	p.mu.Unlock()
 	p.work.Go(func() {
-		ctx, cancel := context.WithTimeout(p.ctx, tabPatience)
+		ctx, cancel := context.WithTimeout(p.ctx, tabTimeout)
 		defer cancel()
 		if p.forged {
 			forge(ctx, rawurl)
@@ -58,7 +58,7 @@ func (p *person) open(rawurl string) {
 }
 
 // asked returns how many tabs were opened, and those that no browser may open.
-func (p *person) asked() (n int, wrong []string) {
+func (p *user) tabsOpened() (n int, wrong []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, tab := range p.tabs {
@@ -99,7 +99,7 @@ var browsers = [...]string{
 
 // home makes a user's home in dir, with programs in it that open tabs with p,
 // and returns the environment of the user's processes.
-func (p *person) home(dir string, environ []string) ([]string, error) {
+func (p *user) home(dir string, environ []string) ([]string, error) {
 	bin := filepath.Join(dir, "bin")
 	if err := os.MkdirAll(bin, 0o700); err != nil {
 		return nil, err

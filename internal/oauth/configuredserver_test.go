@@ -36,8 +36,8 @@ func TestStatedServerReadsTheSameLater(t *testing.T) {
 		"no issuer": {"issuer": nil}, "no token endpoint": {"token_endpoint": nil},
 	} {
 		s, asked := serveDocuments(t, map[string]place{"/t" + wellKnownOIDC: {body: string(metadata("BASE", changes))}})
-		stated := StatedServer{Issuer: s.URL + "/t", TokenEndpoint: "https://as.example/token"}
-		m, err := fetcher(t).StatedServerMetadata(t.Context(), stated)
+		stated := ConfiguredServer{Issuer: s.URL + "/t", TokenEndpoint: "https://as.example/token"}
+		m, err := fetcher(t).ConfiguredServerMetadata(t.Context(), stated)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -50,7 +50,7 @@ func TestStatedServerReadsTheSameLater(t *testing.T) {
 			t.Errorf("%s: stored: %v", name, err)
 			continue
 		}
-		again.CallbackIssuer = m.CallbackIssuer // which a login needs, and no later session
+		again.callbackIssuer = m.callbackIssuer // which a login needs, and no later session
 		if !reflect.DeepEqual(again, m) {
 			t.Errorf("%s: stored as %+v, want %+v", name, again, m)
 		}

@@ -15,7 +15,7 @@ import (
 // listen opens a tab for every line that comes through a pipe in dir, and
 // returns a shell script that sends its arguments there. The script starts no
 // program, and a line that is shorter than PIPE_BUF is not mixed with others.
-func (p *person) listen(dir string) (script string, err error) {
+func (p *user) listen(dir string) (script string, err error) {
 	pipe := filepath.Join(dir, "tabs")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		return "", fmt.Errorf("suite: %w", err)

@@ -35,7 +35,7 @@ func isOpen(t *testing.T, c net.Conn, other net.Conn) bool {
 
 func TestTheOldestHasToGo(t *testing.T) {
 	p := new(pipes)
-	crowd := &crowd{max: 3}
+	crowd := &connLimiter{max: 3}
 	l := crowd.wrap(p)
 	var conns []net.Conn
 	accept := func() {

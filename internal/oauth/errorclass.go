@@ -30,23 +30,6 @@ const (
 	ClassTransient
 )
 
-// String returns the name of the class in one lower-case word.
-func (c Class) String() string {
-	switch c {
-	case ClassGrant:
-		return "grant"
-	case ClassClient:
-		return "client"
-	case ClassScope:
-		return "scope"
-	case ClassTarget:
-		return "target"
-	case ClassTransient:
-		return "transient"
-	}
-	return "other"
-}
-
 // Structured reports whether the server gave an OAuth error code. Without one,
 // the class is read from the status and the shape of the answer; that is enough
 // to try another way, and not enough to give anything up.
@@ -91,7 +74,7 @@ func (e *Error) classByText() Class {
 	case "access_denied", "expired_token", "not_allowed", "invalid_token",
 		// OpenID Connect Core, section 3.1.2.6: only a new login helps
 		"interaction_required", "login_required", "consent_required", "account_selection_required":
-		if e.Endpoint == "token" && (e.Status == 0 || e.Status/100 == 2 || Rejects(e.Status)) {
+		if e.Endpoint == "token" && (e.Status == 0 || e.Status/100 == 2 || IsRejectionStatus(e.Status)) {
 			return ClassGrant // there is nothing else that they could be about
 		}
 	case "unsupported_grant_type", "unsupported_response_type", "unsupported_token_type",
@@ -117,11 +100,11 @@ func (e *Error) classByText() Class {
 		return ClassTransient
 	}
 	switch {
-	case e.Endpoint == "token" && (saysLater(e.Code) || saysLater(e.Description)):
+	case e.Endpoint == "token" && (namesLater(e.Code) || namesLater(e.Description)):
 		return ClassTransient
 	case namesDeadGrant(e.Code), namesDeadGrant(e.Description):
 		return ClassGrant
-	case blamesClient(e.Description):
+	case namesClient(e.Description):
 		return ClassClient // Notion: "must not use multiple authentication methods"
 	}
 	return ClassOther
@@ -157,14 +140,14 @@ func (e *Error) WantsClientSecret() bool {
 
 // blamesClient reports whether a text is about the client's identity or
 // authentication.
-func blamesClient(text string) bool {
+func namesClient(text string) bool {
 	return containsAny(text, "client_id", "client_secret", "client id", "client secret", "client authentication",
 		"authentication method", "auth_method", "client credentials", "unknown client", "invalid client", "client not found")
 }
 
 // saysLater reports whether a text is about too many requests, or about a server
 // that is out of service for a while.
-func saysLater(text string) bool {
+func namesLater(text string) bool {
 	return later.Get().MatchString(strings.ReplaceAll(text, "_", " "))
 }
 

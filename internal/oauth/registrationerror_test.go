@@ -79,12 +79,12 @@ func TestRejectionNamesWhatItBlames(t *testing.T) {
 		{"a statement", 400, `{"error":"unapproved_software_statement"}`, ""},
 		{"nothing", 400, ``, ""},
 	} {
-		members, guess := rejected(t, tc.status, "", tc.body).Blamed()
+		members, guess := rejected(t, tc.status, "", tc.body).NamedMembers()
 		if got := strings.Join(members, " "); got != tc.want || guess {
 			t.Errorf("%s: blames %q (a guess: %v), want %q", tc.name, got, guess, tc.want)
 		}
 	}
-	if members, guess := rejected(t, 400, "", metadata("Bad metadata")).Blamed(); !guess || len(members) != 6 {
+	if members, guess := rejected(t, 400, "", metadata("Bad metadata")).NamedMembers(); !guess || len(members) != 6 {
 		t.Errorf("a rejection of the metadata in general: %q (a guess: %v)", members, guess)
 	}
 }
