@@ -1,9 +1,10 @@
-package bridge_test
+package interop
 
 import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -14,18 +15,15 @@ import (
 	"github.com/handstamp/handstamp/bridge"
 )
 
-// The official SDK's client on one side and its server on the other, in every
-// pair of eras that the SDK can be made to be.
+// The official Go SDK's client on one side of a bridge in this process and its server on the
+// other, in every pair of protocol eras that the SDK has. Needs nothing installed.
 
-type sayInput struct {
-	Text string `json:"text"`
-}
-
-// sdkServer is a server with tools that use what a server can do: answer, report
-// progress, ask the host.
+// sdkServer is a server with a tool that responds and one that reports progress.
 func sdkServer() *mcp.Server {
 	s := mcp.NewServer(&mcp.Implementation{Name: "sdk", Version: "1"}, nil)
-	mcp.AddTool(s, &mcp.Tool{Name: "say"}, func(_ context.Context, _ *mcp.CallToolRequest, in sayInput) (*mcp.CallToolResult, any, error) {
+	mcp.AddTool(s, &mcp.Tool{Name: "say"}, func(
+		_ context.Context, _ *mcp.CallToolRequest, in sayInput,
+	) (*mcp.CallToolResult, any, error) {
 		return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: in.Text}}}, nil, nil
 	})
 	mcp.AddTool(s, &mcp.Tool{Name: "progress"}, func(ctx context.Context, r *mcp.CallToolRequest, _ sayInput) (*mcp.CallToolResult, any, error) {
@@ -43,7 +41,7 @@ func sdkHandler(s *mcp.Server, stateless bool) http.Handler {
 	return mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s }, &mcp.StreamableHTTPOptions{Stateless: stateless})
 }
 
-// connect runs a bridge with the SDK's client as its host.
+// connect runs a bridge with the SDK's client as its MCP host.
 func connect(t *testing.T, o bridge.Options, client *mcp.Client, version string) *mcp.ClientSession {
 	t.Helper()
 	inR, inW := io.Pipe()
@@ -96,7 +94,11 @@ func TestSDKPairs(t *testing.T) {
 				client := mcp.NewClient(&mcp.Implementation{Name: "host", Version: "1"}, &mcp.ClientOptions{
 					ProgressNotificationHandler: func(_ context.Context, r *mcp.ProgressNotificationClientRequest) { progress <- r.Params.Progress },
 				})
-				session := connect(t, bridge.Options{URL: s.URL, Wire: server.wire, Logger: logger(t)}, client, version)
+				session := connect(t, bridge.Options{
+					URL:    s.URL,
+					Wire:   server.wire,
+					Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
+				}, client, version)
 				ctx := t.Context()
 				tools, err := session.ListTools(ctx, nil)
 				if err != nil || len(tools.Tools) != 2 {
@@ -121,22 +123,4 @@ func TestSDKPairs(t *testing.T) {
 			})
 		}
 	}
-}
-
-// modernOnly refuses what a server of 2026-07-28 alone does not know.
-func modernOnly(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodPost || r.Header.Get("Mcp-Protocol-Version") < "2026-07-28" {
-			if r.Method != http.MethodPost {
-				w.WriteHeader(http.StatusMethodNotAllowed)
-				return
-			}
-			got := readRequest(r)
-			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(http.StatusBadRequest)
-			fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"error":{"code":-32022,"message":"unsupported","data":{"supported":["2026-07-28"],"requested":"?"}}}`, got.id)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }
