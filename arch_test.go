@@ -39,12 +39,13 @@ var (
 // command to the library, from there to the protocol and the store.
 var layers = map[string]layer{
 	"":                           {ours: []string{"internal/awake", "internal/browser", "internal/loopback", "internal/oauth", "internal/pasted", "internal/secret", "store"}, modules: libraryModules},
-	"internal/oauth":             {ours: []string{"internal/awake", "internal/lazyregexp", "internal/secret"}},
+	"internal/oauth":             {ours: []string{"internal/awake", "internal/lazyregexp", "internal/retryafter", "internal/secret"}},
 	"internal/alive":             {modules: []string{"golang.org/x/sys"}},
 	"internal/awake":             {},
 	"internal/lazyregexp":        {},
 	"internal/secret":            {},
 	"internal/mcpremote":         {ours: []string{"internal/lazyregexp", "internal/oauth", "internal/secret"}},
+	"internal/retryafter":        {},
 	"internal/loopback":          {modules: []string{"golang.org/x/sys"}},
 	"internal/browser":           {ours: []string{"internal/oauth"}, modules: []string{"golang.org/x/sys"}},
 	"internal/pasted":            {},
@@ -56,7 +57,7 @@ var layers = map[string]layer{
 	"bridge/chaos":               {},
 	"bridge/field":               {},
 	"bridge/interop":             {},
-	"bridge":                     {ours: []string{"internal/alive", "internal/secret", "internal/sse"}, modules: []string{"golang.org/x/sys"}},
+	"bridge":                     {ours: []string{"internal/alive", "internal/retryafter", "internal/secret", "internal/sse"}, modules: []string{"golang.org/x/sys"}},
 	"internal/envelope":          {},
 	"internal/atomicfile":        {modules: []string{"golang.org/x/sys"}},
 	"store":                      {ours: []string{"internal/secret", "store/internal/locks"}},
