@@ -112,11 +112,34 @@ func (r *bodyReader) room(full, most int) int {
 type eventReader struct {
 	*sse.Reader
 	share *share
+
+	// tooLarge is called with what is known of an event that is too large until it returns
+	// true, and when it is whole. Nil: nothing is done.
+	tooLarge func(g *glimpse, whole bool) (handled bool)
+	skipped  *glimpse // the event that is too large; nil: it is not, or is handled
+	handled  bool
+}
+
+// Write gets the data of an event that is too large. It takes no memory any more.
+func (r *eventReader) Write(p []byte) (int, error) {
+	if r.skipped == nil {
+		r.skipped = new(glimpse)
+	}
+	_, _ = r.skipped.Write(p)
+	r.share.release()
+	r.handled = r.handled || r.tooLarge == nil || r.tooLarge(r.skipped, false)
+	return len(p), nil
 }
 
 // Next returns the next event.
 func (r *eventReader) Next() (sse.Event, error) {
 	e, err := r.Reader.Next()
+	if g := r.skipped; g != nil {
+		if g.end(); !r.handled && errors.Is(err, sse.ErrTooLarge) {
+			r.tooLarge(g, true)
+		}
+		r.skipped, r.handled = nil, false
+	}
 	if r.share.evicted.Load() {
 		return e, tooSlow
 	}
@@ -127,7 +150,8 @@ func (r *eventReader) Next() (sse.Event, error) {
 // eventsOf returns a reader of the events of a response.
 func (u *upstream) eventsOf(resp *http.Response) *eventReader {
 	share := u.memory.share(func() { resp.Body.Close() })
-	r := &eventReader{sse.NewReader(countedReader{resp.Body, share}, u.MaxMessage), share}
+	r := &eventReader{Reader: sse.NewReader(countedReader{resp.Body, share}, u.MaxMessage), share: share}
+	r.Skipped = r
 	ctx := resp.Request.Context()
 	r.Grow = func(from, most int) (int, error) {
 		to := grown(from, most)

@@ -135,18 +135,8 @@ func invalid(why error) *Trouble {
 func (b *bridge) invalid(raw []byte, why error, c *call) {
 	b.Logger.Debug("the server sent a message that is not valid JSON-RPC", "err", why)
 	g := glance(raw)
-	switch {
-	case g.method && g.id != nil:
-		b.reject(g.id, &Trouble{Code: codeParse, Reason: "parse", Message: "the message is not valid JSON-RPC: " + why.Error()})
-	case g.method:
-	case g.id != nil || g.outcome || g.began && c != nil && why != errNeither:
-		switch target := b.addressee(&message{id: g.id}, c); {
-		case target == nil:
-		case target.batch && g.id != nil:
-			target.failPart(g.id, invalid(why))
-		default:
-			target.fail(invalid(why))
-		}
+	if g.method || g.id != nil || g.outcome || g.began && c != nil && why != errNeither {
+		b.unreadable(g, c, why, invalid(why))
 	}
 }
 

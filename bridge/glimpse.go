@@ -137,6 +137,12 @@ func (g *glimpse) member() {
 	}
 }
 
+// responds reports whether a result or an error has begun.
+func (g *glimpse) responds() bool {
+	name := text(g.name)
+	return g.outcome || g.value && (name == "result" || name == "error")
+}
+
 // end judges a member that was cut off by the end of the message, except an id: its
 // last digits may be missing.
 func (g *glimpse) end() {

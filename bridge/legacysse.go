@@ -190,10 +190,10 @@ var noEndpoint = &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the 
 func firstEndpoint(events *sse.Reader, base string) (string, error) {
 	for {
 		e, err := events.Next()
-		if err != nil {
+		if err != nil && !errors.Is(err, sse.ErrTooLarge) {
 			return "", err
 		}
-		if e.Type == "endpoint" {
+		if err == nil && e.Type == "endpoint" {
 			return endpointAt(base, e.Data)
 		}
 	}

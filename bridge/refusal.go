@@ -10,7 +10,6 @@ import (
 var (
 	lost = &Trouble{Code: CodeUncertain, Reason: "connection_lost",
 		Message: "the connection to the server broke before the answer came; the request may or may not have been carried out"}
-	tooLarge = &Trouble{Code: CodeProtocol, Reason: "too_large", Message: "the server's answer is too large"}
 )
 
 // refusal is an HTTP status that says that a request was not carried out, and

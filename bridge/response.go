@@ -152,7 +152,7 @@ func (u *upstream) follow(c *call, resp *http.Response) error {
 
 // resumable reports whether a stream that ended with an error can be taken up again.
 func resumable(err error) bool {
-	return !errors.Is(err, sse.ErrTooLarge) && !errors.Is(err, tooSlow) && !errors.Is(err, errEndpoint) && !rejects(err)
+	return !errors.Is(err, tooSlow) && !errors.Is(err, errEndpoint) && !rejects(err)
 }
 
 // next opens the stream again.
@@ -175,8 +175,6 @@ func (s *requestStream) over(resp *http.Response, err error) error {
 		return nil
 	case s.c.ctx.Err() != nil:
 		return s.c.ctx.Err()
-	case errors.Is(err, sse.ErrTooLarge):
-		return tooLarge
 	case errors.Is(err, tooSlow):
 		return tooSlow
 	case errors.Is(err, errEndpoint):
@@ -195,14 +193,21 @@ func (s *requestStream) over(resp *http.Response, err error) error {
 // messages came. c is the request whose stream it is; nil: none's.
 func (u *upstream) events(events *eventReader, c *call, r *resumption) (messages int, err error) {
 	defer events.share.release()
+	events.tooLarge = func(g *glimpse, whole bool) bool { return u.tooLarge(g, c, whole) }
 	for {
 		events.share.release()
 		e, err := events.Next()
 		r.note(events.Reader)
-		if err != nil {
-			return messages, err
-		}
 		switch {
+		case errors.Is(err, sse.ErrTooLarge):
+			messages++
+			r.brought()
+			if c != nil && c.answered() {
+				return messages, nil
+			}
+			continue
+		case err != nil:
+			return messages, err
 		case e.Type == "endpoint" && c != nil && messages == 0:
 			return messages, errEndpoint
 		case e.Type == "endpoint":

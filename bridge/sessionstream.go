@@ -2,13 +2,10 @@ package bridge
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/handstamp/handstamp/internal/sse"
 )
 
 // streamState is what a response may be expected of on a stream that is not the request's own.
@@ -138,10 +135,7 @@ func (u *upstream) hear(ctx context.Context, s *sessionStream) {
 func (u *upstream) listenTo(resp *http.Response, r *resumption) {
 	defer resp.Body.Close()
 	began := time.Now()
-	messages, err := u.events(u.eventsOf(resp), nil, r)
-	if errors.Is(err, sse.ErrTooLarge) {
-		u.Logger.Warn("the server sent a message that is too large, which was dropped")
-	}
+	messages, _ := u.events(u.eventsOf(resp), nil, r)
 	r.ended(time.Since(began), messages)
 }
 
