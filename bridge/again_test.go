@@ -371,3 +371,43 @@ func TestSessionIsEndedDespiteBrokenConnection(t *testing.T) {
 		}
 	})
 }
+
+// TestSecondInitializeWhileASessionIsReplaced has a host begin again while the bridge begins a
+// session in place of a forgotten one: that ends at the server, too.
+func TestSecondInitializeWhileASessionIsReplaced(t *testing.T) {
+	inMemory(t, func(t *testing.T) {
+		s := waking()
+		s.many = true
+		var slow atomic.Bool
+		replacing := make(chan struct{}, 1)
+		h := startInMemory(t, memory(func(w http.ResponseWriter, r *http.Request) {
+			got := readRequest(r)
+			if got.method == "initialize" && slow.CompareAndSwap(true, false) {
+				replacing <- struct{}{}
+				takes(r, 5*time.Second)
+				s.answer(w, r, got) // the session begins, whoever hears of it
+				return
+			}
+			s.answer(w, r, got)
+		}), nil)
+		h.hello()
+		s.mu.Lock()
+		s.ended = append(s.ended, s.current) // it forgets it by itself
+		s.mu.Unlock()
+		s.forget()
+		s.many = false
+		slow.Store(true)
+		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"real"}}`)
+		receive(t, replacing)
+		s.many = true
+		if got := h.helloAgain("2"); get(t, got, "result") != s.hello {
+			t.Errorf("initialize is answered with %s", got)
+		}
+		<-time.After(time.Minute)
+		_, ended := s.counts()
+		slices.Sort(ended)
+		if begun, all := s.begun, slices.Compact(ended); begun != 3 || len(all) != 2 {
+			t.Errorf("%d sessions have begun, ended are %q", begun, all)
+		}
+	})
+}

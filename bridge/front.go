@@ -101,17 +101,15 @@ func (f *front) succeed(old *bridge) *bridge {
 	}
 	old.room.leave()
 	old.do(func() {
-		if opening := old.era.underWay(initializing); opening != nil {
+		begin := sync.OnceFunc(func() { close(ended) })
+		defer begin()
+		for _, opening := range old.openings() {
 			// The server may be about to begin the session that has to end.
-			close(ended)
+			begin()
 			old.outlast(opening)
-			old.end()
-			old.part(f.life)
-			return
 		}
 		old.end()
 		old.part(f.life)
-		close(ended)
 	})
 	next.start()
 	return next
@@ -121,12 +119,26 @@ func (f *front) succeed(old *bridge) *bridge {
 // for, so that it can be ended at the server.
 const openingWait = 30 * time.Second
 
-// outlast waits until a first contact is over, but not for long.
-func (b *bridge) outlast(f *flight) {
+// openings returns the ends of what may begin a session at the server: the first contact under
+// way, and the replacement of a session.
+func (b *bridge) openings() (all []<-chan struct{}) {
+	if f := b.era.underWay(initializing); f != nil {
+		all = append(all, f.done)
+	}
+	b.up.mu.Lock()
+	defer b.up.mu.Unlock()
+	if r := b.up.renewal; r != nil {
+		all = append(all, r.done)
+	}
+	return all
+}
+
+// outlast waits until the beginning of a session is over, but not for long.
+func (b *bridge) outlast(done <-chan struct{}) {
 	timer := time.NewTimer(openingWait)
 	defer timer.Stop()
 	select {
-	case <-f.done:
+	case <-done:
 	case <-timer.C:
 	case <-b.life.Done():
 	}
