@@ -26,20 +26,25 @@ const (
 // The zero value is ready.
 type lateCalls struct {
 	mu    sync.Mutex              // guards what follows
-	signs map[*call]chan struct{} // receive when there is a sign that a request is being carried out
+	signs map[*call]chan *refusal // receive nil for a sign that it is being carried out, or its rejection
 	asked map[string]bool         // requests of the server's that the user responds to, by id
 }
 
-// enter adds a call, and returns the channel of its signs.
-func (l *lateCalls) enter(c *call) <-chan struct{} {
+// enter adds a call that is posted, and leave removes it.
+func (l *lateCalls) enter(c *call) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.signs == nil {
-		l.signs = make(map[*call]chan struct{})
+		l.signs = make(map[*call]chan *refusal)
 	}
-	sign := make(chan struct{}, 1)
-	l.signs[c] = sign
-	return sign
+	l.signs[c] = make(chan *refusal, 1)
+}
+
+// of returns the channel of a call.
+func (l *lateCalls) of(c *call) <-chan *refusal {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.signs[c]
 }
 
 func (l *lateCalls) leave(c *call) {
@@ -84,7 +89,7 @@ func (l *lateCalls) mark(is func(c *call) bool) {
 	for c, sign := range l.signs {
 		if is(c) {
 			select {
-			case sign <- struct{}{}:
+			case sign <- nil:
 			default:
 			}
 		}
@@ -96,8 +101,7 @@ func (l *lateCalls) mark(is func(c *call) bool) {
 // state of the stream on which the response may come, and a channel that is closed when that
 // changes.
 func (u *upstream) await(c *call, came string, now func() (streamState, <-chan struct{})) error {
-	sign := u.waiting.enter(c)
-	defer u.waiting.leave(c)
+	sign := u.waiting.of(c)
 	last := time.Now()
 	var closed time.Time // when the stream was found closed; zero: it is open
 	for {
@@ -128,7 +132,11 @@ func (u *upstream) await(c *call, came string, now func() (streamState, <-chan s
 			}
 			return c.ctx.Err()
 		case <-changed:
-		case <-sign:
+		case rejection := <-sign:
+			if rejection != nil {
+				timer.Stop()
+				return rejection
+			}
 			last = time.Now()
 		case <-timer.C:
 			return noResponse(came + because)

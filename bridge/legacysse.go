@@ -310,6 +310,8 @@ func (w *sseWire) attempt(c *call) (round int, err error) {
 		return 0, err
 	}
 	c.on = s
+	w.up.waiting.enter(c)
+	defer w.up.waiting.leave(c)
 	ctx, cancel := context.WithCancel(c.ctx)
 	defer cancel()
 	defer context.AfterFunc(s.alive, func() { time.AfterFunc(postGrace, cancel) })()

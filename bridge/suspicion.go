@@ -81,26 +81,6 @@ func sameID(a, b []byte) bool {
 	return errX == nil && errY == nil && x == y
 }
 
-// nameless returns the rejection that a JSON-RPC error in a response with status 200
-// is, if it names no request: with the id null, with none, or with one that no request
-// has. It returns nil for everything else.
-func (u *upstream) nameless(m *message, c *call) error {
-	if c == nil || c.heard || m.batch || m.error == nil {
-		if c != nil {
-			c.heard = true // what comes later is about the request
-		}
-		return nil
-	}
-	if !m.response() || c.is("initialize") || modernVersion(c.message) != "" {
-		return nil
-	}
-	if m.id != nil && (c.batch || sameID(m.id, c.id) || u.awaited(m.id)) {
-		return nil
-	}
-	return &refusal{status: http.StatusOK, body: m, tied: true, Trouble: &Trouble{Code: CodeRefused, Reason: "refused",
-		Message: "the server rejects the request: " + u.shown(text(member(m.error, "message")))}}
-}
-
 // rejects reports whether an error is a rejection.
 func rejects(err error) bool {
 	_, ok := errors.AsType[*refusal](err)

@@ -52,7 +52,8 @@ type upstream struct {
 
 	// unsettled counts messages that the server has not taken and that are sent once more.
 	unsettled atomic.Int32
-	questions questions // the server's
+	doubted   atomic.Bool // a ping is finding out whether the session is still there
+	questions questions   // the server's
 
 	mu      sync.Mutex             // guards what follows
 	session string                 // Mcp-Session-Id; empty: none
@@ -95,6 +96,8 @@ func (u *upstream) attempt(c *call) (round int, err error) {
 	if err := u.begun(c); err != nil {
 		return 0, err
 	}
+	u.waiting.enter(c)
+	defer u.waiting.leave(c)
 	round, header, resp, err := u.exchange(c)
 	if err != nil {
 		return round, err
@@ -124,13 +127,14 @@ func (u *upstream) rejected(c *call, resp *http.Response, tied bool) error {
 	r := u.refused(resp)
 	r.tied = tied
 	if r.body != nil && r.body.batch {
-		if c.batch {
+		nameless := r.body.namelessError(u.awaited)
+		if nameless == nil && c.bridge != nil {
 			u.deliver(r.body, c)
 		}
 		if c.answered() {
 			return nil
 		}
-		r.body = nil
+		r.body = nameless
 	}
 	return r
 }
