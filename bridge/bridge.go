@@ -255,8 +255,7 @@ func (b *bridge) abandon() {
 		defer close(told)
 		for _, c := range b.due() {
 			if !c.is("subscriptions/listen") {
-				c.fail(&Trouble{Code: CodeUncertain, Reason: "ended",
-					Message: "standard input ended before the answer came; the request may or may not have been carried out"})
+				c.fail(b.cutShort(c, "standard input ended"))
 			}
 		}
 	}()
@@ -266,6 +265,21 @@ func (b *bridge) abandon() {
 	case <-told:
 	case <-timer.C:
 	}
+}
+
+// cutShort returns the error of a request that ends for a reason before it has its response.
+func (b *bridge) cutShort(c *call, because string) *Trouble {
+	if c.left.Load() {
+		return &Trouble{Code: CodeUncertain, Reason: "ended", Message: because +
+			" before the response came; the request may or may not have been carried out"}
+	}
+	t := Trouble{Code: CodeUnreachable, Reason: "ended", Message: because + " before the request was sent"}
+	if v := b.room.present(); v != nil {
+		message := t.Message
+		t = *b.room.overdue(v)
+		t.Message = message + ": " + t.Message
+	}
+	return &t
 }
 
 // part tells the server that its session is over.

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // call is a request of the host's that has no answer yet. It gets exactly one,
@@ -31,6 +32,7 @@ type call struct {
 	quiet bool          // the host is not to hear that a subscription was acknowledged
 	plain bool          // sent on the session as it is, which it neither waits for nor replaces
 	hasty bool          // a rejection is of interest, and not made up for later
+	left  atomic.Bool   // it may have reached the server
 	heard bool          // the server has sent something on the request's stream
 
 	on *sseStream // the stream of HTTP+SSE that it was sent for; nil: none

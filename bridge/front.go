@@ -96,7 +96,7 @@ func (f *front) succeed(old *bridge) *bridge {
 	f.session = next
 	f.mu.Unlock()
 	for _, c := range old.due() {
-		c.fail(superseded)
+		c.fail(old.cutShort(c, "the host began another session"))
 		c.cancel()
 	}
 	old.room.leave()
@@ -143,9 +143,3 @@ func (b *bridge) outlast(done <-chan struct{}) {
 	case <-b.life.Done():
 	}
 }
-
-// superseded is the error of a request whose session the host has ended by beginning
-// another.
-var superseded = &Trouble{Code: CodeUncertain, Reason: "ended",
-	Message: "the host began another session before the response came; " +
-		"the request may or may not have been carried out"}

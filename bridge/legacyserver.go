@@ -63,6 +63,7 @@ func (t *legacyServer) serve(c *call) error {
 		return true
 	})
 	p.inner.asks = p.asks
+	c.left.Store(true)
 	t.eras.do(func() {
 		t.enter(p.inner)
 		defer t.leave(p.inner)

@@ -178,6 +178,7 @@ func (t *modernServer) ask(c *call, raw []byte) (*message, error) {
 		return answer.Load() != nil
 	})
 	defer inner.cancel()
+	c.left.Store(true)
 	err = t.eras.up.callModern(inner)
 	if refused, ok := errors.AsType[*refusal](err); ok && refused.body != nil {
 		return refused.body, nil

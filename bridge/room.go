@@ -16,6 +16,10 @@ const (
 	// the first pause before a server that could not be reached is tried again.
 	watchInterval = 2 * time.Second
 
+	// goneAfter is how long the server may take after a login before the host hears that the
+	// sign-in placeholder is gone.
+	goneAfter = 4 * time.Second
+
 	// longestWatch bounds the pauses, which double, between tries to reach a server, and
 	// longestRetryAfter those that the server wants.
 	longestWatch      = 30 * time.Second
@@ -188,10 +192,20 @@ func (r *room) stay(v *visit, f *flight) {
 		return
 	}
 	var stored loginWatch
+	var gone <-chan time.Time // when the host hears that the placeholder is gone
 	for failures := 0; ; {
 		select {
 		case <-f.done:
 		case <-v.news:
+			if gone = nil; r.shows(v) {
+				r.announce(v, "tools")
+			} else {
+				// The user has signed in: the server's own tools are likely to come in a moment.
+				gone = time.After(goneAfter)
+			}
+			continue
+		case <-gone:
+			gone = nil
 			r.announce(v, "tools")
 			continue
 		case <-v.left:
@@ -207,6 +221,13 @@ func (r *room) stay(v *visit, f *flight) {
 		}
 		failures++
 	}
+}
+
+// shows reports whether the host is shown the sign-in placeholder.
+func (r *room) shows(v *visit) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return v.signIn
 }
 
 // nextTry waits for a reason to try again: the host wants it, the user has signed in

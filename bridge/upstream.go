@@ -146,8 +146,11 @@ func (u *upstream) exchange(c *call) (round int, header http.Header, resp *http.
 	began := time.Now()
 	for try := 1; ; try++ {
 		round, header = u.header(c)
+		left := c.left.Swap(true)
 		if resp, err = u.post(c.ctx, c.raw, header); err != nil {
-			if c.ctx.Err() == nil && u.unsent(err) && time.Since(began) < dialPatience && u.settle(c.ctx, dialPause<<min(try-1, 3)) {
+			unsent := u.unsent(err)
+			c.left.Store(left || !unsent)
+			if c.ctx.Err() == nil && unsent && time.Since(began) < dialPatience && u.settle(c.ctx, dialPause<<min(try-1, 3)) {
 				continue
 			}
 			return round, header, nil, u.broken(err)
