@@ -24,8 +24,7 @@ func (u *upstream) body(resp *http.Response) (b []byte, done func(), err error) 
 	if n := resp.ContentLength; n >= 0 && n <= shortMessage {
 		b = make([]byte, n, n+1) // the line end will fit
 		if _, err := io.ReadFull(resp.Body, b); err != nil {
-			u.Logger.Debug("the answer broke off", "err", err)
-			return nil, func() {}, lost
+			return nil, func() {}, u.brokeOff(err)
 		}
 		return b, func() {}, nil
 	}
@@ -41,13 +40,21 @@ func (u *upstream) body(resp *http.Response) (b []byte, done func(), err error) 
 	case share.evicted.Load():
 		return nil, done, tooSlow
 	case err != nil:
-		u.Logger.Debug("the answer broke off", "err", err)
-		return nil, done, lost
+		return nil, done, u.brokeOff(err)
 	case len(b) > u.MaxMessage:
 		return nil, done, tooLarge
 	}
 	share.arrived()
 	return b, done, nil
+}
+
+// brokeOff returns what an error means with which the reading of a response ended.
+func (u *upstream) brokeOff(err error) *Trouble {
+	u.Logger.Debug("the response broke off", "err", err)
+	if t, ok := errors.AsType[*Trouble](err); ok {
+		return t
+	}
+	return lost
 }
 
 // bodyReader reads one body into memory that grows with what arrives, whatever length

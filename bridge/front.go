@@ -27,6 +27,7 @@ type front struct {
 // the host does not read any more.
 func newFront(life context.Context, broken func(), o Options) *front {
 	o.HTTP = newClient(&o)
+	o.Version = product(o.Version)
 	if o.Name == "" {
 		o.Name, o.Version = "bridge", "0"
 	}

@@ -152,7 +152,8 @@ func (u *upstream) follow(c *call, resp *http.Response) error {
 
 // resumable reports whether a stream that ended with an error can be taken up again.
 func resumable(err error) bool {
-	return !errors.Is(err, tooSlow) && !errors.Is(err, errEndpoint) && !rejects(err)
+	_, final := errors.AsType[*Trouble](err)
+	return !final && !errors.Is(err, errEndpoint)
 }
 
 // next opens the stream again.
@@ -175,11 +176,9 @@ func (s *requestStream) over(resp *http.Response, err error) error {
 		return nil
 	case s.c.ctx.Err() != nil:
 		return s.c.ctx.Err()
-	case errors.Is(err, tooSlow):
-		return tooSlow
 	case errors.Is(err, errEndpoint):
 		return atSSE()
-	case rejects(err):
+	case !resumable(err):
 		return err
 	case s.ctx.Err() != nil:
 		return noResponse(cameEvents(s.messages) + fmt.Sprintf(", and nothing came on the one that continues it within %d minutes", int(lateWait.Minutes())))

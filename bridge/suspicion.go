@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -127,7 +128,7 @@ func (u *upstream) forgotten(c *call, round int, r *refusal) bool {
 	}
 	u.mu.Lock()
 	current := u.round == round && u.renewal == nil
-	soon := u.tooSoon(r.shape())
+	soon, bare := u.tooSoon(r.shape()), u.session == ""
 	u.mu.Unlock()
 	switch {
 	case !current:
@@ -135,7 +136,14 @@ func (u *upstream) forgotten(c *call, round int, r *refusal) bool {
 	case soon:
 		return false
 	}
-	return says == over || u.inquire(c.ctx, round, r.shape())
+	return says == over || bare && r.uninitialized() || u.inquire(c.ctx, round, r.shape())
+}
+
+// uninitialized reports whether the server's words are about initialize. Without a session, a
+// ping finds nothing out then: the specification allows one before initialize.
+func (r *refusal) uninitialized() bool {
+	words := strings.ToLower(r.Message)
+	return strings.Contains(words, "initializ") || strings.Contains(words, "initialis")
 }
 
 // inquiry is a ping that finds out whether a session is still there, for all requests
