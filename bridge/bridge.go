@@ -104,7 +104,7 @@ const (
 	// lingering is how long a bridge whose standard input has ended waits for
 	// the answers that are due, and parting how long it takes its leave of the
 	// server after that.
-	lingering = 3250 * time.Millisecond
+	lingering = 2500 * time.Millisecond
 	parting   = time.Second
 )
 

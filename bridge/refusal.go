@@ -75,8 +75,8 @@ func (r *refusal) maybeSSE() bool {
 // refused reads why the server refused a request.
 func (u *upstream) refused(resp *http.Response) *refusal {
 	status := resp.StatusCode
-	r := &refusal{status: status, Trouble: &Trouble{Code: CodeRefused, Reason: "refused", Message: "the server answers with HTTP status " +
-		strconv.Itoa(status) + " (" + http.StatusText(status) + ")"}}
+	r := &refusal{status: status, Trouble: &Trouble{Code: CodeRefused, Reason: "refused",
+		Message: "the server returned HTTP status " + strconv.Itoa(status) + " (" + http.StatusText(status) + ")"}}
 	switch {
 	case status == http.StatusUnauthorized:
 		r.Code, r.Reason = CodeSignIn, "auth_required"
@@ -97,6 +97,9 @@ func (u *upstream) refused(resp *http.Response) *refusal {
 	}
 	if words := u.shown(remoteText(kind, body)); words != "" && words != http.StatusText(status) {
 		r.Message += ": " + words
+	}
+	if status == http.StatusNotFound && !u.established() {
+		r.Message += "; check the path of the URL: no MCP endpoint is there"
 	}
 	r.body = u.ofJSONRPC(body)
 	return r

@@ -92,7 +92,8 @@ func maybeJSON(kind string) bool {
 func namesJSON(kind string) bool { return kind == "" || strings.Contains(kind, "json") }
 
 func notMCP(kind string) *Trouble {
-	return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's response is " + strconv.Quote(kind) + ", which is no MCP"}
+	return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's response is " + strconv.Quote(kind) +
+		", not MCP; check that the URL is that of an MCP endpoint"}
 }
 
 // errEndpoint says that a stream begins with an address to post to, as those of HTTP+SSE do.
