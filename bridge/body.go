@@ -93,7 +93,7 @@ func (r *bodyReader) read(long func()) ([]byte, error) {
 		case len(b) < cap(b):
 			continue
 		}
-		room := r.room(cap(b), most)
+		room := r.capacity(cap(b), most)
 		if cap(b) <= shortMessage && room > shortMessage {
 			long()
 		}
@@ -105,12 +105,12 @@ func (r *bodyReader) read(long func()) ([]byte, error) {
 }
 
 // room returns the next capacity.
-func (r *bodyReader) room(full, most int) int {
+func (r *bodyReader) capacity(full, most int) int {
 	switch {
 	case r.length >= 0 && full >= shortMessage && most <= giantMessage:
 		return most // that it is long is no lie, and it is not too much
 	case r.length < 0 && full >= pipeSize && full < leastExpected:
-		return min(r.expected.room(full), most)
+		return min(r.expected.capacity(full), most)
 	}
 	return grown(full, most)
 }

@@ -27,7 +27,7 @@ type call struct {
 	taking sync.Mutex // held while the sink takes something
 	failed *Trouble   // why it has ended without an answer; set before ended is closed
 
-	asks  chan *message // takes what the server asks in this call; nil: the host does
+	inputRequests  chan *message // takes what the server asks in this call; nil: the host does
 	probe bool          // a server/discover with which the host begins
 	quiet bool          // the host is not to hear that a subscription was acknowledged
 	plain bool          // sent on the session as it is, which it neither waits for nor replaces
@@ -87,10 +87,10 @@ func (b *bridge) own(ctx context.Context, m *message, sink func(*message) bool) 
 	c := &call{message: m, bridge: b, ended: make(chan struct{}), sink: sink}
 	ctx, cancel := context.WithCancel(ctx)
 	c.ctx, c.cancel = ctx, func() {
-		b.forget(c)
+		b.unregister(c)
 		cancel()
 	}
-	b.adopt(c)
+	b.register(c)
 	return c
 }
 
@@ -135,7 +135,7 @@ func (c *call) end() {
 	c.once.Do(func() {
 		close(c.ended)
 		if c.sink != nil {
-			c.bridge.forget(c)
+			c.bridge.unregister(c)
 		}
 	})
 }
@@ -168,7 +168,7 @@ func (c *call) drop() {
 }
 
 // answered reports whether the call is settled.
-func (c *call) answered() bool {
+func (c *call) responded() bool {
 	select {
 	case <-c.ended:
 		return true
@@ -199,7 +199,7 @@ func (c *call) fail(t *Trouble) {
 	if c.sink != nil {
 		c.taking.Lock()
 		defer c.taking.Unlock()
-		if !c.answered() {
+		if !c.responded() {
 			c.failed = t
 			c.end()
 		}
@@ -210,7 +210,7 @@ func (c *call) fail(t *Trouble) {
 
 // failure returns why a call of the bridge's own has no answer.
 func (c *call) failure() *Trouble {
-	if c.answered() && c.failed != nil {
+	if c.responded() && c.failed != nil {
 		return c.failed
 	}
 	return lost

@@ -32,7 +32,7 @@ func newFront(life context.Context, broken func(), o Options) *front {
 		o.Name, o.Version = "bridge", "0"
 	}
 	if o.MaxMessage <= 0 {
-		o.MaxMessage = maxMessage
+		o.MaxMessage = defaultMaxMessage
 	}
 	if o.MaxMemory <= 0 {
 		o.MaxMemory = defaultMemory
@@ -45,13 +45,13 @@ func newFront(life context.Context, broken func(), o Options) *front {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.Person == nil {
-		o.Person = new(Person)
+	if o.User == nil {
+		o.User = new(User)
 	}
 	if o.Stdout == nil {
 		o.Stdout = io.Discard
 	}
-	f := &front{Options: o, life: life, memory: newMemory(third), out: &output{w: o.Stdout, broken: broken}}
+	f := &front{Options: o, life: life, memory: newMemory(third), out: &output{w: o.Stdout, onError: broken}}
 	f.lines.size = third
 	f.session = newBridge(f)
 	f.session.start()
@@ -70,12 +70,12 @@ func (f *front) accept(line []byte) { f.current().accept(line) }
 
 // greet returns the bridge for an initialize of the host's: the present one, or a new
 // one where that has begun a session already. Only the reader calls it.
-func (f *front) greet(hello *message) *bridge {
+func (f *front) sessionFor(hello *message) *bridge {
 	b := f.current()
 	for !b.era.begin(hello.raw) {
-		b = f.succeed(b)
+		b = f.nextSession(b)
 	}
-	b.room.leave()
+	b.placeholder.leave()
 	if c := b.find(hello.id); c != nil && c.probe {
 		c.drop() // the host counts anew: the response with this id is that to initialize
 	}
@@ -84,13 +84,13 @@ func (f *front) greet(hello *message) *bridge {
 
 // succeed ends a session, with all that the server and the bridge keep for it, and
 // returns the bridge of the next one. Each request that is still open gets an error.
-func (f *front) succeed(old *bridge) *bridge {
+func (f *front) nextSession(old *bridge) *bridge {
 	f.Logger.Debug("the host begins another session")
 	next := newBridge(f)
 	old.mu.Lock()
 	next.serial = old.serial // the host may still respond to a request of the old session's
 	old.mu.Unlock()
-	next.up.questions.succeed(&old.up.questions)
+	next.up.serverRequests.inherit(&old.up.serverRequests)
 	ended := make(chan struct{})
 	next.before = ended
 	f.mu.Lock()
@@ -100,7 +100,7 @@ func (f *front) succeed(old *bridge) *bridge {
 		c.fail(old.cutShort(c, "the host began another session"))
 		c.cancel()
 	}
-	old.room.leave()
+	old.placeholder.leave()
 	old.do(func() {
 		begin := sync.OnceFunc(func() { close(ended) })
 		defer begin()
@@ -110,7 +110,7 @@ func (f *front) succeed(old *bridge) *bridge {
 			old.outlast(opening)
 		}
 		old.end()
-		old.part(f.life)
+		old.endSession(f.life)
 	})
 	next.start()
 	return next
@@ -128,7 +128,7 @@ func (b *bridge) openings() (all []<-chan struct{}) {
 	}
 	b.up.mu.Lock()
 	defer b.up.mu.Unlock()
-	if r := b.up.renewal; r != nil {
+	if r := b.up.replacement; r != nil {
 		all = append(all, r.done)
 	}
 	return all

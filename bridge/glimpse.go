@@ -25,7 +25,7 @@ type glimpse struct {
 const longestGlimpse = 1 << 10
 
 // glance looks at a message that is not valid.
-func glance(raw []byte) *glimpse {
+func glimpseOf(raw []byte) *glimpse {
 	g := new(glimpse)
 	_, _ = g.Write(bytes.TrimPrefix(raw, mark))
 	g.end()

@@ -35,8 +35,8 @@ func (m *message) namelessError(named func(id []byte) bool) *message {
 // none. One that came on a stream for all it gives to the request that it is about.
 func (u *upstream) nameless(m *message, c *call) error {
 	if c == nil {
-		if e := m.namelessError(u.awaited); e != nil && !u.waiting.reject(u.rejection(e)) {
-			u.doubt()
+		if e := m.namelessError(u.awaited); e != nil && !u.lateCalls.reject(u.rejectionFor(e)) {
+			u.checkSession()
 		}
 		return nil
 	}
@@ -48,21 +48,21 @@ func (u *upstream) nameless(m *message, c *call) error {
 		c.heard = true // what comes later is about the request
 		return nil
 	}
-	return u.rejection(e)
+	return u.rejectionFor(e)
 }
 
 // rejection returns the rejection that a JSON-RPC error is.
-func (u *upstream) rejection(e *message) *refusal {
-	return &refusal{status: 200, body: e, tied: true, Trouble: &Trouble{Code: CodeRefused, Reason: "refused",
+func (u *upstream) rejectionFor(e *message) *rejection {
+	return &rejection{status: 200, body: e, tied: true, Trouble: &Trouble{Code: CodeRejected, Reason: "refused",
 		Message: "the server rejects the request: " + u.shown(text(member(e.error, "message")))}}
 }
 
 // doubt finds out whether the session is still there, once at a time: the server has rejected one
 // of several requests.
-func (u *upstream) doubt() {
-	if u.doubted.CompareAndSwap(false, true) {
+func (u *upstream) checkSession() {
+	if u.checking.CompareAndSwap(false, true) {
 		u.do(func() {
-			defer u.doubted.Store(false)
+			defer u.checking.Store(false)
 			u.probe(u.life)
 		})
 	}
@@ -70,10 +70,10 @@ func (u *upstream) doubt() {
 
 // reject gives a rejection to the request that it is about: to a ping of the bridge's own, which
 // finds that out, or to the only request under way. It reports false if there is none, or several.
-func (l *lateCalls) reject(r *refusal) bool {
+func (l *lateCalls) reject(r *rejection) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var sign chan *refusal
+	var sign chan *rejection
 	for c, its := range l.signs {
 		if sign = its; c.sink != nil && c.is("ping") {
 			break

@@ -29,10 +29,10 @@ func TestErrorsNameTheNextStep(t *testing.T) {
 
 // TestVersionHasOneSpelling compares what the bridge calls itself to the host and to the server.
 func TestVersionHasOneSpelling(t *testing.T) {
-	person := new(bridge.Person)
+	person := new(bridge.User)
 	d := newDoor(person)
 	agent := make(chan string, 1)
-	h := start(t, bridge.Options{Name: "hs", Version: "(devel)", Person: person, URL: "http://server.example/mcp",
+	h := start(t, bridge.Options{Name: "hs", Version: "(devel)", User: person, URL: "http://server.example/mcp",
 		HTTP: &http.Client{Transport: wire(func(r *http.Request) (*http.Response, error) {
 			select {
 			case agent <- r.UserAgent():

@@ -34,7 +34,7 @@ func (t *wireTransport) follow(req *http.Request) (*http.Response, error) {
 		}
 		to, trouble := destination(resp, req)
 		if trouble == nil {
-			trouble = anew(&seen, req.URL, to)
+			trouble = redirectError(&seen, req.URL, to)
 		}
 		if permanent = permanent && lasts(resp); permanent {
 			moved = to
@@ -103,33 +103,33 @@ func destination(resp *http.Response, req *http.Request) (*url.URL, *Trouble) {
 	to, err := req.URL.Parse(location)
 	switch {
 	case location == "":
-		return nil, astray("the server redirects (HTTP status %d), but says not where to", status)
+		return nil, redirectTrouble("the server redirects (HTTP status %d), but says not where to", status)
 	case err != nil:
 		return nil, notAURL(status)
 	case !sameOrigin(req.URL, to):
-		return nil, astray("the server redirects to another origin, %s; nothing was sent there. If the server has moved, configure that URL",
+		return nil, redirectTrouble("the server redirects to another origin, %s; nothing was sent there. If the server has moved, configure that URL",
 			shownURL(to, req))
 	case to.User != nil:
-		return nil, astray("the server redirects to a URL with a user name; nothing was sent there")
+		return nil, redirectTrouble("the server redirects to a URL with a user name; nothing was sent there")
 	case status == http.StatusSeeOther && req.Method != http.MethodGet:
-		return nil, astray("the server redirects (HTTP status 303) to %s with another method, which would lose the message; "+
+		return nil, redirectTrouble("the server redirects (HTTP status 303) to %s with another method, which would lose the message; "+
 			"if that is where it is, configure that URL", shownURL(to, req))
 	}
 	return to, nil
 }
 
 // anew returns why a request that was redirected this far is not redirected further.
-func anew(seen *[]string, from, to *url.URL) *Trouble {
+func redirectError(seen *[]string, from, to *url.URL) *Trouble {
 	to.Fragment, to.RawFragment = "", ""
 	next := to.String()
 	if *seen == nil {
 		*seen = []string{from.String()}
 	}
 	if slices.Contains(*seen, next) {
-		return astray("the server redirects in a loop, back to %s; nothing was carried out", originOf(from))
+		return redirectTrouble("the server redirects in a loop, back to %s; nothing was carried out", originOf(from))
 	}
 	if len(*seen) > maxRedirects {
-		return astray("the server redirects more than %d times; nothing was carried out", maxRedirects)
+		return redirectTrouble("the server redirects more than %d times; nothing was carried out", maxRedirects)
 	}
 	*seen = append(*seen, next)
 	return nil
@@ -165,10 +165,10 @@ func (l locations) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 func notAURL(status int) *Trouble {
-	return astray("the server redirects (HTTP status %d) to something that is not a URL", status)
+	return redirectTrouble("the server redirects (HTTP status %d) to something that is not a URL", status)
 }
 
-func astray(format string, args ...any) *Trouble {
+func redirectTrouble(format string, args ...any) *Trouble {
 	return &Trouble{Code: CodeProtocol, Reason: "redirect", Message: fmt.Sprintf(format, args...)}
 }
 

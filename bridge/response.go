@@ -15,19 +15,19 @@ import (
 )
 
 // receive delivers what answers a request.
-func (u *upstream) receive(c *call, resp *http.Response) error {
+func (u *upstream) receiveResponse(c *call, resp *http.Response) error {
 	if contentType(resp.Header) == acceptStream {
 		return u.follow(c, resp)
 	}
 	m, done, err := u.inBody(c, resp)
 	defer done()
 	switch {
-	case c.answered():
+	case c.responded():
 		return nil
 	case err != nil:
 		return err
 	case m == nil:
-		return u.late(c, resp, cameStatus(resp))
+		return u.late(c, resp, describeStatus(resp))
 	}
 	if err := u.nameless(m, c); err != nil {
 		return err
@@ -36,8 +36,8 @@ func (u *upstream) receive(c *call, resp *http.Response) error {
 		m.id = nil // there is one request that this body can be the response to
 	}
 	u.deliver(m, c)
-	if !c.answered() {
-		return u.late(c, resp, cameStatus(resp))
+	if !c.responded() {
+		return u.late(c, resp, describeStatus(resp))
 	}
 	u.inUse()
 	return nil
@@ -64,7 +64,7 @@ func (u *upstream) inBody(c *call, resp *http.Response) (m *message, done func()
 		return nil, done, err
 	}
 	empty := len(bytes.TrimSpace(body)) == 0
-	m, err = heard(body)
+	m, err = readMessage(body)
 	switch {
 	case err == nil && (m.batch || m.response()):
 		return m, done, nil
@@ -133,19 +133,19 @@ func (u *upstream) follow(c *call, resp *http.Response) error {
 		n, err := u.events(u.eventsOf(resp), c, &s.resumption)
 		resp.Body.Close()
 		s.messages += n
-		if c.answered() {
+		if c.responded() {
 			u.inUse()
 			return nil
 		}
 		if s.id == "" || modernVersion(c.message) != "" || !resumable(err) || s.ctx.Err() != nil {
-			return s.over(resp, err)
+			return s.finish(resp, err)
 		}
 		if s.ended(time.Since(began), n); s.id != before {
 			s.failures = 0 // the server has gone on, and wants to be polled
 		}
 		next, err := s.next()
 		if err != nil {
-			return s.over(resp, err)
+			return s.finish(resp, err)
 		}
 		resp = next
 	}
@@ -168,12 +168,12 @@ func (s *requestStream) next() (*http.Response, error) {
 
 // over says what it means that the stream has ended for good, and waits where the response may
 // come elsewhere.
-func (s *requestStream) over(resp *http.Response, err error) error {
+func (s *requestStream) finish(resp *http.Response, err error) error {
 	if s.quiet != nil {
 		s.quiet.Stop()
 	}
 	switch {
-	case s.c.answered():
+	case s.c.responded():
 		return nil
 	case s.c.ctx.Err() != nil:
 		return s.c.ctx.Err()
@@ -182,9 +182,9 @@ func (s *requestStream) over(resp *http.Response, err error) error {
 	case !resumable(err):
 		return err
 	case s.ctx.Err() != nil:
-		return noResponse(cameEvents(s.messages) + fmt.Sprintf(", and nothing came on the one that continues it within %d minutes", int(lateWait.Minutes())))
+		return noResponse(describeEvents(s.messages) + fmt.Sprintf(", and nothing came on the one that continues it within %d minutes", int(lateWait.Minutes())))
 	case errors.Is(err, io.EOF), errors.Is(err, errNotResumed):
-		return s.late(s.c, resp, cameEvents(s.messages))
+		return s.late(s.c, resp, describeEvents(s.messages))
 	}
 	return lost
 }
@@ -202,7 +202,7 @@ func (u *upstream) events(events *eventReader, c *call, r *resumption) (messages
 		case errors.Is(err, sse.ErrTooLarge):
 			messages++
 			r.brought()
-			if c != nil && c.answered() {
+			if c != nil && c.responded() {
 				return messages, nil
 			}
 			continue
@@ -216,7 +216,7 @@ func (u *upstream) events(events *eventReader, c *call, r *resumption) (messages
 		case len(e.Data) == 0 || e.Type != "" && e.Type != "message":
 			continue
 		}
-		m, err := heard(e.Data)
+		m, err := readMessage(e.Data)
 		messages++
 		r.brought()
 		if err != nil {
@@ -226,11 +226,11 @@ func (u *upstream) events(events *eventReader, c *call, r *resumption) (messages
 		} else {
 			u.deliver(m, c)
 		}
-		if c != nil && c.answered() {
+		if c != nil && c.responded() {
 			return messages, nil
 		}
 		if c == nil && err == nil && m.method != nil {
-			u.waiting.note(m)
+			u.lateCalls.note(m)
 		}
 	}
 }

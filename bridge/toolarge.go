@@ -44,7 +44,7 @@ func (b *bridge) unreadable(g *glimpse, c *call, why error, t *Trouble) {
 	default:
 		target.fail(t)
 	}
-	if target.answered() {
+	if target.responded() {
 		target.cancel() // its own POST may not end by itself
 	}
 }

@@ -25,7 +25,7 @@ func TestRequestThatNeverLeftSaysSoWhenInputEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inMemory(t, func(t *testing.T) {
-				person := new(bridge.Person)
+				person := new(bridge.User)
 				d := newDoor(person)
 				h := startInMemory(t, wire(func(r *http.Request) (*http.Response, error) {
 					if tt.login {
@@ -33,7 +33,7 @@ func TestRequestThatNeverLeftSaysSoWhenInputEnds(t *testing.T) {
 					}
 					takes(r, time.Hour)
 					return nil, r.Context().Err()
-				}), func(o *bridge.Options) { o.Person, o.Explain = person, explainDoor })
+				}), func(o *bridge.Options) { o.User, o.Explain = person, explainDoor })
 				h.hello()
 				h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"real"}}`,
 					`[{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"real"}}]`)
@@ -61,7 +61,7 @@ func TestListsChangeOnceAfterALogin(t *testing.T) {
 	for _, takesLong := range []bool{false, true} {
 		inMemory(t, func(t *testing.T) {
 			s := waking()
-			person := new(bridge.Person)
+			person := new(bridge.User)
 			d := newDoor(person)
 			d.next = memory(func(w http.ResponseWriter, r *http.Request) {
 				if takesLong {
@@ -71,7 +71,7 @@ func TestListsChangeOnceAfterALogin(t *testing.T) {
 				}
 				s.ServeHTTP(w, r)
 			})
-			h := startInMemory(t, d, func(o *bridge.Options) { o.Person, o.Explain = person, explainDoor })
+			h := startInMemory(t, d, func(o *bridge.Options) { o.User, o.Explain = person, explainDoor })
 			h.hello()
 			<-time.After(time.Second)
 			before := len(h.all())

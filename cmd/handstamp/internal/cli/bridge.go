@@ -170,7 +170,7 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 	if err != nil {
 		return nil, err
 	}
-	person := new(bridge.Person)
+	person := new(bridge.User)
 	if b.direct {
 		if c.RefreshHelper != nil {
 			c.RefreshHelper.Logins = false // the person may paste
@@ -239,7 +239,7 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 		Tool:     tool,
 		Name:     "handstamp",
 		Version:  buildVersion().Version,
-		Person:   person,
+		User:   person,
 		SignedIn: signedIn,
 		Explain:  func(err error) *bridge.Trouble { return trouble(err, t) },
 		Logger:   b.logger(),
@@ -268,7 +268,7 @@ func (b *bridgeCommand) ours(ctx context.Context, c *handstamp.Client, t *target
 }
 
 // involve tells the host of a person that is waited for.
-func (b *bridgeCommand) involve(c *handstamp.Client, t *target, person *bridge.Person) {
+func (b *bridgeCommand) involve(c *handstamp.Client, t *target, person *bridge.User) {
 	c.Prompt.Paste = nil
 	c.Prompt.Show = b.show(t, person)
 	c.Prompt.Waiting = func(_ context.Context, r handstamp.AuthorizationRequest) {
@@ -289,7 +289,7 @@ func (b *bridgeCommand) involve(c *handstamp.Client, t *target, person *bridge.P
 
 // show tells the host, and in one line whoever reads its log, what a person has
 // to do.
-func (b *bridgeCommand) show(t *target, person *bridge.Person) func(context.Context, handstamp.AuthorizationRequest) {
+func (b *bridgeCommand) show(t *target, person *bridge.User) func(context.Context, handstamp.AuthorizationRequest) {
 	return func(_ context.Context, r handstamp.AuthorizationRequest) {
 		open, _ := b.browserFor(&b.login)
 		how := "open this URL in a browser on this machine: "

@@ -179,7 +179,7 @@ func TestSecondInitializeWhileAway(t *testing.T) {
 			inMemory(t, func(t *testing.T) {
 				s := waking()
 				s.many = true
-				person := new(bridge.Person)
+				person := new(bridge.User)
 				d := newDoor(person)
 				d.next = memory(s.ServeHTTP)
 				began := time.Now()
@@ -189,7 +189,7 @@ func TestSecondInitializeWhileAway(t *testing.T) {
 					}
 					takes(r, time.Until(began.Add(20*time.Second)))
 					return d.next.RoundTrip(r)
-				}), func(o *bridge.Options) { o.Person, o.Explain = person, explainDoor })
+				}), func(o *bridge.Options) { o.User, o.Explain = person, explainDoor })
 				h.hello()
 				h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"real"}}`)
 				if got := h.helloAgain("2"); get(t, got, "result") == "" {
