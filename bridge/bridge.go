@@ -104,8 +104,8 @@ const (
 	// lingering is how long a bridge whose standard input has ended waits for
 	// the answers that are due, and parting how long it takes its leave of the
 	// server after that.
-	lingerTime = 2500 * time.Millisecond
-	endSessionTimeout   = time.Second
+	lingerTime        = 2500 * time.Millisecond
+	endSessionTimeout = time.Second
 )
 
 // Run bridges until standard input ends, standard output breaks or ctx ends. The
@@ -152,13 +152,13 @@ func Run(ctx context.Context, o Options) error {
 // begins a new one.
 type bridge struct {
 	*front
-	life   context.Context // ends with the run or the session
-	end    context.CancelFunc
-	before <-chan struct{} // closed once the session before has ended; nil: there was none
-	sent   sync.WaitGroup  // what the host has sent that has no answer
-	up     upstream
-	placeholder   placeholder
-	era    eras
+	life        context.Context // ends with the run or the session
+	end         context.CancelFunc
+	before      <-chan struct{} // closed once the session before has ended; nil: there was none
+	sent        sync.WaitGroup  // what the host has sent that has no answer
+	up          upstream
+	placeholder placeholder
+	era         eras
 
 	notifications inOrder // of the host's
 
@@ -294,11 +294,11 @@ const pipeSize = 64 << 10
 
 // output is the host's end: whole lines, one writer at a time.
 type output struct {
-	mu     sync.Mutex
-	w      io.Writer
+	mu      sync.Mutex
+	w       io.Writer
 	onError func() // called when nobody reads any more
-	err    error
-	wide   bool
+	err     error
+	wide    bool
 }
 
 // write writes a message as one line. The bytes are the output's from then on.

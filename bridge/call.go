@@ -27,13 +27,13 @@ type call struct {
 	taking sync.Mutex // held while the sink takes something
 	failed *Trouble   // why it has ended without an answer; set before ended is closed
 
-	inputRequests  chan *message // takes what the server asks in this call; nil: the host does
-	probe bool          // a server/discover with which the host begins
-	quiet bool          // the host is not to hear that a subscription was acknowledged
-	plain bool          // sent on the session as it is, which it neither waits for nor replaces
-	hasty bool          // a rejection is of interest, and not made up for later
-	left  atomic.Bool   // it may have reached the server
-	heard bool          // the server has sent something on the request's stream
+	inputRequests chan *message // takes what the server asks in this call; nil: the host does
+	probe         bool          // a server/discover with which the host begins
+	quiet         bool          // the host is not to hear that a subscription was acknowledged
+	plain         bool          // sent on the session as it is, which it neither waits for nor replaces
+	hasty         bool          // a rejection is of interest, and not made up for later
+	left          atomic.Bool   // it may have reached the server
+	heard         bool          // the server has sent something on the request's stream
 
 	on *sseStream // the stream of HTTP+SSE that it was sent for; nil: none
 

@@ -25,13 +25,13 @@ const (
 type eras struct {
 	*bridge
 
-	mu      sync.Mutex // guards what follows
-	server  era
-	hello   []byte            // the host's initialize, or one made for it
-	confirmation  *message          // the host's notifications/initialized, or one made for it; nil: not yet
-	initializeResult  []byte            // the result of the server's initialize
-	flights [contacts]*firstContact // the first contacts under way
-	probed  time.Time         // when the host began with server/discover; zero: it did not
+	mu               sync.Mutex // guards what follows
+	server           era
+	hello            []byte                  // the host's initialize, or one made for it
+	confirmation     *message                // the host's notifications/initialized, or one made for it; nil: not yet
+	initializeResult []byte                  // the result of the server's initialize
+	flights          [contacts]*firstContact // the first contacts under way
+	probed           time.Time               // when the host began with server/discover; zero: it did not
 
 	modern modernServer
 	legacy legacyServer
@@ -49,9 +49,9 @@ const (
 
 // flight is a first contact with the server, for all that wait for it.
 type firstContact struct {
-	done   chan struct{}
+	done     chan struct{}
 	response *message // the server's response, where it gave one
-	err    error
+	err      error
 }
 
 // hello returns what a session begins with; nil: nothing is known.

@@ -25,9 +25,9 @@ const (
 // lateCalls are the requests whose POST has ended and whose response may come on a stream.
 // The zero value is ready.
 type lateCalls struct {
-	mu    sync.Mutex              // guards what follows
-	signs map[*call]chan *rejection // receive nil for a sign that it is being carried out, or its rejection
-	userRequests map[string]bool         // requests of the server's that the user responds to, by id
+	mu           sync.Mutex                // guards what follows
+	signs        map[*call]chan *rejection // receive nil for a sign that it is being carried out, or its rejection
+	userRequests map[string]bool           // requests of the server's that the user responds to, by id
 }
 
 // enter adds a call that is posted, and leave removes it.

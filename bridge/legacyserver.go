@@ -11,10 +11,10 @@ type legacyServer struct {
 	eras   *eras
 	active bool // there is a host to translate for; guarded by eras.mu
 
-	mu     sync.Mutex // guards what follows
-	subscriptions  []*call    // the host's subscriptions/listen
-	underWay  []*call    // what is under way at the server, in order
-	parked map[string]*parked
+	mu            sync.Mutex // guards what follows
+	subscriptions []*call    // the host's subscriptions/listen
+	underWay      []*call    // what is under way at the server, in order
+	parked        map[string]*parked
 }
 
 // noDiscover tells a host that speaks both eras to fall back to initialize: in

@@ -35,7 +35,7 @@ type sseWire struct {
 
 	mu        sync.Mutex // guards what follows
 	stream    *sseStream // nil: none is open
-	known    bool       // the server speaks it
+	known     bool       // the server speaks it
 	rejected  time.Time  // when the server rejected a fall back to it
 	opening   *replacement
 	returning bool       // the stream is being opened again, although no request needs it

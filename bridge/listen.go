@@ -17,10 +17,10 @@ const agreementWait = 10 * time.Second
 // listening is a stream of notifications for a host that would hear them by
 // itself in a session ("subscriptions/listen").
 type listening struct {
-	stop    context.CancelFunc
-	decided chan struct{} // closed once the server has agreed or refused, or nobody waits for that any more
-	decide  func()
-	agreed  []byte   // the notifications that the server agreed to send; nil: it did not say
+	stop     context.CancelFunc
+	decided  chan struct{} // closed once the server has agreed or refused, or nobody waits for that any more
+	decide   func()
+	agreed   []byte     // the notifications that the server agreed to send; nil: it did not say
 	rejected *rejection // nil: it did not refuse
 }
 

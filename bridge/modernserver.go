@@ -24,7 +24,7 @@ type modernServer struct {
 	offers       []byte // capabilities of the server
 	resources    map[string]bool
 	streams      []*listening // of notifications, in the order in which they began
-	hostRequests        map[string]chan *message
+	hostRequests map[string]chan *message
 }
 
 // discover asks a server what it is, with what the host said in its initialize,

@@ -12,13 +12,13 @@ const parkedFor = 10 * time.Minute
 // parked is a request that is under way at the server while the host is asked
 // for something that the server wants to know.
 type parked struct {
-	inner *call
-	final chan *message // its answer
+	inner          *call
+	final          chan *message // its answer
 	inputRequests  chan *message // what the server asks on the way
-	err   chan error
+	err            chan error
 	inputRequestID []byte // the id of the server's request that the host is to answer
-	by    string // the idKey of the host's request whose result says so
-	timer *time.Timer
+	by             string // the idKey of the host's request whose result says so
+	timer          *time.Timer
 }
 
 // park keeps a request until the host comes back with input, and returns the

@@ -37,29 +37,29 @@ const signInTool = "sign_in"
 type placeholder struct {
 	*bridge
 
-	mu    sync.Mutex // guards what follows
-	absence *absence     // nil: the host is not answered here
-	greeted  bool       // the host was greeted here, with more capabilities than the server may have
-	shown bool       // the host may still believe in the sign-in placeholder
-	level *message   // the host's logging/setLevel, for the server to come; nil: none
+	mu      sync.Mutex // guards what follows
+	absence *absence   // nil: the host is not answered here
+	greeted bool       // the host was greeted here, with more capabilities than the server may have
+	shown   bool       // the host may still believe in the sign-in placeholder
+	level   *message   // the host's logging/setLevel, for the server to come; nil: none
 }
 
 // visit is one stay of the host's in the room. Its fields are guarded by room.mu, but
 // for the channels that are made with it.
 type absence struct {
-	modern  []byte        // _meta of a modern host's first request; nil: the host is of before
-	greeted chan struct{} // closed when the host's first request has its response
-	over    chan struct{} // closed when the server is there, or the host begins anew
-	retryRequested  chan struct{} // holds one value when the host wants another try
-	signInNews    chan struct{} // holds one value when the host is to list the tools again
+	modern         []byte        // _meta of a modern host's first request; nil: the host is of before
+	greeted        chan struct{} // closed when the host's first request has its response
+	over           chan struct{} // closed when the server is there, or the host begins anew
+	retryRequested chan struct{} // holds one value when the host wants another try
+	signInNews     chan struct{} // holds one value when the host is to list the tools again
 
-	signIn  bool          // the user has to sign in: the host is shown the placeholder
-	denied  bool          // the last try ended because the user is not signed in
-	signInChanged  chan struct{} // closed when signIn changes
-	failure *Trouble      // how the last try ended; nil: none has
-	trying  bool
-	tryEnded   chan struct{} // closed when the try under way has failed
-	subscriptions   []*call       // subscriptions/listen that wait for the server
+	signIn        bool          // the user has to sign in: the host is shown the placeholder
+	denied        bool          // the last try ended because the user is not signed in
+	signInChanged chan struct{} // closed when signIn changes
+	failure       *Trouble      // how the last try ended; nil: none has
+	trying        bool
+	tryEnded      chan struct{} // closed when the try under way has failed
+	subscriptions []*call       // subscriptions/listen that wait for the server
 }
 
 // occupied reports whether the host is being answered here.

@@ -20,10 +20,10 @@ const (
 // sessionStream is the stream of one session on which the server sends what belongs to no
 // request.
 type sessionStream struct {
-	stop  context.CancelFunc
-	head  chan struct{} // closed once the server has responded to the first GET
+	stop    context.CancelFunc
+	head    chan struct{} // closed once the server has responded to the first GET
 	givenUp atomic.Bool   // the tries have ended
-	wake  chan struct{} // ends the wait after that
+	wake    chan struct{} // ends the wait after that
 
 	mu      sync.Mutex // guards what follows
 	state   streamState

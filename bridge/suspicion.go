@@ -39,9 +39,9 @@ func (r *rejection) shape() shape { return shape{r.status, r.code()} }
 type sessionSign int
 
 const (
-	sessionUnknown sessionSign = iota // nothing: it is the request's error
-	sessionDoubtful                // perhaps the server has forgotten it
-	sessionOver                   // the server has forgotten it
+	sessionUnknown  sessionSign = iota // nothing: it is the request's error
+	sessionDoubtful                    // perhaps the server has forgotten it
+	sessionOver                        // the server has forgotten it
 )
 
 // meaning returns what a rejection of a message says of its session.

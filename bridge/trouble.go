@@ -37,7 +37,7 @@ const (
 	CodeProtocol    = -31003 // the server's answer is none
 	CodeUncertain   = -31004 // the connection broke: the request may or may not have been carried out
 	CodeTranslation = -31005 // host and server are of different eras, and this cannot be translated
-	CodeRejected     = -31006 // the server refused the request over HTTP
+	CodeRejected    = -31006 // the server refused the request over HTTP
 )
 
 const (

@@ -36,7 +36,7 @@ const (
 
 	// dialPatience is how long a request that could not be sent at all is tried.
 	dialTimeout = 6 * time.Second
-	dialPause    = 150 * time.Millisecond
+	dialPause   = 150 * time.Millisecond
 )
 
 // upstream is the server's end of the bridge.
@@ -45,32 +45,32 @@ type upstream struct {
 	wire   Wire
 	legacy sseWire // HTTP+SSE, once that is what the server speaks
 
-	memory   *memory     // of what the server sends
-	expected expectation // of bodies whose length is not announced
-	long     queue       // for those that are long
-	lateCalls  lateCalls   // requests whose response may come on another stream
+	memory    *memory     // of what the server sends
+	expected  expectation // of bodies whose length is not announced
+	long      queue       // for those that are long
+	lateCalls lateCalls   // requests whose response may come on another stream
 
 	// unsettled counts messages that the server has not taken and that are sent once more.
-	unsettled atomic.Int32
-	checking   atomic.Bool // a ping is finding out whether the session is still there
-	serverRequests serverRequests   // the server's
+	unsettled      atomic.Int32
+	checking       atomic.Bool    // a ping is finding out whether the session is still there
+	serverRequests serverRequests // the server's
 
-	mu      sync.Mutex             // guards what follows
-	session string                 // Mcp-Session-Id; empty: none
-	version string                 // negotiated by initialize; empty: not yet
-	round   int                    // counts sessions, so that one that ended is replaced once
-	replacement *replacement               // the replacement under way
-	initializedSent    bool                   // the server knows that the session has begun
+	mu              sync.Mutex             // guards what follows
+	session         string                 // Mcp-Session-Id; empty: none
+	version         string                 // negotiated by initialize; empty: not yet
+	round           int                    // counts sessions, so that one that ended is replaced once
+	replacement     *replacement           // the replacement under way
+	initializedSent bool                   // the server knows that the session has begun
 	sessionEnded    bool                   // and that it is over
-	stream  *sessionStream         // what the server sends outside of requests; nil: not listened to
-	tools   map[string][]parameter // parameters to mirror into headers, by tool
+	stream          *sessionStream         // what the server sends outside of requests; nil: not listened to
+	tools           map[string][]parameter // parameters to mirror into headers, by tool
 
-	inquiries map[inquiryKey]*inquiry
-	unhelpful      map[shape]unhelpful
-	acceptedAny  bool // the server has taken a message on the session
+	inquiries   map[inquiryKey]*inquiry
+	unhelpful   map[shape]unhelpful
+	acceptedAny bool // the server has taken a message on the session
 
-	sessionState sessionState        // what the host has told the server
-	sentCredentials credentials // what no text of the server's may repeat
+	sessionState    sessionState // what the host has told the server
+	sentCredentials credentials  // what no text of the server's may repeat
 }
 
 // call sends a request and delivers what answers it. An error says why there is

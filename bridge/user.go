@@ -11,7 +11,7 @@ type User struct {
 	awaited bool
 	text    string
 	wake    chan struct{} // closed while the user is awaited
-	changed    func()        // called when the user begins or ceases to be awaited; may be nil
+	changed func()        // called when the user begins or ceases to be awaited; may be nil
 }
 
 // Await says what the user has to do now, in a sentence or two.
