@@ -171,7 +171,7 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 	if err != nil {
 		return nil, err
 	}
-	person := new(bridge.Person)
+	person := new(bridge.User)
 	if b.direct {
 		if c.RefreshHelper != nil {
 			c.RefreshHelper.Logins = false // the person may paste
@@ -240,7 +240,7 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 		Tool:     tool,
 		Name:     "handstamp",
 		Version:  buildVersion().Version,
-		Person:   person,
+		User:     person,
 		SignedIn: signedIn,
 		Explain:  b.explain(t),
 		Logger:   b.logger(),
@@ -270,7 +270,7 @@ func (b *bridgeCommand) ours(ctx context.Context, c *handstamp.Client, t *target
 }
 
 // involve tells the host of a person that is waited for.
-func (b *bridgeCommand) involve(c *handstamp.Client, t *target, person *bridge.Person) {
+func (b *bridgeCommand) involve(c *handstamp.Client, t *target, person *bridge.User) {
 	c.Prompt.Paste = nil
 	c.Prompt.Show = b.show(t, person)
 	c.Prompt.Waiting = func(_ context.Context, r handstamp.AuthorizationRequest) {
@@ -291,7 +291,7 @@ func (b *bridgeCommand) involve(c *handstamp.Client, t *target, person *bridge.P
 
 // show tells the host, and in one line whoever reads its log, what a person has
 // to do.
-func (b *bridgeCommand) show(t *target, person *bridge.Person) func(context.Context, handstamp.AuthorizationRequest) {
+func (b *bridgeCommand) show(t *target, person *bridge.User) func(context.Context, handstamp.AuthorizationRequest) {
 	return func(_ context.Context, r handstamp.AuthorizationRequest) {
 		open, _ := b.browserFor(&b.login)
 		how := "open this URL in a browser on this machine: "

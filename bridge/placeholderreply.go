@@ -7,7 +7,7 @@ import (
 
 // reply answers a request in the server's place. It reports false if the server has
 // come meanwhile and is to do it.
-func (r *room) reply(c *call, v *visit) (done bool) {
+func (r *placeholder) reply(c *call, v *absence) (done bool) {
 	if name := listOf[c.name()]; name != "" {
 		return r.list(c, v, name)
 	}
@@ -21,7 +21,7 @@ func (r *room) reply(c *call, v *visit) (done bool) {
 		c.reply([]byte("{}"))
 	case "server/discover":
 		if v.modern == nil { // the host has gone on to initialize
-			c.fail(silent)
+			c.fail(noDiscoverResponse)
 			return true
 		}
 		c.reply(object("resultType", "complete", "supportedVersions", []string{firstModern}, "capabilities", offers, "ttlMs", 0,
@@ -29,11 +29,11 @@ func (r *room) reply(c *call, v *visit) (done bool) {
 	case "subscriptions/listen":
 		return r.subscribe(c, v)
 	default:
-		if c.isSignIn() && r.placeholder() {
+		if c.isSignIn() && r.signInShown() {
 			r.signIn(c, v)
 			return true
 		}
-		return r.patient(c, v)
+		return r.waitForServer(c, v)
 	}
 	return true
 }
@@ -51,7 +51,7 @@ const signInTools = `[{"name":"` + signInTool + `","title":"Sign in","descriptio
 
 // list returns a list of the server's. It waits for the server, but not for long, and is
 // empty then; while the user has to sign in, the tools are the sign-in placeholder.
-func (r *room) list(c *call, v *visit, name string) (done bool) {
+func (r *placeholder) list(c *call, v *absence, name string) (done bool) {
 	var late <-chan time.Time
 	if r.InitializeWait >= 0 {
 		timer := time.NewTimer(r.InitializeWait)
@@ -61,7 +61,7 @@ func (r *room) list(c *call, v *visit, name string) (done bool) {
 	elements := []byte("[]")
 	for waiting := true; waiting; {
 		r.mu.Lock()
-		signIn, turned := v.signIn, v.turned
+		signIn, turned := v.signIn, v.signInChanged
 		r.mu.Unlock()
 		if signIn {
 			if name == "tools" {
@@ -70,7 +70,7 @@ func (r *room) list(c *call, v *visit, name string) (done bool) {
 			break
 		}
 		select {
-		case <-v.left:
+		case <-v.over:
 			return false
 		case <-turned:
 		case <-late:
@@ -92,10 +92,10 @@ func listed(c *call, name string, elements []byte) []byte {
 }
 
 // placeholder reports whether the host may believe in the sign-in placeholder.
-func (r *room) placeholder() bool {
+func (r *placeholder) signInShown() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.stale
+	return r.shown
 }
 
 // isSignIn reports whether a call is for the room's own tool.
@@ -104,7 +104,7 @@ func (c *call) isSignIn() bool {
 }
 
 // said returns a tool's result that is a text.
-func said(c *call, message string) []byte {
+func toolText(c *call, message string) []byte {
 	pairs := []any{"content", []any{map[string]string{"type": "text", "text": message}}}
 	if modernVersion(c.message) != "" {
 		pairs = append(pairs, "resultType", "complete")
@@ -113,26 +113,26 @@ func said(c *call, message string) []byte {
 }
 
 // signIn says what the user has to do, and sees to it that it can be done.
-func (r *room) signIn(c *call, v *visit) {
+func (r *placeholder) signIn(c *call, v *absence) {
 	r.mu.Lock()
 	last := v.failure
 	r.mu.Unlock()
-	ended := r.want(v)
+	ended := r.requestRetry(v)
 
 	// What the try comes to at once is what there is to say.
-	timer := time.NewTimer(greetingPatience)
+	timer := time.NewTimer(retryResultWait)
 	defer timer.Stop()
 	select {
-	case <-v.left:
-		c.reply(said(c, signedInNow))
+	case <-v.over:
+		c.reply(toolText(c, signedInNow))
 		return
 	case <-ended:
 		r.mu.Lock()
 		failure := v.failure
 		r.mu.Unlock()
-		c.reply(said(c, afterFailure(failure)))
+		c.reply(toolText(c, failureText(failure)))
 		return
-	case <-r.Person.awaiting():
+	case <-r.User.awaiting():
 	case <-timer.C:
 	case <-c.ctx.Done():
 	}
@@ -140,7 +140,7 @@ func (r *room) signIn(c *call, v *visit) {
 	if last != nil {
 		words.WriteString("The last try ended: " + last.Message + ". A new one has begun.\n")
 	}
-	if awaited, text := r.Person.status(); awaited {
+	if awaited, text := r.User.status(); awaited {
 		words.WriteString(text)
 	} else {
 		words.WriteString("The server has not responded yet.")
@@ -149,7 +149,7 @@ func (r *room) signIn(c *call, v *visit) {
 	if last != nil && last.Command != "" {
 		words.WriteString(" Or run: " + last.Command)
 	}
-	c.reply(said(c, words.String()))
+	c.reply(toolText(c, words.String()))
 }
 
 // signedInNow is what the sign-in placeholder says once the server is there.
@@ -157,7 +157,7 @@ const signedInNow = "You are signed in. The server's own tools are available now
 
 // afterFailure says how a try ended that nobody had to be asked for: because the
 // last answer of a person, or of the server, still holds.
-func afterFailure(failure *Trouble) string {
+func failureText(failure *Trouble) string {
 	words := "No browser opens now: " + failure.Message + ".\n"
 	switch {
 	case failure.Code != CodeSignIn && failure.Retry:
@@ -172,19 +172,19 @@ func afterFailure(failure *Trouble) string {
 
 // patient waits for the server, and tells the host if that takes too long. It reports
 // false if the server is there.
-func (r *room) patient(c *call, v *visit) (done bool) {
+func (r *placeholder) waitForServer(c *call, v *absence) (done bool) {
 	r.mu.Lock()
 	signIn := v.signIn
 	r.mu.Unlock()
 	var ended <-chan struct{}
 	if !signIn { // else a try may open a browser, which is the placeholder's to do
-		ended = r.want(v)
+		ended = r.requestRetry(v)
 	}
-	timer := time.NewTimer(callPatience)
+	timer := time.NewTimer(userWait)
 	defer timer.Stop()
 	for {
 		select {
-		case <-v.left:
+		case <-v.over:
 			return false
 		case <-ended:
 			r.mu.Lock()
@@ -197,7 +197,7 @@ func (r *room) patient(c *call, v *visit) (done bool) {
 			ended = nil // it may pass, or the user may sign in
 			continue
 		case <-timer.C:
-			c.fail(r.overdue(v))
+			c.fail(r.timeoutError(v))
 		case <-c.ctx.Done():
 		}
 		return true
@@ -205,11 +205,11 @@ func (r *room) patient(c *call, v *visit) (done bool) {
 }
 
 // overdue returns the error of a request for which the server did not come in time.
-func (r *room) overdue(v *visit) *Trouble {
+func (r *placeholder) timeoutError(v *absence) *Trouble {
 	r.mu.Lock()
 	failure := v.failure
 	r.mu.Unlock()
-	switch awaited, text := r.Person.status(); {
+	switch awaited, text := r.User.status(); {
 	case awaited:
 		return &Trouble{Code: CodeSignIn, Reason: "auth_required", Retry: true,
 			Message: strings.TrimSuffix(text, ".")}
@@ -222,20 +222,20 @@ func (r *room) overdue(v *visit) *Trouble {
 
 // subscribe keeps a subscription until the server is there to have it. It reports false
 // then.
-func (r *room) subscribe(c *call, v *visit) (done bool) {
+func (r *placeholder) subscribe(c *call, v *absence) (done bool) {
 	filter := member(c.params, "notifications")
 	if filter == nil {
 		filter = []byte("{}")
 	}
 	r.mu.Lock()
-	if r.visit != v {
+	if r.absence != v {
 		r.mu.Unlock()
 		return false
 	}
 	c.resumed = make(chan struct{})
-	v.heard = append(v.heard, c)
+	v.subscriptions = append(v.subscriptions, c)
 	r.mu.Unlock()
-	r.out.write(acknowledged(c.id, filter))
+	r.out.write(acknowledgement(c.id, filter))
 	select {
 	case <-c.resumed:
 		return false
@@ -246,12 +246,12 @@ func (r *room) subscribe(c *call, v *visit) (done bool) {
 
 // soften returns a response as a host gets it that was greeted here, and so believes in
 // capabilities that the server may not have.
-func (r *room) soften(c *call, m *message, line []byte) []byte {
+func (r *placeholder) emptyIfMissing(c *call, m *message, line []byte) []byte {
 	if m.error == nil || errorCode(m) != codeNoMethod {
 		return line
 	}
 	r.mu.Lock()
-	used := r.used
+	used := r.greeted
 	r.mu.Unlock()
 	if !used {
 		return line

@@ -12,7 +12,7 @@ const longestProbe = 10 * time.Minute
 
 // silent tells a host whose server/discover the server leaves without a response to fall
 // back to initialize, as the specification wants of it ("Backward Compatibility").
-var silent = &Trouble{Code: codeNoMethod, Reason: "no_response",
+var noDiscoverResponse = &Trouble{Code: codeNoMethod, Reason: "no_response",
 	Message: "the server has not responded to server/discover yet: begin with initialize"}
 
 // introduce sends a host's server/discover and notes what the response says of the
@@ -20,8 +20,8 @@ var silent = &Trouble{Code: codeNoMethod, Reason: "no_response",
 func (e *eras) introduce(ctx context.Context, raw []byte) (*message, error) {
 	ctx, cancel := context.WithTimeout(ctx, longestProbe)
 	defer cancel()
-	answer, err := e.up.ask(ctx, raw)
-	refused, isRefusal := errors.AsType[*refusal](err)
+	answer, err := e.up.request(ctx, raw)
+	refused, isRefusal := errors.AsType[*rejection](err)
 	switch {
 	case err == nil && answer.result != nil:
 		e.learned(modernEra)
@@ -29,7 +29,7 @@ func (e *eras) introduce(ctx context.Context, raw []byte) (*message, error) {
 		e.learned(modernEra)
 	case err == nil:
 		e.learned(legacyEra)
-	case isRefusal && refused.old():
+	case isRefusal && refused.fromOlderEra():
 		e.learned(legacyEra)
 		if refused.body == nil {
 			return nil, noDiscover
@@ -47,11 +47,11 @@ func (e *eras) probe(ctx context.Context, meta []byte) (*message, error) {
 
 // meet makes the first contact for a modern host. It reports whether the request has its
 // response, or an error says why it gets none.
-func (r *room) meet(c *call) (done bool, err error) {
+func (r *placeholder) firstContact(c *call) (done bool, err error) {
 	discover := c.is("server/discover")
-	var f *flight
+	var f *firstContact
 	if discover {
-		f = r.era.fly(func(ctx context.Context) (*message, error) {
+		f = r.era.startContact(func(ctx context.Context) (*message, error) {
 			return r.era.introduce(ctx, c.raw)
 		}, func() {})
 	} else {
@@ -60,21 +60,21 @@ func (r *room) meet(c *call) (done bool, err error) {
 			return r.era.probe(ctx, meta)
 		})
 	}
-	switch r.meets(c, f, r.probeWait()) {
+	switch r.waitForContact(c, f, r.probeWait()) {
 	case userAwaited:
 		if modernVersion(c.message) == "" {
-			return true, silent // nothing is shown to a host of before without initialize
+			return true, noDiscoverResponse // nothing is shown to a host of before without initialize
 		}
-		done, entered := r.enter(c, f)
+		done, entered := r.begin(c, f)
 		if !entered && discover {
-			return true, silent
+			return true, noDiscoverResponse
 		}
 		return done, nil
 	case waitOver:
 		// A server that does not respond to server/discover is taken for one of before.
 		r.era.learned(legacyEra)
 		if discover {
-			return true, silent
+			return true, noDiscoverResponse
 		}
 		return false, nil
 	case callOver:
@@ -82,8 +82,8 @@ func (r *room) meet(c *call) (done bool, err error) {
 	case serverResponded:
 	}
 	switch {
-	case discover && f.answer != nil:
-		r.conclude(c, f.answer, true)
+	case discover && f.response != nil:
+		r.deliverResponse(c, f.response, true)
 		return true, nil
 	case f.err != nil && (discover || r.era.serverEra() == unknownEra):
 		return true, f.err

@@ -6,18 +6,18 @@ import "sync"
 // reports here what it waits for; the bridge then shows the host the sign-in placeholder
 // in the server's place, instead of leaving it without a response. The zero value waits
 // for nothing. All methods are safe for concurrent use.
-type Person struct {
+type User struct {
 	mu      sync.Mutex
 	awaited bool
 	text    string
 	wake    chan struct{} // closed while the user is awaited
-	told    func()        // called when the user begins or ceases to be awaited; may be nil
+	changed func()        // called when the user begins or ceases to be awaited; may be nil
 }
 
 // Await says what the user has to do now, in a sentence or two.
-func (p *Person) Await(text string) {
+func (p *User) Await(text string) {
 	p.mu.Lock()
-	begins, told := !p.awaited, p.told
+	begins, told := !p.awaited, p.changed
 	if begins {
 		close(p.channel())
 	}
@@ -29,9 +29,9 @@ func (p *Person) Await(text string) {
 }
 
 // Done says that the user is not waited for any more.
-func (p *Person) Done() {
+func (p *User) Done() {
 	p.mu.Lock()
-	ends, told := p.awaited, p.told
+	ends, told := p.awaited, p.changed
 	if ends {
 		p.wake = nil
 	}
@@ -44,28 +44,28 @@ func (p *Person) Done() {
 
 // listen has f called when the user begins or ceases to be awaited, in the place of
 // what listened before.
-func (p *Person) listen(f func()) {
+func (p *User) listen(f func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.told = f
+	p.changed = f
 }
 
 // status returns whether the user is awaited, and for what.
-func (p *Person) status() (awaited bool, text string) {
+func (p *User) status() (awaited bool, text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.awaited, p.text
 }
 
 // awaiting returns a channel that is closed once the user is awaited.
-func (p *Person) awaiting() <-chan struct{} {
+func (p *User) awaiting() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.channel()
 }
 
 // channel returns wake. The caller holds mu.
-func (p *Person) channel() chan struct{} {
+func (p *User) channel() chan struct{} {
 	if p.wake == nil {
 		p.wake = make(chan struct{})
 	}

@@ -31,9 +31,9 @@ func TestPlaceholderLeavesTheServerAlone(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var knocks atomic.Int32
-				person := new(bridge.Person)
+				person := new(bridge.User)
 				h := start(t, bridge.Options{
-					URL: "https://mcp.example/mcp", Wire: bridge.WireHTTP, Person: person, Logger: logger(t),
+					URL: "https://mcp.example/mcp", Wire: bridge.WireHTTP, User: person, Logger: logger(t),
 					HTTP: &http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
 						knocks.Add(1)
 						person.Await("Open https://as.example/authorize.")
@@ -64,9 +64,9 @@ func TestLoginDoneElsewhereIsNoticed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var signedIn atomic.Bool
 		var knocks atomic.Int32
-		person := new(bridge.Person)
+		person := new(bridge.User)
 		h := start(t, bridge.Options{
-			URL: "https://mcp.example/mcp", Wire: bridge.WireHTTP, Person: person, Logger: logger(t),
+			URL: "https://mcp.example/mcp", Wire: bridge.WireHTTP, User: person, Logger: logger(t),
 			HTTP: &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
 				knocks.Add(1)
 				person.Await("Open https://as.example/authorize.")

@@ -18,7 +18,7 @@ import (
 // that signs in does.
 type door struct {
 	next   http.RoundTripper
-	person *bridge.Person
+	person *bridge.User
 	opened chan struct{}
 	fail   chan struct{} // ends one wait with a no
 	refuse atomic.Bool
@@ -27,7 +27,7 @@ type door struct {
 
 var errDeclined = errors.New("declined")
 
-func newDoor(person *bridge.Person) *door {
+func newDoor(person *bridge.User) *door {
 	return &door{next: http.DefaultTransport, person: person, opened: make(chan struct{}), fail: make(chan struct{})}
 }
 
@@ -75,9 +75,9 @@ func TestWaitingRoom(t *testing.T) {
 			result(w, got.id, `{"content":[]}`)
 		}
 	}}
-	person := new(bridge.Person)
+	person := new(bridge.User)
 	d := newDoor(person)
-	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), HTTP: &http.Client{Transport: d}, Person: person, Explain: explainDoor, Name: "hs", Version: "9", Logger: logger(t)})
+	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), HTTP: &http.Client{Transport: d}, User: person, Explain: explainDoor, Name: "hs", Version: "9", Logger: logger(t)})
 	began := time.Now()
 	h.send(initialize)
 	answer := h.answer("1")
@@ -129,11 +129,11 @@ func TestWaitingRoomAgain(t *testing.T) {
 	for _, how := range []string{"by the tool", "elsewhere"} {
 		t.Run(how, func(t *testing.T) {
 			s := &sessions{}
-			person := new(bridge.Person)
+			person := new(bridge.User)
 			d := newDoor(person)
 			var signedIn atomic.Bool
 			h := start(t, bridge.Options{
-				URL: serve(t, s.ServeHTTP), HTTP: &http.Client{Transport: d}, Person: person, Explain: explainDoor, Logger: logger(t),
+				URL: serve(t, s.ServeHTTP), HTTP: &http.Client{Transport: d}, User: person, Explain: explainDoor, Logger: logger(t),
 				SignedIn: func(context.Context) bool { return signedIn.Load() },
 			})
 			h.send(initialize)
@@ -164,9 +164,9 @@ func TestWaitingRoomAgain(t *testing.T) {
 // does not promise a browser that does not open.
 func TestSignInAfterNo(t *testing.T) {
 	s := &sessions{}
-	person := new(bridge.Person)
+	person := new(bridge.User)
 	d := newDoor(person)
-	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), HTTP: &http.Client{Transport: d}, Person: person, Explain: explainDoor, Logger: logger(t)})
+	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), HTTP: &http.Client{Transport: d}, User: person, Explain: explainDoor, Logger: logger(t)})
 	h.send(initialize)
 	h.answer("1")
 	d.refuse.Store(true)
@@ -193,10 +193,10 @@ func TestSignInAfterNo(t *testing.T) {
 // the command, and goes on when somebody has run it.
 func TestNeverSignIn(t *testing.T) {
 	s := &sessions{}
-	person := new(bridge.Person)
+	person := new(bridge.User)
 	d := newDoor(person)
 	d.refuse.Store(true)
-	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), HTTP: &http.Client{Transport: d}, Person: person, Explain: explainDoor, Logger: logger(t)})
+	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), HTTP: &http.Client{Transport: d}, User: person, Explain: explainDoor, Logger: logger(t)})
 	h.send(initialize)
 	got := h.answer("1")
 	if get(t, got, "error", "code") != "-31002" || get(t, got, "error", "data", "command") != `"handstamp login x"` || !strings.Contains(got, "run: handstamp login x") {
@@ -243,9 +243,9 @@ func TestModernWaitingRoom(t *testing.T) {
 					}
 				}
 			}
-			person := new(bridge.Person)
+			person := new(bridge.User)
 			d := newDoor(person)
-			h := start(t, bridge.Options{URL: serve(t, handler), HTTP: &http.Client{Transport: d}, Person: person, Explain: explainDoor, Logger: logger(t)})
+			h := start(t, bridge.Options{URL: serve(t, handler), HTTP: &http.Client{Transport: d}, User: person, Explain: explainDoor, Logger: logger(t)})
 			h.send(`{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{"_meta":` + modernMeta + `}}`)
 			if got := h.answer("1"); get(t, got, "result", "supportedVersions") != `["2026-07-28"]` {
 				t.Errorf("got %s", got)

@@ -11,12 +11,11 @@ import (
 var (
 	lost = &Trouble{Code: CodeUncertain, Reason: "connection_lost",
 		Message: "the connection to the server broke before the answer came; the request may or may not have been carried out"}
-	tooLarge = &Trouble{Code: CodeProtocol, Reason: "too_large", Message: "the server's answer is too large"}
 )
 
 // refusal is an HTTP status that says that a request was not carried out, and
 // what the server said with it.
-type refusal struct {
+type rejection struct {
 	*Trouble
 	status int
 	tied   bool     // the request named a session
@@ -24,10 +23,10 @@ type refusal struct {
 	body   *message // a JSON-RPC error, or a result; nil: none
 }
 
-func (r *refusal) Unwrap() error { return r.Trouble }
+func (r *rejection) Unwrap() error { return r.Trouble }
 
 // code returns the JSON-RPC error code that the server gave, or zero.
-func (r *refusal) code() int {
+func (r *rejection) code() int {
 	if r.body == nil {
 		return 0
 	}
@@ -42,7 +41,7 @@ func errorCode(m *message) int {
 
 // old reports whether a server that refuses like this may be one of HTTP+SSE, or
 // otherwise of an era before the request's ("Backward Compatibility").
-func (r *refusal) old() bool {
+func (r *rejection) fromOlderEra() bool {
 	switch r.status {
 	case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed:
 	case http.StatusNotAcceptable, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
@@ -64,7 +63,7 @@ func (r *refusal) old() bool {
 // HTTP+SSE ("Backward Compatibility" of the revisions before 2026-07-28: any 4xx, of
 // which 400, 404 and 405 are named later). What is about the sender, the size or the
 // moment says nothing of the transport.
-func (r *refusal) maybeSSE() bool {
+func (r *rejection) maybeSSE() bool {
 	switch r.status {
 	case http.StatusUnauthorized, http.StatusProxyAuthRequired, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge,
 		http.StatusTooEarly, http.StatusTooManyRequests:
@@ -75,10 +74,10 @@ func (r *refusal) maybeSSE() bool {
 }
 
 // refused reads why the server refused a request.
-func (u *upstream) refused(resp *http.Response) *refusal {
+func (u *upstream) rejectionOf(resp *http.Response) *rejection {
 	status := resp.StatusCode
-	r := &refusal{status: status, Trouble: &Trouble{Code: CodeRefused, Reason: "refused", Message: "the server answers with HTTP status " +
-		strconv.Itoa(status) + " (" + http.StatusText(status) + ")"}}
+	r := &rejection{status: status, Trouble: &Trouble{Code: CodeRejected, Reason: "refused",
+		Message: "the server returned HTTP status " + strconv.Itoa(status) + " (" + http.StatusText(status) + ")"}}
 	switch {
 	case status == http.StatusUnauthorized:
 		r.Code, r.Reason = CodeSignIn, "auth_required"
@@ -100,6 +99,9 @@ func (u *upstream) refused(resp *http.Response) *refusal {
 	if words := u.shown(remoteText(kind, body)); words != "" && words != http.StatusText(status) {
 		r.Message += ": " + words
 	}
+	if status == http.StatusNotFound && !u.established() {
+		r.Message += "; check the path of the URL: no MCP endpoint is there"
+	}
 	r.body = u.ofJSONRPC(body)
 	return r
 }
@@ -111,7 +113,7 @@ const rejectionTimeout = 5 * time.Second
 // protocol's, and OAuth's have a string as error. What it repeats of the credentials
 // that it was sent goes no further.
 func (u *upstream) ofJSONRPC(body []byte) *message {
-	m, err := heard(body)
+	m, err := readMessage(body)
 	if err == nil && m.batch {
 		return m
 	}

@@ -179,7 +179,7 @@ func TestSecondInitializeWhileAway(t *testing.T) {
 			inMemory(t, func(t *testing.T) {
 				s := waking()
 				s.many = true
-				person := new(bridge.Person)
+				person := new(bridge.User)
 				d := newDoor(person)
 				d.next = memory(s.ServeHTTP)
 				began := time.Now()
@@ -189,7 +189,7 @@ func TestSecondInitializeWhileAway(t *testing.T) {
 					}
 					takes(r, time.Until(began.Add(20*time.Second)))
 					return d.next.RoundTrip(r)
-				}), func(o *bridge.Options) { o.Person, o.Explain = person, explainDoor })
+				}), func(o *bridge.Options) { o.User, o.Explain = person, explainDoor })
 				h.hello()
 				h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"real"}}`)
 				if got := h.helloAgain("2"); get(t, got, "result") == "" {
@@ -368,6 +368,46 @@ func TestSessionIsEndedDespiteBrokenConnection(t *testing.T) {
 		h.done <- nil
 		if begun, ended := s.counts(); begun != 2 || strings.Join(ended, " ") != "session-1 session-2" {
 			t.Errorf("of %d sessions, %q ended", begun, ended)
+		}
+	})
+}
+
+// TestSecondInitializeWhileASessionIsReplaced has a host begin again while the bridge begins a
+// session in place of a forgotten one: that ends at the server, too.
+func TestSecondInitializeWhileASessionIsReplaced(t *testing.T) {
+	inMemory(t, func(t *testing.T) {
+		s := waking()
+		s.many = true
+		var slow atomic.Bool
+		replacing := make(chan struct{}, 1)
+		h := startInMemory(t, memory(func(w http.ResponseWriter, r *http.Request) {
+			got := readRequest(r)
+			if got.method == "initialize" && slow.CompareAndSwap(true, false) {
+				replacing <- struct{}{}
+				takes(r, 5*time.Second)
+				s.answer(w, r, got) // the session begins, whoever hears of it
+				return
+			}
+			s.answer(w, r, got)
+		}), nil)
+		h.hello()
+		s.mu.Lock()
+		s.ended = append(s.ended, s.current) // it forgets it by itself
+		s.mu.Unlock()
+		s.forget()
+		s.many = false
+		slow.Store(true)
+		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"real"}}`)
+		receive(t, replacing)
+		s.many = true
+		if got := h.helloAgain("2"); get(t, got, "result") != s.hello {
+			t.Errorf("initialize is answered with %s", got)
+		}
+		<-time.After(time.Minute)
+		_, ended := s.counts()
+		slices.Sort(ended)
+		if begun, all := s.begun, slices.Compact(ended); begun != 3 || len(all) != 2 {
+			t.Errorf("%d sessions have begun, ended are %q", begun, all)
 		}
 	})
 }
