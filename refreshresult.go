@@ -21,7 +21,7 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *record.Record, at 
 		}
 		r.rotated = t.RefreshToken != "" && secret.String(t.RefreshToken) != r.refreshToken
 		applyToken(rec.Grant, t, at)
-		rec.Grant.Repeated = r.interrupted || r.sent
+		rec.Grant.Repeated = r.interrupted || r.request.inDoubt
 		rec.Intent, rec.Retry, rec.GrantError, rec.Rejection = nil, nil, nil, nil
 		if learned != nil {
 			learned(rec)
@@ -40,7 +40,7 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *record.Record, at 
 	if r.need.rejected != "" {
 		r.history.recordReplacement(secret.String(t.AccessToken))
 	}
-	return r.useIssued(rec), nil
+	return r.tokens.useIssued(rec), nil
 }
 
 // resultAfterReplacement is what remains to do when the grant was replaced or removed while
@@ -50,14 +50,14 @@ func (r *refreshAttempt) resultAfterReplacement(ctx context.Context, rec *record
 	if rec.Grant == nil && t.RefreshToken != "" {
 		ctx, cancel := awake.WithTimeout(ctx, revokeTimeout, nil)
 		defer cancel()
-		if err := r.revoke(ctx, r.before, secret.String(t.RefreshToken), "refresh_token"); err != nil {
+		if err := r.revoker.revoke(ctx, r.before, secret.String(t.RefreshToken), "refresh_token"); err != nil {
 			r.log.Warn("a token issued during logout could not be revoked", "error", err)
 		}
 	}
 	if accessTokenUsable(rec.Grant, r.need.rejected, time.Now()) {
-		return r.useToken(rec), nil
+		return r.tokens.use(rec), nil
 	}
-	r.session.cached.Store(nil)
+	r.tokens.current.Store(nil)
 	return nil, nil
 }
 
@@ -84,7 +84,7 @@ func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *record.Record,
 		if early {
 			rec.Retry = &record.Retry{NotBefore: rec.Grant.ExpiresAt, Reason: refused.Code}
 			switch {
-			case !r.interrupted && !r.sent:
+			case !r.interrupted && !r.request.inDoubt:
 				rec.Intent = nil
 			case rec.Intent != nil:
 				rec.Intent.Sent = true // nobody has to hurry any more
@@ -98,7 +98,7 @@ func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *record.Record,
 		rec.Intent, rec.Retry, rec.Rejection = nil, nil, nil
 		rec.GrantError = &record.GrantError{
 			At: time.Now().UTC(), Code: refusalCode(refused), Description: oauth.Sanitize(refused.Description),
-			Interrupted: r.interrupted || r.sent || r.before.Grant.Repeated, Guessed: guessed,
+			Interrupted: r.interrupted || r.request.inDoubt || r.before.Grant.Repeated, Guessed: guessed,
 		}
 		return nil
 	})
@@ -106,12 +106,12 @@ func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *record.Record,
 		return nil, err
 	}
 	switch {
-	case r.tokenUsable(rec):
-		return r.useToken(rec), nil
+	case r.need.metBy(rec.Grant, time.Now()):
+		return r.tokens.use(rec), nil
 	case early:
-		return nil, r.tooEarlyError(rec, refused)
+		return nil, r.errs.tooEarly(rec, refused)
 	}
-	r.session.cached.Store(nil)
+	r.tokens.current.Store(nil)
 	return nil, nil
 }
 
@@ -149,8 +149,8 @@ func (r *refreshAttempt) onInvalidClient(ctx context.Context, rec *record.Record
 		rec.Grant.Rejected = rec.Grant.Rejected || r.need.disowns(rec.Grant.AccessToken)
 		rec.Intent, rec.Retry, rec.Rejection = nil, nil, nil
 		if !replaceable {
-			beginCooldown(rec, r.rejectedClient(rec.Grant.Issuer, rec.Grant.TokenEndpoint, client), r.token.sent,
-				r.clientRejectedError(client, refused), time.Now())
+			beginCooldown(rec, r.config.rejectedClient(rec.Grant.Issuer, rec.Grant.TokenEndpoint, client), r.request.sent,
+				r.errs.clientRejected(client, refused), time.Now())
 		}
 		rec.GrantError = &record.GrantError{At: time.Now().UTC(), Code: refused.Code, Description: oauth.Sanitize(refused.Description)}
 		return nil
@@ -158,15 +158,15 @@ func (r *refreshAttempt) onInvalidClient(ctx context.Context, rec *record.Record
 	if err != nil && !errors.Is(err, errSuperseded) {
 		return nil, err
 	}
-	if r.tokenUsable(rec) {
+	if r.need.metBy(rec.Grant, time.Now()) {
 		r.log.Warn("the client was rejected ahead of the token's expiry, going on with the token", "code", refused.Code)
-		return r.useToken(rec), nil
+		return r.tokens.use(rec), nil
 	}
-	r.session.cached.Store(nil)
+	r.tokens.current.Store(nil)
 	if replaceable {
 		return nil, nil
 	}
-	return nil, r.clientRejectedError(client, refused)
+	return nil, r.errs.clientRejected(client, refused)
 }
 
 // onTransientError keeps everything and notes when the authorization server may be
@@ -183,7 +183,7 @@ func (r *refreshAttempt) onTransientError(ctx context.Context, rec *record.Recor
 		wait = max(wait, min(backoff(failures+maxTries), maxBackoff))
 		rec.Retry = &record.Retry{NotBefore: time.Now().Add(wait).UTC(), Failures: failures, Reason: reason(cause)}
 		switch {
-		case r.interrupted || r.sent:
+		case r.interrupted || r.request.inDoubt:
 			if rec.Intent != nil {
 				rec.Intent.Sent, rec.Intent.Response = true, nil
 			}
@@ -195,11 +195,11 @@ func (r *refreshAttempt) onTransientError(ctx context.Context, rec *record.Recor
 	if err != nil && !errors.Is(err, errSuperseded) {
 		return nil, err
 	}
-	if r.tokenUsable(rec) {
+	if r.need.metBy(rec.Grant, time.Now()) {
 		r.log.Info("access token could not be renewed ahead of time, going on with it", "reason", reason(cause))
-		return r.useToken(rec), nil
+		return r.tokens.use(rec), nil
 	}
-	return nil, r.unreachableError(rec, cause)
+	return nil, r.errs.unreachable(rec, cause)
 }
 
 // applyToken writes a token response into the grant. What the answer omits

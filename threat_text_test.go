@@ -54,7 +54,7 @@ func (l *listener) listenTo(c *handstamp.Client) {
 	c.Hooks = handstamp.Hooks{
 		Refreshed: func(e handstamp.RefreshEvent) { l.hear(e.Server + e.Issuer + fmt.Sprint(e.Err)) },
 		LoggedIn:  func(e handstamp.LoginEvent) { l.hear(e.Server + e.Issuer + e.Scope + fmt.Sprint(e.Err)) },
-		Notice:    func(n handstamp.Notice) { l.hear(n.Server + n.Message) },
+		Notice:    func(server, message string) { l.hear(server + message) },
 	}
 }
 
