@@ -8,7 +8,8 @@ import (
 	"sync/atomic"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // maxKnownSecrets bounds the secrets that are remembered. Those of the record before are among
@@ -18,40 +19,37 @@ const maxKnownSecrets = 24
 // knownSecrets are the secrets that no text of a server may repeat. It is safe for concurrent use.
 type knownSecrets struct {
 	config *configuration
-	latest atomic.Pointer[[]oauth.Secret]
+	latest atomic.Pointer[[]secret.String]
 }
 
 // note remembers the secrets of a record that was read or is written. A server may
 // repeat in an error what another request of the login carried, so no text of a server that is
 // shown or stored may contain one of them.
-func (k *knownSecrets) note(rec *store.Record) {
-	var all []oauth.Secret
-	add := func(secret store.Secret) {
-		if secret != "" && !slices.Contains(all, secret) {
-			all = append(all, secret)
+func (k *knownSecrets) note(rec *record.Record) {
+	var all []secret.String
+	add := func(secrets ...secret.String) {
+		for _, s := range secrets {
+			if s != "" && !slices.Contains(all, s) {
+				all = append(all, s)
+			}
 		}
 	}
 	if g := rec.Grant; g != nil {
-		add(g.AccessToken)
-		add(g.RefreshToken)
-		add(g.IDToken)
+		add(g.AccessToken, g.RefreshToken, g.IDToken)
 	}
 	for _, c := range rec.Clients {
-		add(c.Secret)
-		add(c.RegistrationAccessToken)
+		add(c.Secret, c.RegistrationAccessToken)
 	}
 	if r := k.config.Registration; r != nil {
 		add(r.ClientSecret)
 	}
-	for _, old := range k.all() {
-		add(old)
-	}
+	add(k.all()...)
 	all = all[:min(len(all), maxKnownSecrets)]
 	k.latest.Store(&all)
 }
 
 // all returns the secrets of the record that was read or written last.
-func (k *knownSecrets) all() []oauth.Secret {
+func (k *knownSecrets) all() []secret.String {
 	if all := k.latest.Load(); all != nil {
 		return *all
 	}

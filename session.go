@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -32,6 +33,14 @@ func (c *credential) notice(format string, args ...any) {
 	if c.config.Hooks.Notice != nil {
 		c.config.Hooks.Notice(c.serverURL, message)
 	}
+}
+
+// seeRecord takes note of what a record tells that was read or is written.
+func (c *credential) seeRecord(rec *record.Record) {
+	if as := rec.AuthorizationServer; as != nil && as.PrivateNetwork {
+		c.server.privateNetwork.Store(true)
+	}
+	c.secrets.note(rec)
 }
 
 // session is one credential with its flows. The public API and the transport call these; the
@@ -82,8 +91,8 @@ func (c *Client) session(serverURL string) (*session, error) {
 		HTTP: config.authTransport(shared.server.reach), UserAgent: userAgent, Secrets: shared.secrets.all,
 	}
 	shared.records = &records{
-		config: config, key: key, serverURL: serverURL, log: shared.log, notice: shared.notice,
-		secrets: shared.secrets, server: shared.server,
+		store: c.Store, key: key, serverURL: serverURL, timeout: c.LockTimeout, notice: shared.notice,
+		seen: shared.seeRecord,
 	}
 	shared.tokens = &accessTokens{records: shared.records, log: shared.log}
 	s := newSession(shared)
