@@ -81,7 +81,7 @@ func (cb *callbackReceiver) chooseRedirectURI() (uri string, replaceable bool) {
 		return configured.RedirectURIs[0], false
 	}
 	old := cb.rec.NewestClient(cb.plan.server.Issuer)
-	if old != nil && !old.Refused && len(old.RedirectURIs) > 0 && loopbackURI(old.RedirectURIs[0]) {
+	if old != nil && !old.Rejected && len(old.RedirectURIs) > 0 && loopbackURI(old.RedirectURIs[0]) {
 		return old.RedirectURIs[0], true
 	}
 	if loopbackURI(learned.NamedRedirectURI) {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -172,7 +173,7 @@ func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (s
 	waiting, cancel := context.WithTimeout(wait, limit)
 	defer cancel()
 	var v decision
-	unlock, rec, err := r.records.lockUnless(waiting, store.LockRefreshHelper, func(rec *store.Record) bool {
+	unlock, rec, err := r.records.lockUnless(waiting, store.LockRefreshHelper, func(rec *record.Record) bool {
 		v = decide(rec, why, r.config, time.Now())
 		return v.action == useStored
 	})
@@ -192,7 +193,7 @@ func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (s
 	if r.config.LockTimeout > 0 {
 		job.Client.LockTimeout = max(r.config.LockTimeout-time.Since(began), time.Second)
 	}
-	job.Renew = &helperRenewal{Refused: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL, User: why.user}
+	job.Renew = &helperRenewal{Rejected: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL, User: why.user}
 	renewed := false
 	result, err := r.config.RefreshHelper.ask(ctx, job, func(e helperEvent) {
 		renewed = renewed || e.Refreshed != nil && e.Cause == ""
@@ -213,7 +214,7 @@ func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (s
 func helperLockTimeout(limit time.Duration) time.Duration { return limit * 2 / 3 }
 
 // loginByHelper has the login done by a helper, likewise.
-func (l *logins) loginByHelper(ctx context.Context, req loginRequest, served func(*store.Record) bool) (snap *cachedToken, done bool, err error) {
+func (l *logins) loginByHelper(ctx context.Context, req loginRequest, served func(*record.Record) bool) (snap *cachedToken, done bool, err error) {
 	unlock, rec, err := l.lock(ctx, store.LockLoginHelper, req, served)
 	if err != nil {
 		return nil, true, l.endError(ctx, err)
@@ -229,7 +230,7 @@ func (l *logins) loginByHelper(ctx context.Context, req loginRequest, served fun
 	}
 	job := l.helpers.job(ctx)
 	job.Login = &helperLogin{
-		Challenge: req.challenge, Scopes: req.scopes, Needed: req.needed, Refused: req.rejectedToken.Reveal(), Force: req.force, Since: req.since,
+		Challenge: req.challenge, Scopes: req.scopes, Needed: req.needed, Rejected: req.rejectedToken.Reveal(), Force: req.force, Since: req.since,
 	}
 	own := false // else it came to a token that another process had stored
 	result, err := l.config.RefreshHelper.ask(ctx, job, func(e helperEvent) {

@@ -8,7 +8,8 @@ import (
 	"sync/atomic"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // maxKnownSecrets bounds the secrets that are remembered. Those of the record before are among
@@ -24,9 +25,9 @@ type knownSecrets struct {
 // note remembers the secrets of a record that was read or is written. A server may
 // repeat in an error what another request of the login carried, so no text of a server that is
 // shown or stored may contain one of them.
-func (k *knownSecrets) note(rec *store.Record) {
+func (k *knownSecrets) note(rec *record.Record) {
 	var all []oauth.Secret
-	add := func(secret store.Secret) {
+	add := func(secret secret.String) {
 		if secret != "" && !slices.Contains(all, secret) {
 			all = append(all, secret)
 		}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -121,11 +123,11 @@ type logins struct {
 // loginRequest says what a login is for.
 type loginRequest struct {
 	challenge     oauth.BearerChallenge
-	scopes        []string     // to be requested beside those of the challenge
-	needed        []string     // those among them that a step-up is for
-	rejectedToken store.Secret // the token that does not do
-	interactive   bool         // a caller waits for it, rather than a request that was rejected
-	byUser        bool         // by [Client.Login]: neither bounded nor held back
+	scopes        []string      // to be requested beside those of the challenge
+	needed        []string      // those among them that a step-up is for
+	rejectedToken secret.String // the token that does not do
+	interactive   bool          // a caller waits for it, rather than a request that was rejected
+	byUser        bool          // by [Client.Login]: neither bounded nor held back
 	force         bool
 	since         time.Time // when it was begun, by whichever process
 }
@@ -221,7 +223,7 @@ func (l *logins) loginNow(ctx context.Context, req loginRequest) (*cachedToken, 
 	if req.since.IsZero() {
 		req.since = time.Now()
 	}
-	served := func(rec *store.Record) bool {
+	served := func(rec *record.Record) bool {
 		return !req.force && accessTokenUsable(rec.Grant, req.rejectedToken, time.Now()) && (!req.interactive || l.config.resumable(rec, time.Now()))
 	}
 	if h := l.config.RefreshHelper; h != nil && h.Logins && !req.interactive && l.config.OnRegister == nil && l.config.Prompt.Authorize == nil {
@@ -268,12 +270,12 @@ var failureKinds = map[string]error{"denied": ErrDenied, "timeout": ErrTimeout, 
 
 // recordLoginFailure tells the processes that wait for this login how it ended. One
 // that was called off is theirs to begin anew.
-func (l *logins) recordFailure(ctx context.Context, rec *store.Record, err error) {
-	var failure *store.LoginFailure
+func (l *logins) recordFailure(ctx context.Context, rec *record.Record, err error) {
+	var failure *record.LoginFailure
 	if e, ok := errors.AsType[*Error](err); ok {
 		for name, kind := range failureKinds {
 			if e.Kind == kind {
-				failure = &store.LoginFailure{At: time.Now().UTC(), Kind: name, Message: e.Message, Code: e.Code}
+				failure = &record.LoginFailure{At: time.Now().UTC(), Kind: name, Message: e.Message, Code: e.Code}
 			}
 		}
 	}
@@ -282,7 +284,7 @@ func (l *logins) recordFailure(ctx context.Context, rec *store.Record, err error
 	}
 	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
 	defer cancel()
-	if _, err := l.records.update(ctx, rec, func(rec *store.Record) error {
+	if _, err := l.records.update(ctx, rec, func(rec *record.Record) error {
 		rec.PendingLogin = nil
 		if failure != nil {
 			rec.LoginFailure = failure
@@ -295,7 +297,7 @@ func (l *logins) recordFailure(ctx context.Context, rec *store.Record, err error
 
 // failureSince returns how the login ended that this one has waited for, if that
 // was without success. Who asks for a login explicitly gets one.
-func (l *logins) failureSince(rec *store.Record, req loginRequest) error {
+func (l *logins) failureSince(rec *record.Record, req loginRequest) error {
 	f := rec.LoginFailure
 	if f == nil || req.byUser || !f.At.After(req.since) || failureKinds[f.Kind] == nil {
 		return nil

@@ -11,7 +11,7 @@ import (
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/browser"
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 // maxLoginAttempts bounds how often one login begins, in the browser or before it
@@ -26,7 +26,7 @@ var errTryAgain = errors.New("handstamp: sign in again")
 // loginState is what the steps of one login share.
 type loginState struct {
 	*credential
-	rec      *store.Record
+	rec      *record.Record
 	plan     *loginPlan
 	scope    string
 	byUser   bool  // the user asked for it
@@ -48,7 +48,7 @@ type loginFlow struct {
 }
 
 // run carries a login out and returns the record with the new grant.
-func (l *logins) run(ctx context.Context, rec *store.Record, req loginRequest) (*store.Record, error) {
+func (l *logins) run(ctx context.Context, rec *record.Record, req loginRequest) (*record.Record, error) {
 	rec, plan, err := l.prepare(ctx, rec, req)
 	if err != nil {
 		return rec, err
@@ -69,7 +69,7 @@ func (l *logins) run(ctx context.Context, rec *store.Record, req loginRequest) (
 
 // prepare does what comes before the first attempt: it makes sure that the result can be stored
 // and that the login may begin, and discovers the authorization server.
-func (l *logins) prepare(ctx context.Context, rec *store.Record, req loginRequest) (*store.Record, *loginPlan, error) {
+func (l *logins) prepare(ctx context.Context, rec *record.Record, req loginRequest) (*record.Record, *loginPlan, error) {
 	space, err := l.records.reserve(ctx, responseReserve)
 	if err != nil {
 		return rec, nil, storeError(ctx, l.serverURL, err)
@@ -100,7 +100,7 @@ func (l *logins) prepare(ctx context.Context, rec *store.Record, req loginReques
 }
 
 // run makes attempts until one succeeds or fails for good.
-func (l *loginFlow) run(ctx context.Context) (*store.Record, error) {
+func (l *loginFlow) run(ctx context.Context) (*record.Record, error) {
 	defer func() { l.callback.close() }()
 	var err error
 	for range maxLoginAttempts {
@@ -294,7 +294,7 @@ func (l *loginFlow) onCodeRejected(ctx context.Context, t *tokenRequest, rejecte
 	case oauth.ClassOther:
 		// Some servers tell a client that they have forgotten no more than this.
 		about := rejected.Status == http.StatusUnauthorized || rejected.Code == ""
-		if about && l.clients.client.Source == store.SourceDynamic && !l.clients.justRegistered {
+		if about && l.clients.client.Source == record.SourceDynamic && !l.clients.justRegistered {
 			return l.clients.onUnknown(ctx, rejected)
 		}
 	}
@@ -304,7 +304,7 @@ func (l *loginFlow) onCodeRejected(ctx context.Context, t *tokenRequest, rejecte
 // storeGrant writes the new grant. Only now does an older one give way.
 func (l *loginFlow) storeGrant(ctx context.Context, t *oauth.TokenResponse, at time.Time) error {
 	as := l.plan.server
-	grant := &store.Grant{
+	grant := &record.Grant{
 		Issuer:             as.Issuer,
 		ClientID:           l.clients.client.ID,
 		TokenEndpoint:      as.TokenEndpoint,
@@ -317,10 +317,10 @@ func (l *loginFlow) storeGrant(ctx context.Context, t *oauth.TokenResponse, at t
 	// The code is spent: nobody calls this off any more.
 	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
 	defer cancel()
-	rec, err := l.records.update(ctx, l.rec, func(rec *store.Record) error {
+	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
 		g := *grant
 		rec.ServerURL = l.serverURL
-		rec.AuthorizationServer = &store.AuthorizationServer{
+		rec.AuthorizationServer = &record.AuthorizationServer{
 			Issuer: as.Issuer, Form: as.Form, Metadata: as.Raw, FetchedAt: time.Now().UTC().Truncate(time.Second),
 			PrivateNetwork: l.server.privateNetwork.Load(),
 		}
@@ -329,7 +329,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, t *oauth.TokenResponse, at t
 			l.clients.client.RedirectURIs = []string{l.callback.redirectURI} // the next login comes back to the same port
 		}
 		rec.AddClient(l.clients.client)
-		rec.Intent, rec.Retry, rec.Refusal, rec.PendingLogin, rec.LoginFailure = nil, nil, nil, nil, nil
+		rec.Intent, rec.Retry, rec.GrantError, rec.PendingLogin, rec.LoginFailure = nil, nil, nil, nil, nil
 		rec.Rejection, rec.Cooldowns = nil, nil
 		if l.byUser {
 			rec.AutomaticLogins = nil

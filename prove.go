@@ -37,7 +37,7 @@ func (v *prover) awaitFresh(ctx context.Context, t *cachedToken, waits *int) boo
 		return false
 	}
 	rec, err := v.records.load(ctx)
-	if err != nil || rec.Grant == nil || rec.Grant.AccessToken != t.token || rec.Grant.Accepted || rec.Grant.Refused {
+	if err != nil || rec.Grant == nil || rec.Grant.AccessToken != t.token || rec.Grant.Accepted || rec.Grant.Rejected {
 		return false
 	}
 	wait := freshTokenWaits[*waits]

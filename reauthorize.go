@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 )
 
 const (
@@ -59,7 +59,7 @@ func (a *reauthorizer) reauthorize(ctx context.Context, r *retryState, used *cac
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	var refused store.Secret
+	var refused secret.String
 	if used != nil {
 		refused = used.token
 		a.tokens.noteRejection(used)
@@ -87,7 +87,7 @@ func (a *reauthorizer) reauthorize(ctx context.Context, r *retryState, used *cac
 
 // loginAfterRejection signs in where nothing else helped, if the policy allows it and
 // the logins before this one did help.
-func (a *reauthorizer) loginAfterRejection(ctx context.Context, r *retryState, challenge oauth.BearerChallenge, refused store.Secret) (*cachedToken, error) {
+func (a *reauthorizer) loginAfterRejection(ctx context.Context, r *retryState, challenge oauth.BearerChallenge, refused secret.String) (*cachedToken, error) {
 	rec, err := a.records.load(ctx)
 	switch {
 	case err != nil:
@@ -96,7 +96,7 @@ func (a *reauthorizer) loginAfterRejection(ctx context.Context, r *retryState, c
 		return a.tokens.use(rec), nil // another process was here before
 	case a.config.LoginPolicy == LoginNever:
 		return nil, a.errs.loginRequired(rec)
-	case (refused != "" || rec.Grant != nil && rec.Grant.Refused) && rec.Refusal == nil && a.history.loggedInTwiceLately():
+	case (refused != "" || rec.Grant != nil && rec.Grant.Rejected) && rec.GrantError == nil && a.history.loggedInTwiceLately():
 		return nil, nil
 	}
 	if r.logins++; r.logins > 1 {
@@ -131,7 +131,7 @@ func rejectsToken(challenge oauth.BearerChallenge) bool {
 
 // refreshRejected replaces a rejected token by another stored one or by a refresh. It
 // returns nil where that does not help.
-func (a *reauthorizer) refreshRejected(ctx context.Context, r *retryState, rejected store.Secret) (*cachedToken, error) {
+func (a *reauthorizer) refreshRejected(ctx context.Context, r *retryState, rejected secret.String) (*cachedToken, error) {
 	if r.logins > 0 || r.renewals >= 2 || a.history.refreshWasFutile(rejected) {
 		return nil, nil
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -25,7 +27,7 @@ type records struct {
 	server    *mcpServer
 
 	mu      sync.Mutex
-	unsaved *store.Record // guarded by mu: what the store has not accepted
+	unsaved *record.Record // guarded by mu: what the store has not accepted
 }
 
 func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }
@@ -63,8 +65,8 @@ func (s *records) reserve(ctx context.Context, size int) (store.Reservation, err
 }
 
 // load reads the record, or an empty one where nothing is stored.
-func (s *records) load(ctx context.Context) (*store.Record, error) {
-	rec, damage, err := s.read(ctx)
+func (s *records) load(ctx context.Context) (*record.Record, error) {
+	rec, damage, err := s.records.read(ctx)
 	if damage != nil {
 		// What is left to do is what one does without a record.
 		s.notice("the stored credential could not be read and was set aside: %v", damage)
@@ -73,8 +75,8 @@ func (s *records) load(ctx context.Context) (*store.Record, error) {
 }
 
 // read is load, with the damage that was found and that the store has set aside.
-func (s *records) read(ctx context.Context) (rec *store.Record, damage, err error) {
-	if rec := s.flushUnsaved(ctx); rec != nil {
+func (s *records) read(ctx context.Context) (rec *record.Record, damage, err error) {
+	if rec := s.records.flushUnsaved(ctx); rec != nil {
 		return rec, nil, nil
 	}
 	bounded, cancel := s.bounded(ctx)
@@ -93,7 +95,7 @@ func (s *records) read(ctx context.Context) (rec *store.Record, damage, err erro
 	case !isNotFound(err):
 		return nil, nil, storeError(ctx, s.serverURL, err)
 	}
-	return &store.Record{Version: store.SchemaVersion, Key: s.key, ServerURL: s.serverURL}, damage, nil
+	return &record.Record{Version: record.SchemaVersion, Key: s.key, ServerURL: s.serverURL}, damage, nil
 }
 
 // maxConflicts bounds how often a write is tried again because somebody else
@@ -103,19 +105,19 @@ const maxConflicts = 16
 // update writes the record after mutate has changed it, and does both again on
 // the newer record if somebody wrote in between. A mutate that returns an error
 // ends it. rec is the record as last read, and holds what was written.
-func (s *records) update(ctx context.Context, rec *store.Record, mutate func(*store.Record) error) (*store.Record, error) {
+func (s *records) update(ctx context.Context, rec *record.Record, mutate func(*record.Record) error) (*record.Record, error) {
 	for range maxConflicts {
 		if err := mutate(rec); err != nil {
 			return rec, err
 		}
-		err := s.put(ctx, rec, nil)
+		err := s.records.put(ctx, rec, nil)
 		if err == nil {
 			return rec, nil
 		}
 		if !errors.Is(err, store.ErrConflict) {
 			return rec, storeError(ctx, s.serverURL, err)
 		}
-		if rec, err = s.load(ctx); err != nil {
+		if rec, err = s.records.load(ctx); err != nil {
 			return rec, err
 		}
 	}
@@ -123,29 +125,29 @@ func (s *records) update(ctx context.Context, rec *store.Record, mutate func(*st
 }
 
 // put writes the record, into the reserved room if there is some.
-func (s *records) put(ctx context.Context, rec *store.Record, room store.Reservation) error {
+func (s *records) put(ctx context.Context, rec *record.Record, room store.Reservation) error {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	s.secrets.note(rec)
 	if room != nil {
-		return storeWaitError(ctx, room.Put(ctx, rec))
+		return storeWaitError(ctx, record.Put(ctx, room, rec))
 	}
-	return storeWaitError(ctx, s.config.Store.Put(ctx, rec))
+	return storeWaitError(ctx, record.Put(ctx, s.config.Store, rec))
 }
 
 // deleteRecord deletes the record, in the generation that rec has.
-func (s *records) delete(ctx context.Context, rec *store.Record) error {
+func (s *records) delete(ctx context.Context, rec *record.Record) error {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	return storeWaitError(ctx, s.config.Store.Delete(ctx, s.key, rec.Generation))
+	return storeWaitError(ctx, s.config.Store.Delete(ctx, s.key, rec.Revision))
 }
 
 // keepInMemory keeps a login that could not be stored. Room for it had been made
 // before it was asked for, so that this is a disk that broke within a moment, or a
 // store that makes no room; but its refresh token exists nowhere else, and to read
 // an old one from the store again would be to use a spent token.
-func (s *records) keepUnsaved(rec *store.Record, t *oauth.TokenResponse) bool {
-	if rec.Grant == nil || rec.Grant.AccessToken != store.Secret(t.AccessToken) {
+func (s *records) keepUnsaved(rec *record.Record, t *oauth.TokenResponse) bool {
+	if rec.Grant == nil || rec.Grant.AccessToken != secret.String(t.AccessToken) {
 		return false
 	}
 	s.mu.Lock()
@@ -156,14 +158,14 @@ func (s *records) keepUnsaved(rec *store.Record, t *oauth.TokenResponse) bool {
 
 // flushUnsaved tries to store what could not be stored before. It returns the
 // record as long as that fails, and nil if there is none any more.
-func (s *records) flushUnsaved(ctx context.Context) *store.Record {
+func (s *records) flushUnsaved(ctx context.Context) *record.Record {
 	s.mu.Lock()
 	unsaved := s.unsaved
 	s.mu.Unlock()
 	if unsaved == nil {
 		return nil
 	}
-	err := s.put(ctx, unsaved.Clone(), nil)
+	err := s.records.put(ctx, unsaved.Clone(), nil)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.unsaved == unsaved && (err == nil || errors.Is(err, store.ErrConflict)) {

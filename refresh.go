@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/awake"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -170,7 +171,7 @@ func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cach
 
 // refreshLocked refreshes the grant of a record that was read under the refresh lock. It decides
 // anew each time another process has changed the grant meanwhile, as a login may.
-func (r *refresher) refreshLocked(ctx context.Context, rec *store.Record, need tokenNeed, d decision) (*cachedToken, error) {
+func (r *refresher) refreshLocked(ctx context.Context, rec *record.Record, need tokenNeed, d decision) (*cachedToken, error) {
 	if r.config.locked != nil && d.action == requestToken {
 		r.config.locked()
 	}
@@ -188,7 +189,7 @@ func (r *refresher) refreshLocked(ctx context.Context, rec *store.Record, need t
 }
 
 // withoutRequest carries out a decision that needs no token request.
-func (r *refresher) withoutRequest(ctx context.Context, rec *store.Record, need tokenNeed, d decision) (*cachedToken, error) {
+func (r *refresher) withoutRequest(ctx context.Context, rec *record.Record, need tokenNeed, d decision) (*cachedToken, error) {
 	switch d.action {
 	case useStored:
 		return r.tokens.use(rec), nil
@@ -204,10 +205,10 @@ func (r *refresher) withoutRequest(ctx context.Context, rec *store.Record, need 
 // lockRefresh waits for the renewal lock and reads the record again under it. If
 // another process stores what is needed meanwhile, it stops waiting: then the
 // verdict is settled.
-func (r *refresher) lock(ctx context.Context, why tokenNeed) (unlock func(), rec *store.Record, v decision, err error) {
+func (r *refresher) lock(ctx context.Context, why tokenNeed) (unlock func(), rec *record.Record, v decision, err error) {
 	ctx, cancel := awake.WithTimeout(ctx, r.lockTimeout(), errLockTimeout)
 	defer cancel()
-	unlock, rec, err = r.records.lockUnless(ctx, store.LockRefresh, func(rec *store.Record) bool {
+	unlock, rec, err = r.records.lockUnless(ctx, store.LockRefresh, func(rec *record.Record) bool {
 		v := decide(rec, why, r.config, time.Now())
 		return v.action == useStored
 	})

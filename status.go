@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -33,7 +34,7 @@ type Status struct {
 
 	Issuer       string      `json:"issuer,omitempty"`
 	ClientID     string      `json:"client_id,omitempty"`
-	ClientSource string      `json:"client_source,omitempty"` // store.SourceDynamic, …
+	ClientSource string      `json:"client_source,omitempty"` // record.SourceDynamic, …
 	Method       string      `json:"token_endpoint_auth_method,omitempty"`
 	MethodReason string      `json:"token_endpoint_auth_method_reason,omitempty"` // a clause for people
 	Resource     string      `json:"resource,omitempty"`
@@ -129,12 +130,12 @@ func (c *Client) List(ctx context.Context) ([]*Status, error) {
 	return list, nil
 }
 
-func statusOf(rec *store.Record, now time.Time) *Status {
+func statusOf(rec *record.Record, now time.Time) *Status {
 	st := &Status{Server: rec.ServerURL, Profile: rec.Key.Profile, State: StateNone}
 	if st.Server == "" {
 		st.Server = rec.Key.Server
 	}
-	if f := rec.Refusal; f != nil {
+	if f := rec.GrantError; f != nil {
 		st.GrantError = &GrantError{At: f.At, Code: f.Code, Description: f.Description, Interrupted: f.Interrupted}
 	}
 	if r := rec.Retry; retryPending(r, now) && !(rec.Grant != nil && earlyRejectionOver(rec, tokenNeed{}, now)) {
@@ -160,9 +161,9 @@ func statusOf(rec *store.Record, now time.Time) *Status {
 		st.Resource = ""
 	}
 	st.ObtainedAt, st.ExpiresAt = g.ObtainedAt, g.ExpiresAt
-	st.AccessTokenRejected = g.Refused
+	st.AccessTokenRejected = g.Rejected
 	if cl := rec.GrantClient(); cl != nil {
-		st.Renewable = g.RefreshToken != "" && rec.Refusal == nil && !cl.Refused && !secretExpired(cl, g, now)
+		st.Renewable = g.RefreshToken != "" && rec.GrantError == nil && !cl.Rejected && !secretExpired(cl, g, now)
 		st.ClientID, st.ClientSource, st.Method = cl.ID, cl.Source, cl.Method
 		st.MethodReason = methodReason(cl)
 	}
