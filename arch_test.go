@@ -35,13 +35,15 @@ var (
 // rooms is the house: arrows go one way, from the command to the library to the
 // protocol and the store. A package that is not here has no place in it yet.
 var rooms = map[string]room{
-	"":                           {ours: []string{"internal/awake", "internal/browser", "internal/loopback", "internal/oauth", "internal/pasted", "internal/secret", "store"}, modules: libraryModules},
-	"internal/oauth":             {ours: []string{"internal/awake", "internal/lazyregexp", "internal/secret"}},
+	"":                           {ours: []string{"internal/awake", "internal/browser", "internal/loopback", "internal/oauth", "internal/pasted", "internal/record", "secret", "store"}, modules: libraryModules},
+	"internal/oauth":             {ours: []string{"internal/awake", "internal/lazyregexp", "internal/secret", "secret"}},
+	"internal/record":            {ours: []string{"secret", "store"}},
+	"secret":                     {},
 	"internal/alive":             {modules: []string{"golang.org/x/sys"}},
 	"internal/awake":             {},
 	"internal/lazyregexp":        {},
 	"internal/secret":            {},
-	"internal/mcpremote":         {ours: []string{"internal/lazyregexp", "internal/oauth", "internal/secret"}},
+	"internal/mcpremote":         {ours: []string{"internal/lazyregexp", "internal/oauth", "secret"}},
 	"internal/loopback":          {modules: []string{"golang.org/x/sys"}},
 	"internal/browser":           {modules: []string{"golang.org/x/sys"}},
 	"internal/pasted":            {},
@@ -53,7 +55,7 @@ var rooms = map[string]room{
 	"bridge":                     {ours: []string{"internal/alive", "internal/secret", "internal/sse"}, modules: []string{"golang.org/x/sys"}},
 	"internal/envelope":          {},
 	"internal/atomicfile":        {modules: []string{"golang.org/x/sys"}},
-	"store":                      {ours: []string{"internal/secret", "store/internal/locks"}},
+	"store":                      {ours: []string{"store/internal/locks"}},
 	"store/internal/locks":       {},
 	"store/storetest":            {ours: []string{"store"}},
 	"store/filestore":            {ours: []string{"store", "store/internal/locks", "internal/atomicfile", "internal/envelope"}, modules: fileModules},
@@ -68,9 +70,9 @@ var rooms = map[string]room{
 	"bench/bridge/floor":         {},
 	"bench/bridge/sdkcall":       {modules: sdkModules},
 	"conformance":                {},
-	"conformance/client":         {ours: []string{"", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
+	"conformance/client":         {ours: []string{"", "secret", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
 	"conformance/host":           {modules: sdkModules},
-	"cmd/handstamp/internal/cli": {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "internal/awake", "internal/browser", "internal/lazyregexp", "internal/mcpremote", "internal/pasted", "internal/secret"}, modules: commandModules},
+	"cmd/handstamp/internal/cli": {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "internal/awake", "internal/browser", "internal/lazyregexp", "internal/mcpremote", "internal/pasted", "internal/record", "internal/secret", "secret"}, modules: commandModules},
 	"cmd/handstamp":              {ours: []string{"cmd/handstamp/internal/cli"}, modules: commandModules},
 }
 

@@ -10,8 +10,9 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/lab"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // silentBody never ends by itself.
@@ -63,7 +64,7 @@ func TestWaitNotedByWrongClock(t *testing.T) {
 		wait  time.Duration
 		waits bool
 	}{{10 * time.Minute, true}, {24 * time.Hour, false}} {
-		rec.Retry = &store.Retry{NotBefore: time.Now().Add(test.wait), Failures: 3, Reason: "503"}
+		rec.Retry = &record.Retry{NotBefore: time.Now().Add(test.wait), Failures: 3, Reason: "503"}
 		w.put(rec)
 		c := w.session()
 		status, err := c.Status(t.Context(), w.lab.MCPURL())
@@ -85,9 +86,9 @@ func TestWaitNotedByWrongClock(t *testing.T) {
 func TestRejectedClientRests(t *testing.T) {
 	w := newWorld(t, lab.Habits{})
 	w.lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "old"})
-	configured := func(secret string) *handstamp.Client {
+	configured := func(clientSecret string) *handstamp.Client {
 		c := w.session()
-		c.Registration = &handstamp.Registration{ClientID: "app", ClientSecret: store.Secret(secret), TokenEndpointAuthMethod: "client_secret_basic"}
+		c.Registration = &handstamp.Registration{ClientID: "app", ClientSecret: secret.String(clientSecret), TokenEndpointAuthMethod: "client_secret_basic"}
 		return c
 	}
 	w.mustCall(configured("old"))

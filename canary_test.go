@@ -15,7 +15,9 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/proctest"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -187,12 +189,12 @@ func (l *life) use(where string, c *handstamp.Client) {
 }
 
 // stored returns the record, if there is one.
-func (l *life) stored() (*store.Record, error) {
+func (l *life) stored() (*record.Record, error) {
 	key, err := store.NewKey(l.lab.MCPURL(), "")
 	if err != nil {
 		return nil, err
 	}
-	return l.store.Get(l.t.Context(), key)
+	return record.Get(l.t.Context(), l.store, key)
 }
 
 // secrets returns all that the server ever issued and all that was ever sent.
@@ -252,7 +254,7 @@ func TestNoSecretIsEverSaid(t *testing.T) {
 	// Clients that are configured, rightly and wrongly, and one with a document.
 	l = begin(lab.Habits{ClientIDMetadata: true})
 	l.lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "configured-se:cr%et+ &=", Method: lab.MethodPost})
-	for _, secret := range []store.Secret{"configured-se:cr%et+ &=", "configured-and-wrong-secret"} {
+	for _, secret := range []secret.String{"configured-se:cr%et+ &=", "configured-and-wrong-secret"} {
 		c := l.client("configured")
 		c.Registration = &handstamp.Registration{ClientID: "app", ClientSecret: secret}
 		_, err := c.Login(t.Context(), l.lab.MCPURL(), handstamp.LoginOptions{Force: true})
@@ -286,7 +288,7 @@ func TestNoSecretIsEverSaid(t *testing.T) {
 			l.use(name, l.client(name))
 			if rec, err := l.stored(); err == nil && rec.Grant != nil {
 				rec.Grant.ExpiresAt = time.Now().Add(-time.Second)
-				hay.addError("store", l.store.Put(t.Context(), rec))
+				hay.addError("store", record.Put(t.Context(), l.store, rec))
 			}
 			l.lab.SetFault("token", fault)
 			c := l.client(name + " at refresh")
@@ -431,11 +433,11 @@ type fullStore struct {
 	room int // guarded by mu
 }
 
-func (f *fullStore) Put(ctx context.Context, rec *store.Record) error {
+func (f *fullStore) Put(ctx context.Context, key store.Key, value []byte, revision store.Revision) (store.Revision, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.room--; f.room < 0 {
-		return fmt.Errorf("no room for %v", rec)
+		return "", fmt.Errorf("no space for %v", key)
 	}
-	return f.Store.Put(ctx, rec)
+	return f.Store.Put(ctx, key, value, revision)
 }

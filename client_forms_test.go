@@ -9,7 +9,7 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/lab"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // TestClientRejectedInOtherWords: a client whose form of authentication has never
@@ -46,7 +46,7 @@ func TestClientRejectedInOtherWords(t *testing.T) {
 					if typedIn {
 						w.lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "s", Method: habits.RegisterMethod,
 							RedirectURIs: []string{"http://127.0.0.1/callback"}})
-						registration = &handstamp.Registration{ClientID: "app", ClientSecret: store.Secret("s")}
+						registration = &handstamp.Registration{ClientID: "app", ClientSecret: secret.String("s")}
 					}
 					session := func() *handstamp.Client {
 						c, line := w.wired()

@@ -173,8 +173,8 @@ func (m *machine) goesOn(point crashPoint, forgives bool) {
 	if got := m.refreshed() - before; got != want {
 		t.Errorf("the next process asked the authorization server %d times, want %d\n%s", got, want, m.diary())
 	}
-	if rec := m.stored(); rec.Intent != nil || rec.Refusal != nil {
-		t.Errorf("the record still tells of an interruption: %+v, %+v", rec.Intent, rec.Refusal)
+	if rec := m.stored(); rec.Intent != nil || rec.GrantError != nil {
+		t.Errorf("the record still tells of an interruption: %+v, %+v", rec.Intent, rec.GrantError)
 	}
 
 	// The login lives: it renews once more.

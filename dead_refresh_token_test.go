@@ -7,8 +7,9 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/lab"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // rejectionOf is a response of the token endpoint.
@@ -66,7 +67,7 @@ func TestRejectionWithoutAReasonKeepsAValidToken(t *testing.T) {
 	w.mustCall(w.session())
 	r := w.record()
 	r.Grant.ObtainedAt, r.Grant.ExpiresAt = time.Now().Add(-time.Hour), time.Now().Add(30*time.Second)
-	if err := w.store.Put(t.Context(), r); err != nil {
+	if err := record.Put(t.Context(), w.store, r); err != nil {
 		t.Fatal(err)
 	}
 	w.lab.SetFault("token:refresh", rejectionOf(401, ``))
@@ -74,7 +75,7 @@ func TestRejectionWithoutAReasonKeepsAValidToken(t *testing.T) {
 		w.mustCall(w.session())
 	}
 	w.wantTabs(1)
-	if w.record().Grant.RefreshToken == "" || w.record().Refusal != nil {
+	if w.record().Grant.RefreshToken == "" || w.record().GrantError != nil {
 		t.Error("the grant was given up")
 	}
 }
@@ -109,7 +110,7 @@ func TestRejectionByAPolicyNeedsThree(t *testing.T) {
 			}
 			w.mustCall(w.session())
 			w.wantTabs(2)
-			if r := w.record(); r.Refusal != nil || r.Rejection != nil {
+			if r := w.record(); r.GrantError != nil || r.Rejection != nil {
 				t.Error("the new login remembers the old one's rejections")
 			}
 		})
@@ -155,7 +156,7 @@ func (w *world) later(d time.Duration) {
 		r.Cooldowns[i].First = r.Cooldowns[i].First.Add(-d)
 		r.Cooldowns[i].Until = r.Cooldowns[i].Until.Add(-d)
 	}
-	if err := w.store.Put(w.t.Context(), r); err != nil {
+	if err := record.Put(w.t.Context(), w.store, r); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -232,9 +233,9 @@ func TestScopeRejectedEitherWay(t *testing.T) {
 func TestRejectedClientHasACooldown(t *testing.T) {
 	w := newWorld(t, lab.Habits{Methods: []string{lab.MethodPost}})
 	w.lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "right", Method: lab.MethodPost})
-	client := func(secret string) *handstamp.Client {
+	client := func(clientSecret string) *handstamp.Client {
 		c := w.session()
-		c.Registration = &handstamp.Registration{ClientID: "app", ClientSecret: store.Secret(secret), TokenEndpointAuthMethod: lab.MethodPost}
+		c.Registration = &handstamp.Registration{ClientID: "app", ClientSecret: secret.String(clientSecret), TokenEndpointAuthMethod: lab.MethodPost}
 		return c
 	}
 	w.mustCall(client("right"))

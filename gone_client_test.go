@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 )
@@ -201,14 +202,14 @@ func TestUserHasTheClientRegisteredAnew(t *testing.T) {
 func TestPreflightAfterARejectionWithoutReason(t *testing.T) {
 	for _, tc := range []struct {
 		status  int
-		refusal *store.Refusal
+		refusal *record.GrantError
 		gone    bool
 	}{
-		{403, &store.Refusal{At: time.Now(), Code: "status 401", Guessed: true}, true},
-		{410, &store.Refusal{At: time.Now(), Code: "status 401", Guessed: true}, true},
-		{429, &store.Refusal{At: time.Now(), Code: "status 401", Guessed: true}, false},
-		{500, &store.Refusal{At: time.Now(), Code: "status 401", Guessed: true}, false},
-		{403, &store.Refusal{At: time.Now(), Code: "invalid_grant"}, false},
+		{403, &record.GrantError{At: time.Now(), Code: "status 401", Guessed: true}, true},
+		{410, &record.GrantError{At: time.Now(), Code: "status 401", Guessed: true}, true},
+		{429, &record.GrantError{At: time.Now(), Code: "status 401", Guessed: true}, false},
+		{500, &record.GrantError{At: time.Now(), Code: "status 401", Guessed: true}, false},
+		{403, &record.GrantError{At: time.Now(), Code: "invalid_grant"}, false},
 		{403, nil, false},
 		{404, nil, true},
 	} {
@@ -218,7 +219,7 @@ func TestPreflightAfterARejectionWithoutReason(t *testing.T) {
 			w.mustCall(w.session())
 			w.lab.ForgetClients()
 			rec := w.record()
-			rec.Grant.RefreshToken, rec.Grant.Refused, rec.Refusal = "", true, tc.refusal
+			rec.Grant.RefreshToken, rec.Grant.Rejected, rec.GrantError = "", true, tc.refusal
 			w.put(rec)
 			w.lab.Reset()
 			err := w.signIn(func(c *handstamp.Client) { c.LoginTimeout = time.Second })

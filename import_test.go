@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -30,13 +32,13 @@ func (w *world) elsewhere() handstamp.ImportedLogin {
 	}
 }
 
-func tokenResponse(access, refresh string) store.Secret {
+func tokenResponse(access, refresh string) secret.String {
 	members := map[string]any{"access_token": access, "token_type": "bearer", "expires_in": 3600}
 	if refresh != "" {
 		members["refresh_token"] = refresh
 	}
 	b, _ := json.Marshal(members)
-	return store.Secret(b)
+	return secret.String(b)
 }
 
 func (w *world) adopt(l handstamp.ImportedLogin, o handstamp.ImportOptions) (*handstamp.ImportResult, error) {
@@ -125,15 +127,15 @@ func TestAdoptLeavesAGoodLogin(t *testing.T) {
 	before := w.record()
 	w.lab.Reset()
 	for _, o := range []handstamp.ImportOptions{{}, {Offline: true}, {DryRun: true}} {
-		if result := w.mustAdopt(l, o); !result.Already || w.record().Generation != before.Generation {
-			t.Errorf("%+v: Already is %v, generation %d", o, result.Already, w.record().Generation)
+		if result := w.mustAdopt(l, o); !result.Already || w.record().Revision != before.Revision {
+			t.Errorf("%+v: Already is %v, revision %q", o, result.Already, w.record().Revision)
 		}
 	}
 	if len(w.lab.Counts()) > 0 {
 		t.Errorf("asked the network\n%s", w.diary())
 	}
 	w.mustAdopt(l, handstamp.ImportOptions{Force: true, DryRun: true})
-	if w.record().Generation != before.Generation {
+	if w.record().Revision != before.Revision {
 		t.Error("a dry run stored something")
 	}
 	if result := w.mustAdopt(l, handstamp.ImportOptions{Force: true}); result.Already || w.record().Grant.AccessToken == before.Grant.AccessToken {
@@ -150,9 +152,9 @@ type busy struct {
 	signIn func()
 }
 
-func (b *busy) Put(ctx context.Context, r *store.Record) error {
+func (b *busy) Put(ctx context.Context, key store.Key, value []byte, revision store.Revision) (store.Revision, error) {
 	b.once.Do(b.signIn)
-	return b.Store.Put(ctx, r)
+	return b.Store.Put(ctx, key, value, revision)
 }
 
 // A login that is stored while another one is adopted is not overwritten.
@@ -274,7 +276,7 @@ func TestAdoptWithoutRegistrationResponse(t *testing.T) {
 	if _, err := c.Import(t.Context(), w.lab.MCPURL(), l, handstamp.ImportOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if rec := w.record(); rec.Clients[0].Source != store.SourceConfigured || !rec.Grant.ExpiresAt.IsZero() {
+	if rec := w.record(); rec.Clients[0].Source != record.SourceConfigured || !rec.Grant.ExpiresAt.IsZero() {
 		t.Errorf("source %q, expiry %v without a time of receipt", rec.Clients[0].Source, rec.Grant.ExpiresAt)
 	}
 	w.expire()
@@ -283,7 +285,7 @@ func TestAdoptWithoutRegistrationResponse(t *testing.T) {
 	l.Registration.ClientID = "https://app.example.com/client.json"
 	w.mustAdopt(l, handstamp.ImportOptions{Force: true, DryRun: true})
 	result := w.mustAdopt(l, handstamp.ImportOptions{Force: true})
-	if result.Status.ClientSource != store.SourceMetadataDocument || result.Status.Method != lab.MethodNone {
+	if result.Status.ClientSource != record.SourceMetadataDocument || result.Status.Method != lab.MethodNone {
 		t.Errorf("%+v", result.Status)
 	}
 }

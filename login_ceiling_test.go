@@ -102,7 +102,7 @@ func TestCeilingOfLoginsAtManyIssuers(t *testing.T) {
 		other.RevokeFamilies()
 		rec := w.record()
 		if rec.Grant != nil {
-			rec.Grant.RefreshToken, rec.Grant.Refused = "", true
+			rec.Grant.RefreshToken, rec.Grant.Rejected = "", true
 			w.put(rec)
 		}
 		w.call(w.session())

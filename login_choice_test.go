@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 )
@@ -126,9 +127,9 @@ func TestRegisteredRedirectNobodyCanListenAt(t *testing.T) {
 func TestConfiguredSecretStaysWithItsIssuer(t *testing.T) {
 	w := newWorld(t, lab.NoneFirst())
 	key, _ := store.NewKey(w.lab.MCPURL(), "")
-	rec := &store.Record{Version: 1, Key: key, ServerURL: w.lab.MCPURL()}
-	rec.AddClient(&store.Client{Issuer: "https://home.example", ID: "mine", Secret: "s3cret", Source: store.SourceConfigured, Method: "client_secret_post", MethodSource: store.MethodConfigured})
-	if err := w.store.Put(t.Context(), rec); err != nil {
+	rec := &record.Record{Version: 1, Key: key, ServerURL: w.lab.MCPURL()}
+	rec.AddClient(&record.Client{Issuer: "https://home.example", ID: "mine", Secret: "s3cret", Source: record.SourceConfigured, Method: "client_secret_post", MethodSource: record.MethodConfigured})
+	if err := record.Put(t.Context(), w.store, rec); err != nil {
 		t.Fatal(err)
 	}
 	c := w.session()

@@ -11,8 +11,9 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/lab"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // watching returns a session and the authorization requests that its browser was
@@ -49,7 +50,7 @@ func TestExpiredSecretIsNotUsed(t *testing.T) {
 }
 
 // endSecret makes the secret of the stored login end, and the access token.
-func (w *world) endSecret() *store.Client {
+func (w *world) endSecret() *record.Client {
 	w.t.Helper()
 	rec := w.record()
 	rec.Grant.ObtainedAt = time.Now().Add(-time.Hour)
@@ -183,7 +184,7 @@ func TestRefusedClientIsNotRefreshedWith(t *testing.T) {
 	w.mustCall(w.session())
 	w.expire()
 	rec := w.record()
-	rec.Clients[0].Refused = true
+	rec.Clients[0].Rejected = true
 	w.put(rec)
 	w.lab.Reset()
 	c := w.session()
@@ -200,7 +201,7 @@ func TestStepUpAsksForTheUnion(t *testing.T) {
 	rec := w.record()
 	rec.Grant.ScopeRequested, rec.Grant.ScopeGranted = "tools reports", "tools"
 	tokens := w.lab.Issue(rec.Grant.ClientID, rec.Grant.Resource.Value, "tools")
-	rec.Grant.AccessToken, rec.Grant.RefreshToken = store.Secret(tokens.Access), store.Secret(tokens.Refresh)
+	rec.Grant.AccessToken, rec.Grant.RefreshToken = secret.String(tokens.Access), secret.String(tokens.Refresh)
 	w.put(rec)
 	c, opened := w.watching()
 	w.mustCall(c)

@@ -245,7 +245,7 @@ func (l *loginFlow) omitResource(refused *oauth.Error) error {
 		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Code: refused.Code, Err: refused,
 			Message: "the authorization server refuses the resource parameter"}
 	}
-	l.plan.resource.Omit, l.plan.resource.Why = true, "the authorization server rejects it"
+	l.plan.resource.Omit, l.plan.resource.Reason = true, "the authorization server rejects it"
 	return l.tryAgain(refused)
 }
 
@@ -342,7 +342,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, t *oauth.TokenResponse, at t
 	l.rec = rec
 	switch {
 	case err == nil:
-	case !l.interactive && l.config.locked == nil && l.records.keepUnsaved(rec, t):
+	case !l.interactive && l.config.locked == nil && l.records.keepUnsaved(rec, t.AccessToken):
 		l.notice("the login could not be stored and lives in this process only, which goes on trying: %v", err)
 	default:
 		// Nobody will have these tokens.

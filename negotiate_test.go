@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/lab"
-	"github.com/handstamp/handstamp/store"
 )
 
 // asked returns a Client whose authorization requests are kept.
@@ -238,7 +238,7 @@ func TestSecretBesideMethodNone(t *testing.T) {
 		w := newWorld(t, h)
 		w.mustCall(w.session())
 		w.wantTabs(1)
-		if c := w.record().GrantClient(); c.Method != lab.MethodPost || c.MethodSource != store.MethodLearned {
+		if c := w.record().GrantClient(); c.Method != lab.MethodPost || c.MethodSource != record.MethodLearned {
 			t.Errorf("method %s, %s", c.Method, c.MethodSource)
 		}
 		w.expire()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 )
@@ -121,9 +122,9 @@ func TestPendingLoginEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.put(&store.Record{
+	w.put(&record.Record{
 		Key: key, ServerURL: w.lab.MCPURL(),
-		PendingLogin: &store.PendingLogin{At: time.Now(), URL: "https://gone.example/authorize"},
+		PendingLogin: &record.PendingLogin{At: time.Now(), URL: "https://gone.example/authorize"},
 	})
 	gate := w.lab.Hold("resource_metadata:received")
 	c := w.session()

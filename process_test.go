@@ -18,6 +18,7 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/envelope"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
@@ -113,17 +114,17 @@ func (m *machine) file() string {
 
 // stored decodes the record's file as it is on the disk, without the help of the
 // store, which would repair it. A torn record ends the test.
-func (m *machine) stored() *store.Record {
+func (m *machine) stored() *record.Record {
 	m.t.Helper()
 	data, err := os.ReadFile(m.file())
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	record, err := envelope.Open(data)
+	value, err := envelope.Open(data, new(json.RawMessage))
 	if err != nil {
 		m.t.Fatalf("the record is torn: %v", err)
 	}
-	rec, err := store.Decode(record)
+	rec, err := record.Decode(value)
 	if err != nil {
 		m.t.Fatalf("the record is torn: %v", err)
 	}

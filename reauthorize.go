@@ -45,7 +45,7 @@ type reauthorizer struct {
 // reauthorize finds the token with which a refused request is to be sent again. It
 // returns nil if there is none and the response is the answer.
 func (a *reauthorizer) reauthorize(ctx context.Context, r *retryState, used *cachedToken, resp *http.Response) (*cachedToken, error) {
-	challenge := a.server.challengeOf(resp, used)
+	challenge := a.secrets.challengeOf(resp, used)
 	forbidden := resp.StatusCode == http.StatusForbidden
 	if !rejectsWholly(resp) {
 		if challenge.Error != "insufficient_scope" || a.config.LoginPolicy == LoginNever {

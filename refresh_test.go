@@ -9,18 +9,19 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 )
 
 // record reads what is stored for the world's server.
-func (w *world) record() *store.Record {
+func (w *world) record() *record.Record {
 	w.t.Helper()
 	key, err := store.NewKey(w.lab.MCPURL(), "")
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	rec, err := w.store.Get(context.Background(), key)
+	rec, err := record.Get(context.Background(), w.store, key)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -32,7 +33,7 @@ func (w *world) expire() {
 	w.t.Helper()
 	rec := w.record()
 	rec.Grant.ExpiresAt = time.Now().Add(-time.Second)
-	if err := w.store.Put(context.Background(), rec); err != nil {
+	if err := record.Put(context.Background(), w.store, rec); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -126,7 +127,7 @@ func TestTroubleKeepsTheCredential(t *testing.T) {
 			w.lab.SetFault("token")
 			rec := w.record()
 			rec.Retry.NotBefore = time.Now()
-			if err := w.store.Put(context.Background(), rec); err != nil {
+			if err := record.Put(context.Background(), w.store, rec); err != nil {
 				t.Fatal(err)
 			}
 			w.mustCall(w.session())
@@ -141,7 +142,7 @@ func TestTroubleAheadOfTime(t *testing.T) {
 	w.mustCall(w.session())
 	rec := w.record()
 	rec.Grant.ExpiresAt = time.Now().Add(20 * time.Second) // within the last tenth
-	if err := w.store.Put(context.Background(), rec); err != nil {
+	if err := record.Put(context.Background(), w.store, rec); err != nil {
 		t.Fatal(err)
 	}
 	for name, fault := range map[string]lab.Fault{
@@ -151,7 +152,7 @@ func TestTroubleAheadOfTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			rec := w.record()
 			rec.Retry = nil
-			if err := w.store.Put(context.Background(), rec); err != nil {
+			if err := record.Put(context.Background(), w.store, rec); err != nil {
 				t.Fatal(err)
 			}
 			w.lab.SetFault("token", fault)

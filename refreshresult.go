@@ -32,7 +32,7 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *record.Record, at 
 	case errors.Is(err, errSuperseded):
 		return r.resultAfterReplacement(ctx, rec, t)
 	case err != nil:
-		if !r.records.keepUnsaved(rec, t) {
+		if !r.records.keepUnsaved(rec, t.AccessToken) {
 			return nil, err
 		}
 		r.notice("the renewed login could not be stored and lives in this process only, which goes on trying: %v", err)

@@ -14,15 +14,16 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/lab"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store/filestore"
 )
 
 // put stores a record that a test has changed.
-func (w *world) put(rec *store.Record) {
+func (w *world) put(rec *record.Record) {
 	w.t.Helper()
-	if err := w.store.Put(context.Background(), rec); err != nil {
+	if err := record.Put(context.Background(), w.store, rec); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -34,10 +35,10 @@ func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return
 
 // interruptedRenewal returns the intent that a process left behind which was killed
 // while it spent the token.
-func interruptedRenewal(token store.Secret, at time.Time) *store.Intent {
+func interruptedRenewal(token secret.String, at time.Time) *record.Intent {
 	mac := hmac.New(sha256.New, []byte("x"))
 	mac.Write([]byte(token.Reveal()))
-	return &store.Intent{ID: "x", At: at, Fingerprint: hex.EncodeToString(mac.Sum(nil)[:8])}
+	return &record.Intent{ID: "x", At: at, Fingerprint: hex.EncodeToString(mac.Sum(nil)[:8])}
 }
 
 // Close and the start of work take two locks; in different orders they would wait for
@@ -93,14 +94,14 @@ func TestTokenEndpointThatHangs(t *testing.T) {
 		rec := w.record()
 		rec.Grant.ExpiresAt = time.Now().Add(-time.Second)
 		rec.Grant.ObtainedAt = time.Now().Add(-time.Hour)
-		if err := fs.Put(context.Background(), rec); err != nil {
+		if err := record.Put(context.Background(), fs, rec); err != nil {
 			t.Fatal(err)
 		}
 		_, err = c.Token(context.Background(), w.lab.MCPURL(), handstamp.TokenOptions{})
 		if !errors.Is(err, handstamp.ErrUnreachable) {
 			t.Errorf("kind: %v", err)
 		}
-		rec, _ = fs.Get(context.Background(), rec.Key)
+		rec, _ = record.Get(context.Background(), fs, rec.Key)
 		if rec.Retry == nil || rec.Intent == nil || !rec.Intent.Sent {
 			t.Errorf("not noted: retry %v intent %+v", rec.Retry, rec.Intent)
 		}
@@ -169,7 +170,7 @@ func TestSavedAnswerOfLongAgo(t *testing.T) {
 	rec := w.record()
 	body, _ := json.Marshal(map[string]any{"access_token": "old", "token_type": "Bearer", "expires_in": 3600, "refresh_token": rec.Grant.RefreshToken.Reveal()})
 	rec.Intent = interruptedRenewal(rec.Grant.RefreshToken, time.Now().Add(-2*time.Hour))
-	rec.Intent.Answer = &store.Answer{Status: 200, ContentType: "application/json", ReceivedAt: time.Now().Add(-2 * time.Hour), Body: store.Secret(body)}
+	rec.Intent.Response = &record.RawResponse{Status: 200, ContentType: "application/json", ReceivedAt: time.Now().Add(-2 * time.Hour), Body: secret.String(body)}
 	rec.Grant.ExpiresAt = time.Now().Add(-time.Minute)
 	w.put(rec)
 	tok, err := w.session().Token(t.Context(), w.lab.MCPURL(), handstamp.TokenOptions{})
@@ -187,7 +188,7 @@ func TestMethodLearnedFromRefusedGrant(t *testing.T) {
 	w := newWorld(t, lab.Habits{Methods: []string{"client_secret_basic", "client_secret_post"}, EnforceMethod: lab.MethodPost, RegisterMethod: "client_secret_basic", RefreshSpentOnBadClient: true, CodeSpentOnBadClient: true, RegisterSilent: true})
 	w.mustCall(w.session())
 	rec := w.record()
-	rec.Clients[0].Method, rec.Clients[0].MethodSource = "client_secret_basic", store.MethodRequested
+	rec.Clients[0].Method, rec.Clients[0].MethodSource = "client_secret_basic", record.MethodRequested
 	w.put(rec)
 	w.expire()
 	before := w.tabs.Load()

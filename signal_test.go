@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 )
@@ -151,9 +152,9 @@ func (m *machine) aboutToExpire() {
 	m.put(m.store, rec)
 }
 
-func (m *machine) put(s store.Store, rec *store.Record) {
+func (m *machine) put(s store.Store, rec *record.Record) {
 	m.t.Helper()
-	if err := s.Put(m.t.Context(), rec); err != nil {
+	if err := record.Put(m.t.Context(), s, rec); err != nil {
 		m.t.Fatal(err)
 	}
 }

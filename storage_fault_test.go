@@ -69,22 +69,37 @@ func (m *machine) keepsButCannotSave(works bool) {
 	}
 }
 
-// rewrite changes the record's file behind the store's back. The edited record gets a checksum
-// that matches, unless it is no JSON any more.
+// rewrite changes the record in its file behind the store's back. The file's checksum matches.
 func (m *machine) rewrite(edit func([]byte) []byte) {
 	m.t.Helper()
 	data, err := os.ReadFile(m.file())
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	record, err := envelope.Open(data)
+	var header json.RawMessage
+	value, err := envelope.Open(data, &header)
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	edited, err := envelope.Seal(edit(bytes.Clone(record)))
+	edited, err := envelope.Seal(header, edit(bytes.Clone(value)))
 	if err != nil {
-		edited = edit(bytes.Clone(data))
+		m.t.Fatal(err)
 	}
+	m.replace(data, edited)
+}
+
+// damage changes the record's file behind the store's back.
+func (m *machine) damage(edit func([]byte) []byte) {
+	m.t.Helper()
+	data, err := os.ReadFile(m.file())
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.replace(data, edit(bytes.Clone(data)))
+}
+
+func (m *machine) replace(data, edited []byte) {
+	m.t.Helper()
 	if bytes.Equal(edited, data) {
 		m.t.Fatal("the edit changes nothing")
 	}
@@ -99,10 +114,10 @@ var damages = map[string]func([]byte) []byte{
 	"half":        func(b []byte) []byte { return b[:len(b)/2] },
 	"without end": func(b []byte) []byte { return bytes.TrimRight(b, "\n}") },
 	"zeros":       func(b []byte) []byte { return make([]byte, len(b)) },
-	"wrong type":  func(b []byte) []byte { return bytes.Replace(b, []byte(`"generation": `), []byte(`"generation": -`), 1) },
+	"wrong type":  func(b []byte) []byte { return bytes.Replace(b, []byte(`"generation":`), []byte(`"generation":-`), 1) },
 	"no record":   func([]byte) []byte { return []byte(`{"hello": "world"}`) },
 	"another server": func(b []byte) []byte {
-		return bytes.Replace(b, []byte(`"server": "http://127`), []byte(`"server": "http://128`), 1)
+		return bytes.Replace(b, []byte(`"server":"http://127`), []byte(`"server":"http://128`), 1)
 	},
 }
 
@@ -121,7 +136,7 @@ func TestDamagedRecord(t *testing.T) {
 			m.mustRun() // a renewal, so that the record before is that of the saved answer
 			m.lab.Reset()
 
-			m.rewrite(damage)
+			m.damage(damage)
 			damaged, _ := os.ReadFile(m.file())
 			m.mustRun()
 			m.wantCounts(map[string]int{"token:refresh": 0, "authorize": 0})
@@ -129,7 +144,7 @@ func TestDamagedRecord(t *testing.T) {
 			m.lab.RevokeAccessTokens()
 			m.mustRun() // the refresh token that came back is the newest
 
-			m.rewrite(damage)
+			m.damage(damage)
 			if err := os.Remove(m.file() + ".prev"); err != nil {
 				t.Fatal(err)
 			}
@@ -301,13 +316,13 @@ func TestLogoutRevokesTheSavedResponse(t *testing.T) {
 	m.expire()
 	m.crash(crashPoint{at: "final:create"})
 	rec := m.stored()
-	if rec.Intent == nil || rec.Intent.Answer == nil {
+	if rec.Intent == nil || rec.Intent.Response == nil {
 		t.Fatal("no response was saved")
 	}
 	var response struct {
 		RefreshToken string `json:"refresh_token"`
 	}
-	if err := json.Unmarshal([]byte(rec.Intent.Answer.Body.Reveal()), &response); err != nil || response.RefreshToken == "" {
+	if err := json.Unmarshal([]byte(rec.Intent.Response.Body.Reveal()), &response); err != nil || response.RefreshToken == "" {
 		t.Fatalf("the saved response has no refresh token: %v", err)
 	}
 	var wire bodyRecorder

@@ -62,8 +62,8 @@ func TestRepeatedCredentialsAreNotShown(t *testing.T) {
 			}
 			l.hear(string(text))
 			rec := w.record()
-			if rec.Refusal != nil {
-				l.hear(rec.Refusal.Code + " " + rec.Refusal.Description)
+			if rec.GrantError != nil {
+				l.hear(rec.GrantError.Code + " " + rec.GrantError.Description)
 			}
 			if rec.Retry != nil {
 				l.hear(rec.Retry.Reason)

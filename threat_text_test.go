@@ -18,6 +18,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/lab"
 )
 
@@ -335,7 +336,7 @@ func TestPoisonedProtocol(t *testing.T) {
 			rec.Grant.TokenEndpoint = "http://" + socket.Addr().String() + atToken
 			rec.Grant.RevocationEndpoint = "http://" + socket.Addr().String() + atRevoke
 			rec.Grant.ExpiresAt = time.Now().Add(-time.Second)
-			if err := w.store.Put(t.Context(), rec); err != nil {
+			if err := record.Put(t.Context(), w.store, rec); err != nil {
 				t.Fatal(err)
 			}
 			d, _ = w.wired()

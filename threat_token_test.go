@@ -8,7 +8,9 @@ import (
 	"testing"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -26,8 +28,8 @@ func TestBytesInAccessToken(t *testing.T) {
 			good := b > ' ' && b < 0x7f
 			w.store = new(store.Memory)
 			fresh := before.Clone()
-			fresh.Generation = 0
-			if err := w.store.Put(t.Context(), fresh); err != nil {
+			fresh.Revision = ""
+			if err := record.Put(t.Context(), w.store, fresh); err != nil {
 				t.Fatal(err)
 			}
 			c, line := w.wired()
@@ -107,8 +109,8 @@ func TestInjectionThroughRecord(t *testing.T) {
 	w.mustLogin(c)
 	for _, value := range injections {
 		rec := w.record()
-		rec.Grant.AccessToken = store.Secret(value)
-		if err := w.store.Put(t.Context(), rec); err != nil {
+		rec.Grant.AccessToken = secret.String(value)
+		if err := record.Put(t.Context(), w.store, rec); err != nil {
 			t.Fatal(err)
 		}
 		line := new(wire)

@@ -16,11 +16,11 @@ type brittle struct {
 	left atomic.Int64 // writes that still work
 }
 
-func (b *brittle) Put(ctx context.Context, r *store.Record) error {
+func (b *brittle) Put(ctx context.Context, key store.Key, value []byte, revision store.Revision) (store.Revision, error) {
 	if b.left.Add(-1) < 0 {
-		return errors.Join(store.ErrUnusable, errors.New("input/output error"))
+		return "", errors.Join(store.ErrUnusable, errors.New("input/output error"))
 	}
-	return b.Store.Put(ctx, r)
+	return b.Store.Put(ctx, key, value, revision)
 }
 
 // A disk that breaks between the request and its answer: the login lives on in

@@ -12,6 +12,7 @@ import (
 
 	"github.com/handstamp/handstamp/internal/envelope"
 	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store"
 )
 
 // plant puts a record of testdata, with this server's names and tokens in it, in
@@ -29,7 +30,11 @@ func (m *machine) plant(name string) {
 		"SERVER", m.lab.MCPURL(), "ISSUER", m.lab.URL(), "CLIENT", client, "SECRET", "a-secret",
 		"ACCESS", tokens.Access, "REFRESH", tokens.Refresh,
 	).Replace(string(text)))
-	if err := os.WriteFile(m.file(), text, 0o600); err != nil {
+	key, err := store.NewKey(m.lab.MCPURL(), "")
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if _, err := m.store.Put(m.t.Context(), key, text, ""); err != nil {
 		m.t.Fatal(err)
 	}
 }
@@ -70,8 +75,8 @@ func (m *machine) unknown() map[string]any {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	if record, err := envelope.Open(data); err == nil {
-		data = record
+	if data, err = envelope.Open(data, new(json.RawMessage)); err != nil {
+		m.t.Fatal(err)
 	}
 	var document any
 	decoder := json.NewDecoder(bytes.NewReader(data))
