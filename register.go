@@ -36,7 +36,10 @@ func (l *loginClients) choose(ctx context.Context) error {
 		return nil
 	}
 	as := l.plan.server
-	old, document := l.rec.NewestClient(as.Issuer), l.documentClient()
+	document, old := l.documentClient(), l.rec.NewestClient(as.Issuer)
+	if old != nil && !l.canReuse(old) {
+		old = nil
+	}
 	anew := as.RegistrationEndpoint != ""
 	switch {
 	case l.config.activeRegistration() != nil:
@@ -45,24 +48,22 @@ func (l *loginClients) choose(ctx context.Context) error {
 		}
 	case document != nil && !(anew && l.rec.LearnedOf(as.Issuer).NoMetadataDocument):
 		l.client = document
-	case old != nil && l.canReuse(old) && !(anew && l.mayBeGone(old)):
+	case old != nil && !(anew && l.mayBeGone(old)):
 		l.client = old
-	case anew:
+	case !anew:
+		return l.registrationRequired(ctx, "lets no client register itself", nil)
+	default:
 		err := l.register(ctx)
 		if !errors.Is(err, ErrRegistrationRequired) {
 			return err
 		}
 		// What there was instead may be good after all.
-		switch {
-		case document != nil:
-			l.client = document
-		case old != nil && l.canReuse(old):
+		if l.client = document; document == nil {
 			l.client = old
-		default:
+		}
+		if l.client == nil {
 			return err
 		}
-	default:
-		return l.registrationRequired(ctx, "lets no client register itself", nil)
 	}
 	choice, err := chooseAuthMethod(l.config.authMethodInputs(l.client, as.TokenEndpointAuthMethodsSupported))
 	if err != nil {
