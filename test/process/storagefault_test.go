@@ -128,7 +128,7 @@ func TestDamagedRecord(t *testing.T) {
 			m.MustRun()
 			m.WantCounts(map[string]int{"token:refresh": 0, "authorize": 0})
 			isAside(m, damaged)
-			m.Lab.RevokeAccessTokens()
+			m.Expire()
 			m.MustRun() // the refresh token that came back is the newest
 
 			rewrite(m, damage)
