@@ -8,7 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 	"golang.org/x/oauth2"
 )
 
@@ -23,7 +24,7 @@ func (s *cachedToken) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[token source
 type cachedToken struct {
 	header    []string // the Authorization header's value
 	oauth2    *oauth2.Token
-	token     store.Secret
+	token     secret.String
 	tokenType string
 	scope     string
 	resource  string
@@ -79,7 +80,7 @@ func (s *cachedToken) usable(now time.Time) bool {
 }
 
 // newCachedToken returns the view of the grant's access token.
-func newCachedToken(g *store.Grant) *cachedToken {
+func newCachedToken(g *record.Grant) *cachedToken {
 	scheme := authScheme(g.TokenType)
 	snap := &cachedToken{
 		header:     []string{scheme + " " + g.AccessToken.Reveal()},
@@ -93,7 +94,7 @@ func newCachedToken(g *store.Grant) *cachedToken {
 		refreshAt:  refreshTime(g, rand.Float64()),
 	}
 	snap.accepted.Store(g.Accepted)
-	snap.rejected.Store(g.Refused)
+	snap.rejected.Store(g.Rejected)
 	return snap
 }
 
@@ -107,7 +108,7 @@ func authScheme(tokenType string) string {
 }
 
 // useToken makes the record's access token what the next request is sent with.
-func (s *session) useToken(rec *store.Record) *cachedToken {
+func (s *session) useToken(rec *record.Record) *cachedToken {
 	if rec.Grant == nil || rec.Grant.AccessToken == "" {
 		s.cached.Store(nil)
 		return nil
@@ -123,7 +124,7 @@ func (s *session) useToken(rec *store.Record) *cachedToken {
 }
 
 // useIssued is useToken for a token that this process was issued.
-func (s *session) useIssued(rec *store.Record) *cachedToken {
+func (s *session) useIssued(rec *record.Record) *cachedToken {
 	snap := s.useToken(rec)
 	if snap != nil {
 		snap.issuedHere.Store(true)

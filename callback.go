@@ -57,7 +57,7 @@ func (l *loginFlow) openCallback(ctx context.Context) error {
 	case configured != nil && len(configured.RedirectURIs) > 0 &&
 		loopbackURI(configured.RedirectURIs[0]) && l.c.CallbackPort == 0:
 		options.RedirectURI = configured.RedirectURIs[0]
-	case old != nil && !old.Refused && len(old.RedirectURIs) > 0 && loopbackURI(old.RedirectURIs[0]) && l.c.CallbackPort == 0:
+	case old != nil && !old.Rejected && len(old.RedirectURIs) > 0 && loopbackURI(old.RedirectURIs[0]) && l.c.CallbackPort == 0:
 		// Many servers compare redirect URIs exactly, against RFC 8252 section
 		// 7.3: the port is part of the registration.
 		options.RedirectURI, stored = old.RedirectURIs[0], true

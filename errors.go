@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -173,7 +174,7 @@ func storeError(ctx context.Context, server string, err error) error {
 		err = cause
 	}
 	e := &Error{Kind: ErrStore, Server: server, Err: err}
-	if errors.Is(err, store.ErrNewer) {
+	if errors.Is(err, record.ErrNewer) {
 		e.Hint = "update this program, or sign in under another profile"
 	}
 	return e
@@ -201,7 +202,7 @@ func withSetting(e *Error, setting oauth.Setting) *Error {
 
 // unreachableError says that the authorization server could not renew the login, and
 // when it will be asked again.
-func (s *session) unreachableError(rec *store.Record, cause error) error {
+func (s *session) unreachableError(rec *record.Record, cause error) error {
 	e := &Error{Kind: ErrUnreachable, Server: s.serverURL, Err: cause, unrefreshed: saysNothing(cause),
 		Message: "the authorization server cannot renew the login now; the credential is kept"}
 	if r := rec.Retry; r != nil {
@@ -234,19 +235,19 @@ func saysNothing(err error) bool {
 var passingCodes = map[string]bool{"temporarily_unavailable": true, "server_error": true, "slow_down": true}
 
 // tooEarlyError says that a renewal was refused while the access token is good.
-func (s *session) tooEarlyError(rec *store.Record, refused *oauth.Error) error {
+func (s *session) tooEarlyError(rec *record.Record, refused *oauth.Error) error {
 	return &Error{Kind: ErrUnreachable, Server: s.serverURL, Code: refused.Code, RetryAt: rec.Grant.ExpiresAt,
 		Message: "the authorization server refuses to renew the login while its access token is valid; both are kept", Err: refused}
 }
 
 // loginRequiredError says why only a person can help.
-func (s *session) loginRequiredError(rec *store.Record) error {
+func (s *session) loginRequiredError(rec *record.Record) error {
 	e := &Error{Kind: ErrLoginRequired, Server: s.serverURL, Message: "not signed in", Hint: "sign in to " + s.serverURL}
 	if rec == nil {
 		return e
 	}
 	client := rec.GrantClient()
-	switch f := rec.Refusal; {
+	switch f := rec.GrantError; {
 	case f != nil && f.Interrupted:
 		e.Code = f.Code
 		e.Message = "the server ended the login (" + f.Code + ") after a renewal had been interrupted before its result could be stored"
@@ -259,7 +260,7 @@ func (s *session) loginRequiredError(rec *store.Record) error {
 		e.Message = "the login was made at " + client.Issuer + ", but the configured client belongs to " + s.configuredIssuer()
 	case client != nil && secretExpired(s.withConfiguredSecret(client), rec.Grant, time.Now()):
 		e.Message = "the login cannot be renewed: the secret of its client ended at " + s.withConfiguredSecret(client).SecretExpiresAt.Format(time.RFC3339)
-	case rec.Grant != nil && rec.Grant.RefreshToken == "" && !rec.Grant.Refused:
+	case rec.Grant != nil && rec.Grant.RefreshToken == "" && !rec.Grant.Rejected:
 		e.Message = "the login has expired, and the server gave no refresh token to renew it with"
 	case rec.Grant != nil && rec.Grant.RefreshToken == "":
 		e.Message = "the access token does not work any more, and the server gave no refresh token"
@@ -271,8 +272,8 @@ func (s *session) loginRequiredError(rec *store.Record) error {
 
 // notRefreshableError reports that an access token which works, but not for as long
 // as is needed, is all there is.
-func (s *session) notRefreshableError(rec *store.Record) error {
-	if rec.Refusal != nil || rec.Grant.RefreshToken != "" {
+func (s *session) notRefreshableError(rec *record.Record) error {
+	if rec.GrantError != nil || rec.Grant.RefreshToken != "" {
 		return s.loginRequiredError(rec)
 	}
 	e := &Error{Kind: ErrLoginRequired, Server: s.serverURL, Hint: "sign in anew",
@@ -292,7 +293,7 @@ func (s *session) loginUnderWayError(ctx context.Context) error {
 }
 
 // clientRejectedError says that a client which the user configured is not accepted.
-func (s *session) clientRejectedError(c *store.Client, refused *oauth.Error) *Error {
+func (s *session) clientRejectedError(c *record.Client, refused *oauth.Error) *Error {
 	return &Error{Kind: ErrClientRejected, Server: s.serverURL, Code: refused.Code, Err: refused,
 		Message: fmt.Sprintf("%s does not accept the configured client %q", c.Issuer, c.ID),
 		Hint:    "check the client id, the client secret and the token endpoint auth method"}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -169,7 +170,7 @@ func (s *session) refreshByHelper(ctx, wait context.Context, why tokenNeed) (sna
 	waiting, cancel := context.WithTimeout(wait, limit)
 	defer cancel()
 	var v refreshDecision
-	unlock, rec, err := s.lockUnless(waiting, store.LockRefreshHelper, func(rec *store.Record) bool {
+	unlock, rec, err := s.lockUnless(waiting, store.LockRefreshHelper, func(rec *record.Record) bool {
 		v = s.decide(rec, why, time.Now())
 		return v.done && v.useStored
 	})
@@ -189,7 +190,7 @@ func (s *session) refreshByHelper(ctx, wait context.Context, why tokenNeed) (sna
 	if s.c.LockTimeout > 0 {
 		job.Client.LockTimeout = max(s.c.LockTimeout-time.Since(began), time.Second)
 	}
-	job.Renew = &helperRenewal{Refused: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL, User: why.user}
+	job.Renew = &helperRenewal{Rejected: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL, User: why.user}
 	renewed := false
 	result, err := s.c.RefreshHelper.ask(ctx, job, func(e helperEvent) {
 		renewed = renewed || e.Refreshed != nil && e.Cause == ""
@@ -210,7 +211,7 @@ func (s *session) refreshByHelper(ctx, wait context.Context, why tokenNeed) (sna
 func helperLockTimeout(limit time.Duration) time.Duration { return limit * 2 / 3 }
 
 // loginByHelper has the login done by a helper, likewise.
-func (s *session) loginByHelper(ctx context.Context, req loginRequest, served func(*store.Record) bool) (snap *cachedToken, done bool, err error) {
+func (s *session) loginByHelper(ctx context.Context, req loginRequest, served func(*record.Record) bool) (snap *cachedToken, done bool, err error) {
 	unlock, rec, err := s.lockLogin(ctx, store.LockLoginHelper, req, served)
 	if err != nil {
 		return nil, true, s.loginError(ctx, err)
@@ -226,7 +227,7 @@ func (s *session) loginByHelper(ctx context.Context, req loginRequest, served fu
 	}
 	job := s.helperJob(ctx)
 	job.Login = &helperLogin{
-		Challenge: req.challenge, Scopes: req.scopes, Needed: req.needed, Refused: req.rejectedToken.Reveal(), Force: req.force, Since: req.since,
+		Challenge: req.challenge, Scopes: req.scopes, Needed: req.needed, Rejected: req.rejectedToken.Reveal(), Force: req.force, Since: req.since,
 	}
 	own := false // else it came to a token that another process had stored
 	result, err := s.c.RefreshHelper.ask(ctx, job, func(e helperEvent) {
@@ -246,7 +247,7 @@ func (s *session) loginByHelper(ctx context.Context, req loginRequest, served fu
 	if snap != nil {
 		snap.issuedHere.Store(true)
 	}
-	if rec, err = s.load(ctx); err == nil && rec.Grant != nil {
+	if rec, err = s.records.load(ctx); err == nil && rec.Grant != nil {
 		s.history.recordLogin(rec, req, nil)
 	}
 	return snap, true, nil
@@ -266,7 +267,7 @@ func (s *session) helperOutcome(ctx context.Context, result *helperResult, err e
 		s.cached.Store(nil)
 		return nil, true, nil
 	}
-	rec, err := s.load(ctx)
+	rec, err := s.records.load(ctx)
 	if err != nil {
 		return nil, true, err
 	}

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // What is said between a process and its helper: a job, one JSON value, in one
@@ -31,9 +31,9 @@ type helperJob struct {
 
 // helperRenewal is a renewal.
 type helperRenewal struct {
-	Refused, Force string
-	MinTTL         time.Duration
-	User           bool
+	Rejected, Force string
+	MinTTL          time.Duration
+	User            bool
 }
 
 // helperLogin is a loginRequest.
@@ -41,7 +41,7 @@ type helperLogin struct {
 	Challenge oauth.BearerChallenge
 	Scopes    []string
 	Needed    []string
-	Refused   string
+	Rejected  string
 	Force     bool
 	Since     time.Time
 }
@@ -111,7 +111,7 @@ func (d helperClient) apply(c *Client) {
 	c.InsecureAllowMissingPKCE, c.InsecureAllowHTTP = d.InsecureAllowMissingPKCE, d.InsecureAllowHTTP
 	c.InsecureAllowPrivateAddresses, c.AuthorizationServer = d.InsecureAllowPrivateAddresses, d.AuthorizationServer
 	if c.Registration = d.Registration; c.Registration != nil {
-		c.Registration.ClientSecret = store.Secret(d.ClientSecret)
+		c.Registration.ClientSecret = secret.String(d.ClientSecret)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 )
 
 const (
@@ -70,7 +70,7 @@ func ServeRefreshHelper(ctx context.Context, in io.Reader, out io.Writer, newCli
 	_ = c.Close(closing) // of the time that it takes
 	r.say(helperEvent{Done: &helperResult{Token: snap != nil, Error: describeError(err)}})
 	for range finalSaveTries {
-		if s.flushUnsaved(closing) == nil || sleep(closing, time.Second) != nil {
+		if s.records.flushUnsaved(closing) == nil || sleep(closing, time.Second) != nil {
 			break
 		}
 	}
@@ -106,14 +106,14 @@ func (j *helperJob) begin(ctx context.Context, s *session) (*flight, error) {
 	if j.Renew != nil {
 		// The asking process has the patience that its callers have: here there
 		// is nobody to go on with the token at hand.
-		why := tokenNeed{rejected: store.Secret(j.Renew.Refused), force: store.Secret(j.Renew.Force), minTTL: j.Renew.MinTTL, user: j.Renew.User}
+		why := tokenNeed{rejected: secret.String(j.Renew.Rejected), force: secret.String(j.Renew.Force), minTTL: j.Renew.MinTTL, user: j.Renew.User}
 		f, _, err := s.refreshFlight(ctx, why)
 		return f, err
 	}
 	l := j.Login
 	s.c.LoginTimeout = max(s.c.LoginTimeout-time.Since(l.Since), time.Second)
 	f, _, err := s.loginFlight(ctx, loginRequest{
-		challenge: l.Challenge, scopes: l.Scopes, needed: l.Needed, rejectedToken: store.Secret(l.Refused), force: l.Force, since: l.Since,
+		challenge: l.Challenge, scopes: l.Scopes, needed: l.Needed, rejectedToken: secret.String(l.Rejected), force: l.Force, since: l.Since,
 	})
 	return f, err
 }

@@ -5,7 +5,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // history is what this process remembers of its latest attempts at one server, so
@@ -78,7 +79,7 @@ func (h *history) loginWasFutile(r *retryState) bool {
 
 // recordLogin notes how a login of this process ended. Of a step-up that many
 // requests wait for, it counts one.
-func (h *history) recordLogin(rec *store.Record, req loginRequest, err error) {
+func (h *history) recordLogin(rec *record.Record, req loginRequest, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err == nil {
@@ -112,12 +113,12 @@ func (h *history) loggedInTwiceLately() bool {
 
 // replacement is a token that a refused one was renewed to.
 type replacement struct {
-	token store.Secret
+	token secret.String
 	at    time.Time
 }
 
 // recordReplacement notes the token that a refused one was renewed to.
-func (h *history) recordReplacement(token store.Secret) {
+func (h *history) recordReplacement(token secret.String) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.replaced = &replacement{token: token, at: time.Now()}
@@ -125,7 +126,7 @@ func (h *history) recordReplacement(token store.Secret) {
 
 // recordAccepted notes that the server took the token, so that a later refusal means
 // that its time was over, however short that was.
-func (h *history) recordAccepted(token store.Secret) {
+func (h *history) recordAccepted(token secret.String) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.lastLogins = [2]time.Time{}
@@ -137,7 +138,7 @@ func (h *history) recordAccepted(token store.Secret) {
 // refreshWasFutile reports whether the refused token is the fresh replacement of
 // another refused one: each further renewal would spend a refresh token for
 // nothing.
-func (h *history) refreshWasFutile(refused store.Secret) bool {
+func (h *history) refreshWasFutile(refused secret.String) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.replaced != nil && refused == h.replaced.token && time.Since(h.replaced.at) < retryCooldown

@@ -9,7 +9,8 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // ImportedLogin is a login that was made elsewhere: by another program, or by an
@@ -25,7 +26,7 @@ type ImportedLogin struct {
 
 	// TokenResponse is the token endpoint's response (RFC 6749, section 5.1), a
 	// JSON object. Members that are not known are ignored.
-	TokenResponse store.Secret
+	TokenResponse secret.String
 
 	// ReceivedAt is when the TokenResponse came, from when its expires_in counts.
 	// Zero: not known, and neither is when the access token expires.
@@ -96,7 +97,7 @@ func (c *Client) Import(ctx context.Context, serverURL string, l ImportedLogin, 
 	if err != nil {
 		return nil, err
 	}
-	rec, err := s.load(ctx)
+	rec, err := s.records.load(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +115,7 @@ func (c *Client) Import(ctx context.Context, serverURL string, l ImportedLogin, 
 		}
 		a.pin(found)
 	}
-	take := func(rec *store.Record) error {
+	take := func(rec *record.Record) error {
 		if !o.Force && s.loggedIn(rec) {
 			return errSuperseded
 		}
@@ -125,7 +126,7 @@ func (c *Client) Import(ctx context.Context, serverURL string, l ImportedLogin, 
 		a.into(rec, s.serverURL)
 		return &ImportResult{Status: statusOf(rec, time.Now())}, nil
 	}
-	rec, err = s.update(ctx, rec, take)
+	rec, err = s.records.update(ctx, rec, take)
 	if err != nil && !errors.Is(err, errSuperseded) {
 		return nil, err
 	}
@@ -135,9 +136,9 @@ func (c *Client) Import(ctx context.Context, serverURL string, l ImportedLogin, 
 
 // foreignRecord is a foreign login as it is stored.
 type foreignRecord struct {
-	grant  store.Grant
-	client *store.Client              // nil: the tokens cannot be renewed anyway
-	as     *store.AuthorizationServer // nil: to be found by the first renewal
+	grant  record.Grant
+	client *record.Client              // nil: the tokens cannot be renewed anyway
+	as     *record.AuthorizationServer // nil: to be found by the first renewal
 }
 
 // parseImportedLogin reads a foreign login and judges it as far as it can be judged alone.
@@ -168,7 +169,7 @@ func (s *session) parseImportedLogin(l ImportedLogin) (*foreignRecord, error) {
 	g := &a.grant
 	g.Issuer, g.ScopeRequested, g.ScopeGranted = l.Registration.Issuer, l.ScopeRequested, l.ScopeRequested
 	applyToken(g, token, l.ReceivedAt)
-	g.Refused = err != nil // of an unusable access token beside a refresh token that is worth keeping
+	g.Rejected = err != nil // of an unusable access token beside a refresh token that is worth keeping
 	now := time.Now()
 	switch {
 	case !l.ExpiresAt.IsZero():
@@ -184,9 +185,9 @@ func (s *session) parseImportedLogin(l ImportedLogin) (*foreignRecord, error) {
 	}
 	switch {
 	case l.OmitResource:
-		g.Resource = store.Resource{Omit: true, Why: "none was sent before"}
+		g.Resource = record.Resource{Omit: true, Reason: "none was sent before"}
 	case l.Resource != "":
-		g.Resource = store.Resource{Value: l.Resource, Why: "as sent before"}
+		g.Resource = record.Resource{Value: l.Resource, Reason: "as sent before"}
 	}
 	if g.RefreshToken == "" && !accessTokenUsable(g, "", now) {
 		return nil, &Error{Kind: ErrLoginRequired, Server: s.serverURL, Hint: "sign in to " + s.serverURL,
@@ -196,7 +197,7 @@ func (s *session) parseImportedLogin(l ImportedLogin) (*foreignRecord, error) {
 }
 
 // foreignClient returns the client of a foreign login, or nil if none is known.
-func (s *session) foreignClient(r Registration) (*store.Client, error) {
+func (s *session) foreignClient(r Registration) (*record.Client, error) {
 	answered := &oauth.Registration{}
 	if r.Response != "" {
 		var err error
@@ -216,12 +217,12 @@ func (s *session) foreignClient(r Registration) (*store.Client, error) {
 	case own != nil && own.ClientID == r.ClientID && r.Issuer == "":
 		configured = own.Issuer // the same client, whoever brings it
 	}
-	c := &store.Client{
-		Issuer: configured, Source: store.SourceConfigured, ID: r.ClientID, Secret: r.ClientSecret, SecretExpiresAt: r.SecretExpiresAt,
+	c := &record.Client{
+		Issuer: configured, Source: record.SourceConfigured, ID: r.ClientID, Secret: r.ClientSecret, SecretExpiresAt: r.SecretExpiresAt,
 		RedirectURIs: slices.Clone(r.RedirectURIs),
 	}
 	if r.Response != "" {
-		c.Source, c.Response = store.SourceDynamic, r.Response
+		c.Source, c.Response = record.SourceDynamic, r.Response
 		c.RegistrationAccessToken, c.RegistrationClientURI = answered.RegistrationAccessToken, answered.RegistrationClientURI
 		if c.Secret == "" {
 			c.Secret, c.SecretExpiresAt = answered.ClientSecret, answered.SecretExpiresAt
@@ -230,7 +231,7 @@ func (s *session) foreignClient(r Registration) (*store.Client, error) {
 			c.RedirectURIs = answered.RedirectURIs
 		}
 	} else if strings.HasPrefix(c.ID, "https://") {
-		c.Source, answered.TokenEndpointAuthMethod = store.SourceMetadataDocument, oauth.MethodNone
+		c.Source, answered.TokenEndpointAuthMethod = record.SourceMetadataDocument, oauth.MethodNone
 	}
 	choice, err := chooseAuthMethod(authMethodInputs{
 		configured: r.TokenEndpointAuthMethod, registered: answered.TokenEndpointAuthMethod, secret: c.Secret != "",
@@ -243,7 +244,7 @@ func (s *session) foreignClient(r Registration) (*store.Client, error) {
 }
 
 // into makes the adopted login the record's own.
-func (a *foreignRecord) into(rec *store.Record, serverURL string) {
+func (a *foreignRecord) into(rec *record.Record, serverURL string) {
 	g := a.grant
 	rec.ServerURL, rec.Grant = serverURL, &g
 	if a.as != nil {
@@ -253,5 +254,5 @@ func (a *foreignRecord) into(rec *store.Record, serverURL string) {
 		c := *a.client
 		rec.AddClient(&c)
 	}
-	rec.Intent, rec.Retry, rec.Refusal = nil, nil, nil
+	rec.Intent, rec.Retry, rec.GrantError = nil, nil, nil
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -51,7 +53,7 @@ func (c *Client) Login(ctx context.Context, serverURL string, o LoginOptions) (*
 	if err != nil {
 		return nil, err
 	}
-	rec, err := s.load(ctx)
+	rec, err := s.records.load(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +72,7 @@ func (c *Client) Login(ctx context.Context, serverURL string, o LoginOptions) (*
 		}
 		rejected = s.proveLogin(ctx, snap, &waits)
 	}
-	if rec, err = s.load(ctx); err != nil {
+	if rec, err = s.records.load(ctx); err != nil {
 		return nil, err
 	}
 	result := &LoginResult{Status: statusOf(rec, time.Now()), Already: already, Rejected: rejected}
@@ -108,11 +110,11 @@ func (s *session) proveLogin(ctx context.Context, t *cachedToken, waits *int) er
 // loginRequest says what a login is for.
 type loginRequest struct {
 	challenge     oauth.BearerChallenge
-	scopes        []string     // to be requested beside those of the challenge
-	needed        []string     // those among them that a step-up is for
-	rejectedToken store.Secret // the token that does not do
-	interactive   bool         // a caller waits for it, rather than a request that was rejected
-	byUser        bool         // by [Client.Login]: neither bounded nor held back
+	scopes        []string      // to be requested beside those of the challenge
+	needed        []string      // those among them that a step-up is for
+	rejectedToken secret.String // the token that does not do
+	interactive   bool          // a caller waits for it, rather than a request that was rejected
+	byUser        bool          // by [Client.Login]: neither bounded nor held back
 	force         bool
 	since         time.Time // when it was begun, by whichever process
 }
@@ -199,7 +201,7 @@ func (s *session) loginNow(ctx context.Context, req loginRequest) (*cachedToken,
 	if req.since.IsZero() {
 		req.since = time.Now()
 	}
-	served := func(rec *store.Record) bool {
+	served := func(rec *record.Record) bool {
 		return !req.force && accessTokenUsable(rec.Grant, req.rejectedToken, time.Now()) && (!req.interactive || s.resumable(rec))
 	}
 	if h := s.c.RefreshHelper; h != nil && h.Logins && !req.interactive && s.c.OnRegister == nil && s.c.Prompt.Authorize == nil {
@@ -246,12 +248,12 @@ var failureKinds = map[string]error{"denied": ErrDenied, "timeout": ErrTimeout, 
 
 // recordLoginFailure tells the processes that wait for this login how it ended. One
 // that was called off is theirs to begin anew.
-func (s *session) recordLoginFailure(ctx context.Context, rec *store.Record, err error) {
-	var failure *store.LoginFailure
+func (s *session) recordLoginFailure(ctx context.Context, rec *record.Record, err error) {
+	var failure *record.LoginFailure
 	if e, ok := errors.AsType[*Error](err); ok {
 		for name, kind := range failureKinds {
 			if e.Kind == kind {
-				failure = &store.LoginFailure{At: time.Now().UTC(), Kind: name, Message: e.Message, Code: e.Code}
+				failure = &record.LoginFailure{At: time.Now().UTC(), Kind: name, Message: e.Message, Code: e.Code}
 			}
 		}
 	}
@@ -260,7 +262,7 @@ func (s *session) recordLoginFailure(ctx context.Context, rec *store.Record, err
 	}
 	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
 	defer cancel()
-	if _, err := s.update(ctx, rec, func(rec *store.Record) error {
+	if _, err := s.records.update(ctx, rec, func(rec *record.Record) error {
 		rec.PendingLogin = nil
 		if failure != nil {
 			rec.LoginFailure = failure
@@ -273,7 +275,7 @@ func (s *session) recordLoginFailure(ctx context.Context, rec *store.Record, err
 
 // failureSince returns how the login ended that this one has waited for, if that
 // was without success. Who asks for a login explicitly gets one.
-func (s *session) failureSince(rec *store.Record, req loginRequest) error {
+func (s *session) failureSince(rec *record.Record, req loginRequest) error {
 	f := rec.LoginFailure
 	if f == nil || req.byUser || !f.At.After(req.since) || failureKinds[f.Kind] == nil {
 		return nil

@@ -11,7 +11,7 @@ import (
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/browser"
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 // maxLoginAttempts bounds how often one login begins, in the browser or before it
@@ -26,11 +26,11 @@ var errTryAgain = errors.New("handstamp: sign in again")
 // loginFlow is one login of a session, under its claim.
 type loginFlow struct {
 	*session
-	rec      *store.Record
+	rec      *record.Record
 	plan     *loginPlan
 	callback callbackReceiver
 
-	client          *store.Client
+	client          *record.Client
 	authMethod      authMethodChoice
 	justRegistered  bool   // the client was registered in this login
 	clientProbed    bool   // the client was asked for at the authorization endpoint
@@ -46,9 +46,9 @@ type loginFlow struct {
 }
 
 // runLogin carries a login out and returns the record with the new grant.
-func (s *session) runLogin(ctx context.Context, rec *store.Record, req loginRequest) (*store.Record, error) {
+func (s *session) runLogin(ctx context.Context, rec *record.Record, req loginRequest) (*record.Record, error) {
 	// Before a person is troubled: can the result be stored at all?
-	room, err := s.reserve(ctx, responseReserve)
+	room, err := s.records.reserve(ctx, responseReserve)
 	if err != nil {
 		return rec, storeError(ctx, s.serverURL, err)
 	}
@@ -153,7 +153,7 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 	l.recordPendingLogin(ctx, request)
 	code, err := l.callback.requestCode(ctx, l.session, request, oauth.Expected{
 		State: state, Issuer: l.plan.server.ExpectedIss(), IssSupported: l.plan.server.AuthorizationResponseIssParameterSupported,
-		Secrets: l.knownSecrets(),
+		Secrets: l.secrets.all(),
 	})
 	switch {
 	case errors.Is(err, ErrRegisterAnew):
@@ -225,7 +225,7 @@ func (l *loginFlow) omitResource(refused *oauth.Error) error {
 		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Code: refused.Code, Err: refused,
 			Message: "the authorization server refuses the resource parameter"}
 	}
-	l.plan.resource.Omit, l.plan.resource.Why = true, "the authorization server rejects it"
+	l.plan.resource.Omit, l.plan.resource.Reason = true, "the authorization server rejects it"
 	return l.tryAgain(refused)
 }
 
@@ -292,8 +292,8 @@ func (l *loginFlow) onCodeRejected(ctx context.Context, t *tokenRequest, rejecte
 	case oauth.ClassGrant:
 		if t.sent > 1 && !rejected.Ambiguous() {
 			// The failed authentication has spent the code.
-			l.client.Method, l.client.FormID, l.client.MethodSource = t.form.method, t.form.formID, store.MethodLearned
-			l.authMethod = authMethodChoice{authForm: t.form, source: store.MethodLearned, next: t.next}
+			l.client.Method, l.client.FormID, l.client.MethodSource = t.form.method, t.form.formID, record.MethodLearned
+			l.authMethod = authMethodChoice{authForm: t.form, source: record.MethodLearned, next: t.next}
 			return l.tryAgain(rejected)
 		}
 	case oauth.ClassTarget:
@@ -303,7 +303,7 @@ func (l *loginFlow) onCodeRejected(ctx context.Context, t *tokenRequest, rejecte
 	case oauth.ClassOther:
 		// Some servers tell a client that they have forgotten no more than this.
 		about := rejected.Status == http.StatusUnauthorized || rejected.Code == ""
-		if about && l.client.Source == store.SourceDynamic && !l.justRegistered {
+		if about && l.client.Source == record.SourceDynamic && !l.justRegistered {
 			return l.onUnknownClient(ctx, rejected)
 		}
 	}
@@ -313,7 +313,7 @@ func (l *loginFlow) onCodeRejected(ctx context.Context, t *tokenRequest, rejecte
 // storeGrant writes the new grant. Only now does an older one give way.
 func (l *loginFlow) storeGrant(ctx context.Context, t *oauth.TokenResponse, at time.Time) error {
 	as := l.plan.server
-	grant := &store.Grant{
+	grant := &record.Grant{
 		Issuer:             as.Issuer,
 		ClientID:           l.client.ID,
 		TokenEndpoint:      as.TokenEndpoint,
@@ -326,10 +326,10 @@ func (l *loginFlow) storeGrant(ctx context.Context, t *oauth.TokenResponse, at t
 	// The code is spent: nobody calls this off any more.
 	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
 	defer cancel()
-	rec, err := l.update(ctx, l.rec, func(rec *store.Record) error {
+	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
 		g := *grant
 		rec.ServerURL = l.serverURL
-		rec.AuthorizationServer = &store.AuthorizationServer{
+		rec.AuthorizationServer = &record.AuthorizationServer{
 			Issuer: as.Issuer, Form: as.Form, Metadata: as.Raw, FetchedAt: time.Now().UTC().Truncate(time.Second),
 			PrivateNetwork: l.privateNetwork.Load(),
 		}
@@ -338,7 +338,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, t *oauth.TokenResponse, at t
 			l.client.RedirectURIs = []string{l.callback.redirectURI} // the next login comes back to the same port
 		}
 		rec.AddClient(l.client)
-		rec.Intent, rec.Retry, rec.Refusal, rec.PendingLogin, rec.LoginFailure = nil, nil, nil, nil, nil
+		rec.Intent, rec.Retry, rec.GrantError, rec.PendingLogin, rec.LoginFailure = nil, nil, nil, nil, nil
 		rec.Rejection, rec.Cooldowns = nil, nil
 		if l.byUser {
 			rec.AutomaticLogins = nil
@@ -351,7 +351,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, t *oauth.TokenResponse, at t
 	l.rec = rec
 	switch {
 	case err == nil:
-	case !l.interactive && l.c.locked == nil && l.keepInMemory(rec, t):
+	case !l.interactive && l.c.locked == nil && l.records.keepUnsaved(rec, t.AccessToken):
 		l.notice("the login could not be stored and lives in this process only, which goes on trying: %v", err)
 	default:
 		// Nobody will have these tokens.

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/browser"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -22,15 +24,15 @@ const (
 // recordPendingLogin stores, before a browser opens, what the user is shown, so that
 // they can go on with it from any process: the one that showed it may have ended, or
 // its tab been closed. A response that only the application receives is its own
-// business. The client is marked until a callback comes; see [store.Client].
+// business. The client is marked until a callback comes; see [record.Client].
 func (l *loginFlow) recordPendingLogin(ctx context.Context, r AuthorizationRequest) {
 	if l.callback.listener == nil && !r.CanRegisterAnew {
 		return
 	}
-	rec, err := l.update(ctx, l.rec, func(rec *store.Record) error {
+	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
 		if l.callback.listener != nil {
-			rec.PendingLogin = &store.PendingLogin{
-				At: time.Now().UTC(), URL: store.Secret(r.URL), Issuer: r.Issuer, RedirectURI: r.RedirectURI, Scope: r.Scope,
+			rec.PendingLogin = &record.PendingLogin{
+				At: time.Now().UTC(), URL: secret.String(r.URL), Issuer: r.Issuer, RedirectURI: r.RedirectURI, Scope: r.Scope,
 			}
 		}
 		if r.CanRegisterAnew {
@@ -50,7 +52,7 @@ func (l *loginFlow) recordCallback(ctx context.Context) {
 	if !l.client.NoCallback && !(l.canReplaceDocument() && l.rec.LearnedOf(l.client.Issuer).NoMetadataDocument) {
 		return
 	}
-	rec, err := l.update(ctx, l.rec, func(rec *store.Record) error {
+	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
 		l.markCallback(rec, true)
 		return nil
 	})
@@ -62,8 +64,8 @@ func (l *loginFlow) recordCallback(ctx context.Context) {
 }
 
 // markCallback notes whether the login's client has brought a callback.
-func (l *loginFlow) markCallback(rec *store.Record, came bool) {
-	if l.client.Source == store.SourceMetadataDocument {
+func (l *loginFlow) markCallback(rec *record.Record, came bool) {
+	if l.client.Source == record.SourceMetadataDocument {
 		learned := rec.LearnedOf(l.client.Issuer)
 		learned.NoMetadataDocument = !came
 		rec.Learn(learned)
@@ -77,11 +79,11 @@ func (l *loginFlow) markCallback(rec *store.Record, came bool) {
 
 // clearPendingLogin removes what a process left behind that was killed while it waited
 // for a person.
-func (s *session) clearPendingLogin(ctx context.Context, rec *store.Record) *store.Record {
+func (s *session) clearPendingLogin(ctx context.Context, rec *record.Record) *record.Record {
 	if rec.PendingLogin == nil {
 		return rec
 	}
-	dropped, err := s.update(ctx, rec, func(rec *store.Record) error {
+	dropped, err := s.records.update(ctx, rec, func(rec *record.Record) error {
 		rec.PendingLogin = nil
 		return nil
 	})
@@ -95,9 +97,9 @@ func (s *session) clearPendingLogin(ctx context.Context, rec *store.Record) *sto
 // needs. That person is told where to go on, and who asks for a login explicitly
 // gets a tab of their own once the other is old. A record that the login could not replace
 // is an error here, before anybody is sent to a browser.
-func (s *session) lockLogin(ctx context.Context, name store.LockName, req loginRequest, served func(*store.Record) bool) (unlock func(), rec *store.Record, err error) {
+func (s *session) lockLogin(ctx context.Context, name store.LockName, req loginRequest, served func(*record.Record) bool) (unlock func(), rec *record.Record, err error) {
 	w := &loginWait{session: s, ctx: ctx, began: time.Now(), byUser: req.byUser}
-	unlock, rec, err = s.lockUnless(ctx, name, func(rec *store.Record) bool {
+	unlock, rec, err = s.lockUnless(ctx, name, func(rec *record.Record) bool {
 		if served(rec) {
 			return true
 		}
@@ -111,9 +113,9 @@ func (s *session) lockLogin(ctx context.Context, name store.LockName, req loginR
 			Message: "nobody completed the login that another process has begun"}
 	case err != nil:
 		return nil, nil, err
-	case unlock != nil && rec.Version > store.SchemaVersion && !served(rec):
+	case unlock != nil && rec.Version > record.SchemaVersion && !served(rec):
 		unlock()
-		return nil, nil, storeError(ctx, s.serverURL, store.ErrNewer)
+		return nil, nil, storeError(ctx, s.serverURL, record.ErrNewer)
 	}
 	return unlock, rec, nil
 }
@@ -126,18 +128,18 @@ type loginWait struct {
 	byUser bool
 
 	told          bool
-	shown, opened store.Secret // authorization URLs
+	shown, opened secret.String // authorization URLs
 }
 
 // look tells the user about the pending login in the record.
-func (w *loginWait) look(rec *store.Record) {
+func (w *loginWait) look(rec *record.Record) {
 	if time.Since(w.began) < waitingNoticeDelay {
 		return
 	}
 	r := AuthorizationRequest{ServerURL: w.serverURL}
 	p := rec.PendingLogin
 	if p == nil || browser.Check(p.URL.Reveal()) != nil {
-		p = &store.PendingLogin{}
+		p = &record.PendingLogin{}
 	} else {
 		r.Issuer, r.URL, r.RedirectURI, r.Scope = p.Issuer, p.URL.Reveal(), p.RedirectURI, p.Scope
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 const (
@@ -39,8 +39,8 @@ func (s *session) awaitFresh(ctx context.Context, t *cachedToken, waits *int) bo
 	if *waits == len(freshTokenWaits) || !t.needsAMoment(time.Now()) {
 		return false
 	}
-	rec, err := s.load(ctx)
-	if err != nil || rec.Grant == nil || rec.Grant.AccessToken != t.token || rec.Grant.Accepted || rec.Grant.Refused {
+	rec, err := s.records.load(ctx)
+	if err != nil || rec.Grant == nil || rec.Grant.AccessToken != t.token || rec.Grant.Accepted || rec.Grant.Rejected {
 		return false
 	}
 	wait := freshTokenWaits[*waits]
@@ -58,9 +58,9 @@ func (s *session) recordAcceptance(ctx context.Context, t *cachedToken) {
 	}
 	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
 	defer cancel()
-	rec, err := s.load(ctx)
+	rec, err := s.records.load(ctx)
 	if err == nil {
-		_, err = s.update(ctx, rec, func(rec *store.Record) error {
+		_, err = s.records.update(ctx, rec, func(rec *record.Record) error {
 			if rec.Grant == nil || rec.Grant.AccessToken != t.token || rec.Grant.Accepted {
 				return errSuperseded
 			}
@@ -116,7 +116,7 @@ func (s *session) proveOnce(ctx context.Context, t *cachedToken) (*proof, error)
 		return nil, err
 	}
 	resp.Body.Close() // a stream may never end
-	p := &proof{status: resp.StatusCode, challenge: s.challengeOf(resp, t)}
+	p := &proof{status: resp.StatusCode, challenge: s.secrets.challengeOf(resp, t)}
 	switch {
 	case p.status == http.StatusTooManyRequests || p.status >= http.StatusInternalServerError:
 		return nil, &Error{Kind: ErrServerUnreachable, Server: s.serverURL, Hint: "try again later",

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 )
 
 const (
@@ -37,7 +37,7 @@ type retryState struct {
 // reauthorize finds the token with which a refused request is to be sent again. It
 // returns nil if there is none and the response is the answer.
 func (s *session) reauthorize(ctx context.Context, r *retryState, used *cachedToken, resp *http.Response) (*cachedToken, error) {
-	challenge := s.challengeOf(resp, used)
+	challenge := s.secrets.challengeOf(resp, used)
 	forbidden := resp.StatusCode == http.StatusForbidden
 	if !rejectsWholly(resp) {
 		if challenge.Error != "insufficient_scope" || s.c.LoginPolicy == LoginNever {
@@ -51,7 +51,7 @@ func (s *session) reauthorize(ctx context.Context, r *retryState, used *cachedTo
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	var refused store.Secret
+	var refused secret.String
 	if used != nil {
 		refused = used.token
 		s.noteRejection(used)
@@ -79,8 +79,8 @@ func (s *session) reauthorize(ctx context.Context, r *retryState, used *cachedTo
 
 // loginAfterRejection signs in where nothing else helped, if the policy allows it and
 // the logins before this one did help.
-func (s *session) loginAfterRejection(ctx context.Context, r *retryState, challenge oauth.BearerChallenge, refused store.Secret) (*cachedToken, error) {
-	rec, err := s.load(ctx)
+func (s *session) loginAfterRejection(ctx context.Context, r *retryState, challenge oauth.BearerChallenge, refused secret.String) (*cachedToken, error) {
+	rec, err := s.records.load(ctx)
 	switch {
 	case err != nil:
 		return nil, err
@@ -88,7 +88,7 @@ func (s *session) loginAfterRejection(ctx context.Context, r *retryState, challe
 		return s.useToken(rec), nil // another process was here before
 	case s.c.LoginPolicy == LoginNever:
 		return nil, s.loginRequiredError(rec)
-	case (refused != "" || rec.Grant != nil && rec.Grant.Refused) && rec.Refusal == nil && s.history.loggedInTwiceLately():
+	case (refused != "" || rec.Grant != nil && rec.Grant.Rejected) && rec.GrantError == nil && s.history.loggedInTwiceLately():
 		return nil, nil
 	}
 	if r.logins++; r.logins > 1 {
@@ -123,7 +123,7 @@ func rejectsToken(challenge oauth.BearerChallenge) bool {
 
 // refreshRejected replaces a rejected token by another stored one or by a refresh. It
 // returns nil where that does not help.
-func (s *session) refreshRejected(ctx context.Context, r *retryState, rejected store.Secret) (*cachedToken, error) {
+func (s *session) refreshRejected(ctx context.Context, r *retryState, rejected secret.String) (*cachedToken, error) {
 	if r.logins > 0 || r.renewals >= 2 || s.history.refreshWasFutile(rejected) {
 		return nil, nil
 	}
@@ -147,7 +147,7 @@ func (s *session) stepUp(ctx context.Context, r *retryState, used *cachedToken, 
 	if !s.history.mayStepUp(strings.Join(needed, " "), r) {
 		return nil, nil
 	}
-	rec, err := s.load(ctx)
+	rec, err := s.records.load(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -44,20 +46,20 @@ const (
 // tokenNeed describes the token that a caller needs. The zero value is one that
 // is not about to expire.
 type tokenNeed struct {
-	rejected store.Secret  // the token that the server has rejected
-	force    store.Secret  // the token that does not work, says the caller
+	rejected secret.String // the token that the server has rejected
+	force    secret.String // the token that does not work, says the caller
 	minTTL   time.Duration // how long the token has to be valid
 	user     bool          // a user waits for it: no cooldown of a refresh that failed is awaited
 }
 
 // disowns reports whether the need is for another token than this one, because it
 // does not work. A rejected refresh is final then, whatever the token's expiry.
-func (w tokenNeed) disowns(token store.Secret) bool {
+func (w tokenNeed) disowns(token secret.String) bool {
 	return token != "" && (token == w.rejected || token == w.force)
 }
 
 // accepts reports whether a token that expires then answers the need.
-func (w tokenNeed) accepts(token store.Secret, expiresAt, now time.Time) bool {
+func (w tokenNeed) accepts(token secret.String, expiresAt, now time.Time) bool {
 	return !w.disowns(token) && (expiresAt.IsZero() || !now.Add(w.minTTL).After(expiresAt))
 }
 
@@ -144,7 +146,7 @@ func (s *session) refreshFlight(ctx context.Context, why tokenNeed) (f *flight, 
 // refreshNow is a renewal's work: look, lock, look again, and only then ask. The
 // end of wait, a part of ctx, ends it while nothing has been asked.
 func (s *session) refreshNow(ctx, wait context.Context, why tokenNeed) (*cachedToken, error) {
-	rec, err := s.load(ctx)
+	rec, err := s.records.load(ctx)
 	if err != nil {
 		if current := s.cached.Load(); current.usable(time.Now()) && why.accepts(current.token, current.expiresAt, time.Now()) {
 			s.log.Warn("credential store unavailable, going on with the token at hand", "error", err)
@@ -190,7 +192,7 @@ func (s *session) refreshNow(ctx, wait context.Context, why tokenNeed) (*cachedT
 		if !errors.Is(err, errSuperseded) {
 			return snap, err
 		}
-		if rec, err = s.load(ctx); err != nil {
+		if rec, err = s.records.load(ctx); err != nil {
 			return nil, err
 		}
 		verdict = s.decide(rec, why, time.Now())
@@ -224,7 +226,7 @@ func (s *session) recordRejection(ctx context.Context, used *cachedToken) {
 	s.noteRejection(used)
 	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
 	defer cancel()
-	rec, err := s.load(ctx)
+	rec, err := s.records.load(ctx)
 	if err == nil {
 		err = s.markRejected(ctx, rec, tokenNeed{rejected: used.token})
 	}
@@ -235,15 +237,15 @@ func (s *session) recordRejection(ctx context.Context, used *cachedToken) {
 
 // markRejected notes in the record that its access token does not work, so that
 // other processes and [Client.Status] know.
-func (s *session) markRejected(ctx context.Context, rec *store.Record, need tokenNeed) error {
-	if g := rec.Grant; g == nil || g.AccessToken == "" || !need.disowns(g.AccessToken) || g.Refused {
+func (s *session) markRejected(ctx context.Context, rec *record.Record, need tokenNeed) error {
+	if g := rec.Grant; g == nil || g.AccessToken == "" || !need.disowns(g.AccessToken) || g.Rejected {
 		return nil
 	}
-	_, err := s.update(ctx, rec, func(rec *store.Record) error {
+	_, err := s.records.update(ctx, rec, func(rec *record.Record) error {
 		if rec.Grant == nil || !need.disowns(rec.Grant.AccessToken) {
 			return errSuperseded
 		}
-		rec.Grant.Refused = true
+		rec.Grant.Rejected = true
 		return nil
 	})
 	if errors.Is(err, errSuperseded) {
@@ -265,7 +267,7 @@ type refreshDecision struct {
 
 // decide decides whether the record answers the need, whether the authorization
 // server is to be asked, or whether neither helps. It is pure but for the time.
-func (s *session) decide(rec *store.Record, why tokenNeed, now time.Time) refreshDecision {
+func (s *session) decide(rec *record.Record, why tokenNeed, now time.Time) refreshDecision {
 	g := rec.Grant
 	if g == nil {
 		return refreshDecision{done: true}
@@ -275,7 +277,7 @@ func (s *session) decide(rec *store.Record, why tokenNeed, now time.Time) refres
 	fresh := good && (ahead.IsZero() || now.Before(ahead))
 	renewable := g.RefreshToken != "" && s.refreshable(rec, now)
 
-	if renewable && refreshInterrupted(rec) && (rec.Intent.Answer != nil || !rec.Intent.Sent && now.Sub(rec.Intent.At) < graceWindow) {
+	if renewable && refreshInterrupted(rec) && (rec.Intent.Response != nil || !rec.Intent.Sent && now.Sub(rec.Intent.At) < graceWindow) {
 		return refreshDecision{} // whoever began it did not live to end it
 	}
 	switch {
@@ -300,34 +302,34 @@ func (s *session) decide(rec *store.Record, why tokenNeed, now time.Time) refres
 
 // backoffActive reports whether the authorization server is to be left alone. A time so
 // far off that nobody can have named it was noted under a clock that ran ahead.
-func backoffActive(r *store.Retry, now time.Time) bool {
+func backoffActive(r *record.Retry, now time.Time) bool {
 	return r != nil && now.Before(r.NotBefore) && (r.Failures == 0 || r.NotBefore.Sub(now) <= oauth.MaxRetryAfter)
 }
 
 // rejectedEarly reports whether the last refresh was rejected while the access
 // token was good, so that the record waits with the next one.
-func rejectedEarly(rec *store.Record) bool { return rec.Retry != nil && rec.Retry.Failures == 0 }
+func rejectedEarly(rec *record.Record) bool { return rec.Retry != nil && rec.Retry.Failures == 0 }
 
 // earlyRefusalMoot reports whether the record waits with the refresh only because
 // one was rejected while the access token was good, and now that token does not
 // work either: it was not too early, then.
-func earlyRefusalMoot(rec *store.Record, need tokenNeed, now time.Time) bool {
+func earlyRefusalMoot(rec *record.Record, need tokenNeed, now time.Time) bool {
 	return rejectedEarly(rec) && (need.disowns(rec.Grant.AccessToken) || !accessTokenUsable(rec.Grant, "", now))
 }
 
 // refreshable reports whether the client that the grant is bound to is still
 // believed to be known to its issuer, and can authenticate there.
-func (s *session) refreshable(rec *store.Record, now time.Time) bool {
+func (s *session) refreshable(rec *record.Record, now time.Time) bool {
 	c := rec.GrantClient()
-	if f := rec.Refusal; f != nil && f.Guessed {
+	if f := rec.GrantError; f != nil && f.Guessed {
 		return false // the refresh token is only kept
 	}
-	return c != nil && !c.Refused && !s.belongsElsewhere(c) && !secretExpired(s.withConfiguredSecret(c), rec.Grant, now)
+	return c != nil && !c.Rejected && !s.belongsElsewhere(c) && !secretExpired(s.withConfiguredSecret(c), rec.Grant, now)
 }
 
 // refreshInterrupted reports whether a renewal of the stored refresh token was begun
 // and its end not recorded.
-func refreshInterrupted(rec *store.Record) bool {
+func refreshInterrupted(rec *record.Record) bool {
 	return rec.Intent != nil && rec.Grant != nil &&
 		rec.Intent.Fingerprint == fingerprint(rec.Intent.ID, rec.Grant.RefreshToken)
 }
@@ -335,10 +337,10 @@ func refreshInterrupted(rec *store.Record) bool {
 // lockRefresh waits for the renewal lock and reads the record again under it. If
 // another process stores what is needed meanwhile, it stops waiting: then the
 // verdict is settled.
-func (s *session) lockRefresh(ctx context.Context, why tokenNeed) (unlock func(), rec *store.Record, v refreshDecision, err error) {
+func (s *session) lockRefresh(ctx context.Context, why tokenNeed) (unlock func(), rec *record.Record, v refreshDecision, err error) {
 	ctx, cancel := awake.WithTimeout(ctx, s.refreshLockTimeout(), errLockTimeout)
 	defer cancel()
-	unlock, rec, err = s.lockUnless(ctx, store.LockRefresh, func(rec *store.Record) bool {
+	unlock, rec, err = s.lockUnless(ctx, store.LockRefresh, func(rec *record.Record) bool {
 		v := s.decide(rec, why, time.Now())
 		return v.done && v.useStored
 	})
@@ -383,7 +385,7 @@ func lockTimeoutError(server string, err error) error {
 // lockUnless waits until it holds the named lock or until the stored record
 // satisfies enough, whichever comes first, and returns the record as it is
 // then. unlock is nil if the lock was not needed.
-func (s *session) lockUnless(ctx context.Context, name store.LockName, enough func(*store.Record) bool) (unlock func(), rec *store.Record, err error) {
+func (s *session) lockUnless(ctx context.Context, name store.LockName, enough func(*record.Record) bool) (unlock func(), rec *record.Record, err error) {
 	type locked struct {
 		unlock func()
 		err    error
@@ -411,7 +413,7 @@ func (s *session) lockUnless(ctx context.Context, name store.LockName, enough fu
 				}
 				return nil, nil, storeError(ctx, s.serverURL, l.err)
 			}
-			rec, err := s.load(ctx)
+			rec, err := s.records.load(ctx)
 			if err != nil {
 				l.unlock()
 				return nil, nil, err
@@ -419,7 +421,7 @@ func (s *session) lockUnless(ctx context.Context, name store.LockName, enough fu
 			return l.unlock, rec, nil
 		case <-look.C:
 			look.Reset(lookInterval)
-			rec, err := s.load(ctx)
+			rec, err := s.records.load(ctx)
 			if err == nil && enough(rec) {
 				stop()
 				go release()
@@ -432,7 +434,7 @@ func (s *session) lockUnless(ctx context.Context, name store.LockName, enough fu
 // refreshTime returns when the grant is to be renewed: ahead of its expiry by a
 // tenth of its life, at most a minute, give or take a fifth of that by jitter in
 // [0,1), so that processes with one credential do not wake together.
-func refreshTime(g *store.Grant, jitter float64) time.Time {
+func refreshTime(g *record.Grant, jitter float64) time.Time {
 	if g.ExpiresAt.IsZero() {
 		return time.Time{}
 	}
@@ -446,7 +448,7 @@ func refreshTime(g *store.Grant, jitter float64) time.Time {
 
 // accessTokenUsable reports whether the grant's access token can be sent: it is there, has
 // not expired, and is not the one that was refused.
-func accessTokenUsable(g *store.Grant, refused store.Secret, now time.Time) bool {
-	return g != nil && g.AccessToken != "" && !g.Refused && g.AccessToken != refused &&
+func accessTokenUsable(g *record.Grant, refused secret.String, now time.Time) bool {
+	return g != nil && g.AccessToken != "" && !g.Rejected && g.AccessToken != refused &&
 		(g.ExpiresAt.IsZero() || now.Before(g.ExpiresAt))
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -43,7 +45,7 @@ const (
 
 // refreshLocked renews the grant. The caller holds the renewal lock and has read rec
 // under it.
-func (s *session) refreshLocked(ctx context.Context, rec *store.Record, why tokenNeed) (*cachedToken, error) {
+func (s *session) refreshLocked(ctx context.Context, rec *record.Record, why tokenNeed) (*cachedToken, error) {
 	r := &refreshAttempt{session: s, need: why, refreshToken: rec.Grant.RefreshToken, before: rec.Clone()}
 	started := time.Now()
 	snap, err := r.run(ctx, rec)
@@ -60,8 +62,8 @@ func (s *session) refreshLocked(ctx context.Context, rec *store.Record, why toke
 type refreshAttempt struct {
 	*session
 	need         tokenNeed
-	refreshToken store.Secret  // the refresh token
-	before       *store.Record // as it was when the token was read
+	refreshToken secret.String  // the refresh token
+	before       *record.Record // as it was when the token was read
 	room         store.Reservation
 
 	token        *tokenRequest
@@ -75,7 +77,7 @@ type refreshAttempt struct {
 	rotated     bool
 }
 
-func (r *refreshAttempt) run(ctx context.Context, rec *store.Record) (*cachedToken, error) {
+func (r *refreshAttempt) run(ctx context.Context, rec *record.Record) (*cachedToken, error) {
 	if importIncomplete(rec) {
 		completed, err := r.completeImport(ctx, rec)
 		if err != nil {
@@ -85,7 +87,7 @@ func (r *refreshAttempt) run(ctx context.Context, rec *store.Record) (*cachedTok
 	}
 	if refreshInterrupted(rec) {
 		r.interrupted = true
-		if a := rec.Intent.Answer; a != nil {
+		if a := rec.Intent.Response; a != nil {
 			// Received and saved by a process that did not live to read it.
 			token, err := oauth.ParseToken(rawResponse(a))
 			if token != nil && err == nil {
@@ -120,29 +122,29 @@ func (r *refreshAttempt) run(ctx context.Context, rec *store.Record) (*cachedTok
 
 // tokenUsable reports whether the record's access token serves while it cannot
 // be renewed.
-func (r *refreshAttempt) tokenUsable(rec *store.Record) bool {
+func (r *refreshAttempt) tokenUsable(rec *record.Record) bool {
 	g, now := rec.Grant, time.Now()
 	return accessTokenUsable(g, r.need.rejected, now) && r.need.accepts(g.AccessToken, g.ExpiresAt, now)
 }
 
 // reserveAndMark makes sure that the answer can be stored, and says in the record that
 // the refresh token is about to be spent.
-func (r *refreshAttempt) reserveAndMark(ctx context.Context, rec *store.Record) error {
-	encoded, err := store.Encode(rec)
+func (r *refreshAttempt) reserveAndMark(ctx context.Context, rec *record.Record) error {
+	encoded, err := record.Encode(rec)
 	if err != nil {
 		return err
 	}
-	if r.room, err = r.reserve(ctx, len(encoded)+responseReserve); err != nil {
+	if r.room, err = r.records.reserve(ctx, len(encoded)+responseReserve); err != nil {
 		return err
 	}
 	id := rand.Text()
-	rec.Intent = &store.Intent{
+	rec.Intent = &record.Intent{
 		ID:          id,
 		At:          time.Now().UTC(),
 		Fingerprint: fingerprint(id, r.refreshToken),
 	}
-	rec.Grant.Refused = rec.Grant.Refused || rec.Grant.AccessToken == r.need.rejected
-	err = r.put(ctx, rec, nil)
+	rec.Grant.Rejected = rec.Grant.Rejected || rec.Grant.AccessToken == r.need.rejected
+	err = r.records.put(ctx, rec, nil)
 	if err != nil && r.room != nil {
 		r.room.Release()
 	}
@@ -151,7 +153,7 @@ func (r *refreshAttempt) reserveAndMark(ctx context.Context, rec *store.Record) 
 
 // request sends the refresh token until a response settles its fate or the
 // trouble lasts too long.
-func (r *refreshAttempt) request(ctx context.Context, rec *store.Record, client *store.Client, choice authMethodChoice) (*cachedToken, error) {
+func (r *refreshAttempt) request(ctx context.Context, rec *record.Record, client *record.Client, choice authMethodChoice) (*cachedToken, error) {
 	g := rec.Grant
 	r.token = &tokenRequest{
 		redeem: oauth.TokenRequest{Endpoint: g.TokenEndpoint, RefreshToken: r.refreshToken},
@@ -211,14 +213,14 @@ func (r *refreshAttempt) request(ctx context.Context, rec *store.Record, client 
 // onToken stores a token response. A refresh token beside an access token that
 // cannot be used is worth keeping; the response is a mistake of the server's all
 // the same.
-func (r *refreshAttempt) onToken(ctx context.Context, rec *store.Record, token *oauth.TokenResponse, at time.Time, flaw error) (*cachedToken, error) {
-	snap, err := r.storeToken(ctx, rec, at, token, func(rec *store.Record) {
+func (r *refreshAttempt) onToken(ctx context.Context, rec *record.Record, token *oauth.TokenResponse, at time.Time, flaw error) (*cachedToken, error) {
+	snap, err := r.storeToken(ctx, rec, at, token, func(rec *record.Record) {
 		r.learned(rec)
 		c := rec.GrantClient()
 		if c != nil {
 			r.token.form.learn(c)
 		}
-		if rec.Grant.Refused = flaw != nil; flaw == nil {
+		if rec.Grant.Rejected = flaw != nil; flaw == nil {
 			rec.Cooldowns = nil
 			return
 		}
@@ -233,7 +235,7 @@ func (r *refreshAttempt) onToken(ctx context.Context, rec *store.Record, token *
 }
 
 // learned notes in the record what the server's responses have taught.
-func (r *refreshAttempt) learned(rec *store.Record) {
+func (r *refreshAttempt) learned(rec *record.Record) {
 	t, issuer := r.token, rec.Grant.Issuer
 	if t.resource.Omit && !rec.Grant.Resource.Omit {
 		rec.Grant.Resource = t.resource
@@ -248,7 +250,7 @@ func (r *refreshAttempt) learned(rec *store.Record) {
 
 // refreshScope returns the scope of a refresh that has to name one: what was
 // granted (RFC 6749, section 6).
-func refreshScope(g *store.Grant) string {
+func refreshScope(g *record.Grant) string {
 	if g.ScopeGranted != "" {
 		return g.ScopeGranted
 	}
@@ -260,7 +262,7 @@ var errUndecided = errors.New("handstamp: undecided")
 
 // onRejection decides what an error response of the token endpoint means. It
 // reports whether the request, changed, is to be sent again.
-func (r *refreshAttempt) onRejection(ctx, requesting context.Context, rec *store.Record, rejected *oauth.Error) (again bool, _ *cachedToken, err error) {
+func (r *refreshAttempt) onRejection(ctx, requesting context.Context, rec *record.Record, rejected *oauth.Error) (again bool, _ *cachedToken, err error) {
 	if r.token.omitResource(rejected) || r.token.nameScope(rejected, refreshScope(rec.Grant)) || r.token.nextForm(rejected) {
 		return true, nil, nil
 	}
@@ -281,7 +283,7 @@ func (r *refreshAttempt) onRejection(ctx, requesting context.Context, rec *store
 // movedEndpoint reads the server's metadata again where the token endpoint says
 // that it is not there, and reports whether the metadata names another one on
 // the same origin.
-func (r *refreshAttempt) movedEndpoint(ctx context.Context, rec *store.Record, err error) bool {
+func (r *refreshAttempt) movedEndpoint(ctx context.Context, rec *record.Record, err error) bool {
 	passing, ok := errors.AsType[*oauth.TransientError](err)
 	if !ok || r.metadataRead {
 		return false
@@ -334,23 +336,23 @@ func (r *refreshAttempt) trouble(err error, try int) (wait time.Duration) {
 // crash nor a mistake of ours can lose the refresh token in it.
 //
 // A login or logout that came in between makes it fail, and is left to accept.
-func (r *refreshAttempt) saveRawResponse(ctx context.Context, rec *store.Record, a *oauth.RawAnswer) {
-	saved := &store.Answer{
+func (r *refreshAttempt) saveRawResponse(ctx context.Context, rec *record.Record, a *oauth.RawAnswer) {
+	saved := &record.RawResponse{
 		Status:      a.Status,
 		ContentType: a.ContentType,
 		ReceivedAt:  a.ReceivedAt.UTC(),
 		Body:        a.Body,
 		Truncated:   a.Truncated,
 	}
-	rec.Intent.Answer = saved
-	err := r.put(ctx, rec, r.room)
+	rec.Intent.Response = saved
+	err := r.records.put(ctx, rec, r.room)
 	r.room = nil
 	for try := 1; err != nil && !errors.Is(err, store.ErrConflict) && try < maxTries; try++ {
 		r.log.Error("renewed token could not be stored, trying again", "error", err)
 		if sleep(ctx, backoff(try)) != nil {
 			return
 		}
-		err = r.put(ctx, rec, nil)
+		err = r.records.put(ctx, rec, nil)
 	}
 }
 
@@ -361,7 +363,7 @@ func outcomeUnknown(status int) bool {
 }
 
 // rawResponse returns a saved answer as the protocol layer reads it.
-func rawResponse(a *store.Answer) *oauth.RawAnswer {
+func rawResponse(a *record.RawResponse) *oauth.RawAnswer {
 	return &oauth.RawAnswer{
 		Status: a.Status, ContentType: a.ContentType, Body: a.Body,
 		Truncated: a.Truncated, ReceivedAt: a.ReceivedAt,
@@ -370,7 +372,7 @@ func rawResponse(a *store.Answer) *oauth.RawAnswer {
 
 // fingerprint tells whether a refresh token is the one an intent was about,
 // without telling the token.
-func fingerprint(id string, token store.Secret) string {
+func fingerprint(id string, token secret.String) string {
 	mac := hmac.New(sha256.New, []byte(id))
 	mac.Write([]byte(token.Reveal()))
 	return hex.EncodeToString(mac.Sum(nil)[:8])

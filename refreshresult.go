@@ -8,20 +8,21 @@ import (
 
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // storeToken stores what the authorization server issued, with what was learned on
 // the way.
-func (r *refreshAttempt) storeToken(ctx context.Context, rec *store.Record, at time.Time, t *oauth.TokenResponse, learned func(*store.Record)) (*cachedToken, error) {
-	rec, err := r.update(ctx, rec, func(rec *store.Record) error {
+func (r *refreshAttempt) storeToken(ctx context.Context, rec *record.Record, at time.Time, t *oauth.TokenResponse, learned func(*record.Record)) (*cachedToken, error) {
+	rec, err := r.records.update(ctx, rec, func(rec *record.Record) error {
 		if !r.stillCurrent(rec) {
 			return errSuperseded
 		}
-		r.rotated = t.RefreshToken != "" && store.Secret(t.RefreshToken) != r.refreshToken
+		r.rotated = t.RefreshToken != "" && secret.String(t.RefreshToken) != r.refreshToken
 		applyToken(rec.Grant, t, at)
 		rec.Grant.Repeated = r.interrupted || r.sent
-		rec.Intent, rec.Retry, rec.Refusal, rec.Rejection = nil, nil, nil, nil
+		rec.Intent, rec.Retry, rec.GrantError, rec.Rejection = nil, nil, nil, nil
 		if learned != nil {
 			learned(rec)
 		}
@@ -31,13 +32,13 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *store.Record, at t
 	case errors.Is(err, errSuperseded):
 		return r.resultAfterReplacement(ctx, rec, t)
 	case err != nil:
-		if !r.keepInMemory(rec, t) {
+		if !r.records.keepUnsaved(rec, t.AccessToken) {
 			return nil, err
 		}
 		r.notice("the renewed login could not be stored and lives in this process only, which goes on trying: %v", err)
 	}
 	if r.need.rejected != "" {
-		r.history.recordReplacement(store.Secret(t.AccessToken))
+		r.history.recordReplacement(secret.String(t.AccessToken))
 	}
 	return r.useIssued(rec), nil
 }
@@ -45,11 +46,11 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *store.Record, at t
 // resultAfterReplacement is what remains to do when the grant was replaced or removed while
 // it was being renewed: a login that came meanwhile is used, and what nobody
 // wants any more is revoked.
-func (r *refreshAttempt) resultAfterReplacement(ctx context.Context, rec *store.Record, t *oauth.TokenResponse) (*cachedToken, error) {
+func (r *refreshAttempt) resultAfterReplacement(ctx context.Context, rec *record.Record, t *oauth.TokenResponse) (*cachedToken, error) {
 	if rec.Grant == nil && t.RefreshToken != "" {
 		ctx, cancel := awake.WithTimeout(ctx, revokeTimeout, nil)
 		defer cancel()
-		if err := r.revoke(ctx, r.before, store.Secret(t.RefreshToken), "refresh_token"); err != nil {
+		if err := r.revoke(ctx, r.before, secret.String(t.RefreshToken), "refresh_token"); err != nil {
 			r.log.Warn("a token issued during logout could not be revoked", "error", err)
 		}
 	}
@@ -61,7 +62,7 @@ func (r *refreshAttempt) resultAfterReplacement(ctx context.Context, rec *store.
 }
 
 // stillCurrent reports whether the record still holds the grant under renewal.
-func (r *refreshAttempt) stillCurrent(rec *store.Record) bool {
+func (r *refreshAttempt) stillCurrent(rec *record.Record) bool {
 	return rec.Grant != nil && rec.Grant.RefreshToken == r.refreshToken
 }
 
@@ -71,17 +72,17 @@ func (r *refreshAttempt) stillCurrent(rec *store.Record) bool {
 // token is known not to work, by a 401 or by the caller's word, the rejection is
 // final. A method that was learned on the way stays learned: the response shows
 // that the client was authenticated.
-func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *store.Record, refused *oauth.Error, learned func(*store.Record)) (*cachedToken, error) {
+func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *record.Record, refused *oauth.Error, learned func(*record.Record)) (*cachedToken, error) {
 	guessed := refused.Class() == oauth.ClassOther // the server never said so
 	early := !guessed && accessTokenUsable(rec.Grant, r.need.rejected, time.Now()) && !rec.Grant.ExpiresAt.IsZero() &&
 		!r.need.disowns(rec.Grant.AccessToken)
-	rec, err := r.update(ctx, rec, func(rec *store.Record) error {
+	rec, err := r.records.update(ctx, rec, func(rec *record.Record) error {
 		if !r.stillCurrent(rec) {
 			return errSuperseded
 		}
 		learned(rec)
 		if early {
-			rec.Retry = &store.Retry{NotBefore: rec.Grant.ExpiresAt, Reason: refused.Code}
+			rec.Retry = &record.Retry{NotBefore: rec.Grant.ExpiresAt, Reason: refused.Code}
 			switch {
 			case !r.interrupted && !r.sent:
 				rec.Intent = nil
@@ -93,9 +94,9 @@ func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *store.Record, 
 		if !guessed {
 			rec.Grant.RefreshToken = ""
 		}
-		rec.Grant.Refused = rec.Grant.Refused || r.need.disowns(rec.Grant.AccessToken)
+		rec.Grant.Rejected = rec.Grant.Rejected || r.need.disowns(rec.Grant.AccessToken)
 		rec.Intent, rec.Retry, rec.Rejection = nil, nil, nil
-		rec.Refusal = &store.Refusal{
+		rec.GrantError = &record.GrantError{
 			At: time.Now().UTC(), Code: refusalCode(refused), Description: oauth.Sanitize(refused.Description),
 			Interrupted: r.interrupted || r.sent || r.before.Grant.Repeated, Guessed: guessed,
 		}
@@ -127,31 +128,31 @@ func refusalCode(rejected *oauth.Error) string {
 // metadata document where the server registers clients; one that the user
 // configured is the user's to change. Either way an access token that still works
 // goes on being used.
-func (r *refreshAttempt) onInvalidClient(ctx context.Context, rec *store.Record, client *store.Client, refused *oauth.Error) (*cachedToken, error) {
+func (r *refreshAttempt) onInvalidClient(ctx context.Context, rec *record.Record, client *record.Client, refused *oauth.Error) (*cachedToken, error) {
 	document := false
-	if m := storedMetadata(rec); client.Source == store.SourceMetadataDocument {
+	if m := storedMetadata(rec); client.Source == record.SourceMetadataDocument {
 		document = m != nil && m.RegistrationEndpoint != ""
 	}
-	replaceable := client.Source == store.SourceDynamic || document
-	rec, err := r.update(ctx, rec, func(rec *store.Record) error {
+	replaceable := client.Source == record.SourceDynamic || document
+	rec, err := r.records.update(ctx, rec, func(rec *record.Record) error {
 		if !r.stillCurrent(rec) {
 			return errSuperseded
 		}
 		if c := rec.GrantClient(); c != nil && replaceable {
-			c.Refused = true
+			c.Rejected = true
 		}
 		if document {
 			learned := rec.LearnedOf(rec.Grant.Issuer)
 			learned.NoMetadataDocument = true
 			rec.Learn(learned)
 		}
-		rec.Grant.Refused = rec.Grant.Refused || r.need.disowns(rec.Grant.AccessToken)
+		rec.Grant.Rejected = rec.Grant.Rejected || r.need.disowns(rec.Grant.AccessToken)
 		rec.Intent, rec.Retry, rec.Rejection = nil, nil, nil
 		if !replaceable {
 			beginCooldown(rec, r.rejectedClient(rec.Grant.Issuer, rec.Grant.TokenEndpoint, client), r.token.sent,
 				r.clientRejectedError(client, refused), time.Now())
 		}
-		rec.Refusal = &store.Refusal{At: time.Now().UTC(), Code: refused.Code, Description: oauth.Sanitize(refused.Description)}
+		rec.GrantError = &record.GrantError{At: time.Now().UTC(), Code: refused.Code, Description: oauth.Sanitize(refused.Description)}
 		return nil
 	})
 	if err != nil && !errors.Is(err, errSuperseded) {
@@ -170,8 +171,8 @@ func (r *refreshAttempt) onInvalidClient(ctx context.Context, rec *store.Record,
 
 // onTransientError keeps everything and notes when the authorization server may be
 // asked again, for all processes.
-func (r *refreshAttempt) onTransientError(ctx context.Context, rec *store.Record, wait time.Duration, cause error) (*cachedToken, error) {
-	rec, err := r.update(ctx, rec, func(rec *store.Record) error {
+func (r *refreshAttempt) onTransientError(ctx context.Context, rec *record.Record, wait time.Duration, cause error) (*cachedToken, error) {
+	rec, err := r.records.update(ctx, rec, func(rec *record.Record) error {
 		if !r.stillCurrent(rec) {
 			return errSuperseded
 		}
@@ -180,11 +181,11 @@ func (r *refreshAttempt) onTransientError(ctx context.Context, rec *store.Record
 			failures += rec.Retry.Failures
 		}
 		wait = max(wait, min(backoff(failures+maxTries), maxBackoff))
-		rec.Retry = &store.Retry{NotBefore: time.Now().Add(wait).UTC(), Failures: failures, Reason: reason(cause)}
+		rec.Retry = &record.Retry{NotBefore: time.Now().Add(wait).UTC(), Failures: failures, Reason: reason(cause)}
 		switch {
 		case r.interrupted || r.sent:
 			if rec.Intent != nil {
-				rec.Intent.Sent, rec.Intent.Answer = true, nil
+				rec.Intent.Sent, rec.Intent.Response = true, nil
 			}
 		default:
 			rec.Intent = nil
@@ -203,20 +204,20 @@ func (r *refreshAttempt) onTransientError(ctx context.Context, rec *store.Record
 
 // applyToken writes a token response into the grant. What the answer omits
 // stays as it was (RFC 6749, sections 5.1 and 6).
-func applyToken(g *store.Grant, t *oauth.TokenResponse, at time.Time) {
-	g.AccessToken, g.TokenType = store.Secret(t.AccessToken), t.TokenType
+func applyToken(g *record.Grant, t *oauth.TokenResponse, at time.Time) {
+	g.AccessToken, g.TokenType = secret.String(t.AccessToken), t.TokenType
 	g.ObtainedAt, g.ExpiresAt = at.UTC(), time.Time{}
 	if t.ExpiresIn > 0 {
 		g.ExpiresAt = at.Add(t.ExpiresIn).UTC()
 	}
 	if t.RefreshToken != "" {
-		g.RefreshToken = store.Secret(t.RefreshToken)
+		g.RefreshToken = secret.String(t.RefreshToken)
 	}
 	if t.IDToken != "" {
-		g.IDToken = store.Secret(t.IDToken)
+		g.IDToken = secret.String(t.IDToken)
 	}
 	if t.ScopePresent {
 		g.ScopeGranted = t.Scope
 	}
-	g.Refused, g.Accepted = false, false
+	g.Rejected, g.Accepted = false, false
 }

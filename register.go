@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 // chooseClient decides as which client to sign in (MCP authorization, "Client
@@ -77,14 +77,14 @@ func (l *loginFlow) useConfigured(issuer string) error {
 
 // documentClient returns the client that the configured client ID metadata document is
 // at the login's issuer; nil if there is none, or the issuer has just rejected it.
-func (l *loginFlow) documentClient() *store.Client {
+func (l *loginFlow) documentClient() *record.Client {
 	id := l.c.ClientMetadataURL
 	if id == "" || !l.plan.server.ClientIDMetadataDocumentSupported || id == l.unknownClientID {
 		return nil
 	}
-	return &store.Client{
-		Issuer: l.plan.server.Issuer, Source: store.SourceMetadataDocument, ID: id,
-		Method: oauth.MethodNone, MethodSource: store.MethodRegistered,
+	return &record.Client{
+		Issuer: l.plan.server.Issuer, Source: record.SourceMetadataDocument, ID: id,
+		Method: oauth.MethodNone, MethodSource: record.MethodRegistered,
 	}
 }
 
@@ -117,16 +117,16 @@ func (l *loginFlow) checkRegistration(issuer string) error {
 
 // configuredClient returns the client that the user configured, with what was
 // learned of it before.
-func (s *loginFlow) configuredClient(issuer string) *store.Client {
+func (s *loginFlow) configuredClient(issuer string) *record.Client {
 	r := s.c.Registration
-	c := &store.Client{Issuer: issuer, ID: r.ClientID}
+	c := &record.Client{Issuer: issuer, ID: r.ClientID}
 	if old := s.rec.Client(issuer, r.ClientID); old != nil {
 		*c = *old
 		if old.Secret != r.ClientSecret {
 			c.Method, c.MethodSource, c.FormID, c.Proven = "", "", false, false
 		}
 	}
-	c.Source, c.Refused = store.SourceConfigured, false
+	c.Source, c.Rejected = record.SourceConfigured, false
 	c.Secret, c.SecretExpiresAt = r.ClientSecret, r.SecretExpiresAt
 	if len(r.RedirectURIs) > 0 {
 		c.RedirectURIs = r.RedirectURIs
@@ -135,11 +135,11 @@ func (s *loginFlow) configuredClient(issuer string) *store.Client {
 }
 
 // canReuse reports whether a client registered before can be used for this login.
-func (l *loginFlow) canReuse(c *store.Client) bool {
-	if c.Refused || c.ID == l.unknownClientID || secretExpired(c, nil, time.Now()) {
+func (l *loginFlow) canReuse(c *record.Client) bool {
+	if c.Rejected || c.ID == l.unknownClientID || secretExpired(c, nil, time.Now()) {
 		return false
 	}
-	if c.Source != store.SourceDynamic || len(c.RedirectURIs) == 0 {
+	if c.Source != record.SourceDynamic || len(c.RedirectURIs) == 0 {
 		return true
 	}
 	for _, uri := range c.RedirectURIs {
@@ -154,11 +154,11 @@ func (l *loginFlow) canReuse(c *store.Client) bool {
 // never said that it does not know the client: the last login with it brought no
 // callback, as at servers that say so on a page, or the issuer takes no client ID
 // metadata documents.
-func (l *loginFlow) mayBeGone(c *store.Client) bool {
+func (l *loginFlow) mayBeGone(c *record.Client) bool {
 	switch c.Source {
-	case store.SourceDynamic:
+	case record.SourceDynamic:
 		return c.NoCallback
-	case store.SourceMetadataDocument:
+	case record.SourceMetadataDocument:
 		return l.rec.LearnedOf(c.Issuer).NoMetadataDocument
 	}
 	return false
@@ -190,8 +190,8 @@ func (l *loginFlow) register(ctx context.Context) error {
 	if len(uris) == 0 {
 		uris = []string{l.callback.redirectURI}
 	}
-	l.client = &store.Client{
-		Issuer: as.Issuer, Source: store.SourceDynamic,
+	l.client = &record.Client{
+		Issuer: as.Issuer, Source: record.SourceDynamic,
 		ID: reg.ClientID, Secret: reg.ClientSecret, SecretExpiresAt: reg.SecretExpiresAt,
 		Method: choice.method, MethodSource: choice.source,
 		RedirectURIs:            uris,
@@ -213,7 +213,7 @@ func (l *loginFlow) register(ctx context.Context) error {
 			return fmt.Errorf("handstamp: the application could not keep the registration: %w", err)
 		}
 	}
-	l.rec, err = l.update(ctx, l.rec, func(rec *store.Record) error {
+	l.rec, err = l.records.update(ctx, l.rec, func(rec *record.Record) error {
 		c := *l.client
 		rec.AddClient(&c)
 		learned := rec.LearnedOf(as.Issuer)
@@ -251,7 +251,7 @@ func (l *loginFlow) registrationRequired(ctx context.Context, why string, cause 
 	if errors.As(cause, &rejected) {
 		e.Code = rejected.Code
 	}
-	l.learnOf(ctx, func(learned *store.Learned) { learned.NamedRedirectURI = l.callback.redirectURI })
+	l.learnOf(ctx, func(learned *record.Learned) { learned.NamedRedirectURI = l.callback.redirectURI })
 	return e
 }
 
@@ -262,10 +262,10 @@ func (l *loginFlow) onUnknownClient(ctx context.Context, refused *oauth.Error) e
 	if l.canReplaceDocument() {
 		l.notice("the authorization server rejects the client ID metadata document; registering a client")
 		l.unknownClientID = l.client.ID
-		l.learnOf(ctx, func(learned *store.Learned) { learned.NoMetadataDocument = true })
+		l.learnOf(ctx, func(learned *record.Learned) { learned.NoMetadataDocument = true })
 		return l.tryAgain(refused)
 	}
-	if l.client.Source != store.SourceDynamic {
+	if l.client.Source != record.SourceDynamic {
 		return l.noteRejection(ctx, l.client, l.plan.server.TokenEndpoint, max(l.sent, 1), l.clientRejectedError(l.client, refused))
 	}
 	if l.justRegistered {
@@ -281,9 +281,9 @@ func (l *loginFlow) onUnknownClient(ctx context.Context, refused *oauth.Error) e
 		return l.tryAgain(refused)
 	}
 	var err error
-	l.rec, err = l.update(ctx, l.rec, func(rec *store.Record) error {
+	l.rec, err = l.records.update(ctx, l.rec, func(rec *record.Record) error {
 		if c := rec.Client(issuer, id); c != nil {
-			c.Refused = true
+			c.Rejected = true
 		}
 		return nil
 	})
@@ -296,14 +296,14 @@ func (l *loginFlow) onUnknownClient(ctx context.Context, refused *oauth.Error) e
 // canReplaceDocument reports whether the client is a client ID metadata document, and a
 // registration can take its place.
 func (l *loginFlow) canReplaceDocument() bool {
-	return l.client.Source == store.SourceMetadataDocument && l.plan.server.RegistrationEndpoint != ""
+	return l.client.Source == record.SourceMetadataDocument && l.plan.server.RegistrationEndpoint != ""
 }
 
 // canRegisterAnew reports whether another client can take the place of the one that the
 // login uses, if that is why the user sees an error.
 func (l *loginFlow) canRegisterAnew() bool {
 	return l.canReplaceDocument() ||
-		l.client.Source == store.SourceDynamic && !l.justRegistered && l.plan.server.RegistrationEndpoint != ""
+		l.client.Source == record.SourceDynamic && !l.justRegistered && l.plan.server.RegistrationEndpoint != ""
 }
 
 // probeAuthMethod asks the token endpoint, with a made-up code, whether a method
@@ -316,7 +316,7 @@ func (l *loginFlow) probeAuthMethod(ctx context.Context) error {
 	methods := slices.DeleteFunc(oauth.Candidates(listed, l.client.Secret != ""), func(m string) bool {
 		return listed != nil && !slices.Contains(listed, m)
 	})
-	if l.authMethod.source != store.MethodDefault || l.client.Source == store.SourceDynamic || len(methods) < 2 {
+	if l.authMethod.source != record.MethodDefault || l.client.Source == record.SourceDynamic || len(methods) < 2 {
 		return nil
 	}
 	t := &tokenRequest{
@@ -338,9 +338,9 @@ func (l *loginFlow) probeAuthMethod(ctx context.Context) error {
 			if t.sent > 1 {
 				l.log.Info("learned the token endpoint auth method", "method", t.form.method)
 			}
-			l.client.Method, l.client.FormID, l.client.MethodSource = t.form.method, t.form.formID, store.MethodLearned
+			l.client.Method, l.client.FormID, l.client.MethodSource = t.form.method, t.form.formID, record.MethodLearned
 			l.authMethod = authMethodChoice{
-				authForm: t.form, source: store.MethodLearned, reason: authMethodReason(store.MethodLearned), next: t.next,
+				authForm: t.form, source: record.MethodLearned, reason: authMethodReason(record.MethodLearned), next: t.next,
 			}
 			return nil
 		case !mayBlameClient(err):
@@ -412,9 +412,9 @@ func (l *loginFlow) saysUnknown(status int) bool {
 
 // refreshRejectedWithoutReason reports whether the last refresh with a client was
 // rejected by a response that names neither the grant nor the client.
-func refreshRejectedWithoutReason(rec *store.Record, c *store.Client) bool {
+func refreshRejectedWithoutReason(rec *record.Record, c *record.Client) bool {
 	bound := rec.GrantClient()
-	return (rec.Rejection != nil || rec.Refusal != nil && rec.Refusal.Guessed) && bound != nil && bound.ID == c.ID
+	return (rec.Rejection != nil || rec.GrantError != nil && rec.GrantError.Guessed) && bound != nil && bound.ID == c.ID
 }
 
 // rejectsDocument reports whether an error response means that a client ID metadata

@@ -6,7 +6,8 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // Registration is a client as the authorization server knows it.
@@ -19,7 +20,7 @@ type Registration struct {
 	Issuer string
 
 	ClientID     string
-	ClientSecret store.Secret
+	ClientSecret secret.String
 
 	// SecretExpiresAt is zero if the secret does not expire. One that has ended is
 	// not used: with OnRegister the next login registers a client anew, without it
@@ -38,7 +39,7 @@ type Registration struct {
 
 	// Response is the whole registration response (RFC 7591, section 3.2.1): set
 	// in OnRegister, read in ImportedLogin, not looked at in Client.Registration.
-	Response store.Secret
+	Response secret.String
 }
 
 // Format implements fmt.Formatter: the secret is not seen, whatever the verb and
@@ -74,7 +75,7 @@ func (r *Registration) check() error {
 
 // configurationFor returns the user's configuration if it is about the stored
 // client, at its issuer.
-func (s *session) configurationFor(c *store.Client) *Registration {
+func (s *session) configurationFor(c *record.Client) *Registration {
 	r := s.c.Registration
 	if r == nil || r.ClientID != c.ID || r.Issuer != "" && !sameIssuer(r.Issuer, c.Issuer) {
 		return nil
@@ -84,14 +85,14 @@ func (s *session) configurationFor(c *store.Client) *Registration {
 
 // belongsElsewhere reports whether the user's configuration has the stored client at another
 // issuer than the one where it was used. It is used at the configured one only.
-func (s *session) belongsElsewhere(c *store.Client) bool {
+func (s *session) belongsElsewhere(c *record.Client) bool {
 	r := s.c.Registration
-	return r != nil && r.Issuer != "" && r.ClientID == c.ID && c.Source == store.SourceConfigured &&
+	return r != nil && r.Issuer != "" && r.ClientID == c.ID && c.Source == record.SourceConfigured &&
 		c.Issuer != "" && !sameIssuer(r.Issuer, c.Issuer)
 }
 
 // withConfiguredSecret lays the user's configuration over a stored client.
-func (s *session) withConfiguredSecret(c *store.Client) *store.Client {
+func (s *session) withConfiguredSecret(c *record.Client) *record.Client {
 	r := s.configurationFor(c)
 	if r == nil || r.ClientSecret == "" {
 		return c
@@ -116,7 +117,7 @@ func (s *session) activeRegistration() *Registration {
 // secret has ended (RFC 7591, section 3.2.1, client_secret_expires_at). A grant
 // obtained with it after that shows that the server does not mean it, or that the
 // two clocks disagree.
-func secretExpired(c *store.Client, g *store.Grant, now time.Time) bool {
+func secretExpired(c *record.Client, g *record.Grant, now time.Time) bool {
 	if c.Secret == "" || c.Method == oauth.MethodNone || !hasPassed(c.SecretExpiresAt, now) {
 		return false
 	}

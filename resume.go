@@ -8,14 +8,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 // resumable reports whether the stored login may still work, and is one as the
 // Client is configured now. A login whose last refresh was rejected is not, even
 // while its access token is.
-func (s *session) resumable(rec *store.Record) bool {
-	if rec.Grant == nil || rec.Refusal != nil {
+func (s *session) resumable(rec *record.Record) bool {
+	if rec.Grant == nil || rec.GrantError != nil {
 		return false
 	}
 	if !s.coversConfiguration(rec) {
@@ -35,7 +35,7 @@ func (s *session) resumable(rec *store.Record) bool {
 // coversConfiguration reports whether the stored login was requested for what the Client
 // is configured with: its scopes, but for those that the issuer does not take, and its
 // resource.
-func (s *session) coversConfiguration(rec *store.Record) bool {
+func (s *session) coversConfiguration(rec *record.Record) bool {
 	g := rec.Grant
 	wanted := omitScopes(s.c.Scopes, rec.LearnedOf(g.Issuer).OmitScopes)
 	if !containsAll(append(strings.Fields(g.ScopeRequested), strings.Fields(g.ScopeGranted)...), wanted) {
@@ -51,7 +51,7 @@ func (s *session) coversConfiguration(rec *store.Record) bool {
 }
 
 // loggedIn reports whether the stored login serves, as far as the record shows.
-func (s *session) loggedIn(rec *store.Record) bool {
+func (s *session) loggedIn(rec *record.Record) bool {
 	return s.resumable(rec) && statusOf(rec, time.Now()).Usable()
 }
 
@@ -60,7 +60,7 @@ func (s *session) loggedIn(rec *store.Record) bool {
 // rejected. It reports whether the server accepts the result. If not, req has what
 // the login that must follow has to know. An error means that there is no reason
 // for a login: something cannot be reached, or stored.
-func (s *session) resume(ctx context.Context, rec *store.Record, req *loginRequest, waits *int) (bool, error) {
+func (s *session) resume(ctx context.Context, rec *record.Record, req *loginRequest, waits *int) (bool, error) {
 	if !s.resumable(rec) {
 		return false, nil
 	}
@@ -83,14 +83,14 @@ func (s *session) resume(ctx context.Context, rec *store.Record, req *loginReque
 	if snap == nil {
 		return false, nil
 	}
-	if rec, err = s.load(ctx); err != nil {
+	if rec, err = s.records.load(ctx); err != nil {
 		return false, err
 	}
 	return s.proveFor(ctx, rec, snap, req, waits)
 }
 
 // proveFor proves a token. If the MCP server does not accept it, req says why.
-func (s *session) proveFor(ctx context.Context, rec *store.Record, t *cachedToken, req *loginRequest, waits *int) (bool, error) {
+func (s *session) proveFor(ctx context.Context, rec *record.Record, t *cachedToken, req *loginRequest, waits *int) (bool, error) {
 	p, err := s.prove(ctx, t, waits)
 	if err != nil {
 		return false, err

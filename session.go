@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -38,12 +39,12 @@ type session struct {
 	// privateNetwork says that a connection to the server led into a private network.
 	privateNetwork atomic.Bool
 
-	secrets atomic.Pointer[[]oauth.Secret] // see noteSecrets
+	records records
+	secrets knownSecrets
 
 	mu            sync.Mutex // guards what follows
 	activeRefresh *flight
 	activeLogin   *flight
-	unsaved       *store.Record // what the store would not take
 }
 
 // session returns the session of a server, the same for equal URLs.
@@ -74,9 +75,22 @@ func (c *Client) session(serverURL string) (*session, error) {
 		target:    target,
 		log:       c.Logger.With("server", key.Server),
 	}
-	s.fetcher = &oauth.Fetcher{HTTP: c.authTransport(s.reach), UserAgent: userAgent, Secrets: s.knownSecrets}
+	if r := c.Registration; r != nil {
+		s.secrets.configured = r.ClientSecret
+	}
+	s.records = records{store: c.Store, key: key, serverURL: serverURL, timeout: c.LockTimeout,
+		notice: s.notice, seen: s.seeRecord}
+	s.fetcher = &oauth.Fetcher{HTTP: c.authTransport(s.reach), UserAgent: userAgent, Secrets: s.secrets.all}
 	c.sessions[key] = s
 	return s, nil
+}
+
+// seeRecord takes note of what a record tells that was read or is written.
+func (s *session) seeRecord(rec *record.Record) {
+	if as := rec.AuthorizationServer; as != nil && as.PrivateNetwork {
+		s.privateNetwork.Store(true)
+	}
+	s.secrets.note(rec)
 }
 
 // parseServerURL returns the URL of an MCP server, or an error that says what is

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/oauth2"
 
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // TokenOptions are what Token can be asked. The zero value wants a token that
@@ -27,7 +27,7 @@ type TokenOptions struct {
 // Token is an access token as a caller gets it. The refresh token never leaves
 // the Client.
 type Token struct {
-	Value     store.Secret
+	Value     secret.String
 	Type      string // as it stands before the value in the Authorization header
 	Scope     string
 	ExpiresAt time.Time // zero: unknown
@@ -63,7 +63,7 @@ func (s *session) token(ctx context.Context, o TokenOptions) (*cachedToken, erro
 	case o.Refresh && current != nil:
 		need.force = current.token
 	case o.Refresh:
-		rec, err := s.load(ctx)
+		rec, err := s.records.load(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -78,7 +78,7 @@ func (s *session) token(ctx context.Context, o TokenOptions) (*cachedToken, erro
 	if snap, err := s.refresh(ctx, need); err != nil || snap != nil {
 		return snap, err
 	}
-	rec, err := s.load(ctx)
+	rec, err := s.records.load(ctx)
 	switch {
 	case err != nil:
 		return nil, err

@@ -7,17 +7,17 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 // tokenRequest is a request to the token endpoint while it is being tried: what
 // it redeems, who sends it, and what is left to try if the server rejects it.
 type tokenRequest struct {
 	redeem   oauth.TokenRequest // the grant, and what else stays the same
-	client   *store.Client
+	client   *record.Client
 	form     authForm
 	next     []authForm // left to try
-	resource store.Resource
+	resource record.Resource
 	scope    string // "": none is named
 	rescoped bool   // the scope was named, or not, the other way before
 
@@ -63,7 +63,7 @@ func (t *tokenRequest) omitResource(rejected *oauth.Error) bool {
 	if rejected.Class() != oauth.ClassTarget || resourceParam(t.resource) == "" {
 		return false
 	}
-	t.resource = store.Resource{Value: t.resource.Value, Omit: true, Why: "the authorization server rejects it"}
+	t.resource = record.Resource{Value: t.resource.Value, Omit: true, Reason: "the authorization server rejects it"}
 	return true
 }
 

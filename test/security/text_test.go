@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 )
@@ -253,7 +254,7 @@ func TestPoisonedProtocol(t *testing.T) {
 			rec.Grant.TokenEndpoint = "http://" + socket.Addr().String() + testenv.AtToken
 			rec.Grant.RevocationEndpoint = "http://" + socket.Addr().String() + testenv.AtRevoke
 			rec.Grant.ExpiresAt = time.Now().Add(-time.Second)
-			if err := w.Store.Put(t.Context(), rec); err != nil {
+			if err := record.Put(t.Context(), w.Store, rec); err != nil {
 				t.Fatal(err)
 			}
 			d, _ = w.Recorded()
