@@ -74,9 +74,9 @@ func TestInterruptedRenewalIsUrgent(t *testing.T) {
 			},
 			Intent: &test.intent,
 		}
-		v := (&session{c: new(Client)}).decide(rec, tokenNeed{}, now)
-		if v.done == test.urgent || v.useStored == test.urgent {
-			t.Errorf("%s: %+v", test.name, v)
+		d := decide(rec, tokenNeed{}, new(configuration), now)
+		if (d.action == requestToken) != test.urgent || (d.action == useStored) == test.urgent {
+			t.Errorf("%s: %+v", test.name, d)
 		}
 	}
 }

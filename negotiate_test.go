@@ -178,7 +178,7 @@ func TestConfiguredScopesThatAreRejected(t *testing.T) {
 		c, requests := watching(w)
 		c.Scopes = []string{"tools", "admin"}
 		var told []string
-		c.Hooks.Notice = func(n handstamp.Notice) { told = append(told, n.Message) }
+		c.Hooks.Notice = func(_, message string) { told = append(told, message) }
 		if _, err := c.Login(context.Background(), w.Lab.MCPURL(), handstamp.LoginOptions{Force: true}); err != nil {
 			t.Fatal(err)
 		}

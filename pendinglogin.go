@@ -49,7 +49,7 @@ func (l *loginFlow) recordPendingLogin(ctx context.Context, r AuthorizationReque
 
 // recordCallback takes the mark away that recordPendingLogin made.
 func (l *loginFlow) recordCallback(ctx context.Context) {
-	if !l.client.NoCallback && !(l.canReplaceDocument() && l.rec.LearnedOf(l.client.Issuer).NoMetadataDocument) {
+	if !l.clients.client.NoCallback && !(l.clients.canReplaceDocument() && l.rec.LearnedOf(l.clients.client.Issuer).NoMetadataDocument) {
 		return
 	}
 	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
@@ -65,25 +65,25 @@ func (l *loginFlow) recordCallback(ctx context.Context) {
 
 // markCallback notes whether the login's client has brought a callback.
 func (l *loginFlow) markCallback(rec *record.Record, came bool) {
-	if l.client.Source == record.SourceMetadataDocument {
-		learned := rec.LearnedOf(l.client.Issuer)
+	if l.clients.client.Source == record.SourceMetadataDocument {
+		learned := rec.LearnedOf(l.clients.client.Issuer)
 		learned.NoMetadataDocument = !came
 		rec.Learn(learned)
 		return
 	}
-	l.client.NoCallback = !came
-	if c := rec.Client(l.client.Issuer, l.client.ID); c != nil {
+	l.clients.client.NoCallback = !came
+	if c := rec.Client(l.clients.client.Issuer, l.clients.client.ID); c != nil {
 		c.NoCallback = !came
 	}
 }
 
 // clearPendingLogin removes what a process left behind that was killed while it waited
 // for a person.
-func (s *session) clearPendingLogin(ctx context.Context, rec *record.Record) *record.Record {
+func (l *logins) clearPending(ctx context.Context, rec *record.Record) *record.Record {
 	if rec.PendingLogin == nil {
 		return rec
 	}
-	dropped, err := s.records.update(ctx, rec, func(rec *record.Record) error {
+	dropped, err := l.records.update(ctx, rec, func(rec *record.Record) error {
 		rec.PendingLogin = nil
 		return nil
 	})
@@ -97,9 +97,9 @@ func (s *session) clearPendingLogin(ctx context.Context, rec *record.Record) *re
 // needs. That person is told where to go on, and who asks for a login explicitly
 // gets a tab of their own once the other is old. A record that the login could not replace
 // is an error here, before anybody is sent to a browser.
-func (s *session) lockLogin(ctx context.Context, name store.LockName, req loginRequest, served func(*record.Record) bool) (unlock func(), rec *record.Record, err error) {
-	w := &loginWait{session: s, ctx: ctx, began: time.Now(), byUser: req.byUser}
-	unlock, rec, err = s.lockUnless(ctx, name, func(rec *record.Record) bool {
+func (l *logins) lock(ctx context.Context, name store.LockName, req loginRequest, served func(*record.Record) bool) (unlock func(), rec *record.Record, err error) {
+	w := &loginWait{credential: l.credential, ctx: ctx, began: time.Now(), byUser: req.byUser}
+	unlock, rec, err = l.records.lockUnless(ctx, name, func(rec *record.Record) bool {
 		if served(rec) {
 			return true
 		}
@@ -109,20 +109,20 @@ func (s *session) lockLogin(ctx context.Context, name store.LockName, req loginR
 	busy := store.Busy(err)
 	switch {
 	case busy != nil && errors.Is(context.Cause(ctx), errLoginTimeout):
-		return nil, nil, &Error{Kind: ErrTimeout, Server: s.serverURL, Err: busy, Hint: busy.Hint(),
+		return nil, nil, &Error{Kind: ErrTimeout, Server: l.serverURL, Err: busy, Hint: busy.Hint(),
 			Message: "nobody completed the login that another process has begun"}
 	case err != nil:
 		return nil, nil, err
 	case unlock != nil && rec.Version > record.SchemaVersion && !served(rec):
 		unlock()
-		return nil, nil, storeError(ctx, s.serverURL, record.ErrNewer)
+		return nil, nil, storeError(ctx, l.serverURL, record.ErrNewer)
 	}
 	return unlock, rec, nil
 }
 
 // loginWait is the wait for a login that another process has begun.
 type loginWait struct {
-	*session
+	*credential
 	ctx    context.Context
 	began  time.Time
 	byUser bool
@@ -143,7 +143,7 @@ func (w *loginWait) look(rec *record.Record) {
 	} else {
 		r.Issuer, r.URL, r.RedirectURI, r.Scope = p.Issuer, p.URL.Reveal(), p.RedirectURI, p.Scope
 	}
-	if tell := w.c.Prompt.Waiting; tell != nil && (!w.told || p.URL != w.shown && p.URL != "") {
+	if tell := w.config.Prompt.Waiting; tell != nil && (!w.told || p.URL != w.shown && p.URL != "") {
 		tell(w.ctx, r)
 	}
 	w.told, w.shown = true, p.URL

@@ -36,14 +36,14 @@ func (r *refreshAttempt) onUnnamedRejection(ctx, requesting context.Context, rec
 		return false, nil, err
 	}
 	*rec = *updated
-	if r.tokenUsable(rec) {
+	if r.need.metBy(rec.Grant, time.Now()) {
 		snap, err := r.onTransientError(ctx, rec, max(apart, backoff(maxTries)), rejected)
 		return false, snap, err
 	}
 	wait := min(time.Until(rec.Rejection.At.Add(apart)), apart)
 	switch {
 	case rec.Rejection.Count >= count:
-		snap, err := r.onInvalidGrant(ctx, rec, rejected, r.learned)
+		snap, err := r.onInvalidGrant(ctx, rec, rejected)
 		return false, snap, err
 	case wait <= maxRetryWait && sleep(requesting, max(wait, 0)) == nil:
 		return true, nil, nil

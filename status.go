@@ -160,7 +160,7 @@ func statusOf(rec *record.Record, now time.Time) *Status {
 // setRetry sets what concerns the next request to the authorization server.
 func (s *Status) setRetry(rec *record.Record, now time.Time) {
 	r := rec.Retry
-	if !backoffActive(r, now) || rec.Grant != nil && earlyRefusalMoot(rec, tokenNeed{}, now) {
+	if !retryPending(r, now) || rec.Grant != nil && earlyRejectionOver(rec, tokenNeed{}, now) {
 		return
 	}
 	s.RetryAt, s.RetryReason = r.NotBefore, r.Reason

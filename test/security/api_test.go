@@ -37,7 +37,6 @@ var exported = map[string]reflect.Type{
 	"LoginResult":          reflect.TypeFor[handstamp.LoginResult](),
 	"LogoutOptions":        reflect.TypeFor[handstamp.LogoutOptions](),
 	"LogoutResult":         reflect.TypeFor[handstamp.LogoutResult](),
-	"Notice":               reflect.TypeFor[handstamp.Notice](),
 	"RefreshHelper":        reflect.TypeFor[handstamp.RefreshHelper](),
 	"Prompt":               reflect.TypeFor[handstamp.Prompt](),
 	"RefreshEvent":         reflect.TypeFor[handstamp.RefreshEvent](),
@@ -48,7 +47,6 @@ var exported = map[string]reflect.Type{
 	"Status":               reflect.TypeFor[handstamp.Status](),
 	"Token":                reflect.TypeFor[handstamp.Token](),
 	"TokenOptions":         reflect.TypeFor[handstamp.TokenOptions](),
-	"Transport":            reflect.TypeFor[handstamp.Transport](),
 }
 
 // A refresh token is the login itself. No field, method or result of this
@@ -160,7 +158,7 @@ func TestRefreshTokenIsNotInAnyResult(t *testing.T) {
 	c.Hooks = handstamp.Hooks{
 		Refreshed: func(e handstamp.RefreshEvent) { results = append(results, e) },
 		LoggedIn:  func(e handstamp.LoginEvent) { results = append(results, e) },
-		Notice:    func(n handstamp.Notice) { results = append(results, n) },
+		Notice:    func(server, message string) { results = append(results, server+" "+message) },
 	}
 	add := func(result any, err error) {
 		t.Helper()

@@ -112,7 +112,7 @@ func (l *life) client(where string) *handstamp.Client {
 	c.Hooks = handstamp.Hooks{
 		Refreshed: func(e handstamp.RefreshEvent) { l.hay.addValue(where+": event", e); l.hay.addError(where, e.Err) },
 		LoggedIn:  func(e handstamp.LoginEvent) { l.hay.addValue(where+": event", e); l.hay.addError(where, e.Err) },
-		Notice:    func(n handstamp.Notice) { l.hay.addValue(where+": notice", n) },
+		Notice:    func(server, message string) { l.hay.addValue(where+": notice", server+" "+message) },
 	}
 	c.OnRegister = func(_ context.Context, r handstamp.Registration) error {
 		l.hay.addValue(where+": registration", r)

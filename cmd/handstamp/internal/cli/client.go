@@ -77,7 +77,7 @@ func (a *app) hooks() handstamp.Hooks {
 		LoggedIn: func(e handstamp.LoginEvent) {
 			log.Debug("signed in", "issuer", e.Issuer, "scope", e.Scope, "err", e.Err)
 		},
-		Notice: func(n handstamp.Notice) { a.notice(n.Message) },
+		Notice: func(_, message string) { a.notice(message) },
 	}
 }
 
