@@ -154,7 +154,7 @@ func (cb *callbackReceiver) accept(params url.Values) error {
 
 // requestCode sends the user to the authorization server and returns the code. A call
 // or a paste that does not belong to this request does not end the wait.
-func (cb *callbackReceiver) requestCode(ctx context.Context, r AuthorizationRequest, want oauth.Expected) (oauth.Secret, error) {
+func (cb *callbackReceiver) requestCode(ctx context.Context, r AuthorizationRequest, want oauth.ExpectedCallback) (oauth.Secret, error) {
 	var params url.Values
 	var err error
 	if cb.config.Prompt.Authorize != nil {
@@ -166,7 +166,7 @@ func (cb *callbackReceiver) requestCode(ctx context.Context, r AuthorizationRequ
 		return "", err
 	}
 	code, err := oauth.ParseCallback(params, want)
-	if cb.config.Prompt.Authorize != nil && errors.Is(err, oauth.ErrState) {
+	if cb.config.Prompt.Authorize != nil && errors.Is(err, oauth.ErrStateMismatch) {
 		return "", protocolError(cb.serverURL, err)
 	}
 	return code, err

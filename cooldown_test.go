@@ -84,7 +84,7 @@ func TestRejectedClientHasACooldown(t *testing.T) {
 
 // TestCooldownUnderAnotherClock: a clock that was set back does not end the cooldown.
 func TestCooldownUnderAnotherClock(t *testing.T) {
-	w := testenv.New(t, lab.Habits{RefuseRegistration: lab.RegistrationAllowlist})
+	w := testenv.New(t, lab.Habits{ClosedRegistration: lab.RegistrationAllowlist})
 	for i := range 8 {
 		testenv.WantKind(t, w.Call(w.Session()), handstamp.ErrRegistrationRequired)
 		if i < 4 {
@@ -98,7 +98,7 @@ func TestCooldownUnderAnotherClock(t *testing.T) {
 
 // TestRejectedRegistrationHasACooldown, which a user's login ends.
 func TestRejectedRegistrationHasACooldown(t *testing.T) {
-	w := testenv.New(t, lab.Habits{RefuseRegistration: lab.RegistrationAllowlist})
+	w := testenv.New(t, lab.Habits{ClosedRegistration: lab.RegistrationAllowlist})
 	for range 5 {
 		if err := w.Call(w.Session()); !errors.Is(err, handstamp.ErrRegistrationRequired) {
 			t.Fatalf("error %v, want ErrRegistrationRequired", err)

@@ -82,7 +82,7 @@ func (d *discovery) resourceMetadata(ctx context.Context, challenge oauth.Bearer
 			return there, nil
 		}
 	}
-	if errors.Is(err, oauth.ErrAbsent) {
+	if errors.Is(err, oauth.ErrNoMetadata) {
 		return nil, nil
 	}
 	return rm, err

@@ -340,7 +340,7 @@ func (f errorFactory) from(err error) error {
 	case errors.As(err, &refused) && refused.Class() != oauth.ClassTransient:
 		return &Error{Kind: ErrProtocol, Server: f.serverURL, Code: refused.Code, Err: err,
 			Message: "the authorization server does not let the login through"}
-	case errors.Is(err, oauth.ErrAbsent):
+	case errors.Is(err, oauth.ErrNoMetadata):
 		return withSetting(&Error{Kind: ErrProtocol, Server: f.serverURL, Err: err,
 			Message: "the authorization server that the server names has no metadata"}, oauth.SettingServer)
 	case errors.Is(err, context.Canceled):

@@ -152,7 +152,7 @@ func (im *importer) parse(l ImportedLogin) (*importedRecord, error) {
 	invalid := func(message string, err error) error {
 		return &Error{Kind: ErrInvalidConfig, Server: im.serverURL, Message: message, Err: err}
 	}
-	token, flaw := oauth.ParseToken(&oauth.RawAnswer{Status: 200, ContentType: "application/json", Body: l.TokenResponse})
+	token, flaw := oauth.ParseTokenResponse(&oauth.RawResponse{Status: 200, ContentType: "application/json", Body: l.TokenResponse})
 	if token == nil || token.Partial || flaw != nil && token.RefreshToken == "" {
 		return nil, invalid("the token response cannot be used", flaw)
 	}

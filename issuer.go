@@ -76,7 +76,7 @@ func (d *discovery) checked(ctx context.Context) func(*oauth.ServerMetadata, err
 
 // statedServer returns the metadata of the authorization server that the user describes.
 func (d *discovery) statedServer(ctx context.Context) (*oauth.ServerMetadata, error) {
-	stated := oauth.StatedServer(*d.config.AuthorizationServer)
+	stated := oauth.ConfiguredServer(*d.config.AuthorizationServer)
 	issuer := d.config.configuredIssuer()
 	usage := func(message string) error {
 		return &Error{Kind: ErrInvalidConfig, Server: d.serverURL, Message: message}
@@ -95,8 +95,8 @@ func (d *discovery) statedServer(ctx context.Context) (*oauth.ServerMetadata, er
 				Message: "the authorization server is described with a URL that it cannot have"}
 		}
 	}
-	m, err := d.fetcher.StatedServerMetadata(ctx, stated)
-	if errors.Is(err, oauth.ErrAbsent) {
+	m, err := d.fetcher.ConfiguredServerMetadata(ctx, stated)
+	if errors.Is(err, oauth.ErrNoMetadata) {
 		return nil, usage("there is no metadata at the issuer " + stated.Issuer + ": describe its endpoints as well")
 	}
 	return m, err
@@ -106,7 +106,7 @@ func (d *discovery) statedServer(ctx context.Context) (*oauth.ServerMetadata, er
 // authorization server: its issuer is a guess then, which the callback may contradict.
 func (l *loginFlow) adviseIssuer(err error) error {
 	e, ok := errors.AsType[*Error](err)
-	if ok && e.Kind == ErrProtocol && e.Hint == "" && l.plan.server.Form == oauth.FormStated &&
+	if ok && e.Kind == ErrProtocol && e.Hint == "" && l.plan.server.Form == oauth.FormConfigured &&
 		l.config.AuthorizationServer.Issuer == "" && l.config.configuredIssuer() == "" {
 		e.Hint = "if the response comes from the right place, describe the authorization server with its issuer, too"
 	}
@@ -123,7 +123,7 @@ func (d *discovery) configuredServer(ctx context.Context, issuer string, named [
 			Hint: "use a client that is registered there"}
 	}
 	m, err := d.fetcher.ServerMetadata(ctx, issuer)
-	if errors.Is(err, oauth.ErrAbsent) && len(named) == 0 {
+	if errors.Is(err, oauth.ErrNoMetadata) && len(named) == 0 {
 		// The MCP server may be that issuer itself, without metadata of its own or with one that
 		// is at the origin only.
 		legacy, legacyErr := d.fetcher.LegacyServerMetadata(ctx, d.server.target)
@@ -193,7 +193,7 @@ func (d *discovery) mayPassOver(err error, rec *record.Record, kept bool) bool {
 	switch {
 	case errors.As(err, &broken):
 		return broken.Missing != ""
-	case errors.Is(err, oauth.ErrAbsent), errors.As(err, &blocked):
+	case errors.Is(err, oauth.ErrNoMetadata), errors.As(err, &blocked):
 		return true
 	}
 	return d.config.activeRegistration() == nil && !(kept && rec.Grant != nil)

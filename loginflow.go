@@ -171,7 +171,7 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 		CanRegisterAnew: l.clients.canRegisterAnew(),
 	}
 	l.recordPendingLogin(ctx, request)
-	code, err := l.callback.requestCode(ctx, request, oauth.Expected{
+	code, err := l.callback.requestCode(ctx, request, oauth.ExpectedCallback{
 		State: state, Issuer: l.plan.server.ExpectedIss(), IssSupported: l.plan.server.AuthorizationResponseIssParameterSupported,
 		Secrets: l.secrets.all(),
 	})

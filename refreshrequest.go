@@ -113,7 +113,7 @@ func (r *refreshAttempt) run(ctx context.Context, rec *record.Record) (*cachedTo
 // ended before it could read it. It reports false if there is no token in it.
 func (r *refreshAttempt) useSavedResponse(ctx context.Context, rec *record.Record) (_ *cachedToken, err error, found bool) {
 	saved := rec.Intent.Response
-	token, err := oauth.ParseToken(rawResponse(saved))
+	token, err := oauth.ParseTokenResponse(rawResponse(saved))
 	if token == nil || err != nil {
 		return nil, nil, false
 	}
@@ -158,7 +158,7 @@ func (r *refreshAttempt) send(ctx context.Context, rec *record.Record, client *r
 		resource: g.Resource, optionalResource: true,
 		grantedScope: cmp.Or(g.ScopeGranted, g.ScopeRequested), // RFC 6749, section 6
 		repeat:       sendUntilResponse,                        // the lock makes us the only sender
-		received:     func(raw *oauth.RawAnswer) { r.saveRawResponse(ctx, rec, raw) },
+		received:     func(raw *oauth.RawResponse) { r.saveRawResponse(ctx, rec, raw) },
 		metadata: func(ctx context.Context) (*oauth.ServerMetadata, error) {
 			return r.discovery.metadataAgain(ctx, rec)
 		},
@@ -231,7 +231,7 @@ func (r *refreshAttempt) learn(rec *record.Record) {
 // crash nor a mistake of ours can lose the refresh token in it.
 //
 // A login or logout that came in between makes it fail, and is left to accept.
-func (r *refreshAttempt) saveRawResponse(ctx context.Context, rec *record.Record, a *oauth.RawAnswer) {
+func (r *refreshAttempt) saveRawResponse(ctx context.Context, rec *record.Record, a *oauth.RawResponse) {
 	saved := &record.RawResponse{
 		Status:      a.Status,
 		ContentType: a.ContentType,
@@ -252,8 +252,8 @@ func (r *refreshAttempt) saveRawResponse(ctx context.Context, rec *record.Record
 }
 
 // rawResponse returns a saved answer as the protocol layer reads it.
-func rawResponse(a *record.RawResponse) *oauth.RawAnswer {
-	return &oauth.RawAnswer{
+func rawResponse(a *record.RawResponse) *oauth.RawResponse {
+	return &oauth.RawResponse{
 		Status: a.Status, ContentType: a.ContentType, Body: a.Body,
 		Truncated: a.Truncated, ReceivedAt: a.ReceivedAt,
 	}

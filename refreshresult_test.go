@@ -57,7 +57,7 @@ func TestClientRejectedAheadOfTime(t *testing.T) {
 // A server that spends the refresh token on a failed authentication: the method that
 // was right all the same is known to the login that follows.
 func TestMethodLearnedFromRefusedGrant(t *testing.T) {
-	w := testenv.New(t, lab.Habits{Methods: []string{"client_secret_basic", "client_secret_post"}, EnforceMethod: lab.MethodPost, RegisterMethod: "client_secret_basic", RefreshSpentOnBadClient: true, CodeSpentOnBadClient: true, RegisterSilent: true})
+	w := testenv.New(t, lab.Habits{Methods: []string{"client_secret_basic", "client_secret_post"}, EnforceMethod: lab.MethodPost, RegisterMethod: "client_secret_basic", RefreshUsedOnBadClient: true, CodeUsedOnBadClient: true, RegisterSilent: true})
 	w.MustCall(w.Session())
 	rec := w.Record()
 	rec.Clients[0].Method, rec.Clients[0].MethodSource = "client_secret_basic", record.MethodRequested

@@ -326,7 +326,7 @@ func (l *loginClients) canRegisterAnew() bool {
 // registered just now.
 func (l *loginClients) probeAuthMethod(ctx context.Context) error {
 	listed := l.plan.server.TokenEndpointAuthMethodsSupported
-	methods := slices.DeleteFunc(oauth.Candidates(listed, l.client.Secret != ""), func(m string) bool {
+	methods := slices.DeleteFunc(oauth.MethodCandidates(listed, l.client.Secret != ""), func(m string) bool {
 		return listed != nil && !slices.Contains(listed, m)
 	})
 	if l.authMethod.source != record.MethodDefault || l.client.Source == record.SourceDynamic || len(methods) < 2 {

@@ -384,7 +384,7 @@ func namedURI(w *testenv.Env) string {
 func TestNamedPortIsKept(t *testing.T) {
 	for name, h := range map[string]lab.Habits{
 		"no registration":       {NoRegistration: true, RedirectExact: true},
-		"registration rejected": {RefuseRegistration: lab.RegistrationAllowlist, RedirectExact: true},
+		"registration rejected": {ClosedRegistration: lab.RegistrationAllowlist, RedirectExact: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := testenv.New(t, h)

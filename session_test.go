@@ -130,7 +130,7 @@ func TestMethodAcrossSessions(t *testing.T) {
 func testMethod(t *testing.T, know knowledge, method string, list []string) {
 	habits := lab.Habits{
 		Methods: list, OmitMethods: list == nil, RegisterMethod: method, RegisterSilent: know == unsaid,
-		SecretAlphabet: "%+ :/&=", RefuseRepeatedID: true,
+		SecretAlphabet: "%+ :/&=", RejectRepeatedID: true,
 	}
 	w := testenv.New(t, habits)
 	var registration *handstamp.Registration

@@ -47,7 +47,7 @@ type tokenGrant struct {
 	grantedScope string
 
 	// received gets every response with status 2xx before it is interpreted; it may be nil.
-	received func(*oauth.RawAnswer)
+	received func(*oauth.RawResponse)
 
 	// final reports whether a rejection ends the request although another form of authentication
 	// is left; it may be nil.
@@ -115,7 +115,7 @@ func (t *tokenRequest) send(ctx context.Context) (*oauth.TokenResponse, time.Tim
 	if t.received != nil && raw.Status/100 == 2 {
 		t.received(raw)
 	}
-	token, err := oauth.ParseToken(raw)
+	token, err := oauth.ParseTokenResponse(raw)
 	return token, raw.ReceivedAt, err
 }
 

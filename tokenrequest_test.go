@@ -36,7 +36,7 @@ func TestClientRejectedInOtherWords(t *testing.T) {
 		for _, habits := range []lab.Habits{
 			{Methods: []string{post, basic}, RegisterMethod: basic, FormClientID: true},
 			{Methods: []string{basic}, RegisterMethod: post, RegisterSilent: true},
-			{Methods: []string{post}, RegisterMethod: basic, RegisterSilent: true, CodeSpentOnBadClient: true, RefreshSpentOnBadClient: true},
+			{Methods: []string{post}, RegisterMethod: basic, RegisterSilent: true, CodeUsedOnBadClient: true, RefreshUsedOnBadClient: true},
 		} {
 			for _, typedIn := range []bool{false, true} {
 				name := fmt.Sprint(rejection.status, " ", rejection.body, "/", habits.Methods, "/typed in ", typedIn)
@@ -67,7 +67,7 @@ func TestClientRejectedInOtherWords(t *testing.T) {
 					}
 					w.MustCall(session())
 					tabs, most := w.Tabs.Load(), int32(1)
-					if habits.CodeSpentOnBadClient {
+					if habits.CodeUsedOnBadClient {
 						most = 2
 					}
 					if tabs > most {
