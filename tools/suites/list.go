@@ -34,7 +34,7 @@ func goTest(args ...string) step {
 
 // npm installs the packages of folders, unless they are there.
 func npm(folders ...string) step {
-	args := []string{"make", "--no-print-directory"}
+	args := []string{"make", "--no-print-directory", "--jobs=4"}
 	for _, folder := range folders {
 		args = append(args, folder+"/node_modules/.package-lock.json")
 	}
@@ -51,12 +51,15 @@ func everything() []suite {
 	const long = "HANDSTAMP_TEST_LONG=1"
 	return []suite{
 		{
-			name: "packages", about: "what tests need of Debian, npm and PyPI, where it can be had",
+			name: "packages", about: "what tests need of Debian and npm",
 			steps: []step{
 				sh("scripts/services"),
 				npm("bench/bridge", "conformance", "bridge/interop", "bridge/interop/peers", "interop"),
-				sh("scripts/python-servers"),
 			},
+		},
+		{
+			name: "python", about: "what tests need of PyPI, where it can be had",
+			steps: []step{sh("scripts/python-servers")},
 		},
 		{name: "vet", about: "go vet of all modules", steps: []step{sh("go", "vet", "work")}},
 		{
@@ -71,12 +74,12 @@ func everything() []suite {
 		},
 		{
 			name: "interop-sdk", about: "the bridge between the official SDKs, and others' hosts and servers",
-			after: []string{"packages"}, env: []string{required("sdks")},
+			after: []string{"packages", "python"}, env: []string{required("sdks")},
 			steps: []step{goTest("-count=1", "-timeout", "20m", "./bridge/interop/...")},
 		},
 		{
 			name: "interop", about: "authorization servers that others wrote",
-			after: []string{"packages"}, env: []string{required("interop")}, dir: "interop",
+			after: []string{"packages", "python"}, env: []string{required("interop")}, dir: "interop",
 			steps: []step{goTest("-race", "-count=1", "-timeout", "25m", "./...")},
 		},
 		{
