@@ -53,7 +53,7 @@ type authMethodChoice struct {
 // server lists decides only where nobody knows what was registered; and then it
 // is never "none" while a secret is at hand.
 func chooseAuthMethod(f authMethodInputs) (authMethodChoice, error) {
-	candidates := oauth.Candidates(f.listed, f.secret)
+	candidates := oauth.MethodCandidates(f.listed, f.secret)
 	known := authMethodChoice{}
 	switch {
 	case f.configured != "":
@@ -180,7 +180,7 @@ func mayBlameClient(err error) bool {
 		return class == oauth.ClassClient || class == oauth.ClassOther || class == oauth.ClassGrant && rejected.Ambiguous()
 	}
 	passing, ok := errors.AsType[*oauth.TransientError](err)
-	return ok && oauth.Rejects(passing.Status)
+	return ok && oauth.IsRejectionStatus(passing.Status)
 }
 
 // storedAuthMethods returns what the stored metadata of the grant's issuer says

@@ -144,7 +144,7 @@ func (o *callbackReceiver) accept(params url.Values) error {
 
 // requestCode sends the person to the authorization server and returns the code. A call
 // or a paste that is not the answer to this request does not end the wait.
-func (o *callbackReceiver) requestCode(ctx context.Context, s *session, r AuthorizationRequest, want oauth.Expected) (oauth.Secret, error) {
+func (o *callbackReceiver) requestCode(ctx context.Context, s *session, r AuthorizationRequest, want oauth.ExpectedCallback) (oauth.Secret, error) {
 	prompt := s.c.Prompt
 	if prompt.Authorize != nil {
 		params, err := prompt.Authorize(ctx, r)
@@ -156,7 +156,7 @@ func (o *callbackReceiver) requestCode(ctx context.Context, s *session, r Author
 			return "", ctx.Err()
 		}
 		code, err := oauth.ParseCallback(params, want)
-		if errors.Is(err, oauth.ErrState) {
+		if errors.Is(err, oauth.ErrStateMismatch) {
 			return "", protocolError(s.serverURL, err)
 		}
 		return code, err

@@ -79,7 +79,7 @@ func (s *session) resourceMetadata(ctx context.Context, challenge oauth.BearerCh
 			return there, nil
 		}
 	}
-	if errors.Is(err, oauth.ErrAbsent) {
+	if errors.Is(err, oauth.ErrNoMetadata) {
 		return nil, nil
 	}
 	return rm, err

@@ -346,7 +346,7 @@ func (s *session) asError(err error) error {
 	case errors.As(err, &refused) && refused.Class() != oauth.ClassTransient:
 		return &Error{Kind: ErrProtocol, Server: s.serverURL, Code: refused.Code, Err: err,
 			Message: "the authorization server does not let the login through"}
-	case errors.Is(err, oauth.ErrAbsent):
+	case errors.Is(err, oauth.ErrNoMetadata):
 		return withSetting(&Error{Kind: ErrProtocol, Server: s.serverURL, Err: err,
 			Message: "the authorization server that the server names has no metadata"}, oauth.SettingServer)
 	case errors.Is(err, context.Canceled):

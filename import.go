@@ -145,7 +145,7 @@ func (s *session) parseImportedLogin(l ImportedLogin) (*foreignRecord, error) {
 	usage := func(message string, err error) error {
 		return &Error{Kind: ErrInvalidConfig, Server: s.serverURL, Message: message, Err: err}
 	}
-	token, err := oauth.ParseToken(&oauth.RawAnswer{Status: 200, ContentType: "application/json", Body: l.TokenResponse})
+	token, err := oauth.ParseTokenResponse(&oauth.RawResponse{Status: 200, ContentType: "application/json", Body: l.TokenResponse})
 	if token == nil || token.Partial || err != nil && token.RefreshToken == "" {
 		return nil, usage("the token response cannot be used", err)
 	}

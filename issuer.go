@@ -96,7 +96,7 @@ func (s *session) checked(ctx context.Context) func(*oauth.ServerMetadata, error
 
 // statedServer returns the metadata of the authorization server that the user describes.
 func (s *session) statedServer(ctx context.Context) (*oauth.ServerMetadata, error) {
-	stated := oauth.StatedServer(*s.c.AuthorizationServer)
+	stated := oauth.ConfiguredServer(*s.c.AuthorizationServer)
 	issuer := s.configuredIssuer()
 	usage := func(message string) error {
 		return &Error{Kind: ErrInvalidConfig, Server: s.serverURL, Message: message}
@@ -115,8 +115,8 @@ func (s *session) statedServer(ctx context.Context) (*oauth.ServerMetadata, erro
 				Message: "the authorization server is described with a URL that it cannot have"}
 		}
 	}
-	m, err := s.fetcher.StatedServerMetadata(ctx, stated)
-	if errors.Is(err, oauth.ErrAbsent) {
+	m, err := s.fetcher.ConfiguredServerMetadata(ctx, stated)
+	if errors.Is(err, oauth.ErrNoMetadata) {
 		return nil, usage("there is no metadata at the issuer " + stated.Issuer + ": describe its endpoints as well")
 	}
 	return m, err
@@ -126,7 +126,7 @@ func (s *session) statedServer(ctx context.Context) (*oauth.ServerMetadata, erro
 // authorization server: its issuer is a guess then, which the callback may contradict.
 func (l *loginFlow) adviseIssuer(err error) error {
 	e, ok := errors.AsType[*Error](err)
-	if ok && e.Kind == ErrProtocol && e.Hint == "" && l.plan.server.Form == oauth.FormStated &&
+	if ok && e.Kind == ErrProtocol && e.Hint == "" && l.plan.server.Form == oauth.FormConfigured &&
 		l.c.AuthorizationServer.Issuer == "" && l.configuredIssuer() == "" {
 		e.Hint = "if the response comes from the right place, describe the authorization server with its issuer, too"
 	}
@@ -143,7 +143,7 @@ func (s *session) configuredServer(ctx context.Context, issuer string, named []s
 			Hint: "use a client that is registered there"}
 	}
 	m, err := s.fetcher.ServerMetadata(ctx, issuer)
-	if errors.Is(err, oauth.ErrAbsent) && len(named) == 0 {
+	if errors.Is(err, oauth.ErrNoMetadata) && len(named) == 0 {
 		// The MCP server may be that issuer itself, without metadata of its own or with one that
 		// is at the origin only.
 		legacy, legacyErr := s.fetcher.LegacyServerMetadata(ctx, s.target)
@@ -213,7 +213,7 @@ func (s *session) mayPassOver(err error, rec *store.Record, kept bool) bool {
 	switch {
 	case errors.As(err, &broken):
 		return broken.Missing != ""
-	case errors.Is(err, oauth.ErrAbsent), errors.As(err, &blocked):
+	case errors.Is(err, oauth.ErrNoMetadata), errors.As(err, &blocked):
 		return true
 	}
 	return s.activeRegistration() == nil && !(kept && rec.Grant != nil)

@@ -58,7 +58,7 @@ func (s *session) challengeOf(resp *http.Response, used *cachedToken) oauth.Bear
 	if used != nil {
 		secrets = append(secrets, used.token)
 	}
-	return oauth.Bearer(resp.Header).Without(secrets...)
+	return oauth.ParseBearerChallenge(resp.Header).WithoutSecrets(secrets...)
 }
 
 // maxShownPath bounds the path of a URL that a server gave and that is shown, in bytes.
@@ -82,9 +82,9 @@ func (s *session) shownURL(u *url.URL, header http.Header) string {
 	}
 	origin, path := oauth.Origin(u), u.EscapedPath()
 	switch {
-	case oauth.Repeats(origin, secrets):
+	case oauth.ContainsSecret(origin, secrets):
 		return "a URL with a secret of the request in it"
-	case len(path) > maxShownPath || oauth.Repeats(path, secrets) || oauth.Repeats(u.Path, secrets):
+	case len(path) > maxShownPath || oauth.ContainsSecret(path, secrets) || oauth.ContainsSecret(u.Path, secrets):
 		return origin
 	}
 	return origin + path

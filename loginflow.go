@@ -151,7 +151,7 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 		CanRegisterAnew: l.canRegisterAnew(),
 	}
 	l.recordPendingLogin(ctx, request)
-	code, err := l.callback.requestCode(ctx, l.session, request, oauth.Expected{
+	code, err := l.callback.requestCode(ctx, l.session, request, oauth.ExpectedCallback{
 		State: state, Issuer: l.plan.server.ExpectedIss(), IssSupported: l.plan.server.AuthorizationResponseIssParameterSupported,
 		Secrets: l.knownSecrets(),
 	})

@@ -125,7 +125,7 @@ func applySavedResponse(rec *store.Record) {
 	if !refreshInterrupted(rec) || rec.Intent.Answer == nil {
 		return
 	}
-	if token, err := oauth.ParseToken(rawResponse(rec.Intent.Answer)); token != nil && err == nil {
+	if token, err := oauth.ParseTokenResponse(rawResponse(rec.Intent.Answer)); token != nil && err == nil {
 		applyToken(rec.Grant, token, rec.Intent.Answer.ReceivedAt)
 	}
 }

@@ -102,7 +102,7 @@ func methodAlternatives(listed []string) []string {
 		}
 		return 0
 	})
-	return firstOf(all, oauth.AskMethod(listed))
+	return firstOf(all, oauth.RegistrationMethod(listed))
 }
 
 // firstOf returns the alternatives with one of them first, if it is among them and
@@ -185,8 +185,8 @@ func registrationWait(err error, try int) (wait time.Duration, patient bool) {
 // narrow gives up what a rejection blames and returns its name; "" if there is nothing
 // to give up.
 func (n *negotiation) narrow(rejected *oauth.RegistrationError) string {
-	members, guess := rejected.Blamed()
-	if n.before != nil && rejected.Same(n.last) {
+	members, guess := rejected.NamedMembers()
+	if n.before != nil && rejected.Equal(n.last) {
 		n.terms = *n.before // it was not that
 	}
 	n.last, n.before = rejected, nil
@@ -303,7 +303,7 @@ func (l *loginFlow) learnOf(ctx context.Context, change func(*store.Learned)) {
 // code exchange, after the user has consented.
 func (l *loginFlow) rejectsOfflineAccess(rejected *oauth.Error) bool {
 	return slices.Contains(strings.Fields(l.scope), offlineAccess) && rejected.Class() != oauth.ClassTransient &&
-		(rejected.BlamesOfflineAccess() || rejected.Code == "not_allowed")
+		(rejected.NamesOfflineAccess() || rejected.Code == "not_allowed")
 }
 
 // dropOfflineAccess begins the login anew without the scope offline_access, now and in

@@ -42,7 +42,7 @@ func readServerReply(resp *http.Response) *serverReply {
 	r := &serverReply{status: resp.StatusCode}
 	switch resp.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		r.challenge = oauth.Bearer(resp.Header)
+		r.challenge = oauth.ParseBearerChallenge(resp.Header)
 		if found := oauth.ParseChallenges(resp.Header.Values("WWW-Authenticate")); len(found) > 0 && !r.challenge.Found {
 			r.scheme = found[0].Scheme
 		}
@@ -125,7 +125,7 @@ func (s *session) checkTarget(ctx context.Context, r *serverReply, rm *oauth.Res
 			e.Hint = "did you mean " + meant + "?"
 			return e
 		}
-		if rm == nil && rmErr == nil || errors.Is(rmErr, oauth.ErrAbsent) {
+		if rm == nil && rmErr == nil || errors.Is(rmErr, oauth.ErrNoMetadata) {
 			// A host may have authorization server metadata for quite another
 			// purpose: many websites are OpenID providers.
 			return s.noServerError(r)

@@ -108,7 +108,7 @@ func (s *session) loginAfterRejection(ctx context.Context, r *retryState, challe
 // rejectsWholly reports whether a response is about the token itself, and not about a
 // scope that it lacks.
 func rejectsWholly(resp *http.Response) bool {
-	return resp.StatusCode == http.StatusUnauthorized || rejectsToken(oauth.Bearer(resp.Header))
+	return resp.StatusCode == http.StatusUnauthorized || rejectsToken(oauth.ParseBearerChallenge(resp.Header))
 }
 
 // rejectsToken reports whether a challenge is about the token itself. RFC 6750 section

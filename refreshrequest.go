@@ -87,7 +87,7 @@ func (r *refreshAttempt) run(ctx context.Context, rec *store.Record) (*cachedTok
 		r.interrupted = true
 		if a := rec.Intent.Answer; a != nil {
 			// Received and saved by a process that did not live to read it.
-			token, err := oauth.ParseToken(rawResponse(a))
+			token, err := oauth.ParseTokenResponse(rawResponse(a))
 			if token != nil && err == nil {
 				snap, err := r.storeToken(ctx, rec, a.ReceivedAt, token, nil)
 				if now := time.Now(); snap != nil && !(snap.valid(now) && r.need.accepts(snap.token, snap.expiresAt, now)) {
@@ -164,7 +164,7 @@ func (r *refreshAttempt) request(ctx context.Context, rec *store.Record, client 
 	requesting, cancel := awake.WithTimeout(ctx, requestTimeout, nil)
 	defer cancel()
 	for try := 1; ; {
-		token, at, err := r.token.send(requesting, r.fetcher, func(raw *oauth.RawAnswer) { r.saveRawResponse(ctx, rec, raw) })
+		token, at, err := r.token.send(requesting, r.fetcher, func(raw *oauth.RawResponse) { r.saveRawResponse(ctx, rec, raw) })
 		if token != nil && token.Partial && token.RefreshToken == "" && !r.replayed {
 			// The refresh token may have been in the part that was lost.
 			r.partial, r.partialAt = token, at
@@ -334,7 +334,7 @@ func (r *refreshAttempt) trouble(err error, try int) (wait time.Duration) {
 // crash nor a mistake of ours can lose the refresh token in it.
 //
 // A login or logout that came in between makes it fail, and is left to accept.
-func (r *refreshAttempt) saveRawResponse(ctx context.Context, rec *store.Record, a *oauth.RawAnswer) {
+func (r *refreshAttempt) saveRawResponse(ctx context.Context, rec *store.Record, a *oauth.RawResponse) {
 	saved := &store.Answer{
 		Status:      a.Status,
 		ContentType: a.ContentType,
@@ -361,8 +361,8 @@ func outcomeUnknown(status int) bool {
 }
 
 // rawResponse returns a saved answer as the protocol layer reads it.
-func rawResponse(a *store.Answer) *oauth.RawAnswer {
-	return &oauth.RawAnswer{
+func rawResponse(a *store.Answer) *oauth.RawResponse {
+	return &oauth.RawResponse{
 		Status: a.Status, ContentType: a.ContentType, Body: a.Body,
 		Truncated: a.Truncated, ReceivedAt: a.ReceivedAt,
 	}

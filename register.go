@@ -313,7 +313,7 @@ func (l *loginFlow) canRegisterAnew() bool {
 // registered just now.
 func (l *loginFlow) probeAuthMethod(ctx context.Context) error {
 	listed := l.plan.server.TokenEndpointAuthMethodsSupported
-	methods := slices.DeleteFunc(oauth.Candidates(listed, l.client.Secret != ""), func(m string) bool {
+	methods := slices.DeleteFunc(oauth.MethodCandidates(listed, l.client.Secret != ""), func(m string) bool {
 		return listed != nil && !slices.Contains(listed, m)
 	})
 	if l.authMethod.source != store.MethodDefault || l.client.Source == store.SourceDynamic || len(methods) < 2 {

@@ -26,7 +26,7 @@ type tokenRequest struct {
 
 // send sends the request once. received, if not nil, gets every response with
 // status 2xx before anything is read from it.
-func (t *tokenRequest) send(ctx context.Context, f *oauth.Fetcher, received func(*oauth.RawAnswer)) (token *oauth.TokenResponse, at time.Time, err error) {
+func (t *tokenRequest) send(ctx context.Context, f *oauth.Fetcher, received func(*oauth.RawResponse)) (token *oauth.TokenResponse, at time.Time, err error) {
 	request := t.redeem
 	request.Client = t.form.credentials(t.client)
 	request.Resource = resourceParam(t.resource)
@@ -39,7 +39,7 @@ func (t *tokenRequest) send(ctx context.Context, f *oauth.Fetcher, received func
 	if received != nil && raw.Status/100 == 2 {
 		received(raw)
 	}
-	token, err = oauth.ParseToken(raw)
+	token, err = oauth.ParseTokenResponse(raw)
 	return token, raw.ReceivedAt, err
 }
 

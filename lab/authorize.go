@@ -32,7 +32,7 @@ type consentRequest struct {
 // What is wrong with the client or its redirect URI is said on a page, and
 // nobody is redirected; what is wrong otherwise is redirected (section
 // 4.1.2.1).
-func (s *Server) authorize(x *exchange) answer {
+func (s *Server) authorize(x *exchange) response {
 	if x.r.Method != http.MethodGet && x.r.Method != http.MethodPost {
 		return page(http.StatusMethodNotAllowed, "This page is for browsers.", "")
 	}
@@ -48,7 +48,7 @@ func (s *Server) authorize(x *exchange) answer {
 		return page(http.StatusBadRequest, "The redirect address is not one of the application's.", "")
 	}
 	state := x.form.Get("state")
-	deny := func(code, description string) answer {
+	deny := func(code, description string) response {
 		a := s.redirect(redirect, state, url.Values{"error": {code}, "error_description": {description}})
 		a.code = code
 		return a
@@ -106,12 +106,12 @@ func (s *Server) authorize(x *exchange) answer {
 
 // unknownClient is what a person sees of a client that is not, or no more,
 // registered: nobody is redirected.
-func (s *Server) unknownClient() answer {
+func (s *Server) unknownClient() response {
 	switch status := s.habits.UnknownClientStatus; status {
 	case 0:
 		return page(http.StatusBadRequest, "This application is not known here.", "")
 	case http.StatusUnprocessableEntity:
-		return jsonAnswer(status, map[string]string{"message": "Unrecognized client_id"})
+		return jsonResponse(status, map[string]string{"message": "Unrecognized client_id"})
 	default:
 		return page(status, "Internal Server Error", "")
 	}
@@ -123,9 +123,9 @@ func (s *Server) offlineByParameter(x *exchange) bool {
 	id := x.form.Get("client_id")
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	first := !s.state.known[id]
+	first := !s.state.consented[id]
 	if x.endpoint != "authorize:preflight" {
-		s.state.known[id] = true
+		s.state.consented[id] = true
 	}
 	return x.form.Get("access_type") == "offline" && (first || prompted(x))
 }
@@ -136,7 +136,7 @@ func prompted(x *exchange) bool {
 }
 
 // consent serves the button of the page.
-func (s *Server) consent(x *exchange) answer {
+func (s *Server) consent(x *exchange) response {
 	handle := x.form.Get("request")
 	s.mu.Lock()
 	request := s.state.consents[handle]
@@ -155,7 +155,7 @@ func (s *Server) consent(x *exchange) answer {
 }
 
 // approve issues a code and sends it to the client.
-func (s *Server) approve(c code, state string) answer {
+func (s *Server) approve(c code, state string) response {
 	c.ends = s.clock.now().Add(codeLifetime)
 	s.mu.Lock()
 	value := s.secret("code-", "")
@@ -166,7 +166,7 @@ func (s *Server) approve(c code, state string) answer {
 
 // redirect is an authorization response, with iss as the habits want it (RFC
 // 9207 section 2), in error responses too.
-func (s *Server) redirect(target, state string, params url.Values) answer {
+func (s *Server) redirect(target, state string, params url.Values) response {
 	if state != "" {
 		params.Set("state", state)
 	}
@@ -181,7 +181,7 @@ func (s *Server) redirect(target, state string, params url.Values) answer {
 		separator = "&"
 	}
 	header := http.Header{"Location": {target + separator + params.Encode()}, "Cache-Control": {"no-store"}}
-	return answer{status: http.StatusFound, header: header}
+	return response{status: http.StatusFound, header: header}
 }
 
 // findClient looks a client_id up, fetching its document if it is a URL.
@@ -292,7 +292,7 @@ func repeated(form url.Values) string {
 func (s *Server) checkResource(form url.Values, bound string) string {
 	values := form["resource"]
 	switch s.habits.Resource {
-	case ResourceRefused:
+	case ResourceRejected:
 		if len(values) > 0 {
 			return "AADSTS9010010: the resource parameter does not match the requested scopes"
 		}
@@ -354,12 +354,12 @@ button { font: inherit; padding: .5rem 1.5rem }
 `))
 })
 
-func page(status int, sentence, button string) answer {
+func page(status int, sentence, button string) response {
 	var b strings.Builder
 	if err := pageTemplate().Execute(&b, struct{ Sentence, Button string }{sentence, button}); err != nil {
 		panic(err) // the template and its data are ours
 	}
 	header := contentType("text/html; charset=utf-8")
 	header.Set("Cache-Control", "no-store")
-	return answer{status: status, header: header, body: []byte(b.String())}
+	return response{status: status, header: header, body: []byte(b.String())}
 }

@@ -81,16 +81,16 @@ func formDecode(s string) (string, bool) {
 
 // authenticate finds the client of a token or revocation request and checks its
 // one method. The caller holds s.mu.
-func (s *Server) authenticate(x *exchange) (*client, *answer) {
-	fail := func(a answer) (*client, *answer) { return nil, &a }
+func (s *Server) authenticate(x *exchange) (*client, *response) {
+	fail := func(a response) (*client, *response) { return nil, &a }
 	seen := x.seen
 	switch {
 	case seen.method == methodBoth:
-		return fail(s.errorAnswer(http.StatusBadRequest, "invalid_request", "two client authentication methods in one request"))
+		return fail(s.tokenError(http.StatusBadRequest, "invalid_request", "two client authentication methods in one request"))
 	case seen.broken:
 		return fail(s.invalidClient(x, "the Authorization header cannot be read"))
-	case seen.repeated && s.habits.RefuseRepeatedID:
-		return fail(s.errorAnswer(http.StatusBadRequest, "invalid_request", "client_id in the body beside Basic"))
+	case seen.repeated && s.habits.RejectRepeatedID:
+		return fail(s.tokenError(http.StatusBadRequest, "invalid_request", "client_id in the body beside Basic"))
 	}
 	if s.habits.FormClientID && !x.form.Has("client_id") {
 		return fail(s.invalidClient(x, "Missing client_id"))
@@ -104,7 +104,7 @@ func (s *Server) authenticate(x *exchange) (*client, *answer) {
 		return fail(s.literalError(http.StatusUnauthorized, s.habits.UnknownClientBody, "invalid_client"))
 	}
 	if c == nil && s.habits.UnknownClientCode != "" {
-		return fail(s.errorAnswer(http.StatusBadRequest, s.habits.UnknownClientCode, "no such client"))
+		return fail(s.tokenError(http.StatusBadRequest, s.habits.UnknownClientCode, "no such client"))
 	}
 	if c == nil {
 		return fail(s.invalidClient(x, "no such client"))
@@ -133,20 +133,20 @@ func (s *Server) authenticate(x *exchange) (*client, *answer) {
 
 // invalidClient is the answer to a failed client authentication, in the shape
 // that the habits have for it.
-func (s *Server) invalidClient(x *exchange, why string) answer {
+func (s *Server) invalidClient(x *exchange, why string) response {
 	status := s.habits.InvalidClientStatus
 	if status == 0 {
 		status = http.StatusUnauthorized
 	}
-	var a answer
+	var a response
 	switch s.habits.InvalidClientShape {
 	case ShapeEmpty:
-		a = answer{status: status, header: make(http.Header), code: "invalid_client"}
+		a = response{status: status, header: make(http.Header), code: "invalid_client"}
 	case ShapeJSON:
-		a = jsonAnswer(status, map[string]any{"message": "client authentication: " + why, "statusCode": status})
+		a = jsonResponse(status, map[string]any{"message": "client authentication: " + why, "statusCode": status})
 		a.code = "invalid_client"
 	default:
-		a = s.errorAnswer(status, "invalid_client", why)
+		a = s.tokenError(status, "invalid_client", why)
 	}
 	if status == http.StatusUnauthorized && x.r.Header.Get("Authorization") != "" {
 		a.header.Set("WWW-Authenticate", `Basic realm="lab"`)

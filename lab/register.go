@@ -9,31 +9,31 @@ import (
 )
 
 // register serves dynamic client registration (RFC 7591).
-func (s *Server) register(x *exchange) answer {
+func (s *Server) register(x *exchange) response {
 	if x.r.Method != http.MethodPost {
-		return refusal(http.StatusMethodNotAllowed, "invalid_request", "registration is a POST")
+		return oauthError(http.StatusMethodNotAllowed, "invalid_request", "registration is a POST")
 	}
-	switch s.habits.RefuseRegistration {
+	switch s.habits.ClosedRegistration {
 	case RegistrationAllowlist:
-		return answer{status: http.StatusForbidden, header: contentType("text/plain; charset=utf-8"), body: []byte("Forbidden")}
+		return response{status: http.StatusForbidden, header: contentType("text/plain; charset=utf-8"), body: []byte("Forbidden")}
 	case RegistrationOff:
-		return refusal(http.StatusBadRequest, "dynamic_client_registration_disabled", "this environment registers no clients")
+		return oauthError(http.StatusBadRequest, "dynamic_client_registration_disabled", "this environment registers no clients")
 	}
 	var asked registrationRequest
 	if err := json.Unmarshal(x.body, &asked); err != nil {
-		return refusal(http.StatusBadRequest, "invalid_client_metadata", "not a JSON object")
+		return oauthError(http.StatusBadRequest, "invalid_client_metadata", "not a JSON object")
 	}
 	if len(asked.RedirectURIs) == 0 {
-		return refusal(http.StatusBadRequest, "invalid_redirect_uri", "redirect_uris is empty")
+		return oauthError(http.StatusBadRequest, "invalid_redirect_uri", "redirect_uris is empty")
 	}
 	for _, uri := range asked.RedirectURIs {
 		if !acceptableRedirect(uri) {
-			return refusal(http.StatusBadRequest, "invalid_redirect_uri", "neither https nor loopback")
+			return oauthError(http.StatusBadRequest, "invalid_redirect_uri", "neither https nor loopback")
 		}
 	}
 	for _, rule := range s.habits.RejectRegistrations {
 		if rule.rejects(asked) {
-			return rule.answer()
+			return rule.response()
 		}
 	}
 	method := s.habits.RegisterMethod
@@ -47,7 +47,7 @@ func (s *Server) register(x *exchange) answer {
 			listed = []string{MethodBasic, MethodPost, MethodNone}
 		}
 		if !slices.Contains(listed, method) {
-			return refusal(http.StatusBadRequest, "invalid_client_metadata", "token_endpoint_auth_method is not supported")
+			return oauthError(http.StatusBadRequest, "invalid_client_metadata", "token_endpoint_auth_method is not supported")
 		}
 	}
 	if len(asked.GrantTypes) == 0 {
@@ -103,13 +103,13 @@ func (s *Server) register(x *exchange) answer {
 		c.managementURL = document["registration_client_uri"].(string)
 	}
 	s.state.clients[c.ID] = c
-	return jsonAnswer(http.StatusCreated, document)
+	return jsonResponse(http.StatusCreated, document)
 }
 
 // manage serves the deletion of a registration (RFC 7592 section 2.3).
-func (s *Server) manage(x *exchange) answer {
+func (s *Server) manage(x *exchange) response {
 	if x.r.Method != http.MethodDelete {
-		return refusal(http.StatusMethodNotAllowed, "invalid_request", "only DELETE is supported")
+		return oauthError(http.StatusMethodNotAllowed, "invalid_request", "only DELETE is supported")
 	}
 	token, _ := bearer(x.r)
 	s.mu.Lock()
@@ -117,8 +117,8 @@ func (s *Server) manage(x *exchange) answer {
 	for id, c := range s.state.clients {
 		if c.managementURL != "" && strings.HasSuffix(c.managementURL, x.r.URL.Path) && token == c.management {
 			delete(s.state.clients, id)
-			return answer{status: http.StatusNoContent}
+			return response{status: http.StatusNoContent}
 		}
 	}
-	return refusal(http.StatusUnauthorized, "invalid_token", "not the registration access token of a client")
+	return oauthError(http.StatusUnauthorized, "invalid_token", "not the registration access token of a client")
 }

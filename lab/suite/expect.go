@@ -49,15 +49,15 @@ func Expect(p lab.Personality, c Condition, processes int) Expectation {
 	e.FirstTokenRequests = e.FirstTabs // a code for each
 	e.FirstTokenRequests += guesses(p.Habits)
 	switch p.Login {
-	case lab.LoginRefused:
+	case lab.LoginNotStarted:
 		return Expectation{FirstFails: true, None: true, Registrations: -1, FailedCalls: -1, Void: c != Warm}
-	case lab.LoginDisbelieved:
+	case lab.LoginResponseRejected:
 		// Nothing tells the next process that it will be the same again.
 		return Expectation{
 			FirstTabs: 1, FirstFails: true, None: true, Tabs: processes,
 			TokenRequests: 0, Registrations: processes, FailedCalls: -1, Void: c != Warm,
 		}
-	case lab.LoginFutile:
+	case lab.LoginWithoutAccess:
 		// Whoever has asked in vain remembers it, until the login itself is over.
 		e.Worked, e.None, e.FirstFails = 0, true, true
 		e.FirstTokenRequests, e.TokenRequests, e.Registrations = -1, -1, 1
@@ -76,7 +76,7 @@ func Expect(p lab.Personality, c Condition, processes int) Expectation {
 		return e
 	case !mustLogIn(p, c):
 		e.TokenRequests = 1
-		if p.Habits.RefreshScope == lab.RefreshScopeWanted {
+		if p.Habits.RefreshScope == lab.RefreshScopeRequired {
 			e.TokenRequests = 2 // it is found out once
 		}
 		switch {
@@ -133,7 +133,7 @@ func Expect(p lab.Personality, c Condition, processes int) Expectation {
 // person helps.
 func mustLogIn(p lab.Personality, c Condition) bool {
 	switch {
-	case p.Moves, c == RefreshGone, c == ClientForgotten:
+	case p.Moves, c == GrantRevoked, c == ClientForgotten:
 		return true
 	case c == Warm:
 		return false
@@ -149,7 +149,7 @@ func mustLogIn(p lab.Personality, c Condition) bool {
 // the client.
 func nameless(h lab.Habits, c Condition) bool {
 	switch c {
-	case RefreshGone:
+	case GrantRevoked:
 		return h.DeadGrantBody == lab.ShapeEmpty
 	case ClientForgotten:
 		return h.UnknownClientBody != "" && !strings.Contains(strings.ToLower(h.UnknownClientBody), "client")

@@ -84,7 +84,7 @@ const (
 )
 
 // lateness is how long a process of a client without a lock may begin after another.
-const lateness = 300 * time.Millisecond
+const startDelay = 300 * time.Millisecond
 
 func (st *state) fresh() bool {
 	return st.Access != "" && !st.Worked && time.Since(st.Issued) < freshFor
@@ -174,7 +174,7 @@ func (c *Client) acquire(ctx context.Context, seen *state, refusal *challenge, r
 	st := seen
 	if c.Defect == RefreshUnlocked {
 		// On a busy machine the others come late: the defect is to show there, too.
-		if err := wait(ctx, lateness); err != nil {
+		if err := wait(ctx, startDelay); err != nil {
 			return nil, err
 		}
 	}
@@ -221,7 +221,7 @@ func (c *Client) refresh(ctx context.Context, st *state) (*state, error) {
 	}
 	next := *st
 	token, err := c.exchangeRefresh(ctx, &next, form)
-	refused, definitive := errors.AsType[*refusedError](err)
+	refused, definitive := errors.AsType[*rejectedError](err)
 	switch {
 	case err == nil:
 		next.take(token, c.Defect)
@@ -244,10 +244,10 @@ func (c *Client) refresh(ctx context.Context, st *state) (*state, error) {
 const silentPause = 2 * time.Second
 
 // exchangeRefresh sends a refresh token, and again where that may help.
-func (c *Client) exchangeRefresh(ctx context.Context, st *state, form map[string]string) (token tokenAnswer, err error) {
+func (c *Client) exchangeRefresh(ctx context.Context, st *state, form map[string]string) (token tokenResponse, err error) {
 	for range 3 {
 		token, err = c.token(ctx, st, st.methodNow(c.Defect), form)
-		refused, definitive := errors.AsType[*refusedError](err)
+		refused, definitive := errors.AsType[*rejectedError](err)
 		transient, failed := errors.AsType[*transientError](err)
 		switch {
 		case failed && transient.lost:
@@ -258,7 +258,7 @@ func (c *Client) exchangeRefresh(ctx context.Context, st *state, form map[string
 				return token, err
 			}
 			token, err = c.token(ctx, st, st.methodNow(c.Defect), form)
-			if refused, ok := errors.AsType[*refusedError](err); ok && refused.silent {
+			if refused, ok := errors.AsType[*rejectedError](err); ok && refused.silent {
 				refused.client = false
 			}
 			return token, err

@@ -17,7 +17,7 @@ import (
 )
 
 // maxAsked bounds how often a person is asked in one login.
-const maxAsked = 4
+const maxAuthorizations = 4
 
 // login asks a person. The caller holds the lock.
 func (c *Client) login(ctx context.Context, st *state, refusal *challenge) (*state, error) {
@@ -42,14 +42,14 @@ func (c *Client) login(ctx context.Context, st *state, refusal *challenge) (*sta
 	if c.Defect != UnionForgotten && containsAll(st.Granted, st.Requested) && next.Issuer == st.Issuer {
 		wanted = union(st.Requested, wanted)
 	}
-	for range maxAsked {
+	for range maxAuthorizations {
 		scope := wanted
-		if slices.Contains(sm.Scopes, "offline_access") && !next.NoOffline && c.Defect != OfflineUnasked {
+		if slices.Contains(sm.Scopes, "offline_access") && !next.NoOffline && c.Defect != OfflineNotRequested {
 			scope = union(scope, "offline_access")
 		} else if next.NoOffline {
 			scope = strings.Join(slices.DeleteFunc(strings.Fields(scope), func(s string) bool { return s == "offline_access" }), " ")
 		}
-		again, err := c.ask(ctx, &next, sm, scope)
+		again, err := c.authorize(ctx, &next, sm, scope)
 		if err != nil {
 			return nil, err
 		}
@@ -61,7 +61,7 @@ func (c *Client) login(ctx context.Context, st *state, refusal *challenge) (*sta
 }
 
 // ask asks once. It reports whether to ask again, in another way.
-func (c *Client) ask(ctx context.Context, st *state, sm *serverMetadata, scope string) (again bool, err error) {
+func (c *Client) authorize(ctx context.Context, st *state, sm *serverMetadata, scope string) (again bool, err error) {
 	listener, redirect, err := c.listen(st)
 	if err != nil {
 		return false, err
@@ -120,7 +120,7 @@ func (c *Client) ask(ctx context.Context, st *state, sm *serverMetadata, scope s
 		return false, errors.New("the login is refused: " + code)
 	}
 	err = c.exchange(ctx, st, answer.Get("code"), redirect, verifier, scope)
-	if refused, ok := errors.AsType[*refusedError](err); ok && refused.code == "not_allowed" && !st.NoOffline {
+	if refused, ok := errors.AsType[*rejectedError](err); ok && refused.code == "not_allowed" && !st.NoOffline {
 		st.NoOffline = true
 		return true, nil
 	}
@@ -156,7 +156,7 @@ func (c *Client) exchange(ctx context.Context, st *state, code, redirect, verifi
 	}
 	var err error
 	for _, method := range methods {
-		var token tokenAnswer
+		var token tokenResponse
 		st.Client.FormID = method == formIDMethod
 		if st.Client.FormID {
 			method = "client_secret_basic"
@@ -167,7 +167,7 @@ func (c *Client) exchange(ctx context.Context, st *state, code, redirect, verifi
 			st.take(token, None)
 			return nil
 		}
-		if refused, ok := errors.AsType[*refusedError](err); !ok || !refused.client {
+		if refused, ok := errors.AsType[*rejectedError](err); !ok || !refused.client {
 			return err
 		}
 	}
