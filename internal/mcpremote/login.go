@@ -32,8 +32,8 @@ type Login struct {
 	// It is ErrNoTokens where nobody ever signed in.
 	Err error
 
-	Tokens    secret.String // the token endpoint's answer, with what mcp-remote added
-	Renewable bool          // there is a refresh token
+	Tokens      secret.String // the token endpoint's answer, with what mcp-remote added
+	Refreshable bool          // there is a refresh token
 
 	// Registration is the registration response; "" where mcp-remote was given its
 	// client, which then is Client if a version kept it by mistake.
@@ -50,8 +50,8 @@ type Login struct {
 
 // What makes a login one that cannot be taken.
 var (
-	ErrNoTokens = errors.New("nobody signed in: there is a registration, and no tokens")
-	ErrRenewing = errors.New("mcp-remote is renewing this login at this moment")
+	ErrNoTokens   = errors.New("nobody signed in: there is a registration, and no tokens")
+	ErrRefreshing = errors.New("mcp-remote is renewing this login at this moment")
 )
 
 // leaseTime is how long mcp-remote believes that another instance of it is
@@ -88,7 +88,7 @@ func (r *reader) login(folder, hash string) {
 	}
 	if lease, _, err := r.read(name(leaseFile), maxFile); err == nil {
 		if at := instant(members(lease)["at"]); r.now.Sub(at).Abs() < leaseTime {
-			l.Err = ErrRenewing
+			l.Err = ErrRefreshing
 		}
 	}
 }
@@ -114,7 +114,7 @@ func (l *Login) readTokens(text []byte, written time.Time) error {
 	case access == "" && refresh == "":
 		return errors.New("there are no tokens in it")
 	}
-	l.Renewable = refresh != ""
+	l.Refreshable = refresh != ""
 	l.Issuer, l.ScopeRequested = word(object["issuer"]), word(object["requested_scope"])
 	l.ReceivedAt = written
 	if l.ExpiresAt = instant(object["expires_at"]); l.ExpiresAt.IsZero() {
@@ -165,7 +165,7 @@ func (l *Login) urls() []string {
 
 // Usable reports whether the login can be expected to serve.
 func (l *Login) Usable(now time.Time) bool {
-	return l.Err == nil && (l.Renewable || l.ExpiresAt.IsZero() || now.Before(l.ExpiresAt))
+	return l.Err == nil && (l.Refreshable || l.ExpiresAt.IsZero() || now.Before(l.ExpiresAt))
 }
 
 // Order compares logins at one server: those that can be used come first, and of
