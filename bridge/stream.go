@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/retryafter"
 	"github.com/handstamp/handstamp/internal/sse"
 )
 
@@ -26,7 +27,7 @@ const (
 
 	// streamPatience is how long the session's own stream is waited for. Some
 	// servers answer it only when they have something to say.
-	streamPatience = 500 * time.Millisecond
+	streamWait = 500 * time.Millisecond
 
 	// aliveTimeout bounds the ping that finds out whether a session outlives its stream.
 	aliveTimeout = 30 * time.Second
@@ -79,7 +80,7 @@ func (r *resumption) ended(lived time.Duration, messages int) {
 // rejected counts a try that the server rejected.
 func (r *resumption) rejected(h http.Header) {
 	r.failures++
-	r.wait, _ = retryAfter(h)
+	r.wait, _ = retryafter.Parse(h, time.Now())
 }
 
 // pause returns how long to wait before the next try: a time that grows with each failure,

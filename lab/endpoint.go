@@ -134,7 +134,7 @@ func prefetch(r *http.Request) bool {
 	return strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch")
 }
 
-// route names the endpoint of a request and what serves it.
+// route returns the name of a request's endpoint and its handler.
 func (s *Server) route(r *http.Request) (string, func(*exchange) response) {
 	at := func(origin string) bool {
 		_, host, _ := strings.Cut(origin, "://")
@@ -142,32 +142,39 @@ func (s *Server) route(r *http.Request) (string, func(*exchange) response) {
 	}
 	path, atMCP, atServer := r.URL.Path, at(s.mcpOrigin), at(s.origin)
 	if s.habits.SlashRedirect != 0 {
-		slashed := slices.Contains([]string{s.mcpPath(), s.prefix() + "/token", s.prefix() + "/register"}, strings.TrimSuffix(path, "/"))
-		if slashed && !strings.HasSuffix(path, "/") {
+		unslashed := strings.TrimSuffix(path, "/")
+		moved := []string{s.mcpPath(), s.prefix() + "/token", s.prefix() + "/register"}
+		if slices.Contains(moved, path) {
 			return "other", s.slashRedirect
 		}
-		if slashed {
-			path = strings.TrimSuffix(path, "/")
+		if slices.Contains(moved, unslashed) {
+			path = unslashed
 		}
 	}
 	switch {
-	case strings.Contains(path, "/.well-known/oauth-authorization-server"), strings.Contains(path, "/.well-known/openid-configuration"):
-		if !atServer {
-			return "server_metadata", notFound
-		}
-		return "server_metadata", s.serverMetadata
-	case strings.Contains(path, "/.well-known/oauth-protected-resource"), path == headerOnlyPath:
-		if !atMCP {
-			return "resource_metadata", notFound
-		}
-		return "resource_metadata", s.resourceMetadata
+	case strings.Contains(path, serverWellKnown), strings.Contains(path, openIDWellKnown):
+		return "server_metadata", onlyIf(atServer, s.serverMetadata)
+	case strings.Contains(path, resourceWellKnown), path == headerOnlyPath:
+		return "resource_metadata", onlyIf(atMCP, s.resourceMetadata)
 	case atMCP && path == s.mcpPath():
 		return "mcp", s.mcp
 	}
-	endpoint, under := strings.CutPrefix(path, s.prefix())
-	if !atServer || !under {
-		return "other", notFound
+	if endpoint, under := strings.CutPrefix(path, s.prefix()); atServer && under {
+		return s.routeServer(endpoint)
 	}
+	return "other", notFound
+}
+
+// onlyIf returns the handler, or notFound if the request was sent to the other origin.
+func onlyIf(here bool, handler func(*exchange) response) func(*exchange) response {
+	if !here {
+		return notFound
+	}
+	return handler
+}
+
+// routeServer returns the name and the handler of an endpoint of the authorization server.
+func (s *Server) routeServer(endpoint string) (string, func(*exchange) response) {
 	switch {
 	case endpoint == "/authorize":
 		return "authorize", s.authorize

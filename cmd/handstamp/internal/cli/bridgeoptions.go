@@ -22,7 +22,7 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 	if err != nil {
 		return nil, err
 	}
-	user := new(bridge.Person)
+	user := new(bridge.User)
 	c, err := b.bridgeClient(t, user)
 	if err != nil {
 		return nil, err
@@ -53,7 +53,7 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 		Tool:    tool,
 		Name:    "handstamp",
 		Version: buildVersion().Version,
-		Person:  user,
+		User:    user,
 		SignedIn: func(ctx context.Context) bool {
 			s, err := c.Status(ctx, t.url)
 			return err == nil && s.Usable()
@@ -71,7 +71,7 @@ var wires = map[string]bridge.Wire{
 }
 
 // bridgeClient returns a Client whose prompts reach the user through the MCP host.
-func (b *bridgeCommand) bridgeClient(t *target, user *bridge.Person) (*handstamp.Client, error) {
+func (b *bridgeCommand) bridgeClient(t *target, user *bridge.User) (*handstamp.Client, error) {
 	policy, err := loginPolicy(first(b.policy, b.env.get("HANDSTAMP_LOGIN"), "auto"))
 	if err != nil {
 		return nil, err
@@ -164,7 +164,7 @@ func (b *bridgeCommand) checkStored(ctx context.Context, c *handstamp.Client, t 
 }
 
 // promptThroughHost has the MCP host show what the user has to do.
-func (b *bridgeCommand) promptThroughHost(c *handstamp.Client, t *target, user *bridge.Person) {
+func (b *bridgeCommand) promptThroughHost(c *handstamp.Client, t *target, user *bridge.User) {
 	c.Prompt.Paste = nil
 	c.Prompt.Show = func(_ context.Context, r handstamp.AuthorizationRequest) {
 		how := "open this URL in a browser on this machine: "

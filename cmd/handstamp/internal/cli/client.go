@@ -81,7 +81,7 @@ func (a *app) hooks(t *target) handstamp.Hooks {
 				a.saveFlags(t)
 			}
 		},
-		Notice: func(n handstamp.Notice) { a.notice(n.Message) },
+		Notice: func(_, message string) { a.notice(message) },
 	}
 }
 

@@ -291,9 +291,9 @@ func (h *mcpHost) failure(e *rpcError) error {
 		return &failure{kind: kindLogin, message: e.Message}
 	case e.Code == bridge.CodeProtocol:
 		return &failure{kind: kindProtocol, message: e.Message, hint: h.urlHint()}
-	case e.Code == bridge.CodeRefused && e.later():
+	case e.Code == bridge.CodeRejected && e.later():
 		return &failure{kind: kindUnreachable, message: e.Message, hint: h.retryHint()}
-	case e.Code == bridge.CodeRefused:
+	case e.Code == bridge.CodeRejected:
 		return &failure{kind: kindOther, message: e.Message, hint: h.urlHint()}
 	}
 	return e
