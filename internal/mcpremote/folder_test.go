@@ -126,16 +126,16 @@ func TestReasons(t *testing.T) {
 		want                  string
 	}{
 		"good":                   {tokens: good, client: `{"client_id":"c","redirect_uris":[]}`},
-		"nobody signed in":       {client: `{"client_id":"c"}`, want: "nobody signed in"},
+		"never signed in":        {client: `{"client_id":"c"}`, want: "never signed in"},
 		"half a file":            {tokens: `{"access_token":"SECRET`, want: "damaged"},
 		"no tokens":              {tokens: `{"token_type":"SECRET"}`, want: "no tokens in it"},
 		"a damaged client":       {tokens: good, client: `{"client_secret":"SECRET`, want: "damaged"},
 		"a client without an id": {tokens: good, client: `{"client_secret":"SECRET"}`, want: "no client_id"},
 		"two issuers": {tokens: `{"access_token":"a","issuer":"https://one.example.com"}`,
 			client: `{"client_id":"c","issuer":"https://two.example.com"}`, want: "two.example.com"},
-		"being renewed": {tokens: good, lease: fmt.Sprintf(`{"pid":1,"nonce":"n","at":%d}`, now.Add(-5*time.Second).UnixMilli()), want: ErrRefreshing.Error()},
-		"an old lease":  {tokens: good, lease: fmt.Sprintf(`{"pid":1,"nonce":"n","at":%d}`, now.Add(-time.Minute).UnixMilli())},
-		"a huge file":   {tokens: strings.Repeat(" ", maxFile) + good, want: "too large"},
+		"being refreshed": {tokens: good, lease: fmt.Sprintf(`{"pid":1,"nonce":"n","at":%d}`, now.Add(-5*time.Second).UnixMilli()), want: ErrRefreshing.Error()},
+		"an old lease":    {tokens: good, lease: fmt.Sprintf(`{"pid":1,"nonce":"n","at":%d}`, now.Add(-time.Minute).UnixMilli())},
+		"a huge file":     {tokens: strings.Repeat(" ", maxFile) + good, want: "too large"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			files := make(map[string]string)

@@ -28,11 +28,11 @@ type Login struct {
 	Path   string // of the tokens, or of the registration where there are none
 	Folder string // the version's; "" is mcp-remote's folder itself
 
-	// Err says in a clause why nothing can be made of it; nil if something can.
-	// It is ErrNoTokens where nobody ever signed in.
+	// Err is the reason, as a clause, why the login cannot be used; nil if it can.
+	// It is [ErrNoTokens] where the user never signed in.
 	Err error
 
-	Tokens      secret.String // the token endpoint's answer, with what mcp-remote added
+	Tokens      secret.String // the token endpoint's response, with what mcp-remote added
 	Refreshable bool          // there is a refresh token
 
 	// Registration is the registration response; "" where mcp-remote was given its
@@ -48,14 +48,14 @@ type Login struct {
 	ExpiresAt      time.Time // of the access token; zero: not known
 }
 
-// What makes a login one that cannot be taken.
+// The errors of a login that cannot be taken.
 var (
-	ErrNoTokens   = errors.New("nobody signed in: there is a registration, and no tokens")
-	ErrRefreshing = errors.New("mcp-remote is renewing this login at this moment")
+	ErrNoTokens   = errors.New("never signed in: there is a registration, and no tokens")
+	ErrRefreshing = errors.New("mcp-remote is refreshing this login at this moment")
 )
 
 // leaseTime is how long mcp-remote believes that another instance of it is
-// renewing a login.
+// refreshing a login.
 const leaseTime = 30 * time.Second
 
 // login reads one login.
@@ -163,7 +163,7 @@ func (l *Login) urls() []string {
 	return urls
 }
 
-// Usable reports whether the login can be expected to serve.
+// Usable reports whether the login can be expected to work.
 func (l *Login) Usable(now time.Time) bool {
 	return l.Err == nil && (l.Refreshable || l.ExpiresAt.IsZero() || now.Before(l.ExpiresAt))
 }
