@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/lab/mcpserver"
 	"github.com/handstamp/handstamp/store"
@@ -93,13 +94,13 @@ func (s *stage) age(d time.Duration) error {
 		return err
 	}
 	ctx := context.Background()
-	rec, err := files.Get(ctx, key)
+	rec, err := record.Get(ctx, files, key)
 	if err != nil {
 		return fmt.Errorf("the demo's login is not stored: %w", err)
 	}
 	rec.Grant.ObtainedAt = rec.Grant.ObtainedAt.Add(-d)
 	rec.Grant.ExpiresAt = rec.Grant.ExpiresAt.Add(-d)
-	return files.Put(ctx, rec)
+	return record.Put(ctx, files, rec)
 }
 
 // slowRefresh makes the next renewal take its time, so that every process is

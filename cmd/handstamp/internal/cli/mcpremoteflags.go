@@ -13,7 +13,7 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/mcpremote"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/spf13/pflag"
 )
 
@@ -233,7 +233,7 @@ func (r *remoteFlags) client(a *app) (*handstamp.Registration, error) {
 	if info.Secret != "" && !strings.HasPrefix(r.clientInfo, "@") && strings.Contains(r.clientInfo, info.Secret) && !a.global.quiet {
 		a.notice("a client secret on a command line can be read by everybody on this machine; use --client-id and --client-secret-file, or @file")
 	}
-	return &handstamp.Registration{ClientID: info.ID, ClientSecret: store.Secret(info.Secret), TokenEndpointAuthMethod: info.Method}, nil
+	return &handstamp.Registration{ClientID: info.ID, ClientSecret: secret.String(info.Secret), TokenEndpointAuthMethod: info.Method}, nil
 }
 
 // metadata takes what can be taken of --static-oauth-client-metadata.

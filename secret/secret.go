@@ -1,5 +1,5 @@
-// Package secret has the type of every value that must not be seen. It is a leaf:
-// the protocol, the session and the stores all use it, and it imports none of them.
+// Package secret has the type of every value that must not be seen: tokens, client secrets and
+// verifiers, in [github.com/handstamp/handstamp] and wherever an application keeps one of its own.
 package secret
 
 import (
