@@ -159,7 +159,7 @@ func TestFirstRefusalIsTold(t *testing.T) {
 	w.lab.SetFault("register", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusForbidden})
 	_, err := w.session().Login(t.Context(), w.lab.MCPURL(), handstamp.LoginOptions{Force: true})
 	wantKind(t, err, handstamp.ErrRegistrationRequired)
-	if err == nil || !strings.Contains(err.Error(), "registration endpoint answered with status 403 (and before that: oauth: the authorization endpoint answered") {
+	if err == nil || !strings.Contains(err.Error(), "registration endpoint returned status 403 (and before that: oauth: the authorization endpoint returned") {
 		t.Errorf("error %v", err)
 	}
 }
