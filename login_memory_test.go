@@ -233,7 +233,7 @@ func TestRefusedScopeLeavesTheRest(t *testing.T) {
 // That an authorization server rejects the resource parameter is known in the next
 // login.
 func TestRefusedResourceIsRemembered(t *testing.T) {
-	w := newWorld(t, personality(t, "resource-refused"))
+	w := newWorld(t, personality(t, "resource-rejected"))
 	w.mustCall(w.session())
 	w.lab.RevokeFamilies()
 	c, opened := w.watching()
