@@ -133,31 +133,6 @@ func authMethodReason(source string) string {
 
 func methodReason(c *store.Client) string { return authMethodReason(c.MethodSource) }
 
-// authMethodInputs returns what the stored client says about its method, with the
-// user's configuration above it.
-func (s *session) authMethodInputs(c *store.Client, listed []string) authMethodInputs {
-	f := authMethodInputs{secret: c.Secret != "", formID: c.FormID, proven: c.Proven, listed: listed}
-	switch c.MethodSource {
-	case store.MethodConfigured:
-		f.configured = c.Method
-	case store.MethodRegistered:
-		f.registered = c.Method
-	case store.MethodRequested:
-		f.requested = c.Method
-	case store.MethodLearned:
-		f.learned = c.Method
-	default:
-		f.byDefault = c.Method
-	}
-	if r := s.configurationFor(c); r != nil {
-		f.configured = r.TokenEndpointAuthMethod
-		if f.configured != "" && f.configured != c.Method {
-			f.proven, f.formID = false, false
-		}
-	}
-	return f
-}
-
 // credentials returns how the client authenticates in this form.
 func (f authForm) credentials(c *store.Client) oauth.ClientCredentials {
 	return oauth.ClientCredentials{ID: c.ID, Secret: c.Secret, Method: f.method, FormID: f.formID}

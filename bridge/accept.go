@@ -13,7 +13,7 @@ func (b *bridge) accept(line []byte) {
 	m, err := parse(line)
 	switch {
 	case err != nil:
-		b.rejectLine(glance(line), &Trouble{Code: codeParse, Reason: "parse", Message: "the message is not valid JSON: " + err.Error()})
+		b.rejectLine(glimpseOf(line), &Trouble{Code: codeParse, Reason: "parse", Message: "the message is not valid JSON: " + err.Error()})
 		return
 	case m.batch:
 		b.acceptBatch(m)
@@ -23,7 +23,7 @@ func (b *bridge) accept(line []byte) {
 		m.id = validUTF8(m.id) // what answers it is valid
 	}
 	if t := b.objection(m); t != nil {
-		b.decline(m, t)
+		b.rejectMessage(m, t)
 		return
 	}
 	switch {
@@ -41,7 +41,7 @@ func (b *bridge) send(m *message) {
 	b.sent.Add(1)
 	b.after(func() {
 		defer b.sent.Done()
-		b.tell(m)
+		b.notify(m)
 	})
 }
 
@@ -67,7 +67,7 @@ func (b *bridge) objection(m *message) *Trouble {
 }
 
 // decline tells whoever waits for a message's answer that it was not forwarded.
-func (b *bridge) decline(m *message, t *Trouble) {
+func (b *bridge) rejectMessage(m *message, t *Trouble) {
 	g := &glimpse{id: m.id, method: m.seen&hasMethod != 0, outcome: m.result != nil || m.error != nil}
 	if m.twice == "id" || g.id != nil && !validID(g.id) {
 		g.id = nil
@@ -113,7 +113,7 @@ func (b *bridge) acceptBatch(m *message) {
 			return true
 		}
 		if t := b.objection(part); t != nil {
-			b.decline(part, t)
+			b.rejectMessage(part, t)
 			return true
 		}
 		kept = append(kept, element)

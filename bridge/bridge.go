@@ -63,7 +63,7 @@ type Options struct {
 
 	// Person tells that a login waits for somebody. Nil: nobody is ever waited
 	// for.
-	Person *Person
+	User *User
 
 	// SignedIn reports whether a request could go through without a person, as
 	// far as is known on this machine. It is asked every few seconds while the
@@ -99,13 +99,13 @@ const (
 )
 
 const (
-	maxMessage = 64 << 20
+	defaultMaxMessage = 64 << 20
 
 	// lingering is how long a bridge whose standard input has ended waits for
 	// the answers that are due, and parting how long it takes its leave of the
 	// server after that.
-	lingering = 3250 * time.Millisecond
-	parting   = time.Second
+	lingerTime        = 2500 * time.Millisecond
+	endSessionTimeout = time.Second
 )
 
 // Run bridges until standard input ends, standard output breaks or ctx ends. The
@@ -133,9 +133,9 @@ func Run(ctx context.Context, o Options) error {
 		f.work.Wait()
 		close(worked)
 	}()
-	f.current().part(ctx)
+	f.current().endSession(ctx)
 	// Whoever writes to a host that does not read is not waited for.
-	timer := time.NewTimer(parting / 4)
+	timer := time.NewTimer(endSessionTimeout / 4)
 	defer timer.Stop()
 	select {
 	case <-worked:
@@ -152,13 +152,13 @@ func Run(ctx context.Context, o Options) error {
 // begins a new one.
 type bridge struct {
 	*front
-	life   context.Context // ends with the run or the session
-	end    context.CancelFunc
-	before <-chan struct{} // closed once the session before has ended; nil: there was none
-	sent   sync.WaitGroup  // what the host has sent that has no answer
-	up     upstream
-	room   room
-	era    eras
+	life        context.Context // ends with the run or the session
+	end         context.CancelFunc
+	before      <-chan struct{} // closed once the session before has ended; nil: there was none
+	sent        sync.WaitGroup  // what the host has sent that has no answer
+	up          upstream
+	placeholder placeholder
+	era         eras
 
 	notifications inOrder // of the host's
 
@@ -175,14 +175,14 @@ func newBridge(f *front) *bridge {
 	b.life, b.end = context.WithCancel(f.life)
 	b.up.bridge, b.up.wire, b.up.legacy.up = b, f.Wire, &b.up
 	b.up.memory = f.memory
-	b.room.bridge = b
+	b.placeholder.bridge = b
 	b.era.bridge, b.era.modern.eras, b.era.legacy.eras = b, &b.era, &b.era
 	return b
 }
 
 // start begins what goes on beside a session's messages.
 func (b *bridge) start() {
-	b.Person.listen(b.personChanged)
+	b.User.listen(b.userChanged)
 	if b.Ping > 0 {
 		b.do(func() { b.ping(b.life) })
 	}
@@ -190,23 +190,23 @@ func (b *bridge) start() {
 
 // personChanged bounds the requests under way by the user's patience from when the
 // user begins to be awaited, and corrects what the host was shown.
-func (b *bridge) personChanged() {
-	if awaited, _ := b.Person.status(); awaited {
+func (b *bridge) userChanged() {
+	if awaited, _ := b.User.status(); awaited {
 		for _, c := range b.due() {
-			b.impatient(c)
+			b.limitUserWait(c)
 		}
 	}
-	b.room.turn()
+	b.placeholder.updateSignIn()
 }
 
 // ping keeps a session busy.
 func (b *bridge) ping(ctx context.Context) {
 	for pause(ctx, b.Ping) {
-		if b.era.serverEra() != legacyEra || b.room.occupied() {
+		if b.era.serverEra() != legacyEra || b.placeholder.active() {
 			continue
 		}
 		asking, cancel := context.WithTimeout(ctx, b.Ping)
-		if _, err := b.up.ask(asking, object("jsonrpc", "2.0", "id", b.nextID(), "method", "ping")); err != nil {
+		if _, err := b.up.request(asking, object("jsonrpc", "2.0", "id", b.nextID(), "method", "ping")); err != nil {
 			b.Logger.Debug("a ping was not answered", "err", err)
 		}
 		cancel()
@@ -224,7 +224,7 @@ func (b *bridge) do(f func()) {
 
 // linger waits for what is under way when standard input has ended.
 func (b *bridge) linger(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, lingering)
+	ctx, cancel := context.WithTimeout(ctx, lingerTime)
 	defer cancel()
 	for _, c := range b.due() {
 		if c.is("subscriptions/listen") {
@@ -255,12 +255,11 @@ func (b *bridge) abandon() {
 		defer close(told)
 		for _, c := range b.due() {
 			if !c.is("subscriptions/listen") {
-				c.fail(&Trouble{Code: CodeUncertain, Reason: "ended",
-					Message: "standard input ended before the answer came; the request may or may not have been carried out"})
+				c.fail(b.cutShort(c, "standard input ended"))
 			}
 		}
 	}()
-	timer := time.NewTimer(parting / 4)
+	timer := time.NewTimer(endSessionTimeout / 4)
 	defer timer.Stop()
 	select {
 	case <-told:
@@ -268,9 +267,24 @@ func (b *bridge) abandon() {
 	}
 }
 
+// cutShort returns the error of a request that ends for a reason before it has its response.
+func (b *bridge) cutShort(c *call, because string) *Trouble {
+	if c.left.Load() {
+		return &Trouble{Code: CodeUncertain, Reason: "ended", Message: because +
+			" before the response came; the request may or may not have been carried out"}
+	}
+	t := Trouble{Code: CodeUnreachable, Reason: "ended", Message: because + " before the request was sent"}
+	if v := b.placeholder.current(); v != nil {
+		message := t.Message
+		t = *b.placeholder.timeoutError(v)
+		t.Message = message + ": " + t.Message
+	}
+	return &t
+}
+
 // part tells the server that its session is over.
-func (b *bridge) part(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), parting)
+func (b *bridge) endSession(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endSessionTimeout)
 	defer cancel()
 	b.up.close(ctx)
 }
@@ -280,11 +294,11 @@ const pipeSize = 64 << 10
 
 // output is the host's end: whole lines, one writer at a time.
 type output struct {
-	mu     sync.Mutex
-	w      io.Writer
-	broken func() // called when nobody reads any more
-	err    error
-	wide   bool
+	mu      sync.Mutex
+	w       io.Writer
+	onError func() // called when nobody reads any more
+	err     error
+	wide    bool
 }
 
 // write writes a message as one line. The bytes are the output's from then on.
@@ -305,7 +319,7 @@ func (o *output) write(line []byte) {
 	for _, part := range parts {
 		if _, err := o.w.Write(part); err != nil {
 			o.err = errors.Join(errors.New("bridge: the host does not read any more"), err)
-			o.broken()
+			o.onError()
 			return
 		}
 	}

@@ -16,7 +16,7 @@ func (u *upstream) broken(err error) error {
 	}
 	t := u.explain(err)
 	switch {
-	case t.signsIn, t.Reason != "unreachable":
+	case t.fromSignIn, t.Reason != "unreachable":
 		return t // a request that the server did not get, or rejected before it did anything
 	case untrusted(err):
 		t.Reason, t.Retry = "tls", false

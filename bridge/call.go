@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // call is a request of the host's that has no answer yet. It gets exactly one,
@@ -26,12 +27,13 @@ type call struct {
 	taking sync.Mutex // held while the sink takes something
 	failed *Trouble   // why it has ended without an answer; set before ended is closed
 
-	asks  chan *message // takes what the server asks in this call; nil: the host does
-	probe bool          // a server/discover with which the host begins
-	quiet bool          // the host is not to hear that a subscription was acknowledged
-	plain bool          // sent on the session as it is, which it neither waits for nor replaces
-	hasty bool          // a rejection is of interest, and not made up for later
-	heard bool          // the server has sent something on the request's stream
+	inputRequests chan *message // takes what the server asks in this call; nil: the host does
+	probe         bool          // a server/discover with which the host begins
+	quiet         bool          // the host is not to hear that a subscription was acknowledged
+	plain         bool          // sent on the session as it is, which it neither waits for nor replaces
+	hasty         bool          // a rejection is of interest, and not made up for later
+	left          atomic.Bool   // it may have reached the server
+	heard         bool          // the server has sent something on the request's stream
 
 	on *sseStream // the stream of HTTP+SSE that it was sent for; nil: none
 
@@ -85,10 +87,10 @@ func (b *bridge) own(ctx context.Context, m *message, sink func(*message) bool) 
 	c := &call{message: m, bridge: b, ended: make(chan struct{}), sink: sink}
 	ctx, cancel := context.WithCancel(ctx)
 	c.ctx, c.cancel = ctx, func() {
-		b.forget(c)
+		b.unregister(c)
 		cancel()
 	}
-	b.adopt(c)
+	b.register(c)
 	return c
 }
 
@@ -133,7 +135,7 @@ func (c *call) end() {
 	c.once.Do(func() {
 		close(c.ended)
 		if c.sink != nil {
-			c.bridge.forget(c)
+			c.bridge.unregister(c)
 		}
 	})
 }
@@ -166,7 +168,7 @@ func (c *call) drop() {
 }
 
 // answered reports whether the call is settled.
-func (c *call) answered() bool {
+func (c *call) responded() bool {
 	select {
 	case <-c.ended:
 		return true
@@ -197,7 +199,7 @@ func (c *call) fail(t *Trouble) {
 	if c.sink != nil {
 		c.taking.Lock()
 		defer c.taking.Unlock()
-		if !c.answered() {
+		if !c.responded() {
 			c.failed = t
 			c.end()
 		}
@@ -208,7 +210,7 @@ func (c *call) fail(t *Trouble) {
 
 // failure returns why a call of the bridge's own has no answer.
 func (c *call) failure() *Trouble {
-	if c.answered() && c.failed != nil {
+	if c.responded() && c.failed != nil {
 		return c.failed
 	}
 	return lost

@@ -308,7 +308,7 @@ func TestProbeWhileLoginIsNeeded(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			inMemory(t, func(t *testing.T) {
 				s := waking()
-				person := new(bridge.Person)
+				person := new(bridge.User)
 				d := newDoor(person)
 				d.next = memory(func(w http.ResponseWriter, r *http.Request) {
 					if r.Header.Get("Mcp-Method") != "" {
@@ -320,7 +320,7 @@ func TestProbeWhileLoginIsNeeded(t *testing.T) {
 				h := startInMemory(t, wire(func(r *http.Request) (*http.Response, error) {
 					takes(r, 300*time.Millisecond)
 					return d.RoundTrip(r)
-				}), func(o *bridge.Options) { o.Person, o.Explain = person, explainDoor })
+				}), func(o *bridge.Options) { o.User, o.Explain = person, explainDoor })
 				h.send(modernRequest("1", "server/discover", ""))
 				if how == "after the placeholder" {
 					h.answer("1")

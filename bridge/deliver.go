@@ -17,8 +17,8 @@ func (b *bridge) deliver(m *message, c *call) {
 		})
 	case m.response():
 		if target := b.addressee(m, c); target != nil {
-			b.answer(target, m)
-			if target != c && target.answered() {
+			b.respond(target, m)
+			if target != c && target.responded() {
 				target.cancel() // its own POST may not end by itself
 			}
 		} else {
@@ -30,7 +30,7 @@ func (b *bridge) deliver(m *message, c *call) {
 		if c != nil && c.sink != nil && c.take(m) {
 			return
 		}
-		b.up.questions.note(m)
+		b.up.serverRequests.note(m)
 		if line := b.era.fromServer(m, c); line != nil {
 			b.out.write(line)
 		}
@@ -45,7 +45,7 @@ var errNeither = errors.New("it is neither a request nor a response")
 func (c *call) take(m *message) bool {
 	c.taking.Lock()
 	defer c.taking.Unlock()
-	if c.answered() || !c.sink(m) {
+	if c.responded() || !c.sink(m) {
 		return false
 	}
 	c.end()
@@ -70,25 +70,25 @@ func (b *bridge) addressee(m *message, c *call) *call {
 			return found
 		}
 	}
-	if c != nil && !c.batch && !c.answered() && c.takes(m.id) {
+	if c != nil && !c.batch && !c.responded() && c.takes(m.id) {
 		return c
 	}
 	return nil
 }
 
 // answer gives a call its answer.
-func (b *bridge) answer(c *call, m *message) {
-	b.up.kept.note(c, m)
+func (b *bridge) respond(c *call, m *message) {
+	b.up.sessionState.note(c, m)
 	if c.sink != nil {
 		c.take(m)
 		return
 	}
-	b.conclude(c, m, modernVersion(c.message) != "")
+	b.deliverResponse(c, m, modernVersion(c.message) != "")
 }
 
 // conclude gives the host the response to a request. modern says whether a modern
 // server gave it.
-func (b *bridge) conclude(c *call, m *message, modern bool) {
+func (b *bridge) deliverResponse(c *call, m *message, modern bool) {
 	line, id := m.raw, m.id
 	if !c.batch && idKey(id) != idKey(c.id) {
 		line, id = set(line, "id", c.id), c.id
@@ -98,7 +98,7 @@ func (b *bridge) conclude(c *call, m *message, modern bool) {
 			line = set(line, "result", result)
 		}
 	}
-	line = b.room.soften(c, m, line)
+	line = b.placeholder.emptyIfMissing(c, m, line)
 	if c.claim(id) {
 		b.out.write(line)
 	}
@@ -107,7 +107,7 @@ func (b *bridge) conclude(c *call, m *message, modern bool) {
 // adopt lets a call of the bridge's own be found by its id, where answers come
 // on a stream for all. The host may have a call with the same id: its initialize
 // is sent in its name.
-func (b *bridge) adopt(c *call) {
+func (b *bridge) register(c *call) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.owned == nil {
@@ -117,7 +117,7 @@ func (b *bridge) adopt(c *call) {
 }
 
 // forget undoes adopt.
-func (b *bridge) forget(c *call) {
+func (b *bridge) unregister(c *call) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.owned[idKey(c.id)] == c {
@@ -134,19 +134,9 @@ func invalid(why error) *Trouble {
 // gets an error, as far as can be told who that is.
 func (b *bridge) invalid(raw []byte, why error, c *call) {
 	b.Logger.Debug("the server sent a message that is not valid JSON-RPC", "err", why)
-	g := glance(raw)
-	switch {
-	case g.method && g.id != nil:
-		b.reject(g.id, &Trouble{Code: codeParse, Reason: "parse", Message: "the message is not valid JSON-RPC: " + why.Error()})
-	case g.method:
-	case g.id != nil || g.outcome || g.began && c != nil && why != errNeither:
-		switch target := b.addressee(&message{id: g.id}, c); {
-		case target == nil:
-		case target.batch && g.id != nil:
-			target.failPart(g.id, invalid(why))
-		default:
-			target.fail(invalid(why))
-		}
+	g := glimpseOf(raw)
+	if g.method || g.id != nil || g.outcome || g.began && c != nil && why != errNeither {
+		b.unreadable(g, c, why, invalid(why))
 	}
 }
 
@@ -156,5 +146,5 @@ func (b *bridge) reject(id []byte, t *Trouble) {
 	if err != nil {
 		return
 	}
-	b.do(func() { b.tell(m) })
+	b.do(func() { b.notify(m) })
 }

@@ -25,7 +25,7 @@ type glimpse struct {
 const longestGlimpse = 1 << 10
 
 // glance looks at a message that is not valid.
-func glance(raw []byte) *glimpse {
+func glimpseOf(raw []byte) *glimpse {
 	g := new(glimpse)
 	_, _ = g.Write(bytes.TrimPrefix(raw, mark))
 	g.end()
@@ -135,6 +135,12 @@ func (g *glimpse) member() {
 	case "result", "error":
 		g.outcome = g.outcome || string(value) != "null"
 	}
+}
+
+// responds reports whether a result or an error has begun.
+func (g *glimpse) responds() bool {
+	name := text(g.name)
+	return g.outcome || g.value && (name == "result" || name == "error")
 }
 
 // end judges a member that was cut off by the end of the message, except an id: its

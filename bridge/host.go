@@ -11,7 +11,7 @@ import (
 
 // callPatience is how long a request waits for a person to sign in before the
 // host is told, in time before most hosts give up by themselves.
-const callPatience = 50 * time.Second
+const userWait = 50 * time.Second
 
 // read takes what the host writes until it stops.
 func (b *front) read() error {
@@ -64,7 +64,7 @@ func validID(id []byte) bool {
 // request sees to it that a request gets its answer.
 func (b *bridge) request(m *message) {
 	if m.is("initialize") {
-		b = b.front.greet(m)
+		b = b.front.sessionFor(m)
 	}
 	probe := b.era.probes(m)
 	c, ok := b.open(m)
@@ -90,16 +90,16 @@ func (b *bridge) request(m *message) {
 
 // serve carries a request out and says why, if that did not work.
 func (b *bridge) serve(c *call) {
-	if awaited, _ := b.Person.status(); awaited {
-		stop := b.impatient(c)
+	if awaited, _ := b.User.status(); awaited {
+		stop := b.limitUserWait(c)
 		defer stop()
 	}
 	err := b.carryOut(c)
-	if err == nil || c.answered() || c.ctx.Err() != nil {
+	if err == nil || c.responded() || c.ctx.Err() != nil {
 		return
 	}
-	if refused, ok := errors.AsType[*refusal](err); ok && refused.body != nil && !c.batch {
-		b.answer(c, refused.body) // whatever id it has, it came for this request
+	if refused, ok := errors.AsType[*rejection](err); ok && refused.body != nil && !c.batch {
+		b.respond(c, refused.body) // whatever id it has, it came for this request
 		return
 	}
 	c.fail(b.explain(err))
@@ -107,7 +107,7 @@ func (b *bridge) serve(c *call) {
 
 // carryOut answers a request, from the place where the answer is.
 func (b *bridge) carryOut(c *call) error {
-	if done, err := b.room.serve(c); done {
+	if done, err := b.placeholder.serve(c); done {
 		return err
 	}
 	if done, err := b.era.serve(c); done {
@@ -119,9 +119,9 @@ func (b *bridge) carryOut(c *call) error {
 // impatient tells the host of a request that a person is waited for, if that
 // takes too long. The request is given up by then: carried out later, it would be
 // carried out for nobody. It returns what calls it off.
-func (b *bridge) impatient(c *call) (stop func()) {
-	timer := time.AfterFunc(callPatience, func() {
-		if awaited, text := b.Person.status(); awaited {
+func (b *bridge) limitUserWait(c *call) (stop func()) {
+	timer := time.AfterFunc(userWait, func() {
+		if awaited, text := b.User.status(); awaited {
 			c.cancel()
 			c.fail(&Trouble{Code: CodeSignIn, Reason: "auth_required", Retry: true, Message: strings.TrimSuffix(text, ".")})
 		}
@@ -142,8 +142,8 @@ func (b *bridge) notification(m *message) {
 		}
 	default:
 		b.inTurn(func() {
-			if !b.era.told(m) {
-				b.tell(m)
+			if !b.era.staysHere(m) {
+				b.notify(m)
 			}
 		})
 	}
@@ -168,12 +168,12 @@ func (b *bridge) inTurn(f func()) (over <-chan struct{}, ok bool) {
 }
 
 // tell sends what has no answer.
-func (b *bridge) tell(m *message) {
+func (b *bridge) notify(m *message) {
 	ctx, cancel := b.accepting()
 	defer cancel()
-	err := b.up.tell(ctx, m)
+	err := b.up.notify(ctx, m)
 	if m.response() {
-		b.up.waiting.replied(m)
+		b.up.lateCalls.replied(m)
 	}
 	if err != nil && b.life.Err() == nil {
 		b.Logger.Debug("a message could not be passed on", "method", m.name(), "err", err)
@@ -198,12 +198,12 @@ func (b *bridge) cancelled(m *message) {
 		b.era.legacy.abandon(id) // it may have asked for input before its turn to end came
 	}
 	// However long what came before takes, the request is given up.
-	late := time.AfterFunc(notificationPatience, drop)
+	late := time.AfterFunc(notificationWait, drop)
 	if _, ok := b.inTurn(func() {
 		defer drop()
 		defer late.Stop()
 		if b.era.cancels(c) {
-			b.tell(m)
+			b.notify(m)
 		}
 	}); !ok {
 		late.Stop()

@@ -11,10 +11,10 @@ type legacyServer struct {
 	eras   *eras
 	active bool // there is a host to translate for; guarded by eras.mu
 
-	mu     sync.Mutex // guards what follows
-	heard  []*call    // the host's subscriptions/listen
-	under  []*call    // what is under way at the server, in order
-	parked map[string]*parked
+	mu            sync.Mutex // guards what follows
+	subscriptions []*call    // the host's subscriptions/listen
+	underWay      []*call    // what is under way at the server, in order
+	parked        map[string]*parked
 }
 
 // noDiscover tells a host that speaks both eras to fall back to initialize: in
@@ -51,7 +51,7 @@ func (t *legacyServer) serve(c *call) error {
 	if err != nil {
 		return err
 	}
-	p := &parked{final: make(chan *message, 1), asks: make(chan *message, 16), err: make(chan error, 1)}
+	p := &parked{final: make(chan *message, 1), inputRequests: make(chan *message, 16), err: make(chan error, 1)}
 	p.inner = t.eras.own(t.eras.life, m, func(got *message) bool {
 		if !got.response() {
 			return false
@@ -62,12 +62,13 @@ func (t *legacyServer) serve(c *call) error {
 		}
 		return true
 	})
-	p.inner.asks = p.asks
+	p.inner.inputRequests = p.inputRequests
+	c.left.Store(true)
 	t.eras.do(func() {
 		t.enter(p.inner)
 		defer t.leave(p.inner)
 		err := t.eras.up.call(p.inner)
-		if p.inner.answered() {
+		if p.inner.responded() {
 			err = nil
 			if p.inner.failed != nil {
 				err = p.inner.failed
@@ -83,13 +84,13 @@ func (t *legacyServer) serve(c *call) error {
 func (t *legacyServer) enter(inner *call) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.under = append(t.under, inner)
+	t.underWay = append(t.underWay, inner)
 }
 
 func (t *legacyServer) leave(inner *call) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.under = slices.DeleteFunc(t.under, func(other *call) bool { return other == inner })
+	t.underWay = slices.DeleteFunc(t.underWay, func(other *call) bool { return other == inner })
 }
 
 // carrier returns a call that can bring the host a question that came in none's
@@ -99,8 +100,8 @@ func (t *legacyServer) leave(inner *call) {
 func (t *legacyServer) carrier() *call {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if n := len(t.under); n > 0 {
-		return t.under[n-1]
+	if n := len(t.underWay); n > 0 {
+		return t.underWay[n-1]
 	}
 	return nil
 }
@@ -110,7 +111,7 @@ func (t *legacyServer) ready(c *call) error {
 	e := t.eras
 	e.mu.Lock()
 	t.active = true
-	if e.first == nil {
+	if e.hello == nil {
 		meta := c.meta
 		params := []any{"protocolVersion", "2025-11-25"}
 		if capabilities := member(meta, metaCapabilities); capabilities != nil {
@@ -123,10 +124,10 @@ func (t *legacyServer) ready(c *call) error {
 		} else {
 			params = append(params, "clientInfo", object("name", e.Name, "version", e.Version))
 		}
-		e.first = object("jsonrpc", "2.0", "id", []byte(`"handstamp-0"`), "method", "initialize", "params", object(params...))
-		e.shaken = &message{raw: []byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`), method: []byte(`"notifications/initialized"`)}
+		e.hello = object("jsonrpc", "2.0", "id", []byte(`"handstamp-0"`), "method", "initialize", "params", object(params...))
+		e.confirmation = &message{raw: []byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`), method: []byte(`"notifications/initialized"`)}
 	}
-	known := e.answer != nil
+	known := e.initializeResult != nil
 	e.mu.Unlock()
 	if known {
 		return nil
@@ -156,7 +157,7 @@ func (t *legacyServer) strip(raw []byte) []byte {
 func (t *legacyServer) discovered() []byte {
 	e := t.eras
 	e.mu.Lock()
-	answer := e.answer
+	answer := e.initializeResult
 	e.mu.Unlock()
 	made := []any{"resultType", "complete", "supportedVersions", []string{firstModern}, "ttlMs", 0, "cacheScope", "private"}
 	if capabilities := member(answer, "capabilities"); capabilities != nil {
@@ -181,12 +182,12 @@ func (t *legacyServer) await(c *call, p *parked) error {
 		if m.result != nil {
 			m = t.complete(c, m)
 		}
-		t.eras.conclude(c, m, false)
+		t.eras.deliverResponse(c, m, false)
 		return nil
 	case err := <-p.err:
 		return err
-	case ask := <-p.asks:
-		p.asked = ask.id
+	case ask := <-p.inputRequests:
+		p.inputRequestID = ask.id
 		state := t.park(c, p)
 		input := object("method", ask.method)
 		if ask.params != nil {
@@ -197,7 +198,7 @@ func (t *legacyServer) await(c *call, p *parked) error {
 		}
 		return nil
 	case <-c.ctx.Done():
-		t.give(p)
+		t.abandonOne(p)
 		return c.ctx.Err()
 	}
 }
@@ -205,16 +206,16 @@ func (t *legacyServer) await(c *call, p *parked) error {
 // resume gives the server the input that the host has brought.
 func (t *legacyServer) resume(c *call, p *parked) error {
 	response := member(c.params, "inputResponses", inputKey)
-	reply := object("jsonrpc", "2.0", "id", p.asked, "result", response)
+	reply := object("jsonrpc", "2.0", "id", p.inputRequestID, "result", response)
 	if response == nil {
-		reply = (&Trouble{Code: codeInvalidArgs, Reason: "input", Message: "the host gave no input"}).response(p.asked)
+		reply = (&Trouble{Code: codeInvalidArgs, Reason: "input", Message: "the host gave no input"}).response(p.inputRequestID)
 	}
 	m, err := parse(reply)
 	if err == nil {
-		err = t.eras.up.tell(c.ctx, m)
+		err = t.eras.up.notify(c.ctx, m)
 	}
 	if err != nil {
-		t.give(p)
+		t.abandonOne(p)
 		return err
 	}
 	return t.await(c, p)
@@ -245,24 +246,24 @@ func (t *legacyServer) subscribe(c *call) error {
 		filter = []byte("{}")
 	}
 	_ = elements(member(filter, "resourceSubscriptions"), func(uri []byte) bool {
-		_, err := t.eras.up.ask(c.ctx, object("jsonrpc", "2.0", "id", t.eras.nextID(), "method", "resources/subscribe", "params", object("uri", uri)))
+		_, err := t.eras.up.request(c.ctx, object("jsonrpc", "2.0", "id", t.eras.nextID(), "method", "resources/subscribe", "params", object("uri", uri)))
 		return err == nil
 	})
 	t.mu.Lock()
-	t.heard = append(t.heard, c)
+	t.subscriptions = append(t.subscriptions, c)
 	t.mu.Unlock()
 	if !c.quiet {
-		t.eras.out.write(acknowledged(c.id, filter))
+		t.eras.out.write(acknowledgement(c.id, filter))
 	}
 	<-c.ctx.Done()
 	t.mu.Lock()
-	t.heard = slices.DeleteFunc(t.heard, func(other *call) bool { return other == c })
+	t.subscriptions = slices.DeleteFunc(t.subscriptions, func(other *call) bool { return other == c })
 	t.mu.Unlock()
 	_ = elements(member(filter, "resourceSubscriptions"), func(uri []byte) bool {
 		if t.wanted(uri) {
 			return true
 		}
-		_, err := t.eras.up.ask(t.eras.life, object("jsonrpc", "2.0", "id", t.eras.nextID(), "method", "resources/unsubscribe", "params", object("uri", uri)))
+		_, err := t.eras.up.request(t.eras.life, object("jsonrpc", "2.0", "id", t.eras.nextID(), "method", "resources/unsubscribe", "params", object("uri", uri)))
 		return err == nil
 	})
 	return c.ctx.Err()
@@ -272,7 +273,7 @@ func (t *legacyServer) subscribe(c *call) error {
 func (t *legacyServer) wanted(uri []byte) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return slices.ContainsFunc(t.heard, func(c *call) bool { return subscribed(c, uri) })
+	return slices.ContainsFunc(t.subscriptions, func(c *call) bool { return subscribed(c, uri) })
 }
 
 // subscribed reports whether a subscription is for a resource.
@@ -285,24 +286,24 @@ func subscribed(c *call, uri []byte) (found bool) {
 }
 
 // acknowledged returns the first message of a subscription.
-func acknowledged(id, filter []byte) []byte {
+func acknowledgement(id, filter []byte) []byte {
 	return object("jsonrpc", "2.0", "method", "notifications/subscriptions/acknowledged",
 		"params", object("_meta", object(metaSubscription, id), "notifications", filter))
 }
 
 // asked deals with a request of the server's.
-func (t *legacyServer) asked(m *message, c *call) {
+func (t *legacyServer) carry(m *message, c *call) {
 	var reply []byte
 	switch m.name() {
 	case "ping":
 		reply = object("jsonrpc", "2.0", "id", m.id, "result", []byte("{}"))
 	case "elicitation/create", "sampling/createMessage", "roots/list":
-		if c == nil || c.asks == nil {
+		if c == nil || c.inputRequests == nil {
 			c = t.carrier()
 		}
 		if c != nil {
 			select {
-			case c.asks <- m:
+			case c.inputRequests <- m:
 				return
 			default:
 			}
@@ -314,7 +315,7 @@ func (t *legacyServer) asked(m *message, c *call) {
 	}
 	t.eras.do(func() {
 		if made, err := parse(reply); err == nil {
-			t.eras.tell(made)
+			t.eras.notify(made)
 		}
 	})
 }
@@ -322,7 +323,7 @@ func (t *legacyServer) asked(m *message, c *call) {
 // fromServer returns a message of the server's as the host gets it.
 func (t *legacyServer) fromServer(m *message, c *call) []byte {
 	if m.request() {
-		t.asked(m, c)
+		t.carry(m, c)
 		return nil
 	}
 	kind := map[string]string{
@@ -335,7 +336,7 @@ func (t *legacyServer) fromServer(m *message, c *call) []byte {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, c := range t.heard {
+	for _, c := range t.subscriptions {
 		wanted := kind == "" && subscribed(c, member(m.params, "uri"))
 		if kind != "" {
 			wanted = string(member(c.params, "notifications", kind)) == "true"

@@ -386,3 +386,88 @@ func TestSSEStreamRejectedForAWhile(t *testing.T) {
 		})
 	}
 }
+
+// TestNamelessErrorOnSSE has a server of HTTP+SSE accept a request with 202 and send an error with
+// the id null on its stream: the request has that error, or goes to a new session if the server
+// says the same to a ping. With several requests under way it may be about any of them.
+func TestNamelessErrorOnSSE(t *testing.T) {
+	const nameless = `{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"no such session"}}`
+	for name, tt := range map[string]struct {
+		calls     int
+		forgotten bool
+		says      string
+		want      string
+	}{
+		"its own error":               {1, false, nameless, "-32600"},
+		"without an id":               {1, false, strings.Replace(nameless, `"id":null,`, "", 1), "-32600"},
+		"in an array":                 {1, false, "[" + nameless + "]", "-32600"},
+		"a forgotten session":         {1, true, nameless, ""},
+		"a forgotten session, array":  {1, true, "[" + nameless + "]", ""},
+		"a forgotten session, of two": {2, true, nameless, "-31004"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &sseServer{endpoint: "/messages"}
+				carried := 0
+				s.post = func(w http.ResponseWriter, _ *http.Request, got request) bool {
+					_, begun := s.counts()
+					if got.id == "" || got.method == "initialize" || tt.forgotten && begun > 1 || !tt.forgotten && got.method == "ping" {
+						if got.method == "tools/call" {
+							carried++
+						}
+						return false
+					}
+					w.WriteHeader(http.StatusAccepted)
+					if got.method == "ping" || got.id == "1" {
+						s.say(tt.says)
+					}
+					return true
+				}
+				h := start(t, bubbleServer(t, s.ServeHTTP))
+				h.hello()
+				for id := range tt.calls {
+					h.send(streamCall(fmt.Sprint(tt.calls - id)))
+					synctest.Wait()
+				}
+				for id := range tt.calls {
+					got, took := h.answerWithin(fmt.Sprint(id+1), 6*time.Minute)
+					if tt.want == "" && get(t, got, "result") != "{}" || tt.want != "" && get(t, got, "error", "code") != tt.want {
+						t.Errorf("got %s", got)
+					}
+					if took > 3*time.Second {
+						t.Errorf("it took %v", took)
+					}
+				}
+				if tt.want == "" && carried != 1 || tt.want != "" && carried != 0 {
+					t.Errorf("%d requests were carried out", carried)
+				}
+				h.send(`{"jsonrpc":"2.0","id":9,"method":"ping"}`)
+				if got := h.answer("9"); get(t, got, "result") != "{}" {
+					t.Errorf("got %s", got)
+				}
+			})
+		})
+	}
+}
+
+// TestNamelessErrorOnTheSessionStream is the same for a request that was accepted with 202 over
+// Streamable HTTP.
+func TestNamelessErrorOnTheSessionStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sessions{stream: make(chan string, 1)}
+		s.serve = func(w http.ResponseWriter, _ *http.Request, got request) {
+			if got.method == "ping" {
+				result(w, got.id, "{}")
+				return
+			}
+			w.WriteHeader(http.StatusAccepted)
+			s.stream <- event(`{"jsonrpc":"2.0","id":null,"error":{"code":-32602,"message":"no such tool"}}`)
+		}
+		h := start(t, bubbleServer(t, s.ServeHTTP))
+		h.hello()
+		h.send(streamCall("1"))
+		if got, took := h.answerWithin("1", 6*time.Minute); get(t, got, "error", "code") != "-32602" || took > time.Second {
+			t.Errorf("after %v the host got %s", took, got)
+		}
+	})
+}

@@ -40,7 +40,7 @@ func (l *lines) next() (line []byte, dropped *glimpse, err error) {
 			line = nil
 		default:
 			if more && len(line)+len(part) > cap(line) {
-				line = slices.Grow(line, l.room(cap(line))-len(line))
+				line = slices.Grow(line, l.capacity(cap(line))-len(line))
 			}
 			line = append(line, part...)
 		}
@@ -57,9 +57,9 @@ func (l *lines) next() (line []byte, dropped *glimpse, err error) {
 }
 
 // room returns the next capacity.
-func (l *lines) room(full int) int {
+func (l *lines) capacity(full int) int {
 	if full < leastExpected {
-		return min(l.expected.room(full), l.limit+1)
+		return min(l.expected.capacity(full), l.limit+1)
 	}
 	return grown(full, l.limit+1)
 }
@@ -69,7 +69,7 @@ func (l *lines) fits(line, part []byte, more bool, taken *int64) bool {
 	if !more || len(line)+len(part) <= cap(line) {
 		return true
 	}
-	need := int64(l.room(cap(line)))
+	need := int64(l.capacity(cap(line)))
 	if need <= shortMessage || need <= *taken {
 		return true
 	}

@@ -12,7 +12,7 @@ import (
 
 // heard reads a message of the server's, which it may change in place. The result is
 // valid JSON-RPC in one line, but for the parts of a batch, which mend themselves.
-func heard(raw []byte) (*message, error) {
+func readMessage(raw []byte) (*message, error) {
 	m, err := parse(raw)
 	if err != nil {
 		return nil, err

@@ -24,7 +24,7 @@ type modernServer struct {
 	offers       []byte // capabilities of the server
 	resources    map[string]bool
 	streams      []*listening // of notifications, in the order in which they began
-	asked        map[string]chan *message
+	hostRequests map[string]chan *message
 }
 
 // discover asks a server what it is, with what the host said in its initialize,
@@ -35,7 +35,7 @@ func (t *modernServer) discover(ctx context.Context, hello []byte) (*message, er
 	for try := 0; ; try++ {
 		var err error
 		raw := object("jsonrpc", "2.0", "id", t.eras.nextID(), "method", "server/discover")
-		answer, err = t.eras.up.ask(ctx, t.modernize(raw))
+		answer, err = t.eras.up.request(ctx, t.modernize(raw))
 		if err == nil && answer.error == nil {
 			break
 		}
@@ -148,15 +148,15 @@ func (t *modernServer) serve(c *call) error {
 	}
 	raw := t.modernize(c.raw)
 	for range inputRounds {
-		answer, err := t.ask(c, raw)
+		answer, err := t.request(c, raw)
 		if err != nil {
 			return err
 		}
 		if text(member(answer.result, "resultType")) != "input_required" {
-			t.eras.conclude(c, answer, true)
+			t.eras.deliverResponse(c, answer, true)
 			return nil
 		}
-		if raw, err = t.answerInput(c, raw, answer.result); err != nil {
+		if raw, err = t.supplyInput(c, raw, answer.result); err != nil {
 			return err
 		}
 	}
@@ -165,7 +165,7 @@ func (t *modernServer) serve(c *call) error {
 
 // ask sends a translated request and returns its answer. Its notifications go to
 // the host, and the end of the call ends its stream.
-func (t *modernServer) ask(c *call, raw []byte) (*message, error) {
+func (t *modernServer) request(c *call, raw []byte) (*message, error) {
 	m, err := parse(raw)
 	if err != nil {
 		return nil, err
@@ -178,8 +178,9 @@ func (t *modernServer) ask(c *call, raw []byte) (*message, error) {
 		return answer.Load() != nil
 	})
 	defer inner.cancel()
+	c.left.Store(true)
 	err = t.eras.up.callModern(inner)
-	if refused, ok := errors.AsType[*refusal](err); ok && refused.body != nil {
+	if refused, ok := errors.AsType[*rejection](err); ok && refused.body != nil {
 		return refused.body, nil
 	}
 	if err == nil && answer.Load() == nil {
@@ -191,13 +192,13 @@ func (t *modernServer) ask(c *call, raw []byte) (*message, error) {
 // answerInput asks the host what the server wants to know ("Multi Round-Trip
 // Requests"), as requests of the server's own, and returns the request to send
 // again.
-func (t *modernServer) answerInput(c *call, raw, result []byte) ([]byte, error) {
+func (t *modernServer) supplyInput(c *call, raw, result []byte) ([]byte, error) {
 	inputs := member(result, "inputRequests")
 	responses := []byte("{}")
 	var err error
 	_, _ = members(inputs, skipSpace(inputs, 0), func(f field) bool {
 		var answer *message
-		if answer, err = t.askHost(c.ctx, inputs[f.from:f.to]); err != nil {
+		if answer, err = t.requestHost(c.ctx, inputs[f.from:f.to]); err != nil {
 			return false
 		}
 		if answer.error != nil {
@@ -219,18 +220,18 @@ func (t *modernServer) answerInput(c *call, raw, result []byte) ([]byte, error) 
 }
 
 // askHost sends the host a request and waits for its response.
-func (t *modernServer) askHost(ctx context.Context, request []byte) (*message, error) {
+func (t *modernServer) requestHost(ctx context.Context, request []byte) (*message, error) {
 	id := t.eras.nextID()
 	reply := make(chan *message, 1)
 	t.mu.Lock()
-	if t.asked == nil {
-		t.asked = make(map[string]chan *message)
+	if t.hostRequests == nil {
+		t.hostRequests = make(map[string]chan *message)
 	}
-	t.asked[idKey(id)] = reply
+	t.hostRequests[idKey(id)] = reply
 	t.mu.Unlock()
 	defer func() {
 		t.mu.Lock()
-		delete(t.asked, idKey(id))
+		delete(t.hostRequests, idKey(id))
 		t.mu.Unlock()
 	}()
 	t.eras.out.write(set(set(request, "id", id), "jsonrpc", []byte(`"2.0"`)))
@@ -246,7 +247,7 @@ func (t *modernServer) askHost(ctx context.Context, request []byte) (*message, e
 func (t *modernServer) replied(m *message) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	reply := t.asked[idKey(m.id)]
+	reply := t.hostRequests[idKey(m.id)]
 	if reply == nil {
 		return false
 	}

@@ -142,20 +142,20 @@ func (u *upstream) shown(words string) string {
 	if words == "" {
 		return ""
 	}
-	return oneShortLine(u.sent.redact(words, u.URL, u.Header))
+	return oneShortLine(u.sentCredentials.redact(words, u.URL, u.Header))
 }
 
 // withoutCredentials returns a JSON-RPC error that repeats none of the credentials that
 // the server was sent: as it is, if it does not.
 func (u *upstream) withoutCredentials(object []byte) []byte {
 	words := text(member(object, "message"))
-	if redacted := u.sent.redact(words, u.URL, u.Header); redacted != words {
+	if redacted := u.sentCredentials.redact(words, u.URL, u.Header); redacted != words {
 		object = set(object, "message", encode(redacted))
 	}
 	data := string(member(object, "data"))
 	for from := 0; from < len(data); from += redactedAtOnce / 2 {
 		part := data[from:min(len(data), from+redactedAtOnce)]
-		if u.sent.redact(part, u.URL, u.Header) != part {
+		if u.sentCredentials.redact(part, u.URL, u.Header) != part {
 			return cut(object, "data")
 		}
 	}

@@ -58,7 +58,7 @@ func TestServersWordsAreShown(t *testing.T) {
 		{"", "", ""},
 	} {
 		got := rejected(t, bridge.Options{}, rejects(403, tt.kind, tt.body))
-		want := "the server answers with HTTP status 403 (Forbidden)"
+		want := "the server returned HTTP status 403 (Forbidden)"
 		if tt.want != "" {
 			want += ": " + tt.want
 		}

@@ -21,7 +21,7 @@ const (
 
 // kept is what the host has told the server that lasts for a session. The zero value is
 // nothing. It is safe for concurrent use.
-type kept struct {
+type sessionState struct {
 	mu        sync.Mutex // guards what follows
 	level     []byte     // parameters of logging/setLevel; nil: none
 	resources []resource // that are subscribed to, in order
@@ -33,7 +33,7 @@ type resource struct {
 }
 
 // note remembers what a response has made true.
-func (k *kept) note(c *call, m *message) {
+func (k *sessionState) note(c *call, m *message) {
 	if m.result == nil {
 		return
 	}
@@ -49,7 +49,7 @@ func (k *kept) note(c *call, m *message) {
 }
 
 // noteRequest remembers a request that the server has carried out.
-func (k *kept) noteRequest(m *message) {
+func (k *sessionState) noteRequest(m *message) {
 	switch {
 	case m.is("logging/setLevel"):
 		k.mu.Lock()
@@ -72,7 +72,7 @@ func (k *kept) noteRequest(m *message) {
 }
 
 // told returns what is to be told again.
-func (k *kept) told() (level []byte, resources []resource) {
+func (k *sessionState) restorable() (level []byte, resources []resource) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.level, k.resources[:len(k.resources):len(k.resources)]
@@ -86,12 +86,12 @@ func (u *upstream) restore(ctx context.Context, offers []byte) {
 	}
 	inTime, cancel := context.WithTimeout(ctx, restoreTimeout)
 	defer cancel()
-	level, resources := u.kept.told()
+	level, resources := u.sessionState.restorable()
 	if level != nil {
-		u.tellAgain(inTime, "logging/setLevel", level)
+		u.resend(inTime, "logging/setLevel", level)
 	}
 	u.resubscribe(inTime, resources)
-	if member(u.era.hello(), "params", "capabilities", "roots") != nil {
+	if member(u.era.initializeSent(), "params", "capabilities", "roots") != nil {
 		// The server asks anew for what it knew in the session before.
 		m := notification("notifications/roots/list_changed")
 		if _, err := u.send(&call{message: m, ctx: inTime, plain: true}); err != nil {
@@ -113,15 +113,15 @@ func (u *upstream) resubscribe(ctx context.Context, resources []resource) {
 		slots <- struct{}{}
 		all.Go(func() {
 			defer func() { <-slots }()
-			u.tellAgain(ctx, "resources/subscribe", r.params)
+			u.resend(ctx, "resources/subscribe", r.params)
 		})
 	}
 	all.Wait()
 }
 
 // tellAgain sends a request of the host's once more.
-func (u *upstream) tellAgain(ctx context.Context, method string, params []byte) {
-	answer, err := u.askOn(ctx, object("jsonrpc", "2.0", "id", u.nextID(), "method", method, "params", cut(params, "_meta")), true)
+func (u *upstream) resend(ctx context.Context, method string, params []byte) {
+	answer, err := u.requestOn(ctx, object("jsonrpc", "2.0", "id", u.nextID(), "method", method, "params", cut(params, "_meta")), true)
 	if err == nil && answer.error != nil {
 		err = &Trouble{Message: "code " + string(member(answer.error, "code"))}
 	}
@@ -134,7 +134,7 @@ func (u *upstream) tellAgain(ctx context.Context, method string, params []byte) 
 func (e *eras) confirmed() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.shaken != nil
+	return e.confirmation != nil
 }
 
 // notification returns a notification of the bridge's own, which has no parameters.

@@ -15,30 +15,30 @@ import (
 
 // renewal is the replacement of a session that the server has ended. One is
 // enough for all requests that meet its end.
-type renewal struct {
+type replacement struct {
 	done chan struct{}
 	err  error
 }
 
 // opened notes the session that the answer to initialize has begun.
-func (u *upstream) opened(session string) {
+func (u *upstream) sessionBegun(session string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.leaves(session)
+	u.endPrevious(session)
 	u.session = session
 	u.advance()
 }
 
 // advance begins another round. The caller holds mu.
 func (u *upstream) advance() int {
-	u.told, u.accepted = false, false
+	u.initializedSent, u.acceptedAny = false, false
 	u.round++
 	clear(u.inquiries)
 	return u.round
 }
 
 // agreed notes the version that the server has chosen.
-func (u *upstream) agreed(version string) {
+func (u *upstream) setVersion(version string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.version = version
@@ -53,23 +53,23 @@ func (u *upstream) established() bool {
 
 // begun waits until a session that is being replaced has been, for a message that is no
 // part of that.
-func (u *upstream) begun(c *call) error {
+func (u *upstream) awaitSession(c *call) error {
 	if c.plain || c.is("initialize") || c.response() || modernVersion(c.message) != "" {
 		return nil
 	}
 	u.mu.Lock()
-	r := u.renewal
+	r := u.replacement
 	u.mu.Unlock()
 	if r == nil {
 		return nil
 	}
-	_ = u.joined(c.ctx, r) // if that failed, this is another try
+	_ = u.awaitReplacement(c.ctx, r) // if that failed, this is another try
 	return c.ctx.Err()
 }
 
 // joined waits for a replacement, before which the server takes nothing, and returns what
 // came of it.
-func (u *upstream) joined(ctx context.Context, r *renewal) error {
+func (u *upstream) awaitReplacement(ctx context.Context, r *replacement) error {
 	u.unsettled.Add(1)
 	defer u.unsettled.Add(-1)
 	select {
@@ -85,7 +85,7 @@ func (u *upstream) joined(ctx context.Context, r *renewal) error {
 // moment ago.
 func (u *upstream) replace(ctx context.Context, round int, s shape, method string) error {
 	u.mu.Lock()
-	r := u.renewal
+	r := u.replacement
 	if r == nil && u.round != round {
 		u.mu.Unlock()
 		return nil
@@ -98,13 +98,13 @@ func (u *upstream) replace(ctx context.Context, round int, s shape, method strin
 		r = u.beginReplacement(s, method)
 	}
 	u.mu.Unlock()
-	return u.joined(ctx, r)
+	return u.awaitReplacement(ctx, r)
 }
 
 // beginReplacement starts to replace the session. The caller holds mu.
-func (u *upstream) beginReplacement(s shape, method string) *renewal {
-	r := &renewal{done: make(chan struct{})}
-	u.renewal = r
+func (u *upstream) beginReplacement(s shape, method string) *replacement {
+	r := &replacement{done: make(chan struct{})}
+	u.replacement = r
 	if u.stream != nil {
 		u.stream.stop()
 		u.stream = nil
@@ -114,13 +114,13 @@ func (u *upstream) beginReplacement(s shape, method string) *renewal {
 		if u.speaksSSE() {
 			r.err = u.legacy.reopen(u.life, round)
 		} else {
-			r.err = u.greet(u.life)
+			r.err = u.beginAgain(u.life)
 		}
 		u.mu.Lock()
-		if lasting(r.err) {
+		if permanent(r.err) {
 			u.replacedFor(s, method)
 		}
-		u.renewal = nil
+		u.replacement = nil
 		u.mu.Unlock()
 		close(r.done)
 	})
@@ -130,7 +130,7 @@ func (u *upstream) beginReplacement(s shape, method string) *renewal {
 // replacing reports whether a session is being replaced: what was sent meanwhile waits for that.
 func (u *upstream) replacing() bool {
 	u.mu.Lock()
-	replacing := u.renewal != nil
+	replacing := u.replacement != nil
 	u.mu.Unlock()
 	u.legacy.mu.Lock()
 	defer u.legacy.mu.Unlock()
@@ -139,13 +139,13 @@ func (u *upstream) replacing() bool {
 
 // lasting reports whether a replacement that ended with an error, or with none, would
 // end so again: not if the server could not be reached, or not now.
-func lasting(err error) bool {
+func permanent(err error) bool {
 	t, ok := errors.AsType[*Trouble](err)
 	return err == nil || errors.Is(err, errOver) || ok && !t.Retry && t != lost
 }
 
 // again replaces the session as it is.
-func (u *upstream) again(ctx context.Context) error {
+func (u *upstream) replaceCurrent(ctx context.Context) error {
 	u.mu.Lock()
 	round := u.round
 	u.mu.Unlock()
@@ -153,15 +153,15 @@ func (u *upstream) again(ctx context.Context) error {
 }
 
 // greetings is how often a session is begun when the server ends each at once.
-const greetings = 2
+const initializeTries = 2
 
 // errOver says that the server has ended the session of a notification.
-var errOver = &Trouble{Code: CodeRefused, Reason: "session_ended", Message: "the server ends each session at once"}
+var errOver = &Trouble{Code: CodeRejected, Reason: "session_ended", Message: "the server ends each session at once"}
 
 // greet begins a session with what the host said when it began: initialize and,
 // once that is answered, notifications/initialized. The host hears nothing of it.
-func (u *upstream) greet(ctx context.Context) error {
-	hello := u.era.hello()
+func (u *upstream) beginAgain(ctx context.Context) error {
+	hello := u.era.initializeSent()
 	if hello == nil {
 		return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server has ended a session that the host has not begun"}
 	}
@@ -171,12 +171,12 @@ func (u *upstream) greet(ctx context.Context) error {
 			return err
 		}
 		if answer.error != nil {
-			return &Trouble{Code: CodeRefused, Reason: "refused", Message: "the server refuses a new session: " + text(member(answer.error, "message"))}
+			return &Trouble{Code: CodeRejected, Reason: "refused", Message: "the server refuses a new session: " + text(member(answer.error, "message"))}
 		}
-		u.agreed(text(member(answer.result, "protocolVersion")))
+		u.setVersion(text(member(answer.result, "protocolVersion")))
 		u.Logger.Debug("a new session with the server has begun")
 		err = u.era.confirm(ctx)
-		if errors.Is(err, errOver) && try < greetings {
+		if errors.Is(err, errOver) && try < initializeTries {
 			continue
 		}
 		if err == nil {
@@ -191,8 +191,8 @@ func (u *upstream) greet(ctx context.Context) error {
 func (u *upstream) reintroduce(ctx context.Context, hello []byte) (*message, error) {
 	began := time.Now()
 	for try := 1; ; try++ {
-		answer, err := u.askOn(ctx, set(hello, "id", u.nextID()), true)
-		if err == nil || answer != nil || !passing(err) || time.Since(began) > dialPatience {
+		answer, err := u.requestOn(ctx, set(hello, "id", u.nextID()), true)
+		if err == nil || answer != nil || !temporary(err) || time.Since(began) > dialTimeout {
 			return answer, err
 		}
 		if !pause(ctx, dialPause<<min(try, 4)) {
@@ -202,8 +202,8 @@ func (u *upstream) reintroduce(ctx context.Context, hello []byte) (*message, err
 }
 
 // passing reports whether an error is what clients see while a server is restarted.
-func passing(err error) bool {
-	if refused, ok := errors.AsType[*refusal](err); ok {
+func temporary(err error) bool {
+	if refused, ok := errors.AsType[*rejection](err); ok {
 		return refused.status == http.StatusBadGateway || refused.status == http.StatusServiceUnavailable ||
 			refused.status == http.StatusGatewayTimeout
 	}
@@ -214,8 +214,8 @@ func passing(err error) bool {
 // listens to what it has to say outside of requests.
 func (u *upstream) initialized(ctx context.Context, m *message) error {
 	u.mu.Lock()
-	told := u.told
-	u.told = true
+	told := u.initializedSent
+	u.initializedSent = true
 	u.mu.Unlock()
 	if told {
 		return nil
@@ -224,7 +224,7 @@ func (u *upstream) initialized(ctx context.Context, m *message) error {
 		_, err := u.send(&call{message: m, ctx: ctx, plain: true})
 		return err
 	})
-	if refused, ok := errors.AsType[*refusal](err); ok && refused.meaning(&call{message: m}) == over {
+	if refused, ok := errors.AsType[*rejection](err); ok && refused.sessionSign(&call{message: m}) == sessionOver {
 		return errOver
 	}
 	u.listen(ctx)
@@ -237,8 +237,8 @@ func (u *upstream) close(ctx context.Context) {
 		return // the end of its stream is the end of the session
 	}
 	u.mu.Lock()
-	session, version, gone := u.session, u.version, u.gone
-	u.gone = true
+	session, version, gone := u.session, u.version, u.sessionEnded
+	u.sessionEnded = true
 	u.mu.Unlock()
 	if session != "" && !gone {
 		u.endSession(ctx, session, version)

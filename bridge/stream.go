@@ -27,7 +27,7 @@ const (
 
 	// streamPatience is how long the session's own stream is waited for. Some
 	// servers answer it only when they have something to say.
-	streamPatience = 500 * time.Millisecond
+	streamWait = 500 * time.Millisecond
 
 	// aliveTimeout bounds the ping that finds out whether a session outlives its stream.
 	aliveTimeout = 30 * time.Second

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -32,38 +33,38 @@ type shape struct {
 	code   int // of a JSON-RPC error; zero: none
 }
 
-func (r *refusal) shape() shape { return shape{r.status, r.code()} }
+func (r *rejection) shape() shape { return shape{r.status, r.code()} }
 
 // meaning is what a rejection says of the session that it came on.
-type meaning int
+type sessionSign int
 
 const (
-	neutral meaning = iota // nothing: it is the request's error
-	suspect                // perhaps the server has forgotten it
-	over                   // the server has forgotten it
+	sessionUnknown  sessionSign = iota // nothing: it is the request's error
+	sessionDoubtful                    // perhaps the server has forgotten it
+	sessionOver                        // the server has forgotten it
 )
 
 // meaning returns what a rejection of a message says of its session.
-func (r *refusal) meaning(c *call) meaning {
-	if r.atGET || c.plain || c.is("initialize") || modernVersion(c.message) != "" || r.answers(c.message) {
-		return neutral
+func (r *rejection) sessionSign(c *call) sessionSign {
+	if r.atGET || c.plain || c.is("initialize") || modernVersion(c.message) != "" || r.respondsTo(c.message) {
+		return sessionUnknown
 	}
 	switch r.status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired,
 		http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
 		http.StatusTooEarly, http.StatusTooManyRequests,
 		http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
-		return neutral
+		return sessionUnknown
 	}
 	if r.tied && r.shape().definite() {
-		return over
+		return sessionOver
 	}
-	return suspect
+	return sessionDoubtful
 }
 
 // answers reports whether a rejection's body is the response to a message: some
 // servers send responses under another status than 200.
-func (r *refusal) answers(m *message) bool {
+func (r *rejection) respondsTo(m *message) bool {
 	return r.body != nil && !m.batch && m.id != nil && sameID(r.body.id, m.id)
 }
 
@@ -81,29 +82,9 @@ func sameID(a, b []byte) bool {
 	return errX == nil && errY == nil && x == y
 }
 
-// nameless returns the rejection that a JSON-RPC error in a response with status 200
-// is, if it names no request: with the id null, with none, or with one that no request
-// has. It returns nil for everything else.
-func (u *upstream) nameless(m *message, c *call) error {
-	if c == nil || c.heard || m.batch || m.error == nil {
-		if c != nil {
-			c.heard = true // what comes later is about the request
-		}
-		return nil
-	}
-	if !m.response() || c.is("initialize") || modernVersion(c.message) != "" {
-		return nil
-	}
-	if m.id != nil && (c.batch || sameID(m.id, c.id) || u.awaited(m.id)) {
-		return nil
-	}
-	return &refusal{status: http.StatusOK, body: m, tied: true, Trouble: &Trouble{Code: CodeRefused, Reason: "refused",
-		Message: "the server rejects the request: " + u.shown(text(member(m.error, "message")))}}
-}
-
 // rejects reports whether an error is a rejection.
 func rejects(err error) bool {
-	_, ok := errors.AsType[*refusal](err)
+	_, ok := errors.AsType[*rejection](err)
 	return ok
 }
 
@@ -117,13 +98,13 @@ func (b *bridge) awaited(id []byte) bool {
 
 // insist sends a request, and once more on a new session if the server has forgotten
 // the one that it was sent on. try sends it and returns the round of its session.
-func (u *upstream) insist(c *call, try func() (round int, err error)) error {
+func (u *upstream) withReplacement(c *call, try func() (round int, err error)) error {
 	if c.plain || modernVersion(c.message) != "" {
 		_, err := try()
 		return err
 	}
 	round, err := try()
-	refused, ok := errors.AsType[*refusal](err)
+	refused, ok := errors.AsType[*rejection](err)
 	if !ok || !u.forgotten(c, round, refused) {
 		return err
 	}
@@ -140,14 +121,14 @@ func (u *upstream) insist(c *call, try func() (round int, err error)) error {
 
 // forgotten reports whether the server has forgotten the session of a round on which
 // it has rejected a message.
-func (u *upstream) forgotten(c *call, round int, r *refusal) bool {
-	says := r.meaning(c)
-	if says == neutral || !u.established() {
+func (u *upstream) forgotten(c *call, round int, r *rejection) bool {
+	says := r.sessionSign(c)
+	if says == sessionUnknown || !u.established() {
 		return false
 	}
 	u.mu.Lock()
-	current := u.round == round && u.renewal == nil
-	soon := u.tooSoon(r.shape())
+	current := u.round == round && u.replacement == nil
+	soon, bare := u.tooSoon(r.shape()), u.session == ""
 	u.mu.Unlock()
 	switch {
 	case !current:
@@ -155,7 +136,14 @@ func (u *upstream) forgotten(c *call, round int, r *refusal) bool {
 	case soon:
 		return false
 	}
-	return says == over || u.inquire(c.ctx, round, r.shape())
+	return says == sessionOver || bare && r.uninitialized() || u.inquire(c.ctx, round, r.shape())
+}
+
+// uninitialized reports whether the server's words are about initialize. Without a session, a
+// ping finds nothing out then: the specification allows one before initialize.
+func (r *rejection) uninitialized() bool {
+	words := strings.ToLower(r.Message)
+	return strings.Contains(words, "initializ") || strings.Contains(words, "initialis")
 }
 
 // inquiry is a ping that finds out whether a session is still there, for all requests
@@ -213,14 +201,14 @@ func (u *upstream) pingRejected(round int, s shape) bool {
 	c := u.own(ctx, m, func(got *message) bool { return got.response() && sameID(got.id, m.id) })
 	defer c.cancel()
 	c.plain, c.hasty = true, true
-	u.adopt(c)
-	defer u.forget(c)
+	u.register(c)
+	defer u.unregister(c)
 	at, err := u.attempt(c)
-	refused, ok := errors.AsType[*refusal](err)
+	refused, ok := errors.AsType[*rejection](err)
 	switch {
 	case at != round:
 		return true // it was replaced meanwhile
-	case !ok || refused.answers(m):
+	case !ok || refused.respondsTo(m):
 		u.Logger.Debug("a rejected request did not end the session", "status", s.status, "err", err)
 		return false
 	}
@@ -229,7 +217,7 @@ func (u *upstream) pingRejected(round int, s shape) bool {
 }
 
 // vain counts the replacements for rejections of a shape that have not helped.
-type vain struct {
+type unhelpful struct {
 	since  time.Time
 	times  int
 	method string // of the message that was rejected
@@ -239,11 +227,11 @@ type vain struct {
 // which did not help. Where the server says by the rules that a session is gone and has
 // taken messages on it before that, another one is tried. The caller holds mu.
 func (u *upstream) tooSoon(s shape) bool {
-	v, ok := u.vain[s]
+	v, ok := u.unhelpful[s]
 	if !ok || time.Since(v.since) >= replacementInterval {
 		return false
 	}
-	return !s.definite() || !u.accepted || v.times > 1
+	return !s.definite() || !u.acceptedAny || v.times > 1
 }
 
 // definite reports whether a rejection of a session says by the rules that it is gone.
@@ -254,27 +242,27 @@ func (s shape) definite() bool {
 // replacedFor notes that a session was replaced for a rejection of a message. The caller
 // holds mu.
 func (u *upstream) replacedFor(s shape, method string) {
-	if u.vain == nil {
-		u.vain = make(map[shape]vain)
+	if u.unhelpful == nil {
+		u.unhelpful = make(map[shape]unhelpful)
 	}
-	v := u.vain[s]
+	v := u.unhelpful[s]
 	if time.Since(v.since) >= replacementInterval {
-		v = vain{since: time.Now()}
+		v = unhelpful{since: time.Now()}
 	}
 	v.times++
 	v.method = method
-	u.vain[s] = v
+	u.unhelpful[s] = v
 }
 
 // helped notes what came of a request that was sent again on a new session. Unless that
 // was rejected like a session that is gone, the next loss of a session is another one.
 func (u *upstream) helped(c *call, s shape, err error) {
-	if refused, ok := errors.AsType[*refusal](err); ok && refused.meaning(c) != neutral {
+	if refused, ok := errors.AsType[*rejection](err); ok && refused.sessionSign(c) != sessionUnknown {
 		return
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.vain[s].method == c.name() {
-		delete(u.vain, s)
+	if u.unhelpful[s].method == c.name() {
+		delete(u.unhelpful, s)
 	}
 }

@@ -129,6 +129,11 @@ var otherWords = []struct {
 	{"200 with -32600", rejects(200, "application/json", `{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Session not found"}}`), 1},
 	{"200 with -32001 and no id", rejects(200, "application/json", `{"jsonrpc":"2.0","error":{"code":-32001,"message":"Session not found"}}`), 1},
 	{"200 with a foreign id", rejects(200, "application/json", `{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Session not found"}}`), 1},
+	{"200 with an array of one error", rejects(200, "application/json", `[{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Session not found"}}]`), 1},
+	{"200 with an array of one error without id", rejects(200, "application/json", ` [ {"jsonrpc":"2.0","error":{"code":-32001,"message":"Session not found"}} ]`), 1},
+	{"200 with an array of errors", rejects(200, "application/json", `[{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Session not found"}},{"jsonrpc":"2.0","method":"notifications/message"},{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Session not found"}}]`), 1},
+	{"200 with an array on a stream", rejects(200, "text/event-stream", "data: [{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32001,\"message\":\"no session\"}}]\n\n"), 1},
+	{"400 with an array of one error", rejects(400, "application/json", `[{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Session not found"}}]`), 1},
 	{"200 with -32001 on a stream", rejects(200, "text/event-stream", "event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32001,\"message\":\"no session\"}}\n\n"), 1},
 }
 

@@ -24,7 +24,7 @@ type Trouble struct {
 	// Reason is a word for programs.
 	Reason string
 
-	signsIn bool // it is trouble of what signs requests in, not of the server itself
+	fromSignIn bool // it is trouble of what signs requests in, not of the server itself
 }
 
 // The codes of errors that are the bridge's own. The MCP specification leaves
@@ -37,7 +37,7 @@ const (
 	CodeProtocol    = -31003 // the server's answer is none
 	CodeUncertain   = -31004 // the connection broke: the request may or may not have been carried out
 	CodeTranslation = -31005 // host and server are of different eras, and this cannot be translated
-	CodeRefused     = -31006 // the server refused the request over HTTP
+	CodeRejected    = -31006 // the server refused the request over HTTP
 )
 
 const (
@@ -94,7 +94,7 @@ func (b *bridge) explain(err error) *Trouble {
 	if b.Explain != nil {
 		if t := b.Explain(err); t != nil {
 			explained := *t
-			explained.signsIn = true
+			explained.fromSignIn = true
 			return &explained
 		}
 	}

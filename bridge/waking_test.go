@@ -234,9 +234,9 @@ func TestRejectedForGood(t *testing.T) {
 		serve http.HandlerFunc
 		code  int
 	}{
-		"400":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(400) }, bridge.CodeRefused},
-		"403":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }, bridge.CodeRefused},
-		"404":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) }, bridge.CodeRefused},
+		"400":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(400) }, bridge.CodeRejected},
+		"403":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }, bridge.CodeRejected},
+		"404":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) }, bridge.CodeRejected},
 		"500":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, bridge.CodeUncertain},
 		"page": {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Type", "text/html") }, bridge.CodeProtocol},
 	} {
@@ -270,7 +270,7 @@ func TestRejectedAfterWaking(t *testing.T) {
 		h := startInMemory(t, o, nil)
 		h.hello()
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
-		if got := h.answer("1"); get(t, got, "error", "code") != strconv.Itoa(bridge.CodeRefused) {
+		if got := h.answer("1"); get(t, got, "error", "code") != strconv.Itoa(bridge.CodeRejected) {
 			t.Errorf("got %s", got)
 		}
 	})
@@ -311,7 +311,7 @@ func TestNoLimitForTheServer(t *testing.T) {
 func TestSlowServerWithLogin(t *testing.T) {
 	inMemory(t, func(t *testing.T) {
 		s := waking()
-		person := new(bridge.Person)
+		person := new(bridge.User)
 		d := newDoor(person)
 		d.next = memory(func(w http.ResponseWriter, r *http.Request) {
 			got := readRequest(r)
@@ -324,7 +324,7 @@ func TestSlowServerWithLogin(t *testing.T) {
 		h := startInMemory(t, wire(func(r *http.Request) (*http.Response, error) {
 			takes(r, time.Until(began.Add(15*time.Second)))
 			return d.RoundTrip(r)
-		}), func(o *bridge.Options) { o.Person, o.Explain = person, explainDoor })
+		}), func(o *bridge.Options) { o.User, o.Explain = person, explainDoor })
 		tools := func(id string) string {
 			h.send(`{"jsonrpc":"2.0","id":` + id + `,"method":"tools/list"}`)
 			return get(t, h.answer(id), "result", "tools")
@@ -369,14 +369,14 @@ func TestSlowServerWithLogin(t *testing.T) {
 // list is the placeholder at once.
 func TestListWhileLoginIsWanted(t *testing.T) {
 	inMemory(t, func(t *testing.T) {
-		person := new(bridge.Person)
+		person := new(bridge.User)
 		d := newDoor(person)
 		d.next = memory(waking().ServeHTTP)
 		began := time.Now()
 		h := startInMemory(t, wire(func(r *http.Request) (*http.Response, error) {
 			takes(r, time.Until(began.Add(5*time.Second)))
 			return d.RoundTrip(r)
-		}), func(o *bridge.Options) { o.Person, o.Explain = person, explainDoor })
+		}), func(o *bridge.Options) { o.User, o.Explain = person, explainDoor })
 		h.hello()
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
 		if got := h.answer("1"); !strings.Contains(got, `"sign_in"`) || time.Since(began) > 6*time.Second {
@@ -391,7 +391,7 @@ func TestListWhileLoginIsWanted(t *testing.T) {
 // and a bridge that may open no browser: the placeholder names the command.
 func TestSlowServerThatNeverOpensABrowser(t *testing.T) {
 	inMemory(t, func(t *testing.T) {
-		person := new(bridge.Person)
+		person := new(bridge.User)
 		d := newDoor(person)
 		d.next = memory(waking().ServeHTTP)
 		d.refuse.Store(true)
@@ -401,7 +401,7 @@ func TestSlowServerThatNeverOpensABrowser(t *testing.T) {
 			takes(r, time.Until(began.Add(15*time.Second)))
 			return d.RoundTrip(r)
 		}), func(o *bridge.Options) {
-			o.Person, o.Explain = person, explainDoor
+			o.User, o.Explain = person, explainDoor
 			o.SignedIn = func(context.Context) bool { return signedIn.Load() }
 		})
 		h.hello()

@@ -23,13 +23,13 @@ type conn struct {
 }
 
 // lookEvery is how often a conn looks whether what was sent has arrived.
-const lookEvery = patience / 5
+const checkInterval = checkTimeout / 5
 
 // supervise returns a connection with the checks. It calls broken when the connection breaks
 // off otherwise than by an orderly end.
 func supervise(tcp *net.TCPConn, broken func()) *conn {
 	// What a system does not know it does without.
-	_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: silence, Interval: patience / probes, Count: probes})
+	_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: idleTime, Interval: checkTimeout / probes, Count: probes})
 	limitRetransmission(tcp)
 	return &conn{Conn: tcp, tcp: tcp, broken: broken}
 }
@@ -37,18 +37,18 @@ func supervise(tcp *net.TCPConn, broken func()) *conn {
 // Read implements [net.Conn].
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	return n, c.judge(err)
+	return n, c.wrapError(err)
 }
 
 // Write implements [net.Conn].
 func (c *conn) Write(b []byte) (int, error) {
 	c.watch()
 	n, err := c.Conn.Write(b)
-	return n, c.judge(err)
+	return n, c.wrapError(err)
 }
 
 // judge notes what an error says about the connection.
-func (c *conn) judge(err error) error {
+func (c *conn) wrapError(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -65,13 +65,13 @@ func (c *conn) judge(err error) error {
 func (c *conn) watch() {
 	if c.watched.CompareAndSwap(false, true) {
 		c.since = time.Now()
-		time.AfterFunc(lookEvery, c.look)
+		time.AfterFunc(checkInterval, c.check)
 	}
 }
 
 // look closes the connection if nothing that was sent has been acknowledged for too long, and
 // ends the watch if all was.
-func (c *conn) look() {
+func (c *conn) check() {
 	s := outstanding(c.tcp)
 	if s.acked != c.acked {
 		c.since, c.acked = time.Now(), s.acked
@@ -82,18 +82,18 @@ func (c *conn) look() {
 		if outstanding(c.tcp).pending { // sent in between
 			c.watch()
 		}
-	case s.unanswered(unanswered) && time.Since(c.since) >= unanswered:
+	case s.dead(deadAfter) && time.Since(c.since) >= deadAfter:
 		c.dead.Store(true)
 		c.broken()
 		_ = c.tcp.SetLinger(0)
 		_ = c.tcp.Close()
 	default:
-		time.AfterFunc(lookEvery, c.look)
+		time.AfterFunc(checkInterval, c.check)
 	}
 }
 
 // unanswered is how long something that was sent may be without an acknowledgement.
-const unanswered = silence + patience - lookEvery
+const deadAfter = idleTime + checkTimeout - checkInterval
 
 // sending is what the operating system says about data that was sent.
 type sending struct {
@@ -110,7 +110,7 @@ const tries = 2
 
 // unanswered reports whether the other end does not acknowledge what was sent. One that takes
 // nothing at present is there as long as it acknowledges that it was asked.
-func (s sending) unanswered(d time.Duration) bool {
+func (s sending) dead(d time.Duration) bool {
 	if s.again >= tries && !s.full {
 		return true
 	}

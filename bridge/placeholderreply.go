@@ -1,0 +1,271 @@
+package bridge
+
+import (
+	"strings"
+	"time"
+)
+
+// reply answers a request in the server's place. It reports false if the server has
+// come meanwhile and is to do it.
+func (r *placeholder) reply(c *call, v *absence) (done bool) {
+	if name := listOf[c.name()]; name != "" {
+		return r.list(c, v, name)
+	}
+	switch c.name() {
+	case "ping":
+		c.reply([]byte("{}"))
+	case "logging/setLevel":
+		r.mu.Lock()
+		r.level = c.message
+		r.mu.Unlock()
+		c.reply([]byte("{}"))
+	case "server/discover":
+		if v.modern == nil { // the host has gone on to initialize
+			c.fail(noDiscoverResponse)
+			return true
+		}
+		c.reply(object("resultType", "complete", "supportedVersions", []string{firstModern}, "capabilities", offers, "ttlMs", 0,
+			"cacheScope", "private", "_meta", object(metaServer, object("name", r.Name, "version", r.Version))))
+	case "subscriptions/listen":
+		return r.subscribe(c, v)
+	default:
+		if c.isSignIn() && r.signInShown() {
+			r.signIn(c, v)
+			return true
+		}
+		return r.waitForServer(c, v)
+	}
+	return true
+}
+
+// listOf names the member of a list's result, by the method that returns it.
+var listOf = map[string]string{
+	"tools/list": "tools", "prompts/list": "prompts",
+	"resources/list": "resources", "resources/templates/list": "resourceTemplates",
+}
+
+// signInTools is the list of tools while the user has to sign in.
+const signInTools = `[{"name":"` + signInTool + `","title":"Sign in","description":` +
+	`"This server needs the user to sign in. Says what to do, and begins anew if the last try has failed."` +
+	`,"inputSchema":{"type":"object","properties":{}}}]`
+
+// list returns a list of the server's. It waits for the server, but not for long, and is
+// empty then; while the user has to sign in, the tools are the sign-in placeholder.
+func (r *placeholder) list(c *call, v *absence, name string) (done bool) {
+	var late <-chan time.Time
+	if r.InitializeWait >= 0 {
+		timer := time.NewTimer(r.InitializeWait)
+		defer timer.Stop()
+		late = timer.C
+	}
+	elements := []byte("[]")
+	for waiting := true; waiting; {
+		r.mu.Lock()
+		signIn, turned := v.signIn, v.signInChanged
+		r.mu.Unlock()
+		if signIn {
+			if name == "tools" {
+				elements = []byte(signInTools)
+			}
+			break
+		}
+		select {
+		case <-v.over:
+			return false
+		case <-turned:
+		case <-late:
+			waiting = false
+		case <-c.ctx.Done():
+			return true
+		}
+	}
+	c.reply(listed(c, name, elements))
+	return true
+}
+
+// listed returns the result of a request for a list.
+func listed(c *call, name string, elements []byte) []byte {
+	if modernVersion(c.message) != "" {
+		return object(name, elements, "resultType", "complete", "ttlMs", 0, "cacheScope", "private")
+	}
+	return object(name, elements)
+}
+
+// placeholder reports whether the host may believe in the sign-in placeholder.
+func (r *placeholder) signInShown() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.shown
+}
+
+// isSignIn reports whether a call is for the room's own tool.
+func (c *call) isSignIn() bool {
+	return c.is("tools/call") && text(c.target) == signInTool
+}
+
+// said returns a tool's result that is a text.
+func toolText(c *call, message string) []byte {
+	pairs := []any{"content", []any{map[string]string{"type": "text", "text": message}}}
+	if modernVersion(c.message) != "" {
+		pairs = append(pairs, "resultType", "complete")
+	}
+	return object(pairs...)
+}
+
+// signIn says what the user has to do, and sees to it that it can be done.
+func (r *placeholder) signIn(c *call, v *absence) {
+	r.mu.Lock()
+	last := v.failure
+	r.mu.Unlock()
+	ended := r.requestRetry(v)
+
+	// What the try comes to at once is what there is to say.
+	timer := time.NewTimer(retryResultWait)
+	defer timer.Stop()
+	select {
+	case <-v.over:
+		c.reply(toolText(c, signedInNow))
+		return
+	case <-ended:
+		r.mu.Lock()
+		failure := v.failure
+		r.mu.Unlock()
+		c.reply(toolText(c, failureText(failure)))
+		return
+	case <-r.User.awaiting():
+	case <-timer.C:
+	case <-c.ctx.Done():
+	}
+	var words strings.Builder
+	if last != nil {
+		words.WriteString("The last try ended: " + last.Message + ". A new one has begun.\n")
+	}
+	if awaited, text := r.User.status(); awaited {
+		words.WriteString(text)
+	} else {
+		words.WriteString("The server has not responded yet.")
+	}
+	words.WriteString("\nThe server's tools appear by themselves once that is done.")
+	if last != nil && last.Command != "" {
+		words.WriteString(" Or run: " + last.Command)
+	}
+	c.reply(toolText(c, words.String()))
+}
+
+// signedInNow is what the sign-in placeholder says once the server is there.
+const signedInNow = "You are signed in. The server's own tools are available now: list the tools again."
+
+// afterFailure says how a try ended that nobody had to be asked for: because the
+// last answer of a person, or of the server, still holds.
+func failureText(failure *Trouble) string {
+	words := "No browser opens now: " + failure.Message + ".\n"
+	switch {
+	case failure.Code != CodeSignIn && failure.Retry:
+		words += "It is tried again by itself."
+	case failure.Command != "":
+		words += "Call this tool again in a minute, or run: " + failure.Command
+	default:
+		words += "Call this tool again in a minute."
+	}
+	return words
+}
+
+// patient waits for the server, and tells the host if that takes too long. It reports
+// false if the server is there.
+func (r *placeholder) waitForServer(c *call, v *absence) (done bool) {
+	r.mu.Lock()
+	signIn := v.signIn
+	r.mu.Unlock()
+	var ended <-chan struct{}
+	if !signIn { // else a try may open a browser, which is the placeholder's to do
+		ended = r.requestRetry(v)
+	}
+	timer := time.NewTimer(userWait)
+	defer timer.Stop()
+	for {
+		select {
+		case <-v.over:
+			return false
+		case <-ended:
+			r.mu.Lock()
+			failure := v.failure
+			r.mu.Unlock()
+			if failure.Code != CodeSignIn && !failure.Retry {
+				c.fail(failure)
+				return true
+			}
+			ended = nil // it may pass, or the user may sign in
+			continue
+		case <-timer.C:
+			c.fail(r.timeoutError(v))
+		case <-c.ctx.Done():
+		}
+		return true
+	}
+}
+
+// overdue returns the error of a request for which the server did not come in time.
+func (r *placeholder) timeoutError(v *absence) *Trouble {
+	r.mu.Lock()
+	failure := v.failure
+	r.mu.Unlock()
+	switch awaited, text := r.User.status(); {
+	case awaited:
+		return &Trouble{Code: CodeSignIn, Reason: "auth_required", Retry: true,
+			Message: strings.TrimSuffix(text, ".")}
+	case failure != nil:
+		return failure
+	}
+	return &Trouble{Code: CodeUnreachable, Reason: "unreachable", Retry: true,
+		Message: "the server has not responded to initialize yet"}
+}
+
+// subscribe keeps a subscription until the server is there to have it. It reports false
+// then.
+func (r *placeholder) subscribe(c *call, v *absence) (done bool) {
+	filter := member(c.params, "notifications")
+	if filter == nil {
+		filter = []byte("{}")
+	}
+	r.mu.Lock()
+	if r.absence != v {
+		r.mu.Unlock()
+		return false
+	}
+	c.resumed = make(chan struct{})
+	v.subscriptions = append(v.subscriptions, c)
+	r.mu.Unlock()
+	r.out.write(acknowledgement(c.id, filter))
+	select {
+	case <-c.resumed:
+		return false
+	case <-c.ctx.Done():
+		return true
+	}
+}
+
+// soften returns a response as a host gets it that was greeted here, and so believes in
+// capabilities that the server may not have.
+func (r *placeholder) emptyIfMissing(c *call, m *message, line []byte) []byte {
+	if m.error == nil || errorCode(m) != codeNoMethod {
+		return line
+	}
+	r.mu.Lock()
+	used := r.greeted
+	r.mu.Unlock()
+	if !used {
+		return line
+	}
+	var result []byte
+	switch name := c.name(); {
+	case listOf[name] != "":
+		result = listed(c, listOf[name], []byte("[]"))
+	case name == "logging/setLevel":
+		result = []byte("{}")
+	case name == "completion/complete":
+		result = []byte(`{"completion":{"values":[]}}`)
+	default:
+		return line
+	}
+	return object("jsonrpc", "2.0", "id", c.id, "result", result)
+}
