@@ -13,14 +13,17 @@ import (
 
 const module = "github.com/handstamp/handstamp"
 
-// room is what a package may import of ours, and which modules of others it may
-// compile in, directly or through what it imports. Tests may import anything.
-type room struct {
+// layer is what a package may import of ours, and which modules of others it may compile in,
+// directly or through what it imports. Tests may import anything.
+type layer struct {
 	ours    []string
 	modules []string
 }
 
 var (
+	// libraryRequires is all that the go.mod of the library may name.
+	libraryRequires = slices.Concat(libraryModules, fileModules, []string{"pgregory.net/rapid"})
+
 	libraryModules = []string{"golang.org/x/oauth2", "golang.org/x/sys"}
 	fileModules    = []string{"github.com/gofrs/flock", "golang.org/x/sys"}
 	sdkModules     = []string{
@@ -32,25 +35,29 @@ var (
 		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/inconshreveable/mousetrap", "golang.org/x/term"})
 )
 
-// rooms is the house: arrows go one way, from the command to the library to the
-// protocol and the store. A package that is not here has no place in it yet.
-var rooms = map[string]room{
+// layers has every package of every module in the workspace. Imports go one way: from the
+// command to the library, from there to the protocol and the store.
+var layers = map[string]layer{
 	"":                           {ours: []string{"internal/awake", "internal/browser", "internal/loopback", "internal/oauth", "internal/pasted", "internal/secret", "store"}, modules: libraryModules},
-	"internal/oauth":             {ours: []string{"internal/awake", "internal/lazyregexp", "internal/secret"}},
+	"internal/oauth":             {ours: []string{"internal/awake", "internal/lazyregexp", "internal/retryafter", "internal/secret"}},
 	"internal/alive":             {modules: []string{"golang.org/x/sys"}},
 	"internal/awake":             {},
 	"internal/lazyregexp":        {},
 	"internal/secret":            {},
 	"internal/mcpremote":         {ours: []string{"internal/lazyregexp", "internal/oauth", "internal/secret"}},
+	"internal/retryafter":        {},
 	"internal/loopback":          {modules: []string{"golang.org/x/sys"}},
-	"internal/browser":           {modules: []string{"golang.org/x/sys"}},
+	"internal/browser":           {ours: []string{"internal/oauth"}, modules: []string{"golang.org/x/sys"}},
 	"internal/pasted":            {},
 	"internal/proctest":          {},
 	"internal/sse":               {},
+	"internal/testenv":           {ours: []string{"", "internal/envelope", "internal/proctest", "lab", "store", "store/filestore"}, modules: slices.Concat(fileModules, libraryModules)},
+	"test/process":               {},
+	"test/security":              {},
 	"bridge/chaos":               {},
 	"bridge/field":               {},
 	"bridge/interop":             {},
-	"bridge":                     {ours: []string{"internal/alive", "internal/secret", "internal/sse"}, modules: []string{"golang.org/x/sys"}},
+	"bridge":                     {ours: []string{"internal/alive", "internal/retryafter", "internal/secret", "internal/sse"}, modules: []string{"golang.org/x/sys"}},
 	"internal/envelope":          {},
 	"internal/atomicfile":        {modules: []string{"golang.org/x/sys"}},
 	"store":                      {ours: []string{"internal/secret", "store/internal/locks"}},
@@ -71,20 +78,28 @@ var rooms = map[string]room{
 	"conformance/client":         {ours: []string{"", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
 	"conformance/host":           {modules: sdkModules},
 	"cmd/handstamp/internal/cli": {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "internal/awake", "internal/browser", "internal/lazyregexp", "internal/mcpremote", "internal/pasted", "internal/secret"}, modules: commandModules},
-	"cmd/handstamp":              {ours: []string{"cmd/handstamp/internal/cli"}, modules: commandModules},
+	"examples":                   {},
+	"interop":                    {},
+	"lab/peers/mcpgo": {modules: []string{
+		"github.com/google/jsonschema-go", "github.com/google/uuid", "github.com/mark3labs/mcp-go",
+		"github.com/santhosh-tekuri/jsonschema/v6", "github.com/spf13/cast", "github.com/yosida95/uritemplate/v3",
+		"golang.org/x/text",
+	}},
+	"tools/modules": {modules: []string{"golang.org/x/mod"}},
+	"cmd/handstamp": {ours: []string{"cmd/handstamp/internal/cli"}, modules: commandModules},
 }
 
-// listed is what "go list" tells of a package.
+// listed is one package as "go list" prints it.
 type listed struct {
 	ImportPath string
-	Standard   bool
 	Imports    []string
 	Deps       []string
 	Module     *struct{ Path string }
 }
 
 func TestArchitecture(t *testing.T) {
-	all := list(t, "-deps", "./...")
+	needWorkspace(t)
+	all := list(t, "-deps", "work")
 	modules := make(map[string]string)
 	for _, p := range all {
 		if p.Module != nil {
@@ -93,40 +108,96 @@ func TestArchitecture(t *testing.T) {
 	}
 	seen := make(map[string]bool)
 	for _, p := range all {
-		if modules[p.ImportPath] != module {
+		if !isOurs(modules[p.ImportPath]) {
 			continue
 		}
-		name := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+		name := local(p.ImportPath)
 		seen[name] = true
-		allowed, ok := rooms[name]
+		allowed, ok := layers[name]
 		if !ok {
-			t.Errorf("%q has no place in the house: say in rooms what it may import", name)
+			t.Errorf("%q is in no layer: name in layers what it may import", name)
 			continue
 		}
 		for _, imported := range p.Imports {
-			if modules[imported] != module {
-				continue
-			}
-			if to := strings.TrimPrefix(strings.TrimPrefix(imported, module), "/"); !slices.Contains(allowed.ours, to) {
-				t.Errorf("%q must not import %q", name, to)
+			if isOurs(modules[imported]) && !slices.Contains(allowed.ours, local(imported)) {
+				t.Errorf("%q must not import %q", name, local(imported))
 			}
 		}
 		for _, dep := range p.Deps {
-			if m := modules[dep]; m != "" && m != module && !slices.Contains(allowed.modules, m) {
+			if m := modules[dep]; m != "" && !isOurs(m) && !slices.Contains(allowed.modules, m) {
 				t.Errorf("%q must not compile in %s (for %s)", name, m, dep)
 			}
 		}
 	}
-	for name := range rooms {
+	for name := range layers {
 		if !seen[name] {
-			t.Errorf("rooms has %q, which is %s", name, path.Join(module, name)+": gone")
+			t.Errorf("layers has %q, which no module of the workspace has", name)
 		}
 	}
 }
 
+// TestLibraryRequiresLittle holds the library's go.mod, which every user's go.mod merges with,
+// to what the library compiles in, and no module to a replacement, with which "go install"
+// does not work.
+func TestLibraryRequiresLittle(t *testing.T) {
+	needWorkspace(t)
+	for _, use := range edit(t, "work", "go.work").Use {
+		file := edit(t, "mod", path.Join(use.DiskPath, "go.mod"))
+		if len(file.Replace) > 0 {
+			t.Errorf("%s/go.mod has replacements: %v", use.DiskPath, file.Replace)
+		}
+		if use.DiskPath != "." {
+			continue
+		}
+		for _, r := range file.Require {
+			if !slices.Contains(libraryRequires, r.Path) {
+				t.Errorf("the library's go.mod requires %s %s", r.Path, r.Version)
+			}
+		}
+	}
+}
+
+// needWorkspace skips a test where the library is tested without the other modules.
+func needWorkspace(t *testing.T) {
+	t.Helper()
+	out, err := exec.Command("go", "env", "GOWORK").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := strings.TrimSpace(string(out)); w == "" || w == "off" {
+		t.Skip("no workspace: the library's module alone")
+	}
+}
+
+func isOurs(m string) bool { return m == module || strings.HasPrefix(m, module+"/") }
+
+func local(importPath string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(importPath, module), "/")
+}
+
+// modFile is what these tests read of go.mod and go.work.
+type modFile struct {
+	Require []struct{ Path, Version string }
+	Replace []struct{ Old, New struct{ Path string } }
+	Use     []struct{ DiskPath string }
+}
+
+func edit(t *testing.T, kind, name string) modFile {
+	t.Helper()
+	out, err := exec.Command("go", kind, "edit", "-json", name).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f modFile
+	if err := json.Unmarshal(out, &f); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
 func list(t *testing.T, args ...string) []listed {
 	t.Helper()
-	args = append([]string{"list", "-json=ImportPath,Standard,Imports,Deps,Module"}, args...)
+	args = append([]string{"list", "-json=ImportPath,Imports,Deps,Module"}, args...)
 	out, err := exec.Command("go", args...).Output()
 	if err != nil {
 		t.Fatal(err)

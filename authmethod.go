@@ -53,7 +53,7 @@ type authMethodChoice struct {
 // server lists decides only where nobody knows what was registered; and then it
 // is never "none" while a secret is at hand.
 func chooseAuthMethod(f authMethodInputs) (authMethodChoice, error) {
-	candidates := oauth.Candidates(f.listed, f.secret)
+	candidates := oauth.MethodCandidates(f.listed, f.secret)
 	known := authMethodChoice{}
 	switch {
 	case f.configured != "":
@@ -133,31 +133,6 @@ func authMethodReason(source string) string {
 
 func methodReason(c *store.Client) string { return authMethodReason(c.MethodSource) }
 
-// authMethodInputs returns what the stored client says about its method, with the
-// user's configuration above it.
-func (s *session) authMethodInputs(c *store.Client, listed []string) authMethodInputs {
-	f := authMethodInputs{secret: c.Secret != "", formID: c.FormID, proven: c.Proven, listed: listed}
-	switch c.MethodSource {
-	case store.MethodConfigured:
-		f.configured = c.Method
-	case store.MethodRegistered:
-		f.registered = c.Method
-	case store.MethodRequested:
-		f.requested = c.Method
-	case store.MethodLearned:
-		f.learned = c.Method
-	default:
-		f.byDefault = c.Method
-	}
-	if r := s.configurationFor(c); r != nil {
-		f.configured = r.TokenEndpointAuthMethod
-		if f.configured != "" && f.configured != c.Method {
-			f.proven, f.formID = false, false
-		}
-	}
-	return f
-}
-
 // credentials returns how the client authenticates in this form.
 func (f authForm) credentials(c *store.Client) oauth.ClientCredentials {
 	return oauth.ClientCredentials{ID: c.ID, Secret: c.Secret, Method: f.method, FormID: f.formID}
@@ -180,7 +155,7 @@ func mayBlameClient(err error) bool {
 		return class == oauth.ClassClient || class == oauth.ClassOther || class == oauth.ClassGrant && rejected.Ambiguous()
 	}
 	passing, ok := errors.AsType[*oauth.TransientError](err)
-	return ok && oauth.Rejects(passing.Status)
+	return ok && oauth.IsRejectionStatus(passing.Status)
 }
 
 // storedAuthMethods returns what the stored metadata of the grant's issuer says

@@ -1,7 +1,6 @@
 package handstamp
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -37,7 +36,7 @@ type cachedToken struct {
 	// still while a laptop sleeps. Zero: not before the server refuses.
 	refreshAt time.Time
 
-	// unasked is set while refreshAt need not be looked at: for one glance.
+	// checkedLately is set while the clock need not be read.
 	checkedLately atomic.Bool
 
 	issuedHere atomic.Bool // to this process
@@ -50,14 +49,14 @@ type cachedToken struct {
 // timer makes no difference.
 const clockCheckInterval = time.Second
 
-// fresh reports whether the token is to be used without a thought. Each request
-// asks, and a clock costs more than all else that a request is asked; so the
-// answer stands until a timer takes it back.
-func (s *cachedToken) fresh() bool {
-	if s == nil {
-		return false
-	}
-	if s.checkedLately.Load() || s.refreshAt.IsZero() {
+// fresh reports whether the token is to be used without a further check. Each request
+// calls it, and reading a clock costs more than everything else that a request needs; so the
+// result stands until a timer takes it back.
+func (s *cachedToken) fresh() bool { return s != nil && (s.checkedLately.Load() || s.checkClock()) }
+
+// checkClock is fresh by the clock.
+func (s *cachedToken) checkClock() bool {
+	if s.refreshAt.IsZero() {
 		return true
 	}
 	left := time.Until(s.refreshAt)
@@ -104,39 +103,4 @@ func authScheme(tokenType string) string {
 		return "Bearer"
 	}
 	return tokenType
-}
-
-// useToken makes the record's access token what the next request is sent with.
-func (s *session) useToken(rec *store.Record) *cachedToken {
-	if rec.Grant == nil || rec.Grant.AccessToken == "" {
-		s.cached.Store(nil)
-		return nil
-	}
-	snap := newCachedToken(rec.Grant)
-	if old := s.cached.Load(); old != nil && old.token == snap.token {
-		snap.issuedHere.Store(old.issuedHere.Load())
-		snap.accepted.Store(snap.accepted.Load() || old.accepted.Load())
-		snap.rejected.Store(snap.rejected.Load() || old.rejected.Load())
-	}
-	s.cached.Store(snap)
-	return snap
-}
-
-// useIssued is useToken for a token that this process was issued.
-func (s *session) useIssued(rec *store.Record) *cachedToken {
-	snap := s.useToken(rec)
-	if snap != nil {
-		snap.issuedHere.Store(true)
-	}
-	return snap
-}
-
-// freshToken returns what to send with a request: nil if there is no usable
-// token, so that the server's refusal tells how to get one. While the token is
-// fresh it takes no lock and does no I/O.
-func (s *session) freshToken(ctx context.Context) (*cachedToken, error) {
-	if snap := s.cached.Load(); snap.fresh() {
-		return snap, nil
-	}
-	return s.refresh(ctx, tokenNeed{})
 }

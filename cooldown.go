@@ -50,70 +50,62 @@ func (r rejectedClient) fingerprint(id string) string {
 
 // rejectedClient returns the subject of a rejection of a client; nil stands for
 // one that is to be registered.
-func (s *session) rejectedClient(issuer, endpoint string, c *store.Client) rejectedClient {
-	subject := rejectedClient{issuer: issuer, endpoint: endpoint, scope: strings.Join(s.c.Scopes, " ")}
+func (cfg *configuration) rejectedClient(issuer, endpoint string, c *store.Client) rejectedClient {
+	subject := rejectedClient{issuer: issuer, endpoint: endpoint, scope: strings.Join(cfg.Scopes, " ")}
 	if c == nil {
 		return subject
 	}
-	c = s.withConfiguredSecret(c)
+	c = cfg.withConfiguredSecret(c)
 	subject.id, subject.method, subject.secret = c.ID, c.Method, c.Secret
-	if r := s.configurationFor(c); r != nil {
+	if r := cfg.configurationFor(c); r != nil {
 		subject.method = r.TokenEndpointAuthMethod
 	}
 	return subject
 }
 
-// refreshCooldown returns the rejection that a refresh of the record's grant would
-// meet again.
-func (s *session) refreshCooldown(rec *store.Record, now time.Time) error {
-	c := rec.GrantClient()
-	if len(rec.Cooldowns) == 0 || c == nil {
-		return nil
-	}
-	return s.cooldown(rec, now, func(e store.Cooldown) rejectedClient {
-		return s.rejectedClient(rec.Grant.Issuer, rec.Grant.TokenEndpoint, c)
-	})
-}
-
-// loginCooldown returns the rejection that an automatic login would meet again. It
+// loginCooldown returns the cooldown that an automatic login has to wait for, or nil. It
 // needs no discovery: where the server names another issuer by now, the login
 // after the cooldown finds out.
-func (s *session) loginCooldown(rec *store.Record, now time.Time) error {
+func (cfg *configuration) loginCooldown(rec *store.Record, now time.Time) *store.Cooldown {
 	clients := []*store.Client{nil} // one that is to be registered
-	if r := s.activeRegistration(); r != nil {
+	if r := cfg.activeRegistration(); r != nil {
 		clients[0] = &store.Client{ID: r.ClientID, Secret: r.ClientSecret}
-	} else if document := s.c.ClientMetadataURL; document != "" {
+	} else if document := cfg.ClientMetadataURL; document != "" {
 		clients = append(clients, &store.Client{ID: document, Method: oauth.MethodNone})
 	}
 	for _, c := range clients {
-		err := s.cooldown(rec, now, func(e store.Cooldown) rejectedClient {
+		active := activeCooldown(rec, now, func(e store.Cooldown) rejectedClient {
 			if c != nil {
 				c.Issuer = e.Issuer
 			}
-			return s.rejectedClient(e.Issuer, e.Endpoint, c)
+			return cfg.rejectedClient(e.Issuer, e.Endpoint, c)
 		})
-		if err != nil {
-			return err
+		if active != nil {
+			return active
 		}
 	}
 	return nil
 }
 
-// cooldown returns the error of the cooldown under way for a subject, or nil.
-func (s *session) cooldown(rec *store.Record, now time.Time, subject func(store.Cooldown) rejectedClient) error {
-	for _, e := range rec.Cooldowns {
-		// An end that nobody can have set was noted under a clock that ran ahead.
-		if !now.Before(e.Until) || e.Until.Sub(now) > maxCooldown || errorKinds[e.Kind] == nil ||
-			e.Fingerprint != subject(e).fingerprint(e.ID) {
-			continue
+// activeCooldown returns the cooldown of a subject that is not over, or nil. An end later than
+// maxCooldown was noted under a clock that ran ahead.
+func activeCooldown(rec *store.Record, now time.Time, subject func(store.Cooldown) rejectedClient) *store.Cooldown {
+	for i, e := range rec.Cooldowns {
+		if now.Before(e.Until) && e.Until.Sub(now) <= maxCooldown && errorKinds[e.Kind] != nil &&
+			e.Fingerprint == subject(e).fingerprint(e.ID) {
+			return &rec.Cooldowns[i]
 		}
-		hint := fmt.Sprintf("it is tried again in %v, or at once by a login", e.Until.Sub(now).Round(time.Second))
-		if e.Hint != "" {
-			hint = e.Hint + "; " + hint
-		}
-		return &Error{Kind: errorKinds[e.Kind], Server: s.serverURL, Message: e.Message, Code: e.Code, Hint: hint, RetryAt: e.Until}
 	}
 	return nil
+}
+
+// cooldown returns the rejection that a cooldown is for.
+func (f errorFactory) cooldown(e *store.Cooldown) error {
+	hint := fmt.Sprintf("it is tried again in %v, or at once by a login", time.Until(e.Until).Round(time.Second))
+	if e.Hint != "" {
+		hint = e.Hint + "; " + hint
+	}
+	return &Error{Kind: errorKinds[e.Kind], Server: f.serverURL, Message: e.Message, Code: e.Code, Hint: hint, RetryAt: e.Until}
 }
 
 // beginCooldown notes a rejection in the record, which the caller stores.
@@ -159,11 +151,11 @@ func lengthenCooldown(e *store.Cooldown, requests int, now time.Time) {
 }
 
 // endCooldowns forgets the cooldowns of a record because the user signs in.
-func (s *session) endCooldowns(ctx context.Context, rec *store.Record) (*store.Record, error) {
+func (l *logins) endCooldowns(ctx context.Context, rec *store.Record) (*store.Record, error) {
 	if len(rec.Cooldowns) == 0 {
 		return rec, nil
 	}
-	return s.update(ctx, rec, func(rec *store.Record) error {
+	return l.records.update(ctx, rec, func(rec *store.Record) error {
 		rec.Cooldowns = nil
 		return nil
 	})
@@ -171,9 +163,9 @@ func (s *session) endCooldowns(ctx context.Context, rec *store.Record) (*store.R
 
 // noteRejection begins a cooldown for the client that this login was rejected
 // with; nil stands for its registration. It returns the rejection.
-func (l *loginFlow) noteRejection(ctx context.Context, c *store.Client, endpoint string, requests int, rejection *Error) error {
-	subject := l.rejectedClient(l.plan.server.Issuer, endpoint, c)
-	rec, err := l.update(ctx, l.rec, func(rec *store.Record) error {
+func (l *loginState) noteRejection(ctx context.Context, c *store.Client, endpoint string, requests int, rejection *Error) error {
+	subject := l.config.rejectedClient(l.plan.server.Issuer, endpoint, c)
+	rec, err := l.records.update(ctx, l.rec, func(rec *store.Record) error {
 		beginCooldown(rec, subject, requests, rejection, time.Now())
 		return nil
 	})

@@ -139,17 +139,10 @@ func (e *Error) Timeout() bool {
 	return ok && t.Timeout()
 }
 
-// serverUnreachableError returns the error for an MCP server's network error, or err
-// itself if the request's own context ended it or it says already what it is.
-func (s *session) serverUnreachableError(ctx context.Context, err error) error {
-	if err == nil || ctx.Err() != nil {
-		return err
-	}
-	if _, known := errors.AsType[*Error](err); known {
-		return err
-	}
-	return &Error{Kind: ErrServerUnreachable, Server: s.serverURL, Err: err,
-		Message: "the MCP server cannot be reached", Hint: "try again"}
+// errorFactory makes the errors of one server's flows.
+type errorFactory struct {
+	serverURL string
+	config    *configuration
 }
 
 // errClosed is returned for work that would outlive a closed Client.
@@ -201,8 +194,8 @@ func withSetting(e *Error, setting oauth.Setting) *Error {
 
 // unreachableError says that the authorization server could not renew the login, and
 // when it will be asked again.
-func (s *session) unreachableError(rec *store.Record, cause error) error {
-	e := &Error{Kind: ErrUnreachable, Server: s.serverURL, Err: cause, unrefreshed: saysNothing(cause),
+func (f errorFactory) unreachable(rec *store.Record, cause error) error {
+	e := &Error{Kind: ErrUnreachable, Server: f.serverURL, Err: cause, unrefreshed: saysNothing(cause),
 		Message: "the authorization server cannot renew the login now; the credential is kept"}
 	if r := rec.Retry; r != nil {
 		e.RetryAt = r.NotBefore
@@ -234,31 +227,31 @@ func saysNothing(err error) bool {
 var passingCodes = map[string]bool{"temporarily_unavailable": true, "server_error": true, "slow_down": true}
 
 // tooEarlyError says that a renewal was refused while the access token is good.
-func (s *session) tooEarlyError(rec *store.Record, refused *oauth.Error) error {
-	return &Error{Kind: ErrUnreachable, Server: s.serverURL, Code: refused.Code, RetryAt: rec.Grant.ExpiresAt,
+func (f errorFactory) tooEarly(rec *store.Record, refused *oauth.Error) error {
+	return &Error{Kind: ErrUnreachable, Server: f.serverURL, Code: refused.Code, RetryAt: rec.Grant.ExpiresAt,
 		Message: "the authorization server refuses to renew the login while its access token is valid; both are kept", Err: refused}
 }
 
 // loginRequiredError says why only a person can help.
-func (s *session) loginRequiredError(rec *store.Record) error {
-	e := &Error{Kind: ErrLoginRequired, Server: s.serverURL, Message: "not signed in", Hint: "sign in to " + s.serverURL}
+func (f errorFactory) loginRequired(rec *store.Record) error {
+	e := &Error{Kind: ErrLoginRequired, Server: f.serverURL, Message: "not signed in", Hint: "sign in to " + f.serverURL}
 	if rec == nil {
 		return e
 	}
 	client := rec.GrantClient()
-	switch f := rec.Refusal; {
-	case f != nil && f.Interrupted:
-		e.Code = f.Code
-		e.Message = "the server ended the login (" + f.Code + ") after a renewal had been interrupted before its result could be stored"
-	case f != nil && f.Guessed:
-		e.Message = "the server goes on rejecting the refresh token without a reason (" + f.Code + ")"
-	case f != nil:
-		e.Code = f.Code
-		e.Message = "the server ended the login (" + f.Code + ")"
-	case client != nil && s.belongsElsewhere(client):
-		e.Message = "the login was made at " + client.Issuer + ", but the configured client belongs to " + s.configuredIssuer()
-	case client != nil && secretExpired(s.withConfiguredSecret(client), rec.Grant, time.Now()):
-		e.Message = "the login cannot be renewed: the secret of its client ended at " + s.withConfiguredSecret(client).SecretExpiresAt.Format(time.RFC3339)
+	switch ended := rec.Refusal; {
+	case ended != nil && ended.Interrupted:
+		e.Code = ended.Code
+		e.Message = "the server ended the login (" + ended.Code + ") after a renewal had been interrupted before its result could be stored"
+	case ended != nil && ended.Guessed:
+		e.Message = "the server goes on rejecting the refresh token without a reason (" + ended.Code + ")"
+	case ended != nil:
+		e.Code = ended.Code
+		e.Message = "the server ended the login (" + ended.Code + ")"
+	case client != nil && f.config.belongsElsewhere(client):
+		e.Message = "the login was made at " + client.Issuer + ", but the configured client belongs to " + f.config.configuredIssuer()
+	case client != nil && secretExpired(f.config.withConfiguredSecret(client), rec.Grant, time.Now()):
+		e.Message = "the login cannot be renewed: the secret of its client ended at " + f.config.withConfiguredSecret(client).SecretExpiresAt.Format(time.RFC3339)
 	case rec.Grant != nil && rec.Grant.RefreshToken == "" && !rec.Grant.Refused:
 		e.Message = "the login has expired, and the server gave no refresh token to renew it with"
 	case rec.Grant != nil && rec.Grant.RefreshToken == "":
@@ -271,11 +264,11 @@ func (s *session) loginRequiredError(rec *store.Record) error {
 
 // notRefreshableError reports that an access token which works, but not for as long
 // as is needed, is all there is.
-func (s *session) notRefreshableError(rec *store.Record) error {
+func (f errorFactory) notRefreshable(rec *store.Record) error {
 	if rec.Refusal != nil || rec.Grant.RefreshToken != "" {
-		return s.loginRequiredError(rec)
+		return f.loginRequired(rec)
 	}
-	e := &Error{Kind: ErrLoginRequired, Server: s.serverURL, Hint: "sign in anew",
+	e := &Error{Kind: ErrLoginRequired, Server: f.serverURL, Hint: "sign in anew",
 		Message: "the access token cannot be refreshed: the server gave no refresh token"}
 	if expires := rec.Grant.ExpiresAt; !expires.IsZero() {
 		e.Message += fmt.Sprintf("; it is valid for %v", time.Until(expires).Round(time.Second))
@@ -285,15 +278,15 @@ func (s *session) notRefreshableError(rec *store.Record) error {
 
 // loginUnderWayError returns the error for a request whose context ended while a
 // login was waiting for the user. The login outlives the request.
-func (s *session) loginUnderWayError(ctx context.Context) error {
-	return &Error{Kind: ErrLoginRequired, Server: s.serverURL, Err: ctx.Err(),
+func (f errorFactory) loginUnderWay(ctx context.Context) error {
+	return &Error{Kind: ErrLoginRequired, Server: f.serverURL, Err: ctx.Err(),
 		Message: "a login is under way, and the request ended before the user completed it",
 		Hint:    "complete the login in the browser, then try again"}
 }
 
 // clientRejectedError says that a client which the user configured is not accepted.
-func (s *session) clientRejectedError(c *store.Client, refused *oauth.Error) *Error {
-	return &Error{Kind: ErrClientRejected, Server: s.serverURL, Code: refused.Code, Err: refused,
+func (f errorFactory) clientRejected(c *store.Client, refused *oauth.Error) *Error {
+	return &Error{Kind: ErrClientRejected, Server: f.serverURL, Code: refused.Code, Err: refused,
 		Message: fmt.Sprintf("%s does not accept the configured client %q", c.Issuer, c.ID),
 		Hint:    "check the client id, the client secret and the token endpoint auth method"}
 }
@@ -327,7 +320,7 @@ func reason(err error) string {
 }
 
 // asError turns an error of the protocol layer into one that callers branch on.
-func (s *session) asError(err error) error {
+func (f errorFactory) from(err error) error {
 	var known *Error
 	var broken *oauth.ProtocolError
 	var blocked *oauth.BlockedError
@@ -336,23 +329,23 @@ func (s *session) asError(err error) error {
 	case errors.As(err, &known):
 		return err
 	case errors.As(err, &broken):
-		return withSetting(protocolError(s.serverURL, err), broken.Setting)
+		return withSetting(protocolError(f.serverURL, err), broken.Setting)
 	case errors.As(err, &blocked):
 		setting := oauth.SettingNone
 		if blocked.Allowable() {
 			setting = oauth.SettingPrivate
 		}
-		return withSetting(protocolError(s.serverURL, err), setting)
+		return withSetting(protocolError(f.serverURL, err), setting)
 	case errors.As(err, &refused) && refused.Class() != oauth.ClassTransient:
-		return &Error{Kind: ErrProtocol, Server: s.serverURL, Code: refused.Code, Err: err,
+		return &Error{Kind: ErrProtocol, Server: f.serverURL, Code: refused.Code, Err: err,
 			Message: "the authorization server does not let the login through"}
-	case errors.Is(err, oauth.ErrAbsent):
-		return withSetting(&Error{Kind: ErrProtocol, Server: s.serverURL, Err: err,
+	case errors.Is(err, oauth.ErrNoMetadata):
+		return withSetting(&Error{Kind: ErrProtocol, Server: f.serverURL, Err: err,
 			Message: "the authorization server that the server names has no metadata"}, oauth.SettingServer)
 	case errors.Is(err, context.Canceled):
 		return err
 	}
-	e := &Error{Kind: ErrUnreachable, Server: s.serverURL, Err: err,
+	e := &Error{Kind: ErrUnreachable, Server: f.serverURL, Err: err,
 		Message: fmt.Sprintf("the authorization server could not be asked (%s)", reason(err)), Hint: "try again"}
 	var passing *oauth.TransientError
 	var wait time.Duration

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"os"
 
-	"github.com/modelcontextprotocol/go-sdk/mcp"
 	"golang.org/x/oauth2"
 
 	"github.com/handstamp/handstamp"
@@ -55,15 +54,12 @@ func Example_everyLaterSession() {
 	}
 }
 
-// The official Go SDK takes the http.Client, or the handler.
+// The handler is an auth.OAuthHandler of the official Go SDK. The module examples has it in a
+// program with the SDK.
 func ExampleClient_Handler() {
-	const serverURL = "https://mcp.example.com/mcp"
 	client := handstamp.Client{}
-	transport := &mcp.StreamableClientTransport{
-		Endpoint:     serverURL,
-		OAuthHandler: client.Handler(serverURL),
-	}
-	_ = transport
+	handler := client.Handler("https://mcp.example.com/mcp")
+	_ = handler // mcp.StreamableClientTransport{Endpoint: …, OAuthHandler: handler}
 }
 
 // A program that may be killed at any moment has its renewals done by itself,

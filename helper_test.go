@@ -10,15 +10,16 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 )
 
 // eventually waits for a condition that another process brings about.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patient); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(testenv.Timeout); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %v", what, patient)
+			t.Fatalf("%s: not within %v", what, testenv.Timeout)
 		}
 	}
 }
@@ -28,90 +29,90 @@ func eventually(t *testing.T, what string, ok func() bool) {
 // nothing, the login lives. Done in the process itself it would be lost, as
 // TestKilledAt shows.
 func TestHelperOutlivesItsProcess(t *testing.T) {
-	m := newMachine(t, lab.NoneFirst())
-	m.expire()
-	before := m.record()
-	gate := m.lab.Hold("token:refresh:committed")
-	p := m.start(job{Do: "call", Helper: true})
-	m.held(gate)
-	p.signal(syscall.SIGKILL)
-	p.killed()
+	m := testenv.NewOnDisk(t, lab.NoneFirst())
+	m.Expire()
+	before := m.Record()
+	gate := m.Lab.Hold("token:refresh:committed")
+	p := m.Start(testenv.Job{Do: "call", Helper: true})
+	m.Held(gate)
+	p.Signal(syscall.SIGKILL)
+	p.Killed()
 	gate.Release()
 	eventually(t, "the rotated token on the disk", func() bool {
-		rec := m.stored()
+		rec := m.StoredRecord()
 		return rec.Grant.RefreshToken != before.Grant.RefreshToken && rec.Intent == nil
 	})
-	m.lab.Reset()
-	m.mustRun()
-	m.wantCounts(map[string]int{"mcp": 1, "token:refresh": 0})
-	m.wantTabs(1)
+	m.Lab.Reset()
+	m.MustRun()
+	m.WantCounts(map[string]int{"mcp": 1, "token:refresh": 0})
+	m.WantTabs(1)
 }
 
 // One helper is enough for any number of processes.
 func TestHelperOfManyProcesses(t *testing.T) {
-	m := newMachine(t, lab.NoneFirst())
-	m.expire()
-	m.lab.SetFault("token:refresh", lab.Fault{Kind: lab.FaultDelay, Delay: 200 * time.Millisecond})
-	var all []*process
+	m := testenv.NewOnDisk(t, lab.NoneFirst())
+	m.Expire()
+	m.Lab.SetFault("token:refresh", lab.Fault{Kind: lab.FaultDelay, Delay: 200 * time.Millisecond})
+	var all []*testenv.Process
 	for range 20 {
-		all = append(all, m.start(job{Do: "call", Helper: true}))
+		all = append(all, m.Start(testenv.Job{Do: "call", Helper: true}))
 	}
 	for _, p := range all {
-		if err := p.outcome(); err != nil {
+		if err := p.Outcome(); err != nil {
 			t.Errorf("a process: %v", err)
 		}
 	}
-	m.wantCounts(map[string]int{"token:refresh": 1})
-	if a := m.lab.Audit(); a.Reuses != 0 {
+	m.WantCounts(map[string]int{"token:refresh": 1})
+	if a := m.Lab.Audit(); a.Reuses != 0 {
 		t.Errorf("%d reuses", a.Reuses)
 	}
-	m.wantTabs(1)
+	m.WantTabs(1)
 }
 
 // What happens in a helper is told as if it had happened here: hooks, kinds of
 // errors, and what they say.
 func TestHelperTells(t *testing.T) {
-	m := newMachine(t, lab.NoneFirst())
+	m := testenv.NewOnDisk(t, lab.NoneFirst())
 	session := func(h *handstamp.RefreshHelper) (*handstamp.Client, *[]handstamp.RefreshEvent) {
-		c := m.session()
+		c := m.Session()
 		var events []handstamp.RefreshEvent
 		c.RefreshHelper, c.LoginPolicy = h, handstamp.LoginNever
 		c.Hooks.Refreshed = func(e handstamp.RefreshEvent) { events = append(events, e) }
 		return c, &events
 	}
-	helper := helperOf(job{Dir: m.dir})
+	helper := testenv.HelperOf(testenv.Job{Dir: m.Dir})
 
-	m.expire()
+	m.Expire()
 	c, events := session(helper)
-	m.mustCall(c)
-	if len(*events) != 1 || !(*events)[0].Rotated || (*events)[0].Err != nil || (*events)[0].Issuer != m.lab.Issuer() {
+	m.MustCall(c)
+	if len(*events) != 1 || !(*events)[0].Rotated || (*events)[0].Err != nil || (*events)[0].Issuer != m.Lab.Issuer() {
 		t.Errorf("events %+v", *events)
 	}
 
-	m.expire()
-	m.lab.SetFault("token:refresh", lab.Fault{Kind: lab.FaultStatus, Status: 503, RetryAfter: "60"})
+	m.Expire()
+	m.Lab.SetFault("token:refresh", lab.Fault{Kind: lab.FaultStatus, Status: 503, RetryAfter: "60"})
 	c, _ = session(helper)
-	err := m.call(c)
+	err := m.Call(c)
 	var known *handstamp.Error
-	if !errors.Is(err, handstamp.ErrUnreachable) || !errors.As(err, &known) || time.Until(known.RetryAt) < 30*time.Second || known.Server != m.lab.MCPURL() {
+	if !errors.Is(err, handstamp.ErrUnreachable) || !errors.As(err, &known) || time.Until(known.RetryAt) < 30*time.Second || known.Server != m.Lab.MCPURL() {
 		t.Errorf("503: %v", err)
 	}
-	here := m.session()
+	here := m.Session()
 	here.LoginPolicy = handstamp.LoginNever
-	if same := m.call(here); same == nil || err == nil || same.Error() != err.Error() {
+	if same := m.Call(here); same == nil || err == nil || same.Error() != err.Error() {
 		t.Errorf("a helper's error is %q, one of this process %q", err, same)
 	}
 
-	m.lab.SetFault("token:refresh")
-	rec := m.record()
+	m.Lab.SetFault("token:refresh")
+	rec := m.Record()
 	rec.Retry = nil
-	m.put(m.store, rec)
-	m.lab.RevokeFamilies()
+	m.PutIn(m.Store, rec)
+	m.Lab.RevokeFamilies()
 	c, _ = session(helper)
-	if err := m.call(c); !errors.Is(err, handstamp.ErrLoginRequired) {
+	if err := m.Call(c); !errors.Is(err, handstamp.ErrLoginRequired) {
 		t.Errorf("a dead grant: %v", err)
 	}
-	m.wantTabs(1)
+	m.WantTabs(1)
 }
 
 // Where no helper can be had, the work is done here.
@@ -120,16 +121,16 @@ func TestNoHelper(t *testing.T) {
 		"none": nil, "missing": {"/no/such/program"}, "ends": {"/bin/true"}, "talks": {"/bin/echo", "hello"}, "other": {"/bin/cat"}, "silent": {"/bin/sleep", "30"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := newMachine(t, lab.NoneFirst())
-			m.expire()
-			c := m.session()
+			m := testenv.NewOnDisk(t, lab.NoneFirst())
+			m.Expire()
+			c := m.Session()
 			c.RefreshHelper = &handstamp.RefreshHelper{Command: command, Logins: true}
-			m.mustCall(c)
-			m.wantCounts(map[string]int{"token:refresh": 1})
-			m.lab.RevokeFamilies()
-			m.lab.RevokeAccessTokens()
-			m.mustCall(c)
-			m.wantTabs(2)
+			m.MustCall(c)
+			m.WantCounts(map[string]int{"token:refresh": 1})
+			m.Lab.RevokeFamilies()
+			m.Lab.RevokeAccessTokens()
+			m.MustCall(c)
+			m.WantTabs(2)
 		})
 	}
 }
@@ -137,24 +138,24 @@ func TestNoHelper(t *testing.T) {
 // A process that waits for a person is killed; the login that it has begun goes
 // on, and those who wait for it have its result: one tab for all.
 func TestHelperSignsIn(t *testing.T) {
-	m := emptyMachine(t, lab.NoneFirst())
-	gate := m.lab.Hold("authorize:received")
-	p := m.start(job{Do: "call", Helper: true, Login: true})
-	p.await("shown")
-	m.held(gate)
-	other := m.start(job{Do: "call", Helper: true, Login: true})
-	other.await("waiting")
-	p.signal(syscall.SIGKILL)
-	p.killed()
-	third := m.start(job{Do: "call", Helper: true, Login: true})
-	third.await("waiting")
+	m := testenv.NewEmptyOnDisk(t, lab.NoneFirst())
+	gate := m.Lab.Hold("authorize:received")
+	p := m.Start(testenv.Job{Do: "call", Helper: true, Login: true})
+	p.Await("shown")
+	m.Held(gate)
+	other := m.Start(testenv.Job{Do: "call", Helper: true, Login: true})
+	other.Await("waiting")
+	p.Signal(syscall.SIGKILL)
+	p.Killed()
+	third := m.Start(testenv.Job{Do: "call", Helper: true, Login: true})
+	third.Await("waiting")
 	gate.Release()
-	for _, p := range []*process{other, third} {
-		if err := p.outcome(); err != nil {
+	for _, p := range []*testenv.Process{other, third} {
+		if err := p.Outcome(); err != nil {
 			t.Errorf("a process that waited: %v", err)
 		}
 	}
-	m.wantCounts(map[string]int{"authorize": 1, "token:code": 1, "register": 1})
+	m.WantCounts(map[string]int{"authorize": 1, "token:code": 1, "register": 1})
 }
 
 // Those who wait for a login that a person declines do not ask the person again,
@@ -162,34 +163,34 @@ func TestHelperSignsIn(t *testing.T) {
 func TestDeclinedLoginOfManyProcesses(t *testing.T) {
 	for name, helper := range map[string]bool{"here": false, "in a helper": true} {
 		t.Run(name, func(t *testing.T) {
-			m := emptyMachine(t, lab.Habits{Consent: lab.ConsentDeny})
-			gate := m.lab.Hold("authorize:received")
-			first := m.start(job{Do: "call", Helper: helper, Login: true})
-			m.held(gate)
-			var others []*process
+			m := testenv.NewEmptyOnDisk(t, lab.Habits{Consent: lab.ConsentDeny})
+			gate := m.Lab.Hold("authorize:received")
+			first := m.Start(testenv.Job{Do: "call", Helper: helper, Login: true})
+			m.Held(gate)
+			var others []*testenv.Process
 			for range 3 {
-				others = append(others, m.start(job{Do: "call", Helper: helper, Login: true}))
+				others = append(others, m.Start(testenv.Job{Do: "call", Helper: helper, Login: true}))
 			}
 			for _, p := range others {
 				if helper {
-					p.await("waiting")
+					p.Await("waiting")
 				} else {
-					p.await("lock:login")
+					p.Await("lock:login")
 				}
 			}
 			gate.Release()
 			for _, p := range append(others, first) {
-				if err := p.outcome(); !errors.Is(err, handstamp.ErrDenied) {
+				if err := p.Outcome(); !errors.Is(err, handstamp.ErrDenied) {
 					t.Errorf("error %v, want ErrDenied", err)
 				}
 			}
-			m.wantCounts(map[string]int{"authorize": 1})
+			m.WantCounts(map[string]int{"authorize": 1})
 			// Somebody who comes later is asked.
-			c := m.session()
-			if _, err := c.Login(context.Background(), m.lab.MCPURL(), handstamp.LoginOptions{}); !errors.Is(err, handstamp.ErrDenied) {
+			c := m.Session()
+			if _, err := c.Login(context.Background(), m.Lab.MCPURL(), handstamp.LoginOptions{}); !errors.Is(err, handstamp.ErrDenied) {
 				t.Errorf("error %v, want ErrDenied", err)
 			}
-			m.wantTabs(1)
+			m.WantTabs(1)
 		})
 	}
 }

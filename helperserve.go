@@ -70,7 +70,7 @@ func ServeRefreshHelper(ctx context.Context, in io.Reader, out io.Writer, newCli
 	_ = c.Close(closing) // of the time that it takes
 	r.say(helperEvent{Done: &helperResult{Token: snap != nil, Error: describeError(err)}})
 	for range finalSaveTries {
-		if s.flushUnsaved(closing) == nil || sleep(closing, time.Second) != nil {
+		if s.records.flushUnsaved(closing) == nil || sleep(closing, time.Second) != nil {
 			break
 		}
 	}
@@ -107,12 +107,12 @@ func (j *helperJob) begin(ctx context.Context, s *session) (*flight, error) {
 		// The asking process has the patience that its callers have: here there
 		// is nobody to go on with the token at hand.
 		why := tokenNeed{rejected: store.Secret(j.Renew.Refused), force: store.Secret(j.Renew.Force), minTTL: j.Renew.MinTTL, user: j.Renew.User}
-		f, _, err := s.refreshFlight(ctx, why)
+		f, _, err := s.refresher.flight(ctx, why)
 		return f, err
 	}
 	l := j.Login
-	s.c.LoginTimeout = max(s.c.LoginTimeout-time.Since(l.Since), time.Second)
-	f, _, err := s.loginFlight(ctx, loginRequest{
+	s.config.LoginTimeout = max(s.config.LoginTimeout-time.Since(l.Since), time.Second)
+	f, _, err := s.logins.flight(ctx, loginRequest{
 		challenge: l.Challenge, scopes: l.Scopes, needed: l.Needed, rejectedToken: store.Secret(l.Refused), force: l.Force, since: l.Since,
 	})
 	return f, err
@@ -160,7 +160,7 @@ func (r *helperReporter) listen(c *Client, debug bool) {
 			e.Err = nil
 			r.say(helperEvent{LoggedIn: &e, Cause: why})
 		},
-		Notice: func(n Notice) { r.say(helperEvent{Notice: n.Message}) },
+		Notice: func(_, message string) { r.say(helperEvent{Notice: message}) },
 	}
 	c.Prompt = Prompt{
 		OpenURL: c.Prompt.OpenURL,

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store/filestore"
 )
@@ -21,12 +22,12 @@ import (
 // without having asked the server: it would open a tab for nobody, or spend a
 // token that nobody needs.
 func TestHelperEndsWithNobodyToWaitForIt(t *testing.T) {
-	m := newMachine(t, lab.NoneFirst())
-	m.expire()
-	gate := m.lab.Hold("token:refresh:committed")
-	holder := m.start(job{Do: "call"})
-	m.held(gate)
-	request, err := json.Marshal(map[string]any{"Protocol": 2, "Server": m.lab.MCPURL(), "Renew": map[string]any{}})
+	m := testenv.NewOnDisk(t, lab.NoneFirst())
+	m.Expire()
+	gate := m.Lab.Hold("token:refresh:committed")
+	holder := m.Start(testenv.Job{Do: "call"})
+	m.Held(gate)
+	request, err := json.Marshal(map[string]any{"Protocol": 2, "Server": m.Lab.MCPURL(), "Renew": map[string]any{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +36,7 @@ func TestHelperEndsWithNobodyToWaitForIt(t *testing.T) {
 	var said bytes.Buffer
 	go func() {
 		served <- handstamp.ServeRefreshHelper(t.Context(), input, &said, func([]byte) (*handstamp.Client, error) {
-			return &handstamp.Client{Store: m.open(filestore.Options{})}, nil
+			return &handstamp.Client{Store: m.Open(filestore.Options{})}, nil
 		})
 	}()
 	if _, err := asking.Write(request); err != nil {
@@ -47,14 +48,14 @@ func TestHelperEndsWithNobodyToWaitForIt(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(patient / 2):
+	case <-time.After(testenv.Timeout / 2):
 		t.Fatal("it waits for its turn")
 	}
-	if n := m.refreshed(); n != 1 {
+	if n := m.Refreshed(); n != 1 {
 		t.Errorf("%d requests to refresh, want the holder's", n)
 	}
 	gate.Release()
-	if err := holder.outcome(); err != nil {
+	if err := holder.Outcome(); err != nil {
 		t.Error(err)
 	}
 }
@@ -62,19 +63,19 @@ func TestHelperEndsWithNobodyToWaitForIt(t *testing.T) {
 // The end of the caller, and of the patience of Close, is not the end of the
 // helper.
 func TestHelperOutlivesClose(t *testing.T) {
-	m := newMachine(t, lab.NoneFirst())
-	m.expire()
-	before := m.stored()
-	c := m.session()
-	c.RefreshHelper = helperOf(job{Dir: m.dir})
-	gate := m.lab.Hold("token:refresh:committed")
+	m := testenv.NewOnDisk(t, lab.NoneFirst())
+	m.Expire()
+	before := m.StoredRecord()
+	c := m.Session()
+	c.RefreshHelper = testenv.HelperOf(testenv.Job{Dir: m.Dir})
+	gate := m.Lab.Hold("token:refresh:committed")
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		_, err := c.Token(ctx, m.lab.MCPURL(), handstamp.TokenOptions{})
+		_, err := c.Token(ctx, m.Lab.MCPURL(), handstamp.TokenOptions{})
 		done <- err
 	}()
-	m.held(gate)
+	m.Held(gate)
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Fatalf("the cancelled caller: %v", err)
@@ -86,7 +87,7 @@ func TestHelperOutlivesClose(t *testing.T) {
 	if err := c.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if after := m.stored(); after.Grant.RefreshToken == before.Grant.RefreshToken || after.Intent != nil {
+	if after := m.StoredRecord(); after.Grant.RefreshToken == before.Grant.RefreshToken || after.Intent != nil {
 		t.Error("the rotated token is not stored")
 	}
 }
@@ -96,14 +97,14 @@ func TestHelperOutlivesClose(t *testing.T) {
 func BenchmarkRenewal(b *testing.B) {
 	for _, name := range []string{"in process", "helper"} {
 		b.Run(name, func(b *testing.B) {
-			m := newMachine(b, lab.NoneFirst())
-			c := m.session()
+			m := testenv.NewOnDisk(b, lab.NoneFirst())
+			c := m.Session()
 			if name == "helper" {
-				c.RefreshHelper = helperOf(job{Dir: m.dir})
+				c.RefreshHelper = testenv.HelperOf(testenv.Job{Dir: m.Dir})
 			}
 			before := cpu(b)
 			for b.Loop() {
-				if _, err := c.Token(b.Context(), m.lab.MCPURL(), handstamp.TokenOptions{Refresh: true}); err != nil {
+				if _, err := c.Token(b.Context(), m.Lab.MCPURL(), handstamp.TokenOptions{Refresh: true}); err != nil {
 					b.Fatal(err)
 				}
 			}

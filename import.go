@@ -96,26 +96,26 @@ func (c *Client) Import(ctx context.Context, serverURL string, l ImportedLogin, 
 	if err != nil {
 		return nil, err
 	}
-	rec, err := s.load(ctx)
+	rec, err := s.records.load(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if !o.Force && s.loggedIn(rec) {
+	if !o.Force && s.config.loggedIn(rec, time.Now()) {
 		return &ImportResult{Status: statusOf(rec, time.Now()), Already: true}, nil
 	}
-	a, err := s.parseImportedLogin(l)
+	a, err := s.imports.parse(l)
 	if err != nil {
 		return nil, err
 	}
 	if !o.Offline {
-		found, err := s.findIssuer(ctx, a.grant.Issuer)
+		found, err := s.imports.findIssuer(ctx, a.grant.Issuer)
 		if err != nil {
-			return nil, s.issuerError(err)
+			return nil, s.imports.issuerError(err)
 		}
 		a.pin(found)
 	}
 	take := func(rec *store.Record) error {
-		if !o.Force && s.loggedIn(rec) {
+		if !o.Force && s.config.loggedIn(rec, time.Now()) {
 			return errSuperseded
 		}
 		a.into(rec, s.serverURL)
@@ -125,12 +125,18 @@ func (c *Client) Import(ctx context.Context, serverURL string, l ImportedLogin, 
 		a.into(rec, s.serverURL)
 		return &ImportResult{Status: statusOf(rec, time.Now())}, nil
 	}
-	rec, err = s.update(ctx, rec, take)
+	rec, err = s.records.update(ctx, rec, take)
 	if err != nil && !errors.Is(err, errSuperseded) {
 		return nil, err
 	}
-	s.useToken(rec)
+	s.tokens.use(rec)
 	return &ImportResult{Status: statusOf(rec, time.Now()), Already: err != nil}, nil
+}
+
+// importer takes over logins that were made elsewhere.
+type importer struct {
+	*credential
+	discovery *discovery
 }
 
 // foreignRecord is a foreign login as it is stored.
@@ -141,20 +147,20 @@ type foreignRecord struct {
 }
 
 // parseImportedLogin reads a foreign login and judges it as far as it can be judged alone.
-func (s *session) parseImportedLogin(l ImportedLogin) (*foreignRecord, error) {
+func (im *importer) parse(l ImportedLogin) (*foreignRecord, error) {
 	usage := func(message string, err error) error {
-		return &Error{Kind: ErrInvalidConfig, Server: s.serverURL, Message: message, Err: err}
+		return &Error{Kind: ErrInvalidConfig, Server: im.serverURL, Message: message, Err: err}
 	}
-	token, err := oauth.ParseToken(&oauth.RawAnswer{Status: 200, ContentType: "application/json", Body: l.TokenResponse})
+	token, err := oauth.ParseTokenResponse(&oauth.RawResponse{Status: 200, ContentType: "application/json", Body: l.TokenResponse})
 	if token == nil || token.Partial || err != nil && token.RefreshToken == "" {
 		return nil, usage("the token response cannot be used", err)
 	}
 	a := &foreignRecord{}
-	if a.client, err = s.foreignClient(l.Registration); err != nil {
+	if a.client, err = im.client(l.Registration); err != nil {
 		return nil, usage("the client that the tokens were issued to cannot be used", err)
 	}
 	if token.RefreshToken != "" && a.client == nil {
-		return nil, &Error{Kind: ErrInvalidConfig, Server: s.serverURL,
+		return nil, &Error{Kind: ErrInvalidConfig, Server: im.serverURL,
 			Message: "a refresh token cannot be used without the client that it was issued to", Hint: "give the client with it"}
 	}
 	if a.client != nil && a.client.Issuer != "" { // the configured one, which is bound to it
@@ -189,14 +195,14 @@ func (s *session) parseImportedLogin(l ImportedLogin) (*foreignRecord, error) {
 		g.Resource = store.Resource{Value: l.Resource, Why: "as sent before"}
 	}
 	if g.RefreshToken == "" && !accessTokenUsable(g, "", now) {
-		return nil, &Error{Kind: ErrLoginRequired, Server: s.serverURL, Hint: "sign in to " + s.serverURL,
+		return nil, &Error{Kind: ErrLoginRequired, Server: im.serverURL, Hint: "sign in to " + im.serverURL,
 			Message: "the access token has expired, and there is no refresh token to renew it with"}
 	}
 	return a, nil
 }
 
 // foreignClient returns the client of a foreign login, or nil if none is known.
-func (s *session) foreignClient(r Registration) (*store.Client, error) {
+func (im *importer) client(r Registration) (*store.Client, error) {
 	answered := &oauth.Registration{}
 	if r.Response != "" {
 		var err error
@@ -208,7 +214,7 @@ func (s *session) foreignClient(r Registration) (*store.Client, error) {
 		r.ClientID = answered.ClientID
 	}
 	configured := ""
-	switch own := s.c.Registration; {
+	switch own := im.config.Registration; {
 	case r.ClientID == "" && (own == nil || own.ClientID == ""):
 		return nil, nil
 	case r.ClientID == "":

@@ -11,18 +11,19 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 )
 
 // elsewhere signs in with a store of its own, as another program would, and
 // returns what that program has of the login.
-func (w *world) elsewhere() handstamp.ImportedLogin {
-	w.t.Helper()
-	other := &world{t: w.t, lab: w.lab, store: new(store.Memory)}
-	other.mustCall(other.session())
-	g, client := other.record().Grant, other.record().GrantClient()
-	w.lab.Reset()
+func elsewhere(w *testenv.Env) handstamp.ImportedLogin {
+	w.T.Helper()
+	other := &testenv.Env{T: w.T, Lab: w.Lab, Store: new(store.Memory)}
+	other.MustCall(other.Session())
+	g, client := other.Record().Grant, other.Record().GrantClient()
+	w.Lab.Reset()
 	return handstamp.ImportedLogin{
 		Registration:  handstamp.Registration{Issuer: g.Issuer, Response: client.Response},
 		TokenResponse: tokenResponse(g.AccessToken.Reveal(), g.RefreshToken.Reveal()),
@@ -39,15 +40,15 @@ func tokenResponse(access, refresh string) store.Secret {
 	return store.Secret(b)
 }
 
-func (w *world) adopt(l handstamp.ImportedLogin, o handstamp.ImportOptions) (*handstamp.ImportResult, error) {
-	return w.session().Import(context.Background(), w.lab.MCPURL(), l, o)
+func importLogin(w *testenv.Env, l handstamp.ImportedLogin, o handstamp.ImportOptions) (*handstamp.ImportResult, error) {
+	return w.Session().Import(context.Background(), w.Lab.MCPURL(), l, o)
 }
 
-func (w *world) mustAdopt(l handstamp.ImportedLogin, o handstamp.ImportOptions) *handstamp.ImportResult {
-	w.t.Helper()
-	result, err := w.adopt(l, o)
+func mustImport(w *testenv.Env, l handstamp.ImportedLogin, o handstamp.ImportOptions) *handstamp.ImportResult {
+	w.T.Helper()
+	result, err := importLogin(w, l, o)
 	if err != nil {
-		w.t.Fatalf("adopt: %v\n%s", err, w.diary())
+		w.T.Fatalf("adopt: %v\n%s", err, w.Diary())
 	}
 	return result
 }
@@ -60,39 +61,39 @@ func TestAdopt(t *testing.T) {
 			for _, offline := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/%s/offline=%v", method, known, offline), func(t *testing.T) {
 					t.Parallel()
-					w := newWorld(t, lab.Habits{RegisterMethod: method, SecretAlphabet: "%+ :/&=", Resource: lab.ResourceRequired})
-					l := w.elsewhere()
+					w := testenv.New(t, lab.Habits{RegisterMethod: method, SecretAlphabet: "%+ :/&=", Resource: lab.ResourceRequired})
+					l := elsewhere(w)
 					if known == "issuer unknown" {
 						l.Registration.Issuer = ""
 					}
-					w.lab.Reset()
-					result := w.mustAdopt(l, handstamp.ImportOptions{Offline: offline})
+					w.Lab.Reset()
+					result := mustImport(w, l, handstamp.ImportOptions{Offline: offline})
 					if s := result.Status; result.Already || s.State != handstamp.StateValid || !s.Renewable ||
 						s.Method != method || s.MethodReason != "from the registration" {
 						t.Errorf("adopted as %+v", s)
 					}
-					if offline && len(w.lab.Counts()) > 0 {
-						t.Errorf("asked the network\n%s", w.diary())
+					if offline && len(w.Lab.Counts()) > 0 {
+						t.Errorf("asked the network\n%s", w.Diary())
 					}
 
-					w.lab.Reset()
-					w.mustCall(w.session())
-					if n := w.asRequests(); n != 0 {
-						t.Errorf("%d requests to the authorization server for a warm start\n%s", n, w.diary())
+					w.Lab.Reset()
+					w.MustCall(w.Session())
+					if n := w.AsRequests(); n != 0 {
+						t.Errorf("%d requests to the authorization server for a warm start\n%s", n, w.Diary())
 					}
 					metadata := 0
 					if offline {
 						metadata = 1
 					}
 					for range 3 {
-						w.expire()
-						w.lab.Reset()
-						w.mustCall(w.session())
-						w.wantCounts(map[string]int{"token:refresh": 1, "server_metadata": metadata})
+						w.Expire()
+						w.Lab.Reset()
+						w.MustCall(w.Session())
+						w.WantCounts(map[string]int{"token:refresh": 1, "server_metadata": metadata})
 						metadata = 0
 					}
-					w.wantTabs(0)
-					if rec := w.record(); len(rec.Clients) != 1 || rec.Grant.Issuer != w.lab.Issuer() || rec.GrantClient() == nil {
+					w.WantTabs(0)
+					if rec := w.Record(); len(rec.Clients) != 1 || rec.Grant.Issuer != w.Lab.Issuer() || rec.GrantClient() == nil {
 						t.Errorf("stored %d clients, issuer %q", len(rec.Clients), rec.Grant.Issuer)
 					}
 				})
@@ -105,42 +106,42 @@ func TestAdopt(t *testing.T) {
 func TestAdoptFindsOutTheMethod(t *testing.T) {
 	for _, method := range []string{lab.MethodNone, lab.MethodPost, lab.MethodBasic} {
 		t.Run(method, func(t *testing.T) {
-			w := newWorld(t, lab.Habits{RegisterMethod: method, RegisterSilent: true})
-			w.mustAdopt(w.elsewhere(), handstamp.ImportOptions{Offline: true})
+			w := testenv.New(t, lab.Habits{RegisterMethod: method, RegisterSilent: true})
+			mustImport(w, elsewhere(w), handstamp.ImportOptions{Offline: true})
 			for range 2 {
-				w.expire()
-				w.lab.Reset()
-				w.mustCall(w.session())
+				w.Expire()
+				w.Lab.Reset()
+				w.MustCall(w.Session())
 			}
-			w.wantCounts(map[string]int{"token:refresh": 1})
-			w.wantTabs(0)
+			w.WantCounts(map[string]int{"token:refresh": 1})
+			w.WantTabs(0)
 		})
 	}
 }
 
 func TestAdoptLeavesAGoodLogin(t *testing.T) {
-	w := newWorld(t, lab.NoneFirst())
-	l := w.elsewhere()
-	w.mustCall(w.session())
-	before := w.record()
-	w.lab.Reset()
+	w := testenv.New(t, lab.NoneFirst())
+	l := elsewhere(w)
+	w.MustCall(w.Session())
+	before := w.Record()
+	w.Lab.Reset()
 	for _, o := range []handstamp.ImportOptions{{}, {Offline: true}, {DryRun: true}} {
-		if result := w.mustAdopt(l, o); !result.Already || w.record().Generation != before.Generation {
-			t.Errorf("%+v: Already is %v, generation %d", o, result.Already, w.record().Generation)
+		if result := mustImport(w, l, o); !result.Already || w.Record().Generation != before.Generation {
+			t.Errorf("%+v: Already is %v, generation %d", o, result.Already, w.Record().Generation)
 		}
 	}
-	if len(w.lab.Counts()) > 0 {
-		t.Errorf("asked the network\n%s", w.diary())
+	if len(w.Lab.Counts()) > 0 {
+		t.Errorf("asked the network\n%s", w.Diary())
 	}
-	w.mustAdopt(l, handstamp.ImportOptions{Force: true, DryRun: true})
-	if w.record().Generation != before.Generation {
+	mustImport(w, l, handstamp.ImportOptions{Force: true, DryRun: true})
+	if w.Record().Generation != before.Generation {
 		t.Error("a dry run stored something")
 	}
-	if result := w.mustAdopt(l, handstamp.ImportOptions{Force: true}); result.Already || w.record().Grant.AccessToken == before.Grant.AccessToken {
+	if result := mustImport(w, l, handstamp.ImportOptions{Force: true}); result.Already || w.Record().Grant.AccessToken == before.Grant.AccessToken {
 		t.Error("Force did not replace the login")
 	}
-	w.mustCall(w.session())
-	w.wantTabs(1)
+	w.MustCall(w.Session())
+	w.WantTabs(1)
 }
 
 // busy is a store in which somebody signs in just before the first write.
@@ -157,11 +158,11 @@ func (b *busy) Put(ctx context.Context, r *store.Record) error {
 
 // A login that is stored while another one is adopted is not overwritten.
 func TestAdoptLosesARace(t *testing.T) {
-	w := newWorld(t, lab.NoneFirst())
-	l := w.elsewhere()
-	c := w.session()
-	c.Store = &busy{Store: w.store, signIn: func() { w.mustCall(w.session()) }}
-	result, err := c.Import(t.Context(), w.lab.MCPURL(), l, handstamp.ImportOptions{})
+	w := testenv.New(t, lab.NoneFirst())
+	l := elsewhere(w)
+	c := w.Session()
+	c.Store = &busy{Store: w.Store, signIn: func() { w.MustCall(w.Session()) }}
+	result, err := c.Import(t.Context(), w.Lab.MCPURL(), l, handstamp.ImportOptions{})
 	if err != nil || !result.Already {
 		t.Errorf("%+v, %v", result, err)
 	}
@@ -169,7 +170,7 @@ func TestAdoptLosesARace(t *testing.T) {
 	if err := json.Unmarshal([]byte(l.TokenResponse), &adopted); err != nil {
 		t.Fatal(err)
 	}
-	if w.record().Grant.AccessToken.Reveal() == adopted["access_token"] {
+	if w.Record().Grant.AccessToken.Reveal() == adopted["access_token"] {
 		t.Error("the login that came first was overwritten")
 	}
 }
@@ -178,30 +179,30 @@ func TestAdoptLosesARace(t *testing.T) {
 func TestAdoptFromAnotherIssuer(t *testing.T) {
 	for name, form := range map[string]string{"named": "", "at the server itself": lab.ResourceNone} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, lab.Habits{ResourceForm: form, OneOrigin: form != ""})
-			l := w.elsewhere()
+			w := testenv.New(t, lab.Habits{ResourceForm: form, OneOrigin: form != ""})
+			l := elsewhere(w)
 			l.Registration.Issuer = "https://as.example.com"
-			w.lab.Reset()
-			_, err := w.adopt(l, handstamp.ImportOptions{})
-			wantKind(t, err, handstamp.ErrProtocol)
-			if err == nil || !strings.Contains(err.Error(), "as.example.com") || !strings.Contains(err.Error(), w.lab.Issuer()) {
+			w.Lab.Reset()
+			_, err := importLogin(w, l, handstamp.ImportOptions{})
+			testenv.WantKind(t, err, handstamp.ErrProtocol)
+			if err == nil || !strings.Contains(err.Error(), "as.example.com") || !strings.Contains(err.Error(), w.Lab.Issuer()) {
 				t.Errorf("%v does not name both issuers", err)
 			}
-			w.wantNoCredentials()
+			w.WantNoCredentials()
 
 			// Taken unseen, it serves as long as its token does. Then it ends.
-			w.mustAdopt(l, handstamp.ImportOptions{Offline: true})
-			w.mustCall(w.session())
-			w.expire()
-			c := w.session()
+			mustImport(w, l, handstamp.ImportOptions{Offline: true})
+			w.MustCall(w.Session())
+			w.Expire()
+			c := w.Session()
 			c.LoginPolicy = handstamp.LoginNever
-			wantKind(t, w.call(c), handstamp.ErrLoginRequired)
-			w.wantCounts(map[string]int{"token:refresh": 0})
-			if status, err := c.Status(t.Context(), w.lab.MCPURL()); err != nil || status.GrantError == nil || status.GrantError.Code != "issuer_changed" {
+			testenv.WantKind(t, w.Call(c), handstamp.ErrLoginRequired)
+			w.WantCounts(map[string]int{"token:refresh": 0})
+			if status, err := c.Status(t.Context(), w.Lab.MCPURL()); err != nil || status.GrantError == nil || status.GrantError.Code != "issuer_changed" {
 				t.Errorf("status %+v, %v", status, err)
 			}
-			w.mustCall(w.session())
-			w.wantTabs(1)
+			w.MustCall(w.Session())
+			w.WantTabs(1)
 		})
 	}
 }
@@ -209,46 +210,46 @@ func TestAdoptFromAnotherIssuer(t *testing.T) {
 // An authorization server that cannot be asked costs no login, neither when it is
 // adopted nor when it is to be completed.
 func TestAdoptUnreachable(t *testing.T) {
-	w := newWorld(t, lab.NoneFirst())
-	l := w.elsewhere()
-	w.lab.SetFault("server_metadata", lab.Fault{Kind: lab.FaultStatus, Status: 503})
-	_, err := w.adopt(l, handstamp.ImportOptions{})
-	wantKind(t, err, handstamp.ErrUnreachable)
-	w.wantNoCredentials()
-	w.mustAdopt(l, handstamp.ImportOptions{Offline: true})
-	w.expire()
-	wantKind(t, w.call(w.session()), handstamp.ErrUnreachable)
-	w.wantTabs(0)
-	w.lab.SetFault("server_metadata")
-	rec := w.record()
+	w := testenv.New(t, lab.NoneFirst())
+	l := elsewhere(w)
+	w.Lab.SetFault("server_metadata", lab.Fault{Kind: lab.FaultStatus, Status: 503})
+	_, err := importLogin(w, l, handstamp.ImportOptions{})
+	testenv.WantKind(t, err, handstamp.ErrUnreachable)
+	w.WantNoCredentials()
+	mustImport(w, l, handstamp.ImportOptions{Offline: true})
+	w.Expire()
+	testenv.WantKind(t, w.Call(w.Session()), handstamp.ErrUnreachable)
+	w.WantTabs(0)
+	w.Lab.SetFault("server_metadata")
+	rec := w.Record()
 	if rec.Retry == nil {
 		t.Fatal("nothing says when to ask again")
 	}
 	rec.Retry.NotBefore = time.Now()
-	w.put(rec)
-	w.mustCall(w.session())
-	w.wantTabs(0)
+	w.Put(rec)
+	w.MustCall(w.Session())
+	w.WantTabs(0)
 }
 
 // A login that is not complete yet is completed by whoever needs it to be.
 func TestAdoptedOfflineThenLogoutOrLogin(t *testing.T) {
 	t.Run("logout", func(t *testing.T) {
-		w := newWorld(t, lab.NoneFirst())
-		w.mustAdopt(w.elsewhere(), handstamp.ImportOptions{Offline: true})
-		result, err := w.session().Logout(t.Context(), w.lab.MCPURL(), handstamp.LogoutOptions{})
+		w := testenv.New(t, lab.NoneFirst())
+		mustImport(w, elsewhere(w), handstamp.ImportOptions{Offline: true})
+		result, err := w.Session().Logout(t.Context(), w.Lab.MCPURL(), handstamp.LogoutOptions{})
 		if err != nil || !result.Revoked {
 			t.Errorf("%+v, %v", result, err)
 		}
 	})
 	t.Run("login", func(t *testing.T) {
-		w := newWorld(t, lab.NoneFirst())
-		l := w.elsewhere()
+		w := testenv.New(t, lab.NoneFirst())
+		l := elsewhere(w)
 		l.Registration.Issuer = ""
-		w.mustAdopt(l, handstamp.ImportOptions{Offline: true})
-		w.lab.Reset()
-		w.mustLogin(w.session())
-		w.wantCounts(map[string]int{"register": 0, "token:code": 1})
-		if rec := w.record(); len(rec.Clients) != 1 {
+		mustImport(w, l, handstamp.ImportOptions{Offline: true})
+		w.Lab.Reset()
+		w.MustLogin(w.Session())
+		w.WantCounts(map[string]int{"register": 0, "token:code": 1})
+		if rec := w.Record(); len(rec.Clients) != 1 {
 			t.Errorf("%d clients are stored, want the adopted one", len(rec.Clients))
 		}
 	})
@@ -257,32 +258,32 @@ func TestAdoptedOfflineThenLogoutOrLogin(t *testing.T) {
 // A client that was typed in, and one that is a metadata document, come without
 // a registration response.
 func TestAdoptWithoutRegistrationResponse(t *testing.T) {
-	w := newWorld(t, lab.NoneFirst())
-	w.lab.RegisterClient(lab.ConfiguredClient{ID: "by-hand", Secret: "secret", Method: lab.MethodBasic, RedirectURIs: []string{"http://127.0.0.1/callback"}})
+	w := testenv.New(t, lab.NoneFirst())
+	w.Lab.RegisterClient(lab.ConfiguredClient{ID: "by-hand", Secret: "secret", Method: lab.MethodBasic, RedirectURIs: []string{"http://127.0.0.1/callback"}})
 	r := handstamp.Registration{ClientID: "by-hand", ClientSecret: "secret"}
-	other := &world{t: t, lab: w.lab, store: new(store.Memory)}
-	c := other.session()
+	other := &testenv.Env{T: t, Lab: w.Lab, Store: new(store.Memory)}
+	c := other.Session()
 	c.Registration = &r
-	other.mustCall(c)
-	g := other.record().Grant
+	other.MustCall(c)
+	g := other.Record().Grant
 	l := handstamp.ImportedLogin{TokenResponse: tokenResponse(g.AccessToken.Reveal(), g.RefreshToken.Reveal())}
 
-	_, err := w.adopt(l, handstamp.ImportOptions{})
-	wantKind(t, err, handstamp.ErrInvalidConfig) // a refresh token without its client
-	c = w.session()
+	_, err := importLogin(w, l, handstamp.ImportOptions{})
+	testenv.WantKind(t, err, handstamp.ErrInvalidConfig) // a refresh token without its client
+	c = w.Session()
 	c.Registration = &r
-	if _, err := c.Import(t.Context(), w.lab.MCPURL(), l, handstamp.ImportOptions{}); err != nil {
+	if _, err := c.Import(t.Context(), w.Lab.MCPURL(), l, handstamp.ImportOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if rec := w.record(); rec.Clients[0].Source != store.SourceConfigured || !rec.Grant.ExpiresAt.IsZero() {
+	if rec := w.Record(); rec.Clients[0].Source != store.SourceConfigured || !rec.Grant.ExpiresAt.IsZero() {
 		t.Errorf("source %q, expiry %v without a time of receipt", rec.Clients[0].Source, rec.Grant.ExpiresAt)
 	}
-	w.expire()
-	w.mustCall(w.session())
+	w.Expire()
+	w.MustCall(w.Session())
 
 	l.Registration.ClientID = "https://app.example.com/client.json"
-	w.mustAdopt(l, handstamp.ImportOptions{Force: true, DryRun: true})
-	result := w.mustAdopt(l, handstamp.ImportOptions{Force: true})
+	mustImport(w, l, handstamp.ImportOptions{Force: true, DryRun: true})
+	result := mustImport(w, l, handstamp.ImportOptions{Force: true})
 	if result.Status.ClientSource != store.SourceMetadataDocument || result.Status.Method != lab.MethodNone {
 		t.Errorf("%+v", result.Status)
 	}
@@ -316,7 +317,7 @@ func TestAdoptRefuses(t *testing.T) {
 			c := handstamp.Client{}
 			for _, offline := range []bool{true, false} { // judged before anything is asked
 				_, err := c.Import(t.Context(), "https://mcp.invalid/mcp", test.login, handstamp.ImportOptions{Offline: offline})
-				wantKind(t, err, test.kind)
+				testenv.WantKind(t, err, test.kind)
 				if err != nil && strings.Contains(err.Error(), "X-Evil") {
 					t.Errorf("%v shows a secret", err)
 				}
@@ -328,7 +329,7 @@ func TestAdoptRefuses(t *testing.T) {
 	}
 	var c handstamp.Client
 	_, err := c.Import(t.Context(), "ftp://mcp.invalid", handstamp.ImportedLogin{}, handstamp.ImportOptions{})
-	wantKind(t, err, handstamp.ErrInvalidConfig)
+	testenv.WantKind(t, err, handstamp.ErrInvalidConfig)
 }
 
 // What a login says of itself beyond its tokens is kept.
@@ -343,39 +344,39 @@ func TestAdoptKeepsWhatIsKnown(t *testing.T) {
 		{"there was none", func(l *handstamp.ImportedLogin, _ string) { l.OmitResource = true }, func(string) string { return "" }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newWorld(t, lab.Habits{ResourceName: lab.NameOrigin})
-			origin := strings.TrimSuffix(w.lab.MCPURL(), "/mcp")
-			l := w.elsewhere()
+			w := testenv.New(t, lab.Habits{ResourceName: lab.NameOrigin})
+			origin := strings.TrimSuffix(w.Lab.MCPURL(), "/mcp")
+			l := elsewhere(w)
 			l.ReceivedAt, l.ExpiresAt = time.Now().Add(time.Hour), time.Now().Add(30*time.Minute) // a clock that was wrong
 			l.ScopeRequested = "read write"
 			test.set(&l, origin)
-			w.mustAdopt(l, handstamp.ImportOptions{})
-			g := w.record().Grant
+			mustImport(w, l, handstamp.ImportOptions{})
+			g := w.Record().Grant
 			if want := test.want(origin); g.Resource.Value != want || g.Resource.Omit != (want == "") {
 				t.Errorf("resource %+v, want %q", g.Resource, want)
 			}
 			if g.ScopeRequested != "read write" || g.ObtainedAt.After(time.Now()) || !g.ExpiresAt.Equal(l.ExpiresAt.UTC()) {
 				t.Errorf("scope %q, obtained %v, expires %v", g.ScopeRequested, g.ObtainedAt, g.ExpiresAt)
 			}
-			w.expire()
-			w.lab.Reset()
-			w.mustCall(w.session())
-			w.wantCounts(map[string]int{"token:refresh": 1})
-			w.wantTabs(0)
+			w.Expire()
+			w.Lab.Reset()
+			w.MustCall(w.Session())
+			w.WantCounts(map[string]int{"token:refresh": 1})
+			w.WantTabs(0)
 		})
 	}
 }
 
 // A login that cannot be stored is not half taken.
 func TestAdoptNeedsTheStore(t *testing.T) {
-	w := newWorld(t, lab.NoneFirst())
-	l := w.elsewhere()
-	c := w.session()
-	c.Store = &brittle{Store: w.store}
-	_, err := c.Import(t.Context(), w.lab.MCPURL(), l, handstamp.ImportOptions{})
-	wantKind(t, err, handstamp.ErrStore)
+	w := testenv.New(t, lab.NoneFirst())
+	l := elsewhere(w)
+	c := w.Session()
+	c.Store = &brittle{Store: w.Store}
+	_, err := c.Import(t.Context(), w.Lab.MCPURL(), l, handstamp.ImportOptions{})
+	testenv.WantKind(t, err, handstamp.ErrStore)
 	if !errors.Is(err, store.ErrUnusable) {
 		t.Errorf("%v hides its cause", err)
 	}
-	w.wantNoCredentials()
+	w.WantNoCredentials()
 }

@@ -38,40 +38,40 @@ type issuerMetadata struct {
 // findIssuer finds the metadata of the authorization server that a login with
 // this issuer comes from; "" is not known. It returns errMoved if the server no
 // longer names it.
-func (s *session) findIssuer(ctx context.Context, issuer string) (*issuerMetadata, error) {
+func (im *importer) findIssuer(ctx context.Context, issuer string) (*issuerMetadata, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	reply, err := s.probeChallenge(ctx)
+	reply, err := im.server.probeChallenge(ctx)
 	if err != nil {
 		return nil, err
 	}
 	found := &issuerMetadata{}
-	if found.resource, err = s.resourceMetadata(ctx, reply.challenge); err != nil {
+	if found.resource, err = im.discovery.resourceMetadata(ctx, reply.challenge); err != nil {
 		return nil, err
 	}
-	if found.server, err = s.importedServer(ctx, issuer, found.resource); err != nil {
+	if found.server, err = im.importedServer(ctx, issuer, found.resource); err != nil {
 		return nil, err
 	}
 	if issuer != "" && !sameIssuer(found.server.Issuer, issuer) {
 		return nil, issuerMovedError(issuer, found.server.Issuer)
 	}
-	found.privateNetwork = s.privateNetwork.Load()
+	found.privateNetwork = im.server.privateNetwork.Load()
 	return found, nil
 }
 
 // importedServer returns the metadata of a login's authorization server. Of several, it is the
 // first where the login's is not known: nothing that was issued elsewhere goes to another one
 // because the first cannot be reached.
-func (s *session) importedServer(ctx context.Context, issuer string, rm *oauth.ResourceMetadata) (*oauth.ServerMetadata, error) {
-	check := s.checked(ctx)
+func (im *importer) importedServer(ctx context.Context, issuer string, rm *oauth.ResourceMetadata) (*oauth.ServerMetadata, error) {
+	check := im.discovery.checked(ctx)
 	switch {
-	case s.c.AuthorizationServer != nil:
-		return check(s.statedServer(ctx))
+	case im.config.AuthorizationServer != nil:
+		return check(im.discovery.statedServer(ctx))
 	case rm == nil || len(rm.AuthorizationServers) == 0:
-		if configured := s.configuredIssuer(); issuer != "" && sameIssuer(issuer, configured) {
-			return check(s.configuredServer(ctx, configured, nil))
+		if configured := im.config.configuredIssuer(); issuer != "" && sameIssuer(issuer, configured) {
+			return check(im.discovery.configuredServer(ctx, configured, nil))
 		}
-		return check(s.fetcher.LegacyServerMetadata(ctx, s.target))
+		return check(im.fetcher.LegacyServerMetadata(ctx, im.server.target))
 	}
 	named, i := rm.AuthorizationServers, 0
 	if issuer != "" {
@@ -80,7 +80,7 @@ func (s *session) importedServer(ctx context.Context, issuer string, rm *oauth.R
 	if i < 0 {
 		return nil, issuerMovedError(issuer, strings.Join(named, ", "))
 	}
-	return check(s.fetcher.ServerMetadata(ctx, named[i]))
+	return check(im.fetcher.ServerMetadata(ctx, named[i]))
 }
 
 func issuerMovedError(from, to string) error {
@@ -88,12 +88,12 @@ func issuerMovedError(from, to string) error {
 }
 
 // issuerError is explain for findIssuer.
-func (s *session) issuerError(err error) error {
+func (im *importer) issuerError(err error) error {
 	if errors.Is(err, errMoved) {
-		return &Error{Kind: ErrProtocol, Server: s.serverURL, Err: err, Message: "the login is of no use any more",
-			Hint: "sign in to " + s.serverURL}
+		return &Error{Kind: ErrProtocol, Server: im.serverURL, Err: err, Message: "the login is of no use any more",
+			Hint: "sign in to " + im.serverURL}
 	}
-	return s.asError(err)
+	return im.errs.from(err)
 }
 
 // pin binds the adopted login to the authorization server it comes from.
@@ -131,13 +131,13 @@ func importIncomplete(rec *store.Record) bool {
 // completeImport finds what an adopted login lacks and stores it. The error is
 // errSuperseded if the login was replaced meanwhile, errMoved if nobody can renew
 // it any more.
-func (s *session) completeImport(ctx context.Context, rec *store.Record) (*store.Record, error) {
+func (im *importer) complete(ctx context.Context, rec *store.Record) (*store.Record, error) {
 	token := rec.Grant.RefreshToken
-	found, err := s.findIssuer(ctx, rec.Grant.Issuer)
+	found, err := im.findIssuer(ctx, rec.Grant.Issuer)
 	if err != nil {
 		return rec, err
 	}
-	return s.update(ctx, rec, func(rec *store.Record) error {
+	return im.records.update(ctx, rec, func(rec *store.Record) error {
 		if !importIncomplete(rec) || rec.Grant.RefreshToken != token {
 			return errSuperseded
 		}
@@ -161,7 +161,7 @@ func (r *refreshAttempt) onImportFailed(ctx context.Context, rec *store.Record, 
 	case !errors.Is(err, errMoved):
 		return r.onTransientError(ctx, rec, 0, err)
 	}
-	rec, err = r.update(ctx, rec, func(rec *store.Record) error {
+	rec, err = r.records.update(ctx, rec, func(rec *store.Record) error {
 		if !r.stillCurrent(rec) {
 			return errSuperseded
 		}
@@ -176,9 +176,9 @@ func (r *refreshAttempt) onImportFailed(ctx context.Context, rec *store.Record, 
 	if err != nil && !errors.Is(err, errSuperseded) {
 		return nil, err
 	}
-	if r.tokenUsable(rec) {
-		return r.useToken(rec), nil
+	if r.need.metBy(rec.Grant, time.Now()) {
+		return r.tokens.use(rec), nil
 	}
-	r.session.cached.Store(nil)
+	r.tokens.current.Store(nil)
 	return nil, nil
 }

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/store"
@@ -14,10 +15,16 @@ import (
 // them: a logout has them revoked when the record has none any more.
 const maxKnownSecrets = 24
 
-// noteSecrets remembers the secrets of a record that was read or is written. A server may
+// knownSecrets are the secrets that no text of a server may repeat. It is safe for concurrent use.
+type knownSecrets struct {
+	config *configuration
+	latest atomic.Pointer[[]oauth.Secret]
+}
+
+// note remembers the secrets of a record that was read or is written. A server may
 // repeat in an error what another request of the login carried, so no text of a server that is
 // shown or stored may contain one of them.
-func (s *session) noteSecrets(rec *store.Record) {
+func (k *knownSecrets) note(rec *store.Record) {
 	var all []oauth.Secret
 	add := func(secret store.Secret) {
 		if secret != "" && !slices.Contains(all, secret) {
@@ -33,19 +40,19 @@ func (s *session) noteSecrets(rec *store.Record) {
 		add(c.Secret)
 		add(c.RegistrationAccessToken)
 	}
-	if r := s.c.Registration; r != nil {
+	if r := k.config.Registration; r != nil {
 		add(r.ClientSecret)
 	}
-	for _, old := range s.knownSecrets() {
+	for _, old := range k.all() {
 		add(old)
 	}
 	all = all[:min(len(all), maxKnownSecrets)]
-	s.secrets.Store(&all)
+	k.latest.Store(&all)
 }
 
-// knownSecrets returns the secrets of the record that was read or written last.
-func (s *session) knownSecrets() []oauth.Secret {
-	if all := s.secrets.Load(); all != nil {
+// all returns the secrets of the record that was read or written last.
+func (k *knownSecrets) all() []oauth.Secret {
+	if all := k.latest.Load(); all != nil {
 		return *all
 	}
 	return nil
@@ -53,12 +60,12 @@ func (s *session) knownSecrets() []oauth.Secret {
 
 // challengeOf returns the Bearer challenge of a response, without what repeats a secret. The
 // request was sent with the token, or with none.
-func (s *session) challengeOf(resp *http.Response, used *cachedToken) oauth.BearerChallenge {
-	secrets := slices.Clip(s.knownSecrets())
+func (m *mcpServer) challengeOf(resp *http.Response, used *cachedToken) oauth.BearerChallenge {
+	secrets := slices.Clip(m.secrets.all())
 	if used != nil {
 		secrets = append(secrets, used.token)
 	}
-	return oauth.Bearer(resp.Header).Without(secrets...)
+	return oauth.ParseBearerChallenge(resp.Header).WithoutSecrets(secrets...)
 }
 
 // maxShownPath bounds the path of a URL that a server gave and that is shown, in bytes.
@@ -66,8 +73,8 @@ const maxShownPath = 200
 
 // shownURL returns the origin and the path of a URL that a server gave to be shown, without what
 // the server has put a secret into, one of the record or of the headers that it was sent.
-func (s *session) shownURL(u *url.URL, header http.Header) string {
-	secrets := slices.Clip(s.knownSecrets())
+func (m *mcpServer) shownURL(u *url.URL, header http.Header) string {
+	secrets := slices.Clip(m.secrets.all())
 	for name, values := range header {
 		switch name {
 		case "Accept", "Content-Type", "Mcp-Protocol-Version", "Origin", "Referer", "User-Agent":
@@ -82,9 +89,9 @@ func (s *session) shownURL(u *url.URL, header http.Header) string {
 	}
 	origin, path := oauth.Origin(u), u.EscapedPath()
 	switch {
-	case oauth.Repeats(origin, secrets):
+	case oauth.ContainsSecret(origin, secrets):
 		return "a URL with a secret of the request in it"
-	case len(path) > maxShownPath || oauth.Repeats(path, secrets) || oauth.Repeats(u.Path, secrets):
+	case len(path) > maxShownPath || oauth.ContainsSecret(path, secrets) || oauth.ContainsSecret(u.Path, secrets):
 		return origin
 	}
 	return origin + path

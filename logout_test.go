@@ -11,20 +11,21 @@ import (
 	"testing"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
 )
 
 // inFolder gives the user a file store and returns its folder.
-func (w *world) inFolder() string {
-	w.t.Helper()
-	dir := w.t.TempDir() + "/credentials"
+func inFolder(w *testenv.Env) string {
+	w.T.Helper()
+	dir := w.T.TempDir() + "/credentials"
 	s, err := filestore.Open(filestore.Options{Dir: dir, Warn: func(string) {}})
 	if err != nil {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
-	w.store = s
+	w.Store = s
 	return dir
 }
 
@@ -41,21 +42,21 @@ func files(t *testing.T, dir string) []string {
 // The end of the caller's context ends the wait for the server, and nothing else:
 // no token stays here.
 func TestLogoutWithoutAnswer(t *testing.T) {
-	w := newWorld(t, lab.NoneFirst())
-	dir := w.inFolder()
-	w.mustCall(w.session())
-	w.expire()
-	w.mustCall(w.session())
-	w.lab.SetFault("revoke", lab.Fault{Kind: lab.FaultHang})
+	w := testenv.New(t, lab.NoneFirst())
+	dir := inFolder(w)
+	w.MustCall(w.Session())
+	w.Expire()
+	w.MustCall(w.Session())
+	w.Lab.SetFault("revoke", lab.Fault{Kind: lab.FaultHang})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	reached := w.lab.Hold("revoke:received")
+	reached := w.Lab.Hold("revoke:received")
 	go func() {
 		defer cancel()
 		reached.Wait(ctx)
 		reached.Release()
 	}()
-	result, err := w.session().Logout(ctx, w.lab.MCPURL(), handstamp.LogoutOptions{})
+	result, err := w.Session().Logout(ctx, w.Lab.MCPURL(), handstamp.LogoutOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,29 +79,29 @@ func (busyStore) Put(ctx context.Context, _ *store.Record) error {
 // A caller who did not wait for the store gets that error, not one of the store's,
 // and is still signed in.
 func TestLogoutCalledOff(t *testing.T) {
-	w := newWorld(t, lab.NoneFirst())
-	w.mustCall(w.session())
-	c := w.session()
-	c.Store = busyStore{w.store}
+	w := testenv.New(t, lab.NoneFirst())
+	w.MustCall(w.Session())
+	c := w.Session()
+	c.Store = busyStore{w.Store}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := c.Logout(ctx, w.lab.MCPURL(), handstamp.LogoutOptions{}); err != context.Canceled {
+	if _, err := c.Logout(ctx, w.Lab.MCPURL(), handstamp.LogoutOptions{}); err != context.Canceled {
 		t.Errorf("error %v", err)
 	}
-	if w.record().Grant == nil {
+	if w.Record().Grant == nil {
 		t.Error("signed out all the same")
 	}
 }
 
 // Keeping the client is no reason to keep a token, in whichever copy.
 func TestLogoutKeepsTheClientOnly(t *testing.T) {
-	w := newWorld(t, lab.NoneFirst())
-	dir := w.inFolder()
-	w.mustCall(w.session())
-	w.expire()
-	w.mustCall(w.session())
-	grant, id := w.record().Grant, w.record().Clients[0].ID
-	if _, err := w.session().Logout(context.Background(), w.lab.MCPURL(), handstamp.LogoutOptions{KeepClient: true, NoRevoke: true}); err != nil {
+	w := testenv.New(t, lab.NoneFirst())
+	dir := inFolder(w)
+	w.MustCall(w.Session())
+	w.Expire()
+	w.MustCall(w.Session())
+	grant, id := w.Record().Grant, w.Record().Clients[0].ID
+	if _, err := w.Session().Logout(context.Background(), w.Lab.MCPURL(), handstamp.LogoutOptions{KeepClient: true, NoRevoke: true}); err != nil {
 		t.Fatal(err)
 	}
 	left := files(t, dir)
@@ -113,53 +114,111 @@ func TestLogoutKeepsTheClientOnly(t *testing.T) {
 			t.Errorf("%s still has a token", name)
 		}
 	}
-	if r := w.record(); len(left) == 0 || r.Grant != nil || len(r.Clients) != 1 || r.Clients[0].ID != id {
+	if r := w.Record(); len(left) == 0 || r.Grant != nil || len(r.Clients) != 1 || r.Clients[0].ID != id {
 		t.Errorf("%q, %+v", left, r)
 	}
-	w.lab.Reset()
-	w.mustCall(w.session())
-	w.wantCounts(map[string]int{"register": 0})
+	w.Lab.Reset()
+	w.MustCall(w.Session())
+	w.WantCounts(map[string]int{"register": 0})
 }
 
 // Signing out of a login that is damaged removes it, and all that is left of it.
 func TestLogoutOfDamaged(t *testing.T) {
-	w := newWorld(t, lab.NoneFirst())
-	dir := w.inFolder()
-	w.mustCall(w.session())
+	w := testenv.New(t, lab.NoneFirst())
+	dir := inFolder(w)
+	w.MustCall(w.Session())
 	for _, name := range files(t, dir) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("damaged"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	c := w.session()
-	result, err := c.Logout(context.Background(), w.lab.MCPURL(), handstamp.LogoutOptions{})
+	c := w.Session()
+	result, err := c.Logout(context.Background(), w.Lab.MCPURL(), handstamp.LogoutOptions{})
 	if err != nil || !result.Damaged || result.WasSignedIn {
 		t.Errorf("result %+v, %v", result, err)
 	}
 	if left := files(t, dir); len(left) != 0 {
 		t.Errorf("the folder still has %q", left)
 	}
-	if result, err = c.Logout(context.Background(), w.lab.MCPURL(), handstamp.LogoutOptions{}); err != nil || result.Damaged {
+	if result, err = c.Logout(context.Background(), w.Lab.MCPURL(), handstamp.LogoutOptions{}); err != nil || result.Damaged {
 		t.Errorf("the second time: %+v, %v", result, err)
 	}
 
 	// The same where something else has set it aside.
-	w.mustCall(w.session())
+	w.MustCall(w.Session())
 	for _, name := range files(t, dir) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("damaged"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if status, err := c.Status(context.Background(), w.lab.MCPURL()); err != nil || status.State != handstamp.StateNone {
+	if status, err := c.Status(context.Background(), w.Lab.MCPURL()); err != nil || status.State != handstamp.StateNone {
 		t.Errorf("status %+v, %v", status, err)
 	}
 	if left := files(t, dir); len(left) == 0 {
 		t.Fatal("nothing was set aside")
 	}
-	if _, err := c.Logout(context.Background(), w.lab.MCPURL(), handstamp.LogoutOptions{}); err != nil {
+	if _, err := c.Logout(context.Background(), w.Lab.MCPURL(), handstamp.LogoutOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if left := files(t, dir); len(left) != 0 {
 		t.Errorf("the folder still has %q", left)
+	}
+}
+
+// While the server is asked to revoke a login nobody renews it any more.
+func TestLogoutPutsOutOfUseFirst(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	w.MustCall(w.Session())
+	w.Expire()
+	gate := w.Lab.Hold("revoke:received")
+	ended := make(chan error, 1)
+	leaving := w.Session()
+	go func() {
+		_, err := leaving.Logout(context.Background(), w.Lab.MCPURL(), handstamp.LogoutOptions{})
+		ended <- err
+	}()
+	if _, err := gate.Wait(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if w.Record().Grant != nil {
+		t.Error("the login is still in use")
+	}
+	w.Lab.Reset()
+	c := w.Session()
+	c.LoginPolicy = handstamp.LoginNever
+	testenv.WantKind(t, w.Call(c), handstamp.ErrLoginRequired)
+	w.WantCounts(map[string]int{"token:refresh": 0})
+	gate.Release()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// Logging out while a refresh is under way leaves nothing behind, here or there.
+func TestLogoutDuringRefresh(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	w.MustCall(w.Session())
+	w.Expire()
+	gate := w.Lab.Hold("token:refresh:committed")
+	busy, other := w.Session(), w.Session()
+	busy.LoginPolicy = handstamp.LoginNever
+	result := make(chan error)
+	go func() { result <- w.Call(busy) }()
+	if _, err := gate.Wait(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Logout(context.Background(), w.Lab.MCPURL(), handstamp.LogoutOptions{NoRevoke: true}); err != nil {
+		t.Fatal(err)
+	}
+	gate.Release()
+	if err := <-result; !errors.Is(err, handstamp.ErrLoginRequired) {
+		t.Errorf("error %v, want ErrLoginRequired", err)
+	}
+	if status, err := other.Status(context.Background(), w.Lab.MCPURL()); err != nil || status.State != handstamp.StateNone {
+		t.Errorf("status %+v, %v after logout", status, err)
+	}
+	w.WantCounts(map[string]int{"revoke": 1}) // what the refresh brought
+	if a := w.Lab.Audit(); !a.Families[0].Revoked {
+		t.Error("a token that nobody holds any more is still good")
 	}
 }

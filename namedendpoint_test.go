@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/handstamp/handstamp/internal/testenv"
 )
 
 // beside is an HTTP+SSE server with the endpoint that the stream names, wherever that is, and
@@ -73,7 +75,7 @@ func TestEndpointBesideTheStreamGetsTheToken(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := body(t, resp); got != b.event {
+			if got := testenv.Body(t, resp); got != b.event {
 				t.Errorf("the stream was changed: %q", got)
 			}
 			resp, err = client.Post(strings.ReplaceAll(test.post, "BASE", b.URL), "application/json", strings.NewReader("{}"))

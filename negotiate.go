@@ -49,7 +49,7 @@ type negotiation struct {
 
 // newNegotiation returns the terms to begin with: what was learned of the issuer comes
 // before what Handstamp would request.
-func (l *loginFlow) newNegotiation() *negotiation {
+func (l *loginClients) newNegotiation() *negotiation {
 	as := l.plan.server
 	learned := l.rec.LearnedOf(as.Issuer)
 	wish := registrationTerms{
@@ -61,7 +61,7 @@ func (l *loginFlow) newNegotiation() *negotiation {
 	if loopbackURI(l.callback.redirectURI) {
 		wish.types = []string{"native", "web", ""}
 	}
-	if l.ownsRedirectURI() {
+	if l.callback.ownsRedirectURI() {
 		wish.redirectHosts = []string{"127.0.0.1", "localhost"}
 		if u, err := url.Parse(l.callback.redirectURI); err == nil {
 			wish.redirectHosts = firstOf(wish.redirectHosts, u.Hostname())
@@ -102,7 +102,7 @@ func methodAlternatives(listed []string) []string {
 		}
 		return 0
 	})
-	return firstOf(all, oauth.AskMethod(listed))
+	return firstOf(all, oauth.RegistrationMethod(listed))
 }
 
 // firstOf returns the alternatives with one of them first, if it is among them and
@@ -117,7 +117,7 @@ func firstOf(alternatives []string, one string) []string {
 
 // negotiate registers the client, on the terms that are left when the server has
 // rejected others.
-func (l *loginFlow) negotiate(ctx context.Context) (*oauth.Registration, *negotiation, error) {
+func (l *loginClients) negotiate(ctx context.Context) (*oauth.Registration, *negotiation, error) {
 	n := l.newNegotiation()
 	for {
 		n.requests++
@@ -131,7 +131,7 @@ func (l *loginFlow) negotiate(ctx context.Context) (*oauth.Registration, *negoti
 			return nil, n, err
 		}
 		l.log.Info("the registration was rejected; requesting another", "member", member, "code", rejected.Err.Code)
-		if err := l.moveCallback(ctx, n.terms.redirectHosts); err != nil {
+		if err := l.callback.move(ctx, n.terms.redirectHosts); err != nil {
 			return nil, n, err
 		}
 	}
@@ -139,11 +139,11 @@ func (l *loginFlow) negotiate(ctx context.Context) (*oauth.Registration, *negoti
 
 // requestRegistration sends one registration request, and again where the server only
 // wants the client to wait.
-func (l *loginFlow) requestRegistration(ctx context.Context, t registrationTerms) (*oauth.Registration, error) {
+func (l *loginClients) requestRegistration(ctx context.Context, t registrationTerms) (*oauth.Registration, error) {
 	for try := 1; ; try++ {
 		reg, err := l.fetcher.Register(ctx, l.plan.server.RegistrationEndpoint, oauth.RegistrationRequest{
-			ClientName:              l.c.ClientName,
-			ClientURI:               l.c.ClientURI,
+			ClientName:              l.config.ClientName,
+			ClientURI:               l.config.ClientURI,
 			RedirectURIs:            []string{l.callback.redirectURI},
 			GrantTypes:              t.grants[0],
 			ResponseTypes:           []string{"code"},
@@ -185,8 +185,8 @@ func registrationWait(err error, try int) (wait time.Duration, patient bool) {
 // narrow gives up what a rejection blames and returns its name; "" if there is nothing
 // to give up.
 func (n *negotiation) narrow(rejected *oauth.RegistrationError) string {
-	members, guess := rejected.Blamed()
-	if n.before != nil && rejected.Same(n.last) {
+	members, guess := rejected.NamedMembers()
+	if n.before != nil && rejected.Equal(n.last) {
 		n.terms = *n.before // it was not that
 	}
 	n.last, n.before = rejected, nil
@@ -274,19 +274,19 @@ func omitScopes(scopes, omit []string) []string {
 	return slices.DeleteFunc(slices.Clone(scopes), func(scope string) bool { return slices.Contains(omit, scope) })
 }
 
-// tellOmitted tells the user of scopes that are not requested although they are
+// reportOmitted tells the user of scopes that are not requested although they are
 // configured.
-func (s *session) tellOmitted(omitted []string) {
-	if configured := omitScopes(omitted, omitScopes(omitted, s.c.Scopes)); len(configured) > 0 {
-		s.notice("the authorization server rejects the scope %q, which is not requested", strings.Join(configured, " "))
+func (l *loginState) reportOmitted(omitted []string) {
+	if configured := omitScopes(omitted, omitScopes(omitted, l.config.Scopes)); len(configured) > 0 {
+		l.notice("the authorization server rejects the scope %q, which is not requested", strings.Join(configured, " "))
 	}
 }
 
 // learnOf changes what is learned of the login's issuer, and stores it. That it can not
 // be stored is no reason to end the login.
-func (l *loginFlow) learnOf(ctx context.Context, change func(*store.Learned)) {
+func (l *loginState) learnOf(ctx context.Context, change func(*store.Learned)) {
 	issuer := l.plan.server.Issuer
-	rec, err := l.update(ctx, l.rec, func(rec *store.Record) error {
+	rec, err := l.records.update(ctx, l.rec, func(rec *store.Record) error {
 		learned := rec.LearnedOf(issuer)
 		change(&learned)
 		rec.Learn(learned)
@@ -301,9 +301,9 @@ func (l *loginFlow) learnOf(ctx context.Context, change func(*store.Learned)) {
 // rejectsOfflineAccess reports whether a rejection speaks of offline access, which some
 // servers list and then give to certain users or clients only: Keycloak says so at the
 // code exchange, after the user has consented.
-func (l *loginFlow) rejectsOfflineAccess(rejected *oauth.Error) bool {
+func (l *loginState) rejectsOfflineAccess(rejected *oauth.Error) bool {
 	return slices.Contains(strings.Fields(l.scope), offlineAccess) && rejected.Class() != oauth.ClassTransient &&
-		(rejected.BlamesOfflineAccess() || rejected.Code == "not_allowed")
+		(rejected.NamesOfflineAccess() || rejected.Code == "not_allowed")
 }
 
 // dropOfflineAccess begins the login anew without the scope offline_access, now and in

@@ -10,24 +10,10 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 )
-
-// asked returns a Client whose authorization requests are kept.
-func (w *world) asked() (*handstamp.Client, *[]url.Values) {
-	var requests []url.Values
-	c := w.session()
-	c.Prompt.OpenURL = func(ctx context.Context, rawURL string) error {
-		u, err := url.Parse(rawURL)
-		if err != nil {
-			return err
-		}
-		requests = append(requests, u.Query())
-		return w.openURL(ctx, rawURL)
-	}
-	return c, &requests
-}
 
 // TestRegistrationIsNegotiated: a rejection takes away what it names, the login works,
 // what was dropped is dropped in the authorization request too, and the next
@@ -84,13 +70,13 @@ func TestRegistrationIsNegotiated(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, lab.Habits{
+			w := testenv.New(t, lab.Habits{
 				ScopesSupported: all, Offline: lab.OfflineListed, RedirectExact: true, RejectRegistrations: tc.rules,
 			})
-			c, requests := w.asked()
-			w.mustCall(c)
-			w.wantTabs(1)
-			w.wantCounts(map[string]int{"register": tc.requests})
+			c, requests := watching(w)
+			w.MustCall(c)
+			w.WantTabs(1)
+			w.WantCounts(map[string]int{"register": tc.requests})
 			first := (*requests)[0]
 			redirect, err := url.Parse(first.Get("redirect_uri"))
 			if err != nil {
@@ -102,17 +88,17 @@ func TestRegistrationIsNegotiated(t *testing.T) {
 			if first.Get("scope") != tc.scope {
 				t.Errorf("the authorization request asks for %q, want %q", first.Get("scope"), tc.scope)
 			}
-			if got, want := w.record().GrantClient().Method, or(tc.method, lab.MethodNone); got != want {
+			if got, want := w.Record().GrantClient().Method, or(tc.method, lab.MethodNone); got != want {
 				t.Errorf("method %s, want %s", got, want)
 			}
 
 			// A later session that has to register anew.
-			w.lab.ForgetClients()
-			w.lab.RevokeFamilies()
-			w.lab.Reset()
-			c, requests = w.asked()
-			w.mustCall(c)
-			w.wantCounts(map[string]int{"register": 1})
+			w.Lab.ForgetClients()
+			w.Lab.RevokeFamilies()
+			w.Lab.Reset()
+			c, requests = watching(w)
+			w.MustCall(c)
+			w.WantCounts(map[string]int{"register": 1})
 			if got := (*requests)[0].Get("scope"); got != tc.scope {
 				t.Errorf("the second authorization request asks for %q, want %q", got, tc.scope)
 			}
@@ -148,14 +134,14 @@ func TestRegistrationEndsAtOnce(t *testing.T) {
 			t.Parallel()
 			named := tc.rule
 			named.Has = "grant:authorization_code"
-			w := newWorld(t, lab.Habits{ScopesSupported: []string{"tools"}, Offline: lab.OfflineListed, RejectRegistrations: []lab.RegistrationRule{named}})
-			_, err := w.session().Login(context.Background(), w.lab.MCPURL(), handstamp.LoginOptions{})
-			wantKind(t, err, handstamp.ErrRegistrationRequired)
-			if n := w.lab.Counts()["register"]; n > tc.requests || n < min(tc.requests, 3) {
-				t.Errorf("%d registrations, want %d\n%s", n, tc.requests, w.diary())
+			w := testenv.New(t, lab.Habits{ScopesSupported: []string{"tools"}, Offline: lab.OfflineListed, RejectRegistrations: []lab.RegistrationRule{named}})
+			_, err := w.Session().Login(context.Background(), w.Lab.MCPURL(), handstamp.LoginOptions{})
+			testenv.WantKind(t, err, handstamp.ErrRegistrationRequired)
+			if n := w.Lab.Counts()["register"]; n > tc.requests || n < min(tc.requests, 3) {
+				t.Errorf("%d registrations, want %d\n%s", n, tc.requests, w.Diary())
 			}
-			w.wantTabs(0)
-			if len(w.record().LearnedOf(w.lab.Issuer()).OmitScopes) != 0 {
+			w.WantTabs(0)
+			if len(w.Record().LearnedOf(w.Lab.Issuer()).OmitScopes) != 0 {
 				t.Error("something was learned of a registration that never worked")
 			}
 		})
@@ -165,35 +151,35 @@ func TestRegistrationEndsAtOnce(t *testing.T) {
 // TestBusyRegistrationIsWaitedFor: 429 says when to come again.
 func TestBusyRegistrationIsWaitedFor(t *testing.T) {
 	for _, body := range []string{"slow down", `{"error":"too_many_requests"}`} {
-		w := newWorld(t, lab.Habits{})
-		w.lab.SetFault("register", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusTooManyRequests, RetryAfter: "1", Body: body, Times: 1})
-		w.mustCall(w.session())
-		w.wantCounts(map[string]int{"register": 2})
+		w := testenv.New(t, lab.Habits{})
+		w.Lab.SetFault("register", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusTooManyRequests, RetryAfter: "1", Body: body, Times: 1})
+		w.MustCall(w.Session())
+		w.WantCounts(map[string]int{"register": 2})
 	}
 	for _, body := range []string{"", `{"error":"too_many_requests"}`} {
-		w := newWorld(t, lab.Habits{})
-		w.lab.SetFault("register", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusTooManyRequests, RetryAfter: "600", Body: body})
-		err := w.call(w.session())
+		w := testenv.New(t, lab.Habits{})
+		w.Lab.SetFault("register", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusTooManyRequests, RetryAfter: "600", Body: body})
+		err := w.Call(w.Session())
 		var known *handstamp.Error
 		if !errors.Is(err, handstamp.ErrUnreachable) || !errors.As(err, &known) || time.Until(known.RetryAt) < 5*time.Minute {
 			t.Errorf("ten minutes, %q: %v", body, err)
 		}
-		w.wantCounts(map[string]int{"register": 1})
+		w.WantCounts(map[string]int{"register": 1})
 	}
 }
 
 // TestConfiguredScopesThatAreRejected: the user is told which of the scopes that they
 // asked for are not requested, in this login and in later ones.
 func TestConfiguredScopesThatAreRejected(t *testing.T) {
-	w := newWorld(t, lab.Habits{RejectRegistrations: []lab.RegistrationRule{
+	w := testenv.New(t, lab.Habits{RejectRegistrations: []lab.RegistrationRule{
 		{Has: "scope:admin", Error: "invalid_client_metadata", Description: "scope admin is not allowed"},
 	}})
 	for range 2 {
-		c, requests := w.asked()
+		c, requests := watching(w)
 		c.Scopes = []string{"tools", "admin"}
 		var told []string
-		c.Hooks.Notice = func(n handstamp.Notice) { told = append(told, n.Message) }
-		if _, err := c.Login(context.Background(), w.lab.MCPURL(), handstamp.LoginOptions{Force: true}); err != nil {
+		c.Hooks.Notice = func(_, message string) { told = append(told, message) }
+		if _, err := c.Login(context.Background(), w.Lab.MCPURL(), handstamp.LoginOptions{Force: true}); err != nil {
 			t.Fatal(err)
 		}
 		if got := (*requests)[0].Get("scope"); got != "tools" {
@@ -209,23 +195,23 @@ func TestConfiguredScopesThatAreRejected(t *testing.T) {
 // endpoint says that there is no offline access: one more authorization without it, and
 // none with it in later logins.
 func TestOfflineAccessRejectedAtTheCodeExchange(t *testing.T) {
-	w := newWorld(t, personality(t, "offline-not-allowed"))
-	c, requests := w.asked()
-	w.mustCall(c)
-	w.wantTabs(2)
+	w := testenv.New(t, testenv.Personality(t, "offline-not-allowed"))
+	c, requests := watching(w)
+	w.MustCall(c)
+	w.WantTabs(2)
 	for i, want := range []bool{true, false} {
 		if got := strings.Contains((*requests)[i].Get("scope"), "offline_access"); got != want {
 			t.Errorf("request %d asks for offline access: %v", i, got)
 		}
 	}
-	w.lab.RevokeFamilies()
-	c, requests = w.asked()
-	w.mustCall(c)
-	w.wantTabs(3)
+	w.Lab.RevokeFamilies()
+	c, requests = watching(w)
+	w.MustCall(c)
+	w.WantTabs(3)
 	if got := (*requests)[0].Get("scope"); got != "tools" {
 		t.Errorf("the next login asks for %q", got)
 	}
-	if got := w.record().LearnedOf(w.lab.Issuer()).OmitScopes; len(got) != 1 || got[0] != "offline_access" {
+	if got := w.Record().LearnedOf(w.Lab.Issuer()).OmitScopes; len(got) != 1 || got[0] != "offline_access" {
 		t.Errorf("learned to omit %q", got)
 	}
 }
@@ -233,17 +219,17 @@ func TestOfflineAccessRejectedAtTheCodeExchange(t *testing.T) {
 // TestSecretBesideMethodNone: it is tried once when none is rejected, and then known.
 func TestSecretBesideMethodNone(t *testing.T) {
 	for _, silent := range []bool{false, true} {
-		h := personality(t, "secret-beside-none")
+		h := testenv.Personality(t, "secret-beside-none")
 		h.RegisterSilent = silent
-		w := newWorld(t, h)
-		w.mustCall(w.session())
-		w.wantTabs(1)
-		if c := w.record().GrantClient(); c.Method != lab.MethodPost || c.MethodSource != store.MethodLearned {
+		w := testenv.New(t, h)
+		w.MustCall(w.Session())
+		w.WantTabs(1)
+		if c := w.Record().GrantClient(); c.Method != lab.MethodPost || c.MethodSource != store.MethodLearned {
 			t.Errorf("method %s, %s", c.Method, c.MethodSource)
 		}
-		w.expire()
-		w.lab.Reset()
-		w.mustCall(w.session())
-		w.wantCounts(map[string]int{"token:refresh": 1, "mcp": 1})
+		w.Expire()
+		w.Lab.Reset()
+		w.MustCall(w.Session())
+		w.WantCounts(map[string]int{"token:refresh": 1, "mcp": 1})
 	}
 }

@@ -27,7 +27,7 @@ func (l *loginFlow) recordPendingLogin(ctx context.Context, r AuthorizationReque
 	if l.callback.listener == nil && !r.CanRegisterAnew {
 		return
 	}
-	rec, err := l.update(ctx, l.rec, func(rec *store.Record) error {
+	rec, err := l.records.update(ctx, l.rec, func(rec *store.Record) error {
 		if l.callback.listener != nil {
 			rec.PendingLogin = &store.PendingLogin{
 				At: time.Now().UTC(), URL: store.Secret(r.URL), Issuer: r.Issuer, RedirectURI: r.RedirectURI, Scope: r.Scope,
@@ -47,10 +47,10 @@ func (l *loginFlow) recordPendingLogin(ctx context.Context, r AuthorizationReque
 
 // recordCallback takes the mark away that recordPendingLogin made.
 func (l *loginFlow) recordCallback(ctx context.Context) {
-	if !l.client.NoCallback && !(l.canReplaceDocument() && l.rec.LearnedOf(l.client.Issuer).NoMetadataDocument) {
+	if !l.clients.client.NoCallback && !(l.clients.canReplaceDocument() && l.rec.LearnedOf(l.clients.client.Issuer).NoMetadataDocument) {
 		return
 	}
-	rec, err := l.update(ctx, l.rec, func(rec *store.Record) error {
+	rec, err := l.records.update(ctx, l.rec, func(rec *store.Record) error {
 		l.markCallback(rec, true)
 		return nil
 	})
@@ -63,25 +63,25 @@ func (l *loginFlow) recordCallback(ctx context.Context) {
 
 // markCallback notes whether the login's client has brought a callback.
 func (l *loginFlow) markCallback(rec *store.Record, came bool) {
-	if l.client.Source == store.SourceMetadataDocument {
-		learned := rec.LearnedOf(l.client.Issuer)
+	if l.clients.client.Source == store.SourceMetadataDocument {
+		learned := rec.LearnedOf(l.clients.client.Issuer)
 		learned.NoMetadataDocument = !came
 		rec.Learn(learned)
 		return
 	}
-	l.client.NoCallback = !came
-	if c := rec.Client(l.client.Issuer, l.client.ID); c != nil {
+	l.clients.client.NoCallback = !came
+	if c := rec.Client(l.clients.client.Issuer, l.clients.client.ID); c != nil {
 		c.NoCallback = !came
 	}
 }
 
 // clearPendingLogin removes what a process left behind that was killed while it waited
 // for a person.
-func (s *session) clearPendingLogin(ctx context.Context, rec *store.Record) *store.Record {
+func (l *logins) clearPending(ctx context.Context, rec *store.Record) *store.Record {
 	if rec.PendingLogin == nil {
 		return rec
 	}
-	dropped, err := s.update(ctx, rec, func(rec *store.Record) error {
+	dropped, err := l.records.update(ctx, rec, func(rec *store.Record) error {
 		rec.PendingLogin = nil
 		return nil
 	})
@@ -95,9 +95,9 @@ func (s *session) clearPendingLogin(ctx context.Context, rec *store.Record) *sto
 // needs. That person is told where to go on, and who asks for a login explicitly
 // gets a tab of their own once the other is old. A record that the login could not replace
 // is an error here, before anybody is sent to a browser.
-func (s *session) lockLogin(ctx context.Context, name store.LockName, req loginRequest, served func(*store.Record) bool) (unlock func(), rec *store.Record, err error) {
-	w := &loginWait{session: s, ctx: ctx, began: time.Now(), byUser: req.byUser}
-	unlock, rec, err = s.lockUnless(ctx, name, func(rec *store.Record) bool {
+func (l *logins) lock(ctx context.Context, name store.LockName, req loginRequest, served func(*store.Record) bool) (unlock func(), rec *store.Record, err error) {
+	w := &loginWait{credential: l.credential, ctx: ctx, began: time.Now(), byUser: req.byUser}
+	unlock, rec, err = l.records.lockUnless(ctx, name, func(rec *store.Record) bool {
 		if served(rec) {
 			return true
 		}
@@ -107,20 +107,20 @@ func (s *session) lockLogin(ctx context.Context, name store.LockName, req loginR
 	busy := store.Busy(err)
 	switch {
 	case busy != nil && errors.Is(context.Cause(ctx), errLoginTimeout):
-		return nil, nil, &Error{Kind: ErrTimeout, Server: s.serverURL, Err: busy, Hint: busy.Hint(),
+		return nil, nil, &Error{Kind: ErrTimeout, Server: l.serverURL, Err: busy, Hint: busy.Hint(),
 			Message: "nobody completed the login that another process has begun"}
 	case err != nil:
 		return nil, nil, err
 	case unlock != nil && rec.Version > store.SchemaVersion && !served(rec):
 		unlock()
-		return nil, nil, storeError(ctx, s.serverURL, store.ErrNewer)
+		return nil, nil, storeError(ctx, l.serverURL, store.ErrNewer)
 	}
 	return unlock, rec, nil
 }
 
 // loginWait is the wait for a login that another process has begun.
 type loginWait struct {
-	*session
+	*credential
 	ctx    context.Context
 	began  time.Time
 	byUser bool
@@ -141,7 +141,7 @@ func (w *loginWait) look(rec *store.Record) {
 	} else {
 		r.Issuer, r.URL, r.RedirectURI, r.Scope = p.Issuer, p.URL.Reveal(), p.RedirectURI, p.Scope
 	}
-	if tell := w.c.Prompt.Waiting; tell != nil && (!w.told || p.URL != w.shown && p.URL != "") {
+	if tell := w.config.Prompt.Waiting; tell != nil && (!w.told || p.URL != w.shown && p.URL != "") {
 		tell(w.ctx, r)
 	}
 	w.told, w.shown = true, p.URL

@@ -6,34 +6,35 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 )
 
 // lostTab begins a login whose tab is closed at once, and returns its URL and how
 // its request ends.
-func (w *world) lostTab() (rawURL string, ended <-chan error) {
-	w.t.Helper()
+func lostTab(w *testenv.Env) (rawURL string, ended <-chan error) {
+	w.T.Helper()
 	opened, result := make(chan string, 1), make(chan error, 1)
-	c := w.session()
+	c := w.Session()
 	c.Prompt.OpenURL = func(_ context.Context, rawURL string) error {
 		opened <- rawURL
 		return nil
 	}
-	go func() { result <- w.call(c) }()
+	go func() { result <- w.Call(c) }()
 	select {
 	case rawURL = <-opened:
 	case err := <-result:
-		w.t.Fatalf("the login has ended: %v", err)
+		w.T.Fatalf("the login has ended: %v", err)
 	}
 	return rawURL, result
 }
 
 // told returns a Client that waits for another process's login, and the URLs that
 // it is told.
-func (w *world) told() (*handstamp.Client, <-chan string) {
+func told(w *testenv.Env) (*handstamp.Client, <-chan string) {
 	urls := make(chan string, 10)
-	c := w.session()
+	c := w.Session()
 	c.Prompt.Waiting = func(_ context.Context, r handstamp.AuthorizationRequest) {
 		if r.URL != "" {
 			urls <- r.URL
@@ -42,29 +43,29 @@ func (w *world) told() (*handstamp.Client, <-chan string) {
 	return c, urls
 }
 
-// age makes the pending login older.
-func (w *world) age(d time.Duration) {
-	w.t.Helper()
-	rec := w.record()
+// ageLogin makes the pending login older.
+func ageLogin(w *testenv.Env, d time.Duration) {
+	w.T.Helper()
+	rec := w.Record()
 	rec.PendingLogin.At = rec.PendingLogin.At.Add(-d)
-	w.put(rec)
+	w.Put(rec)
 }
 
 // Whoever waits for a login whose tab was lost is told where to go on with it: a
 // person who asks for the login and a request alike.
 func TestLostTabIsFoundAgain(t *testing.T) {
 	for _, explicit := range []bool{true, false} {
-		w := newWorld(t, lab.NoneFirst())
-		rawURL, first := w.lostTab()
-		c, urls := w.told()
+		w := testenv.New(t, lab.NoneFirst())
+		rawURL, first := lostTab(w)
+		c, urls := told(w)
 		second := make(chan error, 1)
 		go func() {
 			if explicit {
-				_, err := c.Login(context.Background(), w.lab.MCPURL(), handstamp.LoginOptions{})
+				_, err := c.Login(context.Background(), w.Lab.MCPURL(), handstamp.LoginOptions{})
 				second <- err
 				return
 			}
-			second <- w.call(c)
+			second <- w.Call(c)
 		}()
 		if got := <-urls; got != rawURL {
 			t.Errorf("explicit %v: told %s, the login is at %s", explicit, got, rawURL)
@@ -77,8 +78,8 @@ func TestLostTabIsFoundAgain(t *testing.T) {
 				t.Errorf("explicit %v: %v", explicit, err)
 			}
 		}
-		w.wantTabs(0) // beside the lost one
-		if w.record().PendingLogin != nil {
+		w.WantTabs(0) // beside the lost one
+		if w.Record().PendingLogin != nil {
 			t.Error("the record still has the login that waits for nobody")
 		}
 	}
@@ -87,22 +88,22 @@ func TestLostTabIsFoundAgain(t *testing.T) {
 // A person who asks for a login is given a tab where the other's is old. A request
 // is not.
 func TestOldTabIsOpenedAgain(t *testing.T) {
-	w := newWorld(t, lab.NoneFirst())
-	rawURL, first := w.lostTab()
-	w.age(time.Minute)
-	request, urls := w.told()
+	w := testenv.New(t, lab.NoneFirst())
+	rawURL, first := lostTab(w)
+	ageLogin(w, time.Minute)
+	request, urls := told(w)
 	requested := make(chan error, 1)
-	go func() { requested <- w.call(request) }()
+	go func() { requested <- w.Call(request) }()
 	<-urls // for 50 ms at least it has had the chance to open one
-	w.wantTabs(0)
-	asked := w.session()
+	w.WantTabs(0)
+	asked := w.Session()
 	asked.Prompt.OpenURL = func(ctx context.Context, opened string) error {
 		if opened != rawURL {
 			t.Errorf("opened %s, the login is at %s", opened, rawURL)
 		}
-		return w.openURL(ctx, opened)
+		return w.OpenURL(ctx, opened)
 	}
-	if _, err := asked.Login(context.Background(), w.lab.MCPURL(), handstamp.LoginOptions{}); err != nil {
+	if _, err := asked.Login(context.Background(), w.Lab.MCPURL(), handstamp.LoginOptions{}); err != nil {
 		t.Error(err)
 	}
 	for _, result := range []<-chan error{first, requested} {
@@ -110,34 +111,34 @@ func TestOldTabIsOpenedAgain(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	w.wantTabs(1)
+	w.WantTabs(1)
 }
 
 // What a killed process left behind is no login that waits, and neither is one
 // that has ended badly.
 func TestPendingLoginEnds(t *testing.T) {
-	w := newWorld(t, lab.Habits{Consent: lab.ConsentDeny})
-	key, err := store.NewKey(w.lab.MCPURL(), "")
+	w := testenv.New(t, lab.Habits{Consent: lab.ConsentDeny})
+	key, err := store.NewKey(w.Lab.MCPURL(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.put(&store.Record{
-		Key: key, ServerURL: w.lab.MCPURL(),
+	w.Put(&store.Record{
+		Key: key, ServerURL: w.Lab.MCPURL(),
 		PendingLogin: &store.PendingLogin{At: time.Now(), URL: "https://gone.example/authorize"},
 	})
-	gate := w.lab.Hold("resource_metadata:received")
-	c := w.session()
+	gate := w.Lab.Hold("resource_metadata:received")
+	c := w.Session()
 	result := make(chan error, 1)
-	go func() { result <- w.call(c) }()
+	go func() { result <- w.Call(c) }()
 	if _, err := gate.Wait(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if w.record().PendingLogin != nil {
+	if w.Record().PendingLogin != nil {
 		t.Error("a process that waits now is sent to a login that nobody waits for")
 	}
 	gate.Release()
-	wantKind(t, <-result, handstamp.ErrDenied)
-	if w.record().PendingLogin != nil {
+	testenv.WantKind(t, <-result, handstamp.ErrDenied)
+	if w.Record().PendingLogin != nil {
 		t.Error("the denied login still waits")
 	}
 
@@ -147,10 +148,10 @@ func TestPendingLoginEnds(t *testing.T) {
 		cancel()
 		return nil
 	}
-	if _, err := c.Login(ctx, w.lab.MCPURL(), handstamp.LoginOptions{}); err != context.Canceled {
+	if _, err := c.Login(ctx, w.Lab.MCPURL(), handstamp.LoginOptions{}); err != context.Canceled {
 		t.Errorf("error %v", err)
 	}
-	if w.record().PendingLogin != nil {
+	if w.Record().PendingLogin != nil {
 		t.Error("the login that was called off still waits")
 	}
 }

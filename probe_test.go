@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 )
 
@@ -67,7 +68,7 @@ func TestRequestToAStranger(t *testing.T) {
 	} {
 		h := newHost(t)
 		set(h)
-		c := &handstamp.Client{LoginTimeout: 5 * time.Second, Prompt: handstamp.Prompt{Authorize: consented}}
+		c := &handstamp.Client{LoginTimeout: 5 * time.Second, Prompt: handstamp.Prompt{Authorize: testenv.Consented}}
 		resp, err := c.HTTPClient(h.URL+"/mcp").Post(h.URL+"/mcp", "application/json", strings.NewReader("{}"))
 		if err == nil {
 			resp.Body.Close()
@@ -198,17 +199,17 @@ func TestLoginAtAServerThatRespondsOddly(t *testing.T) {
 		"200, then a login":     {"", func(h *host) { h.respond("/mcp", 200, "application/json", mcpResult) }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, h := newWorld(t, lab.Habits{}), newHost(t)
+			w, h := testenv.New(t, lab.Habits{}), newHost(t)
 			c.set(h)
 			if c.path != "" {
 				h.respond(c.path, 200, "application/json",
-					fmt.Sprintf(`{"resource":%q,"authorization_servers":[%q]}`, h.URL+"/mcp", w.lab.Issuer()))
+					fmt.Sprintf(`{"resource":%q,"authorization_servers":[%q]}`, h.URL+"/mcp", w.Lab.Issuer()))
 			} else {
 				h.respond("/.well-known/oauth-authorization-server", 200, "application/json", fmt.Sprintf(
-					`{"issuer":%q,"authorization_endpoint":%q,"token_endpoint":%q}`, w.lab.Issuer(), h.URL+"/authorize", h.URL+"/token"))
+					`{"issuer":%q,"authorization_endpoint":%q,"token_endpoint":%q}`, w.Lab.Issuer(), h.URL+"/authorize", h.URL+"/token"))
 			}
-			client := w.session()
-			client.Resource = w.lab.ResourceURL()
+			client := w.Session()
+			client.Resource = w.Lab.ResourceURL()
 			if _, err := client.Login(t.Context(), h.URL+"/mcp", handstamp.LoginOptions{}); err != nil {
 				t.Errorf("login: %v", err)
 			}

@@ -2,7 +2,6 @@ package handstamp_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 )
 
@@ -79,13 +79,13 @@ func secretRequest(t *testing.T, target string) *http.Request {
 }
 
 // otherOrigins are places that a server at origin must not redirect to.
-func otherOrigins(origin string, e *evil) []string {
+func otherOrigins(origin string, e *testenv.Attacker) []string {
 	u, _ := url.Parse(origin)
 	other := map[string]string{"https": "http", "http": "https"}[u.Scheme]
-	_, port, _ := strings.Cut(e.host(), ":")
+	_, port, _ := strings.Cut(e.Host(), ":")
 	return []string{
 		e.URL + "/mcp?token=in-the-query",
-		"//" + e.host() + "/mcp?token=in-the-query",
+		"//" + e.Host() + "/mcp?token=in-the-query",
 		"http://localhost:" + port + "/mcp?token=in-the-query",
 		other + "://" + u.Host + "/mcp?token=in-the-query",
 		u.Scheme + "://user:password@" + u.Host + "/elsewhere?token=in-the-query",
@@ -97,8 +97,8 @@ func otherOrigins(origin string, e *evil) []string {
 func TestRedirectToAnotherOriginGetsNothing(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		m := newMoved(t, secure)
-		e := newEvil(t, newWorld(t, lab.Habits{}).lab)
-		for _, status := range redirects {
+		e := testenv.NewAttacker(t, testenv.New(t, lab.Habits{}).Lab)
+		for _, status := range testenv.Redirects {
 			for _, location := range otherOrigins(m.URL, e) {
 				t.Run(fmt.Sprint(secure, " ", status, " ", location), func(t *testing.T) {
 					m.set(status, location)
@@ -108,7 +108,7 @@ func TestRedirectToAnotherOriginGetsNothing(t *testing.T) {
 						resp.Body.Close()
 						t.Fatalf("status %d, want an error", resp.StatusCode)
 					}
-					wantKind(t, err, handstamp.ErrProtocol)
+					testenv.WantKind(t, err, handstamp.ErrProtocol)
 					var known *handstamp.Error
 					if !errors.As(err, &known) || !strings.Contains(known.Error(), m.URL) {
 						t.Errorf("the error does not name the server: %v", err)
@@ -122,7 +122,7 @@ func TestRedirectToAnotherOriginGetsNothing(t *testing.T) {
 				})
 			}
 		}
-		e.wantSilence()
+		e.WantSilence()
 	}
 }
 
@@ -130,14 +130,14 @@ func TestRedirectToAnotherOriginGetsNothing(t *testing.T) {
 // headers elsewhere either.
 func TestRedirectUnderTheCallersOwnClient(t *testing.T) {
 	m := newMoved(t, false)
-	e := newEvil(t, newWorld(t, lab.Habits{}).lab)
-	for _, status := range redirects {
+	e := testenv.NewAttacker(t, testenv.New(t, lab.Habits{}).Lab)
+	for _, status := range testenv.Redirects {
 		for _, location := range otherOrigins(m.URL, e)[:3] {
 			m.set(status, location)
 			c := &handstamp.Client{LoginPolicy: handstamp.LoginNever}
 			own := &http.Client{Transport: c.Transport(m.URL + "/mcp")}
 			_, err := own.Do(secretRequest(t, m.URL+"/mcp"))
-			wantKind(t, err, handstamp.ErrProtocol)
+			testenv.WantKind(t, err, handstamp.ErrProtocol)
 			own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 			resp, err := own.Do(secretRequest(t, m.URL+"/mcp"))
 			if err != nil {
@@ -149,7 +149,7 @@ func TestRedirectUnderTheCallersOwnClient(t *testing.T) {
 			}
 		}
 	}
-	e.wantSilence()
+	e.WantSilence()
 
 	// What has nothing to do with the server is the caller's.
 	e.Config.Handler = http.RedirectHandler(m.URL+"/other", http.StatusFound)
@@ -159,7 +159,7 @@ func TestRedirectUnderTheCallersOwnClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := body(t, resp); got != "here" {
+	if got := testenv.Body(t, resp); got != "here" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -182,7 +182,7 @@ func TestRedirectOnTheSameOriginKeepsTheMessage(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%d %s: %v", status, location, err)
 			}
-			if got := body(t, resp); got != "here" || len(m.sent()) != 2 || m.sent()[1] != want {
+			if got := testenv.Body(t, resp); got != "here" || len(m.sent()) != 2 || m.sent()[1] != want {
 				t.Errorf("%d %s: got %q after %q, want %q", status, location, got, m.sent(), want)
 			}
 		}
@@ -216,11 +216,11 @@ func TestRedirectOnTheSameOriginKeepsTheMessage(t *testing.T) {
 
 func TestRedirectsAreBounded(t *testing.T) {
 	m := newMoved(t, false)
-	for _, status := range redirects {
+	for _, status := range testenv.Redirects {
 		m.set(status, "/mcp")
 		c := &handstamp.Client{LoginPolicy: handstamp.LoginNever}
 		_, err := c.HTTPClient(m.URL+"/mcp").Post(m.URL+"/mcp", "application/json", strings.NewReader("{}"))
-		wantKind(t, err, handstamp.ErrProtocol)
+		testenv.WantKind(t, err, handstamp.ErrProtocol)
 		if n := len(m.sent()); n > 6 {
 			t.Errorf("%d requests", n)
 		}
@@ -282,45 +282,20 @@ func (r redirectOnce) RoundTrip(req *http.Request) (*http.Response, error) {
 // login finds the server where its requests will find it, or nowhere.
 func TestLoginFollowsTheRedirectsOfTraffic(t *testing.T) {
 	for _, status := range []int{301, 302, 307, 308} {
-		w := newWorld(t, lab.Habits{ResourceForm: lab.ResourceHeader})
-		w.lab.SetFault("mcp", lab.Fault{Kind: lab.FaultRedirect, Status: status, Location: "/mcp?moved=1", Times: 1})
-		c, _ := w.wired()
-		w.mustLogin(c)
+		w := testenv.New(t, lab.Habits{ResourceForm: lab.ResourceHeader})
+		w.Lab.SetFault("mcp", lab.Fault{Kind: lab.FaultRedirect, Status: status, Location: "/mcp?moved=1", Times: 1})
+		c, _ := w.Recorded()
+		w.MustLogin(c)
 
-		e := newEvil(t, w.lab)
-		w.lab.SetFault("mcp", lab.Fault{Kind: lab.FaultRedirect, Status: status, Location: e.URL + "/mcp?x"})
-		c, _ = w.wired()
-		err := w.login(c)
-		wantKind(t, err, handstamp.ErrProtocol)
+		e := testenv.NewAttacker(t, w.Lab)
+		w.Lab.SetFault("mcp", lab.Fault{Kind: lab.FaultRedirect, Status: status, Location: e.URL + "/mcp?x"})
+		c, _ = w.Recorded()
+		err := w.Login(c)
+		testenv.WantKind(t, err, handstamp.ErrProtocol)
 		if err == nil || !strings.Contains(err.Error(), e.URL) || strings.Contains(err.Error(), "?x") {
 			t.Errorf("error %v", err)
 		}
-		e.wantSilence()
-	}
-}
-
-// What another origin rejects, where the SDK's own client has followed a redirect, is no reason
-// to refresh or to sign in.
-func TestHandlerIgnoresRejectionsOfAnotherOrigin(t *testing.T) {
-	m := newMoved(t, false)
-	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("WWW-Authenticate", `Bearer scope="everything"`)
-		w.WriteHeader(http.StatusUnauthorized)
-	}))
-	t.Cleanup(other.Close)
-	m.set(307, other.URL+"/mcp")
-	resp, err := http.Post(m.URL+"/mcp", "application/json", strings.NewReader("{}"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &handstamp.Client{Prompt: handstamp.Prompt{OpenURL: func(context.Context, string) error {
-		t.Error("a browser was opened")
-		return errors.New("there is none")
-	}}}
-	req := secretRequest(t, m.URL+"/mcp")
-	wantKind(t, c.Handler(m.URL+"/mcp").Authorize(t.Context(), req, resp), handstamp.ErrProtocol)
-	if n := len(m.sent()); n != 1 {
-		t.Errorf("%d requests", n)
+		e.WantSilence()
 	}
 }
 
@@ -342,26 +317,26 @@ func TestRedirectToHTTPBehindAProxy(t *testing.T) {
 func TestServerThatHasMovedOnItsOrigin(t *testing.T) {
 	for _, form := range []string{"", lab.ResourcePath} { // named in the challenge, or not
 		for _, explicit := range []bool{true, false} {
-			w := newWorld(t, lab.Habits{MCPPath: "/v2/mcp", ResourceForm: form, Resource: lab.ResourceRequired})
-			w.lab.SetFault("other", lab.Fault{Kind: lab.FaultRedirect, Status: 307, Location: "/v2/mcp"})
-			old := strings.Replace(w.lab.MCPURL(), "/v2/mcp", "/mcp", 1)
-			c, _ := w.wired()
+			w := testenv.New(t, lab.Habits{MCPPath: "/v2/mcp", ResourceForm: form, Resource: lab.ResourceRequired})
+			w.Lab.SetFault("other", lab.Fault{Kind: lab.FaultRedirect, Status: 307, Location: "/v2/mcp"})
+			old := strings.Replace(w.Lab.MCPURL(), "/v2/mcp", "/mcp", 1)
+			c, _ := w.Recorded()
 			if explicit {
 				if _, err := c.Login(t.Context(), old, handstamp.LoginOptions{}); err != nil {
-					t.Errorf("login: %v\n%s", err, w.diary())
+					t.Errorf("login: %v\n%s", err, w.Diary())
 					continue
 				}
 			}
-			if err := call(t.Context(), c.HTTPClient(old), old); err != nil {
-				t.Errorf("call: %v\n%s", err, w.diary())
+			if err := testenv.Call(t.Context(), c.HTTPClient(old), old); err != nil {
+				t.Errorf("call: %v\n%s", err, w.Diary())
 			}
-			w.wantTabs(1)
-			w.lab.RevokeAccessTokens()
-			c, _ = w.wired()
-			if err := call(t.Context(), c.HTTPClient(old), old); err != nil {
-				t.Errorf("second session: %v\n%s", err, w.diary())
+			w.WantTabs(1)
+			w.Lab.RevokeAccessTokens()
+			c, _ = w.Recorded()
+			if err := testenv.Call(t.Context(), c.HTTPClient(old), old); err != nil {
+				t.Errorf("second session: %v\n%s", err, w.Diary())
 			}
-			w.wantTabs(1)
+			w.WantTabs(1)
 		}
 	}
 }

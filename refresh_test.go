@@ -4,60 +4,34 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 )
 
-// record reads what is stored for the world's server.
-func (w *world) record() *store.Record {
-	w.t.Helper()
-	key, err := store.NewKey(w.lab.MCPURL(), "")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	rec, err := w.store.Get(context.Background(), key)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return rec
-}
-
-// expire makes the stored access token expired by the clock.
-func (w *world) expire() {
-	w.t.Helper()
-	rec := w.record()
-	rec.Grant.ExpiresAt = time.Now().Add(-time.Second)
-	if err := w.store.Put(context.Background(), rec); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-// age is how an access token stops being usable.
-var age = map[string]func(*world){
-	"expired":       (*world).expire,
-	"refused early": func(w *world) { w.lab.RevokeAccessTokens() },
-}
-
 func TestManyGoroutinesOneRefresh(t *testing.T) {
-	for name, spoil := range age {
+	for name, spoil := range testenv.Unusable {
 		for _, n := range []int{20, 1000} {
 			t.Run(name, func(t *testing.T) {
-				w := newWorld(t, lab.NoneFirst())
-				w.mustCall(w.session())
+				w := testenv.New(t, lab.NoneFirst())
+				w.MustCall(w.Session())
 				spoil(w)
-				w.lab.Reset()
-				gate := w.lab.Hold("token:refresh:received") // a slow token endpoint
-				client := w.session().HTTPClient(w.lab.MCPURL())
+				w.Lab.Reset()
+				gate := w.Lab.Hold("token:refresh:received") // a slow token endpoint
+				client := w.Session().HTTPClient(w.Lab.MCPURL())
 
 				var wg sync.WaitGroup
 				failures := make(chan error, n)
 				for range n {
-					wg.Go(func() { failures <- call(context.Background(), client, w.lab.MCPURL()) })
+					wg.Go(func() { failures <- testenv.Call(context.Background(), client, w.Lab.MCPURL()) })
 				}
 				if _, err := gate.Wait(context.Background()); err != nil {
 					t.Fatal(err)
@@ -70,78 +44,20 @@ func TestManyGoroutinesOneRefresh(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				w.wantCounts(map[string]int{"token:refresh": 1, "authorize": 0})
-				w.wantTabs(1)
+				w.WantCounts(map[string]int{"token:refresh": 1, "authorize": 0})
+				w.WantTabs(1)
 			})
 		}
 	}
 }
 
-// trouble is what says nothing about a login.
-var trouble = map[string]lab.Fault{
-	"503":               {Kind: lab.FaultStatus, Status: 503},
-	"500":               {Kind: lab.FaultStatus, Status: 500, ContentType: "application/json", Body: `{"error":"server_error"}`},
-	"429 Retry-After":   {Kind: lab.FaultStatus, Status: 429, RetryAfter: "20"},
-	"HTML page":         {Kind: lab.FaultHTML},
-	"HTML 403":          {Kind: lab.FaultHTML, Status: 403},
-	"JSON, no reason":   {Kind: lab.FaultStatus, Status: 400, ContentType: "application/json", Body: `{"request_id":"teapot"}`},
-	"cut connection":    {Kind: lab.FaultCutBefore},
-	"redirect":          {Kind: lab.FaultRedirect, Location: "http://127.0.0.1:1/"},
-	"invalid_grant 503": {Kind: lab.FaultStatus, Status: 503, Body: "invalid_grant"},
-}
-
-func TestTroubleKeepsTheCredential(t *testing.T) {
-	for name, fault := range trouble {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, lab.NoneFirst())
-			w.mustCall(w.session())
-			w.expire()
-			before := w.record()
-			w.lab.SetFault("token", fault)
-
-			c := w.session()
-			err := w.call(c)
-			var trouble *handstamp.Error
-			if !errors.Is(err, handstamp.ErrUnreachable) || !errors.As(err, &trouble) {
-				t.Fatalf("error %v, want ErrUnreachable\n%s", err, w.diary())
-			}
-			after := w.record()
-			if after.Grant == nil || after.Grant.RefreshToken != before.Grant.RefreshToken {
-				t.Error("the refresh token was not kept")
-			}
-			if after.Retry == nil || !after.Retry.NotBefore.After(time.Now()) {
-				t.Error("no process was told to wait")
-			}
-			requests := w.lab.Counts()["token:refresh"]
-			if err := w.call(w.session()); !errors.Is(err, handstamp.ErrUnreachable) {
-				t.Errorf("another session within the wait: %v", err)
-			}
-			if n := w.lab.Counts()["token:refresh"]; n != requests {
-				t.Errorf("asked %d more times within the wait", n-requests)
-			}
-			w.wantTabs(1)
-
-			// The trouble passes, and so does the wait.
-			w.lab.SetFault("token")
-			rec := w.record()
-			rec.Retry.NotBefore = time.Now()
-			if err := w.store.Put(context.Background(), rec); err != nil {
-				t.Fatal(err)
-			}
-			w.mustCall(w.session())
-			w.wantTabs(1)
-		})
-	}
-}
-
 // A renewal ahead of time that fails does not cost the token at hand.
 func TestTroubleAheadOfTime(t *testing.T) {
-	w := newWorld(t, lab.Habits{AccessTokenLifetime: time.Hour})
-	w.mustCall(w.session())
-	rec := w.record()
+	w := testenv.New(t, lab.Habits{AccessTokenLifetime: time.Hour})
+	w.MustCall(w.Session())
+	rec := w.Record()
 	rec.Grant.ExpiresAt = time.Now().Add(20 * time.Second) // within the last tenth
-	if err := w.store.Put(context.Background(), rec); err != nil {
+	if err := w.Store.Put(context.Background(), rec); err != nil {
 		t.Fatal(err)
 	}
 	for name, fault := range map[string]lab.Fault{
@@ -149,77 +65,32 @@ func TestTroubleAheadOfTime(t *testing.T) {
 		"invalid_grant": {Kind: lab.FaultStatus, Status: 400, ContentType: "application/json", Body: `{"error":"invalid_grant"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rec := w.record()
+			rec := w.Record()
 			rec.Retry = nil
-			if err := w.store.Put(context.Background(), rec); err != nil {
+			if err := w.Store.Put(context.Background(), rec); err != nil {
 				t.Fatal(err)
 			}
-			w.lab.SetFault("token", fault)
-			w.mustCall(w.session())
-			if after := w.record(); after.Grant.RefreshToken != rec.Grant.RefreshToken {
+			w.Lab.SetFault("token", fault)
+			w.MustCall(w.Session())
+			if after := w.Record(); after.Grant.RefreshToken != rec.Grant.RefreshToken {
 				t.Error("the refresh token was not kept")
 			}
 		})
 	}
-	w.wantTabs(1)
-}
-
-func TestLostAnswer(t *testing.T) {
-	for _, test := range []struct {
-		rotation string
-		tabs     int32
-	}{
-		{lab.RotateGrace, 1}, {lab.RotateSame, 1}, {lab.RotateUntilUsed, 1}, {lab.RotateNone, 1}, {lab.RotateRepeat, 1},
-		{lab.RotateStrict, 2}, {lab.RotateStrictKeep, 2},
-	} {
-		for _, kind := range []string{lab.FaultCutAfter, lab.FaultCutBody} {
-			t.Run(test.rotation+"/"+kind, func(t *testing.T) {
-				t.Parallel()
-				w := newWorld(t, lab.Habits{Rotation: test.rotation, Grace: time.Minute})
-				w.mustCall(w.session())
-				w.expire()
-				w.lab.SetFault("token", lab.Fault{Kind: kind, Times: 1})
-
-				quiet := w.session()
-				quiet.LoginPolicy = handstamp.LoginNever
-				err := w.call(quiet)
-				if test.tabs == 1 {
-					if err != nil {
-						t.Fatalf("%v\n%s", err, w.diary())
-					}
-					w.mustCall(w.session())
-					w.wantTabs(1)
-					return
-				}
-				// Nothing could save this login; it is named, and one clean
-				// login with the same client follows.
-				if kind == lab.FaultCutAfter {
-					if !errors.Is(err, handstamp.ErrLoginRequired) {
-						t.Fatalf("error %v, want ErrLoginRequired\n%s", err, w.diary())
-					}
-					status, err := quiet.Status(context.Background(), w.lab.MCPURL())
-					if err != nil || status.GrantError == nil || !status.GrantError.Interrupted {
-						t.Errorf("status %+v, %v: the interrupted renewal is not named", status, err)
-					}
-				}
-				w.mustCall(w.session())
-				w.wantCounts(map[string]int{"register": 1})
-			})
-		}
-	}
+	w.WantTabs(1)
 }
 
 // A caller that gives up returns at once; the refresh it started is stored.
 func TestCancelledCaller(t *testing.T) {
-	w := newWorld(t, lab.NoneFirst())
-	w.mustCall(w.session())
-	w.expire()
-	before := w.record()
-	gate := w.lab.Hold("token:refresh:committed")
-	c := w.session()
+	w := testenv.New(t, lab.NoneFirst())
+	w.MustCall(w.Session())
+	w.Expire()
+	before := w.Record()
+	gate := w.Lab.Hold("token:refresh:committed")
+	c := w.Session()
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error)
-	go func() { result <- call(ctx, c.HTTPClient(w.lab.MCPURL()), w.lab.MCPURL()) }()
+	go func() { result <- testenv.Call(ctx, c.HTTPClient(w.Lab.MCPURL()), w.Lab.MCPURL()) }()
 	if _, err := gate.Wait(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -238,89 +109,235 @@ func TestCancelledCaller(t *testing.T) {
 	if err := c.Close(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	after := w.record()
+	after := w.Record()
 	if after.Grant.RefreshToken == before.Grant.RefreshToken || after.Intent != nil {
 		t.Error("the rotated token was not stored")
 	}
-	w.mustCall(w.session())
-	w.wantTabs(1)
+	w.MustCall(w.Session())
+	w.WantTabs(1)
 }
 
-// Logging out while a refresh is under way leaves nothing behind, here or there.
-func TestLogoutDuringRefresh(t *testing.T) {
-	w := newWorld(t, lab.NoneFirst())
-	w.mustCall(w.session())
-	w.expire()
-	gate := w.lab.Hold("token:refresh:committed")
-	busy, other := w.session(), w.session()
-	busy.LoginPolicy = handstamp.LoginNever
-	result := make(chan error)
-	go func() { result <- w.call(busy) }()
-	if _, err := gate.Wait(context.Background()); err != nil {
-		t.Fatal(err)
+// The server ends a login whose access token looks good for another hour. Whoever
+// forces a refresh says that the token does not work: the rejection is final, for them
+// and for every other process.
+func TestRejectedRefreshIsFinalWhereTheTokenDoesNotWork(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	w.MustCall(w.Session())
+	w.Lab.RevokeFamilies()
+	forced := w.Session()
+	forced.LoginPolicy = handstamp.LoginNever
+	_, err := forced.Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{Refresh: true})
+	testenv.WantKind(t, err, handstamp.ErrLoginRequired)
+	if st, err := w.Session().Status(t.Context(), w.Lab.MCPURL()); err != nil || st.Usable() {
+		t.Errorf("status %+v, %v", st, err)
 	}
-	if _, err := other.Logout(context.Background(), w.lab.MCPURL(), handstamp.LogoutOptions{NoRevoke: true}); err != nil {
-		t.Fatal(err)
-	}
-	gate.Release()
-	if err := <-result; !errors.Is(err, handstamp.ErrLoginRequired) {
+	quiet := w.Session()
+	quiet.LoginPolicy = handstamp.LoginNever
+	if err := w.Call(quiet); !errors.Is(err, handstamp.ErrLoginRequired) {
 		t.Errorf("error %v, want ErrLoginRequired", err)
 	}
-	if status, err := other.Status(context.Background(), w.lab.MCPURL()); err != nil || status.State != handstamp.StateNone {
-		t.Errorf("status %+v, %v after logout", status, err)
-	}
-	w.wantCounts(map[string]int{"revoke": 1}) // what the refresh brought
-	if a := w.lab.Audit(); !a.Families[0].Revoked {
-		t.Error("a token that nobody holds any more is still good")
-	}
+	w.MustCall(w.Session())
+	w.WantTabs(2)
+	w.WantCounts(map[string]int{"register": 1})
 }
 
-// The answer carries no refresh token, scope or id token: the old ones stay.
-func TestAnswerWithoutRefreshToken(t *testing.T) {
-	w := newWorld(t, lab.Habits{Rotation: lab.RotateNone})
-	w.mustCall(w.session())
+// A refresh that we began ahead of the expiry is another matter: the server may mind
+// only that it came so early, and the token goes on being used.
+func TestRejectedRefreshAheadOfTheExpiryIsNotFinal(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	w.MustCall(w.Session())
+	rec := w.Record()
+	rec.Grant.ObtainedAt, rec.Grant.ExpiresAt = time.Now().Add(-time.Hour), time.Now().Add(20*time.Second)
+	w.Put(rec)
+	w.Lab.Reset()
+	w.Lab.SetFault("token:refresh", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusBadRequest,
+		ContentType: "application/json", Body: `{"error":"invalid_grant"}`})
 	for range 3 {
-		before := w.record()
-		w.expire()
-		w.mustCall(w.session())
-		if after := w.record(); after.Grant.RefreshToken != before.Grant.RefreshToken || after.Grant.ScopeGranted != before.Grant.ScopeGranted {
-			t.Fatal("the refresh token or scope was lost")
-		}
+		w.MustCall(w.Session())
 	}
-	w.wantTabs(1)
+	w.WantCounts(map[string]int{"token:refresh": 1})
+	st, err := w.Session().Status(t.Context(), w.Lab.MCPURL())
+	if err != nil || st.State != handstamp.StateValid || st.RefreshRejected != "invalid_grant" {
+		t.Errorf("status %+v, %v", st, err)
+	}
+
+	// A user who runs login does not hear that all is well.
+	result, err := w.Session().Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{})
+	if err != nil || result.Already {
+		t.Errorf("login: %+v, %v", result, err)
+	}
+	w.WantTabs(2)
 }
 
-// Unknown expiry is unknown: the token is used until it is refused.
-func TestUnknownExpiry(t *testing.T) {
-	for _, expires := range []string{lab.ExpiresOmitted, lab.ExpiresZero, lab.ExpiresString} {
-		t.Run(expires, func(t *testing.T) {
-			w := newWorld(t, lab.Habits{ExpiresIn: expires})
-			w.mustCall(w.session())
-			w.lab.Reset()
-			w.mustCall(w.session())
-			w.wantCounts(map[string]int{"mcp": 1, "token:refresh": 0})
-			w.lab.RevokeAccessTokens()
-			w.mustCall(w.session())
-			w.wantCounts(map[string]int{"token:refresh": 1})
-			w.wantTabs(1)
+// countingStore counts how often records are read.
+type countingStore struct {
+	store.Store
+	reads atomic.Int32
+}
+
+func (s *countingStore) Get(ctx context.Context, key store.Key) (*store.Record, error) {
+	s.reads.Add(1)
+	return s.Store.Get(ctx, key)
+}
+
+// expiredLogin stores a login whose access token has expired, at a server that nobody asks.
+func expiredLogin(t *testing.T, s store.Store) *store.Record {
+	t.Helper()
+	key, err := store.NewKey("https://mcp.example/mcp", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := &store.Record{
+		Key: key, ServerURL: key.Server,
+		Clients: []*store.Client{{Issuer: "https://as.example", ID: "c", Method: "none", Source: store.SourceDynamic}},
+		Grant: &store.Grant{
+			Issuer: "https://as.example", ClientID: "c", TokenEndpoint: "https://as.example/token",
+			AccessToken: "old", RefreshToken: "refresh", ObtainedAt: time.Now().Add(-2 * time.Hour), ExpiresAt: time.Now().Add(-time.Hour),
+		},
+	}
+	if err := s.Put(t.Context(), rec); err != nil {
+		t.Fatal(err)
+	}
+	return rec
+}
+
+// Who waits for another process's refresh looks at the record about once a second, and goes on
+// in the moment when the lock is released.
+func TestWaitingForRefreshReadsLittle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := new(store.Memory)
+		rec := expiredLogin(t, memory)
+		unlock, err := memory.Lock(t.Context(), rec.Key, store.LockRefresh)
+		if err != nil {
+			t.Fatal(err)
+		}
+		counting := &countingStore{Store: memory}
+		c := &handstamp.Client{Store: counting, LoginPolicy: handstamp.LoginNever}
+		defer c.Close(t.Context())
+		got := make(chan *handstamp.Token)
+		go func() {
+			token, err := c.Token(t.Context(), rec.ServerURL, handstamp.TokenOptions{})
+			if err != nil {
+				t.Error(err)
+			}
+			got <- token
+		}()
+		const seconds = 20
+		<-time.After(seconds * time.Second)
+		if n := counting.reads.Load(); n > seconds+5 {
+			t.Errorf("the record was read %d times in %d s", n, seconds)
+		}
+		rec.Grant.AccessToken, rec.Grant.ExpiresAt = "new", time.Now().Add(time.Hour)
+		if err := memory.Put(t.Context(), rec); err != nil {
+			t.Fatal(err)
+		}
+		released := time.Now()
+		unlock()
+		if token := <-got; token == nil || token.Value != "new" {
+			t.Errorf("token %v", token)
+		}
+		if waited := time.Since(released); waited > 0 {
+			t.Errorf("it went on only %v after the release", waited)
+		}
+	})
+}
+
+// A holder that has stored what is waited for, and does not release the lock, is not waited for
+// any longer.
+func TestWaitingForRefreshSeesTheRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := new(store.Memory)
+		rec := expiredLogin(t, memory)
+		unlock, err := memory.Lock(t.Context(), rec.Key, store.LockRefresh)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unlock()
+		c := &handstamp.Client{Store: memory, LoginPolicy: handstamp.LoginNever}
+		defer c.Close(t.Context())
+		stored := make(chan time.Time, 1)
+		time.AfterFunc(5*time.Second, func() {
+			rec.Grant.AccessToken, rec.Grant.ExpiresAt = "new", time.Now().Add(time.Hour)
+			if err := memory.Put(context.Background(), rec); err != nil {
+				t.Error(err)
+			}
+			stored <- time.Now()
 		})
+		token, err := c.Token(t.Context(), rec.ServerURL, handstamp.TokenOptions{})
+		if err != nil || token.Value != "new" {
+			t.Fatalf("token %v, %v", token, err)
+		}
+		if waited := time.Since(<-stored); waited > 1100*time.Millisecond {
+			t.Errorf("it was seen only after %v", waited)
+		}
+	})
+}
+
+// stuckStore is a store of somebody else's whose waits end only with their context.
+type stuckStore struct{ store.Store }
+
+func (stuckStore) Put(ctx context.Context, _ *store.Record) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (stuckStore) Delete(ctx context.Context, _ store.Key, _ uint64) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// No operation waits for a store without bound, though its caller's context has none, and
+// LockTimeout is the bound.
+func TestWaitsForTheStoreAreBounded(t *testing.T) {
+	operations := map[string]func(ctx context.Context, c *handstamp.Client, server string) error{
+		"logout": func(ctx context.Context, c *handstamp.Client, server string) error {
+			_, err := c.Logout(ctx, server, handstamp.LogoutOptions{NoRevoke: true})
+			return err
+		},
+		"refresh": func(ctx context.Context, c *handstamp.Client, server string) error {
+			_, err := c.Token(ctx, server, handstamp.TokenOptions{Refresh: true})
+			return err
+		},
+	}
+	for name, operation := range operations {
+		for _, limit := range []time.Duration{0, 3 * time.Second} {
+			t.Run(name+"/"+limit.String(), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					memory := new(store.Memory)
+					rec := expiredLogin(t, memory)
+					c := &handstamp.Client{Store: stuckStore{memory}, LoginPolicy: handstamp.LoginNever, LockTimeout: limit}
+					defer c.Close(t.Context())
+					want := limit
+					if want == 0 {
+						want = 15 * time.Second
+					}
+					began := time.Now()
+					err := operation(t.Context(), c, rec.ServerURL)
+					if took := time.Since(began); took > want+time.Second {
+						t.Errorf("it took %v, want %v", took, want)
+					}
+					if !errors.Is(err, handstamp.ErrStore) || !strings.Contains(err.Error(), "for too long") {
+						t.Errorf("error %v", err)
+					}
+				})
+			})
+		}
 	}
 }
 
-// A resource server that refuses even a token fresh from a login gets no storm
-// of tabs.
-func TestServerThatRefusesEveryToken(t *testing.T) {
-	w := newWorld(t, lab.NoneFirst())
-	c := w.session()
-	client := c.HTTPClient(w.lab.MCPURL())
-	w.mustCall(c)
+// Access tokens that live for seconds, at a server that does not say so: each
+// refusal is a renewal, however soon it comes, as long as the token before did
+// work. The test catches a guard against servers that refuse every token which
+// takes a short life for that, and opens a tab.
+func TestShortLivedTokens(t *testing.T) {
+	w := testenv.New(t, lab.Habits{ExpiresIn: lab.ExpiresOmitted})
+	c := w.Session()
+	w.MustCall(c)
 	for range 5 {
-		w.lab.SetFault("mcp", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusUnauthorized})
-		if err := call(context.Background(), client, w.lab.MCPURL()); err == nil {
-			t.Fatal("the call worked")
-		}
+		w.Lab.RevokeAccessTokens()
+		w.MustCall(c)
+		w.MustCall(c)
 	}
-	if n := w.tabs.Load(); n > 2 {
-		t.Errorf("browser opened %d times\n%s", n, w.diary())
-	}
+	w.WantCounts(map[string]int{"token:refresh": 5})
+	w.WantTabs(1)
 }

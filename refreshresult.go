@@ -14,13 +14,13 @@ import (
 // storeToken stores what the authorization server issued, with what was learned on
 // the way.
 func (r *refreshAttempt) storeToken(ctx context.Context, rec *store.Record, at time.Time, t *oauth.TokenResponse, learned func(*store.Record)) (*cachedToken, error) {
-	rec, err := r.update(ctx, rec, func(rec *store.Record) error {
+	rec, err := r.records.update(ctx, rec, func(rec *store.Record) error {
 		if !r.stillCurrent(rec) {
 			return errSuperseded
 		}
 		r.rotated = t.RefreshToken != "" && store.Secret(t.RefreshToken) != r.refreshToken
 		applyToken(rec.Grant, t, at)
-		rec.Grant.Repeated = r.interrupted || r.sent
+		rec.Grant.Repeated = r.interrupted || r.request.inDoubt
 		rec.Intent, rec.Retry, rec.Refusal, rec.Rejection = nil, nil, nil, nil
 		if learned != nil {
 			learned(rec)
@@ -31,7 +31,7 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *store.Record, at t
 	case errors.Is(err, errSuperseded):
 		return r.resultAfterReplacement(ctx, rec, t)
 	case err != nil:
-		if !r.keepInMemory(rec, t) {
+		if !r.records.keepUnsaved(rec, t) {
 			return nil, err
 		}
 		r.notice("the renewed login could not be stored and lives in this process only, which goes on trying: %v", err)
@@ -39,7 +39,7 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *store.Record, at t
 	if r.need.rejected != "" {
 		r.history.recordReplacement(store.Secret(t.AccessToken))
 	}
-	return r.useIssued(rec), nil
+	return r.tokens.useIssued(rec), nil
 }
 
 // resultAfterReplacement is what remains to do when the grant was replaced or removed while
@@ -49,14 +49,14 @@ func (r *refreshAttempt) resultAfterReplacement(ctx context.Context, rec *store.
 	if rec.Grant == nil && t.RefreshToken != "" {
 		ctx, cancel := awake.WithTimeout(ctx, revokeTimeout, nil)
 		defer cancel()
-		if err := r.revoke(ctx, r.before, store.Secret(t.RefreshToken), "refresh_token"); err != nil {
+		if err := r.revoker.revoke(ctx, r.before, store.Secret(t.RefreshToken), "refresh_token"); err != nil {
 			r.log.Warn("a token issued during logout could not be revoked", "error", err)
 		}
 	}
 	if accessTokenUsable(rec.Grant, r.need.rejected, time.Now()) {
-		return r.useToken(rec), nil
+		return r.tokens.use(rec), nil
 	}
-	r.session.cached.Store(nil)
+	r.tokens.current.Store(nil)
 	return nil, nil
 }
 
@@ -75,7 +75,7 @@ func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *store.Record, 
 	guessed := refused.Class() == oauth.ClassOther // the server never said so
 	early := !guessed && accessTokenUsable(rec.Grant, r.need.rejected, time.Now()) && !rec.Grant.ExpiresAt.IsZero() &&
 		!r.need.disowns(rec.Grant.AccessToken)
-	rec, err := r.update(ctx, rec, func(rec *store.Record) error {
+	rec, err := r.records.update(ctx, rec, func(rec *store.Record) error {
 		if !r.stillCurrent(rec) {
 			return errSuperseded
 		}
@@ -83,7 +83,7 @@ func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *store.Record, 
 		if early {
 			rec.Retry = &store.Retry{NotBefore: rec.Grant.ExpiresAt, Reason: refused.Code}
 			switch {
-			case !r.interrupted && !r.sent:
+			case !r.interrupted && !r.request.inDoubt:
 				rec.Intent = nil
 			case rec.Intent != nil:
 				rec.Intent.Sent = true // nobody has to hurry any more
@@ -97,7 +97,7 @@ func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *store.Record, 
 		rec.Intent, rec.Retry, rec.Rejection = nil, nil, nil
 		rec.Refusal = &store.Refusal{
 			At: time.Now().UTC(), Code: refusalCode(refused), Description: oauth.Sanitize(refused.Description),
-			Interrupted: r.interrupted || r.sent || r.before.Grant.Repeated, Guessed: guessed,
+			Interrupted: r.interrupted || r.request.inDoubt || r.before.Grant.Repeated, Guessed: guessed,
 		}
 		return nil
 	})
@@ -105,12 +105,12 @@ func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *store.Record, 
 		return nil, err
 	}
 	switch {
-	case r.tokenUsable(rec):
-		return r.useToken(rec), nil
+	case r.need.metBy(rec.Grant, time.Now()):
+		return r.tokens.use(rec), nil
 	case early:
-		return nil, r.tooEarlyError(rec, refused)
+		return nil, r.errs.tooEarly(rec, refused)
 	}
-	r.session.cached.Store(nil)
+	r.tokens.current.Store(nil)
 	return nil, nil
 }
 
@@ -133,7 +133,7 @@ func (r *refreshAttempt) onInvalidClient(ctx context.Context, rec *store.Record,
 		document = m != nil && m.RegistrationEndpoint != ""
 	}
 	replaceable := client.Source == store.SourceDynamic || document
-	rec, err := r.update(ctx, rec, func(rec *store.Record) error {
+	rec, err := r.records.update(ctx, rec, func(rec *store.Record) error {
 		if !r.stillCurrent(rec) {
 			return errSuperseded
 		}
@@ -148,8 +148,8 @@ func (r *refreshAttempt) onInvalidClient(ctx context.Context, rec *store.Record,
 		rec.Grant.Refused = rec.Grant.Refused || r.need.disowns(rec.Grant.AccessToken)
 		rec.Intent, rec.Retry, rec.Rejection = nil, nil, nil
 		if !replaceable {
-			beginCooldown(rec, r.rejectedClient(rec.Grant.Issuer, rec.Grant.TokenEndpoint, client), r.token.sent,
-				r.clientRejectedError(client, refused), time.Now())
+			beginCooldown(rec, r.config.rejectedClient(rec.Grant.Issuer, rec.Grant.TokenEndpoint, client), r.request.sent,
+				r.errs.clientRejected(client, refused), time.Now())
 		}
 		rec.Refusal = &store.Refusal{At: time.Now().UTC(), Code: refused.Code, Description: oauth.Sanitize(refused.Description)}
 		return nil
@@ -157,21 +157,21 @@ func (r *refreshAttempt) onInvalidClient(ctx context.Context, rec *store.Record,
 	if err != nil && !errors.Is(err, errSuperseded) {
 		return nil, err
 	}
-	if r.tokenUsable(rec) {
+	if r.need.metBy(rec.Grant, time.Now()) {
 		r.log.Warn("the client was rejected ahead of the token's expiry, going on with the token", "code", refused.Code)
-		return r.useToken(rec), nil
+		return r.tokens.use(rec), nil
 	}
-	r.session.cached.Store(nil)
+	r.tokens.current.Store(nil)
 	if replaceable {
 		return nil, nil
 	}
-	return nil, r.clientRejectedError(client, refused)
+	return nil, r.errs.clientRejected(client, refused)
 }
 
 // onTransientError keeps everything and notes when the authorization server may be
 // asked again, for all processes.
 func (r *refreshAttempt) onTransientError(ctx context.Context, rec *store.Record, wait time.Duration, cause error) (*cachedToken, error) {
-	rec, err := r.update(ctx, rec, func(rec *store.Record) error {
+	rec, err := r.records.update(ctx, rec, func(rec *store.Record) error {
 		if !r.stillCurrent(rec) {
 			return errSuperseded
 		}
@@ -182,7 +182,7 @@ func (r *refreshAttempt) onTransientError(ctx context.Context, rec *store.Record
 		wait = max(wait, min(backoff(failures+maxTries), maxBackoff))
 		rec.Retry = &store.Retry{NotBefore: time.Now().Add(wait).UTC(), Failures: failures, Reason: reason(cause)}
 		switch {
-		case r.interrupted || r.sent:
+		case r.interrupted || r.request.inDoubt:
 			if rec.Intent != nil {
 				rec.Intent.Sent, rec.Intent.Answer = true, nil
 			}
@@ -194,11 +194,11 @@ func (r *refreshAttempt) onTransientError(ctx context.Context, rec *store.Record
 	if err != nil && !errors.Is(err, errSuperseded) {
 		return nil, err
 	}
-	if r.tokenUsable(rec) {
+	if r.need.metBy(rec.Grant, time.Now()) {
 		r.log.Info("access token could not be renewed ahead of time, going on with it", "reason", reason(cause))
-		return r.useToken(rec), nil
+		return r.tokens.use(rec), nil
 	}
-	return nil, r.unreachableError(rec, cause)
+	return nil, r.errs.unreachable(rec, cause)
 }
 
 // applyToken writes a token response into the grant. What the answer omits

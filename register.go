@@ -16,10 +16,22 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// chooseClient decides as which client to sign in (MCP authorization, "Client
+// loginClients chooses, registers and tries the client of one login.
+type loginClients struct {
+	*loginState
+	callback *callbackReceiver
+
+	client          *store.Client
+	authMethod      authMethodChoice
+	justRegistered  bool   // the client was registered in this login
+	clientProbed    bool   // the authorization endpoint was requested with the client
+	unknownClientID string // the id of a client that the server seems not to know
+}
+
+// choose decides as which client to sign in (MCP authorization, "Client
 // Registration Approaches"): the configured one, else a client ID metadata
 // document, else the one registered before, else a new registration.
-func (l *loginFlow) chooseClient(ctx context.Context) error {
+func (l *loginClients) choose(ctx context.Context) error {
 	if l.client != nil && l.client.ID != l.unknownClientID {
 		return nil
 	}
@@ -27,7 +39,7 @@ func (l *loginFlow) chooseClient(ctx context.Context) error {
 	old, document := l.rec.NewestClient(as.Issuer), l.documentClient()
 	anew := as.RegistrationEndpoint != ""
 	switch {
-	case l.activeRegistration() != nil:
+	case l.config.activeRegistration() != nil:
 		if err := l.useConfigured(as.Issuer); err != nil {
 			return err
 		}
@@ -52,7 +64,7 @@ func (l *loginFlow) chooseClient(ctx context.Context) error {
 	default:
 		return l.registrationRequired(ctx, "lets no client register itself", nil)
 	}
-	choice, err := chooseAuthMethod(l.authMethodInputs(l.client, as.TokenEndpointAuthMethodsSupported))
+	choice, err := chooseAuthMethod(l.config.authMethodInputs(l.client, as.TokenEndpointAuthMethodsSupported))
 	if err != nil {
 		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Err: err}
 	}
@@ -62,7 +74,7 @@ func (l *loginFlow) chooseClient(ctx context.Context) error {
 }
 
 // useConfigured makes the configured client that of the login.
-func (l *loginFlow) useConfigured(issuer string) error {
+func (l *loginClients) useConfigured(issuer string) error {
 	if err := l.checkRegistration(issuer); err != nil {
 		return err
 	}
@@ -77,8 +89,8 @@ func (l *loginFlow) useConfigured(issuer string) error {
 
 // documentClient returns the client that the configured client ID metadata document is
 // at the login's issuer; nil if there is none, or the issuer has just rejected it.
-func (l *loginFlow) documentClient() *store.Client {
-	id := l.c.ClientMetadataURL
+func (l *loginClients) documentClient() *store.Client {
+	id := l.config.ClientMetadataURL
 	if id == "" || !l.plan.server.ClientIDMetadataDocumentSupported || id == l.unknownClientID {
 		return nil
 	}
@@ -92,8 +104,8 @@ func (l *loginFlow) documentClient() *store.Client {
 // Client credentials belong to one issuer: where the user did not say to which,
 // it is the one where they were used first, and not whichever the server names
 // later.
-func (l *loginFlow) checkRegistration(issuer string) error {
-	r := l.c.Registration
+func (l *loginClients) checkRegistration(issuer string) error {
+	r := l.config.Registration
 	if r.ClientID == "" {
 		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Message: "the configured client has no client id"}
 	}
@@ -117,10 +129,10 @@ func (l *loginFlow) checkRegistration(issuer string) error {
 
 // configuredClient returns the client that the user configured, with what was
 // learned of it before.
-func (s *loginFlow) configuredClient(issuer string) *store.Client {
-	r := s.c.Registration
+func (l *loginClients) configuredClient(issuer string) *store.Client {
+	r := l.config.Registration
 	c := &store.Client{Issuer: issuer, ID: r.ClientID}
-	if old := s.rec.Client(issuer, r.ClientID); old != nil {
+	if old := l.rec.Client(issuer, r.ClientID); old != nil {
 		*c = *old
 		if old.Secret != r.ClientSecret {
 			c.Method, c.MethodSource, c.FormID, c.Proven = "", "", false, false
@@ -135,7 +147,7 @@ func (s *loginFlow) configuredClient(issuer string) *store.Client {
 }
 
 // canReuse reports whether a client registered before can be used for this login.
-func (l *loginFlow) canReuse(c *store.Client) bool {
+func (l *loginClients) canReuse(c *store.Client) bool {
 	if c.Refused || c.ID == l.unknownClientID || secretExpired(c, nil, time.Now()) {
 		return false
 	}
@@ -154,7 +166,7 @@ func (l *loginFlow) canReuse(c *store.Client) bool {
 // never said that it does not know the client: the last login with it brought no
 // callback, as at servers that say so on a page, or the issuer takes no client ID
 // metadata documents.
-func (l *loginFlow) mayBeGone(c *store.Client) bool {
+func (l *loginClients) mayBeGone(c *store.Client) bool {
 	switch c.Source {
 	case store.SourceDynamic:
 		return c.NoCallback
@@ -166,7 +178,7 @@ func (l *loginFlow) mayBeGone(c *store.Client) bool {
 
 // register registers a client (RFC 7591) and stores it at once, so that a login
 // that comes to nothing does not register another one next time.
-func (l *loginFlow) register(ctx context.Context) error {
+func (l *loginClients) register(ctx context.Context) error {
 	as := l.plan.server
 	reg, n, err := l.negotiate(ctx)
 	var rejected *oauth.Error
@@ -203,8 +215,8 @@ func (l *loginFlow) register(ctx context.Context) error {
 	l.authMethod, l.justRegistered, l.clientProbed = choice, true, true
 	omitted := omitScopes(n.wish.scopes, n.terms.scopes)
 	l.scope, l.plan.fallback = strings.Join(n.terms.scopes, " "), omitScopes(l.plan.fallback, omitted)
-	l.tellOmitted(omitted)
-	if tell := l.c.OnRegister; tell != nil {
+	l.reportOmitted(omitted)
+	if tell := l.config.OnRegister; tell != nil {
 		err := tell(ctx, Registration{
 			Issuer: as.Issuer, ClientID: reg.ClientID, ClientSecret: reg.ClientSecret, SecretExpiresAt: reg.SecretExpiresAt,
 			TokenEndpointAuthMethod: choice.method, RedirectURIs: uris, Response: reg.Raw,
@@ -213,7 +225,7 @@ func (l *loginFlow) register(ctx context.Context) error {
 			return fmt.Errorf("handstamp: the application could not keep the registration: %w", err)
 		}
 	}
-	l.rec, err = l.update(ctx, l.rec, func(rec *store.Record) error {
+	l.rec, err = l.records.update(ctx, l.rec, func(rec *store.Record) error {
 		c := *l.client
 		rec.AddClient(&c)
 		learned := rec.LearnedOf(as.Issuer)
@@ -228,8 +240,8 @@ func (l *loginFlow) register(ctx context.Context) error {
 // onFailedRegistration returns the error of a registration that brought no client. A
 // response that cannot be used has a cooldown like a rejection, since each further one
 // leaves a client at the server; one that names the time to come again has it until then.
-func (l *loginFlow) onFailedRegistration(ctx context.Context, requests int, cause error) error {
-	err := l.asError(cause)
+func (l *loginClients) onFailedRegistration(ctx context.Context, requests int, cause error) error {
+	err := l.errs.from(cause)
 	e, known := errors.AsType[*Error](err)
 	_, broken := errors.AsType[*oauth.ProtocolError](cause)
 	switch {
@@ -243,7 +255,7 @@ func (l *loginFlow) onFailedRegistration(ctx context.Context, requests int, caus
 
 // registrationRequired says that a client has to be registered by hand, and keeps the
 // redirect URI that it names: the next login listens there.
-func (l *loginFlow) registrationRequired(ctx context.Context, why string, cause error) *Error {
+func (l *loginClients) registrationRequired(ctx context.Context, why string, cause error) *Error {
 	e := &Error{Kind: ErrRegistrationRequired, Server: l.serverURL, Err: cause, RedirectURI: l.callback.redirectURI,
 		Message: oauth.Sanitize(l.plan.server.Issuer) + " " + why,
 		Hint:    fmt.Sprintf("register a client there with the redirect URI %s, then sign in with its client id", l.callback.redirectURI)}
@@ -258,7 +270,7 @@ func (l *loginFlow) registrationRequired(ctx context.Context, why string, cause 
 // onUnknownClient is called when the server does not know the client or does not
 // accept its authentication. One that we registered gives way to a new
 // registration, once; one that the user configured is the user's to change.
-func (l *loginFlow) onUnknownClient(ctx context.Context, refused *oauth.Error) error {
+func (l *loginClients) onUnknown(ctx context.Context, refused *oauth.Error) error {
 	if l.canReplaceDocument() {
 		l.notice("the authorization server rejects the client ID metadata document; registering a client")
 		l.unknownClientID = l.client.ID
@@ -266,7 +278,7 @@ func (l *loginFlow) onUnknownClient(ctx context.Context, refused *oauth.Error) e
 		return l.tryAgain(refused)
 	}
 	if l.client.Source != store.SourceDynamic {
-		return l.noteRejection(ctx, l.client, l.plan.server.TokenEndpoint, max(l.sent, 1), l.clientRejectedError(l.client, refused))
+		return l.noteRejection(ctx, l.client, l.plan.server.TokenEndpoint, max(l.requests, 1), l.errs.clientRejected(l.client, refused))
 	}
 	if l.justRegistered {
 		return &Error{Kind: ErrProtocol, Server: l.serverURL, Code: refused.Code, Err: refused,
@@ -281,7 +293,7 @@ func (l *loginFlow) onUnknownClient(ctx context.Context, refused *oauth.Error) e
 		return l.tryAgain(refused)
 	}
 	var err error
-	l.rec, err = l.update(ctx, l.rec, func(rec *store.Record) error {
+	l.rec, err = l.records.update(ctx, l.rec, func(rec *store.Record) error {
 		if c := rec.Client(issuer, id); c != nil {
 			c.Refused = true
 		}
@@ -295,13 +307,13 @@ func (l *loginFlow) onUnknownClient(ctx context.Context, refused *oauth.Error) e
 
 // canReplaceDocument reports whether the client is a client ID metadata document, and a
 // registration can take its place.
-func (l *loginFlow) canReplaceDocument() bool {
+func (l *loginClients) canReplaceDocument() bool {
 	return l.client.Source == store.SourceMetadataDocument && l.plan.server.RegistrationEndpoint != ""
 }
 
 // canRegisterAnew reports whether another client can take the place of the one that the
 // login uses, if that is why the user sees an error.
-func (l *loginFlow) canRegisterAnew() bool {
+func (l *loginClients) canRegisterAnew() bool {
 	return l.canReplaceDocument() ||
 		l.client.Source == store.SourceDynamic && !l.justRegistered && l.plan.server.RegistrationEndpoint != ""
 }
@@ -311,48 +323,46 @@ func (l *loginFlow) canRegisterAnew() bool {
 // invalid_grant means that the client was authenticated (RFC 6749, section 5.2).
 // It asks only where the server lists several, of a client that it has not
 // registered just now.
-func (l *loginFlow) probeAuthMethod(ctx context.Context) error {
+func (l *loginClients) probeAuthMethod(ctx context.Context) error {
 	listed := l.plan.server.TokenEndpointAuthMethodsSupported
-	methods := slices.DeleteFunc(oauth.Candidates(listed, l.client.Secret != ""), func(m string) bool {
+	methods := slices.DeleteFunc(oauth.MethodCandidates(listed, l.client.Secret != ""), func(m string) bool {
 		return listed != nil && !slices.Contains(listed, m)
 	})
 	if l.authMethod.source != store.MethodDefault || l.client.Source == store.SourceDynamic || len(methods) < 2 {
 		return nil
 	}
-	t := &tokenRequest{
+	unnamed := false // one of the rejections was not about the client
+	t := &tokenRequest{fetcher: l.fetcher, tokenGrant: tokenGrant{
 		redeem: oauth.TokenRequest{
 			Endpoint: l.plan.server.TokenEndpoint, Code: oauth.Secret(rand.Text()),
 			RedirectURI: l.callback.redirectURI, Verifier: oauth.NewPKCE().Verifier,
 		},
 		client: l.client, form: l.authMethod.authForm, next: l.authMethod.next, resource: l.plan.resource,
+		repeat: sendOnce, final: func(rejected *oauth.Error) bool {
+			unnamed = unnamed || rejected.Class() == oauth.ClassOther
+			return rejected.Class() == oauth.ClassGrant
+		},
+	}}
+	_, _, err := t.run(ctx)
+	l.requests += t.sent
+	rejected, ok := errors.AsType[*oauth.Error](err)
+	switch {
+	case ok && rejected.Class() == oauth.ClassGrant:
+		if t.sent > 1 {
+			l.log.Info("learned the token endpoint auth method", "method", t.form.method)
+		}
+		l.learnMethod(t)
+	case ok && mayBlameClient(err) && !unnamed:
+		return l.onUnknown(ctx, rejected)
 	}
-	unnamed := false // one of the rejections was not about the client
-	for {
-		_, _, err := t.send(ctx, l.fetcher, nil)
-		l.sent++
-		rejected, ok := errors.AsType[*oauth.Error](err)
-		switch {
-		case !ok:
-			return nil
-		case rejected.Class() == oauth.ClassGrant:
-			if t.sent > 1 {
-				l.log.Info("learned the token endpoint auth method", "method", t.form.method)
-			}
-			l.client.Method, l.client.FormID, l.client.MethodSource = t.form.method, t.form.formID, store.MethodLearned
-			l.authMethod = authMethodChoice{
-				authForm: t.form, source: store.MethodLearned, reason: authMethodReason(store.MethodLearned), next: t.next,
-			}
-			return nil
-		case !mayBlameClient(err):
-			return nil
-		}
-		unnamed = unnamed || rejected.Class() == oauth.ClassOther
-		if !t.nextForm(err) {
-			if unnamed {
-				return nil
-			}
-			return l.onUnknownClient(ctx, rejected)
-		}
+	return nil
+}
+
+// learnMethod has the login go on in the form of authentication that the server has accepted.
+func (l *loginClients) learnMethod(t *tokenRequest) {
+	l.client.Method, l.client.FormID, l.client.MethodSource = t.form.method, t.form.formID, store.MethodLearned
+	l.authMethod = authMethodChoice{
+		authForm: t.form, source: store.MethodLearned, reason: authMethodReason(store.MethodLearned), next: t.next,
 	}
 }
 
@@ -363,7 +373,7 @@ const preflightTimeout = 5 * time.Second
 // probeClient asks the authorization endpoint whether it knows the client: one that was
 // registered earlier, or a client ID metadata document. Many servers tell only the user
 // that they do not, on a page that never redirects.
-func (l *loginFlow) probeClient(ctx context.Context, rawURL string) error {
+func (l *loginClients) probeClient(ctx context.Context, rawURL string) error {
 	if l.clientProbed || !l.canRegisterAnew() {
 		return nil
 	}
@@ -383,7 +393,7 @@ func (l *loginFlow) probeClient(ctx context.Context, rawURL string) error {
 	}
 	resp.Body.Close()
 	if l.saysUnknown(resp.StatusCode) {
-		return l.onUnknownClient(ctx, &oauth.Error{Status: resp.StatusCode, Endpoint: "authorization"})
+		return l.onUnknown(ctx, &oauth.Error{Status: resp.StatusCode, Endpoint: "authorization"})
 	}
 	location := resp.Header.Get("Location")
 	to, err := url.Parse(location)
@@ -392,7 +402,7 @@ func (l *loginFlow) probeClient(ctx context.Context, rawURL string) error {
 	}
 	rejected := &oauth.Error{Code: to.Query().Get("error"), Description: to.Query().Get("error_description"), Endpoint: "authorization"}
 	if rejected.Code != "" && (rejected.Class() == oauth.ClassClient || l.rejectsDocument(rejected)) {
-		return l.onUnknownClient(ctx, rejected)
+		return l.onUnknown(ctx, rejected)
 	}
 	return nil
 }
@@ -400,7 +410,7 @@ func (l *loginFlow) probeClient(ctx context.Context, rawURL string) error {
 // saysUnknown reports whether a status of the authorization endpoint means that it does
 // not know the client. Where the token endpoint has just rejected a refresh without a
 // reason, that is likely enough for every status that is about the request.
-func (l *loginFlow) saysUnknown(status int) bool {
+func (l *loginClients) saysUnknown(status int) bool {
 	switch status {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound, http.StatusUnprocessableEntity:
 		return true
@@ -419,7 +429,7 @@ func refreshRejectedWithoutReason(rec *store.Record, c *store.Client) bool {
 
 // rejectsDocument reports whether an error response means that a client ID metadata
 // document was read and not accepted, or could not be read.
-func (l *loginFlow) rejectsDocument(rejected *oauth.Error) bool {
+func (l *loginClients) rejectsDocument(rejected *oauth.Error) bool {
 	if !l.canReplaceDocument() {
 		return false
 	}

@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store"
 )
 
 // full returns a value of a struct type in which no field is zero, so that one which gets lost
@@ -85,22 +87,22 @@ func TestSecretsAreNotEncodedUnasked(t *testing.T) {
 
 // What an older program saved in place of the secret is rejected before any request.
 func TestPlaceholderIsNoClientSecret(t *testing.T) {
-	w := newWorld(t, lab.NoneFirst())
+	w := testenv.New(t, lab.NoneFirst())
 	var saved handstamp.Registration
 	err := json.Unmarshal([]byte(`{"ClientID":"c","ClientSecret":"[redacted]","TokenEndpointAuthMethod":"client_secret_post"}`), &saved)
 	if err == nil {
 		t.Errorf("it was read as %+v", saved)
 	}
-	c := w.session()
+	c := w.Session()
 	c.Registration = &handstamp.Registration{ClientID: "c", ClientSecret: "[redacted]", TokenEndpointAuthMethod: "client_secret_post"}
 	for name, err := range map[string]error{
 		"login": func() error {
-			_, err := c.Login(context.Background(), w.lab.MCPURL(), handstamp.LoginOptions{})
+			_, err := c.Login(context.Background(), w.Lab.MCPURL(), handstamp.LoginOptions{})
 			return err
 		}(),
-		"call": w.call(c),
+		"call": w.Call(c),
 		"adopt": func() error {
-			_, err := w.adopt(handstamp.ImportedLogin{Registration: *c.Registration, TokenResponse: `{"access_token":"a"}`}, handstamp.ImportOptions{})
+			_, err := importLogin(w, handstamp.ImportedLogin{Registration: *c.Registration, TokenResponse: `{"access_token":"a"}`}, handstamp.ImportOptions{})
 			return err
 		}(),
 	} {
@@ -108,5 +110,152 @@ func TestPlaceholderIsNoClientSecret(t *testing.T) {
 			t.Errorf("%s: error %v", name, err)
 		}
 	}
-	w.wantCounts(map[string]int{"mcp": 0, "authorize": 0, "token:code": 0})
+	w.WantCounts(map[string]int{"mcp": 0, "authorize": 0, "token:code": 0})
+}
+
+// A secret that has ended is not tried: the client is registered anew before the
+// browser opens.
+func TestExpiredSecretIsNotUsed(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	w.MustCall(w.Session())
+	rec := w.Record()
+	rec.Clients[0].SecretExpiresAt = time.Now().Add(-time.Minute)
+	w.Put(rec)
+	w.Lab.RevokeFamilies()
+	w.Lab.Reset()
+	c, opened := watching(w)
+	w.MustCall(c)
+	w.WantCounts(map[string]int{"register": 1, "token:code": 1})
+	if len(*opened) != 1 || (*opened)[0].Get("client_id") == rec.Clients[0].ID {
+		t.Errorf("opened %v", *opened)
+	}
+}
+
+// endSecret makes the secret of the stored login end, and the access token.
+func endSecret(w *testenv.Env) *store.Client {
+	w.T.Helper()
+	rec := w.Record()
+	rec.Grant.ObtainedAt = time.Now().Add(-time.Hour)
+	rec.Grant.ExpiresAt = time.Now().Add(-time.Second)
+	rec.Clients[0].SecretExpiresAt = time.Now().Add(-time.Minute)
+	w.Put(rec)
+	w.Lab.Reset()
+	return rec.Clients[0]
+}
+
+// Nor does a renewal try it: who may not open a browser is told what has happened,
+// and everybody else signs in as a new client.
+func TestExpiredSecretIsNotRefreshedWith(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	w.MustCall(w.Session())
+	old := endSecret(w)
+	c := w.Session()
+	c.LoginPolicy = handstamp.LoginNever
+	err := w.Call(c)
+	testenv.WantKind(t, err, handstamp.ErrLoginRequired)
+	if want := "secret of its client ended at " + old.SecretExpiresAt.Format(time.RFC3339); !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
+	}
+	if st, err := c.Status(t.Context(), w.Lab.MCPURL()); err != nil || st.State != handstamp.StateExpired || st.Renewable {
+		t.Errorf("status %+v, %v", st, err)
+	}
+	w.MustCall(w.Session())
+	w.WantCounts(map[string]int{"token:refresh": 0, "register": 1, "token:code": 1})
+	w.WantTabs(2)
+	if now := w.Record().GrantClient(); now == nil || now.ID == old.ID {
+		t.Errorf("signed in as %+v", now)
+	}
+}
+
+// A good access token is used up before anybody is asked.
+func TestExpiredSecretLeavesTheToken(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	w.MustCall(w.Session())
+	endSecret(w)
+	rec := w.Record()
+	rec.Grant.ExpiresAt = time.Now().Add(10 * time.Second) // renewed ahead of time, if it could be
+	w.Put(rec)
+	w.MustCall(w.Session())
+	w.WantCounts(map[string]int{"token:refresh": 0, "register": 0})
+	w.WantTabs(1)
+}
+
+// A server that says of its secrets that they have ended, and takes them, costs
+// nobody a login.
+func TestSecretThatWorksPastItsEnd(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	w.MustCall(w.Session())
+	endSecret(w)
+	rec := w.Record()
+	rec.Grant.ObtainedAt = rec.Clients[0].SecretExpiresAt.Add(time.Second)
+	w.Put(rec)
+	w.MustCall(w.Session())
+	w.WantCounts(map[string]int{"token:refresh": 1, "register": 0})
+	w.WantTabs(1)
+}
+
+// A public client has no use for its secret, nor for the secret's end.
+func TestPublicClientOutlivesItsSecret(t *testing.T) {
+	w := testenv.New(t, lab.Habits{RegisterMethod: lab.MethodNone})
+	w.MustCall(w.Session())
+	endSecret(w)
+	rec := w.Record()
+	rec.Clients[0].Secret = "never asked for"
+	w.Put(rec)
+	w.MustCall(w.Session())
+	w.WantCounts(map[string]int{"token:refresh": 1, "register": 0})
+}
+
+// An application that keeps the registration gets another one in time, and goes on
+// with it although it still gives back the old one.
+func TestKeptRegistrationIsRenewed(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	var r *handstamp.Registration
+	first := w.Session()
+	first.OnRegister = keep(&r)
+	w.MustCall(first)
+	endSecret(w)
+	old := *r
+	old.SecretExpiresAt = time.Now().Add(-time.Minute)
+	c := w.Session()
+	c.OnRegister, c.Registration = keep(&r), &old
+	w.MustCall(c)
+	w.WantCounts(map[string]int{"token:refresh": 0, "register": 1, "token:code": 1})
+	if r.ClientID == old.ClientID {
+		t.Error("the application was not told of a new registration")
+	}
+	w.Lab.Reset()
+	if result, err := c.Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{}); err != nil || !result.Already {
+		t.Errorf("login once more: %+v, %v", result, err)
+	}
+	w.Lab.RevokeFamilies()
+	w.MustCall(c)
+	w.WantCounts(map[string]int{"register": 0, "token:code": 1})
+}
+
+// A configured secret that has ended is the user's to change, and said before the
+// browser opens.
+func TestConfiguredSecretEnds(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	w.Lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "s", Method: lab.MethodPost})
+	c := w.Session()
+	c.Registration = &handstamp.Registration{
+		ClientID: "app", ClientSecret: "s", TokenEndpointAuthMethod: "client_secret_post", SecretExpiresAt: time.Now().Add(-time.Minute),
+	}
+	testenv.WantKind(t, w.Call(c), handstamp.ErrClientRejected)
+	w.WantTabs(0)
+	d := w.Session()
+	d.Registration = &handstamp.Registration{
+		ClientID: "app", ClientSecret: "s", TokenEndpointAuthMethod: "client_secret_post", SecretExpiresAt: time.Now().Add(time.Minute),
+	}
+	w.MustCall(d)
+	w.WantTabs(1)
+
+	// The end that was stored gives way to that of the secret configured now.
+	endSecret(w)
+	e := w.Session()
+	e.Registration = d.Registration
+	w.MustCall(e)
+	w.WantCounts(map[string]int{"token:refresh": 1, "register": 0})
+	w.WantTabs(1)
 }

@@ -91,7 +91,7 @@ func (c *Client) Status(ctx context.Context, serverURL string) (*Status, error) 
 	if err != nil {
 		return nil, err
 	}
-	rec, err := s.load(ctx)
+	rec, err := s.records.load(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +137,7 @@ func statusOf(rec *store.Record, now time.Time) *Status {
 	if f := rec.Refusal; f != nil {
 		st.GrantError = &GrantError{At: f.At, Code: f.Code, Description: f.Description, Interrupted: f.Interrupted}
 	}
-	if r := rec.Retry; backoffActive(r, now) && !(rec.Grant != nil && earlyRefusalMoot(rec, tokenNeed{}, now)) {
+	if r := rec.Retry; retryPending(r, now) && !(rec.Grant != nil && earlyRejectionOver(rec, tokenNeed{}, now)) {
 		st.RetryAt, st.RetryReason = r.NotBefore, r.Reason
 		if rejectedEarly(rec) && accessTokenUsable(rec.Grant, "", now) {
 			st.RefreshRejected = r.Reason

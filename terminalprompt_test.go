@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 )
 
@@ -55,13 +56,13 @@ func noBrowser(t *testing.T) {
 // another machine ended at can be pasted.
 func TestTerminalPromptTakesAPastedURL(t *testing.T) {
 	noBrowser(t)
-	w := newWorld(t, lab.Habits{})
+	w := testenv.New(t, lab.Habits{})
 	in, typed := io.Pipe()
 	terminal := new(screen)
-	c := w.session()
+	c := w.Session()
 	c.Prompt = handstamp.TerminalPrompt(in, terminal)
 	done := make(chan error, 1)
-	go func() { done <- w.login(c) }()
+	go func() { done <- w.Login(c) }()
 	back := authorizedURL(t, terminal.shownURL(t))
 	if _, err := io.WriteString(typed, "\nno URL\nhttp://127.0.0.1:1/callback?code=c&state=s\n  "+back+"  \n"); err != nil {
 		t.Fatal(err)
@@ -69,7 +70,7 @@ func TestTerminalPromptTakesAPastedURL(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"Sign in to " + w.lab.MCPURL() + " at " + w.lab.Issuer(), "none opens by itself", "paste the URL of that page here"} {
+	for _, want := range []string{"Sign in to " + w.Lab.MCPURL() + " at " + w.Lab.Issuer(), "none opens by itself", "paste the URL of that page here"} {
 		if !strings.Contains(terminal.String(), want) {
 			t.Errorf("the terminal lacks %q:\n%s", want, terminal)
 		}
@@ -82,12 +83,12 @@ func TestTerminalPromptWithoutInput(t *testing.T) {
 	noBrowser(t)
 	for name, in := range map[string]io.Reader{"none": nil, "closed": strings.NewReader("")} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, lab.Habits{})
+			w := testenv.New(t, lab.Habits{})
 			terminal := new(screen)
-			c := w.session()
+			c := w.Session()
 			c.Prompt = handstamp.TerminalPrompt(in, terminal)
 			done := make(chan error, 1)
-			go func() { done <- w.login(c) }()
+			go func() { done <- w.Login(c) }()
 			if _, err := lab.Browse(t.Context(), terminal.shownURL(t)); err != nil {
 				t.Fatal(err)
 			}

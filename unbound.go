@@ -18,12 +18,12 @@ const maxUnboundNotices = 3
 // its redirect URI. It reports an error response without a state to the user, once
 // for each code: some authorization servers leave the state out, but so would a
 // stranger, and the wait goes on. It is safe for concurrent use.
-func (s *session) callbackJudge(want oauth.Expected) func(url.Values) error {
+func (cb *callbackReceiver) judge(want oauth.ExpectedCallback) func(url.Values) error {
 	var mu sync.Mutex
 	told := make(map[string]bool)
 	return func(params url.Values) error {
 		_, err := oauth.ParseCallback(params, want)
-		if !errors.Is(err, oauth.ErrState) {
+		if !errors.Is(err, oauth.ErrStateMismatch) {
 			return err
 		}
 		if params.Has("state") || params.Get("error") == "" {
@@ -37,7 +37,7 @@ func (s *session) callbackJudge(want oauth.Expected) func(url.Values) error {
 		}
 		mu.Unlock()
 		if first {
-			s.notice("the sign-in page sent the browser back with the error %s, but without the state that ties it to this sign-in; still waiting", code)
+			cb.notice("the sign-in page sent the browser back with the error %s, but without the state that ties it to this sign-in; still waiting", code)
 		}
 		return &loopback.UnboundError{Code: code}
 	}
@@ -50,7 +50,7 @@ func errorCodeOf(params url.Values, secrets []oauth.Secret) string {
 	odd := func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-' || r == '.')
 	}
-	if len(code) > 64 || strings.ContainsFunc(code, odd) || oauth.Repeats(code, secrets) {
+	if len(code) > 64 || strings.ContainsFunc(code, odd) || oauth.ContainsSecret(code, secrets) {
 		return "that it cannot name"
 	}
 	return code

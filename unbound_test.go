@@ -8,7 +8,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 )
 
@@ -40,9 +40,9 @@ func TestConsentThatRedirectsWith307(t *testing.T) {
 		"no browser": {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, lab.Habits{})
+			w := testenv.New(t, lab.Habits{})
 			pages := make(chan string, 1)
-			c := w.listening(func(_ context.Context, rawURL string) error {
+			c := w.Browser(func(_ context.Context, rawURL string) error {
 				back := authorizedURL(t, rawURL)
 				go func() {
 					req, err := http.NewRequest(http.MethodPost, back, strings.NewReader("user=me&password=hunter2&state=none"))
@@ -52,7 +52,7 @@ func TestConsentThatRedirectsWith307(t *testing.T) {
 					}
 					req.Header = header.Clone()
 					if req.Header.Get("Origin") == "ISSUER" {
-						req.Header.Set("Origin", w.lab.Issuer())
+						req.Header.Set("Origin", w.Lab.Issuer())
 					}
 					req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 					resp, err := http.DefaultTransport.RoundTrip(req)
@@ -60,13 +60,13 @@ func TestConsentThatRedirectsWith307(t *testing.T) {
 						t.Error(err)
 						return
 					}
-					pages <- body(t, resp)
+					pages <- testenv.Body(t, resp)
 				}()
 				return nil
 			})
 			c.ClientName = "Example App"
-			w.mustLogin(c)
-			server := strings.TrimPrefix(w.lab.MCPURL(), "http://")
+			w.MustLogin(c)
+			server := strings.TrimPrefix(w.Lab.MCPURL(), "http://")
 			if page := <-pages; !strings.Contains(page, "You are signed in to "+server+".") || !strings.Contains(page, "go back to Example App.") {
 				t.Errorf("the page:\n%s", page)
 			}
@@ -77,18 +77,18 @@ func TestConsentThatRedirectsWith307(t *testing.T) {
 // An error response without a state ends no login, since anyone may send it. The
 // user hears of it, once, and the page names it.
 func TestErrorResponseWithoutState(t *testing.T) {
-	w := newWorld(t, lab.Habits{})
+	w := testenv.New(t, lab.Habits{})
 	var mu sync.Mutex
 	var notices []string
-	c := w.listening(func(ctx context.Context, rawURL string) error {
-		redirectURI, _ := redirectOf(t, rawURL)
+	c := w.Browser(func(ctx context.Context, rawURL string) error {
+		redirectURI, _ := testenv.RedirectURI(t, rawURL)
 		for _, query := range []string{"error=access_denied", "error=access_denied&error_description=<b>", "error=" + url.QueryEscape("<script>call 555"), "error=a", "error=b", "error=c"} {
 			resp, err := http.Get(redirectURI + "?" + query)
 			if err != nil {
 				t.Error(err)
 				continue
 			}
-			page := body(t, resp)
+			page := testenv.Body(t, resp)
 			if resp.StatusCode != http.StatusBadRequest || !strings.Contains(page, "reported an error") || strings.Contains(page, "555") || strings.Contains(page, "<b>") {
 				t.Errorf("%s: status %d\n%s", query, resp.StatusCode, page)
 			}
@@ -99,12 +99,12 @@ func TestErrorResponseWithoutState(t *testing.T) {
 		go lab.Browse(context.WithoutCancel(ctx), rawURL)
 		return nil
 	})
-	c.Hooks.Notice = func(n handstamp.Notice) {
+	c.Hooks.Notice = func(_, message string) {
 		mu.Lock()
 		defer mu.Unlock()
-		notices = append(notices, n.Message)
+		notices = append(notices, message)
 	}
-	w.mustLogin(c)
+	w.MustLogin(c)
 	mu.Lock()
 	defer mu.Unlock()
 	all := strings.Join(notices, "\n")

@@ -3,8 +3,9 @@ package bridge
 import (
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/retryafter"
 )
 
 var (
@@ -82,7 +83,7 @@ func (u *upstream) rejectionOf(resp *http.Response) *rejection {
 		r.Code, r.Reason = CodeSignIn, "auth_required"
 	case later(status):
 		r.Retry = true
-		r.RetryAfter, _ = retryAfter(resp.Header)
+		r.RetryAfter, _ = retryafter.Parse(resp.Header, time.Now())
 	case status/100 == 5:
 		r.Code, r.Reason, r.Retry = CodeUncertain, "server_error", true
 	}
@@ -134,17 +135,4 @@ func (u *upstream) ofJSONRPC(body []byte) *message {
 // 6585, section 4; RFC 9110, section 15.6.4).
 func later(status int) bool {
 	return status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
-}
-
-// retryAfter returns when the server wants to be asked again (RFC 9110, section
-// 10.2.3), and whether it says so.
-func retryAfter(h http.Header) (time.Duration, bool) {
-	value := strings.TrimSpace(h.Get("Retry-After"))
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second, true
-	}
-	if at, err := http.ParseTime(value); err == nil {
-		return max(0, time.Until(at)), true
-	}
-	return 0, false
 }

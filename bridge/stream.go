@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/retryafter"
 	"github.com/handstamp/handstamp/internal/sse"
 )
 
@@ -79,7 +80,7 @@ func (r *resumption) ended(lived time.Duration, messages int) {
 // rejected counts a try that the server rejected.
 func (r *resumption) rejected(h http.Header) {
 	r.failures++
-	r.wait, _ = retryAfter(h)
+	r.wait, _ = retryafter.Parse(h, time.Now())
 }
 
 // pause returns how long to wait before the next try: a time that grows with each failure,

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/retryafter"
 )
 
 // The headers of the transport.
@@ -156,7 +158,7 @@ func (u *upstream) exchange(c *call) (round int, header http.Header, resp *http.
 			return round, header, nil, u.broken(err)
 		}
 		u.sentCredentials.note(resp.Request)
-		wait, ok := retryAfter(resp.Header)
+		wait, ok := retryafter.Parse(resp.Header, time.Now())
 		if !later(resp.StatusCode) || !ok || wait > rejectedWait || try >= rejectedTries || c.hasty {
 			return round, header, resp, nil
 		}

@@ -2,10 +2,9 @@ module github.com/handstamp/handstamp/interop
 
 go 1.26.0
 
-replace github.com/handstamp/handstamp => ../
-
 require (
-	github.com/handstamp/handstamp v0.0.0-00010101000000-000000000000
+	github.com/handstamp/handstamp v0.1.0
+	github.com/handstamp/handstamp/lab/mcpserver v0.1.0
 	github.com/modelcontextprotocol/go-sdk v1.8.0
 	github.com/zitadel/oidc/v3 v3.52.0
 	golang.org/x/net v0.62.0

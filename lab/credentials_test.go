@@ -117,7 +117,7 @@ func TestBadClientShapes(t *testing.T) {
 func TestSpentOnBadClient(t *testing.T) {
 	for _, spends := range []bool{false, true} {
 		c := start(t, lab.Habits{
-			RegisterMethod: lab.MethodPost, CodeSpentOnBadClient: spends, RefreshSpentOnBadClient: spends,
+			RegisterMethod: lab.MethodPost, CodeUsedOnBadClient: spends, RefreshUsedOnBadClient: spends,
 			Rotation: lab.RotateGrace, Grace: time.Hour,
 		})
 		c.register(nil)
@@ -141,7 +141,7 @@ func TestSpentOnBadClient(t *testing.T) {
 
 // TestRefuseRepeatedID refuses Basic with a client_id in the body.
 func TestRefuseRepeatedID(t *testing.T) {
-	c := start(t, lab.Habits{RegisterMethod: lab.MethodBasic, RefuseRepeatedID: true})
+	c := start(t, lab.Habits{RegisterMethod: lab.MethodBasic, RejectRepeatedID: true})
 	c.register(nil)
 	token := c.login(nil).text("refresh_token")
 	c.refresh(token, url.Values{"client_id": {c.id}}).is(t, http.StatusBadRequest, "invalid_request")

@@ -32,7 +32,7 @@ type exchange struct {
 }
 
 // An answer is what an endpoint has decided, before it is sent.
-type answer struct {
+type response struct {
 	status int
 	header http.Header
 	body   []byte
@@ -84,9 +84,9 @@ func (s *Server) begin() bool {
 }
 
 // parse reads a request and finds the endpoint that it is for.
-func (s *Server) parse(r *http.Request) (*exchange, func(*exchange) answer, error) {
+func (s *Server) parse(r *http.Request) (*exchange, func(*exchange) response, error) {
 	x := &exchange{r: r, form: make(url.Values)}
-	var handler func(*exchange) answer
+	var handler func(*exchange) response
 	x.endpoint, handler = s.route(r)
 	var err error
 	if x.body, err = io.ReadAll(io.LimitReader(r.Body, maxBody)); err != nil {
@@ -134,40 +134,47 @@ func prefetch(r *http.Request) bool {
 	return strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch")
 }
 
-// route names the endpoint of a request and what serves it.
-func (s *Server) route(r *http.Request) (string, func(*exchange) answer) {
+// route returns the name of a request's endpoint and its handler.
+func (s *Server) route(r *http.Request) (string, func(*exchange) response) {
 	at := func(origin string) bool {
 		_, host, _ := strings.Cut(origin, "://")
 		return r.Host == host
 	}
 	path, atMCP, atServer := r.URL.Path, at(s.mcpOrigin), at(s.origin)
 	if s.habits.SlashRedirect != 0 {
-		slashed := slices.Contains([]string{s.mcpPath(), s.prefix() + "/token", s.prefix() + "/register"}, strings.TrimSuffix(path, "/"))
-		if slashed && !strings.HasSuffix(path, "/") {
+		unslashed := strings.TrimSuffix(path, "/")
+		moved := []string{s.mcpPath(), s.prefix() + "/token", s.prefix() + "/register"}
+		if slices.Contains(moved, path) {
 			return "other", s.slashRedirect
 		}
-		if slashed {
-			path = strings.TrimSuffix(path, "/")
+		if slices.Contains(moved, unslashed) {
+			path = unslashed
 		}
 	}
 	switch {
-	case strings.Contains(path, "/.well-known/oauth-authorization-server"), strings.Contains(path, "/.well-known/openid-configuration"):
-		if !atServer {
-			return "server_metadata", notFound
-		}
-		return "server_metadata", s.serverMetadata
-	case strings.Contains(path, "/.well-known/oauth-protected-resource"), path == headerOnlyPath:
-		if !atMCP {
-			return "resource_metadata", notFound
-		}
-		return "resource_metadata", s.resourceMetadata
+	case strings.Contains(path, serverWellKnown), strings.Contains(path, openIDWellKnown):
+		return "server_metadata", onlyIf(atServer, s.serverMetadata)
+	case strings.Contains(path, resourceWellKnown), path == headerOnlyPath:
+		return "resource_metadata", onlyIf(atMCP, s.resourceMetadata)
 	case atMCP && path == s.mcpPath():
 		return "mcp", s.mcp
 	}
-	endpoint, under := strings.CutPrefix(path, s.prefix())
-	if !atServer || !under {
-		return "other", notFound
+	if endpoint, under := strings.CutPrefix(path, s.prefix()); atServer && under {
+		return s.routeServer(endpoint)
 	}
+	return "other", notFound
+}
+
+// onlyIf returns the handler, or notFound if the request was sent to the other origin.
+func onlyIf(here bool, handler func(*exchange) response) func(*exchange) response {
+	if !here {
+		return notFound
+	}
+	return handler
+}
+
+// routeServer returns the name and the handler of an endpoint of the authorization server.
+func (s *Server) routeServer(endpoint string) (string, func(*exchange) response) {
 	switch {
 	case endpoint == "/authorize":
 		return "authorize", s.authorize
@@ -186,16 +193,16 @@ func (s *Server) route(r *http.Request) (string, func(*exchange) answer) {
 }
 
 // slashRedirect sends a client to the same path with a slash at its end.
-func (s *Server) slashRedirect(x *exchange) answer {
+func (s *Server) slashRedirect(x *exchange) response {
 	to := *x.r.URL
 	to.Path += "/"
 	header := contentType("text/plain; charset=utf-8")
 	header.Set("Location", to.RequestURI())
-	return answer{status: s.habits.SlashRedirect, header: header}
+	return response{status: s.habits.SlashRedirect, header: header}
 }
 
-func notFound(*exchange) answer {
-	return answer{status: http.StatusNotFound, header: contentType("text/plain; charset=utf-8"), body: []byte("not found\n")}
+func notFound(*exchange) response {
+	return response{status: http.StatusNotFound, header: contentType("text/plain; charset=utf-8"), body: []byte("not found\n")}
 }
 
 func contentType(value string) http.Header {
@@ -204,30 +211,30 @@ func contentType(value string) http.Header {
 
 // jsonAnswer is an answer with a JSON body, which no cache keeps (RFC 6749
 // section 5.1).
-func jsonAnswer(status int, value any) answer {
+func jsonResponse(status int, value any) response {
 	body, err := json.Marshal(value)
 	if err != nil {
 		panic(err) // every value here is one of ours
 	}
 	header := contentType("application/json")
 	header.Set("Cache-Control", "no-store")
-	return answer{status: status, header: header, body: body}
+	return response{status: status, header: header, body: body}
 }
 
 // refusal is an OAuth error (RFC 6749 section 5.2).
-func refusal(status int, code, description string) answer {
-	a := jsonAnswer(status, map[string]string{"error": code, "error_description": description})
+func oauthError(status int, code, description string) response {
+	a := jsonResponse(status, map[string]string{"error": code, "error_description": description})
 	a.code = code
 	return a
 }
 
 // write sends an answer. The diary knows its status before the client does.
-func (s *Server) write(w http.ResponseWriter, x *exchange, a answer) {
+func (s *Server) write(w http.ResponseWriter, x *exchange, a response) {
 	if a.stream != nil {
-		a.stream.ServeHTTP(&settling{ResponseWriter: w, settle: func(status int) { s.settle(x, status, a.code) }}, x.r)
+		a.stream.ServeHTTP(&statusRecorder{ResponseWriter: w, record: func(status int) { s.recordStatus(x, status, a.code) }}, x.r)
 		return
 	}
-	s.settle(x, a.status, a.code)
+	s.recordStatus(x, a.status, a.code)
 	for name, values := range a.header {
 		w.Header()[name] = values
 	}
@@ -237,30 +244,30 @@ func (s *Server) write(w http.ResponseWriter, x *exchange, a answer) {
 }
 
 // settling tells the status of an answer that a handler writes by itself.
-type settling struct {
+type statusRecorder struct {
 	http.ResponseWriter
-	settle  func(status int)
-	settled bool
+	record   func(status int)
+	recorded bool
 }
 
-func (w *settling) WriteHeader(status int) {
-	if !w.settled {
-		w.settled = true
-		w.settle(status)
+func (w *statusRecorder) WriteHeader(status int) {
+	if !w.recorded {
+		w.recorded = true
+		w.record(status)
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
-func (w *settling) Write(p []byte) (int, error) {
-	if !w.settled {
+func (w *statusRecorder) Write(p []byte) (int, error) {
+	if !w.recorded {
 		w.WriteHeader(http.StatusOK)
 	}
 	return w.ResponseWriter.Write(p)
 }
 
 // Flush is there for handlers that look for it.
-func (w *settling) Flush() {
-	if !w.settled {
+func (w *statusRecorder) Flush() {
+	if !w.recorded {
 		w.WriteHeader(http.StatusOK)
 	}
 	// What cannot be flushed arrives later.
@@ -268,4 +275,4 @@ func (w *settling) Flush() {
 }
 
 // Unwrap is for http.ResponseController.
-func (w *settling) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *statusRecorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -117,7 +117,7 @@ func (s *Server) before(w http.ResponseWriter, x *exchange, fault Fault) bool {
 			w.Header().Set("Retry-After", fault.RetryAfter)
 		}
 		w.Header().Set("Content-Type", contentType)
-		s.settle(x, status, "")
+		s.recordStatus(x, status, "")
 		w.WriteHeader(status)
 	}
 	switch fault.Kind {
@@ -167,7 +167,7 @@ func (s *Server) before(w http.ResponseWriter, x *exchange, fault Fault) bool {
 }
 
 // after plays the faults that come between the deed and its answer.
-func (s *Server) after(x *exchange, fault Fault, a answer) answer {
+func (s *Server) after(x *exchange, fault Fault, a response) response {
 	switch fault.Kind {
 	case FaultCutAfter:
 		a.whole(x)
@@ -235,7 +235,7 @@ func (s *Server) endless(w http.ResponseWriter, x *exchange) {
 }
 
 // cutBody announces a whole body and sends half of it.
-func cutBody(a answer) http.Handler {
+func cutBody(a response) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		a.head(w)
 		_, _ = w.Write(a.body[:len(a.body)/2])
@@ -245,7 +245,7 @@ func cutBody(a answer) http.Handler {
 }
 
 // drip sends a body a byte at a time.
-func (s *Server) drip(a answer, each time.Duration) http.Handler {
+func (s *Server) drip(a response, each time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.head(w)
 		for i := range a.body {
@@ -259,7 +259,7 @@ func (s *Server) drip(a answer, each time.Duration) http.Handler {
 }
 
 // head sends the answer's head, with the length of its whole body.
-func (a answer) head(w http.ResponseWriter) {
+func (a response) head(w http.ResponseWriter) {
 	for name, values := range a.header {
 		w.Header()[name] = values
 	}
@@ -268,20 +268,20 @@ func (a answer) head(w http.ResponseWriter) {
 }
 
 // whole is the answer with everything that its handler has to say.
-func (a answer) whole(x *exchange) answer {
+func (a response) whole(x *exchange) response {
 	if a.stream == nil {
 		if a.header == nil {
 			a.header = make(http.Header)
 		}
 		return a
 	}
-	w := &recorder{answer{status: http.StatusOK, header: make(http.Header)}}
+	w := &recorder{response{status: http.StatusOK, header: make(http.Header)}}
 	a.stream.ServeHTTP(w, x.r)
-	return w.answer
+	return w.response
 }
 
 // recorder is a ResponseWriter that keeps the answer.
-type recorder struct{ answer }
+type recorder struct{ response }
 
 func (w *recorder) Header() http.Header { return w.header }
 

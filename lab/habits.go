@@ -41,7 +41,7 @@ type Habits struct {
 	// expire; a negative one is over when it is issued.
 	SecretLifetime time.Duration `json:"secret_lifetime,omitempty"`
 	// RefuseRepeatedID refuses a client_id in the body beside Basic.
-	RefuseRepeatedID bool `json:"refuse_repeated_id,omitempty"`
+	RejectRepeatedID bool `json:"reject_repeated_id,omitempty"`
 	// FormClientID looks the client up by the form's client_id, and rejects Basic
 	// without it.
 	FormClientID bool `json:"form_client_id,omitempty"`
@@ -56,14 +56,14 @@ type Habits struct {
 	InvalidClientShape string `json:"invalid_client_shape,omitempty"`
 	// CodeSpentOnBadClient spends the authorization code when the client
 	// authentication fails.
-	CodeSpentOnBadClient bool `json:"code_spent_on_bad_client,omitempty"`
+	CodeUsedOnBadClient bool `json:"code_used_on_bad_client,omitempty"`
 	// RefreshSpentOnBadClient spends the refresh token likewise.
-	RefreshSpentOnBadClient bool `json:"refresh_spent_on_bad_client,omitempty"`
+	RefreshUsedOnBadClient bool `json:"refresh_used_on_bad_client,omitempty"`
 	// NoRegistration has no registration endpoint.
 	NoRegistration bool `json:"no_registration,omitempty"`
 	// RefuseRegistration has one that registers nobody: RegistrationAllowlist,
 	// RegistrationOff. Empty means that everybody is registered.
-	RefuseRegistration string `json:"refuse_registration,omitempty"`
+	ClosedRegistration string `json:"closed_registration,omitempty"`
 	// RejectRegistrations reject what a registration may not have; the first that
 	// applies responds.
 	RejectRegistrations []RegistrationRule `json:"reject_registrations,omitempty"`
@@ -131,7 +131,7 @@ type Habits struct {
 	// token. It passes by the server's clock.
 	TokenDelay time.Duration `json:"token_delay,omitempty"`
 	// FormAnswers answers the token endpoint form-encoded.
-	FormAnswers bool `json:"form_answers,omitempty"`
+	FormResponses bool `json:"form_responses,omitempty"`
 	// ErrorMember is where the token endpoint's JSON has its error code. Empty
 	// means error; ErrorCode is error_code, beside a number and a message.
 	ErrorMember string `json:"error_member,omitempty"`
@@ -299,7 +299,7 @@ const (
 	// invalid_target, and a refresh token is spent.
 	ResourceRequired = "required-equal"
 	// ResourceRefused wants no resource parameter at all.
-	ResourceRefused = "refused"
+	ResourceRejected = "rejected"
 )
 
 // Values of Habits.Offline.
@@ -330,8 +330,8 @@ const (
 
 // Values of Habits.RefreshScope.
 const (
-	RefreshScopeTaken    = ""         // it may be there, and be narrower than what was granted
-	RefreshScopeWanted   = "wanted"   // without it the refresh token is of no use
+	RefreshScopeAccepted = ""         // it may be there, and be narrower than what was granted
+	RefreshScopeRequired = "required" // without it the refresh token is of no use
 	RefreshScopeRejected = "rejected" // it must not be there
 )
 
@@ -354,10 +354,10 @@ func (h Habits) check() error {
 		{"issuer_slash", h.IssuerSlash, []string{SlashNowhere, SlashMetadata, SlashResource, SlashBoth}},
 		{"server_form", h.ServerForm, []string{"", ServerRFC8414, ServerOIDCInsert, ServerOIDCAppend, ServerNone}},
 		{"resource_form", h.ResourceForm, []string{"", ResourcePath, ResourceRoot, ResourceHeader, ResourceNone}},
-		{"resource", h.Resource, []string{ResourceChecked, ResourceRequired, ResourceRefused}},
+		{"resource", h.Resource, []string{ResourceChecked, ResourceRequired, ResourceRejected}},
 		{"offline", h.Offline, []string{OfflineIgnored, OfflineListed, OfflineConsent, OfflineForbidden, OfflineParameter, OfflineNotAllowed}},
-		{"refuse_registration", h.RefuseRegistration, []string{"", RegistrationAllowlist, RegistrationOff}},
-		{"refresh_scope", h.RefreshScope, []string{RefreshScopeTaken, RefreshScopeWanted, RefreshScopeRejected}},
+		{"closed_registration", h.ClosedRegistration, []string{"", RegistrationAllowlist, RegistrationOff}},
+		{"refresh_scope", h.RefreshScope, []string{RefreshScopeAccepted, RefreshScopeRequired, RefreshScopeRejected}},
 		{"error_member", h.ErrorMember, []string{"", ErrorCode}},
 	} {
 		if !slices.Contains(field.allowed, field.value) {

@@ -32,7 +32,7 @@ func (s *Server) resourceMetadataPath() string {
 }
 
 // resourceMetadata serves RFC 9728.
-func (s *Server) resourceMetadata(x *exchange) answer {
+func (s *Server) resourceMetadata(x *exchange) response {
 	if path := s.resourceMetadataPath(); path == "" || x.r.URL.Path != path {
 		return notFound(x)
 	}
@@ -45,7 +45,7 @@ func (s *Server) resourceMetadata(x *exchange) answer {
 	if scopes := s.habits.ScopesSupported; scopes != nil {
 		document["scopes_supported"] = scopes
 	}
-	return jsonAnswer(http.StatusOK, document)
+	return jsonResponse(http.StatusOK, document)
 }
 
 // listedIssuers are the authorization servers as the resource names them.
@@ -96,7 +96,7 @@ func (s *Server) serverMetadataPath() string {
 }
 
 // serverMetadata serves RFC 8414.
-func (s *Server) serverMetadata(x *exchange) answer {
+func (s *Server) serverMetadata(x *exchange) response {
 	second := s.habits.SplitMetadata && x.r.URL.Path == openIDWellKnown+s.habits.IssuerPath
 	if path := s.serverMetadataPath(); !second && (path == "" || x.r.URL.Path != path) {
 		return notFound(x)
@@ -141,7 +141,7 @@ func (s *Server) serverMetadata(x *exchange) answer {
 	for name, value := range h.Endpoints {
 		document[name] = strings.ReplaceAll(value, "ORIGIN", s.origin)
 	}
-	return jsonAnswer(http.StatusOK, document)
+	return jsonResponse(http.StatusOK, document)
 }
 
 // methods is token_endpoint_auth_methods_supported.

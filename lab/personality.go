@@ -50,18 +50,18 @@ const (
 	// LoginWorks, the zero value: the client walks in.
 	LoginWorks = ""
 	// LoginRefused: it must give up before a browser opens.
-	LoginRefused = "refused"
+	LoginNotStarted = "not-started"
 	// LoginDisbelieved: a browser opens, and what comes back from it must not be
 	// believed.
-	LoginDisbelieved = "disbelieved"
+	LoginResponseRejected = "response-rejected"
 	// LoginFutile: it gets tokens, and the tool is refused nevertheless.
-	LoginFutile = "futile"
+	LoginWithoutAccess = "no-access"
 )
 
 // check reports the first value that no personality could have.
 func (p Personality) check() error {
 	switch p.Login {
-	case LoginWorks, LoginRefused, LoginDisbelieved, LoginFutile:
+	case LoginWorks, LoginNotStarted, LoginResponseRejected, LoginWithoutAccess:
 	default:
 		return fmt.Errorf("lab: login cannot be %q", p.Login)
 	}
@@ -80,7 +80,7 @@ func (p Personality) check() error {
 func Personalities() []Personality {
 	return slices.Concat(
 		methodPersonalities(), registrationPersonalities(), negotiationPersonalities(), rotationPersonalities(), expiryPersonalities(),
-		resourcePersonalities(), discoveryPersonalities(), answerPersonalities(), scopePersonalities(),
+		resourcePersonalities(), discoveryPersonalities(), responsePersonalities(), scopePersonalities(),
 		issPersonalities(), consentPersonalities(), fieldPersonalities(), hostilePersonalities(), originPersonalities(),
 	)
 }

@@ -29,7 +29,7 @@ func methodPersonalities() []Personality {
 			Habit:  "Registers client_secret_basic although none was asked for, with a secret that Basic has to encode.",
 			Seen:   "Keycloak (keycloak/keycloak#44403)",
 			Client: "Obey the response, form-encode id and secret, and remember both.",
-			Habits: Habits{RegisterMethod: MethodBasic, SecretAlphabet: awkward, RefuseRepeatedID: true},
+			Habits: Habits{RegisterMethod: MethodBasic, SecretAlphabet: awkward, RejectRepeatedID: true},
 		},
 		Personality{
 			Name:   "secret-no-method",
@@ -111,16 +111,16 @@ func registrationPersonalities() []Personality {
 			Habit:  "Registers clients of certain names; the others get 403 in plain text.",
 			Seen:   "Figma (anthropics/claude-code#74768, punkpeye/mcp-remote#186)",
 			Client: "Say whom to ask, with issuer and redirect URI.",
-			Habits: Habits{RefuseRegistration: RegistrationAllowlist},
-			Login:  LoginRefused,
+			Habits: Habits{ClosedRegistration: RegistrationAllowlist},
+			Login:  LoginNotStarted,
 		},
 		Personality{
 			Name:   "dcr-off",
 			Habit:  "Has a registration endpoint that is switched off.",
 			Seen:   "WorkOS AuthKit (workos.com/docs)",
 			Client: "Say so, with issuer and redirect URI.",
-			Habits: Habits{RefuseRegistration: RegistrationOff},
-			Login:  LoginRefused,
+			Habits: Habits{ClosedRegistration: RegistrationOff},
+			Login:  LoginNotStarted,
 		},
 		Personality{
 			Name:   "no-dcr",
@@ -128,7 +128,7 @@ func registrationPersonalities() []Personality {
 			Seen:   "HubSpot (NousResearch/hermes-agent, pull request 112023), GitHub (mark3labs/mcp-go#643), Slack",
 			Client: "Say so, with issuer and redirect URI.",
 			Habits: Habits{NoRegistration: true, Methods: []string{MethodPost}},
-			Login:  LoginRefused,
+			Login:  LoginNotStarted,
 		},
 		Personality{
 			Name:   "no-pkce-listed",
@@ -136,7 +136,7 @@ func registrationPersonalities() []Personality {
 			Seen:   "Amazon Cognito (anthropics/claude-code#67258, anthropics/claude-ai-mcp#946)",
 			Client: "Refuse, as the MCP specification wants, unless the user has said otherwise.",
 			Habits: Habits{OmitPKCE: true},
-			Login:  LoginRefused,
+			Login:  LoginNotStarted,
 		},
 	)
 }

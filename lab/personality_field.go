@@ -77,7 +77,7 @@ func fieldPersonalities() []Personality {
 			Habit:  "Rejects a refresh without a scope.",
 			Seen:   "Microsoft Entra, AADSTS90009 (punkpeye/mcp-remote, pull request 357; modelcontextprotocol/typescript-sdk#2718)",
 			Client: "Send the scope that was requested, once it is wanted, and remember that.",
-			Habits: Habits{RefreshScope: RefreshScopeWanted, ScopesSupported: []string{"tools"}},
+			Habits: Habits{RefreshScope: RefreshScopeRequired, ScopesSupported: []string{"tools"}},
 		},
 		Personality{
 			Name:   "refresh-scope-rejected",

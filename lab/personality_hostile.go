@@ -5,7 +5,7 @@ func hostilePersonalities() []Personality {
 	const refuse = "Refuse before a browser opens."
 	evil := func(name, habit, seen, member, value string) Personality {
 		return Personality{
-			Name: name, Habit: habit, Seen: seen, Client: refuse, Login: LoginRefused,
+			Name: name, Habit: habit, Seen: seen, Client: refuse, Login: LoginNotStarted,
 			Habits: Habits{Endpoints: map[string]string{member: value}},
 		}
 	}
@@ -13,7 +13,7 @@ func hostilePersonalities() []Personality {
 		return Personality{
 			Name: name, Habit: habit, Seen: "any server that wants the memory of its clients", Client: "Read a bounded part, and refuse.",
 			Trouble: map[string][]Fault{"server_metadata": {{Kind: kind}}, "token:refresh": {{Kind: kind}}},
-			Login:   LoginRefused,
+			Login:   LoginNotStarted,
 		}
 	}
 	const opener = "CVE-2025-6514 in mcp-remote (punkpeye/mcp-remote#247)"

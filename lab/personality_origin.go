@@ -46,7 +46,7 @@ func originPersonalities() []Personality {
 			Seen:   "server-side request forgery through the browser (MCP security best practices)",
 			Client: "Refuse before a browser opens.",
 			Habits: Habits{Endpoints: map[string]string{"authorization_endpoint": "https://169.254.169.254/latest/meta-data"}},
-			Login:  LoginRefused,
+			Login:  LoginNotStarted,
 		},
 	)
 }

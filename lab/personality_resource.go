@@ -10,7 +10,7 @@ func resourcePersonalities() []Personality {
 			Habit:  "Refuses the resource parameter wherever it comes.",
 			Seen:   "Microsoft Entra, AADSTS9010010 (punkpeye/mcp-remote#217, modelcontextprotocol/python-sdk#2578)",
 			Client: "Go on without it, and remember.",
-			Habits: Habits{Resource: ResourceRefused},
+			Habits: Habits{Resource: ResourceRejected},
 			Tabs:   2,
 		},
 		Personality{
@@ -62,7 +62,7 @@ func discoveryPersonalities() []Personality {
 			Seen:   "PagerDuty (PagerDuty/pagerduty-mcp-server#169)",
 			Client: "Refuse, and say why.",
 			Habits: Habits{MetadataIssuer: "https://issuer.elsewhere.test"},
-			Login:  LoginRefused,
+			Login:  LoginNotStarted,
 		},
 		Personality{
 			Name:   "issuer-moved",

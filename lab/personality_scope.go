@@ -43,7 +43,7 @@ func scopePersonalities() []Personality {
 			Client: "Ask once, and give up.",
 			Habits: Habits{ChallengeScope: "tools", RequiredScope: "tools:call", NeverGrant: []string{"tools:call"}},
 			Tabs:   2,
-			Login:  LoginFutile,
+			Login:  LoginWithoutAccess,
 		},
 		Personality{
 			Name:   "lazy-auth",
@@ -78,7 +78,7 @@ func issPersonalities() []Personality {
 			Seen:   "a mix-up attack (RFC 9207 section 1)",
 			Client: "Refuse what came back.",
 			Habits: Habits{Iss: IssWrong},
-			Login:  LoginDisbelieved,
+			Login:  LoginResponseRejected,
 		},
 		Personality{
 			Name:   "iss-missing",
@@ -86,7 +86,7 @@ func issPersonalities() []Personality {
 			Seen:   "FastMCP until the middle of 2026 (PrefectHQ/fastmcp#4432), and a mix-up attack",
 			Client: "Refuse what came back.",
 			Habits: Habits{Iss: IssMissing},
-			Login:  LoginDisbelieved,
+			Login:  LoginResponseRejected,
 		},
 	)
 }

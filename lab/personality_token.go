@@ -91,14 +91,14 @@ func expiryPersonalities() []Personality {
 }
 
 // answerPersonalities are about the shape of what the token endpoint says.
-func answerPersonalities() []Personality {
+func responsePersonalities() []Personality {
 	return named(
 		Personality{
 			Name:   "form-answers",
 			Habit:  "Answers form-encoded, errors too.",
 			Seen:   "GitHub (vercel/ai#10899, modelcontextprotocol/python-sdk#1523)",
 			Client: "Read that as well as JSON.",
-			Habits: Habits{FormAnswers: true},
+			Habits: Habits{FormResponses: true},
 		},
 		Personality{
 			Name:   "errors-in-200",

@@ -73,17 +73,17 @@ func (r RegistrationRule) rejects(asked registrationRequest) bool {
 	return len(values) > 0
 }
 
-func (r RegistrationRule) answer() answer {
+func (r RegistrationRule) response() response {
 	status := r.Status
 	if status == 0 {
 		status = http.StatusBadRequest
 	}
 	if r.Body == "" {
-		return refusal(status, r.Error, r.Description)
+		return oauthError(status, r.Error, r.Description)
 	}
 	kind := "text/plain; charset=utf-8"
 	if strings.HasPrefix(r.Body, "{") || strings.HasPrefix(r.Body, "[") {
 		kind = "application/json"
 	}
-	return answer{status: status, header: contentType(kind), body: []byte(r.Body)}
+	return response{status: status, header: contentType(kind), body: []byte(r.Body)}
 }

@@ -23,14 +23,14 @@ func CallerFrom(ctx context.Context) (Caller, bool) {
 }
 
 // mcp serves the MCP server's one path, behind the bearer check (RFC 6750).
-func (s *Server) mcp(x *exchange) answer {
+func (s *Server) mcp(x *exchange) response {
 	inner := s.options.MCP
 	if inner == nil {
 		inner = s.builtin
 	}
 	token, sent := bearer(x.r)
 	if !sent && s.habits.LazyAuth && x.rpc != "tools/call" {
-		return answer{status: http.StatusOK, stream: inner}
+		return response{status: http.StatusOK, stream: inner}
 	}
 	if !sent {
 		// RFC 6750 section 3.1: no error code where no token came.
@@ -49,7 +49,7 @@ func (s *Server) mcp(x *exchange) answer {
 		return s.unauthorized(http.StatusForbidden, "insufficient_scope", required)
 	}
 	x.r = x.r.WithContext(context.WithValue(x.r.Context(), callerKey{}, caller))
-	return answer{status: http.StatusOK, stream: inner}
+	return response{status: http.StatusOK, stream: inner}
 }
 
 // tokenIssuer is the authorization server whose tokens the MCP server takes.
@@ -74,10 +74,10 @@ func (s *Server) checkAccess(token string) (Caller, bool) {
 	return Caller{ClientID: t.family.clientID, Scope: t.scope}, true
 }
 
-func (s *Server) unauthorized(status int, code, scope string) answer {
+func (s *Server) unauthorized(status int, code, scope string) response {
 	header := contentType("text/plain; charset=utf-8")
 	header.Set("WWW-Authenticate", s.challenge(code, scope))
-	return answer{status: status, header: header, body: []byte(http.StatusText(status) + "\n"), code: code}
+	return response{status: status, header: header, body: []byte(http.StatusText(status) + "\n"), code: code}
 }
 
 // bearer is the access token of a request, which is in the header or nowhere.

@@ -4,25 +4,25 @@ import "net/http"
 
 // revoke serves token revocation (RFC 7009): a refresh token takes its family
 // with it, an access token goes alone, and a token that nobody knows is no error.
-func (s *Server) revoke(x *exchange) answer {
+func (s *Server) revoke(x *exchange) response {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if x.r.Method != http.MethodPost {
-		return s.errorAnswer(http.StatusMethodNotAllowed, "invalid_request", "revocation is a POST")
+		return s.tokenError(http.StatusMethodNotAllowed, "invalid_request", "revocation is a POST")
 	}
 	if name := repeated(x.form); name != "" {
-		return s.errorAnswer(http.StatusBadRequest, "invalid_request", name+" is given twice")
+		return s.tokenError(http.StatusBadRequest, "invalid_request", name+" is given twice")
 	}
 	c, failed := s.authenticate(x)
 	if failed != nil {
 		return *failed
 	}
 	if s.habits.RevokeWantsSecret && !x.form.Has("client_secret") {
-		return s.errorAnswer(http.StatusBadRequest, "invalid_request", "client_secret: Field required")
+		return s.tokenError(http.StatusBadRequest, "invalid_request", "client_secret: Field required")
 	}
 	token := x.form.Get("token")
 	if token == "" {
-		return s.errorAnswer(http.StatusBadRequest, "invalid_request", "token is missing")
+		return s.tokenError(http.StatusBadRequest, "invalid_request", "token is missing")
 	}
 	if t := s.state.refresh[token]; t != nil && t.family.clientID == c.ID {
 		s.revokeFamily(t.family)
@@ -30,5 +30,5 @@ func (s *Server) revoke(x *exchange) answer {
 	if t := s.state.access[token]; t != nil && t.family.clientID == c.ID {
 		t.revoked = true
 	}
-	return answer{status: http.StatusOK}
+	return response{status: http.StatusOK}
 }

@@ -9,34 +9,34 @@ import (
 
 // exchangeRefresh serves the refresh token grant (RFC 6749 section 6). The
 // caller holds s.mu.
-func (s *Server) exchangeRefresh(c *client, form url.Values) answer {
+func (s *Server) exchangeRefresh(c *client, form url.Values) response {
 	t := s.state.refresh[form.Get("refresh_token")]
 	if t == nil || t.family.clientID != c.ID {
-		s.state.audit.Refused++
+		s.state.audit.Rejected++
 		return s.deadGrant("no such refresh token")
 	}
 	f := t.family
 	f.presented[t.generation]++
 	if f.revoked {
-		if !t.spentAt.IsZero() {
+		if !t.usedAt.IsZero() {
 			s.state.audit.Reuses++
 		}
-		s.state.audit.Refused++
+		s.state.audit.Rejected++
 		return s.deadGrant("the grant is revoked")
 	}
 	if s.habits.GrantsEnforced && len(c.GrantTypes) > 0 && !slices.Contains(c.GrantTypes, "refresh_token") {
-		return s.errorAnswer(http.StatusBadRequest, "unauthorized_client", "the client is not registered for refresh_token")
+		return s.tokenError(http.StatusBadRequest, "unauthorized_client", "the client is not registered for refresh_token")
 	}
 	if refused := s.checkResource(form, s.boundResource(f.resource)); refused != "" {
 		if s.habits.Resource == ResourceRequired {
-			s.spend(t)
+			s.markUsed(t)
 			t.noGrace = true
 		}
-		s.state.audit.Refused++
-		return s.errorAnswer(http.StatusBadRequest, "invalid_target", refused)
+		s.state.audit.Rejected++
+		return s.tokenError(http.StatusBadRequest, "invalid_target", refused)
 	}
 	if wrong := s.checkRefreshScope(form); wrong != nil {
-		s.state.audit.Refused++
+		s.state.audit.Rejected++
 		return *wrong
 	}
 	scope := f.scope
@@ -44,13 +44,13 @@ func (s *Server) exchangeRefresh(c *client, form url.Values) answer {
 		scope = form.Get("scope")
 	}
 	if !narrower(scope, f.scope) {
-		s.state.audit.Refused++
-		return s.errorAnswer(http.StatusBadRequest, "invalid_scope", "more than was granted")
+		s.state.audit.Rejected++
+		return s.tokenError(http.StatusBadRequest, "invalid_scope", "more than was granted")
 	}
 
 	successor, how := s.rotate(t)
-	if how == rotationRefused {
-		s.state.audit.Refused++
+	if how == rotationRejected {
+		s.state.audit.Rejected++
 		return s.deadGrant("the refresh token has been used")
 	}
 	s.state.audit.Refreshes++
@@ -58,84 +58,77 @@ func (s *Server) exchangeRefresh(c *client, form url.Values) answer {
 	if how == rotationNewPair {
 		out.refresh = successor.value
 	}
-	return s.grantAnswer(out)
+	return s.grantResponse(out)
 }
 
 // The outcomes of a rotation.
 type rotationOutcome int
 
 const (
-	rotationRefused rotationOutcome = iota
+	rotationRejected rotationOutcome = iota
 	rotationNewPair
 	rotationAccessOnly
 )
 
-// rotate decides by the habits what comes after t, which may have been spent
-// before.
+// rotate decides by the habits what the use of t returns: a refresh token, an access token alone,
+// or an error. t may have been used before. The caller holds s.mu.
 func (s *Server) rotate(t *refreshToken) (*refreshToken, rotationOutcome) {
-	f, fresh := t.family, t.spentAt.IsZero()
-	if !fresh {
+	unused := t.usedAt.IsZero()
+	if !unused {
 		s.state.audit.Reuses++
 	}
-	forgiven := !fresh && !t.noGrace && s.clock.now().Sub(t.spentAt) <= s.habits.Grace
-	refuse := func(revoke bool) (*refreshToken, rotationOutcome) {
-		if revoke {
-			s.revokeFamily(f)
-		}
-		return nil, rotationRefused
-	}
-	next := func() (*refreshToken, rotationOutcome) {
-		t.successor = s.newRefresh(f, t.generation+1)
-		s.spend(t)
-		return t.successor, rotationNewPair
-	}
+	strict := s.habits.Rotation == RotateStrict || s.habits.Rotation == ""
 	if t.noGrace {
-		return refuse(s.habits.Rotation == RotateStrict || s.habits.Rotation == "")
+		return s.rejectReuse(t, strict)
 	}
 	switch s.habits.Rotation {
 	case RotateNone:
 		return nil, rotationAccessOnly
 	case RotateRepeat:
 		return t, rotationNewPair
-	case RotateStrictKeep:
-		if fresh {
-			return next()
-		}
-		return refuse(false)
-	case RotateGrace:
-		if fresh || forgiven {
-			return next()
-		}
-		return refuse(true)
-	case RotateGraceAccess:
-		if fresh {
-			return next()
-		}
-		if forgiven {
+	case RotateUntilUsed:
+		return s.rotateUntilUsed(t)
+	}
+	if unused {
+		return s.replace(t)
+	}
+	if s.clock.now().Sub(t.usedAt) <= s.habits.Grace {
+		switch s.habits.Rotation {
+		case RotateGrace:
+			return s.replace(t)
+		case RotateGraceAccess:
 			return nil, rotationAccessOnly
-		}
-		return refuse(true)
-	case RotateSame:
-		if fresh {
-			return next()
-		}
-		if forgiven {
+		case RotateSame:
 			return t.successor, rotationNewPair
 		}
-		return refuse(true)
-	case RotateUntilUsed:
-		if t != f.current && t != f.previous {
-			return refuse(false)
-		}
-		successor, how := next()
-		f.previous, f.current = t, successor
-		return successor, how
-	default:
-		if fresh {
-			return next()
-		}
-		return refuse(true)
 	}
+	return s.rejectReuse(t, s.habits.Rotation != RotateStrictKeep)
+}
+
+// replace issues the successor of t.
+func (s *Server) replace(t *refreshToken) (*refreshToken, rotationOutcome) {
+	t.successor = s.newRefresh(t.family, t.generation+1)
+	s.markUsed(t)
+	return t.successor, rotationNewPair
+}
+
+// rotateUntilUsed implements [RotateUntilUsed].
+func (s *Server) rotateUntilUsed(t *refreshToken) (*refreshToken, rotationOutcome) {
+	f := t.family
+	if t != f.current && t != f.previous {
+		return s.rejectReuse(t, false)
+	}
+	successor, how := s.replace(t)
+	f.previous, f.current = t, successor
+	return successor, how
+}
+
+// rejectReuse rejects a used refresh token, and with revoke revokes its family.
+func (s *Server) rejectReuse(t *refreshToken, revoke bool) (*refreshToken, rotationOutcome) {
+	if revoke {
+		s.revokeFamily(t.family)
+	}
+	return nil, rotationRejected
 }
 
 // newRefresh issues a refresh token. The caller holds s.mu.
@@ -154,14 +147,14 @@ func (s *Server) newRefresh(f *family, generation int) *refreshToken {
 }
 
 // spend marks a refresh token as used, the first time.
-func (s *Server) spend(t *refreshToken) {
-	if t.spentAt.IsZero() {
-		t.spentAt = s.clock.now()
+func (s *Server) markUsed(t *refreshToken) {
+	if t.usedAt.IsZero() {
+		t.usedAt = s.clock.now()
 	}
 }
 
 // deadGrant is the answer to a refresh token that does not work any more.
-func (s *Server) deadGrant(why string) answer {
+func (s *Server) deadGrant(why string) response {
 	code := s.habits.DeadGrant
 	if code == "" {
 		code = "invalid_grant"
@@ -173,19 +166,19 @@ func (s *Server) deadGrant(why string) answer {
 	if body := s.habits.DeadGrantBody; body != "" {
 		return s.literalError(status, body, code)
 	}
-	return s.errorAnswer(status, code, "refresh_token is invalid: "+why)
+	return s.tokenError(status, code, "refresh_token is invalid: "+why)
 }
 
 // checkRefreshScope reports what is wrong with the scope of a refresh, by the
 // habits.
-func (s *Server) checkRefreshScope(form url.Values) *answer {
-	var a answer
+func (s *Server) checkRefreshScope(form url.Values) *response {
+	var a response
 	switch {
-	case s.habits.RefreshScope == RefreshScopeWanted && form.Get("scope") == "":
-		a = s.errorAnswer(http.StatusBadRequest, "invalid_request",
+	case s.habits.RefreshScope == RefreshScopeRequired && form.Get("scope") == "":
+		a = s.tokenError(http.StatusBadRequest, "invalid_request",
 			"AADSTS90009: the application is requesting a token for itself: scope is missing")
 	case s.habits.RefreshScope == RefreshScopeRejected && form.Has("scope"):
-		a = s.errorAnswer(http.StatusBadRequest, "invalid_scope", "unknown scope")
+		a = s.tokenError(http.StatusBadRequest, "invalid_scope", "unknown scope")
 	default:
 		return nil
 	}
@@ -197,7 +190,7 @@ type Audit struct {
 	Codes           int // codes exchanged
 	CodeReuses      int // codes that came again
 	Refreshes       int // refreshes that were granted
-	Refused         int // refreshes that were refused, client authentication aside
+	Rejected        int // refreshes that were refused, client authentication aside
 	Reuses          int // spent refresh tokens that came again, forgiven or not
 	EndedSecrets    int // requests with a secret that was right, and past its end
 	FamiliesRevoked int // grants revoked: for reuse, by request, by the test

@@ -91,7 +91,7 @@ func TestForeignRefresh(t *testing.T) {
 	c.refresh(token, nil).is(t, http.StatusBadRequest, "invalid_grant")
 	c.id = "ana"
 	c.refresh(token, nil).is(t, http.StatusOK, "")
-	if audit := c.server.Audit(); audit.Reuses != 0 || audit.Refused != 1 {
+	if audit := c.server.Audit(); audit.Reuses != 0 || audit.Rejected != 1 {
 		t.Errorf("audit %+v", audit)
 	}
 }

@@ -57,7 +57,7 @@ type Server struct {
 	done    bool       // Close has begun
 	movedTo *Server    // who issues the tokens that the MCP server takes, if not this one
 	state   state
-	diary   diary
+	log     requestLog
 	rules   faults
 	gates   []*Gate
 }

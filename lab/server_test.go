@@ -108,7 +108,7 @@ func TestDiaryHasNoSecrets(t *testing.T) {
 	var printed strings.Builder
 	for _, r := range c.server.Requests() {
 		fmt.Fprintf(&printed, "%v %+v %#v\n", r, r, struct{ lab.Request }{r})
-		fmt.Fprintln(&printed, r.Header, r.Params, r.Asked)
+		fmt.Fprintln(&printed, r.Header, r.Params, r.RegistrationBody)
 	}
 	fmt.Fprintf(&printed, "%v %+v %#v\n", c.server.Clients(), c.server.Clients(), c.server.Clients())
 	fmt.Fprintf(&printed, "%v %+v %#v\n", c.server.Issue("ana", "", ""), c.server.Issue("ana", "", ""), c.server.Issue("ana", "", ""))
@@ -156,7 +156,7 @@ func TestExactUnderLoad(t *testing.T) {
 		t.Errorf("counted %d", n)
 	}
 	audit := c.server.Audit()
-	if audit.Refreshes != 1 || audit.Reuses != clients-1 || audit.Refused != clients-1 || audit.Families[0].Presented[0] != clients {
+	if audit.Refreshes != 1 || audit.Reuses != clients-1 || audit.Rejected != clients-1 || audit.Families[0].Presented[0] != clients {
 		t.Errorf("audit %+v", audit)
 	}
 	for i, r := range c.server.Requests() {

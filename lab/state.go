@@ -44,18 +44,18 @@ type state struct {
 	lifetime time.Duration // of access tokens, if not zero instead of the habit's
 	// secretLife is that of client secrets, if not zero instead of the habit's.
 	secretLife time.Duration
-	known      map[string]bool // clients that the person has consented to
+	consented  map[string]bool // clients that the person has consented to
 }
 
 func newState() state {
 	return state{
-		clients:  make(map[string]*client),
-		codes:    make(map[string]*code),
-		consents: make(map[string]*consentRequest),
-		refresh:  make(map[string]*refreshToken),
-		access:   make(map[string]*accessToken),
-		jwtKey:   []byte(rand.Text()),
-		known:    make(map[string]bool),
+		clients:   make(map[string]*client),
+		codes:     make(map[string]*code),
+		consents:  make(map[string]*consentRequest),
+		refresh:   make(map[string]*refreshToken),
+		access:    make(map[string]*accessToken),
+		jwtKey:    []byte(rand.Text()),
+		consented: make(map[string]bool),
 	}
 }
 
@@ -78,7 +78,7 @@ type code struct {
 	scope       string
 	offline     bool // a refresh token comes with it
 	ends        time.Time
-	spent       bool
+	used        bool
 	family      *family // what it was exchanged for
 }
 
@@ -100,7 +100,7 @@ type refreshToken struct {
 	value      string
 	family     *family
 	generation int
-	spentAt    time.Time // zero: not spent
+	usedAt     time.Time // zero: not spent
 	successor  *refreshToken
 	noGrace    bool // spent by a habit that forgives nothing
 }

@@ -15,22 +15,22 @@ import (
 )
 
 // token serves the token endpoint (RFC 6749 section 3.2).
-func (s *Server) token(x *exchange) answer {
+func (s *Server) token(x *exchange) response {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	form := x.form
 	switch {
 	case x.r.Method != http.MethodPost:
-		return s.errorAnswer(http.StatusMethodNotAllowed, "invalid_request", "the token endpoint wants POST")
+		return s.tokenError(http.StatusMethodNotAllowed, "invalid_request", "the token endpoint wants POST")
 	case x.r.URL.RawQuery != "":
-		return s.errorAnswer(http.StatusBadRequest, "invalid_request", "parameters belong in the body")
+		return s.tokenError(http.StatusBadRequest, "invalid_request", "parameters belong in the body")
 	case repeated(form) != "":
-		return s.errorAnswer(http.StatusBadRequest, "invalid_request", repeated(form)+" is given twice")
+		return s.tokenError(http.StatusBadRequest, "invalid_request", repeated(form)+" is given twice")
 	}
 	c, failed := s.authenticate(x)
 	if failed != nil {
 		if failed.code == "invalid_client" {
-			s.spendOnBadClient(form)
+			s.useOnBadClient(form)
 		}
 		return *failed
 	}
@@ -40,31 +40,31 @@ func (s *Server) token(x *exchange) answer {
 	case "refresh_token":
 		return s.exchangeRefresh(c, form)
 	default:
-		return s.errorAnswer(http.StatusBadRequest, "unsupported_grant_type", "authorization_code or refresh_token")
+		return s.tokenError(http.StatusBadRequest, "unsupported_grant_type", "authorization_code or refresh_token")
 	}
 }
 
 // spendOnBadClient spends the grant of a request whose client authentication
 // failed, as some servers do.
-func (s *Server) spendOnBadClient(form url.Values) {
-	if c := s.state.codes[form.Get("code")]; c != nil && s.habits.CodeSpentOnBadClient {
-		c.spent = true
+func (s *Server) useOnBadClient(form url.Values) {
+	if c := s.state.codes[form.Get("code")]; c != nil && s.habits.CodeUsedOnBadClient {
+		c.used = true
 	}
-	if t := s.state.refresh[form.Get("refresh_token")]; t != nil && s.habits.RefreshSpentOnBadClient {
-		s.spend(t)
+	if t := s.state.refresh[form.Get("refresh_token")]; t != nil && s.habits.RefreshUsedOnBadClient {
+		s.markUsed(t)
 		t.noGrace = true
 	}
 }
 
 // exchangeCode serves the authorization code grant (RFC 6749 section 4.1.3).
-func (s *Server) exchangeCode(c *client, form url.Values) answer {
-	bad := func(why string) answer { return s.errorAnswer(http.StatusBadRequest, "invalid_grant", why) }
+func (s *Server) exchangeCode(c *client, form url.Values) response {
+	bad := func(why string) response { return s.tokenError(http.StatusBadRequest, "invalid_grant", why) }
 	now := s.clock.now()
 	granted := s.state.codes[form.Get("code")]
 	switch {
 	case granted == nil:
 		return bad("no such code")
-	case granted.spent:
+	case granted.used:
 		// Section 4.1.2: what it was exchanged for is revoked.
 		s.state.audit.CodeReuses++
 		if granted.family != nil {
@@ -77,9 +77,9 @@ func (s *Server) exchangeCode(c *client, form url.Values) answer {
 		return bad("the code has expired")
 	}
 	if refused := s.checkResource(form, s.boundResource(granted.resource)); refused != "" {
-		return s.errorAnswer(http.StatusBadRequest, "invalid_target", refused)
+		return s.tokenError(http.StatusBadRequest, "invalid_target", refused)
 	}
-	granted.spent = true
+	granted.used = true
 	if form.Get("redirect_uri") != granted.redirectURI {
 		return bad("redirect_uri is not the one of the authorization request")
 	}
@@ -91,7 +91,7 @@ func (s *Server) exchangeCode(c *client, form url.Values) answer {
 	}
 	s.state.secrets = append(s.state.secrets, form.Get("code_verifier"))
 	if s.habits.Offline == OfflineNotAllowed && slices.Contains(strings.Fields(granted.scope), scopeOffline) {
-		return s.errorAnswer(http.StatusBadRequest, "not_allowed", "Offline tokens not allowed for the user or client")
+		return s.tokenError(http.StatusBadRequest, "not_allowed", "Offline tokens not allowed for the user or client")
 	}
 	f := s.newFamily(c.ID, granted.resource, granted.scope)
 	granted.family = f
@@ -100,7 +100,7 @@ func (s *Server) exchangeCode(c *client, form url.Values) answer {
 	if granted.offline {
 		out.refresh = s.newRefresh(f, 0).value
 	}
-	return s.grantAnswer(out)
+	return s.grantResponse(out)
 }
 
 // boundResource is what a later leg may name, if the first one named resource.
@@ -166,7 +166,7 @@ func (s *Server) signJWT(f *family, scope string, ends time.Time) string {
 }
 
 // grantAnswer is a successful answer (RFC 6749 section 5.1).
-func (s *Server) grantAnswer(out issued) answer {
+func (s *Server) grantResponse(out issued) response {
 	// Rounded up: a life of 50 ms is not expires_in 0, which is a habit.
 	seconds := int64((out.life + time.Second - 1) / time.Second)
 	document := map[string]any{"access_token": out.access, "token_type": "Bearer"}
@@ -184,12 +184,12 @@ func (s *Server) grantAnswer(out issued) answer {
 	if out.scope != "" {
 		document["scope"] = out.scope
 	}
-	return s.tokenAnswer(http.StatusOK, document)
+	return s.tokenResponse(http.StatusOK, document)
 }
 
 // errorAnswer is a token endpoint error (RFC 6749 section 5.2), in the form that
 // the habits have for it.
-func (s *Server) errorAnswer(status int, code, description string) answer {
+func (s *Server) tokenError(status int, code, description string) response {
 	if s.habits.ErrorsIn200 {
 		status = http.StatusOK
 	}
@@ -197,25 +197,25 @@ func (s *Server) errorAnswer(status int, code, description string) answer {
 	if s.habits.ErrorMember == ErrorCode {
 		document = map[string]any{"code": status, ErrorCode: code, "msg": description}
 	}
-	a := s.tokenAnswer(status, document)
+	a := s.tokenResponse(status, document)
 	a.code = code
 	return a
 }
 
 // literalError is a token endpoint error with the body that the habits have for
 // it; the diary calls it by its code.
-func (s *Server) literalError(status int, body, code string) answer {
+func (s *Server) literalError(status int, body, code string) response {
 	if body == ShapeEmpty {
-		return answer{status: status, header: make(http.Header), code: code}
+		return response{status: status, header: make(http.Header), code: code}
 	}
-	a := jsonAnswer(status, json.RawMessage(body))
+	a := jsonResponse(status, json.RawMessage(body))
 	a.code = code
 	return a
 }
 
-func (s *Server) tokenAnswer(status int, document map[string]any) answer {
-	if !s.habits.FormAnswers {
-		return jsonAnswer(status, document)
+func (s *Server) tokenResponse(status int, document map[string]any) response {
+	if !s.habits.FormResponses {
+		return jsonResponse(status, document)
 	}
 	form := make(url.Values)
 	for name, value := range document {
@@ -230,7 +230,7 @@ func (s *Server) tokenAnswer(status int, document map[string]any) answer {
 	}
 	header := contentType("application/x-www-form-urlencoded; charset=utf-8")
 	header.Set("Cache-Control", "no-store")
-	return answer{status: status, header: header, body: []byte(form.Encode())}
+	return response{status: status, header: header, body: []byte(form.Encode())}
 }
 
 // narrower reports whether every scope of part is in whole.

@@ -82,7 +82,7 @@ func TestExpiresIn(t *testing.T) {
 
 // TestFormAnswers reads a form-encoded answer.
 func TestFormAnswers(t *testing.T) {
-	c := start(t, lab.Habits{FormAnswers: true})
+	c := start(t, lab.Habits{FormResponses: true})
 	answer := c.do(c.tokenRequest(c.codeForm(c.authorize(nil).Get("code"), nil)))
 	values, err := url.ParseQuery(answer.raw)
 	if err != nil || answer.document != nil || !c.works(values.Get("access_token")) || values.Get("expires_in") != "3600" {
@@ -123,7 +123,7 @@ func TestResourceHabits(t *testing.T) {
 	}{
 		{"required, missing", lab.Habits{Resource: lab.ResourceRequired}, url.Values{"resource": {""}}},
 		{"required, slash", lab.Habits{Resource: lab.ResourceRequired}, url.Values{"resource": {"SLASH"}}},
-		{"refused", lab.Habits{Resource: lab.ResourceRefused}, nil},
+		{"refused", lab.Habits{Resource: lab.ResourceRejected}, nil},
 		{"checked", lab.Habits{}, url.Values{"resource": {"https://example.com"}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -132,7 +132,7 @@ func TestResourceHabits(t *testing.T) {
 				test.bad.Set("resource", c.server.ResourceURL()+"/")
 			}
 			var good url.Values
-			if test.habits.Resource == lab.ResourceRefused {
+			if test.habits.Resource == lab.ResourceRejected {
 				good = url.Values{"resource": {""}}
 			}
 			if got := c.authorize(test.bad).Get("error"); got != "invalid_target" {

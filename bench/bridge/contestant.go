@@ -48,7 +48,7 @@ type stage struct {
 	token  string // for those that keep none
 }
 
-// build compiles a command of this module.
+// build compiles a command of the repository.
 func (s *stage) build(ctx context.Context, name, pkg string) (string, error) {
 	program := filepath.Join(s.dir, name)
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, pkg)

@@ -58,7 +58,7 @@ func run(ctx context.Context, write string, out, progress io.Writer) (err error)
 	if s.self, err = os.Executable(); err != nil {
 		return err
 	}
-	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
+	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/handstamp/handstamp").Output()
 	if err != nil {
 		return fmt.Errorf("go list -m: %w", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"slices"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -106,9 +105,9 @@ var network = []behaviour{
 			h.initialize()
 			id := h.call("slow")
 			s.got("the call", soon, echo("slow"))
-			p.must(h.cmd.Process.Signal(syscall.SIGSTOP))
+			p.must(freeze(h.cmd.Process))
 			p.pause(3 * time.Second)
-			p.must(h.cmd.Process.Signal(syscall.SIGCONT))
+			p.must(thaw(h.cmd.Process))
 			h.isEcho(id, "slow", soon)
 			h.echoed("after", soon)
 		},

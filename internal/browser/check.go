@@ -6,64 +6,63 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+
+	"github.com/handstamp/handstamp/internal/oauth"
 )
 
-// ErrRefused is what Check's errors are: the URL is not one to open. Nothing was
-// started.
-var ErrRefused = errors.New("browser: the URL is not opened")
+// errRejected is the error that those of [Check] wrap.
+var errRejected = errors.New("browser: the URL is not opened")
 
 // maxURL is the longest URL that is opened, in bytes. Command lines and address
 // bars take more; authorization requests need less.
 const maxURL = 8 << 10
 
-// Check returns an error that is ErrRefused unless rawurl may reach a browser:
-// an absolute https URL, or http to this machine ("localhost" or a loopback
-// address), of at most 8 KiB, without user information, and of nothing but the
-// characters of RFC 3986 less the apostrophe and the dollar sign. What remains
-// has no meaning inside the quotes of any shell, so that an opener which is
-// itself a script stays harmless, too.
+// Check returns an error unless rawurl may be opened in a browser: an absolute https URL, or http
+// to this machine ("localhost" or a loopback address), of at most 8 KiB, without user information,
+// with the characters of RFC 3986 except the apostrophe and the dollar sign. These have no meaning
+// inside the quotes of any shell, so an opener that is a script is safe too.
 //
-// The URL comes from a server's metadata, so the rule is a list of what may pass,
-// not of what may not. Errors do not contain the URL.
+// The URL comes from a server's metadata, so the rule lists what is allowed. Errors do not contain
+// the URL.
 func Check(rawurl string) error {
 	_, err := canonical(rawurl)
 	return err
 }
 
-// canonical checks rawurl and returns it put together anew from its parts: these
-// bytes, not those of the server, are what a program is started with.
+// canonical checks rawurl and returns it rebuilt from its parts: a program is started with these
+// bytes, not with those of the server.
 func canonical(rawurl string) (string, error) {
 	if len(rawurl) > maxURL {
-		return "", refuse("it is longer than 8 KiB")
+		return "", reject("it is longer than 8 KiB")
 	}
 	if !plain(rawurl) {
-		return "", refuse("it contains a character that has no place in a URL")
+		return "", reject("it contains a character that has no place in a URL")
 	}
 	u, err := url.Parse(rawurl)
 	if err != nil {
-		return "", refuse("it cannot be parsed")
+		return "", reject("it cannot be parsed")
 	}
 	switch {
 	case u.Scheme != "https" && u.Scheme != "http":
-		return "", refuse("it is not an https URL")
+		return "", reject("it is not an https URL")
 	case u.User != nil:
-		return "", refuse("it contains user information")
+		return "", reject("it contains user information")
 	case u.Opaque != "" || !isHost(u.Hostname()):
-		return "", refuse("it has no proper host")
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
-		return "", refuse("it is neither https nor on this machine")
+		return "", reject("it has no proper host")
+	case u.Scheme == "http" && (!oauth.IsLoopback(u.Hostname()) || strings.HasSuffix(u.Hostname(), ".")):
+		return "", reject("it is neither https nor on this machine")
 	}
 	again := u.String()
 	if !plain(again) || len(again) > maxURL {
-		return "", refuse("it contains a character that has no place in a URL")
+		return "", reject("it contains a character that has no place in a URL")
 	}
 	return again, nil
 }
 
-func refuse(why string) error { return fmt.Errorf("%w: %s", ErrRefused, why) }
+func reject(why string) error { return fmt.Errorf("%w: %s", errRejected, why) }
 
-// plain reports whether s consists of the characters that a URL is made of
-// (RFC 3986, section 2), without the apostrophe and the dollar sign.
+// plain reports whether s consists of the characters of URLs (RFC 3986 section 2), except the
+// apostrophe and the dollar sign.
 func plain(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; !isAlphanumeric(c) && strings.IndexByte("-._~:/?#[]@!&()*+,;=%", c) < 0 {
@@ -77,13 +76,13 @@ func isAlphanumeric(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
-// isHost reports whether host, without brackets, is an IPv6 address without a
-// zone or looks like a DNS name. Names beyond ASCII have to come in their
-// encoded form, in which their look-alikes differ.
+// isHost reports whether host, without brackets, is an IPv6 address, without a zone and not one that
+// stands for an IPv4 address, or has the characters of a DNS name. Names beyond ASCII must be in their encoded form, in which look-alikes
+// differ.
 func isHost(host string) bool {
 	if strings.Contains(host, ":") {
 		addr, err := netip.ParseAddr(host)
-		return err == nil && addr.Zone() == ""
+		return err == nil && addr.Zone() == "" && !addr.Is4In6()
 	}
 	for i := range len(host) {
 		if c := host[i]; !isAlphanumeric(c) && c != '.' && c != '_' && (c != '-' || i == 0) {
@@ -91,15 +90,4 @@ func isHost(host string) bool {
 		}
 	}
 	return host != ""
-}
-
-// isLoopback reports whether host is this machine beyond doubt. Other spellings
-// of the same address ("127.1", "::ffff:127.0.0.1") are nobody's but an
-// attacker's.
-func isLoopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback() && !addr.Is4In6()
 }

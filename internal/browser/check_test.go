@@ -122,7 +122,7 @@ func TestRefusedIsNeverLaunched(t *testing.T) {
 		distinct[raw] = true
 		for _, o := range []Opener{{Command: []string{d.command()}}, {Command: []string{d.command(), "--app=%s"}}, {}} {
 			err := o.Open(context.Background(), raw)
-			if !errors.Is(err, ErrRefused) {
+			if !errors.Is(err, errRejected) {
 				t.Errorf("%q: %v, want ErrRefused", raw, err)
 			}
 			if err != nil && len(raw) > 12 && strings.Contains(err.Error(), raw) {
@@ -148,7 +148,7 @@ func FuzzCheck(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw string) {
 		opened, err := canonical(raw)
 		if err != nil {
-			if !errors.Is(err, ErrRefused) || opened != "" {
+			if !errors.Is(err, errRejected) || opened != "" {
 				t.Fatalf("%q with %v", opened, err)
 			}
 			return

@@ -10,24 +10,21 @@ import (
 	"strings"
 )
 
-// placeholder is what stands for the URL in a command.
+// placeholder stands for the URL in a command.
 const placeholder = "%s"
 
-// ParseCommand reads a browser command as the variables HANDSTAMP_BROWSER and
-// BROWSER hold it, and returns it as argument list for Opener.Command. The empty
-// text gives an empty command, the system's opener.
+// parseCommand reads a browser command from the value of HANDSTAMP_BROWSER or BROWSER, and returns
+// the argument list for [Opener.Command]. The empty text gives an empty command.
 //
-// A command is a program and its arguments, separated by spaces. Single or
-// double quotes keep spaces together; there is no other syntax, for no shell is
-// ever involved: no variables, no escapes, no redirections. The URL takes the
-// place of each %s, or is the last argument where there is none. A lone & at the
-// end, by which some settings ask not to wait, is dropped.
+// A command is a program and its arguments, separated by spaces. Single or double quotes keep
+// spaces together; there is no other syntax, since no shell is involved: no variables, no escapes,
+// no redirections. The URL replaces each %s, or is the last argument where there is none. A lone &
+// at the end, with which some settings start a program in the background, is dropped.
 //
-// The text may hold several commands, separated by colons (by semicolons on
-// Windows) outside quotes; the first whose program can be started is taken. A
-// program is a name to be found in PATH or an absolute path. Shells are refused,
-// because they would read the URL as a program.
-func ParseCommand(s string) ([]string, error) {
+// The text may hold several commands, separated by colons (by semicolons on Windows) outside
+// quotes; the first whose program can be started is used. A program is a name in PATH or an
+// absolute path. Shells are rejected, because they would interpret the URL.
+func parseCommand(s string) ([]string, error) {
 	commands, err := split(s)
 	if err != nil {
 		return nil, err
@@ -46,8 +43,7 @@ func ParseCommand(s string) ([]string, error) {
 	return nil, first
 }
 
-// split divides a setting into commands and these into words. No command is
-// without a word.
+// split splits a setting into commands and these into words. Each command has a word.
 func split(s string) ([][]string, error) {
 	var commands [][]string
 	var command []string
@@ -97,9 +93,9 @@ func split(s string) ([][]string, error) {
 	return commands, nil
 }
 
-// program returns the absolute path of the program that a command names. What
-// lies in the current directory, or in a directory that PATH names relative to
-// it, is not a program: whoever can write there must not decide what runs.
+// program returns the absolute path of the program that a command names. Programs in the current
+// directory, or in a directory that PATH names relative to it, are rejected: others may be able to
+// write there.
 func program(name string) (string, error) {
 	switch {
 	case strings.Contains(name, placeholder):
@@ -114,7 +110,7 @@ func program(name string) (string, error) {
 	case err != nil:
 		return "", fmt.Errorf("browser: %w", err)
 	case isShell(name), isShell(path):
-		return "", fmt.Errorf("browser: %q is a shell, which would read the URL as a program; name the browser itself", name)
+		return "", fmt.Errorf("browser: %q is a shell, which would interpret the URL; name the browser itself", name)
 	}
 	return path, nil
 }
@@ -136,7 +132,7 @@ func isShell(path string) bool {
 	}, strings.TrimSuffix(base, ".exe"))
 }
 
-// arguments returns the argument list that opens url by command.
+// arguments returns the argument list of command with url in it.
 func arguments(command []string, url string) []string {
 	argv := slices.Clone(command)
 	placed := false

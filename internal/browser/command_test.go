@@ -98,7 +98,7 @@ func TestParseCommand(t *testing.T) {
 		{text: `""`, err: "not found"},
 		{text: "'", err: "not closed"},
 	} {
-		got, err := ParseCommand(c.text)
+		got, err := parseCommand(c.text)
 		if c.err != "" {
 			if err == nil || !strings.Contains(err.Error(), c.err) || got != nil {
 				t.Errorf("%q: %q, %v, want %q", c.text, got, err, c.err)
@@ -120,7 +120,7 @@ func TestCurrentDirectory(t *testing.T) {
 	t.Setenv("DISPLAY", ":0")
 	for _, path := range []string{".", "", "./", "../" + filepath.Base(folder), string(filepath.ListSeparator) + filepath.Join(folder, "none")} {
 		t.Setenv("PATH", path)
-		if got, err := ParseCommand("firefox"); err == nil {
+		if got, err := parseCommand("firefox"); err == nil {
 			t.Errorf("PATH=%q: %q", path, got)
 		} else if path == "." && !errors.Is(err, exec.ErrDot) {
 			t.Errorf("PATH=%q: %v", path, err)
@@ -130,7 +130,7 @@ func TestCurrentDirectory(t *testing.T) {
 		}
 		// This switch brings Go's former behaviour back. It is not ours.
 		t.Setenv("GODEBUG", "execerrdot=0")
-		if got, err := ParseCommand("firefox"); err == nil {
+		if got, err := parseCommand("firefox"); err == nil {
 			t.Errorf("PATH=%q, with execerrdot=0: %q", path, got)
 		}
 		t.Setenv("GODEBUG", "")
@@ -154,7 +154,7 @@ func FuzzParseCommand(f *testing.F) {
 				}
 			}
 		}
-		if argv, err := ParseCommand(s); err == nil && argv != nil && (!filepath.IsAbs(argv[0]) || isShell(argv[0])) {
+		if argv, err := parseCommand(s); err == nil && argv != nil && (!filepath.IsAbs(argv[0]) || isShell(argv[0])) {
 			t.Fatalf("%q", argv)
 		}
 	})

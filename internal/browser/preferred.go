@@ -1,38 +1,39 @@
 package browser
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
 
-// Preferred returns the Opener that a user's environment asks for: the command in
-// HANDSTAMP_BROWSER, else that in BROWSER, else the system's. The function getenv
-// returns the value of a variable, as os.Getenv does.
+// Preferred returns the [Opener] that the user's environment selects: the command in
+// HANDSTAMP_BROWSER, else that in BROWSER, else the system's opener. getenv returns the value of a
+// variable, as [os.Getenv] does. Nothing is started.
 //
-// It returns an error that is [ErrUnavailable], and says why in plain words, if
-// HANDSTAMP_NO_BROWSER is set, if the command cannot be used, or if none is set and
-// there is no browser to open: in CI, without a display, in a remote session.
+// It returns an error with a reason for the user if HANDSTAMP_NO_BROWSER is set, if the command
+// cannot be used, or if none is set and no browser can be opened: in CI, without a display, in a
+// remote session.
 func Preferred(getenv func(string) string) (Opener, error) {
 	if isOn(getenv("HANDSTAMP_NO_BROWSER")) {
-		return Opener{}, unavailable("HANDSTAMP_NO_BROWSER is set")
+		return Opener{}, errors.New("HANDSTAMP_NO_BROWSER is set")
 	}
 	for _, name := range []string{"HANDSTAMP_BROWSER", "BROWSER"} {
 		value := getenv(name)
 		if value == "" {
 			continue
 		}
-		command, err := ParseCommand(value)
+		command, err := parseCommand(value)
 		if err != nil {
-			return Opener{}, unavailable(fmt.Sprintf("%s cannot be used: %v", name, err))
+			return Opener{}, fmt.Errorf("%s cannot be used: %w", name, err)
 		}
 		if len(command) > 0 {
 			return Opener{Command: command}, nil
 		}
 	}
 	if isOn(getenv("CI")) {
-		return Opener{}, unavailable("CI is set")
+		return Opener{}, errors.New("CI is set")
 	}
-	return Opener{}, Available()
+	return Opener{}, available()
 }
 
 // isOn reports whether a variable that is a switch is on.

@@ -12,12 +12,11 @@ import (
 	"time"
 )
 
-// patience is how long an opener is waited for: long enough to hear of most
-// failures, short enough that the person does not notice.
-const patience = 2 * time.Second
+// openTimeout is how long to wait for an opener: long enough for most failures to be reported,
+// short enough for the user not to notice.
+const openTimeout = 2 * time.Second
 
-// start runs argv and waits for it for at most wait. The process is reaped
-// whenever it ends.
+// start runs argv and waits for it for at most wait. The process is reaped when it ends.
 func (o Opener) start(ctx context.Context, argv []string, wait time.Duration) error {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	environ := o.Env
@@ -52,9 +51,9 @@ func (o Opener) start(ctx context.Context, argv []string, wait time.Duration) er
 	}
 }
 
-// connect gives cmd its output. The command's end of it is always a file: a
-// pipe that os/exec made would have Wait wait for the browser, which inherits
-// it, and not only for the opener. The function returned closes our copy.
+// connect connects the output of cmd to output. The command's end is always a file: with a pipe of
+// os/exec, Wait would also wait for the browser, which inherits it. The returned function closes
+// our copy.
 func connect(cmd *exec.Cmd, output io.Writer) (func(), error) {
 	if output == nil {
 		return func() {}, nil
@@ -70,8 +69,7 @@ func connect(cmd *exec.Cmd, output io.Writer) (func(), error) {
 	cmd.Stdout, cmd.Stderr = w, w
 	go func() {
 		defer r.Close()
-		// Read on when output takes no more: a browser must not be stopped by a
-		// full or broken pipe.
+		// Keep reading after an error of output: a full or broken pipe would stop the browser.
 		if _, err := io.Copy(output, r); err != nil {
 			_, _ = io.Copy(io.Discard, r)
 		}

@@ -2,6 +2,7 @@ package browser
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -11,13 +12,13 @@ func openSystem(ctx context.Context, url string, o Opener) error {
 	if err := available(); err != nil {
 		return fmt.Errorf("browser: %w", err)
 	}
-	return o.start(ctx, []string{"/usr/bin/open", url}, patience)
+	return o.start(ctx, []string{"/usr/bin/open", url}, openTimeout)
 }
 
-// available: a browser opened from a remote session appears at the wrong screen.
+// available returns an error in a remote session, from which a browser opens on the wrong screen.
 func available() error {
 	if isRemote() {
-		return unavailable("this is a remote session")
+		return errors.New("this is a remote session")
 	}
 	return nil
 }

@@ -45,10 +45,10 @@ func TestSystemOpener(t *testing.T) {
 				name, value, _ := strings.Cut(kv, "=")
 				t.Setenv(name, value)
 			}
-			errs := []error{Available(), Opener{}.Open(context.Background(), someURL)}
+			errs := []error{available(), Opener{}.Open(context.Background(), someURL)}
 			if c.want == "" {
 				for _, err := range errs {
-					if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), c.why) {
+					if err == nil || !strings.Contains(err.Error(), c.why) {
 						t.Errorf("%v, want %q", err, c.why)
 					}
 				}
@@ -80,7 +80,7 @@ func TestSystemOpenerInCurrentDirectory(t *testing.T) {
 	t.Setenv("WSL_DISTRO_NAME", "Debian")
 	for _, path := range []string{"", ".", ":/nowhere", "/nowhere:", "./:."} {
 		t.Setenv("PATH", path)
-		if err := (Opener{}).Open(context.Background(), someURL); !errors.Is(err, ErrUnavailable) {
+		if err := (Opener{}).Open(context.Background(), someURL); err == nil || !strings.Contains(err.Error(), "current directory") && !strings.Contains(err.Error(), "no program that opens URLs") {
 			t.Errorf("PATH=%q: %v", path, err)
 		}
 	}

@@ -2,6 +2,7 @@ package browser
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -9,15 +10,15 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// openSystem has the shell API open url. No process of ours is started, so there
-// is no command line that could be misread, and no output.
+// openSystem opens url with the shell API. It starts no process of ours, so there is no command
+// line to be misread, and no output.
 func openSystem(ctx context.Context, url string, _ Opener) error {
 	if err := available(); err != nil {
 		return fmt.Errorf("browser: %w", err)
 	}
 	opened := make(chan error, 1)
 	go func() { opened <- shellExecute(url) }()
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(openTimeout)
 	defer timer.Stop()
 	select {
 	case err := <-opened:
@@ -51,10 +52,10 @@ func shellExecute(url string) error {
 	return nil
 }
 
-// available: a remote session by SSH has no desktop to open a browser on.
+// available returns an error in an SSH session, which has no desktop.
 func available() error {
 	if isRemote() {
-		return unavailable("this is a remote session")
+		return errors.New("this is a remote session")
 	}
 	return nil
 }

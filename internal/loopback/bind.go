@@ -9,17 +9,16 @@ import (
 	"strings"
 )
 
-// PortTakenError says that the port which the redirect URI needs belongs to
-// somebody else: another sign-in, another program, or one that lies in wait for
-// the response.
+// PortTakenError reports that another process listens on the port of the redirect URI: another
+// sign-in, another program, or one that waits to steal the authorization response.
 type PortTakenError struct {
 	Address string // with the port: "127.0.0.1:8765"
-	Port    int
 	PID     int    // the process that listens there; 0 if it cannot be found
-	Program string // that process's name, made fit for a terminal; may be empty
+	Program string // that process's name, sanitized; may be empty
 	Err     error  // the system's
 }
 
+// Error names the address and the process.
 func (e *PortTakenError) Error() string {
 	owner := ""
 	switch {
@@ -31,14 +30,15 @@ func (e *PortTakenError) Error() string {
 	return "loopback: " + e.Address + " is taken" + owner
 }
 
+// Unwrap returns the error of the system.
 func (e *PortTakenError) Unwrap() error { return e.Err }
 
-// bindTries is how many free ports of one address are tried until the same port
-// of the other is free, too.
+// bindTries is how many free ports of one address are tried until the same port of the other
+// address is free too.
 const bindTries = 16
 
-// bind listens on port of all addresses; port 0 is one that is free on all.
-// Addresses that the machine does not have are left out as long as one is there.
+// bind listens on port of all addresses; port 0 means one that is free on all. Addresses that the
+// machine lacks are left out as long as it has one of them.
 func bind(ctx context.Context, addresses []string, port int) ([]net.Listener, int, error) {
 	for try := 1; ; try++ {
 		listeners, err := bindOnce(ctx, addresses, port)
@@ -74,7 +74,7 @@ func bindOnce(ctx context.Context, addresses []string, port int) (listeners []ne
 			listeners = append(listeners, l)
 			port = portOf(l)
 		case isTaken(err):
-			taken := &PortTakenError{Address: full, Port: port, Err: err}
+			taken := &PortTakenError{Address: full, Err: err}
 			taken.PID, taken.Program = owner(port)
 			return listeners, taken
 		case isMissing(err):

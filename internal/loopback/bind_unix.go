@@ -7,11 +7,11 @@ import (
 	"syscall"
 )
 
-// exclusive does nothing: here a socket that listens is alone on its address, as
-// long as it does not ask for company itself (SO_REUSEPORT).
+// exclusive does nothing: on Unix a listening socket is alone on its address unless it sets
+// SO_REUSEPORT itself.
 func exclusive(network, address string, c syscall.RawConn) error { return nil }
 
-// isTaken reports whether somebody else listens on the address.
+// isTaken reports whether another process listens on the address.
 func isTaken(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
 
 // isMissing reports whether the machine lacks the address or its whole family.

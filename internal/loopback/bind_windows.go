@@ -11,9 +11,8 @@ import (
 // SO_REUSEADDR.
 const soExclusiveAddrUse = ^windows.SO_REUSEADDR
 
-// exclusive keeps other programs from binding the same port: Windows lets a
-// second socket with SO_REUSEADDR take over the connections of the first, unless
-// that one asks to be alone.
+// exclusive keeps other programs from binding the same port: on Windows a second socket with
+// SO_REUSEADDR can take over the connections of the first, unless the first sets this option.
 func exclusive(network, address string, c syscall.RawConn) error {
 	var failed error
 	err := c.Control(func(fd uintptr) {
@@ -22,8 +21,8 @@ func exclusive(network, address string, c syscall.RawConn) error {
 	return errors.Join(err, failed)
 }
 
-// isTaken reports whether somebody else has the address: a program, or the
-// system, which sets ranges of ports aside and refuses them by WSAEACCES.
+// isTaken reports whether another program has the address, or the system, which reserves ranges of
+// ports and rejects them with WSAEACCES.
 func isTaken(err error) bool {
 	return errors.Is(err, windows.WSAEADDRINUSE) || errors.Is(err, windows.WSAEACCES)
 }

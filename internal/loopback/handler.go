@@ -2,7 +2,6 @@ package loopback
 
 import (
 	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"net/http"
 	"net/url"
@@ -10,15 +9,14 @@ import (
 	"time"
 )
 
-// maxHeld is how many tabs may wait for Finish. More than one is the same
-// response, loaded again.
+// maxHeld is how many tabs may wait for [Listener.Finish]. The second and later ones have loaded
+// the same response again.
 const maxHeld = 8
 
 // ServeHTTP implements http.Handler.
 //
-// The checks come from the least to the most that a request may tell: whose name
-// it has used for us (against DNS rebinding), which page sent it, what for, and
-// only then what it says.
+// The checks come in this order: the Host header (against DNS rebinding), the page that sent
+// the request, its path and method, and only then its parameters.
 func (l *Listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !l.enter() {
 		write(w, http.StatusServiceUnavailable, expiredView)
@@ -31,113 +29,94 @@ func (l *Listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// It is not read, neither by us nor afterwards by net/http.
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now())
 	}
-	switch start := l.startOf(path); {
+	switch {
 	case !l.isHost(r):
 		write(w, http.StatusForbidden, forbiddenView)
 	case l.isScripted(r):
 		write(w, http.StatusForbidden, forbiddenView)
-	case path != l.path && start == "":
+	case path != l.path:
 		write(w, http.StatusNotFound, notFoundView)
 	case r.Method != http.MethodGet && !posted:
-		w.Header().Set("Allow", l.methods(path))
-		write(w, http.StatusMethodNotAllowed, methodView)
+		w.Header().Set("Allow", http.MethodGet+", "+http.MethodPost)
+		write(w, http.StatusMethodNotAllowed, forbiddenView)
 	case isPrefetch(r):
 		write(w, http.StatusNotFound, notFoundView)
-	case start != "":
-		l.redirect(w, start)
 	default:
 		l.callback(w, r)
 	}
 }
 
-// methods returns the methods that a path takes, as the Allow header lists them.
-func (l *Listener) methods(path string) string {
-	if path == l.path {
-		return http.MethodGet + ", " + http.MethodPost
-	}
-	return http.MethodGet
-}
-
 // callback responds to a request to the redirect URI.
 func (l *Listener) callback(w http.ResponseWriter, r *http.Request) {
 	params, err := parameters(w, r)
-	verdict := stranger
+	result := notAwaited
 	if err == nil {
-		verdict, err = l.offer(params)
-	} else {
-		l.ignore()
+		result, err = l.offer(params)
 	}
-	switch verdict {
-	case stranger:
-		v := strangerView
+	switch result {
+	case notAwaited:
+		v := notAwaitedView
 		if unbound, ok := errors.AsType[*UnboundError](err); ok {
 			v = unbound.view()
 		}
 		write(w, http.StatusBadRequest, v)
-	case late:
+	case tooLate:
 		write(w, http.StatusGone, expiredView)
-	case again:
+	case repeated:
 		l.hold(w, r, true)
-	case first:
+	case awaited:
 		l.hold(w, r, false)
 	}
 }
 
-// verdict is what became of a callback's parameters.
-type verdict int
+// outcome is what [Listener.offer] did with a callback's parameters.
+type outcome int
 
 const (
-	stranger verdict = iota // not what is awaited
-	late                    // nothing is awaited any more
-	first                   // the awaited response
-	again                   // the awaited response once more
+	notAwaited outcome = iota // not what is awaited
+	tooLate                   // nothing is awaited any more
+	awaited                   // the awaited response
+	repeated                  // the awaited response once more
 )
 
-// offer has Accept decide about params, unless the response is there already. The
-// error is Accept's, for a stranger.
-func (l *Listener) offer(params url.Values) (verdict, error) {
+// offer calls Accept with params, unless the awaited response has been received already. The
+// error is that of Accept where params are not the awaited response.
+func (l *Listener) offer(params url.Values) (outcome, error) {
 	digest := sha256.Sum256([]byte(params.Encode()))
-	l.judging.Lock()
-	defer l.judging.Unlock()
+	l.accepting.Lock()
+	defer l.accepting.Unlock()
 	if v, decided := l.known(digest); decided {
 		return v, nil
 	}
 	err := l.accept(params)
 	if errors.Is(err, ErrIgnore) {
-		l.ignore()
-		return stranger, err
+		return notAwaited, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.expired { // while Accept was asked
-		return late, nil
+	if l.ended { // during the call of Accept
+		return tooLate, nil
 	}
-	l.answer = &answer{params: params, err: err, digest: digest}
-	close(l.answered)
-	return first, nil
+	l.response = &response{params: params, err: err, digest: digest}
+	close(l.received)
+	return awaited, nil
 }
 
-// known returns the verdict on parameters for which Accept is not needed.
-func (l *Listener) known(digest [sha256.Size]byte) (v verdict, decided bool) {
+// known returns the outcome for parameters that Accept need not see.
+func (l *Listener) known(digest [sha256.Size]byte) (v outcome, decided bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.answer != nil && l.answer.digest == digest:
-		return again, true
-	case l.answer != nil || l.expired:
-		return late, true
+	case l.response != nil && l.response.digest == digest:
+		return repeated, true
+	case l.response != nil || l.ended:
+		return tooLate, true
 	}
-	return stranger, false
+	return notAwaited, false
 }
 
-func (l *Listener) ignore() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.ignored++
-}
-
-// hold keeps a browser that has brought the response waiting until it is known
-// what became of it.
+// hold keeps the request of a browser that brought the awaited response open until
+// [Listener.Finish] tells how the sign-in ended.
 func (l *Listener) hold(w http.ResponseWriter, r *http.Request, again bool) {
 	l.mu.Lock()
 	crowded := l.held >= maxHeld
@@ -163,7 +142,7 @@ func (l *Listener) hold(w http.ResponseWriter, r *http.Request, again bool) {
 		return
 	}
 	select {
-	case <-l.finished: // before closing: Close may have come right after
+	case <-l.finished: // checked before closing: Close may have followed at once
 		l.mu.Lock()
 		p := l.page
 		l.mu.Unlock()
@@ -179,44 +158,20 @@ func (l *Listener) hold(w http.ResponseWriter, r *http.Request, again bool) {
 	}
 }
 
-// redirect sends a browser that came by the short URL on to target.
-func (l *Listener) redirect(w http.ResponseWriter, target string) {
-	l.mu.Lock()
-	over := l.answer != nil || l.expired
-	l.mu.Unlock()
-	if over {
-		write(w, http.StatusGone, expiredView)
-		return
-	}
-	w.Header().Set("Location", target)
-	write(w, http.StatusFound, redirectView)
-}
-
-// startOf returns where path, as the path of the short URL, leads; "" if it is
-// not that path.
-func (l *Listener) startOf(path string) string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.startPath == "" || subtle.ConstantTimeCompare([]byte(path), []byte(l.startPath)) == 0 {
-		return ""
-	}
-	return l.startTarget
-}
-
-// isHost reports whether r was sent to the name in the redirect URI and to no
-// other, by which a rebound DNS name would have led here.
+// isHost reports whether r names the host of the redirect URI. A page that rebinds its DNS name
+// to this machine sends its own name.
 func (l *Listener) isHost(r *http.Request) bool {
 	if r.URL.Host != "" || r.URL.Scheme != "" {
-		return false // a request to a proxy, which this is not
+		return false // a request to a proxy
 	}
 	host := strings.ToLower(r.Host)
 	return host == l.host || host+":80" == l.host // browsers leave the default port out
 }
 
-// isScripted reports whether a page has sent r by script, or embeds it. Browsers
-// name no origin when they follow a redirect by GET. After a form that was posted
-// some name "null", and all name the page's origin where both are plain http
-// (Fetch Standard, "append a request Origin header").
+// isScripted reports whether a page sent r by script, or embeds it. Browsers send no Origin
+// header when they follow a redirect by GET. After a posted form some send "null", and all send
+// the page's origin where both are plain http (Fetch Standard, "append a request Origin
+// header").
 func (l *Listener) isScripted(r *http.Request) bool {
 	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
 		return true
@@ -229,8 +184,8 @@ func (l *Listener) isScripted(r *http.Request) bool {
 	return false
 }
 
-// isPrefetch reports whether a browser only guesses that the person might go
-// here. It comes back, with another code, if that is so.
+// isPrefetch reports whether a browser loads the page ahead of time. It sends another request,
+// with another code, if the user does open the page.
 func isPrefetch(r *http.Request) bool {
 	for _, name := range []string{"Sec-Purpose", "Purpose", "X-Moz"} {
 		if strings.Contains(strings.ToLower(r.Header.Get(name)), "prefetch") {
@@ -240,7 +195,7 @@ func isPrefetch(r *http.Request) bool {
 	return false
 }
 
-// enter counts a request in, unless the Listener is closed.
+// enter counts a request that begins. It reports false if the Listener is closed.
 func (l *Listener) enter() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -251,7 +206,7 @@ func (l *Listener) enter() bool {
 	return true
 }
 
-// leave counts a request out. Its page has left this process by then.
+// leave counts a request that has ended. Its page has been written by then.
 func (l *Listener) leave() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

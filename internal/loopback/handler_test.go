@@ -251,8 +251,8 @@ func FuzzRequest(f *testing.F) {
 		ended := make(chan struct{})
 		go func() {
 			select {
-			case <-l.answered:
-				l.Finish(Page{Err: fmt.Errorf("it said %q", l.answer.params.Encode())})
+			case <-l.received:
+				l.Finish(Page{Err: fmt.Errorf("it said %q", l.response.params.Encode())})
 			case <-ended:
 			}
 		}()
@@ -261,8 +261,8 @@ func FuzzRequest(f *testing.F) {
 		close(ended)
 		checkPage(t, w.Code, w.Header(), w.Body.String())
 		taken := w.Code == 200
-		if l.answer != nil != taken {
-			t.Fatalf("status %d, answer %v", w.Code, l.answer)
+		if l.response != nil != taken {
+			t.Fatalf("status %d, answer %v", w.Code, l.response)
 		}
 		if !taken && j.count() > 0 && w.Code != 400 {
 			t.Fatalf("Accept was asked, and the status is %d", w.Code)

@@ -1,10 +1,9 @@
 // Package loopback receives the authorization response of a native application:
-// the redirect of the person's browser to a port of this machine (RFC 8252,
-// section 7.3).
+// the redirect of the user's browser to a port of this machine (RFC 8252 section 7.3).
 //
-// Listen before the URL is shown, then Wait, redeem the code, store the result,
-// and only then Finish: until that the browser's request is held open, so the page
-// that says "signed in" is never a promise.
+// Call [Listen] before the authorization URL is shown, then [Listener.Wait], exchange the code,
+// store the tokens, and only then call [Listener.Finish]. The browser's request is held open until
+// then, so the page says "signed in" only when the login has been stored.
 //
 //	l, err := loopback.Listen(ctx, loopback.Options{Accept: isOurs})
 //	if err != nil { … }
@@ -14,16 +13,16 @@
 //	…
 //	l.Finish(loopback.Page{Err: redeem(params)})
 //
-// Whoever else finds the port (a scanner, a prefetch, another page in the same
-// browser, a forged response) is answered and forgotten: only what Accept takes
-// for the response that is awaited ends the wait.
+// Requests of others that find the port (a scanner, a prefetch, another page in the same browser,
+// a forged response) get an error page and change nothing: only the parameters that
+// [Options.Accept] recognizes end the wait.
+//
+// The package opens no browser, exchanges no code and knows no state parameter: its caller does.
 package loopback
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base32"
 	"errors"
 	"fmt"
 	"io"
@@ -32,62 +31,59 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 )
 
-// ErrIgnore is returned (or wrapped) by Options.Accept for what is not the
-// response that is awaited.
+// ErrIgnore is returned (or wrapped) by [Options.Accept] for parameters that are not the awaited
+// response.
 var ErrIgnore = errors.New("loopback: not the response that is awaited")
 
 const (
 	headerTime = 5 * time.Second  // for a request to arrive
-	holdTime   = 30 * time.Second // for Finish to be called, while a browser waits
+	holdTime   = 30 * time.Second // for Finish to be called while a browser waits
 	writeTime  = holdTime + 10*time.Second
 	closeTime  = time.Second // for the last page to be written
 
-	// maxHeader bounds a request's line and headers, in bytes; net/http adds
-	// 4 KiB. Cookies know no ports, so a browser sends those of every other
-	// server on this machine along.
+	// maxHeader bounds a request's line and headers, in bytes; net/http adds 4 KiB. Cookies are
+	// not bound to a port, so a browser also sends those of other servers on this machine.
 	maxHeader = 16 << 10
 )
 
-// Options say where to listen and what to wait for.
+// Options configure [Listen].
 type Options struct {
-	// RedirectURI is one that is registered already, on 127.0.0.1, localhost or
-	// [::1]. Its host, port and path are used as they are; without a port, Port
-	// is used (authorization servers ignore the port of such a registration).
-	// Empty means 127.0.0.1 and the path /callback.
+	// RedirectURI is a registered redirect URI on 127.0.0.1, localhost or [::1]. Its host, port
+	// and path are used as they are; without a port, Port is used (authorization servers ignore
+	// the port of such a registration). Empty means 127.0.0.1 and the path /callback.
 	RedirectURI string
 
-	// Port is the port to listen on. 0 means that of RedirectURI, else a free
-	// one. It must not contradict RedirectURI.
+	// Port is the port to listen on. 0 means that of RedirectURI, or else a free port. It must
+	// not contradict RedirectURI.
 	Port int
 
-	// Accept decides whether the parameters are the response that is awaited.
-	// It must check state before it believes anything else. Nil ends the wait
-	// with success. ErrIgnore means a stranger, who is told so; the wait goes
-	// on. So it does after an *UnboundError, which the page shows. Any other
-	// error is final: it is the awaited response, and it says no.
+	// Accept reports whether the parameters are the awaited response. It must check state before
+	// it uses any other parameter. Nil ends the wait with success. [ErrIgnore] means that they
+	// are not the awaited response: the browser gets an error page, and the wait goes on. It also
+	// goes on after an [*UnboundError], which the page shows. Any other error ends the wait: the
+	// awaited response is an error response or not valid.
 	//
-	// Accept is required. Calls come one at a time, none after the wait has
-	// ended, and must not block.
+	// Accept is required. It is called by one goroutine at a time, not after the wait has ended,
+	// and must not block.
 	Accept func(url.Values) error
 
-	// FormOrigin is the origin of the authorization endpoint: a form on a page of
-	// its may be posted to the redirect URI, by script or not. Empty: no page that
-	// says where it is from may post.
+	// FormOrigin is the origin of the authorization endpoint: a form on one of its pages may be
+	// posted to the redirect URI, by script or not. Empty: a POST with an Origin header other
+	// than "null" is rejected.
 	FormOrigin string
 
-	// Application and Server are what the last page calls the program that waits
-	// and what the user signs in to. Empty: neither is named.
+	// Application and Server name, on the last page, the waiting program and what the user signs
+	// in to. Empty: the page does not name it.
 	Application, Server string
 }
 
-// UnboundError is returned by Options.Accept for an error response without a
-// state, which some authorization servers send. It may come from anyone, so it ends
-// nothing, but the user should hear of it. It is an [ErrIgnore].
+// UnboundError is returned by [Options.Accept] for an error response without a state, which some
+// authorization servers send. Any page could have sent it, so it does not end the wait, but the
+// browser shows it to the user. It matches [ErrIgnore].
 type UnboundError struct {
 	Code string // the OAuth error code
 }
@@ -100,54 +96,49 @@ func (e *UnboundError) Error() string {
 // Is reports whether target is [ErrIgnore].
 func (e *UnboundError) Is(target error) bool { return target == ErrIgnore }
 
-// Listener waits for one authorization response. Its methods may be called from
-// any number of goroutines.
+// Listener waits for one authorization response. Its methods may be called concurrently.
 type Listener struct {
 	accept func(url.Values) error
 	uri    string // the redirect URI
-	origin string // the part before its path, of StartURL's, too
-	host   string // what the Host header has to be
-	path   string // the one that is served
+	host   string // the Host header that a request must have
+	path   string // the path of the redirect URI
 
 	formOrigin  string // as in Options
 	application string // as in Options
 	signedInTo  string // Options.Server
 	server      *http.Server
 
-	sockets []net.Listener // Close closes them, too: the server may not have begun to serve
+	sockets []net.Listener // closed by Close too: the server may not have begun to serve
 
-	judging  sync.Mutex    // held while Accept is asked
-	answered chan struct{} // closed when answer is set
-	finished chan struct{} // closed when page is set
-	closing  chan struct{} // closed by Close
-	idle     chan struct{} // closed when, after Close, no request is served any more
-	broken   chan error    // why a socket failed; has room for all
+	accepting sync.Mutex    // held during a call of accept
+	received  chan struct{} // closed when response is set
+	finished  chan struct{} // closed when page is set
+	closing   chan struct{} // closed by Close
+	idle      chan struct{} // closed when, after Close, no request is served any more
+	broken    chan error    // why a socket failed; its buffer holds one error for each socket
 
-	mu          sync.Mutex // guards what follows
-	answer      *answer    // nil while the response is awaited
-	expired     bool       // nobody waits any more
-	page        Page       // how it ended
-	closed      bool
-	serving     int // requests that have not been answered
-	held        int // requests among them that wait for Finish
-	ignored     int
-	startPath   string // "": there is none
-	startTarget string
+	mu       sync.Mutex // guards what follows
+	response *response  // nil until the awaited response has been received
+	ended    bool       // the wait is over
+	page     Page       // how the sign-in ended
+	closed   bool
+	serving  int // requests without a response
+	held     int // requests among them that wait for Finish
 }
 
-// answer is the response that was awaited.
-type answer struct {
+// response is the awaited authorization response.
+type response struct {
 	params url.Values
 	err    error
 	digest [sha256.Size]byte // of params
 }
 
 // Listen starts listening. ctx bounds the call, not the Listener. It returns a
-// *PortTakenError if somebody else has the port that o asks for.
+// [*PortTakenError] if another process listens on the port that o names.
 //
-// Nothing but loopback addresses is bound. For localhost these are 127.0.0.1 and
-// ::1, with the same port, since a browser may take either; one of them is enough
-// only where the machine lacks the other, not where somebody else sits there.
+// Only loopback addresses are bound. For localhost these are 127.0.0.1 and ::1, with the same
+// port, since a browser may use either. One of them is enough only where the machine lacks the
+// other, not where another process listens there.
 func Listen(ctx context.Context, o Options) (*Listener, error) {
 	if o.Accept == nil {
 		return nil, errors.New("loopback: Options.Accept is missing")
@@ -174,10 +165,10 @@ func Listen(ctx context.Context, o Options) (*Listener, error) {
 	l.server.SetKeepAlivesEnabled(false)
 	l.sockets = sockets
 	l.broken = make(chan error, len(sockets))
-	crowd := &crowd{max: maxConns}
+	limiter := &connLimiter{max: maxConns}
 	for _, socket := range sockets {
 		go func() {
-			if err := l.server.Serve(crowd.wrap(socket)); !errors.Is(err, http.ErrServerClosed) {
+			if err := l.server.Serve(limiter.wrap(socket)); !errors.Is(err, http.ErrServerClosed) {
 				l.broken <- err
 			}
 		}()
@@ -191,53 +182,29 @@ func newListener(accept func(url.Values) error, r redirect, port int) *Listener 
 	return &Listener{
 		accept:   accept,
 		uri:      r.uri(port),
-		origin:   "http://" + host,
 		host:     host,
 		path:     r.path,
-		answered: make(chan struct{}),
+		received: make(chan struct{}),
 		finished: make(chan struct{}),
 		closing:  make(chan struct{}),
 		idle:     make(chan struct{}),
 	}
 }
 
-// RedirectURI returns the URI to send to the authorization server: that of the
-// Options, byte for byte, with the port filled in where there was none.
+// RedirectURI returns the redirect_uri to send to the authorization server: that of the
+// [Options], byte for byte, with the port added where it has none.
 func (l *Listener) RedirectURI() string { return l.uri }
 
-// StartURL returns a short URL on this listener that redirects to target until
-// the response has come: for terminals, which break a long one into lines that
-// cannot be clicked. It is of no use to a browser on another machine. Its path
-// cannot be guessed, so nobody learns target who is not shown the URL. A second
-// call replaces the first.
+// Wait returns the parameters of the awaited response, and with them the error of
+// [Options.Accept] if that ended the wait. Without a response it returns no parameters and an
+// error: the cause of ctx when ctx ends, [net.ErrClosed] after [Listener.Close].
 //
-// A target that is not an absolute http or https URL is returned itself. Check it
-// before as any URL that goes to a browser.
-func (l *Listener) StartURL(target string) string {
-	u, err := url.Parse(target)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-		return target
-	}
-	var random [10]byte
-	rand.Read(random[:])
-	path := "/go/" + strings.ToLower(base32.StdEncoding.EncodeToString(random[:]))
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.startPath, l.startTarget = path, u.String()
-	return l.origin + path
-}
-
-// Wait returns the parameters of the awaited response, and with them Accept's
-// error if that was final. Without a response it returns no parameters: when ctx
-// ends, its cause; after Close, net.ErrClosed.
-//
-// When ctx ends the wait is over for good: a browser that comes later is told that
-// the sign-in has expired, and its parameters are never looked at. After a
-// response, Wait keeps returning it.
+// When ctx ends the wait is over for good: a later request gets a page that says that the sign-in
+// has expired, and Accept is not called. After a response, each call of Wait returns it.
 func (l *Listener) Wait(ctx context.Context) (url.Values, error) {
 	var err error
 	select {
-	case <-l.answered:
+	case <-l.received:
 	case <-l.closing:
 		err = fmt.Errorf("loopback: %w", net.ErrClosed)
 	case err = <-l.broken:
@@ -247,16 +214,16 @@ func (l *Listener) Wait(ctx context.Context) (url.Values, error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.answer != nil { // also where it came at the last moment
-		return l.answer.params, l.answer.err
+	if l.response != nil { // also where it was received at the last moment
+		return l.response.params, l.response.err
 	}
-	l.expired = true
+	l.ended = true
 	return nil, err
 }
 
-// Finish shows the waiting browser how the sign-in has ended. Call it when the
-// result is stored, and within 30 seconds after Wait has returned, since a browser
-// is not left waiting for longer. Only the first call counts.
+// Finish shows the waiting browser how the sign-in ended. Call it when the tokens are stored, and
+// within 30 seconds after [Listener.Wait] has returned: then the browser gets a page without the
+// result. Only the first call has an effect.
 func (l *Listener) Finish(p Page) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -265,28 +232,20 @@ func (l *Listener) Finish(p Page) {
 		return
 	default:
 	}
-	l.page, l.expired = p, true
+	l.page, l.ended = p, true
 	close(l.finished)
 }
 
-// Ignored returns how many requests to the redirect URI were not the awaited
-// response: what to tell a person who waits in vain.
-func (l *Listener) Ignored() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.ignored
-}
-
-// Close stops listening and gives the port back. A page that is being written is
-// written to its end, which takes a second at most. Browsers that still wait for
-// Finish are told that the sign-in was not finished. Close may be called twice.
+// Close stops listening and frees the port. It waits up to a second for pages that are being
+// written. Browsers that still wait for [Listener.Finish] get a page that says that the sign-in
+// was not finished. Close may be called twice.
 func (l *Listener) Close() error {
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
 		return nil
 	}
-	l.closed, l.expired = true, true
+	l.closed, l.ended = true, true
 	close(l.closing)
 	if l.serving == 0 {
 		close(l.idle)

@@ -14,20 +14,19 @@ import (
 	"unicode/utf8"
 )
 
-// Page is how a sign-in has ended, as the waiting browser shows it. Both texts
-// are made fit for a page: one line, bounded, escaped.
+// Page describes how a sign-in ended, for the waiting browser. Both texts are sanitized: one line,
+// bounded, escaped.
 type Page struct {
 	// Message is the sentence shown for success. Empty means "You are signed in"
 	// to Options.Server.
 	Message string
 
-	// Err is why the sign-in failed. Its text is shown, so it must be fit for a
-	// person. Nil means success.
+	// Err is why the sign-in failed. The page shows its text. Nil means success.
 	Err error
 }
 
-// result returns what is shown for p, to the first tab that brought the response
-// or to another.
+// result returns what is shown for p, to the first tab that brought the response or, with again,
+// to another one.
 func (l *Listener) result(p Page, again bool) view {
 	application, server := "the application", ""
 	if l.application != "" {
@@ -52,7 +51,8 @@ func (l *Listener) result(p Page, again bool) view {
 	return v
 }
 
-// sentence begins a text with a capital, unless its first word is no plain word.
+// sentence returns s with a capital first letter, unless its first word has other characters than
+// lower-case letters.
 func sentence(s string) string {
 	word, _, _ := strings.Cut(s, " ")
 	if word == "" || strings.ContainsFunc(word, func(r rune) bool { return r < 'a' || r > 'z' }) {
@@ -69,7 +69,7 @@ func (e *UnboundError) view() view {
 	}
 }
 
-// view is what varies in the page.
+// view is the variable part of the page.
 type view struct {
 	Kind   string // "good", "bad" or "wait"
 	Title  string
@@ -77,16 +77,20 @@ type view struct {
 	Text   string // what to do
 }
 
-// The pages that do not depend on a Page. Their texts tell a stranger nothing.
+const onlyResult = "This address only receives the result of a sign-in."
+
+// The pages that do not depend on a [Page]. Their texts reveal nothing about the sign-in.
 var (
-	pendingView    = view{"wait", "Still working on it…", "", "Go back to the application to see how the sign-in ends."}
+	pendingView = view{"wait", "Still working on it…", "",
+		"Go back to the application to see how the sign-in ends."}
 	unfinishedView = view{"bad", "The sign-in was not finished.", "", "Go back to the application to see why."}
-	expiredView    = view{"wait", "This sign-in has expired.", "", "Close this tab and start again in the application."}
-	strangerView   = view{"wait", "This link does not belong to the current sign-in.", "It is from another sign-in, or part of it is missing.", "You can close this tab. The current sign-in goes on."}
-	redirectView   = view{"wait", "Opening the sign-in page…", "", "If nothing happens, go back to the application and open its link again."}
-	forbiddenView  = view{"wait", "This request is not allowed.", "", "This address only receives the result of a sign-in."}
-	notFoundView   = view{"wait", "There is no page here.", "", "This address only receives the result of a sign-in."}
-	methodView     = view{"wait", "This request is not allowed.", "", "This address only receives the result of a sign-in."}
+	expiredView    = view{"wait", "This sign-in has expired.", "",
+		"Close this tab and start again in the application."}
+	notAwaitedView = view{"wait", "This link does not belong to the current sign-in.",
+		"It is from another sign-in, or part of it is missing.",
+		"You can close this tab. The current sign-in goes on."}
+	forbiddenView = view{"wait", "This request is not allowed.", "", onlyResult}
+	notFoundView  = view{"wait", "There is no page here.", "", onlyResult}
 )
 
 var (
@@ -97,12 +101,13 @@ var (
 	//go:embed page.js
 	pageJS string
 
-	// pageTemplate is parsed when there is a page to show: most runs have none.
-	pageTemplate = sync.OnceValue(func() *template.Template { return template.Must(template.New("page").Parse(pageHTML)) })
+	// pageTemplate is parsed at its first use: most runs show no page.
+	pageTemplate = sync.OnceValue(func() *template.Template {
+		return template.Must(template.New("page").Parse(pageHTML))
+	})
 
-	// pagePolicy lets the page have its own style and script, known by their
-	// hashes, and nothing else: whatever a server might get into the page could
-	// neither run nor load nor send anything.
+	// pagePolicy allows the page its own style and script, by their hashes, and nothing else: text
+	// of a server in the page could neither run nor load nor send anything.
 	pagePolicy = "default-src 'none'; style-src " + hash(pageCSS) + "; script-src " + hash(pageJS) +
 		"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
@@ -113,9 +118,9 @@ func hash(source string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// write answers with a page. The browser's address has a code in it, which must
-// not stay: not in a cache, not in the history (the page's script drops it), not
-// in a Referer header. The page has left this process when write returns.
+// write responds with a page. The browser's address contains the code, which must not stay in a
+// cache, in the history (the page's script removes it) or in a Referer header. The page has been
+// flushed when write returns.
 func write(w http.ResponseWriter, status int, v view) {
 	var body bytes.Buffer
 	err := pageTemplate().Execute(&body, struct {
@@ -124,7 +129,7 @@ func write(w http.ResponseWriter, status int, v view) {
 		Script template.JS
 	}{v, template.CSS(pageCSS), template.JS(pageJS)})
 	if err != nil {
-		body.Reset() // the status has to do
+		body.Reset() // the status is enough
 	}
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")

@@ -17,11 +17,10 @@ const (
 	bodyTime = 2 * time.Second // for it to arrive
 )
 
-// parameters returns the parameters of a request to the redirect URI. A browser
-// that follows a 307 or 308 of the consent page's form posts that form again, to
-// a URI that has the parameters in its query (RFC 9110, section 15.4.8). Such a
-// form may hold what the user typed, a password even, so nothing in it is looked
-// at; only where the query has nothing of a response, the form is the response
+// parameters returns the parameters of a request to the redirect URI. A browser that follows a 307
+// or 308 of the consent page's form posts that form again, to a URI with the parameters in its
+// query (RFC 9110 section 15.4.8). Such a form may hold what the user typed, even a password, so
+// it is not parsed. Only where the query has no part of a response, the form is the response
 // itself (OAuth 2.0 Form Post Response Mode).
 func parameters(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	params, err := parseQuery(r.URL.RawQuery)
@@ -30,8 +29,7 @@ func parameters(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	}
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTime))
-	// It is read in any case: a connection that is closed with unread bytes takes
-	// its page with it.
+	// It is read in any case: a connection that is closed with unread bytes loses its page.
 	body, readErr := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	whole := readErr == nil && len(body) <= maxBody
 	if err == nil && !hasResponse(params) && whole && isForm(r) {
@@ -45,7 +43,7 @@ func parameters(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	return params, err
 }
 
-// hasResponse reports whether there is a part of an authorization response.
+// hasResponse reports whether params contain a part of an authorization response.
 func hasResponse(params url.Values) bool {
 	return slices.ContainsFunc(protected, params.Has)
 }

@@ -7,15 +7,13 @@ import (
 	"strings"
 )
 
-// protected are the parameters that decide something. They may occur only once
-// (RFC 6749, section 3.1): which of two a check has seen must not be a question.
+// protected are the parameters that decide the outcome. Each may occur only once (RFC 6749
+// section 3.1): otherwise a check could see another value than the code that uses it.
 var protected = []string{"code", "error", "iss", "response", "state"}
 
-// parseQuery reads the parameters of a callback. It is liberal where nothing
-// depends on it, for an authorization server that does not encode its
-// error_description properly should still be heard: a parameter that cannot be
-// decoded is left out, and a semicolon is a character like others. A protected
-// parameter that cannot be decoded or that occurs twice is an error.
+// parseQuery reads the parameters of a callback. A parameter that cannot be decoded is left out,
+// such as an error_description that the server did not encode, and a semicolon is an ordinary
+// character. A protected parameter that cannot be decoded or occurs twice is an error.
 func parseQuery(raw string) (url.Values, error) {
 	values := make(url.Values)
 	for pair := range strings.SplitSeq(raw, "&") {

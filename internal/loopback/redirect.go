@@ -9,24 +9,22 @@ import (
 	"strings"
 )
 
-// defaultRedirect is registered where nothing else is wanted. The literal is
-// preferred to "localhost", which may resolve to elsewhere (RFC 8252, section
-// 8.3).
+// defaultRedirect is the default redirect URI. The address is preferred to "localhost", which may
+// resolve to another one (RFC 8252 section 8.3).
 const defaultRedirect = "http://127.0.0.1/callback"
 
-// redirect is a redirect URI that leads here.
+// redirect is a redirect URI on this machine.
 type redirect struct {
 	host      string   // as in the URI, without brackets, in lower case
 	addresses []string // the addresses that host stands for
-	port      int      // 0: to be chosen
+	port      int      // 0: any
 	path      string   // as a browser sends it
 	raw       string   // the URI
 	afterHost string   // what follows the authority in raw
 	hasPort   bool     // raw names the port
 }
 
-// parseRedirect reads a registered redirect URI ("": the default) for which port
-// (0: any) is wanted.
+// parseRedirect parses a registered redirect URI ("": the default) to be used with port (0: any).
 func parseRedirect(raw string, port int) (redirect, error) {
 	if port < 0 || port > 65535 {
 		return redirect{}, fmt.Errorf("loopback: %d is not a port", port)
@@ -63,23 +61,23 @@ func parseRedirect(raw string, port int) (redirect, error) {
 		return bad("leads neither to 127.0.0.1 nor to localhost nor to [::1]")
 	}
 	if r.path == "" {
-		r.path = "/" // which is what a browser makes of it
+		r.path = "/" // as a browser sends it
 	}
 	if r.hasPort {
 		named, err := strconv.Atoi(u.Port())
 		switch {
 		case err != nil || named < 1 || named > 65535:
-			return bad("has no possible port")
+			return bad("has no valid port")
 		case port != 0 && port != named:
-			return bad(fmt.Sprintf("has another port than the %d that is asked for", port))
+			return bad(fmt.Sprintf("has another port than the requested %d", port))
 		}
 		r.port = named
 	}
 	return r, nil
 }
 
-// uri returns the redirect URI for a listener on port. Many servers compare it
-// byte for byte with what is registered, so nothing else in it changes.
+// uri returns the redirect URI for a listener on port. Many servers compare it byte for byte with
+// the registered one, so nothing else in it changes.
 func (r redirect) uri(port int) string {
 	if r.hasPort {
 		return r.raw

@@ -89,7 +89,7 @@ func (r AuthorizationRequest) URL() (string, error) {
 }
 
 // Expected is what the callback of an authorization request must prove.
-type Expected struct {
+type ExpectedCallback struct {
 	State Secret
 
 	// Issuer is the issuer as its metadata has it, where a placeholder such as {tenantid} stands
@@ -109,13 +109,13 @@ type Expected struct {
 // It returns ErrState if the response answers another request, or none: whoever
 // sent it, the right one may still come. It returns an *Error if the server
 // refuses, and a *ProtocolError if the response must not be used.
-func ParseCallback(params url.Values, want Expected) (code Secret, err error) {
+func ParseCallback(params url.Values, want ExpectedCallback) (code Secret, err error) {
 	state := params["state"]
 	if want.State == "" || len(state) != 1 ||
 		subtle.ConstantTimeCompare([]byte(state[0]), []byte(want.State.Reveal())) != 1 {
-		return "", ErrState
+		return "", ErrStateMismatch
 	}
-	secrets := echo{want.State.Reveal(), params.Get("code")}.and(want.Secrets)
+	secrets := redactor{want.State.Reveal(), params.Get("code")}.withSecrets(want.Secrets)
 	if err := checkIss(params["iss"], want, secrets); err != nil {
 		return "", err
 	}
@@ -125,8 +125,8 @@ func ParseCallback(params url.Values, want Expected) (code Secret, err error) {
 		}
 	}
 	if params.Get("error") != "" {
-		return "", newError("authorization", 0, secrets.remove(params.Get("error")),
-			secrets.remove(params.Get("error_description")), secrets.remove(params.Get("error_uri")))
+		return "", newError("authorization", 0, secrets.redact(params.Get("error")),
+			secrets.redact(params.Get("error_description")))
 	}
 	code = Secret(params.Get("code"))
 	if code == "" {
@@ -140,7 +140,7 @@ func ParseCallback(params url.Values, want Expected) (code Secret, err error) {
 
 // checkIss compares iss byte by byte: there if it was promised, and right
 // whether it was promised or not.
-func checkIss(iss []string, want Expected, secrets echo) error {
+func checkIss(iss []string, want ExpectedCallback, secrets redactor) error {
 	const spec = "RFC 9207 section 2.4"
 	switch {
 	case len(iss) > 1:
@@ -148,7 +148,7 @@ func checkIss(iss []string, want Expected, secrets echo) error {
 	case len(iss) == 0 && want.IssSupported:
 		return protocolErrorf(spec, "the authorization response does not say that it comes from %q, which it promised to say", Sanitize(want.Issuer))
 	case len(iss) == 1 && (want.Issuer == "" || !matchesIssuer(iss[0], want.Issuer)):
-		return protocolErrorf(spec, "the authorization response comes from %q instead of %q", Sanitize(secrets.remove(iss[0])), Sanitize(want.Issuer))
+		return protocolErrorf(spec, "the authorization response comes from %q instead of %q", Sanitize(secrets.redact(iss[0])), Sanitize(want.Issuer))
 	}
 	return nil
 }
@@ -165,15 +165,11 @@ func isVisible(s string) bool {
 }
 
 // newError returns an Error with sanitized texts.
-func newError(endpoint string, status int, code, description, uri string) *Error {
-	e := &Error{
+func newError(endpoint string, status int, code, description string) *Error {
+	return &Error{
 		Code:        Sanitize(code),
 		Description: Sanitize(description),
 		Status:      status,
 		Endpoint:    endpoint,
 	}
-	if CheckEndpoint(uri) == nil {
-		e.URI = uri
-	}
-	return e
 }

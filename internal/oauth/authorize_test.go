@@ -122,13 +122,13 @@ func TestOpenerPayloads(t *testing.T) {
 
 func TestParseCallback(t *testing.T) {
 	const issuer = "https://as.example/tenant"
-	promised := Expected{State: "st", Issuer: issuer, IssSupported: true}
-	silent := Expected{State: "st", Issuer: issuer}
+	promised := ExpectedCallback{State: "st", Issuer: issuer, IssSupported: true}
+	silent := ExpectedCallback{State: "st", Issuer: issuer}
 	type v = url.Values
 	for _, tc := range []struct {
 		name   string
 		params url.Values
-		want   Expected
+		want   ExpectedCallback
 		result string // "code C", "stranger", or as refusal names it
 	}{
 		// The four rows of iss promised or not, there or not; each for a code
@@ -144,7 +144,7 @@ func TestParseCallback(t *testing.T) {
 		{"error, not promised, missing", v{"state": {"st"}, "error": {"access_denied"}}, silent, "access_denied other"},
 		{"empty issuer", v{"state": {"st"}, "code": {"C"}, "iss": {""}}, silent, "protocol"},
 		{"issuer twice", v{"state": {"st"}, "code": {"C"}, "iss": {issuer, issuer}}, promised, "protocol"},
-		{"issuer that cannot be compared", v{"state": {"st"}, "code": {"C"}, "iss": {issuer}}, Expected{State: "st"}, "protocol"},
+		{"issuer that cannot be compared", v{"state": {"st"}, "code": {"C"}, "iss": {issuer}}, ExpectedCallback{State: "st"}, "protocol"},
 
 		{"no state", v{"code": {"C"}, "iss": {issuer}}, promised, "stranger"},
 		{"wrong state", v{"state": {"sT"}, "code": {"C"}, "iss": {issuer}}, promised, "stranger"},
@@ -152,7 +152,7 @@ func TestParseCallback(t *testing.T) {
 		{"state twice", v{"state": {"st", "st"}, "code": {"C"}, "iss": {issuer}}, promised, "stranger"},
 		{"error without state", v{"error": {"access_denied"}}, promised, "stranger"},
 		{"wrong state and wrong issuer", v{"state": {"x"}, "iss": {"https://evil.example"}}, promised, "stranger"},
-		{"nothing expected", v{"state": {""}, "code": {"C"}}, Expected{}, "stranger"},
+		{"nothing expected", v{"state": {""}, "code": {"C"}}, ExpectedCallback{}, "stranger"},
 
 		{"neither code nor error", v{"state": {"st"}}, silent, "protocol"},
 		{"empty code", v{"state": {"st"}, "code": {""}}, silent, "protocol"},
@@ -167,7 +167,7 @@ func TestParseCallback(t *testing.T) {
 			switch {
 			case err == nil:
 				got = "code " + code.Reveal()
-			case errors.Is(err, ErrState):
+			case errors.Is(err, ErrStateMismatch):
 				got = "stranger"
 			}
 			if got != tc.result {
@@ -188,7 +188,7 @@ func TestNearMissIssuers(t *testing.T) {
 			params.Set("state", "st")
 			params.Set("iss", near)
 			for _, promised := range []bool{true, false} {
-				code, err := ParseCallback(params, Expected{State: "st", Issuer: issuer, IssSupported: promised})
+				code, err := ParseCallback(params, ExpectedCallback{State: "st", Issuer: issuer, IssSupported: promised})
 				if refusal(code != "", err) != "protocol" || strings.Contains(err.Error(), "call this number") {
 					t.Errorf("%q: %v", near, err)
 				}
@@ -203,11 +203,11 @@ func FuzzParseCallback(f *testing.F) {
 	f.Add("state=st&state=st&code=C", false)
 	f.Fuzz(func(t *testing.T, query string, promised bool) {
 		params, _ := url.ParseQuery(query)
-		code, err := ParseCallback(params, Expected{State: "st", Issuer: "https://as.example", IssSupported: promised})
+		code, err := ParseCallback(params, ExpectedCallback{State: "st", Issuer: "https://as.example", IssSupported: promised})
 		if (code == "") == (err == nil) {
 			t.Fatalf("code %q with error %v", code.Reveal(), err)
 		}
-		if errors.Is(err, ErrState) {
+		if errors.Is(err, ErrStateMismatch) {
 			return
 		}
 		if params.Get("state") != "st" {

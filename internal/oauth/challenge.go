@@ -214,9 +214,8 @@ type BearerChallenge struct {
 	// written; it is not yet checked.
 	ResourceMetadata string
 
-	Scope            string // valid scope tokens, one space between them
-	Error            string // sanitized
-	ErrorDescription string // sanitized
+	Scope string // valid scope tokens, one space between them
+	Error string // sanitized
 
 	// Found reports whether there was a Bearer challenge at all.
 	Found bool
@@ -224,7 +223,7 @@ type BearerChallenge struct {
 
 // Bearer returns the Bearer challenge of a response: of several the first that
 // says where the metadata is, else the first.
-func Bearer(h http.Header) BearerChallenge {
+func ParseBearerChallenge(h http.Header) BearerChallenge {
 	var first BearerChallenge
 	for _, c := range ParseChallenges(h.Values("WWW-Authenticate")) {
 		if !strings.EqualFold(c.Scheme, "Bearer") {
@@ -234,7 +233,6 @@ func Bearer(h http.Header) BearerChallenge {
 			ResourceMetadata: c.Params["resource_metadata"],
 			Scope:            cleanScope(c.Params["scope"]),
 			Error:            Sanitize(c.Params["error"]),
-			ErrorDescription: Sanitize(c.Params["error_description"]),
 			Found:            true,
 		}
 		if b.ResourceMetadata != "" {

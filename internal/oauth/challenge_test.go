@@ -64,14 +64,14 @@ func TestBearer(t *testing.T) {
 		{"another scheme", []string{"Basic realm=x"}, BearerChallenge{}},
 		{"bare", []string{"Bearer"}, BearerChallenge{Found: true}},
 		{"everything", []string{`Bearer resource_metadata="https://a.example/m", scope="b  a", error="insufficient_scope", error_description="more"`},
-			BearerChallenge{ResourceMetadata: "https://a.example/m", Scope: "b a", Error: "insufficient_scope", ErrorDescription: "more", Found: true}},
+			BearerChallenge{ResourceMetadata: "https://a.example/m", Scope: "b a", Error: "insufficient_scope", Found: true}},
 		{"the one with metadata", []string{`Bearer realm="x", scope="s"`, `bearer resource_metadata="u"`}, BearerChallenge{ResourceMetadata: "u", Found: true}},
 		{"the first if none has metadata", []string{`Bearer scope="s"`, `Bearer scope="t"`}, BearerChallenge{Scope: "s", Found: true}},
 		{"hostile text", []string{"Bearer error=\"a\x1b[31m\", scope=\"ok b\x01d \\\"q\""}, BearerChallenge{Error: "a", Scope: "ok", Found: true}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			h := http.Header{"Www-Authenticate": tc.headers}
-			if got := Bearer(h); got != tc.want {
+			if got := ParseBearerChallenge(h); got != tc.want {
 				t.Errorf("Bearer(%q)\n got %+v\nwant %+v", tc.headers, got, tc.want)
 			}
 		})

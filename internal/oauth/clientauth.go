@@ -85,7 +85,7 @@ func (c ClientCredentials) Apply(h http.Header, form url.Values) error {
 // methods that send it, never none: basic before post, as RFC 8414 section 2
 // makes basic the default, but a listed one before one that is not. The list is
 // wrong at some servers, so what it leaves out comes last and is not left out.
-func Candidates(listed []string, hasSecret bool) []string {
+func MethodCandidates(listed []string, hasSecret bool) []string {
 	if !hasSecret {
 		return []string{MethodNone}
 	}
@@ -100,7 +100,7 @@ func Candidates(listed []string, hasSecret bool) []string {
 // no secret and PKCE protects its code; then post, since several servers that
 // list both look the client up by the form's client_id. A list that is omitted
 // means basic (RFC 8414, section 2), and so does one with no method of ours.
-func AskMethod(listed []string) string {
+func RegistrationMethod(listed []string) string {
 	for _, m := range []string{MethodNone, MethodPost, MethodBasic} {
 		if slices.Contains(listed, m) {
 			return m

@@ -73,10 +73,10 @@ func TestMethodChoice(t *testing.T) {
 		{list{MethodPost, MethodBasic}, false, list{MethodNone}, MethodPost},
 		{list{MethodBasic, MethodPost}, true, both, MethodPost},
 	} {
-		if got := Candidates(tc.listed, tc.secret); !reflect.DeepEqual(got, tc.want) {
+		if got := MethodCandidates(tc.listed, tc.secret); !reflect.DeepEqual(got, tc.want) {
 			t.Errorf("Candidates(%q, %v) = %q, want %q", tc.listed, tc.secret, got, tc.want)
 		}
-		if got := AskMethod(tc.listed); got != tc.ask {
+		if got := RegistrationMethod(tc.listed); got != tc.ask {
 			t.Errorf("AskMethod(%q) = %q, want %q", tc.listed, got, tc.ask)
 		}
 	}

@@ -22,7 +22,7 @@ func (f *Fetcher) findServerMetadata(ctx context.Context, places []string, issue
 		if base != nil {
 			var ok bool
 			if raw, ok = complete(base, body); !ok {
-				return nil, ErrAbsent
+				return nil, ErrNoMetadata
 			}
 		} else {
 			form = formOf(place)
@@ -33,7 +33,7 @@ func (f *Fetcher) findServerMetadata(ctx context.Context, places []string, issue
 		case err == nil:
 			base, usable = raw, m
 			if m.RegistrationEndpoint == "" || m.CodeChallengeMethodsSupported == nil {
-				return nil, ErrAbsent // another place may have it
+				return nil, ErrNoMetadata // another place may have it
 			}
 			return m, nil
 		case errors.As(err, &broken) && broken.Missing != "":
@@ -43,9 +43,9 @@ func (f *Fetcher) findServerMetadata(ctx context.Context, places []string, issue
 			if broken.Missing != "issuer" {
 				base = raw
 			}
-			return nil, ErrAbsent
+			return nil, ErrNoMetadata
 		case base != nil:
-			return nil, ErrAbsent // a mistake there takes nothing away from what was found
+			return nil, ErrNoMetadata // a mistake there takes nothing away from what was found
 		}
 		return nil, err
 	})
@@ -54,7 +54,7 @@ func (f *Fetcher) findServerMetadata(ctx context.Context, places []string, issue
 		return m, nil
 	case usable != nil:
 		return usable, nil
-	case lacking != nil && errors.Is(err, ErrAbsent):
+	case lacking != nil && errors.Is(err, ErrNoMetadata):
 		return nil, lacking
 	}
 	return nil, err

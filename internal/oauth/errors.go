@@ -9,11 +9,11 @@ import (
 
 // ErrAbsent says that a server has no document of the kind that was looked for:
 // every place was asked, and every place said no.
-var ErrAbsent = errors.New("oauth: no metadata there")
+var ErrNoMetadata = errors.New("oauth: no metadata there")
 
 // ErrState says that a callback is not the answer to the request that is being
 // waited for. It may come from anyone; the wait goes on.
-var ErrState = errors.New("oauth: the callback's state is not ours")
+var ErrStateMismatch = errors.New("oauth: the callback's state is not ours")
 
 // Error is an error response of an authorization server (RFC 6749 sections
 // 4.1.2.1 and 5.2, RFC 7591 section 3.2.2), or an answer that has the meaning of
@@ -23,7 +23,6 @@ type Error struct {
 	// whose status and shape alone say that the client was not accepted.
 	Code        string
 	Description string
-	URI         string
 
 	// Status is the HTTP status, 0 for the authorization response, which
 	// comes through the browser.
@@ -104,7 +103,7 @@ func (e *TransientError) Unwrap() error { return e.Err }
 // ProtocolError says that a server breaks a rule that is not bent: going on
 // would be unsafe, or cannot work.
 type ProtocolError struct {
-	Sentence string // for people, without a full stop; remote text in it is sanitized
+	Message  string // for people, without a full stop; remote text in it is sanitized
 	Spec     string // the rule: "RFC 8414 section 3.3"
 	Resource string // what the metadata describes, where it is not the server's URL
 	Err      error  // the cause, if there is one
@@ -130,7 +129,7 @@ const (
 
 // Error returns the sentence and the rule.
 func (e *ProtocolError) Error() string {
-	s := "oauth: " + e.Sentence
+	s := "oauth: " + e.Message
 	if e.Spec != "" {
 		s += " (" + e.Spec + ")"
 	}
@@ -163,5 +162,5 @@ func (e *SendError) Error() string {
 func (e *SendError) Unwrap() error { return e.Err }
 
 func protocolErrorf(spec, format string, args ...any) *ProtocolError {
-	return &ProtocolError{Sentence: fmt.Sprintf(format, args...), Spec: spec}
+	return &ProtocolError{Message: fmt.Sprintf(format, args...), Spec: spec}
 }

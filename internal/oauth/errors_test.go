@@ -66,7 +66,7 @@ func TestErrorTexts(t *testing.T) {
 		{&Error{Code: "a\x1b[31mb", Description: "c\nd"}, `oauth: the authorization server answered ab: "c d"`},
 		{&TransientError{Status: 503, Reason: "an HTML page"}, `oauth: an HTML page (status 503)`},
 		{&TransientError{Reason: "no answer", Err: io.EOF}, `oauth: no answer: EOF`},
-		{&ProtocolError{Sentence: "no", Spec: "RFC 1"}, `oauth: no (RFC 1)`},
+		{&ProtocolError{Message: "no", Spec: "RFC 1"}, `oauth: no (RFC 1)`},
 		{&SendError{Err: io.EOF}, `oauth: request not sent: EOF`},
 		{&SendError{Sent: true, Err: io.EOF}, `oauth: no answer to a request that may have arrived: EOF`},
 	} {

@@ -41,15 +41,15 @@ type Fetcher struct {
 }
 
 // answer is a response with its body read and bounded.
-type answer struct {
+type response struct {
 	url       *url.URL
 	status    int
 	header    http.Header
 	body      []byte
 	truncated bool // the body was longer than its limit, or ended early
 	readErr   error
-	looping   bool // it is one redirect too many
-	echo      echo // of the request
+	looping   bool     // it is one redirect too many
+	redactor  redactor // of the request
 }
 
 // request makes a request with the headers that all of them share. The body, if
@@ -83,7 +83,7 @@ func (*requestBody) Close() error { return nil }
 
 // roundTrip sends req over rt and reads at most limit bytes of the body. It follows the
 // redirects that [redirected] allows, three at most. An error means that there was no response.
-func (f *Fetcher) roundTrip(rt http.RoundTripper, req *http.Request, limit int64) (*answer, error) {
+func (f *Fetcher) roundTrip(rt http.RoundTripper, req *http.Request, limit int64) (*response, error) {
 	if rt == nil {
 		return nil, errors.New("oauth: Fetcher.HTTP is not set")
 	}
@@ -102,7 +102,7 @@ func (f *Fetcher) roundTrip(rt http.RoundTripper, req *http.Request, limit int64
 		return nil, err
 	}
 	defer resp.Body.Close()
-	a := &answer{url: req.URL, status: resp.StatusCode, header: resp.Header, looping: looping}
+	a := &response{url: req.URL, status: resp.StatusCode, header: resp.Header, looping: looping}
 	a.body, a.readErr = readBounded(resp, limit)
 	a.truncated = a.readErr != nil
 	return a, nil
@@ -173,7 +173,7 @@ func readBounded(resp *http.Response, limit int64) ([]byte, error) {
 
 // document fetches a metadata document. It follows up to three redirects that
 // stay on the origin.
-func (f *Fetcher) document(ctx context.Context, target string) (*answer, error) {
+func (f *Fetcher) document(ctx context.Context, target string) (*response, error) {
 	ctx, cancel := context.WithTimeout(ctx, documentTimeout)
 	defer cancel()
 	req, err := f.request(ctx, http.MethodGet, target, nil)
@@ -201,7 +201,7 @@ func isRedirect(status int) bool {
 // fresh returns a RoundTripper that opens a connection of its own, and what
 // closes it. A pooled connection can be closed by the server just as a request
 // is written to it, and then nobody knows whether a single-use token was spent.
-func (f *Fetcher) fresh() (rt http.RoundTripper, done func()) {
+func (f *Fetcher) newConnection() (rt http.RoundTripper, done func()) {
 	t, ok := f.HTTP.(*http.Transport)
 	if !ok {
 		return f.HTTP, func() {}
@@ -217,14 +217,14 @@ func (f *Fetcher) fresh() (rt http.RoundTripper, done func()) {
 // documentVerdict says what an answer means for the search of a document: nil
 // if it may be the document, ErrAbsent if there is none, *TransientError if
 // that is not known.
-func documentVerdict(a *answer) error {
+func documentError(a *response) error {
 	switch {
 	case a.status/100 == 2:
 		if a.truncated {
 			return &TransientError{Status: a.status, Reason: "the document could not be read", Err: a.readErr}
 		}
 		if looksLikeHTML(a.header.Get("Content-Type"), a.body) || len(bytes.TrimSpace(a.body)) == 0 {
-			return ErrAbsent // a page for people, which many servers have for every path
+			return ErrNoMetadata // a page for people, which many servers have for every path
 		}
 		return nil
 	case a.status == 408, a.status == 425, a.status == 429, a.status >= 500 && a.status != 501:
@@ -234,7 +234,7 @@ func documentVerdict(a *answer) error {
 			Reason:     fmt.Sprintf("no metadata from %s now", a.url.Host),
 		}
 	}
-	return ErrAbsent
+	return ErrNoMetadata
 }
 
 // looksLikeHTML decides by content; the type settles only what the content

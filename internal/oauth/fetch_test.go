@@ -165,7 +165,7 @@ func TestTimeLimits(t *testing.T) {
 		{"token", func(ctx context.Context, f *Fetcher) error {
 			a, err := f.PostToken(ctx, TokenRequest{Endpoint: "https://as.example/token", Client: client, RefreshToken: "R"})
 			if err == nil {
-				_, err = ParseToken(a)
+				_, err = ParseTokenResponse(a)
 			}
 			return err
 		}, 30 * time.Second},
@@ -217,14 +217,14 @@ func TestNoRedirectWithCredentials(t *testing.T) {
 		"code": func(f *Fetcher, base string) error {
 			a, err := f.PostToken(t.Context(), TokenRequest{Endpoint: base + "/token", Client: client, Code: "C", Verifier: "V"})
 			if err == nil {
-				_, err = ParseToken(a)
+				_, err = ParseTokenResponse(a)
 			}
 			return err
 		},
 		"refresh": func(f *Fetcher, base string) error {
 			a, err := f.PostToken(t.Context(), TokenRequest{Endpoint: base + "/token", Client: client, RefreshToken: "R"})
 			if err == nil {
-				_, err = ParseToken(a)
+				_, err = ParseTokenResponse(a)
 			}
 			return err
 		},
@@ -257,7 +257,7 @@ func TestNoRedirectWithCredentials(t *testing.T) {
 				})
 				err := call(fetcher(t), s.URL)
 				if strings.HasSuffix(name, "metadata") {
-					if !errors.Is(err, ErrAbsent) {
+					if !errors.Is(err, ErrNoMetadata) {
 						t.Errorf("error %v, want ErrAbsent", err)
 					}
 				} else if te, ok := errors.AsType[*TransientError](err); !ok || te.Status != status {

@@ -107,7 +107,7 @@ func (g *guard) dial(ctx context.Context, network, address string) (net.Conn, er
 	_, isProxy := g.proxies.Load(strings.ToLower(address))
 	checked := !isProxy && reach != ReachAny
 	if checked {
-		if err := CheckHost(host, reach); err != nil {
+		if err := checkHost(host, reach); err != nil {
 			return nil, err // whatever a resolver makes of it
 		}
 	}
@@ -136,7 +136,7 @@ func (g *guard) chooseProxy(req *http.Request) (*url.URL, error) {
 		return proxy, err
 	}
 	host := req.URL.Hostname()
-	if err := CheckHost(host, g.reachOf(host)); err != nil {
+	if err := checkHost(host, g.reachOf(host)); err != nil {
 		return nil, err
 	}
 	g.proxies.Store(strings.ToLower(proxyAddress(proxy)), true)

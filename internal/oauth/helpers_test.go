@@ -80,3 +80,20 @@ func trusting(t *testing.T, s *httptest.Server) *Fetcher {
 	f.HTTP.(*http.Transport).TLSClientConfig.MinVersion = tls.VersionTLS12
 	return f
 }
+
+// String returns the name of the class in one lower-case word.
+func (c Class) String() string {
+	switch c {
+	case ClassGrant:
+		return "grant"
+	case ClassClient:
+		return "client"
+	case ClassScope:
+		return "scope"
+	case ClassTarget:
+		return "target"
+	case ClassTransient:
+		return "transient"
+	}
+	return "other"
+}

@@ -20,7 +20,7 @@ const (
 // CheckHost returns a *BlockedError unless a host, as it is written in a URL and without the
 // port, is within reach as far as its name tells. What a name resolves to is checked by the
 // guard.
-func CheckHost(host string, reach Reach) error {
+func checkHost(host string, reach Reach) error {
 	if HostReach(host) > reach {
 		return &BlockedError{Host: host}
 	}

@@ -24,7 +24,7 @@ func TestReachOfHosts(t *testing.T) {
 			t.Errorf("%q: reach %d, want %d", host, got, want)
 		}
 		for _, reach := range []Reach{ReachPublic, ReachPrivate, ReachLocal, ReachAny} {
-			if err := CheckHost(host, reach); (err == nil) != (want <= reach) {
+			if err := checkHost(host, reach); (err == nil) != (want <= reach) {
 				t.Errorf("%q within reach %d: %v", host, reach, err)
 			}
 		}

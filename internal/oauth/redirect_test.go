@@ -50,7 +50,7 @@ func TestRedirectAtEveryEndpoint(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				_, err = ParseToken(a)
+				_, err = ParseTokenResponse(a)
 				return err
 			},
 			"registration": func() error {

@@ -23,8 +23,6 @@ type RegistrationRequest struct {
 	TokenEndpointAuthMethod string   `json:"token_endpoint_auth_method,omitempty"`
 	ApplicationType         string   `json:"application_type,omitempty"`
 	Scope                   string   `json:"scope,omitempty"`
-	SoftwareID              string   `json:"software_id,omitempty"`
-	SoftwareVersion         string   `json:"software_version,omitempty"`
 
 	// InitialAccessToken is sent as a bearer token, where a server registers
 	// only those who have one (RFC 7591 section 3).
@@ -67,7 +65,7 @@ func (f *Fetcher) Register(ctx context.Context, endpoint string, req Registratio
 		return nil, err
 	}
 	r := newReply("registration", a.status, a.header.Get("Content-Type"), a.header, a.body, a.truncated, time.Now())
-	r.echo = a.echo
+	r.redactor = a.redactor
 	if a.status/100 != 2 {
 		err := r.failure()
 		if _, ok := errors.AsType[*TransientError](err); ok && a.status/100 == 4 && a.status != 408 && a.status != 425 && a.status != 429 {
@@ -78,7 +76,7 @@ func (f *Fetcher) Register(ctx context.Context, endpoint string, req Registratio
 	if a.truncated {
 		return nil, &TransientError{Status: a.status, Reason: "the registration could not be read", Err: a.readErr}
 	}
-	if err := r.refused(); err != nil {
+	if err := r.errorMember(); err != nil {
 		return nil, registrationError(err, r, a.body)
 	}
 	if !r.parsed {
@@ -118,7 +116,7 @@ func (r *Registration) manageAt(endpoint *url.URL, raw []byte) {
 
 // managed sends a request of RFC 7591 or RFC 7592, with token as the bearer
 // token if it is not "".
-func (f *Fetcher) managed(ctx context.Context, method, target string, token Secret, body []byte) (*answer, error) {
+func (f *Fetcher) managed(ctx context.Context, method, target string, token Secret, body []byte) (*response, error) {
 	ctx, cancel := awake.WithTimeout(ctx, secretTimeout, nil)
 	defer cancel()
 	req, err := f.request(ctx, method, target, body)
@@ -134,14 +132,14 @@ func (f *Fetcher) managed(ctx context.Context, method, target string, token Secr
 		}
 		req.Header.Set("Authorization", "Bearer "+token.Reveal())
 	}
-	carried := f.known(echo{token.Reveal()})
-	rt, done := f.fresh()
+	carried := f.addKnownSecrets(redactor{token.Reveal()})
+	rt, done := f.newConnection()
 	defer done()
 	a, err := f.roundTrip(rt, req, maxDocument)
 	if err != nil {
-		return nil, &TransientError{Reason: "no answer from " + req.URL.Host, Err: carried.hide(err)}
+		return nil, &TransientError{Reason: "no answer from " + req.URL.Host, Err: carried.redactError(err)}
 	}
-	a.echo = carried
+	a.redactor = carried
 	return a, nil
 }
 
@@ -188,25 +186,4 @@ func ParseRegistration(raw []byte) (*Registration, error) {
 		r.SecretExpiresAt = time.Unix(int64(at), 0).UTC()
 	}
 	return r, nil
-}
-
-// Check returns a *ProtocolError if the registration cannot work: if its
-// method, or the one that was asked for where it names none, needs a secret that
-// is not there, or is one that was not offered.
-func (r *Registration) Check(asked string) error {
-	method := r.TokenEndpointAuthMethod
-	if method == "" {
-		method = asked
-	}
-	switch method {
-	case MethodNone:
-		return nil
-	case MethodBasic, MethodPost:
-		if r.ClientSecret == "" {
-			return protocolErrorf(registerSpec, "the server registered the client for %s, but issued no secret", method)
-		}
-		return nil
-	}
-	return protocolErrorf(registerSpec, "the server registered the client for %q, which it was not asked for",
-		Sanitize(echo{r.ClientSecret.Reveal(), r.RegistrationAccessToken.Reveal()}.remove(method)))
 }

@@ -137,30 +137,6 @@ func TestParseRegistration(t *testing.T) {
 	}
 }
 
-func TestRegistrationCheck(t *testing.T) {
-	for _, tc := range []struct {
-		said, asked string
-		secret      Secret
-		ok          bool
-	}{
-		{"", MethodNone, "", true},
-		{"", MethodNone, "s", true},
-		{MethodNone, MethodBasic, "", true},
-		{MethodBasic, MethodNone, "s", true},
-		{MethodPost, MethodNone, "s", true},
-		{MethodBasic, MethodNone, "", false},
-		{MethodPost, MethodNone, "", false},
-		{"", MethodBasic, "", false},
-		{"private_key_jwt", MethodNone, "", false},
-		{"", "", "", false},
-	} {
-		r := &Registration{ClientID: "c", ClientSecret: tc.secret, TokenEndpointAuthMethod: tc.said}
-		if err := r.Check(tc.asked); (err == nil) != tc.ok {
-			t.Errorf("said %q, asked %q, secret %v: %v, want ok %v", tc.said, tc.asked, tc.secret != "", err, tc.ok)
-		}
-	}
-}
-
 func FuzzParseRegistration(f *testing.F) {
 	f.Add([]byte(`{"client_id":"c","client_secret":"s","client_secret_expires_at":0,"token_endpoint_auth_method":["none"]}`))
 	f.Add([]byte(`{"client_id":7,"registration_client_uri":"https://as.example/c","registration_access_token":"t"}`))

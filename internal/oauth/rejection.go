@@ -121,7 +121,7 @@ func (s *reasonSearch) bestCode(endpoint string) string {
 // first of the usual places.
 func (s *reasonSearch) bestText() string {
 	for _, l := range s.texts {
-		if namesDeadGrant(l.value) || blamesClient(l.value) {
+		if namesDeadGrant(l.value) || namesClient(l.value) {
 			return l.value
 		}
 	}

@@ -132,7 +132,7 @@ func TestWantsScope(t *testing.T) {
 
 // classOf returns the class of a token endpoint's response.
 func classOf(status int, body string) string {
-	_, err := ParseToken(answerOf(status, "", body))
+	_, err := ParseTokenResponse(answerOf(status, "", body))
 	got := refusal(false, err)
 	return got[strings.LastIndexByte(got, ' ')+1:]
 }

@@ -21,7 +21,7 @@ type reply struct {
 	empty     bool
 	truncated bool
 	html      bool
-	echo      echo // what an error must not repeat
+	redactor  redactor // what an error must not repeat
 
 	members object // of the JSON object, or of the form with its values as JSON strings
 	parsed  bool   // members could be read
@@ -104,7 +104,7 @@ func (r reply) retryAfter() time.Duration { return retryAfter(r.header, r.at) }
 // false, that it is an error; or nil. The status does not matter: several
 // servers answer errors with 200. Only the places of an OAuth error count here,
 // since a successful response may have a "status" or a "type" of its own.
-func (r reply) refused() error {
+func (r reply) errorMember() error {
 	found := r.rejection()
 	for _, m := range r.members.members {
 		switch reasonName(m.name) {
@@ -124,8 +124,8 @@ func (r reply) refused() error {
 }
 
 func (r reply) error(code, description string) *Error {
-	secrets := r.echo.with(r.members)
-	e := newError(r.endpoint, r.status, secrets.remove(code), secrets.remove(description), secrets.remove(r.members.text("error_uri")))
+	secrets := r.redactor.withResponse(r.members)
+	e := newError(r.endpoint, r.status, secrets.redact(code), secrets.redact(description))
 	e.RetryAfter = r.retryAfter()
 	return e
 }
@@ -146,16 +146,16 @@ func (r reply) failure() error {
 	switch {
 	case r.html:
 		return r.transient("an HTML page")
-	case r.empty && Rejects(r.status) && !r.truncated:
+	case r.empty && IsRejectionStatus(r.status) && !r.truncated:
 		return e
 	case r.empty:
 		return r.transient("nothing")
 	case !r.parsed:
 		return r.transient("something that is no OAuth response")
-	case e.classByText() != ClassOther, Rejects(r.status) && found.reasoned:
+	case e.classByText() != ClassOther, IsRejectionStatus(r.status) && found.reasoned:
 		return e // it names what is wrong, or is at least about the request
 	case r.status/100 == 2 || r.status >= 500:
-		if err := r.refused(); err != nil {
+		if err := r.errorMember(); err != nil {
 			return err
 		}
 	}
@@ -165,7 +165,7 @@ func (r reply) failure() error {
 // Rejects reports whether a status is one that authorization servers reject a
 // request with. Others (404, 405, 415, …) say that it was sent to a wrong place
 // or in a wrong way.
-func Rejects(status int) bool {
+func IsRejectionStatus(status int) bool {
 	switch status {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusConflict,
 		http.StatusUnprocessableEntity:

@@ -2,7 +2,6 @@ package oauth
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/url"
 	"slices"
@@ -22,9 +21,6 @@ type ResourceMetadata struct {
 	AuthorizationServers []string
 
 	ScopesSupported []string // nil: omitted
-
-	URL string          // where the document was found
-	Raw json.RawMessage // the document as fetched
 }
 
 // otherTimeout is the part of documentTimeout that is left for the well-known locations where a
@@ -51,12 +47,8 @@ func (f *Fetcher) ResourceMetadata(ctx context.Context, serverURL, challengeURL 
 		return nil, err
 	}
 	places := resourcePlaces(server)
-	parse := func(place string, body []byte) (*ResourceMetadata, error) {
-		rm, err := ParseResourceMetadata(body, serverURL)
-		if rm != nil {
-			rm.URL = place
-		}
-		return rm, err
+	parse := func(_ string, body []byte) (*ResourceMetadata, error) {
+		return parseResourceMetadata(body, serverURL)
 	}
 	var unsure error
 	place := challengedPlace(server, challengeURL)
@@ -77,12 +69,12 @@ func (f *Fetcher) ResourceMetadata(ctx context.Context, serverURL, challengeURL 
 				ctx, cancel = context.WithTimeout(ctx, otherTimeout)
 				defer cancel()
 			}
-		} else if !errors.Is(err, ErrAbsent) {
+		} else if !errors.Is(err, ErrNoMetadata) {
 			return nil, err
 		}
 	}
 	rm, err := search(ctx, f, places, parse)
-	if errors.Is(err, ErrAbsent) && unsure != nil {
+	if errors.Is(err, ErrNoMetadata) && unsure != nil {
 		return nil, unsure
 	}
 	return rm, err
@@ -130,7 +122,7 @@ func search[T any](ctx context.Context, f *Fetcher, places []string, parse func(
 		asked[place] = true
 		a, err := f.document(ctx, place)
 		if err == nil {
-			err = documentVerdict(a)
+			err = documentError(a)
 		}
 		if err == nil {
 			var doc *T
@@ -141,7 +133,7 @@ func search[T any](ctx context.Context, f *Fetcher, places []string, parse func(
 		}
 		transient, isTransient := errors.AsType[*TransientError](err)
 		switch {
-		case errors.Is(err, ErrAbsent):
+		case errors.Is(err, ErrNoMetadata):
 		case isTransient:
 			if unsure == nil {
 				unsure = err
@@ -156,7 +148,7 @@ func search[T any](ctx context.Context, f *Fetcher, places []string, parse func(
 	if unsure != nil {
 		return nil, unsure
 	}
-	return nil, ErrAbsent
+	return nil, ErrNoMetadata
 }
 
 func isTimeout(err error) bool {
@@ -167,10 +159,10 @@ func isTimeout(err error) bool {
 // ParseResourceMetadata reads a metadata document found for serverURL. It
 // returns ErrAbsent if the JSON is something else altogether, and a
 // *ProtocolError if it is a metadata document that must not be used.
-func ParseResourceMetadata(raw []byte, serverURL string) (*ResourceMetadata, error) {
+func parseResourceMetadata(raw []byte, serverURL string) (*ResourceMetadata, error) {
 	o, err := readDocument(raw)
 	if errors.Is(err, errNoObject) || err == nil && !o.has("resource") && !o.has("authorization_servers") {
-		return nil, ErrAbsent
+		return nil, ErrNoMetadata
 	}
 	if err != nil {
 		return nil, protocolErrorf(resourceSpec+" section 3.2", "the server's metadata cannot be read: %v", err)
@@ -182,7 +174,6 @@ func ParseResourceMetadata(raw []byte, serverURL string) (*ResourceMetadata, err
 		Resource:             o.text("resource"),
 		AuthorizationServers: o.list("authorization_servers"),
 		ScopesSupported:      scopeList(o, "scopes_supported"),
-		Raw:                  json.RawMessage(raw),
 	}
 	if err := checkResource(rm.Resource, serverURL); err != nil {
 		return nil, err

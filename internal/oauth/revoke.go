@@ -23,11 +23,11 @@ func (f *Fetcher) Revoke(ctx context.Context, endpoint string, client Authentica
 		return err
 	}
 	r := newReply("revocation", a.status, a.header.Get("Content-Type"), a.header, a.body, a.truncated, time.Now())
-	r.echo = a.echo
+	r.redactor = a.redactor
 	if a.status/100 != 2 {
 		return r.failure()
 	}
-	return r.refused()
+	return r.errorMember()
 }
 
 // DeleteRegistration deletes a dynamically registered client (RFC 7592 section
@@ -49,6 +49,6 @@ func (f *Fetcher) DeleteRegistration(ctx context.Context, uri string, token Secr
 		return nil
 	}
 	r := newReply("registration", a.status, a.header.Get("Content-Type"), a.header, a.body, a.truncated, time.Now())
-	r.echo = a.echo
+	r.redactor = a.redactor
 	return r.failure()
 }

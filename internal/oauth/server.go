@@ -11,10 +11,10 @@ import (
 
 // Values of ServerMetadata.Form.
 const (
-	FormRFC8414 = "rfc8414" // oauth-authorization-server
-	FormOIDC    = "oidc"    // openid-configuration
-	FormLegacy  = "legacy"  // no document: the default endpoints of MCP 2025-03-26
-	FormStated  = "stated"  // no document: endpoints that the user states
+	FormRFC8414    = "rfc8414" // oauth-authorization-server
+	FormOIDC       = "oidc"    // openid-configuration
+	FormLegacy     = "legacy"  // no document: the default endpoints of MCP 2025-03-26
+	FormConfigured = "stated"  // no document: endpoints that the user states
 )
 
 // ServerMetadata is an authorization server's metadata (RFC 8414 section 2), as
@@ -31,7 +31,6 @@ type ServerMetadata struct {
 	RevocationEndpoint    string // "" if there is none
 
 	ScopesSupported                   []string
-	ResponseTypesSupported            []string
 	GrantTypesSupported               []string
 	TokenEndpointAuthMethodsSupported []string
 	CodeChallengeMethodsSupported     []string
@@ -44,13 +43,13 @@ type ServerMetadata struct {
 
 	// CallbackIssuer is what iss is compared with where the user states another Issuer than
 	// the document does; "" otherwise.
-	CallbackIssuer string
+	callbackIssuer string
 }
 
 // ExpectedIss returns what the callback's iss parameter is compared with.
 func (m *ServerMetadata) ExpectedIss() string {
-	if m.CallbackIssuer != "" {
-		return m.CallbackIssuer
+	if m.callbackIssuer != "" {
+		return m.callbackIssuer
 	}
 	return m.Issuer
 }
@@ -115,8 +114,8 @@ func (f *Fetcher) LegacyServerMetadata(ctx context.Context, serverURL string) (*
 	}
 	places := []string{origin(server) + wellKnownOAuth, origin(server) + wellKnownOIDC}
 	m, err := f.findServerMetadata(ctx, places, "")
-	if errors.Is(err, ErrAbsent) {
-		return LegacyMetadata(serverURL), nil
+	if errors.Is(err, ErrNoMetadata) {
+		return legacyMetadata(serverURL), nil
 	}
 	if err != nil {
 		return nil, err
@@ -128,7 +127,7 @@ func (f *Fetcher) LegacyServerMetadata(ctx context.Context, serverURL string) (*
 	// tokens are bound to the issuer, so only the issuer itself says what its
 	// endpoints are.
 	named, err := f.ServerMetadata(ctx, m.Issuer)
-	if errors.Is(err, ErrAbsent) {
+	if errors.Is(err, ErrNoMetadata) {
 		return nil, protocolErrorf(serverSpec+" section 3.3",
 			"the metadata at %s is that of %q, which has none itself", origin(server), Sanitize(m.Issuer))
 	}
@@ -139,7 +138,7 @@ func (f *Fetcher) LegacyServerMetadata(ctx context.Context, serverURL string) (*
 // Servers without Metadata Discovery") at the origin of serverURL, which must be
 // a URL that CheckEndpoint accepts. Nothing in it was said by the server; the
 // client is taken to be a public one, as that version prefers.
-func LegacyMetadata(serverURL string) *ServerMetadata {
+func legacyMetadata(serverURL string) *ServerMetadata {
 	m := &ServerMetadata{Form: FormLegacy, TokenEndpointAuthMethodsSupported: []string{MethodNone}}
 	u, err := parseURL("the server's URL", withoutFragment(serverURL))
 	if err != nil {
@@ -160,7 +159,7 @@ func ParseServerMetadata(raw []byte, issuer, form string) (*ServerMetadata, erro
 	o, err := readDocument(raw)
 	if errors.Is(err, errNoObject) ||
 		err == nil && !o.has("issuer") && !o.has("authorization_endpoint") && !o.has("token_endpoint") {
-		return nil, ErrAbsent
+		return nil, ErrNoMetadata
 	}
 	if err != nil {
 		return nil, protocolErrorf(serverSpec+" section 3.2", "the authorization server's metadata cannot be read: %v", err)
@@ -171,7 +170,6 @@ func ParseServerMetadata(raw []byte, issuer, form string) (*ServerMetadata, erro
 	m := &ServerMetadata{
 		Issuer:                            o.text("issuer"),
 		ScopesSupported:                   scopeList(o, "scopes_supported"),
-		ResponseTypesSupported:            o.list("response_types_supported"),
 		GrantTypesSupported:               o.list("grant_types_supported"),
 		TokenEndpointAuthMethodsSupported: o.list("token_endpoint_auth_methods_supported"),
 		CodeChallengeMethodsSupported:     o.list("code_challenge_methods_supported"),
@@ -243,7 +241,7 @@ func checkIssuer(got, want string) error {
 // the user states, of which no document says otherwise.
 func (m *ServerMetadata) PKCE() error {
 	switch {
-	case m.Form == FormLegacy, m.Form == FormStated, slices.Contains(m.CodeChallengeMethodsSupported, "S256"):
+	case m.Form == FormLegacy, m.Form == FormConfigured, slices.Contains(m.CodeChallengeMethodsSupported, "S256"):
 		return nil
 	case m.CodeChallengeMethodsSupported == nil:
 		err := protocolErrorf("MCP authorization, code protection",

@@ -155,7 +155,7 @@ func TestLegacyServerMetadata(t *testing.T) {
 }
 
 func TestLegacyMetadata(t *testing.T) {
-	m := LegacyMetadata("https://rs.example:8443/a/mcp?x#y")
+	m := legacyMetadata("https://rs.example:8443/a/mcp?x#y")
 	want := &ServerMetadata{
 		Issuer: "https://rs.example:8443", AuthorizationEndpoint: "https://rs.example:8443/authorize",
 		TokenEndpoint: "https://rs.example:8443/token", RegistrationEndpoint: "https://rs.example:8443/register",
@@ -167,7 +167,7 @@ func TestLegacyMetadata(t *testing.T) {
 	if err := m.PKCE(); err != nil {
 		t.Errorf("PKCE() = %v", err)
 	}
-	if m := LegacyMetadata("javascript:x"); m.TokenEndpoint != "" || m.Issuer != "" {
+	if m := legacyMetadata("javascript:x"); m.TokenEndpoint != "" || m.Issuer != "" {
 		t.Errorf("a URL that is none has endpoints: %+v", m)
 	}
 }
@@ -245,7 +245,7 @@ func TestParseServerMetadataFields(t *testing.T) {
 	want := &ServerMetadata{
 		Issuer: "https://as.example/", AuthorizationEndpoint: "https://as.example/authorize", TokenEndpoint: "https://as.example/token",
 		RegistrationEndpoint: "https://as.example/register", RevocationEndpoint: "https://as.example/revoke",
-		ScopesSupported: []string{"a", "offline_access"}, ResponseTypesSupported: []string{"code"}, GrantTypesSupported: []string{},
+		ScopesSupported: []string{"a", "offline_access"}, GrantTypesSupported: []string{},
 		TokenEndpointAuthMethodsSupported: []string{"none", "client_secret_post"}, CodeChallengeMethodsSupported: []string{"S256"},
 		AuthorizationResponseIssParameterSupported: true, ClientIDMetadataDocumentSupported: true,
 		Form: FormOIDC, Raw: raw,

@@ -34,7 +34,7 @@ type TokenRequest struct {
 
 // RawAnswer is a token endpoint's answer as it came, so that it can be made
 // durable before it is interpreted.
-type RawAnswer struct {
+type RawResponse struct {
 	Status      int
 	ContentType string
 	Header      http.Header // Retry-After and Date, if they were there
@@ -42,7 +42,7 @@ type RawAnswer struct {
 	Truncated   bool        // the body ended early, or was longer than 256 KiB
 	ReceivedAt  time.Time
 
-	echo echo // of the request
+	redactor redactor // of the request
 }
 
 // PostToken sends a request to the token endpoint once: over a connection of its
@@ -53,7 +53,7 @@ type RawAnswer struct {
 // incomplete. If there is none, the error is a *SendError. If the request was
 // not made at all, it is a *ProtocolError that refuses the endpoint, or another
 // that says what the request lacks.
-func (f *Fetcher) PostToken(ctx context.Context, req TokenRequest) (*RawAnswer, error) {
+func (f *Fetcher) PostToken(ctx context.Context, req TokenRequest) (*RawResponse, error) {
 	form, err := req.form()
 	if err != nil {
 		return nil, err
@@ -62,14 +62,14 @@ func (f *Fetcher) PostToken(ctx context.Context, req TokenRequest) (*RawAnswer, 
 	if err != nil {
 		return nil, err
 	}
-	raw := &RawAnswer{
+	raw := &RawResponse{
 		Status:      a.status,
 		ContentType: a.header.Get("Content-Type"),
 		Header:      http.Header{},
 		Body:        Secret(a.body),
 		Truncated:   a.truncated,
 		ReceivedAt:  time.Now(),
-		echo:        a.echo,
+		redactor:    a.redactor,
 	}
 	for _, name := range []string{"Retry-After", "Date"} {
 		if v := a.header.Get(name); v != "" {
@@ -111,7 +111,7 @@ func setOrDelete(form url.Values, name, value string) {
 
 // postForm posts a form with the client's credentials. Its errors are those of
 // PostToken.
-func (f *Fetcher) postForm(ctx context.Context, what, endpoint string, client Authenticator, form url.Values, limit int64) (*answer, error) {
+func (f *Fetcher) postForm(ctx context.Context, what, endpoint string, client Authenticator, form url.Values, limit int64) (*response, error) {
 	if _, err := parseEndpoint(what, endpoint); err != nil {
 		return nil, err
 	}
@@ -150,16 +150,16 @@ func (f *Fetcher) postForm(ctx context.Context, what, endpoint string, client Au
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Close = true
-	carried := f.known(echoOf(form, header))
-	rt, done := f.fresh()
+	carried := f.addKnownSecrets(redactorOf(form, header))
+	rt, done := f.newConnection()
 	defer done()
 	a, err := f.roundTrip(rt, req, limit)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause // the transport may report less
 		}
-		return nil, &SendError{Sent: sent.Load(), Err: carried.hide(err)}
+		return nil, &SendError{Sent: sent.Load(), Err: carried.redactError(err)}
 	}
-	a.echo = carried
+	a.redactor = carried
 	return a, nil
 }

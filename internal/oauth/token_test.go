@@ -208,7 +208,7 @@ func TestCutOffAnswer(t *testing.T) {
 		if a.Truncated == whole || a.Body.Reveal() != body[:n] {
 			t.Fatalf("cut at %d: truncated %v, body %q", n, a.Truncated, a.Body.Reveal())
 		}
-		token, err := ParseToken(a)
+		token, err := ParseTokenResponse(a)
 		hasAccess, hasRefresh := strings.Contains(body[:n], `"A2"`), strings.Contains(body[:n], `"R2"`)
 		switch {
 		case !hasAccess:
@@ -239,7 +239,7 @@ func TestEndlessTokenAnswer(t *testing.T) {
 	if err != nil || !a.Truncated || len(a.Body) != maxToken {
 		t.Fatalf("%v, %v", a, err)
 	}
-	if token, err := ParseToken(a); err != nil || token.RefreshToken != "R" || !token.Partial {
+	if token, err := ParseTokenResponse(a); err != nil || token.RefreshToken != "R" || !token.Partial {
 		t.Errorf("%+v, %v", token, err)
 	}
 }

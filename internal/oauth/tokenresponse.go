@@ -44,15 +44,15 @@ const (
 // be kept all the same, a refresh token beside an access token that is missing
 // or unusable, or tokens of another type than Bearer; the error says why the
 // access token must not be used.
-func ParseToken(a *RawAnswer) (*TokenResponse, error) {
+func ParseTokenResponse(a *RawResponse) (*TokenResponse, error) {
 	r := newReply("token", a.Status, a.ContentType, a.Header, []byte(a.Body), a.Truncated, a.ReceivedAt)
-	r.echo = a.echo
+	r.redactor = a.redactor
 	if a.Status/100 != 2 {
 		return nil, r.failure()
 	}
 	t, flaw := r.tokens()
 	if t.AccessToken == "" {
-		if err := r.refused(); err != nil {
+		if err := r.errorMember(); err != nil {
 			return nil, err
 		}
 	}
@@ -70,7 +70,7 @@ func ParseToken(a *RawAnswer) (*TokenResponse, error) {
 		flaw = protocolErrorf("RFC 6749 section 5.1", "the token endpoint's answer has no access token")
 	case t.AccessToken != "" && t.TokenType != "Bearer":
 		flaw = protocolErrorf("RFC 6749 section 7.1", "the access token is of type %q, not Bearer",
-			Sanitize(r.echo.with(r.members).remove(t.TokenType)))
+			Sanitize(r.redactor.withResponse(r.members).redact(t.TokenType)))
 	}
 	return t, flaw
 }

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-func answerOf(status int, contentType, body string) *RawAnswer {
-	return &RawAnswer{Status: status, ContentType: contentType, Header: http.Header{}, Body: Secret(body), ReceivedAt: time.Now()}
+func answerOf(status int, contentType, body string) *RawResponse {
+	return &RawResponse{Status: status, ContentType: contentType, Header: http.Header{}, Body: Secret(body), ReceivedAt: time.Now()}
 }
 
 // TestExpiresIn: whatever expires_in is, the tokens are kept.
@@ -48,7 +48,7 @@ func TestExpiresIn(t *testing.T) {
 		if tc.json != "" {
 			body = `{"access_token":"A","expires_in":` + tc.json + `,"refresh_token":"R"}`
 		}
-		token, err := ParseToken(answerOf(200, "application/json", body))
+		token, err := ParseTokenResponse(answerOf(200, "application/json", body))
 		if err != nil {
 			t.Errorf("expires_in %s: %v", tc.json, err)
 			continue
@@ -100,7 +100,7 @@ func TestBodyShapes(t *testing.T) {
 			if tc.name == "created" {
 				status = 201
 			}
-			token, err := ParseToken(answerOf(status, tc.contentType, tc.body))
+			token, err := ParseTokenResponse(answerOf(status, tc.contentType, tc.body))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -120,7 +120,7 @@ func TestScopeMember(t *testing.T) {
 		{`null`, "", false}, {`""`, "", false}, {`7`, "", false}, {`{}`, "", false},
 		{`[]`, "", true}, {`"a"`, "a", true}, {`["a b","c"]`, "a b c", true}, {`"repo,gist"`, "repo gist", true}, {`"a \u0000 b"`, "a b", true},
 	} {
-		token, err := ParseToken(answerOf(200, "", `{"access_token":"A","scope":`+tc.json+`}`))
+		token, err := ParseTokenResponse(answerOf(200, "", `{"access_token":"A","scope":`+tc.json+`}`))
 		if err != nil || token.Scope != tc.want || token.ScopePresent != tc.present {
 			t.Errorf("scope %s: %q, present %v (%v); want %q, %v", tc.json, token.Scope, token.ScopePresent, err, tc.want, tc.present)
 		}
@@ -186,7 +186,7 @@ func TestTokenRefusals(t *testing.T) {
 		{"error beside tokens that were issued", 200, "application/json", `{"access_token":"A","refresh_token":"R","error":"none"}`, "ok", "A R"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			token, err := ParseToken(answerOf(tc.status, tc.ctype, tc.body))
+			token, err := ParseTokenResponse(answerOf(tc.status, tc.ctype, tc.body))
 			if got := refusal(false, err); got != tc.want {
 				t.Errorf("got %q (%v), want %q", got, err, tc.want)
 			}
@@ -207,18 +207,18 @@ func TestTokenRefusals(t *testing.T) {
 func TestTokenRetryAfter(t *testing.T) {
 	a := answerOf(503, "", "")
 	a.Header.Set("Retry-After", "30")
-	_, err := ParseToken(a)
+	_, err := ParseTokenResponse(a)
 	if te, ok := errors.AsType[*TransientError](err); !ok || te.RetryAfter != 30*time.Second || te.Status != 503 {
 		t.Errorf("%#v", err)
 	}
 	a = answerOf(400, "", `{"error":"slow_down"}`)
 	a.Header.Set("Retry-After", "2")
-	_, err = ParseToken(a)
+	_, err = ParseTokenResponse(a)
 	if e, ok := errors.AsType[*Error](err); !ok || e.RetryAfter != 2*time.Second || e.Endpoint != "token" {
 		t.Errorf("%#v", err)
 	}
 	a.Header = nil // as from a stored answer
-	if _, err = ParseToken(a); refusal(false, err) != "slow_down transient" {
+	if _, err = ParseTokenResponse(a); refusal(false, err) != "slow_down transient" {
 		t.Errorf("without headers: %v", err)
 	}
 }
@@ -235,7 +235,7 @@ func TestTokenBytes(t *testing.T) {
 			bodies["raw"] = "{\"access_token\":\"A" + string([]byte{byte(c)}) + "Z\",\"refresh_token\":\"R\"}"
 		}
 		for kind, body := range bodies {
-			token, err := ParseToken(answerOf(200, "", body))
+			token, err := ParseTokenResponse(answerOf(200, "", body))
 			if token == nil || token.RefreshToken != "R" {
 				t.Fatalf("%#02x %s: the refresh token is lost: %v", c, kind, err)
 			}
@@ -253,7 +253,7 @@ func TestTruncatedForm(t *testing.T) {
 	for n := range len(body) {
 		a := answerOf(200, "", body[:n])
 		a.Truncated = true
-		token, err := ParseToken(a)
+		token, err := ParseTokenResponse(a)
 		if n <= len("access_token=A2") {
 			if token != nil || refusal(false, err) != "in doubt" {
 				t.Errorf("cut at %d: %v, %v", n, token, err)
@@ -285,7 +285,7 @@ func FuzzParseToken(f *testing.F) {
 	f.Fuzz(func(t *testing.T, status int, body string, truncated bool) {
 		a := answerOf(status, "", body)
 		a.Truncated = truncated
-		token, err := ParseToken(a)
+		token, err := ParseTokenResponse(a)
 		if token == nil && err == nil {
 			t.Fatal("neither a response nor an error")
 		}
@@ -345,7 +345,7 @@ func TestSlackTokenResponses(t *testing.T) {
 		{"nested without a token", `{"ok":true,"access_token":"A","scope":"","authed_user":{"id":"U"}}`, "A", "", ""},
 		{"wrapped by another server", `{"refresh_token":"R","data":{"access_token":"A","token_type":"bearer","scope":"a b"}}`, "A", "R", "a b"},
 	} {
-		token, err := ParseToken(answerOf(200, "application/json", tc.body))
+		token, err := ParseTokenResponse(answerOf(200, "application/json", tc.body))
 		if err != nil {
 			t.Errorf("%s: %v", tc.name, err)
 			continue
@@ -356,7 +356,7 @@ func TestSlackTokenResponses(t *testing.T) {
 		}
 	}
 	for _, body := range []string{`{"ok":false,"error":"invalid_grant","authed_user":{"id":"U"}}`, `{"authed_user":{"access_token":{}}}`, `{"access_token":"A","token_type":"DPoP"}`} {
-		if token, err := ParseToken(answerOf(200, "application/json", body)); err == nil {
+		if token, err := ParseTokenResponse(answerOf(200, "application/json", body)); err == nil {
 			t.Errorf("%s: a token of type %q", body, token.TokenType)
 		}
 	}
@@ -365,7 +365,7 @@ func TestSlackTokenResponses(t *testing.T) {
 // TestChallengeScopesWithCommas: a challenge is read like a token response.
 func TestChallengeScopesWithCommas(t *testing.T) {
 	h := http.Header{"Www-Authenticate": {`Bearer scope="repo,read:org, user"`}}
-	if got := Bearer(h).Scope; got != "repo read:org user" {
+	if got := ParseBearerChallenge(h).Scope; got != "repo read:org user" {
 		t.Errorf("scope %q", got)
 	}
 }

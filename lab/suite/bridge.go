@@ -26,7 +26,7 @@ func (b *Bridge) String() string { return strings.Join(b.Command, " ") }
 
 // again is how soon a host repeats a call that a bridge has refused while a
 // person is asked to sign in.
-const again = 50 * time.Millisecond
+const repeatPause = 50 * time.Millisecond
 
 // Session starts the bridge, initializes, calls the tool, and closes its input.
 func (b *Bridge) Session(outer context.Context, s Session) (err error) {
@@ -50,7 +50,7 @@ func (b *Bridge) Session(outer context.Context, s Session) (err error) {
 	failed := h.session(ctx, s)
 	// A host closes the input, and kills what does not go then.
 	_ = in.Close()
-	timer := time.AfterFunc(endPatience, cancel)
+	timer := time.AfterFunc(endTimeout, cancel)
 	_, _ = io.Copy(io.Discard, h.out)
 	ended := cmd.Wait()
 	late := !timer.Stop()
@@ -58,10 +58,10 @@ func (b *Bridge) Session(outer context.Context, s Session) (err error) {
 		killGroup(cmd)
 	}
 	if late && failed == nil {
-		failed = fmt.Errorf("it did not end within %v of its input: %w", endPatience, ended)
+		failed = fmt.Errorf("it did not end within %v of its input: %w", endTimeout, ended)
 	}
 	if failed != nil {
-		return said(overdue(outer, failed), &stderr)
+		return withOutput(overdue(outer, failed), &stderr)
 	}
 	return nil
 }
@@ -89,11 +89,11 @@ func (h *host) session(ctx context.Context, s Session) error {
 	for {
 		err := h.call()
 		_, refused := errors.AsType[*rpcError](err)
-		if !s.Patient || !refused && !errors.Is(err, errNoAnswer) {
+		if !s.Retry || !refused && !errors.Is(err, errNoResult) {
 			return err
 		}
 		select {
-		case <-time.After(again):
+		case <-time.After(repeatPause):
 		case <-ctx.Done():
 			return err
 		}
@@ -111,7 +111,7 @@ func (h *host) call() error {
 		Content []struct{ Text string }
 	}
 	if json.Unmarshal(result, &answer) != nil || answer.IsError || len(answer.Content) == 0 || answer.Content[0].Text != "hello" {
-		return errNoAnswer
+		return errNoResult
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ func (b *broadcast) wait() <-chan struct{} {
 }
 
 // tell wakes everybody who waits.
-func (b *broadcast) tell() {
+func (b *broadcast) notify() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.next != nil {

@@ -31,7 +31,7 @@ type Cell struct {
 	First       Counts        `json:"first"` // the login
 	Later       Counts        `json:"later"` // the processes
 	Failures    []string      `json:"failures,omitempty"`
-	Diary       []string      `json:"diary,omitempty"` // what the server saw, if it failed
+	Requests    []string      `json:"requests,omitempty"` // what the server saw, if it failed
 	Duration    time.Duration `json:"duration_ns"`
 }
 
@@ -50,7 +50,7 @@ type scene struct {
 	p       lab.Personality
 	server  *lab.Server
 	moved   *lab.Server // where it has moved to, or nil
-	person  *person
+	user    *user
 	session Session
 	aged    bool // the client can be made older
 
@@ -75,11 +75,11 @@ func play(ctx context.Context, o *Options, p lab.Personality, c Condition, proce
 		return nil, err
 	}
 	defer s.server.Close()
-	s.person = newPerson(ctx, p.Forged)
-	defer s.person.close()
-	s.session = Session{URL: s.server.MCPURL(), Home: dir, Open: s.person.open}
+	s.user = newUser(ctx, p.Forged)
+	defer s.user.close()
+	s.session = Session{URL: s.server.MCPURL(), Home: dir, Open: s.user.open}
 	if _, inside := o.Client.(*Func); !inside {
-		if s.session.Env, err = s.person.home(dir, os.Environ()); err != nil {
+		if s.session.Env, err = s.user.home(dir, os.Environ()); err != nil {
 			return nil, err
 		}
 	}
@@ -95,7 +95,7 @@ func play(ctx context.Context, o *Options, p lab.Personality, c Condition, proce
 	if !s.Passed() {
 		for _, server := range s.servers() {
 			for _, r := range server.Requests() {
-				s.Diary = append(s.Diary, printable(r.String()))
+				s.Requests = append(s.Requests, printable(r.String()))
 			}
 		}
 	}
@@ -124,7 +124,7 @@ func (s *scene) first(ctx context.Context) error {
 	if secretOver(s.p, s.Condition) && !s.aged {
 		s.server.SetSecretLifetime(shortSecret)
 	}
-	errs := s.run(ctx, 1, !s.Expect.FirstFails || s.p.Login == lab.LoginDisbelieved)
+	errs := s.run(ctx, 1, !s.Expect.FirstFails || s.p.Login == lab.LoginResponseRejected)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -148,14 +148,14 @@ func (s *scene) first(ctx context.Context) error {
 func (s *scene) later(ctx context.Context) error {
 	s.server.SetAccessTokenLifetime(0)
 	s.server.SetSecretLifetime(0)
-	tabs, _ := s.person.asked()
+	tabs, _ := s.user.tabsOpened()
 	release, taken := s.hold()
 	defer release()
 	if taken {
 		s.portLost()
 	}
 	s.server.Reset()
-	if err := s.comeAbout(ctx); err != nil {
+	if err := s.applyCondition(ctx); err != nil {
 		return err
 	}
 	s.trouble()
@@ -206,7 +206,7 @@ func (s *scene) later(ctx context.Context) error {
 }
 
 // comeAbout makes the condition come about, for the server and for the client.
-func (s *scene) comeAbout(ctx context.Context) error {
+func (s *scene) applyCondition(ctx context.Context) error {
 	s.Condition.apply(s.server, s.aged)
 	// Nothing but time makes it so for a client with a clock of its own.
 	var short time.Duration
@@ -235,14 +235,14 @@ func (s *scene) comeAbout(ctx context.Context) error {
 // again has the condition come about a second time: what the processes have
 // stored must do for it as well.
 func (s *scene) again(ctx context.Context) error {
-	tabs, _ := s.person.asked()
-	if err := s.comeAbout(ctx); err != nil {
+	tabs, _ := s.user.tabsOpened()
+	if err := s.applyCondition(ctx); err != nil {
 		return err
 	}
 	if err := s.run(ctx, 1, false)[0]; err != nil {
 		s.failf("when the same had happened a second time, no session got through: %v", err)
 	}
-	now, _ := s.person.asked()
+	now, _ := s.user.tabsOpened()
 	s.atMost("tabs when the same had happened a second time", now-tabs, 0)
 	s.invariants()
 	return ctx.Err()
@@ -280,19 +280,19 @@ func (s *scene) move() (err error) {
 
 // disbelief bounds a session that must fail at what comes back from the browser:
 // a bridge goes on being asked for so long.
-const disbelief = 3 * time.Second
+const rejectionTimeout = 3 * time.Second
 
 // run runs sessions, all at once.
 func (s *scene) run(ctx context.Context, n int, patient bool) []error {
 	timeout := s.o.Timeout
-	if s.p.Login == lab.LoginDisbelieved {
-		timeout = disbelief
+	if s.p.Login == lab.LoginResponseRejected {
+		timeout = rejectionTimeout
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	session := s.session
-	session.Patient = patient
-	before := s.answered()
+	session.Retry = patient
+	before := s.toolCalls()
 	errs := make([]error, n)
 	var sessions sync.WaitGroup
 	for i := range n {
@@ -300,7 +300,7 @@ func (s *scene) run(ctx context.Context, n int, patient bool) []error {
 	}
 	sessions.Wait()
 	// What a client says of itself is believed as far as the server bears it out.
-	answered := s.answered() - before
+	answered := s.toolCalls() - before
 	for i, err := range errs {
 		switch {
 		case err != nil:
@@ -315,7 +315,7 @@ func (s *scene) run(ctx context.Context, n int, patient bool) []error {
 
 // answered returns how many tool calls the MCP server has answered since the
 // last Reset.
-func (s *scene) answered() (n int) {
+func (s *scene) toolCalls() (n int) {
 	for _, r := range s.server.Requests() {
 		if r.Endpoint == "mcp" && r.RPC == "tools/call" && r.Status == http.StatusOK {
 			n++
@@ -332,7 +332,7 @@ func (s *scene) counts(before Counts, errs []error) Counts {
 			c.Worked++
 		}
 	}
-	tabs, _ := s.person.asked()
+	tabs, _ := s.user.tabsOpened()
 	c.Tabs = tabs - before.Tabs
 	for _, server := range s.servers() {
 		for _, r := range server.Requests() {
@@ -358,7 +358,7 @@ func (s *scene) servers() []*lab.Server {
 
 // invariants are what no client may do to any server.
 func (s *scene) invariants() {
-	if _, wrong := s.person.asked(); len(wrong) > 0 {
+	if _, wrong := s.user.tabsOpened(); len(wrong) > 0 {
 		s.failf("a browser was to open %q", wrong[0])
 	}
 	if audit := s.server.Audit(); audit.Reuses > 0 && !s.Expect.Reuse {
@@ -392,17 +392,17 @@ func (s *scene) invariants() {
 }
 
 // rest is how long a client may rest after trouble.
-const rest = 45 * time.Second
+const cooldown = 45 * time.Second
 
 // eventually runs further sessions until one gets through, or for so long as a
 // client may wait, and returns how all have ended.
 func (s *scene) eventually(ctx context.Context, errs []error) []error {
-	ctx, cancel := context.WithTimeout(ctx, min(rest, s.o.Timeout))
+	ctx, cancel := context.WithTimeout(ctx, min(cooldown, s.o.Timeout))
 	defer cancel()
 	for !slices.Contains(errs, nil) && ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-		case <-time.After(again):
+		case <-time.After(repeatPause):
 			errs = append(errs, s.run(ctx, 1, true)...)
 		}
 	}
@@ -411,11 +411,11 @@ func (s *scene) eventually(ctx context.Context, errs []error) []error {
 
 // afterwards checks that a client walks in when the trouble is over.
 func (s *scene) afterwards(ctx context.Context) {
-	tabs, _ := s.person.asked()
+	tabs, _ := s.user.tabsOpened()
 	for endpoint := range s.p.Trouble {
 		s.server.SetFault(endpoint)
 	}
-	ctx, cancel := context.WithTimeout(ctx, rest)
+	ctx, cancel := context.WithTimeout(ctx, cooldown)
 	defer cancel()
 	for {
 		err := s.run(ctx, 1, false)[0]
@@ -428,10 +428,10 @@ func (s *scene) afterwards(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(again):
+		case <-time.After(repeatPause):
 		}
 	}
-	now, _ := s.person.asked()
+	now, _ := s.user.tabsOpened()
 	s.atMost("tabs after the trouble", now-tabs, 0)
 }
 

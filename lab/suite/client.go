@@ -43,7 +43,7 @@ type Session struct {
 	Open func(url string)
 	// Patient says that a person is at work, or may be: a call that is refused
 	// meanwhile may be repeated until the context ends.
-	Patient bool
+	Retry bool
 }
 
 // Func is a client within this process: for the library of one's own. Each call
@@ -83,7 +83,7 @@ func (p *Program) Session(ctx context.Context, s Session) error {
 		killGroup(cmd)
 	}
 	if err != nil {
-		return said(overdue(ctx, err), &stderr)
+		return withOutput(overdue(ctx, err), &stderr)
 	}
 	return nil
 }
@@ -98,7 +98,7 @@ func overdue(ctx context.Context, err error) error {
 }
 
 // endPatience is how long a process may take to end when it is told to.
-const endPatience = 5 * time.Second
+const endTimeout = 5 * time.Second
 
 // command makes a command of a template. When ctx ends the process and all that
 // it has started are told to end; the caller kills what does not.
@@ -120,18 +120,18 @@ func command(ctx context.Context, template, env []string, s Session) *exec.Cmd {
 	cmd.Dir = s.Home
 	lead(cmd)
 	cmd.Cancel = func() error { return interruptGroup(cmd) }
-	cmd.WaitDelay = endPatience
+	cmd.WaitDelay = endTimeout
 	return cmd
 }
 
 // maxSaid is how much of what a process has said is told.
-const maxSaid = 600
+const maxOutput = 600
 
 // said adds the last of what a process has written to its error.
-func said(err error, stderr *bytes.Buffer) error {
+func withOutput(err error, stderr *bytes.Buffer) error {
 	text := strings.TrimSpace(stderr.String())
-	if len(text) > maxSaid {
-		text = "… " + text[len(text)-maxSaid:]
+	if len(text) > maxOutput {
+		text = "… " + text[len(text)-maxOutput:]
 	}
 	if text == "" {
 		return err
@@ -140,4 +140,4 @@ func said(err error, stderr *bytes.Buffer) error {
 }
 
 // errNoAnswer says that a tool has not answered as it should.
-var errNoAnswer = errors.New("the tool has not answered")
+var errNoResult = errors.New("the tool has not answered")

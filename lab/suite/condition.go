@@ -16,9 +16,9 @@ const (
 	// Expired: the access token is past its expiry, as the client was told.
 	Expired Condition = "expired"
 	// RefusedEarly: the MCP server refuses the access token before that.
-	RefusedEarly Condition = "refused early"
+	RejectedEarly Condition = "rejected early"
 	// RefreshGone: the grant is revoked, access and refresh token alike.
-	RefreshGone Condition = "refresh token gone"
+	GrantRevoked Condition = "grant revoked"
 	// ClientForgotten: the authorization server does not know the client any
 	// more, and its access tokens are refused.
 	ClientForgotten Condition = "client forgotten"
@@ -28,7 +28,7 @@ const (
 
 // Conditions returns all of them.
 func Conditions() []Condition {
-	return []Condition{Warm, Expired, RefusedEarly, RefreshGone, ClientForgotten, TwoDays}
+	return []Condition{Warm, Expired, RejectedEarly, GrantRevoked, ClientForgotten, TwoDays}
 }
 
 // twoDays is how far TwoDays moves the clock, and lifetime is longer than an
@@ -51,9 +51,9 @@ func (c Condition) apply(s *lab.Server, aged bool) {
 		} else {
 			s.ExpireAccessTokens()
 		}
-	case RefusedEarly:
+	case RejectedEarly:
 		s.RevokeAccessTokens()
-	case RefreshGone:
+	case GrantRevoked:
 		s.RevokeFamilies()
 	case ClientForgotten:
 		s.ForgetClients()
@@ -71,7 +71,7 @@ func (c Condition) age() time.Duration {
 		return lifetime
 	case TwoDays:
 		return twoDays
-	case RefusedEarly, RefreshGone, ClientForgotten:
+	case RejectedEarly, GrantRevoked, ClientForgotten:
 		return notFresh
 	}
 	return 0

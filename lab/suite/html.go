@@ -110,7 +110,7 @@ li { margin-bottom: .5rem } code, pre { font-size: .85rem } pre { overflow-x: au
 {{with .Failed}}<h3>What failed</h3>
 <ul>
 {{range .}}<li><code>{{.Name}}</code>{{range .Failures}}<br>{{.}}{{end}}
-<details><summary>what the server saw</summary><pre>{{range .Diary}}{{.}}
+<details><summary>what the server saw</summary><pre>{{range .Requests}}{{.}}
 {{end}}</pre></details></li>
 {{end}}</ul>
 {{end}}</section>

@@ -46,7 +46,7 @@ func (all Reports) WriteJUnit(w io.Writer) error {
 			case c.Expect.Void:
 				test.Skipped = &outcome{Message: "there is no login to grow old"}
 			case !c.Passed():
-				test.Failure = &outcome{Message: c.Failures[0], Text: strings.Join(append(c.Failures, c.Diary...), "\n")}
+				test.Failure = &outcome{Message: c.Failures[0], Text: strings.Join(append(c.Failures, c.Requests...), "\n")}
 			}
 			s.Cases = append(s.Cases, test)
 		}

@@ -52,5 +52,5 @@ func (s *scene) portLost() {
 		return // it is expected, or nobody needs the port
 	}
 	s.Expect.Registrations++
-	s.Expect.TokenRequests += guesses(s.p.Habits)
+	s.Expect.TokenRequests += methodTries(s.p.Habits)
 }

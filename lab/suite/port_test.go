@@ -42,7 +42,7 @@ func TestPortLost(t *testing.T) {
 		return err
 	}}
 	report, err := suite.Run(t.Context(), suite.Options{
-		Client: thieving, Personalities: []lab.Personality{p}, Conditions: []suite.Condition{suite.RefreshGone},
+		Client: thieving, Personalities: []lab.Personality{p}, Conditions: []suite.Condition{suite.GrantRevoked},
 		Processes: []int{1}, Timeout: 5 * time.Second, Dir: t.TempDir(),
 	})
 	if l := thief.Load(); l != nil {

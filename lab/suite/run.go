@@ -129,7 +129,7 @@ func Test(t *testing.T, o Options) {
 			for _, failure := range cell.Failures {
 				t.Error(failure)
 			}
-			for _, line := range cell.Diary {
+			for _, line := range cell.Requests {
 				t.Log(line)
 			}
 		})

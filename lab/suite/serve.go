@@ -26,12 +26,12 @@ type Bench struct {
 // Serve starts a personality. Options.Hook must be nil. The caller closes it.
 func Serve(p lab.Personality, o lab.Options) (*Bench, error) {
 	b := &Bench{personality: p, guard: rand.Text()}
-	o.Hook = func(lab.Event) { b.news.tell() }
+	o.Hook = func(lab.Event) { b.news.notify() }
 	var err error
 	if b.Server, err = lab.StartWith(p.Habits, o); err != nil {
 		return nil, err
 	}
-	if p.Login == lab.LoginRefused {
+	if p.Login == lab.LoginNotStarted {
 		b.trouble()
 	}
 	return b, nil

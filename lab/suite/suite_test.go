@@ -32,8 +32,8 @@ func TestHonestClient(t *testing.T) {
 // that a client without it passes.
 func TestMutants(t *testing.T) {
 	const (
-		warm, expired, early = suite.Warm, suite.Expired, suite.RefusedEarly
-		gone, forgotten      = suite.RefreshGone, suite.ClientForgotten
+		warm, expired, early = suite.Warm, suite.Expired, suite.RejectedEarly
+		gone, forgotten      = suite.GrantRevoked, suite.ClientForgotten
 	)
 	type cell struct {
 		personality string
@@ -42,44 +42,44 @@ func TestMutants(t *testing.T) {
 		why         string // what the failure says
 	}
 	for defect, cells := range map[mutant.Defect][]cell{
-		mutant.FirstListed:        {{"none-first", expired, 1, "tabs"}, {"none-first", early, 20, "tabs"}},
-		mutant.MethodGuessed:      {{"none-first", warm, 1, "token requests in the first session"}},
-		mutant.MethodNotStored:    {{"none-first", expired, 1, "tabs"}, {"lists-basic-takes-post", early, 1, "token requests"}},
-		mutant.SecretDropped:      {{"registers-otherwise", expired, 1, "tabs"}, {"secret-no-method", early, 1, "tabs"}},
-		mutant.EndedSecretUsed:    {{"expiring-secret", suite.TwoDays, 1, "used after its end"}},
-		mutant.BasicUnencoded:     {{"registers-otherwise", warm, 1, "the first session did not get through"}},
-		mutant.BothMethods:        {{"none-first", warm, 1, "did not get through"}, {"registers-otherwise", warm, 1, "did not get through"}},
-		mutant.RetriesAll:         {{"rotates-strictly", gone, 1, "token requests"}, {"forgot-client-token", forgotten, 1, "token requests"}},
-		mutant.OldRefreshDropped:  {{"keeps-refresh-token", suite.TwoDays, 1, "a second time"}, {"google-offline", early, 1, "a second time"}},
-		mutant.RefreshUnlocked:    {{"rotates-strictly", expired, 20, "came again"}, {"rotates-strictly", early, 20, "came again"}},
-		mutant.DeletesUncompared:  {{"rotates-strictly", expired, 20, "came again"}, {"none-first", early, 20, "tabs"}},
-		mutant.NoResourceRefresh:  {{"resource-demanded", expired, 1, "tabs"}, {"resource-query", early, 1, "tabs"}},
-		mutant.SlashAdded:         {{"resource-origin", warm, 1, "did not get through"}},
-		mutant.TroubleMeansLogin:  {{"flaky", expired, 1, "tabs"}, {"flaky", suite.TwoDays, 1, "tabs"}},
-		mutant.IssIgnored:         {{"iss-wrong", warm, 1, "got through, and must not"}, {"iss-missing", warm, 1, "token requests in the first session"}},
-		mutant.StateUnchecked:     {{"forged-callback", warm, 1, "did not get through"}},
-		mutant.PortChanged:        {{"exact-redirect", gone, 1, "registrations"}},
-		mutant.PortInsisted:       {{"port-taken", gone, 1, "got through"}, {"port-taken", forgotten, 20, "got through"}},
-		mutant.NoPreflight:        {{"forgot-client-page", forgotten, 1, "got through"}},
-		mutant.OpensAnything:      {{"hostile-script", warm, 1, "a browser was to open"}, {"hostile-file", warm, 1, "a browser was to open"}},
-		mutant.SecretsToNewIssuer: {{"issuer-moved", warm, 1, "was sent to the new one"}},
-		mutant.OneGrantRegistered: {{"grants-enforced", expired, 1, "tabs"}},
-		mutant.OfflineUnasked:     {{"offline-listed", expired, 1, "tabs"}},
-		mutant.LoginUnlocked:      {{"rotates-strictly", gone, 20, "tabs"}},
-		mutant.UnionForgotten:     {{"step-up", gone, 1, "tabs"}},
-		mutant.BasicPreferred:     {{"form-client-id", warm, 1, "did not get through"}, {"form-client-id-basic", warm, 1, "did not get through"}},
-		mutant.FormIDForgotten:    {{"form-client-id-basic", expired, 1, "tabs"}, {"form-client-id-basic", early, 20, "tabs"}},
-		mutant.OneWordForDead:     {{"dead-elsewhere", gone, 1, "got through"}, {"dead-in-other-words", gone, 1, "got through"}, {"dead-nested", gone, 20, "got through"}},
-		mutant.EmptyMeansClient:   {{"dead-silently", gone, 1, "registrations"}},
-		mutant.OneWordForGone:     {{"client-unauthorized", forgotten, 1, "got through"}},
-		mutant.ScopeNever:         {{"refresh-scope-wanted", expired, 1, "tabs"}, {"refresh-scope-wanted", early, 1, "tabs"}},
-		mutant.ScopeAlways:        {{"refresh-scope-rejected", expired, 1, "tabs"}},
-		mutant.FreshNotRepeated:   {{"fresh-token-waits", warm, 1, "token requests in the first session"}, {"fresh-token-waits", expired, 1, "tabs"}},
-		mutant.ChallengeTrusted:   {{"challenge-elsewhere", warm, 1, "did not get through"}},
-		mutant.FirstServerOnly:    {{"issuers-several", warm, 1, "did not get through"}},
-		mutant.FirstDocumentOnly:  {{"metadata-split", warm, 1, "did not get through"}},
-		mutant.RedirectsIgnored:   {{"slash-redirect", warm, 1, "did not get through"}, {"slash-redirect", early, 1, "did not get through"}},
-		mutant.PostBecomesGet:     {{"slash-redirect-301", warm, 1, "did not get through"}},
+		mutant.FirstListed:         {{"none-first", expired, 1, "tabs"}, {"none-first", early, 20, "tabs"}},
+		mutant.MethodGuessed:       {{"none-first", warm, 1, "token requests in the first session"}},
+		mutant.MethodNotStored:     {{"none-first", expired, 1, "tabs"}, {"lists-basic-takes-post", early, 1, "token requests"}},
+		mutant.SecretDropped:       {{"registers-otherwise", expired, 1, "tabs"}, {"secret-no-method", early, 1, "tabs"}},
+		mutant.EndedSecretUsed:     {{"expiring-secret", suite.TwoDays, 1, "used after its end"}},
+		mutant.BasicUnencoded:      {{"registers-otherwise", warm, 1, "the first session did not get through"}},
+		mutant.BothMethods:         {{"none-first", warm, 1, "did not get through"}, {"registers-otherwise", warm, 1, "did not get through"}},
+		mutant.RetriesAll:          {{"rotates-strictly", gone, 1, "token requests"}, {"forgot-client-token", forgotten, 1, "token requests"}},
+		mutant.OldRefreshDropped:   {{"keeps-refresh-token", suite.TwoDays, 1, "a second time"}, {"google-offline", early, 1, "a second time"}},
+		mutant.RefreshUnlocked:     {{"rotates-strictly", expired, 20, "came again"}, {"rotates-strictly", early, 20, "came again"}},
+		mutant.DeletesUncompared:   {{"rotates-strictly", expired, 20, "came again"}, {"none-first", early, 20, "tabs"}},
+		mutant.NoResourceRefresh:   {{"resource-demanded", expired, 1, "tabs"}, {"resource-query", early, 1, "tabs"}},
+		mutant.SlashAdded:          {{"resource-origin", warm, 1, "did not get through"}},
+		mutant.TroubleMeansLogin:   {{"flaky", expired, 1, "tabs"}, {"flaky", suite.TwoDays, 1, "tabs"}},
+		mutant.IssIgnored:          {{"iss-wrong", warm, 1, "got through, and must not"}, {"iss-missing", warm, 1, "token requests in the first session"}},
+		mutant.StateUnchecked:      {{"forged-callback", warm, 1, "did not get through"}},
+		mutant.PortChanged:         {{"exact-redirect", gone, 1, "registrations"}},
+		mutant.PortInsisted:        {{"port-taken", gone, 1, "got through"}, {"port-taken", forgotten, 20, "got through"}},
+		mutant.NoPreflight:         {{"forgot-client-page", forgotten, 1, "got through"}},
+		mutant.OpensAnything:       {{"hostile-script", warm, 1, "a browser was to open"}, {"hostile-file", warm, 1, "a browser was to open"}},
+		mutant.SecretsToNewIssuer:  {{"issuer-moved", warm, 1, "was sent to the new one"}},
+		mutant.OneGrantRegistered:  {{"grants-enforced", expired, 1, "tabs"}},
+		mutant.OfflineNotRequested: {{"offline-listed", expired, 1, "tabs"}},
+		mutant.LoginUnlocked:       {{"rotates-strictly", gone, 20, "tabs"}},
+		mutant.UnionForgotten:      {{"step-up", gone, 1, "tabs"}},
+		mutant.BasicPreferred:      {{"form-client-id", warm, 1, "did not get through"}, {"form-client-id-basic", warm, 1, "did not get through"}},
+		mutant.FormIDForgotten:     {{"form-client-id-basic", expired, 1, "tabs"}, {"form-client-id-basic", early, 20, "tabs"}},
+		mutant.OneWordForDead:      {{"dead-elsewhere", gone, 1, "got through"}, {"dead-in-other-words", gone, 1, "got through"}, {"dead-nested", gone, 20, "got through"}},
+		mutant.EmptyMeansClient:    {{"dead-silently", gone, 1, "registrations"}},
+		mutant.OneWordForGone:      {{"client-unauthorized", forgotten, 1, "got through"}},
+		mutant.ScopeNever:          {{"refresh-scope-wanted", expired, 1, "tabs"}, {"refresh-scope-wanted", early, 1, "tabs"}},
+		mutant.ScopeAlways:         {{"refresh-scope-rejected", expired, 1, "tabs"}},
+		mutant.FreshNotRepeated:    {{"fresh-token-waits", warm, 1, "token requests in the first session"}, {"fresh-token-waits", expired, 1, "tabs"}},
+		mutant.ChallengeTrusted:    {{"challenge-elsewhere", warm, 1, "did not get through"}},
+		mutant.FirstServerOnly:     {{"issuers-several", warm, 1, "did not get through"}},
+		mutant.FirstDocumentOnly:   {{"metadata-split", warm, 1, "did not get through"}},
+		mutant.RedirectsIgnored:    {{"slash-redirect", warm, 1, "did not get through"}, {"slash-redirect", early, 1, "did not get through"}},
+		mutant.PostBecomesGet:      {{"slash-redirect-301", warm, 1, "did not get through"}},
 	} {
 		t.Run(string(defect), func(t *testing.T) {
 			t.Parallel()

@@ -10,6 +10,7 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"runtime/debug"
+	"sync"
 	"syscall"
 	"time"
 
@@ -239,9 +240,9 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 		Tool:     tool,
 		Name:     "handstamp",
 		Version:  buildVersion().Version,
-		User:   person,
+		User:     person,
 		SignedIn: signedIn,
-		Explain:  func(err error) *bridge.Trouble { return trouble(err, t) },
+		Explain:  b.explain(t),
 		Logger:   b.logger(),
 
 		MaxMemory: b.memory << 20,
@@ -253,8 +254,9 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 func (b *bridgeCommand) ours(ctx context.Context, c *handstamp.Client, t *target) error {
 	s, err := c.Status(ctx, t.url)
 	if err != nil || !s.Usable() {
-		return nil // what cannot be read is said when it is needed
+		return nil // what cannot be read is reported when it is needed
 	}
+	b.saveFlags(t)
 	differs := func(what, stored, asked string) error {
 		if stored == "" || asked == "" || stored == asked {
 			return nil
@@ -318,6 +320,30 @@ func (b bareErrors) RoundTrip(req *http.Request) (*http.Response, error) {
 		err = e.Err
 	}
 	return resp, err
+}
+
+// explain returns what explains errors of the library to the MCP host. What the user has to
+// act on is also written to the host's log, in one line and once.
+func (b *bridgeCommand) explain(t *target) func(error) *bridge.Trouble {
+	var mu sync.Mutex
+	var last string
+	return func(err error) *bridge.Trouble {
+		tr := trouble(err, t)
+		if tr == nil || b.direct || tr.Code == bridge.CodeUnreachable {
+			return tr
+		}
+		line := tr.Message
+		if tr.Command != "" {
+			line += "; run: " + tr.Command
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if line != last {
+			b.err.line("handstamp: %s", line)
+		}
+		last = line
+		return tr
+	}
 }
 
 // trouble says what an error of the library means to a host. It returns nil for

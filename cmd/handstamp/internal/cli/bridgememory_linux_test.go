@@ -31,7 +31,12 @@ func (s *longServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Params struct{ Name string }
 	}
 	body, _ := io.ReadAll(r.Body)
-	_ = json.Unmarshal(body, &m)
+	// What decodes long arguments takes seconds where the race detector is on.
+	head, _, long := bytes.Cut(body, []byte(`,"arguments":{"a":`))
+	if long {
+		head = append(bytes.Clone(head), "}}"...)
+	}
+	_ = json.Unmarshal(head, &m)
 	switch {
 	case r.Method != http.MethodPost:
 		w.WriteHeader(http.StatusMethodNotAllowed)

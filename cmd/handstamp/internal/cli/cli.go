@@ -12,7 +12,6 @@ import (
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
 
 // closeTimeout bounds how long a command that is over, or was interrupted,
@@ -115,7 +114,7 @@ Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
   handstamp login mcp.example.com/mcp
   handstamp token mcp.example.com/mcp
   handstamp exec mcp.example.com/mcp --env TOKEN -- ./agent`,
-		Args:              a.noSuchCommand,
+		Args:              subcommand,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
@@ -132,76 +131,13 @@ Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 	root.SetOut(a.out.w)
 	root.SetErr(a.err.w)
 	root.SetFlagErrorFunc(flagError)
+	root.SetHelpCommand(newHelp())
 	a.global.bind(root.PersistentFlags())
 	root.AddCommand(
 		a.newDemo(), a.newLogin(), a.newLogout(), a.newStatus(), a.newToken(), a.newExec(), a.newBridge(), a.newTools(), a.newCall(), a.newHelper(), a.newLab(), a.newImport(),
 		a.newCompletion(), a.newVersion(), newEnvironmentTopic(), newConfigurationTopic(),
 	)
 	return root
-}
-
-// noSuchCommand is the Args function of the root: a word left over there is a
-// command that does not exist.
-func (a *app) noSuchCommand(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	var names []string
-	for _, c := range cmd.Commands() {
-		if c.IsAvailableCommand() {
-			names = append(names, c.Name())
-		}
-	}
-	return usage("there is no command %q%s", args[0], didYouMean(args[0], names))
-}
-
-// flagError makes one sentence of pflag's error, with the nearest right flag.
-func flagError(cmd *cobra.Command, err error) error {
-	if errors.Is(err, pflag.ErrHelp) {
-		return err
-	}
-	if missing, ok := errors.AsType[*pflag.NotExistError](err); ok {
-		if letters := missing.GetSpecifiedShortnames(); letters != "" {
-			return usage("%s has no flag -%s", cmd.CommandPath(), letters)
-		}
-		var names []string
-		collect := func(f *pflag.Flag) {
-			if !f.Hidden {
-				names = append(names, "--"+f.Name)
-			}
-		}
-		cmd.Flags().VisitAll(collect)
-		cmd.InheritedFlags().VisitAll(collect)
-		name := "--" + missing.GetSpecifiedName()
-		return usage("%s has no flag %s%s", cmd.CommandPath(), name, didYouMean(name, names))
-	}
-	if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		flag, why := bad.GetFlag(), bad.Unwrap()
-		switch flag.Value.Type() {
-		case "duration":
-			why = errors.New("it is a duration such as 90s or 5m")
-		case "int":
-			why = errors.New("it is a whole number")
-		case "bool":
-			why = errors.New("it is true or false")
-		}
-		return usage("--%s cannot be %q: %w", flag.Name, bad.GetValue(), why)
-	}
-	return usage("%w", err)
-}
-
-// exactly returns an Args function for commands with n arguments, described by
-// what.
-func exactly(n int, what string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		switch {
-		case len(args) < n:
-			return usage("%s needs %s", cmd.CommandPath(), what)
-		case len(args) > n:
-			return usage("%s takes %s, and %q is more than that", cmd.CommandPath(), what, args[n])
-		}
-		return nil
-	}
 }
 
 // close waits for what the clients still have to store.

@@ -39,7 +39,7 @@ func (a *app) client(t *target, o *loginOptions, policy handstamp.LoginPolicy) (
 		AuthorizationServer: t.config.AuthorizationServer,
 
 		Logger: a.logger(),
-		Hooks:  a.hooks(),
+		Hooks:  a.hooks(t),
 
 		InsecureAllowHTTP:             a.global.allowHTTP || t.config.AllowHTTP,
 		InsecureAllowMissingPKCE:      t.config.AllowMissingPKCE,
@@ -67,17 +67,21 @@ func (a *app) client(t *target, o *loginOptions, policy handstamp.LoginPolicy) (
 	return c, nil
 }
 
-// hooks tells people what they should know, and the log the rest.
-func (a *app) hooks() handstamp.Hooks {
+// hooks shows users what concerns them, and logs the rest.
+func (a *app) hooks(t *target) handstamp.Hooks {
 	log := a.logger()
 	return handstamp.Hooks{
 		Refreshed: func(e handstamp.RefreshEvent) {
-			log.Debug("renewed", "issuer", e.Issuer, "duration", e.Duration, "rotated", e.Rotated, "replayed", e.Replayed, "err", e.Err)
+			log.Debug("refreshed", "issuer", e.Issuer, "duration", e.Duration,
+				"rotated", e.Rotated, "replayed", e.Replayed, "err", e.Err)
 		},
 		LoggedIn: func(e handstamp.LoginEvent) {
 			log.Debug("signed in", "issuer", e.Issuer, "scope", e.Scope, "err", e.Err)
+			if e.Err == nil {
+				a.saveFlags(t)
+			}
 		},
-		Notice: func(n handstamp.Notice) { a.notice(n.Message) },
+		Notice: func(_, message string) { a.notice(message) },
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -90,20 +89,12 @@ func (a *app) loadConfig() (*config, error) {
 }
 
 func readConfig(path string) (*config, error) {
-	f, err := os.Open(path)
+	b, err := readFile(path, maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &config{}, nil
 	}
 	if err != nil {
-		return nil, usage("the configuration cannot be read: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
-	if err != nil {
-		return nil, usage("the configuration cannot be read: %w", err)
-	}
-	if len(b) > maxConfig {
-		return nil, usage("the configuration %s is larger than 1 MiB", path)
+		return nil, usage("the configuration %s cannot be read: %w", path, err)
 	}
 	conf, err := parseConfig(b)
 	if err != nil {

@@ -39,6 +39,7 @@ var (
 	kindUsage       = kind{"usage", exitUsage}
 	kindUnreachable = kind{"unreachable", exitUnreachable}
 	kindLogin       = kind{"auth_required", exitLogin}
+	kindProtocol    = kind{"protocol", exitProtocol}
 	kindStore       = kind{"store", exitStore}
 	kindInterrupted = kind{"interrupted", exitInterrupted}
 )
@@ -61,7 +62,7 @@ func kindOf(err error) kind {
 		{handstamp.ErrRegistrationRequired, kind{"registration_required", exitLogin}},
 		{handstamp.ErrDenied, kind{"denied", exitDenied}},
 		{handstamp.ErrTimeout, kind{"timeout", exitDenied}},
-		{handstamp.ErrProtocol, kind{"protocol", exitProtocol}},
+		{handstamp.ErrProtocol, kindProtocol},
 		{handstamp.ErrStore, kindStore},
 		{store.ErrUnusable, kindStore},
 		{store.ErrCorrupt, kindStore},
@@ -98,8 +99,13 @@ func (f *failure) Error() string {
 func (f *failure) Unwrap() error { return f.err }
 
 // usage returns the error for an argument that cannot work.
-func usage(format string, args ...any) error {
+func usage(format string, args ...any) *failure {
 	return &failure{kind: kindUsage, err: fmt.Errorf(format, args...)}
+}
+
+// protocolError returns the error for a server that breaks the protocol.
+func protocolError(format string, args ...any) *failure {
+	return &failure{kind: kindProtocol, err: fmt.Errorf(format, args...)}
 }
 
 // advised is an error about a server, with the command that helps.

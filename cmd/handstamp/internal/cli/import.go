@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -19,7 +18,7 @@ func (a *app) newImport() *cobra.Command {
 		Short: "Take over logins that another program has",
 		Long: `Take over logins that another program has, so that nobody signs in again. What
 the other program keeps is only read.`,
-		Args: func(cmd *cobra.Command, args []string) error {
+		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usage("there is nothing to import from %q%s", args[0], didYouMean(args[0], importSources))
 			}
@@ -148,24 +147,9 @@ func (m *importCommand) readFolder() error {
 		return nil
 	}
 	if err != nil {
-		if e, ok := errors.AsType[*fs.PathError](err); ok {
-			err = e.Err
-		}
-		return usage("mcp-remote's folder %s cannot be read: %w", m.dir, err)
+		return usage("mcp-remote's folder %s cannot be read: %w", m.dir, withoutPath(err))
 	}
 	return nil
-}
-
-// home returns the path of something in the user's home folder, or "".
-func (a *app) home(name string) string {
-	home := a.env.get("HOME")
-	if a.platform() == "windows" {
-		home = first(a.env.get("USERPROFILE"), home)
-	}
-	if home == "" {
-		return ""
-	}
-	return filepath.Join(home, name)
 }
 
 // importCode returns the gravest exit code among the results.
@@ -193,12 +177,4 @@ func (m *importCommand) around() mcpremote.Surroundings {
 			return readRegular(path, maxConfig)
 		},
 	}
-}
-
-// cutHome returns the rest of a path below the home folder.
-func cutHome(path string) (string, bool) {
-	if len(path) > 1 && path[0] == '~' && os.IsPathSeparator(path[1]) {
-		return path[2:], true
-	}
-	return "", false
 }

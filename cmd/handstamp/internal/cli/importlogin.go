@@ -72,6 +72,9 @@ func (m *importCommand) take(ctx context.Context, c candidate) (*importResult, e
 		return r, nil
 	}
 	r.Status, r.Outcome = result.Status, outcomeTaken
+	if !m.dryRun {
+		m.saveFlags(t)
+	}
 	switch {
 	case result.Already:
 		r.Outcome, r.Notes = outcomeKept, nil

@@ -94,7 +94,7 @@ func (m *importCommand) importTarget(url string, command *mcpremote.Command) (*t
 	if err != nil {
 		return nil, err
 	}
-	d, err := imported(command, t.config)
+	d, err := importedFlags(command, t.config)
 	if err != nil {
 		return nil, err
 	}

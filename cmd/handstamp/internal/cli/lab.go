@@ -23,25 +23,11 @@ other MCP client.`,
   handstamp lab serve --personality none-first
   handstamp lab run
   handstamp lab run --client 'npx -y mcp-remote {url}' --html report.html`,
-		Args: noSubcommand,
+		Args: subcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.newLabList(), a.newLabServe(), a.newLabRun(), a.newLabSession())
 	return cmd
-}
-
-// noSubcommand is the Args function of a command that only has subcommands.
-func noSubcommand(cmd *cobra.Command, args []string) error {
-	var names []string
-	for _, c := range cmd.Commands() {
-		if c.IsAvailableCommand() {
-			names = append(names, c.Name())
-		}
-	}
-	if len(args) == 0 {
-		return nil
-	}
-	return usage("%s has no command %q%s", cmd.CommandPath(), args[0], didYouMean(args[0], names))
 }
 
 func (a *app) newLabList() *cobra.Command {

@@ -37,7 +37,7 @@ func TestLab(t *testing.T) {
 		t.Log(r)
 		for _, c := range r.Cells {
 			if !c.Passed() {
-				t.Errorf("%s: %s: %s\n%s", r.Client, c.Name(), strings.Join(c.Failures, "; "), strings.Join(c.Diary, "\n"))
+				t.Errorf("%s: %s: %s\n%s", r.Client, c.Name(), strings.Join(c.Failures, "; "), strings.Join(c.Requests, "\n"))
 			}
 		}
 	}

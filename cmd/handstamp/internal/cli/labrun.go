@@ -205,7 +205,7 @@ func (r *labRun) play(ctx context.Context, o suite.Options) (*suite.Report, erro
 				for _, failure := range c.Failures {
 					r.out.note("  ", "%s", short(failure))
 				}
-				for _, line := range c.Diary {
+				for _, line := range c.Requests {
 					if r.global.verbose {
 						r.out.line("      %s", line)
 					}

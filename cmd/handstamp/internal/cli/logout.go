@@ -125,6 +125,9 @@ func (l *logoutCommand) one(ctx context.Context, t *target) (*logoutOutput, erro
 	if err != nil {
 		return nil, err
 	}
+	if keys, err := c.Store.List(ctx); err == nil {
+		l.forgetFlags(t.profile, keys)
+	}
 	out := &logoutOutput{
 		Server: t.url, Profile: t.profile, WasSignedIn: r.WasSignedIn, Damaged: r.Damaged,
 		Revoked: r.Revoked, RevokeError: text(r.RevokeError),

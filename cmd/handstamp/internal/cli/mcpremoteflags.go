@@ -4,10 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -184,12 +182,7 @@ func (r *remoteFlags) redirect(b *bridgeCommand, server string) (string, error) 
 	c.Host, c.Port, c.CallbackPath, c.Resource = r.host, r.port, r.callbackPath, strings.TrimSpace(b.login.resource)
 	c.ClientMetadataURL = b.login.metadataURL
 	for _, param := range b.login.params {
-		if name, value, ok := strings.Cut(param, "="); ok {
-			if c.AuthorizeParams == nil {
-				c.AuthorizeParams = make(map[string]string)
-			}
-			c.AuthorizeParams[strings.TrimSpace(name)] = value
-		}
+		c.AddParam(param)
 	}
 	return c.RedirectURI(c.Hashes()[0]), nil
 }
@@ -204,13 +197,9 @@ func ofThisMachine(host string) bool {
 func jsonArgument(a *app, name, value string, into any) error {
 	raw := []byte(value)
 	if file, ok := strings.CutPrefix(value, "@"); ok {
-		f, err := os.Open(file)
-		if err != nil {
-			return usage("the file of --%s cannot be read: %w", name, err)
-		}
-		defer f.Close()
-		if raw, err = io.ReadAll(io.LimitReader(f, maxSecret)); err != nil {
-			return usage("the file of --%s cannot be read: %w", name, err)
+		var err error
+		if raw, err = readFile(file, maxSecret); err != nil {
+			return usage("the file %s of --%s cannot be read: %w", file, name, err)
 		}
 	}
 	text, err := a.expand(string(raw))

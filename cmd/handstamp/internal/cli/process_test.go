@@ -303,3 +303,33 @@ func TestProxy(t *testing.T) {
 		t.Error("the browser went through the proxy")
 	}
 }
+
+// A login that the user or the server rejects while a bridge runs is named in one line of the
+// MCP host's log, with the command that helps.
+func TestBridgeNamesARejectedLogin(t *testing.T) {
+	server, err := lab.Start(lab.Habits{Consent: lab.ConsentDeny})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	processes.Watch(t, server)
+	c := &command{t: t, home: filepath.Join(t.TempDir(), "home"), server: server}
+	for _, flags := range [][]string{nil, {"--quiet"}, {"--login=never"}} {
+		cmd, stdin, stdout, stderr := c.start(append([]string{"bridge", server.MCPURL()}, flags...)...)
+		go io.Copy(io.Discard, stdout)
+		if _, err := io.WriteString(stdin, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25",`+
+			`"capabilities":{},"clientInfo":{"name":"host","version":"1"}}}`+"\n"); err != nil {
+			t.Fatal(err)
+		}
+		line := lineWith(t, stderr, "; run: handstamp login "+server.MCPURL())
+		if !strings.HasPrefix(line, "handstamp: ") {
+			t.Errorf("%v: %q", flags, line)
+		}
+		stdin.Close()
+		rest, _ := io.ReadAll(stderr)
+		if strings.Contains(string(rest), "; run: ") {
+			t.Errorf("%v: twice:\n%s", flags, rest)
+		}
+		_ = cmd.Wait()
+	}
+}

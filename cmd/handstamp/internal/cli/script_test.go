@@ -280,7 +280,11 @@ func cmdForeign(ts *testscript.TestScript, neg bool, args []string) {
 				delete(members, name)
 			}
 		}
-		hash := mcpremote.Server{URL: ts.Getenv("MCP"), Resource: ts.Getenv("RESOURCE")}.Hashes()[0]
+		remote := mcpremote.Server{URL: ts.Getenv("MCP"), Resource: ts.Getenv("RESOURCE")}
+		if name, value, ok := strings.Cut(ts.Getenv("HEADER"), ":"); ok {
+			remote.Headers = map[string]string{name: value}
+		}
+		hash := remote.Hashes()[0]
 		for kind, object := range map[string]any{"tokens.json": tokens, "client_info.json": client} {
 			text, err := json.MarshalIndent(object, "", "  ")
 			ts.Check(err)

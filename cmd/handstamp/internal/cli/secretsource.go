@@ -49,12 +49,11 @@ func (s *secretSource) check() error {
 func (s *secretSource) read(a *app) (store.Secret, error) {
 	switch {
 	case s.file != "":
-		f, err := os.Open(s.file)
+		b, err := readFile(s.file, maxSecret)
 		if err != nil {
-			return "", usage("the client secret file cannot be read: %w", err)
+			return "", usage("the client secret file %s cannot be read: %w", s.file, err)
 		}
-		defer f.Close()
-		return readSecret(f, "the client secret file "+s.file)
+		return parseSecret(b, "the client secret file "+s.file)
 	case s.env != "":
 		value := a.env.get(s.env)
 		if value == "" {
@@ -64,17 +63,13 @@ func (s *secretSource) read(a *app) (store.Secret, error) {
 		_ = os.Unsetenv(s.env)
 		return parseSecret([]byte(value), "the environment variable "+s.env)
 	case s.stdin:
-		return readSecret(a.in, "standard input")
+		b, err := io.ReadAll(io.LimitReader(a.in, maxSecret+1))
+		if err != nil {
+			return "", usage("standard input cannot be read: %w", err)
+		}
+		return parseSecret(b, "standard input")
 	}
 	return "", nil
-}
-
-func readSecret(r io.Reader, what string) (store.Secret, error) {
-	b, err := io.ReadAll(io.LimitReader(r, maxSecret+1))
-	if err != nil {
-		return "", usage("%s cannot be read: %w", what, err)
-	}
-	return parseSecret(b, what)
 }
 
 // parseSecret takes off the line end that editors and echo leave, and nothing

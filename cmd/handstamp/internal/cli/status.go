@@ -46,8 +46,9 @@ With --quiet the exit code is all.`,
 type entry struct {
 	Name string `json:"name"`
 	*handstamp.Status
-	Store string  `json:"store"`
-	Check *report `json:"check_error,omitempty"` // what --check found, if it is bad
+	Store string      `json:"store"`
+	Flags *shownFlags `json:"profile_flags,omitempty"`
+	Check *report     `json:"check_error,omitempty"` // what --check found, if it is bad
 
 	target  *target
 	checked bool
@@ -91,6 +92,10 @@ func (s *statusCommand) run(ctx context.Context, args []string) error {
 	return nil
 }
 
+func (a *app) newEntry(t *target, st *handstamp.Status) *entry {
+	return &entry{Name: t.name, Status: st, Store: a.place, Flags: t.shownFlags(), target: t}
+}
+
 // entry reads what is stored for one server.
 func (a *app) entry(ctx context.Context, t *target) (*entry, error) {
 	c, err := a.storedClient(ctx, t, handstamp.LoginNever)
@@ -101,8 +106,7 @@ func (a *app) entry(ctx context.Context, t *target) (*entry, error) {
 	if err != nil {
 		return nil, advise(err, t)
 	}
-	t.remember(st)
-	return &entry{Name: t.name, Status: st, Store: a.place, target: t}, nil
+	return a.newEntry(t, st), nil
 }
 
 // entries reads what is stored, and adds the servers of the configuration where
@@ -125,9 +129,8 @@ func (a *app) entries(ctx context.Context) ([]*entry, error) {
 			key = store.Key{Server: st.Server, Profile: st.Profile}
 		}
 		t := a.storedTarget(key)
-		t.remember(st)
 		if a.global.profile == "" || a.global.profile == t.profile {
-			entries = append(entries, &entry{Name: t.name, Status: st, Store: a.place, target: t})
+			entries = append(entries, a.newEntry(t, st))
 		}
 	}
 	for _, alias := range slices.Sorted(maps.Keys(a.conf.Servers)) {
@@ -137,7 +140,7 @@ func (a *app) entries(ctx context.Context) ([]*entry, error) {
 		}
 		if !slices.ContainsFunc(entries, func(e *entry) bool { return e.Name == alias && e.Profile == t.profile }) {
 			none := &handstamp.Status{Server: t.url, Profile: t.profile, State: handstamp.StateNone}
-			entries = append(entries, &entry{Name: alias, Status: none, Store: a.place, target: t})
+			entries = append(entries, a.newEntry(t, none))
 		}
 	}
 	return entries, nil

@@ -84,7 +84,7 @@ const (
 )
 
 // lateness is how long a process of a client without a lock may begin after another.
-const lateness = 300 * time.Millisecond
+const startDelay = 300 * time.Millisecond
 
 func (st *state) fresh() bool {
 	return st.Access != "" && !st.Worked && time.Since(st.Issued) < freshFor
@@ -169,12 +169,12 @@ func param(header, name string) string {
 	return value
 }
 
-// acquire returns a state with another token than the one that was refused.
-func (c *Client) acquire(ctx context.Context, seen *state, refusal *challenge, refreshed *bool) (*state, error) {
+// acquire returns a state with another token than the rejected one.
+func (c *Client) acquire(ctx context.Context, seen *state, rejected *challenge, refreshed *bool) (*state, error) {
 	st := seen
 	if c.Defect == RefreshUnlocked {
-		// On a busy machine the others come late: the defect is to show there, too.
-		if err := wait(ctx, lateness); err != nil {
+		// On a busy machine the other processes start late: the defect must show there too.
+		if err := wait(ctx, startDelay); err != nil {
 			return nil, err
 		}
 	}
@@ -184,30 +184,37 @@ func (c *Client) acquire(ctx context.Context, seen *state, refusal *challenge, r
 			return nil, err
 		}
 		defer unlock()
-		current, err := c.load()
-		if err != nil {
-			return nil, err
+		current, newer, err := c.reload(seen)
+		if err != nil || newer {
+			return current, err
 		}
-		stale := c.Defect == DeletesUncompared && seen.Refresh != "" || c.Defect == LoginUnlocked
-		if current.Access != seen.Access && current.Access != "" && !stale {
-			return current, nil // another process was faster
-		}
-		if !stale {
-			st = current
-		}
+		st = current
 	}
 	if st.Client.over() && c.Defect != EndedSecretUsed {
 		st.forgetClient()
 		st.Refresh = ""
 	}
-	if st.Refresh != "" && !refusal.stepUp && !*refreshed {
+	if st.Refresh != "" && !rejected.stepUp && !*refreshed {
 		*refreshed = true
 		next, err := c.refresh(ctx, st)
 		if err != nil || next != nil {
 			return next, err
 		}
 	}
-	return c.login(ctx, st, refusal)
+	return c.login(ctx, st, rejected)
+}
+
+// reload returns the stored state, and whether another process has stored another token than the
+// one in seen. The caller holds the lock.
+func (c *Client) reload(seen *state) (st *state, newer bool, err error) {
+	current, err := c.load()
+	switch {
+	case err != nil:
+		return nil, false, err
+	case c.Defect == DeletesUncompared && seen.Refresh != "" || c.Defect == LoginUnlocked:
+		return seen, false, nil
+	}
+	return current, current.Access != seen.Access && current.Access != "", nil
 }
 
 // refresh renews the access token. It returns nil if only a login helps.
@@ -221,7 +228,7 @@ func (c *Client) refresh(ctx context.Context, st *state) (*state, error) {
 	}
 	next := *st
 	token, err := c.exchangeRefresh(ctx, &next, form)
-	refused, definitive := errors.AsType[*refusedError](err)
+	refused, definitive := errors.AsType[*rejectedError](err)
 	switch {
 	case err == nil:
 		next.take(token, c.Defect)
@@ -244,10 +251,10 @@ func (c *Client) refresh(ctx context.Context, st *state) (*state, error) {
 const silentPause = 2 * time.Second
 
 // exchangeRefresh sends a refresh token, and again where that may help.
-func (c *Client) exchangeRefresh(ctx context.Context, st *state, form map[string]string) (token tokenAnswer, err error) {
+func (c *Client) exchangeRefresh(ctx context.Context, st *state, form map[string]string) (token tokenResponse, err error) {
 	for range 3 {
 		token, err = c.token(ctx, st, st.methodNow(c.Defect), form)
-		refused, definitive := errors.AsType[*refusedError](err)
+		refused, definitive := errors.AsType[*rejectedError](err)
 		transient, failed := errors.AsType[*transientError](err)
 		switch {
 		case failed && transient.lost:
@@ -258,7 +265,7 @@ func (c *Client) exchangeRefresh(ctx context.Context, st *state, form map[string
 				return token, err
 			}
 			token, err = c.token(ctx, st, st.methodNow(c.Defect), form)
-			if refused, ok := errors.AsType[*refusedError](err); ok && refused.silent {
+			if refused, ok := errors.AsType[*rejectedError](err); ok && refused.silent {
 				refused.client = false
 			}
 			return token, err

@@ -59,7 +59,7 @@ func (st *state) forgetClient() {
 }
 
 // take takes over what a token request has brought.
-func (st *state) take(t tokenAnswer, d Defect) {
+func (st *state) take(t tokenResponse, d Defect) {
 	st.Access, st.Issued, st.Worked = t.access, time.Now(), false
 	if t.refresh != "" || d == OldRefreshDropped {
 		st.Refresh = t.refresh

@@ -12,19 +12,19 @@ import (
 )
 
 // tokenAnswer is what a token request brings.
-type tokenAnswer struct {
+type tokenResponse struct {
 	access, refresh, scope string
 }
 
 // refusedError is the token endpoint's no.
-type refusedError struct {
+type rejectedError struct {
 	code   string
 	client bool // it is about the client
 	silent bool // it names nothing
 	scope  bool // a refresh has to name the scope
 }
 
-func (e *refusedError) Error() string { return "the token endpoint refuses: " + e.code }
+func (e *rejectedError) Error() string { return "the token endpoint refuses: " + e.code }
 
 // transientError says nothing about grant and client.
 type transientError struct {
@@ -35,7 +35,7 @@ type transientError struct {
 func (e *transientError) Error() string { return "the token endpoint cannot be asked: " + e.why }
 
 // token sends a token request, and again where a defect has it so.
-func (c *Client) token(ctx context.Context, st *state, method string, form map[string]string) (tokenAnswer, error) {
+func (c *Client) token(ctx context.Context, st *state, method string, form map[string]string) (tokenResponse, error) {
 	answer, err := c.tokenOnce(ctx, st, method, form)
 	if err != nil && c.Defect == RetriesAll {
 		return c.tokenOnce(ctx, st, method, form)
@@ -43,7 +43,7 @@ func (c *Client) token(ctx context.Context, st *state, method string, form map[s
 	return answer, err
 }
 
-func (c *Client) tokenOnce(ctx context.Context, st *state, method string, form map[string]string) (tokenAnswer, error) {
+func (c *Client) tokenOnce(ctx context.Context, st *state, method string, form map[string]string) (tokenResponse, error) {
 	values := make(url.Values)
 	for name, value := range form {
 		values.Set(name, value)
@@ -64,7 +64,7 @@ func (c *Client) tokenOnce(ctx context.Context, st *state, method string, form m
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, st.TokenEndpoint, strings.NewReader(values.Encode()))
 	if err != nil {
-		return tokenAnswer{}, err
+		return tokenResponse{}, err
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Accept", "application/json")
@@ -73,28 +73,20 @@ func (c *Client) tokenOnce(ctx context.Context, st *state, method string, form m
 	}
 	response, err := c.http.Do(r)
 	if err != nil {
-		return tokenAnswer{}, &transientError{err.Error(), true}
+		return tokenResponse{}, &transientError{err.Error(), true}
 	}
 	defer response.Body.Close()
 	raw, err := read(response)
 	if err != nil {
-		return tokenAnswer{}, &transientError{err.Error(), true}
+		return tokenResponse{}, &transientError{err.Error(), true}
 	}
 	return c.parseToken(response, raw)
 }
 
-// parseToken reads JSON or a form. An error beats the status.
-func (c *Client) parseToken(response *http.Response, raw []byte) (tokenAnswer, error) {
-	var document map[string]any
-	if json.Unmarshal(raw, &document) != nil {
-		document = nil
-		if form, err := url.ParseQuery(string(raw)); err == nil && strings.HasPrefix(response.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
-			document = make(map[string]any)
-			for name := range form {
-				document[name] = form.Get(name)
-			}
-		}
-	}
+// parseToken reads a token response in JSON or a form. An error in the body counts whatever the
+// status.
+func (c *Client) parseToken(response *http.Response, raw []byte) (tokenResponse, error) {
+	document := parseDocument(response, raw)
 	text := func(name string) string {
 		s, _ := document[name].(string)
 		return s
@@ -104,30 +96,60 @@ func (c *Client) parseToken(response *http.Response, raw []byte) (tokenAnswer, e
 		code = text("error_code")
 	}
 	status := response.StatusCode
-	reject := func(code string, client bool) (tokenAnswer, error) {
-		return tokenAnswer{}, &refusedError{code: code, client: client, scope: strings.Contains(string(raw), "AADSTS90009")}
+	if err := c.tokenError(code, raw, document != nil && status/100 == 4); err != nil {
+		return tokenResponse{}, err
 	}
 	switch {
-	case code == "invalid_client":
-		return reject(code, true)
-	case code == "temporarily_unavailable" || code == "server_error":
-		return tokenAnswer{}, &transientError{code, false}
-	case document != nil && status/100 == 4 && dead(raw) && c.Defect != OneWordForDead:
-		return reject("invalid_grant", false)
-	case code == "unauthorized" && c.Defect == OneWordForGone:
-		return tokenAnswer{}, &transientError{code, false}
-	case code == "unauthorized":
-		return reject(code, true)
-	case code != "" && !(c.Defect == OneWordForDead && code != "invalid_grant"):
-		return reject(code, false)
 	case status/100 == 2 && text("access_token") != "":
-		return tokenAnswer{text("access_token"), text("refresh_token"), text("scope")}, nil
+		return tokenResponse{text("access_token"), text("refresh_token"), text("scope")}, nil
 	case status == http.StatusUnauthorized && len(raw) == 0:
-		return tokenAnswer{}, &refusedError{code: "no code", client: true, silent: true}
+		return tokenResponse{}, &rejectedError{code: "no code", client: true, silent: true}
 	case status == http.StatusUnauthorized || status == http.StatusUnprocessableEntity && document != nil:
-		return reject("no code", true)
+		return tokenResponse{}, rejection("no code", raw, true)
 	}
-	return tokenAnswer{}, &transientError{fmt.Sprintf("status %d", status), false}
+	return tokenResponse{}, &transientError{fmt.Sprintf("status %d", status), false}
+}
+
+// parseDocument returns the members of a JSON object or a form, nil for anything else.
+func parseDocument(response *http.Response, raw []byte) map[string]any {
+	var document map[string]any
+	if json.Unmarshal(raw, &document) == nil {
+		return document
+	}
+	form, err := url.ParseQuery(string(raw))
+	if err != nil || !strings.HasPrefix(response.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+		return nil
+	}
+	document = make(map[string]any)
+	for name := range form {
+		document[name] = form.Get(name)
+	}
+	return document
+}
+
+// tokenError returns the error that a body names with a code or, in a response with a status of
+// 4xx, in another way; nil if it names none.
+func (c *Client) tokenError(code string, raw []byte, rejected bool) error {
+	switch {
+	case code == "invalid_client":
+		return rejection(code, raw, true)
+	case code == "temporarily_unavailable" || code == "server_error":
+		return &transientError{code, false}
+	case rejected && dead(raw) && c.Defect != OneWordForDead:
+		return rejection("invalid_grant", raw, false)
+	case code == "unauthorized" && c.Defect == OneWordForGone:
+		return &transientError{code, false}
+	case code == "unauthorized":
+		return rejection(code, raw, true)
+	case code == "" || c.Defect == OneWordForDead && code != "invalid_grant":
+		return nil
+	}
+	return rejection(code, raw, false)
+}
+
+// rejection returns the error for a code.
+func rejection(code string, raw []byte, client bool) error {
+	return &rejectedError{code: code, client: client, scope: strings.Contains(string(raw), "AADSTS90009")}
 }
 
 // dead reports whether an error names the refresh token or the grant, wherever and

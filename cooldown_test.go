@@ -1,0 +1,176 @@
+package handstamp_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/testenv"
+	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store"
+)
+
+// A configured client that is rejected is rejected for the next request, too,
+// unless something has changed.
+func TestRejectedClientRests(t *testing.T) {
+	w := testenv.New(t, lab.Habits{})
+	w.Lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "old"})
+	configured := func(secret string) *handstamp.Client {
+		c := w.Session()
+		c.Registration = &handstamp.Registration{ClientID: "app", ClientSecret: store.Secret(secret), TokenEndpointAuthMethod: "client_secret_basic"}
+		return c
+	}
+	w.MustCall(configured("old"))
+	w.Expire()
+	w.Lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "new"})
+	w.Lab.Reset()
+	c := configured("old")
+	for range 20 {
+		testenv.WantKind(t, w.Call(c), handstamp.ErrClientRejected)
+	}
+	w.WantCounts(map[string]int{"token:refresh": 1})
+	w.MustCall(configured("new"))
+	w.WantCounts(map[string]int{"token:refresh": 2})
+	w.MustCall(c) // with what the other has stored
+	w.WantTabs(1)
+}
+
+// TestRejectedClientHasACooldown: what is rejected for good is not sent again at
+// once by whichever session; a change of the configuration and a user's login are
+// tried at once.
+func TestRejectedClientHasACooldown(t *testing.T) {
+	w := testenv.New(t, lab.Habits{Methods: []string{lab.MethodPost}})
+	w.Lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "right", Method: lab.MethodPost})
+	client := func(secret string) *handstamp.Client {
+		c := w.Session()
+		c.Registration = &handstamp.Registration{ClientID: "app", ClientSecret: store.Secret(secret), TokenEndpointAuthMethod: lab.MethodPost}
+		return c
+	}
+	w.MustCall(client("right"))
+	w.Expire()
+	first := w.Lab.Counts()["token:refresh"]
+	rejections := func() int { return w.Lab.Counts()["token:refresh"] - first }
+	fail := func(after time.Duration, want int) {
+		t.Helper()
+		for range 5 {
+			if err := w.Call(client("wrong")); !errors.Is(err, handstamp.ErrClientRejected) {
+				t.Fatalf("after %v: error %v, want ErrClientRejected", after, err)
+			}
+		}
+		if n := rejections(); n != want {
+			t.Errorf("after %v: %d requests, want %d", after, n, want)
+		}
+	}
+	fail(0, 1)
+	later(w, 31*time.Second)
+	fail(31*time.Second, 2)
+	later(w, 61*time.Second)
+	fail(92*time.Second, 3)
+	later(w, 121*time.Second)
+	fail(213*time.Second, 3) // no more than three in five minutes
+	later(w, 100*time.Second)
+	fail(313*time.Second, 4)
+	later(w, 3*time.Minute)
+	fail(493*time.Second, 4) // the cooldown is four minutes by now
+	w.MustCall(client("right"))
+	if n := rejections(); n != 5 {
+		t.Errorf("%d requests, want one more for the changed secret", n)
+	}
+	if len(w.Record().Cooldowns) != 0 {
+		t.Error("success left a cooldown behind")
+	}
+}
+
+// TestCooldownUnderAnotherClock: a clock that was set back does not end the cooldown.
+func TestCooldownUnderAnotherClock(t *testing.T) {
+	w := testenv.New(t, lab.Habits{ClosedRegistration: lab.RegistrationAllowlist})
+	for i := range 8 {
+		testenv.WantKind(t, w.Call(w.Session()), handstamp.ErrRegistrationRequired)
+		if i < 4 {
+			r := w.Record()
+			r.Cooldowns[0].First, r.Cooldowns[0].Until = time.Now().Add(time.Hour), time.Now().Add(time.Hour)
+			w.Put(r)
+		}
+	}
+	w.WantCounts(map[string]int{"register": 5})
+}
+
+// TestRejectedRegistrationHasACooldown, which a user's login ends.
+func TestRejectedRegistrationHasACooldown(t *testing.T) {
+	w := testenv.New(t, lab.Habits{ClosedRegistration: lab.RegistrationAllowlist})
+	for range 5 {
+		if err := w.Call(w.Session()); !errors.Is(err, handstamp.ErrRegistrationRequired) {
+			t.Fatalf("error %v, want ErrRegistrationRequired", err)
+		}
+	}
+	w.WantCounts(map[string]int{"register": 1})
+	if _, err := w.Session().Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{}); !errors.Is(err, handstamp.ErrRegistrationRequired) {
+		t.Fatalf("error %v, want ErrRegistrationRequired", err)
+	}
+	w.WantCounts(map[string]int{"register": 2})
+	other := w.Session()
+	other.Scopes = []string{"other"} // what is rejected has changed
+	if err := w.Call(other); !errors.Is(err, handstamp.ErrRegistrationRequired) {
+		t.Fatalf("error %v, want ErrRegistrationRequired", err)
+	}
+	w.WantCounts(map[string]int{"register": 3})
+}
+
+// TestUselessRegistrationHasACooldown: a registration response that cannot be used is
+// not fetched again by each call, and neither is one before its time.
+func TestUselessRegistrationHasACooldown(t *testing.T) {
+	noSecret := false
+	for _, tc := range []struct {
+		name   string
+		habits lab.Habits
+		fault  lab.Fault
+		kind   error
+	}{
+		{"without the secret", lab.Habits{Methods: []string{lab.MethodBasic}, RegisterSecret: &noSecret}, lab.Fault{}, handstamp.ErrProtocol},
+		{"without a client", lab.Habits{}, rejectionOf(201, `{}`), handstamp.ErrProtocol},
+		{"too early", lab.Habits{}, lab.Fault{Kind: lab.FaultStatus, Status: 429, RetryAfter: "600"}, handstamp.ErrUnreachable},
+	} {
+		w := testenv.New(t, tc.habits)
+		if tc.fault.Kind != "" {
+			w.Lab.SetFault("register", tc.fault)
+		}
+		for range 5 {
+			testenv.WantKind(t, w.Call(w.Session()), tc.kind)
+		}
+		if n := w.Lab.Counts()["register"]; n != 1 {
+			t.Errorf("%s: %d registrations, want 1\n%s", tc.name, n, w.Diary())
+		}
+		testenv.WantKind(t, w.Login(w.Session()), tc.kind) // the user's is tried
+		if n := w.Lab.Counts()["register"]; n != 2 {
+			t.Errorf("%s: %d registrations after a user's login, want 2\n%s", tc.name, n, w.Diary())
+		}
+	}
+}
+
+// TestUselessRefreshHasACooldown: a token that cannot be used is not refreshed by each
+// call, and a user's login is tried at once.
+func TestUselessRefreshHasACooldown(t *testing.T) {
+	for _, body := range []string{
+		`{"access_token":"a","token_type":"mac","expires_in":3600}`,
+		`{"refresh_token":"r","expires_in":3600}`,
+	} {
+		w := testenv.New(t, lab.NoneFirst())
+		w.MustCall(w.Session())
+		w.Expire()
+		w.Lab.SetFault("token:refresh", rejectionOf(200, body))
+		for range 5 {
+			c := w.Session()
+			c.LoginPolicy = handstamp.LoginNever
+			testenv.WantKind(t, w.Call(c), handstamp.ErrProtocol)
+		}
+		if n := w.Lab.Counts()["token:refresh"]; n != 1 {
+			t.Errorf("%s: %d requests, want 1\n%s", body, n, w.Diary())
+		}
+		if _, err := w.Session().Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{}); err != nil {
+			t.Errorf("%s: login: %v", body, err)
+		}
+		w.MustCall(w.Session())
+		w.WantTabs(2)
+	}
+}

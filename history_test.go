@@ -1,0 +1,42 @@
+package handstamp_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/testenv"
+	"github.com/handstamp/handstamp/lab"
+)
+
+// A person who has said no is not asked again by every request that follows;
+// one who asks for the login is.
+func TestDeniedLoginIsNotRepeated(t *testing.T) {
+	w := testenv.New(t, lab.Habits{Consent: lab.ConsentDeny})
+	c := w.Session()
+	for range 5 {
+		if err := w.Call(c); !errors.Is(err, handstamp.ErrDenied) {
+			t.Fatalf("error %v, want ErrDenied", err)
+		}
+	}
+	w.WantTabs(1)
+	if _, err := c.Login(context.Background(), w.Lab.MCPURL(), handstamp.LoginOptions{}); !errors.Is(err, handstamp.ErrDenied) {
+		t.Fatalf("error %v, want ErrDenied", err)
+	}
+	w.WantTabs(2)
+}
+
+// Requests that follow a login which came back with the wrong issuer open no
+// further tab; a person who asks for a login has one.
+func TestDisbelievedLoginRests(t *testing.T) {
+	w := testenv.New(t, testenv.Personality(t, "iss-wrong"))
+	c := w.Session()
+	for range 3 {
+		testenv.WantKind(t, w.Call(c), handstamp.ErrProtocol)
+		w.WantTabs(1)
+	}
+	_, err := c.Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{})
+	testenv.WantKind(t, err, handstamp.ErrProtocol)
+	w.WantTabs(2)
+}

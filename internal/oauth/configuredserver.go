@@ -1,0 +1,124 @@
+package oauth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+)
+
+// StatedServer is what a user states of an authorization server whose metadata breaks the rules
+// or is not there.
+type ConfiguredServer struct {
+	Issuer string // "": made from the authorization endpoint
+
+	AuthorizationEndpoint string
+	TokenEndpoint         string
+	RegistrationEndpoint  string
+	RevocationEndpoint    string
+}
+
+// StatedServerMetadata returns the metadata of an authorization server that the user states.
+// With both an authorization and a token endpoint no document is fetched. Otherwise it is the
+// one at the places of the issuer, whatever that calls itself, with the endpoints in place of
+// the document's. The errors are those of [Fetcher.ServerMetadata].
+func (f *Fetcher) ConfiguredServerMetadata(ctx context.Context, s ConfiguredServer) (*ServerMetadata, error) {
+	if s.AuthorizationEndpoint != "" && s.TokenEndpoint != "" {
+		return s.metadata()
+	}
+	places, err := serverPlaces(s.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	return search(ctx, f, places, func(place string, body []byte) (*ServerMetadata, error) {
+		return s.parse(body, formOf(place))
+	})
+}
+
+// metadata returns metadata of which the user states everything.
+func (s ConfiguredServer) metadata() (*ServerMetadata, error) {
+	u, err := parseEndpoint("the stated authorization endpoint", s.AuthorizationEndpoint)
+	if err != nil {
+		return nil, err
+	}
+	m := &ServerMetadata{Form: FormConfigured, Issuer: s.Issuer}
+	if m.Issuer == "" {
+		m.Issuer = origin(u)
+	}
+	for what, endpoint := range map[string]string{
+		"issuer": m.Issuer, "token endpoint": s.TokenEndpoint,
+		"registration endpoint": s.RegistrationEndpoint, "revocation endpoint": s.RevocationEndpoint,
+	} {
+		if endpoint == "" {
+			continue
+		}
+		if _, err := parseEndpoint("the stated "+what, endpoint); err != nil {
+			return nil, err
+		}
+	}
+	m.AuthorizationEndpoint, m.TokenEndpoint = s.AuthorizationEndpoint, s.TokenEndpoint
+	m.RegistrationEndpoint, m.RevocationEndpoint = s.RegistrationEndpoint, s.RevocationEndpoint
+	return m, nil
+}
+
+// parse reads a document with what the user states above it.
+func (s ConfiguredServer) parse(body []byte, form string) (*ServerMetadata, error) {
+	o, err := readDocument(body)
+	if errors.Is(err, errNoObject) {
+		return nil, ErrNoMetadata
+	}
+	if err != nil {
+		return nil, protocolErrorf(serverSpec+" section 3.2", "the authorization server's metadata cannot be read: %v", err)
+	}
+	if !o.has("authorization_endpoint") && !o.has("token_endpoint") {
+		return nil, ErrNoMetadata
+	}
+	members := make(map[string]json.RawMessage, len(o.members))
+	for _, m := range o.members {
+		members[m.name] = m.value
+	}
+	for name, stated := range map[string]string{
+		"issuer": s.Issuer, "authorization_endpoint": s.AuthorizationEndpoint, "token_endpoint": s.TokenEndpoint,
+		"registration_endpoint": s.RegistrationEndpoint, "revocation_endpoint": s.RevocationEndpoint,
+	} {
+		if stated != "" {
+			members[name], _ = json.Marshal(stated) // a string can always be written
+		}
+	}
+	raw, err := writeObject(members)
+	if err != nil {
+		return nil, protocolErrorf(serverSpec+" section 3.2", "the authorization server's metadata cannot be read: %v", err)
+	}
+	m, err := ParseServerMetadata(raw, s.Issuer, form)
+	if err != nil {
+		return nil, err
+	}
+	m.callbackIssuer = o.text("issuer")
+	return m, nil
+}
+
+// template returns what is around the placeholder of an issuer that stands for those of several
+// tenants, such as Microsoft's {tenantid}.
+func template(issuer string) (before, after string, found bool) {
+	before, rest, found := strings.Cut(issuer, "{")
+	if !found {
+		return "", "", false
+	}
+	_, after, found = strings.Cut(rest, "}")
+	return before, after, found
+}
+
+// matchesIssuer compares iss with an issuer: byte by byte, but for a placeholder, which stands
+// for one segment of the path.
+func matchesIssuer(iss, issuer string) bool {
+	before, after, found := template(issuer)
+	if !found {
+		return iss == issuer
+	}
+	rest, ok := strings.CutPrefix(iss, before)
+	if !ok || !strings.HasSuffix(rest, after) || !strings.HasSuffix(before, "/") || strings.Count(before, "/") < 3 {
+		return false
+	}
+	name := strings.TrimSuffix(rest, after)
+	return name != "" && strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}

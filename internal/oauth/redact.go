@@ -1,0 +1,122 @@
+package oauth
+
+import (
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/handstamp/handstamp/internal/secret"
+)
+
+// echo holds what a request carried that must not be repeated. Some servers put
+// the token, the secret or the whole Authorization header that they rejected into
+// their error, as it came or in another encoding.
+type redactor []string
+
+// publicParams are the form parameters that an error may repeat.
+var publicParams = []string{
+	"audience", "client_assertion_type", "client_id", "grant_type", "redirect_uri", "resource", "scope", "token_type_hint",
+}
+
+// echoOf returns the secrets of a form request: its parameters that are not public
+// and the credentials of its Authorization header.
+func redactorOf(form url.Values, header http.Header) redactor {
+	var e redactor
+	for name, values := range form {
+		if !slices.Contains(publicParams, name) {
+			e = append(e, values...)
+		}
+	}
+	for _, value := range header["Authorization"] {
+		_, credentials, _ := strings.Cut(value, " ")
+		e = append(e, credentials)
+		// The id is not a secret, and an error that names it is a good one.
+		if pair, err := base64.StdEncoding.DecodeString(credentials); err == nil {
+			_, encoded, _ := strings.Cut(string(pair), ":")
+			e = append(e, encoded)
+			if secret, err := url.QueryUnescape(encoded); err == nil {
+				e = append(e, secret)
+			}
+		}
+	}
+	return e
+}
+
+// known returns the echo with the secrets added that the Fetcher is told of.
+func (f *Fetcher) addKnownSecrets(e redactor) redactor {
+	if f.Secrets == nil {
+		return e
+	}
+	return e.withSecrets(f.Secrets())
+}
+
+// and returns the echo with more secrets.
+func (e redactor) withSecrets(secrets []Secret) redactor {
+	e = slices.Clip(e)
+	for _, secret := range secrets {
+		e = append(e, secret.Reveal())
+	}
+	return e
+}
+
+// secretMembers are the members of a response that an error about the same
+// response must not repeat either.
+var secretMembers = []string{
+	"access_token", "client_secret", "id_token", "refresh_token", "registration_access_token",
+}
+
+// with returns the echo with the secrets of a response added.
+func (e redactor) withResponse(o object) redactor {
+	e = slices.Clip(e)
+	for _, name := range secretMembers {
+		e = append(e, o.text(name))
+	}
+	return e
+}
+
+// remove takes the secrets out of a text that came back; see [secret.Redact].
+func (e redactor) redact(text string) string { return secret.Redact(text, e...) }
+
+// Repeats reports whether a text of a server contains a secret or a piece of one, in whatever
+// encoding.
+func ContainsSecret(text string, secrets []Secret) bool {
+	return redactor(nil).withSecrets(secrets).redact(text) != text
+}
+
+// Without returns the challenge without what repeats a secret, such as the token that the
+// request was sent with: scopes and the metadata's URL go into requests and messages.
+func (b BearerChallenge) WithoutSecrets(secrets ...Secret) BearerChallenge {
+	e := redactor(nil).withSecrets(secrets)
+	if e.redact(b.ResourceMetadata) != b.ResourceMetadata {
+		b.ResourceMetadata = ""
+	}
+	b.Scope = strings.Join(slices.DeleteFunc(strings.Fields(b.Scope), func(scope string) bool { return e.redact(scope) != scope }), " ")
+	return b
+}
+
+// hide returns err, or an error of the same kind with another text if its own
+// repeats a secret: package net/http quotes what it cannot parse.
+func (e redactor) redactError(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	if shown := e.redact(text); shown != text {
+		return &hiddenError{text: shown, err: err}
+	}
+	return err
+}
+
+// hiddenError is an error whose own text is not shown. It has no Unwrap, which
+// would give that text away.
+type hiddenError struct {
+	text string
+	err  error
+}
+
+func (h *hiddenError) Error() string        { return h.text }
+func (h *hiddenError) Is(target error) bool { return errors.Is(h.err, target) }
+func (h *hiddenError) As(target any) bool   { return errors.As(h.err, target) }

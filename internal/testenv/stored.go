@@ -1,0 +1,55 @@
+package testenv
+
+import (
+	"context"
+	"time"
+
+	"github.com/handstamp/handstamp/store"
+)
+
+// Record reads what is stored for the world's server.
+func (w *Env) Record() *store.Record {
+	w.T.Helper()
+	key, err := store.NewKey(w.Lab.MCPURL(), "")
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	rec, err := w.Store.Get(context.Background(), key)
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	return rec
+}
+
+// Expire makes the stored access token expired by the clock.
+func (w *Env) Expire() {
+	w.T.Helper()
+	rec := w.Record()
+	rec.Grant.ExpiresAt = time.Now().Add(-time.Second)
+	if err := w.Store.Put(context.Background(), rec); err != nil {
+		w.T.Fatal(err)
+	}
+}
+
+// Unusable is how an access token stops being usable.
+var Unusable = map[string]func(*Env){
+	"expired":       (*Env).Expire,
+	"refused early": func(w *Env) { w.Lab.RevokeAccessTokens() },
+}
+
+// Put stores a record that a test has changed.
+func (w *Env) Put(rec *store.Record) {
+	w.T.Helper()
+	if err := w.Store.Put(context.Background(), rec); err != nil {
+		w.T.Fatal(err)
+	}
+}
+
+// AboutToExpire puts the access token into the last tenth of its life.
+func (m *Env) AboutToExpire() {
+	m.T.Helper()
+	rec := m.Record()
+	rec.Grant.ObtainedAt = time.Now().Add(-time.Hour)
+	rec.Grant.ExpiresAt = time.Now().Add(20 * time.Second)
+	m.PutIn(m.Store, rec)
+}

@@ -1,0 +1,185 @@
+package lab
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Request is what is kept of one request. It holds no secret: where one was,
+// there is its Fingerprint.
+type Request struct {
+	Number   int       // 1 for the first since Start or Reset
+	Time     time.Time // of arrival, by the server's clock
+	Endpoint string    // as in Counts
+	Method   string    // the HTTP method
+	Path     string
+	Header   http.Header // secrets replaced
+	Params   url.Values  // of query and form body, secrets replaced
+
+	AuthMethod       string // the client authentication seen: one of the Method constants, "both", or "" without client_id
+	ClientID         string
+	GrantType        string
+	Resource         string
+	Scope            string
+	Refresh          string // Fingerprint of the refresh token
+	Bearer           string // Fingerprint of the access token
+	RPC              string // the JSON-RPC method of an MCP request
+	RegistrationBody string // the body of a registration
+
+	Status int    // of the answer; 0 if there is none yet, or never was
+	Error  string // the OAuth error code of the answer
+}
+
+// String is a line that may be shown to anybody.
+func (r Request) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d %s %s %s → %d", r.Number, r.Endpoint, r.Method, r.Path, r.Status)
+	for _, part := range []struct{ name, value string }{
+		{"error", r.Error}, {"auth", r.AuthMethod}, {"client", r.ClientID}, {"resource", r.Resource},
+		{"scope", r.Scope}, {"refresh", r.Refresh}, {"bearer", r.Bearer}, {"rpc", r.RPC},
+	} {
+		if part.value != "" {
+			fmt.Fprintf(&b, " %s=%s", part.name, part.value)
+		}
+	}
+	return b.String()
+}
+
+// Fingerprint names a secret without telling it: tests compare it with that of
+// a secret they know. An empty secret has an empty one.
+func Fingerprint(secret string) string {
+	if secret == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(secret))
+	return "sha256:" + base64.RawURLEncoding.EncodeToString(sum[:9])
+}
+
+// diary is what happened. It is guarded by Server.mu.
+type requestLog struct {
+	requests []*Request
+	counts   map[string]int
+}
+
+// secretParams are the parameters that are replaced in the diary.
+var secretParams = [...]string{
+	"code", "code_verifier", "client_secret", "refresh_token", "access_token", "token", "state", "client_assertion",
+}
+
+// secretHeaders likewise.
+var secretHeaders = [...]string{"Authorization", "Proxy-Authorization", "Cookie"}
+
+// record writes a request that has just come into the diary.
+func (s *Server) record(x *exchange) {
+	r := Request{
+		Time:       s.clock.now(),
+		Endpoint:   x.endpoint,
+		Method:     x.r.Method,
+		Path:       x.r.URL.Path,
+		Header:     x.r.Header.Clone(),
+		Params:     maps.Clone(x.form),
+		AuthMethod: x.seen.method,
+		ClientID:   x.seen.id,
+		GrantType:  x.form.Get("grant_type"),
+		Resource:   x.form.Get("resource"),
+		Scope:      x.form.Get("scope"),
+		Refresh:    Fingerprint(x.form.Get("refresh_token")),
+		RPC:        x.rpc,
+	}
+	if x.endpoint == "register" {
+		r.RegistrationBody = string(x.body)
+	}
+	if token, ok := bearer(x.r); ok {
+		r.Bearer = Fingerprint(token)
+	}
+	for _, name := range secretParams {
+		if values := r.Params[name]; values != nil {
+			r.Params[name] = fingerprints(values)
+		}
+	}
+	for _, name := range secretHeaders {
+		if values := r.Header[name]; values != nil {
+			r.Header[name] = fingerprints(values)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.Number = len(s.log.requests) + 1
+	x.entry = &r
+	s.log.requests = append(s.log.requests, x.entry)
+	if s.log.counts == nil {
+		s.log.counts = make(map[string]int)
+	}
+	s.log.counts[x.endpoint]++
+}
+
+func fingerprints(values []string) []string {
+	out := make([]string, len(values))
+	for i, value := range values {
+		out[i] = Fingerprint(value)
+	}
+	return out
+}
+
+// settle adds the outcome of a request to the diary.
+func (s *Server) recordStatus(x *exchange, status int, code string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x.entry.Status, x.entry.Error = status, code
+}
+
+// Requests returns every request since Start or Reset, in the order of their
+// arrival.
+func (s *Server) Requests() []Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]Request, len(s.log.requests))
+	for i, r := range s.log.requests {
+		out[i] = r.clone()
+	}
+	return out
+}
+
+func (r Request) clone() Request {
+	r.Header = r.Header.Clone()
+	r.Params = url.Values(http.Header(r.Params).Clone())
+	return r
+}
+
+// Counts returns how many requests came, by endpoint: mcp, resource_metadata,
+// server_metadata, register, registration, authorize (a browser opened),
+// authorize:preflight (a program that marked its request as a prefetch),
+// consent, token:code, token:refresh, token (another grant), revoke, other.
+// Metadata is counted wherever it was looked for.
+func (s *Server) Counts() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := maps.Clone(s.log.counts)
+	if out == nil {
+		out = make(map[string]int)
+	}
+	return out
+}
+
+// Reset empties the diary and the audit, clears every fault and releases every
+// gate. Clients and tokens stay.
+func (s *Server) Reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.log = requestLog{}
+	s.rules = faults{}
+	s.state.audit = Audit{}
+	for _, f := range s.state.families {
+		clear(f.presented)
+	}
+	for _, gate := range s.gates {
+		gate.Release()
+	}
+	s.gates = nil
+}

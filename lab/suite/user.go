@@ -1,0 +1,135 @@
+package suite
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/handstamp/handstamp/lab"
+)
+
+// person sits at the cell's machine, and consents to whatever a browser shows.
+type user struct {
+	forged bool // somebody else is in the browser, too
+
+	ctx  context.Context // ends with close
+	end  context.CancelFunc
+	work sync.WaitGroup
+
+	mu   sync.Mutex // guards tabs
+	tabs []string   // every URL that was opened
+}
+
+// tabPatience bounds what a tab may take.
+const tabTimeout = 20 * time.Second
+
+func newUser(ctx context.Context, forged bool) *user {
+	p := &user{forged: forged}
+	p.ctx, p.end = context.WithCancel(ctx)
+	return p
+}
+
+// close closes every tab.
+func (p *user) close() {
+	p.end()
+	p.work.Wait()
+}
+
+// open opens a tab.
+func (p *user) open(rawurl string) {
+	p.mu.Lock()
+	p.tabs = append(p.tabs, rawurl)
+	p.mu.Unlock()
+	p.work.Go(func() {
+		ctx, cancel := context.WithTimeout(p.ctx, tabTimeout)
+		defer cancel()
+		if p.forged {
+			forge(ctx, rawurl)
+		}
+		// What the page shows is for the person alone: the counts tell the rest.
+		_, _ = lab.Browse(ctx, rawurl)
+	})
+}
+
+// asked returns how many tabs were opened, and those that no browser may open.
+func (p *user) tabsOpened() (n int, wrong []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, tab := range p.tabs {
+		if !strings.HasPrefix(tab, "http://") && !strings.HasPrefix(tab, "https://") {
+			wrong = append(wrong, tab)
+		}
+	}
+	return len(p.tabs), wrong
+}
+
+// forge calls the redirect URI of an authorization request with somebody else's
+// code and state.
+func forge(ctx context.Context, rawurl string) {
+	u, err := url.Parse(rawurl)
+	if err != nil {
+		return
+	}
+	target, err := url.Parse(u.Query().Get("redirect_uri"))
+	if err != nil || target.Host == "" {
+		return
+	}
+	target.RawQuery = url.Values{"code": {"forged-code"}, "state": {"forged-state"}, "iss": {u.Scheme + "://" + u.Host}}.Encode()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
+	if err != nil {
+		return
+	}
+	// Whatever the listener answers, the person goes on.
+	if response, err := http.DefaultClient.Do(r); err == nil {
+		response.Body.Close()
+	}
+}
+
+// browsers are the programs that open a browser, here or there.
+var browsers = [...]string{
+	"xdg-open", "open", "x-www-browser", "www-browser", "sensible-browser", "wslview", "gio", "firefox", "google-chrome",
+	"chromium", "chromium-browser",
+}
+
+// home makes a user's home in dir, with programs in it that open tabs with p,
+// and returns the environment of the user's processes.
+func (p *user) home(dir string, environ []string) ([]string, error) {
+	bin := filepath.Join(dir, "bin")
+	if err := os.MkdirAll(bin, 0o700); err != nil {
+		return nil, err
+	}
+	script, err := p.listen(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range browsers {
+		if err := os.WriteFile(filepath.Join(bin, name), []byte(script), 0o700); err != nil {
+			return nil, err
+		}
+	}
+	env := slices.DeleteFunc(slices.Clone(environ), func(kv string) bool {
+		name, _, _ := strings.Cut(strings.ToUpper(kv), "=")
+		return strings.HasPrefix(name, "HANDSTAMP_") || strings.HasPrefix(name, "XDG_") || strings.HasPrefix(name, "MCP_REMOTE_") ||
+			name == "WAYLAND_DISPLAY" || name == "DBUS_SESSION_BUS_ADDRESS" || name == "CI" || name == "SSH_CONNECTION" || name == "SSH_TTY"
+	})
+	cache := os.Getenv("npm_config_cache")
+	if cache == "" {
+		if user, err := os.UserHomeDir(); err == nil {
+			cache = filepath.Join(user, ".npm")
+		}
+	}
+	return append(env,
+		"HOME="+dir,
+		"USERPROFILE="+dir,
+		"PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"),
+		"BROWSER="+filepath.Join(bin, "xdg-open"),
+		"DISPLAY=:0", // or there would be nothing to open a browser on
+		"npm_config_cache="+cache,
+	), nil
+}

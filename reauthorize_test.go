@@ -1,0 +1,188 @@
+package handstamp_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/testenv"
+	"github.com/handstamp/handstamp/lab"
+)
+
+// TestForbiddenInvalidToken: a 403 that says invalid_token is about the token, and
+// refreshes it as a 401 does. One that says nothing, or something else, is returned.
+func TestForbiddenInvalidToken(t *testing.T) {
+	for _, tc := range []struct {
+		challenge string
+		refreshes int
+	}{
+		{`Bearer error="invalid_token", error_description="The token expired"`, 1},
+		{`Bearer realm="mcp", error="expired_token"`, 1},
+		{`Bearer error="invalid_request"`, 0},
+		{`Bearer`, 0},
+		{``, 0},
+	} {
+		w := testenv.New(t, lab.Habits{})
+		c, line := w.Recorded()
+		w.MustCall(c)
+		w.Lab.ExpireAccessTokens()
+		w.Lab.Reset()
+		line.OnResponse(func(req *http.Request, resp *http.Response) {
+			if resp.StatusCode == http.StatusUnauthorized && strings.HasSuffix(req.URL.Path, "/mcp") {
+				resp.StatusCode = http.StatusForbidden
+				resp.Header.Set("WWW-Authenticate", tc.challenge)
+			}
+		})
+		if err := w.Call(c); (err == nil) != (tc.refreshes > 0) {
+			t.Errorf("%s: %v", tc.challenge, err)
+		}
+		w.WantCounts(map[string]int{"token:refresh": tc.refreshes})
+		w.WantTabs(1)
+	}
+}
+
+// TestForbiddenInvalidTokenForEver: a server that says so of every token costs one
+// refresh and no tab, and its response is returned.
+func TestForbiddenInvalidTokenForEver(t *testing.T) {
+	testenv.InBubble(t, lab.Habits{}, func(t *testing.T, w *testenv.Env) {
+		c, line := w.Recorded()
+		w.MustCall(c)
+		w.Lab.Reset()
+		line.OnResponse(func(req *http.Request, resp *http.Response) {
+			if strings.HasSuffix(req.URL.Path, "/mcp") {
+				resp.StatusCode = http.StatusForbidden
+				resp.Header.Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+			}
+		})
+		resp, err := c.HTTPClient(w.Lab.MCPURL()).Post(w.Lab.MCPURL(), "application/json", strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusForbidden {
+			t.Errorf("status %d", resp.StatusCode)
+		}
+		// The fresh token is sent again a few times, as it may need a moment.
+		w.WantCounts(map[string]int{"mcp": 2 + 4, "token:refresh": 1})
+		w.WantTabs(1)
+	})
+}
+
+// TestForbiddenInvalidTokenWithoutRefresh: where the token cannot be refreshed, the user
+// signs in, as after a 401.
+func TestForbiddenInvalidTokenWithoutRefresh(t *testing.T) {
+	w := testenv.New(t, lab.Habits{})
+	c, line := w.Recorded()
+	w.MustCall(c)
+	w.Lab.RevokeFamilies()
+	line.OnResponse(func(req *http.Request, resp *http.Response) {
+		if resp.StatusCode == http.StatusUnauthorized && strings.HasSuffix(req.URL.Path, "/mcp") {
+			resp.StatusCode = http.StatusForbidden
+		}
+	})
+	w.MustCall(c)
+	w.WantTabs(2)
+}
+
+// A resource server that refuses even a token fresh from a login gets no storm
+// of tabs.
+func TestServerThatRefusesEveryToken(t *testing.T) {
+	testenv.InBubble(t, lab.NoneFirst(), func(t *testing.T, w *testenv.Env) {
+		c := w.Session()
+		client := c.HTTPClient(w.Lab.MCPURL())
+		w.MustCall(c)
+		for range 5 {
+			w.Lab.SetFault("mcp", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusUnauthorized})
+			if err := testenv.Call(context.Background(), client, w.Lab.MCPURL()); err == nil {
+				t.Fatal("the call worked")
+			}
+		}
+		if n := w.Tabs.Load(); n > 2 {
+			t.Errorf("browser opened %d times\n%s", n, w.Diary())
+		}
+	})
+}
+
+// A server that refuses every token costs one renewal, not two for each request.
+func TestRefusedTokenIsNotRenewedForEver(t *testing.T) {
+	testenv.InBubble(t, lab.NoneFirst(), func(t *testing.T, w *testenv.Env) {
+		w.MustCall(w.Session())
+		c := w.Session()
+		c.LoginPolicy = handstamp.LoginNever
+		client := c.HTTPClient(w.Lab.MCPURL())
+		w.Lab.SetFault("mcp", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusUnauthorized})
+		for range 5 {
+			testenv.Call(t.Context(), client, w.Lab.MCPURL())
+		}
+		if n := w.Lab.Counts()["token:refresh"]; n > 2 {
+			t.Errorf("%d refreshes for 5 calls", n)
+		}
+	})
+}
+
+// Requests that need another scope at the same time wait for one step-up, and none
+// of them gives up because there are so many.
+func TestStepUpOfManyRequests(t *testing.T) {
+	w := testenv.New(t, lab.Habits{RequiredScope: "admin", ScopesSupported: []string{"read", "admin"}, ChallengeScope: "read"})
+	c := w.Session()
+	release := make(chan struct{})
+	var refused atomic.Int32
+	c.BaseTransport = testenv.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err == nil && resp.StatusCode == http.StatusForbidden && refused.Add(1) == 10 {
+			close(release)
+		}
+		return resp, err
+	})
+	var opened atomic.Int32
+	c.Prompt.OpenURL = func(ctx context.Context, raw string) error {
+		if opened.Add(1) > 1 {
+			<-release
+		}
+		return w.OpenURL(ctx, raw)
+	}
+	if _, err := c.Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	errs := make(chan error)
+	client := c.HTTPClient(w.Lab.MCPURL())
+	for range 10 {
+		go func() { errs <- testenv.Call(t.Context(), client, w.Lab.MCPURL()) }()
+	}
+	bad := 0
+	var last error
+	for range 10 {
+		if err := <-errs; err != nil {
+			bad, last = bad+1, err
+		}
+	}
+	if bad > 0 {
+		t.Errorf("%d of 10 failed: %v", bad, last)
+	}
+	w.WantTabs(2)
+}
+
+// A server that grants a scope and goes on asking for it gets its logins once, not
+// for every request.
+func TestStepUpInVain(t *testing.T) {
+	w := testenv.New(t, lab.Habits{})
+	c := w.Session()
+	c.BaseTransport = testenv.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err == nil && req.URL.String() == w.Lab.MCPURL() && resp.StatusCode != http.StatusUnauthorized {
+			resp.StatusCode = http.StatusForbidden
+			resp.Header.Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="read"`)
+		}
+		return resp, err
+	})
+	client := c.HTTPClient(w.Lab.MCPURL())
+	for range 4 {
+		if err := testenv.Call(t.Context(), client, w.Lab.MCPURL()); err == nil {
+			t.Fatal("the server has let somebody in")
+		}
+	}
+	w.WantTabs(2) // the login, and one for the scope
+}

@@ -1,0 +1,345 @@
+package handstamp_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/testenv"
+	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/filestore"
+)
+
+// TestRefreshNamesTheScopeWhereTheServerWantsIt, and nowhere else.
+func TestRefreshNamesTheScopeWhereTheServerWantsIt(t *testing.T) {
+	w := testenv.New(t, lab.Habits{ScopesSupported: []string{"tools"}})
+	w.MustCall(w.Session())
+	scopes := func() []string {
+		var all []string
+		for _, r := range w.Lab.Requests() {
+			if r.Endpoint == "token:refresh" {
+				all = append(all, r.Scope)
+			}
+		}
+		return all
+	}
+	w.Lab.SetFault("token:refresh", lab.Fault{Kind: lab.FaultStatus, Status: 400, ContentType: "application/json", Times: 1,
+		Body: `{"error":"invalid_request","error_description":"AADSTS90009: Application is requesting a token for itself."}`})
+	w.Expire()
+	w.MustCall(w.Session())
+	w.Expire()
+	w.MustCall(w.Session())
+	if got := scopes(); len(got) != 3 || got[0] != "" || got[1] != "tools" || got[2] != "tools" {
+		t.Errorf("the refreshes named the scopes %q, want none first, then tools, remembered\n%s", got, w.Diary())
+	}
+	// A server that has stopped to take it gets it once more without.
+	w.Lab.SetFault("token:refresh", lab.Fault{Kind: lab.FaultStatus, Status: 400, ContentType: "application/json", Times: 1,
+		Body: `{"error":"invalid_scope"}`})
+	w.Expire()
+	w.MustCall(w.Session())
+	w.Expire()
+	w.MustCall(w.Session())
+	if got := scopes(); len(got) != 6 || got[4] != "" || got[5] != "" {
+		t.Errorf("the refreshes named the scopes %q, want none in the last two\n%s", got, w.Diary())
+	}
+	w.WantTabs(1)
+}
+
+// TestScopeRejectedEitherWay: a server that rejects a refresh with its scope and
+// without it does not get them in turns.
+func TestScopeRejectedEitherWay(t *testing.T) {
+	for _, body := range []string{
+		`{"error":"invalid_scope"}`,
+		`{"error":"invalid_request","error_description":"AADSTS90009: Application is requesting a token for itself."}`,
+		`{"error":"invalid_scope","error_description":"scope is required"}`,
+	} {
+		for _, remembered := range []bool{false, true} {
+			testenv.InBubble(t, lab.Habits{ScopesSupported: []string{"tools"}}, func(t *testing.T, w *testenv.Env) {
+				w.MustCall(w.Session())
+				w.Expire()
+				if r := w.Record(); remembered {
+					r.RefreshScope = []string{r.Grant.Issuer}
+					w.Put(r)
+				}
+				w.Lab.SetFault("token:refresh", rejectionOf(400, body))
+				c := w.Session()
+				c.LoginPolicy = handstamp.LoginNever
+				if err := w.Call(c); !errors.Is(err, handstamp.ErrLoginRequired) {
+					t.Errorf("%s: %v, want ErrLoginRequired", body, err)
+				}
+				if n := w.Lab.Counts()["token:refresh"]; n > 3 { // one more two seconds later
+					t.Errorf("%s, remembered %v: %d requests, want at most 3\n%s", body, remembered, n, w.Diary())
+				}
+				w.MustCall(w.Session())
+				w.WantTabs(2)
+			})
+		}
+	}
+}
+
+// relocated is an authorization server whose token endpoint has moved to another
+// path, as seen by a client that sends its requests through it.
+type relocated struct {
+	status int    // of the old path
+	to     string // the token endpoint in the metadata: a path, or another origin's URL
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (r *relocated) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Path == "/token" {
+		return &http.Response{StatusCode: r.status, Header: http.Header{}, Body: http.NoBody, Request: req}, nil
+	}
+	if req.URL.Path == "/v2/token" {
+		req = req.Clone(req.Context())
+		req.URL.Path = "/token"
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil || !strings.Contains(req.URL.Path, "/.well-known/oauth-authorization-server") {
+		return resp, err
+	}
+	body, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err != nil {
+		return nil, err
+	}
+	origin := "http://" + req.URL.Host
+	to := r.to
+	if strings.HasPrefix(to, "/") {
+		to = origin + to
+	}
+	body = bytes.Replace(body, []byte(origin+"/token"), []byte(to), 1)
+	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	return resp, nil
+}
+
+// TestTokenEndpointThatHasMoved: where the token endpoint is not there any more, the
+// metadata is read again, and one on the same origin is used from then on. Nothing
+// is sent to another origin, and nothing is given up.
+func TestTokenEndpointThatHasMoved(t *testing.T) {
+	for _, tc := range []struct {
+		status int
+		to     string
+		found  bool
+	}{
+		{404, "/v2/token", true},
+		{405, "/v2/token", true},
+		{410, "/v2/token", true},
+		{404, "/token", false},
+		{404, "http://127.0.0.1:1/v2/token", false},
+		{415, "/v2/token", false}, // of another kind: the endpoint is there
+	} {
+		w := testenv.New(t, lab.NoneFirst())
+		w.MustCall(w.Session())
+		w.Expire()
+		moved := &relocated{status: tc.status, to: tc.to}
+		c := w.Session()
+		c.BaseTransport, c.AuthTransport = moved, moved
+		err := w.Call(c)
+		if (err == nil) != tc.found {
+			t.Errorf("%d, moved to %s: error %v, want success %v", tc.status, tc.to, err, tc.found)
+		}
+		if !tc.found {
+			testenv.WantKind(t, err, handstamp.ErrUnreachable)
+		}
+		if r := w.Record(); r.Grant.RefreshToken == "" || strings.HasSuffix(r.Grant.TokenEndpoint, "/v2/token") != tc.found {
+			t.Errorf("%d, moved to %s: the record has the token endpoint %s", tc.status, tc.to, r.Grant.TokenEndpoint)
+		}
+		w.WantTabs(1)
+	}
+}
+
+func TestTroubleKeepsTheCredential(t *testing.T) {
+	for name, fault := range testenv.Trouble {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testenv.InBubble(t, lab.NoneFirst(), func(t *testing.T, w *testenv.Env) {
+				w.MustCall(w.Session())
+				w.Expire()
+				before := w.Record()
+				w.Lab.SetFault("token", fault)
+
+				c := w.Session()
+				err := w.Call(c)
+				var trouble *handstamp.Error
+				if !errors.Is(err, handstamp.ErrUnreachable) || !errors.As(err, &trouble) {
+					t.Fatalf("error %v, want ErrUnreachable\n%s", err, w.Diary())
+				}
+				after := w.Record()
+				if after.Grant == nil || after.Grant.RefreshToken != before.Grant.RefreshToken {
+					t.Error("the refresh token was not kept")
+				}
+				if after.Retry == nil || !after.Retry.NotBefore.After(time.Now()) {
+					t.Error("no process was told to wait")
+				}
+				requests := w.Lab.Counts()["token:refresh"]
+				if err := w.Call(w.Session()); !errors.Is(err, handstamp.ErrUnreachable) {
+					t.Errorf("another session within the wait: %v", err)
+				}
+				if n := w.Lab.Counts()["token:refresh"]; n != requests {
+					t.Errorf("asked %d more times within the wait", n-requests)
+				}
+				w.WantTabs(1)
+
+				// The trouble passes, and so does the wait.
+				w.Lab.SetFault("token")
+				rec := w.Record()
+				rec.Retry.NotBefore = time.Now()
+				if err := w.Store.Put(context.Background(), rec); err != nil {
+					t.Fatal(err)
+				}
+				w.MustCall(w.Session())
+				w.WantTabs(1)
+			})
+		})
+	}
+}
+
+func TestLostAnswer(t *testing.T) {
+	for _, test := range []struct {
+		rotation string
+		tabs     int32
+	}{
+		{lab.RotateGrace, 1}, {lab.RotateSame, 1}, {lab.RotateUntilUsed, 1}, {lab.RotateNone, 1}, {lab.RotateRepeat, 1},
+		{lab.RotateStrict, 2}, {lab.RotateStrictKeep, 2},
+	} {
+		for _, kind := range []string{lab.FaultCutAfter, lab.FaultCutBody} {
+			t.Run(test.rotation+"/"+kind, func(t *testing.T) {
+				t.Parallel()
+				w := testenv.New(t, lab.Habits{Rotation: test.rotation, Grace: time.Minute})
+				w.MustCall(w.Session())
+				w.Expire()
+				w.Lab.SetFault("token", lab.Fault{Kind: kind, Times: 1})
+
+				quiet := w.Session()
+				quiet.LoginPolicy = handstamp.LoginNever
+				err := w.Call(quiet)
+				if test.tabs == 1 {
+					if err != nil {
+						t.Fatalf("%v\n%s", err, w.Diary())
+					}
+					w.MustCall(w.Session())
+					w.WantTabs(1)
+					return
+				}
+				// Nothing could save this login; it is named, and one clean
+				// login with the same client follows.
+				if kind == lab.FaultCutAfter {
+					if !errors.Is(err, handstamp.ErrLoginRequired) {
+						t.Fatalf("error %v, want ErrLoginRequired\n%s", err, w.Diary())
+					}
+					status, err := quiet.Status(context.Background(), w.Lab.MCPURL())
+					if err != nil || status.GrantError == nil || !status.GrantError.Interrupted {
+						t.Errorf("status %+v, %v: the interrupted renewal is not named", status, err)
+					}
+				}
+				w.MustCall(w.Session())
+				w.WantCounts(map[string]int{"register": 1})
+			})
+		}
+	}
+}
+
+// interruptedRenewal returns the intent that a process left behind which was killed
+// while it spent the token.
+func interruptedRenewal(token store.Secret, at time.Time) *store.Intent {
+	mac := hmac.New(sha256.New, []byte("x"))
+	mac.Write([]byte(token.Reveal()))
+	return &store.Intent{ID: "x", At: at, Fingerprint: hex.EncodeToString(mac.Sum(nil)[:8])}
+}
+
+// A token endpoint that never answers is a passing trouble, noted in the store: the
+// time for asking must not use up the time for storing.
+func TestTokenEndpointThatHangs(t *testing.T) {
+	dir := t.TempDir() + "/s"
+	w := testenv.New(t, lab.NoneFirst())
+	fs, err := filestore.Open(filestore.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Store = fs
+	w.MustCall(w.Session())
+	w.Expire()
+	synctest.Test(t, func(t *testing.T) {
+		fs, err := filestore.Open(filestore.Options{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &handstamp.Client{Store: fs, AuthTransport: testenv.RoundTripFunc(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		}), LoginPolicy: handstamp.LoginNever}
+		// The record's times are real ones, and the bubble's clock stands in 2000.
+		rec := w.Record()
+		rec.Grant.ExpiresAt = time.Now().Add(-time.Second)
+		rec.Grant.ObtainedAt = time.Now().Add(-time.Hour)
+		if err := fs.Put(context.Background(), rec); err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Token(context.Background(), w.Lab.MCPURL(), handstamp.TokenOptions{})
+		if !errors.Is(err, handstamp.ErrUnreachable) {
+			t.Errorf("kind: %v", err)
+		}
+		rec, _ = fs.Get(context.Background(), rec.Key)
+		if rec.Retry == nil || rec.Intent == nil || !rec.Intent.Sent {
+			t.Errorf("not noted: retry %v intent %+v", rec.Retry, rec.Intent)
+		}
+	})
+}
+
+// An interrupted renewal is repeated at once, in case the server forgives; when it does
+// not, each session does not try again, and the end is named.
+func TestInterruptedRenewalIsRepeatedOnce(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	w.MustCall(w.Session())
+	rec := w.Record()
+	rec.Intent = interruptedRenewal(rec.Grant.RefreshToken, time.Now())
+	w.Put(rec)
+	w.Lab.SetFault("token", lab.Fault{Kind: lab.FaultStatus, Status: 400, ContentType: "application/json", Body: `{"error":"invalid_grant"}`})
+	for range 5 {
+		w.MustCall(w.Session())
+	}
+	if n := w.Lab.Counts()["token:refresh"]; n > 1 {
+		t.Errorf("%d refreshes with a refused token", n)
+	}
+	rec = w.Record()
+	rec.Grant.ExpiresAt, rec.Retry = time.Now().Add(-time.Second), nil
+	w.Put(rec)
+	q := w.Session()
+	q.LoginPolicy = handstamp.LoginNever
+	err := w.Call(q)
+	st, _ := q.Status(t.Context(), w.Lab.MCPURL())
+	if st.GrantError == nil || !st.GrantError.Interrupted {
+		t.Errorf("not named: %v %+v", err, st)
+	}
+}
+
+// An answer that was saved long before anybody could read it is renewed in turn.
+func TestSavedAnswerOfLongAgo(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	w.MustCall(w.Session())
+	rec := w.Record()
+	body, _ := json.Marshal(map[string]any{"access_token": "old", "token_type": "Bearer", "expires_in": 3600, "refresh_token": rec.Grant.RefreshToken.Reveal()})
+	rec.Intent = interruptedRenewal(rec.Grant.RefreshToken, time.Now().Add(-2*time.Hour))
+	rec.Intent.Answer = &store.Answer{Status: 200, ContentType: "application/json", ReceivedAt: time.Now().Add(-2 * time.Hour), Body: store.Secret(body)}
+	rec.Grant.ExpiresAt = time.Now().Add(-time.Minute)
+	w.Put(rec)
+	tok, err := w.Session().Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tok.ExpiresAt.Before(time.Now()) {
+		t.Errorf("Token returned one that expired %v ago", time.Since(tok.ExpiresAt))
+	}
+}

@@ -1,0 +1,257 @@
+package security_test
+
+import (
+	"context"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/proctest"
+	"github.com/handstamp/handstamp/internal/testenv"
+	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store"
+)
+
+// exported has each exported type of the package.
+var exported = map[string]reflect.Type{
+	"ImportOptions":        reflect.TypeFor[handstamp.ImportOptions](),
+	"ImportResult":         reflect.TypeFor[handstamp.ImportResult](),
+	"AuthorizationServer":  reflect.TypeFor[handstamp.AuthorizationServer](),
+	"AuthorizationRequest": reflect.TypeFor[handstamp.AuthorizationRequest](),
+	"Client":               reflect.TypeFor[handstamp.Client](),
+	"Error":                reflect.TypeFor[handstamp.Error](),
+	"ImportedLogin":        reflect.TypeFor[handstamp.ImportedLogin](),
+	"Handler":              reflect.TypeFor[handstamp.Handler](),
+	"Hooks":                reflect.TypeFor[handstamp.Hooks](),
+	"LoginEvent":           reflect.TypeFor[handstamp.LoginEvent](),
+	"LoginOptions":         reflect.TypeFor[handstamp.LoginOptions](),
+	"LoginPolicy":          reflect.TypeFor[handstamp.LoginPolicy](),
+	"LoginResult":          reflect.TypeFor[handstamp.LoginResult](),
+	"LogoutOptions":        reflect.TypeFor[handstamp.LogoutOptions](),
+	"LogoutResult":         reflect.TypeFor[handstamp.LogoutResult](),
+	"RefreshHelper":        reflect.TypeFor[handstamp.RefreshHelper](),
+	"Prompt":               reflect.TypeFor[handstamp.Prompt](),
+	"RefreshEvent":         reflect.TypeFor[handstamp.RefreshEvent](),
+	"GrantError":           reflect.TypeFor[handstamp.GrantError](),
+	"ManualRegistration":   reflect.TypeFor[handstamp.ManualRegistration](),
+	"Registration":         reflect.TypeFor[handstamp.Registration](),
+	"State":                reflect.TypeFor[handstamp.State](),
+	"Status":               reflect.TypeFor[handstamp.Status](),
+	"Token":                reflect.TypeFor[handstamp.Token](),
+	"TokenOptions":         reflect.TypeFor[handstamp.TokenOptions](),
+}
+
+// A refresh token is the login itself. No field, method or result of this
+// package gives one to a caller: it is in the Store, and on its way to the token
+// endpoint that it belongs to.
+func TestNoAccessorForRefreshTokens(t *testing.T) {
+	telling := regexp.MustCompile(`(?i)^refresh_?token$|idtoken|grant$|record|snapshot`)
+	for name, typ := range exported {
+		if typ.Kind() == reflect.Struct {
+			for field := range fieldsOf(typ) {
+				if telling.MatchString(field.Name) || holdsRecord(field.Type) {
+					t.Errorf("%s has the field %s", name, field.Name)
+				}
+			}
+		}
+		for _, typ := range []reflect.Type{typ, reflect.PointerTo(typ)} {
+			for i := range typ.NumMethod() {
+				method := typ.Method(i)
+				if telling.MatchString(method.Name) {
+					t.Errorf("%s has the method %s", name, method.Name)
+				}
+				for j := range method.Type.NumOut() {
+					if out := method.Type.Out(j); holdsRecord(out) {
+						t.Errorf("%s.%s returns a %s", name, method.Name, out)
+					}
+				}
+			}
+		}
+	}
+	for name := range declared(t) {
+		if exported[name] == nil {
+			t.Errorf("the exported type %s is not looked at here", name)
+		}
+	}
+}
+
+// fieldsOf yields the exported fields.
+func fieldsOf(typ reflect.Type) func(yield func(reflect.StructField) bool) {
+	return func(yield func(reflect.StructField) bool) {
+		for _, field := range reflect.VisibleFields(typ) {
+			if field.IsExported() && !yield(field) {
+				return
+			}
+		}
+	}
+}
+
+// holdsRecord reports whether a value of the type leads to a stored credential.
+func holdsRecord(typ reflect.Type) bool {
+	for {
+		switch typ.Kind() {
+		case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Chan, reflect.Map:
+			typ = typ.Elem()
+			continue
+		}
+		break
+	}
+	switch typ {
+	case reflect.TypeFor[store.Record](), reflect.TypeFor[store.Grant](), reflect.TypeFor[store.Answer](), reflect.TypeFor[store.Intent]():
+		return true
+	}
+	return false
+}
+
+// declared returns the names of the exported types in the package's files.
+func declared(t *testing.T) map[string]bool {
+	t.Helper()
+	files, err := filepath.Glob("../../*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files of the library: %v", err)
+	}
+	names := make(map[string]bool)
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, declaration := range file.Decls {
+			group, ok := declaration.(*ast.GenDecl)
+			if !ok {
+				continue
+			}
+			for _, spec := range group.Specs {
+				if spec, ok := spec.(*ast.TypeSpec); ok && spec.Name.IsExported() {
+					names[spec.Name.Name] = true
+				}
+			}
+		}
+	}
+	if len(names) == 0 {
+		t.Fatal("no exported type was found")
+	}
+	return names
+}
+
+// Whatever the API returns of a login, the refresh token is not in it, not even
+// for those who look inside Secrets.
+func TestRefreshTokenIsNotInAnyResult(t *testing.T) {
+	w := testenv.New(t, lab.Habits{})
+	c, _ := w.Recorded()
+	var results []any
+	c.OnRegister = func(_ context.Context, r handstamp.Registration) error {
+		results = append(results, r)
+		return nil
+	}
+	c.Hooks = handstamp.Hooks{
+		Refreshed: func(e handstamp.RefreshEvent) { results = append(results, e) },
+		LoggedIn:  func(e handstamp.LoginEvent) { results = append(results, e) },
+		Notice:    func(server, message string) { results = append(results, server+" "+message) },
+	}
+	add := func(result any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		results = append(results, result)
+	}
+	server := w.Lab.MCPURL()
+	login, err := c.Login(t.Context(), server, handstamp.LoginOptions{})
+	add(login, err)
+	add(c.Token(t.Context(), server, handstamp.TokenOptions{Refresh: true}))
+	add(c.Status(t.Context(), server))
+	add(c.List(t.Context()))
+	add(c.TokenSource(t.Context(), server).Token())
+	source, err := c.Handler(server).TokenSource(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	add(source.Token())
+
+	var all strings.Builder
+	for _, result := range results {
+		reveal(&all, reflect.ValueOf(result))
+	}
+	access, refresh := w.Record().Grant.AccessToken.Reveal(), w.Record().Grant.RefreshToken.Reveal()
+	if !proctest.Contains(all.String(), access) {
+		t.Error("the access token was not found, so the search does not work")
+	}
+	for _, secret := range append(w.Lab.Secrets(), refresh) {
+		if strings.HasPrefix(secret, "refresh-") && proctest.Contains(all.String(), secret) {
+			t.Errorf("a refresh token is in %s", all.String())
+		}
+	}
+	if _, err := c.Logout(t.Context(), server, handstamp.LogoutOptions{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// reveal writes every string that can be reached from a value.
+func reveal(b *strings.Builder, v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		fmt.Fprintln(b, v.String()) // of a Secret, too
+	case reflect.Pointer, reflect.Interface:
+		if !v.IsNil() {
+			reveal(b, v.Elem())
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			reveal(b, v.Field(i))
+		}
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			reveal(b, v.Index(i))
+		}
+	case reflect.Map:
+		for key, value := range v.Seq2() {
+			reveal(b, key)
+			reveal(b, value)
+		}
+	}
+}
+
+// Secrets do not show through the structs that hold them, whatever the verb and
+// however deep they are.
+func TestSecretsInStructs(t *testing.T) {
+	const secret = "a-secret-that-nobody-sees"
+	for _, holder := range []any{
+		store.Record{Clients: []*store.Client{{Secret: secret}}, Grant: &store.Grant{AccessToken: secret}, Intent: &store.Intent{Answer: &store.Answer{Body: secret}}},
+		store.Client{Secret: secret, RegistrationAccessToken: secret, Response: secret},
+		store.Grant{AccessToken: secret, RefreshToken: secret, IDToken: secret},
+		store.Intent{Answer: &store.Answer{Body: secret}},
+		store.Answer{Body: secret},
+		handstamp.Registration{ClientSecret: secret, Response: secret},
+		handstamp.Token{Value: secret},
+		handstamp.ImportedLogin{TokenResponse: secret, Registration: handstamp.Registration{ClientSecret: secret, Response: secret}},
+		store.Secret(secret),
+	} {
+		pointer := reflect.New(reflect.TypeOf(holder))
+		pointer.Elem().Set(reflect.ValueOf(holder))
+		for _, value := range []any{
+			holder, pointer.Interface(), []any{holder}, []any{pointer.Interface()}, map[string]any{"x": pointer.Interface()},
+			struct{ Deep any }{holder}, struct{ Deep any }{pointer.Interface()}, &struct{ Deep any }{pointer.Interface()},
+		} {
+			// Before %p and %w fmt asks no method of anything, and go vet has to.
+			for _, verb := range "vstTqxXdcbeEfFgGoOU" {
+				for _, flag := range []string{"", "+", "#", "-40", " ", "08"} {
+					text := fmt.Sprintf("%"+flag+string(verb), value)
+					if proctest.Contains(text, secret) {
+						t.Errorf("%%%s%c of %T shows the secret: %s", flag, verb, value, text)
+					}
+				}
+			}
+		}
+	}
+}

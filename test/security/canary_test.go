@@ -1,0 +1,438 @@
+package security_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/proctest"
+	"github.com/handstamp/handstamp/internal/testenv"
+	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store"
+)
+
+// haystack collects all that a program says while it lives.
+type haystack struct {
+	mu     sync.Mutex
+	straws []straw // guarded by mu
+}
+
+// straw is a text and where it comes from.
+type straw struct{ where, text string }
+
+// add adds a text.
+func (h *haystack) add(where, text string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.straws = append(h.straws, straw{where, text})
+}
+
+// addValue adds a value in each form in which a program may print it.
+func (h *haystack) addValue(where string, value any) {
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		h.add(where+" as "+verb, fmt.Sprintf(verb, value))
+	}
+	if encoded, err := json.Marshal(value); err == nil {
+		h.add(where+" as JSON", string(encoded))
+	}
+	for _, handler := range h.handlers(where) {
+		slog.New(handler).Info("value", "value", value)
+	}
+}
+
+// addError adds an error and its causes.
+func (h *haystack) addError(where string, err error) {
+	for ; err != nil; err = errors.Unwrap(err) {
+		h.addValue(where+": error", err)
+	}
+}
+
+// handlers returns loggers that write here, at the most talkative level.
+func (h *haystack) handlers(where string) []slog.Handler {
+	options := &slog.HandlerOptions{Level: slog.LevelDebug - 8, AddSource: true}
+	w := testenv.LineWriter(func(line string) { h.add(where+": log", line) })
+	return []slog.Handler{slog.NewTextHandler(w, options), slog.NewJSONHandler(w, options)}
+}
+
+// search returns where the secrets are.
+func (h *haystack) search(secrets []string) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	searcher := proctest.NewSearcher(secrets)
+	seen := make(map[string]bool)
+	var found []string
+	for _, s := range h.straws {
+		if seen[s.text] {
+			continue
+		}
+		seen[s.text] = true
+		for secret := range searcher.Find(s.text) {
+			found = append(found, fmt.Sprintf("%.12s… in %s: %s", secret, s.where, s.text))
+		}
+	}
+	return found
+}
+
+// life is a program whose every word is heard.
+type life struct {
+	*testenv.Env
+	hay  *haystack
+	line *testenv.Recorder
+
+	mu     sync.Mutex
+	states []string // guarded by mu; state parameters
+}
+
+func newLife(t *testing.T, hay *haystack, h lab.Habits) *life {
+	return &life{Env: testenv.New(t, h), hay: hay, line: testenv.NewRecorder(http.DefaultTransport)}
+}
+
+// hidden is a RoundTripper that prints as an address: what the wire of the test
+// keeps is not what the Client says.
+type hidden func(*http.Request) (*http.Response, error)
+
+func (h hidden) RoundTrip(req *http.Request) (*http.Response, error) { return h(req) }
+
+// client returns a session that says all it can.
+func (l *life) client(where string) *handstamp.Client {
+	c := l.Session()
+	c.BaseTransport, c.AuthTransport = hidden(l.line.RoundTrip), hidden(l.line.RoundTrip)
+	c.Logger = slog.New(slog.NewMultiHandler(l.hay.handlers(where)...))
+	c.Hooks = handstamp.Hooks{
+		Refreshed: func(e handstamp.RefreshEvent) { l.hay.addValue(where+": event", e); l.hay.addError(where, e.Err) },
+		LoggedIn:  func(e handstamp.LoginEvent) { l.hay.addValue(where+": event", e); l.hay.addError(where, e.Err) },
+		Notice:    func(server, message string) { l.hay.addValue(where+": notice", server+" "+message) },
+	}
+	c.OnRegister = func(_ context.Context, r handstamp.Registration) error {
+		l.hay.addValue(where+": registration", r)
+		l.hay.addValue(where+": registration", &r)
+		return nil
+	}
+	c.Prompt = handstamp.Prompt{Authorize: func(ctx context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
+		u, err := url.Parse(r.URL)
+		if err != nil {
+			return nil, err
+		}
+		l.mu.Lock()
+		l.states = append(l.states, u.Query().Get("state"))
+		l.mu.Unlock()
+		return l.Consent(ctx, r)
+	}}
+	return c
+}
+
+// use makes a call and adds everything there is to be had from the API.
+func (l *life) use(where string, c *handstamp.Client) {
+	l.T.Helper()
+	ctx, server := l.T.Context(), l.Lab.MCPURL()
+	l.hay.addError(where+": call", l.Call(c))
+	token, err := c.Token(ctx, server, handstamp.TokenOptions{})
+	l.hay.addError(where+": token", err)
+	l.hay.addValue(where+": token", token)
+	if token != nil {
+		l.hay.addValue(where+": token", *token)
+	}
+	result, err := c.Login(ctx, server, handstamp.LoginOptions{})
+	l.hay.addError(where+": login", err)
+	l.hay.addValue(where+": login", result)
+	status, err := c.Status(ctx, server)
+	l.hay.addError(where+": status", err)
+	l.hay.addValue(where+": status", status)
+	if status != nil {
+		l.hay.addValue(where+": status", *status)
+	}
+	statuses, err := c.List(ctx)
+	l.hay.addError(where+": statuses", err)
+	l.hay.addValue(where+": statuses", statuses)
+	handler := c.Handler(server)
+	l.hay.addValue(where+": handler", handler)
+	source, err := handler.TokenSource(ctx)
+	l.hay.addError(where+": handler", err)
+	l.hay.addValue(where+": handler's token source", source)
+	l.hay.addValue(where+": token source", c.TokenSource(ctx, server))
+	l.hay.addValue(where+": transport", c.Transport(server))
+	l.hay.addValue(where+": client", c)
+	if c.Registration != nil {
+		l.hay.addValue(where+": configured", c.Registration)
+		l.hay.addValue(where+": configured", *c.Registration)
+	}
+	for _, s := range []store.Store{c.Store, l.Store} {
+		l.hay.addValue(where+": store", s)
+	}
+	if rec, err := l.stored(); err == nil {
+		l.hay.addValue(where+": record", rec)
+		l.hay.addValue(where+": record", *rec)
+		if rec.Grant != nil {
+			l.hay.addValue(where+": grant", *rec.Grant)
+		}
+		for _, client := range rec.Clients {
+			l.hay.addValue(where+": client", *client)
+		}
+		if rec.Intent != nil {
+			l.hay.addValue(where+": intent", *rec.Intent)
+		}
+	}
+}
+
+// stored returns the record, if there is one.
+func (l *life) stored() (*store.Record, error) {
+	key, err := store.NewKey(l.Lab.MCPURL(), "")
+	if err != nil {
+		return nil, err
+	}
+	return l.Store.Get(l.T.Context(), key)
+}
+
+// secrets returns all that the server ever issued and all that was ever sent.
+func (l *life) secrets() []string {
+	secrets := l.Lab.Secrets()
+	for _, r := range l.line.Requests(0) {
+		for _, name := range []string{"code_verifier", "code", "refresh_token", "client_secret", "token"} {
+			secrets = append(secrets, r.Form[name]...)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	secrets = append(secrets, l.states...)
+	slices.Sort(secrets)
+	secrets = slices.Compact(secrets)
+	return slices.DeleteFunc(secrets, func(s string) bool { return s == "" })
+}
+
+// TestNoSecretIsEverSaid lives through logins of each kind, refreshes, every class
+// of failure, step-up and logout, prints all there is to print, and looks for
+// each secret that was at play.
+func TestNoSecretIsEverSaid(t *testing.T) {
+	hay := new(haystack)
+	var lives []*life
+	begin := func(h lab.Habits) *life {
+		l := newLife(t, hay, h)
+		lives = append(lives, l)
+		return l
+	}
+
+	// A client that registers itself, with a secret full of special characters.
+	h := lab.NoneFirst()
+	h.SecretAlphabet, h.ManageClients = "%+ :/&=", true
+	l := begin(h)
+	l.use("dynamic", l.client("dynamic"))
+	l.Expire()
+	l.use("refresh", l.client("refresh"))
+	l.Lab.RevokeAccessTokens()
+	l.use("refused early", l.client("refused early"))
+	l.Lab.RevokeFamilies()
+	l.use("grant gone", l.client("grant gone"))
+	l.Lab.ForgetClients()
+	l.Lab.RevokeAccessTokens()
+	l.use("client gone", l.client("client gone"))
+	c := l.client("logout")
+	l.Lab.SetFault("revoke", lab.Fault{Kind: lab.FaultStatus, Status: 503})
+	result, err := c.Logout(t.Context(), l.Lab.MCPURL(), handstamp.LogoutOptions{KeepClient: true})
+	hay.addError("logout", err)
+	hay.addValue("logout", result)
+	hay.addError("logout", result.RevokeError)
+	l.Lab.SetFault("revoke")
+	l.use("signed out", c)
+	result, err = c.Logout(t.Context(), l.Lab.MCPURL(), handstamp.LogoutOptions{DeleteClient: true})
+	hay.addError("logout", err)
+	hay.addValue("logout", result)
+
+	// Clients that are configured, rightly and wrongly, and one with a document.
+	l = begin(lab.Habits{ClientIDMetadata: true})
+	l.Lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "configured-se:cr%et+ &=", Method: lab.MethodPost})
+	for _, secret := range []store.Secret{"configured-se:cr%et+ &=", "configured-and-wrong-secret"} {
+		c := l.client("configured")
+		c.Registration = &handstamp.Registration{ClientID: "app", ClientSecret: secret}
+		_, err := c.Login(t.Context(), l.Lab.MCPURL(), handstamp.LoginOptions{Force: true})
+		hay.addError("configured", err)
+		l.Expire()
+		l.use("configured", c)
+	}
+
+	// Scope that grows.
+	l = begin(lab.Habits{RequiredScope: "write", ScopesSupported: []string{"read", "write"}, ChallengeScope: "read"})
+	l.use("step-up", l.client("step-up"))
+
+	// Each class of failure, at login and at refresh.
+	faults := make(map[string]lab.Fault)
+	for name, fault := range testenv.Trouble {
+		faults[name] = fault
+	}
+	for _, code := range []string{"invalid_grant", "invalid_client", "invalid_scope", "invalid_target", "invalid_request", "access_denied", "unauthorized_client", "server_error"} {
+		faults[code] = lab.Fault{Kind: lab.FaultStatus, Status: 400, ContentType: "application/json", Body: `{"error":"` + code + `"}`}
+	}
+	for _, kind := range []string{lab.FaultCutAfter, lab.FaultCutBody, lab.FaultHuge} {
+		faults[kind] = lab.Fault{Kind: kind}
+	}
+	var group sync.WaitGroup
+	for name, fault := range faults {
+		l := begin(lab.NoneFirst())
+		group.Go(func() {
+			l.Lab.SetFault("token", fault)
+			hay.addError(name+" at login", l.Login(l.client(name+" at login")))
+			l.Lab.SetFault("token")
+			l.use(name, l.client(name))
+			if rec, err := l.stored(); err == nil && rec.Grant != nil {
+				rec.Grant.ExpiresAt = time.Now().Add(-time.Second)
+				hay.addError("store", l.Store.Put(t.Context(), rec))
+			}
+			l.Lab.SetFault("token", fault)
+			c := l.client(name + " at refresh")
+			c.LoginPolicy = handstamp.LoginNever
+			l.use(name+" at refresh", c)
+		})
+	}
+
+	// An answer that cannot be used, and answers that are cut to pieces.
+	for name, change := range map[string]func(map[string]any){
+		"malformed access token": func(document map[string]any) {
+			document["access_token"] = fmt.Sprint(document["access_token"]) + "\r\n"
+		},
+		"no access token": func(document map[string]any) { delete(document, "access_token") },
+		"another type":    func(document map[string]any) { document["token_type"] = "DPoP" },
+		"token as a list": func(document map[string]any) { document["access_token"] = []any{document["access_token"]} },
+		"error beside it": func(document map[string]any) { document["error"] = "invalid_grant" },
+	} {
+		l := begin(lab.Habits{})
+		l.use(name, l.client(name))
+		l.Expire()
+		l.line.OnJSON(testenv.AtToken, change)
+		l.use(name, l.client(name))
+		_, err := l.client(name).Login(t.Context(), l.Lab.MCPURL(), handstamp.LoginOptions{Force: true})
+		hay.addError(name, err)
+	}
+
+	// A server that repeats in its errors what it was sent.
+	for _, member := range []string{"refresh_token", "code", "code_verifier", "client_secret", "token"} {
+		for _, status := range []int{400, 401, 503} {
+			l := begin(lab.NoneFirst())
+			where := fmt.Sprint("echo of ", member, " with ", status)
+			l.MustLogin(l.client(where))
+			l.line.OnResponse(func(req *http.Request, resp *http.Response) {
+				if req.URL.Path != testenv.AtToken && req.URL.Path != testenv.AtRevoke {
+					return
+				}
+				requests := l.line.Requests(0)
+				said := requests[len(requests)-1].Form.Get(member)
+				if said == "" {
+					said = "nothing"
+				}
+				resp.StatusCode = status
+				text, _ := json.Marshal(map[string]string{"error": "invalid_grant", "error_description": "we do not know " + said + " here", "error_uri": "https://as.example/" + said})
+				testenv.SetBody(resp, text)
+			})
+			l.Expire()
+			group.Go(func() {
+				quiet := l.client(where)
+				quiet.LoginPolicy = handstamp.LoginNever
+				hay.addError(where, l.Call(quiet))
+				l.use(where, quiet)
+				result, err := quiet.Logout(t.Context(), l.Lab.MCPURL(), handstamp.LogoutOptions{KeepClient: true})
+				hay.addError(where, err)
+				if result != nil {
+					hay.addError(where, result.RevokeError)
+				}
+				hay.addError(where, l.Login(l.client(where)))
+			})
+		}
+	}
+	group.Wait()
+
+	// What panics in the middle of a renewal, with a token in its hands.
+	l = begin(lab.Habits{})
+	l.MustLogin(l.client("panic"))
+	l.Expire()
+	c = l.client("panic")
+	c.LoginPolicy = handstamp.LoginNever
+	c.AuthTransport = panics{l.line}
+	hay.addError("panic", l.Call(c))
+
+	// Nobody can open a browser: the error has the URL in a field of its own, for a
+	// person to open, and does not say it otherwise.
+	l = begin(lab.Habits{})
+	c = l.client("no browser")
+	c.Hooks = handstamp.Hooks{}
+	authorize := c.Prompt.Authorize
+	c.Prompt = handstamp.Prompt{OpenURL: func(ctx context.Context, rawURL string) error {
+		_, err := authorize(ctx, handstamp.AuthorizationRequest{URL: rawURL})
+		return errors.Join(err, errors.New("no browser"))
+	}}
+	if err := l.Login(c); err == nil {
+		t.Error("a login without a browser worked")
+	} else {
+		hay.add("no browser", err.Error())
+	}
+
+	// A store that fails while a renewed token is to be stored.
+	l = begin(lab.Habits{})
+	l.MustLogin(l.client("store"))
+	l.Expire()
+	c = l.client("store")
+	c.Store = &fullStore{Store: l.Store, room: 1}
+	l.use("store", c)
+
+	var secrets []string
+	for _, l := range lives {
+		if s := l.secrets(); len(s) < 2 {
+			t.Errorf("a life with %d secrets", len(s))
+		} else {
+			secrets = append(secrets, s...)
+		}
+	}
+	t.Logf("%d texts, %d secrets", len(hay.straws), len(secrets))
+	found := hay.search(secrets)
+	for _, f := range found[:min(len(found), 40)] {
+		t.Error(f)
+	}
+	if len(found) > 40 {
+		t.Errorf("and %d more", len(found)-40)
+	}
+
+	// The silence means something: one careless line would have been heard.
+	careless := slog.New(slog.NewMultiHandler(hay.handlers("careless")...))
+	for _, secret := range secrets {
+		careless.Debug("sending", "form", url.Values{"x": {secret}}.Encode())
+	}
+	if n := len(hay.search(secrets)) - len(found); n < len(secrets) {
+		t.Errorf("of %d planted secrets %d were found", len(secrets), n)
+	}
+}
+
+// panics is a RoundTripper with a bug.
+type panics struct{ line *testenv.Recorder }
+
+func (p panics) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Path != testenv.AtToken {
+		return p.line.RoundTrip(req)
+	}
+	if _, err := p.line.RoundTrip(req); err != nil {
+		return nil, err
+	}
+	sent := p.line.Requests(0)
+	panic(sent[len(sent)-1].Raw)
+}
+
+// fullStore is a Store that takes so many records more.
+type fullStore struct {
+	store.Store
+	mu   sync.Mutex
+	room int // guarded by mu
+}
+
+func (f *fullStore) Put(ctx context.Context, rec *store.Record) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.room--; f.room < 0 {
+		return fmt.Errorf("no room for %v", rec)
+	}
+	return f.Store.Put(ctx, rec)
+}

@@ -1,0 +1,88 @@
+package handstamp_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/testenv"
+	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store"
+)
+
+// TestClientRejectedInOtherWords: a client whose form of authentication has never
+// worked is tried in the others, with whatever words and status the server, or
+// the framework in front of it, rejects it; what worked serves the refresh and
+// the revocation, too.
+func TestClientRejectedInOtherWords(t *testing.T) {
+	post, basic := lab.MethodPost, lab.MethodBasic
+	for _, rejection := range []struct {
+		status     int
+		kind, body string
+	}{
+		{400, "application/json", `{"error":"invalid_request","error_description":"Missing client_id"}`},
+		{401, "application/json", `{"status":401,"error":"Unauthorized","path":"/token"}`},
+		{401, "application/json", `{"error":"access_denied"}`},
+		{401, "application/json", `{"error":"invalid_token"}`},
+		{422, "application/json", `{"detail":[{"loc":["body","client_id"],"msg":"Field required","type":"missing"}]}`},
+		{401, "text/html", `<html><body>Unauthorized</body></html>`},
+		{401, "text/plain", `Bad credentials`},
+		{403, "text/plain", `Forbidden`},
+		{403, "", ``},
+	} {
+		for _, habits := range []lab.Habits{
+			{Methods: []string{post, basic}, RegisterMethod: basic, FormClientID: true},
+			{Methods: []string{basic}, RegisterMethod: post, RegisterSilent: true},
+			{Methods: []string{post}, RegisterMethod: basic, RegisterSilent: true, CodeUsedOnBadClient: true, RefreshUsedOnBadClient: true},
+		} {
+			for _, typedIn := range []bool{false, true} {
+				name := fmt.Sprint(rejection.status, " ", rejection.body, "/", habits.Methods, "/typed in ", typedIn)
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					w := testenv.New(t, habits)
+					var registration *handstamp.Registration
+					if typedIn {
+						w.Lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "s", Method: habits.RegisterMethod,
+							RedirectURIs: []string{"http://127.0.0.1/callback"}})
+						registration = &handstamp.Registration{ClientID: "app", ClientSecret: store.Secret("s")}
+					}
+					session := func() *handstamp.Client {
+						c, line := w.Recorded()
+						c.Registration = registration
+						line.OnResponse(func(req *http.Request, resp *http.Response) {
+							if path := req.URL.Path; !strings.Contains(path, testenv.AtToken) && !strings.Contains(path, testenv.AtRevoke) {
+								return
+							}
+							body, _ := io.ReadAll(resp.Body)
+							if strings.Contains(string(body), "invalid_client") {
+								body, resp.StatusCode = []byte(rejection.body), rejection.status
+								resp.Header.Set("Content-Type", rejection.kind)
+							}
+							testenv.SetBody(resp, body)
+						})
+						return c
+					}
+					w.MustCall(session())
+					tabs, most := w.Tabs.Load(), int32(1)
+					if habits.CodeUsedOnBadClient {
+						most = 2
+					}
+					if tabs > most {
+						t.Errorf("%d tabs, want at most %d\n%s", tabs, most, w.Diary())
+					}
+					w.Lab.RevokeAccessTokens()
+					w.MustCall(session())
+					w.WantTabs(tabs)
+					w.WantCounts(map[string]int{"token:refresh": 1})
+					result, err := session().Logout(t.Context(), w.Lab.MCPURL(), handstamp.LogoutOptions{})
+					if err != nil || !result.Revoked {
+						t.Errorf("logout: %v, revocation: %v", err, result.RevokeError)
+					}
+				})
+			}
+		}
+	}
+}
