@@ -20,7 +20,7 @@ func (b *bridge) accept(line []byte) {
 		return
 	}
 	if m.mangled {
-		m.id = validUTF8(m.id) // what answers it is valid
+		m.id = validUTF8(m.id) // the response to it is valid
 	}
 	if t := b.objection(m); t != nil {
 		b.rejectMessage(m, t)
@@ -36,7 +36,7 @@ func (b *bridge) accept(line []byte) {
 	}
 }
 
-// send passes on what has no answer.
+// send passes on what has no response.
 func (b *bridge) send(m *message) {
 	b.sent.Add(1)
 	b.after(func() {
@@ -66,7 +66,7 @@ func (b *bridge) objection(m *message) *Trouble {
 	return nil
 }
 
-// decline tells whoever waits for a message's answer that it was not forwarded.
+// rejectMessage tells whoever waits for a message's response that it was not forwarded.
 func (b *bridge) rejectMessage(m *message, t *Trouble) {
 	g := &glimpse{id: m.id, method: m.seen&hasMethod != 0, outcome: m.result != nil || m.error != nil}
 	if m.twice == "id" || g.id != nil && !validID(g.id) {
@@ -79,8 +79,8 @@ func (b *bridge) rejectMessage(m *message, t *Trouble) {
 	b.rejectLine(g, t)
 }
 
-// rejectLine answers a message of the host's that is not forwarded. Of a response,
-// the server that waits for it is told, too.
+// rejectLine responds to a message of the host's that is not forwarded. Of a response,
+// the server that waits for it is notified, too.
 func (b *bridge) rejectLine(g *glimpse, t *Trouble) {
 	id := g.id
 	if id != nil && !g.method {
@@ -90,13 +90,13 @@ func (b *bridge) rejectLine(g *glimpse, t *Trouble) {
 		id = nil
 	}
 	if id != nil && b.find(id) != nil {
-		id = nil // that would answer another request
+		id = nil // that would response another request
 	}
 	b.out.write(t.response(id))
 }
 
 // acceptBatch deals with a batch of the host's: what of it is not forwarded is
-// answered, and the rest goes on as it came.
+// responded to, and the rest goes on as it came.
 func (b *bridge) acceptBatch(m *message) {
 	var kept [][]byte
 	requests := make(map[string]bool)

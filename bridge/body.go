@@ -104,7 +104,7 @@ func (r *bodyReader) read(long func()) ([]byte, error) {
 	}
 }
 
-// room returns the next capacity.
+// capacity returns the next capacity.
 func (r *bodyReader) capacity(full, most int) int {
 	switch {
 	case r.length >= 0 && full >= shortMessage && most <= giantMessage:

@@ -24,7 +24,7 @@ type glimpse struct {
 // longestGlimpse bounds what is kept of a name or a value.
 const longestGlimpse = 1 << 10
 
-// glance looks at a message that is not valid.
+// glimpseOf looks at a message that is not valid.
 func glimpseOf(raw []byte) *glimpse {
 	g := new(glimpse)
 	_, _ = g.Write(bytes.TrimPrefix(raw, mark))

@@ -113,7 +113,7 @@ func (h *host) wait(what string, ok func(line string) bool) string {
 	}
 }
 
-// answer returns the response with an id, as it is spelt.
+// response returns the response with an id, as it is spelt.
 func (h *host) response(id string) string {
 	h.t.Helper()
 	return h.wait("answer to "+id, func(line string) bool {

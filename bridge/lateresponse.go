@@ -18,7 +18,7 @@ const (
 	// reopenWait is how long a stream that is not open is waited for meanwhile.
 	reopenWait = 30 * time.Second
 
-	// askedKept bounds the requests of the server's that are remembered.
+	// userRequestsKept bounds the requests of the server's that are remembered.
 	userRequestsKept = 1000
 )
 
@@ -97,7 +97,7 @@ func (l *lateCalls) mark(is func(c *call) bool) {
 }
 
 // await waits for a response that did not come in the POST's own response, and returns an
-// error once it cannot be expected any more. came says what came instead; now returns the
+// error once it cannot be expected any more. came states what came instead; now returns the
 // state of the stream on which the response may come, and a channel that is closed when that
 // changes.
 func (u *upstream) await(c *call, came string, now func() (streamState, <-chan struct{})) error {
@@ -169,13 +169,13 @@ func noResponse(came string) *Trouble {
 		Message: "the server " + came + "; the request may or may not have been carried out"}
 }
 
-// cameStatus says that a response had nothing in it.
+// describeStatus reports that a response had nothing in it.
 func describeStatus(resp *http.Response) string {
 	return fmt.Sprintf("ended its response (HTTP status %d, %s) without a JSON-RPC response in it",
 		resp.StatusCode, http.StatusText(resp.StatusCode))
 }
 
-// cameEvents says that a request's stream ended.
+// describeEvents reports that a request's stream ended.
 func describeEvents(messages int) string {
 	switch messages {
 	case 0:

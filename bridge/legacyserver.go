@@ -94,8 +94,8 @@ func (t *legacyServer) leave(inner *call) {
 }
 
 // carrier returns a call that can bring the host a question that came in none's
-// answer, as all of them do over HTTP+SSE; nil: none is under way. The host
-// answers a question and not a call, so that any will do; the last is the most
+// response, as all of them do over HTTP+SSE; nil: none is under way. The host
+// responds to a question and not a call, so that any will do; the last is the most
 // likely to be the reason.
 func (t *legacyServer) carrier() *call {
 	t.mu.Lock()
@@ -153,28 +153,28 @@ func (t *legacyServer) strip(raw []byte) []byte {
 	return set(raw, "params", set(params, "_meta", meta))
 }
 
-// discovered returns what server/discover would have said.
+// discovered returns what server/discover would have sent.
 func (t *legacyServer) discovered() []byte {
 	e := t.eras
 	e.mu.Lock()
-	answer := e.initializeResult
+	response := e.initializeResult
 	e.mu.Unlock()
 	made := []any{"resultType", "complete", "supportedVersions", []string{firstModern}, "ttlMs", 0, "cacheScope", "private"}
-	if capabilities := member(answer, "capabilities"); capabilities != nil {
+	if capabilities := member(response, "capabilities"); capabilities != nil {
 		made = append(made, "capabilities", capabilities)
 	} else {
 		made = append(made, "capabilities", []byte("{}"))
 	}
-	if instructions := member(answer, "instructions"); instructions != nil {
+	if instructions := member(response, "instructions"); instructions != nil {
 		made = append(made, "instructions", instructions)
 	}
-	if info := member(answer, "serverInfo"); info != nil {
+	if info := member(response, "serverInfo"); info != nil {
 		made = append(made, "_meta", object(metaServer, info))
 	}
 	return object(made...)
 }
 
-// await gives the host the answer of a request under way, or what the server
+// await gives the host the response of a request under way, or what the server
 // asks instead.
 func (t *legacyServer) await(c *call, p *parked) error {
 	select {
@@ -285,13 +285,13 @@ func subscribed(c *call, uri []byte) (found bool) {
 	return found
 }
 
-// acknowledged returns the first message of a subscription.
+// acknowledgement returns the first message of a subscription.
 func acknowledgement(id, filter []byte) []byte {
 	return object("jsonrpc", "2.0", "method", "notifications/subscriptions/acknowledged",
 		"params", object("_meta", object(metaSubscription, id), "notifications", filter))
 }
 
-// asked deals with a request of the server's.
+// carry deals with a request of the server's.
 func (t *legacyServer) carry(m *message, c *call) {
 	var reply []byte
 	switch m.name() {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// agreePatience is how long a server that does not say what it agrees to, as it
+// agreementWait is how long a server that does not say what it agrees to, as it
 // must, is waited for.
 const agreementWait = 10 * time.Second
 
@@ -18,14 +18,14 @@ const agreementWait = 10 * time.Second
 // itself in a session ("subscriptions/listen").
 type listening struct {
 	stop     context.CancelFunc
-	decided  chan struct{} // closed once the server has agreed or refused, or nobody waits for that any more
+	decided  chan struct{} // closed once the server has agreed or rejected, or nobody waits for that any more
 	decide   func()
 	agreed   []byte     // the notifications that the server agreed to send; nil: it did not say
-	rejected *rejection // nil: it did not refuse
+	rejected *rejection // nil: it did not reject
 }
 
-// subscribe changes which resources the host hears of, and returns once the
-// server has agreed to that: what changes from then on, the host hears.
+// subscribe changes which resources the host learns of, and returns once the
+// server has agreed to that: what changes from then on, the host is notified of.
 func (t *modernServer) subscribe(c *call) error {
 	uri := text(member(c.params, "uri"))
 	adds := c.is("resources/subscribe")
@@ -111,7 +111,7 @@ func (t *modernServer) listen() *listening {
 	return l
 }
 
-// keep takes up a stream of notifications again and again.
+// keepListening takes up a stream of notifications again and again.
 func (t *modernServer) keepListening(ctx context.Context, l *listening, params []byte) {
 	backoff := resumption{}
 	for ctx.Err() == nil {
@@ -130,7 +130,7 @@ func (t *modernServer) keepListening(ctx context.Context, l *listening, params [
 	}
 }
 
-// hear passes on notifications until their stream ends. It reports whether
+// listenOnce passes on notifications until their stream ends. It reports whether
 // another try makes sense.
 func (t *modernServer) listenOnce(ctx context.Context, l *listening, raw []byte) bool {
 	m, err := parse(raw)
@@ -150,23 +150,23 @@ func (t *modernServer) listenOnce(ctx context.Context, l *listening, raw []byte)
 	c.quiet = true
 	defer c.cancel()
 	err = t.eras.up.call(c)
-	refused, ok := errors.AsType[*rejection](err)
-	if answer := given.Load(); answer != nil && answer.error != nil {
-		code := errorCode(answer)
+	rejected, ok := errors.AsType[*rejection](err)
+	if response := given.Load(); response != nil && response.error != nil {
+		code := errorCode(response)
 		ok = code == codeNoMethod || code == codeInvalidArgs // what the server says of any other may not last
-		refused = &rejection{Trouble: &Trouble{Code: CodeRejected, Reason: "refused", Message: "the server sends no notifications"}, body: answer}
+		rejected = &rejection{Trouble: &Trouble{Code: CodeRejected, Reason: "rejected", Message: "the server sends no notifications"}, body: response}
 	}
-	if !ok || refused.Retry {
+	if !ok || rejected.Retry {
 		return true
 	}
-	t.eras.Logger.Debug("the server refuses to send notifications", "err", refused)
+	t.eras.Logger.Debug("the server rejects to send notifications", "err", rejected)
 	t.mu.Lock()
-	l.rejected = refused
+	l.rejected = rejected
 	t.mu.Unlock()
 	return false
 }
 
-// agree notes what the server has agreed to send, and ends the streams before.
+// acknowledged notes what the server has agreed to send, and ends the streams before.
 func (t *modernServer) acknowledged(l *listening, notifications []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 // over one wrong byte, others wait for a response that they cannot read. What has one
 // meaning only is mended, everything else is an error (docs/decisions/0069).
 
-// heard reads a message of the server's, which it may change in place. The result is
+// readMessage reads a message of the server's, which it may change in place. The result is
 // valid JSON-RPC in one line, but for the parts of a batch, which mend themselves.
 func readMessage(raw []byte) (*message, error) {
 	m, err := parse(raw)
@@ -44,10 +44,10 @@ func oneLine(b []byte) {
 	}
 }
 
-// errBoth says that a response is both a result and an error.
+// errBoth reports that a response is both a result and an error.
 var errBoth = errors.New("it has a result and an error")
 
-// errError says that an error is none of JSON-RPC's.
+// errError reports that an error is none of JSON-RPC's.
 var errError = errors.New("its error has no code or no message")
 
 // plainError reports whether the error has what hosts read of it: a code and a message.

@@ -13,11 +13,11 @@ const parkedFor = 10 * time.Minute
 // for something that the server wants to know.
 type parked struct {
 	inner          *call
-	final          chan *message // its answer
+	final          chan *message // its response
 	inputRequests  chan *message // what the server asks on the way
 	err            chan error
-	inputRequestID []byte // the id of the server's request that the host is to answer
-	by             string // the idKey of the host's request whose result says so
+	inputRequestID []byte // the id of the server's request that the host is to respond
+	by             string // the idKey of the host's request whose result reports it
 	timer          *time.Timer
 }
 
@@ -53,7 +53,7 @@ func (t *legacyServer) unpark(state string) *parked {
 }
 
 // abandon gives up what is parked for a request of the host's: the host has cancelled that, and
-// does not come back with input. The notification may have crossed the result that says so.
+// does not come back with input. The notification may have crossed the result that reports it.
 func (t *legacyServer) abandon(id []byte) {
 	var states []string
 	t.mu.Lock()
@@ -70,7 +70,7 @@ func (t *legacyServer) abandon(id []byte) {
 	}
 }
 
-// give gives a request up, and tells the server.
+// abandonOne gives a request up, and notifies the server.
 func (t *legacyServer) abandonOne(p *parked) {
 	m, err := parse(object("jsonrpc", "2.0", "method", "notifications/cancelled", "params", object("requestId", p.inner.id)))
 	if err == nil {

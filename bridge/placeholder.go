@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// greetingPatience is how long a call of the sign-in placeholder waits for what a new
+	// retryResultWait is how long a call of the sign-in placeholder waits for what a new
 	// try comes to at once.
 	retryResultWait = 700 * time.Millisecond
 
@@ -16,7 +16,7 @@ const (
 	// the first pause before a server that could not be reached is tried again.
 	watchInterval = 2 * time.Second
 
-	// goneAfter is how long the server may take after a login before the host hears that the
+	// goneAfter is how long the server may take after a login before the host is notified of that the
 	// sign-in placeholder is gone.
 	goneAfter = 4 * time.Second
 
@@ -30,21 +30,21 @@ const (
 // while the user has to sign in.
 const signInTool = "sign_in"
 
-// room answers the host in the server's place while the server is not there: while the
+// placeholder responds to the host in the server's place while the server is not there: while the
 // user has to sign in, with the sign-in placeholder, and while the server is slow to
-// wake, without any tool. When the server is there, the host is told that the lists have
+// wake, without any tool. When the server is there, the host is notified that the lists have
 // changed.
 type placeholder struct {
 	*bridge
 
 	mu      sync.Mutex // guards what follows
-	absence *absence   // nil: the host is not answered here
+	absence *absence   // nil: the host has no response here
 	greeted bool       // the host was greeted here, with more capabilities than the server may have
 	shown   bool       // the host may still believe in the sign-in placeholder
 	level   *message   // the host's logging/setLevel, for the server to come; nil: none
 }
 
-// visit is one stay of the host's in the room. Its fields are guarded by room.mu, but
+// absence is one stay of the host's in the placeholder. Its fields are guarded by room.mu, but
 // for the channels that are made with it.
 type absence struct {
 	modern         []byte        // _meta of a modern host's first request; nil: the host is of before
@@ -62,17 +62,17 @@ type absence struct {
 	subscriptions []*call       // subscriptions/listen that wait for the server
 }
 
-// occupied reports whether the host is being answered here.
+// active reports whether the host is served here.
 func (r *placeholder) active() bool { return r.current() != nil }
 
-// present returns the visit under way, or nil.
+// current returns the visit under way, or nil.
 func (r *placeholder) current() *absence {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.absence
 }
 
-// initialize answers the host's initialize: as the server does, or in its place where
+// initialize responds to the host's initialize: as the server does, or in its place where
 // the server is not there in time or the user has to sign in first.
 func (b *bridge) initialize(c *call) {
 	if b.before != nil {
@@ -91,7 +91,7 @@ func (b *bridge) initialize(c *call) {
 	}
 }
 
-// enter lets the host in with its first request. done is false if that is the server's
+// begin lets the host in with its first request. done is false if that is the server's
 // after all, which has come meanwhile; entered is, if the request is a probe and the host
 // has gone on to initialize.
 func (r *placeholder) begin(c *call, f *firstContact) (done, entered bool) {
@@ -121,7 +121,7 @@ func (r *placeholder) begin(c *call, f *firstContact) (done, entered bool) {
 	if !c.is("initialize") {
 		return r.reply(c, v), true
 	}
-	r.Logger.Debug("answering in the server's place", "sign_in", signIn)
+	r.Logger.Debug("responding in the server's place", "sign_in", signIn)
 	version := text(member(c.params, "protocolVersion"))
 	if version == "" || version >= firstModern {
 		version = "2025-11-25"
@@ -158,11 +158,11 @@ func (r *placeholder) release(v *absence, announce func()) bool {
 }
 
 // offers are the capabilities that a server may turn out to have. Those that it has not
-// are answered for by soften.
+// have their responses for by soften.
 var offers = []byte(`{"logging":{},"completions":{},"prompts":{"listChanged":true},` +
 	`"resources":{"subscribe":true,"listChanged":true},"tools":{"listChanged":true}}`)
 
-// turn corrects what the host was shown when the user begins or ceases to be needed.
+// updateSignIn corrects what the host was shown when the user begins or ceases to be needed.
 func (r *placeholder) updateSignIn() {
 	awaited, _ := r.User.status()
 	r.mu.Lock()
@@ -184,7 +184,7 @@ func (r *placeholder) updateSignIn() {
 	}
 }
 
-// stay waits until the server is there.
+// run waits until the server is there.
 func (r *placeholder) run(v *absence, f *firstContact) {
 	select {
 	case <-v.greeted:
@@ -192,7 +192,7 @@ func (r *placeholder) run(v *absence, f *firstContact) {
 		return
 	}
 	var stored storedLogin
-	var gone <-chan time.Time // when the host hears that the placeholder is gone
+	var gone <-chan time.Time // when the host is notified of that the placeholder is gone
 	for failures := 0; ; {
 		select {
 		case <-f.done:
@@ -223,14 +223,14 @@ func (r *placeholder) run(v *absence, f *firstContact) {
 	}
 }
 
-// shows reports whether the host is shown the sign-in placeholder.
+// showsSignIn reports whether the host is shown the sign-in placeholder.
 func (r *placeholder) showsSignIn(v *absence) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return v.signIn
 }
 
-// nextTry waits for a reason to try again: the host wants it, the user has signed in
+// waitForRetry waits for a reason to try again: the host wants it, the user has signed in
 // elsewhere, or the server may be back. It returns nil if the host is not here any more.
 func (r *placeholder) waitForRetry(v *absence, f *firstContact, failures int, stored *storedLogin) *firstContact {
 	failure := r.era.failed(f)
@@ -267,7 +267,7 @@ func (r *placeholder) waitForRetry(v *absence, f *firstContact, failures int, st
 	}
 }
 
-// begin notes that a try is under way, and reports whether it begins with that. The
+// beginTry notes that a try is under way, and reports whether it begins with that. The
 // caller holds room.mu.
 func (v *absence) beginTry() bool {
 	if v.trying {
@@ -277,18 +277,18 @@ func (v *absence) beginTry() bool {
 	return true
 }
 
-// want has another try begin, unless one is under way, and returns what is closed when
+// requestRetry has another try begin, unless one is under way, and returns what is closed when
 // that has failed.
 func (r *placeholder) requestRetry(v *absence) (ended <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if v.beginTry() {
-		v.retryRequested <- struct{}{} // there is room for one, and nothing else is wanted
+		v.retryRequested <- struct{}{} // it holds one, and nothing else is wanted
 	}
 	return v.tryEnded
 }
 
-// again makes contact anew.
+// retry makes contact anew.
 func (r *placeholder) retry(v *absence) *firstContact {
 	r.mu.Lock()
 	v.beginTry() // unless the host has, which wants it
@@ -309,8 +309,8 @@ func (r *placeholder) retry(v *absence) *firstContact {
 // it: none of them has been sent.
 func (e *eras) failed(f *firstContact) *Trouble {
 	if f.err == nil {
-		return &Trouble{Code: CodeRejected, Reason: "refused",
-			Message: "the server refuses a session: " + text(member(f.response.error, "message"))}
+		return &Trouble{Code: CodeRejected, Reason: "rejected",
+			Message: "the server rejects a session: " + text(member(f.response.error, "message"))}
 	}
 	failure := *e.explain(f.err)
 	if failure.Code == CodeUncertain {
@@ -322,11 +322,11 @@ func (e *eras) failed(f *firstContact) *Trouble {
 	return &failure
 }
 
-// arrived sends the host on to the server, if that is there.
+// handOver sends the host on to the server, if that is there.
 func (r *placeholder) handOver(v *absence, f *firstContact) bool {
 	there := f.err == nil && f.response.error == nil
 	if v.modern != nil {
-		there = r.era.serverEra() != unknownEra // whatever it said
+		there = r.era.serverEra() != unknownEra // whatever it sent
 	}
 	if !there {
 		return false
@@ -343,7 +343,7 @@ func (r *placeholder) handOver(v *absence, f *firstContact) bool {
 	return true
 }
 
-// settle ends the handshake of a host of before 2026-07-28.
+// confirm ends the handshake of a host of before 2026-07-28.
 func (r *placeholder) confirm(v *absence) {
 	if v.modern != nil {
 		return
@@ -368,7 +368,7 @@ func (r *placeholder) setLevel() {
 	}
 }
 
-// kinds returns which lists the host does not know yet. That of the tools is always one.
+// changedLists returns which lists the host does not know yet. That of the tools is always one.
 func (r *placeholder) changedLists(v *absence) []string {
 	all := []string{"tools"}
 	for _, kind := range []string{"prompts", "resources"} {
@@ -379,7 +379,7 @@ func (r *placeholder) changedLists(v *absence) []string {
 	return all
 }
 
-// announce tells the host that lists have changed.
+// announce notifies the host that lists have changed.
 func (r *placeholder) announce(v *absence, kinds ...string) {
 	r.mu.Lock()
 	heard := slices.Clone(v.subscriptions)
@@ -398,7 +398,7 @@ func (r *placeholder) announce(v *absence, kinds ...string) {
 	}
 }
 
-// serve answers a request of a host that is answered here.
+// serve responds to a request of a host that is served here.
 func (r *placeholder) serve(c *call) (done bool, err error) {
 	r.mu.Lock()
 	v, stale := r.absence, r.shown

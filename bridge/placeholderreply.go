@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// reply answers a request in the server's place. It reports false if the server has
+// reply responds to a request in the server's place. It reports false if the server has
 // come meanwhile and is to do it.
 func (r *placeholder) reply(c *call, v *absence) (done bool) {
 	if name := listOf[c.name()]; name != "" {
@@ -91,19 +91,19 @@ func listed(c *call, name string, elements []byte) []byte {
 	return object(name, elements)
 }
 
-// placeholder reports whether the host may believe in the sign-in placeholder.
+// signInShown reports whether the host may believe in the sign-in placeholder.
 func (r *placeholder) signInShown() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.shown
 }
 
-// isSignIn reports whether a call is for the room's own tool.
+// isSignIn reports whether a call is for the placeholder's own tool.
 func (c *call) isSignIn() bool {
 	return c.is("tools/call") && text(c.target) == signInTool
 }
 
-// said returns a tool's result that is a text.
+// toolText returns a tool's result that is a text.
 func toolText(c *call, message string) []byte {
 	pairs := []any{"content", []any{map[string]string{"type": "text", "text": message}}}
 	if modernVersion(c.message) != "" {
@@ -112,7 +112,7 @@ func toolText(c *call, message string) []byte {
 	return object(pairs...)
 }
 
-// signIn says what the user has to do, and sees to it that it can be done.
+// signIn states what the user has to do, and sees to it that it can be done.
 func (r *placeholder) signIn(c *call, v *absence) {
 	r.mu.Lock()
 	last := v.failure
@@ -155,8 +155,8 @@ func (r *placeholder) signIn(c *call, v *absence) {
 // signedInNow is what the sign-in placeholder says once the server is there.
 const signedInNow = "You are signed in. The server's own tools are available now: list the tools again."
 
-// afterFailure says how a try ended that nobody had to be asked for: because the
-// last answer of a person, or of the server, still holds.
+// failureText says how a try ended that nobody had to be asked for: because the
+// last response of the user, or of the server, still holds.
 func failureText(failure *Trouble) string {
 	words := "No browser opens now: " + failure.Message + ".\n"
 	switch {
@@ -170,7 +170,7 @@ func failureText(failure *Trouble) string {
 	return words
 }
 
-// patient waits for the server, and tells the host if that takes too long. It reports
+// waitForServer waits for the server, and notifies the host if that takes too long. It reports
 // false if the server is there.
 func (r *placeholder) waitForServer(c *call, v *absence) (done bool) {
 	r.mu.Lock()
@@ -204,7 +204,7 @@ func (r *placeholder) waitForServer(c *call, v *absence) (done bool) {
 	}
 }
 
-// overdue returns the error of a request for which the server did not come in time.
+// timeoutError returns the error of a request for which the server did not come in time.
 func (r *placeholder) timeoutError(v *absence) *Trouble {
 	r.mu.Lock()
 	failure := v.failure
@@ -244,7 +244,7 @@ func (r *placeholder) subscribe(c *call, v *absence) (done bool) {
 	}
 }
 
-// soften returns a response as a host gets it that was greeted here, and so believes in
+// emptyIfMissing returns a response as a host gets it that was greeted here, and so believes in
 // capabilities that the server may not have.
 func (r *placeholder) emptyIfMissing(c *call, m *message, line []byte) []byte {
 	if m.error == nil || errorCode(m) != codeNoMethod {

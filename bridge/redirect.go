@@ -72,7 +72,7 @@ func lasts(resp *http.Response) bool {
 // maxMoved bounds the addresses that are remembered.
 const maxMoved = 100
 
-// remember notes where an address has moved to, unless the server says that nothing is there;
+// remember notes where an address has moved to, unless the server reports that nothing is there;
 // nil: nowhere further.
 func (t *wireTransport) remember(from string, to *url.URL, status int) {
 	t.mu.Lock()
@@ -118,7 +118,7 @@ func destination(resp *http.Response, req *http.Request) (*url.URL, *Trouble) {
 	return to, nil
 }
 
-// anew returns why a request that was redirected this far is not redirected further.
+// redirectError returns why a request that was redirected this far is not redirected further.
 func redirectError(seen *[]string, from, to *url.URL) *Trouble {
 	to.Fragment, to.RawFragment = "", ""
 	next := to.String()

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A session that replaces another begins where that one ended: the server is told what
+// A session that replaces another begins where that one ended: the server is notified what
 // the MCP host had told it, and the host that the server's lists may have changed.
 
 const (
@@ -19,7 +19,7 @@ const (
 	restoredAtOnce = 8
 )
 
-// kept is what the host has told the server that lasts for a session. The zero value is
+// sessionState is what the host has told the server that lasts for a session. The zero value is
 // nothing. It is safe for concurrent use.
 type sessionState struct {
 	mu        sync.Mutex // guards what follows
@@ -71,7 +71,7 @@ func (k *sessionState) noteRequest(m *message) {
 	}
 }
 
-// told returns what is to be told again.
+// restorable returns what is to be sent again.
 func (k *sessionState) restorable() (level []byte, resources []resource) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -119,11 +119,11 @@ func (u *upstream) resubscribe(ctx context.Context, resources []resource) {
 	all.Wait()
 }
 
-// tellAgain sends a request of the host's once more.
+// resend sends a request of the host's once more.
 func (u *upstream) resend(ctx context.Context, method string, params []byte) {
-	answer, err := u.requestOn(ctx, object("jsonrpc", "2.0", "id", u.nextID(), "method", method, "params", cut(params, "_meta")), true)
-	if err == nil && answer.error != nil {
-		err = &Trouble{Message: "code " + string(member(answer.error, "code"))}
+	response, err := u.requestOn(ctx, object("jsonrpc", "2.0", "id", u.nextID(), "method", method, "params", cut(params, "_meta")), true)
+	if err == nil && response.error != nil {
+		err = &Trouble{Message: "code " + string(member(response.error, "code"))}
 	}
 	if err != nil {
 		u.Logger.Debug("a part of the session before could not be restored", "method", method, "err", err)

@@ -22,11 +22,11 @@ const (
 	// longLived is how long a stream has to stay open for its end to be no failure.
 	longLived = 5 * time.Second
 
-	// streamFailures is how often in a row the session's stream is tried in vain.
+	// streamFailures is how often in a row the session's stream is tried without success.
 	streamFailures = 6
 
-	// streamPatience is how long the session's own stream is waited for. Some
-	// servers answer it only when they have something to say.
+	// streamWait is how long the session's own stream is waited for. Some
+	// servers response it only when they have something to say.
 	streamWait = 500 * time.Millisecond
 
 	// aliveTimeout bounds the ping that finds out whether a session outlives its stream.
@@ -46,7 +46,7 @@ type resumption struct {
 	heard func(again bool)
 }
 
-// note remembers what a stream has said about its own continuation.
+// note remembers what a stream has sent about its own continuation.
 func (r *resumption) note(events *sse.Reader) {
 	if id := events.LastID(); id != "" && id != r.id {
 		r.id = id
@@ -94,7 +94,7 @@ func (r *resumption) pause() time.Duration {
 // wish returns how long the server wants the next try to wait.
 func (r *resumption) wish() time.Duration { return min(max(r.retry, r.wait), longestWish) }
 
-// errNotResumed says that the stream of a request cannot be resumed.
+// errNotResumed reports that the stream of a request cannot be resumed.
 var errNotResumed = errors.New("bridge: the request's stream cannot be resumed")
 
 // resume opens the stream of a request again, after the event that came last. It tries for

@@ -12,7 +12,7 @@ var errTooLarge = errors.New("it is too large")
 // tooLarge handles an event over the limit, which is skipped: a request that it responds to
 // fails, as far as can be told which one, and a request of the server's is rejected. c is the
 // request whose stream it is; nil: none's. It reports false where that depends on what is to
-// come; whole says that this is all.
+// come; whole reports that this is all.
 func (u *upstream) tooLarge(g *glimpse, c *call, whole bool) (handled bool) {
 	switch {
 	case g.method && !whole:

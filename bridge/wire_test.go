@@ -36,7 +36,7 @@ func (s *sessions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.respond(w, r, readRequest(r))
 }
 
-// answer answers a request whose body was read.
+// respond answers a request whose body was read.
 func (s *sessions) respond(w http.ResponseWriter, r *http.Request, got request) {
 	s.mu.Lock()
 	s.seen = append(s.seen, got)

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// silence is how long nothing comes from the other end before it is checked, and patience
+	// idleTime is how long nothing comes from the other end before it is checked, and patience
 	// how long the check may take. A connection is dead for their sum before that is noticed.
 	idleTime  = 8 * time.Second
 	checkTimeout = 10 * time.Second
@@ -24,7 +24,7 @@ const (
 	// probes is how many keepalive probes are sent within patience.
 	probes = 5
 
-	// sleep is a gap in this machine's time that makes its connections doubtful.
+	// sleepGap is a gap in this machine's time that makes its connections doubtful.
 	sleepGap = 5 * time.Second
 
 	dialTimeout = 30 * time.Second

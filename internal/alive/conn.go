@@ -22,7 +22,7 @@ type conn struct {
 	dead    atomic.Bool // closed here
 }
 
-// lookEvery is how often a conn looks whether what was sent has arrived.
+// checkInterval is how often a conn looks whether what was sent has arrived.
 const checkInterval = checkTimeout / 5
 
 // supervise returns a connection with the checks. It calls broken when the connection breaks
@@ -47,7 +47,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	return n, c.wrapError(err)
 }
 
-// judge notes what an error says about the connection.
+// wrapError notes what an error says about the connection.
 func (c *conn) wrapError(err error) error {
 	if err == nil {
 		return nil
@@ -69,7 +69,7 @@ func (c *conn) watch() {
 	}
 }
 
-// look closes the connection if nothing that was sent has been acknowledged for too long, and
+// check closes the connection if nothing that was sent has been acknowledged for too long, and
 // ends the watch if all was.
 func (c *conn) check() {
 	s := outstanding(c.tcp)
@@ -92,7 +92,7 @@ func (c *conn) check() {
 	}
 }
 
-// unanswered is how long something that was sent may be without an acknowledgement.
+// deadAfter is how long something that was sent may be without an acknowledgement.
 const deadAfter = idleTime + checkTimeout - checkInterval
 
 // sending is what the operating system says about data that was sent.
@@ -108,7 +108,7 @@ type sending struct {
 // tries is how many times in a row something was sent again before a connection may be dead.
 const tries = 2
 
-// unanswered reports whether the other end does not acknowledge what was sent. One that takes
+// dead reports whether the other end does not acknowledge what was sent. One that takes
 // nothing at present is there as long as it acknowledges that it was asked.
 func (s sending) dead(d time.Duration) bool {
 	if s.again >= tries && !s.full {
