@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// broken states what a failed exchange means.
+// broken returns what a failed exchange means.
 func (u *upstream) broken(err error) error {
 	if u.life.Err() != nil {
 		return u.life.Err()

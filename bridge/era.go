@@ -8,10 +8,10 @@ import (
 )
 
 // MCP has two eras: before 2026-07-28 a session begins with initialize, since
-// then each request says by itself what it needs to be understood. Host and
-// server may be of different ones. Then the host is notified of the truth where it can
-// act on it (a server that knows no server/discover is notified to the host, which
-// falls back to initialize by itself), and is translated for where it cannot.
+// then each request carries what it needs to be understood. Host and
+// server may be of different ones. Then the host gets the facts where it can
+// act on them (that a server knows no server/discover, after which it
+// falls back to initialize by itself), and a translation where it cannot.
 
 type era int
 
@@ -37,8 +37,8 @@ type eras struct {
 	legacy legacyServer
 }
 
-// contact is a kind of first contact. Each has its own response: what a probe comes to
-// says nothing to an initialize.
+// contact is a kind of first contact. Each has its own response: the result of a probe
+// means nothing for an initialize.
 type contact int
 
 const (
@@ -119,7 +119,7 @@ func (e *eras) begin(hello []byte) bool {
 	return true
 }
 
-// learned notes what a probe says of the server, unless there is a handshake to say it.
+// learned notes what a probe finds out about the server, unless there is a handshake to say it.
 func (e *eras) learned(server era) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -128,9 +128,9 @@ func (e *eras) learned(server era) {
 	}
 }
 
-// connect begins a session with what the host sent, and finds out what the
+// connect begins a session with the host's initialize, and finds out what the
 // server is. It returns the response to initialize, the server's or one made
-// from what a modern server sent of itself.
+// from the description that a modern server gives.
 func (e *eras) connect(ctx context.Context) (*message, error) {
 	hello := e.initializeSent()
 	response, err := e.up.request(ctx, hello)
@@ -142,7 +142,7 @@ func (e *eras) connect(ctx context.Context) (*message, error) {
 	case err != nil && (rejected == nil || rejected.status == 401 || rejected.status == 403 || later(rejected.status) || rejected.status/100 == 5):
 		return response, err
 	}
-	// It knows no initialize, or rejects this one. A modern server reports it.
+	// It knows no initialize, or rejects this one. A modern server names its versions.
 	if e.Brief && response != nil && errorCode(response) == codeVersion && supportsModern(response) {
 		e.modern.speak(hello, modernIn(member(response.error, "data", "supported")))
 		e.setServer(modernEra)
@@ -158,7 +158,7 @@ func (e *eras) connect(ctx context.Context) (*message, error) {
 	return response, err
 }
 
-// established notes what the server sent to initialize.
+// established keeps the server's result of initialize.
 func (e *eras) established(response *message) {
 	e.up.setVersion(text(member(response.result, "protocolVersion")))
 	e.mu.Lock()
@@ -166,7 +166,7 @@ func (e *eras) established(response *message) {
 	e.server, e.initializeResult = legacyEra, response.result
 }
 
-// capability returns what the server sent of one of its capabilities; nil: nothing.
+// capability returns one of the server's capabilities; nil: nothing.
 func (e *eras) capability(name string) []byte {
 	e.mu.Lock()
 	server, response := e.server, e.initializeResult
@@ -192,7 +192,7 @@ func (e *eras) serve(c *call) (done bool, err error) {
 	case server == modernEra:
 		return true, e.modern.serve(c)
 	case server == unknownEra && e.initializeSent() != nil:
-		// The handshake has failed, for a reason that may be gone.
+		// The handshake has failed, for a reason that may have passed.
 		if err := e.handshake(c.ctx); err != nil {
 			return true, err
 		}
@@ -233,7 +233,7 @@ func (e *eras) connectOnce(ctx context.Context) (*message, error) {
 	return e.connect(ctx)
 }
 
-// confirmOrReplace ends the handshake with what the host has sent after it, if it has.
+// confirmOrReplace ends the handshake with the host's notifications/initialized, if it has sent that.
 func (e *eras) confirmOrReplace(ctx context.Context) error {
 	err := e.confirm(ctx)
 	if errors.Is(err, errOver) {
@@ -242,7 +242,7 @@ func (e *eras) confirmOrReplace(ctx context.Context) error {
 	return err
 }
 
-// confirm is settle for a session that is not to be replaced if it has ended.
+// confirm is confirmOrReplace for a session that is not replaced if it has ended.
 func (e *eras) confirm(ctx context.Context) error {
 	e.mu.Lock()
 	shaken, server := e.confirmation, e.server
@@ -283,7 +283,7 @@ func (u *upstream) callModern(c *call) error {
 	return err
 }
 
-// initialized deals with the host's notifications/initialized.
+// initialized handles the host's notifications/initialized.
 func (e *eras) initialized(m *message) {
 	e.mu.Lock()
 	e.confirmation = m
@@ -293,22 +293,22 @@ func (e *eras) initialized(m *message) {
 		return // the server gets it when it is there
 	}
 	if err := e.confirmOrReplace(e.life); err != nil && e.life.Err() == nil {
-		e.Logger.Debug("the server could not be told that the session has begun", "err", err)
+		e.Logger.Debug("the server could not be notified that the session has begun", "err", err)
 	}
 }
 
-// staysHere reports whether a notification of the host's is not for the server.
+// staysHere reports whether a notification of the host is not for the server.
 func (e *eras) staysHere(m *message) bool {
 	return e.placeholder.active() || e.serverEra() == modernEra && modernVersion(m) == ""
 }
 
-// cancels reports whether the server is notified with a notification that a
+// cancels reports whether a notification informs the server that a
 // request is not waited for any more.
 func (e *eras) cancels(c *call) bool {
 	return modernVersion(c.message) == "" && e.serverEra() != modernEra && !e.placeholder.active()
 }
 
-// replied reports whether a response of the host's responds to a request that the
+// replied reports whether a response of the host is for a request that the
 // bridge made.
 func (e *eras) replied(m *message) bool { return e.modern.replied(m) }
 

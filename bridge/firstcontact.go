@@ -10,7 +10,7 @@ import (
 // has its response long before that.
 const longestProbe = 10 * time.Minute
 
-// noDiscoverResponse tells a host whose server/discover the server leaves without a response to fall
+// noDiscoverResponse is for a host whose server/discover gets no response from the server: it falls
 // back to initialize, as the specification wants of it ("Backward Compatibility").
 var noDiscoverResponse = &Trouble{Code: codeNoMethod, Reason: "no_response",
 	Message: "the server has not responded to server/discover yet: begin with initialize"}
@@ -46,7 +46,7 @@ func (e *eras) probe(ctx context.Context, meta []byte) (*message, error) {
 }
 
 // firstContact makes the first contact for a modern host. It reports whether the request has its
-// response, or an error reports why it gets none.
+// response, or an error why it gets none.
 func (r *placeholder) firstContact(c *call) (done bool, err error) {
 	discover := c.is("server/discover")
 	var f *firstContact
@@ -71,7 +71,7 @@ func (r *placeholder) firstContact(c *call) (done bool, err error) {
 		}
 		return done, nil
 	case waitOver:
-		// A server that does not respond to server/discover is taken for one of before.
+		// A server that does not respond to server/discover is treated as one of before.
 		r.era.learned(legacyEra)
 		if discover {
 			return true, noDiscoverResponse

@@ -65,10 +65,10 @@ func (f *front) current() *bridge {
 	return f.session
 }
 
-// accept handles one message of the host's.
+// accept handles one message of the host.
 func (f *front) accept(line []byte) { f.current().accept(line) }
 
-// sessionFor returns the bridge for an initialize of the host's: the present one, or a new
+// sessionFor returns the bridge for an initialize of the host: the present one, or a new
 // one where that has begun a session already. Only the reader calls it.
 func (f *front) sessionFor(hello *message) *bridge {
 	b := f.current()

@@ -10,7 +10,7 @@ import (
 )
 
 // userWait is how long a request waits for the user to sign in before the
-// host is notified, in time before most hosts give up by themselves.
+// host gets an error: most hosts give up by themselves a little later.
 const userWait = 50 * time.Second
 
 // read takes what the host writes until it stops.
@@ -61,7 +61,7 @@ func validID(id []byte) bool {
 	return (id[0] == '"' || id[0] == '-' || id[0] >= '0' && id[0] <= '9') && json.Valid(id)
 }
 
-// request sees to it that a request gets its response.
+// request makes sure that a request gets its response.
 func (b *bridge) request(m *message) {
 	if m.is("initialize") {
 		b = b.front.sessionFor(m)
@@ -105,7 +105,7 @@ func (b *bridge) serve(c *call) {
 	c.fail(b.explain(err))
 }
 
-// carryOut responds to a request, from the place where the response is.
+// carryOut responds to a request: the placeholder, the translation or the server.
 func (b *bridge) carryOut(c *call) error {
 	if done, err := b.placeholder.serve(c); done {
 		return err
@@ -116,9 +116,8 @@ func (b *bridge) carryOut(c *call) error {
 	return b.up.call(c)
 }
 
-// limitUserWait notifies the host of a request that the user is waited for, if that
-// takes too long. The request is given up by then: carried out later, it would be
-// carried out for nobody. It returns what calls it off.
+// limitUserWait ends a request with an error if the wait for the user takes too long. Nothing
+// would receive its response later. It returns what cancels the limit.
 func (b *bridge) limitUserWait(c *call) (stop func()) {
 	timer := time.AfterFunc(userWait, func() {
 		if awaited, text := b.User.status(); awaited {
@@ -149,7 +148,7 @@ func (b *bridge) notification(m *message) {
 	}
 }
 
-// inTurn does what a notification of the host's wants, when it is its turn. It returns what is
+// inTurn does what a notification of the host wants, when it is its turn. It returns what is
 // closed when that is over.
 func (b *bridge) inTurn(f func()) (over <-chan struct{}, ok bool) {
 	b.mu.Lock()
@@ -181,7 +180,7 @@ func (b *bridge) notify(m *message) {
 }
 
 // cancelled ends a request that the host does not wait for any more. Before
-// 2026-07-28 the server is notified with the notification, since then by the end of
+// 2026-07-28 the notification is passed on, since then the server notices the end of
 // the request's stream.
 func (b *bridge) cancelled(m *message) {
 	id := member(m.params, "requestId")
@@ -195,7 +194,7 @@ func (b *bridge) cancelled(m *message) {
 	}
 	drop := func() {
 		c.drop()
-		b.era.legacy.abandon(id) // it may have asked for input before its turn to end came
+		b.era.legacy.abandon(id) // it may have requested input before its turn to end came
 	}
 	// However long what came before takes, the request is given up.
 	late := time.AfterFunc(notificationWait, drop)

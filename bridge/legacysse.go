@@ -27,7 +27,7 @@ const fallBackInterval = time.Minute
 const postGrace = 2 * time.Second
 
 // sseWire is HTTP+SSE, the transport of 2024-11-05: one stream on which the
-// server says everything, and an address to post to, which the stream names
+// server sends everything, and an address to post to, which the stream names
 // first. The stream is the session: when it ends, so do the requests that wait
 // for a response on it, and the next one begins another.
 type sseWire struct {
@@ -59,7 +59,7 @@ func (s *sseStream) now() (streamState, <-chan struct{}) {
 	return streamOpen, s.alive.Done()
 }
 
-// speaksSSE reports whether the server is spoken to by HTTP+SSE.
+// speaksSSE reports whether HTTP+SSE is what the server speaks.
 func (u *upstream) speaksSSE() bool {
 	if u.wire == WireSSE {
 		return true

@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// inputRounds bounds how often a server may response one request with more
-// questions.
+// inputRounds bounds how often a server may respond to one request by requesting more
+// input.
 const inputRounds = 16
 
 // modernServer translates for a host of before 2026-07-28 on a server of it or
@@ -27,7 +27,7 @@ type modernServer struct {
 	hostRequests map[string]chan *message
 }
 
-// discover asks a server what it is, with what the host sent in its initialize,
+// discover sends server/discover with what the host sent in its initialize,
 // and returns the response to that.
 func (t *modernServer) discover(ctx context.Context, hello []byte) (*message, error) {
 	t.speak(hello, firstModern)
@@ -56,7 +56,7 @@ func (t *modernServer) discover(ctx context.Context, hello []byte) (*message, er
 	return t.introduced(hello, response.result)
 }
 
-// speak sets what requests say of the host that has sent hello, and of their version.
+// speak sets what requests carry about the host that has sent hello, and of their version.
 func (t *modernServer) speak(hello []byte, version string) {
 	params := member(hello, "params")
 	t.mu.Lock()
@@ -68,7 +68,7 @@ func (t *modernServer) speak(hello []byte, version string) {
 	}
 }
 
-// introduced returns the response to hello, from what the server sent of itself; nil: nothing.
+// introduced returns the response to hello, from the server's description of itself; nil: none.
 func (t *modernServer) introduced(hello, result []byte) (*message, error) {
 	version := text(member(hello, "params", "protocolVersion"))
 	if version == "" || version >= firstModern {
@@ -92,7 +92,7 @@ func (t *modernServer) introduced(hello, result []byte) (*message, error) {
 	return parse(object("jsonrpc", "2.0", "id", member(hello, "id"), "result", object(made...)))
 }
 
-// modernize adds to a request what modern ones say of themselves.
+// modernize adds to a request what modern ones carry.
 func (t *modernServer) modernize(raw []byte) []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -129,7 +129,7 @@ func (t *modernServer) capabilitiesOfServer() []byte {
 	return t.offers
 }
 
-// serve carries out a request of the host's.
+// serve carries out a request of the host.
 func (t *modernServer) serve(c *call) error {
 	switch c.name() {
 	case "ping":
@@ -160,7 +160,7 @@ func (t *modernServer) serve(c *call) error {
 			return err
 		}
 	}
-	return &Trouble{Code: CodeTranslation, Reason: "input", Message: "the server asks for more input again and again"}
+	return &Trouble{Code: CodeTranslation, Reason: "input", Message: "the server requests more input again and again"}
 }
 
 // request sends a translated request and returns its response. Its notifications go to
@@ -203,7 +203,7 @@ func (t *modernServer) supplyInput(c *call, raw, result []byte) ([]byte, error) 
 		}
 		if response.error != nil {
 			err = &Trouble{Code: CodeTranslation, Reason: "input",
-				Message: "the host did not give the input that the server asks for: " + text(member(response.error, "message"))}
+				Message: "the host did not give the input that the server requests: " + text(member(response.error, "message"))}
 			return false
 		}
 		responses = set(responses, text(inputs[f.at:f.name]), response.result)
@@ -243,7 +243,7 @@ func (t *modernServer) requestHost(ctx context.Context, request []byte) (*messag
 	}
 }
 
-// replied gives a response of the host's to whoever asked.
+// replied passes a response of the host to the request that waits for it.
 func (t *modernServer) replied(m *message) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -16,7 +16,7 @@ func (m *message) namelessError(named func(id []byte) bool) *message {
 	var nameless *message
 	others := false
 	m.each(func(part *message) {
-		part, err := part.mended()
+		part, err := part.corrected()
 		switch {
 		case err != nil || !part.response():
 		case part.namelessError(named) == nil:
@@ -40,12 +40,12 @@ func (u *upstream) nameless(m *message, c *call) error {
 		}
 		return nil
 	}
-	if c.heard || c.is("initialize") || modernVersion(c.message) != "" {
+	if c.streamed || c.is("initialize") || modernVersion(c.message) != "" {
 		return nil
 	}
 	e := m.namelessError(func(id []byte) bool { return c.batch || sameID(id, c.id) || u.awaited(id) })
 	if e == nil {
-		c.heard = true // what comes later is about the request
+		c.streamed = true // what comes later is about the request
 		return nil
 	}
 	return u.rejectionFor(e)

@@ -86,7 +86,7 @@ func parse(raw []byte) (*message, error) {
 	return m, nil
 }
 
-// nameOfTarget is what message.twice says of a tool or prompt with two names.
+// nameOfTarget is the value of message.twice for a tool or prompt with two names.
 const nameOfTarget = "params.name"
 
 // The members that [parse] knows, as bits of message.seen.

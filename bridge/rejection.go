@@ -13,7 +13,7 @@ var (
 		Message: "the connection to the server broke before the response came; the request may or may not have been carried out"}
 )
 
-// rejection is an HTTP status that reports that a request was not carried out, and
+// rejection is an HTTP status for a request that was not carried out, and
 // what the server sent with it.
 type rejection struct {
 	*Trouble
@@ -62,7 +62,7 @@ func (r *rejection) fromOlderEra() bool {
 // maybeSSE reports whether a server that rejects initialize like this may be one of
 // HTTP+SSE ("Backward Compatibility" of the revisions before 2026-07-28: any 4xx, of
 // which 400, 404 and 405 are named later). What is about the sender, the size or the
-// moment says nothing of the transport.
+// moment means nothing for the transport.
 func (r *rejection) maybeSSE() bool {
 	switch r.status {
 	case http.StatusUnauthorized, http.StatusProxyAuthRequired, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge,

@@ -96,7 +96,7 @@ func notMCP(kind string) *Trouble {
 		", not MCP; check that the URL is that of an MCP endpoint"}
 }
 
-// errEndpoint reports that a stream begins with an address to post to, as those of HTTP+SSE do.
+// errEndpoint is the error of a stream that begins with an address to post to, as those of HTTP+SSE do.
 var errEndpoint = errors.New("bridge: an endpoint event")
 
 // requestStream is the event stream in which the response to a request comes, with all that
@@ -122,7 +122,7 @@ func (u *upstream) follow(c *call, resp *http.Response) error {
 	s.ctx, s.cancel = context.WithCancel(c.ctx)
 	defer s.cancel()
 	began := time.Now()
-	s.heard = func(again bool) {
+	s.onEvent = func(again bool) {
 		if s.quiet != nil && (!again || time.Since(began) >= longLived) {
 			s.quiet.Reset(lateWait)
 		}
@@ -166,7 +166,7 @@ func (s *requestStream) next() (*http.Response, error) {
 	return s.resume(s.ctx, &s.resumption, s.session)
 }
 
-// finish states what it means that the stream has ended for good, and waits where the response may
+// finish returns what the end of the stream means, and waits where the response may
 // come elsewhere.
 func (s *requestStream) finish(resp *http.Response, err error) error {
 	if s.quiet != nil {
@@ -201,7 +201,7 @@ func (u *upstream) events(events *eventReader, c *call, r *resumption) (messages
 		switch {
 		case errors.Is(err, sse.ErrTooLarge):
 			messages++
-			r.brought()
+			r.received()
 			if c != nil && c.responded() {
 				return messages, nil
 			}
@@ -218,7 +218,7 @@ func (u *upstream) events(events *eventReader, c *call, r *resumption) (messages
 		}
 		m, err := readMessage(e.Data)
 		messages++
-		r.brought()
+		r.received()
 		if err != nil {
 			u.invalid(e.Data, err, c)
 		} else if err := u.nameless(m, c); err != nil {

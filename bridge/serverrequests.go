@@ -8,7 +8,7 @@ import (
 // Many servers count the ids of their requests anew in each session: the response of the MCP
 // host's to a request of a session that was replaced would be taken for that to another one.
 
-// serverRequestsKept bounds the requests of the server's that are remembered.
+// serverRequestsKept bounds the requests of the server that are remembered.
 const serverRequestsKept = 1000
 
 // serverRequests are the server's requests to the host. The zero value is none. It is safe for
@@ -19,7 +19,7 @@ type serverRequests struct {
 	stale map[string]bool   // those of them whose session is over
 }
 
-// note remembers a request of the server's, or that it has cancelled one.
+// note remembers a request of the server, or that it has cancelled one.
 func (q *serverRequests) note(m *message) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 )
 
 // A session is what servers before 2026-07-28 may tie requests to
-// ("Session Management" of those revisions). The host knows nothing of it: when
+// ("Session Management" of those revisions). It is hidden from the host: when
 // the server forgets one, the bridge begins another with the host's own
 // initialize.
 
@@ -80,7 +80,7 @@ func (u *upstream) awaitReplacement(ctx context.Context, r *replacement) error {
 	}
 }
 
-// replace replaces the session of a round, unless somebody has done so already, because the
+// replace replaces the session of a round, unless that was done already, because the
 // server has rejected a message of a method. It returns errTooSoon if that did not help a
 // moment ago.
 func (u *upstream) replace(ctx context.Context, round int, s shape, method string) error {
@@ -159,7 +159,7 @@ const initializeTries = 2
 var errOver = &Trouble{Code: CodeRejected, Reason: "session_ended", Message: "the server ends each session at once"}
 
 // beginAgain begins a session with what the host sent when it began: initialize and,
-// once that has its response, notifications/initialized. The host is notified of nothing of it.
+// once that has its response, notifications/initialized. The host does not notice.
 func (u *upstream) beginAgain(ctx context.Context) error {
 	hello := u.era.initializeSent()
 	if hello == nil {
@@ -211,13 +211,13 @@ func temporary(err error) bool {
 }
 
 // initialized notifies the server, once for each session, that it has begun, and
-// listens to what it has to say outside of requests.
+// listens to what it sends outside of requests.
 func (u *upstream) initialized(ctx context.Context, m *message) error {
 	u.mu.Lock()
-	told := u.initializedSent
+	sent := u.initializedSent
 	u.initializedSent = true
 	u.mu.Unlock()
-	if told {
+	if sent {
 		return nil
 	}
 	err := u.offer(func(ctx context.Context) error {
@@ -237,10 +237,10 @@ func (u *upstream) close(ctx context.Context) {
 		return // the end of its stream is the end of the session
 	}
 	u.mu.Lock()
-	session, version, gone := u.session, u.version, u.sessionEnded
+	session, version, ended := u.session, u.version, u.sessionEnded
 	u.sessionEnded = true
 	u.mu.Unlock()
-	if session != "" && !gone {
+	if session != "" && !ended {
 		u.endSession(ctx, session, version)
 	}
 }

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// A server that has forgotten a session has to say so with 404 ("Session
-// Management" of the revisions before 2026-07-28). Many say something else, and say
+// A server that has forgotten a session has to respond with 404 ("Session
+// Management" of the revisions before 2026-07-28). Many respond with something else, and with
 // the same where the session is well: such a rejection is a suspicion, which one
-// ping on the same session settles.
+// ping on the same session decides.
 
 const (
 	// replacementInterval is how long a session is not replaced again for a rejection
@@ -35,7 +35,7 @@ type shape struct {
 
 func (r *rejection) shape() shape { return shape{r.status, r.code()} }
 
-// sessionSign is what a rejection says of the session that it came on.
+// sessionSign is what a rejection means for the session that it came on.
 type sessionSign int
 
 const (
@@ -44,7 +44,7 @@ const (
 	sessionOver                        // the server has forgotten it
 )
 
-// sessionSign returns what a rejection of a message says of its session.
+// sessionSign returns what a rejection of a message means for its session.
 func (r *rejection) sessionSign(c *call) sessionSign {
 	if r.atGET || c.plain || c.is("initialize") || modernVersion(c.message) != "" || r.respondsTo(c.message) {
 		return sessionUnknown
@@ -158,7 +158,7 @@ type inquiryKey struct {
 	shape shape
 }
 
-// inquire reports whether the session of a round is gone. What is known to be gone
+// inquire reports whether the session of a round has ended. What is known to have ended
 // stays so until the session is replaced.
 func (u *upstream) inquire(ctx context.Context, round int, s shape) bool {
 	key := inquiryKey{round, s}
@@ -190,7 +190,7 @@ func (u *upstream) inquire(ctx context.Context, round int, s shape) bool {
 }
 
 // pingRejected sends a ping on the session of a round and reports whether it is rejected in a
-// way that reports that the session is gone: as the message before, or definitely.
+// way that means that the session has ended: as the message before, or definitely.
 func (u *upstream) pingRejected(round int, s shape) bool {
 	ctx, cancel := context.WithTimeout(u.life, suspicionTimeout)
 	defer cancel()
@@ -224,7 +224,7 @@ type unhelpful struct {
 }
 
 // tooSoon reports whether sessions were replaced a moment ago for rejections of a shape,
-// which did not help. Where the server says by the rules that a session is gone and has
+// which did not help. Where the server responds by the rules that a session has ended and has
 // taken messages on it before that, another one is tried. The caller holds mu.
 func (u *upstream) tooSoon(s shape) bool {
 	v, ok := u.unhelpful[s]
@@ -234,7 +234,7 @@ func (u *upstream) tooSoon(s shape) bool {
 	return !s.definite() || !u.acceptedAny || v.times > 1
 }
 
-// definite reports whether a rejection of a session says by the rules that it is gone.
+// definite reports whether a rejection of a session means by the rules that it has ended.
 func (s shape) definite() bool {
 	return s.status == http.StatusNotFound || s.status == http.StatusGone
 }
@@ -255,7 +255,7 @@ func (u *upstream) replacedFor(s shape, method string) {
 }
 
 // helped notes what came of a request that was sent again on a new session. Unless that
-// was rejected like a session that is gone, the next loss of a session is another one.
+// was rejected like a session that has ended, the next loss of a session is another one.
 func (u *upstream) helped(c *call, s shape, err error) {
 	if rejected, ok := errors.AsType[*rejection](err); ok && rejected.sessionSign(c) != sessionUnknown {
 		return

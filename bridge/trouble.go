@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Trouble is why a request has no response of the server's, as the host is notified it:
+// Trouble is why a request has no response from the server, as the host gets it:
 // a JSON-RPC error.
 type Trouble struct {
 	// Code is the JSON-RPC error code. Zero is CodeUnreachable.
@@ -14,10 +14,10 @@ type Trouble struct {
 	// Message is one sentence for the user.
 	Message string
 
-	// Command is what to run to mend it. Empty: nothing.
+	// Command is what to run against it. Empty: nothing.
 	Command string
 
-	// Retry reports that the same request may work later, RetryAfter when.
+	// Retry is set if the same request may work later, RetryAfter when.
 	Retry      bool
 	RetryAfter time.Duration
 
@@ -28,8 +28,7 @@ type Trouble struct {
 }
 
 // The codes of errors that are the bridge's own. The MCP specification leaves
-// errors that are local to an implementation without codes and asks that they
-// cannot be taken for the peer's: these are outside the range that JSON-RPC
+// errors that are local to an implementation without codes and requires that they// cannot be taken for the peer's: these are outside the range that JSON-RPC
 // reserves.
 const (
 	CodeUnreachable = -31001 // the server, or what signs in to it, could not be reached

@@ -72,12 +72,12 @@ type upstream struct {
 	acceptedAny bool // the server has taken a message on the session
 
 	sessionState    sessionState // what the host has told the server
-	sentCredentials credentials  // what no text of the server's may repeat
+	sentCredentials credentials  // what no text of the server may repeat
 }
 
-// call sends a request and delivers the response to it. An error reports why there is
-// no response; a *rejection, which may hold one of the server's, is the caller's to
-// judge.
+// call sends a request and delivers the response to it. An error is why there is
+// no response; a *rejection, which may hold one of the server, is for the caller to
+// handle.
 func (u *upstream) call(c *call) error {
 	err := u.withReplacement(c, func() (int, error) { return u.attempt(c) })
 	rejected, ok := errors.AsType[*rejection](err)
@@ -124,7 +124,7 @@ func (u *upstream) accepted(c *call, round int, resp *http.Response) {
 }
 
 // readRejection returns why the server rejected a message, or nil if it has responded to a batch
-// nevertheless. tied reports that the message named a session.
+// nevertheless. tied is set if the message named a session.
 func (u *upstream) readRejection(c *call, resp *http.Response, tied bool) error {
 	r := u.rejectionOf(resp)
 	r.tied = tied
@@ -142,8 +142,8 @@ func (u *upstream) readRejection(c *call, resp *http.Response, tied bool) error 
 }
 
 // exchange posts a message and returns what it was posted in and with, and the
-// response. It tries again while the connection cannot be made, or the server says
-// that it has done nothing and wants to be asked a little later.
+// response. It tries again while the connection cannot be made, or the server has
+// done nothing and names a later time.
 func (u *upstream) exchange(c *call) (round int, header http.Header, resp *http.Response, err error) {
 	began := time.Now()
 	for try := 1; ; try++ {
@@ -181,7 +181,7 @@ func (u *upstream) request(ctx context.Context, raw []byte) (*message, error) {
 	return u.requestOn(ctx, raw, false)
 }
 
-// requestOn is ask; plain makes the request a part of the beginning of a session, which
+// requestOn is request; plain makes the request a part of the beginning of a session, which
 // neither waits for that nor replaces it.
 func (u *upstream) requestOn(ctx context.Context, raw []byte, plain bool) (*message, error) {
 	m, err := parse(raw)
@@ -209,11 +209,11 @@ func (u *upstream) requestOn(ctx context.Context, raw []byte, plain bool) (*mess
 	return response.Load(), err
 }
 
-// notify sends a notification, or a response to a request of the server's. What
-// becomes of it nobody is notified, as in the protocol.
+// notify sends a notification, or a response to a request of the server. What
+// becomes of it is not reported, as in the protocol.
 func (u *upstream) notify(ctx context.Context, m *message) error {
 	if m.response() && u.serverRequests.replied(m) {
-		u.Logger.Debug("a response of the host's was dropped: the session of the server's request is over")
+		u.Logger.Debug("a response of the host was dropped: the session of the server's request is over")
 		return nil
 	}
 	c := &call{message: m, ctx: ctx}
@@ -322,10 +322,10 @@ func contentType(h http.Header) string {
 	return strings.ToLower(strings.TrimSpace(kind))
 }
 
-// drainTime bounds the wait for what nobody wants.
+// drainTime bounds the wait for what is not wanted.
 const drainTime = 200 * time.Millisecond
 
-// discard reads what nobody wants, so that the connection can be used again. One
+// discard reads what is not wanted, so that the connection can be used again. One
 // whose end is long in coming loses its connection instead.
 func discard(resp *http.Response) {
 	read := make(chan struct{})

@@ -16,12 +16,11 @@ import (
 )
 
 const (
-	// idleTime is how long nothing comes from the other end before it is checked, and patience
-	// how long the check may take. A connection is dead for their sum before that is noticed.
+	// idleTime is how long nothing comes from the other end before it is checked, and checkTimeout	// how long the check may take. A connection is dead for their sum before that is noticed.
 	idleTime  = 8 * time.Second
 	checkTimeout = 10 * time.Second
 
-	// probes is how many keepalive probes are sent within patience.
+	// probes is how many keepalive probes are sent within checkTimeout.
 	probes = 5
 
 	// sleepGap is a gap in this machine's time that makes its connections doubtful.

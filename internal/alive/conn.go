@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// conn is a TCP connection that is closed when the other end is gone. While nothing is sent, the
+// conn is a TCP connection that is closed when the other end does not respond any more. While nothing is sent, the
 // operating system's keepalive finds that out; keepalive pauses while something is sent that is
-// not acknowledged, and there the conn looks for itself, where the system tells.
+// not acknowledged, and there the conn looks for itself, where the system reports it.
 type conn struct {
 	net.Conn
 	tcp    *net.TCPConn
@@ -47,7 +47,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	return n, c.wrapError(err)
 }
 
-// wrapError notes what an error says about the connection.
+// wrapError notes what an error means for the connection.
 func (c *conn) wrapError(err error) error {
 	if err == nil {
 		return nil
@@ -95,7 +95,7 @@ func (c *conn) check() {
 // deadAfter is how long something that was sent may be without an acknowledgement.
 const deadAfter = idleTime + checkTimeout - checkInterval
 
-// sending is what the operating system says about data that was sent.
+// sending is what the operating system reports about data that was sent.
 type sending struct {
 	pending bool          // some is not acknowledged
 	acked   uint64        // what is, in bytes
@@ -109,7 +109,7 @@ type sending struct {
 const tries = 2
 
 // dead reports whether the other end does not acknowledge what was sent. One that takes
-// nothing at present is there as long as it acknowledges that it was asked.
+// nothing at present is there as long as it acknowledges the probes.
 func (s sending) dead(d time.Duration) bool {
 	if s.again >= tries && !s.full {
 		return true
