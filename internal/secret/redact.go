@@ -37,7 +37,8 @@ const (
 func Redact(text string, secrets ...string) string {
 	text = text[:min(len(text), maxText)]
 	marked := make([]bool, len(text))
-	exact, words, numbers := newTextView(text, isAny), newTextView(text, isLetterOrDigit), newTextView(text, isNumberByte)
+	exact, words, numbers := newTextView(text, isAny), newTextView(text,
+		isLetterOrDigit), newTextView(text, isNumberByte)
 	for _, secret := range secrets {
 		if len(secret) < leastSecret {
 			continue
@@ -193,7 +194,8 @@ func markWord(text, secret string, marked []bool) {
 			return
 		}
 		start, end := from+i, from+i+len(secret)
-		if (start == 0 || !isWordByte(text[start-1])) && (end == len(text) || !isWordByte(text[end])) {
+		if (start == 0 || !isWordByte(text[start-1])) && (end == len(text) ||
+			!isWordByte(text[end])) {
 			for j := start; j < end; j++ {
 				marked[j] = true
 			}
