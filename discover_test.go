@@ -7,7 +7,7 @@ import (
 
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // A scope that was stepped up to is asked for at once by the next login.
@@ -39,7 +39,7 @@ func TestStepUpAsksForTheUnion(t *testing.T) {
 	rec := w.Record()
 	rec.Grant.ScopeRequested, rec.Grant.ScopeGranted = "tools reports", "tools"
 	tokens := w.Lab.Issue(rec.Grant.ClientID, rec.Grant.Resource.Value, "tools")
-	rec.Grant.AccessToken, rec.Grant.RefreshToken = store.Secret(tokens.Access), store.Secret(tokens.Refresh)
+	rec.Grant.AccessToken, rec.Grant.RefreshToken = secret.String(tokens.Access), secret.String(tokens.Refresh)
 	w.Put(rec)
 	c, opened := watching(w)
 	w.MustCall(c)

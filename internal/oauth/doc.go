@@ -10,7 +10,7 @@
 // The functions and methods of this package may be called concurrently.
 package oauth
 
-import "github.com/handstamp/handstamp/internal/secret"
+import "github.com/handstamp/handstamp/secret"
 
 // Secret is a value that must not be shown; it prints as "[redacted]".
 type Secret = secret.String

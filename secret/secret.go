@@ -1,6 +1,6 @@
-// Package secret has the type of every value that must not be shown, and removes secrets from
-// texts of servers. The protocol, the library, the bridge and the stores use it, and it imports
-// none of them. It encrypts nothing.
+// Package secret has the type of every value that must not be shown: tokens, client secrets and
+// verifiers, in [github.com/handstamp/handstamp] and wherever an application keeps one of its
+// own. It encrypts nothing.
 package secret
 
 import (
