@@ -1,4 +1,5 @@
-// Package secret removes secrets from texts of others.
+// Package secret removes secrets from texts of servers, in whatever encoding they are repeated
+// there. It does not hold secrets: the type of their values is in the public package secret.
 package secret
 
 import (
