@@ -53,7 +53,7 @@ var layers = map[string]layer{
 	"internal/pasted":            {},
 	"internal/proctest":          {},
 	"internal/sse":               {},
-	"internal/testenv":           {ours: []string{"", "internal/envelope", "internal/proctest", "internal/record", "lab", "secret", "store", "store/filestore"}, modules: slices.Concat(fileModules, libraryModules)},
+	"internal/testenv":           {ours: []string{"", "internal/envelope", "internal/proctest", "internal/record", "lab", "store", "store/filestore"}, modules: slices.Concat(fileModules, libraryModules)},
 	"test/process":               {},
 	"test/security":              {},
 	"bridge/chaos":               {},
@@ -88,6 +88,8 @@ var layers = map[string]layer{
 		"golang.org/x/text",
 	}},
 	"tools/modules": {modules: []string{"golang.org/x/mod"}},
+	"tools/house":   {},
+	"tools/suites":  {},
 	"cmd/handstamp": {ours: []string{"cmd/handstamp/internal/cli"}, modules: commandModules},
 }
 

@@ -198,17 +198,17 @@ func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (s
 	if r.config.LockTimeout > 0 {
 		job.Client.LockTimeout = max(r.config.LockTimeout-time.Since(began), time.Second)
 	}
-	job.Renew = &helperRenewal{Rejected: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL, User: why.user}
-	renewed := false
+	job.Refresh = &helperRefresh{Rejected: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL, User: why.user}
+	refreshed := false
 	result, err := r.config.RefreshHelper.ask(ctx, job, func(e helperEvent) {
-		renewed = renewed || e.Refreshed != nil && e.Cause == ""
+		refreshed = refreshed || e.Refreshed != nil && e.Cause == ""
 		r.helpers.handleEvent(ctx, e)
 	})
 	snap, done, err = r.helpers.outcome(ctx, result, err)
-	if snap != nil && renewed {
+	if snap != nil && refreshed {
 		snap.issuedHere.Store(true)
 	}
-	if snap != nil && renewed && why.rejected != "" {
+	if snap != nil && refreshed && why.rejected != "" {
 		r.history.recordReplacement(snap.token)
 	}
 	return snap, done, err

@@ -173,7 +173,7 @@ func suppressesRelogin(err error) bool {
 		return true
 	}
 	e, ok := errors.AsType[*Error](err)
-	return ok && ((e.Kind == ErrProtocol || e.Kind == ErrStore) && e.asked || e.Kind == ErrLoginRequired && e.atCeiling())
+	return ok && ((e.Kind == ErrProtocol || e.Kind == ErrStore) && e.opened || e.Kind == ErrLoginRequired && e.atCeiling())
 }
 
 // loginFlight returns the login under way, or starts one.

@@ -271,27 +271,27 @@ func (l *loginClients) registrationRequired(ctx context.Context, why string, cau
 // onUnknownClient is called when the server does not know the client or does not
 // accept its authentication. One that we registered gives way to a new
 // registration, once; one that the user configured is the user's to change.
-func (l *loginClients) onUnknown(ctx context.Context, refused *oauth.Error) error {
+func (l *loginClients) onUnknown(ctx context.Context, rejected *oauth.Error) error {
 	if l.canReplaceDocument() {
 		l.notice("the authorization server rejects the client ID metadata document; registering a client")
 		l.unknownClientID = l.client.ID
 		l.learnOf(ctx, func(learned *record.Learned) { learned.NoMetadataDocument = true })
-		return l.tryAgain(refused)
+		return l.tryAgain(rejected)
 	}
 	if l.client.Source != record.SourceDynamic {
-		return l.noteRejection(ctx, l.client, l.plan.server.TokenEndpoint, max(l.requests, 1), l.errs.clientRejected(l.client, refused))
+		return l.noteRejection(ctx, l.client, l.plan.server.TokenEndpoint, max(l.requests, 1), l.errs.clientRejected(l.client, rejected))
 	}
 	if l.justRegistered {
-		return &Error{Kind: ErrProtocol, Server: l.serverURL, Code: refused.Code, Err: refused,
+		return &Error{Kind: ErrProtocol, Server: l.serverURL, Code: rejected.Code, Err: rejected,
 			Message: "the authorization server does not accept the client it has just registered"}
 	}
 	l.notice("the authorization server has forgotten this client; registering anew")
 	id, issuer := l.client.ID, l.client.Issuer
 	l.unknownClientID = id
-	if !refused.Structured() {
+	if !rejected.Structured() {
 		// Enough to try another client, but the stored one may still renew the
 		// login at hand, if this one comes to nothing.
-		return l.tryAgain(refused)
+		return l.tryAgain(rejected)
 	}
 	var err error
 	l.rec, err = l.records.update(ctx, l.rec, func(rec *record.Record) error {
@@ -303,7 +303,7 @@ func (l *loginClients) onUnknown(ctx context.Context, refused *oauth.Error) erro
 	if err != nil {
 		return err
 	}
-	return l.tryAgain(refused)
+	return l.tryAgain(rejected)
 }
 
 // canReplaceDocument reports whether the client is a client ID metadata document, and a
