@@ -103,7 +103,7 @@ func destination(resp *http.Response, req *http.Request) (*url.URL, *Trouble) {
 	to, err := req.URL.Parse(location)
 	switch {
 	case location == "":
-		return nil, redirectTrouble("the server redirects (HTTP status %d), but not to any address", status)
+		return nil, redirectTrouble("the server redirects (HTTP status %d), but says not where to", status)
 	case err != nil:
 		return nil, notAURL(status)
 	case !sameOrigin(req.URL, to):

@@ -27,7 +27,7 @@ func TestRejectionOfAnotherProtocol(t *testing.T) {
 			io.WriteString(w, body)
 		})})
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`)
-		if got := h.response("1"); get(t, got, "jsonrpc") != `"2.0"` || get(t, got, "error", "data", "reason") != `"refused"` {
+		if got := h.response("1"); get(t, got, "jsonrpc") != `"2.0"` || get(t, got, "error", "data", "reason") != `"rejected"` {
 			t.Errorf("%s reaches the host as %s", body, got)
 		}
 		// Were the server taken for a modern one, this would be translated for it.
