@@ -17,8 +17,9 @@ const maxRedirects = 5
 // *Trouble means that nothing was carried out.
 func (t *wireTransport) follow(req *http.Request) (*http.Response, error) {
 	var seen []string
-	first, permanent := req.URL.String(), true
-	var moved *url.URL // as far as the redirects hold for later requests, too
+	// By method: a server may move messages only, and leave the stream where it is.
+	first, permanent := req.Method+" "+req.URL.String(), true
+	var moved *url.URL                                        // as far as the redirects hold for later requests, too
 	if to := t.movedTo(first); to != nil {
 		req = req.Clone(req.Context())
 		req.URL, req.Host = to, ""

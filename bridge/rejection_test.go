@@ -8,7 +8,7 @@ import (
 	"github.com/handstamp/handstamp/bridge"
 )
 
-// A refusal may have a body of another protocol, with an error member that is
+// A rejection may have a body of another protocol, with an error member that is
 // none of JSON-RPC's. It goes to no host, and says nothing of the server's era.
 func TestRejectionOfAnotherProtocol(t *testing.T) {
 	for _, body := range []string{
@@ -32,7 +32,7 @@ func TestRejectionOfAnotherProtocol(t *testing.T) {
 		}
 		// Were the server taken for a modern one, this would be translated for it.
 		if got := h.hello(); get(t, got, "result") != initialized {
-			t.Errorf("after %s, initialize is answered with %s", body, got)
+			t.Errorf("after %s, initialize has the response %s", body, got)
 		}
 	}
 }

@@ -45,7 +45,7 @@ type wireTransport struct {
 	agent  string       // User-Agent
 
 	mu    sync.Mutex          // guards what follows
-	moved map[string]*url.URL // where the server has moved to for good, by the address before
+	moved map[string]*url.URL // where the server has moved to for good, by method and address
 }
 
 // RoundTrip implements http.RoundTripper. An error may be a *Trouble.
