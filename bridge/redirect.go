@@ -19,7 +19,7 @@ func (t *wireTransport) follow(req *http.Request) (*http.Response, error) {
 	var seen []string
 	// By method: a server may move messages only, and leave the stream where it is.
 	first, permanent := req.Method+" "+req.URL.String(), true
-	var moved *url.URL                                        // as far as the redirects hold for later requests, too
+	var moved *url.URL // as far as the redirects hold for later requests, too
 	if to := t.movedTo(first); to != nil {
 		req = req.Clone(req.Context())
 		req.URL, req.Host = to, ""
