@@ -69,7 +69,7 @@ var withoutResponse = map[string]struct {
 		writeBody(w, 200, "text/event-stream; charset=utf-8", event(`{"jsonrpc":"2.0","method":"notifications/message"}`))
 	}, "one message"},
 	"stream of someone else's response": {func(w http.ResponseWriter) {
-		writeBody(w, 200, "text/event-stream", event(`{"jsonrpc":"2.0","id":"nobody","result":{}}`))
+		writeBody(w, 200, "text/event-stream", event(`{"jsonrpc":"2.0","id":"no one","result":{}}`))
 	}, "one message"},
 	"half an event": {func(w http.ResponseWriter) { writeBody(w, 200, "text/event-stream", "data: {\"jsonrpc\"") }, "event stream"},
 }
@@ -81,7 +81,7 @@ func writeBody(w http.ResponseWriter, status int, kind, body string) {
 }
 
 // TestRequestWithoutResponse has servers that end their response to a POST without the response
-// to the request, with and without a stream on which it could come: each request has one answer
+// to the request, with and without a stream on which it could come: each request has one response
 // in bounded time, which says what came.
 func TestRequestWithoutResponse(t *testing.T) {
 	for name, tt := range withoutResponse {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -174,12 +175,7 @@ func (m *memory) evict(now time.Time) {
 
 // leave takes a message out of a line. The caller holds mu.
 func (m *memory) leave(giant bool, s *share) {
-	for i, other := range m.lines[giant] {
-		if other == s {
-			m.lines[giant] = append(m.lines[giant][:i:i], m.lines[giant][i+1:]...)
-			break
-		}
-	}
+	m.lines[giant] = slices.DeleteFunc(m.lines[giant], func(other *share) bool { return other == s })
 	m.signal()
 }
 

@@ -309,8 +309,7 @@ func (p *placeholder) retry(a *absence) *firstContact {
 // it: none of them has been sent.
 func (e *eras) failed(f *firstContact) *Trouble {
 	if f.err == nil {
-		return &Trouble{Code: CodeRejected, Reason: "rejected",
-			Message: "the server rejects a session: " + text(member(f.response.error, "message"))}
+		return rejectedBy("a session", f.response)
 	}
 	failure := *e.explain(f.err)
 	if failure.Code == CodeUncertain {

@@ -12,7 +12,7 @@ import (
 	"github.com/handstamp/handstamp/bridge"
 )
 
-// rejected returns how the host hears of a rejection of its request.
+// rejected returns how a rejection of its request reaches the host.
 func rejected(t *testing.T, o bridge.Options, reject func(w http.ResponseWriter, got request)) string {
 	t.Helper()
 	s := &forgetful{odd: func(w http.ResponseWriter, got request) bool {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// getting is a server with sessions whose GET requests are answered by get, which is told how
+// getting is a server with sessions whose GET requests go to get, which gets how
 // many there were before.
 type getting struct {
 	sessions
@@ -153,7 +153,7 @@ func TestStreamThatEndsAtOnce(t *testing.T) {
 				}
 				time.Sleep(time.Hour)
 				if n := s.tries(); n > 12 {
-					t.Errorf("the stream was opened %d times within an hour in which nobody used it", n)
+					t.Errorf("the stream was opened %d times within an hour in which it was not used", n)
 				}
 				before := s.tries()
 				h.send(streamCall("1"))

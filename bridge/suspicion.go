@@ -201,8 +201,6 @@ func (u *upstream) pingRejected(round int, s shape) bool {
 	c := u.own(ctx, m, func(got *message) bool { return got.response() && sameID(got.id, m.id) })
 	defer c.cancel()
 	c.plain, c.hasty = true, true
-	u.register(c)
-	defer u.unregister(c)
 	at, err := u.attempt(c)
 	rejected, ok := errors.AsType[*rejection](err)
 	switch {

@@ -17,7 +17,7 @@ import (
 // forgetful is a server with sessions that says in its own way that it does not know one.
 type forgetful struct {
 	unknown func(w http.ResponseWriter, got request)      // a session that it has forgotten
-	odd     func(w http.ResponseWriter, got request) bool // answers what it reports true for; nil: nothing
+	odd     func(w http.ResponseWriter, got request) bool // handles what it reports true for; nil: nothing
 	bare    bool                                          // sessions have no id
 
 	mu      sync.Mutex // guards what follows
@@ -89,7 +89,7 @@ func (s *forgetful) forget() {
 	s.session, s.lost = "forgotten", true
 }
 
-// rejects returns what answers with a status, a content type and a body, in which $ID is the
+// rejects returns a handler that responds with a status, a content type and a body, in which $ID is the
 // id of the request.
 func rejects(status int, kind, body string) func(w http.ResponseWriter, got request) {
 	return func(w http.ResponseWriter, got request) {
@@ -283,7 +283,7 @@ func (s *forgetful) last(t *testing.T, _ string, method string) request {
 	return request{}
 }
 
-// TestSuspicionThatStaysOpen rejects a request, and answers the ping in no way that settles
+// TestSuspicionThatStaysOpen rejects a request, and responds to the ping in no way that decides
 // what that means: nothing is begun anew, nothing is sent again.
 func TestSuspicionThatStaysOpen(t *testing.T) {
 	for name, ping := range map[string]func(w http.ResponseWriter, got request){
