@@ -15,7 +15,7 @@ import (
 )
 
 // TestNoConnection has a machine and a server that cannot agree on TLS: the host
-// is told why, and that nothing was done.
+// gets the reason, and that nothing was done.
 func TestNoConnection(t *testing.T) {
 	response := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { result(w, readRequest(r).id, initialized) })
 	for name, tt := range map[string]struct {

@@ -219,7 +219,7 @@ func TestProbeHasItsOwnResponse(t *testing.T) {
 
 // TestProbeOfSlowServer has a host of both eras meet a server that is slow to wake, of
 // either era: probe and initialize together take no longer than initialize alone, and
-// the host is told when the server is there.
+// the host gets when the server is there.
 func TestProbeOfSlowServer(t *testing.T) {
 	for _, era := range []string{"legacy", "modern"} {
 		t.Run(era, func(t *testing.T) {

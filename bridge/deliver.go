@@ -11,12 +11,12 @@ func (b *bridge) deliver(m *message, c *call) {
 	switch {
 	case m.batch:
 		m.each(func(part *message) {
-			mended, err := part.corrected()
+			corrected, err := part.corrected()
 			if err != nil {
 				b.invalid(part.raw, err, c)
 				return
 			}
-			b.deliver(mended, c)
+			b.deliver(corrected, c)
 		})
 	case m.response():
 		if target := b.addressee(m, c); target != nil {

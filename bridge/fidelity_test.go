@@ -16,7 +16,7 @@ import (
 	"github.com/handstamp/handstamp/bridge"
 )
 
-// parrot is a server that says what it is told to, and keeps what it has heard.
+// parrot is a server that sends what it is given, and keeps what it has received.
 type parrot struct {
 	heard    chan string
 	response string      // the response to the next request
@@ -46,7 +46,7 @@ func (p *parrot) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.Contains(got, `"notifications/initialized"`):
 		w.WriteHeader(http.StatusAccepted)
 	default:
-		response, events := p.response, p.events // the test goes on once it has heard
+		response, events := p.response, p.events // the test goes on once it has received
 		p.heard <- got
 		switch {
 		case response == "":

@@ -44,7 +44,7 @@ func (b *front) read() error {
 }
 
 // enter makes Run wait for what the reader is about to begin; the reader itself
-// is not waited for, as nobody can end its wait for the host. It reports false if
+// is not waited for, as nothing can end its wait for the host. It reports false if
 // Run has stopped waiting.
 func (b *front) enter() bool {
 	b.mu.Lock()

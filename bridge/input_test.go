@@ -248,7 +248,7 @@ func TestInputForModernHost(t *testing.T) {
 	}
 }
 
-// TestInputNotGiven lets a host come back without what it was asked for.
+// TestInputNotGiven lets a host come back without the input that was requested.
 func TestInputNotGiven(t *testing.T) {
 	s := newAsking(`{"jsonrpc":"2.0","id":9,"method":"elicitation/create","params":{}}`, false)
 	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP)})
@@ -274,7 +274,7 @@ func TestPingForModernHost(t *testing.T) {
 	}
 }
 
-// TestInputThatTheHostDoesNotBring lets a host cancel the request for which it was asked for
+// TestInputThatTheHostDoesNotBring lets a host cancel the request for which it was to bring
 // input: the server's own request ends as well.
 func TestInputThatTheHostDoesNotBring(t *testing.T) {
 	const question = `{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"message":"Which?"}}`

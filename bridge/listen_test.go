@@ -19,7 +19,7 @@ type subscription struct {
 	over   chan struct{} // closed when the host's end is gone
 }
 
-// filter returns what was asked for.
+// filter returns what was requested.
 func (s *subscription) filter(t *testing.T) string {
 	t.Helper()
 	return get(t, string(s.params), "notifications")

@@ -67,7 +67,7 @@ type memory struct {
 	free    int64
 	giant   *share            // whose turn it is
 	active  map[*share]bool   // whether they wait
-	lines   map[bool][]*share // who waits for memory, and who for being the giant
+	lines   map[bool][]*share // those that wait for memory, and those that wait to be the giant
 	changed chan struct{}     // closed when something is given back
 }
 
@@ -179,7 +179,7 @@ func (m *memory) leave(giant bool, s *share) {
 	m.signal()
 }
 
-// signal wakes who waits. The caller holds mu.
+// signal wakes those that wait. The caller holds mu.
 func (m *memory) signal() {
 	close(m.changed)
 	m.changed = make(chan struct{})

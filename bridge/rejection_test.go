@@ -9,7 +9,7 @@ import (
 )
 
 // A rejection may have a body of another protocol, with an error member that is
-// none of JSON-RPC's. It goes to no host, and says nothing of the server's era.
+// none of JSON-RPC's. It goes to no host, and means nothing for the server's era.
 func TestRejectionOfAnotherProtocol(t *testing.T) {
 	for _, body := range []string{
 		`{"error":"insufficient_scope","error_description":"no"}`,

@@ -28,7 +28,7 @@ func rejected(t *testing.T, o bridge.Options, reject func(w http.ResponseWriter,
 	return h.response("1")
 }
 
-// TestServersWordsAreShown: what a server says with a rejection reaches the host, whatever
+// TestServersWordsAreShown: what a server sends with a rejection reaches the host, whatever
 // it is written in.
 func TestServersWordsAreShown(t *testing.T) {
 	for _, tt := range []struct{ kind, body, want string }{

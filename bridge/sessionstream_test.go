@@ -215,7 +215,7 @@ func TestStreamOfLongPauses(t *testing.T) {
 }
 
 // TestStreamEndsWithItsSession has a server that forgets a session while its stream is open:
-// the host need not send anything for the next one to begin, and the server is told that the
+// the host need not send anything for the next one to begin, and the server learns that the
 // one before is over.
 func TestStreamEndsWithItsSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -253,7 +253,7 @@ func TestStreamEndsWithItsSession(t *testing.T) {
 }
 
 // TestSessionOfAnotherInstanceIsDeleted has a server whose other instance does not know the session: the
-// one that does is told that it is over.
+// one that does learns that it is over.
 func TestSessionOfAnotherInstanceIsDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &getting{get: func(w http.ResponseWriter, _ *http.Request, _ int) { w.WriteHeader(http.StatusMethodNotAllowed) }}

@@ -66,7 +66,7 @@ func TestStreamBeforeRequests(t *testing.T) {
 	}
 }
 
-// TestStreamWithoutHead: a server that says nothing on the stream until it has
+// TestStreamWithoutHead: a server that sends nothing on the stream until it has
 // something to send blocks nothing for long.
 func TestStreamWithoutHead(t *testing.T) {
 	s := &streaming{listed: make(chan struct{}), slow: func(listed <-chan struct{}) {

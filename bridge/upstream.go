@@ -72,7 +72,7 @@ type upstream struct {
 	unhelpful   map[shape]unhelpful
 	acceptedAny bool // the server has taken a message on the session
 
-	sessionState    sessionState // what the host has told the server
+	sessionState    sessionState // what the host has sent to the server
 	sentCredentials credentials  // what no text of the server may repeat
 }
 

@@ -49,7 +49,7 @@ func waking() *sessions {
 }
 
 // TestSlowServer has an open server that takes its time to response initialize: the
-// host waits for it, and hears nothing of a login, however long that takes.
+// host waits for it, and gets nothing about a login, however long that takes.
 func TestSlowServer(t *testing.T) {
 	for name, tt := range map[string]struct {
 		takes  time.Duration
@@ -506,7 +506,7 @@ func TestBatchForSlowServer(t *testing.T) {
 }
 
 // TestSignInAway has what signs in be away, as an authorization server that is down: the
-// placeholder says so, and the host has the tools when it is back.
+// placeholder reports it, and the host has the tools when it is back.
 func TestSignInAway(t *testing.T) {
 	errAway := errors.New("the authorization server is down")
 	inMemory(t, func(t *testing.T) {

@@ -71,7 +71,10 @@ func (s *sessions) respond(w http.ResponseWriter, r *http.Request, got request) 
 				ended := slices.Contains(s.ended, id)
 				s.mu.Unlock()
 				if ended { // the event is for the stream of the next session
-					s.stream <- e
+					select {
+					case s.stream <- e:
+					case <-r.Context().Done():
+					}
 					return
 				}
 				io.WriteString(w, e)
