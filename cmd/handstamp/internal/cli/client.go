@@ -51,12 +51,9 @@ func (a *app) client(t *target, o *loginOptions, policy handstamp.LoginPolicy) (
 	if err := o.apply(a, c, t); err != nil {
 		return nil, err
 	}
-	base, err := a.transport()
-	if err != nil {
+	var err error
+	if c.BaseTransport, err = a.transport(); err != nil {
 		return nil, err
-	}
-	if base != nil {
-		c.BaseTransport = base
 	}
 	// The store comes last, so that an error before it leaves no folder behind.
 	if c.Store, err = a.openStore(); err != nil {
@@ -104,7 +101,7 @@ func (a *app) warn(message string) {
 
 // transport returns the transport that the flags describe, or nil for the
 // library's own.
-func (a *app) transport() (*http.Transport, error) {
+func (a *app) transport() (http.RoundTripper, error) {
 	g := &a.global
 	if g.caFile == "" && g.clientCert == "" && g.proxy == "" {
 		return nil, nil

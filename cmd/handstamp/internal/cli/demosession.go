@@ -45,11 +45,7 @@ func (a *app) newDemoSession() *cobra.Command {
 // runDemoSession prints that it is ready, waits for a line on standard input, calls
 // the server's tool, and prints its report.
 func (a *app) runDemoSession(ctx context.Context, server, text string) error {
-	t, err := a.target(server)
-	if err != nil {
-		return err
-	}
-	c, err := a.client(t, nil, handstamp.LoginAuto)
+	t, c, err := a.sessionClient(server)
 	if err != nil {
 		return err
 	}
@@ -72,6 +68,16 @@ func (a *app) runDemoSession(ctx context.Context, server, text string) error {
 		return err
 	}
 	return a.out.json(sessionReport{string(before.State), greeting, after.Method, after.MethodReason}, false)
+}
+
+// sessionClient returns a server and a Client for a session of the demo or the lab.
+func (a *app) sessionClient(server string) (*target, *handstamp.Client, error) {
+	t, err := a.target(server)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := a.client(t, nil, handstamp.LoginAuto)
+	return t, c, err
 }
 
 // callEcho opens an MCP session, calls the server's tool echo, closes the session and returns

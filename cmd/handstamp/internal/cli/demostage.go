@@ -11,7 +11,6 @@ import (
 
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/lab/mcpserver"
-	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
 )
 
@@ -88,18 +87,7 @@ func (s *stage) age(d time.Duration) error {
 	if err != nil {
 		return err
 	}
-	key, err := store.NewKey(s.server.MCPURL(), "")
-	if err != nil {
-		return err
-	}
-	ctx := context.Background()
-	rec, err := files.Get(ctx, key)
-	if err != nil {
-		return fmt.Errorf("the demo's login is not stored: %w", err)
-	}
-	rec.Grant.ObtainedAt = rec.Grant.ObtainedAt.Add(-d)
-	rec.Grant.ExpiresAt = rec.Grant.ExpiresAt.Add(-d)
-	return files.Put(ctx, rec)
+	return setBack(context.Background(), files, s.server.MCPURL(), d)
 }
 
 // slowRefresh delays the next refresh, so that every process waits before it is over.

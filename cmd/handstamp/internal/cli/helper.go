@@ -70,13 +70,9 @@ func (a *app) helperClient(raw []byte) (*handstamp.Client, error) {
 	} else {
 		c.Prompt.OpenURL = func(context.Context, string) error { return nil } // it is shown there
 	}
-	base, err := a.transport()
-	if err != nil {
-		return nil, err
+	var err error
+	if c.BaseTransport, err = a.transport(); err == nil {
+		c.Store, err = a.openStore()
 	}
-	if base != nil {
-		c.BaseTransport = base
-	}
-	c.Store, err = a.openStore()
 	return c, err
 }

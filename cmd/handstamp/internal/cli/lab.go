@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/spf13/cobra"
 )
@@ -156,11 +155,7 @@ func (a *app) newLabSession() *cobra.Command {
 		Hidden: true,
 		Args:   exactly(1, "a URL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			t, err := a.target(args[0])
-			if err != nil {
-				return err
-			}
-			c, err := a.client(t, nil, handstamp.LoginAuto)
+			t, c, err := a.sessionClient(args[0])
 			if err != nil {
 				return err
 			}

@@ -21,17 +21,16 @@ import (
 // tools and call meet each server as the bridge does. Its methods are for one
 // goroutine.
 type mcpHost struct {
-	app          *app
-	server       string // as the user names it
-	toolsCommand string // the command that lists the server's tools
-	in           io.WriteCloser
-	lines        *bufio.Reader
-	done         chan error
-	life         context.Context
-	end          context.CancelFunc
-	serial       int
-	begun        bool // notifications/initialized was sent
-	carried      *carriedSecrets
+	app     *app
+	target  *target
+	in      io.WriteCloser
+	lines   *bufio.Reader
+	done    chan error
+	life    context.Context
+	end     context.CancelFunc
+	serial  int
+	begun   bool // notifications/initialized was sent
+	carried *carriedSecrets
 
 	mu      sync.Mutex // guards what follows
 	trouble error      // the last of the library's errors
@@ -94,7 +93,7 @@ func (b *bridgeCommand) host(ctx context.Context, t *target) (*mcpHost, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &mcpHost{app: b.app, server: t.name, toolsCommand: t.command("tools"), done: make(chan error, 1), carried: b.carried}
+	h := &mcpHost{app: b.app, target: t, done: make(chan error, 1), carried: b.carried}
 	explain := o.Explain
 	o.Explain = func(err error) *bridge.Trouble {
 		trouble := explain(err)
@@ -219,7 +218,7 @@ func (h *mcpHost) send(method string, params map[string]any) (json.RawMessage, e
 	waiting := time.AfterFunc(slow, func() {
 		defer close(shown)
 		if !h.app.global.quiet {
-			h.app.err.progress("Waiting for %s", h.server)
+			h.app.err.progress("Waiting for %s", h.target.name)
 		}
 	})
 	defer func() {
@@ -268,7 +267,7 @@ func (h *mcpHost) ended() error {
 
 // retryHint returns what to do after an error that may be over soon.
 func (h *mcpHost) retryHint() string {
-	return "try again later; to see whether the server is back, run: " + h.toolsCommand
+	return "try again later; to see whether the server is back, run: " + h.target.command("tools")
 }
 
 // failure returns what an error response means: the library's own error where one
@@ -288,7 +287,7 @@ func (h *mcpHost) failure(e *rpcError) error {
 	case e.Code == bridge.CodeUncertain:
 		return &failure{kind: kindUnreachable, message: e.Message, hint: h.uncertainHint()}
 	case e.Code == bridge.CodeSignIn:
-		return &failure{kind: kindLogin, message: e.Message}
+		return advise(&failure{kind: kindLogin, message: e.Message}, h.target)
 	case e.Code == bridge.CodeProtocol:
 		return &failure{kind: kindProtocol, message: e.Message, hint: h.urlHint()}
 	case e.Code == bridge.CodeRejected && e.later():
@@ -302,7 +301,7 @@ func (h *mcpHost) failure(e *rpcError) error {
 // uncertainHint is retryHint after a request that may have been carried out.
 func (h *mcpHost) uncertainHint() string {
 	return "check whether it took effect before you repeat it; to see whether the server is back, run: " +
-		h.toolsCommand
+		h.target.command("tools")
 }
 
 // urlHint returns what to do where the first request already met something other
@@ -311,7 +310,7 @@ func (h *mcpHost) urlHint() string {
 	if h.serial > 1 {
 		return ""
 	}
-	return "check the URL: handstamp login " + shellWord(h.server) + " looks for an MCP server there"
+	return "check the URL: handstamp login " + shellWord(h.target.name) + " looks for an MCP server there"
 }
 
 // progress shows how far a call has come.
