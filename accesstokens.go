@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/awake"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 // accessTokens is the access token of a credential: the one that the next request is sent with,
@@ -22,7 +22,7 @@ type accessTokens struct {
 }
 
 // use makes the record's access token what the next request is sent with.
-func (a *accessTokens) use(rec *store.Record) *cachedToken {
+func (a *accessTokens) use(rec *record.Record) *cachedToken {
 	if rec.Grant == nil || rec.Grant.AccessToken == "" {
 		a.current.Store(nil)
 		return nil
@@ -38,7 +38,7 @@ func (a *accessTokens) use(rec *store.Record) *cachedToken {
 }
 
 // useIssued is useToken for a token that this process was issued.
-func (a *accessTokens) useIssued(rec *store.Record) *cachedToken {
+func (a *accessTokens) useIssued(rec *record.Record) *cachedToken {
 	snap := a.use(rec)
 	if snap != nil {
 		snap.issuedHere.Store(true)
@@ -57,7 +57,7 @@ func (a *accessTokens) recordAcceptance(ctx context.Context, t *cachedToken) {
 	defer cancel()
 	rec, err := a.records.load(ctx)
 	if err == nil {
-		_, err = a.records.update(ctx, rec, func(rec *store.Record) error {
+		_, err = a.records.update(ctx, rec, func(rec *record.Record) error {
 			if rec.Grant == nil || rec.Grant.AccessToken != t.token || rec.Grant.Accepted {
 				return errSuperseded
 			}
@@ -100,15 +100,15 @@ func (a *accessTokens) recordRejection(ctx context.Context, used *cachedToken) {
 
 // markRejected notes in the record that its access token does not work, so that
 // other processes and [Client.Status] know.
-func (a *accessTokens) markRejected(ctx context.Context, rec *store.Record, need tokenNeed) error {
-	if g := rec.Grant; g == nil || g.AccessToken == "" || !need.disowns(g.AccessToken) || g.Refused {
+func (a *accessTokens) markRejected(ctx context.Context, rec *record.Record, need tokenNeed) error {
+	if g := rec.Grant; g == nil || g.AccessToken == "" || !need.disowns(g.AccessToken) || g.Rejected {
 		return nil
 	}
-	_, err := a.records.update(ctx, rec, func(rec *store.Record) error {
+	_, err := a.records.update(ctx, rec, func(rec *record.Record) error {
 		if rec.Grant == nil || !need.disowns(rec.Grant.AccessToken) {
 			return errSuperseded
 		}
-		rec.Grant.Refused = true
+		rec.Grant.Rejected = true
 		return nil
 	})
 	if errors.Is(err, errSuperseded) {

@@ -7,7 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 	"golang.org/x/oauth2"
 )
 
@@ -22,7 +23,7 @@ func (s *cachedToken) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[token source
 type cachedToken struct {
 	header    []string // the Authorization header's value
 	oauth2    *oauth2.Token
-	token     store.Secret
+	token     secret.String
 	tokenType string
 	scope     string
 	resource  string
@@ -78,7 +79,7 @@ func (s *cachedToken) usable(now time.Time) bool {
 }
 
 // newCachedToken returns the view of the grant's access token.
-func newCachedToken(g *store.Grant) *cachedToken {
+func newCachedToken(g *record.Grant) *cachedToken {
 	scheme := authScheme(g.TokenType)
 	snap := &cachedToken{
 		header:     []string{scheme + " " + g.AccessToken.Reveal()},
@@ -92,7 +93,7 @@ func newCachedToken(g *store.Grant) *cachedToken {
 		refreshAt:  refreshTime(g, rand.Float64()),
 	}
 	snap.accepted.Store(g.Accepted)
-	snap.rejected.Store(g.Refused)
+	snap.rejected.Store(g.Rejected)
 	return snap
 }
 

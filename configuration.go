@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 // configuration is a [Client] as the flows see it: its fields, and what follows from them alone.
@@ -36,7 +36,7 @@ func (cfg *configuration) start() bool {
 
 // configurationFor returns the user's configuration if it is about the stored
 // client, at its issuer.
-func (cfg *configuration) configurationFor(c *store.Client) *Registration {
+func (cfg *configuration) configurationFor(c *record.Client) *Registration {
 	r := cfg.Registration
 	if r == nil || r.ClientID != c.ID || r.Issuer != "" && !sameIssuer(r.Issuer, c.Issuer) {
 		return nil
@@ -46,14 +46,14 @@ func (cfg *configuration) configurationFor(c *store.Client) *Registration {
 
 // belongsElsewhere reports whether the user's configuration has the stored client at another
 // issuer than the one where it was used. It is used at the configured one only.
-func (cfg *configuration) belongsElsewhere(c *store.Client) bool {
+func (cfg *configuration) belongsElsewhere(c *record.Client) bool {
 	r := cfg.Registration
-	return r != nil && r.Issuer != "" && r.ClientID == c.ID && c.Source == store.SourceConfigured &&
+	return r != nil && r.Issuer != "" && r.ClientID == c.ID && c.Source == record.SourceConfigured &&
 		c.Issuer != "" && !sameIssuer(r.Issuer, c.Issuer)
 }
 
 // withConfiguredSecret lays the user's configuration over a stored client.
-func (cfg *configuration) withConfiguredSecret(c *store.Client) *store.Client {
+func (cfg *configuration) withConfiguredSecret(c *record.Client) *record.Client {
 	r := cfg.configurationFor(c)
 	if r == nil || r.ClientSecret == "" {
 		return c
@@ -95,16 +95,16 @@ func (cfg *configuration) namedByUser(host string) bool {
 
 // authMethodInputs returns what the stored client says about its method, with the
 // user's configuration above it.
-func (cfg *configuration) authMethodInputs(c *store.Client, listed []string) authMethodInputs {
+func (cfg *configuration) authMethodInputs(c *record.Client, listed []string) authMethodInputs {
 	f := authMethodInputs{secret: c.Secret != "", formID: c.FormID, proven: c.Proven, listed: listed}
 	switch c.MethodSource {
-	case store.MethodConfigured:
+	case record.MethodConfigured:
 		f.configured = c.Method
-	case store.MethodRegistered:
+	case record.MethodRegistered:
 		f.registered = c.Method
-	case store.MethodRequested:
+	case record.MethodRequested:
 		f.requested = c.Method
-	case store.MethodLearned:
+	case record.MethodLearned:
 		f.learned = c.Method
 	default:
 		f.byDefault = c.Method
@@ -121,8 +121,8 @@ func (cfg *configuration) authMethodInputs(c *store.Client, listed []string) aut
 // resumable reports whether the stored login may still work, and is one as the
 // Client is configured now. A login whose last refresh was rejected is not, even
 // while its access token is.
-func (cfg *configuration) resumable(rec *store.Record, now time.Time) bool {
-	if rec.Grant == nil || rec.Refusal != nil {
+func (cfg *configuration) resumable(rec *record.Record, now time.Time) bool {
+	if rec.Grant == nil || rec.GrantError != nil {
 		return false
 	}
 	if !cfg.covers(rec) {
@@ -141,7 +141,7 @@ func (cfg *configuration) resumable(rec *store.Record, now time.Time) bool {
 // covers reports whether the stored login was requested for what the Client
 // is configured with: its scopes, but for those that the issuer does not take, and its
 // resource.
-func (cfg *configuration) covers(rec *store.Record) bool {
+func (cfg *configuration) covers(rec *record.Record) bool {
 	g := rec.Grant
 	wanted := omitScopes(cfg.Scopes, rec.LearnedOf(g.Issuer).OmitScopes)
 	if !containsAll(append(strings.Fields(g.ScopeRequested), strings.Fields(g.ScopeGranted)...), wanted) {
@@ -157,6 +157,6 @@ func (cfg *configuration) covers(rec *store.Record) bool {
 }
 
 // loggedIn reports whether the stored login serves, as far as the record shows.
-func (cfg *configuration) loggedIn(rec *store.Record, now time.Time) bool {
+func (cfg *configuration) loggedIn(rec *record.Record, now time.Time) bool {
 	return cfg.resumable(rec, now) && statusOf(rec, now).Usable()
 }

@@ -12,7 +12,8 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // A definitive rejection of a client or of its registration is remembered in the
@@ -35,7 +36,7 @@ type rejectedClient struct {
 	issuer, endpoint string
 	id               string // "" for a registration
 	method           string // as configured, else as stored
-	secret           store.Secret
+	secret           secret.String
 	scope            string // as configured
 }
 
@@ -50,7 +51,7 @@ func (r rejectedClient) fingerprint(id string) string {
 
 // rejectedClient returns the subject of a rejection of a client; nil stands for
 // one that is to be registered.
-func (cfg *configuration) rejectedClient(issuer, endpoint string, c *store.Client) rejectedClient {
+func (cfg *configuration) rejectedClient(issuer, endpoint string, c *record.Client) rejectedClient {
 	subject := rejectedClient{issuer: issuer, endpoint: endpoint, scope: strings.Join(cfg.Scopes, " ")}
 	if c == nil {
 		return subject
@@ -66,15 +67,15 @@ func (cfg *configuration) rejectedClient(issuer, endpoint string, c *store.Clien
 // loginCooldown returns the cooldown that an automatic login has to wait for, or nil. It
 // needs no discovery: where the server names another issuer by now, the login
 // after the cooldown finds out.
-func (cfg *configuration) loginCooldown(rec *store.Record, now time.Time) *store.Cooldown {
-	clients := []*store.Client{nil} // one that is to be registered
+func (cfg *configuration) loginCooldown(rec *record.Record, now time.Time) *record.Cooldown {
+	clients := []*record.Client{nil} // one that is to be registered
 	if r := cfg.activeRegistration(); r != nil {
-		clients[0] = &store.Client{ID: r.ClientID, Secret: r.ClientSecret}
+		clients[0] = &record.Client{ID: r.ClientID, Secret: r.ClientSecret}
 	} else if document := cfg.ClientMetadataURL; document != "" {
-		clients = append(clients, &store.Client{ID: document, Method: oauth.MethodNone})
+		clients = append(clients, &record.Client{ID: document, Method: oauth.MethodNone})
 	}
 	for _, c := range clients {
-		active := activeCooldown(rec, now, func(e store.Cooldown) rejectedClient {
+		active := activeCooldown(rec, now, func(e record.Cooldown) rejectedClient {
 			if c != nil {
 				c.Issuer = e.Issuer
 			}
@@ -89,7 +90,7 @@ func (cfg *configuration) loginCooldown(rec *store.Record, now time.Time) *store
 
 // activeCooldown returns the cooldown of a subject that is not over, or nil. An end later than
 // maxCooldown was noted under a clock that ran ahead.
-func activeCooldown(rec *store.Record, now time.Time, subject func(store.Cooldown) rejectedClient) *store.Cooldown {
+func activeCooldown(rec *record.Record, now time.Time, subject func(record.Cooldown) rejectedClient) *record.Cooldown {
 	for i, e := range rec.Cooldowns {
 		if now.Before(e.Until) && e.Until.Sub(now) <= maxCooldown && errorKinds[e.Kind] != nil &&
 			e.Fingerprint == subject(e).fingerprint(e.ID) {
@@ -100,7 +101,7 @@ func activeCooldown(rec *store.Record, now time.Time, subject func(store.Cooldow
 }
 
 // cooldown returns the rejection that a cooldown is for.
-func (f errorFactory) cooldown(e *store.Cooldown) error {
+func (f errorFactory) cooldown(e *record.Cooldown) error {
 	hint := fmt.Sprintf("it is tried again in %v, or at once by a login", time.Until(e.Until).Round(time.Second))
 	if e.Hint != "" {
 		hint = e.Hint + "; " + hint
@@ -109,11 +110,11 @@ func (f errorFactory) cooldown(e *store.Cooldown) error {
 }
 
 // beginCooldown notes a rejection in the record, which the caller stores.
-func beginCooldown(rec *store.Record, subject rejectedClient, requests int, rejection *Error, now time.Time) {
-	i := slices.IndexFunc(rec.Cooldowns, func(e store.Cooldown) bool { return e.Fingerprint == subject.fingerprint(e.ID) })
+func beginCooldown(rec *record.Record, subject rejectedClient, requests int, rejection *Error, now time.Time) {
+	i := slices.IndexFunc(rec.Cooldowns, func(e record.Cooldown) bool { return e.Fingerprint == subject.fingerprint(e.ID) })
 	if i < 0 {
 		id := rand.Text()
-		rec.Cooldowns = append(rec.Cooldowns, store.Cooldown{
+		rec.Cooldowns = append(rec.Cooldowns, record.Cooldown{
 			ID: id, Fingerprint: subject.fingerprint(id), Issuer: subject.issuer, Endpoint: subject.endpoint, First: now.UTC(),
 		})
 		i = len(rec.Cooldowns) - 1
@@ -138,7 +139,7 @@ func beginCooldown(rec *store.Record, subject rejectedClient, requests int, reje
 }
 
 // lengthenCooldown counts a rejection after so many requests.
-func lengthenCooldown(e *store.Cooldown, requests int, now time.Time) {
+func lengthenCooldown(e *record.Cooldown, requests int, now time.Time) {
 	if e.First.After(now) { // noted under a clock that ran ahead
 		e.First = now.UTC()
 	}
@@ -151,11 +152,11 @@ func lengthenCooldown(e *store.Cooldown, requests int, now time.Time) {
 }
 
 // endCooldowns forgets the cooldowns of a record because the user signs in.
-func (l *logins) endCooldowns(ctx context.Context, rec *store.Record) (*store.Record, error) {
+func (l *logins) endCooldowns(ctx context.Context, rec *record.Record) (*record.Record, error) {
 	if len(rec.Cooldowns) == 0 {
 		return rec, nil
 	}
-	return l.records.update(ctx, rec, func(rec *store.Record) error {
+	return l.records.update(ctx, rec, func(rec *record.Record) error {
 		rec.Cooldowns = nil
 		return nil
 	})
@@ -163,9 +164,9 @@ func (l *logins) endCooldowns(ctx context.Context, rec *store.Record) (*store.Re
 
 // noteRejection begins a cooldown for the client that this login was rejected
 // with; nil stands for its registration. It returns the rejection.
-func (l *loginState) noteRejection(ctx context.Context, c *store.Client, endpoint string, requests int, rejection *Error) error {
+func (l *loginState) noteRejection(ctx context.Context, c *record.Client, endpoint string, requests int, rejection *Error) error {
 	subject := l.config.rejectedClient(l.plan.server.Issuer, endpoint, c)
-	rec, err := l.records.update(ctx, l.rec, func(rec *store.Record) error {
+	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
 		beginCooldown(rec, subject, requests, rejection, time.Now())
 		return nil
 	})

@@ -4,7 +4,8 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // What a stored record means for a caller that needs a token. Everything in this file is a pure
@@ -17,25 +18,25 @@ const graceWindow = time.Minute
 // tokenNeed describes the token that a caller needs. The zero value is one that
 // is not about to expire.
 type tokenNeed struct {
-	rejected store.Secret  // the token that the server has rejected
-	force    store.Secret  // the token that the caller reports not to work
+	rejected secret.String // the token that the server has rejected
+	force    secret.String // the token that the caller reports not to work
 	minTTL   time.Duration // how long the token has to be valid
 	user     bool          // a user waits for it: the pause after a refresh that failed is skipped
 }
 
 // disowns reports whether the need is for another token than this one, because it
 // does not work. A rejected refresh is final then, whatever the token's expiry.
-func (n tokenNeed) disowns(token store.Secret) bool {
+func (n tokenNeed) disowns(token secret.String) bool {
 	return token != "" && (token == n.rejected || token == n.force)
 }
 
 // accepts reports whether a token with this expiry (zero: unknown) serves the need.
-func (n tokenNeed) accepts(token store.Secret, expiresAt, now time.Time) bool {
+func (n tokenNeed) accepts(token secret.String, expiresAt, now time.Time) bool {
 	return !n.disowns(token) && (expiresAt.IsZero() || !now.Add(n.minTTL).After(expiresAt))
 }
 
 // metBy reports whether the grant's access token serves the need.
-func (n tokenNeed) metBy(g *store.Grant, now time.Time) bool {
+func (n tokenNeed) metBy(g *record.Grant, now time.Time) bool {
 	return accessTokenUsable(g, n.rejected, now) && n.accepts(g.AccessToken, g.ExpiresAt, now)
 }
 
@@ -53,11 +54,11 @@ const (
 // decision is what a record means for a need.
 type decision struct {
 	action   action
-	cooldown *store.Cooldown // with awaitCooldown
+	cooldown *record.Cooldown // with awaitCooldown
 }
 
 // decide decides what to do for a token.
-func decide(rec *store.Record, need tokenNeed, cfg *configuration, now time.Time) decision {
+func decide(rec *record.Record, need tokenNeed, cfg *configuration, now time.Time) decision {
 	g := rec.Grant
 	if g == nil {
 		return decision{action: loginNeeded}
@@ -80,12 +81,12 @@ func decide(rec *store.Record, need tokenNeed, cfg *configuration, now time.Time
 }
 
 // refreshPause decides whether a refresh has to wait.
-func (cfg *configuration) refreshPause(rec *store.Record, need tokenNeed, now time.Time) decision {
+func (cfg *configuration) refreshPause(rec *record.Record, need tokenNeed, now time.Time) decision {
 	if retryPending(rec.Retry, now) && !need.user && !earlyRejectionOver(rec, need, now) {
 		return decision{action: awaitRetry}
 	}
 	g, c := rec.Grant, rec.GrantClient()
-	active := activeCooldown(rec, now, func(store.Cooldown) rejectedClient {
+	active := activeCooldown(rec, now, func(record.Cooldown) rejectedClient {
 		return cfg.rejectedClient(g.Issuer, g.TokenEndpoint, c)
 	})
 	if active != nil {
@@ -96,21 +97,21 @@ func (cfg *configuration) refreshPause(rec *store.Record, need tokenNeed, now ti
 
 // refreshUnfinished reports whether an interrupted refresh is to be finished at once: its response
 // was saved and not read, or the server may still accept a repetition.
-func refreshUnfinished(rec *store.Record, now time.Time) bool {
+func refreshUnfinished(rec *record.Record, now time.Time) bool {
 	return refreshInterrupted(rec) &&
-		(rec.Intent.Answer != nil || !rec.Intent.Sent && now.Sub(rec.Intent.At) < graceWindow)
+		(rec.Intent.Response != nil || !rec.Intent.Sent && now.Sub(rec.Intent.At) < graceWindow)
 }
 
 // refreshInterrupted reports whether a refresh of the stored refresh token was begun
 // and its end not recorded.
-func refreshInterrupted(rec *store.Record) bool {
+func refreshInterrupted(rec *record.Record) bool {
 	return rec.Intent != nil && rec.Grant != nil &&
 		rec.Intent.Fingerprint == fingerprint(rec.Intent.ID, rec.Grant.RefreshToken)
 }
 
 // refreshDue reports whether it is time to refresh ahead of expiry, as early as jitter may have
 // it: a caller whose jitter is early would otherwise request a refresh and get none.
-func refreshDue(g *store.Grant, now time.Time) bool {
+func refreshDue(g *record.Grant, now time.Time) bool {
 	at := refreshTime(g, 1)
 	return !at.IsZero() && !now.Before(at)
 }
@@ -118,7 +119,7 @@ func refreshDue(g *store.Grant, now time.Time) bool {
 // refreshTime returns when the grant is to be refreshed: ahead of its expiry by a
 // tenth of its life, at most a minute, give or take a fifth of that by jitter in
 // [0,1), so that processes with one credential do not wake together.
-func refreshTime(g *store.Grant, jitter float64) time.Time {
+func refreshTime(g *record.Grant, jitter float64) time.Time {
 	if g.ExpiresAt.IsZero() {
 		return time.Time{}
 	}
@@ -132,43 +133,43 @@ func refreshTime(g *store.Grant, jitter float64) time.Time {
 
 // accessTokenUsable reports whether the grant's access token can be sent: it is there, has
 // not expired, and was not rejected.
-func accessTokenUsable(g *store.Grant, rejected store.Secret, now time.Time) bool {
-	return g != nil && g.AccessToken != "" && !g.Refused && g.AccessToken != rejected &&
+func accessTokenUsable(g *record.Grant, rejected secret.String, now time.Time) bool {
+	return g != nil && g.AccessToken != "" && !g.Rejected && g.AccessToken != rejected &&
 		(g.ExpiresAt.IsZero() || now.Before(g.ExpiresAt))
 }
 
 // retryPending reports whether the authorization server is to be left alone. A time so
 // far off that no server can have named it was noted under a clock that ran ahead.
-func retryPending(r *store.Retry, now time.Time) bool {
+func retryPending(r *record.Retry, now time.Time) bool {
 	return r != nil && now.Before(r.NotBefore) && (r.Failures == 0 || r.NotBefore.Sub(now) <= oauth.MaxRetryAfter)
 }
 
 // rejectedEarly reports whether the last refresh was rejected while the access
 // token was good, so that the next one waits for its expiry.
-func rejectedEarly(rec *store.Record) bool { return rec.Retry != nil && rec.Retry.Failures == 0 }
+func rejectedEarly(rec *record.Record) bool { return rec.Retry != nil && rec.Retry.Failures == 0 }
 
 // earlyRejectionOver reports whether the record waits with the refresh only because
 // one was rejected while the access token was good, and now that token does not
 // work either: it was not too early, then.
-func earlyRejectionOver(rec *store.Record, need tokenNeed, now time.Time) bool {
+func earlyRejectionOver(rec *record.Record, need tokenNeed, now time.Time) bool {
 	return rejectedEarly(rec) && (need.disowns(rec.Grant.AccessToken) || !accessTokenUsable(rec.Grant, "", now))
 }
 
 // refreshable reports whether the client that the grant is bound to is still
 // believed to be known to its issuer, and can authenticate there.
-func (cfg *configuration) refreshable(rec *store.Record, now time.Time) bool {
+func (cfg *configuration) refreshable(rec *record.Record, now time.Time) bool {
 	c := rec.GrantClient()
-	if f := rec.Refusal; f != nil && f.Guessed {
+	if f := rec.GrantError; f != nil && f.Guessed {
 		return false // the refresh token is only kept
 	}
-	return c != nil && !c.Refused && !cfg.belongsElsewhere(c) && !secretExpired(cfg.withConfiguredSecret(c), rec.Grant, now)
+	return c != nil && !c.Rejected && !cfg.belongsElsewhere(c) && !secretExpired(cfg.withConfiguredSecret(c), rec.Grant, now)
 }
 
 // secretExpired reports whether a client cannot authenticate any more because its
 // secret has ended (RFC 7591, section 3.2.1, client_secret_expires_at). A grant
 // obtained with it after that shows that the server does not mean it, or that the
 // two clocks disagree.
-func secretExpired(c *store.Client, g *store.Grant, now time.Time) bool {
+func secretExpired(c *record.Client, g *record.Grant, now time.Time) bool {
 	if c.Secret == "" || c.Method == oauth.MethodNone || !hasPassed(c.SecretExpiresAt, now) {
 		return false
 	}

@@ -11,13 +11,13 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 // loginPlan is what a login found out about whom to ask, and for what.
 type loginPlan struct {
 	server   *oauth.ServerMetadata
-	resource store.Resource
+	resource record.Resource
 	scopes   []string // nil: request none
 	fallback []string // what to request when the server refuses scopes: those that both documents list
 }
@@ -28,7 +28,7 @@ type discovery struct{ *credential }
 // discover finds the authorization server of the session's server (MCP
 // authorization, "Authorization Server Discovery") and decides on resource and
 // scope.
-func (d *discovery) discover(ctx context.Context, rec *store.Record, req loginRequest) (*loginPlan, error) {
+func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginRequest) (*loginPlan, error) {
 	challenge := req.challenge
 	var reply *serverReply // nil: a request was rejected, so there is a server
 	if !challenge.Found {
@@ -89,7 +89,7 @@ func (d *discovery) resourceMetadata(ctx context.Context, challenge oauth.Bearer
 }
 
 // metadataAgain returns the metadata of the stored login's authorization server as it is now.
-func (d *discovery) metadataAgain(ctx context.Context, rec *store.Record) (found *oauth.ServerMetadata, err error) {
+func (d *discovery) metadataAgain(ctx context.Context, rec *record.Record) (found *oauth.ServerMetadata, err error) {
 	switch as := rec.AuthorizationServer; {
 	case d.config.AuthorizationServer != nil:
 		found, err = d.statedServer(ctx)
@@ -107,7 +107,7 @@ func (d *discovery) metadataAgain(ctx context.Context, rec *store.Record) (found
 // previouslyGrantedScopes returns what the last login at an issuer asked for and was granted.
 // The next one asks for it again, or a step-up would come back as a second tab
 // of every later login.
-func previouslyGrantedScopes(rec *store.Record, issuer string) []string {
+func previouslyGrantedScopes(rec *record.Record, issuer string) []string {
 	g := rec.Grant
 	if g == nil || !sameIssuer(g.Issuer, issuer) {
 		return nil
@@ -163,22 +163,22 @@ func (m *mcpServer) probe(ctx context.Context, method, body string, token *cache
 }
 
 // resource decides on the resource parameter (RFC 8707, section 2).
-func (d *discovery) resource(rec *store.Record, rm *oauth.ResourceMetadata, issuer string) store.Resource {
+func (d *discovery) resource(rec *record.Record, rm *oauth.ResourceMetadata, issuer string) record.Resource {
 	switch {
 	case d.config.Resource != "":
-		return store.Resource{Value: d.config.Resource, Why: "as configured"}
+		return record.Resource{Value: d.config.Resource, Reason: "as configured"}
 	case d.config.OmitResource:
-		return store.Resource{Omit: true, Why: "as configured"}
+		return record.Resource{Omit: true, Reason: "as configured"}
 	}
 	value, why := oauth.ChooseResource(d.server.target, rm)
 	if slices.Contains(rec.OmitResource, issuer) {
-		return store.Resource{Value: value, Omit: true, Why: "the authorization server rejects it"}
+		return record.Resource{Value: value, Omit: true, Reason: "the authorization server rejects it"}
 	}
-	return store.Resource{Value: value, Why: why}
+	return record.Resource{Value: value, Reason: why}
 }
 
 // resourceParam returns what to send as the resource parameter; "" sends none.
-func resourceParam(r store.Resource) string {
+func resourceParam(r record.Resource) string {
 	if r.Omit {
 		return ""
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -80,7 +81,7 @@ type Error struct {
 	// next login listens there.
 	RedirectURI string
 
-	asked bool // a browser had been opened, or a client registered
+	opened bool // a browser had been opened, or a client registered
 
 	// unrefreshed is set with ErrUnreachable where the authorization server did
 	// respond to a refresh, with a 4xx that says nothing about the login.
@@ -166,7 +167,7 @@ func storeError(ctx context.Context, server string, err error) error {
 		err = cause
 	}
 	e := &Error{Kind: ErrStore, Server: server, Err: err}
-	if errors.Is(err, store.ErrNewer) {
+	if errors.Is(err, record.ErrNewer) {
 		e.Hint = "update this program, or sign in under another profile"
 	}
 	return e
@@ -194,7 +195,7 @@ func withSetting(e *Error, setting oauth.Setting) *Error {
 
 // unreachableError says that the authorization server could not renew the login, and
 // when it will be asked again.
-func (f errorFactory) unreachable(rec *store.Record, cause error) error {
+func (f errorFactory) unreachable(rec *record.Record, cause error) error {
 	e := &Error{Kind: ErrUnreachable, Server: f.serverURL, Err: cause, unrefreshed: saysNothing(cause),
 		Message: "the authorization server cannot renew the login now; the credential is kept"}
 	if r := rec.Retry; r != nil {
@@ -227,19 +228,19 @@ func saysNothing(err error) bool {
 var passingCodes = map[string]bool{"temporarily_unavailable": true, "server_error": true, "slow_down": true}
 
 // tooEarlyError says that a renewal was refused while the access token is good.
-func (f errorFactory) tooEarly(rec *store.Record, refused *oauth.Error) error {
-	return &Error{Kind: ErrUnreachable, Server: f.serverURL, Code: refused.Code, RetryAt: rec.Grant.ExpiresAt,
-		Message: "the authorization server refuses to renew the login while its access token is valid; both are kept", Err: refused}
+func (f errorFactory) tooEarly(rec *record.Record, rejected *oauth.Error) error {
+	return &Error{Kind: ErrUnreachable, Server: f.serverURL, Code: rejected.Code, RetryAt: rec.Grant.ExpiresAt,
+		Message: "the authorization server refuses to renew the login while its access token is valid; both are kept", Err: rejected}
 }
 
 // loginRequiredError says why only a person can help.
-func (f errorFactory) loginRequired(rec *store.Record) error {
+func (f errorFactory) loginRequired(rec *record.Record) error {
 	e := &Error{Kind: ErrLoginRequired, Server: f.serverURL, Message: "not signed in", Hint: "sign in to " + f.serverURL}
 	if rec == nil {
 		return e
 	}
 	client := rec.GrantClient()
-	switch ended := rec.Refusal; {
+	switch ended := rec.GrantError; {
 	case ended != nil && ended.Interrupted:
 		e.Code = ended.Code
 		e.Message = "the server ended the login (" + ended.Code + ") after a renewal had been interrupted before its result could be stored"
@@ -252,7 +253,7 @@ func (f errorFactory) loginRequired(rec *store.Record) error {
 		e.Message = "the login was made at " + client.Issuer + ", but the configured client belongs to " + f.config.configuredIssuer()
 	case client != nil && secretExpired(f.config.withConfiguredSecret(client), rec.Grant, time.Now()):
 		e.Message = "the login cannot be renewed: the secret of its client ended at " + f.config.withConfiguredSecret(client).SecretExpiresAt.Format(time.RFC3339)
-	case rec.Grant != nil && rec.Grant.RefreshToken == "" && !rec.Grant.Refused:
+	case rec.Grant != nil && rec.Grant.RefreshToken == "" && !rec.Grant.Rejected:
 		e.Message = "the login has expired, and the server gave no refresh token to renew it with"
 	case rec.Grant != nil && rec.Grant.RefreshToken == "":
 		e.Message = "the access token does not work any more, and the server gave no refresh token"
@@ -264,8 +265,8 @@ func (f errorFactory) loginRequired(rec *store.Record) error {
 
 // notRefreshableError reports that an access token which works, but not for as long
 // as is needed, is all there is.
-func (f errorFactory) notRefreshable(rec *store.Record) error {
-	if rec.Refusal != nil || rec.Grant.RefreshToken != "" {
+func (f errorFactory) notRefreshable(rec *record.Record) error {
+	if rec.GrantError != nil || rec.Grant.RefreshToken != "" {
 		return f.loginRequired(rec)
 	}
 	e := &Error{Kind: ErrLoginRequired, Server: f.serverURL, Hint: "sign in anew",
@@ -285,8 +286,8 @@ func (f errorFactory) loginUnderWay(ctx context.Context) error {
 }
 
 // clientRejectedError says that a client which the user configured is not accepted.
-func (f errorFactory) clientRejected(c *store.Client, refused *oauth.Error) *Error {
-	return &Error{Kind: ErrClientRejected, Server: f.serverURL, Code: refused.Code, Err: refused,
+func (f errorFactory) clientRejected(c *record.Client, rejected *oauth.Error) *Error {
+	return &Error{Kind: ErrClientRejected, Server: f.serverURL, Code: rejected.Code, Err: rejected,
 		Message: fmt.Sprintf("%s does not accept the configured client %q", c.Issuer, c.ID),
 		Hint:    "check the client id, the client secret and the token endpoint auth method"}
 }
@@ -294,7 +295,7 @@ func (f errorFactory) clientRejected(c *store.Client, refused *oauth.Error) *Err
 // reason names a passing trouble in a few words.
 func reason(err error) string {
 	var passing *oauth.TransientError
-	var refused *oauth.Error
+	var rejected *oauth.Error
 	var lost *oauth.SendError
 	var broken *oauth.ProtocolError
 	switch {
@@ -307,10 +308,10 @@ func reason(err error) string {
 		return passing.Reason
 	case errors.As(err, &broken):
 		return "a malformed answer"
-	case errors.As(err, &refused) && refused.Code != "":
-		return refused.Code
-	case errors.As(err, &refused):
-		return fmt.Sprint(refused.Status)
+	case errors.As(err, &rejected) && rejected.Code != "":
+		return rejected.Code
+	case errors.As(err, &rejected):
+		return fmt.Sprint(rejected.Status)
 	case errors.As(err, &lost) && lost.Sent:
 		return "no answer"
 	case errors.As(err, &lost):
@@ -324,7 +325,7 @@ func (f errorFactory) from(err error) error {
 	var known *Error
 	var broken *oauth.ProtocolError
 	var blocked *oauth.BlockedError
-	var refused *oauth.Error
+	var rejected *oauth.Error
 	switch {
 	case errors.As(err, &known):
 		return err
@@ -336,8 +337,8 @@ func (f errorFactory) from(err error) error {
 			setting = oauth.SettingPrivate
 		}
 		return withSetting(protocolError(f.serverURL, err), setting)
-	case errors.As(err, &refused) && refused.Class() != oauth.ClassTransient:
-		return &Error{Kind: ErrProtocol, Server: f.serverURL, Code: refused.Code, Err: err,
+	case errors.As(err, &rejected) && rejected.Class() != oauth.ClassTransient:
+		return &Error{Kind: ErrProtocol, Server: f.serverURL, Code: rejected.Code, Err: err,
 			Message: "the authorization server does not let the login through"}
 	case errors.Is(err, oauth.ErrNoMetadata):
 		return withSetting(&Error{Kind: ErrProtocol, Server: f.serverURL, Err: err,
@@ -351,8 +352,8 @@ func (f errorFactory) from(err error) error {
 	var wait time.Duration
 	if errors.As(err, &passing) {
 		wait = passing.RetryAfter
-	} else if refused != nil {
-		wait = refused.RetryAfter
+	} else if rejected != nil {
+		wait = rejected.RetryAfter
 	}
 	if wait > 0 {
 		e.RetryAt = time.Now().Add(wait)

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/oauth2"
 
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // Handler signs an MCP client of the official Go SDK in. It is an
@@ -96,8 +96,8 @@ func (h *Handler) used(req *http.Request) *cachedToken {
 	if !ok {
 		return nil
 	}
-	if current := h.session.tokens.current.Load(); current != nil && current.token == store.Secret(token) {
+	if current := h.session.tokens.current.Load(); current != nil && current.token == secret.String(token) {
 		return current
 	}
-	return &cachedToken{token: store.Secret(token), tokenType: scheme}
+	return &cachedToken{token: secret.String(token), tokenType: scheme}
 }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -129,6 +130,11 @@ func (h *RefreshHelper) start(job []byte) (input, output *os.File, err error) {
 	return inW, out, nil
 }
 
+// helperSignsIn reports whether logins that a rejected request starts are a helper's.
+func (cfg *configuration) helperSignsIn() bool {
+	return cfg.RefreshHelper != nil && cfg.RefreshHelper.Logins && cfg.OnRegister == nil && cfg.Prompt.Authorize == nil
+}
+
 // helperRunner has the work of one credential done by a helper.
 type helperRunner struct{ *credential }
 
@@ -172,7 +178,7 @@ func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (s
 	waiting, cancel := context.WithTimeout(wait, limit)
 	defer cancel()
 	var v decision
-	unlock, rec, err := r.records.lockUnless(waiting, store.LockRefreshHelper, func(rec *store.Record) bool {
+	unlock, rec, err := r.records.lockUnless(waiting, store.LockRefreshHelper, func(rec *record.Record) bool {
 		v = decide(rec, why, r.config, time.Now())
 		return v.action == useStored
 	})
@@ -192,17 +198,17 @@ func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (s
 	if r.config.LockTimeout > 0 {
 		job.Client.LockTimeout = max(r.config.LockTimeout-time.Since(began), time.Second)
 	}
-	job.Renew = &helperRenewal{Refused: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL, User: why.user}
-	renewed := false
+	job.Refresh = &helperRefresh{Rejected: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL, User: why.user}
+	refreshed := false
 	result, err := r.config.RefreshHelper.ask(ctx, job, func(e helperEvent) {
-		renewed = renewed || e.Refreshed != nil && e.Cause == ""
+		refreshed = refreshed || e.Refreshed != nil && e.Cause == ""
 		r.helpers.handleEvent(ctx, e)
 	})
 	snap, done, err = r.helpers.outcome(ctx, result, err)
-	if snap != nil && renewed {
+	if snap != nil && refreshed {
 		snap.issuedHere.Store(true)
 	}
-	if snap != nil && renewed && why.rejected != "" {
+	if snap != nil && refreshed && why.rejected != "" {
 		r.history.recordReplacement(snap.token)
 	}
 	return snap, done, err
@@ -213,7 +219,7 @@ func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (s
 func helperLockTimeout(limit time.Duration) time.Duration { return limit * 2 / 3 }
 
 // loginByHelper has the login done by a helper, likewise.
-func (l *logins) loginByHelper(ctx context.Context, req loginRequest, served func(*store.Record) bool) (snap *cachedToken, done bool, err error) {
+func (l *logins) loginByHelper(ctx context.Context, req loginRequest, served func(*record.Record) bool) (snap *cachedToken, done bool, err error) {
 	unlock, rec, err := l.lock(ctx, store.LockLoginHelper, req, served)
 	if err != nil {
 		return nil, true, l.endError(ctx, err)
@@ -229,7 +235,7 @@ func (l *logins) loginByHelper(ctx context.Context, req loginRequest, served fun
 	}
 	job := l.helpers.job(ctx)
 	job.Login = &helperLogin{
-		Challenge: req.challenge, Scopes: req.scopes, Needed: req.needed, Refused: req.rejectedToken.Reveal(), Force: req.force, Since: req.since,
+		Challenge: req.challenge, Scopes: req.scopes, Needed: req.needed, Rejected: req.rejectedToken.Reveal(), Force: req.force, Since: req.since,
 	}
 	own := false // else it came to a token that another process had stored
 	result, err := l.config.RefreshHelper.ask(ctx, job, func(e helperEvent) {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 // A login that comes from elsewhere may not say which authorization server it
@@ -97,7 +97,7 @@ func (im *importer) issuerError(err error) error {
 }
 
 // pin binds the adopted login to the authorization server it comes from.
-func (a *foreignRecord) pin(found *issuerMetadata) {
+func (a *importedRecord) pin(found *issuerMetadata) {
 	as := found.server
 	g := &a.grant
 	g.Issuer, g.TokenEndpoint, g.RevocationEndpoint = as.Issuer, as.TokenEndpoint, as.RevocationEndpoint
@@ -107,7 +107,7 @@ func (a *foreignRecord) pin(found *issuerMetadata) {
 	if a.client != nil {
 		a.client.Issuer = as.Issuer
 	}
-	a.as = &store.AuthorizationServer{
+	a.as = &record.AuthorizationServer{
 		Issuer: as.Issuer, Form: as.Form, Metadata: as.Raw, FetchedAt: time.Now().UTC().Truncate(time.Second),
 		PrivateNetwork: found.privateNetwork,
 	}
@@ -115,37 +115,37 @@ func (a *foreignRecord) pin(found *issuerMetadata) {
 
 // conventionalResource returns the resource parameter that other clients send for what
 // the server publishes.
-func conventionalResource(rm *oauth.ResourceMetadata) store.Resource {
+func conventionalResource(rm *oauth.ResourceMetadata) record.Resource {
 	if rm == nil || rm.Resource == "" {
-		return store.Resource{Omit: true, Why: "the server publishes none"}
+		return record.Resource{Omit: true, Reason: "the server publishes none"}
 	}
-	return store.Resource{Value: oauth.StandardURL(rm.Resource), Why: "published by the server"}
+	return record.Resource{Value: oauth.StandardURL(rm.Resource), Reason: "published by the server"}
 }
 
 // importIncomplete reports whether the record holds an adopted login of which it is
 // not known yet where to renew it.
-func importIncomplete(rec *store.Record) bool {
+func importIncomplete(rec *record.Record) bool {
 	return rec.Grant != nil && rec.Grant.TokenEndpoint == "" && rec.Grant.RefreshToken != "" && rec.GrantClient() != nil
 }
 
 // completeImport finds what an adopted login lacks and stores it. The error is
 // errSuperseded if the login was replaced meanwhile, errMoved if nobody can renew
 // it any more.
-func (im *importer) complete(ctx context.Context, rec *store.Record) (*store.Record, error) {
+func (im *importer) complete(ctx context.Context, rec *record.Record) (*record.Record, error) {
 	token := rec.Grant.RefreshToken
 	found, err := im.findIssuer(ctx, rec.Grant.Issuer)
 	if err != nil {
 		return rec, err
 	}
-	return im.records.update(ctx, rec, func(rec *store.Record) error {
+	return im.records.update(ctx, rec, func(rec *record.Record) error {
 		if !importIncomplete(rec) || rec.Grant.RefreshToken != token {
 			return errSuperseded
 		}
 		old := rec.GrantClient()
 		client := *old
-		a := &foreignRecord{grant: *rec.Grant, client: &client}
+		a := &importedRecord{grant: *rec.Grant, client: &client}
 		a.pin(found)
-		rec.Clients = slices.DeleteFunc(rec.Clients, func(c *store.Client) bool { return c == old })
+		rec.Clients = slices.DeleteFunc(rec.Clients, func(c *record.Client) bool { return c == old })
 		rec.Grant, rec.AuthorizationServer = &a.grant, a.as
 		rec.AddClient(&client)
 		return nil
@@ -154,31 +154,27 @@ func (im *importer) complete(ctx context.Context, rec *store.Record) (*store.Rec
 
 // onImportFailed decides what it means for a renewal that an adopted login could
 // not be completed.
-func (r *refreshAttempt) onImportFailed(ctx context.Context, rec *store.Record, err error) (*cachedToken, error) {
+func (r *refreshAttempt) onImportFailed(ctx context.Context, rec *record.Record, err error) (*cachedToken, error) {
 	switch {
 	case errors.Is(err, errSuperseded), errors.Is(err, ErrStore):
 		return nil, err
 	case !errors.Is(err, errMoved):
 		return r.onTransientError(ctx, rec, 0, err)
 	}
-	rec, err = r.records.update(ctx, rec, func(rec *store.Record) error {
-		if !r.stillCurrent(rec) {
-			return errSuperseded
-		}
+	rec, err = r.updateGrant(ctx, rec, func(rec *record.Record) {
 		if c := rec.GrantClient(); c != nil {
-			c.Refused = true
+			c.Rejected = true
 		}
-		rec.Grant.Refused = rec.Grant.Refused || rec.Grant.AccessToken == r.need.rejected
+		rec.Grant.Rejected = rec.Grant.Rejected || rec.Grant.AccessToken == r.need.rejected
 		rec.Retry = nil
-		rec.Refusal = &store.Refusal{At: time.Now().UTC(), Code: "issuer_changed", Description: errMoved.Error()}
-		return nil
+		rec.GrantError = &record.GrantError{At: time.Now().UTC(), Code: "issuer_changed", Description: errMoved.Error()}
 	})
-	if err != nil && !errors.Is(err, errSuperseded) {
+	if err != nil {
 		return nil, err
 	}
-	if r.need.metBy(rec.Grant, time.Now()) {
-		return r.tokens.use(rec), nil
+	token := r.usable(rec)
+	if token == nil {
+		r.tokens.current.Store(nil)
 	}
-	r.tokens.current.Store(nil)
-	return nil, nil
+	return token, nil
 }

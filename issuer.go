@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 // AuthorizationServer describes the authorization server of an MCP server that cannot be found
@@ -45,7 +45,7 @@ const maxIssuers = 8
 // findAuthorizationServer returns the metadata of the authorization server to sign in at: the
 // one that the user describes, else the one that the configured client belongs to, else one of
 // those that the MCP server names, else the MCP server itself (MCP 2025-03-26).
-func (d *discovery) findAuthorizationServer(ctx context.Context, rec *store.Record, rm *oauth.ResourceMetadata) (*oauth.ServerMetadata, error) {
+func (d *discovery) findAuthorizationServer(ctx context.Context, rec *record.Record, rm *oauth.ResourceMetadata) (*oauth.ServerMetadata, error) {
 	var named []string
 	if rm != nil {
 		named = rm.AuthorizationServers
@@ -137,7 +137,7 @@ func (d *discovery) configuredServer(ctx context.Context, issuer string, named [
 // selectAuthorizationServer returns the metadata of the first of the issuers that can be used:
 // the stored login's first of all. One that is not there, cannot be reached or lacks what is
 // needed is passed over; one that contradicts itself is not.
-func (d *discovery) selectAuthorizationServer(ctx context.Context, rec *store.Record, issuers []string) (*oauth.ServerMetadata, error) {
+func (d *discovery) selectAuthorizationServer(ctx context.Context, rec *record.Record, issuers []string) (*oauth.ServerMetadata, error) {
 	kept := keptIssuer(rec)
 	if i := slices.IndexFunc(issuers, func(issuer string) bool { return sameIssuer(issuer, kept) }); i > 0 {
 		issuers = append([]string{issuers[i]}, slices.Delete(slices.Clone(issuers), i, i+1)...)
@@ -174,7 +174,7 @@ func (d *discovery) selectAuthorizationServer(ctx context.Context, rec *store.Re
 }
 
 // keptIssuer returns the issuer of the stored login, or of the last one.
-func keptIssuer(rec *store.Record) string {
+func keptIssuer(rec *record.Record) string {
 	switch {
 	case rec.Grant != nil && rec.Grant.Issuer != "":
 		return rec.Grant.Issuer
@@ -187,7 +187,7 @@ func keptIssuer(rec *store.Record) string {
 // mayPassOver reports whether another authorization server may be used in place of one with
 // this error. What passes by itself is waited for by those who are bound to that one: a stored
 // login, and a configured client, whose secret must not go to whichever server answers first.
-func (d *discovery) mayPassOver(err error, rec *store.Record, kept bool) bool {
+func (d *discovery) mayPassOver(err error, rec *record.Record, kept bool) bool {
 	var broken *oauth.ProtocolError
 	var blocked *oauth.BlockedError
 	switch {
@@ -200,7 +200,7 @@ func (d *discovery) mayPassOver(err error, rec *store.Record, kept bool) bool {
 }
 
 // hasClient reports whether there is a way to a client at an authorization server.
-func (d *discovery) hasClient(rec *store.Record, m *oauth.ServerMetadata) bool {
+func (d *discovery) hasClient(rec *record.Record, m *oauth.ServerMetadata) bool {
 	return m.RegistrationEndpoint != "" || d.config.activeRegistration() != nil || rec.NewestClient(m.Issuer) != nil ||
 		d.config.ClientMetadataURL != "" && m.ClientIDMetadataDocumentSupported
 }

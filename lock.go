@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -18,7 +19,7 @@ const (
 // lockUnless waits until it holds the named lock or until the stored record
 // satisfies enough, whichever comes first, and returns the record as it is
 // then. unlock is nil if the lock was not needed.
-func (s *records) lockUnless(ctx context.Context, name store.LockName, enough func(*store.Record) bool) (unlock func(), rec *store.Record, err error) {
+func (r *records) lockUnless(ctx context.Context, name store.LockName, enough func(*record.Record) bool) (unlock func(), rec *record.Record, err error) {
 	type locked struct {
 		unlock func()
 		err    error
@@ -27,7 +28,7 @@ func (s *records) lockUnless(ctx context.Context, name store.LockName, enough fu
 	defer stop()
 	got := make(chan locked, 1)
 	go func() {
-		unlock, err := s.config.Store.Lock(wait, s.key, name)
+		unlock, err := r.store.Lock(wait, r.key, name)
 		got <- locked{unlock, err}
 	}()
 	release := func() {
@@ -44,9 +45,9 @@ func (s *records) lockUnless(ctx context.Context, name store.LockName, enough fu
 				if ctx.Err() != nil && store.Busy(l.err) == nil {
 					return nil, nil, ctx.Err()
 				}
-				return nil, nil, storeError(ctx, s.serverURL, l.err)
+				return nil, nil, storeError(ctx, r.serverURL, l.err)
 			}
-			rec, err := s.load(ctx)
+			rec, err := r.load(ctx)
 			if err != nil {
 				l.unlock()
 				return nil, nil, err
@@ -54,7 +55,7 @@ func (s *records) lockUnless(ctx context.Context, name store.LockName, enough fu
 			return l.unlock, rec, nil
 		case <-look.C:
 			look.Reset(lookInterval)
-			rec, err := s.load(ctx)
+			rec, err := r.load(ctx)
 			if err == nil && enough(rec) {
 				stop()
 				go release()

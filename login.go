@@ -8,6 +8,8 @@ import (
 
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -121,11 +123,11 @@ type logins struct {
 // loginRequest says what a login is for.
 type loginRequest struct {
 	challenge     oauth.BearerChallenge
-	scopes        []string     // to be requested beside those of the challenge
-	needed        []string     // those among them that a step-up is for
-	rejectedToken store.Secret // the token that does not do
-	interactive   bool         // a caller waits for it, rather than a request that was rejected
-	byUser        bool         // by [Client.Login]: neither bounded nor held back
+	scopes        []string      // to be requested beside those of the challenge
+	needed        []string      // those among them that a step-up is for
+	rejectedToken secret.String // the token that does not do
+	interactive   bool          // a caller waits for it, rather than a request that was rejected
+	byUser        bool          // by [Client.Login]: neither bounded nor held back
 	force         bool
 	since         time.Time // when it was begun, by whichever process
 }
@@ -171,7 +173,7 @@ func suppressesRelogin(err error) bool {
 		return true
 	}
 	e, ok := errors.AsType[*Error](err)
-	return ok && ((e.Kind == ErrProtocol || e.Kind == ErrStore) && e.asked || e.Kind == ErrLoginRequired && e.atCeiling())
+	return ok && ((e.Kind == ErrProtocol || e.Kind == ErrStore) && e.opened || e.Kind == ErrLoginRequired && e.atCeiling())
 }
 
 // loginFlight returns the login under way, or starts one.
@@ -215,18 +217,19 @@ func (l *logins) cancel() {
 
 var errLoginTimeout = errors.New("handstamp: nobody completed the login")
 
-// loginNow claims the login among all processes and carries it out, or has a
+// loginNow takes the login's lock among all processes and signs in, or has a
 // helper do that.
 func (l *logins) loginNow(ctx context.Context, req loginRequest) (*cachedToken, error) {
 	if req.since.IsZero() {
 		req.since = time.Now()
 	}
-	served := func(rec *store.Record) bool {
-		return !req.force && accessTokenUsable(rec.Grant, req.rejectedToken, time.Now()) && (!req.interactive || l.config.resumable(rec, time.Now()))
+	served := func(rec *record.Record) bool {
+		return !req.force && accessTokenUsable(rec.Grant, req.rejectedToken, time.Now()) &&
+			(!req.interactive || l.config.resumable(rec, time.Now()))
 	}
-	if h := l.config.RefreshHelper; h != nil && h.Logins && !req.interactive && l.config.OnRegister == nil && l.config.Prompt.Authorize == nil {
-		if snap, done, err := l.loginByHelper(ctx, req, served); done {
-			return snap, err
+	if l.config.helperSignsIn() && !req.interactive {
+		if token, done, err := l.loginByHelper(ctx, req, served); done {
+			return token, err
 		}
 	}
 	unlock, rec, err := l.lock(ctx, store.LockLogin, req, served)
@@ -243,21 +246,29 @@ func (l *logins) loginNow(ctx context.Context, req loginRequest) (*cachedToken, 
 	if err := l.failureSince(rec, req); err != nil {
 		return nil, err
 	}
+	return l.loginLocked(ctx, rec, req)
+}
+
+// loginLocked signs in and reports how that ended: to the processes that wait, and to the hook.
+func (l *logins) loginLocked(ctx context.Context, rec *record.Record, req loginRequest) (*cachedToken, error) {
 	if l.config.locked != nil {
 		l.config.locked()
 	}
-	rec, err = l.run(ctx, l.clearPending(ctx, rec), req)
+	rec, err := l.run(ctx, l.clearPending(ctx, rec), req)
 	l.history.recordLogin(rec, req, err)
+	event := LoginEvent{Server: l.serverURL}
 	if err != nil {
 		err = l.endError(ctx, err)
 		l.recordFailure(ctx, rec, err)
-		if logged := l.config.Hooks.LoggedIn; logged != nil {
-			logged(LoginEvent{Server: l.serverURL, Err: err})
-		}
-		return nil, err
+		event.Err = err
+	} else {
+		event.Issuer, event.Scope = rec.Grant.Issuer, rec.Grant.ScopeGranted
 	}
-	if logged := l.config.Hooks.LoggedIn; logged != nil {
-		logged(LoginEvent{Server: l.serverURL, Issuer: rec.Grant.Issuer, Scope: rec.Grant.ScopeGranted})
+	if l.config.Hooks.LoggedIn != nil {
+		l.config.Hooks.LoggedIn(event)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return l.tokens.useIssued(rec), nil
 }
@@ -268,12 +279,12 @@ var failureKinds = map[string]error{"denied": ErrDenied, "timeout": ErrTimeout, 
 
 // recordLoginFailure tells the processes that wait for this login how it ended. One
 // that was called off is theirs to begin anew.
-func (l *logins) recordFailure(ctx context.Context, rec *store.Record, err error) {
-	var failure *store.LoginFailure
+func (l *logins) recordFailure(ctx context.Context, rec *record.Record, err error) {
+	var failure *record.LoginFailure
 	if e, ok := errors.AsType[*Error](err); ok {
 		for name, kind := range failureKinds {
 			if e.Kind == kind {
-				failure = &store.LoginFailure{At: time.Now().UTC(), Kind: name, Message: e.Message, Code: e.Code}
+				failure = &record.LoginFailure{At: time.Now().UTC(), Kind: name, Message: e.Message, Code: e.Code}
 			}
 		}
 	}
@@ -282,7 +293,7 @@ func (l *logins) recordFailure(ctx context.Context, rec *store.Record, err error
 	}
 	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
 	defer cancel()
-	if _, err := l.records.update(ctx, rec, func(rec *store.Record) error {
+	if _, err := l.records.update(ctx, rec, func(rec *record.Record) error {
 		rec.PendingLogin = nil
 		if failure != nil {
 			rec.LoginFailure = failure
@@ -295,7 +306,7 @@ func (l *logins) recordFailure(ctx context.Context, rec *store.Record, err error
 
 // failureSince returns how the login ended that this one has waited for, if that
 // was without success. Who asks for a login explicitly gets one.
-func (l *logins) failureSince(rec *store.Record, req loginRequest) error {
+func (l *logins) failureSince(rec *record.Record, req loginRequest) error {
 	f := rec.LoginFailure
 	if f == nil || req.byUser || !f.At.After(req.since) || failureKinds[f.Kind] == nil {
 		return nil

@@ -11,7 +11,7 @@ import (
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/browser"
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 // maxLoginAttempts bounds how often one login begins, in the browser or before it
@@ -26,7 +26,7 @@ var errTryAgain = errors.New("handstamp: sign in again")
 // loginState is what the steps of one login share.
 type loginState struct {
 	*credential
-	rec      *store.Record
+	rec      *record.Record
 	plan     *loginPlan
 	scope    string
 	byUser   bool  // the user asked for it
@@ -48,7 +48,7 @@ type loginFlow struct {
 }
 
 // run carries a login out and returns the record with the new grant.
-func (l *logins) run(ctx context.Context, rec *store.Record, req loginRequest) (*store.Record, error) {
+func (l *logins) run(ctx context.Context, rec *record.Record, req loginRequest) (*record.Record, error) {
 	rec, plan, err := l.prepare(ctx, rec, req)
 	if err != nil {
 		return rec, err
@@ -69,7 +69,7 @@ func (l *logins) run(ctx context.Context, rec *store.Record, req loginRequest) (
 
 // prepare does what comes before the first attempt: it makes sure that the result can be stored
 // and that the login may begin, and discovers the authorization server.
-func (l *logins) prepare(ctx context.Context, rec *store.Record, req loginRequest) (*store.Record, *loginPlan, error) {
+func (l *logins) prepare(ctx context.Context, rec *record.Record, req loginRequest) (*record.Record, *loginPlan, error) {
 	space, err := l.records.reserve(ctx, responseReserve)
 	if err != nil {
 		return rec, nil, storeError(ctx, l.serverURL, err)
@@ -100,7 +100,7 @@ func (l *logins) prepare(ctx context.Context, rec *store.Record, req loginReques
 }
 
 // run makes attempts until one succeeds or fails for good.
-func (l *loginFlow) run(ctx context.Context) (*store.Record, error) {
+func (l *loginFlow) run(ctx context.Context) (*record.Record, error) {
 	defer func() { l.callback.close() }()
 	var err error
 	for range maxLoginAttempts {
@@ -116,16 +116,16 @@ func (l *loginFlow) run(ctx context.Context) (*store.Record, error) {
 	}
 	l.callback.finish("", err)
 	if e, ok := errors.AsType[*Error](err); ok {
-		e.asked = l.browserOpened || l.clients.justRegistered
+		e.opened = l.browserOpened || l.clients.justRegistered
 		e.follows(l.firstErr)
 	}
 	return l.rec, err
 }
 
 // tryAgain has another attempt follow one that failed.
-func (l *loginState) tryAgain(refused *oauth.Error) error {
+func (l *loginState) tryAgain(rejected *oauth.Error) error {
 	if l.firstErr == nil {
-		l.firstErr = refused
+		l.firstErr = rejected
 	}
 	return errTryAgain
 }
@@ -190,43 +190,43 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 // authorizationError decides what an error response of the authorization
 // endpoint (RFC 6749, section 4.1.2.1) means for the login.
 func (l *loginFlow) authorizationError(ctx context.Context, err error) error {
-	var refused *oauth.Error
-	if !errors.As(err, &refused) {
+	var rejected *oauth.Error
+	if !errors.As(err, &rejected) {
 		return l.adviseIssuer(l.errs.from(err))
 	}
-	if l.rejectsOfflineAccess(refused) {
-		return l.dropOfflineAccess(ctx, refused)
+	if l.rejectsOfflineAccess(rejected) {
+		return l.dropOfflineAccess(ctx, rejected)
 	}
-	switch refused.Class() {
+	switch rejected.Class() {
 	case oauth.ClassScope:
-		return l.reduceScope(refused)
+		return l.reduceScope(rejected)
 	case oauth.ClassTarget:
-		return l.omitResource(refused)
+		return l.omitResource(rejected)
 	case oauth.ClassClient:
-		return l.clients.onUnknown(ctx, refused)
+		return l.clients.onUnknown(ctx, rejected)
 	case oauth.ClassTransient:
 		return l.errs.from(err)
 	}
-	if l.clients.rejectsDocument(refused) {
-		return l.clients.onUnknown(ctx, refused)
+	if l.clients.rejectsDocument(rejected) {
+		return l.clients.onUnknown(ctx, rejected)
 	}
 	message := "the authorization server refused the login"
-	if refused.Code == "access_denied" {
+	if rejected.Code == "access_denied" {
 		message = "access was denied"
 	}
-	return &Error{Kind: ErrDenied, Server: l.serverURL, Code: refused.Code, Message: message, Err: err}
+	return &Error{Kind: ErrDenied, Server: l.serverURL, Code: rejected.Code, Message: message, Err: err}
 }
 
 // reduceScope asks for less after invalid_scope: first for what both the server
 // and its authorization server list, then for nothing.
-func (l *loginFlow) reduceScope(refused *oauth.Error) error {
+func (l *loginFlow) reduceScope(rejected *oauth.Error) error {
 	less := strings.Join(l.plan.fallback, " ")
 	switch {
 	case l.scope == "":
-		return &Error{Kind: ErrProtocol, Server: l.serverURL, Code: refused.Code, Err: refused,
+		return &Error{Kind: ErrProtocol, Server: l.serverURL, Code: rejected.Code, Err: rejected,
 			Message: "the authorization server refuses the scope though none is requested"}
 	case len(l.config.Scopes) > 0 && !strings.Contains(l.scope, offlineAccess):
-		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Code: refused.Code, Err: refused,
+		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Code: rejected.Code, Err: rejected,
 			Message: "the authorization server refuses the configured scopes"}
 	case less != l.scope && less != "":
 		l.scope = less
@@ -235,18 +235,18 @@ func (l *loginFlow) reduceScope(refused *oauth.Error) error {
 	}
 	l.plan.fallback = nil
 	l.notice("the authorization server refused the scope; asking for %q", l.scope)
-	return l.tryAgain(refused)
+	return l.tryAgain(rejected)
 }
 
 // omitResource goes on without the resource parameter where the authorization
 // server rejects it, now and in later logins.
-func (l *loginFlow) omitResource(refused *oauth.Error) error {
+func (l *loginFlow) omitResource(rejected *oauth.Error) error {
 	if l.config.Resource != "" || resourceParam(l.plan.resource) == "" {
-		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Code: refused.Code, Err: refused,
+		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Code: rejected.Code, Err: rejected,
 			Message: "the authorization server refuses the resource parameter"}
 	}
-	l.plan.resource.Omit, l.plan.resource.Why = true, "the authorization server rejects it"
-	return l.tryAgain(refused)
+	l.plan.resource.Omit, l.plan.resource.Reason = true, "the authorization server rejects it"
+	return l.tryAgain(rejected)
 }
 
 // exchangeCode redeems the code (RFC 6749, section 4.1.3) and stores the grant. A
@@ -294,7 +294,7 @@ func (l *loginFlow) onCodeRejected(ctx context.Context, t *tokenRequest, rejecte
 	case oauth.ClassOther:
 		// Some servers tell a client that they have forgotten no more than this.
 		about := rejected.Status == http.StatusUnauthorized || rejected.Code == ""
-		if about && l.clients.client.Source == store.SourceDynamic && !l.clients.justRegistered {
+		if about && l.clients.client.Source == record.SourceDynamic && !l.clients.justRegistered {
 			return l.clients.onUnknown(ctx, rejected)
 		}
 	}
@@ -304,7 +304,7 @@ func (l *loginFlow) onCodeRejected(ctx context.Context, t *tokenRequest, rejecte
 // storeGrant writes the new grant. Only now does an older one give way.
 func (l *loginFlow) storeGrant(ctx context.Context, t *oauth.TokenResponse, at time.Time) error {
 	as := l.plan.server
-	grant := &store.Grant{
+	grant := &record.Grant{
 		Issuer:             as.Issuer,
 		ClientID:           l.clients.client.ID,
 		TokenEndpoint:      as.TokenEndpoint,
@@ -317,10 +317,10 @@ func (l *loginFlow) storeGrant(ctx context.Context, t *oauth.TokenResponse, at t
 	// The code is spent: nobody calls this off any more.
 	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
 	defer cancel()
-	rec, err := l.records.update(ctx, l.rec, func(rec *store.Record) error {
+	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
 		g := *grant
 		rec.ServerURL = l.serverURL
-		rec.AuthorizationServer = &store.AuthorizationServer{
+		rec.AuthorizationServer = &record.AuthorizationServer{
 			Issuer: as.Issuer, Form: as.Form, Metadata: as.Raw, FetchedAt: time.Now().UTC().Truncate(time.Second),
 			PrivateNetwork: l.server.privateNetwork.Load(),
 		}
@@ -329,7 +329,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, t *oauth.TokenResponse, at t
 			l.clients.client.RedirectURIs = []string{l.callback.redirectURI} // the next login comes back to the same port
 		}
 		rec.AddClient(l.clients.client)
-		rec.Intent, rec.Retry, rec.Refusal, rec.PendingLogin, rec.LoginFailure = nil, nil, nil, nil, nil
+		rec.Intent, rec.Retry, rec.GrantError, rec.PendingLogin, rec.LoginFailure = nil, nil, nil, nil, nil
 		rec.Rejection, rec.Cooldowns = nil, nil
 		if l.byUser {
 			rec.AutomaticLogins = nil
@@ -342,7 +342,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, t *oauth.TokenResponse, at t
 	l.rec = rec
 	switch {
 	case err == nil:
-	case !l.interactive && l.config.locked == nil && l.records.keepUnsaved(rec, t):
+	case !l.interactive && l.config.locked == nil && l.records.keepUnsaved(rec, t.AccessToken):
 		l.notice("the login could not be stored and lives in this process only, which goes on trying: %v", err)
 	default:
 		// Nobody will have these tokens.

@@ -6,6 +6,8 @@ import (
 
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -55,7 +57,7 @@ func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) 
 		return nil, err
 	}
 	result := &LogoutResult{WasSignedIn: rec.Grant != nil, Damaged: damage != nil}
-	if rec.Generation == 0 {
+	if rec.Revision == "" {
 		return result, s.forget(ctx, rec, false)
 	}
 	if importIncomplete(rec) && !o.NoRevoke {
@@ -83,15 +85,15 @@ func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) 
 // disable puts the record out of use, and returns the grant that it had, in a record of its
 // own, or nil. On a full disk, which takes no record, it deletes the record at once: forgotten
 // is true then.
-func (s *session) disable(ctx context.Context, rec *store.Record, keepClients bool) (
-	last, disabled *store.Record, forgotten bool, err error,
+func (s *session) disable(ctx context.Context, rec *record.Record, keepClients bool) (
+	last, disabled *record.Record, forgotten bool, err error,
 ) {
-	strip := func(rec *store.Record) error {
+	strip := func(rec *record.Record) error {
 		if rec.Grant != nil {
 			last = rec.Clone()
 			applySavedResponse(last)
 		}
-		rec.Grant, rec.Intent, rec.Retry, rec.Refusal = nil, nil, nil, nil
+		rec.Grant, rec.Intent, rec.Retry, rec.GrantError = nil, nil, nil, nil
 		return nil
 	}
 	disabled, err = s.records.update(ctx, rec, strip)
@@ -111,7 +113,7 @@ func (s *session) disable(ctx context.Context, rec *store.Record, keepClients bo
 		}
 		break
 	}
-	if disabled.Generation = 0; keepClients {
+	if disabled.Revision = ""; keepClients {
 		if err := s.records.put(ctx, disabled, nil); err != nil {
 			s.notice("the client registration could not be kept: %v", err)
 		}
@@ -121,24 +123,24 @@ func (s *session) disable(ctx context.Context, rec *store.Record, keepClients bo
 
 // applySavedResponse takes over the response to a refresh that a process saved and did not live
 // to read: the tokens in it are the ones to revoke.
-func applySavedResponse(rec *store.Record) {
-	if !refreshInterrupted(rec) || rec.Intent.Answer == nil {
+func applySavedResponse(rec *record.Record) {
+	if !refreshInterrupted(rec) || rec.Intent.Response == nil {
 		return
 	}
-	if token, err := oauth.ParseTokenResponse(rawResponse(rec.Intent.Answer)); token != nil && err == nil {
-		applyToken(rec.Grant, token, rec.Intent.Answer.ReceivedAt)
+	if token, err := oauth.ParseTokenResponse(rawResponse(rec.Intent.Response)); token != nil && err == nil {
+		applyToken(rec.Grant, token, rec.Intent.Response.ReceivedAt)
 	}
 }
 
 // forget deletes a record that is out of use, whether or not ctx has ended. The
 // store's copies of it still have the tokens, so that one whose clients are to be
 // kept is deleted, too, and stored anew.
-func (s *session) forget(ctx context.Context, rec *store.Record, keepClients bool) error {
+func (s *session) forget(ctx context.Context, rec *record.Record, keepClients bool) error {
 	ctx = context.WithoutCancel(ctx) // each access to the store is bounded
 	for range maxConflicts {
 		err := s.records.delete(ctx, rec)
 		if err == nil && keepClients {
-			rec.Generation = 0
+			rec.Revision = ""
 			err = s.records.put(ctx, rec, nil)
 		}
 		switch {
@@ -163,7 +165,7 @@ type revoker struct{ *credential }
 // revokeGrant revokes the refresh token, with which a server also ends the
 // access token, or the access token where there is no other (RFC 7009, section
 // 2.1).
-func (r *revoker) revokeGrant(ctx context.Context, last *store.Record) (bool, error) {
+func (r *revoker) revokeGrant(ctx context.Context, last *record.Record) (bool, error) {
 	if last.Grant.RevocationEndpoint == "" {
 		return false, errors.New("the authorization server has no revocation endpoint")
 	}
@@ -182,7 +184,7 @@ func (r *revoker) revokeGrant(ctx context.Context, last *store.Record) (bool, er
 
 // revoke sends a token of the record's grant to the revocation endpoint that the
 // grant is pinned to.
-func (r *revoker) revoke(ctx context.Context, rec *store.Record, token store.Secret, hint string) error {
+func (r *revoker) revoke(ctx context.Context, rec *record.Record, token secret.String, hint string) error {
 	client := rec.GrantClient()
 	if client == nil || rec.Grant.RevocationEndpoint == "" {
 		return errors.New("the authorization server has no revocation endpoint")
@@ -210,7 +212,7 @@ func (r *revoker) revoke(ctx context.Context, rec *store.Record, token store.Sec
 // revokeAs sends a token to the revocation endpoint. Some servers have a
 // client_secret in the form as required, an empty one where the method sends none
 // there; they get it when they say so.
-func (r *revoker) revokeAs(ctx context.Context, endpoint string, as oauth.ClientCredentials, token store.Secret, hint string) error {
+func (r *revoker) revokeAs(ctx context.Context, endpoint string, as oauth.ClientCredentials, token secret.String, hint string) error {
 	err := r.fetcher.Revoke(ctx, endpoint, as, token, hint)
 	if rejected, ok := errors.AsType[*oauth.Error](err); ok && rejected.WantsClientSecret() && as.Method != oauth.MethodPost {
 		as.EmptySecret = true
@@ -221,12 +223,12 @@ func (r *revoker) revokeAs(ctx context.Context, endpoint string, as oauth.Client
 
 // deleteClients deletes the dynamic registrations of the record at their
 // servers.
-func (r *revoker) deleteClients(ctx context.Context, rec *store.Record) (deleted bool, err error) {
+func (r *revoker) deleteClients(ctx context.Context, rec *record.Record) (deleted bool, err error) {
 	ctx, cancel := awake.WithTimeout(ctx, revokeTimeout, nil)
 	defer cancel()
 	err = errors.New("the registration response gave no way to delete the client")
 	for _, c := range rec.Clients {
-		if c.Source != store.SourceDynamic || c.RegistrationClientURI == "" || c.RegistrationAccessToken == "" {
+		if c.Source != record.SourceDynamic || c.RegistrationClientURI == "" || c.RegistrationAccessToken == "" {
 			continue
 		}
 		if err = r.fetcher.DeleteRegistration(ctx, c.RegistrationClientURI, c.RegistrationAccessToken); err != nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 const (
@@ -248,7 +248,7 @@ func next(alternatives []string) (others []string, ok bool) {
 
 // learn notes on what terms the issuer registered the client, where they are not those
 // that were requested first.
-func (n *negotiation) learn(l *store.Learned) {
+func (n *negotiation) learn(l *record.Learned) {
 	learnScopes(l, omitScopes(n.wish.scopes, n.terms.scopes))
 	if !slices.Equal(n.terms.grants[0], n.wish.grants[0]) {
 		l.GrantTypes = n.terms.grants[0]
@@ -265,7 +265,7 @@ func (n *negotiation) learn(l *store.Learned) {
 }
 
 // learnScopes notes scopes that the issuer rejects.
-func learnScopes(l *store.Learned, rejected []string) {
+func learnScopes(l *record.Learned, rejected []string) {
 	l.OmitScopes = append(omitScopes(l.OmitScopes, rejected), rejected...)
 }
 
@@ -284,9 +284,9 @@ func (l *loginState) reportOmitted(omitted []string) {
 
 // learnOf changes what is learned of the login's issuer, and stores it. That it can not
 // be stored is no reason to end the login.
-func (l *loginState) learnOf(ctx context.Context, change func(*store.Learned)) {
+func (l *loginState) learnOf(ctx context.Context, change func(*record.Learned)) {
 	issuer := l.plan.server.Issuer
-	rec, err := l.records.update(ctx, l.rec, func(rec *store.Record) error {
+	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
 		learned := rec.LearnedOf(issuer)
 		change(&learned)
 		rec.Learn(learned)
@@ -310,7 +310,7 @@ func (l *loginState) rejectsOfflineAccess(rejected *oauth.Error) bool {
 // later logins.
 func (l *loginFlow) dropOfflineAccess(ctx context.Context, rejected *oauth.Error) error {
 	l.scope = strings.Join(omitScopes(strings.Fields(l.scope), []string{offlineAccess}), " ")
-	l.learnOf(ctx, func(learned *store.Learned) { learnScopes(learned, []string{offlineAccess}) })
+	l.learnOf(ctx, func(learned *record.Learned) { learnScopes(learned, []string{offlineAccess}) })
 	l.notice("the authorization server gives no offline access here; signing in without it")
 	return l.tryAgain(rejected)
 }

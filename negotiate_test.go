@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
-	"github.com/handstamp/handstamp/store"
 )
 
 // TestRegistrationIsNegotiated: a rejection takes away what it names, the login works,
@@ -224,7 +224,7 @@ func TestSecretBesideMethodNone(t *testing.T) {
 		w := testenv.New(t, h)
 		w.MustCall(w.Session())
 		w.WantTabs(1)
-		if c := w.Record().GrantClient(); c.Method != lab.MethodPost || c.MethodSource != store.MethodLearned {
+		if c := w.Record().GrantClient(); c.Method != lab.MethodPost || c.MethodSource != record.MethodLearned {
 			t.Errorf("method %s, %s", c.Method, c.MethodSource)
 		}
 		w.Expire()

@@ -8,15 +8,16 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/awake"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 )
 
 const (
-	// renewalTimeout bounds a renewal: the wait for its lock, the requests, and
+	// refreshTimeout bounds a renewal: the wait for its lock, the requests, and
 	// what remains to store their result. It runs on a context of its own:
 	// callers come and go, but a refresh token that was sent must see its
 	// successor stored.
-	renewalTimeout = lockTimeout + requestTimeout + 15*time.Second
+	refreshTimeout = lockTimeout + requestTimeout + 15*time.Second
 
 	// lockTimeout bounds the wait for another process's renewal. It is longer
 	// than one may take, so that giving up means a holder that hangs.
@@ -25,9 +26,9 @@ const (
 	// requestTimeout bounds all requests of one renewal together.
 	requestTimeout = 35 * time.Second
 
-	// refreshPatience is how long a caller with a token that is still valid waits for
+	// refreshGrace is how long a caller with a token that is still valid waits for
 	// a renewal ahead of time before it goes on with the token at hand.
-	refreshPatience = 2 * time.Second
+	refreshGrace = 2 * time.Second
 )
 
 // refresher replaces the access token: by one that another process has stored, or by a refresh.
@@ -59,7 +60,7 @@ type flight struct {
 func (r *refresher) refresh(ctx context.Context, why tokenNeed) (*cachedToken, error) {
 	var fallback <-chan time.Time
 	if why == (tokenNeed{}) {
-		timer := time.NewTimer(refreshPatience)
+		timer := time.NewTimer(refreshGrace)
 		defer timer.Stop()
 		fallback = timer.C
 	}
@@ -98,7 +99,7 @@ func (r *refresher) flight(ctx context.Context, why tokenNeed) (f *flight, joine
 	if !r.config.start() {
 		return nil, false, errClosed
 	}
-	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), renewalTimeout, errStoreBusy)
+	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), refreshTimeout, errStoreBusy)
 	wait, stop := context.WithCancel(ctx)
 	f = &flight{done: make(chan struct{}), cancel: stop}
 	r.active = f
@@ -170,7 +171,7 @@ func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cach
 
 // refreshLocked refreshes the grant of a record that was read under the refresh lock. It decides
 // anew each time another process has changed the grant meanwhile, as a login may.
-func (r *refresher) refreshLocked(ctx context.Context, rec *store.Record, need tokenNeed, d decision) (*cachedToken, error) {
+func (r *refresher) refreshLocked(ctx context.Context, rec *record.Record, need tokenNeed, d decision) (*cachedToken, error) {
 	if r.config.locked != nil && d.action == requestToken {
 		r.config.locked()
 	}
@@ -188,7 +189,7 @@ func (r *refresher) refreshLocked(ctx context.Context, rec *store.Record, need t
 }
 
 // withoutRequest carries out a decision that needs no token request.
-func (r *refresher) withoutRequest(ctx context.Context, rec *store.Record, need tokenNeed, d decision) (*cachedToken, error) {
+func (r *refresher) withoutRequest(ctx context.Context, rec *record.Record, need tokenNeed, d decision) (*cachedToken, error) {
 	switch d.action {
 	case useStored:
 		return r.tokens.use(rec), nil
@@ -203,11 +204,11 @@ func (r *refresher) withoutRequest(ctx context.Context, rec *store.Record, need 
 
 // lockRefresh waits for the renewal lock and reads the record again under it. If
 // another process stores what is needed meanwhile, it stops waiting: then the
-// verdict is settled.
-func (r *refresher) lock(ctx context.Context, why tokenNeed) (unlock func(), rec *store.Record, v decision, err error) {
+// rejection is settled.
+func (r *refresher) lock(ctx context.Context, why tokenNeed) (unlock func(), rec *record.Record, v decision, err error) {
 	ctx, cancel := awake.WithTimeout(ctx, r.lockTimeout(), errLockTimeout)
 	defer cancel()
-	unlock, rec, err = r.records.lockUnless(ctx, store.LockRefresh, func(rec *store.Record) bool {
+	unlock, rec, err = r.records.lockUnless(ctx, store.LockRefresh, func(rec *record.Record) bool {
 		v := decide(rec, why, r.config, time.Now())
 		return v.action == useStored
 	})

@@ -13,6 +13,8 @@ import (
 
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -39,7 +41,7 @@ const (
 
 // attempt refreshes the grant. The caller holds the refresh lock and has read rec
 // under it.
-func (r *refresher) attempt(ctx context.Context, rec *store.Record, need tokenNeed) (*cachedToken, error) {
+func (r *refresher) attempt(ctx context.Context, rec *record.Record, need tokenNeed) (*cachedToken, error) {
 	a := &refreshAttempt{
 		credential: r.credential, discovery: r.discovery, imports: r.imports, revoker: r.revoker,
 		need: need, refreshToken: rec.Grant.RefreshToken, before: rec.Clone(), request: &tokenRequest{},
@@ -63,8 +65,8 @@ type refreshAttempt struct {
 	revoker   *revoker
 
 	need         tokenNeed
-	refreshToken store.Secret
-	before       *store.Record // as it was when the token was read
+	refreshToken secret.String
+	before       *record.Record // as it was when the token was read
 	space        store.Reservation
 	request      *tokenRequest
 
@@ -73,7 +75,7 @@ type refreshAttempt struct {
 }
 
 // run finishes an interrupted refresh if it can, and else sends the refresh token.
-func (r *refreshAttempt) run(ctx context.Context, rec *store.Record) (*cachedToken, error) {
+func (r *refreshAttempt) run(ctx context.Context, rec *record.Record) (*cachedToken, error) {
 	if importIncomplete(rec) {
 		completed, err := r.imports.complete(ctx, rec)
 		if err != nil {
@@ -81,7 +83,7 @@ func (r *refreshAttempt) run(ctx context.Context, rec *store.Record) (*cachedTok
 		}
 		rec, r.before = completed, completed.Clone()
 	}
-	if r.interrupted = refreshInterrupted(rec); r.interrupted && rec.Intent.Answer != nil {
+	if r.interrupted = refreshInterrupted(rec); r.interrupted && rec.Intent.Response != nil {
 		if token, err, found := r.useSavedResponse(ctx, rec); found {
 			return token, err
 		}
@@ -109,8 +111,8 @@ func (r *refreshAttempt) run(ctx context.Context, rec *store.Record) (*cachedTok
 
 // useSavedResponse stores the token of a response that was received and saved by a process that
 // ended before it could read it. It reports false if there is no token in it.
-func (r *refreshAttempt) useSavedResponse(ctx context.Context, rec *store.Record) (_ *cachedToken, err error, found bool) {
-	saved := rec.Intent.Answer
+func (r *refreshAttempt) useSavedResponse(ctx context.Context, rec *record.Record) (_ *cachedToken, err error, found bool) {
+	saved := rec.Intent.Response
 	token, err := oauth.ParseTokenResponse(rawResponse(saved))
 	if token == nil || err != nil {
 		return nil, nil, false
@@ -124,8 +126,8 @@ func (r *refreshAttempt) useSavedResponse(ctx context.Context, rec *store.Record
 
 // reserveAndMark makes sure that the response can be stored, and notes in the record that
 // the refresh token is about to be used.
-func (r *refreshAttempt) reserveAndMark(ctx context.Context, rec *store.Record) error {
-	encoded, err := store.Encode(rec)
+func (r *refreshAttempt) reserveAndMark(ctx context.Context, rec *record.Record) error {
+	encoded, err := record.Encode(rec)
 	if err != nil {
 		return err
 	}
@@ -133,12 +135,12 @@ func (r *refreshAttempt) reserveAndMark(ctx context.Context, rec *store.Record) 
 		return err
 	}
 	id := rand.Text()
-	rec.Intent = &store.Intent{
+	rec.Intent = &record.Intent{
 		ID:          id,
 		At:          time.Now().UTC(),
 		Fingerprint: fingerprint(id, r.refreshToken),
 	}
-	rec.Grant.Refused = rec.Grant.Refused || rec.Grant.AccessToken == r.need.rejected
+	rec.Grant.Rejected = rec.Grant.Rejected || rec.Grant.AccessToken == r.need.rejected
 	err = r.records.put(ctx, rec, nil)
 	if err != nil && r.space != nil {
 		r.space.Release()
@@ -148,7 +150,7 @@ func (r *refreshAttempt) reserveAndMark(ctx context.Context, rec *store.Record) 
 
 // send sends the refresh token until a response decides about the grant or the server fails for
 // too long.
-func (r *refreshAttempt) send(ctx context.Context, rec *store.Record, client *store.Client, choice authMethodChoice) (*cachedToken, error) {
+func (r *refreshAttempt) send(ctx context.Context, rec *record.Record, client *record.Client, choice authMethodChoice) (*cachedToken, error) {
 	g := rec.Grant
 	*r.request = tokenRequest{fetcher: r.fetcher, tokenGrant: tokenGrant{
 		redeem: oauth.TokenRequest{Endpoint: g.TokenEndpoint, RefreshToken: r.refreshToken},
@@ -178,7 +180,7 @@ func (r *refreshAttempt) send(ctx context.Context, rec *store.Record, client *st
 		}
 		switch rejected.Class() {
 		case oauth.ClassGrant:
-			return r.onInvalidGrant(ctx, rec, rejected, r.learn)
+			return r.onInvalidGrant(ctx, rec, rejected)
 		case oauth.ClassClient:
 			return r.onInvalidClient(ctx, rec, client, rejected)
 		}
@@ -192,12 +194,12 @@ func (r *refreshAttempt) send(ctx context.Context, rec *store.Record, client *st
 // onToken stores a token response. A refresh token beside an access token that
 // cannot be used is worth keeping; the response is a mistake of the server's all
 // the same.
-func (r *refreshAttempt) onToken(ctx context.Context, rec *store.Record, token *oauth.TokenResponse, at time.Time, flaw error) (*cachedToken, error) {
-	snap, err := r.storeToken(ctx, rec, at, token, func(rec *store.Record) {
+func (r *refreshAttempt) onToken(ctx context.Context, rec *record.Record, token *oauth.TokenResponse, at time.Time, flaw error) (*cachedToken, error) {
+	snap, err := r.storeToken(ctx, rec, at, token, func(rec *record.Record) {
 		r.learn(rec)
 		c := rec.GrantClient()
 		r.request.learnForm(c)
-		if rec.Grant.Refused = flaw != nil; flaw == nil {
+		if rec.Grant.Rejected = flaw != nil; flaw == nil {
 			rec.Cooldowns = nil
 			return
 		}
@@ -212,7 +214,7 @@ func (r *refreshAttempt) onToken(ctx context.Context, rec *store.Record, token *
 }
 
 // learn notes in the record what the server's responses have shown.
-func (r *refreshAttempt) learn(rec *store.Record) {
+func (r *refreshAttempt) learn(rec *record.Record) {
 	t, issuer := r.request, rec.Grant.Issuer
 	if t.resource.Omit && !rec.Grant.Resource.Omit {
 		rec.Grant.Resource = t.resource
@@ -229,15 +231,15 @@ func (r *refreshAttempt) learn(rec *store.Record) {
 // crash nor a mistake of ours can lose the refresh token in it.
 //
 // A login or logout that came in between makes it fail, and is left to accept.
-func (r *refreshAttempt) saveRawResponse(ctx context.Context, rec *store.Record, a *oauth.RawResponse) {
-	saved := &store.Answer{
+func (r *refreshAttempt) saveRawResponse(ctx context.Context, rec *record.Record, a *oauth.RawResponse) {
+	saved := &record.RawResponse{
 		Status:      a.Status,
 		ContentType: a.ContentType,
 		ReceivedAt:  a.ReceivedAt.UTC(),
 		Body:        a.Body,
 		Truncated:   a.Truncated,
 	}
-	rec.Intent.Answer = saved
+	rec.Intent.Response = saved
 	err := r.records.put(ctx, rec, r.space)
 	r.space = nil
 	for try := 1; err != nil && !errors.Is(err, store.ErrConflict) && try < maxTries; try++ {
@@ -250,7 +252,7 @@ func (r *refreshAttempt) saveRawResponse(ctx context.Context, rec *store.Record,
 }
 
 // rawResponse returns a saved answer as the protocol layer reads it.
-func rawResponse(a *store.Answer) *oauth.RawResponse {
+func rawResponse(a *record.RawResponse) *oauth.RawResponse {
 	return &oauth.RawResponse{
 		Status: a.Status, ContentType: a.ContentType, Body: a.Body,
 		Truncated: a.Truncated, ReceivedAt: a.ReceivedAt,
@@ -259,7 +261,7 @@ func rawResponse(a *store.Answer) *oauth.RawResponse {
 
 // fingerprint tells whether a refresh token is the one an intent was about,
 // without telling the token.
-func fingerprint(id string, token store.Secret) string {
+func fingerprint(id string, token secret.String) string {
 	mac := hmac.New(sha256.New, []byte(id))
 	mac.Write([]byte(token.Reveal()))
 	return hex.EncodeToString(mac.Sum(nil)[:8])

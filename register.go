@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 // loginClients chooses, registers and tries the client of one login.
@@ -21,7 +21,7 @@ type loginClients struct {
 	*loginState
 	callback *callbackReceiver
 
-	client          *store.Client
+	client          *record.Client
 	authMethod      authMethodChoice
 	justRegistered  bool   // the client was registered in this login
 	clientProbed    bool   // the authorization endpoint was requested with the client
@@ -36,7 +36,10 @@ func (l *loginClients) choose(ctx context.Context) error {
 		return nil
 	}
 	as := l.plan.server
-	old, document := l.rec.NewestClient(as.Issuer), l.documentClient()
+	document, old := l.documentClient(), l.rec.NewestClient(as.Issuer)
+	if old != nil && !l.canReuse(old) {
+		old = nil
+	}
 	anew := as.RegistrationEndpoint != ""
 	switch {
 	case l.config.activeRegistration() != nil:
@@ -45,24 +48,22 @@ func (l *loginClients) choose(ctx context.Context) error {
 		}
 	case document != nil && !(anew && l.rec.LearnedOf(as.Issuer).NoMetadataDocument):
 		l.client = document
-	case old != nil && l.canReuse(old) && !(anew && l.mayBeGone(old)):
+	case old != nil && !(anew && l.mayBeGone(old)):
 		l.client = old
-	case anew:
+	case !anew:
+		return l.registrationRequired(ctx, "lets no client register itself", nil)
+	default:
 		err := l.register(ctx)
 		if !errors.Is(err, ErrRegistrationRequired) {
 			return err
 		}
 		// What there was instead may be good after all.
-		switch {
-		case document != nil:
-			l.client = document
-		case old != nil && l.canReuse(old):
+		if l.client = document; document == nil {
 			l.client = old
-		default:
+		}
+		if l.client == nil {
 			return err
 		}
-	default:
-		return l.registrationRequired(ctx, "lets no client register itself", nil)
 	}
 	choice, err := chooseAuthMethod(l.config.authMethodInputs(l.client, as.TokenEndpointAuthMethodsSupported))
 	if err != nil {
@@ -89,14 +90,14 @@ func (l *loginClients) useConfigured(issuer string) error {
 
 // documentClient returns the client that the configured client ID metadata document is
 // at the login's issuer; nil if there is none, or the issuer has just rejected it.
-func (l *loginClients) documentClient() *store.Client {
+func (l *loginClients) documentClient() *record.Client {
 	id := l.config.ClientMetadataURL
 	if id == "" || !l.plan.server.ClientIDMetadataDocumentSupported || id == l.unknownClientID {
 		return nil
 	}
-	return &store.Client{
-		Issuer: l.plan.server.Issuer, Source: store.SourceMetadataDocument, ID: id,
-		Method: oauth.MethodNone, MethodSource: store.MethodRegistered,
+	return &record.Client{
+		Issuer: l.plan.server.Issuer, Source: record.SourceMetadataDocument, ID: id,
+		Method: oauth.MethodNone, MethodSource: record.MethodRegistered,
 	}
 }
 
@@ -129,16 +130,16 @@ func (l *loginClients) checkRegistration(issuer string) error {
 
 // configuredClient returns the client that the user configured, with what was
 // learned of it before.
-func (l *loginClients) configuredClient(issuer string) *store.Client {
+func (l *loginClients) configuredClient(issuer string) *record.Client {
 	r := l.config.Registration
-	c := &store.Client{Issuer: issuer, ID: r.ClientID}
+	c := &record.Client{Issuer: issuer, ID: r.ClientID}
 	if old := l.rec.Client(issuer, r.ClientID); old != nil {
 		*c = *old
 		if old.Secret != r.ClientSecret {
 			c.Method, c.MethodSource, c.FormID, c.Proven = "", "", false, false
 		}
 	}
-	c.Source, c.Refused = store.SourceConfigured, false
+	c.Source, c.Rejected = record.SourceConfigured, false
 	c.Secret, c.SecretExpiresAt = r.ClientSecret, r.SecretExpiresAt
 	if len(r.RedirectURIs) > 0 {
 		c.RedirectURIs = r.RedirectURIs
@@ -147,11 +148,11 @@ func (l *loginClients) configuredClient(issuer string) *store.Client {
 }
 
 // canReuse reports whether a client registered before can be used for this login.
-func (l *loginClients) canReuse(c *store.Client) bool {
-	if c.Refused || c.ID == l.unknownClientID || secretExpired(c, nil, time.Now()) {
+func (l *loginClients) canReuse(c *record.Client) bool {
+	if c.Rejected || c.ID == l.unknownClientID || secretExpired(c, nil, time.Now()) {
 		return false
 	}
-	if c.Source != store.SourceDynamic || len(c.RedirectURIs) == 0 {
+	if c.Source != record.SourceDynamic || len(c.RedirectURIs) == 0 {
 		return true
 	}
 	for _, uri := range c.RedirectURIs {
@@ -166,11 +167,11 @@ func (l *loginClients) canReuse(c *store.Client) bool {
 // never said that it does not know the client: the last login with it brought no
 // callback, as at servers that say so on a page, or the issuer takes no client ID
 // metadata documents.
-func (l *loginClients) mayBeGone(c *store.Client) bool {
+func (l *loginClients) mayBeGone(c *record.Client) bool {
 	switch c.Source {
-	case store.SourceDynamic:
+	case record.SourceDynamic:
 		return c.NoCallback
-	case store.SourceMetadataDocument:
+	case record.SourceMetadataDocument:
 		return l.rec.LearnedOf(c.Issuer).NoMetadataDocument
 	}
 	return false
@@ -202,8 +203,8 @@ func (l *loginClients) register(ctx context.Context) error {
 	if len(uris) == 0 {
 		uris = []string{l.callback.redirectURI}
 	}
-	l.client = &store.Client{
-		Issuer: as.Issuer, Source: store.SourceDynamic,
+	l.client = &record.Client{
+		Issuer: as.Issuer, Source: record.SourceDynamic,
 		ID: reg.ClientID, Secret: reg.ClientSecret, SecretExpiresAt: reg.SecretExpiresAt,
 		Method: choice.method, MethodSource: choice.source,
 		RedirectURIs:            uris,
@@ -225,7 +226,7 @@ func (l *loginClients) register(ctx context.Context) error {
 			return fmt.Errorf("handstamp: the application could not keep the registration: %w", err)
 		}
 	}
-	l.rec, err = l.records.update(ctx, l.rec, func(rec *store.Record) error {
+	l.rec, err = l.records.update(ctx, l.rec, func(rec *record.Record) error {
 		c := *l.client
 		rec.AddClient(&c)
 		learned := rec.LearnedOf(as.Issuer)
@@ -263,59 +264,59 @@ func (l *loginClients) registrationRequired(ctx context.Context, why string, cau
 	if errors.As(cause, &rejected) {
 		e.Code = rejected.Code
 	}
-	l.learnOf(ctx, func(learned *store.Learned) { learned.NamedRedirectURI = l.callback.redirectURI })
+	l.learnOf(ctx, func(learned *record.Learned) { learned.NamedRedirectURI = l.callback.redirectURI })
 	return e
 }
 
 // onUnknownClient is called when the server does not know the client or does not
 // accept its authentication. One that we registered gives way to a new
 // registration, once; one that the user configured is the user's to change.
-func (l *loginClients) onUnknown(ctx context.Context, refused *oauth.Error) error {
+func (l *loginClients) onUnknown(ctx context.Context, rejected *oauth.Error) error {
 	if l.canReplaceDocument() {
 		l.notice("the authorization server rejects the client ID metadata document; registering a client")
 		l.unknownClientID = l.client.ID
-		l.learnOf(ctx, func(learned *store.Learned) { learned.NoMetadataDocument = true })
-		return l.tryAgain(refused)
+		l.learnOf(ctx, func(learned *record.Learned) { learned.NoMetadataDocument = true })
+		return l.tryAgain(rejected)
 	}
-	if l.client.Source != store.SourceDynamic {
-		return l.noteRejection(ctx, l.client, l.plan.server.TokenEndpoint, max(l.requests, 1), l.errs.clientRejected(l.client, refused))
+	if l.client.Source != record.SourceDynamic {
+		return l.noteRejection(ctx, l.client, l.plan.server.TokenEndpoint, max(l.requests, 1), l.errs.clientRejected(l.client, rejected))
 	}
 	if l.justRegistered {
-		return &Error{Kind: ErrProtocol, Server: l.serverURL, Code: refused.Code, Err: refused,
+		return &Error{Kind: ErrProtocol, Server: l.serverURL, Code: rejected.Code, Err: rejected,
 			Message: "the authorization server does not accept the client it has just registered"}
 	}
 	l.notice("the authorization server has forgotten this client; registering anew")
 	id, issuer := l.client.ID, l.client.Issuer
 	l.unknownClientID = id
-	if !refused.Structured() {
+	if !rejected.Structured() {
 		// Enough to try another client, but the stored one may still renew the
 		// login at hand, if this one comes to nothing.
-		return l.tryAgain(refused)
+		return l.tryAgain(rejected)
 	}
 	var err error
-	l.rec, err = l.records.update(ctx, l.rec, func(rec *store.Record) error {
+	l.rec, err = l.records.update(ctx, l.rec, func(rec *record.Record) error {
 		if c := rec.Client(issuer, id); c != nil {
-			c.Refused = true
+			c.Rejected = true
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return l.tryAgain(refused)
+	return l.tryAgain(rejected)
 }
 
 // canReplaceDocument reports whether the client is a client ID metadata document, and a
 // registration can take its place.
 func (l *loginClients) canReplaceDocument() bool {
-	return l.client.Source == store.SourceMetadataDocument && l.plan.server.RegistrationEndpoint != ""
+	return l.client.Source == record.SourceMetadataDocument && l.plan.server.RegistrationEndpoint != ""
 }
 
 // canRegisterAnew reports whether another client can take the place of the one that the
 // login uses, if that is why the user sees an error.
 func (l *loginClients) canRegisterAnew() bool {
 	return l.canReplaceDocument() ||
-		l.client.Source == store.SourceDynamic && !l.justRegistered && l.plan.server.RegistrationEndpoint != ""
+		l.client.Source == record.SourceDynamic && !l.justRegistered && l.plan.server.RegistrationEndpoint != ""
 }
 
 // probeAuthMethod asks the token endpoint, with a made-up code, whether a method
@@ -328,7 +329,7 @@ func (l *loginClients) probeAuthMethod(ctx context.Context) error {
 	methods := slices.DeleteFunc(oauth.MethodCandidates(listed, l.client.Secret != ""), func(m string) bool {
 		return listed != nil && !slices.Contains(listed, m)
 	})
-	if l.authMethod.source != store.MethodDefault || l.client.Source == store.SourceDynamic || len(methods) < 2 {
+	if l.authMethod.source != record.MethodDefault || l.client.Source == record.SourceDynamic || len(methods) < 2 {
 		return nil
 	}
 	unnamed := false // one of the rejections was not about the client
@@ -360,9 +361,9 @@ func (l *loginClients) probeAuthMethod(ctx context.Context) error {
 
 // learnMethod has the login go on in the form of authentication that the server has accepted.
 func (l *loginClients) learnMethod(t *tokenRequest) {
-	l.client.Method, l.client.FormID, l.client.MethodSource = t.form.method, t.form.formID, store.MethodLearned
+	l.client.Method, l.client.FormID, l.client.MethodSource = t.form.method, t.form.formID, record.MethodLearned
 	l.authMethod = authMethodChoice{
-		authForm: t.form, source: store.MethodLearned, reason: authMethodReason(store.MethodLearned), next: t.next,
+		authForm: t.form, source: record.MethodLearned, reason: authMethodReason(record.MethodLearned), next: t.next,
 	}
 }
 
@@ -422,9 +423,9 @@ func (l *loginClients) saysUnknown(status int) bool {
 
 // refreshRejectedWithoutReason reports whether the last refresh with a client was
 // rejected by a response that names neither the grant nor the client.
-func refreshRejectedWithoutReason(rec *store.Record, c *store.Client) bool {
+func refreshRejectedWithoutReason(rec *record.Record, c *record.Client) bool {
 	bound := rec.GrantClient()
-	return (rec.Rejection != nil || rec.Refusal != nil && rec.Refusal.Guessed) && bound != nil && bound.ID == c.ID
+	return (rec.Rejection != nil || rec.GrantError != nil && rec.GrantError.Guessed) && bound != nil && bound.ID == c.ID
 }
 
 // rejectsDocument reports whether an error response means that a client ID metadata

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // Registration is a client as the authorization server knows it.
@@ -18,7 +18,7 @@ type Registration struct {
 	Issuer string
 
 	ClientID     string
-	ClientSecret store.Secret
+	ClientSecret secret.String
 
 	// SecretExpiresAt is zero if the secret does not expire. One that has ended is
 	// not used: with OnRegister the next login registers a client anew, without it
@@ -37,7 +37,7 @@ type Registration struct {
 
 	// Response is the whole registration response (RFC 7591, section 3.2.1): set
 	// in OnRegister, read in ImportedLogin, not looked at in Client.Registration.
-	Response store.Secret
+	Response secret.String
 }
 
 // Format implements fmt.Formatter: the secret is not seen, whatever the verb and

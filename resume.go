@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 // resume makes the stored login work without the user, if it can: it proves the
@@ -16,7 +16,7 @@ import (
 // rejected. It reports whether the server accepts the result. If not, req has what
 // the login that must follow has to know. An error means that there is no reason
 // for a login: something cannot be reached, or stored.
-func (s *session) resume(ctx context.Context, rec *store.Record, req *loginRequest, waits *int) (bool, error) {
+func (s *session) resume(ctx context.Context, rec *record.Record, req *loginRequest, waits *int) (bool, error) {
 	if !s.config.resumable(rec, time.Now()) {
 		return false, nil
 	}
@@ -46,7 +46,7 @@ func (s *session) resume(ctx context.Context, rec *store.Record, req *loginReque
 }
 
 // proveFor proves a token. If the MCP server does not accept it, req says why.
-func (s *session) proveFor(ctx context.Context, rec *store.Record, t *cachedToken, req *loginRequest, waits *int) (bool, error) {
+func (s *session) proveFor(ctx context.Context, rec *record.Record, t *cachedToken, req *loginRequest, waits *int) (bool, error) {
 	p, err := s.prover.prove(ctx, t, waits)
 	if err != nil {
 		return false, err

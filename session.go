@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -32,6 +33,14 @@ func (c *credential) notice(format string, args ...any) {
 	if c.config.Hooks.Notice != nil {
 		c.config.Hooks.Notice(c.serverURL, message)
 	}
+}
+
+// noteRecord keeps what is known from a record that was read or is written.
+func (c *credential) noteRecord(rec *record.Record) {
+	if as := rec.AuthorizationServer; as != nil && as.PrivateNetwork {
+		c.server.privateNetwork.Store(true)
+	}
+	c.secrets.note(rec)
 }
 
 // session is one credential with its flows. The public API and the transport call these; the
@@ -71,19 +80,20 @@ func (c *Client) session(serverURL string) (*session, error) {
 		config:    config,
 		serverURL: serverURL,
 		history:   &history{},
-		secrets:   &knownSecrets{config: config},
+		secrets:   &knownSecrets{},
 		errs:      errorFactory{serverURL: serverURL, config: config},
 		log:       c.Logger.With("server", key.Server),
 	}
-	shared.server = &mcpServer{
-		config: config, errs: shared.errs, secrets: shared.secrets, serverURL: serverURL, url: u, target: target,
+	if r := c.Registration; r != nil {
+		shared.secrets.configured = r.ClientSecret
 	}
+	shared.server = &mcpServer{config: config, secrets: shared.secrets, serverURL: serverURL, url: u, target: target}
 	shared.fetcher = &oauth.Fetcher{
 		HTTP: config.authTransport(shared.server.reach), UserAgent: userAgent, Secrets: shared.secrets.all,
 	}
 	shared.records = &records{
-		config: config, key: key, serverURL: serverURL, log: shared.log, notice: shared.notice,
-		secrets: shared.secrets, server: shared.server,
+		store: c.Store, key: key, serverURL: serverURL, timeout: c.LockTimeout,
+		notice: shared.notice, seen: shared.noteRecord,
 	}
 	shared.tokens = &accessTokens{records: shared.records, log: shared.log}
 	s := newSession(shared)

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/oauth2"
 
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // TokenOptions are what Token can be asked. The zero value wants a token that
@@ -27,7 +27,7 @@ type TokenOptions struct {
 // Token is an access token as a caller gets it. The refresh token never leaves
 // the Client.
 type Token struct {
-	Value     store.Secret
+	Value     secret.String
 	Type      string // as it stands before the value in the Authorization header
 	Scope     string
 	ExpiresAt time.Time // zero: unknown

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 const (
@@ -32,10 +32,10 @@ const (
 // which client, and what of it may be changed when the server rejects it.
 type tokenGrant struct {
 	redeem   oauth.TokenRequest // the grant, and what else stays the same
-	client   *store.Client
+	client   *record.Client
 	form     authForm
 	next     []authForm // the forms to try, each once, if the server rejects the client
-	resource store.Resource
+	resource record.Resource
 	scope    string // "": none is named
 	repeat   repetition
 
@@ -156,7 +156,7 @@ func (t *tokenRequest) omitResource(rejected *oauth.Error) bool {
 	if !t.optionalResource || rejected.Class() != oauth.ClassTarget || resourceParam(t.resource) == "" {
 		return false
 	}
-	t.resource = store.Resource{Value: t.resource.Value, Omit: true, Why: "the authorization server rejects it"}
+	t.resource = record.Resource{Value: t.resource.Value, Omit: true, Reason: "the authorization server rejects it"}
 	return true
 }
 
@@ -237,7 +237,7 @@ func (t *tokenRequest) noteFailure(err error, try int) (again bool) {
 }
 
 // learnForm notes in a client that a grant was obtained in the form that worked.
-func (t *tokenRequest) learnForm(c *store.Client) {
+func (t *tokenRequest) learnForm(c *record.Client) {
 	if c != nil {
 		t.form.learn(c)
 	}

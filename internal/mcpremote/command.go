@@ -13,7 +13,7 @@ import (
 
 	"github.com/handstamp/handstamp/internal/lazyregexp"
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/internal/secret"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // Command is a command line that starts mcp-remote.

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/handstamp/handstamp/internal/secret"
+	"github.com/handstamp/handstamp/secret"
 )
 
 const (

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/oauth"
 )
 
 // config is the configuration file, config.json in the folder for
@@ -153,7 +154,7 @@ func (s *serverConfig) checkAuthorizationServer() error {
 			continue
 		}
 		u, err := parseURL(e.value)
-		if err != nil || !strings.Contains(e.value, "://") || u.Scheme == "http" && !isLoopback(u.Hostname()) {
+		if err != nil || !strings.Contains(e.value, "://") || u.Scheme == "http" && !oauth.IsLoopback(u.Hostname()) {
 			return fmt.Errorf("the %s of authorization_server is not an https:// URL", e.name)
 		}
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/lab/mcpserver"
-	"github.com/handstamp/handstamp/store/filestore"
 )
 
 // stage is where the demo runs: two servers in this process, and a home folder for
@@ -79,15 +78,7 @@ func (s *stage) close() {
 // its times back, as if the login had been so much longer ago.
 func (s *stage) age(d time.Duration) error {
 	s.server.Advance(d)
-	dirs, err := inHome(s.home)
-	if err != nil {
-		return err
-	}
-	files, err := dirs.Open(filestore.Options{})
-	if err != nil {
-		return err
-	}
-	return setBack(context.Background(), files, s.server.MCPURL(), d)
+	return setBack(context.Background(), s.env, s.server.MCPURL(), d)
 }
 
 // slowRefresh delays the next refresh, so that every process waits before it is over.

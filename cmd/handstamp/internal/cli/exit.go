@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -66,7 +67,7 @@ func kindOf(err error) kind {
 		{handstamp.ErrStore, kindStore},
 		{store.ErrUnusable, kindStore},
 		{store.ErrCorrupt, kindStore},
-		{store.ErrNewer, kindStore},
+		{record.ErrNewer, kindStore},
 		{context.DeadlineExceeded, kindUnreachable},
 	} {
 		if errors.Is(err, k.sentinel) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -34,7 +35,7 @@ func TestKindOf(t *testing.T) {
 		{&handstamp.Error{Kind: handstamp.ErrStore}, "store", 7},
 		{fmt.Errorf("x: %w", store.ErrUnusable), "store", 7},
 		{fmt.Errorf("x: %w", store.ErrCorrupt), "store", 7},
-		{fmt.Errorf("x: %w", store.ErrNewer), "store", 7},
+		{fmt.Errorf("x: %w", record.ErrNewer), "store", 7},
 		{advise(&handstamp.Error{Kind: handstamp.ErrDenied}, testTarget()), "denied", 5},
 	} {
 		if got := kindOf(test.err); got.code != test.code || got.exit != test.exit {

@@ -102,7 +102,7 @@ func (b *bridgeCommand) host(ctx context.Context, t *target) (*mcpHost, error) {
 		}
 		if _, ok := errors.AsType[*handstamp.Error](err); ok {
 			h.mu.Lock()
-			h.trouble = &advised{err: err, server: t.name, command: trouble.Command}
+			h.trouble = &advised{err: err, server: t.url, command: trouble.Command}
 			h.mu.Unlock()
 		}
 		return trouble

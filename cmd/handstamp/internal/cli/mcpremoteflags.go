@@ -13,7 +13,8 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/mcpremote"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/spf13/pflag"
 )
 
@@ -143,7 +144,7 @@ func (r *remoteFlags) check(flags *pflag.FlagSet, args []string) (err error) {
 	if r.callbackPath != "" && !strings.HasPrefix(r.callbackPath, "/") {
 		return usage("--callback-path begins with a slash")
 	}
-	if r.host != "" && !isLoopback(r.host) {
+	if r.host != "" && !oauth.IsLoopback(r.host) {
 		return usage("--host is a name of this machine (localhost, 127.0.0.1, ::1), "+
 			"where the browser comes back to, not %q", r.host)
 	}
@@ -247,7 +248,7 @@ func (r *remoteFlags) client(a *app) (*handstamp.Registration, error) {
 			"use --client-id and --client-secret-file, or @file")
 	}
 	return &handstamp.Registration{
-		ClientID: info.ID, ClientSecret: store.Secret(info.Secret), TokenEndpointAuthMethod: info.Method,
+		ClientID: info.ID, ClientSecret: secret.String(info.Secret), TokenEndpointAuthMethod: info.Method,
 	}, nil
 }
 

@@ -7,7 +7,7 @@ import (
 	"io"
 	"os"
 
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/spf13/pflag"
 )
 
@@ -46,7 +46,7 @@ func (s *secretSource) check() error {
 }
 
 // read returns the secret, or "" if no source is given.
-func (s *secretSource) read(a *app) (store.Secret, error) {
+func (s *secretSource) read(a *app) (secret.String, error) {
 	switch {
 	case s.file != "":
 		b, err := readFile(s.file, maxSecret)
@@ -74,7 +74,7 @@ func (s *secretSource) read(a *app) (store.Secret, error) {
 
 // parseSecret takes off the line end that editors and echo leave, and nothing
 // else: RFC 6749, appendix A.2, allows spaces within a secret.
-func parseSecret(b []byte, what string) (store.Secret, error) {
+func parseSecret(b []byte, what string) (secret.String, error) {
 	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
 	b = bytes.TrimSuffix(bytes.TrimSuffix(b, []byte("\n")), []byte("\r"))
 	var err error
@@ -83,7 +83,7 @@ func parseSecret(b []byte, what string) (store.Secret, error) {
 		err = errors.New("is empty")
 	case len(b) > maxSecret:
 		err = errors.New("is longer than any secret (16 KiB)")
-	case store.Secret(b).IsPlaceholder():
+	case secret.String(b).IsPlaceholder():
 		err = fmt.Errorf("holds %q, a placeholder and not a secret", b)
 	case bytes.ContainsAny(b, "\r\n"):
 		err = errors.New("has more than one line")
@@ -93,5 +93,5 @@ func parseSecret(b []byte, what string) (store.Secret, error) {
 	if err != nil {
 		return "", usage("%w", fmt.Errorf("%s %w", what, err))
 	}
-	return store.Secret(b), nil
+	return secret.String(b), nil
 }

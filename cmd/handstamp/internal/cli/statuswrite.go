@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 // write prints the entries, one object if a single server was named.
@@ -165,9 +165,9 @@ func clientLine(s *handstamp.Status) string {
 		return ""
 	}
 	source := map[string]string{
-		store.SourceConfigured:       "configured",
-		store.SourceMetadataDocument: "metadata document",
-		store.SourceDynamic:          "dynamic",
+		record.SourceConfigured:       "configured",
+		record.SourceMetadataDocument: "metadata document",
+		record.SourceDynamic:          "dynamic",
 	}[s.ClientSource]
 	line := "Client: " + first(source, short(s.ClientSource), "unknown")
 	if s.Method != "" {

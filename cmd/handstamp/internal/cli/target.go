@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -129,7 +129,7 @@ func (a *app) server(arg string) (*target, error) {
 	if err != nil {
 		return nil, usage("%w", err)
 	}
-	if u.Scheme == "http" && !isLoopback(u.Hostname()) && !a.global.allowHTTP && !t.config.AllowHTTP {
+	if u.Scheme == "http" && !oauth.IsLoopback(u.Hostname()) && !a.global.allowHTTP && !t.config.AllowHTTP {
 		return nil, usage("%s is plain http, where anyone on the network can read the token; "+
 			"use https, or --allow-http if you must", clean(t.url))
 	}
@@ -170,7 +170,7 @@ func withScheme(rawURL string) string {
 	if strings.Contains(rawURL, "://") {
 		return rawURL
 	}
-	if u, err := url.Parse("http://" + rawURL); err == nil && isLoopback(u.Hostname()) {
+	if u, err := url.Parse("http://" + rawURL); err == nil && oauth.IsLoopback(u.Hostname()) {
 		return "http://" + rawURL
 	}
 	return "https://" + rawURL
@@ -197,14 +197,6 @@ func parseURL(raw string) (*url.URL, error) {
 		return nil, errors.New("a server's URL has no fragment (#…)")
 	}
 	return u, nil
-}
-
-// isLoopback reports whether a host is this machine by its name alone.
-func isLoopback(host string) bool {
-	if ip := net.ParseIP(host); ip != nil {
-		return ip.IsLoopback()
-	}
-	return strings.EqualFold(host, "localhost")
 }
 
 // shellWord quotes a word for a shell, where users paste commands.

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/spf13/cobra"
 )
 
@@ -183,6 +183,6 @@ func marshalLine(v any) ([]byte, error) {
 }
 
 // shellQuote quotes a secret for eval, always: a token is nothing to expand.
-func shellQuote(s store.Secret) string {
+func shellQuote(s secret.String) string {
 	return "'" + strings.ReplaceAll(s.Reveal(), "'", `'\''`) + "'"
 }

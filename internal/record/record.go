@@ -1,9 +1,12 @@
-package store
+package record
 
 import (
 	"encoding/json"
 	"slices"
 	"time"
+
+	"github.com/handstamp/handstamp/secret"
+	"github.com/handstamp/handstamp/store"
 )
 
 // SchemaVersion is the version of the record's JSON that this package writes. A
@@ -20,11 +23,13 @@ type Unknown map[string]json.RawMessage
 //
 // [Encode] writes it; encoding/json fails on a Record that holds secrets.
 type Record struct {
-	Version    int       `json:"version"`
-	Key        Key       `json:"key"`
-	Generation uint64    `json:"generation"`
-	ServerURL  string    `json:"server_url"`          // as the user gave it
-	UpdatedAt  time.Time `json:"updated_at,omitzero"` // of the last Put, which sets it
+	Version   int       `json:"version"`
+	Key       store.Key `json:"key"`
+	ServerURL string    `json:"server_url"`          // as the user gave it
+	UpdatedAt time.Time `json:"updated_at,omitzero"` // of the last [Put], which sets it
+
+	// Revision is the one that the record was read or written with. It is not part of the JSON.
+	Revision store.Revision `json:"-"`
 
 	// AuthorizationServer is what the last login discovered.
 	AuthorizationServer *AuthorizationServer `json:"authorization_server,omitempty"`
@@ -45,8 +50,8 @@ type Record struct {
 	// process.
 	Retry *Retry `json:"retry,omitempty"`
 
-	// Refusal is the error that ended the last grant.
-	Refusal *Refusal `json:"refusal,omitempty"`
+	// GrantError is the error that ended the last grant.
+	GrantError *GrantError `json:"grant_error,omitempty"`
 
 	// PendingLogin is the login that waits for a person. It means something only
 	// while a process holds LockLogin: one that was killed leaves it behind.
@@ -143,9 +148,9 @@ type Client struct {
 	// SourceMetadataDocument or SourceDynamic.
 	Source string `json:"source"`
 
-	ID              string    `json:"client_id"`
-	Secret          Secret    `json:"client_secret,omitempty"`
-	SecretExpiresAt time.Time `json:"client_secret_expires_at,omitzero"` // zero: it does not expire
+	ID              string        `json:"client_id"`
+	Secret          secret.String `json:"client_secret,omitempty"`
+	SecretExpiresAt time.Time     `json:"client_secret_expires_at,omitzero"` // zero: it does not expire
 
 	// Method is the token endpoint auth method (RFC 7591, section 2), and
 	// MethodSource where that knowledge comes from: MethodConfigured,
@@ -153,11 +158,11 @@ type Client struct {
 	Method       string `json:"token_endpoint_auth_method"`
 	MethodSource string `json:"token_endpoint_auth_method_source"`
 
-	RedirectURIs            []string  `json:"redirect_uris,omitempty"`
-	RegistrationAccessToken Secret    `json:"registration_access_token,omitempty"`
-	RegistrationClientURI   string    `json:"registration_client_uri,omitempty"`
-	Response                Secret    `json:"registration_response,omitempty"` // the whole response, as received
-	RegisteredAt            time.Time `json:"registered_at,omitzero"`
+	RedirectURIs            []string      `json:"redirect_uris,omitempty"`
+	RegistrationAccessToken secret.String `json:"registration_access_token,omitempty"`
+	RegistrationClientURI   string        `json:"registration_client_uri,omitempty"`
+	Response                secret.String `json:"registration_response,omitempty"` // the whole response, as received
+	RegisteredAt            time.Time     `json:"registered_at,omitzero"`
 
 	// FormID says that the token endpoint looks the client up by a client_id in
 	// the form, beside Basic.
@@ -169,7 +174,7 @@ type Client struct {
 
 	// Refused says that the issuer no longer knows the client: the next login
 	// registers anew.
-	Refused bool `json:"refused,omitempty"`
+	Rejected bool `json:"rejected,omitempty"`
 
 	// NoCallback says that the last authorization request with this client brought no
 	// callback. It is set before the browser opens, and a callback ends it: a server
@@ -198,7 +203,7 @@ const (
 type Resource struct {
 	Value   string  `json:"value,omitempty"` // the exact bytes; unused if Omit
 	Omit    bool    `json:"omit,omitempty"`
-	Why     string  `json:"why,omitempty"`
+	Reason  string  `json:"reason,omitempty"`
 	Unknown Unknown `json:"-"`
 }
 
@@ -211,12 +216,12 @@ type Grant struct {
 	RevocationEndpoint string   `json:"revocation_endpoint,omitempty"`
 	Resource           Resource `json:"resource"`
 
-	AccessToken  Secret    `json:"access_token,omitempty"`
-	TokenType    string    `json:"token_type,omitempty"`
-	ObtainedAt   time.Time `json:"obtained_at,omitzero"`
-	ExpiresAt    time.Time `json:"expires_at,omitzero"` // zero: unknown, which is not "for ever"
-	RefreshToken Secret    `json:"refresh_token,omitempty"`
-	IDToken      Secret    `json:"id_token,omitempty"`
+	AccessToken  secret.String `json:"access_token,omitempty"`
+	TokenType    string        `json:"token_type,omitempty"`
+	ObtainedAt   time.Time     `json:"obtained_at,omitzero"`
+	ExpiresAt    time.Time     `json:"expires_at,omitzero"` // zero: unknown, which is not "for ever"
+	RefreshToken secret.String `json:"refresh_token,omitempty"`
+	IDToken      secret.String `json:"id_token,omitempty"`
 
 	ScopeRequested string `json:"scope_requested,omitempty"`
 	ScopeGranted   string `json:"scope_granted,omitempty"`
@@ -228,8 +233,8 @@ type Grant struct {
 
 	// Refused says that the resource or the authorization server has refused
 	// the access token, so that it is not used until its expiry.
-	Refused bool    `json:"refused,omitempty"`
-	Unknown Unknown `json:"-"`
+	Rejected bool    `json:"rejected,omitempty"`
+	Unknown  Unknown `json:"-"`
 
 	// Accepted says that the MCP server has accepted the access token right
 	// after its issue, so that a later rejection means what it says.
@@ -250,18 +255,18 @@ type Intent struct {
 	Sent bool `json:"sent,omitempty"`
 
 	// Answer is the raw answer, saved before it is interpreted.
-	Answer  *Answer `json:"answer,omitempty"`
-	Unknown Unknown `json:"-"`
+	Response *RawResponse `json:"response,omitempty"`
+	Unknown  Unknown      `json:"-"`
 }
 
 // Answer is a token endpoint's answer as it came.
-type Answer struct {
-	Status      int       `json:"status"`
-	ContentType string    `json:"content_type,omitempty"`
-	ReceivedAt  time.Time `json:"received_at"`
-	Body        Secret    `json:"body" store:"base64"` // any bytes, so Encode writes base64
-	Truncated   bool      `json:"truncated,omitempty"` // the connection ended before the body did
-	Unknown     Unknown   `json:"-"`
+type RawResponse struct {
+	Status      int           `json:"status"`
+	ContentType string        `json:"content_type,omitempty"`
+	ReceivedAt  time.Time     `json:"received_at"`
+	Body        secret.String `json:"body" store:"base64"` // any bytes, so Encode writes base64
+	Truncated   bool          `json:"truncated,omitempty"` // the connection ended before the body did
+	Unknown     Unknown       `json:"-"`
 }
 
 // Retry is the common back-off of all processes towards one token endpoint.
@@ -272,8 +277,8 @@ type Retry struct {
 	Unknown   Unknown   `json:"-"`
 }
 
-// Refusal is the error that ended a grant, kept so that it can be told.
-type Refusal struct {
+// GrantError is the error that ended a grant, kept so that it can be told.
+type GrantError struct {
 	At          time.Time `json:"at"`
 	Code        string    `json:"code"` // an OAuth error code
 	Description string    `json:"description,omitempty"`
@@ -320,12 +325,12 @@ type Cooldown struct {
 // PendingLogin is an authorization request (RFC 6749, section 4.1.1) that a person
 // has not answered yet.
 type PendingLogin struct {
-	At          time.Time `json:"at"`
-	URL         Secret    `json:"url"` // to be opened in a browser; its state is good for this login only
-	Issuer      string    `json:"issuer,omitempty"`
-	RedirectURI string    `json:"redirect_uri,omitempty"`
-	Scope       string    `json:"scope,omitempty"`
-	Unknown     Unknown   `json:"-"`
+	At          time.Time     `json:"at"`
+	URL         secret.String `json:"url"` // to be opened in a browser; its state is good for this login only
+	Issuer      string        `json:"issuer,omitempty"`
+	RedirectURI string        `json:"redirect_uri,omitempty"`
+	Scope       string        `json:"scope,omitempty"`
+	Unknown     Unknown       `json:"-"`
 }
 
 // LoginFailure is a login that a person was asked for in vain.

@@ -1,4 +1,4 @@
-package store
+package record
 
 import "fmt"
 
@@ -24,14 +24,14 @@ func (g Grant) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "%+v", plain(g))
 }
 
-// Format implements fmt.Formatter: the answer in an Intent is not seen.
+// Format implements fmt.Formatter: the response in an Intent is not seen.
 func (i Intent) Format(f fmt.State, _ rune) {
 	type plain Intent
 	fmt.Fprintf(f, "%+v", plain(i))
 }
 
-// Format implements fmt.Formatter: the body of an Answer is not seen.
-func (a Answer) Format(f fmt.State, _ rune) {
-	type plain Answer
-	fmt.Fprintf(f, "%+v", plain(a))
+// Format implements fmt.Formatter: the body of a RawResponse is not seen.
+func (r RawResponse) Format(f fmt.State, _ rune) {
+	type plain RawResponse
+	fmt.Fprintf(f, "%+v", plain(r))
 }

@@ -1,4 +1,4 @@
-package store
+package record
 
 import (
 	"bytes"
@@ -12,11 +12,14 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/handstamp/handstamp/secret"
+	"github.com/handstamp/handstamp/store"
 )
 
 var (
 	timeType    = reflect.TypeFor[time.Time]()
-	secretType  = reflect.TypeFor[Secret]()
+	secretType  = reflect.TypeFor[secret.String]()
 	rawType     = reflect.TypeFor[json.RawMessage]()
 	unknownType = reflect.TypeFor[Unknown]()
 )
@@ -37,12 +40,11 @@ func Encode(r *Record) ([]byte, error) {
 	}
 	var flat, out bytes.Buffer
 	if err := encodeStruct(&flat, reflect.ValueOf(r).Elem()); err != nil {
-		return nil, fmt.Errorf("store: encode record: %w", err)
+		return nil, fmt.Errorf("encode record: %w", err)
 	}
 	if err := json.Indent(&out, flat.Bytes(), "", "  "); err != nil {
-		return nil, fmt.Errorf("store: encode record: %w", err)
+		return nil, fmt.Errorf("encode record: %w", err)
 	}
-	out.WriteByte('\n')
 	return out.Bytes(), nil
 }
 
@@ -50,7 +52,7 @@ func Encode(r *Record) ([]byte, error) {
 // does not know go to the Unknown of their object, and the Version tells
 // whether the record may be replaced. Names are compared exactly; null is the
 // same as absent. Anything else that Encode cannot have written gives an error
-// that wraps ErrCorrupt and shows nothing of the data; or ErrNewer, if the data
+// that wraps store.ErrCorrupt and shows nothing of the data; or ErrNewer, if the data
 // says that it is of a version that may well have written it.
 func Decode(data []byte) (*Record, error) {
 	r := new(Record)
@@ -58,10 +60,10 @@ func Decode(data []byte) (*Record, error) {
 		if r.Version > SchemaVersion {
 			return nil, fmt.Errorf("%w and cannot be read: %w", ErrNewer, err)
 		}
-		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return nil, fmt.Errorf("%w: %w", store.ErrCorrupt, err)
 	}
 	if r.Version < 1 || r.Key.Server == "" {
-		return nil, fmt.Errorf("%w: it has no version or no key", ErrCorrupt)
+		return nil, fmt.Errorf("%w: it has no version or no key", store.ErrCorrupt)
 	}
 	return r, nil
 }
@@ -81,6 +83,9 @@ func membersOf(t reflect.Type) (members []member, unknown int) {
 		f := t.Field(i)
 		if f.Type == unknownType {
 			unknown = i
+			continue
+		}
+		if f.Tag.Get("json") == "-" {
 			continue
 		}
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
@@ -138,7 +143,7 @@ func encodeValue(b *bytes.Buffer, v reflect.Value, m member) error {
 	case timeType:
 		return encodeTime(b, v.Interface().(time.Time))
 	case secretType:
-		encodeSecret(b, v.Interface().(Secret).Reveal(), m.base64)
+		encodeSecret(b, v.Interface().(secret.String).Reveal(), m.base64)
 		return nil
 	case rawType:
 		return encodeRaw(b, v.Bytes())
@@ -261,7 +266,7 @@ func decodeValue(raw json.RawMessage, v reflect.Value, m member, where string) e
 		return nil
 	case secretType:
 		s, ok := decodeSecret(raw, m.base64)
-		if !ok || Secret(s).IsPlaceholder() {
+		if !ok || secret.String(s).IsPlaceholder() {
 			return fmt.Errorf("%s is no secret", where)
 		}
 		v.SetString(s)

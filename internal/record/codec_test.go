@@ -1,4 +1,4 @@
-package store
+package record
 
 import (
 	"bytes"
@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/handstamp/handstamp/secret"
+	"github.com/handstamp/handstamp/store"
 )
 
 // anyRecord generates records with every field of every struct.
@@ -23,7 +26,7 @@ func anyRecord() *rapid.Generator[Record] {
 				return time.Unix(seconds, rapid.Int64Range(0, 999999999).Draw(t, "nanoseconds")).UTC()
 			}),
 			secretType: rapid.Custom(func(t *rapid.T) any {
-				return Secret(rapid.SliceOf(rapid.Byte()).Draw(t, "secret"))
+				return secret.String(rapid.SliceOf(rapid.Byte()).Draw(t, "secret"))
 			}),
 			rawType: rapid.Custom(func(t *rapid.T) any {
 				if rapid.Bool().Draw(t, "absent") {
@@ -50,8 +53,11 @@ func anyRecord() *rapid.Generator[Record] {
 			}),
 		},
 		Fields: map[reflect.Type]map[string]*rapid.Generator[any]{
-			reflect.TypeFor[Record](): {"Version": rapid.IntRange(1, 3).AsAny()},
-			reflect.TypeFor[Key]():    {"Server": rapid.StringN(1, 40, -1).AsAny()},
+			reflect.TypeFor[Record](): {
+				"Version":  rapid.IntRange(1, 3).AsAny(),
+				"Revision": rapid.Just(store.Revision("")).AsAny(),
+			},
+			reflect.TypeFor[store.Key](): {"Server": rapid.StringN(1, 40, -1).AsAny()},
 		},
 	}
 	client := rapid.MakeCustom[Client](config)
@@ -120,7 +126,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r, err := Decode(data)
 		if err != nil {
-			if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrNewer) {
+			if !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, ErrNewer) {
 				t.Fatalf("error of another kind: %v", err)
 			}
 			return
@@ -192,7 +198,7 @@ func visitUnknown(v reflect.Value, where string, visit func(string, Unknown)) {
 			visitUnknown(v.Index(i), fmt.Sprintf("%s[%d]", where, i), visit)
 		}
 	case reflect.Struct:
-		if v.Type() == timeType || v.Type() == reflect.TypeFor[Key]() {
+		if v.Type() == timeType || v.Type() == reflect.TypeFor[store.Key]() {
 			return // a Key is compared, so it can have no map
 		}
 		for i := range v.NumField() {
@@ -211,31 +217,30 @@ func TestDecodeRefuses(t *testing.T) {
 		name, data string
 		want       error
 	}{
-		{"nothing", ``, ErrCorrupt},
-		{"null", `null`, ErrCorrupt},
-		{"array", `[]`, ErrCorrupt},
-		{"empty object", `{}`, ErrCorrupt},
-		{"zeros", strings.Repeat("\x00", 512), ErrCorrupt},
-		{"cut off", start, ErrCorrupt},
-		{"trailing garbage", start + `}}`, ErrCorrupt},
-		{"two documents", start + `}` + start + `}`, ErrCorrupt},
-		{"no version", `{"key":{"server":"s"}}`, ErrCorrupt},
-		{"negative version", `{"version":-1,"key":{"server":"s"}}`, ErrCorrupt},
-		{"names in another case", `{"Version":1,"Key":{"server":"s"}}`, ErrCorrupt},
-		{"string for a number", start + `,"generation":"1"}`, ErrCorrupt},
-		{"fraction for a number", start + `,"generation":1.5}`, ErrCorrupt},
-		{"negative generation", start + `,"generation":-1}`, ErrCorrupt},
-		{"number for a string", start + `,"server_url":1}`, ErrCorrupt},
-		{"string for a struct", start + `,"grant":"secret-token"}`, ErrCorrupt},
-		{"array for a struct", start + `,"grant":[]}`, ErrCorrupt},
-		{"object for an array", start + `,"clients":{}}`, ErrCorrupt},
-		{"null in an array", start + `,"clients":[null]}`, ErrCorrupt},
-		{"number for a secret", start + `,"grant":{"access_token":12345678}}`, ErrCorrupt},
-		{"odd object for a secret", start + `,"grant":{"access_token":{"b":""}}}`, ErrCorrupt},
-		{"no time", start + `,"updated_at":"secret-token"}`, ErrCorrupt},
-		{"time before the first", start + `,"updated_at":"0000-01-01T00:00:00Z"}`, ErrCorrupt},
-		{"time after the last", start + `,"updated_at":"9999-12-31T23:59:59-01:00"}`, ErrCorrupt},
-		{"no base64", start + `,"intent":{"answer":{"body":"secret-token!"}}}`, ErrCorrupt},
+		{"nothing", ``, store.ErrCorrupt},
+		{"null", `null`, store.ErrCorrupt},
+		{"array", `[]`, store.ErrCorrupt},
+		{"empty object", `{}`, store.ErrCorrupt},
+		{"zeros", strings.Repeat("\x00", 512), store.ErrCorrupt},
+		{"cut off", start, store.ErrCorrupt},
+		{"trailing garbage", start + `}}`, store.ErrCorrupt},
+		{"two documents", start + `}` + start + `}`, store.ErrCorrupt},
+		{"no version", `{"key":{"server":"s"}}`, store.ErrCorrupt},
+		{"negative version", `{"version":-1,"key":{"server":"s"}}`, store.ErrCorrupt},
+		{"names in another case", `{"Version":1,"Key":{"server":"s"}}`, store.ErrCorrupt},
+		{"string for a number", start + `,"retry":{"failures":"1"}}`, store.ErrCorrupt},
+		{"fraction for a number", start + `,"retry":{"failures":1.5}}`, store.ErrCorrupt},
+		{"number for a string", start + `,"server_url":1}`, store.ErrCorrupt},
+		{"string for a struct", start + `,"grant":"secret-token"}`, store.ErrCorrupt},
+		{"array for a struct", start + `,"grant":[]}`, store.ErrCorrupt},
+		{"object for an array", start + `,"clients":{}}`, store.ErrCorrupt},
+		{"null in an array", start + `,"clients":[null]}`, store.ErrCorrupt},
+		{"number for a secret", start + `,"grant":{"access_token":12345678}}`, store.ErrCorrupt},
+		{"odd object for a secret", start + `,"grant":{"access_token":{"b":""}}}`, store.ErrCorrupt},
+		{"no time", start + `,"updated_at":"secret-token"}`, store.ErrCorrupt},
+		{"time before the first", start + `,"updated_at":"0000-01-01T00:00:00Z"}`, store.ErrCorrupt},
+		{"time after the last", start + `,"updated_at":"9999-12-31T23:59:59-01:00"}`, store.ErrCorrupt},
+		{"no base64", start + `,"intent":{"response":{"body":"secret-token!"}}}`, store.ErrCorrupt},
 		{"a newer shape", `{"version":2,"key":{"server":"s"},"grant":["secret-token"]}`, ErrNewer},
 	}
 	for _, test := range tests {
@@ -244,7 +249,7 @@ func TestDecodeRefuses(t *testing.T) {
 			if r != nil || !errors.Is(err, test.want) {
 				t.Fatalf("Decode = %v, %v; want %v", r, err, test.want)
 			}
-			if errors.Is(err, ErrNewer) && errors.Is(err, ErrCorrupt) {
+			if errors.Is(err, ErrNewer) && errors.Is(err, store.ErrCorrupt) {
 				t.Errorf("the error is of both kinds: %v", err)
 			}
 			for _, secret := range []string{"secret-token", "12345678"} {
@@ -268,7 +273,7 @@ func TestDecodeKeepsNewerVersion(t *testing.T) {
 
 func TestEncodeNeverFailsOnATime(t *testing.T) {
 	far := time.Unix(1<<40, 0) // an expires_in of some thousand years
-	r := &Record{Key: Key{Server: "s"}, Grant: &Grant{ExpiresAt: far}}
+	r := &Record{Key: store.Key{Server: "s"}, Grant: &Grant{ExpiresAt: far}}
 	data, err := Encode(r)
 	if err != nil {
 		t.Fatal(err)
@@ -286,7 +291,7 @@ func TestEncodeNeverFailsOnATime(t *testing.T) {
 }
 
 func TestEncodeKnownMemberWinsOverUnknown(t *testing.T) {
-	r := &Record{Key: Key{Server: "s"}, Unknown: Unknown{"version": json.RawMessage("9")}}
+	r := &Record{Key: store.Key{Server: "s"}, Unknown: Unknown{"version": json.RawMessage("9")}}
 	data, err := Encode(r)
 	if err != nil {
 		t.Fatal(err)
@@ -329,7 +334,7 @@ func TestRecordPrintsNoSecret(t *testing.T) {
 		t.Error("json.Marshal encoded a record with secrets")
 	}
 	printed := string(marshalled)
-	for _, part := range []any{r.Grant, r.Clients[0], r.Intent.Answer} {
+	for _, part := range []any{r.Grant, r.Clients[0], r.Intent.Response} {
 		printed += fmt.Sprintf("%v %+v %#v %s", part, part, part, part)
 	}
 	if !strings.Contains(printed, "[redacted]") {
@@ -362,7 +367,7 @@ func TestDecodeRejectsPlaceholders(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Decode(data); !errors.Is(err, ErrCorrupt) {
+		if _, err := Decode(data); !errors.Is(err, store.ErrCorrupt) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -383,7 +388,7 @@ func TestCloneSharesNothing(t *testing.T) {
 	c.Clients[0].RedirectURIs[0] = "changed"
 	c.OmitResource[0] = "changed"
 	c.AuthorizationServer.Metadata[0] = '?'
-	c.Intent.Answer.Status = 999
+	c.Intent.Response.Status = 999
 	visitUnknown(reflect.ValueOf(c), "record", func(_ string, u Unknown) {
 		for name := range u {
 			u[name][0] = '?'

@@ -23,11 +23,11 @@ type brittle struct {
 	left atomic.Int64 // writes that still work
 }
 
-func (b *brittle) Put(ctx context.Context, r *store.Record) error {
+func (b *brittle) Put(ctx context.Context, key store.Key, value []byte, revision store.Revision) (store.Revision, error) {
 	if b.left.Add(-1) < 0 {
-		return errors.Join(store.ErrUnusable, errors.New("input/output error"))
+		return "", errors.Join(store.ErrUnusable, errors.New("input/output error"))
 	}
-	return b.Store.Put(ctx, r)
+	return b.Store.Put(ctx, key, value, revision)
 }
 
 // A disk that breaks between the request and its answer: the login lives on in
@@ -84,7 +84,11 @@ func plant(m *testenv.Env, name string) {
 		"SERVER", m.Lab.MCPURL(), "ISSUER", m.Lab.URL(), "CLIENT", client, "SECRET", "a-secret",
 		"ACCESS", tokens.Access, "REFRESH", tokens.Refresh,
 	).Replace(string(text)))
-	if err := os.WriteFile(m.File(), text, 0o600); err != nil {
+	key, err := store.NewKey(m.Lab.MCPURL(), "")
+	if err != nil {
+		m.T.Fatal(err)
+	}
+	if _, err := m.Store.Put(m.T.Context(), key, text, ""); err != nil {
 		m.T.Fatal(err)
 	}
 }
@@ -125,8 +129,8 @@ func unknown(m *testenv.Env) map[string]any {
 	if err != nil {
 		m.T.Fatal(err)
 	}
-	if record, err := envelope.Open(data); err == nil {
-		data = record
+	if data, err = envelope.Open(data, new(json.RawMessage)); err != nil {
+		m.T.Fatal(err)
 	}
 	var document any
 	decoder := json.NewDecoder(bytes.NewReader(data))
