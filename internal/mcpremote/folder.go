@@ -126,7 +126,8 @@ func (r *reader) version(folder string, names []string) {
 		}
 	}
 	if !logins && len(foreign) > 0 {
-		r.Problems = append(r.Problems, Problem{r.place(foreign[0]), "it is of a kind that this version of Handstamp does not know, and no login lies beside it"})
+		r.Problems = append(r.Problems, Problem{r.place(foreign[0]),
+			"it is of a kind that this version of Handstamp does not know, and no login lies beside it"})
 	}
 	for _, hash := range hashes {
 		r.login(folder, hash)

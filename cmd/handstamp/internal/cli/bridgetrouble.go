@@ -17,7 +17,8 @@ type bareErrors struct{ http.RoundTripper }
 
 func (b bareErrors) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := b.RoundTripper.RoundTrip(req)
-	if e, ok := errors.AsType[*handstamp.Error](err); ok && e.Kind == handstamp.ErrServerUnreachable && e.Err != nil {
+	if e, ok := errors.AsType[*handstamp.Error](err); ok &&
+		e.Kind == handstamp.ErrServerUnreachable && e.Err != nil {
 		err = e.Err
 	}
 	return resp, err

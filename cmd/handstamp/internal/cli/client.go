@@ -24,7 +24,9 @@ func (a *app) platform() string { return runtime.GOOS }
 
 // client returns a Client for a target, with the flags of a login in o; nil where
 // a command has none. The app closes it.
-func (a *app) client(t *target, o *loginOptions, policy handstamp.LoginPolicy) (*handstamp.Client, error) {
+func (a *app) client(
+	t *target, o *loginOptions, policy handstamp.LoginPolicy,
+) (*handstamp.Client, error) {
 	if o == nil {
 		o = &loginOptions{}
 	}
@@ -188,11 +190,13 @@ func storeFolder(choice string, env environment) (string, error) {
 		return filepath.Join(env.get("HOME"), rest), nil
 	}
 	if strings.Contains(choice, "://") || !strings.ContainsAny(choice, `/\.`) {
-		return "", usage("there is no store %q: it is auto, file, memory or the path of a folder%s", choice, didYouMean(choice, storeWords))
+		return "", usage("there is no store %q: it is auto, file, memory or the path of a folder%s",
+			choice, didYouMean(choice, storeWords))
 	}
 	dir, err := filepath.Abs(choice)
 	if err != nil {
-		return "", &failure{kind: kindStore, message: "the store's path cannot be made absolute", err: err}
+		return "", &failure{kind: kindStore, message: "the store's path cannot be made absolute",
+			err: err}
 	}
 	return dir, nil
 }

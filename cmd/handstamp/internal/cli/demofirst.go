@@ -44,7 +44,8 @@ func takeFirst(ctx context.Context) (*firstListed, error) {
 		return nil, fmt.Errorf("the demo's other client failed before it should: %w", err)
 	}
 	if out.Status != http.StatusUnauthorized || out.Method != methodNone {
-		out.Failure = fmt.Sprintf("a refresh with the method %s returned %d instead of 401", out.Method, out.Status)
+		out.Failure = fmt.Sprintf("a refresh with the method %s returned %d instead of 401",
+			out.Method, out.Status)
 	}
 	return out, nil
 }
@@ -107,8 +108,8 @@ func (f *forgetful) run(ctx context.Context, issuer, resource string) (*firstLis
 	}
 	_, err = config.TokenSource(ctx, &oauth2.Token{RefreshToken: token.RefreshToken}).Token()
 	if rejected, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
-		out.Status, out.Response = rejected.Response.StatusCode, short(strings.TrimSpace(string(rejected.Body)))
-		err = nil
+		out.Status, err = rejected.Response.StatusCode, nil
+		out.Response = short(strings.TrimSpace(string(rejected.Body)))
 	}
 	return out, err
 }

@@ -83,7 +83,8 @@ func (s *stage) age(d time.Duration) error {
 
 // slowRefresh delays the next refresh, so that every process waits before it is over.
 func (s *stage) slowRefresh() {
-	s.server.SetFault("token:refresh", lab.Fault{Kind: lab.FaultDelay, Delay: 300 * time.Millisecond, Times: 1})
+	s.server.SetFault("token:refresh",
+		lab.Fault{Kind: lab.FaultDelay, Delay: 300 * time.Millisecond, Times: 1})
 }
 
 // sessionOutcome is the result of a scene.
@@ -142,7 +143,8 @@ func (s *stage) play(ctx context.Context, number int, sc scene) (*sessionOutcome
 		o.Result = fmt.Sprintf("%d of %d succeeded", good, sc.processes)
 	}
 	if audit := s.server.Audit(); audit.Reuses > 0 {
-		o.Failures = append(o.Failures, "a refresh token was used twice, and the server revoked the login")
+		o.Failures = append(o.Failures,
+			"a refresh token was used twice, and the server revoked the login")
 	}
 	return o, nil
 }

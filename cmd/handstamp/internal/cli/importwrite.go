@@ -99,7 +99,8 @@ func (m *importCommand) sum() {
 		return
 	}
 	if counts[outcomeTaken] > 0 {
-		m.err.warn("", "Start these servers without mcp-remote from now on: two programs with one refresh token sign each other out")
+		m.err.warn("", "Start these servers without mcp-remote from now on: "+
+			"two programs with one refresh token sign each other out")
 	}
 	if m.place == "memory" {
 		m.err.warn("", "The memory store forgets these logins when the command ends")

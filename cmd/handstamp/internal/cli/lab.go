@@ -53,7 +53,7 @@ func (a *app) newLabList() *cobra.Command {
 func lowerFirst(s string) string { return strings.ToLower(s[:min(1, len(s))]) + s[min(1, len(s)):] }
 
 // personalityHelp is what the flags --personality take.
-const personalityHelp = "a name that handstamp lab list shows, one of your own as JSON, or @FILE with that"
+const personalityHelp = "a name from handstamp lab list, your own as JSON, or @FILE with JSON"
 
 // maxPersonality bounds a file with a personality, in bytes.
 const maxPersonality = 1 << 20
@@ -144,7 +144,8 @@ func findPersonality(all []lab.Personality, name string) (lab.Personality, error
 		}
 		known = append(known, p.Name)
 	}
-	return lab.Personality{}, usage("there is no personality %q%s; handstamp lab list shows them", name, didYouMean(name, known))
+	return lab.Personality{}, usage("there is no personality %q%s; handstamp lab list shows them",
+		name, didYouMean(name, known))
 }
 
 // newLabSession returns the command that the suite starts for our library: a

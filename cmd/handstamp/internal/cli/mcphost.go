@@ -57,7 +57,8 @@ func (e *rpcError) later() bool {
 // invalid reports whether an error's code means that a request was rejected before it
 // was carried out.
 func (e *rpcError) invalid() bool {
-	const invalidRequest, invalidParams, notInitialized = -32600, -32602, -32002 // the last is that of LSP
+	const invalidRequest, invalidParams = -32600, -32602
+	const notInitialized = -32002 // LSP's
 	return e.Code == invalidRequest || e.Code == invalidParams || e.Code == notInitialized
 }
 
@@ -152,7 +153,8 @@ type sessionWatch struct {
 
 func (s *sessionWatch) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := s.RoundTripper.RoundTrip(req)
-	if err == nil && (resp.Header.Get("Mcp-Session-Id") != "" || req.Method == http.MethodGet && resp.StatusCode == http.StatusOK) {
+	if err == nil && (resp.Header.Get("Mcp-Session-Id") != "" ||
+		req.Method == http.MethodGet && resp.StatusCode == http.StatusOK) {
 		s.begun.Store(true)
 	}
 	return resp, err
@@ -211,7 +213,10 @@ func (h *mcpHost) rejectsAll(rejected *rpcError) bool {
 // respond to it.
 func (h *mcpHost) send(method string, params map[string]any) (json.RawMessage, error) {
 	h.serial++
-	if err := h.write(map[string]any{"jsonrpc": "2.0", "id": h.serial, "method": method, "params": params}); err != nil {
+	err := h.write(map[string]any{
+		"jsonrpc": "2.0", "id": h.serial, "method": method, "params": params,
+	})
+	if err != nil {
 		return nil, err
 	}
 	shown := make(chan struct{})
@@ -246,7 +251,8 @@ func (h *mcpHost) send(method string, params map[string]any) (json.RawMessage, e
 		case method == "ping" && id != nil:
 			err = h.write(map[string]any{"jsonrpc": "2.0", "id": id, "result": map[string]any{}})
 		case method != "" && id != nil:
-			err = h.write(map[string]any{"jsonrpc": "2.0", "id": id, "error": rpcError{Code: -32601, Message: "this client only calls tools"}})
+			err = h.write(map[string]any{"jsonrpc": "2.0", "id": id,
+				"error": rpcError{Code: -32601, Message: "this client only calls tools"}})
 		case method == "" && string(id) == fmt.Sprint(h.serial):
 			return m["result"], h.failure(errorOf(m["error"]))
 		}
@@ -262,7 +268,8 @@ func (h *mcpHost) ended() error {
 		return &failure{kind: kindUnreachable, message: "the server did not respond in time",
 			hint: "a longer --timeout waits longer"}
 	}
-	return &failure{kind: kindOther, message: "the session ended before the response", hint: h.retryHint()}
+	return &failure{kind: kindOther, message: "the session ended before the response",
+		hint: h.retryHint()}
 }
 
 // retryHint returns what to do after an error that may be over soon.
@@ -300,8 +307,8 @@ func (h *mcpHost) failure(e *rpcError) error {
 
 // uncertainHint is retryHint after a request that may have been carried out.
 func (h *mcpHost) uncertainHint() string {
-	return "check whether it took effect before you repeat it; to see whether the server is back, run: " +
-		h.target.command("tools")
+	return "check whether it took effect before you repeat it; " +
+		"to see whether the server is back, run: " + h.target.command("tools")
 }
 
 // urlHint returns what to do where the first request already met something other
@@ -310,7 +317,8 @@ func (h *mcpHost) urlHint() string {
 	if h.serial > 1 {
 		return ""
 	}
-	return "check the URL: handstamp login " + shellWord(h.target.name) + " looks for an MCP server there"
+	return "check the URL: handstamp login " + shellWord(h.target.name) +
+		" looks for an MCP server there"
 }
 
 // progress shows how far a call has come.

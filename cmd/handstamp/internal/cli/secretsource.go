@@ -40,7 +40,8 @@ func (s *secretSource) check() error {
 		}
 	}
 	if n > 1 {
-		return usage("give the client secret once: with --client-secret-file, --client-secret-env or --client-secret-stdin")
+		return usage("give the client secret once: with --client-secret-file, --client-secret-env or " +
+			"--client-secret-stdin")
 	}
 	return nil
 }
@@ -57,7 +58,8 @@ func (s *secretSource) read(a *app) (secret.String, error) {
 	case s.env != "":
 		value := a.env.get(s.env)
 		if value == "" {
-			return "", usage("the environment variable %s, which has to hold the client secret, is not set", s.env)
+			return "", usage("the environment variable %s, which has to hold the client secret, is not set",
+				s.env)
 		}
 		// Nothing that is started later, such as a browser, has a use for it.
 		_ = os.Unsetenv(s.env)

@@ -187,7 +187,8 @@ func revokedLine(r *handstamp.GrantError, now time.Time) string {
 	if r == nil {
 		return "Signed out by the server"
 	}
-	line := fmt.Sprintf("Signed out by the server %s ago (%s)", span(now.Sub(r.At)), first(short(r.Code), "no reason given"))
+	line := fmt.Sprintf("Signed out by the server %s ago (%s)", span(now.Sub(r.At)),
+		first(short(r.Code), "no reason given"))
 	if r.Description != "" {
 		line += ": " + short(r.Description)
 	}

@@ -129,7 +129,8 @@ func (a *app) server(arg string) (*target, error) {
 	if err != nil {
 		return nil, usage("%w", err)
 	}
-	if u.Scheme == "http" && !oauth.IsLoopback(u.Hostname()) && !a.global.allowHTTP && !t.config.AllowHTTP {
+	if u.Scheme == "http" && !oauth.IsLoopback(u.Hostname()) && !a.global.allowHTTP &&
+		!t.config.AllowHTTP {
 		return nil, usage("%s is plain http, where anyone on the network can read the token; "+
 			"use https, or --allow-http if you must", clean(t.url))
 	}
@@ -156,7 +157,8 @@ func (a *app) alias(server string) (string, *serverConfig) {
 
 // storedTarget returns the target of a stored credential.
 func (a *app) storedTarget(k store.Key) *target {
-	t := &target{name: k.Server, url: k.Server, named: true, config: &serverConfig{}, repeat: a.repeated()}
+	t := &target{name: k.Server, url: k.Server, named: true, config: &serverConfig{},
+		repeat: a.repeated()}
 	if alias, conf := a.alias(k.Server); alias != "" {
 		t.name, t.config = alias, conf
 	}
@@ -190,7 +192,8 @@ func parseURL(raw string) (*url.URL, error) {
 	case u.Scheme != "http" && u.Scheme != "https":
 		return nil, fmt.Errorf("a server's URL begins with https://, not with %s://", u.Scheme)
 	case u.User != nil:
-		return nil, errors.New("a server's URL must not hold a user name or password: use handstamp login, or --client-secret-file")
+		return nil, errors.New("a server's URL must not hold a user name or password: " +
+			"use handstamp login, or --client-secret-file")
 	case u.Hostname() == "":
 		return nil, errors.New("the URL names no host")
 	case u.Fragment != "" || strings.HasSuffix(raw, "#"):
@@ -202,10 +205,14 @@ func parseURL(raw string) (*url.URL, error) {
 // shellWord quotes a word for a shell, where users paste commands.
 func shellWord(s string) string {
 	safe := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:@%+,=~", r)
+		return alphanumeric(r) || strings.ContainsRune("-_./:@%+,=~", r)
 	}
 	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !safe(r) }) < 0 {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+func alphanumeric(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
 }

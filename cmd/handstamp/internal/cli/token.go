@@ -30,8 +30,10 @@ type tokenOptions struct {
 func (o *tokenOptions) bind(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	bindLoginPolicy(cmd, &o.login, "never")
-	flags.DurationVar(&o.minTTL, "min-ttl", 0, "refresh a token that expires sooner than this; the new one may, too")
-	flags.BoolVar(&o.refresh, "refresh", false, "the current token does not work: refresh it, whatever its expiry")
+	flags.DurationVar(&o.minTTL, "min-ttl", 0,
+		"refresh a token that expires sooner than this; the new one may, too")
+	flags.BoolVar(&o.refresh, "refresh", false,
+		"the current token does not work: refresh it, whatever its expiry")
 }
 
 // policy returns the login policy: flag, environment, never.
@@ -42,7 +44,8 @@ func (o *tokenOptions) policy(env environment) (handstamp.LoginPolicy, error) {
 // bindLoginPolicy adds the flag --login to a command.
 func bindLoginPolicy(cmd *cobra.Command, value *string, fallback string) {
 	bindChoice(cmd, cmd.Flags(), value, "login",
-		"whether a browser may open where no stored login works (HANDSTAMP_LOGIN, "+fallback+")", "auto", "never")
+		"may a browser open where no stored login works (HANDSTAMP_LOGIN, "+fallback+")",
+		"auto", "never")
 }
 
 // loginPolicy returns the policy that a word means.
@@ -72,7 +75,8 @@ func (o *tokenOptions) token(ctx context.Context, a *app, t *target) (*handstamp
 	}
 	if fixed := a.env.get(tokenVariable); fixed != "" {
 		if o.refresh {
-			return nil, usage("%s holds a token that Handstamp cannot refresh: unset it, or leave --refresh out", tokenVariable)
+			return nil, usage("%s holds a token that Handstamp cannot refresh: "+
+				"unset it, or leave --refresh out", tokenVariable)
 		}
 		value, err := parseSecret([]byte(fixed), "the environment variable "+tokenVariable)
 		return &handstamp.Token{Value: value, Type: "Bearer"}, err
@@ -113,7 +117,7 @@ sets HANDSTAMP_ACCESS_TOKEN: unset it before you turn to another server.`,
   eval "$(handstamp token linear --format env)"`,
 		Args:              exactly(1, "one server"),
 		ValidArgsFunction: a.completeServers,
-		RunE:              func(cmd *cobra.Command, args []string) error { return k.run(cmd.Context(), args[0]) },
+		RunE:              onServer(k.run),
 	}
 	k.token.bind(cmd)
 	bindChoice(cmd, cmd.Flags(), &k.format, "format", "what to print (raw)",

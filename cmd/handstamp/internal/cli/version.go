@@ -43,7 +43,8 @@ func (a *app) printVersion() error {
 
 // buildVersion reads what the Go toolchain recorded in the binary.
 func buildVersion() versionOutput {
-	v := versionOutput{Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	v := versionOutput{Version: "(devel)", Go: runtime.Version(),
+		Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return v
