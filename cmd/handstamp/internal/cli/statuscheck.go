@@ -46,7 +46,8 @@ func (s *statusCommand) try(ctx context.Context, t *target) error {
 		return err
 	}
 	const initialize = `{"jsonrpc":"2.0","id":1,"method":"initialize",` +
-		`"params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"handstamp","version":"1"}}}`
+		`"params":{"protocolVersion":"2025-11-25","capabilities":{},` +
+		`"clientInfo":{"name":"handstamp","version":"1"}}}`
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url, strings.NewReader(initialize))
 	if err != nil {
 		return err
