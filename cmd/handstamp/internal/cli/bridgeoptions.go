@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -73,7 +74,7 @@ var wires = map[string]bridge.Wire{
 
 // bridgeClient returns a Client whose prompts reach the user through the MCP host.
 func (b *bridgeCommand) bridgeClient(t *target, user *bridge.User) (*handstamp.Client, error) {
-	policy, err := loginPolicy(first(b.policy, b.env.get("HANDSTAMP_LOGIN"), "auto"))
+	policy, err := loginPolicy(cmp.Or(b.policy, b.env.get("HANDSTAMP_LOGIN"), "auto"))
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -106,7 +107,7 @@ func (b *bridgeCommand) list(ctx context.Context, server string) error {
 	}
 	var text strings.Builder
 	for _, t := range tools {
-		about, _, _ := strings.Cut(strings.TrimSpace(first(t.Description, t.Title)), "\n")
+		about, _, _ := strings.Cut(strings.TrimSpace(cmp.Or(t.Description, t.Title)), "\n")
 		line := fmt.Sprintf("%-*s  %s", width, clean(t.Name), clean(about))
 		fmt.Fprintln(&text, strings.TrimRight(line, " "))
 		if arguments := t.arguments(); arguments != "" {

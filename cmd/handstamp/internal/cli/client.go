@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"net/http"
@@ -136,10 +137,7 @@ func (a *app) transport() (http.RoundTripper, error) {
 	case "none":
 		t.Proxy = nil
 	default:
-		u, err := url.Parse(g.proxy)
-		if err != nil {
-			return nil, usage("--proxy is malformed")
-		}
+		u, _ := url.Parse(g.proxy) // check has parsed it
 		t.Proxy = http.ProxyURL(u)
 	}
 	return t, nil
@@ -158,7 +156,7 @@ func (a *app) openStore() (store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	choice := first(a.global.store, a.env.get("HANDSTAMP_STORE"), conf.Store, "auto")
+	choice := cmp.Or(a.global.store, a.env.get("HANDSTAMP_STORE"), conf.Store, "auto")
 	switch {
 	case choice == "memory":
 		a.store, a.place = &store.Memory{}, "memory"

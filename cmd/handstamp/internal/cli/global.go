@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/url"
@@ -79,7 +80,7 @@ func checkProfile(name string) error {
 }
 
 // baseProfile returns the profile where none is named for a server.
-func (a *app) baseProfile() string { return first(a.conf.Profile, store.DefaultProfile) }
+func (a *app) baseProfile() string { return cmp.Or(a.conf.Profile, store.DefaultProfile) }
 
 // lockTimeout is how long commands that a script or a user waits for let another process keep
 // a lock, unless --timeout says otherwise. A login waits for a user in another process for as

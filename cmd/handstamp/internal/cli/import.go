@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -140,7 +141,7 @@ func (m *importCommand) run(ctx context.Context, args, typed []string) error {
 // readFolder reads mcp-remote's folder. That there is none is no error, unless
 // the command line names it.
 func (m *importCommand) readFolder() error {
-	dir := first(m.folderFlag, m.env.get("MCP_REMOTE_CONFIG_DIR"), m.home(".mcp-auth"))
+	dir := cmp.Or(m.folderFlag, m.env.get("MCP_REMOTE_CONFIG_DIR"), m.home(".mcp-auth"))
 	if dir == "" {
 		return usage("mcp-remote's folder is not known, because HOME is not set: name it with --folder")
 	}

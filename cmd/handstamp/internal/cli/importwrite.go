@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -34,7 +35,7 @@ func (m *importCommand) finish() error {
 
 // show writes the result for one login.
 func (m *importCommand) show(r *importResult) {
-	what := first(r.Name, r.Server, r.File)
+	what := cmp.Or(r.Name, r.Server, r.File)
 	switch r.Outcome {
 	case outcomeNothing:
 		if r.Name != "" {

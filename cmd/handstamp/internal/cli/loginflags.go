@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"net/url"
 	"slices"
 	"strings"
@@ -173,7 +174,7 @@ func (o *loginOptions) apply(a *app, c *handstamp.Client, t *target) error {
 	if o.resource != "" || o.noResource {
 		c.Resource, c.OmitResource = o.resource, o.noResource
 	}
-	c.ClientMetadataURL = first(o.metadataURL, conf.ClientMetadataURL)
+	c.ClientMetadataURL = cmp.Or(o.metadataURL, conf.ClientMetadataURL)
 	c.RedirectURI = conf.RedirectURI
 	c.CallbackPort = conf.CallbackPort
 	if o.callbackPort != 0 {
@@ -219,14 +220,4 @@ func (o *loginOptions) registration(a *app, conf *serverConfig) (*handstamp.Regi
 		return nil, err
 	}
 	return r, nil
-}
-
-// first returns the first word that is not empty.
-func first(words ...string) string {
-	for _, w := range words {
-		if w != "" {
-			return w
-		}
-	}
-	return ""
 }

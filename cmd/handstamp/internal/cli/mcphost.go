@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -83,7 +84,7 @@ func errorOf(raw json.RawMessage) *rpcError {
 		_ = json.Unmarshal(raw, &members)
 		_ = json.Unmarshal(members["message"], &text)
 	}
-	return &rpcError{Code: internalError, Message: first(text, "an error that cannot be read")}
+	return &rpcError{Code: internalError, Message: cmp.Or(text, "an error that cannot be read")}
 }
 
 // host begins a session with a server. A login that is needed is waited for, as

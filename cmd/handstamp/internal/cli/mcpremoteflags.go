@@ -14,7 +14,6 @@ import (
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/mcpremote"
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/secret"
 	"github.com/spf13/pflag"
 )
 
@@ -236,11 +235,7 @@ func (r *remoteFlags) client(a *app) (*handstamp.Registration, error) {
 	if r.clientInfo == "" {
 		return nil, nil
 	}
-	var info struct {
-		ID     string `json:"client_id"`
-		Secret string `json:"client_secret"`
-		Method string `json:"token_endpoint_auth_method"`
-	}
+	var info mcpremote.Client
 	const flag = "static-oauth-client-info"
 	if err := jsonArgument(a, flag, r.clientInfo, &info); err != nil {
 		return nil, err
@@ -249,13 +244,13 @@ func (r *remoteFlags) client(a *app) (*handstamp.Registration, error) {
 		return nil, usage("--%s has no client_id", flag)
 	}
 	onCommandLine := !strings.HasPrefix(r.clientInfo, "@") &&
-		strings.Contains(r.clientInfo, info.Secret)
+		strings.Contains(r.clientInfo, info.Secret.Reveal())
 	if info.Secret != "" && onCommandLine {
 		a.notice("a client secret on a command line can be read by every user of this machine; " +
 			"use --client-id and --client-secret-file, or @file")
 	}
 	return &handstamp.Registration{
-		ClientID: info.ID, ClientSecret: secret.String(info.Secret), TokenEndpointAuthMethod: info.Method,
+		ClientID: info.ID, ClientSecret: info.Secret, TokenEndpointAuthMethod: info.Method,
 	}, nil
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -103,7 +104,7 @@ func (a *app) targetWith(arg string, o *loginOptions, headers *headerOptions) (*
 
 // setProfile gives a target the profile that was named, or the one derived from flags.
 func (a *app) setProfile(t *target, f profileFlags) {
-	t.profile = first(a.global.profile, a.env.get("HANDSTAMP_PROFILE"), t.config.Profile)
+	t.profile = cmp.Or(a.global.profile, a.env.get("HANDSTAMP_PROFILE"), t.config.Profile)
 	if t.named = t.profile != ""; !t.named {
 		t.flags, t.profile = f, f.profile(a.baseProfile())
 	}

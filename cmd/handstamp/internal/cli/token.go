@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"strings"
@@ -38,7 +39,7 @@ func (o *tokenOptions) bind(cmd *cobra.Command) {
 
 // policy returns the login policy: flag, environment, never.
 func (o *tokenOptions) policy(env environment) (handstamp.LoginPolicy, error) {
-	return loginPolicy(first(o.login, env.get("HANDSTAMP_LOGIN"), "never"))
+	return loginPolicy(cmp.Or(o.login, env.get("HANDSTAMP_LOGIN"), "never"))
 }
 
 // bindLoginPolicy adds the flag --login to a command.
@@ -134,7 +135,7 @@ func (k *tokenCommand) run(ctx context.Context, arg string) error {
 	if err != nil {
 		return err
 	}
-	format := first(k.format, formatRaw)
+	format := cmp.Or(k.format, formatRaw)
 	if k.format == "" && k.global.json {
 		format = formatJSON
 	}
@@ -157,7 +158,7 @@ type tokenOutput struct {
 // formatToken renders a token for a server, with a line end.
 func formatToken(server string, t *handstamp.Token, format string, now time.Time) ([]byte, error) {
 	value := t.Value.Reveal()
-	header := first(t.Type, "Bearer") + " " + value
+	header := cmp.Or(t.Type, "Bearer") + " " + value
 	switch format {
 	case formatHeader:
 		return []byte("Authorization: " + header + "\n"), nil
@@ -166,7 +167,7 @@ func formatToken(server string, t *handstamp.Token, format string, now time.Time
 	case formatHeadersJSON:
 		return marshalLine(map[string]string{"Authorization": header})
 	case formatJSON:
-		out := tokenOutput{Server: server, AccessToken: value, TokenType: first(t.Type, "Bearer")}
+		out := tokenOutput{Server: server, AccessToken: value, TokenType: cmp.Or(t.Type, "Bearer")}
 		if !t.ExpiresAt.IsZero() {
 			left := max(0, int64(t.ExpiresAt.Sub(now)/time.Second))
 			out.ExpiresAt, out.ExpiresIn = t.ExpiresAt.UTC().Format(time.RFC3339), &left

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"runtime"
 	"runtime/debug"
 
@@ -49,7 +50,7 @@ func buildVersion() versionOutput {
 	if !ok {
 		return v
 	}
-	v.Version = first(info.Main.Version, v.Version)
+	v.Version = cmp.Or(info.Main.Version, v.Version)
 	for _, s := range info.Settings {
 		switch s.Key {
 		case "vcs.revision":
