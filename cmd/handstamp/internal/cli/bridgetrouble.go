@@ -31,7 +31,8 @@ func (b *bridgeCommand) explain(t *target) func(error) *bridge.Trouble {
 	var last string
 	return func(err error) *bridge.Trouble {
 		tr := trouble(err, t)
-		if tr == nil || b.direct || tr.Code == bridge.CodeUnreachable {
+		ended := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+		if tr == nil || b.direct || ended || tr.Code == bridge.CodeUnreachable {
 			return tr
 		}
 		line := tr.Message

@@ -32,8 +32,8 @@ func (a *app) newExec() *cobra.Command {
 		Use:   "exec <server> --env NAME -- command…",
 		Short: "Run a command with the token in its environment",
 		Long: `Run a command with a fresh access token in an environment variable of its own.
-Its exit code is the exit code, signals reach it, and Handstamp's own secrets are
-taken out of its environment. The token is not refreshed while the command runs.`,
+The exit code is that of the command. The command gets the signals, and none of
+Handstamp's own secrets. The token is not refreshed while the command runs.`,
 		Example:           `  handstamp exec linear --env LINEAR_TOKEN -- ./agent --fast`,
 		Args:              e.checkArgs,
 		ValidArgsFunction: a.completeServers,

@@ -24,8 +24,8 @@ type secretSource struct {
 
 func (s *secretSource) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&s.file, "client-secret-file", "", "file that holds the client secret")
-	flags.StringVar(&s.env, "client-secret-env", "", "environment variable that holds it")
-	flags.BoolVar(&s.stdin, "client-secret-stdin", false, "read it from standard input")
+	flags.StringVar(&s.env, "client-secret-env", "", "environment variable that holds the client secret")
+	flags.BoolVar(&s.stdin, "client-secret-stdin", false, "read the client secret from standard input")
 }
 
 // given reports whether a flag names a source.

@@ -113,7 +113,7 @@ opens unless --login=auto allows it: without a usable credential the exit code i
 
 Formats: raw is the token alone; header is a line for curl -H; headers-json is an
 object of header names and values; json adds the expiry; env is a line for eval that
-sets HANDSTAMP_ACCESS_TOKEN: unset it before you turn to another server.`,
+sets HANDSTAMP_ACCESS_TOKEN: unset it before you use another server.`,
 		Example: `  curl -H "$(handstamp token linear --format header)" https://mcp.linear.app/mcp
   eval "$(handstamp token linear --format env)"`,
 		Args:              exactly(1, "one server"),
