@@ -79,7 +79,7 @@ var layers = map[string]layer{
 	"conformance":                {},
 	"conformance/client":         {ours: []string{"", "secret", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
 	"conformance/host":           {modules: sdkModules},
-	"cmd/handstamp/internal/cli": {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "internal/awake", "internal/browser", "internal/lazyregexp", "internal/mcpremote", "internal/pasted", "internal/record", "internal/secret", "secret"}, modules: commandModules},
+	"cmd/handstamp/internal/cli": {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "internal/awake", "internal/browser", "internal/lazyregexp", "internal/mcpremote", "internal/oauth", "internal/pasted", "internal/record", "internal/secret", "secret"}, modules: commandModules},
 	"examples":                   {},
 	"interop":                    {},
 	"lab/peers/mcpgo": {modules: []string{
