@@ -38,7 +38,7 @@ var (
 // layers has every package of every module in the workspace. Imports go one way: from the
 // command to the library, from there to the protocol and the store.
 var layers = map[string]layer{
-	"":                           {ours: []string{"internal/awake", "internal/browser", "internal/loopback", "internal/oauth", "internal/pasted", "internal/record", "internal/secret", "secret", "store"}, modules: libraryModules},
+	"":                           {ours: []string{"internal/awake", "internal/browser", "internal/loopback", "internal/oauth", "internal/pasted", "internal/record", "secret", "store"}, modules: libraryModules},
 	"internal/oauth":             {ours: []string{"internal/awake", "internal/lazyregexp", "internal/retryafter", "internal/secret", "secret"}},
 	"internal/record":            {ours: []string{"secret", "store"}},
 	"secret":                     {},
@@ -53,7 +53,7 @@ var layers = map[string]layer{
 	"internal/pasted":            {},
 	"internal/proctest":          {},
 	"internal/sse":               {},
-	"internal/testenv":           {ours: []string{"", "internal/envelope", "internal/proctest", "internal/record", "lab", "secret", "store", "store/filestore"}, modules: slices.Concat(fileModules, libraryModules)},
+	"internal/testenv":           {ours: []string{"", "internal/envelope", "internal/proctest", "internal/record", "lab", "store", "store/filestore"}, modules: slices.Concat(fileModules, libraryModules)},
 	"test/process":               {},
 	"test/security":              {},
 	"bridge/chaos":               {},

@@ -167,7 +167,7 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 	}
 	l.browserOpened = true
 	request := AuthorizationRequest{
-		ServerURL: l.serverURL, Issuer: l.plan.server.Issuer, URL: rawURL, RedirectURI: l.callback.redirectURI, Scope: l.scope,
+		ServerURL: l.serverURL, Issuer: l.plan.server.Issuer, URL: rawURL, RedirectURI: l.callback.redirectURI, State: state.Reveal(), Scope: l.scope,
 		CanRegisterAnew: l.clients.canRegisterAnew(),
 	}
 	l.recordPendingLogin(ctx, request)

@@ -158,7 +158,7 @@ func TestRefreshTokenIsNotInAnyResult(t *testing.T) {
 	c.Hooks = handstamp.Hooks{
 		Refreshed: func(e handstamp.RefreshEvent) { results = append(results, e) },
 		LoggedIn:  func(e handstamp.LoginEvent) { results = append(results, e) },
-		Notice:    func(server, message string) { results = append(results, server+" "+message) },
+		Notice:    func(server, message string) { results = append(results, server, message) },
 	}
 	add := func(result any, err error) {
 		t.Helper()
