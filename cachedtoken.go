@@ -33,8 +33,8 @@ type cachedToken struct {
 	// that received it.
 	obtainedAt time.Time
 
-	// refreshAt is when to renew, on the wall clock: the monotonic one stands
-	// still while a laptop sleeps. Zero: not before the server refuses.
+	// refreshAt is when to refresh, on the wall clock: the monotonic one stands
+	// still while a laptop sleeps. Zero: not before the server rejects it.
 	refreshAt time.Time
 
 	// checkedLately is set while the clock need not be read.
@@ -46,7 +46,7 @@ type cachedToken struct {
 }
 
 // clockCheckInterval is how often the wall clock is read while requests come. It is read at
-// each of them when the token is within twice that of its renewal, so that a late
+// each of them when the token is within twice that of its refresh, so that a late
 // timer makes no difference.
 const clockCheckInterval = time.Second
 

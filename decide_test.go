@@ -123,6 +123,8 @@ func TestDecide(t *testing.T) {
 		{name: "close to its expiry", change: due, want: requestToken},
 		{name: "close to its expiry, without a refresh token", want: useStored,
 			change: both(due, func(r *record.Record) { r.Grant.RefreshToken = "" })},
+		{name: "close to its expiry, of a client that was rejected", want: useStored,
+			change: both(due, func(r *record.Record) { r.Clients[0].Rejected = true })},
 		{name: "of unknown expiry", change: func(r *record.Record) { r.Grant.ExpiresAt = time.Time{} }, want: useStored},
 		{name: "not valid for long enough", need: tokenNeed{minTTL: 2 * time.Hour}, want: requestToken},
 		{name: "not valid for long enough, without a refresh token", need: tokenNeed{minTTL: 2 * time.Hour}, want: loginNeeded,

@@ -51,7 +51,7 @@ type RefreshHelper struct {
 // is none may say nothing for ever.
 const helperStartTimeout = 5 * time.Second
 
-// errHelper says that a helper has not done what it was asked for.
+// errHelper is the error of a helper that did not finish.
 var errHelper = errors.New("handstamp: the helper did not finish")
 
 // ask starts a helper and returns how its work ended. The end of ctx ends the
@@ -98,7 +98,7 @@ func (h *RefreshHelper) ask(ctx context.Context, job *helperJob, tell func(helpe
 }
 
 // start starts the program with its job and returns its input, whose end tells it
-// that nobody waits any more, and what it says.
+// that no process waits any more, and its output.
 func (h *RefreshHelper) start(job []byte) (input, output *os.File, err error) {
 	in, inW, err := os.Pipe()
 	if err != nil {
@@ -167,8 +167,8 @@ func (h *helperRunner) handleEvent(ctx context.Context, e helperEvent) {
 	}
 }
 
-// refreshByHelper has the renewal done by a helper. It reports false where the
-// work is left to be done here. One process asks for a helper; the others wait
+// refreshByHelper has the refresh done by a helper. It reports false where the
+// work is left to be done here. One process starts a helper; the others wait
 // for its result.
 func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (snap *cachedToken, done bool, err error) {
 	began, limit := time.Now(), lockTimeout
@@ -192,7 +192,7 @@ func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (s
 	}
 	defer unlock()
 	if decide(rec, why, r.config, time.Now()).action != requestToken {
-		return nil, false, nil // nothing to ask for
+		return nil, false, nil // nothing to refresh
 	}
 	job := r.helpers.job(ctx)
 	if r.config.LockTimeout > 0 {
@@ -214,7 +214,7 @@ func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (s
 	return snap, done, err
 }
 
-// helperLockTimeout returns which part of a limit is spent on waiting for another process's
+// helperLockTimeout returns which part of a limit is for waiting for another process's
 // helper. The rest is for the refresh lock, which a helper that is gone has left.
 func helperLockTimeout(limit time.Duration) time.Duration { return limit * 2 / 3 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/handstamp/handstamp/secret"
 )
 
-// What is said between a process and its helper: a job, one JSON value, in one
+// What a process and its helper exchange: a job, one JSON value, in one
 // direction, and events, a line of JSON each, in the other.
 
 // helperProtocol is the version of what is written to a helper and read from it.
@@ -29,7 +29,7 @@ type helperJob struct {
 	Login    *helperLogin   `json:",omitempty"`
 }
 
-// helperRefresh is a renewal.
+// helperRefresh is a tokenNeed.
 type helperRefresh struct {
 	Rejected, Force string
 	MinTTL          time.Duration

@@ -12,7 +12,7 @@ import (
 // A server whose tokens never last gets a login for every request, and each login
 // looks reasonable by itself. So the automatic ones are counted in the record, over
 // all processes and before the browser opens. Those of [Client.Login] are not: the
-// user is there. A login that was adopted from another process opened no browser
+// user is there. A login that another process has done opened no browser
 // here, and is that process's to count.
 const (
 	// loginWindow is the time in which automatic logins are counted.

@@ -54,7 +54,7 @@ type AuthorizationRequest struct {
 	// section 4.1.2): an application with several logins under way matches them by it.
 	State string
 
-	Scope       string // as requested, space-separated
+	Scope string // as requested, space-separated
 
 	// CanRegisterAnew reports that the login uses a client from an earlier session, which
 	// the authorization server may have forgotten, and that another can be registered.

@@ -98,7 +98,7 @@ const resolveTimeout = 2 * time.Second
 
 // resolveAuthorizationHost returns an error if the authorization endpoint's name leads to an
 // address out of reach. The guard sees the other endpoints when it dials them; here it is the
-// browser that dials. A name that cannot be looked up is the browser's to judge.
+// browser that dials. A name that cannot be looked up is left to the browser.
 func (d *discovery) resolveAuthorizationHost(ctx context.Context, endpoint string) error {
 	u, err := url.Parse(endpoint)
 	t, guarded := d.fetcher.HTTP.(*http.Transport)
