@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
+
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/lab"
-	"log"
 )
 
 // An unattended program opens no browser. It separates "a user has to sign in"

@@ -143,7 +143,7 @@ func (h *helperRunner) job(ctx context.Context) *helperJob {
 	return &helperJob{Client: describe((*Client)(h.config)), Server: h.serverURL, Debug: h.config.Logger.Enabled(ctx, debugLevel)}
 }
 
-// handleHelperEvent passes an event of a helper on, as if it had happened here.
+// handleEvent passes an event of a helper on, as if it had happened here.
 func (h *helperRunner) handleEvent(ctx context.Context, e helperEvent) {
 	var cause error
 	if e.Cause != "" {
@@ -261,7 +261,7 @@ func (l *logins) loginByHelper(ctx context.Context, req loginRequest, served fun
 	return snap, true, nil
 }
 
-// helperOutcome reads the result of a helper.
+// outcome reads the result of a helper.
 func (h *helperRunner) outcome(ctx context.Context, result *helperResult, err error) (snap *cachedToken, done bool, _ error) {
 	switch {
 	case err != nil && ctx.Err() != nil:

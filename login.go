@@ -176,7 +176,7 @@ func suppressesRelogin(err error) bool {
 	return ok && ((e.Kind == ErrProtocol || e.Kind == ErrStore) && e.opened || e.Kind == ErrLoginRequired && e.atCeiling())
 }
 
-// loginFlight returns the login under way, or starts one.
+// flight returns the login under way, or starts one.
 func (l *logins) flight(ctx context.Context, req loginRequest) (f *flight, owner bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -277,8 +277,8 @@ func (l *logins) loginLocked(ctx context.Context, rec *record.Record, req loginR
 // after which those who waited for it do not prompt the user again.
 var failureKinds = map[string]error{"denied": ErrDenied, "timeout": ErrTimeout, "protocol": ErrProtocol}
 
-// recordLoginFailure tells the processes that wait for this login how it ended. One
-// that was called off is theirs to begin anew.
+// recordFailure records how the login ended, for the processes that wait for it. One
+// that was canceled is theirs to begin anew.
 func (l *logins) recordFailure(ctx context.Context, rec *record.Record, err error) {
 	var failure *record.LoginFailure
 	if e, ok := errors.AsType[*Error](err); ok {

@@ -31,7 +31,7 @@ const (
 	maxLoginTabs = 3
 )
 
-// loginCeiling returns an error of kind [ErrLoginRequired] if as many automatic logins
+// ceiling returns an error of kind [ErrLoginRequired] if as many automatic logins
 // have opened a browser as may.
 func (l *logins) ceiling(rec *record.Record, issuer string, now time.Time) error {
 	var all, here []time.Time
@@ -97,6 +97,6 @@ func (l *loginFlow) countTab(ctx context.Context) error {
 	return nil
 }
 
-// atCeiling reports whether the error is that of [session.loginCeiling]: no other
+// atCeiling reports whether the error is that of [logins.ceiling]: no other
 // login that is required has a time.
 func (e *Error) atCeiling() bool { return !e.RetryAt.IsZero() }

@@ -77,7 +77,7 @@ func (l *loginFlow) markCallback(rec *record.Record, came bool) {
 	}
 }
 
-// clearPendingLogin removes what a process left behind that was killed while it waited
+// clearPending removes what a process left behind that was killed while it waited
 // for a person.
 func (l *logins) clearPending(ctx context.Context, rec *record.Record) *record.Record {
 	if rec.PendingLogin == nil {
@@ -93,7 +93,7 @@ func (l *logins) clearPending(ctx context.Context, rec *record.Record) *record.R
 	return dropped
 }
 
-// lockLogin is lockUnless for a lock that may be held for as long as a user
+// lock is lockUnless for a lock that may be held for as long as a user
 // needs. The user is shown where to go on, and [Client.Login]
 // opens a tab of its own once the other is old. A record that the login could not replace
 // is an error here, before the user is sent to a browser.

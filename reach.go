@@ -31,7 +31,7 @@ func (m *mcpServer) reach(host string) oauth.Reach {
 	return oauth.ReachPublic
 }
 
-// observeServer returns a context for requests to the MCP server, by transport, that notes
+// observe returns a context for requests to the MCP server, by transport, that notes
 // whether the server is in a private network. A name proves it only by a connection with a
 // certificate for it: what a name resolves to is its owner's to say.
 func (m *mcpServer) observe(ctx context.Context, transport http.RoundTripper) context.Context {

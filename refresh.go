@@ -226,7 +226,7 @@ func (r *refresher) lock(ctx context.Context, why tokenNeed) (unlock func(), rec
 
 var errLockTimeout = errors.New("handstamp: lock timeout")
 
-// refreshLockTimeout returns how long another process's refresh is waited for.
+// lockTimeout returns how long another process's refresh is waited for.
 func (r *refresher) lockTimeout() time.Duration {
 	switch limit := min(r.config.LockTimeout, lockTimeout); {
 	case limit <= 0:

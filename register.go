@@ -268,7 +268,7 @@ func (l *loginClients) registrationRequired(ctx context.Context, why string, cau
 	return e
 }
 
-// onUnknownClient is called when the server does not know the client or does not
+// onUnknown is called when the server does not know the client or does not
 // accept its authentication. One that we registered gives way to a new
 // registration, once; one that the user configured is the user's to change.
 func (l *loginClients) onUnknown(ctx context.Context, rejected *oauth.Error) error {
