@@ -348,14 +348,7 @@ func (f errorFactory) from(err error) error {
 	}
 	e := &Error{Kind: ErrUnreachable, Server: f.serverURL, Err: err,
 		Message: fmt.Sprintf("the authorization server cannot be reached (%s)", reason(err)), Hint: "try again"}
-	var passing *oauth.TransientError
-	var wait time.Duration
-	if errors.As(err, &passing) {
-		wait = passing.RetryAfter
-	} else if rejected != nil {
-		wait = rejected.RetryAfter
-	}
-	if wait > 0 {
+	if wait := retryAfter(err); wait > 0 {
 		e.RetryAt = time.Now().Add(wait)
 		e.Hint = fmt.Sprintf("try again in %v", wait)
 	}

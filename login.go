@@ -273,20 +273,18 @@ func (l *logins) loginLocked(ctx context.Context, rec *record.Record, req loginR
 	return l.tokens.useIssued(rec), nil
 }
 
-// failureKinds are the ends of a login, by the names that records have for them,
-// after which those who waited for it do not prompt the user again.
-var failureKinds = map[string]error{"denied": ErrDenied, "timeout": ErrTimeout, "protocol": ErrProtocol}
+// endsForAll reports whether a login ended so that those who waited for it do not prompt the user
+// again.
+func endsForAll(kind error) bool {
+	return kind == ErrDenied || kind == ErrTimeout || kind == ErrProtocol
+}
 
 // recordFailure records how the login ended, for the processes that wait for it. One
 // that was canceled is theirs to begin anew.
 func (l *logins) recordFailure(ctx context.Context, rec *record.Record, err error) {
 	var failure *record.LoginFailure
-	if e, ok := errors.AsType[*Error](err); ok {
-		for name, kind := range failureKinds {
-			if e.Kind == kind {
-				failure = &record.LoginFailure{At: time.Now().UTC(), Kind: name, Message: e.Message, Code: e.Code}
-			}
-		}
+	if e, ok := errors.AsType[*Error](err); ok && endsForAll(e.Kind) {
+		failure = &record.LoginFailure{At: time.Now().UTC(), Kind: kindName(e.Kind), Message: e.Message, Code: e.Code}
 	}
 	if failure == nil && rec.PendingLogin == nil {
 		return
@@ -308,10 +306,10 @@ func (l *logins) recordFailure(ctx context.Context, rec *record.Record, err erro
 // was without success. Who asks for a login explicitly gets one.
 func (l *logins) failureSince(rec *record.Record, req loginRequest) error {
 	f := rec.LoginFailure
-	if f == nil || req.byUser || !f.At.After(req.since) || failureKinds[f.Kind] == nil {
+	if f == nil || req.byUser || !f.At.After(req.since) || !endsForAll(errorKinds[f.Kind]) {
 		return nil
 	}
-	return &Error{Kind: failureKinds[f.Kind], Server: l.serverURL, Message: f.Message, Code: f.Code, Hint: "start the login again"}
+	return &Error{Kind: errorKinds[f.Kind], Server: l.serverURL, Message: f.Message, Code: f.Code, Hint: "start the login again"}
 }
 
 // endError separates a login that was not completed in time from one that was canceled.

@@ -84,16 +84,10 @@ func (l *loginFlow) countTab(ctx context.Context) error {
 		return nil
 	}
 	now := time.Now().UTC()
-	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
+	l.remember(ctx, "an automatic login", func(rec *record.Record) {
 		rec.AutomaticLogins = append(recentLogins(rec.AutomaticLogins, now),
 			record.AutomaticLogin{At: now, Issuer: l.plan.server.Issuer})
-		return nil
 	})
-	if err != nil {
-		l.log.Debug("an automatic login could not be counted", "error", err)
-		return nil
-	}
-	l.rec = rec
 	return nil
 }
 

@@ -122,6 +122,20 @@ func (l *loginFlow) run(ctx context.Context) (*record.Record, error) {
 	return l.rec, err
 }
 
+// remember changes the stored record. That it cannot be stored is no reason to end the login.
+func (l *loginState) remember(ctx context.Context, what string, change func(*record.Record)) {
+	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
+		change(rec)
+		return nil
+	})
+	if err != nil {
+		l.log.Debug(what+" could not be stored", "error", err)
+	}
+	if rec != nil {
+		l.rec = rec
+	}
+}
+
 // tryAgain has another attempt follow one that failed.
 func (l *loginState) tryAgain(rejected *oauth.Error) error {
 	if l.firstErr == nil {

@@ -29,7 +29,7 @@ func (l *loginFlow) recordPendingLogin(ctx context.Context, r AuthorizationReque
 	if l.callback.listener == nil && !r.CanRegisterAnew {
 		return
 	}
-	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
+	l.remember(ctx, "the pending login", func(rec *record.Record) {
 		if l.callback.listener != nil {
 			rec.PendingLogin = &record.PendingLogin{
 				At: time.Now().UTC(), URL: secret.String(r.URL), Issuer: r.Issuer, RedirectURI: r.RedirectURI, Scope: r.Scope,
@@ -38,13 +38,7 @@ func (l *loginFlow) recordPendingLogin(ctx context.Context, r AuthorizationReque
 		if r.CanRegisterAnew {
 			l.markCallback(rec, false)
 		}
-		return nil
 	})
-	if err != nil {
-		l.log.Debug("this login could not be recorded for other processes", "error", err)
-		return
-	}
-	l.rec = rec
 }
 
 // recordCallback takes the mark away that recordPendingLogin made.
@@ -52,15 +46,7 @@ func (l *loginFlow) recordCallback(ctx context.Context) {
 	if !l.clients.client.NoCallback && !(l.clients.canReplaceDocument() && l.rec.LearnedOf(l.clients.client.Issuer).NoMetadataDocument) {
 		return
 	}
-	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
-		l.markCallback(rec, true)
-		return nil
-	})
-	if err != nil {
-		l.log.Debug("the callback could not be noted", "error", err)
-		return
-	}
-	l.rec = rec
+	l.remember(ctx, "the callback", func(rec *record.Record) { l.markCallback(rec, true) })
 }
 
 // markCallback notes whether the login's client has brought a callback.
