@@ -88,6 +88,8 @@ var layers = map[string]layer{
 		"golang.org/x/text",
 	}},
 	"tools/modules": {modules: []string{"golang.org/x/mod"}},
+	"tools/house":   {},
+	"tools/suites":  {},
 	"cmd/handstamp": {ours: []string{"cmd/handstamp/internal/cli"}, modules: commandModules},
 }
 

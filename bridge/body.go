@@ -69,7 +69,7 @@ type bodyReader struct {
 
 // read reads all, and calls long, once, before it is more than a long message.
 func (r *bodyReader) read(long func()) ([]byte, error) {
-	most := r.MaxMessage + 1 // one more tells that it is too long
+	most := r.MaxMessage + 1 // one more byte means that it is too long
 	if r.length >= 0 {
 		most = r.length + 1 // the line end will fit
 	}
@@ -104,7 +104,7 @@ func (r *bodyReader) read(long func()) ([]byte, error) {
 	}
 }
 
-// room returns the next capacity.
+// capacity returns the next capacity.
 func (r *bodyReader) capacity(full, most int) int {
 	switch {
 	case r.length >= 0 && full >= shortMessage && most <= giantMessage:

@@ -129,7 +129,7 @@ func TestContentEncodingOfAStream(t *testing.T) {
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
 		h.note("notifications/progress")
 		close(heard)
-		if got := h.answer("1"); get(t, got, "result") != "{}" {
+		if got := h.response("1"); get(t, got, "result") != "{}" {
 			t.Errorf("%s: %s", encoder, got)
 		}
 	}
@@ -184,7 +184,7 @@ func TestContentEncodingThatIsNotTrue(t *testing.T) {
 		h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
 		h.hello()
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
-		if got := h.answer("1"); get(t, got, "error", "code") != "-31003" || get(t, got, "error", "data", "reason") != `"encoding"` {
+		if got := h.response("1"); get(t, got, "error", "code") != "-31003" || get(t, got, "error", "data", "reason") != `"encoding"` {
 			t.Errorf("%s: %s", name, got)
 		}
 		if n := len(h.all()); n != 2 {

@@ -9,7 +9,7 @@ import (
 // endings is how often the end of a session is sent.
 const endings = 2
 
-// leaves tells the server that the session so far is over, as another one takes its place: it
+// endPrevious notifies the server that the session so far is over, as another one takes its place: it
 // may have forgotten that one, or only one of its instances has. The caller holds mu.
 func (u *upstream) endPrevious(next string) {
 	session, version := u.session, u.version

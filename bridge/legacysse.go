@@ -27,9 +27,9 @@ const fallBackInterval = time.Minute
 const postGrace = 2 * time.Second
 
 // sseWire is HTTP+SSE, the transport of 2024-11-05: one stream on which the
-// server says everything, and an address to post to, which the stream names
+// server sends everything, and an address to post to, which the stream names
 // first. The stream is the session: when it ends, so do the requests that wait
-// for an answer on it, and the next one begins another.
+// for a response on it, and the next one begins another.
 type sseWire struct {
 	up *upstream
 
@@ -59,7 +59,7 @@ func (s *sseStream) now() (streamState, <-chan struct{}) {
 	return streamOpen, s.alive.Done()
 }
 
-// speaksSSE reports whether the server is spoken to by HTTP+SSE.
+// speaksSSE reports whether HTTP+SSE is what the server speaks.
 func (u *upstream) speaksSSE() bool {
 	if u.wire == WireSSE {
 		return true
@@ -260,7 +260,7 @@ func (u *upstream) fallBack(c *call, r *rejection) (done bool, err error) {
 	if t, ok := errors.AsType[*Trouble](err); ok && t.Reason == "endpoint" {
 		return true, err
 	}
-	if refused, ok := errors.AsType[*rejection](err); ok && refused.status/100 == 4 {
+	if rejected, ok := errors.AsType[*rejection](err); ok && rejected.status/100 == 4 {
 		u.legacy.mu.Lock()
 		u.legacy.rejected = time.Now()
 		u.legacy.mu.Unlock()
@@ -298,7 +298,7 @@ func (w *sseWire) reopen(ctx context.Context, round int) error {
 	return w.open(ctx)
 }
 
-// call sends a request and waits for its answer on the stream.
+// call sends a request and waits for its response on the stream.
 func (w *sseWire) call(c *call) error {
 	return w.up.withReplacement(c, func() (int, error) { return w.attempt(c) })
 }
@@ -330,7 +330,7 @@ func (w *sseWire) attempt(c *call) (round int, err error) {
 	return s.round, err
 }
 
-// send sends a message that has no answer, and returns the round of its session.
+// send sends a message that has no response, and returns the round of its session.
 func (w *sseWire) send(c *call) (round int, err error) {
 	s, err := w.ready(c)
 	if err != nil {

@@ -32,7 +32,7 @@ const (
 	slowAfter = 10 * time.Second
 	slowBytes = 64 << 10
 
-	// linePatience is how long a long line of the MCP host waits for memory while no other
+	// lineWait is how long a long line of the MCP host waits for memory while no other
 	// long line makes progress. What the host sends after it waits, too, and that may be what
 	// frees the memory.
 	lineWait = 15 * time.Second

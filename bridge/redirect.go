@@ -72,7 +72,7 @@ func lasts(resp *http.Response) bool {
 // maxMoved bounds the addresses that are remembered.
 const maxMoved = 100
 
-// remember notes where an address has moved to, unless the server says that nothing is there;
+// remember notes where an address has moved to, unless nothing is there any more;
 // nil: nowhere further.
 func (t *wireTransport) remember(from string, to *url.URL, status int) {
 	t.mu.Lock()
@@ -103,7 +103,7 @@ func destination(resp *http.Response, req *http.Request) (*url.URL, *Trouble) {
 	to, err := req.URL.Parse(location)
 	switch {
 	case location == "":
-		return nil, redirectTrouble("the server redirects (HTTP status %d), but says not where to", status)
+		return nil, redirectTrouble("the server redirects (HTTP status %d), but not to any address", status)
 	case err != nil:
 		return nil, notAURL(status)
 	case !sameOrigin(req.URL, to):
@@ -118,7 +118,7 @@ func destination(resp *http.Response, req *http.Request) (*url.URL, *Trouble) {
 	return to, nil
 }
 
-// anew returns why a request that was redirected this far is not redirected further.
+// redirectError returns why a request that was redirected this far is not redirected further.
 func redirectError(seen *[]string, from, to *url.URL) *Trouble {
 	to.Fragment, to.RawFragment = "", ""
 	next := to.String()
@@ -211,7 +211,7 @@ func repeats(part string, sent http.Header) bool {
 	}
 	plain = strings.ToLower(plain)
 	for name, values := range sent {
-		if harmless(name) {
+		if transportHeader(name) {
 			continue
 		}
 		for _, value := range values {
@@ -225,8 +225,8 @@ func repeats(part string, sent http.Header) bool {
 	return false
 }
 
-// harmless reports whether a header holds what the transport of MCP itself says.
-func harmless(name string) bool {
+// harmless reports whether a header belongs to the transport of MCP itself.
+func transportHeader(name string) bool {
 	switch name {
 	case "Accept", "Content-Type", "User-Agent", headerVersion, headerMethod, headerLastID:
 		return true

@@ -71,7 +71,7 @@ func (m *mover) requests() []string {
 }
 
 // stranger is a server that nothing may be sent to.
-func stranger(t *testing.T) (*httptest.Server, *atomic.Int32) {
+func otherServer(t *testing.T) (*httptest.Server, *atomic.Int32) {
 	t.Helper()
 	hits := new(atomic.Int32)
 	s := httptest.NewUnstartedServer(http.NotFoundHandler())
@@ -102,7 +102,7 @@ func movers(t *testing.T) (*mover, *host, string) {
 	})
 	h.hello()
 	h.send(`{"jsonrpc":"2.0","id":"warm","method":"tools/list"}`)
-	h.answer(`"warm"`)
+	h.response(`"warm"`)
 	return m, h, address
 }
 
@@ -113,7 +113,7 @@ func (h *host) calls() string {
 	h.t.Helper()
 	id := strconv.FormatInt(redirectSerial.Add(1)+1000, 10)
 	h.send(`{"jsonrpc":"2.0","id":` + id + `,"method":"tools/call","params":{"name":"x"}}`)
-	return h.answer(id)
+	return h.response(id)
 }
 
 func TestRedirectOnTheOriginKeepsTheMessage(t *testing.T) {
@@ -151,7 +151,7 @@ func TestRedirectOnTheOriginKeepsTheMessage(t *testing.T) {
 
 func TestRedirectToAnotherOriginIsAnError(t *testing.T) {
 	m, h, address := movers(t)
-	other, hits := stranger(t)
+	other, hits := otherServer(t)
 	u, _ := url.Parse(address)
 	otherPort := other.URL[strings.LastIndexByte(other.URL, ':')+1:]
 	for _, status := range redirectStatuses {
@@ -240,7 +240,7 @@ func TestRedirectWithTheDefaultPortOfTheScheme(t *testing.T) {
 		})
 		h := start(t, bridge.Options{URL: test.server, HTTP: &http.Client{Transport: rt}, Wire: bridge.WireHTTP})
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}`)
-		got := h.answer("1")
+		got := h.response("1")
 		if followed := get(t, got, "error") == ""; followed != test.followed {
 			t.Errorf("%s to %s: %s", test.server, test.to, got)
 		}
@@ -345,7 +345,7 @@ func TestRedirectLoopSaysThatNothingWasCarriedOut(t *testing.T) {
 
 // A stream, the end of a session and the endpoint of HTTP+SSE are redirected like a message.
 func TestRedirectOfAStream(t *testing.T) {
-	other, hits := stranger(t)
+	other, hits := otherServer(t)
 	for _, test := range []struct {
 		status int
 		to     string
@@ -375,7 +375,7 @@ func TestRedirectOfAStream(t *testing.T) {
 }
 
 func TestRedirectOfTheEndOfASession(t *testing.T) {
-	other, hits := stranger(t)
+	other, hits := otherServer(t)
 	for _, test := range []struct {
 		status int
 		to     string
@@ -406,7 +406,7 @@ func TestRedirectOfTheEndOfASession(t *testing.T) {
 }
 
 func TestRedirectOfTheEndpointOfHTTPSSE(t *testing.T) {
-	other, hits := stranger(t)
+	other, hits := otherServer(t)
 	for _, test := range []struct {
 		status int
 		to     string
@@ -465,7 +465,7 @@ func TestRedirectOfTheEndpointOfHTTPSSE(t *testing.T) {
 
 // An http.Client whose own policy follows everything changes nothing.
 func TestRedirectUnderAClientThatFollowsEverything(t *testing.T) {
-	other, hits := stranger(t)
+	other, hits := otherServer(t)
 	m := &mover{}
 	own := &http.Client{Transport: http.DefaultTransport, CheckRedirect: func(*http.Request, []*http.Request) error { return nil }}
 	h := start(t, bridge.Options{URL: serve(t, m.ServeHTTP), HTTP: own, Header: http.Header{"X-Api-Key": {secretHeader}}})

@@ -10,9 +10,9 @@ var tooLarge = &Trouble{Code: CodeProtocol, Reason: "too_large",
 var errTooLarge = errors.New("it is too large")
 
 // tooLarge handles an event over the limit, which is skipped: a request that it responds to
-// fails, as far as can be told which one, and a request of the server's is rejected. c is the
+// fails, as far as can be determined which one, and a request of the server is rejected. c is the
 // request whose stream it is; nil: none's. It reports false where that depends on what is to
-// come; whole says that this is all.
+// come; whole is set once all of it is known.
 func (u *upstream) tooLarge(g *glimpse, c *call, whole bool) (handled bool) {
 	switch {
 	case g.method && !whole:
@@ -25,7 +25,7 @@ func (u *upstream) tooLarge(g *glimpse, c *call, whole bool) (handled bool) {
 	return true
 }
 
-// unreadable handles a message of the server's that was not read: a request of the server's is
+// unreadable handles a message of the server that was not read: a request of the server is
 // rejected, and the request to which it is the response fails. c is the request whose stream
 // it is; nil: none's.
 func (b *bridge) unreadable(g *glimpse, c *call, why error, t *Trouble) {

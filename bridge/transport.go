@@ -55,7 +55,7 @@ func (t *wireTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		req.Header["User-Agent"] = []string{t.agent}
 	}
 	if _, ok := req.Header["Accept-Encoding"]; !ok {
-		req.Header["Accept-Encoding"] = []string{"gzip"} // net/http undoes none that was asked for here
+		req.Header["Accept-Encoding"] = []string{"gzip"} // net/http undoes none that was requested here
 	}
 	resp, err := t.follow(req)
 	if err != nil {

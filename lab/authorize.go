@@ -114,8 +114,8 @@ func (s *Server) offline(x *exchange, c *client, byScope bool) bool {
 	return byScope
 }
 
-// unknownClient is what a person sees of a client that is not, or no more,
-// registered: nobody is redirected.
+// unknownClient returns the page for a client that is not registered, or no longer, without a
+// redirect.
 func (s *Server) unknownClient() response {
 	switch status := s.habits.UnknownClientStatus; status {
 	case 0:
@@ -140,7 +140,7 @@ func (s *Server) offlineByParameter(x *exchange) bool {
 	return x.form.Get("access_type") == "offline" && (first || prompted(x))
 }
 
-// prompted reports whether the request wants the person to be asked for consent.
+// prompted reports whether the request wants a prompt for consent.
 func prompted(x *exchange) bool {
 	return slices.Contains(strings.Fields(x.form.Get("prompt")), "consent")
 }
@@ -297,7 +297,7 @@ func repeated(form url.Values) string {
 	return ""
 }
 
-// checkResource says what is wrong with the resource parameter of a leg (RFC
+// checkResource returns what is wrong with the resource parameter of a leg (RFC
 // 8707 section 2), or nothing. bound is what the parameter was on the first leg.
 func (s *Server) checkResource(form url.Values, bound string) string {
 	values := form["resource"]

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// methodBoth is what the diary calls two methods in one request.
+// methodBoth is the method in the request log where a request has two.
 const methodBoth = "both"
 
 // credentials are the client authentication of a request, as sent.
@@ -150,8 +150,8 @@ func (s *Server) checkMethod(x *exchange, c *client) *response {
 	return &failed
 }
 
-// invalidClient is the answer to a failed client authentication, in the shape
-// that the habits have for it.
+// invalidClient returns the response to a failed client authentication, in the shape that the habits
+// select.
 func (s *Server) invalidClient(x *exchange, why string) response {
 	status := s.habits.InvalidClientStatus
 	if status == 0 {

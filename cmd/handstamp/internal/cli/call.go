@@ -16,8 +16,8 @@ func (a *app) newTools() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tools <server>",
 		Short: "List the tools of a server",
-		Long: `List the tools of a server with their arguments, through the bridge: signed in to
-if it has to be, and by whatever version of MCP it speaks.`,
+		Long: `List the tools of a server with their arguments, through the bridge: it signs in
+where that is needed, and works with every version of MCP.`,
 		Example:           `  handstamp tools mcp.example.com/mcp`,
 		Args:              exactly(1, "one server"),
 		ValidArgsFunction: a.completeServers,
@@ -34,11 +34,11 @@ func (a *app) newCall() *cobra.Command {
 		Use:   "call <server> <tool> [json | name=value…]",
 		Short: "Call a tool of a server",
 		Long: `Call a tool of a server, through the bridge. Arguments are a JSON object, or - to
-read one from standard input, or name=value pairs, whose values are texts unless
-the tool wants something else.
+read one from standard input, or name=value pairs, whose values are strings unless
+the tool's schema has another type.
 
-Texts of the result go to standard output; --json writes the result as it is. A
-tool that reports an error makes the exit code 1.`,
+The text of the result goes to standard output; --json writes the result as it is.
+If the tool reports an error, the exit code is 1.`,
 		Example: `  handstamp call mcp.example.com/mcp search query="open issues" limit=5
   handstamp call mcp.example.com/mcp search '{"query": "open issues", "limit": 5}'`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -56,10 +56,10 @@ tool that reports an error makes the exit code 1.`,
 	return cmd
 }
 
-// bindDirect binds the bridge's flags that concern a person at a terminal.
+// bindDirect binds the bridge's flags that make sense at a terminal.
 func (b *bridgeCommand) bindDirect(cmd *cobra.Command) {
 	b.login.bind(cmd)
-	bindChoice(cmd, cmd.Flags(), &b.policy, "login", "may a browser open where nothing stored works (HANDSTAMP_LOGIN, auto)", "auto", "never")
+	bindLoginPolicy(cmd, &b.policy, "auto")
 	bindChoice(cmd, cmd.Flags(), &b.wire, "transport", "how to speak to the server (auto)", "auto", "http", "sse")
 	b.headers.bind(cmd.Flags())
 }

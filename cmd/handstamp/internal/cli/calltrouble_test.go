@@ -19,7 +19,7 @@ const (
 )
 
 // bare is a server without sessions; respond returns the status and what a response holds
-// besides its id. begun: it was told that the session has begun.
+// besides its id. begun: it got notifications/initialized.
 func bare(respond func(method string, begun bool) (int, string)) *requestLog {
 	begun := false // the requests of a test come one after the other
 	return &requestLog{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -89,7 +89,7 @@ func TestCallIsNotSentTwiceForAToolsError(t *testing.T) {
 	}
 }
 
-// A server without sessions that wants to be told that the session has begun is told,
+// A server without sessions that wants notifications/initialized gets it,
 // however it says so.
 func TestCallBeginsTheSessionWhereItHasTo(t *testing.T) {
 	for _, test := range []struct {

@@ -14,13 +14,13 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// closeTimeout bounds how long a command that is over, or was interrupted,
-// waits for a renewal to be stored. A rotated refresh token that does not reach
-// the store is a login lost, unless a helper is at it, which goes on. Hosts kill
-// what is still there 5 seconds after they have asked it to end.
+// closeTimeout bounds how long a command that is over, or was interrupted, waits
+// for a refresh to be stored. A rotated refresh token that does not reach the
+// store is a login lost, unless a helper process carries on. MCP hosts kill what
+// still runs 5 seconds after they have signalled it to end.
 const closeTimeout = 4 * time.Second
 
-// Process is what a command runs in: main hands over the real thing.
+// Process is what a command runs in.
 type Process struct {
 	Stdin   io.Reader // nil: empty
 	Stdout  io.Writer // nil: discarded
@@ -28,14 +28,14 @@ type Process struct {
 	Environ []string  // as os.Environ
 
 	// Executable is the path of this program, which starts itself again: for
-	// renewals that survive it, and for the demo. Empty: renewals are done here,
-	// and os.Executable finds it for the demo.
+	// refreshes that survive it, and for the demo. Empty: refreshes are done in
+	// this process, and os.Executable finds the program for the demo.
 	Executable string
 }
 
-// Run runs the command line args, which has no program name, and returns the
-// exit code. When ctx ends the command stops what it is doing, stores what must
-// not be lost, and the code is 130.
+// Run runs the command line args, without the program's name, and returns the
+// exit code. When ctx ends, the command stops, stores what must not be lost, and
+// returns 130.
 func Run(ctx context.Context, args []string, p Process) int {
 	a := newApp(p)
 	root := a.newRoot()
@@ -50,23 +50,23 @@ func Run(ctx context.Context, args []string, p Process) int {
 	return a.fail(ctx, err)
 }
 
-// app is one run of the command: where it reads and writes, the flags that all
-// commands have, and what was opened on the way.
+// app is one run of the command: its input and output, the flags that all
+// commands have, and what was opened during the run.
 type app struct {
 	in  io.Reader
 	out *printer // data
-	err *printer // for people
+	err *printer // messages
 	env environment
 	exe string
 
 	global  globalOptions
 	conf    *config            // read on first use
 	store   store.Store        // opened on first use
-	place   string             // how people call the store
+	place   string             // the store's name in messages
 	dirs    *filestore.Folders // of the store; nil if it has none
 	hidden  []string           // variables that hold secrets
 	clients []*handstamp.Client
-	endBy   atomic.Pointer[time.Time] // when the process is to end, once it was asked to
+	endBy   atomic.Pointer[time.Time] // when the process has to have ended, once it was signalled
 }
 
 func newApp(p Process) *app {
@@ -105,7 +105,7 @@ walks back in.
 
 A server is an alias from the configuration file or a URL. https:// may be left
 out, and so may the http:// of a server on this machine (127.0.0.1, localhost).
-Data goes to standard output, everything for people to standard error.
+Data goes to standard output, messages and errors to standard error.
 
 Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 4 login required, 5 denied or timed out, 6 protocol or security, 7 store,
@@ -134,7 +134,8 @@ Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 	root.SetHelpCommand(newHelp())
 	a.global.bind(root.PersistentFlags())
 	root.AddCommand(
-		a.newDemo(), a.newLogin(), a.newLogout(), a.newStatus(), a.newToken(), a.newExec(), a.newBridge(), a.newTools(), a.newCall(), a.newHelper(), a.newLab(), a.newImport(),
+		a.newDemo(), a.newLogin(), a.newLogout(), a.newStatus(), a.newToken(), a.newExec(),
+		a.newBridge(), a.newTools(), a.newCall(), a.newHelper(), a.newLab(), a.newImport(),
 		a.newCompletion(), a.newVersion(), newEnvironmentTopic(), newConfigurationTopic(),
 	)
 	return root

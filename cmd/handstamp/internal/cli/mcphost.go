@@ -17,7 +17,7 @@ import (
 	"github.com/handstamp/handstamp/bridge"
 )
 
-// mcpHost is an MCP host in this process: it speaks through a bridge, so that
+// mcpHost is an MCP host in this process: it talks to a server through a bridge, so that
 // tools and call meet each server as the bridge does. Its methods are for one
 // goroutine.
 type mcpHost struct {
@@ -30,7 +30,7 @@ type mcpHost struct {
 	life         context.Context
 	end          context.CancelFunc
 	serial       int
-	begun        bool // the server was told that the session has begun
+	begun        bool // notifications/initialized was sent
 	carried      *carriedSecrets
 
 	mu      sync.Mutex // guards what follows
@@ -47,7 +47,7 @@ type rpcError struct {
 // internalError is the code of an error that names none.
 const internalError = -32603
 
-func (e *rpcError) Error() string { return "the server says: " + e.Message }
+func (e *rpcError) Error() string { return "the server returned an error: " + e.Message }
 
 // later reports whether the same request may succeed at another time.
 func (e *rpcError) later() bool {
@@ -136,9 +136,9 @@ func (b *bridgeCommand) host(ctx context.Context, t *target) (*mcpHost, error) {
 	return h, nil
 }
 
-// initialized tells the server that the session has begun. One that keeps no
-// session has nothing to begin, and the request is saved; should it want to be told
-// all the same, request makes up for it.
+// initialized sends notifications/initialized. A server that keeps no session does not
+// need it, and the request is saved; should it reject requests without it, request makes
+// up for that.
 func (h *mcpHost) initialized() error {
 	h.begun = true
 	return h.write(map[string]any{"jsonrpc": "2.0", "method": "notifications/initialized"})
@@ -176,11 +176,11 @@ func (h *mcpHost) write(message any) error {
 	return err
 }
 
-// slow is when a person at a terminal is told what is waited for.
+// slow is after how long a terminal shows what the command waits for.
 const slow = time.Second
 
 // request makes a request and returns its result. A server that rejects it because
-// the session has not begun is told that it has, and gets the request again.
+// the session has not begun gets notifications/initialized, and then the request again.
 func (h *mcpHost) request(method string, params map[string]any) (json.RawMessage, error) {
 	result, err := h.send(method, params)
 	rejected, ok := errors.AsType[*rpcError](err)
@@ -215,9 +215,9 @@ func (h *mcpHost) send(method string, params map[string]any) (json.RawMessage, e
 	if err := h.write(map[string]any{"jsonrpc": "2.0", "id": h.serial, "method": method, "params": params}); err != nil {
 		return nil, err
 	}
-	told := make(chan struct{})
+	shown := make(chan struct{})
 	waiting := time.AfterFunc(slow, func() {
-		defer close(told)
+		defer close(shown)
 		if !h.app.global.quiet {
 			h.app.err.progress("Waiting for %s", h.server)
 		}
@@ -226,7 +226,7 @@ func (h *mcpHost) send(method string, params map[string]any) (json.RawMessage, e
 		// A line that has begun is finished first: it must not come after the
 		// outcome.
 		if !waiting.Stop() {
-			<-told
+			<-shown
 		}
 	}()
 	for {

@@ -130,7 +130,8 @@ func (a *app) server(arg string) (*target, error) {
 		return nil, usage("%w", err)
 	}
 	if u.Scheme == "http" && !isLoopback(u.Hostname()) && !a.global.allowHTTP && !t.config.AllowHTTP {
-		return nil, usage("%s is plain http, where everybody on the way can read the token; use https, or --allow-http if you must", clean(t.url))
+		return nil, usage("%s is plain http, where anyone on the network can read the token; "+
+			"use https, or --allow-http if you must", clean(t.url))
 	}
 	t.url = withScheme(t.url)
 	// A URL that was typed out gets what is configured for it, too.
@@ -175,7 +176,7 @@ func withScheme(rawURL string) string {
 	return "https://" + rawURL
 }
 
-// parseURL parses a server's URL, whose scheme may be missing, and refuses what
+// parseURL parses a server's URL, whose scheme may be missing, and rejects what
 // no server can have.
 func parseURL(raw string) (*url.URL, error) {
 	if clean(raw) != raw || strings.ContainsAny(raw, " \"<>\\^`{|}") {
@@ -185,7 +186,7 @@ func parseURL(raw string) (*url.URL, error) {
 	switch {
 	case err != nil:
 		// The text of url.Parse quotes the URL, which may hold a password.
-		return nil, fmt.Errorf("this is no URL: %w", errors.Unwrap(err))
+		return nil, fmt.Errorf("this is not a URL: %w", errors.Unwrap(err))
 	case u.Scheme != "http" && u.Scheme != "https":
 		return nil, fmt.Errorf("a server's URL begins with https://, not with %s://", u.Scheme)
 	case u.User != nil:
@@ -206,7 +207,7 @@ func isLoopback(host string) bool {
 	return strings.EqualFold(host, "localhost")
 }
 
-// shellWord quotes a word for the shells people paste commands into.
+// shellWord quotes a word for a shell, where users paste commands.
 func shellWord(s string) string {
 	safe := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:@%+,=~", r)

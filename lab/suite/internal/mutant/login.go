@@ -16,12 +16,12 @@ import (
 	"strings"
 )
 
-// maxAsked bounds how often a person is asked in one login.
+// maxAuthorizations bounds the authorization requests of one login.
 const maxAuthorizations = 4
 
-// login asks a person. The caller holds the lock.
-func (c *Client) login(ctx context.Context, st *state, refusal *challenge) (*state, error) {
-	rm, sm, err := c.discover(ctx, refusal.metadata)
+// login logs the user in. The caller holds the lock.
+func (c *Client) login(ctx context.Context, st *state, rejected *challenge) (*state, error) {
+	rm, sm, err := c.discover(ctx, rejected.metadata)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +35,7 @@ func (c *Client) login(ctx context.Context, st *state, refusal *challenge) (*sta
 			next.Resource += "/"
 		}
 	}
-	wanted := refusal.scope
+	wanted := rejected.scope
 	if wanted == "" {
 		wanted = strings.Join(rm.Scopes, " ")
 	}
@@ -57,7 +57,7 @@ func (c *Client) login(ctx context.Context, st *state, refusal *challenge) (*sta
 			return &next, c.save(&next)
 		}
 	}
-	return nil, errors.New("the authorization server refuses each login")
+	return nil, errors.New("the authorization server rejects each login")
 }
 
 // authorize runs one authorization and the code exchange. It reports whether to run another one,
@@ -135,8 +135,8 @@ func (st *state) authorization(sm *serverMetadata, redirect, scope, verifier, cs
 // formIDMethod is Basic with the id in the form as well.
 const formIDMethod = "client_secret_basic, id in the form"
 
-// exchange redeems the code, with one method after the other where nobody knows
-// which.
+// exchange redeems the code, with one method after the other where the
+// right one is not known.
 func (c *Client) exchange(ctx context.Context, st *state, code, redirect, verifier, scope string) error {
 	form := map[string]string{"grant_type": "authorization_code", "code": code, "redirect_uri": redirect, "code_verifier": verifier}
 	if !st.OmitResource {
@@ -172,7 +172,7 @@ func (c *Client) exchange(ctx context.Context, st *state, code, redirect, verifi
 			st.take(token, None)
 			return nil
 		}
-		if refused, ok := errors.AsType[*rejectedError](err); !ok || !refused.client {
+		if rejected, ok := errors.AsType[*rejectedError](err); !ok || !rejected.client {
 			return err
 		}
 	}
@@ -217,17 +217,17 @@ func (c *Client) unknown(ctx context.Context, address string) bool {
 	return false
 }
 
-// await waits for the answer to the request with this state.
+// await waits for the authorization response with this state.
 func (c *Client) await(ctx context.Context, listener net.Listener, state string) (url.Values, error) {
-	answers := make(chan url.Values, 1)
+	responses := make(chan url.Values, 1)
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		query := r.URL.Query()
 		if r.URL.Path != "/callback" || query.Get("state") != state && c.Defect != StateUnchecked {
-			http.Error(w, "this is not the answer", http.StatusBadRequest)
+			http.Error(w, "this is not the awaited response", http.StatusBadRequest)
 			return
 		}
 		select {
-		case answers <- query:
+		case responses <- query:
 		default:
 		}
 		fmt.Fprintln(w, "done")
@@ -235,8 +235,8 @@ func (c *Client) await(ctx context.Context, listener net.Listener, state string)
 	go server.Serve(listener)
 	defer server.Close()
 	select {
-	case answer := <-answers:
-		return answer, nil
+	case params := <-responses:
+		return params, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -245,7 +245,7 @@ func (c *Client) await(ctx context.Context, listener net.Listener, state string)
 // errAddressRejected reports that the server registers no client with this redirect URI.
 var errAddressRejected = errors.New("the redirect URI is rejected")
 
-// register registers the client (RFC 7591) as the response says.
+// register registers the client (RFC 7591) and keeps what the response contains.
 func (c *Client) register(ctx context.Context, st *state, sm *serverMetadata, redirect string) error {
 	if sm.Registration == "" {
 		return errors.New("the authorization server has no registration endpoint")

@@ -11,12 +11,12 @@ import (
 	"unicode"
 )
 
-// tokenAnswer is what a token request brings.
+// tokenResponse is a successful token response.
 type tokenResponse struct {
 	access, refresh, scope string
 }
 
-// refusedError is the token endpoint's no.
+// rejectedError is an error response of the token endpoint.
 type rejectedError struct {
 	code   string
 	client bool // it is about the client
@@ -24,23 +24,23 @@ type rejectedError struct {
 	scope  bool // a refresh has to name the scope
 }
 
-func (e *rejectedError) Error() string { return "the token endpoint refuses: " + e.code }
+func (e *rejectedError) Error() string { return "the token endpoint rejects the request: " + e.code }
 
-// transientError says nothing about grant and client.
+// transientError is a failure that is not about the grant or the client.
 type transientError struct {
 	why  string
-	lost bool // nobody knows what has been done
+	lost bool // the request may have been carried out
 }
 
-func (e *transientError) Error() string { return "the token endpoint cannot be asked: " + e.why }
+func (e *transientError) Error() string { return "the token endpoint does not respond: " + e.why }
 
 // token sends a token request, and again where a defect has it so.
 func (c *Client) token(ctx context.Context, st *state, method string, form map[string]string) (tokenResponse, error) {
-	answer, err := c.tokenOnce(ctx, st, method, form)
+	token, err := c.tokenOnce(ctx, st, method, form)
 	if err != nil && c.Defect == RetriesAll {
 		return c.tokenOnce(ctx, st, method, form)
 	}
-	return answer, err
+	return token, err
 }
 
 func (c *Client) tokenOnce(ctx context.Context, st *state, method string, form map[string]string) (tokenResponse, error) {
