@@ -177,10 +177,8 @@ func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (s
 	}
 	waiting, cancel := context.WithTimeout(wait, limit)
 	defer cancel()
-	var v decision
 	unlock, rec, err := r.records.lockUnless(waiting, store.LockRefreshHelper, func(rec *record.Record) bool {
-		v = decide(rec, why, r.config, time.Now())
-		return v.action == useStored
+		return decide(rec, why, r.config, time.Now()).action == useStored
 	})
 	switch {
 	case err != nil && wait.Err() != nil && ctx.Err() == nil:
@@ -199,16 +197,8 @@ func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (s
 		job.Client.LockTimeout = max(r.config.LockTimeout-time.Since(began), time.Second)
 	}
 	job.Refresh = &helperRefresh{Rejected: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL, User: why.user}
-	refreshed := false
-	result, err := r.config.RefreshHelper.ask(ctx, job, func(e helperEvent) {
-		refreshed = refreshed || e.Refreshed != nil && e.Cause == ""
-		r.helpers.handleEvent(ctx, e)
-	})
-	snap, done, err = r.helpers.outcome(ctx, result, err)
-	if snap != nil && refreshed {
-		snap.issuedHere.Store(true)
-	}
-	if snap != nil && refreshed && why.rejected != "" {
+	snap, own, done, err := r.helpers.run(ctx, job)
+	if snap != nil && own && why.rejected != "" {
 		r.history.recordReplacement(snap.token)
 	}
 	return snap, done, err
@@ -237,47 +227,45 @@ func (l *logins) loginByHelper(ctx context.Context, req loginRequest, served fun
 	job.Login = &helperLogin{
 		Challenge: req.challenge, Scopes: req.scopes, Needed: req.needed, Rejected: req.rejectedToken.Reveal(), Force: req.force, Since: req.since,
 	}
-	own := false // else it came to a token that another process had stored
-	result, err := l.config.RefreshHelper.ask(ctx, job, func(e helperEvent) {
-		own = own || e.LoggedIn != nil && e.Cause == ""
-		l.helpers.handleEvent(ctx, e)
-	})
-	if snap, done, err = l.helpers.outcome(ctx, result, err); !done {
-		return nil, false, nil
-	}
-	if err != nil {
+	snap, own, done, err := l.helpers.run(ctx, job)
+	if done && err != nil {
 		l.history.recordLogin(rec, req, err)
 		return nil, true, l.endError(ctx, err)
 	}
 	if !own {
-		return snap, true, nil
-	}
-	if snap != nil {
-		snap.issuedHere.Store(true)
+		return snap, done, nil
 	}
 	if rec, err = l.records.load(ctx); err == nil && rec.Grant != nil {
 		l.history.recordLogin(rec, req, nil)
 	}
-	return snap, true, nil
+	return snap, done, nil
 }
 
-// outcome reads the result of a helper.
-func (h *helperRunner) outcome(ctx context.Context, result *helperResult, err error) (snap *cachedToken, done bool, _ error) {
+// run has a helper do a job. The token is its own unless another process had stored it. It reports
+// false where the work is left to be done here.
+func (h *helperRunner) run(ctx context.Context, job *helperJob) (token *cachedToken, own, done bool, _ error) {
+	result, err := h.config.RefreshHelper.ask(ctx, job, func(e helperEvent) {
+		own = own || (e.Refreshed != nil || e.LoggedIn != nil) && e.Cause == ""
+		h.handleEvent(ctx, e)
+	})
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return nil, true, ctx.Err()
+		return nil, false, true, ctx.Err()
 	case err != nil:
 		h.log.Debug("no helper, doing it here", "error", err)
-		return nil, false, nil
+		return nil, false, false, nil
 	case result.Error != nil:
-		return nil, true, result.Error.restore(h.serverURL)
+		return nil, false, true, result.Error.restore(h.serverURL)
 	case !result.Token:
 		h.tokens.current.Store(nil)
-		return nil, true, nil
+		return nil, false, true, nil
 	}
 	rec, err := h.records.load(ctx)
 	if err != nil {
-		return nil, true, err
+		return nil, false, true, err
 	}
-	return h.tokens.use(rec), true, nil
+	if token = h.tokens.use(rec); token != nil && own {
+		token.issuedHere.Store(true)
+	}
+	return token, own, true, nil
 }
