@@ -160,8 +160,8 @@ func (l *logins) login(ctx context.Context, req loginRequest) (*cachedToken, err
 	}
 }
 
-// declinedCooldown is how long no request opens a browser after one was opened in
-// vain. Client.Login does.
+// declinedCooldown is how long no request opens a browser after one was opened and the login
+// did not succeed. [Client.Login] does.
 const declinedCooldown = time.Minute
 
 // suppressesRelogin reports whether a login has ended so that another one, begun at once,

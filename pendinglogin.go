@@ -64,7 +64,7 @@ func (l *loginFlow) markCallback(rec *record.Record, came bool) {
 }
 
 // clearPending removes what a process left behind that was killed while it waited
-// for a person.
+// for the user.
 func (l *logins) clearPending(ctx context.Context, rec *record.Record) *record.Record {
 	if rec.PendingLogin == nil {
 		return rec
