@@ -39,7 +39,7 @@ var (
 // command to the library, from there to the protocol and the store.
 var layers = map[string]layer{
 	"":                           {ours: []string{"internal/awake", "internal/browser", "internal/loopback", "internal/oauth", "internal/pasted", "internal/record", "secret", "store"}, modules: libraryModules},
-	"internal/oauth":             {ours: []string{"internal/awake", "internal/lazyregexp", "internal/secret", "secret"}},
+	"internal/oauth":             {ours: []string{"internal/awake", "internal/lazyregexp", "internal/retryafter", "internal/secret", "secret"}},
 	"internal/record":            {ours: []string{"secret", "store"}},
 	"secret":                     {},
 	"internal/alive":             {modules: []string{"golang.org/x/sys"}},
@@ -47,6 +47,7 @@ var layers = map[string]layer{
 	"internal/lazyregexp":        {},
 	"internal/secret":            {},
 	"internal/mcpremote":         {ours: []string{"internal/lazyregexp", "internal/oauth", "secret"}},
+	"internal/retryafter":        {},
 	"internal/loopback":          {modules: []string{"golang.org/x/sys"}},
 	"internal/browser":           {ours: []string{"internal/oauth"}, modules: []string{"golang.org/x/sys"}},
 	"internal/pasted":            {},
@@ -58,7 +59,7 @@ var layers = map[string]layer{
 	"bridge/chaos":               {},
 	"bridge/field":               {},
 	"bridge/interop":             {},
-	"bridge":                     {ours: []string{"internal/alive", "internal/secret", "internal/sse"}, modules: []string{"golang.org/x/sys"}},
+	"bridge":                     {ours: []string{"internal/alive", "internal/retryafter", "internal/secret", "internal/sse"}, modules: []string{"golang.org/x/sys"}},
 	"internal/envelope":          {},
 	"internal/atomicfile":        {modules: []string{"golang.org/x/sys"}},
 	"store":                      {ours: []string{"store/internal/locks"}},
@@ -87,6 +88,8 @@ var layers = map[string]layer{
 		"golang.org/x/text",
 	}},
 	"tools/modules": {modules: []string{"golang.org/x/mod"}},
+	"tools/house":   {},
+	"tools/suites":  {},
 	"cmd/handstamp": {ours: []string{"cmd/handstamp/internal/cli"}, modules: commandModules},
 }
 

@@ -21,10 +21,10 @@ const hookRedirectURI = "http://127.0.0.1/callback"
 // listener on the loopback interface, the terminal, or the application's own page.
 type callbackReceiver struct {
 	*loginState
-	redirectURI string
-	listener    *loopback.Listener
-	answered    bool                        // the listener has a browser waiting for its page
-	expect      chan func(url.Values) error // holds what tells the expected callback from a stranger's
+	redirectURI  string
+	listener     *loopback.Listener
+	browserWaits bool                        // the listener has a browser waiting for its page
+	expect       chan func(url.Values) error // holds what tells the expected callback from a stranger's
 }
 
 // open makes sure that the callback can be received, before the user is sent anywhere and
@@ -144,9 +144,9 @@ func (cb *callbackReceiver) listenerOptions() loopback.Options {
 // accept judges a call to the redirect URI: the login's own, or a stranger's.
 func (cb *callbackReceiver) accept(params url.Values) error {
 	select {
-	case judge := <-cb.expect:
-		cb.expect <- judge
-		return judge(params)
+	case check := <-cb.expect:
+		cb.expect <- check
+		return check(params)
 	default:
 		return loopback.ErrIgnore // nobody has been asked yet
 	}
@@ -160,7 +160,7 @@ func (cb *callbackReceiver) requestCode(ctx context.Context, r AuthorizationRequ
 	if cb.config.Prompt.Authorize != nil {
 		params, err = cb.fromApplication(ctx, r)
 	} else {
-		params, err = cb.fromBrowser(ctx, r, cb.judge(want))
+		params, err = cb.fromBrowser(ctx, r, cb.checkCallback(want))
 	}
 	if err != nil {
 		return "", err
@@ -240,7 +240,7 @@ func (cb *callbackReceiver) fromBrowser(ctx context.Context, r AuthorizationRequ
 
 // took remembers whether a browser waits for the listener's page.
 func (cb *callbackReceiver) took(result callbackResult) (url.Values, error) {
-	cb.answered = !result.pasted
+	cb.browserWaits = !result.pasted
 	if result.params == nil {
 		return nil, result.err
 	}
@@ -278,7 +278,7 @@ func openPreferredBrowser(ctx context.Context, rawURL string) error {
 }
 
 // paste asks for the URL that the browser ended at until it is the right one.
-func (cb *callbackReceiver) paste(ctx context.Context, r AuthorizationRequest, judge func(url.Values) error) (url.Values, error) {
+func (cb *callbackReceiver) paste(ctx context.Context, r AuthorizationRequest, check func(url.Values) error) (url.Values, error) {
 	for {
 		pasted, err := cb.config.Prompt.Paste(ctx)
 		if errors.Is(err, ErrRegisterAnew) && !r.CanRegisterAnew {
@@ -289,14 +289,14 @@ func (cb *callbackReceiver) paste(ctx context.Context, r AuthorizationRequest, j
 			return nil, err
 		}
 		params, err := pastedParams(pasted, r.RedirectURI)
-		var verdict error
+		var rejection error
 		if err == nil {
-			if verdict = judge(params); !errors.Is(verdict, loopback.ErrIgnore) {
+			if rejection = check(params); !errors.Is(rejection, loopback.ErrIgnore) {
 				return params, nil
 			}
 			err = errors.New("that URL belongs to another sign-in")
 		}
-		if unbound, ok := errors.AsType[*loopback.UnboundError](verdict); ok {
+		if unbound, ok := errors.AsType[*loopback.UnboundError](rejection); ok {
 			err = errors.New("that URL reports the error " + unbound.Code + ", but has no state")
 		}
 		cb.notice("%v; paste the whole address that the browser shows after you have signed in", err)
@@ -308,10 +308,10 @@ func (cb *callbackReceiver) finish(message string, err error) {
 	if cb.listener == nil {
 		return
 	}
-	if cb.answered {
+	if cb.browserWaits {
 		cb.listener.Finish(loopback.Page{Message: message, Err: err})
 	}
-	cb.answered = false
+	cb.browserWaits = false
 	cb.close()
 }
 

@@ -81,7 +81,7 @@ type Error struct {
 	// next login listens there.
 	RedirectURI string
 
-	asked bool // a browser had been opened, or a client registered
+	opened bool // a browser had been opened, or a client registered
 
 	// unrefreshed is set with ErrUnreachable where the authorization server did
 	// respond to a refresh, with a 4xx that says nothing about the login.
@@ -228,9 +228,9 @@ func saysNothing(err error) bool {
 var passingCodes = map[string]bool{"temporarily_unavailable": true, "server_error": true, "slow_down": true}
 
 // tooEarlyError says that a renewal was refused while the access token is good.
-func (f errorFactory) tooEarly(rec *record.Record, refused *oauth.Error) error {
-	return &Error{Kind: ErrUnreachable, Server: f.serverURL, Code: refused.Code, RetryAt: rec.Grant.ExpiresAt,
-		Message: "the authorization server refuses to renew the login while its access token is valid; both are kept", Err: refused}
+func (f errorFactory) tooEarly(rec *record.Record, rejected *oauth.Error) error {
+	return &Error{Kind: ErrUnreachable, Server: f.serverURL, Code: rejected.Code, RetryAt: rec.Grant.ExpiresAt,
+		Message: "the authorization server refuses to renew the login while its access token is valid; both are kept", Err: rejected}
 }
 
 // loginRequiredError says why only a person can help.
@@ -286,8 +286,8 @@ func (f errorFactory) loginUnderWay(ctx context.Context) error {
 }
 
 // clientRejectedError says that a client which the user configured is not accepted.
-func (f errorFactory) clientRejected(c *record.Client, refused *oauth.Error) *Error {
-	return &Error{Kind: ErrClientRejected, Server: f.serverURL, Code: refused.Code, Err: refused,
+func (f errorFactory) clientRejected(c *record.Client, rejected *oauth.Error) *Error {
+	return &Error{Kind: ErrClientRejected, Server: f.serverURL, Code: rejected.Code, Err: rejected,
 		Message: fmt.Sprintf("%s does not accept the configured client %q", c.Issuer, c.ID),
 		Hint:    "check the client id, the client secret and the token endpoint auth method"}
 }
@@ -295,7 +295,7 @@ func (f errorFactory) clientRejected(c *record.Client, refused *oauth.Error) *Er
 // reason names a passing trouble in a few words.
 func reason(err error) string {
 	var passing *oauth.TransientError
-	var refused *oauth.Error
+	var rejected *oauth.Error
 	var lost *oauth.SendError
 	var broken *oauth.ProtocolError
 	switch {
@@ -308,10 +308,10 @@ func reason(err error) string {
 		return passing.Reason
 	case errors.As(err, &broken):
 		return "a malformed answer"
-	case errors.As(err, &refused) && refused.Code != "":
-		return refused.Code
-	case errors.As(err, &refused):
-		return fmt.Sprint(refused.Status)
+	case errors.As(err, &rejected) && rejected.Code != "":
+		return rejected.Code
+	case errors.As(err, &rejected):
+		return fmt.Sprint(rejected.Status)
 	case errors.As(err, &lost) && lost.Sent:
 		return "no answer"
 	case errors.As(err, &lost):
@@ -325,7 +325,7 @@ func (f errorFactory) from(err error) error {
 	var known *Error
 	var broken *oauth.ProtocolError
 	var blocked *oauth.BlockedError
-	var refused *oauth.Error
+	var rejected *oauth.Error
 	switch {
 	case errors.As(err, &known):
 		return err
@@ -337,8 +337,8 @@ func (f errorFactory) from(err error) error {
 			setting = oauth.SettingPrivate
 		}
 		return withSetting(protocolError(f.serverURL, err), setting)
-	case errors.As(err, &refused) && refused.Class() != oauth.ClassTransient:
-		return &Error{Kind: ErrProtocol, Server: f.serverURL, Code: refused.Code, Err: err,
+	case errors.As(err, &rejected) && rejected.Class() != oauth.ClassTransient:
+		return &Error{Kind: ErrProtocol, Server: f.serverURL, Code: rejected.Code, Err: err,
 			Message: "the authorization server does not let the login through"}
 	case errors.Is(err, oauth.ErrNoMetadata):
 		return withSetting(&Error{Kind: ErrProtocol, Server: f.serverURL, Err: err,
@@ -352,8 +352,8 @@ func (f errorFactory) from(err error) error {
 	var wait time.Duration
 	if errors.As(err, &passing) {
 		wait = passing.RetryAfter
-	} else if refused != nil {
-		wait = refused.RetryAfter
+	} else if rejected != nil {
+		wait = rejected.RetryAfter
 	}
 	if wait > 0 {
 		e.RetryAt = time.Now().Add(wait)

@@ -130,6 +130,11 @@ func (h *RefreshHelper) start(job []byte) (input, output *os.File, err error) {
 	return inW, out, nil
 }
 
+// helperSignsIn reports whether logins that a rejected request starts are a helper's.
+func (cfg *configuration) helperSignsIn() bool {
+	return cfg.RefreshHelper != nil && cfg.RefreshHelper.Logins && cfg.OnRegister == nil && cfg.Prompt.Authorize == nil
+}
+
 // helperRunner has the work of one credential done by a helper.
 type helperRunner struct{ *credential }
 
@@ -193,17 +198,17 @@ func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (s
 	if r.config.LockTimeout > 0 {
 		job.Client.LockTimeout = max(r.config.LockTimeout-time.Since(began), time.Second)
 	}
-	job.Renew = &helperRenewal{Rejected: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL, User: why.user}
-	renewed := false
+	job.Refresh = &helperRefresh{Rejected: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL, User: why.user}
+	refreshed := false
 	result, err := r.config.RefreshHelper.ask(ctx, job, func(e helperEvent) {
-		renewed = renewed || e.Refreshed != nil && e.Cause == ""
+		refreshed = refreshed || e.Refreshed != nil && e.Cause == ""
 		r.helpers.handleEvent(ctx, e)
 	})
 	snap, done, err = r.helpers.outcome(ctx, result, err)
-	if snap != nil && renewed {
+	if snap != nil && refreshed {
 		snap.issuedHere.Store(true)
 	}
-	if snap != nil && renewed && why.rejected != "" {
+	if snap != nil && refreshed && why.rejected != "" {
 		r.history.recordReplacement(snap.token)
 	}
 	return snap, done, err

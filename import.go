@@ -140,43 +140,51 @@ type importer struct {
 	discovery *discovery
 }
 
-// foreignRecord is a foreign login as it is stored.
-type foreignRecord struct {
+// importedRecord is an imported login as it is stored.
+type importedRecord struct {
 	grant  record.Grant
-	client *record.Client              // nil: the tokens cannot be renewed anyway
-	as     *record.AuthorizationServer // nil: to be found by the first renewal
+	client *record.Client              // nil: the tokens cannot be refreshed anyway
+	as     *record.AuthorizationServer // nil: the first refresh finds it
 }
 
-// parseImportedLogin reads a foreign login and judges it as far as it can be judged alone.
-func (im *importer) parse(l ImportedLogin) (*foreignRecord, error) {
-	usage := func(message string, err error) error {
+// parse reads a login that was made elsewhere and checks what can be checked without the network.
+func (im *importer) parse(l ImportedLogin) (*importedRecord, error) {
+	invalid := func(message string, err error) error {
 		return &Error{Kind: ErrInvalidConfig, Server: im.serverURL, Message: message, Err: err}
 	}
-	token, err := oauth.ParseTokenResponse(&oauth.RawResponse{Status: 200, ContentType: "application/json", Body: l.TokenResponse})
-	if token == nil || token.Partial || err != nil && token.RefreshToken == "" {
-		return nil, usage("the token response cannot be used", err)
+	token, flaw := oauth.ParseTokenResponse(&oauth.RawResponse{Status: 200, ContentType: "application/json", Body: l.TokenResponse})
+	if token == nil || token.Partial || flaw != nil && token.RefreshToken == "" {
+		return nil, invalid("the token response cannot be used", flaw)
 	}
-	a := &foreignRecord{}
-	if a.client, err = im.client(l.Registration); err != nil {
-		return nil, usage("the client that the tokens were issued to cannot be used", err)
-	}
-	if token.RefreshToken != "" && a.client == nil {
+	client, err := im.client(l.Registration)
+	switch {
+	case err != nil:
+		return nil, invalid("the client that the tokens were issued to cannot be used", err)
+	case client == nil && token.RefreshToken != "":
 		return nil, &Error{Kind: ErrInvalidConfig, Server: im.serverURL,
 			Message: "a refresh token cannot be used without the client that it was issued to", Hint: "give the client with it"}
+	case client != nil && client.Issuer != "" && l.Registration.Issuer == "":
+		l.Registration.Issuer = client.Issuer // of the configured one, which is bound to it
+	case client != nil && client.Issuer != "" && !sameIssuer(l.Registration.Issuer, client.Issuer):
+		return nil, invalid("the configured client belongs to "+client.Issuer+
+			", but the login comes from "+oauth.Sanitize(l.Registration.Issuer), nil)
 	}
-	if a.client != nil && a.client.Issuer != "" { // the configured one, which is bound to it
-		switch {
-		case l.Registration.Issuer == "":
-			l.Registration.Issuer = a.client.Issuer
-		case !sameIssuer(l.Registration.Issuer, a.client.Issuer):
-			return nil, usage("the configured client belongs to "+a.client.Issuer+", but the login comes from "+oauth.Sanitize(l.Registration.Issuer), nil)
-		}
+	a := &importedRecord{grant: l.grant(token, time.Now()), client: client}
+	a.grant.Rejected = flaw != nil // an unusable access token beside a refresh token that is worth keeping
+	if client != nil {
+		a.grant.ClientID, client.Issuer = client.ID, a.grant.Issuer
 	}
-	g := &a.grant
-	g.Issuer, g.ScopeRequested, g.ScopeGranted = l.Registration.Issuer, l.ScopeRequested, l.ScopeRequested
-	applyToken(g, token, l.ReceivedAt)
-	g.Rejected = err != nil // of an unusable access token beside a refresh token that is worth keeping
-	now := time.Now()
+	if a.grant.RefreshToken == "" && !accessTokenUsable(&a.grant, "", time.Now()) {
+		return nil, &Error{Kind: ErrLoginRequired, Server: im.serverURL, Hint: "sign in to " + im.serverURL,
+			Message: "the access token has expired, and there is no refresh token to refresh it with"}
+	}
+	return a, nil
+}
+
+// grant returns the grant of an imported login.
+func (l *ImportedLogin) grant(token *oauth.TokenResponse, now time.Time) record.Grant {
+	g := record.Grant{Issuer: l.Registration.Issuer, ScopeRequested: l.ScopeRequested, ScopeGranted: l.ScopeRequested}
+	applyToken(&g, token, l.ReceivedAt)
 	switch {
 	case !l.ExpiresAt.IsZero():
 		g.ExpiresAt = l.ExpiresAt.UTC()
@@ -186,33 +194,26 @@ func (im *importer) parse(l ImportedLogin) (*foreignRecord, error) {
 	if l.ReceivedAt.IsZero() || g.ObtainedAt.After(now) {
 		g.ObtainedAt = now.UTC()
 	}
-	if a.client != nil {
-		g.ClientID, a.client.Issuer = a.client.ID, g.Issuer
-	}
 	switch {
 	case l.OmitResource:
 		g.Resource = record.Resource{Omit: true, Reason: "none was sent before"}
 	case l.Resource != "":
 		g.Resource = record.Resource{Value: l.Resource, Reason: "as sent before"}
 	}
-	if g.RefreshToken == "" && !accessTokenUsable(g, "", now) {
-		return nil, &Error{Kind: ErrLoginRequired, Server: im.serverURL, Hint: "sign in to " + im.serverURL,
-			Message: "the access token has expired, and there is no refresh token to renew it with"}
-	}
-	return a, nil
+	return g
 }
 
-// foreignClient returns the client of a foreign login, or nil if none is known.
+// client returns the client of an imported login, or nil if none is known.
 func (im *importer) client(r Registration) (*record.Client, error) {
-	answered := &oauth.Registration{}
+	registered := &oauth.Registration{}
 	if r.Response != "" {
 		var err error
-		if answered, err = oauth.ParseRegistration([]byte(r.Response)); err != nil {
+		if registered, err = oauth.ParseRegistration([]byte(r.Response)); err != nil {
 			return nil, err
 		}
 	}
 	if r.ClientID == "" {
-		r.ClientID = answered.ClientID
+		r.ClientID = registered.ClientID
 	}
 	configured := ""
 	switch own := im.config.Registration; {
@@ -229,18 +230,18 @@ func (im *importer) client(r Registration) (*record.Client, error) {
 	}
 	if r.Response != "" {
 		c.Source, c.Response = record.SourceDynamic, r.Response
-		c.RegistrationAccessToken, c.RegistrationClientURI = answered.RegistrationAccessToken, answered.RegistrationClientURI
+		c.RegistrationAccessToken, c.RegistrationClientURI = registered.RegistrationAccessToken, registered.RegistrationClientURI
 		if c.Secret == "" {
-			c.Secret, c.SecretExpiresAt = answered.ClientSecret, answered.SecretExpiresAt
+			c.Secret, c.SecretExpiresAt = registered.ClientSecret, registered.SecretExpiresAt
 		}
 		if c.RedirectURIs == nil {
-			c.RedirectURIs = answered.RedirectURIs
+			c.RedirectURIs = registered.RedirectURIs
 		}
 	} else if strings.HasPrefix(c.ID, "https://") {
-		c.Source, answered.TokenEndpointAuthMethod = record.SourceMetadataDocument, oauth.MethodNone
+		c.Source, registered.TokenEndpointAuthMethod = record.SourceMetadataDocument, oauth.MethodNone
 	}
 	choice, err := chooseAuthMethod(authMethodInputs{
-		configured: r.TokenEndpointAuthMethod, registered: answered.TokenEndpointAuthMethod, secret: c.Secret != "",
+		configured: r.TokenEndpointAuthMethod, registered: registered.TokenEndpointAuthMethod, secret: c.Secret != "",
 	})
 	if err != nil {
 		return nil, err
@@ -249,8 +250,8 @@ func (im *importer) client(r Registration) (*record.Client, error) {
 	return c, nil
 }
 
-// into makes the adopted login the record's own.
-func (a *foreignRecord) into(rec *record.Record, serverURL string) {
+// into makes the imported login the record's own.
+func (a *importedRecord) into(rec *record.Record, serverURL string) {
 	g := a.grant
 	rec.ServerURL, rec.Grant = serverURL, &g
 	if a.as != nil {

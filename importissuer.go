@@ -97,7 +97,7 @@ func (im *importer) issuerError(err error) error {
 }
 
 // pin binds the adopted login to the authorization server it comes from.
-func (a *foreignRecord) pin(found *issuerMetadata) {
+func (a *importedRecord) pin(found *issuerMetadata) {
 	as := found.server
 	g := &a.grant
 	g.Issuer, g.TokenEndpoint, g.RevocationEndpoint = as.Issuer, as.TokenEndpoint, as.RevocationEndpoint
@@ -143,7 +143,7 @@ func (im *importer) complete(ctx context.Context, rec *record.Record) (*record.R
 		}
 		old := rec.GrantClient()
 		client := *old
-		a := &foreignRecord{grant: *rec.Grant, client: &client}
+		a := &importedRecord{grant: *rec.Grant, client: &client}
 		a.pin(found)
 		rec.Clients = slices.DeleteFunc(rec.Clients, func(c *record.Client) bool { return c == old })
 		rec.Grant, rec.AuthorizationServer = &a.grant, a.as
@@ -161,24 +161,20 @@ func (r *refreshAttempt) onImportFailed(ctx context.Context, rec *record.Record,
 	case !errors.Is(err, errMoved):
 		return r.onTransientError(ctx, rec, 0, err)
 	}
-	rec, err = r.records.update(ctx, rec, func(rec *record.Record) error {
-		if !r.stillCurrent(rec) {
-			return errSuperseded
-		}
+	rec, err = r.updateGrant(ctx, rec, func(rec *record.Record) {
 		if c := rec.GrantClient(); c != nil {
 			c.Rejected = true
 		}
 		rec.Grant.Rejected = rec.Grant.Rejected || rec.Grant.AccessToken == r.need.rejected
 		rec.Retry = nil
 		rec.GrantError = &record.GrantError{At: time.Now().UTC(), Code: "issuer_changed", Description: errMoved.Error()}
-		return nil
 	})
-	if err != nil && !errors.Is(err, errSuperseded) {
+	if err != nil {
 		return nil, err
 	}
-	if r.need.metBy(rec.Grant, time.Now()) {
-		return r.tokens.use(rec), nil
+	token := r.usable(rec)
+	if token == nil {
+		r.tokens.current.Store(nil)
 	}
-	r.tokens.current.Store(nil)
-	return nil, nil
+	return token, nil
 }

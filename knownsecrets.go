@@ -16,15 +16,15 @@ import (
 // them: a logout has them revoked when the record has none any more.
 const maxKnownSecrets = 24
 
-// knownSecrets are the secrets that no text of a server may repeat. It is safe for concurrent use.
+// knownSecrets are the secrets of one credential. A server may repeat in an error what another
+// request of the login carried, so no text of a server that is shown or stored may contain one
+// of them. Its methods may be called concurrently.
 type knownSecrets struct {
-	config *configuration
-	latest atomic.Pointer[[]secret.String]
+	configured secret.String // the client secret of the configuration, if any
+	current    atomic.Pointer[[]secret.String]
 }
 
-// note remembers the secrets of a record that was read or is written. A server may
-// repeat in an error what another request of the login carried, so no text of a server that is
-// shown or stored may contain one of them.
+// note remembers the secrets of a record that was read or is written.
 func (k *knownSecrets) note(rec *record.Record) {
 	var all []secret.String
 	add := func(secrets ...secret.String) {
@@ -40,17 +40,15 @@ func (k *knownSecrets) note(rec *record.Record) {
 	for _, c := range rec.Clients {
 		add(c.Secret, c.RegistrationAccessToken)
 	}
-	if r := k.config.Registration; r != nil {
-		add(r.ClientSecret)
-	}
+	add(k.configured)
 	add(k.all()...)
 	all = all[:min(len(all), maxKnownSecrets)]
-	k.latest.Store(&all)
+	k.current.Store(&all)
 }
 
-// all returns the secrets of the record that was read or written last.
+// all returns the secrets of the records that were read or written last.
 func (k *knownSecrets) all() []secret.String {
-	if all := k.latest.Load(); all != nil {
+	if all := k.current.Load(); all != nil {
 		return *all
 	}
 	return nil
@@ -58,8 +56,8 @@ func (k *knownSecrets) all() []secret.String {
 
 // challengeOf returns the Bearer challenge of a response, without what repeats a secret. The
 // request was sent with the token, or with none.
-func (m *mcpServer) challengeOf(resp *http.Response, used *cachedToken) oauth.BearerChallenge {
-	secrets := slices.Clip(m.secrets.all())
+func (k *knownSecrets) challengeOf(resp *http.Response, used *cachedToken) oauth.BearerChallenge {
+	secrets := slices.Clip(k.all())
 	if used != nil {
 		secrets = append(secrets, used.token)
 	}
@@ -71,17 +69,17 @@ const maxShownPath = 200
 
 // shownURL returns the origin and the path of a URL that a server gave to be shown, without what
 // the server has put a secret into, one of the record or of the headers that it was sent.
-func (m *mcpServer) shownURL(u *url.URL, header http.Header) string {
-	secrets := slices.Clip(m.secrets.all())
+func (k *knownSecrets) shownURL(u *url.URL, header http.Header) string {
+	secrets := slices.Clip(k.all())
 	for name, values := range header {
 		switch name {
 		case "Accept", "Content-Type", "Mcp-Protocol-Version", "Origin", "Referer", "User-Agent":
 			continue // of the protocol, or where the request came from, which may be near
 		}
 		for _, value := range values {
-			secrets = append(secrets, oauth.Secret(value))
+			secrets = append(secrets, secret.String(value))
 			if _, credentials, ok := strings.Cut(value, " "); ok {
-				secrets = append(secrets, oauth.Secret(credentials))
+				secrets = append(secrets, secret.String(credentials))
 			}
 		}
 	}

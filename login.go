@@ -173,7 +173,7 @@ func suppressesRelogin(err error) bool {
 		return true
 	}
 	e, ok := errors.AsType[*Error](err)
-	return ok && ((e.Kind == ErrProtocol || e.Kind == ErrStore) && e.asked || e.Kind == ErrLoginRequired && e.atCeiling())
+	return ok && ((e.Kind == ErrProtocol || e.Kind == ErrStore) && e.opened || e.Kind == ErrLoginRequired && e.atCeiling())
 }
 
 // loginFlight returns the login under way, or starts one.
@@ -217,18 +217,19 @@ func (l *logins) cancel() {
 
 var errLoginTimeout = errors.New("handstamp: nobody completed the login")
 
-// loginNow claims the login among all processes and carries it out, or has a
+// loginNow takes the login's lock among all processes and signs in, or has a
 // helper do that.
 func (l *logins) loginNow(ctx context.Context, req loginRequest) (*cachedToken, error) {
 	if req.since.IsZero() {
 		req.since = time.Now()
 	}
 	served := func(rec *record.Record) bool {
-		return !req.force && accessTokenUsable(rec.Grant, req.rejectedToken, time.Now()) && (!req.interactive || l.config.resumable(rec, time.Now()))
+		return !req.force && accessTokenUsable(rec.Grant, req.rejectedToken, time.Now()) &&
+			(!req.interactive || l.config.resumable(rec, time.Now()))
 	}
-	if h := l.config.RefreshHelper; h != nil && h.Logins && !req.interactive && l.config.OnRegister == nil && l.config.Prompt.Authorize == nil {
-		if snap, done, err := l.loginByHelper(ctx, req, served); done {
-			return snap, err
+	if l.config.helperSignsIn() && !req.interactive {
+		if token, done, err := l.loginByHelper(ctx, req, served); done {
+			return token, err
 		}
 	}
 	unlock, rec, err := l.lock(ctx, store.LockLogin, req, served)
@@ -245,21 +246,29 @@ func (l *logins) loginNow(ctx context.Context, req loginRequest) (*cachedToken, 
 	if err := l.failureSince(rec, req); err != nil {
 		return nil, err
 	}
+	return l.loginLocked(ctx, rec, req)
+}
+
+// loginLocked signs in and reports how that ended: to the processes that wait, and to the hook.
+func (l *logins) loginLocked(ctx context.Context, rec *record.Record, req loginRequest) (*cachedToken, error) {
 	if l.config.locked != nil {
 		l.config.locked()
 	}
-	rec, err = l.run(ctx, l.clearPending(ctx, rec), req)
+	rec, err := l.run(ctx, l.clearPending(ctx, rec), req)
 	l.history.recordLogin(rec, req, err)
+	event := LoginEvent{Server: l.serverURL}
 	if err != nil {
 		err = l.endError(ctx, err)
 		l.recordFailure(ctx, rec, err)
-		if logged := l.config.Hooks.LoggedIn; logged != nil {
-			logged(LoginEvent{Server: l.serverURL, Err: err})
-		}
-		return nil, err
+		event.Err = err
+	} else {
+		event.Issuer, event.Scope = rec.Grant.Issuer, rec.Grant.ScopeGranted
 	}
-	if logged := l.config.Hooks.LoggedIn; logged != nil {
-		logged(LoginEvent{Server: l.serverURL, Issuer: rec.Grant.Issuer, Scope: rec.Grant.ScopeGranted})
+	if l.config.Hooks.LoggedIn != nil {
+		l.config.Hooks.LoggedIn(event)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return l.tokens.useIssued(rec), nil
 }

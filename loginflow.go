@@ -116,16 +116,16 @@ func (l *loginFlow) run(ctx context.Context) (*record.Record, error) {
 	}
 	l.callback.finish("", err)
 	if e, ok := errors.AsType[*Error](err); ok {
-		e.asked = l.browserOpened || l.clients.justRegistered
+		e.opened = l.browserOpened || l.clients.justRegistered
 		e.follows(l.firstErr)
 	}
 	return l.rec, err
 }
 
 // tryAgain has another attempt follow one that failed.
-func (l *loginState) tryAgain(refused *oauth.Error) error {
+func (l *loginState) tryAgain(rejected *oauth.Error) error {
 	if l.firstErr == nil {
-		l.firstErr = refused
+		l.firstErr = rejected
 	}
 	return errTryAgain
 }
@@ -190,43 +190,43 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 // authorizationError decides what an error response of the authorization
 // endpoint (RFC 6749, section 4.1.2.1) means for the login.
 func (l *loginFlow) authorizationError(ctx context.Context, err error) error {
-	var refused *oauth.Error
-	if !errors.As(err, &refused) {
+	var rejected *oauth.Error
+	if !errors.As(err, &rejected) {
 		return l.adviseIssuer(l.errs.from(err))
 	}
-	if l.rejectsOfflineAccess(refused) {
-		return l.dropOfflineAccess(ctx, refused)
+	if l.rejectsOfflineAccess(rejected) {
+		return l.dropOfflineAccess(ctx, rejected)
 	}
-	switch refused.Class() {
+	switch rejected.Class() {
 	case oauth.ClassScope:
-		return l.reduceScope(refused)
+		return l.reduceScope(rejected)
 	case oauth.ClassTarget:
-		return l.omitResource(refused)
+		return l.omitResource(rejected)
 	case oauth.ClassClient:
-		return l.clients.onUnknown(ctx, refused)
+		return l.clients.onUnknown(ctx, rejected)
 	case oauth.ClassTransient:
 		return l.errs.from(err)
 	}
-	if l.clients.rejectsDocument(refused) {
-		return l.clients.onUnknown(ctx, refused)
+	if l.clients.rejectsDocument(rejected) {
+		return l.clients.onUnknown(ctx, rejected)
 	}
 	message := "the authorization server refused the login"
-	if refused.Code == "access_denied" {
+	if rejected.Code == "access_denied" {
 		message = "access was denied"
 	}
-	return &Error{Kind: ErrDenied, Server: l.serverURL, Code: refused.Code, Message: message, Err: err}
+	return &Error{Kind: ErrDenied, Server: l.serverURL, Code: rejected.Code, Message: message, Err: err}
 }
 
 // reduceScope asks for less after invalid_scope: first for what both the server
 // and its authorization server list, then for nothing.
-func (l *loginFlow) reduceScope(refused *oauth.Error) error {
+func (l *loginFlow) reduceScope(rejected *oauth.Error) error {
 	less := strings.Join(l.plan.fallback, " ")
 	switch {
 	case l.scope == "":
-		return &Error{Kind: ErrProtocol, Server: l.serverURL, Code: refused.Code, Err: refused,
+		return &Error{Kind: ErrProtocol, Server: l.serverURL, Code: rejected.Code, Err: rejected,
 			Message: "the authorization server refuses the scope though none is requested"}
 	case len(l.config.Scopes) > 0 && !strings.Contains(l.scope, offlineAccess):
-		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Code: refused.Code, Err: refused,
+		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Code: rejected.Code, Err: rejected,
 			Message: "the authorization server refuses the configured scopes"}
 	case less != l.scope && less != "":
 		l.scope = less
@@ -235,18 +235,18 @@ func (l *loginFlow) reduceScope(refused *oauth.Error) error {
 	}
 	l.plan.fallback = nil
 	l.notice("the authorization server refused the scope; asking for %q", l.scope)
-	return l.tryAgain(refused)
+	return l.tryAgain(rejected)
 }
 
 // omitResource goes on without the resource parameter where the authorization
 // server rejects it, now and in later logins.
-func (l *loginFlow) omitResource(refused *oauth.Error) error {
+func (l *loginFlow) omitResource(rejected *oauth.Error) error {
 	if l.config.Resource != "" || resourceParam(l.plan.resource) == "" {
-		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Code: refused.Code, Err: refused,
+		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Code: rejected.Code, Err: rejected,
 			Message: "the authorization server refuses the resource parameter"}
 	}
 	l.plan.resource.Omit, l.plan.resource.Reason = true, "the authorization server rejects it"
-	return l.tryAgain(refused)
+	return l.tryAgain(rejected)
 }
 
 // exchangeCode redeems the code (RFC 6749, section 4.1.3) and stores the grant. A

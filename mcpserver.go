@@ -15,7 +15,6 @@ import (
 // shown. It is safe for concurrent use.
 type mcpServer struct {
 	config    *configuration
-	errs      errorFactory
 	secrets   *knownSecrets
 	serverURL string // as the user gave it
 	url       *url.URL

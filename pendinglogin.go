@@ -127,7 +127,7 @@ type loginWait struct {
 	began  time.Time
 	byUser bool
 
-	told          bool
+	reported      bool
 	shown, opened secret.String // authorization URLs
 }
 
@@ -143,10 +143,10 @@ func (w *loginWait) look(rec *record.Record) {
 	} else {
 		r.Issuer, r.URL, r.RedirectURI, r.Scope = p.Issuer, p.URL.Reveal(), p.RedirectURI, p.Scope
 	}
-	if tell := w.config.Prompt.Waiting; tell != nil && (!w.told || p.URL != w.shown && p.URL != "") {
+	if tell := w.config.Prompt.Waiting; tell != nil && (!w.reported || p.URL != w.shown && p.URL != "") {
 		tell(w.ctx, r)
 	}
-	w.told, w.shown = true, p.URL
+	w.reported, w.shown = true, p.URL
 	if w.byUser && p.URL != "" && p.URL != w.opened && time.Since(p.At) > reopenBrowserAfter {
 		w.opened = p.URL
 		go func() { _ = w.openBrowser(w.ctx, r) }()

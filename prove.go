@@ -92,7 +92,7 @@ func (v *prover) proveOnce(ctx context.Context, t *cachedToken) (*proof, error) 
 		return nil, err
 	}
 	resp.Body.Close() // a stream may never end
-	p := &proof{status: resp.StatusCode, challenge: v.server.challengeOf(resp, t)}
+	p := &proof{status: resp.StatusCode, challenge: v.secrets.challengeOf(resp, t)}
 	switch {
 	case p.status == http.StatusTooManyRequests || p.status >= http.StatusInternalServerError:
 		return nil, &Error{Kind: ErrServerUnreachable, Server: v.serverURL, Hint: "try again later",

@@ -17,9 +17,9 @@ const (
 	// from one.
 	retryCooldown = 30 * time.Second
 
-	// maxAdopted bounds the tokens of other processes that a request is tried
+	// maxSharedTokens bounds the tokens of other processes that a request is tried
 	// with in place of a login.
-	maxAdopted = 3
+	maxSharedTokens = 3
 
 	// maxStepUps bounds the logins for a scope that the server never grants.
 	maxStepUps = 2
@@ -28,7 +28,7 @@ const (
 // retryState is how far one request has come on the ladder: another stored token,
 // a renewal, a login.
 type retryState struct {
-	renewals     int
+	refreshes    int
 	logins       int
 	sharedTokens int // logins that came to a token which another process had stored
 	waits        int // before a token that was just issued was sent again
@@ -45,7 +45,7 @@ type reauthorizer struct {
 // reauthorize finds the token with which a refused request is to be sent again. It
 // returns nil if there is none and the response is the answer.
 func (a *reauthorizer) reauthorize(ctx context.Context, r *retryState, used *cachedToken, resp *http.Response) (*cachedToken, error) {
-	challenge := a.server.challengeOf(resp, used)
+	challenge := a.secrets.challengeOf(resp, used)
 	forbidden := resp.StatusCode == http.StatusForbidden
 	if !rejectsWholly(resp) {
 		if challenge.Error != "insufficient_scope" || a.config.LoginPolicy == LoginNever {
@@ -59,52 +59,52 @@ func (a *reauthorizer) reauthorize(ctx context.Context, r *retryState, used *cac
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	var refused secret.String
+	var rejected secret.String
 	if used != nil {
-		refused = used.token
+		rejected = used.token
 		a.tokens.noteRejection(used)
 	}
-	if forbidden && (r.renewals > 0 || a.history.refreshWasFutile(refused)) {
+	if forbidden && (r.refreshes > 0 || a.history.refreshDidNotHelp(rejected)) {
 		return nil, nil // a token fresh from a refresh is as forbidden: it was not that
 	}
-	if a.history.loginWasFutile(r) {
+	if a.history.loginDidNotHelp(r) {
 		a.tokens.recordRejection(ctx, used)
 		return nil, nil
 	}
-	if current := a.tokens.current.Load(); current.usable(time.Now()) && current.token != refused {
+	if current := a.tokens.current.Load(); current.usable(time.Now()) && current.token != rejected {
 		// Another request was here before.
 		return current, nil
 	}
-	if snap, err := a.refreshRejected(ctx, r, refused); err != nil || snap != nil {
+	if snap, err := a.refreshRejected(ctx, r, rejected); err != nil || snap != nil {
 		if err != nil {
 			a.tokens.recordRejection(ctx, used)
 		}
 		return snap, err
 	}
 	a.tokens.recordRejection(ctx, used)
-	return a.loginAfterRejection(ctx, r, challenge, refused)
+	return a.loginAfterRejection(ctx, r, challenge, rejected)
 }
 
 // loginAfterRejection signs in where nothing else helped, if the policy allows it and
 // the logins before this one did help.
-func (a *reauthorizer) loginAfterRejection(ctx context.Context, r *retryState, challenge oauth.BearerChallenge, refused secret.String) (*cachedToken, error) {
+func (a *reauthorizer) loginAfterRejection(ctx context.Context, r *retryState, challenge oauth.BearerChallenge, rejected secret.String) (*cachedToken, error) {
 	rec, err := a.records.load(ctx)
 	switch {
 	case err != nil:
 		return nil, err
-	case accessTokenUsable(rec.Grant, refused, time.Now()):
+	case accessTokenUsable(rec.Grant, rejected, time.Now()):
 		return a.tokens.use(rec), nil // another process was here before
 	case a.config.LoginPolicy == LoginNever:
 		return nil, a.errs.loginRequired(rec)
-	case (refused != "" || rec.Grant != nil && rec.Grant.Rejected) && rec.GrantError == nil && a.history.loggedInTwiceLately():
+	case (rejected != "" || rec.Grant != nil && rec.Grant.Rejected) && rec.GrantError == nil && a.history.loggedInTwiceLately():
 		return nil, nil
 	}
 	if r.logins++; r.logins > 1 {
 		return nil, nil
 	}
 	before := a.history.loginCount()
-	snap, err := a.logins.login(ctx, loginRequest{challenge: challenge, rejectedToken: refused})
-	if a.history.loginCount() == before && r.sharedTokens < maxAdopted {
+	snap, err := a.logins.login(ctx, loginRequest{challenge: challenge, rejectedToken: rejected})
+	if a.history.loginCount() == before && r.sharedTokens < maxSharedTokens {
 		// Another process has stored that token, which need not come from a login:
 		// what it renewed is of no use either where the server has moved.
 		r.sharedTokens++
@@ -132,10 +132,10 @@ func rejectsToken(challenge oauth.BearerChallenge) bool {
 // refreshRejected replaces a rejected token by another stored one or by a refresh. It
 // returns nil where that does not help.
 func (a *reauthorizer) refreshRejected(ctx context.Context, r *retryState, rejected secret.String) (*cachedToken, error) {
-	if r.logins > 0 || r.renewals >= 2 || a.history.refreshWasFutile(rejected) {
+	if r.logins > 0 || r.refreshes >= 2 || a.history.refreshDidNotHelp(rejected) {
 		return nil, nil
 	}
-	r.renewals++
+	r.refreshes++
 	snap, err := a.refresher.refresh(ctx, tokenNeed{rejected: rejected})
 	if err == nil && snap != nil && rejected != "" {
 		a.history.recordReplacement(snap.token) // by another process, perhaps

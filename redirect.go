@@ -69,7 +69,7 @@ func (m *mcpServer) checkRedirect(from, to *url.URL, sent http.Header) error {
 			e.Hint = "try " + oauth.Origin(from) + to.EscapedPath()
 		}
 		e.Message = fmt.Sprintf("the server redirects from %s to %s, which is another origin; nothing was sent there",
-			oauth.Origin(from), m.shownURL(to, sent))
+			oauth.Origin(from), m.secrets.shownURL(to, sent))
 	case to.User != nil:
 		e.Message = fmt.Sprintf("%s redirects to a URL with a user name; nothing was sent there", oauth.Origin(from))
 	default:

@@ -13,11 +13,11 @@ import (
 )
 
 const (
-	// renewalTimeout bounds a renewal: the wait for its lock, the requests, and
+	// refreshTimeout bounds a renewal: the wait for its lock, the requests, and
 	// what remains to store their result. It runs on a context of its own:
 	// callers come and go, but a refresh token that was sent must see its
 	// successor stored.
-	renewalTimeout = lockTimeout + requestTimeout + 15*time.Second
+	refreshTimeout = lockTimeout + requestTimeout + 15*time.Second
 
 	// lockTimeout bounds the wait for another process's renewal. It is longer
 	// than one may take, so that giving up means a holder that hangs.
@@ -26,9 +26,9 @@ const (
 	// requestTimeout bounds all requests of one renewal together.
 	requestTimeout = 35 * time.Second
 
-	// refreshPatience is how long a caller with a token that is still valid waits for
+	// refreshGrace is how long a caller with a token that is still valid waits for
 	// a renewal ahead of time before it goes on with the token at hand.
-	refreshPatience = 2 * time.Second
+	refreshGrace = 2 * time.Second
 )
 
 // refresher replaces the access token: by one that another process has stored, or by a refresh.
@@ -60,7 +60,7 @@ type flight struct {
 func (r *refresher) refresh(ctx context.Context, why tokenNeed) (*cachedToken, error) {
 	var fallback <-chan time.Time
 	if why == (tokenNeed{}) {
-		timer := time.NewTimer(refreshPatience)
+		timer := time.NewTimer(refreshGrace)
 		defer timer.Stop()
 		fallback = timer.C
 	}
@@ -99,7 +99,7 @@ func (r *refresher) flight(ctx context.Context, why tokenNeed) (f *flight, joine
 	if !r.config.start() {
 		return nil, false, errClosed
 	}
-	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), renewalTimeout, errStoreBusy)
+	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), refreshTimeout, errStoreBusy)
 	wait, stop := context.WithCancel(ctx)
 	f = &flight{done: make(chan struct{}), cancel: stop}
 	r.active = f
@@ -204,7 +204,7 @@ func (r *refresher) withoutRequest(ctx context.Context, rec *record.Record, need
 
 // lockRefresh waits for the renewal lock and reads the record again under it. If
 // another process stores what is needed meanwhile, it stops waiting: then the
-// verdict is settled.
+// rejection is settled.
 func (r *refresher) lock(ctx context.Context, why tokenNeed) (unlock func(), rec *record.Record, v decision, err error) {
 	ctx, cancel := awake.WithTimeout(ctx, r.lockTimeout(), errLockTimeout)
 	defer cancel()

@@ -180,7 +180,7 @@ func (r *refreshAttempt) send(ctx context.Context, rec *record.Record, client *r
 		}
 		switch rejected.Class() {
 		case oauth.ClassGrant:
-			return r.onInvalidGrant(ctx, rec, rejected, r.learn)
+			return r.onInvalidGrant(ctx, rec, rejected)
 		case oauth.ClassClient:
 			return r.onInvalidClient(ctx, rec, client, rejected)
 		}

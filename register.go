@@ -36,7 +36,10 @@ func (l *loginClients) choose(ctx context.Context) error {
 		return nil
 	}
 	as := l.plan.server
-	old, document := l.rec.NewestClient(as.Issuer), l.documentClient()
+	document, old := l.documentClient(), l.rec.NewestClient(as.Issuer)
+	if old != nil && !l.canReuse(old) {
+		old = nil
+	}
 	anew := as.RegistrationEndpoint != ""
 	switch {
 	case l.config.activeRegistration() != nil:
@@ -45,24 +48,22 @@ func (l *loginClients) choose(ctx context.Context) error {
 		}
 	case document != nil && !(anew && l.rec.LearnedOf(as.Issuer).NoMetadataDocument):
 		l.client = document
-	case old != nil && l.canReuse(old) && !(anew && l.mayBeGone(old)):
+	case old != nil && !(anew && l.mayBeGone(old)):
 		l.client = old
-	case anew:
+	case !anew:
+		return l.registrationRequired(ctx, "lets no client register itself", nil)
+	default:
 		err := l.register(ctx)
 		if !errors.Is(err, ErrRegistrationRequired) {
 			return err
 		}
 		// What there was instead may be good after all.
-		switch {
-		case document != nil:
-			l.client = document
-		case old != nil && l.canReuse(old):
+		if l.client = document; document == nil {
 			l.client = old
-		default:
+		}
+		if l.client == nil {
 			return err
 		}
-	default:
-		return l.registrationRequired(ctx, "lets no client register itself", nil)
 	}
 	choice, err := chooseAuthMethod(l.config.authMethodInputs(l.client, as.TokenEndpointAuthMethodsSupported))
 	if err != nil {
@@ -270,27 +271,27 @@ func (l *loginClients) registrationRequired(ctx context.Context, why string, cau
 // onUnknownClient is called when the server does not know the client or does not
 // accept its authentication. One that we registered gives way to a new
 // registration, once; one that the user configured is the user's to change.
-func (l *loginClients) onUnknown(ctx context.Context, refused *oauth.Error) error {
+func (l *loginClients) onUnknown(ctx context.Context, rejected *oauth.Error) error {
 	if l.canReplaceDocument() {
 		l.notice("the authorization server rejects the client ID metadata document; registering a client")
 		l.unknownClientID = l.client.ID
 		l.learnOf(ctx, func(learned *record.Learned) { learned.NoMetadataDocument = true })
-		return l.tryAgain(refused)
+		return l.tryAgain(rejected)
 	}
 	if l.client.Source != record.SourceDynamic {
-		return l.noteRejection(ctx, l.client, l.plan.server.TokenEndpoint, max(l.requests, 1), l.errs.clientRejected(l.client, refused))
+		return l.noteRejection(ctx, l.client, l.plan.server.TokenEndpoint, max(l.requests, 1), l.errs.clientRejected(l.client, rejected))
 	}
 	if l.justRegistered {
-		return &Error{Kind: ErrProtocol, Server: l.serverURL, Code: refused.Code, Err: refused,
+		return &Error{Kind: ErrProtocol, Server: l.serverURL, Code: rejected.Code, Err: rejected,
 			Message: "the authorization server does not accept the client it has just registered"}
 	}
 	l.notice("the authorization server has forgotten this client; registering anew")
 	id, issuer := l.client.ID, l.client.Issuer
 	l.unknownClientID = id
-	if !refused.Structured() {
+	if !rejected.Structured() {
 		// Enough to try another client, but the stored one may still renew the
 		// login at hand, if this one comes to nothing.
-		return l.tryAgain(refused)
+		return l.tryAgain(rejected)
 	}
 	var err error
 	l.rec, err = l.records.update(ctx, l.rec, func(rec *record.Record) error {
@@ -302,7 +303,7 @@ func (l *loginClients) onUnknown(ctx context.Context, refused *oauth.Error) erro
 	if err != nil {
 		return err
 	}
-	return l.tryAgain(refused)
+	return l.tryAgain(rejected)
 }
 
 // canReplaceDocument reports whether the client is a client ID metadata document, and a

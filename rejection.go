@@ -43,7 +43,7 @@ func (r *refreshAttempt) onUnnamedRejection(ctx, requesting context.Context, rec
 	wait := min(time.Until(rec.Rejection.At.Add(apart)), apart)
 	switch {
 	case rec.Rejection.Count >= count:
-		snap, err := r.onInvalidGrant(ctx, rec, rejected, r.learn)
+		snap, err := r.onInvalidGrant(ctx, rec, rejected)
 		return false, snap, err
 	case wait <= maxRetryWait && sleep(requesting, max(wait, 0)) == nil:
 		return true, nil, nil

@@ -35,8 +35,8 @@ func (c *credential) notice(format string, args ...any) {
 	}
 }
 
-// seeRecord takes note of what a record tells that was read or is written.
-func (c *credential) seeRecord(rec *record.Record) {
+// noteRecord keeps what is known from a record that was read or is written.
+func (c *credential) noteRecord(rec *record.Record) {
 	if as := rec.AuthorizationServer; as != nil && as.PrivateNetwork {
 		c.server.privateNetwork.Store(true)
 	}
@@ -80,19 +80,20 @@ func (c *Client) session(serverURL string) (*session, error) {
 		config:    config,
 		serverURL: serverURL,
 		history:   &history{},
-		secrets:   &knownSecrets{config: config},
+		secrets:   &knownSecrets{},
 		errs:      errorFactory{serverURL: serverURL, config: config},
 		log:       c.Logger.With("server", key.Server),
 	}
-	shared.server = &mcpServer{
-		config: config, errs: shared.errs, secrets: shared.secrets, serverURL: serverURL, url: u, target: target,
+	if r := c.Registration; r != nil {
+		shared.secrets.configured = r.ClientSecret
 	}
+	shared.server = &mcpServer{config: config, secrets: shared.secrets, serverURL: serverURL, url: u, target: target}
 	shared.fetcher = &oauth.Fetcher{
 		HTTP: config.authTransport(shared.server.reach), UserAgent: userAgent, Secrets: shared.secrets.all,
 	}
 	shared.records = &records{
-		store: c.Store, key: key, serverURL: serverURL, timeout: c.LockTimeout, notice: shared.notice,
-		seen: shared.seeRecord,
+		store: c.Store, key: key, serverURL: serverURL, timeout: c.LockTimeout,
+		notice: shared.notice, seen: shared.noteRecord,
 	}
 	shared.tokens = &accessTokens{records: shared.records, log: shared.log}
 	s := newSession(shared)

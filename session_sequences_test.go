@@ -80,6 +80,7 @@ var modelSteps = []string{"token", "token --refresh", "login", "call", "call --l
 const (
 	modelDepth           = 5
 	modelDepthOneProcess = 3
+	modelDepthShort      = 2
 )
 
 // model is one world of the test.
@@ -440,6 +441,9 @@ func (w *walker) walk(t *testing.T, prefix []string) {
 	depth := modelDepth
 	if w.oneProcess {
 		depth = modelDepthOneProcess
+	}
+	if testing.Short() {
+		depth = modelDepthShort // the longer sequences take a minute of processor time
 	}
 	for _, step := range modelSteps {
 		goOn, signature := false, ""

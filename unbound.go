@@ -18,9 +18,9 @@ const maxUnboundNotices = 3
 // its redirect URI. It reports an error response without a state to the user, once
 // for each code: some authorization servers leave the state out, but so would a
 // stranger, and the wait goes on. It is safe for concurrent use.
-func (cb *callbackReceiver) judge(want oauth.ExpectedCallback) func(url.Values) error {
+func (cb *callbackReceiver) checkCallback(want oauth.ExpectedCallback) func(url.Values) error {
 	var mu sync.Mutex
-	told := make(map[string]bool)
+	reported := make(map[string]bool)
 	return func(params url.Values) error {
 		_, err := oauth.ParseCallback(params, want)
 		if !errors.Is(err, oauth.ErrStateMismatch) {
@@ -31,9 +31,9 @@ func (cb *callbackReceiver) judge(want oauth.ExpectedCallback) func(url.Values) 
 		}
 		code := errorCodeOf(params, want.Secrets)
 		mu.Lock()
-		first := !told[code] && len(told) < maxUnboundNotices
+		first := !reported[code] && len(reported) < maxUnboundNotices
 		if first {
-			told[code] = true
+			reported[code] = true
 		}
 		mu.Unlock()
 		if first {

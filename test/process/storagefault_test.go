@@ -89,8 +89,8 @@ func rewrite(m *testenv.Env, edit func([]byte) []byte) {
 	replace(m, data, edited)
 }
 
-// damage changes the record's file behind the store's back.
-func damage(m *testenv.Env, edit func([]byte) []byte) {
+// damageFile changes the record's file behind the store's back.
+func damageFile(m *testenv.Env, edit func([]byte) []byte) {
 	m.T.Helper()
 	data, err := os.ReadFile(m.File())
 	if err != nil {
@@ -127,7 +127,7 @@ var damages = map[string]func([]byte) []byte{
 // login is needed, and what was damaged is kept. The test catches a damaged file
 // that is deleted, written over, or taken for the end of every login.
 func TestDamagedRecord(t *testing.T) {
-	for name, spoil := range damages {
+	for name, damage := range damages {
 		t.Run(name, func(t *testing.T) {
 			m := testenv.NewOnDisk(t, lab.NoneFirst())
 			other := testenv.New(t, lab.NoneFirst())
@@ -138,15 +138,15 @@ func TestDamagedRecord(t *testing.T) {
 			m.MustRun() // a renewal, so that the record before is that of the saved answer
 			m.Lab.Reset()
 
-			damage(m, spoil)
+			damageFile(m, damage)
 			damaged, _ := os.ReadFile(m.File())
 			m.MustRun()
 			m.WantCounts(map[string]int{"token:refresh": 0, "authorize": 0})
 			isAside(m, damaged)
-			m.Lab.RevokeAccessTokens()
+			m.Expire()
 			m.MustRun() // the refresh token that came back is the newest
 
-			damage(m, spoil)
+			damageFile(m, damage)
 			if err := os.Remove(m.File() + ".prev"); err != nil {
 				t.Fatal(err)
 			}

@@ -144,29 +144,30 @@ func TestPoisonedRefusals(t *testing.T) {
 		for _, kind := range []string{"dynamic", "configured"} {
 			t.Run(fmt.Sprintf("%.20q %s", code, kind), func(t *testing.T) {
 				t.Parallel()
-				w := testenv.New(t, lab.Habits{})
-				c, _ := w.Recorded()
-				if kind == "configured" {
-					w.Lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "secret", Method: lab.MethodPost})
-					c.Registration = &handstamp.Registration{ClientID: "app", ClientSecret: "secret", TokenEndpointAuthMethod: lab.MethodPost}
-				}
-				w.MustLogin(c)
-				w.Lab.SetFault("token", refusedWith(code))
-				w.Lab.SetFault("revoke", refusedWith(code))
-				w.Expire()
-				d, _ := w.Recorded()
-				d.Registration = c.Registration
-				d.LoginPolicy = handstamp.LoginNever
-				l := &testenv.Output{T: t}
-				l.Attach(d)
-				l.AddError(w.Call(d))
-				l.AddStatus(d, w.Lab.MCPURL())
-				result, err := d.Logout(t.Context(), w.Lab.MCPURL(), handstamp.LogoutOptions{})
-				l.AddError(err)
-				if err == nil {
-					l.AddError(result.RevokeError)
-				}
-				l.WantPlain()
+				testenv.InBubble(t, lab.Habits{}, func(t *testing.T, w *testenv.Env) {
+					c, _ := w.Recorded()
+					if kind == "configured" {
+						w.Lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "secret", Method: lab.MethodPost})
+						c.Registration = &handstamp.Registration{ClientID: "app", ClientSecret: "secret", TokenEndpointAuthMethod: lab.MethodPost}
+					}
+					w.MustLogin(c)
+					w.Lab.SetFault("token", refusedWith(code))
+					w.Lab.SetFault("revoke", refusedWith(code))
+					w.Expire()
+					d, _ := w.Recorded()
+					d.Registration = c.Registration
+					d.LoginPolicy = handstamp.LoginNever
+					l := &testenv.Output{T: t}
+					l.Attach(d)
+					l.AddError(w.Call(d))
+					l.AddStatus(d, w.Lab.MCPURL())
+					result, err := d.Logout(t.Context(), w.Lab.MCPURL(), handstamp.LogoutOptions{})
+					l.AddError(err)
+					if err == nil {
+						l.AddError(result.RevokeError)
+					}
+					l.WantPlain()
+				})
 			})
 		}
 	}

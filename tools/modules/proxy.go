@@ -26,7 +26,6 @@ func fillProxy(root string, all []module, dir string) error {
 			return fmt.Errorf("%s: %w", m.dir, err)
 		}
 	}
-	fmt.Println(version)
 	return nil
 }
 

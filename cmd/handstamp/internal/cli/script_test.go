@@ -94,7 +94,7 @@ func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
 //	lab start [habits.json]       sets MCP, ISSUER and PORT
 //	lab fault ENDPOINT [JSON…]    sets faults, or clears them
 //	lab count ENDPOINT N          checks the requests since the last reset
-//	lab quiet                     checks that the authorization server was asked nothing
+//	lab quiet                     checks that the authorization server got no request
 //	lab reset                     forgets the counts and the faults
 //	lab advance DURATION | revoke-access | revoke-all | forget-clients
 //	lab client ID SECRET METHOD   registers a client by hand
@@ -222,7 +222,7 @@ func cmdMode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// cmdRecord checks whether a renewable login is stored: record grant|no-grant.
+// cmdRecord checks whether a login with a refresh token is stored: record grant|no-grant.
 func cmdRecord(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: record grant|no-grant")
@@ -280,7 +280,11 @@ func cmdForeign(ts *testscript.TestScript, neg bool, args []string) {
 				delete(members, name)
 			}
 		}
-		hash := mcpremote.Server{URL: ts.Getenv("MCP"), Resource: ts.Getenv("RESOURCE")}.Hashes()[0]
+		remote := mcpremote.Server{URL: ts.Getenv("MCP"), Resource: ts.Getenv("RESOURCE")}
+		if name, value, ok := strings.Cut(ts.Getenv("HEADER"), ":"); ok {
+			remote.Headers = map[string]string{name: value}
+		}
+		hash := remote.Hashes()[0]
 		for kind, object := range map[string]any{"tokens.json": tokens, "client_info.json": client} {
 			text, err := json.MarshalIndent(object, "", "  ")
 			ts.Check(err)

@@ -6,15 +6,15 @@ import "time"
 // server rejects: what is wrong there only the user or the server's operator can change.
 const longestRejected = 10 * time.Minute
 
-// loginWatch decides when the sign-in placeholder tries a stored login that looks good.
-type loginWatch struct {
+// storedLogin decides when the sign-in placeholder tries a stored login that looks good.
+type storedLogin struct {
 	stored bool // one was there at the last look
 	tries  int  // of this one
 }
 
 // due reports whether to try now, so long after the last try failed. A login that has appeared
 // since the last look is tried at once.
-func (w *loginWatch) due(stored bool, after time.Duration) bool {
+func (w *storedLogin) due(stored bool, after time.Duration) bool {
 	appeared := stored && !w.stored
 	w.stored = stored
 	if appeared {

@@ -8,19 +8,19 @@ import (
 // Many servers count the ids of their requests anew in each session: the response of the MCP
 // host's to a request of a session that was replaced would be taken for that to another one.
 
-// questionsKept bounds the requests of the server's that are remembered.
-const questionsKept = 1000
+// serverRequestsKept bounds the requests of the server that are remembered.
+const serverRequestsKept = 1000
 
-// questions are the server's requests to the host. The zero value is none. It is safe for
+// serverRequests are the server's requests to the host. The zero value is none. It is safe for
 // concurrent use.
-type questions struct {
+type serverRequests struct {
 	mu    sync.Mutex        // guards what follows
 	open  map[string][]byte // ids of those without a response
 	stale map[string]bool   // those of them whose session is over
 }
 
-// note remembers a request of the server's, or that it has cancelled one.
-func (q *questions) note(m *message) {
+// note remembers a request of the server, or that it has cancelled one.
+func (q *serverRequests) note(m *message) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch key := idKey(m.id); {
@@ -31,7 +31,7 @@ func (q *questions) note(m *message) {
 		if q.open == nil {
 			q.open = make(map[string][]byte)
 		}
-		if len(q.open) < questionsKept {
+		if len(q.open) < serverRequestsKept {
 			q.open[key] = bytes.Clone(m.id)
 		}
 	}
@@ -39,7 +39,7 @@ func (q *questions) note(m *message) {
 
 // replied notes the host's response to a request, and reports whether the session of that is
 // over.
-func (q *questions) replied(m *message) (stale bool) {
+func (q *serverRequests) replied(m *message) (stale bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	key := idKey(m.id)
@@ -49,12 +49,12 @@ func (q *questions) replied(m *message) (stale bool) {
 	return stale
 }
 
-// over notes that the session is over, and returns the ids of the requests that have no
+// endSession notes that the session is over, and returns the ids of the requests that have no
 // response.
-func (q *questions) over() (ids [][]byte) {
+func (q *serverRequests) endSession() (ids [][]byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.stale == nil || len(q.stale) >= questionsKept {
+	if q.stale == nil || len(q.stale) >= serverRequestsKept {
 		q.stale = make(map[string]bool)
 	}
 	for key, id := range q.open {
@@ -65,18 +65,18 @@ func (q *questions) over() (ids [][]byte) {
 	return ids
 }
 
-// succeed takes over those of a session that the host has ended.
-func (q *questions) succeed(before *questions) {
-	before.over()
+// inherit takes over those of a session that the host has ended.
+func (q *serverRequests) inherit(before *serverRequests) {
+	before.endSession()
 	before.mu.Lock()
 	defer before.mu.Unlock()
 	q.stale, before.stale = before.stale, nil
 }
 
-// withdraw cancels the server's requests to the host that belong to the session before. It
+// cancelServerRequests cancels the server's requests to the host that belong to the session before. It
 // returns before those of the next one come.
-func (u *upstream) withdraw() {
-	ids := u.questions.over()
+func (u *upstream) cancelServerRequests() {
+	ids := u.serverRequests.endSession()
 	if u.era.translates() {
 		return // the host has its own requests for them
 	}

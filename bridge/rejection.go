@@ -3,19 +3,19 @@ package bridge
 import (
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/retryafter"
 )
 
 var (
 	lost = &Trouble{Code: CodeUncertain, Reason: "connection_lost",
-		Message: "the connection to the server broke before the answer came; the request may or may not have been carried out"}
-	tooLarge = &Trouble{Code: CodeProtocol, Reason: "too_large", Message: "the server's answer is too large"}
+		Message: "the connection to the server broke before the response came; the request may or may not have been carried out"}
 )
 
-// refusal is an HTTP status that says that a request was not carried out, and
-// what the server said with it.
-type refusal struct {
+// rejection is an HTTP status for a request that was not carried out, and
+// what the server sent with it.
+type rejection struct {
 	*Trouble
 	status int
 	tied   bool     // the request named a session
@@ -23,10 +23,10 @@ type refusal struct {
 	body   *message // a JSON-RPC error, or a result; nil: none
 }
 
-func (r *refusal) Unwrap() error { return r.Trouble }
+func (r *rejection) Unwrap() error { return r.Trouble }
 
 // code returns the JSON-RPC error code that the server gave, or zero.
-func (r *refusal) code() int {
+func (r *rejection) code() int {
 	if r.body == nil {
 		return 0
 	}
@@ -39,9 +39,9 @@ func errorCode(m *message) int {
 	return code
 }
 
-// old reports whether a server that refuses like this may be one of HTTP+SSE, or
+// fromOlderEra reports whether a server that rejects like this may be one of HTTP+SSE, or
 // otherwise of an era before the request's ("Backward Compatibility").
-func (r *refusal) old() bool {
+func (r *rejection) fromOlderEra() bool {
 	switch r.status {
 	case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed:
 	case http.StatusNotAcceptable, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
@@ -62,8 +62,8 @@ func (r *refusal) old() bool {
 // maybeSSE reports whether a server that rejects initialize like this may be one of
 // HTTP+SSE ("Backward Compatibility" of the revisions before 2026-07-28: any 4xx, of
 // which 400, 404 and 405 are named later). What is about the sender, the size or the
-// moment says nothing of the transport.
-func (r *refusal) maybeSSE() bool {
+// moment means nothing for the transport.
+func (r *rejection) maybeSSE() bool {
 	switch r.status {
 	case http.StatusUnauthorized, http.StatusProxyAuthRequired, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge,
 		http.StatusTooEarly, http.StatusTooManyRequests:
@@ -73,17 +73,17 @@ func (r *refusal) maybeSSE() bool {
 	return r.status/100 == 4 && !r.atGET && code != codeMismatch && code != codeCapability && (code != codeVersion || !supportsModern(r.body))
 }
 
-// refused reads why the server refused a request.
-func (u *upstream) refused(resp *http.Response) *refusal {
+// rejectionOf reads why the server rejected a request.
+func (u *upstream) rejectionOf(resp *http.Response) *rejection {
 	status := resp.StatusCode
-	r := &refusal{status: status, Trouble: &Trouble{Code: CodeRefused, Reason: "refused", Message: "the server answers with HTTP status " +
-		strconv.Itoa(status) + " (" + http.StatusText(status) + ")"}}
+	r := &rejection{status: status, Trouble: &Trouble{Code: CodeRejected, Reason: "rejected",
+		Message: "the server returned HTTP status " + strconv.Itoa(status) + " (" + http.StatusText(status) + ")"}}
 	switch {
 	case status == http.StatusUnauthorized:
 		r.Code, r.Reason = CodeSignIn, "auth_required"
 	case later(status):
 		r.Retry = true
-		r.RetryAfter, _ = retryAfter(resp.Header)
+		r.RetryAfter, _ = retryafter.Parse(resp.Header, time.Now())
 	case status/100 == 5:
 		r.Code, r.Reason, r.Retry = CodeUncertain, "server_error", true
 	}
@@ -99,6 +99,9 @@ func (u *upstream) refused(resp *http.Response) *refusal {
 	if words := u.shown(remoteText(kind, body)); words != "" && words != http.StatusText(status) {
 		r.Message += ": " + words
 	}
+	if status == http.StatusNotFound && !u.established() {
+		r.Message += "; check the path of the URL: no MCP endpoint is there"
+	}
 	r.body = u.ofJSONRPC(body)
 	return r
 }
@@ -110,7 +113,7 @@ const rejectionTimeout = 5 * time.Second
 // protocol's, and OAuth's have a string as error. What it repeats of the credentials
 // that it was sent goes no further.
 func (u *upstream) ofJSONRPC(body []byte) *message {
-	m, err := heard(body)
+	m, err := readMessage(body)
 	if err == nil && m.batch {
 		return m
 	}
@@ -132,17 +135,4 @@ func (u *upstream) ofJSONRPC(body []byte) *message {
 // 6585, section 4; RFC 9110, section 15.6.4).
 func later(status int) bool {
 	return status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
-}
-
-// retryAfter returns when the server wants to be asked again (RFC 9110, section
-// 10.2.3), and whether it says so.
-func retryAfter(h http.Header) (time.Duration, bool) {
-	value := strings.TrimSpace(h.Get("Retry-After"))
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second, true
-	}
-	if at, err := http.ParseTime(value); err == nil {
-		return max(0, time.Until(at)), true
-	}
-	return 0, false
 }

@@ -10,9 +10,9 @@ import (
 // has its response long before that.
 const longestProbe = 10 * time.Minute
 
-// silent tells a host whose server/discover the server leaves without a response to fall
+// noDiscoverResponse is for a host whose server/discover gets no response from the server: it falls
 // back to initialize, as the specification wants of it ("Backward Compatibility").
-var silent = &Trouble{Code: codeNoMethod, Reason: "no_response",
+var noDiscoverResponse = &Trouble{Code: codeNoMethod, Reason: "no_response",
 	Message: "the server has not responded to server/discover yet: begin with initialize"}
 
 // introduce sends a host's server/discover and notes what the response says of the
@@ -20,24 +20,24 @@ var silent = &Trouble{Code: codeNoMethod, Reason: "no_response",
 func (e *eras) introduce(ctx context.Context, raw []byte) (*message, error) {
 	ctx, cancel := context.WithTimeout(ctx, longestProbe)
 	defer cancel()
-	answer, err := e.up.ask(ctx, raw)
-	refused, isRefusal := errors.AsType[*refusal](err)
+	response, err := e.up.request(ctx, raw)
+	rejected, isRejection := errors.AsType[*rejection](err)
 	switch {
-	case err == nil && answer.result != nil:
+	case err == nil && response.result != nil:
 		e.learned(modernEra)
-	case err == nil && errorCode(answer) == codeVersion && supportsModern(answer):
+	case err == nil && errorCode(response) == codeVersion && supportsModern(response):
 		e.learned(modernEra)
 	case err == nil:
 		e.learned(legacyEra)
-	case isRefusal && refused.old():
+	case isRejection && rejected.fromOlderEra():
 		e.learned(legacyEra)
-		if refused.body == nil {
+		if rejected.body == nil {
 			return nil, noDiscover
 		}
-	case isRefusal && refused.body != nil:
+	case isRejection && rejected.body != nil:
 		e.learned(modernEra)
 	}
-	return answer, err
+	return response, err
 }
 
 // probe finds out in a host's name what the server is.
@@ -45,13 +45,13 @@ func (e *eras) probe(ctx context.Context, meta []byte) (*message, error) {
 	return e.introduce(ctx, object("jsonrpc", "2.0", "id", e.nextID(), "method", "server/discover", "params", object("_meta", meta)))
 }
 
-// meet makes the first contact for a modern host. It reports whether the request has its
-// response, or an error says why it gets none.
-func (r *room) meet(c *call) (done bool, err error) {
+// firstContact makes the first contact for a modern host. It reports whether the request has its
+// response, or an error why it gets none.
+func (r *placeholder) firstContact(c *call) (done bool, err error) {
 	discover := c.is("server/discover")
-	var f *flight
+	var f *firstContact
 	if discover {
-		f = r.era.fly(func(ctx context.Context) (*message, error) {
+		f = r.era.startContact(func(ctx context.Context) (*message, error) {
 			return r.era.introduce(ctx, c.raw)
 		}, func() {})
 	} else {
@@ -60,21 +60,21 @@ func (r *room) meet(c *call) (done bool, err error) {
 			return r.era.probe(ctx, meta)
 		})
 	}
-	switch r.meets(c, f, r.probeWait()) {
+	switch r.waitForContact(c, f, r.probeWait()) {
 	case userAwaited:
 		if modernVersion(c.message) == "" {
-			return true, silent // nothing is shown to a host of before without initialize
+			return true, noDiscoverResponse // nothing is shown to a host of before without initialize
 		}
-		done, entered := r.enter(c, f)
+		done, entered := r.begin(c, f)
 		if !entered && discover {
-			return true, silent
+			return true, noDiscoverResponse
 		}
 		return done, nil
 	case waitOver:
-		// A server that does not respond to server/discover is taken for one of before.
+		// A server that does not respond to server/discover is treated as one of before.
 		r.era.learned(legacyEra)
 		if discover {
-			return true, silent
+			return true, noDiscoverResponse
 		}
 		return false, nil
 	case callOver:
@@ -82,8 +82,8 @@ func (r *room) meet(c *call) (done bool, err error) {
 	case serverResponded:
 	}
 	switch {
-	case discover && f.answer != nil:
-		r.conclude(c, f.answer, true)
+	case discover && f.response != nil:
+		r.deliverResponse(c, f.response, true)
 		return true, nil
 	case f.err != nil && (discover || r.era.serverEra() == unknownEra):
 		return true, f.err

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+)
+
+// A suite is one row of the table: commands that run one after the other, and stop at the
+// first that fails.
+type suite struct {
+	name  string
+	about string // for the line when it begins
+	after []string
+	dir   string
+	env   []string // beside this process's
+	steps []step
+}
+
+// A step is one command.
+type step struct {
+	args  []string
+	tests bool   // it is "go test": its tests are counted, from what -json prints
+	junit string // its tests are counted from this file
+}
+
+func sh(args ...string) step { return step{args: args} }
+
+// goTest is "go test" without vet, which is a suite of its own.
+func goTest(args ...string) step {
+	return step{args: append([]string{"go", "test", "-json", "-vet=off"}, args...), tests: true}
+}
+
+// npm installs the packages of folders, unless they are there.
+func npm(folders ...string) step {
+	args := []string{"make", "--no-print-directory", "--jobs=4"}
+	for _, folder := range folders {
+		args = append(args, folder+"/node_modules/.package-lock.json")
+	}
+	return sh(args...)
+}
+
+// required adds what a suite shall not skip to what the environment names.
+func required(name string) string {
+	return "HANDSTAMP_TEST_REQUIRE=" + strings.TrimSpace(name+" "+os.Getenv("HANDSTAMP_TEST_REQUIRE"))
+}
+
+// everything is what "make test" runs, in the order in which the suites begin.
+func everything() []suite {
+	const long = "HANDSTAMP_TEST_LONG=1"
+	return []suite{
+		{
+			name: "packages", about: "what tests need of Debian and npm",
+			steps: []step{
+				sh("scripts/services"),
+				npm("bench/bridge", "conformance", "bridge/interop", "bridge/interop/peers", "interop"),
+			},
+		},
+		{
+			name: "python", about: "what tests need of PyPI, where it can be had",
+			steps: []step{sh("scripts/python-servers")},
+		},
+		{name: "vet", about: "go vet of all modules", steps: []step{sh("go", "vet", "work")}},
+		{
+			name: "library", about: "the library's module, with the race detector",
+			after: []string{"packages", "vet"}, env: []string{required("mcp-remote"), long},
+			steps: []step{goTest(append([]string{"-race", "-timeout", "25m"}, libraryPackages()...)...)},
+		},
+		{
+			name: "command", about: "the command, with the race detector",
+			after: []string{"packages", "vet"}, env: []string{required("mcp-remote"), long},
+			steps: []step{goTest("-race", "-timeout", "25m", "./cmd/handstamp/...")},
+		},
+		{
+			name: "interop-sdk", about: "the bridge between the official SDKs, and others' hosts and servers",
+			after: []string{"packages", "python"}, env: []string{required("sdks")},
+			steps: []step{goTest("-count=1", "-timeout", "20m", "./bridge/interop/...")},
+		},
+		{
+			name: "interop", about: "authorization servers that others wrote",
+			after: []string{"packages", "python"}, env: []string{required("interop")}, dir: "interop",
+			steps: []step{goTest("-race", "-count=1", "-timeout", "25m", "./...")},
+		},
+		{
+			name: "conformance", about: "the official conformance suite",
+			after: []string{"packages"}, env: []string{required("conformance")},
+			steps: []step{goTest("-count=1", "-timeout", "25m", "./conformance/...")},
+		},
+		{
+			name: "lab", about: "the second-session suite, every cell",
+			steps: []step{
+				sh("go", "build", "-o", "bin/handstamp", "./cmd/handstamp"),
+				{args: []string{"bin/handstamp", "lab", "run", "--junit", "bin/test/lab.xml"}, junit: "bin/test/lab.xml"},
+			},
+		},
+		{
+			name: "chaos", about: "random servers and hosts around the bridge", env: []string{long},
+			dir: "bridge/chaos", steps: []step{goTest("-race", "-count=1", "-timeout", "25m")},
+		},
+		{
+			name: "modules", about: "the modules that need more than the library, and how they install",
+			steps: []step{goTest("-timeout", "15m", "./lab/mcpserver/...", "./lab/peers/...", "./examples/...", "./bench/...", "./tools/...")},
+		},
+		{name: "lint", about: "golangci-lint of all modules, and govulncheck", steps: []step{sh("make", "--no-print-directory", "lint", "vulnerabilities")}},
+		{name: "platforms", about: "builds and vets for the other systems", steps: []step{sh("make", "--no-print-directory", "platforms")}},
+	}
+}
+
+// libraryPackages returns the packages of the library's module but for the chaos suite.
+func libraryPackages() []string {
+	out, err := output("go", "list", "./...")
+	if err != nil {
+		return []string{"./..."} // go test reports what is wrong
+	}
+	return slices.DeleteFunc(strings.Fields(out), func(p string) bool { return strings.HasSuffix(p, "/bridge/chaos") })
+}
+
+// choose returns the suites with these names and those that they come after.
+func choose(all []suite, names []string) ([]suite, error) {
+	if len(names) == 0 {
+		return all, nil
+	}
+	wanted := make(map[string]bool)
+	for len(names) > 0 {
+		name := names[0]
+		names = names[1:]
+		i := slices.IndexFunc(all, func(s suite) bool { return s.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("there is no suite %q", name)
+		}
+		if !wanted[name] {
+			wanted[name] = true
+			names = append(names, all[i].after...)
+		}
+	}
+	return slices.DeleteFunc(all, func(s suite) bool { return !wanted[s.name] }), nil
+}
