@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 // authForm is one way in which a client authenticates at the token endpoint.
@@ -39,7 +39,7 @@ type authMethodInputs struct {
 // to try.
 type authMethodChoice struct {
 	authForm
-	source string // store.MethodConfigured, …
+	source string // record.MethodConfigured, …
 	reason string // a clause for the user
 
 	// next are the forms to try, each once, if the server rejects the request
@@ -57,19 +57,19 @@ func chooseAuthMethod(f authMethodInputs) (authMethodChoice, error) {
 	known := authMethodChoice{}
 	switch {
 	case f.configured != "":
-		known.method, known.source = f.configured, store.MethodConfigured
+		known.method, known.source = f.configured, record.MethodConfigured
 	case f.learned != "":
-		known.method, known.source = f.learned, store.MethodLearned
+		known.method, known.source = f.learned, record.MethodLearned
 	case f.registered != "":
-		known.method, known.source = f.registered, store.MethodRegistered
+		known.method, known.source = f.registered, record.MethodRegistered
 	case f.requested != "" && (f.requested == oauth.MethodNone) != f.secret:
 		// A silent response follows the request, unless its secret, or the lack
 		// of one, says otherwise.
-		known.method, known.source = f.requested, store.MethodRequested
+		known.method, known.source = f.requested, record.MethodRequested
 	case f.byDefault != "" && slices.Contains(candidates, f.byDefault):
-		known.method, known.source = f.byDefault, store.MethodDefault
+		known.method, known.source = f.byDefault, record.MethodDefault
 	default:
-		known.method, known.source = candidates[0], store.MethodDefault
+		known.method, known.source = candidates[0], record.MethodDefault
 	}
 	known.reason = authMethodReason(known.source)
 	known.formID = f.formID && known.method == oauth.MethodBasic
@@ -97,7 +97,7 @@ func formsAfter(first authForm, source string, candidates []string) []authForm {
 	if first.method == oauth.MethodBasic && !first.formID {
 		next = append(next, authForm{method: oauth.MethodBasic, formID: true})
 	}
-	if source == store.MethodConfigured {
+	if source == record.MethodConfigured {
 		return next
 	}
 	if first.method == oauth.MethodNone && len(candidates) > 1 {
@@ -119,54 +119,29 @@ func formsAfter(first authForm, source string, candidates []string) []authForm {
 // authMethodReason says why a method is used.
 func authMethodReason(source string) string {
 	switch source {
-	case store.MethodConfigured:
+	case record.MethodConfigured:
 		return "as configured"
-	case store.MethodRegistered:
+	case record.MethodRegistered:
 		return "from the registration"
-	case store.MethodRequested:
+	case record.MethodRequested:
 		return "as requested in the registration, whose response named none"
-	case store.MethodLearned:
+	case record.MethodLearned:
 		return "learned from the server's responses"
 	}
 	return "by default: no registration is known"
 }
 
-func methodReason(c *store.Client) string { return authMethodReason(c.MethodSource) }
-
-// authMethodInputs returns what the stored client says about its method, with the
-// user's configuration above it.
-func (s *session) authMethodInputs(c *store.Client, listed []string) authMethodInputs {
-	f := authMethodInputs{secret: c.Secret != "", formID: c.FormID, proven: c.Proven, listed: listed}
-	switch c.MethodSource {
-	case store.MethodConfigured:
-		f.configured = c.Method
-	case store.MethodRegistered:
-		f.registered = c.Method
-	case store.MethodRequested:
-		f.requested = c.Method
-	case store.MethodLearned:
-		f.learned = c.Method
-	default:
-		f.byDefault = c.Method
-	}
-	if r := s.configurationFor(c); r != nil {
-		f.configured = r.TokenEndpointAuthMethod
-		if f.configured != "" && f.configured != c.Method {
-			f.proven, f.formID = false, false
-		}
-	}
-	return f
-}
+func methodReason(c *record.Client) string { return authMethodReason(c.MethodSource) }
 
 // credentials returns how the client authenticates in this form.
-func (f authForm) credentials(c *store.Client) oauth.ClientCredentials {
+func (f authForm) credentials(c *record.Client) oauth.ClientCredentials {
 	return oauth.ClientCredentials{ID: c.ID, Secret: c.Secret, Method: f.method, FormID: f.formID}
 }
 
 // learn notes in the client that a grant was obtained in this form.
-func (f authForm) learn(c *store.Client) {
-	if f.method != c.Method || f.formID != c.FormID || c.MethodSource == store.MethodDefault {
-		c.Method, c.FormID, c.MethodSource = f.method, f.formID, store.MethodLearned
+func (f authForm) learn(c *record.Client) {
+	if f.method != c.Method || f.formID != c.FormID || c.MethodSource == record.MethodDefault {
+		c.Method, c.FormID, c.MethodSource = f.method, f.formID, record.MethodLearned
 	}
 	c.Proven = true
 }
@@ -185,7 +160,7 @@ func mayBlameClient(err error) bool {
 
 // storedAuthMethods returns what the stored metadata of the grant's issuer says
 // about token endpoint auth methods; nil if it says nothing.
-func storedAuthMethods(rec *store.Record) []string {
+func storedAuthMethods(rec *record.Record) []string {
 	if m := storedMetadata(rec); m != nil {
 		return m.TokenEndpointAuthMethodsSupported
 	}
@@ -193,7 +168,7 @@ func storedAuthMethods(rec *store.Record) []string {
 }
 
 // storedMetadata returns the stored metadata of the grant's issuer, or nil.
-func storedMetadata(rec *store.Record) *oauth.ServerMetadata {
+func storedMetadata(rec *record.Record) *oauth.ServerMetadata {
 	as := rec.AuthorizationServer
 	if as == nil || rec.Grant == nil || as.Issuer != rec.Grant.Issuer || len(as.Metadata) == 0 {
 		return nil

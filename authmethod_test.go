@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 func TestChooseMethod(t *testing.T) {
@@ -21,32 +21,32 @@ func TestChooseMethod(t *testing.T) {
 		fails  bool
 	}{
 		{"registered beats the first listed", authMethodInputs{registered: post, secret: true, listed: list(none, post, basic)},
-			post, store.MethodRegistered, list(basic, basicID), false},
+			post, record.MethodRegistered, list(basic, basicID), false},
 		{"registered basic, post listed first", authMethodInputs{registered: basic, secret: true, listed: list(post, basic)},
-			basic, store.MethodRegistered, list(basicID, post), false},
+			basic, record.MethodRegistered, list(basicID, post), false},
 		{"registered, and it has worked", authMethodInputs{registered: basic, proven: true, secret: true, listed: list(post)},
-			basic, store.MethodRegistered, nil, false},
-		{"registered none, not listed", authMethodInputs{registered: none, listed: list(post, basic)}, none, store.MethodRegistered, nil, false},
+			basic, record.MethodRegistered, nil, false},
+		{"registered none, not listed", authMethodInputs{registered: none, listed: list(post, basic)}, none, record.MethodRegistered, nil, false},
 		{"registered none with a secret beside it", authMethodInputs{registered: none, secret: true, listed: list(none, post)},
-			none, store.MethodRegistered, list(post, basic, basicID), false},
+			none, record.MethodRegistered, list(post, basic, basicID), false},
 		{"registered and contradicted by the list", authMethodInputs{registered: basic, secret: true, listed: list(post)},
-			basic, store.MethodRegistered, list(basicID, post), false},
+			basic, record.MethodRegistered, list(basicID, post), false},
 		{"configured beats registered", authMethodInputs{configured: post, registered: basic, secret: true, listed: list(basic)},
-			post, store.MethodConfigured, nil, false},
-		{"configured is never second-guessed", authMethodInputs{configured: none, secret: true, listed: list(post)}, none, store.MethodConfigured, nil, false},
+			post, record.MethodConfigured, nil, false},
+		{"configured is never second-guessed", authMethodInputs{configured: none, secret: true, listed: list(post)}, none, record.MethodConfigured, nil, false},
 		{"configured basic may need the id in the form", authMethodInputs{configured: basic, secret: true, listed: list(post)},
-			basic, store.MethodConfigured, list(basicID), false},
-		{"learned stays", authMethodInputs{learned: post, proven: true, secret: true, listed: list(basic)}, post, store.MethodLearned, nil, false},
+			basic, record.MethodConfigured, list(basicID), false},
+		{"learned stays", authMethodInputs{learned: post, proven: true, secret: true, listed: list(basic)}, post, record.MethodLearned, nil, false},
 		{"learned with the id in the form", authMethodInputs{learned: basic, formID: true, proven: true, secret: true, listed: list(basic)},
-			basicID, store.MethodLearned, nil, false},
-		{"silent response, requested none", authMethodInputs{requested: none, listed: list(none, post)}, none, store.MethodRequested, nil, false},
+			basicID, record.MethodLearned, nil, false},
+		{"silent response, requested none", authMethodInputs{requested: none, listed: list(none, post)}, none, record.MethodRequested, nil, false},
 		{"silent response with a secret, requested none", authMethodInputs{requested: none, secret: true, listed: list(none, post, basic)},
-			basic, store.MethodDefault, list(basicID, post), false},
-		{"silent response without the secret of the requested method", authMethodInputs{requested: basic, listed: list(basic)}, none, store.MethodDefault, nil, false},
-		{"secret typed in, list omitted", authMethodInputs{secret: true}, basic, store.MethodDefault, list(basicID, post), false},
-		{"secret typed in, none listed first", authMethodInputs{secret: true, listed: list(none, post)}, post, store.MethodDefault, list(basic, basicID), false},
-		{"secret typed in, both listed", authMethodInputs{secret: true, listed: list(post, basic)}, basic, store.MethodDefault, list(basicID, post), false},
-		{"id typed in, none not listed", authMethodInputs{listed: list(basic, post)}, none, store.MethodDefault, nil, false},
+			basic, record.MethodDefault, list(basicID, post), false},
+		{"silent response without the secret of the requested method", authMethodInputs{requested: basic, listed: list(basic)}, none, record.MethodDefault, nil, false},
+		{"secret typed in, list omitted", authMethodInputs{secret: true}, basic, record.MethodDefault, list(basicID, post), false},
+		{"secret typed in, none listed first", authMethodInputs{secret: true, listed: list(none, post)}, post, record.MethodDefault, list(basic, basicID), false},
+		{"secret typed in, both listed", authMethodInputs{secret: true, listed: list(post, basic)}, basic, record.MethodDefault, list(basicID, post), false},
+		{"id typed in, none not listed", authMethodInputs{listed: list(basic, post)}, none, record.MethodDefault, nil, false},
 		{"registered basic without a secret", authMethodInputs{registered: basic, listed: list(basic)}, "", "", nil, true},
 		{"configured post without a secret", authMethodInputs{configured: post}, "", "", nil, true},
 		{"a method nobody here knows", authMethodInputs{registered: "tls_client_auth", secret: true}, "", "", nil, true},

@@ -5,9 +5,9 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
-	"github.com/handstamp/handstamp/store"
 )
 
 // A wait that was noted while the clock ran ahead ends with that clock.
@@ -20,7 +20,7 @@ func TestWaitNotedByWrongClock(t *testing.T) {
 		wait  time.Duration
 		waits bool
 	}{{10 * time.Minute, true}, {24 * time.Hour, false}} {
-		rec.Retry = &store.Retry{NotBefore: time.Now().Add(test.wait), Failures: 3, Reason: "503"}
+		rec.Retry = &record.Retry{NotBefore: time.Now().Add(test.wait), Failures: 3, Reason: "503"}
 		w.Put(rec)
 		c := w.Session()
 		status, err := c.Status(t.Context(), w.Lab.MCPURL())

@@ -1,14 +1,14 @@
 package handstamp
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 	"golang.org/x/oauth2"
 )
 
@@ -23,7 +23,7 @@ func (s *cachedToken) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[token source
 type cachedToken struct {
 	header    []string // the Authorization header's value
 	oauth2    *oauth2.Token
-	token     store.Secret
+	token     secret.String
 	tokenType string
 	scope     string
 	resource  string
@@ -37,7 +37,7 @@ type cachedToken struct {
 	// still while a laptop sleeps. Zero: not before the server refuses.
 	refreshAt time.Time
 
-	// unasked is set while refreshAt need not be looked at: for one glance.
+	// checkedLately is set while the clock need not be read.
 	checkedLately atomic.Bool
 
 	issuedHere atomic.Bool // to this process
@@ -50,14 +50,14 @@ type cachedToken struct {
 // timer makes no difference.
 const clockCheckInterval = time.Second
 
-// fresh reports whether the token is to be used without a thought. Each request
-// asks, and a clock costs more than all else that a request is asked; so the
-// answer stands until a timer takes it back.
-func (s *cachedToken) fresh() bool {
-	if s == nil {
-		return false
-	}
-	if s.checkedLately.Load() || s.refreshAt.IsZero() {
+// fresh reports whether the token is to be used without a further check. Each request
+// calls it, and reading a clock costs more than everything else that a request needs; so the
+// result stands until a timer takes it back.
+func (s *cachedToken) fresh() bool { return s != nil && (s.checkedLately.Load() || s.checkClock()) }
+
+// checkClock is fresh by the clock.
+func (s *cachedToken) checkClock() bool {
+	if s.refreshAt.IsZero() {
 		return true
 	}
 	left := time.Until(s.refreshAt)
@@ -79,7 +79,7 @@ func (s *cachedToken) usable(now time.Time) bool {
 }
 
 // newCachedToken returns the view of the grant's access token.
-func newCachedToken(g *store.Grant) *cachedToken {
+func newCachedToken(g *record.Grant) *cachedToken {
 	scheme := authScheme(g.TokenType)
 	snap := &cachedToken{
 		header:     []string{scheme + " " + g.AccessToken.Reveal()},
@@ -93,7 +93,7 @@ func newCachedToken(g *store.Grant) *cachedToken {
 		refreshAt:  refreshTime(g, rand.Float64()),
 	}
 	snap.accepted.Store(g.Accepted)
-	snap.rejected.Store(g.Refused)
+	snap.rejected.Store(g.Rejected)
 	return snap
 }
 
@@ -104,39 +104,4 @@ func authScheme(tokenType string) string {
 		return "Bearer"
 	}
 	return tokenType
-}
-
-// useToken makes the record's access token what the next request is sent with.
-func (s *session) useToken(rec *store.Record) *cachedToken {
-	if rec.Grant == nil || rec.Grant.AccessToken == "" {
-		s.cached.Store(nil)
-		return nil
-	}
-	snap := newCachedToken(rec.Grant)
-	if old := s.cached.Load(); old != nil && old.token == snap.token {
-		snap.issuedHere.Store(old.issuedHere.Load())
-		snap.accepted.Store(snap.accepted.Load() || old.accepted.Load())
-		snap.rejected.Store(snap.rejected.Load() || old.rejected.Load())
-	}
-	s.cached.Store(snap)
-	return snap
-}
-
-// useIssued is useToken for a token that this process was issued.
-func (s *session) useIssued(rec *store.Record) *cachedToken {
-	snap := s.useToken(rec)
-	if snap != nil {
-		snap.issuedHere.Store(true)
-	}
-	return snap
-}
-
-// freshToken returns what to send with a request: nil if there is no usable
-// token, so that the server's refusal tells how to get one. While the token is
-// fresh it takes no lock and does no I/O.
-func (s *session) freshToken(ctx context.Context) (*cachedToken, error) {
-	if snap := s.cached.Load(); snap.fresh() {
-		return snap, nil
-	}
-	return s.refresh(ctx, tokenNeed{})
 }

@@ -1,6 +1,7 @@
 package handstamp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/url"
@@ -16,75 +17,88 @@ import (
 // itself and did not say where.
 const hookRedirectURI = "http://127.0.0.1/callback"
 
-// callbackReceiver is a login's way to the person and back: a browser and a listener on
-// the loopback interface, the terminal, or the application's own.
+// callbackReceiver takes a login to the user and brings the response back: a browser and a
+// listener on the loopback interface, the terminal, or the application's own page.
 type callbackReceiver struct {
-	redirectURI string
-	listener    *loopback.Listener
-	answered    bool                        // the listener has a browser waiting for its page
-	expect      chan func(url.Values) error // holds what tells the expected callback from a stranger's
+	*loginState
+	redirectURI  string
+	listener     *loopback.Listener
+	browserWaits bool                        // the listener has a browser waiting for its page
+	expect       chan func(url.Values) error // holds what tells the expected callback from a stranger's
 }
 
-// openCallback makes sure that the answer can be received, before anybody is asked and
+// open makes sure that the callback can be received, before the user is sent anywhere and
 // before a redirect URI is registered.
-func (l *loginFlow) openCallback(ctx context.Context) error {
-	if l.callback.listener != nil {
+func (cb *callbackReceiver) open(ctx context.Context) error {
+	if cb.listener != nil {
 		return nil
 	}
-	if l.c.Prompt.Authorize != nil {
-		if l.callback.redirectURI = l.c.RedirectURI; l.callback.redirectURI == "" {
-			l.callback.redirectURI = hookRedirectURI
-		}
+	if cb.config.Prompt.Authorize != nil {
+		cb.redirectURI = cmp.Or(cb.config.RedirectURI, hookRedirectURI)
 		return nil
 	}
-	options := l.listenerOptions()
-	options.Port = l.c.CallbackPort
-	configured := l.activeRegistration()
-	learned := l.rec.LearnedOf(l.plan.server.Issuer)
-	stored := false
-	switch old := l.rec.NewestClient(l.plan.server.Issuer); {
-	case l.callback.redirectURI != "":
-		// The port that an attempt before this one gave back may be gone, too.
-		options.RedirectURI = l.callback.redirectURI
-		stored = l.c.RedirectURI == "" && l.c.CallbackPort == 0 && configured == nil
-	case l.c.RedirectURI != "":
-		options.RedirectURI = l.c.RedirectURI
-		if !loopbackURI(options.RedirectURI) {
-			return &Error{Kind: ErrInvalidConfig, Server: l.serverURL,
-				Message: "the redirect URI does not lead to this machine, so only the application itself can receive the callback",
-				Hint:    "set Prompt.Authorize"}
-		}
-	case configured != nil && len(configured.RedirectURIs) > 0 &&
-		loopbackURI(configured.RedirectURIs[0]) && l.c.CallbackPort == 0:
-		options.RedirectURI = configured.RedirectURIs[0]
-	case old != nil && !old.Refused && len(old.RedirectURIs) > 0 && loopbackURI(old.RedirectURIs[0]) && l.c.CallbackPort == 0:
-		// Many servers compare redirect URIs exactly, against RFC 8252 section
-		// 7.3: the port is part of the registration.
-		options.RedirectURI, stored = old.RedirectURIs[0], true
-	case learned.NamedRedirectURI != "" && loopbackURI(learned.NamedRedirectURI) && l.c.CallbackPort == 0:
-		options.RedirectURI, stored = learned.NamedRedirectURI, configured == nil
-	default:
-		options.RedirectURI = redirectAt(learned.RedirectHost)
+	if uri := cb.config.RedirectURI; uri != "" && !loopbackURI(uri) {
+		return &Error{Kind: ErrInvalidConfig, Server: cb.serverURL,
+			Message: "the redirect URI does not lead to this machine, so only the application itself can receive the callback",
+			Hint:    "set Prompt.Authorize"}
 	}
-	l.callback.expect = make(chan func(url.Values) error, 1)
-	listener, err := loopback.Listen(ctx, options)
-	var taken *loopback.PortTakenError
-	if errors.As(err, &taken); err != nil && stored {
+	uri, replaceable := cb.chooseRedirectURI()
+	cb.expect = make(chan func(url.Values) error, 1)
+	err := cb.listen(ctx, uri, cb.config.CallbackPort)
+	if err != nil && replaceable {
 		// Another program has the port, or the server has registered what no
 		// listener can be at. The client is registered once more; the old
 		// registration stays for the refresh token that is bound to it.
-		again := l.listenerOptions()
-		again.RedirectURI = redirectAt(learned.RedirectHost)
-		listener, err = loopback.Listen(ctx, again)
+		err = cb.listen(ctx, redirectAt(cb.rec.LearnedOf(cb.plan.server.Issuer).RedirectHost), 0)
 	}
+	if err == nil {
+		return nil
+	}
+	e := &Error{Kind: ErrInvalidConfig, Server: cb.serverURL, Message: "the callback cannot be received", Err: err}
+	if _, taken := errors.AsType[*loopback.PortTakenError](err); taken {
+		e.Hint = "end the program that uses the port, or choose another callback port"
+	}
+	return e
+}
+
+// chooseRedirectURI returns the redirect URI to listen at; "" is any port. It is replaceable if
+// another one does as well, after a new registration. Many servers compare redirect URIs exactly,
+// against RFC 8252 section 7.3: the port is part of the registration.
+func (cb *callbackReceiver) chooseRedirectURI() (uri string, replaceable bool) {
+	configured := cb.config.activeRegistration()
+	anyPort := cb.config.CallbackPort == 0
+	learned := cb.rec.LearnedOf(cb.plan.server.Issuer)
+	switch {
+	case cb.redirectURI != "":
+		// Another program may have taken the port that an attempt before this one gave back.
+		return cb.redirectURI, cb.config.RedirectURI == "" && anyPort && configured == nil
+	case cb.config.RedirectURI != "":
+		return cb.config.RedirectURI, false
+	case !anyPort:
+		return redirectAt(learned.RedirectHost), false
+	}
+	if configured != nil && len(configured.RedirectURIs) > 0 && loopbackURI(configured.RedirectURIs[0]) {
+		return configured.RedirectURIs[0], false
+	}
+	old := cb.rec.NewestClient(cb.plan.server.Issuer)
+	if old != nil && !old.Rejected && len(old.RedirectURIs) > 0 && loopbackURI(old.RedirectURIs[0]) {
+		return old.RedirectURIs[0], true
+	}
+	if loopbackURI(learned.NamedRedirectURI) {
+		return learned.NamedRedirectURI, configured == nil
+	}
+	return redirectAt(learned.RedirectHost), false
+}
+
+// listen begins to listen at a redirect URI.
+func (cb *callbackReceiver) listen(ctx context.Context, redirectURI string, port int) error {
+	options := cb.listenerOptions()
+	options.RedirectURI, options.Port = redirectURI, port
+	listener, err := loopback.Listen(ctx, options)
 	if err != nil {
-		e := &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Message: "the callback cannot be received", Err: err}
-		if taken != nil {
-			e.Hint = "end the program that uses the port, or choose another callback port"
-		}
-		return e
+		return err
 	}
-	l.callback.listener, l.callback.redirectURI = listener, listener.RedirectURI()
+	cb.listener, cb.redirectURI = listener, listener.RedirectURI()
 	return nil
 }
 
@@ -98,86 +112,98 @@ func redirectAt(host string) string {
 }
 
 // ownsRedirectURI reports whether the redirect URI is Handstamp's own choice.
-func (l *loginFlow) ownsRedirectURI() bool {
-	return l.callback.listener != nil && l.c.RedirectURI == "" && l.activeRegistration() == nil
+func (cb *callbackReceiver) ownsRedirectURI() bool {
+	return cb.listener != nil && cb.config.RedirectURI == "" && cb.config.activeRegistration() == nil
 }
 
-// moveCallback has the listener be where the browser will go, on the first of the hosts,
-// if it is not there already.
-func (l *loginFlow) moveCallback(ctx context.Context, hosts []string) error {
-	u, err := url.Parse(l.callback.redirectURI)
+// move has the listener be where the browser will go, on the first of the hosts, if it is not
+// there already.
+func (cb *callbackReceiver) move(ctx context.Context, hosts []string) error {
+	u, err := url.Parse(cb.redirectURI)
 	if len(hosts) == 0 || err != nil || u.Hostname() == hosts[0] {
 		return nil
 	}
-	l.callback.close()
-	l.callback.redirectURI = ""
-	options := l.listenerOptions()
-	options.RedirectURI, options.Port = redirectAt(hosts[0]), l.c.CallbackPort
-	listener, err := loopback.Listen(ctx, options)
-	if err != nil {
-		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Message: "the callback cannot be received at " + hosts[0], Err: err}
+	cb.close()
+	cb.redirectURI = ""
+	if err := cb.listen(ctx, redirectAt(hosts[0]), cb.config.CallbackPort); err != nil {
+		return &Error{Kind: ErrInvalidConfig, Server: cb.serverURL, Message: "the callback cannot be received at " + hosts[0], Err: err}
 	}
-	l.callback.listener, l.callback.redirectURI = listener, listener.RedirectURI()
 	return nil
 }
 
 // listenerOptions returns what does not depend on where the listener is.
-func (l *loginFlow) listenerOptions() loopback.Options {
-	_, server, _ := strings.Cut(strings.TrimSuffix(l.target, "/"), "://")
-	o := loopback.Options{Accept: l.callback.accept, Application: l.c.ClientName, Server: server}
-	if u, err := url.Parse(l.plan.server.AuthorizationEndpoint); err == nil {
+func (cb *callbackReceiver) listenerOptions() loopback.Options {
+	_, server, _ := strings.Cut(strings.TrimSuffix(cb.server.target, "/"), "://")
+	o := loopback.Options{Accept: cb.accept, Application: cb.config.ClientName, Server: server}
+	if u, err := url.Parse(cb.plan.server.AuthorizationEndpoint); err == nil {
 		o.FormOrigin = strings.TrimSuffix(oauth.StandardURL(oauth.Origin(u)), "/")
 	}
 	return o
 }
 
 // accept judges a call to the redirect URI: the login's own, or a stranger's.
-func (o *callbackReceiver) accept(params url.Values) error {
+func (cb *callbackReceiver) accept(params url.Values) error {
 	select {
-	case judge := <-o.expect:
-		o.expect <- judge
-		return judge(params)
+	case check := <-cb.expect:
+		cb.expect <- check
+		return check(params)
 	default:
 		return loopback.ErrIgnore // nobody has been asked yet
 	}
 }
 
-// requestCode sends the person to the authorization server and returns the code. A call
-// or a paste that is not the answer to this request does not end the wait.
-func (o *callbackReceiver) requestCode(ctx context.Context, s *session, r AuthorizationRequest, want oauth.ExpectedCallback) (oauth.Secret, error) {
-	prompt := s.c.Prompt
-	if prompt.Authorize != nil {
-		params, err := prompt.Authorize(ctx, r)
-		if err != nil && ctx.Err() == nil {
-			return "", &Error{Kind: ErrLoginRequired, Server: s.serverURL, Err: err,
-				Message: "a user has to sign in, and the application returned no response"}
-		}
-		if err != nil {
-			return "", ctx.Err()
-		}
-		code, err := oauth.ParseCallback(params, want)
-		if errors.Is(err, oauth.ErrStateMismatch) {
-			return "", protocolError(s.serverURL, err)
-		}
-		return code, err
+// requestCode sends the user to the authorization server and returns the code. A call
+// or a paste that does not belong to this request does not end the wait.
+func (cb *callbackReceiver) requestCode(ctx context.Context, r AuthorizationRequest, want oauth.ExpectedCallback) (oauth.Secret, error) {
+	var params url.Values
+	var err error
+	if cb.config.Prompt.Authorize != nil {
+		params, err = cb.fromApplication(ctx, r)
+	} else {
+		params, err = cb.fromBrowser(ctx, r, cb.checkCallback(want))
 	}
+	if err != nil {
+		return "", err
+	}
+	code, err := oauth.ParseCallback(params, want)
+	if cb.config.Prompt.Authorize != nil && errors.Is(err, oauth.ErrStateMismatch) {
+		return "", protocolError(cb.serverURL, err)
+	}
+	return code, err
+}
 
-	judge := s.callbackJudge(want)
-	o.expect <- judge
-	defer func() { <-o.expect }()
+// fromApplication has the application carry the request out.
+func (cb *callbackReceiver) fromApplication(ctx context.Context, r AuthorizationRequest) (url.Values, error) {
+	params, err := cb.config.Prompt.Authorize(ctx, r)
+	if err != nil && ctx.Err() == nil {
+		return nil, &Error{Kind: ErrLoginRequired, Server: cb.serverURL, Err: err,
+			Message: "a user has to sign in, and the application returned no response"}
+	}
+	if err != nil {
+		return nil, ctx.Err()
+	}
+	return params, nil
+}
 
+// callbackResult is how a wait for the callback ended.
+type callbackResult struct {
+	params url.Values
+	err    error
+	pasted bool
+}
+
+// fromBrowser opens the browser and waits for the callback, at the listener and at the terminal.
+func (cb *callbackReceiver) fromBrowser(ctx context.Context, r AuthorizationRequest, check func(url.Values) error) (url.Values, error) {
+	prompt := cb.config.Prompt
+	cb.expect <- check
+	defer func() { <-cb.expect }()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	type callback struct {
-		params url.Values
-		err    error
-		pasted bool
-	}
-	callbacks := make(chan callback, 2)
-	listener := o.listener // which close takes away
+	results := make(chan callbackResult, 2)
+	listener := cb.listener // which close takes away
 	go func() {
 		params, err := listener.Wait(ctx)
-		callbacks <- callback{params: params, err: err}
+		results <- callbackResult{params: params, err: err}
 	}()
 	if prompt.Show != nil {
 		prompt.Show(ctx, r)
@@ -185,48 +211,46 @@ func (o *callbackReceiver) requestCode(ctx context.Context, s *session, r Author
 	// An opener may take as long as the browser lives.
 	unopened := make(chan error, 1)
 	go func() {
-		if err := s.openBrowser(ctx, r); err != nil {
+		if err := cb.openBrowser(ctx, r); err != nil {
 			unopened <- err
 		}
 	}()
 	if prompt.Paste != nil {
 		go func() {
-			params, err := s.paste(ctx, r, judge)
-			switch {
-			case err == nil:
-				callbacks <- callback{params: params, err: judge(params), pasted: true}
-			case errors.Is(err, ErrRegisterAnew):
-				callbacks <- callback{err: err, pasted: true}
+			params, err := cb.paste(ctx, r, check)
+			if err == nil || errors.Is(err, ErrRegisterAnew) {
+				results <- callbackResult{params: params, err: err, pasted: true}
 			}
 		}()
 	}
 	select {
-	case c := <-callbacks:
-		o.answered = !c.pasted
-		if c.params == nil {
-			return "", c.err
-		}
-		return oauth.ParseCallback(c.params, want)
+	case result := <-results:
+		return cb.took(result)
 	case err := <-unopened:
 		select {
-		case c := <-callbacks: // whatever the opener says, the person was there
-			if c.params != nil {
-				o.answered = !c.pasted
-				return oauth.ParseCallback(c.params, want)
-			}
-			return "", c.err
+		case result := <-results: // whatever the opener reports, the user was there
+			return cb.took(result)
 		default:
-			return "", err
+			return nil, err
 		}
 	case <-ctx.Done():
-		return "", ctx.Err()
+		return nil, ctx.Err()
 	}
+}
+
+// took remembers whether a browser waits for the listener's page.
+func (cb *callbackReceiver) took(result callbackResult) (url.Values, error) {
+	cb.browserWaits = !result.pasted
+	if result.params == nil {
+		return nil, result.err
+	}
+	return result.params, nil
 }
 
 // openBrowser opens the authorization URL. That it cannot is an error only where
 // there is no other way to the person.
-func (s *session) openBrowser(ctx context.Context, r AuthorizationRequest) error {
-	open := s.c.Prompt.OpenURL
+func (c *credential) openBrowser(ctx context.Context, r AuthorizationRequest) error {
+	open := c.config.Prompt.OpenURL
 	if open == nil {
 		open = openPreferredBrowser
 	}
@@ -234,11 +258,11 @@ func (s *session) openBrowser(ctx context.Context, r AuthorizationRequest) error
 	if err == nil {
 		return nil
 	}
-	if ctx.Err() == nil && (s.c.Prompt.Show != nil || s.c.Prompt.Paste != nil) {
-		s.notice("no browser could be opened: %v", err)
+	if ctx.Err() == nil && (c.config.Prompt.Show != nil || c.config.Prompt.Paste != nil) {
+		c.notice("no browser could be opened: %v", err)
 		return nil
 	}
-	return &Error{Kind: ErrLoginRequired, Server: s.serverURL, Err: err,
+	return &Error{Kind: ErrLoginRequired, Server: c.serverURL, Err: err,
 		Message: "a user has to sign in, and no browser could be opened",
 		Hint:    "set Prompt.Show, or take TerminalPrompt, to show the URL"}
 }
@@ -254,48 +278,48 @@ func openPreferredBrowser(ctx context.Context, rawURL string) error {
 }
 
 // paste asks for the URL that the browser ended at until it is the right one.
-func (s *session) paste(ctx context.Context, r AuthorizationRequest, judge func(url.Values) error) (url.Values, error) {
+func (cb *callbackReceiver) paste(ctx context.Context, r AuthorizationRequest, check func(url.Values) error) (url.Values, error) {
 	for {
-		pasted, err := s.c.Prompt.Paste(ctx)
+		pasted, err := cb.config.Prompt.Paste(ctx)
 		if errors.Is(err, ErrRegisterAnew) && !r.CanRegisterAnew {
-			s.notice("the client was registered just now, or by hand; another would change nothing")
+			cb.notice("the client was registered just now, or by hand; another would change nothing")
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
 		params, err := pastedParams(pasted, r.RedirectURI)
-		var verdict error
+		var rejection error
 		if err == nil {
-			if verdict = judge(params); !errors.Is(verdict, loopback.ErrIgnore) {
+			if rejection = check(params); !errors.Is(rejection, loopback.ErrIgnore) {
 				return params, nil
 			}
 			err = errors.New("that URL belongs to another sign-in")
 		}
-		if unbound, ok := errors.AsType[*loopback.UnboundError](verdict); ok {
+		if unbound, ok := errors.AsType[*loopback.UnboundError](rejection); ok {
 			err = errors.New("that URL reports the error " + unbound.Code + ", but has no state")
 		}
-		s.notice("%v; paste the whole address that the browser shows after you have signed in", err)
+		cb.notice("%v; paste the whole address that the browser shows after you have signed in", err)
 	}
 }
 
 // finish shows the waiting browser how the login ended.
-func (o *callbackReceiver) finish(message string, err error) {
-	if o.listener == nil {
+func (cb *callbackReceiver) finish(message string, err error) {
+	if cb.listener == nil {
 		return
 	}
-	if o.answered {
-		o.listener.Finish(loopback.Page{Message: message, Err: err})
+	if cb.browserWaits {
+		cb.listener.Finish(loopback.Page{Message: message, Err: err})
 	}
-	o.answered = false
-	o.close()
+	cb.browserWaits = false
+	cb.close()
 }
 
 // close gives the port back.
-func (o *callbackReceiver) close() {
-	if o.listener != nil {
-		o.listener.Close()
-		o.listener = nil
+func (cb *callbackReceiver) close() {
+	if cb.listener != nil {
+		cb.listener.Close()
+		cb.listener = nil
 	}
 }
 

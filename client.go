@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -168,27 +167,6 @@ func (c *Client) init() {
 	})
 }
 
-// authTransport returns what carries a session's requests to authorization servers. It connects
-// to the addresses only that reach allows.
-func (c *Client) authTransport(reach func(host string) oauth.Reach) http.RoundTripper {
-	if c.AuthTransport != nil {
-		return c.AuthTransport
-	}
-	return oauth.Guard(standardTransport(c.BaseTransport), reach) // nil: Guard takes the default one
-}
-
-// start counts a piece of work that Close waits for; it reports false once the
-// Client is closed. The caller ends it with c.running.Done.
-func (c *Client) start() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return false
-	}
-	c.running.Add(1)
-	return true
-}
-
 // Close ends a login that waits for the user and a refresh that waits for another
 // process, and waits, until ctx ends, for a refresh under way to be stored. After
 // it, only stored tokens are used and everything else fails. A process that is
@@ -203,13 +181,8 @@ func (c *Client) Close(ctx context.Context) error {
 	// Work begins under the session's lock and asks for ours there, so the two
 	// must not be taken the other way round.
 	for _, s := range sessions {
-		s.mu.Lock()
-		for _, f := range []*flight{s.activeLogin, s.activeRefresh} {
-			if f != nil {
-				f.cancel()
-			}
-		}
-		s.mu.Unlock()
+		s.logins.cancel()
+		s.refresher.cancel()
 	}
 	done := make(chan struct{})
 	go func() {
@@ -221,14 +194,5 @@ func (c *Client) Close(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
-	}
-}
-
-// notice tells whoever listens what a person should hear of.
-func (c *Client) notice(server, format string, args ...any) {
-	message := fmt.Sprintf(format, args...)
-	c.Logger.Info(message, "server", server)
-	if c.Hooks.Notice != nil {
-		c.Hooks.Notice(Notice{Server: server, Message: message})
 	}
 }

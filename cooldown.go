@@ -12,7 +12,8 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // A definitive rejection of a client or of its registration is remembered in the
@@ -35,7 +36,7 @@ type rejectedClient struct {
 	issuer, endpoint string
 	id               string // "" for a registration
 	method           string // as configured, else as stored
-	secret           store.Secret
+	secret           secret.String
 	scope            string // as configured
 }
 
@@ -50,78 +51,70 @@ func (r rejectedClient) fingerprint(id string) string {
 
 // rejectedClient returns the subject of a rejection of a client; nil stands for
 // one that is to be registered.
-func (s *session) rejectedClient(issuer, endpoint string, c *store.Client) rejectedClient {
-	subject := rejectedClient{issuer: issuer, endpoint: endpoint, scope: strings.Join(s.c.Scopes, " ")}
+func (cfg *configuration) rejectedClient(issuer, endpoint string, c *record.Client) rejectedClient {
+	subject := rejectedClient{issuer: issuer, endpoint: endpoint, scope: strings.Join(cfg.Scopes, " ")}
 	if c == nil {
 		return subject
 	}
-	c = s.withConfiguredSecret(c)
+	c = cfg.withConfiguredSecret(c)
 	subject.id, subject.method, subject.secret = c.ID, c.Method, c.Secret
-	if r := s.configurationFor(c); r != nil {
+	if r := cfg.configurationFor(c); r != nil {
 		subject.method = r.TokenEndpointAuthMethod
 	}
 	return subject
 }
 
-// refreshCooldown returns the rejection that a refresh of the record's grant would
-// meet again.
-func (s *session) refreshCooldown(rec *store.Record, now time.Time) error {
-	c := rec.GrantClient()
-	if len(rec.Cooldowns) == 0 || c == nil {
-		return nil
-	}
-	return s.cooldown(rec, now, func(e store.Cooldown) rejectedClient {
-		return s.rejectedClient(rec.Grant.Issuer, rec.Grant.TokenEndpoint, c)
-	})
-}
-
-// loginCooldown returns the rejection that an automatic login would meet again. It
+// loginCooldown returns the cooldown that an automatic login has to wait for, or nil. It
 // needs no discovery: where the server names another issuer by now, the login
 // after the cooldown finds out.
-func (s *session) loginCooldown(rec *store.Record, now time.Time) error {
-	clients := []*store.Client{nil} // one that is to be registered
-	if r := s.activeRegistration(); r != nil {
-		clients[0] = &store.Client{ID: r.ClientID, Secret: r.ClientSecret}
-	} else if document := s.c.ClientMetadataURL; document != "" {
-		clients = append(clients, &store.Client{ID: document, Method: oauth.MethodNone})
+func (cfg *configuration) loginCooldown(rec *record.Record, now time.Time) *record.Cooldown {
+	clients := []*record.Client{nil} // one that is to be registered
+	if r := cfg.activeRegistration(); r != nil {
+		clients[0] = &record.Client{ID: r.ClientID, Secret: r.ClientSecret}
+	} else if document := cfg.ClientMetadataURL; document != "" {
+		clients = append(clients, &record.Client{ID: document, Method: oauth.MethodNone})
 	}
 	for _, c := range clients {
-		err := s.cooldown(rec, now, func(e store.Cooldown) rejectedClient {
+		active := activeCooldown(rec, now, func(e record.Cooldown) rejectedClient {
 			if c != nil {
 				c.Issuer = e.Issuer
 			}
-			return s.rejectedClient(e.Issuer, e.Endpoint, c)
+			return cfg.rejectedClient(e.Issuer, e.Endpoint, c)
 		})
-		if err != nil {
-			return err
+		if active != nil {
+			return active
 		}
 	}
 	return nil
 }
 
-// cooldown returns the error of the cooldown under way for a subject, or nil.
-func (s *session) cooldown(rec *store.Record, now time.Time, subject func(store.Cooldown) rejectedClient) error {
-	for _, e := range rec.Cooldowns {
-		// An end that nobody can have set was noted under a clock that ran ahead.
-		if !now.Before(e.Until) || e.Until.Sub(now) > maxCooldown || errorKinds[e.Kind] == nil ||
-			e.Fingerprint != subject(e).fingerprint(e.ID) {
-			continue
+// activeCooldown returns the cooldown of a subject that is not over, or nil. An end later than
+// maxCooldown was noted under a clock that ran ahead.
+func activeCooldown(rec *record.Record, now time.Time, subject func(record.Cooldown) rejectedClient) *record.Cooldown {
+	for i, e := range rec.Cooldowns {
+		if now.Before(e.Until) && e.Until.Sub(now) <= maxCooldown && errorKinds[e.Kind] != nil &&
+			e.Fingerprint == subject(e).fingerprint(e.ID) {
+			return &rec.Cooldowns[i]
 		}
-		hint := fmt.Sprintf("it is tried again in %v, or at once by a login", e.Until.Sub(now).Round(time.Second))
-		if e.Hint != "" {
-			hint = e.Hint + "; " + hint
-		}
-		return &Error{Kind: errorKinds[e.Kind], Server: s.serverURL, Message: e.Message, Code: e.Code, Hint: hint, RetryAt: e.Until}
 	}
 	return nil
+}
+
+// cooldown returns the rejection that a cooldown is for.
+func (f errorFactory) cooldown(e *record.Cooldown) error {
+	hint := fmt.Sprintf("it is tried again in %v, or at once by a login", time.Until(e.Until).Round(time.Second))
+	if e.Hint != "" {
+		hint = e.Hint + "; " + hint
+	}
+	return &Error{Kind: errorKinds[e.Kind], Server: f.serverURL, Message: e.Message, Code: e.Code, Hint: hint, RetryAt: e.Until}
 }
 
 // beginCooldown notes a rejection in the record, which the caller stores.
-func beginCooldown(rec *store.Record, subject rejectedClient, requests int, rejection *Error, now time.Time) {
-	i := slices.IndexFunc(rec.Cooldowns, func(e store.Cooldown) bool { return e.Fingerprint == subject.fingerprint(e.ID) })
+func beginCooldown(rec *record.Record, subject rejectedClient, requests int, rejection *Error, now time.Time) {
+	i := slices.IndexFunc(rec.Cooldowns, func(e record.Cooldown) bool { return e.Fingerprint == subject.fingerprint(e.ID) })
 	if i < 0 {
 		id := rand.Text()
-		rec.Cooldowns = append(rec.Cooldowns, store.Cooldown{
+		rec.Cooldowns = append(rec.Cooldowns, record.Cooldown{
 			ID: id, Fingerprint: subject.fingerprint(id), Issuer: subject.issuer, Endpoint: subject.endpoint, First: now.UTC(),
 		})
 		i = len(rec.Cooldowns) - 1
@@ -146,7 +139,7 @@ func beginCooldown(rec *store.Record, subject rejectedClient, requests int, reje
 }
 
 // lengthenCooldown counts a rejection after so many requests.
-func lengthenCooldown(e *store.Cooldown, requests int, now time.Time) {
+func lengthenCooldown(e *record.Cooldown, requests int, now time.Time) {
 	if e.First.After(now) { // noted under a clock that ran ahead
 		e.First = now.UTC()
 	}
@@ -159,11 +152,11 @@ func lengthenCooldown(e *store.Cooldown, requests int, now time.Time) {
 }
 
 // endCooldowns forgets the cooldowns of a record because the user signs in.
-func (s *session) endCooldowns(ctx context.Context, rec *store.Record) (*store.Record, error) {
+func (l *logins) endCooldowns(ctx context.Context, rec *record.Record) (*record.Record, error) {
 	if len(rec.Cooldowns) == 0 {
 		return rec, nil
 	}
-	return s.update(ctx, rec, func(rec *store.Record) error {
+	return l.records.update(ctx, rec, func(rec *record.Record) error {
 		rec.Cooldowns = nil
 		return nil
 	})
@@ -171,9 +164,9 @@ func (s *session) endCooldowns(ctx context.Context, rec *store.Record) (*store.R
 
 // noteRejection begins a cooldown for the client that this login was rejected
 // with; nil stands for its registration. It returns the rejection.
-func (l *loginFlow) noteRejection(ctx context.Context, c *store.Client, endpoint string, requests int, rejection *Error) error {
-	subject := l.rejectedClient(l.plan.server.Issuer, endpoint, c)
-	rec, err := l.update(ctx, l.rec, func(rec *store.Record) error {
+func (l *loginState) noteRejection(ctx context.Context, c *record.Client, endpoint string, requests int, rejection *Error) error {
+	subject := l.config.rejectedClient(l.plan.server.Issuer, endpoint, c)
+	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
 		beginCooldown(rec, subject, requests, rejection, time.Now())
 		return nil
 	})

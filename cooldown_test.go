@@ -8,7 +8,7 @@ import (
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // A configured client that is rejected is rejected for the next request, too,
@@ -16,9 +16,9 @@ import (
 func TestRejectedClientRests(t *testing.T) {
 	w := testenv.New(t, lab.Habits{})
 	w.Lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "old"})
-	configured := func(secret string) *handstamp.Client {
+	configured := func(clientSecret string) *handstamp.Client {
 		c := w.Session()
-		c.Registration = &handstamp.Registration{ClientID: "app", ClientSecret: store.Secret(secret), TokenEndpointAuthMethod: "client_secret_basic"}
+		c.Registration = &handstamp.Registration{ClientID: "app", ClientSecret: secret.String(clientSecret), TokenEndpointAuthMethod: "client_secret_basic"}
 		return c
 	}
 	w.MustCall(configured("old"))
@@ -42,9 +42,9 @@ func TestRejectedClientRests(t *testing.T) {
 func TestRejectedClientHasACooldown(t *testing.T) {
 	w := testenv.New(t, lab.Habits{Methods: []string{lab.MethodPost}})
 	w.Lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "right", Method: lab.MethodPost})
-	client := func(secret string) *handstamp.Client {
+	client := func(clientSecret string) *handstamp.Client {
 		c := w.Session()
-		c.Registration = &handstamp.Registration{ClientID: "app", ClientSecret: store.Secret(secret), TokenEndpointAuthMethod: lab.MethodPost}
+		c.Registration = &handstamp.Registration{ClientID: "app", ClientSecret: secret.String(clientSecret), TokenEndpointAuthMethod: lab.MethodPost}
 		return c
 	}
 	w.MustCall(client("right"))

@@ -11,26 +11,29 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 // loginPlan is what a login found out about whom to ask, and for what.
 type loginPlan struct {
 	server   *oauth.ServerMetadata
-	resource store.Resource
+	resource record.Resource
 	scopes   []string // nil: request none
 	fallback []string // what to request when the server refuses scopes: those that both documents list
 }
 
+// discovery finds the authorization server of an MCP server.
+type discovery struct{ *credential }
+
 // discover finds the authorization server of the session's server (MCP
 // authorization, "Authorization Server Discovery") and decides on resource and
 // scope.
-func (s *session) discover(ctx context.Context, rec *store.Record, req loginRequest) (*loginPlan, error) {
+func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginRequest) (*loginPlan, error) {
 	challenge := req.challenge
 	var reply *serverReply // nil: a request was rejected, so there is a server
 	if !challenge.Found {
 		var err error
-		if reply, err = s.probeChallenge(ctx); err != nil {
+		if reply, err = d.server.probeChallenge(ctx); err != nil {
 			return nil, err
 		}
 		challenge = reply.challenge
@@ -38,44 +41,44 @@ func (s *session) discover(ctx context.Context, rec *store.Record, req loginRequ
 			reply = nil // only the request that was rejected needs a login
 		}
 	}
-	rm, err := s.resourceMetadata(ctx, challenge)
+	rm, err := d.resourceMetadata(ctx, challenge)
 	if reply != nil {
-		if err := s.checkTarget(ctx, reply, rm, err); err != nil {
+		if err := d.checkTarget(ctx, reply, rm, err); err != nil {
 			return nil, err
 		}
 	}
 	if err != nil {
-		return nil, s.asError(err)
+		return nil, d.errs.from(err)
 	}
 	p := &loginPlan{}
-	if p.server, err = s.findAuthorizationServer(ctx, rec, rm); err != nil {
-		return nil, s.asError(err)
+	if p.server, err = d.findAuthorizationServer(ctx, rec, rm); err != nil {
+		return nil, d.errs.from(err)
 	}
 	if p.server.Form == oauth.FormLegacy {
-		if err := s.noLoginError(reply); err != nil {
+		if err := d.server.noLoginError(reply); err != nil {
 			return nil, err
 		}
 	}
-	if !s.c.InsecureAllowMissingPKCE {
+	if !d.config.InsecureAllowMissingPKCE {
 		if err := p.server.PKCE(); err != nil {
-			return nil, s.asError(err)
+			return nil, d.errs.from(err)
 		}
 	}
-	p.resource = s.resource(rec, rm, p.server.Issuer)
-	if len(s.c.Scopes) == 0 {
+	p.resource = d.resource(rec, rm, p.server.Issuer)
+	if len(d.config.Scopes) == 0 {
 		req.scopes = append(slices.Clone(req.scopes), previouslyGrantedScopes(rec, p.server.Issuer)...)
 	}
-	p.scopes, p.fallback = s.scopes(rm, p.server, challenge, req)
+	p.scopes, p.fallback = d.scopes(rm, p.server, challenge, req)
 	return p, nil
 }
 
 // resourceMetadata returns the server's metadata (RFC 9728), nil if there is none. A server that
 // redirects on its own origin may describe itself as where it redirects to.
-func (s *session) resourceMetadata(ctx context.Context, challenge oauth.BearerChallenge) (*oauth.ResourceMetadata, error) {
-	ctx = s.observeServer(ctx, s.fetcher.HTTP)
-	rm, err := s.fetcher.ResourceMetadata(ctx, s.target, challenge.ResourceMetadata)
-	if moved := s.moved.Load(); moved != nil && err != nil {
-		if there, err := s.fetcher.ResourceMetadata(ctx, *moved, challenge.ResourceMetadata); err == nil {
+func (d *discovery) resourceMetadata(ctx context.Context, challenge oauth.BearerChallenge) (*oauth.ResourceMetadata, error) {
+	ctx = d.server.observe(ctx, d.fetcher.HTTP)
+	rm, err := d.fetcher.ResourceMetadata(ctx, d.server.target, challenge.ResourceMetadata)
+	if moved := d.server.moved.Load(); moved != nil && err != nil {
+		if there, err := d.fetcher.ResourceMetadata(ctx, *moved, challenge.ResourceMetadata); err == nil {
 			return there, nil
 		}
 	}
@@ -85,10 +88,26 @@ func (s *session) resourceMetadata(ctx context.Context, challenge oauth.BearerCh
 	return rm, err
 }
 
+// metadataAgain returns the metadata of the stored login's authorization server as it is now.
+func (d *discovery) metadataAgain(ctx context.Context, rec *record.Record) (found *oauth.ServerMetadata, err error) {
+	switch as := rec.AuthorizationServer; {
+	case d.config.AuthorizationServer != nil:
+		found, err = d.statedServer(ctx)
+	case as != nil && as.Form == oauth.FormLegacy:
+		found, err = d.fetcher.LegacyServerMetadata(ctx, d.server.target)
+	default:
+		found, err = d.fetcher.ServerMetadata(ctx, rec.Grant.Issuer)
+	}
+	if err == nil && found.Issuer != rec.Grant.Issuer {
+		err = errMoved
+	}
+	return found, err
+}
+
 // previouslyGrantedScopes returns what the last login at an issuer asked for and was granted.
 // The next one asks for it again, or a step-up would come back as a second tab
 // of every later login.
-func previouslyGrantedScopes(rec *store.Record, issuer string) []string {
+func previouslyGrantedScopes(rec *record.Record, issuer string) []string {
 	g := rec.Grant
 	if g == nil || !sameIssuer(g.Issuer, issuer) {
 		return nil
@@ -100,23 +119,23 @@ func previouslyGrantedScopes(rec *store.Record, issuer string) []string {
 // probeChallenge gets the server's challenge with a request that means nothing and carries no
 // token. A server that takes no POST there may be one that speaks HTTP+SSE (MCP 2024-11-05),
 // whose stream begins with a GET.
-func (s *session) probeChallenge(ctx context.Context) (*serverReply, error) {
+func (m *mcpServer) probeChallenge(ctx context.Context) (*serverReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	ctx = s.observeServer(ctx, s.c.BaseTransport)
-	resp, err := s.probe(ctx, http.MethodPost, probeMessage, nil)
+	ctx = m.observe(ctx, m.config.BaseTransport)
+	resp, err := m.probe(ctx, http.MethodPost, probeMessage, nil)
 	if err != nil {
 		return nil, err
 	}
-	return s.closerReply(ctx, readServerReply(resp)), nil
+	return m.closerReply(ctx, readServerReply(resp)), nil
 }
 
 // probe sends a request to the server, with the token unless that is nil. It follows the redirects
 // that the transport follows.
-func (s *session) probe(ctx context.Context, method, body string, token *cachedToken) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, s.target, strings.NewReader(body))
+func (m *mcpServer) probe(ctx context.Context, method, body string, token *cachedToken) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, m.target, strings.NewReader(body))
 	if err != nil {
-		return nil, &Error{Kind: ErrInvalidConfig, Server: s.serverURL, Err: err}
+		return nil, &Error{Kind: ErrInvalidConfig, Server: m.serverURL, Err: err}
 	}
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
@@ -126,12 +145,12 @@ func (s *session) probe(ctx context.Context, method, body string, token *cachedT
 		req = withAuthorization(req, req.Body, token)
 	}
 	client := &http.Client{
-		Transport:     sameOriginTransport{session: s, base: s.c.BaseTransport},
-		CheckRedirect: s.followRedirect,
+		Transport:     sameOriginTransport{server: m, base: m.config.BaseTransport},
+		CheckRedirect: m.followRedirect,
 	}
 	resp, err := client.Do(req)
 	if err == nil {
-		s.noteMoved(resp.Request)
+		m.noteMoved(resp.Request)
 		return resp, nil
 	}
 	if rejected, ok := errors.AsType[*Error](err); ok {
@@ -140,26 +159,26 @@ func (s *session) probe(ctx context.Context, method, body string, token *cachedT
 	if outer, ok := errors.AsType[*url.Error](err); ok {
 		err = outer.Err // the outer one repeats the URL
 	}
-	return nil, &Error{Kind: ErrServerUnreachable, Server: s.serverURL, Message: "the MCP server cannot be reached", Err: err}
+	return nil, &Error{Kind: ErrServerUnreachable, Server: m.serverURL, Message: "the MCP server cannot be reached", Err: err}
 }
 
 // resource decides on the resource parameter (RFC 8707, section 2).
-func (s *session) resource(rec *store.Record, rm *oauth.ResourceMetadata, issuer string) store.Resource {
+func (d *discovery) resource(rec *record.Record, rm *oauth.ResourceMetadata, issuer string) record.Resource {
 	switch {
-	case s.c.Resource != "":
-		return store.Resource{Value: s.c.Resource, Why: "as configured"}
-	case s.c.OmitResource:
-		return store.Resource{Omit: true, Why: "as configured"}
+	case d.config.Resource != "":
+		return record.Resource{Value: d.config.Resource, Reason: "as configured"}
+	case d.config.OmitResource:
+		return record.Resource{Omit: true, Reason: "as configured"}
 	}
-	value, why := oauth.ChooseResource(s.target, rm)
+	value, why := oauth.ChooseResource(d.server.target, rm)
 	if slices.Contains(rec.OmitResource, issuer) {
-		return store.Resource{Value: value, Omit: true, Why: "the authorization server rejects it"}
+		return record.Resource{Value: value, Omit: true, Reason: "the authorization server rejects it"}
 	}
-	return store.Resource{Value: value, Why: why}
+	return record.Resource{Value: value, Reason: why}
 }
 
 // resourceParam returns what to send as the resource parameter; "" sends none.
-func resourceParam(r store.Resource) string {
+func resourceParam(r record.Resource) string {
 	if r.Omit {
 		return ""
 	}
@@ -169,14 +188,14 @@ func resourceParam(r store.Resource) string {
 // scopes decides which scopes to request, and which if those are refused: the
 // user's, else the challenge's, else the resource metadata's, else none (MCP
 // authorization, "Scope Selection Strategy").
-func (s *session) scopes(rm *oauth.ResourceMetadata, as *oauth.ServerMetadata, challenge oauth.BearerChallenge, req loginRequest) (scopes, fallback []string) {
+func (d *discovery) scopes(rm *oauth.ResourceMetadata, as *oauth.ServerMetadata, challenge oauth.BearerChallenge, req loginRequest) (scopes, fallback []string) {
 	var listed []string
 	if rm != nil {
 		listed = rm.ScopesSupported
 	}
 	switch {
-	case len(s.c.Scopes) > 0:
-		scopes = slices.Clone(s.c.Scopes)
+	case len(d.config.Scopes) > 0:
+		scopes = slices.Clone(d.config.Scopes)
 	case challenge.Scope != "":
 		scopes = strings.Fields(challenge.Scope)
 	default:
@@ -208,7 +227,7 @@ const offlineAccess = "offline_access"
 // (OpenID Connect Core, section 11); one that does not, but lists the grant, gives
 // refresh tokens as Google does: for access_type=offline, with that consent.
 // Others ignore a parameter that they do not know (RFC 6749, section 3.1).
-func (s *session) extraAuthParams(as *oauth.ServerMetadata, scope string) url.Values {
+func (l *loginFlow) extraAuthParams(as *oauth.ServerMetadata, scope string) url.Values {
 	params := make(url.Values)
 	switch {
 	case !slices.Contains(as.ScopesSupported, "openid"):
@@ -220,6 +239,6 @@ func (s *session) extraAuthParams(as *oauth.ServerMetadata, scope string) url.Va
 		params.Set("access_type", "offline")
 		params.Set("prompt", "consent")
 	}
-	maps.Copy(params, s.c.ExtraAuthParams)
+	maps.Copy(params, l.config.ExtraAuthParams)
 	return params
 }

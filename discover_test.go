@@ -7,7 +7,7 @@ import (
 
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // A scope that was stepped up to is asked for at once by the next login.
@@ -39,7 +39,7 @@ func TestStepUpAsksForTheUnion(t *testing.T) {
 	rec := w.Record()
 	rec.Grant.ScopeRequested, rec.Grant.ScopeGranted = "tools reports", "tools"
 	tokens := w.Lab.Issue(rec.Grant.ClientID, rec.Grant.Resource.Value, "tools")
-	rec.Grant.AccessToken, rec.Grant.RefreshToken = store.Secret(tokens.Access), store.Secret(tokens.Refresh)
+	rec.Grant.AccessToken, rec.Grant.RefreshToken = secret.String(tokens.Access), secret.String(tokens.Refresh)
 	w.Put(rec)
 	c, opened := watching(w)
 	w.MustCall(c)
@@ -72,7 +72,7 @@ func TestRefusedScopeLeavesTheRest(t *testing.T) {
 // That an authorization server rejects the resource parameter is known in the next
 // login.
 func TestRefusedResourceIsRemembered(t *testing.T) {
-	w := testenv.New(t, testenv.Personality(t, "resource-refused"))
+	w := testenv.New(t, testenv.Personality(t, "resource-rejected"))
 	w.MustCall(w.Session())
 	w.Lab.RevokeFamilies()
 	c, opened := watching(w)

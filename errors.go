@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -80,7 +81,7 @@ type Error struct {
 	// next login listens there.
 	RedirectURI string
 
-	asked bool // a browser had been opened, or a client registered
+	opened bool // a browser had been opened, or a client registered
 
 	// unrefreshed is set with ErrUnreachable where the authorization server did
 	// respond to a refresh, with a 4xx that says nothing about the login.
@@ -139,17 +140,10 @@ func (e *Error) Timeout() bool {
 	return ok && t.Timeout()
 }
 
-// serverUnreachableError returns the error for an MCP server's network error, or err
-// itself if the request's own context ended it or it says already what it is.
-func (s *session) serverUnreachableError(ctx context.Context, err error) error {
-	if err == nil || ctx.Err() != nil {
-		return err
-	}
-	if _, known := errors.AsType[*Error](err); known {
-		return err
-	}
-	return &Error{Kind: ErrServerUnreachable, Server: s.serverURL, Err: err,
-		Message: "the MCP server cannot be reached", Hint: "try again"}
+// errorFactory makes the errors of one server's flows.
+type errorFactory struct {
+	serverURL string
+	config    *configuration
 }
 
 // errClosed is returned for work that would outlive a closed Client.
@@ -173,7 +167,7 @@ func storeError(ctx context.Context, server string, err error) error {
 		err = cause
 	}
 	e := &Error{Kind: ErrStore, Server: server, Err: err}
-	if errors.Is(err, store.ErrNewer) {
+	if errors.Is(err, record.ErrNewer) {
 		e.Hint = "update this program, or sign in under another profile"
 	}
 	return e
@@ -201,8 +195,8 @@ func withSetting(e *Error, setting oauth.Setting) *Error {
 
 // unreachableError says that the authorization server could not renew the login, and
 // when it will be asked again.
-func (s *session) unreachableError(rec *store.Record, cause error) error {
-	e := &Error{Kind: ErrUnreachable, Server: s.serverURL, Err: cause, unrefreshed: saysNothing(cause),
+func (f errorFactory) unreachable(rec *record.Record, cause error) error {
+	e := &Error{Kind: ErrUnreachable, Server: f.serverURL, Err: cause, unrefreshed: saysNothing(cause),
 		Message: "the authorization server cannot renew the login now; the credential is kept"}
 	if r := rec.Retry; r != nil {
 		e.RetryAt = r.NotBefore
@@ -234,32 +228,32 @@ func saysNothing(err error) bool {
 var passingCodes = map[string]bool{"temporarily_unavailable": true, "server_error": true, "slow_down": true}
 
 // tooEarlyError says that a renewal was refused while the access token is good.
-func (s *session) tooEarlyError(rec *store.Record, refused *oauth.Error) error {
-	return &Error{Kind: ErrUnreachable, Server: s.serverURL, Code: refused.Code, RetryAt: rec.Grant.ExpiresAt,
-		Message: "the authorization server refuses to renew the login while its access token is valid; both are kept", Err: refused}
+func (f errorFactory) tooEarly(rec *record.Record, rejected *oauth.Error) error {
+	return &Error{Kind: ErrUnreachable, Server: f.serverURL, Code: rejected.Code, RetryAt: rec.Grant.ExpiresAt,
+		Message: "the authorization server refuses to renew the login while its access token is valid; both are kept", Err: rejected}
 }
 
 // loginRequiredError says why only a person can help.
-func (s *session) loginRequiredError(rec *store.Record) error {
-	e := &Error{Kind: ErrLoginRequired, Server: s.serverURL, Message: "not signed in", Hint: "sign in to " + s.serverURL}
+func (f errorFactory) loginRequired(rec *record.Record) error {
+	e := &Error{Kind: ErrLoginRequired, Server: f.serverURL, Message: "not signed in", Hint: "sign in to " + f.serverURL}
 	if rec == nil {
 		return e
 	}
 	client := rec.GrantClient()
-	switch f := rec.Refusal; {
-	case f != nil && f.Interrupted:
-		e.Code = f.Code
-		e.Message = "the server ended the login (" + f.Code + ") after a renewal had been interrupted before its result could be stored"
-	case f != nil && f.Guessed:
-		e.Message = "the server goes on rejecting the refresh token without a reason (" + f.Code + ")"
-	case f != nil:
-		e.Code = f.Code
-		e.Message = "the server ended the login (" + f.Code + ")"
-	case client != nil && s.belongsElsewhere(client):
-		e.Message = "the login was made at " + client.Issuer + ", but the configured client belongs to " + s.configuredIssuer()
-	case client != nil && secretExpired(s.withConfiguredSecret(client), rec.Grant, time.Now()):
-		e.Message = "the login cannot be renewed: the secret of its client ended at " + s.withConfiguredSecret(client).SecretExpiresAt.Format(time.RFC3339)
-	case rec.Grant != nil && rec.Grant.RefreshToken == "" && !rec.Grant.Refused:
+	switch ended := rec.GrantError; {
+	case ended != nil && ended.Interrupted:
+		e.Code = ended.Code
+		e.Message = "the server ended the login (" + ended.Code + ") after a renewal had been interrupted before its result could be stored"
+	case ended != nil && ended.Guessed:
+		e.Message = "the server goes on rejecting the refresh token without a reason (" + ended.Code + ")"
+	case ended != nil:
+		e.Code = ended.Code
+		e.Message = "the server ended the login (" + ended.Code + ")"
+	case client != nil && f.config.belongsElsewhere(client):
+		e.Message = "the login was made at " + client.Issuer + ", but the configured client belongs to " + f.config.configuredIssuer()
+	case client != nil && secretExpired(f.config.withConfiguredSecret(client), rec.Grant, time.Now()):
+		e.Message = "the login cannot be renewed: the secret of its client ended at " + f.config.withConfiguredSecret(client).SecretExpiresAt.Format(time.RFC3339)
+	case rec.Grant != nil && rec.Grant.RefreshToken == "" && !rec.Grant.Rejected:
 		e.Message = "the login has expired, and the server gave no refresh token to renew it with"
 	case rec.Grant != nil && rec.Grant.RefreshToken == "":
 		e.Message = "the access token does not work any more, and the server gave no refresh token"
@@ -271,11 +265,11 @@ func (s *session) loginRequiredError(rec *store.Record) error {
 
 // notRefreshableError reports that an access token which works, but not for as long
 // as is needed, is all there is.
-func (s *session) notRefreshableError(rec *store.Record) error {
-	if rec.Refusal != nil || rec.Grant.RefreshToken != "" {
-		return s.loginRequiredError(rec)
+func (f errorFactory) notRefreshable(rec *record.Record) error {
+	if rec.GrantError != nil || rec.Grant.RefreshToken != "" {
+		return f.loginRequired(rec)
 	}
-	e := &Error{Kind: ErrLoginRequired, Server: s.serverURL, Hint: "sign in anew",
+	e := &Error{Kind: ErrLoginRequired, Server: f.serverURL, Hint: "sign in anew",
 		Message: "the access token cannot be refreshed: the server gave no refresh token"}
 	if expires := rec.Grant.ExpiresAt; !expires.IsZero() {
 		e.Message += fmt.Sprintf("; it is valid for %v", time.Until(expires).Round(time.Second))
@@ -285,15 +279,15 @@ func (s *session) notRefreshableError(rec *store.Record) error {
 
 // loginUnderWayError returns the error for a request whose context ended while a
 // login was waiting for the user. The login outlives the request.
-func (s *session) loginUnderWayError(ctx context.Context) error {
-	return &Error{Kind: ErrLoginRequired, Server: s.serverURL, Err: ctx.Err(),
+func (f errorFactory) loginUnderWay(ctx context.Context) error {
+	return &Error{Kind: ErrLoginRequired, Server: f.serverURL, Err: ctx.Err(),
 		Message: "a login is under way, and the request ended before the user completed it",
 		Hint:    "complete the login in the browser, then try again"}
 }
 
 // clientRejectedError says that a client which the user configured is not accepted.
-func (s *session) clientRejectedError(c *store.Client, refused *oauth.Error) *Error {
-	return &Error{Kind: ErrClientRejected, Server: s.serverURL, Code: refused.Code, Err: refused,
+func (f errorFactory) clientRejected(c *record.Client, rejected *oauth.Error) *Error {
+	return &Error{Kind: ErrClientRejected, Server: f.serverURL, Code: rejected.Code, Err: rejected,
 		Message: fmt.Sprintf("%s does not accept the configured client %q", c.Issuer, c.ID),
 		Hint:    "check the client id, the client secret and the token endpoint auth method"}
 }
@@ -301,7 +295,7 @@ func (s *session) clientRejectedError(c *store.Client, refused *oauth.Error) *Er
 // reason names a passing trouble in a few words.
 func reason(err error) string {
 	var passing *oauth.TransientError
-	var refused *oauth.Error
+	var rejected *oauth.Error
 	var lost *oauth.SendError
 	var broken *oauth.ProtocolError
 	switch {
@@ -314,10 +308,10 @@ func reason(err error) string {
 		return passing.Reason
 	case errors.As(err, &broken):
 		return "a malformed answer"
-	case errors.As(err, &refused) && refused.Code != "":
-		return refused.Code
-	case errors.As(err, &refused):
-		return fmt.Sprint(refused.Status)
+	case errors.As(err, &rejected) && rejected.Code != "":
+		return rejected.Code
+	case errors.As(err, &rejected):
+		return fmt.Sprint(rejected.Status)
 	case errors.As(err, &lost) && lost.Sent:
 		return "no answer"
 	case errors.As(err, &lost):
@@ -327,39 +321,39 @@ func reason(err error) string {
 }
 
 // asError turns an error of the protocol layer into one that callers branch on.
-func (s *session) asError(err error) error {
+func (f errorFactory) from(err error) error {
 	var known *Error
 	var broken *oauth.ProtocolError
 	var blocked *oauth.BlockedError
-	var refused *oauth.Error
+	var rejected *oauth.Error
 	switch {
 	case errors.As(err, &known):
 		return err
 	case errors.As(err, &broken):
-		return withSetting(protocolError(s.serverURL, err), broken.Setting)
+		return withSetting(protocolError(f.serverURL, err), broken.Setting)
 	case errors.As(err, &blocked):
 		setting := oauth.SettingNone
 		if blocked.Allowable() {
 			setting = oauth.SettingPrivate
 		}
-		return withSetting(protocolError(s.serverURL, err), setting)
-	case errors.As(err, &refused) && refused.Class() != oauth.ClassTransient:
-		return &Error{Kind: ErrProtocol, Server: s.serverURL, Code: refused.Code, Err: err,
+		return withSetting(protocolError(f.serverURL, err), setting)
+	case errors.As(err, &rejected) && rejected.Class() != oauth.ClassTransient:
+		return &Error{Kind: ErrProtocol, Server: f.serverURL, Code: rejected.Code, Err: err,
 			Message: "the authorization server does not let the login through"}
 	case errors.Is(err, oauth.ErrNoMetadata):
-		return withSetting(&Error{Kind: ErrProtocol, Server: s.serverURL, Err: err,
+		return withSetting(&Error{Kind: ErrProtocol, Server: f.serverURL, Err: err,
 			Message: "the authorization server that the server names has no metadata"}, oauth.SettingServer)
 	case errors.Is(err, context.Canceled):
 		return err
 	}
-	e := &Error{Kind: ErrUnreachable, Server: s.serverURL, Err: err,
+	e := &Error{Kind: ErrUnreachable, Server: f.serverURL, Err: err,
 		Message: fmt.Sprintf("the authorization server could not be asked (%s)", reason(err)), Hint: "try again"}
 	var passing *oauth.TransientError
 	var wait time.Duration
 	if errors.As(err, &passing) {
 		wait = passing.RetryAfter
-	} else if refused != nil {
-		wait = refused.RetryAfter
+	} else if rejected != nil {
+		wait = rejected.RetryAfter
 	}
 	if wait > 0 {
 		e.RetryAt = time.Now().Add(wait)

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/oauth2"
 
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // Handler signs an MCP client of the official Go SDK in. It is an
@@ -66,7 +66,7 @@ func (h *Handler) Authorize(ctx context.Context, req *http.Request, resp *http.R
 	}
 	if final := resp.Request; final != nil && redirectedFrom(final) != nil {
 		// The SDK's client follows redirects; what another origin rejects is not ours.
-		if err := h.session.checkRedirect(h.session.server, final.URL, req.Header); err != nil {
+		if err := h.session.server.checkRedirect(h.session.server.url, final.URL, req.Header); err != nil {
 			return err
 		}
 	}
@@ -74,12 +74,12 @@ func (h *Handler) Authorize(ctx context.Context, req *http.Request, resp *http.R
 	var r retryState
 	if used.needsAMoment(time.Now()) && rejectsWholly(resp) {
 		// The SDK sends the request again only once.
-		if p, err := h.session.prove(ctx, used, new(int)); err == nil && !p.rejected {
+		if p, err := h.session.prover.prove(ctx, used, new(int)); err == nil && !p.rejected {
 			return nil
 		}
 		r.waits = len(freshTokenWaits)
 	}
-	snap, err := h.session.reauthorize(ctx, &r, used, resp)
+	snap, err := h.session.reauthorizer.reauthorize(ctx, &r, used, resp)
 	if err != nil {
 		return err
 	}
@@ -96,8 +96,8 @@ func (h *Handler) used(req *http.Request) *cachedToken {
 	if !ok {
 		return nil
 	}
-	if current := h.session.cached.Load(); current != nil && current.token == store.Secret(token) {
+	if current := h.session.tokens.current.Load(); current != nil && current.token == secret.String(token) {
 		return current
 	}
-	return &cachedToken{token: store.Secret(token), tokenType: scheme}
+	return &cachedToken{token: secret.String(token), tokenType: scheme}
 }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -129,49 +130,57 @@ func (h *RefreshHelper) start(job []byte) (input, output *os.File, err error) {
 	return inW, out, nil
 }
 
-// helperJob returns a job for this session.
-func (s *session) helperJob(ctx context.Context) *helperJob {
-	return &helperJob{Client: describe(s.c), Server: s.serverURL, Debug: s.c.Logger.Enabled(ctx, debugLevel)}
+// helperSignsIn reports whether logins that a rejected request starts are a helper's.
+func (cfg *configuration) helperSignsIn() bool {
+	return cfg.RefreshHelper != nil && cfg.RefreshHelper.Logins && cfg.OnRegister == nil && cfg.Prompt.Authorize == nil
+}
+
+// helperRunner has the work of one credential done by a helper.
+type helperRunner struct{ *credential }
+
+// job returns a job for this session.
+func (h *helperRunner) job(ctx context.Context) *helperJob {
+	return &helperJob{Client: describe((*Client)(h.config)), Server: h.serverURL, Debug: h.config.Logger.Enabled(ctx, debugLevel)}
 }
 
 // handleHelperEvent passes an event of a helper on, as if it had happened here.
-func (s *session) handleHelperEvent(ctx context.Context, e helperEvent) {
+func (h *helperRunner) handleEvent(ctx context.Context, e helperEvent) {
 	var cause error
 	if e.Cause != "" {
 		cause = errors.New(e.Cause)
 	}
-	switch hooks := s.c.Hooks; {
+	switch hooks := h.config.Hooks; {
 	case e.Log != "":
-		s.log.Debug("helper", "says", e.Log)
+		h.log.Debug("helper", "says", e.Log)
 	case e.Notice != "":
-		s.notice("%s", e.Notice)
+		h.notice("%s", e.Notice)
 	case e.Refreshed != nil && hooks.Refreshed != nil:
 		e.Refreshed.Err = cause
 		hooks.Refreshed(*e.Refreshed)
 	case e.LoggedIn != nil && hooks.LoggedIn != nil:
 		e.LoggedIn.Err = cause
 		hooks.LoggedIn(*e.LoggedIn)
-	case e.Show != nil && s.c.Prompt.Show != nil:
-		s.c.Prompt.Show(ctx, *e.Show)
-	case e.Waiting != nil && s.c.Prompt.Waiting != nil:
-		s.c.Prompt.Waiting(ctx, *e.Waiting)
+	case e.Show != nil && h.config.Prompt.Show != nil:
+		h.config.Prompt.Show(ctx, *e.Show)
+	case e.Waiting != nil && h.config.Prompt.Waiting != nil:
+		h.config.Prompt.Waiting(ctx, *e.Waiting)
 	}
 }
 
 // refreshByHelper has the renewal done by a helper. It reports false where the
 // work is left to be done here. One process asks for a helper; the others wait
 // for its result.
-func (s *session) refreshByHelper(ctx, wait context.Context, why tokenNeed) (snap *cachedToken, done bool, err error) {
+func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (snap *cachedToken, done bool, err error) {
 	began, limit := time.Now(), lockTimeout
-	if s.c.LockTimeout > 0 {
-		limit = helperLockTimeout(min(s.c.LockTimeout, lockTimeout))
+	if r.config.LockTimeout > 0 {
+		limit = helperLockTimeout(min(r.config.LockTimeout, lockTimeout))
 	}
 	waiting, cancel := context.WithTimeout(wait, limit)
 	defer cancel()
-	var v refreshDecision
-	unlock, rec, err := s.lockUnless(waiting, store.LockRefreshHelper, func(rec *store.Record) bool {
-		v = s.decide(rec, why, time.Now())
-		return v.done && v.useStored
+	var v decision
+	unlock, rec, err := r.records.lockUnless(waiting, store.LockRefreshHelper, func(rec *record.Record) bool {
+		v = decide(rec, why, r.config, time.Now())
+		return v.action == useStored
 	})
 	switch {
 	case err != nil && wait.Err() != nil && ctx.Err() == nil:
@@ -179,28 +188,28 @@ func (s *session) refreshByHelper(ctx, wait context.Context, why tokenNeed) (sna
 	case err != nil:
 		return nil, false, nil // a helper that hangs is no reason to hang with it
 	case unlock == nil:
-		return s.useToken(rec), true, nil
+		return r.tokens.use(rec), true, nil
 	}
 	defer unlock()
-	if s.decide(rec, why, time.Now()).done {
+	if decide(rec, why, r.config, time.Now()).action != requestToken {
 		return nil, false, nil // nothing to ask for
 	}
-	job := s.helperJob(ctx)
-	if s.c.LockTimeout > 0 {
-		job.Client.LockTimeout = max(s.c.LockTimeout-time.Since(began), time.Second)
+	job := r.helpers.job(ctx)
+	if r.config.LockTimeout > 0 {
+		job.Client.LockTimeout = max(r.config.LockTimeout-time.Since(began), time.Second)
 	}
-	job.Renew = &helperRenewal{Refused: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL, User: why.user}
-	renewed := false
-	result, err := s.c.RefreshHelper.ask(ctx, job, func(e helperEvent) {
-		renewed = renewed || e.Refreshed != nil && e.Cause == ""
-		s.handleHelperEvent(ctx, e)
+	job.Refresh = &helperRefresh{Rejected: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL, User: why.user}
+	refreshed := false
+	result, err := r.config.RefreshHelper.ask(ctx, job, func(e helperEvent) {
+		refreshed = refreshed || e.Refreshed != nil && e.Cause == ""
+		r.helpers.handleEvent(ctx, e)
 	})
-	snap, done, err = s.helperOutcome(ctx, result, err)
-	if snap != nil && renewed {
+	snap, done, err = r.helpers.outcome(ctx, result, err)
+	if snap != nil && refreshed {
 		snap.issuedHere.Store(true)
 	}
-	if snap != nil && renewed && why.rejected != "" {
-		s.history.recordReplacement(snap.token)
+	if snap != nil && refreshed && why.rejected != "" {
+		r.history.recordReplacement(snap.token)
 	}
 	return snap, done, err
 }
@@ -210,35 +219,35 @@ func (s *session) refreshByHelper(ctx, wait context.Context, why tokenNeed) (sna
 func helperLockTimeout(limit time.Duration) time.Duration { return limit * 2 / 3 }
 
 // loginByHelper has the login done by a helper, likewise.
-func (s *session) loginByHelper(ctx context.Context, req loginRequest, served func(*store.Record) bool) (snap *cachedToken, done bool, err error) {
-	unlock, rec, err := s.lockLogin(ctx, store.LockLoginHelper, req, served)
+func (l *logins) loginByHelper(ctx context.Context, req loginRequest, served func(*record.Record) bool) (snap *cachedToken, done bool, err error) {
+	unlock, rec, err := l.lock(ctx, store.LockLoginHelper, req, served)
 	if err != nil {
-		return nil, true, s.loginError(ctx, err)
+		return nil, true, l.endError(ctx, err)
 	}
 	if unlock != nil {
 		defer unlock()
 	}
 	if unlock == nil || served(rec) {
-		return s.useToken(rec), true, nil
+		return l.tokens.use(rec), true, nil
 	}
-	if err := s.failureSince(rec, req); err != nil {
+	if err := l.failureSince(rec, req); err != nil {
 		return nil, true, err
 	}
-	job := s.helperJob(ctx)
+	job := l.helpers.job(ctx)
 	job.Login = &helperLogin{
-		Challenge: req.challenge, Scopes: req.scopes, Needed: req.needed, Refused: req.rejectedToken.Reveal(), Force: req.force, Since: req.since,
+		Challenge: req.challenge, Scopes: req.scopes, Needed: req.needed, Rejected: req.rejectedToken.Reveal(), Force: req.force, Since: req.since,
 	}
 	own := false // else it came to a token that another process had stored
-	result, err := s.c.RefreshHelper.ask(ctx, job, func(e helperEvent) {
+	result, err := l.config.RefreshHelper.ask(ctx, job, func(e helperEvent) {
 		own = own || e.LoggedIn != nil && e.Cause == ""
-		s.handleHelperEvent(ctx, e)
+		l.helpers.handleEvent(ctx, e)
 	})
-	if snap, done, err = s.helperOutcome(ctx, result, err); !done {
+	if snap, done, err = l.helpers.outcome(ctx, result, err); !done {
 		return nil, false, nil
 	}
 	if err != nil {
-		s.history.recordLogin(rec, req, err)
-		return nil, true, s.loginError(ctx, err)
+		l.history.recordLogin(rec, req, err)
+		return nil, true, l.endError(ctx, err)
 	}
 	if !own {
 		return snap, true, nil
@@ -246,29 +255,29 @@ func (s *session) loginByHelper(ctx context.Context, req loginRequest, served fu
 	if snap != nil {
 		snap.issuedHere.Store(true)
 	}
-	if rec, err = s.load(ctx); err == nil && rec.Grant != nil {
-		s.history.recordLogin(rec, req, nil)
+	if rec, err = l.records.load(ctx); err == nil && rec.Grant != nil {
+		l.history.recordLogin(rec, req, nil)
 	}
 	return snap, true, nil
 }
 
 // helperOutcome reads the result of a helper.
-func (s *session) helperOutcome(ctx context.Context, result *helperResult, err error) (snap *cachedToken, done bool, _ error) {
+func (h *helperRunner) outcome(ctx context.Context, result *helperResult, err error) (snap *cachedToken, done bool, _ error) {
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, true, ctx.Err()
 	case err != nil:
-		s.log.Debug("no helper, doing it here", "error", err)
+		h.log.Debug("no helper, doing it here", "error", err)
 		return nil, false, nil
 	case result.Error != nil:
-		return nil, true, result.Error.restore(s.serverURL)
+		return nil, true, result.Error.restore(h.serverURL)
 	case !result.Token:
-		s.cached.Store(nil)
+		h.tokens.current.Store(nil)
 		return nil, true, nil
 	}
-	rec, err := s.load(ctx)
+	rec, err := h.records.load(ctx)
 	if err != nil {
 		return nil, true, err
 	}
-	return s.useToken(rec), true, nil
+	return h.tokens.use(rec), true, nil
 }

@@ -121,6 +121,10 @@ func TestNoHelper(t *testing.T) {
 		"none": nil, "missing": {"/no/such/program"}, "ends": {"/bin/true"}, "talks": {"/bin/echo", "hello"}, "other": {"/bin/cat"}, "silent": {"/bin/sleep", "30"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if name == "silent" && testing.Short() {
+				t.Skip("it takes the 15 seconds that a helper is given to begin")
+			}
+			t.Parallel()
 			m := testenv.NewOnDisk(t, lab.NoneFirst())
 			m.Expire()
 			c := m.Session()

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // What is said between a process and its helper: a job, one JSON value, in one
@@ -25,15 +25,15 @@ type helperJob struct {
 	Client   helperClient
 	Server   string
 	Debug    bool
-	Renew    *helperRenewal `json:",omitempty"`
+	Refresh  *helperRefresh `json:",omitempty"`
 	Login    *helperLogin   `json:",omitempty"`
 }
 
-// helperRenewal is a renewal.
-type helperRenewal struct {
-	Refused, Force string
-	MinTTL         time.Duration
-	User           bool
+// helperRefresh is a renewal.
+type helperRefresh struct {
+	Rejected, Force string
+	MinTTL          time.Duration
+	User            bool
 }
 
 // helperLogin is a loginRequest.
@@ -41,7 +41,7 @@ type helperLogin struct {
 	Challenge oauth.BearerChallenge
 	Scopes    []string
 	Needed    []string
-	Refused   string
+	Rejected  string
 	Force     bool
 	Since     time.Time
 }
@@ -111,7 +111,7 @@ func (d helperClient) apply(c *Client) {
 	c.InsecureAllowMissingPKCE, c.InsecureAllowHTTP = d.InsecureAllowMissingPKCE, d.InsecureAllowHTTP
 	c.InsecureAllowPrivateAddresses, c.AuthorizationServer = d.InsecureAllowPrivateAddresses, d.AuthorizationServer
 	if c.Registration = d.Registration; c.Registration != nil {
-		c.Registration.ClientSecret = store.Secret(d.ClientSecret)
+		c.Registration.ClientSecret = secret.String(d.ClientSecret)
 	}
 }
 
@@ -131,7 +131,7 @@ type helperError struct {
 	Code        string    `json:",omitempty"`
 	Cause       string    `json:",omitempty"`
 	RetryAt     time.Time `json:",omitzero"`
-	Asked       bool      `json:",omitempty"`
+	Opened      bool      `json:",omitempty"`
 	Unrefreshed bool      `json:",omitempty"`
 }
 
@@ -143,7 +143,7 @@ func describeError(err error) *helperError {
 	if !ok {
 		return &helperError{Message: err.Error()}
 	}
-	d := &helperError{Message: e.Message, Hint: e.Hint, Setting: e.Setting, Code: e.Code, RetryAt: e.RetryAt, Asked: e.asked, Unrefreshed: e.unrefreshed}
+	d := &helperError{Message: e.Message, Hint: e.Hint, Setting: e.Setting, Code: e.Code, RetryAt: e.RetryAt, Opened: e.opened, Unrefreshed: e.unrefreshed}
 	if e.Err != nil {
 		d.Cause = e.Err.Error()
 	}
@@ -160,7 +160,7 @@ func (d *helperError) restore(server string) error {
 	if kind == nil {
 		return errors.New(d.Message)
 	}
-	e := &Error{Kind: kind, Server: server, Message: d.Message, Hint: d.Hint, Setting: d.Setting, Code: d.Code, RetryAt: d.RetryAt, asked: d.Asked, unrefreshed: d.Unrefreshed}
+	e := &Error{Kind: kind, Server: server, Message: d.Message, Hint: d.Hint, Setting: d.Setting, Code: d.Code, RetryAt: d.RetryAt, opened: d.Opened, unrefreshed: d.Unrefreshed}
 	if d.Cause != "" {
 		e.Err = errors.New(d.Cause)
 	}

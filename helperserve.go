@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 )
 
 const (
@@ -42,7 +42,7 @@ func ServeRefreshHelper(ctx context.Context, in io.Reader, out io.Writer, newCli
 	if err := json.NewDecoder(io.LimitReader(in, maxJob)).Decode(&job); err != nil {
 		return fmt.Errorf("handstamp: the helper was not told what to do: %w", err)
 	}
-	if job.Protocol != helperProtocol || job.Renew == nil && job.Login == nil {
+	if job.Protocol != helperProtocol || job.Refresh == nil && job.Login == nil {
 		return errors.New("handstamp: the helper does not understand what it is to do")
 	}
 	c, err := newClient(job.Config)
@@ -65,12 +65,12 @@ func ServeRefreshHelper(ctx context.Context, in io.Reader, out io.Writer, newCli
 		close(orphaned)
 	}()
 	snap, err := job.do(ctx, s, orphaned, &locked)
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), renewalTimeout)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
 	defer cancel()
 	_ = c.Close(closing) // of the time that it takes
 	r.say(helperEvent{Done: &helperResult{Token: snap != nil, Error: describeError(err)}})
 	for range finalSaveTries {
-		if s.flushUnsaved(closing) == nil || sleep(closing, time.Second) != nil {
+		if s.records.flushUnsaved(closing) == nil || sleep(closing, time.Second) != nil {
 			break
 		}
 	}
@@ -84,7 +84,7 @@ func (j *helperJob) do(ctx context.Context, s *session, orphaned <-chan struct{}
 	if err != nil {
 		return nil, err
 	}
-	told := ctx.Done()
+	ended := ctx.Done()
 	for {
 		select {
 		case <-f.done:
@@ -94,8 +94,8 @@ func (j *helperJob) do(ctx context.Context, s *session, orphaned <-chan struct{}
 			if !locked.Load() {
 				f.cancel()
 			}
-		case <-told:
-			told = nil
+		case <-ended:
+			ended = nil
 			f.cancel()
 		}
 	}
@@ -103,17 +103,17 @@ func (j *helperJob) do(ctx context.Context, s *session, orphaned <-chan struct{}
 
 // begin starts the work.
 func (j *helperJob) begin(ctx context.Context, s *session) (*flight, error) {
-	if j.Renew != nil {
+	if j.Refresh != nil {
 		// The asking process has the patience that its callers have: here there
 		// is nobody to go on with the token at hand.
-		why := tokenNeed{rejected: store.Secret(j.Renew.Refused), force: store.Secret(j.Renew.Force), minTTL: j.Renew.MinTTL, user: j.Renew.User}
-		f, _, err := s.refreshFlight(ctx, why)
+		why := tokenNeed{rejected: secret.String(j.Refresh.Rejected), force: secret.String(j.Refresh.Force), minTTL: j.Refresh.MinTTL, user: j.Refresh.User}
+		f, _, err := s.refresher.flight(ctx, why)
 		return f, err
 	}
 	l := j.Login
-	s.c.LoginTimeout = max(s.c.LoginTimeout-time.Since(l.Since), time.Second)
-	f, _, err := s.loginFlight(ctx, loginRequest{
-		challenge: l.Challenge, scopes: l.Scopes, needed: l.Needed, rejectedToken: store.Secret(l.Refused), force: l.Force, since: l.Since,
+	s.config.LoginTimeout = max(s.config.LoginTimeout-time.Since(l.Since), time.Second)
+	f, _, err := s.logins.flight(ctx, loginRequest{
+		challenge: l.Challenge, scopes: l.Scopes, needed: l.Needed, rejectedToken: secret.String(l.Rejected), force: l.Force, since: l.Since,
 	})
 	return f, err
 }
@@ -160,7 +160,7 @@ func (r *helperReporter) listen(c *Client, debug bool) {
 			e.Err = nil
 			r.say(helperEvent{LoggedIn: &e, Cause: why})
 		},
-		Notice: func(n Notice) { r.say(helperEvent{Notice: n.Message}) },
+		Notice: func(_, message string) { r.say(helperEvent{Notice: message}) },
 	}
 	c.Prompt = Prompt{
 		OpenURL: c.Prompt.OpenURL,

@@ -5,22 +5,23 @@ import (
 	"sync"
 	"time"
 
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // history is what this process remembers of its latest attempts at one server, so
 // that it does not at once repeat one that did not help. None of it is stored:
 // another process may have better luck. Its methods may be called concurrently.
 type history struct {
-	mu         sync.Mutex
-	futile     time.Time // when a server last refused a token fresh from a login
-	declined   error     // how the user answered the last login: no, or not at all
-	declinedAt time.Time
-	stepUps    map[string]int // step-ups that did not help, by the scope asked for
-	unmoved    time.Time      // when a server last refused a request after all its step-ups
-	lastLogins [2]time.Time   // the last two logins, the older one first, since a token of them worked
-	replaced   *replacement   // the token that last replaced a refused one
-	logins     int            // that this process has carried out
+	mu             sync.Mutex
+	loginFailedAt  time.Time // when a server last rejected a token fresh from a login
+	declined       error     // how the user answered the last login: no, or not at all
+	declinedAt     time.Time
+	stepUps        map[string]int // step-ups that did not help, by the scope asked for
+	stepUpFailedAt time.Time      // when a server last rejected a request after all its step-ups
+	lastLogins     [2]time.Time   // the last two logins, the older one first, since a token of them worked
+	replaced       *replacement   // the token that last replaced a rejected one
+	logins         int            // that this process has carried out
 }
 
 // declinedLogin returns how the last login ended, if that was a moment ago and
@@ -50,9 +51,9 @@ func (h *history) mayStepUp(scope string, r *retryState) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if r.logins++; r.logins > maxStepUps {
-		h.unmoved = time.Now()
+		h.stepUpFailedAt = time.Now()
 	}
-	return time.Since(h.unmoved) >= retryCooldown && h.stepUps[scope] < maxStepUps
+	return time.Since(h.stepUpFailedAt) >= retryCooldown && h.stepUps[scope] < maxStepUps
 }
 
 // loginCount returns how many logins this process has carried out.
@@ -62,23 +63,23 @@ func (h *history) loginCount() int {
 	return h.logins
 }
 
-// loginWasFutile reports whether to leave a 401 as it is: the server has refused a
+// loginDidNotHelp reports whether to leave a 401 as it is: the server has refused a
 // token that it was given fresh from a login, so that another one would be
 // refused as well.
-func (h *history) loginWasFutile(r *retryState) bool {
+func (h *history) loginDidNotHelp(r *retryState) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := time.Now()
 	if r.logins > 0 {
-		h.futile = now
+		h.loginFailedAt = now
 		return true
 	}
-	return now.Sub(h.futile) < retryCooldown
+	return now.Sub(h.loginFailedAt) < retryCooldown
 }
 
 // recordLogin notes how a login of this process ended. Of a step-up that many
 // requests wait for, it counts one.
-func (h *history) recordLogin(rec *store.Record, req loginRequest, err error) {
+func (h *history) recordLogin(rec *record.Record, req loginRequest, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err == nil {
@@ -112,12 +113,12 @@ func (h *history) loggedInTwiceLately() bool {
 
 // replacement is a token that a refused one was renewed to.
 type replacement struct {
-	token store.Secret
+	token secret.String
 	at    time.Time
 }
 
 // recordReplacement notes the token that a refused one was renewed to.
-func (h *history) recordReplacement(token store.Secret) {
+func (h *history) recordReplacement(token secret.String) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.replaced = &replacement{token: token, at: time.Now()}
@@ -125,7 +126,7 @@ func (h *history) recordReplacement(token store.Secret) {
 
 // recordAccepted notes that the server took the token, so that a later refusal means
 // that its time was over, however short that was.
-func (h *history) recordAccepted(token store.Secret) {
+func (h *history) recordAccepted(token secret.String) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.lastLogins = [2]time.Time{}
@@ -134,11 +135,11 @@ func (h *history) recordAccepted(token store.Secret) {
 	}
 }
 
-// refreshWasFutile reports whether the refused token is the fresh replacement of
+// refreshDidNotHelp reports whether the refused token is the fresh replacement of
 // another refused one: each further renewal would spend a refresh token for
 // nothing.
-func (h *history) refreshWasFutile(refused store.Secret) bool {
+func (h *history) refreshDidNotHelp(rejected secret.String) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.replaced != nil && refused == h.replaced.token && time.Since(h.replaced.at) < retryCooldown
+	return h.replaced != nil && rejected == h.replaced.token && time.Since(h.replaced.at) < retryCooldown
 }

@@ -8,7 +8,10 @@ import "time"
 type Hooks struct {
 	Refreshed func(RefreshEvent)
 	LoggedIn  func(LoginEvent)
-	Notice    func(Notice)
+
+	// Notice is what the user should know of and is no error: a credential without a refresh
+	// token, a scope that was left out, a new registration. The message is one sentence.
+	Notice func(server, message string)
 }
 
 // RefreshEvent is one refresh that this process carried out.
@@ -27,11 +30,4 @@ type LoginEvent struct {
 	Issuer string
 	Scope  string // as granted
 	Err    error
-}
-
-// Notice is something the user should hear of that is no error: a credential
-// without a refresh token, a method that was learned, a new registration.
-type Notice struct {
-	Server  string
-	Message string // one sentence
 }

@@ -9,7 +9,8 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // ImportedLogin is a login that was made elsewhere: by another program, or by an
@@ -25,7 +26,7 @@ type ImportedLogin struct {
 
 	// TokenResponse is the token endpoint's response (RFC 6749, section 5.1), a
 	// JSON object. Members that are not known are ignored.
-	TokenResponse store.Secret
+	TokenResponse secret.String
 
 	// ReceivedAt is when the TokenResponse came, from when its expires_in counts.
 	// Zero: not known, and neither is when the access token expires.
@@ -96,26 +97,26 @@ func (c *Client) Import(ctx context.Context, serverURL string, l ImportedLogin, 
 	if err != nil {
 		return nil, err
 	}
-	rec, err := s.load(ctx)
+	rec, err := s.records.load(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if !o.Force && s.loggedIn(rec) {
+	if !o.Force && s.config.loggedIn(rec, time.Now()) {
 		return &ImportResult{Status: statusOf(rec, time.Now()), Already: true}, nil
 	}
-	a, err := s.parseImportedLogin(l)
+	a, err := s.imports.parse(l)
 	if err != nil {
 		return nil, err
 	}
 	if !o.Offline {
-		found, err := s.findIssuer(ctx, a.grant.Issuer)
+		found, err := s.imports.findIssuer(ctx, a.grant.Issuer)
 		if err != nil {
-			return nil, s.issuerError(err)
+			return nil, s.imports.issuerError(err)
 		}
 		a.pin(found)
 	}
-	take := func(rec *store.Record) error {
-		if !o.Force && s.loggedIn(rec) {
+	take := func(rec *record.Record) error {
+		if !o.Force && s.config.loggedIn(rec, time.Now()) {
 			return errSuperseded
 		}
 		a.into(rec, s.serverURL)
@@ -125,51 +126,65 @@ func (c *Client) Import(ctx context.Context, serverURL string, l ImportedLogin, 
 		a.into(rec, s.serverURL)
 		return &ImportResult{Status: statusOf(rec, time.Now())}, nil
 	}
-	rec, err = s.update(ctx, rec, take)
+	rec, err = s.records.update(ctx, rec, take)
 	if err != nil && !errors.Is(err, errSuperseded) {
 		return nil, err
 	}
-	s.useToken(rec)
+	s.tokens.use(rec)
 	return &ImportResult{Status: statusOf(rec, time.Now()), Already: err != nil}, nil
 }
 
-// foreignRecord is a foreign login as it is stored.
-type foreignRecord struct {
-	grant  store.Grant
-	client *store.Client              // nil: the tokens cannot be renewed anyway
-	as     *store.AuthorizationServer // nil: to be found by the first renewal
+// importer takes over logins that were made elsewhere.
+type importer struct {
+	*credential
+	discovery *discovery
 }
 
-// parseImportedLogin reads a foreign login and judges it as far as it can be judged alone.
-func (s *session) parseImportedLogin(l ImportedLogin) (*foreignRecord, error) {
-	usage := func(message string, err error) error {
-		return &Error{Kind: ErrInvalidConfig, Server: s.serverURL, Message: message, Err: err}
+// importedRecord is an imported login as it is stored.
+type importedRecord struct {
+	grant  record.Grant
+	client *record.Client              // nil: the tokens cannot be refreshed anyway
+	as     *record.AuthorizationServer // nil: the first refresh finds it
+}
+
+// parse reads a login that was made elsewhere and checks what can be checked without the network.
+func (im *importer) parse(l ImportedLogin) (*importedRecord, error) {
+	invalid := func(message string, err error) error {
+		return &Error{Kind: ErrInvalidConfig, Server: im.serverURL, Message: message, Err: err}
 	}
-	token, err := oauth.ParseTokenResponse(&oauth.RawResponse{Status: 200, ContentType: "application/json", Body: l.TokenResponse})
-	if token == nil || token.Partial || err != nil && token.RefreshToken == "" {
-		return nil, usage("the token response cannot be used", err)
+	token, flaw := oauth.ParseTokenResponse(&oauth.RawResponse{Status: 200, ContentType: "application/json", Body: l.TokenResponse})
+	if token == nil || token.Partial || flaw != nil && token.RefreshToken == "" {
+		return nil, invalid("the token response cannot be used", flaw)
 	}
-	a := &foreignRecord{}
-	if a.client, err = s.foreignClient(l.Registration); err != nil {
-		return nil, usage("the client that the tokens were issued to cannot be used", err)
-	}
-	if token.RefreshToken != "" && a.client == nil {
-		return nil, &Error{Kind: ErrInvalidConfig, Server: s.serverURL,
+	client, err := im.client(l.Registration)
+	switch {
+	case err != nil:
+		return nil, invalid("the client that the tokens were issued to cannot be used", err)
+	case client == nil && token.RefreshToken != "":
+		return nil, &Error{Kind: ErrInvalidConfig, Server: im.serverURL,
 			Message: "a refresh token cannot be used without the client that it was issued to", Hint: "give the client with it"}
+	case client != nil && client.Issuer != "" && l.Registration.Issuer == "":
+		l.Registration.Issuer = client.Issuer // of the configured one, which is bound to it
+	case client != nil && client.Issuer != "" && !sameIssuer(l.Registration.Issuer, client.Issuer):
+		return nil, invalid("the configured client belongs to "+client.Issuer+
+			", but the login comes from "+oauth.Sanitize(l.Registration.Issuer), nil)
 	}
-	if a.client != nil && a.client.Issuer != "" { // the configured one, which is bound to it
-		switch {
-		case l.Registration.Issuer == "":
-			l.Registration.Issuer = a.client.Issuer
-		case !sameIssuer(l.Registration.Issuer, a.client.Issuer):
-			return nil, usage("the configured client belongs to "+a.client.Issuer+", but the login comes from "+oauth.Sanitize(l.Registration.Issuer), nil)
-		}
+	a := &importedRecord{grant: l.grant(token, time.Now()), client: client}
+	a.grant.Rejected = flaw != nil // an unusable access token beside a refresh token that is worth keeping
+	if client != nil {
+		a.grant.ClientID, client.Issuer = client.ID, a.grant.Issuer
 	}
-	g := &a.grant
-	g.Issuer, g.ScopeRequested, g.ScopeGranted = l.Registration.Issuer, l.ScopeRequested, l.ScopeRequested
-	applyToken(g, token, l.ReceivedAt)
-	g.Refused = err != nil // of an unusable access token beside a refresh token that is worth keeping
-	now := time.Now()
+	if a.grant.RefreshToken == "" && !accessTokenUsable(&a.grant, "", time.Now()) {
+		return nil, &Error{Kind: ErrLoginRequired, Server: im.serverURL, Hint: "sign in to " + im.serverURL,
+			Message: "the access token has expired, and there is no refresh token to refresh it with"}
+	}
+	return a, nil
+}
+
+// grant returns the grant of an imported login.
+func (l *ImportedLogin) grant(token *oauth.TokenResponse, now time.Time) record.Grant {
+	g := record.Grant{Issuer: l.Registration.Issuer, ScopeRequested: l.ScopeRequested, ScopeGranted: l.ScopeRequested}
+	applyToken(&g, token, l.ReceivedAt)
 	switch {
 	case !l.ExpiresAt.IsZero():
 		g.ExpiresAt = l.ExpiresAt.UTC()
@@ -179,36 +194,29 @@ func (s *session) parseImportedLogin(l ImportedLogin) (*foreignRecord, error) {
 	if l.ReceivedAt.IsZero() || g.ObtainedAt.After(now) {
 		g.ObtainedAt = now.UTC()
 	}
-	if a.client != nil {
-		g.ClientID, a.client.Issuer = a.client.ID, g.Issuer
-	}
 	switch {
 	case l.OmitResource:
-		g.Resource = store.Resource{Omit: true, Why: "none was sent before"}
+		g.Resource = record.Resource{Omit: true, Reason: "none was sent before"}
 	case l.Resource != "":
-		g.Resource = store.Resource{Value: l.Resource, Why: "as sent before"}
+		g.Resource = record.Resource{Value: l.Resource, Reason: "as sent before"}
 	}
-	if g.RefreshToken == "" && !accessTokenUsable(g, "", now) {
-		return nil, &Error{Kind: ErrLoginRequired, Server: s.serverURL, Hint: "sign in to " + s.serverURL,
-			Message: "the access token has expired, and there is no refresh token to renew it with"}
-	}
-	return a, nil
+	return g
 }
 
-// foreignClient returns the client of a foreign login, or nil if none is known.
-func (s *session) foreignClient(r Registration) (*store.Client, error) {
-	answered := &oauth.Registration{}
+// client returns the client of an imported login, or nil if none is known.
+func (im *importer) client(r Registration) (*record.Client, error) {
+	registered := &oauth.Registration{}
 	if r.Response != "" {
 		var err error
-		if answered, err = oauth.ParseRegistration([]byte(r.Response)); err != nil {
+		if registered, err = oauth.ParseRegistration([]byte(r.Response)); err != nil {
 			return nil, err
 		}
 	}
 	if r.ClientID == "" {
-		r.ClientID = answered.ClientID
+		r.ClientID = registered.ClientID
 	}
 	configured := ""
-	switch own := s.c.Registration; {
+	switch own := im.config.Registration; {
 	case r.ClientID == "" && (own == nil || own.ClientID == ""):
 		return nil, nil
 	case r.ClientID == "":
@@ -216,24 +224,24 @@ func (s *session) foreignClient(r Registration) (*store.Client, error) {
 	case own != nil && own.ClientID == r.ClientID && r.Issuer == "":
 		configured = own.Issuer // the same client, whoever brings it
 	}
-	c := &store.Client{
-		Issuer: configured, Source: store.SourceConfigured, ID: r.ClientID, Secret: r.ClientSecret, SecretExpiresAt: r.SecretExpiresAt,
+	c := &record.Client{
+		Issuer: configured, Source: record.SourceConfigured, ID: r.ClientID, Secret: r.ClientSecret, SecretExpiresAt: r.SecretExpiresAt,
 		RedirectURIs: slices.Clone(r.RedirectURIs),
 	}
 	if r.Response != "" {
-		c.Source, c.Response = store.SourceDynamic, r.Response
-		c.RegistrationAccessToken, c.RegistrationClientURI = answered.RegistrationAccessToken, answered.RegistrationClientURI
+		c.Source, c.Response = record.SourceDynamic, r.Response
+		c.RegistrationAccessToken, c.RegistrationClientURI = registered.RegistrationAccessToken, registered.RegistrationClientURI
 		if c.Secret == "" {
-			c.Secret, c.SecretExpiresAt = answered.ClientSecret, answered.SecretExpiresAt
+			c.Secret, c.SecretExpiresAt = registered.ClientSecret, registered.SecretExpiresAt
 		}
 		if c.RedirectURIs == nil {
-			c.RedirectURIs = answered.RedirectURIs
+			c.RedirectURIs = registered.RedirectURIs
 		}
 	} else if strings.HasPrefix(c.ID, "https://") {
-		c.Source, answered.TokenEndpointAuthMethod = store.SourceMetadataDocument, oauth.MethodNone
+		c.Source, registered.TokenEndpointAuthMethod = record.SourceMetadataDocument, oauth.MethodNone
 	}
 	choice, err := chooseAuthMethod(authMethodInputs{
-		configured: r.TokenEndpointAuthMethod, registered: answered.TokenEndpointAuthMethod, secret: c.Secret != "",
+		configured: r.TokenEndpointAuthMethod, registered: registered.TokenEndpointAuthMethod, secret: c.Secret != "",
 	})
 	if err != nil {
 		return nil, err
@@ -242,8 +250,8 @@ func (s *session) foreignClient(r Registration) (*store.Client, error) {
 	return c, nil
 }
 
-// into makes the adopted login the record's own.
-func (a *foreignRecord) into(rec *store.Record, serverURL string) {
+// into makes the imported login the record's own.
+func (a *importedRecord) into(rec *record.Record, serverURL string) {
 	g := a.grant
 	rec.ServerURL, rec.Grant = serverURL, &g
 	if a.as != nil {
@@ -253,5 +261,5 @@ func (a *foreignRecord) into(rec *store.Record, serverURL string) {
 		c := *a.client
 		rec.AddClient(&c)
 	}
-	rec.Intent, rec.Retry, rec.Refusal = nil, nil, nil
+	rec.Intent, rec.Retry, rec.GrantError = nil, nil, nil
 }

@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -31,13 +33,13 @@ func elsewhere(w *testenv.Env) handstamp.ImportedLogin {
 	}
 }
 
-func tokenResponse(access, refresh string) store.Secret {
+func tokenResponse(access, refresh string) secret.String {
 	members := map[string]any{"access_token": access, "token_type": "bearer", "expires_in": 3600}
 	if refresh != "" {
 		members["refresh_token"] = refresh
 	}
 	b, _ := json.Marshal(members)
-	return store.Secret(b)
+	return secret.String(b)
 }
 
 func importLogin(w *testenv.Env, l handstamp.ImportedLogin, o handstamp.ImportOptions) (*handstamp.ImportResult, error) {
@@ -126,15 +128,15 @@ func TestAdoptLeavesAGoodLogin(t *testing.T) {
 	before := w.Record()
 	w.Lab.Reset()
 	for _, o := range []handstamp.ImportOptions{{}, {Offline: true}, {DryRun: true}} {
-		if result := mustImport(w, l, o); !result.Already || w.Record().Generation != before.Generation {
-			t.Errorf("%+v: Already is %v, generation %d", o, result.Already, w.Record().Generation)
+		if result := mustImport(w, l, o); !result.Already || w.Record().Revision != before.Revision {
+			t.Errorf("%+v: Already is %v, revision %q", o, result.Already, w.Record().Revision)
 		}
 	}
 	if len(w.Lab.Counts()) > 0 {
 		t.Errorf("asked the network\n%s", w.Diary())
 	}
 	mustImport(w, l, handstamp.ImportOptions{Force: true, DryRun: true})
-	if w.Record().Generation != before.Generation {
+	if w.Record().Revision != before.Revision {
 		t.Error("a dry run stored something")
 	}
 	if result := mustImport(w, l, handstamp.ImportOptions{Force: true}); result.Already || w.Record().Grant.AccessToken == before.Grant.AccessToken {
@@ -151,9 +153,9 @@ type busy struct {
 	signIn func()
 }
 
-func (b *busy) Put(ctx context.Context, r *store.Record) error {
+func (b *busy) Put(ctx context.Context, key store.Key, value []byte, revision store.Revision) (store.Revision, error) {
 	b.once.Do(b.signIn)
-	return b.Store.Put(ctx, r)
+	return b.Store.Put(ctx, key, value, revision)
 }
 
 // A login that is stored while another one is adopted is not overwritten.
@@ -275,7 +277,7 @@ func TestAdoptWithoutRegistrationResponse(t *testing.T) {
 	if _, err := c.Import(t.Context(), w.Lab.MCPURL(), l, handstamp.ImportOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if rec := w.Record(); rec.Clients[0].Source != store.SourceConfigured || !rec.Grant.ExpiresAt.IsZero() {
+	if rec := w.Record(); rec.Clients[0].Source != record.SourceConfigured || !rec.Grant.ExpiresAt.IsZero() {
 		t.Errorf("source %q, expiry %v without a time of receipt", rec.Clients[0].Source, rec.Grant.ExpiresAt)
 	}
 	w.Expire()
@@ -284,7 +286,7 @@ func TestAdoptWithoutRegistrationResponse(t *testing.T) {
 	l.Registration.ClientID = "https://app.example.com/client.json"
 	mustImport(w, l, handstamp.ImportOptions{Force: true, DryRun: true})
 	result := mustImport(w, l, handstamp.ImportOptions{Force: true})
-	if result.Status.ClientSource != store.SourceMetadataDocument || result.Status.Method != lab.MethodNone {
+	if result.Status.ClientSource != record.SourceMetadataDocument || result.Status.Method != lab.MethodNone {
 		t.Errorf("%+v", result.Status)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 // A login that comes from elsewhere may not say which authorization server it
@@ -38,40 +38,40 @@ type issuerMetadata struct {
 // findIssuer finds the metadata of the authorization server that a login with
 // this issuer comes from; "" is not known. It returns errMoved if the server no
 // longer names it.
-func (s *session) findIssuer(ctx context.Context, issuer string) (*issuerMetadata, error) {
+func (im *importer) findIssuer(ctx context.Context, issuer string) (*issuerMetadata, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	reply, err := s.probeChallenge(ctx)
+	reply, err := im.server.probeChallenge(ctx)
 	if err != nil {
 		return nil, err
 	}
 	found := &issuerMetadata{}
-	if found.resource, err = s.resourceMetadata(ctx, reply.challenge); err != nil {
+	if found.resource, err = im.discovery.resourceMetadata(ctx, reply.challenge); err != nil {
 		return nil, err
 	}
-	if found.server, err = s.importedServer(ctx, issuer, found.resource); err != nil {
+	if found.server, err = im.importedServer(ctx, issuer, found.resource); err != nil {
 		return nil, err
 	}
 	if issuer != "" && !sameIssuer(found.server.Issuer, issuer) {
 		return nil, issuerMovedError(issuer, found.server.Issuer)
 	}
-	found.privateNetwork = s.privateNetwork.Load()
+	found.privateNetwork = im.server.privateNetwork.Load()
 	return found, nil
 }
 
 // importedServer returns the metadata of a login's authorization server. Of several, it is the
 // first where the login's is not known: nothing that was issued elsewhere goes to another one
 // because the first cannot be reached.
-func (s *session) importedServer(ctx context.Context, issuer string, rm *oauth.ResourceMetadata) (*oauth.ServerMetadata, error) {
-	check := s.checked(ctx)
+func (im *importer) importedServer(ctx context.Context, issuer string, rm *oauth.ResourceMetadata) (*oauth.ServerMetadata, error) {
+	check := im.discovery.checked(ctx)
 	switch {
-	case s.c.AuthorizationServer != nil:
-		return check(s.statedServer(ctx))
+	case im.config.AuthorizationServer != nil:
+		return check(im.discovery.statedServer(ctx))
 	case rm == nil || len(rm.AuthorizationServers) == 0:
-		if configured := s.configuredIssuer(); issuer != "" && sameIssuer(issuer, configured) {
-			return check(s.configuredServer(ctx, configured, nil))
+		if configured := im.config.configuredIssuer(); issuer != "" && sameIssuer(issuer, configured) {
+			return check(im.discovery.configuredServer(ctx, configured, nil))
 		}
-		return check(s.fetcher.LegacyServerMetadata(ctx, s.target))
+		return check(im.fetcher.LegacyServerMetadata(ctx, im.server.target))
 	}
 	named, i := rm.AuthorizationServers, 0
 	if issuer != "" {
@@ -80,7 +80,7 @@ func (s *session) importedServer(ctx context.Context, issuer string, rm *oauth.R
 	if i < 0 {
 		return nil, issuerMovedError(issuer, strings.Join(named, ", "))
 	}
-	return check(s.fetcher.ServerMetadata(ctx, named[i]))
+	return check(im.fetcher.ServerMetadata(ctx, named[i]))
 }
 
 func issuerMovedError(from, to string) error {
@@ -88,16 +88,16 @@ func issuerMovedError(from, to string) error {
 }
 
 // issuerError is explain for findIssuer.
-func (s *session) issuerError(err error) error {
+func (im *importer) issuerError(err error) error {
 	if errors.Is(err, errMoved) {
-		return &Error{Kind: ErrProtocol, Server: s.serverURL, Err: err, Message: "the login is of no use any more",
-			Hint: "sign in to " + s.serverURL}
+		return &Error{Kind: ErrProtocol, Server: im.serverURL, Err: err, Message: "the login is of no use any more",
+			Hint: "sign in to " + im.serverURL}
 	}
-	return s.asError(err)
+	return im.errs.from(err)
 }
 
 // pin binds the adopted login to the authorization server it comes from.
-func (a *foreignRecord) pin(found *issuerMetadata) {
+func (a *importedRecord) pin(found *issuerMetadata) {
 	as := found.server
 	g := &a.grant
 	g.Issuer, g.TokenEndpoint, g.RevocationEndpoint = as.Issuer, as.TokenEndpoint, as.RevocationEndpoint
@@ -107,7 +107,7 @@ func (a *foreignRecord) pin(found *issuerMetadata) {
 	if a.client != nil {
 		a.client.Issuer = as.Issuer
 	}
-	a.as = &store.AuthorizationServer{
+	a.as = &record.AuthorizationServer{
 		Issuer: as.Issuer, Form: as.Form, Metadata: as.Raw, FetchedAt: time.Now().UTC().Truncate(time.Second),
 		PrivateNetwork: found.privateNetwork,
 	}
@@ -115,37 +115,37 @@ func (a *foreignRecord) pin(found *issuerMetadata) {
 
 // conventionalResource returns the resource parameter that other clients send for what
 // the server publishes.
-func conventionalResource(rm *oauth.ResourceMetadata) store.Resource {
+func conventionalResource(rm *oauth.ResourceMetadata) record.Resource {
 	if rm == nil || rm.Resource == "" {
-		return store.Resource{Omit: true, Why: "the server publishes none"}
+		return record.Resource{Omit: true, Reason: "the server publishes none"}
 	}
-	return store.Resource{Value: oauth.StandardURL(rm.Resource), Why: "published by the server"}
+	return record.Resource{Value: oauth.StandardURL(rm.Resource), Reason: "published by the server"}
 }
 
 // importIncomplete reports whether the record holds an adopted login of which it is
 // not known yet where to renew it.
-func importIncomplete(rec *store.Record) bool {
+func importIncomplete(rec *record.Record) bool {
 	return rec.Grant != nil && rec.Grant.TokenEndpoint == "" && rec.Grant.RefreshToken != "" && rec.GrantClient() != nil
 }
 
 // completeImport finds what an adopted login lacks and stores it. The error is
 // errSuperseded if the login was replaced meanwhile, errMoved if nobody can renew
 // it any more.
-func (s *session) completeImport(ctx context.Context, rec *store.Record) (*store.Record, error) {
+func (im *importer) complete(ctx context.Context, rec *record.Record) (*record.Record, error) {
 	token := rec.Grant.RefreshToken
-	found, err := s.findIssuer(ctx, rec.Grant.Issuer)
+	found, err := im.findIssuer(ctx, rec.Grant.Issuer)
 	if err != nil {
 		return rec, err
 	}
-	return s.update(ctx, rec, func(rec *store.Record) error {
+	return im.records.update(ctx, rec, func(rec *record.Record) error {
 		if !importIncomplete(rec) || rec.Grant.RefreshToken != token {
 			return errSuperseded
 		}
 		old := rec.GrantClient()
 		client := *old
-		a := &foreignRecord{grant: *rec.Grant, client: &client}
+		a := &importedRecord{grant: *rec.Grant, client: &client}
 		a.pin(found)
-		rec.Clients = slices.DeleteFunc(rec.Clients, func(c *store.Client) bool { return c == old })
+		rec.Clients = slices.DeleteFunc(rec.Clients, func(c *record.Client) bool { return c == old })
 		rec.Grant, rec.AuthorizationServer = &a.grant, a.as
 		rec.AddClient(&client)
 		return nil
@@ -154,31 +154,27 @@ func (s *session) completeImport(ctx context.Context, rec *store.Record) (*store
 
 // onImportFailed decides what it means for a renewal that an adopted login could
 // not be completed.
-func (r *refreshAttempt) onImportFailed(ctx context.Context, rec *store.Record, err error) (*cachedToken, error) {
+func (r *refreshAttempt) onImportFailed(ctx context.Context, rec *record.Record, err error) (*cachedToken, error) {
 	switch {
 	case errors.Is(err, errSuperseded), errors.Is(err, ErrStore):
 		return nil, err
 	case !errors.Is(err, errMoved):
 		return r.onTransientError(ctx, rec, 0, err)
 	}
-	rec, err = r.update(ctx, rec, func(rec *store.Record) error {
-		if !r.stillCurrent(rec) {
-			return errSuperseded
-		}
+	rec, err = r.updateGrant(ctx, rec, func(rec *record.Record) {
 		if c := rec.GrantClient(); c != nil {
-			c.Refused = true
+			c.Rejected = true
 		}
-		rec.Grant.Refused = rec.Grant.Refused || rec.Grant.AccessToken == r.need.rejected
+		rec.Grant.Rejected = rec.Grant.Rejected || rec.Grant.AccessToken == r.need.rejected
 		rec.Retry = nil
-		rec.Refusal = &store.Refusal{At: time.Now().UTC(), Code: "issuer_changed", Description: errMoved.Error()}
-		return nil
+		rec.GrantError = &record.GrantError{At: time.Now().UTC(), Code: "issuer_changed", Description: errMoved.Error()}
 	})
-	if err != nil && !errors.Is(err, errSuperseded) {
+	if err != nil {
 		return nil, err
 	}
-	if r.tokenUsable(rec) {
-		return r.useToken(rec), nil
+	token := r.usable(rec)
+	if token == nil {
+		r.tokens.current.Store(nil)
 	}
-	r.session.cached.Store(nil)
-	return nil, nil
+	return token, nil
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // A login from elsewhere that was made with the configured client is bound to the issuer of
@@ -17,7 +17,7 @@ func TestImportedConfiguredClientStaysWithItsIssuer(t *testing.T) {
 	c, line := w.Recorded()
 	c.Registration = &handstamp.Registration{Issuer: owner.Issuer(), ClientID: "app", ClientSecret: boundSecret}
 	adopted, err := c.Import(t.Context(), w.Lab.MCPURL(), handstamp.ImportedLogin{
-		Registration:  handstamp.Registration{ClientID: "app", ClientSecret: store.Secret(boundSecret)},
+		Registration:  handstamp.Registration{ClientID: "app", ClientSecret: secret.String(boundSecret)},
 		TokenResponse: tokenResponse("", "a-refresh-token"),
 	}, handstamp.ImportOptions{Force: true})
 	if err == nil && adopted.Status.Issuer != owner.Issuer() {

@@ -3,12 +3,11 @@ package handstamp
 import (
 	"context"
 	"errors"
-	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 // AuthorizationServer describes the authorization server of an MCP server that cannot be found
@@ -40,52 +39,33 @@ func (a *AuthorizationServer) urls() []string {
 	return slices.DeleteFunc(all, func(raw string) bool { return raw == "" })
 }
 
-// namedByUser reports whether the user's configuration names a host of an authorization server.
-func (s *session) namedByUser(host string) bool {
-	for _, raw := range append(s.c.AuthorizationServer.urls(), s.configuredIssuer()) {
-		if u, err := url.Parse(raw); err == nil && raw != "" && strings.EqualFold(u.Hostname(), host) {
-			return true
-		}
-	}
-	return false
-}
-
 // maxIssuers bounds how many of a server's authorization servers are looked at.
 const maxIssuers = 8
-
-// configuredIssuer returns the issuer that the configured client belongs to, "" if none is
-// configured with it.
-func (s *session) configuredIssuer() string {
-	if r := s.c.Registration; r != nil {
-		return r.Issuer
-	}
-	return ""
-}
 
 // findAuthorizationServer returns the metadata of the authorization server to sign in at: the
 // one that the user describes, else the one that the configured client belongs to, else one of
 // those that the MCP server names, else the MCP server itself (MCP 2025-03-26).
-func (s *session) findAuthorizationServer(ctx context.Context, rec *store.Record, rm *oauth.ResourceMetadata) (*oauth.ServerMetadata, error) {
+func (d *discovery) findAuthorizationServer(ctx context.Context, rec *record.Record, rm *oauth.ResourceMetadata) (*oauth.ServerMetadata, error) {
 	var named []string
 	if rm != nil {
 		named = rm.AuthorizationServers
 	}
-	switch issuer := s.configuredIssuer(); {
-	case s.c.AuthorizationServer != nil:
-		return s.checked(ctx)(s.statedServer(ctx))
+	switch issuer := d.config.configuredIssuer(); {
+	case d.config.AuthorizationServer != nil:
+		return d.checked(ctx)(d.statedServer(ctx))
 	case issuer != "":
-		return s.checked(ctx)(s.configuredServer(ctx, issuer, named))
+		return d.checked(ctx)(d.configuredServer(ctx, issuer, named))
 	case len(named) > 0:
-		return s.selectAuthorizationServer(ctx, rec, named)
+		return d.selectAuthorizationServer(ctx, rec, named)
 	}
-	return s.checked(ctx)(s.fetcher.LegacyServerMetadata(ctx, s.target))
+	return d.checked(ctx)(d.fetcher.LegacyServerMetadata(ctx, d.server.target))
 }
 
 // checked returns a function that adds [session.checkEndpoints] to a result.
-func (s *session) checked(ctx context.Context) func(*oauth.ServerMetadata, error) (*oauth.ServerMetadata, error) {
+func (d *discovery) checked(ctx context.Context) func(*oauth.ServerMetadata, error) (*oauth.ServerMetadata, error) {
 	return func(m *oauth.ServerMetadata, err error) (*oauth.ServerMetadata, error) {
 		if err == nil {
-			err = s.checkEndpoints(ctx, m)
+			err = d.checkEndpoints(ctx, m)
 		}
 		if err != nil {
 			return nil, err
@@ -95,11 +75,11 @@ func (s *session) checked(ctx context.Context) func(*oauth.ServerMetadata, error
 }
 
 // statedServer returns the metadata of the authorization server that the user describes.
-func (s *session) statedServer(ctx context.Context) (*oauth.ServerMetadata, error) {
-	stated := oauth.ConfiguredServer(*s.c.AuthorizationServer)
-	issuer := s.configuredIssuer()
+func (d *discovery) statedServer(ctx context.Context) (*oauth.ServerMetadata, error) {
+	stated := oauth.ConfiguredServer(*d.config.AuthorizationServer)
+	issuer := d.config.configuredIssuer()
 	usage := func(message string) error {
-		return &Error{Kind: ErrInvalidConfig, Server: s.serverURL, Message: message}
+		return &Error{Kind: ErrInvalidConfig, Server: d.serverURL, Message: message}
 	}
 	switch {
 	case stated.Issuer == "" && (stated.AuthorizationEndpoint == "" || stated.TokenEndpoint == ""):
@@ -109,13 +89,13 @@ func (s *session) statedServer(ctx context.Context) (*oauth.ServerMetadata, erro
 	case issuer != "" && !sameIssuer(stated.Issuer, issuer):
 		return nil, usage("the configured client belongs to " + issuer + ", and the authorization server is described as " + stated.Issuer)
 	}
-	for _, raw := range s.c.AuthorizationServer.urls() {
+	for _, raw := range d.config.AuthorizationServer.urls() {
 		if err := oauth.CheckEndpoint(raw); err != nil {
-			return nil, &Error{Kind: ErrInvalidConfig, Server: s.serverURL, Err: err,
+			return nil, &Error{Kind: ErrInvalidConfig, Server: d.serverURL, Err: err,
 				Message: "the authorization server is described with a URL that it cannot have"}
 		}
 	}
-	m, err := s.fetcher.ConfiguredServerMetadata(ctx, stated)
+	m, err := d.fetcher.ConfiguredServerMetadata(ctx, stated)
 	if errors.Is(err, oauth.ErrNoMetadata) {
 		return nil, usage("there is no metadata at the issuer " + stated.Issuer + ": describe its endpoints as well")
 	}
@@ -127,7 +107,7 @@ func (s *session) statedServer(ctx context.Context) (*oauth.ServerMetadata, erro
 func (l *loginFlow) adviseIssuer(err error) error {
 	e, ok := errors.AsType[*Error](err)
 	if ok && e.Kind == ErrProtocol && e.Hint == "" && l.plan.server.Form == oauth.FormConfigured &&
-		l.c.AuthorizationServer.Issuer == "" && l.configuredIssuer() == "" {
+		l.config.AuthorizationServer.Issuer == "" && l.config.configuredIssuer() == "" {
 		e.Hint = "if the response comes from the right place, describe the authorization server with its issuer, too"
 	}
 	return err
@@ -135,18 +115,18 @@ func (l *loginFlow) adviseIssuer(err error) error {
 
 // configuredServer returns the metadata of the issuer that the configured client belongs to.
 // The client's secret goes nowhere else, whatever the MCP server names or omits.
-func (s *session) configuredServer(ctx context.Context, issuer string, named []string) (*oauth.ServerMetadata, error) {
+func (d *discovery) configuredServer(ctx context.Context, issuer string, named []string) (*oauth.ServerMetadata, error) {
 	if len(named) > 0 && !slices.ContainsFunc(named, func(n string) bool { return sameIssuer(n, issuer) }) {
-		return nil, &Error{Kind: ErrInvalidConfig, Server: s.serverURL,
+		return nil, &Error{Kind: ErrInvalidConfig, Server: d.serverURL,
 			Message: "the configured client belongs to " + issuer + ", but the server names " +
 				oauth.Sanitize(strings.Join(named, ", ")) + " as its authorization server; nothing was sent there",
 			Hint: "use a client that is registered there"}
 	}
-	m, err := s.fetcher.ServerMetadata(ctx, issuer)
+	m, err := d.fetcher.ServerMetadata(ctx, issuer)
 	if errors.Is(err, oauth.ErrNoMetadata) && len(named) == 0 {
 		// The MCP server may be that issuer itself, without metadata of its own or with one that
 		// is at the origin only.
-		legacy, legacyErr := s.fetcher.LegacyServerMetadata(ctx, s.target)
+		legacy, legacyErr := d.fetcher.LegacyServerMetadata(ctx, d.server.target)
 		if legacyErr == nil && sameIssuer(legacy.Issuer, issuer) {
 			return legacy, nil
 		}
@@ -157,7 +137,7 @@ func (s *session) configuredServer(ctx context.Context, issuer string, named []s
 // selectAuthorizationServer returns the metadata of the first of the issuers that can be used:
 // the stored login's first of all. One that is not there, cannot be reached or lacks what is
 // needed is passed over; one that contradicts itself is not.
-func (s *session) selectAuthorizationServer(ctx context.Context, rec *store.Record, issuers []string) (*oauth.ServerMetadata, error) {
+func (d *discovery) selectAuthorizationServer(ctx context.Context, rec *record.Record, issuers []string) (*oauth.ServerMetadata, error) {
 	kept := keptIssuer(rec)
 	if i := slices.IndexFunc(issuers, func(issuer string) bool { return sameIssuer(issuer, kept) }); i > 0 {
 		issuers = append([]string{issuers[i]}, slices.Delete(slices.Clone(issuers), i, i+1)...)
@@ -165,19 +145,19 @@ func (s *session) selectAuthorizationServer(ctx context.Context, rec *store.Reco
 	var first error
 	var closed *oauth.ServerMetadata // usable but for the want of a client
 	for _, issuer := range issuers[:min(len(issuers), maxIssuers)] {
-		m, err := s.checked(ctx)(s.fetcher.ServerMetadata(ctx, issuer))
-		if err == nil && !s.c.InsecureAllowMissingPKCE {
+		m, err := d.checked(ctx)(d.fetcher.ServerMetadata(ctx, issuer))
+		if err == nil && !d.config.InsecureAllowMissingPKCE {
 			err = m.PKCE()
 		}
 		switch {
-		case err == nil && s.hasClient(rec, m):
+		case err == nil && d.hasClient(rec, m):
 			return m, nil
 		case err == nil:
 			if closed == nil {
 				closed = m
 			}
 			continue
-		case !s.mayPassOver(err, rec, sameIssuer(issuer, kept)):
+		case !d.mayPassOver(err, rec, sameIssuer(issuer, kept)):
 			return nil, err
 		}
 		if first == nil {
@@ -194,7 +174,7 @@ func (s *session) selectAuthorizationServer(ctx context.Context, rec *store.Reco
 }
 
 // keptIssuer returns the issuer of the stored login, or of the last one.
-func keptIssuer(rec *store.Record) string {
+func keptIssuer(rec *record.Record) string {
 	switch {
 	case rec.Grant != nil && rec.Grant.Issuer != "":
 		return rec.Grant.Issuer
@@ -207,7 +187,7 @@ func keptIssuer(rec *store.Record) string {
 // mayPassOver reports whether another authorization server may be used in place of one with
 // this error. What passes by itself is waited for by those who are bound to that one: a stored
 // login, and a configured client, whose secret must not go to whichever server answers first.
-func (s *session) mayPassOver(err error, rec *store.Record, kept bool) bool {
+func (d *discovery) mayPassOver(err error, rec *record.Record, kept bool) bool {
 	var broken *oauth.ProtocolError
 	var blocked *oauth.BlockedError
 	switch {
@@ -216,13 +196,13 @@ func (s *session) mayPassOver(err error, rec *store.Record, kept bool) bool {
 	case errors.Is(err, oauth.ErrNoMetadata), errors.As(err, &blocked):
 		return true
 	}
-	return s.activeRegistration() == nil && !(kept && rec.Grant != nil)
+	return d.config.activeRegistration() == nil && !(kept && rec.Grant != nil)
 }
 
 // hasClient reports whether there is a way to a client at an authorization server.
-func (s *session) hasClient(rec *store.Record, m *oauth.ServerMetadata) bool {
-	return m.RegistrationEndpoint != "" || s.activeRegistration() != nil || rec.NewestClient(m.Issuer) != nil ||
-		s.c.ClientMetadataURL != "" && m.ClientIDMetadataDocumentSupported
+func (d *discovery) hasClient(rec *record.Record, m *oauth.ServerMetadata) bool {
+	return m.RegistrationEndpoint != "" || d.config.activeRegistration() != nil || rec.NewestClient(m.Issuer) != nil ||
+		d.config.ClientMetadataURL != "" && m.ClientIDMetadataDocumentSupported
 }
 
 // sameIssuer compares issuers as discovery does: one slash at the end makes no

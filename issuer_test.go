@@ -12,6 +12,7 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/proctest"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
@@ -328,9 +329,9 @@ func TestManySessionsAtAServerThatMoved(t *testing.T) {
 func TestConfiguredSecretStaysWithItsIssuer(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	key, _ := store.NewKey(w.Lab.MCPURL(), "")
-	rec := &store.Record{Version: 1, Key: key, ServerURL: w.Lab.MCPURL()}
-	rec.AddClient(&store.Client{Issuer: "https://home.example", ID: "mine", Secret: "s3cret", Source: store.SourceConfigured, Method: "client_secret_post", MethodSource: store.MethodConfigured})
-	if err := w.Store.Put(t.Context(), rec); err != nil {
+	rec := &record.Record{Version: 1, Key: key, ServerURL: w.Lab.MCPURL()}
+	rec.AddClient(&record.Client{Issuer: "https://home.example", ID: "mine", Secret: "s3cret", Source: record.SourceConfigured, Method: "client_secret_post", MethodSource: record.MethodConfigured})
+	if err := record.Put(t.Context(), w.Store, rec); err != nil {
 		t.Fatal(err)
 	}
 	c := w.Session()

@@ -5,47 +5,50 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // maxKnownSecrets bounds the secrets that are remembered. Those of the record before are among
 // them: a logout has them revoked when the record has none any more.
 const maxKnownSecrets = 24
 
-// noteSecrets remembers the secrets of a record that was read or is written. A server may
-// repeat in an error what another request of the login carried, so no text of a server that is
-// shown or stored may contain one of them.
-func (s *session) noteSecrets(rec *store.Record) {
-	var all []oauth.Secret
-	add := func(secret store.Secret) {
-		if secret != "" && !slices.Contains(all, secret) {
-			all = append(all, secret)
+// knownSecrets are the secrets of one credential. A server may repeat in an error what another
+// request of the login carried, so no text of a server that is shown or stored may contain one
+// of them. Its methods may be called concurrently.
+type knownSecrets struct {
+	configured secret.String // the client secret of the configuration, if any
+	current    atomic.Pointer[[]secret.String]
+}
+
+// note remembers the secrets of a record that was read or is written.
+func (k *knownSecrets) note(rec *record.Record) {
+	var all []secret.String
+	add := func(secrets ...secret.String) {
+		for _, s := range secrets {
+			if s != "" && !slices.Contains(all, s) {
+				all = append(all, s)
+			}
 		}
 	}
 	if g := rec.Grant; g != nil {
-		add(g.AccessToken)
-		add(g.RefreshToken)
-		add(g.IDToken)
+		add(g.AccessToken, g.RefreshToken, g.IDToken)
 	}
 	for _, c := range rec.Clients {
-		add(c.Secret)
-		add(c.RegistrationAccessToken)
+		add(c.Secret, c.RegistrationAccessToken)
 	}
-	if r := s.c.Registration; r != nil {
-		add(r.ClientSecret)
-	}
-	for _, old := range s.knownSecrets() {
-		add(old)
-	}
+	add(k.configured)
+	add(k.all()...)
 	all = all[:min(len(all), maxKnownSecrets)]
-	s.secrets.Store(&all)
+	k.current.Store(&all)
 }
 
-// knownSecrets returns the secrets of the record that was read or written last.
-func (s *session) knownSecrets() []oauth.Secret {
-	if all := s.secrets.Load(); all != nil {
+// all returns the secrets of the records that were read or written last.
+func (k *knownSecrets) all() []secret.String {
+	if all := k.current.Load(); all != nil {
 		return *all
 	}
 	return nil
@@ -53,8 +56,8 @@ func (s *session) knownSecrets() []oauth.Secret {
 
 // challengeOf returns the Bearer challenge of a response, without what repeats a secret. The
 // request was sent with the token, or with none.
-func (s *session) challengeOf(resp *http.Response, used *cachedToken) oauth.BearerChallenge {
-	secrets := slices.Clip(s.knownSecrets())
+func (k *knownSecrets) challengeOf(resp *http.Response, used *cachedToken) oauth.BearerChallenge {
+	secrets := slices.Clip(k.all())
 	if used != nil {
 		secrets = append(secrets, used.token)
 	}
@@ -66,17 +69,17 @@ const maxShownPath = 200
 
 // shownURL returns the origin and the path of a URL that a server gave to be shown, without what
 // the server has put a secret into, one of the record or of the headers that it was sent.
-func (s *session) shownURL(u *url.URL, header http.Header) string {
-	secrets := slices.Clip(s.knownSecrets())
+func (k *knownSecrets) shownURL(u *url.URL, header http.Header) string {
+	secrets := slices.Clip(k.all())
 	for name, values := range header {
 		switch name {
 		case "Accept", "Content-Type", "Mcp-Protocol-Version", "Origin", "Referer", "User-Agent":
 			continue // of the protocol, or where the request came from, which may be near
 		}
 		for _, value := range values {
-			secrets = append(secrets, oauth.Secret(value))
+			secrets = append(secrets, secret.String(value))
 			if _, credentials, ok := strings.Cut(value, " "); ok {
-				secrets = append(secrets, oauth.Secret(credentials))
+				secrets = append(secrets, secret.String(credentials))
 			}
 		}
 	}

@@ -3,10 +3,13 @@ package handstamp
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -51,7 +54,7 @@ func (c *Client) Login(ctx context.Context, serverURL string, o LoginOptions) (*
 	if err != nil {
 		return nil, err
 	}
-	rec, err := s.load(ctx)
+	rec, err := s.records.load(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -64,13 +67,13 @@ func (c *Client) Login(ctx context.Context, serverURL string, o LoginOptions) (*
 		}
 	}
 	if !already {
-		snap, err := s.login(ctx, req)
+		snap, err := s.logins.login(ctx, req)
 		if err != nil {
 			return nil, err
 		}
 		rejected = s.proveLogin(ctx, snap, &waits)
 	}
-	if rec, err = s.load(ctx); err != nil {
+	if rec, err = s.records.load(ctx); err != nil {
 		return nil, err
 	}
 	result := &LoginResult{Status: statusOf(rec, time.Now()), Already: already, Rejected: rejected}
@@ -90,14 +93,14 @@ func (s *session) proveLogin(ctx context.Context, t *cachedToken, waits *int) er
 	if t == nil {
 		return nil
 	}
-	p, err := s.prove(ctx, t, waits)
+	p, err := s.prover.prove(ctx, t, waits)
 	switch {
 	case err != nil:
 		if ctx.Err() == nil {
 			s.notice("the login is stored, but could not be tried: %v", err)
 		}
 	case p.rejected:
-		s.recordRejection(ctx, t)
+		s.tokens.recordRejection(ctx, t)
 		return &Error{Kind: ErrProtocol, Server: s.serverURL,
 			Message: "the authorization server has issued a token, and the MCP server rejects it",
 			Hint:    "another login would end the same: this is for those who run the server to mend"}
@@ -105,14 +108,26 @@ func (s *session) proveLogin(ctx context.Context, t *cachedToken, waits *int) er
 	return nil
 }
 
+// logins signs users in: one login at a time for all callers and processes.
+type logins struct {
+	*credential
+	discovery *discovery
+	imports   *importer
+	revoker   *revoker
+	helpers   *helperRunner
+
+	mu     sync.Mutex
+	active *flight // guarded by mu: the login under way
+}
+
 // loginRequest says what a login is for.
 type loginRequest struct {
 	challenge     oauth.BearerChallenge
-	scopes        []string     // to be requested beside those of the challenge
-	needed        []string     // those among them that a step-up is for
-	rejectedToken store.Secret // the token that does not do
-	interactive   bool         // a caller waits for it, rather than a request that was rejected
-	byUser        bool         // by [Client.Login]: neither bounded nor held back
+	scopes        []string      // to be requested beside those of the challenge
+	needed        []string      // those among them that a step-up is for
+	rejectedToken secret.String // the token that does not do
+	interactive   bool          // a caller waits for it, rather than a request that was rejected
+	byUser        bool          // by [Client.Login]: neither bounded nor held back
 	force         bool
 	since         time.Time // when it was begun, by whichever process
 }
@@ -120,9 +135,9 @@ type loginRequest struct {
 // login signs in, or waits for the login under way. A login outlives the
 // request that needed it, so that the person who is half through it is not
 // stranded; one that a person asked for ends with its caller.
-func (s *session) login(ctx context.Context, req loginRequest) (*cachedToken, error) {
+func (l *logins) login(ctx context.Context, req loginRequest) (*cachedToken, error) {
 	for {
-		f, owner, err := s.loginFlight(ctx, req)
+		f, owner, err := l.flight(ctx, req)
 		if err != nil {
 			return nil, err
 		}
@@ -138,7 +153,7 @@ func (s *session) login(ctx context.Context, req loginRequest) (*cachedToken, er
 				<-f.done
 			}
 			if !req.interactive {
-				return nil, s.loginUnderWayError(ctx)
+				return nil, l.errs.loginUnderWay(ctx)
 			}
 			return nil, ctx.Err()
 		}
@@ -158,86 +173,104 @@ func suppressesRelogin(err error) bool {
 		return true
 	}
 	e, ok := errors.AsType[*Error](err)
-	return ok && ((e.Kind == ErrProtocol || e.Kind == ErrStore) && e.asked || e.Kind == ErrLoginRequired && e.atCeiling())
+	return ok && ((e.Kind == ErrProtocol || e.Kind == ErrStore) && e.opened || e.Kind == ErrLoginRequired && e.atCeiling())
 }
 
 // loginFlight returns the login under way, or starts one.
-func (s *session) loginFlight(ctx context.Context, req loginRequest) (f *flight, owner bool, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.activeLogin != nil {
-		return s.activeLogin, false, nil
+func (l *logins) flight(ctx context.Context, req loginRequest) (f *flight, owner bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.active != nil {
+		return l.active, false, nil
 	}
-	if err := s.history.declinedLogin(); err != nil && !req.byUser {
+	if err := l.history.declinedLogin(); err != nil && !req.byUser {
 		return nil, false, err
 	}
-	if !s.c.start() {
+	if !l.config.start() {
 		return nil, false, errClosed
 	}
-	work, cancel := awake.WithTimeout(context.WithoutCancel(ctx), s.c.LoginTimeout, errLoginTimeout)
+	work, cancel := awake.WithTimeout(context.WithoutCancel(ctx), l.config.LoginTimeout, errLoginTimeout)
 	f = &flight{done: make(chan struct{}), cancel: cancel}
-	s.activeLogin = f
+	l.active = f
 	go func() {
-		defer s.c.running.Done()
+		defer l.config.running.Done()
 		defer cancel()
-		f.snap, f.err = s.loginNow(work, req)
+		f.snap, f.err = l.loginNow(work, req)
 		f.calledOff = f.err != nil && work.Err() == context.Canceled
-		s.mu.Lock()
-		s.activeLogin = nil
-		s.history.recordLoginEnd(f.err)
-		s.mu.Unlock()
+		l.mu.Lock()
+		l.active = nil
+		l.history.recordLoginEnd(f.err)
+		l.mu.Unlock()
 		close(f.done)
 	}()
 	return f, true, nil
 }
 
+// cancel ends the login under way.
+func (l *logins) cancel() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.active != nil {
+		l.active.cancel()
+	}
+}
+
 var errLoginTimeout = errors.New("handstamp: nobody completed the login")
 
-// loginNow claims the login among all processes and carries it out, or has a
+// loginNow takes the login's lock among all processes and signs in, or has a
 // helper do that.
-func (s *session) loginNow(ctx context.Context, req loginRequest) (*cachedToken, error) {
+func (l *logins) loginNow(ctx context.Context, req loginRequest) (*cachedToken, error) {
 	if req.since.IsZero() {
 		req.since = time.Now()
 	}
-	served := func(rec *store.Record) bool {
-		return !req.force && accessTokenUsable(rec.Grant, req.rejectedToken, time.Now()) && (!req.interactive || s.resumable(rec))
+	served := func(rec *record.Record) bool {
+		return !req.force && accessTokenUsable(rec.Grant, req.rejectedToken, time.Now()) &&
+			(!req.interactive || l.config.resumable(rec, time.Now()))
 	}
-	if h := s.c.RefreshHelper; h != nil && h.Logins && !req.interactive && s.c.OnRegister == nil && s.c.Prompt.Authorize == nil {
-		if snap, done, err := s.loginByHelper(ctx, req, served); done {
-			return snap, err
+	if l.config.helperSignsIn() && !req.interactive {
+		if token, done, err := l.loginByHelper(ctx, req, served); done {
+			return token, err
 		}
 	}
-	unlock, rec, err := s.lockLogin(ctx, store.LockLogin, req, served)
+	unlock, rec, err := l.lock(ctx, store.LockLogin, req, served)
 	switch {
 	case err != nil:
-		return nil, s.loginError(ctx, err)
+		return nil, l.endError(ctx, err)
 	case unlock == nil:
-		return s.useToken(rec), nil
+		return l.tokens.use(rec), nil
 	}
 	defer unlock()
 	if served(rec) {
-		return s.useToken(rec), nil
+		return l.tokens.use(rec), nil
 	}
-	if err := s.failureSince(rec, req); err != nil {
+	if err := l.failureSince(rec, req); err != nil {
 		return nil, err
 	}
-	if s.c.locked != nil {
-		s.c.locked()
+	return l.loginLocked(ctx, rec, req)
+}
+
+// loginLocked signs in and reports how that ended: to the processes that wait, and to the hook.
+func (l *logins) loginLocked(ctx context.Context, rec *record.Record, req loginRequest) (*cachedToken, error) {
+	if l.config.locked != nil {
+		l.config.locked()
 	}
-	rec, err = s.runLogin(ctx, s.clearPendingLogin(ctx, rec), req)
-	s.history.recordLogin(rec, req, err)
+	rec, err := l.run(ctx, l.clearPending(ctx, rec), req)
+	l.history.recordLogin(rec, req, err)
+	event := LoginEvent{Server: l.serverURL}
 	if err != nil {
-		err = s.loginError(ctx, err)
-		s.recordLoginFailure(ctx, rec, err)
-		if logged := s.c.Hooks.LoggedIn; logged != nil {
-			logged(LoginEvent{Server: s.serverURL, Err: err})
-		}
+		err = l.endError(ctx, err)
+		l.recordFailure(ctx, rec, err)
+		event.Err = err
+	} else {
+		event.Issuer, event.Scope = rec.Grant.Issuer, rec.Grant.ScopeGranted
+	}
+	if l.config.Hooks.LoggedIn != nil {
+		l.config.Hooks.LoggedIn(event)
+	}
+	if err != nil {
 		return nil, err
 	}
-	if logged := s.c.Hooks.LoggedIn; logged != nil {
-		logged(LoginEvent{Server: s.serverURL, Issuer: rec.Grant.Issuer, Scope: rec.Grant.ScopeGranted})
-	}
-	return s.useIssued(rec), nil
+	return l.tokens.useIssued(rec), nil
 }
 
 // failureKinds are the ends of a login, by the names that records have for them,
@@ -246,12 +279,12 @@ var failureKinds = map[string]error{"denied": ErrDenied, "timeout": ErrTimeout, 
 
 // recordLoginFailure tells the processes that wait for this login how it ended. One
 // that was called off is theirs to begin anew.
-func (s *session) recordLoginFailure(ctx context.Context, rec *store.Record, err error) {
-	var failure *store.LoginFailure
+func (l *logins) recordFailure(ctx context.Context, rec *record.Record, err error) {
+	var failure *record.LoginFailure
 	if e, ok := errors.AsType[*Error](err); ok {
 		for name, kind := range failureKinds {
 			if e.Kind == kind {
-				failure = &store.LoginFailure{At: time.Now().UTC(), Kind: name, Message: e.Message, Code: e.Code}
+				failure = &record.LoginFailure{At: time.Now().UTC(), Kind: name, Message: e.Message, Code: e.Code}
 			}
 		}
 	}
@@ -260,34 +293,34 @@ func (s *session) recordLoginFailure(ctx context.Context, rec *store.Record, err
 	}
 	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
 	defer cancel()
-	if _, err := s.update(ctx, rec, func(rec *store.Record) error {
+	if _, err := l.records.update(ctx, rec, func(rec *record.Record) error {
 		rec.PendingLogin = nil
 		if failure != nil {
 			rec.LoginFailure = failure
 		}
 		return nil
 	}); err != nil {
-		s.log.Debug("the end of the login could not be noted", "error", err)
+		l.log.Debug("the end of the login could not be noted", "error", err)
 	}
 }
 
 // failureSince returns how the login ended that this one has waited for, if that
 // was without success. Who asks for a login explicitly gets one.
-func (s *session) failureSince(rec *store.Record, req loginRequest) error {
+func (l *logins) failureSince(rec *record.Record, req loginRequest) error {
 	f := rec.LoginFailure
 	if f == nil || req.byUser || !f.At.After(req.since) || failureKinds[f.Kind] == nil {
 		return nil
 	}
-	return &Error{Kind: failureKinds[f.Kind], Server: s.serverURL, Message: f.Message, Code: f.Code, Hint: "start the login again"}
+	return &Error{Kind: failureKinds[f.Kind], Server: l.serverURL, Message: f.Message, Code: f.Code, Hint: "start the login again"}
 }
 
 // loginError tells a login that nobody completed from one that was called off.
-func (s *session) loginError(ctx context.Context, err error) error {
+func (l *logins) endError(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, ErrTimeout):
 		return err
 	case errors.Is(context.Cause(ctx), errLoginTimeout):
-		return &Error{Kind: ErrTimeout, Server: s.serverURL, Message: "nobody completed the login in time", Hint: "start it again"}
+		return &Error{Kind: ErrTimeout, Server: l.serverURL, Message: "nobody completed the login in time", Hint: "start it again"}
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}

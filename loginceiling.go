@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 // A server whose tokens never last gets a login for every request, and each login
@@ -33,12 +33,12 @@ const (
 
 // loginCeiling returns an error of kind [ErrLoginRequired] if as many automatic logins
 // have opened a browser as may.
-func (s *session) loginCeiling(rec *store.Record, issuer string, now time.Time) error {
+func (l *logins) ceiling(rec *record.Record, issuer string, now time.Time) error {
 	var all, here []time.Time
-	for _, l := range recentLogins(rec.AutomaticLogins, now) {
-		all = append(all, l.At)
-		if sameIssuer(l.Issuer, issuer) {
-			here = append(here, l.At)
+	for _, login := range recentLogins(rec.AutomaticLogins, now) {
+		all = append(all, login.At)
+		if sameIssuer(login.Issuer, issuer) {
+			here = append(here, login.At)
 		}
 	}
 	var again time.Time // when one more is allowed
@@ -51,18 +51,18 @@ func (s *session) loginCeiling(rec *store.Record, issuer string, now time.Time) 
 	if again.IsZero() {
 		return nil
 	}
-	return &Error{Kind: ErrLoginRequired, Server: s.serverURL, RetryAt: again, Hint: "sign in to " + s.serverURL,
+	return &Error{Kind: ErrLoginRequired, Server: l.serverURL, RetryAt: again, Hint: "sign in to " + l.serverURL,
 		Message: fmt.Sprintf("requests have opened the browser %d times in %d minutes, and need a login again; none opens by itself before %s",
 			len(all), loginWindow/time.Minute, again.Local().Format(time.TimeOnly))}
 }
 
 // recentLogins returns the logins that count, the oldest first. One in the future was
 // recorded under a clock that ran ahead.
-func recentLogins(logins []store.AutomaticLogin, now time.Time) []store.AutomaticLogin {
-	logins = slices.DeleteFunc(slices.Clone(logins), func(l store.AutomaticLogin) bool {
+func recentLogins(logins []record.AutomaticLogin, now time.Time) []record.AutomaticLogin {
+	logins = slices.DeleteFunc(slices.Clone(logins), func(l record.AutomaticLogin) bool {
 		return now.Sub(l.At).Abs() >= loginWindow
 	})
-	slices.SortStableFunc(logins, func(a, b store.AutomaticLogin) int { return a.At.Compare(b.At) })
+	slices.SortStableFunc(logins, func(a, b record.AutomaticLogin) int { return a.At.Compare(b.At) })
 	return logins
 }
 
@@ -84,9 +84,9 @@ func (l *loginFlow) countTab(ctx context.Context) error {
 		return nil
 	}
 	now := time.Now().UTC()
-	rec, err := l.update(ctx, l.rec, func(rec *store.Record) error {
+	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
 		rec.AutomaticLogins = append(recentLogins(rec.AutomaticLogins, now),
-			store.AutomaticLogin{At: now, Issuer: l.plan.server.Issuer})
+			record.AutomaticLogin{At: now, Issuer: l.plan.server.Issuer})
 		return nil
 	})
 	if err != nil {

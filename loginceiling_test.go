@@ -103,7 +103,7 @@ func TestCeilingOfLoginsAtManyIssuers(t *testing.T) {
 		other.RevokeFamilies()
 		rec := w.Record()
 		if rec.Grant != nil {
-			rec.Grant.RefreshToken, rec.Grant.Refused = "", true
+			rec.Grant.RefreshToken, rec.Grant.Rejected = "", true
 			w.Put(rec)
 		}
 		w.Call(w.Session())

@@ -11,7 +11,7 @@ import (
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/browser"
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 // maxLoginAttempts bounds how often one login begins, in the browser or before it
@@ -23,66 +23,86 @@ const maxLoginAttempts = 4
 // errTryAgain ends an attempt after which the login begins anew, wiser.
 var errTryAgain = errors.New("handstamp: sign in again")
 
-// loginFlow is one login of a session, under its claim.
-type loginFlow struct {
-	*session
-	rec      *store.Record
+// loginState is what the steps of one login share.
+type loginState struct {
+	*credential
+	rec      *record.Record
 	plan     *loginPlan
-	callback callbackReceiver
-
-	client          *store.Client
-	authMethod      authMethodChoice
-	justRegistered  bool   // the client was registered in this login
-	clientProbed    bool   // the client was asked for at the authorization endpoint
-	browserOpened   bool   // a browser was opened
-	unknownClientID string // the id of a client that the server seems not to know
-	scope           string
-
-	tabs        int   // how often the browser was opened
-	interactive bool  // a caller waits for the login
-	byUser      bool  // the user asked for it
-	sent        int   // token requests so far
-	firstErr    error // what the first attempt that another one followed came to
+	scope    string
+	byUser   bool  // the user asked for it
+	requests int   // to the token endpoint so far
+	firstErr error // of the first attempt that another one followed
 }
 
-// runLogin carries a login out and returns the record with the new grant.
-func (s *session) runLogin(ctx context.Context, rec *store.Record, req loginRequest) (*store.Record, error) {
-	// Before a person is troubled: can the result be stored at all?
-	room, err := s.reserve(ctx, responseReserve)
+// loginFlow is one login: discover, choose a client, authorize, exchange the code. The caller
+// holds the login's lock.
+type loginFlow struct {
+	*loginState
+	revoker  *revoker
+	callback *callbackReceiver
+	clients  *loginClients
+
+	interactive   bool // a caller waits for the login
+	browserOpened bool
+	tabs          int // how often the browser was opened
+}
+
+// run carries a login out and returns the record with the new grant.
+func (l *logins) run(ctx context.Context, rec *record.Record, req loginRequest) (*record.Record, error) {
+	rec, plan, err := l.prepare(ctx, rec, req)
 	if err != nil {
-		return rec, storeError(ctx, s.serverURL, err)
+		return rec, err
 	}
-	if room != nil {
-		room.Release()
+	state := &loginState{credential: l.credential, rec: rec, plan: plan, byUser: req.byUser}
+	// What a step-up is for is requested in spite of what was learned.
+	omit := omitScopes(rec.LearnedOf(plan.server.Issuer).OmitScopes, req.needed)
+	state.reportOmitted(omitScopes(plan.scopes, omitScopes(plan.scopes, omit)))
+	plan.scopes, plan.fallback = omitScopes(plan.scopes, omit), omitScopes(plan.fallback, omit)
+	state.scope = strings.Join(plan.scopes, " ")
+	callback := &callbackReceiver{loginState: state}
+	flow := &loginFlow{
+		loginState: state, revoker: l.revoker, callback: callback, interactive: req.interactive,
+		clients: &loginClients{loginState: state, callback: callback},
 	}
-	if importIncomplete(rec) { // the client of an adopted login serves the new one, too
-		if completed, err := s.completeImport(ctx, rec); err == nil {
+	return flow.run(ctx)
+}
+
+// prepare does what comes before the first attempt: it makes sure that the result can be stored
+// and that the login may begin, and discovers the authorization server.
+func (l *logins) prepare(ctx context.Context, rec *record.Record, req loginRequest) (*record.Record, *loginPlan, error) {
+	space, err := l.records.reserve(ctx, responseReserve)
+	if err != nil {
+		return rec, nil, storeError(ctx, l.serverURL, err)
+	}
+	if space != nil {
+		space.Release()
+	}
+	if importIncomplete(rec) { // the client of an imported login serves the new one, too
+		if completed, err := l.imports.complete(ctx, rec); err == nil {
 			rec = completed
 		}
 	}
 	if req.byUser {
-		var err error
-		if rec, err = s.endCooldowns(ctx, rec); err != nil {
-			return rec, err
+		if rec, err = l.endCooldowns(ctx, rec); err != nil {
+			return rec, nil, err
 		}
-	} else if err := s.loginCooldown(rec, time.Now()); err != nil {
-		return rec, err
+	} else if c := l.config.loginCooldown(rec, time.Now()); c != nil {
+		return rec, nil, l.errs.cooldown(c)
 	}
-	p, err := s.discover(ctx, rec, req)
+	plan, err := l.discovery.discover(ctx, rec, req)
 	if err != nil {
-		return rec, err
+		return rec, nil, err
 	}
 	if !req.byUser {
-		if err := s.loginCeiling(rec, p.server.Issuer, time.Now()); err != nil {
-			return rec, err
-		}
+		err = l.ceiling(rec, plan.server.Issuer, time.Now())
 	}
-	// What a step-up is for is requested in spite of what was learned.
-	omit := omitScopes(rec.LearnedOf(p.server.Issuer).OmitScopes, req.needed)
-	s.tellOmitted(omitScopes(p.scopes, omitScopes(p.scopes, omit)))
-	p.scopes, p.fallback = omitScopes(p.scopes, omit), omitScopes(p.fallback, omit)
-	l := &loginFlow{session: s, rec: rec, plan: p, scope: strings.Join(p.scopes, " "), interactive: req.interactive, byUser: req.byUser}
+	return rec, plan, err
+}
+
+// run makes attempts until one succeeds or fails for good.
+func (l *loginFlow) run(ctx context.Context) (*record.Record, error) {
 	defer func() { l.callback.close() }()
+	var err error
 	for range maxLoginAttempts {
 		if err = l.attempt(ctx); err == nil || !errors.Is(err, errTryAgain) {
 			break
@@ -92,39 +112,39 @@ func (s *session) runLogin(ctx context.Context, rec *store.Record, req loginRequ
 		}
 	}
 	if errors.Is(err, errTryAgain) {
-		err = &Error{Kind: ErrProtocol, Server: s.serverURL, Message: "the authorization server refuses each login for another reason"}
+		err = &Error{Kind: ErrProtocol, Server: l.serverURL, Message: "the authorization server rejects each login for another reason"}
 	}
 	l.callback.finish("", err)
 	if e, ok := errors.AsType[*Error](err); ok {
-		e.asked = l.browserOpened || l.justRegistered
+		e.opened = l.browserOpened || l.clients.justRegistered
 		e.follows(l.firstErr)
 	}
 	return l.rec, err
 }
 
 // tryAgain has another attempt follow one that failed.
-func (l *loginFlow) tryAgain(refused *oauth.Error) error {
+func (l *loginState) tryAgain(rejected *oauth.Error) error {
 	if l.firstErr == nil {
-		l.firstErr = refused
+		l.firstErr = rejected
 	}
 	return errTryAgain
 }
 
 // attempt goes once from client to grant.
 func (l *loginFlow) attempt(ctx context.Context) error {
-	if err := l.openCallback(ctx); err != nil {
+	if err := l.callback.open(ctx); err != nil {
 		return err
 	}
-	if err := l.chooseClient(ctx); err != nil {
+	if err := l.clients.choose(ctx); err != nil {
 		return err
 	}
-	if err := l.probeAuthMethod(ctx); err != nil {
+	if err := l.clients.probeAuthMethod(ctx); err != nil {
 		return err
 	}
 	pkce, state := oauth.NewPKCE(), oauth.NewState()
 	authorize := oauth.AuthorizationRequest{
 		Endpoint:      l.plan.server.AuthorizationEndpoint,
-		ClientID:      l.client.ID,
+		ClientID:      l.clients.client.ID,
 		RedirectURI:   l.callback.redirectURI,
 		Scope:         l.scope,
 		State:         state,
@@ -134,12 +154,12 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 	}
 	rawURL, err := authorize.URL()
 	if err != nil {
-		return l.asError(err)
+		return l.errs.from(err)
 	}
 	if err := browser.Check(rawURL); err != nil {
 		return protocolError(l.serverURL, err)
 	}
-	if err := l.probeClient(ctx, rawURL); err != nil {
+	if err := l.clients.probeClient(ctx, rawURL); err != nil {
 		return err
 	}
 	if err := l.countTab(ctx); err != nil {
@@ -148,16 +168,16 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 	l.browserOpened = true
 	request := AuthorizationRequest{
 		ServerURL: l.serverURL, Issuer: l.plan.server.Issuer, URL: rawURL, RedirectURI: l.callback.redirectURI, Scope: l.scope,
-		CanRegisterAnew: l.canRegisterAnew(),
+		CanRegisterAnew: l.clients.canRegisterAnew(),
 	}
 	l.recordPendingLogin(ctx, request)
-	code, err := l.callback.requestCode(ctx, l.session, request, oauth.ExpectedCallback{
+	code, err := l.callback.requestCode(ctx, request, oauth.ExpectedCallback{
 		State: state, Issuer: l.plan.server.ExpectedIss(), IssSupported: l.plan.server.AuthorizationResponseIssParameterSupported,
-		Secrets: l.knownSecrets(),
+		Secrets: l.secrets.all(),
 	})
 	switch {
 	case errors.Is(err, ErrRegisterAnew):
-		return l.onUnknownClient(ctx, &oauth.Error{Endpoint: "authorization"})
+		return l.clients.onUnknown(ctx, &oauth.Error{Endpoint: "authorization"})
 	case ctx.Err() == nil:
 		l.recordCallback(ctx)
 	}
@@ -170,43 +190,43 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 // authorizationError decides what an error response of the authorization
 // endpoint (RFC 6749, section 4.1.2.1) means for the login.
 func (l *loginFlow) authorizationError(ctx context.Context, err error) error {
-	var refused *oauth.Error
-	if !errors.As(err, &refused) {
-		return l.adviseIssuer(l.asError(err))
+	var rejected *oauth.Error
+	if !errors.As(err, &rejected) {
+		return l.adviseIssuer(l.errs.from(err))
 	}
-	if l.rejectsOfflineAccess(refused) {
-		return l.dropOfflineAccess(ctx, refused)
+	if l.rejectsOfflineAccess(rejected) {
+		return l.dropOfflineAccess(ctx, rejected)
 	}
-	switch refused.Class() {
+	switch rejected.Class() {
 	case oauth.ClassScope:
-		return l.reduceScope(refused)
+		return l.reduceScope(rejected)
 	case oauth.ClassTarget:
-		return l.omitResource(refused)
+		return l.omitResource(rejected)
 	case oauth.ClassClient:
-		return l.onUnknownClient(ctx, refused)
+		return l.clients.onUnknown(ctx, rejected)
 	case oauth.ClassTransient:
-		return l.asError(err)
+		return l.errs.from(err)
 	}
-	if l.rejectsDocument(refused) {
-		return l.onUnknownClient(ctx, refused)
+	if l.clients.rejectsDocument(rejected) {
+		return l.clients.onUnknown(ctx, rejected)
 	}
 	message := "the authorization server refused the login"
-	if refused.Code == "access_denied" {
+	if rejected.Code == "access_denied" {
 		message = "access was denied"
 	}
-	return &Error{Kind: ErrDenied, Server: l.serverURL, Code: refused.Code, Message: message, Err: err}
+	return &Error{Kind: ErrDenied, Server: l.serverURL, Code: rejected.Code, Message: message, Err: err}
 }
 
 // reduceScope asks for less after invalid_scope: first for what both the server
 // and its authorization server list, then for nothing.
-func (l *loginFlow) reduceScope(refused *oauth.Error) error {
+func (l *loginFlow) reduceScope(rejected *oauth.Error) error {
 	less := strings.Join(l.plan.fallback, " ")
 	switch {
 	case l.scope == "":
-		return &Error{Kind: ErrProtocol, Server: l.serverURL, Code: refused.Code, Err: refused,
+		return &Error{Kind: ErrProtocol, Server: l.serverURL, Code: rejected.Code, Err: rejected,
 			Message: "the authorization server refuses the scope though none is requested"}
-	case len(l.c.Scopes) > 0 && !strings.Contains(l.scope, offlineAccess):
-		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Code: refused.Code, Err: refused,
+	case len(l.config.Scopes) > 0 && !strings.Contains(l.scope, offlineAccess):
+		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Code: rejected.Code, Err: rejected,
 			Message: "the authorization server refuses the configured scopes"}
 	case less != l.scope && less != "":
 		l.scope = less
@@ -215,69 +235,41 @@ func (l *loginFlow) reduceScope(refused *oauth.Error) error {
 	}
 	l.plan.fallback = nil
 	l.notice("the authorization server refused the scope; asking for %q", l.scope)
-	return l.tryAgain(refused)
+	return l.tryAgain(rejected)
 }
 
 // omitResource goes on without the resource parameter where the authorization
 // server rejects it, now and in later logins.
-func (l *loginFlow) omitResource(refused *oauth.Error) error {
-	if l.c.Resource != "" || resourceParam(l.plan.resource) == "" {
-		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Code: refused.Code, Err: refused,
+func (l *loginFlow) omitResource(rejected *oauth.Error) error {
+	if l.config.Resource != "" || resourceParam(l.plan.resource) == "" {
+		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Code: rejected.Code, Err: rejected,
 			Message: "the authorization server refuses the resource parameter"}
 	}
-	l.plan.resource.Omit, l.plan.resource.Why = true, "the authorization server rejects it"
-	return l.tryAgain(refused)
+	l.plan.resource.Omit, l.plan.resource.Reason = true, "the authorization server rejects it"
+	return l.tryAgain(rejected)
 }
 
 // exchangeCode redeems the code (RFC 6749, section 4.1.3) and stores the grant. A
 // code is sent again only to a server that has said it did not take it; in
 // doubt, the user signs in again, which at most servers is a moment.
 func (l *loginFlow) exchangeCode(ctx context.Context, code oauth.Secret, pkce oauth.PKCE) error {
-	t := &tokenRequest{
+	t := &tokenRequest{fetcher: l.fetcher, tokenGrant: tokenGrant{
 		redeem: oauth.TokenRequest{
 			Endpoint: l.plan.server.TokenEndpoint, Code: code, RedirectURI: l.callback.redirectURI, Verifier: pkce.Verifier,
 		},
-		client: l.client, form: l.authMethod.authForm, next: l.authMethod.next, resource: l.plan.resource,
+		client: l.clients.client, form: l.clients.authMethod.authForm, next: l.clients.authMethod.next,
+		resource: l.plan.resource, repeat: sendUntilReceived, final: l.rejectsOfflineAccess,
+	}}
+	token, at, err := t.run(ctx)
+	l.requests += t.sent
+	if err == nil {
+		t.learnForm(l.clients.client)
+		return l.storeGrant(ctx, token, at)
 	}
-	for try := 1; ; {
-		token, at, err := t.send(ctx, l.fetcher, nil)
-		l.sent++
-		if err == nil {
-			t.form.learn(l.client)
-			return l.storeGrant(ctx, token, at)
-		}
-		rejected, isRejected := errors.AsType[*oauth.Error](err)
-		if !(isRejected && l.rejectsOfflineAccess(rejected)) && t.nextForm(err) {
-			continue
-		}
-		if isRejected {
-			return l.onCodeRejected(ctx, t, rejected)
-		}
-		wait, passing := passingTrouble(err, try)
-		if try++; !passing || try > maxTries || wait > maxRetryWait || sleep(ctx, wait) != nil {
-			return l.asError(err)
-		}
+	if rejected, ok := errors.AsType[*oauth.Error](err); ok {
+		return l.onCodeRejected(ctx, t, rejected)
 	}
-}
-
-// passingTrouble returns how long to wait before a code that the server cannot
-// have taken is sent again, and whether it may be.
-func passingTrouble(err error, try int) (wait time.Duration, ok bool) {
-	wait = backoff(try)
-	if _, blocked := errors.AsType[*oauth.BlockedError](err); blocked {
-		return 0, false
-	}
-	if lost, isLost := errors.AsType[*oauth.SendError](err); isLost {
-		return wait, !lost.Sent
-	}
-	passing, isPassing := errors.AsType[*oauth.TransientError](err)
-	if !isPassing {
-		return 0, false
-	}
-	if passing.RetryAfter > 0 {
-		wait = passing.RetryAfter
-	}
-	return wait, passing.Status == http.StatusTooManyRequests || passing.Status == http.StatusServiceUnavailable
+	return l.errs.from(err)
 }
 
 // onCodeRejected decides what it means for the login that the token endpoint
@@ -288,12 +280,11 @@ func (l *loginFlow) onCodeRejected(ctx context.Context, t *tokenRequest, rejecte
 	}
 	switch rejected.Class() {
 	case oauth.ClassClient:
-		return l.onUnknownClient(ctx, rejected)
+		return l.clients.onUnknown(ctx, rejected)
 	case oauth.ClassGrant:
 		if t.sent > 1 && !rejected.Ambiguous() {
-			// The failed authentication has spent the code.
-			l.client.Method, l.client.FormID, l.client.MethodSource = t.form.method, t.form.formID, store.MethodLearned
-			l.authMethod = authMethodChoice{authForm: t.form, source: store.MethodLearned, next: t.next}
+			// The failed authentication has used up the code.
+			l.clients.learnMethod(t)
 			return l.tryAgain(rejected)
 		}
 	case oauth.ClassTarget:
@@ -303,19 +294,19 @@ func (l *loginFlow) onCodeRejected(ctx context.Context, t *tokenRequest, rejecte
 	case oauth.ClassOther:
 		// Some servers tell a client that they have forgotten no more than this.
 		about := rejected.Status == http.StatusUnauthorized || rejected.Code == ""
-		if about && l.client.Source == store.SourceDynamic && !l.justRegistered {
-			return l.onUnknownClient(ctx, rejected)
+		if about && l.clients.client.Source == record.SourceDynamic && !l.clients.justRegistered {
+			return l.clients.onUnknown(ctx, rejected)
 		}
 	}
-	return l.asError(rejected)
+	return l.errs.from(rejected)
 }
 
 // storeGrant writes the new grant. Only now does an older one give way.
 func (l *loginFlow) storeGrant(ctx context.Context, t *oauth.TokenResponse, at time.Time) error {
 	as := l.plan.server
-	grant := &store.Grant{
+	grant := &record.Grant{
 		Issuer:             as.Issuer,
-		ClientID:           l.client.ID,
+		ClientID:           l.clients.client.ID,
 		TokenEndpoint:      as.TokenEndpoint,
 		RevocationEndpoint: as.RevocationEndpoint,
 		Resource:           l.plan.resource,
@@ -326,24 +317,24 @@ func (l *loginFlow) storeGrant(ctx context.Context, t *oauth.TokenResponse, at t
 	// The code is spent: nobody calls this off any more.
 	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
 	defer cancel()
-	rec, err := l.update(ctx, l.rec, func(rec *store.Record) error {
+	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
 		g := *grant
 		rec.ServerURL = l.serverURL
-		rec.AuthorizationServer = &store.AuthorizationServer{
+		rec.AuthorizationServer = &record.AuthorizationServer{
 			Issuer: as.Issuer, Form: as.Form, Metadata: as.Raw, FetchedAt: time.Now().UTC().Truncate(time.Second),
-			PrivateNetwork: l.privateNetwork.Load(),
+			PrivateNetwork: l.server.privateNetwork.Load(),
 		}
 		rec.Grant = &g
-		if len(l.client.RedirectURIs) == 0 {
-			l.client.RedirectURIs = []string{l.callback.redirectURI} // the next login comes back to the same port
+		if len(l.clients.client.RedirectURIs) == 0 {
+			l.clients.client.RedirectURIs = []string{l.callback.redirectURI} // the next login comes back to the same port
 		}
-		rec.AddClient(l.client)
-		rec.Intent, rec.Retry, rec.Refusal, rec.PendingLogin, rec.LoginFailure = nil, nil, nil, nil, nil
+		rec.AddClient(l.clients.client)
+		rec.Intent, rec.Retry, rec.GrantError, rec.PendingLogin, rec.LoginFailure = nil, nil, nil, nil, nil
 		rec.Rejection, rec.Cooldowns = nil, nil
 		if l.byUser {
 			rec.AutomaticLogins = nil
 		}
-		if g.Resource.Omit && !l.c.OmitResource && !slices.Contains(rec.OmitResource, as.Issuer) {
+		if g.Resource.Omit && !l.config.OmitResource && !slices.Contains(rec.OmitResource, as.Issuer) {
 			rec.OmitResource = append(rec.OmitResource, as.Issuer)
 		}
 		return nil
@@ -351,13 +342,13 @@ func (l *loginFlow) storeGrant(ctx context.Context, t *oauth.TokenResponse, at t
 	l.rec = rec
 	switch {
 	case err == nil:
-	case !l.interactive && l.c.locked == nil && l.keepInMemory(rec, t):
+	case !l.interactive && l.config.locked == nil && l.records.keepUnsaved(rec, t.AccessToken):
 		l.notice("the login could not be stored and lives in this process only, which goes on trying: %v", err)
 	default:
 		// Nobody will have these tokens.
 		rec = rec.Clone()
 		rec.Grant = grant
-		if _, revokeErr := l.revokeGrant(context.WithoutCancel(ctx), rec); revokeErr != nil {
+		if _, revokeErr := l.revoker.revokeGrant(context.WithoutCancel(ctx), rec); revokeErr != nil {
 			l.log.Debug("the tokens that could not be stored could not be revoked", "error", revokeErr)
 		}
 		return err

@@ -6,6 +6,8 @@ import (
 
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -50,16 +52,16 @@ func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) 
 	if err != nil {
 		return nil, err
 	}
-	rec, damage, err := s.read(ctx)
+	rec, damage, err := s.records.read(ctx)
 	if err != nil {
 		return nil, err
 	}
 	result := &LogoutResult{WasSignedIn: rec.Grant != nil, Damaged: damage != nil}
-	if rec.Generation == 0 {
+	if rec.Revision == "" {
 		return result, s.forget(ctx, rec, false)
 	}
 	if importIncomplete(rec) && !o.NoRevoke {
-		if completed, err := s.completeImport(ctx, rec); err == nil {
+		if completed, err := s.imports.complete(ctx, rec); err == nil {
 			rec = completed
 		}
 	}
@@ -67,12 +69,12 @@ func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) 
 	if err != nil {
 		return nil, err
 	}
-	s.cached.Store(nil)
+	s.tokens.current.Store(nil)
 	if last != nil && !o.NoRevoke {
-		result.Revoked, result.RevokeError = s.revokeGrant(ctx, last)
+		result.Revoked, result.RevokeError = s.revoker.revokeGrant(ctx, last)
 	}
 	if o.DeleteClient {
-		result.ClientDeleted, result.DeleteClientError = s.deleteClients(ctx, rec)
+		result.ClientDeleted, result.DeleteClientError = s.revoker.deleteClients(ctx, rec)
 	}
 	if forgotten {
 		return result, nil
@@ -83,25 +85,25 @@ func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) 
 // disable puts the record out of use, and returns the grant that it had, in a record of its
 // own, or nil. On a full disk, which takes no record, it deletes the record at once: forgotten
 // is true then.
-func (s *session) disable(ctx context.Context, rec *store.Record, keepClients bool) (
-	last, disabled *store.Record, forgotten bool, err error,
+func (s *session) disable(ctx context.Context, rec *record.Record, keepClients bool) (
+	last, disabled *record.Record, forgotten bool, err error,
 ) {
-	strip := func(rec *store.Record) error {
+	strip := func(rec *record.Record) error {
 		if rec.Grant != nil {
 			last = rec.Clone()
 			applySavedResponse(last)
 		}
-		rec.Grant, rec.Intent, rec.Retry, rec.Refusal = nil, nil, nil, nil
+		rec.Grant, rec.Intent, rec.Retry, rec.GrantError = nil, nil, nil, nil
 		return nil
 	}
-	disabled, err = s.update(ctx, rec, strip)
+	disabled, err = s.records.update(ctx, rec, strip)
 	if err == nil || !errors.Is(err, store.ErrUnusable) {
 		return last, disabled, false, err
 	}
 	for range maxConflicts {
-		deleted := s.deleteRecord(ctx, disabled)
+		deleted := s.records.delete(ctx, disabled)
 		if errors.Is(deleted, store.ErrConflict) {
-			if disabled, deleted = s.load(ctx); deleted == nil {
+			if disabled, deleted = s.records.load(ctx); deleted == nil {
 				_ = strip(disabled)
 				continue
 			}
@@ -111,8 +113,8 @@ func (s *session) disable(ctx context.Context, rec *store.Record, keepClients bo
 		}
 		break
 	}
-	if disabled.Generation = 0; keepClients {
-		if err := s.put(ctx, disabled, nil); err != nil {
+	if disabled.Revision = ""; keepClients {
+		if err := s.records.put(ctx, disabled, nil); err != nil {
 			s.notice("the client registration could not be kept: %v", err)
 		}
 	}
@@ -121,25 +123,25 @@ func (s *session) disable(ctx context.Context, rec *store.Record, keepClients bo
 
 // applySavedResponse takes over the response to a refresh that a process saved and did not live
 // to read: the tokens in it are the ones to revoke.
-func applySavedResponse(rec *store.Record) {
-	if !refreshInterrupted(rec) || rec.Intent.Answer == nil {
+func applySavedResponse(rec *record.Record) {
+	if !refreshInterrupted(rec) || rec.Intent.Response == nil {
 		return
 	}
-	if token, err := oauth.ParseTokenResponse(rawResponse(rec.Intent.Answer)); token != nil && err == nil {
-		applyToken(rec.Grant, token, rec.Intent.Answer.ReceivedAt)
+	if token, err := oauth.ParseTokenResponse(rawResponse(rec.Intent.Response)); token != nil && err == nil {
+		applyToken(rec.Grant, token, rec.Intent.Response.ReceivedAt)
 	}
 }
 
 // forget deletes a record that is out of use, whether or not ctx has ended. The
 // store's copies of it still have the tokens, so that one whose clients are to be
 // kept is deleted, too, and stored anew.
-func (s *session) forget(ctx context.Context, rec *store.Record, keepClients bool) error {
+func (s *session) forget(ctx context.Context, rec *record.Record, keepClients bool) error {
 	ctx = context.WithoutCancel(ctx) // each access to the store is bounded
 	for range maxConflicts {
-		err := s.deleteRecord(ctx, rec)
+		err := s.records.delete(ctx, rec)
 		if err == nil && keepClients {
-			rec.Generation = 0
-			err = s.put(ctx, rec, nil)
+			rec.Revision = ""
+			err = s.records.put(ctx, rec, nil)
 		}
 		switch {
 		case err == nil:
@@ -147,7 +149,7 @@ func (s *session) forget(ctx context.Context, rec *store.Record, keepClients boo
 		case !errors.Is(err, store.ErrConflict):
 			return storeError(ctx, s.serverURL, err)
 		}
-		if rec, err = s.load(ctx); err != nil {
+		if rec, err = s.records.load(ctx); err != nil {
 			return err
 		}
 		if rec.Grant != nil {
@@ -157,10 +159,13 @@ func (s *session) forget(ctx context.Context, rec *store.Record, keepClients boo
 	return storeError(ctx, s.serverURL, store.ErrConflict)
 }
 
+// revoker has authorization servers forget tokens and clients.
+type revoker struct{ *credential }
+
 // revokeGrant revokes the refresh token, with which a server also ends the
 // access token, or the access token where there is no other (RFC 7009, section
 // 2.1).
-func (s *session) revokeGrant(ctx context.Context, last *store.Record) (bool, error) {
+func (r *revoker) revokeGrant(ctx context.Context, last *record.Record) (bool, error) {
 	if last.Grant.RevocationEndpoint == "" {
 		return false, errors.New("the authorization server has no revocation endpoint")
 	}
@@ -171,7 +176,7 @@ func (s *session) revokeGrant(ctx context.Context, last *store.Record) (bool, er
 	if token == "" {
 		return false, errors.New("there was no token left to revoke")
 	}
-	if err := s.revoke(ctx, last, token, hint); err != nil {
+	if err := r.revoke(ctx, last, token, hint); err != nil {
 		return false, err
 	}
 	return true, nil
@@ -179,24 +184,24 @@ func (s *session) revokeGrant(ctx context.Context, last *store.Record) (bool, er
 
 // revoke sends a token of the record's grant to the revocation endpoint that the
 // grant is pinned to.
-func (s *session) revoke(ctx context.Context, rec *store.Record, token store.Secret, hint string) error {
+func (r *revoker) revoke(ctx context.Context, rec *record.Record, token secret.String, hint string) error {
 	client := rec.GrantClient()
 	if client == nil || rec.Grant.RevocationEndpoint == "" {
 		return errors.New("the authorization server has no revocation endpoint")
 	}
-	if s.belongsElsewhere(client) {
-		return errors.New("the configured client belongs to " + s.configuredIssuer() + ", and its secret goes nowhere else")
+	if r.config.belongsElsewhere(client) {
+		return errors.New("the configured client belongs to " + r.config.configuredIssuer() + ", and its secret goes nowhere else")
 	}
 	ctx, cancel := awake.WithTimeout(ctx, revokeTimeout, nil)
 	defer cancel()
-	client = s.withConfiguredSecret(client)
-	choice, err := chooseAuthMethod(s.authMethodInputs(client, storedAuthMethods(rec)))
+	client = r.config.withConfiguredSecret(client)
+	choice, err := chooseAuthMethod(r.config.authMethodInputs(client, storedAuthMethods(rec)))
 	if err != nil {
 		return err
 	}
 	forms := append([]authForm{choice.authForm}, choice.next...)
 	for i, form := range forms {
-		err = s.revokeAs(ctx, rec.Grant.RevocationEndpoint, form.credentials(client), token, hint)
+		err = r.revokeAs(ctx, rec.Grant.RevocationEndpoint, form.credentials(client), token, hint)
 		if err == nil || i+1 == len(forms) || !mayBlameClient(err) {
 			break
 		}
@@ -207,26 +212,26 @@ func (s *session) revoke(ctx context.Context, rec *store.Record, token store.Sec
 // revokeAs sends a token to the revocation endpoint. Some servers have a
 // client_secret in the form as required, an empty one where the method sends none
 // there; they get it when they say so.
-func (s *session) revokeAs(ctx context.Context, endpoint string, as oauth.ClientCredentials, token store.Secret, hint string) error {
-	err := s.fetcher.Revoke(ctx, endpoint, as, token, hint)
+func (r *revoker) revokeAs(ctx context.Context, endpoint string, as oauth.ClientCredentials, token secret.String, hint string) error {
+	err := r.fetcher.Revoke(ctx, endpoint, as, token, hint)
 	if rejected, ok := errors.AsType[*oauth.Error](err); ok && rejected.WantsClientSecret() && as.Method != oauth.MethodPost {
 		as.EmptySecret = true
-		err = s.fetcher.Revoke(ctx, endpoint, as, token, hint)
+		err = r.fetcher.Revoke(ctx, endpoint, as, token, hint)
 	}
 	return err
 }
 
 // deleteClients deletes the dynamic registrations of the record at their
 // servers.
-func (s *session) deleteClients(ctx context.Context, rec *store.Record) (deleted bool, err error) {
+func (r *revoker) deleteClients(ctx context.Context, rec *record.Record) (deleted bool, err error) {
 	ctx, cancel := awake.WithTimeout(ctx, revokeTimeout, nil)
 	defer cancel()
 	err = errors.New("the registration response gave no way to delete the client")
 	for _, c := range rec.Clients {
-		if c.Source != store.SourceDynamic || c.RegistrationClientURI == "" || c.RegistrationAccessToken == "" {
+		if c.Source != record.SourceDynamic || c.RegistrationClientURI == "" || c.RegistrationAccessToken == "" {
 			continue
 		}
-		if err = s.fetcher.DeleteRegistration(ctx, c.RegistrationClientURI, c.RegistrationAccessToken); err != nil {
+		if err = r.fetcher.DeleteRegistration(ctx, c.RegistrationClientURI, c.RegistrationAccessToken); err != nil {
 			return deleted, err
 		}
 		deleted = true

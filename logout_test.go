@@ -71,9 +71,9 @@ func TestLogoutWithoutAnswer(t *testing.T) {
 // busyStore is a store that others write to all the time.
 type busyStore struct{ store.Store }
 
-func (busyStore) Put(ctx context.Context, _ *store.Record) error {
+func (busyStore) Put(ctx context.Context, _ store.Key, _ []byte, _ store.Revision) (store.Revision, error) {
 	<-ctx.Done()
-	return fmt.Errorf("no turn: %w", ctx.Err())
+	return "", fmt.Errorf("no turn: %w", ctx.Err())
 }
 
 // A caller who did not wait for the store gets that error, not one of the store's,

@@ -45,7 +45,7 @@ func (n *namedEndpoints) has(path string) bool {
 }
 
 // watchForEndpoint looks for the endpoint that a stream names as the caller reads the stream.
-func (s *session) watchForEndpoint(req *http.Request, resp *http.Response) {
+func (m *mcpServer) watchForEndpoint(req *http.Request, resp *http.Response) {
 	if req.Method != http.MethodGet || resp.StatusCode != http.StatusOK {
 		return
 	}
@@ -56,8 +56,8 @@ func (s *session) watchForEndpoint(req *http.Request, resp *http.Response) {
 	base := req.URL
 	resp.Body = &endpointReader{ReadCloser: resp.Body, found: func(named string) {
 		to, err := base.Parse(named)
-		if err == nil && to.User == nil && oauth.SameOrigin(to, s.server) && oauth.PathWithin(to.EscapedPath(), "") {
-			s.named.add(to.EscapedPath())
+		if err == nil && to.User == nil && oauth.SameOrigin(to, m.url) && oauth.PathWithin(to.EscapedPath(), "") {
+			m.named.add(to.EscapedPath())
 		}
 	}}
 }

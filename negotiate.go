@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 const (
@@ -49,7 +49,7 @@ type negotiation struct {
 
 // newNegotiation returns the terms to begin with: what was learned of the issuer comes
 // before what Handstamp would request.
-func (l *loginFlow) newNegotiation() *negotiation {
+func (l *loginClients) newNegotiation() *negotiation {
 	as := l.plan.server
 	learned := l.rec.LearnedOf(as.Issuer)
 	wish := registrationTerms{
@@ -61,7 +61,7 @@ func (l *loginFlow) newNegotiation() *negotiation {
 	if loopbackURI(l.callback.redirectURI) {
 		wish.types = []string{"native", "web", ""}
 	}
-	if l.ownsRedirectURI() {
+	if l.callback.ownsRedirectURI() {
 		wish.redirectHosts = []string{"127.0.0.1", "localhost"}
 		if u, err := url.Parse(l.callback.redirectURI); err == nil {
 			wish.redirectHosts = firstOf(wish.redirectHosts, u.Hostname())
@@ -117,7 +117,7 @@ func firstOf(alternatives []string, one string) []string {
 
 // negotiate registers the client, on the terms that are left when the server has
 // rejected others.
-func (l *loginFlow) negotiate(ctx context.Context) (*oauth.Registration, *negotiation, error) {
+func (l *loginClients) negotiate(ctx context.Context) (*oauth.Registration, *negotiation, error) {
 	n := l.newNegotiation()
 	for {
 		n.requests++
@@ -131,7 +131,7 @@ func (l *loginFlow) negotiate(ctx context.Context) (*oauth.Registration, *negoti
 			return nil, n, err
 		}
 		l.log.Info("the registration was rejected; requesting another", "member", member, "code", rejected.Err.Code)
-		if err := l.moveCallback(ctx, n.terms.redirectHosts); err != nil {
+		if err := l.callback.move(ctx, n.terms.redirectHosts); err != nil {
 			return nil, n, err
 		}
 	}
@@ -139,11 +139,11 @@ func (l *loginFlow) negotiate(ctx context.Context) (*oauth.Registration, *negoti
 
 // requestRegistration sends one registration request, and again where the server only
 // wants the client to wait.
-func (l *loginFlow) requestRegistration(ctx context.Context, t registrationTerms) (*oauth.Registration, error) {
+func (l *loginClients) requestRegistration(ctx context.Context, t registrationTerms) (*oauth.Registration, error) {
 	for try := 1; ; try++ {
 		reg, err := l.fetcher.Register(ctx, l.plan.server.RegistrationEndpoint, oauth.RegistrationRequest{
-			ClientName:              l.c.ClientName,
-			ClientURI:               l.c.ClientURI,
+			ClientName:              l.config.ClientName,
+			ClientURI:               l.config.ClientURI,
 			RedirectURIs:            []string{l.callback.redirectURI},
 			GrantTypes:              t.grants[0],
 			ResponseTypes:           []string{"code"},
@@ -248,7 +248,7 @@ func next(alternatives []string) (others []string, ok bool) {
 
 // learn notes on what terms the issuer registered the client, where they are not those
 // that were requested first.
-func (n *negotiation) learn(l *store.Learned) {
+func (n *negotiation) learn(l *record.Learned) {
 	learnScopes(l, omitScopes(n.wish.scopes, n.terms.scopes))
 	if !slices.Equal(n.terms.grants[0], n.wish.grants[0]) {
 		l.GrantTypes = n.terms.grants[0]
@@ -265,7 +265,7 @@ func (n *negotiation) learn(l *store.Learned) {
 }
 
 // learnScopes notes scopes that the issuer rejects.
-func learnScopes(l *store.Learned, rejected []string) {
+func learnScopes(l *record.Learned, rejected []string) {
 	l.OmitScopes = append(omitScopes(l.OmitScopes, rejected), rejected...)
 }
 
@@ -274,19 +274,19 @@ func omitScopes(scopes, omit []string) []string {
 	return slices.DeleteFunc(slices.Clone(scopes), func(scope string) bool { return slices.Contains(omit, scope) })
 }
 
-// tellOmitted tells the user of scopes that are not requested although they are
+// reportOmitted tells the user of scopes that are not requested although they are
 // configured.
-func (s *session) tellOmitted(omitted []string) {
-	if configured := omitScopes(omitted, omitScopes(omitted, s.c.Scopes)); len(configured) > 0 {
-		s.notice("the authorization server rejects the scope %q, which is not requested", strings.Join(configured, " "))
+func (l *loginState) reportOmitted(omitted []string) {
+	if configured := omitScopes(omitted, omitScopes(omitted, l.config.Scopes)); len(configured) > 0 {
+		l.notice("the authorization server rejects the scope %q, which is not requested", strings.Join(configured, " "))
 	}
 }
 
 // learnOf changes what is learned of the login's issuer, and stores it. That it can not
 // be stored is no reason to end the login.
-func (l *loginFlow) learnOf(ctx context.Context, change func(*store.Learned)) {
+func (l *loginState) learnOf(ctx context.Context, change func(*record.Learned)) {
 	issuer := l.plan.server.Issuer
-	rec, err := l.update(ctx, l.rec, func(rec *store.Record) error {
+	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
 		learned := rec.LearnedOf(issuer)
 		change(&learned)
 		rec.Learn(learned)
@@ -301,7 +301,7 @@ func (l *loginFlow) learnOf(ctx context.Context, change func(*store.Learned)) {
 // rejectsOfflineAccess reports whether a rejection speaks of offline access, which some
 // servers list and then give to certain users or clients only: Keycloak says so at the
 // code exchange, after the user has consented.
-func (l *loginFlow) rejectsOfflineAccess(rejected *oauth.Error) bool {
+func (l *loginState) rejectsOfflineAccess(rejected *oauth.Error) bool {
 	return slices.Contains(strings.Fields(l.scope), offlineAccess) && rejected.Class() != oauth.ClassTransient &&
 		(rejected.NamesOfflineAccess() || rejected.Code == "not_allowed")
 }
@@ -310,7 +310,7 @@ func (l *loginFlow) rejectsOfflineAccess(rejected *oauth.Error) bool {
 // later logins.
 func (l *loginFlow) dropOfflineAccess(ctx context.Context, rejected *oauth.Error) error {
 	l.scope = strings.Join(omitScopes(strings.Fields(l.scope), []string{offlineAccess}), " ")
-	l.learnOf(ctx, func(learned *store.Learned) { learnScopes(learned, []string{offlineAccess}) })
+	l.learnOf(ctx, func(learned *record.Learned) { learnScopes(learned, []string{offlineAccess}) })
 	l.notice("the authorization server gives no offline access here; signing in without it")
 	return l.tryAgain(rejected)
 }

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
-	"github.com/handstamp/handstamp/store"
 )
 
 // TestRegistrationIsNegotiated: a rejection takes away what it names, the login works,
@@ -178,7 +178,7 @@ func TestConfiguredScopesThatAreRejected(t *testing.T) {
 		c, requests := watching(w)
 		c.Scopes = []string{"tools", "admin"}
 		var told []string
-		c.Hooks.Notice = func(n handstamp.Notice) { told = append(told, n.Message) }
+		c.Hooks.Notice = func(_, message string) { told = append(told, message) }
 		if _, err := c.Login(context.Background(), w.Lab.MCPURL(), handstamp.LoginOptions{Force: true}); err != nil {
 			t.Fatal(err)
 		}
@@ -224,7 +224,7 @@ func TestSecretBesideMethodNone(t *testing.T) {
 		w := testenv.New(t, h)
 		w.MustCall(w.Session())
 		w.WantTabs(1)
-		if c := w.Record().GrantClient(); c.Method != lab.MethodPost || c.MethodSource != store.MethodLearned {
+		if c := w.Record().GrantClient(); c.Method != lab.MethodPost || c.MethodSource != record.MethodLearned {
 			t.Errorf("method %s, %s", c.Method, c.MethodSource)
 		}
 		w.Expire()

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/browser"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -22,15 +24,15 @@ const (
 // recordPendingLogin stores, before a browser opens, what the user is shown, so that
 // they can go on with it from any process: the one that showed it may have ended, or
 // its tab been closed. A response that only the application receives is its own
-// business. The client is marked until a callback comes; see [store.Client].
+// business. The client is marked until a callback comes; see [record.Client].
 func (l *loginFlow) recordPendingLogin(ctx context.Context, r AuthorizationRequest) {
 	if l.callback.listener == nil && !r.CanRegisterAnew {
 		return
 	}
-	rec, err := l.update(ctx, l.rec, func(rec *store.Record) error {
+	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
 		if l.callback.listener != nil {
-			rec.PendingLogin = &store.PendingLogin{
-				At: time.Now().UTC(), URL: store.Secret(r.URL), Issuer: r.Issuer, RedirectURI: r.RedirectURI, Scope: r.Scope,
+			rec.PendingLogin = &record.PendingLogin{
+				At: time.Now().UTC(), URL: secret.String(r.URL), Issuer: r.Issuer, RedirectURI: r.RedirectURI, Scope: r.Scope,
 			}
 		}
 		if r.CanRegisterAnew {
@@ -47,10 +49,10 @@ func (l *loginFlow) recordPendingLogin(ctx context.Context, r AuthorizationReque
 
 // recordCallback takes the mark away that recordPendingLogin made.
 func (l *loginFlow) recordCallback(ctx context.Context) {
-	if !l.client.NoCallback && !(l.canReplaceDocument() && l.rec.LearnedOf(l.client.Issuer).NoMetadataDocument) {
+	if !l.clients.client.NoCallback && !(l.clients.canReplaceDocument() && l.rec.LearnedOf(l.clients.client.Issuer).NoMetadataDocument) {
 		return
 	}
-	rec, err := l.update(ctx, l.rec, func(rec *store.Record) error {
+	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
 		l.markCallback(rec, true)
 		return nil
 	})
@@ -62,26 +64,26 @@ func (l *loginFlow) recordCallback(ctx context.Context) {
 }
 
 // markCallback notes whether the login's client has brought a callback.
-func (l *loginFlow) markCallback(rec *store.Record, came bool) {
-	if l.client.Source == store.SourceMetadataDocument {
-		learned := rec.LearnedOf(l.client.Issuer)
+func (l *loginFlow) markCallback(rec *record.Record, came bool) {
+	if l.clients.client.Source == record.SourceMetadataDocument {
+		learned := rec.LearnedOf(l.clients.client.Issuer)
 		learned.NoMetadataDocument = !came
 		rec.Learn(learned)
 		return
 	}
-	l.client.NoCallback = !came
-	if c := rec.Client(l.client.Issuer, l.client.ID); c != nil {
+	l.clients.client.NoCallback = !came
+	if c := rec.Client(l.clients.client.Issuer, l.clients.client.ID); c != nil {
 		c.NoCallback = !came
 	}
 }
 
 // clearPendingLogin removes what a process left behind that was killed while it waited
 // for a person.
-func (s *session) clearPendingLogin(ctx context.Context, rec *store.Record) *store.Record {
+func (l *logins) clearPending(ctx context.Context, rec *record.Record) *record.Record {
 	if rec.PendingLogin == nil {
 		return rec
 	}
-	dropped, err := s.update(ctx, rec, func(rec *store.Record) error {
+	dropped, err := l.records.update(ctx, rec, func(rec *record.Record) error {
 		rec.PendingLogin = nil
 		return nil
 	})
@@ -95,9 +97,9 @@ func (s *session) clearPendingLogin(ctx context.Context, rec *store.Record) *sto
 // needs. That person is told where to go on, and who asks for a login explicitly
 // gets a tab of their own once the other is old. A record that the login could not replace
 // is an error here, before anybody is sent to a browser.
-func (s *session) lockLogin(ctx context.Context, name store.LockName, req loginRequest, served func(*store.Record) bool) (unlock func(), rec *store.Record, err error) {
-	w := &loginWait{session: s, ctx: ctx, began: time.Now(), byUser: req.byUser}
-	unlock, rec, err = s.lockUnless(ctx, name, func(rec *store.Record) bool {
+func (l *logins) lock(ctx context.Context, name store.LockName, req loginRequest, served func(*record.Record) bool) (unlock func(), rec *record.Record, err error) {
+	w := &loginWait{credential: l.credential, ctx: ctx, began: time.Now(), byUser: req.byUser}
+	unlock, rec, err = l.records.lockUnless(ctx, name, func(rec *record.Record) bool {
 		if served(rec) {
 			return true
 		}
@@ -107,44 +109,44 @@ func (s *session) lockLogin(ctx context.Context, name store.LockName, req loginR
 	busy := store.Busy(err)
 	switch {
 	case busy != nil && errors.Is(context.Cause(ctx), errLoginTimeout):
-		return nil, nil, &Error{Kind: ErrTimeout, Server: s.serverURL, Err: busy, Hint: busy.Hint(),
+		return nil, nil, &Error{Kind: ErrTimeout, Server: l.serverURL, Err: busy, Hint: busy.Hint(),
 			Message: "nobody completed the login that another process has begun"}
 	case err != nil:
 		return nil, nil, err
-	case unlock != nil && rec.Version > store.SchemaVersion && !served(rec):
+	case unlock != nil && rec.Version > record.SchemaVersion && !served(rec):
 		unlock()
-		return nil, nil, storeError(ctx, s.serverURL, store.ErrNewer)
+		return nil, nil, storeError(ctx, l.serverURL, record.ErrNewer)
 	}
 	return unlock, rec, nil
 }
 
 // loginWait is the wait for a login that another process has begun.
 type loginWait struct {
-	*session
+	*credential
 	ctx    context.Context
 	began  time.Time
 	byUser bool
 
-	told          bool
-	shown, opened store.Secret // authorization URLs
+	reported      bool
+	shown, opened secret.String // authorization URLs
 }
 
 // look tells the user about the pending login in the record.
-func (w *loginWait) look(rec *store.Record) {
+func (w *loginWait) look(rec *record.Record) {
 	if time.Since(w.began) < waitingNoticeDelay {
 		return
 	}
 	r := AuthorizationRequest{ServerURL: w.serverURL}
 	p := rec.PendingLogin
 	if p == nil || browser.Check(p.URL.Reveal()) != nil {
-		p = &store.PendingLogin{}
+		p = &record.PendingLogin{}
 	} else {
 		r.Issuer, r.URL, r.RedirectURI, r.Scope = p.Issuer, p.URL.Reveal(), p.RedirectURI, p.Scope
 	}
-	if tell := w.c.Prompt.Waiting; tell != nil && (!w.told || p.URL != w.shown && p.URL != "") {
+	if tell := w.config.Prompt.Waiting; tell != nil && (!w.reported || p.URL != w.shown && p.URL != "") {
 		tell(w.ctx, r)
 	}
-	w.told, w.shown = true, p.URL
+	w.reported, w.shown = true, p.URL
 	if w.byUser && p.URL != "" && p.URL != w.opened && time.Since(p.At) > reopenBrowserAfter {
 		w.opened = p.URL
 		go func() { _ = w.openBrowser(w.ctx, r) }()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
@@ -122,9 +123,9 @@ func TestPendingLoginEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Put(&store.Record{
+	w.Put(&record.Record{
 		Key: key, ServerURL: w.Lab.MCPURL(),
-		PendingLogin: &store.PendingLogin{At: time.Now(), URL: "https://gone.example/authorize"},
+		PendingLogin: &record.PendingLogin{At: time.Now(), URL: "https://gone.example/authorize"},
 	})
 	gate := w.Lab.Hold("resource_metadata:received")
 	c := w.Session()

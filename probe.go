@@ -96,9 +96,9 @@ func (r *serverReply) unclear() bool {
 }
 
 // closerReply returns the reply to a GET where that says more.
-func (s *session) closerReply(ctx context.Context, r *serverReply) *serverReply {
+func (m *mcpServer) closerReply(ctx context.Context, r *serverReply) *serverReply {
 	if r.unclear() {
-		if got := s.probeURL(ctx, http.MethodGet, s.target); got != nil && (got.mcp || got.wantsLogin()) {
+		if got := m.probeURL(ctx, http.MethodGet, m.target); got != nil && (got.mcp || got.wantsLogin()) {
 			return got
 		}
 	}
@@ -108,27 +108,27 @@ func (s *session) closerReply(ctx context.Context, r *serverReply) *serverReply 
 // checkTarget returns an error, before a client is registered anywhere, if the
 // user's URL is not that of an MCP server. The resource metadata (nil: none) and
 // the error of its discovery are what is known beside the reply.
-func (s *session) checkTarget(ctx context.Context, r *serverReply, rm *oauth.ResourceMetadata, rmErr error) error {
+func (d *discovery) checkTarget(ctx context.Context, r *serverReply, rm *oauth.ResourceMetadata, rmErr error) error {
 	broken, _ := errors.AsType[*oauth.ProtocolError](rmErr)
 	switch {
-	case s.c.Registration != nil && s.c.Registration.Issuer != "":
+	case d.config.Registration != nil && d.config.Registration.Issuer != "":
 		return nil // the user knows this server
 	case broken != nil && broken.Resource != "":
-		if meant := s.meantURL(ctx, broken.Resource); meant != "" {
-			e := protocolError(s.serverURL, rmErr)
+		if meant := d.server.meantURL(ctx, broken.Resource); meant != "" {
+			e := protocolError(d.serverURL, rmErr)
 			e.Hint = "did you mean " + meant + "?"
 			return e
 		}
-	case r.nothingThere() && (rm == nil || !sameResource(rm.Resource, s.target)):
-		if meant := s.meantURL(ctx, ""); meant != "" {
-			e := s.noServerError(r)
+	case r.nothingThere() && (rm == nil || !sameResource(rm.Resource, d.server.target)):
+		if meant := d.server.meantURL(ctx, ""); meant != "" {
+			e := d.server.noServerError(r)
 			e.Hint = "did you mean " + meant + "?"
 			return e
 		}
 		if rm == nil && rmErr == nil || errors.Is(rmErr, oauth.ErrNoMetadata) {
 			// A host may have authorization server metadata for quite another
 			// purpose: many websites are OpenID providers.
-			return s.noServerError(r)
+			return d.server.noServerError(r)
 		}
 	}
 	return nil
@@ -137,8 +137,8 @@ func (s *session) checkTarget(ctx context.Context, r *serverReply, rm *oauth.Res
 // noLoginError returns why there is nothing to sign in to at a server that has no
 // metadata of any kind, or nil where the reply alone is reason enough to try the
 // default endpoints of MCP 2025-03-26.
-func (s *session) noLoginError(r *serverReply) error {
-	e := &Error{Kind: ErrProtocol, Server: s.serverURL}
+func (m *mcpServer) noLoginError(r *serverReply) error {
+	e := &Error{Kind: ErrProtocol, Server: m.serverURL}
 	switch {
 	case r == nil || r.wantsLogin():
 		return nil
@@ -151,13 +151,13 @@ func (s *session) noLoginError(r *serverReply) error {
 	case r.status == http.StatusForbidden:
 		e.Message = "the server rejects requests without a token, and names no authorization server"
 	default:
-		return s.noServerError(r)
+		return m.noServerError(r)
 	}
 	return e
 }
 
 // noServerError says that a URL is not that of an MCP server.
-func (s *session) noServerError(r *serverReply) *Error {
+func (m *mcpServer) noServerError(r *serverReply) *Error {
 	what := statusText(r.status)
 	switch {
 	case r.page && r.status/100 == 2:
@@ -165,8 +165,8 @@ func (s *session) noServerError(r *serverReply) *Error {
 	case r.status/100 == 3:
 		what = "it redirects elsewhere, " + what
 	}
-	return &Error{Kind: ErrInvalidConfig, Server: s.serverURL, Hint: "check the URL",
-		Message: fmt.Sprintf("there is no MCP server at %s (%s)", s.serverURL, what)}
+	return &Error{Kind: ErrInvalidConfig, Server: m.serverURL, Hint: "check the URL",
+		Message: fmt.Sprintf("there is no MCP server at %s (%s)", m.serverURL, what)}
 }
 
 func statusText(status int) string {
@@ -175,7 +175,7 @@ func statusText(status int) string {
 
 // probeURL sends one request without a token to a URL of the server's origin and
 // describes the response; nil if there is none. Redirects are not followed.
-func (s *session) probeURL(ctx context.Context, method, target string) *serverReply {
+func (m *mcpServer) probeURL(ctx context.Context, method, target string) *serverReply {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	var body io.Reader
@@ -191,7 +191,7 @@ func (s *session) probeURL(ctx context.Context, method, target string) *serverRe
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := s.c.BaseTransport.RoundTrip(req)
+	resp, err := m.config.BaseTransport.RoundTrip(req)
 	if err != nil {
 		return nil
 	}
@@ -204,15 +204,15 @@ const probeMessage = `{"jsonrpc":"2.0","id":1,"method":"ping"}`
 // meantURL returns the URL at the same origin where there is an MCP server, or "".
 // The resource that the host's metadata names (may be "") is looked at first, then
 // the places where MCP servers usually are.
-func (s *session) meantURL(ctx context.Context, named string) string {
+func (m *mcpServer) meantURL(ctx context.Context, named string) string {
 	ctx, cancel := context.WithTimeout(ctx, suggestTimeout)
 	defer cancel()
-	for _, candidate := range s.usualURLs(named) {
+	for _, candidate := range m.usualURLs(named) {
 		method := http.MethodPost
 		if strings.HasSuffix(candidate, "/sse") {
 			method = http.MethodGet
 		}
-		if r := s.probeURL(ctx, method, candidate); r != nil && (r.mcp || r.wantsLogin()) {
+		if r := m.probeURL(ctx, method, candidate); r != nil && (r.mcp || r.wantsLogin()) {
 			return candidate
 		}
 	}
@@ -220,14 +220,14 @@ func (s *session) meantURL(ctx context.Context, named string) string {
 }
 
 // usualURLs returns where else the MCP server at an origin may be.
-func (s *session) usualURLs(named string) []string {
-	origin := s.server.Scheme + "://" + s.server.Host
-	path := strings.TrimSuffix(s.server.EscapedPath(), "/")
+func (m *mcpServer) usualURLs(named string) []string {
+	origin := m.url.Scheme + "://" + m.url.Host
+	path := strings.TrimSuffix(m.url.EscapedPath(), "/")
 	all := []string{origin + path + "/mcp", origin + "/mcp", origin + path + "/sse", origin + "/sse", origin + path, origin + path + "/"}
-	if u, err := url.Parse(named); err == nil && oauth.CheckEndpoint(named) == nil && oauth.SameOrigin(u, s.server) {
+	if u, err := url.Parse(named); err == nil && oauth.CheckEndpoint(named) == nil && oauth.SameOrigin(u, m.url) {
 		all = append([]string{named}, all...)
 	}
-	tried := []string{s.target}
+	tried := []string{m.target}
 	for _, candidate := range all {
 		if !slices.Contains(tried, candidate) && candidate != origin {
 			tried = append(tried, candidate)

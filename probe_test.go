@@ -199,6 +199,7 @@ func TestLoginAtAServerThatRespondsOddly(t *testing.T) {
 		"200, then a login":     {"", func(h *host) { h.respond("/mcp", 200, "application/json", mcpResult) }},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w, h := testenv.New(t, lab.Habits{}), newHost(t)
 			c.set(h)
 			if c.path != "" {

@@ -18,14 +18,14 @@ import (
 // behind the firewall (SSRF: MCP security best practices).
 
 // reach returns which addresses a host may have that the server's metadata names.
-func (s *session) reach(host string) oauth.Reach {
-	own := s.server.Hostname()
+func (m *mcpServer) reach(host string) oauth.Reach {
+	own := m.url.Hostname()
 	switch {
-	case strings.EqualFold(host, own), s.namedByUser(host):
+	case strings.EqualFold(host, own), m.config.namedByUser(host):
 		return oauth.ReachAny // the user named it
-	case s.c.InsecureAllowPrivateAddresses, oauth.HostReach(own) == oauth.ReachLocal:
+	case m.config.InsecureAllowPrivateAddresses, oauth.HostReach(own) == oauth.ReachLocal:
 		return oauth.ReachLocal
-	case oauth.HostReach(own) == oauth.ReachPrivate, s.privateNetwork.Load():
+	case oauth.HostReach(own) == oauth.ReachPrivate, m.privateNetwork.Load():
 		return oauth.ReachPrivate
 	}
 	return oauth.ReachPublic
@@ -34,20 +34,20 @@ func (s *session) reach(host string) oauth.Reach {
 // observeServer returns a context for requests to the MCP server, by transport, that notes
 // whether the server is in a private network. A name proves it only by a connection with a
 // certificate for it: what a name resolves to is its owner's to say.
-func (s *session) observeServer(ctx context.Context, transport http.RoundTripper) context.Context {
+func (m *mcpServer) observe(ctx context.Context, transport http.RoundTripper) context.Context {
 	t := standardTransport(transport)
-	if t == nil || s.server.Scheme != "https" {
+	if t == nil || m.url.Scheme != "https" {
 		return ctx
 	}
 	if t.Proxy != nil {
-		if proxy, err := t.Proxy(&http.Request{URL: s.server, Host: s.server.Host}); proxy != nil || err != nil {
+		if proxy, err := t.Proxy(&http.Request{URL: m.url, Host: m.url.Host}); proxy != nil || err != nil {
 			return ctx // the connection is the proxy's
 		}
 	}
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		at, err := netip.ParseAddrPort(info.Conn.RemoteAddr().String())
 		if err == nil && oauth.AddrReach(at.Addr()) == oauth.ReachPrivate {
-			s.privateNetwork.Store(true)
+			m.privateNetwork.Store(true)
 		}
 	}})
 }
@@ -66,14 +66,14 @@ func standardTransport(transport http.RoundTripper) *http.Transport {
 
 // checkEndpoints returns an error if the metadata names an endpoint that it may not name. A
 // revocation endpoint is no reason to reject a login; it is not used.
-func (s *session) checkEndpoints(ctx context.Context, m *oauth.ServerMetadata) error {
+func (d *discovery) checkEndpoints(ctx context.Context, m *oauth.ServerMetadata) error {
 	check := func(what, endpoint string) error {
 		u, err := url.Parse(endpoint)
 		if err != nil || endpoint == "" {
 			return nil // parsed before
 		}
 		host := u.Hostname()
-		if oauth.HostReach(host) <= s.reach(host) {
+		if oauth.HostReach(host) <= d.server.reach(host) {
 			return nil
 		}
 		return &oauth.BlockedError{What: what, Host: host}
@@ -90,7 +90,7 @@ func (s *session) checkEndpoints(ctx context.Context, m *oauth.ServerMetadata) e
 	if check("", m.RevocationEndpoint) != nil {
 		m.RevocationEndpoint = ""
 	}
-	return s.resolveAuthorizationHost(ctx, m.AuthorizationEndpoint)
+	return d.resolveAuthorizationHost(ctx, m.AuthorizationEndpoint)
 }
 
 // resolveTimeout bounds looking up the authorization endpoint's host.
@@ -99,13 +99,13 @@ const resolveTimeout = 2 * time.Second
 // resolveAuthorizationHost returns an error if the authorization endpoint's name leads to an
 // address out of reach. The guard sees the other endpoints when it dials them; here it is the
 // browser that dials. A name that cannot be looked up is the browser's to judge.
-func (s *session) resolveAuthorizationHost(ctx context.Context, endpoint string) error {
+func (d *discovery) resolveAuthorizationHost(ctx context.Context, endpoint string) error {
 	u, err := url.Parse(endpoint)
-	t, guarded := s.fetcher.HTTP.(*http.Transport)
-	if err != nil || !guarded || s.c.AuthTransport != nil {
+	t, guarded := d.fetcher.HTTP.(*http.Transport)
+	if err != nil || !guarded || d.config.AuthTransport != nil {
 		return nil
 	}
-	host, reach := u.Hostname(), s.reach(u.Hostname())
+	host, reach := u.Hostname(), d.server.reach(u.Hostname())
 	if reach == oauth.ReachAny {
 		return nil
 	}

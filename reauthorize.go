@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 )
 
 const (
@@ -17,9 +17,9 @@ const (
 	// from one.
 	retryCooldown = 30 * time.Second
 
-	// maxAdopted bounds the tokens of other processes that a request is tried
+	// maxSharedTokens bounds the tokens of other processes that a request is tried
 	// with in place of a login.
-	maxAdopted = 3
+	maxSharedTokens = 3
 
 	// maxStepUps bounds the logins for a scope that the server never grants.
 	maxStepUps = 2
@@ -28,75 +28,83 @@ const (
 // retryState is how far one request has come on the ladder: another stored token,
 // a renewal, a login.
 type retryState struct {
-	renewals     int
+	refreshes    int
 	logins       int
 	sharedTokens int // logins that came to a token which another process had stored
 	waits        int // before a token that was just issued was sent again
 }
 
+// reauthorizer finds what a rejected request needs: another token, a refresh, a login.
+type reauthorizer struct {
+	*credential
+	refresher *refresher
+	logins    *logins
+	prover    *prover
+}
+
 // reauthorize finds the token with which a refused request is to be sent again. It
 // returns nil if there is none and the response is the answer.
-func (s *session) reauthorize(ctx context.Context, r *retryState, used *cachedToken, resp *http.Response) (*cachedToken, error) {
-	challenge := s.challengeOf(resp, used)
+func (a *reauthorizer) reauthorize(ctx context.Context, r *retryState, used *cachedToken, resp *http.Response) (*cachedToken, error) {
+	challenge := a.secrets.challengeOf(resp, used)
 	forbidden := resp.StatusCode == http.StatusForbidden
 	if !rejectsWholly(resp) {
-		if challenge.Error != "insufficient_scope" || s.c.LoginPolicy == LoginNever {
+		if challenge.Error != "insufficient_scope" || a.config.LoginPolicy == LoginNever {
 			return nil, nil
 		}
-		return s.stepUp(ctx, r, used, challenge)
+		return a.stepUp(ctx, r, used, challenge)
 	}
-	if s.awaitFresh(ctx, used, &r.waits) {
+	if a.prover.awaitFresh(ctx, used, &r.waits) {
 		return used, nil
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	var refused store.Secret
+	var rejected secret.String
 	if used != nil {
-		refused = used.token
-		s.noteRejection(used)
+		rejected = used.token
+		a.tokens.noteRejection(used)
 	}
-	if forbidden && (r.renewals > 0 || s.history.refreshWasFutile(refused)) {
+	if forbidden && (r.refreshes > 0 || a.history.refreshDidNotHelp(rejected)) {
 		return nil, nil // a token fresh from a refresh is as forbidden: it was not that
 	}
-	if s.history.loginWasFutile(r) {
-		s.recordRejection(ctx, used)
+	if a.history.loginDidNotHelp(r) {
+		a.tokens.recordRejection(ctx, used)
 		return nil, nil
 	}
-	if current := s.cached.Load(); current.usable(time.Now()) && current.token != refused {
+	if current := a.tokens.current.Load(); current.usable(time.Now()) && current.token != rejected {
 		// Another request was here before.
 		return current, nil
 	}
-	if snap, err := s.refreshRejected(ctx, r, refused); err != nil || snap != nil {
+	if snap, err := a.refreshRejected(ctx, r, rejected); err != nil || snap != nil {
 		if err != nil {
-			s.recordRejection(ctx, used)
+			a.tokens.recordRejection(ctx, used)
 		}
 		return snap, err
 	}
-	s.recordRejection(ctx, used)
-	return s.loginAfterRejection(ctx, r, challenge, refused)
+	a.tokens.recordRejection(ctx, used)
+	return a.loginAfterRejection(ctx, r, challenge, rejected)
 }
 
 // loginAfterRejection signs in where nothing else helped, if the policy allows it and
 // the logins before this one did help.
-func (s *session) loginAfterRejection(ctx context.Context, r *retryState, challenge oauth.BearerChallenge, refused store.Secret) (*cachedToken, error) {
-	rec, err := s.load(ctx)
+func (a *reauthorizer) loginAfterRejection(ctx context.Context, r *retryState, challenge oauth.BearerChallenge, rejected secret.String) (*cachedToken, error) {
+	rec, err := a.records.load(ctx)
 	switch {
 	case err != nil:
 		return nil, err
-	case accessTokenUsable(rec.Grant, refused, time.Now()):
-		return s.useToken(rec), nil // another process was here before
-	case s.c.LoginPolicy == LoginNever:
-		return nil, s.loginRequiredError(rec)
-	case (refused != "" || rec.Grant != nil && rec.Grant.Refused) && rec.Refusal == nil && s.history.loggedInTwiceLately():
+	case accessTokenUsable(rec.Grant, rejected, time.Now()):
+		return a.tokens.use(rec), nil // another process was here before
+	case a.config.LoginPolicy == LoginNever:
+		return nil, a.errs.loginRequired(rec)
+	case (rejected != "" || rec.Grant != nil && rec.Grant.Rejected) && rec.GrantError == nil && a.history.loggedInTwiceLately():
 		return nil, nil
 	}
 	if r.logins++; r.logins > 1 {
 		return nil, nil
 	}
-	before := s.history.loginCount()
-	snap, err := s.login(ctx, loginRequest{challenge: challenge, rejectedToken: refused})
-	if s.history.loginCount() == before && r.sharedTokens < maxAdopted {
+	before := a.history.loginCount()
+	snap, err := a.logins.login(ctx, loginRequest{challenge: challenge, rejectedToken: rejected})
+	if a.history.loginCount() == before && r.sharedTokens < maxSharedTokens {
 		// Another process has stored that token, which need not come from a login:
 		// what it renewed is of no use either where the server has moved.
 		r.sharedTokens++
@@ -123,14 +131,14 @@ func rejectsToken(challenge oauth.BearerChallenge) bool {
 
 // refreshRejected replaces a rejected token by another stored one or by a refresh. It
 // returns nil where that does not help.
-func (s *session) refreshRejected(ctx context.Context, r *retryState, rejected store.Secret) (*cachedToken, error) {
-	if r.logins > 0 || r.renewals >= 2 || s.history.refreshWasFutile(rejected) {
+func (a *reauthorizer) refreshRejected(ctx context.Context, r *retryState, rejected secret.String) (*cachedToken, error) {
+	if r.logins > 0 || r.refreshes >= 2 || a.history.refreshDidNotHelp(rejected) {
 		return nil, nil
 	}
-	r.renewals++
-	snap, err := s.refresh(ctx, tokenNeed{rejected: rejected})
+	r.refreshes++
+	snap, err := a.refresher.refresh(ctx, tokenNeed{rejected: rejected})
 	if err == nil && snap != nil && rejected != "" {
-		s.history.recordReplacement(snap.token) // by another process, perhaps
+		a.history.recordReplacement(snap.token) // by another process, perhaps
 	}
 	return snap, err
 }
@@ -138,16 +146,16 @@ func (s *session) refreshRejected(ctx context.Context, r *retryState, rejected s
 // stepUp signs in for the scope that a request needs beside those that the
 // login has (MCP authorization, "Step-Up Authorization Flow"). What the server
 // keeps refusing is not asked for for ever.
-func (s *session) stepUp(ctx context.Context, r *retryState, used *cachedToken, challenge oauth.BearerChallenge) (*cachedToken, error) {
+func (a *reauthorizer) stepUp(ctx context.Context, r *retryState, used *cachedToken, challenge oauth.BearerChallenge) (*cachedToken, error) {
 	needed := strings.Fields(challenge.Scope)
 	if len(needed) == 0 || used == nil {
 		return nil, nil
 	}
 	slices.Sort(needed)
-	if !s.history.mayStepUp(strings.Join(needed, " "), r) {
+	if !a.history.mayStepUp(strings.Join(needed, " "), r) {
 		return nil, nil
 	}
-	rec, err := s.load(ctx)
+	rec, err := a.records.load(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +169,7 @@ func (s *session) stepUp(ctx context.Context, r *retryState, used *cachedToken, 
 	if rec.Grant != nil {
 		scopes = append(strings.Fields(rec.Grant.ScopeRequested), needed...)
 	}
-	return s.login(ctx, loginRequest{challenge: challenge, scopes: scopes, needed: needed, rejectedToken: used.token})
+	return a.logins.login(ctx, loginRequest{challenge: challenge, scopes: scopes, needed: needed, rejectedToken: used.token})
 }
 
 func containsAll(have, want []string) bool {

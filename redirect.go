@@ -19,13 +19,13 @@ const maxRedirects = 5
 // A 301 or 302 keeps the method and the body, as RFC 9110 (sections 15.4.2 and 15.4.3) allows:
 // the GET that net/http makes of a POST would open an event stream at an MCP server, and the
 // message would be lost. A 303 becomes a GET, which is its meaning.
-func (s *session) followRedirect(req *http.Request, via []*http.Request) error {
+func (m *mcpServer) followRedirect(req *http.Request, via []*http.Request) error {
 	last := via[len(via)-1]
-	if err := s.checkRedirect(last.URL, req.URL, last.Header); err != nil {
+	if err := m.checkRedirect(last.URL, req.URL, last.Header); err != nil {
 		return err
 	}
 	if len(via) > maxRedirects {
-		return &Error{Kind: ErrProtocol, Server: s.serverURL,
+		return &Error{Kind: ErrProtocol, Server: m.serverURL,
 			Message: fmt.Sprintf("the server redirects more than %d times", maxRedirects)}
 	}
 	if req.Response.StatusCode == http.StatusSeeOther || last.Method == http.MethodGet || last.Method == http.MethodHead {
@@ -59,8 +59,8 @@ func keepMethod(req, last, first *http.Request) error {
 
 // checkRedirect returns an error unless the redirect of a request with these headers stays on
 // the origin.
-func (s *session) checkRedirect(from, to *url.URL, sent http.Header) error {
-	e := &Error{Kind: ErrProtocol, Server: s.serverURL, Hint: "if the server has moved, use its new URL"}
+func (m *mcpServer) checkRedirect(from, to *url.URL, sent http.Header) error {
+	e := &Error{Kind: ErrProtocol, Server: m.serverURL, Hint: "if the server has moved, use its new URL"}
 	switch {
 	case !oauth.SameOrigin(from, to):
 		if from.Scheme == "https" && to.Scheme == "http" && from.Hostname() == to.Hostname() &&
@@ -69,7 +69,7 @@ func (s *session) checkRedirect(from, to *url.URL, sent http.Header) error {
 			e.Hint = "try " + oauth.Origin(from) + to.EscapedPath()
 		}
 		e.Message = fmt.Sprintf("the server redirects from %s to %s, which is another origin; nothing was sent there",
-			oauth.Origin(from), s.shownURL(to, sent))
+			oauth.Origin(from), m.secrets.shownURL(to, sent))
 	case to.User != nil:
 		e.Message = fmt.Sprintf("%s redirects to a URL with a user name; nothing was sent there", oauth.Origin(from))
 	default:
@@ -80,7 +80,7 @@ func (s *session) checkRedirect(from, to *url.URL, sent http.Header) error {
 
 // checkRedirectResponse is checkRedirect for a response. It is made before net/http looks at
 // the response, whose errors would repeat the Location with its query.
-func (s *session) checkRedirectResponse(req *http.Request, resp *http.Response) error {
+func (m *mcpServer) checkRedirectResponse(req *http.Request, resp *http.Response) error {
 	if !isRedirect(resp.StatusCode) {
 		return nil
 	}
@@ -90,13 +90,13 @@ func (s *session) checkRedirectResponse(req *http.Request, resp *http.Response) 
 	}
 	to, err := req.URL.Parse(location)
 	if err != nil {
-		return &Error{Kind: ErrProtocol, Server: s.serverURL,
+		return &Error{Kind: ErrProtocol, Server: m.serverURL,
 			Message: fmt.Sprintf("%s redirects to something that is not a URL", oauth.Origin(req.URL))}
 	}
 	if resp.Request != nil && resp.Request.URL != nil {
 		req = resp.Request // with the token
 	}
-	return s.checkRedirect(req.URL, to, req.Header)
+	return m.checkRedirect(req.URL, to, req.Header)
 }
 
 func isRedirect(status int) bool {
@@ -110,12 +110,12 @@ func isRedirect(status int) bool {
 
 // checkRedirectedRequest rejects a request that an [http.Client] of the caller's made to follow
 // a redirect away from the server: it carries the headers that were meant for the server.
-func (s *session) checkRedirectedRequest(req *http.Request) error {
+func (m *mcpServer) checkRedirectedRequest(req *http.Request) error {
 	before := redirectedFrom(req)
-	if before == nil || !oauth.SameOrigin(before.URL, s.server) {
+	if before == nil || !oauth.SameOrigin(before.URL, m.url) {
 		return nil
 	}
-	return s.checkRedirect(before.URL, req.URL, before.Header)
+	return m.checkRedirect(before.URL, req.URL, before.Header)
 }
 
 // redirectedFrom returns the request whose response led to req, nil if there was none.
@@ -136,19 +136,19 @@ func nameRequest(resp *http.Response, req *http.Request) {
 
 // noteMoved remembers where a request went in the end, if the server has redirected it on its
 // own origin to more than a slash.
-func (s *session) noteMoved(req *http.Request) {
-	if redirectedFrom(req) == nil || !oauth.SameOrigin(s.server, req.URL) ||
-		strings.TrimSuffix(req.URL.EscapedPath(), "/") == strings.TrimSuffix(s.server.EscapedPath(), "/") {
+func (m *mcpServer) noteMoved(req *http.Request) {
+	if redirectedFrom(req) == nil || !oauth.SameOrigin(m.url, req.URL) ||
+		strings.TrimSuffix(req.URL.EscapedPath(), "/") == strings.TrimSuffix(m.url.EscapedPath(), "/") {
 		return
 	}
 	to := oauth.Origin(req.URL) + req.URL.EscapedPath()
-	s.moved.Store(&to)
+	m.moved.Store(&to)
 }
 
 // sameOriginTransport rejects responses that redirect to another origin.
 type sameOriginTransport struct {
-	session *session
-	base    http.RoundTripper
+	server *mcpServer
+	base   http.RoundTripper
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -158,7 +158,7 @@ func (t sameOriginTransport) RoundTrip(req *http.Request) (*http.Response, error
 		return resp, err
 	}
 	nameRequest(resp, req)
-	if err := t.session.checkRedirectResponse(req, resp); err != nil {
+	if err := t.server.checkRedirectResponse(req, resp); err != nil {
 		drainAndClose(resp)
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
@@ -57,7 +58,7 @@ func TestTroubleAheadOfTime(t *testing.T) {
 	w.MustCall(w.Session())
 	rec := w.Record()
 	rec.Grant.ExpiresAt = time.Now().Add(20 * time.Second) // within the last tenth
-	if err := w.Store.Put(context.Background(), rec); err != nil {
+	if err := record.Put(context.Background(), w.Store, rec); err != nil {
 		t.Fatal(err)
 	}
 	for name, fault := range map[string]lab.Fault{
@@ -67,7 +68,7 @@ func TestTroubleAheadOfTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			rec := w.Record()
 			rec.Retry = nil
-			if err := w.Store.Put(context.Background(), rec); err != nil {
+			if err := record.Put(context.Background(), w.Store, rec); err != nil {
 				t.Fatal(err)
 			}
 			w.Lab.SetFault("token", fault)
@@ -175,27 +176,27 @@ type countingStore struct {
 	reads atomic.Int32
 }
 
-func (s *countingStore) Get(ctx context.Context, key store.Key) (*store.Record, error) {
+func (s *countingStore) Get(ctx context.Context, key store.Key) ([]byte, store.Revision, error) {
 	s.reads.Add(1)
 	return s.Store.Get(ctx, key)
 }
 
 // expiredLogin stores a login whose access token has expired, at a server that nobody asks.
-func expiredLogin(t *testing.T, s store.Store) *store.Record {
+func expiredLogin(t *testing.T, s store.Store) *record.Record {
 	t.Helper()
 	key, err := store.NewKey("https://mcp.example/mcp", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec := &store.Record{
+	rec := &record.Record{
 		Key: key, ServerURL: key.Server,
-		Clients: []*store.Client{{Issuer: "https://as.example", ID: "c", Method: "none", Source: store.SourceDynamic}},
-		Grant: &store.Grant{
+		Clients: []*record.Client{{Issuer: "https://as.example", ID: "c", Method: "none", Source: record.SourceDynamic}},
+		Grant: &record.Grant{
 			Issuer: "https://as.example", ClientID: "c", TokenEndpoint: "https://as.example/token",
 			AccessToken: "old", RefreshToken: "refresh", ObtainedAt: time.Now().Add(-2 * time.Hour), ExpiresAt: time.Now().Add(-time.Hour),
 		},
 	}
-	if err := s.Put(t.Context(), rec); err != nil {
+	if err := record.Put(t.Context(), s, rec); err != nil {
 		t.Fatal(err)
 	}
 	return rec
@@ -228,7 +229,7 @@ func TestWaitingForRefreshReadsLittle(t *testing.T) {
 			t.Errorf("the record was read %d times in %d s", n, seconds)
 		}
 		rec.Grant.AccessToken, rec.Grant.ExpiresAt = "new", time.Now().Add(time.Hour)
-		if err := memory.Put(t.Context(), rec); err != nil {
+		if err := record.Put(t.Context(), memory, rec); err != nil {
 			t.Fatal(err)
 		}
 		released := time.Now()
@@ -258,7 +259,7 @@ func TestWaitingForRefreshSeesTheRecord(t *testing.T) {
 		stored := make(chan time.Time, 1)
 		time.AfterFunc(5*time.Second, func() {
 			rec.Grant.AccessToken, rec.Grant.ExpiresAt = "new", time.Now().Add(time.Hour)
-			if err := memory.Put(context.Background(), rec); err != nil {
+			if err := record.Put(context.Background(), memory, rec); err != nil {
 				t.Error(err)
 			}
 			stored <- time.Now()
@@ -276,12 +277,12 @@ func TestWaitingForRefreshSeesTheRecord(t *testing.T) {
 // stuckStore is a store of somebody else's whose waits end only with their context.
 type stuckStore struct{ store.Store }
 
-func (stuckStore) Put(ctx context.Context, _ *store.Record) error {
+func (stuckStore) Put(ctx context.Context, _ store.Key, _ []byte, _ store.Revision) (store.Revision, error) {
 	<-ctx.Done()
-	return ctx.Err()
+	return "", ctx.Err()
 }
 
-func (stuckStore) Delete(ctx context.Context, _ store.Key, _ uint64) error {
+func (stuckStore) Delete(ctx context.Context, _ store.Key, _ store.Revision) error {
 	<-ctx.Done()
 	return ctx.Err()
 }

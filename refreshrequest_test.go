@@ -16,9 +16,10 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store/filestore"
 )
 
@@ -196,7 +197,7 @@ func TestTroubleKeepsTheCredential(t *testing.T) {
 				w.Lab.SetFault("token")
 				rec := w.Record()
 				rec.Retry.NotBefore = time.Now()
-				if err := w.Store.Put(context.Background(), rec); err != nil {
+				if err := record.Put(context.Background(), w.Store, rec); err != nil {
 					t.Fatal(err)
 				}
 				w.MustCall(w.Session())
@@ -253,10 +254,10 @@ func TestLostAnswer(t *testing.T) {
 
 // interruptedRenewal returns the intent that a process left behind which was killed
 // while it spent the token.
-func interruptedRenewal(token store.Secret, at time.Time) *store.Intent {
+func interruptedRenewal(token secret.String, at time.Time) *record.Intent {
 	mac := hmac.New(sha256.New, []byte("x"))
 	mac.Write([]byte(token.Reveal()))
-	return &store.Intent{ID: "x", At: at, Fingerprint: hex.EncodeToString(mac.Sum(nil)[:8])}
+	return &record.Intent{ID: "x", At: at, Fingerprint: hex.EncodeToString(mac.Sum(nil)[:8])}
 }
 
 // A token endpoint that never answers is a passing trouble, noted in the store: the
@@ -284,14 +285,14 @@ func TestTokenEndpointThatHangs(t *testing.T) {
 		rec := w.Record()
 		rec.Grant.ExpiresAt = time.Now().Add(-time.Second)
 		rec.Grant.ObtainedAt = time.Now().Add(-time.Hour)
-		if err := fs.Put(context.Background(), rec); err != nil {
+		if err := record.Put(context.Background(), fs, rec); err != nil {
 			t.Fatal(err)
 		}
 		_, err = c.Token(context.Background(), w.Lab.MCPURL(), handstamp.TokenOptions{})
 		if !errors.Is(err, handstamp.ErrUnreachable) {
 			t.Errorf("kind: %v", err)
 		}
-		rec, _ = fs.Get(context.Background(), rec.Key)
+		rec, _ = record.Get(context.Background(), fs, rec.Key)
 		if rec.Retry == nil || rec.Intent == nil || !rec.Intent.Sent {
 			t.Errorf("not noted: retry %v intent %+v", rec.Retry, rec.Intent)
 		}
@@ -332,7 +333,7 @@ func TestSavedAnswerOfLongAgo(t *testing.T) {
 	rec := w.Record()
 	body, _ := json.Marshal(map[string]any{"access_token": "old", "token_type": "Bearer", "expires_in": 3600, "refresh_token": rec.Grant.RefreshToken.Reveal()})
 	rec.Intent = interruptedRenewal(rec.Grant.RefreshToken, time.Now().Add(-2*time.Hour))
-	rec.Intent.Answer = &store.Answer{Status: 200, ContentType: "application/json", ReceivedAt: time.Now().Add(-2 * time.Hour), Body: store.Secret(body)}
+	rec.Intent.Response = &record.RawResponse{Status: 200, ContentType: "application/json", ReceivedAt: time.Now().Add(-2 * time.Hour), Body: secret.String(body)}
 	rec.Grant.ExpiresAt = time.Now().Add(-time.Minute)
 	w.Put(rec)
 	tok, err := w.Session().Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{})

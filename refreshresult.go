@@ -8,20 +8,21 @@ import (
 
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // storeToken stores what the authorization server issued, with what was learned on
 // the way.
-func (r *refreshAttempt) storeToken(ctx context.Context, rec *store.Record, at time.Time, t *oauth.TokenResponse, learned func(*store.Record)) (*cachedToken, error) {
-	rec, err := r.update(ctx, rec, func(rec *store.Record) error {
+func (r *refreshAttempt) storeToken(ctx context.Context, rec *record.Record, at time.Time, t *oauth.TokenResponse, learned func(*record.Record)) (*cachedToken, error) {
+	rec, err := r.records.update(ctx, rec, func(rec *record.Record) error {
 		if !r.stillCurrent(rec) {
 			return errSuperseded
 		}
-		r.rotated = t.RefreshToken != "" && store.Secret(t.RefreshToken) != r.refreshToken
+		r.rotated = t.RefreshToken != "" && secret.String(t.RefreshToken) != r.refreshToken
 		applyToken(rec.Grant, t, at)
-		rec.Grant.Repeated = r.interrupted || r.sent
-		rec.Intent, rec.Retry, rec.Refusal, rec.Rejection = nil, nil, nil, nil
+		rec.Grant.Repeated = r.interrupted || r.request.inDoubt
+		rec.Intent, rec.Retry, rec.GrantError, rec.Rejection = nil, nil, nil, nil
 		if learned != nil {
 			learned(rec)
 		}
@@ -31,95 +32,123 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *store.Record, at t
 	case errors.Is(err, errSuperseded):
 		return r.resultAfterReplacement(ctx, rec, t)
 	case err != nil:
-		if !r.keepInMemory(rec, t) {
+		if !r.records.keepUnsaved(rec, t.AccessToken) {
 			return nil, err
 		}
 		r.notice("the renewed login could not be stored and lives in this process only, which goes on trying: %v", err)
 	}
 	if r.need.rejected != "" {
-		r.history.recordReplacement(store.Secret(t.AccessToken))
+		r.history.recordReplacement(secret.String(t.AccessToken))
 	}
-	return r.useIssued(rec), nil
+	return r.tokens.useIssued(rec), nil
 }
 
 // resultAfterReplacement is what remains to do when the grant was replaced or removed while
 // it was being renewed: a login that came meanwhile is used, and what nobody
 // wants any more is revoked.
-func (r *refreshAttempt) resultAfterReplacement(ctx context.Context, rec *store.Record, t *oauth.TokenResponse) (*cachedToken, error) {
+func (r *refreshAttempt) resultAfterReplacement(ctx context.Context, rec *record.Record, t *oauth.TokenResponse) (*cachedToken, error) {
 	if rec.Grant == nil && t.RefreshToken != "" {
 		ctx, cancel := awake.WithTimeout(ctx, revokeTimeout, nil)
 		defer cancel()
-		if err := r.revoke(ctx, r.before, store.Secret(t.RefreshToken), "refresh_token"); err != nil {
+		if err := r.revoker.revoke(ctx, r.before, secret.String(t.RefreshToken), "refresh_token"); err != nil {
 			r.log.Warn("a token issued during logout could not be revoked", "error", err)
 		}
 	}
 	if accessTokenUsable(rec.Grant, r.need.rejected, time.Now()) {
-		return r.useToken(rec), nil
+		return r.tokens.use(rec), nil
 	}
-	r.session.cached.Store(nil)
+	r.tokens.current.Store(nil)
 	return nil, nil
 }
 
-// stillCurrent reports whether the record still holds the grant under renewal.
-func (r *refreshAttempt) stillCurrent(rec *store.Record) bool {
+// stillCurrent reports whether the record still holds the grant that is refreshed.
+func (r *refreshAttempt) stillCurrent(rec *record.Record) bool {
 	return rec.Grant != nil && rec.Grant.RefreshToken == r.refreshToken
+}
+
+// updateGrant changes the record unless the grant was replaced meanwhile, which is no error: the
+// record that it returns then has the replacement.
+func (r *refreshAttempt) updateGrant(ctx context.Context, rec *record.Record, change func(*record.Record)) (*record.Record, error) {
+	rec, err := r.records.update(ctx, rec, func(rec *record.Record) error {
+		if !r.stillCurrent(rec) {
+			return errSuperseded
+		}
+		change(rec)
+		return nil
+	})
+	if errors.Is(err, errSuperseded) {
+		err = nil
+	}
+	return rec, err
+}
+
+// endGrant notes in the record that the grant cannot be refreshed any more.
+func (r *refreshAttempt) endGrant(rec *record.Record, reason record.GrantError) {
+	reason.At = time.Now().UTC()
+	rec.Grant.Rejected = rec.Grant.Rejected || r.need.disowns(rec.Grant.AccessToken)
+	rec.Intent, rec.Retry, rec.Rejection = nil, nil, nil
+	rec.GrantError = &reason
+}
+
+// usable returns the record's token if it serves although it could not be refreshed, else nil.
+func (r *refreshAttempt) usable(rec *record.Record) *cachedToken {
+	if r.need.metBy(rec.Grant, time.Now()) {
+		return r.tokens.use(rec)
+	}
+	return nil
 }
 
 // onInvalidGrant ends the grant, unless its access token is still good and the
 // refresh was ahead of its expiry by our own choice: then the server may only have
 // rejected it for being early, and the next one waits for the expiry. Where the
-// token is known not to work, by a 401 or by the caller's word, the rejection is
+// token is known not to work, by a 401 or from the caller, the rejection is
 // final. A method that was learned on the way stays learned: the response shows
 // that the client was authenticated.
-func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *store.Record, refused *oauth.Error, learned func(*store.Record)) (*cachedToken, error) {
-	guessed := refused.Class() == oauth.ClassOther // the server never said so
+func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *record.Record, rejected *oauth.Error) (*cachedToken, error) {
+	guessed := rejected.Class() == oauth.ClassOther // the server did not name the grant
 	early := !guessed && accessTokenUsable(rec.Grant, r.need.rejected, time.Now()) && !rec.Grant.ExpiresAt.IsZero() &&
 		!r.need.disowns(rec.Grant.AccessToken)
-	rec, err := r.update(ctx, rec, func(rec *store.Record) error {
-		if !r.stillCurrent(rec) {
-			return errSuperseded
-		}
-		learned(rec)
+	rec, err := r.updateGrant(ctx, rec, func(rec *record.Record) {
+		r.learn(rec)
 		if early {
-			rec.Retry = &store.Retry{NotBefore: rec.Grant.ExpiresAt, Reason: refused.Code}
-			switch {
-			case !r.interrupted && !r.sent:
-				rec.Intent = nil
-			case rec.Intent != nil:
-				rec.Intent.Sent = true // nobody has to hurry any more
-			}
-			return nil
+			rec.Retry = &record.Retry{NotBefore: rec.Grant.ExpiresAt, Reason: rejected.Code}
+			r.endIntent(rec)
+			return
 		}
 		if !guessed {
 			rec.Grant.RefreshToken = ""
 		}
-		rec.Grant.Refused = rec.Grant.Refused || r.need.disowns(rec.Grant.AccessToken)
-		rec.Intent, rec.Retry, rec.Rejection = nil, nil, nil
-		rec.Refusal = &store.Refusal{
-			At: time.Now().UTC(), Code: refusalCode(refused), Description: oauth.Sanitize(refused.Description),
-			Interrupted: r.interrupted || r.sent || r.before.Grant.Repeated, Guessed: guessed,
+		code := rejected.Code
+		if code == "" {
+			code = fmt.Sprintf("status %d", rejected.Status)
 		}
-		return nil
+		r.endGrant(rec, record.GrantError{
+			Code: code, Description: oauth.Sanitize(rejected.Description), Guessed: guessed,
+			Interrupted: r.interrupted || r.request.inDoubt || r.before.Grant.Repeated,
+		})
 	})
-	if err != nil && !errors.Is(err, errSuperseded) {
+	if err != nil {
 		return nil, err
 	}
-	switch {
-	case r.tokenUsable(rec):
-		return r.useToken(rec), nil
-	case early:
-		return nil, r.tooEarlyError(rec, refused)
+	if token := r.usable(rec); token != nil {
+		return token, nil
 	}
-	r.session.cached.Store(nil)
+	if early {
+		return nil, r.errs.tooEarly(rec, rejected)
+	}
+	r.tokens.current.Store(nil)
 	return nil, nil
 }
 
-// refusalCode returns the code of a rejection, or its status where it has none.
-func refusalCode(rejected *oauth.Error) string {
-	if rejected.Code == "" {
-		return fmt.Sprintf("status %d", rejected.Status)
+// endIntent removes the mark of a refresh that the server has not done. In doubt it stays, and no
+// other process has to repeat the request at once.
+func (r *refreshAttempt) endIntent(rec *record.Record) {
+	switch {
+	case !r.interrupted && !r.request.inDoubt:
+		rec.Intent = nil
+	case rec.Intent != nil:
+		rec.Intent.Sent = true
 	}
-	return rejected.Code
 }
 
 // onInvalidClient handles a rejection of the client that the grant is bound to. The
@@ -127,96 +156,81 @@ func refusalCode(rejected *oauth.Error) string {
 // metadata document where the server registers clients; one that the user
 // configured is the user's to change. Either way an access token that still works
 // goes on being used.
-func (r *refreshAttempt) onInvalidClient(ctx context.Context, rec *store.Record, client *store.Client, refused *oauth.Error) (*cachedToken, error) {
+func (r *refreshAttempt) onInvalidClient(ctx context.Context, rec *record.Record, client *record.Client, rejected *oauth.Error) (*cachedToken, error) {
 	document := false
-	if m := storedMetadata(rec); client.Source == store.SourceMetadataDocument {
+	if m := storedMetadata(rec); client.Source == record.SourceMetadataDocument {
 		document = m != nil && m.RegistrationEndpoint != ""
 	}
-	replaceable := client.Source == store.SourceDynamic || document
-	rec, err := r.update(ctx, rec, func(rec *store.Record) error {
-		if !r.stillCurrent(rec) {
-			return errSuperseded
-		}
+	replaceable := client.Source == record.SourceDynamic || document
+	rec, err := r.updateGrant(ctx, rec, func(rec *record.Record) {
 		if c := rec.GrantClient(); c != nil && replaceable {
-			c.Refused = true
+			c.Rejected = true
 		}
 		if document {
 			learned := rec.LearnedOf(rec.Grant.Issuer)
 			learned.NoMetadataDocument = true
 			rec.Learn(learned)
 		}
-		rec.Grant.Refused = rec.Grant.Refused || r.need.disowns(rec.Grant.AccessToken)
-		rec.Intent, rec.Retry, rec.Rejection = nil, nil, nil
 		if !replaceable {
-			beginCooldown(rec, r.rejectedClient(rec.Grant.Issuer, rec.Grant.TokenEndpoint, client), r.token.sent,
-				r.clientRejectedError(client, refused), time.Now())
+			beginCooldown(rec, r.config.rejectedClient(rec.Grant.Issuer, rec.Grant.TokenEndpoint, client), r.request.sent,
+				r.errs.clientRejected(client, rejected), time.Now())
 		}
-		rec.Refusal = &store.Refusal{At: time.Now().UTC(), Code: refused.Code, Description: oauth.Sanitize(refused.Description)}
-		return nil
+		r.endGrant(rec, record.GrantError{Code: rejected.Code, Description: oauth.Sanitize(rejected.Description)})
 	})
-	if err != nil && !errors.Is(err, errSuperseded) {
+	if err != nil {
 		return nil, err
 	}
-	if r.tokenUsable(rec) {
-		r.log.Warn("the client was rejected ahead of the token's expiry, going on with the token", "code", refused.Code)
-		return r.useToken(rec), nil
+	if token := r.usable(rec); token != nil {
+		r.log.Warn("the client was rejected ahead of the token's expiry, going on with the token", "code", rejected.Code)
+		return token, nil
 	}
-	r.session.cached.Store(nil)
+	r.tokens.current.Store(nil)
 	if replaceable {
 		return nil, nil
 	}
-	return nil, r.clientRejectedError(client, refused)
+	return nil, r.errs.clientRejected(client, rejected)
 }
 
-// onTransientError keeps everything and notes when the authorization server may be
-// asked again, for all processes.
-func (r *refreshAttempt) onTransientError(ctx context.Context, rec *store.Record, wait time.Duration, cause error) (*cachedToken, error) {
-	rec, err := r.update(ctx, rec, func(rec *store.Record) error {
-		if !r.stillCurrent(rec) {
-			return errSuperseded
-		}
+// onTransientError keeps everything and notes, for all processes, until when the authorization
+// server is left alone.
+func (r *refreshAttempt) onTransientError(ctx context.Context, rec *record.Record, wait time.Duration, cause error) (*cachedToken, error) {
+	rec, err := r.updateGrant(ctx, rec, func(rec *record.Record) {
 		failures := 1
 		if rec.Retry != nil {
 			failures += rec.Retry.Failures
 		}
 		wait = max(wait, min(backoff(failures+maxTries), maxBackoff))
-		rec.Retry = &store.Retry{NotBefore: time.Now().Add(wait).UTC(), Failures: failures, Reason: reason(cause)}
-		switch {
-		case r.interrupted || r.sent:
-			if rec.Intent != nil {
-				rec.Intent.Sent, rec.Intent.Answer = true, nil
-			}
-		default:
-			rec.Intent = nil
+		rec.Retry = &record.Retry{NotBefore: time.Now().Add(wait).UTC(), Failures: failures, Reason: reason(cause)}
+		if r.endIntent(rec); rec.Intent != nil {
+			rec.Intent.Response = nil
 		}
-		return nil
 	})
-	if err != nil && !errors.Is(err, errSuperseded) {
+	if err != nil {
 		return nil, err
 	}
-	if r.tokenUsable(rec) {
-		r.log.Info("access token could not be renewed ahead of time, going on with it", "reason", reason(cause))
-		return r.useToken(rec), nil
+	if token := r.usable(rec); token != nil {
+		r.log.Info("access token could not be refreshed ahead of time, going on with it", "reason", reason(cause))
+		return token, nil
 	}
-	return nil, r.unreachableError(rec, cause)
+	return nil, r.errs.unreachable(rec, cause)
 }
 
 // applyToken writes a token response into the grant. What the answer omits
 // stays as it was (RFC 6749, sections 5.1 and 6).
-func applyToken(g *store.Grant, t *oauth.TokenResponse, at time.Time) {
-	g.AccessToken, g.TokenType = store.Secret(t.AccessToken), t.TokenType
+func applyToken(g *record.Grant, t *oauth.TokenResponse, at time.Time) {
+	g.AccessToken, g.TokenType = secret.String(t.AccessToken), t.TokenType
 	g.ObtainedAt, g.ExpiresAt = at.UTC(), time.Time{}
 	if t.ExpiresIn > 0 {
 		g.ExpiresAt = at.Add(t.ExpiresIn).UTC()
 	}
 	if t.RefreshToken != "" {
-		g.RefreshToken = store.Secret(t.RefreshToken)
+		g.RefreshToken = secret.String(t.RefreshToken)
 	}
 	if t.IDToken != "" {
-		g.IDToken = store.Secret(t.IDToken)
+		g.IDToken = secret.String(t.IDToken)
 	}
 	if t.ScopePresent {
 		g.ScopeGranted = t.Scope
 	}
-	g.Refused, g.Accepted = false, false
+	g.Rejected, g.Accepted = false, false
 }

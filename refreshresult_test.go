@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
-	"github.com/handstamp/handstamp/store"
 )
 
 // The answer carries no refresh token, scope or id token: the old ones stay.
@@ -60,7 +60,7 @@ func TestMethodLearnedFromRefusedGrant(t *testing.T) {
 	w := testenv.New(t, lab.Habits{Methods: []string{"client_secret_basic", "client_secret_post"}, EnforceMethod: lab.MethodPost, RegisterMethod: "client_secret_basic", RefreshUsedOnBadClient: true, CodeUsedOnBadClient: true, RegisterSilent: true})
 	w.MustCall(w.Session())
 	rec := w.Record()
-	rec.Clients[0].Method, rec.Clients[0].MethodSource = "client_secret_basic", store.MethodRequested
+	rec.Clients[0].Method, rec.Clients[0].MethodSource = "client_secret_basic", record.MethodRequested
 	w.Put(rec)
 	w.Expire()
 	before := w.Tabs.Load()

@@ -13,46 +13,59 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
-// chooseClient decides as which client to sign in (MCP authorization, "Client
+// loginClients chooses, registers and tries the client of one login.
+type loginClients struct {
+	*loginState
+	callback *callbackReceiver
+
+	client          *record.Client
+	authMethod      authMethodChoice
+	justRegistered  bool   // the client was registered in this login
+	clientProbed    bool   // the authorization endpoint was requested with the client
+	unknownClientID string // the id of a client that the server seems not to know
+}
+
+// choose decides as which client to sign in (MCP authorization, "Client
 // Registration Approaches"): the configured one, else a client ID metadata
 // document, else the one registered before, else a new registration.
-func (l *loginFlow) chooseClient(ctx context.Context) error {
+func (l *loginClients) choose(ctx context.Context) error {
 	if l.client != nil && l.client.ID != l.unknownClientID {
 		return nil
 	}
 	as := l.plan.server
-	old, document := l.rec.NewestClient(as.Issuer), l.documentClient()
+	document, old := l.documentClient(), l.rec.NewestClient(as.Issuer)
+	if old != nil && !l.canReuse(old) {
+		old = nil
+	}
 	anew := as.RegistrationEndpoint != ""
 	switch {
-	case l.activeRegistration() != nil:
+	case l.config.activeRegistration() != nil:
 		if err := l.useConfigured(as.Issuer); err != nil {
 			return err
 		}
 	case document != nil && !(anew && l.rec.LearnedOf(as.Issuer).NoMetadataDocument):
 		l.client = document
-	case old != nil && l.canReuse(old) && !(anew && l.mayBeGone(old)):
+	case old != nil && !(anew && l.mayBeGone(old)):
 		l.client = old
-	case anew:
+	case !anew:
+		return l.registrationRequired(ctx, "lets no client register itself", nil)
+	default:
 		err := l.register(ctx)
 		if !errors.Is(err, ErrRegistrationRequired) {
 			return err
 		}
 		// What there was instead may be good after all.
-		switch {
-		case document != nil:
-			l.client = document
-		case old != nil && l.canReuse(old):
+		if l.client = document; document == nil {
 			l.client = old
-		default:
+		}
+		if l.client == nil {
 			return err
 		}
-	default:
-		return l.registrationRequired(ctx, "lets no client register itself", nil)
 	}
-	choice, err := chooseAuthMethod(l.authMethodInputs(l.client, as.TokenEndpointAuthMethodsSupported))
+	choice, err := chooseAuthMethod(l.config.authMethodInputs(l.client, as.TokenEndpointAuthMethodsSupported))
 	if err != nil {
 		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Err: err}
 	}
@@ -62,7 +75,7 @@ func (l *loginFlow) chooseClient(ctx context.Context) error {
 }
 
 // useConfigured makes the configured client that of the login.
-func (l *loginFlow) useConfigured(issuer string) error {
+func (l *loginClients) useConfigured(issuer string) error {
 	if err := l.checkRegistration(issuer); err != nil {
 		return err
 	}
@@ -77,14 +90,14 @@ func (l *loginFlow) useConfigured(issuer string) error {
 
 // documentClient returns the client that the configured client ID metadata document is
 // at the login's issuer; nil if there is none, or the issuer has just rejected it.
-func (l *loginFlow) documentClient() *store.Client {
-	id := l.c.ClientMetadataURL
+func (l *loginClients) documentClient() *record.Client {
+	id := l.config.ClientMetadataURL
 	if id == "" || !l.plan.server.ClientIDMetadataDocumentSupported || id == l.unknownClientID {
 		return nil
 	}
-	return &store.Client{
-		Issuer: l.plan.server.Issuer, Source: store.SourceMetadataDocument, ID: id,
-		Method: oauth.MethodNone, MethodSource: store.MethodRegistered,
+	return &record.Client{
+		Issuer: l.plan.server.Issuer, Source: record.SourceMetadataDocument, ID: id,
+		Method: oauth.MethodNone, MethodSource: record.MethodRegistered,
 	}
 }
 
@@ -92,8 +105,8 @@ func (l *loginFlow) documentClient() *store.Client {
 // Client credentials belong to one issuer: where the user did not say to which,
 // it is the one where they were used first, and not whichever the server names
 // later.
-func (l *loginFlow) checkRegistration(issuer string) error {
-	r := l.c.Registration
+func (l *loginClients) checkRegistration(issuer string) error {
+	r := l.config.Registration
 	if r.ClientID == "" {
 		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Message: "the configured client has no client id"}
 	}
@@ -117,16 +130,16 @@ func (l *loginFlow) checkRegistration(issuer string) error {
 
 // configuredClient returns the client that the user configured, with what was
 // learned of it before.
-func (s *loginFlow) configuredClient(issuer string) *store.Client {
-	r := s.c.Registration
-	c := &store.Client{Issuer: issuer, ID: r.ClientID}
-	if old := s.rec.Client(issuer, r.ClientID); old != nil {
+func (l *loginClients) configuredClient(issuer string) *record.Client {
+	r := l.config.Registration
+	c := &record.Client{Issuer: issuer, ID: r.ClientID}
+	if old := l.rec.Client(issuer, r.ClientID); old != nil {
 		*c = *old
 		if old.Secret != r.ClientSecret {
 			c.Method, c.MethodSource, c.FormID, c.Proven = "", "", false, false
 		}
 	}
-	c.Source, c.Refused = store.SourceConfigured, false
+	c.Source, c.Rejected = record.SourceConfigured, false
 	c.Secret, c.SecretExpiresAt = r.ClientSecret, r.SecretExpiresAt
 	if len(r.RedirectURIs) > 0 {
 		c.RedirectURIs = r.RedirectURIs
@@ -135,11 +148,11 @@ func (s *loginFlow) configuredClient(issuer string) *store.Client {
 }
 
 // canReuse reports whether a client registered before can be used for this login.
-func (l *loginFlow) canReuse(c *store.Client) bool {
-	if c.Refused || c.ID == l.unknownClientID || secretExpired(c, nil, time.Now()) {
+func (l *loginClients) canReuse(c *record.Client) bool {
+	if c.Rejected || c.ID == l.unknownClientID || secretExpired(c, nil, time.Now()) {
 		return false
 	}
-	if c.Source != store.SourceDynamic || len(c.RedirectURIs) == 0 {
+	if c.Source != record.SourceDynamic || len(c.RedirectURIs) == 0 {
 		return true
 	}
 	for _, uri := range c.RedirectURIs {
@@ -154,11 +167,11 @@ func (l *loginFlow) canReuse(c *store.Client) bool {
 // never said that it does not know the client: the last login with it brought no
 // callback, as at servers that say so on a page, or the issuer takes no client ID
 // metadata documents.
-func (l *loginFlow) mayBeGone(c *store.Client) bool {
+func (l *loginClients) mayBeGone(c *record.Client) bool {
 	switch c.Source {
-	case store.SourceDynamic:
+	case record.SourceDynamic:
 		return c.NoCallback
-	case store.SourceMetadataDocument:
+	case record.SourceMetadataDocument:
 		return l.rec.LearnedOf(c.Issuer).NoMetadataDocument
 	}
 	return false
@@ -166,7 +179,7 @@ func (l *loginFlow) mayBeGone(c *store.Client) bool {
 
 // register registers a client (RFC 7591) and stores it at once, so that a login
 // that comes to nothing does not register another one next time.
-func (l *loginFlow) register(ctx context.Context) error {
+func (l *loginClients) register(ctx context.Context) error {
 	as := l.plan.server
 	reg, n, err := l.negotiate(ctx)
 	var rejected *oauth.Error
@@ -190,8 +203,8 @@ func (l *loginFlow) register(ctx context.Context) error {
 	if len(uris) == 0 {
 		uris = []string{l.callback.redirectURI}
 	}
-	l.client = &store.Client{
-		Issuer: as.Issuer, Source: store.SourceDynamic,
+	l.client = &record.Client{
+		Issuer: as.Issuer, Source: record.SourceDynamic,
 		ID: reg.ClientID, Secret: reg.ClientSecret, SecretExpiresAt: reg.SecretExpiresAt,
 		Method: choice.method, MethodSource: choice.source,
 		RedirectURIs:            uris,
@@ -203,8 +216,8 @@ func (l *loginFlow) register(ctx context.Context) error {
 	l.authMethod, l.justRegistered, l.clientProbed = choice, true, true
 	omitted := omitScopes(n.wish.scopes, n.terms.scopes)
 	l.scope, l.plan.fallback = strings.Join(n.terms.scopes, " "), omitScopes(l.plan.fallback, omitted)
-	l.tellOmitted(omitted)
-	if tell := l.c.OnRegister; tell != nil {
+	l.reportOmitted(omitted)
+	if tell := l.config.OnRegister; tell != nil {
 		err := tell(ctx, Registration{
 			Issuer: as.Issuer, ClientID: reg.ClientID, ClientSecret: reg.ClientSecret, SecretExpiresAt: reg.SecretExpiresAt,
 			TokenEndpointAuthMethod: choice.method, RedirectURIs: uris, Response: reg.Raw,
@@ -213,7 +226,7 @@ func (l *loginFlow) register(ctx context.Context) error {
 			return fmt.Errorf("handstamp: the application could not keep the registration: %w", err)
 		}
 	}
-	l.rec, err = l.update(ctx, l.rec, func(rec *store.Record) error {
+	l.rec, err = l.records.update(ctx, l.rec, func(rec *record.Record) error {
 		c := *l.client
 		rec.AddClient(&c)
 		learned := rec.LearnedOf(as.Issuer)
@@ -228,8 +241,8 @@ func (l *loginFlow) register(ctx context.Context) error {
 // onFailedRegistration returns the error of a registration that brought no client. A
 // response that cannot be used has a cooldown like a rejection, since each further one
 // leaves a client at the server; one that names the time to come again has it until then.
-func (l *loginFlow) onFailedRegistration(ctx context.Context, requests int, cause error) error {
-	err := l.asError(cause)
+func (l *loginClients) onFailedRegistration(ctx context.Context, requests int, cause error) error {
+	err := l.errs.from(cause)
 	e, known := errors.AsType[*Error](err)
 	_, broken := errors.AsType[*oauth.ProtocolError](cause)
 	switch {
@@ -243,7 +256,7 @@ func (l *loginFlow) onFailedRegistration(ctx context.Context, requests int, caus
 
 // registrationRequired says that a client has to be registered by hand, and keeps the
 // redirect URI that it names: the next login listens there.
-func (l *loginFlow) registrationRequired(ctx context.Context, why string, cause error) *Error {
+func (l *loginClients) registrationRequired(ctx context.Context, why string, cause error) *Error {
 	e := &Error{Kind: ErrRegistrationRequired, Server: l.serverURL, Err: cause, RedirectURI: l.callback.redirectURI,
 		Message: oauth.Sanitize(l.plan.server.Issuer) + " " + why,
 		Hint:    fmt.Sprintf("register a client there with the redirect URI %s, then sign in with its client id", l.callback.redirectURI)}
@@ -251,59 +264,59 @@ func (l *loginFlow) registrationRequired(ctx context.Context, why string, cause 
 	if errors.As(cause, &rejected) {
 		e.Code = rejected.Code
 	}
-	l.learnOf(ctx, func(learned *store.Learned) { learned.NamedRedirectURI = l.callback.redirectURI })
+	l.learnOf(ctx, func(learned *record.Learned) { learned.NamedRedirectURI = l.callback.redirectURI })
 	return e
 }
 
 // onUnknownClient is called when the server does not know the client or does not
 // accept its authentication. One that we registered gives way to a new
 // registration, once; one that the user configured is the user's to change.
-func (l *loginFlow) onUnknownClient(ctx context.Context, refused *oauth.Error) error {
+func (l *loginClients) onUnknown(ctx context.Context, rejected *oauth.Error) error {
 	if l.canReplaceDocument() {
 		l.notice("the authorization server rejects the client ID metadata document; registering a client")
 		l.unknownClientID = l.client.ID
-		l.learnOf(ctx, func(learned *store.Learned) { learned.NoMetadataDocument = true })
-		return l.tryAgain(refused)
+		l.learnOf(ctx, func(learned *record.Learned) { learned.NoMetadataDocument = true })
+		return l.tryAgain(rejected)
 	}
-	if l.client.Source != store.SourceDynamic {
-		return l.noteRejection(ctx, l.client, l.plan.server.TokenEndpoint, max(l.sent, 1), l.clientRejectedError(l.client, refused))
+	if l.client.Source != record.SourceDynamic {
+		return l.noteRejection(ctx, l.client, l.plan.server.TokenEndpoint, max(l.requests, 1), l.errs.clientRejected(l.client, rejected))
 	}
 	if l.justRegistered {
-		return &Error{Kind: ErrProtocol, Server: l.serverURL, Code: refused.Code, Err: refused,
+		return &Error{Kind: ErrProtocol, Server: l.serverURL, Code: rejected.Code, Err: rejected,
 			Message: "the authorization server does not accept the client it has just registered"}
 	}
 	l.notice("the authorization server has forgotten this client; registering anew")
 	id, issuer := l.client.ID, l.client.Issuer
 	l.unknownClientID = id
-	if !refused.Structured() {
+	if !rejected.Structured() {
 		// Enough to try another client, but the stored one may still renew the
 		// login at hand, if this one comes to nothing.
-		return l.tryAgain(refused)
+		return l.tryAgain(rejected)
 	}
 	var err error
-	l.rec, err = l.update(ctx, l.rec, func(rec *store.Record) error {
+	l.rec, err = l.records.update(ctx, l.rec, func(rec *record.Record) error {
 		if c := rec.Client(issuer, id); c != nil {
-			c.Refused = true
+			c.Rejected = true
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return l.tryAgain(refused)
+	return l.tryAgain(rejected)
 }
 
 // canReplaceDocument reports whether the client is a client ID metadata document, and a
 // registration can take its place.
-func (l *loginFlow) canReplaceDocument() bool {
-	return l.client.Source == store.SourceMetadataDocument && l.plan.server.RegistrationEndpoint != ""
+func (l *loginClients) canReplaceDocument() bool {
+	return l.client.Source == record.SourceMetadataDocument && l.plan.server.RegistrationEndpoint != ""
 }
 
 // canRegisterAnew reports whether another client can take the place of the one that the
 // login uses, if that is why the user sees an error.
-func (l *loginFlow) canRegisterAnew() bool {
+func (l *loginClients) canRegisterAnew() bool {
 	return l.canReplaceDocument() ||
-		l.client.Source == store.SourceDynamic && !l.justRegistered && l.plan.server.RegistrationEndpoint != ""
+		l.client.Source == record.SourceDynamic && !l.justRegistered && l.plan.server.RegistrationEndpoint != ""
 }
 
 // probeAuthMethod asks the token endpoint, with a made-up code, whether a method
@@ -311,48 +324,46 @@ func (l *loginFlow) canRegisterAnew() bool {
 // invalid_grant means that the client was authenticated (RFC 6749, section 5.2).
 // It asks only where the server lists several, of a client that it has not
 // registered just now.
-func (l *loginFlow) probeAuthMethod(ctx context.Context) error {
+func (l *loginClients) probeAuthMethod(ctx context.Context) error {
 	listed := l.plan.server.TokenEndpointAuthMethodsSupported
 	methods := slices.DeleteFunc(oauth.MethodCandidates(listed, l.client.Secret != ""), func(m string) bool {
 		return listed != nil && !slices.Contains(listed, m)
 	})
-	if l.authMethod.source != store.MethodDefault || l.client.Source == store.SourceDynamic || len(methods) < 2 {
+	if l.authMethod.source != record.MethodDefault || l.client.Source == record.SourceDynamic || len(methods) < 2 {
 		return nil
 	}
-	t := &tokenRequest{
+	unnamed := false // one of the rejections was not about the client
+	t := &tokenRequest{fetcher: l.fetcher, tokenGrant: tokenGrant{
 		redeem: oauth.TokenRequest{
 			Endpoint: l.plan.server.TokenEndpoint, Code: oauth.Secret(rand.Text()),
 			RedirectURI: l.callback.redirectURI, Verifier: oauth.NewPKCE().Verifier,
 		},
 		client: l.client, form: l.authMethod.authForm, next: l.authMethod.next, resource: l.plan.resource,
+		repeat: sendOnce, final: func(rejected *oauth.Error) bool {
+			unnamed = unnamed || rejected.Class() == oauth.ClassOther
+			return rejected.Class() == oauth.ClassGrant
+		},
+	}}
+	_, _, err := t.run(ctx)
+	l.requests += t.sent
+	rejected, ok := errors.AsType[*oauth.Error](err)
+	switch {
+	case ok && rejected.Class() == oauth.ClassGrant:
+		if t.sent > 1 {
+			l.log.Info("learned the token endpoint auth method", "method", t.form.method)
+		}
+		l.learnMethod(t)
+	case ok && mayBlameClient(err) && !unnamed:
+		return l.onUnknown(ctx, rejected)
 	}
-	unnamed := false // one of the rejections was not about the client
-	for {
-		_, _, err := t.send(ctx, l.fetcher, nil)
-		l.sent++
-		rejected, ok := errors.AsType[*oauth.Error](err)
-		switch {
-		case !ok:
-			return nil
-		case rejected.Class() == oauth.ClassGrant:
-			if t.sent > 1 {
-				l.log.Info("learned the token endpoint auth method", "method", t.form.method)
-			}
-			l.client.Method, l.client.FormID, l.client.MethodSource = t.form.method, t.form.formID, store.MethodLearned
-			l.authMethod = authMethodChoice{
-				authForm: t.form, source: store.MethodLearned, reason: authMethodReason(store.MethodLearned), next: t.next,
-			}
-			return nil
-		case !mayBlameClient(err):
-			return nil
-		}
-		unnamed = unnamed || rejected.Class() == oauth.ClassOther
-		if !t.nextForm(err) {
-			if unnamed {
-				return nil
-			}
-			return l.onUnknownClient(ctx, rejected)
-		}
+	return nil
+}
+
+// learnMethod has the login go on in the form of authentication that the server has accepted.
+func (l *loginClients) learnMethod(t *tokenRequest) {
+	l.client.Method, l.client.FormID, l.client.MethodSource = t.form.method, t.form.formID, record.MethodLearned
+	l.authMethod = authMethodChoice{
+		authForm: t.form, source: record.MethodLearned, reason: authMethodReason(record.MethodLearned), next: t.next,
 	}
 }
 
@@ -363,7 +374,7 @@ const preflightTimeout = 5 * time.Second
 // probeClient asks the authorization endpoint whether it knows the client: one that was
 // registered earlier, or a client ID metadata document. Many servers tell only the user
 // that they do not, on a page that never redirects.
-func (l *loginFlow) probeClient(ctx context.Context, rawURL string) error {
+func (l *loginClients) probeClient(ctx context.Context, rawURL string) error {
 	if l.clientProbed || !l.canRegisterAnew() {
 		return nil
 	}
@@ -383,7 +394,7 @@ func (l *loginFlow) probeClient(ctx context.Context, rawURL string) error {
 	}
 	resp.Body.Close()
 	if l.saysUnknown(resp.StatusCode) {
-		return l.onUnknownClient(ctx, &oauth.Error{Status: resp.StatusCode, Endpoint: "authorization"})
+		return l.onUnknown(ctx, &oauth.Error{Status: resp.StatusCode, Endpoint: "authorization"})
 	}
 	location := resp.Header.Get("Location")
 	to, err := url.Parse(location)
@@ -392,7 +403,7 @@ func (l *loginFlow) probeClient(ctx context.Context, rawURL string) error {
 	}
 	rejected := &oauth.Error{Code: to.Query().Get("error"), Description: to.Query().Get("error_description"), Endpoint: "authorization"}
 	if rejected.Code != "" && (rejected.Class() == oauth.ClassClient || l.rejectsDocument(rejected)) {
-		return l.onUnknownClient(ctx, rejected)
+		return l.onUnknown(ctx, rejected)
 	}
 	return nil
 }
@@ -400,7 +411,7 @@ func (l *loginFlow) probeClient(ctx context.Context, rawURL string) error {
 // saysUnknown reports whether a status of the authorization endpoint means that it does
 // not know the client. Where the token endpoint has just rejected a refresh without a
 // reason, that is likely enough for every status that is about the request.
-func (l *loginFlow) saysUnknown(status int) bool {
+func (l *loginClients) saysUnknown(status int) bool {
 	switch status {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound, http.StatusUnprocessableEntity:
 		return true
@@ -412,14 +423,14 @@ func (l *loginFlow) saysUnknown(status int) bool {
 
 // refreshRejectedWithoutReason reports whether the last refresh with a client was
 // rejected by a response that names neither the grant nor the client.
-func refreshRejectedWithoutReason(rec *store.Record, c *store.Client) bool {
+func refreshRejectedWithoutReason(rec *record.Record, c *record.Client) bool {
 	bound := rec.GrantClient()
-	return (rec.Rejection != nil || rec.Refusal != nil && rec.Refusal.Guessed) && bound != nil && bound.ID == c.ID
+	return (rec.Rejection != nil || rec.GrantError != nil && rec.GrantError.Guessed) && bound != nil && bound.ID == c.ID
 }
 
 // rejectsDocument reports whether an error response means that a client ID metadata
 // document was read and not accepted, or could not be read.
-func (l *loginFlow) rejectsDocument(rejected *oauth.Error) bool {
+func (l *loginClients) rejectsDocument(rejected *oauth.Error) bool {
 	if !l.canReplaceDocument() {
 		return false
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
@@ -193,14 +194,14 @@ func TestUserHasTheClientRegisteredAnew(t *testing.T) {
 func TestPreflightAfterARejectionWithoutReason(t *testing.T) {
 	for _, tc := range []struct {
 		status  int
-		refusal *store.Refusal
+		refusal *record.GrantError
 		gone    bool
 	}{
-		{403, &store.Refusal{At: time.Now(), Code: "status 401", Guessed: true}, true},
-		{410, &store.Refusal{At: time.Now(), Code: "status 401", Guessed: true}, true},
-		{429, &store.Refusal{At: time.Now(), Code: "status 401", Guessed: true}, false},
-		{500, &store.Refusal{At: time.Now(), Code: "status 401", Guessed: true}, false},
-		{403, &store.Refusal{At: time.Now(), Code: "invalid_grant"}, false},
+		{403, &record.GrantError{At: time.Now(), Code: "status 401", Guessed: true}, true},
+		{410, &record.GrantError{At: time.Now(), Code: "status 401", Guessed: true}, true},
+		{429, &record.GrantError{At: time.Now(), Code: "status 401", Guessed: true}, false},
+		{500, &record.GrantError{At: time.Now(), Code: "status 401", Guessed: true}, false},
+		{403, &record.GrantError{At: time.Now(), Code: "invalid_grant"}, false},
 		{403, nil, false},
 		{404, nil, true},
 	} {
@@ -210,7 +211,7 @@ func TestPreflightAfterARejectionWithoutReason(t *testing.T) {
 			w.MustCall(w.Session())
 			w.Lab.ForgetClients()
 			rec := w.Record()
-			rec.Grant.RefreshToken, rec.Grant.Refused, rec.Refusal = "", true, tc.refusal
+			rec.Grant.RefreshToken, rec.Grant.Rejected, rec.GrantError = "", true, tc.refusal
 			w.Put(rec)
 			w.Lab.Reset()
 			err := w.SignIn(func(c *handstamp.Client) { c.LoginTimeout = time.Second })
@@ -356,7 +357,7 @@ func TestRefusedClientIsNotRefreshedWith(t *testing.T) {
 	w.MustCall(w.Session())
 	w.Expire()
 	rec := w.Record()
-	rec.Clients[0].Refused = true
+	rec.Clients[0].Rejected = true
 	w.Put(rec)
 	w.Lab.Reset()
 	c := w.Session()

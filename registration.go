@@ -5,8 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // Registration is a client as the authorization server knows it.
@@ -19,7 +18,7 @@ type Registration struct {
 	Issuer string
 
 	ClientID     string
-	ClientSecret store.Secret
+	ClientSecret secret.String
 
 	// SecretExpiresAt is zero if the secret does not expire. One that has ended is
 	// not used: with OnRegister the next login registers a client anew, without it
@@ -38,7 +37,7 @@ type Registration struct {
 
 	// Response is the whole registration response (RFC 7591, section 3.2.1): set
 	// in OnRegister, read in ImportedLogin, not looked at in Client.Registration.
-	Response store.Secret
+	Response secret.String
 }
 
 // Format implements fmt.Formatter: the secret is not seen, whatever the verb and
@@ -71,57 +70,3 @@ func (r *Registration) check() error {
 		Message: `the client secret is "[redacted]", which stands for a secret and is none`,
 		Hint:    "save the registration as Registration.RevealJSON returns it"}
 }
-
-// configurationFor returns the user's configuration if it is about the stored
-// client, at its issuer.
-func (s *session) configurationFor(c *store.Client) *Registration {
-	r := s.c.Registration
-	if r == nil || r.ClientID != c.ID || r.Issuer != "" && !sameIssuer(r.Issuer, c.Issuer) {
-		return nil
-	}
-	return r
-}
-
-// belongsElsewhere reports whether the user's configuration has the stored client at another
-// issuer than the one where it was used. It is used at the configured one only.
-func (s *session) belongsElsewhere(c *store.Client) bool {
-	r := s.c.Registration
-	return r != nil && r.Issuer != "" && r.ClientID == c.ID && c.Source == store.SourceConfigured &&
-		c.Issuer != "" && !sameIssuer(r.Issuer, c.Issuer)
-}
-
-// withConfiguredSecret lays the user's configuration over a stored client.
-func (s *session) withConfiguredSecret(c *store.Client) *store.Client {
-	r := s.configurationFor(c)
-	if r == nil || r.ClientSecret == "" {
-		return c
-	}
-	over := *c
-	over.Proven = c.Proven && c.Secret == r.ClientSecret
-	over.Secret, over.SecretExpiresAt = r.ClientSecret, r.SecretExpiresAt
-	return &over
-}
-
-// activeRegistration returns the client that the user configured, unless its secret has
-// ended and the application takes the registration that replaces it.
-func (s *session) activeRegistration() *Registration {
-	r := s.c.Registration
-	if r != nil && s.c.OnRegister != nil && r.ClientSecret != "" && hasPassed(r.SecretExpiresAt, time.Now()) {
-		return nil
-	}
-	return r
-}
-
-// secretExpired reports whether a client cannot authenticate any more because its
-// secret has ended (RFC 7591, section 3.2.1, client_secret_expires_at). A grant
-// obtained with it after that shows that the server does not mean it, or that the
-// two clocks disagree.
-func secretExpired(c *store.Client, g *store.Grant, now time.Time) bool {
-	if c.Secret == "" || c.Method == oauth.MethodNone || !hasPassed(c.SecretExpiresAt, now) {
-		return false
-	}
-	return g == nil || g.ClientID != c.ID || g.Issuer != c.Issuer || !g.ObtainedAt.After(c.SecretExpiresAt)
-}
-
-// hasPassed reports whether a time that may be unset is over.
-func hasPassed(t, now time.Time) bool { return !t.IsZero() && now.After(t) }

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
-	"github.com/handstamp/handstamp/store"
 )
 
 // full returns a value of a struct type in which no field is zero, so that one which gets lost
@@ -132,7 +132,7 @@ func TestExpiredSecretIsNotUsed(t *testing.T) {
 }
 
 // endSecret makes the secret of the stored login end, and the access token.
-func endSecret(w *testenv.Env) *store.Client {
+func endSecret(w *testenv.Env) *record.Client {
 	w.T.Helper()
 	rec := w.Record()
 	rec.Grant.ObtainedAt = time.Now().Add(-time.Hour)

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 // believedAfter returns how many equal rejections that give no reason, and how
@@ -23,9 +23,9 @@ func believedAfter(status int) (count int, apart time.Duration) {
 // onUnnamedRejection handles a rejection that names neither the grant nor the
 // client: the grant ends when it has come often enough, and nothing but a new
 // login would help anyway.
-func (r *refreshAttempt) onUnnamedRejection(ctx, requesting context.Context, rec *store.Record, rejected *oauth.Error) (again bool, _ *cachedToken, err error) {
+func (r *refreshAttempt) onUnnamedRejection(ctx, requesting context.Context, rec *record.Record, rejected *oauth.Error) (again bool, _ *cachedToken, err error) {
 	count, apart := believedAfter(rejected.Status)
-	updated, err := r.update(ctx, rec, func(rec *store.Record) error {
+	updated, err := r.records.update(ctx, rec, func(rec *record.Record) error {
 		if !r.stillCurrent(rec) {
 			return errSuperseded
 		}
@@ -36,14 +36,14 @@ func (r *refreshAttempt) onUnnamedRejection(ctx, requesting context.Context, rec
 		return false, nil, err
 	}
 	*rec = *updated
-	if r.tokenUsable(rec) {
+	if r.need.metBy(rec.Grant, time.Now()) {
 		snap, err := r.onTransientError(ctx, rec, max(apart, backoff(maxTries)), rejected)
 		return false, snap, err
 	}
 	wait := min(time.Until(rec.Rejection.At.Add(apart)), apart)
 	switch {
 	case rec.Rejection.Count >= count:
-		snap, err := r.onInvalidGrant(ctx, rec, rejected, r.learned)
+		snap, err := r.onInvalidGrant(ctx, rec, rejected)
 		return false, snap, err
 	case wait <= maxRetryWait && sleep(requesting, max(wait, 0)) == nil:
 		return true, nil, nil
@@ -54,7 +54,7 @@ func (r *refreshAttempt) onUnnamedRejection(ctx, requesting context.Context, rec
 
 // countRejection counts a rejection of the refresh token that gives no reason, if
 // it is like the last one and far enough from it.
-func (r *refreshAttempt) countRejection(rec *store.Record, rejected *oauth.Error, apart time.Duration, now time.Time) {
+func (r *refreshAttempt) countRejection(rec *record.Record, rejected *oauth.Error, apart time.Duration, now time.Time) {
 	why := reason(rejected)
 	if rejected.Code != "" {
 		why = fmt.Sprintf("%d %s", rejected.Status, rejected.Code)
@@ -62,7 +62,7 @@ func (r *refreshAttempt) countRejection(rec *store.Record, rejected *oauth.Error
 	last := rec.Rejection
 	if last == nil || last.Reason != why || last.Fingerprint != fingerprint(last.ID, r.refreshToken) {
 		id := rand.Text()
-		rec.Rejection = &store.Rejection{ID: id, Fingerprint: fingerprint(id, r.refreshToken), Reason: why, Count: 1, At: now.UTC()}
+		rec.Rejection = &record.Rejection{ID: id, Fingerprint: fingerprint(id, r.refreshToken), Reason: why, Count: 1, At: now.UTC()}
 		return
 	}
 	switch {

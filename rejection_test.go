@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 )
@@ -67,7 +68,7 @@ func TestRejectionWithoutAReasonKeepsAValidToken(t *testing.T) {
 	w.MustCall(w.Session())
 	r := w.Record()
 	r.Grant.ObtainedAt, r.Grant.ExpiresAt = time.Now().Add(-time.Hour), time.Now().Add(30*time.Second)
-	if err := w.Store.Put(t.Context(), r); err != nil {
+	if err := record.Put(t.Context(), w.Store, r); err != nil {
 		t.Fatal(err)
 	}
 	w.Lab.SetFault("token:refresh", rejectionOf(401, ``))
@@ -75,7 +76,7 @@ func TestRejectionWithoutAReasonKeepsAValidToken(t *testing.T) {
 		w.MustCall(w.Session())
 	}
 	w.WantTabs(1)
-	if w.Record().Grant.RefreshToken == "" || w.Record().Refusal != nil {
+	if w.Record().Grant.RefreshToken == "" || w.Record().GrantError != nil {
 		t.Error("the grant was given up")
 	}
 }
@@ -110,7 +111,7 @@ func TestRejectionByAPolicyNeedsThree(t *testing.T) {
 			}
 			w.MustCall(w.Session())
 			w.WantTabs(2)
-			if r := w.Record(); r.Refusal != nil || r.Rejection != nil {
+			if r := w.Record(); r.GrantError != nil || r.Rejection != nil {
 				t.Error("the new login remembers the old one's rejections")
 			}
 		})
@@ -157,7 +158,7 @@ func later(w *testenv.Env, d time.Duration) {
 		r.Cooldowns[i].First = r.Cooldowns[i].First.Add(-d)
 		r.Cooldowns[i].Until = r.Cooldowns[i].Until.Add(-d)
 	}
-	if err := w.Store.Put(w.T.Context(), r); err != nil {
+	if err := record.Put(w.T.Context(), w.Store, r); err != nil {
 		w.T.Fatal(err)
 	}
 }

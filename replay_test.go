@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 )
@@ -187,7 +188,7 @@ func TestOnlyFreshTokensAreWaitedFor(t *testing.T) {
 		"of a clock that ran ahead": {func(s *slow) {
 			rec := s.record()
 			rec.Grant.ObtainedAt = time.Now().Add(time.Hour)
-			if err := s.store.Put(s.t.Context(), rec); err != nil {
+			if err := record.Put(s.t.Context(), s.store, rec); err != nil {
 				s.t.Fatal(err)
 			}
 			s.lab.RevokeAccessTokens()

@@ -8,65 +8,21 @@ import (
 	"strings"
 	"time"
 
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
-
-// resumable reports whether the stored login may still work, and is one as the
-// Client is configured now. A login whose last refresh was rejected is not, even
-// while its access token is.
-func (s *session) resumable(rec *store.Record) bool {
-	if rec.Grant == nil || rec.Refusal != nil {
-		return false
-	}
-	if !s.coversConfiguration(rec) {
-		return false
-	}
-	if r := s.activeRegistration(); r != nil &&
-		(rec.Grant.ClientID != r.ClientID || r.Issuer != "" && !sameIssuer(rec.Grant.Issuer, r.Issuer)) {
-		return false
-	}
-	now := time.Now()
-	if rejectedEarly(rec) && accessTokenUsable(rec.Grant, "", now) {
-		return false
-	}
-	return s.refreshable(rec, now)
-}
-
-// coversConfiguration reports whether the stored login was requested for what the Client
-// is configured with: its scopes, but for those that the issuer does not take, and its
-// resource.
-func (s *session) coversConfiguration(rec *store.Record) bool {
-	g := rec.Grant
-	wanted := omitScopes(s.c.Scopes, rec.LearnedOf(g.Issuer).OmitScopes)
-	if !containsAll(append(strings.Fields(g.ScopeRequested), strings.Fields(g.ScopeGranted)...), wanted) {
-		return false
-	}
-	switch {
-	case s.c.Resource != "":
-		return resourceParam(g.Resource) == s.c.Resource
-	case s.c.OmitResource:
-		return g.Resource.Omit
-	}
-	return true
-}
-
-// loggedIn reports whether the stored login serves, as far as the record shows.
-func (s *session) loggedIn(rec *store.Record) bool {
-	return s.resumable(rec) && statusOf(rec, time.Now()).Usable()
-}
 
 // resume makes the stored login work without the user, if it can: it proves the
 // access token at the MCP server, and refreshes one that has expired or is
 // rejected. It reports whether the server accepts the result. If not, req has what
 // the login that must follow has to know. An error means that there is no reason
 // for a login: something cannot be reached, or stored.
-func (s *session) resume(ctx context.Context, rec *store.Record, req *loginRequest, waits *int) (bool, error) {
-	if !s.resumable(rec) {
+func (s *session) resume(ctx context.Context, rec *record.Record, req *loginRequest, waits *int) (bool, error) {
+	if !s.config.resumable(rec, time.Now()) {
 		return false, nil
 	}
 	need := tokenNeed{user: true}
 	if accessTokenUsable(rec.Grant, "", time.Now()) {
-		current := s.useToken(rec)
+		current := s.tokens.use(rec)
 		accepted, err := s.proveFor(ctx, rec, current, req, waits)
 		if err != nil || accepted || req.rejectedToken == "" {
 			return accepted, err
@@ -76,27 +32,27 @@ func (s *session) resume(ctx context.Context, rec *store.Record, req *loginReque
 		}
 		need.rejected = current.token
 	}
-	snap, err := s.refresh(ctx, need)
+	snap, err := s.refresher.refresh(ctx, need)
 	if err != nil {
 		return false, keepsLogin(ctx, err)
 	}
 	if snap == nil {
 		return false, nil
 	}
-	if rec, err = s.load(ctx); err != nil {
+	if rec, err = s.records.load(ctx); err != nil {
 		return false, err
 	}
 	return s.proveFor(ctx, rec, snap, req, waits)
 }
 
 // proveFor proves a token. If the MCP server does not accept it, req says why.
-func (s *session) proveFor(ctx context.Context, rec *store.Record, t *cachedToken, req *loginRequest, waits *int) (bool, error) {
-	p, err := s.prove(ctx, t, waits)
+func (s *session) proveFor(ctx context.Context, rec *record.Record, t *cachedToken, req *loginRequest, waits *int) (bool, error) {
+	p, err := s.prover.prove(ctx, t, waits)
 	if err != nil {
 		return false, err
 	}
 	if p.rejected {
-		s.recordRejection(ctx, t)
+		s.tokens.recordRejection(ctx, t)
 		req.rejectedToken, req.challenge = t.token, p.challenge
 		return false, nil
 	}

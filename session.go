@@ -1,49 +1,58 @@
 package handstamp
 
 import (
+	"fmt"
 	"log/slog"
-	"net/http"
-	"net/url"
 	"strings"
-	"sync"
-	"sync/atomic"
 
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 )
 
-// session is one credential in this process: a server and a profile. Its states
-// are those of the stored record, which every process may change; what is kept
-// here is a snapshot good enough for the next request.
-type session struct {
-	c         *Client
-	key       store.Key
+// credential is what all flows of one credential (a server and a profile) share in this process:
+// the configuration, the MCP server, and the state. Every process may change the stored record;
+// what is kept here is good enough for the next request.
+type credential struct {
+	config    *configuration
 	serverURL string // as the user gave it
-	server    *url.URL
-	target    string // the server URL as given, without a fragment: its bytes may be the resource
+	server    *mcpServer
+	records   *records
+	tokens    *accessTokens
+	history   *history
+	secrets   *knownSecrets
 	fetcher   *oauth.Fetcher
+	errs      errorFactory
 	log       *slog.Logger
+}
 
-	// current is what the next request is sent with; nil until the store was
-	// read. Loading it is all that the warm path does.
-	cached atomic.Pointer[cachedToken]
+// notice reports to the application what the user should know and is no error.
+func (c *credential) notice(format string, args ...any) {
+	message := fmt.Sprintf(format, args...)
+	c.log.Info(message)
+	if c.config.Hooks.Notice != nil {
+		c.config.Hooks.Notice(c.serverURL, message)
+	}
+}
 
-	history history
+// noteRecord keeps what is known from a record that was read or is written.
+func (c *credential) noteRecord(rec *record.Record) {
+	if as := rec.AuthorizationServer; as != nil && as.PrivateNetwork {
+		c.server.privateNetwork.Store(true)
+	}
+	c.secrets.note(rec)
+}
 
-	named namedEndpoints
-
-	// moved is where the server redirects to on its own origin; nil: nowhere.
-	moved atomic.Pointer[string]
-
-	// privateNetwork says that a connection to the server led into a private network.
-	privateNetwork atomic.Bool
-
-	secrets atomic.Pointer[[]oauth.Secret] // see noteSecrets
-
-	mu            sync.Mutex // guards what follows
-	activeRefresh *flight
-	activeLogin   *flight
-	unsaved       *store.Record // what the store would not take
+// session is one credential with its flows. The public API and the transport call these; the
+// flows call each other only in the order refresh, login, reauthorize.
+type session struct {
+	*credential
+	imports      *importer
+	revoker      *revoker
+	prover       *prover
+	refresher    *refresher
+	logins       *logins
+	reauthorizer *reauthorizer
 }
 
 // session returns the session of a server, the same for equal URLs.
@@ -66,68 +75,43 @@ func (c *Client) session(serverURL string) (*session, error) {
 	if s := c.sessions[key]; s != nil {
 		return s, nil
 	}
-	s := &session{
-		c:         c,
-		key:       key,
+	config := (*configuration)(c)
+	shared := &credential{
+		config:    config,
 		serverURL: serverURL,
-		server:    u,
-		target:    target,
+		history:   &history{},
+		secrets:   &knownSecrets{},
+		errs:      errorFactory{serverURL: serverURL, config: config},
 		log:       c.Logger.With("server", key.Server),
 	}
-	s.fetcher = &oauth.Fetcher{HTTP: c.authTransport(s.reach), UserAgent: userAgent, Secrets: s.knownSecrets}
+	if r := c.Registration; r != nil {
+		shared.secrets.configured = r.ClientSecret
+	}
+	shared.server = &mcpServer{config: config, secrets: shared.secrets, serverURL: serverURL, url: u, target: target}
+	shared.fetcher = &oauth.Fetcher{
+		HTTP: config.authTransport(shared.server.reach), UserAgent: userAgent, Secrets: shared.secrets.all,
+	}
+	shared.records = &records{
+		store: c.Store, key: key, serverURL: serverURL, timeout: c.LockTimeout,
+		notice: shared.notice, seen: shared.noteRecord,
+	}
+	shared.tokens = &accessTokens{records: shared.records, log: shared.log}
+	s := newSession(shared)
 	c.sessions[key] = s
 	return s, nil
 }
 
-// parseServerURL returns the URL of an MCP server, or an error that says what is
-// wrong with it.
-func parseServerURL(raw string, allowHTTP bool) (*url.URL, error) {
-	usage := func(message, hint string) error {
-		return &Error{Kind: ErrInvalidConfig, Server: raw, Message: message, Hint: hint}
+// newSession gives a credential its flows.
+func newSession(shared *credential) *session {
+	discovery := &discovery{shared}
+	imports := &importer{shared, discovery}
+	revoker := &revoker{shared}
+	helpers := &helperRunner{shared}
+	prover := &prover{shared}
+	refresher := &refresher{credential: shared, discovery: discovery, imports: imports, revoker: revoker, helpers: helpers}
+	logins := &logins{credential: shared, discovery: discovery, imports: imports, revoker: revoker, helpers: helpers}
+	return &session{
+		credential: shared, imports: imports, revoker: revoker, prover: prover, refresher: refresher, logins: logins,
+		reauthorizer: &reauthorizer{credential: shared, refresher: refresher, logins: logins, prover: prover},
 	}
-	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" || u.Opaque != "" {
-		return nil, usage("the server URL is malformed", "write it as https://host/path")
-	}
-	switch strings.ToLower(u.Scheme) {
-	case "https":
-	case "http":
-		if !oauth.IsLoopback(u.Hostname()) && !allowHTTP {
-			return nil, usage("the server URL uses http, which sends tokens in the clear", "use https://"+u.Host+u.EscapedPath())
-		}
-	default:
-		return nil, usage("the server URL must begin with https://", "")
-	}
-	if u.User != nil {
-		return nil, usage("the server URL must not contain a user name or password", "")
-	}
-	u.Fragment, u.RawFragment = "", ""
-	return u, nil
 }
-
-// covers reports whether the session's token may be sent to u: the server's own
-// origin, at or below the server's path, or where the server named its endpoint (RFC 6750,
-// section 5.3: a token goes to nobody else).
-func (s *session) covers(u *url.URL) bool {
-	if u.Scheme == s.server.Scheme && u.Host == s.server.Host && u.Path == s.server.Path && u.RawPath == s.server.RawPath {
-		return true // nearly always
-	}
-	return oauth.SameOrigin(s.server, u) &&
-		(oauth.PathWithin(u.EscapedPath(), s.server.EscapedPath()) || s.named.has(u.EscapedPath()))
-}
-
-// coversRequest reports whether the session's token may be sent with req: to a URL that the
-// session covers, or where the server redirects from there on its own origin.
-func (s *session) coversRequest(req *http.Request) bool {
-	for ; req != nil; req = redirectedFrom(req) {
-		if s.covers(req.URL) {
-			return true
-		}
-		if !oauth.SameOrigin(s.server, req.URL) {
-			return false
-		}
-	}
-	return false
-}
-
-func (s *session) notice(format string, args ...any) { s.c.notice(s.serverURL, format, args...) }

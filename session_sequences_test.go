@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 )
@@ -79,6 +80,7 @@ var modelSteps = []string{"token", "token --refresh", "login", "call", "call --l
 const (
 	modelDepth           = 5
 	modelDepthOneProcess = 3
+	modelDepthShort      = 2
 )
 
 // model is one world of the test.
@@ -90,7 +92,7 @@ type model struct {
 	state string
 	steps []string
 
-	first *store.Grant // of the login that everything begins with
+	first *record.Grant // of the login that everything begins with
 
 	asDown, mcpDown, rejectEarly, unclear bool
 
@@ -205,15 +207,15 @@ func (m *model) refreshError(token string) string {
 	return ""
 }
 
-func (m *model) record() *store.Record {
+func (m *model) record() *record.Record {
 	m.t.Helper()
 	key, err := store.NewKey(m.lab.MCPURL(), "")
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	rec, err := m.store.Get(m.t.Context(), key)
+	rec, err := record.Get(m.t.Context(), m.store, key)
 	if errors.Is(err, store.ErrNotFound) {
-		return &store.Record{}
+		return &record.Record{}
 	}
 	if err != nil {
 		m.t.Fatal(err)
@@ -226,7 +228,7 @@ func (m *model) killRefreshToken() { m.dead[m.record().Grant.RefreshToken.Reveal
 func (m *model) dropRefreshToken() {
 	rec := m.record()
 	rec.Grant.RefreshToken = ""
-	if err := m.store.Put(m.t.Context(), rec); err != nil {
+	if err := record.Put(m.t.Context(), m.store, rec); err != nil {
 		m.t.Fatal(err)
 	}
 }
@@ -343,7 +345,7 @@ func (m *model) requests() int { return len(m.lab.Requests()) }
 // follows without the step.
 func (m *model) changed() string {
 	counts := m.lab.Counts()
-	return fmt.Sprint(m.record().Generation, counts["token:refresh"], counts["token:code"], counts["register"], counts["revoke"],
+	return fmt.Sprint(m.record().Revision, counts["token:refresh"], counts["token:code"], counts["register"], counts["revoke"],
 		len(m.rejected), time.Now().Truncate(time.Minute))
 }
 
@@ -359,8 +361,8 @@ func (m *model) step(step string) bool {
 			m.t.Errorf("%s: %s, after exit %d (%v) with status %s", sentence, strings.Join(m.steps, ", "), o.code, o.err, m.status().State)
 		}
 	}
-	opened, after, generation, sent := m.tabs-tabs, m.status(), m.record().Generation, m.requests()
-	sentence(m.record().Generation == generation && m.requests() == sent, "status only reads")
+	opened, after, generation, sent := m.tabs-tabs, m.status(), m.record().Revision, m.requests()
+	sentence(m.record().Revision == generation && m.requests() == sent, "status only reads")
 	sentence(o.code != 1 && o.code != 5 && o.code != 6 && o.code != 7, "each exit code is one that the state of the servers explains")
 	sentence(o.code != 3 || m.asDown || m.mcpDown || m.unclear, "a server is called unreachable only where one does not do its work")
 	sentence(o.token == "" || !m.rejected[o.token], "a token that is printed is none that the server has rejected before us")
@@ -404,22 +406,22 @@ func (m *model) signature() string {
 	rec := m.record()
 	g, now := rec.Grant, time.Now()
 	if g == nil {
-		g = &store.Grant{}
+		g = &record.Grant{}
 	}
-	client, retry, refusal := &store.Client{}, &store.Retry{}, &store.Refusal{}
+	client, retry, refusal := &record.Client{}, &record.Retry{}, &record.GrantError{}
 	if c := rec.NewestClient(m.lab.Issuer()); c != nil {
 		client = c
 	}
 	if rec.Retry != nil && now.Before(rec.Retry.NotBefore) {
 		retry = rec.Retry
 	}
-	if rec.Refusal != nil {
-		refusal = rec.Refusal
+	if rec.GrantError != nil {
+		refusal = rec.GrantError
 	}
 	return fmt.Sprint(
 		rec.Grant == nil, g.AccessToken == m.first.AccessToken, g.RefreshToken == m.first.RefreshToken, g.RefreshToken == "",
-		g.ClientID == m.first.ClientID, g.Refused, g.Accepted, m.rejected[g.AccessToken.Reveal()], g.ExpiresAt.Sub(now).Round(time.Minute),
-		len(rec.Clients), client.ID == m.first.ClientID, client.Refused, rec.Intent != nil, rec.PendingLogin != nil, rec.LoginFailure != nil,
+		g.ClientID == m.first.ClientID, g.Rejected, g.Accepted, m.rejected[g.AccessToken.Reveal()], g.ExpiresAt.Sub(now).Round(time.Minute),
+		len(rec.Clients), client.ID == m.first.ClientID, client.Rejected, rec.Intent != nil, rec.PendingLogin != nil, rec.LoginFailure != nil,
 		retry.NotBefore.IsZero(), retry.Reason, retry.Failures > 0, refusal.Code, len(rec.AutomaticLogins),
 		now.Sub(m.issued).Round(time.Minute))
 }
@@ -439,6 +441,9 @@ func (w *walker) walk(t *testing.T, prefix []string) {
 	depth := modelDepth
 	if w.oneProcess {
 		depth = modelDepthOneProcess
+	}
+	if testing.Short() {
+		depth = modelDepthShort // the longer sequences take a minute of processor time
 	}
 	for _, step := range modelSteps {
 		goOn, signature := false, ""

@@ -11,6 +11,7 @@ import (
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -138,7 +139,7 @@ func testMethod(t *testing.T, know knowledge, method string, list []string) {
 		registration = &handstamp.Registration{ClientID: client.ID}
 		if method != lab.MethodNone {
 			client.Secret = "se:cr%et+ &="
-			registration.ClientSecret = store.Secret(client.Secret)
+			registration.ClientSecret = secret.String(client.Secret)
 		}
 		if know == configured {
 			registration.TokenEndpointAuthMethod = method

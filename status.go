@@ -1,11 +1,13 @@
 package handstamp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -33,7 +35,7 @@ type Status struct {
 
 	Issuer       string      `json:"issuer,omitempty"`
 	ClientID     string      `json:"client_id,omitempty"`
-	ClientSource string      `json:"client_source,omitempty"` // store.SourceDynamic, …
+	ClientSource string      `json:"client_source,omitempty"` // record.SourceDynamic, …
 	Method       string      `json:"token_endpoint_auth_method,omitempty"`
 	MethodReason string      `json:"token_endpoint_auth_method_reason,omitempty"` // a clause for people
 	Resource     string      `json:"resource,omitempty"`
@@ -91,7 +93,7 @@ func (c *Client) Status(ctx context.Context, serverURL string) (*Status, error) 
 	if err != nil {
 		return nil, err
 	}
-	rec, err := s.load(ctx)
+	rec, err := s.records.load(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -109,74 +111,87 @@ func (c *Client) List(ctx context.Context) ([]*Status, error) {
 	}
 	list := make([]*Status, 0, len(keys))
 	for _, key := range keys {
-		rec, err := c.Store.Get(ctx, key)
+		rec, err := record.Get(ctx, c.Store, key)
 		switch {
 		case err == nil:
 			list = append(list, statusOf(rec, time.Now()))
-		case isNotFound(err): // signed out since List
+		case errors.Is(err, store.ErrNotFound): // signed out since List
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		default:
-			st := &Status{Server: key.Server, Profile: key.Profile, State: StateUnusable}
-			st.Problem = strings.TrimPrefix(err.Error(), store.ErrUnusable.Error()+": ")
-			if errors.Is(err, store.ErrCorrupt) {
-				st.State = StateCorrupt
-				st.Problem = strings.TrimPrefix(st.Problem, store.ErrCorrupt.Error()+": ")
-			}
-			list = append(list, st)
+			list = append(list, unreadable(key, err))
 		}
 	}
 	return list, nil
 }
 
-func statusOf(rec *store.Record, now time.Time) *Status {
-	st := &Status{Server: rec.ServerURL, Profile: rec.Key.Profile, State: StateNone}
-	if st.Server == "" {
-		st.Server = rec.Key.Server
-	}
-	if f := rec.Refusal; f != nil {
-		st.GrantError = &GrantError{At: f.At, Code: f.Code, Description: f.Description, Interrupted: f.Interrupted}
-	}
-	if r := rec.Retry; backoffActive(r, now) && !(rec.Grant != nil && earlyRefusalMoot(rec, tokenNeed{}, now)) {
-		st.RetryAt, st.RetryReason = r.NotBefore, r.Reason
-		if rejectedEarly(rec) && accessTokenUsable(rec.Grant, "", now) {
-			st.RefreshRejected = r.Reason
-		}
-	}
-	g := rec.Grant
-	if g == nil {
-		if st.GrantError != nil {
-			st.State = StateRevoked
-		}
-		for _, l := range rec.Learned {
-			if l.NamedRedirectURI != "" {
-				st.ManualRegistration = &ManualRegistration{Issuer: l.Issuer, RedirectURI: l.NamedRedirectURI}
-			}
-		}
-		return st
-	}
-	st.Issuer, st.Resource, st.Scope = g.Issuer, g.Resource.Value, g.ScopeGranted
-	if g.Resource.Omit {
-		st.Resource = ""
-	}
-	st.ObtainedAt, st.ExpiresAt = g.ObtainedAt, g.ExpiresAt
-	st.AccessTokenRejected = g.Refused
-	if cl := rec.GrantClient(); cl != nil {
-		st.Renewable = g.RefreshToken != "" && rec.Refusal == nil && !cl.Refused && !secretExpired(cl, g, now)
-		st.ClientID, st.ClientSource, st.Method = cl.ID, cl.Source, cl.Method
-		st.MethodReason = methodReason(cl)
-	}
-	switch {
-	case accessTokenUsable(g, "", now) && g.ExpiresAt.IsZero():
-		st.State = StateNoExpiry
-	case accessTokenUsable(g, "", now):
-		st.State = StateValid
-	case st.Renewable:
-		st.State = StateRefreshable
-	case st.GrantError != nil:
-		st.State = StateRevoked
-	default:
-		st.State = StateExpired
+// unreadable returns the Status of a credential whose record cannot be read.
+func unreadable(key store.Key, err error) *Status {
+	st := &Status{Server: key.Server, Profile: key.Profile, State: StateUnusable}
+	st.Problem = strings.TrimPrefix(err.Error(), store.ErrUnusable.Error()+": ")
+	if errors.Is(err, store.ErrCorrupt) {
+		st.State = StateCorrupt
+		st.Problem = strings.TrimPrefix(st.Problem, store.ErrCorrupt.Error()+": ")
 	}
 	return st
+}
+
+func statusOf(rec *record.Record, now time.Time) *Status {
+	st := &Status{Server: cmp.Or(rec.ServerURL, rec.Key.Server), Profile: rec.Key.Profile, State: StateNone}
+	if f := rec.GrantError; f != nil {
+		st.GrantError = &GrantError{At: f.At, Code: f.Code, Description: f.Description, Interrupted: f.Interrupted}
+	}
+	st.setRetry(rec, now)
+	if rec.Grant != nil {
+		st.setGrant(rec, now)
+		return st
+	}
+	if st.GrantError != nil {
+		st.State = StateRevoked
+	}
+	for _, l := range rec.Learned {
+		if l.NamedRedirectURI != "" {
+			st.ManualRegistration = &ManualRegistration{Issuer: l.Issuer, RedirectURI: l.NamedRedirectURI}
+		}
+	}
+	return st
+}
+
+// setRetry sets what concerns the next request to the authorization server.
+func (s *Status) setRetry(rec *record.Record, now time.Time) {
+	r := rec.Retry
+	if !retryPending(r, now) || rec.Grant != nil && earlyRejectionOver(rec, tokenNeed{}, now) {
+		return
+	}
+	s.RetryAt, s.RetryReason = r.NotBefore, r.Reason
+	if rejectedEarly(rec) && accessTokenUsable(rec.Grant, "", now) {
+		s.RefreshRejected = r.Reason
+	}
+}
+
+// setGrant sets what concerns the grant, and the State.
+func (s *Status) setGrant(rec *record.Record, now time.Time) {
+	g := rec.Grant
+	s.Issuer, s.Scope = g.Issuer, g.ScopeGranted
+	if !g.Resource.Omit {
+		s.Resource = g.Resource.Value
+	}
+	s.ObtainedAt, s.ExpiresAt, s.AccessTokenRejected = g.ObtainedAt, g.ExpiresAt, g.Rejected
+	if cl := rec.GrantClient(); cl != nil {
+		s.Renewable = g.RefreshToken != "" && rec.GrantError == nil && !cl.Rejected && !secretExpired(cl, g, now)
+		s.ClientID, s.ClientSource, s.Method = cl.ID, cl.Source, cl.Method
+		s.MethodReason = methodReason(cl)
+	}
+	switch usable := accessTokenUsable(g, "", now); {
+	case usable && g.ExpiresAt.IsZero():
+		s.State = StateNoExpiry
+	case usable:
+		s.State = StateValid
+	case s.Renewable:
+		s.State = StateRefreshable
+	case s.GrantError != nil:
+		s.State = StateRevoked
+	default:
+		s.State = StateExpired
+	}
 }

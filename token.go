@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/oauth2"
 
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // TokenOptions are what Token can be asked. The zero value wants a token that
@@ -27,7 +27,7 @@ type TokenOptions struct {
 // Token is an access token as a caller gets it. The refresh token never leaves
 // the Client.
 type Token struct {
-	Value     store.Secret
+	Value     secret.String
 	Type      string // as it stands before the value in the Authorization header
 	Scope     string
 	ExpiresAt time.Time // zero: unknown
@@ -55,15 +55,25 @@ func (c *Client) Token(ctx context.Context, serverURL string, o TokenOptions) (*
 	return &Token{Value: snap.token, Type: snap.tokenType, Scope: snap.scope, ExpiresAt: snap.expiresAt}, nil
 }
 
+// freshToken returns what to send with a request: nil if there is no usable
+// token, so that the server's refusal tells how to get one. While the token is
+// fresh it takes no lock and does no I/O.
+func (s *session) freshToken(ctx context.Context) (*cachedToken, error) {
+	if snap := s.tokens.current.Load(); snap.fresh() {
+		return snap, nil
+	}
+	return s.refresher.refresh(ctx, tokenNeed{})
+}
+
 // token returns a token that meets o, never nil without an error.
 func (s *session) token(ctx context.Context, o TokenOptions) (*cachedToken, error) {
 	need := tokenNeed{minTTL: o.MinTTL}
-	current := s.cached.Load()
+	current := s.tokens.current.Load()
 	switch {
 	case o.Refresh && current != nil:
 		need.force = current.token
 	case o.Refresh:
-		rec, err := s.load(ctx)
+		rec, err := s.records.load(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -75,19 +85,19 @@ func (s *session) token(ctx context.Context, o TokenOptions) (*cachedToken, erro
 	case current.fresh() && need.accepts(current.token, current.expiresAt, time.Now()):
 		return current, nil
 	}
-	if snap, err := s.refresh(ctx, need); err != nil || snap != nil {
+	if snap, err := s.refresher.refresh(ctx, need); err != nil || snap != nil {
 		return snap, err
 	}
-	rec, err := s.load(ctx)
+	rec, err := s.records.load(ctx)
 	switch {
 	case err != nil:
 		return nil, err
 	case accessTokenUsable(rec.Grant, need.rejected, time.Now()):
-		return nil, s.notRefreshableError(rec) // it works, but not for as long as is needed
-	case s.c.LoginPolicy == LoginNever:
-		return nil, s.loginRequiredError(rec)
+		return nil, s.errs.notRefreshable(rec) // it works, but not for as long as is needed
+	case s.config.LoginPolicy == LoginNever:
+		return nil, s.errs.loginRequired(rec)
 	}
-	return s.login(ctx, loginRequest{interactive: true, rejectedToken: need.force})
+	return s.logins.login(ctx, loginRequest{interactive: true, rejectedToken: need.force})
 }
 
 // TokenSource returns the server's token as an oauth2.TokenSource. Its Token has
@@ -114,7 +124,7 @@ func (ts *tokenSource) Token() (*oauth2.Token, error) {
 	if ts.err != nil {
 		return nil, ts.err
 	}
-	if snap := ts.session.cached.Load(); snap.fresh() && !snap.rejected.Load() {
+	if snap := ts.session.tokens.current.Load(); snap.fresh() && !snap.rejected.Load() {
 		return snap.oauth2, nil
 	}
 	snap, err := ts.session.token(ts.ctx, TokenOptions{})

@@ -1,46 +1,180 @@
 package handstamp
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
-// tokenRequest is a request to the token endpoint while it is being tried: what
-// it redeems, who sends it, and what is left to try if the server rejects it.
-type tokenRequest struct {
-	redeem   oauth.TokenRequest // the grant, and what else stays the same
-	client   *store.Client
-	form     authForm
-	next     []authForm // left to try
-	resource store.Resource
-	scope    string // "": none is named
-	rescoped bool   // the scope was named, or not, the other way before
+const (
+	maxTries     = 3 // token requests while a server fails for a moment
+	firstBackoff = 300 * time.Millisecond
+	maxRetryWait = 2 * time.Second // a longer Retry-After is left to a later request
+)
 
-	sent int // requests so far
+// repetition is when the same grant may be sent to the token endpoint again.
+type repetition int
+
+const (
+	sendOnce          repetition = iota // only in another form of authentication
+	sendUntilReceived                   // until the server may have received it: a code is good for one request
+	sendUntilResponse                   // also after a lost response: the caller is the only sender
+)
+
+// tokenGrant describes a grant to the token endpoint (RFC 6749, section 4): what is sent, by
+// which client, and what of it may be changed when the server rejects it.
+type tokenGrant struct {
+	redeem   oauth.TokenRequest // the grant, and what else stays the same
+	client   *record.Client
+	form     authForm
+	next     []authForm // the forms to try, each once, if the server rejects the client
+	resource record.Resource
+	scope    string // "": none is named
+	repeat   repetition
+
+	// optionalResource has the request repeated without the resource parameter if the server
+	// rejects that. A code is bound to it (RFC 8707, section 2.2).
+	optionalResource bool
+
+	// grantedScope is what to name if the server wants a scope with a refresh; "" is never.
+	grantedScope string
+
+	// received gets every response with status 2xx before it is interpreted; it may be nil.
+	received func(*oauth.RawResponse)
+
+	// final reports whether a rejection ends the request although another form of authentication
+	// is left; it may be nil.
+	final func(*oauth.Error) bool
+
+	// metadata reads the server's metadata again where the token endpoint is not there any more;
+	// nil leaves it alone.
+	metadata func(context.Context) (*oauth.ServerMetadata, error)
 }
 
-// send sends the request once. received, if not nil, gets every response with
-// status 2xx before anything is read from it.
-func (t *tokenRequest) send(ctx context.Context, f *oauth.Fetcher, received func(*oauth.RawResponse)) (token *oauth.TokenResponse, at time.Time, err error) {
+// tokenRequest is the one way to the token endpoint: it sends a grant until the response counts.
+// Its fields are then what worked, or what was tried last.
+type tokenRequest struct {
+	tokenGrant
+	fetcher *oauth.Fetcher
+
+	sent     int           // requests so far
+	inDoubt  bool          // the server may have acted on a request whose response was lost
+	replayed bool          // the grant was sent again while in doubt
+	wait     time.Duration // how long the server wants to be left alone, after an error
+
+	rescoped     bool                 // the scope was named, or left out, the other way before
+	metadataRead bool                 // again, because the endpoint was not there
+	partial      *oauth.TokenResponse // a response cut off after the access token
+	partialAt    time.Time
+}
+
+// run sends the grant until a response counts or the server has failed for too long. The token may
+// come with an error: a refresh token beside an access token that cannot be used. Without a token
+// the error is an [oauth.Error] where the server rejects the request, or another of that package.
+func (t *tokenRequest) run(ctx context.Context) (*oauth.TokenResponse, time.Time, error) {
+	for try := 1; ; {
+		token, at, err := t.send(ctx)
+		switch {
+		case t.repeatsPartial(token, at):
+			continue
+		case token != nil:
+			return token, at, err
+		case t.partial != nil: // the repetition brought nothing; the access token is something
+			return t.partial, t.partialAt, nil
+		case t.repeatsLost(err), t.adjust(ctx, err):
+			continue
+		}
+		if rejected, ok := errors.AsType[*oauth.Error](err); ok && rejected.Class() != oauth.ClassTransient {
+			return nil, at, err
+		}
+		again := t.noteFailure(err, try)
+		if try++; !again || try > maxTries || t.wait > maxRetryWait || sleep(ctx, t.wait) != nil {
+			return nil, at, err
+		}
+	}
+}
+
+// send sends the request once. How the client authenticates is made here, for every grant.
+func (t *tokenRequest) send(ctx context.Context) (*oauth.TokenResponse, time.Time, error) {
 	request := t.redeem
 	request.Client = t.form.credentials(t.client)
 	request.Resource = resourceParam(t.resource)
 	request.Scope = t.scope
 	t.sent++
-	raw, err := f.PostToken(ctx, request)
+	raw, err := t.fetcher.PostToken(ctx, request)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	if received != nil && raw.Status/100 == 2 {
-		received(raw)
+	if t.received != nil && raw.Status/100 == 2 {
+		t.received(raw)
 	}
-	token, err = oauth.ParseTokenResponse(raw)
+	token, err := oauth.ParseTokenResponse(raw)
 	return token, raw.ReceivedAt, err
+}
+
+// repeatsPartial reports whether to send the grant again because the refresh token may have been
+// in the part of the response that was lost.
+func (t *tokenRequest) repeatsPartial(token *oauth.TokenResponse, at time.Time) bool {
+	if t.repeat != sendUntilResponse || t.replayed || token == nil || !token.Partial || token.RefreshToken != "" {
+		return false
+	}
+	t.partial, t.partialAt = token, at
+	t.inDoubt, t.replayed = true, true
+	return true
+}
+
+// repeatsLost reports whether to send the grant again, once, because its response was lost. If
+// the server did not see the grant, this succeeds; if it did and accepts a repetition, too;
+// otherwise nothing is lost that was not lost already, for nobody holds the new tokens.
+func (t *tokenRequest) repeatsLost(err error) bool {
+	lost, ok := errors.AsType[*oauth.SendError](err)
+	if t.repeat != sendUntilResponse || t.replayed || !ok || !lost.Sent {
+		return false
+	}
+	t.inDoubt, t.replayed = true, true
+	return true
+}
+
+// adjust changes the request if the error is about something that can be changed.
+func (t *tokenRequest) adjust(ctx context.Context, err error) bool {
+	rejected, ok := errors.AsType[*oauth.Error](err)
+	if ok && t.final != nil && t.final(rejected) {
+		return false
+	}
+	return ok && (t.omitResource(rejected) || t.nameScope(rejected)) || t.nextForm(err) || t.moved(ctx, err)
+}
+
+// omitResource leaves the resource parameter out, if the rejection is about it.
+func (t *tokenRequest) omitResource(rejected *oauth.Error) bool {
+	if !t.optionalResource || rejected.Class() != oauth.ClassTarget || resourceParam(t.resource) == "" {
+		return false
+	}
+	t.resource = record.Resource{Value: t.resource.Value, Omit: true, Reason: "the authorization server rejects it"}
+	return true
+}
+
+// nameScope names the scope, or leaves it out, the other way from before, once:
+// some servers reject both.
+func (t *tokenRequest) nameScope(rejected *oauth.Error) bool {
+	switch {
+	case t.rescoped || t.grantedScope == "":
+		return false
+	case t.scope == "" && rejected.WantsScope():
+		t.scope = t.grantedScope
+	case t.scope != "" && rejected.Class() == oauth.ClassScope:
+		t.scope = ""
+	default:
+		return false
+	}
+	t.rescoped = true
+	return true
 }
 
 // nextForm has the client authenticate in the next form, if there is one and the
@@ -58,28 +192,76 @@ func (t *tokenRequest) nextForm(err error) bool {
 	return true
 }
 
-// omitResource leaves the resource parameter out, if the rejection is about it.
-func (t *tokenRequest) omitResource(rejected *oauth.Error) bool {
-	if rejected.Class() != oauth.ClassTarget || resourceParam(t.resource) == "" {
+// moved reads the server's metadata again, once, where the token endpoint responds that it is not
+// there, and reports whether the metadata names another one on the same origin.
+func (t *tokenRequest) moved(ctx context.Context, err error) bool {
+	failed, ok := errors.AsType[*oauth.TransientError](err)
+	if t.metadata == nil || t.metadataRead || !ok {
 		return false
 	}
-	t.resource = store.Resource{Value: t.resource.Value, Omit: true, Why: "the authorization server rejects it"}
-	return true
-}
-
-// nameScope has a refresh name its scope, or not, the other way from before, once:
-// some servers reject both.
-func (t *tokenRequest) nameScope(rejected *oauth.Error, scope string) bool {
-	switch {
-	case t.rescoped:
-		return false
-	case t.scope == "" && scope != "" && rejected.WantsScope():
-		t.scope = scope
-	case t.scope != "" && rejected.Class() == oauth.ClassScope:
-		t.scope = ""
+	switch failed.Status {
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone:
 	default:
 		return false
 	}
-	t.rescoped = true
+	t.metadataRead = true
+	found, err := t.metadata(ctx)
+	if err != nil || found.TokenEndpoint == t.redeem.Endpoint {
+		return false
+	}
+	before, errBefore := url.Parse(t.redeem.Endpoint)
+	now, errNow := url.Parse(found.TokenEndpoint)
+	if errBefore != nil || errNow != nil || !oauth.SameOrigin(before, now) {
+		return false
+	}
+	t.redeem.Endpoint = found.TokenEndpoint
 	return true
+}
+
+// noteFailure notes an error that is about no part of the request, and reports whether the
+// same request may be sent again after t.wait.
+func (t *tokenRequest) noteFailure(err error, try int) (again bool) {
+	t.wait = cmp.Or(retryAfter(err), backoff(try))
+	failed, isFailed := errors.AsType[*oauth.TransientError](err)
+	lost, isLost := errors.AsType[*oauth.SendError](err)
+	t.inDoubt = t.inDoubt || isLost && lost.Sent || isFailed && outcomeUnknown(failed.Status)
+	switch t.repeat {
+	case sendUntilReceived:
+		_, blocked := errors.AsType[*oauth.BlockedError](err)
+		return !blocked && (isLost && !lost.Sent || isFailed && unprocessed(failed.Status))
+	case sendUntilResponse:
+		_, broken := errors.AsType[*oauth.ProtocolError](err)
+		return !broken
+	}
+	return false
+}
+
+// learnForm notes in a client that a grant was obtained in the form that worked.
+func (t *tokenRequest) learnForm(c *record.Client) {
+	if c != nil {
+		t.form.learn(c)
+	}
+}
+
+// unprocessed reports whether a status is that of a server which did not process the request.
+func unprocessed(status int) bool {
+	return status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
+}
+
+// outcomeUnknown reports whether a status leaves open what the server has done: a
+// gateway's or a failure half-way, rather than "not now".
+func outcomeUnknown(status int) bool {
+	return status == http.StatusInternalServerError || status == http.StatusBadGateway || status == http.StatusGatewayTimeout
+}
+
+// retryAfter returns how long the server that responded with an error wants to be left alone;
+// zero if it does not specify.
+func retryAfter(err error) time.Duration {
+	if failed, ok := errors.AsType[*oauth.TransientError](err); ok {
+		return failed.RetryAfter
+	}
+	if rejected, ok := errors.AsType[*oauth.Error](err); ok {
+		return rejected.RetryAfter
+	}
+	return 0
 }

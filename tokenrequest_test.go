@@ -10,7 +10,7 @@ import (
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // TestClientRejectedInOtherWords: a client whose form of authentication has never
@@ -47,7 +47,7 @@ func TestClientRejectedInOtherWords(t *testing.T) {
 					if typedIn {
 						w.Lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "s", Method: habits.RegisterMethod,
 							RedirectURIs: []string{"http://127.0.0.1/callback"}})
-						registration = &handstamp.Registration{ClientID: "app", ClientSecret: store.Secret("s")}
+						registration = &handstamp.Registration{ClientID: "app", ClientSecret: secret.String("s")}
 					}
 					session := func() *handstamp.Client {
 						c, line := w.Recorded()

@@ -7,9 +7,10 @@ import (
 	"net/http"
 )
 
-// Transport puts the access token of one server on requests to it, refreshes the
-// token, signs in where that is needed and allowed, and sends a rejected request
-// again. It is safe for concurrent use.
+// Transport returns the RoundTripper for a server: it puts the access token on requests to the
+// server, refreshes the token, signs in where that is needed and allowed ([Client.LoginPolicy]),
+// and sends a rejected request again. It is safe for concurrent use. A malformed URL is reported
+// by the first request.
 //
 // A request gets the token only if it carries no Authorization header already and its URL is
 // the server's, below it, or one on the server's own origin that the server itself named: by a
@@ -18,84 +19,119 @@ import (
 // origin gets an error that matches [ErrProtocol], and nothing is sent there: such a request has
 // the headers that were meant for the server.
 //
-// Each request is sent again only after a complete rejection (401, or 403 with
+// A request is sent again only after a complete rejection (401, or 403 with
 // insufficient_scope), which a server gives before it does any work (RFC 6750, section 3.1).
-//
 // A body is sent again through GetBody; without it, a body of up to 1 MiB is
 // remembered as it goes out. A rejection of a request whose body is gone is
 // returned as it came, after the token was refreshed for the next one.
-type Transport struct {
-	session *session
-	base    http.RoundTripper
-	err     error // what is wrong with the server URL
-}
-
-// Transport returns the RoundTripper for a server. A malformed URL is reported
-// by the first request.
-func (c *Client) Transport(serverURL string) *Transport {
-	s, err := c.session(serverURL)
-	return &Transport{session: s, base: c.BaseTransport, err: err}
-}
-
-// Format implements fmt.Formatter, as the Handler's does.
-func (t *Transport) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[transport]") }
-
-// HTTPClient returns an *http.Client for a server, which is all that an MCP
-// client library needs to be given.
 //
-// It follows redirects on the same origin (scheme, host and port) only, five for a request at
-// most. Every other redirect is an error that matches [ErrProtocol] and names the new address, and
+// Its errors are of the kinds of this package: [ErrLoginRequired], [ErrServerUnreachable] for the
+// network errors of the server itself ([errors.As] still finds them), and so on; or that of the
+// request's context.
+func (c *Client) Transport(serverURL string) http.RoundTripper { return c.transport(serverURL) }
+
+func (c *Client) transport(serverURL string) *transport {
+	s, err := c.session(serverURL)
+	if err != nil {
+		return &transport{err: err}
+	}
+	return &transport{session: s, server: s.server, tokens: s.tokens, base: c.BaseTransport}
+}
+
+// HTTPClient returns an [http.Client] for a server, which is all that an MCP
+// client library needs. Its Transport is [Client.Transport].
+//
+// It follows redirects on the same origin (scheme, host and port) only, at most five for one
+// request. Every other redirect is an error that matches [ErrProtocol] and names the new address, and
 // nothing is sent to the other one: neither the token nor the headers of the request.
 func (c *Client) HTTPClient(serverURL string) *http.Client {
-	t := c.Transport(serverURL)
+	t := c.transport(serverURL)
 	if t.err != nil {
 		return &http.Client{Transport: t}
 	}
 	return &http.Client{
-		Transport:     sameOriginTransport{session: t.session, base: t},
-		CheckRedirect: t.session.followRedirect,
+		Transport:     sameOriginTransport{server: t.server, base: t},
+		CheckRedirect: t.server.followRedirect,
 	}
 }
 
-// RoundTrip implements http.RoundTripper. Its errors are of the kinds of this
-// package: [ErrLoginRequired], [ErrServerUnreachable] for the network errors of the
-// server itself (errors.As still finds them), and so on; or that of the request's
-// context.
-func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+// transport is the RoundTripper of [Client.Transport].
+type transport struct {
+	session *session
+	server  *mcpServer    // of the session
+	tokens  *accessTokens // of the session
+	base    http.RoundTripper
+	err     error // what is wrong with the server URL
+}
+
+// Format implements fmt.Formatter, as the Handler's does.
+func (t *transport) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[transport]") }
+
+// RoundTrip implements http.RoundTripper. With a fresh token it does little beside the copy of
+// the request that a RoundTripper has to make to add a header.
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if t.err != nil {
 		closeBody(req)
 		return nil, t.err
 	}
-	s := t.session
-	if err := s.checkRedirectedRequest(req); err != nil {
-		closeBody(req)
-		return nil, err
-	}
-	if req.Header["Authorization"] != nil || !s.coversRequest(req) {
-		resp, err := t.base.RoundTrip(req)
-		if err == nil {
-			nameRequest(resp, req)
-		} else if s.covers(req.URL) {
-			err = s.serverUnreachableError(req.Context(), err)
+	if req.Response != nil {
+		if err := t.server.checkRedirectedRequest(req); err != nil {
+			closeBody(req)
+			return nil, err
 		}
-		return resp, err
 	}
-	s.noteMoved(req)
-	snap, err := s.freshToken(req.Context())
-	if err != nil {
-		closeBody(req)
-		return nil, err
+	if !t.server.coversRequest(req) {
+		return t.passThrough(req)
+	}
+	if req.Response != nil {
+		t.server.noteMoved(req)
+	}
+	token := t.tokens.current.Load()
+	if !token.fresh() {
+		if req.Header["Authorization"] != nil {
+			return t.passThrough(req)
+		}
+		var err error
+		if token, err = t.session.freshToken(req.Context()); err != nil {
+			closeBody(req)
+			return nil, err
+		}
 	}
 	body := newReplayBody(req)
-	resp, err := t.base.RoundTrip(withAuthorization(req, body.first(), snap))
-	if err == nil && snap != nil && resp.StatusCode < 400 && !snap.accepted.Load() {
-		s.recordAcceptance(req.Context(), snap)
+	sent := withAuthorization(req, body.first(), token)
+	if sent == nil {
+		return t.passThrough(req)
 	}
-	for recovery := (retryState{}); err == nil && isAuthFailure(resp); {
-		next, rerr := s.reauthorize(req.Context(), &recovery, snap, resp)
-		if rerr != nil {
+	resp, err := t.base.RoundTrip(sent)
+	switch {
+	case err != nil:
+		return nil, t.server.unreachableError(req.Context(), err)
+	case isAuthFailure(resp):
+		return t.retry(req, body, token, resp)
+	case token != nil && resp.StatusCode < 400 && !token.accepted.Load():
+		t.tokens.recordAcceptance(req.Context(), token)
+	}
+	return t.received(req, resp), nil
+}
+
+// passThrough sends a request that does not get the token.
+func (t *transport) passThrough(req *http.Request) (*http.Response, error) {
+	resp, err := t.base.RoundTrip(req)
+	if err == nil {
+		nameRequest(resp, req)
+	} else if t.server.covers(req.URL) {
+		err = t.server.unreachableError(req.Context(), err)
+	}
+	return resp, err
+}
+
+// retry sends a rejected request again, as often as there is another token to send it with.
+func (t *transport) retry(req *http.Request, body replayBody, token *cachedToken, resp *http.Response) (*http.Response, error) {
+	for state := (retryState{}); isAuthFailure(resp); {
+		next, err := t.session.reauthorizer.reauthorize(req.Context(), &state, token, resp)
+		if err != nil {
 			drainAndClose(resp)
-			return nil, rerr
+			return nil, err
 		}
 		if next == nil {
 			return resp, nil
@@ -105,34 +141,47 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return resp, nil
 		}
 		drainAndClose(resp)
-		snap = next
-		resp, err = t.base.RoundTrip(withAuthorization(req, again, snap))
-		if err == nil && !isAuthFailure(resp) {
-			s.recordAcceptance(req.Context(), snap)
-			s.history.recordAccepted(snap.token)
+		token = next
+		if resp, err = t.base.RoundTrip(withAuthorization(req, again, token)); err != nil {
+			return nil, t.server.unreachableError(req.Context(), err)
 		}
 	}
-	if err != nil {
-		return nil, s.serverUnreachableError(req.Context(), err)
-	}
+	t.tokens.recordAcceptance(req.Context(), token)
+	t.session.history.recordAccepted(token.token)
+	return t.received(req, resp), nil
+}
+
+// received completes a response that the caller gets.
+func (t *transport) received(req *http.Request, resp *http.Response) *http.Response {
 	nameRequest(resp, req)
-	s.watchForEndpoint(req, resp)
-	return resp, nil
+	if req.Method == http.MethodGet {
+		t.server.watchForEndpoint(req, resp)
+	}
+	return resp
 }
 
 // withAuthorization returns a copy of req with the token and the body; a RoundTripper
-// must not change the request it was given.
-func withAuthorization(req *http.Request, body io.ReadCloser, snap *cachedToken) *http.Request {
+// must not change the request it was given. It returns nil if req has an Authorization header
+// of its own.
+func withAuthorization(req *http.Request, body io.ReadCloser, token *cachedToken) *http.Request {
 	r := new(http.Request)
 	*r = *req
 	r.Body = body
-	if snap == nil {
+	if token == nil {
+		if req.Header["Authorization"] != nil {
+			return nil
+		}
 		return r
 	}
 	if r.Header = maps.Clone(req.Header); r.Header == nil {
 		r.Header = make(http.Header, 1)
 	}
-	r.Header["Authorization"] = snap.header
+	// One access of the map for both: each costs as much as all other checks of a request.
+	before := len(r.Header)
+	r.Header["Authorization"] = token.header
+	if len(r.Header) == before && req.Header["Authorization"] != nil {
+		return nil
+	}
 	return r
 }
 

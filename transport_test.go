@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
@@ -78,9 +79,9 @@ func signedIn(t *testing.T, serverURL string) (*handstamp.Client, *capture) {
 		t.Fatal(err)
 	}
 	memory := new(store.Memory)
-	err = memory.Put(t.Context(), &store.Record{
-		Version: store.SchemaVersion, Key: key, ServerURL: serverURL,
-		Grant: &store.Grant{Issuer: "https://as.example", ClientID: "app", AccessToken: "the-access-token"},
+	err = record.Put(t.Context(), memory, &record.Record{
+		Version: record.SchemaVersion, Key: key, ServerURL: serverURL,
+		Grant: &record.Grant{Issuer: "https://as.example", ClientID: "app", AccessToken: "the-access-token"},
 	})
 	if err != nil {
 		t.Fatal(err)

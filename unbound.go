@@ -18,9 +18,9 @@ const maxUnboundNotices = 3
 // its redirect URI. It reports an error response without a state to the user, once
 // for each code: some authorization servers leave the state out, but so would a
 // stranger, and the wait goes on. It is safe for concurrent use.
-func (s *session) callbackJudge(want oauth.ExpectedCallback) func(url.Values) error {
+func (cb *callbackReceiver) checkCallback(want oauth.ExpectedCallback) func(url.Values) error {
 	var mu sync.Mutex
-	told := make(map[string]bool)
+	reported := make(map[string]bool)
 	return func(params url.Values) error {
 		_, err := oauth.ParseCallback(params, want)
 		if !errors.Is(err, oauth.ErrStateMismatch) {
@@ -31,13 +31,13 @@ func (s *session) callbackJudge(want oauth.ExpectedCallback) func(url.Values) er
 		}
 		code := errorCodeOf(params, want.Secrets)
 		mu.Lock()
-		first := !told[code] && len(told) < maxUnboundNotices
+		first := !reported[code] && len(reported) < maxUnboundNotices
 		if first {
-			told[code] = true
+			reported[code] = true
 		}
 		mu.Unlock()
 		if first {
-			s.notice("the sign-in page sent the browser back with the error %s, but without the state that ties it to this sign-in; still waiting", code)
+			cb.notice("the sign-in page sent the browser back with the error %s, but without the state that ties it to this sign-in; still waiting", code)
 		}
 		return &loopback.UnboundError{Code: code}
 	}

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 )
@@ -100,10 +99,10 @@ func TestErrorResponseWithoutState(t *testing.T) {
 		go lab.Browse(context.WithoutCancel(ctx), rawURL)
 		return nil
 	})
-	c.Hooks.Notice = func(n handstamp.Notice) {
+	c.Hooks.Notice = func(_, message string) {
 		mu.Lock()
 		defer mu.Unlock()
-		notices = append(notices, n.Message)
+		notices = append(notices, message)
 	}
 	w.MustLogin(c)
 	mu.Lock()

@@ -8,22 +8,22 @@ import (
 // What the host sends is forwarded as it came, or not at all: a message that host,
 // bridge and server may read in different ways would get past the filter of tools.
 
-// accept deals with one message of the host's.
+// accept handles one message from the host.
 func (b *bridge) accept(line []byte) {
 	m, err := parse(line)
 	switch {
 	case err != nil:
-		b.rejectLine(glance(line), &Trouble{Code: codeParse, Reason: "parse", Message: "the message is not valid JSON: " + err.Error()})
+		b.rejectLine(glimpseOf(line), &Trouble{Code: codeParse, Reason: "parse", Message: "the message is not valid JSON: " + err.Error()})
 		return
 	case m.batch:
 		b.acceptBatch(m)
 		return
 	}
 	if m.mangled {
-		m.id = validUTF8(m.id) // what answers it is valid
+		m.id = validUTF8(m.id) // the response to it is valid
 	}
 	if t := b.objection(m); t != nil {
-		b.decline(m, t)
+		b.rejectMessage(m, t)
 		return
 	}
 	switch {
@@ -36,12 +36,12 @@ func (b *bridge) accept(line []byte) {
 	}
 }
 
-// send passes on what has no answer.
+// send passes on what has no response.
 func (b *bridge) send(m *message) {
 	b.sent.Add(1)
 	b.after(func() {
 		defer b.sent.Done()
-		b.tell(m)
+		b.notify(m)
 	})
 }
 
@@ -66,21 +66,21 @@ func (b *bridge) objection(m *message) *Trouble {
 	return nil
 }
 
-// decline tells whoever waits for a message's answer that it was not forwarded.
-func (b *bridge) decline(m *message, t *Trouble) {
+// rejectMessage sends an error for a message that is not forwarded to whichever side waits for its response.
+func (b *bridge) rejectMessage(m *message, t *Trouble) {
 	g := &glimpse{id: m.id, method: m.seen&hasMethod != 0, outcome: m.result != nil || m.error != nil}
 	if m.twice == "id" || g.id != nil && !validID(g.id) {
 		g.id = nil
 	}
 	if g.method && m.twice == "" && m.id == nil {
-		b.Logger.Warn("a notification of the host's was not forwarded", "why", t.Message)
+		b.Logger.Warn("a notification of the host was not forwarded", "why", t.Message)
 		return
 	}
 	b.rejectLine(g, t)
 }
 
-// rejectLine answers a message of the host's that is not forwarded. Of a response,
-// the server that waits for it is told, too.
+// rejectLine sends the host an error for a message that is not forwarded. For a response,
+// the server that waits for it gets an error, too.
 func (b *bridge) rejectLine(g *glimpse, t *Trouble) {
 	id := g.id
 	if id != nil && !g.method {
@@ -90,13 +90,13 @@ func (b *bridge) rejectLine(g *glimpse, t *Trouble) {
 		id = nil
 	}
 	if id != nil && b.find(id) != nil {
-		id = nil // that would answer another request
+		id = nil // another request has it
 	}
 	b.out.write(t.response(id))
 }
 
-// acceptBatch deals with a batch of the host's: what of it is not forwarded is
-// answered, and the rest goes on as it came.
+// acceptBatch handles a batch from the host: each request in it that is not forwarded gets
+// an error, and the rest is forwarded as it came.
 func (b *bridge) acceptBatch(m *message) {
 	var kept [][]byte
 	requests := make(map[string]bool)
@@ -113,7 +113,7 @@ func (b *bridge) acceptBatch(m *message) {
 			return true
 		}
 		if t := b.objection(part); t != nil {
-			b.decline(part, t)
+			b.rejectMessage(part, t)
 			return true
 		}
 		kept = append(kept, element)

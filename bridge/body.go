@@ -24,8 +24,7 @@ func (u *upstream) body(resp *http.Response) (b []byte, done func(), err error) 
 	if n := resp.ContentLength; n >= 0 && n <= shortMessage {
 		b = make([]byte, n, n+1) // the line end will fit
 		if _, err := io.ReadFull(resp.Body, b); err != nil {
-			u.Logger.Debug("the answer broke off", "err", err)
-			return nil, func() {}, lost
+			return nil, func() {}, u.brokeOff(err)
 		}
 		return b, func() {}, nil
 	}
@@ -41,13 +40,21 @@ func (u *upstream) body(resp *http.Response) (b []byte, done func(), err error) 
 	case share.evicted.Load():
 		return nil, done, tooSlow
 	case err != nil:
-		u.Logger.Debug("the answer broke off", "err", err)
-		return nil, done, lost
+		return nil, done, u.brokeOff(err)
 	case len(b) > u.MaxMessage:
 		return nil, done, tooLarge
 	}
 	share.arrived()
 	return b, done, nil
+}
+
+// brokeOff returns what an error means with which the reading of a response ended.
+func (u *upstream) brokeOff(err error) *Trouble {
+	u.Logger.Debug("the response broke off", "err", err)
+	if t, ok := errors.AsType[*Trouble](err); ok {
+		return t
+	}
+	return lost
 }
 
 // bodyReader reads one body into memory that grows with what arrives, whatever length
@@ -62,7 +69,7 @@ type bodyReader struct {
 
 // read reads all, and calls long, once, before it is more than a long message.
 func (r *bodyReader) read(long func()) ([]byte, error) {
-	most := r.MaxMessage + 1 // one more tells that it is too long
+	most := r.MaxMessage + 1 // one more byte means that it is too long
 	if r.length >= 0 {
 		most = r.length + 1 // the line end will fit
 	}
@@ -86,7 +93,7 @@ func (r *bodyReader) read(long func()) ([]byte, error) {
 		case len(b) < cap(b):
 			continue
 		}
-		room := r.room(cap(b), most)
+		room := r.capacity(cap(b), most)
 		if cap(b) <= shortMessage && room > shortMessage {
 			long()
 		}
@@ -97,13 +104,13 @@ func (r *bodyReader) read(long func()) ([]byte, error) {
 	}
 }
 
-// room returns the next capacity.
-func (r *bodyReader) room(full, most int) int {
+// capacity returns the next capacity.
+func (r *bodyReader) capacity(full, most int) int {
 	switch {
 	case r.length >= 0 && full >= shortMessage && most <= giantMessage:
 		return most // that it is long is no lie, and it is not too much
 	case r.length < 0 && full >= pipeSize && full < leastExpected:
-		return min(r.expected.room(full), most)
+		return min(r.expected.capacity(full), most)
 	}
 	return grown(full, most)
 }
@@ -112,11 +119,34 @@ func (r *bodyReader) room(full, most int) int {
 type eventReader struct {
 	*sse.Reader
 	share *share
+
+	// tooLarge is called with what is known of an event that is too large until it returns
+	// true, and when it is whole. Nil: nothing is done.
+	tooLarge func(g *glimpse, whole bool) (handled bool)
+	skipped  *glimpse // the event that is too large; nil: it is not, or is handled
+	handled  bool
+}
+
+// Write gets the data of an event that is too large. It takes no memory any more.
+func (r *eventReader) Write(p []byte) (int, error) {
+	if r.skipped == nil {
+		r.skipped = new(glimpse)
+	}
+	_, _ = r.skipped.Write(p)
+	r.share.release()
+	r.handled = r.handled || r.tooLarge == nil || r.tooLarge(r.skipped, false)
+	return len(p), nil
 }
 
 // Next returns the next event.
 func (r *eventReader) Next() (sse.Event, error) {
 	e, err := r.Reader.Next()
+	if g := r.skipped; g != nil {
+		if g.end(); !r.handled && errors.Is(err, sse.ErrTooLarge) {
+			r.tooLarge(g, true)
+		}
+		r.skipped, r.handled = nil, false
+	}
 	if r.share.evicted.Load() {
 		return e, tooSlow
 	}
@@ -127,7 +157,8 @@ func (r *eventReader) Next() (sse.Event, error) {
 // eventsOf returns a reader of the events of a response.
 func (u *upstream) eventsOf(resp *http.Response) *eventReader {
 	share := u.memory.share(func() { resp.Body.Close() })
-	r := &eventReader{sse.NewReader(countedReader{resp.Body, share}, u.MaxMessage), share}
+	r := &eventReader{Reader: sse.NewReader(countedReader{resp.Body, share}, u.MaxMessage), share: share}
+	r.Skipped = r
 	ctx := resp.Request.Context()
 	r.Grow = func(from, most int) (int, error) {
 		to := grown(from, most)

@@ -9,14 +9,14 @@ import (
 	"strings"
 )
 
-// broken says what a failed exchange means.
+// broken returns what a failed exchange means.
 func (u *upstream) broken(err error) error {
 	if u.life.Err() != nil {
 		return u.life.Err()
 	}
 	t := u.explain(err)
 	switch {
-	case t.signsIn, t.Reason != "unreachable":
+	case t.fromSignIn, t.Reason != "unreachable":
 		return t // a request that the server did not get, or rejected before it did anything
 	case untrusted(err):
 		t.Reason, t.Retry = "tls", false
@@ -24,7 +24,7 @@ func (u *upstream) broken(err error) error {
 	case u.unsent(err):
 		return t
 	}
-	u.Logger.Debug("the request got no answer", "err", err)
+	u.Logger.Debug("the request got no response", "err", err)
 	return lost
 }
 

@@ -42,7 +42,7 @@ func TestNoConnection(t *testing.T) {
 			}
 			h := start(t, bridge.Options{URL: strings.Replace(s.URL, "http://", "https://", 1), HTTP: client, Logger: logger(t)})
 			h.send(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`)
-			got := h.answer("1")
+			got := h.response("1")
 			message := get(t, got, "error", "message")
 			if get(t, got, "error", "code") != strconv.Itoa(bridge.CodeUnreachable) || get(t, got, "error", "data", "reason") != `"tls"` || !strings.Contains(message, tt.says) {
 				t.Errorf("got %s", got)

@@ -32,7 +32,7 @@ func bubbleServer(t *testing.T, handler http.HandlerFunc) bridge.Options {
 }
 
 // answerWithin is host.answer with a bound of its own, and returns how long the answer took.
-func (h *host) answerWithin(id string, bound time.Duration) (line string, took time.Duration) {
+func (h *host) responseWithin(id string, bound time.Duration) (line string, took time.Duration) {
 	h.t.Helper()
 	began := time.Now()
 	line = h.waitWithin(bound, "answer to "+id, func(line string) bool {

@@ -140,8 +140,8 @@ func TestTenThousandCalls(t *testing.T) {
 	for i := range calls + inFlight {
 		select {
 		case free <- struct{}{}:
-		case <-time.After(patience):
-			t.Fatalf("no answer within %v, with %d calls made; disorder: %v", patience, i, d.kinds)
+		case <-time.After(timeout):
+			t.Fatalf("no answer within %v, with %d calls made; disorder: %v", timeout, i, d.kinds)
 		}
 		if i < calls {
 			h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"x","_meta":{"progressToken":%d}}}`, i, i))

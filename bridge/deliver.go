@@ -2,13 +2,13 @@ package bridge
 
 import "errors"
 
-// deliver hands a message of the server's to the host. c is the request in whose
-// answer it came; nil: in none's.
+// deliver hands a message of the server to the host. c is the request in whose
+// response it came; nil: in none's.
 func (b *bridge) deliver(m *message, c *call) {
 	switch {
 	case m.batch:
 		m.each(func(part *message) {
-			mended, err := part.mended()
+			mended, err := part.corrected()
 			if err != nil {
 				b.invalid(part.raw, err, c)
 				return
@@ -17,12 +17,12 @@ func (b *bridge) deliver(m *message, c *call) {
 		})
 	case m.response():
 		if target := b.addressee(m, c); target != nil {
-			b.answer(target, m)
-			if target != c && target.answered() {
+			b.respond(target, m)
+			if target != c && target.responded() {
 				target.cancel() // its own POST may not end by itself
 			}
 		} else {
-			b.Logger.Debug("the server answered a request that nobody waits for")
+			b.Logger.Debug("the server responded to a request that is not open")
 		}
 	case m.method == nil, m.id != nil && !validID(m.id):
 		b.invalid(m.raw, errNeither, c)
@@ -30,22 +30,22 @@ func (b *bridge) deliver(m *message, c *call) {
 		if c != nil && c.sink != nil && c.take(m) {
 			return
 		}
-		b.up.questions.note(m)
+		b.up.serverRequests.note(m)
 		if line := b.era.fromServer(m, c); line != nil {
 			b.out.write(line)
 		}
 	}
 }
 
-// errNeither says that a message is of no kind.
+// errNeither reports that a message is neither of the two.
 var errNeither = errors.New("it is neither a request nor a response")
 
-// take gives a message to a call of the bridge's own, unless that has its answer:
-// another one holds nobody up. It reports whether the message is the answer.
+// take gives a message to a call of the bridge's own, unless that has its response:
+// another one blocks nothing. It reports whether the message is the response.
 func (c *call) take(m *message) bool {
 	c.taking.Lock()
 	defer c.taking.Unlock()
-	if c.answered() || !c.sink(m) {
+	if c.responded() || !c.sink(m) {
 		return false
 	}
 	c.end()
@@ -53,7 +53,7 @@ func (c *call) take(m *message) bool {
 }
 
 // addressee returns the call that a response is for: the one with its id, or the
-// one in whose answer it came, if the server has made that id of its own (some write
+// one in whose response it came, if the server has made that id of its own (some write
 // large numbers in another way than they read them).
 func (b *bridge) addressee(m *message, c *call) *call {
 	if c != nil && c.sink != nil && c.takes(m.id) {
@@ -70,25 +70,25 @@ func (b *bridge) addressee(m *message, c *call) *call {
 			return found
 		}
 	}
-	if c != nil && !c.batch && !c.answered() && c.takes(m.id) {
+	if c != nil && !c.batch && !c.responded() && c.takes(m.id) {
 		return c
 	}
 	return nil
 }
 
-// answer gives a call its answer.
-func (b *bridge) answer(c *call, m *message) {
-	b.up.kept.note(c, m)
+// respond gives a call its response.
+func (b *bridge) respond(c *call, m *message) {
+	b.up.sessionState.note(c, m)
 	if c.sink != nil {
 		c.take(m)
 		return
 	}
-	b.conclude(c, m, modernVersion(c.message) != "")
+	b.deliverResponse(c, m, modernVersion(c.message) != "")
 }
 
-// conclude gives the host the response to a request. modern says whether a modern
+// deliverResponse gives the host the response to a request. modern reports whether a modern
 // server gave it.
-func (b *bridge) conclude(c *call, m *message, modern bool) {
+func (b *bridge) deliverResponse(c *call, m *message, modern bool) {
 	line, id := m.raw, m.id
 	if !c.batch && idKey(id) != idKey(c.id) {
 		line, id = set(line, "id", c.id), c.id
@@ -98,16 +98,16 @@ func (b *bridge) conclude(c *call, m *message, modern bool) {
 			line = set(line, "result", result)
 		}
 	}
-	line = b.room.soften(c, m, line)
+	line = b.placeholder.emptyIfMissing(c, m, line)
 	if c.claim(id) {
 		b.out.write(line)
 	}
 }
 
-// adopt lets a call of the bridge's own be found by its id, where answers come
+// register lets a call of the bridge's own be found by its id, where responses come
 // on a stream for all. The host may have a call with the same id: its initialize
 // is sent in its name.
-func (b *bridge) adopt(c *call) {
+func (b *bridge) register(c *call) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.owned == nil {
@@ -116,8 +116,8 @@ func (b *bridge) adopt(c *call) {
 	b.owned[idKey(c.id)] = c
 }
 
-// forget undoes adopt.
-func (b *bridge) forget(c *call) {
+// unregister undoes register.
+func (b *bridge) unregister(c *call) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.owned[idKey(c.id)] == c {
@@ -130,31 +130,21 @@ func invalid(why error) *Trouble {
 	return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's response is not valid JSON-RPC: " + why.Error()}
 }
 
-// invalid deals with a message of the server's that is not valid: whoever waits for it
-// gets an error, as far as can be told who that is.
+// invalid handles a message from the server that is not valid: the request or the side that waits
+// for it gets an error, as far as can be determined.
 func (b *bridge) invalid(raw []byte, why error, c *call) {
 	b.Logger.Debug("the server sent a message that is not valid JSON-RPC", "err", why)
-	g := glance(raw)
-	switch {
-	case g.method && g.id != nil:
-		b.reject(g.id, &Trouble{Code: codeParse, Reason: "parse", Message: "the message is not valid JSON-RPC: " + why.Error()})
-	case g.method:
-	case g.id != nil || g.outcome || g.began && c != nil && why != errNeither:
-		switch target := b.addressee(&message{id: g.id}, c); {
-		case target == nil:
-		case target.batch && g.id != nil:
-			target.failPart(g.id, invalid(why))
-		default:
-			target.fail(invalid(why))
-		}
+	g := glimpseOf(raw)
+	if g.method || g.id != nil || g.outcome || g.began && c != nil && why != errNeither {
+		b.unreadable(g, c, why, invalid(why))
 	}
 }
 
-// reject answers a request of the server's with an error.
+// reject sends the server an error for a request of its own.
 func (b *bridge) reject(id []byte, t *Trouble) {
 	m, err := parse(t.response(id))
 	if err != nil {
 		return
 	}
-	b.do(func() { b.tell(m) })
+	b.do(func() { b.notify(m) })
 }

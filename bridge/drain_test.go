@@ -30,7 +30,7 @@ func TestAcceptanceWithoutEnd(t *testing.T) {
 	})})
 	h.hello()
 	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
-	if got := h.answer("1"); get(t, got, "result") != "{}" {
+	if got := h.response("1"); get(t, got, "result") != "{}" {
 		t.Errorf("got %s", got)
 	}
 }

@@ -17,7 +17,7 @@ const maxCodings = 4
 
 // decoded undoes the encoding of a response (RFC 9110, section 8.4): gzip, which was requested,
 // and what servers and proxies use unrequested. A response with an encoding that nothing here
-// knows is an error, unless its status says all: there the body is left out.
+// knows is an error, unless its status suffices: there the body is left out.
 func decoded(resp *http.Response) (*http.Response, error) {
 	codings := contentCodings(resp.Header)
 	if len(codings) == 0 || resp.ContentLength == 0 {
@@ -32,15 +32,20 @@ func decoded(resp *http.Response) (*http.Response, error) {
 				resp.Body, resp.ContentLength = http.NoBody, 0
 				return resp, nil
 			}
-			return nil, &Trouble{Code: CodeProtocol, Reason: "encoding", Message: "the server's response has the content encoding " +
-				strconv.Quote(codings[i][:min(len(coding), maxShown)]) + ", which was not requested and cannot be read"}
+			return nil, badEncoding(codings[i], "which was not requested and cannot be read")
 		}
-		body = &decoder{encoded: body, decode: decode}
+		body = &decoder{encoded: watched{body, new(error)}, decode: decode, coding: coding}
 	}
 	resp.Body, resp.ContentLength, resp.Uncompressed = body, -1, true
 	resp.Header.Del("Content-Encoding")
 	resp.Header.Del("Content-Length")
 	return resp, nil
+}
+
+// badEncoding is the error for a response in an encoding that cannot be undone.
+func badEncoding(coding, because string) *Trouble {
+	return &Trouble{Code: CodeProtocol, Reason: "encoding", Message: "the server's response has the content encoding " +
+		strconv.Quote(coding[:min(len(coding), maxShown)]) + ", " + because}
 }
 
 // contentCodings returns the encodings of a response in the order in which they were applied, in
@@ -76,7 +81,8 @@ func inflate(r *bufio.Reader) (io.Reader, error) {
 
 // decoder undoes one encoding. It begins with the first read: a stream may be silent for long.
 type decoder struct {
-	encoded io.ReadCloser
+	coding  string
+	encoded watched
 	decode  func(*bufio.Reader) (io.Reader, error)
 	plain   io.Reader // nil: nothing was read
 	err     error
@@ -87,10 +93,29 @@ func (d *decoder) Read(b []byte) (int, error) {
 	if d.plain == nil && d.err == nil {
 		d.plain, d.err = d.decode(bufio.NewReader(d.encoded))
 	}
-	if d.err != nil {
-		return 0, d.err
+	n, err := 0, d.err
+	if err == nil {
+		n, err = d.plain.Read(b)
 	}
-	return d.plain.Read(b)
+	if err != nil && err != io.EOF && *d.encoded.err == nil {
+		err = badEncoding(d.coding, "but its body is not in that")
+	}
+	return n, err
+}
+
+// watched notes the error with which reading ends, but for io.EOF.
+type watched struct {
+	io.ReadCloser
+	err *error
+}
+
+// Read implements [io.Reader].
+func (w watched) Read(b []byte) (int, error) {
+	n, err := w.ReadCloser.Read(b)
+	if err != nil && err != io.EOF {
+		*w.err = err
+	}
+	return n, err
 }
 
 // Close implements [io.Closer].

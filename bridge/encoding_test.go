@@ -7,6 +7,7 @@ import (
 	"compress/zlib"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -128,7 +129,7 @@ func TestContentEncodingOfAStream(t *testing.T) {
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
 		h.note("notifications/progress")
 		close(heard)
-		if got := h.answer("1"); get(t, got, "result") != "{}" {
+		if got := h.response("1"); get(t, got, "result") != "{}" {
 			t.Errorf("%s: %s", encoder, got)
 		}
 	}
@@ -173,6 +174,7 @@ func TestContentEncodingThatIsNotTrue(t *testing.T) {
 	good := encode("zlib", `{"jsonrpc":"2.0","id":1,"result":{}}`)
 	for name, body := range map[string][]byte{
 		"plain": []byte(`{"jsonrpc":"2.0","id":1,"result":{}}`), "cut off": good[:len(good)-6], "one byte": {0x78}, "changed": append([]byte{0x78, 0x9c}, good[4:]...),
+		"checksum": append(slices.Clone(good[:len(good)-1]), good[len(good)-1]^1),
 	} {
 		s := &sessions{serve: func(w http.ResponseWriter, _ *http.Request, _ request) {
 			w.Header().Set("Content-Type", "application/json")
@@ -182,7 +184,7 @@ func TestContentEncodingThatIsNotTrue(t *testing.T) {
 		h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
 		h.hello()
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
-		if got := h.answer("1"); get(t, got, "error") == "" {
+		if got := h.response("1"); get(t, got, "error", "code") != "-31003" || get(t, got, "error", "data", "reason") != `"encoding"` {
 			t.Errorf("%s: %s", name, got)
 		}
 		if n := len(h.all()); n != 2 {

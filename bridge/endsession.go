@@ -9,16 +9,16 @@ import (
 // endings is how often the end of a session is sent.
 const endings = 2
 
-// leaves tells the server that the session so far is over, as another one takes its place: it
+// endPrevious notifies the server that the session so far is over, as another one takes its place: it
 // may have forgotten that one, or only one of its instances has. The caller holds mu.
-func (u *upstream) leaves(next string) {
+func (u *upstream) endPrevious(next string) {
 	session, version := u.session, u.version
 	if session == "" || session == next {
 		return
 	}
 	u.do(func() {
 		// The end of the bridge waits for it.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(u.life), parting)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(u.life), endSessionTimeout)
 		defer cancel()
 		u.endSession(ctx, session, version)
 	})

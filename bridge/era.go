@@ -8,10 +8,10 @@ import (
 )
 
 // MCP has two eras: before 2026-07-28 a session begins with initialize, since
-// then each request says by itself what it needs to be understood. Host and
-// server may be of different ones. Then the host hears the truth where it can
-// act on it (a server that knows no server/discover is told to the host, which
-// falls back to initialize by itself), and is translated for where it cannot.
+// then each request carries what it needs to be understood. Host and
+// server may be of different ones. Then the host gets the facts where it can
+// act on them (that a server knows no server/discover, after which it
+// falls back to initialize by itself), and a translation where it cannot.
 
 type era int
 
@@ -25,20 +25,20 @@ const (
 type eras struct {
 	*bridge
 
-	mu      sync.Mutex // guards what follows
-	server  era
-	first   []byte            // the host's initialize, or one made for it
-	shaken  *message          // the host's notifications/initialized, or one made for it; nil: not yet
-	answer  []byte            // the result of the server's initialize
-	flights [contacts]*flight // the first contacts under way
-	probed  time.Time         // when the host began with server/discover; zero: it did not
+	mu               sync.Mutex // guards what follows
+	server           era
+	hello            []byte                  // the host's initialize, or one made for it
+	confirmation     *message                // the host's notifications/initialized, or one made for it; nil: not yet
+	initializeResult []byte                  // the result of the server's initialize
+	flights          [contacts]*firstContact // the first contacts under way
+	probed           time.Time               // when the host began with server/discover; zero: it did not
 
 	modern modernServer
 	legacy legacyServer
 }
 
-// contact is a kind of first contact. Each has its own response: what a probe comes to
-// says nothing to an initialize.
+// contact is a kind of first contact. Each has its own response: the result of a probe
+// means nothing for an initialize.
 type contact int
 
 const (
@@ -47,18 +47,18 @@ const (
 	contacts int = iota
 )
 
-// flight is a first contact with the server, for all that wait for it.
-type flight struct {
-	done   chan struct{}
-	answer *message // the server's response, where it gave one
-	err    error
+// firstContact is a first contact with the server, for all that wait for it.
+type firstContact struct {
+	done     chan struct{}
+	response *message // the server's response, where it gave one
+	err      error
 }
 
-// hello returns what a session begins with; nil: nothing is known.
-func (e *eras) hello() []byte {
+// initializeSent returns what a session begins with; nil: nothing is known.
+func (e *eras) initializeSent() []byte {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.first
+	return e.hello
 }
 
 // serverEra returns what the server is known to be.
@@ -76,22 +76,22 @@ func (e *eras) setServer(to era) {
 
 // contact starts a first contact, or joins the one of its kind under way. It belongs to
 // no request: a login in it may take longer than the host waits.
-func (e *eras) contact(kind contact, begin func(ctx context.Context) (*message, error)) *flight {
+func (e *eras) contact(kind contact, begin func(ctx context.Context) (*message, error)) *firstContact {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	f := e.flights[kind]
 	if f == nil {
-		f = e.fly(begin, func() { e.flights[kind] = nil })
+		f = e.startContact(begin, func() { e.flights[kind] = nil })
 		e.flights[kind] = f
 	}
 	return f
 }
 
-// fly starts a first contact and calls landed when it is over, with mu held.
-func (e *eras) fly(begin func(ctx context.Context) (*message, error), landed func()) *flight {
-	f := &flight{done: make(chan struct{})}
+// startContact starts a first contact and calls landed when it is over, with mu held.
+func (e *eras) startContact(begin func(ctx context.Context) (*message, error), landed func()) *firstContact {
+	f := &firstContact{done: make(chan struct{})}
 	e.do(func() {
-		f.answer, f.err = begin(e.life)
+		f.response, f.err = begin(e.life)
 		e.mu.Lock()
 		landed()
 		e.mu.Unlock()
@@ -101,7 +101,7 @@ func (e *eras) fly(begin func(ctx context.Context) (*message, error), landed fun
 }
 
 // underWay returns the first contact of a kind that is under way, or nil.
-func (e *eras) underWay(kind contact) *flight {
+func (e *eras) underWay(kind contact) *firstContact {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.flights[kind]
@@ -112,69 +112,69 @@ func (e *eras) underWay(kind contact) *flight {
 func (e *eras) begin(hello []byte) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.first != nil {
+	if e.hello != nil {
 		return false
 	}
-	e.first, e.server = hello, unknownEra
+	e.hello, e.server = hello, unknownEra
 	return true
 }
 
-// learned notes what a probe says of the server, unless there is a handshake to say it.
+// learned notes what a probe finds out about the server, unless there is a handshake to say it.
 func (e *eras) learned(server era) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.first == nil {
+	if e.hello == nil {
 		e.server = server
 	}
 }
 
-// connect begins a session with what the host said, and finds out what the
+// connect begins a session with the host's initialize, and finds out what the
 // server is. It returns the response to initialize, the server's or one made
-// from what a modern server said of itself.
+// from the description that a modern server gives.
 func (e *eras) connect(ctx context.Context) (*message, error) {
-	hello := e.hello()
-	answer, err := e.up.ask(ctx, hello)
-	refused, _ := errors.AsType[*refusal](err)
+	hello := e.initializeSent()
+	response, err := e.up.request(ctx, hello)
+	rejected, _ := errors.AsType[*rejection](err)
 	switch {
-	case err == nil && answer.error == nil:
-		e.established(answer)
-		return answer, nil
-	case err != nil && (refused == nil || refused.status == 401 || refused.status == 403 || later(refused.status) || refused.status/100 == 5):
-		return answer, err
+	case err == nil && response.error == nil:
+		e.established(response)
+		return response, nil
+	case err != nil && (rejected == nil || rejected.status == 401 || rejected.status == 403 || later(rejected.status) || rejected.status/100 == 5):
+		return response, err
 	}
-	// It knows no initialize, or refuses this one. A modern server says so.
-	if e.Brief && answer != nil && errorCode(answer) == codeVersion && supportsModern(answer) {
-		e.modern.speak(hello, modernIn(member(answer.error, "data", "supported")))
+	// It knows no initialize, or rejects this one. A modern server names its versions.
+	if e.Brief && response != nil && errorCode(response) == codeVersion && supportsModern(response) {
+		e.modern.speak(hello, modernIn(member(response.error, "data", "supported")))
 		e.setServer(modernEra)
 		return e.modern.introduced(hello, nil)
 	}
-	asking, cancel := context.WithTimeout(ctx, agreePatience)
+	asking, cancel := context.WithTimeout(ctx, agreementWait)
 	defer cancel()
 	if made, merr := e.modern.discover(asking, hello); merr == nil {
 		e.setServer(modernEra)
 		e.Logger.Debug("the server is of 2026-07-28 or later; translating for the host")
 		return made, nil
 	}
-	return answer, err
+	return response, err
 }
 
-// established notes what the server said to initialize.
-func (e *eras) established(answer *message) {
-	e.up.agreed(text(member(answer.result, "protocolVersion")))
+// established keeps the server's result of initialize.
+func (e *eras) established(response *message) {
+	e.up.setVersion(text(member(response.result, "protocolVersion")))
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.server, e.answer = legacyEra, answer.result
+	e.server, e.initializeResult = legacyEra, response.result
 }
 
-// capability returns what the server said of one of its capabilities; nil: nothing.
+// capability returns one of the server's capabilities; nil: nothing.
 func (e *eras) capability(name string) []byte {
 	e.mu.Lock()
-	server, answer := e.server, e.answer
+	server, response := e.server, e.initializeResult
 	e.mu.Unlock()
 	if server == modernEra {
 		return member(e.modern.capabilitiesOfServer(), name)
 	}
-	return member(answer, "capabilities", name)
+	return member(response, "capabilities", name)
 }
 
 // serve carries out what has to be translated, or needs a handshake first.
@@ -191,8 +191,8 @@ func (e *eras) serve(c *call) (done bool, err error) {
 		return true, e.native(c)
 	case server == modernEra:
 		return true, e.modern.serve(c)
-	case server == unknownEra && e.hello() != nil:
-		// The handshake has failed, for a reason that may be gone.
+	case server == unknownEra && e.initializeSent() != nil:
+		// The handshake has failed, for a reason that may have passed.
 		if err := e.handshake(c.ctx); err != nil {
 			return true, err
 		}
@@ -209,43 +209,43 @@ func (e *eras) handshake(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if refused, ok := errors.AsType[*refusal](f.err); ok && refused.body != nil {
+	if rejected, ok := errors.AsType[*rejection](f.err); ok && rejected.body != nil {
 		return f.err // in the server's own words
 	}
-	if f.err != nil || f.answer.error != nil {
+	if f.err != nil || f.response.error != nil {
 		return e.failed(f)
 	}
-	return e.settle(e.life)
+	return e.confirmOrReplace(e.life)
 }
 
 // connectOnce is connect, unless a session has begun: the request that wants one may have looked
 // just before another request had begun it.
 func (e *eras) connectOnce(ctx context.Context) (*message, error) {
 	e.mu.Lock()
-	answer, server := e.answer, e.server
+	response, server := e.initializeResult, e.server
 	e.mu.Unlock()
 	switch {
-	case answer != nil && server == legacyEra:
-		return &message{result: answer}, nil
+	case response != nil && server == legacyEra:
+		return &message{result: response}, nil
 	case server == modernEra:
 		return &message{result: []byte("{}")}, nil
 	}
 	return e.connect(ctx)
 }
 
-// settle ends the handshake with what the host has said after it, if it has.
-func (e *eras) settle(ctx context.Context) error {
+// confirmOrReplace ends the handshake with the host's notifications/initialized, if it has sent that.
+func (e *eras) confirmOrReplace(ctx context.Context) error {
 	err := e.confirm(ctx)
 	if errors.Is(err, errOver) {
-		return e.up.again(ctx)
+		return e.up.replaceCurrent(ctx)
 	}
 	return err
 }
 
-// confirm is settle for a session that is not to be replaced if it has ended.
+// confirm is confirmOrReplace for a session that is not replaced if it has ended.
 func (e *eras) confirm(ctx context.Context) error {
 	e.mu.Lock()
-	shaken, server := e.shaken, e.server
+	shaken, server := e.confirmation, e.server
 	e.mu.Unlock()
 	switch {
 	case shaken == nil:
@@ -260,8 +260,8 @@ func (e *eras) confirm(ctx context.Context) error {
 // native sends a modern request to a server that is modern, as far as is known.
 func (e *eras) native(c *call) error {
 	err := e.up.callModern(c)
-	refused, ok := errors.AsType[*refusal](err)
-	if !ok || e.serverEra() == modernEra || !refused.old() {
+	rejected, ok := errors.AsType[*rejection](err)
+	if !ok || e.serverEra() == modernEra || !rejected.fromOlderEra() {
 		return err
 	}
 	e.learned(legacyEra)
@@ -272,43 +272,43 @@ func (e *eras) native(c *call) error {
 // changed what has to be mirrored into headers ("Client Behavior").
 func (u *upstream) callModern(c *call) error {
 	err := u.call(c)
-	if refused, ok := errors.AsType[*refusal](err); !ok || refused.code() != codeMismatch || !c.is("tools/call") {
+	if rejected, ok := errors.AsType[*rejection](err); !ok || rejected.code() != codeMismatch || !c.is("tools/call") {
 		return err
 	}
 	list := object("jsonrpc", "2.0", "id", u.nextID(), "method", "tools/list", "params", object("_meta", c.meta))
-	if answer, lerr := u.ask(c.ctx, list); lerr == nil && answer.result != nil {
-		u.listed(answer.result, true)
+	if response, lerr := u.request(c.ctx, list); lerr == nil && response.result != nil {
+		u.listed(response.result, true)
 		return u.call(c)
 	}
 	return err
 }
 
-// initialized deals with the host's notifications/initialized.
+// initialized handles the host's notifications/initialized.
 func (e *eras) initialized(m *message) {
 	e.mu.Lock()
-	e.shaken = m
+	e.confirmation = m
 	known := e.server != unknownEra
 	e.mu.Unlock()
-	if !known || e.room.occupied() {
+	if !known || e.placeholder.active() {
 		return // the server gets it when it is there
 	}
-	if err := e.settle(e.life); err != nil && e.life.Err() == nil {
-		e.Logger.Debug("the server could not be told that the session has begun", "err", err)
+	if err := e.confirmOrReplace(e.life); err != nil && e.life.Err() == nil {
+		e.Logger.Debug("the server could not be notified that the session has begun", "err", err)
 	}
 }
 
-// told reports whether a notification of the host's is not for the server.
-func (e *eras) told(m *message) bool {
-	return e.room.occupied() || e.serverEra() == modernEra && modernVersion(m) == ""
+// staysHere reports whether a notification of the host is not for the server.
+func (e *eras) staysHere(m *message) bool {
+	return e.placeholder.active() || e.serverEra() == modernEra && modernVersion(m) == ""
 }
 
-// cancels reports whether the server is to be told with a notification that a
+// cancels reports whether a notification informs the server that a
 // request is not waited for any more.
 func (e *eras) cancels(c *call) bool {
-	return modernVersion(c.message) == "" && e.serverEra() != modernEra && !e.room.occupied()
+	return modernVersion(c.message) == "" && e.serverEra() != modernEra && !e.placeholder.active()
 }
 
-// replied reports whether a response of the host's answers a request that the
+// replied reports whether a response of the host is for a request that the
 // bridge made.
 func (e *eras) replied(m *message) bool { return e.modern.replied(m) }
 

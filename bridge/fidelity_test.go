@@ -114,7 +114,7 @@ func FuzzFidelity(f *testing.F) {
 		select {
 		case got := <-from:
 			return got
-		case <-time.After(patience):
+		case <-time.After(timeout):
 			return "nothing"
 		}
 	}

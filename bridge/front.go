@@ -27,11 +27,12 @@ type front struct {
 // the host does not read any more.
 func newFront(life context.Context, broken func(), o Options) *front {
 	o.HTTP = newClient(&o)
+	o.Version = product(o.Version)
 	if o.Name == "" {
 		o.Name, o.Version = "bridge", "0"
 	}
 	if o.MaxMessage <= 0 {
-		o.MaxMessage = maxMessage
+		o.MaxMessage = defaultMaxMessage
 	}
 	if o.MaxMemory <= 0 {
 		o.MaxMemory = defaultMemory
@@ -44,13 +45,13 @@ func newFront(life context.Context, broken func(), o Options) *front {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.Person == nil {
-		o.Person = new(Person)
+	if o.User == nil {
+		o.User = new(User)
 	}
 	if o.Stdout == nil {
 		o.Stdout = io.Discard
 	}
-	f := &front{Options: o, life: life, memory: newMemory(third), out: &output{w: o.Stdout, broken: broken}}
+	f := &front{Options: o, life: life, memory: newMemory(third), out: &output{w: o.Stdout, onError: broken}}
 	f.lines.size = third
 	f.session = newBridge(f)
 	f.session.start()
@@ -64,54 +65,52 @@ func (f *front) current() *bridge {
 	return f.session
 }
 
-// accept handles one message of the host's.
+// accept handles one message of the host.
 func (f *front) accept(line []byte) { f.current().accept(line) }
 
-// greet returns the bridge for an initialize of the host's: the present one, or a new
+// sessionFor returns the bridge for an initialize of the host: the present one, or a new
 // one where that has begun a session already. Only the reader calls it.
-func (f *front) greet(hello *message) *bridge {
+func (f *front) sessionFor(hello *message) *bridge {
 	b := f.current()
 	for !b.era.begin(hello.raw) {
-		b = f.succeed(b)
+		b = f.nextSession(b)
 	}
-	b.room.leave()
+	b.placeholder.leave()
 	if c := b.find(hello.id); c != nil && c.probe {
 		c.drop() // the host counts anew: the response with this id is that to initialize
 	}
 	return b
 }
 
-// succeed ends a session, with all that the server and the bridge keep for it, and
+// nextSession ends a session, with all that the server and the bridge keep for it, and
 // returns the bridge of the next one. Each request that is still open gets an error.
-func (f *front) succeed(old *bridge) *bridge {
+func (f *front) nextSession(old *bridge) *bridge {
 	f.Logger.Debug("the host begins another session")
 	next := newBridge(f)
 	old.mu.Lock()
 	next.serial = old.serial // the host may still respond to a request of the old session's
 	old.mu.Unlock()
-	next.up.questions.succeed(&old.up.questions)
+	next.up.serverRequests.inherit(&old.up.serverRequests)
 	ended := make(chan struct{})
 	next.before = ended
 	f.mu.Lock()
 	f.session = next
 	f.mu.Unlock()
 	for _, c := range old.due() {
-		c.fail(superseded)
+		c.fail(old.cutShort(c, "the host began another session"))
 		c.cancel()
 	}
-	old.room.leave()
+	old.placeholder.leave()
 	old.do(func() {
-		if opening := old.era.underWay(initializing); opening != nil {
+		begin := sync.OnceFunc(func() { close(ended) })
+		defer begin()
+		for _, opening := range old.openings() {
 			// The server may be about to begin the session that has to end.
-			close(ended)
+			begin()
 			old.outlast(opening)
-			old.end()
-			old.part(f.life)
-			return
 		}
 		old.end()
-		old.part(f.life)
-		close(ended)
+		old.endSession(f.life)
 	})
 	next.start()
 	return next
@@ -121,19 +120,27 @@ func (f *front) succeed(old *bridge) *bridge {
 // for, so that it can be ended at the server.
 const openingWait = 30 * time.Second
 
-// outlast waits until a first contact is over, but not for long.
-func (b *bridge) outlast(f *flight) {
+// openings returns the ends of what may begin a session at the server: the first contact under
+// way, and the replacement of a session.
+func (b *bridge) openings() (all []<-chan struct{}) {
+	if f := b.era.underWay(initializing); f != nil {
+		all = append(all, f.done)
+	}
+	b.up.mu.Lock()
+	defer b.up.mu.Unlock()
+	if r := b.up.replacement; r != nil {
+		all = append(all, r.done)
+	}
+	return all
+}
+
+// outlast waits until the beginning of a session is over, but not for long.
+func (b *bridge) outlast(done <-chan struct{}) {
 	timer := time.NewTimer(openingWait)
 	defer timer.Stop()
 	select {
-	case <-f.done:
+	case <-done:
 	case <-timer.C:
 	case <-b.life.Done():
 	}
 }
-
-// superseded is the error of a request whose session the host has ended by beginning
-// another.
-var superseded = &Trouble{Code: CodeUncertain, Reason: "ended",
-	Message: "the host began another session before the response came; " +
-		"the request may or may not have been carried out"}

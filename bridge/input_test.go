@@ -93,7 +93,7 @@ func TestInputForLegacyHost(t *testing.T) {
 	h.send(`{"jsonrpc":"2.0","id":` + get(t, ask, "id") + `,"result":{"model":"m"}}`)
 	ask = h.note("roots/list")
 	h.send(`{"jsonrpc":"2.0","id":` + get(t, ask, "id") + `,"result":{"roots":[]}}`)
-	if got := h.answer("1"); get(t, got, "result", "n") != "1.50" {
+	if got := h.response("1"); get(t, got, "result", "n") != "1.50" {
 		t.Errorf("got %s", got)
 	}
 	rounds := s.calls()
@@ -134,7 +134,7 @@ func TestInputThatDoesNotEnd(t *testing.T) {
 	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP)})
 	h.hello()
 	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
-	if got := h.answer("1"); get(t, got, "error", "code") != strconv.Itoa(bridge.CodeTranslation) {
+	if got := h.response("1"); get(t, got, "error", "code") != strconv.Itoa(bridge.CodeTranslation) {
 		t.Errorf("got %s", got)
 	}
 	if n := len(s.calls()); n != 16 {
@@ -142,7 +142,7 @@ func TestInputThatDoesNotEnd(t *testing.T) {
 	}
 }
 
-func TestInputRefusedByLegacyHost(t *testing.T) {
+func TestInputRejectedByLegacyHost(t *testing.T) {
 	s := &moderns{serve: func(w http.ResponseWriter, _ *http.Request, got request, _ int) {
 		result(w, got.id, `{"resultType":"input_required","inputRequests":{"a":`+askModel+`}}`)
 	}}
@@ -151,7 +151,7 @@ func TestInputRefusedByLegacyHost(t *testing.T) {
 	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
 	ask := h.note("sampling/createMessage")
 	h.send(`{"jsonrpc":"2.0","id":` + get(t, ask, "id") + `,"error":{"code":-1,"message":"no model here"}}`)
-	got := h.answer("1")
+	got := h.response("1")
 	if get(t, got, "error", "code") != strconv.Itoa(bridge.CodeTranslation) || !strings.Contains(got, "no model here") {
 		t.Errorf("got %s", got)
 	}
@@ -222,7 +222,7 @@ func TestInputForModernHost(t *testing.T) {
 			s := newAsking(tt.ask, tt.apart)
 			h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
 			h.send(modernCall(1, ""))
-			got := h.answer("1")
+			got := h.response("1")
 			if get(t, got, "result", "resultType") != `"input_required"` {
 				t.Fatalf("got %s", got)
 			}
@@ -232,13 +232,13 @@ func TestInputForModernHost(t *testing.T) {
 			}
 			state := get(t, got, "result", "requestState")
 			h.send(modernCall(2, `,"inputResponses":{"input":`+colour+`},"requestState":`+state))
-			got = h.answer("2")
+			got = h.response("2")
 			if get(t, got, "result", "resultType") != `"complete"` || get(t, got, "result", "reply", "result") != colour || get(t, got, "result", "reply", "id") != `"q"` {
 				t.Errorf("got %s", got)
 			}
 			// The state is used up.
 			h.send(modernCall(3, `,"inputResponses":{"input":`+colour+`},"requestState":`+state))
-			if got := h.answer("3"); get(t, got, "error", "code") != "-32602" {
+			if got := h.response("3"); get(t, got, "error", "code") != "-32602" {
 				t.Errorf("got %s", got)
 			}
 			if call := s.last("tools/call"); strings.Contains(call.body, "io.modelcontextprotocol/") || call.header.Get("Mcp-Method") != "" {
@@ -253,8 +253,8 @@ func TestInputNotGiven(t *testing.T) {
 	s := newAsking(`{"jsonrpc":"2.0","id":9,"method":"elicitation/create","params":{}}`, false)
 	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP)})
 	h.send(modernCall(1, ""))
-	h.send(modernCall(2, `,"requestState":`+get(t, h.answer("1"), "result", "requestState")))
-	if got := h.answer("2"); get(t, got, "result", "reply", "error", "code") != "-32602" {
+	h.send(modernCall(2, `,"requestState":`+get(t, h.response("1"), "result", "requestState")))
+	if got := h.response("2"); get(t, got, "result", "reply", "error", "code") != "-32602" {
 		t.Errorf("got %s", got)
 	}
 }
@@ -267,7 +267,7 @@ func TestPingForModernHost(t *testing.T) {
 			s := newAsking(`{"jsonrpc":"2.0","id":9,"method":"`+method+`"}`, apart)
 			h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP)})
 			h.send(modernCall(1, ""))
-			if got := h.answer("1"); get(t, got, "result", "reply", want) == "" {
+			if got := h.response("1"); get(t, got, "result", "reply", want) == "" {
 				t.Errorf("%s: got %s", method, got)
 			}
 		}
@@ -290,7 +290,7 @@ func TestInputThatTheHostDoesNotBring(t *testing.T) {
 			}
 			h := start(t, bubbleServer(t, s.ServeHTTP))
 			h.send(modernCall(1, ""))
-			state := get(t, h.answer("1"), "result", "requestState")
+			state := get(t, h.response("1"), "result", "requestState")
 			h.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`)
 			select {
 			case <-ended:
@@ -302,7 +302,7 @@ func TestInputThatTheHostDoesNotBring(t *testing.T) {
 				t.Errorf("the server was told %s", told.body)
 			}
 			h.send(modernCall(2, `,"inputResponses":{"input":`+colour+`},"requestState":`+state))
-			if got := h.answer("2"); get(t, got, "error", "code") != "-32602" {
+			if got := h.response("2"); get(t, got, "error", "code") != "-32602" {
 				t.Errorf("got %s", got)
 			}
 		})

@@ -18,28 +18,33 @@ const (
 	// reopenWait is how long a stream that is not open is waited for meanwhile.
 	reopenWait = 30 * time.Second
 
-	// askedKept bounds the requests of the server's that are remembered.
-	askedKept = 1000
+	// userRequestsKept bounds the requests of the server that are remembered.
+	userRequestsKept = 1000
 )
 
 // lateCalls are the requests whose POST has ended and whose response may come on a stream.
 // The zero value is ready.
 type lateCalls struct {
-	mu    sync.Mutex              // guards what follows
-	signs map[*call]chan struct{} // receive when there is a sign that a request is being carried out
-	asked map[string]bool         // requests of the server's that the user responds to, by id
+	mu           sync.Mutex                // guards what follows
+	signs        map[*call]chan *rejection // receive nil for a sign that it is being carried out, or its rejection
+	userRequests map[string]bool           // requests of the server that the user responds to, by id
 }
 
-// enter adds a call, and returns the channel of its signs.
-func (l *lateCalls) enter(c *call) <-chan struct{} {
+// enter adds a call that is posted, and leave removes it.
+func (l *lateCalls) enter(c *call) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.signs == nil {
-		l.signs = make(map[*call]chan struct{})
+		l.signs = make(map[*call]chan *rejection)
 	}
-	sign := make(chan struct{}, 1)
-	l.signs[c] = sign
-	return sign
+	l.signs[c] = make(chan *rejection, 1)
+}
+
+// of returns the channel of a call.
+func (l *lateCalls) of(c *call) <-chan *rejection {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.signs[c]
 }
 
 func (l *lateCalls) leave(c *call) {
@@ -54,37 +59,37 @@ func (l *lateCalls) note(m *message) {
 	switch {
 	case m.is("notifications/progress"):
 		token := idKey(member(m.params, "progressToken"))
-		l.mark(func(c *call) bool { return token != "" && token == idKey(member(c.meta, "progressToken")) })
+		l.signal(func(c *call) bool { return token != "" && token == idKey(member(c.meta, "progressToken")) })
 	case m.request() && (m.is("elicitation/create") || m.is("sampling/createMessage")):
 		l.mu.Lock()
-		if l.asked == nil || len(l.asked) >= askedKept {
-			l.asked = make(map[string]bool)
+		if l.userRequests == nil || len(l.userRequests) >= userRequestsKept {
+			l.userRequests = make(map[string]bool)
 		}
-		l.asked[idKey(m.id)] = true
+		l.userRequests[idKey(m.id)] = true
 		l.mu.Unlock()
-		l.mark(func(*call) bool { return true })
+		l.signal(func(*call) bool { return true })
 	}
 }
 
-// replied takes the host's response to such a request for a sign: the server goes on now.
+// replied takes the host's response to such a request as a sign that the server goes on.
 func (l *lateCalls) replied(m *message) {
 	l.mu.Lock()
-	asked := l.asked[idKey(m.id)]
-	delete(l.asked, idKey(m.id))
+	asked := l.userRequests[idKey(m.id)]
+	delete(l.userRequests, idKey(m.id))
 	l.mu.Unlock()
 	if asked {
-		l.mark(func(*call) bool { return true })
+		l.signal(func(*call) bool { return true })
 	}
 }
 
 // mark gives a sign for those that it is for.
-func (l *lateCalls) mark(is func(c *call) bool) {
+func (l *lateCalls) signal(is func(c *call) bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for c, sign := range l.signs {
 		if is(c) {
 			select {
-			case sign <- struct{}{}:
+			case sign <- nil:
 			default:
 			}
 		}
@@ -92,19 +97,18 @@ func (l *lateCalls) mark(is func(c *call) bool) {
 }
 
 // await waits for a response that did not come in the POST's own response, and returns an
-// error once it cannot be expected any more. came says what came instead; now returns the
+// error once it cannot be expected any more. came describes what came instead; now returns the
 // state of the stream on which the response may come, and a channel that is closed when that
 // changes.
 func (u *upstream) await(c *call, came string, now func() (streamState, <-chan struct{})) error {
-	sign := u.waiting.enter(c)
-	defer u.waiting.leave(c)
+	sign := u.lateCalls.of(c)
 	last := time.Now()
 	var closed time.Time // when the stream was found closed; zero: it is open
 	for {
 		state, changed := now()
 		limit := last.Add(lateWait)
 		switch {
-		case c.answered():
+		case c.responded():
 			return nil
 		case state == streamNone:
 			return noResponse(came + ", and no stream is open on which one could come")
@@ -123,12 +127,16 @@ func (u *upstream) await(c *call, came string, now func() (streamState, <-chan s
 		case <-c.ended:
 		case <-c.ctx.Done():
 			timer.Stop()
-			if c.answered() {
+			if c.responded() {
 				return nil
 			}
 			return c.ctx.Err()
 		case <-changed:
-		case <-sign:
+		case rejection := <-sign:
+			if rejection != nil {
+				timer.Stop()
+				return rejection
+			}
 			last = time.Now()
 		case <-timer.C:
 			return noResponse(came + because)
@@ -161,14 +169,14 @@ func noResponse(came string) *Trouble {
 		Message: "the server " + came + "; the request may or may not have been carried out"}
 }
 
-// cameStatus says that a response had nothing in it.
-func cameStatus(resp *http.Response) string {
+// describeStatus describes a response with nothing in it.
+func describeStatus(resp *http.Response) string {
 	return fmt.Sprintf("ended its response (HTTP status %d, %s) without a JSON-RPC response in it",
 		resp.StatusCode, http.StatusText(resp.StatusCode))
 }
 
-// cameEvents says that a request's stream ended.
-func cameEvents(messages int) string {
+// describeEvents describes a request's stream that ended.
+func describeEvents(messages int) string {
 	switch messages {
 	case 0:
 		return "ended the request's event stream without a message"

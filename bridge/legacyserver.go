@@ -11,26 +11,26 @@ type legacyServer struct {
 	eras   *eras
 	active bool // there is a host to translate for; guarded by eras.mu
 
-	mu     sync.Mutex // guards what follows
-	heard  []*call    // the host's subscriptions/listen
-	under  []*call    // what is under way at the server, in order
-	parked map[string]*parked
+	mu            sync.Mutex // guards what follows
+	subscriptions []*call    // the host's subscriptions/listen
+	underWay      []*call    // what is under way at the server, in order
+	parked        map[string]*parked
 }
 
-// noDiscover tells a host that speaks both eras to fall back to initialize: in
+// noDiscover has a host that speaks both eras fall back to initialize: in
 // one era with its server it has more than any translation gives.
 var noDiscover = &Trouble{Code: codeNoMethod, Reason: "legacy_server",
 	Message: "the server is of the time before 2026-07-28 and knows no server/discover: begin with initialize"}
 
-// inputKey is the name of the one input that is asked for at a time.
+// inputKey is the name of the one input that is requested at a time.
 const inputKey = "input"
 
-// serve carries out a request of the host's.
+// serve carries out a request of the host.
 func (t *legacyServer) serve(c *call) error {
 	if err := t.ready(c); err != nil {
 		return err
 	}
-	if t.eras.serverEra() == modernEra { // which it was only slow to say
+	if t.eras.serverEra() == modernEra { // which it was only slow to respond
 		return t.eras.native(c)
 	}
 	switch c.name() {
@@ -51,7 +51,7 @@ func (t *legacyServer) serve(c *call) error {
 	if err != nil {
 		return err
 	}
-	p := &parked{final: make(chan *message, 1), asks: make(chan *message, 16), err: make(chan error, 1)}
+	p := &parked{final: make(chan *message, 1), inputRequests: make(chan *message, 16), err: make(chan error, 1)}
 	p.inner = t.eras.own(t.eras.life, m, func(got *message) bool {
 		if !got.response() {
 			return false
@@ -62,12 +62,13 @@ func (t *legacyServer) serve(c *call) error {
 		}
 		return true
 	})
-	p.inner.asks = p.asks
+	p.inner.inputRequests = p.inputRequests
+	c.left.Store(true)
 	t.eras.do(func() {
 		t.enter(p.inner)
 		defer t.leave(p.inner)
 		err := t.eras.up.call(p.inner)
-		if p.inner.answered() {
+		if p.inner.responded() {
 			err = nil
 			if p.inner.failed != nil {
 				err = p.inner.failed
@@ -83,34 +84,33 @@ func (t *legacyServer) serve(c *call) error {
 func (t *legacyServer) enter(inner *call) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.under = append(t.under, inner)
+	t.underWay = append(t.underWay, inner)
 }
 
 func (t *legacyServer) leave(inner *call) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.under = slices.DeleteFunc(t.under, func(other *call) bool { return other == inner })
+	t.underWay = slices.DeleteFunc(t.underWay, func(other *call) bool { return other == inner })
 }
 
-// carrier returns a call that can bring the host a question that came in none's
-// answer, as all of them do over HTTP+SSE; nil: none is under way. The host
-// answers a question and not a call, so that any will do; the last is the most
+// carrier returns a call that can carry a request of the server that belongs to no call, as all of them do over HTTP+SSE; nil: none is under way. The host
+// responds to the request and not to the call, so that any will do; the last is the most
 // likely to be the reason.
 func (t *legacyServer) carrier() *call {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if n := len(t.under); n > 0 {
-		return t.under[n-1]
+	if n := len(t.underWay); n > 0 {
+		return t.underWay[n-1]
 	}
 	return nil
 }
 
-// ready begins a session, once, with what the host's request says of it.
+// ready begins a session, once, with what the host's request holds for it.
 func (t *legacyServer) ready(c *call) error {
 	e := t.eras
 	e.mu.Lock()
 	t.active = true
-	if e.first == nil {
+	if e.hello == nil {
 		meta := c.meta
 		params := []any{"protocolVersion", "2025-11-25"}
 		if capabilities := member(meta, metaCapabilities); capabilities != nil {
@@ -123,10 +123,10 @@ func (t *legacyServer) ready(c *call) error {
 		} else {
 			params = append(params, "clientInfo", object("name", e.Name, "version", e.Version))
 		}
-		e.first = object("jsonrpc", "2.0", "id", []byte(`"handstamp-0"`), "method", "initialize", "params", object(params...))
-		e.shaken = &message{raw: []byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`), method: []byte(`"notifications/initialized"`)}
+		e.hello = object("jsonrpc", "2.0", "id", []byte(`"handstamp-0"`), "method", "initialize", "params", object(params...))
+		e.confirmation = &message{raw: []byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`), method: []byte(`"notifications/initialized"`)}
 	}
-	known := e.answer != nil
+	known := e.initializeResult != nil
 	e.mu.Unlock()
 	if known {
 		return nil
@@ -152,52 +152,52 @@ func (t *legacyServer) strip(raw []byte) []byte {
 	return set(raw, "params", set(params, "_meta", meta))
 }
 
-// discovered returns what server/discover would have said.
+// discovered returns what server/discover would have sent.
 func (t *legacyServer) discovered() []byte {
 	e := t.eras
 	e.mu.Lock()
-	answer := e.answer
+	response := e.initializeResult
 	e.mu.Unlock()
 	made := []any{"resultType", "complete", "supportedVersions", []string{firstModern}, "ttlMs", 0, "cacheScope", "private"}
-	if capabilities := member(answer, "capabilities"); capabilities != nil {
+	if capabilities := member(response, "capabilities"); capabilities != nil {
 		made = append(made, "capabilities", capabilities)
 	} else {
 		made = append(made, "capabilities", []byte("{}"))
 	}
-	if instructions := member(answer, "instructions"); instructions != nil {
+	if instructions := member(response, "instructions"); instructions != nil {
 		made = append(made, "instructions", instructions)
 	}
-	if info := member(answer, "serverInfo"); info != nil {
+	if info := member(response, "serverInfo"); info != nil {
 		made = append(made, "_meta", object(metaServer, info))
 	}
 	return object(made...)
 }
 
-// await gives the host the answer of a request under way, or what the server
-// asks instead.
+// await gives the host the response of a request under way, or what the server
+// requests instead.
 func (t *legacyServer) await(c *call, p *parked) error {
 	select {
 	case m := <-p.final:
 		if m.result != nil {
 			m = t.complete(c, m)
 		}
-		t.eras.conclude(c, m, false)
+		t.eras.deliverResponse(c, m, false)
 		return nil
 	case err := <-p.err:
 		return err
-	case ask := <-p.asks:
-		p.asked = ask.id
+	case request := <-p.inputRequests:
+		p.inputRequestID = request.id
 		state := t.park(c, p)
-		input := object("method", ask.method)
-		if ask.params != nil {
-			input = object("method", ask.method, "params", ask.params)
+		input := object("method", request.method)
+		if request.params != nil {
+			input = object("method", request.method, "params", request.params)
 		}
 		if !c.reply(object("resultType", "input_required", "inputRequests", object(inputKey, input), "requestState", state)) {
 			t.abandon(c.id) // the host has cancelled it meanwhile
 		}
 		return nil
 	case <-c.ctx.Done():
-		t.give(p)
+		t.abandonOne(p)
 		return c.ctx.Err()
 	}
 }
@@ -205,16 +205,16 @@ func (t *legacyServer) await(c *call, p *parked) error {
 // resume gives the server the input that the host has brought.
 func (t *legacyServer) resume(c *call, p *parked) error {
 	response := member(c.params, "inputResponses", inputKey)
-	reply := object("jsonrpc", "2.0", "id", p.asked, "result", response)
+	reply := object("jsonrpc", "2.0", "id", p.inputRequestID, "result", response)
 	if response == nil {
-		reply = (&Trouble{Code: codeInvalidArgs, Reason: "input", Message: "the host gave no input"}).response(p.asked)
+		reply = (&Trouble{Code: codeInvalidArgs, Reason: "input", Message: "the host gave no input"}).response(p.inputRequestID)
 	}
 	m, err := parse(reply)
 	if err == nil {
-		err = t.eras.up.tell(c.ctx, m)
+		err = t.eras.up.notify(c.ctx, m)
 	}
 	if err != nil {
-		t.give(p)
+		t.abandonOne(p)
 		return err
 	}
 	return t.await(c, p)
@@ -245,34 +245,34 @@ func (t *legacyServer) subscribe(c *call) error {
 		filter = []byte("{}")
 	}
 	_ = elements(member(filter, "resourceSubscriptions"), func(uri []byte) bool {
-		_, err := t.eras.up.ask(c.ctx, object("jsonrpc", "2.0", "id", t.eras.nextID(), "method", "resources/subscribe", "params", object("uri", uri)))
+		_, err := t.eras.up.request(c.ctx, object("jsonrpc", "2.0", "id", t.eras.nextID(), "method", "resources/subscribe", "params", object("uri", uri)))
 		return err == nil
 	})
 	t.mu.Lock()
-	t.heard = append(t.heard, c)
+	t.subscriptions = append(t.subscriptions, c)
 	t.mu.Unlock()
 	if !c.quiet {
-		t.eras.out.write(acknowledged(c.id, filter))
+		t.eras.out.write(acknowledgement(c.id, filter))
 	}
 	<-c.ctx.Done()
 	t.mu.Lock()
-	t.heard = slices.DeleteFunc(t.heard, func(other *call) bool { return other == c })
+	t.subscriptions = slices.DeleteFunc(t.subscriptions, func(other *call) bool { return other == c })
 	t.mu.Unlock()
 	_ = elements(member(filter, "resourceSubscriptions"), func(uri []byte) bool {
 		if t.wanted(uri) {
 			return true
 		}
-		_, err := t.eras.up.ask(t.eras.life, object("jsonrpc", "2.0", "id", t.eras.nextID(), "method", "resources/unsubscribe", "params", object("uri", uri)))
+		_, err := t.eras.up.request(t.eras.life, object("jsonrpc", "2.0", "id", t.eras.nextID(), "method", "resources/unsubscribe", "params", object("uri", uri)))
 		return err == nil
 	})
 	return c.ctx.Err()
 }
 
-// wanted reports whether a subscription of the host's is for a resource.
+// wanted reports whether a subscription of the host is for a resource.
 func (t *legacyServer) wanted(uri []byte) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return slices.ContainsFunc(t.heard, func(c *call) bool { return subscribed(c, uri) })
+	return slices.ContainsFunc(t.subscriptions, func(c *call) bool { return subscribed(c, uri) })
 }
 
 // subscribed reports whether a subscription is for a resource.
@@ -284,25 +284,25 @@ func subscribed(c *call, uri []byte) (found bool) {
 	return found
 }
 
-// acknowledged returns the first message of a subscription.
-func acknowledged(id, filter []byte) []byte {
+// acknowledgement returns the first message of a subscription.
+func acknowledgement(id, filter []byte) []byte {
 	return object("jsonrpc", "2.0", "method", "notifications/subscriptions/acknowledged",
 		"params", object("_meta", object(metaSubscription, id), "notifications", filter))
 }
 
-// asked deals with a request of the server's.
-func (t *legacyServer) asked(m *message, c *call) {
+// carry deals with a request of the server.
+func (t *legacyServer) forward(m *message, c *call) {
 	var reply []byte
 	switch m.name() {
 	case "ping":
 		reply = object("jsonrpc", "2.0", "id", m.id, "result", []byte("{}"))
 	case "elicitation/create", "sampling/createMessage", "roots/list":
-		if c == nil || c.asks == nil {
+		if c == nil || c.inputRequests == nil {
 			c = t.carrier()
 		}
 		if c != nil {
 			select {
-			case c.asks <- m:
+			case c.inputRequests <- m:
 				return
 			default:
 			}
@@ -310,11 +310,11 @@ func (t *legacyServer) asked(m *message, c *call) {
 	}
 	if reply == nil {
 		reply = (&Trouble{Code: codeNoMethod, Reason: "translation",
-			Message: "the host is of an era without requests of servers, and none of its own is under way that could carry this one"}).response(m.id)
+			Message: "the host is of an era in which servers send no requests, and none of its own is under way that could carry this one"}).response(m.id)
 	}
 	t.eras.do(func() {
 		if made, err := parse(reply); err == nil {
-			t.eras.tell(made)
+			t.eras.notify(made)
 		}
 	})
 }
@@ -322,7 +322,7 @@ func (t *legacyServer) asked(m *message, c *call) {
 // fromServer returns a message of the server's as the host gets it.
 func (t *legacyServer) fromServer(m *message, c *call) []byte {
 	if m.request() {
-		t.asked(m, c)
+		t.forward(m, c)
 		return nil
 	}
 	kind := map[string]string{
@@ -335,7 +335,7 @@ func (t *legacyServer) fromServer(m *message, c *call) []byte {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, c := range t.heard {
+	for _, c := range t.subscriptions {
 		wanted := kind == "" && subscribed(c, member(m.params, "uri"))
 		if kind != "" {
 			wanted = string(member(c.params, "notifications", kind)) == "true"

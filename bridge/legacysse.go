@@ -27,17 +27,17 @@ const fallBackInterval = time.Minute
 const postGrace = 2 * time.Second
 
 // sseWire is HTTP+SSE, the transport of 2024-11-05: one stream on which the
-// server says everything, and an address to post to, which the stream names
+// server sends everything, and an address to post to, which the stream names
 // first. The stream is the session: when it ends, so do the requests that wait
-// for an answer on it, and the next one begins another.
+// for a response on it, and the next one begins another.
 type sseWire struct {
 	up *upstream
 
 	mu        sync.Mutex // guards what follows
 	stream    *sseStream // nil: none is open
-	spoken    bool       // the server speaks it
+	known     bool       // the server speaks it
 	rejected  time.Time  // when the server rejected a fall back to it
-	opening   *renewal
+	opening   *replacement
 	returning bool       // the stream is being opened again, although no request needs it
 	again     resumption // when that is tried
 }
@@ -59,14 +59,14 @@ func (s *sseStream) now() (streamState, <-chan struct{}) {
 	return streamOpen, s.alive.Done()
 }
 
-// speaksSSE reports whether the server is spoken to by HTTP+SSE.
+// speaksSSE reports whether HTTP+SSE is what the server speaks.
 func (u *upstream) speaksSSE() bool {
 	if u.wire == WireSSE {
 		return true
 	}
 	u.legacy.mu.Lock()
 	defer u.legacy.mu.Unlock()
-	return u.legacy.spoken
+	return u.legacy.known
 }
 
 // open opens the stream, unless it is.
@@ -78,11 +78,11 @@ func (w *sseWire) open(ctx context.Context) error {
 		return nil
 	}
 	if o == nil {
-		o = &renewal{done: make(chan struct{})}
+		o = &replacement{done: make(chan struct{})}
 		w.opening = o
 		w.up.do(func() {
 			if o.err = w.connect(); o.err == nil && w.up.established() {
-				o.err = w.up.greet(w.up.life) // the old session ended with the old stream
+				o.err = w.up.beginAgain(w.up.life) // the old session ended with the old stream
 			}
 			w.mu.Lock()
 			w.opening = nil
@@ -91,7 +91,7 @@ func (w *sseWire) open(ctx context.Context) error {
 		})
 	}
 	w.mu.Unlock()
-	return w.up.joined(ctx, o)
+	return w.up.awaitReplacement(ctx, o)
 }
 
 // connect opens the stream and waits for its first event.
@@ -106,14 +106,14 @@ func (w *sseWire) connect() error {
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer cancel()
-		r := u.refused(resp)
+		r := u.rejectionOf(resp)
 		r.atGET = true
 		return r
 	}
 	if kind := contentType(resp.Header); kind != acceptStream {
 		defer cancel()
 		discard(resp)
-		return &refusal{status: resp.StatusCode, atGET: true, Trouble: notMCP(kind)}
+		return &rejection{status: resp.StatusCode, atGET: true, Trouble: notMCP(kind)}
 	}
 	events := u.eventsOf(resp)
 	endpoint, err := firstEndpoint(events.Reader, u.URL)
@@ -128,10 +128,10 @@ func (w *sseWire) connect() error {
 	u.mu.Lock()
 	round := u.advance()
 	u.mu.Unlock()
-	u.withdraw()
+	u.cancelServerRequests()
 	s := &sseStream{endpoint: endpoint, round: round, alive: ctx, hangUp: cancel, over: make(chan struct{})}
 	w.mu.Lock()
-	w.stream, w.spoken = s, true
+	w.stream, w.known = s, true
 	w.mu.Unlock()
 	u.Logger.Debug("the server speaks HTTP+SSE")
 	u.do(func() {
@@ -190,10 +190,10 @@ var noEndpoint = &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the 
 func firstEndpoint(events *sse.Reader, base string) (string, error) {
 	for {
 		e, err := events.Next()
-		if err != nil {
+		if err != nil && !errors.Is(err, sse.ErrTooLarge) {
 			return "", err
 		}
-		if e.Type == "endpoint" {
+		if err == nil && e.Type == "endpoint" {
 			return endpointAt(base, e.Data)
 		}
 	}
@@ -246,12 +246,12 @@ func (w *sseWire) moved(data []byte) {
 
 // fallBack tries HTTP+SSE for an initialize that the server has rejected as servers of that
 // do. It reports false if the server does not speak it.
-func (u *upstream) fallBack(c *call, r *refusal) (done bool, err error) {
+func (u *upstream) fallBack(c *call, r *rejection) (done bool, err error) {
 	if u.legacy.rejectedLately() {
 		return false, nil
 	}
 	ctx := c.ctx
-	if r.answers(c.message) {
+	if r.respondsTo(c.message) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, fallBackWait)
 		defer cancel()
@@ -260,7 +260,7 @@ func (u *upstream) fallBack(c *call, r *refusal) (done bool, err error) {
 	if t, ok := errors.AsType[*Trouble](err); ok && t.Reason == "endpoint" {
 		return true, err
 	}
-	if refused, ok := errors.AsType[*refusal](err); ok && refused.status/100 == 4 {
+	if rejected, ok := errors.AsType[*rejection](err); ok && rejected.status/100 == 4 {
 		u.legacy.mu.Lock()
 		u.legacy.rejected = time.Now()
 		u.legacy.mu.Unlock()
@@ -282,7 +282,7 @@ func (w *sseWire) rejectedLately() bool {
 // atSSE returns the rejection that a stream is which comes in response to a POST and begins as
 // those of HTTP+SSE do: the address takes every method for the stream's.
 func atSSE() error {
-	return &refusal{status: http.StatusMethodNotAllowed, Trouble: &Trouble{Code: CodeRefused, Reason: "http_sse",
+	return &rejection{status: http.StatusMethodNotAllowed, Trouble: &Trouble{Code: CodeRejected, Reason: "http_sse",
 		Message: "the server speaks HTTP+SSE at this address: it responds to a POST with an event stream that names an endpoint"}}
 }
 
@@ -298,9 +298,9 @@ func (w *sseWire) reopen(ctx context.Context, round int) error {
 	return w.open(ctx)
 }
 
-// call sends a request and waits for its answer on the stream.
+// call sends a request and waits for its response on the stream.
 func (w *sseWire) call(c *call) error {
-	return w.up.insist(c, func() (int, error) { return w.attempt(c) })
+	return w.up.withReplacement(c, func() (int, error) { return w.attempt(c) })
 }
 
 // attempt is call for one session: it returns the session's round.
@@ -310,15 +310,17 @@ func (w *sseWire) attempt(c *call) (round int, err error) {
 		return 0, err
 	}
 	c.on = s
+	w.up.lateCalls.enter(c)
+	defer w.up.lateCalls.leave(c)
 	ctx, cancel := context.WithCancel(c.ctx)
 	defer cancel()
 	defer context.AfterFunc(s.alive, func() { time.AfterFunc(postGrace, cancel) })()
 	resp, err := w.post(ctx, s, c)
 	if err == nil {
-		err = w.up.receive(c, resp)
+		err = w.up.receiveResponse(c, resp)
 	}
 	switch {
-	case c.answered():
+	case c.responded():
 		return s.round, nil
 	case c.ctx.Err() != nil:
 		return s.round, c.ctx.Err()
@@ -328,7 +330,7 @@ func (w *sseWire) attempt(c *call) (round int, err error) {
 	return s.round, err
 }
 
-// send sends a message that has no answer, and returns the round of its session.
+// send sends a message that has no response, and returns the round of its session.
 func (w *sseWire) send(c *call) (round int, err error) {
 	s, err := w.ready(c)
 	if err != nil {
@@ -375,12 +377,13 @@ func (w *sseWire) post(ctx context.Context, s *sseStream, c *call) (*http.Respon
 	endpoint := s.endpoint
 	w.mu.Unlock()
 	_, header := u.header(&call{message: &message{raw: c.raw}})
+	c.left.Store(true)
 	resp, err := u.postTo(ctx, endpoint, c.raw, header)
 	if err != nil {
 		return nil, u.broken(err)
 	}
 	if resp.StatusCode/100 != 2 {
-		return nil, u.rejected(c, resp, true) // the endpoint names the session
+		return nil, u.readRejection(c, resp, true) // the endpoint names the session
 	}
 	return resp, nil
 }

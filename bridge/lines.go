@@ -16,7 +16,7 @@ type lines struct {
 }
 
 // next returns the next line, which is the caller's, without its end and the space
-// around it. There is room behind it for a line end. Of a line over the limit it
+// around it. There is capacity behind it for a line end. Of a line over the limit it
 // returns what was seen of it on the way, and keeps nothing else.
 func (l *lines) next() (line []byte, dropped *glimpse, err error) {
 	taken := int64(0) // of memory
@@ -40,7 +40,7 @@ func (l *lines) next() (line []byte, dropped *glimpse, err error) {
 			line = nil
 		default:
 			if more && len(line)+len(part) > cap(line) {
-				line = slices.Grow(line, l.room(cap(line))-len(line))
+				line = slices.Grow(line, l.capacity(cap(line))-len(line))
 			}
 			line = append(line, part...)
 		}
@@ -56,10 +56,10 @@ func (l *lines) next() (line []byte, dropped *glimpse, err error) {
 	}
 }
 
-// room returns the next capacity.
-func (l *lines) room(full int) int {
+// capacity returns the next capacity.
+func (l *lines) capacity(full int) int {
 	if full < leastExpected {
-		return min(l.expected.room(full), l.limit+1)
+		return min(l.expected.capacity(full), l.limit+1)
 	}
 	return grown(full, l.limit+1)
 }
@@ -69,7 +69,7 @@ func (l *lines) fits(line, part []byte, more bool, taken *int64) bool {
 	if !more || len(line)+len(part) <= cap(line) {
 		return true
 	}
-	need := int64(l.room(cap(line)))
+	need := int64(l.capacity(cap(line)))
 	if need <= shortMessage || need <= *taken {
 		return true
 	}

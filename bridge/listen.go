@@ -10,22 +10,21 @@ import (
 	"time"
 )
 
-// agreePatience is how long a server that does not say what it agrees to, as it
+// agreementWait is how long a server that does not send what it agrees to, as it
 // must, is waited for.
-const agreePatience = 10 * time.Second
+const agreementWait = 10 * time.Second
 
-// listening is a stream of notifications for a host that would hear them by
-// itself in a session ("subscriptions/listen").
+// listening is a stream of notifications for a host that would get them by// itself in a session ("subscriptions/listen").
 type listening struct {
-	stop    context.CancelFunc
-	settled chan struct{} // closed once the server has agreed or refused, or nobody waits for that any more
-	settle  func()
-	agreed  []byte   // the notifications that the server agreed to send; nil: it did not say
-	refused *refusal // nil: it did not refuse
+	stop     context.CancelFunc
+	decided  chan struct{} // closed once the server has agreed or rejected, or that is not waited for any more
+	decide   func()
+	agreed   []byte     // the notifications that the server agreed to send; nil: it did not send them
+	rejected *rejection // nil: it did not reject
 }
 
-// subscribe changes which resources the host hears of, and returns once the
-// server has agreed to that: what changes from then on, the host hears.
+// subscribe changes the resources whose changes the host gets, and returns once the
+// server has agreed to that: later changes reach the host.
 func (t *modernServer) subscribe(c *call) error {
 	uri := text(member(c.params, "uri"))
 	adds := c.is("resources/subscribe")
@@ -43,10 +42,10 @@ func (t *modernServer) subscribe(c *call) error {
 	if l == nil {
 		return nil
 	}
-	timer := time.NewTimer(agreePatience)
+	timer := time.NewTimer(agreementWait)
 	defer timer.Stop()
 	select {
-	case <-l.settled:
+	case <-l.decided:
 	case <-timer.C:
 	case <-c.ctx.Done():
 		return c.ctx.Err()
@@ -57,12 +56,12 @@ func (t *modernServer) subscribe(c *call) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
-	case l.refused != nil:
+	case l.rejected != nil:
 		delete(t.resources, uri)
-		return l.refused
+		return l.rejected
 	case l.agreed != nil && !lists(member(l.agreed, "resourceSubscriptions"), uri):
 		delete(t.resources, uri)
-		return &Trouble{Code: CodeTranslation, Reason: "not_subscribed", Message: "the server does not agree to tell of changes to this resource"}
+		return &Trouble{Code: CodeTranslation, Reason: "not_subscribed", Message: "the server does not agree to send changes of this resource"}
 	}
 	return nil
 }
@@ -76,9 +75,9 @@ func lists(array []byte, wanted string) (found bool) {
 	return found
 }
 
-// listen asks the server for the notifications that a session would bring by
+// listen requests from the server the notifications that a session would bring by
 // itself, and for those that the host has subscribed to; nil: there are none to
-// ask for. What was asked for before gives way once the server has agreed: a
+// request. An earlier request gives way once the server has agreed: a
 // notification may come twice meanwhile, but none gets lost between two streams.
 func (t *modernServer) listen() *listening {
 	t.mu.Lock()
@@ -100,27 +99,27 @@ func (t *modernServer) listen() *listening {
 		return nil
 	}
 	ctx, stop := context.WithCancel(t.eras.life)
-	l := &listening{stop: stop, settled: make(chan struct{})}
-	l.settle = sync.OnceFunc(func() { close(l.settled) })
+	l := &listening{stop: stop, decided: make(chan struct{})}
+	l.decide = sync.OnceFunc(func() { close(l.decided) })
 	t.streams = append(t.streams, l)
 	params := object("notifications", object(filter...))
 	t.eras.do(func() {
 		defer t.leave(l)
-		t.keep(ctx, l, params)
+		t.keepListening(ctx, l, params)
 	})
 	return l
 }
 
-// keep takes up a stream of notifications again and again.
-func (t *modernServer) keep(ctx context.Context, l *listening, params []byte) {
+// keepListening takes up a stream of notifications again and again.
+func (t *modernServer) keepListening(ctx context.Context, l *listening, params []byte) {
 	backoff := resumption{}
 	for ctx.Err() == nil {
 		began := time.Now()
 		raw := t.modernize(object("jsonrpc", "2.0", "id", t.eras.nextID(), "method", "subscriptions/listen", "params", params))
-		if !t.hear(ctx, l, raw) {
+		if !t.listenOnce(ctx, l, raw) {
 			return
 		}
-		l.settle() // the next try is on nobody's time
+		l.decide() // nothing waits for the next try
 		if time.Since(began) > longestPause {
 			backoff.failures = 0
 		}
@@ -130,9 +129,9 @@ func (t *modernServer) keep(ctx context.Context, l *listening, params []byte) {
 	}
 }
 
-// hear passes on notifications until their stream ends. It reports whether
+// listenOnce passes on notifications until their stream ends. It reports whether
 // another try makes sense.
-func (t *modernServer) hear(ctx context.Context, l *listening, raw []byte) bool {
+func (t *modernServer) listenOnce(ctx context.Context, l *listening, raw []byte) bool {
 	m, err := parse(raw)
 	if err != nil {
 		return false
@@ -143,31 +142,31 @@ func (t *modernServer) hear(ctx context.Context, l *listening, raw []byte) bool 
 		case got.response():
 			given.CompareAndSwap(nil, got)
 		case got.is("notifications/subscriptions/acknowledged"):
-			t.agree(l, member(got.params, "notifications"))
+			t.acknowledged(l, member(got.params, "notifications"))
 		}
 		return given.Load() != nil
 	})
 	c.quiet = true
 	defer c.cancel()
 	err = t.eras.up.call(c)
-	refused, ok := errors.AsType[*refusal](err)
-	if answer := given.Load(); answer != nil && answer.error != nil {
-		code := errorCode(answer)
-		ok = code == codeNoMethod || code == codeInvalidArgs // what the server says of any other may not last
-		refused = &refusal{Trouble: &Trouble{Code: CodeRefused, Reason: "refused", Message: "the server sends no notifications"}, body: answer}
+	rejected, ok := errors.AsType[*rejection](err)
+	if response := given.Load(); response != nil && response.error != nil {
+		code := errorCode(response)
+		ok = code == codeNoMethod || code == codeInvalidArgs // any other may not last
+		rejected = &rejection{Trouble: &Trouble{Code: CodeRejected, Reason: "rejected", Message: "the server sends no notifications"}, body: response}
 	}
-	if !ok || refused.Retry {
+	if !ok || rejected.Retry {
 		return true
 	}
-	t.eras.Logger.Debug("the server refuses to send notifications", "err", refused)
+	t.eras.Logger.Debug("the server does not send notifications", "err", rejected)
 	t.mu.Lock()
-	l.refused = refused
+	l.rejected = rejected
 	t.mu.Unlock()
 	return false
 }
 
-// agree notes what the server has agreed to send, and ends the streams before.
-func (t *modernServer) agree(l *listening, notifications []byte) {
+// acknowledged notes what the server has agreed to send, and ends the streams before.
+func (t *modernServer) acknowledged(l *listening, notifications []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	l.agreed = notifications
@@ -177,13 +176,13 @@ func (t *modernServer) agree(l *listening, notifications []byte) {
 		}
 		t.streams = slices.Delete(t.streams, 0, i)
 	}
-	l.settle()
+	l.decide()
 }
 
 // leave forgets a stream that is over.
 func (t *modernServer) leave(l *listening) {
 	l.stop()
-	l.settle()
+	l.decide()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.streams = slices.DeleteFunc(t.streams, func(other *listening) bool { return other == l })

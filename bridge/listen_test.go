@@ -95,7 +95,7 @@ func TestListenForLegacyHost(t *testing.T) {
 		}
 	}
 	send(t, second.agree, toolsAndAB)
-	if got := h.answer("1"); get(t, got, "result") != "{}" {
+	if got := h.response("1"); get(t, got, "result") != "{}" {
 		t.Errorf("got %s", got)
 	}
 	receive(t, first.over)
@@ -108,7 +108,7 @@ func TestListenForLegacyHost(t *testing.T) {
 		t.Errorf("listens with %s", got)
 	}
 	send(t, third.agree, onlyTools)
-	h.answer("2")
+	h.response("2")
 	receive(t, second.over)
 	for _, line := range h.all() {
 		if strings.Contains(line, "acknowledged") {
@@ -117,9 +117,9 @@ func TestListenForLegacyHost(t *testing.T) {
 	}
 }
 
-// TestSubscriptionRefused has a host of before subscribe to what the server will
+// TestSubscriptionRejected has a host of before subscribe to what the server will
 // not tell of: it hears so, and goes on to hear what it heard before.
-func TestSubscriptionRefused(t *testing.T) {
+func TestSubscriptionRejected(t *testing.T) {
 	for name, tt := range map[string]struct {
 		answer, agreed string // of the server to the second subscription
 		want           string // the code that the host gets
@@ -146,7 +146,7 @@ func TestSubscriptionRefused(t *testing.T) {
 				receive(t, stream.over)
 				stream = second
 			}
-			if got := h.answer("1"); get(t, got, "error", "code") != tt.want {
+			if got := h.response("1"); get(t, got, "error", "code") != tt.want {
 				t.Errorf("got %s", got)
 			}
 			send(t, stream.events, toolsChanged)
@@ -214,7 +214,7 @@ func receive[T any](t *testing.T, from <-chan T) T {
 	select {
 	case v := <-from:
 		return v
-	case <-time.After(patience):
+	case <-time.After(timeout):
 		t.Fatal("nothing came")
 		panic("unreachable")
 	}
@@ -224,7 +224,7 @@ func send[T any](t *testing.T, to chan<- T, v T) {
 	t.Helper()
 	select {
 	case to <- v:
-	case <-time.After(patience):
+	case <-time.After(timeout):
 		t.Fatal("nobody takes it")
 	}
 }

@@ -18,8 +18,8 @@ const (
 	mostExpected  = 2 << 20
 )
 
-// room returns the capacity for what is longer than a capacity.
-func (e *expectation) room(than int) int {
+// capacity returns the capacity for what is longer than a capacity.
+func (e *expectation) capacity(than int) int {
 	return max(2*than, int(min(max(e.last.Load(), leastExpected), mostExpected)))
 }
 
@@ -38,9 +38,9 @@ const (
 	// what is read sooner only waits there.
 	together = 4
 
-	// queuePatience is how long one waits. A server may hold back the rest of one
-	// answer until another is read.
-	queuePatience = 250 * time.Millisecond
+	// queueWait is how long one waits. A server may hold back the rest of one
+	// response until another is read.
+	queueWait = 250 * time.Millisecond
 )
 
 // queue lets a few long messages in at a time. The zero value is ready.
@@ -56,7 +56,7 @@ func (q *queue) enter(size int) (done func()) {
 		return func() {}
 	}
 	q.once.Do(func() { q.slots = make(chan struct{}, together) })
-	timer := time.NewTimer(queuePatience)
+	timer := time.NewTimer(queueWait)
 	defer timer.Stop()
 	select {
 	case q.slots <- struct{}{}:

@@ -32,10 +32,10 @@ const (
 	slowAfter = 10 * time.Second
 	slowBytes = 64 << 10
 
-	// linePatience is how long a long line of the MCP host waits for memory while no other
+	// lineWait is how long a long line of the MCP host waits for memory while no other
 	// long line makes progress. What the host sends after it waits, too, and that may be what
 	// frees the memory.
-	linePatience = 15 * time.Second
+	lineWait = 15 * time.Second
 )
 
 // thirds divides the memory of a process: what the host sends, what the server sends,
@@ -243,7 +243,7 @@ func (m *lineMemory) take(n int64) bool {
 			m.used.Add(n)
 			return true
 		}
-		if n > m.size || time.Since(since) > linePatience {
+		if n > m.size || time.Since(since) > lineWait {
 			return false
 		}
 		time.Sleep(50 * time.Millisecond)

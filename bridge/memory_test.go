@@ -136,14 +136,14 @@ func TestSteadyMessagesStay(t *testing.T) {
 func TestLongLineWaitsWhileOthersMove(t *testing.T) {
 	for _, moving := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
-			const size, patient = 1 << 20, 10 * linePatience
+			const size, patient = 1 << 20, 10 * lineWait
 			m := &lineMemory{size: size}
 			if !m.take(size) {
 				t.Fatal("no memory for the first line")
 			}
 			body := progressReader{strings.NewReader(strings.Repeat("x", 100)), &m.sent}
 			go func() {
-				for begin := time.Now(); moving && time.Since(begin) < patient; time.Sleep(linePatience / 2) {
+				for begin := time.Now(); moving && time.Since(begin) < patient; time.Sleep(lineWait / 2) {
 					_, _ = body.Read(make([]byte, 1))
 				}
 				if moving {

@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// inputRounds bounds how often a server may answer one request with more
-// questions.
+// inputRounds bounds how often a server may respond to one request by requesting more
+// input.
 const inputRounds = 16
 
 // modernServer translates for a host of before 2026-07-28 on a server of it or
@@ -24,23 +24,23 @@ type modernServer struct {
 	offers       []byte // capabilities of the server
 	resources    map[string]bool
 	streams      []*listening // of notifications, in the order in which they began
-	asked        map[string]chan *message
+	hostRequests map[string]chan *message
 }
 
-// discover asks a server what it is, with what the host said in its initialize,
+// discover sends server/discover with what the host sent in its initialize,
 // and returns the response to that.
 func (t *modernServer) discover(ctx context.Context, hello []byte) (*message, error) {
 	t.speak(hello, firstModern)
-	var answer *message
+	var response *message
 	for try := 0; ; try++ {
 		var err error
 		raw := object("jsonrpc", "2.0", "id", t.eras.nextID(), "method", "server/discover")
-		answer, err = t.eras.up.ask(ctx, t.modernize(raw))
-		if err == nil && answer.error == nil {
+		response, err = t.eras.up.request(ctx, t.modernize(raw))
+		if err == nil && response.error == nil {
 			break
 		}
-		if answer != nil && answer.error != nil && errorCode(answer) == codeVersion && try == 0 {
-			if version := modernIn(member(answer.error, "data", "supported")); version != "" {
+		if response != nil && response.error != nil && errorCode(response) == codeVersion && try == 0 {
+			if version := modernIn(member(response.error, "data", "supported")); version != "" {
 				t.speak(hello, version)
 				continue
 			}
@@ -50,13 +50,13 @@ func (t *modernServer) discover(ctx context.Context, hello []byte) (*message, er
 		}
 		return nil, err
 	}
-	if modernIn(member(answer.result, "supportedVersions")) == "" {
+	if modernIn(member(response.result, "supportedVersions")) == "" {
 		return nil, errors.New("bridge: server/discover without a modern version")
 	}
-	return t.introduced(hello, answer.result)
+	return t.introduced(hello, response.result)
 }
 
-// speak sets what requests say of the host that has sent hello, and of their version.
+// speak sets what requests carry about the host that has sent hello, and of their version.
 func (t *modernServer) speak(hello []byte, version string) {
 	params := member(hello, "params")
 	t.mu.Lock()
@@ -68,7 +68,7 @@ func (t *modernServer) speak(hello []byte, version string) {
 	}
 }
 
-// introduced returns the response to hello, from what the server said of itself; nil: nothing.
+// introduced returns the response to hello, from the server's description of itself; nil: none.
 func (t *modernServer) introduced(hello, result []byte) (*message, error) {
 	version := text(member(hello, "params", "protocolVersion"))
 	if version == "" || version >= firstModern {
@@ -92,7 +92,7 @@ func (t *modernServer) introduced(hello, result []byte) (*message, error) {
 	return parse(object("jsonrpc", "2.0", "id", member(hello, "id"), "result", object(made...)))
 }
 
-// modernize adds to a request what modern ones say of themselves.
+// modernize adds to a request what modern ones carry.
 func (t *modernServer) modernize(raw []byte) []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -122,14 +122,14 @@ func (t *modernServer) setLevel(m *message) {
 	t.level = member(m.params, "level")
 }
 
-// capabilitiesOfServer returns what the server said that it can do.
+// capabilitiesOfServer returns what the server sent that it can do.
 func (t *modernServer) capabilitiesOfServer() []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.offers
 }
 
-// serve carries out a request of the host's.
+// serve carries out a request of the host.
 func (t *modernServer) serve(c *call) error {
 	switch c.name() {
 	case "ping":
@@ -148,64 +148,65 @@ func (t *modernServer) serve(c *call) error {
 	}
 	raw := t.modernize(c.raw)
 	for range inputRounds {
-		answer, err := t.ask(c, raw)
+		response, err := t.request(c, raw)
 		if err != nil {
 			return err
 		}
-		if text(member(answer.result, "resultType")) != "input_required" {
-			t.eras.conclude(c, answer, true)
+		if text(member(response.result, "resultType")) != "input_required" {
+			t.eras.deliverResponse(c, response, true)
 			return nil
 		}
-		if raw, err = t.answerInput(c, raw, answer.result); err != nil {
+		if raw, err = t.supplyInput(c, raw, response.result); err != nil {
 			return err
 		}
 	}
-	return &Trouble{Code: CodeTranslation, Reason: "input", Message: "the server asks for more input again and again"}
+	return &Trouble{Code: CodeTranslation, Reason: "input", Message: "the server requests more input again and again"}
 }
 
-// ask sends a translated request and returns its answer. Its notifications go to
+// request sends a translated request and returns its response. Its notifications go to
 // the host, and the end of the call ends its stream.
-func (t *modernServer) ask(c *call, raw []byte) (*message, error) {
+func (t *modernServer) request(c *call, raw []byte) (*message, error) {
 	m, err := parse(raw)
 	if err != nil {
 		return nil, err
 	}
-	var answer atomic.Pointer[message] // a second response may come at any time
+	var response atomic.Pointer[message] // a second response may come at any time
 	inner := t.eras.own(c.ctx, m, func(got *message) bool {
 		if got.response() {
-			answer.CompareAndSwap(nil, got)
+			response.CompareAndSwap(nil, got)
 		}
-		return answer.Load() != nil
+		return response.Load() != nil
 	})
 	defer inner.cancel()
+	c.left.Store(true)
 	err = t.eras.up.callModern(inner)
-	if refused, ok := errors.AsType[*refusal](err); ok && refused.body != nil {
-		return refused.body, nil
+	if rejected, ok := errors.AsType[*rejection](err); ok && rejected.body != nil {
+		return rejected.body, nil
 	}
-	if err == nil && answer.Load() == nil {
+	if err == nil && response.Load() == nil {
 		err = inner.failure()
 	}
-	return answer.Load(), err
+	return response.Load(), err
 }
 
-// answerInput asks the host what the server wants to know ("Multi Round-Trip
+// supplyInput requests it from the host what the server wants to know ("Multi Round-Trip
 // Requests"), as requests of the server's own, and returns the request to send
 // again.
-func (t *modernServer) answerInput(c *call, raw, result []byte) ([]byte, error) {
+func (t *modernServer) supplyInput(c *call, raw, result []byte) ([]byte, error) {
 	inputs := member(result, "inputRequests")
 	responses := []byte("{}")
 	var err error
 	_, _ = members(inputs, skipSpace(inputs, 0), func(f field) bool {
-		var answer *message
-		if answer, err = t.askHost(c.ctx, inputs[f.from:f.to]); err != nil {
+		var response *message
+		if response, err = t.requestHost(c.ctx, inputs[f.from:f.to]); err != nil {
 			return false
 		}
-		if answer.error != nil {
+		if response.error != nil {
 			err = &Trouble{Code: CodeTranslation, Reason: "input",
-				Message: "the host did not give the input that the server asks for: " + text(member(answer.error, "message"))}
+				Message: "the host did not give the input that the server requests: " + text(member(response.error, "message"))}
 			return false
 		}
-		responses = set(responses, text(inputs[f.at:f.name]), answer.result)
+		responses = set(responses, text(inputs[f.at:f.name]), response.result)
 		return true
 	})
 	if err != nil {
@@ -218,19 +219,19 @@ func (t *modernServer) answerInput(c *call, raw, result []byte) ([]byte, error) 
 	return set(set(raw, "params", params), "id", t.eras.nextID()), nil
 }
 
-// askHost sends the host a request and waits for its response.
-func (t *modernServer) askHost(ctx context.Context, request []byte) (*message, error) {
+// requestHost sends the host a request and waits for its response.
+func (t *modernServer) requestHost(ctx context.Context, request []byte) (*message, error) {
 	id := t.eras.nextID()
 	reply := make(chan *message, 1)
 	t.mu.Lock()
-	if t.asked == nil {
-		t.asked = make(map[string]chan *message)
+	if t.hostRequests == nil {
+		t.hostRequests = make(map[string]chan *message)
 	}
-	t.asked[idKey(id)] = reply
+	t.hostRequests[idKey(id)] = reply
 	t.mu.Unlock()
 	defer func() {
 		t.mu.Lock()
-		delete(t.asked, idKey(id))
+		delete(t.hostRequests, idKey(id))
 		t.mu.Unlock()
 	}()
 	t.eras.out.write(set(set(request, "id", id), "jsonrpc", []byte(`"2.0"`)))
@@ -242,11 +243,11 @@ func (t *modernServer) askHost(ctx context.Context, request []byte) (*message, e
 	}
 }
 
-// replied gives a response of the host's to whoever asked.
+// replied passes a response of the host to the request that waits for it.
 func (t *modernServer) replied(m *message) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	reply := t.asked[idKey(m.id)]
+	reply := t.hostRequests[idKey(m.id)]
 	if reply == nil {
 		return false
 	}

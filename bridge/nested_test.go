@@ -34,7 +34,7 @@ func BenchmarkReceive(b *testing.B) {
 			b.SetBytes(int64(len(body)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := heard(body); err != nil {
+				if _, err := readMessage(body); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -92,7 +92,7 @@ var nests = []string{"arrays", "objects", "members", "schema"}
 // digest does with a response what is done on its way to the host: it is checked,
 // mended, searched, filtered, changed and cut.
 func digest(t testing.TB, u *upstream, body []byte) {
-	m, err := heard(body)
+	m, err := readMessage(body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func digest(t testing.TB, u *upstream, body []byte) {
 	_ = set(m.raw, "id", []byte("2"))
 	_ = cut(m.result, "a")
 	_ = member(m.result, "a", "b")
-	_ = glance(m.raw)
+	_ = glimpseOf(m.raw)
 }
 
 // BenchmarkNested shows that the work on nested messages grows with their length: the
@@ -167,7 +167,7 @@ func TestDeepNestsEndEarly(t *testing.T) {
 func TestCheckingAllocatesNothing(t *testing.T) {
 	for name, body := range bodies() {
 		if n := testing.AllocsPerRun(20, func() {
-			if _, err := heard(body); err != nil {
+			if _, err := readMessage(body); err != nil {
 				t.Fatal(err)
 			}
 		}); n > 1 {

@@ -7,16 +7,16 @@ import (
 )
 
 const (
-	// notificationPatience is how long what the host sends next waits for the server to accept
+	// notificationWait is how long what the host sends next waits for the server to accept
 	// a notification.
-	notificationPatience = 2 * time.Second
+	notificationWait = 2 * time.Second
 
-	// offerPatience is how much of that notifications/initialized takes, after which the
+	// offerWait is how much of that notifications/initialized takes, after which the
 	// session's stream is opened.
-	offerPatience = notificationPatience - streamPatience
+	offerWait = notificationWait - streamWait
 
 	// notificationTimeout is how long the server may take to accept a notification, or a
-	// response of the host's, while nobody waits for it.
+	// response of the host, while nothing waits for it.
 	notificationTimeout = time.Minute
 
 	// notificationsKept bounds the notifications that wait for their turn.
@@ -73,8 +73,8 @@ func (q *inOrder) run(b *bridge) {
 			case <-b.life.Done():
 			}
 		}
-		held := func() bool { return b.held() || b.up.replacing() }
-		b.within(b.life, notificationPatience, held, p.work)
+		held := func() bool { return b.delayed() || b.up.replacing() }
+		b.within(b.life, notificationWait, held, p.work)
 		close(p.over)
 	}
 }
@@ -105,11 +105,11 @@ func (b *bridge) within(ctx context.Context, patience time.Duration, held func()
 	}
 }
 
-// offer sends a message without an answer. It returns nil if the server has not accepted that in
+// offer sends a message without a response. It returns nil if the server has not accepted that in
 // time, which then goes on.
 func (b *bridge) offer(send func(ctx context.Context) error) error {
 	result := make(chan error, 1)
-	b.within(b.life, offerPatience, b.held, func() {
+	b.within(b.life, offerWait, b.delayed, func() {
 		ctx, cancel := b.accepting()
 		defer cancel()
 		result <- send(ctx)
@@ -122,20 +122,20 @@ func (b *bridge) offer(send func(ctx context.Context) error) error {
 	}
 }
 
-// held reports whether it is no fault of the server's that a message has not reached it.
-func (b *bridge) held() bool { return b.userAwaited() || b.up.unsettled.Load() != 0 }
+// delayed reports whether it is no fault of the server that a message has not reached it.
+func (b *bridge) delayed() bool { return b.userAwaited() || b.up.unsettled.Load() != 0 }
 
 // userAwaited reports whether a user has to act before requests can go through.
 func (b *bridge) userAwaited() bool {
 	select {
-	case <-b.Person.awaiting():
+	case <-b.User.awaiting():
 		return true
 	default:
 		return false
 	}
 }
 
-// accepting returns a context for a message without an answer. It ends when the server has not
+// accepting returns a context for a message without a response. It ends when the server has not
 // accepted that in time, of which the time in which the user is waited for is no part.
 func (b *bridge) accepting() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(b.life)

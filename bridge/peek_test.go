@@ -39,7 +39,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestParseRefuses(t *testing.T) {
+func TestParseRejects(t *testing.T) {
 	for _, raw := range []string{
 		"", " ", "{", `{"a"`, `{"a":`, `{"a":1`, `{"a":1,`, `{"a":1,}`, `{"a":1}}`, `{"a":1} x`, `{"a":"b}`, `{"a":[1}`, `[1`, `[1}`, `"a"`, "1", "null", `{a:1}`, `{"a" 1}`, `{"a":,}`,
 	} {
@@ -110,7 +110,7 @@ func FuzzParse(f *testing.F) {
 		}
 		checkMembers(t, raw, m)
 		// The lenient look finds the same, where it finds anything.
-		g := glance(raw)
+		g := glimpseOf(raw)
 		if id := m.id; id != nil && m.twice != "id" && validID(id) && len(id) < longestGlimpse && string(g.id) != string(id) || m.id == nil && g.id != nil {
 			t.Errorf("at a glance the id is %q, not %q", g.id, id)
 		}
@@ -178,7 +178,7 @@ func FuzzHeard(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		valid := json.Valid(raw) && utf8.Valid(raw)
-		m, err := heard(bytes.Clone(raw))
+		m, err := readMessage(bytes.Clone(raw))
 		if err != nil {
 			if valid && !errors.Is(err, errBoth) && !errors.Is(err, errError) && bytes.ContainsAny(raw[:1], "{[") {
 				t.Errorf("%q is rejected: %v", raw, err)

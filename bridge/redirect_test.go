@@ -28,6 +28,7 @@ type mover struct {
 	location func(r *http.Request) (to string, ok bool)
 	came     []string // "METHOD path"
 	headers  http.Header
+	gone     string // a path where nothing is
 }
 
 func (m *mover) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -35,6 +36,11 @@ func (m *mover) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.came = append(m.came, r.Method+" "+r.URL.RequestURI())
 	m.headers = r.Header
 	status, location := m.status, m.location
+	if m.gone == r.URL.Path {
+		m.mu.Unlock()
+		http.NotFound(w, r)
+		return
+	}
 	m.mu.Unlock()
 	if location != nil {
 		if to, ok := location(r); ok {
@@ -65,7 +71,7 @@ func (m *mover) requests() []string {
 }
 
 // stranger is a server that nothing may be sent to.
-func stranger(t *testing.T) (*httptest.Server, *atomic.Int32) {
+func otherServer(t *testing.T) (*httptest.Server, *atomic.Int32) {
 	t.Helper()
 	hits := new(atomic.Int32)
 	s := httptest.NewUnstartedServer(http.NotFoundHandler())
@@ -96,7 +102,7 @@ func movers(t *testing.T) (*mover, *host, string) {
 	})
 	h.hello()
 	h.send(`{"jsonrpc":"2.0","id":"warm","method":"tools/list"}`)
-	h.answer(`"warm"`)
+	h.response(`"warm"`)
 	return m, h, address
 }
 
@@ -107,20 +113,21 @@ func (h *host) calls() string {
 	h.t.Helper()
 	id := strconv.FormatInt(redirectSerial.Add(1)+1000, 10)
 	h.send(`{"jsonrpc":"2.0","id":` + id + `,"method":"tools/call","params":{"name":"x"}}`)
-	return h.answer(id)
+	return h.response(id)
 }
 
 func TestRedirectOnTheOriginKeepsTheMessage(t *testing.T) {
-	m, h, address := movers(t)
-	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, status := range redirectStatuses {
 		for _, to := range []string{
-			"/moved", "moved", "./moved", "//" + u.Host + "/moved", address[:len(address)-4] + "/moved", "HTTP://LOCALHOST:" + u.Port() + "/moved",
+			"/moved", "moved", "./moved", "//HOST/moved", "http://HOST/moved", "HTTP://LOCALHOST:PORT/moved",
 			"/moved#fragment", "/a/../moved",
 		} {
+			m, h, address := movers(t)
+			u, err := url.Parse(address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			to = strings.NewReplacer("LOCALHOST:PORT", strings.ToUpper(u.Host), "HOST", u.Host).Replace(to)
 			m.redirect(status, to)
 			got := h.calls()
 			came := m.requests()
@@ -144,7 +151,7 @@ func TestRedirectOnTheOriginKeepsTheMessage(t *testing.T) {
 
 func TestRedirectToAnotherOriginIsAnError(t *testing.T) {
 	m, h, address := movers(t)
-	other, hits := stranger(t)
+	other, hits := otherServer(t)
 	u, _ := url.Parse(address)
 	otherPort := other.URL[strings.LastIndexByte(other.URL, ':')+1:]
 	for _, status := range redirectStatuses {
@@ -233,7 +240,7 @@ func TestRedirectWithTheDefaultPortOfTheScheme(t *testing.T) {
 		})
 		h := start(t, bridge.Options{URL: test.server, HTTP: &http.Client{Transport: rt}, Wire: bridge.WireHTTP})
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}`)
-		got := h.answer("1")
+		got := h.response("1")
 		if followed := get(t, got, "error") == ""; followed != test.followed {
 			t.Errorf("%s to %s: %s", test.server, test.to, got)
 		}
@@ -245,12 +252,50 @@ func TestRedirectWithTheDefaultPortOfTheScheme(t *testing.T) {
 	}
 }
 
+// TestPermanentRedirectIsRememberedForTheRun sends what follows to the new address, unless the
+// redirect does not last, or nothing is there any more.
+func TestPermanentRedirectIsRememberedForTheRun(t *testing.T) {
+	for _, status := range redirectStatuses {
+		m, h, _ := movers(t)
+		m.redirect(status, "/moved")
+		h.calls()
+		again := m.requests()
+		h.calls()
+		want := []string{"POST /mcp", "POST /moved"}
+		switch status {
+		case 301, 308:
+			want = want[1:]
+		case 303: // loses the message
+			want = want[:1]
+		}
+		if got := m.requests()[len(again):]; !slices.Equal(got, want) {
+			t.Errorf("%d: a later request went to %q, want %q", status, got, want)
+		}
+	}
+	m, h, _ := movers(t)
+	m.redirectAll(308, func(r *http.Request) (string, bool) {
+		return map[string]string{"/mcp": "/b", "/b": "/c"}[r.URL.Path], r.URL.Path != "/c"
+	})
+	h.calls()
+	h.calls()
+	if got := m.requests(); !slices.Equal(got, []string{"POST /mcp", "POST /b", "POST /c", "POST /c"}) {
+		t.Errorf("requests went to %q", got)
+	}
+	m.redirectAll(0, nil)
+	m.mu.Lock()
+	m.gone = "/c"
+	m.mu.Unlock()
+	h.calls() // a session that is gone, for all the bridge knows: it begins another
+	if got := h.calls(); get(t, got, "result") != "{}" || m.requests()[len(m.requests())-1] != "POST /mcp" {
+		t.Errorf("got %s after %q", got, m.requests())
+	}
+}
+
 type roundTrip func(req *http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 func TestRedirectLoopSaysThatNothingWasCarriedOut(t *testing.T) {
-	m, h, _ := movers(t)
 	chain := func(hops int) func(r *http.Request) (string, bool) {
 		return func(r *http.Request) (string, bool) {
 			n, _ := strconv.Atoi(r.URL.Query().Get("n"))
@@ -278,6 +323,7 @@ func TestRedirectLoopSaysThatNothingWasCarriedOut(t *testing.T) {
 		}, "in a loop", 2},
 	} {
 		for _, status := range []int{301, 302, 307, 308} {
+			m, h, _ := movers(t)
 			m.redirectAll(status, test.location)
 			got := h.calls()
 			if test.want == "" {
@@ -299,7 +345,7 @@ func TestRedirectLoopSaysThatNothingWasCarriedOut(t *testing.T) {
 
 // A stream, the end of a session and the endpoint of HTTP+SSE are redirected like a message.
 func TestRedirectOfAStream(t *testing.T) {
-	other, hits := stranger(t)
+	other, hits := otherServer(t)
 	for _, test := range []struct {
 		status int
 		to     string
@@ -329,7 +375,7 @@ func TestRedirectOfAStream(t *testing.T) {
 }
 
 func TestRedirectOfTheEndOfASession(t *testing.T) {
-	other, hits := stranger(t)
+	other, hits := otherServer(t)
 	for _, test := range []struct {
 		status int
 		to     string
@@ -360,7 +406,7 @@ func TestRedirectOfTheEndOfASession(t *testing.T) {
 }
 
 func TestRedirectOfTheEndpointOfHTTPSSE(t *testing.T) {
-	other, hits := stranger(t)
+	other, hits := otherServer(t)
 	for _, test := range []struct {
 		status int
 		to     string
@@ -419,7 +465,7 @@ func TestRedirectOfTheEndpointOfHTTPSSE(t *testing.T) {
 
 // An http.Client whose own policy follows everything changes nothing.
 func TestRedirectUnderAClientThatFollowsEverything(t *testing.T) {
-	other, hits := stranger(t)
+	other, hits := otherServer(t)
 	m := &mover{}
 	own := &http.Client{Transport: http.DefaultTransport, CheckRedirect: func(*http.Request, []*http.Request) error { return nil }}
 	h := start(t, bridge.Options{URL: serve(t, m.ServeHTTP), HTTP: own, Header: http.Header{"X-Api-Key": {secretHeader}}})

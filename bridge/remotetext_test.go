@@ -25,7 +25,7 @@ func rejected(t *testing.T, o bridge.Options, reject func(w http.ResponseWriter,
 	h := start(t, o)
 	h.hello()
 	h.send(toolCall(1))
-	return h.answer("1")
+	return h.response("1")
 }
 
 // TestServersWordsAreShown: what a server says with a rejection reaches the host, whatever
@@ -58,7 +58,7 @@ func TestServersWordsAreShown(t *testing.T) {
 		{"", "", ""},
 	} {
 		got := rejected(t, bridge.Options{}, rejects(403, tt.kind, tt.body))
-		want := "the server answers with HTTP status 403 (Forbidden)"
+		want := "the server returned HTTP status 403 (Forbidden)"
 		if tt.want != "" {
 			want += ": " + tt.want
 		}
@@ -124,7 +124,7 @@ func TestOldTokenIsNotShown(t *testing.T) {
 	h.hello()
 	for _, id := range []string{"1", "2"} {
 		h.send(`{"jsonrpc":"2.0","id":` + id + `,"method":"tools/call","params":{"name":"x"}}`)
-		if got := h.answer(id); strings.Contains(got, first) || !strings.Contains(got, "expired: [redacted]") {
+		if got := h.response(id); strings.Contains(got, first) || !strings.Contains(got, "expired: [redacted]") {
 			t.Errorf("got %s", got)
 		}
 	}
@@ -151,7 +151,7 @@ func TestRejectionThatNeverEnds(t *testing.T) {
 	})})
 	h.hello()
 	h.send(toolCall(1))
-	got := h.answer("1")
+	got := h.response("1")
 	if !strings.Contains(got, "status 403 (Forbidden)") {
 		t.Errorf("got %s", got)
 	}

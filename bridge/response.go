@@ -14,20 +14,20 @@ import (
 	"github.com/handstamp/handstamp/internal/sse"
 )
 
-// receive delivers what answers a request.
-func (u *upstream) receive(c *call, resp *http.Response) error {
+// receiveResponse delivers the response to a request.
+func (u *upstream) receiveResponse(c *call, resp *http.Response) error {
 	if contentType(resp.Header) == acceptStream {
 		return u.follow(c, resp)
 	}
 	m, done, err := u.inBody(c, resp)
 	defer done()
 	switch {
-	case c.answered():
+	case c.responded():
 		return nil
 	case err != nil:
 		return err
 	case m == nil:
-		return u.late(c, resp, cameStatus(resp))
+		return u.late(c, resp, describeStatus(resp))
 	}
 	if err := u.nameless(m, c); err != nil {
 		return err
@@ -36,8 +36,8 @@ func (u *upstream) receive(c *call, resp *http.Response) error {
 		m.id = nil // there is one request that this body can be the response to
 	}
 	u.deliver(m, c)
-	if !c.answered() {
-		return u.late(c, resp, cameStatus(resp))
+	if !c.responded() {
+		return u.late(c, resp, describeStatus(resp))
 	}
 	u.inUse()
 	return nil
@@ -64,7 +64,7 @@ func (u *upstream) inBody(c *call, resp *http.Response) (m *message, done func()
 		return nil, done, err
 	}
 	empty := len(bytes.TrimSpace(body)) == 0
-	m, err = heard(body)
+	m, err = readMessage(body)
 	switch {
 	case err == nil && (m.batch || m.response()):
 		return m, done, nil
@@ -92,10 +92,11 @@ func maybeJSON(kind string) bool {
 func namesJSON(kind string) bool { return kind == "" || strings.Contains(kind, "json") }
 
 func notMCP(kind string) *Trouble {
-	return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's response is " + strconv.Quote(kind) + ", which is no MCP"}
+	return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's response is " + strconv.Quote(kind) +
+		", not MCP; check that the URL is that of an MCP endpoint"}
 }
 
-// errEndpoint says that a stream begins with an address to post to, as those of HTTP+SSE do.
+// errEndpoint is the error of a stream that begins with an address to post to, as those of HTTP+SSE do.
 var errEndpoint = errors.New("bridge: an endpoint event")
 
 // requestStream is the event stream in which the response to a request comes, with all that
@@ -111,7 +112,7 @@ type requestStream struct {
 	resumption
 }
 
-// follow delivers the events of a request's stream until it is answered, and
+// follow delivers the events of a request's stream until it has its response, and
 // resumes a stream that breaks before that, if the server gave its events ids.
 func (u *upstream) follow(c *call, resp *http.Response) error {
 	s := &requestStream{upstream: u, c: c, session: resp.Request.Header.Get(headerSession)}
@@ -121,7 +122,7 @@ func (u *upstream) follow(c *call, resp *http.Response) error {
 	s.ctx, s.cancel = context.WithCancel(c.ctx)
 	defer s.cancel()
 	began := time.Now()
-	s.heard = func(again bool) {
+	s.onEvent = func(again bool) {
 		if s.quiet != nil && (!again || time.Since(began) >= longLived) {
 			s.quiet.Reset(lateWait)
 		}
@@ -132,19 +133,19 @@ func (u *upstream) follow(c *call, resp *http.Response) error {
 		n, err := u.events(u.eventsOf(resp), c, &s.resumption)
 		resp.Body.Close()
 		s.messages += n
-		if c.answered() {
+		if c.responded() {
 			u.inUse()
 			return nil
 		}
 		if s.id == "" || modernVersion(c.message) != "" || !resumable(err) || s.ctx.Err() != nil {
-			return s.over(resp, err)
+			return s.finish(resp, err)
 		}
 		if s.ended(time.Since(began), n); s.id != before {
 			s.failures = 0 // the server has gone on, and wants to be polled
 		}
 		next, err := s.next()
 		if err != nil {
-			return s.over(resp, err)
+			return s.finish(resp, err)
 		}
 		resp = next
 	}
@@ -152,7 +153,8 @@ func (u *upstream) follow(c *call, resp *http.Response) error {
 
 // resumable reports whether a stream that ended with an error can be taken up again.
 func resumable(err error) bool {
-	return !errors.Is(err, sse.ErrTooLarge) && !errors.Is(err, tooSlow) && !errors.Is(err, errEndpoint) && !rejects(err)
+	_, final := errors.AsType[*Trouble](err)
+	return !final && !errors.Is(err, errEndpoint)
 }
 
 // next opens the stream again.
@@ -164,45 +166,48 @@ func (s *requestStream) next() (*http.Response, error) {
 	return s.resume(s.ctx, &s.resumption, s.session)
 }
 
-// over says what it means that the stream has ended for good, and waits where the response may
+// finish returns what the end of the stream means, and waits where the response may
 // come elsewhere.
-func (s *requestStream) over(resp *http.Response, err error) error {
+func (s *requestStream) finish(resp *http.Response, err error) error {
 	if s.quiet != nil {
 		s.quiet.Stop()
 	}
 	switch {
-	case s.c.answered():
+	case s.c.responded():
 		return nil
 	case s.c.ctx.Err() != nil:
 		return s.c.ctx.Err()
-	case errors.Is(err, sse.ErrTooLarge):
-		return tooLarge
-	case errors.Is(err, tooSlow):
-		return tooSlow
 	case errors.Is(err, errEndpoint):
 		return atSSE()
-	case rejects(err):
+	case !resumable(err):
 		return err
 	case s.ctx.Err() != nil:
-		return noResponse(cameEvents(s.messages) + fmt.Sprintf(", and nothing came on the one that continues it within %d minutes", int(lateWait.Minutes())))
+		return noResponse(describeEvents(s.messages) + fmt.Sprintf(", and nothing came on the one that continues it within %d minutes", int(lateWait.Minutes())))
 	case errors.Is(err, io.EOF), errors.Is(err, errNotResumed):
-		return s.late(s.c, resp, cameEvents(s.messages))
+		return s.late(s.c, resp, describeEvents(s.messages))
 	}
 	return lost
 }
 
-// events delivers events until the call is answered or the stream ends, and returns how many
+// events delivers events until the call has its response or the stream ends, and returns how many
 // messages came. c is the request whose stream it is; nil: none's.
 func (u *upstream) events(events *eventReader, c *call, r *resumption) (messages int, err error) {
 	defer events.share.release()
+	events.tooLarge = func(g *glimpse, whole bool) bool { return u.tooLarge(g, c, whole) }
 	for {
 		events.share.release()
 		e, err := events.Next()
 		r.note(events.Reader)
-		if err != nil {
-			return messages, err
-		}
 		switch {
+		case errors.Is(err, sse.ErrTooLarge):
+			messages++
+			r.received()
+			if c != nil && c.responded() {
+				return messages, nil
+			}
+			continue
+		case err != nil:
+			return messages, err
 		case e.Type == "endpoint" && c != nil && messages == 0:
 			return messages, errEndpoint
 		case e.Type == "endpoint":
@@ -211,9 +216,9 @@ func (u *upstream) events(events *eventReader, c *call, r *resumption) (messages
 		case len(e.Data) == 0 || e.Type != "" && e.Type != "message":
 			continue
 		}
-		m, err := heard(e.Data)
+		m, err := readMessage(e.Data)
 		messages++
-		r.brought()
+		r.received()
 		if err != nil {
 			u.invalid(e.Data, err, c)
 		} else if err := u.nameless(m, c); err != nil {
@@ -221,11 +226,11 @@ func (u *upstream) events(events *eventReader, c *call, r *resumption) (messages
 		} else {
 			u.deliver(m, c)
 		}
-		if c != nil && c.answered() {
+		if c != nil && c.responded() {
 			return messages, nil
 		}
 		if c == nil && err == nil && m.method != nil {
-			u.waiting.note(m)
+			u.lateCalls.note(m)
 		}
 	}
 }

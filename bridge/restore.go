@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A session that replaces another begins where that one ended: the server is told what
-// the MCP host had told it, and the host that the server's lists may have changed.
+// A session that replaces another begins where that one ended: the server gets what
+// the MCP host had sent to it, and the host is notified that the server's lists may have changed.
 
 const (
 	// restoreTimeout bounds the requests that restore a session: what it does not let
@@ -19,9 +19,9 @@ const (
 	restoredAtOnce = 8
 )
 
-// kept is what the host has told the server that lasts for a session. The zero value is
+// sessionState is what the host has sent to the server that lasts for a session. The zero value is
 // nothing. It is safe for concurrent use.
-type kept struct {
+type sessionState struct {
 	mu        sync.Mutex // guards what follows
 	level     []byte     // parameters of logging/setLevel; nil: none
 	resources []resource // that are subscribed to, in order
@@ -33,7 +33,7 @@ type resource struct {
 }
 
 // note remembers what a response has made true.
-func (k *kept) note(c *call, m *message) {
+func (k *sessionState) note(c *call, m *message) {
 	if m.result == nil {
 		return
 	}
@@ -49,7 +49,7 @@ func (k *kept) note(c *call, m *message) {
 }
 
 // noteRequest remembers a request that the server has carried out.
-func (k *kept) noteRequest(m *message) {
+func (k *sessionState) noteRequest(m *message) {
 	switch {
 	case m.is("logging/setLevel"):
 		k.mu.Lock()
@@ -71,28 +71,28 @@ func (k *kept) noteRequest(m *message) {
 	}
 }
 
-// told returns what is to be told again.
-func (k *kept) told() (level []byte, resources []resource) {
+// restorable returns what is to be sent again.
+func (k *sessionState) restorable() (level []byte, resources []resource) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.level, k.resources[:len(k.resources):len(k.resources)]
 }
 
-// restore tells a server whose session has replaced another what the host told the one
-// before, and the host which lists may have changed, of those that the server offers.
+// restore sends a server whose session has replaced another what the host had sent in the one
+// before, and notifies the host which lists may have changed, of those that the server offers.
 func (u *upstream) restore(ctx context.Context, offers []byte) {
 	if !u.era.confirmed() {
 		return // the host has not begun itself
 	}
 	inTime, cancel := context.WithTimeout(ctx, restoreTimeout)
 	defer cancel()
-	level, resources := u.kept.told()
+	level, resources := u.sessionState.restorable()
 	if level != nil {
-		u.tellAgain(inTime, "logging/setLevel", level)
+		u.resend(inTime, "logging/setLevel", level)
 	}
 	u.resubscribe(inTime, resources)
-	if member(u.era.hello(), "params", "capabilities", "roots") != nil {
-		// The server asks anew for what it knew in the session before.
+	if member(u.era.initializeSent(), "params", "capabilities", "roots") != nil {
+		// The server requests again what it knew in the session before.
 		m := notification("notifications/roots/list_changed")
 		if _, err := u.send(&call{message: m, ctx: inTime, plain: true}); err != nil {
 			u.Logger.Debug("the roots could not be restored in a new session", "err", err)
@@ -113,17 +113,17 @@ func (u *upstream) resubscribe(ctx context.Context, resources []resource) {
 		slots <- struct{}{}
 		all.Go(func() {
 			defer func() { <-slots }()
-			u.tellAgain(ctx, "resources/subscribe", r.params)
+			u.resend(ctx, "resources/subscribe", r.params)
 		})
 	}
 	all.Wait()
 }
 
-// tellAgain sends a request of the host's once more.
-func (u *upstream) tellAgain(ctx context.Context, method string, params []byte) {
-	answer, err := u.askOn(ctx, object("jsonrpc", "2.0", "id", u.nextID(), "method", method, "params", cut(params, "_meta")), true)
-	if err == nil && answer.error != nil {
-		err = &Trouble{Message: "code " + string(member(answer.error, "code"))}
+// resend sends a request of the host once more.
+func (u *upstream) resend(ctx context.Context, method string, params []byte) {
+	response, err := u.requestOn(ctx, object("jsonrpc", "2.0", "id", u.nextID(), "method", method, "params", cut(params, "_meta")), true)
+	if err == nil && response.error != nil {
+		err = &Trouble{Message: "code " + string(member(response.error, "code"))}
 	}
 	if err != nil {
 		u.Logger.Debug("a part of the session before could not be restored", "method", method, "err", err)
@@ -134,7 +134,7 @@ func (u *upstream) tellAgain(ctx context.Context, method string, params []byte) 
 func (e *eras) confirmed() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.shaken != nil
+	return e.confirmation != nil
 }
 
 // notification returns a notification of the bridge's own, which has no parameters.

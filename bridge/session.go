@@ -9,67 +9,67 @@ import (
 )
 
 // A session is what servers before 2026-07-28 may tie requests to
-// ("Session Management" of those revisions). The host knows nothing of it: when
+// ("Session Management" of those revisions). It is hidden from the host: when
 // the server forgets one, the bridge begins another with the host's own
 // initialize.
 
-// renewal is the replacement of a session that the server has ended. One is
+// replacement is the replacement of a session that the server has ended. One is
 // enough for all requests that meet its end.
-type renewal struct {
+type replacement struct {
 	done chan struct{}
 	err  error
 }
 
-// opened notes the session that the answer to initialize has begun.
-func (u *upstream) opened(session string) {
+// sessionBegun notes the session that the response to initialize has begun.
+func (u *upstream) sessionBegun(session string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.leaves(session)
+	u.endPrevious(session)
 	u.session = session
 	u.advance()
 }
 
 // advance begins another round. The caller holds mu.
 func (u *upstream) advance() int {
-	u.told, u.accepted = false, false
+	u.initializedSent, u.acceptedAny = false, false
 	u.round++
 	clear(u.inquiries)
 	return u.round
 }
 
-// agreed notes the version that the server has chosen.
-func (u *upstream) agreed(version string) {
+// setVersion notes the version that the server has chosen.
+func (u *upstream) setVersion(version string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.version = version
 }
 
-// established reports whether the server has answered initialize.
+// established reports whether the server has responded to initialize.
 func (u *upstream) established() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.version != ""
 }
 
-// begun waits until a session that is being replaced has been, for a message that is no
+// awaitSession waits until a session that is being replaced has been, for a message that is no
 // part of that.
-func (u *upstream) begun(c *call) error {
+func (u *upstream) awaitSession(c *call) error {
 	if c.plain || c.is("initialize") || c.response() || modernVersion(c.message) != "" {
 		return nil
 	}
 	u.mu.Lock()
-	r := u.renewal
+	r := u.replacement
 	u.mu.Unlock()
 	if r == nil {
 		return nil
 	}
-	_ = u.joined(c.ctx, r) // if that failed, this is another try
+	_ = u.awaitReplacement(c.ctx, r) // if that failed, this is another try
 	return c.ctx.Err()
 }
 
-// joined waits for a replacement, before which the server takes nothing, and returns what
+// awaitReplacement waits for a replacement, before which the server takes nothing, and returns what
 // came of it.
-func (u *upstream) joined(ctx context.Context, r *renewal) error {
+func (u *upstream) awaitReplacement(ctx context.Context, r *replacement) error {
 	u.unsettled.Add(1)
 	defer u.unsettled.Add(-1)
 	select {
@@ -80,12 +80,12 @@ func (u *upstream) joined(ctx context.Context, r *renewal) error {
 	}
 }
 
-// replace replaces the session of a round, unless somebody has done so already, because the
+// replace replaces the session of a round, unless that was done already, because the
 // server has rejected a message of a method. It returns errTooSoon if that did not help a
 // moment ago.
 func (u *upstream) replace(ctx context.Context, round int, s shape, method string) error {
 	u.mu.Lock()
-	r := u.renewal
+	r := u.replacement
 	if r == nil && u.round != round {
 		u.mu.Unlock()
 		return nil
@@ -98,13 +98,13 @@ func (u *upstream) replace(ctx context.Context, round int, s shape, method strin
 		r = u.beginReplacement(s, method)
 	}
 	u.mu.Unlock()
-	return u.joined(ctx, r)
+	return u.awaitReplacement(ctx, r)
 }
 
 // beginReplacement starts to replace the session. The caller holds mu.
-func (u *upstream) beginReplacement(s shape, method string) *renewal {
-	r := &renewal{done: make(chan struct{})}
-	u.renewal = r
+func (u *upstream) beginReplacement(s shape, method string) *replacement {
+	r := &replacement{done: make(chan struct{})}
+	u.replacement = r
 	if u.stream != nil {
 		u.stream.stop()
 		u.stream = nil
@@ -114,13 +114,13 @@ func (u *upstream) beginReplacement(s shape, method string) *renewal {
 		if u.speaksSSE() {
 			r.err = u.legacy.reopen(u.life, round)
 		} else {
-			r.err = u.greet(u.life)
+			r.err = u.beginAgain(u.life)
 		}
 		u.mu.Lock()
-		if lasting(r.err) {
+		if permanent(r.err) {
 			u.replacedFor(s, method)
 		}
-		u.renewal = nil
+		u.replacement = nil
 		u.mu.Unlock()
 		close(r.done)
 	})
@@ -130,57 +130,57 @@ func (u *upstream) beginReplacement(s shape, method string) *renewal {
 // replacing reports whether a session is being replaced: what was sent meanwhile waits for that.
 func (u *upstream) replacing() bool {
 	u.mu.Lock()
-	replacing := u.renewal != nil
+	replacing := u.replacement != nil
 	u.mu.Unlock()
 	u.legacy.mu.Lock()
 	defer u.legacy.mu.Unlock()
 	return replacing || u.legacy.opening != nil
 }
 
-// lasting reports whether a replacement that ended with an error, or with none, would
+// permanent reports whether a replacement that ended with an error, or with none, would
 // end so again: not if the server could not be reached, or not now.
-func lasting(err error) bool {
+func permanent(err error) bool {
 	t, ok := errors.AsType[*Trouble](err)
 	return err == nil || errors.Is(err, errOver) || ok && !t.Retry && t != lost
 }
 
-// again replaces the session as it is.
-func (u *upstream) again(ctx context.Context) error {
+// replaceCurrent replaces the session as it is.
+func (u *upstream) replaceCurrent(ctx context.Context) error {
 	u.mu.Lock()
 	round := u.round
 	u.mu.Unlock()
 	return u.replace(ctx, round, shape{status: http.StatusNotFound}, "notifications/initialized")
 }
 
-// greetings is how often a session is begun when the server ends each at once.
-const greetings = 2
+// initializeTries is how often a session is begun when the server ends each at once.
+const initializeTries = 2
 
-// errOver says that the server has ended the session of a notification.
-var errOver = &Trouble{Code: CodeRefused, Reason: "session_ended", Message: "the server ends each session at once"}
+// errOver reports that the server has ended the session of a notification.
+var errOver = &Trouble{Code: CodeRejected, Reason: "session_ended", Message: "the server ends each session at once"}
 
-// greet begins a session with what the host said when it began: initialize and,
-// once that is answered, notifications/initialized. The host hears nothing of it.
-func (u *upstream) greet(ctx context.Context) error {
-	hello := u.era.hello()
+// beginAgain begins a session with what the host sent when it began: initialize and,
+// once that has its response, notifications/initialized. The host does not notice.
+func (u *upstream) beginAgain(ctx context.Context) error {
+	hello := u.era.initializeSent()
 	if hello == nil {
 		return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server has ended a session that the host has not begun"}
 	}
 	for try := 1; ; try++ {
-		answer, err := u.reintroduce(ctx, hello)
+		response, err := u.reintroduce(ctx, hello)
 		if err != nil {
 			return err
 		}
-		if answer.error != nil {
-			return &Trouble{Code: CodeRefused, Reason: "refused", Message: "the server refuses a new session: " + text(member(answer.error, "message"))}
+		if response.error != nil {
+			return &Trouble{Code: CodeRejected, Reason: "rejected", Message: "the server rejects a new session: " + text(member(response.error, "message"))}
 		}
-		u.agreed(text(member(answer.result, "protocolVersion")))
+		u.setVersion(text(member(response.result, "protocolVersion")))
 		u.Logger.Debug("a new session with the server has begun")
 		err = u.era.confirm(ctx)
-		if errors.Is(err, errOver) && try < greetings {
+		if errors.Is(err, errOver) && try < initializeTries {
 			continue
 		}
 		if err == nil {
-			u.restore(ctx, member(answer.result, "capabilities"))
+			u.restore(ctx, member(response.result, "capabilities"))
 		}
 		return err
 	}
@@ -191,9 +191,9 @@ func (u *upstream) greet(ctx context.Context) error {
 func (u *upstream) reintroduce(ctx context.Context, hello []byte) (*message, error) {
 	began := time.Now()
 	for try := 1; ; try++ {
-		answer, err := u.askOn(ctx, set(hello, "id", u.nextID()), true)
-		if err == nil || answer != nil || !passing(err) || time.Since(began) > dialPatience {
-			return answer, err
+		response, err := u.requestOn(ctx, set(hello, "id", u.nextID()), true)
+		if err == nil || response != nil || !temporary(err) || time.Since(began) > dialTimeout {
+			return response, err
 		}
 		if !pause(ctx, dialPause<<min(try, 4)) {
 			return nil, ctx.Err()
@@ -201,30 +201,30 @@ func (u *upstream) reintroduce(ctx context.Context, hello []byte) (*message, err
 	}
 }
 
-// passing reports whether an error is what clients see while a server is restarted.
-func passing(err error) bool {
-	if refused, ok := errors.AsType[*refusal](err); ok {
-		return refused.status == http.StatusBadGateway || refused.status == http.StatusServiceUnavailable ||
-			refused.status == http.StatusGatewayTimeout
+// temporary reports whether an error is what clients see while a server is restarted.
+func temporary(err error) bool {
+	if rejected, ok := errors.AsType[*rejection](err); ok {
+		return rejected.status == http.StatusBadGateway || rejected.status == http.StatusServiceUnavailable ||
+			rejected.status == http.StatusGatewayTimeout
 	}
 	return errors.Is(err, lost)
 }
 
-// initialized tells the server, once for each session, that it has begun, and
-// listens to what it has to say outside of requests.
+// initialized notifies the server, once for each session, that it has begun, and
+// listens to what it sends outside of requests.
 func (u *upstream) initialized(ctx context.Context, m *message) error {
 	u.mu.Lock()
-	told := u.told
-	u.told = true
+	sent := u.initializedSent
+	u.initializedSent = true
 	u.mu.Unlock()
-	if told {
+	if sent {
 		return nil
 	}
 	err := u.offer(func(ctx context.Context) error {
 		_, err := u.send(&call{message: m, ctx: ctx, plain: true})
 		return err
 	})
-	if refused, ok := errors.AsType[*refusal](err); ok && refused.meaning(&call{message: m}) == over {
+	if rejected, ok := errors.AsType[*rejection](err); ok && rejected.sessionSign(&call{message: m}) == sessionOver {
 		return errOver
 	}
 	u.listen(ctx)
@@ -237,10 +237,10 @@ func (u *upstream) close(ctx context.Context) {
 		return // the end of its stream is the end of the session
 	}
 	u.mu.Lock()
-	session, version, gone := u.session, u.version, u.gone
-	u.gone = true
+	session, version, ended := u.session, u.version, u.sessionEnded
+	u.sessionEnded = true
 	u.mu.Unlock()
-	if session != "" && !gone {
+	if session != "" && !ended {
 		u.endSession(ctx, session, version)
 	}
 }

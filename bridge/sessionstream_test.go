@@ -73,7 +73,7 @@ func TestStreamThatIsNotOffered(t *testing.T) {
 				h.hello()
 				for i := range 60 {
 					h.send(streamCall(strconv.Itoa(i)))
-					if got := h.answer(strconv.Itoa(i)); get(t, got, "result") != "{}" {
+					if got := h.response(strconv.Itoa(i)); get(t, got, "result") != "{}" {
 						t.Fatalf("got %s", got)
 					}
 					time.Sleep(10 * time.Second)
@@ -157,7 +157,7 @@ func TestStreamThatEndsAtOnce(t *testing.T) {
 				}
 				before := s.tries()
 				h.send(streamCall("1"))
-				h.answer("1")
+				h.response("1")
 				time.Sleep(10 * time.Second)
 				if n := s.tries() - before; n != 1 {
 					t.Errorf("the stream was opened %d times after it was given up and the server was used again", n)
@@ -269,7 +269,7 @@ func TestSessionOfAnotherInstanceIsDeleted(t *testing.T) {
 		h := start(t, bubbleServer(t, s.ServeHTTP))
 		h.hello()
 		h.send(streamCall("1"))
-		h.answer("1")
+		h.response("1")
 		synctest.Wait()
 		begun, ended := s.counts()
 		if begun != 2 || len(ended) != 1 || ended[0] != "session-1" {

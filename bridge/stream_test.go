@@ -58,7 +58,7 @@ func TestStreamBeforeRequests(t *testing.T) {
 	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
 	h.hello()
 	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
-	h.answer("1")
+	h.response("1")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.overtaken {
@@ -72,15 +72,15 @@ func TestStreamWithoutHead(t *testing.T) {
 	s := &streaming{listed: make(chan struct{}), slow: func(listed <-chan struct{}) {
 		select {
 		case <-listed:
-		case <-time.After(patience):
+		case <-time.After(timeout):
 		}
 	}}
 	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
 	h.hello()
 	began := time.Now()
 	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
-	h.answer("1")
-	if waited := time.Since(began); waited > patience/4 {
+	h.response("1")
+	if waited := time.Since(began); waited > timeout/4 {
 		t.Errorf("the answer took %v", waited)
 	}
 }

@@ -5,13 +5,14 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
-// A server that has forgotten a session has to say so with 404 ("Session
-// Management" of the revisions before 2026-07-28). Many say something else, and say
+// A server that has forgotten a session has to respond with 404 ("Session
+// Management" of the revisions before 2026-07-28). Many respond with something else, and with
 // the same where the session is well: such a rejection is a suspicion, which one
-// ping on the same session settles.
+// ping on the same session decides.
 
 const (
 	// replacementInterval is how long a session is not replaced again for a rejection
@@ -22,7 +23,7 @@ const (
 	suspicionTimeout = 10 * time.Second
 )
 
-// errTooSoon says that a session is not replaced, because that did not help a moment
+// errTooSoon reports that a session is not replaced, because that did not help a moment
 // ago.
 var errTooSoon = errors.New("bridge: the session was replaced a moment ago, which did not help")
 
@@ -32,38 +33,38 @@ type shape struct {
 	code   int // of a JSON-RPC error; zero: none
 }
 
-func (r *refusal) shape() shape { return shape{r.status, r.code()} }
+func (r *rejection) shape() shape { return shape{r.status, r.code()} }
 
-// meaning is what a rejection says of the session that it came on.
-type meaning int
+// sessionSign is what a rejection means for the session that it came on.
+type sessionSign int
 
 const (
-	neutral meaning = iota // nothing: it is the request's error
-	suspect                // perhaps the server has forgotten it
-	over                   // the server has forgotten it
+	sessionUnknown  sessionSign = iota // nothing: it is the request's error
+	sessionDoubtful                    // perhaps the server has forgotten it
+	sessionOver                        // the server has forgotten it
 )
 
-// meaning returns what a rejection of a message says of its session.
-func (r *refusal) meaning(c *call) meaning {
-	if r.atGET || c.plain || c.is("initialize") || modernVersion(c.message) != "" || r.answers(c.message) {
-		return neutral
+// sessionSign returns what a rejection of a message means for its session.
+func (r *rejection) sessionSign(c *call) sessionSign {
+	if r.atGET || c.plain || c.is("initialize") || modernVersion(c.message) != "" || r.respondsTo(c.message) {
+		return sessionUnknown
 	}
 	switch r.status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired,
 		http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType,
 		http.StatusTooEarly, http.StatusTooManyRequests,
 		http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
-		return neutral
+		return sessionUnknown
 	}
 	if r.tied && r.shape().definite() {
-		return over
+		return sessionOver
 	}
-	return suspect
+	return sessionDoubtful
 }
 
-// answers reports whether a rejection's body is the response to a message: some
+// respondsTo reports whether a rejection's body is the response to a message: some
 // servers send responses under another status than 200.
-func (r *refusal) answers(m *message) bool {
+func (r *rejection) respondsTo(m *message) bool {
 	return r.body != nil && !m.batch && m.id != nil && sameID(r.body.id, m.id)
 }
 
@@ -81,29 +82,9 @@ func sameID(a, b []byte) bool {
 	return errX == nil && errY == nil && x == y
 }
 
-// nameless returns the rejection that a JSON-RPC error in a response with status 200
-// is, if it names no request: with the id null, with none, or with one that no request
-// has. It returns nil for everything else.
-func (u *upstream) nameless(m *message, c *call) error {
-	if c == nil || c.heard || m.batch || m.error == nil {
-		if c != nil {
-			c.heard = true // what comes later is about the request
-		}
-		return nil
-	}
-	if !m.response() || c.is("initialize") || modernVersion(c.message) != "" {
-		return nil
-	}
-	if m.id != nil && (c.batch || sameID(m.id, c.id) || u.awaited(m.id)) {
-		return nil
-	}
-	return &refusal{status: http.StatusOK, body: m, tied: true, Trouble: &Trouble{Code: CodeRefused, Reason: "refused",
-		Message: "the server rejects the request: " + u.shown(text(member(m.error, "message")))}}
-}
-
 // rejects reports whether an error is a rejection.
 func rejects(err error) bool {
-	_, ok := errors.AsType[*refusal](err)
+	_, ok := errors.AsType[*rejection](err)
 	return ok
 }
 
@@ -115,39 +96,39 @@ func (b *bridge) awaited(id []byte) bool {
 	return b.calls[key] != nil || b.owned[key] != nil
 }
 
-// insist sends a request, and once more on a new session if the server has forgotten
+// withReplacement sends a request, and once more on a new session if the server has forgotten
 // the one that it was sent on. try sends it and returns the round of its session.
-func (u *upstream) insist(c *call, try func() (round int, err error)) error {
+func (u *upstream) withReplacement(c *call, try func() (round int, err error)) error {
 	if c.plain || modernVersion(c.message) != "" {
 		_, err := try()
 		return err
 	}
 	round, err := try()
-	refused, ok := errors.AsType[*refusal](err)
-	if !ok || !u.forgotten(c, round, refused) {
+	rejected, ok := errors.AsType[*rejection](err)
+	if !ok || !u.forgotten(c, round, rejected) {
 		return err
 	}
-	switch rerr := u.replace(c.ctx, round, refused.shape(), c.name()); {
+	switch rerr := u.replace(c.ctx, round, rejected.shape(), c.name()); {
 	case errors.Is(rerr, errTooSoon):
 		return err
 	case rerr != nil:
 		return rerr
 	}
 	_, err = try()
-	u.helped(c, refused.shape(), err)
+	u.helped(c, rejected.shape(), err)
 	return err
 }
 
 // forgotten reports whether the server has forgotten the session of a round on which
 // it has rejected a message.
-func (u *upstream) forgotten(c *call, round int, r *refusal) bool {
-	says := r.meaning(c)
-	if says == neutral || !u.established() {
+func (u *upstream) forgotten(c *call, round int, r *rejection) bool {
+	says := r.sessionSign(c)
+	if says == sessionUnknown || !u.established() {
 		return false
 	}
 	u.mu.Lock()
-	current := u.round == round && u.renewal == nil
-	soon := u.tooSoon(r.shape())
+	current := u.round == round && u.replacement == nil
+	soon, bare := u.tooSoon(r.shape()), u.session == ""
 	u.mu.Unlock()
 	switch {
 	case !current:
@@ -155,7 +136,14 @@ func (u *upstream) forgotten(c *call, round int, r *refusal) bool {
 	case soon:
 		return false
 	}
-	return says == over || u.inquire(c.ctx, round, r.shape())
+	return says == sessionOver || bare && r.uninitialized() || u.inquire(c.ctx, round, r.shape())
+}
+
+// uninitialized reports whether the server's words are about initialize. Without a session, a
+// ping finds nothing out then: the specification allows one before initialize.
+func (r *rejection) uninitialized() bool {
+	words := strings.ToLower(r.Message)
+	return strings.Contains(words, "initializ") || strings.Contains(words, "initialis")
 }
 
 // inquiry is a ping that finds out whether a session is still there, for all requests
@@ -170,7 +158,7 @@ type inquiryKey struct {
 	shape shape
 }
 
-// inquire reports whether the session of a round is gone. What is known to be gone
+// inquire reports whether the session of a round has ended. What is known to have ended
 // stays so until the session is replaced.
 func (u *upstream) inquire(ctx context.Context, round int, s shape) bool {
 	key := inquiryKey{round, s}
@@ -202,7 +190,7 @@ func (u *upstream) inquire(ctx context.Context, round int, s shape) bool {
 }
 
 // pingRejected sends a ping on the session of a round and reports whether it is rejected in a
-// way that says that the session is gone: as the message before, or definitely.
+// way that means that the session has ended: as the message before, or definitely.
 func (u *upstream) pingRejected(round int, s shape) bool {
 	ctx, cancel := context.WithTimeout(u.life, suspicionTimeout)
 	defer cancel()
@@ -213,40 +201,40 @@ func (u *upstream) pingRejected(round int, s shape) bool {
 	c := u.own(ctx, m, func(got *message) bool { return got.response() && sameID(got.id, m.id) })
 	defer c.cancel()
 	c.plain, c.hasty = true, true
-	u.adopt(c)
-	defer u.forget(c)
+	u.register(c)
+	defer u.unregister(c)
 	at, err := u.attempt(c)
-	refused, ok := errors.AsType[*refusal](err)
+	rejected, ok := errors.AsType[*rejection](err)
 	switch {
 	case at != round:
 		return true // it was replaced meanwhile
-	case !ok || refused.answers(m):
+	case !ok || rejected.respondsTo(m):
 		u.Logger.Debug("a rejected request did not end the session", "status", s.status, "err", err)
 		return false
 	}
-	u.Logger.Debug("a ping was rejected, too", "status", refused.status, "code", refused.code())
-	return refused.tied && refused.shape().definite() || refused.shape() == s
+	u.Logger.Debug("a ping was rejected, too", "status", rejected.status, "code", rejected.code())
+	return rejected.tied && rejected.shape().definite() || rejected.shape() == s
 }
 
-// vain counts the replacements for rejections of a shape that have not helped.
-type vain struct {
+// unhelpful counts the replacements for rejections of a shape that have not helped.
+type unhelpful struct {
 	since  time.Time
 	times  int
 	method string // of the message that was rejected
 }
 
 // tooSoon reports whether sessions were replaced a moment ago for rejections of a shape,
-// which did not help. Where the server says by the rules that a session is gone and has
+// which did not help. Where the server responds by the rules that a session has ended and has
 // taken messages on it before that, another one is tried. The caller holds mu.
 func (u *upstream) tooSoon(s shape) bool {
-	v, ok := u.vain[s]
+	v, ok := u.unhelpful[s]
 	if !ok || time.Since(v.since) >= replacementInterval {
 		return false
 	}
-	return !s.definite() || !u.accepted || v.times > 1
+	return !s.definite() || !u.acceptedAny || v.times > 1
 }
 
-// definite reports whether a rejection of a session says by the rules that it is gone.
+// definite reports whether a rejection of a session means by the rules that it has ended.
 func (s shape) definite() bool {
 	return s.status == http.StatusNotFound || s.status == http.StatusGone
 }
@@ -254,27 +242,27 @@ func (s shape) definite() bool {
 // replacedFor notes that a session was replaced for a rejection of a message. The caller
 // holds mu.
 func (u *upstream) replacedFor(s shape, method string) {
-	if u.vain == nil {
-		u.vain = make(map[shape]vain)
+	if u.unhelpful == nil {
+		u.unhelpful = make(map[shape]unhelpful)
 	}
-	v := u.vain[s]
+	v := u.unhelpful[s]
 	if time.Since(v.since) >= replacementInterval {
-		v = vain{since: time.Now()}
+		v = unhelpful{since: time.Now()}
 	}
 	v.times++
 	v.method = method
-	u.vain[s] = v
+	u.unhelpful[s] = v
 }
 
 // helped notes what came of a request that was sent again on a new session. Unless that
-// was rejected like a session that is gone, the next loss of a session is another one.
+// was rejected like a session that has ended, the next loss of a session is another one.
 func (u *upstream) helped(c *call, s shape, err error) {
-	if refused, ok := errors.AsType[*refusal](err); ok && refused.meaning(c) != neutral {
+	if rejected, ok := errors.AsType[*rejection](err); ok && rejected.sessionSign(c) != sessionUnknown {
 		return
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.vain[s].method == c.name() {
-		delete(u.vain, s)
+	if u.unhelpful[s].method == c.name() {
+		delete(u.unhelpful, s)
 	}
 }

@@ -58,7 +58,7 @@ func TestResponsesBeyondTheFirst(t *testing.T) {
 					} else {
 						h.send(modernCall(i, ""))
 					}
-					h.answer(fmt.Sprint(i))
+					h.response(fmt.Sprint(i))
 				}
 				for i := 1; i <= 5; i++ {
 					n := 0

@@ -28,13 +28,17 @@ func (u *upstream) listed(result []byte, modern bool) []byte {
 	var made []byte // nil: none was dropped
 	_, lists := find(result, "tools")
 	whole := lists == 1 || u.Tool == nil // a reader may go by another list than the last
+	var invalid []any                    // of the first tool with invalid annotations, for the log
+	dropped := 0
 	err := elements(list, func(tool []byte) bool {
 		name := text(member(tool, "name"))
 		keep := u.Tool == nil || u.Tool(name)
 		if keep && modern {
 			found, err := annotations(tool)
 			if err != nil {
-				u.Logger.Warn("a tool was dropped, because its x-mcp-header annotations are invalid", "tool", name, "err", err)
+				if dropped++; dropped == 1 {
+					invalid = []any{"first", name, "err", err}
+				}
 				keep = false
 			} else {
 				u.mirrors(name, found)
@@ -51,6 +55,9 @@ func (u *upstream) listed(result []byte, modern bool) []byte {
 		whole = whole && keep
 		return true
 	})
+	if dropped > 0 {
+		u.Logger.Warn("tools were dropped, because their x-mcp-header annotations are invalid", append(invalid, "tools", dropped)...)
+	}
 	switch {
 	case err != nil || whole:
 		return result
@@ -177,7 +184,7 @@ func (w *schemaWalk) skip(i int) int {
 	return end
 }
 
-// schema reads a schema, or an array of schemas. chain says whether a chain of
+// schema reads a schema, or an array of schemas. chain reports whether a chain of
 // properties has led to it, by the path.
 func (w *schemaWalk) schema(i int, path []string, chain bool) int {
 	if i = skipSpace(w.raw, i); !w.nested(i) {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 
 	"github.com/handstamp/handstamp/internal/alive"
 )
@@ -42,6 +43,9 @@ func newClient(o *Options) *http.Client {
 type wireTransport struct {
 	client *http.Client // the caller's, without redirects
 	agent  string       // User-Agent
+
+	mu    sync.Mutex          // guards what follows
+	moved map[string]*url.URL // where the server has moved to for good, by the address before
 }
 
 // RoundTrip implements http.RoundTripper. An error may be a *Trouble.
@@ -51,7 +55,7 @@ func (t *wireTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		req.Header["User-Agent"] = []string{t.agent}
 	}
 	if _, ok := req.Header["Accept-Encoding"]; !ok {
-		req.Header["Accept-Encoding"] = []string{"gzip"} // net/http undoes none that was asked for here
+		req.Header["Accept-Encoding"] = []string{"gzip"} // net/http undoes none that was requested here
 	}
 	resp, err := t.follow(req)
 	if err != nil {
@@ -66,16 +70,19 @@ func (t *wireTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return decoded(resp)
 }
 
+// product returns a text without what a product's name or version cannot have (RFC 9110, section
+// 10.1.5).
+func product(s string) string {
+	return strings.Map(func(r rune) rune {
+		if tokenRune(r) {
+			return r
+		}
+		return -1
+	}, s)
+}
+
 // userAgent returns what the bridge calls itself to a server (RFC 9110, section 10.1.5).
 func userAgent(o *Options) string {
-	product := func(s string) string {
-		return strings.Map(func(r rune) rune {
-			if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r) {
-				return r
-			}
-			return -1
-		}, s)
-	}
 	name, version := product(o.Name), product(o.Version)
 	switch {
 	case name == "":

@@ -5,39 +5,38 @@ import (
 	"time"
 )
 
-// Trouble is why a request has no answer of the server's, as the host is told it:
+// Trouble is why a request has no response from the server, as the host gets it:
 // a JSON-RPC error.
 type Trouble struct {
 	// Code is the JSON-RPC error code. Zero is CodeUnreachable.
 	Code int
 
-	// Message is one sentence for the person at the host.
+	// Message is one sentence for the user.
 	Message string
 
-	// Command is what to run to mend it. Empty: nothing.
+	// Command is what to run against it. Empty: nothing.
 	Command string
 
-	// Retry says that the same request may work later, RetryAfter when.
+	// Retry is set if the same request may work later, RetryAfter when.
 	Retry      bool
 	RetryAfter time.Duration
 
 	// Reason is a word for programs.
 	Reason string
 
-	signsIn bool // it is trouble of what signs requests in, not of the server itself
+	fromSignIn bool // it is trouble of what signs requests in, not of the server itself
 }
 
 // The codes of errors that are the bridge's own. The MCP specification leaves
-// errors that are local to an implementation without codes and asks that they
-// cannot be taken for the peer's: these are outside the range that JSON-RPC
+// errors that are local to an implementation without codes and requires that they// cannot be taken for the peer's: these are outside the range that JSON-RPC
 // reserves.
 const (
 	CodeUnreachable = -31001 // the server, or what signs in to it, could not be reached
-	CodeSignIn      = -31002 // a person has to sign in first
-	CodeProtocol    = -31003 // the server's answer is none
+	CodeSignIn      = -31002 // the user has to sign in first
+	CodeProtocol    = -31003 // the server's response is none
 	CodeUncertain   = -31004 // the connection broke: the request may or may not have been carried out
 	CodeTranslation = -31005 // host and server are of different eras, and this cannot be translated
-	CodeRefused     = -31006 // the server refused the request over HTTP
+	CodeRejected    = -31006 // the server rejected the request over HTTP
 )
 
 const (
@@ -94,7 +93,7 @@ func (b *bridge) explain(err error) *Trouble {
 	if b.Explain != nil {
 		if t := b.Explain(err); t != nil {
 			explained := *t
-			explained.signsIn = true
+			explained.fromSignIn = true
 			return &explained
 		}
 	}

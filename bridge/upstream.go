@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/retryafter"
 )
 
 // The headers of the transport.
@@ -29,14 +31,14 @@ const (
 )
 
 const (
-	// refusedTries is how often a request that the server has refused before it
+	// rejectedTries is how often a request that the server has rejected before it
 	// did anything is sent, and refusedWait the longest wait that is made for it.
-	refusedTries = 3
-	refusedWait  = 10 * time.Second
+	rejectedTries = 3
+	rejectedWait  = 10 * time.Second
 
-	// dialPatience is how long a request that could not be sent at all is tried.
-	dialPatience = 6 * time.Second
-	dialPause    = 150 * time.Millisecond
+	// dialTimeout is how long a request that could not be sent at all is tried.
+	dialTimeout = 6 * time.Second
+	dialPause   = 150 * time.Millisecond
 )
 
 // upstream is the server's end of the bridge.
@@ -45,41 +47,42 @@ type upstream struct {
 	wire   Wire
 	legacy sseWire // HTTP+SSE, once that is what the server speaks
 
-	memory   *memory     // of what the server sends
-	expected expectation // of bodies whose length is not announced
-	long     queue       // for those that are long
-	waiting  lateCalls   // requests whose response may come on another stream
+	memory    *memory     // of what the server sends
+	expected  expectation // of bodies whose length is not announced
+	long      queue       // for those that are long
+	lateCalls lateCalls   // requests whose response may come on another stream
 
 	// unsettled counts messages that the server has not taken and that are sent once more.
-	unsettled atomic.Int32
-	questions questions // the server's
+	unsettled      atomic.Int32
+	checking       atomic.Bool    // a ping is finding out whether the session is still there
+	serverRequests serverRequests // the server's
 
-	mu      sync.Mutex             // guards what follows
-	session string                 // Mcp-Session-Id; empty: none
-	version string                 // negotiated by initialize; empty: not yet
-	round   int                    // counts sessions, so that one that ended is replaced once
-	renewal *renewal               // the replacement under way
-	told    bool                   // the server knows that the session has begun
-	gone    bool                   // and that it is over
-	stream  *sessionStream         // what the server sends outside of requests; nil: not listened to
-	tools   map[string][]parameter // parameters to mirror into headers, by tool
+	mu              sync.Mutex             // guards what follows
+	session         string                 // Mcp-Session-Id; empty: none
+	version         string                 // negotiated by initialize; empty: not yet
+	round           int                    // counts sessions, so that one that ended is replaced once
+	replacement     *replacement           // the replacement under way
+	initializedSent bool                   // the server knows that the session has begun
+	sessionEnded    bool                   // and that it is over
+	stream          *sessionStream         // what the server sends outside of requests; nil: not listened to
+	tools           map[string][]parameter // parameters to mirror into headers, by tool
 
-	inquiries map[inquiryKey]*inquiry
-	vain      map[shape]vain
-	accepted  bool // the server has taken a message on the session
+	inquiries   map[inquiryKey]*inquiry
+	unhelpful   map[shape]unhelpful
+	acceptedAny bool // the server has taken a message on the session
 
-	kept kept        // what the host has told the server
-	sent credentials // what no text of the server's may repeat
+	sessionState    sessionState // what the host has told the server
+	sentCredentials credentials  // what no text of the server may repeat
 }
 
-// call sends a request and delivers what answers it. An error says why there is
-// no answer; a *refusal, which may hold one of the server's, is the caller's to
-// judge.
+// call sends a request and delivers the response to it. An error is why there is
+// no response; a *rejection, which may hold one of the server, is for the caller to
+// handle.
 func (u *upstream) call(c *call) error {
-	err := u.insist(c, func() (int, error) { return u.attempt(c) })
-	refused, ok := errors.AsType[*refusal](err)
-	if ok && c.is("initialize") && u.wire == WireAuto && !u.speaksSSE() && refused.maybeSSE() {
-		if done, err := u.fallBack(c, refused); done {
+	err := u.withReplacement(c, func() (int, error) { return u.attempt(c) })
+	rejected, ok := errors.AsType[*rejection](err)
+	if ok && c.is("initialize") && u.wire == WireAuto && !u.speaksSSE() && rejected.maybeSSE() {
+		if done, err := u.fallBack(c, rejected); done {
 			return err
 		}
 	}
@@ -92,148 +95,154 @@ func (u *upstream) attempt(c *call) (round int, err error) {
 	if u.speaksSSE() {
 		return u.legacy.attempt(c)
 	}
-	if err := u.begun(c); err != nil {
+	if err := u.awaitSession(c); err != nil {
 		return 0, err
 	}
+	u.lateCalls.enter(c)
+	defer u.lateCalls.leave(c)
 	round, header, resp, err := u.exchange(c)
 	if err != nil {
 		return round, err
 	}
 	if resp.StatusCode/100 == 2 {
-		u.took(c, round, resp)
-		return round, u.receive(c, resp)
+		u.accepted(c, round, resp)
+		return round, u.receiveResponse(c, resp)
 	}
-	return round, u.rejected(c, resp, header.Get(headerSession) != "")
+	return round, u.readRejection(c, resp, header.Get(headerSession) != "")
 }
 
-// took notes that the server has taken a message.
-func (u *upstream) took(c *call, round int, resp *http.Response) {
+// accepted notes that the server has taken a message.
+func (u *upstream) accepted(c *call, round int, resp *http.Response) {
 	if c.is("initialize") {
-		u.opened(resp.Header.Get(headerSession))
-		u.withdraw()
+		u.sessionBegun(resp.Header.Get(headerSession))
+		u.cancelServerRequests()
 		return
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.accepted = u.accepted || u.round == round
+	u.acceptedAny = u.acceptedAny || u.round == round
 }
 
-// rejected returns why the server rejected a message, or nil if it has answered a batch
-// nevertheless. tied says that the message named a session.
-func (u *upstream) rejected(c *call, resp *http.Response, tied bool) error {
-	r := u.refused(resp)
+// readRejection returns why the server rejected a message, or nil if it has responded to a batch
+// nevertheless. tied is set if the message named a session.
+func (u *upstream) readRejection(c *call, resp *http.Response, tied bool) error {
+	r := u.rejectionOf(resp)
 	r.tied = tied
 	if r.body != nil && r.body.batch {
-		if c.batch {
+		nameless := r.body.namelessError(u.awaited)
+		if nameless == nil && c.bridge != nil {
 			u.deliver(r.body, c)
 		}
-		if c.answered() {
+		if c.responded() {
 			return nil
 		}
-		r.body = nil
+		r.body = nameless
 	}
 	return r
 }
 
 // exchange posts a message and returns what it was posted in and with, and the
-// answer. It tries again while the connection cannot be made, or the server says
-// that it has done nothing and wants to be asked a little later.
+// response. It tries again while the connection cannot be made, or the server has
+// done nothing and names a later time.
 func (u *upstream) exchange(c *call) (round int, header http.Header, resp *http.Response, err error) {
 	began := time.Now()
 	for try := 1; ; try++ {
 		round, header = u.header(c)
+		left := c.left.Swap(true)
 		if resp, err = u.post(c.ctx, c.raw, header); err != nil {
-			if c.ctx.Err() == nil && u.unsent(err) && time.Since(began) < dialPatience && u.settle(c.ctx, dialPause<<min(try-1, 3)) {
+			unsent := u.unsent(err)
+			c.left.Store(left || !unsent)
+			if c.ctx.Err() == nil && unsent && time.Since(began) < dialTimeout && u.pauseUnsent(c.ctx, dialPause<<min(try-1, 3)) {
 				continue
 			}
 			return round, header, nil, u.broken(err)
 		}
-		u.sent.note(resp.Request)
-		wait, ok := retryAfter(resp.Header)
-		if !later(resp.StatusCode) || !ok || wait > refusedWait || try >= refusedTries || c.hasty {
+		u.sentCredentials.note(resp.Request)
+		wait, ok := retryafter.Parse(resp.Header, time.Now())
+		if !later(resp.StatusCode) || !ok || wait > rejectedWait || try >= rejectedTries || c.hasty {
 			return round, header, resp, nil
 		}
 		discard(resp)
-		if !u.settle(c.ctx, wait) {
+		if !u.pauseUnsent(c.ctx, wait) {
 			return round, header, nil, c.ctx.Err()
 		}
 	}
 }
 
-// settle is pause before a message is sent once more that the server has not taken.
-func (u *upstream) settle(ctx context.Context, d time.Duration) bool {
+// pauseUnsent is pause before a message is sent once more that the server has not taken.
+func (u *upstream) pauseUnsent(ctx context.Context, d time.Duration) bool {
 	u.unsettled.Add(1)
 	defer u.unsettled.Add(-1)
 	return pause(ctx, d)
 }
 
-// ask sends a request of the bridge's own and returns the server's response.
-func (u *upstream) ask(ctx context.Context, raw []byte) (*message, error) {
-	return u.askOn(ctx, raw, false)
+// request sends a request of the bridge's own and returns the server's response.
+func (u *upstream) request(ctx context.Context, raw []byte) (*message, error) {
+	return u.requestOn(ctx, raw, false)
 }
 
-// askOn is ask; plain makes the request a part of the beginning of a session, which
+// requestOn is request; plain makes the request a part of the beginning of a session, which
 // neither waits for that nor replaces it.
-func (u *upstream) askOn(ctx context.Context, raw []byte, plain bool) (*message, error) {
+func (u *upstream) requestOn(ctx context.Context, raw []byte, plain bool) (*message, error) {
 	m, err := parse(raw)
 	if err != nil {
 		return nil, err
 	}
-	var answer atomic.Pointer[message] // a second response may come at any time
+	var response atomic.Pointer[message] // a second response may come at any time
 	c := u.own(ctx, m, func(got *message) bool {
 		if got.response() {
-			answer.CompareAndSwap(nil, got)
+			response.CompareAndSwap(nil, got)
 		}
-		return answer.Load() != nil
+		return response.Load() != nil
 	})
 	c.plain = plain
 	defer c.cancel()
-	if err = u.call(c); c.answered() {
+	if err = u.call(c); c.responded() {
 		err = nil // whatever became of the POST
 	}
-	if refused, ok := errors.AsType[*refusal](err); ok && refused.body != nil {
-		return refused.body, err
+	if rejected, ok := errors.AsType[*rejection](err); ok && rejected.body != nil {
+		return rejected.body, err
 	}
-	if err == nil && answer.Load() == nil {
+	if err == nil && response.Load() == nil {
 		err = c.failure()
 	}
-	return answer.Load(), err
+	return response.Load(), err
 }
 
-// tell sends a notification, or a response to a request of the server's. What
-// becomes of it nobody is told, as in the protocol.
-func (u *upstream) tell(ctx context.Context, m *message) error {
-	if m.response() && u.questions.replied(m) {
-		u.Logger.Debug("a response of the host's was dropped: the session of the server's request is over")
+// notify sends a notification, or a response to a request of the server. What
+// becomes of it is not reported, as in the protocol.
+func (u *upstream) notify(ctx context.Context, m *message) error {
+	if m.response() && u.serverRequests.replied(m) {
+		u.Logger.Debug("a response of the host was dropped: the session of the server's request is over")
 		return nil
 	}
 	c := &call{message: m, ctx: ctx}
 	round, err := u.send(c)
-	refused, ok := errors.AsType[*refusal](err)
-	if !ok || !u.forgotten(c, round, refused) {
+	rejected, ok := errors.AsType[*rejection](err)
+	if !ok || !u.forgotten(c, round, rejected) {
 		return err
 	}
-	rerr := u.replace(ctx, round, refused.shape(), m.name())
+	rerr := u.replace(ctx, round, rejected.shape(), m.name())
 	if rerr != nil || !m.outlives() {
 		return rerr
 	}
 	_, err = u.send(c)
-	u.helped(c, refused.shape(), err)
+	u.helped(c, rejected.shape(), err)
 	return err
 }
 
-// outlives reports whether a message without an answer still means something in the
+// outlives reports whether a message without a response still means something in the
 // session that replaces its own: neither a response nor what is about a request.
 func (m *message) outlives() bool {
 	return m.notification() && !m.is("notifications/cancelled") && !m.is("notifications/progress")
 }
 
-// send sends a message without an answer on one session, and returns the session's round.
+// send sends a message without a response on one session, and returns the session's round.
 func (u *upstream) send(c *call) (round int, err error) {
 	if u.speaksSSE() {
 		return u.legacy.send(c)
 	}
-	if err := u.begun(c); err != nil {
+	if err := u.awaitSession(c); err != nil {
 		return 0, err
 	}
 	round, header, resp, err := u.exchange(c)
@@ -241,11 +250,11 @@ func (u *upstream) send(c *call) (round int, err error) {
 		return round, err
 	}
 	if resp.StatusCode/100 == 2 {
-		u.took(c, round, resp)
+		u.accepted(c, round, resp)
 		discard(resp)
 		return round, nil
 	}
-	return round, u.rejected(c, resp, header.Get(headerSession) != "")
+	return round, u.readRejection(c, resp, header.Get(headerSession) != "")
 }
 
 // header returns what a message is sent with, and the round of its session.
@@ -313,10 +322,10 @@ func contentType(h http.Header) string {
 	return strings.ToLower(strings.TrimSpace(kind))
 }
 
-// drainTime bounds the wait for what nobody wants.
+// drainTime bounds the wait for what is not wanted.
 const drainTime = 200 * time.Millisecond
 
-// discard reads what nobody wants, so that the connection can be used again. One
+// discard reads what is not wanted, so that the connection can be used again. One
 // whose end is long in coming loses its connection instead.
 func discard(resp *http.Response) {
 	read := make(chan struct{})

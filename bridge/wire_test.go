@@ -33,11 +33,11 @@ type sessions struct {
 }
 
 func (s *sessions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.answer(w, r, readRequest(r))
+	s.respond(w, r, readRequest(r))
 }
 
-// answer answers a request whose body was read.
-func (s *sessions) answer(w http.ResponseWriter, r *http.Request, got request) {
+// respond answers a request whose body was read.
+func (s *sessions) respond(w http.ResponseWriter, r *http.Request, got request) {
 	s.mu.Lock()
 	s.seen = append(s.seen, got)
 	current := s.current
@@ -129,7 +129,7 @@ func TestSession(t *testing.T) {
 		t.Errorf("initialize is answered with %s", got)
 	}
 	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
-	h.answer("1")
+	h.response("1")
 	call := s.last("tools/list")
 	for name, want := range map[string]string{
 		"Mcp-Session-Id": "session-1", "Mcp-Protocol-Version": "2025-11-25", "X-Mine": "1",
@@ -175,13 +175,13 @@ func TestForgottenSession(t *testing.T) {
 	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
 	h.hello()
 	h.send(`{"jsonrpc":"2.0","id":"warm","method":"tools/call","params":{"name":"x"}}`)
-	h.answer(`"warm"`)
+	h.response(`"warm"`)
 	s.forget()
 	for i := range 20 {
 		h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"x"}}`, i))
 	}
 	for i := range 20 {
-		if got := h.answer(strconv.Itoa(i)); get(t, got, "result") != "{}" {
+		if got := h.response(strconv.Itoa(i)); get(t, got, "result") != "{}" {
 			t.Errorf("got %s", got)
 		}
 	}
@@ -225,7 +225,7 @@ func TestResumedStream(t *testing.T) {
 			h := start(t, bridge.Options{URL: url, Logger: logger(t)})
 			h.hello()
 			h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
-			got := h.answer("1")
+			got := h.response("1")
 			if tt.want == "" {
 				if get(t, got, "error", "code") != strconv.Itoa(bridge.CodeUncertain) {
 					t.Errorf("got %s", got)
@@ -239,7 +239,7 @@ func TestResumedStream(t *testing.T) {
 	}
 }
 
-func TestRefusals(t *testing.T) {
+func TestRejections(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		serve  func(w http.ResponseWriter, n int, got request)
@@ -312,7 +312,7 @@ func TestRefusals(t *testing.T) {
 			h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), MaxMessage: 1 << 20})
 			h.hello()
 			h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
-			got := h.answer("1")
+			got := h.response("1")
 			if result := get(t, got, "result"); result != "" {
 				if result != tt.want {
 					t.Errorf("got %s", got)
@@ -324,7 +324,7 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("the request came %d times", n.Load())
 			}
 			h.send(`{"jsonrpc":"2.0","id":2,"method":"ping"}`)
-			h.answer("2")
+			h.response("2")
 		})
 	}
 }
@@ -362,7 +362,7 @@ func restart(t *testing.T) bool {
 	second := &http.Server{Handler: s}
 	go second.Serve(listener)
 	defer second.Close()
-	if got := h.answer("1"); get(t, got, "result") != "{}" {
+	if got := h.response("1"); get(t, got, "result") != "{}" {
 		t.Errorf("got %s", got)
 	}
 	return true
@@ -377,7 +377,7 @@ func TestUnreachable(t *testing.T) {
 	listener.Close()
 	h := start(t, bridge.Options{URL: "http://" + address + "/mcp", InitializeWait: -1})
 	h.send(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`)
-	got := h.answer("1")
+	got := h.response("1")
 	if get(t, got, "error", "code") != strconv.Itoa(bridge.CodeUnreachable) || get(t, got, "error", "data", "retryable") != "true" {
 		t.Errorf("got %s", got)
 	}
@@ -400,7 +400,7 @@ func TestHostMistakes(t *testing.T) {
 		}
 	}
 	h.send("", "   ", `{"jsonrpc":"2.0","id":6,"method":"ping"}`)
-	h.answer("6")
+	h.response("6")
 }
 
 // TestEnds bounds how long a bridge lives after its standard input has ended,
@@ -424,7 +424,7 @@ func TestEnds(t *testing.T) {
 	if err != nil || time.Since(began) > 5*time.Second {
 		t.Errorf("it took %v to end: %v", time.Since(began), err)
 	}
-	if got := h.answer("1"); get(t, got, "error", "data", "reason") != `"ended"` {
+	if got := h.response("1"); get(t, got, "error", "data", "reason") != `"ended"` {
 		t.Errorf("got %s", got)
 	}
 }
@@ -472,11 +472,11 @@ func TestCancelled(t *testing.T) {
 			h.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`)
 			select {
 			case <-over:
-			case <-time.After(patience):
+			case <-time.After(timeout):
 				t.Fatal("the request's stream stays open")
 			}
 			h.send(`{"jsonrpc":"2.0","id":2,"method":"ping"` + strings.Replace(meta, ",", `,"params":{`, 1) + strings.Repeat("}", min(len(meta), 1)) + `}`)
-			h.answer("2")
+			h.response("2")
 			told := s.last("notifications/cancelled").method != ""
 			if told != (name == "legacy") {
 				t.Errorf("the server was told: %v", told)
@@ -507,7 +507,7 @@ func TestBatch(t *testing.T) {
 	h := start(t, bridge.Options{URL: url})
 	h.hello()
 	h.send(`[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","method":"notifications/x"},{"jsonrpc":"2.0","id":2,"method":"ping"}]`)
-	if a, b := h.answer("1"), h.answer("2"); get(t, a, "result", "n") != "1" || get(t, b, "result", "n") != "2" {
+	if a, b := h.response("1"), h.response("2"); get(t, a, "result", "n") != "1" || get(t, b, "result", "n") != "2" {
 		t.Errorf("got %s and %s", a, b)
 	}
 }

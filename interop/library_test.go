@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -98,7 +99,7 @@ func (l *library) mustCall(what string, policy handstamp.LoginPolicy) {
 }
 
 // record returns what is stored, with a login in it.
-func (l *library) record() *store.Record {
+func (l *library) record() *record.Record {
 	l.t.Helper()
 	key, err := store.NewKey(l.mcp, "")
 	if err != nil {
@@ -108,7 +109,7 @@ func (l *library) record() *store.Record {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	rec, err := s.Get(l.t.Context(), key)
+	rec, err := record.Get(l.t.Context(), s, key)
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -119,13 +120,13 @@ func (l *library) record() *store.Record {
 }
 
 // grant returns the stored login.
-func (l *library) grant() *store.Grant {
+func (l *library) grant() *record.Grant {
 	l.t.Helper()
 	return l.record().Grant
 }
 
 // renew renews by force, and returns the new login.
-func (l *library) renew() *store.Grant {
+func (l *library) renew() *record.Grant {
 	l.t.Helper()
 	if _, err := l.session(handstamp.LoginNever).Token(l.t.Context(), l.mcp, handstamp.TokenOptions{Refresh: true}); err != nil {
 		l.t.Fatalf("renewal: %v; requests: %s", err, l.as.all())
@@ -134,7 +135,7 @@ func (l *library) renew() *store.Grant {
 }
 
 // expired leaves a login whose access token has ended.
-func (l *library) expired() *store.Grant {
+func (l *library) expired() *record.Grant {
 	l.t.Helper()
 	l.as.lifetime(short)
 	g := l.renew()

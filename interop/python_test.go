@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/modelcontextprotocol/go-sdk/auth"
 )
 
@@ -168,7 +168,7 @@ func (sc *scene) keptClient(method string, port int) *handstamp.Registration {
 	if err := ask(req, &client); err != nil {
 		sc.t.Fatal(err)
 	}
-	return &handstamp.Registration{ClientID: client.ID, ClientSecret: store.Secret(client.Secret), RedirectURIs: []string{redirect}}
+	return &handstamp.Registration{ClientID: client.ID, ClientSecret: secret.String(client.Secret), RedirectURIs: []string{redirect}}
 }
 
 // rejected is a session whose access token the server rejects before its end.

@@ -27,11 +27,9 @@ type consentRequest struct {
 	state string
 }
 
-// authorize serves the authorization endpoint (RFC 6749 section 4.1.1).
-//
-// What is wrong with the client or its redirect URI is said on a page, and
-// nobody is redirected; what is wrong otherwise is redirected (section
-// 4.1.2.1).
+// authorize serves the authorization endpoint (RFC 6749 section 4.1.1). A mistake in the client or
+// its redirect URI is shown on a page, without a redirect; others are sent to the redirect URI
+// (section 4.1.2.1).
 func (s *Server) authorize(x *exchange) response {
 	if x.r.Method != http.MethodGet && x.r.Method != http.MethodPost {
 		return page(http.StatusMethodNotAllowed, "This page is for browsers.", "")
@@ -53,34 +51,12 @@ func (s *Server) authorize(x *exchange) response {
 		a.code = code
 		return a
 	}
-	if name := repeated(x.form); name != "" {
-		return deny("invalid_request", name+" is given twice")
+	if code, description := s.checkAuthorization(x.form); code != "" {
+		return deny(code, description)
 	}
-	if x.form.Get("response_type") != "code" {
-		return deny("unsupported_response_type", "only code")
-	}
-	// MCP wants PKCE of everybody (RFC 7636).
-	if x.form.Get("code_challenge") == "" || x.form.Get("code_challenge_method") != "S256" {
-		return deny("invalid_request", "code_challenge with S256 is required")
-	}
-	if refused := s.checkResource(x.form, s.ResourceURL()); refused != "" {
-		return deny("invalid_target", refused)
-	}
-	granted, offline, refused := s.grantScope(x.form.Get("scope"))
-	if refused != "" {
-		return deny("invalid_scope", refused)
-	}
-	if s.habits.GrantsEnforced && !slices.Contains(c.GrantTypes, "refresh_token") {
-		offline = false
-	}
-	switch s.habits.Offline {
-	case OfflineParameter:
-		offline = s.offlineByParameter(x)
-	case OfflineConsent:
-		offline = offline && prompted(x)
-	}
-	if x.endpoint == "authorize:preflight" {
-		return page(http.StatusOK, "Sign in", "")
+	granted, offline, rejected := s.grantScope(x.form.Get("scope"))
+	if rejected != "" {
+		return deny("invalid_scope", rejected)
 	}
 	pending := code{
 		clientID:    id,
@@ -88,24 +64,58 @@ func (s *Server) authorize(x *exchange) response {
 		challenge:   x.form.Get("code_challenge"),
 		resource:    x.form.Get("resource"),
 		scope:       granted,
-		offline:     offline,
+		offline:     s.offline(x, c, offline),
 	}
-	switch s.habits.Consent {
-	case ConsentDeny:
-		return deny("access_denied", "the person said no")
-	case ConsentPage, ConsentPost:
+	switch {
+	case x.endpoint == "authorize:preflight":
+		return page(http.StatusOK, "Sign in", "")
+	case s.habits.Consent == ConsentDeny:
+		return deny("access_denied", "the user denied the request")
+	case s.habits.Consent == ConsentPage, s.habits.Consent == ConsentPost:
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		handle := newID("")
 		s.state.consents[handle] = &consentRequest{code: pending, state: state}
 		return page(http.StatusOK, "Let the application use this server?", s.endpointURL("/consent")+"?request="+handle)
-	default:
-		return s.approve(pending, state)
 	}
+	return s.approve(pending, state)
 }
 
-// unknownClient is what a person sees of a client that is not, or no more,
-// registered: nobody is redirected.
+// checkAuthorization returns the error code and the description of what is wrong with the
+// parameters of an authorization request, or nothing.
+func (s *Server) checkAuthorization(form url.Values) (code, description string) {
+	if name := repeated(form); name != "" {
+		return "invalid_request", name + " is given twice"
+	}
+	if form.Get("response_type") != "code" {
+		return "unsupported_response_type", "only code"
+	}
+	// MCP requires PKCE (RFC 7636) of every client.
+	if form.Get("code_challenge") == "" || form.Get("code_challenge_method") != "S256" {
+		return "invalid_request", "code_challenge with S256 is required"
+	}
+	if rejected := s.checkResource(form, s.ResourceURL()); rejected != "" {
+		return "invalid_target", rejected
+	}
+	return "", ""
+}
+
+// offline reports whether a refresh token comes with the code. byScope is whether the scope
+// requests one.
+func (s *Server) offline(x *exchange, c *client, byScope bool) bool {
+	switch {
+	case s.habits.Offline == OfflineParameter:
+		return s.offlineByParameter(x)
+	case s.habits.GrantsEnforced && !slices.Contains(c.GrantTypes, "refresh_token"):
+		return false
+	case s.habits.Offline == OfflineConsent:
+		return byScope && prompted(x)
+	}
+	return byScope
+}
+
+// unknownClient returns the page for a client that is not registered, or no longer, without a
+// redirect.
 func (s *Server) unknownClient() response {
 	switch status := s.habits.UnknownClientStatus; status {
 	case 0:
@@ -130,7 +140,7 @@ func (s *Server) offlineByParameter(x *exchange) bool {
 	return x.form.Get("access_type") == "offline" && (first || prompted(x))
 }
 
-// prompted reports whether the request wants the person to be asked for consent.
+// prompted reports whether the request wants a prompt for consent.
 func prompted(x *exchange) bool {
 	return slices.Contains(strings.Fields(x.form.Get("prompt")), "consent")
 }
@@ -287,7 +297,7 @@ func repeated(form url.Values) string {
 	return ""
 }
 
-// checkResource says what is wrong with the resource parameter of a leg (RFC
+// checkResource returns what is wrong with the resource parameter of a leg (RFC
 // 8707 section 2), or nothing. bound is what the parameter was on the first leg.
 func (s *Server) checkResource(form url.Values, bound string) string {
 	values := form["resource"]
@@ -310,22 +320,20 @@ func (s *Server) checkResource(form url.Values, bound string) string {
 	return ""
 }
 
-// grantScope decides what of the requested scope is granted, and whether a
-// refresh token comes with it; or says why the request is refused.
-func (s *Server) grantScope(requested string) (granted string, offline bool, refused string) {
-	supported := s.scopesSupported()
-	offline = s.habits.Offline == OfflineIgnored || s.habits.Offline == OfflineNotAllowed
+// grantScope returns which of the requested scopes are granted, and whether a refresh token comes
+// with them; or why the request is rejected.
+func (s *Server) grantScope(requested string) (granted string, offline bool, rejected string) {
+	habit := s.habits.Offline
+	offline = habit == OfflineIgnored || habit == OfflineNotAllowed
 	var scopes []string
 	for _, scope := range strings.Fields(requested) {
-		known := supported == nil || slices.Contains(supported, scope) ||
-			scope == s.habits.RequiredScope || scope == s.habits.EntryScope || slices.Contains(strings.Fields(s.habits.ChallengeScope), scope)
 		switch {
-		case scope == scopeOffline && s.habits.Offline == OfflineForbidden:
+		case scope == scopeOffline && habit == OfflineForbidden:
 			return "", false, "offline_access is not for this client"
-		case scope == scopeOffline && (s.habits.Offline == OfflineListed || s.habits.Offline == OfflineConsent):
+		case scope == scopeOffline && (habit == OfflineListed || habit == OfflineConsent):
 			offline = true
-		case scope == scopeOffline && s.habits.Offline == OfflineNotAllowed:
-		case !known:
+		case scope == scopeOffline && habit == OfflineNotAllowed:
+		case !s.knowsScope(scope):
 			return "", false, "no such scope"
 		}
 		if !slices.Contains(s.habits.NeverGrant, scope) && !slices.Contains(scopes, scope) {
@@ -333,6 +341,13 @@ func (s *Server) grantScope(requested string) (granted string, offline bool, ref
 		}
 	}
 	return strings.Join(scopes, " "), offline, ""
+}
+
+// knowsScope reports whether a scope may be requested.
+func (s *Server) knowsScope(scope string) bool {
+	supported := s.scopesSupported()
+	return supported == nil || slices.Contains(supported, scope) || scope == s.habits.RequiredScope ||
+		scope == s.habits.EntryScope || slices.Contains(strings.Fields(s.habits.ChallengeScope), scope)
 }
 
 // pageTemplate is every page: a sentence, and a button if there is somewhere to

@@ -144,7 +144,7 @@ func TestBrowseKeepsSecrets(t *testing.T) {
 	}
 }
 
-// TestPreflight looks at the page without being a person.
+// TestPreflight looks at the page without being a user.
 func TestPreflight(t *testing.T) {
 	c := start(t, lab.Habits{})
 	look := func() int {

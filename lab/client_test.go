@@ -30,7 +30,7 @@ type hand struct {
 	method string
 }
 
-// reply is an answer, read to its end.
+// reply is a response, read to its end.
 type reply struct {
 	status   int
 	header   http.Header

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// methodBoth is what the diary calls two methods in one request.
+// methodBoth is the method in the request log where a request has two.
 const methodBoth = "both"
 
 // credentials are the client authentication of a request, as sent.
@@ -79,60 +79,79 @@ func formDecode(s string) (string, bool) {
 	return decoded, err == nil
 }
 
-// authenticate finds the client of a token or revocation request and checks its
-// one method. The caller holds s.mu.
+// authenticate finds the client of a token or revocation request and checks its one
+// authentication method. The response is an error, or nil. The caller holds s.mu.
 func (s *Server) authenticate(x *exchange) (*client, *response) {
-	fail := func(a response) (*client, *response) { return nil, &a }
-	seen := x.seen
-	switch {
-	case seen.method == methodBoth:
-		return fail(s.tokenError(http.StatusBadRequest, "invalid_request", "two client authentication methods in one request"))
-	case seen.broken:
-		return fail(s.invalidClient(x, "the Authorization header cannot be read"))
-	case seen.repeated && s.habits.RejectRepeatedID:
-		return fail(s.tokenError(http.StatusBadRequest, "invalid_request", "client_id in the body beside Basic"))
+	if failed := s.checkCredentials(x); failed != nil {
+		return nil, failed
 	}
-	if s.habits.FormClientID && !x.form.Has("client_id") {
-		return fail(s.invalidClient(x, "Missing client_id"))
-	}
-	c := s.state.clients[seen.id]
-	if c == nil && s.habits.ClientIDMetadata && isMetadataURL(seen.id) {
+	c := s.state.clients[x.seen.id]
+	if c == nil && s.habits.ClientIDMetadata && isMetadataURL(x.seen.id) {
 		// Public, and checked in full at the authorization endpoint.
-		c = &client{ConfiguredClient: ConfiguredClient{ID: seen.id, Method: MethodNone}}
+		c = &client{ConfiguredClient: ConfiguredClient{ID: x.seen.id, Method: MethodNone}}
 	}
-	if c == nil && s.habits.UnknownClientBody != "" {
-		return fail(s.literalError(http.StatusUnauthorized, s.habits.UnknownClientBody, "invalid_client"))
+	var failed response
+	switch {
+	case c != nil:
+		return c, s.checkMethod(x, c)
+	case s.habits.UnknownClientBody != "":
+		failed = s.literalError(http.StatusUnauthorized, s.habits.UnknownClientBody, "invalid_client")
+	case s.habits.UnknownClientCode != "":
+		failed = s.tokenError(http.StatusBadRequest, s.habits.UnknownClientCode, "no such client")
+	default:
+		failed = s.invalidClient(x, "no such client")
 	}
-	if c == nil && s.habits.UnknownClientCode != "" {
-		return fail(s.tokenError(http.StatusBadRequest, s.habits.UnknownClientCode, "no such client"))
+	return nil, &failed
+}
+
+// checkCredentials returns an error response if the authentication of a request is malformed,
+// whoever the client is.
+func (s *Server) checkCredentials(x *exchange) *response {
+	var failed response
+	switch {
+	case x.seen.method == methodBoth:
+		failed = s.tokenError(http.StatusBadRequest, "invalid_request", "two client authentication methods in one request")
+	case x.seen.broken:
+		failed = s.invalidClient(x, "the Authorization header cannot be read")
+	case x.seen.repeated && s.habits.RejectRepeatedID:
+		failed = s.tokenError(http.StatusBadRequest, "invalid_request", "client_id in the body beside Basic")
+	case s.habits.FormClientID && !x.form.Has("client_id"):
+		failed = s.invalidClient(x, "Missing client_id")
+	default:
+		return nil
 	}
-	if c == nil {
-		return fail(s.invalidClient(x, "no such client"))
-	}
+	return &failed
+}
+
+// checkMethod returns an error response if a request does not authenticate the client with the
+// method that the habits require, or with a wrong or expired secret.
+func (s *Server) checkMethod(x *exchange, c *client) *response {
 	want := c.Method
 	if s.habits.EnforceMethod != "" && c.dynamic {
 		want = s.habits.EnforceMethod
 	}
-	if want == MethodAny && seen.method != MethodNone {
-		want = seen.method
+	if want == MethodAny && x.seen.method != MethodNone {
+		want = x.seen.method
 	}
-	if seen.method != want {
-		return fail(s.invalidClient(x, "not the client's authentication method"))
+	var failed response
+	switch {
+	case x.seen.method != want:
+		failed = s.invalidClient(x, "not the client's authentication method")
+	case want == MethodNone:
+		return nil
+	case c.Secret == "" || subtle.ConstantTimeCompare([]byte(x.seen.secret), []byte(c.Secret)) != 1:
+		failed = s.invalidClient(x, "wrong secret")
+	case !c.secretEnds.IsZero() && !s.clock.now().Before(c.secretEnds):
+		s.state.audit.EndedSecrets++
+		failed = s.invalidClient(x, "the secret has expired")
+	default:
+		return nil
 	}
-	if want != MethodNone {
-		if c.Secret == "" || subtle.ConstantTimeCompare([]byte(seen.secret), []byte(c.Secret)) != 1 {
-			return fail(s.invalidClient(x, "wrong secret"))
-		}
-		if !c.secretEnds.IsZero() && !s.clock.now().Before(c.secretEnds) {
-			s.state.audit.EndedSecrets++
-			return fail(s.invalidClient(x, "the secret has expired"))
-		}
-	}
-	return c, nil
+	return &failed
 }
 
-// invalidClient is the answer to a failed client authentication, in the shape
-// that the habits have for it.
+// invalidClient returns the response to a failed client authentication, in the shape that the habits
+// select.
 func (s *Server) invalidClient(x *exchange, why string) response {
 	status := s.habits.InvalidClientStatus
 	if status == 0 {

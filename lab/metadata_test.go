@@ -173,6 +173,6 @@ func TestStrangeHost(t *testing.T) {
 		t.Errorf("counted %d", got)
 	}
 	if !slices.IsSortedFunc(c.server.Requests(), func(a, b lab.Request) int { return a.Number - b.Number }) {
-		t.Error("the diary is not in order")
+		t.Error("the request log is not in order")
 	}
 }

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -15,95 +16,105 @@ func (s *Server) register(x *exchange) response {
 	}
 	switch s.habits.ClosedRegistration {
 	case RegistrationAllowlist:
-		return response{status: http.StatusForbidden, header: contentType("text/plain; charset=utf-8"), body: []byte("Forbidden")}
+		return response{
+			status: http.StatusForbidden, header: contentType("text/plain; charset=utf-8"), body: []byte("Forbidden"),
+		}
 	case RegistrationOff:
-		return oauthError(http.StatusBadRequest, "dynamic_client_registration_disabled", "this environment registers no clients")
+		return oauthError(http.StatusBadRequest, "dynamic_client_registration_disabled",
+			"this environment registers no clients")
 	}
-	var asked registrationRequest
-	if err := json.Unmarshal(x.body, &asked); err != nil {
+	var request registrationRequest
+	if err := json.Unmarshal(x.body, &request); err != nil {
 		return oauthError(http.StatusBadRequest, "invalid_client_metadata", "not a JSON object")
 	}
-	if len(asked.RedirectURIs) == 0 {
-		return oauthError(http.StatusBadRequest, "invalid_redirect_uri", "redirect_uris is empty")
+	if rejected := s.checkRegistration(&request); rejected != nil {
+		return *rejected
 	}
-	for _, uri := range asked.RedirectURIs {
-		if !acceptableRedirect(uri) {
-			return oauthError(http.StatusBadRequest, "invalid_redirect_uri", "neither https nor loopback")
-		}
+	return jsonResponse(http.StatusCreated, s.addClient(request))
+}
+
+// checkRegistration returns an error response if a registration request is not valid or a rule
+// rejects it. It sets the method and the grant types with which the client is registered.
+func (s *Server) checkRegistration(r *registrationRequest) *response {
+	reject := func(code, description string) *response {
+		rejected := oauthError(http.StatusBadRequest, code, description)
+		return &rejected
+	}
+	if len(r.RedirectURIs) == 0 {
+		return reject("invalid_redirect_uri", "redirect_uris is empty")
+	}
+	if slices.ContainsFunc(r.RedirectURIs, func(uri string) bool { return !acceptableRedirect(uri) }) {
+		return reject("invalid_redirect_uri", "neither https nor loopback")
 	}
 	for _, rule := range s.habits.RejectRegistrations {
-		if rule.rejects(asked) {
-			return rule.response()
+		if rule.rejects(*r) {
+			rejected := rule.response()
+			return &rejected
 		}
 	}
-	method := s.habits.RegisterMethod
-	if method == "" {
-		method = asked.Method
-		if method == "" {
-			method = MethodBasic
-		}
-		listed := s.methods()
-		if s.habits.OmitMethods {
-			listed = []string{MethodBasic, MethodPost, MethodNone}
-		}
-		if !slices.Contains(listed, method) {
-			return oauthError(http.StatusBadRequest, "invalid_client_metadata", "token_endpoint_auth_method is not supported")
-		}
+	r.Method = cmp.Or(s.habits.RegisterMethod, r.Method, MethodBasic)
+	listed := s.methods()
+	if s.habits.OmitMethods {
+		listed = []string{MethodBasic, MethodPost, MethodNone}
 	}
-	if len(asked.GrantTypes) == 0 {
-		asked.GrantTypes = []string{"authorization_code"}
+	if s.habits.RegisterMethod == "" && !slices.Contains(listed, r.Method) {
+		return reject("invalid_client_metadata", "token_endpoint_auth_method is not supported")
 	}
-	withSecret := method != MethodNone
-	if s.habits.RegisterSecret != nil {
-		withSecret = *s.habits.RegisterSecret
+	if len(r.GrantTypes) == 0 {
+		r.GrantTypes = []string{"authorization_code"}
 	}
+	return nil
+}
 
+// addClient registers a client and returns the registration response (RFC 7591 section 3.2.1).
+func (s *Server) addClient(r registrationRequest) map[string]any {
 	now := s.clock.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := &client{dynamic: true}
 	c.ID = newID("client-") + s.habits.SecretAlphabet
-	c.Method = method
-	c.RedirectURIs = asked.RedirectURIs
-	c.GrantTypes = asked.GrantTypes
+	c.Method, c.RedirectURIs, c.GrantTypes = r.Method, r.RedirectURIs, r.GrantTypes
 	document := map[string]any{
 		"client_id":           c.ID,
 		"client_id_issued_at": now.Unix(),
-		"redirect_uris":       asked.RedirectURIs,
-		"grant_types":         asked.GrantTypes,
+		"redirect_uris":       r.RedirectURIs,
+		"grant_types":         r.GrantTypes,
 		"response_types":      []string{"code"},
 	}
-	if asked.ClientName != "" {
-		document["client_name"] = asked.ClientName
-	}
-	if asked.Scope != "" {
-		document["scope"] = asked.Scope
+	for name, value := range map[string]string{"client_name": r.ClientName, "scope": r.Scope} {
+		if value != "" {
+			document[name] = value
+		}
 	}
 	if !s.habits.RegisterSilent {
-		document["token_endpoint_auth_method"] = method
+		document["token_endpoint_auth_method"] = r.Method
+	}
+	withSecret := r.Method != MethodNone
+	if s.habits.RegisterSecret != nil {
+		withSecret = *s.habits.RegisterSecret
 	}
 	if withSecret {
-		c.Secret = s.secret("secret-", s.habits.SecretAlphabet)
-		document["client_secret"] = c.Secret
-		document["client_secret_expires_at"] = 0
-		life := s.habits.SecretLifetime
-		if s.state.secretLife != 0 {
-			life = s.state.secretLife
-		}
-		if life != 0 {
-			// Whole seconds are all that the response can say.
-			c.secretEnds = now.Add(life).Truncate(time.Second)
-			document["client_secret_expires_at"] = c.secretEnds.Unix()
-		}
+		s.addSecret(c, now, document)
 	}
 	if s.habits.ManageClients {
 		c.management = s.secret("management-", "")
+		c.managementURL = s.endpointURL("/register/") + newID("")
 		document["registration_access_token"] = c.management
-		document["registration_client_uri"] = s.endpointURL("/register/") + newID("")
-		c.managementURL = document["registration_client_uri"].(string)
+		document["registration_client_uri"] = c.managementURL
 	}
 	s.state.clients[c.ID] = c
-	return jsonResponse(http.StatusCreated, document)
+	return document
+}
+
+// addSecret issues the secret of a new client. The caller holds s.mu.
+func (s *Server) addSecret(c *client, now time.Time, document map[string]any) {
+	c.Secret = s.secret("secret-", s.habits.SecretAlphabet)
+	document["client_secret"] = c.Secret
+	document["client_secret_expires_at"] = 0
+	if life := cmp.Or(s.state.secretLife, s.habits.SecretLifetime); life != 0 {
+		c.secretEnds = now.Add(life).Truncate(time.Second) // the response has whole seconds
+		document["client_secret_expires_at"] = c.secretEnds.Unix()
+	}
 }
 
 // manage serves the deletion of a registration (RFC 7592 section 2.3).

@@ -3,7 +3,7 @@ package lab
 import "net/http"
 
 // revoke serves token revocation (RFC 7009): a refresh token takes its family
-// with it, an access token goes alone, and a token that nobody knows is no error.
+// with it, an access token goes alone, and an unknown token is no error.
 func (s *Server) revoke(x *exchange) response {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -27,13 +27,13 @@ func (s *Server) exchangeRefresh(c *client, form url.Values) response {
 	if s.habits.GrantsEnforced && len(c.GrantTypes) > 0 && !slices.Contains(c.GrantTypes, "refresh_token") {
 		return s.tokenError(http.StatusBadRequest, "unauthorized_client", "the client is not registered for refresh_token")
 	}
-	if refused := s.checkResource(form, s.boundResource(f.resource)); refused != "" {
+	if rejected := s.checkResource(form, s.boundResource(f.resource)); rejected != "" {
 		if s.habits.Resource == ResourceRequired {
 			s.markUsed(t)
 			t.noGrace = true
 		}
 		s.state.audit.Rejected++
-		return s.tokenError(http.StatusBadRequest, "invalid_target", refused)
+		return s.tokenError(http.StatusBadRequest, "invalid_target", rejected)
 	}
 	if wrong := s.checkRefreshScope(form); wrong != nil {
 		s.state.audit.Rejected++
@@ -70,72 +70,65 @@ const (
 	rotationAccessOnly
 )
 
-// rotate decides by the habits what comes after t, which may have been spent
-// before.
+// rotate decides by the habits what the use of t returns: a refresh token, an access token alone,
+// or an error. t may have been used before. The caller holds s.mu.
 func (s *Server) rotate(t *refreshToken) (*refreshToken, rotationOutcome) {
-	f, fresh := t.family, t.usedAt.IsZero()
-	if !fresh {
+	unused := t.usedAt.IsZero()
+	if !unused {
 		s.state.audit.Reuses++
 	}
-	forgiven := !fresh && !t.noGrace && s.clock.now().Sub(t.usedAt) <= s.habits.Grace
-	refuse := func(revoke bool) (*refreshToken, rotationOutcome) {
-		if revoke {
-			s.revokeFamily(f)
-		}
-		return nil, rotationRejected
-	}
-	next := func() (*refreshToken, rotationOutcome) {
-		t.successor = s.newRefresh(f, t.generation+1)
-		s.markUsed(t)
-		return t.successor, rotationNewPair
-	}
+	strict := s.habits.Rotation == RotateStrict || s.habits.Rotation == ""
 	if t.noGrace {
-		return refuse(s.habits.Rotation == RotateStrict || s.habits.Rotation == "")
+		return s.rejectReuse(t, strict)
 	}
 	switch s.habits.Rotation {
 	case RotateNone:
 		return nil, rotationAccessOnly
 	case RotateRepeat:
 		return t, rotationNewPair
-	case RotateStrictKeep:
-		if fresh {
-			return next()
-		}
-		return refuse(false)
-	case RotateGrace:
-		if fresh || forgiven {
-			return next()
-		}
-		return refuse(true)
-	case RotateGraceAccess:
-		if fresh {
-			return next()
-		}
-		if forgiven {
+	case RotateUntilUsed:
+		return s.rotateUntilUsed(t)
+	}
+	if unused {
+		return s.replace(t)
+	}
+	if s.clock.now().Sub(t.usedAt) <= s.habits.Grace {
+		switch s.habits.Rotation {
+		case RotateGrace:
+			return s.replace(t)
+		case RotateGraceAccess:
 			return nil, rotationAccessOnly
-		}
-		return refuse(true)
-	case RotateSame:
-		if fresh {
-			return next()
-		}
-		if forgiven {
+		case RotateSame:
 			return t.successor, rotationNewPair
 		}
-		return refuse(true)
-	case RotateUntilUsed:
-		if t != f.current && t != f.previous {
-			return refuse(false)
-		}
-		successor, how := next()
-		f.previous, f.current = t, successor
-		return successor, how
-	default:
-		if fresh {
-			return next()
-		}
-		return refuse(true)
 	}
+	return s.rejectReuse(t, s.habits.Rotation != RotateStrictKeep)
+}
+
+// replace issues the successor of t.
+func (s *Server) replace(t *refreshToken) (*refreshToken, rotationOutcome) {
+	t.successor = s.newRefresh(t.family, t.generation+1)
+	s.markUsed(t)
+	return t.successor, rotationNewPair
+}
+
+// rotateUntilUsed implements [RotateUntilUsed].
+func (s *Server) rotateUntilUsed(t *refreshToken) (*refreshToken, rotationOutcome) {
+	f := t.family
+	if t != f.current && t != f.previous {
+		return s.rejectReuse(t, false)
+	}
+	successor, how := s.replace(t)
+	f.previous, f.current = t, successor
+	return successor, how
+}
+
+// rejectReuse rejects a used refresh token, and with revoke revokes its family.
+func (s *Server) rejectReuse(t *refreshToken, revoke bool) (*refreshToken, rotationOutcome) {
+	if revoke {
+		s.revokeFamily(t.family)
+	}
+	return nil, rotationRejected
 }
 
 // newRefresh issues a refresh token. The caller holds s.mu.
@@ -153,14 +146,14 @@ func (s *Server) newRefresh(f *family, generation int) *refreshToken {
 	return t
 }
 
-// spend marks a refresh token as used, the first time.
+// markUsed records the first use of a refresh token.
 func (s *Server) markUsed(t *refreshToken) {
 	if t.usedAt.IsZero() {
 		t.usedAt = s.clock.now()
 	}
 }
 
-// deadGrant is the answer to a refresh token that does not work any more.
+// deadGrant returns the response to a refresh token that is no longer valid.
 func (s *Server) deadGrant(why string) response {
 	code := s.habits.DeadGrant
 	if code == "" {
@@ -195,10 +188,10 @@ func (s *Server) checkRefreshScope(form url.Values) *response {
 // Audit is what the authorization server counted since Start or Reset.
 type Audit struct {
 	Codes           int // codes exchanged
-	CodeReuses      int // codes that came again
+	CodeReuses      int // codes that were sent again
 	Refreshes       int // refreshes that were granted
-	Rejected        int // refreshes that were refused, client authentication aside
-	Reuses          int // spent refresh tokens that came again, forgiven or not
+	Rejected        int // refreshes that were rejected, client authentication aside
+	Reuses          int // used refresh tokens that were sent again, accepted or not
 	EndedSecrets    int // requests with a secret that was right, and past its end
 	FamiliesRevoked int // grants revoked: for reuse, by request, by the test
 

@@ -127,12 +127,12 @@ func TestDiaryHasNoSecrets(t *testing.T) {
 		}
 	}
 	if !refreshed {
-		t.Error("the refresh is not in the diary")
+		t.Error("the refresh is not in the request log")
 	}
 }
 
 // TestExactUnderLoad has many clients at once: nothing is lost, and of many that
-// spend one refresh token one succeeds.
+// use one refresh token one succeeds.
 func TestExactUnderLoad(t *testing.T) {
 	const clients = 20
 	c := start(t, lab.Habits{Rotation: lab.RotateStrictKeep})
@@ -189,7 +189,7 @@ func TestClock(t *testing.T) {
 	c.do(c.tokenRequest(c.codeForm(code, nil))).is(t, http.StatusBadRequest, "invalid_grant")
 }
 
-// TestReset empties the diary; what the server knows stays.
+// TestReset empties the request log; what the server knows stays.
 func TestReset(t *testing.T) {
 	c := start(t, lab.Habits{})
 	tokens := c.login(nil)
@@ -242,7 +242,7 @@ func TestClose(t *testing.T) {
 	c.server.Close()
 	for range 2 {
 		if err := <-failed; err == nil {
-			t.Error("a request got an answer from a closed server")
+			t.Error("a request got a response from a closed server")
 		}
 	}
 	if _, err := c.try(c.request(http.MethodGet, c.server.MCPURL(), "")); err == nil {

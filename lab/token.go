@@ -44,8 +44,8 @@ func (s *Server) token(x *exchange) response {
 	}
 }
 
-// spendOnBadClient spends the grant of a request whose client authentication
-// failed, as some servers do.
+// useOnBadClient marks the grant of a request as used whose client authentication failed, as some
+// servers do.
 func (s *Server) useOnBadClient(form url.Values) {
 	if c := s.state.codes[form.Get("code")]; c != nil && s.habits.CodeUsedOnBadClient {
 		c.used = true
@@ -76,8 +76,8 @@ func (s *Server) exchangeCode(c *client, form url.Values) response {
 	case !now.Before(granted.ends):
 		return bad("the code has expired")
 	}
-	if refused := s.checkResource(form, s.boundResource(granted.resource)); refused != "" {
-		return s.tokenError(http.StatusBadRequest, "invalid_target", refused)
+	if rejected := s.checkResource(form, s.boundResource(granted.resource)); rejected != "" {
+		return s.tokenError(http.StatusBadRequest, "invalid_target", rejected)
 	}
 	granted.used = true
 	if form.Get("redirect_uri") != granted.redirectURI {
@@ -114,7 +114,7 @@ func (s *Server) boundResource(resource string) string {
 // issued is what a token request has produced.
 type issued struct {
 	access  string
-	refresh string // "" if the answer carries none
+	refresh string // "" if the response has none
 	scope   string
 	life    time.Duration
 }
@@ -165,7 +165,7 @@ func (s *Server) signJWT(f *family, scope string, ends time.Time) string {
 	return text + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// grantAnswer is a successful answer (RFC 6749 section 5.1).
+// grantResponse returns a successful response (RFC 6749 section 5.1).
 func (s *Server) grantResponse(out issued) response {
 	// Rounded up: a life of 50 ms is not expires_in 0, which is a habit.
 	seconds := int64((out.life + time.Second - 1) / time.Second)
@@ -187,8 +187,8 @@ func (s *Server) grantResponse(out issued) response {
 	return s.tokenResponse(http.StatusOK, document)
 }
 
-// errorAnswer is a token endpoint error (RFC 6749 section 5.2), in the form that
-// the habits have for it.
+// tokenError returns an error response of the token endpoint (RFC 6749 section 5.2), in the form that
+// the habits select.
 func (s *Server) tokenError(status int, code, description string) response {
 	if s.habits.ErrorsIn200 {
 		status = http.StatusOK
@@ -202,8 +202,8 @@ func (s *Server) tokenError(status int, code, description string) response {
 	return a
 }
 
-// literalError is a token endpoint error with the body that the habits have for
-// it; the diary calls it by its code.
+// literalError returns an error response of the token endpoint with a body from the habits; code is
+// for the request log.
 func (s *Server) literalError(status int, body, code string) response {
 	if body == ShapeEmpty {
 		return response{status: status, header: make(http.Header), code: code}

@@ -1,9 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/handstamp/handstamp/store/internal/locks"
@@ -15,70 +17,76 @@ import (
 type Memory struct {
 	locks locks.Set[memoryLock]
 
-	mu      sync.Mutex
-	records map[Key]*Record // guarded by mu
-	newest  uint64          // guarded by mu; the highest generation ever given
+	mu     sync.Mutex
+	values map[Key]*memoryValue // guarded by mu; pointers, which fmt does not follow
+	puts   uint64               // guarded by mu; counts the Puts of all keys
 }
 
 var _ Store = (*Memory)(nil)
+
+type memoryValue struct {
+	data     []byte
+	revision Revision
+}
 
 type memoryLock struct {
 	key  Key
 	name LockName
 }
 
-// Get implements Store. It does not wait, so ctx has no part in it.
-func (m *Memory) Get(_ context.Context, key Key) (*Record, error) {
+// Get implements [Store]. It does not wait, so ctx has no part in it.
+func (m *Memory) Get(_ context.Context, key Key) ([]byte, Revision, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if r := m.records[key]; r != nil {
-		return r.Clone(), nil
+	v := m.values[key]
+	if v == nil {
+		return nil, "", ErrNotFound
 	}
-	return nil, ErrNotFound
+	return bytes.Clone(v.data), v.revision, nil
 }
 
-// Put implements Store. It does not wait, so ctx has no part in it.
-func (m *Memory) Put(_ context.Context, r *Record) error {
+// Put implements [Store]. It does not wait, so ctx has no part in it.
+func (m *Memory) Put(_ context.Context, key Key, value []byte, revision Revision) (Revision, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	next, err := Successor(m.records[r.Key], r)
-	if err != nil {
-		return err
+	if m.revision(key) != revision {
+		return "", ErrConflict
 	}
-	// The clock may stand still, and does in tests.
-	next.Generation = max(next.Generation, m.newest+1)
-	m.newest = next.Generation
-	if m.records == nil {
-		m.records = make(map[Key]*Record)
+	if m.values == nil {
+		m.values = make(map[Key]*memoryValue)
 	}
-	m.records[r.Key] = next
-	r.Stored(next)
-	return nil
+	m.puts++
+	m.values[key] = &memoryValue{bytes.Clone(value), Revision(strconv.FormatUint(m.puts, 10))}
+	return m.revision(key), nil
 }
 
-// Delete implements Store. It does not wait, so ctx has no part in it.
-func (m *Memory) Delete(_ context.Context, key Key, generation uint64) error {
+// Delete implements [Store]. It does not wait, so ctx has no part in it.
+func (m *Memory) Delete(_ context.Context, key Key, revision Revision) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r := m.records[key]
-	if r == nil {
-		return nil
-	}
-	if r.Generation != generation {
+	if current := m.revision(key); current != "" && current != revision {
 		return ErrConflict
 	}
-	delete(m.records, key)
+	delete(m.values, key)
 	return nil
 }
 
-// List implements Store. It does not wait, so ctx has no part in it.
+// revision returns the revision of what is stored under key. m.mu is held.
+func (m *Memory) revision(key Key) Revision {
+	if v := m.values[key]; v != nil {
+		return v.revision
+	}
+	return ""
+}
+
+// List implements [Store]. It does not wait, so ctx has no part in it.
 func (m *Memory) List(context.Context) ([]Key, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.SortedFunc(maps.Keys(m.records), Key.Compare), nil
+	return slices.SortedFunc(maps.Keys(m.values), Key.Compare), nil
 }
 
-// Lock implements Store.
+// Lock implements [Store].
 func (m *Memory) Lock(ctx context.Context, key Key, name LockName) (unlock func(), err error) {
 	return m.locks.Lock(ctx, memoryLock{key, name})
 }

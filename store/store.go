@@ -1,10 +1,10 @@
-// Package store is the contract between Handstamp and the place where it keeps
-// credentials: one Record per Key, written whole, compared before it is
-// replaced.
+// Package store is the contract between Handstamp and the place where it keeps credentials:
+// opaque values under keys, each with a revision that is compared before it is replaced, and
+// locks. A store knows nothing of what is in a value.
 //
-// Memory is the reference implementation and the one to read first. Package
-// filestore keeps one file per credential. Package storetest is the suite that
-// every implementation, ours or yours, has to pass.
+// [Memory] is the reference implementation and the one to read first. Package filestore keeps
+// one file per credential. Package storetest is the suite that every implementation, ours or
+// yours, has to pass; its example is a whole store in a few lines.
 package store
 
 import (
@@ -14,102 +14,124 @@ import (
 
 // Errors that every Store returns, possibly wrapped. Test with errors.Is.
 var (
-	// ErrNotFound: there is no record under the key.
+	// ErrNotFound reports that nothing is stored under the key.
 	ErrNotFound = errors.New("store: no such credential")
 
-	// ErrConflict: the stored generation is not the one the caller read, so
-	// somebody else wrote in between. Nothing was changed. Read again, decide
-	// again.
+	// ErrConflict reports that the stored revision is not the one that the caller read: another
+	// caller wrote in between. Nothing was changed. Read again, decide again.
 	ErrConflict = errors.New("store: credential changed meanwhile")
 
-	// ErrCorrupt: the stored bytes are no record. The store has set them aside
-	// (see the error's text for where) and the key now reads as not found. A
-	// store that can go back to the record before does so, and says so in
-	// another way than by this error.
+	// ErrCorrupt reports that the stored value is not the one that was put: bytes are missing,
+	// changed or of another origin. The error's text states where they are now. A store that
+	// can go back to the value before does so instead.
 	ErrCorrupt = errors.New("store: credential is corrupt")
 
-	// ErrUnusable: the store cannot be used at all: a folder of another owner,
-	// a read-only disk, no room. Credentials are as they were.
+	// ErrUnusable reports that the store cannot be used at present: a folder of another owner, a
+	// read-only or full disk, a database that cannot be reached. Credentials are as they were.
 	ErrUnusable = errors.New("store: cannot be used")
-
-	// ErrNewer: the record was written by a version of Handstamp with a newer
-	// schema. It can be read, but not replaced.
-	ErrNewer = errors.New("store: credential was written by a newer version")
 )
 
-// Store keeps records. All methods may be called from any number of
-// goroutines, and a durable store's from any number of processes.
+// Revision identifies one Put of one key. It is opaque: compare it for equality only. The empty
+// Revision stands for "nothing is stored".
 //
-// A Store returns records that the caller owns: changing one changes nothing in
-// the store.
+// No two successful Puts of a key return the same Revision, not even with a Delete in between or
+// after a crash. A counter in the value's own row begins anew after Delete and will not do; a
+// random text, or a sequence that all keys share, will.
+type Revision string
+
+// Store keeps values. All methods may be called from any number of goroutines, and those of a
+// durable store from any number of processes.
+//
+// # Values
+//
+// A value is any sequence of bytes, the empty one included, and comes back byte for byte. It has
+// a few kilobytes, rarely more than 64 KiB; a Store takes at least 1 MiB. It holds tokens in the
+// clear: a Store keeps other users from reading it, or encrypts it, and never logs it.
+//
+// Neither caller nor Store changes a slice that was passed between them: Put keeps a copy, and
+// Get returns one.
+//
+// # Cancellation
+//
+// ctx bounds waiting, for a lock, a connection or a busy database. When it ends, a method returns
+// an error that wraps ctx.Err(). A Put that has begun to write finishes: a refresh token that
+// was used up is replaced by the value at hand, and lost without it. A Put that returns an error
+// although it cannot tell whether its value was stored is allowed, but not one that returns nil
+// without its value stored.
+//
+// # Durability
+//
+// When Put or Delete returns nil, every later Get from any process sees it, and in a durable store
+// it survives a crash of the machine. A replica that lags behind must not serve Get: it would bring
+// back a refresh token that was used, and servers end the login for that.
 type Store interface {
-	// Get returns the record under key, or ErrNotFound. A record that cannot be
-	// decoded is set aside and reported as ErrCorrupt, once; it concerns this
-	// key only.
-	Get(ctx context.Context, key Key) (*Record, error)
-
-	// Put stores r under r.Key, if the stored generation equals r.Generation
-	// (0: nothing is stored); otherwise it returns ErrConflict. On success it
-	// sets r.Generation to the new generation, which is greater and was never
-	// given before under this key, with r.Version and r.UpdatedAt, and r is
-	// durable: it survives a crash of the machine in any durable store. On
-	// failure the stored record is unchanged, and so is r. A record of a newer
-	// version is neither stored nor replaced: ErrNewer.
+	// Get returns the value under key with its revision, or ErrNotFound.
 	//
-	// A started Put is not abandoned because ctx ends: ctx bounds waiting, not
-	// writing.
-	Put(ctx context.Context, r *Record) error
+	// If the value is damaged it returns ErrCorrupt, and the revision with which Put or Delete
+	// replaces the damage: empty if the Store has set the damaged value aside, so that nothing is
+	// stored now. Damage concerns its own key only.
+	Get(ctx context.Context, key Key) (value []byte, revision Revision, err error)
 
-	// Delete removes the record under key if its generation is generation;
-	// otherwise it returns ErrConflict. Deleting what is not there is no error.
-	Delete(ctx context.Context, key Key, generation uint64) error
+	// Put stores value under key if the stored revision is revision (empty: nothing is stored),
+	// and returns its new revision. Otherwise it returns ErrConflict. Comparing and storing are
+	// one step. On failure the stored value is unchanged, or, where a connection broke, is value.
+	Put(ctx context.Context, key Key, value []byte, revision Revision) (Revision, error)
 
-	// List returns the keys of all records, ordered by server, then profile.
+	// Delete removes the value under key if its revision is revision. Otherwise it returns
+	// ErrConflict. Deleting what is not there is no error.
+	Delete(ctx context.Context, key Key, revision Revision) error
+
+	// List returns the keys of all values, those of damaged ones included as far as they are
+	// known, sorted by [Key.Compare].
 	List(ctx context.Context) ([]Key, error)
 
-	// Lock waits until the caller alone holds the named lock of key, or until
-	// ctx ends, and returns what releases it. Unlock is safe to call twice.
+	// Lock waits until the caller alone holds the named lock of key, or until ctx ends, and
+	// returns the function that releases it, which may be called twice. Where the holder is
+	// known, the error wraps a [*BusyError].
 	//
-	// The lock serialises the renewal of a credential; it does not protect
-	// records, which Put's comparison does. It is released by the system when
-	// its holder dies. A store that cannot promise that a lock stays held (a
-	// lease) says so, and is the reason why generations exist.
+	// A lock keeps two processes from using the same refresh token, or opening two browsers. It
+	// does not protect values: Put's comparison does, and Get, Put and Delete work while others
+	// hold any lock. It ends with its holder's process at the latest. Where it can end earlier, as
+	// a lease that expires does, it must outlast a request to a slow authorization server, a
+	// minute, or be extended while it is held.
 	Lock(ctx context.Context, key Key, name LockName) (unlock func(), err error)
 }
 
-// LockName tells the locks of one credential apart. They are independent. It is
-// made of lower-case letters.
+// LockName tells the locks of one key apart. They are independent. It is made of lower-case
+// letters.
 type LockName string
 
 const (
-	// LockRefresh is held while a refresh token is spent and its successor
-	// stored. It is never held while a person is waited for.
+	// LockRefresh is held while a refresh token is used and its successor stored. It is never held
+	// while a user has to do something.
 	LockRefresh LockName = "refresh"
 
-	// LockLogin is the claim to be the one who signs in. It is held for as long
-	// as a person needs.
+	// LockLogin is the claim to be the one who signs in. It is held for as long as the user
+	// needs.
 	LockLogin LockName = "login"
 
-	// LockRefreshHelper and LockLoginHelper are held by a process that waits for
-	// the helper it has started to do the one or the other, so that one helper is
-	// enough. The helper holds LockRefresh and LockLogin.
+	// LockRefreshHelper and LockLoginHelper are held by a process that waits for the helper it has
+	// started to do the one or the other, so that one helper is enough. The helper holds
+	// LockRefresh and LockLogin.
 	LockRefreshHelper LockName = "refreshhelper"
 	LockLoginHelper   LockName = "loginhelper"
 )
 
-// Reserver is an optional power of a Store: to make sure that a record can be
-// written before something unrepeatable is done to get it.
+// Reserver is an optional ability of a Store: to make sure that a value can be stored before
+// something is done that cannot be repeated. A Store whose writes fail for want of space, as on a
+// disk, should have it.
 type Reserver interface {
-	// Reserve sets room aside for a record of up to size bytes under key. It
-	// fails with ErrUnusable where there is none.
+	// Reserve sets space aside for a value of up to size bytes under key. It fails with
+	// ErrUnusable where there is none.
 	Reserve(ctx context.Context, key Key, size int) (Reservation, error)
 }
 
-// Reservation is room for one Put. Its owner either uses or releases it.
+// Reservation is space for one Put. Its owner uses it, releases it, or both.
 type Reservation interface {
-	// Put is Store.Put, into the reserved room.
-	Put(ctx context.Context, r *Record) error
+	// Put is [Store.Put] of the reserved key, into the reserved space. A value that is larger, and
+	// a second Put, are stored if there is other space.
+	Put(ctx context.Context, value []byte, revision Revision) (Revision, error)
 
-	// Release gives unused room back. It may be called after Put, and twice.
+	// Release gives unused space back. It may be called after Put, and twice.
 	Release()
 }

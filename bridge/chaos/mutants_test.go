@@ -14,7 +14,7 @@ func bug(name, file, old, new string) mutant {
 
 var mutants = []mutant{
 	bug("a call is sent again after a lost connection", "upstream.go",
-		"c.ctx.Err() == nil && u.unsent(err) &&", "c.ctx.Err() == nil && try < 3 &&"),
+		"c.ctx.Err() == nil && unsent &&", "c.ctx.Err() == nil && try < 3 &&"),
 	bug("a response is delivered twice", "call.go",
 		"	return mine\n}", "	return true\n}"),
 	bug("the id of a response is not restored", "deliver.go",
@@ -26,7 +26,7 @@ var mutants = []mutant{
 	bug("a cancelled request goes on", "call.go",
 		"	c.bridge.mu.Unlock()\n	c.end()\n	c.cancel()", "	c.bridge.mu.Unlock()\n	c.end()"),
 	bug("the end of standard input is waited out", "bridge.go",
-		"ctx, cancel := context.WithTimeout(ctx, lingering)", "ctx, cancel := context.WithTimeout(ctx, 10*lingering)"),
+		"ctx, cancel := context.WithTimeout(ctx, lingerTime)", "ctx, cancel := context.WithTimeout(ctx, 10*lingerTime)"),
 	bug("what is due at the end has no response", "bridge.go",
 		"		b.abandon()\n", ""),
 	bug("a batch that failed has one response", "call.go",
@@ -36,6 +36,6 @@ var mutants = []mutant{
 	bug("a response may come on a stream for ever", "lateresponse.go",
 		"lateWait = 5 * time.Minute", "lateWait = 500 * time.Minute"),
 	bug("notifications overtake one another", "notifications.go",
-		"held := func() bool { return b.held() || b.up.replacing() }\n		b.within(b.life, notificationPatience,",
+		"held := func() bool { return b.delayed() || b.up.replacing() }\n		b.within(b.life, notificationWait,",
 		"held := func() bool { return false }\n		b.within(b.life, 0,"),
 }

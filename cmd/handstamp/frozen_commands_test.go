@@ -16,7 +16,7 @@ import (
 
 // A command that is stopped for longer than --timeout while the response to a request that
 // cannot be repeated is on its way reads that response when it goes on: the code or the refresh
-// token is spent, and the tokens are revoked.
+// token is used, and the tokens are revoked.
 func TestFrozenCommandReadsTheResponse(t *testing.T) {
 	const timeout, frozen = 3 * time.Second, 4 * time.Second
 	for _, test := range []struct {
@@ -52,7 +52,7 @@ func TestFrozenCommandReadsTheResponse(t *testing.T) {
 // the request at the point takes and for a time after. It returns what the command wrote.
 func (m *machine) stopped(d time.Duration, point string, args ...string) ([]byte, error) {
 	m.t.Helper()
-	ctx, cancel := context.WithTimeout(m.t.Context(), d+patience)
+	ctx, cancel := context.WithTimeout(m.t.Context(), d+waitLimit)
 	defer cancel()
 	gate := m.server.Hold(point)
 	defer gate.Release()

@@ -115,7 +115,7 @@ func (f *freeze) run(running chan struct{}) (hit bool, err error) {
 		<-running
 		return false, err
 	}
-	ctx, cancel := context.WithTimeout(f.t.Context(), f.length+maxThawed+patience)
+	ctx, cancel := context.WithTimeout(f.t.Context(), f.length+maxThawed+waitLimit)
 	defer cancel()
 	var output bytes.Buffer
 	cmd := exec.CommandContext(ctx, bin, "token", f.server.MCPURL(), "--refresh")
@@ -140,7 +140,7 @@ func (f *freeze) run(running chan struct{}) (hit bool, err error) {
 // good reports what is wrong with the login.
 func (f *freeze) good() error {
 	var err error
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(waitLimit); time.Now().Before(deadline); {
 		err = f.machine.run("token", f.server.MCPURL(), "--refresh")
 		if exited, ok := errors.AsType[*exec.ExitError](err); !ok || exited.ExitCode() != 3 {
 			break

@@ -13,11 +13,11 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// maxEnd is how long hosts wait for a bridge that was asked to end.
+// maxEnd is how long hosts wait for a bridge that was signalled to end.
 const maxEnd = 5 * time.Second
 
 // refreshing starts a bridge and returns when the server has rotated its refresh
-// token and told nobody.
+// token and not yet sent it.
 func (m *machine) refreshing() (*host, *lab.Gate) {
 	m.t.Helper()
 	m.mustRun("login", m.server.MCPURL())
@@ -27,7 +27,7 @@ func (m *machine) refreshing() (*host, *lab.Gate) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(m.t.Context(), waitLimit)
 	defer cancel()
 	if _, err := gate.Wait(ctx); err != nil {
 		m.t.Fatalf("no refresh: %v", err)
@@ -49,8 +49,8 @@ func (h *host) ends(t *testing.T) {
 	}
 }
 
-// A bridge that is asked to end during a refresh does so in time, and the
-// rotated token reaches the disk: before the bridge ends if the server answers
+// A bridge that is signalled to end during a refresh does so in time, and the
+// rotated token reaches the disk: before the bridge ends if the server responds
 // by then, and after if it does not.
 func TestBridgeEndsDuringRefresh(t *testing.T) {
 	ways := map[string]func(*host) error{
@@ -83,7 +83,7 @@ func TestBridgeEndsDuringRefresh(t *testing.T) {
 	}
 }
 
-// A bridge whose refresh needs nobody says little on standard error.
+// A bridge whose refresh needs no user writes little on standard error.
 func TestBridgeIsQuiet(t *testing.T) {
 	m := newMachine(t, lab.NoneFirst())
 	first, err := m.bridge()

@@ -22,8 +22,8 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// patience bounds what a test waits for.
-const patience = 30 * time.Second
+// waitLimit bounds what a test waits for.
+const waitLimit = 30 * time.Second
 
 // machine is a user's machine, on which hosts start bridges.
 type machine struct {
@@ -85,7 +85,7 @@ func (m *machine) mustRun(args ...string) {
 type transcript struct {
 	mu    sync.Mutex // guards what follows
 	text  bytes.Buffer
-	grown chan struct{} // closed at the next write, for who waits; nil: nobody does
+	grown chan struct{} // closed at the next write, for who waits; nil: none does
 }
 
 func (t *transcript) Write(b []byte) (int, error) {
@@ -163,8 +163,8 @@ func (m *machine) bridge(flags ...string) (*host, error) {
 // send sends a line; a bridge that is dead does not mind.
 func (h *host) send(line string) { _, _ = io.WriteString(h.input, line+"\n") }
 
-// answer returns the next line with the id.
-func (h *host) answer(id int) (string, error) {
+// response returns the next line with the id.
+func (h *host) response(id int) (string, error) {
 	for {
 		line, err := h.output.ReadString('\n')
 		if err != nil || strings.Contains(line, fmt.Sprintf(`"id":%d`, id)) {
@@ -188,14 +188,14 @@ func (m *machine) storm(kills int) {
 	m.t.Helper()
 	m.mustRun("login", m.server.MCPURL())
 	m.server.SetFault("token", lab.Fault{Kind: lab.FaultDelay, Delay: 5 * time.Millisecond})
-	// The moments are spread over what a bridge that refreshes takes to answer.
+	// The moments are spread over what a bridge that refreshes takes to respond.
 	m.server.ExpireAccessTokens()
 	started := time.Now()
 	first, err := m.bridge("--login=never")
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	if line, err := first.answer(1); err != nil || !strings.Contains(line, `"result"`) {
+	if line, err := first.response(1); err != nil || !strings.Contains(line, `"result"`) {
 		m.t.Fatalf("%v: %s\n%s", err, line, first.stderr.String())
 	}
 	shortest := 2 * time.Since(started)

@@ -15,30 +15,30 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// works reports how the bridge answers its host: initialize within the limit
-// that hosts have, and then calls, as soon as somebody has signed in.
+// works reports how the bridge serves its host: initialize within the limit
+// that hosts have, and then calls, as soon as the user has signed in.
 func (h *host) works() error {
-	answered := make(chan error, 1)
+	responded := make(chan error, 1)
 	go func() {
-		line, err := h.answer(1)
+		line, err := h.response(1)
 		if err == nil && !strings.Contains(line, `"result"`) {
 			err = errors.New(line)
 		}
-		answered <- err
+		responded <- err
 	}()
 	select {
-	case err := <-answered:
+	case err := <-responded:
 		if err != nil {
 			return fmt.Errorf("initialize: %w", err)
 		}
 	case <-time.After(10 * time.Second):
-		return errors.New("initialize was not answered in 10 s")
+		return errors.New("initialize got no response in 10 s")
 	}
 	h.send(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(waitLimit)
 	for id := 2; ; id++ {
 		h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"echo","arguments":{"text":"walked in"}}}`, id))
-		line, err := h.answer(id)
+		line, err := h.response(id)
 		if err != nil {
 			return err
 		}
@@ -52,8 +52,8 @@ func (h *host) works() error {
 	}
 }
 
-// Five bridges start at once where nobody has signed in, and four are killed at
-// random moments while the person is at it. There is one tab, and the bridge
+// Five bridges start at once without a login, and four are killed at
+// random moments while the user signs in. There is one tab, and the bridge
 // that is left and one that comes later work.
 //
 // HANDSTAMP_TEST_STORM=1 (make storm) does it 50 times instead of 5.

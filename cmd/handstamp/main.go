@@ -14,13 +14,14 @@ import (
 
 func main() {
 	harden()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	// The second signal ends the process at once, as if there were no handler.
 	context.AfterFunc(ctx, stop)
 	// A closed pipe is an error of the write then, and not the end of the process
 	// in the middle of something that must be finished.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	exe, _ := os.Executable() // without it, renewals are done here
+	exe, _ := os.Executable() // without it, refreshes are done in this process
 	code := cli.Run(ctx, os.Args[1:], cli.Process{
 		Stdin:      os.Stdin,
 		Stdout:     os.Stdout,

@@ -52,7 +52,7 @@ func buildAndRun(m *testing.M) int {
 // tabsVariable names the file in which the browser notes its tabs.
 const tabsVariable = "TEST_TABS"
 
-// tab is a browser with a person, who needs a moment.
+// tab is a browser with a user, who needs a moment.
 func tab(tabs, url string) int {
 	f, err := os.OpenFile(tabs, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -101,6 +101,6 @@ func TestTokenIsCheap(t *testing.T) {
 		t.Errorf("a stored token costs %v of CPU time, more than %v", best, maxTokenCPU)
 	}
 	if counts := server.Counts(); len(counts) != 0 {
-		t.Errorf("a stored token was asked for over the network: %v", counts)
+		t.Errorf("a stored token needed the network: %v", counts)
 	}
 }

@@ -20,7 +20,7 @@ import (
 )
 
 // waiting starts bridges until one has opened a tab and the others wait for it,
-// and returns that one and the others. The person is held at the gate.
+// and returns that one and the others. The user is held at the gate.
 func (m *machine) waiting(n int) (gate *lab.Gate, owner *host, others []*host) {
 	m.t.Helper()
 	gate = m.server.Hold("authorize:received")
@@ -44,7 +44,7 @@ func (m *machine) waiting(n int) (gate *lab.Gate, owner *host, others []*host) {
 // said waits until the bridge has written text for people.
 func (m *machine) said(h *host, text string) {
 	m.t.Helper()
-	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(m.t.Context(), waitLimit)
 	defer cancel()
 	if !h.stderr.wait(ctx, text) {
 		m.t.Fatalf("the bridge does not say %q but\n%s", text, h.stderr.String())
@@ -95,12 +95,12 @@ func children(parent int) (pids []int, err error) {
 	return pids, err
 }
 
-// A person says no while bridges wait: none of them opens another tab.
+// The user says no while bridges wait: none of them opens another tab.
 func TestDeniedOnce(t *testing.T) {
 	m := newMachine(t, lab.Habits{Consent: lab.ConsentDeny})
 	gate, owner, others := m.waiting(4)
 	gate.Release()
-	for deadline := time.Now().Add(patience); len(helpers(t, append(others, owner)...)) > 0; {
+	for deadline := time.Now().Add(waitLimit); len(helpers(t, append(others, owner)...)) > 0; {
 		if time.Now().After(deadline) {
 			t.Fatal("a bridge still has a helper at its login")
 		}
@@ -112,11 +112,11 @@ func TestDeniedOnce(t *testing.T) {
 }
 
 // The helper at the login is killed: one of those who wait takes over, with one
-// new tab, and everybody walks in.
+// new tab, and every bridge works.
 func TestLoginTakenOver(t *testing.T) {
 	m := newMachine(t, lab.NoneFirst())
 	gate, owner, others := m.waiting(3)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
 	if _, err := gate.Wait(ctx); err != nil {
 		t.Fatalf("the first tab asks for nothing: %v", err)
@@ -129,7 +129,7 @@ func TestLoginTakenOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := gate.Wait(ctx); err != nil {
-		t.Fatalf("nobody takes over: %v", err)
+		t.Fatalf("no bridge takes over: %v", err)
 	}
 	gate.Release()
 	for _, h := range append(others, owner) {

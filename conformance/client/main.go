@@ -23,7 +23,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/handstamp/handstamp"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // metadataURL is the client ID metadata document that the suite knows (its
@@ -101,7 +101,7 @@ func configuredClient(raw string) (*handstamp.Registration, error) {
 		return nil, nil
 	}
 	return &handstamp.Registration{
-		Issuer: given.Issuer, ClientID: given.ClientID, ClientSecret: store.Secret(given.ClientSecret),
+		Issuer: given.Issuer, ClientID: given.ClientID, ClientSecret: secret.String(given.ClientSecret),
 	}, nil
 }
 

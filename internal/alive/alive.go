@@ -16,16 +16,15 @@ import (
 )
 
 const (
-	// silence is how long nothing comes from the other end before it is checked, and patience
-	// how long the check may take. A connection is dead for their sum before that is noticed.
-	silence  = 8 * time.Second
-	patience = 10 * time.Second
+	// idleTime is how long nothing comes from the other end before it is checked, and checkTimeout	// how long the check may take. A connection is dead for their sum before that is noticed.
+	idleTime  = 8 * time.Second
+	checkTimeout = 10 * time.Second
 
-	// probes is how many keepalive probes are sent within patience.
+	// probes is how many keepalive probes are sent within checkTimeout.
 	probes = 5
 
-	// sleep is a gap in this machine's time that makes its connections doubtful.
-	sleep = 5 * time.Second
+	// sleepGap is a gap in this machine's time that makes its connections doubtful.
+	sleepGap = 5 * time.Second
 
 	dialTimeout = 30 * time.Second
 )
@@ -91,7 +90,7 @@ func now() moment {
 
 // slept reports whether the machine slept between two moments, or the user set its clock.
 func slept(before, after moment) bool {
-	return after.wall.Sub(before.wall)-(after.running-before.running) > sleep
+	return after.wall.Sub(before.wall)-(after.running-before.running) > sleepGap
 }
 
 // discard has later requests go over new connections. The caller holds mu.
@@ -116,7 +115,7 @@ func (t *Transport) fresh() *http.Transport {
 	if c.HTTP2 == nil {
 		c.HTTP2 = new(http.HTTP2Config)
 	}
-	c.HTTP2.SendPingTimeout, c.HTTP2.PingTimeout = silence, patience
+	c.HTTP2.SendPingTimeout, c.HTTP2.PingTimeout = idleTime, checkTimeout
 	// net/http takes a dial function of one's own for a reason not to speak HTTP/2.
 	//lint:ignore SA1019 it is what net/http looks at
 	c.ForceAttemptHTTP2 = c.ForceAttemptHTTP2 || c.DialContext == nil && c.Dial == nil && c.TLSClientConfig == nil

@@ -181,7 +181,7 @@ func TestUnanswered(t *testing.T) {
 		{"takes nothing, but says so", sending{pending: true, again: 3, full: true, silent: short}, false},
 		{"took nothing, and is gone", sending{pending: true, probed: 3, full: true, silent: long}, true},
 	} {
-		if got := test.s.unanswered(unanswered); got != test.want {
+		if got := test.s.dead(deadAfter); got != test.want {
 			t.Errorf("%s: %t, want %t", test.name, got, test.want)
 		}
 	}

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// conn is a TCP connection that is closed when the other end is gone. While nothing is sent, the
+// conn is a TCP connection that is closed when the other end does not respond any more. While nothing is sent, the
 // operating system's keepalive finds that out; keepalive pauses while something is sent that is
-// not acknowledged, and there the conn looks for itself, where the system tells.
+// not acknowledged, and there the conn looks for itself, where the system reports it.
 type conn struct {
 	net.Conn
 	tcp    *net.TCPConn
@@ -22,14 +22,14 @@ type conn struct {
 	dead    atomic.Bool // closed here
 }
 
-// lookEvery is how often a conn looks whether what was sent has arrived.
-const lookEvery = patience / 5
+// checkInterval is how often a conn looks whether what was sent has arrived.
+const checkInterval = checkTimeout / 5
 
 // supervise returns a connection with the checks. It calls broken when the connection breaks
 // off otherwise than by an orderly end.
 func supervise(tcp *net.TCPConn, broken func()) *conn {
 	// What a system does not know it does without.
-	_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: silence, Interval: patience / probes, Count: probes})
+	_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: idleTime, Interval: checkTimeout / probes, Count: probes})
 	limitRetransmission(tcp)
 	return &conn{Conn: tcp, tcp: tcp, broken: broken}
 }
@@ -37,18 +37,18 @@ func supervise(tcp *net.TCPConn, broken func()) *conn {
 // Read implements [net.Conn].
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	return n, c.judge(err)
+	return n, c.wrapError(err)
 }
 
 // Write implements [net.Conn].
 func (c *conn) Write(b []byte) (int, error) {
 	c.watch()
 	n, err := c.Conn.Write(b)
-	return n, c.judge(err)
+	return n, c.wrapError(err)
 }
 
-// judge notes what an error says about the connection.
-func (c *conn) judge(err error) error {
+// wrapError notes what an error means for the connection.
+func (c *conn) wrapError(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -65,13 +65,13 @@ func (c *conn) judge(err error) error {
 func (c *conn) watch() {
 	if c.watched.CompareAndSwap(false, true) {
 		c.since = time.Now()
-		time.AfterFunc(lookEvery, c.look)
+		time.AfterFunc(checkInterval, c.check)
 	}
 }
 
-// look closes the connection if nothing that was sent has been acknowledged for too long, and
+// check closes the connection if nothing that was sent has been acknowledged for too long, and
 // ends the watch if all was.
-func (c *conn) look() {
+func (c *conn) check() {
 	s := outstanding(c.tcp)
 	if s.acked != c.acked {
 		c.since, c.acked = time.Now(), s.acked
@@ -82,20 +82,20 @@ func (c *conn) look() {
 		if outstanding(c.tcp).pending { // sent in between
 			c.watch()
 		}
-	case s.unanswered(unanswered) && time.Since(c.since) >= unanswered:
+	case s.dead(deadAfter) && time.Since(c.since) >= deadAfter:
 		c.dead.Store(true)
 		c.broken()
 		_ = c.tcp.SetLinger(0)
 		_ = c.tcp.Close()
 	default:
-		time.AfterFunc(lookEvery, c.look)
+		time.AfterFunc(checkInterval, c.check)
 	}
 }
 
-// unanswered is how long something that was sent may be without an acknowledgement.
-const unanswered = silence + patience - lookEvery
+// deadAfter is how long something that was sent may be without an acknowledgement.
+const deadAfter = idleTime + checkTimeout - checkInterval
 
-// sending is what the operating system says about data that was sent.
+// sending is what the operating system reports about data that was sent.
 type sending struct {
 	pending bool          // some is not acknowledged
 	acked   uint64        // what is, in bytes
@@ -108,9 +108,9 @@ type sending struct {
 // tries is how many times in a row something was sent again before a connection may be dead.
 const tries = 2
 
-// unanswered reports whether the other end does not acknowledge what was sent. One that takes
-// nothing at present is there as long as it acknowledges that it was asked.
-func (s sending) unanswered(d time.Duration) bool {
+// dead reports whether the other end does not acknowledge what was sent. One that takes
+// nothing at present is there as long as it acknowledges the probes.
+func (s sending) dead(d time.Duration) bool {
 	if s.again >= tries && !s.full {
 		return true
 	}

@@ -1,21 +1,24 @@
-// Package envelope wraps a record in a checksum, so that whoever reads the file later
-// notices every byte that changed. The record stays readable in any editor:
+// Package envelope wraps a value in a checksum, so that whoever reads the file later notices
+// every byte that changed. A value that is a JSON document stays readable in any editor:
 //
 //	{
 //	  "checksum": "sha256:1f0c…",
-//	  "record": {
+//	  "header": {"revision":"…"},
+//	  "value": {
 //	    "version": 1,
 //	    …
 //	  }
 //	}
 //
-// The checksum covers each byte after its own line. It protects against disks, copies and
-// editors, not against an attacker, who could compute it too.
+// Any other value is in base64, in a member of that name. The checksum covers each byte after its
+// own line. It protects against disks, copies and editors, not against an attacker, who could
+// compute it too.
 package envelope
 
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -30,24 +33,41 @@ var (
 	ErrChanged = errors.New("its checksum does not match: " +
 		"a fault of the disk, a copy or an editor changed it")
 
-	// ErrNewer reports an undamaged envelope with something else than a record in it.
+	// ErrNewer reports an undamaged envelope of another layout.
 	ErrNewer = errors.New("its envelope is of a newer version")
 )
 
 const (
-	head      = "{\n  \"checksum\": \"sha256:"
-	headEnd   = "\",\n"
-	bodyBegin = "  \"record\": "
-	bodyEnd   = "\n}\n"
-	digits    = 2 * sha256.Size
+	head        = "{\n  \"checksum\": \"sha256:"
+	headEnd     = "\",\n"
+	headerBegin = "  \"header\": "
+	jsonBegin   = "  \"value\": "
+	base64Begin = "  \"base64\": "
+	bodyEnd     = "\n}\n"
+	digits      = 2 * sha256.Size
+
+	maxHeader = 64 << 10 // in bytes
 )
 
-// Seal returns the JSON document record with its checksum.
-func Seal(record []byte) ([]byte, error) {
+// Seal returns a JSON document with a checksum, the header, which is encoded as JSON, and the
+// value.
+func Seal(header any, value []byte) ([]byte, error) {
 	var body bytes.Buffer
-	body.WriteString(bodyBegin)
-	if err := json.Indent(&body, bytes.TrimSpace(record), "  ", "  "); err != nil {
+	body.WriteString(headerBegin)
+	line := json.NewEncoder(&body)
+	line.SetEscapeHTML(false) // URLs stay readable
+	if err := line.Encode(header); err != nil {
 		return nil, err
+	}
+	body.Truncate(body.Len() - 1)
+	body.WriteString(",\n")
+	// Where a line begins in a document there is space between its tokens, and never a string.
+	indented := bytes.ReplaceAll(value, []byte("\n"), []byte("\n  "))
+	if json.Valid(value) && len(indented) <= sizeOfValue(len(value)) {
+		body.WriteString(jsonBegin)
+		body.Write(indented)
+	} else {
+		body.WriteString(base64Begin + `"` + base64.StdEncoding.EncodeToString(value) + `"`)
 	}
 	body.WriteString(bodyEnd)
 	sum := sha256.Sum256(body.Bytes())
@@ -58,9 +78,9 @@ func Seal(record []byte) ([]byte, error) {
 	return append(sealed, body.Bytes()...), nil
 }
 
-// Open returns the record that [Seal] wrapped in data. It fails with [ErrNone], [ErrChanged]
-// or [ErrNewer].
-func Open(data []byte) (record []byte, err error) {
+// Open returns the value that [Seal] wrapped in data, byte for byte, and decodes the header. It
+// fails with [ErrNone], [ErrChanged] or [ErrNewer].
+func Open(data []byte, header any) (value []byte, err error) {
 	rest, ok := bytes.CutPrefix(data, []byte(head))
 	if !ok {
 		return nil, ErrNone
@@ -77,29 +97,35 @@ func Open(data []byte) (record []byte, err error) {
 	if !bytes.Equal(written, hex.AppendEncode(nil, sum[:])) {
 		return nil, ErrChanged
 	}
-	record, begins := bytes.CutPrefix(body, []byte(bodyBegin))
-	record, ends := bytes.CutSuffix(record, []byte(bodyEnd))
-	if !begins || !ends {
+	if !Peek(data, header) {
 		return nil, ErrNewer
 	}
-	return record, nil
+	_, rest, _ = bytes.Cut(body, []byte(",\n"))
+	rest, ended := bytes.CutSuffix(rest, []byte(bodyEnd))
+	if document, ok := bytes.CutPrefix(rest, []byte(jsonBegin)); ok && ended {
+		return bytes.ReplaceAll(document, []byte("\n  "), []byte("\n")), nil
+	}
+	text, ok := bytes.CutPrefix(rest, []byte(base64Begin))
+	if !ok || !ended || json.Unmarshal(text, &value) != nil {
+		return nil, ErrNewer
+	}
+	return value, nil
 }
 
-// Peek returns the record in data whether or not the checksum matches, or nil. It serves to
-// find out whose damaged data is.
-func Peek(data []byte) []byte {
-	var sealed struct {
-		Record json.RawMessage `json:"record"`
-	}
-	if json.Unmarshal(data, &sealed) != nil {
-		return nil
-	}
-	return sealed.Record
+// Peek decodes the header in data whether or not the checksum matches, and reports whether it is
+// one. It serves to find out whose damaged data is.
+func Peek(data []byte, header any) bool {
+	_, after, ok := bytes.Cut(data[:min(len(data), maxHeader)], []byte(headerBegin))
+	line, _, ended := bytes.Cut(after, []byte(",\n"))
+	return ok && ended && json.Unmarshal(line, header) == nil
 }
 
-// Size returns an upper bound for the size of a sealed record that has size bytes when it is
-// indented, as store.Encode does.
-func Size(size int) int {
-	// Each line gets two more spaces, and has four bytes or more.
-	return len(head) + digits + len(headEnd) + len(bodyBegin) + size + size/2 + len(bodyEnd)
+// Size returns an upper bound for the size of what [Seal] returns for a header of up to header
+// bytes as JSON and a value of up to value bytes.
+func Size(header, value int) int {
+	return len(head) + digits + len(headEnd) + len(headerBegin) + header + len(",\n") +
+		len(base64Begin) + sizeOfValue(value) + len(bodyEnd)
 }
+
+// sizeOfValue bounds a value in an envelope, indented or in base64.
+func sizeOfValue(size int) int { return size + size/2 + len(`"===="`) }

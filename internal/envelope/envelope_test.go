@@ -11,104 +11,134 @@ import (
 	"testing"
 )
 
-var records = map[string]string{
-	"small":  `{"version": 1}`,
-	"nested": `{"version": 1, "grant": {"list": [{}, [], [1, "zwei", null]], "token": "<&>\\ \" é"}}`,
-	"lines":  "{\n  \"a\": [\n    1,\n    2,\n    3\n  ]\n}\n",
-	"text":   `"{\n}"`,
+type testHeader struct {
+	Key string `json:"key"`
+}
+
+var header = testHeader{"https://a.example/?a=1&b=<\",\n\">"}
+
+var values = map[string]string{
+	"small":      `{"version": 1}`,
+	"nested":     `{"version": 1, "grant": {"list": [{}, [], [1, "zwei", null]], "token": "<&>\\ \" é"}}`,
+	"lines":      "{\n  \"a\": [\n    1,\n    2,\n    3\n  ]\n}\n",
+	"many lines": "[" + strings.Repeat("\n", 1000) + "]",
+	"text":       `"{\n}"`,
+	"null":       "null",
+	"empty":      "",
+	"space":      " \n ",
+	"no JSON":    "{\n  \"a\"",
+	"any bytes":  "\x00\xff\n  \r\n\"",
+	"one byte":   "\xff",
+	"odd text":   "\"\xff\xfe\"",
+}
+
+func sealed(t *testing.T, value string) []byte {
+	t.Helper()
+	data, err := Seal(header, []byte(value))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
 
 func TestOpenReturnsWhatWasSealed(t *testing.T) {
-	for name, record := range records {
-		sealed, err := Seal([]byte(record))
-		if err != nil {
-			t.Fatal(err)
+	line, _ := json.Marshal(header)
+	for name, value := range values {
+		data := sealed(t, value)
+		if len(data) > Size(len(line), len(value)) {
+			t.Errorf("%s: %d bytes became %d, more than Size returns", name, len(value), len(data))
 		}
-		if size := len(indent(t, record)); len(sealed) > Size(size) {
-			t.Errorf("%s: %d bytes became %d, and Size says %d", name, size, len(sealed), Size(size))
+		if !json.Valid(data) {
+			t.Errorf("%s: a reader of JSON cannot read\n%s", name, data)
 		}
-		if !json.Valid(sealed) {
-			t.Errorf("%s: a reader of JSON cannot read\n%s", name, sealed)
+		var read testHeader
+		got, err := Open(data, &read)
+		if err != nil || string(got) != value || read != header {
+			t.Errorf("%s: opened as %q, %+v, %v", name, got, read, err)
 		}
-		got, err := Open(sealed)
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		if compact(t, got) != compact(t, []byte(record)) || compact(t, Peek(sealed)) != compact(t, []byte(record)) {
-			t.Errorf("%s: opened as %s", name, got)
-		}
-	}
-	if _, err := Seal([]byte("{")); err == nil {
-		t.Error("what is no JSON was sealed")
 	}
 }
 
-func indent(t *testing.T, document string) string {
-	t.Helper()
-	var b bytes.Buffer
-	if err := json.Indent(&b, []byte(document), "", "  "); err != nil {
-		t.Fatal(err)
+func TestJSONStaysReadable(t *testing.T) {
+	if data := sealed(t, values["lines"]); !strings.Contains(string(data), "\n  \"value\": {\n    \"a\": [\n") {
+		t.Errorf("sealed as\n%s", data)
 	}
-	return b.String()
-}
-
-func compact(t *testing.T, document []byte) string {
-	t.Helper()
-	var b bytes.Buffer
-	if err := json.Compact(&b, document); err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
 }
 
 // No byte can become another one, go or come without being noticed.
 func TestOpenNoticesEveryChange(t *testing.T) {
-	sealed, err := Seal([]byte(records["nested"]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	check := func(what string, changed []byte) {
-		t.Helper()
-		if record, err := Open(changed); err == nil {
-			t.Fatalf("%s: opened as %s", what, record)
-		} else if strings.HasPrefix(string(changed), head) && !errors.Is(err, ErrChanged) {
-			t.Fatalf("%s: %v", what, err)
-		}
-	}
-	for at := range sealed {
-		for other := range 256 {
-			if byte(other) == sealed[at] {
-				continue
+	for _, name := range []string{"nested", "any bytes"} {
+		data := sealed(t, values[name])
+		check := func(what string, changed []byte) {
+			t.Helper()
+			if value, err := Open(changed, new(testHeader)); err == nil {
+				t.Fatalf("%s: opened as %s", what, value)
+			} else if strings.HasPrefix(string(changed), head) && !errors.Is(err, ErrChanged) {
+				t.Fatalf("%s: %v", what, err)
 			}
-			changed := bytes.Clone(sealed)
-			changed[at] = byte(other)
-			check(fmt.Sprintf("byte %d as %#x", at, other), changed)
 		}
-		check(fmt.Sprintf("without byte %d", at), append(bytes.Clone(sealed[:at]), sealed[at+1:]...))
-		check(fmt.Sprintf("cut at %d", at), sealed[:at])
-		check(fmt.Sprintf("space at %d", at), append(append(bytes.Clone(sealed[:at]), ' '), sealed[at:]...))
+		for at := range data {
+			for other := range 256 {
+				if byte(other) == data[at] {
+					continue
+				}
+				changed := bytes.Clone(data)
+				changed[at] = byte(other)
+				check(fmt.Sprintf("byte %d as %#x", at, other), changed)
+			}
+			check(fmt.Sprintf("without byte %d", at), append(bytes.Clone(data[:at]), data[at+1:]...))
+			check(fmt.Sprintf("cut at %d", at), data[:at])
+			check(fmt.Sprintf("space at %d", at), append(append(bytes.Clone(data[:at]), ' '), data[at:]...))
+		}
+		check("more at the end", append(bytes.Clone(data), '\n'))
+		check("other line ends", bytes.ReplaceAll(data, []byte("\n"), []byte("\r\n")))
+		var compact bytes.Buffer
+		if err := json.Compact(&compact, data); err != nil {
+			t.Fatal(err)
+		}
+		check("formatted anew", compact.Bytes())
 	}
-	check("more at the end", append(bytes.Clone(sealed), '\n'))
-	check("other line ends", bytes.ReplaceAll(sealed, []byte("\n"), []byte("\r\n")))
-	check("formatted anew", []byte(compact(t, sealed)))
 }
 
 func TestOpenReportsOtherDocuments(t *testing.T) {
-	for _, bare := range []string{"", "{}", records["nested"], "\x00\x00"} {
-		if _, err := Open([]byte(bare)); !errors.Is(err, ErrNone) {
+	for _, bare := range []string{"", "{}", values["nested"], "\x00\x00"} {
+		if _, err := Open([]byte(bare), new(testHeader)); !errors.Is(err, ErrNone) {
 			t.Errorf("Open(%q) = %v", bare, err)
 		}
+		if Peek([]byte(bare), new(testHeader)) {
+			t.Errorf("Peek(%q) found a header", bare)
+		}
 	}
-	if Peek([]byte("{")) != nil || Peek([]byte(records["nested"])) != nil {
-		t.Error("Peek found a record where there is none")
+}
+
+// The header tells whose a damaged file is.
+func TestPeekReadsTheHeaderOfDamagedData(t *testing.T) {
+	data := sealed(t, values["nested"])
+	for name, damaged := range map[string][]byte{
+		"cut off":        data[:len(data)-20],
+		"changed":        bytes.Replace(data, []byte("zwei"), []byte("drei"), 1),
+		"other checksum": bytes.Replace(data, []byte("sha256:"), []byte("sha255:"), 1),
+	} {
+		var read testHeader
+		if !Peek(damaged, &read) || read != header {
+			t.Errorf("%s: header is %+v", name, read)
+		}
 	}
 }
 
 // A later version can put something else under the same checksum.
 func TestOpenReportsNewerEnvelopes(t *testing.T) {
-	body := "  \"records\": []\n}\n"
-	sum := sha256.Sum256([]byte(body))
-	if _, err := Open([]byte(head + hex.EncodeToString(sum[:]) + headEnd + body)); !errors.Is(err, ErrNewer) {
-		t.Errorf("Open = %v", err)
+	for _, body := range []string{
+		"  \"values\": []\n}\n",
+		"  \"header\": {},\n  \"values\": []\n}\n",
+		"  \"header\": {},\n  \"base64\": \"?\"\n}\n",
+		"  \"header\": {},\n  \"value\": 1",
+		"  \"header\": [],\n  \"value\": 1\n}\n",
+	} {
+		sum := sha256.Sum256([]byte(body))
+		data := head + hex.EncodeToString(sum[:]) + headEnd + body
+		if _, err := Open([]byte(data), new(testHeader)); !errors.Is(err, ErrNewer) {
+			t.Errorf("Open = %v for %s", err, body)
+		}
 	}
 }

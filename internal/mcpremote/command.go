@@ -1,7 +1,6 @@
 package mcpremote
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -14,7 +13,7 @@ import (
 
 	"github.com/handstamp/handstamp/internal/lazyregexp"
 	"github.com/handstamp/handstamp/internal/oauth"
-	"github.com/handstamp/handstamp/internal/secret"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // Command is a command line that starts mcp-remote.
@@ -32,7 +31,12 @@ type Command struct {
 	Port         int    // of the redirect URI; 0: made from the hash
 	CallbackPath string // of the redirect URI; "": /oauth/callback
 
-	// Source is the file that holds the command line; "" if a person typed it.
+	// HeaderFlags and HeaderFile are the headers as they were given: the values of --header,
+	// and the text of the last --header-file.
+	HeaderFlags []string
+	HeaderFile  []byte
+
+	// Source is the file that holds the command line; "" if the user typed it.
 	Source string
 }
 
@@ -40,7 +44,7 @@ type Command struct {
 type Client struct {
 	ID     string        `json:"client_id"`
 	Secret secret.String `json:"client_secret"`
-	Method string        `json:"token_endpoint_auth_method"` // "": not said
+	Method string        `json:"token_endpoint_auth_method"` // "": not given
 }
 
 // Surroundings are what a command line may refer to. Nil functions know nothing.
@@ -68,90 +72,123 @@ func ParseCommand(args []string, around Surroundings) (*Command, error) {
 		args = after
 	}
 	c := &Command{}
-	add := func(line string) {
-		if match := header.Get().FindStringSubmatch(line); match != nil {
-			if c.Headers == nil {
-				c.Headers = make(map[string]string)
-			}
-			c.Headers[match[1]] = match[2]
-		}
+	rest, err := c.takeHeaders(args, around)
+	if err != nil {
+		return nil, err
 	}
-	var rest []string
+	if len(rest) == 0 || !strings.Contains(rest[0], "://") {
+		return nil, errors.New("it names no URL before its flags")
+	}
+	c.URL, c.UseIDToken = rest[0], rest.given("--use-id-token")
+	c.takeResource(rest)
+	c.takeRedirect(rest)
+	c.takeParams(rest)
+	c.takeURLs(rest)
+	if info, ok := rest.value("--static-oauth-client-info"); ok {
+		c.Client, err = staticClient(info, around)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// remoteArgs are the arguments of mcp-remote without its headers: the URL and flags.
+type remoteArgs []string
+
+// value returns what follows the first flag of this name.
+func (a remoteArgs) value(name string) (string, bool) {
+	if i := slices.Index(a[:len(a)-1], name); i >= 0 {
+		return a[i+1], true
+	}
+	return "", false
+}
+
+func (a remoteArgs) given(name string) bool { return slices.Contains(a[1:], name) }
+
+// takeHeaders takes the headers from arguments and returns the others.
+func (c *Command) takeHeaders(args []string, around Surroundings) (rest remoteArgs, err error) {
 	for i := 0; i < len(args); i++ {
-		switch last := i+1 == len(args); {
-		case args[i] == "--header" && !last:
+		isLast := i+1 == len(args)
+		switch {
+		case args[i] == "--header" && !isLast:
 			i++
-			add(args[i])
-		case args[i] == "--header-file" && !last:
+			c.HeaderFlags = append(c.HeaderFlags, args[i])
+			c.addHeader(args[i])
+		case args[i] == "--header-file" && !isLast:
 			i++
-			text, err := around.read(args[i])
-			if err != nil {
+			if c.HeaderFile, err = around.read(args[i]); err != nil {
 				return nil, fmt.Errorf("its header file cannot be read: %w", err)
 			}
-			for line := range strings.Lines(string(text)) {
-				add(strings.TrimSpace(line))
+			for line := range strings.Lines(string(c.HeaderFile)) {
+				c.addHeader(strings.TrimSpace(line))
 			}
 		default:
 			rest = append(rest, args[i])
 		}
 	}
-	if len(rest) == 0 || !strings.Contains(rest[0], "://") {
-		return nil, errors.New("it names no URL before its flags")
-	}
-	c.URL = rest[0]
-	value := func(name string) (string, bool) {
-		for i, arg := range rest[:len(rest)-1] {
-			if arg == name {
-				return rest[i+1], true
-			}
+	return rest, nil
+}
+
+func (c *Command) addHeader(line string) {
+	if match := header.Get().FindStringSubmatch(line); match != nil {
+		if c.Headers == nil {
+			c.Headers = make(map[string]string)
 		}
-		return "", false
+		c.Headers[match[1]] = match[2]
 	}
-	given := func(name string) bool {
-		for _, arg := range rest[1:] {
-			if arg == name {
-				return true
-			}
-		}
-		return false
-	}
-	resource, said := value("--resource")
+}
+
+func (c *Command) takeResource(args remoteArgs) {
+	resource, given := args.value("--resource")
 	c.Resource = strings.TrimSpace(resource)
-	if c.OmitResource = given("--disable-resource-parameter") || said && c.Resource == ""; c.OmitResource {
+	c.OmitResource = args.given("--disable-resource-parameter") || given && c.Resource == ""
+	if c.OmitResource {
 		c.Resource = ""
 	}
-	c.UseIDToken = given("--use-id-token")
-	c.Host, _ = value("--host")
-	if c.CallbackPath, _ = value("--callback-path"); !strings.HasPrefix(c.CallbackPath, "/") {
-		c.CallbackPath = ""
+}
+
+// takeRedirect takes what shapes the redirect URI. A port may follow the URL.
+func (c *Command) takeRedirect(args remoteArgs) {
+	c.Host, _ = args.value("--host")
+	if path, _ := args.value("--callback-path"); strings.HasPrefix(path, "/") {
+		c.CallbackPath = path
 	}
-	if len(rest) > 1 {
-		c.Port, _ = strconv.Atoi(rest[1])
+	if len(args) > 1 {
+		c.Port, _ = strconv.Atoi(args[1])
 	}
-	for i, arg := range rest[:len(rest)-1] {
-		if name, text, ok := strings.Cut(rest[i+1], "="); ok && arg == "--authorize-param" {
-			if c.AuthorizeParams == nil {
-				c.AuthorizeParams = make(map[string]string)
-			}
-			c.AuthorizeParams[strings.TrimSpace(name)] = text
+}
+
+func (c *Command) takeParams(args remoteArgs) {
+	for i, arg := range args[:len(args)-1] {
+		if arg == "--authorize-param" {
+			c.AddParam(args[i+1])
 		}
 	}
-	if document, ok := value("--client-metadata-url"); ok {
-		document = strings.TrimSpace(document)
-		if u, err := url.Parse(document); err == nil && u.Scheme == "https" && strings.Trim(u.Path, "/") != "" {
-			c.ClientMetadataURL = document
-		}
+}
+
+// AddParam adds an authorization parameter, written as name=value.
+func (s *Server) AddParam(param string) {
+	name, value, ok := strings.Cut(param, "=")
+	if !ok {
+		return
 	}
-	if endpoint, ok := value("--token-endpoint"); ok {
+	if s.AuthorizeParams == nil {
+		s.AuthorizeParams = make(map[string]string)
+	}
+	s.AuthorizeParams[strings.TrimSpace(name)] = value
+}
+
+func (c *Command) takeURLs(args remoteArgs) {
+	document, _ := args.value("--client-metadata-url")
+	document = strings.TrimSpace(document)
+	u, err := url.Parse(document)
+	if err == nil && u.Scheme == "https" && strings.Trim(u.Path, "/") != "" {
+		c.ClientMetadataURL = document
+	}
+	if endpoint, ok := args.value("--token-endpoint"); ok {
 		c.TokenEndpoint = oauth.StandardURL(strings.TrimSpace(endpoint))
 	}
-	if info, ok := value("--static-oauth-client-info"); ok {
-		var err error
-		if c.Client, err = staticClient(info, around); err != nil {
-			return nil, err
-		}
-	}
-	return c, nil
 }
 
 // staticClient reads the client that a command line brings along, as JSON or as
@@ -203,72 +240,4 @@ func Expand(text string, around Surroundings) string {
 		}
 		return match
 	})
-}
-
-// program is the word of a command line that starts mcp-remote: its name, its
-// package, or its file.
-var program = lazyregexp.New(`(?:^|[/\\])mcp-remote(?:-client)?(?:@[^/\\\s]*|\.cmd)?$|(?:^|[/\\])mcp-remote[/\\]dist[/\\](?:proxy|client)\.js$`)
-
-// successor is the word that starts Handstamp, whose bridge takes the arguments of
-// mcp-remote: a list of servers may have been edited before anything is imported.
-var successor = lazyregexp.New(`(?:^|[/\\])handstamp(?:\.exe)?$`)
-
-// Mentioned reports whether a text may hold a command line that Commands reads.
-func Mentioned(text []byte) bool {
-	return bytes.Contains(text, []byte("mcp-remote")) || bytes.Contains(text, []byte("handstamp"))
-}
-
-// arguments returns what comes after mcp-remote in a command line, and whether it
-// or its successor is started there at all.
-func arguments(words []string) ([]string, bool) {
-	for i := len(words) - 1; i >= 0; i-- {
-		if program.Get().MatchString(words[i]) {
-			return words[i+1:], true
-		}
-		if rest := words[i+1:]; successor.Get().MatchString(words[i]) && len(rest) > 1 && rest[0] == "bridge" {
-			args := slices.Clone(rest[1:])
-			if !strings.Contains(args[0], "://") { // optional there, and not for mcp-remote
-				args[0] = "https://" + args[0]
-			}
-			return args, true
-		}
-	}
-	// A command line in one word, for a shell.
-	for _, word := range words {
-		if Mentioned([]byte(word)) && strings.ContainsAny(word, " \t") && len(word) < 1<<16 {
-			if args, ok := arguments(split(word)); ok {
-				return args, true
-			}
-		}
-	}
-	return nil, false
-}
-
-// split splits a line as a shell does, as far as quotes go.
-func split(line string) []string {
-	var words []string
-	var word strings.Builder
-	var quoted rune
-	inside := false
-	for _, r := range line {
-		switch {
-		case quoted != 0 && r == quoted:
-			quoted = 0
-		case quoted == 0 && (r == '\'' || r == '"'):
-			quoted, inside = r, true
-		case quoted == 0 && strings.ContainsRune(" \t\n", r):
-			if inside {
-				words = append(words, word.String())
-			}
-			word.Reset()
-			inside = false
-		default:
-			word.WriteRune(r)
-			inside = true
-		}
-	}
-	if inside {
-		words = append(words, word.String())
-	}
-	return words
 }

@@ -31,7 +31,7 @@ type Folder struct {
 // Problem is something in the folder that could not be read.
 type Problem struct {
 	Path   string
-	Reason string // a clause for people
+	Reason string // a clause for users
 }
 
 // fileName is a name that mcp-remote gives.
@@ -133,13 +133,13 @@ func (r *reader) version(folder string, names []string) {
 	}
 }
 
-// passing is what mcp-remote leaves of logins and renewals under way.
+// passing is what mcp-remote leaves of logins and refreshes under way.
 var passing = lazyregexp.New(`^(?:code_verifier.*\.txt|lock\.json|refresh_in_progress\.json|.*\.tmp)$`)
 
 var (
 	errTooLarge = errors.New("it is too large to be mcp-remote's")
 	errLink     = errors.New("it is a symbolic link, which mcp-remote does not make")
-	errNoFile   = errors.New("it is no regular file")
+	errNoFile   = errors.New("it is not a regular file")
 )
 
 // read reads a file of at most limit bytes. With errTooLarge it returns the
@@ -178,8 +178,7 @@ func (r *reader) problem(name string, err error) {
 	r.Problems = append(r.Problems, Problem{r.place(name), reason(err)})
 }
 
-// reason says why a file cannot be read, without its path, which is told beside
-// it.
+// reason returns why a file cannot be read, without its path.
 func reason(err error) string {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return fmt.Sprintf("it cannot be read: %v", e.Err)

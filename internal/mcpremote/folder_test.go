@@ -91,9 +91,9 @@ func TestGenerations(t *testing.T) {
 		t.Fatalf("%d logins, problems %v", len(f.Logins), f.Problems)
 	}
 	want := []struct {
-		folder, scope, issuer string
-		renewable, registered bool
-		received, expires     time.Time
+		folder, scope, issuer   string
+		refreshable, registered bool
+		received, expires       time.Time
 	}{
 		{"", "", "", true, true, now.Add(-time.Hour), now},
 		{"mcp-remote-0.1.37", "", "", false, false, now.Add(-time.Hour), now.Add(time.Hour)},
@@ -102,7 +102,7 @@ func TestGenerations(t *testing.T) {
 	for i, l := range f.Logins {
 		w := want[i]
 		if l.Err != nil || l.Hash != hashA || l.Folder != w.folder || l.ScopeRequested != w.scope || l.Issuer != w.issuer ||
-			l.Renewable != w.renewable || (l.Registration != "") != w.registered || !l.ReceivedAt.Equal(w.received) || !l.ExpiresAt.Equal(w.expires) {
+			l.Refreshable != w.refreshable || (l.Registration != "") != w.registered || !l.ReceivedAt.Equal(w.received) || !l.ExpiresAt.Equal(w.expires) {
 			t.Errorf("login %d: %+v, want %+v", i, l, w)
 		}
 		if s := fmt.Sprintf("%v %+v %#v", l, *l, *l); strings.Contains(s, `"one"`) || strings.Contains(s, "client_secret_post") {
@@ -126,16 +126,16 @@ func TestReasons(t *testing.T) {
 		want                  string
 	}{
 		"good":                   {tokens: good, client: `{"client_id":"c","redirect_uris":[]}`},
-		"nobody signed in":       {client: `{"client_id":"c"}`, want: "nobody signed in"},
+		"never signed in":        {client: `{"client_id":"c"}`, want: "never signed in"},
 		"half a file":            {tokens: `{"access_token":"SECRET`, want: "damaged"},
 		"no tokens":              {tokens: `{"token_type":"SECRET"}`, want: "no tokens in it"},
 		"a damaged client":       {tokens: good, client: `{"client_secret":"SECRET`, want: "damaged"},
 		"a client without an id": {tokens: good, client: `{"client_secret":"SECRET"}`, want: "no client_id"},
 		"two issuers": {tokens: `{"access_token":"a","issuer":"https://one.example.com"}`,
 			client: `{"client_id":"c","issuer":"https://two.example.com"}`, want: "two.example.com"},
-		"being renewed": {tokens: good, lease: fmt.Sprintf(`{"pid":1,"nonce":"n","at":%d}`, now.Add(-5*time.Second).UnixMilli()), want: ErrRenewing.Error()},
-		"an old lease":  {tokens: good, lease: fmt.Sprintf(`{"pid":1,"nonce":"n","at":%d}`, now.Add(-time.Minute).UnixMilli())},
-		"a huge file":   {tokens: strings.Repeat(" ", maxFile) + good, want: "too large"},
+		"being refreshed": {tokens: good, lease: fmt.Sprintf(`{"pid":1,"nonce":"n","at":%d}`, now.Add(-5*time.Second).UnixMilli()), want: ErrRefreshing.Error()},
+		"an old lease":    {tokens: good, lease: fmt.Sprintf(`{"pid":1,"nonce":"n","at":%d}`, now.Add(-time.Minute).UnixMilli())},
+		"a huge file":     {tokens: strings.Repeat(" ", maxFile) + good, want: "too large"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			files := make(map[string]string)

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Server is a server as mcp-remote was told of it: the parts of its command line
+// Server is a server as mcp-remote is started for it: the parts of its command line
 // that the names of the files are made from. All are as they were typed.
 type Server struct {
 	URL               string

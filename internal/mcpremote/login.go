@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/handstamp/handstamp/internal/secret"
+	"github.com/handstamp/handstamp/secret"
 )
 
 const (
@@ -28,12 +28,12 @@ type Login struct {
 	Path   string // of the tokens, or of the registration where there are none
 	Folder string // the version's; "" is mcp-remote's folder itself
 
-	// Err says in a clause why nothing can be made of it; nil if something can.
-	// It is ErrNoTokens where nobody ever signed in.
+	// Err is the reason, as a clause, why the login cannot be used; nil if it can.
+	// It is [ErrNoTokens] where the user never signed in.
 	Err error
 
-	Tokens    secret.String // the token endpoint's answer, with what mcp-remote added
-	Renewable bool          // there is a refresh token
+	Tokens      secret.String // the token endpoint's response, with what mcp-remote added
+	Refreshable bool          // there is a refresh token
 
 	// Registration is the registration response; "" where mcp-remote was given its
 	// client, which then is Client if a version kept it by mistake.
@@ -48,14 +48,14 @@ type Login struct {
 	ExpiresAt      time.Time // of the access token; zero: not known
 }
 
-// What makes a login one that cannot be taken.
+// The errors of a login that cannot be taken.
 var (
-	ErrNoTokens = errors.New("nobody signed in: there is a registration, and no tokens")
-	ErrRenewing = errors.New("mcp-remote is renewing this login at this moment")
+	ErrNoTokens   = errors.New("never signed in: there is a registration, and no tokens")
+	ErrRefreshing = errors.New("mcp-remote is refreshing this login at this moment")
 )
 
 // leaseTime is how long mcp-remote believes that another instance of it is
-// renewing a login.
+// refreshing a login.
 const leaseTime = 30 * time.Second
 
 // login reads one login.
@@ -88,7 +88,7 @@ func (r *reader) login(folder, hash string) {
 	}
 	if lease, _, err := r.read(name(leaseFile), maxFile); err == nil {
 		if at := instant(members(lease)["at"]); r.now.Sub(at).Abs() < leaseTime {
-			l.Err = ErrRenewing
+			l.Err = ErrRefreshing
 		}
 	}
 }
@@ -114,7 +114,7 @@ func (l *Login) readTokens(text []byte, written time.Time) error {
 	case access == "" && refresh == "":
 		return errors.New("there are no tokens in it")
 	}
-	l.Renewable = refresh != ""
+	l.Refreshable = refresh != ""
 	l.Issuer, l.ScopeRequested = word(object["issuer"]), word(object["requested_scope"])
 	l.ReceivedAt = written
 	if l.ExpiresAt = instant(object["expires_at"]); l.ExpiresAt.IsZero() {
@@ -163,9 +163,9 @@ func (l *Login) urls() []string {
 	return urls
 }
 
-// Usable reports whether the login can be expected to serve.
+// Usable reports whether the login can be expected to work.
 func (l *Login) Usable(now time.Time) bool {
-	return l.Err == nil && (l.Renewable || l.ExpiresAt.IsZero() || now.Before(l.ExpiresAt))
+	return l.Err == nil && (l.Refreshable || l.ExpiresAt.IsZero() || now.Before(l.ExpiresAt))
 }
 
 // Order compares logins at one server: those that can be used come first, and of

@@ -33,9 +33,11 @@ func URLs(text []byte) []string {
 }
 
 // usualPaths are where MCP servers are on their hosts.
-var usualPaths = []string{"", "/", "/mcp", "/mcp/", "/sse", "/sse/", "/v1/mcp", "/v1/sse", "/api/mcp", "/mcp/sse", "/mcp/v1"}
+var usualPaths = []string{
+	"", "/", "/mcp", "/mcp/", "/sse", "/sse/", "/v1/mcp", "/v1/sse", "/api/mcp", "/mcp/sse", "/mcp/v1",
+}
 
-// Spellings returns how a person may have typed the URL of a server of which a
+// Spellings returns how a user may have typed the URL of a server of which a
 // URL is known: as it is, with a slash at its end or without, and the places on its
 // host where such servers usually are. Which of them it was, a hash proves.
 func Spellings(rawURL string) []string {

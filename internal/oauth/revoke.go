@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// Revoke revokes a token (RFC 7009 section 2). hint is "refresh_token",
-// "access_token" or "" for none. A token that the server does not know is
-// revoked. The errors are a *SendError, an *Error, a *TransientError, and those
-// of PostToken for a request that is not made.
+// Revoke revokes a token (RFC 7009 section 2). hint is "refresh_token", "access_token" or "" for
+// none. A token that the server does not know counts as revoked. It returns a [*SendError], an
+// [*Error], a [*TransientError], or the errors of [Fetcher.PostToken] for a request that was not
+// made.
 func (f *Fetcher) Revoke(ctx context.Context, endpoint string, client Authenticator, token Secret, hint string) error {
 	if token == "" {
 		return errors.New("oauth: no token to revoke")
@@ -30,10 +30,9 @@ func (f *Fetcher) Revoke(ctx context.Context, endpoint string, client Authentica
 	return r.errorMember()
 }
 
-// DeleteRegistration deletes a dynamically registered client (RFC 7592 section
-// 2.3). A registration that is gone already is deleted. The errors are a
-// *ProtocolError for a URI that must not be used, an *Error and a
-// *TransientError.
+// DeleteRegistration deletes a dynamically registered client (RFC 7592 section 2.3). A registration
+// that no longer exists counts as deleted. It returns a [*ProtocolError] for a URI that must not be
+// used, an [*Error] or a [*TransientError].
 func (f *Fetcher) DeleteRegistration(ctx context.Context, uri string, token Secret) error {
 	if _, err := parseEndpoint("the registration's URI", uri); err != nil {
 		return err

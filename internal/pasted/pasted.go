@@ -17,12 +17,11 @@ const (
 	// maxLine bounds a line, in bytes: no URL is longer.
 	maxLine = 16 << 10
 
-	// HintDelay is how long a login waits before the user is told how to register
-	// the client anew.
+	// HintDelay is how long a login waits before it shows [Hint].
 	HintDelay = 20 * time.Second
 
-	// Hint tells the user that.
-	Hint = "If the page shows an error, press r to register anew (and Enter)"
+	// Hint shows how to register the client again.
+	Hint = "If the page shows an error, press r to register again (and Enter)"
 )
 
 // Reader reads lines for logins that may stop waiting. A read that has begun goes on
@@ -45,7 +44,7 @@ func New(in io.Reader) *Reader {
 	return &Reader{in: bufio.NewReaderSize(in, maxLine), turn: make(chan struct{}, 1)}
 }
 
-// Offer says whether the login that begins can go on with another client.
+// Offer sets whether the login that begins can go on with another client.
 func (r *Reader) Offer(anew bool) { r.anew.Store(anew) }
 
 // Next returns the next line that is not empty, without surrounding spaces, or

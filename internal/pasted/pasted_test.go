@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A user who waits for 20 seconds with a client from an earlier session is told what
+// A user who waits for 20 seconds with a client from an earlier session sees what
 // to do if the page shows an error.
 func TestPressRToRegisterAnew(t *testing.T) {
 	for _, test := range []struct {

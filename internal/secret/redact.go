@@ -1,3 +1,4 @@
+// Package secret removes secrets from texts of others.
 package secret
 
 import (
@@ -29,6 +30,8 @@ const (
 	// in a second encoding, too.
 	maxTwiceEncoded = 2 << 10
 )
+
+const redacted = "[redacted]"
 
 // Redact replaces each piece of a secret in a remote text by "[redacted]", whatever
 // common encoding it is in, in either case, and also where spaces or punctuation

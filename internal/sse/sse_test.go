@@ -120,3 +120,61 @@ func FuzzEvents(f *testing.F) {
 		}
 	})
 }
+
+// TestReadsOnAfterAnEventThatIsTooLarge skips one event, in one line or many, and keeps its
+// ID and reconnection time.
+func TestReadsOnAfterAnEventThatIsTooLarge(t *testing.T) {
+	long := strings.Repeat("x", 3*bufferSize)
+	for name, event := range map[string]string{
+		"one line":             "id: 7\nretry: 250\ndata: " + long + "\n\n",
+		"many lines":           "id: 7\nretry: 250\n" + strings.Repeat("data: x\n", 40) + "\n",
+		"ID behind the data":   "data: " + long + "\nid: 7\nretry: 250\n\n",
+		"carriage returns":     "id: 7\rretry: 250\rdata: " + long + "\rdata: " + long + "\r\r",
+		"with a long comment":  "id: 7\nretry: 250\n: " + long + "\ndata: " + long + "\n\n",
+		"a little too long":    "id: 7\nretry: 250\ndata: " + strings.Repeat("x", 90) + "\n\n",
+		"an unknown long name": "id: 7\nretry: 250\n" + long + "\ndata: x\n\n",
+	} {
+		stream := "id: 6\ndata: a\n\n" + event + "data: b\n\n: " + long + "\ndata: c\n\n"
+		for how, from := range map[string]io.Reader{"whole": strings.NewReader(stream), "by bytes": iotest.OneByteReader(strings.NewReader(stream))} {
+			t.Run(name+"/"+how, func(t *testing.T) {
+				var skipped strings.Builder
+				r := NewReader(from, 100)
+				r.Skipped = &skipped
+				var got []string
+				for range 6 {
+					e, err := r.Next()
+					if errors.Is(err, ErrTooLarge) {
+						e.Data = []byte("too large")
+					} else if err != nil {
+						got = append(got, err.Error())
+						break
+					}
+					got = append(got, string(e.Data)+" "+e.ID+" "+r.LastID()+" "+r.Retry().String())
+				}
+				if want := "a 6 6 -1ns, too large 7 7 250ms, b 7 7 250ms, c 7 7 250ms, EOF"; strings.Join(got, ", ") != want {
+					t.Errorf("got %s", strings.Join(got, ", "))
+				}
+				var want []string
+				for _, line := range strings.FieldsFunc(event, func(r rune) bool { return r == '\n' || r == '\r' }) {
+					if data, ok := strings.CutPrefix(line, "data: "); ok {
+						want = append(want, data)
+					}
+				}
+				if skipped.String() != strings.Join(want, "\n") {
+					t.Errorf("%d bytes were skipped, want %d", skipped.Len(), len(strings.Join(want, "\n")))
+				}
+			})
+		}
+	}
+}
+
+// TestEventThatIsTooLargeAndCutOff is not whole: a stream is resumed before it.
+func TestEventThatIsTooLargeAndCutOff(t *testing.T) {
+	r := NewReader(strings.NewReader("id: 6\ndata: a\n\nid: 7\ndata: "+strings.Repeat("x", 200)), 100)
+	if _, err := r.Next(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Next(); err != io.EOF || r.LastID() != "6" {
+		t.Errorf("got %v after %s, want the end of the stream after 6", err, r.LastID())
+	}
+}

@@ -40,7 +40,7 @@ func (l *Output) Attach(c *handstamp.Client) {
 	c.Hooks = handstamp.Hooks{
 		Refreshed: func(e handstamp.RefreshEvent) { l.Add(e.Server + e.Issuer + fmt.Sprint(e.Err)) },
 		LoggedIn:  func(e handstamp.LoginEvent) { l.Add(e.Server + e.Issuer + e.Scope + fmt.Sprint(e.Err)) },
-		Notice:    func(n handstamp.Notice) { l.Add(n.Server + n.Message) },
+		Notice:    func(server, message string) { l.Add(server + message) },
 	}
 }
 

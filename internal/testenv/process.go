@@ -18,6 +18,7 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/envelope"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
@@ -107,17 +108,17 @@ func (m *Env) File() string {
 
 // StoredRecord decodes the record's file as it is on the disk, without the help of the
 // store, which would repair it. A torn record ends the test.
-func (m *Env) StoredRecord() *store.Record {
+func (m *Env) StoredRecord() *record.Record {
 	m.T.Helper()
 	data, err := os.ReadFile(m.File())
 	if err != nil {
 		m.T.Fatal(err)
 	}
-	record, err := envelope.Open(data)
+	value, err := envelope.Open(data, new(json.RawMessage))
 	if err != nil {
 		m.T.Fatalf("the record is torn: %v", err)
 	}
-	rec, err := store.Decode(record)
+	rec, err := record.Decode(value)
 	if err != nil {
 		m.T.Fatalf("the record is torn: %v", err)
 	}
@@ -298,9 +299,9 @@ var errorKinds = map[string]error{
 	"deadline":       context.DeadlineExceeded,
 }
 
-func (m *Env) PutIn(s store.Store, rec *store.Record) {
+func (m *Env) PutIn(s store.Store, rec *record.Record) {
 	m.T.Helper()
-	if err := s.Put(m.T.Context(), rec); err != nil {
+	if err := record.Put(m.T.Context(), s, rec); err != nil {
 		m.T.Fatal(err)
 	}
 }

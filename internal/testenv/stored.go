@@ -4,17 +4,18 @@ import (
 	"context"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 )
 
 // Record reads what is stored for the world's server.
-func (w *Env) Record() *store.Record {
+func (w *Env) Record() *record.Record {
 	w.T.Helper()
 	key, err := store.NewKey(w.Lab.MCPURL(), "")
 	if err != nil {
 		w.T.Fatal(err)
 	}
-	rec, err := w.Store.Get(context.Background(), key)
+	rec, err := record.Get(context.Background(), w.Store, key)
 	if err != nil {
 		w.T.Fatal(err)
 	}
@@ -26,7 +27,7 @@ func (w *Env) Expire() {
 	w.T.Helper()
 	rec := w.Record()
 	rec.Grant.ExpiresAt = time.Now().Add(-time.Second)
-	if err := w.Store.Put(context.Background(), rec); err != nil {
+	if err := record.Put(context.Background(), w.Store, rec); err != nil {
 		w.T.Fatal(err)
 	}
 }
@@ -38,9 +39,9 @@ var Unusable = map[string]func(*Env){
 }
 
 // Put stores a record that a test has changed.
-func (w *Env) Put(rec *store.Record) {
+func (w *Env) Put(rec *record.Record) {
 	w.T.Helper()
-	if err := w.Store.Put(context.Background(), rec); err != nil {
+	if err := record.Put(context.Background(), w.Store, rec); err != nil {
 		w.T.Fatal(err)
 	}
 }

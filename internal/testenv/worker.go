@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
@@ -323,32 +324,40 @@ func (s *watchedStore) Lock(ctx context.Context, key store.Key, name store.LockN
 	}), nil
 }
 
-func (s *watchedStore) Get(ctx context.Context, key store.Key) (*store.Record, error) {
-	rec, err := s.Store.Get(ctx, key)
-	if err == nil && s.hurried && rec.Grant != nil {
-		rec.Grant.ExpiresAt = time.Now().Add(-time.Second)
+func (s *watchedStore) Get(ctx context.Context, key store.Key) ([]byte, store.Revision, error) {
+	value, revision, err := s.Store.Get(ctx, key)
+	if err != nil || !s.hurried {
+		return value, revision, err
 	}
-	return rec, err
+	rec, err := record.Decode(value)
+	if err == nil && rec.Grant != nil {
+		rec.Grant.ExpiresAt = time.Now().Add(-time.Second)
+		value, err = record.Encode(rec)
+	}
+	return value, revision, err
 }
 
-func (s *watchedStore) Put(ctx context.Context, rec *store.Record) error {
-	return s.put(rec, func() error { return s.Store.Put(ctx, rec) })
+func (s *watchedStore) Put(ctx context.Context, key store.Key, value []byte, revision store.Revision) (store.Revision, error) {
+	return s.put(value, func() (store.Revision, error) { return s.Store.Put(ctx, key, value, revision) })
 }
 
-func (s *watchedStore) put(rec *store.Record, put func() error) error {
+func (s *watchedStore) put(value []byte, put func() (store.Revision, error)) (store.Revision, error) {
 	what := "final"
+	rec, err := record.Decode(value)
 	switch {
-	case rec.Intent != nil && rec.Intent.Answer != nil:
+	case err != nil:
+		return "", err
+	case rec.Intent != nil && rec.Intent.Response != nil:
 		what = "answer"
 	case rec.Intent != nil:
 		what = "intent"
 	}
 	s.what.Store(what)
-	err := put()
+	next, err := put()
 	if err == nil {
 		s.at("stored:" + what)
 	}
-	return err
+	return next, err
 }
 
 func (s *watchedStore) Reserve(ctx context.Context, key store.Key, size int) (store.Reservation, error) {
@@ -366,7 +375,7 @@ type watchedRoom struct {
 	store *watchedStore
 }
 
-func (r *watchedRoom) Put(ctx context.Context, rec *store.Record) error {
+func (r *watchedRoom) Put(ctx context.Context, value []byte, revision store.Revision) (store.Revision, error) {
 	r.store.at("received")
-	return r.store.put(rec, func() error { return r.Reservation.Put(ctx, rec) })
+	return r.store.put(value, func() (store.Revision, error) { return r.Reservation.Put(ctx, value, revision) })
 }

@@ -7,7 +7,7 @@
 // expires, the server forgets the client, two days pass. Then the processes come,
 // all at once, and each makes one tool call. The master rule is that after one
 // login every later process gets through with no browser tab, unless the server
-// has refused for good; Expect says what that means for a cell.
+// has rejected the grant for good; [Expect] is what that means for a cell.
 //
 // A client is anything that a Client can run: a stdio bridge, a program that
 // makes one tool call, or a Go function. In a test of one's own:

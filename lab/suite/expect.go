@@ -8,95 +8,101 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// Expectation is what a cell asks of a client. It follows from the personality
-// and the condition alone, and is the same for every client.
+// Expectation is what a client must do in a cell, and at most at what cost. It follows from the
+// personality, the condition and the number of processes, and is the same for every client.
 type Expectation struct {
-	// Void says that the cell cannot come about: there is no login to grow old.
+	// Void reports that the cell cannot be played: there is no login for the condition to change.
 	Void bool `json:"void,omitempty"`
-	// FirstTabs and FirstTokenRequests are the most that the first session may
-	// cost. A negative number is no bound.
+	// FirstTabs and FirstTokenRequests are the most that the first session may use. A negative
+	// number is no bound.
 	FirstTabs          int `json:"first_tabs"`
 	FirstTokenRequests int `json:"first_token_requests"`
-	// FirstFails says that the first session must not get through.
+	// FirstFails reports that the first session must fail.
 	FirstFails bool `json:"first_fails,omitempty"`
-	// Worked is how many of the later sessions must get through, at least; None
-	// says that none may.
+	// Worked is how many of the later sessions must work, at least; None reports that none may.
 	Worked int  `json:"worked"`
 	None   bool `json:"none,omitempty"`
-	// Tabs, TokenRequests, Registrations and FailedCalls are the most that the
-	// later sessions may cost together. A negative number is no bound.
+	// Tabs, TokenRequests, Registrations and FailedCalls are the most that the later sessions may
+	// use together. A negative number is no bound.
 	Tabs          int `json:"tabs"`
 	TokenRequests int `json:"token_requests"`
 	Registrations int `json:"registrations"`
 	FailedCalls   int `json:"failed_calls"`
-	// Afterwards says that one more session must get through, with no tab, when
-	// the trouble is over.
+	// Afterwards reports that one more session must work, without a tab, when the faults are over.
 	Afterwards bool `json:"afterwards,omitempty"`
-	// Again says that the condition then comes about once more, and that one more
-	// process must get through, with no tab.
+	// Again reports that the condition is then applied once more, and that one more process must
+	// work, without a tab.
 	Again bool `json:"again,omitempty"`
-	// Eventually says that whoever meets the server's response may give up, and that
-	// one session must get through, sooner or later, at the same cost.
+	// Eventually reports that the sessions that meet the server's response may fail, and that one
+	// session must work later, at the same cost.
 	Eventually bool `json:"eventually,omitempty"`
-	// Reuse says that a spent refresh token may come again.
+	// Reuse reports that a used refresh token may be sent again.
 	Reuse bool `json:"reuse,omitempty"`
 }
 
-// Expect returns what is expected of processes that come under a condition to a
-// server with a personality.
+// Expect returns what is expected of processes that meet a server with a personality under a
+// condition.
 func Expect(p lab.Personality, c Condition, processes int) Expectation {
 	e := Expectation{FirstTabs: max(1, p.Tabs), Worked: processes, FailedCalls: -1}
-	e.FirstTokenRequests = e.FirstTabs // a code for each
-	e.FirstTokenRequests += guesses(p.Habits)
+	e.FirstTokenRequests = e.FirstTabs + methodTries(p.Habits) // a code for each tab
 	switch p.Login {
 	case lab.LoginNotStarted:
 		return Expectation{FirstFails: true, None: true, Registrations: -1, FailedCalls: -1, Void: c != Warm}
 	case lab.LoginResponseRejected:
-		// Nothing tells the next process that it will be the same again.
+		// The next process does not know that its login will fail too.
 		return Expectation{
 			FirstTabs: 1, FirstFails: true, None: true, Tabs: processes,
 			TokenRequests: 0, Registrations: processes, FailedCalls: -1, Void: c != Warm,
 		}
 	case lab.LoginWithoutAccess:
-		// Whoever has asked in vain remembers it, until the login itself is over.
+		// A client that requested the scope once remembers that it was not granted, until it must
+		// log in anew.
 		e.Worked, e.None, e.FirstFails = 0, true, true
 		e.FirstTokenRequests, e.TokenRequests, e.Registrations = -1, -1, 1
-		if mustLogIn(p, c) {
+		if needsLogin(p, c) {
 			e.Tabs = p.Tabs
 		}
 		return e
 	}
-	t := troubleOf(p)
 	switch {
 	case c == Warm && !p.Moves:
 		e.FailedCalls = 0
 		if p.Habits.LazyAuth {
 			e.FailedCalls = -1
 		}
-		return e
-	case !mustLogIn(p, c):
-		e.TokenRequests = 1
-		if p.Habits.RefreshScope == lab.RefreshScopeRequired {
-			e.TokenRequests = 2 // it is found out once
-		}
-		switch {
-		case t.lost:
-			e.TokenRequests, e.Reuse = 2, true
-		case t.passing > 0:
-			// Whoever meets the trouble may say so and give up.
-			e.Worked, e.TokenRequests, e.Afterwards = 0, t.passing+1, true
-		default:
-			e.Again = true
-		}
-		return e
+	case needsLogin(p, c):
+		e.login(p, c, processes)
+	default:
+		e.refresh(p)
 	}
+	return e
+}
 
-	// A user is needed: once, for all processes.
+// refresh sets what is expected where one refresh is enough for all processes.
+func (e *Expectation) refresh(p lab.Personality) {
+	e.TokenRequests = 1
+	if p.Habits.RefreshScope == lab.RefreshScopeRequired {
+		e.TokenRequests = 2 // the first one is rejected, and the client remembers
+	}
+	switch t := troubleOf(p); {
+	case t.lost:
+		e.TokenRequests, e.Reuse = 2, true
+	case t.passing > 0:
+		// A process that meets the fault may report it and end.
+		e.Worked, e.TokenRequests, e.Afterwards = 0, t.passing+1, true
+	default:
+		e.Again = true
+	}
+}
+
+// login sets what is expected where the user must log in, once for all processes.
+func (e *Expectation) login(p lab.Personality, c Condition, processes int) {
 	e.Tabs = 1
 	if p.Habits.Offline == lab.OfflineForbidden {
-		e.Tabs = 2 // no record says that a scope refused once is refused for ever
+		e.Tabs = 2 // a scope that was rejected once is requested again in the next login
 	}
 	e.TokenRequests = 2 // the refresh that failed, and the code
+	t := troubleOf(p)
 	if t.lost {
 		e.TokenRequests, e.Reuse = 3, true
 	}
@@ -104,34 +110,30 @@ func Expect(p lab.Personality, c Condition, processes int) Expectation {
 		e.TokenRequests += t.passing
 		e.Worked, e.Afterwards = 0, false
 	}
-	if nameless(p.Habits, c) {
-		// It ends a grant when it has come twice.
+	if namesNothing(p.Habits, c) {
+		// Only the second such response ends a grant.
 		e.Worked, e.Eventually = 1, true
 		e.TokenRequests++
 	}
 	if t.discovery {
-		// Without metadata nobody can be asked to begin a login.
-		e.Worked = 0
+		e.Worked = 0 // without metadata no login can begin
 	}
 	if c == ClientForgotten || p.Moves || p.PortTaken || secretOver(p, c) {
 		e.Registrations = 1
 		if p.Tabs > 1 {
-			e.Tabs = p.Tabs // the new client begins from nothing
+			e.Tabs = p.Tabs // nothing is known about the new client
 			e.TokenRequests++
 		}
-		e.TokenRequests += guesses(p.Habits) // nor does it know the method
+		e.TokenRequests += methodTries(p.Habits)
 	}
 	if p.Moves {
-		// The old server still gives out what is not taken any more, to each process
-		// once.
+		// The old server still issues tokens, which the MCP server rejects: one to each process.
 		e.TokenRequests += processes
 	}
-	return e
 }
 
-// mustLogIn reports whether the server has refused for good, so that only a
-// person helps.
-func mustLogIn(p lab.Personality, c Condition) bool {
+// needsLogin reports whether the grant is lost, so that the user must log in.
+func needsLogin(p lab.Personality, c Condition) bool {
 	switch {
 	case p.Moves, c == GrantRevoked, c == ClientForgotten:
 		return true
@@ -145,9 +147,8 @@ func mustLogIn(p lab.Personality, c Condition) bool {
 	return secretOver(p, c)
 }
 
-// nameless reports whether the rejection of a refresh names neither the grant nor
-// the client.
-func nameless(h lab.Habits, c Condition) bool {
+// namesNothing reports whether the rejection of a refresh names neither the grant nor the client.
+func namesNothing(h lab.Habits, c Condition) bool {
 	switch c {
 	case GrantRevoked:
 		return h.DeadGrantBody == lab.ShapeEmpty
@@ -157,15 +158,15 @@ func nameless(h lab.Habits, c Condition) bool {
 	return false
 }
 
-// secretOver reports whether the registered secret has ended.
+// secretOver reports whether the registered client secret has expired.
 func secretOver(p lab.Personality, c Condition) bool {
 	return c == TwoDays && p.Habits.SecretLifetime != 0 && p.Habits.SecretLifetime < twoDays
 }
 
-// guesses returns how often a client may be wrong about how the token endpoint
-// wants it to authenticate, where only a try can tell. Basic comes before post,
-// and again with the client_id in the form.
-func guesses(h lab.Habits) int {
+// methodTries returns how many token requests a client may send with a wrong authentication method,
+// where only a try can show the right one. Basic comes before post, and again with the client_id
+// in the form.
+func methodTries(h lab.Habits) int {
 	switch method := cmp.Or(h.EnforceMethod, h.RegisterMethod); {
 	case h.FormClientID && method == lab.MethodBasic:
 		return 1
@@ -177,10 +178,10 @@ func guesses(h lab.Habits) int {
 	return 1
 }
 
-// trouble is what faults mean for the later sessions.
+// trouble is the effect of a personality's faults on the later sessions.
 type trouble struct {
-	lost      bool // the answer to a refresh is lost after it was done
-	passing   int  // so many refreshes fail, and nothing is done
+	lost      bool // the response to a refresh that was carried out is lost
+	passing   int  // how many refreshes fail without being carried out
 	discovery bool // metadata is down
 }
 

@@ -10,13 +10,13 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// current is newest for who holds the record's lock: it sets damaged copies
-// aside, and if no other is there brings back the record before or fails with
-// store.ErrCorrupt, which says where it is now.
-func (s *Store) current(key store.Key, lock *held) (*store.Record, error) {
-	r, damaged, err := s.newest(key)
+// current is newest for the holder of the credential's lock: it sets damaged copies aside, and if
+// there is no other brings back the value before or fails with store.ErrCorrupt, which states
+// where the damaged file is now.
+func (s *Store) current(key store.Key, lock *held) (*entry, error) {
+	e, damaged, err := s.newest(key)
 	if err != nil || len(damaged) == 0 {
-		return r, err
+		return e, err
 	}
 	var places []string
 	for _, copied := range damaged {
@@ -26,41 +26,40 @@ func (s *Store) current(key store.Key, lock *held) (*store.Record, error) {
 		}
 		places = append(places, place)
 	}
-	place, why := strings.Join(places, " and "), damaged[0].err
-	if r == nil && slices.ContainsFunc(damaged, func(c damagedCopy) bool { return c.dir == s.options.Dir }) {
-		r = s.restore(key, lock)
+	place, fault := strings.Join(places, " and "), damaged[0].err
+	if e == nil && slices.ContainsFunc(damaged, func(c damagedCopy) bool { return c.dir == s.options.Dir }) {
+		e = s.restore(key, lock)
 	}
-	if r == nil {
-		return nil, fmt.Errorf("%w; the file is now %s", why, place)
+	if e == nil {
+		return nil, fmt.Errorf("%w; the file is now %s", fault, place)
 	}
 	s.options.Warn(fmt.Sprintf("The saved login at %s was damaged (%s), so another copy is used; the damaged file is now %s.",
-		key, strings.TrimPrefix(why.Error(), store.ErrCorrupt.Error()+": "), place))
-	return r, nil
+		key, strings.TrimPrefix(fault.Error(), store.ErrCorrupt.Error()+": "), place))
+	return e, nil
 }
 
-// restore brings back the record before the damaged one, or returns nil. It gets
-// a generation that the damaged one cannot have had. Where it cannot be written, as on
-// a full disk, its file gets a second name instead, so that later processes find it.
-func (s *Store) restore(key store.Key, lock *held) *store.Record {
-	r, err := readRecord(s.options.Dir, fileName(key)+previousExt, key)
+// restore brings back the value before the damaged one, or returns nil. It gets a generation
+// that the damaged one cannot have had. Where it cannot be written, as on a full disk, its file
+// gets a second name instead, so that later processes find it.
+func (s *Store) restore(key store.Key, lock *held) *entry {
+	previous, err := readEntry(s.options.Dir, fileName(key)+previousExt, key)
 	if err != nil {
 		return nil
 	}
-	read := r.Clone()
-	r.Generation += 2
-	w, err := newWrite(r, lock)
+	e := newEntry(key, previous.Generation+2, previous.value)
+	w, err := newWrite(e, lock)
 	if err != nil {
-		return read // still better than nothing
+		return previous // still better than nothing
 	}
 	w.back = true
 	if s.save(w) != nil {
 		_ = linkPrevious(s.options.Dir, fileName(key))
-		return read
+		return previous
 	}
-	return r
+	return e
 }
 
-// linkPrevious gives the record before the name of the record, which is free.
+// linkPrevious gives the file before the name of the current one, which is free.
 func linkPrevious(dir, name string) error {
 	root, err := openFolder(dir, false)
 	if err != nil {

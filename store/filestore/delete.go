@@ -3,6 +3,7 @@ package filestore
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 
@@ -10,23 +11,23 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// Delete implements store.Store. It removes every file of the key but those of
-// its locks, so that no token stays behind: the record before, damaged files and
-// unfinished ones too, also where no record is left.
-func (s *Store) Delete(ctx context.Context, key store.Key, generation uint64) error {
+// Delete implements [store.Store]. It removes every file of the key but those of its locks, so
+// that no token stays behind: the value before, damaged files and unfinished ones too, also where
+// no value is left.
+func (s *Store) Delete(ctx context.Context, key store.Key, revision store.Revision) error {
 	if !s.holds(key) {
 		return nil // without a lock's file for it
 	}
-	lock, err := s.lockRecord(ctx, key)
+	lock, err := s.lockEntry(ctx, key)
 	if err != nil {
 		return err
 	}
 	defer lock.unlock()
-	r, err := s.current(key, lock)
+	e, err := s.current(key, lock)
 	switch {
 	case err != nil && !errors.Is(err, store.ErrCorrupt):
 		return err
-	case r != nil && r.Generation != generation:
+	case e != nil && e.Revision != revision:
 		return store.ErrConflict
 	}
 	for _, dir := range s.dirs() {
@@ -34,13 +35,13 @@ func (s *Store) Delete(ctx context.Context, key store.Key, generation uint64) er
 			return unusable("cannot remove the credential: %w", err)
 		}
 	}
-	s.forget(key, generation)
+	s.forget(key, math.MaxUint64)
 	return nil
 }
 
 // holds reports whether there may be anything of key's.
 func (s *Store) holds(key store.Key) bool {
-	if s.keptRecord(key) != nil {
+	if s.keptEntry(key) != nil {
 		return true
 	}
 	return slices.ContainsFunc(s.dirs(), func(dir string) bool {

@@ -110,8 +110,8 @@ type Store struct {
 	options Options
 
 	mu     sync.Mutex
-	kept   map[store.Key]*store.Record // guarded by mu; what could not be written
-	warned map[string]bool             // guarded by mu; what warnOnce has said
+	kept   map[store.Key]*entry // guarded by mu; what could not be written
+	warned map[string]bool      // guarded by mu; what warnOnce has said
 }
 
 var (
@@ -186,32 +186,29 @@ func (s *Store) warnOnce(message string) {
 	}
 }
 
-// keptRecord returns the record that is in this process only, or nil.
-func (s *Store) keptRecord(key store.Key) *store.Record {
+// keptEntry returns the entry that is in this process only, or nil.
+func (s *Store) keptEntry(key store.Key) *entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r := s.kept[key]; r != nil {
-		return r.Clone()
-	}
-	return nil
+	return s.kept[key]
 }
 
-// keep holds r in this process.
-func (s *Store) keep(r *store.Record) {
+// keep holds e in this process.
+func (s *Store) keep(e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.kept == nil {
-		s.kept = make(map[store.Key]*store.Record)
+		s.kept = make(map[store.Key]*entry)
 	}
-	s.kept[r.Key] = r.Clone()
+	s.kept[e.Key] = e
 }
 
-// forget drops the record that is in this process only, if it is of this
-// generation or an older one.
+// forget drops the entry that is in this process only, if it is of this generation or an older
+// one.
 func (s *Store) forget(key store.Key, generation uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r := s.kept[key]; r != nil && r.Generation <= generation {
+	if e := s.kept[key]; e != nil && e.Generation <= generation {
 		delete(s.kept, key)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/handstamp/handstamp/internal/envelope"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -64,19 +63,6 @@ func listFolder(dir string, found map[store.Key]bool) error {
 		}
 	}
 	return nil
-}
-
-// keyOf returns the key of a record, damaged or not. The file's name, which is derived from
-// the key, proves that the key itself is not damaged.
-func keyOf(data []byte) (store.Key, bool) {
-	r, err := decode(data)
-	if err != nil {
-		r, err = store.Decode(envelope.Peek(data)) // of what is left
-	}
-	if err != nil {
-		return store.Key{}, false
-	}
-	return r.Key, true
 }
 
 // anybodys has nothing against any file: only a key is read from it.

@@ -37,8 +37,8 @@ func (s *Store) Lock(ctx context.Context, key store.Key, name store.LockName) (u
 	return l.unlock, nil
 }
 
-// lockRecord takes the lock that makes Put's comparison and its write one step.
-func (s *Store) lockRecord(ctx context.Context, key store.Key) (*held, error) {
+// lockEntry takes the lock that makes Put's comparison and its write one step.
+func (s *Store) lockEntry(ctx context.Context, key store.Key) (*held, error) {
 	return s.lock(ctx, key.Name()+".lock")
 }
 

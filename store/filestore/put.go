@@ -1,73 +1,70 @@
 package filestore
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 
 	"github.com/handstamp/handstamp/internal/atomicfile"
-	"github.com/handstamp/handstamp/internal/envelope"
 	"github.com/handstamp/handstamp/store"
 )
 
-// Put implements store.Store.
-func (s *Store) Put(ctx context.Context, r *store.Record) error { return s.put(ctx, r, nil) }
+// Put implements [store.Store].
+func (s *Store) Put(ctx context.Context, key store.Key, value []byte, revision store.Revision) (store.Revision, error) {
+	return s.put(ctx, key, value, revision, nil)
+}
 
-// put stores r, in reserved room if there is some.
-func (s *Store) put(ctx context.Context, r *store.Record, room *reservation) error {
+// put stores a value, in reserved space if there is some.
+func (s *Store) put(ctx context.Context, key store.Key, value []byte, revision store.Revision, space *reservation) (store.Revision, error) {
+	value = bytes.Clone(value) // it may be kept in this process
 	for {
-		lock, err := s.lockRecord(ctx, r.Key)
+		lock, err := s.lockEntry(ctx, key)
 		if err != nil {
-			return err
+			return "", err
 		}
-		err = s.putLocked(r, room, lock)
+		next, err := s.putLocked(key, value, revision, space, lock)
 		lock.unlock()
 		if !errors.Is(err, errLockLost) {
-			return err
+			return next, err
 		}
 	}
 }
 
-func (s *Store) putLocked(r *store.Record, room *reservation, lock *held) error {
-	stored, err := s.current(r.Key, lock)
+func (s *Store) putLocked(key store.Key, value []byte, revision store.Revision, space *reservation, lock *held) (store.Revision, error) {
+	stored, err := s.current(key, lock)
 	if err != nil && !errors.Is(err, store.ErrCorrupt) {
-		return err
+		return "", err
 	}
-	next, err := store.Successor(stored, r)
+	next, err := successor(stored, key, value, revision)
 	if err != nil {
-		return err
+		return "", err
 	}
 	w, err := newWrite(next, lock)
 	if err != nil {
-		return err
+		return "", err
 	}
-	w.room = room
+	w.space = space
 	if err := s.save(w); err != nil {
-		return err
+		return "", err
 	}
-	r.Stored(next)
-	return nil
+	return next.Revision, nil
 }
 
-// write is a record on its way to the disk.
+// write is an entry on its way to the disk.
 type write struct {
-	record *store.Record
-	data   []byte       // the content of its file
-	room   *reservation // nil: none
-	lock   *held        // the record's
-	quiet  bool         // the user knows already that Dir cannot be written
-	back   bool         // the record is the one before, which stays until another is written
+	entry *entry
+	data  []byte       // the content of its file
+	space *reservation // nil: none
+	lock  *held        // the credential's
+	quiet bool         // the user knows already that Dir cannot be written
+	back  bool         // the value is the one before, whose file stays until another is written
 }
 
-// newWrite encodes a record, with its checksum.
-func newWrite(r *store.Record, lock *held) (*write, error) {
-	record, err := store.Encode(r)
-	if err != nil {
-		return nil, err
-	}
-	data, err := envelope.Seal(record)
-	return &write{record: r, data: data, lock: lock}, err
+func newWrite(e *entry, lock *held) (*write, error) {
+	data, err := e.encode()
+	return &write{entry: e, data: data, lock: lock}, err
 }
 
 // errLockLost: the comparison that led to this write may be out of date.
@@ -75,11 +72,11 @@ var errLockLost = errors.New("filestore: lock file was removed")
 
 // save writes the record into the first place that takes it.
 func (s *Store) save(w *write) error {
-	key := w.record.Key
+	key := w.entry.Key
 	failure := s.writeTo(s.options.Dir, w)
 	switch {
 	case failure == nil:
-		s.forget(key, w.record.Generation)
+		s.forget(key, w.entry.Generation)
 		if s.options.SpareDir != "" {
 			removeSpare(s.options.SpareDir, fileName(key))
 		}
@@ -91,7 +88,7 @@ func (s *Store) save(w *write) error {
 		err := s.writeTo(s.options.SpareDir, w)
 		switch {
 		case err == nil:
-			s.forget(key, w.record.Generation)
+			s.forget(key, w.entry.Generation)
 			s.tell(w, "The login at %s could not be saved in %s (%v). It is in %s for now, which may be emptied when you sign out of this machine.",
 				key, s.options.Dir, failure, s.options.SpareDir)
 			return nil
@@ -101,7 +98,7 @@ func (s *Store) save(w *write) error {
 		failure = fmt.Errorf("%w; %w", failure, err)
 	}
 	if s.options.Volatile {
-		s.keep(w.record)
+		s.keep(w.entry)
 		s.tell(w, "The login at %s COULD NOT BE SAVED (%v). It works until this process ends; other processes may have to sign in again. Make room, or make the folder writable, and it will be saved.",
 			key, failure)
 		return nil
@@ -117,7 +114,7 @@ func (s *Store) tell(w *write, format string, args ...any) {
 
 // writeTo replaces the record's file in dir.
 func (s *Store) writeTo(dir string, w *write) error {
-	if temp := w.room.take(dir); temp != nil {
+	if temp := w.space.take(dir); temp != nil {
 		err := s.finish(dir, w, temp)
 		temp.Discard()
 		if err == nil || errors.Is(err, errLockLost) {
@@ -129,7 +126,7 @@ func (s *Store) writeTo(dir string, w *write) error {
 		return err
 	}
 	defer root.Close()
-	temp, err := atomicfile.Create(root, fileName(w.record.Key), s.options.Trace)
+	temp, err := atomicfile.Create(root, fileName(w.entry.Key), s.options.Trace)
 	if err != nil {
 		return err
 	}
@@ -147,13 +144,13 @@ func (s *Store) finish(dir string, w *write, temp *atomicfile.Temp) error {
 		return errLockLost
 	}
 	if dir == s.options.Dir && !w.back {
-		if err := keepPrevious(dir, fileName(w.record.Key)); err != nil {
+		if err := keepPrevious(dir, fileName(w.entry.Key)); err != nil {
 			return err
 		}
 	}
 	err := temp.Publish()
 	if errors.Is(err, atomicfile.ErrNotDurable) {
-		s.options.Warn(fmt.Sprintf("The login at %s is saved, but might not survive a power failure (%v).", w.record.Key, err))
+		s.options.Warn(fmt.Sprintf("The login at %s is saved, but might not survive a power failure (%v).", w.entry.Key, err))
 		return nil
 	}
 	return err

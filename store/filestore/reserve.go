@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/handstamp/handstamp/internal/atomicfile"
-	"github.com/handstamp/handstamp/internal/envelope"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -17,14 +16,14 @@ import (
 // Options.Volatile, with a notice. It waits until no other process writes the record, so that
 // one which hangs is noticed before anything is done that needs to be stored.
 func (s *Store) Reserve(ctx context.Context, key store.Key, size int) (store.Reservation, error) {
-	lock, err := s.lockRecord(ctx, key)
+	lock, err := s.lockEntry(ctx, key)
 	if err != nil {
 		return nil, err
 	}
 	lock.unlock()
 	var first error
 	for _, dir := range s.dirs() {
-		r, err := s.reserveIn(dir, key, int64(envelope.Size(size)))
+		r, err := s.reserveIn(dir, key, fileSize(key, size))
 		if err == nil {
 			return r, nil
 		}
@@ -69,14 +68,9 @@ type reservation struct {
 	temp *atomicfile.Temp // guarded by mu; nil once used
 }
 
-var errOtherKey = errors.New("filestore: the room is reserved for another credential")
-
 // Put implements store.Reservation. A second Put is an ordinary one.
-func (r *reservation) Put(ctx context.Context, record *store.Record) error {
-	if record.Key != r.key {
-		return errOtherKey
-	}
-	return r.store.put(ctx, record, r)
+func (r *reservation) Put(ctx context.Context, value []byte, revision store.Revision) (store.Revision, error) {
+	return r.store.put(ctx, r.key, value, revision, r)
 }
 
 // Release implements store.Reservation. It must not be called during Put.

@@ -3,7 +3,6 @@ package storetest
 import (
 	"context"
 	"errors"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -50,15 +49,20 @@ func testLockExcludes(t *testing.T, suite Suite) {
 }
 
 func testLocksIndependent(t *testing.T, suite Suite) {
-	s := suite.Open(t)
+	handles := suite.handles(t)
+	s := handles[0]
 	a, b := keyOf(t, "https://a.example", ""), keyOf(t, "https://a.example", "work")
 	defer mustLock(t, s, a, store.LockRefresh)()
 	defer mustLock(t, s, a, store.LockLogin)()
 	defer mustLock(t, s, b, store.LockRefresh)()
 	defer mustLock(t, s, b, store.LockLogin)()
-	// Nor do they stand in the way of records.
-	mustPut(t, s, record(a))
-	wantError(t, "Delete", s.Delete(soon(t), a, mustGet(t, s, a).Generation), nil)
+	// Nor do they stand in the way of values, whoever holds them.
+	for _, s := range handles {
+		i := newItem(a)
+		mustPut(t, s, i)
+		wantStored(t, s, i)
+		wantError(t, "Delete", s.Delete(soon(t), a, i.revision), nil)
+	}
 }
 
 func testLockCancelled(t *testing.T, suite Suite) {
@@ -100,46 +104,19 @@ func testUnlockTwice(t *testing.T, suite Suite) {
 	mustLock(t, s, key, store.LockRefresh)()
 }
 
-// Under the lock nobody conflicts.
+// Under the lock there are no conflicts.
 func testLockStorm(t *testing.T, suite Suite) {
-	const workers, each = 8, 6
-	handles := suite.handles(t)
-	key := keyOf(t, "https://a.example", "")
-	mustPut(t, handles[0], &store.Record{Key: key, Retry: &store.Retry{}})
-	ctx := soon(t)
 	var inside atomic.Int32
-	var wg sync.WaitGroup
-	for i := range workers {
-		s := handles[i%len(handles)]
-		wg.Go(func() {
-			for range each {
-				if err := lockedIncrement(ctx, s, key, &inside); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-	if got := mustGet(t, handles[0], key).Retry.Failures; got != workers*each {
-		t.Errorf("%d of %d increments are left", got, workers*each)
-	}
-}
-
-func lockedIncrement(ctx context.Context, s store.Store, key store.Key, inside *atomic.Int32) error {
-	unlock, err := s.Lock(ctx, key, store.LockRefresh)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if inside.Add(1) != 1 {
-		return errOverlap
-	}
-	defer inside.Add(-1)
-	r, err := s.Get(ctx, key)
-	if err != nil {
-		return err
-	}
-	r.Retry.Failures++
-	return s.Put(ctx, r)
+	storm(t, suite, 6, func(ctx context.Context, s store.Store, key store.Key) error {
+		unlock, err := s.Lock(ctx, key, store.LockRefresh)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+		if inside.Add(1) != 1 {
+			return errOverlap
+		}
+		defer inside.Add(-1)
+		return increment(ctx, s, key)
+	})
 }

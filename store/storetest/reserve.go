@@ -10,64 +10,61 @@ func testReserve(t *testing.T, suite Suite) {
 	s := suite.Open(t)
 	reserver, ok := s.(store.Reserver)
 	if !ok {
-		return
+		t.Skip("the store reserves nothing")
 	}
 	reserve := func(key store.Key, size int) store.Reservation {
 		t.Helper()
-		room, err := reserver.Reserve(soon(t), key, size)
+		space, err := reserver.Reserve(soon(t), key, size)
 		if err != nil {
 			t.Fatalf("Reserve: %v", err)
 		}
-		return room
+		return space
+	}
+	putInto := func(space store.Reservation, i *item) error {
+		revision, err := space.Put(t.Context(), i.value, i.revision)
+		if err == nil {
+			i.revision = revision
+		}
+		return err
 	}
 	key := keyOf(t, "https://a.example", "")
 
 	unused := reserve(key, 64<<10)
-	wantAbsent(t, s, key) // room is no record
-	if keys, err := s.List(t.Context()); err != nil || len(keys) != 0 {
-		t.Errorf("List = %v, %v with room reserved", keys, err)
-	}
+	wantAbsent(t, s, key) // space is no value
+	wantList(t, s)
 	unused.Release()
 	unused.Release()
 
-	r := record(key)
-	room := reserve(key, 64<<10)
-	if err := room.Put(t.Context(), r); err != nil {
-		t.Fatalf("Put into reserved room: %v", err)
-	}
-	wantSame(t, mustGet(t, s, key), r)
-	room.Release()
-	wantSame(t, mustGet(t, s, key), r)
+	i := newItem(key)
+	space := reserve(key, 64<<10)
+	wantError(t, "Put into reserved space", putInto(space, i), nil)
+	wantStored(t, s, i)
+	space.Release()
+	wantStored(t, s, i)
 
-	// The comparison is Put's, and the room outlives other writes.
-	room = reserve(key, 64<<10)
-	stale := r.Clone()
-	mustPut(t, s, r)
-	wantError(t, "Put of the generation before", room.Put(t.Context(), stale), store.ErrConflict)
-	wantSame(t, mustGet(t, s, key), r)
-	if err := room.Put(t.Context(), r); err != nil {
-		t.Errorf("Put after a conflict: %v", err)
-	}
-	wantSame(t, mustGet(t, s, key), r)
-	room.Release()
+	// The comparison is Put's, and the space outlives other writes.
+	space = reserve(key, 64<<10)
+	stale := *i
+	mustPut(t, s, i)
+	wantError(t, "Put of the revision before", putInto(space, &stale), store.ErrConflict)
+	wantStored(t, s, i)
+	wantError(t, "Put after a conflict", putInto(space, i), nil)
+	wantStored(t, s, i)
+	wantError(t, "second Put", putInto(space, i), nil)
+	wantStored(t, s, i)
+	space.Release()
 
-	// A record that grew beyond its room is stored nevertheless, if there is some.
-	room = reserve(key, 1)
-	if err := room.Put(t.Context(), r); err != nil {
-		t.Errorf("Put into too little room: %v", err)
-	}
-	room.Release()
-	wantSame(t, mustGet(t, s, key), r)
+	// A value that grew beyond its space is stored nevertheless, if there is some.
+	space = reserve(key, 1)
+	wantError(t, "Put into too little space", putInto(space, i), nil)
+	space.Release()
+	wantStored(t, s, i)
 
-	room = reserve(key, 64<<10)
-	if err := s.Delete(t.Context(), key, r.Generation); err != nil {
-		t.Fatal(err)
-	}
-	wantError(t, "Put of what was deleted", room.Put(t.Context(), r), store.ErrConflict)
-	again := record(key)
-	if err := room.Put(t.Context(), again); err != nil {
-		t.Errorf("Put after Delete: %v", err)
-	}
-	wantSame(t, mustGet(t, s, key), again)
-	room.Release()
+	space = reserve(key, 64<<10)
+	wantError(t, "Delete", s.Delete(t.Context(), key, i.revision), nil)
+	wantError(t, "Put of what was deleted", putInto(space, i), store.ErrConflict)
+	again := newItem(key)
+	wantError(t, "Put after Delete", putInto(space, again), nil)
+	wantStored(t, s, again)
+	space.Release()
 }

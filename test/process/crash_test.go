@@ -174,8 +174,8 @@ func goesOn(m *testenv.Env, point crashPoint, forgives bool) {
 	if got := m.Refreshed() - before; got != want {
 		t.Errorf("the next process asked the authorization server %d times, want %d\n%s", got, want, m.Diary())
 	}
-	if rec := m.StoredRecord(); rec.Intent != nil || rec.Refusal != nil {
-		t.Errorf("the record still tells of an interruption: %+v, %+v", rec.Intent, rec.Refusal)
+	if rec := m.StoredRecord(); rec.Intent != nil || rec.GrantError != nil {
+		t.Errorf("the record still tells of an interruption: %+v, %+v", rec.Intent, rec.GrantError)
 	}
 
 	// The login lives: it renews once more.

@@ -70,22 +70,37 @@ func keepsButCannotSave(m *testenv.Env, works bool) {
 	}
 }
 
-// rewrite changes the record's file behind the store's back. The edited record gets a checksum
-// that matches, unless it is no JSON any more.
+// rewrite changes the record in its file behind the store's back. The file's checksum matches.
 func rewrite(m *testenv.Env, edit func([]byte) []byte) {
 	m.T.Helper()
 	data, err := os.ReadFile(m.File())
 	if err != nil {
 		m.T.Fatal(err)
 	}
-	record, err := envelope.Open(data)
+	var header json.RawMessage
+	value, err := envelope.Open(data, &header)
 	if err != nil {
 		m.T.Fatal(err)
 	}
-	edited, err := envelope.Seal(edit(bytes.Clone(record)))
+	edited, err := envelope.Seal(header, edit(bytes.Clone(value)))
 	if err != nil {
-		edited = edit(bytes.Clone(data))
+		m.T.Fatal(err)
 	}
+	replace(m, data, edited)
+}
+
+// damageFile changes the record's file behind the store's back.
+func damageFile(m *testenv.Env, edit func([]byte) []byte) {
+	m.T.Helper()
+	data, err := os.ReadFile(m.File())
+	if err != nil {
+		m.T.Fatal(err)
+	}
+	replace(m, data, edit(bytes.Clone(data)))
+}
+
+func replace(m *testenv.Env, data, edited []byte) {
+	m.T.Helper()
 	if bytes.Equal(edited, data) {
 		m.T.Fatal("the edit changes nothing")
 	}
@@ -100,10 +115,10 @@ var damages = map[string]func([]byte) []byte{
 	"half":        func(b []byte) []byte { return b[:len(b)/2] },
 	"without end": func(b []byte) []byte { return bytes.TrimRight(b, "\n}") },
 	"zeros":       func(b []byte) []byte { return make([]byte, len(b)) },
-	"wrong type":  func(b []byte) []byte { return bytes.Replace(b, []byte(`"generation": `), []byte(`"generation": -`), 1) },
+	"wrong type":  func(b []byte) []byte { return bytes.Replace(b, []byte(`"generation":`), []byte(`"generation":-`), 1) },
 	"no record":   func([]byte) []byte { return []byte(`{"hello": "world"}`) },
 	"another server": func(b []byte) []byte {
-		return bytes.Replace(b, []byte(`"server": "http://127`), []byte(`"server": "http://128`), 1)
+		return bytes.Replace(b, []byte(`"server":"http://127`), []byte(`"server":"http://128`), 1)
 	},
 }
 
@@ -123,15 +138,15 @@ func TestDamagedRecord(t *testing.T) {
 			m.MustRun() // a renewal, so that the record before is that of the saved answer
 			m.Lab.Reset()
 
-			rewrite(m, damage)
+			damageFile(m, damage)
 			damaged, _ := os.ReadFile(m.File())
 			m.MustRun()
 			m.WantCounts(map[string]int{"token:refresh": 0, "authorize": 0})
 			isAside(m, damaged)
-			m.Lab.RevokeAccessTokens()
+			m.Expire()
 			m.MustRun() // the refresh token that came back is the newest
 
-			rewrite(m, damage)
+			damageFile(m, damage)
 			if err := os.Remove(m.File() + ".prev"); err != nil {
 				t.Fatal(err)
 			}
@@ -303,13 +318,13 @@ func TestLogoutRevokesTheSavedResponse(t *testing.T) {
 	m.Expire()
 	crash(m, crashPoint{at: "final:create"})
 	rec := m.StoredRecord()
-	if rec.Intent == nil || rec.Intent.Answer == nil {
+	if rec.Intent == nil || rec.Intent.Response == nil {
 		t.Fatal("no response was saved")
 	}
 	var response struct {
 		RefreshToken string `json:"refresh_token"`
 	}
-	if err := json.Unmarshal([]byte(rec.Intent.Answer.Body.Reveal()), &response); err != nil || response.RefreshToken == "" {
+	if err := json.Unmarshal([]byte(rec.Intent.Response.Body.Reveal()), &response); err != nil || response.RefreshToken == "" {
 		t.Fatalf("the saved response has no refresh token: %v", err)
 	}
 	var wire bodyRecorder

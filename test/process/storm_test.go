@@ -9,9 +9,10 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // Many processes need a new token at the same moment: one of them gets it, for
@@ -149,9 +150,9 @@ func TestForeignRenewal(t *testing.T) {
 	m.Held(gate)
 	rec := m.Record()
 	foreign := m.Lab.Issue(rec.Grant.ClientID, rec.Grant.Resource.Value, "")
-	rec.Grant.AccessToken, rec.Grant.RefreshToken = store.Secret(foreign.Access), store.Secret(foreign.Refresh)
+	rec.Grant.AccessToken, rec.Grant.RefreshToken = secret.String(foreign.Access), secret.String(foreign.Refresh)
 	rec.Grant.ExpiresAt = foreign.Expires
-	if err := m.Store.Put(t.Context(), rec); err != nil {
+	if err := record.Put(t.Context(), m.Store, rec); err != nil {
 		t.Fatal(err)
 	}
 	gate.Release()

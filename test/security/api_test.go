@@ -14,9 +14,10 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/proctest"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // exported has each exported type of the package.
@@ -36,8 +37,7 @@ var exported = map[string]reflect.Type{
 	"LoginResult":          reflect.TypeFor[handstamp.LoginResult](),
 	"LogoutOptions":        reflect.TypeFor[handstamp.LogoutOptions](),
 	"LogoutResult":         reflect.TypeFor[handstamp.LogoutResult](),
-	"Notice":               reflect.TypeFor[handstamp.Notice](),
-	"Helper":               reflect.TypeFor[handstamp.RefreshHelper](),
+	"RefreshHelper":        reflect.TypeFor[handstamp.RefreshHelper](),
 	"Prompt":               reflect.TypeFor[handstamp.Prompt](),
 	"RefreshEvent":         reflect.TypeFor[handstamp.RefreshEvent](),
 	"GrantError":           reflect.TypeFor[handstamp.GrantError](),
@@ -47,14 +47,13 @@ var exported = map[string]reflect.Type{
 	"Status":               reflect.TypeFor[handstamp.Status](),
 	"Token":                reflect.TypeFor[handstamp.Token](),
 	"TokenOptions":         reflect.TypeFor[handstamp.TokenOptions](),
-	"Transport":            reflect.TypeFor[handstamp.Transport](),
 }
 
 // A refresh token is the login itself. No field, method or result of this
 // package gives one to a caller: it is in the Store, and on its way to the token
 // endpoint that it belongs to.
 func TestNoAccessorForRefreshTokens(t *testing.T) {
-	telling := regexp.MustCompile(`(?i)^refresh_?token$|idtoken|grant|record|snapshot`)
+	telling := regexp.MustCompile(`(?i)^refresh_?token$|idtoken|grant$|record|snapshot`)
 	for name, typ := range exported {
 		if typ.Kind() == reflect.Struct {
 			for field := range fieldsOf(typ) {
@@ -106,7 +105,7 @@ func holdsRecord(typ reflect.Type) bool {
 		break
 	}
 	switch typ {
-	case reflect.TypeFor[store.Record](), reflect.TypeFor[store.Grant](), reflect.TypeFor[store.Answer](), reflect.TypeFor[store.Intent]():
+	case reflect.TypeFor[record.Record](), reflect.TypeFor[record.Grant](), reflect.TypeFor[record.RawResponse](), reflect.TypeFor[record.Intent]():
 		return true
 	}
 	return false
@@ -159,7 +158,7 @@ func TestRefreshTokenIsNotInAnyResult(t *testing.T) {
 	c.Hooks = handstamp.Hooks{
 		Refreshed: func(e handstamp.RefreshEvent) { results = append(results, e) },
 		LoggedIn:  func(e handstamp.LoginEvent) { results = append(results, e) },
-		Notice:    func(n handstamp.Notice) { results = append(results, n) },
+		Notice:    func(server, message string) { results = append(results, server, message) },
 	}
 	add := func(result any, err error) {
 		t.Helper()
@@ -227,17 +226,17 @@ func reveal(b *strings.Builder, v reflect.Value) {
 // Secrets do not show through the structs that hold them, whatever the verb and
 // however deep they are.
 func TestSecretsInStructs(t *testing.T) {
-	const secret = "a-secret-that-nobody-sees"
+	const hidden = "a-secret-that-nobody-sees"
 	for _, holder := range []any{
-		store.Record{Clients: []*store.Client{{Secret: secret}}, Grant: &store.Grant{AccessToken: secret}, Intent: &store.Intent{Answer: &store.Answer{Body: secret}}},
-		store.Client{Secret: secret, RegistrationAccessToken: secret, Response: secret},
-		store.Grant{AccessToken: secret, RefreshToken: secret, IDToken: secret},
-		store.Intent{Answer: &store.Answer{Body: secret}},
-		store.Answer{Body: secret},
-		handstamp.Registration{ClientSecret: secret, Response: secret},
-		handstamp.Token{Value: secret},
-		handstamp.ImportedLogin{TokenResponse: secret, Registration: handstamp.Registration{ClientSecret: secret, Response: secret}},
-		store.Secret(secret),
+		record.Record{Clients: []*record.Client{{Secret: hidden}}, Grant: &record.Grant{AccessToken: hidden}, Intent: &record.Intent{Response: &record.RawResponse{Body: hidden}}},
+		record.Client{Secret: hidden, RegistrationAccessToken: hidden, Response: hidden},
+		record.Grant{AccessToken: hidden, RefreshToken: hidden, IDToken: hidden},
+		record.Intent{Response: &record.RawResponse{Body: hidden}},
+		record.RawResponse{Body: hidden},
+		handstamp.Registration{ClientSecret: hidden, Response: hidden},
+		handstamp.Token{Value: hidden},
+		handstamp.ImportedLogin{TokenResponse: hidden, Registration: handstamp.Registration{ClientSecret: hidden, Response: hidden}},
+		secret.String(hidden),
 	} {
 		pointer := reflect.New(reflect.TypeOf(holder))
 		pointer.Elem().Set(reflect.ValueOf(holder))
@@ -249,7 +248,7 @@ func TestSecretsInStructs(t *testing.T) {
 			for _, verb := range "vstTqxXdcbeEfFgGoOU" {
 				for _, flag := range []string{"", "+", "#", "-40", " ", "08"} {
 					text := fmt.Sprintf("%"+flag+string(verb), value)
-					if proctest.Contains(text, secret) {
+					if proctest.Contains(text, hidden) {
 						t.Errorf("%%%s%c of %T shows the secret: %s", flag, verb, value, text)
 					}
 				}

@@ -15,8 +15,10 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/proctest"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -110,7 +112,7 @@ func (l *life) client(where string) *handstamp.Client {
 	c.Hooks = handstamp.Hooks{
 		Refreshed: func(e handstamp.RefreshEvent) { l.hay.addValue(where+": event", e); l.hay.addError(where, e.Err) },
 		LoggedIn:  func(e handstamp.LoginEvent) { l.hay.addValue(where+": event", e); l.hay.addError(where, e.Err) },
-		Notice:    func(n handstamp.Notice) { l.hay.addValue(where+": notice", n) },
+		Notice:    func(server, message string) { l.hay.addValue(where+": notice", server+" "+message) },
 	}
 	c.OnRegister = func(_ context.Context, r handstamp.Registration) error {
 		l.hay.addValue(where+": registration", r)
@@ -184,12 +186,12 @@ func (l *life) use(where string, c *handstamp.Client) {
 }
 
 // stored returns the record, if there is one.
-func (l *life) stored() (*store.Record, error) {
+func (l *life) stored() (*record.Record, error) {
 	key, err := store.NewKey(l.Lab.MCPURL(), "")
 	if err != nil {
 		return nil, err
 	}
-	return l.Store.Get(l.T.Context(), key)
+	return record.Get(l.T.Context(), l.Store, key)
 }
 
 // secrets returns all that the server ever issued and all that was ever sent.
@@ -249,7 +251,7 @@ func TestNoSecretIsEverSaid(t *testing.T) {
 	// Clients that are configured, rightly and wrongly, and one with a document.
 	l = begin(lab.Habits{ClientIDMetadata: true})
 	l.Lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "configured-se:cr%et+ &=", Method: lab.MethodPost})
-	for _, secret := range []store.Secret{"configured-se:cr%et+ &=", "configured-and-wrong-secret"} {
+	for _, secret := range []secret.String{"configured-se:cr%et+ &=", "configured-and-wrong-secret"} {
 		c := l.client("configured")
 		c.Registration = &handstamp.Registration{ClientID: "app", ClientSecret: secret}
 		_, err := c.Login(t.Context(), l.Lab.MCPURL(), handstamp.LoginOptions{Force: true})
@@ -283,7 +285,7 @@ func TestNoSecretIsEverSaid(t *testing.T) {
 			l.use(name, l.client(name))
 			if rec, err := l.stored(); err == nil && rec.Grant != nil {
 				rec.Grant.ExpiresAt = time.Now().Add(-time.Second)
-				hay.addError("store", l.Store.Put(t.Context(), rec))
+				hay.addError("store", record.Put(t.Context(), l.Store, rec))
 			}
 			l.Lab.SetFault("token", fault)
 			c := l.client(name + " at refresh")
@@ -428,11 +430,11 @@ type fullStore struct {
 	room int // guarded by mu
 }
 
-func (f *fullStore) Put(ctx context.Context, rec *store.Record) error {
+func (f *fullStore) Put(ctx context.Context, key store.Key, value []byte, revision store.Revision) (store.Revision, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.room--; f.room < 0 {
-		return fmt.Errorf("no room for %v", rec)
+		return "", fmt.Errorf("no space for %v", key)
 	}
-	return f.Store.Put(ctx, rec)
+	return f.Store.Put(ctx, key, value, revision)
 }

@@ -63,8 +63,8 @@ func TestRepeatedCredentialsAreNotShown(t *testing.T) {
 			}
 			l.Add(string(text))
 			rec := w.Record()
-			if rec.Refusal != nil {
-				l.Add(rec.Refusal.Code + " " + rec.Refusal.Description)
+			if rec.GrantError != nil {
+				l.Add(rec.GrantError.Code + " " + rec.GrantError.Description)
 			}
 			if rec.Retry != nil {
 				l.Add(rec.Retry.Reason)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 )
@@ -143,29 +144,30 @@ func TestPoisonedRefusals(t *testing.T) {
 		for _, kind := range []string{"dynamic", "configured"} {
 			t.Run(fmt.Sprintf("%.20q %s", code, kind), func(t *testing.T) {
 				t.Parallel()
-				w := testenv.New(t, lab.Habits{})
-				c, _ := w.Recorded()
-				if kind == "configured" {
-					w.Lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "secret", Method: lab.MethodPost})
-					c.Registration = &handstamp.Registration{ClientID: "app", ClientSecret: "secret", TokenEndpointAuthMethod: lab.MethodPost}
-				}
-				w.MustLogin(c)
-				w.Lab.SetFault("token", refusedWith(code))
-				w.Lab.SetFault("revoke", refusedWith(code))
-				w.Expire()
-				d, _ := w.Recorded()
-				d.Registration = c.Registration
-				d.LoginPolicy = handstamp.LoginNever
-				l := &testenv.Output{T: t}
-				l.Attach(d)
-				l.AddError(w.Call(d))
-				l.AddStatus(d, w.Lab.MCPURL())
-				result, err := d.Logout(t.Context(), w.Lab.MCPURL(), handstamp.LogoutOptions{})
-				l.AddError(err)
-				if err == nil {
-					l.AddError(result.RevokeError)
-				}
-				l.WantPlain()
+				testenv.InBubble(t, lab.Habits{}, func(t *testing.T, w *testenv.Env) {
+					c, _ := w.Recorded()
+					if kind == "configured" {
+						w.Lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "secret", Method: lab.MethodPost})
+						c.Registration = &handstamp.Registration{ClientID: "app", ClientSecret: "secret", TokenEndpointAuthMethod: lab.MethodPost}
+					}
+					w.MustLogin(c)
+					w.Lab.SetFault("token", refusedWith(code))
+					w.Lab.SetFault("revoke", refusedWith(code))
+					w.Expire()
+					d, _ := w.Recorded()
+					d.Registration = c.Registration
+					d.LoginPolicy = handstamp.LoginNever
+					l := &testenv.Output{T: t}
+					l.Attach(d)
+					l.AddError(w.Call(d))
+					l.AddStatus(d, w.Lab.MCPURL())
+					result, err := d.Logout(t.Context(), w.Lab.MCPURL(), handstamp.LogoutOptions{})
+					l.AddError(err)
+					if err == nil {
+						l.AddError(result.RevokeError)
+					}
+					l.WantPlain()
+				})
 			})
 		}
 	}
@@ -252,7 +254,7 @@ func TestPoisonedProtocol(t *testing.T) {
 			rec.Grant.TokenEndpoint = "http://" + socket.Addr().String() + testenv.AtToken
 			rec.Grant.RevocationEndpoint = "http://" + socket.Addr().String() + testenv.AtRevoke
 			rec.Grant.ExpiresAt = time.Now().Add(-time.Second)
-			if err := w.Store.Put(t.Context(), rec); err != nil {
+			if err := record.Put(t.Context(), w.Store, rec); err != nil {
 				t.Fatal(err)
 			}
 			d, _ = w.Recorded()

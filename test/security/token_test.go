@@ -8,8 +8,10 @@ import (
 	"testing"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -27,8 +29,8 @@ func TestBytesInAccessToken(t *testing.T) {
 			good := b > ' ' && b < 0x7f
 			w.Store = new(store.Memory)
 			fresh := before.Clone()
-			fresh.Generation = 0
-			if err := w.Store.Put(t.Context(), fresh); err != nil {
+			fresh.Revision = ""
+			if err := record.Put(t.Context(), w.Store, fresh); err != nil {
 				t.Fatal(err)
 			}
 			c, line := w.Recorded()
@@ -108,8 +110,8 @@ func TestInjectionThroughRecord(t *testing.T) {
 	w.MustLogin(c)
 	for _, value := range injections {
 		rec := w.Record()
-		rec.Grant.AccessToken = store.Secret(value)
-		if err := w.Store.Put(t.Context(), rec); err != nil {
+		rec.Grant.AccessToken = secret.String(value)
+		if err := record.Put(t.Context(), w.Store, rec); err != nil {
 			t.Fatal(err)
 		}
 		line := testenv.NewRecorder(http.DefaultTransport)

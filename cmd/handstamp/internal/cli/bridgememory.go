@@ -3,8 +3,8 @@ package cli
 import "net/http"
 
 const (
-	// defaultMaxMemory is what a bridge may take, in MiB, and leastMaxMemory what it
-	// needs to be of use.
+	// defaultMaxMemory is the memory that a bridge may take, in MiB, and leastMaxMemory
+	// what it needs to work.
 	defaultMaxMemory = 256
 	leastMaxMemory   = 64
 
@@ -16,7 +16,7 @@ const (
 	mostStreamBuffer = 512 << 10
 )
 
-// limitBuffers bounds what a transport keeps of responses that nobody has read yet.
+// limitBuffers bounds what a transport keeps of responses that are not read yet.
 func limitBuffers(t *http.Transport) {
 	if t.MaxResponseHeaderBytes == 0 {
 		t.MaxResponseHeaderBytes = mostHeaders

@@ -18,10 +18,10 @@ import (
 	"time"
 )
 
-// longServer is an MCP server without a login, whose tools have long answers.
+// longServer is an MCP server without a login, whose tools have long responses.
 type longServer struct {
-	kind string // how an answer is written
-	size int    // of an answer, in bytes
+	kind string // how a response is written
+	size int    // of a response, in bytes
 }
 
 func (s *longServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -123,7 +123,7 @@ func peakMemory(t *testing.T, pid int) int {
 }
 
 // TestBridgeMemoryIsBounded measures a bridge whose host has called 20 tools that all
-// answer at length at once, and what else has to work meanwhile.
+// respond at length at once, and what else has to work meanwhile.
 func TestBridgeMemoryIsBounded(t *testing.T) {
 	const calls, size, bound = 20, 60 << 20, 256
 	for _, kind := range []string{"a body", "a body with a length", "an event", "an event of many lines", "another id"} {
@@ -142,14 +142,14 @@ func TestBridgeMemoryIsBounded(t *testing.T) {
 			for range calls {
 				head, n := readLong(t, stdout)
 				if strings.Contains(head, `"error"`) {
-					t.Errorf("a call is answered with %s", head)
+					t.Errorf("a call got the response %s", head)
 				}
 				if n > size/2 {
 					long++
 				}
 			}
 			if long != calls {
-				t.Errorf("%d long answers arrived", long)
+				t.Errorf("%d long responses arrived", long)
 			}
 			peak := peakMemory(t, cmd.Process.Pid)
 			t.Logf("peak memory: %d MiB", peak)
@@ -178,7 +178,7 @@ func TestBridgeMemoryOfMessagesToMend(t *testing.T) {
 			}
 			for range calls {
 				if head, _ := readLong(t, stdout); strings.Contains(head, `"error"`) {
-					t.Errorf("a request is answered with %s", head)
+					t.Errorf("a request got the response %s", head)
 				}
 			}
 			peak := peakMemory(t, cmd.Process.Pid)
@@ -242,7 +242,7 @@ func TestBridgeMemoryOfRequests(t *testing.T) {
 	}()
 	for range calls {
 		if head, _ := readLong(t, stdout); !strings.Contains(head, `"length":629`) {
-			t.Errorf("a call is answered with %s", head)
+			t.Errorf("a call got the response %s", head)
 		}
 	}
 	peak := peakMemory(t, cmd.Process.Pid)

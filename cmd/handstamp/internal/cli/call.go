@@ -1,20 +1,14 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 )
-
-// maxArguments bounds arguments that are read from standard input, in bytes.
-const maxArguments = 16 << 20
 
 // newTools returns handstamp tools.
 func (a *app) newTools() *cobra.Command {
@@ -22,8 +16,8 @@ func (a *app) newTools() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tools <server>",
 		Short: "List the tools of a server",
-		Long: `List the tools of a server with their arguments, through the bridge: signed in to
-if it has to be, and by whatever version of MCP it speaks.`,
+		Long: `List the tools of a server with their arguments, through the bridge: it signs in
+where that is needed, and works with every version of MCP.`,
 		Example:           `  handstamp tools mcp.example.com/mcp`,
 		Args:              exactly(1, "one server"),
 		ValidArgsFunction: a.completeServers,
@@ -40,11 +34,11 @@ func (a *app) newCall() *cobra.Command {
 		Use:   "call <server> <tool> [json | name=value…]",
 		Short: "Call a tool of a server",
 		Long: `Call a tool of a server, through the bridge. Arguments are a JSON object, or - to
-read one from standard input, or name=value pairs, whose values are texts unless
-the tool wants something else.
+read one from standard input, or name=value pairs, whose values are strings unless
+the tool's schema has another type.
 
-Texts of the result go to standard output; --json writes the result as it is. A
-tool that reports an error makes the exit code 1.`,
+The text of the result goes to standard output; --json writes the result as it is.
+If the tool reports an error, the exit code is 1.`,
 		Example: `  handstamp call mcp.example.com/mcp search query="open issues" limit=5
   handstamp call mcp.example.com/mcp search '{"query": "open issues", "limit": 5}'`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -62,10 +56,10 @@ tool that reports an error makes the exit code 1.`,
 	return cmd
 }
 
-// bindDirect binds the bridge's flags that concern a person at a terminal.
+// bindDirect binds the bridge's flags that make sense at a terminal.
 func (b *bridgeCommand) bindDirect(cmd *cobra.Command) {
 	b.login.bind(cmd)
-	bindChoice(cmd, cmd.Flags(), &b.policy, "login", "may a browser open where nothing stored works (HANDSTAMP_LOGIN, auto)", "auto", "never")
+	bindLoginPolicy(cmd, &b.policy, "auto")
 	bindChoice(cmd, cmd.Flags(), &b.wire, "transport", "how to speak to the server (auto)", "auto", "http", "sse")
 	b.headers.bind(cmd.Flags())
 }
@@ -121,9 +115,9 @@ func (b *bridgeCommand) list(ctx context.Context, server string) error {
 }
 
 func (b *bridgeCommand) call(ctx context.Context, server, name string, words []string) error {
-	given, pairs, err := b.arguments(words)
+	arguments, err := parseArguments(words, b.in)
 	if err != nil {
-		return err
+		return listTools(err, server, b.repeated())
 	}
 	ctx, cancel := b.bounded(ctx)
 	defer cancel()
@@ -133,21 +127,20 @@ func (b *bridgeCommand) call(ctx context.Context, server, name string, words []s
 	}
 	defer h.close()
 	var tools []*tool
-	if slices.ContainsFunc(pairs, ambiguous) {
+	if arguments.ambiguous() {
 		if tools, err = h.tools(); err != nil {
 			return err
 		}
 	}
-	if len(pairs) > 0 {
-		if given, err = typed(pairs, toolNamed(tools, name)); err != nil {
-			return err
-		}
+	object, err := arguments.typed(toolNamed(tools, name))
+	if err != nil {
+		return listTools(err, server, b.repeated())
 	}
 	result, err := h.request("tools/call", map[string]any{
-		"name": name, "arguments": given, "_meta": map[string]any{"progressToken": "call"},
+		"name": name, "arguments": object, "_meta": map[string]any{"progressToken": "call"},
 	})
 	if rejected, ok := errors.AsType[*rpcError](err); ok {
-		return h.wrongCall(rejected, tools, name, pairs)
+		return listTools(h.wrongCall(rejected, tools, name, arguments), server, b.repeated())
 	}
 	if err != nil {
 		return err
@@ -155,9 +148,17 @@ func (b *bridgeCommand) call(ctx context.Context, server, name string, words []s
 	return b.showResult(result)
 }
 
+// listTools adds the command that lists a server's tools to an error about their use.
+func listTools(err error, server, flags string) error {
+	if kindOf(err) != kindUsage {
+		return err
+	}
+	return &advised{err: err, command: "handstamp tools " + shellWord(server) + flags}
+}
+
 // wrongCall returns why a call was rejected: for a reason that the list of tools
 // shows, or the server's own.
-func (h *mcpHost) wrongCall(rejected *rpcError, tools []*tool, name string, pairs [][2]string) error {
+func (h *mcpHost) wrongCall(rejected *rpcError, tools []*tool, name string, arguments toolArguments) error {
 	if tools == nil {
 		tools, _ = h.tools()
 	}
@@ -172,74 +173,10 @@ func (h *mcpHost) wrongCall(rejected *rpcError, tools []*tool, name string, pair
 		}
 		return usage("the server has no tool %q%s", name, didYouMean(name, names))
 	}
-	if _, err := typed(pairs, t); err != nil {
+	if _, err := arguments.typed(t); err != nil {
 		return err
 	}
 	return rejected
-}
-
-// ambiguous reports whether the value of a pair may be a text or something else,
-// which the tool's schema decides. Every other value is a text.
-func ambiguous(pair [2]string) bool { return json.Valid([]byte(pair[1])) }
-
-// arguments reads a call's arguments: an object, or pairs whose types the tool
-// decides.
-func (b *bridgeCommand) arguments(words []string) (given json.RawMessage, pairs [][2]string, err error) {
-	switch {
-	case len(words) == 0:
-		return json.RawMessage("{}"), nil, nil
-	case len(words) == 1 && words[0] == "-":
-		if given, err = io.ReadAll(io.LimitReader(b.in, maxArguments)); err != nil {
-			return nil, nil, err
-		}
-	case len(words) == 1 && strings.HasPrefix(strings.TrimSpace(words[0]), "{"):
-		given = json.RawMessage(words[0])
-	default:
-		for _, word := range words {
-			name, value, ok := strings.Cut(word, "=")
-			if !ok || name == "" {
-				return nil, nil, usage("arguments are one JSON object, - or name=value pairs, not %q", word)
-			}
-			if slices.ContainsFunc(pairs, func(p [2]string) bool { return p[0] == name }) {
-				return nil, nil, usage("the argument %s is given twice; write an array as JSON", name)
-			}
-			pairs = append(pairs, [2]string{name, value})
-		}
-		return nil, pairs, nil
-	}
-	given = bytes.TrimSpace(given)
-	if len(given) == 0 || given[0] != '{' || !json.Valid(given) {
-		return nil, nil, usage("the arguments are no JSON object")
-	}
-	return given, nil, nil
-}
-
-// typed makes an object of pairs. A value is a text unless the tool's schema says
-// otherwise.
-func typed(pairs [][2]string, t *tool) (json.RawMessage, error) {
-	object := make(map[string]any, len(pairs))
-	for _, pair := range pairs {
-		object[pair[0]] = pair[1]
-		if t == nil {
-			continue
-		}
-		property, known := t.InputSchema.Properties[pair[0]]
-		if known && wantsText(property.Type) && !json.Valid([]byte(pair[1])) {
-			continue
-		}
-		if known && property.Type != "string" && json.Valid([]byte(pair[1])) {
-			object[pair[0]] = json.RawMessage(pair[1])
-		} else if known && property.Type != "string" && property.Type != nil {
-			return nil, usage("the argument %s of %s is of type %v, which %q is not", pair[0], t.Name, property.Type, pair[1])
-		}
-	}
-	return json.Marshal(object)
-}
-
-// wantsText reports whether a schema's type, or one of its types, is a text.
-func wantsText(t any) bool {
-	types, ok := t.([]any)
-	return t == "string" || ok && slices.Contains(types, any("string"))
 }
 
 func toolNamed(tools []*tool, name string) *tool {
@@ -249,65 +186,4 @@ func toolNamed(tools []*tool, name string) *tool {
 		}
 	}
 	return nil
-}
-
-// showResult writes the result of a tool.
-func (b *bridgeCommand) showResult(raw json.RawMessage) error {
-	var result struct {
-		Content []struct {
-			Type, Text, MimeType, URI, Name string
-			Data                            []byte
-			Resource                        *struct{ URI, Text, MimeType string }
-		}
-		StructuredContent json.RawMessage
-		IsError           bool
-	}
-	if json.Unmarshal(raw, &result) != nil {
-		return &failure{kind: kind{"protocol", exitProtocol}, message: "the tool's result cannot be read"}
-	}
-	var text strings.Builder
-	for _, c := range result.Content {
-		switch {
-		case c.Type == "text":
-			fmt.Fprintln(&text, c.Text)
-		case c.Type == "resource" && c.Resource != nil && c.Resource.Text != "":
-			fmt.Fprintln(&text, c.Resource.Text)
-		case c.Type == "resource" && c.Resource != nil:
-			fmt.Fprintf(&text, "[resource %s]\n", c.Resource.URI)
-		case c.Type == "resource_link":
-			fmt.Fprintf(&text, "[%s %s]\n", c.Name, c.URI)
-		default:
-			fmt.Fprintf(&text, "[%s, %s, %d bytes; --json shows it]\n", c.Type, c.MimeType, len(c.Data))
-		}
-	}
-	if text.Len() == 0 && result.StructuredContent != nil {
-		text.Write(result.StructuredContent)
-		text.WriteByte('\n')
-	}
-	shown := []byte(text.String())
-	if b.out.terminal {
-		shown = []byte(cleanLines(text.String())) // a server's text must not drive a terminal
-	}
-	var err error
-	switch {
-	case b.global.json:
-		err = b.out.json(raw, true)
-	case result.IsError:
-		return &failure{kind: kindOther, message: "the tool reports an error: " + b.carried.redact(strings.TrimSpace(text.String()))}
-	default:
-		err = b.out.data(shown)
-	}
-	if err == nil && result.IsError {
-		return exitStatus(exitOther)
-	}
-	return err
-}
-
-// cleanLines is clean for a text of several lines.
-func cleanLines(s string) string {
-	lines := strings.Split(s, "\n")
-	for i, line := range lines {
-		lines[i] = clean(line)
-	}
-	return strings.Join(lines, "\n")
 }

@@ -53,7 +53,7 @@ func sdkServer(o *mcp.StreamableHTTPOptions) http.Handler {
 	return mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return s }, o)
 }
 
-// sessionless answers initialize and tools/call without a session; strict wants to be told
+// sessionless handles initialize and tools/call without a session; strict wants notifications/initialized
 // that the session has begun.
 func sessionless(strict bool) http.Handler {
 	var mu sync.Mutex
@@ -117,7 +117,7 @@ func TestCallMakesFewRequests(t *testing.T) {
 		{"a value that may be a number", sdkServer(stateless), []string{"count", "n=5"}, "initialize tools/list tools/call"},
 		{"modern only", modernOnly(), []string{"do"}, "initialize tools/call"},
 		{"no session", sessionless(false), []string{"do"}, "initialize tools/call"},
-		{"no session, but it wants to be told", sessionless(true), []string{"do"}, "initialize tools/call tools/list notifications/initialized GET tools/call"},
+		{"no session, but it wants notifications/initialized", sessionless(true), []string{"do"}, "initialize tools/call tools/list notifications/initialized GET tools/call"},
 		{"session", sdkServer(nil), []string{"echo", "text=hello"}, "initialize notifications/initialized GET tools/call DELETE"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

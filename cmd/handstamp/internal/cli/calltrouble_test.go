@@ -19,7 +19,7 @@ const (
 )
 
 // bare is a server without sessions; respond returns the status and what a response holds
-// besides its id. begun: it was told that the session has begun.
+// besides its id. begun: it got notifications/initialized.
 func bare(respond func(method string, begun bool) (int, string)) *requestLog {
 	begun := false // the requests of a test come one after the other
 	return &requestLog{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -89,7 +89,7 @@ func TestCallIsNotSentTwiceForAToolsError(t *testing.T) {
 	}
 }
 
-// A server without sessions that wants to be told that the session has begun is told,
+// A server without sessions that wants notifications/initialized gets it,
 // however it says so.
 func TestCallBeginsTheSessionWhereItHasTo(t *testing.T) {
 	for _, test := range []struct {
@@ -174,5 +174,55 @@ func TestToolsListsEachTool(t *testing.T) {
 	}
 	if code, out, problems, _ = onceAt(t, bare(respond), "call", "do", "n=5", "x=true"); code != 0 || out != "done\n" {
 		t.Errorf("exit code %d, %q: %s", code, out, problems)
+	}
+}
+
+// What is harmlessly wrong in a tool's result is shown as far as it can be read, as other
+// clients do; a result without anything to show is the server's fault.
+func TestCallShowsAResultThatIsSlightlyWrong(t *testing.T) {
+	for result, want := range map[string]struct {
+		code int
+		out  string
+	}{
+		`{"content":[{"type":"image","mimeType":"image/png","data":"no base64!"},{"type":"text","text":"done"}]}`: {
+			0, "[image, image/png; --json shows it]\ndone\n"},
+		`{"content":[{"type":"audio","mimeType":5,"data":7},"odd",{"type":"text","text":"done"}]}`: {
+			0, "[audio; --json shows it]\n[unreadable content; --json shows it]\ndone\n"},
+		`{"content":[{"type":"text","text":"done"}],"isError":"false"}`:  {0, "done\n"},
+		`{"content":[{"type":"text","text":"done"}],"isError":0}`:        {0, "done\n"},
+		`{"content":[{"type":"text","text":"done"}],"isError":null}`:     {0, "done\n"},
+		`{"content":[{"type":"text","text":"broken"}],"isError":"true"}`: {exitOther, ""},
+		`{"content":[{"type":"text","text":"broken"}],"isError":1}`:      {exitOther, ""},
+		`{"content":{"type":"text","text":"done"}}`:                      {0, "done\n"},
+		`{"content":null,"structuredContent":{"a":1}}`:                   {0, "{\"a\":1}\n"},
+		`{"content":"done"}`: {exitProtocol, ""},
+	} {
+		code, out, problems, _ := onceAt(t, bare(func(string, bool) (int, string) {
+			return http.StatusOK, `"result":` + result
+		}), "call", "do")
+		if code != want.code || out != want.out {
+			t.Errorf("%s: exit code %d, %q: %s", result, code, out, problems)
+		}
+		if code == exitOther && !strings.Contains(problems, "broken") {
+			t.Errorf("%s: %s", result, problems)
+		}
+	}
+}
+
+// A server that goes down in the middle of a session is an error that names the next step.
+func TestCallNamesTheNextStepWhenTheServerGoesDown(t *testing.T) {
+	var server *httptest.Server
+	log := bare(func(string, bool) (int, string) {
+		go server.Config.Close()
+		panic(http.ErrAbortHandler)
+	})
+	server = httptest.NewServer(log)
+	defer server.Close()
+	var p bytes.Buffer
+	code := Run(t.Context(), []string{"call", server.URL, "do", "--timeout", "20s"}, Process{
+		Environ: []string{"HANDSTAMP_HOME=" + t.TempDir(), "HANDSTAMP_ACCESS_TOKEN=token"}, Stderr: &p,
+	})
+	if code != exitUnreachable || !strings.Contains(p.String(), "before you repeat it; to see whether the server is back, run: handstamp tools "+server.URL) {
+		t.Errorf("exit code %d: %s", code, p.String())
 	}
 }

@@ -16,8 +16,8 @@ import (
 const maxCarried = 16
 
 // carriedSecrets is a RoundTripper that remembers the credentials which its requests
-// were sent with: the Authorization header, and the headers that the user gave. What
-// the server says is cleared of them before a user sees it.
+// were sent with: the Authorization header, and the headers that the user gave. The
+// server's texts are cleared of them before a user sees them.
 type carriedSecrets struct {
 	http.RoundTripper
 	header http.Header // the user's
@@ -65,7 +65,7 @@ func (c *carriedSecrets) add(value string) {
 
 func lastWord(s string) string { return s[strings.LastIndexByte(s, ' ')+1:] }
 
-// redact takes the credentials out of what the server says. A nil c has none.
+// redact takes the credentials out of a server's text. A nil c has none.
 func (c *carriedSecrets) redact(text string) string {
 	if c == nil {
 		return text

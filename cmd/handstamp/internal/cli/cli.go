@@ -12,16 +12,15 @@ import (
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
 
-// closeTimeout bounds how long a command that is over, or was interrupted,
-// waits for a renewal to be stored. A rotated refresh token that does not reach
-// the store is a login lost, unless a helper is at it, which goes on. Hosts kill
-// what is still there 5 seconds after they have asked it to end.
+// closeTimeout bounds how long a command that is over, or was interrupted, waits
+// for a refresh to be stored. A rotated refresh token that does not reach the
+// store is a login lost, unless a helper process carries on. MCP hosts kill what
+// still runs 5 seconds after they have signalled it to end.
 const closeTimeout = 4 * time.Second
 
-// Process is what a command runs in: main hands over the real thing.
+// Process is what a command runs in.
 type Process struct {
 	Stdin   io.Reader // nil: empty
 	Stdout  io.Writer // nil: discarded
@@ -29,14 +28,14 @@ type Process struct {
 	Environ []string  // as os.Environ
 
 	// Executable is the path of this program, which starts itself again: for
-	// renewals that survive it, and for the demo. Empty: renewals are done here,
-	// and os.Executable finds it for the demo.
+	// refreshes that survive it, and for the demo. Empty: refreshes are done in
+	// this process, and os.Executable finds the program for the demo.
 	Executable string
 }
 
-// Run runs the command line args, which has no program name, and returns the
-// exit code. When ctx ends the command stops what it is doing, stores what must
-// not be lost, and the code is 130.
+// Run runs the command line args, without the program's name, and returns the
+// exit code. When ctx ends, the command stops, stores what must not be lost, and
+// returns 130.
 func Run(ctx context.Context, args []string, p Process) int {
 	a := newApp(p)
 	root := a.newRoot()
@@ -51,23 +50,23 @@ func Run(ctx context.Context, args []string, p Process) int {
 	return a.fail(ctx, err)
 }
 
-// app is one run of the command: where it reads and writes, the flags that all
-// commands have, and what was opened on the way.
+// app is one run of the command: its input and output, the flags that all
+// commands have, and what was opened during the run.
 type app struct {
 	in  io.Reader
 	out *printer // data
-	err *printer // for people
+	err *printer // messages
 	env environment
 	exe string
 
 	global  globalOptions
 	conf    *config            // read on first use
 	store   store.Store        // opened on first use
-	place   string             // how people call the store
+	place   string             // the store's name in messages
 	dirs    *filestore.Folders // of the store; nil if it has none
 	hidden  []string           // variables that hold secrets
 	clients []*handstamp.Client
-	endBy   atomic.Pointer[time.Time] // when the process is to end, once it was asked to
+	endBy   atomic.Pointer[time.Time] // when the process has to have ended, once it was signalled
 }
 
 func newApp(p Process) *app {
@@ -106,7 +105,7 @@ walks back in.
 
 A server is an alias from the configuration file or a URL. https:// may be left
 out, and so may the http:// of a server on this machine (127.0.0.1, localhost).
-Data goes to standard output, everything for people to standard error.
+Data goes to standard output, messages and errors to standard error.
 
 Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 4 login required, 5 denied or timed out, 6 protocol or security, 7 store,
@@ -115,7 +114,7 @@ Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
   handstamp login mcp.example.com/mcp
   handstamp token mcp.example.com/mcp
   handstamp exec mcp.example.com/mcp --env TOKEN -- ./agent`,
-		Args:              a.noSuchCommand,
+		Args:              subcommand,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
@@ -132,76 +131,14 @@ Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 	root.SetOut(a.out.w)
 	root.SetErr(a.err.w)
 	root.SetFlagErrorFunc(flagError)
+	root.SetHelpCommand(newHelp())
 	a.global.bind(root.PersistentFlags())
 	root.AddCommand(
-		a.newDemo(), a.newLogin(), a.newLogout(), a.newStatus(), a.newToken(), a.newExec(), a.newBridge(), a.newTools(), a.newCall(), a.newHelper(), a.newLab(), a.newImport(),
+		a.newDemo(), a.newLogin(), a.newLogout(), a.newStatus(), a.newToken(), a.newExec(),
+		a.newBridge(), a.newTools(), a.newCall(), a.newHelper(), a.newLab(), a.newImport(),
 		a.newCompletion(), a.newVersion(), newEnvironmentTopic(), newConfigurationTopic(),
 	)
 	return root
-}
-
-// noSuchCommand is the Args function of the root: a word left over there is a
-// command that does not exist.
-func (a *app) noSuchCommand(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	var names []string
-	for _, c := range cmd.Commands() {
-		if c.IsAvailableCommand() {
-			names = append(names, c.Name())
-		}
-	}
-	return usage("there is no command %q%s", args[0], didYouMean(args[0], names))
-}
-
-// flagError makes one sentence of pflag's error, with the nearest right flag.
-func flagError(cmd *cobra.Command, err error) error {
-	if errors.Is(err, pflag.ErrHelp) {
-		return err
-	}
-	if missing, ok := errors.AsType[*pflag.NotExistError](err); ok {
-		if letters := missing.GetSpecifiedShortnames(); letters != "" {
-			return usage("%s has no flag -%s", cmd.CommandPath(), letters)
-		}
-		var names []string
-		collect := func(f *pflag.Flag) {
-			if !f.Hidden {
-				names = append(names, "--"+f.Name)
-			}
-		}
-		cmd.Flags().VisitAll(collect)
-		cmd.InheritedFlags().VisitAll(collect)
-		name := "--" + missing.GetSpecifiedName()
-		return usage("%s has no flag %s%s", cmd.CommandPath(), name, didYouMean(name, names))
-	}
-	if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		flag, why := bad.GetFlag(), bad.Unwrap()
-		switch flag.Value.Type() {
-		case "duration":
-			why = errors.New("it is a duration such as 90s or 5m")
-		case "int":
-			why = errors.New("it is a whole number")
-		case "bool":
-			why = errors.New("it is true or false")
-		}
-		return usage("--%s cannot be %q: %w", flag.Name, bad.GetValue(), why)
-	}
-	return usage("%w", err)
-}
-
-// exactly returns an Args function for commands with n arguments, described by
-// what.
-func exactly(n int, what string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		switch {
-		case len(args) < n:
-			return usage("%s needs %s", cmd.CommandPath(), what)
-		case len(args) > n:
-			return usage("%s takes %s, and %q is more than that", cmd.CommandPath(), what, args[n])
-		}
-		return nil
-	}
 }
 
 // close waits for what the clients still have to store.

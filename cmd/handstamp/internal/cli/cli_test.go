@@ -30,7 +30,7 @@ var processes = proctest.Sampler{
 }
 
 // TestMain makes two programs of the test binary: the command itself, and a
-// browser with a person in front of it.
+// browser with a user in front of it.
 func TestMain(m *testing.M) {
 	// The race detector sleeps a second at the end of each process otherwise.
 	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))

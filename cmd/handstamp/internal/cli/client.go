@@ -16,14 +16,14 @@ import (
 	"github.com/handstamp/handstamp/store/filestore"
 )
 
-// loginTimeout is how long a login waits for a person.
+// loginTimeout is how long a login waits for the user.
 const loginTimeout = 5 * time.Minute
 
 // platform returns the operating system whose rules for folders apply.
 func (a *app) platform() string { return runtime.GOOS }
 
-// client returns a Client for a target. What the flags of a login say is in o;
-// nil where a command has none. The app closes it.
+// client returns a Client for a target, with the flags of a login in o; nil where
+// a command has none. The app closes it.
 func (a *app) client(t *target, o *loginOptions, policy handstamp.LoginPolicy) (*handstamp.Client, error) {
 	if o == nil {
 		o = &loginOptions{}
@@ -39,7 +39,7 @@ func (a *app) client(t *target, o *loginOptions, policy handstamp.LoginPolicy) (
 		AuthorizationServer: t.config.AuthorizationServer,
 
 		Logger: a.logger(),
-		Hooks:  a.hooks(),
+		Hooks:  a.hooks(t),
 
 		InsecureAllowHTTP:             a.global.allowHTTP || t.config.AllowHTTP,
 		InsecureAllowMissingPKCE:      t.config.AllowMissingPKCE,
@@ -58,7 +58,7 @@ func (a *app) client(t *target, o *loginOptions, policy handstamp.LoginPolicy) (
 	if base != nil {
 		c.BaseTransport = base
 	}
-	// The store comes last: what cannot work anyway leaves no folder behind.
+	// The store comes last, so that an error before it leaves no folder behind.
 	if c.Store, err = a.openStore(); err != nil {
 		return nil, err
 	}
@@ -67,28 +67,32 @@ func (a *app) client(t *target, o *loginOptions, policy handstamp.LoginPolicy) (
 	return c, nil
 }
 
-// hooks tells people what they should know, and the log the rest.
-func (a *app) hooks() handstamp.Hooks {
+// hooks shows users what concerns them, and logs the rest.
+func (a *app) hooks(t *target) handstamp.Hooks {
 	log := a.logger()
 	return handstamp.Hooks{
 		Refreshed: func(e handstamp.RefreshEvent) {
-			log.Debug("renewed", "issuer", e.Issuer, "duration", e.Duration, "rotated", e.Rotated, "replayed", e.Replayed, "err", e.Err)
+			log.Debug("refreshed", "issuer", e.Issuer, "duration", e.Duration,
+				"rotated", e.Rotated, "replayed", e.Replayed, "err", e.Err)
 		},
 		LoggedIn: func(e handstamp.LoginEvent) {
 			log.Debug("signed in", "issuer", e.Issuer, "scope", e.Scope, "err", e.Err)
+			if e.Err == nil {
+				a.saveFlags(t)
+			}
 		},
-		Notice: func(n handstamp.Notice) { a.notice(n.Message) },
+		Notice: func(_, message string) { a.notice(message) },
 	}
 }
 
-// notice tells what is no error but should be known.
+// notice shows a message that is no error.
 func (a *app) notice(message string) {
 	if !a.global.quiet {
 		a.warn(message)
 	}
 }
 
-// warn tells what has to be known, however quiet the command is to be.
+// warn shows a message even with --quiet.
 func (a *app) warn(message string) {
 	message = strings.TrimSuffix(message, ".")
 	if a.global.json {
@@ -98,7 +102,7 @@ func (a *app) warn(message string) {
 	a.err.warn("", "%s", capital(message))
 }
 
-// transport returns the transport that the flags ask for, or nil for the
+// transport returns the transport that the flags describe, or nil for the
 // library's own.
 func (a *app) transport() (*http.Transport, error) {
 	g := &a.global

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -42,7 +41,7 @@ type config struct {
 	Servers map[string]*serverConfig `json:"servers"`
 }
 
-// serverConfig is what the configuration says of one server, under its alias.
+// serverConfig is the configuration of one server, under its alias.
 type serverConfig struct {
 	URL     string `json:"url"`
 	Profile string `json:"profile"`
@@ -90,20 +89,12 @@ func (a *app) loadConfig() (*config, error) {
 }
 
 func readConfig(path string) (*config, error) {
-	f, err := os.Open(path)
+	b, err := readFile(path, maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &config{}, nil
 	}
 	if err != nil {
-		return nil, usage("the configuration cannot be read: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
-	if err != nil {
-		return nil, usage("the configuration cannot be read: %w", err)
-	}
-	if len(b) > maxConfig {
-		return nil, usage("the configuration %s is larger than 1 MiB", path)
+		return nil, usage("the configuration %s cannot be read: %w", path, err)
 	}
 	conf, err := parseConfig(b)
 	if err != nil {
@@ -130,7 +121,8 @@ func parseConfig(b []byte) (*config, error) {
 		case s == nil || s.URL == "":
 			return nil, fmt.Errorf("server %q has no url", alias)
 		case alias == "" || strings.ContainsAny(alias, "/: \t\n") || clean(alias) != alias:
-			return nil, fmt.Errorf("%q cannot be the alias of a server: use a word without spaces, slashes and colons", alias)
+			return nil, fmt.Errorf("%q cannot be the alias of a server: use a word without spaces, slashes and colons",
+				alias)
 		case s.ClientSecretFile != "" && s.ClientSecretEnv != "":
 			return nil, fmt.Errorf("server %q has both client_secret_file and client_secret_env", alias)
 		}
@@ -171,7 +163,7 @@ func (s *serverConfig) checkAuthorizationServer() error {
 	return nil
 }
 
-// describeJSON says what is wrong with a configuration and where.
+// describeJSON returns what is wrong with a configuration, and where.
 func describeJSON(b []byte, d *json.Decoder, err error) error {
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return fmt.Errorf("line %d: %w", lineOf(b, syntax.Offset), err)
@@ -182,7 +174,8 @@ func describeJSON(b []byte, d *json.Decoder, err error) error {
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		name = strings.Trim(name, `"`)
 		if name == "client_secret" {
-			return errors.New(`a client_secret is not kept in here: name a file with client_secret_file, or a variable with client_secret_env`)
+			return errors.New("a client_secret does not belong in this file: " +
+				"name a file with client_secret_file, or a variable with client_secret_env")
 		}
 		// The decoder does not say where; the first place with the name is it.
 		at := int64(bytes.Index(b, []byte(`"`+name+`"`)))
@@ -197,7 +190,9 @@ func describeJSON(b []byte, d *json.Decoder, err error) error {
 // configMembers returns the names that a configuration may use.
 func configMembers() []string {
 	var names []string
-	for _, t := range []reflect.Type{reflect.TypeFor[config](), reflect.TypeFor[serverConfig](), reflect.TypeFor[handstamp.AuthorizationServer]()} {
+	for _, t := range []reflect.Type{
+		reflect.TypeFor[config](), reflect.TypeFor[serverConfig](), reflect.TypeFor[handstamp.AuthorizationServer](),
+	} {
 		for f := range t.Fields() {
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 			names = append(names, name)

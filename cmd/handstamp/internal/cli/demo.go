@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// demoTimeout bounds the whole demo where no person takes part in it.
+// demoTimeout bounds the whole demo, unless it uses a real browser.
 const demoTimeout = 2 * time.Minute
 
 // demoCommand is handstamp demo.
@@ -23,21 +23,21 @@ func (a *app) newDemo() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "See it work on this machine: no account, no network",
-		Long: `See it work: an authorization server and an MCP server are started on this
+		Long: `See it work: the demo starts an authorization server and an MCP server on this
 machine, then one session after the other, each a process of its own. The first
-signs in; the others walk back in, and the table says what each one cost.
+signs in; the others walk back in, and the table shows what each one cost.
 
 The authorization server has the habits that trip clients up: it lists the method
 none first, registers every client for client_secret_post, accepts nothing else,
-and revokes everything if a refresh token comes twice. The last lines show what a
-client gets that takes the first method listed.
+and revokes everything if a refresh token is used twice. The last lines show what
+happens to a client that takes the first method listed.
 
 The demo checks itself: the exit code is 1 if a session cost more than it should.
-Your own logins are not touched, and nothing is left behind.`,
+The demo does not touch your own logins, and leaves nothing behind.`,
 		Args: exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },
 	}
-	cmd.Flags().BoolVar(&d.browser, "browser", false, "sign in with a real browser instead of a simulated person")
+	cmd.Flags().BoolVar(&d.browser, "browser", false, "sign in with a real browser instead of a simulated user")
 	cmd.AddCommand(a.newDemoSession(), a.newDemoBrowser())
 	return cmd
 }

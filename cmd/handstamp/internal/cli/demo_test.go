@@ -19,14 +19,14 @@ func TestCostCheck(t *testing.T) {
 	}
 }
 
-// Each scene says what it may cost, and only the first asks a person.
+// Each scene states its cost, and only the first needs a user.
 func TestScenes(t *testing.T) {
 	for i, s := range scenes(false) {
 		if opens := s.want.authorize; (i == 0) != (opens == 1) {
 			t.Errorf("scene %d opens %d browsers", i+1, opens)
 		}
 		if s.visible {
-			t.Errorf("scene %d shows its prompts though nobody is to answer", i+1)
+			t.Errorf("scene %d shows its prompts although no user takes part", i+1)
 		}
 		if row := row([]string{"5 " + s.name, s.stored, "", "", "", "", "", "1"}); len(row) > 78 {
 			t.Errorf("scene %d needs %d columns", i+1, len(row)+2)

@@ -25,12 +25,12 @@ type firstListed struct {
 	Method     string   `json:"method_taken"`
 	Request    string   `json:"request"`
 	Status     int      `json:"status"`
-	Answer     string   `json:"answer"`
+	Response   string   `json:"response"`
 	Failure    string   `json:"failure,omitempty"` // where the demo expected something else
 }
 
 // takeFirst plays that client, with plain HTTP requests against a server of the
-// same habits: it registers and signs in as it should, then renews its token
+// same habits: it registers and signs in as it should, then refreshes its token
 // with the first method of the list.
 func takeFirst(ctx context.Context) (*firstListed, error) {
 	server, err := lab.Start(lab.NoneFirst())
@@ -46,7 +46,7 @@ func takeFirst(ctx context.Context) (*firstListed, error) {
 		return nil, fmt.Errorf("the demo's other client failed before it should: %w", err)
 	}
 	if out.Status != http.StatusUnauthorized || out.Method != methodNone {
-		out.Failure = fmt.Sprintf("a refresh with the method %s was answered %d instead of 401", out.Method, out.Status)
+		out.Failure = fmt.Sprintf("a refresh with the method %s returned %d instead of 401", out.Method, out.Status)
 	}
 	return out, nil
 }
@@ -68,7 +68,7 @@ type forgetful struct {
 	}
 }
 
-// forgetfulRedirect is where its browser ends; nobody listens there.
+// forgetfulRedirect is where its browser ends; nothing listens there.
 const forgetfulRedirect = "http://127.0.0.1:1/callback"
 
 func (f *forgetful) run(ctx context.Context, issuer, resource string) (*firstListed, error) {
@@ -91,7 +91,9 @@ func (f *forgetful) run(ctx context.Context, issuer, resource string) (*firstLis
 	}
 	// The second session: id and secret are still known, the method is not.
 	first := f.meta.Methods[0]
-	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}, "client_id": {f.reg.ID}, "resource": {resource}}
+	form := url.Values{
+		"grant_type": {"refresh_token"}, "refresh_token": {refresh}, "client_id": {f.reg.ID}, "resource": {resource},
+	}
 	if first == methodPost {
 		form.Set("client_secret", f.reg.Secret)
 	}
@@ -101,7 +103,8 @@ func (f *forgetful) run(ctx context.Context, issuer, resource string) (*firstLis
 	}
 	return &firstListed{
 		Registered: f.reg.Method, Listed: f.meta.Methods, Method: first,
-		Request: "grant_type=refresh_token, client_id and no client_secret", Status: status, Answer: short(strings.TrimSpace(string(body))),
+		Request: "grant_type=refresh_token, client_id and no client_secret",
+		Status:  status, Response: short(strings.TrimSpace(string(body))),
 	}, nil
 }
 
@@ -115,7 +118,7 @@ func (f *forgetful) register(ctx context.Context, request any) error {
 		return err
 	}
 	if status/100 != 2 {
-		return fmt.Errorf("registration was answered %d", status)
+		return fmt.Errorf("the registration returned %d", status)
 	}
 	return json.Unmarshal(body, &f.reg)
 }
@@ -126,16 +129,17 @@ func (f *forgetful) signIn(ctx context.Context, resource string) (string, error)
 	verifier := rand.Text() + rand.Text()
 	challenge := sha256.Sum256([]byte(verifier))
 	query := url.Values{
-		"response_type": {"code"}, "client_id": {f.reg.ID}, "redirect_uri": {forgetfulRedirect}, "state": {rand.Text()},
-		"code_challenge": {base64.RawURLEncoding.EncodeToString(challenge[:])}, "code_challenge_method": {"S256"}, "resource": {resource},
+		"response_type": {"code"}, "client_id": {f.reg.ID}, "redirect_uri": {forgetfulRedirect},
+		"state": {rand.Text()}, "resource": {resource}, "code_challenge_method": {"S256"},
+		"code_challenge": {base64.RawURLEncoding.EncodeToString(challenge[:])},
 	}
 	code, err := f.authorize(ctx, f.meta.Authorize+"?"+query.Encode())
 	if err != nil {
 		return "", err
 	}
 	form := url.Values{
-		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {forgetfulRedirect}, "code_verifier": {verifier},
-		"client_id": {f.reg.ID}, "client_secret": {f.reg.Secret}, "resource": {resource},
+		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {forgetfulRedirect},
+		"code_verifier": {verifier}, "client_id": {f.reg.ID}, "client_secret": {f.reg.Secret}, "resource": {resource},
 	}
 	status, body, err := f.post(ctx, f.meta.Token, "application/x-www-form-urlencoded", []byte(form.Encode()))
 	if err != nil {
@@ -145,7 +149,7 @@ func (f *forgetful) signIn(ctx context.Context, resource string) (string, error)
 		Refresh string `json:"refresh_token"`
 	}
 	if err := json.Unmarshal(body, &token); err != nil || status != http.StatusOK || token.Refresh == "" {
-		return "", fmt.Errorf("the code was answered %d", status)
+		return "", fmt.Errorf("the code exchange returned %d", status)
 	}
 	return token.Refresh, nil
 }
@@ -163,7 +167,7 @@ func (f *forgetful) authorize(ctx context.Context, rawURL string) (string, error
 	resp.Body.Close()
 	location, err := resp.Location()
 	if err != nil || !location.Query().Has("code") {
-		return "", fmt.Errorf("the authorization was answered %d without a code", resp.StatusCode)
+		return "", fmt.Errorf("the authorization returned %d without a code", resp.StatusCode)
 	}
 	return location.Query().Get("code"), nil
 }
@@ -178,7 +182,7 @@ func (f *forgetful) get(ctx context.Context, rawURL string, v any) error {
 		return err
 	}
 	if status != http.StatusOK {
-		return fmt.Errorf("the server's metadata was answered %d", status)
+		return fmt.Errorf("the server's metadata returned %d", status)
 	}
 	return json.Unmarshal(body, v)
 }

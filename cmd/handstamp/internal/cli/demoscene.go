@@ -8,18 +8,17 @@ import (
 // hour is the life of the demo's access tokens.
 const hour = time.Hour
 
-// A scene is one session of the demo: what is done to the world before it, and
-// what it may cost.
+// A scene is one session of the demo: what happens before it, and what it may cost.
 type scene struct {
 	name      string
 	stored    string // what the session finds
 	processes int
 	before    func(*stage) error // nil: nothing
-	visible   bool               // a person takes part, and has to see the prompts
+	visible   bool               // a user takes part, and has to see the prompts
 	want      cost
 }
 
-// cost is what a session asked of the authorization server, and of the person.
+// cost is how many requests a session made, by endpoint of the authorization server.
 type cost struct {
 	metadata, register, authorize, code, refresh int
 }
@@ -51,7 +50,7 @@ func scenes(realBrowser bool) []scene {
 		before:    func(s *stage) error { return s.age(2 * hour) },
 		want:      cost{refresh: 1},
 	}, {
-		name:      "refused early",
+		name:      "rejected early",
 		stored:    "revoked token",
 		processes: 1,
 		before: func(s *stage) error {

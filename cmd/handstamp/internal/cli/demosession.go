@@ -18,7 +18,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// sessionReport is what a session process tells the demo, as JSON.
+// sessionReport is what a session process prints for the demo, as JSON.
 type sessionReport struct {
 	Found    string `json:"found"` // the state of the login at the start
 	Greeting string `json:"greeting"`
@@ -26,7 +26,7 @@ type sessionReport struct {
 	Reason   string `json:"reason"`
 }
 
-// readyLine is what a session says when it is ready to go.
+// readyLine is what a session prints when it is ready to go.
 const readyLine = "ready"
 
 // newDemoSession returns the command that the demo starts for each session: an
@@ -42,8 +42,8 @@ func (a *app) newDemoSession() *cobra.Command {
 	}
 }
 
-// runDemoSession says that it is ready, waits for a line on standard input, calls
-// the server's tool, and reports.
+// runDemoSession prints that it is ready, waits for a line on standard input, calls
+// the server's tool, and prints its report.
 func (a *app) runDemoSession(ctx context.Context, server, text string) error {
 	t, err := a.target(server)
 	if err != nil {
@@ -74,8 +74,8 @@ func (a *app) runDemoSession(ctx context.Context, server, text string) error {
 	return a.out.json(sessionReport{string(before.State), greeting, after.Method, after.MethodReason}, false)
 }
 
-// callEcho opens an MCP session, has the server's tool echo answer, and closes
-// the session.
+// callEcho opens an MCP session, calls the server's tool echo, closes the session and returns
+// the text of the result.
 func callEcho(ctx context.Context, c *handstamp.Client, url, text string) (string, error) {
 	client := mcp.NewClient(&mcp.Implementation{Name: "handstamp-demo", Version: "1"}, nil)
 	session, err := client.Connect(ctx, &mcp.StreamableClientTransport{
@@ -90,15 +90,15 @@ func callEcho(ctx context.Context, c *handstamp.Client, url, text string) (strin
 		return "", err
 	}
 	for _, content := range result.Content {
-		if answer, ok := content.(*mcp.TextContent); ok && !result.IsError {
-			return answer.Text, nil
+		if text, ok := content.(*mcp.TextContent); ok && !result.IsError {
+			return text.Text, nil
 		}
 	}
-	return "", errors.New("the tool gave no answer")
+	return "", errors.New("the tool returned no text")
 }
 
-// newDemoBrowser returns the command that the demo names as the browser: a
-// person who signs in at once.
+// newDemoBrowser returns the command that the demo names as the browser: a user
+// who signs in at once.
 func (a *app) newDemoBrowser() *cobra.Command {
 	return &cobra.Command{
 		Use:    "browser <url>",
@@ -112,7 +112,7 @@ func (a *app) newDemoBrowser() *cobra.Command {
 }
 
 // runSessions runs the processes of a scene, all at once, and returns what each
-// one told. A session that fails is no error here.
+// one printed. A session that fails is no error here.
 func (s *stage) runSessions(ctx context.Context, number int, sc scene) ([]sessionResult, error) {
 	start := make(chan struct{})
 	var ready, done sync.WaitGroup
@@ -130,7 +130,9 @@ func (s *stage) runSessions(ctx context.Context, number int, sc scene) ([]sessio
 
 // runSession runs one process. It calls ready.Done when the process is about to
 // connect, and lets it when start is closed.
-func (s *stage) runSession(ctx context.Context, text string, sc scene, ready *sync.WaitGroup, start <-chan struct{}) sessionResult {
+func (s *stage) runSession(
+	ctx context.Context, text string, sc scene, ready *sync.WaitGroup, start <-chan struct{},
+) sessionResult {
 	once := sync.OnceFunc(ready.Done)
 	defer once()
 	cmd := exec.CommandContext(ctx, s.exe, "demo", "session", s.server.MCPURL(), text)
@@ -157,7 +159,7 @@ func (s *stage) runSession(ctx context.Context, text string, sc scene, ready *sy
 	if line, _ := lines.ReadString('\n'); strings.TrimSpace(line) == readyLine {
 		once()
 		<-start
-		// A process that is gone by now says why on its standard error.
+		// A process that has ended by now wrote its error to standard error.
 		_, _ = io.WriteString(stdin, "\n")
 	}
 	report, _ := io.ReadAll(lines)
@@ -169,7 +171,7 @@ func (s *stage) runSession(ctx context.Context, text string, sc scene, ready *sy
 		return sessionResult{failure: "a session printed no report: " + err.Error()}
 	}
 	if r.Greeting != text {
-		return sessionResult{failure: fmt.Sprintf("the tool answered %q instead of %q", short(r.Greeting), text)}
+		return sessionResult{failure: fmt.Sprintf("the tool returned %q instead of %q", short(r.Greeting), text)}
 	}
 	return sessionResult{sessionReport: r}
 }

@@ -9,14 +9,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/lab/mcpserver"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
 )
 
-// stage is the demo's world: two servers in this process, and a home of its own
-// for the sessions, which are processes.
+// stage is where the demo runs: two servers in this process, and a home folder for
+// the sessions, which are processes.
 type stage struct {
 	app    *app
 	server *lab.Server
@@ -93,22 +94,21 @@ func (s *stage) age(d time.Duration) error {
 		return err
 	}
 	ctx := context.Background()
-	rec, err := files.Get(ctx, key)
+	rec, err := record.Get(ctx, files, key)
 	if err != nil {
 		return fmt.Errorf("the demo's login is not stored: %w", err)
 	}
 	rec.Grant.ObtainedAt = rec.Grant.ObtainedAt.Add(-d)
 	rec.Grant.ExpiresAt = rec.Grant.ExpiresAt.Add(-d)
-	return files.Put(ctx, rec)
+	return record.Put(ctx, files, rec)
 }
 
-// slowRefresh makes the next renewal take its time, so that every process is
-// there before it is over.
+// slowRefresh delays the next refresh, so that every process waits before it is over.
 func (s *stage) slowRefresh() {
 	s.server.SetFault("token:refresh", lab.Fault{Kind: lab.FaultDelay, Delay: 300 * time.Millisecond, Times: 1})
 }
 
-// sessionOutcome is what came of a scene.
+// sessionOutcome is the result of a scene.
 type sessionOutcome struct {
 	Number    int            `json:"number"`
 	Name      string         `json:"name"`
@@ -126,7 +126,7 @@ type sessionOutcome struct {
 	cost cost
 }
 
-// play carries a scene out and judges it. The error is one of the demo itself;
+// play plays a scene and checks its cost. The error is one of the demo itself;
 // what a session does wrong is in the outcome.
 func (s *stage) play(ctx context.Context, number int, sc scene) (*sessionOutcome, error) {
 	if sc.before != nil {
@@ -147,7 +147,8 @@ func (s *stage) play(ctx context.Context, number int, sc scene) (*sessionOutcome
 	maps.DeleteFunc(counts, func(_ string, n int) bool { return n == 0 })
 	o := &sessionOutcome{
 		Number: number, Name: sc.name, Stored: sc.stored, Processes: sc.processes,
-		Requests: counts, Browser: counts["authorize"], Millis: time.Since(start).Milliseconds(), cost: costOf(counts),
+		Requests: counts, Browser: counts["authorize"],
+		Millis: time.Since(start).Milliseconds(), cost: costOf(counts),
 	}
 	o.Failures = o.cost.check(sc.want)
 	good := 0
@@ -160,7 +161,7 @@ func (s *stage) play(ctx context.Context, number int, sc scene) (*sessionOutcome
 		o.Method, o.Reason, o.Result, o.Found = r.Method, r.Reason, r.Greeting, r.Found
 	}
 	if sc.processes > 1 {
-		o.Result = fmt.Sprintf("%d of %d answered", good, sc.processes)
+		o.Result = fmt.Sprintf("%d of %d succeeded", good, sc.processes)
 	}
 	if audit := s.server.Audit(); audit.Reuses > 0 {
 		o.Failures = append(o.Failures, "a refresh token was used twice, and the server revoked the login")

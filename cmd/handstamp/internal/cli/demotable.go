@@ -19,9 +19,12 @@ type demoTable struct {
 var columns = []struct {
 	name  string
 	width int
-}{{"SESSION", 18}, {"STORED BEFORE", 14}, {"METADATA", 9}, {"REGISTER", 9}, {"CODE", 6}, {"REFRESH", 8}, {"MCP", 5}, {"BROWSER", 8}}
+}{
+	{"SESSION", 18}, {"STORED BEFORE", 14},
+	{"METADATA", 9}, {"REGISTER", 9}, {"CODE", 6}, {"REFRESH", 8}, {"MCP", 5}, {"BROWSER", 8},
+}
 
-// title says what is on stage, and begins the table.
+// title describes the servers, and begins the table.
 func (d *demoTable) title(s *lab.Server) {
 	if d.silent {
 		return
@@ -55,8 +58,8 @@ func row(cells []string) string {
 	return strings.TrimRight(b.String(), " ")
 }
 
-// session prints a row: what was there, what was asked, and below it the method
-// with its reason and what came of it.
+// session prints a row: what was stored, the requests, and below it the method
+// with its reason and the result.
 func (d *demoTable) session(o *sessionOutcome) {
 	if d.silent {
 		return
@@ -75,7 +78,7 @@ func (d *demoTable) session(o *sessionOutcome) {
 		return
 	}
 	d.p.ok("", "%s", line)
-	d.p.raw(d.p.styled(styleFaint, fmt.Sprintf("    %s (%s); the tool answered: %s", o.Method, o.Reason, o.Result)))
+	d.p.raw(d.p.styled(styleFaint, fmt.Sprintf("    %s (%s); the tool returned: %s", o.Method, o.Reason, o.Result)))
 }
 
 // number shows nothing as a dot, so that the rest stands out.
@@ -95,14 +98,14 @@ func (d *demoTable) first(f *firstListed) {
 	d.p.raw(d.p.styled(styleBold, "And a client that takes the first method of the list in its second session:"))
 	d.p.line("")
 	d.p.line("    POST /token  %s", f.Request)
-	d.p.bad("  ", "%d  %s", f.Status, f.Answer)
+	d.p.bad("  ", "%d  %s", f.Status, f.Response)
 	d.p.line("    It was registered for %s, took %s, and its login is lost.", f.Registered, f.Method)
 	if f.Failure != "" {
 		d.p.bad("", "This is not what the demo expects: %s", f.Failure)
 	}
 }
 
-// summary is the last word.
+// summary prints the result of the whole demo.
 func (d *demoTable) summary(out *demoOutput) {
 	if d.silent {
 		return
@@ -119,7 +122,7 @@ func (d *demoTable) summary(out *demoOutput) {
 	}
 	d.p.ok("", "%d sessions, %d processes, and the browser opened %s.", len(out.Sessions), processes, times(browser))
 	d.p.line("  Requests to the authorization server: none while the token was good, and one")
-	d.p.line("  to renew it when it had expired or was refused, for eight processes, too.")
+	d.p.line("  to refresh it when it had expired or was rejected, for eight processes, too.")
 	d.p.note("", "Now yours: handstamp login <server>")
 }
 

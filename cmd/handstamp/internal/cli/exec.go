@@ -17,7 +17,7 @@ const (
 )
 
 // ownSecrets are the variables of ours that a child has no use for.
-var ownSecrets = []string{"HANDSTAMP_CLIENT_SECRET", "HANDSTAMP_ACCESS_TOKEN", "HANDSTAMP_STORE_KEY_FILE"}
+var ownSecrets = []string{"HANDSTAMP_CLIENT_SECRET", tokenVariable, "HANDSTAMP_STORE_KEY_FILE"}
 
 // execCommand is handstamp exec.
 type execCommand struct {
@@ -42,7 +42,6 @@ taken out of its environment. The token is not refreshed while the command runs.
 		},
 	}
 	e.token.bind(cmd)
-	cmd.Flags().BoolVar(&e.token.refresh, "refresh", false, "the current token does not work: refresh it, whatever its expiry")
 	cmd.Flags().StringVar(&e.name, "env", "", "name of the variable that gets the token")
 	return cmd
 }
@@ -81,7 +80,7 @@ func (e *execCommand) run(ctx context.Context, server string, argv []string) err
 	if err != nil {
 		return err
 	}
-	// A renewal that was begun has to be stored before this process is another.
+	// A refresh that has begun has to be stored before this process becomes another.
 	if err := e.close(ctx); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -19,15 +20,15 @@ const (
 	exitOther       = 1
 	exitUsage       = 2
 	exitUnreachable = 3 // the credential is kept; try again later
-	exitLogin       = 4 // a person has to sign in, or to configure the client
-	exitDenied      = 5 // denied, or nobody answered in time
+	exitLogin       = 4 // the user has to sign in, or to configure the client
+	exitDenied      = 5 // denied, or the user did not sign in in time
 	exitProtocol    = 6 // the server breaks the protocol or a security check
 	exitStore       = 7 // the credential store cannot be used
 	exitInterrupted = 130
-	exitBrokenPipe  = 141 // whoever read standard output has gone
+	exitBrokenPipe  = 141 // the reader of standard output has ended
 )
 
-// kind is what an error means: a word for programs and an exit code.
+// kind is what an error means: a code for programs and an exit code.
 type kind struct {
 	code string
 	exit int
@@ -39,6 +40,7 @@ var (
 	kindUsage       = kind{"usage", exitUsage}
 	kindUnreachable = kind{"unreachable", exitUnreachable}
 	kindLogin       = kind{"auth_required", exitLogin}
+	kindProtocol    = kind{"protocol", exitProtocol}
 	kindStore       = kind{"store", exitStore}
 	kindInterrupted = kind{"interrupted", exitInterrupted}
 )
@@ -61,11 +63,11 @@ func kindOf(err error) kind {
 		{handstamp.ErrRegistrationRequired, kind{"registration_required", exitLogin}},
 		{handstamp.ErrDenied, kind{"denied", exitDenied}},
 		{handstamp.ErrTimeout, kind{"timeout", exitDenied}},
-		{handstamp.ErrProtocol, kind{"protocol", exitProtocol}},
+		{handstamp.ErrProtocol, kindProtocol},
 		{handstamp.ErrStore, kindStore},
 		{store.ErrUnusable, kindStore},
 		{store.ErrCorrupt, kindStore},
-		{store.ErrNewer, kindStore},
+		{record.ErrNewer, kindStore},
 		{context.DeadlineExceeded, kindUnreachable},
 	} {
 		if errors.Is(err, k.sentinel) {
@@ -78,7 +80,7 @@ func kindOf(err error) kind {
 // failure is an error of the command itself: one sentence without a period.
 type failure struct {
 	kind    kind
-	message string // may be empty if err says it all
+	message string // may be empty if err is complete
 	hint    string // what to do next, may be empty
 	err     error  // the cause, may be nil
 }
@@ -97,9 +99,14 @@ func (f *failure) Error() string {
 // Unwrap returns the cause.
 func (f *failure) Unwrap() error { return f.err }
 
-// usage returns the error for an argument that cannot work.
-func usage(format string, args ...any) error {
+// usage returns the error for an argument that cannot be used.
+func usage(format string, args ...any) *failure {
 	return &failure{kind: kindUsage, err: fmt.Errorf(format, args...)}
+}
+
+// protocolError returns the error for a server that breaks the protocol.
+func protocolError(format string, args ...any) *failure {
+	return &failure{kind: kindProtocol, err: fmt.Errorf(format, args...)}
 }
 
 // advised is an error about a server, with the command that helps.
@@ -112,7 +119,7 @@ type advised struct {
 func (a *advised) Error() string { return a.err.Error() }
 func (a *advised) Unwrap() error { return a.err }
 
-// advise says which server an error is about and which command helps.
+// advise adds to an error the server that it is about and the command that helps.
 func advise(err error, t *target) error {
 	if err == nil {
 		return nil
@@ -132,18 +139,18 @@ func advise(err error, t *target) error {
 	return a
 }
 
-// exitStatus is the exit code of a child, or of a check that has already said
-// what it found. There is nothing to tell about it.
+// exitStatus is the exit code of a child, or of a check whose result is already
+// printed. It is not reported.
 type exitStatus int
 
 func (e exitStatus) Error() string { return "exit status " + strconv.Itoa(int(e)) }
 
-// report is an error as it is told.
+// report is an error as it is shown, and the member "error" of all JSON output.
 type report struct {
 	Code        string     `json:"code"`
 	Message     string     `json:"message"`
 	Hint        string     `json:"hint,omitempty"`
-	Setting     string     `json:"setting,omitempty"` // of the server in config.json, that allows it
+	Setting     string     `json:"setting,omitempty"` // in config.json, which allows it
 	Server      string     `json:"server,omitempty"`
 	Command     string     `json:"command,omitempty"`
 	OAuthError  string     `json:"oauth_error,omitempty"`
@@ -152,19 +159,21 @@ type report struct {
 	Exit        int        `json:"exit"`
 }
 
+const inConfig = " for this server in config.json (see handstamp help configuration)"
+
 // settings are the members of a server in config.json by the field of the library's Client that
 // each of them sets.
 var settings = map[string]struct{ name, hint string }{
 	"AuthorizationServer": {"authorization_server",
-		"if you know that authorization server, describe it as authorization_server of this server in config.json (see handstamp help configuration)"},
+		"if you know that authorization server, describe it as authorization_server" + inConfig},
 	"InsecureAllowMissingPKCE": {"allow_missing_pkce",
-		`if that server supports PKCE and only omits to say so, set "allow_missing_pkce": true for this server in config.json (see handstamp help configuration)`},
+		`if that server supports PKCE and only does not list it, set "allow_missing_pkce": true` + inConfig},
 	"InsecureAllowPrivateAddresses": {"allow_private_addresses",
-		`if both are yours, set "allow_private_addresses": true for this server in config.json (see handstamp help configuration)`},
+		`if both are yours, set "allow_private_addresses": true` + inConfig},
 }
 
-// explain turns an error into what is told about it. If ctx, the context of the
-// whole run, has ended, then whatever failed did so because of that.
+// explain returns the report of an error. If ctx, the context of the whole run, has
+// ended, that is the reason.
 func explain(ctx context.Context, err error) report {
 	if ctx.Err() != nil {
 		return report{Code: kindInterrupted.code, Exit: kindInterrupted.exit, Message: "interrupted"}
@@ -190,7 +199,7 @@ func explain(ctx context.Context, err error) report {
 			r.RetryAt = &e.RetryAt
 		}
 	} else if errors.Is(err, context.DeadlineExceeded) {
-		r.Message, r.Hint = "no answer in time; the credential is kept", "give it longer with --timeout"
+		r.Message, r.Hint = "no response in time; the credential is kept", "allow more time with --timeout"
 	}
 	if f, ok := errors.AsType[*failure](err); ok {
 		r.Hint = f.hint
@@ -198,7 +207,7 @@ func explain(ctx context.Context, err error) report {
 	return r
 }
 
-// fail tells an error and returns the exit code.
+// fail shows an error and returns the exit code.
 func (a *app) fail(ctx context.Context, err error) int {
 	if status, ok := errors.AsType[exitStatus](err); ok {
 		return int(status)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -34,7 +35,7 @@ func TestKindOf(t *testing.T) {
 		{&handstamp.Error{Kind: handstamp.ErrStore}, "store", 7},
 		{fmt.Errorf("x: %w", store.ErrUnusable), "store", 7},
 		{fmt.Errorf("x: %w", store.ErrCorrupt), "store", 7},
-		{fmt.Errorf("x: %w", store.ErrNewer), "store", 7},
+		{fmt.Errorf("x: %w", record.ErrNewer), "store", 7},
 		{advise(&handstamp.Error{Kind: handstamp.ErrDenied}, testTarget()), "denied", 5},
 	} {
 		if got := kindOf(test.err); got.code != test.code || got.exit != test.exit {
@@ -70,16 +71,16 @@ func TestFail(t *testing.T) {
 			`"server":"https://mcp.linear.app/mcp","retry_at":"2026-11-01T12:00:00Z","exit":3}}`,
 		exit: 3,
 	}, {
-		name: "what a server said",
+		name: "a text of a server",
 		err:  &handstamp.Error{Kind: handstamp.ErrDenied, Message: "no: \x1b[31m\u202eevil\nline", Code: "access_denied"},
 		text: "X no: \uFFFD[31m\uFFFDevil line\n",
 		json: `{"error":{"code":"denied","message":"no: \u001b[31m\u202eevil\nline","oauth_error":"access_denied","exit":5}}`,
 		exit: 5,
 	}, {
 		name: "the store, once",
-		err:  &handstamp.Error{Kind: handstamp.ErrStore, Err: fmt.Errorf("%w: no room", store.ErrUnusable)},
-		text: "X The credential store cannot be used: no room\n",
-		json: `{"error":{"code":"store","message":"the credential store cannot be used: no room","exit":7}}`,
+		err:  &handstamp.Error{Kind: handstamp.ErrStore, Err: fmt.Errorf("%w: no space", store.ErrUnusable)},
+		text: "X The credential store cannot be used: no space\n",
+		json: `{"error":{"code":"store","message":"the credential store cannot be used: no space","exit":7}}`,
 		exit: 7,
 	}, {
 		name: "a child's code",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,21 +25,23 @@ type globalOptions struct {
 	clientKey  string
 	proxy      string // empty: HTTPS_PROXY and its kin; "none": none
 	allowHTTP  bool
-	timeout    time.Duration // zero: none, and 5 minutes for a person
+	timeout    time.Duration // zero: none, and 5 minutes for a login
 }
 
 func (g *globalOptions) bind(flags *pflag.FlagSet) {
-	flags.StringVar(&g.profile, "profile", "", "which of several logins at one server (HANDSTAMP_PROFILE)")
-	flags.StringVar(&g.store, "store", "", "where credentials are: auto, file, memory, or a folder's path (HANDSTAMP_STORE)")
+	flags.StringVar(&g.profile, "profile", "", "which of several logins at one server to use (HANDSTAMP_PROFILE)")
+	flags.StringVar(&g.store, "store", "",
+		"where credentials are kept: auto, file, memory, or a folder's path (HANDSTAMP_STORE)")
 	flags.BoolVar(&g.json, "json", false, "write JSON, errors too")
-	flags.BoolVarP(&g.verbose, "verbose", "v", false, "say on standard error what is done (never a secret)")
-	flags.BoolVar(&g.quiet, "quiet", false, "say nothing but errors and what a person has to do")
+	flags.BoolVarP(&g.verbose, "verbose", "v", false, "log to standard error (never a secret)")
+	flags.BoolVar(&g.quiet, "quiet", false, "print only errors, and what you have to do")
 	flags.StringVar(&g.caFile, "ca-file", "", "PEM file of certification authorities to trust beside the system's")
 	flags.StringVar(&g.clientCert, "client-cert", "", "PEM file of a TLS client certificate")
 	flags.StringVar(&g.clientKey, "client-key", "", "PEM file of its key")
 	flags.StringVar(&g.proxy, "proxy", "", "URL of an HTTP or SOCKS proxy, or none (HTTPS_PROXY, NO_PROXY)")
 	flags.BoolVar(&g.allowHTTP, "allow-http", false, "accept plain http beyond this machine: tokens travel in the clear")
-	flags.DurationVar(&g.timeout, "timeout", 0, "give up after this long (a login waits 5m for a person; another process is waited for 15s)")
+	flags.DurationVar(&g.timeout, "timeout", 0,
+		"give up after this long (without it, a login waits 5m for you, and a command 15s for another process)")
 }
 
 // check finds what cannot work before anything is done.
@@ -51,19 +54,19 @@ func (g *globalOptions) check() error {
 	}
 	if g.proxy != "" && g.proxy != "none" {
 		u, err := url.Parse(g.proxy)
-		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "socks5" && u.Scheme != "socks5h") {
+		if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
 			return usage("--proxy is none or a URL such as http://proxy.example:3128")
 		}
 		if _, has := u.User.Password(); has {
-			return usage("--proxy must not hold a password, which everybody on this machine could read; set HTTPS_PROXY instead")
+			return usage("--proxy must not hold a password, which every user of this machine could read; set HTTPS_PROXY instead")
 		}
 	}
 	return checkProfile(g.profile)
 }
 
-// checkProfile refuses names that would not survive a terminal or a file.
+// checkProfile rejects names that would not survive a terminal or a file.
 func checkProfile(name string) error {
-	if clean(name) != name || strings.TrimSpace(name) != name || len(name) > 64 {
+	if clean(name) != name || strings.TrimSpace(name) != name || len(name) > maxProfile {
 		return usage("a profile is a short name without control characters and surrounding spaces")
 	}
 	return nil
@@ -78,7 +81,7 @@ func (a *app) baseProfile() string { return first(a.conf.Profile, store.DefaultP
 const lockTimeout = 15 * time.Second
 
 // lockTimeout returns how long another process may keep a lock. It is less than --timeout, so
-// that there is time left to say which process that is.
+// that there is time left to name that process.
 func (a *app) lockTimeout() time.Duration {
 	if a.global.timeout > 0 {
 		return a.global.timeout * 3 / 4
@@ -86,7 +89,7 @@ func (a *app) lockTimeout() time.Duration {
 	return lockTimeout
 }
 
-// bounded bounds what is asked of servers by --timeout, if it is given.
+// bounded bounds the requests of a command by --timeout, if it is given.
 func (a *app) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	if a.global.timeout == 0 {
 		return ctx, func() {}

@@ -2,9 +2,8 @@ package cli
 
 import (
 	"bytes"
-	"io"
+	"maps"
 	"net/http"
-	"os"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -19,6 +18,7 @@ const maxHeaderFile = 64 << 10
 type headerOptions struct {
 	headers []string
 	file    string
+	lines   []string // of the file, once it was read
 }
 
 func (o *headerOptions) bind(flags *pflag.FlagSet) {
@@ -26,83 +26,66 @@ func (o *headerOptions) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&o.file, "header-file", "", "file with a header on each line, which keeps secrets out of the process list")
 }
 
-// distinguish adds the headers, as they were typed, to what tells logins apart. o may be nil.
-func (o *headerOptions) distinguish(d *distinction) error {
+// addTo adds the headers, as they were typed, to what tells logins apart. o may be nil.
+func (o *headerOptions) addTo(f *profileFlags) error {
 	if o == nil {
 		return nil
 	}
-	var inFile []string
-	if o.file != "" {
-		var err error
-		if inFile, err = readHeaderFile(o.file); err != nil {
-			return err
-		}
+	inFile, err := o.fileLines()
+	if err == nil {
+		f.addHeaders(inFile, o.headers)
 	}
-	for _, lines := range [][]string{inFile, o.headers} { // a flag wins over the file
-		for name, values := range typedHeaders(lines) {
-			d.header(name, strings.Join(values, "\n"))
-		}
-	}
-	return nil
+	return err
 }
 
-// typedHeaders returns headers as they were typed; read rejects what is none.
-func typedHeaders(lines []string) http.Header {
-	h := make(http.Header)
-	for _, line := range lines {
-		if at := strings.IndexAny(line, "=:"); at > 0 {
-			h.Add(strings.TrimSpace(line[:at]), strings.TrimSpace(line[at+1:]))
-		}
+// fileLines returns the headers of --header-file, if there is one. The file is read once: it may
+// be a pipe.
+func (o *headerOptions) fileLines() ([]string, error) {
+	if o.file == "" || o.lines != nil {
+		return o.lines, nil
 	}
-	return h
-}
-
-// read returns the headers. A flag wins over the file.
-func (o *headerOptions) read(a *app) (http.Header, error) {
-	h := make(http.Header)
-	if o.file != "" {
-		lines, err := readHeaderFile(o.file)
-		if err != nil {
-			return nil, err
-		}
-		for _, line := range lines {
-			if err := addHeader(h, line, "--header-file "+o.file, a); err != nil {
-				return nil, err
-			}
-		}
-	}
-	given := make(http.Header)
-	for _, line := range o.headers {
-		if err := addHeader(given, line, "--header", a); err != nil {
-			return nil, err
-		}
-	}
-	for name, values := range given {
-		h[name] = values
-	}
-	return h, nil
-}
-
-func readHeaderFile(path string) ([]string, error) {
-	f, err := os.Open(path)
+	text, err := readFile(o.file, maxHeaderFile)
 	if err != nil {
-		return nil, usage("the header file cannot be read: %w", err)
+		return nil, usage("the header file %s cannot be read: %w", o.file, err)
 	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxHeaderFile+1))
-	if err != nil {
-		return nil, usage("the header file cannot be read: %w", err)
-	}
-	if len(b) > maxHeaderFile {
-		return nil, usage("the header file %s is larger than 64 KiB", path)
-	}
+	o.lines = headerLines(text)
+	return o.lines, nil
+}
+
+// headerLines returns the headers in the text of a file: lines that are no comments.
+func headerLines(text []byte) []string {
 	var lines []string
-	for line := range bytes.Lines(bytes.TrimPrefix(b, []byte("\ufeff"))) {
+	for line := range bytes.Lines(bytes.TrimPrefix(text, []byte("\ufeff"))) {
 		if s := strings.TrimSpace(string(line)); s != "" && !strings.HasPrefix(s, "#") {
 			lines = append(lines, s)
 		}
 	}
-	return lines, nil
+	return lines
+}
+
+// read returns the headers. A flag replaces the header of the file.
+func (o *headerOptions) read(a *app) (http.Header, error) {
+	inFile, err := o.fileLines()
+	if err != nil {
+		return nil, err
+	}
+	h, err := parseHeaders(a, inFile, "--header-file "+o.file)
+	if err != nil {
+		return nil, err
+	}
+	given, err := parseHeaders(a, o.headers, "--header")
+	maps.Copy(h, given)
+	return h, err
+}
+
+func parseHeaders(a *app, lines []string, where string) (http.Header, error) {
+	h := make(http.Header)
+	for _, line := range lines {
+		if err := addHeader(h, line, where, a); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
 }
 
 // variable is a place for an environment variable's value.

@@ -10,9 +10,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// helperVerb is the hidden command that does renewals and logins for another
+// helperVerb is the hidden command that does refreshes and logins for another
 // process of ours, which may be killed at any moment.
-const helperVerb = "renewal-helper"
+const helperVerb = "refresh-helper"
 
 // helperConfig is what a helper needs to know of the flags of the process that
 // started it. It goes through a pipe.
@@ -22,8 +22,8 @@ type helperConfig struct {
 	NoBrowser                                   bool
 }
 
-// helper returns who does renewals for a command, and the logins that no person
-// has asked for. It is nil where no other process could reach the store.
+// helper returns the process that does refreshes for a command, and the logins that a rejected
+// request starts. It is nil where no other process could reach the store.
 func (a *app) helper(t *target, o *loginOptions) *handstamp.RefreshHelper {
 	if _, memory := a.store.(*store.Memory); memory || a.exe == "" {
 		return nil
@@ -43,7 +43,7 @@ func (a *app) helper(t *target, o *loginOptions) *handstamp.RefreshHelper {
 func (a *app) newHelper() *cobra.Command {
 	return &cobra.Command{
 		Use:    helperVerb,
-		Short:  "Renew a login for another process of this program",
+		Short:  "Refresh a login for another process of this program",
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -16,10 +15,10 @@ import (
 func (a *app) newImport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import mcp-remote",
-		Short: "Take over logins that another program has",
-		Long: `Take over logins that another program has, so that nobody signs in again. What
-the other program keeps is only read.`,
-		Args: func(cmd *cobra.Command, args []string) error {
+		Short: "Take over the logins of another program",
+		Long: `Take over the logins of another program, so that you need not sign in again. The
+files of the other program are only read.`,
+		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usage("there is nothing to import from %q%s", args[0], didYouMean(args[0], importSources))
 			}
@@ -41,7 +40,7 @@ type importCommand struct {
 	offline    bool
 	dryRun     bool
 	force      bool
-	login      loginOptions // the client, where mcp-remote was given it and did not keep it
+	login      loginOptions // the client, where mcp-remote got it by a flag and did not keep it
 
 	now     time.Time
 	dir     string // mcp-remote's, absolute
@@ -62,24 +61,24 @@ of all its versions: tokens, and the client with its secret and the way it
 authenticates. Nothing in that folder is changed. A good login that is stored
 already is left as it is, unless --force replaces it.
 
-mcp-remote's files do not say which server they are for, but a server's URL can be
-tried. Those are: the servers named here, those of the configuration and of the
-credential store, those in the lists of the programs that start mcp-remote (Claude
-Desktop, Claude Code, Cursor, VS Code, Windsurf, Gemini CLI, Codex, Zed and others),
-and what the files hint at. Where mcp-remote was started with --resource, --header
-and the like, its own arguments can be given after --.
+mcp-remote's files do not name their server, but a server's URL can be tried. Tried
+are: the servers named here, those of the configuration and of the credential store,
+those in the lists of the programs that start mcp-remote (Claude Desktop, Claude
+Code, Cursor, VS Code, Windsurf, Gemini CLI, Codex, Zed and others), and URLs in the
+files. Where mcp-remote was started with --resource, --header and the like, give its
+own arguments after --.
 
-The authorization server is asked for its metadata, and sent nothing. With
---offline that is left to the first renewal.
+Only the metadata of the authorization server is read from the network; with
+--offline, the first refresh reads it.
 
 Stop starting mcp-remote for these servers afterwards: two programs with one
 refresh token sign each other out.
 
-The exit code is 0 if everything that was found is stored now, or nothing was. Else
-it is the gravest of: 7 if the credential store cannot be used, 6 if a login comes
-from another authorization server than its server names now, 4 if a login is past
-help and a person has to sign in, 1 if something could not be read or nobody knows
-its server. What could be taken is taken all the same.`,
+The exit code is 0 if everything that was found is stored now, or nothing was found.
+Otherwise it is the gravest of: 7 if the credential store cannot be used, 6 if a
+login comes from another authorization server than its server names now, 4 if you
+have to sign in because a login no longer works, 1 if a file cannot be read or its
+server is not known. The other logins are taken all the same.`,
 		Example: `  handstamp import mcp-remote
   handstamp import mcp-remote --dry-run
   handstamp import mcp-remote https://mcp.example.com/mcp
@@ -100,12 +99,13 @@ its server. What could be taken is taken all the same.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&m.folderFlag, "folder", "", "mcp-remote's folder (MCP_REMOTE_CONFIG_DIR, ~/.mcp-auth)")
-	flags.BoolVar(&m.offline, "offline", false, "ask nothing of the network")
-	flags.BoolVar(&m.dryRun, "dry-run", false, "say what would be taken, and store nothing")
-	flags.BoolVar(&m.force, "force", false, "replace stored logins though they are good")
+	flags.BoolVar(&m.offline, "offline", false, "use no network")
+	flags.BoolVar(&m.dryRun, "dry-run", false, "show what would be taken, and store nothing")
+	flags.BoolVar(&m.force, "force", false, "replace stored logins that are good")
 	flags.StringVar(&m.login.clientID, "client-id", "", "the client of a server's login, where mcp-remote did not keep it")
 	m.login.secret.bind(flags)
-	bindChoice(cmd, flags, &m.login.method, "token-endpoint-auth-method", "how that client was registered to authenticate", methodNone, methodBasic, methodPost)
+	bindChoice(cmd, flags, &m.login.method, "token-endpoint-auth-method",
+		"how that client was registered to authenticate", methodNone, methodBasic, methodPost)
 	return cmd
 }
 
@@ -114,7 +114,7 @@ func (m *importCommand) run(ctx context.Context, args, typed []string) error {
 		return err
 	}
 	if m.login.clientID != "" && len(args)+min(len(typed), 1) != 1 {
-		return usage("--client-id is about the login at one server: name it")
+		return usage("--client-id is for the login at one server: name it")
 	}
 	ctx, cancel := m.bounded(ctx)
 	defer cancel()
@@ -136,7 +136,7 @@ func (m *importCommand) run(ctx context.Context, args, typed []string) error {
 func (m *importCommand) readFolder() error {
 	dir := first(m.folderFlag, m.env.get("MCP_REMOTE_CONFIG_DIR"), m.home(".mcp-auth"))
 	if dir == "" {
-		return usage("nobody knows where mcp-remote's folder is, because HOME is not set: name it with --folder")
+		return usage("mcp-remote's folder is not known, because HOME is not set: name it with --folder")
 	}
 	var err error
 	if m.dir, err = filepath.Abs(dir); err != nil {
@@ -148,40 +148,30 @@ func (m *importCommand) readFolder() error {
 		return nil
 	}
 	if err != nil {
-		if e, ok := errors.AsType[*fs.PathError](err); ok {
-			err = e.Err
-		}
-		return usage("mcp-remote's folder %s cannot be read: %w", m.dir, err)
+		return usage("mcp-remote's folder %s cannot be read: %w", m.dir, withoutPath(err))
 	}
 	return nil
 }
 
-// home returns the path of something in the user's home folder, or "".
-func (a *app) home(name string) string {
-	home := a.env.get("HOME")
-	if a.platform() == "windows" {
-		home = first(a.env.get("USERPROFILE"), home)
-	}
-	if home == "" {
-		return ""
-	}
-	return filepath.Join(home, name)
-}
-
 // importCode returns the gravest exit code among the results.
 func importCode(results []*importResult) int {
+	has := func(code int) bool {
+		return slices.ContainsFunc(results, func(r *importResult) bool {
+			return r.Error != nil && r.Error.Exit == code
+		})
+	}
 	for _, code := range []int{exitStore, exitProtocol, exitLogin, exitUnreachable} {
-		if slices.ContainsFunc(results, func(r *importResult) bool { return r.exit == code }) {
+		if has(code) {
 			return code
 		}
 	}
-	if slices.ContainsFunc(results, func(r *importResult) bool { return r.exit != exitOK }) {
+	if slices.ContainsFunc(results, func(r *importResult) bool { return r.Error != nil }) {
 		return exitOther
 	}
 	return exitOK
 }
 
-// around is what a command line of mcp-remote may refer to: this environment, and
+// around returns what a command line of mcp-remote may refer to: this environment, and
 // files of reasonable size.
 func (m *importCommand) around() mcpremote.Surroundings {
 	return mcpremote.Surroundings{
@@ -193,12 +183,4 @@ func (m *importCommand) around() mcpremote.Surroundings {
 			return readRegular(path, maxConfig)
 		},
 	}
-}
-
-// cutHome returns the rest of a path below the home folder.
-func cutHome(path string) (string, bool) {
-	if len(path) > 1 && path[0] == '~' && os.IsPathSeparator(path[1]) {
-		return path[2:], true
-	}
-	return "", false
 }

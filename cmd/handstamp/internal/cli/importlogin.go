@@ -13,78 +13,104 @@ import (
 // take takes one login. The error is one that ends the whole import.
 func (m *importCommand) take(ctx context.Context, c candidate) (*importResult, error) {
 	t := c.target
-	r := &importResult{Outcome: outcomeNotTaken, Name: t.name, Server: t.url, Profile: t.profile, File: c.Path, Found: c.found()}
-	if err := c.Err; err != nil {
-		r.Code, r.Reason, r.Command, r.exit = "unreadable", err.Error(), t.command("login"), exitOther
-		switch {
-		case errors.Is(err, mcpremote.ErrNoTokens) && len(m.only) > 0:
-			r.Code, r.exit = kindLogin.code, exitLogin
-		case errors.Is(err, mcpremote.ErrNoTokens):
-			r.Outcome, r.Code, r.Command, r.exit = outcomeNothing, "", "", exitOK
-		case errors.Is(err, mcpremote.ErrRenewing):
-			r.Code, r.Command = "busy", m.command(c.match, "")
-		}
+	r := &importResult{
+		Outcome: outcomeNotTaken, Name: t.name, Server: t.url, Profile: t.profile,
+		File: c.Path, Found: c.found(),
+	}
+	if c.Err != nil {
+		m.unreadable(r, c)
 		return r, nil
 	}
-	l := foreignLogin(c)
+	l := importedLogin(c)
 	client, err := m.client(t, &m.login, handstamp.LoginNever)
 	if err != nil {
 		return nil, err
 	}
+	known := l.Registration.ClientID != "" || l.Registration.Response != ""
 	switch command := c.match.command; {
 	case command != nil && command.UseIDToken:
-		r.Code, r.exit, r.Command = "unsupported", exitOther, t.command("login")
-		r.Reason = "mcp-remote sends this server an ID token instead of an access token (--use-id-token), which Handstamp does not"
+		r.Error = &report{Code: "unsupported", Exit: exitOther, Command: t.command("login"),
+			Message: "mcp-remote sends this server an ID token instead of an access token (--use-id-token), " +
+				"which Handstamp does not"}
 		return r, nil
-	case c.Renewable && l.Registration.ClientID == "" && l.Registration.Response == "" && client.Registration == nil:
-		r.Code, r.exit = "client_unknown", exitOther
-		r.Reason = "its client is not in mcp-remote's folder, because mcp-remote was given it (--static-oauth-client-info)"
-		r.Command = m.command(c.match, "--client-id ID --client-secret-file FILE")
+	case c.Refreshable && !known && client.Registration == nil:
+		r.Error = &report{Code: "client_unknown", Exit: exitOther,
+			Message: "its client is not in mcp-remote's folder, because mcp-remote was given it " +
+				"(--static-oauth-client-info)",
+			Command: m.command(c.match, "--client-id ID --client-secret-file FILE")}
 		return r, nil
-	}
-	if m.login.clientID != "" && (l.Registration.ClientID != "" || l.Registration.Response != "") {
+	case m.login.clientID != "" && known:
 		r.Notes = append(r.Notes, "Its client is known, so --client-id was not needed")
 	}
+	return r, m.store(ctx, client, l, c, r)
+}
+
+// unreadable fills in the result for a login that can't be read.
+func (m *importCommand) unreadable(r *importResult, c candidate) {
+	r.Error = &report{Code: "unreadable", Exit: exitOther, Message: c.Err.Error(), Command: c.target.command("login")}
+	switch {
+	case errors.Is(c.Err, mcpremote.ErrNoTokens) && len(m.only) > 0:
+		r.Error.Code, r.Error.Exit = kindLogin.code, exitLogin
+	case errors.Is(c.Err, mcpremote.ErrNoTokens):
+		r.Outcome, r.Error, r.Notes = outcomeNothing, nil, []string{c.Err.Error()}
+	case errors.Is(c.Err, mcpremote.ErrRefreshing):
+		r.Error.Code, r.Error.Command = "busy", m.command(c.match, "")
+	}
+}
+
+// store stores a login, completely or as far as it is known, and fills in the result. The
+// error is one that ends the whole import.
+func (m *importCommand) store(
+	ctx context.Context, client *handstamp.Client, l handstamp.ImportedLogin, c candidate, r *importResult,
+) error {
+	t := c.target
 	o := handstamp.ImportOptions{Force: m.force, Offline: m.offline, DryRun: m.dryRun}
 	if !m.global.json {
-		m.err.progress("Asking %s…", t.name)
+		m.err.progress("Reading the metadata of %s…", t.name)
 	}
 	result, err := client.Import(ctx, t.url, l, o)
 	if errors.Is(err, handstamp.ErrUnreachable) && ctx.Err() == nil {
-		r.Notes = append(r.Notes, "Not complete yet, the first renewal asks for the rest: "+explain(ctx, err).Message)
+		r.Notes = append(r.Notes, "Not complete yet, the first refresh fetches the rest: "+explain(ctx, err).Message)
 		o.Offline = true
 		result, err = client.Import(ctx, t.url, l, o)
 	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	if k := kindOf(err); err != nil && k == kindStore {
-		return nil, advise(err, t)
-	}
-	if err != nil {
-		report := explain(ctx, advise(err, t))
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil && kindOf(err) == kindStore:
+		return advise(err, t)
+	case err != nil:
 		r.Notes = nil
-		r.Code, r.Reason, r.exit = report.Code, report.Message, report.Exit
-		r.Command = cmp.Or(report.Command, t.command("login"))
-		if r.exit == exitUsage { // of a file, not of the command line
-			r.exit = exitOther
-		}
-		return r, nil
+		r.fail(ctx, advise(err, t), t)
+		return nil
 	}
 	r.Status, r.Outcome = result.Status, outcomeTaken
+	if !m.dryRun {
+		m.saveFlags(t)
+	}
 	switch {
 	case result.Already:
 		r.Outcome, r.Notes = outcomeKept, nil
 	case c.Issuer == "" && result.Status.Issuer != "":
-		r.Notes = append(r.Notes, "This version of mcp-remote did not note who issued it: taken to be the one that the server names")
+		r.Notes = append(r.Notes, "This version of mcp-remote did not note the issuer: taken to be the one that the server names")
 	case o.Offline && m.offline:
-		r.Notes = append(r.Notes, "Not complete yet: the first renewal asks the network for the rest")
+		r.Notes = append(r.Notes, "Not complete yet: the first refresh fetches the rest from the network")
 	}
-	return r, nil
+	return nil
 }
 
-// foreignLogin returns a login as the library takes it.
-func foreignLogin(c candidate) handstamp.ImportedLogin {
+// fail fills in the result for a login that the library rejects.
+func (r *importResult) fail(ctx context.Context, err error, t *target) {
+	e := explain(ctx, err)
+	e.Command = cmp.Or(e.Command, t.command("login"))
+	if e.Exit == exitUsage { // of a file, not of the command line
+		e.Exit = exitOther
+	}
+	r.Error = &e
+}
+
+// importedLogin returns a login as the library takes it.
+func importedLogin(c candidate) handstamp.ImportedLogin {
 	l := handstamp.ImportedLogin{
 		TokenResponse: c.Tokens, ReceivedAt: c.ReceivedAt, ExpiresAt: c.ExpiresAt, ScopeRequested: c.ScopeRequested,
 		Registration: handstamp.Registration{Issuer: c.Issuer},

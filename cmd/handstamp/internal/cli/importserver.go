@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -16,12 +15,11 @@ import (
 // match is the server that a hash of mcp-remote's was made from.
 type match struct {
 	url     string             // as mcp-remote was given it
-	command *mcpremote.Command // nil: nothing is known of how mcp-remote was started
+	command *mcpremote.Command // nil: how mcp-remote was started is not known
 }
 
-// findServers reads the folder and tries every server that anybody here knows of.
-// What knows more of how mcp-remote was started is tried first, since of several
-// that fit the first counts.
+// findServers reads the folder and tries every server that is known here. Those of
+// which more is known are tried first, since of several that fit the first counts.
 func (m *importCommand) findServers(ctx context.Context, args, typed []string) error {
 	conf, err := m.loadConfig()
 	if err != nil {
@@ -66,7 +64,7 @@ func (m *importCommand) findServers(ctx context.Context, args, typed []string) e
 	return nil
 }
 
-// try notes the hashes of a server, unless somebody who knows more of it did.
+// try notes the hashes of a server, unless they are noted already.
 func (m *importCommand) try(s mcpremote.Server, command *mcpremote.Command) {
 	for _, hash := range s.Hashes() {
 		if m.matches[hash] == nil {
@@ -75,7 +73,7 @@ func (m *importCommand) try(s mcpremote.Server, command *mcpremote.Command) {
 	}
 }
 
-// tryURL tries all that somebody may have typed for a URL.
+// tryURL tries all that a user may have typed for a URL.
 func (m *importCommand) tryURL(u string) {
 	for _, spelling := range mcpremote.Spellings(u) {
 		m.try(mcpremote.Server{URL: spelling}, nil)
@@ -106,8 +104,8 @@ const maxList = 32 << 20
 
 // tryPrograms tries the servers in the lists of the programs that start
 // mcp-remote. A list that cannot be read is none. One that lies in the working
-// folder may come from a stranger: it names servers, and says nothing else that
-// is believed.
+// folder may come from a stranger: it names servers, and nothing else in it
+// is used.
 func (m *importCommand) tryPrograms() {
 	log := m.logger()
 	mine, work := m.places()
@@ -159,25 +157,4 @@ func (m *importCommand) places() (p, work mcpremote.Places) {
 	}
 	work.Work, _ = os.Getwd()
 	return p, work
-}
-
-// readRegular reads a regular file of at most limit bytes.
-func readRegular(path string, limit int64) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() { // opening a pipe would wait for a writer
-		return nil, errors.New("it is no regular file")
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(b)) > limit {
-		err = errors.New("it is too large")
-	}
-	return b, err
 }

@@ -12,15 +12,15 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// What can become of a login of mcp-remote's.
+// The outcomes for a login of mcp-remote's.
 const (
 	outcomeTaken    = "taken"     // it is stored, or would be
 	outcomeKept     = "kept"      // a good one was stored already
-	outcomeNotTaken = "not_taken" // Reason says why
-	outcomeNothing  = "nothing"   // nobody had signed in
+	outcomeNotTaken = "not_taken" // Error is the reason
+	outcomeNothing  = "nothing"   // a registration without a login
 )
 
-// importResult is what became of the logins at one server, or of a file that
+// importResult is the result for the logins at one server, or for a file that
 // belongs to none.
 type importResult struct {
 	Outcome string            `json:"outcome"`
@@ -29,14 +29,10 @@ type importResult struct {
 	Profile string            `json:"profile,omitempty"`
 	File    string            `json:"file,omitempty"` // mcp-remote's, that it is about
 	Found   string            `json:"found_in,omitempty"`
-	Code    string            `json:"code,omitempty"` // of what is not taken, as in errors
-	Reason  string            `json:"reason,omitempty"`
-	Command string            `json:"command,omitempty"` // that helps
+	Error   *report           `json:"error,omitempty"` // why it is not taken
 	Notes   []string          `json:"notes,omitempty"`
 	Older   []string          `json:"older,omitempty"` // files of older logins at this server, left aside
 	Status  *handstamp.Status `json:"status,omitempty"`
-
-	exit int
 }
 
 // candidate is a login whose server is known.
@@ -46,11 +42,11 @@ type candidate struct {
 	target *target
 }
 
-// takeAll takes what there is to take, server by server, and notes what became
-// of everything else. It ends early only where going on is of no use.
+// takeAll takes what there is to take, server by server, and notes the result of
+// everything else. It ends early only where going on cannot help.
 func (m *importCommand) takeAll(ctx context.Context) error {
 	for _, p := range m.folder.Problems {
-		m.add(&importResult{Outcome: outcomeNotTaken, File: p.Path, Code: "unreadable", Reason: p.Reason, exit: exitOther})
+		m.add(&importResult{Outcome: outcomeNotTaken, File: p.Path, Error: notTaken("unreadable", p.Reason, "")})
 	}
 	logins := slices.Clone(m.folder.Logins)
 	slices.SortStableFunc(logins, mcpremote.Order(m.now))
@@ -60,7 +56,7 @@ func (m *importCommand) takeAll(ctx context.Context) error {
 		switch found := m.matches[l.Hash]; {
 		case found != nil:
 			m.assign(servers, candidate{Login: l, match: found})
-		case len(m.only) > 0: // one of those that were not asked for
+		case len(m.only) > 0: // not one of those that the command line names
 		case unknown[l.Hash] != nil:
 			unknown[l.Hash].Older = append(unknown[l.Hash].Older, l.Path)
 		default:
@@ -78,9 +74,10 @@ func (m *importCommand) takeAll(ctx context.Context) error {
 	for _, t := range m.only {
 		if key, err := store.NewKey(t.url, t.profile); err == nil && servers[key] == nil {
 			m.add(&importResult{
-				Outcome: outcomeNotTaken, Name: t.name, Server: t.url, Profile: t.profile, exit: exitLogin, Code: kindLogin.code,
-				Reason:  "mcp-remote has no login that goes by this URL; if it was started with more than that, give its arguments after --",
-				Command: t.command("login"),
+				Outcome: outcomeNotTaken, Name: t.name, Server: t.url, Profile: t.profile,
+				Error: &report{Code: kindLogin.code, Exit: exitLogin, Command: t.command("login"),
+					Message: "mcp-remote has no login for this URL alone; if it was started with more than that, " +
+						"give its arguments after --"},
 			})
 		}
 	}
@@ -94,7 +91,7 @@ func (m *importCommand) importTarget(url string, command *mcpremote.Command) (*t
 	if err != nil {
 		return nil, err
 	}
-	d, err := imported(command, t.config)
+	d, err := importedFlags(command, t.config)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +109,10 @@ func (m *importCommand) assign(servers map[store.Key][]candidate, c candidate) {
 	if err == nil && len(m.only) > 0 {
 		// Under the name that the command line has for it, and not at all if that
 		// has none.
-		i := slices.IndexFunc(m.only, func(only *target) bool { k, _ := store.NewKey(only.url, only.profile); return k == key })
+		i := slices.IndexFunc(m.only, func(only *target) bool {
+			k, _ := store.NewKey(only.url, only.profile)
+			return k == key
+		})
 		if i < 0 {
 			return
 		}
@@ -120,7 +120,8 @@ func (m *importCommand) assign(servers map[store.Key][]candidate, c candidate) {
 	}
 	if err != nil {
 		if len(m.only) == 0 {
-			m.add(&importResult{Outcome: outcomeNotTaken, Server: c.match.url, File: c.Path, Code: kindUsage.code, Reason: err.Error(), exit: exitOther})
+			m.add(&importResult{Outcome: outcomeNotTaken, Server: c.match.url, File: c.Path,
+				Error: notTaken(kindUsage.code, err.Error(), "")})
 		}
 		return
 	}
@@ -131,19 +132,25 @@ func (m *importCommand) assign(servers map[store.Key][]candidate, c candidate) {
 	servers[key] = append(servers[key], c)
 }
 
-// unknown returns what is to be told of a login of which nobody knows the server.
+// notTaken returns the error of a login that is not taken, with the command that helps.
+func notTaken(code, message, command string) *report {
+	return &report{Code: code, Message: message, Command: command, Exit: exitOther}
+}
+
+// unknown returns the result for a login whose server is not known.
 func (m *importCommand) unknown(l *mcpremote.Login) *importResult {
-	if errors.Is(l.Err, mcpremote.ErrNoTokens) {
-		return &importResult{Outcome: outcomeNothing, File: l.Path, Reason: l.Err.Error()}
-	}
-	r := &importResult{Outcome: outcomeNotTaken, File: l.Path, exit: exitOther}
-	if l.Err != nil {
-		r.Code, r.Reason = "unreadable", l.Err.Error()
+	r := &importResult{Outcome: outcomeNotTaken, File: l.Path}
+	switch {
+	case errors.Is(l.Err, mcpremote.ErrNoTokens):
+		r.Outcome, r.Notes = outcomeNothing, []string{l.Err.Error()}
+		return r
+	case l.Err != nil:
+		r.Error = notTaken("unreadable", l.Err.Error(), "")
 		return r
 	}
-	r.Code, r.Command = "unknown_server", m.again()+" URL"
-	r.Reason = "nobody knows which server it is for; name its URL, or give mcp-remote's arguments after --"
-	r.Notes = append(r.Notes, "Signed in or renewed on "+l.ReceivedAt.Local().Format("2 January 2006 at 15:04"))
+	r.Error = notTaken("unknown_server",
+		"its server is not known; name its URL, or give mcp-remote's arguments after --", m.again()+" URL")
+	r.Notes = append(r.Notes, "Last login or refresh: "+l.ReceivedAt.Local().Format("2 January 2006 at 15:04"))
 	if l.Issuer != "" {
 		r.Notes = append(r.Notes, "Authorization server: "+short(l.Issuer))
 	}
@@ -166,7 +173,7 @@ func (m *importCommand) takeServer(ctx context.Context, all []candidate) error {
 		}
 		if r.Outcome == outcomeTaken || r.Outcome == outcomeKept {
 			for _, f := range failed {
-				r.Notes = append(r.Notes, fmt.Sprintf("A newer login was of no use: %s (%s)", f.Reason, f.File))
+				r.Notes = append(r.Notes, fmt.Sprintf("A newer login cannot be used: %s (%s)", f.Error.Message, f.File))
 			}
 			second := m.leave(r, c, all[i+1:])
 			m.add(r)
@@ -176,8 +183,8 @@ func (m *importCommand) takeServer(ctx context.Context, all []candidate) error {
 			return nil
 		}
 		failed = append(failed, r)
-		if r.exit == exitProtocol {
-			break // nothing better is known of an older login
+		if r.Error != nil && r.Error.Exit == exitProtocol {
+			break // an older login is no better
 		}
 	}
 	best := failed[0]
@@ -188,8 +195,8 @@ func (m *importCommand) takeServer(ctx context.Context, all []candidate) error {
 	return nil
 }
 
-// leave notes the older logins beside the one that was taken, and returns what is
-// to be told of those that mcp-remote was told to keep apart from it.
+// leave notes the older logins beside the one that was taken, and returns the results of
+// those that mcp-remote kept apart from it.
 func (m *importCommand) leave(r *importResult, taken candidate, rest []candidate) (second []*importResult) {
 	apart := []string{taken.apart()}
 	for _, c := range rest {
@@ -199,9 +206,10 @@ func (m *importCommand) leave(r *importResult, taken candidate, rest []candidate
 		}
 		apart = append(apart, c.apart())
 		second = append(second, &importResult{
-			Outcome: outcomeNotTaken, Name: c.target.name, Server: c.target.url, Profile: c.target.profile, File: c.Path, Found: c.found(),
-			Code: "second_login", exit: exitOther, Command: m.command(c.match, "--profile NAME --"),
-			Reason: "it is a second login at this server, which needs a profile of its own",
+			Outcome: outcomeNotTaken, Name: c.target.name, Server: c.target.url,
+			Profile: c.target.profile, File: c.Path, Found: c.found(),
+			Error: notTaken("second_login", "it is a second login at this server, which needs a profile of its own",
+				m.command(c.match, "--profile NAME --")),
 		})
 	}
 	return second

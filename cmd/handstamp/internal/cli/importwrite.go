@@ -13,15 +13,15 @@ type importOutput struct {
 	Logins []*importResult `json:"logins"`
 }
 
-// add notes a result, and tells people of it.
+// add notes a result, and shows it.
 func (m *importCommand) add(r *importResult) {
 	m.results = append(m.results, r)
 	if !m.global.json && (r.Outcome == outcomeNotTaken || !m.global.quiet) {
-		m.say(r)
+		m.show(r)
 	}
 }
 
-// finish tells what became of everything.
+// finish shows the whole result.
 func (m *importCommand) finish() error {
 	if m.global.json {
 		return m.out.json(importOutput{m.dir, m.dryRun, append([]*importResult{}, m.results...)}, true)
@@ -32,34 +32,23 @@ func (m *importCommand) finish() error {
 	return nil
 }
 
-// say tells what became of one login.
-func (m *importCommand) say(r *importResult) {
+// show writes the result for one login.
+func (m *importCommand) show(r *importResult) {
 	what := first(r.Name, r.Server, r.File)
-	if r.Outcome == outcomeNothing {
+	switch r.Outcome {
+	case outcomeNothing:
 		if r.Name != "" {
-			m.err.note("", "%s: %s", what, r.Reason)
+			m.err.note("", "%s: %s", what, strings.Join(r.Notes, "; "))
 		}
 		return
-	}
-	switch r.Outcome {
 	case outcomeTaken:
-		verb := "Took over"
-		if m.dryRun {
-			verb = "Would take over"
-		}
-		m.err.ok("", "%s %s (profile %s, %s)", verb, what, r.Profile, m.place)
+		m.showTaken(r, what)
 	case outcomeKept:
 		m.err.ok("", "Already signed in to %s (profile %s, %s); left as it is", what, r.Profile, m.place)
 	default:
-		m.err.bad("", "Not taken: %s: %s", what, short(r.Reason))
+		m.err.bad("", "Not taken: %s: %s", what, short(r.Error.Message))
 		if what != r.File && r.File != "" {
 			m.err.note(indent, "File: %s", r.File)
-		}
-	}
-	if s := r.Status; s != nil && r.Outcome == outcomeTaken {
-		m.err.note(indent, "%s", accessLine(s, time.Now()))
-		if line := clientLine(s); line != "" {
-			m.err.note(indent, "%s", line)
 		}
 	}
 	for _, note := range r.Notes {
@@ -68,12 +57,24 @@ func (m *importCommand) say(r *importResult) {
 	for _, file := range r.Older {
 		m.err.note(indent, "Left aside, an older login: %s", file)
 	}
-	if r.Command != "" {
-		m.err.note(indent, "Run: %s", r.Command)
+	if r.Error != nil && r.Error.Command != "" {
+		m.err.note(indent, "Run: %s", r.Error.Command)
 	}
 }
 
-// sum tells the whole in a few words, and what to do next.
+func (m *importCommand) showTaken(r *importResult, what string) {
+	verb := "Took over"
+	if m.dryRun {
+		verb = "Would take over"
+	}
+	m.err.ok("", "%s %s (profile %s, %s)", verb, what, r.Profile, m.place)
+	m.err.note(indent, "%s", accessLine(r.Status, time.Now()))
+	if line := clientLine(r.Status); line != "" {
+		m.err.note(indent, "%s", line)
+	}
+}
+
+// sum writes the numbers, and what to do next.
 func (m *importCommand) sum() {
 	counts := make(map[string]int)
 	for _, r := range m.results {

@@ -17,37 +17,23 @@ func (a *app) newLab() *cobra.Command {
 		Use:   "lab",
 		Short: "Authorization servers with the habits of real ones, to test any MCP client",
 		Long: `Authorization servers with the habits of real ones, on this machine, and a suite
-that tests what becomes of a login in the second session: ours, and that of any
-other MCP client.`,
+that tests whether a login still works in the second session of a client: ours, or
+any other MCP client.`,
 		Example: `  handstamp lab list
   handstamp lab serve --personality none-first
   handstamp lab run
   handstamp lab run --client 'npx -y mcp-remote {url}' --html report.html`,
-		Args: noSubcommand,
+		Args: subcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.newLabList(), a.newLabServe(), a.newLabRun(), a.newLabSession())
 	return cmd
 }
 
-// noSubcommand is the Args function of a command that only has subcommands.
-func noSubcommand(cmd *cobra.Command, args []string) error {
-	var names []string
-	for _, c := range cmd.Commands() {
-		if c.IsAvailableCommand() {
-			names = append(names, c.Name())
-		}
-	}
-	if len(args) == 0 {
-		return nil
-	}
-	return usage("%s has no command %q%s", cmd.CommandPath(), args[0], didYouMean(args[0], names))
-}
-
 func (a *app) newLabList() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
-		Short: "List the personalities: what a server does, who is known for it, what a client must do",
+		Short: "List the personalities: what a server does, where it was seen, what a client must do",
 		Args:  exactly(0, "no arguments"),
 		RunE: func(*cobra.Command, []string) error {
 			all := lab.Personalities()
@@ -73,8 +59,8 @@ const personalityHelp = "a name that handstamp lab list shows, one of your own a
 // maxPersonality bounds a file with a personality, in bytes.
 const maxPersonality = 1 << 20
 
-// personalityNames collects names and personalities of one's own: a comma parts
-// names, and belongs to those.
+// personalityNames collects names and JSON of personalities: a comma separates
+// names, but not JSON.
 type personalityNames []string
 
 // String implements pflag.Value.
@@ -114,7 +100,7 @@ func ownPersonality(text string) (lab.Personality, error) {
 	if path, ok := strings.CutPrefix(strings.TrimSpace(text), "@"); ok {
 		var err error
 		if raw, err = readRegular(path, maxPersonality); err != nil {
-			return lab.Personality{}, usage("--personality cannot be read: %w", err)
+			return lab.Personality{}, usage("--personality cannot be read: %s: %w", path, err)
 		}
 	}
 	var p lab.Personality
@@ -178,9 +164,9 @@ func (a *app) newLabSession() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			answer, err := callEcho(cmd.Context(), c, t.url, "hello")
-			if err == nil && answer != "hello" {
-				err = errors.New("the tool gave another answer")
+			text, err := callEcho(cmd.Context(), c, t.url, "hello")
+			if err == nil && text != "hello" {
+				err = errors.New("the tool returned another text")
 			}
 			return err
 		},
@@ -194,5 +180,8 @@ func (a *app) labClients() ([]*labClient, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the lab cannot find its own program: %w", err)
 	}
-	return []*labClient{newLabProgram("handstamp (library)", exe, "lab", "session", "{url}"), newLabBridge("handstamp bridge", exe, "bridge", "{url}")}, nil
+	return []*labClient{
+		newLabProgram("handstamp (library)", exe, "lab", "session", "{url}"),
+		newLabBridge("handstamp bridge", exe, "bridge", "{url}"),
+	}, nil
 }

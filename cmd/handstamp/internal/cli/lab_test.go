@@ -21,7 +21,7 @@ import (
 // the race detector. make lab has all of them.
 func TestLab(t *testing.T) {
 	args := []string{"lab", "run", "--json",
-		"--processes", "1,3", "--personality", "none-first,registers-otherwise,rotates-strictly,lost-answer,forgot-client-page,issuer-moved,step-up,iss-wrong"}
+		"--processes", "1,3", "--personality", "none-first,registers-otherwise,rotates-strictly,lost-response,forgot-client-page,issuer-moved,step-up,iss-wrong"}
 	raw, err := exec.CommandContext(t.Context(), "handstamp", args...).Output()
 	if err != nil {
 		t.Error(err)
@@ -52,13 +52,13 @@ func TestLabServe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var told served
-	if err := json.Unmarshal(line, &told); err != nil || told.Personality != "no-dcr" {
+	var got served
+	if err := json.Unmarshal(line, &got); err != nil || got.Personality != "no-dcr" {
 		t.Fatalf("it says %s: %v", line, err)
 	}
-	for _, target := range []string{told.MCP, told.Page} {
-		if !answers(target) {
-			t.Errorf("%s does not answer", target)
+	for _, target := range []string{got.MCP, got.Page} {
+		if !reachable(target) {
+			t.Errorf("%s does not respond", target)
 		}
 	}
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
@@ -67,7 +67,7 @@ func TestLabServe(t *testing.T) {
 	if code := c.wait(cmd); code != exitInterrupted {
 		t.Errorf("exit code %d", code)
 	}
-	if answers(told.Page) {
+	if reachable(got.Page) {
 		t.Error("the page is still there")
 	}
 }
@@ -117,8 +117,8 @@ func TestLabInterrupted(t *testing.T) {
 	}
 }
 
-// answers reports whether somebody answers at a URL.
-func answers(target string) bool {
+// reachable reports whether a server responds at a URL.
+func reachable(target string) bool {
 	r, err := http.Get(target)
 	if err != nil {
 		return false

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/lab/suite"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
@@ -47,7 +48,7 @@ func setBack(ctx context.Context, files store.Store, url string, d time.Duration
 	if err != nil {
 		return err
 	}
-	rec, err := files.Get(ctx, key)
+	rec, err := record.Get(ctx, files, key)
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -66,5 +67,5 @@ func setBack(ctx context.Context, files store.Store, url string, d time.Duration
 			rec.Clients[i].SecretExpiresAt = rec.Clients[i].SecretExpiresAt.Add(-d)
 		}
 	}
-	return files.Put(ctx, rec)
+	return record.Put(ctx, files, rec)
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,17 +30,17 @@ func (a *app) newLabRun() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run an MCP client through the suite: our own, or any other",
-		Long: `Run an MCP client through the suite. Without --client it is our library, in
+		Long: `Run an MCP client through the suite. Without --client, that is our library, in
 processes of its own, and our bridge.
 
 Every cell has a server with one personality. One process signs in; then
 something happens (the access token expires, the server forgets the client, two
-days pass), and 1 or 20 processes come, each for one tool call. Counted are the
-sessions that got through, browser tabs, token requests, registrations and failed
+days pass), and 1 or 20 processes start, each for one tool call. The suite counts
+the sessions that succeeded, browser tabs, token requests, registrations and failed
 calls. The exit code is 1 if a cell failed.
 
-A browser is played by programs that the client finds in PATH and BROWSER; HOME is
-a new folder for each cell. --timeout bounds the sessions of a cell.`,
+Programs in PATH and BROWSER play the browser; HOME is a new folder for each cell.
+--timeout bounds the sessions of a cell.`,
 		Example: `  handstamp lab run --personality rotates-strictly --processes 20
   handstamp lab run --client 'npx -y mcp-remote {url}' --html report.html
   handstamp lab run --client-http './mcpcall {url}' --junit report.xml`,
@@ -52,7 +53,7 @@ a new folder for each cell. --timeout bounds the sessions of a cell.`,
 	flags.Var(&r.personalities, "personality", "only these (all): "+personalityHelp)
 	_ = cmd.RegisterFlagCompletionFunc("personality", personalityCompletions)
 	flags.StringSliceVar(&r.conditions, "condition", nil, "only these (all)")
-	flags.IntSliceVar(&r.processes, "processes", nil, "how many come at once (1,20)")
+	flags.IntSliceVar(&r.processes, "processes", nil, "how many processes start at once (1,20)")
 	flags.IntVar(&r.parallel, "parallel", 0, "how many cells are played at once (two for each processor)")
 	flags.StringVar(&r.junit, "junit", "", "write a JUnit report to this file")
 	flags.StringVar(&r.html, "html", "", "write a report with the matrix as a picture to this file")
@@ -73,11 +74,10 @@ func (r *labRun) run(ctx context.Context, given func(flag string) bool) error {
 		{"junit", r.junit, suite.Reports.WriteJUnit},
 		{"html", r.html, suite.Reports.WriteHTML},
 	}
+	files = slices.DeleteFunc(files, func(f reportFile) bool { return !given(f.flag) })
 	for _, file := range files {
-		if given(file.flag) {
-			if err := file.check(); err != nil {
-				return err
-			}
+		if err := file.check(); err != nil {
+			return err
 		}
 	}
 	var reports suite.Reports
@@ -91,11 +91,9 @@ func (r *labRun) run(ctx context.Context, given func(flag string) bool) error {
 			break
 		}
 	}
-	// An interrupted run tells of the cells that it has played.
+	// An interrupted run reports the cells that it has played.
 	for _, file := range files {
-		if file.path != "" {
-			err = errors.Join(err, file.create(reports))
-		}
+		err = errors.Join(err, file.create(reports))
 	}
 	if r.global.json {
 		err = errors.Join(err, r.out.json(reports, true))
@@ -117,8 +115,8 @@ type reportFile struct {
 	write      func(suite.Reports, io.Writer) error
 }
 
-// check finds out whether the file can be written before minutes are spent on
-// what goes in, and leaves what is there.
+// check finds out whether the file can be written before the suite runs for
+// minutes, and leaves its content.
 func (f reportFile) check() error {
 	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE, 0o666)
 	if err != nil {
@@ -135,7 +133,7 @@ func (f reportFile) create(reports suite.Reports) error {
 	return errors.Join(f.write(reports, file), file.Close())
 }
 
-// options reads the flags that say what is played.
+// options reads the flags that select the cells.
 func (r *labRun) options() (suite.Options, error) {
 	o := suite.Options{Processes: r.processes, Parallel: r.parallel, Timeout: r.global.timeout}
 	for _, n := range r.processes {
@@ -160,7 +158,7 @@ func (r *labRun) options() (suite.Options, error) {
 	return o, nil
 }
 
-// clients reads the flags that say what is tested.
+// clients reads the flags that name the clients under test.
 func (r *labRun) clients(given func(flag string) bool) ([]suite.Client, error) {
 	var clients []suite.Client
 	for _, line := range []struct {
@@ -192,7 +190,7 @@ func (r *labRun) clients(given func(flag string) bool) ([]suite.Client, error) {
 	return clients, err
 }
 
-// play plays the suite with one client and shows how it goes.
+// play plays the suite with one client and shows its progress.
 func (r *labRun) play(ctx context.Context, o suite.Options) (*suite.Report, error) {
 	silent := r.global.quiet || r.global.json
 	done, failed, all, begun := 0, 0, o.Cells(), time.Now()
@@ -200,21 +198,15 @@ func (r *labRun) play(ctx context.Context, o suite.Options) (*suite.Report, erro
 		done++
 		if !c.Passed() {
 			failed++
-			if !silent {
-				r.out.bad("", "%s", c.Name())
-				for _, failure := range c.Failures {
-					r.out.note("  ", "%s", short(failure))
-				}
-				for _, line := range c.Requests {
-					if r.global.verbose {
-						r.out.line("      %s", line)
-					}
-				}
-			}
 		}
-		if !silent {
-			r.out.progress("%s  %d of %d cells, %d failed, %v", strings.TrimSpace(o.Client.String()), done, all, failed, time.Since(begun).Round(time.Second))
+		if silent {
+			return
 		}
+		if !c.Passed() {
+			r.showFailure(c)
+		}
+		r.out.progress("%s  %d of %d cells, %d failed, %v", strings.TrimSpace(o.Client.String()),
+			done, all, failed, time.Since(begun).Round(time.Second))
 	}
 	report, err := suite.Run(ctx, o)
 	if err == nil && !silent {
@@ -225,4 +217,18 @@ func (r *labRun) play(ctx context.Context, o suite.Options) (*suite.Report, erro
 		}
 	}
 	return report, err
+}
+
+// showFailure prints what went wrong in a cell.
+func (r *labRun) showFailure(c *suite.Cell) {
+	r.out.bad("", "%s", c.Name())
+	for _, failure := range c.Failures {
+		r.out.note(indent, "%s", short(failure))
+	}
+	if !r.global.verbose {
+		return
+	}
+	for _, line := range c.Requests {
+		r.out.line("      %s", line)
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
 )
@@ -159,12 +160,12 @@ func TestRecordOfNewerVersionBeforeLogin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec, err := files.Get(t.Context(), c.key())
+	rec, err := record.Get(t.Context(), files, c.key())
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec.Version = store.SchemaVersion + 1
-	data, err := store.Encode(rec)
+	rec.Version = record.SchemaVersion + 1
+	data, err := record.Encode(rec)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,19 +20,18 @@ func (a *app) newLogin() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "login <server>",
 		Short: "Sign in to a server",
-		Long: `Sign in to an MCP server. The browser opens once; what it brings back is stored
-so that later sessions need none. A stored login is tried at the server first, and
-refreshed if need be: the browser opens only where that does not help, or with
---force.
+		Long: `Sign in to an MCP server. The browser opens once; the login is stored, so that later
+sessions need no browser. A stored login is tried at the server first, and refreshed
+if needed: the browser opens only where that does not help, or with --force.
 
-The client registers by itself where the server allows it. Where it does not,
-register one by hand at the server's console and give --client-id and, if there
-is a secret, --client-secret-file, -env or -stdin. A secret is never an argument:
-everybody on the machine could read it. The client is stored with the login: later
+The client registers itself where the server allows it. Where the server does not,
+register a client by hand at the server's console and give --client-id and, if it
+has a secret, --client-secret-file, -env or -stdin. A secret is never an argument:
+every user of the machine could read it. The client is stored with the login: later
 commands need neither.
 
-On a terminal the URL that the browser ended at can be pasted, for a browser on
-another machine; --paste reads it from standard input that is no terminal, too.`,
+On a terminal you can paste the URL that the browser ended at, for a browser on
+another machine; --paste reads it from standard input that is not a terminal.`,
 		Example: `  handstamp login mcp.example.com/mcp
   handstamp login linear --scope read --scope write
   handstamp login mcp.example.com/mcp --client-id 0oa4 --client-secret-file secret.txt \
@@ -42,7 +41,7 @@ another machine; --paste reads it from standard input that is no terminal, too.`
 		RunE:              func(cmd *cobra.Command, args []string) error { return l.run(cmd.Context(), args[0]) },
 	}
 	l.login.bind(cmd)
-	cmd.Flags().BoolVar(&l.force, "force", false, "sign in anew though the stored credential is good")
+	cmd.Flags().BoolVar(&l.force, "force", false, "sign in again although the stored login is good")
 	return cmd
 }
 
@@ -75,12 +74,12 @@ func (l *loginCommand) run(ctx context.Context, arg string) error {
 	if l.global.json {
 		return l.out.json(loginOutput{result.Status, result.Already, result.NoRefreshToken}, true)
 	}
-	l.say(t, result)
+	l.show(t, result)
 	return nil
 }
 
-// say tells how the login ended.
-func (l *loginCommand) say(t *target, result *handstamp.LoginResult) {
+// show writes the result of the login.
+func (l *loginCommand) show(t *target, result *handstamp.LoginResult) {
 	if l.global.quiet {
 		return
 	}
@@ -90,14 +89,14 @@ func (l *loginCommand) say(t *target, result *handstamp.LoginResult) {
 	}
 	l.err.ok("", "%s %s (profile %s, %s)", verb, t.name, t.profile, l.place)
 	l.err.note("", "%s", accessLine(result.Status, time.Now()))
-	if why := result.NoRefreshToken; why != "" {
-		l.err.warn("", "It does not renew by itself: %s", why)
+	if reason := result.NoRefreshToken; reason != "" {
+		l.err.warn("", "It cannot be refreshed: %s", reason)
 	}
 	switch {
 	case l.place == "memory":
 		l.err.warn("", "The memory store forgets this login when the command ends")
 	case result.Already:
-		l.err.note("", "To sign in anew: %s --force", t.command("login"))
+		l.err.note("", "To sign in again: %s --force", t.command("login"))
 	default:
 		l.err.note("", "Try: %s", t.command("token"))
 	}

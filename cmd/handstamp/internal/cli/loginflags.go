@@ -16,8 +16,8 @@ const (
 	methodPost  = "client_secret_post"
 )
 
-// loginOptions are the flags that shape a login: who signs in, for what, and
-// how the person is reached.
+// loginOptions are the flags of a login: the client, what it requests, and how the user
+// signs in.
 type loginOptions struct {
 	scopes       []string
 	clientID     string
@@ -34,11 +34,12 @@ type loginOptions struct {
 
 func (o *loginOptions) bind(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringArrayVar(&o.scopes, "scope", nil, "ask for this scope instead of the server's (may be repeated)")
+	flags.StringArrayVar(&o.scopes, "scope", nil, "request this scope instead of the server's (may be repeated)")
 	flags.StringVar(&o.clientID, "client-id", "", "a client that was registered by hand")
 	o.secret.bind(flags)
 	flags.StringVar(&o.metadataURL, "client-metadata-url", "", "URL of a client ID metadata document")
-	bindChoice(cmd, flags, &o.method, "token-endpoint-auth-method", "how the client was registered to authenticate", methodNone, methodBasic, methodPost)
+	bindChoice(cmd, flags, &o.method, "token-endpoint-auth-method",
+		"how the client was registered to authenticate", methodNone, methodBasic, methodPost)
 	flags.StringVar(&o.resource, "resource", "", "send this resource parameter instead of the server's own")
 	flags.BoolVar(&o.noResource, "no-resource", false, "send no resource parameter")
 	flags.StringArrayVar(&o.params, "param", nil, "add `key=value` to the authorization request (may be repeated)")
@@ -48,7 +49,7 @@ func (o *loginOptions) bind(cmd *cobra.Command) {
 }
 
 // reserved are the parameters of an authorization request that --param must not
-// change: the protocol's checks hang on them.
+// change: the protocol's checks depend on them.
 var reserved = []string{
 	"response_type", "client_id", "redirect_uri", "state", "code_challenge", "code_challenge_method",
 	"scope", "resource", "client_secret", "request", "request_uri", "response_mode",
@@ -59,34 +60,43 @@ func (o *loginOptions) check() error {
 	if err := o.secret.check(); err != nil {
 		return err
 	}
-	switch {
-	case o.clientID == "" && o.secret.given():
-		return usage("a client secret without --client-id belongs to no client")
-	case o.clientID == "" && o.method != "":
-		return usage("--token-endpoint-auth-method says how a client was registered, so it needs --client-id")
-	case o.clientID != "" && o.metadataURL != "":
-		return usage("--client-id and --client-metadata-url name two different clients")
-	case o.resource != "" && o.noResource:
-		return usage("--resource and --no-resource contradict each other")
-	case o.callbackPort < 0 || o.callbackPort > 65535:
-		return usage("--callback-port is a number up to 65535")
-	case o.paste && o.secret.stdin:
-		return usage("standard input gives either the client secret or the pasted URL: use --client-secret-file")
+	if err := o.checkCombinations(); err != nil {
+		return err
 	}
-	if o.metadataURL != "" {
-		// The client ID metadata document draft, section 3: https and a path.
-		if u, err := url.Parse(o.metadataURL); err != nil || u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") == "" {
-			return usage("--client-metadata-url is an https:// URL with a path")
-		}
+	// The client ID metadata document draft, section 3: https and a path.
+	if u, err := url.Parse(o.metadataURL); o.metadataURL != "" &&
+		(err != nil || u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") == "") {
+		return usage("--client-metadata-url is an https:// URL with a path")
 	}
-	if o.resource != "" {
-		// RFC 8707, section 2: an absolute URI without a fragment.
-		if u, err := url.Parse(o.resource); err != nil || !u.IsAbs() || strings.Contains(o.resource, "#") {
-			return usage("--resource is an absolute URI without a fragment")
-		}
+	// RFC 8707, section 2: an absolute URI without a fragment.
+	if u, err := url.Parse(o.resource); o.resource != "" &&
+		(err != nil || !u.IsAbs() || strings.Contains(o.resource, "#")) {
+		return usage("--resource is an absolute URI without a fragment")
 	}
 	_, err := o.parameters()
 	return err
+}
+
+// checkCombinations finds flags that contradict or need each other.
+func (o *loginOptions) checkCombinations() error {
+	for _, c := range []struct {
+		wrong   bool
+		message string
+	}{
+		{o.clientID == "" && o.secret.given(), "a client secret needs --client-id, the client that it belongs to"},
+		{o.clientID == "" && o.method != "",
+			"--token-endpoint-auth-method describes how a client was registered, so it needs --client-id"},
+		{o.clientID != "" && o.metadataURL != "", "--client-id and --client-metadata-url name two different clients"},
+		{o.resource != "" && o.noResource, "--resource and --no-resource contradict each other"},
+		{o.callbackPort < 0 || o.callbackPort > 65535, "--callback-port is a number up to 65535"},
+		{o.paste && o.secret.stdin,
+			"standard input is for the client secret or the pasted URL: use --client-secret-file"},
+	} {
+		if c.wrong {
+			return usage("%s", c.message)
+		}
+	}
+	return nil
 }
 
 // parameters returns the parameters that --param adds.
@@ -135,8 +145,8 @@ func (o *loginOptions) repeated() string {
 	return s
 }
 
-// apply puts the options, and the server's configuration where there is no
-// option, into the client.
+// apply sets in the client the options, and the server's configuration where there is
+// no option.
 func (o *loginOptions) apply(a *app, c *handstamp.Client, t *target) error {
 	conf := t.config
 	params, err := o.authParams(conf)
@@ -168,37 +178,36 @@ func (o *loginOptions) apply(a *app, c *handstamp.Client, t *target) error {
 // registration returns the client that was registered by hand, or nil.
 func (o *loginOptions) registration(a *app, conf *serverConfig) (*handstamp.Registration, error) {
 	r := &handstamp.Registration{ClientID: o.clientID, Issuer: conf.Issuer, TokenEndpointAuthMethod: o.method}
-	if conf.ClientID == "" || conf.ClientID == o.clientID {
-		r.Issuer = conf.Issuer // a flag repeats the client, and lifts no bound
-	}
 	source := o.secret
 	if r.ClientID == "" {
 		if conf.ClientID == "" || o.metadataURL != "" {
 			return nil, nil
 		}
-		r.ClientID = conf.ClientID
-		r.TokenEndpointAuthMethod = conf.AuthMethod
+		r.ClientID, r.TokenEndpointAuthMethod = conf.ClientID, conf.AuthMethod
 		if !source.given() {
 			source = secretSource{file: conf.ClientSecretFile, env: conf.ClientSecretEnv}
 		}
 	}
-	if !source.given() && a.env.get("HANDSTAMP_CLIENT_SECRET") != "" {
-		source.env = "HANDSTAMP_CLIENT_SECRET"
-	}
-	if r.TokenEndpointAuthMethod == methodNone && source.given() && source.env != "HANDSTAMP_CLIENT_SECRET" {
-		return nil, usage("the method none sends no secret: leave the secret away, or name the method that sends it")
+	const variable = "HANDSTAMP_CLIENT_SECRET"
+	if !source.given() && a.env.get(variable) != "" {
+		source.env = variable
 	}
 	if r.TokenEndpointAuthMethod == methodNone {
+		if source.given() && source.env != variable {
+			return nil, usage("the method none sends no secret: leave the secret out, or name the method that sends it")
+		}
 		return r, nil
 	}
-	secret, err := source.read(a)
+	var err error
+	r.ClientSecret, err = source.read(a)
+	needsSecret := r.TokenEndpointAuthMethod == methodBasic || r.TokenEndpointAuthMethod == methodPost
+	if err == nil && r.ClientSecret == "" && needsSecret {
+		err = usage("%s needs a client secret: give it with --client-secret-file, --client-secret-env or "+
+			"--client-secret-stdin", r.TokenEndpointAuthMethod)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if secret == "" && (r.TokenEndpointAuthMethod == methodBasic || r.TokenEndpointAuthMethod == methodPost) {
-		return nil, usage("%s needs a client secret: give it with --client-secret-file, --client-secret-env or --client-secret-stdin", r.TokenEndpointAuthMethod)
-	}
-	r.ClientSecret = secret
 	return r, nil
 }
 

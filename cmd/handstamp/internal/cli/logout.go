@@ -19,9 +19,9 @@ func (a *app) newLogout() *cobra.Command {
 	l := &logoutCommand{app: a}
 	cmd := &cobra.Command{
 		Use:   "logout <server> | --all",
-		Short: "Sign out: revoke at the server, then forget",
+		Short: "Sign out: revoke the tokens at the server, then delete them here",
 		Long: `Revoke the tokens at the authorization server (RFC 7009), then delete them here.
-The deletion happens whatever the server says; what it said is told.`,
+They are deleted even if the server does not revoke them; its error is reported.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if l.all && len(args) > 0 {
 				return usage("handstamp logout takes a server or --all, not both")
@@ -36,7 +36,7 @@ The deletion happens whatever the server says; what it said is told.`,
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&l.all, "all", false, "sign out everywhere, in every profile")
-	flags.BoolVar(&l.opts.NoRevoke, "no-revoke", false, "ask the server for nothing, only forget")
+	flags.BoolVar(&l.opts.NoRevoke, "no-revoke", false, "send nothing to the server, only delete here")
 	flags.BoolVar(&l.opts.KeepClient, "keep-client", false, "keep the client registration for the next login")
 	flags.BoolVar(&l.opts.DeleteClient, "delete-client", false, "delete the client registration at the server, too (RFC 7592)")
 	return cmd
@@ -44,14 +44,14 @@ The deletion happens whatever the server says; what it said is told.`,
 
 // logoutOutput is what --json prints for a server.
 type logoutOutput struct {
-	Server            string `json:"server"`
-	Profile           string `json:"profile"`
-	WasSignedIn       bool   `json:"was_signed_in"`
-	Damaged           bool   `json:"damaged,omitempty"`
-	Revoked           bool   `json:"revoked"`
-	RevokeError       string `json:"revoke_error,omitempty"`
-	ClientDeleted     bool   `json:"client_deleted"`
-	DeleteClientError string `json:"delete_client_error,omitempty"`
+	Server            string  `json:"server"`
+	Profile           string  `json:"profile"`
+	WasSignedIn       bool    `json:"was_signed_in"`
+	Damaged           bool    `json:"damaged,omitempty"`
+	Revoked           bool    `json:"revoked"`
+	RevokeError       *report `json:"revoke_error,omitempty"`
+	ClientDeleted     bool    `json:"client_deleted"`
+	DeleteClientError *report `json:"delete_client_error,omitempty"`
 }
 
 func (l *logoutCommand) run(ctx context.Context, args []string) error {
@@ -62,7 +62,21 @@ func (l *logoutCommand) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	results := make([]logoutOutput, 0, len(targets))
+	results, err := l.each(ctx, targets)
+	switch {
+	case l.global.json && l.all:
+		err = errors.Join(err, l.out.json(map[string]any{"servers": results}, true))
+	case l.global.json && len(results) == 1:
+		err = errors.Join(err, l.out.json(results[0], true))
+	case len(targets) == 0 && !l.global.quiet:
+		l.err.note("", "No server is signed in to")
+	}
+	return errors.Join(err, ctx.Err())
+}
+
+// each signs out of the targets, one after the other.
+func (l *logoutCommand) each(ctx context.Context, targets []*target) ([]*logoutOutput, error) {
+	results := make([]*logoutOutput, 0, len(targets))
 	var errs []error
 	for _, t := range targets {
 		if ctx.Err() != nil {
@@ -73,20 +87,9 @@ func (l *logoutCommand) run(ctx context.Context, args []string) error {
 			errs = append(errs, advise(err, t))
 			continue
 		}
-		results = append(results, *out)
+		results = append(results, out)
 	}
-	if l.global.json {
-		var v any = results
-		if !l.all && len(results) == 1 {
-			v = results[0]
-		}
-		if len(results) > 0 || l.all {
-			errs = append(errs, l.out.json(v, true))
-		}
-	} else if len(targets) == 0 && !l.global.quiet {
-		l.err.note("", "Nobody is signed in anywhere")
-	}
-	return errors.Join(append(errs, ctx.Err())...)
+	return results, errors.Join(errs...)
 }
 
 // targets returns the server named, or all that are stored.
@@ -113,7 +116,7 @@ func (l *logoutCommand) targets(ctx context.Context, args []string) ([]*target, 
 	return targets, nil
 }
 
-// one signs out of one server and tells what happened.
+// one signs out of one server and shows the result.
 func (l *logoutCommand) one(ctx context.Context, t *target) (*logoutOutput, error) {
 	c, err := l.storedClient(ctx, t, handstamp.LoginNever)
 	if err != nil {
@@ -125,31 +128,36 @@ func (l *logoutCommand) one(ctx context.Context, t *target) (*logoutOutput, erro
 	if err != nil {
 		return nil, err
 	}
+	if keys, err := c.Store.List(ctx); err == nil {
+		l.forgetFlags(t.profile, keys)
+	}
 	out := &logoutOutput{
 		Server: t.url, Profile: t.profile, WasSignedIn: r.WasSignedIn, Damaged: r.Damaged,
-		Revoked: r.Revoked, RevokeError: text(r.RevokeError),
-		ClientDeleted: r.ClientDeleted, DeleteClientError: text(r.DeleteClientError),
+		Revoked: r.Revoked, RevokeError: reportOf(ctx, r.RevokeError),
+		ClientDeleted: r.ClientDeleted, DeleteClientError: reportOf(ctx, r.DeleteClientError),
 	}
 	if !l.global.json && !l.global.quiet {
-		l.say(t, r)
+		l.show(t, r)
 	}
 	return out, nil
 }
 
-// say tells how the logout ended, and what is left at the server.
-func (l *logoutCommand) say(t *target, r *handstamp.LogoutResult) {
+// show writes how the logout ended, and what is left at the server.
+func (l *logoutCommand) show(t *target, r *handstamp.LogoutResult) {
 	switch {
 	case r.Damaged:
-		l.err.warn("", "The saved login at %s (profile %s) was damaged: deleted here; nothing could be revoked at the server", t.name, t.profile)
+		l.err.warn("", "The stored login at %s (profile %s) was damaged: deleted here; "+
+			"nothing could be revoked at the server", t.name, t.profile)
 	case !r.WasSignedIn:
-		l.err.ok("", "Nobody was signed in to %s (profile %s)", t.name, t.profile)
+		l.err.ok("", "Not signed in to %s (profile %s)", t.name, t.profile)
 	case r.Revoked:
 		l.err.ok("", "Signed out of %s (profile %s): revoked at the server and deleted here", t.name, t.profile)
 	case r.RevokeError != nil:
-		l.err.warn("", "Signed out of %s (profile %s) here only: the server did not revoke the tokens (%s)", t.name, t.profile, short(r.RevokeError.Error()))
-		l.err.note("", "They end by themselves; to be sure, remove Handstamp in your account at the server")
+		l.err.warn("", "Signed out of %s (profile %s) here only: the server did not revoke the tokens (%s)",
+			t.name, t.profile, short(r.RevokeError.Error()))
+		l.err.note("", "The tokens expire; to end them now, remove Handstamp in your account at the server")
 	default:
-		l.err.ok("", "Signed out of %s (profile %s): deleted here; the server was not asked to revoke anything", t.name, t.profile)
+		l.err.ok("", "Signed out of %s (profile %s): deleted here, and nothing was sent to the server", t.name, t.profile)
 	}
 	switch {
 	case r.ClientDeleted:
@@ -159,10 +167,11 @@ func (l *logoutCommand) say(t *target, r *handstamp.LogoutResult) {
 	}
 }
 
-// text returns an error's text, or "".
-func text(err error) string {
+// reportOf is explain for an error that may be nil.
+func reportOf(ctx context.Context, err error) *report {
 	if err == nil {
-		return ""
+		return nil
 	}
-	return err.Error()
+	r := explain(ctx, err)
+	return &r
 }

@@ -17,20 +17,21 @@ import (
 	"github.com/handstamp/handstamp/bridge"
 )
 
-// mcpHost is an MCP host in this process: it speaks through a bridge, so that
+// mcpHost is an MCP host in this process: it talks to a server through a bridge, so that
 // tools and call meet each server as the bridge does. Its methods are for one
 // goroutine.
 type mcpHost struct {
-	app     *app
-	server  string // as people call it
-	in      io.WriteCloser
-	lines   *bufio.Reader
-	done    chan error
-	life    context.Context
-	end     context.CancelFunc
-	serial  int
-	begun   bool // the server was told that the session has begun
-	carried *carriedSecrets
+	app          *app
+	server       string // as the user names it
+	toolsCommand string // the command that lists the server's tools
+	in           io.WriteCloser
+	lines        *bufio.Reader
+	done         chan error
+	life         context.Context
+	end          context.CancelFunc
+	serial       int
+	begun        bool // notifications/initialized was sent
+	carried      *carriedSecrets
 
 	mu      sync.Mutex // guards what follows
 	trouble error      // the last of the library's errors
@@ -46,7 +47,7 @@ type rpcError struct {
 // internalError is the code of an error that names none.
 const internalError = -32603
 
-func (e *rpcError) Error() string { return "the server says: " + e.Message }
+func (e *rpcError) Error() string { return "the server returned an error: " + e.Message }
 
 // later reports whether the same request may succeed at another time.
 func (e *rpcError) later() bool {
@@ -93,7 +94,7 @@ func (b *bridgeCommand) host(ctx context.Context, t *target) (*mcpHost, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &mcpHost{app: b.app, server: t.name, done: make(chan error, 1), carried: b.carried}
+	h := &mcpHost{app: b.app, server: t.name, toolsCommand: t.command("tools"), done: make(chan error, 1), carried: b.carried}
 	explain := o.Explain
 	o.Explain = func(err error) *bridge.Trouble {
 		trouble := explain(err)
@@ -135,9 +136,9 @@ func (b *bridgeCommand) host(ctx context.Context, t *target) (*mcpHost, error) {
 	return h, nil
 }
 
-// initialized tells the server that the session has begun. One that keeps no
-// session has nothing to begin, and the request is saved; should it want to be told
-// all the same, request makes up for it.
+// initialized sends notifications/initialized. A server that keeps no session does not
+// need it, and the request is saved; should it reject requests without it, request makes
+// up for that.
 func (h *mcpHost) initialized() error {
 	h.begun = true
 	return h.write(map[string]any{"jsonrpc": "2.0", "method": "notifications/initialized"})
@@ -175,11 +176,11 @@ func (h *mcpHost) write(message any) error {
 	return err
 }
 
-// slow is when a person at a terminal is told what is waited for.
+// slow is after how long a terminal shows what the command waits for.
 const slow = time.Second
 
 // request makes a request and returns its result. A server that rejects it because
-// the session has not begun is told that it has, and gets the request again.
+// the session has not begun gets notifications/initialized, and then the request again.
 func (h *mcpHost) request(method string, params map[string]any) (json.RawMessage, error) {
 	result, err := h.send(method, params)
 	rejected, ok := errors.AsType[*rpcError](err)
@@ -214,9 +215,9 @@ func (h *mcpHost) send(method string, params map[string]any) (json.RawMessage, e
 	if err := h.write(map[string]any{"jsonrpc": "2.0", "id": h.serial, "method": method, "params": params}); err != nil {
 		return nil, err
 	}
-	told := make(chan struct{})
+	shown := make(chan struct{})
 	waiting := time.AfterFunc(slow, func() {
-		defer close(told)
+		defer close(shown)
 		if !h.app.global.quiet {
 			h.app.err.progress("Waiting for %s", h.server)
 		}
@@ -225,16 +226,13 @@ func (h *mcpHost) send(method string, params map[string]any) (json.RawMessage, e
 		// A line that has begun is finished first: it must not come after the
 		// outcome.
 		if !waiting.Stop() {
-			<-told
+			<-shown
 		}
 	}()
 	for {
 		line, err := h.lines.ReadBytes('\n')
 		if err != nil {
-			if errors.Is(h.life.Err(), context.DeadlineExceeded) {
-				return nil, &failure{kind: kindUnreachable, message: "the server did not answer in time: a longer --timeout waits longer"}
-			}
-			return nil, errors.New("the session ended before the answer came")
+			return nil, h.ended()
 		}
 		var m map[string]json.RawMessage // not a struct, which takes "ID" for "id"
 		if json.Unmarshal(line, &m) != nil {
@@ -259,6 +257,20 @@ func (h *mcpHost) send(method string, params map[string]any) (json.RawMessage, e
 	}
 }
 
+// ended returns the error for a session that ended before a response.
+func (h *mcpHost) ended() error {
+	if errors.Is(h.life.Err(), context.DeadlineExceeded) {
+		return &failure{kind: kindUnreachable, message: "the server did not respond in time",
+			hint: "a longer --timeout waits longer"}
+	}
+	return &failure{kind: kindOther, message: "the session ended before the response", hint: h.retryHint()}
+}
+
+// retryHint returns what to do after an error that may be over soon.
+func (h *mcpHost) retryHint() string {
+	return "try again later; to see whether the server is back, run: " + h.toolsCommand
+}
+
 // failure returns what an error response means: the library's own error where one
 // is behind it, with its exit code and its advice.
 func (h *mcpHost) failure(e *rpcError) error {
@@ -271,18 +283,26 @@ func (h *mcpHost) failure(e *rpcError) error {
 	switch {
 	case h.trouble != nil:
 		return h.trouble
-	case e.Code == bridge.CodeUnreachable, e.Code == bridge.CodeUncertain:
-		return &failure{kind: kindUnreachable, message: e.Message}
+	case e.Code == bridge.CodeUnreachable:
+		return &failure{kind: kindUnreachable, message: e.Message, hint: h.retryHint()}
+	case e.Code == bridge.CodeUncertain:
+		return &failure{kind: kindUnreachable, message: e.Message, hint: h.uncertainHint()}
 	case e.Code == bridge.CodeSignIn:
 		return &failure{kind: kindLogin, message: e.Message}
 	case e.Code == bridge.CodeProtocol:
-		return &failure{kind: kind{"protocol", exitProtocol}, message: e.Message, hint: h.urlHint()}
-	case e.Code == bridge.CodeRefused && e.later():
-		return &failure{kind: kindUnreachable, message: e.Message, hint: "try again later"}
-	case e.Code == bridge.CodeRefused:
+		return &failure{kind: kindProtocol, message: e.Message, hint: h.urlHint()}
+	case e.Code == bridge.CodeRejected && e.later():
+		return &failure{kind: kindUnreachable, message: e.Message, hint: h.retryHint()}
+	case e.Code == bridge.CodeRejected:
 		return &failure{kind: kindOther, message: e.Message, hint: h.urlHint()}
 	}
 	return e
+}
+
+// uncertainHint is retryHint after a request that may have been carried out.
+func (h *mcpHost) uncertainHint() string {
+	return "check whether it took effect before you repeat it; to see whether the server is back, run: " +
+		h.toolsCommand
 }
 
 // urlHint returns what to do where the first request already met something other
@@ -340,7 +360,7 @@ func (h *mcpHost) tools() ([]*tool, error) {
 			NextCursor string
 		}
 		if err := json.Unmarshal(result, &page); err != nil {
-			return nil, &failure{kind: kind{"protocol", exitProtocol}, message: "the server's list of tools cannot be read"}
+			return nil, protocolError("the server's list of tools cannot be read")
 		}
 		for _, raw := range page.Tools {
 			t := &tool{raw: raw}
@@ -354,5 +374,5 @@ func (h *mcpHost) tools() ([]*tool, error) {
 		}
 		params = map[string]any{"cursor": page.NextCursor}
 	}
-	return nil, &failure{kind: kind{"protocol", exitProtocol}, message: "the server's list of tools has no end"}
+	return nil, protocolError("the server's list of tools has no end")
 }

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A person at a terminal is told what is waited for, once it takes long.
+// A terminal shows what the command waits for, once it takes long.
 func TestSlowServerIsNamed(t *testing.T) {
 	for _, test := range []struct {
 		after time.Duration

@@ -38,7 +38,7 @@ func remoteNode(t *testing.T) string {
 	return node
 }
 
-// authorizeURL is how mcp-remote tells a person where to sign in.
+// authorizeURL is the URL that mcp-remote prints for the user.
 var authorizeURL = regexp.MustCompile(`https?://\S+/authorize\?\S+`)
 
 // stdioSession asks a stdio server for its tools, as the program does that starts
@@ -83,7 +83,7 @@ func (c *command) signInElsewhere(node, dir string, args ...string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	kill := time.AfterFunc(3*patience, func() { cmd.Process.Kill() })
+	kill := time.AfterFunc(3*waitLimit, func() { cmd.Process.Kill() })
 	defer kill.Stop()
 	browsed := make(chan error, 1)
 	go func() {
@@ -111,7 +111,7 @@ func (c *command) signInElsewhere(node, dir string, args ...string) {
 }
 
 // TestImportFromTheRealMCPRemote signs in with mcp-remote as npm has it, takes the
-// login over, and lets sessions walk in: no browser, and a renewal where the token
+// login over, and lets sessions walk in: no browser, and a refresh where the token
 // has expired.
 func TestImportFromTheRealMCPRemote(t *testing.T) {
 	node := remoteNode(t)
@@ -159,9 +159,9 @@ func TestImportFromTheRealMCPRemote(t *testing.T) {
 					}
 				}
 
-				renewals := 0
+				refreshes := 0
 				if expired {
-					renewals = 1
+					refreshes = 1
 				}
 				cmd, stdin, stdout, _ := c.start(append([]string{"bridge"}, args...)...)
 				stdioSession(t, cmd, stdin, stdout)
@@ -169,8 +169,8 @@ func TestImportFromTheRealMCPRemote(t *testing.T) {
 					t.Errorf("token: %d\n%s", code, stderr)
 				}
 				counts := server.Counts()
-				if counts["authorize"] != 0 || counts["register"] != 0 || counts["token:code"] != 0 || counts["token:refresh"] != renewals {
-					t.Errorf("want no login and %d renewals: %v", renewals, counts)
+				if counts["authorize"] != 0 || counts["register"] != 0 || counts["token:code"] != 0 || counts["token:refresh"] != refreshes {
+					t.Errorf("want no login and %d refreshes: %v", refreshes, counts)
 				}
 			})
 		}

@@ -4,10 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,13 +13,13 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/mcpremote"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/spf13/pflag"
 )
 
-// remoteFlags are the flags of mcp-remote (0.15.1) that are not ours: a host's
+// remoteFlags are the flags of mcp-remote (0.15.1) that are not ours: an MCP host's
 // configuration is to work with nothing changed but the command's name. They are
-// in docs/mcp-remote.md, and not in help: ours say more.
+// in docs/mcp-remote.md, and not in help: ours are more precise.
 type remoteFlags struct {
 	port                            int // the argument after the URL
 	host, callbackPath              string
@@ -54,24 +52,25 @@ func (s *seconds) String() string {
 
 func (s *seconds) Type() string { return "seconds" }
 
-// Why flags of mcp-remote have no effect here, and why some are refused: what
-// they ask for would be silently missing.
+// Flags of mcp-remote without effect here, and flags that are rejected, because what they
+// request would be silently missing; each with the reason.
 var (
 	voidFlags = map[string]string{
-		"auth-success-url": "Handstamp shows a page of its own when somebody has signed in",
+		"auth-success-url": "Handstamp shows a page of its own after a login",
 		"body-timeout":     "an idle stream is never cut off",
 		"enable-proxy":     "", // HTTPS_PROXY and its kin are the default
 		"protocol":         "", // the bridge finds out, and translates
 	}
-	refusedFlags = map[string]string{
-		"client-credentials": "logins without a person are not supported",
+	rejectedFlags = map[string]string{
+		"client-credentials": "logins without a user are not supported",
 		"device-code":        "the device grant is not supported",
-		"token-endpoint":     "the token endpoint is what the authorization server's metadata says",
+		"token-endpoint":     "the token endpoint comes from the authorization server's metadata",
 		"use-id-token":       "an ID token is not for MCP servers",
 	}
 )
 
-func (r *remoteFlags) bind(flags *pflag.FlagSet) {
+func (r *remoteFlags) bind(visible *pflag.FlagSet) {
+	flags := pflag.NewFlagSet("mcp-remote", pflag.ContinueOnError)
 	flags.StringVar(&r.host, "host", "", "host of the redirect URI")
 	flags.StringVar(&r.callbackPath, "callback-path", "", "path of the redirect URI")
 	flags.StringVar(&r.clientInfo, "static-oauth-client-info", "", "a client that was registered by hand, as JSON or @file")
@@ -81,87 +80,100 @@ func (r *remoteFlags) bind(flags *pflag.FlagSet) {
 	flags.BoolVar(&r.silent, "silent", false, "as --quiet")
 	flags.StringArrayVar(&r.ignoreTools, "ignore-tool", nil, "as --deny-tool")
 	flags.StringArrayVar(&r.params, "authorize-param", nil, "as --param")
-	flags.Var(&r.authTimeout, "auth-timeout", "seconds that a person is waited for")
+	flags.Var(&r.authTimeout, "auth-timeout", "seconds that a login may take")
 	flags.Var(&r.connectTimeout, "connect-timeout", "seconds that a connection may take")
-	flags.Var(&r.headersTimeout, "headers-timeout", "seconds that the head of an answer may take")
-	flags.BoolVar(&r.keepAlive, "keep-alive", false, "ping the server while the host is idle")
+	flags.Var(&r.headersTimeout, "headers-timeout", "seconds that the headers of a response may take")
+	flags.BoolVar(&r.keepAlive, "keep-alive", false, "ping the server while the MCP host is idle")
 	r.pingInterval = seconds(30 * time.Second)
 	flags.Var(&r.pingInterval, "ping-interval", "seconds between pings")
 	flags.BoolVar(&r.ipv4, "ipv4", false, "connect over IPv4 only")
 	flags.BoolVar(&r.withoutCookies, "disable-cookies", false, "keep no cookies of the MCP server")
-	names := []string{
-		"host", "callback-path", "static-oauth-client-info", "static-oauth-client-metadata", "disable-resource-parameter", "debug",
-		"silent", "ignore-tool", "authorize-param", "auth-timeout", "connect-timeout", "headers-timeout", "keep-alive",
-		"ping-interval", "ipv4", "disable-cookies",
-	}
 	for name := range voidFlags {
-		names = append(names, name)
 		flags.String(name, "", "accepted and without effect")
 	}
-	for name := range refusedFlags {
-		names = append(names, name)
+	for name := range rejectedFlags {
 		flags.String(name, "", "not supported")
 	}
 	for _, name := range []string{"enable-proxy", "client-credentials", "device-code", "use-id-token"} {
 		flags.Lookup(name).NoOptDefVal = "true"
 	}
-	for _, name := range names {
-		_ = flags.MarkHidden(name)
-	}
+	flags.VisitAll(func(f *pflag.Flag) { f.Hidden = true })
+	visible.AddFlagSet(flags)
 }
 
 // apply turns the flags into ours.
 func (r *remoteFlags) apply(b *bridgeCommand, flags *pflag.FlagSet, args []string) (err error) {
-	for name, why := range refusedFlags {
-		if flags.Changed(name) {
-			return usage("--%s of mcp-remote cannot be used here: %s", name, why)
-		}
+	if err := r.check(flags, args); err != nil {
+		return err
 	}
-	if len(args) > 1 {
-		if r.port, err = strconv.Atoi(args[1]); err != nil || r.port < 1 || r.port > 65535 {
-			return usage("the argument after the server is the callback port, a number up to 65535, not %q", args[1])
-		}
+	if r.port != 0 {
 		b.login.callbackPort = r.port
-	}
-	if r.callbackPath != "" && !strings.HasPrefix(r.callbackPath, "/") {
-		return usage("--callback-path begins with a slash")
 	}
 	b.global.verbose = b.global.verbose || r.debug
 	b.global.quiet = b.global.quiet || r.silent && !r.debug
 	r.keepAlive = r.keepAlive || flags.Changed("ping-interval")
-	if r.host != "" && !ofThisMachine(r.host) {
-		return usage("--host is a name of this machine (localhost, 127.0.0.1, ::1), where the browser comes back to, not %q", r.host)
-	}
 	b.login.params = append(b.login.params, r.params...)
-	if r.noResource && b.login.resource != "" {
-		b.say("--disable-resource-parameter overrides --resource")
-		b.login.resource = ""
-	}
-	b.login.noResource = b.login.noResource || r.noResource || flags.Changed("resource") && strings.TrimSpace(b.login.resource) == ""
 	b.tools.ignore = r.ignoreTools
+	r.applyResource(b, flags)
 	if r.registration, err = r.client(b.app); err != nil {
 		return err
 	}
 	if err := r.metadata(b); err != nil {
 		return err
 	}
-	for name, why := range voidFlags {
-		if why != "" && flags.Changed(name) {
-			b.say("--%s of mcp-remote has no effect: %s", name, why)
-		}
-	}
 	if r.redirectURI, err = r.redirect(b, args[0]); err != nil {
 		return err
 	}
-	if (r.host != "" || r.callbackPath != "") && r.redirectURI == "" {
-		b.say("--host and --callback-path of mcp-remote have no effect without a callback port after the server")
+	r.reportVoid(b, flags)
+	return nil
+}
+
+// check finds what can't be used here, and reads the callback port after the server.
+func (r *remoteFlags) check(flags *pflag.FlagSet, args []string) (err error) {
+	for name, reason := range rejectedFlags {
+		if flags.Changed(name) {
+			return usage("--%s of mcp-remote cannot be used here: %s", name, reason)
+		}
+	}
+	if len(args) > 1 {
+		if r.port, err = strconv.Atoi(args[1]); err != nil || r.port < 1 || r.port > 65535 {
+			return usage("the argument after the server is the callback port, a number up to 65535, not %q", args[1])
+		}
+	}
+	if r.callbackPath != "" && !strings.HasPrefix(r.callbackPath, "/") {
+		return usage("--callback-path begins with a slash")
+	}
+	if r.host != "" && !isLoopback(r.host) {
+		return usage("--host is a name of this machine (localhost, 127.0.0.1, ::1), "+
+			"where the browser comes back to, not %q", r.host)
 	}
 	return nil
 }
 
+func (r *remoteFlags) applyResource(b *bridgeCommand, flags *pflag.FlagSet) {
+	if r.noResource && b.login.resource != "" {
+		b.log("--disable-resource-parameter overrides --resource")
+		b.login.resource = ""
+	}
+	empty := flags.Changed("resource") && strings.TrimSpace(b.login.resource) == ""
+	b.login.noResource = b.login.noResource || r.noResource || empty
+}
+
+// reportVoid names the flags that have no effect.
+func (r *remoteFlags) reportVoid(b *bridgeCommand, flags *pflag.FlagSet) {
+	for name, reason := range voidFlags {
+		if reason != "" && flags.Changed(name) {
+			b.log("--%s of mcp-remote has no effect: %s", name, reason)
+		}
+	}
+	if (r.host != "" || r.callbackPath != "") && r.redirectURI == "" {
+		b.log("--host and --callback-path of mcp-remote have no effect without a callback port after the server")
+	}
+}
+
 // redirect returns the redirect URI that mcp-remote would have used, where that is
 // likely to be the registered one: a client of its flags was registered by hand for
-// it, with the port that was said or with the one that mcp-remote makes from its
+// it, with the port that was given or with the one that mcp-remote makes from its
 // command line.
 func (r *remoteFlags) redirect(b *bridgeCommand, server string) (string, error) {
 	if r.port == 0 && (r.registration == nil || b.login.callbackPort != 0) {
@@ -174,43 +186,31 @@ func (r *remoteFlags) redirect(b *bridgeCommand, server string) (string, error) 
 	if b.headers.file != "" {
 		args = append(args, "--header-file", b.headers.file)
 	}
-	c, err := mcpremote.ParseCommand(args, mcpremote.Surroundings{ReadFile: func(path string) ([]byte, error) { return readRegular(path, maxHeaderFile) }})
+	around := mcpremote.Surroundings{
+		ReadFile: func(path string) ([]byte, error) { return readRegular(path, maxHeaderFile) },
+	}
+	c, err := mcpremote.ParseCommand(args, around)
 	switch {
 	case err != nil && r.port == 0:
-		return "", nil // it is nothing that mcp-remote would have started with
+		return "", nil // mcp-remote would not have started with it
 	case err != nil:
 		c = new(mcpremote.Command)
 	}
 	c.Host, c.Port, c.CallbackPath, c.Resource = r.host, r.port, r.callbackPath, strings.TrimSpace(b.login.resource)
 	c.ClientMetadataURL = b.login.metadataURL
 	for _, param := range b.login.params {
-		if name, value, ok := strings.Cut(param, "="); ok {
-			if c.AuthorizeParams == nil {
-				c.AuthorizeParams = make(map[string]string)
-			}
-			c.AuthorizeParams[strings.TrimSpace(name)] = value
-		}
+		c.AddParam(param)
 	}
 	return c.RedirectURI(c.Hashes()[0]), nil
-}
-
-// ofThisMachine reports whether a host is the loopback interface's.
-func ofThisMachine(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // jsonArgument reads a flag that is JSON, or @ and the name of a file with it.
 func jsonArgument(a *app, name, value string, into any) error {
 	raw := []byte(value)
 	if file, ok := strings.CutPrefix(value, "@"); ok {
-		f, err := os.Open(file)
-		if err != nil {
-			return usage("the file of --%s cannot be read: %w", name, err)
-		}
-		defer f.Close()
-		if raw, err = io.ReadAll(io.LimitReader(f, maxSecret)); err != nil {
-			return usage("the file of --%s cannot be read: %w", name, err)
+		var err error
+		if raw, err = readFile(file, maxSecret); err != nil {
+			return usage("the file %s of --%s cannot be read: %w", file, name, err)
 		}
 	}
 	text, err := a.expand(string(raw))
@@ -241,10 +241,14 @@ func (r *remoteFlags) client(a *app) (*handstamp.Registration, error) {
 	if info.ID == "" {
 		return nil, usage("--%s has no client_id", flag)
 	}
-	if info.Secret != "" && !strings.HasPrefix(r.clientInfo, "@") && strings.Contains(r.clientInfo, info.Secret) && !a.global.quiet {
-		a.notice("a client secret on a command line can be read by everybody on this machine; use --client-id and --client-secret-file, or @file")
+	onCommandLine := !strings.HasPrefix(r.clientInfo, "@") && strings.Contains(r.clientInfo, info.Secret)
+	if info.Secret != "" && onCommandLine {
+		a.notice("a client secret on a command line can be read by every user of this machine; " +
+			"use --client-id and --client-secret-file, or @file")
 	}
-	return &handstamp.Registration{ClientID: info.ID, ClientSecret: store.Secret(info.Secret), TokenEndpointAuthMethod: info.Method}, nil
+	return &handstamp.Registration{
+		ClientID: info.ID, ClientSecret: secret.String(info.Secret), TokenEndpointAuthMethod: info.Method,
+	}, nil
 }
 
 // metadata takes what can be taken of --static-oauth-client-metadata.
@@ -267,19 +271,19 @@ func (r *remoteFlags) metadata(b *bridgeCommand) error {
 		case "client_name":
 			r.name = s
 		case "redirect_uris", "grant_types", "response_types", "client_uri", "software_id", "software_version":
-			// What they ask for is done anyway, or is for people to read.
+			// What they request is done anyway, or is for users to read.
 		default:
 			without = append(without, name)
 		}
 	}
 	if len(without) > 0 {
 		slices.Sort(without)
-		b.say("%s of --static-oauth-client-metadata: no effect", strings.Join(without, ", "))
+		b.log("%s of --static-oauth-client-metadata: no effect", strings.Join(without, ", "))
 	}
 	return nil
 }
 
-// configure puts into the client what no flag of ours is for.
+// configure sets in the client what no flag of ours is for.
 func (r *remoteFlags) configure(c *handstamp.Client, t *http.Transport) {
 	if r.registration != nil && c.Registration == nil {
 		c.Registration = r.registration

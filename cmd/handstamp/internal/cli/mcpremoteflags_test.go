@@ -31,8 +31,8 @@ func TestRemoteFlags(t *testing.T) {
 	for name, tt := range map[string]struct {
 		args []string
 		want func(b *remoteRun) bool
-		err  string // what the error says; empty: none
-		says string // what is said on standard error
+		err  string // a part of the error; empty: none
+		says string // a part of standard error
 	}{
 		"port":                {args: []string{"4711"}, want: func(b *remoteRun) bool { return b.redirect == "http://localhost:4711/oauth/callback" }},
 		"host and path":       {args: []string{"4711", "--host", "127.0.0.1", "--callback-path", "/back"}, want: func(b *remoteRun) bool { return b.redirect == "http://127.0.0.1:4711/back" }},
@@ -76,7 +76,7 @@ func TestRemoteFlags(t *testing.T) {
 		"fractions": {args: []string{"--connect-timeout", "1.5", "--auth-timeout", "0.5", "--ping-interval", "2.5"}, want: func(b *remoteRun) bool {
 			return b.remote.connectTimeout == seconds(1500*time.Millisecond) && b.clients[0].LoginTimeout == 500*time.Millisecond && b.made.Ping == 2500*time.Millisecond
 		}},
-		"client in the open":  {args: []string{"--static-oauth-client-info", `{"client_id":"mine","client_secret":"s3cret"}`}, says: "can be read by everybody"},
+		"client in the open":  {args: []string{"--static-oauth-client-info", `{"client_id":"mine","client_secret":"s3cret"}`}, says: "can be read by every user"},
 		"client that is none": {args: []string{"--static-oauth-client-info", `{"client_secret":"s3cret"}`}, err: "no client_id"},
 		"client broken":       {args: []string{"--static-oauth-client-info", `{s3cret`}, err: "is a JSON object"},
 		"metadata": {args: []string{"--static-oauth-client-metadata", `{"scope":"a b","client_name":"Mine","logo_uri":"x"}`}, says: "logo_uri", want: func(b *remoteRun) bool {
@@ -87,7 +87,7 @@ func TestRemoteFlags(t *testing.T) {
 		"no cookies":         {args: []string{"--disable-cookies"}, want: func(b *remoteRun) bool { return b.made.HTTP.Jar == nil }},
 		"timeouts and IPv4":  {args: []string{"--connect-timeout", "3", "--headers-timeout", "4", "--ipv4", "--enable-proxy", "--protocol", "auto"}},
 		"no effect":          {args: []string{"--body-timeout", "0"}, says: "never cut off"},
-		"client credentials": {args: []string{"--client-credentials"}, err: "without a person"},
+		"client credentials": {args: []string{"--client-credentials"}, err: "without a user"},
 		"device code":        {args: []string{"--device-code"}, err: "device grant"},
 		"token endpoint":     {args: []string{"--token-endpoint", "https://x.test/"}, err: "metadata"},
 		"id token":           {args: []string{"--use-id-token"}, err: "ID token"},

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
@@ -88,12 +89,12 @@ func (u *user) age(d time.Duration) {
 	if err != nil {
 		u.t.Fatal(err)
 	}
-	rec, err := files.Get(u.t.Context(), key)
+	rec, err := record.Get(u.t.Context(), files, key)
 	if err != nil {
 		u.t.Fatal(err)
 	}
 	rec.Grant.ObtainedAt, rec.Grant.ExpiresAt = rec.Grant.ObtainedAt.Add(-d), rec.Grant.ExpiresAt.Add(-d)
-	if err := files.Put(u.t.Context(), rec); err != nil {
+	if err := record.Put(u.t.Context(), files, rec); err != nil {
 		u.t.Fatal(err)
 	}
 }

@@ -2,8 +2,8 @@ package cli
 
 import "context"
 
-// runOverview is handstamp alone: who is signed in where, and the next step. It
-// is a help, not a check, so it ends with 0 whatever it finds.
+// runOverview is handstamp alone: what is signed in to, and the next step. It is
+// a help, not a check, so it ends with 0 whatever it finds.
 func (a *app) runOverview(ctx context.Context) error {
 	entries, err := a.entries(ctx)
 	if err != nil {
@@ -18,7 +18,7 @@ func (a *app) runOverview(ctx context.Context) error {
 	a.out.line("Handstamp: log in to MCP servers once; every later session walks back in.")
 	a.out.line("")
 	if len(entries) == 0 {
-		a.out.line("Nobody is signed in anywhere yet.")
+		a.out.line("No server is signed in to yet.")
 		a.out.note("", "See it work, on this machine alone: handstamp demo")
 		a.out.note("", "Sign in: handstamp login <server>")
 		a.out.note("", "Everything else: handstamp --help")

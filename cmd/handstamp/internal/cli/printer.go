@@ -12,7 +12,7 @@ import (
 	"golang.org/x/term"
 )
 
-// printer writes lines for people, and JSON for programs, to one stream. Its
+// printer writes lines for users, and JSON for programs, to one stream. Its
 // methods are safe for concurrent use.
 type printer struct {
 	w        io.Writer
@@ -24,7 +24,7 @@ type printer struct {
 }
 
 // newPrinter returns a printer on w, which uses colour only on a terminal that
-// has it and whose owner has not said otherwise (https://no-color.org).
+// has it, unless NO_COLOR is set (https://no-color.org).
 func newPrinter(w io.Writer, env environment) *printer {
 	f, ok := w.(*os.File)
 	terminal := ok && term.IsTerminal(int(f.Fd())) && env.get("TERM") != "dumb"
@@ -49,7 +49,7 @@ func (p *printer) styled(style, s string) string {
 	return "\x1b[" + style + "m" + s + "\x1b[0m"
 }
 
-// The marks that begin a line which tells how something stands.
+// The marks that begin a status line.
 func (p *printer) ok(indent, format string, args ...any) {
 	p.raw(indent + p.styled(styleGreen, "✓") + " " + clean(fmt.Sprintf(format, args...)))
 }
@@ -79,7 +79,7 @@ func (p *printer) raw(s string) {
 }
 
 // progress shows a line that the next one replaces. Where lines cannot be
-// replaced nothing is written: the next line says what came of it.
+// replaced nothing is written: the next line has the result.
 func (p *printer) progress(format string, args ...any) {
 	if !p.terminal {
 		return
@@ -116,9 +116,9 @@ func (p *printer) json(v any, indent bool) error {
 	return p.data(append(escapeJSON(b), '\n'))
 }
 
-// data writes what the user asked for, byte by byte. A full disk is an error: a
-// script must not go on without it. A reader that has gone is none to be told of;
-// the exit code is the one that shells give to the end by SIGPIPE.
+// data writes data for scripts, byte by byte. A full disk is an error: a script must
+// not go on without it. A closed pipe is not reported; the exit code is the one that
+// shells give to the end by SIGPIPE.
 func (p *printer) data(b []byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -23,8 +23,8 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// patience bounds what a test waits for before it fails.
-const patience = 20 * time.Second
+// waitLimit bounds what a test waits for before it fails.
+const waitLimit = 20 * time.Second
 
 // command is the command as a process of its own, with a home of the test's.
 type command struct {
@@ -54,7 +54,7 @@ func (c *command) start(args ...string) (cmd *exec.Cmd, stdin io.WriteCloser, st
 // startProgram starts a program of this test binary likewise.
 func (c *command) startProgram(name string, args ...string) (cmd *exec.Cmd, stdin io.WriteCloser, stdout, stderr *bufio.Reader) {
 	c.t.Helper()
-	return c.startWithin(patience, name, args...)
+	return c.startWithin(waitLimit, name, args...)
 }
 
 // startWithin is startProgram for a process that may take some time.
@@ -141,7 +141,7 @@ func (c *command) ends(cmd *exec.Cmd, want int, within time.Duration) {
 	}
 }
 
-// A signal ends a login that waits for a person at once, and the next login is
+// A signal ends a login that waits for the user at once, and the next login is
 // not in the way of what was left.
 func TestSignalDuringLogin(t *testing.T) {
 	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
@@ -157,15 +157,15 @@ func TestSignalDuringLogin(t *testing.T) {
 	}
 }
 
-// A signal while a renewal is in flight: the rotated refresh token is on disk
-// before the process ends, so the next process needs no login and no renewal.
+// A signal while a refresh is in flight: the rotated refresh token is on disk
+// before the process ends, so the next process needs no login and no refresh.
 func TestSignalDuringRefresh(t *testing.T) {
 	c := newCommand(t)
 	c.login()
 	gate := c.server.Hold("token:refresh:committed")
 	defer gate.Release()
 	cmd, _, _, stderr := c.start("token", c.server.MCPURL(), "--refresh")
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
 	if _, err := gate.Wait(ctx); err != nil {
 		t.Fatal(err)
@@ -220,8 +220,8 @@ func TestPaste(t *testing.T) {
 	}
 }
 
-// The end of standard input is no answer: with --paste the listener still waits,
-// here until nobody came.
+// The end of standard input is no callback: with --paste the listener still waits,
+// here until the time is over.
 func TestPasteEnds(t *testing.T) {
 	c := newCommand(t)
 	_, stderr, code := c.run("login", c.server.MCPURL(), "--paste", "--timeout", "1s")
@@ -301,5 +301,35 @@ func TestProxy(t *testing.T) {
 	}
 	if seen["/authorize"] {
 		t.Error("the browser went through the proxy")
+	}
+}
+
+// A login that the user or the server rejects while a bridge runs is named in one line of the
+// MCP host's log, with the command that helps.
+func TestBridgeNamesARejectedLogin(t *testing.T) {
+	server, err := lab.Start(lab.Habits{Consent: lab.ConsentDeny})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	processes.Watch(t, server)
+	c := &command{t: t, home: filepath.Join(t.TempDir(), "home"), server: server}
+	for _, flags := range [][]string{nil, {"--quiet"}, {"--login=never"}} {
+		cmd, stdin, stdout, stderr := c.start(append([]string{"bridge", server.MCPURL()}, flags...)...)
+		go io.Copy(io.Discard, stdout)
+		if _, err := io.WriteString(stdin, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25",`+
+			`"capabilities":{},"clientInfo":{"name":"host","version":"1"}}}`+"\n"); err != nil {
+			t.Fatal(err)
+		}
+		line := lineWith(t, stderr, "; run: handstamp login "+server.MCPURL())
+		if !strings.HasPrefix(line, "handstamp: ") {
+			t.Errorf("%v: %q", flags, line)
+		}
+		stdin.Close()
+		rest, _ := io.ReadAll(stderr)
+		if strings.Contains(string(rest), "; run: ") {
+			t.Errorf("%v: twice:\n%s", flags, rest)
+		}
+		_ = cmd.Wait()
 	}
 }

@@ -11,22 +11,22 @@ import (
 	"golang.org/x/term"
 )
 
-// prompt returns how a person is reached: everything is shown on standard error,
-// the browser is opened unless somebody said not to, and on a terminal the URL
-// that the browser ended at can be pasted, for browsers on other machines.
+// prompt returns the prompts of a login: everything is shown on standard error, the
+// browser opens unless a flag or variable prevents it, and on a terminal the user can
+// paste the URL that the browser ended at, for browsers on other machines.
 func (a *app) prompt(t *target, o *loginOptions) handstamp.Prompt {
 	a.hideVariables(o.secret.env, t.config.ClientSecretEnv)
-	open, whyNot := a.browserFor(o)
+	open, reason := a.browserFor(o)
 	paste := o.paste || !o.secret.stdin && a.terminalIn()
 	lines := pasted.New(a.in)
 	p := handstamp.Prompt{
 		Show: func(_ context.Context, r handstamp.AuthorizationRequest) {
 			lines.Offer(r.CanRegisterAnew)
-			a.showRequest(t, r, open != nil, whyNot, paste)
+			a.showRequest(t, r, open != nil, reason, paste)
 		},
 		OpenURL: func(ctx context.Context, rawURL string) error {
-			// A browser may block for as long as it is open, while its answer has
-			// already come.
+			// A browser may block for as long as it is open, while its callback has
+			// already arrived.
 			if open != nil {
 				go a.openBrowser(ctx, open, rawURL)
 			}
@@ -40,8 +40,8 @@ func (a *app) prompt(t *target, o *loginOptions) handstamp.Prompt {
 	return p
 }
 
-// paste waits for the URL that the user pastes, or for the word that the page shows an
-// error.
+// paste waits for the URL that the user pastes, or for the letter that stands for a page
+// with an error.
 func (a *app) paste(ctx context.Context, lines *pasted.Reader) (string, error) {
 	text, anew, err := lines.Next(ctx, func() {
 		if !a.global.json {
@@ -54,15 +54,15 @@ func (a *app) paste(ctx context.Context, lines *pasted.Reader) (string, error) {
 	return text, err
 }
 
-// openBrowser opens a URL, and says so if that fails while the login still waits.
+// openBrowser opens a URL, and warns if that fails while the login still waits.
 func (a *app) openBrowser(ctx context.Context, open func(context.Context, string) error, rawURL string) {
 	if err := open(ctx, rawURL); err != nil && ctx.Err() == nil {
 		a.err.warn("", "No browser could be opened (%s); open the URL above yourself", short(err.Error()))
 	}
 }
 
-// browserFor returns what opens a URL, or nil and why a person has to.
-func (a *app) browserFor(o *loginOptions) (open func(context.Context, string) error, whyNot string) {
+// browserFor returns what opens a URL, or nil and the reason why the user has to.
+func (a *app) browserFor(o *loginOptions) (open func(context.Context, string) error, reason string) {
 	switch {
 	case o.paste:
 		return nil, "--paste"
@@ -80,9 +80,9 @@ func (a *app) browserFor(o *loginOptions) (open func(context.Context, string) er
 	return opener.Open, ""
 }
 
-// showRequest tells the person what is awaited. The URL is always there: the
+// showRequest shows what the user has to do. The URL is always there: the
 // browser that opens may be the wrong one.
-func (a *app) showRequest(t *target, r handstamp.AuthorizationRequest, opens bool, whyNot string, paste bool) {
+func (a *app) showRequest(t *target, r handstamp.AuthorizationRequest, opens bool, reason string, paste bool) {
 	if a.global.json {
 		_ = a.err.json(map[string]any{"login": map[string]any{
 			"server": r.ServerURL, "issuer": r.Issuer, "authorization_url": r.URL,
@@ -97,19 +97,20 @@ func (a *app) showRequest(t *target, r handstamp.AuthorizationRequest, opens boo
 	switch {
 	case opens:
 		a.err.note("", "Your browser opens; if it does not, open this URL:")
-	case whyNot != "" && !strings.HasPrefix(whyNot, "--"):
-		a.err.note("", "Open this URL in a browser (none opens by itself: %s):", short(whyNot))
+	case reason != "" && !strings.HasPrefix(reason, "--"):
+		a.err.note("", "Open this URL in a browser (none opens by itself: %s):", short(reason))
 	default:
 		a.err.note("", "Open this URL in a browser:")
 	}
 	a.err.raw("\n  " + clean(r.URL) + "\n")
 	if paste {
-		a.err.note("", "If that browser is on another machine, it ends at a page that does not load: paste the URL of that page here and press Enter")
+		a.err.note("", "If that browser is on another machine, it ends at a page that does not load: "+
+			"paste the URL of that page here and press Enter")
 	}
 }
 
-// showWaiting tells the person of another process's login, and where to go on
-// with it.
+// showWaiting shows that another process is signing in, and where to continue
+// there.
 func (a *app) showWaiting(t *target, r handstamp.AuthorizationRequest) {
 	switch {
 	case a.global.quiet:
@@ -126,7 +127,7 @@ func (a *app) showWaiting(t *target, r handstamp.AuthorizationRequest) {
 	}
 }
 
-// terminalIn reports whether a person sits at standard input.
+// terminalIn reports whether standard input is a terminal.
 func (a *app) terminalIn() bool {
 	f, ok := a.in.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))

@@ -30,7 +30,7 @@ func goProgram() int {
 		return 1
 	}
 	c := &handstamp.Client{Store: s, LoginPolicy: handstamp.LoginNever}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	fmt.Println("ready")
 	if _, err := fmt.Scanln(); err != nil {

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/mcpremote"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/lab"
-	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -94,7 +94,7 @@ func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
 //	lab start [habits.json]       sets MCP, ISSUER and PORT
 //	lab fault ENDPOINT [JSON…]    sets faults, or clears them
 //	lab count ENDPOINT N          checks the requests since the last reset
-//	lab quiet                     checks that the authorization server was asked nothing
+//	lab quiet                     checks that the authorization server got no request
 //	lab reset                     forgets the counts and the faults
 //	lab advance DURATION | revoke-access | revoke-all | forget-clients
 //	lab client ID SECRET METHOD   registers a client by hand
@@ -170,13 +170,13 @@ func credentials(ts *testscript.TestScript) *filestore.Store {
 }
 
 // records calls do with every stored record.
-func records(ts *testscript.TestScript, do func(*filestore.Store, *store.Record)) {
+func records(ts *testscript.TestScript, do func(*filestore.Store, *record.Record)) {
 	files := credentials(ts)
 	ctx := context.Background()
 	keys, err := files.List(ctx)
 	ts.Check(err)
 	for _, key := range keys {
-		rec, err := files.Get(ctx, key)
+		rec, err := record.Get(ctx, files, key)
 		ts.Check(err)
 		do(files, rec)
 	}
@@ -189,7 +189,7 @@ func cmdAge(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	d, err := time.ParseDuration(args[0])
 	ts.Check(err)
-	records(ts, func(files *filestore.Store, rec *store.Record) {
+	records(ts, func(files *filestore.Store, rec *record.Record) {
 		rec.Grant.ObtainedAt = rec.Grant.ObtainedAt.Add(-d)
 		if !rec.Grant.ExpiresAt.IsZero() {
 			rec.Grant.ExpiresAt = rec.Grant.ExpiresAt.Add(-d)
@@ -197,7 +197,7 @@ func cmdAge(ts *testscript.TestScript, neg bool, args []string) {
 		if rec.Retry != nil {
 			rec.Retry.NotBefore = rec.Retry.NotBefore.Add(-d)
 		}
-		ts.Check(files.Put(context.Background(), rec))
+		ts.Check(record.Put(context.Background(), files, rec))
 	})
 }
 
@@ -222,13 +222,13 @@ func cmdMode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// cmdRecord checks whether a renewable login is stored: record grant|no-grant.
+// cmdRecord checks whether a login with a refresh token is stored: record grant|no-grant.
 func cmdRecord(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: record grant|no-grant")
 	}
 	n, grants := 0, 0
-	records(ts, func(_ *filestore.Store, rec *store.Record) {
+	records(ts, func(_ *filestore.Store, rec *record.Record) {
 		n++
 		if rec.Grant != nil && rec.Grant.RefreshToken != "" {
 			grants++
@@ -260,7 +260,7 @@ func cmdForeign(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	dir := filepath.Join(ts.Getenv("MCP_REMOTE_CONFIG_DIR"), args[0])
 	ts.Check(os.MkdirAll(dir, 0o700))
-	records(ts, func(files *filestore.Store, rec *store.Record) {
+	records(ts, func(files *filestore.Store, rec *record.Record) {
 		g := rec.Grant
 		tokens := map[string]any{
 			"access_token": g.AccessToken.Reveal(), "refresh_token": g.RefreshToken.Reveal(), "token_type": "Bearer",
@@ -280,12 +280,16 @@ func cmdForeign(ts *testscript.TestScript, neg bool, args []string) {
 				delete(members, name)
 			}
 		}
-		hash := mcpremote.Server{URL: ts.Getenv("MCP"), Resource: ts.Getenv("RESOURCE")}.Hashes()[0]
+		remote := mcpremote.Server{URL: ts.Getenv("MCP"), Resource: ts.Getenv("RESOURCE")}
+		if name, value, ok := strings.Cut(ts.Getenv("HEADER"), ":"); ok {
+			remote.Headers = map[string]string{name: value}
+		}
+		hash := remote.Hashes()[0]
 		for kind, object := range map[string]any{"tokens.json": tokens, "client_info.json": client} {
 			text, err := json.MarshalIndent(object, "", "  ")
 			ts.Check(err)
 			ts.Check(os.WriteFile(filepath.Join(dir, hash+"_"+kind), text, 0o600))
 		}
-		ts.Check(files.Delete(context.Background(), rec.Key, rec.Generation))
+		ts.Check(record.Delete(context.Background(), files, rec))
 	})
 }

@@ -78,7 +78,7 @@ func TestBrowserDoesNotGetSecretVariables(t *testing.T) {
 				process, stdin, stdout, _ := cmd.start(args...)
 				fmt.Fprintln(stdin, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}`)
 				lineWith(t, stdout, "serverInfo")
-				for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+				for end := time.Now().Add(waitLimit); ; time.Sleep(20 * time.Millisecond) {
 					if _, _, code := cmd.run("status", "--quiet", cmd.server.MCPURL()); code == exitOK || time.Now().After(end) {
 						break
 					}

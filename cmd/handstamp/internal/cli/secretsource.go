@@ -7,15 +7,15 @@ import (
 	"io"
 	"os"
 
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/spf13/pflag"
 )
 
 // maxSecret bounds a client secret, in bytes.
 const maxSecret = 16 << 10
 
-// secretSource says where a client secret comes from. It is never an argument:
-// everybody on the machine can read those.
+// secretSource names where a client secret comes from. It is never an argument:
+// every user of the machine can read those.
 type secretSource struct {
 	file  string
 	env   string
@@ -31,7 +31,7 @@ func (s *secretSource) bind(flags *pflag.FlagSet) {
 // given reports whether a flag names a source.
 func (s *secretSource) given() bool { return s.file != "" || s.env != "" || s.stdin }
 
-// check refuses more than one source.
+// check rejects more than one source.
 func (s *secretSource) check() error {
 	n := 0
 	for _, given := range []bool{s.file != "", s.env != "", s.stdin} {
@@ -40,46 +40,41 @@ func (s *secretSource) check() error {
 		}
 	}
 	if n > 1 {
-		return usage("the client secret comes from one place: --client-secret-file, --client-secret-env or --client-secret-stdin")
+		return usage("give the client secret once: with --client-secret-file, --client-secret-env or --client-secret-stdin")
 	}
 	return nil
 }
 
 // read returns the secret, or "" if no source is given.
-func (s *secretSource) read(a *app) (store.Secret, error) {
+func (s *secretSource) read(a *app) (secret.String, error) {
 	switch {
 	case s.file != "":
-		f, err := os.Open(s.file)
+		b, err := readFile(s.file, maxSecret)
 		if err != nil {
-			return "", usage("the client secret file cannot be read: %w", err)
+			return "", usage("the client secret file %s cannot be read: %w", s.file, err)
 		}
-		defer f.Close()
-		return readSecret(f, "the client secret file "+s.file)
+		return parseSecret(b, "the client secret file "+s.file)
 	case s.env != "":
 		value := a.env.get(s.env)
 		if value == "" {
-			return "", usage("the environment variable %s, which is to hold the client secret, is not set", s.env)
+			return "", usage("the environment variable %s, which has to hold the client secret, is not set", s.env)
 		}
 		// Nothing that is started later, such as a browser, has a use for it.
 		_ = os.Unsetenv(s.env)
 		return parseSecret([]byte(value), "the environment variable "+s.env)
 	case s.stdin:
-		return readSecret(a.in, "standard input")
+		b, err := io.ReadAll(io.LimitReader(a.in, maxSecret+1))
+		if err != nil {
+			return "", usage("standard input cannot be read: %w", err)
+		}
+		return parseSecret(b, "standard input")
 	}
 	return "", nil
 }
 
-func readSecret(r io.Reader, what string) (store.Secret, error) {
-	b, err := io.ReadAll(io.LimitReader(r, maxSecret+1))
-	if err != nil {
-		return "", usage("%s cannot be read: %w", what, err)
-	}
-	return parseSecret(b, what)
-}
-
 // parseSecret takes off the line end that editors and echo leave, and nothing
 // else: RFC 6749, appendix A.2, allows spaces within a secret.
-func parseSecret(b []byte, what string) (store.Secret, error) {
+func parseSecret(b []byte, what string) (secret.String, error) {
 	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
 	b = bytes.TrimSuffix(bytes.TrimSuffix(b, []byte("\n")), []byte("\r"))
 	var err error
@@ -88,15 +83,15 @@ func parseSecret(b []byte, what string) (store.Secret, error) {
 		err = errors.New("is empty")
 	case len(b) > maxSecret:
 		err = errors.New("is longer than any secret (16 KiB)")
-	case store.Secret(b).IsPlaceholder():
-		err = fmt.Errorf("has %q, which stands for a secret and is none", b)
+	case secret.String(b).IsPlaceholder():
+		err = fmt.Errorf("holds %q, a placeholder and not a secret", b)
 	case bytes.ContainsAny(b, "\r\n"):
 		err = errors.New("has more than one line")
 	case bytes.ContainsFunc(b, unsafeRune):
-		err = errors.New("holds bytes that no secret has")
+		err = errors.New("holds control characters")
 	}
 	if err != nil {
 		return "", usage("%w", fmt.Errorf("%s %w", what, err))
 	}
-	return store.Secret(b), nil
+	return secret.String(b), nil
 }

@@ -21,14 +21,15 @@ func (a *app) newStatus() *cobra.Command {
 	s := &statusCommand{app: a}
 	cmd := &cobra.Command{
 		Use:   "status [server]",
-		Short: "Say who is signed in where",
-		Long: `Say who is signed in where, and how: the client, the token endpoint auth method
-and where that is known from. Nothing is asked over the network unless --check
-has each login tried, refreshed if needed, with one request to the MCP server.
+		Short: "Show the stored logins",
+		Long: `Show the stored logins: the client, the token endpoint auth method and where it is
+known from, and the flags that a profile such as default-1a2b3c4d stands for. It
+uses no network, unless --check has each login tried, and refreshed if needed, with
+one request to the MCP server.
 
-The exit code is 0 if everything that was asked about is usable, 4 if a login is
-required, 3 if a server is unreachable, and 7 if a credential cannot be read.
-With --quiet the exit code is all.`,
+The exit code is 0 if every login shown is usable, 4 if a login is required, 3 if a
+server is unreachable, and 7 if a credential cannot be read. With --quiet nothing is
+printed.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return nil
@@ -46,8 +47,9 @@ With --quiet the exit code is all.`,
 type entry struct {
 	Name string `json:"name"`
 	*handstamp.Status
-	Store string  `json:"store"`
-	Check *report `json:"check_error,omitempty"` // what --check found, if it is bad
+	Store string      `json:"store"`
+	Flags *shownFlags `json:"profile_flags,omitempty"`
+	Check *report     `json:"check_error,omitempty"` // what --check found, if it is bad
 
 	target  *target
 	checked bool
@@ -79,8 +81,9 @@ func (s *statusCommand) run(ctx context.Context, args []string) error {
 			return ctx.Err()
 		}
 	}
-	if s.env.get("HANDSTAMP_ACCESS_TOKEN") != "" {
-		s.notice("HANDSTAMP_ACCESS_TOKEN is set: token, exec, bridge, tools and call use it instead of what is stored, at every server")
+	if s.env.get(tokenVariable) != "" {
+		s.notice(tokenVariable + " is set: token, exec, bridge, tools and call use it at every server, " +
+			"instead of a stored login")
 	}
 	if err := s.write(entries, len(args) == 1); err != nil {
 		return err
@@ -89,6 +92,10 @@ func (s *statusCommand) run(ctx context.Context, args []string) error {
 		return exitStatus(code)
 	}
 	return nil
+}
+
+func (a *app) newEntry(t *target, st *handstamp.Status) *entry {
+	return &entry{Name: t.name, Status: st, Store: a.place, Flags: t.shownFlags(), target: t}
 }
 
 // entry reads what is stored for one server.
@@ -101,12 +108,11 @@ func (a *app) entry(ctx context.Context, t *target) (*entry, error) {
 	if err != nil {
 		return nil, advise(err, t)
 	}
-	t.remember(st)
-	return &entry{Name: t.name, Status: st, Store: a.place, target: t}, nil
+	return a.newEntry(t, st), nil
 }
 
-// entries reads what is stored, and adds the servers of the configuration where
-// nobody is signed in.
+// entries reads what is stored, and adds the servers of the configuration that are
+// not signed in to.
 func (a *app) entries(ctx context.Context) ([]*entry, error) {
 	credentials, err := a.openStore()
 	if err != nil {
@@ -125,9 +131,8 @@ func (a *app) entries(ctx context.Context) ([]*entry, error) {
 			key = store.Key{Server: st.Server, Profile: st.Profile}
 		}
 		t := a.storedTarget(key)
-		t.remember(st)
 		if a.global.profile == "" || a.global.profile == t.profile {
-			entries = append(entries, &entry{Name: t.name, Status: st, Store: a.place, target: t})
+			entries = append(entries, a.newEntry(t, st))
 		}
 	}
 	for _, alias := range slices.Sorted(maps.Keys(a.conf.Servers)) {
@@ -135,9 +140,10 @@ func (a *app) entries(ctx context.Context) ([]*entry, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !slices.ContainsFunc(entries, func(e *entry) bool { return e.Name == alias && e.Profile == t.profile }) {
+		stored := func(e *entry) bool { return e.Name == alias && e.Profile == t.profile }
+		if !slices.ContainsFunc(entries, stored) {
 			none := &handstamp.Status{Server: t.url, Profile: t.profile, State: handstamp.StateNone}
-			entries = append(entries, &entry{Name: alias, Status: none, Store: a.place, target: t})
+			entries = append(entries, a.newEntry(t, none))
 		}
 	}
 	return entries, nil

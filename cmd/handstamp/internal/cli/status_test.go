@@ -25,25 +25,25 @@ func TestWriteEntry(t *testing.T) {
 	}{{
 		name:   "valid",
 		change: func(*handstamp.Status) {},
-		want:   "  ✓ Signed in (profile work, file store)\n  - Access token: 42 min left, renews by itself\n" + client,
+		want:   "  ✓ Signed in (profile work, file store)\n  - Access token: 42 min left, refreshed automatically\n" + client,
 	}, {
-		name:   "valid, cannot renew",
+		name:   "valid, without a refresh token",
 		change: func(s *handstamp.Status) { s.Renewable = false },
 		want:   "  ✓ Signed in (profile work, file store)\n  - Access token: 42 min left, then a new login is needed\n" + client,
 	}, {
 		name:   "no expiry",
 		change: func(s *handstamp.Status) { s.State, s.ExpiresAt = handstamp.StateNoExpiry, time.Time{} },
-		want:   "  ✓ Signed in (profile work, file store)\n  - Access token: the server gave no expiry; renews by itself when refused\n" + client,
+		want:   "  ✓ Signed in (profile work, file store)\n  - Access token: the server gave no expiry; refreshed when the server rejects it\n" + client,
 	}, {
 		name: "stale, and the server is down",
 		change: func(s *handstamp.Status) {
 			s.State, s.RetryAt, s.RetryReason = handstamp.StateRefreshable, now.Add(20*time.Second+500*time.Millisecond), "503"
 		},
 		want: "  ! Authorization server unreachable (503, trying again in 20 s); credential kept\n" +
-			"  - Access token: expired, renews by itself at the next use\n" + client,
+			"  - Access token: expired, refreshed at its next use\n" + client,
 		code: exitUnreachable,
 	}, {
-		name: "refused",
+		name: "revoked",
 		change: func(s *handstamp.Status) {
 			*s = handstamp.Status{Server: s.Server, Profile: s.Profile, State: handstamp.StateRevoked,
 				GrantError: &handstamp.GrantError{At: now.Add(-2 * time.Hour), Code: "invalid_grant", Description: "gone\x1b[2J"}}
@@ -53,7 +53,7 @@ func TestWriteEntry(t *testing.T) {
 	}, {
 		name:   "expired",
 		change: func(s *handstamp.Status) { s.State = handstamp.StateExpired },
-		want:   "  X Signed in, but the access token has expired and nothing can renew it (profile work)\n" + run + client,
+		want:   "  X Signed in, but the access token has expired and cannot be refreshed (profile work)\n" + run + client,
 		code:   exitLogin,
 	}, {
 		name: "none",

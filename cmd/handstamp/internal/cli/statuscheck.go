@@ -15,8 +15,8 @@ import (
 // checkTimeout bounds the trial of one login.
 const checkTimeout = 30 * time.Second
 
-// checkEntry tries a stored login: the token is renewed if needed, and one
-// request is made with it. What is found replaces what was stored.
+// checkEntry tries a stored login: it refreshes the token if needed, and makes one
+// request with it. The result replaces what was stored.
 func (s *statusCommand) checkEntry(ctx context.Context, e *entry) {
 	if e.State == handstamp.StateNone || e.unreadable() {
 		return
@@ -38,8 +38,8 @@ func (s *statusCommand) checkEntry(ctx context.Context, e *entry) {
 	}
 }
 
-// try makes one authorised request to the MCP server: the one that opens a
-// session, which every server answers.
+// try makes one authorized request to the MCP server: the one that opens a
+// session, which every server supports.
 func (s *statusCommand) try(ctx context.Context, t *target) error {
 	c, err := s.client(t, nil, handstamp.LoginNever)
 	if err != nil {
@@ -65,17 +65,19 @@ func (s *statusCommand) try(ctx context.Context, t *target) error {
 	}
 	switch {
 	case resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests:
-		return &failure{kind: kindUnreachable, message: fmt.Sprintf("the MCP server answers %d; the credential is kept", resp.StatusCode)}
+		return &failure{kind: kindUnreachable,
+			message: fmt.Sprintf("the MCP server returned %d; the credential is kept", resp.StatusCode)}
 	case resp.StatusCode == http.StatusUnauthorized:
-		return &failure{kind: kindLogin, message: "the MCP server refuses the token (401)"}
+		return &failure{kind: kindLogin, message: "the MCP server rejects the token (401)"}
 	case resp.StatusCode == http.StatusForbidden:
-		return &failure{kind: kind{"denied", exitDenied}, message: "the MCP server knows the token and denies access (403)"}
+		return &failure{kind: kind{"denied", exitDenied},
+			message: "the MCP server accepts the token, but denies access (403)"}
 	}
 	return nil
 }
 
-// unreachable gives an error without a kind, which is one of the network, the
-// kind it has: the MCP server did not answer.
+// unreachable returns an error of the library as it is, and one of the network as
+// that of an unreachable server.
 func unreachable(err error) error {
 	if kindOf(err) != kindOther {
 		return err

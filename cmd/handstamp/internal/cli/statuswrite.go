@@ -6,10 +6,10 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
-// write prints the entries, one object if a single server was asked about.
+// write prints the entries, one object if a single server was named.
 func (s *statusCommand) write(entries []*entry, single bool) error {
 	switch {
 	case s.global.quiet:
@@ -25,7 +25,7 @@ func (s *statusCommand) write(entries []*entry, single bool) error {
 			Folders *foldersOutput `json:"folders,omitempty"`
 		}{append([]*entry{}, entries...), s.shownFolders()}, true)
 	case len(entries) == 0:
-		s.out.line("Nobody is signed in anywhere yet.")
+		s.out.line("No server is signed in to yet.")
 		s.out.note("", "Run: handstamp login <server>, or see it work first: handstamp demo")
 		return nil
 	}
@@ -33,7 +33,7 @@ func (s *statusCommand) write(entries []*entry, single bool) error {
 	return nil
 }
 
-// writeEntries prints what is known of each server, for people.
+// writeEntries prints what is known of each server.
 func (a *app) writeEntries(entries []*entry) {
 	width := 0
 	for _, e := range entries {
@@ -54,40 +54,15 @@ func (a *app) writeEntries(entries []*entry) {
 const indent = "  "
 
 func (a *app) writeEntry(e *entry, now time.Time) {
-	command := e.target.command("login")
-	switch {
-	case e.Check != nil:
-		a.writeCheck(e)
-	case e.State == handstamp.StateNone:
-		a.out.note(indent, "Not signed in (profile %s)", e.Profile)
-		if m := e.ManualRegistration; m != nil {
-			a.out.note(indent, "Register a client at %s with the redirect URI %s", short(m.Issuer), short(m.RedirectURI))
-			command = e.target.registerCommand(m.RedirectURI)
-		}
+	a.writeHeadline(e, now)
+	if e.Flags != nil {
+		a.out.note(indent, "For the flags: %s", e.Flags)
+	}
+	if command := e.nextCommand(); command != "" {
 		a.out.note(indent, "Run: %s", command)
+	}
+	if e.State == handstamp.StateNone || e.unreadable() {
 		return
-	case e.State == handstamp.StateCorrupt:
-		a.out.bad(indent, "The stored credential is damaged (profile %s): %s", e.Profile, first(clean(e.Problem), "it was set aside"))
-		a.out.note(indent, "Run: %s", command)
-		return
-	case e.State == handstamp.StateUnusable:
-		a.out.bad(indent, "The stored credential cannot be used (profile %s): %s", e.Profile, clean(e.Problem))
-		return
-	case e.State == handstamp.StateRevoked:
-		a.out.bad(indent, "%s", refusedLine(e.GrantError, now))
-		a.out.note(indent, "Run: %s", command)
-	case e.State == handstamp.StateExpired && e.AccessTokenRejected:
-		a.out.bad(indent, "Signed in, but the access token does not work any more and nothing can refresh it (profile %s)", e.Profile)
-		a.out.note(indent, "Run: %s", command)
-	case e.State == handstamp.StateExpired:
-		a.out.bad(indent, "Signed in, but the access token has expired and nothing can renew it (profile %s)", e.Profile)
-		a.out.note(indent, "Run: %s", command)
-	case e.waits(now):
-		a.out.warn(indent, "Authorization server unreachable (%s, trying again in %s); credential kept", first(short(e.RetryReason), "no answer"), span(e.RetryAt.Sub(now)))
-	case e.checked:
-		a.out.ok(indent, "Signed in, and the server accepts it (profile %s, %s)", e.Profile, e.Store)
-	default:
-		a.out.ok(indent, "Signed in (profile %s, %s)", e.Profile, e.Store)
 	}
 	if e.Usable() {
 		a.out.note(indent, "%s", accessLine(e.Status, now))
@@ -100,50 +75,99 @@ func (a *app) writeEntry(e *entry, now time.Time) {
 	}
 }
 
-// writeCheck tells what --check found to be bad.
-func (a *app) writeCheck(e *entry) {
+// writeHeadline prints in one line whether the login can be used.
+func (a *app) writeHeadline(e *entry, now time.Time) {
+	switch {
+	case e.Check != nil:
+		a.writeCheck(e.Check)
+	case e.State == handstamp.StateNone:
+		a.out.note(indent, "Not signed in (profile %s)", e.Profile)
+		if m := e.ManualRegistration; m != nil {
+			a.out.note(indent, "Register a client at %s with the redirect URI %s",
+				short(m.Issuer), short(m.RedirectURI))
+		}
+	case e.State == handstamp.StateCorrupt:
+		a.out.bad(indent, "The stored credential is damaged (profile %s): %s",
+			e.Profile, first(clean(e.Problem), "it was set aside"))
+	case e.State == handstamp.StateUnusable:
+		a.out.bad(indent, "The stored credential cannot be used (profile %s): %s",
+			e.Profile, clean(e.Problem))
+	case e.State == handstamp.StateRevoked:
+		a.out.bad(indent, "%s", revokedLine(e.GrantError, now))
+	case e.State == handstamp.StateExpired:
+		reason := "has expired"
+		if e.AccessTokenRejected {
+			reason = "no longer works"
+		}
+		a.out.bad(indent, "Signed in, but the access token %s and cannot be refreshed (profile %s)",
+			reason, e.Profile)
+	case e.waits(now):
+		a.out.warn(indent, "Authorization server unreachable (%s, trying again in %s); credential kept",
+			first(short(e.RetryReason), "no response"), span(e.RetryAt.Sub(now)))
+	case e.checked:
+		a.out.ok(indent, "Signed in, and the server accepts it (profile %s, %s)", e.Profile, e.Store)
+	default:
+		a.out.ok(indent, "Signed in (profile %s, %s)", e.Profile, e.Store)
+	}
+}
+
+// nextCommand returns the command that makes the login usable; "" where none does.
+func (e *entry) nextCommand() string {
+	switch m := e.ManualRegistration; {
+	case e.Check != nil:
+		return e.Check.Command
+	case e.Usable() || e.State == handstamp.StateUnusable:
+		return ""
+	case m != nil && e.State == handstamp.StateNone:
+		return e.target.registerCommand(m.RedirectURI)
+	}
+	return e.target.command("login")
+}
+
+// writeCheck prints the error that --check met.
+func (a *app) writeCheck(r *report) {
 	mark := a.out.bad
-	if e.Check.Exit == exitUnreachable {
+	if r.Exit == exitUnreachable {
 		mark = a.out.warn
 	}
-	mark(indent, "%s", capital(short(e.Check.Message)))
-	if e.Check.Hint != "" {
-		a.out.note(indent, "%s", capital(short(e.Check.Hint)))
-	}
-	if e.Check.Command != "" {
-		a.out.note(indent, "Run: %s", e.Check.Command)
+	mark(indent, "%s", capital(short(r.Message)))
+	if r.Hint != "" && r.Command == "" {
+		a.out.note(indent, "%s", capital(short(r.Hint)))
 	}
 }
 
-// accessLine says how long the access token lasts and what comes then.
+// accessLine describes how long the access token lasts and what happens then.
 func accessLine(s *handstamp.Status, now time.Time) string {
-	left := s.ExpiresAt.Sub(now)
+	return "Access token: " + accessState(s, span(s.ExpiresAt.Sub(now)))
+}
+
+func accessState(s *handstamp.Status, left string) string {
 	switch {
 	case s.State == handstamp.StateRefreshable && s.AccessTokenRejected:
-		return "Access token: rejected by the server, refreshed at the next use"
+		return "rejected by the server, refreshed at its next use"
 	case s.RefreshRejected != "":
-		return "Access token: " + span(left) + " left; the server has rejected its refresh (" + short(s.RefreshRejected) + ")"
+		return left + " left; the server has rejected its refresh (" + short(s.RefreshRejected) + ")"
 	case s.State == handstamp.StateRefreshable:
-		return "Access token: expired, renews by itself at the next use"
+		return "expired, refreshed at its next use"
 	case s.ExpiresAt.IsZero() && s.Renewable:
-		return "Access token: the server gave no expiry; renews by itself when refused"
+		return "the server gave no expiry; refreshed when the server rejects it"
 	case s.ExpiresAt.IsZero():
-		return "Access token: the server gave no expiry, and nothing can renew it"
+		return "the server gave no expiry, and it cannot be refreshed"
 	case s.Renewable:
-		return "Access token: " + span(left) + " left, renews by itself"
+		return left + " left, refreshed automatically"
 	}
-	return "Access token: " + span(left) + " left, then a new login is needed"
+	return left + " left, then a new login is needed"
 }
 
-// clientLine says who the client is and how it authenticates, with the reason.
+// clientLine describes the client and how it authenticates, with the reason.
 func clientLine(s *handstamp.Status) string {
 	if s.ClientID == "" {
 		return ""
 	}
 	source := map[string]string{
-		store.SourceConfigured:       "configured",
-		store.SourceMetadataDocument: "metadata document",
-		store.SourceDynamic:          "dynamic",
+		record.SourceConfigured:       "configured",
+		record.SourceMetadataDocument: "metadata document",
+		record.SourceDynamic:          "dynamic",
 	}[s.ClientSource]
 	line := "Client: " + first(source, short(s.ClientSource), "unknown")
 	if s.Method != "" {
@@ -158,8 +182,8 @@ func clientLine(s *handstamp.Status) string {
 	return line
 }
 
-// refusedLine says how a grant ended.
-func refusedLine(r *handstamp.GrantError, now time.Time) string {
+// revokedLine describes how the server ended a grant.
+func revokedLine(r *handstamp.GrantError, now time.Time) string {
 	if r == nil {
 		return "Signed out by the server"
 	}
@@ -168,12 +192,12 @@ func refusedLine(r *handstamp.GrantError, now time.Time) string {
 		line += ": " + short(r.Description)
 	}
 	if r.Interrupted {
-		line += "; a renewal had been interrupted before"
+		line += "; a refresh had been interrupted before"
 	}
 	return line
 }
 
-// span is a duration as people say it: the largest unit alone.
+// span is a duration in its largest unit alone.
 func span(d time.Duration) string {
 	switch d = max(0, d); {
 	case d < 90*time.Second:

@@ -18,35 +18,51 @@ type target struct {
 	url     string
 	profile string
 	config  *serverConfig // never nil
-	flags   string        // of this run, to be repeated in suggested commands
-	login   string        // those that only a login has
-	named   bool          // the profile was named, and not made of what tells logins apart
-	found   bool          // the profile was made so by another command, whose flags are not known
+
+	repeat     string       // flags of this run for every suggested command
+	loginFlags string       // flags of this run for a suggested login
+	named      bool         // the profile was named: it is not derived from flags
+	flags      profileFlags // what the profile is derived from, unless named
+	derived    bool         // the profile was derived by another command
+	stored     *shownFlags  // the flags of that command; nil if they are not known
 }
 
 // command returns a command line about this server, to be suggested.
 func (t *target) command(verb string) string {
 	s := "handstamp " + verb + " " + shellWord(t.name)
-	if verb == "login" && t.found && t.login == "" {
-		return s + t.flags // under that profile it would be a login for something else
+	flags := t.loginFlags
+	if verb == "login" && t.derived && flags == "" {
+		if t.stored == nil {
+			return s + t.repeat // under that profile it would be a login for something else
+		}
+		flags = t.stored.loginFlags()
 	}
 	if t.profile != store.DefaultProfile && t.config.Profile != t.profile {
 		s += " --profile " + shellWord(t.profile)
 	}
 	if verb == "login" {
-		s += t.login
+		s += flags
 	}
-	return s + t.flags
+	return s + t.repeat
 }
 
 // registerCommand returns the command to run once a client is registered by hand with a
 // redirect URI, whose port the next login has to listen on.
 func (t *target) registerCommand(redirectURI string) string {
 	command := t.command("login") + " --client-id ID"
-	if u, err := url.Parse(redirectURI); err == nil && u.Scheme == "http" && u.Port() != "" && t.config.CallbackPort == 0 {
+	u, err := url.Parse(redirectURI)
+	if err == nil && u.Scheme == "http" && u.Port() != "" && t.config.CallbackPort == 0 {
 		command += " --callback-port " + u.Port()
 	}
 	return command
+}
+
+// shownFlags returns the flags that a derived profile stands for, if they are known.
+func (t *target) shownFlags() *shownFlags {
+	if t.stored != nil || t.named {
+		return t.stored
+	}
+	return t.flags.shown()
 }
 
 // repeated returns the flags without which a suggested command would be about
@@ -62,9 +78,8 @@ func (a *app) repeated() string {
 	return s
 }
 
-// target finds the server that an argument names: an alias of the configuration
-// or a URL. The profile is the one that was named, or is told apart by what is
-// configured.
+// target finds the server that an argument names: an alias of the configuration or a URL. The
+// profile is the one that was named, or derived from what is configured.
 func (a *app) target(arg string) (*target, error) { return a.targetWith(arg, &loginOptions{}, nil) }
 
 // targetWith is target for a command whose flags may tell its login apart from
@@ -74,24 +89,23 @@ func (a *app) targetWith(arg string, o *loginOptions, headers *headerOptions) (*
 	if err != nil {
 		return nil, err
 	}
-	d, err := o.distinction(t.config)
+	f, err := o.profileFlags(t.config)
 	if err != nil {
 		return nil, err
 	}
-	if err := headers.distinguish(&d); err != nil {
+	if err := headers.addTo(&f); err != nil {
 		return nil, err
 	}
-	t.login = o.repeated()
-	a.setProfile(t, d)
+	t.loginFlags = o.repeated()
+	a.setProfile(t, f)
 	return t, checkProfile(t.profile)
 }
 
-// setProfile gives a target the profile that was named, or the default one with
-// what tells its login apart.
-func (a *app) setProfile(t *target, d distinction) {
+// setProfile gives a target the profile that was named, or the one derived from flags.
+func (a *app) setProfile(t *target, f profileFlags) {
 	t.profile = first(a.global.profile, a.env.get("HANDSTAMP_PROFILE"), t.config.Profile)
 	if t.named = t.profile != ""; !t.named {
-		t.profile = a.baseProfile() + d.suffix()
+		t.flags, t.profile = f, f.profile(a.baseProfile())
 	}
 }
 
@@ -101,7 +115,7 @@ func (a *app) server(arg string) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &target{name: arg, config: &serverConfig{}, flags: a.repeated()}
+	t := &target{name: arg, config: &serverConfig{}, repeat: a.repeated()}
 	if s, ok := conf.Servers[arg]; ok {
 		t.config, t.url = s, s.URL
 	} else {
@@ -116,7 +130,8 @@ func (a *app) server(arg string) (*target, error) {
 		return nil, usage("%w", err)
 	}
 	if u.Scheme == "http" && !isLoopback(u.Hostname()) && !a.global.allowHTTP && !t.config.AllowHTTP {
-		return nil, usage("%s is plain http, where everybody on the way can read the token; use https, or --allow-http if you must", clean(t.url))
+		return nil, usage("%s is plain http, where anyone on the network can read the token; "+
+			"use https, or --allow-http if you must", clean(t.url))
 	}
 	t.url = withScheme(t.url)
 	// A URL that was typed out gets what is configured for it, too.
@@ -141,11 +156,11 @@ func (a *app) alias(server string) (string, *serverConfig) {
 
 // storedTarget returns the target of a stored credential.
 func (a *app) storedTarget(k store.Key) *target {
-	t := &target{name: k.Server, url: k.Server, profile: k.Profile, named: true, config: &serverConfig{}, flags: a.repeated()}
+	t := &target{name: k.Server, url: k.Server, named: true, config: &serverConfig{}, repeat: a.repeated()}
 	if alias, conf := a.alias(k.Server); alias != "" {
 		t.name, t.config = alias, conf
 	}
-	t.found = derived(k.Profile, a.baseProfile())
+	a.setStored(t, k.Profile)
 	return t
 }
 
@@ -161,7 +176,7 @@ func withScheme(rawURL string) string {
 	return "https://" + rawURL
 }
 
-// parseURL parses a server's URL, whose scheme may be missing, and refuses what
+// parseURL parses a server's URL, whose scheme may be missing, and rejects what
 // no server can have.
 func parseURL(raw string) (*url.URL, error) {
 	if clean(raw) != raw || strings.ContainsAny(raw, " \"<>\\^`{|}") {
@@ -171,7 +186,7 @@ func parseURL(raw string) (*url.URL, error) {
 	switch {
 	case err != nil:
 		// The text of url.Parse quotes the URL, which may hold a password.
-		return nil, fmt.Errorf("this is no URL: %w", errors.Unwrap(err))
+		return nil, fmt.Errorf("this is not a URL: %w", errors.Unwrap(err))
 	case u.Scheme != "http" && u.Scheme != "https":
 		return nil, fmt.Errorf("a server's URL begins with https://, not with %s://", u.Scheme)
 	case u.User != nil:
@@ -192,7 +207,7 @@ func isLoopback(host string) bool {
 	return strings.EqualFold(host, "localhost")
 }
 
-// shellWord quotes a word for the shells people paste commands into.
+// shellWord quotes a word for a shell, where users paste commands.
 func shellWord(s string) string {
 	safe := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:@%+,=~", r)

@@ -37,14 +37,14 @@ func pseudoTerminal(t *testing.T) (keyboard, terminal *os.File) {
 	return keyboard, terminal
 }
 
-// A user who starts the bridge at a terminal is told what it is, and what to run
+// A user who starts the bridge at a terminal sees what it is, and what to run
 // instead. An MCP host, which is at the other end of a pipe, is not.
 func TestBridgeAtATerminalSaysWhatItIs(t *testing.T) {
 	c := newCommand(t)
 	c.login()
 	keyboard, terminal := pseudoTerminal(t)
 	for _, atTerminal := range []bool{true, false} {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, "handstamp", "bridge", c.server.MCPURL())
 		cmd.Env = append(os.Environ(), "HANDSTAMP_HOME="+c.home, "HANDSTAMP_BROWSER=labbrowser")

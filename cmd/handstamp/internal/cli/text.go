@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// maxText bounds one line that a person is shown, in bytes. An authorization
+// maxText bounds one line of output, in bytes. An authorization
 // URL may have 8 KiB and has to fit.
 const maxText = 12 << 10
 
@@ -36,7 +36,7 @@ func clean(s string) string {
 	return b.String()
 }
 
-// short is clean for what a server says about itself: at most 256 bytes.
+// short is clean for a text of a server: at most 256 bytes.
 func short(s string) string {
 	s = clean(s)
 	if len(s) <= 256 {

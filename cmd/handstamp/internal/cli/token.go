@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
-	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/spf13/cobra"
 )
 
@@ -20,7 +20,7 @@ const (
 	formatEnv         = "env"
 )
 
-// tokenOptions say which token is wanted; token and exec have them.
+// tokenOptions describe the token that is needed; token and exec have them.
 type tokenOptions struct {
 	login   string // "" takes HANDSTAMP_LOGIN, then never
 	minTTL  time.Duration
@@ -29,13 +29,20 @@ type tokenOptions struct {
 
 func (o *tokenOptions) bind(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	bindChoice(cmd, flags, &o.login, "login", "may a browser open where nothing stored works (HANDSTAMP_LOGIN, never)", "auto", "never")
-	flags.DurationVar(&o.minTTL, "min-ttl", 0, "refresh a token that lasts less long than this; the new one may, too")
+	bindLoginPolicy(cmd, &o.login, "never")
+	flags.DurationVar(&o.minTTL, "min-ttl", 0, "refresh a token that expires sooner than this; the new one may, too")
+	flags.BoolVar(&o.refresh, "refresh", false, "the current token does not work: refresh it, whatever its expiry")
 }
 
 // policy returns the login policy: flag, environment, never.
 func (o *tokenOptions) policy(env environment) (handstamp.LoginPolicy, error) {
 	return loginPolicy(first(o.login, env.get("HANDSTAMP_LOGIN"), "never"))
+}
+
+// bindLoginPolicy adds the flag --login to a command.
+func bindLoginPolicy(cmd *cobra.Command, value *string, fallback string) {
+	bindChoice(cmd, cmd.Flags(), value, "login",
+		"whether a browser may open where no stored login works (HANDSTAMP_LOGIN, "+fallback+")", "auto", "never")
 }
 
 // loginPolicy returns the policy that a word means.
@@ -50,8 +57,11 @@ func loginPolicy(word string) (handstamp.LoginPolicy, error) {
 	}
 }
 
-// token returns an access token for a target. HANDSTAMP_ACCESS_TOKEN, a token
-// that somebody else looks after, is taken as it is.
+// tokenVariable is the environment variable with a token from elsewhere.
+const tokenVariable = "HANDSTAMP_ACCESS_TOKEN"
+
+// token returns an access token for a target. A token in HANDSTAMP_ACCESS_TOKEN is used as
+// it is.
 func (o *tokenOptions) token(ctx context.Context, a *app, t *target) (*handstamp.Token, error) {
 	if o.minTTL < 0 {
 		return nil, usage("--min-ttl cannot be negative")
@@ -60,11 +70,11 @@ func (o *tokenOptions) token(ctx context.Context, a *app, t *target) (*handstamp
 	if err != nil {
 		return nil, err
 	}
-	if fixed := a.env.get("HANDSTAMP_ACCESS_TOKEN"); fixed != "" {
+	if fixed := a.env.get(tokenVariable); fixed != "" {
 		if o.refresh {
-			return nil, usage("HANDSTAMP_ACCESS_TOKEN holds a token that Handstamp cannot renew: unset it, or leave --refresh out")
+			return nil, usage("%s holds a token that Handstamp cannot refresh: unset it, or leave --refresh out", tokenVariable)
 		}
-		value, err := parseSecret([]byte(fixed), "the environment variable HANDSTAMP_ACCESS_TOKEN")
+		value, err := parseSecret([]byte(fixed), "the environment variable "+tokenVariable)
 		return &handstamp.Token{Value: value, Type: "Bearer"}, err
 	}
 	c, err := a.storedClient(ctx, t, policy)
@@ -92,9 +102,9 @@ func (a *app) newToken() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token <server>",
 		Short: "Print a fresh access token",
-		Long: `Print an access token that works now, refreshed if it has to be. A browser is
-never opened unless --login=auto allows it: without a usable credential the exit
-code is 4, and the command to run is told.
+		Long: `Print an access token that works now, refreshed if it has to be. A browser never
+opens unless --login=auto allows it: without a usable credential the exit code is
+4, and the error names the command to run.
 
 Formats: raw is the token alone; header is a line for curl -H; headers-json is an
 object of header names and values; json adds the expiry; env is a line for eval that
@@ -106,8 +116,8 @@ sets HANDSTAMP_ACCESS_TOKEN: unset it before you turn to another server.`,
 		RunE:              func(cmd *cobra.Command, args []string) error { return k.run(cmd.Context(), args[0]) },
 	}
 	k.token.bind(cmd)
-	cmd.Flags().BoolVar(&k.token.refresh, "refresh", false, "the current token does not work: refresh it, whatever its expiry")
-	bindChoice(cmd, cmd.Flags(), &k.format, "format", "what to print (raw)", formatRaw, formatHeader, formatHeadersJSON, formatJSON, formatEnv)
+	bindChoice(cmd, cmd.Flags(), &k.format, "format", "what to print (raw)",
+		formatRaw, formatHeader, formatHeadersJSON, formatJSON, formatEnv)
 	return cmd
 }
 
@@ -173,6 +183,6 @@ func marshalLine(v any) ([]byte, error) {
 }
 
 // shellQuote quotes a secret for eval, always: a token is nothing to expand.
-func shellQuote(s store.Secret) string {
+func shellQuote(s secret.String) string {
 	return "'" + strings.ReplaceAll(s.Reveal(), "'", `'\''`) + "'"
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/handstamp/handstamp"
 )
 
-// Who waits for another process's login is told where to go on with it.
+// Who waits for another process's login sees where to continue.
 func TestShowWaiting(t *testing.T) {
 	known := handstamp.AuthorizationRequest{ServerURL: "https://mcp.linear.app/mcp", Issuer: "https://linear.app", URL: "https://linear.app/authorize?a=b"}
 	for _, test := range []struct {

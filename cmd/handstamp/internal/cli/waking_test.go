@@ -47,7 +47,7 @@ func TestBridgeOfSlowServer(t *testing.T) {
 	cmd, stdin, stdout, _ := c.start("bridge", server.URL+"/mcp", "--initialize-wait", "300ms")
 	fmt.Fprintln(stdin, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}`)
 	if hello := lineWith(t, stdout, `"id":1`); !strings.Contains(hello, `"name":"handstamp"`) {
-		t.Errorf("initialize is answered with %s", hello)
+		t.Errorf("initialize got the response %s", hello)
 	}
 	fmt.Fprintln(stdin, `{"jsonrpc":"2.0","method":"notifications/initialized"}`)
 	fmt.Fprintln(stdin, `{"jsonrpc":"2.0","id":2,"method":"tools/list"}`)

@@ -44,7 +44,7 @@ func TestLoopbackServerWithoutScheme(t *testing.T) {
 	}
 }
 
-// What is wrong with a URL is said in words that help.
+// The error for a wrong URL helps.
 func TestLoginSaysWhatIsWrongWithTheURL(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/open", func(w http.ResponseWriter, _ *http.Request) {

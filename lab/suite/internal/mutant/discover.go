@@ -29,7 +29,7 @@ type serverMetadata struct {
 	IssSent       bool     `json:"authorization_response_iss_parameter_supported"`
 }
 
-// discover finds out who is asked, and how.
+// discover finds the authorization server and its endpoints.
 func (c *Client) discover(ctx context.Context, metadata string) (*resourceMetadata, *serverMetadata, error) {
 	u, err := url.Parse(c.URL)
 	if err != nil {
@@ -131,7 +131,7 @@ func (c *Client) legacy(ctx context.Context, origin string) (*serverMetadata, er
 	}, nil
 }
 
-// check refuses metadata that no honest server has.
+// check rejects metadata that no honest server has.
 func (c *Client) check(sm *serverMetadata, issuer string) error {
 	if strings.TrimSuffix(sm.Issuer, "/") != strings.TrimSuffix(issuer, "/") {
 		return errors.New("the metadata is another issuer's")

@@ -16,12 +16,12 @@ import (
 	"strings"
 )
 
-// maxAsked bounds how often a person is asked in one login.
+// maxAuthorizations bounds the authorization requests of one login.
 const maxAuthorizations = 4
 
-// login asks a person. The caller holds the lock.
-func (c *Client) login(ctx context.Context, st *state, refusal *challenge) (*state, error) {
-	rm, sm, err := c.discover(ctx, refusal.metadata)
+// login logs the user in. The caller holds the lock.
+func (c *Client) login(ctx context.Context, st *state, rejected *challenge) (*state, error) {
+	rm, sm, err := c.discover(ctx, rejected.metadata)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +35,7 @@ func (c *Client) login(ctx context.Context, st *state, refusal *challenge) (*sta
 			next.Resource += "/"
 		}
 	}
-	wanted := refusal.scope
+	wanted := rejected.scope
 	if wanted == "" {
 		wanted = strings.Join(rm.Scopes, " ")
 	}
@@ -57,18 +57,19 @@ func (c *Client) login(ctx context.Context, st *state, refusal *challenge) (*sta
 			return &next, c.save(&next)
 		}
 	}
-	return nil, errors.New("the authorization server refuses each login")
+	return nil, errors.New("the authorization server rejects each login")
 }
 
-// ask asks once. It reports whether to ask again, in another way.
+// authorize runs one authorization and the code exchange. It reports whether to run another one,
+// after a change to st.
 func (c *Client) authorize(ctx context.Context, st *state, sm *serverMetadata, scope string) (again bool, err error) {
 	listener, redirect, err := c.listen(st)
 	if err != nil {
 		return false, err
 	}
 	defer listener.Close()
-	fresh := false
-	if st.Client.ID == "" {
+	registered := st.Client.ID == ""
+	if registered {
 		err := c.register(ctx, st, sm, redirect)
 		if errors.Is(err, errAddressRejected) && !st.Localhost {
 			st.Localhost = true
@@ -77,12 +78,45 @@ func (c *Client) authorize(ctx context.Context, st *state, sm *serverMetadata, s
 		if err != nil {
 			return false, err
 		}
-		fresh = true
 	}
-	verifier, secret := rand.Text()+rand.Text(), rand.Text()
+	verifier, csrf := rand.Text()+rand.Text(), rand.Text()
+	address := sm.Authorization + "?" + st.authorization(sm, redirect, scope, verifier, csrf).Encode()
+	if !registered && c.Defect != NoPreflight && c.unknown(ctx, address) {
+		st.forgetClient()
+		return true, nil
+	}
+	c.Open(address)
+	callback, err := c.await(ctx, listener, csrf)
+	if err != nil {
+		return false, err
+	}
+	if iss := callback.Get("iss"); c.Defect != IssIgnored && (iss != "" || sm.IssSent) && iss != sm.Issuer {
+		return false, errors.New("the response comes from another issuer")
+	}
+	switch code := callback.Get("error"); code {
+	case "":
+	case "invalid_target":
+		st.OmitResource = true
+		return true, nil
+	case "invalid_scope":
+		st.NoOffline = true
+		return true, nil
+	default:
+		return false, errors.New("the login is rejected: " + code)
+	}
+	err = c.exchange(ctx, st, callback.Get("code"), redirect, verifier, scope)
+	if rejected, ok := errors.AsType[*rejectedError](err); ok && rejected.code == "not_allowed" && !st.NoOffline {
+		st.NoOffline = true
+		return true, nil
+	}
+	return false, err
+}
+
+// authorization returns the parameters of an authorization request.
+func (st *state) authorization(sm *serverMetadata, redirect, scope, verifier, csrf string) url.Values {
 	sum := sha256.Sum256([]byte(verifier))
 	params := url.Values{
-		"response_type": {"code"}, "client_id": {st.Client.ID}, "redirect_uri": {redirect}, "state": {secret},
+		"response_type": {"code"}, "client_id": {st.Client.ID}, "redirect_uri": {redirect}, "state": {csrf},
 		"code_challenge": {base64.RawURLEncoding.EncodeToString(sum[:])}, "code_challenge_method": {"S256"},
 	}
 	if !st.OmitResource {
@@ -95,43 +129,14 @@ func (c *Client) authorize(ctx context.Context, st *state, sm *serverMetadata, s
 		params.Set("access_type", "offline")
 		params.Set("prompt", "consent")
 	}
-	address := sm.Authorization + "?" + params.Encode()
-	if !fresh && c.Defect != NoPreflight && c.unknown(ctx, address) {
-		st.forgetClient()
-		return true, nil
-	}
-	c.Open(address)
-	answer, err := c.await(ctx, listener, secret)
-	if err != nil {
-		return false, err
-	}
-	if iss := answer.Get("iss"); c.Defect != IssIgnored && (iss != "" || sm.IssSent) && iss != sm.Issuer {
-		return false, errors.New("the answer comes from another issuer")
-	}
-	switch code := answer.Get("error"); code {
-	case "":
-	case "invalid_target":
-		st.OmitResource = true
-		return true, nil
-	case "invalid_scope":
-		st.NoOffline = true
-		return true, nil
-	default:
-		return false, errors.New("the login is refused: " + code)
-	}
-	err = c.exchange(ctx, st, answer.Get("code"), redirect, verifier, scope)
-	if refused, ok := errors.AsType[*rejectedError](err); ok && refused.code == "not_allowed" && !st.NoOffline {
-		st.NoOffline = true
-		return true, nil
-	}
-	return false, err
+	return params
 }
 
 // formIDMethod is Basic with the id in the form as well.
 const formIDMethod = "client_secret_basic, id in the form"
 
-// exchange redeems the code, with one method after the other where nobody knows
-// which.
+// exchange redeems the code, with one method after the other where the
+// right one is not known.
 func (c *Client) exchange(ctx context.Context, st *state, code, redirect, verifier, scope string) error {
 	form := map[string]string{"grant_type": "authorization_code", "code": code, "redirect_uri": redirect, "code_verifier": verifier}
 	if !st.OmitResource {
@@ -167,7 +172,7 @@ func (c *Client) exchange(ctx context.Context, st *state, code, redirect, verifi
 			st.take(token, None)
 			return nil
 		}
-		if refused, ok := errors.AsType[*rejectedError](err); !ok || !refused.client {
+		if rejected, ok := errors.AsType[*rejectedError](err); !ok || !rejected.client {
 			return err
 		}
 	}
@@ -212,17 +217,17 @@ func (c *Client) unknown(ctx context.Context, address string) bool {
 	return false
 }
 
-// await waits for the answer to the request with this state.
+// await waits for the authorization response with this state.
 func (c *Client) await(ctx context.Context, listener net.Listener, state string) (url.Values, error) {
-	answers := make(chan url.Values, 1)
+	responses := make(chan url.Values, 1)
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		query := r.URL.Query()
 		if r.URL.Path != "/callback" || query.Get("state") != state && c.Defect != StateUnchecked {
-			http.Error(w, "this is not the answer", http.StatusBadRequest)
+			http.Error(w, "this is not the awaited response", http.StatusBadRequest)
 			return
 		}
 		select {
-		case answers <- query:
+		case responses <- query:
 		default:
 		}
 		fmt.Fprintln(w, "done")
@@ -230,27 +235,20 @@ func (c *Client) await(ctx context.Context, listener net.Listener, state string)
 	go server.Serve(listener)
 	defer server.Close()
 	select {
-	case answer := <-answers:
-		return answer, nil
+	case params := <-responses:
+		return params, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
-// errAddressRejected says that the server registers no client with this redirect URI.
+// errAddressRejected reports that the server registers no client with this redirect URI.
 var errAddressRejected = errors.New("the redirect URI is rejected")
 
-// register registers the client (RFC 7591), and obeys the answer.
+// register registers the client (RFC 7591) and keeps what the response contains.
 func (c *Client) register(ctx context.Context, st *state, sm *serverMetadata, redirect string) error {
 	if sm.Registration == "" {
-		return errors.New("the authorization server registers nobody")
-	}
-	asked := "none"
-	if len(sm.Methods) > 0 && !slices.Contains(sm.Methods, asked) {
-		asked = sm.Methods[0]
-		if c.Defect == BasicPreferred && slices.Contains(sm.Methods, "client_secret_basic") {
-			asked = "client_secret_basic"
-		}
+		return errors.New("the authorization server has no registration endpoint")
 	}
 	grants := []string{"authorization_code", "refresh_token"}
 	if c.Defect == OneGrantRegistered {
@@ -258,7 +256,7 @@ func (c *Client) register(ctx context.Context, st *state, sm *serverMetadata, re
 	}
 	raw, err := json.Marshal(map[string]any{
 		"client_name": "mutant", "redirect_uris": []string{redirect}, "grant_types": grants,
-		"response_types": []string{"code"}, "token_endpoint_auth_method": asked,
+		"response_types": []string{"code"}, "token_endpoint_auth_method": c.registrationMethod(sm),
 	})
 	if err != nil {
 		return err
@@ -273,28 +271,47 @@ func (c *Client) register(ctx context.Context, st *state, sm *serverMetadata, re
 		return err
 	}
 	defer response.Body.Close()
-	var got struct {
-		ID     string `json:"client_id"`
-		Secret string `json:"client_secret"`
-		Method string `json:"token_endpoint_auth_method"`
-		Ends   int64  `json:"client_secret_expires_at"`
-	}
 	raw, err = read(response)
 	if response.StatusCode == http.StatusBadRequest && bytes.Contains(raw, []byte("invalid_redirect_uri")) {
 		return errAddressRejected
 	}
+	var got registrationResponse
 	if err != nil || response.StatusCode/100 != 2 || json.Unmarshal(raw, &got) != nil || got.ID == "" {
 		return fmt.Errorf("the client is not registered: status %d", response.StatusCode)
 	}
-	client := registration{ID: got.ID, Secret: got.Secret, Method: got.Method, RedirectURI: redirect, Ends: got.Ends}
+	st.Client = got.client(sm, redirect)
+	return nil
+}
+
+// registrationMethod returns the authentication method to register for.
+func (c *Client) registrationMethod(sm *serverMetadata) string {
 	switch {
-	case got.Method == "" && got.Secret == "":
+	case len(sm.Methods) == 0 || slices.Contains(sm.Methods, "none"):
+		return "none"
+	case c.Defect == BasicPreferred && slices.Contains(sm.Methods, "client_secret_basic"):
+		return "client_secret_basic"
+	}
+	return sm.Methods[0]
+}
+
+// registrationResponse is that of RFC 7591 section 3.2.1, as far as it is needed.
+type registrationResponse struct {
+	ID     string `json:"client_id"`
+	Secret string `json:"client_secret"`
+	Method string `json:"token_endpoint_auth_method"`
+	Ends   int64  `json:"client_secret_expires_at"`
+}
+
+// client returns the client to keep.
+func (r registrationResponse) client(sm *serverMetadata, redirect string) registration {
+	client := registration{ID: r.ID, Secret: r.Secret, Method: r.Method, RedirectURI: redirect, Ends: r.Ends}
+	switch {
+	case r.Method == "" && r.Secret == "":
 		client.Method = "none"
-	case got.Method == "":
+	case r.Method == "":
 		client.Method, client.Guess = "client_secret_post", true
 	default:
-		client.Guess = got.Method == "none" && got.Secret != "" || len(sm.Methods) > 0 && !slices.Contains(sm.Methods, got.Method)
+		client.Guess = r.Method == "none" && r.Secret != "" || len(sm.Methods) > 0 && !slices.Contains(sm.Methods, r.Method)
 	}
-	st.Client = client
-	return nil
+	return client
 }

@@ -11,12 +11,12 @@ import (
 	"unicode"
 )
 
-// tokenAnswer is what a token request brings.
+// tokenResponse is a successful token response.
 type tokenResponse struct {
 	access, refresh, scope string
 }
 
-// refusedError is the token endpoint's no.
+// rejectedError is an error response of the token endpoint.
 type rejectedError struct {
 	code   string
 	client bool // it is about the client
@@ -24,23 +24,23 @@ type rejectedError struct {
 	scope  bool // a refresh has to name the scope
 }
 
-func (e *rejectedError) Error() string { return "the token endpoint refuses: " + e.code }
+func (e *rejectedError) Error() string { return "the token endpoint rejects the request: " + e.code }
 
-// transientError says nothing about grant and client.
+// transientError is a failure that is not about the grant or the client.
 type transientError struct {
 	why  string
-	lost bool // nobody knows what has been done
+	lost bool // the request may have been carried out
 }
 
-func (e *transientError) Error() string { return "the token endpoint cannot be asked: " + e.why }
+func (e *transientError) Error() string { return "the token endpoint does not respond: " + e.why }
 
 // token sends a token request, and again where a defect has it so.
 func (c *Client) token(ctx context.Context, st *state, method string, form map[string]string) (tokenResponse, error) {
-	answer, err := c.tokenOnce(ctx, st, method, form)
+	token, err := c.tokenOnce(ctx, st, method, form)
 	if err != nil && c.Defect == RetriesAll {
 		return c.tokenOnce(ctx, st, method, form)
 	}
-	return answer, err
+	return token, err
 }
 
 func (c *Client) tokenOnce(ctx context.Context, st *state, method string, form map[string]string) (tokenResponse, error) {
@@ -83,18 +83,10 @@ func (c *Client) tokenOnce(ctx context.Context, st *state, method string, form m
 	return c.parseToken(response, raw)
 }
 
-// parseToken reads JSON or a form. An error beats the status.
+// parseToken reads a token response in JSON or a form. An error in the body counts whatever the
+// status.
 func (c *Client) parseToken(response *http.Response, raw []byte) (tokenResponse, error) {
-	var document map[string]any
-	if json.Unmarshal(raw, &document) != nil {
-		document = nil
-		if form, err := url.ParseQuery(string(raw)); err == nil && strings.HasPrefix(response.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
-			document = make(map[string]any)
-			for name := range form {
-				document[name] = form.Get(name)
-			}
-		}
-	}
+	document := parseDocument(response, raw)
 	text := func(name string) string {
 		s, _ := document[name].(string)
 		return s
@@ -104,30 +96,60 @@ func (c *Client) parseToken(response *http.Response, raw []byte) (tokenResponse,
 		code = text("error_code")
 	}
 	status := response.StatusCode
-	reject := func(code string, client bool) (tokenResponse, error) {
-		return tokenResponse{}, &rejectedError{code: code, client: client, scope: strings.Contains(string(raw), "AADSTS90009")}
+	if err := c.tokenError(code, raw, document != nil && status/100 == 4); err != nil {
+		return tokenResponse{}, err
 	}
 	switch {
-	case code == "invalid_client":
-		return reject(code, true)
-	case code == "temporarily_unavailable" || code == "server_error":
-		return tokenResponse{}, &transientError{code, false}
-	case document != nil && status/100 == 4 && dead(raw) && c.Defect != OneWordForDead:
-		return reject("invalid_grant", false)
-	case code == "unauthorized" && c.Defect == OneWordForGone:
-		return tokenResponse{}, &transientError{code, false}
-	case code == "unauthorized":
-		return reject(code, true)
-	case code != "" && !(c.Defect == OneWordForDead && code != "invalid_grant"):
-		return reject(code, false)
 	case status/100 == 2 && text("access_token") != "":
 		return tokenResponse{text("access_token"), text("refresh_token"), text("scope")}, nil
 	case status == http.StatusUnauthorized && len(raw) == 0:
 		return tokenResponse{}, &rejectedError{code: "no code", client: true, silent: true}
 	case status == http.StatusUnauthorized || status == http.StatusUnprocessableEntity && document != nil:
-		return reject("no code", true)
+		return tokenResponse{}, rejection("no code", raw, true)
 	}
 	return tokenResponse{}, &transientError{fmt.Sprintf("status %d", status), false}
+}
+
+// parseDocument returns the members of a JSON object or a form, nil for anything else.
+func parseDocument(response *http.Response, raw []byte) map[string]any {
+	var document map[string]any
+	if json.Unmarshal(raw, &document) == nil {
+		return document
+	}
+	form, err := url.ParseQuery(string(raw))
+	if err != nil || !strings.HasPrefix(response.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+		return nil
+	}
+	document = make(map[string]any)
+	for name := range form {
+		document[name] = form.Get(name)
+	}
+	return document
+}
+
+// tokenError returns the error that a body names with a code or, in a response with a status of
+// 4xx, in another way; nil if it names none.
+func (c *Client) tokenError(code string, raw []byte, rejected bool) error {
+	switch {
+	case code == "invalid_client":
+		return rejection(code, raw, true)
+	case code == "temporarily_unavailable" || code == "server_error":
+		return &transientError{code, false}
+	case rejected && dead(raw) && c.Defect != OneWordForDead:
+		return rejection("invalid_grant", raw, false)
+	case code == "unauthorized" && c.Defect == OneWordForGone:
+		return &transientError{code, false}
+	case code == "unauthorized":
+		return rejection(code, raw, true)
+	case code == "" || c.Defect == OneWordForDead && code != "invalid_grant":
+		return nil
+	}
+	return rejection(code, raw, false)
+}
+
+// rejection returns the error for a code.
+func rejection(code string, raw []byte, client bool) error {
+	return &rejectedError{code: code, client: client, scope: strings.Contains(string(raw), "AADSTS90009")}
 }
 
 // dead reports whether an error names the refresh token or the grant, wherever and

@@ -1,0 +1,65 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// readFile reads a file of at most limit bytes. The error does not repeat the path.
+func readFile(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, withoutPath(err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("it is larger than %d KiB", limit>>10)
+	}
+	return b, withoutPath(err)
+}
+
+// readRegular is readFile for files that another program names: opening a pipe would wait for
+// a writer.
+func readRegular(path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, withoutPath(err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("it is not a regular file")
+	}
+	return readFile(path, limit)
+}
+
+// withoutPath returns the cause of a file's error.
+func withoutPath(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+// home returns the path of something in the user's home folder, or "".
+func (a *app) home(name string) string {
+	home := a.env.get("HOME")
+	if a.platform() == "windows" {
+		home = first(a.env.get("USERPROFILE"), home)
+	}
+	if home == "" {
+		return ""
+	}
+	return filepath.Join(home, name)
+}
+
+// cutHome returns the rest of a path below the home folder.
+func cutHome(path string) (string, bool) {
+	if len(path) > 1 && path[0] == '~' && os.IsPathSeparator(path[1]) {
+		return path[2:], true
+	}
+	return "", false
+}

@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"context"
+	"slices"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/store"
+)
+
+// storedClient returns a Client for a command whose flags can't tell logins apart: where the
+// command line names no profile, the only login at the server is meant.
+func (a *app) storedClient(
+	ctx context.Context, t *target, policy handstamp.LoginPolicy,
+) (*handstamp.Client, error) {
+	c, err := a.client(t, nil, policy)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.useStored(ctx, t); err != nil {
+		return nil, err
+	}
+	c.Profile = t.profile
+	return c, nil
+}
+
+// useStored makes the target that of the only login at its server, if no profile was named.
+func (a *app) useStored(ctx context.Context, t *target) error {
+	if t.named {
+		return nil
+	}
+	credentials, err := a.openStore()
+	if err != nil {
+		return err
+	}
+	wanted, err := store.NewKey(t.url, t.profile)
+	if err != nil {
+		return nil // the client reports it
+	}
+	keys, err := credentials.List(ctx)
+	if err != nil || slices.Contains(keys, wanted) {
+		return nil // the client reports the store's error
+	}
+	others, err := a.otherProfiles(t)
+	if err != nil {
+		return err
+	}
+	var profiles []string
+	for _, k := range keys {
+		if k.Server == wanted.Server && derivedSum(k.Profile, a.baseProfile()) != "" &&
+			!slices.Contains(others, k.Profile) {
+			profiles = append(profiles, k.Profile)
+		}
+	}
+	switch len(profiles) {
+	case 0:
+		return nil
+	case 1:
+		a.setStored(t, profiles[0])
+		return nil
+	}
+	return a.severalLogins(t, profiles)
+}
+
+// setStored gives a target the profile of a stored login, with its flags if it is a derived one.
+func (a *app) setStored(t *target, profile string) {
+	sum := derivedSum(profile, a.baseProfile())
+	t.profile, t.derived, t.stored = profile, sum != "", a.loadFlags(sum)
+}
+
+// severalLogins returns the error for a server with several logins.
+func (a *app) severalLogins(t *target, profiles []string) error {
+	choices := make([]string, 0, len(profiles))
+	for _, profile := range profiles {
+		choice := "--profile " + shellWord(profile)
+		if flags := a.loadFlags(derivedSum(profile, a.baseProfile())); flags != nil {
+			choice += " (" + flags.String() + ")"
+		}
+		choices = append(choices, choice)
+	}
+	e := usage("there are %d logins at %s", len(profiles), t.name)
+	e.hint = "name one with " + list(choices, "or")
+	return e
+}
+
+// otherProfiles returns the profiles that are derived from what is configured under the other
+// aliases, where an alias was named: their logins are not meant.
+func (a *app) otherProfiles(t *target) ([]string, error) {
+	if a.conf.Servers[t.name] == nil {
+		return nil, nil
+	}
+	var profiles []string
+	for alias, conf := range a.conf.Servers {
+		if alias == t.name {
+			continue
+		}
+		f, err := new(loginOptions).profileFlags(conf)
+		if err != nil {
+			return nil, err
+		}
+		profiles = append(profiles, f.profile(a.baseProfile()))
+	}
+	return profiles, nil
+}

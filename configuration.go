@@ -1,0 +1,162 @@
+package handstamp
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/record"
+)
+
+// configuration is a [Client] as the flows see it: its fields, and what follows from them alone.
+type configuration Client
+
+// authTransport returns what carries a session's requests to authorization servers. It connects
+// to the addresses only that reach allows.
+func (cfg *configuration) authTransport(reach func(host string) oauth.Reach) http.RoundTripper {
+	if cfg.AuthTransport != nil {
+		return cfg.AuthTransport
+	}
+	return oauth.Guard(standardTransport(cfg.BaseTransport), reach) // nil: Guard takes the default one
+}
+
+// start counts a piece of work that Close waits for; it reports false once the
+// Client is closed. The caller ends it with running.Done.
+func (cfg *configuration) start() bool {
+	cfg.mu.Lock()
+	defer cfg.mu.Unlock()
+	if cfg.closed {
+		return false
+	}
+	cfg.running.Add(1)
+	return true
+}
+
+// configurationFor returns the user's configuration if it is about the stored
+// client, at its issuer.
+func (cfg *configuration) configurationFor(c *record.Client) *Registration {
+	r := cfg.Registration
+	if r == nil || r.ClientID != c.ID || r.Issuer != "" && !sameIssuer(r.Issuer, c.Issuer) {
+		return nil
+	}
+	return r
+}
+
+// belongsElsewhere reports whether the user's configuration has the stored client at another
+// issuer than the one where it was used. It is used at the configured one only.
+func (cfg *configuration) belongsElsewhere(c *record.Client) bool {
+	r := cfg.Registration
+	return r != nil && r.Issuer != "" && r.ClientID == c.ID && c.Source == record.SourceConfigured &&
+		c.Issuer != "" && !sameIssuer(r.Issuer, c.Issuer)
+}
+
+// withConfiguredSecret lays the user's configuration over a stored client.
+func (cfg *configuration) withConfiguredSecret(c *record.Client) *record.Client {
+	r := cfg.configurationFor(c)
+	if r == nil || r.ClientSecret == "" {
+		return c
+	}
+	over := *c
+	over.Proven = c.Proven && c.Secret == r.ClientSecret
+	over.Secret, over.SecretExpiresAt = r.ClientSecret, r.SecretExpiresAt
+	return &over
+}
+
+// activeRegistration returns the client that the user configured, unless its secret has
+// ended and the application takes the registration that replaces it.
+func (cfg *configuration) activeRegistration() *Registration {
+	r := cfg.Registration
+	if r != nil && cfg.OnRegister != nil && r.ClientSecret != "" && hasPassed(r.SecretExpiresAt, time.Now()) {
+		return nil
+	}
+	return r
+}
+
+// configuredIssuer returns the issuer that the configured client belongs to, "" if none is
+// configured with it.
+func (cfg *configuration) configuredIssuer() string {
+	if r := cfg.Registration; r != nil {
+		return r.Issuer
+	}
+	return ""
+}
+
+// namedByUser reports whether the user's configuration names a host of an authorization server.
+func (cfg *configuration) namedByUser(host string) bool {
+	for _, raw := range append(cfg.AuthorizationServer.urls(), cfg.configuredIssuer()) {
+		if u, err := url.Parse(raw); err == nil && raw != "" && strings.EqualFold(u.Hostname(), host) {
+			return true
+		}
+	}
+	return false
+}
+
+// authMethodInputs returns what the stored client says about its method, with the
+// user's configuration above it.
+func (cfg *configuration) authMethodInputs(c *record.Client, listed []string) authMethodInputs {
+	f := authMethodInputs{secret: c.Secret != "", formID: c.FormID, proven: c.Proven, listed: listed}
+	switch c.MethodSource {
+	case record.MethodConfigured:
+		f.configured = c.Method
+	case record.MethodRegistered:
+		f.registered = c.Method
+	case record.MethodRequested:
+		f.requested = c.Method
+	case record.MethodLearned:
+		f.learned = c.Method
+	default:
+		f.byDefault = c.Method
+	}
+	if r := cfg.configurationFor(c); r != nil {
+		f.configured = r.TokenEndpointAuthMethod
+		if f.configured != "" && f.configured != c.Method {
+			f.proven, f.formID = false, false
+		}
+	}
+	return f
+}
+
+// resumable reports whether the stored login may still work, and is one as the
+// Client is configured now. A login whose last refresh was rejected is not, even
+// while its access token is.
+func (cfg *configuration) resumable(rec *record.Record, now time.Time) bool {
+	if rec.Grant == nil || rec.GrantError != nil {
+		return false
+	}
+	if !cfg.covers(rec) {
+		return false
+	}
+	if r := cfg.activeRegistration(); r != nil &&
+		(rec.Grant.ClientID != r.ClientID || r.Issuer != "" && !sameIssuer(rec.Grant.Issuer, r.Issuer)) {
+		return false
+	}
+	if rejectedEarly(rec) && accessTokenUsable(rec.Grant, "", now) {
+		return false
+	}
+	return cfg.refreshable(rec, now)
+}
+
+// covers reports whether the stored login was requested for what the Client
+// is configured with: its scopes, but for those that the issuer does not take, and its
+// resource.
+func (cfg *configuration) covers(rec *record.Record) bool {
+	g := rec.Grant
+	wanted := omitScopes(cfg.Scopes, rec.LearnedOf(g.Issuer).OmitScopes)
+	if !containsAll(append(strings.Fields(g.ScopeRequested), strings.Fields(g.ScopeGranted)...), wanted) {
+		return false
+	}
+	switch {
+	case cfg.Resource != "":
+		return resourceParam(g.Resource) == cfg.Resource
+	case cfg.OmitResource:
+		return g.Resource.Omit
+	}
+	return true
+}
+
+// loggedIn reports whether the stored login serves, as far as the record shows.
+func (cfg *configuration) loggedIn(rec *record.Record, now time.Time) bool {
+	return cfg.resumable(rec, now) && statusOf(rec, now).Usable()
+}

@@ -1,0 +1,72 @@
+package record
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/handstamp/handstamp/store"
+)
+
+// ErrNewer reports that a record was written by a version of Handstamp with a newer schema. It
+// may be readable, but must not be replaced.
+var ErrNewer = errors.New("credential was written by a newer version")
+
+// Get reads the record of key from a store. It fails with [ErrNewer] and with the errors of
+// [store.Store]. With [store.ErrNotFound] and [store.ErrCorrupt], which also reports a value that
+// is no record of key, it returns an empty record, for Put to replace what is there.
+func Get(ctx context.Context, s store.Store, key store.Key) (*Record, error) {
+	value, revision, err := s.Get(ctx, key)
+	r := new(Record)
+	if err == nil {
+		if r, err = Decode(value); err == nil && r.Key != key {
+			// A value that was copied to another key would send one server's tokens to another.
+			err = fmt.Errorf("%w: it is of another server or profile", store.ErrCorrupt)
+		}
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrCorrupt):
+		r = &Record{Version: SchemaVersion, Key: key}
+	default:
+		return nil, err
+	}
+	r.Revision = revision
+	return r, err
+}
+
+// Put writes r to a store, in place of the revision that r was read with, and sets r's Version,
+// UpdatedAt and Revision. It fails with [ErrNewer] and with the errors of [store.Store.Put], and
+// then leaves r as it is.
+func Put(ctx context.Context, s store.Store, r *Record) error {
+	return r.put(func(value []byte) (store.Revision, error) { return s.Put(ctx, r.Key, value, r.Revision) })
+}
+
+// PutReserved is [Put] into reserved space.
+func PutReserved(ctx context.Context, space store.Reservation, r *Record) error {
+	return r.put(func(value []byte) (store.Revision, error) { return space.Put(ctx, value, r.Revision) })
+}
+
+func (r *Record) put(put func(value []byte) (store.Revision, error)) error {
+	if r.Version > SchemaVersion {
+		return ErrNewer
+	}
+	next := *r
+	next.Version = SchemaVersion
+	next.UpdatedAt = time.Now().UTC().Round(0) // no monotonic reading: it would not come back
+	value, err := Encode(&next)
+	if err != nil {
+		return err
+	}
+	if next.Revision, err = put(value); err != nil {
+		return err
+	}
+	*r = next
+	return nil
+}
+
+// Delete removes r from a store, in the revision that r was read with.
+func Delete(ctx context.Context, s store.Store, r *Record) error {
+	return s.Delete(ctx, r.Key, r.Revision)
+}

@@ -1,0 +1,183 @@
+package handstamp
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/awake"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
+	"github.com/handstamp/handstamp/store"
+)
+
+// storeTimeout bounds the wait for a store that another process is writing to. A write takes
+// moments, so that giving up means a process that hangs.
+const storeTimeout = 15 * time.Second
+
+// records reads and writes the record of one credential. Its methods may be called concurrently.
+type records struct {
+	store     store.Store
+	key       store.Key
+	serverURL string
+	timeout   time.Duration // of each wait for the store; 0: storeTimeout
+	notice    func(format string, args ...any)
+	seen      func(*record.Record) // is called with each record that is read or written
+
+	mu       sync.Mutex
+	unsaved  *record.Record // guarded by mu; what the store did not take
+	reported store.Revision // guarded by mu; the damage that was reported last
+}
+
+// withTimeout bounds the wait for the store within one call of it.
+func (r *records) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	return awake.WithTimeout(ctx, cmp.Or(r.timeout, storeTimeout), errStoreBusy)
+}
+
+// storeWaitError replaces the error of a wait that withTimeout ended by errStoreBusy, unless the
+// store gave a better reason.
+func storeWaitError(bounded context.Context, err error) error {
+	ours := context.Cause(bounded) == errStoreBusy
+	if ours && errors.Is(err, context.DeadlineExceeded) && store.Busy(err) == nil {
+		return errStoreBusy
+	}
+	return err
+}
+
+// reserve makes sure that a record of size bytes can be stored, before something is done that
+// cannot be done twice. It returns nil where the store does not reserve.
+func (r *records) reserve(ctx context.Context, size int) (store.Reservation, error) {
+	reserver, ok := r.store.(store.Reserver)
+	if !ok {
+		return nil, nil
+	}
+	ctx, cancel := r.withTimeout(ctx)
+	defer cancel()
+	space, err := reserver.Reserve(ctx, r.key, size)
+	return space, storeWaitError(ctx, err)
+}
+
+// load reads the record, or an empty one where nothing is stored.
+func (r *records) load(ctx context.Context) (*record.Record, error) {
+	rec, damage, err := r.read(ctx)
+	if damage != nil && r.isNewDamage(rec.Revision) {
+		// What is left to do is what one does without a record.
+		r.notice("the stored credential could not be read and was set aside: %v", damage)
+	}
+	return rec, err
+}
+
+// isNewDamage reports whether the damage was not reported yet. The empty revision is that of a
+// value that is no longer there.
+func (r *records) isNewDamage(revision store.Revision) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known := revision != "" && revision == r.reported
+	r.reported = revision
+	return !known
+}
+
+// read is load, and returns also the damage that was found, for which the record is an empty one.
+func (r *records) read(ctx context.Context) (rec *record.Record, damage, err error) {
+	if rec := r.flushUnsaved(ctx); rec != nil {
+		return rec, nil, nil
+	}
+	bounded, cancel := r.withTimeout(ctx)
+	defer cancel()
+	rec, err = record.Get(bounded, r.store, r.key)
+	err = storeWaitError(bounded, err)
+	switch {
+	case err == nil:
+		r.seen(rec)
+		return rec, nil, nil
+	case errors.Is(err, store.ErrCorrupt):
+		damage = err
+	case !errors.Is(err, store.ErrNotFound):
+		return nil, nil, storeError(ctx, r.serverURL, err)
+	}
+	rec.ServerURL = r.serverURL
+	return rec, damage, nil
+}
+
+// maxConflicts bounds how often a write is tried again because another process or goroutine
+// wrote in between.
+const maxConflicts = 16
+
+// update writes the record after mutate has changed it, and does both again on the newer record
+// if there was another write in between. A mutate that returns an error ends it. rec is the
+// record as last read, and holds what was written.
+func (r *records) update(
+	ctx context.Context, rec *record.Record, mutate func(*record.Record) error,
+) (*record.Record, error) {
+	for range maxConflicts {
+		if err := mutate(rec); err != nil {
+			return rec, err
+		}
+		err := r.put(ctx, rec, nil)
+		if err == nil {
+			return rec, nil
+		}
+		if !errors.Is(err, store.ErrConflict) {
+			return rec, storeError(ctx, r.serverURL, err)
+		}
+		if rec, err = r.load(ctx); err != nil {
+			return rec, err
+		}
+	}
+	return rec, storeError(ctx, r.serverURL, store.ErrConflict)
+}
+
+// put writes the record, into the reserved space if there is some.
+func (r *records) put(ctx context.Context, rec *record.Record, space store.Reservation) error {
+	ctx, cancel := r.withTimeout(ctx)
+	defer cancel()
+	r.seen(rec)
+	if space != nil {
+		return storeWaitError(ctx, record.PutReserved(ctx, space, rec))
+	}
+	return storeWaitError(ctx, record.Put(ctx, r.store, rec))
+}
+
+// delete deletes the record, in the revision that rec has.
+func (r *records) delete(ctx context.Context, rec *record.Record) error {
+	ctx, cancel := r.withTimeout(ctx)
+	defer cancel()
+	return storeWaitError(ctx, record.Delete(ctx, r.store, rec))
+}
+
+// keepUnsaved keeps a login with this access token that could not be stored, and reports whether
+// rec has it. Space had been reserved before the login, so that this is a disk that broke within a
+// moment, or a store that reserves nothing; but its refresh token exists nowhere else, and the one
+// in the store was used.
+func (r *records) keepUnsaved(rec *record.Record, accessToken secret.String) bool {
+	if rec.Grant == nil || rec.Grant.AccessToken != accessToken {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unsaved = rec.Clone()
+	return true
+}
+
+// flushUnsaved tries to store what could not be stored before. It returns the record as long as
+// that fails, and nil if there is none any more.
+func (r *records) flushUnsaved(ctx context.Context) *record.Record {
+	r.mu.Lock()
+	unsaved := r.unsaved
+	r.mu.Unlock()
+	if unsaved == nil {
+		return nil
+	}
+	err := r.put(ctx, unsaved.Clone(), nil)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.unsaved == unsaved && (err == nil || errors.Is(err, store.ErrConflict)) {
+		r.unsaved = nil // stored now, or overtaken by another login
+	}
+	if r.unsaved == nil { // by this goroutine, or by another one meanwhile
+		return nil
+	}
+	return r.unsaved.Clone()
+}
