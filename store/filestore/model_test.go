@@ -13,7 +13,7 @@ import (
 )
 
 // Whatever is done in whatever order, two handles on a folder give the results
-// that the memory store gives. Generations differ, so the callers of both hold
+// that the memory store gives. Revisions differ, so the callers of both hold
 // what they read at the same time.
 func TestLikeMemory(t *testing.T) {
 	servers := []string{"https://a.example", "https://b.example"}
@@ -29,21 +29,21 @@ func TestLikeMemory(t *testing.T) {
 		dir += "/credentials"
 		handles := []store.Store{open(t, filestore.Options{Dir: dir}), open(t, filestore.Options{Dir: dir})}
 		model := new(store.Memory)
-		type pair struct{ file, model *store.Record } // what a caller holds
+		type pair struct{ file, model *saved } // what a caller holds
 		held := make(map[store.Key]pair)
 		drawKey := func(rt *rapid.T) store.Key { return key(t, rapid.SampledFrom(servers).Draw(rt, "server")) }
 		handle := func(rt *rapid.T) store.Store { return handles[rapid.IntRange(0, 1).Draw(rt, "handle")] }
 		hold := func(k store.Key) pair {
 			if p, ok := held[k]; ok {
-				return pair{p.file.Clone(), p.model.Clone()}
+				return pair{p.file.clone(), p.model.clone()}
 			}
-			return pair{&store.Record{Key: k}, &store.Record{Key: k}}
+			return pair{&saved{Key: k}, &saved{Key: k}}
 		}
 		rt.Repeat(map[string]func(*rapid.T){
 			"get": func(rt *rapid.T) {
 				k := drawKey(rt)
-				got, err := handle(rt).Get(rt.Context(), k)
-				want, wantErr := model.Get(rt.Context(), k)
+				got, err := read(rt.Context(), handle(rt), k)
+				want, wantErr := read(rt.Context(), model, k)
 				if kind(err) != kind(wantErr) {
 					rt.Fatalf("Get = %v, want %v", err, wantErr)
 				}
@@ -51,8 +51,8 @@ func TestLikeMemory(t *testing.T) {
 					delete(held, k)
 					return
 				}
-				if got.ServerURL != want.ServerURL {
-					rt.Fatalf("Get gave %q, want %q", got.ServerURL, want.ServerURL)
+				if got.Token != want.Token {
+					rt.Fatalf("Get gave %q, want %q", got.Token, want.Token)
 				}
 				held[k] = pair{got, want}
 			},
@@ -60,8 +60,8 @@ func TestLikeMemory(t *testing.T) {
 				k := drawKey(rt)
 				p := hold(k)
 				text := rapid.String().Draw(rt, "text")
-				p.file.ServerURL, p.model.ServerURL = text, text
-				err, wantErr := handle(rt).Put(rt.Context(), p.file), model.Put(rt.Context(), p.model)
+				p.file.Token, p.model.Token = text, text
+				err, wantErr := p.file.put(rt.Context(), handle(rt)), p.model.put(rt.Context(), model)
 				if kind(err) != kind(wantErr) {
 					rt.Fatalf("Put = %v, want %v", err, wantErr)
 				}
@@ -72,8 +72,8 @@ func TestLikeMemory(t *testing.T) {
 			"delete": func(rt *rapid.T) {
 				k := drawKey(rt)
 				p := hold(k)
-				err := handle(rt).Delete(rt.Context(), k, p.file.Generation)
-				wantErr := model.Delete(rt.Context(), k, p.model.Generation)
+				err := handle(rt).Delete(rt.Context(), k, p.file.Revision)
+				wantErr := model.Delete(rt.Context(), k, p.model.Revision)
 				if kind(err) != kind(wantErr) {
 					rt.Fatalf("Delete = %v, want %v", err, wantErr)
 				}
