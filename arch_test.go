@@ -22,7 +22,7 @@ type layer struct {
 
 var (
 	// libraryRequires is all that the go.mod of the library may name.
-	libraryRequires = slices.Concat(libraryModules, fileModules, []string{"pgregory.net/rapid"})
+	libraryRequires = slices.Concat(libraryModules, fileModules)
 
 	libraryModules = []string{"golang.org/x/oauth2", "golang.org/x/sys"}
 	fileModules    = []string{"github.com/gofrs/flock", "golang.org/x/sys"}
@@ -89,6 +89,7 @@ var layers = map[string]layer{
 	}},
 	"tools/modules": {modules: []string{"golang.org/x/mod"}},
 	"tools/house":   {},
+	"test/property": {},
 	"tools/suites":  {},
 	"cmd/handstamp": {ours: []string{"cmd/handstamp/internal/cli"}, modules: commandModules},
 }
