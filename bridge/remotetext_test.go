@@ -136,6 +136,9 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 
 // TestRejectionThatNeverEnds is shown without the words that do not come.
 func TestRejectionThatNeverEnds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits the five seconds that a rejection is given")
+	}
 	h := start(t, bridge.Options{URL: serve(t, func(w http.ResponseWriter, r *http.Request) {
 		got := readRequest(r)
 		switch got.method {
