@@ -22,7 +22,8 @@ type bannedWord struct {
 }
 
 var bannedWords = []bannedWord{
-	{write: "refresh", forms: "renew renews renewed renewing renewal renewals renewer renewable"},
+	{write: "refresh",
+		forms: "renew renews renewed renewing renewal renewals renewer renewable"},
 	{write: "response, respond", forms: "answer answers answered answering answerable unanswered"},
 	{write: "reject, rejection", forms: "refuse refuses refused refusing refusal refusals",
 		except: `connections? (is |was |were )?refused|refused connections?`},
@@ -46,7 +47,8 @@ var bannedPhrases = []struct {
 }{
 	{"return, report, state", regexp.MustCompile(speaker + `(says?|said|saying|tells?)\b`)},
 	{"request", regexp.MustCompile(speaker + `(asks?|asked|asking)\b`)},
-	{"requested", regexp.MustCompile(`\b(is|are|was|were|be|been|being|not) (asked|said)\b|\basked for\b`)},
+	{"requested", regexp.MustCompile(`\b(is|are|was|were|be|been|being|not) (asked|said)\b`)},
+	{"requested", regexp.MustCompile(`\basked for\b`)},
 	{"cooldown", regexp.MustCompile(`\ba rest\b`)},
 }
 
