@@ -278,10 +278,10 @@ func (x *exchange) wait(d time.Duration) bool {
 	return false
 }
 
-// listen keeps a stream open for what the play sends.
-func (x *exchange) listen() {
+// listen keeps a stream open, which begins with the first events, for what the play sends.
+func (x *exchange) listen(first ...string) {
 	s := &stream{session: x.session, events: make(chan string, 16), over: make(chan struct{})}
-	x.stream()
+	// Who reads the first event may send a message at once, whose response belongs on this stream.
 	x.mu.Lock()
 	x.open[s] = true
 	x.changed()
@@ -292,6 +292,7 @@ func (x *exchange) listen() {
 		x.changed()
 		x.mu.Unlock()
 	}()
+	x.stream(first...)
 	for {
 		select {
 		case e := <-s.events:

@@ -23,8 +23,7 @@ func (x *exchange) legacy() {
 		x.session = "sse-" + strconv.Itoa(x.begun)
 		x.live[x.session] = true
 		x.mu.Unlock()
-		x.stream("event: endpoint\ndata: /messages?session=" + x.session + "\n\n")
-		x.listen()
+		x.listen("event: endpoint\ndata: /messages?session=" + x.session + "\n\n")
 	case x.r.URL.Path == "/sse":
 		x.status(http.StatusMethodNotAllowed, "text/plain", "not allowed")
 	case x.r.URL.Path != "/messages":
