@@ -15,7 +15,7 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// What a closed Client is asked for is a mistake of who asks.
+// What a closed Client is requested is a mistake of who asks.
 func TestClosedClient(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	c := w.Session()
@@ -63,7 +63,7 @@ func hostOf(t *testing.T, rawURL string) string {
 
 // Close and the start of work take two locks; in different orders they would wait for
 // each other for ever.
-func TestCloseDuringRenewals(t *testing.T) {
+func TestCloseDuringRefreshes(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	w.MustCall(w.Session())
 	done := make(chan struct{})

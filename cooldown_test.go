@@ -13,7 +13,7 @@ import (
 
 // A configured client that is rejected is rejected for the next request, too,
 // unless something has changed.
-func TestRejectedClientRests(t *testing.T) {
+func TestRejectedClientPauses(t *testing.T) {
 	w := testenv.New(t, lab.Habits{})
 	w.Lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "old"})
 	configured := func(clientSecret string) *handstamp.Client {

@@ -8,7 +8,7 @@ import (
 	"github.com/handstamp/handstamp/internal/record"
 )
 
-// A renewal is due ahead of expiry by a tenth of the token's life, at most a
+// A refresh is due ahead of expiry by a tenth of the token's life, at most a
 // minute, give or take a fifth of that.
 func TestRefreshTime(t *testing.T) {
 	at := time.Now().Round(0)
@@ -37,7 +37,7 @@ func TestRefreshTime(t *testing.T) {
 	}
 }
 
-// What a renewal's answer omits stays as it was.
+// What a refresh's response omits stays as it was.
 func TestOmittedMembersStay(t *testing.T) {
 	g := &record.Grant{AccessToken: "a", RefreshToken: "r", IDToken: "i", ScopeGranted: "read write", Rejected: true}
 	applyToken(g, &oauth.TokenResponse{AccessToken: "a2"}, time.Now())
@@ -50,10 +50,10 @@ func TestOmittedMembersStay(t *testing.T) {
 	}
 }
 
-// A renewal that was cut off is repeated at once while the server may forgive it,
-// and later only when the token is needed; one whose answer was saved is always
+// A refresh that was cut off is repeated at once while the server may forgive it,
+// and later only when the token is needed; one whose response was saved is always
 // finished.
-func TestInterruptedRenewalIsUrgent(t *testing.T) {
+func TestInterruptedRefreshIsUrgent(t *testing.T) {
 	now := time.Now()
 	for _, test := range []struct {
 		name   string
@@ -63,7 +63,7 @@ func TestInterruptedRenewalIsUrgent(t *testing.T) {
 		{"a moment ago", record.Intent{At: now.Add(-graceWindow / 2)}, true},
 		{"long ago", record.Intent{At: now.Add(-2 * graceWindow)}, false},
 		{"a moment ago, but repeated already", record.Intent{At: now, Sent: true}, false},
-		{"long ago, with its answer", record.Intent{At: now.Add(-2 * graceWindow), Sent: true, Response: &record.RawResponse{}}, true},
+		{"long ago, with its response", record.Intent{At: now.Add(-2 * graceWindow), Sent: true, Response: &record.RawResponse{}}, true},
 	} {
 		test.intent.ID, test.intent.Fingerprint = "x", fingerprint("x", "r")
 		rec := &record.Record{

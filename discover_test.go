@@ -10,7 +10,7 @@ import (
 	"github.com/handstamp/handstamp/secret"
 )
 
-// A scope that was stepped up to is asked for at once by the next login.
+// A scope that was stepped up to is requested at once by the next login.
 func TestNextLoginAsksForTheWholeScope(t *testing.T) {
 	w := testenv.New(t, testenv.Personality(t, "step-up"))
 	w.MustCall(w.Session())
@@ -20,7 +20,7 @@ func TestNextLoginAsksForTheWholeScope(t *testing.T) {
 	w.WantTabs(3)
 }
 
-// A scope that the server did not grant is not asked for by every session.
+// A scope that the server did not grant is not requested by every session.
 func TestUngrantedScopeIsAskedForOnce(t *testing.T) {
 	w := testenv.New(t, testenv.Personality(t, "step-up-never"))
 	for range 3 {
@@ -31,7 +31,7 @@ func TestUngrantedScopeIsAskedForOnce(t *testing.T) {
 	}
 }
 
-// A step-up asks for all that was asked for before, and not only for what was
+// A step-up asks for all that was requested before, and not only for what was
 // granted of it.
 func TestStepUpAsksForTheUnion(t *testing.T) {
 	w := testenv.New(t, testenv.Personality(t, "step-up"))
@@ -49,14 +49,14 @@ func TestStepUpAsksForTheUnion(t *testing.T) {
 	scope := strings.Fields((*opened)[0].Get("scope"))
 	for _, want := range []string{"tools", "reports", "tools:call"} {
 		if !strings.Contains(" "+strings.Join(scope, " ")+" ", " "+want+" ") {
-			t.Errorf("asked for %q, without %s", scope, want)
+			t.Errorf("requested %q, without %s", scope, want)
 		}
 	}
 }
 
 // After invalid_scope the next request is for what both documents list, and not
 // at once for nothing.
-func TestRefusedScopeLeavesTheRest(t *testing.T) {
+func TestRejectedScopeLeavesTheRest(t *testing.T) {
 	w := testenv.New(t, testenv.Personality(t, "offline-forbidden"))
 	c, opened := watching(w)
 	w.MustCall(c)
@@ -65,13 +65,13 @@ func TestRefusedScopeLeavesTheRest(t *testing.T) {
 		scopes = append(scopes, request.Get("scope"))
 	}
 	if got := strings.Join(scopes, ", "); got != "tools offline_access, tools" {
-		t.Errorf("asked for %s", got)
+		t.Errorf("requested %s", got)
 	}
 }
 
 // That an authorization server rejects the resource parameter is known in the next
 // login.
-func TestRefusedResourceIsRemembered(t *testing.T) {
+func TestRejectedResourceIsRemembered(t *testing.T) {
 	w := testenv.New(t, testenv.Personality(t, "resource-rejected"))
 	w.MustCall(w.Session())
 	w.Lab.RevokeFamilies()
@@ -83,7 +83,7 @@ func TestRefusedResourceIsRemembered(t *testing.T) {
 }
 
 // TestRefreshTokenByParameter checks that an OpenID provider gives a refresh
-// token at every login, and that nobody else is bothered with what that takes.
+// token at every login, and that no other user is bothered with what that takes.
 func TestRefreshTokenByParameter(t *testing.T) {
 	google, ok := lab.FindPersonality("google-offline")
 	if !ok {

@@ -17,8 +17,8 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// The first refusal of a login stays in the error of what was tried after it.
-func TestFirstRefusalIsTold(t *testing.T) {
+// The first rejection of a login stays in the error of what was tried after it.
+func TestFirstRejectionIsNotified(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	w.MustCall(w.Session())
 	w.Lab.ForgetClients()

@@ -62,14 +62,14 @@ func ExampleClient_Handler() {
 	_ = handler // mcp.StreamableClientTransport{Endpoint: …, OAuthHandler: handler}
 }
 
-// A program that may be killed at any moment has its renewals done by itself,
+// A program that may be killed at any moment has its refreshes done by itself,
 // started once more.
 func ExampleRefreshHelper() {
 	open := func(folder []byte) (*handstamp.Client, error) {
 		s, err := filestore.Open(filestore.Options{Dir: string(folder)})
 		return &handstamp.Client{Store: s}, err
 	}
-	if len(os.Args) == 2 && os.Args[1] == "renewal-helper" {
+	if len(os.Args) == 2 && os.Args[1] == "refresh-helper" {
 		if err := handstamp.ServeRefreshHelper(context.Background(), os.Stdin, os.Stdout, open); err != nil {
 			os.Exit(1)
 		}
@@ -81,7 +81,7 @@ func ExampleRefreshHelper() {
 		log.Fatal(err)
 	}
 	if program, err := os.Executable(); err == nil {
-		client.RefreshHelper = &handstamp.RefreshHelper{Command: []string{program, "renewal-helper"}, Config: folder}
+		client.RefreshHelper = &handstamp.RefreshHelper{Command: []string{program, "refresh-helper"}, Config: folder}
 	}
 	_ = client.HTTPClient("https://mcp.example.com/mcp")
 }

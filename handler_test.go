@@ -38,9 +38,9 @@ func TestHandlerIgnoresRejectionsOfAnotherOrigin(t *testing.T) {
 	}
 }
 
-// The SDK hands its handler one refusal after the other, each without a past. The
-// handler must remember by itself that the server refuses even fresh tokens.
-func TestHandlerAtServerThatRefusesEveryToken(t *testing.T) {
+// The SDK hands its handler one rejection after the other, each without a past. The
+// handler must remember by itself that the server rejects even fresh tokens.
+func TestHandlerAtServerThatRejectsEveryToken(t *testing.T) {
 	testenv.InBubble(t, lab.NoneFirst(), func(t *testing.T, w *testenv.Env) {
 		c := w.Session()
 		h := c.Handler(w.Lab.MCPURL())
@@ -72,13 +72,13 @@ func TestHandlerAtServerThatRefusesEveryToken(t *testing.T) {
 		for range 6 {
 			one()
 		}
-		if tabs, renewals := w.Tabs.Load(), w.Lab.Counts()["token:refresh"]; tabs > 2 || renewals > 2 {
-			t.Errorf("%d tabs and %d renewals for 6 requests", tabs, renewals)
+		if tabs, refreshes := w.Tabs.Load(), w.Lab.Counts()["token:refresh"]; tabs > 2 || refreshes > 2 {
+			t.Errorf("%d tabs and %d refreshes for 6 requests", tabs, refreshes)
 		}
 	})
 }
 
-// The same where the login cannot be renewed: not a tab for each request.
+// The same where the login cannot be refreshed: not a tab for each request.
 func TestHandlerWithoutRefreshToken(t *testing.T) {
 	testenv.InBubble(t, lab.NoneFirst(), func(t *testing.T, w *testenv.Env) {
 		c := w.Session()
@@ -110,7 +110,7 @@ func TestHandlerWithoutRefreshToken(t *testing.T) {
 		}
 		// One was the login that worked. The handler never learns whether a request
 		// did, and a server may move to another authorization server right after a
-		// login, so two more are allowed before it rests.
+		// login, so two more are allowed before it pauses.
 		if n := w.Tabs.Load(); n > 3 {
 			t.Errorf("%d tabs for 5 requests", n)
 		}

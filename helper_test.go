@@ -25,7 +25,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 // A process is killed, with all of its group, while the server has rotated the
-// token and told nobody. Its helper stores the answer: at a server that forgives
+// token and told nobody. Its helper stores the response: at a server that forgives
 // nothing, the login lives. Done in the process itself it would be lost, as
 // TestKilledAt shows.
 func TestHelperOutlivesItsProcess(t *testing.T) {
@@ -139,7 +139,7 @@ func TestNoHelper(t *testing.T) {
 	}
 }
 
-// A process that waits for a person is killed; the login that it has begun goes
+// A process that waits for a user is killed; the login that it has begun goes
 // on, and those who wait for it have its result: one tab for all.
 func TestHelperSignsIn(t *testing.T) {
 	m := testenv.NewEmptyOnDisk(t, lab.NoneFirst())
@@ -162,7 +162,7 @@ func TestHelperSignsIn(t *testing.T) {
 	m.WantCounts(map[string]int{"authorize": 1, "token:code": 1, "register": 1})
 }
 
-// Those who wait for a login that a person declines do not ask the person again,
+// Those who wait for a login that a user declines do not ask the user again,
 // one after the other.
 func TestDeclinedLoginOfManyProcesses(t *testing.T) {
 	for name, helper := range map[string]bool{"here": false, "in a helper": true} {
@@ -189,7 +189,7 @@ func TestDeclinedLoginOfManyProcesses(t *testing.T) {
 				}
 			}
 			m.WantCounts(map[string]int{"authorize": 1})
-			// Somebody who comes later is asked.
+			// A user who comes later is asked.
 			c := m.Session()
 			if _, err := c.Login(context.Background(), m.Lab.MCPURL(), handstamp.LoginOptions{}); !errors.Is(err, handstamp.ErrDenied) {
 				t.Errorf("error %v, want ErrDenied", err)

@@ -18,10 +18,10 @@ import (
 	"github.com/handstamp/handstamp/store/filestore"
 )
 
-// A helper that waits for its turn ends with the process that has asked for it,
-// without having asked the server: it would open a tab for nobody, or spend a
+// A helper that waits for its turn ends with the process that has requested it,
+// without having asked the server: it would open a tab for nobody, or use a
 // token that nobody needs.
-func TestHelperEndsWithNobodyToWaitForIt(t *testing.T) {
+func TestHelperEndsWithNoUserToWaitForIt(t *testing.T) {
 	m := testenv.NewOnDisk(t, lab.NoneFirst())
 	m.Expire()
 	gate := m.Lab.Hold("token:refresh:committed")
@@ -60,7 +60,7 @@ func TestHelperEndsWithNobodyToWaitForIt(t *testing.T) {
 	}
 }
 
-// The end of the caller, and of the patience of Close, is not the end of the
+// The end of the caller, and of the timeout of Close, is not the end of the
 // helper.
 func TestHelperOutlivesClose(t *testing.T) {
 	m := testenv.NewOnDisk(t, lab.NoneFirst())
@@ -92,9 +92,9 @@ func TestHelperOutlivesClose(t *testing.T) {
 	}
 }
 
-// BenchmarkRenewal compares a renewal by a helper with one in the process. CPU
+// BenchmarkRefresh compares a refresh by a helper with one in the process. CPU
 // time is that of all processes, the lab in this one included.
-func BenchmarkRenewal(b *testing.B) {
+func BenchmarkRefresh(b *testing.B) {
 	for _, name := range []string{"in process", "helper"} {
 		b.Run(name, func(b *testing.B) {
 			m := testenv.NewOnDisk(b, lab.NoneFirst())

@@ -10,7 +10,7 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// A person who has said no is not asked again by every request that follows;
+// A user who has said no is not asked again by every request that follows;
 // one who asks for the login is.
 func TestDeniedLoginIsNotRepeated(t *testing.T) {
 	w := testenv.New(t, lab.Habits{Consent: lab.ConsentDeny})
@@ -28,8 +28,8 @@ func TestDeniedLoginIsNotRepeated(t *testing.T) {
 }
 
 // Requests that follow a login which came back with the wrong issuer open no
-// further tab; a person who asks for a login has one.
-func TestDisbelievedLoginRests(t *testing.T) {
+// further tab; a user who asks for a login has one.
+func TestDisbelievedLoginPauses(t *testing.T) {
 	w := testenv.New(t, testenv.Personality(t, "iss-wrong"))
 	c := w.Session()
 	for range 3 {

@@ -50,14 +50,14 @@ func mustImport(w *testenv.Env, l handstamp.ImportedLogin, o handstamp.ImportOpt
 	w.T.Helper()
 	result, err := importLogin(w, l, o)
 	if err != nil {
-		w.T.Fatalf("adopt: %v\n%s", err, w.Diary())
+		w.T.Fatalf("import: %v\n%s", err, w.Diary())
 	}
 	return result
 }
 
 // A login from elsewhere walks in like one of ours: nothing is asked while its
-// token is good, one renewal when it is not, with the registered method.
-func TestAdopt(t *testing.T) {
+// token is good, one refresh when it is not, with the registered method.
+func TestImport(t *testing.T) {
 	for _, method := range []string{lab.MethodNone, lab.MethodPost, lab.MethodBasic} {
 		for _, known := range []string{"issuer known", "issuer unknown"} {
 			for _, offline := range []bool{false, true} {
@@ -70,9 +70,9 @@ func TestAdopt(t *testing.T) {
 					}
 					w.Lab.Reset()
 					result := mustImport(w, l, handstamp.ImportOptions{Offline: offline})
-					if s := result.Status; result.Already || s.State != handstamp.StateValid || !s.Renewable ||
+					if s := result.Status; result.Already || s.State != handstamp.StateValid || !s.Refreshable ||
 						s.Method != method || s.MethodReason != "from the registration" {
-						t.Errorf("adopted as %+v", s)
+						t.Errorf("imported as %+v", s)
 					}
 					if offline && len(w.Lab.Counts()) > 0 {
 						t.Errorf("asked the network\n%s", w.Diary())
@@ -104,8 +104,8 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
-// A registration that does not say its method is found out by the first renewal.
-func TestAdoptFindsOutTheMethod(t *testing.T) {
+// A registration that does not say its method is found out by the first refresh.
+func TestImportFindsOutTheMethod(t *testing.T) {
 	for _, method := range []string{lab.MethodNone, lab.MethodPost, lab.MethodBasic} {
 		t.Run(method, func(t *testing.T) {
 			w := testenv.New(t, lab.Habits{RegisterMethod: method, RegisterSilent: true})
@@ -121,7 +121,7 @@ func TestAdoptFindsOutTheMethod(t *testing.T) {
 	}
 }
 
-func TestAdoptLeavesAGoodLogin(t *testing.T) {
+func TestImportLeavesAGoodLogin(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	l := elsewhere(w)
 	w.MustCall(w.Session())
@@ -146,7 +146,7 @@ func TestAdoptLeavesAGoodLogin(t *testing.T) {
 	w.WantTabs(1)
 }
 
-// busy is a store in which somebody signs in just before the first write.
+// busy is a store in which a user signs in just before the first write.
 type busy struct {
 	store.Store
 	once   sync.Once
@@ -158,8 +158,8 @@ func (b *busy) Put(ctx context.Context, key store.Key, value []byte, revision st
 	return b.Store.Put(ctx, key, value, revision)
 }
 
-// A login that is stored while another one is adopted is not overwritten.
-func TestAdoptLosesARace(t *testing.T) {
+// A login that is stored while another one is imported is not overwritten.
+func TestImportLosesARace(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	l := elsewhere(w)
 	c := w.Session()
@@ -168,17 +168,17 @@ func TestAdoptLosesARace(t *testing.T) {
 	if err != nil || !result.Already {
 		t.Errorf("%+v, %v", result, err)
 	}
-	var adopted map[string]any
-	if err := json.Unmarshal([]byte(l.TokenResponse), &adopted); err != nil {
+	var imported map[string]any
+	if err := json.Unmarshal([]byte(l.TokenResponse), &imported); err != nil {
 		t.Fatal(err)
 	}
-	if w.Record().Grant.AccessToken.Reveal() == adopted["access_token"] {
+	if w.Record().Grant.AccessToken.Reveal() == imported["access_token"] {
 		t.Error("the login that came first was overwritten")
 	}
 }
 
 // Nothing of a login is sent to another authorization server than it came from.
-func TestAdoptFromAnotherIssuer(t *testing.T) {
+func TestImportFromAnotherIssuer(t *testing.T) {
 	for name, form := range map[string]string{"named": "", "at the server itself": lab.ResourceNone} {
 		t.Run(name, func(t *testing.T) {
 			w := testenv.New(t, lab.Habits{ResourceForm: form, OneOrigin: form != ""})
@@ -210,8 +210,8 @@ func TestAdoptFromAnotherIssuer(t *testing.T) {
 }
 
 // An authorization server that cannot be asked costs no login, neither when it is
-// adopted nor when it is to be completed.
-func TestAdoptUnreachable(t *testing.T) {
+// imported nor when it is to be completed.
+func TestImportUnreachable(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	l := elsewhere(w)
 	w.Lab.SetFault("server_metadata", lab.Fault{Kind: lab.FaultStatus, Status: 503})
@@ -234,7 +234,7 @@ func TestAdoptUnreachable(t *testing.T) {
 }
 
 // A login that is not complete yet is completed by whoever needs it to be.
-func TestAdoptedOfflineThenLogoutOrLogin(t *testing.T) {
+func TestImportedOfflineThenLogoutOrLogin(t *testing.T) {
 	t.Run("logout", func(t *testing.T) {
 		w := testenv.New(t, lab.NoneFirst())
 		mustImport(w, elsewhere(w), handstamp.ImportOptions{Offline: true})
@@ -252,14 +252,14 @@ func TestAdoptedOfflineThenLogoutOrLogin(t *testing.T) {
 		w.MustLogin(w.Session())
 		w.WantCounts(map[string]int{"register": 0, "token:code": 1})
 		if rec := w.Record(); len(rec.Clients) != 1 {
-			t.Errorf("%d clients are stored, want the adopted one", len(rec.Clients))
+			t.Errorf("%d clients are stored, want the imported one", len(rec.Clients))
 		}
 	})
 }
 
 // A client that was typed in, and one that is a metadata document, come without
 // a registration response.
-func TestAdoptWithoutRegistrationResponse(t *testing.T) {
+func TestImportWithoutRegistrationResponse(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	w.Lab.RegisterClient(lab.ConfiguredClient{ID: "by-hand", Secret: "secret", Method: lab.MethodBasic, RedirectURIs: []string{"http://127.0.0.1/callback"}})
 	r := handstamp.Registration{ClientID: "by-hand", ClientSecret: "secret"}
@@ -291,7 +291,7 @@ func TestAdoptWithoutRegistrationResponse(t *testing.T) {
 	}
 }
 
-func TestAdoptRefuses(t *testing.T) {
+func TestImportRejects(t *testing.T) {
 	registration := handstamp.Registration{Response: `{"client_id":"c","redirect_uris":["http://localhost:3334/callback"]}`}
 	long := strings.Repeat("a", 40<<10)
 	for _, test := range []struct {
@@ -312,12 +312,12 @@ func TestAdoptRefuses(t *testing.T) {
 			Registration: handstamp.Registration{Response: `{"client_id":"c","client_uri":"javascript:alert(1)"}`}, TokenResponse: tokenResponse("a", "r")}},
 		{"a method without its secret", handstamp.ErrInvalidConfig, handstamp.ImportedLogin{
 			Registration: handstamp.Registration{Response: `{"client_id":"c","token_endpoint_auth_method":"client_secret_basic"}`}, TokenResponse: tokenResponse("a", "r")}},
-		{"expired and not renewable", handstamp.ErrLoginRequired, handstamp.ImportedLogin{
+		{"expired and not refreshable", handstamp.ErrLoginRequired, handstamp.ImportedLogin{
 			Registration: registration, TokenResponse: tokenResponse("a", ""), ReceivedAt: time.Now().Add(-2 * time.Hour)}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := handstamp.Client{}
-			for _, offline := range []bool{true, false} { // judged before anything is asked
+			for _, offline := range []bool{true, false} { // checked before anything is asked
 				_, err := c.Import(t.Context(), "https://mcp.invalid/mcp", test.login, handstamp.ImportOptions{Offline: offline})
 				testenv.WantKind(t, err, test.kind)
 				if err != nil && strings.Contains(err.Error(), "X-Evil") {
@@ -335,7 +335,7 @@ func TestAdoptRefuses(t *testing.T) {
 }
 
 // What a login says of itself beyond its tokens is kept.
-func TestAdoptKeepsWhatIsKnown(t *testing.T) {
+func TestImportKeepsWhatIsKnown(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		set  func(l *handstamp.ImportedLogin, origin string)
@@ -370,7 +370,7 @@ func TestAdoptKeepsWhatIsKnown(t *testing.T) {
 }
 
 // A login that cannot be stored is not half taken.
-func TestAdoptNeedsTheStore(t *testing.T) {
+func TestImportNeedsTheStore(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	l := elsewhere(w)
 	c := w.Session()

@@ -16,12 +16,12 @@ func TestImportedConfiguredClientStaysWithItsIssuer(t *testing.T) {
 	w, owner := newBound(t, lab.Habits{ResourceForm: lab.ResourceNone, OneOrigin: true})
 	c, line := w.Recorded()
 	c.Registration = &handstamp.Registration{Issuer: owner.Issuer(), ClientID: "app", ClientSecret: boundSecret}
-	adopted, err := c.Import(t.Context(), w.Lab.MCPURL(), handstamp.ImportedLogin{
+	imported, err := c.Import(t.Context(), w.Lab.MCPURL(), handstamp.ImportedLogin{
 		Registration:  handstamp.Registration{ClientID: "app", ClientSecret: secret.String(boundSecret)},
 		TokenResponse: tokenResponse("", "a-refresh-token"),
 	}, handstamp.ImportOptions{Force: true})
-	if err == nil && adopted.Status.Issuer != owner.Issuer() {
-		t.Errorf("adopted for %s", adopted.Status.Issuer)
+	if err == nil && imported.Status.Issuer != owner.Issuer() {
+		t.Errorf("imported for %s", imported.Status.Issuer)
 	}
 	_, _ = c.Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{Refresh: true})
 	for _, r := range line.Requests(0) {

@@ -86,9 +86,9 @@ func TestConfiguredIssuerWhereTheServerNamesNone(t *testing.T) {
 
 			// A login from elsewhere that was made with that client is bound to its issuer too.
 			c, line = session()
-			adopted, err := c.Import(t.Context(), w.Lab.MCPURL(), handstamp.ImportedLogin{TokenResponse: tokenResponse("", "a-refresh-token")}, handstamp.ImportOptions{Force: true})
-			if err == nil && adopted.Status.Issuer != owner.Issuer() {
-				t.Errorf("adopted for %s", adopted.Status.Issuer)
+			imported, err := c.Import(t.Context(), w.Lab.MCPURL(), handstamp.ImportedLogin{TokenResponse: tokenResponse("", "a-refresh-token")}, handstamp.ImportOptions{Force: true})
+			if err == nil && imported.Status.Issuer != owner.Issuer() {
+				t.Errorf("imported for %s", imported.Status.Issuer)
 			}
 			wantSecretAt(t, line, owner, false)
 		})
@@ -267,7 +267,7 @@ func TestFirstUsableAuthorizationServer(t *testing.T) {
 	}
 }
 
-// A configured client without an issuer is not sent to whichever server answers first.
+// A configured client without an issuer is not sent to whichever server responds first.
 func TestConfiguredClientWaitsForTheFirstServer(t *testing.T) {
 	crowd := newCrowd(t)
 	crowd.add("/one", 503, nil)
@@ -299,7 +299,7 @@ func TestConfiguredIssuerThatIsTheServerItself(t *testing.T) {
 }
 
 // Many sessions come to a server that names another authorization server while
-// the old one still renews: one signs in, and all get through.
+// the old one still refreshes: one signs in, and all get through.
 func TestManySessionsAtAServerThatMoved(t *testing.T) {
 	w := testenv.New(t, testenv.Personality(t, "issuer-moved"))
 	w.MustCall(w.Session())

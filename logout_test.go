@@ -41,7 +41,7 @@ func files(t *testing.T, dir string) []string {
 
 // The end of the caller's context ends the wait for the server, and nothing else:
 // no token stays here.
-func TestLogoutWithoutAnswer(t *testing.T) {
+func TestLogoutWithoutResponse(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	dir := inFolder(w)
 	w.MustCall(w.Session())
@@ -165,7 +165,7 @@ func TestLogoutOfDamaged(t *testing.T) {
 	}
 }
 
-// While the server is asked to revoke a login nobody renews it any more.
+// While the server is asked to revoke a login nobody refreshes it any more.
 func TestLogoutPutsOutOfUseFirst(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	w.MustCall(w.Session())

@@ -118,11 +118,11 @@ func TestEndpointIsKnownWhileTheStreamIsOpen(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	answer, err := client.Post(server.URL+"/messages/", "application/json", strings.NewReader("{}"))
+	response, err := client.Post(server.URL+"/messages/", "application/json", strings.NewReader("{}"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer.Body.Close()
+	response.Body.Close()
 	if got := <-posted; got != "Bearer the-access-token" {
 		t.Errorf("sent %q", got)
 	}

@@ -169,7 +169,7 @@ func TestBusyRegistrationIsWaitedFor(t *testing.T) {
 }
 
 // TestConfiguredScopesThatAreRejected: the user is told which of the scopes that they
-// asked for are not requested, in this login and in later ones.
+// requested are not requested, in this login and in later ones.
 func TestConfiguredScopesThatAreRejected(t *testing.T) {
 	w := testenv.New(t, lab.Habits{RejectRegistrations: []lab.RegistrationRule{
 		{Has: "scope:admin", Error: "invalid_client_metadata", Description: "scope admin is not allowed"},
@@ -177,16 +177,16 @@ func TestConfiguredScopesThatAreRejected(t *testing.T) {
 	for range 2 {
 		c, requests := watching(w)
 		c.Scopes = []string{"tools", "admin"}
-		var told []string
-		c.Hooks.Notice = func(_, message string) { told = append(told, message) }
+		var notified []string
+		c.Hooks.Notice = func(_, message string) { notified = append(notified, message) }
 		if _, err := c.Login(context.Background(), w.Lab.MCPURL(), handstamp.LoginOptions{Force: true}); err != nil {
 			t.Fatal(err)
 		}
 		if got := (*requests)[0].Get("scope"); got != "tools" {
-			t.Errorf("asked for %q", got)
+			t.Errorf("requested %q", got)
 		}
-		if len(told) != 1 || !strings.Contains(told[0], `"admin"`) {
-			t.Errorf("told %q", told)
+		if len(notified) != 1 || !strings.Contains(notified[0], `"admin"`) {
+			t.Errorf("told %q", notified)
 		}
 	}
 }

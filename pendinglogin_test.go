@@ -33,7 +33,7 @@ func lostTab(w *testenv.Env) (rawURL string, ended <-chan error) {
 
 // told returns a Client that waits for another process's login, and the URLs that
 // it is told.
-func told(w *testenv.Env) (*handstamp.Client, <-chan string) {
+func notified(w *testenv.Env) (*handstamp.Client, <-chan string) {
 	urls := make(chan string, 10)
 	c := w.Session()
 	c.Prompt.Waiting = func(_ context.Context, r handstamp.AuthorizationRequest) {
@@ -53,12 +53,12 @@ func ageLogin(w *testenv.Env, d time.Duration) {
 }
 
 // Whoever waits for a login whose tab was lost is told where to go on with it: a
-// person who asks for the login and a request alike.
+// user who asks for the login and a request alike.
 func TestLostTabIsFoundAgain(t *testing.T) {
 	for _, explicit := range []bool{true, false} {
 		w := testenv.New(t, lab.NoneFirst())
 		rawURL, first := lostTab(w)
-		c, urls := told(w)
+		c, urls := notified(w)
 		second := make(chan error, 1)
 		go func() {
 			if explicit {
@@ -86,13 +86,13 @@ func TestLostTabIsFoundAgain(t *testing.T) {
 	}
 }
 
-// A person who asks for a login is given a tab where the other's is old. A request
+// A user who asks for a login is given a tab where the other's is old. A request
 // is not.
 func TestOldTabIsOpenedAgain(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	rawURL, first := lostTab(w)
 	ageLogin(w, time.Minute)
-	request, urls := told(w)
+	request, urls := notified(w)
 	requested := make(chan error, 1)
 	go func() { requested <- w.Call(request) }()
 	<-urls // for 50 ms at least it has had the chance to open one
@@ -135,7 +135,7 @@ func TestPendingLoginEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	if w.Record().PendingLogin != nil {
-		t.Error("a process that waits now is sent to a login that nobody waits for")
+		t.Error("a process that waits now is sent to a login that nothing waits for")
 	}
 	gate.Release()
 	testenv.WantKind(t, <-result, handstamp.ErrDenied)

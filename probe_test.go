@@ -18,7 +18,7 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// host is a web server on loopback that remembers what it was asked for.
+// host is a web server on loopback that remembers what it was requested.
 type host struct {
 	*httptest.Server
 	mux *http.ServeMux

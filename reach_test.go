@@ -157,7 +157,7 @@ func TestPrivateAddressesOfPublicServer(t *testing.T) {
 				_, err := p.login(t, &prompts)
 				testenv.WantKind(t, err, handstamp.ErrProtocol)
 				if prompts > 0 {
-					t.Error("the person was asked")
+					t.Error("the user was asked")
 				}
 			})
 		}

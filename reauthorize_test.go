@@ -87,9 +87,9 @@ func TestForbiddenInvalidTokenWithoutRefresh(t *testing.T) {
 	w.WantTabs(2)
 }
 
-// A resource server that refuses even a token fresh from a login gets no storm
+// A resource server that rejects even a token fresh from a login gets no storm
 // of tabs.
-func TestServerThatRefusesEveryToken(t *testing.T) {
+func TestServerThatRejectsEveryToken(t *testing.T) {
 	testenv.InBubble(t, lab.NoneFirst(), func(t *testing.T, w *testenv.Env) {
 		c := w.Session()
 		client := c.HTTPClient(w.Lab.MCPURL())
@@ -106,8 +106,8 @@ func TestServerThatRefusesEveryToken(t *testing.T) {
 	})
 }
 
-// A server that refuses every token costs one renewal, not two for each request.
-func TestRefusedTokenIsNotRenewedForEver(t *testing.T) {
+// A server that rejects every token costs one refresh, not two for each request.
+func TestRejectedTokenIsNotRefreshedForEver(t *testing.T) {
 	testenv.InBubble(t, lab.NoneFirst(), func(t *testing.T, w *testenv.Env) {
 		w.MustCall(w.Session())
 		c := w.Session()
@@ -129,10 +129,10 @@ func TestStepUpOfManyRequests(t *testing.T) {
 	w := testenv.New(t, lab.Habits{RequiredScope: "admin", ScopesSupported: []string{"read", "admin"}, ChallengeScope: "read"})
 	c := w.Session()
 	release := make(chan struct{})
-	var refused atomic.Int32
+	var rejected atomic.Int32
 	c.BaseTransport = testenv.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
 		resp, err := http.DefaultTransport.RoundTrip(req)
-		if err == nil && resp.StatusCode == http.StatusForbidden && refused.Add(1) == 10 {
+		if err == nil && resp.StatusCode == http.StatusForbidden && rejected.Add(1) == 10 {
 			close(release)
 		}
 		return resp, err
@@ -181,7 +181,7 @@ func TestStepUpInVain(t *testing.T) {
 	client := c.HTTPClient(w.Lab.MCPURL())
 	for range 4 {
 		if err := testenv.Call(t.Context(), client, w.Lab.MCPURL()); err == nil {
-			t.Fatal("the server has let somebody in")
+			t.Fatal("the server has let a user in")
 		}
 	}
 	w.WantTabs(2) // the login, and one for the scope

@@ -30,16 +30,16 @@ func (b *brittle) Put(ctx context.Context, key store.Key, value []byte, revision
 	return b.Store.Put(ctx, key, value, revision)
 }
 
-// A disk that breaks between the request and its answer: the login lives on in
-// this process, its spent token is never used again, and the store gets it as
+// A disk that breaks between the request and its response: the login lives on in
+// this process, its used token is never used again, and the store gets it as
 // soon as it takes anything.
-func TestDiskBreaksDuringRenewal(t *testing.T) {
+func TestDiskBreaksDuringRefresh(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		writes int64
 	}{
 		{"after the intent", 1},
-		{"after the raw answer", 2},
+		{"after the raw response", 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := testenv.New(t, lab.NoneFirst())
@@ -52,9 +52,9 @@ func TestDiskBreaksDuringRenewal(t *testing.T) {
 			w.MustCall(c)
 			w.Lab.RevokeAccessTokens()
 			if test.name == "after the intent" {
-				// Nothing can be stored, so nothing is spent.
+				// Nothing can be stored, so nothing is used.
 				if err := w.Call(c); err == nil {
-					t.Fatal("a token was renewed that could not be stored")
+					t.Fatal("a token was refreshed that could not be stored")
 				}
 			}
 			disk.left.Store(1000)
@@ -93,7 +93,7 @@ func plant(m *testenv.Env, name string) {
 	}
 }
 
-// Records that other versions wrote are used without a login, and a renewal
+// Records that other versions wrote are used without a login, and a refresh
 // keeps what this version does not know, wherever it stands. The files are never
 // changed: they are what users have on their disks. The test catches a codec that
 // drops members, and one that wants a member which older versions did not write.
@@ -114,7 +114,7 @@ func TestRecordsOfOtherVersions(t *testing.T) {
 				t.Errorf("unknown members were %v and are %v", before, after)
 			}
 			if rec := m.StoredRecord(); rec.Grant.RefreshToken == "" || rec.Intent != nil {
-				t.Error("the renewal was not stored")
+				t.Error("the refresh was not stored")
 			}
 			m.Lab.RevokeAccessTokens()
 			m.MustRun()

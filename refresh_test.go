@@ -52,7 +52,7 @@ func TestManyGoroutinesOneRefresh(t *testing.T) {
 	}
 }
 
-// A renewal ahead of time that fails does not cost the token at hand.
+// A refresh ahead of time that fails does not cost the token at hand.
 func TestTroubleAheadOfTime(t *testing.T) {
 	w := testenv.New(t, lab.Habits{AccessTokenLifetime: time.Hour})
 	w.MustCall(w.Session())
@@ -274,7 +274,7 @@ func TestWaitingForRefreshSeesTheRecord(t *testing.T) {
 	})
 }
 
-// stuckStore is a store of somebody else's whose waits end only with their context.
+// stuckStore is a store of another user's whose waits end only with their context.
 type stuckStore struct{ store.Store }
 
 func (stuckStore) Put(ctx context.Context, _ store.Key, _ []byte, _ store.Revision) (store.Revision, error) {
@@ -327,8 +327,8 @@ func TestWaitsForTheStoreAreBounded(t *testing.T) {
 }
 
 // Access tokens that live for seconds, at a server that does not say so: each
-// refusal is a renewal, however soon it comes, as long as the token before did
-// work. The test catches a guard against servers that refuse every token which
+// rejection is a refresh, however soon it comes, as long as the token before did
+// work. The test catches a guard against servers that reject every token which
 // takes a short life for that, and opens a tab.
 func TestShortLivedTokens(t *testing.T) {
 	w := testenv.New(t, lab.Habits{ExpiresIn: lab.ExpiresOmitted})

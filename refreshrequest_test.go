@@ -207,7 +207,7 @@ func TestTroubleKeepsTheCredential(t *testing.T) {
 	}
 }
 
-func TestLostAnswer(t *testing.T) {
+func TestLostResponse(t *testing.T) {
 	for _, test := range []struct {
 		rotation string
 		tabs     int32
@@ -242,7 +242,7 @@ func TestLostAnswer(t *testing.T) {
 					}
 					status, err := quiet.Status(context.Background(), w.Lab.MCPURL())
 					if err != nil || status.GrantError == nil || !status.GrantError.Interrupted {
-						t.Errorf("status %+v, %v: the interrupted renewal is not named", status, err)
+						t.Errorf("status %+v, %v: the interrupted refresh is not named", status, err)
 					}
 				}
 				w.MustCall(w.Session())
@@ -252,15 +252,15 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
-// interruptedRenewal returns the intent that a process left behind which was killed
-// while it spent the token.
-func interruptedRenewal(token secret.String, at time.Time) *record.Intent {
+// interruptedRefresh returns the intent that a process left behind which was killed
+// while it used the token.
+func interruptedRefresh(token secret.String, at time.Time) *record.Intent {
 	mac := hmac.New(sha256.New, []byte("x"))
 	mac.Write([]byte(token.Reveal()))
 	return &record.Intent{ID: "x", At: at, Fingerprint: hex.EncodeToString(mac.Sum(nil)[:8])}
 }
 
-// A token endpoint that never answers is a passing trouble, noted in the store: the
+// A token endpoint that never responds is a passing trouble, noted in the store: the
 // time for asking must not use up the time for storing.
 func TestTokenEndpointThatHangs(t *testing.T) {
 	dir := t.TempDir() + "/s"
@@ -299,20 +299,20 @@ func TestTokenEndpointThatHangs(t *testing.T) {
 	})
 }
 
-// An interrupted renewal is repeated at once, in case the server forgives; when it does
+// An interrupted refresh is repeated at once, in case the server forgives; when it does
 // not, each session does not try again, and the end is named.
-func TestInterruptedRenewalIsRepeatedOnce(t *testing.T) {
+func TestInterruptedRefreshIsRepeatedOnce(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	w.MustCall(w.Session())
 	rec := w.Record()
-	rec.Intent = interruptedRenewal(rec.Grant.RefreshToken, time.Now())
+	rec.Intent = interruptedRefresh(rec.Grant.RefreshToken, time.Now())
 	w.Put(rec)
 	w.Lab.SetFault("token", lab.Fault{Kind: lab.FaultStatus, Status: 400, ContentType: "application/json", Body: `{"error":"invalid_grant"}`})
 	for range 5 {
 		w.MustCall(w.Session())
 	}
 	if n := w.Lab.Counts()["token:refresh"]; n > 1 {
-		t.Errorf("%d refreshes with a refused token", n)
+		t.Errorf("%d refreshes with a rejected token", n)
 	}
 	rec = w.Record()
 	rec.Grant.ExpiresAt, rec.Retry = time.Now().Add(-time.Second), nil
@@ -326,13 +326,13 @@ func TestInterruptedRenewalIsRepeatedOnce(t *testing.T) {
 	}
 }
 
-// An answer that was saved long before anybody could read it is renewed in turn.
-func TestSavedAnswerOfLongAgo(t *testing.T) {
+// A response that was saved long before anybody could read it is refreshed in turn.
+func TestSavedResponseOfLongAgo(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	w.MustCall(w.Session())
 	rec := w.Record()
 	body, _ := json.Marshal(map[string]any{"access_token": "old", "token_type": "Bearer", "expires_in": 3600, "refresh_token": rec.Grant.RefreshToken.Reveal()})
-	rec.Intent = interruptedRenewal(rec.Grant.RefreshToken, time.Now().Add(-2*time.Hour))
+	rec.Intent = interruptedRefresh(rec.Grant.RefreshToken, time.Now().Add(-2*time.Hour))
 	rec.Intent.Response = &record.RawResponse{Status: 200, ContentType: "application/json", ReceivedAt: time.Now().Add(-2 * time.Hour), Body: secret.String(body)}
 	rec.Grant.ExpiresAt = time.Now().Add(-time.Minute)
 	w.Put(rec)

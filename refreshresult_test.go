@@ -11,8 +11,8 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// The answer carries no refresh token, scope or id token: the old ones stay.
-func TestAnswerWithoutRefreshToken(t *testing.T) {
+// The response carries no refresh token, scope or id token: the old ones stay.
+func TestResponseWithoutRefreshToken(t *testing.T) {
 	w := testenv.New(t, lab.Habits{Rotation: lab.RotateNone})
 	w.MustCall(w.Session())
 	for range 3 {
@@ -26,7 +26,7 @@ func TestAnswerWithoutRefreshToken(t *testing.T) {
 	w.WantTabs(1)
 }
 
-// A client that is refused when the token is renewed ahead of time: the token goes on
+// A client that is rejected when the token is refreshed ahead of time: the token goes on
 // being used, and the server is not asked again at once.
 func TestClientRejectedAheadOfTime(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
@@ -54,9 +54,9 @@ func TestClientRejectedAheadOfTime(t *testing.T) {
 	}
 }
 
-// A server that spends the refresh token on a failed authentication: the method that
+// A server that uses the refresh token on a failed authentication: the method that
 // was right all the same is known to the login that follows.
-func TestMethodLearnedFromRefusedGrant(t *testing.T) {
+func TestMethodLearnedFromRejectedGrant(t *testing.T) {
 	w := testenv.New(t, lab.Habits{Methods: []string{"client_secret_basic", "client_secret_post"}, EnforceMethod: lab.MethodPost, RegisterMethod: "client_secret_basic", RefreshUsedOnBadClient: true, CodeUsedOnBadClient: true, RegisterSilent: true})
 	w.MustCall(w.Session())
 	rec := w.Record()

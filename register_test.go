@@ -88,14 +88,14 @@ func TestAbandonedLoginIsInTheRecord(t *testing.T) {
 	}
 }
 
-// deny brings the answer of a user who says no.
+// deny brings the response of a user who says no.
 func deny(w *testenv.Env, rawURL string) error {
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		return err
 	}
-	answer := url.Values{"error": {"access_denied"}, "state": {u.Query().Get("state")}, "iss": {w.Lab.Issuer()}}
-	go http.Get(u.Query().Get("redirect_uri") + "?" + answer.Encode())
+	response := url.Values{"error": {"access_denied"}, "state": {u.Query().Get("state")}, "iss": {w.Lab.Issuer()}}
+	go http.Get(u.Query().Get("redirect_uri") + "?" + response.Encode())
 	return nil
 }
 
@@ -193,9 +193,9 @@ func TestUserHasTheClientRegisteredAnew(t *testing.T) {
 // that the client is gone.
 func TestPreflightAfterARejectionWithoutReason(t *testing.T) {
 	for _, tc := range []struct {
-		status  int
-		refusal *record.GrantError
-		gone    bool
+		status    int
+		rejection *record.GrantError
+		gone      bool
 	}{
 		{403, &record.GrantError{At: time.Now(), Code: "status 401", Guessed: true}, true},
 		{410, &record.GrantError{At: time.Now(), Code: "status 401", Guessed: true}, true},
@@ -205,13 +205,13 @@ func TestPreflightAfterARejectionWithoutReason(t *testing.T) {
 		{403, nil, false},
 		{404, nil, true},
 	} {
-		t.Run(fmt.Sprint(tc.status, tc.refusal != nil, tc.gone), func(t *testing.T) {
+		t.Run(fmt.Sprint(tc.status, tc.rejection != nil, tc.gone), func(t *testing.T) {
 			t.Parallel()
 			w := testenv.New(t, lab.Habits{UnknownClientStatus: tc.status, UnknownClientCode: "invalid_grant"})
 			w.MustCall(w.Session())
 			w.Lab.ForgetClients()
 			rec := w.Record()
-			rec.Grant.RefreshToken, rec.Grant.Rejected, rec.GrantError = "", true, tc.refusal
+			rec.Grant.RefreshToken, rec.Grant.Rejected, rec.GrantError = "", true, tc.rejection
 			w.Put(rec)
 			w.Lab.Reset()
 			err := w.SignIn(func(c *handstamp.Client) { c.LoginTimeout = time.Second })
@@ -337,9 +337,9 @@ func TestKeptRegistrationKeepsItsPort(t *testing.T) {
 	}
 }
 
-// A server that registers another redirect URI than it was asked for costs a new
+// A server that registers another redirect URI than it was requested costs a new
 // registration, not the login.
-func TestRegisteredRedirectNobodyCanListenAt(t *testing.T) {
+func TestRegisteredRedirectNoUserCanListenAt(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	w.MustCall(w.Session())
 	rec := w.Record()
@@ -351,8 +351,8 @@ func TestRegisteredRedirectNobodyCanListenAt(t *testing.T) {
 	}
 }
 
-// A client that its server has refused is not refreshed with.
-func TestRefusedClientIsNotRefreshedWith(t *testing.T) {
+// A client that its server has rejected is not refreshed with.
+func TestRejectedClientIsNotRefreshedWith(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	w.MustCall(w.Session())
 	w.Expire()
@@ -366,7 +366,7 @@ func TestRefusedClientIsNotRefreshedWith(t *testing.T) {
 	w.WantCounts(map[string]int{"token:refresh": 0})
 }
 
-// namedURI runs a login that needs a client which somebody registers by hand, and
+// namedURI runs a login that needs a client which a user registers by hand, and
 // returns the redirect URI that it names.
 func namedURI(w *testenv.Env) string {
 	w.T.Helper()
@@ -431,10 +431,10 @@ func TestNamedPortIsTaken(t *testing.T) {
 	}
 }
 
-// TestPortIsKeptWhileNobodyWasAsked checks that a login which registers its client
+// TestPortIsKeptWhileNoUserWasAsked checks that a login which registers its client
 // anew does not give its port back in between: another process could take it,
 // and the login would end. A connection to the port tells.
-func TestPortIsKeptWhileNobodyWasAsked(t *testing.T) {
+func TestPortIsKeptWhileNoUserWasAsked(t *testing.T) {
 	w := testenv.New(t, testenv.Personality(t, "forgot-client-page"))
 	w.MustCall(w.Session())
 	w.Lab.RevokeFamilies()

@@ -56,7 +56,7 @@ func TestRegistrationIsKeptWhole(t *testing.T) {
 	}
 }
 
-func TestSecretsAreNotEncodedUnasked(t *testing.T) {
+func TestSecretsAreNotEncodedUnrequested(t *testing.T) {
 	const secret = "a-secret-that-nobody-sees"
 	r := handstamp.Registration{ClientID: "c", ClientSecret: secret}
 	for _, holder := range []any{
@@ -101,7 +101,7 @@ func TestPlaceholderIsNoClientSecret(t *testing.T) {
 			return err
 		}(),
 		"call": w.Call(c),
-		"adopt": func() error {
+		"import": func() error {
 			_, err := importLogin(w, handstamp.ImportedLogin{Registration: *c.Registration, TokenResponse: `{"access_token":"a"}`}, handstamp.ImportOptions{})
 			return err
 		}(),
@@ -143,7 +143,7 @@ func endSecret(w *testenv.Env) *record.Client {
 	return rec.Clients[0]
 }
 
-// Nor does a renewal try it: who may not open a browser is told what has happened,
+// Nor does a refresh try it: who may not open a browser is told what has happened,
 // and everybody else signs in as a new client.
 func TestExpiredSecretIsNotRefreshedWith(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
@@ -156,7 +156,7 @@ func TestExpiredSecretIsNotRefreshedWith(t *testing.T) {
 	if want := "secret of its client ended at " + old.SecretExpiresAt.Format(time.RFC3339); !strings.Contains(err.Error(), want) {
 		t.Errorf("%v, want %s", err, want)
 	}
-	if st, err := c.Status(t.Context(), w.Lab.MCPURL()); err != nil || st.State != handstamp.StateExpired || st.Renewable {
+	if st, err := c.Status(t.Context(), w.Lab.MCPURL()); err != nil || st.State != handstamp.StateExpired || st.Refreshable {
 		t.Errorf("status %+v, %v", st, err)
 	}
 	w.MustCall(w.Session())
@@ -173,7 +173,7 @@ func TestExpiredSecretLeavesTheToken(t *testing.T) {
 	w.MustCall(w.Session())
 	endSecret(w)
 	rec := w.Record()
-	rec.Grant.ExpiresAt = time.Now().Add(10 * time.Second) // renewed ahead of time, if it could be
+	rec.Grant.ExpiresAt = time.Now().Add(10 * time.Second) // refreshed ahead of time, if it could be
 	w.Put(rec)
 	w.MustCall(w.Session())
 	w.WantCounts(map[string]int{"token:refresh": 0, "register": 0})
@@ -200,7 +200,7 @@ func TestPublicClientOutlivesItsSecret(t *testing.T) {
 	w.MustCall(w.Session())
 	endSecret(w)
 	rec := w.Record()
-	rec.Clients[0].Secret = "never asked for"
+	rec.Clients[0].Secret = "never requested"
 	w.Put(rec)
 	w.MustCall(w.Session())
 	w.WantCounts(map[string]int{"token:refresh": 1, "register": 0})
@@ -208,7 +208,7 @@ func TestPublicClientOutlivesItsSecret(t *testing.T) {
 
 // An application that keeps the registration gets another one in time, and goes on
 // with it although it still gives back the old one.
-func TestKeptRegistrationIsRenewed(t *testing.T) {
+func TestKeptRegistrationIsRefreshed(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	var r *handstamp.Registration
 	first := w.Session()

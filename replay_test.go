@@ -67,7 +67,7 @@ func (s *slow) get(c *handstamp.Client) int {
 }
 
 // A token that the MCP server rejects right after its issue is sent again, for three
-// seconds, before a refresh token is spent or a browser opens: after a login, after a
+// seconds, before a refresh token is used or a browser opens: after a login, after a
 // refresh, and by a process that was not the one to get it.
 func TestFreshTokenIsSentAgain(t *testing.T) {
 	for name, use := range map[string]func(s *slow){

@@ -408,7 +408,7 @@ func (m *model) signature() string {
 	if g == nil {
 		g = &record.Grant{}
 	}
-	client, retry, refusal := &record.Client{}, &record.Retry{}, &record.GrantError{}
+	client, retry, rejection := &record.Client{}, &record.Retry{}, &record.GrantError{}
 	if c := rec.NewestClient(m.lab.Issuer()); c != nil {
 		client = c
 	}
@@ -416,13 +416,13 @@ func (m *model) signature() string {
 		retry = rec.Retry
 	}
 	if rec.GrantError != nil {
-		refusal = rec.GrantError
+		rejection = rec.GrantError
 	}
 	return fmt.Sprint(
 		rec.Grant == nil, g.AccessToken == m.first.AccessToken, g.RefreshToken == m.first.RefreshToken, g.RefreshToken == "",
 		g.ClientID == m.first.ClientID, g.Rejected, g.Accepted, m.rejected[g.AccessToken.Reveal()], g.ExpiresAt.Sub(now).Round(time.Minute),
 		len(rec.Clients), client.ID == m.first.ClientID, client.Rejected, rec.Intent != nil, rec.PendingLogin != nil, rec.LoginFailure != nil,
-		retry.NotBefore.IsZero(), retry.Reason, retry.Failures > 0, refusal.Code, len(rec.AutomaticLogins),
+		retry.NotBefore.IsZero(), retry.Reason, retry.Failures > 0, rejection.Code, len(rec.AutomaticLogins),
 		now.Sub(m.issued).Round(time.Minute))
 }
 

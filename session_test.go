@@ -46,7 +46,7 @@ func TestLaterSessionsWalkIn(t *testing.T) {
 			t.Errorf("%d requests to the authorization server, want 0\n%s", n, w.Diary())
 		}
 	})
-	t.Run("refused early", func(t *testing.T) {
+	t.Run("rejected early", func(t *testing.T) {
 		w.Lab.RevokeAccessTokens()
 		w.Lab.Reset()
 		w.MustCall(w.Session())
@@ -96,7 +96,7 @@ const (
 	registered  knowledge = "registered"   // dynamically: the response says the method
 	unsaid      knowledge = "unsaid"       // dynamically: the response does not say it
 	configured  knowledge = "configured"   // id, secret and method are given back by the application
-	idAndSecret knowledge = "id+secret"    // typed in by a person, who knows of no method
+	idAndSecret knowledge = "id+secret"    // typed in by a user, who knows of no method
 	kept        knowledge = "kept by hook" // registered once, then kept by the application alone
 )
 
@@ -160,7 +160,7 @@ func testMethod(t *testing.T, know knowledge, method string, list []string) {
 	w.MustCall(first)
 	w.MustCall(session()) // the second session
 	w.Lab.RevokeAccessTokens()
-	w.MustCall(session()) // refused early
+	w.MustCall(session()) // rejected early
 	w.Lab.RevokeAccessTokens()
 	w.MustCall(session())
 	w.WantTabs(1)

@@ -28,10 +28,10 @@ const (
 
 // Status is what is stored of one credential, without secrets.
 type Status struct {
-	Server    string `json:"server"` // as the user gave it
-	Profile   string `json:"profile"`
-	State     State  `json:"state"`
-	Renewable bool   `json:"renewable"` // there is a refresh token
+	Server      string `json:"server"` // as the user gave it
+	Profile     string `json:"profile"`
+	State       State  `json:"state"`
+	Refreshable bool   `json:"refreshable"` // there is a refresh token
 
 	Issuer       string      `json:"issuer,omitempty"`
 	ClientID     string      `json:"client_id,omitempty"`
@@ -47,7 +47,7 @@ type Status struct {
 	GrantError   *GrantError `json:"grant_error,omitempty"`
 
 	// ManualRegistration is what the last login came to that needed a client which
-	// somebody has to register by hand.
+	// the user has to register by hand.
 	ManualRegistration *ManualRegistration `json:"manual_registration,omitempty"`
 
 	// AccessTokenRejected says that a server has rejected the access token, or
@@ -63,7 +63,7 @@ type Status struct {
 	Problem string `json:"problem,omitempty"`
 }
 
-// ManualRegistration says what client somebody has to register by hand, where an
+// ManualRegistration says what client the user has to register by hand, where an
 // authorization server registers none.
 type ManualRegistration struct {
 	Issuer      string `json:"issuer"`
@@ -178,7 +178,7 @@ func (s *Status) setGrant(rec *record.Record, now time.Time) {
 	}
 	s.ObtainedAt, s.ExpiresAt, s.AccessTokenRejected = g.ObtainedAt, g.ExpiresAt, g.Rejected
 	if cl := rec.GrantClient(); cl != nil {
-		s.Renewable = g.RefreshToken != "" && rec.GrantError == nil && !cl.Rejected && !secretExpired(cl, g, now)
+		s.Refreshable = g.RefreshToken != "" && rec.GrantError == nil && !cl.Rejected && !secretExpired(cl, g, now)
 		s.ClientID, s.ClientSource, s.Method = cl.ID, cl.Source, cl.Method
 		s.MethodReason = methodReason(cl)
 	}
@@ -187,7 +187,7 @@ func (s *Status) setGrant(rec *record.Record, now time.Time) {
 		s.State = StateNoExpiry
 	case usable:
 		s.State = StateValid
-	case s.Renewable:
+	case s.Refreshable:
 		s.State = StateRefreshable
 	case s.GrantError != nil:
 		s.State = StateRevoked

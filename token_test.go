@@ -7,7 +7,7 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// Unknown expiry is unknown: the token is used until it is refused.
+// Unknown expiry is unknown: the token is used until it is rejected.
 func TestUnknownExpiry(t *testing.T) {
 	for _, expires := range []string{lab.ExpiresOmitted, lab.ExpiresZero, lab.ExpiresString} {
 		t.Run(expires, func(t *testing.T) {

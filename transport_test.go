@@ -34,8 +34,8 @@ func (b silentBody) Close() error {
 	return nil
 }
 
-// A refusal whose body does not end holds nobody up.
-func TestRefusalWithoutEnd(t *testing.T) {
+// A rejection whose body does not end holds nobody up.
+func TestRejectionWithoutEnd(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	c := w.Session()
 	var silent []silentBody
@@ -51,7 +51,7 @@ func TestRefusalWithoutEnd(t *testing.T) {
 	})
 	w.MustCall(c)
 	if len(silent) != 1 {
-		t.Fatalf("%d refusals", len(silent))
+		t.Fatalf("%d rejections", len(silent))
 	}
 	select {
 	case <-silent[0].closed:
@@ -150,7 +150,7 @@ func TestWhereTheTokenGoes(t *testing.T) {
 	}
 }
 
-// What a caller put into the Authorization header stays, and its refusal is the
+// What a caller put into the Authorization header stays, and its rejection is the
 // caller's to deal with.
 func TestCallersAuthorization(t *testing.T) {
 	for _, own := range [][]string{{"Basic dTpw"}, {"Bearer own"}, {""}, {}, {"a", "b"}} {
@@ -195,8 +195,8 @@ func TestCallersAuthorization(t *testing.T) {
 	w.WantTabs(0)
 }
 
-// A 403 that does not ask for more scope is the answer: it comes as it is, once.
-func TestForbiddenIsTheAnswer(t *testing.T) {
+// A 403 that does not ask for more scope is the response: it comes as it is, once.
+func TestForbiddenIsTheResponse(t *testing.T) {
 	for _, challenge := range []string{
 		"", "Bearer", `Bearer error="access_denied", scope="admin"`, `Bearer scope="admin"`,
 		`DPoP error="insufficient_scope", scope="admin"`, `Bearer error="insufficient_scope"`, `Bearer error="INSUFFICIENT_SCOPE", scope="admin"`,
@@ -223,7 +223,7 @@ func TestForbiddenIsTheAnswer(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := testenv.Body(t, resp); resp.StatusCode != http.StatusForbidden || got != "forbidden, and here is why" || resp.Header.Get("X-Reason") != "not you" {
-				t.Errorf("the answer was changed: %d %v %q", resp.StatusCode, resp.Header, got)
+				t.Errorf("the response was changed: %d %v %q", resp.StatusCode, resp.Header, got)
 			}
 			w.WantCounts(map[string]int{"mcp": 1})
 			if n := w.AsRequests(); n != 0 {
@@ -234,7 +234,7 @@ func TestForbiddenIsTheAnswer(t *testing.T) {
 	}
 }
 
-// echo is an MCP server that answers with what it was sent.
+// echo is an MCP server that responds with what it was sent.
 func echo(w http.ResponseWriter, r *http.Request) {
 	got, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -260,9 +260,9 @@ func startWorld(t testing.TB, h lab.Habits, o lab.Options) *testenv.Env {
 	return &testenv.Env{T: t, Lab: server, Store: new(store.Memory)}
 }
 
-// A refused request is sent again with the same body, once, if there is one to
+// A rejected request is sent again with the same body, once, if there is one to
 // send; and if there is not, the next one finds a token that is good.
-func TestBodiesAfterARefusal(t *testing.T) {
+func TestBodiesAfterARejection(t *testing.T) {
 	small := bytes.Repeat([]byte("small body "), 1000)
 	large := bytes.Repeat([]byte("large body "), 200_000) // 2.2 MB
 	piped := func(data []byte) io.Reader {
@@ -270,7 +270,7 @@ func TestBodiesAfterARefusal(t *testing.T) {
 		go func() {
 			for chunk := range slices.Chunk(data, 3000) {
 				if _, err := w.Write(chunk); err != nil {
-					return // refused before the end
+					return // rejected before the end
 				}
 			}
 			w.Close()
@@ -278,10 +278,10 @@ func TestBodiesAfterARefusal(t *testing.T) {
 		return r
 	}
 	for name, test := range map[string]struct {
-		method   string
-		body     func() io.Reader
-		want     []byte
-		answered bool // with what was asked for, rather than the refusal
+		method    string
+		body      func() io.Reader
+		want      []byte
+		responded bool // with what was requested, rather than the rejection
 	}{
 		"with GetBody":        {http.MethodPost, func() io.Reader { return bytes.NewReader(small) }, small, true},
 		"large, with GetBody": {http.MethodPost, func() io.Reader { return bytes.NewReader(large) }, large, true},
@@ -311,10 +311,10 @@ func TestBodiesAfterARefusal(t *testing.T) {
 			}
 			got := testenv.Body(t, resp)
 			want, requests := fmt.Sprintf("%s %d %s", test.method, len(test.want), test.want), 2
-			if !test.answered {
+			if !test.responded {
 				want, requests = "Unauthorized\n", 1
 			}
-			if got != want || (resp.StatusCode == http.StatusOK) != test.answered {
+			if got != want || (resp.StatusCode == http.StatusOK) != test.responded {
 				t.Errorf("status %d, %.60q, want %.60q", resp.StatusCode, got, want)
 			}
 			w.WantCounts(map[string]int{"mcp": requests, "token:refresh": 1})
@@ -332,7 +332,7 @@ func TestBodiesAfterARefusal(t *testing.T) {
 	}
 }
 
-// Many profiles of one server, many requests at once, tokens that are refused in
+// Many profiles of one server, many requests at once, tokens that are rejected in
 // between: each request goes out as whom it was made for.
 func TestProfilesDoNotMix(t *testing.T) {
 	w := startWorld(t, lab.Habits{}, lab.Options{MCP: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -376,7 +376,7 @@ func TestProfilesDoNotMix(t *testing.T) {
 		for i := range clients {
 			group.Go(func() {
 				if got, err := ask(t.Context(), i); err != nil || got != want[i] {
-					t.Errorf("profile %d was answered as %q, %v, want %q", i, got, err, want[i])
+					t.Errorf("profile %d was responded to as %q, %v, want %q", i, got, err, want[i])
 				}
 			})
 		}

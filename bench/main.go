@@ -123,31 +123,31 @@ func run(ctx context.Context, out io.Writer) error {
 	} {
 		a, b, ratio := compare(loop(pair.ours), loop(pair.theirs))
 		allocs := testing.AllocsPerRun(1000, func() { pair.ours() })
-		verdict := fmt.Sprintf("≤ %.2f ok", pair.ratio)
+		result := fmt.Sprintf("≤ %.2f ok", pair.ratio)
 		if ratio > pair.ratio || allocs > pair.allocs {
-			verdict, ok = fmt.Sprintf("≤ %.2f MISSED", pair.ratio), false
+			result, ok = fmt.Sprintf("≤ %.2f MISSED", pair.ratio), false
 		}
 		fmt.Fprintf(table, "%s\t%.0f\t%.0f\t%s\t%.0f\t%.0f\t%.2f\t%s\t\n",
-			pair.name, a, allocs, pair.peer, b, testing.AllocsPerRun(1000, func() { pair.theirs() }), ratio, verdict)
+			pair.name, a, allocs, pair.peer, b, testing.AllocsPerRun(1000, func() { pair.theirs() }), ratio, result)
 	}
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	verdict := "ok"
+	result := "ok"
 	if emptyRatio > maxOverFloor {
-		verdict, ok = "MISSED", false
+		result, ok = "MISSED", false
 	}
 	fmt.Fprintf(out, "\nwithout a heap, where the collector's share decides: Transport %.0f ns/op, a bare copy %.0f, ratio %.2f (bound ≤ %.2f %s); beside x/oauth2 %.2f\n",
-		emptyTime, emptyFloor, emptyRatio, maxOverFloor, verdict, empty)
+		emptyTime, emptyFloor, emptyRatio, maxOverFloor, result, empty)
 	speedup, floor, ratio := scaling(
 		transport, bare,
 	)
-	verdict = "ok"
+	result = "ok"
 	if ratio < minScaling {
-		verdict, ok = "MISSED", false
+		result, ok = "MISSED", false
 	}
 	fmt.Fprintf(out, "\n64 goroutines: %.2f × the throughput of one; a bare copy of the request, which shares nothing: %.2f ×; ratio %.2f (bound ≥ %.2f %s)\n",
-		speedup, floor, ratio, minScaling, verdict)
+		speedup, floor, ratio, minScaling, result)
 	x, y, r := compare(parallel(64, token), loop(token))
 	fmt.Fprintf(out, "the same without the copy (TokenSource): %.1f ns/op beside %.1f, %.2f × the throughput on %d cores\n",
 		x, y, 1/r, runtime.GOMAXPROCS(0))
@@ -304,7 +304,7 @@ func call(ctx context.Context, server *lab.Server) (*http.Request, error) {
 	return req, nil
 }
 
-// requests counts what the server saw, the person's browser aside.
+// requests counts what the server saw, the user's browser aside.
 func requests(server *lab.Server) int {
 	n := 0
 	for endpoint, count := range server.Counts() {
@@ -341,7 +341,7 @@ func sdkHandler(ctx context.Context, server *lab.Server) (auth.OAuthHandler, err
 	return handler, handler.Authorize(ctx, req, resp)
 }
 
-// authorize consents in the person's place.
+// authorize consents in the user's place.
 func authorize(ctx context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
 	return lab.Consent(ctx, r.URL)
 }

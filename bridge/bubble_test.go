@@ -31,7 +31,7 @@ func bubbleServer(t *testing.T, handler http.HandlerFunc) bridge.Options {
 	return bridge.Options{URL: "http://server.test/mcp", HTTP: &http.Client{Transport: transport}, Logger: logger(t)}
 }
 
-// answerWithin is host.response with a bound of its own, and returns how long the response took.
+// responseWithin is host.response with a bound of its own, and returns how long the response took.
 func (h *host) responseWithin(id string, bound time.Duration) (line string, took time.Duration) {
 	h.t.Helper()
 	began := time.Now()

@@ -68,7 +68,7 @@ func TestNoFallBack(t *testing.T) {
 			t.Errorf("%d: got %s", status, got)
 		}
 		if n := streams.Load(); n != b2i(status == 404) {
-			t.Errorf("%d: %d streams were asked for", status, n)
+			t.Errorf("%d: %d streams were requested", status, n)
 		}
 	}
 }

@@ -297,9 +297,9 @@ func TestInputThatTheHostDoesNotBring(t *testing.T) {
 			case <-time.After(5 * time.Second):
 				t.Error("the request is still open at the server")
 			}
-			told := s.last("notifications/cancelled")
-			if get(t, told.body, "params", "requestId") != s.last("tools/call").id {
-				t.Errorf("the server was sent %s", told.body)
+			notified := s.last("notifications/cancelled")
+			if get(t, notified.body, "params", "requestId") != s.last("tools/call").id {
+				t.Errorf("the server was sent %s", notified.body)
 			}
 			h.send(modernCall(2, `,"inputResponses":{"input":`+colour+`},"requestState":`+state))
 			if got := h.response("2"); get(t, got, "error", "code") != "-32602" {

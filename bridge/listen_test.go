@@ -91,7 +91,7 @@ func TestListenForLegacyHost(t *testing.T) {
 	h.note("notifications/tools/list_changed")
 	for _, line := range h.all() {
 		if strings.Contains(line, `"id":1,`) {
-			t.Error("the host is told that it has subscribed before it has")
+			t.Error("the host is notified that it has subscribed before it has")
 		}
 	}
 	send(t, second.agree, toolsAndAB)
@@ -156,7 +156,7 @@ func TestSubscriptionRejected(t *testing.T) {
 }
 
 // TestListenForModernHost has a modern host on a server of before: it gets what
-// it has asked for, with its subscription's id, until it ends that.
+// it has requested, with its subscription's id, until it ends that.
 func TestListenForModernHost(t *testing.T) {
 	s := &sessions{stream: make(chan string)}
 	unsubscribed := make(chan request, 1)

@@ -11,12 +11,12 @@ import (
 
 // hold makes a share of a size, as a message that arrives in steps does.
 func hold(ctx context.Context, s *share, size int) error {
-	for room := 0; room < size; {
-		room = grown(room, size)
-		if err := s.grow(ctx, room); err != nil {
+	for space := 0; space < size; {
+		space = grown(space, size)
+		if err := s.grow(ctx, space); err != nil {
 			return err
 		}
-		s.read.Store(int64(room))
+		s.read.Store(int64(space))
 	}
 	s.arrived()
 	return nil

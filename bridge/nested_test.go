@@ -11,7 +11,7 @@ import (
 
 func bodies() map[string][]byte {
 	text := strings.Repeat("A line of text, \\\"quoted\\\".\\n", 1<<20/28)
-	answer := func(v string) []byte {
+	response := func(v string) []byte {
 		return []byte(`{"jsonrpc":"2.0","id":17,"result":{"content":[{"type":"text","text":"` + v + `"}]}}`)
 	}
 	var tools bytes.Buffer
@@ -19,10 +19,10 @@ func bodies() map[string][]byte {
 		fmt.Fprintf(&tools, `{"name":"tool_%d","description":"Does a thing, and %d others.","inputSchema":{"type":"object","properties":{"a":{"type":"string"},"b":{"type":"integer","minimum":0}},"required":["a"]}},`, i, i)
 	}
 	return map[string][]byte{
-		"1KiB":    answer(text[:1024]),
-		"1MiB":    answer(text),
-		"plain1M": answer(strings.Repeat("letters and spaces ", 1<<20/19)),
-		"cjk1M":   answer(strings.Repeat("世界", 1<<20/6)),
+		"1KiB":    response(text[:1024]),
+		"1MiB":    response(text),
+		"plain1M": response(strings.Repeat("letters and spaces ", 1<<20/19)),
+		"cjk1M":   response(strings.Repeat("世界", 1<<20/6)),
 		"tools":   []byte(`{"jsonrpc":"2.0","id":17,"result":{"tools":[` + strings.TrimSuffix(tools.String(), ",") + `]}}`),
 	}
 }

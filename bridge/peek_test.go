@@ -79,7 +79,7 @@ func TestSplice(t *testing.T) {
 }
 
 // FuzzParse holds the peeking against a whole parser: it takes what that takes, and
-// what it finds is what is there. The judge is a map, as a struct would take names in
+// what it finds is what is there. The check is a map, as a struct would take names in
 // any case.
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{

@@ -191,7 +191,7 @@ func (s *stateful) overSSE(reject func(w http.ResponseWriter, got request)) http
 }
 
 // told makes the host of a test tell the server something, and checks that it knows.
-func told(t *testing.T, h *host, s *stateful) {
+func notified(t *testing.T, h *host, s *stateful) {
 	t.Helper()
 	h.send(`{"jsonrpc":"2.0","id":"init","method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{"roots":{"listChanged":true}},"clientInfo":{"name":"test","version":"1"}}}`)
 	h.response(`"init"`)
@@ -230,7 +230,7 @@ func TestReplacedSessionKnowsWhatTheHostSent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := &stateful{offers: offers}
 			h := start(t, bridge.Options{URL: serve(t, handler(s)), Logger: logger(t)})
-			told(t, h, s)
+			notified(t, h, s)
 			for round := 1; round <= 2; round++ {
 				s.forget()
 				for i := range 8 {
@@ -268,7 +268,7 @@ func TestRestorationThatIsRejected(t *testing.T) {
 	for _, method := range []string{"logging/setLevel", "resources/subscribe", "notifications/roots/list_changed"} {
 		s := &stateful{offers: `{"tools":{}}`, reject: method}
 		h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
-		told(t, h, s)
+		notified(t, h, s)
 		s.forget()
 		h.send(toolCall(1))
 		if got := h.response("1"); get(t, got, "result") != "{}" {

@@ -11,7 +11,7 @@ import (
 	"github.com/handstamp/handstamp/bridge"
 )
 
-// TestPlaceholderLeavesTheServerAlone leaves a host in the room of the sign-in placeholder for half an hour, while
+// TestPlaceholderLeavesTheServerAlone leaves a host in the space of the sign-in placeholder for half an hour, while
 // the server rejects all that is tried. The clock is not the machine's.
 func TestPlaceholderLeavesTheServerAlone(t *testing.T) {
 	const long = 30 * time.Minute

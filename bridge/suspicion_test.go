@@ -265,7 +265,7 @@ func TestSuspicionBesideAnOpenStream(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("the response to the ping settled nothing for %v", took)
+		t.Errorf("the response to the ping decided nothing for %v", took)
 	}
 }
 

@@ -33,7 +33,7 @@ const (
 
 const (
 	// rejectedTries is how often a request that the server has rejected before it
-	// did anything is sent, and refusedWait the longest wait that is made for it.
+	// did anything is sent, and rejectedWait the longest wait that is made for it.
 	rejectedTries = 3
 	rejectedWait  = 10 * time.Second
 

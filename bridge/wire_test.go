@@ -483,9 +483,9 @@ func TestCancelled(t *testing.T) {
 			}
 			h.send(`{"jsonrpc":"2.0","id":2,"method":"ping"` + strings.Replace(meta, ",", `,"params":{`, 1) + strings.Repeat("}", min(len(meta), 1)) + `}`)
 			h.response("2")
-			told := s.last("notifications/cancelled").method != ""
-			if told != (name == "legacy") {
-				t.Errorf("the server was sent: %v", told)
+			notified := s.last("notifications/cancelled").method != ""
+			if notified != (name == "legacy") {
+				t.Errorf("the server was sent: %v", notified)
 			}
 			for _, line := range h.all() {
 				if strings.Contains(line, `"id":1,`) {

@@ -26,8 +26,8 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/auth"
 )
 
-// patience bounds what a test waits for before it fails.
-const patience = 60 * time.Second
+// timeout bounds what a test waits for before it fails.
+const timeout = 60 * time.Second
 
 // node runs the servers that npm has.
 func node() string {
@@ -37,14 +37,14 @@ func node() string {
 	return "node" // version 22 or newer, to be installed by hand here
 }
 
-// authServer is somebody else's authorization server. The client meets it behind
+// authServer is another user's authorization server. The client meets it behind
 // a proxy that counts; what a test wants of it goes past the proxy.
 type authServer struct {
 	issuer string
 	scopes []string
 
 	// register is where clients register by themselves. Where they cannot,
-	// registration is what the server's console would have given a person.
+	// registration is what the server's console would have given a user.
 	register     string
 	token        string // the path of the token endpoint
 	method       string // how clients authenticate there
@@ -125,7 +125,7 @@ func newAuthServer(t *testing.T) (s *authServer, connect func(behind string)) {
 			s.counts[r.URL.Path]++
 			s.mu.Unlock()
 		}
-		// Or an answer that begins before the request was read to its end may be cut
+		// Or a response that begins before the request was read to its end may be cut
 		// off: the server closes the request's body under the proxy's hands.
 		if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
 			t.Error(err)
@@ -293,18 +293,18 @@ func introspection(endpoint string, client url.Values, basic bool) auth.TokenVer
 		if basic {
 			req.SetBasicAuth(client.Get("client_id"), client.Get("client_secret"))
 		}
-		var answer struct {
+		var response struct {
 			Active bool
 			Scope  string
 			Exp    int64
 		}
-		if err := ask(req, &answer); err != nil {
+		if err := ask(req, &response); err != nil {
 			return nil, err
 		}
-		if !answer.Active {
+		if !response.Active {
 			return nil, auth.ErrInvalidToken
 		}
-		return &auth.TokenInfo{Scopes: strings.Fields(answer.Scope), Expiration: time.Unix(answer.Exp, 0)}, nil
+		return &auth.TokenInfo{Scopes: strings.Fields(response.Scope), Expiration: time.Unix(response.Exp, 0)}, nil
 	}
 }
 
@@ -316,15 +316,15 @@ func userinfo(endpoint string) auth.TokenVerifier {
 			return nil, err
 		}
 		req.Header.Set("Authorization", "Bearer "+token)
-		var answer struct{ Sub string }
-		if err := ask(req, &answer); err != nil {
+		var response struct{ Sub string }
+		if err := ask(req, &response); err != nil {
 			return nil, auth.ErrInvalidToken
 		}
-		return &auth.TokenInfo{UserID: answer.Sub}, nil
+		return &auth.TokenInfo{UserID: response.Sub}, nil
 	}
 }
 
-// ask sends a request and decodes the answer.
+// ask sends a request and decodes the response.
 func ask(req *http.Request, into any) error {
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {

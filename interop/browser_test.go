@@ -16,42 +16,42 @@ import (
 	"golang.org/x/net/html"
 )
 
-// personVariable makes this test binary the browser of the command, with a
+// userVariable makes this test binary the browser of the command, with a
 // user before it: the user's name, the password, and the origins whose forms are
 // to be filled in, one a line. It has none of the names that the command keeps
 // from browsers.
-const personVariable = "INTEROP_PERSON"
+const userVariable = "INTEROP_USER"
 
 func TestMain(m *testing.M) {
-	text, ok := os.LookupEnv(personVariable)
+	text, ok := os.LookupEnv(userVariable)
 	if !ok {
 		os.Exit(m.Run())
 	}
 	lines := strings.Split(text, "\n")
-	p := person{username: lines[0], password: lines[1], pages: lines[2:]}
+	p := users1{username: lines[0], password: lines[1], pages: lines[2:]}
 	if err := p.browse(context.Background(), os.Args[len(os.Args)-1]); err != nil {
 		fmt.Fprintln(os.Stderr, "browser:", err)
 		os.Exit(1)
 	}
 }
 
-// person signs in at an authorization server with a browser that keeps cookies.
-type person struct {
+// user signs in at an authorization server with a browser that keeps cookies.
+type users1 struct {
 	username, password string
 	pages              []string // the origins of its pages
 }
 
 // user returns the one who has an account at the server.
-func (s *authServer) user() person {
-	return person{s.username, s.password, append([]string{strings.TrimSuffix(s.issuer, "/")}, s.pages...)}
+func (s *authServer) user() users1 {
+	return users1{s.username, s.password, append([]string{strings.TrimSuffix(s.issuer, "/")}, s.pages...)}
 }
 
-// maxPages bounds how many forms a person fills in.
+// maxPages bounds how many forms a user fills in.
 const maxPages = 5
 
 // browse opens a URL, fills in the forms that the authorization server shows,
 // and goes on until it is sent elsewhere.
-func (p person) browse(ctx context.Context, rawURL string) error {
+func (p users1) browse(ctx context.Context, rawURL string) error {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		return err
@@ -87,7 +87,7 @@ func (p person) browse(ctx context.Context, rawURL string) error {
 }
 
 // submit fills in the form of a page.
-func (p person) submit(ctx context.Context, at *url.URL, page string) (*http.Request, error) {
+func (p users1) submit(ctx context.Context, at *url.URL, page string) (*http.Request, error) {
 	root, err := html.Parse(strings.NewReader(page))
 	if err != nil {
 		return nil, err

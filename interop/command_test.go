@@ -24,18 +24,18 @@ type command struct {
 	program, home string
 }
 
-// process returns the command as a process of its own, which can reach a person.
+// process returns the command as a process of its own, which can reach a user.
 func (c *command) process(ctx context.Context, args ...string) *exec.Cmd {
 	cmd, user := exec.CommandContext(ctx, c.program, args...), c.as.user()
 	cmd.Env = append(os.Environ(), "HANDSTAMP_HOME="+c.home, `HANDSTAMP_BROWSER="`+os.Args[0]+`"`,
-		personVariable+"="+strings.Join(append([]string{user.username, user.password}, user.pages...), "\n"))
+		userVariable+"="+strings.Join(append([]string{user.username, user.password}, user.pages...), "\n"))
 	return cmd
 }
 
 // run runs the command and returns its output and exit code.
 func (c *command) run(args ...string) (stdout, stderr string, code int) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(c.t.Context(), timeout)
 	defer cancel()
 	cmd := c.process(ctx, args...)
 	var out, errOut bytes.Buffer
@@ -59,7 +59,7 @@ func (c *command) must(code int, args ...string) (stdout, stderr string) {
 
 // bridge is an MCP host's session through the bridge.
 func (c *command) bridge() error {
-	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(c.t.Context(), timeout)
 	defer cancel()
 	client := mcp.NewClient(&mcp.Implementation{Name: "interop", Version: "1"}, nil)
 	session, err := client.Connect(ctx, &mcp.CommandTransport{Command: c.process(ctx, "bridge", c.mcp)}, nil)
@@ -130,7 +130,7 @@ func (c *command) live() {
 		}
 	}
 	if !c.works(tokens[0]) {
-		c.t.Error("the renewed token does not work")
+		c.t.Error("the refreshed token does not work")
 	}
 
 	c.expired()

@@ -49,7 +49,7 @@ func (l *library) sessionIn(dir string, policy handstamp.LoginPolicy) *handstamp
 	}
 	p := l.as.user()
 	return &handstamp.Client{
-		Store: s, LoginPolicy: policy, LoginTimeout: patience, Registration: l.client,
+		Store: s, LoginPolicy: policy, LoginTimeout: timeout, Registration: l.client,
 		Prompt: handstamp.Prompt{OpenURL: func(ctx context.Context, rawURL string) error {
 			l.tabs.Add(1)
 			go func() { // as a browser, which is not waited for
@@ -64,7 +64,7 @@ func (l *library) sessionIn(dir string, policy handstamp.LoginPolicy) *handstamp
 
 // call does what a session is for, with the official SDK's client.
 func (l *library) call(c *handstamp.Client) error {
-	ctx, cancel := context.WithTimeout(l.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(l.t.Context(), timeout)
 	defer cancel()
 	client := mcp.NewClient(&mcp.Implementation{Name: "interop", Version: "1"}, nil)
 	var transport mcp.Transport = &mcp.StreamableClientTransport{Endpoint: l.mcp, HTTPClient: c.HTTPClient(l.mcp)}
@@ -125,11 +125,11 @@ func (l *library) grant() *record.Grant {
 	return l.record().Grant
 }
 
-// renew renews by force, and returns the new login.
-func (l *library) renew() *record.Grant {
+// refresh refreshes by force, and returns the new login.
+func (l *library) refresh() *record.Grant {
 	l.t.Helper()
 	if _, err := l.session(handstamp.LoginNever).Token(l.t.Context(), l.mcp, handstamp.TokenOptions{Refresh: true}); err != nil {
-		l.t.Fatalf("renewal: %v; requests: %s", err, l.as.all())
+		l.t.Fatalf("refresh: %v; requests: %s", err, l.as.all())
 	}
 	return l.grant()
 }
@@ -138,7 +138,7 @@ func (l *library) renew() *record.Grant {
 func (l *library) expired() *record.Grant {
 	l.t.Helper()
 	l.as.lifetime(short)
-	g := l.renew()
+	g := l.refresh()
 	l.as.lifetime(time.Hour)
 	l.expire(string(g.AccessToken), g.ExpiresAt)
 	return g
@@ -170,7 +170,7 @@ func (l *library) live() {
 	l.want("second session", "", 0)
 	l.seen("second", l.as.cost())
 
-	rotated := l.renew()
+	rotated := l.refresh()
 	if rotated.RefreshToken == first.RefreshToken || rotated.AccessToken == first.AccessToken {
 		l.t.Error("the server rotated nothing")
 	}
@@ -191,7 +191,7 @@ func (l *library) live() {
 	l.want("expired token, many at once", "", 1)
 	l.seen("expired token, 20 at once", l.as.cost())
 	if after := l.grant(); after.RefreshToken == before.RefreshToken {
-		l.t.Error("the renewal did not rotate the refresh token")
+		l.t.Error("the refresh did not rotate the refresh token")
 	}
 	l.as.reset()
 	l.mustCall("the session after", handstamp.LoginNever)
@@ -240,7 +240,7 @@ func (l *library) forgotten() {
 	l.as.reset()
 	tabs := ", 0 tabs"
 	if l.as.forgotten == handstamp.ErrUnreachable { // which kept the login
-		for end := time.Now().Add(patience); l.call(l.session(handstamp.LoginNever)) != nil; time.Sleep(50 * time.Millisecond) {
+		for end := time.Now().Add(timeout); l.call(l.session(handstamp.LoginNever)) != nil; time.Sleep(50 * time.Millisecond) {
 			if time.Now().After(end) {
 				l.t.Fatal("the login does not come back with the client")
 			}

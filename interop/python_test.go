@@ -194,7 +194,7 @@ func (l *library) restarted() {
 	if l.as.keeps {
 		l.mustCall("restarted server", handstamp.LoginNever)
 		l.want("restarted server", "", 0)
-		l.renew()
+		l.refresh()
 		l.seen("restarted server", "0 requests")
 		return
 	}
@@ -223,7 +223,7 @@ func (l *library) keptClients() {
 		k.as.reset()
 		k.mustCall(what+", second session", handstamp.LoginNever)
 		k.want(what+", second session", "", 0)
-		k.renew()
+		k.refresh()
 		k.want(what+", refresh", "", 1)
 		last := k.grant()
 		result, err := k.session(handstamp.LoginNever).Logout(k.t.Context(), k.mcp, handstamp.LogoutOptions{})

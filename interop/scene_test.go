@@ -12,7 +12,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/oauthex"
 )
 
-// scene is an MCP server whose tokens come from somebody else's authorization
+// scene is an MCP server whose tokens come from another user's authorization
 // server: that one's own, or one made with the official Go SDK.
 type scene struct {
 	t    *testing.T
@@ -61,7 +61,7 @@ func (sc *scene) wantDead(what, token string) {
 func (sc *scene) expire(token string, expiry time.Time) {
 	sc.t.Helper()
 	alive := func() bool { return time.Now().Before(expiry) || !sc.as.endsExpired && sc.works(token) }
-	for end := time.Now().Add(patience); alive(); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(timeout); alive(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			sc.t.Fatal("the access token does not expire")
 		}

@@ -12,8 +12,8 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// TestAuthorizeRefusals sends what must not get a code.
-func TestAuthorizeRefusals(t *testing.T) {
+// TestAuthorizeRejections sends what must not get a code.
+func TestAuthorizeRejections(t *testing.T) {
 	c := start(t, lab.Habits{ScopesSupported: []string{"read"}})
 	for name, test := range map[string]struct {
 		changes url.Values
@@ -33,14 +33,14 @@ func TestAuthorizeRefusals(t *testing.T) {
 		"another resource":    {url.Values{"resource": {"https://example.com/mcp"}}, "invalid_target"},
 		"offline, not listed": {url.Values{"scope": {"offline_access"}}, "invalid_scope"},
 	} {
-		answer := c.get(c.authorization(test.changes))
+		response := c.get(c.authorization(test.changes))
 		if test.code == "" {
-			if answer.status != http.StatusBadRequest || answer.header.Get("Location") != "" {
-				t.Errorf("%s: %d", name, answer.status)
+			if response.status != http.StatusBadRequest || response.header.Get("Location") != "" {
+				t.Errorf("%s: %d", name, response.status)
 			}
 			continue
 		}
-		location, err := url.Parse(answer.header.Get("Location"))
+		location, err := url.Parse(response.header.Get("Location"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,8 +112,8 @@ func TestConsentPageOnce(t *testing.T) {
 	if !ok {
 		t.Fatalf("no button on %s", shown.raw)
 	}
-	if answer := c.get(action); answer.status != http.StatusBadRequest {
-		t.Errorf("a GET presses the button: %d", answer.status)
+	if response := c.get(action); response.status != http.StatusBadRequest {
+		t.Errorf("a GET presses the button: %d", response.status)
 	}
 	press := func() int { return c.do(c.request(http.MethodPost, action, "")).status }
 	if got := press(); got != http.StatusFound {

@@ -67,7 +67,7 @@ func TestEnforcement(t *testing.T) {
 				r = c.request(http.MethodPost, c.endpoint("/token"), form.Encode())
 				r.Header = header
 				r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-				answer := c.do(r)
+				response := c.do(r)
 				status, code := http.StatusUnauthorized, "invalid_client"
 				switch {
 				case slices.Contains(good, name):
@@ -75,8 +75,8 @@ func TestEnforcement(t *testing.T) {
 				case name == "both":
 					status, code = http.StatusBadRequest, "invalid_request"
 				}
-				answer.is(t, status, code)
-				challenged := strings.HasPrefix(answer.header.Get("WWW-Authenticate"), "Basic")
+				response.is(t, status, code)
+				challenged := strings.HasPrefix(response.header.Get("WWW-Authenticate"), "Basic")
 				if want := status == http.StatusUnauthorized && header.Get("Authorization") != ""; challenged != want {
 					t.Errorf("Basic challenge: %v, want %v", challenged, want)
 				}
@@ -102,9 +102,9 @@ func TestBadClientShapes(t *testing.T) {
 	} {
 		c := start(t, test.habits)
 		c.id = "nobody"
-		answer := c.refresh("x", nil)
-		if answer.status != test.status || !strings.Contains(answer.raw, test.body) || (test.body == "") != (answer.raw == "") {
-			t.Errorf("%+v: %d %s", test.habits, answer.status, answer.raw)
+		response := c.refresh("x", nil)
+		if response.status != test.status || !strings.Contains(response.raw, test.body) || (test.body == "") != (response.raw == "") {
+			t.Errorf("%+v: %d %s", test.habits, response.status, response.raw)
 		}
 		if got := c.server.Requests()[0].Error; got != "invalid_client" {
 			t.Errorf("noted as %q", got)
@@ -174,9 +174,9 @@ func TestEnforceMethod(t *testing.T) {
 			}
 			for _, method := range []string{lab.MethodNone, lab.MethodPost, lab.MethodBasic} {
 				c.method = method
-				answer := c.refresh(c.server.Issue(c.id, "", "").Refresh, nil)
-				if got := answer.status == http.StatusOK; got != slices.Contains(test.accepts, method) {
-					t.Errorf("%s: %d", method, answer.status)
+				response := c.refresh(c.server.Issue(c.id, "", "").Refresh, nil)
+				if got := response.status == http.StatusOK; got != slices.Contains(test.accepts, method) {
+					t.Errorf("%s: %d", method, response.status)
 				}
 			}
 		})

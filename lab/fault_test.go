@@ -25,43 +25,43 @@ func (c *hand) refreshRequest(token string) *http.Request {
 func TestFaults(t *testing.T) {
 	for _, test := range []struct {
 		fault lab.Fault
-		check func(t *testing.T, answer reply, err error)
+		check func(t *testing.T, response reply, err error)
 		used  bool
 	}{
 		{lab.Fault{Kind: lab.FaultStatus}, status(500, "text/plain; charset=utf-8", ""), false},
-		{lab.Fault{Kind: lab.FaultStatus, Status: 429, RetryAfter: "7"}, func(t *testing.T, answer reply, err error) {
-			if err != nil || answer.status != 429 || answer.header.Get("Retry-After") != "7" {
-				t.Errorf("%d %v %v", answer.status, answer.header, err)
+		{lab.Fault{Kind: lab.FaultStatus, Status: 429, RetryAfter: "7"}, func(t *testing.T, response reply, err error) {
+			if err != nil || response.status != 429 || response.header.Get("Retry-After") != "7" {
+				t.Errorf("%d %v %v", response.status, response.header, err)
 			}
 		}, false},
 		{lab.Fault{Kind: lab.FaultStatus, Status: 400, ContentType: "application/json", Body: `{"error":"temporarily_unavailable"}`},
 			status(400, "application/json", "temporarily"), false},
 		{lab.Fault{Kind: lab.FaultHTML}, status(200, "text/html; charset=utf-8", "<h1>"), false},
 		{lab.Fault{Kind: lab.FaultHTML, Status: 502}, status(502, "text/html; charset=utf-8", "<h1>"), false},
-		{lab.Fault{Kind: lab.FaultRedirect, Location: "http://127.0.0.1:1/"}, func(t *testing.T, answer reply, err error) {
-			if err != nil || answer.status != 307 || answer.header.Get("Location") != "http://127.0.0.1:1/" {
-				t.Errorf("%d %v", answer.status, err)
+		{lab.Fault{Kind: lab.FaultRedirect, Location: "http://127.0.0.1:1/"}, func(t *testing.T, response reply, err error) {
+			if err != nil || response.status != 307 || response.header.Get("Location") != "http://127.0.0.1:1/" {
+				t.Errorf("%d %v", response.status, err)
 			}
 		}, false},
 		{lab.Fault{Kind: lab.FaultCutBefore}, cut, false},
 		{lab.Fault{Kind: lab.FaultCutAfter}, cut, true},
-		{lab.Fault{Kind: lab.FaultCutBody}, func(t *testing.T, answer reply, err error) {
-			if !errors.Is(err, io.ErrUnexpectedEOF) || answer.status != 200 || !strings.HasPrefix(answer.raw, "{") || answer.document != nil {
-				t.Errorf("%d %v %s", answer.status, err, answer.raw)
+		{lab.Fault{Kind: lab.FaultCutBody}, func(t *testing.T, response reply, err error) {
+			if !errors.Is(err, io.ErrUnexpectedEOF) || response.status != 200 || !strings.HasPrefix(response.raw, "{") || response.document != nil {
+				t.Errorf("%d %v %s", response.status, err, response.raw)
 			}
 		}, true},
 		{lab.Fault{Kind: lab.FaultDelay, Delay: time.Millisecond}, status(200, "application/json", "access_token"), true},
 		{lab.Fault{Kind: lab.FaultType}, status(200, "text/plain; charset=utf-8", "access_token"), true},
 		{lab.Fault{Kind: lab.FaultDrip, Delay: time.Microsecond}, status(200, "application/json", "access_token"), true},
-		{lab.Fault{Kind: lab.FaultHuge}, func(t *testing.T, answer reply, err error) {
-			if err != nil || len(answer.raw) < 10<<20 || answer.document == nil {
-				t.Errorf("%d bytes %v", len(answer.raw), err)
+		{lab.Fault{Kind: lab.FaultHuge}, func(t *testing.T, response reply, err error) {
+			if err != nil || len(response.raw) < 10<<20 || response.document == nil {
+				t.Errorf("%d bytes %v", len(response.raw), err)
 			}
 		}, false},
-		{lab.Fault{Kind: lab.FaultGzipBomb}, func(t *testing.T, answer reply, err error) {
-			reader, gzipErr := gzip.NewReader(strings.NewReader(answer.raw))
-			if err != nil || gzipErr != nil || answer.header.Get("Content-Encoding") != "gzip" || len(answer.raw) > 1<<20 {
-				t.Fatalf("%d bytes %v %v", len(answer.raw), err, gzipErr)
+		{lab.Fault{Kind: lab.FaultGzipBomb}, func(t *testing.T, response reply, err error) {
+			reader, gzipErr := gzip.NewReader(strings.NewReader(response.raw))
+			if err != nil || gzipErr != nil || response.header.Get("Content-Encoding") != "gzip" || len(response.raw) > 1<<20 {
+				t.Fatalf("%d bytes %v %v", len(response.raw), err, gzipErr)
 			}
 			if n, err := io.Copy(io.Discard, reader); err != nil || n < 64<<20 {
 				t.Errorf("%d bytes %v", n, err)
@@ -73,8 +73,8 @@ func TestFaults(t *testing.T) {
 			token := c.login(nil).text("refresh_token")
 			test.fault.Times = 1
 			c.server.SetFault("token:refresh", test.fault)
-			answer, err := c.try(c.refreshRequest(token))
-			test.check(t, answer, err)
+			response, err := c.try(c.refreshRequest(token))
+			test.check(t, response, err)
 			if used := c.refresh(token, nil).status != http.StatusOK; used != test.used {
 				t.Errorf("used: %v", used)
 			}
@@ -83,24 +83,24 @@ func TestFaults(t *testing.T) {
 }
 
 func status(status int, contentType, body string) func(*testing.T, reply, error) {
-	return func(t *testing.T, answer reply, err error) {
+	return func(t *testing.T, response reply, err error) {
 		t.Helper()
-		if err != nil || answer.status != status || answer.header.Get("Content-Type") != contentType || !strings.Contains(answer.raw, body) {
-			t.Errorf("%d %q %v: %s", answer.status, answer.header.Get("Content-Type"), err, answer.raw)
+		if err != nil || response.status != status || response.header.Get("Content-Type") != contentType || !strings.Contains(response.raw, body) {
+			t.Errorf("%d %q %v: %s", response.status, response.header.Get("Content-Type"), err, response.raw)
 		}
 	}
 }
 
-func cut(t *testing.T, answer reply, err error) {
+func cut(t *testing.T, response reply, err error) {
 	t.Helper()
-	if err == nil || answer.status != 0 {
-		t.Errorf("a response: %d", answer.status)
+	if err == nil || response.status != 0 {
+		t.Errorf("a response: %d", response.status)
 	}
 }
 
 // TestEndlessFaults gives up on what never ends; the server goes on.
 func TestEndlessFaults(t *testing.T) {
-	for kind, answered := range map[string]bool{lab.FaultHang: false, lab.FaultEndless: true} {
+	for kind, responded := range map[string]bool{lab.FaultHang: false, lab.FaultEndless: true} {
 		c := start(t, lab.Habits{})
 		token := c.login(nil).text("refresh_token")
 		c.server.SetFault("token", lab.Fault{Kind: kind, Times: 1})
@@ -129,10 +129,10 @@ func TestEndlessFaults(t *testing.T) {
 			t.Fatal(err)
 		}
 		gate.Release()
-		if !answered {
+		if !responded {
 			cancel()
 		}
-		if got := <-done; !errors.Is(got.err, context.Canceled) || got.started != answered {
+		if got := <-done; !errors.Is(got.err, context.Canceled) || got.started != responded {
 			t.Errorf("%s: %+v", kind, got)
 		}
 		cancel()
@@ -187,14 +187,14 @@ func TestFaultsAtMCP(t *testing.T) {
 	if _, err := c.try(request()); err == nil || calls.Load() != 1 {
 		t.Errorf("cut after: %v, %d calls", err, calls.Load())
 	}
-	if answer, err := c.try(request()); !errors.Is(err, io.ErrUnexpectedEOF) || answer.status != http.StatusAccepted || answer.raw != `{"a"` {
-		t.Errorf("cut in body: %v %s", err, answer.raw)
+	if response, err := c.try(request()); !errors.Is(err, io.ErrUnexpectedEOF) || response.status != http.StatusAccepted || response.raw != `{"a"` {
+		t.Errorf("cut in body: %v %s", err, response.raw)
 	}
-	if answer := c.do(request()); answer.header.Get("Content-Type") != "text/plain; charset=utf-8" || answer.raw != `{"a":"b"}` {
-		t.Errorf("type: %s", answer.raw)
+	if response := c.do(request()); response.header.Get("Content-Type") != "text/plain; charset=utf-8" || response.raw != `{"a":"b"}` {
+		t.Errorf("type: %s", response.raw)
 	}
-	if answer := c.do(request()); answer.status != http.StatusAccepted || calls.Load() != 4 {
-		t.Errorf("afterwards: %d", answer.status)
+	if response := c.do(request()); response.status != http.StatusAccepted || calls.Load() != 4 {
+		t.Errorf("afterwards: %d", response.status)
 	}
 	requests := c.server.Requests()
 	if got := requests[len(requests)-1].Status; got != http.StatusAccepted {

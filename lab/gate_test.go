@@ -35,14 +35,14 @@ func TestHold(t *testing.T) {
 		if err := <-failed; !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", point, err)
 		}
-		answered := c.server.Hold("token:responded")
+		responded := c.server.Hold("token:responded")
 		gate.Release()
 		gate.Release()
 		// The server does what was asked, although no one listens.
-		if _, err := answered.Wait(t.Context()); err != nil {
+		if _, err := responded.Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		answered.Release()
+		responded.Release()
 		c.refresh(token, nil).is(t, http.StatusBadRequest, "invalid_grant")
 	}
 }
@@ -73,7 +73,7 @@ func TestHook(t *testing.T) {
 		server.Counts() // no lock is held
 		if e.Point == "token:responded" {
 			if e.Request.Status != http.StatusOK || e.Request.Endpoint != "token:code" {
-				t.Errorf("answered %v", e.Request)
+				t.Errorf("responded %v", e.Request)
 			}
 			close(last)
 		}

@@ -67,12 +67,12 @@ func TestInMemoryFaults(t *testing.T) {
 			t.Errorf("hang: %v", err)
 		}
 		begin := time.Now()
-		answer := c.do(c.refreshRequest(token))
-		answer.is(t, http.StatusOK, "")
+		response := c.do(c.refreshRequest(token))
+		response.is(t, http.StatusOK, "")
 		if waited := time.Since(begin); waited != time.Hour {
 			t.Errorf("delayed by %v", waited)
 		}
-		if half, err := c.try(c.refreshRequest(answer.text("refresh_token"))); !errors.Is(err, io.ErrUnexpectedEOF) || half.raw == "" {
+		if half, err := c.try(c.refreshRequest(response.text("refresh_token"))); !errors.Is(err, io.ErrUnexpectedEOF) || half.raw == "" {
 			t.Errorf("cut in body: %v", err)
 		}
 	})
@@ -116,7 +116,7 @@ func TestInMemoryHosts(t *testing.T) {
 	c := inMemory(t, lab.Habits{Consent: lab.ConsentPage})
 	defer c.server.Close()
 	if _, err := c.try(c.request(http.MethodPost, "https://elsewhere.test/token", "x")); err == nil {
-		t.Error("another host answers")
+		t.Error("another host responds")
 	}
 	if !strings.HasPrefix(c.server.MCPURL(), "https://") || !strings.HasPrefix(c.server.Issuer(), "https://") {
 		t.Errorf("%s %s", c.server.MCPURL(), c.server.Issuer())

@@ -28,12 +28,12 @@ func TestServerForms(t *testing.T) {
 	} {
 		c := start(t, lab.Habits{ServerForm: form, IssuerPath: "/tenant"})
 		for _, place := range places {
-			answer := c.get(c.server.URL() + place)
-			if there := answer.status == http.StatusOK; there != (place == want) {
-				t.Errorf("%q: %s: %d", form, place, answer.status)
+			response := c.get(c.server.URL() + place)
+			if there := response.status == http.StatusOK; there != (place == want) {
+				t.Errorf("%q: %s: %d", form, place, response.status)
 			}
-			if place == want && answer.text("token_endpoint") != c.server.URL()+"/tenant/token" {
-				t.Errorf("%q: token endpoint %s", form, answer.text("token_endpoint"))
+			if place == want && response.text("token_endpoint") != c.server.URL()+"/tenant/token" {
+				t.Errorf("%q: token endpoint %s", form, response.text("token_endpoint"))
 			}
 			if got := c.get(strings.TrimSuffix(c.server.MCPURL(), "/mcp") + place).status; got != http.StatusNotFound {
 				t.Errorf("%q: the MCP server has %s", form, place)

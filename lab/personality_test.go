@@ -265,7 +265,7 @@ var shown = map[string]func(t *testing.T, c *hand){
 			t.Errorf("authorize: %q", got)
 		}
 		if c.login(url.Values{"scope": {"tools"}}).text("refresh_token") != "" {
-			t.Errorf("a refresh token comes without being asked for")
+			t.Errorf("a refresh token comes without being requested")
 		}
 		c.wantEntry(nil)
 	},

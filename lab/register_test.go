@@ -32,9 +32,9 @@ func TestRegister(t *testing.T) {
 			if test.ask != "" {
 				document["token_endpoint_auth_method"] = test.ask
 			}
-			answer := c.register(document)
-			if answer.status != http.StatusCreated || c.id == "" {
-				t.Fatalf("%d %s", answer.status, answer.raw)
+			response := c.register(document)
+			if response.status != http.StatusCreated || c.id == "" {
+				t.Fatalf("%d %s", response.status, response.raw)
 			}
 			if c.method != test.method || (c.secret != "") != test.secret {
 				t.Errorf("said %q, secret %v", c.method, c.secret != "")
@@ -46,8 +46,8 @@ func TestRegister(t *testing.T) {
 	}
 }
 
-// TestRegisterRefusals asks for what is not to be had.
-func TestRegisterRefusals(t *testing.T) {
+// TestRegisterRejections asks for what is not to be had.
+func TestRegisterRejections(t *testing.T) {
 	c := start(t, lab.Habits{Methods: []string{lab.MethodBasic}})
 	for _, test := range []struct {
 		document map[string]any
@@ -65,8 +65,8 @@ func TestRegisterRefusals(t *testing.T) {
 	if _, there := none.metadata()["registration_endpoint"]; there {
 		t.Error("the metadata names a registration endpoint")
 	}
-	if answer := none.register(nil); answer.status != http.StatusNotFound {
-		t.Errorf("registration without an endpoint: %d", answer.status)
+	if response := none.register(nil); response.status != http.StatusNotFound {
+		t.Errorf("registration without an endpoint: %d", response.status)
 	}
 }
 
@@ -118,8 +118,8 @@ func TestForgetClients(t *testing.T) {
 		t.Fatalf("%d clients", n)
 	}
 	c.server.ForgetClients()
-	if answer := c.get(c.authorization(nil)); answer.status != http.StatusBadRequest || answer.header.Get("Location") != "" {
-		t.Errorf("authorize: %d", answer.status)
+	if response := c.get(c.authorization(nil)); response.status != http.StatusBadRequest || response.header.Get("Location") != "" {
+		t.Errorf("authorize: %d", response.status)
 	}
 	c.refresh(token, nil).is(t, http.StatusUnauthorized, "invalid_client")
 }

@@ -31,10 +31,10 @@ func TestBearer(t *testing.T) {
 		if test.header != "" {
 			r.Header.Set("Authorization", test.header)
 		}
-		answer := c.do(r)
-		challenge := answer.header.Get("WWW-Authenticate")
-		if answer.status != test.status || !strings.Contains(challenge, test.code) || test.code == "" && strings.Contains(challenge, "error=") {
-			t.Errorf("%s: %d %s", name, answer.status, challenge)
+		response := c.do(r)
+		challenge := response.header.Get("WWW-Authenticate")
+		if response.status != test.status || !strings.Contains(challenge, test.code) || test.code == "" && strings.Contains(challenge, "error=") {
+			t.Errorf("%s: %d %s", name, response.status, challenge)
 		}
 	}
 }
@@ -85,8 +85,8 @@ func TestBuiltin(t *testing.T) {
 		{`{"jsonrpc":"2.0","id":6,"method":"x"}`, 200, `"code":-32601`},
 		{`not JSON`, 400, ""},
 	} {
-		if answer := rpc(session, test.body); answer.status != test.status || !strings.Contains(answer.raw, test.want) {
-			t.Errorf("%s: %d %s", test.body, answer.status, answer.raw)
+		if response := rpc(session, test.body); response.status != test.status || !strings.Contains(response.raw, test.want) {
+			t.Errorf("%s: %d %s", test.body, response.status, response.raw)
 		}
 	}
 	if got := send(http.MethodPut, session, "").status; got != http.StatusMethodNotAllowed {
@@ -115,8 +115,8 @@ func TestOwnMCP(t *testing.T) {
 	if got := c.call("", "ping", "").status; got != http.StatusUnauthorized {
 		t.Errorf("without a token: %d", got)
 	}
-	answer := c.call(c.server.Issue("ana", "", "read").Access, "ping", "")
-	if answer.status != http.StatusTeapot || !strings.HasPrefix(answer.raw, `ana read {"jsonrpc"`) {
-		t.Errorf("%d %s", answer.status, answer.raw)
+	response := c.call(c.server.Issue("ana", "", "read").Access, "ping", "")
+	if response.status != http.StatusTeapot || !strings.HasPrefix(response.raw, `ana read {"jsonrpc"`) {
+		t.Errorf("%d %s", response.status, response.raw)
 	}
 }

@@ -51,14 +51,14 @@ func TestRotation(t *testing.T) {
 				} else if _, err := fmt.Sscanf(step, "%d %s", &token, &want); err != nil {
 					t.Fatal(err)
 				}
-				answer := c.refresh(given[token], nil)
-				got := answer.text("refresh_token")
+				response := c.refresh(given[token], nil)
+				got := response.text("refresh_token")
 				if want == "dead" {
-					answer.is(t, http.StatusBadRequest, "invalid_grant")
+					response.is(t, http.StatusBadRequest, "invalid_grant")
 					continue
 				}
-				answer.is(t, http.StatusOK, "")
-				if !c.works(answer.text("access_token")) {
+				response.is(t, http.StatusOK, "")
+				if !c.works(response.text("access_token")) {
 					t.Fatalf("%s: the access token does not work", step)
 				}
 				seen := false
@@ -66,7 +66,7 @@ func TestRotation(t *testing.T) {
 					seen = seen || got == old
 				}
 				if want == "new" && (got == "" || seen) || want == "access" && got != "" || want == "same" && got != given[same] {
-					t.Fatalf("%s: the answer has the wrong refresh token", step)
+					t.Fatalf("%s: the response has the wrong refresh token", step)
 				}
 				given = append(given, got)
 			}

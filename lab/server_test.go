@@ -53,7 +53,7 @@ func TestWholeWay(t *testing.T) {
 	tokens := c.do(c.tokenRequest(c.codeForm(response.Get("code"), nil)))
 	tokens.is(t, http.StatusOK, "")
 	if tokens.document["expires_in"] != 3600.0 || tokens.text("token_type") != "Bearer" {
-		t.Errorf("answer %s", tokens.raw)
+		t.Errorf("response %s", tokens.raw)
 	}
 	if !c.works(tokens.text("access_token")) {
 		t.Error("the access token does not work")
@@ -71,10 +71,10 @@ func TestWholeWay(t *testing.T) {
 	c.method = lab.MethodNone
 	c.refresh(tokens.text("refresh_token"), nil).is(t, http.StatusUnauthorized, "invalid_client")
 	c.method = lab.MethodPost
-	renewed := c.refresh(tokens.text("refresh_token"), nil)
-	renewed.is(t, http.StatusOK, "")
-	if !c.works(renewed.text("access_token")) {
-		t.Error("the renewed access token does not work")
+	refreshed := c.refresh(tokens.text("refresh_token"), nil)
+	refreshed.is(t, http.StatusOK, "")
+	if !c.works(refreshed.text("access_token")) {
+		t.Error("the refreshed access token does not work")
 	}
 
 	want := map[string]int{
@@ -142,10 +142,10 @@ func TestExactUnderLoad(t *testing.T) {
 	var all sync.WaitGroup
 	for range clients {
 		all.Go(func() {
-			answer := c.refresh(token, nil)
+			response := c.refresh(token, nil)
 			mu.Lock()
 			defer mu.Unlock()
-			statuses[answer.status]++
+			statuses[response.status]++
 		})
 	}
 	all.Wait()
@@ -177,11 +177,11 @@ func TestClock(t *testing.T) {
 		t.Error("the access token ended early")
 	}
 	c.server.Advance(time.Second)
-	answer := c.call(token, "ping", "")
-	if answer.status != http.StatusUnauthorized {
+	response := c.call(token, "ping", "")
+	if response.status != http.StatusUnauthorized {
 		t.Error("the access token has no end")
 	}
-	if got := answer.header.Get("Date"); got != "Tue, 01 Jan 2030 13:00:00 GMT" {
+	if got := response.header.Get("Date"); got != "Tue, 01 Jan 2030 13:00:00 GMT" {
 		t.Errorf("Date is %s", got)
 	}
 	code := c.authorize(nil).Get("code")
@@ -193,7 +193,7 @@ func TestClock(t *testing.T) {
 func TestReset(t *testing.T) {
 	c := start(t, lab.Habits{})
 	tokens := c.login(nil)
-	renewed := c.refresh(tokens.text("refresh_token"), nil)
+	refreshed := c.refresh(tokens.text("refresh_token"), nil)
 	c.server.SetFault("mcp", lab.Fault{Kind: lab.FaultStatus})
 	gate := c.server.Hold("mcp:received")
 	c.server.Reset()
@@ -203,7 +203,7 @@ func TestReset(t *testing.T) {
 		_, err := gate.Wait(ctx)
 		return err
 	}(); err == nil {
-		t.Error("somebody is at the gate")
+		t.Error("a user is at the gate")
 	}
 	if n := len(c.server.Requests()); n != 0 || len(c.server.Counts()) != 0 {
 		t.Errorf("%d requests, counts %v", n, c.server.Counts())
@@ -211,7 +211,7 @@ func TestReset(t *testing.T) {
 	if audit := c.server.Audit(); audit.Codes != 0 || audit.Refreshes != 0 || audit.Families[0].Presented[0] != 0 {
 		t.Errorf("audit %+v", audit)
 	}
-	if !c.works(renewed.text("access_token")) {
+	if !c.works(refreshed.text("access_token")) {
 		t.Error("the access token is forgotten, or the fault or the gate is there")
 	}
 }
@@ -246,7 +246,7 @@ func TestClose(t *testing.T) {
 		}
 	}
 	if _, err := c.try(c.request(http.MethodGet, c.server.MCPURL(), "")); err == nil {
-		t.Error("a closed server answers")
+		t.Error("a closed server responds")
 	}
 }
 

@@ -12,8 +12,8 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// TestCodeRefusals sends code exchanges that must not work.
-func TestCodeRefusals(t *testing.T) {
+// TestCodeRejections sends code exchanges that must not work.
+func TestCodeRejections(t *testing.T) {
 	c := start(t, lab.Habits{})
 	for name, test := range map[string]struct {
 		changes url.Values
@@ -29,9 +29,9 @@ func TestCodeRefusals(t *testing.T) {
 		"password":         {url.Values{"grant_type": {"password"}}, "unsupported_grant_type"},
 	} {
 		form := c.codeForm(c.authorize(nil).Get("code"), test.changes)
-		answer := c.do(c.tokenRequest(form))
-		if answer.status != http.StatusBadRequest || answer.text("error") != test.code {
-			t.Errorf("%s: %d %s", name, answer.status, answer.raw)
+		response := c.do(c.tokenRequest(form))
+		if response.status != http.StatusBadRequest || response.text("error") != test.code {
+			t.Errorf("%s: %d %s", name, response.status, response.raw)
 		}
 	}
 
@@ -68,13 +68,13 @@ func TestExpiresIn(t *testing.T) {
 		"": 90.0, lab.ExpiresNumber: 90.0, lab.ExpiresString: "90", lab.ExpiresOmitted: nil, lab.ExpiresZero: 0.0,
 	} {
 		c := start(t, lab.Habits{ExpiresIn: how, AccessTokenLifetime: 90 * time.Second})
-		answer := c.login(nil)
-		got, there := answer.document["expires_in"]
+		response := c.login(nil)
+		got, there := response.document["expires_in"]
 		if got != want || there != (how != lab.ExpiresOmitted) {
 			t.Errorf("%q: %v", how, got)
 		}
 		c.server.Advance(90 * time.Second)
-		if c.works(answer.text("access_token")) {
+		if c.works(response.text("access_token")) {
 			t.Errorf("%q: the access token did not end", how)
 		}
 	}
@@ -83,10 +83,10 @@ func TestExpiresIn(t *testing.T) {
 // TestFormResponses reads a form-encoded response.
 func TestFormResponses(t *testing.T) {
 	c := start(t, lab.Habits{FormResponses: true})
-	answer := c.do(c.tokenRequest(c.codeForm(c.authorize(nil).Get("code"), nil)))
-	values, err := url.ParseQuery(answer.raw)
-	if err != nil || answer.document != nil || !c.works(values.Get("access_token")) || values.Get("expires_in") != "3600" {
-		t.Errorf("%v: %s", err, answer.raw)
+	response := c.do(c.tokenRequest(c.codeForm(c.authorize(nil).Get("code"), nil)))
+	values, err := url.ParseQuery(response.raw)
+	if err != nil || response.document != nil || !c.works(values.Get("access_token")) || values.Get("expires_in") != "3600" {
+		t.Errorf("%v: %s", err, response.raw)
 	}
 }
 
@@ -247,11 +247,11 @@ func TestGrantsEnforced(t *testing.T) {
 		if _, there := c.login(nil).document["refresh_token"]; there != test.refresh {
 			t.Errorf("%+v: refresh token %v", test, there)
 		}
-		answer := c.refresh(c.server.Issue(c.id, "", "").Refresh, nil)
+		response := c.refresh(c.server.Issue(c.id, "", "").Refresh, nil)
 		if test.refresh {
-			answer.is(t, http.StatusOK, "")
+			response.is(t, http.StatusOK, "")
 		} else {
-			answer.is(t, http.StatusBadRequest, "unauthorized_client")
+			response.is(t, http.StatusBadRequest, "unauthorized_client")
 		}
 	}
 }

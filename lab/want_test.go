@@ -53,7 +53,7 @@ func (c *hand) wantLost(token string) {
 	c.t.Helper()
 	c.trouble()
 	if _, err := c.try(c.tokenRequest(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}})); err == nil {
-		c.t.Error("the answer has come")
+		c.t.Error("the response has come")
 	}
 	if got := c.server.Audit().Refreshes; got != 1 {
 		c.t.Errorf("%d refreshes", got)

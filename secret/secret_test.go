@@ -62,7 +62,7 @@ func TestNothingPrintsIt(t *testing.T) {
 	}
 }
 
-func TestEmptyIsTold(t *testing.T) {
+func TestEmptyIsNotified(t *testing.T) {
 	if got := fmt.Sprintf("%v|%q|%#v|%s", String(""), String(""), String(""), String("")); got != `|""|""|` {
 		t.Errorf("an empty secret prints as %s", got)
 	}

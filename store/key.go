@@ -15,7 +15,7 @@ import (
 const DefaultProfile = "default"
 
 // Key names a credential: one server, one profile. Build it with NewKey, which
-// makes equal what a person takes for equal.
+// makes equal what a user takes for equal.
 type Key struct {
 	// Server is the canonical server URL: scheme and host in lower case, no
 	// default port, no fragment, no slash at the end. It names the record and
@@ -58,7 +58,7 @@ func NewKey(serverURL, profile string) (Key, error) {
 	return Key{Server: server, Profile: profile}, nil
 }
 
-// String returns the key as a person reads it.
+// String returns the key as a user reads it.
 func (k Key) String() string {
 	if k.Profile == "" || k.Profile == DefaultProfile {
 		return k.Server
@@ -73,7 +73,7 @@ func (k Key) Compare(other Key) int {
 
 // Name returns a name for the key that is safe in every file system and as a
 // key of any database: lower-case letters, digits, '.' and '-', at most 80
-// bytes. It begins with the host, for the person who looks into the folder; a
+// bytes. It begins with the host, for the user who looks into the folder; a
 // hash makes it unique.
 func (k Key) Name() string {
 	host := k.Server

@@ -42,7 +42,7 @@ func TestNewKey(t *testing.T) {
 	}
 }
 
-func TestNewKeyRefuses(t *testing.T) {
+func TestNewKeyRejects(t *testing.T) {
 	for _, url := range []string{
 		"", "mcp.example.com", "/mcp", "//mcp.example.com", "ftp://mcp.example.com", "https:mcp.example.com", "https:user:password@example.com",
 		"https://", "https://:8080", "https:///mcp", "https://user:password@mcp.example.com:port/", "javascript:alert(1)",

@@ -9,7 +9,7 @@ import (
 type metric string
 
 const (
-	startTime   metric = "new process to the first answered `tools/list`, ms"
+	startTime   metric = "new process to the first responded `tools/list`, ms"
 	startCPU    metric = "CPU time of that process, ms"
 	restMemory  metric = "its peak memory, MiB"
 	callTime    metric = "new process that makes one call, ms"
@@ -84,16 +84,16 @@ var bounds = []bound{
 	{what: "1 MiB × 32, throughput, times the floor's", metric: largeMany, beside: floor, atLeast: true, limit: 0.8},
 }
 
-// A verdict is what became of a bound.
-type verdict struct {
+// A result is what became of a bound.
+type outcomes1 struct {
 	bound
 	value    float64
 	measured bool
 }
 
-// judge compares the bridge's figures with a bound.
-func (b bound) judge(f figures) verdict {
-	v := verdict{bound: b}
+// check compares the bridge's figures with a bound.
+func (b bound) check(f figures) outcomes1 {
+	v := outcomes1{bound: b}
 	switch {
 	case b.beside == "":
 		v.value, v.measured = f.shown(b.metric, ours)
@@ -107,7 +107,7 @@ func (b bound) judge(f figures) verdict {
 
 // missed is true of a bound that was measured and not met. A peer that is not
 // there is no reason to fail; that the bridge itself is not, is one.
-func (v verdict) missed() bool {
+func (v outcomes1) missed() bool {
 	if !v.measured {
 		return v.beside != remote
 	}
@@ -117,21 +117,21 @@ func (v verdict) missed() bool {
 	return v.value > v.limit
 }
 
-func (v verdict) limitText() string {
+func (v outcomes1) limitText() string {
 	if v.atLeast {
 		return fmt.Sprintf("≥ %.2f", v.limit)
 	}
 	return fmt.Sprintf("≤ %.2f", v.limit)
 }
 
-func (v verdict) valueText() string {
+func (v outcomes1) valueText() string {
 	if !v.measured {
 		return "not available"
 	}
 	return fmt.Sprintf("%.2f", v.value)
 }
 
-func (v verdict) word() string {
+func (v outcomes1) word() string {
 	switch {
 	case v.missed():
 		return "MISSED"

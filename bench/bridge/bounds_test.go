@@ -25,7 +25,7 @@ func TestBounds(t *testing.T) {
 		{"the bridge is not there", atMost, figures{startTime: {floor: {10}}}, "not available", "MISSED"},
 		{"the most memory", alone, figures{restMemory: {ours: {10, 21, 10}}}, "21.00", "MISSED"},
 	} {
-		v := test.bound.judge(test.figure)
+		v := test.bound.check(test.figure)
 		if v.valueText() != test.value || v.word() != test.word {
 			t.Errorf("%s: %s %s, want %s %s", test.name, v.valueText(), v.word(), test.value, test.word)
 		}

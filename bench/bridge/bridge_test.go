@@ -32,7 +32,7 @@ func TestParts(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &stage{self: os.Args[0], root: root, dir: t.TempDir(), target: strings.TrimSpace(target)}
-	if err := refused(ctx, s.target); err != nil {
+	if err := rejected(ctx, s.target); err != nil {
 		t.Fatal(err)
 	}
 	if s.token, err = signIn(ctx, s.target); err != nil {

@@ -190,7 +190,7 @@ func packageVersion(path string) (string, error) {
 	return description.Version, json.Unmarshal(raw, &description)
 }
 
-// authorizationURL is what a bridge tells the person to open.
+// authorizationURL is what a bridge tells the user to open.
 var authorizationURL = regexp.MustCompile(`http://127\.0\.0\.1:\d+/authorize\?\S+`)
 
 // consented signs a contestant in that only does so as it starts: its standard
@@ -251,8 +251,8 @@ func (c *contestant) try(ctx context.Context) error {
 	return nil
 }
 
-// refused makes sure that the server refuses a request without a token.
-func refused(ctx context.Context, target string) error {
+// rejected makes sure that the server rejects a request without a token.
+func rejected(ctx context.Context, target string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"ping"}`))
 	if err != nil {
 		return err
@@ -263,7 +263,7 @@ func refused(ctx context.Context, target string) error {
 	}
 	resp.Body.Close()
 	if resp.StatusCode != http.StatusUnauthorized {
-		return fmt.Errorf("the server answers a request without a token with status %d", resp.StatusCode)
+		return fmt.Errorf("the server responds to a request without a token with status %d", resp.StatusCode)
 	}
 	return nil
 }

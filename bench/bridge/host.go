@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// patience is how long a process may take to end after its input has.
-const patience = 10 * time.Second
+// timeout is how long a process may take to end after its input has.
+const timeout = 10 * time.Second
 
 // A host has started a stdio MCP server and speaks JSON-RPC with it, a message a
 // line. Its methods may be called from any number of goroutines.
@@ -69,14 +69,14 @@ func launch(cmd *exec.Cmd, stderr io.Writer) (*host, error) {
 // close ends the process as hosts do, by closing its input, and returns what it
 // has used. A process that does not end is killed, which is an error.
 func (h *host) close() (*os.ProcessState, error) {
-	timer := time.AfterFunc(patience, func() { _ = h.cmd.Process.Kill() })
+	timer := time.AfterFunc(timeout, func() { _ = h.cmd.Process.Kill() })
 	h.writing.Lock()
 	_ = h.in.Close()
 	h.writing.Unlock()
 	<-h.gone
 	err := h.cmd.Wait()
 	if !timer.Stop() {
-		err = fmt.Errorf("it did not end within %v of its input", patience)
+		err = fmt.Errorf("it did not end within %v of its input", timeout)
 	}
 	return h.cmd.ProcessState, err
 }
@@ -136,7 +136,7 @@ func (h *host) deliver(line []byte) {
 		q.result = bytes.Clone(result)
 	}
 	if result == nil {
-		q.err = fmt.Errorf("the answer is an error: %.200s", failure)
+		q.err = fmt.Errorf("the response is an error: %.200s", failure)
 	}
 	close(q.done)
 }
@@ -189,7 +189,7 @@ func (h *host) write(head string, middle []byte, tail string) error {
 	return h.out.Flush()
 }
 
-// handshake is what every host says first, up to the answered tools/list.
+// handshake is what every host says first, up to the responded tools/list.
 func (h *host) handshake(ctx context.Context) error {
 	err := h.do(ctx, &request{}, "initialize",
 		`{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}`, nil, "")
@@ -204,7 +204,7 @@ func (h *host) handshake(ctx context.Context) error {
 		return err
 	}
 	if !bytes.Contains(list.result, []byte(`"echo"`)) {
-		return errors.New("tools/list is answered without the tool")
+		return errors.New("tools/list is responded to without the tool")
 	}
 	return nil
 }
@@ -214,7 +214,7 @@ const (
 	callTail = `}}`
 )
 
-// call has a text echoed, and checks the length of the answer.
+// call has a text echoed, and checks the length of the response.
 func (h *host) call(ctx context.Context, p payload) error {
 	q := &request{}
 	if err := h.do(ctx, q, "tools/call", callHead, p.raw, callTail); err != nil {

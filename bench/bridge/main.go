@@ -74,7 +74,7 @@ func run(ctx context.Context, write string, out, progress io.Writer) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, stopServer()) }()
-	if err := refused(ctx, s.target); err != nil {
+	if err := rejected(ctx, s.target); err != nil {
 		return err
 	}
 	if s.token, err = signIn(ctx, s.target); err != nil {
@@ -99,8 +99,8 @@ func run(ctx context.Context, write string, out, progress io.Writer) (err error)
 	}
 	missed := 0
 	for _, b := range bounds {
-		v := b.judge(r.figures)
-		r.verdicts = append(r.verdicts, v)
+		v := b.check(r.figures)
+		r.results = append(r.results, v)
 		if v.missed() {
 			missed++
 		}
@@ -121,7 +121,7 @@ func run(ctx context.Context, write string, out, progress io.Writer) (err error)
 }
 
 // contestants are all of them, ready to start, the bridge first. One that does not get a call
-// answered takes no part, and the report says so.
+// responded takes no part, and the report says so.
 func (s *stage) contestants(ctx context.Context, progress io.Writer) ([]*contestant, error) {
 	own, err := s.ownBridge(ctx)
 	if err != nil {

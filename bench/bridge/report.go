@@ -12,10 +12,10 @@ import (
 
 // A report is what a run has to say.
 type report struct {
-	figures  figures
-	verdicts []verdict
-	all      []*contestant
-	day      time.Time
+	figures figures
+	results []outcomes1
+	all     []*contestant
+	day     time.Time
 }
 
 // cell is a figure as it is written: three digits that count.
@@ -72,7 +72,7 @@ func (r *report) print(out io.Writer) error {
 	}
 	table = tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "handstamp bridge\tis\tbound\t\t")
-	for _, v := range r.verdicts {
+	for _, v := range r.results {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t\n", v.what, v.valueText(), v.limitText(), v.word())
 	}
 	return table.Flush()
@@ -109,13 +109,13 @@ in one row was measured together.
 		fmt.Fprintln(out)
 	}
 	fmt.Fprint(out, "\n| the bridge's bounds | is | bound | |\n|---|---:|---:|---|\n")
-	for _, v := range r.verdicts {
+	for _, v := range r.results {
 		fmt.Fprintf(out, "| %s | %s | %s | %s |\n", v.what, v.valueText(), v.limitText(), v.word())
 	}
 	fmt.Fprint(out, `
 The floor is a pump of bytes: a line in, a POST with one fixed token, the body back as a line (`+"`bench/bridge/floor`"+`). The
 Go SDK's client is called directly, in the process that measures, with no bridge at all. mcp-remote is run by node
-itself; npx would cost a process more. Everything talks to one server process with a bearer check, whose answers are
+itself; npx would cost a process more. Everything talks to one server process with a bearer check, whose responses are
 JSON and cost next to nothing; a call has a text of letters, quotes and line ends echoed. Each bridge has signed in
 before and finds its token stored.
 `)

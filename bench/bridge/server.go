@@ -54,7 +54,7 @@ func serve(in io.Reader, out io.Writer) error {
 }
 
 // A gate is in front of the MCP server. It asks the lab about each bearer token
-// once and believes the answer from then on, as resource servers do that ask for
+// once and believes the response from then on, as resource servers do that ask for
 // an introspection: the lab reads and records every request, which is more than
 // the requests measured here cost.
 type gate struct {
@@ -65,17 +65,17 @@ type gate struct {
 
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if _, ok := g.known.Load(r.Header.Get("Authorization")); ok {
-		answer(w, r)
+		response(w, r)
 		return
 	}
 	r.Host = g.host
 	g.lab.Handler().ServeHTTP(w, r)
 }
 
-// admit answers a request that has passed the lab's check.
+// admit responses a request that has passed the lab's check.
 func (g *gate) admit(w http.ResponseWriter, r *http.Request) {
 	g.known.Store(r.Header.Get("Authorization"), true)
-	answer(w, r)
+	response(w, r)
 }
 
 const (
@@ -90,8 +90,8 @@ const (
 // buffers hold request bodies.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// answer is an MCP server without sessions and without a stream of its own.
-func answer(w http.ResponseWriter, r *http.Request) {
+// response is an MCP server without sessions and without a stream of its own.
+func response(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
@@ -155,13 +155,13 @@ func reply(w http.ResponseWriter, id []byte, outcome, head string, middle []byte
 	header := w.Header()
 	header["Content-Type"] = []string{"application/json"}
 	header["Content-Length"] = []string{strconv.Itoa(len(start) + len(middle) + len(tail))}
-	// A client that has gone needs no answer.
+	// A client that has gone needs no response.
 	_, _ = io.WriteString(w, start)
 	_, _ = w.Write(middle)
 	_, _ = io.WriteString(w, tail)
 }
 
-// consent is the person at the browser, as a command: its argument is the URL.
+// consent is the user at the browser, as a command: its argument is the URL.
 func consent(ctx context.Context, args []string) error {
 	if len(args) != 1 {
 		return fmt.Errorf("consent takes one URL")

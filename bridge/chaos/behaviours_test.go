@@ -251,10 +251,10 @@ var breaks = []behaviour{
 	}},
 	{"half a body", 2, true, posts, func(x *exchange) {
 		x.carry()
-		answer := x.result()
+		replys1 := x.result()
 		x.w.Header().Set("Content-Type", "application/json")
-		x.w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
-		io.WriteString(x.w, answer[:len(answer)/2])
+		x.w.Header().Set("Content-Length", strconv.Itoa(len(replys1)))
+		io.WriteString(x.w, replys1[:len(replys1)/2])
 		x.flush()
 		panic(http.ErrAbortHandler)
 	}},

@@ -14,7 +14,7 @@ var (
 	runs      = flag.Int("runs", 100, "how many runs are made")
 	firstSeed = flag.Uint64("seed", 1, "the seed of the first run; zero: another each time")
 	first     = flag.Bool("first", false, "end with the first run that finds something")
-	patience  = flag.Duration("patience", 2*time.Minute, "how long a run may take in the world outside")
+	timeout   = flag.Duration("timeout", 2*time.Minute, "how long a run may take in the world outside")
 )
 
 func TestMain(m *testing.M) {

@@ -46,7 +46,7 @@ type asked struct {
 // fact is what the server knows of one request.
 type fact struct {
 	carried   int
-	told      int       // how often it learned that its session is over
+	notified  int       // how often it learned that its session is over
 	resumable bool      // its stream can be resumed, and then has the response
 	held      bool      // its POST is held open
 	whole     time.Time // when a complete and valid response had been sent
@@ -57,26 +57,26 @@ type fact struct {
 type ledger struct {
 	began time.Time
 
-	mu       sync.Mutex // guards what follows
-	lines    []string   // the transcript
-	findings []string
-	asked    map[string]*asked
-	ids      map[int]string // by number
-	facts    map[int]*fact
-	active   map[int]time.Time // messages of the host by number: when they were done; zero: not yet
-	arrived  []time.Time       // requests at the server
-	hellos   int               // initialize requests of the host
-	lately   time.Time         // when the last session was begun
-	begun    int               // sessions that the server has begun
-	healthy  bool              // the server does nothing wrong
-	pings    time.Duration     // how often the server is pinged; zero: never
-	ended    []time.Time       // when sessions ended
-	reasons  int               // why it may have had to begin more than the host asked for
-	stalled  bool              // the server holds what all others wait for
-	inputEnd bool              // standard input has ended
-	notices  map[string]int    // notifications and requests of the server, by serial: sent and not yet seen
-	changed  chan struct{}     // closed at each response
-	unasked  int               // errors without id that invalid lines explain
+	mu          sync.Mutex // guards what follows
+	lines       []string   // the transcript
+	findings    []string
+	asked       map[string]*asked
+	ids         map[int]string // by number
+	facts       map[int]*fact
+	active      map[int]time.Time // messages of the host by number: when they were done; zero: not yet
+	arrived     []time.Time       // requests at the server
+	hellos      int               // initialize requests of the host
+	lately      time.Time         // when the last session was begun
+	begun       int               // sessions that the server has begun
+	healthy     bool              // the server does nothing wrong
+	pings       time.Duration     // how often the server is pinged; zero: never
+	ended       []time.Time       // when sessions ended
+	reasons     int               // why it may have had to begin more than the host requested
+	stalled     bool              // the server holds what all others wait for
+	inputEnd    bool              // standard input has ended
+	notices     map[string]int    // notifications and requests of the server, by serial: sent and not yet seen
+	changed     chan struct{}     // closed at each response
+	unrequested int               // errors without id that invalid lines explain
 }
 
 func newLedger() *ledger {
@@ -255,7 +255,7 @@ func (l *ledger) responded(id, result, failure json.RawMessage) {
 		l.findLocked("an error has no code or no message")
 	}
 	if len(id) == 0 || string(id) == "null" {
-		if l.unasked--; l.unasked < 0 {
+		if l.unrequested--; l.unrequested < 0 {
 			l.findLocked("a response without an id")
 		}
 		return
@@ -279,7 +279,7 @@ func (l *ledger) responded(id, result, failure json.RawMessage) {
 		l.findLocked("request %s, number %d, got the response of number %d", id, a.n, *r.Said)
 	}
 	f := l.fact(a.n)
-	if l.healthy && f.told < 2 && !l.often() && e.Data.Source == "bridge" && a.call && l.hellos < 2 && !l.inputEnd && !a.cancelled {
+	if l.healthy && f.notified < 2 && !l.often() && e.Data.Source == "bridge" && a.call && l.hellos < 2 && !l.inputEnd && !a.cancelled {
 		l.findLocked("call %s got an error of the bridge's, though the server does nothing wrong: %s", id, failure)
 	}
 	if failure != nil && f.resumable && l.hellos < 2 && !l.inputEnd && !a.cancelled {

@@ -91,7 +91,7 @@ var (
 func hunt(t *testing.T, binary string) (n int, seed uint64, finding string) {
 	t.Helper()
 	first := *firstSeed
-	command := exec.Command(binary, "-test.run", "^TestChaos$", "-first", "-patience", "20s",
+	command := exec.Command(binary, "-test.run", "^TestChaos$", "-first", "-timeout", "20s",
 		"-seed", fmt.Sprint(first), "-runs", fmt.Sprint(mutantRuns))
 	command.Env = append(os.Environ(), "CHAOS_SEED=")
 	out, err := command.CombinedOutput()

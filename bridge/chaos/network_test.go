@@ -30,22 +30,22 @@ type network struct {
 
 // DialContext connects to the server.
 func (n *network) DialContext(_ context.Context, _, address string) (net.Conn, error) {
-	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	rejected := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	if address != serverHost+":80" {
 		n.foreign(address)
-		return nil, refused
+		return nil, rejected
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.listener == nil {
-		return nil, refused
+		return nil, rejected
 	}
 	up, down := newHalf(), newHalf()
 	client, server := &conn{in: down, out: up}, &conn{in: up, out: down}
 	select {
 	case n.listener.backlog <- server:
 	default:
-		return nil, refused
+		return nil, rejected
 	}
 	n.conns[server] = true
 	return client, nil

@@ -58,7 +58,7 @@ func drawPlan(seed uint64) *plan {
 	p.gentle = r.IntN(2) == 0
 	p.steps = pick(r, 10, 25, 60)
 	p.flight = pick(r, 1, 4, 16)
-	p.ending = pick(r, "settled", "settled", "abrupt", "cancelled", "broken")
+	p.ending = pick(r, "decided", "decided", "abrupt", "cancelled", "broken")
 	if r.IntN(3) == 0 {
 		p.ping = 5 * time.Second
 	}

@@ -41,7 +41,7 @@ func (r *report) String() string {
 // run makes the run of a seed.
 func run(t *testing.T, seed uint64) (r *report) {
 	t.Helper()
-	watchdog := time.AfterFunc(*patience, func() {
+	watchdog := time.AfterFunc(*timeout, func() {
 		stacks := make([]byte, 4<<20)
 		fmt.Printf("run %d does not end\nRepeat it with: CHAOS_SEED=%d go test -v ./bridge/chaos\n%s\n", seed, seed, stacks[:runtime.Stack(stacks, true)])
 		os.Exit(1)
@@ -98,7 +98,7 @@ func bubble(p *plan) *report {
 // end ends the bridge in the way that is planned, and checks how it ends.
 func end(p *plan, l *ledger, h *host, ended <-chan error, cancel context.CancelFunc) {
 	switch p.ending {
-	case "settled":
+	case "decided":
 		_, overdue := l.open()
 		h.await(respondsWithin+time.Minute, func() bool {
 			var n int
@@ -128,7 +128,7 @@ func end(p *plan, l *ledger, h *host, ended <-chan error, cancel context.CancelF
 		h.send(line{text: "{"})
 		<-h.failed
 	}
-	exactly := p.ending == "settled" || p.ending == "abrupt"
+	exactly := p.ending == "decided" || p.ending == "abrupt"
 	began := time.Now()
 	select {
 	case err := <-ended:

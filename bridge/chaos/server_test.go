@@ -362,7 +362,7 @@ func (x *exchange) serve() {
 	if len(from) == 0 || x.dice.Float64() >= x.rate {
 		from = fine[x.server.server]
 	} else if x.n == 0 {
-		x.doubt() // the bridge's own request may settle a suspicion
+		x.doubt() // the bridge's own request may decide a suspicion
 	}
 	total := 0
 	for _, b := range from {

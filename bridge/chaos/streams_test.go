@@ -135,7 +135,7 @@ const withoutID = `{"jsonrpc":"2.0","id":null,"error":{"code":%d,"message":"no v
 func (x *exchange) tellForgotten() {
 	x.note("server: %s %s: no such session", x.m.Method, x.m.ID)
 	x.ledger.mu.Lock()
-	x.fact(x.n).told++
+	x.fact(x.n).notified++
 	x.ledger.mu.Unlock()
 	tellForgotten(x.w, x.forgotten)
 }

@@ -75,21 +75,21 @@ func (a *authority) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.counts[r.URL.Path]++
 	serial := strconv.Itoa(a.counts[r.URL.Path])
 	a.mu.Unlock()
-	answer := func(status int, v map[string]any) {
+	response := func(status int, v map[string]any) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
 		_ = json.NewEncoder(w).Encode(v)
 	}
 	switch {
 	case strings.HasPrefix(r.URL.Path, "/.well-known/"):
-		answer(200, map[string]any{
+		response(200, map[string]any{
 			"issuer": a.issuer, "authorization_endpoint": a.issuer + "/authorize", "token_endpoint": a.issuer + "/token",
 			"registration_endpoint": a.issuer + "/register", "response_types_supported": []string{"code"},
 			"code_challenge_methods_supported": []string{"S256"}, "token_endpoint_auth_methods_supported": []string{"none"},
 			"grant_types_supported": []string{"authorization_code", "refresh_token"},
 		})
 	case r.URL.Path == "/register" && a.noRegistration:
-		answer(400, map[string]any{"error": "invalid_client_metadata", "error_description": "registration is closed"})
+		response(400, map[string]any{"error": "invalid_client_metadata", "error_description": "registration is closed"})
 	case r.URL.Path == "/register":
 		var document map[string]any
 		_ = json.NewDecoder(r.Body).Decode(&document)
@@ -97,7 +97,7 @@ func (a *authority) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			document = make(map[string]any)
 		}
 		document["client_id"], document["token_endpoint_auth_method"] = "client-"+serial, "none"
-		answer(201, document)
+		response(201, document)
 	case r.URL.Path == "/authorize":
 		code := "code-" + serial
 		what := r.Form.Get("tenant")
@@ -115,9 +115,9 @@ func (a *authority) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			what = a.codes[r.Form.Get("code")]
 			a.mu.Unlock()
 		}
-		answer(200, map[string]any{"access_token": "token." + what + "." + serial, "refresh_token": "refresh." + what, "token_type": "Bearer", "expires_in": 3600})
+		response(200, map[string]any{"access_token": "token." + what + "." + serial, "refresh_token": "refresh." + what, "token_type": "Bearer", "expires_in": 3600})
 	default:
-		answer(404, map[string]any{})
+		response(404, map[string]any{})
 	}
 }
 

@@ -31,16 +31,16 @@ func chapters() []chapter {
 	return []chapter{
 		{"The machine and the network", slices.Concat(network, slowServers, restarts, logins)},
 		{"Sessions and streams", slices.Concat(forgotten, keptSessions, streams, contacts)},
-		{"Requests and responses", slices.Concat(unanswered, misplaced, mended, words)},
+		{"Requests and responses", slices.Concat(pending, misplaced, mended, words)},
 		{"Safety", slices.Concat(redirects, names, limits)},
 	}
 }
 
 // A result names what was wrong; it is empty if nothing was.
-type verdict string
+type outcome string
 
 // A play is one run of a behaviour with one contestant. Its methods are for the goroutine
-// that plays; they end the play with a verdict where something is wrong.
+// that plays; they end the play with a result where something is wrong.
 type play struct {
 	*contestant
 	ctx      context.Context // ends with the play
@@ -54,7 +54,7 @@ type play struct {
 const bound = 90 * time.Second
 
 // perform plays a behaviour with a contestant.
-func (b *behaviour) perform(ctx context.Context, c *contestant) (v verdict, err error) {
+func (b *behaviour) perform(ctx context.Context, c *contestant) (v outcome, err error) {
 	dir, err := os.MkdirTemp("", "bridge-field-")
 	if err != nil {
 		return "", err
@@ -73,7 +73,7 @@ func (b *behaviour) perform(ctx context.Context, c *contestant) (v verdict, err 
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
-		case verdict:
+		case outcome:
 			v = r
 		case trouble:
 			err = r
@@ -100,7 +100,7 @@ func (p *play) must(err error) {
 
 // wrong ends the play: the contestant is wrong.
 func (p *play) wrong(format string, args ...any) {
-	panic(verdict(fmt.Sprintf(format, args...)))
+	panic(outcome(fmt.Sprintf(format, args...)))
 }
 
 func (p *play) cleanup(f func()) { p.cleanups = append(p.cleanups, f) }

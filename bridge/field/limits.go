@@ -15,14 +15,14 @@ const ending = 5 * time.Second
 
 // endsWhile plays the end of a bridge whose server responds to the call "odd" somehow, and never
 // responds to DELETE.
-func endsWhile(answer func(x *exchange), end func(h *host)) func(p *play) {
+func endsWhile(response func(x *exchange), end func(h *host)) func(p *play) {
 	return func(p *play) {
 		s := p.serve(func(x *exchange) bool {
 			switch {
 			case x.r.Method == http.MethodDelete:
 				x.hang()
 			case x.text() == "odd":
-				answer(x)
+				response(x)
 			default:
 				return false
 			}
@@ -70,7 +70,7 @@ var limits = []behaviour{
 		met:    "fuzzers; hostile servers",
 		now:    "it has its response in a moment",
 		before: "no response within 4 s",
-		play: answering(func(x *exchange) {
+		play: responding(func(x *exchange) {
 			x.result(strings.Repeat("[", 80<<10) + strings.Repeat("]", 80<<10))
 		}, func(p *play, _ *server, h *host, id string) {
 			p.until(4*time.Second, h.change, func() bool { _, found := h.find(responds(id)); return found })
@@ -137,7 +137,7 @@ var limits = []behaviour{
 		kind: "an event that never ends",
 		met:  "hostile servers",
 		now:  "an error, and the process takes 256 MiB at most",
-		play: answering(func(x *exchange) {
+		play: responding(func(x *exchange) {
 			x.stream("data: ")
 			text := strings.Repeat("x", 1<<20)
 			for range 400 {
@@ -158,9 +158,9 @@ var limits = []behaviour{
 		kind: "three responses to one request on its stream, and others behind them",
 		met:  "servers that repeat themselves",
 		now:  "the first one counts, nothing blocks",
-		play: answering(func(x *exchange) {
+		play: responding(func(x *exchange) {
 			for range 3 {
-				x.stream(event(x.response(x.answer())))
+				x.stream(event(x.response(x.reply())))
 			}
 		}, func(_ *play, _ *server, h *host, id string) { h.isEcho(id, "odd", soon) }),
 	},
@@ -172,7 +172,7 @@ var limits = []behaviour{
 		play: func(p *play) {
 			s := p.serve(odd(func(x *exchange) {
 				for range 3 {
-					x.sayTo(x.session, x.response(x.answer()))
+					x.sayTo(x.session, x.response(x.reply()))
 				}
 				x.status(202, "", "")
 			}))
@@ -187,7 +187,7 @@ var limits = []behaviour{
 	},
 	{
 		name: "ends-with-its-input",
-		kind: "the host closes standard input, while a call and DELETE are never answered",
+		kind: "the host closes standard input, while a call and DELETE are never responded to",
 		met:  "hosts that close and wait",
 		now:  "the process ends within 5 s",
 		play: endsWhile(func(x *exchange) { x.hang() }, closeInput),

@@ -15,7 +15,7 @@ import (
 )
 
 func main() {
-	out := flag.String("o", "docs/field.md", "the page with the table to write; empty: verdicts on standard output")
+	out := flag.String("o", "docs/field.md", "the page with the table to write; empty: results on standard output")
 	only := flag.String("only", "", "the one contestant that plays, handstamp or mcp-remote")
 	which := flag.String("run", "", "a regular expression of the behaviours to play")
 	program := flag.String("handstamp", "", "a program to play with in place of this tree's")
@@ -73,18 +73,18 @@ func run(ctx context.Context, out, only, which, program string, parallel int) er
 	return nil
 }
 
-// verdicts are the verdicts of a contestant, by the name of the behaviour.
-type verdicts map[string]verdict
+// results are the results of a contestant, by the name of the behaviour.
+type outcomes map[string]outcome
 
 // playAll plays all wanted behaviours with all contestants, side by side.
-func playAll(ctx context.Context, contestants []*contestant, wanted *regexp.Regexp, parallel int) (map[string]verdicts, error) {
-	results := make(map[string]verdicts)
+func playAll(ctx context.Context, contestants []*contestant, wanted *regexp.Regexp, parallel int) (map[string]outcomes, error) {
+	results := make(map[string]outcomes)
 	slots := make(chan struct{}, parallel)
 	var playing sync.WaitGroup
 	var mu sync.Mutex
 	var failed error
 	for _, c := range contestants {
-		results[c.name] = make(verdicts)
+		results[c.name] = make(outcomes)
 	}
 	for _, part := range chapters() {
 		for _, b := range part.behaviours {

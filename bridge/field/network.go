@@ -150,7 +150,7 @@ var slowServers = []behaviour{
 		name:   "slower-than-a-host-waits",
 		kind:   "an open server needs 8 s to wake",
 		met:    "the same, beside hosts that wait 5 s for `initialize` (Claude Code, opencode)",
-		now:    "`initialize` is answered in time in the server's place, without a tool that speaks of signing in; the lists are announced when the server is there",
+		now:    "`initialize` is responded to in time in the server's place, without a tool that speaks of signing in; the lists are announced when the server is there",
 		before: "a sign_in tool at an open server",
 		play: func(p *play) {
 			s := p.serve(asleep(8 * time.Second))
@@ -174,7 +174,7 @@ var slowServers = []behaviour{
 		name:   "never-wakes",
 		kind:   "a server takes the connection and never says anything",
 		met:    "a proxy in front of a dead container",
-		now:    "`initialize` is answered in time, without a tool that speaks of signing in",
+		now:    "`initialize` is responded to in time, without a tool that speaks of signing in",
 		before: "a sign_in tool at an open server",
 		play: func(p *play) {
 			s := p.serve(func(x *exchange) bool { x.hang(); return true })
@@ -348,7 +348,7 @@ var restarts = []behaviour{
 		name:   "state-of-a-replaced-session",
 		kind:   "log level and resource subscriptions of a session that was replaced",
 		met:    "SwiftMCP#179",
-		now:    "they are set again, what was unsubscribed is not; the host is told that lists may have changed",
+		now:    "they are set again, what was unsubscribed is not; the host is notified that lists may have changed",
 		before: "the log level of before does not reach the server within 5 s",
 		play: func(p *play) {
 			s := p.serve(nil)

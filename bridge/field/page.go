@@ -16,7 +16,7 @@ const (
 )
 
 // writePage writes the table where a page has it.
-func writePage(path string, contestants []*contestant, results map[string]verdicts) error {
+func writePage(path string, contestants []*contestant, results map[string]outcomes) error {
 	page, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -31,13 +31,13 @@ func writePage(path string, contestants []*contestant, results map[string]verdic
 	return os.WriteFile(path, []byte(before+tableBegins+table.String()+tableEnds+after), 0o644)
 }
 
-func write(w io.Writer, contestants []*contestant, results map[string]verdicts) {
+func write(w io.Writer, contestants []*contestant, results map[string]outcomes) {
 	fmt.Fprintf(w, `
 Written by `+"`make field-table`"+` on %s, with %s on %s/%s. Nothing here is edited by hand.
 
 Each row is a **kind** of behaviour that a server, a network or an MCP host was seen to have, rebuilt as a small server and a
 script of a host ([bridge/field](../bridge/field)). Both bridges played the same scripts with the same limits in the same run;
-a verdict looks only at what the host got, when, and at what the server received. A limit that includes the start of the process is 5 s
+a result looks only at what the host got, when, and at what the server received. A limit that includes the start of the process is 5 s
 longer for mcp-remote, which starts more slowly. `+"`make test`"+` demands that Handstamp is right in every row: the test is
 `+"`TestField/NAME`"+`.
 
@@ -64,7 +64,7 @@ longer for mcp-remote, which starts more slowly. `+"`make test`"+` demands that 
 		}
 		fmt.Fprint(w, "\n|---|---|---|---|---|", strings.Repeat("---|", len(contestants)), "\n")
 		for _, b := range part.behaviours {
-			fmt.Fprintf(w, "| %s | %s | %s | %s | `%s` |", b.kind, b.met, shown(verdict(b.before)), b.now, b.name)
+			fmt.Fprintf(w, "| %s | %s | %s | %s | `%s` |", b.kind, b.met, shown(outcome(b.before)), b.now, b.name)
 			for _, c := range contestants {
 				v, played := results[c.name][b.name]
 				if !played {
@@ -78,8 +78,8 @@ longer for mcp-remote, which starts more slowly. `+"`make test`"+` demands that 
 	}
 }
 
-// shown is a verdict as the table has it.
-func shown(v verdict) string {
+// shown is a result as the table has it.
+func shown(v outcome) string {
 	if v == "" {
 		return "right"
 	}

@@ -168,7 +168,7 @@ var redirects = []behaviour{
 		kind: "redirects in a circle",
 		met:  "two rules of a proxy",
 		now:  "an error that says so, and not that the call may have been carried out",
-		play: answering(func(x *exchange) {
+		play: responding(func(x *exchange) {
 			x.w.Header().Set("Location", "/mcp")
 			x.w.WriteHeader(http.StatusTemporaryRedirect)
 		}, func(p *play, _ *server, h *host, id string) {
@@ -187,7 +187,7 @@ var redirects = []behaviour{
 		kind:   "a server of HTTP+SSE names an endpoint on another origin",
 		met:    "a server behind a proxy that makes URLs of its own; a hostile server",
 		now:    "nothing arrives there; the error names the origin",
-		before: "the error does not name the origin: the server answers with HTTP status 405 (Method Not Allowed)",
+		before: "the error does not name the origin: the server responds with HTTP status 405 (Method Not Allowed)",
 		play: func(p *play) {
 			other := p.serve(nil)
 			other.stateless = true

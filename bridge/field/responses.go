@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// answering plays one call that the server responds to in a way of its own, and one after it
+// responding plays one call that the server responds to in a way of its own, and one after it
 // that works.
-func answering(answer func(x *exchange), check func(p *play, s *server, h *host, id string)) func(p *play) {
+func responding(response func(x *exchange), check func(p *play, s *server, h *host, id string)) func(p *play) {
 	return func(p *play) {
-		s := p.serve(odd(answer))
+		s := p.serve(odd(response))
 		h := p.bridge(s.url)
 		h.initialize()
 		base := s.initializes()
@@ -47,10 +47,10 @@ func succeeds(limit time.Duration) func(p *play, s *server, h *host, id string) 
 // empty is how long a request may wait whose response ended without a response.
 const empty = 32 * time.Second
 
-var unanswered = []behaviour{
+var pending = []behaviour{
 	{
-		name:   "notification-is-not-answered",
-		kind:   "the POST of a notification is never answered",
+		name:   "notification-is-not-responded",
+		kind:   "the POST of a notification is never responded to",
 		met:    "vocs#484, modelcontextprotocol#2755",
 		now:    "requests go on beside it",
 		before: "no response within 5 s",
@@ -102,7 +102,7 @@ var unanswered = []behaviour{
 		kind: "301 to a request, within the server: it would turn POST into GET",
 		met:  "toolhive#492, vscode#246753; a slash at the end",
 		now:  "an error that says so",
-		play: answering(redirectWithin(301), fails(2*soon, "redirect", "301")),
+		play: responding(redirectWithin(301), fails(2*soon, "redirect", "301")),
 	},
 	{
 		name:   "redirect-303",
@@ -110,15 +110,15 @@ var unanswered = []behaviour{
 		met:    "neighbour of the same",
 		now:    "the same",
 		before: "no response within 10 s",
-		play:   answering(redirectWithin(303), fails(2*soon, "redirect", "303")),
+		play:   responding(redirectWithin(303), fails(2*soon, "redirect", "303")),
 	},
 	{
 		name:   "endpoint-stream-for-a-post",
-		kind:   "a POST is answered with the stream of HTTP+SSE and its `endpoint` event",
+		kind:   "a POST is responded to with the stream of HTTP+SSE and its `endpoint` event",
 		met:    "servers that mount one handler for all methods",
 		now:    "an error, or the response, in bounded time",
 		before: "no response within 32 s",
-		play: answering(func(x *exchange) {
+		play: responding(func(x *exchange) {
 			x.stream("event: endpoint\ndata: /messages?session=1\n\n")
 			x.hang()
 		}, func(_ *play, _ *server, h *host, id string) { h.response(id, empty) }),
@@ -152,28 +152,28 @@ var unanswered = []behaviour{
 		met:    "frameworks whose default status is 202",
 		now:    "it is the response",
 		before: "no response within 5 s",
-		play:   answering(func(x *exchange) { x.status(202, "application/json", x.response(x.answer())) }, succeeds(soon)),
+		play:   responding(func(x *exchange) { x.status(202, "application/json", x.response(x.reply())) }, succeeds(soon)),
 	},
 	{
 		name: "201-with-the-response",
 		kind: "201 with the response in its body",
-		met:  "neighbour: NestJS answers POST with 201",
+		met:  "neighbour: NestJS responses POST with 201",
 		now:  "it is the response",
-		play: answering(func(x *exchange) { x.status(201, "application/json", x.response(x.answer())) }, succeeds(soon)),
+		play: responding(func(x *exchange) { x.status(201, "application/json", x.response(x.reply())) }, succeeds(soon)),
 	},
 	{
 		name: "page-for-a-response",
 		kind: "200 with a web page",
 		met:  "captive portals, single sign-on in front of the server",
 		now:  "an error that says so",
-		play: answering(func(x *exchange) { x.status(200, "text/html", "<html><title>Log in</title></html>") }, fails(soon, "text/html", "html")),
+		play: responding(func(x *exchange) { x.status(200, "text/html", "<html><title>Log in</title></html>") }, fails(soon, "text/html", "html")),
 	},
 	{
 		name: "never-ending-response",
 		kind: "a response that does not come, and a host that cancels",
 		met:  "long tools",
 		now:  "the request ends with the host's cancellation; the next one works",
-		play: answering(func(x *exchange) { x.hang() }, func(p *play, s *server, h *host, id string) {
+		play: responding(func(x *exchange) { x.hang() }, func(p *play, s *server, h *host, id string) {
 			s.got("the call", soon, echo("odd"))
 			h.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%s}}`, id)
 			s.got("the cancellation", soon, method("notifications/cancelled"))
@@ -230,20 +230,20 @@ func redirectWithin(status int) func(x *exchange) {
 }
 
 // odd takes over the call with the text "odd".
-func odd(answer func(x *exchange)) func(x *exchange) bool {
+func odd(response func(x *exchange)) func(x *exchange) bool {
 	return func(x *exchange) bool {
 		if x.text() != "odd" {
 			return false
 		}
-		answer(x)
+		response(x)
 		return true
 	}
 }
 
 // withoutStream plays a server that offers no stream.
-func withoutStream(answer func(x *exchange), check func(p *play, s *server, h *host, id string)) func(p *play) {
+func withoutStream(response func(x *exchange), check func(p *play, s *server, h *host, id string)) func(p *play) {
 	return func(p *play) {
-		s := p.serve(odd(answer))
+		s := p.serve(odd(response))
 		s.noStream = true
 		h := p.bridge(s.url)
 		h.initialize()
@@ -255,7 +255,7 @@ func withoutStream(answer func(x *exchange), check func(p *play, s *server, h *h
 }
 
 // onTheStream responds on the session's stream.
-func onTheStream(x *exchange) { x.sayTo(x.session, x.response(x.answer())) }
+func onTheStream(x *exchange) { x.sayTo(x.session, x.response(x.reply())) }
 
 // fallsBack plays a server of HTTP+SSE whose address responds to POST with a status.
 func fallsBack(status int, kind, body string) func(p *play) {
@@ -282,7 +282,7 @@ var misplaced = []behaviour{
 		met:    "mcp-toolbox#3588 (-32601)",
 		now:    "it is the response; nothing is sent twice, the session stays",
 		before: "the call reaches the server 2 times",
-		play: answering(func(x *exchange) {
+		play: responding(func(x *exchange) {
 			x.status(404, "application/json", failure(x.id, -32601, "Method not found"))
 		}, func(p *play, s *server, h *host, id string) {
 			if code := h.failure(id, soon).at("error", "code"); code != "-32601" {
@@ -297,7 +297,7 @@ var misplaced = []behaviour{
 		met:    "neighbour of the same",
 		now:    "the same",
 		before: "the call reaches the server 2 times",
-		play: answering(func(x *exchange) { x.status(404, "application/json", x.response(x.answer())) }, func(_ *play, s *server, h *host, id string) {
+		play: responding(func(x *exchange) { x.status(404, "application/json", x.response(x.reply())) }, func(_ *play, s *server, h *host, id string) {
 			h.response(id, soon)
 			s.once("odd")
 		}),
@@ -307,7 +307,7 @@ var misplaced = []behaviour{
 		kind: "an error response with the request's id under 500",
 		met:  "neighbour of the same",
 		now:  "the same",
-		play: answering(func(x *exchange) {
+		play: responding(func(x *exchange) {
 			x.status(500, "application/json", failure(x.id, -32603, "Internal error"))
 		}, func(p *play, s *server, h *host, id string) {
 			if code := h.failure(id, soon).at("error", "code"); code != "-32603" {
@@ -321,7 +321,7 @@ var misplaced = []behaviour{
 		kind:   "an event stream ends without an event, and the response comes on the session's stream",
 		met:    "mcp-js#185",
 		now:    "it is the response",
-		before: "error -31004: the connection to the server broke before the answer came; the request may or may not have…",
+		before: "error -31004: the connection to the server broke before the response came; the request may or may not have…",
 		play:   func(p *play) { responseOnTheStream(p, func(x *exchange) { x.stream(": see the other\n\n") }) },
 	},
 	{
@@ -333,7 +333,7 @@ var misplaced = []behaviour{
 	},
 	{
 		name:   "sse-server-404-32601",
-		kind:   "a server of HTTP+SSE answers the POST to its address with 404 and -32601",
+		kind:   "a server of HTTP+SSE responses the POST to its address with 404 and -32601",
 		met:    "routers that speak JSON-RPC",
 		now:    "fallback to HTTP+SSE",
 		before: "error -32601: Method not found",
@@ -405,8 +405,8 @@ func isLine(want string) func(p *play, s *server, h *host, id string) {
 	}
 }
 
-// settles wants one response that a strict host can read, whatever it is.
-func settles(_ *play, _ *server, h *host, id string) { h.response(id, 2*soon) }
+// decides wants one response that a strict host can read, whatever it is.
+func finishes(_ *play, _ *server, h *host, id string) { h.response(id, 2*soon) }
 
 var mended = []behaviour{
 	{
@@ -415,7 +415,7 @@ var mended = []behaviour{
 		met:    "python-sdk#2454, PR 2873",
 		now:    "U+FFFD in its place",
 		before: "the host gets a line that is not UTF-8",
-		play:   answering(bodied("{\"jsonrpc\":\"2.0\",\"id\":ID,\"result\":{\"t\":\"a\xffb\"}}"), is("{\"t\":\"a\uFFFDb\"}")),
+		play:   responding(bodied("{\"jsonrpc\":\"2.0\",\"id\":ID,\"result\":{\"t\":\"a\xffb\"}}"), is("{\"t\":\"a\uFFFDb\"}")),
 	},
 	{
 		name:   "not-utf8-in-a-stream",
@@ -423,7 +423,7 @@ var mended = []behaviour{
 		met:    "neighbour of the same",
 		now:    "the same",
 		before: "the host gets a line that is not UTF-8",
-		play: answering(func(x *exchange) {
+		play: responding(func(x *exchange) {
 			x.stream(event("{\"jsonrpc\":\"2.0\",\"id\":" + x.id + ",\"result\":{\"t\":\"a\xc3\"}}"))
 		}, is("{\"t\":\"a\uFFFD\"}")),
 	},
@@ -433,7 +433,7 @@ var mended = []behaviour{
 		met:    "hermes#46099",
 		now:    "the member is dropped",
 		before: "the host gets a line that has a result and an error",
-		play:   answering(bodied(`{"jsonrpc":"2.0","id":ID,"result":{"ok":true},"error":null}`), is(`{"ok":true}`)),
+		play:   responding(bodied(`{"jsonrpc":"2.0","id":ID,"result":{"ok":true},"error":null}`), is(`{"ok":true}`)),
 	},
 	{
 		name:   "result-null-beside-an-error",
@@ -441,7 +441,7 @@ var mended = []behaviour{
 		met:    "neighbour of the same",
 		now:    "the member is dropped",
 		before: "the host gets a line that has a result and an error",
-		play: answering(bodied(`{"jsonrpc":"2.0","id":ID,"result":null,"error":{"code":-7,"message":"own"}}`), func(p *play, _ *server, h *host, id string) {
+		play: responding(bodied(`{"jsonrpc":"2.0","id":ID,"result":null,"error":{"code":-7,"message":"own"}}`), func(p *play, _ *server, h *host, id string) {
 			if code := h.failure(id, soon).at("error", "code"); code != "-7" {
 				p.wrong("error %s in place of the server's", code)
 			}
@@ -453,7 +453,7 @@ var mended = []behaviour{
 		met:    "Wazuh-MCP#59; Python's json module",
 		now:    "an error with the request's id",
 		before: "no response within 10 s",
-		play:   answering(bodied(`{"jsonrpc":"2.0","id":ID,"result":{"n":NaN}}`), fails(2*soon)),
+		play:   responding(bodied(`{"jsonrpc":"2.0","id":ID,"result":{"n":NaN}}`), fails(2*soon)),
 	},
 	{
 		name:   "nan-in-a-stream",
@@ -461,7 +461,7 @@ var mended = []behaviour{
 		met:    "neighbour of the same",
 		now:    "the same",
 		before: "no response within 10 s",
-		play: answering(func(x *exchange) {
+		play: responding(func(x *exchange) {
 			x.stream(event(`{"jsonrpc":"2.0","id":` + x.id + `,"result":{"n":-Infinity}}`))
 			x.hang()
 		}, fails(2*soon)),
@@ -472,7 +472,7 @@ var mended = []behaviour{
 		met:    "servers that put JSON together by hand",
 		now:    "one response that every host can read",
 		before: "no response within 10 s",
-		play:   answering(bodied("{\"jsonrpc\":\"2.0\",\"id\":ID,\"result\":{\"t\":\"a\tb\x01\"}}"), settles),
+		play:   responding(bodied("{\"jsonrpc\":\"2.0\",\"id\":ID,\"result\":{\"t\":\"a\tb\x01\"}}"), finishes),
 	},
 	{
 		name:   "without-jsonrpc",
@@ -480,21 +480,21 @@ var mended = []behaviour{
 		met:    "servers that were written by hand",
 		now:    "the member is added",
 		before: "the host gets a line that lacks jsonrpc",
-		play:   answering(bodied(`{"id":ID,"result":{"ok":true}}`), is(`{"ok":true}`)),
+		play:   responding(bodied(`{"id":ID,"result":{"ok":true}}`), is(`{"ok":true}`)),
 	},
 	{
 		name: "id-as-a-string",
 		kind: "the id comes back as a string",
 		met:  "neighbour: servers with typed ids",
 		now:  "the response has the host's id",
-		play: answering(bodied(`{"jsonrpc":"2.0","id":"ID","result":{"ok":true}}`), is(`{"ok":true}`)),
+		play: responding(bodied(`{"jsonrpc":"2.0","id":"ID","result":{"ok":true}}`), is(`{"ok":true}`)),
 	},
 	{
 		name: "valid-json-stays",
 		kind: "valid JSON that a parser would write in another way: order, large numbers, escapes, unknown members",
 		met:  "servers in Java, Go, PHP",
 		now:  "byte for byte the server's",
-		play: answering(bodied(`{"result":{"b":1,"a":12345678901234567890.10,"c":"\/\u00e4\ud83d\ude00","d":1E400},"id":ID,"x":[1.0,-0],"jsonrpc":"2.0"}`),
+		play: responding(bodied(`{"result":{"b":1,"a":12345678901234567890.10,"c":"\/\u00e4\ud83d\ude00","d":1E400},"id":ID,"x":[1.0,-0],"jsonrpc":"2.0"}`),
 			isLine(`{"result":{"b":1,"a":12345678901234567890.10,"c":"\/\u00e4\ud83d\ude00","d":1E400},"id":ID,"x":[1.0,-0],"jsonrpc":"2.0"}`)),
 	},
 	{
@@ -502,31 +502,31 @@ var mended = []behaviour{
 		kind:   "a byte order mark before the JSON",
 		met:    "servers on .NET and Windows",
 		now:    "it is ignored",
-		before: "error -31003: the server's answer is no JSON-RPC response",
-		play:   answering(func(x *exchange) { x.status(200, "application/json", "\uFEFF"+x.response(x.answer())) }, succeeds(soon)),
+		before: "error -31003: the server's response is no JSON-RPC response",
+		play:   responding(func(x *exchange) { x.status(200, "application/json", "\uFEFF"+x.response(x.reply())) }, succeeds(soon)),
 	},
 	{
 		name: "byte-order-mark-in-a-stream",
 		kind: "the same before the first event",
 		met:  "neighbour of the same",
 		now:  "the same",
-		play: answering(func(x *exchange) { x.stream("\uFEFF" + event(x.response(x.answer()))) }, succeeds(soon)),
+		play: responding(func(x *exchange) { x.stream("\uFEFF" + event(x.response(x.reply()))) }, succeeds(soon)),
 	},
 	{
 		name:   "deflate",
 		kind:   "`Content-Encoding: deflate` (zlib)",
 		met:    "middleware that compresses without being asked",
 		now:    "it is decoded",
-		before: "error -31003: the server's answer is no JSON-RPC response",
-		play:   answering(compressed("deflate", func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }), succeeds(soon)),
+		before: "error -31003: the server's response is no JSON-RPC response",
+		play:   responding(compressed("deflate", func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }), succeeds(soon)),
 	},
 	{
 		name:   "deflate-raw",
 		kind:   "the same without zlib's frame",
 		met:    "the same",
 		now:    "the same",
-		before: "error -31003: the server's answer is no JSON-RPC response",
-		play: answering(compressed("deflate", func(w io.Writer) io.WriteCloser {
+		before: "error -31003: the server's response is no JSON-RPC response",
+		play: responding(compressed("deflate", func(w io.Writer) io.WriteCloser {
 			c, _ := flate.NewWriter(w, flate.DefaultCompression)
 			return c
 		}), succeeds(soon)),
@@ -536,7 +536,7 @@ var mended = []behaviour{
 		kind: "`Content-Encoding: gzip`",
 		met:  "the same",
 		now:  "the same",
-		play: answering(compressed("gzip", func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }), succeeds(soon)),
+		play: responding(compressed("gzip", func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }), succeeds(soon)),
 	},
 }
 
@@ -545,7 +545,7 @@ func compressed(name string, encoder func(io.Writer) io.WriteCloser) func(x *exc
 		x.w.Header().Set("Content-Encoding", name)
 		x.w.Header().Set("Content-Type", "application/json")
 		e := encoder(x.w)
-		_, _ = io.WriteString(e, x.response(x.answer()))
+		_, _ = io.WriteString(e, x.response(x.reply()))
 		_ = e.Close()
 	}
 }
@@ -556,16 +556,16 @@ var words = []behaviour{
 		kind:   "403 with a sentence for the user",
 		met:    "csharp-sdk#816, bounty-challenge#10750, agenta#6908",
 		now:    "the error has the server's own text",
-		before: "the error does not say what came: the server answers with HTTP status 403 (Forbidden)",
-		play:   answering(asText(403, "Your plan does not include this tool."), fails(soon, "your plan does not include this tool")),
+		before: "the error does not say what came: the server responds with HTTP status 403 (Forbidden)",
+		play:   responding(asText(403, "Your plan does not include this tool."), fails(soon, "your plan does not include this tool")),
 	},
 	{
 		name:   "text-of-a-rejection-in-json",
 		kind:   "the same as the `message` of a JSON document",
 		met:    "the same",
 		now:    "the same",
-		before: "the error does not say what came: the server answers with HTTP status 429 (Too Many Requests)",
-		play: answering(func(x *exchange) {
+		before: "the error does not say what came: the server responds with HTTP status 429 (Too Many Requests)",
+		play: responding(func(x *exchange) {
 			x.status(429, "application/json", `{"error":"quota","message":"Your quota ends at noon."}`)
 		}, fails(2*soon, "your quota ends at noon")),
 	},

@@ -199,12 +199,12 @@ func (x *exchange) proper() {
 	case x.id == "" || x.method == "":
 		x.w.WriteHeader(http.StatusAccepted)
 	default:
-		x.result(x.answer())
+		x.result(x.reply())
 	}
 }
 
-// answer is the result of a request.
-func (x *exchange) answer() string {
+// response is the result of a request.
+func (x *exchange) reply() string {
 	switch x.method {
 	case "tools/list":
 		return `{"tools":[{"name":"echo","inputSchema":{"type":"object"}},{"name":"danger","inputSchema":{"type":"object"}}]}`

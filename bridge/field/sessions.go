@@ -46,7 +46,7 @@ var forgotten = []behaviour{
 		name:   "forgotten-400",
 		kind:   "a forgotten session is told with 400 and an error without an id",
 		met:    "server-everything 2026.8.31, supergateway 3.4.3; affine#301, claude-code#27425, supergateway#123, MCP-Nest#106, mcphub#405",
-		now:    "one `ping` settles it, one new session, and the request is sent again",
+		now:    "one `ping` decides it, one new session, and the request is sent again",
 		before: "error -32000: Bad Request: No valid session ID provided",
 		play:   forgottenAs(asError(400, -32000, "Bad Request: No valid session ID provided")),
 	},
@@ -55,7 +55,7 @@ var forgotten = []behaviour{
 		kind:   "with 400 and plain text",
 		met:    "neighbour of the same",
 		now:    "the same",
-		before: "error -31006: the server answers with HTTP status 400 (Bad Request)",
+		before: "error -31006: the server responds with HTTP status 400 (Bad Request)",
 		play:   forgottenAs(asText(400, "Invalid or missing session ID")),
 	},
 	{
@@ -63,15 +63,15 @@ var forgotten = []behaviour{
 		kind:   "with 410",
 		met:    "gateways with a session store",
 		now:    "one new session, and the request is sent again",
-		before: "error -31006: the server answers with HTTP status 410 (Gone)",
+		before: "error -31006: the server responds with HTTP status 410 (Gone)",
 		play:   forgottenAs(asText(410, "Gone")),
 	},
 	{
 		name:   "forgotten-409",
 		kind:   "with 409",
 		met:    "neighbour of the same",
-		now:    "one `ping` settles it, one new session",
-		before: "error -31006: the server answers with HTTP status 409 (Conflict)",
+		now:    "one `ping` decides it, one new session",
+		before: "error -31006: the server responds with HTTP status 409 (Conflict)",
 		play:   forgottenAs(asText(409, "session conflict")),
 	},
 	{
@@ -79,7 +79,7 @@ var forgotten = []behaviour{
 		kind:   "with 422",
 		met:    "neighbour: Rust servers",
 		now:    "the same",
-		before: "error -31006: the server answers with HTTP status 422 (Unprocessable Entity)",
+		before: "error -31006: the server responds with HTTP status 422 (Unprocessable Entity)",
 		play:   forgottenAs(asText(422, "Unexpected message, expect initialize request")),
 	},
 	{
@@ -93,7 +93,7 @@ var forgotten = []behaviour{
 	{
 		name:   "forgotten-200-32600",
 		kind:   "with 200 and the error -32600 with `id: null`",
-		met:    "servers that answer over HTTP with 200 only",
+		met:    "servers that response over HTTP with 200 only",
 		now:    "the same",
 		before: "error -32600: Session not found",
 		play:   forgottenAs(asError(200, -32600, "Session not found")),
@@ -119,7 +119,7 @@ var forgotten = []behaviour{
 		kind:   "on HTTP+SSE: 404 to the POST, while the stream is open",
 		met:    "supergateway, load balancers without affinity",
 		now:    "a new stream and session, and the request is sent again",
-		before: "error -31006: the server answers with HTTP status 404 (Not Found)",
+		before: "error -31006: the server responds with HTTP status 404 (Not Found)",
 		play: func(p *play) {
 			s := p.serveSSE(nil)
 			h := p.bridge(s.url)
@@ -188,8 +188,8 @@ var keptSessions = []behaviour{
 		play: kept(asError(200, -32600, "Invalid Request"), "a", "b", "c"),
 	},
 	{
-		name: "suspicion-without-an-answer",
-		kind: "400 to a call, and nothing more is answered",
+		name: "suspicion-without-an-response",
+		kind: "400 to a call, and nothing more is responded to",
 		met:  "a server that is going down",
 		now:  "an error; nothing is sent again",
 		play: func(p *play) {

@@ -46,11 +46,11 @@ func (x *exchange) legacyPost() {
 	if x.id == "" || x.method == "" {
 		return
 	}
-	answer := x.answer()
+	response := x.reply()
 	if x.method == "initialize" {
-		answer = `{"protocolVersion":"2024-11-05","capabilities":` + abilities + `,"serverInfo":{"name":"field-server","version":"1"}}`
+		response = `{"protocolVersion":"2024-11-05","capabilities":` + abilities + `,"serverInfo":{"name":"field-server","version":"1"}}`
 	}
-	x.sayTo(x.session, x.response(answer))
+	x.sayTo(x.session, x.response(response))
 }
 
 // sayTo sends a message on the streams of a session.

@@ -209,7 +209,7 @@ var contacts = []behaviour{
 		kind:   "a host probes with `server/discover`, which takes 3 s, and initializes meanwhile",
 		met:    "copilot-cli#4525, Python SDK 2.3, rust-sdk PR 1149",
 		now:    "each contact has its own response",
-		before: "error -31006: the server answers with HTTP status 404 (Not Found)",
+		before: "error -31006: the server responds with HTTP status 404 (Not Found)",
 		play: probed(func(x *exchange) {
 			if x.wait(3 * time.Second) {
 				x.status(200, "application/json", failure(x.id, -32601, "Method not found"))

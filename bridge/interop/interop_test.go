@@ -22,8 +22,8 @@ import (
 	"time"
 )
 
-// patience bounds what one pair may take.
-const patience = 60 * time.Second
+// timeout bounds what one pair may take.
+const timeout = 60 * time.Second
 
 // table is the page that shows what the pairs make of each other. The test fails
 // where it does not say what was seen; with HANDSTAMP_TEST_UPDATE set it is written.
@@ -33,7 +33,7 @@ const table = "../../docs/eras.md"
 type report struct {
 	Server, Version           string
 	Tools, Say, Progress, Ask string
-	Refused                   string // why there is no session; empty: there is
+	Rejected                  string // why there is no session; empty: there is
 
 	modern bool // how the server was spoken to
 }
@@ -68,7 +68,7 @@ func TestPairs(t *testing.T) {
 // pair lets a host use a server through the bridge.
 func pair(t *testing.T, handstamp string, h host, s server) report {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	var modern atomic.Bool
 	url := s.start(t, func(r *http.Request) {
@@ -80,8 +80,8 @@ func pair(t *testing.T, handstamp string, h host, s server) report {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if none := h.only && !s.modern; none != (got.Refused != "") {
-		t.Fatalf("the host begins: %v. It says %q", got.Refused == "", got.Refused)
+	if none := h.only && !s.modern; none != (got.Rejected != "") {
+		t.Fatalf("the host begins: %v. It says %q", got.Rejected == "", got.Rejected)
 	} else if none {
 		return *got
 	}
@@ -112,8 +112,8 @@ func watch(t *testing.T, to string, see func(*http.Request)) string {
 		see(r.In)
 	}}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// Or an answer that begins before the request was read to its end closes the
-		// request's body under the proxy's hands, which then drops the answer.
+		// Or a response that begins before the request was read to its end closes the
+		// request's body under the proxy's hands, which then drops the response.
 		if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
 			t.Error(err)
 		}
@@ -198,7 +198,7 @@ func useNode(ctx context.Context, t *testing.T, node, mode, handstamp, url strin
 	return got, json.Unmarshal(out, got)
 }
 
-// modernOnly refuses what a server of 2026-07-28 alone does not know.
+// modernOnly rejects what a server of 2026-07-28 alone does not know.
 func modernOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Mcp-Protocol-Version") >= "2026-07-28" {

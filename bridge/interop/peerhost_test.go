@@ -141,7 +141,7 @@ func (s *goSession) reported(args map[string]any) (progress []float64) {
 	if !ok {
 		return nil
 	}
-	eventually(endPatience, func() bool {
+	eventually(endTimeout, func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		progress = slices.Clone(s.progress)

@@ -16,11 +16,11 @@ import (
 	"time"
 )
 
-// stepPatience bounds one request of an application.
-const stepPatience = 30 * time.Second
+// stepTimeout bounds one request of an application.
+const stepTimeout = 30 * time.Second
 
-// endPatience bounds how long the bridges of an application outlive its sessions.
-const endPatience = 10 * time.Second
+// endTimeout bounds how long the bridges of an application outlive its sessions.
+const endTimeout = 10 * time.Second
 
 // size is how much a large call carries, each way.
 const size = 64 << 10
@@ -226,7 +226,7 @@ func (m *meeting) each(hosts []application, do func(i int, h application)) {
 
 // begin returns a new session, nil if there is none.
 func (m *meeting) begin(h application) session {
-	ctx, cancel := context.WithTimeout(m.t.Context(), stepPatience)
+	ctx, cancel := context.WithTimeout(m.t.Context(), stepTimeout)
 	defer cancel()
 	s, err := h.open(ctx, m.t, m.bridge)
 	if err != nil {
@@ -242,12 +242,12 @@ func (m *meeting) finish(h application, s session) {
 	if s == nil {
 		return
 	}
-	if m.says.settle.tool != "" && !h.once {
-		m.try(h, "settle", s, func(ctx context.Context, s session, says dialect) error {
-			return carryOut(ctx, s, says.settle)
+	if m.says.finish.tool != "" && !h.once {
+		m.try(h, "decide", s, func(ctx context.Context, s session, says dialect) error {
+			return carryOut(ctx, s, says.finish)
 		})
 	}
-	ctx, cancel := context.WithTimeout(m.t.Context(), stepPatience)
+	ctx, cancel := context.WithTimeout(m.t.Context(), stepTimeout)
 	defer cancel()
 	if err := s.close(ctx); err != nil {
 		m.t.Errorf("%s: the session ends with %v", h.name, err)
@@ -269,7 +269,7 @@ func (m *meeting) try(
 	if s == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(m.t.Context(), stepPatience)
+	ctx, cancel := context.WithTimeout(m.t.Context(), stepTimeout)
 	defer cancel()
 	began := time.Now()
 	if err := do(ctx, s, m.says); err != nil {
@@ -280,7 +280,7 @@ func (m *meeting) try(
 // allEnded checks that each bridge has ended by itself, and soon.
 func (m *meeting) allEnded() {
 	ends := make([]string, len(m.dirs))
-	eventually(endPatience, func() bool {
+	eventually(endTimeout, func() bool {
 		for i, dir := range m.dirs {
 			end, _ := os.ReadFile(filepath.Join(dir, "end"))
 			ends[i] = string(end)

@@ -24,7 +24,7 @@ type peer struct {
 	path    string
 	login   bool   // clients have to sign in
 	forgets bool   // and again after a restart, which its logins do not survive
-	solo    bool   // it has room for one session in its life
+	solo    bool   // it has space for one session in its life
 	slow    bool   // it starts a process for each request
 	python  string // the virtual environment that it is in; empty: none
 	says    dialect
@@ -46,7 +46,7 @@ type dialect struct {
 	prompt     string
 	arguments  map[string]string
 	message    string
-	settle     trial // when it has returned, the server sends nothing more by itself
+	finish     trial // when it has returned, the server sends nothing more by itself
 }
 
 // trial is one call of a tool, and what the result contains.
@@ -69,7 +69,7 @@ var everything = dialect{
 	uri:        "demo://resource/dynamic/text/1", resource: "Resource 1",
 	prompt: "args-prompt", arguments: map[string]string{"city": "Oslo"}, message: "Oslo",
 	// It requests the roots some time after the session began, and logs them.
-	settle: trial{"trigger-long-running-operation", map[string]any{"duration": 1, "steps": 1}, "completed"},
+	finish: trial{"trigger-long-running-operation", map[string]any{"duration": 1, "steps": 1}, "completed"},
 }
 
 // ours is the dialect of interop/server.py and its tools.
@@ -130,7 +130,7 @@ var asks = []string{"elicitation", "sampling", "roots"}
 
 // pythonPeers returns the servers that PyPI has. At 2026-07-28 a server cannot send
 // requests, and these tools would have to return the question instead. Without sessions
-// there is no stream for a request, and in a JSON response no room for one, nor for
+// there is no stream for a request, and in a JSON response no space for one, nor for
 // progress. Version 1 of the SDK sends progress on the stream of the GET, as
 // supergateway does.
 func pythonPeers() (list []peer) {
@@ -242,7 +242,7 @@ func (r *running) start() {
 		_ = cmd.Wait()
 		close(gone)
 	}(r.cmd)
-	ready := eventually(patience, func() bool {
+	ready := eventually(timeout, func() bool {
 		select {
 		case <-gone:
 			r.t.Fatalf("%s does not start:\n%s", r.name, tail(r.log.String()))

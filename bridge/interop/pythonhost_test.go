@@ -50,7 +50,7 @@ func startPython(t *testing.T, environment, kind string) *pythonHost {
 	go p.hear(stdout)
 	t.Cleanup(func() {
 		p.stdin.Close()
-		ended := eventually(endPatience, func() bool {
+		ended := eventually(endTimeout, func() bool {
 			select {
 			case <-p.gone:
 				return true

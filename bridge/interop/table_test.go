@@ -29,12 +29,12 @@ func render(hosts []host, servers []server, seen [][]report) string {
 			got := seen[i][j]
 			word, note := "as it is", ""
 			switch {
-			case got.Refused != "":
-				word, note = "none", "No session. The host says: "+got.Refused
+			case got.Rejected != "":
+				word, note = "none", "No session. The host says: "+got.Rejected
 			case got.modern != (got.Version >= "2026-07-28"):
 				word = "translated"
 			}
-			if got.Refused == "" && got.Ask != "blue" {
+			if got.Rejected == "" && got.Ask != "blue" {
 				note = "The server cannot ask. Its tool says: " + got.Ask
 			}
 			if note != "" {

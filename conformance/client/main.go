@@ -105,7 +105,7 @@ func configuredClient(raw string) (*handstamp.Registration, error) {
 	}, nil
 }
 
-// authorize is the person: the suite's authorization server consents at once, so
+// authorize is the user: the suite's authorization server consents at once, so
 // that one request yields the redirect to the callback.
 func authorize(ctx context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL, nil)
@@ -119,7 +119,7 @@ func authorize(ctx context.Context, r handstamp.AuthorizationRequest) (url.Value
 	resp.Body.Close()
 	location, err := resp.Location()
 	if err != nil {
-		return nil, fmt.Errorf("the authorization endpoint answered %s and no redirect", resp.Status)
+		return nil, fmt.Errorf("the authorization endpoint responded %s and no redirect", resp.Status)
 	}
 	return location.Query(), nil
 }

@@ -6,7 +6,7 @@
 //
 //	host HANDSTAMP SERVER_URL
 //
-// HANDSTAMP is the command. Somebody who consents to everything is its browser.
+// HANDSTAMP is the command. A user who consents to everything is its browser.
 package main
 
 import (
@@ -29,7 +29,7 @@ const (
 	// secretEnv hands the bridge a client secret.
 	secretEnv = "CONFORMANCE_CLIENT_SECRET"
 
-	patience = 25 * time.Second
+	timeout = 25 * time.Second
 )
 
 func main() {
@@ -37,7 +37,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: host HANDSTAMP SERVER_URL")
 		os.Exit(2)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	if err := run(ctx, os.Args[1], os.Args[2]); err != nil {
 		fmt.Fprintln(os.Stderr, "host:", err)

@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	// signInTool is what the bridge offers while somebody has to sign in. A model
+	// signInTool is what the bridge offers while the user has to sign in. A model
 	// would see what it is for.
 	signInTool = "sign_in"
 
-	// signInPatience is how long the server's own tools are waited for.
-	signInPatience = 10 * time.Second
-	pollInterval   = 500 * time.Millisecond
+	// signInTimeout is how long the server's own tools are waited for.
+	signInTimeout = 10 * time.Second
+	pollInterval  = 500 * time.Millisecond
 )
 
 // use does what a host does with a server: it looks at all that the server
@@ -69,10 +69,10 @@ func use(ctx context.Context, session *mcp.ClientSession, changed <-chan struct{
 	return nil
 }
 
-// serverTools lists the tools. Where the bridge says that somebody has to sign
+// serverTools lists the tools. Where the bridge says that the user has to sign
 // in first, it waits for that.
 func serverTools(ctx context.Context, session *mcp.ClientSession, changed <-chan struct{}) ([]*mcp.Tool, error) {
-	late := time.After(signInPatience)
+	late := time.After(signInTimeout)
 	poll := time.NewTicker(pollInterval)
 	defer poll.Stop()
 	for {
@@ -94,7 +94,7 @@ func serverTools(ctx context.Context, session *mcp.ClientSession, changed <-chan
 	}
 }
 
-// stuck says why nobody has signed in.
+// stuck says why the user has not signed in.
 func stuck(ctx context.Context, session *mcp.ClientSession) error {
 	said, err := session.CallTool(ctx, &mcp.CallToolParams{Name: signInTool})
 	if err != nil {
@@ -106,10 +106,10 @@ func stuck(ctx context.Context, session *mcp.ClientSession) error {
 			words = append(words, text.Text)
 		}
 	}
-	return errors.New("nobody has signed in. The bridge says: " + strings.Join(words, " "))
+	return errors.New("the user has not signed in. The bridge says: " + strings.Join(words, " "))
 }
 
-// consent answers a server's questions: yes, with what it cannot do without.
+// consent responses a server's questions: yes, with what it cannot do without.
 func consent(_ context.Context, r *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
 	return &mcp.ElicitResult{Action: "accept", Content: example(r.Params.RequestedSchema)}, nil
 }

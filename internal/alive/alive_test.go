@@ -165,8 +165,8 @@ func TestBrokenConnection(t *testing.T) {
 	}
 }
 
-// TestUnanswered lists what a connection that is alive can look like.
-func TestUnanswered(t *testing.T) {
+// TestPending lists what a connection that is alive can look like.
+func TestPending(t *testing.T) {
 	const long, short = time.Minute, time.Second
 	for _, test := range []struct {
 		name string

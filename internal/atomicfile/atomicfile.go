@@ -28,7 +28,7 @@ type Step string
 // The steps of a write. A step that is tried again is reported again.
 const (
 	StepCreate  Step = "create"  // the temporary file
-	StepReserve Step = "reserve" // room for it
+	StepReserve Step = "reserve" // space for it
 	StepWrite   Step = "write"   // its bytes
 	StepSync    Step = "sync"    // them to the disk
 	StepRename  Step = "rename"  // it onto the file
@@ -77,7 +77,7 @@ func Target(temp string) (name string, ok bool) {
 	return temp[:i], true
 }
 
-// create makes a new file. O_EXCL also refuses to follow a link at its name.
+// create makes a new file. O_EXCL also does not follow a link at its name.
 func (t *Temp) create() error {
 	t.trace(StepCreate)
 	temp := t.name + infix + strings.ToLower(rand.Text()[:10])
@@ -91,7 +91,7 @@ func (t *Temp) create() error {
 	return nil
 }
 
-// Reserve takes room for size bytes from the disk, so that Write cannot fail for
+// Reserve takes space for size bytes from the disk, so that Write cannot fail for
 // want of it.
 func (t *Temp) Reserve(size int64) error {
 	t.trace(StepReserve)

@@ -56,9 +56,9 @@ func TestReplace(t *testing.T) {
 		{name: "new", data: "new"},
 		{name: "replaced", old: "something longer", data: "new"},
 		{name: "empty", old: "old", data: ""},
-		{name: "into more room", old: "old", reserve: 100_000, data: "new"},
-		{name: "into less room", old: "old", reserve: 1, data: strings.Repeat("new", 50_000)},
-		{name: "no room wanted", reserve: 0, data: "new"},
+		{name: "into more space", old: "old", reserve: 100_000, data: "new"},
+		{name: "into less space", old: "old", reserve: 1, data: strings.Repeat("new", 50_000)},
+		{name: "no space wanted", reserve: 0, data: "new"},
 		{name: "discarded", old: "old", reserve: 10, data: "new", discards: true},
 	}
 	for _, test := range tests {

@@ -36,7 +36,7 @@ var accepted = []struct{ raw, opened string }{
 }
 
 // rejected returns more than 300 URLs that must not be opened, by any means.
-func refused() []string {
+func rejected() []string {
 	all := []string{
 		"", " ", "-", "--help", "-a", "--version", "-https://as.example/", "/etc/passwd", "~/x", "calc.exe", "a b", "%s",
 		"as.example/authorize", "//as.example/authorize", "https:", "https:/", "https://", "https:///authorize", "https:as.example",
@@ -113,17 +113,17 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestRefusedIsNeverLaunched opens every bad URL by a browser that would tell.
-func TestRefusedIsNeverLaunched(t *testing.T) {
+// TestRejectedIsNeverLaunched opens every bad URL by a browser that would tell.
+func TestRejectedIsNeverLaunched(t *testing.T) {
 	d := newDesk(t, "")
-	urls := refused()
+	urls := rejected()
 	distinct := make(map[string]bool)
 	for _, raw := range urls {
 		distinct[raw] = true
 		for _, o := range []Opener{{Command: []string{d.command()}}, {Command: []string{d.command(), "--app=%s"}}, {}} {
 			err := o.Open(context.Background(), raw)
 			if !errors.Is(err, errRejected) {
-				t.Errorf("%q: %v, want ErrRefused", raw, err)
+				t.Errorf("%q: %v, want ErrRejected", raw, err)
 			}
 			if err != nil && len(raw) > 12 && strings.Contains(err.Error(), raw) {
 				t.Errorf("the error repeats the URL: %v", err)
@@ -140,7 +140,7 @@ func FuzzCheck(f *testing.F) {
 	for _, c := range accepted {
 		f.Add(c.raw)
 	}
-	for i, raw := range refused() {
+	for i, raw := range rejected() {
 		if i%5 == 0 {
 			f.Add(raw)
 		}

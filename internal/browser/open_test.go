@@ -189,7 +189,7 @@ func TestOutput(t *testing.T) {
 	}
 }
 
-func TestOpenRefusesShells(t *testing.T) {
+func TestOpenRejectsShells(t *testing.T) {
 	d := newDesk(t, "")
 	folder := t.TempDir()
 	d.install(folder, "bash", "powershell")

@@ -65,7 +65,7 @@ func TestTheOldestHasToGo(t *testing.T) {
 	accept()
 	check(false, true, false, false, true, true)
 
-	// A connection that ends makes room.
+	// A connection that ends makes space.
 	if err := conns[4].Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -128,7 +128,7 @@ func TestMatrixOnTheWire(t *testing.T) {
 		}
 	}
 	if j.count() != 4 {
-		t.Error("Accept was asked for a request that is too long")
+		t.Error("Accept was requested a request that is too long")
 	}
 	succeed(t, l)
 }
@@ -173,7 +173,7 @@ func TestCrowd(t *testing.T) {
 	for range maxConns + 8 {
 		defer dial(t, l).Close()
 	}
-	answers := later(t, l, request{target: l.path + "?code=c&state=good"})
+	responses := later(t, l, request{target: l.path + "?code=c&state=good"})
 	if _, err := wait(t, l); err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +190,7 @@ func TestCrowd(t *testing.T) {
 		t.Fatal(resp, err)
 	}
 	l.Finish(Page{})
-	if a := <-answers; a.status != 200 {
+	if a := <-responses; a.status != 200 {
 		t.Errorf("%d", a.status)
 	}
 }
@@ -207,8 +207,8 @@ func TestBodyIsNotAwaited(t *testing.T) {
 		if _, err := io.WriteString(c, request{method: method, headers: []string{"Content-Length: 1000"}}.text(l)); err != nil {
 			t.Fatal(err)
 		}
-		if answer, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 40") {
-			t.Errorf("%s: %.40q, %v", method, answer, err)
+		if response, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(response), "HTTP/1.1 40") {
+			t.Errorf("%s: %.40q, %v", method, response, err)
 		}
 	}
 }
@@ -246,7 +246,7 @@ func FuzzRequest(f *testing.F) {
 		if err != nil {
 			return
 		}
-		j := new(judge)
+		j := new(evaluate)
 		l := unplugged(t, j.accept)
 		ended := make(chan struct{})
 		go func() {
@@ -262,7 +262,7 @@ func FuzzRequest(f *testing.F) {
 		checkPage(t, w.Code, w.Header(), w.Body.String())
 		taken := w.Code == 200
 		if l.response != nil != taken {
-			t.Fatalf("status %d, answer %v", w.Code, l.response)
+			t.Fatalf("status %d, response %v", w.Code, l.response)
 		}
 		if !taken && j.count() > 0 && w.Code != 400 {
 			t.Fatalf("Accept was asked, and the status is %d", w.Code)
@@ -272,11 +272,11 @@ func FuzzRequest(f *testing.F) {
 		}
 		path, query, _ := strings.Cut(r.RequestURI, "?")
 		if r.Method != "GET" && r.Method != "POST" || !strings.EqualFold(r.Host, l.host) || path != "/callback" || strings.Count(query, "state=") > 1 && strings.Contains(query, "&state=good&state=") {
-			t.Fatalf("Accept was asked for %q", raw)
+			t.Fatalf("Accept was requested %q", raw)
 		}
 		for _, o := range r.Header.Values("Origin") {
 			if o != "null" {
-				t.Fatalf("Accept was asked for origin %q", o)
+				t.Fatalf("Accept was requested origin %q", o)
 			}
 		}
 	})

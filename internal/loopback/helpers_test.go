@@ -15,34 +15,34 @@ import (
 	"time"
 )
 
-// judge is an Accept that awaits the state "good", and counts.
-type judge struct {
+// check is an Accept that awaits the state "good", and counts.
+type evaluate struct {
 	mu    sync.Mutex
 	asked int
-	final error // the verdict on the awaited response
+	final error // the result on the awaited response
 }
 
-func (j *judge) accept(params url.Values) error {
+func (j *evaluate) accept(params url.Values) error {
 	j.mu.Lock()
 	j.asked++
 	final := j.final
 	j.mu.Unlock()
 	if params.Get("state") != "good" {
-		return fmt.Errorf("somebody else's: %w", ErrIgnore)
+		return fmt.Errorf("another user's: %w", ErrIgnore)
 	}
 	return final
 }
 
-func (j *judge) count() int {
+func (j *evaluate) count() int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.asked
 }
 
 // listen returns a Listener that ends with the test.
-func listen(t *testing.T, o Options) (*Listener, *judge) {
+func listen(t *testing.T, o Options) (*Listener, *evaluate) {
 	t.Helper()
-	j := new(judge)
+	j := new(evaluate)
 	if o.Accept == nil {
 		o.Accept = j.accept
 	}
@@ -93,37 +93,37 @@ func address(l *Listener) string {
 	return strings.Replace(l.host, "localhost", "127.0.0.1", 1)
 }
 
-// answerOf is a response, read to its end.
-type answerOf struct {
+// responseOf is a response, read to its end.
+type responseOf struct {
 	status int
 	header http.Header
 	body   string
 }
 
 // exchange sends raw bytes and reads the response.
-func exchange(address, raw, method string) (answerOf, error) {
+func exchange(address, raw, method string) (responseOf, error) {
 	c, err := net.DialTimeout("tcp", address, 10*time.Second)
 	if err != nil {
-		return answerOf{}, err
+		return responseOf{}, err
 	}
 	defer c.Close()
 	if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
-		return answerOf{}, err
+		return responseOf{}, err
 	}
 	if _, err := io.WriteString(c, raw); err != nil {
-		return answerOf{}, err
+		return responseOf{}, err
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: method})
 	if err != nil {
-		return answerOf{}, err
+		return responseOf{}, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	return answerOf{resp.StatusCode, resp.Header, string(body)}, err
+	return responseOf{resp.StatusCode, resp.Header, string(body)}, err
 }
 
 // send sends r to l.
-func send(t *testing.T, l *Listener, r request) answerOf {
+func send(t *testing.T, l *Listener, r request) responseOf {
 	t.Helper()
 	to := r.address
 	if to == "" {
@@ -137,35 +137,35 @@ func send(t *testing.T, l *Listener, r request) answerOf {
 }
 
 // later sends r to l and delivers the response, which may take until Finish.
-func later(t *testing.T, l *Listener, r request) <-chan answerOf {
+func later(t *testing.T, l *Listener, r request) <-chan responseOf {
 	t.Helper()
 	to, raw := address(l), r.text(l)
-	answers := make(chan answerOf, 1)
+	responses := make(chan responseOf, 1)
 	go func() {
 		a, err := exchange(to, raw, r.method)
 		if err != nil {
 			t.Errorf("%+v: %v", r, err)
 		}
-		answers <- a
+		responses <- a
 	}()
-	return answers
+	return responses
 }
 
 // succeed completes a sign-in, whatever happened before.
 func succeed(t *testing.T, l *Listener) {
 	t.Helper()
-	answers := later(t, l, request{target: l.path + "?code=c&state=good"})
+	responses := later(t, l, request{target: l.path + "?code=c&state=good"})
 	params, err := wait(t, l)
 	if err != nil || params.Get("code") != "c" {
 		t.Fatalf("%v, %v", params, err)
 	}
 	select {
-	case a := <-answers:
+	case a := <-responses:
 		t.Fatalf("a page before the result is known: %d", a.status)
 	default:
 	}
 	l.Finish(Page{})
-	if a := <-answers; a.status != 200 || !strings.Contains(a.body, "You are signed in.") || strings.Contains(a.body, "already") {
+	if a := <-responses; a.status != 200 || !strings.Contains(a.body, "You are signed in.") || strings.Contains(a.body, "already") {
 		t.Errorf("%d, %s", a.status, a.body)
 	}
 }
@@ -173,7 +173,7 @@ func succeed(t *testing.T, l *Listener) {
 // wait is Wait with a bound.
 func wait(t *testing.T, l *Listener) (url.Values, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 30*time.Second, errors.New("the test waits in vain"))
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 30*time.Second, errors.New("the test waits without success"))
 	defer cancel()
 	return l.Wait(ctx)
 }

@@ -42,14 +42,14 @@ func TestDenied(t *testing.T) {
 	l, j := listen(t, Options{})
 	denied := errors.New("access was denied")
 	j.final = denied
-	answers := later(t, l, request{target: l.path + "?error=access_denied&state=good&iss=x"})
+	responses := later(t, l, request{target: l.path + "?error=access_denied&state=good&iss=x"})
 	params, err := wait(t, l)
 	if !errors.Is(err, denied) || params.Get("iss") != "x" {
 		t.Errorf("%v, %v", params, err)
 	}
 	l.Finish(Page{Message: "not shown", Err: err})
 	l.Finish(Page{Message: "the second does not count"})
-	a := <-answers
+	a := <-responses
 	if a.status != 200 || !strings.Contains(a.body, "Access was denied") || strings.Contains(a.body, "not shown") || strings.Contains(a.body, "second") {
 		t.Errorf("%d, %s", a.status, a.body)
 	}
@@ -88,20 +88,20 @@ func TestStrangers(t *testing.T) {
 func TestTwoTabs(t *testing.T) {
 	l, j := listen(t, Options{})
 	const tabs = 6
-	var answers []<-chan answerOf
+	var responses []<-chan responseOf
 	for i := range tabs {
 		target := l.path + "?code=c&state=good"
 		if i%2 == 1 {
 			target = l.path + "?state=good&code=c" // the same, in another order
 		}
-		answers = append(answers, later(t, l, request{target: target}))
+		responses = append(responses, later(t, l, request{target: target}))
 	}
 	if params, err := wait(t, l); err != nil || params.Get("code") != "c" {
 		t.Fatal(params, err)
 	}
 	l.Finish(Page{Message: "You are signed in to the <lab>."})
 	first := 0
-	for _, c := range answers {
+	for _, c := range responses {
 		a := <-c
 		if a.status != 200 || !strings.Contains(a.body, "signed in to the &lt;lab&gt;.") {
 			t.Errorf("%d, %s", a.status, a.body)
@@ -173,7 +173,7 @@ func TestTimeout(t *testing.T) {
 // TestResponseAtTheLastMoment has both a response and the end of the wait.
 func TestResponseAtTheLastMoment(t *testing.T) {
 	l, _ := listen(t, Options{})
-	answers := later(t, l, request{target: l.path + "?code=c&state=good"})
+	responses := later(t, l, request{target: l.path + "?code=c&state=good"})
 	<-l.received
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -183,7 +183,7 @@ func TestResponseAtTheLastMoment(t *testing.T) {
 		}
 	}
 	l.Finish(Page{})
-	<-answers
+	<-responses
 }
 
 // TestExpiryWhileAsking ends the wait between question and outcome.
@@ -194,7 +194,7 @@ func TestExpiryWhileAsking(t *testing.T) {
 		<-decide
 		return nil
 	}})
-	answers := later(t, l, request{target: l.path + "?code=c&state=good"})
+	responses := later(t, l, request{target: l.path + "?code=c&state=good"})
 	<-asked
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -202,7 +202,7 @@ func TestExpiryWhileAsking(t *testing.T) {
 		t.Error(params, err)
 	}
 	decide <- true
-	if a := <-answers; a.status != 410 {
+	if a := <-responses; a.status != 410 {
 		t.Errorf("%d", a.status)
 	}
 }
@@ -231,12 +231,12 @@ func TestCloseEndsTheWait(t *testing.T) {
 // TestCloseWithoutFinish leaves no browser without a response.
 func TestCloseWithoutFinish(t *testing.T) {
 	l, _ := listen(t, Options{})
-	answers := later(t, l, request{target: l.path + "?code=c&state=good"})
+	responses := later(t, l, request{target: l.path + "?code=c&state=good"})
 	if _, err := wait(t, l); err != nil {
 		t.Fatal(err)
 	}
 	l.Close()
-	if a := <-answers; a.status != 200 || !strings.Contains(a.body, "not finished") {
+	if a := <-responses; a.status != 200 || !strings.Contains(a.body, "not finished") {
 		t.Errorf("%d, %s", a.status, a.body)
 	}
 }
@@ -251,13 +251,13 @@ func TestFinishThenClose(t *testing.T) {
 			t.Fatalf("%q became %q", uri, l.RedirectURI())
 		}
 		uri = l.RedirectURI()
-		answers := later(t, l, request{target: l.path + "?code=c&state=good"})
+		responses := later(t, l, request{target: l.path + "?code=c&state=good"})
 		if _, err := wait(t, l); err != nil {
 			t.Fatal(err)
 		}
 		l.Finish(Page{})
 		l.Close()
-		if a := <-answers; !strings.Contains(a.body, "You are signed in.") || !strings.Contains(a.body, "</html>") {
+		if a := <-responses; !strings.Contains(a.body, "You are signed in.") || !strings.Contains(a.body, "</html>") {
 			t.Fatalf("%d, %s", a.status, a.body)
 		}
 	}
@@ -266,7 +266,7 @@ func TestFinishThenClose(t *testing.T) {
 // TestFinishIsAwaitedFor30Seconds, and no longer.
 func TestFinishIsAwaitedFor30Seconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := unplugged(t, new(judge).accept)
+		l := unplugged(t, new(evaluate).accept)
 		start := time.Now()
 		w := httptest.NewRecorder()
 		l.ServeHTTP(w, httptest.NewRequest("GET", "http://"+l.host+"/callback", nil)) // as for a proxy
@@ -297,7 +297,7 @@ func TestFinishIsAwaitedFor30Seconds(t *testing.T) {
 // TestManyTabsAreNotAllHeld bounds what one user can hold open.
 func TestManyTabsAreNotAllHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := unplugged(t, new(judge).accept)
+		l := unplugged(t, new(evaluate).accept)
 		pages := make(chan string, maxHeld+2)
 		for range maxHeld + 2 {
 			go func() {
@@ -310,12 +310,12 @@ func TestManyTabsAreNotAllHeld(t *testing.T) {
 		}
 		synctest.Wait()
 		if len(pages) != 2 {
-			t.Errorf("%d tabs were answered at once, want 2", len(pages))
+			t.Errorf("%d tabs were responded to at once, want 2", len(pages))
 		}
 		l.Finish(Page{})
 		synctest.Wait()
 		if len(pages) != maxHeld+2 {
-			t.Errorf("%d tabs were answered", len(pages))
+			t.Errorf("%d tabs were responded to", len(pages))
 		}
 	})
 }

@@ -70,8 +70,8 @@ func checkPage(t *testing.T, status int, h http.Header, body string) {
 	}
 }
 
-// TestEveryAnswerIsProtected goes through all the pages there are.
-func TestEveryAnswerIsProtected(t *testing.T) {
+// TestEveryResponseIsProtected goes through all the pages there are.
+func TestEveryResponseIsProtected(t *testing.T) {
 	l, _ := listen(t, Options{})
 	seen := make(map[int]bool)
 	for _, r := range []request{
@@ -81,12 +81,12 @@ func TestEveryAnswerIsProtected(t *testing.T) {
 		checkPage(t, a.status, a.header, a.body)
 		seen[a.status] = true
 	}
-	answers := later(t, l, request{target: l.path + "?code=c&state=good"})
+	responses := later(t, l, request{target: l.path + "?code=c&state=good"})
 	if _, err := wait(t, l); err != nil {
 		t.Fatal(err)
 	}
 	l.Finish(Page{})
-	for _, a := range []answerOf{<-answers, send(t, l, request{target: l.path + "?code=c&state=good"}), send(t, l, request{})} {
+	for _, a := range []responseOf{<-responses, send(t, l, request{target: l.path + "?code=c&state=good"}), send(t, l, request{})} {
 		checkPage(t, a.status, a.header, a.body)
 		seen[a.status] = true
 	}

@@ -42,16 +42,16 @@ func TestPostedCallback(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l, j := listen(t, Options{FormOrigin: "https://as.example"})
 			text := request{method: "POST", target: l.path + c.query, headers: append(c.headers, fmt.Sprintf("Content-Length: %d", len(c.body)))}.text(l)
-			answers := make(chan answerOf, 1)
+			responses := make(chan responseOf, 1)
 			go func() {
 				a, err := exchange(address(l), text+c.body, "POST")
 				if err != nil {
 					t.Error(err)
 				}
-				answers <- a
+				responses <- a
 			}()
 			if c.status != 200 {
-				if a := <-answers; a.status != c.status {
+				if a := <-responses; a.status != c.status {
 					t.Errorf("status %d, want %d", a.status, c.status)
 				}
 				if c.status == 403 && j.count() != 0 {
@@ -65,7 +65,7 @@ func TestPostedCallback(t *testing.T) {
 				t.Errorf("%v, %v", params, err)
 			}
 			l.Finish(Page{})
-			if a := <-answers; a.status != 200 || !strings.Contains(a.body, "You are signed in") {
+			if a := <-responses; a.status != 200 || !strings.Contains(a.body, "You are signed in") {
 				t.Errorf("status %d\n%s", a.status, a.body)
 			}
 		})
@@ -74,7 +74,7 @@ func TestPostedCallback(t *testing.T) {
 
 // An error without a state ends nothing, and the page names it.
 func TestErrorWithoutState(t *testing.T) {
-	j := new(judge)
+	j := new(evaluate)
 	l, _ := listen(t, Options{Accept: func(params url.Values) error {
 		if !params.Has("state") && params.Has("error") {
 			return &UnboundError{Code: params.Get("error")}
@@ -105,12 +105,12 @@ func TestPageNamesApplicationAndServer(t *testing.T) {
 		{Page{Err: errors.New("it was denied")}, []string{"Sign-in to mcp.example/&lt;x&gt; failed", "It was denied", "go back to The &lt;App&gt;."}},
 	} {
 		l, _ := listen(t, Options{Application: "The <App>", Server: "mcp.example/<x>"})
-		answers := later(t, l, request{target: l.path + "?code=c&state=good"})
+		responses := later(t, l, request{target: l.path + "?code=c&state=good"})
 		if _, err := wait(t, l); err != nil {
 			t.Fatal(err)
 		}
 		l.Finish(c.page)
-		a := <-answers
+		a := <-responses
 		checkPage(t, a.status, a.header, a.body)
 		for _, want := range c.want {
 			if !strings.Contains(a.body, want) {

@@ -10,7 +10,7 @@ import (
 func TestParseQuery(t *testing.T) {
 	for _, c := range []struct {
 		raw  string
-		want url.Values // nil: refused
+		want url.Values // nil: rejected
 	}{
 		{"", url.Values{}},
 		{"&&", url.Values{}},

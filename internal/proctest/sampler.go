@@ -127,8 +127,8 @@ func (w wrapped) Run() int {
 	return code
 }
 
-// controlPatience bounds the wait for the control to be seen.
-const controlPatience = 10 * time.Second
+// controlTimeout bounds the wait for the control to be seen.
+const controlTimeout = 10 * time.Second
 
 // control starts a process that carries a secret in its arguments and another
 // one in its environment, and waits until both are found: without that the
@@ -149,7 +149,7 @@ func (s *Sampler) control() error {
 		_ = cmd.Wait() // it has read no line
 	}()
 	searcher := NewSearcher([]string{argument, variable})
-	for deadline := time.Now().Add(controlPatience); time.Now().Before(deadline); time.Sleep(every) {
+	for deadline := time.Now().Add(controlTimeout); time.Now().Before(deadline); time.Sleep(every) {
 		if len(s.search(searcher)) == 2 {
 			return nil
 		}

@@ -113,7 +113,7 @@ func visitUnknown(v reflect.Value, where string, visit func(string, Unknown)) {
 	}
 }
 
-func TestDecodeRefuses(t *testing.T) {
+func TestDecodeRejects(t *testing.T) {
 	const start = `{"version":1,"key":{"server":"https://a.example","profile":"default"}`
 	tests := []struct {
 		name, data string
@@ -203,7 +203,7 @@ func TestEncodeKnownMemberWinsOverUnknown(t *testing.T) {
 	}
 }
 
-func TestEncodeRefusesWhatIsNoJSON(t *testing.T) {
+func TestEncodeRejectsWhatIsNoJSON(t *testing.T) {
 	for name, r := range map[string]*Record{
 		"metadata": {AuthorizationServer: &AuthorizationServer{Metadata: json.RawMessage("secret-token")}},
 		"unknown":  {Unknown: Unknown{"x": json.RawMessage("secret-token")}},

@@ -10,7 +10,7 @@ import (
 )
 
 // SchemaVersion is the version of the record's JSON that this package writes. A
-// record with a higher one is read, but Put refuses to replace it (ErrNewer).
+// record with a higher one is read, but Put does not replace it (ErrNewer).
 const SchemaVersion = 1
 
 // Unknown holds the members of a JSON object that this version does not know.
@@ -38,11 +38,11 @@ type Record struct {
 	// last, and an older one stays while a grant is bound to it.
 	Clients []*Client `json:"clients,omitempty"`
 
-	// Grant is the login itself; nil before the first and after a refusal that
+	// Grant is the login itself; nil before the first and after a rejection that
 	// left nothing usable.
 	Grant *Grant `json:"grant,omitempty"`
 
-	// Intent is written before a refresh token is spent and cleared by the
+	// Intent is written before a refresh token is used and cleared by the
 	// write that stores its successor.
 	Intent *Intent `json:"intent,omitempty"`
 
@@ -53,11 +53,11 @@ type Record struct {
 	// GrantError is the error that ended the last grant.
 	GrantError *GrantError `json:"grant_error,omitempty"`
 
-	// PendingLogin is the login that waits for a person. It means something only
+	// PendingLogin is the login that waits for a user. It means something only
 	// while a process holds LockLogin: one that was killed leaves it behind.
 	PendingLogin *PendingLogin `json:"pending_login,omitempty"`
 
-	// LoginFailure is how the last login ended that asked a person, if it did
+	// LoginFailure is how the last login ended that asked a user, if it did
 	// not succeed: those who waited for it are not to ask again at once.
 	LoginFailure *LoginFailure `json:"login_failure,omitempty"`
 
@@ -81,7 +81,7 @@ type Record struct {
 	Unknown Unknown `json:"-"`
 
 	// AutomaticLogins are the latest logins that opened a browser because a
-	// request needed one, and no user had asked for it: there is a ceiling.
+	// request needed one, and no user had requested it: there is a ceiling.
 	AutomaticLogins []AutomaticLogin `json:"automatic_logins,omitempty"`
 }
 
@@ -172,7 +172,7 @@ type Client struct {
 	// this method, so that a later rejection means what it says.
 	Proven bool `json:"proven,omitempty"`
 
-	// Refused says that the issuer no longer knows the client: the next login
+	// Rejected says that the issuer no longer knows the client: the next login
 	// registers anew.
 	Rejected bool `json:"rejected,omitempty"`
 
@@ -194,7 +194,7 @@ const (
 const (
 	MethodConfigured = "configured" // the user said so
 	MethodRegistered = "registered" // the registration response said so
-	MethodRequested  = "requested"  // asked for in the registration, and the response said nothing
+	MethodRequested  = "requested"  // requested in the registration, and the response said nothing
 	MethodDefault    = "default"    // known nowhere: chosen by rule
 	MethodLearned    = "learned"    // another method failed, this one worked
 )
@@ -228,10 +228,10 @@ type Grant struct {
 
 	// Repeated says that the request that brought the refresh token had been sent
 	// before, without a response. The earlier one may still reach a server that
-	// takes it for the reuse of a spent token, and ends the grant.
+	// takes it for the reuse of a used token, and ends the grant.
 	Repeated bool `json:"repeated,omitempty"`
 
-	// Refused says that the resource or the authorization server has refused
+	// Rejected says that the resource or the authorization server has rejected
 	// the access token, so that it is not used until its expiry.
 	Rejected bool    `json:"rejected,omitempty"`
 	Unknown  Unknown `json:"-"`
@@ -242,7 +242,7 @@ type Grant struct {
 }
 
 // Intent says that the refresh token with this fingerprint is about to be
-// spent, or was. A process that finds one left behind knows that a renewal was
+// used, or was. A process that finds one left behind knows that a refresh was
 // interrupted.
 type Intent struct {
 	ID          string    `json:"id"`
@@ -254,12 +254,12 @@ type Intent struct {
 	// doubt, and Record.Retry says when to ask again.
 	Sent bool `json:"sent,omitempty"`
 
-	// Answer is the raw answer, saved before it is interpreted.
+	// Response is the raw response, saved before it is interpreted.
 	Response *RawResponse `json:"response,omitempty"`
 	Unknown  Unknown      `json:"-"`
 }
 
-// Answer is a token endpoint's answer as it came.
+// Response is a token endpoint's response as it came.
 type RawResponse struct {
 	Status      int           `json:"status"`
 	ContentType string        `json:"content_type,omitempty"`
@@ -283,7 +283,7 @@ type GrantError struct {
 	Code        string    `json:"code"` // an OAuth error code
 	Description string    `json:"description,omitempty"`
 
-	// Interrupted says that a renewal had been cut off before: the server may
+	// Interrupted says that a refresh had been cut off before: the server may
 	// have rotated the refresh token without our ever seeing the new one.
 	Interrupted bool `json:"interrupted,omitempty"`
 
@@ -322,8 +322,8 @@ type Cooldown struct {
 	Unknown     Unknown   `json:"-"`
 }
 
-// PendingLogin is an authorization request (RFC 6749, section 4.1.1) that a person
-// has not answered yet.
+// PendingLogin is an authorization request (RFC 6749, section 4.1.1) that a user
+// has not responded yet.
 type PendingLogin struct {
 	At          time.Time     `json:"at"`
 	URL         secret.String `json:"url"` // to be opened in a browser; its state is good for this login only
@@ -333,7 +333,7 @@ type PendingLogin struct {
 	Unknown     Unknown       `json:"-"`
 }
 
-// LoginFailure is a login that a person was asked for in vain.
+// LoginFailure is a login that a user was requested without success.
 type LoginFailure struct {
 	At      time.Time `json:"at"`
 	Kind    string    `json:"kind"` // "denied", "timeout" or "protocol"

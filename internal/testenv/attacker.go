@@ -12,7 +12,7 @@ import (
 )
 
 // Attacker is a server that nobody should talk to. It is a capable one: whatever it
-// is asked for, it answers with what would take the login over.
+// is requested, it responds with what would take the login over.
 type Attacker struct {
 	*httptest.Server
 	t testing.TB

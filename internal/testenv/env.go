@@ -104,7 +104,7 @@ func Call(ctx context.Context, client *http.Client, serverURL string) error {
 		return err
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
+	response, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return err
 	}
@@ -115,8 +115,8 @@ func Call(ctx context.Context, client *http.Client, serverURL string) error {
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("status %d", resp.StatusCode)
 	}
-	if err := json.Unmarshal(answer, &message); err != nil || message.Result == nil {
-		return fmt.Errorf("no result in %q", answer)
+	if err := json.Unmarshal(response, &message); err != nil || message.Result == nil {
+		return fmt.Errorf("no result in %q", response)
 	}
 	return nil
 }
@@ -165,7 +165,7 @@ func (w *Env) AsRequests() int {
 		counts["token:code"] + counts["token:refresh"] + counts["token"] + counts["authorize:preflight"] + counts["other"]
 }
 
-// Consent is a person who says yes, and an application that receives the
+// Consent is a user who says yes, and an application that receives the
 // callback.
 func (w *Env) Consent(ctx context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
 	w.Tabs.Add(1)

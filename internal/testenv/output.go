@@ -13,7 +13,7 @@ import (
 	"github.com/handstamp/handstamp"
 )
 
-// Output collects everything that a person or a log may be shown.
+// Output collects everything that a user or a log may be shown.
 type Output struct {
 	T testing.TB
 

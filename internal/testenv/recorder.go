@@ -38,7 +38,7 @@ var Redirects = []int{
 }
 
 // Recorder carries a Client's requests, keeps what was sent, and lets a test twist
-// the answers. It stands for the server: what it changes, the server said.
+// the responses. It stands for the server: what it changes, the server said.
 type Recorder struct {
 	base http.RoundTripper
 
@@ -96,14 +96,14 @@ func (w *Recorder) Requests(from int) []Sent {
 	return append([]Sent(nil), w.sent[from:]...)
 }
 
-// OnResponse adds a twist of answers.
+// OnResponse adds a twist of responses.
 func (w *Recorder) OnResponse(twist func(*http.Request, *http.Response)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.twists = append(w.twists[:len(w.twists):len(w.twists)], twist)
 }
 
-// OnJSON adds a twist of the JSON objects answered at paths that contain part.
+// OnJSON adds a twist of the JSON objects responded at paths that contain part.
 func (w *Recorder) OnJSON(part string, change func(document map[string]any)) {
 	w.OnResponse(func(req *http.Request, resp *http.Response) {
 		if !strings.Contains(req.URL.Path, part) {
@@ -120,7 +120,7 @@ func (w *Recorder) OnJSON(part string, change func(document map[string]any)) {
 	})
 }
 
-// SetBody replaces the body of an answer.
+// SetBody replaces the body of a response.
 func SetBody(resp *http.Response, body []byte) {
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	resp.ContentLength = int64(len(body))
@@ -137,7 +137,7 @@ const (
 	AtRevoke   = "/revoke"
 )
 
-// Recorded returns a session whose requests go over a wire. Its person consents to
+// Recorded returns a session whose requests go over a wire. Its user consents to
 // everything at once.
 func (w *Env) Recorded() (*handstamp.Client, *Recorder) {
 	line := NewRecorder(w.Transport())

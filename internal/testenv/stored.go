@@ -34,8 +34,8 @@ func (w *Env) Expire() {
 
 // Unusable is how an access token stops being usable.
 var Unusable = map[string]func(*Env){
-	"expired":       (*Env).Expire,
-	"refused early": func(w *Env) { w.Lab.RevokeAccessTokens() },
+	"expired":        (*Env).Expire,
+	"rejected early": func(w *Env) { w.Lab.RevokeAccessTokens() },
 }
 
 // Put stores a record that a test has changed.

@@ -36,13 +36,13 @@ type Job struct {
 	Volatile bool   // the store may keep what it cannot write
 
 	// Hurried makes every stored access token read as expired, so that each
-	// call is a renewal.
+	// call is a refresh.
 	Hurried bool
 
 	// Helper has the work done by a helper, which is this binary once more.
 	Helper bool
 
-	// Close is how long it waits for renewals at its end. Zero means 5 s, as
+	// Close is how long it waits for refreshes at its end. Zero means 5 s, as
 	// the command does.
 	Close time.Duration
 }
@@ -145,12 +145,12 @@ func die() {
 }
 
 // told waits for a line from the test.
-func (w *worker) told() error {
+func (w *worker) notified() error {
 	_, err := w.input.ReadString('\n')
 	return err
 }
 
-// newClient returns the Client of a program without a person, unless the job
+// newClient returns the Client of a program without a user, unless the job
 // has one.
 func (w *worker) newClient(s store.Store) *handstamp.Client {
 	c := &handstamp.Client{
@@ -197,7 +197,7 @@ func (w *worker) help() int {
 	return 0
 }
 
-// openURL opens a tab, where a person consents.
+// openURL opens a tab, where a user consents.
 func (w *worker) openURL(ctx context.Context, rawURL string) error {
 	w.say("tab")
 	go lab.Browse(context.WithoutCancel(ctx), rawURL)
@@ -217,7 +217,7 @@ func (w *worker) idle(ctx context.Context) error {
 			return err
 		}
 		w.say("idle")
-		if w.told() != nil {
+		if w.notified() != nil {
 			return nil
 		}
 	}
@@ -236,8 +236,8 @@ func (w *worker) login(ctx context.Context) error {
 }
 
 // loop is one short session after the other. A session that is lost is reported
-// with the time of the refusal and whether it was named as interrupted, and the
-// loop goes on when somebody has signed in.
+// with the time of the rejection and whether it was named as interrupted, and the
+// loop goes on when the user has signed in.
 func (w *worker) loop(ctx context.Context) error {
 	for ctx.Err() == nil {
 		c := w.newClient(w.store)
@@ -251,10 +251,10 @@ func (w *worker) loop(ctx context.Context) error {
 				return err
 			}
 			if status.GrantError == nil {
-				continue // somebody has signed in meanwhile
+				continue // the user has signed in meanwhile
 			}
 			w.say(fmt.Sprintf("lost %s %v", status.GrantError.At.Format(time.RFC3339Nano), status.GrantError.Interrupted))
-			if err := w.told(); err != nil {
+			if err := w.notified(); err != nil {
 				return err
 			}
 			continue
@@ -292,11 +292,11 @@ func (c *watchedConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// watchedStore is a file store that says where a renewal stands: "lock:name" and
+// watchedStore is a file store that says where a refresh stands: "lock:name" and
 // "locked:name" around the wait for a lock, "unlocked:name" after its release,
-// "reserved", "received" when the first thing that can be done with an answer is
+// "reserved", "received" when the first thing that can be done with a response is
 // about to be done, "stored:what" after a write, and the steps of each write as
-// "what:step". What is room, intent, answer or final.
+// "what:step". What is space, intent, response or final.
 type watchedStore struct {
 	*filestore.Store
 	at      func(point string)
@@ -348,7 +348,7 @@ func (s *watchedStore) put(value []byte, put func() (store.Revision, error)) (st
 	case err != nil:
 		return "", err
 	case rec.Intent != nil && rec.Intent.Response != nil:
-		what = "answer"
+		what = "response"
 	case rec.Intent != nil:
 		what = "intent"
 	}
@@ -361,21 +361,21 @@ func (s *watchedStore) put(value []byte, put func() (store.Revision, error)) (st
 }
 
 func (s *watchedStore) Reserve(ctx context.Context, key store.Key, size int) (store.Reservation, error) {
-	s.what.Store("room")
-	room, err := s.Store.Reserve(ctx, key, size)
+	s.what.Store("space")
+	space, err := s.Store.Reserve(ctx, key, size)
 	if err != nil {
 		return nil, err
 	}
 	s.at("reserved")
-	return &watchedRoom{Reservation: room, store: s}, nil
+	return &watchedSpace{Reservation: space, store: s}, nil
 }
 
-type watchedRoom struct {
+type watchedSpace struct {
 	store.Reservation
 	store *watchedStore
 }
 
-func (r *watchedRoom) Put(ctx context.Context, value []byte, revision store.Revision) (store.Revision, error) {
+func (r *watchedSpace) Put(ctx context.Context, value []byte, revision store.Revision) (store.Revision, error) {
 	r.store.at("received")
 	return r.store.put(value, func() (store.Revision, error) { return r.Reservation.Put(ctx, value, revision) })
 }

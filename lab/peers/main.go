@@ -155,12 +155,12 @@ personality with every cell passed.
 |---|---|---|---|---|
 `, time.Now().UTC().Format("2006-01-02"), goVersion(), runtime.GOOS, runtime.GOARCH, counted(processes), timeout)
 	for i, c := range all {
-		passed, played, spent := 0, 0, time.Duration(0)
+		passed, played, used := 0, 0, time.Duration(0)
 		for _, r := range columns[i] {
 			good, bad, _ := r.Summary()
-			passed, played, spent = passed+good, played+good+bad, spent+r.Duration
+			passed, played, used = passed+good, played+good+bad, used+r.Duration
 		}
-		fmt.Fprintf(w, "| %s | %s | %s | %d of %d | %v |\n", c.name, c.version, c.what, passed, played, spent.Round(time.Second))
+		fmt.Fprintf(w, "| %s | %s | %s | %d of %d | %v |\n", c.name, c.version, c.what, passed, played, used.Round(time.Second))
 	}
 	fmt.Fprint(w, "\n| personality |")
 	for _, c := range all {
@@ -197,7 +197,7 @@ A cell fails for one needless tab, one token request too many, or one session th
 was, `+"`handstamp lab run --client … -v`"+` says. The lab is ours, so its idea of what is needed is, too:
 [lab.md](lab.md) says how it is made, and that it is the same for everybody. The SDKs are no finished clients: a program has
 to keep what they hand out, and how these programs do is in lab/peers, to be argued with. A client whose clock cannot be
-moved meets a token that lives for a second in place of one that has aged, and a refusal after two days.
+moved meets a token that lives for a second in place of one that has aged, and a rejection after two days.
 `)
 }
 

@@ -15,7 +15,7 @@ import (
 
 // TestPortLost gives the client's port to another party once its first session
 // is over, which is no fault of the client's: it may register a second time, and
-// is told apart from one that never comes back to its port.
+// is distinguished from one that never comes back to its port.
 func TestPortLost(t *testing.T) {
 	p, _ := lab.FindPersonality("exact-redirect")
 	var thief atomic.Pointer[net.Listener]

@@ -264,15 +264,15 @@ func childTraced(dir string, _ []string) error {
 	if err != nil {
 		return err
 	}
-	room, err := s.Reserve(ctx, k, 64<<10)
+	space, err := s.Reserve(ctx, k, 64<<10)
 	if err != nil {
 		fmt.Printf("Reserve(unusable: %t) ", errors.Is(err, store.ErrUnusable))
 	} else {
 		r.Token = "new"
-		if err := r.putInto(ctx, room); err != nil {
+		if err := r.putInto(ctx, space); err != nil {
 			fmt.Printf("Put(unusable: %t: %v) ", errors.Is(err, store.ErrUnusable), err)
 		}
-		room.Release()
+		space.Release()
 	}
 	unlock, err := s.Lock(ctx, k, store.LockRefresh)
 	if err != nil {

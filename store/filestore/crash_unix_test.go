@@ -63,7 +63,7 @@ func putNext(r *saved, put func(next *saved) error) error {
 	return put(next)
 }
 
-// childKilled puts a record into reserved room and kills itself before a step.
+// childKilled puts a record into reserved space and kills itself before a step.
 func childKilled(dir string, args []string) error {
 	s, err := openChild(dir, func(step filestore.Step) {
 		if string(step) == args[0] {
@@ -83,11 +83,11 @@ func childKilled(dir string, args []string) error {
 	if err != nil {
 		return err
 	}
-	room, err := s.Reserve(ctx, k, 64<<10)
+	space, err := s.Reserve(ctx, k, 64<<10)
 	if err != nil {
 		return err
 	}
-	if err := putNext(r, func(next *saved) error { return next.putInto(ctx, room) }); err != nil {
+	if err := putNext(r, func(next *saved) error { return next.putInto(ctx, space) }); err != nil {
 		return err
 	}
 	return errors.New("it was not killed")

@@ -15,10 +15,10 @@ import (
 
 // damaged is a store with a record that was written twice, and the bytes of its
 // file.
-func damaged(t *testing.T, told *notices) (s *filestore.Store, r *saved, path string, data []byte) {
+func damaged(t *testing.T, notified *notices) (s *filestore.Store, r *saved, path string, data []byte) {
 	t.Helper()
 	dir := t.TempDir() + "/credentials"
-	s = open(t, filestore.Options{Dir: dir, Warn: told.add})
+	s = open(t, filestore.Options{Dir: dir, Warn: notified.add})
 	r = &saved{Key: key(t, "https://a.example"), Token: "first"}
 	for _, token := range []string{"first", "second"} {
 		r.Token = token
@@ -47,10 +47,10 @@ func replace(t *testing.T, path string, data []byte) {
 // The record before stays until another one takes its place: neither a crash in the middle of
 // bringing it back nor more damage before the next write loses the login.
 func TestRecordBeforeOutlastsItsReturn(t *testing.T) {
-	var told notices
-	_, r, path, data := damaged(t, &told)
+	var notified notices
+	_, r, path, data := damaged(t, &notified)
 	steps := 0
-	s := open(t, filestore.Options{Dir: filepath.Dir(path), Warn: told.add, Trace: func(step filestore.Step) {
+	s := open(t, filestore.Options{Dir: filepath.Dir(path), Warn: notified.add, Trace: func(step filestore.Step) {
 		if steps++; step == filestore.StepDone {
 			return
 		}
@@ -72,8 +72,8 @@ func TestRecordBeforeOutlastsItsReturn(t *testing.T) {
 
 // A damaged file gives way to the record before it; nothing is thrown away.
 func TestDamagedFileGivesWay(t *testing.T) {
-	var told notices
-	s, r, path, data := damaged(t, &told)
+	var notified notices
+	s, r, path, data := damaged(t, &notified)
 	seen := map[store.Revision]bool{r.Revision: true}
 	for cut := 0; cut < len(data)-1; cut += 7 {
 		replace(t, path+".prev", data)
@@ -86,7 +86,7 @@ func TestDamagedFileGivesWay(t *testing.T) {
 			t.Fatalf("cut at %d: %q came back as revision %q", cut, got.Token, got.Revision)
 		}
 		seen[got.Revision] = true
-		list := told.take()
+		list := notified.take()
 		if len(list) != 1 || !strings.Contains(list[0], "damaged") || !strings.Contains(list[0], ".corrupt-") {
 			t.Fatalf("cut at %d: the user was told %q", cut, list)
 		}
@@ -116,8 +116,8 @@ func TestDamagedFileGivesWay(t *testing.T) {
 // A wrong bit in any byte is noticed: what comes back is the record before, or nothing
 // where there is none. The envelope's own test has every bit of every byte.
 func TestWrongBitInAnyByteIsDamage(t *testing.T) {
-	var told notices
-	s, r, path, data := damaged(t, &told)
+	var notified notices
+	s, r, path, data := damaged(t, &notified)
 	for at := range data {
 		for i, bit := range []int{at % 8, (at + 4) % 8} {
 			spoiled := bytes.Clone(data)
@@ -148,7 +148,7 @@ func TestWrongBitInAnyByteIsDamage(t *testing.T) {
 			if got.Token != r.Token {
 				t.Fatalf("bit %d at %d: another value came back: %q", bit, at, got.Token)
 			}
-			if list := told.take(); len(list) != 1 {
+			if list := notified.take(); len(list) != 1 {
 				t.Fatalf("bit %d at %d: the user was told %q", bit, at, list)
 			}
 		}
@@ -167,8 +167,8 @@ func TestWrongByteElsewhere(t *testing.T) {
 		return spoiled
 	}
 	t.Run("both", func(t *testing.T) {
-		var told notices
-		s, r, path, data := damaged(t, &told)
+		var notified notices
+		s, r, path, data := damaged(t, &notified)
 		before, err := os.ReadFile(path + ".prev")
 		if err != nil {
 			t.Fatal(err)
@@ -183,8 +183,8 @@ func TestWrongByteElsewhere(t *testing.T) {
 		}
 	})
 	t.Run("deleted", func(t *testing.T) {
-		var told notices
-		s, r, path, data := damaged(t, &told)
+		var notified notices
+		s, r, path, data := damaged(t, &notified)
 		if err := os.Remove(path + ".prev"); err != nil {
 			t.Fatal(err)
 		}
@@ -197,9 +197,9 @@ func TestWrongByteElsewhere(t *testing.T) {
 		}
 	})
 	t.Run("spare", func(t *testing.T) {
-		var told notices
+		var notified notices
 		dir, spare := t.TempDir()+"/credentials", t.TempDir()+"/spare"
-		s := open(t, filestore.Options{Dir: dir, SpareDir: spare, Warn: told.add})
+		s := open(t, filestore.Options{Dir: dir, SpareDir: spare, Warn: notified.add})
 		r := &saved{Key: key(t, "https://a.example"), Token: "first"}
 		if err := r.put(t.Context(), s); err != nil {
 			t.Fatal(err)
@@ -229,7 +229,7 @@ func TestWrongByteElsewhere(t *testing.T) {
 		if got, err := read(t.Context(), s, r.Key); err != nil || got.Token != "first" {
 			t.Errorf("Get = %v, %v; want the undamaged copy", got, err)
 		}
-		if list := told.take(); len(list) != 1 || !strings.Contains(list[0], "checksum") {
+		if list := notified.take(); len(list) != 1 || !strings.Contains(list[0], "checksum") {
 			t.Errorf("the user was told %q", list)
 		}
 	})
@@ -237,8 +237,8 @@ func TestWrongByteElsewhere(t *testing.T) {
 
 // A file without an envelope is damage, and so is one that was changed by hand.
 func TestFileWithoutChecksum(t *testing.T) {
-	var told notices
-	s, r, path, data := damaged(t, &told)
+	var notified notices
+	s, r, path, data := damaged(t, &notified)
 	for name, changed := range map[string][]byte{
 		"bare":    r.value(),
 		"by hand": bytes.Replace(data, []byte("second"), []byte("by hand"), 1),
@@ -248,7 +248,7 @@ func TestFileWithoutChecksum(t *testing.T) {
 		if got, err := read(t.Context(), s, r.Key); err != nil || got.Token != "first" {
 			t.Errorf("%s: Get = %v, %v; want the value before", name, got, err)
 		}
-		if list := told.take(); len(list) != 1 || !strings.Contains(list[0], "checksum") {
+		if list := notified.take(); len(list) != 1 || !strings.Contains(list[0], "checksum") {
 			t.Errorf("%s: the user was told %q", name, list)
 		}
 	}
@@ -256,8 +256,8 @@ func TestFileWithoutChecksum(t *testing.T) {
 
 // The value and whose it is can be read in an editor.
 func TestFileIsReadable(t *testing.T) {
-	var told notices
-	_, _, _, data := damaged(t, &told)
+	var notified notices
+	_, _, _, data := damaged(t, &notified)
 	for _, part := range []string{`"server":"https://a.example"`, "\n    \"token\": \"second\"\n"} {
 		if !strings.Contains(string(data), part) {
 			t.Errorf("there is no %s in\n%s", part, data)
@@ -267,8 +267,8 @@ func TestFileIsReadable(t *testing.T) {
 
 // A file that a later version has written in another layout is neither read nor replaced.
 func TestFileOfNewerVersion(t *testing.T) {
-	var told notices
-	s, r, path, _ := damaged(t, &told)
+	var notified notices
+	s, r, path, _ := damaged(t, &notified)
 	newer, err := envelope.Seal(map[string]int{"layout": 2}, r.value())
 	if err != nil {
 		t.Fatal(err)
@@ -292,8 +292,8 @@ func TestFileOfNewerVersion(t *testing.T) {
 func TestDamagedWithoutRecordBefore(t *testing.T) {
 	for _, before := range []string{"absent", "damaged too", "of another key"} {
 		t.Run(before, func(t *testing.T) {
-			var told notices
-			s, r, path, data := damaged(t, &told)
+			var notified notices
+			s, r, path, data := damaged(t, &notified)
 			switch before {
 			case "absent":
 				if err := os.Remove(path + ".prev"); err != nil {
@@ -329,8 +329,8 @@ func TestDamagedWithoutRecordBefore(t *testing.T) {
 
 // A login that was deleted does not come back as the record before.
 func TestDeletedDoesNotComeBack(t *testing.T) {
-	var told notices
-	s, r, path, data := damaged(t, &told)
+	var notified notices
+	s, r, path, data := damaged(t, &notified)
 	if err := s.Delete(t.Context(), r.Key, r.Revision); err != nil {
 		t.Fatal(err)
 	}
@@ -350,8 +350,8 @@ func TestDeletedDoesNotComeBack(t *testing.T) {
 
 // After a logout no token of it is left on the disk.
 func TestDeleteLeavesNothing(t *testing.T) {
-	var told notices
-	s, r, path, data := damaged(t, &told)
+	var notified notices
+	s, r, path, data := damaged(t, &notified)
 	dir := filepath.Dir(path)
 	replace(t, path+".corrupt-20260101T000000.000000000Z", data)
 	replace(t, path+".tmp-abcdefghij", data)
@@ -368,10 +368,10 @@ func TestDeleteLeavesNothing(t *testing.T) {
 	}
 }
 
-// Copies that a synchronisation program or a person made are no credentials.
+// Copies that a synchronisation program or a user made are no credentials.
 func TestCopiesAreIgnored(t *testing.T) {
-	var told notices
-	s, r, path, data := damaged(t, &told)
+	var notified notices
+	s, r, path, data := damaged(t, &notified)
 	base := strings.TrimSuffix(path, ".json")
 	for _, copied := range []string{
 		base + " (conflicted copy).json", base + ".sync-conflict-20260101.json", base + " 2.json", path + ".json",
@@ -389,7 +389,7 @@ func TestCopiesAreIgnored(t *testing.T) {
 	if err != nil || len(keys) != 1 || keys[0] != r.Key {
 		t.Errorf("List = %v, %v", keys, err)
 	}
-	if list := told.take(); len(list) != 0 {
+	if list := notified.take(); len(list) != 0 {
 		t.Errorf("the user was told %q", list)
 	}
 }
@@ -411,22 +411,22 @@ func TestTrace(t *testing.T) {
 		t.Fatal(err)
 	}
 	want("create write sync rename syncdir done")
-	room, err := s.Reserve(t.Context(), r.Key, 10_000)
+	space, err := s.Reserve(t.Context(), r.Key, 10_000)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want("create reserve")
-	if err := r.putInto(t.Context(), room); err != nil {
+	if err := r.putInto(t.Context(), space); err != nil {
 		t.Fatal(err)
 	}
 	want("write sync rename syncdir done")
-	room.Release()
+	space.Release()
 	if info, err := os.Stat(file(dir, r.Key)); err != nil || info.Size() > 1000 {
-		t.Errorf("the room was not given back: %v, %v", info, err)
+		t.Errorf("the space was not given back: %v, %v", info, err)
 	}
 }
 
-// Somebody removes or replaces the folders while the process runs.
+// A user removes or replaces the folders while the process runs.
 func TestFolderRemoved(t *testing.T) {
 	base := t.TempDir()
 	dir := base + "/credentials"
@@ -435,11 +435,11 @@ func TestFolderRemoved(t *testing.T) {
 	if err := r.put(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
-	room, err := s.Reserve(t.Context(), r.Key, 1000)
+	space, err := s.Reserve(t.Context(), r.Key, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer room.Release()
+	defer space.Release()
 	if err := os.Rename(dir, base+"/moved"); err != nil {
 		t.Fatal(err)
 	}
@@ -453,7 +453,7 @@ func TestFolderRemoved(t *testing.T) {
 		t.Errorf("Delete = %v", err)
 	}
 	r.Revision = ""
-	if err := r.putInto(t.Context(), room); err != nil {
+	if err := r.putInto(t.Context(), space); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(file(dir, r.Key)); err != nil {
@@ -471,8 +471,8 @@ func TestFolderRemoved(t *testing.T) {
 
 // A damaged file is listed, so that whoever lists comes to hear of it.
 func TestDamagedFileIsListed(t *testing.T) {
-	var told notices
-	s, r, path, data := damaged(t, &told)
+	var notified notices
+	s, r, path, data := damaged(t, &notified)
 	replace(t, path, data[:len(data)/2])
 	keys, err := s.List(t.Context())
 	if err != nil || len(keys) != 1 || keys[0] != r.Key {

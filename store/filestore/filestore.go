@@ -19,7 +19,7 @@
 // Nothing else in the folder is read, the copies of a synchronisation program
 // included. Files are made with mode 0600 and folders with 0700, whatever the
 // umask is. What belongs to another user, is open to others or is a symbolic
-// link is refused with store.ErrUnusable and left as it is; only Dir itself may
+// link is rejected with store.ErrUnusable and left as it is; only Dir itself may
 // be a symbolic link, if it is the user's own.
 //
 // # Promises
@@ -65,7 +65,7 @@ type Options struct {
 
 	// Volatile makes Put and Reserve succeed even if neither Dir nor SpareDir can
 	// be written: the record is then kept in this process, which tries to write
-	// it out each time it is asked for. It is for a process that lives long and
+	// it out each time it is requested. It is for a process that lives long and
 	// rather goes on than stops. Otherwise they fail with store.ErrUnusable.
 	Volatile bool
 
@@ -87,7 +87,7 @@ type Step = atomicfile.Step
 // The steps of a write, in their order. One that is tried again is traced again.
 const (
 	StepCreate  = atomicfile.StepCreate  // make the temporary file
-	StepReserve = atomicfile.StepReserve // take room for it; by Reserve only
+	StepReserve = atomicfile.StepReserve // take space for it; by Reserve only
 	StepWrite   = atomicfile.StepWrite   // write into it
 	StepSync    = atomicfile.StepSync    // make that durable
 	StepRename  = atomicfile.StepRename  // put it in the place of the record

@@ -57,7 +57,7 @@ func openFolder(path string, create bool) (*os.Root, error) {
 }
 
 // denied says who keeps us out of path, where that is a folder in one of ours
-// that somebody else made, typically a program that was run with sudo.
+// that another user made, typically a program that was run with sudo.
 func denied(path string, err error) error {
 	if !errors.Is(err, fs.ErrPermission) {
 		return err
@@ -65,11 +65,11 @@ func denied(path string, err error) error {
 	var stranger error
 	for dir := filepath.Clean(path); ; {
 		if info, statErr := os.Stat(dir); statErr == nil {
-			refused := checkOwner(dir, info)
-			if refused == nil {
+			rejected := checkOwner(dir, info)
+			if rejected == nil {
 				break
 			}
-			stranger = refused
+			stranger = rejected
 		}
 		parent := filepath.Dir(dir)
 		if parent == dir {
@@ -98,8 +98,8 @@ func makeFolder(path string) error {
 	return nil
 }
 
-// checkPrivate refuses what others own or may touch. It repairs nothing: that
-// somebody could have been there is for the user to judge.
+// checkPrivate rejects what others own or may touch. It repairs nothing: that
+// a user could have been there is for the user to check.
 func checkPrivate(path string, info fs.FileInfo) error {
 	if err := checkOwner(path, info); err != nil {
 		return err
@@ -109,7 +109,7 @@ func checkPrivate(path string, info fs.FileInfo) error {
 		if info.IsDir() {
 			fix = 0o700
 		}
-		return unusable("%s is open to other users (mode %04o); if nobody else was there, run: chmod %o %[1]q", path, mode, fix)
+		return unusable("%s is open to other users (mode %04o); if no other user was there, run: chmod %o %[1]q", path, mode, fix)
 	}
 	return nil
 }

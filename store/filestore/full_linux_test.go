@@ -124,16 +124,16 @@ func putInto(t *testing.T, space store.Reservation, r *saved, token string) {
 	}
 }
 
-func oneNotice(t *testing.T, told *notices, part string) {
+func oneNotice(t *testing.T, notified *notices, part string) {
 	t.Helper()
-	list := told.take()
+	list := notified.take()
 	if len(list) != 1 || !strings.Contains(list[0], part) {
 		t.Errorf("the user was told %q, want one notice with %q", list, part)
 	}
 }
 
 // With no other place, nothing is stored, nothing is lost, and Reserve says so
-// before anything is spent.
+// before anything is used.
 func TestTroubleWithNoOtherPlace(t *testing.T) {
 	if !inNamespace(t) {
 		return
@@ -150,8 +150,8 @@ func TestTroubleWithNoOtherPlace(t *testing.T) {
 			if err := next.put(t.Context(), s); !errors.Is(err, store.ErrUnusable) {
 				t.Errorf("Put = %v", err)
 			}
-			if room, err := s.Reserve(t.Context(), r.Key, 8192); !errors.Is(err, store.ErrUnusable) {
-				t.Errorf("Reserve = %v, %v", room, err)
+			if space, err := s.Reserve(t.Context(), r.Key, 8192); !errors.Is(err, store.ErrUnusable) {
+				t.Errorf("Reserve = %v, %v", space, err)
 			}
 			if got := token(t, s, r.Key); got != "old" {
 				t.Errorf("the token is %q", got)
@@ -172,17 +172,17 @@ func TestTroubleWithSpareFolder(t *testing.T) {
 	}
 	for _, trouble := range troubles {
 		t.Run(trouble.name, func(t *testing.T) {
-			var told notices
+			var notified notices
 			small, large := disk(t)
 			spare := large + "/spare"
-			options := filestore.Options{Dir: small, SpareDir: spare, Warn: told.add}
+			options := filestore.Options{Dir: small, SpareDir: spare, Warn: notified.add}
 			s := open(t, options)
 			r := &saved{Key: key(t, "https://a.example")}
 			put(t, s, r, "old")
 			trouble.begin(t, small)
 			other := open(t, options)
 			put(t, s, r, "new")
-			oneNotice(t, &told, spare)
+			oneNotice(t, &notified, spare)
 			if info, err := os.Stat(spare); err != nil || info.Mode().Perm() != 0o700 {
 				t.Errorf("the spare folder: %v, %v", info, err)
 			}
@@ -191,18 +191,18 @@ func TestTroubleWithSpareFolder(t *testing.T) {
 					t.Errorf("the token is %q", got)
 				}
 			}
-			room, err := other.Reserve(t.Context(), r.Key, 8192)
+			space, err := other.Reserve(t.Context(), r.Key, 8192)
 			if err != nil {
 				t.Fatal(err)
 			}
-			putInto(t, room, r, "newer")
-			room.Release()
-			oneNotice(t, &told, spare)
+			putInto(t, space, r, "newer")
+			space.Release()
+			oneNotice(t, &notified, spare)
 
 			// One that is only in the spare folder is listed, locked and deleted.
 			guest := &saved{Key: key(t, "https://b.example")}
 			put(t, s, guest, "guest")
-			oneNotice(t, &told, spare)
+			oneNotice(t, &notified, spare)
 			if keys, err := other.List(t.Context()); err != nil || len(keys) != 2 {
 				t.Errorf("List = %v, %v", keys, err)
 			}
@@ -226,7 +226,7 @@ func TestTroubleWithSpareFolder(t *testing.T) {
 			if _, err := read(t.Context(), other, guest.Key); !errors.Is(err, store.ErrNotFound) {
 				t.Errorf("Get of what was deleted = %v", err)
 			}
-			if list := told.take(); len(list) != 0 {
+			if list := notified.take(); len(list) != 0 {
 				t.Errorf("the user was told %q", list)
 			}
 		})
@@ -240,35 +240,35 @@ func TestTroubleVolatile(t *testing.T) {
 	}
 	for _, trouble := range troubles {
 		t.Run(trouble.name, func(t *testing.T) {
-			var told notices
+			var notified notices
 			small, _ := disk(t)
-			s := open(t, filestore.Options{Dir: small, Volatile: true, Warn: told.add})
+			s := open(t, filestore.Options{Dir: small, Volatile: true, Warn: notified.add})
 			other := open(t, filestore.Options{Dir: small})
 			r := &saved{Key: key(t, "https://a.example")}
 			put(t, s, r, "old")
 			trouble.begin(t, small)
-			room, err := s.Reserve(t.Context(), r.Key, 8192)
+			space, err := s.Reserve(t.Context(), r.Key, 8192)
 			if err != nil {
 				t.Fatal(err)
 			}
-			oneNotice(t, &told, "no room")
-			putInto(t, room, r, "new")
-			room.Release()
-			oneNotice(t, &told, "COULD NOT BE SAVED")
+			oneNotice(t, &notified, "no space")
+			putInto(t, space, r, "new")
+			space.Release()
+			oneNotice(t, &notified, "COULD NOT BE SAVED")
 			if got := token(t, s, r.Key); got != "new" {
 				t.Errorf("the token is %q", got)
 			}
 			if got := token(t, other, r.Key); got != "old" {
 				t.Errorf("another process has the token %q", got)
 			}
-			if list := told.take(); len(list) != 0 {
+			if list := notified.take(); len(list) != 0 {
 				t.Errorf("the user was told %q", list)
 			}
 			trouble.end(t, small)
 			if got := token(t, s, r.Key); got != "new" {
 				t.Errorf("the token is %q", got)
 			}
-			oneNotice(t, &told, "saved now")
+			oneNotice(t, &notified, "saved now")
 			if got := token(t, other, r.Key); got != "new" {
 				t.Errorf("another process has the token %q", got)
 			}
@@ -281,9 +281,9 @@ func TestVolatileGivesWay(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}
-	var told notices
+	var notified notices
 	small, _ := disk(t)
-	s := open(t, filestore.Options{Dir: small, Volatile: true, Warn: told.add})
+	s := open(t, filestore.Options{Dir: small, Volatile: true, Warn: notified.add})
 	other := open(t, filestore.Options{Dir: small})
 	r := &saved{Key: key(t, "https://a.example")}
 	put(t, s, r, "old")
@@ -302,8 +302,8 @@ func TestVolatileGivesWay(t *testing.T) {
 	}
 }
 
-// Room that was reserved is there although the disk has filled up since.
-func TestReservedRoomStays(t *testing.T) {
+// Space that was reserved is there although the disk has filled up since.
+func TestReservedSpaceStays(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}
@@ -311,14 +311,14 @@ func TestReservedRoomStays(t *testing.T) {
 	s := open(t, filestore.Options{Dir: small})
 	r := &saved{Key: key(t, "https://a.example")}
 	put(t, s, r, "old")
-	room, err := s.Reserve(t.Context(), r.Key, 16<<10)
+	space, err := s.Reserve(t.Context(), r.Key, 16<<10)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer room.Release()
+	defer space.Release()
 	fill(t, small)
 	long := strings.Repeat("x", 12<<10)
-	putInto(t, room, r, long)
+	putInto(t, space, r, long)
 	if got := token(t, s, r.Key); got != long {
 		t.Error("the token is another")
 	}
@@ -339,10 +339,10 @@ func TestReadOnlyHome(t *testing.T) {
 		{Dir: dir, Volatile: true},
 		{Dir: dir, SpareDir: large + "/spare"},
 	} {
-		var told notices
-		options.Warn = told.add
+		var notified notices
+		options.Warn = notified.add
 		s := open(t, options)
-		if len(told.take()) == 0 {
+		if len(notified.take()) == 0 {
 			t.Error("the user was told nothing")
 		}
 		r := &saved{Key: key(t, "https://a.example")}

@@ -27,7 +27,7 @@ func TestSystemCallsFail(t *testing.T) {
 			[]string{"create reserve write sync rename syncdir done $"}, "new"},
 		{"one sync", "fsync:error=EIO:when=1",
 			[]string{"create reserve write sync create write sync rename syncdir done $"}, "new"},
-		{"every sync", "fsync:error=EIO", // three of the room's, three of another try
+		{"every sync", "fsync:error=EIO", // three of the space's, three of another try
 			[]string{strings.Repeat("write sync create ", 5) + "write sync Put(unusable: true", "input/output error"}, "old"},
 		{"syncs of the folder", "fsync:error=EIO:when=2+",
 			[]string{"create reserve write sync rename syncdir NOTICE(", "might not survive a power failure"}, "new"},

@@ -50,7 +50,7 @@ type held struct {
 	absent bool      // there was no file at proper when the lock was taken elsewhere
 }
 
-// lost reports whether another process may hold the same lock: somebody removed the lock's
+// lost reports whether another process may hold the same lock: a user removed the lock's
 // file, or this one is in SpareDir and the one in Dir exists by now.
 func (h *held) lost() bool {
 	if h.file == nil {
@@ -104,7 +104,7 @@ func (s *Store) lockFile(ctx context.Context, name string) (*lockFile, error) {
 }
 
 func lockIn(ctx context.Context, dir, name string) (f *lockFile, err error) {
-	// Somebody may remove the folder while we wait.
+	// A user may remove the folder while we wait.
 	for range 10 {
 		root, folderErr := openFolder(dir, true)
 		if folderErr != nil {

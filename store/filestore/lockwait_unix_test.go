@@ -68,7 +68,7 @@ func childQueue(dir string, args []string) error {
 	return nil
 }
 
-// Whoever waits for a stopped process in vain is told which one it is.
+// Whoever waits for a stopped process without success is told which one it is.
 func TestHolderIsNamed(t *testing.T) {
 	const limit = 100 * time.Millisecond
 	k := key(t, "https://a.example")
@@ -359,17 +359,17 @@ func TestWaitingProcessSleeps(t *testing.T) {
 	if line != "waiting" {
 		t.Fatalf("the child said %q", line)
 	}
-	settled := 0
+	finished := 0
 	for range 50 {
 		now := switches(t, cmd.Process.Pid)
-		if now == settled {
+		if now == finished {
 			break // it has come to rest
 		}
-		settled = now
+		finished = now
 		<-time.After(200 * time.Millisecond)
 	}
 	<-time.After(2 * time.Second)
-	if n := switches(t, cmd.Process.Pid) - settled; n > most {
+	if n := switches(t, cmd.Process.Pid) - finished; n > most {
 		t.Errorf("it woke %d times in 2 s", n)
 	}
 	released := time.Now()

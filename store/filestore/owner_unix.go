@@ -14,7 +14,7 @@ const hasModes = true
 // noFollow makes opening a symbolic link fail.
 const noFollow = syscall.O_NOFOLLOW
 
-// checkOwner refuses what is not ours, typically after one run with sudo.
+// checkOwner rejects what is not ours, typically after one run with sudo.
 func checkOwner(path string, info fs.FileInfo) error {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {

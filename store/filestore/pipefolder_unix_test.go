@@ -11,7 +11,7 @@ import (
 	"github.com/handstamp/handstamp/store/filestore"
 )
 
-// A pipe in the place of a folder is an error at once: opening it would block until somebody
+// A pipe in the place of a folder is an error at once: opening it would block until a user
 // writes.
 func TestPipeInPlaceOfFolder(t *testing.T) {
 	for _, place := range []string{"", "locks", "spare"} {

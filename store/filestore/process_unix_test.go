@@ -146,7 +146,7 @@ func TestLockFileRemoved(t *testing.T) {
 	together(t, 8, "unlink", t.TempDir()+"/credentials", func(int) []string { return []string{"https://a.example"} })
 }
 
-// A lock whose file somebody removed no longer keeps others out: what was
+// A lock whose file a user removed no longer keeps others out: what was
 // compared under it does not count.
 func TestLockFileRemovedDuringPut(t *testing.T) {
 	dir := t.TempDir() + "/credentials"

@@ -99,7 +99,7 @@ func (s *Store) save(w *write) error {
 	}
 	if s.options.Volatile {
 		s.keep(w.entry)
-		s.tell(w, "The login at %s COULD NOT BE SAVED (%v). It works until this process ends; other processes may have to sign in again. Make room, or make the folder writable, and it will be saved.",
+		s.tell(w, "The login at %s COULD NOT BE SAVED (%v). It works until this process ends; other processes may have to sign in again. Make space, or make the folder writable, and it will be saved.",
 			key, failure)
 		return nil
 	}

@@ -33,10 +33,10 @@ func (s *Store) Reserve(ctx context.Context, key store.Key, size int) (store.Res
 		first = errors.Join(first, err)
 	}
 	if s.options.Volatile {
-		s.warnOnce(fmt.Sprintf("There is no room to save the login at %s (%v): it will be kept in this process only.", key, first))
+		s.warnOnce(fmt.Sprintf("There is no space to save the login at %s (%v): it will be kept in this process only.", key, first))
 		return &reservation{store: s, key: key}, nil
 	}
-	return nil, unusable("no room to save the credential: %w", first)
+	return nil, unusable("no space to save the credential: %w", first)
 }
 
 func (s *Store) reserveIn(dir string, key store.Key, size int64) (*reservation, error) {

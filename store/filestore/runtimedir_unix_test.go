@@ -80,8 +80,8 @@ func TestInheritedRuntimeDir(t *testing.T) {
 				if got := folders.Spare != ""; got != test.used {
 					t.Errorf("the spare folder is %q", folders.Spare)
 				}
-				var told notices
-				s, err := folders.Open(filestore.Options{Warn: told.add})
+				var notified notices
+				s, err := folders.Open(filestore.Options{Warn: notified.add})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -96,7 +96,7 @@ func TestInheritedRuntimeDir(t *testing.T) {
 				if err := r.put(t.Context(), s); err != nil {
 					t.Fatal(err)
 				}
-				list := told.take()
+				list := notified.take()
 				if test.warn == "" && len(list) != 0 {
 					t.Errorf("the user was told %q", list)
 				}

@@ -94,9 +94,9 @@ func TestModesUnderAnyUmask(t *testing.T) {
 	}
 }
 
-// What others could have touched is refused, in a sentence that says where, what
+// What others could have touched is rejected, in a sentence that says where, what
 // and how to mend it, and is left exactly as it was.
-func TestUnsafeIsRefused(t *testing.T) {
+func TestUnsafeIsRejected(t *testing.T) {
 	tests := []struct {
 		name   string
 		asRoot bool // only root can give files away
@@ -183,7 +183,7 @@ func TestUnsafeIsRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := snapshot(t, filepath.Dir(dir))
-			refused := func(what string, err error) {
+			rejected := func(what string, err error) {
 				t.Helper()
 				if !errors.Is(err, store.ErrUnusable) {
 					t.Fatalf("%s = %v, want ErrUnusable", what, err)
@@ -197,20 +197,20 @@ func TestUnsafeIsRefused(t *testing.T) {
 			}
 			_, err := filestore.Open(filestore.Options{Dir: dir})
 			if !test.opens {
-				refused("Open", err)
+				rejected("Open", err)
 			} else if err != nil {
 				t.Errorf("Open = %v", err)
 			}
 			if !strings.Contains(test.name, "lock") { // locks are no business of Get's
 				_, err = read(t.Context(), s, r.Key)
-				refused("Get", err)
+				rejected("Get", err)
 			}
-			refused("Put", r.clone().put(t.Context(), s))
-			refused("Delete", s.Delete(t.Context(), r.Key, r.Revision))
+			rejected("Put", r.clone().put(t.Context(), s))
+			rejected("Delete", s.Delete(t.Context(), r.Key, r.Revision))
 			if !test.opens {
 				_, err = s.Lock(t.Context(), r.Key, store.LockRefresh)
 				if strings.Contains(test.name, "lock") {
-					refused("Lock", err)
+					rejected("Lock", err)
 				}
 			}
 			if after := snapshot(t, filepath.Dir(dir)); after != before {

@@ -71,8 +71,8 @@ func (s Suite) Run(t *testing.T) {
 	}
 }
 
-// patience bounds what must happen soon, on a machine that is busy.
-const patience = 30 * time.Second
+// timeout bounds what must happen soon, on a machine that is busy.
+const timeout = 30 * time.Second
 
 // impatience is how long it is watched that something does not happen.
 const impatience = 60 * time.Millisecond
@@ -163,7 +163,7 @@ func (s Suite) handles(t *testing.T) []store.Store {
 }
 
 func soon(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	t.Cleanup(cancel)
 	return ctx
 }

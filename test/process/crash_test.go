@@ -14,16 +14,16 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// A crashPoint is where a renewal is killed, in the order of a renewal.
+// A crashPoint is where a refresh is killed, in the order of a refresh.
 type crashPoint struct {
 	name string
 	at   string // a point of the worker
 
-	// spent: the server may have replaced the refresh token, and the answer is
+	// used: the server may have replaced the refresh token, and the response is
 	// not in the record.
-	spent bool
+	used bool
 
-	// saved: the answer is in the record.
+	// saved: the response is in the record.
 	saved bool
 }
 
@@ -33,21 +33,21 @@ const committed = "committed by the server"
 
 var crashPoints = []crashPoint{
 	{name: "lock acquired", at: "locked:refresh"},
-	{name: "room about to be taken", at: "room:reserve"},
-	{name: "room reserved", at: "reserved"},
+	{name: "space about to be taken", at: "space:reserve"},
+	{name: "space reserved", at: "reserved"},
 	{name: "intent half-way", at: "intent:sync"},
 	{name: "intent written", at: "intent:rename"},
 	{name: "intent in place", at: "intent:syncdir"},
 	{name: "intent durable", at: "stored:intent"},
 	{name: "connected", at: "connected"},
 	{name: "request partly sent", at: "half sent"},
-	{name: "server committed", at: committed, spent: true},
-	{name: "answer received", at: "received", spent: true},
-	{name: "answer half-way", at: "answer:sync", spent: true},
-	{name: "answer written", at: "answer:rename", spent: true},
-	{name: "answer in place", at: "answer:syncdir", saved: true},
-	{name: "answer durable", at: "answer:done", saved: true},
-	{name: "answer read", at: "final:create", saved: true},
+	{name: "server committed", at: committed, used: true},
+	{name: "response received", at: "received", used: true},
+	{name: "response half-way", at: "response:sync", used: true},
+	{name: "response written", at: "response:rename", used: true},
+	{name: "response in place", at: "response:syncdir", saved: true},
+	{name: "response durable", at: "response:done", saved: true},
+	{name: "response read", at: "final:create", saved: true},
 	{name: "result written", at: "final:rename", saved: true},
 	{name: "result in place", at: "final:syncdir", saved: true},
 	{name: "result stored", at: "stored:final", saved: true},
@@ -64,12 +64,12 @@ var rotations = []struct {
 	{lab.RotateStrict, false}, {lab.RotateStrictKeep, false},
 }
 
-// A process is killed at each point of a renewal. The next one goes on without a
-// person, except where the server replaced the token, forgives nothing, and the
-// answer was not on the disk yet: nobody can help that, but it is named, and one
-// login with the same client heals it. The test catches an answer that is
+// A process is killed at each point of a refresh. The next one goes on without a
+// user, except where the server replaced the token, forgives nothing, and the
+// response was not on the disk yet: nobody can help that, but it is named, and one
+// login with the same client heals it. The test catches a response that is
 // interpreted before it is saved, an intent that is not written, not read or
-// taken for a reason to give up, a saved answer that is not used, and a lock that
+// taken for a reason to give up, a saved response that is not used, and a lock that
 // outlives its process.
 func TestKilledAtEachPoint(t *testing.T) {
 	for _, rotation := range rotations {
@@ -85,8 +85,8 @@ func TestKilledAtEachPoint(t *testing.T) {
 	}
 }
 
-// The same with an access token that the server refuses although it has not
-// expired: what an interrupted renewal leaves behind then looks good.
+// The same with an access token that the server rejects although it has not
+// expired: what an interrupted refresh leaves behind then looks good.
 func TestKilledWithUnexpiredToken(t *testing.T) {
 	for _, rotation := range []struct {
 		name     string
@@ -128,7 +128,7 @@ func TestRequestThatArrivesLateIsNamed(t *testing.T) {
 	isNamed(m, m.Run(testenv.Job{Do: "call"}))
 }
 
-// crash has a process killed at the point of a renewal.
+// crash has a process killed at the point of a refresh.
 func crash(m *testenv.Env, point crashPoint) {
 	m.T.Helper()
 	m.Lab.Reset()
@@ -156,7 +156,7 @@ func goesOn(m *testenv.Env, point crashPoint, forgives bool) {
 
 	before := m.Refreshed()
 	err := m.Run(testenv.Job{Do: "call"})
-	if point.spent && !forgives {
+	if point.used && !forgives {
 		isNamed(m, err)
 		m.MustCall(m.Session())
 		m.WantCounts(map[string]int{"authorize": 1, "register": 0, "token:code": 1})
@@ -178,14 +178,14 @@ func goesOn(m *testenv.Env, point crashPoint, forgives bool) {
 		t.Errorf("the record still tells of an interruption: %+v, %+v", rec.Intent, rec.GrantError)
 	}
 
-	// The login lives: it renews once more.
+	// The login lives: it refreshes once more.
 	m.Expire()
 	m.MustCall(m.Session())
 	m.WantCounts(map[string]int{"authorize": 0, "register": 0})
 	m.WantTabs(1)
 }
 
-// isNamed checks that the error and the status say that a renewal had been
+// isNamed checks that the error and the status say that a refresh had been
 // interrupted.
 func isNamed(m *testenv.Env, err error) {
 	m.T.Helper()
@@ -194,6 +194,6 @@ func isNamed(m *testenv.Env, err error) {
 	}
 	status, err := m.Session().Status(m.T.Context(), m.Lab.MCPURL())
 	if err != nil || status.GrantError == nil || !status.GrantError.Interrupted {
-		m.T.Errorf("status %+v, %v: the interrupted renewal is not named", status, err)
+		m.T.Errorf("status %+v, %v: the interrupted refresh is not named", status, err)
 	}
 }

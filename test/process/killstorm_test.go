@@ -15,34 +15,34 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// Processes renew one login without a pause, and are killed at random moments.
+// Processes refresh one login without a pause, and are killed at random moments.
 // Where the server forgives a repeated refresh token no login is lost. Where it
-// does not, one is lost only if its renewal was killed after the request and
-// before the answer was on the disk, and each loss is named so.
+// does not, one is lost only if its refresh was killed after the request and
+// before the response was on the disk, and each loss is named so.
 //
 // It catches what the kills at chosen points cannot: a gap between them, and the
 // processes that meet one another's remains.
 //
 //	HANDSTAMP_TEST_LONG=1 go test -run TestKilledAtRandom -v .
 //
-// runs the 2,000 renewals at each server instead of 150, and prints the figures.
+// runs the 2,000 refreshes at each server instead of 150, and prints the figures.
 func TestKilledAtRandom(t *testing.T) {
-	renewals := 150
+	refreshes := 150
 	if testenv.Long() {
-		renewals = 2000
+		refreshes = 2000
 	}
 	for _, rotation := range []string{lab.RotateGrace, lab.RotateStrict} {
 		t.Run(rotation, func(t *testing.T) {
 			t.Parallel()
 			k := &killer{Env: testenv.NewOnDisk(t, lab.Habits{Rotation: rotation, Grace: time.Minute})}
-			k.storm(renewals)
-			k.settle()
+			k.storm(refreshes)
+			k.finish()
 			t.Log(k.figures())
 			if rotation == lab.RotateGrace && len(k.lost) > 0 {
 				t.Errorf("%d logins were lost at a server that forgives", len(k.lost))
 			}
 			if len(k.lost) > k.inWindow {
-				t.Errorf("%d logins were lost, but only %d kills fell between request and saved answer", len(k.lost), k.inWindow)
+				t.Errorf("%d logins were lost, but only %d kills fell between request and saved response", len(k.lost), k.inWindow)
 			}
 			if k.unnamed > 0 {
 				t.Errorf("%d losses were not named as interrupted", k.unnamed)
@@ -60,8 +60,8 @@ type killer struct {
 	said    chan remark
 
 	kills    int
-	sending  int // kills of a process that had begun a renewal and not ended it
-	inWindow int // kills between the request and the answer on the disk
+	sending  int // kills of a process that had begun a refresh and not ended it
+	inWindow int // kills between the request and the response on the disk
 	lost     map[string]bool
 	unnamed  int
 	took     time.Duration
@@ -81,7 +81,7 @@ type remark struct {
 }
 
 // storm runs until the server has granted so many refreshes.
-func (k *killer) storm(renewals int) {
+func (k *killer) storm(refreshes int) {
 	k.said, k.lost = make(chan remark), make(map[string]bool)
 	for i := range k.workers {
 		k.workers[i] = k.spawn()
@@ -92,7 +92,7 @@ func (k *killer) storm(renewals int) {
 	var due <-chan time.Time               // its moment
 	var sender *victim                     // of the newest request
 	overdue := time.After(testenv.Timeout) // nothing has been granted for long
-	for granted < renewals {
+	for granted < refreshes {
 		select {
 		case r := <-k.said:
 			switch {
@@ -124,7 +124,7 @@ func (k *killer) storm(renewals int) {
 			}
 			k.kill(i)
 		case <-overdue:
-			k.T.Fatalf("no renewal for %v; %s", testenv.Timeout, k.figures())
+			k.T.Fatalf("no refresh for %v; %s", testenv.Timeout, k.figures())
 		}
 	}
 	k.took = time.Since(started)
@@ -141,8 +141,8 @@ func (k *killer) storm(renewals int) {
 	}
 }
 
-// settle has one more process find what the last kill left.
-func (k *killer) settle() {
+// decide has one more process find what the last kill left.
+func (k *killer) finish() {
 	err := k.Run(testenv.Job{Do: "call"})
 	if err == nil {
 		return
@@ -180,7 +180,7 @@ func (k *killer) kill(i int) {
 	k.workers[i] = k.spawn()
 }
 
-// reap takes the last words of a killed process and judges where it died.
+// reap takes the last words of a killed process and checks where it died.
 func (k *killer) reap(dead *victim) {
 	for {
 		r := <-k.said
@@ -198,12 +198,12 @@ func (k *killer) reap(dead *victim) {
 	dead.Cmd.Wait()
 	k.StoredRecord() // fails if the record is torn
 	switch dead.last {
-	case "sending", "received", "answer:create", "answer:write", "answer:sync", "answer:rename":
+	case "sending", "received", "response:create", "response:write", "response:sync", "response:rename":
 		k.inWindow++
 		k.sending++
-	case "locked:refresh", "room:create", "room:reserve", "reserved", "connected",
+	case "locked:refresh", "space:create", "space:reserve", "reserved", "connected",
 		"intent:create", "intent:write", "intent:sync", "intent:rename", "intent:syncdir", "intent:done", "stored:intent",
-		"answer:syncdir", "answer:done", "stored:answer",
+		"response:syncdir", "response:done", "stored:response",
 		"final:create", "final:write", "final:sync", "final:rename", "final:syncdir", "final:done", "stored:final":
 		k.sending++
 	}
@@ -229,6 +229,6 @@ func (k *killer) lose(r remark) {
 
 func (k *killer) figures() string {
 	a := k.Lab.Audit()
-	return fmt.Sprintf("%d renewals, %d kills, %d of them within a renewal, %d between request and saved answer: %d logins lost, %d of them named as interrupted (%v)",
+	return fmt.Sprintf("%d refreshes, %d kills, %d of them within a refresh, %d between request and saved response: %d logins lost, %d of them named as interrupted (%v)",
 		a.Refreshes, k.kills, k.sending, k.inWindow, len(k.lost), len(k.lost)-k.unnamed, k.took.Round(time.Millisecond))
 }

@@ -16,10 +16,10 @@ import (
 )
 
 // SIGTERM comes while the server has rotated the token and told nobody. The
-// process ends its call at once, waits for the answer, and has it on the disk
-// when it ends. The test catches a renewal on the caller's context, and a Close
+// process ends its call at once, waits for the response, and has it on the disk
+// when it ends. The test catches a refresh on the caller's context, and a Close
 // that does not wait.
-func TestTerminatedDuringRenewal(t *testing.T) {
+func TestTerminatedDuringRefresh(t *testing.T) {
 	m := testenv.NewOnDisk(t, lab.NoneFirst())
 	m.Expire()
 	before := m.Record()
@@ -45,10 +45,10 @@ func TestTerminatedDuringRenewal(t *testing.T) {
 	m.WantTabs(1)
 }
 
-// The same with an authorization server that does not answer in the time that
+// The same with an authorization server that does not respond in the time that
 // Close is given: the process ends, what it had begun is in the record, and the
 // next one repeats it at once.
-func TestTerminatedBeforeTheAnswer(t *testing.T) {
+func TestTerminatedBeforeTheResponse(t *testing.T) {
 	m := testenv.NewOnDisk(t, lab.Habits{Rotation: lab.RotateGrace, Grace: time.Minute})
 	m.Expire()
 	gate := m.Lab.Hold("token:refresh:committed")
@@ -59,22 +59,22 @@ func TestTerminatedBeforeTheAnswer(t *testing.T) {
 		t.Errorf("the interrupted call: %v, want context.Canceled", err)
 	}
 	if !slices.Contains(p.Said, "not closed") {
-		t.Error("Close claims that the renewal was stored")
+		t.Error("Close claims that the refresh was stored")
 	}
 	if rec := m.StoredRecord(); rec.Intent == nil {
-		t.Error("the record does not tell of the renewal")
+		t.Error("the record does not tell of the refresh")
 	}
 	gate.Release()
 	m.MustRun()
 	m.WantTabs(1)
 }
 
-// A process is stopped, as by Ctrl-Z, while it renews. Another one with a token
+// A process is stopped, as by Ctrl-Z, while it refreshes. Another one with a token
 // that is still good goes on with it; one without waits, and does not take the
 // lock, for the stopped process may wake and send. The test catches a lock that
 // is stolen after a time, a wait for a token that is not needed yet, and a
 // process that cannot end because another one does not.
-func TestStoppedDuringRenewal(t *testing.T) {
+func TestStoppedDuringRefresh(t *testing.T) {
 	m := testenv.NewOnDisk(t, lab.NoneFirst())
 	m.AboutToExpire()
 	gate := m.Lab.Hold("token:refresh:received")
@@ -93,7 +93,7 @@ func TestStoppedDuringRenewal(t *testing.T) {
 		t.Error("that is no going on")
 	}
 	if slices.Contains(other.Said, "not closed") {
-		t.Error("at its end it waited for a renewal that was not its own")
+		t.Error("at its end it waited for a refresh that was not its own")
 	}
 
 	c := m.Session()
@@ -118,7 +118,7 @@ func TestStoppedDuringRenewal(t *testing.T) {
 	m.WantTabs(1)
 }
 
-// A killed process's lock is free at once: the next renewal does not wait for any
+// A killed process's lock is free at once: the next refresh does not wait for any
 // timeout.
 func TestLockOfKilledProcessIsFree(t *testing.T) {
 	m := testenv.NewOnDisk(t, lab.NoneFirst())

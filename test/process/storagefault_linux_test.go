@@ -21,7 +21,7 @@ import (
 const namespaceVariable = "HANDSTAMP_TEST_NAMESPACE"
 
 // inNamespace runs the test once more in a process that may mount file systems
-// which nobody else sees. It reports whether this is that process.
+// which no other user sees. It reports whether this is that process.
 func inNamespace(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(namespaceVariable) != "" {
@@ -65,7 +65,7 @@ func onSmallDisk(t *testing.T) *testenv.Env {
 	return m
 }
 
-// fillDisk leaves no room on the disk; free gives it back.
+// fillDisk leaves no space on the disk; free gives it back.
 func fillDisk(m *testenv.Env) {
 	m.T.Helper()
 	file, err := os.Create(m.Dir + "/ballast")
@@ -81,7 +81,7 @@ func fillDisk(m *testenv.Env) {
 	}
 }
 
-// fillAlmost leaves room for a record, and not for the answer that goes into it.
+// fillAlmost leaves space for a record, and not for the response that goes into it.
 func fillAlmost(m *testenv.Env) {
 	m.T.Helper()
 	fillDisk(m)
@@ -121,8 +121,8 @@ var diskFaults = map[string]struct {
 }
 
 // On a full or read-only disk a good token is used, and a refresh token is not
-// spent; when the disk is well again, the login goes on as if nothing had been.
-// The test catches a renewal that does not make sure of its room, a record that
+// used; when the disk is well again, the login goes on as if nothing had been.
+// The test catches a refresh that does not make sure of its space, a record that
 // is truncated before it is written, and a wait for a lock that cannot be had.
 func TestDiskFault(t *testing.T) {
 	if !inNamespace(t) {
@@ -137,7 +137,7 @@ func TestDiskFault(t *testing.T) {
 				fault.begin(m)
 				keepsButCannotSave(m, token.works)
 				if err := m.Run(testenv.Job{Do: "refresh"}); !errors.Is(err, handstamp.ErrStore) || !strings.Contains(err.Error(), fault.says) {
-					t.Errorf("a forced renewal: error %v, want ErrStore that says %q", err, fault.says)
+					t.Errorf("a forced refresh: error %v, want ErrStore that says %q", err, fault.says)
 				}
 				m.WantCounts(map[string]int{"token:refresh": 0})
 				fault.end(m)
@@ -171,7 +171,7 @@ func TestDiskFaultBeforeLogin(t *testing.T) {
 	}
 }
 
-// With a second folder the renewal goes on and other processes find its result;
+// With a second folder the refresh goes on and other processes find its result;
 // it is back in its place with the first write after the fault. The test catches
 // a record in the second folder that is forgotten, or taken for newer for ever.
 func TestDiskFaultWithSpareFolder(t *testing.T) {
@@ -191,7 +191,7 @@ func TestDiskFaultWithSpareFolder(t *testing.T) {
 				t.Fatalf("%v\n%s", err, m.Diary())
 			}
 			if fault.all && !slices.ContainsFunc(p.Said, func(line string) bool { return strings.HasPrefix(line, "notice: ") }) {
-				t.Error("nobody was told")
+				t.Error("nothing was reported")
 			}
 			if err := m.Run(spare); err != nil {
 				t.Error(err)
@@ -210,7 +210,7 @@ func TestDiskFaultWithSpareFolder(t *testing.T) {
 	}
 }
 
-// A long-lived process that would rather go on than stop renews although nothing
+// A long-lived process that would rather go on than stop refreshes although nothing
 // can be written, says so, and writes when it can. The test catches a login that
 // is dropped from memory, or never written.
 func TestDiskFaultInLongLivedProcess(t *testing.T) {
@@ -226,11 +226,11 @@ func TestDiskFaultInLongLivedProcess(t *testing.T) {
 			p := m.Start(testenv.Job{Do: "idle", Volatile: true})
 			p.Await("idle")
 			if fault.all && !slices.ContainsFunc(p.Said, func(line string) bool { return strings.Contains(line, "COULD NOT BE SAVED") }) {
-				t.Error("nobody was told")
+				t.Error("nothing was reported")
 			}
 			m.Lab.RevokeAccessTokens()
 			p.Tell("again")
-			p.Await("idle") // renewed from memory
+			p.Await("idle") // refreshed from memory
 			fault.end(m)
 			m.Lab.RevokeAccessTokens()
 			p.Tell("again")

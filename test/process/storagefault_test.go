@@ -23,7 +23,7 @@ import (
 // needs is what a token has to be at the time of a fault.
 var needs = map[string]struct {
 	prepare func(*testenv.Env)
-	works   bool // without a renewal
+	works   bool // without a refresh
 }{
 	"fresh":           {func(*testenv.Env) {}, true},
 	"about to expire": {(*testenv.Env).AboutToExpire, true},
@@ -31,9 +31,9 @@ var needs = map[string]struct {
 }
 
 // A record of a newer version is read and not replaced: a token that is good is
-// used, and a refresh token is not spent, for its successor could not be stored.
+// used, and a refresh token is not used, for its successor could not be stored.
 // The test catches a version that writes what it does not understand, and a good
-// token that is given up because it cannot be renewed.
+// token that is given up because it cannot be refreshed.
 func TestRecordOfNewerVersion(t *testing.T) {
 	for need, token := range needs {
 		t.Run(need, func(t *testing.T) {
@@ -135,7 +135,7 @@ func TestDamagedRecord(t *testing.T) {
 			other.Store = m.Store
 			other.MustCall(other.Session())
 			m.Expire()
-			m.MustRun() // a renewal, so that the record before is that of the saved answer
+			m.MustRun() // a refresh, so that the record before is that of the saved response
 			m.Lab.Reset()
 
 			damageFile(m, damage)

@@ -16,8 +16,8 @@ import (
 )
 
 // Many processes need a new token at the same moment: one of them gets it, for
-// all. The test catches a renewal without the lock, without a second look under
-// it, and one that spends the refresh token a process remembers.
+// all. The test catches a refresh without the lock, without a second look under
+// it, and one that uses the refresh token a process remembers.
 func TestManyProcessesOneRefresh(t *testing.T) {
 	const processes = 20
 	for name, spoil := range testenv.Unusable {
@@ -41,7 +41,7 @@ func TestManyProcessesOneRefresh(t *testing.T) {
 					t.Errorf("process %d: %v", i, err)
 				}
 			}
-			t.Logf("all %d processes were through %v after the answer", processes, time.Since(released).Round(time.Millisecond))
+			t.Logf("all %d processes were through %v after the response", processes, time.Since(released).Round(time.Millisecond))
 			m.WantCounts(map[string]int{"token:refresh": 1, "authorize": 0, "token:code": 0})
 			if a := m.Lab.Audit(); a.Reuses != 0 || a.FamiliesRevoked != 0 {
 				t.Errorf("%d reuses, %d families revoked\n%s", a.Reuses, a.FamiliesRevoked, m.Diary())
@@ -86,7 +86,7 @@ func TestManyProcessesWakeTogether(t *testing.T) {
 	}
 }
 
-// When the login itself is gone, one process asks the person, for all. The test
+// When the login itself is gone, one process asks the user, for all. The test
 // catches a tab for each process, and a login that is thrown away by another.
 func TestManyProcessesOneTab(t *testing.T) {
 	const processes = 20
@@ -111,9 +111,9 @@ func TestManyProcessesOneTab(t *testing.T) {
 	m.WantCounts(map[string]int{"authorize": 1, "token:code": 1, "register": 0, "token:refresh": 1})
 }
 
-// A process that slept through three renewals holds a refresh token that must
-// not be sent any more. The test catches a renewal from memory, which a server
-// with reuse detection answers by ending the login.
+// A process that slept through three refreshes holds a refresh token that must
+// not be sent any more. The test catches a refresh from memory, which a server
+// with reuse detection responses by ending the login.
 func TestIdleProcessReadsAgain(t *testing.T) {
 	m := testenv.NewOnDisk(t, lab.NoneFirst())
 	idle := m.Start(testenv.Job{Do: "idle"})
@@ -127,7 +127,7 @@ func TestIdleProcessReadsAgain(t *testing.T) {
 	idle.Await("idle")
 	m.WantCounts(map[string]int{"token:refresh": 0})
 
-	// And when it is the first to need a new one, it spends the newest.
+	// And when it is the first to need a new one, it uses the newest.
 	m.Lab.RevokeAccessTokens()
 	idle.Tell("again")
 	idle.Await("idle")
@@ -138,10 +138,10 @@ func TestIdleProcessReadsAgain(t *testing.T) {
 	m.WantTabs(1)
 }
 
-// A tool that knows nothing of the lock renews the same login, and is first. The
-// refusal of our own request is then no reason to give up: the newer token is in
-// the store. The test catches a refusal that wipes what another has written.
-func TestForeignRenewal(t *testing.T) {
+// A tool that knows nothing of the lock refreshes the same login, and is first. The
+// rejection of our own request is then no reason to give up: the newer token is in
+// the store. The test catches a rejection that wipes what another has written.
+func TestForeignRefresh(t *testing.T) {
 	m := testenv.NewOnDisk(t, lab.Habits{Rotation: lab.RotateStrictKeep})
 	m.Expire()
 	gate := m.Lab.Hold("token:refresh:received")
@@ -184,7 +184,7 @@ func TestTwoLoginsOneTab(t *testing.T) {
 	m.MustRun()
 }
 
-// The process that asks the person dies: the next one asks. The test catches a
+// The process that asks the user dies: the next one asks. The test catches a
 // claim that outlives its process.
 func TestKilledLoginIsTakenOver(t *testing.T) {
 	m := testenv.NewEmptyOnDisk(t, lab.NoneFirst())
@@ -204,9 +204,9 @@ func TestKilledLoginIsTakenOver(t *testing.T) {
 	m.MustRun()
 }
 
-// Another process signs out, or signs in anew, while a renewal is under way. The
-// test catches a late answer that overwrites the newer decision.
-func TestRenewalMeetsLogoutAndLogin(t *testing.T) {
+// Another process signs out, or signs in anew, while a refresh is under way. The
+// test catches a late response that overwrites the newer decision.
+func TestRefreshMeetsLogoutAndLogin(t *testing.T) {
 	t.Run("logout", func(t *testing.T) {
 		m := testenv.NewOnDisk(t, lab.NoneFirst())
 		m.Expire()
@@ -223,7 +223,7 @@ func TestRenewalMeetsLogoutAndLogin(t *testing.T) {
 		if status, err := m.Session().Status(t.Context(), m.Lab.MCPURL()); err != nil || status.State != handstamp.StateNone {
 			t.Errorf("status %+v, %v after logout", status, err)
 		}
-		m.WantCounts(map[string]int{"revoke": 1}) // what the renewal brought
+		m.WantCounts(map[string]int{"revoke": 1}) // what the refresh brought
 		if a := m.Lab.Audit(); !a.Families[0].Revoked {
 			t.Error("a token that nobody holds any more is still good")
 		}
@@ -243,10 +243,10 @@ func TestRenewalMeetsLogoutAndLogin(t *testing.T) {
 			t.Errorf("%v\n%s", err, m.Diary())
 		}
 		if after := m.Record().Grant; after == nil || after.RefreshToken != anew.RefreshToken || after.AccessToken != anew.AccessToken {
-			t.Error("the new login was overwritten by the renewal of the old one")
+			t.Error("the new login was overwritten by the refresh of the old one")
 		}
 		m.WantTabs(2)
 		m.Lab.RevokeAccessTokens()
-		m.MustRun() // the new login renews
+		m.MustRun() // the new login refreshes
 	})
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// answering returns a person whose callback is changed on its way.
-func answering(w *testenv.Env, change func(params url.Values)) handstamp.Prompt {
+// responding returns a user whose callback is changed on its way.
+func responding(w *testenv.Env, change func(params url.Values)) handstamp.Prompt {
 	return handstamp.Prompt{Authorize: func(ctx context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
 		params, err := w.Consent(ctx, r)
 		if err == nil {
@@ -49,7 +49,7 @@ func TestIssuerOfCallback(t *testing.T) {
 					}
 					w := testenv.New(t, h)
 					c := w.Session()
-					c.Prompt = answering(w, func(params url.Values) {
+					c.Prompt = responding(w, func(params url.Values) {
 						if response == "error" {
 							params.Del("code")
 							params.Set("error", "access_denied")
@@ -113,7 +113,7 @@ func TestStateOfCallback(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := testenv.New(t, lab.Habits{})
 			c := w.Session()
-			c.Prompt = answering(w, change)
+			c.Prompt = responding(w, change)
 			testenv.WantKind(t, w.Login(c), handstamp.ErrProtocol)
 			w.WantCounts(map[string]int{"token:code": 0})
 		})
@@ -208,7 +208,7 @@ func TestStrangersAtTheListener(t *testing.T) {
 				for _, one := range crowd {
 					status, page := one.send(t, redirectURI, state, w.Lab.Issuer())
 					if status < 400 || strings.Contains(page, "signed in") {
-						t.Errorf("%s: a stranger was answered with status %d:\n%s", one.name, status, page)
+						t.Errorf("%s: a stranger was responded to with status %d:\n%s", one.name, status, page)
 					}
 					if strings.Contains(page, "<script>alert") || strings.Contains(page, state) {
 						t.Errorf("%s: the page repeats what it was told", one.name)
@@ -235,7 +235,7 @@ func TestReplayedCallback(t *testing.T) {
 			old := stranger{name: "replay", query: replay}
 			redirectURI, _ := testenv.RedirectURI(t, rawURL)
 			if status, page := old.send(t, redirectURI, "", ""); status < 400 || strings.Contains(page, "signed in") {
-				t.Errorf("a replayed callback was answered with status %d:\n%s", status, page)
+				t.Errorf("a replayed callback was responded to with status %d:\n%s", status, page)
 			}
 		}
 		go func() {
@@ -292,8 +292,8 @@ func TestCallbackPage(t *testing.T) {
 		fault *lab.Fault
 		good  bool
 	}{
-		"good":    {good: true},
-		"refused": {fault: &lab.Fault{Kind: lab.FaultStatus, Status: 400, ContentType: "application/json", Body: `{"error":"invalid_request","error_description":"<img src=x onerror=alert(1)>"}`}},
+		"good":     {good: true},
+		"rejected": {fault: &lab.Fault{Kind: lab.FaultStatus, Status: 400, ContentType: "application/json", Body: `{"error":"invalid_request","error_description":"<img src=x onerror=alert(1)>"}`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := testenv.New(t, lab.Habits{})
@@ -359,7 +359,7 @@ func TestAddressForTheBrowser(t *testing.T) {
 				t.Errorf("opened %s", rawURL)
 				return errors.New("no")
 			})
-			c.LoginTimeout = 2 * time.Second // nobody answers, if it comes to that
+			c.LoginTimeout = 2 * time.Second // nobody responses, if it comes to that
 			c.Prompt.Show = func(_ context.Context, r handstamp.AuthorizationRequest) { t.Errorf("showed %s", r.URL) }
 			line := testenv.NewRecorder(http.DefaultTransport)
 			c.BaseTransport, c.AuthTransport = line, line

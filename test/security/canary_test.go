@@ -230,7 +230,7 @@ func TestNoSecretIsEverSaid(t *testing.T) {
 	l.Expire()
 	l.use("refresh", l.client("refresh"))
 	l.Lab.RevokeAccessTokens()
-	l.use("refused early", l.client("refused early"))
+	l.use("rejected early", l.client("rejected early"))
 	l.Lab.RevokeFamilies()
 	l.use("grant gone", l.client("grant gone"))
 	l.Lab.ForgetClients()
@@ -294,7 +294,7 @@ func TestNoSecretIsEverSaid(t *testing.T) {
 		})
 	}
 
-	// An answer that cannot be used, and answers that are cut to pieces.
+	// A response that cannot be used, and responds that are cut to pieces.
 	for name, change := range map[string]func(map[string]any){
 		"malformed access token": func(document map[string]any) {
 			document["access_token"] = fmt.Sprint(document["access_token"]) + "\r\n"
@@ -349,7 +349,7 @@ func TestNoSecretIsEverSaid(t *testing.T) {
 	}
 	group.Wait()
 
-	// What panics in the middle of a renewal, with a token in its hands.
+	// What panics in the middle of a refresh, with a token in its hands.
 	l = begin(lab.Habits{})
 	l.MustLogin(l.client("panic"))
 	l.Expire()
@@ -359,7 +359,7 @@ func TestNoSecretIsEverSaid(t *testing.T) {
 	hay.addError("panic", l.Call(c))
 
 	// Nobody can open a browser: the error has the URL in a field of its own, for a
-	// person to open, and does not say it otherwise.
+	// user to open, and does not say it otherwise.
 	l = begin(lab.Habits{})
 	c = l.client("no browser")
 	c.Hooks = handstamp.Hooks{}
@@ -374,12 +374,12 @@ func TestNoSecretIsEverSaid(t *testing.T) {
 		hay.add("no browser", err.Error())
 	}
 
-	// A store that fails while a renewed token is to be stored.
+	// A store that fails while a refreshed token is to be stored.
 	l = begin(lab.Habits{})
 	l.MustLogin(l.client("store"))
 	l.Expire()
 	c = l.client("store")
-	c.Store = &fullStore{Store: l.Store, room: 1}
+	c.Store = &fullStore{Store: l.Store, space: 1}
 	l.use("store", c)
 
 	var secrets []string
@@ -426,14 +426,14 @@ func (p panics) RoundTrip(req *http.Request) (*http.Response, error) {
 // fullStore is a Store that takes so many records more.
 type fullStore struct {
 	store.Store
-	mu   sync.Mutex
-	room int // guarded by mu
+	mu    sync.Mutex
+	space int // guarded by mu
 }
 
 func (f *fullStore) Put(ctx context.Context, key store.Key, value []byte, revision store.Revision) (store.Revision, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.room--; f.room < 0 {
+	if f.space--; f.space < 0 {
 		return "", fmt.Errorf("no space for %v", key)
 	}
 	return f.Store.Put(ctx, key, value, revision)

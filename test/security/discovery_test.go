@@ -26,7 +26,7 @@ func fill(w *testenv.Env, e *testenv.Attacker, value any) any {
 }
 
 // A challenge may name metadata on the server's own origin only. One that names another place is
-// as good as none: the server's own well-known places are asked, and nobody else.
+// as good as none: the server's own well-known places are asked, and no other user.
 func TestChallengeNamesAnotherOrigin(t *testing.T) {
 	for _, named := range []string{
 		"EVIL/.well-known/oauth-protected-resource/mcp", "//BAD/resource", "https://HOST/resource", "http://user@HOST/resource",
@@ -84,12 +84,12 @@ var wrongAddresses = []string{
 	"https://BAD/\nx", "https://BAD/\u202ex", "https://BAD/LONG",
 }
 
-// A document with an address that is none is refused whole, and nothing in it is
+// A document with an address that is none is rejected whole, and nothing in it is
 // opened, asked or shown as a link.
 func TestAddressesInMetadata(t *testing.T) {
 	w := testenv.New(t, lab.Habits{})
 	e := testenv.NewAttacker(t, w.Lab)
-	refused := func(t *testing.T, at string, change func(map[string]any)) {
+	rejected := func(t *testing.T, at string, change func(map[string]any)) {
 		t.Helper()
 		c, line := w.Recorded()
 		line.OnJSON(at, change)
@@ -100,10 +100,10 @@ func TestAddressesInMetadata(t *testing.T) {
 		t.Run(fmt.Sprintf("%.40q", address), func(t *testing.T) {
 			value := fill(w, e, address)
 			for _, member := range []string{"authorization_endpoint", "token_endpoint", "registration_endpoint", "revocation_endpoint"} {
-				refused(t, testenv.AtServer, func(document map[string]any) { document[member] = value })
+				rejected(t, testenv.AtServer, func(document map[string]any) { document[member] = value })
 			}
-			refused(t, testenv.AtServer, func(document map[string]any) { document["issuer"] = value })
-			refused(t, testenv.AtResource, func(document map[string]any) { document["authorization_servers"] = []any{value} })
+			rejected(t, testenv.AtServer, func(document map[string]any) { document["issuer"] = value })
+			rejected(t, testenv.AtResource, func(document map[string]any) { document["authorization_servers"] = []any{value} })
 		})
 	}
 	for _, address := range wrongAddresses[:9] {
@@ -112,13 +112,13 @@ func TestAddressesInMetadata(t *testing.T) {
 			for _, member := range []string{
 				"service_documentation", "op_policy_uri", "op_tos_uri", "jwks_uri", "introspection_endpoint", "device_authorization_endpoint", "x_endpoint",
 			} {
-				refused(t, testenv.AtServer, func(document map[string]any) { document[member] = value })
+				rejected(t, testenv.AtServer, func(document map[string]any) { document[member] = value })
 			}
 			for _, member := range []string{"resource_documentation", "resource_policy_uri", "resource_tos_uri", "jwks_uri", "x_url"} {
-				refused(t, testenv.AtResource, func(document map[string]any) { document[member] = value })
+				rejected(t, testenv.AtResource, func(document map[string]any) { document[member] = value })
 			}
 			for _, member := range []string{"client_uri", "logo_uri", "tos_uri", "policy_uri", "registration_client_uri"} {
-				refused(t, testenv.AtRegister, func(document map[string]any) { document[member] = value })
+				rejected(t, testenv.AtRegister, func(document map[string]any) { document[member] = value })
 			}
 		})
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// torments are answers without an end, in bytes or in time.
+// torments are responses without an end, in bytes or in time.
 var torments = map[string]lab.Fault{
 	"huge":      {Kind: lab.FaultHuge},
 	"endless":   {Kind: lab.FaultEndless},
@@ -56,9 +56,9 @@ func bounded(t *testing.T, m *testenv.Meter, operation func() error) error {
 	return err
 }
 
-// No answer of an authorization server, at no endpoint, costs a login more than a
+// No response of an authorization server, at no endpoint, costs a login more than a
 // bounded amount of memory and time.
-func TestEndlessAnswersInLogin(t *testing.T) {
+func TestEndlessResponsesInLogin(t *testing.T) {
 	for _, endpoint := range []string{"resource_metadata", "server_metadata", "register", "token:code"} {
 		for name, torment := range torments {
 			t.Run(endpoint+"/"+name, func(t *testing.T) {
@@ -81,7 +81,7 @@ func TestEndlessAnswersInLogin(t *testing.T) {
 }
 
 // Nor does it cost a refresh more, and the credential is kept.
-func TestEndlessAnswersInRefresh(t *testing.T) {
+func TestEndlessResponsesInRefresh(t *testing.T) {
 	for name, torment := range torments {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -108,7 +108,7 @@ func TestEndlessAnswersInRefresh(t *testing.T) {
 }
 
 // Signing out ends, whatever the server does.
-func TestEndlessAnswersInLogout(t *testing.T) {
+func TestEndlessResponsesInLogout(t *testing.T) {
 	for name, torment := range torments {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -120,7 +120,7 @@ func TestEndlessAnswersInLogout(t *testing.T) {
 				err := bounded(t, m, func() error {
 					result, err := c.Logout(t.Context(), w.Lab.MCPURL(), handstamp.LogoutOptions{DeleteClient: true})
 					if err == nil && torment.Kind == lab.FaultHang && (result.Revoked || result.RevokeError == nil) {
-						err = fmt.Errorf("a revocation that was not answered: %+v", result)
+						err = fmt.Errorf("a revocation that was not responded to: %+v", result)
 					}
 					return err
 				})
@@ -136,8 +136,8 @@ func TestEndlessAnswersInLogout(t *testing.T) {
 	}
 }
 
-// A refused request's body is read to a bound, however long the server talks.
-func TestEndlessRefusal(t *testing.T) {
+// A rejected request's body is read to a bound, however long the server talks.
+func TestEndlessRejection(t *testing.T) {
 	for name, torment := range map[string]lab.Fault{"huge": {Kind: lab.FaultHuge, Status: 401}, "endless": {Kind: lab.FaultEndless, Status: 401}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -47,8 +47,8 @@ func (q *quiet) Errorf(string, ...any) { q.failed = true }
 
 func (q *quiet) Failed() bool { return q.failed }
 
-// refusedWith is an OAuth error with poison in every member.
-func refusedWith(code string) lab.Fault {
+// rejectedWith is an OAuth error with poison in every member.
+func rejectedWith(code string) lab.Fault {
 	text, _ := json.Marshal(map[string]string{"error": code, "error_description": poison, "error_uri": poison, "message": poison})
 	return lab.Fault{Kind: lab.FaultStatus, Status: http.StatusBadRequest, ContentType: "application/json", Body: string(text)}
 }
@@ -97,10 +97,10 @@ func TestPoisonedTexts(t *testing.T) {
 			line.OnJSON(testenv.AtServer, poisoned("issuer", w.Lab.Issuer()+poison))
 		},
 		"server's everything": func(_ *testenv.Env, line *testenv.Recorder) { line.OnJSON(testenv.AtServer, poisonAll) },
-		"registration refused": func(w *testenv.Env, _ *testenv.Recorder) {
-			w.Lab.SetFault("register", refusedWith("invalid_client_metadata"))
+		"registration rejected": func(w *testenv.Env, _ *testenv.Recorder) {
+			w.Lab.SetFault("register", rejectedWith("invalid_client_metadata"))
 		},
-		"registration's code": func(w *testenv.Env, _ *testenv.Recorder) { w.Lab.SetFault("register", refusedWith(poison)) },
+		"registration's code": func(w *testenv.Env, _ *testenv.Recorder) { w.Lab.SetFault("register", rejectedWith(poison)) },
 		"registration":        func(_ *testenv.Env, line *testenv.Recorder) { line.OnJSON(testenv.AtRegister, poisonAll) },
 		"client name": func(_ *testenv.Env, line *testenv.Recorder) {
 			line.OnJSON(testenv.AtRegister, poisoned("client_name", poison))
@@ -108,10 +108,10 @@ func TestPoisonedTexts(t *testing.T) {
 		"method": func(_ *testenv.Env, line *testenv.Recorder) {
 			line.OnJSON(testenv.AtRegister, poisoned("token_endpoint_auth_method", "x\x1b[2J"))
 		},
-		"code refused":   func(w *testenv.Env, _ *testenv.Recorder) { w.Lab.SetFault("token", refusedWith("invalid_grant")) },
-		"client refused": func(w *testenv.Env, _ *testenv.Recorder) { w.Lab.SetFault("token", refusedWith("invalid_client")) },
-		"scope refused":  func(w *testenv.Env, _ *testenv.Recorder) { w.Lab.SetFault("token", refusedWith("invalid_scope")) },
-		"error code":     func(w *testenv.Env, _ *testenv.Recorder) { w.Lab.SetFault("token", refusedWith(poison)) },
+		"code rejected":   func(w *testenv.Env, _ *testenv.Recorder) { w.Lab.SetFault("token", rejectedWith("invalid_grant")) },
+		"client rejected": func(w *testenv.Env, _ *testenv.Recorder) { w.Lab.SetFault("token", rejectedWith("invalid_client")) },
+		"scope rejected":  func(w *testenv.Env, _ *testenv.Recorder) { w.Lab.SetFault("token", rejectedWith("invalid_scope")) },
+		"error code":      func(w *testenv.Env, _ *testenv.Recorder) { w.Lab.SetFault("token", rejectedWith(poison)) },
 		"token type": func(_ *testenv.Env, line *testenv.Recorder) {
 			line.OnJSON(testenv.AtToken, poisoned("token_type", poison))
 		},
@@ -139,7 +139,7 @@ func TestPoisonedTexts(t *testing.T) {
 }
 
 // The same for what a server says of a login that it has granted before.
-func TestPoisonedRefusals(t *testing.T) {
+func TestPoisonedRejections(t *testing.T) {
 	for _, code := range []string{"invalid_grant", "invalid_client", "server_error", poison} {
 		for _, kind := range []string{"dynamic", "configured"} {
 			t.Run(fmt.Sprintf("%.20q %s", code, kind), func(t *testing.T) {
@@ -151,8 +151,8 @@ func TestPoisonedRefusals(t *testing.T) {
 						c.Registration = &handstamp.Registration{ClientID: "app", ClientSecret: "secret", TokenEndpointAuthMethod: lab.MethodPost}
 					}
 					w.MustLogin(c)
-					w.Lab.SetFault("token", refusedWith(code))
-					w.Lab.SetFault("revoke", refusedWith(code))
+					w.Lab.SetFault("token", rejectedWith(code))
+					w.Lab.SetFault("revoke", rejectedWith(code))
 					w.Expire()
 					d, _ := w.Recorded()
 					d.Registration = c.Registration
@@ -187,7 +187,7 @@ func TestPoisonedCallback(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := testenv.New(t, lab.Habits{})
 			c := w.Session()
-			c.Prompt = answering(w, change)
+			c.Prompt = responding(w, change)
 			l := &testenv.Output{T: t}
 			l.Attach(c)
 			err := w.Login(c)
@@ -202,7 +202,7 @@ func TestPoisonedCallback(t *testing.T) {
 
 // A server that does not even speak HTTP is quoted by the libraries below.
 func TestPoisonedProtocol(t *testing.T) {
-	for name, answer := range map[string]string{
+	for name, response := range map[string]string{
 		"status line": poison,
 		"header":      "HTTP/1.1 200 OK\r\n\x1b[2J\u202ehack\r\n\r\n",
 		"encoding":    "HTTP/1.1 200 OK\r\nTransfer-Encoding: \x1b[2J\r\n\r\n",
@@ -231,7 +231,7 @@ func TestPoisonedProtocol(t *testing.T) {
 								break
 							}
 						}
-						io.WriteString(conn, answer)
+						io.WriteString(conn, response)
 					}()
 				}
 			}()

@@ -16,7 +16,7 @@ import (
 )
 
 // A token is sent exactly as it was issued, or not at all: what could end a
-// header and begin another one is refused before any request.
+// header and begin another one is rejected before any request.
 func TestBytesInAccessToken(t *testing.T) {
 	w := testenv.New(t, lab.Habits{Rotation: lab.RotateNone})
 	c, _ := w.Recorded()

@@ -1,6 +1,6 @@
 // Command floor is the least that a bridge between stdio and an HTTP server can
 // do: it posts every line of its input with one fixed bearer token and writes
-// the body of the answer back as a line. It looks into nothing, repeats nothing
+// the body of the response back as a line. It looks into nothing, repeats nothing
 // and refreshes nothing. It is here to be measured against.
 //
 //	FLOOR_TOKEN=… floor http://127.0.0.1:8080/mcp
@@ -77,7 +77,7 @@ func (p *pump) post(line []byte) error {
 		return nil
 	}
 	if resp.StatusCode != http.StatusOK || resp.ContentLength < 0 {
-		return fmt.Errorf("the answer has status %d and length %d", resp.StatusCode, resp.ContentLength)
+		return fmt.Errorf("the response has status %d and length %d", resp.StatusCode, resp.ContentLength)
 	}
 	body := make([]byte, resp.ContentLength+1)
 	body[resp.ContentLength] = '\n'

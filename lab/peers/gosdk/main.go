@@ -96,11 +96,11 @@ func run(ctx context.Context, url string) error {
 		return err
 	}
 	redirect := "http://" + listener.Addr().String() + "/callback"
-	answers := make(chan *auth.AuthorizationResult, 1)
+	responses := make(chan *auth.AuthorizationResult, 1)
 	go http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		query := r.URL.Query()
 		select {
-		case answers <- &auth.AuthorizationResult{Code: query.Get("code"), State: query.Get("state"), Iss: query.Get("iss")}:
+		case responses <- &auth.AuthorizationResult{Code: query.Get("code"), State: query.Get("state"), Iss: query.Get("iss")}:
 		default:
 		}
 		fmt.Fprintln(w, "done")
@@ -115,8 +115,8 @@ func run(ctx context.Context, url string) error {
 				return nil, err
 			}
 			select {
-			case answer := <-answers:
-				return answer, nil
+			case response := <-responses:
+				return response, nil
 			case <-ctx.Done():
 				return nil, ctx.Err()
 			}
@@ -152,7 +152,7 @@ func run(ctx context.Context, url string) error {
 		return err
 	}
 	if text, ok := result.Content[0].(*mcp.TextContent); !ok || text.Text != "hello" {
-		return errors.New("the tool gives another answer")
+		return errors.New("the tool gives another response")
 	}
 	return nil
 }

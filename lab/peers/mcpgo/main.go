@@ -96,10 +96,10 @@ func run(ctx context.Context, server string) error {
 		return err
 	}
 	k.Redirect = "http://" + listener.Addr().String() + "/callback"
-	answers := make(chan url.Values, 1)
+	responses := make(chan url.Values, 1)
 	go http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
-		case answers <- r.URL.Query():
+		case responses <- r.URL.Query():
 		default:
 		}
 		fmt.Fprintln(w, "done")
@@ -129,14 +129,14 @@ func run(ctx context.Context, server string) error {
 				return err
 			}
 			if text, ok := mcp.AsTextContent(result.Content[0]); !ok || text.Text != "hello" {
-				return errors.New("the tool gives another answer")
+				return errors.New("the tool gives another response")
 			}
 			return nil
 		},
 	} {
 		err := step()
 		if client.IsOAuthAuthorizationRequiredError(err) {
-			if err := k.login(ctx, client.GetOAuthHandler(err), answers); err != nil {
+			if err := k.login(ctx, client.GetOAuthHandler(err), responses); err != nil {
 				return err
 			}
 			err = step()
@@ -148,8 +148,8 @@ func run(ctx context.Context, server string) error {
 	return nil
 }
 
-// login asks the person.
-func (k *kept) login(ctx context.Context, handler *transport.OAuthHandler, answers <-chan url.Values) error {
+// login asks the user.
+func (k *kept) login(ctx context.Context, handler *transport.OAuthHandler, responses <-chan url.Values) error {
 	verifier, err := client.GenerateCodeVerifier()
 	if err != nil {
 		return err
@@ -170,11 +170,11 @@ func (k *kept) login(ctx context.Context, handler *transport.OAuthHandler, answe
 	if err := exec.CommandContext(ctx, "xdg-open", address).Run(); err != nil {
 		return err
 	}
-	answer := <-answers
-	if answer.Get("code") == "" {
-		return errors.New("the login is refused: " + answer.Get("error"))
+	response := <-responses
+	if response.Get("code") == "" {
+		return errors.New("the login is rejected: " + response.Get("error"))
 	}
-	if err := handler.ProcessAuthorizationResponse(ctx, answer.Get("code"), answer.Get("state"), verifier); err != nil {
+	if err := handler.ProcessAuthorizationResponse(ctx, response.Get("code"), response.Get("state"), verifier); err != nil {
 		return err
 	}
 	k.ID, k.Secret, k.Method = handler.GetClientID(), handler.GetClientSecret(), handler.GetTokenEndpointAuthMethod()

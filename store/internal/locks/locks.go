@@ -11,7 +11,7 @@ import (
 // be used by any number of goroutines.
 type Set[K comparable] struct {
 	mu   sync.Mutex
-	held map[K]*lock // guarded by mu; only what somebody holds or waits for
+	held map[K]*lock // guarded by mu; only what a user holds or waits for
 }
 
 type lock struct {

@@ -11,7 +11,7 @@ import (
 func TestWriteEntry(t *testing.T) {
 	now := time.Now()
 	base := handstamp.Status{
-		Server: "https://mcp.linear.app/mcp", Profile: "work", State: handstamp.StateValid, Renewable: true,
+		Server: "https://mcp.linear.app/mcp", Profile: "work", State: handstamp.StateValid, Refreshable: true,
 		Issuer: "https://mcp.linear.app", ClientID: "c", ClientSource: "dynamic",
 		Method: "client_secret_post", MethodReason: "from the registration", ExpiresAt: now.Add(42*time.Minute + 10*time.Second),
 	}
@@ -28,7 +28,7 @@ func TestWriteEntry(t *testing.T) {
 		want:   "  ✓ Signed in (profile work, file store)\n  - Access token: 42 min left, refreshed automatically\n" + client,
 	}, {
 		name:   "valid, without a refresh token",
-		change: func(s *handstamp.Status) { s.Renewable = false },
+		change: func(s *handstamp.Status) { s.Refreshable = false },
 		want:   "  ✓ Signed in (profile work, file store)\n  - Access token: 42 min left, then a new login is needed\n" + client,
 	}, {
 		name:   "no expiry",

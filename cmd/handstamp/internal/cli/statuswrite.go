@@ -150,11 +150,11 @@ func accessState(s *handstamp.Status, left string) string {
 		return left + " left; the server has rejected its refresh (" + short(s.RefreshRejected) + ")"
 	case s.State == handstamp.StateRefreshable:
 		return "expired, refreshed at its next use"
-	case s.ExpiresAt.IsZero() && s.Renewable:
+	case s.ExpiresAt.IsZero() && s.Refreshable:
 		return "the server gave no expiry; refreshed when the server rejects it"
 	case s.ExpiresAt.IsZero():
 		return "the server gave no expiry, and it cannot be refreshed"
-	case s.Renewable:
+	case s.Refreshable:
 		return left + " left, refreshed automatically"
 	}
 	return left + " left, then a new login is needed"
