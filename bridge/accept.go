@@ -13,7 +13,7 @@ func (b *bridge) accept(line []byte) {
 	m, err := parse(line)
 	switch {
 	case err != nil:
-		b.rejectLine(glimpseOf(line), &Trouble{Code: codeParse, Reason: "parse", Message: "the message is not valid JSON: " + err.Error()})
+		b.rejectLine(glimpseOf(line), notParsed("the message is not valid JSON: "+err.Error()))
 		return
 	case m.batch:
 		b.acceptBatch(m)
@@ -47,21 +47,20 @@ func (b *bridge) send(m *message) {
 
 // objection returns why a message is not forwarded; nil: it is.
 func (b *bridge) objection(m *message) *Trouble {
-	why := func(what string) *Trouble { return &Trouble{Code: codeInvalid, Reason: "invalid", Message: what} }
 	switch {
 	case m.mangled && b.Tool != nil:
-		return &Trouble{Code: codeParse, Reason: "parse", Message: "the message is not valid UTF-8"}
+		return notParsed("the message is not valid UTF-8")
 	case m.twice != "":
-		return why("the message has more than one " + m.twice)
+		return notForwarded("the message has more than one " + m.twice)
 	case m.similar != "" && b.Tool != nil:
-		return why("the message has a member that is " + m.similar + " in another case")
+		return notForwarded("the message has a member that is " + m.similar + " in another case")
 	case m.id != nil && !validID(m.id):
-		return why("an id is a string or a number")
+		return notForwarded("an id is a string or a number")
 	case m.is("tools/call") && b.Tool != nil && (text(m.target) == "" || !b.Tool(text(m.target))):
 		// A call that names no tool in the way of MCP may name it in another.
 		return &Trouble{Code: codeInvalidArgs, Reason: "tool_denied", Message: "this tool may not be called through this bridge"}
 	case m.method == nil && (m.id == nil || !m.response()):
-		return why("that is no JSON-RPC message")
+		return notForwarded("that is no JSON-RPC message")
 	}
 	return nil
 }
@@ -106,10 +105,10 @@ func (b *bridge) acceptBatch(m *message) {
 		part, err := parse(element)
 		switch {
 		case err != nil || part.batch:
-			b.rejectLine(new(glimpse), &Trouble{Code: codeInvalid, Reason: "invalid", Message: "the batch has an element that is no JSON-RPC message"})
+			b.rejectLine(new(glimpse), notForwarded("the batch has an element that is no JSON-RPC message"))
 			return true
 		case part.request() && requests[idKey(part.id)]:
-			b.rejectLine(new(glimpse), &Trouble{Code: codeInvalid, Reason: "invalid", Message: "the batch has two requests with one id"})
+			b.rejectLine(new(glimpse), notForwarded("the batch has two requests with one id"))
 			return true
 		}
 		if t := b.objection(part); t != nil {
@@ -124,7 +123,7 @@ func (b *bridge) acceptBatch(m *message) {
 	})
 	switch {
 	case all == 0:
-		b.rejectLine(new(glimpse), &Trouble{Code: codeInvalid, Reason: "invalid", Message: "the batch is empty"})
+		b.rejectLine(new(glimpse), notForwarded("the batch is empty"))
 		return
 	case len(kept) == 0:
 		return

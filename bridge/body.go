@@ -93,14 +93,14 @@ func (r *bodyReader) read(long func()) ([]byte, error) {
 		case len(b) < cap(b):
 			continue
 		}
-		room := r.capacity(cap(b), most)
-		if cap(b) <= shortMessage && room > shortMessage {
+		next := r.capacity(cap(b), most)
+		if cap(b) <= shortMessage && next > shortMessage {
 			long()
 		}
-		if err := r.share.grow(r.ctx, room); err != nil {
+		if err := r.share.grow(r.ctx, next); err != nil {
 			return nil, err
 		}
-		b = slices.Grow(b, room-len(b))
+		b = slices.Grow(b, next-len(b))
 	}
 }
 

@@ -66,7 +66,7 @@ type Options struct {
 	User *User
 
 	// SignedIn reports whether a request could go through without the user, as
-	// far as is known on this machine. It is asked every few seconds while the
+	// far as is known on this machine. It is called every few seconds while the
 	// last login has failed, so that one done elsewhere is noticed. Nil: unknown.
 	SignedIn func(ctx context.Context) bool
 
@@ -126,7 +126,7 @@ func Run(ctx context.Context, o Options) error {
 	case <-life.Done():
 	}
 	end()
-	f.mu.Lock()   // who is in enter has entered
+	f.mu.Lock()   // what is in enter has entered
 	f.mu.Unlock() //lint:ignore SA2001 the lock is a barrier: from here on nothing enters
 	worked := make(chan struct{})
 	go func() {

@@ -15,18 +15,18 @@ import (
 )
 
 // TestNoConnection has a machine and a server that cannot agree on TLS: the host
-// is told why, and that nothing was done.
+// gets the reason, and that nothing was done.
 func TestNoConnection(t *testing.T) {
-	answer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { result(w, readRequest(r).id, initialized) })
+	response := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { result(w, readRequest(r).id, initialized) })
 	for name, tt := range map[string]struct {
 		start func() *httptest.Server
 		trust bool
 		says  string
 	}{
-		"unknown authority": {start: func() *httptest.Server { return httptest.NewTLSServer(answer) }, says: "--ca-file"},
-		"no TLS":            {start: func() *httptest.Server { return httptest.NewServer(answer) }, says: "speaks http, not https"},
+		"unknown authority": {start: func() *httptest.Server { return httptest.NewTLSServer(response) }, says: "--ca-file"},
+		"no TLS":            {start: func() *httptest.Server { return httptest.NewServer(response) }, says: "speaks http, not https"},
 		"client certificate": {trust: true, says: "certificate required", start: func() *httptest.Server {
-			s := httptest.NewUnstartedServer(answer)
+			s := httptest.NewUnstartedServer(response)
 			s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
 			s.StartTLS()
 			return s

@@ -119,10 +119,10 @@ func TestInitializeAfterProbe(t *testing.T) {
 					begin(h)
 					began := time.Now()
 					if hello := h.hello(); get(t, hello, "result") != s.hello {
-						t.Fatalf("initialize is answered with %s", hello)
+						t.Fatalf("initialize has the response %s", hello)
 					}
 					if took := time.Since(began); took > 100*time.Millisecond {
-						t.Errorf("initialize is answered after %v", took)
+						t.Errorf("initialize has its response after %v", took)
 					}
 					// What the probe comes to later changes nothing, either.
 					for i := range 2 {
@@ -175,7 +175,7 @@ func TestProbeInOtherForms(t *testing.T) {
 				h.send(probe)
 				<-time.After(600 * time.Millisecond)
 				if hello := h.hello(); get(t, hello, "result") != s.hello {
-					t.Fatalf("initialize is answered with %s", hello)
+					t.Fatalf("initialize has the response %s", hello)
 				}
 				if strings.Contains(probe, `"probe"`) {
 					h.response(`"probe"`)
@@ -211,7 +211,7 @@ func TestProbeHasItsOwnResponse(t *testing.T) {
 		h.hello()
 		for _, id := range []string{"1", "2"} {
 			if got := h.response(id); get(t, got, "result") != discovered {
-				t.Errorf("the probe is answered with %s", got)
+				t.Errorf("the probe has the response %s", got)
 			}
 		}
 	})
@@ -219,7 +219,7 @@ func TestProbeHasItsOwnResponse(t *testing.T) {
 
 // TestProbeOfSlowServer has a host of both eras meet a server that is slow to wake, of
 // either era: probe and initialize together take no longer than initialize alone, and
-// the host is told when the server is there.
+// the host gets when the server is there.
 func TestProbeOfSlowServer(t *testing.T) {
 	for _, era := range []string{"legacy", "modern"} {
 		t.Run(era, func(t *testing.T) {
@@ -241,11 +241,11 @@ func TestProbeOfSlowServer(t *testing.T) {
 				}), nil)
 				h.send(modernRequest("1", "server/discover", ""))
 				if got := h.response("1"); get(t, got, "error", "code") != "-32601" {
-					t.Errorf("the probe is answered with %s", got)
+					t.Errorf("the probe has the response %s", got)
 				}
 				hello := h.hello()
 				if took := time.Since(began); get(t, hello, "result") == "" || took > 4*time.Second+100*time.Millisecond {
-					t.Errorf("after %v initialize is answered with %s", took, hello)
+					t.Errorf("after %v initialize has the response %s", took, hello)
 				}
 				h.note("notifications/tools/list_changed")
 				h.send(`{"jsonrpc":"2.0","id":2,"method":"tools/list"}`)
@@ -329,7 +329,7 @@ func TestProbeWhileLoginIsNeeded(t *testing.T) {
 					h.send(modernRequest("11", "server/discover", ""))
 				}
 				if hello := h.hello(); get(t, hello, "result", "protocolVersion") != `"2025-11-25"` {
-					t.Errorf("initialize is answered with %s", hello)
+					t.Errorf("initialize has the response %s", hello)
 				}
 				if how != "after the placeholder" {
 					h.response("1")
@@ -358,10 +358,10 @@ func TestInitializeOfModernServer(t *testing.T) {
 	h := start(t, bridge.Options{URL: serve(t, m.ServeHTTP), Logger: logger(t)})
 	h.send(modernRequest("1", "server/discover", ""))
 	if hello := h.hello(); get(t, hello, "result", "serverInfo", "name") != `"m"` {
-		t.Errorf("initialize is answered with %s", hello)
+		t.Errorf("initialize has the response %s", hello)
 	}
 	if got := h.response("1"); !strings.Contains(get(t, got, "result", "supportedVersions"), "2026-07-28") {
-		t.Errorf("the probe is answered with %s", got)
+		t.Errorf("the probe has the response %s", got)
 	}
 	h.send(`{"jsonrpc":"2.0","id":2,"method":"tools/list"}`)
 	if got := h.response("2"); get(t, got, "result", "tools") != `[{"name":"real"}]` {
@@ -383,10 +383,10 @@ func TestProbeOfServerAway(t *testing.T) {
 				h := startInMemory(t, wire(how), nil)
 				h.send(modernRequest("1", "server/discover", ""))
 				if got := h.response("1"); get(t, got, "error") == "" || time.Since(began) > 2*time.Second {
-					t.Errorf("after %v the probe is answered with %s", time.Since(began), got)
+					t.Errorf("after %v the probe has the response %s", time.Since(began), got)
 				}
 				if hello := h.hello(); get(t, hello, "result") == "" || time.Since(began) > 6*time.Second {
-					t.Errorf("after %v initialize is answered with %s", time.Since(began), hello)
+					t.Errorf("after %v initialize has the response %s", time.Since(began), hello)
 				}
 			})
 		})

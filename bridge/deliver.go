@@ -1,6 +1,9 @@
 package bridge
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // deliver hands a message of the server to the host. c is the request in whose
 // response it came; nil: in none's.
@@ -8,18 +11,18 @@ func (b *bridge) deliver(m *message, c *call) {
 	switch {
 	case m.batch:
 		m.each(func(part *message) {
-			mended, err := part.corrected()
+			corrected, err := part.corrected()
 			if err != nil {
 				b.invalid(part.raw, err, c)
 				return
 			}
-			b.deliver(mended, c)
+			b.deliver(corrected, c)
 		})
 	case m.response():
 		if target := b.addressee(m, c); target != nil {
 			b.respond(target, m)
 			if target != c && target.responded() {
-				target.cancel() // its own POST may not end by itself
+				target.endPost()
 			}
 		} else {
 			b.Logger.Debug("the server responded to a request that is not open")
@@ -51,6 +54,11 @@ func (c *call) take(m *message) bool {
 	c.end()
 	return true
 }
+
+// endPost ends the POST of a call that got its response elsewhere, if it does not end by itself: to
+// cancel a request while its response arrives may take the connection with it that the next
+// request has just been given.
+func (c *call) endPost() { time.AfterFunc(postGrace, c.cancel) }
 
 // addressee returns the call that a response is for: the one with its id, or the
 // one in whose response it came, if the server has made that id of its own (some write
@@ -127,7 +135,7 @@ func (b *bridge) unregister(c *call) {
 
 // invalid returns what a response that is not valid means for its request.
 func invalid(why error) *Trouble {
-	return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's response is not valid JSON-RPC: " + why.Error()}
+	return notValid("the server's response is not valid JSON-RPC: " + why.Error())
 }
 
 // invalid handles a message from the server that is not valid: the request or the side that waits

@@ -9,8 +9,8 @@ import (
 	"github.com/handstamp/handstamp/bridge"
 )
 
-// A server that accepts a notification and then does not end its answer holds
-// nobody up.
+// A server that accepts a notification and then does not end its response holds
+// nothing up.
 func TestAcceptanceWithoutEnd(t *testing.T) {
 	s := &sessions{}
 	h := start(t, bridge.Options{Logger: logger(t), URL: serve(t, func(w http.ResponseWriter, r *http.Request) {

@@ -135,7 +135,7 @@ func TestContentEncodingOfAStream(t *testing.T) {
 	}
 }
 
-// What a status says it says in any encoding: a session that is over is replaced, and an error
+// What a status means it means in any encoding: a session that is over is replaced, and an error
 // keeps its code.
 func TestContentEncodingOfARejection(t *testing.T) {
 	s := &sessions{}
@@ -169,7 +169,7 @@ func (u *unencoded) Write(b []byte) (int, error) {
 	return u.ResponseWriter.Write(b)
 }
 
-// A body that is not what its encoding says never reaches the host, however it breaks.
+// A body that is not what its encoding names never reaches the host, however it breaks.
 func TestContentEncodingThatIsNotTrue(t *testing.T) {
 	good := encode("zlib", `{"jsonrpc":"2.0","id":1,"result":{}}`)
 	for name, body := range map[string][]byte{

@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 )
 
@@ -30,9 +31,7 @@ func (u *upstream) endSession(ctx context.Context, session, version string) {
 	if err != nil {
 		return
 	}
-	for name, values := range u.Header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, u.Header)
 	req.Header[headerSession] = []string{session}
 	if version != "" {
 		req.Header[headerVersion] = []string{version}

@@ -119,7 +119,7 @@ func (e *eras) begin(hello []byte) bool {
 	return true
 }
 
-// learned notes what a probe finds out about the server, unless there is a handshake to say it.
+// learned notes what a probe finds out about the server, unless there is a handshake.
 func (e *eras) learned(server era) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -148,9 +148,9 @@ func (e *eras) connect(ctx context.Context) (*message, error) {
 		e.setServer(modernEra)
 		return e.modern.introduced(hello, nil)
 	}
-	asking, cancel := context.WithTimeout(ctx, agreementWait)
+	ctx, cancel := context.WithTimeout(ctx, agreementWait)
 	defer cancel()
-	if made, merr := e.modern.discover(asking, hello); merr == nil {
+	if made, merr := e.modern.discover(ctx, hello); merr == nil {
 		e.setServer(modernEra)
 		e.Logger.Debug("the server is of 2026-07-28 or later; translating for the host")
 		return made, nil

@@ -50,7 +50,7 @@ func TestFallBackToSSE(t *testing.T) {
 	}
 }
 
-// TestNoFallBack leaves a rejection that says nothing of the transport, or that a server
+// TestNoFallBack leaves a rejection that means nothing for the transport, or that a server
 // without a stream gave, as the response to initialize.
 func TestNoFallBack(t *testing.T) {
 	for _, status := range []int{404, 407, 413} {

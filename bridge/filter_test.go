@@ -127,20 +127,20 @@ func TestToolFilterDeniesCallsWithoutAName(t *testing.T) {
 // TestToolFilterReadsLikeTheHost: of several lists of tools none stays that the
 // filter has not seen.
 func TestToolFilterReadsLikeTheHost(t *testing.T) {
-	for _, answer := range []string{
+	for _, response := range []string{
 		`"result":{"tools":[{"name":"read"},{"name":"delete"}],"x":1.0,"tools":[{"name":"read"}]}`,
 		`"result":{"tools":[{"name":"delete"}],"x":1.0,"\u0074ools":[{"name":"read"},{"name":"d\u0065lete"}]}`,
 		`"result":{"tools":[{"name":"delete"}]},"re\u0073ult":{"tools":[{"name":"read"},{"name":"delete"}]}`,
 	} {
 		s := &sessions{serve: func(w http.ResponseWriter, _ *http.Request, got request) {
 			w.Header().Set("Content-Type", "application/json")
-			io.WriteString(w, `{"jsonrpc":"2.0","id":`+got.id+`,`+answer+`}`)
+			io.WriteString(w, `{"jsonrpc":"2.0","id":`+got.id+`,`+response+`}`)
 		}}
 		h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Tool: func(name string) bool { return name == "read" }})
 		h.hello()
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools\/list"}`)
 		if got := h.response("1"); strings.Contains(got, "lete") || !strings.Contains(got, `[{"name":"read"}]`) {
-			t.Errorf("%s became %s", answer, got)
+			t.Errorf("%s became %s", response, got)
 		}
 	}
 }

@@ -15,7 +15,7 @@ const longestProbe = 10 * time.Minute
 var noDiscoverResponse = &Trouble{Code: codeNoMethod, Reason: "no_response",
 	Message: "the server has not responded to server/discover yet: begin with initialize"}
 
-// introduce sends a host's server/discover and notes what the response says of the
+// introduce sends a host's server/discover and notes what the response means for the
 // server.
 func (e *eras) introduce(ctx context.Context, raw []byte) (*message, error) {
 	ctx, cancel := context.WithTimeout(ctx, longestProbe)

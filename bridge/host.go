@@ -28,7 +28,7 @@ func (b *front) read() error {
 				return nil
 			}
 			if dropped != nil {
-				b.current().rejectLine(dropped, &Trouble{Code: codeInvalid, Reason: "too_large", Message: "the message is too large, alone or with those under way"})
+				b.current().rejectLine(dropped, errLine)
 			} else {
 				b.accept(line)
 			}
@@ -44,7 +44,7 @@ func (b *front) read() error {
 }
 
 // enter makes Run wait for what the reader is about to begin; the reader itself
-// is not waited for, as nobody can end its wait for the host. It reports false if
+// is not waited for, as nothing can end its wait for the host. It reports false if
 // Run has stopped waiting.
 func (b *front) enter() bool {
 	b.mu.Lock()
@@ -69,7 +69,7 @@ func (b *bridge) request(m *message) {
 	probe := b.era.probes(m)
 	c, ok := b.open(m)
 	if !ok {
-		b.out.write((&Trouble{Code: codeInvalid, Reason: "invalid", Message: "a request with this id is under way"}).response(m.id))
+		b.out.write(notForwarded("a request with this id is under way").response(m.id))
 		return
 	}
 	if m.is("initialize") {

@@ -89,7 +89,7 @@ func (h *host) send(lines ...string) {
 	}
 }
 
-// wait returns the first line that nobody has taken and that ok accepts.
+// wait returns the first line that no one has taken and that ok accepts.
 func (h *host) wait(what string, ok func(line string) bool) string {
 	h.t.Helper()
 	deadline := time.After(h.limit)
@@ -116,7 +116,7 @@ func (h *host) wait(what string, ok func(line string) bool) string {
 // response returns the response with an id, as it is spelt.
 func (h *host) response(id string) string {
 	h.t.Helper()
-	return h.wait("answer to "+id, func(line string) bool {
+	return h.wait("response to "+id, func(line string) bool {
 		var m struct {
 			ID     json.RawMessage
 			Method string
@@ -145,9 +145,9 @@ func (h *host) all() []string {
 func (h *host) hello() string {
 	h.t.Helper()
 	h.send(`{"jsonrpc":"2.0","id":"hello","method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}`)
-	answer := h.response(`"hello"`)
+	response := h.response(`"hello"`)
 	h.send(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)
-	return answer
+	return response
 }
 
 // get reads a member of a JSON text, by a path of names.
@@ -195,7 +195,7 @@ func readRequest(r *http.Request) request {
 	return request{header: r.Header, method: m.Method, id: string(m.ID), body: string(body), params: m.Params}
 }
 
-// result answers a request with a result.
+// result responds to a request with a result.
 func result(w http.ResponseWriter, id, value string) {
 	w.Header().Set("Content-Type", "application/json")
 	fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":%s}`, id, value)

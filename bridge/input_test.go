@@ -22,7 +22,7 @@ type moderns struct {
 	mu   sync.Mutex // guards what follows
 	seen []request
 
-	// serve answers everything but server/discover; round counts the calls of
+	// serve handles everything but server/discover; round counts the calls of
 	// tools from one.
 	serve func(w http.ResponseWriter, r *http.Request, got request, round int)
 }
@@ -81,7 +81,7 @@ func TestInputForLegacyHost(t *testing.T) {
 	}}
 	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
 	if got := h.hello(); get(t, got, "result", "serverInfo", "name") != `"m"` || get(t, got, "result", "protocolVersion") != `"2025-11-25"` {
-		t.Errorf("initialize is answered with %s", got)
+		t.Errorf("initialize has the response %s", got)
 	}
 	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","arguments":{"n":1.0},"_meta":{"progressToken":7}}}`)
 	ask := h.note("elicitation/create")
@@ -117,7 +117,7 @@ func TestInputForLegacyHost(t *testing.T) {
 		t.Errorf("the colour came as %s", got)
 	}
 	if got := get(t, rounds[1].body, "params", "inputResponses", "c"); got != `{"model":"m"}` {
-		t.Errorf("the model's answer came as %s", got)
+		t.Errorf("the model's response came as %s", got)
 	}
 	if got := get(t, rounds[2].body, "params", "requestState"); got != "" {
 		t.Errorf("the state of another round came as %s", got)
@@ -198,7 +198,7 @@ func (s *asking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Method == http.MethodPost && strings.Contains(string(body), "io.modelcontextprotocol/protocolVersion") {
-		w.WriteHeader(http.StatusBadRequest) // as servers of then refuse the header
+		w.WriteHeader(http.StatusBadRequest) // as servers of then reject the header
 		return
 	}
 	r.Body = io.NopCloser(strings.NewReader(string(body)))
@@ -214,7 +214,7 @@ func TestInputForModernHost(t *testing.T) {
 		name, ask string
 		apart     bool
 	}{
-		{"in the answer", `{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"message":"Which?","x":1.0}}`, false},
+		{"in the response", `{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"message":"Which?","x":1.0}}`, false},
 		{"on the session's stream", `{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"message":"Which?","x":1.0}}`, true},
 		{"without parameters", `{"jsonrpc":"2.0","id":"q","method":"roots/list"}`, false},
 	} {
@@ -248,7 +248,7 @@ func TestInputForModernHost(t *testing.T) {
 	}
 }
 
-// TestInputNotGiven lets a host come back without what it was asked for.
+// TestInputNotGiven lets a host come back without the input that was requested.
 func TestInputNotGiven(t *testing.T) {
 	s := newAsking(`{"jsonrpc":"2.0","id":9,"method":"elicitation/create","params":{}}`, false)
 	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP)})
@@ -274,7 +274,7 @@ func TestPingForModernHost(t *testing.T) {
 	}
 }
 
-// TestInputThatTheHostDoesNotBring lets a host cancel the request for which it was asked for
+// TestInputThatTheHostDoesNotBring lets a host cancel the request for which it was to bring
 // input: the server's own request ends as well.
 func TestInputThatTheHostDoesNotBring(t *testing.T) {
 	const question = `{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"message":"Which?"}}`
@@ -299,7 +299,7 @@ func TestInputThatTheHostDoesNotBring(t *testing.T) {
 			}
 			told := s.last("notifications/cancelled")
 			if get(t, told.body, "params", "requestId") != s.last("tools/call").id {
-				t.Errorf("the server was told %s", told.body)
+				t.Errorf("the server was sent %s", told.body)
 			}
 			h.send(modernCall(2, `,"inputResponses":{"input":`+colour+`},"requestState":`+state))
 			if got := h.response("2"); get(t, got, "error", "code") != "-32602" {

@@ -22,7 +22,7 @@ const (
 	userRequestsKept = 1000
 )
 
-// lateCalls are the requests whose POST has ended and whose response may come on a stream.
+// lateCalls are the requests that were posted and whose response may come on a stream for all.
 // The zero value is ready.
 type lateCalls struct {
 	mu           sync.Mutex                // guards what follows
@@ -74,10 +74,10 @@ func (l *lateCalls) note(m *message) {
 // replied takes the host's response to such a request as a sign that the server goes on.
 func (l *lateCalls) replied(m *message) {
 	l.mu.Lock()
-	asked := l.userRequests[idKey(m.id)]
+	known := l.userRequests[idKey(m.id)]
 	delete(l.userRequests, idKey(m.id))
 	l.mu.Unlock()
-	if asked {
+	if known {
 		l.signal(func(*call) bool { return true })
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// lateServer is a server with sessions that responds to tool calls as serve says, and on the
+// lateServer is a server with sessions that responds to tool calls with serve, and on the
 // session's stream, if it offers one.
 type lateServer struct {
 	getting
@@ -47,7 +47,7 @@ func newLateServer(offered bool, serve func(w http.ResponseWriter, r *http.Reque
 // withoutResponse are responses to a POST that end without the response to the request.
 var withoutResponse = map[string]struct {
 	serve func(w http.ResponseWriter)
-	says  string // what the error says of it
+	says  string // what the error contains
 }{
 	"202":                   {func(w http.ResponseWriter) { w.WriteHeader(202) }, "202"},
 	"202 with words":        {func(w http.ResponseWriter) { writeBody(w, 202, "text/plain", "Accepted") }, "202"},
@@ -69,7 +69,7 @@ var withoutResponse = map[string]struct {
 		writeBody(w, 200, "text/event-stream; charset=utf-8", event(`{"jsonrpc":"2.0","method":"notifications/message"}`))
 	}, "one message"},
 	"stream of someone else's response": {func(w http.ResponseWriter) {
-		writeBody(w, 200, "text/event-stream", event(`{"jsonrpc":"2.0","id":"nobody","result":{}}`))
+		writeBody(w, 200, "text/event-stream", event(`{"jsonrpc":"2.0","id":"no one","result":{}}`))
 	}, "one message"},
 	"half an event": {func(w http.ResponseWriter) { writeBody(w, 200, "text/event-stream", "data: {\"jsonrpc\"") }, "event stream"},
 }
@@ -81,8 +81,8 @@ func writeBody(w http.ResponseWriter, status int, kind, body string) {
 }
 
 // TestRequestWithoutResponse has servers that end their response to a POST without the response
-// to the request, with and without a stream on which it could come: each request has one answer
-// in bounded time, which says what came.
+// to the request, with and without a stream on which it could come: each request has one response
+// in bounded time, with a description of what came.
 func TestRequestWithoutResponse(t *testing.T) {
 	for name, tt := range withoutResponse {
 		for _, offered := range []bool{false, true} {

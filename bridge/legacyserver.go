@@ -113,16 +113,9 @@ func (t *legacyServer) ready(c *call) error {
 	if e.hello == nil {
 		meta := c.meta
 		params := []any{"protocolVersion", "2025-11-25"}
-		if capabilities := member(meta, metaCapabilities); capabilities != nil {
-			params = append(params, "capabilities", capabilities)
-		} else {
-			params = append(params, "capabilities", []byte("{}"))
-		}
-		if info := member(meta, metaClient); info != nil {
-			params = append(params, "clientInfo", info)
-		} else {
-			params = append(params, "clientInfo", object("name", e.Name, "version", e.Version))
-		}
+		params = append(params, "capabilities", orElse(member(meta, metaCapabilities), "{}"))
+		own := object("name", e.Name, "version", e.Version)
+		params = append(params, "clientInfo", orElse(member(meta, metaClient), string(own)))
 		e.hello = object("jsonrpc", "2.0", "id", []byte(`"handstamp-0"`), "method", "initialize", "params", object(params...))
 		e.confirmation = &message{raw: []byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`), method: []byte(`"notifications/initialized"`)}
 	}
@@ -159,11 +152,7 @@ func (t *legacyServer) discovered() []byte {
 	response := e.initializeResult
 	e.mu.Unlock()
 	made := []any{"resultType", "complete", "supportedVersions", []string{firstModern}, "ttlMs", 0, "cacheScope", "private"}
-	if capabilities := member(response, "capabilities"); capabilities != nil {
-		made = append(made, "capabilities", capabilities)
-	} else {
-		made = append(made, "capabilities", []byte("{}"))
-	}
+	made = append(made, "capabilities", orElse(member(response, "capabilities"), "{}"))
 	if instructions := member(response, "instructions"); instructions != nil {
 		made = append(made, "instructions", instructions)
 	}
@@ -240,10 +229,7 @@ func (t *legacyServer) complete(c *call, m *message) *message {
 
 // subscribe keeps a subscriptions/listen open.
 func (t *legacyServer) subscribe(c *call) error {
-	filter := member(c.params, "notifications")
-	if filter == nil {
-		filter = []byte("{}")
-	}
+	filter := orElse(member(c.params, "notifications"), "{}")
 	_ = elements(member(filter, "resourceSubscriptions"), func(uri []byte) bool {
 		_, err := t.eras.up.request(c.ctx, object("jsonrpc", "2.0", "id", t.eras.nextID(), "method", "resources/subscribe", "params", object("uri", uri)))
 		return err == nil

@@ -184,7 +184,7 @@ func (w *sseWire) comeBack() {
 	})
 }
 
-var noEndpoint = &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's event stream names no endpoint to send to"}
+var noEndpoint = notValid("the server's event stream names no endpoint to send to")
 
 // firstEndpoint returns the address that the endpoint event names.
 func firstEndpoint(events *sse.Reader, base string) (string, error) {
@@ -211,23 +211,11 @@ func endpointAt(base string, data []byte) (string, error) {
 	if err != nil || reference == "" {
 		return "", &Trouble{Code: CodeProtocol, Reason: "endpoint", Message: "the server's event stream names an endpoint that is no URL, or none"}
 	}
-	if origin(to) != origin(from) || to.User != nil {
+	if !sameOrigin(to, from) || to.User != nil {
 		return "", &Trouble{Code: CodeProtocol, Reason: "endpoint", Message: "the server's event stream names an endpoint at another origin, " +
-			origin(to) + " instead of " + origin(from) + ", where nothing is sent, as messages carry the access token"}
+			originOf(to) + " instead of " + originOf(from) + ", where nothing is sent, as messages carry the access token"}
 	}
 	return to.String(), nil
-}
-
-// origin returns the origin of a URL (RFC 6454, section 6.2).
-func origin(u *url.URL) string {
-	scheme, host, port := strings.ToLower(u.Scheme), strings.ToLower(u.Hostname()), u.Port()
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
-	if port != "" && (scheme != "https" || port != "443") && (scheme != "http" || port != "80") {
-		host += ":" + port
-	}
-	return scheme + "://" + host
 }
 
 // moved notes that the server names another endpoint in the middle of a stream.
@@ -355,15 +343,18 @@ func (w *sseWire) ready(c *call) (*sseStream, error) {
 	case c.plain:
 		return nil, streamGone
 	}
-	if err := w.open(c.ctx); err != nil {
-		return nil, err
+	for range streamFailures { // another request may have ended the stream just now
+		if err := w.open(c.ctx); err != nil {
+			return nil, err
+		}
+		w.mu.Lock()
+		s = w.stream
+		w.mu.Unlock()
+		if s != nil {
+			return s, nil
+		}
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.stream == nil {
-		return nil, lost
-	}
-	return w.stream, nil
+	return nil, lost
 }
 
 // streamGone is the error of what belongs to the beginning of a session whose stream has ended.

@@ -389,7 +389,7 @@ func TestSSEStreamRejectedForAWhile(t *testing.T) {
 
 // TestNamelessErrorOnSSE has a server of HTTP+SSE accept a request with 202 and send an error with
 // the id null on its stream: the request has that error, or goes to a new session if the server
-// says the same to a ping. With several requests under way it may be about any of them.
+// responds with the same to a ping. With several requests under way it may be about any of them.
 func TestNamelessErrorOnSSE(t *testing.T) {
 	const nameless = `{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"no such session"}}`
 	for name, tt := range map[string]struct {

@@ -134,6 +134,9 @@ func TestSteadyMessagesStay(t *testing.T) {
 // TestLongLineWaitsWhileOthersMove: a line waits for memory for as long as the lines before
 // it are on their way to the server, however slow, and no longer once they stand still.
 func TestLongLineWaitsWhileOthersMove(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds of processor time")
+	}
 	for _, moving := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			const size, patient = 1 << 20, 10 * lineWait

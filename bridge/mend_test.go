@@ -120,7 +120,7 @@ func TestInvalidMessageOfTheServer(t *testing.T) {
 	}
 }
 
-// TestInvalidRequestOfTheServer: what a server asks that cannot be read is answered
+// TestInvalidRequestOfTheServer: a request of the server that cannot be read is rejected
 // to the server; the host does not see it, and what comes after it arrives.
 func TestInvalidRequestOfTheServer(t *testing.T) {
 	s := &sessions{stream: make(chan string)}
@@ -184,7 +184,7 @@ func batchBody(r *http.Request) (string, bool) {
 }
 
 // TestHostLineOverTheLimit: the host learns which of its requests was too long, and
-// the server which of its own has no answer.
+// the server which of its own has no response.
 func TestHostLineOverTheLimit(t *testing.T) {
 	long := strings.Repeat("x", 300_000)
 	deep := strings.Repeat("[", 200_000)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 )
 
 // inputRounds bounds how often a server may respond to one request by requesting more
@@ -63,9 +62,7 @@ func (t *modernServer) speak(hello []byte, version string) {
 	defer t.mu.Unlock()
 	t.version = version
 	t.client = member(params, "clientInfo")
-	if t.capabilities = member(params, "capabilities"); t.capabilities == nil {
-		t.capabilities = []byte("{}")
-	}
+	t.capabilities = orElse(member(params, "capabilities"), "{}")
 }
 
 // introduced returns the response to hello, from the server's description of itself; nil: none.
@@ -74,17 +71,12 @@ func (t *modernServer) introduced(hello, result []byte) (*message, error) {
 	if version == "" || version >= firstModern {
 		version = "2025-11-25"
 	}
-	offers := member(result, "capabilities")
-	if offers == nil {
-		offers = []byte("{}")
-	}
+	offers := orElse(member(result, "capabilities"), "{}")
 	t.mu.Lock()
 	t.offers = offers
 	t.mu.Unlock()
-	info := member(result, "_meta", metaServer)
-	if info == nil {
-		info = object("name", t.eras.Name, "version", t.eras.Version)
-	}
+	own := object("name", t.eras.Name, "version", t.eras.Version)
+	info := orElse(member(result, "_meta", metaServer), string(own))
 	made := []any{"protocolVersion", version, "capabilities", offers, "serverInfo", info}
 	if instructions := member(result, "instructions"); instructions != nil {
 		made = append(made, "instructions", instructions)
@@ -96,14 +88,8 @@ func (t *modernServer) introduced(hello, result []byte) (*message, error) {
 func (t *modernServer) modernize(raw []byte) []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	params := member(raw, "params")
-	if params == nil {
-		params = []byte("{}")
-	}
-	meta := member(params, "_meta")
-	if meta == nil {
-		meta = []byte("{}")
-	}
+	params := orElse(member(raw, "params"), "{}")
+	meta := orElse(member(params, "_meta"), "{}")
 	if t.level != nil {
 		meta = set(meta, metaLogLevel, t.level)
 	}
@@ -166,30 +152,15 @@ func (t *modernServer) serve(c *call) error {
 // request sends a translated request and returns its response. Its notifications go to
 // the host, and the end of the call ends its stream.
 func (t *modernServer) request(c *call, raw []byte) (*message, error) {
-	m, err := parse(raw)
-	if err != nil {
-		return nil, err
-	}
-	var response atomic.Pointer[message] // a second response may come at any time
-	inner := t.eras.own(c.ctx, m, func(got *message) bool {
-		if got.response() {
-			response.CompareAndSwap(nil, got)
-		}
-		return response.Load() != nil
-	})
-	defer inner.cancel()
 	c.left.Store(true)
-	err = t.eras.up.callModern(inner)
-	if rejected, ok := errors.AsType[*rejection](err); ok && rejected.body != nil {
-		return rejected.body, nil
+	response, err := t.eras.up.requestBy(c.ctx, raw, t.eras.up.callModern)
+	if response != nil {
+		return response, nil
 	}
-	if err == nil && response.Load() == nil {
-		err = inner.failure()
-	}
-	return response.Load(), err
+	return nil, err
 }
 
-// supplyInput requests it from the host what the server wants to know ("Multi Round-Trip
+// supplyInput requests from the host what the server wants to know ("Multi Round-Trip
 // Requests"), as requests of the server's own, and returns the request to send
 // again.
 func (t *modernServer) supplyInput(c *call, raw, result []byte) ([]byte, error) {

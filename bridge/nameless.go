@@ -1,6 +1,6 @@
 package bridge
 
-// A server that cannot tell whose request it rejects sends a JSON-RPC error that names none: with
+// A server that does not know which request it rejects sends a JSON-RPC error that names none: with
 // the id null, without one, or with one that no request has. Some mean a session that they have
 // forgotten.
 

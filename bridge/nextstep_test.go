@@ -42,6 +42,6 @@ func TestVersionHasOneSpelling(t *testing.T) {
 		})}})
 	h.send(hello)
 	if got := get(t, h.response(`"hello"`), "result", "serverInfo", "version"); got != `"devel"` || <-agent != "hs/devel" {
-		t.Errorf("the host is told %s", got)
+		t.Errorf("the host gets %s", got)
 	}
 }

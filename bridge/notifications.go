@@ -82,13 +82,13 @@ func (q *inOrder) run(b *bridge) {
 // within runs a piece of work and returns when that is done, or goes on beside whatever
 // follows: after a time, unless something else holds it up, or when ctx ends. What goes on beside
 // has reached the server, so that the order is kept.
-func (b *bridge) within(ctx context.Context, patience time.Duration, held func() bool, work func()) {
+func (b *bridge) within(ctx context.Context, wait time.Duration, held func() bool, work func()) {
 	done := make(chan struct{})
 	b.do(func() {
 		defer close(done)
 		work()
 	})
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
 		select {
@@ -101,7 +101,7 @@ func (b *bridge) within(ctx context.Context, patience time.Duration, held func()
 		if !held() {
 			return
 		}
-		timer.Reset(patience)
+		timer.Reset(wait)
 	}
 }
 

@@ -192,20 +192,20 @@ func (p *placeholder) run(a *absence, f *firstContact) {
 		return
 	}
 	var stored storedLogin
-	var gone <-chan time.Time // when the host is notified that the placeholder has ended
+	var ended <-chan time.Time // when the host is notified that the placeholder has ended
 	for failures := 0; ; {
 		select {
 		case <-f.done:
 		case <-a.signInNews:
-			if gone = nil; p.showsSignIn(a) {
+			if ended = nil; p.showsSignIn(a) {
 				p.announce(a, "tools")
 			} else {
 				// The user has signed in: the server's own tools are likely to come in a moment.
-				gone = time.After(placeholderEndWait)
+				ended = time.After(placeholderEndWait)
 			}
 			continue
-		case <-gone:
-			gone = nil
+		case <-ended:
+			ended = nil
 			p.announce(a, "tools")
 			continue
 		case <-a.over:
@@ -309,8 +309,7 @@ func (p *placeholder) retry(a *absence) *firstContact {
 // it: none of them has been sent.
 func (e *eras) failed(f *firstContact) *Trouble {
 	if f.err == nil {
-		return &Trouble{Code: CodeRejected, Reason: "rejected",
-			Message: "the server rejects a session: " + text(member(f.response.error, "message"))}
+		return rejectedBy("a session", f.response)
 	}
 	failure := *e.explain(f.err)
 	if failure.Code == CodeUncertain {
@@ -382,7 +381,7 @@ func (p *placeholder) changedLists(a *absence) []string {
 // announce notifies the host that lists have changed.
 func (p *placeholder) announce(a *absence, kinds ...string) {
 	p.mu.Lock()
-	heard := slices.Clone(a.subscriptions)
+	subscriptions := slices.Clone(a.subscriptions)
 	p.mu.Unlock()
 	for _, kind := range kinds {
 		line := []byte(`{"jsonrpc":"2.0","method":"notifications/` + kind + `/list_changed"}`)
@@ -390,7 +389,7 @@ func (p *placeholder) announce(a *absence, kinds ...string) {
 			p.out.write(line)
 			continue
 		}
-		for _, c := range heard {
+		for _, c := range subscriptions {
 			if string(member(c.params, "notifications", kind+"ListChanged")) == "true" {
 				p.out.write(setAt(line, c.id, "params", "_meta", metaSubscription))
 			}

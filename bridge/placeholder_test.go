@@ -14,7 +14,7 @@ import (
 	"github.com/handstamp/handstamp/bridge"
 )
 
-// door is an http.RoundTripper that lets nobody in before it is opened, as one
+// door is an http.RoundTripper that lets no request in before it is opened, as one
 // that signs in does.
 type door struct {
 	next   http.RoundTripper
@@ -80,12 +80,12 @@ func TestPlaceholder(t *testing.T) {
 	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), HTTP: &http.Client{Transport: d}, User: user, Explain: explainDoor, Name: "hs", Version: "9", Logger: logger(t)})
 	began := time.Now()
 	h.send(initialize)
-	answer := h.response("1")
+	response := h.response("1")
 	if took := time.Since(began); took > time.Second {
-		t.Errorf("initialize is answered after %v", took)
+		t.Errorf("initialize has its response after %v", took)
 	}
-	if get(t, answer, "result", "protocolVersion") != `"2025-06-18"` || get(t, answer, "result", "serverInfo", "name") != `"hs"` {
-		t.Errorf("initialize is answered with %s", answer)
+	if get(t, response, "result", "protocolVersion") != `"2025-06-18"` || get(t, response, "result", "serverInfo", "name") != `"hs"` {
+		t.Errorf("initialize has the response %s", response)
 	}
 	h.send(`{"jsonrpc":"2.0","method":"notifications/initialized"}`, `{"jsonrpc":"2.0","id":2,"method":"tools/list"}`,
 		`{"jsonrpc":"2.0","id":3,"method":"prompts/list"}`, `{"jsonrpc":"2.0","id":4,"method":"ping"}`,
@@ -99,16 +99,16 @@ func TestPlaceholder(t *testing.T) {
 	}
 	h.response("4")
 	if got := h.response("5"); !strings.Contains(got, "https://as.example/authorize") {
-		t.Errorf("sign_in says %s", got)
+		t.Errorf("sign_in returns %s", got)
 	}
 	close(d.opened)
 	h.note("notifications/tools/list_changed")
 	if got := h.response("6"); get(t, got, "result") != `{"content":[]}` {
-		t.Errorf("the call that waited is answered with %s", got)
+		t.Errorf("the call that waited has the response %s", got)
 	}
 	h.send(`{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"sign_in"}}`)
 	if got := h.response("7"); !strings.Contains(got, "You are signed in") {
-		t.Errorf("sign_in says %s", got)
+		t.Errorf("sign_in returns %s", got)
 	}
 	h.send(`{"jsonrpc":"2.0","id":8,"method":"tools/list"}`, `{"jsonrpc":"2.0","id":9,"method":"prompts/list"}`)
 	if got := h.response("8"); get(t, got, "result", "tools") != `[{"name":"real"}]` {
@@ -152,7 +152,7 @@ func TestPlaceholderAfterAFailedLogin(t *testing.T) {
 				said = h.response(strconv.Itoa(id))
 			}
 			if !strings.Contains(said, want) || !strings.Contains(said, "handstamp login x") {
-				t.Errorf("sign_in says %s", said)
+				t.Errorf("sign_in returns %s", said)
 			}
 			close(d.opened)
 			h.note("notifications/tools/list_changed")
@@ -178,19 +178,19 @@ func TestSignInAfterNo(t *testing.T) {
 		said = h.response(strconv.Itoa(id))
 	}
 	if !strings.Contains(said, want) {
-		t.Errorf("sign_in says %s", said)
+		t.Errorf("sign_in returns %s", said)
 	}
 	d.reject.Store(false)
 	h.send(`{"jsonrpc":"2.0","id":200,"method":"tools/call","params":{"name":"sign_in"}}`)
 	if got := h.response("200"); !strings.Contains(got, `A new one has begun.\nOpen https://as.example/authorize.`) {
-		t.Errorf("sign_in says %s", got)
+		t.Errorf("sign_in returns %s", got)
 	}
 	close(d.opened)
 	h.note("notifications/tools/list_changed")
 }
 
-// TestNeverSignIn is a bridge that may ask nobody: the host gets an error with
-// the command, and goes on when somebody has run it.
+// TestNeverSignIn is a bridge without a way to the user: the host gets an error with
+// the command, and goes on when another process has run it.
 func TestNeverSignIn(t *testing.T) {
 	s := &sessions{}
 	user := new(bridge.User)

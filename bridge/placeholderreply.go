@@ -223,10 +223,7 @@ func (p *placeholder) timeoutError(a *absence) *Trouble {
 // subscribe keeps a subscription until the server is there to have it. It reports false
 // then.
 func (p *placeholder) subscribe(c *call, a *absence) (done bool) {
-	filter := member(c.params, "notifications")
-	if filter == nil {
-		filter = []byte("{}")
-	}
+	filter := orElse(member(c.params, "notifications"), "{}")
 	p.mu.Lock()
 	if p.absence != a {
 		p.mu.Unlock()

@@ -28,7 +28,6 @@ type mover struct {
 	location func(r *http.Request) (to string, ok bool)
 	came     []string // "METHOD path"
 	headers  http.Header
-	gone     string // a path where nothing is
 }
 
 func (m *mover) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -36,11 +35,6 @@ func (m *mover) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.came = append(m.came, r.Method+" "+r.URL.RequestURI())
 	m.headers = r.Header
 	status, location := m.status, m.location
-	if m.gone == r.URL.Path {
-		m.mu.Unlock()
-		http.NotFound(w, r)
-		return
-	}
 	m.mu.Unlock()
 	if location != nil {
 		if to, ok := location(r); ok {
@@ -249,45 +243,6 @@ func TestRedirectWithTheDefaultPortOfTheScheme(t *testing.T) {
 			t.Errorf("%s to %s: followed", test.server, test.to)
 		}
 		mu.Unlock()
-	}
-}
-
-// TestPermanentRedirectIsRememberedForTheRun sends what follows to the new address, unless the
-// redirect does not last, or nothing is there any more.
-func TestPermanentRedirectIsRememberedForTheRun(t *testing.T) {
-	for _, status := range redirectStatuses {
-		m, h, _ := movers(t)
-		m.redirect(status, "/moved")
-		h.calls()
-		again := m.requests()
-		h.calls()
-		want := []string{"POST /mcp", "POST /moved"}
-		switch status {
-		case 301, 308:
-			want = want[1:]
-		case 303: // loses the message
-			want = want[:1]
-		}
-		if got := m.requests()[len(again):]; !slices.Equal(got, want) {
-			t.Errorf("%d: a later request went to %q, want %q", status, got, want)
-		}
-	}
-	m, h, _ := movers(t)
-	m.redirectAll(308, func(r *http.Request) (string, bool) {
-		return map[string]string{"/mcp": "/b", "/b": "/c"}[r.URL.Path], r.URL.Path != "/c"
-	})
-	h.calls()
-	h.calls()
-	if got := m.requests(); !slices.Equal(got, []string{"POST /mcp", "POST /b", "POST /c", "POST /c"}) {
-		t.Errorf("requests went to %q", got)
-	}
-	m.redirectAll(0, nil)
-	m.mu.Lock()
-	m.gone = "/c"
-	m.mu.Unlock()
-	h.calls() // a session that is gone, for all the bridge knows: it begins another
-	if got := h.calls(); get(t, got, "result") != "{}" || m.requests()[len(m.requests())-1] != "POST /mcp" {
-		t.Errorf("got %s after %q", got, m.requests())
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/handstamp/handstamp/bridge"
 )
 
-// rejected returns how the host hears of a rejection of its request.
+// rejected returns how a rejection of its request reaches the host.
 func rejected(t *testing.T, o bridge.Options, reject func(w http.ResponseWriter, got request)) string {
 	t.Helper()
 	s := &forgetful{odd: func(w http.ResponseWriter, got request) bool {
@@ -28,7 +28,7 @@ func rejected(t *testing.T, o bridge.Options, reject func(w http.ResponseWriter,
 	return h.response("1")
 }
 
-// TestServersWordsAreShown: what a server says with a rejection reaches the host, whatever
+// TestServersWordsAreShown: what a server sends with a rejection reaches the host, whatever
 // it is written in.
 func TestServersWordsAreShown(t *testing.T) {
 	for _, tt := range []struct{ kind, body, want string }{
@@ -136,6 +136,9 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 
 // TestRejectionThatNeverEnds is shown without the words that do not come.
 func TestRejectionThatNeverEnds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits the five seconds that a rejection is given")
+	}
 	h := start(t, bridge.Options{URL: serve(t, func(w http.ResponseWriter, r *http.Request) {
 		got := readRequest(r)
 		switch got.method {

@@ -75,7 +75,7 @@ func (u *upstream) inBody(c *call, resp *http.Response) (m *message, done func()
 	case err != nil:
 		return nil, done, invalid(err)
 	}
-	return nil, done, &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's response is no JSON-RPC response"}
+	return nil, done, notValid("the server's response is not a JSON-RPC response")
 }
 
 // maybeJSON reports whether a body of a media type may be JSON: some servers name none, or
@@ -92,8 +92,8 @@ func maybeJSON(kind string) bool {
 func namesJSON(kind string) bool { return kind == "" || strings.Contains(kind, "json") }
 
 func notMCP(kind string) *Trouble {
-	return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's response is " + strconv.Quote(kind) +
-		", not MCP; check that the URL is that of an MCP endpoint"}
+	return notValid("the server's response is " + strconv.Quote(kind) +
+		", not MCP; check that the URL is that of an MCP endpoint")
 }
 
 // errEndpoint is the error of a stream that begins with an address to post to, as those of HTTP+SSE do.

@@ -20,11 +20,11 @@ type stateful struct {
 	offers string     // capabilities
 	begun  int
 	known  map[string]*remembered // sessions by id
-	refuse string                 // the method of a restoration that is refused; "": none
+	reject string                 // the method of a restoration that is rejected; "": none
 	ask    string                 // what a session asks over HTTP+SSE before a response; "": nothing
 }
 
-// remembered is what a session was told.
+// remembered is what a session was sent.
 type remembered struct {
 	initialized, roots int
 	level              string
@@ -71,7 +71,7 @@ func (s *stateful) session(id string) *remembered {
 	return s.known[id]
 }
 
-// only returns what the one session that there is was told.
+// only returns what the one session that there is was sent.
 func (s *stateful) only(t *testing.T) remembered {
 	t.Helper()
 	s.mu.Lock()
@@ -130,15 +130,15 @@ func (s *stateful) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case session == nil:
 		rejects(400, "application/json", `{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: No valid session ID provided"},"id":null}`)(w, got)
-	case got.method != "" && got.method == s.refuse && s.begun > 1:
+	case got.method != "" && got.method == s.reject && s.begun > 1:
 		rejects(200, "application/json", `{"jsonrpc":"2.0","id":$ID,"error":{"code":-32601,"message":"no"}}`)(w, got)
 	default:
-		answer := s.tell(session, got)
-		if answer == "" {
+		response := s.tell(session, got)
+		if response == "" {
 			w.WriteHeader(http.StatusAccepted)
 			return
 		}
-		result(w, got.id, answer)
+		result(w, got.id, response)
 	}
 }
 
@@ -179,13 +179,13 @@ func (s *stateful) overSSE(reject func(w http.ResponseWriter, got request)) http
 			return
 		}
 		w.WriteHeader(http.StatusAccepted)
-		if answer := s.tell(session, got); answer != "" {
+		if response := s.tell(session, got); response != "" {
 			mu.Lock()
 			defer mu.Unlock()
 			if ask := s.asks(); ask != "" {
 				streams[id] <- "data: " + ask + "\n\n"
 			}
-			streams[id] <- fmt.Sprintf("event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":%s}\n\n", got.id, answer)
+			streams[id] <- fmt.Sprintf("event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":%s}\n\n", got.id, response)
 		}
 	}
 }
@@ -214,7 +214,7 @@ func told(t *testing.T, h *host, s *stateful) {
 
 // TestReplacedSessionKnowsWhatTheHostSent replaces a session: the new one has the log level,
 // the subscriptions and a reason to ask for the roots, before the next request comes; the
-// host hears that the lists of what the server offers may have changed, and of no other.
+// host is notified that the lists of what the server offers may have changed, and of no other.
 func TestReplacedSessionKnowsWhatTheHostSent(t *testing.T) {
 	const offers = `{"tools":{},"resources":{"subscribe":true,"listChanged":true},"logging":{}}`
 	for name, handler := range map[string]func(s *stateful) http.HandlerFunc{
@@ -266,7 +266,7 @@ func TestReplacedSessionKnowsWhatTheHostSent(t *testing.T) {
 // TestRestorationThatIsRejected does not keep a session from working.
 func TestRestorationThatIsRejected(t *testing.T) {
 	for _, method := range []string{"logging/setLevel", "resources/subscribe", "notifications/roots/list_changed"} {
-		s := &stateful{offers: `{"tools":{}}`, refuse: method}
+		s := &stateful{offers: `{"tools":{}}`, reject: method}
 		h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
 		told(t, h, s)
 		s.forget()
@@ -304,7 +304,7 @@ func TestModernHostsSubscriptionIsRestored(t *testing.T) {
 }
 
 // TestServerGoesAwayInEachKindOfCall takes the server away while it carries out one request
-// of each kind, and brings it back without its sessions. The request has one answer, and so
+// of each kind, and brings it back without its sessions. The request has one response, and so
 // has each of those that follow, which work.
 func TestServerGoesAwayInEachKindOfCall(t *testing.T) {
 	for _, message := range []string{
@@ -324,7 +324,7 @@ func TestServerGoesAwayInEachKindOfCall(t *testing.T) {
 						return
 					}
 				}
-				t.Fatal("somebody else takes every port")
+				t.Fatal("another process else takes every port")
 			})
 		}
 	}
@@ -387,7 +387,7 @@ func goesAway(t *testing.T, message string, streamed bool) bool {
 	for _, line := range h.all() {
 		if id := get(t, line, "id"); id != "" {
 			if seen[id] {
-				t.Errorf("%s has two answers", id)
+				t.Errorf("%s has two responses", id)
 			}
 			seen[id] = true
 		}

@@ -19,9 +19,9 @@ import (
 func (h *host) helloAgain(id string) string {
 	h.t.Helper()
 	h.send(`{"jsonrpc":"2.0","id":` + id + `,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"2"}}}`)
-	answer := h.response(id)
+	response := h.response(id)
 	h.send(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)
-	return answer
+	return response
 }
 
 // responses counts the responses with an id.
@@ -77,12 +77,12 @@ func TestSecondInitialize(t *testing.T) {
 	receive(t, began)
 	receive(t, began)
 	if got := h.helloAgain("3"); get(t, got, "result") != initialized {
-		t.Errorf("initialize is answered with %s", got)
+		t.Errorf("initialize has the response %s", got)
 	}
 	receive(t, streams) // of the first session has ended
 	for _, id := range []string{"1", "2"} {
 		if got := h.response(id); get(t, got, "error", "data", "source") != `"bridge"` {
-			t.Errorf("an open request is answered with %s", got)
+			t.Errorf("an open request has the response %s", got)
 		}
 	}
 	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`) // the id is free again
@@ -125,7 +125,7 @@ func TestManyInitializes(t *testing.T) {
 	for i := range rounds {
 		h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":"call-%d","method":"tools/call","params":{"name":"x"}}`, i))
 		if got := h.helloAgain(fmt.Sprintf(`"hello-%d"`, i)); get(t, got, "result") != initialized {
-			t.Fatalf("initialize is answered with %s", got)
+			t.Fatalf("initialize has the response %s", got)
 		}
 	}
 	for i := range rounds {
@@ -159,10 +159,10 @@ func TestInitializeBeforeTheFirstHasAResponse(t *testing.T) {
 		<-time.After(time.Second)
 		began := time.Now()
 		if got := h.helloAgain("2"); get(t, got, "result") != s.hello || time.Since(began) > time.Second {
-			t.Errorf("after %v initialize is answered with %s", time.Since(began), got)
+			t.Errorf("after %v initialize has the response %s", time.Since(began), got)
 		}
 		if got := h.response("1"); get(t, got, "error", "data", "source") != `"bridge"` {
-			t.Errorf("the first is answered with %s", got)
+			t.Errorf("the first has the response %s", got)
 		}
 		h.send(`{"jsonrpc":"2.0","id":3,"method":"tools/list"}`)
 		if got := h.response("3"); get(t, got, "result") != "{}" {
@@ -171,7 +171,7 @@ func TestInitializeBeforeTheFirstHasAResponse(t *testing.T) {
 	})
 }
 
-// TestSecondInitializeWhileAway has a host begin again while the bridge answers in the
+// TestSecondInitializeWhileAway has a host begin again while the bridge responds in the
 // server's place.
 func TestSecondInitializeWhileAway(t *testing.T) {
 	for _, login := range []bool{false, true} {
@@ -193,10 +193,10 @@ func TestSecondInitializeWhileAway(t *testing.T) {
 				h.hello()
 				h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"real"}}`)
 				if got := h.helloAgain("2"); get(t, got, "result") == "" {
-					t.Errorf("initialize is answered with %s", got)
+					t.Errorf("initialize has the response %s", got)
 				}
 				if got := h.response("1"); get(t, got, "error") == "" {
-					t.Errorf("an open request is answered with %s", got)
+					t.Errorf("an open request has the response %s", got)
 				}
 				h.send(`{"jsonrpc":"2.0","id":3,"method":"tools/list"}`)
 				if got := h.response("3"); strings.Contains(got, `"sign_in"`) != login {
@@ -232,7 +232,7 @@ func TestSecondInitializeOfHangingServer(t *testing.T) {
 		h.hello()
 		began := time.Now()
 		if got := h.helloAgain("2"); get(t, got, "result") != s.hello || time.Since(began) > 2*time.Second {
-			t.Errorf("after %v initialize is answered with %s", time.Since(began), got)
+			t.Errorf("after %v initialize has the response %s", time.Since(began), got)
 		}
 	})
 }
@@ -285,13 +285,13 @@ func TestSecondInitializeOverSSE(t *testing.T) {
 	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`, `{"jsonrpc":"2.0","id":2,"method":"tools/list"}`)
 	h.response("2")
 	if got := h.helloAgain("3"); get(t, got, "result") != initialized {
-		t.Errorf("initialize is answered with %s", got)
+		t.Errorf("initialize has the response %s", got)
 	}
 	if got := receive(t, closed); got != first {
 		t.Errorf("stream %d has ended", got)
 	}
 	if got := h.response("1"); get(t, got, "error") == "" {
-		t.Errorf("an open request is answered with %s", got)
+		t.Errorf("an open request has the response %s", got)
 	}
 	h.send(`{"jsonrpc":"2.0","id":4,"method":"tools/list"}`)
 	if got := h.response("4"); get(t, got, "result", "session") != "2" {
@@ -333,7 +333,7 @@ func TestSecondInitializeOfTranslatedHost(t *testing.T) {
 		h.note("notifications/subscriptions/acknowledged")
 		h.hello()
 		if got := h.response("2"); get(t, got, "error") == "" {
-			t.Errorf("the subscription is answered with %s", got)
+			t.Errorf("the subscription has the response %s", got)
 		}
 		s.stream <- "data: " + toolsChanged + "\n\n"
 		if got := h.note("notifications/tools/list_changed"); got != toolsChanged {
@@ -385,7 +385,7 @@ func TestSecondInitializeWhileASessionIsReplaced(t *testing.T) {
 			if got.method == "initialize" && slow.CompareAndSwap(true, false) {
 				replacing <- struct{}{}
 				takes(r, 5*time.Second)
-				s.respond(w, r, got) // the session begins, whoever hears of it
+				s.respond(w, r, got) // the session begins, whether or not it is noticed
 				return
 			}
 			s.respond(w, r, got)
@@ -401,7 +401,7 @@ func TestSecondInitializeWhileASessionIsReplaced(t *testing.T) {
 		receive(t, replacing)
 		s.many = true
 		if got := h.helloAgain("2"); get(t, got, "result") != s.hello {
-			t.Errorf("initialize is answered with %s", got)
+			t.Errorf("initialize has the response %s", got)
 		}
 		<-time.After(time.Minute)
 		_, ended := s.counts()

@@ -163,7 +163,7 @@ var errOver = &Trouble{Code: CodeRejected, Reason: "session_ended", Message: "th
 func (u *upstream) beginAgain(ctx context.Context) error {
 	hello := u.era.initializeSent()
 	if hello == nil {
-		return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server has ended a session that the host has not begun"}
+		return notValid("the server has ended a session that the MCP host has not begun")
 	}
 	for try := 1; ; try++ {
 		response, err := u.reintroduce(ctx, hello)
@@ -171,7 +171,7 @@ func (u *upstream) beginAgain(ctx context.Context) error {
 			return err
 		}
 		if response.error != nil {
-			return &Trouble{Code: CodeRejected, Reason: "rejected", Message: "the server rejects a new session: " + text(member(response.error, "message"))}
+			return rejectedBy("a new session", response)
 		}
 		u.setVersion(text(member(response.result, "protocolVersion")))
 		u.Logger.Debug("a new session with the server has begun")

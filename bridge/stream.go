@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -149,9 +150,7 @@ func (u *upstream) get(ctx context.Context, lastID string) (*http.Response, erro
 	if err != nil {
 		return nil, err
 	}
-	for name, values := range u.Header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, u.Header)
 	req.Header["Accept"] = []string{acceptStream}
 	if lastID != "" {
 		req.Header[headerLastID] = []string{lastID}

@@ -9,7 +9,7 @@ import (
 	"github.com/handstamp/handstamp/bridge"
 )
 
-// streaming is a server whose session stream is answered when slow says so, and
+// streaming is a server whose session stream opens when slow allows it, and
 // which remembers whether a request was there before that.
 type streaming struct {
 	slow func(listed <-chan struct{})
@@ -66,8 +66,8 @@ func TestStreamBeforeRequests(t *testing.T) {
 	}
 }
 
-// TestStreamWithoutHead: a server that says nothing on the stream until it has
-// something to say keeps nobody waiting for long.
+// TestStreamWithoutHead: a server that sends nothing on the stream until it has
+// something to send blocks nothing for long.
 func TestStreamWithoutHead(t *testing.T) {
 	s := &streaming{listed: make(chan struct{}), slow: func(listed <-chan struct{}) {
 		select {
@@ -81,6 +81,6 @@ func TestStreamWithoutHead(t *testing.T) {
 	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
 	h.response("1")
 	if waited := time.Since(began); waited > timeout/4 {
-		t.Errorf("the answer took %v", waited)
+		t.Errorf("the response took %v", waited)
 	}
 }

@@ -122,8 +122,8 @@ func (u *upstream) withReplacement(c *call, try func() (round int, err error)) e
 // forgotten reports whether the server has forgotten the session of a round on which
 // it has rejected a message.
 func (u *upstream) forgotten(c *call, round int, r *rejection) bool {
-	says := r.sessionSign(c)
-	if says == sessionUnknown || !u.established() {
+	sign := r.sessionSign(c)
+	if sign == sessionUnknown || !u.established() {
 		return false
 	}
 	u.mu.Lock()
@@ -136,7 +136,7 @@ func (u *upstream) forgotten(c *call, round int, r *rejection) bool {
 	case soon:
 		return false
 	}
-	return says == sessionOver || bare && r.uninitialized() || u.inquire(c.ctx, round, r.shape())
+	return sign == sessionOver || bare && r.uninitialized() || u.inquire(c.ctx, round, r.shape())
 }
 
 // uninitialized reports whether the server's words are about initialize. Without a session, a
@@ -201,8 +201,6 @@ func (u *upstream) pingRejected(round int, s shape) bool {
 	c := u.own(ctx, m, func(got *message) bool { return got.response() && sameID(got.id, m.id) })
 	defer c.cancel()
 	c.plain, c.hasty = true, true
-	u.register(c)
-	defer u.unregister(c)
 	at, err := u.attempt(c)
 	rejected, ok := errors.AsType[*rejection](err)
 	switch {

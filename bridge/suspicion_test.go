@@ -14,10 +14,10 @@ import (
 	"github.com/handstamp/handstamp/bridge"
 )
 
-// forgetful is a server with sessions that says in its own way that it does not know one.
+// forgetful is a server with sessions that shows in its own way that it does not know one.
 type forgetful struct {
 	unknown func(w http.ResponseWriter, got request)      // a session that it has forgotten
-	odd     func(w http.ResponseWriter, got request) bool // answers what it reports true for; nil: nothing
+	odd     func(w http.ResponseWriter, got request) bool // handles what it reports true for; nil: nothing
 	bare    bool                                          // sessions have no id
 
 	mu      sync.Mutex // guards what follows
@@ -89,7 +89,7 @@ func (s *forgetful) forget() {
 	s.session, s.lost = "forgotten", true
 }
 
-// rejects returns what answers with a status, a content type and a body, in which $ID is the
+// rejects returns a handler that responds with a status, a content type and a body, in which $ID is the
 // id of the request.
 func rejects(status int, kind, body string) func(w http.ResponseWriter, got request) {
 	return func(w http.ResponseWriter, got request) {
@@ -165,7 +165,7 @@ func TestForgottenSessionInOtherWords(t *testing.T) {
 					}
 					want := tt.pings
 					if bare {
-						want = 1 // a status alone says nothing of a session without an id
+						want = 1 // a status alone means nothing for a session without an id
 					}
 					if n := s.count("ping"); n != want*round {
 						t.Errorf("%d pings, not %d", n, want*round)
@@ -246,7 +246,7 @@ func TestRejectionsThatEndNoSession(t *testing.T) {
 }
 
 // TestSuspicionBesideAnOpenStream rejects a request while the session's stream is open, on
-// which a response may still come: the response to the ping settles it all the same, at once.
+// which a response may still come: the response to the ping decides it all the same, at once.
 func TestSuspicionBesideAnOpenStream(t *testing.T) {
 	s := &sessions{stream: make(chan string), serve: func(w http.ResponseWriter, _ *http.Request, got request) {
 		if got.method == "tools/call" {
@@ -283,7 +283,7 @@ func (s *forgetful) last(t *testing.T, _ string, method string) request {
 	return request{}
 }
 
-// TestSuspicionThatStaysOpen rejects a request, and answers the ping in no way that settles
+// TestSuspicionThatStaysOpen rejects a request, and responds to the ping in no way that decides
 // what that means: nothing is begun anew, nothing is sent again.
 func TestSuspicionThatStaysOpen(t *testing.T) {
 	for name, ping := range map[string]func(w http.ResponseWriter, got request){
@@ -321,7 +321,7 @@ func TestSuspicionThatStaysOpen(t *testing.T) {
 }
 
 // TestSessionIsReplacedOnceWhereThatDoesNotHelp has a server that knows none of its sessions: it is tried
-// once, and not again for a while, however many requests come; twice where it says by the
+// once, and not again for a while, however many requests come; twice where it responds by the
 // rules that the session is gone, and took messages on it before.
 func TestSessionIsReplacedOnceWhereThatDoesNotHelp(t *testing.T) {
 	for _, tt := range otherWords {

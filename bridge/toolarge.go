@@ -6,6 +6,10 @@ import "errors"
 var tooLarge = &Trouble{Code: CodeProtocol, Reason: "too_large",
 	Message: "the server's response is too large; --max-memory allows larger ones"}
 
+// errLine is the error for a message of the MCP host that is over the limit.
+var errLine = &Trouble{Code: codeInvalid, Reason: "too_large",
+	Message: "the message is too large, alone or with those under way; --max-memory allows more"}
+
 // errTooLarge is what the server gets for a request of its own that is over the limit.
 var errTooLarge = errors.New("it is too large")
 
@@ -31,7 +35,7 @@ func (u *upstream) tooLarge(g *glimpse, c *call, whole bool) (handled bool) {
 func (b *bridge) unreadable(g *glimpse, c *call, why error, t *Trouble) {
 	if g.method {
 		if g.id != nil {
-			b.reject(g.id, &Trouble{Code: codeParse, Reason: "parse", Message: "the message is not valid JSON-RPC: " + why.Error()})
+			b.reject(g.id, notParsed("the message is not valid JSON-RPC: "+why.Error()))
 		}
 		return
 	}
@@ -44,7 +48,9 @@ func (b *bridge) unreadable(g *glimpse, c *call, why error, t *Trouble) {
 	default:
 		target.fail(t)
 	}
-	if target.responded() {
-		target.cancel() // its own POST may not end by itself
+	if target == c && target.responded() {
+		target.cancel() // the event may never end
+	} else if target.responded() {
+		target.endPost()
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 
 	"github.com/handstamp/handstamp/internal/alive"
 )
@@ -43,9 +42,6 @@ func newClient(o *Options) *http.Client {
 type wireTransport struct {
 	client *http.Client // the caller's, without redirects
 	agent  string       // User-Agent
-
-	mu    sync.Mutex          // guards what follows
-	moved map[string]*url.URL // where the server has moved to for good, by the address before
 }
 
 // RoundTrip implements http.RoundTripper. An error may be a *Trouble.

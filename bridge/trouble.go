@@ -85,6 +85,27 @@ func (t *Trouble) object() []byte {
 	return object("code", code, "message", message, "data", object(data...))
 }
 
+// notValid returns the error for what a server sends that is not MCP.
+func notValid(message string) *Trouble {
+	return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: message}
+}
+
+// notForwarded returns the error for a message of the MCP host that is not forwarded.
+func notForwarded(message string) *Trouble {
+	return &Trouble{Code: codeInvalid, Reason: "invalid", Message: message}
+}
+
+// notParsed returns the error for a message that cannot be read.
+func notParsed(message string) *Trouble {
+	return &Trouble{Code: codeParse, Reason: "parse", Message: message}
+}
+
+// rejectedBy returns the error for what a server rejects with a JSON-RPC error.
+func rejectedBy(what string, response *message) *Trouble {
+	return &Trouble{Code: CodeRejected, Reason: "rejected",
+		Message: "the server rejects " + what + ": " + text(member(response.error, "message"))}
+}
+
 // explain returns what an error means to the host.
 func (b *bridge) explain(err error) *Trouble {
 	if t, ok := errors.AsType[*Trouble](err); ok {

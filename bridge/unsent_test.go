@@ -55,8 +55,8 @@ func TestRequestThatNeverLeftSaysSoWhenInputEnds(t *testing.T) {
 }
 
 // TestListsChangeOnceAfterALogin has a server respond to initialize a moment after the user has
-// signed in: the host hears once that the tools have changed. Where the server takes long, it
-// hears that the sign-in placeholder is gone.
+// signed in: the host is notified once that the tools have changed. Where the server takes long, it
+// is notified that the sign-in placeholder has ended.
 func TestListsChangeOnceAfterALogin(t *testing.T) {
 	for _, takesLong := range []bool{false, true} {
 		inMemory(t, func(t *testing.T) {

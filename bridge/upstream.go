@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -71,7 +72,7 @@ type upstream struct {
 	unhelpful   map[shape]unhelpful
 	acceptedAny bool // the server has taken a message on the session
 
-	sessionState    sessionState // what the host has told the server
+	sessionState    sessionState // what the host has sent to the server
 	sentCredentials credentials  // what no text of the server may repeat
 }
 
@@ -184,6 +185,15 @@ func (u *upstream) request(ctx context.Context, raw []byte) (*message, error) {
 // requestOn is request; plain makes the request a part of the beginning of a session, which
 // neither waits for that nor replaces it.
 func (u *upstream) requestOn(ctx context.Context, raw []byte, plain bool) (*message, error) {
+	return u.requestBy(ctx, raw, func(c *call) error {
+		c.plain = plain
+		return u.call(c)
+	})
+}
+
+// requestBy sends a request with a function and returns the response, with the error of a
+// rejection whose body it is.
+func (u *upstream) requestBy(ctx context.Context, raw []byte, send func(*call) error) (*message, error) {
 	m, err := parse(raw)
 	if err != nil {
 		return nil, err
@@ -195,9 +205,8 @@ func (u *upstream) requestOn(ctx context.Context, raw []byte, plain bool) (*mess
 		}
 		return response.Load() != nil
 	})
-	c.plain = plain
 	defer c.cancel()
-	if err = u.call(c); c.responded() {
+	if err = send(c); c.responded() {
 		err = nil // whatever became of the POST
 	}
 	if rejected, ok := errors.AsType[*rejection](err); ok && rejected.body != nil {
@@ -261,9 +270,7 @@ func (u *upstream) send(c *call) (round int, err error) {
 func (u *upstream) header(c *call) (int, http.Header) {
 	m := c.message
 	h := make(http.Header, 8+len(u.Header))
-	for name, values := range u.Header {
-		h[name] = values
-	}
+	maps.Copy(h, u.Header)
 	h["Content-Type"] = []string{jsonType}
 	h["Accept"] = []string{acceptBoth}
 	if version := modernVersion(m); version != "" {

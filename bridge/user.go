@@ -17,28 +17,28 @@ type User struct {
 // Await reports what the user has to do now, in a sentence or two.
 func (p *User) Await(text string) {
 	p.mu.Lock()
-	begins, told := !p.awaited, p.changed
+	begins, changed := !p.awaited, p.changed
 	if begins {
 		close(p.channel())
 	}
 	p.awaited, p.text = true, text
 	p.mu.Unlock()
-	if begins && told != nil {
-		told()
+	if begins && changed != nil {
+		changed()
 	}
 }
 
 // Done reports that the user is not waited for any more.
 func (p *User) Done() {
 	p.mu.Lock()
-	ends, told := p.awaited, p.changed
+	ends, changed := p.awaited, p.changed
 	if ends {
 		p.wake = nil
 	}
 	p.awaited, p.text = false, ""
 	p.mu.Unlock()
-	if ends && told != nil {
-		told()
+	if ends && changed != nil {
+		changed()
 	}
 }
 

@@ -48,12 +48,12 @@ func waking() *sessions {
 		}}
 }
 
-// TestSlowServer has an open server that takes its time to answer initialize: the
-// host waits for it, and hears nothing of a login, however long that takes.
+// TestSlowServer has an open server that takes its time to response initialize: the
+// host waits for it, and gets nothing about a login, however long that takes.
 func TestSlowServer(t *testing.T) {
 	for name, tt := range map[string]struct {
 		takes  time.Duration
-		stands bool // the bridge has to answer in the server's place
+		stands bool // the bridge has to response in the server's place
 		lists  string
 	}{
 		"at once":    {0, false, `[{"name":"real"}]`},
@@ -75,10 +75,10 @@ func TestSlowServer(t *testing.T) {
 				began := time.Now()
 				hello := h.hello()
 				if took := time.Since(began); took > 4*time.Second || !tt.stands && took > tt.takes+time.Second {
-					t.Errorf("initialize is answered after %v", took)
+					t.Errorf("initialize has its response after %v", took)
 				}
 				if stands := get(t, hello, "result", "serverInfo", "name") == `"hs"`; stands != tt.stands || !stands && get(t, hello, "result") != s.hello {
-					t.Errorf("initialize is answered with %s", hello)
+					t.Errorf("initialize has the response %s", hello)
 				}
 				h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, `{"jsonrpc":"2.0","id":2,"method":"prompts/list"}`,
 					`{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"real"}}`, `{"jsonrpc":"2.0","id":4,"method":"ping"}`)
@@ -89,10 +89,10 @@ func TestSlowServer(t *testing.T) {
 				h.response("2")
 				call := h.response("3")
 				if tt.takes < 50*time.Second && get(t, call, "result") != `{"content":[]}` {
-					t.Errorf("the call is answered with %s", call)
+					t.Errorf("the call has the response %s", call)
 				}
 				if tt.takes > 50*time.Second && (get(t, call, "error", "code") != "-31001" || get(t, call, "error", "data", "retryable") != "true") {
-					t.Errorf("the call is answered with %s", call)
+					t.Errorf("the call has the response %s", call)
 				}
 				if tt.stands {
 					h.note("notifications/tools/list_changed")
@@ -153,7 +153,7 @@ func respond(status int) func(*http.Request) (*http.Response, error) {
 
 // outages are the ways in which a server that is about to be there is away.
 var outages = map[string]func(*http.Request) (*http.Response, error){
-	"refused": rejectedDial,
+	"rejected": rejectedDial,
 	"no name": func(*http.Request) (*http.Response, error) {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "server misbehaving", Name: "server.example", IsTemporary: true}}
 	},
@@ -182,11 +182,11 @@ func TestServerAway(t *testing.T) {
 					h.limit = 2 * time.Hour
 					hello := h.hello()
 					if took := time.Since(began); took > 4*time.Second {
-						t.Errorf("initialize is answered after %v", took)
+						t.Errorf("initialize has its response after %v", took)
 					}
 					stands := get(t, hello, "result", "serverInfo", "name") == `"hs"`
 					if name != "slow name" && stands != (away > 4*time.Second) {
-						t.Errorf("initialize is answered with %s", hello)
+						t.Errorf("initialize has the response %s", hello)
 					}
 					h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, `{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"real"}}`)
 					list, call := h.response("1"), h.response("2")
@@ -194,7 +194,7 @@ func TestServerAway(t *testing.T) {
 						t.Errorf("the tools are %s", list)
 					}
 					if failed := get(t, call, "error") != ""; failed != (away > time.Minute) {
-						t.Errorf("the call is answered with %s", call)
+						t.Errorf("the call has the response %s", call)
 					}
 					if stands {
 						h.note("notifications/tools/list_changed")
@@ -228,7 +228,7 @@ func TestServerAway(t *testing.T) {
 }
 
 // TestRejectedForGood has a server reject a session in a way that does not pass: the host
-// hears it at once, and the server is left alone.
+// gets that at once, and the server is left alone.
 func TestRejectedForGood(t *testing.T) {
 	for name, tt := range map[string]struct {
 		serve http.HandlerFunc
@@ -263,7 +263,7 @@ func TestRejectedForGood(t *testing.T) {
 }
 
 // TestRejectedAfterWaking has a server that is away, and rejects a session once it is
-// there: the host hears that with its next request.
+// there: the host is notified that with its next request.
 func TestRejectedAfterWaking(t *testing.T) {
 	inMemory(t, func(t *testing.T) {
 		o := &outage{next: wire(respond(404)), how: rejectedDial, until: time.Now().Add(10 * time.Second)}
@@ -289,11 +289,11 @@ func TestNoLimitForTheServer(t *testing.T) {
 				s.respond(w, r, got)
 			}), func(o *bridge.Options) { o.InitializeWait = -1 })
 			if hello := h.hello(); get(t, hello, "result") != s.hello {
-				t.Errorf("initialize is answered with %s", hello)
+				t.Errorf("initialize has the response %s", hello)
 			}
 		})
 	})
-	t.Run("refused", func(t *testing.T) {
+	t.Run("rejected", func(t *testing.T) {
 		inMemory(t, func(t *testing.T) {
 			h := startInMemory(t, wire(rejectedDial), func(o *bridge.Options) { o.InitializeWait = -1 })
 			h.send(initialize)
@@ -331,7 +331,7 @@ func TestSlowServerWithLogin(t *testing.T) {
 		}
 		h.hello()
 		if took := time.Since(began); took > 4*time.Second {
-			t.Errorf("initialize is answered after %v", took)
+			t.Errorf("initialize has its response after %v", took)
 		}
 		if got := tools("1"); got != "[]" {
 			t.Errorf("before the server wants a login the tools are %s", got)
@@ -347,7 +347,7 @@ func TestSlowServerWithLogin(t *testing.T) {
 		}
 		h.send(`{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"sign_in"}}`)
 		if got := h.response("3"); !strings.Contains(got, "https://as.example/authorize") {
-			t.Errorf("sign_in says %s", got)
+			t.Errorf("sign_in returns %s", got)
 		}
 		close(d.opened)
 		h.note("notifications/tools/list_changed")
@@ -356,7 +356,7 @@ func TestSlowServerWithLogin(t *testing.T) {
 		}
 		h.send(`{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"sign_in"}}`)
 		if got := h.response("5"); get(t, got, "result") == "" {
-			t.Errorf("sign_in says %s", got)
+			t.Errorf("sign_in returns %s", got)
 		}
 		h.note("notifications/tools/list_changed")
 		if got := tools("6"); got != `[{"name":"real"}]` {
@@ -411,7 +411,7 @@ func TestSlowServerThatNeverOpensABrowser(t *testing.T) {
 			t.Errorf("the tools are %s", got)
 		}
 		if got := h.response("2"); !strings.Contains(got, "handstamp login x") {
-			t.Errorf("sign_in says %s", got)
+			t.Errorf("sign_in returns %s", got)
 		}
 		close(d.opened)
 		signedIn.Store(true)
@@ -506,7 +506,7 @@ func TestBatchForSlowServer(t *testing.T) {
 }
 
 // TestSignInAway has what signs in be away, as an authorization server that is down: the
-// placeholder says so, and the host has the tools when it is back.
+// placeholder reports it, and the host has the tools when it is back.
 func TestSignInAway(t *testing.T) {
 	errAway := errors.New("the authorization server is down")
 	inMemory(t, func(t *testing.T) {
@@ -527,7 +527,7 @@ func TestSignInAway(t *testing.T) {
 		})
 		h.hello()
 		if took := time.Since(began); took > 4*time.Second {
-			t.Errorf("initialize is answered after %v", took)
+			t.Errorf("initialize has its response after %v", took)
 		}
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
 		if got := h.response("1"); !strings.Contains(got, `"sign_in"`) {
@@ -535,7 +535,7 @@ func TestSignInAway(t *testing.T) {
 		}
 		h.send(`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"sign_in"}}`)
 		if got := h.response("2"); !strings.Contains(got, errAway.Error()) || !strings.Contains(got, "tried again by itself") {
-			t.Errorf("sign_in says %s", got)
+			t.Errorf("sign_in returns %s", got)
 		}
 		h.note("notifications/tools/list_changed") // of the placeholder
 		h.note("notifications/tools/list_changed")
@@ -546,7 +546,7 @@ func TestSignInAway(t *testing.T) {
 		began = time.Now() // it is down again
 		h.send(`{"jsonrpc":"2.0","id":4,"method":"tools/call","params":{"name":"real"}}`)
 		if got := h.response("4"); get(t, got, "error", "code") != "-31001" || get(t, got, "error", "data", "retryable") != "true" {
-			t.Errorf("a request that was never sent is answered with %s", got)
+			t.Errorf("a request that was never sent has the response %s", got)
 		}
 	})
 }

@@ -28,7 +28,7 @@ type sessions struct {
 	hello   string      // the result of initialize; "": initialized
 	many    bool        // a session does not end the one before
 
-	// serve answers what is not part of the session's life.
+	// serve handles what is not part of the session's life.
 	serve func(w http.ResponseWriter, r *http.Request, got request)
 }
 
@@ -36,7 +36,7 @@ func (s *sessions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.respond(w, r, readRequest(r))
 }
 
-// respond answers a request whose body was read.
+// respond responds to a request whose body was read.
 func (s *sessions) respond(w http.ResponseWriter, r *http.Request, got request) {
 	s.mu.Lock()
 	s.seen = append(s.seen, got)
@@ -71,7 +71,10 @@ func (s *sessions) respond(w http.ResponseWriter, r *http.Request, got request) 
 				ended := slices.Contains(s.ended, id)
 				s.mu.Unlock()
 				if ended { // the event is for the stream of the next session
-					s.stream <- e
+					select {
+					case s.stream <- e:
+					case <-r.Context().Done():
+					}
 					return
 				}
 				io.WriteString(w, e)
@@ -126,7 +129,7 @@ func TestSession(t *testing.T) {
 	s := &sessions{stream: make(chan string)}
 	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Header: http.Header{"X-Mine": {"1"}}})
 	if got := h.hello(); get(t, got, "result") != initialized {
-		t.Errorf("initialize is answered with %s", got)
+		t.Errorf("initialize has the response %s", got)
 	}
 	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
 	h.response("1")
@@ -284,17 +287,17 @@ func TestRejections(t *testing.T) {
 			w.Header().Set("Content-Type", "text/html")
 			io.WriteString(w, "<html>")
 		}, "-31003", 1, 0},
-		{"half an answer", func(w http.ResponseWriter, _ int, _ request) {
+		{"half a response", func(w http.ResponseWriter, _ int, _ request) {
 			w.Header().Set("Content-Type", "application/json")
 			io.WriteString(w, `{"jsonrpc":"2.0","id":1,"result":`)
 		}, "-31003", 1, 0},
-		{"a connection that breaks in the answer", func(w http.ResponseWriter, _ int, _ request) {
+		{"a connection that breaks in the response", func(w http.ResponseWriter, _ int, _ request) {
 			w.Header().Set("Content-Type", "application/json")
 			w.Header().Set("Content-Length", "100")
 			io.WriteString(w, `{"jsonrpc":"2.0"`)
 			panic(http.ErrAbortHandler)
 		}, "-31004", 1, 0},
-		{"a connection that breaks before the answer", func(w http.ResponseWriter, _ int, _ request) {
+		{"a connection that breaks before the response", func(w http.ResponseWriter, _ int, _ request) {
 			panic(http.ErrAbortHandler)
 		}, "-31004", 1, 0},
 		{"another id", func(w http.ResponseWriter, _ int, _ request) { result(w, "1.0", `{"big":1e400}`) }, `{"big":1e400}`, 1, 0},
@@ -337,7 +340,7 @@ func TestServerRestart(t *testing.T) {
 			return
 		}
 	}
-	t.Fatal("somebody else takes every port")
+	t.Fatal("another process else takes every port")
 }
 
 // restart reports whether the port was still free for the server to come back to.
@@ -369,6 +372,9 @@ func restart(t *testing.T) bool {
 }
 
 func TestUnreachable(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits seven seconds for a server")
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -396,7 +402,7 @@ func TestHostMistakes(t *testing.T) {
 		h.send(line)
 		got := h.wait("an error for "+line, func(l string) bool { return strings.Contains(l, code) })
 		if get(t, got, "error", "code") != code {
-			t.Errorf("%s is answered with %s", line, got)
+			t.Errorf("%s has the response %s", line, got)
 		}
 	}
 	h.send("", "   ", `{"jsonrpc":"2.0","id":6,"method":"ping"}`)
@@ -479,11 +485,11 @@ func TestCancelled(t *testing.T) {
 			h.response("2")
 			told := s.last("notifications/cancelled").method != ""
 			if told != (name == "legacy") {
-				t.Errorf("the server was told: %v", told)
+				t.Errorf("the server was sent: %v", told)
 			}
 			for _, line := range h.all() {
 				if strings.Contains(line, `"id":1,`) {
-					t.Errorf("a cancelled request was answered: %s", line)
+					t.Errorf("a cancelled request had a response: %s", line)
 				}
 			}
 		})

@@ -66,7 +66,8 @@ func BrowseWith(ctx context.Context, client *http.Client, rawurl string) (final 
 	return "", errors.New("lab: the browser is shown one button after the other")
 }
 
-func visit(ctx context.Context, client *http.Client, method, rawurl string) (final, body string, err error) {
+func visit(ctx context.Context, client *http.Client,
+	method, rawurl string) (final, body string, err error) {
 	request, err := http.NewRequestWithContext(ctx, method, rawurl, nil)
 	if err != nil {
 		return "", "", errors.New("lab: the browser cannot open that address")
@@ -86,7 +87,8 @@ func visit(ctx context.Context, client *http.Client, method, rawurl string) (fin
 	final = response.Request.URL.String()
 	raw, err := io.ReadAll(io.LimitReader(response.Body, maxBody))
 	if err != nil {
-		return final, "", fmt.Errorf("lab: the browser cannot load %s: %w", plain(response.Request.URL), err)
+		return final, "", fmt.Errorf("lab: the browser cannot load %s: %w",
+			plain(response.Request.URL), err)
 	}
 	if response.StatusCode >= http.StatusBadRequest {
 		return final, "", &PageError{Status: response.StatusCode, Page: plain(response.Request.URL)}

@@ -76,7 +76,7 @@ func startWith(t testing.TB, h lab.Habits, o lab.Options) *hand {
 	return c
 }
 
-// try sends a request and reads the answer.
+// try sends a request and reads the response.
 func (c *hand) try(r *http.Request) (reply, error) {
 	response, err := c.http.Do(r)
 	if err != nil {

@@ -112,9 +112,9 @@ func TestBadClientShapes(t *testing.T) {
 	}
 }
 
-// TestSpentOnBadClient uses the grant of a client that got its own
+// TestUsedOnBadClient uses the grant of a client that got its own
 // authentication wrong.
-func TestSpentOnBadClient(t *testing.T) {
+func TestUsedOnBadClient(t *testing.T) {
 	for _, uses := range []bool{false, true} {
 		c := start(t, lab.Habits{
 			RegisterMethod: lab.MethodPost, CodeUsedOnBadClient: uses, RefreshUsedOnBadClient: uses,
@@ -139,8 +139,8 @@ func TestSpentOnBadClient(t *testing.T) {
 	}
 }
 
-// TestRefuseRepeatedID rejects Basic with a client_id in the body.
-func TestRefuseRepeatedID(t *testing.T) {
+// TestRejectRepeatedID rejects Basic with a client_id in the body.
+func TestRejectRepeatedID(t *testing.T) {
 	c := start(t, lab.Habits{RegisterMethod: lab.MethodBasic, RejectRepeatedID: true})
 	c.register(nil)
 	token := c.login(nil).text("refresh_token")

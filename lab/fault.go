@@ -33,8 +33,8 @@ type Fault struct {
 	Times int `json:"times,omitempty"`
 }
 
-// Values of [Fault.Kind]. "before": the server does not carry the request out. "after": it does, and
-// the fault concerns only the response.
+// Values of [Fault.Kind]. "before": the server does not carry the request out. "after": it does,
+// and the fault concerns only the response.
 const (
 	FaultStatus    = "status"           // before: responds with Status (500), ContentType and Body
 	FaultHTML      = "html"             // before: an HTML page with Status (200)

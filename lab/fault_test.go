@@ -167,7 +167,7 @@ func TestFaultSequence(t *testing.T) {
 	}
 }
 
-// TestFaultsAtMCP cuts the answer of the MCP server itself.
+// TestFaultsAtMCP cuts the response of the MCP server itself.
 func TestFaultsAtMCP(t *testing.T) {
 	var calls atomic.Int32
 	inner := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

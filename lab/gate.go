@@ -40,7 +40,8 @@ type Gate struct {
 // servers also carry out requests whose response is lost.
 func (s *Server) Hold(point string) *Gate {
 	cut := strings.LastIndexByte(point, ':')
-	if cut < 0 || !slices.Contains(endpoints[:], point[:cut]) || !slices.Contains(steps[:], point[cut+1:]) {
+	if cut < 0 || !slices.Contains(endpoints[:], point[:cut]) ||
+		!slices.Contains(steps[:], point[cut+1:]) {
 		panic(fmt.Sprintf("lab: there is no point %q", point))
 	}
 	g := &Gate{point: point, reached: make(chan Request), released: make(chan struct{})}

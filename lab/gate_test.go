@@ -38,7 +38,7 @@ func TestHold(t *testing.T) {
 		answered := c.server.Hold("token:responded")
 		gate.Release()
 		gate.Release()
-		// The server does what was asked, although nobody listens.
+		// The server does what was asked, although no one listens.
 		if _, err := answered.Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Habits are the ways in which a server behaves. The zero value is a correct server: it lists what it
-// enforces, rotates refresh tokens strictly, and sends iss.
+// Habits are the ways in which a server behaves. The zero value is a correct server: it lists
+// what it enforces, rotates refresh tokens strictly, and sends iss.
 //
 // Habits can be written as JSON; durations are then strings such as "30s".
 type Habits struct {
@@ -89,9 +89,10 @@ type Habits struct {
 
 	// Authorization.
 
-	// Consent is what the authorization endpoint does: [ConsentAuto] (the zero value) redirects at
-	// once, [ConsentPage] shows a page with one button, [ConsentPost] too, but its redirect keeps
-	// the button's POST, [ConsentDeny] redirects with access_denied, [ConsentPage400] never redirects.
+	// Consent is what the authorization endpoint does: [ConsentAuto] (the zero value) redirects
+	// at once, [ConsentPage] shows a page with one button, [ConsentPost] too, but its redirect
+	// keeps the button's POST, [ConsentDeny] redirects with access_denied, [ConsentPage400] never
+	// redirects.
 	Consent string `json:"consent,omitempty"`
 	// Iss is one of the Iss constants; empty means IssOn.
 	Iss string `json:"iss,omitempty"`
@@ -103,11 +104,11 @@ type Habits struct {
 
 	// Tokens.
 
-	// AccessTokenLifetime is how long access tokens work; expires_in is the same in seconds, rounded
-	// up. Zero means an hour.
+	// AccessTokenLifetime is how long access tokens work; expires_in is the same in seconds,
+	// rounded up. Zero means an hour.
 	AccessTokenLifetime time.Duration `json:"access_token_lifetime,omitempty"`
-	// ExpiresIn is the form of expires_in in the response: one of the Expires constants; empty means
-	// [ExpiresNumber].
+	// ExpiresIn is the form of expires_in in the response: one of the Expires constants; empty
+	// means [ExpiresNumber].
 	ExpiresIn string `json:"expires_in,omitempty"`
 	// AccessTokenJWT makes access tokens JWTs with an exp claim.
 	AccessTokenJWT bool `json:"access_token_jwt,omitempty"`

@@ -159,7 +159,7 @@ func TestMetadataMembers(t *testing.T) {
 	}
 }
 
-// TestStrangeHost answers under no other name.
+// TestStrangeHost responds under no other name.
 func TestStrangeHost(t *testing.T) {
 	c := start(t, lab.Habits{})
 	for _, target := range []string{c.server.MCPURL(), c.endpoint("/token"), c.endpoint("/authorize")} {

@@ -26,14 +26,14 @@ type Personality struct {
 	// Trouble is what requests meet once the first login is over, by endpoint,
 	// for SetFault; from the beginning where no login comes about.
 	Trouble map[string][]Fault `json:"trouble,omitempty"`
-	// Moves makes the MCP server name another authorization server once the first login is over; see
-	// [Server.MoveTo].
+	// Moves makes the MCP server name another authorization server once the first login is over;
+	// see [Server.MoveTo].
 	Moves bool `json:"moves,omitempty"`
 	// Forged makes an attacker call the client's redirect URI, with another code and state, before
 	// the user has consented.
 	Forged bool `json:"forged,omitempty"`
-	// PortTaken makes another program listen on the port of the client's redirect URI once the first
-	// login is over.
+	// PortTaken makes another program listen on the port of the client's redirect URI once the
+	// first login is over.
 	PortTaken bool `json:"port_taken,omitempty"`
 	// Login is the result of a login by a correct client without configuration: one of the Login
 	// constants.
@@ -49,7 +49,8 @@ const (
 	LoginWorks = ""
 	// LoginNotStarted: the client must stop before a browser opens.
 	LoginNotStarted = "not-started"
-	// LoginResponseRejected: a browser opens, and the client must reject the authorization response.
+	// LoginResponseRejected: a browser opens, and the client must reject the authorization
+	// response.
 	LoginResponseRejected = "response-rejected"
 	// LoginWithoutAccess: the client gets tokens, and the MCP server still rejects the tool call.
 	LoginWithoutAccess = "no-access"
@@ -100,9 +101,10 @@ func named(all ...Personality) []Personality {
 	return all
 }
 
-// NoneFirst lists none before the methods that it enforces, and registers client_secret_post whatever
-// was requested. A client that uses the first listed method in its second session never sends its
-// secret, and is rejected (seen at WorkOS AuthKit: modelcontextprotocol/csharp-sdk#1611).
+// NoneFirst lists none before the methods that it enforces, and registers client_secret_post
+// whatever was requested. A client that uses the first listed method in its second session never
+// sends its secret, and is rejected (seen at WorkOS AuthKit:
+// modelcontextprotocol/csharp-sdk#1611).
 func NoneFirst() Habits {
 	return Habits{
 		Name:           "none-first",

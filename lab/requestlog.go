@@ -50,8 +50,8 @@ func (r Request) String() string {
 	return b.String()
 }
 
-// Fingerprint returns a hash of a secret, for tests to compare with that of a secret that they know.
-// It is empty for an empty secret.
+// Fingerprint returns a hash of a secret, for tests to compare with that of a secret that they
+// know. It is empty for an empty secret.
 func Fingerprint(secret string) string {
 	if secret == "" {
 		return ""

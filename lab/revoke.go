@@ -18,7 +18,8 @@ func (s *Server) revoke(x *exchange) response {
 		return *failed
 	}
 	if s.habits.RevokeWantsSecret && !x.form.Has("client_secret") {
-		return s.tokenError(http.StatusBadRequest, "invalid_request", "client_secret: Field required")
+		return s.tokenError(http.StatusBadRequest, "invalid_request",
+			"client_secret: Field required")
 	}
 	token := x.form.Get("token")
 	if token == "" {

@@ -24,7 +24,8 @@ func (s *Server) exchangeRefresh(c *client, form url.Values) response {
 		s.state.audit.Rejected++
 		return s.deadGrant("the grant is revoked")
 	}
-	if s.habits.GrantsEnforced && len(c.GrantTypes) > 0 && !slices.Contains(c.GrantTypes, "refresh_token") {
+	if s.habits.GrantsEnforced && len(c.GrantTypes) > 0 &&
+		!slices.Contains(c.GrantTypes, "refresh_token") {
 		return s.tokenError(http.StatusBadRequest, "unauthorized_client", "the client is not registered for refresh_token")
 	}
 	if rejected := s.checkResource(form, s.boundResource(f.resource)); rejected != "" {

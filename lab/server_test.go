@@ -166,7 +166,7 @@ func TestExactUnderLoad(t *testing.T) {
 	}
 }
 
-// TestClock moves the server's time and nobody else's.
+// TestClock moves the server's time and no one else's.
 func TestClock(t *testing.T) {
 	noon := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
 	c := start(t, lab.Habits{})
@@ -216,7 +216,7 @@ func TestReset(t *testing.T) {
 	}
 }
 
-// TestClose ends what hangs, and closed servers answer nobody.
+// TestClose ends what hangs, and closed servers do not respond.
 func TestClose(t *testing.T) {
 	c := start(t, lab.Habits{})
 	gate := c.server.Hold("token:received")

@@ -220,8 +220,8 @@ func (s *Server) revokeFamily(f *family) {
 	}
 }
 
-// Secrets returns every secret that was handed out or configured, and those that
-// clients made: client secrets, codes, tokens, code verifiers. A test looks for them where none may be.
+// Secrets returns every secret that was handed out or configured, and those that clients made:
+// client secrets, codes, tokens, code verifiers. A test looks for them where none may be.
 func (s *Server) Secrets() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

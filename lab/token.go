@@ -21,11 +21,14 @@ func (s *Server) token(x *exchange) response {
 	form := x.form
 	switch {
 	case x.r.Method != http.MethodPost:
-		return s.tokenError(http.StatusMethodNotAllowed, "invalid_request", "the token endpoint wants POST")
+		return s.tokenError(http.StatusMethodNotAllowed, "invalid_request",
+			"the token endpoint wants POST")
 	case x.r.URL.RawQuery != "":
-		return s.tokenError(http.StatusBadRequest, "invalid_request", "parameters belong in the body")
+		return s.tokenError(http.StatusBadRequest, "invalid_request",
+			"parameters belong in the body")
 	case repeated(form) != "":
-		return s.tokenError(http.StatusBadRequest, "invalid_request", repeated(form)+" is given twice")
+		return s.tokenError(http.StatusBadRequest, "invalid_request",
+			repeated(form)+" is given twice")
 	}
 	c, failed := s.authenticate(x)
 	if failed != nil {
@@ -40,7 +43,8 @@ func (s *Server) token(x *exchange) response {
 	case "refresh_token":
 		return s.exchangeRefresh(c, form)
 	default:
-		return s.tokenError(http.StatusBadRequest, "unsupported_grant_type", "authorization_code or refresh_token")
+		return s.tokenError(http.StatusBadRequest, "unsupported_grant_type",
+			"authorization_code or refresh_token")
 	}
 }
 
@@ -50,7 +54,8 @@ func (s *Server) useOnBadClient(form url.Values) {
 	if c := s.state.codes[form.Get("code")]; c != nil && s.habits.CodeUsedOnBadClient {
 		c.used = true
 	}
-	if t := s.state.refresh[form.Get("refresh_token")]; t != nil && s.habits.RefreshUsedOnBadClient {
+	if t := s.state.refresh[form.Get("refresh_token")]; t != nil &&
+		s.habits.RefreshUsedOnBadClient {
 		s.markUsed(t)
 		t.noGrace = true
 	}
@@ -90,7 +95,8 @@ func (s *Server) exchangeCode(c *client, form url.Values) response {
 		return bad("code_verifier does not match")
 	}
 	s.state.secrets = append(s.state.secrets, form.Get("code_verifier"))
-	if s.habits.Offline == OfflineNotAllowed && slices.Contains(strings.Fields(granted.scope), scopeOffline) {
+	if s.habits.Offline == OfflineNotAllowed &&
+		slices.Contains(strings.Fields(granted.scope), scopeOffline) {
 		return s.tokenError(http.StatusBadRequest, "not_allowed", "Offline tokens not allowed for the user or client")
 	}
 	f := s.newFamily(c.ID, granted.resource, granted.scope)
@@ -187,8 +193,8 @@ func (s *Server) grantResponse(out issued) response {
 	return s.tokenResponse(http.StatusOK, document)
 }
 
-// tokenError returns an error response of the token endpoint (RFC 6749 section 5.2), in the form that
-// the habits select.
+// tokenError returns an error response of the token endpoint (RFC 6749 section 5.2), in the form
+// that the habits select.
 func (s *Server) tokenError(status int, code, description string) response {
 	if s.habits.ErrorsIn200 {
 		status = http.StatusOK
@@ -236,5 +242,6 @@ func (s *Server) tokenResponse(status int, document map[string]any) response {
 // narrower reports whether every scope of part is in whole.
 func narrower(part, whole string) bool {
 	all := strings.Fields(whole)
-	return !slices.ContainsFunc(strings.Fields(part), func(scope string) bool { return !slices.Contains(all, scope) })
+	return !slices.ContainsFunc(strings.Fields(part),
+		func(scope string) bool { return !slices.Contains(all, scope) })
 }

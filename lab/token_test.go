@@ -80,8 +80,8 @@ func TestExpiresIn(t *testing.T) {
 	}
 }
 
-// TestFormAnswers reads a form-encoded answer.
-func TestFormAnswers(t *testing.T) {
+// TestFormResponses reads a form-encoded response.
+func TestFormResponses(t *testing.T) {
 	c := start(t, lab.Habits{FormResponses: true})
 	answer := c.do(c.tokenRequest(c.codeForm(c.authorize(nil).Get("code"), nil)))
 	values, err := url.ParseQuery(answer.raw)

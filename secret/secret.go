@@ -1,5 +1,6 @@
-// Package secret has the type of every value that must not be seen: tokens, client secrets and
-// verifiers, in [github.com/handstamp/handstamp] and wherever an application keeps one of its own.
+// Package secret has the type of every value that must not be shown: tokens, client secrets and
+// verifiers, in [github.com/handstamp/handstamp] and wherever an application keeps one of its
+// own. It encrypts nothing.
 package secret
 
 import (
@@ -8,15 +9,15 @@ import (
 	"log/slog"
 )
 
-// String is a value that must not be shown: a token, a client secret, a verifier. Printing it with fmt
-// or slog yields "[redacted]"; only [String.Reveal] returns the value. Encoding it with
+// String is a value that must not be shown: a token, a client secret, a verifier. Printing it
+// with fmt or slog yields "[redacted]"; only [String.Reveal] returns the value. Encoding it with
 // encoding/json, xml, gob or another encoder that uses a TextMarshaler or BinaryMarshaler is an
-// error, so neither the value nor a placeholder gets into a file by mistake. Decoding works as for a
-// string.
+// error, so neither the value nor a placeholder gets into a file by mistake. Decoding works as
+// for a string.
 //
-// The type cannot help where Go calls no method: in an unexported field of a struct that is printed
-// whole, as the key of a map, and for the verbs %p and %w, which vet rejects. Keep it in exported
-// fields, or do not print the struct.
+// The type cannot help where Go calls no method: in an unexported field of a struct that is
+// printed whole, as the key of a map, and for the verbs %p and %w, which vet rejects. Keep it in
+// exported fields, or do not print the struct.
 type String string
 
 const redacted = "[redacted]"

@@ -19,6 +19,9 @@ const mutantRuns = 300
 // TestMutants gives the bridge one bug at a time and expects that runs find it.
 // Without HANDSTAMP_TEST_LONG it is done for the first of them only.
 func TestMutants(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds a bridge for every mutant")
+	}
 	some := mutants
 	if os.Getenv("HANDSTAMP_TEST_LONG") == "" {
 		some = some[:2]

@@ -21,6 +21,9 @@ func TestMain(m *testing.M) {
 
 // TestField plays every behaviour with the bridge of this tree, which has to be right in each.
 func TestField(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the servers and networks of the table keep a bridge waiting for minutes")
+	}
 	c, err := own(t.Context(), "../..", t.TempDir(), "")
 	if err != nil {
 		t.Fatal(err)

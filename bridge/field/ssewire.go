@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// serveSSE starts a server of 2024-11-05: one stream for all that it says, and an endpoint
+// serveSSE starts a server of 2024-11-05: one stream for all that it sends, and an endpoint
 // that the stream names.
 func (p *play) serveSSE(odd func(x *exchange) bool) *server {
 	s := p.serve(odd)
@@ -23,8 +23,7 @@ func (x *exchange) legacy() {
 		x.session = "sse-" + strconv.Itoa(x.begun)
 		x.live[x.session] = true
 		x.mu.Unlock()
-		x.stream("event: endpoint\ndata: /messages?session=" + x.session + "\n\n")
-		x.listen()
+		x.listen("event: endpoint\ndata: /messages?session=" + x.session + "\n\n")
 	case x.r.URL.Path == "/sse":
 		x.status(http.StatusMethodNotAllowed, "text/plain", "not allowed")
 	case x.r.URL.Path != "/messages":

@@ -47,7 +47,7 @@ func connect(t *testing.T, o bridge.Options, client *mcp.Client, version string)
 	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()
 	o.Stdin, o.Stdout = inR, outW
-	ctx, cancel := context.WithTimeout(context.Background(), 2*timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	done := make(chan error, 1)
 	go func() { done <- bridge.Run(ctx, o) }()
 	session, err := client.Connect(ctx, &mcp.IOTransport{Reader: outR, Writer: inW}, &mcp.ClientSessionOptions{ProtocolVersion: version})
@@ -61,7 +61,7 @@ func connect(t *testing.T, o bridge.Options, client *mcp.Client, version string)
 		cancel()
 		select {
 		case <-done:
-		case <-time.After(timeout):
+		case <-time.After(patience):
 			t.Error("the bridge does not end")
 		}
 	})
@@ -116,7 +116,7 @@ func TestSDKPairs(t *testing.T) {
 				for range 3 {
 					select {
 					case <-progress:
-					case <-time.After(timeout):
+					case <-time.After(patience):
 						t.Fatal("no progress")
 					}
 				}

@@ -18,6 +18,9 @@ import (
 // cannot be repeated is on its way reads that response when it goes on: the code or the refresh
 // token is used, and the tokens are revoked.
 func TestFrozenCommandReadsTheResponse(t *testing.T) {
+	if testing.Short() {
+		t.Skip("every frozen process is waited for, half a minute together")
+	}
 	const timeout, frozen = 3 * time.Second, 4 * time.Second
 	for _, test := range []struct {
 		point    string

@@ -58,6 +58,9 @@ const maxThawed = time.Minute
 // HANDSTAMP_TEST_LONG=1 (make test) freezes 20 processes, one of them beyond
 // 35 s; HANDSTAMP_TEST_STORM=1 (make storm) 200 of them, for up to 90 s.
 func TestFrozenRefresh(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it freezes processes for seconds")
+	}
 	t.Parallel()
 	n, shortest, longest := 8, 100*time.Millisecond, 3*time.Second
 	switch {

@@ -232,6 +232,9 @@ func (m *machine) storm(kills int) {
 //
 // HANDSTAMP_TEST_STORM=1 (make storm) kills 5,000 bridges instead of 300.
 func TestKilledBridges(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts and kills 300 bridges")
+	}
 	kills := 300
 	if os.Getenv("HANDSTAMP_TEST_STORM") != "" {
 		kills = 5000

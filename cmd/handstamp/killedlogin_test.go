@@ -58,6 +58,9 @@ func (h *host) works() error {
 //
 // HANDSTAMP_TEST_STORM=1 (make storm) does it 50 times instead of 5.
 func TestKilledDuringLogin(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts and kills many processes")
+	}
 	runs := 5
 	if os.Getenv("HANDSTAMP_TEST_STORM") != "" {
 		runs = 50

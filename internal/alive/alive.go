@@ -17,7 +17,7 @@ import (
 
 const (
 	// idleTime is how long nothing comes from the other end before it is checked, and checkTimeout	// how long the check may take. A connection is dead for their sum before that is noticed.
-	idleTime  = 8 * time.Second
+	idleTime     = 8 * time.Second
 	checkTimeout = 10 * time.Second
 
 	// probes is how many keepalive probes are sent within checkTimeout.

@@ -100,7 +100,7 @@ type sending struct {
 	pending bool          // some is not acknowledged
 	acked   uint64        // what is, in bytes
 	again   uint8         // how often it was sent again since some was acknowledged
-	probed  uint8         // how often the other end, which takes nothing at present, did not answer
+	probed  uint8         // how often the other end, which takes nothing at present, did not respond
 	full    bool          // the other end takes nothing at present, or that is not known
 	silent  time.Duration // since anything was acknowledged, be it again
 }

@@ -19,7 +19,8 @@ const tick = 250 * time.Millisecond
 // after the process has been awake for d. [context.Cause] then returns cause, or
 // the same error if cause is nil. Its Deadline is the parent's: by the
 // clock it is not known when d is over. Calling cancel releases its resources.
-func WithTimeout(parent context.Context, d time.Duration, cause error) (ctx context.Context, cancel context.CancelFunc) {
+func WithTimeout(parent context.Context, d time.Duration,
+	cause error) (ctx context.Context, cancel context.CancelFunc) {
 	if cause == nil {
 		cause = context.DeadlineExceeded
 	}

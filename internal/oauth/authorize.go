@@ -121,7 +121,8 @@ func ParseCallback(params url.Values, want ExpectedCallback) (code Secret, err e
 	}
 	for _, name := range []string{"code", "error", "error_description", "error_uri"} {
 		if len(params[name]) > 1 {
-			return "", protocolErrorf("RFC 6749 section 3.1", "the authorization response has %s twice", name)
+			return "", protocolErrorf("RFC 6749 section 3.1",
+				"the authorization response has %s twice", name)
 		}
 	}
 	if params.Get("error") != "" {
@@ -134,7 +135,8 @@ func ParseCallback(params url.Values, want ExpectedCallback) (code Secret, err e
 			"the authorization response has neither a code nor an error")
 	}
 	if !isVisible(code.Reveal()) {
-		return "", protocolErrorf("RFC 6749 appendix A.11", "the authorization response has a malformed code")
+		return "", protocolErrorf("RFC 6749 appendix A.11",
+			"the authorization response has a malformed code")
 	}
 	return code, nil
 }

@@ -69,7 +69,8 @@ func (c ClientCredentials) Apply(h http.Header, form url.Values) error {
 		form.Set("client_id", c.ID)
 		form.Set("client_secret", c.Secret.Reveal())
 	default:
-		return fmt.Errorf("oauth: token endpoint auth method %q is not supported", Sanitize(c.Method))
+		return fmt.Errorf("oauth: token endpoint auth method %q is not supported",
+			Sanitize(c.Method))
 	}
 	return nil
 }

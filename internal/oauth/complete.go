@@ -12,7 +12,8 @@ import (
 // "", it is not compared. The first document is used; members that it lacks come from later ones
 // with the same issuer. Servers publish an RFC 8414 document beside an older OpenID one, and put
 // PKCE or registration into only one of them.
-func (f *Fetcher) findServerMetadata(ctx context.Context, places []string, issuer string) (*ServerMetadata, error) {
+func (f *Fetcher) findServerMetadata(ctx context.Context, places []string,
+	issuer string) (*ServerMetadata, error) {
 	var base []byte            // the documents so far, as one
 	var form string            // of the first
 	var usable *ServerMetadata // base parsed, if it is complete enough
@@ -68,7 +69,8 @@ func complete(base, more []byte) (json.RawMessage, bool) {
 		return nil, false
 	}
 	other, err := readDocument(more)
-	if err != nil || have.text("issuer") == "" || !sameIssuer(have.text("issuer"), other.text("issuer")) {
+	if err != nil || have.text("issuer") == "" ||
+		!sameIssuer(have.text("issuer"), other.text("issuer")) {
 		return nil, false
 	}
 	members := make(map[string]json.RawMessage, len(have.members)+len(other.members))

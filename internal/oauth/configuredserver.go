@@ -18,11 +18,12 @@ type ConfiguredServer struct {
 	RevocationEndpoint    string
 }
 
-// ConfiguredServerMetadata returns the metadata of an authorization server that the user configured.
-// With both an authorization and a token endpoint no document is fetched. Otherwise it is the
-// document at the locations of the issuer, whatever issuer it names, with the configured endpoints
-// in place of its own. The errors are those of [Fetcher.ServerMetadata].
-func (f *Fetcher) ConfiguredServerMetadata(ctx context.Context, s ConfiguredServer) (*ServerMetadata, error) {
+// ConfiguredServerMetadata returns the metadata of an authorization server that the user
+// configured. With both an authorization and a token endpoint no document is fetched. Otherwise
+// it is the document at the locations of the issuer, whatever issuer it names, with the
+// configured endpoints in place of its own. The errors are those of [Fetcher.ServerMetadata].
+func (f *Fetcher) ConfiguredServerMetadata(ctx context.Context,
+	s ConfiguredServer) (*ServerMetadata, error) {
 	if s.AuthorizationEndpoint != "" && s.TokenEndpoint != "" {
 		return s.metadata()
 	}
@@ -68,7 +69,8 @@ func (s ConfiguredServer) parse(body []byte, form string) (*ServerMetadata, erro
 		return nil, ErrNoMetadata
 	}
 	if err != nil {
-		return nil, protocolErrorf(serverSpec+" section 3.2", "the authorization server's metadata cannot be read: %v", err)
+		return nil, protocolErrorf(serverSpec+" section 3.2",
+			"the authorization server's metadata cannot be read: %v", err)
 	}
 	if !o.has("authorization_endpoint") && !o.has("token_endpoint") {
 		return nil, ErrNoMetadata
@@ -87,7 +89,8 @@ func (s ConfiguredServer) parse(body []byte, form string) (*ServerMetadata, erro
 	}
 	raw, err := writeObject(members)
 	if err != nil {
-		return nil, protocolErrorf(serverSpec+" section 3.2", "the authorization server's metadata cannot be read: %v", err)
+		return nil, protocolErrorf(serverSpec+" section 3.2",
+			"the authorization server's metadata cannot be read: %v", err)
 	}
 	m, err := ParseServerMetadata(raw, s.Issuer, form)
 	if err != nil {
@@ -108,17 +111,19 @@ func template(issuer string) (before, after string, found bool) {
 	return before, after, found
 }
 
-// matchesIssuer compares iss with an issuer byte by byte. A placeholder in the issuer stands for one
-// segment of the path.
+// matchesIssuer compares iss with an issuer byte by byte. A placeholder in the issuer stands for
+// one segment of the path.
 func matchesIssuer(iss, issuer string) bool {
 	before, after, found := template(issuer)
 	if !found {
 		return iss == issuer
 	}
 	rest, ok := strings.CutPrefix(iss, before)
-	if !ok || !strings.HasSuffix(rest, after) || !strings.HasSuffix(before, "/") || strings.Count(before, "/") < 3 {
+	if !ok || !strings.HasSuffix(rest, after) || !strings.HasSuffix(before, "/") ||
+		strings.Count(before, "/") < 3 {
 		return false
 	}
 	name := strings.TrimSuffix(rest, after)
-	return name != "" && strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+	return name != "" &&
+		strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }

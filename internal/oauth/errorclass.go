@@ -73,7 +73,8 @@ func (e *Error) classByText() Class {
 	case "access_denied", "expired_token", "not_allowed", "invalid_token",
 		// OpenID Connect Core, section 3.1.2.6: only a new login helps
 		"interaction_required", "login_required", "consent_required", "account_selection_required":
-		if e.Endpoint == "token" && (e.Status == 0 || e.Status/100 == 2 || IsRejectionStatus(e.Status)) {
+		if e.Endpoint == "token" && (e.Status == 0 || e.Status/100 == 2 ||
+			IsRejectionStatus(e.Status)) {
 			return ClassGrant // at the token endpoint they can mean nothing else
 		}
 	case "unsupported_grant_type", "unsupported_response_type", "unsupported_token_type",
@@ -126,13 +127,15 @@ func (e *Error) WantsScope() bool {
 		return true
 	}
 	return e.Code == "invalid_scope" ||
-		containsAny(e.Description, "scope") && containsAny(e.Description, "missing", "required", "must contain", "must be", "no scope")
+		containsAny(e.Description, "scope") && containsAny(e.Description, "missing", "required",
+			"must contain", "must be", "no scope")
 }
 
 // WantsClientSecret reports whether the server rejects a request because its form has no
 // client_secret, and not because the secret is wrong or the client_id is missing too.
 func (e *Error) WantsClientSecret() bool {
-	return containsAny(e.Description, "client_secret", "client secret") && !containsAny(e.Description, "client_id", "client id") &&
+	return containsAny(e.Description, "client_secret", "client secret") &&
+		!containsAny(e.Description, "client_id", "client id") &&
 		containsAny(e.Description, "missing", "required", "must contain", "must be provided")
 }
 
@@ -167,7 +170,8 @@ func namesDeadGrant(text string) bool {
 		(deadThenNoun.Get().MatchString(text) || nounThenDead.Get().MatchString(text))
 }
 
-// otherNouns match what looks like a grant and is not: a grant followed by another noun, and a path.
+// otherNouns match what looks like a grant and is not: a grant followed by another noun, and a
+// path.
 var otherNouns = lazyregexp.New(`\b(?:grant|token|session|code)[ _-](?:types?|endpoint|service|server|store|` +
 	`requests?|format|route|url|uri|limit|size|verifier|challenge|binding|storage|database|manager|audience|` +
 	`management)\b|/\S*`)

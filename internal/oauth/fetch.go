@@ -54,7 +54,8 @@ type response struct {
 
 // request makes a request with the headers that all of them share. The body, if
 // any, cannot be sent twice by net/http: there is no GetBody.
-func (f *Fetcher) request(ctx context.Context, method, target string, body []byte) (*http.Request, error) {
+func (f *Fetcher) request(ctx context.Context, method, target string,
+	body []byte) (*http.Request, error) {
 	var r io.Reader
 	if body != nil {
 		r = &requestBody{Reader: bytes.NewReader(body), data: body}
@@ -83,7 +84,8 @@ func (*requestBody) Close() error { return nil }
 
 // roundTrip sends req over rt and reads at most limit bytes of the body. It follows the
 // redirects that [redirected] allows, three at most. An error means that there was no response.
-func (f *Fetcher) roundTrip(rt http.RoundTripper, req *http.Request, limit int64) (*response, error) {
+func (f *Fetcher) roundTrip(rt http.RoundTripper, req *http.Request,
+	limit int64) (*response, error) {
 	if rt == nil {
 		return nil, errors.New("oauth: Fetcher.HTTP is not set")
 	}
@@ -140,7 +142,8 @@ func keepsMethod(req *http.Request, resp *http.Response, to *url.URL) bool {
 	case http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 		return true
 	case http.StatusMovedPermanently, http.StatusFound:
-		return strings.TrimSuffix(to.EscapedPath(), "/") == strings.TrimSuffix(req.URL.EscapedPath(), "/")
+		return strings.TrimSuffix(to.EscapedPath(),
+			"/") == strings.TrimSuffix(req.URL.EscapedPath(), "/")
 	}
 	return false
 }
@@ -222,7 +225,8 @@ func documentError(a *response) error {
 		if a.truncated {
 			return &TransientError{Status: a.status, Reason: "the document could not be read", Err: a.readErr}
 		}
-		if looksLikeHTML(a.header.Get("Content-Type"), a.body) || len(bytes.TrimSpace(a.body)) == 0 {
+		if looksLikeHTML(a.header.Get("Content-Type"), a.body) ||
+			len(bytes.TrimSpace(a.body)) == 0 {
 			return ErrNoMetadata // many servers return an HTML page for every path
 		}
 		return nil

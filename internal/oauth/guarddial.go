@@ -16,7 +16,8 @@ type dialFunc = func(ctx context.Context, network, address string) (net.Conn, er
 // if it has none, or only that of http.DefaultTransport.
 func callersDial(base *http.Transport) dialFunc {
 	standard, _ := http.DefaultTransport.(*http.Transport)
-	if base.DialContext == nil || standard != nil && sameFunc(base.DialContext, standard.DialContext) {
+	if base.DialContext == nil || standard != nil &&
+		sameFunc(base.DialContext, standard.DialContext) {
 		return nil
 	}
 	return base.DialContext
@@ -32,7 +33,8 @@ func sameFunc(a, b dialFunc) bool {
 // tunnel, a socket, a test server. It must not follow a name that resolves to an address that is
 // not public, since a hostile server controls what its name resolves to. So a connection to such
 // an address is closed before anything is written to it, if the name was looked up by DNS.
-func (g *guard) dialByCaller(ctx context.Context, network, address, host string, reach Reach) (net.Conn, error) {
+func (g *guard) dialByCaller(ctx context.Context, network, address, host string,
+	reach Reach) (net.Conn, error) {
 	var traced, lookedUp atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		DNSStart: func(info httptrace.DNSStartInfo) {

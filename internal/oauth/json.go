@@ -205,8 +205,8 @@ func (o object) number(name string) (float64, bool) {
 	return n, err == nil && !math.IsInf(n, 0) && !math.IsNaN(n)
 }
 
-// checkLinks returns a [*ProtocolError] if a member that holds a URL has another scheme than http or
-// https. Such a URL is dangerous wherever it is shown, and a document with one is malicious.
+// checkLinks returns a [*ProtocolError] if a member that holds a URL has another scheme than http
+// or https. Such a URL is dangerous wherever it is shown, and a document with one is malicious.
 func checkLinks(data []byte, spec string) error {
 	dec := json.NewDecoder(bytes.NewReader(trimBOM(data)))
 	dec.UseNumber() // a number that no float holds is no mistake here
@@ -231,7 +231,8 @@ func checkLinks(data []byte, spec string) error {
 			}
 		case string:
 			if holdsURL(name) && hasForeignScheme(v) {
-				return protocolErrorf(spec, "the document's %s is %q, which is no web address", Sanitize(name), Sanitize(v))
+				return protocolErrorf(spec, "the document's %s is %q, which is no web address",
+					Sanitize(name), Sanitize(v))
 			}
 		}
 		return nil

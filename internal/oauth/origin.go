@@ -19,7 +19,8 @@ func IsLoopback(host string) bool {
 // SameOrigin reports whether two URLs have the same scheme, host and port (RFC
 // 6454 section 4).
 func SameOrigin(a, b *url.URL) bool {
-	return strings.EqualFold(a.Scheme, b.Scheme) && strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
+	return strings.EqualFold(a.Scheme, b.Scheme) && strings.EqualFold(a.Hostname(),
+		b.Hostname()) && port(a) == port(b)
 }
 
 func port(u *url.URL) string {
@@ -61,7 +62,8 @@ func StandardURL(raw string) string {
 		after = len(rest)
 	}
 	scheme, host, rest := strings.ToLower(u.Scheme), strings.ToLower(u.Host), rest[after:]
-	if port := u.Port(); port == "443" && scheme == "https" || port == "80" && scheme == "http" || port == "" {
+	if port := u.Port(); port == "443" && scheme == "https" || port == "80" &&
+		scheme == "http" || port == "" {
 		host = strings.TrimSuffix(strings.TrimSuffix(host, port), ":")
 	}
 	if !strings.HasPrefix(rest, "/") {

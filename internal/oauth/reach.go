@@ -85,7 +85,8 @@ func within(addr netip.Addr, networks []netip.Prefix) bool {
 }
 
 // privateNetworks are those of RFC 1918, RFC 4193 and RFC 6598.
-var privateNetworks = prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+var privateNetworks = prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
+	"fc00::/7")
 
 // cloudMetadata are addresses within those at which a cloud serves credentials to its machines.
 var cloudMetadata = prefixes("fd00:ec2::254/128", "100.100.100.200/32")

@@ -11,9 +11,9 @@ import (
 	"github.com/handstamp/handstamp/internal/secret"
 )
 
-// redactor holds the secrets of a request, which an error text must not contain. Some servers repeat
-// the token, the secret or the whole Authorization header in their error response, as it was sent
-// or in another encoding.
+// redactor holds the secrets of a request, which an error text must not contain. Some servers
+// repeat the token, the secret or the whole Authorization header in their error response, as it
+// was sent or in another encoding.
 type redactor []string
 
 // publicParams are the form parameters that an error may repeat.

@@ -52,7 +52,8 @@ const registerSpec = "RFC 7591 section 3.2.1"
 // an [*Error], if the server rejects the request, a [*TransientError] if it did not respond or the
 // failure may pass, and a [*ProtocolError] if the endpoint or the response must not be used.
 // Redirects are followed on the same origin if the request remains a POST.
-func (f *Fetcher) Register(ctx context.Context, endpoint string, req RegistrationRequest) (*Registration, error) {
+func (f *Fetcher) Register(ctx context.Context, endpoint string,
+	req RegistrationRequest) (*Registration, error) {
 	if _, err := parseEndpoint("the registration endpoint", endpoint); err != nil {
 		return nil, err
 	}
@@ -64,8 +65,7 @@ func (f *Fetcher) Register(ctx context.Context, endpoint string, req Registratio
 	if err != nil {
 		return nil, err
 	}
-	r := newReply("registration", a.status, a.header.Get("Content-Type"), a.header, a.body, a.truncated, time.Now())
-	r.redactor = a.redactor
+	r := a.reply("registration")
 	if a.status/100 != 2 {
 		err := r.failure()
 		_, transient := errors.AsType[*TransientError](err)
@@ -115,8 +115,10 @@ func (r *Registration) manageAt(endpoint *url.URL, raw []byte) {
 	}
 }
 
-// managed sends a request of RFC 7591 or RFC 7592, with token, if it is not "", as the bearer token.
-func (f *Fetcher) managed(ctx context.Context, method, target string, token Secret, body []byte) (*response, error) {
+// managed sends a request of RFC 7591 or RFC 7592, with token, if it is not "", as the bearer
+// token.
+func (f *Fetcher) managed(ctx context.Context, method, target string, token Secret,
+	body []byte) (*response, error) {
 	ctx, cancel := awake.WithTimeout(ctx, secretTimeout, nil)
 	defer cancel()
 	req, err := f.request(ctx, method, target, body)
@@ -172,7 +174,8 @@ func ParseRegistration(raw []byte) (*Registration, error) {
 		"token_endpoint_auth_method": r.TokenEndpointAuthMethod,
 	} {
 		if len(value) > maxTokenBytes || !isVisible(value) || Secret(value).IsPlaceholder() {
-			return nil, protocolErrorf("RFC 6749 appendix A", "the registration has a malformed %s", name)
+			return nil, protocolErrorf("RFC 6749 appendix A",
+				"the registration has a malformed %s", name)
 		}
 	}
 	// These two serve only to manage the registration; a login works without them.

@@ -18,9 +18,9 @@ const (
 	MemberRedirectURIs    = "redirect_uris"
 )
 
-// memberWords are the words with which servers name a member, in the order in which members are left
-// out of the next request. They are compared with texts reduced to letters and digits, so that
-// "grant_types", "grantTypes" and "grant type" are the same.
+// memberWords are the words with which servers name a member, in the order in which members are
+// left out of the next request. They are compared with texts reduced to letters and digits, so
+// that "grant_types", "grantTypes" and "grant type" are the same.
 var memberWords = []struct {
 	member string
 	words  []string
@@ -56,10 +56,10 @@ func (e *RegistrationError) Equal(other *RegistrationError) bool {
 		e.text == other.text
 }
 
-// NamedMembers returns the members of the request that the rejection names, in the order in which to
-// leave them out. The texts of the response count first, then the error code. It returns none for a
-// rejection that is not about the request's members: an allow-list, a disabled registration, a
-// missing initial access token.
+// NamedMembers returns the members of the request that the rejection names, in the order in which
+// to leave them out. The texts of the response count first, then the error code. It returns none
+// for a rejection that is not about the request's members: an allow-list, a disabled
+// registration, a missing initial access token.
 //
 // With guess, the rejection reports only that something in the request is wrong, and the members
 // are all of them.
@@ -104,9 +104,9 @@ func membersIn(text string) (members []string) {
 	return members
 }
 
-// NarrowScope returns the scopes without those that the rejection names; or, where it names the only
-// ones that the server accepts, just these. It returns nil where the rejection names none of them,
-// or all would remain or be left out.
+// NarrowScope returns the scopes without those that the rejection names; or, where it names the
+// only ones that the server accepts, just these. It returns nil where the rejection names none of
+// them, or all would remain or be left out.
 func (e *RegistrationError) NarrowScope(scopes []string) []string {
 	named := func(scope string) bool { return namesScope(e.text, scope) }
 	accepts := containsAny(e.text, "only ", "supported scopes", "allowed scopes", "valid scopes",
@@ -159,10 +159,12 @@ func namesScope(text, scope string) bool {
 // digit, or punctuation of scopes with a letter or digit next to it.
 func joins(text string, i, step int) bool {
 	word := func(i int) bool {
-		return i >= 0 && i < len(text) && (text[i] >= 'a' && text[i] <= 'z' || text[i] >= 'A' && text[i] <= 'Z' ||
+		return i >= 0 && i < len(text) && (text[i] >= 'a' && text[i] <= 'z' ||
+			text[i] >= 'A' && text[i] <= 'Z' ||
 			text[i] >= '0' && text[i] <= '9' || text[i] == '_' || text[i] == '-' || text[i] == '*')
 	}
-	return word(i) || i >= 0 && i < len(text) && strings.IndexByte(":./", text[i]) >= 0 && word(i+step)
+	return word(i) || i >= 0 && i < len(text) && strings.IndexByte(":./",
+		text[i]) >= 0 && word(i+step)
 }
 
 // maxRejectionText bounds how much of a rejection is searched, in bytes.

@@ -97,8 +97,8 @@ func (s *reasonSearch) leaf(l leaf) {
 	}
 }
 
-// bestCode returns the first code with a known class, in its standard spelling, else the code in the
-// first of the usual members.
+// bestCode returns the first code with a known class, in its standard spelling, else the code in
+// the first of the usual members.
 func (s *reasonSearch) bestCode(endpoint string) string {
 	for _, l := range s.codes {
 		code := canonicalCode(l.value)

@@ -26,9 +26,16 @@ type reply struct {
 	parsed  bool   // members could be read
 }
 
-func newReply(endpoint string, status int, contentType string, header http.Header, body []byte, truncated bool, at time.Time) reply {
+// reply interprets a response that was just received.
+func (a *response) reply(endpoint string) reply {
+	r := newReply(endpoint, a.status, a.header.Get("Content-Type"), a.body, a.truncated)
+	r.header, r.at, r.redactor = a.header, time.Now(), a.redactor
+	return r
+}
+
+func newReply(endpoint string, status int, contentType string, body []byte, truncated bool) reply {
 	r := reply{
-		endpoint: endpoint, status: status, header: header, at: at, truncated: truncated,
+		endpoint: endpoint, status: status, truncated: truncated,
 		empty: len(bytes.TrimSpace(trimBOM(body))) == 0,
 		html:  looksLikeHTML(contentType, body),
 	}
@@ -129,7 +136,10 @@ func (r reply) error(code, description string) *Error {
 }
 
 func (r reply) transient(reason string) *TransientError {
-	return &TransientError{Status: r.status, RetryAfter: r.retryAfter(), Reason: "the " + r.endpoint + " endpoint returned " + reason}
+	return &TransientError{
+		Status: r.status, RetryAfter: r.retryAfter(),
+		Reason: "the " + r.endpoint + " endpoint returned " + reason,
+	}
 }
 
 // failure returns the error for a response that is not a success. It is an [*Error] only where the

@@ -37,7 +37,8 @@ const resourceSpec = "RFC 9728"
 // It returns [ErrNoMetadata] if every location responds that there is none, a [*ProtocolError] if a
 // document contradicts the server's URL or must not be used, and a [*TransientError] if a location
 // may respond otherwise later.
-func (f *Fetcher) ResourceMetadata(ctx context.Context, serverURL, challengeURL string) (*ResourceMetadata, error) {
+func (f *Fetcher) ResourceMetadata(ctx context.Context,
+	serverURL, challengeURL string) (*ResourceMetadata, error) {
 	server, err := parseURL("the server's URL", withoutFragment(serverURL))
 	if err != nil {
 		return nil, err
@@ -156,11 +157,13 @@ func isTimeout(err error) bool {
 // JSON is no such document, and a [*ProtocolError] if the document must not be used.
 func parseResourceMetadata(raw []byte, serverURL string) (*ResourceMetadata, error) {
 	o, err := readDocument(raw)
-	if errors.Is(err, errNoObject) || err == nil && !o.has("resource") && !o.has("authorization_servers") {
+	if errors.Is(err, errNoObject) || err == nil && !o.has("resource") &&
+		!o.has("authorization_servers") {
 		return nil, ErrNoMetadata
 	}
 	if err != nil {
-		return nil, protocolErrorf(resourceSpec+" section 3.2", "the server's metadata cannot be read: %v", err)
+		return nil, protocolErrorf(resourceSpec+" section 3.2",
+			"the server's metadata cannot be read: %v", err)
 	}
 	if err := checkLinks(raw, resourceSpec+" section 7"); err != nil {
 		return nil, err
@@ -224,9 +227,9 @@ func checkResource(resource, serverURL string) error {
 	return nil
 }
 
-// ChooseResource returns the resource parameter (RFC 8707 section 2) for a server, and why, in a few
-// words. It is the metadata's own string where there is one; rm may be nil. The string is never
-// parsed and written anew as a URL: servers compare bytes.
+// ChooseResource returns the resource parameter (RFC 8707 section 2) for a server, and why, in a
+// few words. It is the metadata's own string where there is one; rm may be nil. The string is
+// never parsed and written anew as a URL: servers compare bytes.
 func ChooseResource(serverURL string, rm *ResourceMetadata) (value, why string) {
 	if rm != nil && rm.Resource != "" {
 		return rm.Resource, "published by the server"

@@ -5,14 +5,14 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"time"
 )
 
 // Revoke revokes a token (RFC 7009 section 2). hint is "refresh_token", "access_token" or "" for
 // none. A token that the server does not know counts as revoked. It returns a [*SendError], an
 // [*Error], a [*TransientError], or the errors of [Fetcher.PostToken] for a request that was not
 // made.
-func (f *Fetcher) Revoke(ctx context.Context, endpoint string, client Authenticator, token Secret, hint string) error {
+func (f *Fetcher) Revoke(ctx context.Context, endpoint string, client Authenticator,
+	token Secret, hint string) error {
 	if token == "" {
 		return errors.New("oauth: no token to revoke")
 	}
@@ -22,8 +22,7 @@ func (f *Fetcher) Revoke(ctx context.Context, endpoint string, client Authentica
 	if err != nil {
 		return err
 	}
-	r := newReply("revocation", a.status, a.header.Get("Content-Type"), a.header, a.body, a.truncated, time.Now())
-	r.redactor = a.redactor
+	r := a.reply("revocation")
 	if a.status/100 != 2 {
 		return r.failure()
 	}
@@ -47,7 +46,6 @@ func (f *Fetcher) DeleteRegistration(ctx context.Context, uri string, token Secr
 	if a.status/100 == 2 || a.status == http.StatusNotFound || a.status == http.StatusGone {
 		return nil
 	}
-	r := newReply("registration", a.status, a.header.Get("Content-Type"), a.header, a.body, a.truncated, time.Now())
-	r.redactor = a.redactor
+	r := a.reply("registration")
 	return r.failure()
 }

@@ -84,7 +84,8 @@ func serverPlaces(issuer string) ([]string, error) {
 		return nil, err
 	}
 	if u.RawQuery != "" || u.ForceQuery {
-		return nil, protocolErrorf(serverSpec+" section 2", "the issuer %q has a query", Sanitize(issuer))
+		return nil, protocolErrorf(serverSpec+" section 2", "the issuer %q has a query",
+			Sanitize(issuer))
 	}
 	path := strings.TrimSuffix(u.EscapedPath(), "/")
 	places := []string{origin(u) + wellKnownOAuth + path, origin(u) + wellKnownOIDC + path}
@@ -105,7 +106,8 @@ func formOf(place string) string {
 // metadata (MCP 2025-03-26, "Server Metadata Discovery"): the one in the metadata at the MCP
 // server's origin, or else the default endpoints there. It returns the errors of
 // [Fetcher.ServerMetadata] except [ErrNoMetadata].
-func (f *Fetcher) LegacyServerMetadata(ctx context.Context, serverURL string) (*ServerMetadata, error) {
+func (f *Fetcher) LegacyServerMetadata(ctx context.Context,
+	serverURL string) (*ServerMetadata, error) {
 	server, err := parseURL("the server's URL", withoutFragment(serverURL))
 	if err != nil {
 		return nil, err
@@ -132,8 +134,8 @@ func (f *Fetcher) LegacyServerMetadata(ctx context.Context, serverURL string) (*
 }
 
 // legacyMetadata returns the default endpoints of MCP 2025-03-26 ("Fallbacks for Servers without
-// Metadata Discovery") at the origin of serverURL, which must pass [CheckEndpoint]. None of it comes
-// from the server; the client is assumed to be a public one, as that version prefers.
+// Metadata Discovery") at the origin of serverURL, which must pass [CheckEndpoint]. None of it
+// comes from the server; the client is assumed to be a public one, as that version prefers.
 func legacyMetadata(serverURL string) *ServerMetadata {
 	m := &ServerMetadata{Form: FormLegacy, TokenEndpointAuthMethodsSupported: []string{MethodNone}}
 	u, err := parseURL("the server's URL", withoutFragment(serverURL))
@@ -158,7 +160,8 @@ func ParseServerMetadata(raw []byte, issuer, form string) (*ServerMetadata, erro
 		return nil, ErrNoMetadata
 	}
 	if err != nil {
-		return nil, protocolErrorf(serverSpec+" section 3.2", "the authorization server's metadata cannot be read: %v", err)
+		return nil, protocolErrorf(serverSpec+" section 3.2",
+			"the authorization server's metadata cannot be read: %v", err)
 	}
 	if err := checkLinks(raw, serverSpec+" section 2"); err != nil {
 		return nil, err
@@ -192,7 +195,8 @@ func ParseServerMetadata(raw []byte, issuer, form string) (*ServerMetadata, erro
 		*e.field = o.text(e.name)
 		if *e.field == "" {
 			if e.required {
-				err := protocolErrorf(serverSpec+" section 2", "the metadata of %q has no %s", Sanitize(m.Issuer), e.name)
+				err := protocolErrorf(serverSpec+" section 2", "the metadata of %q has no %s",
+					Sanitize(m.Issuer), e.name)
 				err.Missing, err.Setting = e.name, SettingServer
 				return nil, err
 			}
@@ -225,7 +229,8 @@ func checkIssuer(got, want string) error {
 		return err
 	}
 	if want != "" && !sameIssuer(got, want) {
-		err := protocolErrorf(spec, "the metadata of %q names another issuer, %q", Sanitize(want), Sanitize(got))
+		err := protocolErrorf(spec, "the metadata of %q names another issuer, %q", Sanitize(want),
+			Sanitize(got))
 		err.Setting = SettingServer
 		return err
 	}
@@ -233,8 +238,8 @@ func checkIssuer(got, want string) error {
 }
 
 // PKCE returns a [*ProtocolError] unless the server supports PKCE with S256, which the MCP
-// specification requires. The default endpoints of MCP 2025-03-26 are assumed to support it, as that
-// version requires it, and so are configured endpoints, which have no document.
+// specification requires. The default endpoints of MCP 2025-03-26 are assumed to support it, as
+// that version requires it, and so are configured endpoints, which have no document.
 func (m *ServerMetadata) PKCE() error {
 	switch {
 	case m.Form == FormLegacy, m.Form == FormConfigured, slices.Contains(m.CodeChallengeMethodsSupported, "S256"):

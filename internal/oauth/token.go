@@ -45,12 +45,12 @@ type RawResponse struct {
 	redactor redactor // of the request
 }
 
-// PostToken sends a request to the token endpoint once, over a new connection, and never repeats it,
-// since code and refresh token may be valid for one use only. It follows redirects on the same
-// origin that keep method and body. It takes at most 30 s.
+// PostToken sends a request to the token endpoint once, over a new connection, and never repeats
+// it, since code and refresh token may be valid for one use only. It follows redirects on the
+// same origin that keep method and body. It takes at most 30 s.
 //
-// Every response with a status is returned as a [*RawResponse], even if its body is incomplete. If
-// there is none, the error is a [*SendError]. If the request was not made, the error is a
+// Every response with a status is returned as a [*RawResponse], even if its body is incomplete.
+// If there is none, the error is a [*SendError]. If the request was not made, the error is a
 // [*ProtocolError] that rejects the endpoint, or another that names what the request lacks.
 func (f *Fetcher) PostToken(ctx context.Context, req TokenRequest) (*RawResponse, error) {
 	form, err := req.form()

@@ -28,22 +28,22 @@ const (
 	maxLife       = 365 * 24 * time.Hour
 )
 
-// ParseTokenResponse parses a response of the token endpoint (RFC 6749 section 5). It accepts any 2xx,
-// JSON or a form, by content whatever the content type, text around the first JSON value, numbers in
-// strings and single values in arrays. It compares member names byte by byte, and uses the last
-// value of a repeated member that is not empty.
+// ParseTokenResponse parses a response of the token endpoint (RFC 6749 section 5). It accepts any
+// 2xx, JSON or a form, by content whatever the content type, text around the first JSON value,
+// numbers in strings and single values in arrays. It compares member names byte by byte, and uses
+// the last value of a repeated member that is not empty.
 //
 // It returns an [*Error] for an error response, whatever the status; a [*TransientError] if the
-// response is not that of an authorization server, or the failure may pass; a [*SendError] with Sent
-// set if a success ended before any value in it, so that the server may have acted on the request;
-// and a [*ProtocolError] if a success cannot be used.
+// response is not that of an authorization server, or the failure may pass; a [*SendError] with
+// Sent set if a success ended before any value in it, so that the server may have acted on the
+// request; and a [*ProtocolError] if a success cannot be used.
 //
-// It can return a response and an error together. The response then holds what must be kept anyway:
-// a refresh token beside an access token that is missing or unusable, or tokens of another type than
-// Bearer. The error states why the access token must not be used.
+// It can return a response and an error together. The response then holds what must be kept
+// anyway: a refresh token beside an access token that is missing or unusable, or tokens of
+// another type than Bearer. The error states why the access token must not be used.
 func ParseTokenResponse(a *RawResponse) (*TokenResponse, error) {
-	r := newReply("token", a.Status, a.ContentType, a.Header, []byte(a.Body), a.Truncated, a.ReceivedAt)
-	r.redactor = a.redactor
+	r := newReply("token", a.Status, a.ContentType, []byte(a.Body), a.Truncated)
+	r.header, r.at, r.redactor = a.Header, a.ReceivedAt, a.redactor
 	if a.Status/100 != 2 {
 		return nil, r.failure()
 	}
@@ -64,7 +64,8 @@ func ParseTokenResponse(a *RawResponse) (*TokenResponse, error) {
 	case t.AccessToken == "" && flaw == nil && t.Partial:
 		flaw = r.transient("a response that ended early")
 	case t.AccessToken == "" && flaw == nil:
-		flaw = protocolErrorf("RFC 6749 section 5.1", "the token endpoint's response has no access token")
+		flaw = protocolErrorf("RFC 6749 section 5.1",
+			"the token endpoint's response has no access token")
 	case t.AccessToken != "" && t.TokenType != "Bearer":
 		flaw = protocolErrorf("RFC 6749 section 7.1", "the access token is of type %q, not Bearer",
 			Sanitize(r.redactor.withResponse(r.members).redact(t.TokenType)))
@@ -103,18 +104,20 @@ func (r reply) tokens() (*TokenResponse, error) {
 			continue
 		}
 		s := textOf(v)
-		if s != "" && v[0] != '[' && len(s) <= maxTokenBytes && m.valid(s) && !Secret(s).IsPlaceholder() {
+		if s != "" && v[0] != '[' && len(s) <= maxTokenBytes && m.valid(s) &&
+			!Secret(s).IsPlaceholder() {
 			*m.field = Secret(s)
 		} else if m.name != "id_token" {
-			flaw = protocolErrorf("RFC 6749 appendix A", "the token endpoint's response has a malformed %s", m.name)
+			flaw = protocolErrorf("RFC 6749 appendix A",
+				"the token endpoint's response has a malformed %s", m.name)
 		}
 	}
 	return t, flaw
 }
 
-// tokenMembers returns the members that describe the grant: those of the response, or of an object in
-// it where the response itself has no access token. Slack has the user's token in authed_user; that
-// object is the grant also where the token at the top has an empty scope.
+// tokenMembers returns the members that describe the grant: those of the response, or of an
+// object in it where the response itself has no access token. Slack has the user's token in
+// authed_user; that object is the grant also where the token at the top has an empty scope.
 func tokenMembers(o object) object {
 	top := o.raw("access_token")
 	if top != nil && !(o.has("scope") && o.raw("scope") == nil) {
@@ -138,8 +141,8 @@ func tokenMembers(o object) object {
 	return o
 }
 
-// isHeaderSafe reports whether s can be sent in an Authorization header. RFC 6750 section 2.1 allows
-// fewer characters, but real tokens also contain "|" or "!".
+// isHeaderSafe reports whether s can be sent in an Authorization header. RFC 6750 section 2.1
+// allows fewer characters, but real tokens also contain "|" or "!".
 func isHeaderSafe(s string) bool { return isVisible(s) && !strings.Contains(s, " ") }
 
 // lifetime returns expires_in. A value that is not a positive number of seconds means unknown, not

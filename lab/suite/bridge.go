@@ -24,8 +24,8 @@ type Bridge struct {
 // String returns the command.
 func (b *Bridge) String() string { return strings.Join(b.Command, " ") }
 
-// repeatPause is how soon an MCP host repeats a call that a bridge rejected while the user must sign
-// in.
+// repeatPause is how soon an MCP host repeats a call that a bridge rejected while the user must
+// sign in.
 const repeatPause = 50 * time.Millisecond
 
 // Session starts the bridge, initializes, calls the tool, and closes its input.
@@ -102,7 +102,8 @@ func (h *host) session(ctx context.Context, s Session) error {
 
 // call calls the tool.
 func (h *host) call() error {
-	result, err := h.request("tools/call", map[string]any{"name": "echo", "arguments": map[string]string{"text": "hello"}})
+	result, err := h.request("tools/call",
+		map[string]any{"name": "echo", "arguments": map[string]string{"text": "hello"}})
 	if err != nil {
 		return err
 	}
@@ -110,7 +111,8 @@ func (h *host) call() error {
 		IsError bool
 		Content []struct{ Text string }
 	}
-	if json.Unmarshal(result, &tool) != nil || tool.IsError || len(tool.Content) == 0 || tool.Content[0].Text != "hello" {
+	if json.Unmarshal(result, &tool) != nil || tool.IsError || len(tool.Content) == 0 ||
+		tool.Content[0].Text != "hello" {
 		return errNoResult
 	}
 	return nil
@@ -152,7 +154,8 @@ func (h *host) request(method string, params any) (json.RawMessage, error) {
 			Result json.RawMessage
 			Error  *rpcError
 		}
-		if json.Unmarshal(line, &response) != nil || response.Method != "" || response.ID == nil || *response.ID != h.last {
+		if json.Unmarshal(line, &response) != nil || response.Method != "" ||
+			response.ID == nil || *response.ID != h.last {
 			continue
 		}
 		if response.Error != nil {

@@ -59,7 +59,8 @@ type scene struct {
 
 // play carries a cell out. The error is one of the suite; what a client does
 // wrong is in the cell.
-func play(ctx context.Context, o *Options, p lab.Personality, c Condition, processes int) (*Cell, error) {
+func play(ctx context.Context, o *Options, p lab.Personality, c Condition,
+	processes int) (*Cell, error) {
 	s := &scene{Cell: &Cell{Personality: p.Name, Condition: c, Processes: processes, Expect: Expect(p, c, processes)}, o: o, p: p}
 	if s.Expect.Void {
 		return s.Cell, nil
@@ -138,7 +139,8 @@ func (s *scene) first(ctx context.Context) error {
 	}
 	s.atMost("tabs in the first session", s.First.Tabs, s.Expect.FirstTabs)
 	if s.Condition != Expired || s.aged { // or its token may have to be refreshed already
-		s.atMost("token requests in the first session", s.First.TokenRequests, s.Expect.FirstTokenRequests)
+		s.atMost("token requests in the first session", s.First.TokenRequests,
+			s.Expect.FirstTokenRequests)
 	}
 	s.invariants()
 	return nil
@@ -188,7 +190,8 @@ func (s *scene) later(ctx context.Context) error {
 	case e.None && s.Later.Worked > 0:
 		s.failf("%d of %d sessions got through, and none may", s.Later.Worked, s.Processes)
 	case s.Later.Worked < e.Worked:
-		s.failf("%d of %d sessions got through, not %d: %v", s.Later.Worked, s.Processes, e.Worked, first(errs))
+		s.failf("%d of %d sessions got through, not %d: %v", s.Later.Worked, s.Processes,
+			e.Worked, first(errs))
 	}
 	s.atMost("tabs", s.Later.Tabs, e.Tabs)
 	s.atMost("token requests", s.Later.TokenRequests, e.TokenRequests)
@@ -335,11 +338,13 @@ func (s *scene) counts(before Counts, errs []error) Counts {
 	for _, server := range s.servers() {
 		for _, r := range server.Requests() {
 			switch {
-			case r.Endpoint == "token" || r.Endpoint == "token:code" || r.Endpoint == "token:refresh":
+			case r.Endpoint == "token" || r.Endpoint == "token:code" ||
+				r.Endpoint == "token:refresh":
 				c.TokenRequests++
 			case r.Endpoint == "register":
 				c.Registrations++
-			case r.Endpoint == "mcp" && r.Method == http.MethodPost && r.Status >= http.StatusBadRequest:
+			case r.Endpoint == "mcp" && r.Method == http.MethodPost &&
+				r.Status >= http.StatusBadRequest:
 				c.FailedCalls++
 			}
 		}
@@ -383,7 +388,8 @@ func (s *scene) invariants() {
 		old[c.ID] = true
 	}
 	for _, r := range s.moved.Requests() {
-		if old[r.Refresh] || old[r.ClientID] || slices.ContainsFunc(r.Params["client_secret"], func(v string) bool { return old[v] }) {
+		if old[r.Refresh] || old[r.ClientID] ||
+			slices.ContainsFunc(r.Params["client_secret"], func(v string) bool { return old[v] }) {
 			s.failf("something of the old authorization server was sent to the new one: %s", r)
 		}
 	}
@@ -392,8 +398,8 @@ func (s *scene) invariants() {
 // cooldown bounds the pause of a client after a failure.
 const cooldown = 45 * time.Second
 
-// eventually runs further sessions until one works, or for as long as a client may wait, and returns
-// how all have ended.
+// eventually runs further sessions until one works, or for as long as a client may wait, and
+// returns how all have ended.
 func (s *scene) eventually(ctx context.Context, errs []error) []error {
 	ctx, cancel := context.WithTimeout(ctx, min(cooldown, s.o.Timeout))
 	defer cancel()

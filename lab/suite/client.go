@@ -110,7 +110,8 @@ func command(ctx context.Context, template, env []string, s Session) *exec.Cmd {
 	if !found {
 		args = append(args, s.URL)
 	}
-	if path, err := filepath.Abs(args[0]); err == nil && strings.ContainsRune(args[0], filepath.Separator) {
+	if path, err := filepath.Abs(args[0]); err == nil &&
+		strings.ContainsRune(args[0], filepath.Separator) {
 		args[0] = path // the process starts in its home
 	}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)

@@ -153,7 +153,8 @@ func namesNothing(h lab.Habits, c Condition) bool {
 	case GrantRevoked:
 		return h.DeadGrantBody == lab.ShapeEmpty
 	case ClientForgotten:
-		return h.UnknownClientBody != "" && !strings.Contains(strings.ToLower(h.UnknownClientBody), "client")
+		return h.UnknownClientBody != "" &&
+			!strings.Contains(strings.ToLower(h.UnknownClientBody), "client")
 	}
 	return false
 }

@@ -18,6 +18,9 @@ import (
 // TestTimeUp ends a client that does not end by itself with all that it has
 // started, and says that its time was up.
 func TestTimeUp(t *testing.T) {
+	if testing.Short() {
+		t.Skip("each of two clients is given six seconds to end")
+	}
 	t.Parallel()
 	const script = `trap "" INT; sleep 600 & echo $! >"$1/pid"; cat >/dev/null; wait`
 	command := []string{"sh", "-c", script, "sh", "", "{url}"}

@@ -5,9 +5,9 @@ import (
 	"net/url"
 )
 
-// hold takes the ports of the redirect URIs that the server's clients have
-// registered, and keeps them until they are released: between two sessions of a
-// client its port is free, and any other process of the machine may get it. It reports whether one of them is taken already.
+// hold takes the ports of the redirect URIs that the server's clients have registered, and keeps
+// them until they are released: between two sessions of a client its port is free, and any other
+// process of the machine may get it. It reports whether one of them is taken already.
 func (s *scene) hold() (release func(), taken bool) {
 	var held []net.Listener
 	for address := range s.callbacks() {

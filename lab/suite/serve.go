@@ -54,7 +54,8 @@ const policy = "default-src 'none'; style-src 'nonce-%[1]s'; script-src 'nonce-%
 // read along.
 func (b *Bench) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	host, _, err := net.SplitHostPort(r.Host)
-	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil ||
+		!ip.IsLoopback()) {
 		http.Error(w, "this page has another name", http.StatusMisdirectedRequest)
 		return
 	}

@@ -25,12 +25,19 @@ func client(d mutant.Defect) suite.Client {
 // TestHonestClient runs the mutant client without a defect through every cell:
 // the suite asks nothing that a client of a few hundred lines cannot do.
 func TestHonestClient(t *testing.T) {
-	suite.Test(t, suite.Options{Client: client(mutant.None), Timeout: 30 * time.Second})
+	o := suite.Options{Client: client(mutant.None), Timeout: 30 * time.Second}
+	if testing.Short() { // all cells take a minute of processor time
+		o.Conditions, o.Processes = []suite.Condition{suite.Warm, suite.Expired}, []int{1}
+	}
+	suite.Test(t, o)
 }
 
 // TestMutants switches one defect on at a time, each of which turns cells red
 // that a client without it passes.
 func TestMutants(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it plays 130 cells, a minute of processor time")
+	}
 	const (
 		warm, expired, early = suite.Warm, suite.Expired, suite.RejectedEarly
 		gone, forgotten      = suite.GrantRevoked, suite.ClientForgotten

@@ -79,7 +79,8 @@ func forge(ctx context.Context, rawurl string) {
 	if err != nil || target.Host == "" {
 		return
 	}
-	target.RawQuery = url.Values{"code": {"forged-code"}, "state": {"forged-state"}, "iss": {u.Scheme + "://" + u.Host}}.Encode()
+	target.RawQuery = url.Values{"code": {"forged-code"}, "state": {"forged-state"},
+		"iss": {u.Scheme + "://" + u.Host}}.Encode()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
 	if err != nil {
 		return
@@ -114,7 +115,8 @@ func (p *user) home(dir string, environ []string) ([]string, error) {
 	}
 	env := slices.DeleteFunc(slices.Clone(environ), func(kv string) bool {
 		name, _, _ := strings.Cut(strings.ToUpper(kv), "=")
-		return strings.HasPrefix(name, "HANDSTAMP_") || strings.HasPrefix(name, "XDG_") || strings.HasPrefix(name, "MCP_REMOTE_") ||
+		return strings.HasPrefix(name, "HANDSTAMP_") || strings.HasPrefix(name, "XDG_") ||
+			strings.HasPrefix(name, "MCP_REMOTE_") ||
 			name == "WAYLAND_DISPLAY" || name == "DBUS_SESSION_BUS_ADDRESS" || name == "CI" || name == "SSH_CONNECTION" || name == "SSH_TTY"
 	})
 	cache := os.Getenv("npm_config_cache")

@@ -51,8 +51,8 @@ func Words(line string) ([]string, error) {
 // colours are the escape sequences with which programs colour their output.
 var colours = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("\x1b\\[[0-9;?]*[ -/]*[@-~]") })
 
-// printable returns the output of a client without colours and without characters that no report could
-// contain.
+// printable returns the output of a client without colours and without characters that no report
+// could contain.
 func printable(text string) string {
 	return strings.Map(func(c rune) rune {
 		switch {

@@ -125,11 +125,11 @@ func peakMemory(t *testing.T, pid int) int {
 // TestBridgeMemoryIsBounded measures a bridge whose host has called 20 tools that all
 // respond at length at once, and what else has to work meanwhile.
 func TestBridgeMemoryIsBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it moves hundreds of megabytes through a bridge")
+	}
 	const calls, size, bound = 20, 60 << 20, 256
 	for _, kind := range []string{"a body", "a body with a length", "an event", "an event of many lines", "another id"} {
-		if testing.Short() && kind != "a body" {
-			continue
-		}
 		t.Run(kind, func(t *testing.T) {
 			server := httptest.NewServer(&longServer{kind, size})
 			defer server.Close()
@@ -165,6 +165,9 @@ func TestBridgeMemoryIsBounded(t *testing.T) {
 // TestBridgeMemoryOfMessagesToMend measures a bridge that has to change what is long, or
 // to put it together from parts.
 func TestBridgeMemoryOfMessagesToMend(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it moves hundreds of megabytes through a bridge")
+	}
 	const calls, size, bound = 2, 60 << 20, 256
 	for _, kind := range []string{"many tools", "many members", "bytes that are not UTF-8",
 		"an event of two lines", "an event of a long type"} {
@@ -210,6 +213,9 @@ func (c *command) bridge(url string, flags ...string) (cmd *exec.Cmd, stdin io.W
 // TestBridgeMemoryIsNotPromised: a length that a server announces takes no memory, and
 // short calls do not wait for long ones.
 func TestBridgeMemoryIsNotPromised(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it moves hundreds of megabytes through a bridge")
+	}
 	server := httptest.NewServer(&longServer{"a length that is a lie", 60 << 20})
 	defer server.Close()
 	defer server.CloseClientConnections()
@@ -229,6 +235,9 @@ func TestBridgeMemoryIsNotPromised(t *testing.T) {
 
 // TestBridgeMemoryOfRequests measures a bridge whose host calls with long arguments.
 func TestBridgeMemoryOfRequests(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it moves hundreds of megabytes through a bridge")
+	}
 	const calls, size = 8, 60 << 20
 	server := httptest.NewServer(&longServer{})
 	defer server.Close()
@@ -298,6 +307,9 @@ func readLong(t *testing.T, r *bufio.Reader) (head string, n int) {
 // TestBridgeEndsWhateverItsPeersDo ends bridges in the middle of a response that does not
 // end, with a host that reads and one that does not.
 func TestBridgeEndsWhateverItsPeersDo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for peers that do not end")
+	}
 	for _, size := range []int{1 << 20, 1 << 40} {
 		for _, by := range []string{"stdin", "SIGTERM"} {
 			t.Run(fmt.Sprintf("%d/%s", size, by), func(t *testing.T) {

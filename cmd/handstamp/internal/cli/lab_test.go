@@ -20,6 +20,9 @@ import (
 // TestLab runs our library and our bridge through some of the suite's cells, with
 // the race detector. make lab has all of them.
 func TestLab(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it plays the cells of two clients, half a minute of processor time")
+	}
 	args := []string{"lab", "run", "--json",
 		"--processes", "1,3", "--personality", "none-first,registers-otherwise,rotates-strictly,lost-response,forgot-client-page,issuer-moved,step-up,iss-wrong"}
 	raw, err := exec.CommandContext(t.Context(), "handstamp", args...).Output()

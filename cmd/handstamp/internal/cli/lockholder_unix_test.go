@@ -66,6 +66,9 @@ func (c *command) hold(ending string) int {
 // A stopped process that holds a lock is waited for as long as --timeout says, and named.
 // Commands that do not need the lock do not wait for it.
 func TestStoppedLockHolder(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits ten seconds for a lock")
+	}
 	const timeout, slack = 2 * time.Second, 2 * time.Second
 	const free = -1 // the command does not need the lock
 	type want map[string]int
@@ -169,7 +172,7 @@ func TestRecordOfNewerVersionBeforeLogin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dirs.Credentials, c.key().Name()+".json"), data, 0o600); err != nil {
+	if _, err := files.Put(t.Context(), c.key(), data, rec.Revision); err != nil {
 		t.Fatal(err)
 	}
 	browsed := filepath.Join(t.TempDir(), "browsed")

@@ -152,6 +152,9 @@ func (u *user) step(done, step string) {
 // The sentences of the library's model test hold for commands, with their exit codes,
 // on files: sequences of two, at servers in each state.
 func TestNoCommandContradictsAnother(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it runs hundreds of processes")
+	}
 	for state, apply := range commandStates {
 		t.Run(state, func(t *testing.T) {
 			t.Parallel()

@@ -64,7 +64,8 @@ func (c *Client) Run(ctx context.Context) error {
 			}
 			continue
 		}
-		if rejected.stepUp && containsAll(st.Requested, rejected.scope) && !containsAll(st.Granted, rejected.scope) {
+		if rejected.stepUp && containsAll(st.Requested, rejected.scope) &&
+			!containsAll(st.Granted, rejected.scope) {
 			return errors.New("the scope is not granted")
 		}
 		if st, err = c.acquire(ctx, st, rejected, &refreshed); err != nil {
@@ -144,7 +145,8 @@ func (c *Client) call(ctx context.Context, token string) (string, *challenge, er
 		return string(raw), nil, nil
 	case response.StatusCode == http.StatusUnauthorized:
 		return "", &challenge{metadata: param(header, "resource_metadata"), scope: param(header, "scope")}, nil
-	case response.StatusCode == http.StatusForbidden && param(header, "error") == "insufficient_scope":
+	case response.StatusCode == http.StatusForbidden &&
+		param(header, "error") == "insufficient_scope":
 		return "", &challenge{metadata: param(header, "resource_metadata"), scope: param(header, "scope"), stepUp: true}, nil
 	}
 	return "", nil, fmt.Errorf("the MCP server returned %d", response.StatusCode)
@@ -170,7 +172,8 @@ func param(header, name string) string {
 }
 
 // acquire returns a state with another token than the rejected one.
-func (c *Client) acquire(ctx context.Context, seen *state, rejected *challenge, refreshed *bool) (*state, error) {
+func (c *Client) acquire(ctx context.Context, seen *state, rejected *challenge,
+	refreshed *bool) (*state, error) {
 	st := seen
 	if c.Defect == RefreshUnlocked {
 		// On a busy machine the other processes start late: the defect must show there too.
@@ -251,14 +254,16 @@ func (c *Client) refresh(ctx context.Context, st *state) (*state, error) {
 const silentPause = 2 * time.Second
 
 // exchangeRefresh sends a refresh token, and again where that may help.
-func (c *Client) exchangeRefresh(ctx context.Context, st *state, form map[string]string) (token tokenResponse, err error) {
+func (c *Client) exchangeRefresh(ctx context.Context, st *state,
+	form map[string]string) (token tokenResponse, err error) {
 	for range 3 {
 		token, err = c.token(ctx, st, st.methodNow(c.Defect), form)
 		rejected, definitive := errors.AsType[*rejectedError](err)
 		transient, failed := errors.AsType[*transientError](err)
 		switch {
 		case failed && transient.lost:
-		case definitive && rejected.scope && form["scope"] == "" && st.Requested != "" && c.Defect != ScopeNever:
+		case definitive && rejected.scope && form["scope"] == "" && st.Requested != "" &&
+			c.Defect != ScopeNever:
 			form["scope"], st.RefreshScope = st.Requested, true
 		case definitive && rejected.silent && c.Defect != EmptyMeansClient:
 			if err := wait(ctx, silentPause); err != nil {
@@ -278,7 +283,8 @@ func (c *Client) exchangeRefresh(ctx context.Context, st *state, form map[string
 
 func containsAll(have, want string) bool {
 	all := strings.Fields(have)
-	return !slices.ContainsFunc(strings.Fields(want), func(s string) bool { return !slices.Contains(all, s) })
+	return !slices.ContainsFunc(strings.Fields(want),
+		func(s string) bool { return !slices.Contains(all, s) })
 }
 
 func union(a, b string) string {
