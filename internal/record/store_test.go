@@ -1,0 +1,98 @@
+package record
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/handstamp/handstamp/store"
+)
+
+var (
+	keyA = store.Key{Server: "https://a.example", Profile: "default"}
+	keyB = store.Key{Server: "https://b.example", Profile: "default"}
+)
+
+// plant stores a value under a key, whatever is there.
+func plant(t *testing.T, s store.Store, key store.Key, value []byte) {
+	t.Helper()
+	_, revision, _ := s.Get(t.Context(), key)
+	if _, err := s.Put(t.Context(), key, value, revision); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPutThenGet(t *testing.T) {
+	s := new(store.Memory)
+	r, err := Get(t.Context(), s, keyA)
+	if !errors.Is(err, store.ErrNotFound) || r.Key != keyA || r.Revision != "" {
+		t.Fatalf("Get of nothing = %+v, %v", r, err)
+	}
+	for range 2 {
+		before := r.Revision
+		if err := Put(t.Context(), s, r); err != nil {
+			t.Fatal(err)
+		}
+		if r.Revision == before || r.Version != SchemaVersion || r.UpdatedAt.IsZero() {
+			t.Fatalf("Put left %+v", r)
+		}
+	}
+	got, err := Get(t.Context(), s, keyA)
+	if err != nil || got.Revision != r.Revision || !got.UpdatedAt.Equal(r.UpdatedAt) {
+		t.Errorf("Get = %+v, %v; want %+v", got, err, r)
+	}
+	stale := got.Clone()
+	if err := Put(t.Context(), s, got); err != nil {
+		t.Fatal(err)
+	}
+	before := *stale
+	if err := Put(t.Context(), s, stale); !errors.Is(err, store.ErrConflict) || stale.Revision != before.Revision || !stale.UpdatedAt.Equal(before.UpdatedAt) {
+		t.Errorf("Put of the revision before = %v, and left %+v", err, stale)
+	}
+	if err := Delete(t.Context(), s, got); err != nil {
+		t.Error(err)
+	}
+}
+
+// What a store returns undamaged and is no record of the key is never used, and can be replaced.
+func TestValueThatIsNoRecordOfItsKey(t *testing.T) {
+	other, err := Encode(&Record{Key: keyB, Grant: &Grant{RefreshToken: "of-another-server"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string][]byte{"of another key": other, "empty": {}, "no record": []byte("{}")} {
+		s := new(store.Memory)
+		plant(t, s, keyA, value)
+		r, err := Get(t.Context(), s, keyA)
+		if !errors.Is(err, store.ErrCorrupt) || r.Key != keyA || r.Grant != nil {
+			t.Fatalf("%s: Get = %+v, %v", name, r, err)
+		}
+		if err := Put(t.Context(), s, r); err != nil {
+			t.Errorf("%s: Put = %v", name, err)
+		}
+		if _, err := Get(t.Context(), s, keyA); err != nil {
+			t.Errorf("%s: Get after Put = %v", name, err)
+		}
+	}
+}
+
+// A record of a newer version is read, and not replaced, neither by itself nor by one made anew.
+func TestNewerRecordStays(t *testing.T) {
+	for name, value := range map[string]string{
+		"readable":   `{"version":2,"key":{"server":"https://a.example","profile":"default"},"news":[1]}`,
+		"unreadable": `{"version":2,"key":{"server":"https://a.example","profile":"default"},"grant":[]}`,
+	} {
+		s := new(store.Memory)
+		plant(t, s, keyA, []byte(value))
+		r, err := Get(t.Context(), s, keyA)
+		if name == "readable" && (err != nil || !errors.Is(Put(t.Context(), s, r), ErrNewer)) ||
+			name == "unreadable" && !errors.Is(err, ErrNewer) {
+			t.Errorf("%s: Get = %+v, %v", name, r, err)
+		}
+		if err := Put(t.Context(), s, &Record{Key: keyA}); !errors.Is(err, store.ErrConflict) {
+			t.Errorf("%s: Put of a record made anew = %v", name, err)
+		}
+		if stored, _, err := s.Get(t.Context(), keyA); err != nil || string(stored) != value {
+			t.Errorf("%s: stored is %s, %v", name, stored, err)
+		}
+	}
+}
