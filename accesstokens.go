@@ -47,7 +47,7 @@ func (a *accessTokens) useIssued(rec *record.Record) *cachedToken {
 }
 
 // recordAcceptance notes that the MCP server has accepted a token. For one that was
-// just issued to this process the record says so too: without that, each process
+// just issued to this process the record shows it too: without that, each process
 // would wait before it believes that the token was revoked.
 func (a *accessTokens) recordAcceptance(ctx context.Context, t *cachedToken) {
 	if t.accepted.Swap(true) || !t.issuedHere.Load() || time.Since(t.obtainedAt).Abs() >= freshTokenAge {
@@ -117,6 +117,6 @@ func (a *accessTokens) markRejected(ctx context.Context, rec *record.Record, nee
 	return err
 }
 
-// errSuperseded ends an update whose reason is gone: somebody else has changed
+// errSuperseded ends an update whose reason is gone: another process or goroutine has changed
 // the grant it was about.
 var errSuperseded = errors.New("handstamp: credential superseded")

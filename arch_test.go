@@ -22,7 +22,7 @@ type layer struct {
 
 var (
 	// libraryRequires is all that the go.mod of the library may name.
-	libraryRequires = slices.Concat(libraryModules, fileModules, []string{"pgregory.net/rapid"})
+	libraryRequires = slices.Concat(libraryModules, fileModules)
 
 	libraryModules = []string{"golang.org/x/oauth2", "golang.org/x/sys"}
 	fileModules    = []string{"github.com/gofrs/flock", "golang.org/x/sys"}
@@ -79,7 +79,7 @@ var layers = map[string]layer{
 	"conformance":                {},
 	"conformance/client":         {ours: []string{"", "secret", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
 	"conformance/host":           {modules: sdkModules},
-	"cmd/handstamp/internal/cli": {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "internal/awake", "internal/browser", "internal/lazyregexp", "internal/mcpremote", "internal/pasted", "internal/record", "internal/secret", "secret"}, modules: commandModules},
+	"cmd/handstamp/internal/cli": {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "internal/awake", "internal/browser", "internal/lazyregexp", "internal/mcpremote", "internal/oauth", "internal/pasted", "internal/record", "internal/secret", "secret"}, modules: commandModules},
 	"examples":                   {},
 	"interop":                    {},
 	"lab/peers/mcpgo": {modules: []string{
@@ -89,6 +89,7 @@ var layers = map[string]layer{
 	}},
 	"tools/modules": {modules: []string{"golang.org/x/mod"}},
 	"tools/house":   {},
+	"test/property": {},
 	"tools/suites":  {},
 	"cmd/handstamp": {ours: []string{"cmd/handstamp/internal/cli"}, modules: commandModules},
 }

@@ -23,8 +23,8 @@ type authForm struct {
 type authMethodInputs struct {
 	configured string // what the user said
 	learned    string // what worked before, after another method had failed
-	registered string // what the registration response said
-	requested  string // what the registration requested, where the response said nothing
+	registered string // what the registration response has
+	requested  string // what the registration requested, where the response has none
 	byDefault  string // what an earlier session chose, knowing nothing
 	formID     bool   // learned: the server looks for the client_id in the form
 	proven     bool   // a grant was obtained in this form
@@ -50,7 +50,7 @@ type authMethodChoice struct {
 
 // chooseAuthMethod decides how a client authenticates at the token endpoint. The
 // method is part of the client's registration (RFC 7591, section 2), so what the
-// server lists decides only where nobody knows what was registered; and then it
+// server lists decides only where what was registered is not known; and then it
 // is never "none" while a secret is at hand.
 func chooseAuthMethod(f authMethodInputs) (authMethodChoice, error) {
 	candidates := oauth.MethodCandidates(f.listed, f.secret)
@@ -158,8 +158,8 @@ func mayBlameClient(err error) bool {
 	return ok && oauth.IsRejectionStatus(passing.Status)
 }
 
-// storedAuthMethods returns what the stored metadata of the grant's issuer says
-// about token endpoint auth methods; nil if it says nothing.
+// storedAuthMethods returns what the stored metadata of the grant's issuer has
+// of token endpoint auth methods; nil if it has none.
 func storedAuthMethods(rec *record.Record) []string {
 	if m := storedMetadata(rec); m != nil {
 		return m.TokenEndpointAuthMethodsSupported

@@ -21,32 +21,30 @@ func (s *cachedToken) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[token source
 
 // cachedToken is an immutable view of a stored access token.
 type cachedToken struct {
-	header    []string // the Authorization header's value
+	// What each request reads, side by side in memory.
+	header        []string    // the Authorization header's value
+	checkedLately atomic.Bool // is set while the clock need not be read
+	accepted      atomic.Bool // the MCP server has accepted it
+	rejected      atomic.Bool // the MCP server has rejected it
+	issuedHere    atomic.Bool // to this process
+
 	oauth2    *oauth2.Token
 	token     secret.String
 	tokenType string
 	scope     string
-	resource  string
 	expiresAt time.Time // zero: unknown
 
 	// obtainedAt is when the token was issued, on the wall clock of the process
 	// that received it.
 	obtainedAt time.Time
 
-	// refreshAt is when to renew, on the wall clock: the monotonic one stands
-	// still while a laptop sleeps. Zero: not before the server refuses.
+	// refreshAt is when to refresh, on the wall clock: the monotonic one stands
+	// still while a laptop sleeps. Zero: not before the server rejects it.
 	refreshAt time.Time
-
-	// checkedLately is set while the clock need not be read.
-	checkedLately atomic.Bool
-
-	issuedHere atomic.Bool // to this process
-	accepted   atomic.Bool // the MCP server has accepted it
-	rejected   atomic.Bool // the MCP server has rejected it
 }
 
 // clockCheckInterval is how often the wall clock is read while requests come. It is read at
-// each of them when the token is within twice that of its renewal, so that a late
+// each of them when the token is within twice that of its refresh, so that a late
 // timer makes no difference.
 const clockCheckInterval = time.Second
 
@@ -87,7 +85,6 @@ func newCachedToken(g *record.Grant) *cachedToken {
 		token:      g.AccessToken,
 		tokenType:  scheme,
 		scope:      g.ScopeGranted,
-		resource:   g.Resource.Value,
 		expiresAt:  g.ExpiresAt,
 		obtainedAt: g.ObtainedAt,
 		refreshAt:  refreshTime(g, rand.Float64()),

@@ -141,14 +141,14 @@ func (cb *callbackReceiver) listenerOptions() loopback.Options {
 	return o
 }
 
-// accept judges a call to the redirect URI: the login's own, or a stranger's.
+// accept decides whether a call to the redirect URI is the login's own or a stranger's.
 func (cb *callbackReceiver) accept(params url.Values) error {
 	select {
 	case check := <-cb.expect:
 		cb.expect <- check
 		return check(params)
 	default:
-		return loopback.ErrIgnore // nobody has been asked yet
+		return loopback.ErrIgnore // no request was made yet
 	}
 }
 
@@ -248,7 +248,7 @@ func (cb *callbackReceiver) took(result callbackResult) (url.Values, error) {
 }
 
 // openBrowser opens the authorization URL. That it cannot is an error only where
-// there is no other way to the person.
+// there is no other way to the user.
 func (c *credential) openBrowser(ctx context.Context, r AuthorizationRequest) error {
 	open := c.config.Prompt.OpenURL
 	if open == nil {
@@ -330,7 +330,7 @@ func loopbackURI(raw string) bool {
 	return err == nil && u.Scheme == "http" && oauth.IsLoopback(u.Hostname())
 }
 
-// pastedParams returns the parameters of a URL that a person pasted, if it leads
+// pastedParams returns the parameters of a URL that a user pasted, if it leads
 // to the redirect URI.
 func pastedParams(pasted, redirectURI string) (url.Values, error) {
 	got, err := url.Parse(strings.TrimSpace(pasted))

@@ -15,33 +15,35 @@ import (
 )
 
 // Client signs in to MCP servers and keeps the logins. The zero value works: it
-// registers by itself, opens the system's browser when a server asks for a
+// registers by itself, opens the system's browser when a server requires a
 // login, and keeps credentials in memory. Set Store to keep them longer.
 //
-// Fields may be changed until the first method call. All methods are safe for
-// concurrent use. Several Clients, in any number of processes, may share a
-// Store.
+// Fields may be changed until the first method call. After it a Client must not be copied: hold it
+// by pointer (&handstamp.Client{…}), in a struct of your own too. All methods are safe for
+// concurrent use. Several Clients, in any number of processes, may share a Store.
+//
+// A program that is about to exit calls [Client.Close].
 type Client struct {
 	// Store keeps the credentials. Nil: in memory, for this Client alone.
 	Store store.Store
 
-	// Profile tells several logins at one server apart. Empty is "default".
+	// Profile separates several logins at one server. Empty is "default".
 	Profile string
 
-	// LoginPolicy says whether a rejected request may start a login. The zero
-	// value is LoginAuto.
+	// LoginPolicy decides whether a rejected request may start a login. The zero
+	// value is [LoginAuto].
 	LoginPolicy LoginPolicy
 
-	// LoginTimeout bounds how long the user is waited for. Zero is 5 minutes.
+	// LoginTimeout bounds how long a login waits for the user. Zero is 5 minutes.
 	LoginTimeout time.Duration
 
 	// LockTimeout bounds each wait for a lock of the credential that another process holds.
 	// Zero is 40 seconds for a refresh under way, which is also the most, and 15 seconds for a
 	// record that is being written. A login under way is waited for as long as LoginTimeout.
-	// The error of a wait that was too long names the process, where the system tells.
+	// The error of a wait that was too long names the process, where the system knows it.
 	LockTimeout time.Duration
 
-	// Prompt is how the user is reached. The zero value opens the system's
+	// Prompt is how a login reaches the user. The zero value opens the system's
 	// browser.
 	Prompt Prompt
 
@@ -68,7 +70,7 @@ type Client struct {
 	ClientName string
 	ClientURI  string
 
-	// Scopes are requested instead of those that the server asks for.
+	// Scopes are requested instead of those that the server names.
 	Scopes []string
 
 	// Resource is sent as the resource parameter (RFC 8707) instead of the
@@ -90,21 +92,20 @@ type Client struct {
 	// registered before, or any free one.
 	CallbackPort int
 
-	// HTTP carries the requests to the MCP server. Nil is
-	// http.DefaultTransport.
+	// BaseTransport carries the requests to the MCP server. Nil is
+	// [http.DefaultTransport].
 	BaseTransport http.RoundTripper
 
-	// AuthTransport carries the requests to the authorization server. Nil is a
-	// transport like HTTP, if that is an *http.Transport or has a method
-	// Standard that returns one, or else like http.DefaultTransport, that refuses to connect to private addresses which
-	// a server's metadata names, unless the MCP server itself is there. HTTP's
-	// DialContext is used, and may connect a name to where it likes; its
-	// DialTLSContext is not.
+	// AuthTransport carries the requests to the authorization server. Nil is a transport that
+	// connects to no private address which only a server's metadata names, unless the MCP server
+	// itself is there. It is like BaseTransport, if that is an [*http.Transport] or has a method
+	// Standard that returns one, or else like [http.DefaultTransport]. BaseTransport's DialContext
+	// is used, and may connect a name to any address; its DialTLSContext is not.
 	AuthTransport http.RoundTripper
 
 	// InsecureAllowMissingPKCE accepts an authorization server whose metadata
-	// does not list S256. The MCP specification says to refuse; some servers
-	// support it and forget to say so.
+	// does not list S256. The MCP specification requires to reject it; some servers
+	// support S256 and omit to list it.
 	InsecureAllowMissingPKCE bool
 
 	// InsecureAllowHTTP accepts a server URL with plain http that is not on
@@ -117,16 +118,16 @@ type Client struct {
 	// where clouds keep credentials, are never used.
 	InsecureAllowPrivateAddresses bool
 
-	// Helper, if set, has each refresh done by a process that survives this one.
+	// RefreshHelper, if set, has each refresh done by a process that survives this one.
 	// Nil does them here.
 	RefreshHelper *RefreshHelper
 
-	locked func() // in a helper: its turn has come
+	locked func() // in a helper: is called once it holds the lock
 
 	// Logger receives what is worth debugging, without secrets. Nil discards.
 	Logger *slog.Logger
 
-	// Hooks are told what happened.
+	// Hooks are called with what happened.
 	Hooks Hooks
 
 	once     sync.Once
@@ -142,7 +143,7 @@ func (c *Client) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[client]") }
 
 const userAgent = "handstamp"
 
-// defaultLoginTimeout is how long a person is waited for.
+// defaultLoginTimeout is how long a login waits for the user.
 const defaultLoginTimeout = 5 * time.Minute
 
 // init freezes the fields and fills in what they leave open.

@@ -93,7 +93,7 @@ func (cfg *configuration) namedByUser(host string) bool {
 	return false
 }
 
-// authMethodInputs returns what the stored client says about its method, with the
+// authMethodInputs returns what is stored of the client's method, with the
 // user's configuration above it.
 func (cfg *configuration) authMethodInputs(c *record.Client, listed []string) authMethodInputs {
 	f := authMethodInputs{secret: c.Secret != "", formID: c.FormID, proven: c.Proven, listed: listed}

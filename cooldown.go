@@ -129,11 +129,7 @@ func beginCooldown(rec *record.Record, subject rejectedClient, requests int, rej
 	} else {
 		lengthenCooldown(e, requests, now)
 	}
-	for name, kind := range errorKinds {
-		if rejection.Kind == kind {
-			e.Kind = name
-		}
-	}
+	e.Kind = kindName(rejection.Kind)
 	const most = 8 // other configurations of the same server
 	rec.Cooldowns = rec.Cooldowns[max(0, len(rec.Cooldowns)-most):]
 }
@@ -166,14 +162,8 @@ func (l *logins) endCooldowns(ctx context.Context, rec *record.Record) (*record.
 // with; nil stands for its registration. It returns the rejection.
 func (l *loginState) noteRejection(ctx context.Context, c *record.Client, endpoint string, requests int, rejection *Error) error {
 	subject := l.config.rejectedClient(l.plan.server.Issuer, endpoint, c)
-	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
+	l.remember(ctx, "the rejection", func(rec *record.Record) {
 		beginCooldown(rec, subject, requests, rejection, time.Now())
-		return nil
 	})
-	if err != nil {
-		l.log.Debug("the rejection could not be noted", "error", err)
-		return rejection
-	}
-	l.rec = rec
 	return rejection
 }

@@ -19,7 +19,7 @@ type loginPlan struct {
 	server   *oauth.ServerMetadata
 	resource record.Resource
 	scopes   []string // nil: request none
-	fallback []string // what to request when the server refuses scopes: those that both documents list
+	fallback []string // what to request when the server rejects scopes: those that both documents list
 }
 
 // discovery finds the authorization server of an MCP server.
@@ -104,8 +104,8 @@ func (d *discovery) metadataAgain(ctx context.Context, rec *record.Record) (foun
 	return found, err
 }
 
-// previouslyGrantedScopes returns what the last login at an issuer asked for and was granted.
-// The next one asks for it again, or a step-up would come back as a second tab
+// previouslyGrantedScopes returns what the last login at an issuer requested and was granted.
+// The next one requests it again, or a step-up would come back as a second tab
 // of every later login.
 func previouslyGrantedScopes(rec *record.Record, issuer string) []string {
 	g := rec.Grant
@@ -185,7 +185,7 @@ func resourceParam(r record.Resource) string {
 	return r.Value
 }
 
-// scopes decides which scopes to request, and which if those are refused: the
+// scopes decides which scopes to request, and which if those are rejected: the
 // user's, else the challenge's, else the resource metadata's, else none (MCP
 // authorization, "Scope Selection Strategy").
 func (d *discovery) scopes(rm *oauth.ResourceMetadata, as *oauth.ServerMetadata, challenge oauth.BearerChallenge, req loginRequest) (scopes, fallback []string) {
@@ -212,7 +212,7 @@ func (d *discovery) scopes(rm *oauth.ResourceMetadata, as *oauth.ServerMetadata,
 		}
 	}
 	// Many servers issue a refresh token only for this scope (OpenID Connect
-	// Core, section 11), and some refuse it from clients that may not have it.
+	// Core, section 11), and some reject it from clients that may not have it.
 	if slices.Contains(as.ScopesSupported, offlineAccess) && !slices.Contains(scopes, offlineAccess) {
 		scopes = append(scopes, offlineAccess)
 	}
@@ -223,7 +223,7 @@ const offlineAccess = "offline_access"
 
 // extraAuthParams returns what else the authorization request says: what the user wants,
 // and what a refresh token takes at an OpenID provider. One that lists
-// offline_access may ignore it, in silence, unless the person is asked for consent
+// offline_access may ignore it, in silence, unless the user is prompted for consent
 // (OpenID Connect Core, section 11); one that does not, but lists the grant, gives
 // refresh tokens as Google does: for access_type=offline, with that consent.
 // Others ignore a parameter that they do not know (RFC 6749, section 3.1).

@@ -72,7 +72,7 @@ func TestRefusedScopeLeavesTheRest(t *testing.T) {
 // That an authorization server rejects the resource parameter is known in the next
 // login.
 func TestRefusedResourceIsRemembered(t *testing.T) {
-	w := testenv.New(t, testenv.Personality(t, "resource-refused"))
+	w := testenv.New(t, testenv.Personality(t, "resource-rejected"))
 	w.MustCall(w.Session())
 	w.Lab.RevokeFamilies()
 	c, opened := watching(w)

@@ -2,16 +2,16 @@
 // later session walks back in, against any authorization server and from any
 // number of processes.
 //
-// A [Client] is a struct whose zero value works. There are three ways to use it,
-// and one answer to each task:
+// A [Client] is a struct whose zero value works. Hold it by pointer: it must not be copied once it
+// is in use. There is one way for each of three tasks:
 //
 // # An MCP client speaks HTTP
 //
-// Give it an http.Client. Each request carries the token, a rejected one is sent
-// again after the token was refreshed or the user has signed in, and nobody else
-// ever sees the token:
+// Give it the [http.Client] of [Client.HTTPClient]. Each request carries the token, and a rejected
+// one is sent again after the token was refreshed or the user has signed in. The token goes to no
+// other server:
 //
-//	client := handstamp.Client{}
+//	client := &handstamp.Client{}
 //	httpClient := client.HTTPClient("https://mcp.example.com/mcp")
 //
 // # An MCP client is built with the official Go SDK
@@ -26,16 +26,24 @@
 //
 // # Something else wants tokens
 //
-// [Client.TokenSource] is an oauth2.TokenSource, and [Client.Token] has a
-// context.
+// [Client.TokenSource] is an [golang.org/x/oauth2.TokenSource], and [Client.Token] has a
+// context. The value of a [Token] is a [github.com/handstamp/handstamp/secret.String], which
+// prints as "[redacted]"; its method Reveal returns the string.
+//
+// # An application with a web page, or without a browser
+//
+// [Prompt] is how a login reaches the user. With [Prompt.Authorize] the application sends its
+// users to the authorization server itself; [AuthorizationRequest.State] matches the callback to
+// the login. With [LoginNever] no login begins by itself: requests then fail with
+// [ErrLoginRequired], which is never the error of a server that cannot be reached
+// ([ErrUnreachable]).
 //
 // # Where logins are kept
 //
-// The library writes nothing to disk unasked: without a Store, logins last as
+// Without a [Client.Store], nothing is written to disk, and logins last as
 // long as the Client. Take package store/filestore for one user on one machine;
 // its function User opens the store that the command handstamp uses, so that the program and the
-// command share logins.
-// Package store/storetest proves a store of your own.
+// command share logins. Package store/storetest tests a store of your own.
 //
 // A login that another program made, or that an application kept itself so far,
 // is taken over with [Client.Import].
@@ -44,12 +52,12 @@
 //
 // A stored token costs a request no lock and no I/O. An expired one costs exactly
 // one request to the authorization server, whatever the number of goroutines and
-// processes that notice. Trouble (5xx, 429, no network, a page of HTML) is never
-// answered with a browser, and never costs a login: see [ErrUnreachable]. Servers
+// processes that notice. A server that fails (5xx, 429, no network, a page of HTML) never
+// opens a browser, and never costs a login: see [ErrUnreachable]. Servers
 // that rotate refresh tokens get each token once, from one process, which has
-// made room for the response first and stores it before it reads it.
+// reserved space for the response first and stores it before it reads it.
 //
 // How a client authenticates at the token endpoint is part of its registration
-// and is stored with it (RFC 7591, section 2); what the server lists decides
-// nothing once the registration is known.
+// and is stored with it (RFC 7591, section 2); once the registration is known, the
+// methods that the server lists decide nothing.
 package handstamp

@@ -17,11 +17,11 @@ import (
 // is one of these kinds, a context's error, or a plain error of a wrong
 // argument. A *Error carries the rest.
 var (
-	// ErrLoginRequired: there is no usable credential and nobody to ask. Run a
+	// ErrLoginRequired: there is no usable credential, and only a user can help. Run a
 	// login, or let the Client start one.
 	ErrLoginRequired = errors.New("handstamp: login required")
 
-	// ErrUnreachable: a server could not be reached, or its response says nothing
+	// ErrUnreachable: a server could not be reached, or its response decides nothing
 	// (5xx, 429, a page of HTML). The credential is kept and a later try may work; a
 	// browser would not help. A Transport returns the MCP server's own responses as they
 	// came, a 503 too: there this is the error where no response came, or where the
@@ -32,11 +32,11 @@ var (
 	// server, could not be reached. It is an ErrUnreachable, too.
 	ErrServerUnreachable = errors.New("handstamp: MCP server unreachable")
 
-	// ErrDenied: the user, or the server in the user's name, said no.
+	// ErrDenied: the user, or the server in the user's name, has denied access.
 	ErrDenied = errors.New("handstamp: access denied")
 
-	// ErrTimeout: nobody completed the login in time.
-	ErrTimeout = errors.New("handstamp: nobody completed the login in time")
+	// ErrTimeout: the user did not complete the login in time.
+	ErrTimeout = errors.New("handstamp: the login was not completed in time")
 
 	// ErrProtocol: the server breaks the protocol, or a security check failed.
 	// Trying again does not help.
@@ -47,11 +47,11 @@ var (
 	ErrClientRejected = errors.New("handstamp: the authorization server rejects the configured client")
 
 	// ErrRegistrationRequired: the authorization server lets no client register
-	// itself, so somebody has to do it by hand and configure the result.
+	// itself, so a user has to do it by hand and configure the result.
 	ErrRegistrationRequired = errors.New("handstamp: client registration required")
 
 	// ErrStore: the credential store cannot be used; see package store for the
-	// cause. Nothing was spent that could not be saved.
+	// cause. No refresh token was used whose successor could not be saved.
 	ErrStore = errors.New("handstamp: the credential store cannot be used")
 
 	// ErrInvalidConfig: an option or URL that cannot work, found before anything secret was
@@ -88,8 +88,8 @@ type Error struct {
 	unrefreshed bool
 }
 
-// follows says that the error ended what began again after first. A person who
-// said no, or nothing, is reason enough.
+// follows adds the error that an attempt before this one ended with. A user who
+// denied the login, or did not respond, is reason enough.
 func (e *Error) follows(first error) {
 	switch {
 	case first == nil || e.Kind == ErrDenied || e.Kind == ErrTimeout:
@@ -109,7 +109,7 @@ func (e *Error) Error() string {
 	}
 	if e.Err != nil {
 		cause := strings.TrimPrefix(e.Err.Error(), "oauth: ")
-		if e.Kind == ErrStore { // the store says so in its own words; once is enough
+		if e.Kind == ErrStore { // the store has words of its own for it; once is enough
 			cause = strings.TrimPrefix(cause, store.ErrUnusable.Error()+": ")
 		}
 		b.WriteString(": ")
@@ -153,7 +153,7 @@ var errClosed error = &Error{Kind: ErrInvalidConfig, Message: "the client is clo
 // store with.
 var errStoreBusy = errors.New("other processes have been using it for too long")
 
-// storeError says that the store cannot be used, unless it was the caller who did
+// storeError returns the error of a store that cannot be used, unless it was the caller who did
 // not want to wait for it any longer.
 func storeError(ctx context.Context, server string, err error) error {
 	if busy := store.Busy(err); busy != nil {
@@ -193,14 +193,14 @@ func withSetting(e *Error, setting oauth.Setting) *Error {
 	return e
 }
 
-// unreachableError says that the authorization server could not renew the login, and
-// when it will be asked again.
+// unreachable returns the error of an authorization server that could not refresh the login, with
+// the time of the next try.
 func (f errorFactory) unreachable(rec *record.Record, cause error) error {
 	e := &Error{Kind: ErrUnreachable, Server: f.serverURL, Err: cause, unrefreshed: saysNothing(cause),
-		Message: "the authorization server cannot renew the login now; the credential is kept"}
+		Message: "the authorization server cannot refresh the login now; the credential is kept"}
 	if r := rec.Retry; r != nil {
 		e.RetryAt = r.NotBefore
-		e.Message = fmt.Sprintf("the authorization server cannot renew the login now (%s); the credential is kept", r.Reason)
+		e.Message = fmt.Sprintf("the authorization server cannot refresh the login now (%s); the credential is kept", r.Reason)
 		if wait := time.Until(r.NotBefore).Round(time.Second); wait > 0 {
 			e.Hint = fmt.Sprintf("try again in %v", wait)
 		}
@@ -227,13 +227,13 @@ func saysNothing(err error) bool {
 // passingCodes are the OAuth error codes that promise another response later.
 var passingCodes = map[string]bool{"temporarily_unavailable": true, "server_error": true, "slow_down": true}
 
-// tooEarlyError says that a renewal was refused while the access token is good.
+// tooEarly returns the error of a refresh that was rejected while the access token is good.
 func (f errorFactory) tooEarly(rec *record.Record, rejected *oauth.Error) error {
 	return &Error{Kind: ErrUnreachable, Server: f.serverURL, Code: rejected.Code, RetryAt: rec.Grant.ExpiresAt,
-		Message: "the authorization server refuses to renew the login while its access token is valid; both are kept", Err: rejected}
+		Message: "the authorization server rejects a refresh while the access token is valid; both are kept", Err: rejected}
 }
 
-// loginRequiredError says why only a person can help.
+// loginRequired returns the error of a credential that only a user can mend, with the reason.
 func (f errorFactory) loginRequired(rec *record.Record) error {
 	e := &Error{Kind: ErrLoginRequired, Server: f.serverURL, Message: "not signed in", Hint: "sign in to " + f.serverURL}
 	if rec == nil {
@@ -243,7 +243,7 @@ func (f errorFactory) loginRequired(rec *record.Record) error {
 	switch ended := rec.GrantError; {
 	case ended != nil && ended.Interrupted:
 		e.Code = ended.Code
-		e.Message = "the server ended the login (" + ended.Code + ") after a renewal had been interrupted before its result could be stored"
+		e.Message = "the server ended the login (" + ended.Code + ") after a refresh had been interrupted before its result could be stored"
 	case ended != nil && ended.Guessed:
 		e.Message = "the server goes on rejecting the refresh token without a reason (" + ended.Code + ")"
 	case ended != nil:
@@ -252,9 +252,9 @@ func (f errorFactory) loginRequired(rec *record.Record) error {
 	case client != nil && f.config.belongsElsewhere(client):
 		e.Message = "the login was made at " + client.Issuer + ", but the configured client belongs to " + f.config.configuredIssuer()
 	case client != nil && secretExpired(f.config.withConfiguredSecret(client), rec.Grant, time.Now()):
-		e.Message = "the login cannot be renewed: the secret of its client ended at " + f.config.withConfiguredSecret(client).SecretExpiresAt.Format(time.RFC3339)
+		e.Message = "the login cannot be refreshed: the secret of its client ended at " + f.config.withConfiguredSecret(client).SecretExpiresAt.Format(time.RFC3339)
 	case rec.Grant != nil && rec.Grant.RefreshToken == "" && !rec.Grant.Rejected:
-		e.Message = "the login has expired, and the server gave no refresh token to renew it with"
+		e.Message = "the login has expired, and the server gave no refresh token"
 	case rec.Grant != nil && rec.Grant.RefreshToken == "":
 		e.Message = "the access token does not work any more, and the server gave no refresh token"
 	case rec.Grant != nil:
@@ -263,7 +263,7 @@ func (f errorFactory) loginRequired(rec *record.Record) error {
 	return e
 }
 
-// notRefreshableError reports that an access token which works, but not for as long
+// notRefreshable reports that an access token which works, but not for as long
 // as is needed, is all there is.
 func (f errorFactory) notRefreshable(rec *record.Record) error {
 	if rec.GrantError != nil || rec.Grant.RefreshToken != "" {
@@ -277,7 +277,7 @@ func (f errorFactory) notRefreshable(rec *record.Record) error {
 	return e
 }
 
-// loginUnderWayError returns the error for a request whose context ended while a
+// loginUnderWay returns the error for a request whose context ended while a
 // login was waiting for the user. The login outlives the request.
 func (f errorFactory) loginUnderWay(ctx context.Context) error {
 	return &Error{Kind: ErrLoginRequired, Server: f.serverURL, Err: ctx.Err(),
@@ -285,7 +285,7 @@ func (f errorFactory) loginUnderWay(ctx context.Context) error {
 		Hint:    "complete the login in the browser, then try again"}
 }
 
-// clientRejectedError says that a client which the user configured is not accepted.
+// clientRejected returns the error of a configured client that the authorization server rejects.
 func (f errorFactory) clientRejected(c *record.Client, rejected *oauth.Error) *Error {
 	return &Error{Kind: ErrClientRejected, Server: f.serverURL, Code: rejected.Code, Err: rejected,
 		Message: fmt.Sprintf("%s does not accept the configured client %q", c.Issuer, c.ID),
@@ -307,20 +307,20 @@ func reason(err error) string {
 	case errors.As(err, &passing):
 		return passing.Reason
 	case errors.As(err, &broken):
-		return "a malformed answer"
+		return "a malformed response"
 	case errors.As(err, &rejected) && rejected.Code != "":
 		return rejected.Code
 	case errors.As(err, &rejected):
 		return fmt.Sprint(rejected.Status)
 	case errors.As(err, &lost) && lost.Sent:
-		return "no answer"
+		return "no response"
 	case errors.As(err, &lost):
 		return "no connection"
 	}
-	return "no usable answer"
+	return "no usable response"
 }
 
-// asError turns an error of the protocol layer into one that callers branch on.
+// from turns an error of the protocol layer into one that callers branch on.
 func (f errorFactory) from(err error) error {
 	var known *Error
 	var broken *oauth.ProtocolError
@@ -347,15 +347,8 @@ func (f errorFactory) from(err error) error {
 		return err
 	}
 	e := &Error{Kind: ErrUnreachable, Server: f.serverURL, Err: err,
-		Message: fmt.Sprintf("the authorization server could not be asked (%s)", reason(err)), Hint: "try again"}
-	var passing *oauth.TransientError
-	var wait time.Duration
-	if errors.As(err, &passing) {
-		wait = passing.RetryAfter
-	} else if rejected != nil {
-		wait = rejected.RetryAfter
-	}
-	if wait > 0 {
+		Message: fmt.Sprintf("the authorization server cannot be reached (%s)", reason(err)), Hint: "try again"}
+	if wait := retryAfter(err); wait > 0 {
 		e.RetryAt = time.Now().Add(wait)
 		e.Hint = fmt.Sprintf("try again in %v", wait)
 	}

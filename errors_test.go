@@ -25,7 +25,7 @@ func TestFirstRefusalIsTold(t *testing.T) {
 	w.Lab.SetFault("register", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusForbidden})
 	_, err := w.Session().Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{Force: true})
 	testenv.WantKind(t, err, handstamp.ErrRegistrationRequired)
-	if err == nil || !strings.Contains(err.Error(), "registration endpoint answered with status 403 (and before that: oauth: the authorization endpoint answered") {
+	if err == nil || !strings.Contains(err.Error(), "registration endpoint returned status 403 (and before that: oauth: the authorization endpoint returned") {
 		t.Errorf("error %v", err)
 	}
 }

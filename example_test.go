@@ -20,7 +20,7 @@ import (
 // The zero Client signs in through the system's browser and keeps the login for
 // its own life.
 func Example() {
-	client := handstamp.Client{}
+	client := &handstamp.Client{}
 	httpClient := client.HTTPClient("https://mcp.example.com/mcp")
 	_ = httpClient // give it to any MCP client library
 }
@@ -28,7 +28,7 @@ func Example() {
 // A program at a terminal shows the URL as well, opens it, and takes the URL that a
 // browser on another machine ended at.
 func ExampleTerminalPrompt() {
-	client := handstamp.Client{
+	client := &handstamp.Client{
 		ClientName: "Example CLI",
 		Prompt:     handstamp.TerminalPrompt(os.Stdin, os.Stderr),
 	}
@@ -42,7 +42,7 @@ func Example_everyLaterSession() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	client := handstamp.Client{Store: folder}
+	client := &handstamp.Client{Store: folder}
 	resp, err := client.HTTPClient("https://mcp.example.com/mcp").Get("https://mcp.example.com/mcp")
 	switch {
 	case errors.Is(err, handstamp.ErrUnreachable):
@@ -57,7 +57,7 @@ func Example_everyLaterSession() {
 // The handler is an auth.OAuthHandler of the official Go SDK. The module examples has it in a
 // program with the SDK.
 func ExampleClient_Handler() {
-	client := handstamp.Client{}
+	client := &handstamp.Client{}
 	handler := client.Handler("https://mcp.example.com/mcp")
 	_ = handler // mcp.StreamableClientTransport{Endpoint: …, OAuthHandler: handler}
 }
@@ -87,7 +87,7 @@ func ExampleRefreshHelper() {
 }
 
 func ExampleClient_TokenSource() {
-	client := handstamp.Client{LoginPolicy: handstamp.LoginNever}
+	client := &handstamp.Client{LoginPolicy: handstamp.LoginNever}
 	source := client.TokenSource(context.Background(), "https://mcp.example.com/mcp")
 	httpClient := &http.Client{Transport: &oauth2.Transport{Source: source}}
 	_ = httpClient
@@ -103,7 +103,7 @@ func ExampleClient_registration() {
 	defer server.Close()
 
 	var kept []byte // in the application's own database: it holds the secret
-	first := handstamp.Client{
+	first := &handstamp.Client{
 		Prompt: handstamp.Prompt{Authorize: consent},
 		OnRegister: func(ctx context.Context, r handstamp.Registration) error {
 			var err error
@@ -121,7 +121,7 @@ func ExampleClient_registration() {
 	}
 	fmt.Println("registered as", registration.TokenEndpointAuthMethod)
 
-	second := handstamp.Client{
+	second := &handstamp.Client{
 		Prompt:       handstamp.Prompt{Authorize: consent},
 		Registration: &registration,
 	}

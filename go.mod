@@ -6,5 +6,4 @@ require (
 	github.com/gofrs/flock v0.13.0
 	golang.org/x/oauth2 v0.35.0
 	golang.org/x/sys v0.41.0
-	pgregory.net/rapid v1.3.0
 )

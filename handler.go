@@ -85,7 +85,7 @@ func (h *Handler) Authorize(ctx context.Context, req *http.Request, resp *http.R
 	}
 	if snap == nil {
 		return &Error{Kind: ErrDenied, Server: h.session.serverURL,
-			Message: fmt.Sprintf("the server refuses the request with status %d, and a new login would not change that", resp.StatusCode)}
+			Message: fmt.Sprintf("the server rejects the request with status %d, and a new login would not change that", resp.StatusCode)}
 	}
 	return nil
 }

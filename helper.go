@@ -51,7 +51,7 @@ type RefreshHelper struct {
 // is none may say nothing for ever.
 const helperStartTimeout = 5 * time.Second
 
-// errHelper says that a helper has not done what it was asked for.
+// errHelper is the error of a helper that did not finish.
 var errHelper = errors.New("handstamp: the helper did not finish")
 
 // ask starts a helper and returns how its work ended. The end of ctx ends the
@@ -98,7 +98,7 @@ func (h *RefreshHelper) ask(ctx context.Context, job *helperJob, tell func(helpe
 }
 
 // start starts the program with its job and returns its input, whose end tells it
-// that nobody waits any more, and what it says.
+// that no process waits any more, and its output.
 func (h *RefreshHelper) start(job []byte) (input, output *os.File, err error) {
 	in, inW, err := os.Pipe()
 	if err != nil {
@@ -143,7 +143,7 @@ func (h *helperRunner) job(ctx context.Context) *helperJob {
 	return &helperJob{Client: describe((*Client)(h.config)), Server: h.serverURL, Debug: h.config.Logger.Enabled(ctx, debugLevel)}
 }
 
-// handleHelperEvent passes an event of a helper on, as if it had happened here.
+// handleEvent passes an event of a helper on, as if it had happened here.
 func (h *helperRunner) handleEvent(ctx context.Context, e helperEvent) {
 	var cause error
 	if e.Cause != "" {
@@ -167,8 +167,8 @@ func (h *helperRunner) handleEvent(ctx context.Context, e helperEvent) {
 	}
 }
 
-// refreshByHelper has the renewal done by a helper. It reports false where the
-// work is left to be done here. One process asks for a helper; the others wait
+// refreshByHelper has the refresh done by a helper. It reports false where the
+// work is left to be done here. One process starts a helper; the others wait
 // for its result.
 func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (snap *cachedToken, done bool, err error) {
 	began, limit := time.Now(), lockTimeout
@@ -177,10 +177,8 @@ func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (s
 	}
 	waiting, cancel := context.WithTimeout(wait, limit)
 	defer cancel()
-	var v decision
 	unlock, rec, err := r.records.lockUnless(waiting, store.LockRefreshHelper, func(rec *record.Record) bool {
-		v = decide(rec, why, r.config, time.Now())
-		return v.action == useStored
+		return decide(rec, why, r.config, time.Now()).action == useStored
 	})
 	switch {
 	case err != nil && wait.Err() != nil && ctx.Err() == nil:
@@ -192,29 +190,21 @@ func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (s
 	}
 	defer unlock()
 	if decide(rec, why, r.config, time.Now()).action != requestToken {
-		return nil, false, nil // nothing to ask for
+		return nil, false, nil // nothing to refresh
 	}
 	job := r.helpers.job(ctx)
 	if r.config.LockTimeout > 0 {
 		job.Client.LockTimeout = max(r.config.LockTimeout-time.Since(began), time.Second)
 	}
 	job.Refresh = &helperRefresh{Rejected: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL, User: why.user}
-	refreshed := false
-	result, err := r.config.RefreshHelper.ask(ctx, job, func(e helperEvent) {
-		refreshed = refreshed || e.Refreshed != nil && e.Cause == ""
-		r.helpers.handleEvent(ctx, e)
-	})
-	snap, done, err = r.helpers.outcome(ctx, result, err)
-	if snap != nil && refreshed {
-		snap.issuedHere.Store(true)
-	}
-	if snap != nil && refreshed && why.rejected != "" {
+	snap, own, done, err := r.helpers.run(ctx, job)
+	if snap != nil && own && why.rejected != "" {
 		r.history.recordReplacement(snap.token)
 	}
 	return snap, done, err
 }
 
-// helperLockTimeout returns which part of a limit is spent on waiting for another process's
+// helperLockTimeout returns which part of a limit is for waiting for another process's
 // helper. The rest is for the refresh lock, which a helper that is gone has left.
 func helperLockTimeout(limit time.Duration) time.Duration { return limit * 2 / 3 }
 
@@ -237,47 +227,45 @@ func (l *logins) loginByHelper(ctx context.Context, req loginRequest, served fun
 	job.Login = &helperLogin{
 		Challenge: req.challenge, Scopes: req.scopes, Needed: req.needed, Rejected: req.rejectedToken.Reveal(), Force: req.force, Since: req.since,
 	}
-	own := false // else it came to a token that another process had stored
-	result, err := l.config.RefreshHelper.ask(ctx, job, func(e helperEvent) {
-		own = own || e.LoggedIn != nil && e.Cause == ""
-		l.helpers.handleEvent(ctx, e)
-	})
-	if snap, done, err = l.helpers.outcome(ctx, result, err); !done {
-		return nil, false, nil
-	}
-	if err != nil {
+	snap, own, done, err := l.helpers.run(ctx, job)
+	if done && err != nil {
 		l.history.recordLogin(rec, req, err)
 		return nil, true, l.endError(ctx, err)
 	}
 	if !own {
-		return snap, true, nil
-	}
-	if snap != nil {
-		snap.issuedHere.Store(true)
+		return snap, done, nil
 	}
 	if rec, err = l.records.load(ctx); err == nil && rec.Grant != nil {
 		l.history.recordLogin(rec, req, nil)
 	}
-	return snap, true, nil
+	return snap, done, nil
 }
 
-// helperOutcome reads the result of a helper.
-func (h *helperRunner) outcome(ctx context.Context, result *helperResult, err error) (snap *cachedToken, done bool, _ error) {
+// run has a helper do a job. The token is its own unless another process had stored it. It reports
+// false where the work is left to be done here.
+func (h *helperRunner) run(ctx context.Context, job *helperJob) (token *cachedToken, own, done bool, _ error) {
+	result, err := h.config.RefreshHelper.ask(ctx, job, func(e helperEvent) {
+		own = own || (e.Refreshed != nil || e.LoggedIn != nil) && e.Cause == ""
+		h.handleEvent(ctx, e)
+	})
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return nil, true, ctx.Err()
+		return nil, false, true, ctx.Err()
 	case err != nil:
 		h.log.Debug("no helper, doing it here", "error", err)
-		return nil, false, nil
+		return nil, false, false, nil
 	case result.Error != nil:
-		return nil, true, result.Error.restore(h.serverURL)
+		return nil, false, true, result.Error.restore(h.serverURL)
 	case !result.Token:
 		h.tokens.current.Store(nil)
-		return nil, true, nil
+		return nil, false, true, nil
 	}
 	rec, err := h.records.load(ctx)
 	if err != nil {
-		return nil, true, err
+		return nil, false, true, err
 	}
-	return h.tokens.use(rec), true, nil
+	if token = h.tokens.use(rec); token != nil && own {
+		token.issuedHere.Store(true)
+	}
+	return token, own, true, nil
 }

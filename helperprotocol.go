@@ -9,7 +9,7 @@ import (
 	"github.com/handstamp/handstamp/secret"
 )
 
-// What is said between a process and its helper: a job, one JSON value, in one
+// What a process and its helper exchange: a job, one JSON value, in one
 // direction, and events, a line of JSON each, in the other.
 
 // helperProtocol is the version of what is written to a helper and read from it.
@@ -29,7 +29,7 @@ type helperJob struct {
 	Login    *helperLogin   `json:",omitempty"`
 }
 
-// helperRefresh is a renewal.
+// helperRefresh is a tokenNeed.
 type helperRefresh struct {
 	Rejected, Force string
 	MinTTL          time.Duration
@@ -122,6 +122,16 @@ var errorKinds = map[string]error{
 	"server_unreachable": ErrServerUnreachable, "store": ErrStore, "usage": ErrInvalidConfig, "no_login_needed": ErrNoLoginNeeded,
 }
 
+// kindName returns the name of a kind in errorKinds; "" for an error that is none.
+func kindName(kind error) string {
+	for name, k := range errorKinds {
+		if k == kind {
+			return name
+		}
+	}
+	return ""
+}
+
 // helperError is an *Error between processes, or another error's text.
 type helperError struct {
 	Kind        string    `json:",omitempty"`
@@ -143,14 +153,9 @@ func describeError(err error) *helperError {
 	if !ok {
 		return &helperError{Message: err.Error()}
 	}
-	d := &helperError{Message: e.Message, Hint: e.Hint, Setting: e.Setting, Code: e.Code, RetryAt: e.RetryAt, Opened: e.opened, Unrefreshed: e.unrefreshed}
+	d := &helperError{Kind: kindName(e.Kind), Message: e.Message, Hint: e.Hint, Setting: e.Setting, Code: e.Code, RetryAt: e.RetryAt, Opened: e.opened, Unrefreshed: e.unrefreshed}
 	if e.Err != nil {
 		d.Cause = e.Err.Error()
-	}
-	for name, kind := range errorKinds {
-		if e.Kind == kind {
-			d.Kind = name
-		}
 	}
 	return d
 }

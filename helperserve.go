@@ -20,12 +20,12 @@ const (
 	// maxJob bounds what a helper reads, in bytes.
 	maxJob = 1 << 20
 
-	// finalSaveTries is how often, a second apart, a helper tries to store a renewed
+	// finalSaveTries is how often, a second apart, a helper tries to store a refreshed
 	// login that the store does not take.
 	finalSaveTries = 60
 )
 
-// ServeRefreshHelper does what a Client with a Helper has asked for: main calls it, with
+// ServeRefreshHelper does the work of a Client with a [RefreshHelper]: main calls it, with
 // standard input and output, when the program was started as the helper's
 // Command. newClient gets Helper.Config and returns a Client with the same Store,
 // HTTP and AuthTransport as the asking one, and a Prompt.OpenURL if it is to open a
@@ -34,16 +34,16 @@ const (
 // It returns when the work is done and its result is stored, whatever becomes of
 // the process that asked once it is this one's turn; before that, it ends with
 // that process. The end of ctx is for signals: it ends what waits for the
-// user, and not a refresh that has begun. The error says why the work could
-// not even be begun; everything else is the asking process's to know.
+// user, and not a refresh that has begun. The error is the reason why the work could
+// not even be begun; everything else is reported to the process that started the helper.
 func ServeRefreshHelper(ctx context.Context, in io.Reader, out io.Writer, newClient func(config []byte) (*Client, error)) error {
 	outlive()
 	var job helperJob
 	if err := json.NewDecoder(io.LimitReader(in, maxJob)).Decode(&job); err != nil {
-		return fmt.Errorf("handstamp: the helper was not told what to do: %w", err)
+		return fmt.Errorf("handstamp: the helper received no job: %w", err)
 	}
 	if job.Protocol != helperProtocol || job.Refresh == nil && job.Login == nil {
-		return errors.New("handstamp: the helper does not understand what it is to do")
+		return errors.New("handstamp: the helper does not understand its job")
 	}
 	c, err := newClient(job.Config)
 	if err != nil {
@@ -78,7 +78,7 @@ func ServeRefreshHelper(ctx context.Context, in io.Reader, out io.Writer, newCli
 }
 
 // do is the work. As long as it waits for its turn it ends with the process that
-// has asked for it, which has nothing to lose then and nobody to show it to.
+// has started it, which has nothing to lose then.
 func (j *helperJob) do(ctx context.Context, s *session, orphaned <-chan struct{}, locked *atomic.Bool) (*cachedToken, error) {
 	f, err := j.begin(ctx, s)
 	if err != nil {
@@ -104,8 +104,8 @@ func (j *helperJob) do(ctx context.Context, s *session, orphaned <-chan struct{}
 // begin starts the work.
 func (j *helperJob) begin(ctx context.Context, s *session) (*flight, error) {
 	if j.Refresh != nil {
-		// The asking process has the patience that its callers have: here there
-		// is nobody to go on with the token at hand.
+		// The process that started the helper goes on with the token at hand where its callers do:
+		// here there is no caller.
 		why := tokenNeed{rejected: secret.String(j.Refresh.Rejected), force: secret.String(j.Refresh.Force), minTTL: j.Refresh.MinTTL, user: j.Refresh.User}
 		f, _, err := s.refresher.flight(ctx, why)
 		return f, err
@@ -118,7 +118,7 @@ func (j *helperJob) begin(ctx context.Context, s *session) (*flight, error) {
 	return f, err
 }
 
-// helperReporter writes events. That nobody reads them any more is no reason to
+// helperReporter writes events. That no process reads them any more is no reason to
 // stop.
 type helperReporter struct {
 	mu  sync.Mutex

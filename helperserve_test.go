@@ -27,7 +27,7 @@ func TestHelperEndsWithNobodyToWaitForIt(t *testing.T) {
 	gate := m.Lab.Hold("token:refresh:committed")
 	holder := m.Start(testenv.Job{Do: "call"})
 	m.Held(gate)
-	request, err := json.Marshal(map[string]any{"Protocol": 2, "Server": m.Lab.MCPURL(), "Renew": map[string]any{}})
+	request, err := json.Marshal(map[string]any{"Protocol": 2, "Server": m.Lab.MCPURL(), "Refresh": map[string]any{}})
 	if err != nil {
 		t.Fatal(err)
 	}

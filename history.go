@@ -15,9 +15,9 @@ import (
 type history struct {
 	mu             sync.Mutex
 	loginFailedAt  time.Time // when a server last rejected a token fresh from a login
-	declined       error     // how the user answered the last login: no, or not at all
+	declined       error     // how the last login ended that the user denied or did not complete
 	declinedAt     time.Time
-	stepUps        map[string]int // step-ups that did not help, by the scope asked for
+	stepUps        map[string]int // step-ups that did not help, by the scope requested
 	stepUpFailedAt time.Time      // when a server last rejected a request after all its step-ups
 	lastLogins     [2]time.Time   // the last two logins, the older one first, since a token of them worked
 	replaced       *replacement   // the token that last replaced a rejected one
@@ -63,9 +63,9 @@ func (h *history) loginCount() int {
 	return h.logins
 }
 
-// loginDidNotHelp reports whether to leave a 401 as it is: the server has refused a
+// loginDidNotHelp reports whether to leave a 401 as it is: the server has rejected a
 // token that it was given fresh from a login, so that another one would be
-// refused as well.
+// rejected as well.
 func (h *history) loginDidNotHelp(r *retryState) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -101,8 +101,8 @@ func (h *history) recordLogin(rec *record.Record, req loginRequest, err error) {
 }
 
 // loggedInTwiceLately reports whether this process has signed in twice so lately that
-// a token refused now is one that the server refuses fresh from a login. A caller
-// that is given a new recovery for each refusal is not to open a tab each time;
+// a token rejected now is one that the server rejects fresh from a login. A caller
+// that is given a new retryState for each rejection is not to open a tab each time;
 // once it may, for a server can change its authorization server between two
 // requests.
 func (h *history) loggedInTwiceLately() bool {
@@ -111,20 +111,20 @@ func (h *history) loggedInTwiceLately() bool {
 	return time.Since(h.lastLogins[0]) < retryCooldown
 }
 
-// replacement is a token that a refused one was renewed to.
+// replacement is a token that a rejected one was refreshed to.
 type replacement struct {
 	token secret.String
 	at    time.Time
 }
 
-// recordReplacement notes the token that a refused one was renewed to.
+// recordReplacement notes the token that a rejected one was refreshed to.
 func (h *history) recordReplacement(token secret.String) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.replaced = &replacement{token: token, at: time.Now()}
 }
 
-// recordAccepted notes that the server took the token, so that a later refusal means
+// recordAccepted notes that the server took the token, so that a later rejection means
 // that its time was over, however short that was.
 func (h *history) recordAccepted(token secret.String) {
 	h.mu.Lock()
@@ -135,8 +135,8 @@ func (h *history) recordAccepted(token secret.String) {
 	}
 }
 
-// refreshDidNotHelp reports whether the refused token is the fresh replacement of
-// another refused one: each further renewal would spend a refresh token for
+// refreshDidNotHelp reports whether the rejected token is the fresh replacement of
+// another rejected one: each further refresh would use a refresh token for
 // nothing.
 func (h *history) refreshDidNotHelp(rejected secret.String) bool {
 	h.mu.Lock()

@@ -2,7 +2,7 @@ package handstamp
 
 import "time"
 
-// Hooks are told what happened, for metrics and audit. They are called
+// Hooks are called with what happened, for metrics and audit,
 // synchronously and must return soon; a nil field is not called. No event
 // carries a secret.
 type Hooks struct {
@@ -18,7 +18,7 @@ type Hooks struct {
 type RefreshEvent struct {
 	Server   string
 	Issuer   string
-	Duration time.Duration // from the reserved room to the stored result
+	Duration time.Duration // from reserving space to storing the result
 	Rotated  bool          // the response carried a new refresh token
 	Replayed bool          // the request was sent a second time, after a lost response
 	Err      error         // nil on success

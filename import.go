@@ -21,7 +21,7 @@ type ImportedLogin struct {
 	// Without a client id it is Client.Registration.
 	//
 	// Its Issuer is the authorization server that the tokens come from. Empty:
-	// nobody wrote it down, and it is the one that the server names first.
+	// it is not known, and is the one that the server names first.
 	Registration Registration
 
 	// TokenResponse is the token endpoint's response (RFC 6749, section 5.1), a
@@ -36,10 +36,10 @@ type ImportedLogin struct {
 	// from ReceivedAt.
 	ExpiresAt time.Time
 
-	// ScopeRequested is the scope that was asked for. Empty: not known.
+	// ScopeRequested is the scope that was requested. Empty: not known.
 	ScopeRequested string
 
-	// Resource is the resource parameter (RFC 8707) that the tokens were asked
+	// Resource is the resource parameter (RFC 8707) that the tokens were requested
 	// for with, byte for byte; OmitResource says that there was none. Neither: the
 	// resource that the server publishes, as the URL standard writes it, which is
 	// how nearly all other clients send it; none where it publishes none.
@@ -78,7 +78,7 @@ type ImportResult struct {
 
 // Import takes over a login that was made elsewhere, so that the next session
 // walks in without the user. The registration is stored with the tokens, method
-// included, and the login is pinned to its authorization server, which is asked
+// included, and the login is pinned to its authorization server, which is requested
 // for its metadata but never sent anything of the login.
 //
 // A login whose Issuer is known is taken only while the server still names that

@@ -13,7 +13,7 @@ import (
 )
 
 // A login that comes from elsewhere may not say which authorization server it
-// came from, or not where that one renews it. Two rules decide what may be
+// came from, or not where that one refreshes it. Two rules decide what may be
 // sent where:
 //
 //	written down   only to that issuer, and only while the server names it
@@ -96,7 +96,7 @@ func (im *importer) issuerError(err error) error {
 	return im.errs.from(err)
 }
 
-// pin binds the adopted login to the authorization server it comes from.
+// pin binds the imported login to the authorization server it comes from.
 func (a *importedRecord) pin(found *issuerMetadata) {
 	as := found.server
 	g := &a.grant
@@ -122,14 +122,14 @@ func conventionalResource(rm *oauth.ResourceMetadata) record.Resource {
 	return record.Resource{Value: oauth.StandardURL(rm.Resource), Reason: "published by the server"}
 }
 
-// importIncomplete reports whether the record holds an adopted login of which it is
-// not known yet where to renew it.
+// importIncomplete reports whether the record holds an imported login of which it is
+// not known yet where to refresh it.
 func importIncomplete(rec *record.Record) bool {
 	return rec.Grant != nil && rec.Grant.TokenEndpoint == "" && rec.Grant.RefreshToken != "" && rec.GrantClient() != nil
 }
 
-// completeImport finds what an adopted login lacks and stores it. The error is
-// errSuperseded if the login was replaced meanwhile, errMoved if nobody can renew
+// complete finds what an imported login lacks and stores it. The error is
+// errSuperseded if the login was replaced meanwhile, errMoved if it cannot be refreshed
 // it any more.
 func (im *importer) complete(ctx context.Context, rec *record.Record) (*record.Record, error) {
 	token := rec.Grant.RefreshToken
@@ -152,7 +152,7 @@ func (im *importer) complete(ctx context.Context, rec *record.Record) (*record.R
 	})
 }
 
-// onImportFailed decides what it means for a renewal that an adopted login could
+// onImportFailed decides what it means for a refresh that an imported login could
 // not be completed.
 func (r *refreshAttempt) onImportFailed(ctx context.Context, rec *record.Record, err error) (*cachedToken, error) {
 	switch {

@@ -186,7 +186,7 @@ func keptIssuer(rec *record.Record) string {
 
 // mayPassOver reports whether another authorization server may be used in place of one with
 // this error. What passes by itself is waited for by those who are bound to that one: a stored
-// login, and a configured client, whose secret must not go to whichever server answers first.
+// login, and a configured client, whose secret must not go to whichever server responds first.
 func (d *discovery) mayPassOver(err error, rec *record.Record, kept bool) bool {
 	var broken *oauth.ProtocolError
 	var blocked *oauth.BlockedError

@@ -120,7 +120,8 @@ func TestEachPageIsInItsIndex(t *testing.T) {
 
 // TestDecisionsHaveDateAndStatus reads the second paragraph of each decision.
 func TestDecisionsHaveDateAndStatus(t *testing.T) {
-	form := regexp.MustCompile(`^# .+\n\n20\d\d-\d\d-\d\d · (accepted|superseded by \[\d{4}\]\(\d{4}-[a-z0-9-]+\.md\))\n\n`)
+	const decision = `\[\d{4}\]\(\d{4}-[a-z0-9-]+\.md\)`
+	form := regexp.MustCompile(`^# .+\n\n20\d\d-\d\d-\d\d · (accepted(, replaces ` + decision + `)?|superseded by ` + decision + `)\n\n`)
 	for _, name := range pages(t) {
 		if dir, file := path.Split(name); dir != "docs/decisions/" || file == "README.md" {
 			continue

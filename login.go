@@ -13,7 +13,7 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// LoginOptions are what Login can be asked beside the fields of the Client. The
+// LoginOptions are the options of [Client.Login] beside the fields of the Client. The
 // zero value signs in unless the stored login works.
 type LoginOptions struct {
 	// Force signs in anew although the stored login works. The old one stays
@@ -21,7 +21,7 @@ type LoginOptions struct {
 	Force bool
 }
 
-// LoginResult says what Login did.
+// LoginResult reports what [Client.Login] did.
 type LoginResult struct {
 	Status *Status
 
@@ -34,7 +34,7 @@ type LoginResult struct {
 	// the token, or could not be reached.
 	Rejected error
 
-	// NoRefreshToken says why the login cannot be refreshed; empty if it can.
+	// NoRefreshToken is why the login cannot be refreshed; empty if it can.
 	NoRefreshToken string
 }
 
@@ -133,8 +133,8 @@ type loginRequest struct {
 }
 
 // login signs in, or waits for the login under way. A login outlives the
-// request that needed it, so that the person who is half through it is not
-// stranded; one that a person asked for ends with its caller.
+// request that needed it, so that the user who is half through it is not
+// stranded; one of [Client.Login] ends with its caller.
 func (l *logins) login(ctx context.Context, req loginRequest) (*cachedToken, error) {
 	for {
 		f, owner, err := l.flight(ctx, req)
@@ -144,7 +144,7 @@ func (l *logins) login(ctx context.Context, req loginRequest) (*cachedToken, err
 		select {
 		case <-f.done:
 			if f.calledOff && !owner && ctx.Err() == nil {
-				continue // by the one who had asked for it; we still need it
+				continue // by its own caller; this one still needs it
 			}
 			return f.snap, f.err
 		case <-ctx.Done():
@@ -160,12 +160,12 @@ func (l *logins) login(ctx context.Context, req loginRequest) (*cachedToken, err
 	}
 }
 
-// declinedCooldown is how long no request opens a browser after one was opened in
-// vain. Client.Login does.
+// declinedCooldown is how long no request opens a browser after one was opened and the login
+// did not succeed. [Client.Login] does.
 const declinedCooldown = time.Minute
 
 // suppressesRelogin reports whether a login has ended so that another one, begun at once,
-// would only open a further tab: the person has said no, or nothing, or what came
+// would only open a further tab: the user has denied it, or not responded, or what came
 // back from the browser is not to be believed, or not to be stored, or as many
 // logins have opened a browser as may.
 func suppressesRelogin(err error) bool {
@@ -176,7 +176,7 @@ func suppressesRelogin(err error) bool {
 	return ok && ((e.Kind == ErrProtocol || e.Kind == ErrStore) && e.opened || e.Kind == ErrLoginRequired && e.atCeiling())
 }
 
-// loginFlight returns the login under way, or starts one.
+// flight returns the login under way, or starts one.
 func (l *logins) flight(ctx context.Context, req loginRequest) (f *flight, owner bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -215,7 +215,7 @@ func (l *logins) cancel() {
 	}
 }
 
-var errLoginTimeout = errors.New("handstamp: nobody completed the login")
+var errLoginTimeout = errors.New("handstamp: the login was not completed")
 
 // loginNow takes the login's lock among all processes and signs in, or has a
 // helper do that.
@@ -273,20 +273,18 @@ func (l *logins) loginLocked(ctx context.Context, rec *record.Record, req loginR
 	return l.tokens.useIssued(rec), nil
 }
 
-// failureKinds are the ends of a login, by the names that records have for them,
-// after which those who waited for it do not ask the person again.
-var failureKinds = map[string]error{"denied": ErrDenied, "timeout": ErrTimeout, "protocol": ErrProtocol}
+// endsForAll reports whether a login ended so that those who waited for it do not prompt the user
+// again.
+func endsForAll(kind error) bool {
+	return kind == ErrDenied || kind == ErrTimeout || kind == ErrProtocol
+}
 
-// recordLoginFailure tells the processes that wait for this login how it ended. One
-// that was called off is theirs to begin anew.
+// recordFailure records how the login ended, for the processes that wait for it. One
+// that was canceled is theirs to begin anew.
 func (l *logins) recordFailure(ctx context.Context, rec *record.Record, err error) {
 	var failure *record.LoginFailure
-	if e, ok := errors.AsType[*Error](err); ok {
-		for name, kind := range failureKinds {
-			if e.Kind == kind {
-				failure = &record.LoginFailure{At: time.Now().UTC(), Kind: name, Message: e.Message, Code: e.Code}
-			}
-		}
+	if e, ok := errors.AsType[*Error](err); ok && endsForAll(e.Kind) {
+		failure = &record.LoginFailure{At: time.Now().UTC(), Kind: kindName(e.Kind), Message: e.Message, Code: e.Code}
 	}
 	if failure == nil && rec.PendingLogin == nil {
 		return
@@ -308,19 +306,19 @@ func (l *logins) recordFailure(ctx context.Context, rec *record.Record, err erro
 // was without success. Who asks for a login explicitly gets one.
 func (l *logins) failureSince(rec *record.Record, req loginRequest) error {
 	f := rec.LoginFailure
-	if f == nil || req.byUser || !f.At.After(req.since) || failureKinds[f.Kind] == nil {
+	if f == nil || req.byUser || !f.At.After(req.since) || !endsForAll(errorKinds[f.Kind]) {
 		return nil
 	}
-	return &Error{Kind: failureKinds[f.Kind], Server: l.serverURL, Message: f.Message, Code: f.Code, Hint: "start the login again"}
+	return &Error{Kind: errorKinds[f.Kind], Server: l.serverURL, Message: f.Message, Code: f.Code, Hint: "start the login again"}
 }
 
-// loginError tells a login that nobody completed from one that was called off.
+// endError separates a login that was not completed in time from one that was canceled.
 func (l *logins) endError(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, ErrTimeout):
 		return err
 	case errors.Is(context.Cause(ctx), errLoginTimeout):
-		return &Error{Kind: ErrTimeout, Server: l.serverURL, Message: "nobody completed the login in time", Hint: "start it again"}
+		return &Error{Kind: ErrTimeout, Server: l.serverURL, Message: "the login was not completed in time", Hint: "start it again"}
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}

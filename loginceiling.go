@@ -12,7 +12,7 @@ import (
 // A server whose tokens never last gets a login for every request, and each login
 // looks reasonable by itself. So the automatic ones are counted in the record, over
 // all processes and before the browser opens. Those of [Client.Login] are not: the
-// user is there. A login that was adopted from another process opened no browser
+// user is there. A login that another process has done opened no browser
 // here, and is that process's to count.
 const (
 	// loginWindow is the time in which automatic logins are counted.
@@ -31,7 +31,7 @@ const (
 	maxLoginTabs = 3
 )
 
-// loginCeiling returns an error of kind [ErrLoginRequired] if as many automatic logins
+// ceiling returns an error of kind [ErrLoginRequired] if as many automatic logins
 // have opened a browser as may.
 func (l *logins) ceiling(rec *record.Record, issuer string, now time.Time) error {
 	var all, here []time.Time
@@ -84,19 +84,13 @@ func (l *loginFlow) countTab(ctx context.Context) error {
 		return nil
 	}
 	now := time.Now().UTC()
-	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
+	l.remember(ctx, "an automatic login", func(rec *record.Record) {
 		rec.AutomaticLogins = append(recentLogins(rec.AutomaticLogins, now),
 			record.AutomaticLogin{At: now, Issuer: l.plan.server.Issuer})
-		return nil
 	})
-	if err != nil {
-		l.log.Debug("an automatic login could not be counted", "error", err)
-		return nil
-	}
-	l.rec = rec
 	return nil
 }
 
-// atCeiling reports whether the error is that of [session.loginCeiling]: no other
+// atCeiling reports whether the error is that of [logins.ceiling]: no other
 // login that is required has a time.
 func (e *Error) atCeiling() bool { return !e.RetryAt.IsZero() }

@@ -29,7 +29,7 @@ type loginState struct {
 	rec      *record.Record
 	plan     *loginPlan
 	scope    string
-	byUser   bool  // the user asked for it
+	byUser   bool  // it is of [Client.Login]
 	requests int   // to the token endpoint so far
 	firstErr error // of the first attempt that another one followed
 }
@@ -122,6 +122,20 @@ func (l *loginFlow) run(ctx context.Context) (*record.Record, error) {
 	return l.rec, err
 }
 
+// remember changes the stored record. That it cannot be stored is no reason to end the login.
+func (l *loginState) remember(ctx context.Context, what string, change func(*record.Record)) {
+	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
+		change(rec)
+		return nil
+	})
+	if err != nil {
+		l.log.Debug(what+" could not be stored", "error", err)
+	}
+	if rec != nil {
+		l.rec = rec
+	}
+}
+
 // tryAgain has another attempt follow one that failed.
 func (l *loginState) tryAgain(rejected *oauth.Error) error {
 	if l.firstErr == nil {
@@ -167,7 +181,7 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 	}
 	l.browserOpened = true
 	request := AuthorizationRequest{
-		ServerURL: l.serverURL, Issuer: l.plan.server.Issuer, URL: rawURL, RedirectURI: l.callback.redirectURI, Scope: l.scope,
+		ServerURL: l.serverURL, Issuer: l.plan.server.Issuer, URL: rawURL, RedirectURI: l.callback.redirectURI, State: state.Reveal(), Scope: l.scope,
 		CanRegisterAnew: l.clients.canRegisterAnew(),
 	}
 	l.recordPendingLogin(ctx, request)
@@ -210,7 +224,7 @@ func (l *loginFlow) authorizationError(ctx context.Context, err error) error {
 	if l.clients.rejectsDocument(rejected) {
 		return l.clients.onUnknown(ctx, rejected)
 	}
-	message := "the authorization server refused the login"
+	message := "the authorization server rejected the login"
 	if rejected.Code == "access_denied" {
 		message = "access was denied"
 	}
@@ -224,17 +238,17 @@ func (l *loginFlow) reduceScope(rejected *oauth.Error) error {
 	switch {
 	case l.scope == "":
 		return &Error{Kind: ErrProtocol, Server: l.serverURL, Code: rejected.Code, Err: rejected,
-			Message: "the authorization server refuses the scope though none is requested"}
+			Message: "the authorization server rejects the scope though none is requested"}
 	case len(l.config.Scopes) > 0 && !strings.Contains(l.scope, offlineAccess):
 		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Code: rejected.Code, Err: rejected,
-			Message: "the authorization server refuses the configured scopes"}
+			Message: "the authorization server rejects the configured scopes"}
 	case less != l.scope && less != "":
 		l.scope = less
 	default:
 		l.scope = ""
 	}
 	l.plan.fallback = nil
-	l.notice("the authorization server refused the scope; asking for %q", l.scope)
+	l.notice("the authorization server rejected the scope; requesting %q", l.scope)
 	return l.tryAgain(rejected)
 }
 
@@ -243,7 +257,7 @@ func (l *loginFlow) reduceScope(rejected *oauth.Error) error {
 func (l *loginFlow) omitResource(rejected *oauth.Error) error {
 	if l.config.Resource != "" || resourceParam(l.plan.resource) == "" {
 		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Code: rejected.Code, Err: rejected,
-			Message: "the authorization server refuses the resource parameter"}
+			Message: "the authorization server rejects the resource parameter"}
 	}
 	l.plan.resource.Omit, l.plan.resource.Reason = true, "the authorization server rejects it"
 	return l.tryAgain(rejected)
@@ -292,7 +306,7 @@ func (l *loginFlow) onCodeRejected(ctx context.Context, t *tokenRequest, rejecte
 	case oauth.ClassScope:
 		return l.reduceScope(rejected)
 	case oauth.ClassOther:
-		// Some servers tell a client that they have forgotten no more than this.
+		// Some servers return no more than this to a client that they have forgotten.
 		about := rejected.Status == http.StatusUnauthorized || rejected.Code == ""
 		if about && l.clients.client.Source == record.SourceDynamic && !l.clients.justRegistered {
 			return l.clients.onUnknown(ctx, rejected)
@@ -311,10 +325,10 @@ func (l *loginFlow) storeGrant(ctx context.Context, t *oauth.TokenResponse, at t
 		RevocationEndpoint: as.RevocationEndpoint,
 		Resource:           l.plan.resource,
 		ScopeRequested:     l.scope,
-		ScopeGranted:       l.scope, // unless the answer says otherwise (RFC 6749, section 5.1)
+		ScopeGranted:       l.scope, // unless the response has another (RFC 6749, section 5.1)
 	}
 	applyToken(grant, t, at)
-	// The code is spent: nobody calls this off any more.
+	// The code is used up: the login cannot be canceled any more.
 	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
 	defer cancel()
 	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
@@ -345,7 +359,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, t *oauth.TokenResponse, at t
 	case !l.interactive && l.config.locked == nil && l.records.keepUnsaved(rec, t.AccessToken):
 		l.notice("the login could not be stored and lives in this process only, which goes on trying: %v", err)
 	default:
-		// Nobody will have these tokens.
+		// These tokens are lost.
 		rec = rec.Clone()
 		rec.Grant = grant
 		if _, revokeErr := l.revoker.revokeGrant(context.WithoutCancel(ctx), rec); revokeErr != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// LogoutOptions are what Logout can be asked. The zero value revokes the tokens
+// LogoutOptions are the options of [Client.Logout]. The zero value revokes the tokens
 // at the server, forgets them here, and forgets the client with them.
 type LogoutOptions struct {
 	// NoRevoke leaves the server alone.
@@ -24,17 +24,17 @@ type LogoutOptions struct {
 	DeleteClient bool
 }
 
-// LogoutResult says what happened here and at the server. The credential is gone
+// LogoutResult reports what happened here and at the server. The credential is gone
 // here whenever Logout returned no error; the server may not have heard of it.
 type LogoutResult struct {
 	WasSignedIn bool
 
 	// Damaged: what was stored could not be read. All copies of it are deleted,
-	// and the server could not be asked for anything.
+	// and nothing could be revoked at the server.
 	Damaged bool
 
 	Revoked     bool  // the server confirmed the revocation (RFC 7009)
-	RevokeError error // why it did not; nil if it was not asked
+	RevokeError error // why it did not; nil if there was no request
 
 	ClientDeleted     bool
 	DeleteClientError error
@@ -43,7 +43,7 @@ type LogoutResult struct {
 // Logout forgets the credential of a server, and has the server forget it.
 //
 // The record is put out of use first, durably, so that no process refreshes it any
-// more; then the server is asked; then the record is deleted, with all copies
+// more; then the token is revoked at the server; then the record is deleted, with all copies
 // that the store has of it. A server that cannot be reached does not keep the
 // credential alive here, and neither does the end of ctx once the record is out
 // of use: that ends the wait for the server, which RevokeError then says.
@@ -153,7 +153,7 @@ func (s *session) forget(ctx context.Context, rec *record.Record, keepClients bo
 			return err
 		}
 		if rec.Grant != nil {
-			return nil // somebody has signed in again meanwhile; that login is not ours to end
+			return nil // a user has signed in again meanwhile; that login stays
 		}
 	}
 	return storeError(ctx, s.serverURL, store.ErrConflict)

@@ -57,7 +57,7 @@ func parseServerURL(raw string, allowHTTP bool) (*url.URL, error) {
 
 // covers reports whether the session's token may be sent to u: the server's own
 // origin, at or below the server's path, or where the server named its endpoint (RFC 6750,
-// section 5.3: a token goes to nobody else).
+// section 5.3: a token goes to no other server).
 func (m *mcpServer) covers(u *url.URL) bool {
 	if u.Scheme == m.url.Scheme && u.Host == m.url.Host && u.Path == m.url.Path && u.RawPath == m.url.RawPath {
 		return true // nearly always

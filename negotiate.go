@@ -1,6 +1,7 @@
 package handstamp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/url"
@@ -167,19 +168,10 @@ func (l *loginClients) requestRegistration(ctx context.Context, t registrationTe
 // registrationWait returns how long to wait before the same registration is requested
 // again, if err is a reason to: 429 and 503.
 func registrationWait(err error, try int) (wait time.Duration, patient bool) {
-	var passing *oauth.TransientError
-	var rejected *oauth.Error
-	status := 0
-	switch {
-	case errors.As(err, &passing):
-		status, wait = passing.Status, passing.RetryAfter
-	case errors.As(err, &rejected):
-		status, wait = rejected.Status, rejected.RetryAfter
-	}
-	if wait == 0 {
-		wait = backoff(try)
-	}
-	return wait, status == 429 || status == 503
+	failed, isFailed := errors.AsType[*oauth.TransientError](err)
+	rejected, isRejected := errors.AsType[*oauth.Error](err)
+	return cmp.Or(retryAfter(err), backoff(try)),
+		isFailed && unprocessed(failed.Status) || isRejected && unprocessed(rejected.Status)
 }
 
 // narrow gives up what a rejection blames and returns its name; "" if there is nothing
@@ -282,20 +274,14 @@ func (l *loginState) reportOmitted(omitted []string) {
 	}
 }
 
-// learnOf changes what is learned of the login's issuer, and stores it. That it can not
-// be stored is no reason to end the login.
+// learnOf changes what is learned of the login's issuer, and stores it.
 func (l *loginState) learnOf(ctx context.Context, change func(*record.Learned)) {
 	issuer := l.plan.server.Issuer
-	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
+	l.remember(ctx, "what was learned of the authorization server", func(rec *record.Record) {
 		learned := rec.LearnedOf(issuer)
 		change(&learned)
 		rec.Learn(learned)
-		return nil
 	})
-	l.rec = rec
-	if err != nil {
-		l.log.Debug("what was learned of the authorization server could not be stored", "error", err)
-	}
 }
 
 // rejectsOfflineAccess reports whether a rejection speaks of offline access, which some

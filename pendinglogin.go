@@ -12,11 +12,11 @@ import (
 )
 
 const (
-	// waitingNoticeDelay is how long the claim to sign in may take before the person
-	// is told that somebody else has it.
+	// waitingNoticeDelay is how long a login waits for its lock before the user
+	// is informed that another process has it.
 	waitingNoticeDelay = firstLook
 
-	// reopenBrowserAfter is how old another process's tab is when a person who asks for
+	// reopenBrowserAfter is how old another process's tab is when a user who starts
 	// a login is given a new one: the old one has been closed, or is not seen.
 	reopenBrowserAfter = 10 * time.Second
 )
@@ -29,7 +29,7 @@ func (l *loginFlow) recordPendingLogin(ctx context.Context, r AuthorizationReque
 	if l.callback.listener == nil && !r.CanRegisterAnew {
 		return
 	}
-	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
+	l.remember(ctx, "the pending login", func(rec *record.Record) {
 		if l.callback.listener != nil {
 			rec.PendingLogin = &record.PendingLogin{
 				At: time.Now().UTC(), URL: secret.String(r.URL), Issuer: r.Issuer, RedirectURI: r.RedirectURI, Scope: r.Scope,
@@ -38,13 +38,7 @@ func (l *loginFlow) recordPendingLogin(ctx context.Context, r AuthorizationReque
 		if r.CanRegisterAnew {
 			l.markCallback(rec, false)
 		}
-		return nil
 	})
-	if err != nil {
-		l.log.Debug("other processes cannot be told of this login", "error", err)
-		return
-	}
-	l.rec = rec
 }
 
 // recordCallback takes the mark away that recordPendingLogin made.
@@ -52,15 +46,7 @@ func (l *loginFlow) recordCallback(ctx context.Context) {
 	if !l.clients.client.NoCallback && !(l.clients.canReplaceDocument() && l.rec.LearnedOf(l.clients.client.Issuer).NoMetadataDocument) {
 		return
 	}
-	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
-		l.markCallback(rec, true)
-		return nil
-	})
-	if err != nil {
-		l.log.Debug("the callback could not be noted", "error", err)
-		return
-	}
-	l.rec = rec
+	l.remember(ctx, "the callback", func(rec *record.Record) { l.markCallback(rec, true) })
 }
 
 // markCallback notes whether the login's client has brought a callback.
@@ -77,8 +63,8 @@ func (l *loginFlow) markCallback(rec *record.Record, came bool) {
 	}
 }
 
-// clearPendingLogin removes what a process left behind that was killed while it waited
-// for a person.
+// clearPending removes what a process left behind that was killed while it waited
+// for the user.
 func (l *logins) clearPending(ctx context.Context, rec *record.Record) *record.Record {
 	if rec.PendingLogin == nil {
 		return rec
@@ -93,10 +79,10 @@ func (l *logins) clearPending(ctx context.Context, rec *record.Record) *record.R
 	return dropped
 }
 
-// lockLogin is lockUnless for a lock that may be held for as long as a person
-// needs. That person is told where to go on, and who asks for a login explicitly
-// gets a tab of their own once the other is old. A record that the login could not replace
-// is an error here, before anybody is sent to a browser.
+// lock is lockUnless for a lock that may be held for as long as a user
+// needs. The user is shown where to go on, and [Client.Login]
+// opens a tab of its own once the other is old. A record that the login could not replace
+// is an error here, before the user is sent to a browser.
 func (l *logins) lock(ctx context.Context, name store.LockName, req loginRequest, served func(*record.Record) bool) (unlock func(), rec *record.Record, err error) {
 	w := &loginWait{credential: l.credential, ctx: ctx, began: time.Now(), byUser: req.byUser}
 	unlock, rec, err = l.records.lockUnless(ctx, name, func(rec *record.Record) bool {
@@ -110,7 +96,7 @@ func (l *logins) lock(ctx context.Context, name store.LockName, req loginRequest
 	switch {
 	case busy != nil && errors.Is(context.Cause(ctx), errLoginTimeout):
 		return nil, nil, &Error{Kind: ErrTimeout, Server: l.serverURL, Err: busy, Hint: busy.Hint(),
-			Message: "nobody completed the login that another process has begun"}
+			Message: "the login that another process has begun was not completed"}
 	case err != nil:
 		return nil, nil, err
 	case unlock != nil && rec.Version > record.SchemaVersion && !served(rec):

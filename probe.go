@@ -62,7 +62,7 @@ func readServerReply(resp *http.Response) *serverReply {
 }
 
 // wantsLogin reports whether the reply is that of a server that wants a token,
-// even if nothing else at its host says so.
+// even if nothing else at its host shows it.
 func (r *serverReply) wantsLogin() bool {
 	return r.challenge.Found || r.status == http.StatusUnauthorized && !r.page && r.scheme == ""
 }
@@ -156,7 +156,7 @@ func (m *mcpServer) noLoginError(r *serverReply) error {
 	return e
 }
 
-// noServerError says that a URL is not that of an MCP server.
+// noServerError returns the error of a URL that is not that of an MCP server.
 func (m *mcpServer) noServerError(r *serverReply) *Error {
 	what := statusText(r.status)
 	switch {

@@ -6,17 +6,15 @@ import (
 	"net/url"
 )
 
-// Prompt is what a login needs from the user. Every field may be nil, which
-// means "cannot"; the zero Prompt opens a browser and says nothing. [TerminalPrompt]
-// returns one for a user at a terminal.
-// The functions are called one login at a time for a server, but for different
-// servers at once.
+// Prompt is how a login reaches the user. A nil field means that there is no such way; the zero
+// Prompt opens a browser and shows nothing. [TerminalPrompt] returns one for a user at a terminal.
+// For one server the functions are called for one login at a time, for different servers at once.
 type Prompt struct {
-	// Authorize stands in place of browser and listener: it gets the
-	// authorization URL and returns the parameters with which the authorization
-	// server called the redirect URI back, all of them. Handstamp checks state
-	// and iss itself. Set Client.RedirectURI to the URI at which the
-	// application receives the call.
+	// Authorize takes the place of browser and listener, for an application with a web page of its
+	// own: it sends its user to the authorization URL and returns all parameters with which the
+	// authorization server called the redirect URI back. [AuthorizationRequest.State] identifies
+	// the call. Handstamp checks state and iss (RFC 9207) itself. Set [Client.RedirectURI] to
+	// the URI at which the application receives the call. Authorize must return when ctx ends.
 	Authorize func(ctx context.Context, r AuthorizationRequest) (url.Values, error)
 
 	// OpenURL opens the authorization URL in a browser. Nil starts the command in
@@ -25,19 +23,19 @@ type Prompt struct {
 	// An error does not end the login as long as Show or Paste is there.
 	OpenURL func(ctx context.Context, rawURL string) error
 
-	// Show tells the user what is awaited, before OpenURL is called. The
+	// Show shows the user what is awaited, before OpenURL is called. The
 	// listener is up by then.
 	Show func(ctx context.Context, r AuthorizationRequest)
 
 	// Paste waits for the user to paste the URL that the browser ended at:
 	// the way in where the browser runs on another machine. It is raced against
 	// the listener and must return when ctx ends. The URL has to carry the
-	// state of this login; a bare code is rejected. It returns ErrRegisterAnew if the
-	// user says that the page shows an error and AuthorizationRequest.CanRegisterAnew
+	// state of this login; a bare code is rejected. It returns [ErrRegisterAnew] if the
+	// user reports that the page shows an error and [AuthorizationRequest.CanRegisterAnew]
 	// was set: the login then goes on with a newly registered client.
 	Paste func(ctx context.Context) (string, error)
 
-	// Waiting tells the user that another process is signing in to the same
+	// Waiting informs the user that another process is signing in to the same
 	// server and that its result is awaited. The request is that process's; the
 	// user can go on with it in any browser on this machine. It is called again
 	// when the URL, empty at first, becomes known or changes, and must return
@@ -48,12 +46,17 @@ type Prompt struct {
 // AuthorizationRequest is a login that waits for the user.
 type AuthorizationRequest struct {
 	ServerURL   string // as the user gave it
-	Issuer      string // who is going to ask
+	Issuer      string // the authorization server
 	URL         string // to be opened in a browser; it holds no secret, but is good for one login only
 	RedirectURI string
-	Scope       string // as requested, space-separated
 
-	// CanRegisterAnew says that the login uses a client from an earlier session, which
+	// State is the state parameter of the URL, and of the callback that belongs to it (RFC 6749,
+	// section 4.1.2): an application with several logins under way matches them by it.
+	State string
+
+	Scope string // as requested, space-separated
+
+	// CanRegisterAnew reports that the login uses a client from an earlier session, which
 	// the authorization server may have forgotten, and that another can be registered.
 	// Where it has, often only the user sees it, on a page that never redirects.
 	CanRegisterAnew bool
@@ -63,7 +66,7 @@ type AuthorizationRequest struct {
 // registered client.
 var ErrRegisterAnew = errors.New("handstamp: register the client anew")
 
-// LoginPolicy says whether a request that needs a login may start one.
+// LoginPolicy decides whether a request that needs a login may start one.
 type LoginPolicy int
 
 const (

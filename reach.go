@@ -31,7 +31,7 @@ func (m *mcpServer) reach(host string) oauth.Reach {
 	return oauth.ReachPublic
 }
 
-// observeServer returns a context for requests to the MCP server, by transport, that notes
+// observe returns a context for requests to the MCP server, by transport, that notes
 // whether the server is in a private network. A name proves it only by a connection with a
 // certificate for it: what a name resolves to is its owner's to say.
 func (m *mcpServer) observe(ctx context.Context, transport http.RoundTripper) context.Context {
@@ -98,7 +98,7 @@ const resolveTimeout = 2 * time.Second
 
 // resolveAuthorizationHost returns an error if the authorization endpoint's name leads to an
 // address out of reach. The guard sees the other endpoints when it dials them; here it is the
-// browser that dials. A name that cannot be looked up is the browser's to judge.
+// browser that dials. A name that cannot be looked up is left to the browser.
 func (d *discovery) resolveAuthorizationHost(ctx context.Context, endpoint string) error {
 	u, err := url.Parse(endpoint)
 	t, guarded := d.fetcher.HTTP.(*http.Transport)

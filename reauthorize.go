@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// retryCooldown is how long nothing is tried after a server has refused a
-	// token fresh from a login, nor a renewal after it has refused a token fresh
+	// retryCooldown is how long nothing is tried after a server has rejected a
+	// token fresh from a login, nor a refresh after it has rejected a token fresh
 	// from one.
 	retryCooldown = 30 * time.Second
 
@@ -26,7 +26,7 @@ const (
 )
 
 // retryState is how far one request has come on the ladder: another stored token,
-// a renewal, a login.
+// a refresh, a login.
 type retryState struct {
 	refreshes    int
 	logins       int
@@ -42,8 +42,8 @@ type reauthorizer struct {
 	prover    *prover
 }
 
-// reauthorize finds the token with which a refused request is to be sent again. It
-// returns nil if there is none and the response is the answer.
+// reauthorize finds the token with which a rejected request is to be sent again. It
+// returns nil if there is none and the caller gets the response.
 func (a *reauthorizer) reauthorize(ctx context.Context, r *retryState, used *cachedToken, resp *http.Response) (*cachedToken, error) {
 	challenge := a.secrets.challengeOf(resp, used)
 	forbidden := resp.StatusCode == http.StatusForbidden
@@ -106,7 +106,7 @@ func (a *reauthorizer) loginAfterRejection(ctx context.Context, r *retryState, c
 	snap, err := a.logins.login(ctx, loginRequest{challenge: challenge, rejectedToken: rejected})
 	if a.history.loginCount() == before && r.sharedTokens < maxSharedTokens {
 		// Another process has stored that token, which need not come from a login:
-		// what it renewed is of no use either where the server has moved.
+		// a token that it refreshed is of no use either where the server has moved.
 		r.sharedTokens++
 		r.logins--
 	}
@@ -145,7 +145,7 @@ func (a *reauthorizer) refreshRejected(ctx context.Context, r *retryState, rejec
 
 // stepUp signs in for the scope that a request needs beside those that the
 // login has (MCP authorization, "Step-Up Authorization Flow"). What the server
-// keeps refusing is not asked for for ever.
+// goes on rejecting is not requested for ever.
 func (a *reauthorizer) stepUp(ctx context.Context, r *retryState, used *cachedToken, challenge oauth.BearerChallenge) (*cachedToken, error) {
 	needed := strings.Fields(challenge.Scope)
 	if len(needed) == 0 || used == nil {
@@ -162,8 +162,8 @@ func (a *reauthorizer) stepUp(ctx context.Context, r *retryState, used *cachedTo
 	scopes := needed
 	if g := rec.Grant; g != nil && g.AccessToken == used.token &&
 		containsAll(strings.Fields(g.ScopeRequested), needed) && !containsAll(strings.Fields(g.ScopeGranted), needed) {
-		// It was asked for, here or in another process, and not granted: a further
-		// tab would end the same. A login that a person asks for may change that.
+		// It was requested, here or in another process, and not granted: a further
+		// tab would end the same. [Client.Login] may change that.
 		return nil, nil
 	}
 	if rec.Grant != nil {

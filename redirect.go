@@ -127,7 +127,7 @@ func redirectedFrom(req *http.Request) *http.Request {
 }
 
 // nameRequest sets the request of a response that a RoundTripper has left without: what follows
-// a redirect is told by it.
+// a redirect is checked by it.
 func nameRequest(resp *http.Response, req *http.Request) {
 	if resp.Request == nil {
 		resp.Request = req

@@ -13,21 +13,21 @@ import (
 )
 
 const (
-	// refreshTimeout bounds a renewal: the wait for its lock, the requests, and
+	// refreshTimeout bounds a refresh: the wait for its lock, the requests, and
 	// what remains to store their result. It runs on a context of its own:
 	// callers come and go, but a refresh token that was sent must see its
 	// successor stored.
 	refreshTimeout = lockTimeout + requestTimeout + 15*time.Second
 
-	// lockTimeout bounds the wait for another process's renewal. It is longer
+	// lockTimeout bounds the wait for another process's refresh. It is longer
 	// than one may take, so that giving up means a holder that hangs.
 	lockTimeout = 40 * time.Second
 
-	// requestTimeout bounds all requests of one renewal together.
+	// requestTimeout bounds all requests of one refresh together.
 	requestTimeout = 35 * time.Second
 
 	// refreshGrace is how long a caller with a token that is still valid waits for
-	// a renewal ahead of time before it goes on with the token at hand.
+	// a refresh ahead of time before it goes on with the token at hand.
 	refreshGrace = 2 * time.Second
 )
 
@@ -46,7 +46,7 @@ type refresher struct {
 // flight is work that one goroutine does for all that ask meanwhile.
 type flight struct {
 	done   chan struct{}
-	cancel context.CancelFunc // ends a login, and a renewal as long as it waits for its turn
+	cancel context.CancelFunc // ends a login, and a refresh as long as it waits for its lock
 	snap   *cachedToken
 	err    error
 
@@ -55,8 +55,8 @@ type flight struct {
 
 // refresh returns a token newer than the one that why complains of: from the
 // store, if another process was faster, or from the authorization server. It
-// returns nil if only a person can help. Callers share one renewal; each waits
-// with its own context, whose end does not end the renewal.
+// returns nil if only a user can help. Callers share one refresh; each waits
+// with its own context, whose end does not end the refresh.
 func (r *refresher) refresh(ctx context.Context, why tokenNeed) (*cachedToken, error) {
 	var fallback <-chan time.Time
 	if why == (tokenNeed{}) {
@@ -85,11 +85,11 @@ func (r *refresher) refresh(ctx context.Context, why tokenNeed) (*cachedToken, e
 		if f.err != nil || !joined || f.snap == nil || why.accepts(f.snap.token, f.snap.expiresAt, time.Now()) {
 			return f.snap, f.err
 		}
-		// The flight under way was somebody else's, who wanted less.
+		// The flight under way was for another need, which is met by less.
 	}
 }
 
-// refreshFlight returns the renewal under way, or starts one.
+// flight returns the refresh under way, or starts one.
 func (r *refresher) flight(ctx context.Context, why tokenNeed) (f *flight, joined bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -109,9 +109,9 @@ func (r *refresher) flight(ctx context.Context, why tokenNeed) (f *flight, joine
 		defer stop()
 		defer func() {
 			// A panic must not leave callers waiting; what was received is
-			// stored by then, and the next renewal finds it.
+			// stored by then, and the next refresh finds it.
 			if p := recover(); p != nil {
-				f.err = fmt.Errorf("handstamp: renewal failed: %T", p)
+				f.err = fmt.Errorf("handstamp: refresh failed: %T", p)
 			}
 			r.mu.Lock()
 			r.active = nil
@@ -202,9 +202,9 @@ func (r *refresher) withoutRequest(ctx context.Context, rec *record.Record, need
 	return nil, r.tokens.markRejected(ctx, rec, need)
 }
 
-// lockRefresh waits for the renewal lock and reads the record again under it. If
-// another process stores what is needed meanwhile, it stops waiting: then the
-// rejection is settled.
+// lock waits for the refresh lock and reads the record again under it. If
+// another process stores what is needed meanwhile, it stops waiting, with the
+// decision to use that.
 func (r *refresher) lock(ctx context.Context, why tokenNeed) (unlock func(), rec *record.Record, v decision, err error) {
 	ctx, cancel := awake.WithTimeout(ctx, r.lockTimeout(), errLockTimeout)
 	defer cancel()
@@ -226,7 +226,7 @@ func (r *refresher) lock(ctx context.Context, why tokenNeed) (unlock func(), rec
 
 var errLockTimeout = errors.New("handstamp: lock timeout")
 
-// refreshLockTimeout returns how long another process's refresh is waited for.
+// lockTimeout returns how long another process's refresh is waited for.
 func (r *refresher) lockTimeout() time.Duration {
 	switch limit := min(r.config.LockTimeout, lockTimeout); {
 	case limit <= 0:

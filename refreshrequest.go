@@ -227,7 +227,7 @@ func (r *refreshAttempt) learn(rec *record.Record) {
 	rec.Grant.TokenEndpoint = t.redeem.Endpoint
 }
 
-// saveRawResponse makes the answer durable before it is interpreted, so that neither a
+// saveRawResponse makes the response durable before it is interpreted, so that neither a
 // crash nor a mistake of ours can lose the refresh token in it.
 //
 // A login or logout that came in between makes it fail, and is left to accept.
@@ -243,7 +243,7 @@ func (r *refreshAttempt) saveRawResponse(ctx context.Context, rec *record.Record
 	err := r.records.put(ctx, rec, r.space)
 	r.space = nil
 	for try := 1; err != nil && !errors.Is(err, store.ErrConflict) && try < maxTries; try++ {
-		r.log.Error("renewed token could not be stored, trying again", "error", err)
+		r.log.Error("the refreshed token could not be stored, trying again", "error", err)
 		if sleep(ctx, backoff(try)) != nil {
 			return
 		}
@@ -251,7 +251,7 @@ func (r *refreshAttempt) saveRawResponse(ctx context.Context, rec *record.Record
 	}
 }
 
-// rawResponse returns a saved answer as the protocol layer reads it.
+// rawResponse returns a saved response as the protocol layer reads it.
 func rawResponse(a *record.RawResponse) *oauth.RawResponse {
 	return &oauth.RawResponse{
 		Status: a.Status, ContentType: a.ContentType, Body: a.Body,

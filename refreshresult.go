@@ -35,7 +35,7 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *record.Record, at 
 		if !r.records.keepUnsaved(rec, t.AccessToken) {
 			return nil, err
 		}
-		r.notice("the renewed login could not be stored and lives in this process only, which goes on trying: %v", err)
+		r.notice("the refreshed login could not be stored and lives in this process only, which goes on trying: %v", err)
 	}
 	if r.need.rejected != "" {
 		r.history.recordReplacement(secret.String(t.AccessToken))
@@ -43,9 +43,9 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *record.Record, at 
 	return r.tokens.useIssued(rec), nil
 }
 
-// resultAfterReplacement is what remains to do when the grant was replaced or removed while
-// it was being renewed: a login that came meanwhile is used, and what nobody
-// wants any more is revoked.
+// resultAfterReplacement handles a grant that was replaced or removed while
+// it was being refreshed: a login that came meanwhile is used, and a token that is not
+// wanted any more is revoked.
 func (r *refreshAttempt) resultAfterReplacement(ctx context.Context, rec *record.Record, t *oauth.TokenResponse) (*cachedToken, error) {
 	if rec.Grant == nil && t.RefreshToken != "" {
 		ctx, cancel := awake.WithTimeout(ctx, revokeTimeout, nil)
@@ -215,7 +215,7 @@ func (r *refreshAttempt) onTransientError(ctx context.Context, rec *record.Recor
 	return nil, r.errs.unreachable(rec, cause)
 }
 
-// applyToken writes a token response into the grant. What the answer omits
+// applyToken writes a token response into the grant. What the response omits
 // stays as it was (RFC 6749, sections 5.1 and 6).
 func applyToken(g *record.Grant, t *oauth.TokenResponse, at time.Time) {
 	g.AccessToken, g.TokenType = secret.String(t.AccessToken), t.TokenType

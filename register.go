@@ -268,7 +268,7 @@ func (l *loginClients) registrationRequired(ctx context.Context, why string, cau
 	return e
 }
 
-// onUnknownClient is called when the server does not know the client or does not
+// onUnknown is called when the server does not know the client or does not
 // accept its authentication. One that we registered gives way to a new
 // registration, once; one that the user configured is the user's to change.
 func (l *loginClients) onUnknown(ctx context.Context, rejected *oauth.Error) error {
@@ -289,7 +289,7 @@ func (l *loginClients) onUnknown(ctx context.Context, rejected *oauth.Error) err
 	id, issuer := l.client.ID, l.client.Issuer
 	l.unknownClientID = id
 	if !rejected.Structured() {
-		// Enough to try another client, but the stored one may still renew the
+		// Enough to try another client, but the stored one may still refresh the
 		// login at hand, if this one comes to nothing.
 		return l.tryAgain(rejected)
 	}
@@ -319,10 +319,10 @@ func (l *loginClients) canRegisterAnew() bool {
 		l.client.Source == record.SourceDynamic && !l.justRegistered && l.plan.server.RegistrationEndpoint != ""
 }
 
-// probeAuthMethod asks the token endpoint, with a made-up code, whether a method
-// that was chosen by default is right, before a person is sent to the browser:
+// probeAuthMethod finds out at the token endpoint, with a made-up code, whether a method
+// that was chosen by default is right, before the user is sent to the browser:
 // invalid_grant means that the client was authenticated (RFC 6749, section 5.2).
-// It asks only where the server lists several, of a client that it has not
+// It does so only where the server lists several, for a client that was not
 // registered just now.
 func (l *loginClients) probeAuthMethod(ctx context.Context) error {
 	listed := l.plan.server.TokenEndpointAuthMethodsSupported
@@ -367,12 +367,12 @@ func (l *loginClients) learnMethod(t *tokenRequest) {
 	}
 }
 
-// preflightTimeout bounds the question whether the authorization endpoint knows
-// the client; no answer is as good as yes.
+// preflightTimeout bounds the request that shows whether the authorization endpoint knows
+// the client; without a response the login goes on.
 const preflightTimeout = 5 * time.Second
 
-// probeClient asks the authorization endpoint whether it knows the client: one that was
-// registered earlier, or a client ID metadata document. Many servers tell only the user
+// probeClient finds out whether the authorization endpoint knows the client: one that was
+// registered earlier, or a client ID metadata document. Many servers show only the user
 // that they do not, on a page that never redirects.
 func (l *loginClients) probeClient(ctx context.Context, rawURL string) error {
 	if l.clientProbed || !l.canRegisterAnew() {

@@ -10,11 +10,11 @@ import (
 )
 
 // replayBuffer remembers a request body as it goes out, so that it can be sent again. It
-// never reads ahead: a body may be a pipe that somebody is still writing to.
+// never reads ahead: a body may be a pipe that is still written to.
 type replayBuffer struct {
 	io.ReadCloser
 
-	mu   sync.Mutex // a transport may read on after it has answered
+	mu   sync.Mutex // a transport may read on after it has returned
 	sent bytes.Buffer
 	done bool // the whole body went out
 	gone bool // too large to be remembered
@@ -50,10 +50,10 @@ func (t *replayBuffer) again() (io.ReadCloser, bool) {
 // bytes, where the request has no GetBody.
 const maxReplay = 1 << 20
 
-// drainTime bounds the wait for the rest of a response that nobody reads.
+// drainTime bounds the wait for the rest of a response that is not used.
 const drainTime = 200 * time.Millisecond
 
-// drainAndClose reads a response that nobody will, so that its connection can be used
+// drainAndClose reads a response that is not used, so that its connection can be used
 // again; one whose end is long in coming loses its connection instead.
 func drainAndClose(resp *http.Response) {
 	read := make(chan struct{})

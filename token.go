@@ -10,7 +10,7 @@ import (
 	"github.com/handstamp/handstamp/secret"
 )
 
-// TokenOptions are what Token can be asked. The zero value wants a token that
+// TokenOptions are the options of [Client.Token]. The zero value is for a token that
 // is not about to expire.
 type TokenOptions struct {
 	// Refresh says that the current token does not work: it is refreshed whatever
@@ -56,7 +56,7 @@ func (c *Client) Token(ctx context.Context, serverURL string, o TokenOptions) (*
 }
 
 // freshToken returns what to send with a request: nil if there is no usable
-// token, so that the server's refusal tells how to get one. While the token is
+// token, so that the server's rejection shows how to get one. While the token is
 // fresh it takes no lock and does no I/O.
 func (s *session) freshToken(ctx context.Context) (*cachedToken, error) {
 	if snap := s.tokens.current.Load(); snap.fresh() {

@@ -132,7 +132,7 @@ func (t *tokenRequest) repeatsPartial(token *oauth.TokenResponse, at time.Time) 
 
 // repeatsLost reports whether to send the grant again, once, because its response was lost. If
 // the server did not see the grant, this succeeds; if it did and accepts a repetition, too;
-// otherwise nothing is lost that was not lost already, for nobody holds the new tokens.
+// otherwise nothing is lost that was not lost already, for no process holds the new tokens.
 func (t *tokenRequest) repeatsLost(err error) bool {
 	lost, ok := errors.AsType[*oauth.SendError](err)
 	if t.repeat != sendUntilResponse || t.replayed || !ok || !lost.Sent {

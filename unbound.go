@@ -14,8 +14,8 @@ import (
 // have sent.
 const maxUnboundNotices = 3
 
-// callbackJudge returns what tells the response to a login from any other call to
-// its redirect URI. It reports an error response without a state to the user, once
+// checkCallback returns a function that separates the response to a login from any other call to
+// its redirect URI. The function reports an error response without a state to the user, once
 // for each code: some authorization servers leave the state out, but so would a
 // stranger, and the wait goes on. It is safe for concurrent use.
 func (cb *callbackReceiver) checkCallback(want oauth.ExpectedCallback) func(url.Values) error {

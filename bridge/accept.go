@@ -8,19 +8,19 @@ import (
 // What the host sends is forwarded as it came, or not at all: a message that host,
 // bridge and server may read in different ways would get past the filter of tools.
 
-// accept deals with one message of the host's.
+// accept handles one message from the host.
 func (b *bridge) accept(line []byte) {
 	m, err := parse(line)
 	switch {
 	case err != nil:
-		b.rejectLine(glimpseOf(line), &Trouble{Code: codeParse, Reason: "parse", Message: "the message is not valid JSON: " + err.Error()})
+		b.rejectLine(glimpseOf(line), notParsed("the message is not valid JSON: "+err.Error()))
 		return
 	case m.batch:
 		b.acceptBatch(m)
 		return
 	}
 	if m.mangled {
-		m.id = validUTF8(m.id) // what answers it is valid
+		m.id = validUTF8(m.id) // the response to it is valid
 	}
 	if t := b.objection(m); t != nil {
 		b.rejectMessage(m, t)
@@ -36,7 +36,7 @@ func (b *bridge) accept(line []byte) {
 	}
 }
 
-// send passes on what has no answer.
+// send passes on what has no response.
 func (b *bridge) send(m *message) {
 	b.sent.Add(1)
 	b.after(func() {
@@ -47,40 +47,39 @@ func (b *bridge) send(m *message) {
 
 // objection returns why a message is not forwarded; nil: it is.
 func (b *bridge) objection(m *message) *Trouble {
-	why := func(what string) *Trouble { return &Trouble{Code: codeInvalid, Reason: "invalid", Message: what} }
 	switch {
 	case m.mangled && b.Tool != nil:
-		return &Trouble{Code: codeParse, Reason: "parse", Message: "the message is not valid UTF-8"}
+		return notParsed("the message is not valid UTF-8")
 	case m.twice != "":
-		return why("the message has more than one " + m.twice)
+		return notForwarded("the message has more than one " + m.twice)
 	case m.similar != "" && b.Tool != nil:
-		return why("the message has a member that is " + m.similar + " in another case")
+		return notForwarded("the message has a member that is " + m.similar + " in another case")
 	case m.id != nil && !validID(m.id):
-		return why("an id is a string or a number")
+		return notForwarded("an id is a string or a number")
 	case m.is("tools/call") && b.Tool != nil && (text(m.target) == "" || !b.Tool(text(m.target))):
 		// A call that names no tool in the way of MCP may name it in another.
 		return &Trouble{Code: codeInvalidArgs, Reason: "tool_denied", Message: "this tool may not be called through this bridge"}
 	case m.method == nil && (m.id == nil || !m.response()):
-		return why("that is no JSON-RPC message")
+		return notForwarded("that is no JSON-RPC message")
 	}
 	return nil
 }
 
-// decline tells whoever waits for a message's answer that it was not forwarded.
+// rejectMessage sends an error for a message that is not forwarded to whichever side waits for its response.
 func (b *bridge) rejectMessage(m *message, t *Trouble) {
 	g := &glimpse{id: m.id, method: m.seen&hasMethod != 0, outcome: m.result != nil || m.error != nil}
 	if m.twice == "id" || g.id != nil && !validID(g.id) {
 		g.id = nil
 	}
 	if g.method && m.twice == "" && m.id == nil {
-		b.Logger.Warn("a notification of the host's was not forwarded", "why", t.Message)
+		b.Logger.Warn("a notification of the host was not forwarded", "why", t.Message)
 		return
 	}
 	b.rejectLine(g, t)
 }
 
-// rejectLine answers a message of the host's that is not forwarded. Of a response,
-// the server that waits for it is told, too.
+// rejectLine sends the host an error for a message that is not forwarded. For a response,
+// the server that waits for it gets an error, too.
 func (b *bridge) rejectLine(g *glimpse, t *Trouble) {
 	id := g.id
 	if id != nil && !g.method {
@@ -90,13 +89,13 @@ func (b *bridge) rejectLine(g *glimpse, t *Trouble) {
 		id = nil
 	}
 	if id != nil && b.find(id) != nil {
-		id = nil // that would answer another request
+		id = nil // another request has it
 	}
 	b.out.write(t.response(id))
 }
 
-// acceptBatch deals with a batch of the host's: what of it is not forwarded is
-// answered, and the rest goes on as it came.
+// acceptBatch handles a batch from the host: each request in it that is not forwarded gets
+// an error, and the rest is forwarded as it came.
 func (b *bridge) acceptBatch(m *message) {
 	var kept [][]byte
 	requests := make(map[string]bool)
@@ -106,10 +105,10 @@ func (b *bridge) acceptBatch(m *message) {
 		part, err := parse(element)
 		switch {
 		case err != nil || part.batch:
-			b.rejectLine(new(glimpse), &Trouble{Code: codeInvalid, Reason: "invalid", Message: "the batch has an element that is no JSON-RPC message"})
+			b.rejectLine(new(glimpse), notForwarded("the batch has an element that is no JSON-RPC message"))
 			return true
 		case part.request() && requests[idKey(part.id)]:
-			b.rejectLine(new(glimpse), &Trouble{Code: codeInvalid, Reason: "invalid", Message: "the batch has two requests with one id"})
+			b.rejectLine(new(glimpse), notForwarded("the batch has two requests with one id"))
 			return true
 		}
 		if t := b.objection(part); t != nil {
@@ -124,7 +123,7 @@ func (b *bridge) acceptBatch(m *message) {
 	})
 	switch {
 	case all == 0:
-		b.rejectLine(new(glimpse), &Trouble{Code: codeInvalid, Reason: "invalid", Message: "the batch is empty"})
+		b.rejectLine(new(glimpse), notForwarded("the batch is empty"))
 		return
 	case len(kept) == 0:
 		return

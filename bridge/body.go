@@ -69,7 +69,7 @@ type bodyReader struct {
 
 // read reads all, and calls long, once, before it is more than a long message.
 func (r *bodyReader) read(long func()) ([]byte, error) {
-	most := r.MaxMessage + 1 // one more tells that it is too long
+	most := r.MaxMessage + 1 // one more byte means that it is too long
 	if r.length >= 0 {
 		most = r.length + 1 // the line end will fit
 	}
@@ -93,18 +93,18 @@ func (r *bodyReader) read(long func()) ([]byte, error) {
 		case len(b) < cap(b):
 			continue
 		}
-		room := r.capacity(cap(b), most)
-		if cap(b) <= shortMessage && room > shortMessage {
+		next := r.capacity(cap(b), most)
+		if cap(b) <= shortMessage && next > shortMessage {
 			long()
 		}
-		if err := r.share.grow(r.ctx, room); err != nil {
+		if err := r.share.grow(r.ctx, next); err != nil {
 			return nil, err
 		}
-		b = slices.Grow(b, room-len(b))
+		b = slices.Grow(b, next-len(b))
 	}
 }
 
-// room returns the next capacity.
+// capacity returns the next capacity.
 func (r *bodyReader) capacity(full, most int) int {
 	switch {
 	case r.length >= 0 && full >= shortMessage && most <= giantMessage:

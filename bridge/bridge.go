@@ -1,10 +1,10 @@
-// Package bridge is a stdio MCP server in front of a remote one: what a host
-// writes on standard input goes to the server, and what the server answers comes
+// Package bridge is a stdio MCP server in front of a remote one: what an MCP host
+// writes on standard input goes to the server, and the server's responses come
 // back as one line each, byte for byte. It speaks Streamable HTTP in all its
 // revisions and the older HTTP+SSE, and translates where host and server are of
 // different eras. It knows an *http.Client and no OAuth: whatever signs requests
-// in does so below it, and tells it through Options.Person and Options.Explain
-// when a person is needed.
+// in does so below it, and reports through [Options.User] and [Options.Explain]
+// when the user is needed.
 package bridge
 
 import (
@@ -17,12 +17,12 @@ import (
 	"time"
 )
 
-// Options say what a bridge connects. Only URL, Stdin and Stdout are needed.
+// Options are the configuration of a bridge. Only URL, Stdin and Stdout are required.
 type Options struct {
 	// URL is the MCP server's endpoint.
 	URL string
 
-	// HTTP carries the requests. It must have no Timeout: an answer may be a
+	// HTTP carries the requests. It must have no Timeout: a response may be a
 	// stream that goes on for days. Its CheckRedirect is not used: redirects are
 	// followed on the origin of URL only, with method and body. Nil, or a client
 	// without a Transport, uses that of [NewTransport].
@@ -36,13 +36,13 @@ type Options struct {
 	Wire Wire
 
 	// InitializeWait is how long the host's initialize waits for the server's response.
-	// After that the bridge answers in the server's place, without tools, and announces
+	// After that the bridge responds in the server's place, without tools, and announces
 	// the lists once the server is there. Zero is 4 s, as some hosts wait for 5 s only.
 	// Negative: it waits for as long as the server takes.
 	InitializeWait time.Duration
 
-	// Brief says that the MCP host makes a request or two and leaves: it is not told what a
-	// server offers that says by itself that it is of 2026-07-28 or later.
+	// Brief is set if the MCP host makes a request or two and leaves: it does not learn what a
+	// server of 2026-07-28 or later offers.
 	Brief bool
 
 	// Header is sent with each request.
@@ -53,24 +53,24 @@ type Options struct {
 	// sessions, and no pings.
 	Ping time.Duration
 
-	// Tool says which tools the host may see and call. Nil: all.
+	// Tool reports whether the host may see and call a tool. Nil: all tools.
 	Tool func(name string) bool
 
-	// Name and Version are what the bridge calls itself where it has to answer
+	// Name and Version are what the bridge calls itself where it has to respond
 	// in the server's place, and to the server as its User-Agent, unless Header
 	// has one. Empty: "bridge" and "0" for the host, "handstamp" for the server.
 	Name, Version string
 
-	// Person tells that a login waits for somebody. Nil: nobody is ever waited
+	// User is where whatever signs in reports that it waits for the user. Nil: it never does.
 	// for.
 	User *User
 
-	// SignedIn reports whether a request could go through without a person, as
-	// far as is known on this machine. It is asked every few seconds while the
+	// SignedIn reports whether a request could go through without the user, as
+	// far as is known on this machine. It is called every few seconds while the
 	// last login has failed, so that one done elsewhere is noticed. Nil: unknown.
 	SignedIn func(ctx context.Context) bool
 
-	// Explain says what an error of HTTP means to the host. Nil, or a nil
+	// Explain returns what an error of HTTP means to the host. Nil, or a nil
 	// result, means that the server could not be reached.
 	Explain func(error) *Trouble
 
@@ -91,7 +91,7 @@ type Options struct {
 type Wire int
 
 const (
-	// WireAuto is Streamable HTTP, or HTTP+SSE where the server refuses that as
+	// WireAuto is Streamable HTTP, or HTTP+SSE where the server rejects that as
 	// the specification describes ("Backwards Compatibility").
 	WireAuto Wire = iota
 	WireHTTP      // Streamable HTTP only (2025-03-26 and later)
@@ -101,15 +101,15 @@ const (
 const (
 	defaultMaxMessage = 64 << 20
 
-	// lingering is how long a bridge whose standard input has ended waits for
-	// the answers that are due, and parting how long it takes its leave of the
+	// lingerTime is how long a bridge whose standard input has ended waits for
+	// the responses that are due, and endSessionTimeout how long ending the session may take
 	// server after that.
 	lingerTime        = 2500 * time.Millisecond
 	endSessionTimeout = time.Second
 )
 
 // Run bridges until standard input ends, standard output breaks or ctx ends. The
-// end of standard input leaves the answers that are due a few seconds; the end
+// end of standard input leaves the responses that are due a few seconds; the end
 // of ctx leaves them none. It returns nil in both cases.
 func Run(ctx context.Context, o Options) error {
 	life, end := context.WithCancel(ctx)
@@ -126,15 +126,15 @@ func Run(ctx context.Context, o Options) error {
 	case <-life.Done():
 	}
 	end()
-	f.mu.Lock()   // who is in enter has entered
-	f.mu.Unlock() //lint:ignore SA2001 the lock is a barrier: from here on nobody enters
+	f.mu.Lock()   // what is in enter has entered
+	f.mu.Unlock() //lint:ignore SA2001 the lock is a barrier: from here on nothing enters
 	worked := make(chan struct{})
 	go func() {
 		f.work.Wait()
 		close(worked)
 	}()
 	f.current().endSession(ctx)
-	// Whoever writes to a host that does not read is not waited for.
+	// What writes to a host that does not read is not waited for.
 	timer := time.NewTimer(endSessionTimeout / 4)
 	defer timer.Stop()
 	select {
@@ -148,23 +148,23 @@ func Run(ctx context.Context, o Options) error {
 	return err
 }
 
-// bridge is one session of the host's in a run. An initialize that follows another
+// bridge is one session of the host in a run. An initialize that follows another
 // begins a new one.
 type bridge struct {
 	*front
 	life        context.Context // ends with the run or the session
 	end         context.CancelFunc
 	before      <-chan struct{} // closed once the session before has ended; nil: there was none
-	sent        sync.WaitGroup  // what the host has sent that has no answer
+	sent        sync.WaitGroup  // what the host has sent that has no response
 	up          upstream
 	placeholder placeholder
 	era         eras
 
-	notifications inOrder // of the host's
+	notifications inOrder // of the host
 
 	mu      sync.Mutex // guards what follows
 	calls   map[string]*call
-	owned   map[string]*call // calls of the bridge's own that are answered on a stream for all
+	owned   map[string]*call // calls of the bridge's own that have their responses on a stream for all
 	barrier <-chan struct{}  // what is read now waits until it is closed; nil: nothing to wait for
 	serial  int              // counts the ids of requests of our own
 }
@@ -188,7 +188,7 @@ func (b *bridge) start() {
 	}
 }
 
-// personChanged bounds the requests under way by the user's patience from when the
+// userChanged bounds the requests under way from when the
 // user begins to be awaited, and corrects what the host was shown.
 func (b *bridge) userChanged() {
 	if awaited, _ := b.User.status(); awaited {
@@ -205,9 +205,9 @@ func (b *bridge) ping(ctx context.Context) {
 		if b.era.serverEra() != legacyEra || b.placeholder.active() {
 			continue
 		}
-		asking, cancel := context.WithTimeout(ctx, b.Ping)
-		if _, err := b.up.request(asking, object("jsonrpc", "2.0", "id", b.nextID(), "method", "ping")); err != nil {
-			b.Logger.Debug("a ping was not answered", "err", err)
+		pingCtx, cancel := context.WithTimeout(ctx, b.Ping)
+		if _, err := b.up.request(pingCtx, object("jsonrpc", "2.0", "id", b.nextID(), "method", "ping")); err != nil {
+			b.Logger.Debug("a ping had no response", "err", err)
 		}
 		cancel()
 	}
@@ -247,12 +247,12 @@ func (b *bridge) linger(ctx context.Context) {
 	}
 }
 
-// abandon answers what is still under way with an error. A host that reads no
+// abandon ends what is still under way with an error. A host that reads no
 // more is not waited for.
 func (b *bridge) abandon() {
-	told := make(chan struct{})
+	sent := make(chan struct{})
 	go func() {
-		defer close(told)
+		defer close(sent)
 		for _, c := range b.due() {
 			if !c.is("subscriptions/listen") {
 				c.fail(b.cutShort(c, "standard input ended"))
@@ -262,7 +262,7 @@ func (b *bridge) abandon() {
 	timer := time.NewTimer(endSessionTimeout / 4)
 	defer timer.Stop()
 	select {
-	case <-told:
+	case <-sent:
 	case <-timer.C:
 	}
 }
@@ -282,21 +282,21 @@ func (b *bridge) cutShort(c *call, because string) *Trouble {
 	return &t
 }
 
-// part tells the server that its session is over.
+// endSession notifies the server that its session is over.
 func (b *bridge) endSession(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endSessionTimeout)
 	defer cancel()
 	b.up.close(ctx)
 }
 
-// pipeSize is what a pipe holds where nobody has asked for more, in bytes.
+// pipeSize is what a pipe holds by default, in bytes.
 const pipeSize = 64 << 10
 
 // output is the host's end: whole lines, one writer at a time.
 type output struct {
 	mu      sync.Mutex
 	w       io.Writer
-	onError func() // called when nobody reads any more
+	onError func() // called when the host does not read any more
 	err     error
 	wide    bool
 }

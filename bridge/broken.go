@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// broken says what a failed exchange means.
+// broken returns what a failed exchange means.
 func (u *upstream) broken(err error) error {
 	if u.life.Err() != nil {
 		return u.life.Err()
@@ -24,7 +24,7 @@ func (u *upstream) broken(err error) error {
 	case u.unsent(err):
 		return t
 	}
-	u.Logger.Debug("the request got no answer", "err", err)
+	u.Logger.Debug("the request got no response", "err", err)
 	return lost
 }
 

@@ -15,18 +15,18 @@ import (
 )
 
 // TestNoConnection has a machine and a server that cannot agree on TLS: the host
-// is told why, and that nothing was done.
+// gets the reason, and that nothing was done.
 func TestNoConnection(t *testing.T) {
-	answer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { result(w, readRequest(r).id, initialized) })
+	response := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { result(w, readRequest(r).id, initialized) })
 	for name, tt := range map[string]struct {
 		start func() *httptest.Server
 		trust bool
 		says  string
 	}{
-		"unknown authority": {start: func() *httptest.Server { return httptest.NewTLSServer(answer) }, says: "--ca-file"},
-		"no TLS":            {start: func() *httptest.Server { return httptest.NewServer(answer) }, says: "speaks http, not https"},
+		"unknown authority": {start: func() *httptest.Server { return httptest.NewTLSServer(response) }, says: "--ca-file"},
+		"no TLS":            {start: func() *httptest.Server { return httptest.NewServer(response) }, says: "speaks http, not https"},
 		"client certificate": {trust: true, says: "certificate required", start: func() *httptest.Server {
-			s := httptest.NewUnstartedServer(answer)
+			s := httptest.NewUnstartedServer(response)
 			s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
 			s.StartTLS()
 			return s
@@ -42,7 +42,7 @@ func TestNoConnection(t *testing.T) {
 			}
 			h := start(t, bridge.Options{URL: strings.Replace(s.URL, "http://", "https://", 1), HTTP: client, Logger: logger(t)})
 			h.send(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`)
-			got := h.answer("1")
+			got := h.response("1")
 			message := get(t, got, "error", "message")
 			if get(t, got, "error", "code") != strconv.Itoa(bridge.CodeUnreachable) || get(t, got, "error", "data", "reason") != `"tls"` || !strings.Contains(message, tt.says) {
 				t.Errorf("got %s", got)

@@ -31,11 +31,11 @@ func bubbleServer(t *testing.T, handler http.HandlerFunc) bridge.Options {
 	return bridge.Options{URL: "http://server.test/mcp", HTTP: &http.Client{Transport: transport}, Logger: logger(t)}
 }
 
-// answerWithin is host.answer with a bound of its own, and returns how long the answer took.
-func (h *host) answerWithin(id string, bound time.Duration) (line string, took time.Duration) {
+// answerWithin is host.response with a bound of its own, and returns how long the response took.
+func (h *host) responseWithin(id string, bound time.Duration) (line string, took time.Duration) {
 	h.t.Helper()
 	began := time.Now()
-	line = h.waitWithin(bound, "answer to "+id, func(line string) bool {
+	line = h.waitWithin(bound, "response to "+id, func(line string) bool {
 		var m struct {
 			ID     json.RawMessage
 			Method string

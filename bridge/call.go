@@ -8,32 +8,31 @@ import (
 	"sync/atomic"
 )
 
-// call is a request of the host's that has no answer yet. It gets exactly one,
-// whoever has it first.
+// call is a request of the host's without a response yet. It gets exactly one: the first counts.
 type call struct {
 	*message
 	bridge *bridge
 	ctx    context.Context
 	cancel context.CancelFunc
-	ended  chan struct{} // closed when it is answered, or nobody waits for an answer any more
+	ended  chan struct{} // closed when it has its response, or no longer waits for one
 	once   sync.Once
 	ids    [][]byte        // the requests of a batch
 	lists  map[string]bool // those of them that list tools, by idKey
-	open   int             // how many of them have no answer yet; guarded by bridge.mu
+	open   int             // how many of them have no response yet; guarded by bridge.mu
 
 	// sink, if set, gets what the server sends for this call in the host's
-	// place, and reports whether that was the answer.
+	// place, and reports whether that was the response.
 	sink   func(m *message) bool
 	taking sync.Mutex // held while the sink takes something
-	failed *Trouble   // why it has ended without an answer; set before ended is closed
+	failed *Trouble   // why it has ended without a response; set before ended is closed
 
-	inputRequests chan *message // takes what the server asks in this call; nil: the host does
+	inputRequests chan *message // receives the server's requests in this call; nil: the host does
 	probe         bool          // a server/discover with which the host begins
-	quiet         bool          // the host is not to hear that a subscription was acknowledged
+	quiet         bool          // the host does not get the acknowledgement of the subscription
 	plain         bool          // sent on the session as it is, which it neither waits for nor replaces
 	hasty         bool          // a rejection is of interest, and not made up for later
 	left          atomic.Bool   // it may have reached the server
-	heard         bool          // the server has sent something on the request's stream
+	streamed      bool          // the server has sent something on the request's stream
 
 	on *sseStream // the stream of HTTP+SSE that it was sent for; nil: none
 
@@ -41,7 +40,7 @@ type call struct {
 }
 
 // open registers a request. It reports false for an id that is in use: the
-// protocol forbids it, and two answers with one id could not be told apart.
+// protocol forbids it, and two responses with one id could not be distinguished.
 func (b *bridge) open(m *message) (*call, bool) {
 	c := &call{message: m, bridge: b, ended: make(chan struct{})}
 	c.ctx, c.cancel = context.WithCancel(b.life)
@@ -76,13 +75,13 @@ func (b *bridge) open(m *message) (*call, bool) {
 	return c, true
 }
 
-// listsTools reports whether the answer to an id is a list of tools.
+// listsTools reports whether the response to an id is a list of tools.
 func (c *call) listsTools(id []byte) bool {
 	return c.is("tools/list") || c.lists[idKey(id)]
 }
 
 // own returns a call that the host knows nothing of. It is found by its id, on whatever stream
-// its answer comes, until it has ended or is cancelled.
+// its response comes, until it has ended or is cancelled.
 func (b *bridge) own(ctx context.Context, m *message, sink func(*message) bool) *call {
 	c := &call{message: m, bridge: b, ended: make(chan struct{}), sink: sink}
 	ctx, cancel := context.WithCancel(ctx)
@@ -101,7 +100,7 @@ func (b *bridge) find(id []byte) *call {
 	return b.calls[idKey(id)]
 }
 
-// due returns the calls without an answer.
+// due returns the calls without a response.
 func (b *bridge) due() []*call {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -112,7 +111,7 @@ func (b *bridge) due() []*call {
 	return all
 }
 
-// claim reports whether an answer to id may be given: nobody has given one.
+// claim reports whether a response to id may be given: none was.
 func (c *call) claim(id []byte) bool {
 	b := c.bridge
 	b.mu.Lock()
@@ -130,7 +129,7 @@ func (c *call) claim(id []byte) bool {
 	return mine
 }
 
-// end ends the wait for an answer, given or not.
+// end ends the wait for a response, given or not.
 func (c *call) end() {
 	c.once.Do(func() {
 		close(c.ended)
@@ -154,7 +153,7 @@ func (c *call) takes(id []byte) bool {
 // unquoted returns the text of an id, a string's or a number's.
 func unquoted(id []byte) string { return strings.TrimPrefix(idKey(id), `"`) }
 
-// drop forgets the call: nobody wants its answer.
+// drop forgets the call, whose response is not wanted any more.
 func (c *call) drop() {
 	c.bridge.mu.Lock()
 	for _, id := range c.ids {
@@ -167,7 +166,7 @@ func (c *call) drop() {
 	c.cancel()
 }
 
-// answered reports whether the call is settled.
+// responded reports whether the call has ended.
 func (c *call) responded() bool {
 	select {
 	case <-c.ended:
@@ -178,7 +177,7 @@ func (c *call) responded() bool {
 }
 
 // reply responds with a result, a JSON value. It reports false if there is a response already,
-// or nobody waits for one any more.
+// or the call has ended.
 func (c *call) reply(result []byte) bool {
 	if !c.claim(c.id) {
 		return false
@@ -187,7 +186,7 @@ func (c *call) reply(result []byte) bool {
 	return true
 }
 
-// fail answers with what went wrong, all requests of a batch alike.
+// fail ends the call with an error, all requests of a batch alike.
 func (c *call) fail(t *Trouble) {
 	if c.batch {
 		for _, id := range c.ids {
@@ -208,7 +207,7 @@ func (c *call) fail(t *Trouble) {
 	c.failPart(c.id, t)
 }
 
-// failure returns why a call of the bridge's own has no answer.
+// failure returns why a call of the bridge's own has no response.
 func (c *call) failure() *Trouble {
 	if c.responded() && c.failed != nil {
 		return c.failed
@@ -216,7 +215,7 @@ func (c *call) failure() *Trouble {
 	return lost
 }
 
-// failPart answers one request with what went wrong.
+// failPart ends one request with an error.
 func (c *call) failPart(id []byte, t *Trouble) {
 	if c.claim(id) {
 		c.bridge.out.write(t.response(id))

@@ -40,14 +40,14 @@ func (d *disorder) carry(id string) {
 }
 
 func (d *disorder) call(w http.ResponseWriter, r *http.Request, got request) {
-	answer := `{"jsonrpc":"2.0","id":` + got.id + `,"result":{"said":` + got.id + `}}`
+	response := `{"jsonrpc":"2.0","id":` + got.id + `,"result":{"said":` + got.id + `}}`
 	stream := func(events string) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		io.WriteString(w, events)
 	}
 	note := "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{\"progressToken\":" + got.id + ",\"progress\":1}}\n\n"
 	switch n := rand.IntN(100); {
-	case n < 4: // refused before anything was done
+	case n < 4: // rejected before anything was done
 		d.met("401")
 		w.WriteHeader(http.StatusUnauthorized)
 	case n < 8:
@@ -69,16 +69,16 @@ func (d *disorder) call(w http.ResponseWriter, r *http.Request, got request) {
 		d.met("dropped before the deed")
 		panic(http.ErrAbortHandler)
 	case n < 22:
-		d.met("half an answer")
+		d.met("half a response")
 		d.carry(got.id)
 		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
-		io.WriteString(w, answer[:len(answer)/2])
+		w.Header().Set("Content-Length", strconv.Itoa(len(response)))
+		io.WriteString(w, response[:len(response)/2])
 		panic(http.ErrAbortHandler)
 	case n < 26:
 		d.met("half a stream")
 		d.carry(got.id)
-		stream(note + "data: " + answer[:len(answer)/2])
+		stream(note + "data: " + response[:len(response)/2])
 		panic(http.ErrAbortHandler)
 	case n < 32:
 		d.met("half a stream with ids")
@@ -86,26 +86,26 @@ func (d *disorder) call(w http.ResponseWriter, r *http.Request, got request) {
 		d.mu.Lock()
 		d.serial++
 		id := strconv.Itoa(d.serial)
-		d.streams[id] = "data: " + answer + "\n\n"
+		d.streams[id] = "data: " + response + "\n\n"
 		d.mu.Unlock()
-		stream("retry: 1\nid: " + id + "\n" + note + "data: " + answer[:len(answer)/2])
+		stream("retry: 1\nid: " + id + "\n" + note + "data: " + response[:len(response)/2])
 		panic(http.ErrAbortHandler)
 	case n < 50:
 		d.carry(got.id)
-		stream(note + "data: " + answer + "\n\n")
+		stream(note + "data: " + response + "\n\n")
 	case n < 54:
-		d.met("answered twice")
+		d.met("two responses")
 		d.carry(got.id)
-		stream("data: " + answer + "\n\ndata: " + answer + "\n\n")
+		stream("data: " + response + "\n\ndata: " + response + "\n\n")
 	default:
 		d.carry(got.id)
 		w.Header().Set("Content-Type", "application/json")
-		io.WriteString(w, answer)
+		io.WriteString(w, response)
 	}
 }
 
 // TestTenThousandCalls makes calls while the server does all that a server can do
-// wrong. Each has exactly one answer, and none that may have reached the server
+// wrong. Each has exactly one response, and none that may have reached the server
 // was sent again.
 func TestTenThousandCalls(t *testing.T) {
 	calls, inFlight := 2000, 32
@@ -132,7 +132,7 @@ func TestTenThousandCalls(t *testing.T) {
 		if strings.Contains(line, `"id":`) && !strings.Contains(line, `"hello"`) && !strings.Contains(line, `"method":`) {
 			select {
 			case <-free:
-			default: // a second answer, which is counted below
+			default: // a second response, which is counted below
 			}
 		}
 	})
@@ -140,14 +140,14 @@ func TestTenThousandCalls(t *testing.T) {
 	for i := range calls + inFlight {
 		select {
 		case free <- struct{}{}:
-		case <-time.After(patience):
-			t.Fatalf("no answer within %v, with %d calls made; disorder: %v", patience, i, d.kinds)
+		case <-time.After(timeout):
+			t.Fatalf("no response within %v, with %d calls made; disorder: %v", timeout, i, d.kinds)
 		}
 		if i < calls {
 			h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"x","_meta":{"progressToken":%d}}}`, i, i))
 		}
 	}
-	answers := make(map[string]int)
+	responses := make(map[string]int)
 	results, failures := 0, map[string]int{}
 	for _, line := range h.all() {
 		var m struct {
@@ -162,22 +162,22 @@ func TestTenThousandCalls(t *testing.T) {
 		if m.Method != "" || string(m.ID) == `"hello"` {
 			continue
 		}
-		answers[string(m.ID)]++
+		responses[string(m.ID)]++
 		if m.Result != nil {
 			results++
 			if string(m.Result.Said) != string(m.ID) {
-				t.Errorf("call %s got the answer of %s", m.ID, m.Result.Said)
+				t.Errorf("call %s got the response of %s", m.ID, m.Result.Said)
 			}
 		} else {
 			failures[strconv.Itoa(m.Error.Code)]++
 		}
 	}
 	for i := range calls {
-		if n := answers[strconv.Itoa(i)]; n != 1 {
-			t.Errorf("call %d has %d answers", i, n)
+		if n := responses[strconv.Itoa(i)]; n != 1 {
+			t.Errorf("call %d has %d responses", i, n)
 		}
 	}
-	d.mu.Lock() // a request whose answer nobody waits for may still be there
+	d.mu.Lock() // a request whose response no one waits for may still be there
 	defer d.mu.Unlock()
 	repeated := 0
 	for _, n := range d.carried {
@@ -188,7 +188,7 @@ func TestTenThousandCalls(t *testing.T) {
 	if repeated > 0 {
 		t.Errorf("%d calls were carried out more than once", repeated)
 	}
-	for _, kind := range []string{"401", "429", "503", "session ended", "dropped after the deed", "dropped before the deed", "half an answer", "half a stream", "half a stream with ids", "answered twice"} {
+	for _, kind := range []string{"401", "429", "503", "session ended", "dropped after the deed", "dropped before the deed", "half a response", "half a stream", "half a stream with ids", "two responses"} {
 		if d.kinds[kind] == 0 {
 			t.Errorf("%q never happened", kind)
 		}

@@ -87,7 +87,7 @@ func TestInitializeAfterProbe(t *testing.T) {
 	hosts := map[string]func(h *host){
 		"after the response": func(h *host) {
 			h.send(modernRequest(probe, "server/discover", ""))
-			h.answer(probe)
+			h.response(probe)
 		},
 		"beside it": func(h *host) { h.send(modernRequest(probe, "server/discover", "")) },
 		"600 ms later": func(h *host) {
@@ -99,8 +99,8 @@ func TestInitializeAfterProbe(t *testing.T) {
 		},
 		"after another": func(h *host) {
 			h.send(modernRequest(`"first"`, "server/discover", ""), modernRequest(probe, "server/discover", ""))
-			h.answer(probe)
-			h.answer(`"first"`)
+			h.response(probe)
+			h.response(`"first"`)
 		},
 	}
 	for name, way := range probed() {
@@ -114,20 +114,20 @@ func TestInitializeAfterProbe(t *testing.T) {
 							way(w, r, got)
 							return
 						}
-						s.answer(w, r, got)
+						s.respond(w, r, got)
 					}), func(o *bridge.Options) { o.Wire = bridge.WireHTTP })
 					begin(h)
 					began := time.Now()
 					if hello := h.hello(); get(t, hello, "result") != s.hello {
-						t.Fatalf("initialize is answered with %s", hello)
+						t.Fatalf("initialize has the response %s", hello)
 					}
 					if took := time.Since(began); took > 100*time.Millisecond {
-						t.Errorf("initialize is answered after %v", took)
+						t.Errorf("initialize has its response after %v", took)
 					}
 					// What the probe comes to later changes nothing, either.
 					for i := range 2 {
 						h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/list"}`, i))
-						if got := h.answer(fmt.Sprint(i)); get(t, got, "result", "tools") != `[{"name":"real"}]` {
+						if got := h.response(fmt.Sprint(i)); get(t, got, "result", "tools") != `[{"name":"real"}]` {
 							t.Fatalf("got %s", got)
 						}
 						<-time.After(time.Minute)
@@ -170,22 +170,22 @@ func TestProbeInOtherForms(t *testing.T) {
 						takes(r, 24*time.Hour)
 						return
 					}
-					s.answer(w, r, got)
+					s.respond(w, r, got)
 				}), nil)
 				h.send(probe)
 				<-time.After(600 * time.Millisecond)
 				if hello := h.hello(); get(t, hello, "result") != s.hello {
-					t.Fatalf("initialize is answered with %s", hello)
+					t.Fatalf("initialize has the response %s", hello)
 				}
 				if strings.Contains(probe, `"probe"`) {
-					h.answer(`"probe"`)
+					h.response(`"probe"`)
 				}
 				<-time.After(time.Hour)
 				if h.responses(`"hello"`) != 1 {
 					t.Errorf("the host got %q", h.all())
 				}
 				h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
-				if got := h.answer("1"); get(t, got, "result", "tools") != `[{"name":"real"}]` {
+				if got := h.response("1"); get(t, got, "result", "tools") != `[{"name":"real"}]` {
 					t.Errorf("got %s", got)
 				}
 			})
@@ -205,13 +205,13 @@ func TestProbeHasItsOwnResponse(t *testing.T) {
 				result(w, got.id, discovered)
 				return
 			}
-			s.answer(w, r, got)
+			s.respond(w, r, got)
 		}), nil)
 		h.send(modernRequest("1", "server/discover", ""), modernRequest("2", "server/discover", ""))
 		h.hello()
 		for _, id := range []string{"1", "2"} {
-			if got := h.answer(id); get(t, got, "result") != discovered {
-				t.Errorf("the probe is answered with %s", got)
+			if got := h.response(id); get(t, got, "result") != discovered {
+				t.Errorf("the probe has the response %s", got)
 			}
 		}
 	})
@@ -219,7 +219,7 @@ func TestProbeHasItsOwnResponse(t *testing.T) {
 
 // TestProbeOfSlowServer has a host of both eras meet a server that is slow to wake, of
 // either era: probe and initialize together take no longer than initialize alone, and
-// the host is told when the server is there.
+// the host gets when the server is there.
 func TestProbeOfSlowServer(t *testing.T) {
 	for _, era := range []string{"legacy", "modern"} {
 		t.Run(era, func(t *testing.T) {
@@ -240,16 +240,16 @@ func TestProbeOfSlowServer(t *testing.T) {
 					}
 				}), nil)
 				h.send(modernRequest("1", "server/discover", ""))
-				if got := h.answer("1"); get(t, got, "error", "code") != "-32601" {
-					t.Errorf("the probe is answered with %s", got)
+				if got := h.response("1"); get(t, got, "error", "code") != "-32601" {
+					t.Errorf("the probe has the response %s", got)
 				}
 				hello := h.hello()
 				if took := time.Since(began); get(t, hello, "result") == "" || took > 4*time.Second+100*time.Millisecond {
-					t.Errorf("after %v initialize is answered with %s", took, hello)
+					t.Errorf("after %v initialize has the response %s", took, hello)
 				}
 				h.note("notifications/tools/list_changed")
 				h.send(`{"jsonrpc":"2.0","id":2,"method":"tools/list"}`)
-				if got := h.answer("2"); get(t, got, "result", "tools") != `[{"name":"real"}]` {
+				if got := h.response("2"); get(t, got, "result", "tools") != `[{"name":"real"}]` {
 					t.Errorf("got %s", got)
 				}
 				for _, line := range h.all() {
@@ -287,14 +287,14 @@ func TestModernHostOfSilentServer(t *testing.T) {
 					}), nil)
 					for id := range probes {
 						h.send(modernRequest(fmt.Sprint(100+id), "server/discover", ""))
-						h.answer(fmt.Sprint(100 + id))
+						h.response(fmt.Sprint(100 + id))
 					}
 					h.send(modernRequest("1", "tools/list", ""))
-					if got := h.answer("1"); get(t, got, "result", "tools") != `[{"name":"real"}]` || get(t, got, "result", "resultType") != `"complete"` {
+					if got := h.response("1"); get(t, got, "result", "tools") != `[{"name":"real"}]` || get(t, got, "result", "resultType") != `"complete"` {
 						t.Errorf("got %s", got)
 					}
 					h.send(modernRequest("2", "tools/list", ""))
-					h.answer("2")
+					h.response("2")
 				})
 			})
 		}
@@ -308,8 +308,8 @@ func TestProbeWhileLoginIsNeeded(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			inMemory(t, func(t *testing.T) {
 				s := waking()
-				person := new(bridge.User)
-				d := newDoor(person)
+				user := new(bridge.User)
+				d := newDoor(user)
 				d.next = memory(func(w http.ResponseWriter, r *http.Request) {
 					if r.Header.Get("Mcp-Method") != "" {
 						w.WriteHeader(400)
@@ -320,28 +320,28 @@ func TestProbeWhileLoginIsNeeded(t *testing.T) {
 				h := startInMemory(t, wire(func(r *http.Request) (*http.Response, error) {
 					takes(r, 300*time.Millisecond)
 					return d.RoundTrip(r)
-				}), func(o *bridge.Options) { o.User, o.Explain = person, explainDoor })
+				}), func(o *bridge.Options) { o.User, o.Explain = user, explainDoor })
 				h.send(modernRequest("1", "server/discover", ""))
 				if how == "after the placeholder" {
-					h.answer("1")
+					h.response("1")
 				}
 				if how == "twice" {
 					h.send(modernRequest("11", "server/discover", ""))
 				}
 				if hello := h.hello(); get(t, hello, "result", "protocolVersion") != `"2025-11-25"` {
-					t.Errorf("initialize is answered with %s", hello)
+					t.Errorf("initialize has the response %s", hello)
 				}
 				if how != "after the placeholder" {
-					h.answer("1")
+					h.response("1")
 				}
 				h.send(`{"jsonrpc":"2.0","id":2,"method":"tools/list"}`)
-				if got := h.answer("2"); !strings.Contains(got, `"sign_in"`) {
+				if got := h.response("2"); !strings.Contains(got, `"sign_in"`) {
 					t.Errorf("the tools are %s", got)
 				}
 				close(d.opened)
 				h.note("notifications/tools/list_changed")
 				h.send(`{"jsonrpc":"2.0","id":3,"method":"tools/list"}`)
-				if got := h.answer("3"); get(t, got, "result", "tools") != `[{"name":"real"}]` || get(t, got, "result", "resultType") != "" {
+				if got := h.response("3"); get(t, got, "result", "tools") != `[{"name":"real"}]` || get(t, got, "result", "resultType") != "" {
 					t.Errorf("the tools are %s", got)
 				}
 			})
@@ -358,17 +358,17 @@ func TestInitializeOfModernServer(t *testing.T) {
 	h := start(t, bridge.Options{URL: serve(t, m.ServeHTTP), Logger: logger(t)})
 	h.send(modernRequest("1", "server/discover", ""))
 	if hello := h.hello(); get(t, hello, "result", "serverInfo", "name") != `"m"` {
-		t.Errorf("initialize is answered with %s", hello)
+		t.Errorf("initialize has the response %s", hello)
 	}
-	if got := h.answer("1"); !strings.Contains(get(t, got, "result", "supportedVersions"), "2026-07-28") {
-		t.Errorf("the probe is answered with %s", got)
+	if got := h.response("1"); !strings.Contains(get(t, got, "result", "supportedVersions"), "2026-07-28") {
+		t.Errorf("the probe has the response %s", got)
 	}
 	h.send(`{"jsonrpc":"2.0","id":2,"method":"tools/list"}`)
-	if got := h.answer("2"); get(t, got, "result", "tools") != `[{"name":"real"}]` {
+	if got := h.response("2"); get(t, got, "result", "tools") != `[{"name":"real"}]` {
 		t.Errorf("got %s", got)
 	}
 	h.send(modernRequest("3", "tools/list", ""))
-	if got := h.answer("3"); get(t, got, "result", "tools") != `[{"name":"real"}]` {
+	if got := h.response("3"); get(t, got, "result", "tools") != `[{"name":"real"}]` {
 		t.Errorf("got %s", got)
 	}
 }
@@ -382,11 +382,11 @@ func TestProbeOfServerAway(t *testing.T) {
 				began := time.Now()
 				h := startInMemory(t, wire(how), nil)
 				h.send(modernRequest("1", "server/discover", ""))
-				if got := h.answer("1"); get(t, got, "error") == "" || time.Since(began) > 2*time.Second {
-					t.Errorf("after %v the probe is answered with %s", time.Since(began), got)
+				if got := h.response("1"); get(t, got, "error") == "" || time.Since(began) > 2*time.Second {
+					t.Errorf("after %v the probe has the response %s", time.Since(began), got)
 				}
 				if hello := h.hello(); get(t, hello, "result") == "" || time.Since(began) > 6*time.Second {
-					t.Errorf("after %v initialize is answered with %s", time.Since(began), hello)
+					t.Errorf("after %v initialize has the response %s", time.Since(began), hello)
 				}
 			})
 		})

@@ -91,9 +91,9 @@ func TestDay(t *testing.T) {
 			done <- bridge.Run(ctx, bridge.Options{URL: "http://server.test/mcp", Stdin: inR, Stdout: out, HTTP: &http.Client{Transport: transport}})
 			out.Close()
 		}()
-		answers, changes := make(chan string), 0
+		responses, changes := make(chan string), 0
 		go func() {
-			defer close(answers)
+			defer close(responses)
 			for r := bufio.NewReader(outR); ; {
 				line, err := r.ReadString('\n')
 				if err != nil {
@@ -103,11 +103,11 @@ func TestDay(t *testing.T) {
 					changes++
 					continue
 				}
-				answers <- get(t, line, "id")
+				responses <- get(t, line, "id")
 			}
 		}()
 		fmt.Fprintln(in, `{"jsonrpc":"2.0","id":"hello","method":"initialize","params":{"protocolVersion":"2025-11-25"}}`)
-		<-answers
+		<-responses
 		fmt.Fprintln(in, `{"jsonrpc":"2.0","method":"notifications/initialized"}`)
 
 		hour := func(n int) {
@@ -115,8 +115,8 @@ func TestDay(t *testing.T) {
 				time.Sleep(30 * time.Second)
 				id := fmt.Sprint(n*120 + i)
 				fmt.Fprintf(in, `{"jsonrpc":"2.0","id":%s,"method":"ping"}`+"\n", id)
-				if got := <-answers; got != id {
-					t.Fatalf("ping %s is answered as %s", id, got)
+				if got := <-responses; got != id {
+					t.Fatalf("ping %s has the response %s", id, got)
 				}
 			}
 		}
@@ -144,7 +144,7 @@ func TestDay(t *testing.T) {
 			t.Errorf("%d streams, %d changes told: the stream was not kept", streams, changes)
 		}
 		in.Close()
-		for range answers {
+		for range responses {
 		}
 		if err := <-done; err != nil {
 			t.Error(err)

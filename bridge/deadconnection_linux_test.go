@@ -109,11 +109,11 @@ func (f *far) drop(oneWay bool) int {
 func (h *host) within(d time.Duration, id, method string) string {
 	h.t.Helper()
 	h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"method":%q,"params":{"name":"x"}}`, id, method))
-	return h.response(d, id)
+	return h.responseBy(d, id)
 }
 
-// response returns the response to a request that must come in time.
-func (h *host) response(d time.Duration, id string) string {
+// responseBy returns the response to a request that must come in time.
+func (h *host) responseBy(d time.Duration, id string) string {
 	h.t.Helper()
 	deadline := time.After(d)
 	for {
@@ -240,7 +240,7 @@ var scenes = []struct {
 			h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"x"}}`, i))
 		}
 		for i := range many {
-			h.response(atOnce, strconv.Itoa(i))
+			h.responseBy(atOnce, strconv.Itoa(i))
 		}
 		if n := f.forget(); strings.HasPrefix(f.url, "http:") && n < many {
 			t.Errorf("only %d connections", n)
@@ -262,7 +262,7 @@ var scenes = []struct {
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
 		<-under
 		f.forget()
-		wantLost(t, h.response(detection, "1"))
+		wantLost(t, h.responseBy(detection, "1"))
 		h.works(0)
 	}},
 	{"a response that is a silent stream", func(t *testing.T, serve func(http.Handler) *far) {
@@ -280,7 +280,7 @@ var scenes = []struct {
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
 		<-under
 		f.forget()
-		wantLost(t, h.response(detection, "1"))
+		wantLost(t, h.responseBy(detection, "1"))
 		h.works(0)
 	}},
 	{"a request that is being sent", func(t *testing.T, serve func(http.Handler) *far) {
@@ -300,7 +300,7 @@ var scenes = []struct {
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"` + strings.Repeat("x", 16<<20) + `"}}`)
 		<-under
 		f.forget()
-		wantLost(t, h.response(detection, "1"))
+		wantLost(t, h.responseBy(detection, "1"))
 		h.works(0)
 	}},
 	{"the stream of the session", func(t *testing.T, serve func(http.Handler) *far) {
@@ -332,7 +332,7 @@ var scenes = []struct {
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"silence"}`)
 		h.within(atOnce, "2", "tools/call")
 		f.forget()
-		wantLost(t, h.response(detection, "1"))
+		wantLost(t, h.responseBy(detection, "1"))
 		h.works(0)
 	}},
 	{"alive and silent", func(t *testing.T, serve func(http.Handler) *far) {
@@ -365,7 +365,7 @@ var scenes = []struct {
 		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
 		h.hello()
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"` + strings.Repeat("x", 16<<20) + `"}}`)
-		if got := h.response(3*detection, "1"); get(t, got, "error") != "" {
+		if got := h.responseBy(3*detection, "1"); get(t, got, "error") != "" {
 			t.Error(got)
 		}
 	}},

@@ -1,28 +1,31 @@
 package bridge
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
-// deliver hands a message of the server's to the host. c is the request in whose
-// answer it came; nil: in none's.
+// deliver hands a message of the server to the host. c is the request in whose
+// response it came; nil: in none's.
 func (b *bridge) deliver(m *message, c *call) {
 	switch {
 	case m.batch:
 		m.each(func(part *message) {
-			mended, err := part.mended()
+			corrected, err := part.corrected()
 			if err != nil {
 				b.invalid(part.raw, err, c)
 				return
 			}
-			b.deliver(mended, c)
+			b.deliver(corrected, c)
 		})
 	case m.response():
 		if target := b.addressee(m, c); target != nil {
 			b.respond(target, m)
 			if target != c && target.responded() {
-				target.cancel() // its own POST may not end by itself
+				target.endPost()
 			}
 		} else {
-			b.Logger.Debug("the server answered a request that nobody waits for")
+			b.Logger.Debug("the server responded to a request that is not open")
 		}
 	case m.method == nil, m.id != nil && !validID(m.id):
 		b.invalid(m.raw, errNeither, c)
@@ -37,11 +40,11 @@ func (b *bridge) deliver(m *message, c *call) {
 	}
 }
 
-// errNeither says that a message is of no kind.
+// errNeither reports that a message is neither of the two.
 var errNeither = errors.New("it is neither a request nor a response")
 
-// take gives a message to a call of the bridge's own, unless that has its answer:
-// another one holds nobody up. It reports whether the message is the answer.
+// take gives a message to a call of the bridge's own, unless that has its response:
+// another one blocks nothing. It reports whether the message is the response.
 func (c *call) take(m *message) bool {
 	c.taking.Lock()
 	defer c.taking.Unlock()
@@ -52,8 +55,13 @@ func (c *call) take(m *message) bool {
 	return true
 }
 
+// endPost ends the POST of a call that got its response elsewhere, if it does not end by itself: to
+// cancel a request while its response arrives may take the connection with it that the next
+// request has just been given.
+func (c *call) endPost() { time.AfterFunc(postGrace, c.cancel) }
+
 // addressee returns the call that a response is for: the one with its id, or the
-// one in whose answer it came, if the server has made that id of its own (some write
+// one in whose response it came, if the server has made that id of its own (some write
 // large numbers in another way than they read them).
 func (b *bridge) addressee(m *message, c *call) *call {
 	if c != nil && c.sink != nil && c.takes(m.id) {
@@ -76,7 +84,7 @@ func (b *bridge) addressee(m *message, c *call) *call {
 	return nil
 }
 
-// answer gives a call its answer.
+// respond gives a call its response.
 func (b *bridge) respond(c *call, m *message) {
 	b.up.sessionState.note(c, m)
 	if c.sink != nil {
@@ -86,7 +94,7 @@ func (b *bridge) respond(c *call, m *message) {
 	b.deliverResponse(c, m, modernVersion(c.message) != "")
 }
 
-// conclude gives the host the response to a request. modern says whether a modern
+// deliverResponse gives the host the response to a request. modern reports whether a modern
 // server gave it.
 func (b *bridge) deliverResponse(c *call, m *message, modern bool) {
 	line, id := m.raw, m.id
@@ -104,7 +112,7 @@ func (b *bridge) deliverResponse(c *call, m *message, modern bool) {
 	}
 }
 
-// adopt lets a call of the bridge's own be found by its id, where answers come
+// register lets a call of the bridge's own be found by its id, where responses come
 // on a stream for all. The host may have a call with the same id: its initialize
 // is sent in its name.
 func (b *bridge) register(c *call) {
@@ -116,7 +124,7 @@ func (b *bridge) register(c *call) {
 	b.owned[idKey(c.id)] = c
 }
 
-// forget undoes adopt.
+// unregister undoes register.
 func (b *bridge) unregister(c *call) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -127,11 +135,11 @@ func (b *bridge) unregister(c *call) {
 
 // invalid returns what a response that is not valid means for its request.
 func invalid(why error) *Trouble {
-	return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's response is not valid JSON-RPC: " + why.Error()}
+	return notValid("the server's response is not valid JSON-RPC: " + why.Error())
 }
 
-// invalid deals with a message of the server's that is not valid: whoever waits for it
-// gets an error, as far as can be told who that is.
+// invalid handles a message from the server that is not valid: the request or the side that waits
+// for it gets an error, as far as can be determined.
 func (b *bridge) invalid(raw []byte, why error, c *call) {
 	b.Logger.Debug("the server sent a message that is not valid JSON-RPC", "err", why)
 	g := glimpseOf(raw)
@@ -140,7 +148,7 @@ func (b *bridge) invalid(raw []byte, why error, c *call) {
 	}
 }
 
-// reject answers a request of the server's with an error.
+// reject sends the server an error for a request of its own.
 func (b *bridge) reject(id []byte, t *Trouble) {
 	m, err := parse(t.response(id))
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/handstamp/handstamp/bridge"
 )
 
-// A server that accepts a notification and then does not end its answer holds
-// nobody up.
+// A server that accepts a notification and then does not end its response holds
+// nothing up.
 func TestAcceptanceWithoutEnd(t *testing.T) {
 	s := &sessions{}
 	h := start(t, bridge.Options{Logger: logger(t), URL: serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -30,7 +30,7 @@ func TestAcceptanceWithoutEnd(t *testing.T) {
 	})})
 	h.hello()
 	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
-	if got := h.answer("1"); get(t, got, "result") != "{}" {
+	if got := h.response("1"); get(t, got, "result") != "{}" {
 		t.Errorf("got %s", got)
 	}
 }

@@ -17,7 +17,7 @@ const maxCodings = 4
 
 // decoded undoes the encoding of a response (RFC 9110, section 8.4): gzip, which was requested,
 // and what servers and proxies use unrequested. A response with an encoding that nothing here
-// knows is an error, unless its status says all: there the body is left out.
+// knows is an error, unless its status suffices: there the body is left out.
 func decoded(resp *http.Response) (*http.Response, error) {
 	codings := contentCodings(resp.Header)
 	if len(codings) == 0 || resp.ContentLength == 0 {

@@ -129,13 +129,13 @@ func TestContentEncodingOfAStream(t *testing.T) {
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
 		h.note("notifications/progress")
 		close(heard)
-		if got := h.answer("1"); get(t, got, "result") != "{}" {
+		if got := h.response("1"); get(t, got, "result") != "{}" {
 			t.Errorf("%s: %s", encoder, got)
 		}
 	}
 }
 
-// What a status says it says in any encoding: a session that is over is replaced, and an error
+// What a status means it means in any encoding: a session that is over is replaced, and an error
 // keeps its code.
 func TestContentEncodingOfARejection(t *testing.T) {
 	s := &sessions{}
@@ -169,7 +169,7 @@ func (u *unencoded) Write(b []byte) (int, error) {
 	return u.ResponseWriter.Write(b)
 }
 
-// A body that is not what its encoding says never reaches the host, however it breaks.
+// A body that is not what its encoding names never reaches the host, however it breaks.
 func TestContentEncodingThatIsNotTrue(t *testing.T) {
 	good := encode("zlib", `{"jsonrpc":"2.0","id":1,"result":{}}`)
 	for name, body := range map[string][]byte{
@@ -184,7 +184,7 @@ func TestContentEncodingThatIsNotTrue(t *testing.T) {
 		h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
 		h.hello()
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
-		if got := h.answer("1"); get(t, got, "error", "code") != "-31003" || get(t, got, "error", "data", "reason") != `"encoding"` {
+		if got := h.response("1"); get(t, got, "error", "code") != "-31003" || get(t, got, "error", "data", "reason") != `"encoding"` {
 			t.Errorf("%s: %s", name, got)
 		}
 		if n := len(h.all()); n != 2 {

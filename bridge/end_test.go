@@ -130,7 +130,7 @@ func runToEnd(t *testing.T, url string, began <-chan struct{}, by string, deaf b
 	}
 	select {
 	case <-done:
-	case <-time.After(patience):
+	case <-time.After(timeout):
 		t.Fatal("it does not end")
 	}
 	if took := time.Since(start); took > 5*time.Second {

@@ -3,13 +3,14 @@ package bridge
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 )
 
 // endings is how often the end of a session is sent.
 const endings = 2
 
-// leaves tells the server that the session so far is over, as another one takes its place: it
+// endPrevious notifies the server that the session so far is over, as another one takes its place: it
 // may have forgotten that one, or only one of its instances has. The caller holds mu.
 func (u *upstream) endPrevious(next string) {
 	session, version := u.session, u.version
@@ -30,9 +31,7 @@ func (u *upstream) endSession(ctx context.Context, session, version string) {
 	if err != nil {
 		return
 	}
-	for name, values := range u.Header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, u.Header)
 	req.Header[headerSession] = []string{session}
 	if version != "" {
 		req.Header[headerVersion] = []string{version}

@@ -8,10 +8,10 @@ import (
 )
 
 // MCP has two eras: before 2026-07-28 a session begins with initialize, since
-// then each request says by itself what it needs to be understood. Host and
-// server may be of different ones. Then the host hears the truth where it can
-// act on it (a server that knows no server/discover is told to the host, which
-// falls back to initialize by itself), and is translated for where it cannot.
+// then each request carries what it needs to be understood. Host and
+// server may be of different ones. Then the host gets the facts where it can
+// act on them (that a server knows no server/discover, after which it
+// falls back to initialize by itself), and a translation where it cannot.
 
 type era int
 
@@ -37,8 +37,8 @@ type eras struct {
 	legacy legacyServer
 }
 
-// contact is a kind of first contact. Each has its own response: what a probe comes to
-// says nothing to an initialize.
+// contact is a kind of first contact. Each has its own response: the result of a probe
+// means nothing for an initialize.
 type contact int
 
 const (
@@ -47,14 +47,14 @@ const (
 	contacts int = iota
 )
 
-// flight is a first contact with the server, for all that wait for it.
+// firstContact is a first contact with the server, for all that wait for it.
 type firstContact struct {
 	done     chan struct{}
 	response *message // the server's response, where it gave one
 	err      error
 }
 
-// hello returns what a session begins with; nil: nothing is known.
+// initializeSent returns what a session begins with; nil: nothing is known.
 func (e *eras) initializeSent() []byte {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -87,7 +87,7 @@ func (e *eras) contact(kind contact, begin func(ctx context.Context) (*message, 
 	return f
 }
 
-// fly starts a first contact and calls landed when it is over, with mu held.
+// startContact starts a first contact and calls landed when it is over, with mu held.
 func (e *eras) startContact(begin func(ctx context.Context) (*message, error), landed func()) *firstContact {
 	f := &firstContact{done: make(chan struct{})}
 	e.do(func() {
@@ -119,7 +119,7 @@ func (e *eras) begin(hello []byte) bool {
 	return true
 }
 
-// learned notes what a probe says of the server, unless there is a handshake to say it.
+// learned notes what a probe finds out about the server, unless there is a handshake.
 func (e *eras) learned(server era) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -128,53 +128,53 @@ func (e *eras) learned(server era) {
 	}
 }
 
-// connect begins a session with what the host said, and finds out what the
+// connect begins a session with the host's initialize, and finds out what the
 // server is. It returns the response to initialize, the server's or one made
-// from what a modern server said of itself.
+// from the description that a modern server gives.
 func (e *eras) connect(ctx context.Context) (*message, error) {
 	hello := e.initializeSent()
-	answer, err := e.up.request(ctx, hello)
-	refused, _ := errors.AsType[*rejection](err)
+	response, err := e.up.request(ctx, hello)
+	rejected, _ := errors.AsType[*rejection](err)
 	switch {
-	case err == nil && answer.error == nil:
-		e.established(answer)
-		return answer, nil
-	case err != nil && (refused == nil || refused.status == 401 || refused.status == 403 || later(refused.status) || refused.status/100 == 5):
-		return answer, err
+	case err == nil && response.error == nil:
+		e.established(response)
+		return response, nil
+	case err != nil && (rejected == nil || rejected.status == 401 || rejected.status == 403 || later(rejected.status) || rejected.status/100 == 5):
+		return response, err
 	}
-	// It knows no initialize, or refuses this one. A modern server says so.
-	if e.Brief && answer != nil && errorCode(answer) == codeVersion && supportsModern(answer) {
-		e.modern.speak(hello, modernIn(member(answer.error, "data", "supported")))
+	// It knows no initialize, or rejects this one. A modern server names its versions.
+	if e.Brief && response != nil && errorCode(response) == codeVersion && supportsModern(response) {
+		e.modern.speak(hello, modernIn(member(response.error, "data", "supported")))
 		e.setServer(modernEra)
 		return e.modern.introduced(hello, nil)
 	}
-	asking, cancel := context.WithTimeout(ctx, agreementWait)
+	ctx, cancel := context.WithTimeout(ctx, agreementWait)
 	defer cancel()
-	if made, merr := e.modern.discover(asking, hello); merr == nil {
+	if made, merr := e.modern.discover(ctx, hello); merr == nil {
 		e.setServer(modernEra)
 		e.Logger.Debug("the server is of 2026-07-28 or later; translating for the host")
 		return made, nil
 	}
-	return answer, err
+	return response, err
 }
 
-// established notes what the server said to initialize.
-func (e *eras) established(answer *message) {
-	e.up.setVersion(text(member(answer.result, "protocolVersion")))
+// established keeps the server's result of initialize.
+func (e *eras) established(response *message) {
+	e.up.setVersion(text(member(response.result, "protocolVersion")))
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.server, e.initializeResult = legacyEra, answer.result
+	e.server, e.initializeResult = legacyEra, response.result
 }
 
-// capability returns what the server said of one of its capabilities; nil: nothing.
+// capability returns one of the server's capabilities; nil: nothing.
 func (e *eras) capability(name string) []byte {
 	e.mu.Lock()
-	server, answer := e.server, e.initializeResult
+	server, response := e.server, e.initializeResult
 	e.mu.Unlock()
 	if server == modernEra {
 		return member(e.modern.capabilitiesOfServer(), name)
 	}
-	return member(answer, "capabilities", name)
+	return member(response, "capabilities", name)
 }
 
 // serve carries out what has to be translated, or needs a handshake first.
@@ -192,7 +192,7 @@ func (e *eras) serve(c *call) (done bool, err error) {
 	case server == modernEra:
 		return true, e.modern.serve(c)
 	case server == unknownEra && e.initializeSent() != nil:
-		// The handshake has failed, for a reason that may be gone.
+		// The handshake has failed, for a reason that may have passed.
 		if err := e.handshake(c.ctx); err != nil {
 			return true, err
 		}
@@ -209,7 +209,7 @@ func (e *eras) handshake(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if refused, ok := errors.AsType[*rejection](f.err); ok && refused.body != nil {
+	if rejected, ok := errors.AsType[*rejection](f.err); ok && rejected.body != nil {
 		return f.err // in the server's own words
 	}
 	if f.err != nil || f.response.error != nil {
@@ -222,18 +222,18 @@ func (e *eras) handshake(ctx context.Context) error {
 // just before another request had begun it.
 func (e *eras) connectOnce(ctx context.Context) (*message, error) {
 	e.mu.Lock()
-	answer, server := e.initializeResult, e.server
+	response, server := e.initializeResult, e.server
 	e.mu.Unlock()
 	switch {
-	case answer != nil && server == legacyEra:
-		return &message{result: answer}, nil
+	case response != nil && server == legacyEra:
+		return &message{result: response}, nil
 	case server == modernEra:
 		return &message{result: []byte("{}")}, nil
 	}
 	return e.connect(ctx)
 }
 
-// settle ends the handshake with what the host has said after it, if it has.
+// confirmOrReplace ends the handshake with the host's notifications/initialized, if it has sent that.
 func (e *eras) confirmOrReplace(ctx context.Context) error {
 	err := e.confirm(ctx)
 	if errors.Is(err, errOver) {
@@ -242,7 +242,7 @@ func (e *eras) confirmOrReplace(ctx context.Context) error {
 	return err
 }
 
-// confirm is settle for a session that is not to be replaced if it has ended.
+// confirm is confirmOrReplace for a session that is not replaced if it has ended.
 func (e *eras) confirm(ctx context.Context) error {
 	e.mu.Lock()
 	shaken, server := e.confirmation, e.server
@@ -260,8 +260,8 @@ func (e *eras) confirm(ctx context.Context) error {
 // native sends a modern request to a server that is modern, as far as is known.
 func (e *eras) native(c *call) error {
 	err := e.up.callModern(c)
-	refused, ok := errors.AsType[*rejection](err)
-	if !ok || e.serverEra() == modernEra || !refused.fromOlderEra() {
+	rejected, ok := errors.AsType[*rejection](err)
+	if !ok || e.serverEra() == modernEra || !rejected.fromOlderEra() {
 		return err
 	}
 	e.learned(legacyEra)
@@ -272,18 +272,18 @@ func (e *eras) native(c *call) error {
 // changed what has to be mirrored into headers ("Client Behavior").
 func (u *upstream) callModern(c *call) error {
 	err := u.call(c)
-	if refused, ok := errors.AsType[*rejection](err); !ok || refused.code() != codeMismatch || !c.is("tools/call") {
+	if rejected, ok := errors.AsType[*rejection](err); !ok || rejected.code() != codeMismatch || !c.is("tools/call") {
 		return err
 	}
 	list := object("jsonrpc", "2.0", "id", u.nextID(), "method", "tools/list", "params", object("_meta", c.meta))
-	if answer, lerr := u.request(c.ctx, list); lerr == nil && answer.result != nil {
-		u.listed(answer.result, true)
+	if response, lerr := u.request(c.ctx, list); lerr == nil && response.result != nil {
+		u.listed(response.result, true)
 		return u.call(c)
 	}
 	return err
 }
 
-// initialized deals with the host's notifications/initialized.
+// initialized handles the host's notifications/initialized.
 func (e *eras) initialized(m *message) {
 	e.mu.Lock()
 	e.confirmation = m
@@ -293,22 +293,22 @@ func (e *eras) initialized(m *message) {
 		return // the server gets it when it is there
 	}
 	if err := e.confirmOrReplace(e.life); err != nil && e.life.Err() == nil {
-		e.Logger.Debug("the server could not be told that the session has begun", "err", err)
+		e.Logger.Debug("the server could not be notified that the session has begun", "err", err)
 	}
 }
 
-// told reports whether a notification of the host's is not for the server.
+// staysHere reports whether a notification of the host is not for the server.
 func (e *eras) staysHere(m *message) bool {
 	return e.placeholder.active() || e.serverEra() == modernEra && modernVersion(m) == ""
 }
 
-// cancels reports whether the server is to be told with a notification that a
+// cancels reports whether a notification informs the server that a
 // request is not waited for any more.
 func (e *eras) cancels(c *call) bool {
 	return modernVersion(c.message) == "" && e.serverEra() != modernEra && !e.placeholder.active()
 }
 
-// replied reports whether a response of the host's answers a request that the
+// replied reports whether a response of the host is for a request that the
 // bridge made.
 func (e *eras) replied(m *message) bool { return e.modern.replied(m) }
 

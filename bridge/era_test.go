@@ -15,11 +15,11 @@ func modernRequest(id, method, params string) string {
 	return `{"jsonrpc":"2.0","id":` + id + `,"method":"` + method + `","params":{` + params + `"_meta":` + modernMeta + `}}`
 }
 
-// TestDiscoverOnLegacyServer has a server of before refuse server/discover in
-// several ways: the host hears it, and is translated for only if it goes on in
+// TestDiscoverOnLegacyServer has a server of before reject server/discover in
+// several ways: the host gets that, and is translated for only if it goes on in
 // its own era.
 func TestDiscoverOnLegacyServer(t *testing.T) {
-	for name, refuse := range map[string]func(w http.ResponseWriter, id string){
+	for name, reject := range map[string]func(w http.ResponseWriter, id string){
 		"no session": func(w http.ResponseWriter, _ string) { w.WriteHeader(http.StatusBadRequest) },
 		"not here":   func(w http.ResponseWriter, _ string) { w.WriteHeader(http.StatusMethodNotAllowed) },
 		"own words": func(w http.ResponseWriter, id string) {
@@ -36,24 +36,24 @@ func TestDiscoverOnLegacyServer(t *testing.T) {
 			s := &sessions{}
 			h := start(t, bridge.Options{Wire: bridge.WireHTTP, Logger: logger(t), URL: serve(t, func(w http.ResponseWriter, r *http.Request) {
 				if r.Header.Get("Mcp-Method") != "" {
-					refuse(w, readRequest(r).id)
+					reject(w, readRequest(r).id)
 					return
 				}
 				s.ServeHTTP(w, r)
 			})})
 			h.send(modernRequest("1", "server/discover", ""))
-			if got := h.answer("1"); get(t, got, "error") == "" {
+			if got := h.response("1"); get(t, got, "error") == "" {
 				t.Fatalf("got %s", got)
 			}
 			if s.begun != 0 {
 				t.Error("a session has begun")
 			}
 			h.send(modernRequest("3", "tools/list", ""))
-			if got := h.answer("3"); get(t, got, "result", "resultType") != `"complete"` {
+			if got := h.response("3"); get(t, got, "result", "resultType") != `"complete"` {
 				t.Fatalf("got %s", got)
 			}
 			h.send(modernRequest("4", "server/discover", ""))
-			if got := h.answer("4"); get(t, got, "result", "supportedVersions") != `["2026-07-28"]` {
+			if got := h.response("4"); get(t, got, "result", "supportedVersions") != `["2026-07-28"]` {
 				t.Errorf("got %s", got)
 			}
 			if hello := s.last("initialize"); get(t, hello.body, "params", "clientInfo", "name") != `"t"` {
@@ -74,12 +74,12 @@ func TestFallback(t *testing.T) {
 		s.ServeHTTP(w, r)
 	})})
 	h.send(modernRequest("1", "server/discover", ""))
-	h.answer("1")
+	h.response("1")
 	if got := h.hello(); get(t, got, "result") != initialized {
-		t.Errorf("initialize is answered with %s", got)
+		t.Errorf("initialize has the response %s", got)
 	}
 	h.send(`{"jsonrpc":"2.0","id":2,"method":"tools/list"}`)
-	if got := h.answer("2"); get(t, got, "result") != "{}" {
+	if got := h.response("2"); get(t, got, "result") != "{}" {
 		t.Errorf("got %s", got)
 	}
 }

@@ -43,14 +43,14 @@ func TestFallBackToSSE(t *testing.T) {
 				t.Fatalf("got %s", got)
 			}
 			h.send(toolCall(1))
-			if got := h.answer("1"); get(t, got, "result") != "{}" {
+			if got := h.response("1"); get(t, got, "result") != "{}" {
 				t.Errorf("got %s", got)
 			}
 		})
 	}
 }
 
-// TestNoFallBack leaves a rejection that says nothing of the transport, or that a server
+// TestNoFallBack leaves a rejection that means nothing for the transport, or that a server
 // without a stream gave, as the response to initialize.
 func TestNoFallBack(t *testing.T) {
 	for _, status := range []int{404, 407, 413} {
@@ -64,7 +64,7 @@ func TestNoFallBack(t *testing.T) {
 			rejects(status, "application/json", `{"jsonrpc":"2.0","id":$ID,"error":{"code":-7,"message":"own"}}`)(w, readRequest(r))
 		})})
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`)
-		if got := h.answer("1"); get(t, got, "error", "code") != "-7" {
+		if got := h.response("1"); get(t, got, "error", "code") != "-7" {
 			t.Errorf("%d: got %s", status, got)
 		}
 		if n := streams.Load(); n != b2i(status == 404) {

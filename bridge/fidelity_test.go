@@ -16,12 +16,12 @@ import (
 	"github.com/handstamp/handstamp/bridge"
 )
 
-// parrot is a server that says what it is told to, and keeps what it has heard.
+// parrot is a server that sends what it is given, and keeps what it has received.
 type parrot struct {
-	heard  chan string
-	answer string      // what the next request is answered with
-	events bool        // as an event
-	stream chan string // what goes out on the session's stream
+	heard    chan string
+	response string      // the response to the next request
+	events   bool        // as an event
+	stream   chan string // what goes out on the session's stream
 }
 
 func (p *parrot) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -46,17 +46,17 @@ func (p *parrot) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.Contains(got, `"notifications/initialized"`):
 		w.WriteHeader(http.StatusAccepted)
 	default:
-		answer, events := p.answer, p.events // the test goes on once it has heard
+		response, events := p.response, p.events // the test goes on once it has received
 		p.heard <- got
 		switch {
-		case answer == "":
+		case response == "":
 			w.WriteHeader(http.StatusAccepted)
 		case events:
 			w.Header().Set("Content-Type", "text/event-stream")
-			io.WriteString(w, event(answer))
+			io.WriteString(w, event(response))
 		default:
 			w.Header().Set("Content-Type", "application/json")
-			io.WriteString(w, answer)
+			io.WriteString(w, response)
 		}
 	}
 }
@@ -114,7 +114,7 @@ func FuzzFidelity(f *testing.F) {
 		select {
 		case got := <-from:
 			return got
-		case <-time.After(patience):
+		case <-time.After(timeout):
 			return "nothing"
 		}
 	}
@@ -150,24 +150,24 @@ func FuzzFidelity(f *testing.F) {
 					if member == "error" {
 						outcome = `{"data":` + outcome + `,"code" : -1, "message":"own" }`
 					}
-					p.events, p.answer = events, `{"y":[`+string(value)+`], "`+member+`":`+outcome+`,"jsonrpc":"2.0","id":`+id+` , "x":`+string(value)+"}"
+					p.events, p.response = events, `{"y":[`+string(value)+`], "`+member+`":`+outcome+`,"jsonrpc":"2.0","id":`+id+` , "x":`+string(value)+"}"
 					io.WriteString(in, request+"\n")
 					check("a request", take(p.heard), request)
-					want := p.answer
+					want := p.response
 					if events {
 						want = strings.ReplaceAll(want, "\r\n", "\n")
 					}
-					check("an answer", read(), unicode(strings.NewReplacer("\n", " ", "\r", " ").Replace(want)))
+					check("a response", read(), unicode(strings.NewReplacer("\n", " ", "\r", " ").Replace(want)))
 				}
 			}
 		}
-		p.answer = ""
+		p.response = ""
 		note := `{"params":` + toServer + `,"jsonrpc":"2.0","method":"x/note","x":` + toServer + `}`
 		io.WriteString(in, note+"\n")
 		check("a notification", take(p.heard), note)
 		reply := `{"jsonrpc":"2.0","id":"of the server's","result":` + toServer + `,"x":` + toServer + `}`
 		io.WriteString(in, reply+"\n")
-		check("a host's answer", take(p.heard), reply)
+		check("a host's response", take(p.heard), reply)
 		for _, id := range append(ids, "null") {
 			message := `{"jsonrpc":"2.0","method":"x/ask","id":` + id + `,"params":` + string(value) + `, "x" : ` + string(value) + `}`
 			p.stream <- message

@@ -22,11 +22,11 @@ func TestToolFilter(t *testing.T) {
 	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Tool: func(name string) bool { return name != "delete" }})
 	h.hello()
 	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
-	if got := h.answer("1"); get(t, got, "result") != `{"tools":[{"name":"read","x":1.0},{"name":"write"}],"nextCursor":"n"}` {
+	if got := h.response("1"); get(t, got, "result") != `{"tools":[{"name":"read","x":1.0},{"name":"write"}],"nextCursor":"n"}` {
 		t.Errorf("got %s", got)
 	}
 	h.send(`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"delete"}}`)
-	if got := h.answer("2"); get(t, got, "error", "code") != "-32602" {
+	if got := h.response("2"); get(t, got, "error", "code") != "-32602" {
 		t.Errorf("got %s", got)
 	}
 	if s.last("tools/call").method != "" {
@@ -77,22 +77,22 @@ func TestToolFilterByAnySpelling(t *testing.T) {
 			h.send(line)
 			switch {
 			case strings.HasPrefix(line, "[["):
-				h.answer("null")
+				h.response("null")
 			case strings.Contains(line, `"id":1`):
-				if got := h.answer("1"); get(t, got, "error") == "" {
+				if got := h.response("1"); get(t, got, "error") == "" {
 					t.Errorf("got %s", got)
 				}
 			}
 			if strings.Contains(line, `"id":3`) {
-				if got := h.answer("2"); get(t, got, "result") != `{"read":1}` {
+				if got := h.response("2"); get(t, got, "result") != `{"read":1}` {
 					t.Errorf("got %s", got)
 				}
-				if got := h.answer("3"); get(t, got, "result") != `{"tools":[{"name":"read"}]}` {
+				if got := h.response("3"); get(t, got, "result") != `{"tools":[{"name":"read"}]}` {
 					t.Errorf("got %s", got)
 				}
 			}
 			h.send(`{"jsonrpc":"2.0","id":9,"method":"ping"}`)
-			h.answer("9")
+			h.response("9")
 			h.in.Close()
 			<-h.done
 			h.done <- nil
@@ -115,7 +115,7 @@ func TestToolFilterDeniesCallsWithoutAName(t *testing.T) {
 	} {
 		id := strconv.Itoa(i)
 		h.send(`{"jsonrpc":"2.0","id":` + id + `,"method":"tools/call","params":` + params + `}`)
-		if got := h.answer(id); get(t, got, "error", "code") != "-32602" {
+		if got := h.response(id); get(t, got, "error", "code") != "-32602" {
 			t.Errorf("%s: got %s", params, got)
 		}
 	}
@@ -127,20 +127,20 @@ func TestToolFilterDeniesCallsWithoutAName(t *testing.T) {
 // TestToolFilterReadsLikeTheHost: of several lists of tools none stays that the
 // filter has not seen.
 func TestToolFilterReadsLikeTheHost(t *testing.T) {
-	for _, answer := range []string{
+	for _, response := range []string{
 		`"result":{"tools":[{"name":"read"},{"name":"delete"}],"x":1.0,"tools":[{"name":"read"}]}`,
 		`"result":{"tools":[{"name":"delete"}],"x":1.0,"\u0074ools":[{"name":"read"},{"name":"d\u0065lete"}]}`,
 		`"result":{"tools":[{"name":"delete"}]},"re\u0073ult":{"tools":[{"name":"read"},{"name":"delete"}]}`,
 	} {
 		s := &sessions{serve: func(w http.ResponseWriter, _ *http.Request, got request) {
 			w.Header().Set("Content-Type", "application/json")
-			io.WriteString(w, `{"jsonrpc":"2.0","id":`+got.id+`,`+answer+`}`)
+			io.WriteString(w, `{"jsonrpc":"2.0","id":`+got.id+`,`+response+`}`)
 		}}
 		h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Tool: func(name string) bool { return name == "read" }})
 		h.hello()
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools\/list"}`)
-		if got := h.answer("1"); strings.Contains(got, "lete") || !strings.Contains(got, `[{"name":"read"}]`) {
-			t.Errorf("%s became %s", answer, got)
+		if got := h.response("1"); strings.Contains(got, "lete") || !strings.Contains(got, `[{"name":"read"}]`) {
+			t.Errorf("%s became %s", response, got)
 		}
 	}
 }
@@ -151,7 +151,7 @@ func TestEscapedMethodsOfTheSession(t *testing.T) {
 	s := &sessions{stream: make(chan string)}
 	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP)})
 	h.send(`{"jsonrpc":"2.0","\u0069d":"hello","method":"initi\u0061lize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}`)
-	h.answer(`"hello"`)
+	h.response(`"hello"`)
 	h.send(`{"jsonrpc":"2.0","method":"notifications\/initialized"}`)
 	s.stream <- event(`{"jsonrpc":"2.0","method":"notifications\/tools\/list_changed"}`)
 	if got := h.note("notifications/tools/list_changed"); got != `{"jsonrpc":"2.0","method":"notifications\/tools\/list_changed"}` {

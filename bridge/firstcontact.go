@@ -10,34 +10,34 @@ import (
 // has its response long before that.
 const longestProbe = 10 * time.Minute
 
-// silent tells a host whose server/discover the server leaves without a response to fall
+// noDiscoverResponse is for a host whose server/discover gets no response from the server: it falls
 // back to initialize, as the specification wants of it ("Backward Compatibility").
 var noDiscoverResponse = &Trouble{Code: codeNoMethod, Reason: "no_response",
 	Message: "the server has not responded to server/discover yet: begin with initialize"}
 
-// introduce sends a host's server/discover and notes what the response says of the
+// introduce sends a host's server/discover and notes what the response means for the
 // server.
 func (e *eras) introduce(ctx context.Context, raw []byte) (*message, error) {
 	ctx, cancel := context.WithTimeout(ctx, longestProbe)
 	defer cancel()
-	answer, err := e.up.request(ctx, raw)
-	refused, isRefusal := errors.AsType[*rejection](err)
+	response, err := e.up.request(ctx, raw)
+	rejected, isRejection := errors.AsType[*rejection](err)
 	switch {
-	case err == nil && answer.result != nil:
+	case err == nil && response.result != nil:
 		e.learned(modernEra)
-	case err == nil && errorCode(answer) == codeVersion && supportsModern(answer):
+	case err == nil && errorCode(response) == codeVersion && supportsModern(response):
 		e.learned(modernEra)
 	case err == nil:
 		e.learned(legacyEra)
-	case isRefusal && refused.fromOlderEra():
+	case isRejection && rejected.fromOlderEra():
 		e.learned(legacyEra)
-		if refused.body == nil {
+		if rejected.body == nil {
 			return nil, noDiscover
 		}
-	case isRefusal && refused.body != nil:
+	case isRejection && rejected.body != nil:
 		e.learned(modernEra)
 	}
-	return answer, err
+	return response, err
 }
 
 // probe finds out in a host's name what the server is.
@@ -45,8 +45,8 @@ func (e *eras) probe(ctx context.Context, meta []byte) (*message, error) {
 	return e.introduce(ctx, object("jsonrpc", "2.0", "id", e.nextID(), "method", "server/discover", "params", object("_meta", meta)))
 }
 
-// meet makes the first contact for a modern host. It reports whether the request has its
-// response, or an error says why it gets none.
+// firstContact makes the first contact for a modern host. It reports whether the request has its
+// response, or an error why it gets none.
 func (r *placeholder) firstContact(c *call) (done bool, err error) {
 	discover := c.is("server/discover")
 	var f *firstContact
@@ -71,7 +71,7 @@ func (r *placeholder) firstContact(c *call) (done bool, err error) {
 		}
 		return done, nil
 	case waitOver:
-		// A server that does not respond to server/discover is taken for one of before.
+		// A server that does not respond to server/discover is treated as one of before.
 		r.era.learned(legacyEra)
 		if discover {
 			return true, noDiscoverResponse

@@ -65,10 +65,10 @@ func (f *front) current() *bridge {
 	return f.session
 }
 
-// accept handles one message of the host's.
+// accept handles one message of the host.
 func (f *front) accept(line []byte) { f.current().accept(line) }
 
-// greet returns the bridge for an initialize of the host's: the present one, or a new
+// sessionFor returns the bridge for an initialize of the host: the present one, or a new
 // one where that has begun a session already. Only the reader calls it.
 func (f *front) sessionFor(hello *message) *bridge {
 	b := f.current()
@@ -82,7 +82,7 @@ func (f *front) sessionFor(hello *message) *bridge {
 	return b
 }
 
-// succeed ends a session, with all that the server and the bridge keep for it, and
+// nextSession ends a session, with all that the server and the bridge keep for it, and
 // returns the bridge of the next one. Each request that is still open gets an error.
 func (f *front) nextSession(old *bridge) *bridge {
 	f.Logger.Debug("the host begins another session")

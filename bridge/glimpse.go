@@ -2,7 +2,7 @@ package bridge
 
 import "bytes"
 
-// glimpse is what can be told of a message that is not valid, or too long to be
+// glimpse is what can be determined of a message that is not valid, or too long to be
 // kept: whose it is. It is written to in pieces, holds nothing but what it looks for,
 // and believes only what stands at the top of an object.
 type glimpse struct {
@@ -24,7 +24,7 @@ type glimpse struct {
 // longestGlimpse bounds what is kept of a name or a value.
 const longestGlimpse = 1 << 10
 
-// glance looks at a message that is not valid.
+// glimpseOf looks at a message that is not valid.
 func glimpseOf(raw []byte) *glimpse {
 	g := new(glimpse)
 	_, _ = g.Write(bytes.TrimPrefix(raw, mark))
@@ -120,7 +120,7 @@ func (g *glimpse) keep(c byte) {
 	}
 }
 
-// member judges a member that has ended.
+// member handles a member that has ended.
 func (g *glimpse) member() {
 	name, value := text(g.name), g.taken
 	g.name, g.taken, g.value = g.name[:0], nil, false
@@ -143,7 +143,7 @@ func (g *glimpse) responds() bool {
 	return g.outcome || g.value && (name == "result" || name == "error")
 }
 
-// end judges a member that was cut off by the end of the message, except an id: its
+// end handles a member that was cut off by the end of the message, except an id: its
 // last digits may be missing.
 func (g *glimpse) end() {
 	if !g.over && g.value && text(g.name) != "id" {

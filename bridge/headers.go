@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Since 2026-07-28 each request says in headers what is in its body, so that
+// Since 2026-07-28 each request repeats in headers what is in its body, so that
 // intermediaries can route it ("Request Metadata").
 
 // The members of _meta that make a request one of 2026-07-28 or later.
@@ -26,7 +26,7 @@ const (
 // they compare as text.
 const firstModern = "2026-07-28"
 
-// modernVersion returns the version that a message says it is of, if it is
+// modernVersion returns the version that a message names, if it is
 // modern, or "".
 func modernVersion(m *message) string {
 	if m.meta == nil {
@@ -38,7 +38,7 @@ func modernVersion(m *message) string {
 	return ""
 }
 
-// mirror puts into headers what they have to say of a message.
+// mirror puts into headers what they repeat of a message.
 func (u *upstream) mirror(h http.Header, m *message, version string) {
 	h[headerVersion] = []string{version}
 	if m.method == nil {
@@ -103,7 +103,7 @@ func (p parameter) value(params []byte) (string, bool) {
 }
 
 // maxInteger bounds the integers that may be mirrored: beyond it JavaScript
-// cannot tell them apart.
+// cannot distinguish them.
 const maxInteger = 1<<53 - 1
 
 // integer spells a JSON number as a decimal integer, if it is one.

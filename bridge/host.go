@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// callPatience is how long a request waits for a person to sign in before the
-// host is told, in time before most hosts give up by themselves.
+// userWait is how long a request waits for the user to sign in before the
+// host gets an error: most hosts give up by themselves a little later.
 const userWait = 50 * time.Second
 
 // read takes what the host writes until it stops.
@@ -28,7 +28,7 @@ func (b *front) read() error {
 				return nil
 			}
 			if dropped != nil {
-				b.current().rejectLine(dropped, &Trouble{Code: codeInvalid, Reason: "too_large", Message: "the message is too large, alone or with those under way"})
+				b.current().rejectLine(dropped, errLine)
 			} else {
 				b.accept(line)
 			}
@@ -44,7 +44,7 @@ func (b *front) read() error {
 }
 
 // enter makes Run wait for what the reader is about to begin; the reader itself
-// is not waited for, as nobody can end its wait for the host. It reports false if
+// is not waited for, as nothing can end its wait for the host. It reports false if
 // Run has stopped waiting.
 func (b *front) enter() bool {
 	b.mu.Lock()
@@ -61,7 +61,7 @@ func validID(id []byte) bool {
 	return (id[0] == '"' || id[0] == '-' || id[0] >= '0' && id[0] <= '9') && json.Valid(id)
 }
 
-// request sees to it that a request gets its answer.
+// request makes sure that a request gets its response.
 func (b *bridge) request(m *message) {
 	if m.is("initialize") {
 		b = b.front.sessionFor(m)
@@ -69,11 +69,11 @@ func (b *bridge) request(m *message) {
 	probe := b.era.probes(m)
 	c, ok := b.open(m)
 	if !ok {
-		b.out.write((&Trouble{Code: codeInvalid, Reason: "invalid", Message: "a request with this id is under way"}).response(m.id))
+		b.out.write(notForwarded("a request with this id is under way").response(m.id))
 		return
 	}
 	if m.is("initialize") {
-		// What the host sends meanwhile has to wait for the answer.
+		// What the host sends meanwhile has to wait for the response.
 		b.setBarrier(c.ended)
 		b.do(func() {
 			b.initialize(c)
@@ -88,7 +88,7 @@ func (b *bridge) request(m *message) {
 	})
 }
 
-// serve carries a request out and says why, if that did not work.
+// serve carries a request out and reports why, if that did not work.
 func (b *bridge) serve(c *call) {
 	if awaited, _ := b.User.status(); awaited {
 		stop := b.limitUserWait(c)
@@ -98,14 +98,14 @@ func (b *bridge) serve(c *call) {
 	if err == nil || c.responded() || c.ctx.Err() != nil {
 		return
 	}
-	if refused, ok := errors.AsType[*rejection](err); ok && refused.body != nil && !c.batch {
-		b.respond(c, refused.body) // whatever id it has, it came for this request
+	if rejected, ok := errors.AsType[*rejection](err); ok && rejected.body != nil && !c.batch {
+		b.respond(c, rejected.body) // whatever id it has, it came for this request
 		return
 	}
 	c.fail(b.explain(err))
 }
 
-// carryOut answers a request, from the place where the answer is.
+// carryOut responds to a request: the placeholder, the translation or the server.
 func (b *bridge) carryOut(c *call) error {
 	if done, err := b.placeholder.serve(c); done {
 		return err
@@ -116,9 +116,8 @@ func (b *bridge) carryOut(c *call) error {
 	return b.up.call(c)
 }
 
-// impatient tells the host of a request that a person is waited for, if that
-// takes too long. The request is given up by then: carried out later, it would be
-// carried out for nobody. It returns what calls it off.
+// limitUserWait ends a request with an error if the wait for the user takes too long. Nothing
+// would receive its response later. It returns what cancels the limit.
 func (b *bridge) limitUserWait(c *call) (stop func()) {
 	timer := time.AfterFunc(userWait, func() {
 		if awaited, text := b.User.status(); awaited {
@@ -129,7 +128,7 @@ func (b *bridge) limitUserWait(c *call) (stop func()) {
 	return func() { timer.Stop() }
 }
 
-// notification passes on what has no answer, in the order in which it came, and beside the
+// notification passes on what has no response, in the order in which it came, and beside the
 // requests: only notifications/initialized has to come before what follows it.
 func (b *bridge) notification(m *message) {
 	switch {
@@ -137,7 +136,7 @@ func (b *bridge) notification(m *message) {
 		b.cancelled(m)
 	case m.is("notifications/initialized"):
 		if over, ok := b.inTurn(func() { b.era.initialized(m) }); ok {
-			// Servers may refuse what overtakes it.
+			// Servers may reject what overtakes it.
 			b.setBarrier(over)
 		}
 	default:
@@ -149,7 +148,7 @@ func (b *bridge) notification(m *message) {
 	}
 }
 
-// inTurn does what a notification of the host's wants, when it is its turn. It returns what is
+// inTurn does what a notification of the host wants, when it is its turn. It returns what is
 // closed when that is over.
 func (b *bridge) inTurn(f func()) (over <-chan struct{}, ok bool) {
 	b.mu.Lock()
@@ -167,7 +166,7 @@ func (b *bridge) inTurn(f func()) (over <-chan struct{}, ok bool) {
 	return over, ok
 }
 
-// tell sends what has no answer.
+// notify sends what has no response.
 func (b *bridge) notify(m *message) {
 	ctx, cancel := b.accepting()
 	defer cancel()
@@ -181,7 +180,7 @@ func (b *bridge) notify(m *message) {
 }
 
 // cancelled ends a request that the host does not wait for any more. Before
-// 2026-07-28 the server is told with the notification, since then by the end of
+// 2026-07-28 the notification is passed on, since then the server notices the end of
 // the request's stream.
 func (b *bridge) cancelled(m *message) {
 	id := member(m.params, "requestId")
@@ -195,7 +194,7 @@ func (b *bridge) cancelled(m *message) {
 	}
 	drop := func() {
 		c.drop()
-		b.era.legacy.abandon(id) // it may have asked for input before its turn to end came
+		b.era.legacy.abandon(id) // it may have requested input before its turn to end came
 	}
 	// However long what came before takes, the request is given up.
 	late := time.AfterFunc(notificationWait, drop)

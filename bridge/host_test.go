@@ -16,8 +16,8 @@ import (
 	"github.com/handstamp/handstamp/bridge"
 )
 
-// patience bounds every wait of these tests.
-const patience = 20 * time.Second
+// timeout bounds every wait of these tests.
+const timeout = 20 * time.Second
 
 // host is the MCP host's end of a bridge, raw.
 type host struct {
@@ -44,7 +44,7 @@ func startWatched(t *testing.T, o bridge.Options, watch func(line string)) *host
 	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()
 	o.Stdin, o.Stdout = inR, outW
-	h := &host{t: t, limit: patience, in: inW, done: make(chan error, 1), more: make(chan struct{}), taken: make(map[int]bool)}
+	h := &host{t: t, limit: timeout, in: inW, done: make(chan error, 1), more: make(chan struct{}), taken: make(map[int]bool)}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		h.done <- bridge.Run(ctx, o)
@@ -72,7 +72,7 @@ func startWatched(t *testing.T, o bridge.Options, watch func(line string)) *host
 		cancel()
 		select {
 		case <-h.done:
-		case <-time.After(patience):
+		case <-time.After(timeout):
 			t.Error("the bridge does not end")
 		}
 	})
@@ -89,7 +89,7 @@ func (h *host) send(lines ...string) {
 	}
 }
 
-// wait returns the first line that nobody has taken and that ok accepts.
+// wait returns the first line that no one has taken and that ok accepts.
 func (h *host) wait(what string, ok func(line string) bool) string {
 	h.t.Helper()
 	deadline := time.After(h.limit)
@@ -113,10 +113,10 @@ func (h *host) wait(what string, ok func(line string) bool) string {
 	}
 }
 
-// answer returns the response with an id, as it is spelt.
-func (h *host) answer(id string) string {
+// response returns the response with an id, as it is spelt.
+func (h *host) response(id string) string {
 	h.t.Helper()
-	return h.wait("answer to "+id, func(line string) bool {
+	return h.wait("response to "+id, func(line string) bool {
 		var m struct {
 			ID     json.RawMessage
 			Method string
@@ -145,9 +145,9 @@ func (h *host) all() []string {
 func (h *host) hello() string {
 	h.t.Helper()
 	h.send(`{"jsonrpc":"2.0","id":"hello","method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}`)
-	answer := h.answer(`"hello"`)
+	response := h.response(`"hello"`)
 	h.send(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)
-	return answer
+	return response
 }
 
 // get reads a member of a JSON text, by a path of names.
@@ -195,7 +195,7 @@ func readRequest(r *http.Request) request {
 	return request{header: r.Header, method: m.Method, id: string(m.ID), body: string(body), params: m.Params}
 }
 
-// result answers a request with a result.
+// result responds to a request with a result.
 func result(w http.ResponseWriter, id, value string) {
 	w.Header().Set("Content-Type", "application/json")
 	fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":%s}`, id, value)
@@ -206,9 +206,9 @@ const initialized = `{"protocolVersion":"2025-11-25","capabilities":{"tools":{}}
 // waitFor waits until a condition holds.
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(timeout); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("no %s within %v", what, patience)
+			t.Fatalf("no %s within %v", what, timeout)
 		}
 	}
 }

@@ -22,7 +22,7 @@ type moderns struct {
 	mu   sync.Mutex // guards what follows
 	seen []request
 
-	// serve answers everything but server/discover; round counts the calls of
+	// serve handles everything but server/discover; round counts the calls of
 	// tools from one.
 	serve func(w http.ResponseWriter, r *http.Request, got request, round int)
 }
@@ -81,7 +81,7 @@ func TestInputForLegacyHost(t *testing.T) {
 	}}
 	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
 	if got := h.hello(); get(t, got, "result", "serverInfo", "name") != `"m"` || get(t, got, "result", "protocolVersion") != `"2025-11-25"` {
-		t.Errorf("initialize is answered with %s", got)
+		t.Errorf("initialize has the response %s", got)
 	}
 	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","arguments":{"n":1.0},"_meta":{"progressToken":7}}}`)
 	ask := h.note("elicitation/create")
@@ -93,7 +93,7 @@ func TestInputForLegacyHost(t *testing.T) {
 	h.send(`{"jsonrpc":"2.0","id":` + get(t, ask, "id") + `,"result":{"model":"m"}}`)
 	ask = h.note("roots/list")
 	h.send(`{"jsonrpc":"2.0","id":` + get(t, ask, "id") + `,"result":{"roots":[]}}`)
-	if got := h.answer("1"); get(t, got, "result", "n") != "1.50" {
+	if got := h.response("1"); get(t, got, "result", "n") != "1.50" {
 		t.Errorf("got %s", got)
 	}
 	rounds := s.calls()
@@ -117,7 +117,7 @@ func TestInputForLegacyHost(t *testing.T) {
 		t.Errorf("the colour came as %s", got)
 	}
 	if got := get(t, rounds[1].body, "params", "inputResponses", "c"); got != `{"model":"m"}` {
-		t.Errorf("the model's answer came as %s", got)
+		t.Errorf("the model's response came as %s", got)
 	}
 	if got := get(t, rounds[2].body, "params", "requestState"); got != "" {
 		t.Errorf("the state of another round came as %s", got)
@@ -134,7 +134,7 @@ func TestInputThatDoesNotEnd(t *testing.T) {
 	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP)})
 	h.hello()
 	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
-	if got := h.answer("1"); get(t, got, "error", "code") != strconv.Itoa(bridge.CodeTranslation) {
+	if got := h.response("1"); get(t, got, "error", "code") != strconv.Itoa(bridge.CodeTranslation) {
 		t.Errorf("got %s", got)
 	}
 	if n := len(s.calls()); n != 16 {
@@ -142,7 +142,7 @@ func TestInputThatDoesNotEnd(t *testing.T) {
 	}
 }
 
-func TestInputRefusedByLegacyHost(t *testing.T) {
+func TestInputRejectedByLegacyHost(t *testing.T) {
 	s := &moderns{serve: func(w http.ResponseWriter, _ *http.Request, got request, _ int) {
 		result(w, got.id, `{"resultType":"input_required","inputRequests":{"a":`+askModel+`}}`)
 	}}
@@ -151,7 +151,7 @@ func TestInputRefusedByLegacyHost(t *testing.T) {
 	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
 	ask := h.note("sampling/createMessage")
 	h.send(`{"jsonrpc":"2.0","id":` + get(t, ask, "id") + `,"error":{"code":-1,"message":"no model here"}}`)
-	got := h.answer("1")
+	got := h.response("1")
 	if get(t, got, "error", "code") != strconv.Itoa(bridge.CodeTranslation) || !strings.Contains(got, "no model here") {
 		t.Errorf("got %s", got)
 	}
@@ -198,7 +198,7 @@ func (s *asking) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Method == http.MethodPost && strings.Contains(string(body), "io.modelcontextprotocol/protocolVersion") {
-		w.WriteHeader(http.StatusBadRequest) // as servers of then refuse the header
+		w.WriteHeader(http.StatusBadRequest) // as servers of then reject the header
 		return
 	}
 	r.Body = io.NopCloser(strings.NewReader(string(body)))
@@ -214,7 +214,7 @@ func TestInputForModernHost(t *testing.T) {
 		name, ask string
 		apart     bool
 	}{
-		{"in the answer", `{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"message":"Which?","x":1.0}}`, false},
+		{"in the response", `{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"message":"Which?","x":1.0}}`, false},
 		{"on the session's stream", `{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"message":"Which?","x":1.0}}`, true},
 		{"without parameters", `{"jsonrpc":"2.0","id":"q","method":"roots/list"}`, false},
 	} {
@@ -222,7 +222,7 @@ func TestInputForModernHost(t *testing.T) {
 			s := newAsking(tt.ask, tt.apart)
 			h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
 			h.send(modernCall(1, ""))
-			got := h.answer("1")
+			got := h.response("1")
 			if get(t, got, "result", "resultType") != `"input_required"` {
 				t.Fatalf("got %s", got)
 			}
@@ -232,13 +232,13 @@ func TestInputForModernHost(t *testing.T) {
 			}
 			state := get(t, got, "result", "requestState")
 			h.send(modernCall(2, `,"inputResponses":{"input":`+colour+`},"requestState":`+state))
-			got = h.answer("2")
+			got = h.response("2")
 			if get(t, got, "result", "resultType") != `"complete"` || get(t, got, "result", "reply", "result") != colour || get(t, got, "result", "reply", "id") != `"q"` {
 				t.Errorf("got %s", got)
 			}
 			// The state is used up.
 			h.send(modernCall(3, `,"inputResponses":{"input":`+colour+`},"requestState":`+state))
-			if got := h.answer("3"); get(t, got, "error", "code") != "-32602" {
+			if got := h.response("3"); get(t, got, "error", "code") != "-32602" {
 				t.Errorf("got %s", got)
 			}
 			if call := s.last("tools/call"); strings.Contains(call.body, "io.modelcontextprotocol/") || call.header.Get("Mcp-Method") != "" {
@@ -248,13 +248,13 @@ func TestInputForModernHost(t *testing.T) {
 	}
 }
 
-// TestInputNotGiven lets a host come back without what it was asked for.
+// TestInputNotGiven lets a host come back without the input that was requested.
 func TestInputNotGiven(t *testing.T) {
 	s := newAsking(`{"jsonrpc":"2.0","id":9,"method":"elicitation/create","params":{}}`, false)
 	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP)})
 	h.send(modernCall(1, ""))
-	h.send(modernCall(2, `,"requestState":`+get(t, h.answer("1"), "result", "requestState")))
-	if got := h.answer("2"); get(t, got, "result", "reply", "error", "code") != "-32602" {
+	h.send(modernCall(2, `,"requestState":`+get(t, h.response("1"), "result", "requestState")))
+	if got := h.response("2"); get(t, got, "result", "reply", "error", "code") != "-32602" {
 		t.Errorf("got %s", got)
 	}
 }
@@ -267,14 +267,14 @@ func TestPingForModernHost(t *testing.T) {
 			s := newAsking(`{"jsonrpc":"2.0","id":9,"method":"`+method+`"}`, apart)
 			h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP)})
 			h.send(modernCall(1, ""))
-			if got := h.answer("1"); get(t, got, "result", "reply", want) == "" {
+			if got := h.response("1"); get(t, got, "result", "reply", want) == "" {
 				t.Errorf("%s: got %s", method, got)
 			}
 		}
 	}
 }
 
-// TestInputThatTheHostDoesNotBring lets a host cancel the request for which it was asked for
+// TestInputThatTheHostDoesNotBring lets a host cancel the request for which it was to bring
 // input: the server's own request ends as well.
 func TestInputThatTheHostDoesNotBring(t *testing.T) {
 	const question = `{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"message":"Which?"}}`
@@ -290,7 +290,7 @@ func TestInputThatTheHostDoesNotBring(t *testing.T) {
 			}
 			h := start(t, bubbleServer(t, s.ServeHTTP))
 			h.send(modernCall(1, ""))
-			state := get(t, h.answer("1"), "result", "requestState")
+			state := get(t, h.response("1"), "result", "requestState")
 			h.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`)
 			select {
 			case <-ended:
@@ -299,10 +299,10 @@ func TestInputThatTheHostDoesNotBring(t *testing.T) {
 			}
 			told := s.last("notifications/cancelled")
 			if get(t, told.body, "params", "requestId") != s.last("tools/call").id {
-				t.Errorf("the server was told %s", told.body)
+				t.Errorf("the server was sent %s", told.body)
 			}
 			h.send(modernCall(2, `,"inputResponses":{"input":`+colour+`},"requestState":`+state))
-			if got := h.answer("2"); get(t, got, "error", "code") != "-32602" {
+			if got := h.response("2"); get(t, got, "error", "code") != "-32602" {
 				t.Errorf("got %s", got)
 			}
 		})

@@ -18,16 +18,16 @@ const (
 	// reopenWait is how long a stream that is not open is waited for meanwhile.
 	reopenWait = 30 * time.Second
 
-	// askedKept bounds the requests of the server's that are remembered.
+	// userRequestsKept bounds the requests of the server that are remembered.
 	userRequestsKept = 1000
 )
 
-// lateCalls are the requests whose POST has ended and whose response may come on a stream.
+// lateCalls are the requests that were posted and whose response may come on a stream for all.
 // The zero value is ready.
 type lateCalls struct {
 	mu           sync.Mutex                // guards what follows
 	signs        map[*call]chan *rejection // receive nil for a sign that it is being carried out, or its rejection
-	userRequests map[string]bool           // requests of the server's that the user responds to, by id
+	userRequests map[string]bool           // requests of the server that the user responds to, by id
 }
 
 // enter adds a call that is posted, and leave removes it.
@@ -59,7 +59,7 @@ func (l *lateCalls) note(m *message) {
 	switch {
 	case m.is("notifications/progress"):
 		token := idKey(member(m.params, "progressToken"))
-		l.mark(func(c *call) bool { return token != "" && token == idKey(member(c.meta, "progressToken")) })
+		l.signal(func(c *call) bool { return token != "" && token == idKey(member(c.meta, "progressToken")) })
 	case m.request() && (m.is("elicitation/create") || m.is("sampling/createMessage")):
 		l.mu.Lock()
 		if l.userRequests == nil || len(l.userRequests) >= userRequestsKept {
@@ -67,23 +67,23 @@ func (l *lateCalls) note(m *message) {
 		}
 		l.userRequests[idKey(m.id)] = true
 		l.mu.Unlock()
-		l.mark(func(*call) bool { return true })
+		l.signal(func(*call) bool { return true })
 	}
 }
 
-// replied takes the host's response to such a request for a sign: the server goes on now.
+// replied takes the host's response to such a request as a sign that the server goes on.
 func (l *lateCalls) replied(m *message) {
 	l.mu.Lock()
-	asked := l.userRequests[idKey(m.id)]
+	known := l.userRequests[idKey(m.id)]
 	delete(l.userRequests, idKey(m.id))
 	l.mu.Unlock()
-	if asked {
-		l.mark(func(*call) bool { return true })
+	if known {
+		l.signal(func(*call) bool { return true })
 	}
 }
 
 // mark gives a sign for those that it is for.
-func (l *lateCalls) mark(is func(c *call) bool) {
+func (l *lateCalls) signal(is func(c *call) bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for c, sign := range l.signs {
@@ -97,7 +97,7 @@ func (l *lateCalls) mark(is func(c *call) bool) {
 }
 
 // await waits for a response that did not come in the POST's own response, and returns an
-// error once it cannot be expected any more. came says what came instead; now returns the
+// error once it cannot be expected any more. came describes what came instead; now returns the
 // state of the stream on which the response may come, and a channel that is closed when that
 // changes.
 func (u *upstream) await(c *call, came string, now func() (streamState, <-chan struct{})) error {
@@ -169,13 +169,13 @@ func noResponse(came string) *Trouble {
 		Message: "the server " + came + "; the request may or may not have been carried out"}
 }
 
-// cameStatus says that a response had nothing in it.
+// describeStatus describes a response with nothing in it.
 func describeStatus(resp *http.Response) string {
 	return fmt.Sprintf("ended its response (HTTP status %d, %s) without a JSON-RPC response in it",
 		resp.StatusCode, http.StatusText(resp.StatusCode))
 }
 
-// cameEvents says that a request's stream ended.
+// describeEvents describes a request's stream that ended.
 func describeEvents(messages int) string {
 	switch messages {
 	case 0:

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// lateServer is a server with sessions that responds to tool calls as serve says, and on the
+// lateServer is a server with sessions that responds to tool calls with serve, and on the
 // session's stream, if it offers one.
 type lateServer struct {
 	getting
@@ -47,7 +47,7 @@ func newLateServer(offered bool, serve func(w http.ResponseWriter, r *http.Reque
 // withoutResponse are responses to a POST that end without the response to the request.
 var withoutResponse = map[string]struct {
 	serve func(w http.ResponseWriter)
-	says  string // what the error says of it
+	says  string // what the error contains
 }{
 	"202":                   {func(w http.ResponseWriter) { w.WriteHeader(202) }, "202"},
 	"202 with words":        {func(w http.ResponseWriter) { writeBody(w, 202, "text/plain", "Accepted") }, "202"},
@@ -69,7 +69,7 @@ var withoutResponse = map[string]struct {
 		writeBody(w, 200, "text/event-stream; charset=utf-8", event(`{"jsonrpc":"2.0","method":"notifications/message"}`))
 	}, "one message"},
 	"stream of someone else's response": {func(w http.ResponseWriter) {
-		writeBody(w, 200, "text/event-stream", event(`{"jsonrpc":"2.0","id":"nobody","result":{}}`))
+		writeBody(w, 200, "text/event-stream", event(`{"jsonrpc":"2.0","id":"no one","result":{}}`))
 	}, "one message"},
 	"half an event": {func(w http.ResponseWriter) { writeBody(w, 200, "text/event-stream", "data: {\"jsonrpc\"") }, "event stream"},
 }
@@ -81,8 +81,8 @@ func writeBody(w http.ResponseWriter, status int, kind, body string) {
 }
 
 // TestRequestWithoutResponse has servers that end their response to a POST without the response
-// to the request, with and without a stream on which it could come: each request has one answer
-// in bounded time, which says what came.
+// to the request, with and without a stream on which it could come: each request has one response
+// in bounded time, with a description of what came.
 func TestRequestWithoutResponse(t *testing.T) {
 	for name, tt := range withoutResponse {
 		for _, offered := range []bool{false, true} {
@@ -92,7 +92,7 @@ func TestRequestWithoutResponse(t *testing.T) {
 					h := start(t, bubbleServer(t, s.ServeHTTP))
 					h.hello()
 					h.send(streamCall("1"))
-					got, took := h.answerWithin("1", 6*time.Minute)
+					got, took := h.responseWithin("1", 6*time.Minute)
 					least, most := 5*time.Minute, 5*time.Minute+30*time.Second
 					if !offered {
 						least, most = 0, 30*time.Second
@@ -124,7 +124,7 @@ func TestResponseOnSessionStream(t *testing.T) {
 				h.send(streamCall("1"))
 				time.Sleep(4 * time.Minute)
 				s.out <- `{"jsonrpc":"2.0","id":1,"result":{"late":true}}`
-				if got, _ := h.answerWithin("1", time.Second); got != `{"jsonrpc":"2.0","id":1,"result":{"late":true}}` {
+				if got, _ := h.responseWithin("1", time.Second); got != `{"jsonrpc":"2.0","id":1,"result":{"late":true}}` {
 					t.Errorf("got %s", got)
 				}
 			})
@@ -166,16 +166,16 @@ func TestResponseOnSessionStreamFirst(t *testing.T) {
 				h := start(t, bubbleServer(t, s.ServeHTTP))
 				h.hello()
 				h.send(streamCall("1"))
-				if got := h.answer("1"); get(t, got, "result", "first") != "true" {
+				if got := h.response("1"); get(t, got, "result", "first") != "true" {
 					t.Errorf("got %s", got)
 				}
 				select {
 				case <-over:
-				case <-time.After(patience):
+				case <-time.After(timeout):
 					t.Error("the POST goes on for ever")
 				}
 				h.send(`{"jsonrpc":"2.0","id":2,"method":"ping"}`)
-				h.answer("2")
+				h.response("2")
 				if n := len(h.all()); n != 3 {
 					t.Errorf("the host got %d lines", n)
 				}
@@ -235,7 +235,7 @@ func TestStreamEndsWhileResponseIsLate(t *testing.T) {
 					time.Sleep(time.Minute)
 					s.out <- `{"jsonrpc":"2.0","id":1,"result":{}}`
 				}
-				got, took := h.answerWithin("1", 2*patience)
+				got, took := h.responseWithin("1", 2*timeout)
 				if tt.comes != (get(t, got, "result") == "{}") {
 					t.Errorf("got %s", got)
 				}
@@ -260,10 +260,10 @@ func TestProgressKeepsLateResponse(t *testing.T) {
 			s.out <- `{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"p","progress":1}}`
 		}
 		s.out <- `{"jsonrpc":"2.0","id":1,"result":{}}`
-		if got, _ := h.answerWithin("1", time.Second); get(t, got, "result") != "{}" {
+		if got, _ := h.responseWithin("1", time.Second); get(t, got, "result") != "{}" {
 			t.Errorf("got %s", got)
 		}
-		if got, _ := h.answerWithin("2", time.Second); get(t, got, "error", "data", "reason") != `"no_response"` {
+		if got, _ := h.responseWithin("2", time.Second); get(t, got, "error", "data", "reason") != `"no_response"` {
 			t.Errorf("the request without progress got %s", got)
 		}
 	})
@@ -288,7 +288,7 @@ func TestUserKeepsLateResponse(t *testing.T) {
 				h.send(`{"jsonrpc":"2.0","id":"a","result":{}}`)
 				time.Sleep(4 * time.Minute)
 				s.out <- `{"jsonrpc":"2.0","id":1,"result":{}}`
-				if got, _ := h.answerWithin("1", time.Second); tt.comes != (get(t, got, "result") == "{}") {
+				if got, _ := h.responseWithin("1", time.Second); tt.comes != (get(t, got, "result") == "{}") {
 					t.Errorf("got %s", got)
 				}
 			})
@@ -330,7 +330,7 @@ func TestResponseInOddForms(t *testing.T) {
 				h := start(t, bubbleServer(t, s.ServeHTTP))
 				h.hello()
 				h.send(streamCall("1"))
-				if got, _ := h.answerWithin("1", time.Second); got != response {
+				if got, _ := h.responseWithin("1", time.Second); got != response {
 					t.Errorf("got %s", got)
 				}
 			})
@@ -366,7 +366,7 @@ func TestResponseOfAnotherRequest(t *testing.T) {
 			if i > 1 {
 				h.send(streamCall(id))
 			}
-			if got, _ := h.answerWithin(id, time.Minute); !strings.HasPrefix(get(t, got, "result", "said"), id) {
+			if got, _ := h.responseWithin(id, time.Minute); !strings.HasPrefix(get(t, got, "result", "said"), id) {
 				t.Errorf("request %s got %s", id, got)
 			}
 		}
@@ -412,7 +412,7 @@ func TestResumedStreamThatBringsNothing(t *testing.T) {
 				}))
 				h.hello()
 				h.send(streamCall("1"))
-				got, took := h.answerWithin("1", tt.most)
+				got, took := h.responseWithin("1", tt.most)
 				if tt.comes != (get(t, got, "result") != "") {
 					t.Errorf("got %s", got)
 				}
@@ -452,7 +452,7 @@ func TestLateResponseOpensStream(t *testing.T) {
 		ready.Store(true)
 		s.out <- `{"jsonrpc":"2.0","id":1,"result":{}}`
 		h.send(streamCall("1"))
-		if got, _ := h.answerWithin("1", time.Second); get(t, got, "result") != "{}" {
+		if got, _ := h.responseWithin("1", time.Second); get(t, got, "result") != "{}" {
 			t.Errorf("got %s", got)
 		}
 	})
@@ -486,11 +486,11 @@ func TestResumptionStaysOnItsSession(t *testing.T) {
 		<-time.After(time.Second)
 		s.forget()
 		h.send(streamCall("2"))
-		if got := h.answer("2"); get(t, got, "result") != "{}" {
+		if got := h.response("2"); get(t, got, "result") != "{}" {
 			t.Errorf("got %s", got)
 		}
 		began := time.Now()
-		if got := h.answer("1"); get(t, got, "error", "data", "reason") != `"no_response"` || time.Since(began) > 10*time.Second {
+		if got := h.response("1"); get(t, got, "error", "data", "reason") != `"no_response"` || time.Since(began) > 10*time.Second {
 			t.Errorf("after %v: %s", time.Since(began), got)
 		}
 		if n := resumed.Load(); n > 0 {

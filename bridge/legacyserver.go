@@ -17,20 +17,20 @@ type legacyServer struct {
 	parked        map[string]*parked
 }
 
-// noDiscover tells a host that speaks both eras to fall back to initialize: in
+// noDiscover has a host that speaks both eras fall back to initialize: in
 // one era with its server it has more than any translation gives.
 var noDiscover = &Trouble{Code: codeNoMethod, Reason: "legacy_server",
 	Message: "the server is of the time before 2026-07-28 and knows no server/discover: begin with initialize"}
 
-// inputKey is the name of the one input that is asked for at a time.
+// inputKey is the name of the one input that is requested at a time.
 const inputKey = "input"
 
-// serve carries out a request of the host's.
+// serve carries out a request of the host.
 func (t *legacyServer) serve(c *call) error {
 	if err := t.ready(c); err != nil {
 		return err
 	}
-	if t.eras.serverEra() == modernEra { // which it was only slow to say
+	if t.eras.serverEra() == modernEra { // which it was only slow to respond
 		return t.eras.native(c)
 	}
 	switch c.name() {
@@ -93,9 +93,8 @@ func (t *legacyServer) leave(inner *call) {
 	t.underWay = slices.DeleteFunc(t.underWay, func(other *call) bool { return other == inner })
 }
 
-// carrier returns a call that can bring the host a question that came in none's
-// answer, as all of them do over HTTP+SSE; nil: none is under way. The host
-// answers a question and not a call, so that any will do; the last is the most
+// carrier returns a call that can carry a request of the server that belongs to no call, as all of them do over HTTP+SSE; nil: none is under way. The host
+// responds to the request and not to the call, so that any will do; the last is the most
 // likely to be the reason.
 func (t *legacyServer) carrier() *call {
 	t.mu.Lock()
@@ -106,7 +105,7 @@ func (t *legacyServer) carrier() *call {
 	return nil
 }
 
-// ready begins a session, once, with what the host's request says of it.
+// ready begins a session, once, with what the host's request holds for it.
 func (t *legacyServer) ready(c *call) error {
 	e := t.eras
 	e.mu.Lock()
@@ -114,16 +113,9 @@ func (t *legacyServer) ready(c *call) error {
 	if e.hello == nil {
 		meta := c.meta
 		params := []any{"protocolVersion", "2025-11-25"}
-		if capabilities := member(meta, metaCapabilities); capabilities != nil {
-			params = append(params, "capabilities", capabilities)
-		} else {
-			params = append(params, "capabilities", []byte("{}"))
-		}
-		if info := member(meta, metaClient); info != nil {
-			params = append(params, "clientInfo", info)
-		} else {
-			params = append(params, "clientInfo", object("name", e.Name, "version", e.Version))
-		}
+		params = append(params, "capabilities", orElse(member(meta, metaCapabilities), "{}"))
+		own := object("name", e.Name, "version", e.Version)
+		params = append(params, "clientInfo", orElse(member(meta, metaClient), string(own)))
 		e.hello = object("jsonrpc", "2.0", "id", []byte(`"handstamp-0"`), "method", "initialize", "params", object(params...))
 		e.confirmation = &message{raw: []byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`), method: []byte(`"notifications/initialized"`)}
 	}
@@ -153,29 +145,25 @@ func (t *legacyServer) strip(raw []byte) []byte {
 	return set(raw, "params", set(params, "_meta", meta))
 }
 
-// discovered returns what server/discover would have said.
+// discovered returns what server/discover would have sent.
 func (t *legacyServer) discovered() []byte {
 	e := t.eras
 	e.mu.Lock()
-	answer := e.initializeResult
+	response := e.initializeResult
 	e.mu.Unlock()
 	made := []any{"resultType", "complete", "supportedVersions", []string{firstModern}, "ttlMs", 0, "cacheScope", "private"}
-	if capabilities := member(answer, "capabilities"); capabilities != nil {
-		made = append(made, "capabilities", capabilities)
-	} else {
-		made = append(made, "capabilities", []byte("{}"))
-	}
-	if instructions := member(answer, "instructions"); instructions != nil {
+	made = append(made, "capabilities", orElse(member(response, "capabilities"), "{}"))
+	if instructions := member(response, "instructions"); instructions != nil {
 		made = append(made, "instructions", instructions)
 	}
-	if info := member(answer, "serverInfo"); info != nil {
+	if info := member(response, "serverInfo"); info != nil {
 		made = append(made, "_meta", object(metaServer, info))
 	}
 	return object(made...)
 }
 
-// await gives the host the answer of a request under way, or what the server
-// asks instead.
+// await gives the host the response of a request under way, or what the server
+// requests instead.
 func (t *legacyServer) await(c *call, p *parked) error {
 	select {
 	case m := <-p.final:
@@ -186,12 +174,12 @@ func (t *legacyServer) await(c *call, p *parked) error {
 		return nil
 	case err := <-p.err:
 		return err
-	case ask := <-p.inputRequests:
-		p.inputRequestID = ask.id
+	case request := <-p.inputRequests:
+		p.inputRequestID = request.id
 		state := t.park(c, p)
-		input := object("method", ask.method)
-		if ask.params != nil {
-			input = object("method", ask.method, "params", ask.params)
+		input := object("method", request.method)
+		if request.params != nil {
+			input = object("method", request.method, "params", request.params)
 		}
 		if !c.reply(object("resultType", "input_required", "inputRequests", object(inputKey, input), "requestState", state)) {
 			t.abandon(c.id) // the host has cancelled it meanwhile
@@ -241,10 +229,7 @@ func (t *legacyServer) complete(c *call, m *message) *message {
 
 // subscribe keeps a subscriptions/listen open.
 func (t *legacyServer) subscribe(c *call) error {
-	filter := member(c.params, "notifications")
-	if filter == nil {
-		filter = []byte("{}")
-	}
+	filter := orElse(member(c.params, "notifications"), "{}")
 	_ = elements(member(filter, "resourceSubscriptions"), func(uri []byte) bool {
 		_, err := t.eras.up.request(c.ctx, object("jsonrpc", "2.0", "id", t.eras.nextID(), "method", "resources/subscribe", "params", object("uri", uri)))
 		return err == nil
@@ -269,7 +254,7 @@ func (t *legacyServer) subscribe(c *call) error {
 	return c.ctx.Err()
 }
 
-// wanted reports whether a subscription of the host's is for a resource.
+// wanted reports whether a subscription of the host is for a resource.
 func (t *legacyServer) wanted(uri []byte) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -285,14 +270,14 @@ func subscribed(c *call, uri []byte) (found bool) {
 	return found
 }
 
-// acknowledged returns the first message of a subscription.
+// acknowledgement returns the first message of a subscription.
 func acknowledgement(id, filter []byte) []byte {
 	return object("jsonrpc", "2.0", "method", "notifications/subscriptions/acknowledged",
 		"params", object("_meta", object(metaSubscription, id), "notifications", filter))
 }
 
-// asked deals with a request of the server's.
-func (t *legacyServer) carry(m *message, c *call) {
+// carry deals with a request of the server.
+func (t *legacyServer) forward(m *message, c *call) {
 	var reply []byte
 	switch m.name() {
 	case "ping":
@@ -311,7 +296,7 @@ func (t *legacyServer) carry(m *message, c *call) {
 	}
 	if reply == nil {
 		reply = (&Trouble{Code: codeNoMethod, Reason: "translation",
-			Message: "the host is of an era without requests of servers, and none of its own is under way that could carry this one"}).response(m.id)
+			Message: "the host is of an era in which servers send no requests, and none of its own is under way that could carry this one"}).response(m.id)
 	}
 	t.eras.do(func() {
 		if made, err := parse(reply); err == nil {
@@ -323,7 +308,7 @@ func (t *legacyServer) carry(m *message, c *call) {
 // fromServer returns a message of the server's as the host gets it.
 func (t *legacyServer) fromServer(m *message, c *call) []byte {
 	if m.request() {
-		t.carry(m, c)
+		t.forward(m, c)
 		return nil
 	}
 	kind := map[string]string{

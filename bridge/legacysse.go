@@ -27,9 +27,9 @@ const fallBackInterval = time.Minute
 const postGrace = 2 * time.Second
 
 // sseWire is HTTP+SSE, the transport of 2024-11-05: one stream on which the
-// server says everything, and an address to post to, which the stream names
+// server sends everything, and an address to post to, which the stream names
 // first. The stream is the session: when it ends, so do the requests that wait
-// for an answer on it, and the next one begins another.
+// for a response on it, and the next one begins another.
 type sseWire struct {
 	up *upstream
 
@@ -59,7 +59,7 @@ func (s *sseStream) now() (streamState, <-chan struct{}) {
 	return streamOpen, s.alive.Done()
 }
 
-// speaksSSE reports whether the server is spoken to by HTTP+SSE.
+// speaksSSE reports whether HTTP+SSE is what the server speaks.
 func (u *upstream) speaksSSE() bool {
 	if u.wire == WireSSE {
 		return true
@@ -184,7 +184,7 @@ func (w *sseWire) comeBack() {
 	})
 }
 
-var noEndpoint = &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's event stream names no endpoint to send to"}
+var noEndpoint = notValid("the server's event stream names no endpoint to send to")
 
 // firstEndpoint returns the address that the endpoint event names.
 func firstEndpoint(events *sse.Reader, base string) (string, error) {
@@ -211,23 +211,11 @@ func endpointAt(base string, data []byte) (string, error) {
 	if err != nil || reference == "" {
 		return "", &Trouble{Code: CodeProtocol, Reason: "endpoint", Message: "the server's event stream names an endpoint that is no URL, or none"}
 	}
-	if origin(to) != origin(from) || to.User != nil {
+	if !sameOrigin(to, from) || to.User != nil {
 		return "", &Trouble{Code: CodeProtocol, Reason: "endpoint", Message: "the server's event stream names an endpoint at another origin, " +
-			origin(to) + " instead of " + origin(from) + ", where nothing is sent, as messages carry the access token"}
+			originOf(to) + " instead of " + originOf(from) + ", where nothing is sent, as messages carry the access token"}
 	}
 	return to.String(), nil
-}
-
-// origin returns the origin of a URL (RFC 6454, section 6.2).
-func origin(u *url.URL) string {
-	scheme, host, port := strings.ToLower(u.Scheme), strings.ToLower(u.Hostname()), u.Port()
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
-	if port != "" && (scheme != "https" || port != "443") && (scheme != "http" || port != "80") {
-		host += ":" + port
-	}
-	return scheme + "://" + host
 }
 
 // moved notes that the server names another endpoint in the middle of a stream.
@@ -260,7 +248,7 @@ func (u *upstream) fallBack(c *call, r *rejection) (done bool, err error) {
 	if t, ok := errors.AsType[*Trouble](err); ok && t.Reason == "endpoint" {
 		return true, err
 	}
-	if refused, ok := errors.AsType[*rejection](err); ok && refused.status/100 == 4 {
+	if rejected, ok := errors.AsType[*rejection](err); ok && rejected.status/100 == 4 {
 		u.legacy.mu.Lock()
 		u.legacy.rejected = time.Now()
 		u.legacy.mu.Unlock()
@@ -298,7 +286,7 @@ func (w *sseWire) reopen(ctx context.Context, round int) error {
 	return w.open(ctx)
 }
 
-// call sends a request and waits for its answer on the stream.
+// call sends a request and waits for its response on the stream.
 func (w *sseWire) call(c *call) error {
 	return w.up.withReplacement(c, func() (int, error) { return w.attempt(c) })
 }
@@ -330,7 +318,7 @@ func (w *sseWire) attempt(c *call) (round int, err error) {
 	return s.round, err
 }
 
-// send sends a message that has no answer, and returns the round of its session.
+// send sends a message that has no response, and returns the round of its session.
 func (w *sseWire) send(c *call) (round int, err error) {
 	s, err := w.ready(c)
 	if err != nil {
@@ -355,15 +343,18 @@ func (w *sseWire) ready(c *call) (*sseStream, error) {
 	case c.plain:
 		return nil, streamGone
 	}
-	if err := w.open(c.ctx); err != nil {
-		return nil, err
+	for range streamFailures { // another request may have ended the stream just now
+		if err := w.open(c.ctx); err != nil {
+			return nil, err
+		}
+		w.mu.Lock()
+		s = w.stream
+		w.mu.Unlock()
+		if s != nil {
+			return s, nil
+		}
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.stream == nil {
-		return nil, lost
-	}
-	return w.stream, nil
+	return nil, lost
 }
 
 // streamGone is the error of what belongs to the beginning of a session whose stream has ended.

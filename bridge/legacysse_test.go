@@ -51,14 +51,14 @@ func (s *sseServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, "Accepted")
 	switch {
 	case got.method == "initialize":
-		s.say(`{"jsonrpc":"2.0","id":` + got.id + `,"result":` + initialized + `}`)
+		s.send(`{"jsonrpc":"2.0","id":` + got.id + `,"result":` + initialized + `}`)
 	case got.id != "":
-		s.say(`{"jsonrpc":"2.0","id":` + got.id + `,"result":{}}`)
+		s.send(`{"jsonrpc":"2.0","id":` + got.id + `,"result":{}}`)
 	}
 }
 
 // say sends a message on the stream that is open.
-func (s *sseServer) say(message string) {
+func (s *sseServer) send(message string) {
 	s.mu.Lock()
 	out := s.out
 	s.mu.Unlock()
@@ -140,7 +140,7 @@ func TestEndpointAddresses(t *testing.T) {
 					o.Wire, o.InitializeWait = wire, -1
 					h := start(t, o)
 					h.send(hello)
-					got, _ := h.answerWithin(`"hello"`, 30*time.Second)
+					got, _ := h.responseWithin(`"hello"`, 30*time.Second)
 					if strings.HasPrefix(want, "/") {
 						if get(t, got, "result") != initialized || len(s.paths) != 1 || s.paths[0] != want {
 							t.Errorf("got %s from %q", got, s.paths)
@@ -167,9 +167,9 @@ func TestEndpointNeverNamed(t *testing.T) {
 		o.Wire = bridge.WireSSE
 		h := start(t, o)
 		h.send(hello)
-		h.answerWithin(`"hello"`, 30*time.Second)
+		h.responseWithin(`"hello"`, 30*time.Second)
 		h.send(`{"jsonrpc":"2.0","method":"notifications/initialized"}`, streamCall("1"))
-		got, _ := h.answerWithin("1", 2*time.Minute)
+		got, _ := h.responseWithin("1", 2*time.Minute)
 		if !strings.Contains(get(t, got, "error", "message"), "names no endpoint") {
 			t.Errorf("got %s", got)
 		}
@@ -191,7 +191,7 @@ func TestEndpointNamedAgain(t *testing.T) {
 				h := start(t, bubbleServer(t, s.ServeHTTP))
 				h.hello()
 				h.send(streamCall("1"))
-				h.answer("1")
+				h.response("1")
 				if last := s.paths[len(s.paths)-1]; last != want {
 					t.Errorf("the last message was posted to %s", last)
 				}
@@ -210,7 +210,7 @@ func TestPostAtSSEAddress(t *testing.T) {
 				o.Wire = wire
 				h := start(t, o)
 				h.send(hello)
-				got, took := h.answerWithin(`"hello"`, patience)
+				got, took := h.responseWithin(`"hello"`, timeout)
 				if took > time.Second {
 					t.Errorf("it took %v", took)
 				}
@@ -224,7 +224,7 @@ func TestPostAtSSEAddress(t *testing.T) {
 					t.Fatalf("got %s", got)
 				}
 				h.send(`{"jsonrpc":"2.0","method":"notifications/initialized"}`, streamCall("1"))
-				if got := h.answer("1"); get(t, got, "result") != "{}" {
+				if got := h.response("1"); get(t, got, "result") != "{}" {
 					t.Errorf("got %s", got)
 				}
 			})
@@ -238,11 +238,11 @@ func TestModernPostAtSSEAddress(t *testing.T) {
 		s := &sseServer{endpoint: "/messages", any: true}
 		h := start(t, bubbleServer(t, s.ServeHTTP))
 		h.send(modernRequest("1", "server/discover", ""))
-		if got, _ := h.answerWithin("1", patience); get(t, got, "error") == "" {
+		if got, _ := h.responseWithin("1", timeout); get(t, got, "error") == "" {
 			t.Fatalf("got %s", got)
 		}
 		h.send(hello)
-		if got := h.answer(`"hello"`); get(t, got, "result") != initialized {
+		if got := h.response(`"hello"`); get(t, got, "result") != initialized {
 			t.Errorf("got %s", got)
 		}
 	})
@@ -258,7 +258,7 @@ func TestPostOfSSE(t *testing.T) {
 		most  time.Duration
 	}{
 		"never, on the stream": {func(s *sseServer, _ http.ResponseWriter, r *http.Request, id string) {
-			s.say(response(id))
+			s.send(response(id))
 			<-r.Context().Done()
 		}, true, time.Second},
 		"in the body": {func(_ *sseServer, w http.ResponseWriter, _ *http.Request, id string) {
@@ -271,16 +271,16 @@ func TestPostOfSSE(t *testing.T) {
 			writeBody(w, 200, "text/event-stream", event(response(id)))
 		}, true, time.Second},
 		"in both": {func(s *sseServer, w http.ResponseWriter, _ *http.Request, id string) {
-			s.say(response(id))
+			s.send(response(id))
 			writeBody(w, 200, "application/json", response(id))
 		}, true, time.Second},
 		"words, on the stream": {func(s *sseServer, w http.ResponseWriter, _ *http.Request, id string) {
 			writeBody(w, 200, "application/json", `"ok"`)
-			s.say(response(id))
+			s.send(response(id))
 		}, true, time.Second},
 		"a page, on the stream": {func(s *sseServer, w http.ResponseWriter, _ *http.Request, id string) {
 			writeBody(w, 200, "text/html", `<p>OK</p>`)
-			s.say(response(id))
+			s.send(response(id))
 		}, true, time.Second},
 		"202 and never": {func(_ *sseServer, w http.ResponseWriter, _ *http.Request, _ string) {
 			w.WriteHeader(202)
@@ -307,12 +307,12 @@ func TestPostOfSSE(t *testing.T) {
 				h := start(t, bubbleServer(t, s.ServeHTTP))
 				h.hello()
 				h.send(streamCall("1"))
-				got, _ := h.answerWithin("1", tt.most)
+				got, _ := h.responseWithin("1", tt.most)
 				if tt.comes != (get(t, got, "result") != "") {
 					t.Errorf("got %s", got)
 				}
 				h.send(`{"jsonrpc":"2.0","id":2,"method":"ping"}`)
-				if got := h.answer("2"); get(t, got, "result") != "{}" {
+				if got := h.response("2"); get(t, got, "result") != "{}" {
 					t.Errorf("got %s", got)
 				}
 				if n := strings.Count(strings.Join(h.all(), "\n"), `"id":1,`); n != 1 {
@@ -336,7 +336,7 @@ func TestSSEStreamComesBack(t *testing.T) {
 		if streams, begun := s.counts(); streams != 2 || begun != 2 {
 			t.Fatalf("%d streams, %d sessions", streams, begun)
 		}
-		s.say(`{"jsonrpc":"2.0","method":"notifications/message"}`)
+		s.send(`{"jsonrpc":"2.0","method":"notifications/message"}`)
 		h.note("notifications/message")
 
 		s.mu.Lock()
@@ -355,7 +355,7 @@ func TestSSEStreamComesBack(t *testing.T) {
 		s.opened = nil
 		s.mu.Unlock()
 		h.send(streamCall("1"))
-		if got := h.answer("1"); get(t, got, "result") != "{}" {
+		if got := h.response("1"); get(t, got, "result") != "{}" {
 			t.Errorf("got %s", got)
 		}
 	})
@@ -380,7 +380,7 @@ func TestSSEStreamRejectedForAWhile(t *testing.T) {
 				until = time.Now().Add(10 * time.Second)
 				s.cut()
 				time.Sleep(20 * time.Second)
-				s.say(`{"jsonrpc":"2.0","method":"notifications/message"}`)
+				s.send(`{"jsonrpc":"2.0","method":"notifications/message"}`)
 				h.note("notifications/message")
 			})
 		})
@@ -389,7 +389,7 @@ func TestSSEStreamRejectedForAWhile(t *testing.T) {
 
 // TestNamelessErrorOnSSE has a server of HTTP+SSE accept a request with 202 and send an error with
 // the id null on its stream: the request has that error, or goes to a new session if the server
-// says the same to a ping. With several requests under way it may be about any of them.
+// responds with the same to a ping. With several requests under way it may be about any of them.
 func TestNamelessErrorOnSSE(t *testing.T) {
 	const nameless = `{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"no such session"}}`
 	for name, tt := range map[string]struct {
@@ -419,7 +419,7 @@ func TestNamelessErrorOnSSE(t *testing.T) {
 					}
 					w.WriteHeader(http.StatusAccepted)
 					if got.method == "ping" || got.id == "1" {
-						s.say(tt.says)
+						s.send(tt.says)
 					}
 					return true
 				}
@@ -430,7 +430,7 @@ func TestNamelessErrorOnSSE(t *testing.T) {
 					synctest.Wait()
 				}
 				for id := range tt.calls {
-					got, took := h.answerWithin(fmt.Sprint(id+1), 6*time.Minute)
+					got, took := h.responseWithin(fmt.Sprint(id+1), 6*time.Minute)
 					if tt.want == "" && get(t, got, "result") != "{}" || tt.want != "" && get(t, got, "error", "code") != tt.want {
 						t.Errorf("got %s", got)
 					}
@@ -442,7 +442,7 @@ func TestNamelessErrorOnSSE(t *testing.T) {
 					t.Errorf("%d requests were carried out", carried)
 				}
 				h.send(`{"jsonrpc":"2.0","id":9,"method":"ping"}`)
-				if got := h.answer("9"); get(t, got, "result") != "{}" {
+				if got := h.response("9"); get(t, got, "result") != "{}" {
 					t.Errorf("got %s", got)
 				}
 			})
@@ -466,7 +466,7 @@ func TestNamelessErrorOnTheSessionStream(t *testing.T) {
 		h := start(t, bubbleServer(t, s.ServeHTTP))
 		h.hello()
 		h.send(streamCall("1"))
-		if got, took := h.answerWithin("1", 6*time.Minute); get(t, got, "error", "code") != "-32602" || took > time.Second {
+		if got, took := h.responseWithin("1", 6*time.Minute); get(t, got, "error", "code") != "-32602" || took > time.Second {
 			t.Errorf("after %v the host got %s", took, got)
 		}
 	})

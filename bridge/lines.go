@@ -16,7 +16,7 @@ type lines struct {
 }
 
 // next returns the next line, which is the caller's, without its end and the space
-// around it. There is room behind it for a line end. Of a line over the limit it
+// around it. There is capacity behind it for a line end. Of a line over the limit it
 // returns what was seen of it on the way, and keeps nothing else.
 func (l *lines) next() (line []byte, dropped *glimpse, err error) {
 	taken := int64(0) // of memory
@@ -56,7 +56,7 @@ func (l *lines) next() (line []byte, dropped *glimpse, err error) {
 	}
 }
 
-// room returns the next capacity.
+// capacity returns the next capacity.
 func (l *lines) capacity(full int) int {
 	if full < leastExpected {
 		return min(l.expected.capacity(full), l.limit+1)

@@ -10,22 +10,21 @@ import (
 	"time"
 )
 
-// agreePatience is how long a server that does not say what it agrees to, as it
+// agreementWait is how long a server that does not send what it agrees to, as it
 // must, is waited for.
 const agreementWait = 10 * time.Second
 
-// listening is a stream of notifications for a host that would hear them by
-// itself in a session ("subscriptions/listen").
+// listening is a stream of notifications for a host that would get them by// itself in a session ("subscriptions/listen").
 type listening struct {
 	stop     context.CancelFunc
-	decided  chan struct{} // closed once the server has agreed or refused, or nobody waits for that any more
+	decided  chan struct{} // closed once the server has agreed or rejected, or that is not waited for any more
 	decide   func()
-	agreed   []byte     // the notifications that the server agreed to send; nil: it did not say
-	rejected *rejection // nil: it did not refuse
+	agreed   []byte     // the notifications that the server agreed to send; nil: it did not send them
+	rejected *rejection // nil: it did not reject
 }
 
-// subscribe changes which resources the host hears of, and returns once the
-// server has agreed to that: what changes from then on, the host hears.
+// subscribe changes the resources whose changes the host gets, and returns once the
+// server has agreed to that: later changes reach the host.
 func (t *modernServer) subscribe(c *call) error {
 	uri := text(member(c.params, "uri"))
 	adds := c.is("resources/subscribe")
@@ -62,7 +61,7 @@ func (t *modernServer) subscribe(c *call) error {
 		return l.rejected
 	case l.agreed != nil && !lists(member(l.agreed, "resourceSubscriptions"), uri):
 		delete(t.resources, uri)
-		return &Trouble{Code: CodeTranslation, Reason: "not_subscribed", Message: "the server does not agree to tell of changes to this resource"}
+		return &Trouble{Code: CodeTranslation, Reason: "not_subscribed", Message: "the server does not agree to send changes of this resource"}
 	}
 	return nil
 }
@@ -76,9 +75,9 @@ func lists(array []byte, wanted string) (found bool) {
 	return found
 }
 
-// listen asks the server for the notifications that a session would bring by
+// listen requests from the server the notifications that a session would bring by
 // itself, and for those that the host has subscribed to; nil: there are none to
-// ask for. What was asked for before gives way once the server has agreed: a
+// request. An earlier request gives way once the server has agreed: a
 // notification may come twice meanwhile, but none gets lost between two streams.
 func (t *modernServer) listen() *listening {
 	t.mu.Lock()
@@ -111,7 +110,7 @@ func (t *modernServer) listen() *listening {
 	return l
 }
 
-// keep takes up a stream of notifications again and again.
+// keepListening takes up a stream of notifications again and again.
 func (t *modernServer) keepListening(ctx context.Context, l *listening, params []byte) {
 	backoff := resumption{}
 	for ctx.Err() == nil {
@@ -120,7 +119,7 @@ func (t *modernServer) keepListening(ctx context.Context, l *listening, params [
 		if !t.listenOnce(ctx, l, raw) {
 			return
 		}
-		l.decide() // the next try is on nobody's time
+		l.decide() // nothing waits for the next try
 		if time.Since(began) > longestPause {
 			backoff.failures = 0
 		}
@@ -130,7 +129,7 @@ func (t *modernServer) keepListening(ctx context.Context, l *listening, params [
 	}
 }
 
-// hear passes on notifications until their stream ends. It reports whether
+// listenOnce passes on notifications until their stream ends. It reports whether
 // another try makes sense.
 func (t *modernServer) listenOnce(ctx context.Context, l *listening, raw []byte) bool {
 	m, err := parse(raw)
@@ -150,23 +149,23 @@ func (t *modernServer) listenOnce(ctx context.Context, l *listening, raw []byte)
 	c.quiet = true
 	defer c.cancel()
 	err = t.eras.up.call(c)
-	refused, ok := errors.AsType[*rejection](err)
-	if answer := given.Load(); answer != nil && answer.error != nil {
-		code := errorCode(answer)
-		ok = code == codeNoMethod || code == codeInvalidArgs // what the server says of any other may not last
-		refused = &rejection{Trouble: &Trouble{Code: CodeRejected, Reason: "refused", Message: "the server sends no notifications"}, body: answer}
+	rejected, ok := errors.AsType[*rejection](err)
+	if response := given.Load(); response != nil && response.error != nil {
+		code := errorCode(response)
+		ok = code == codeNoMethod || code == codeInvalidArgs // any other may not last
+		rejected = &rejection{Trouble: &Trouble{Code: CodeRejected, Reason: "rejected", Message: "the server sends no notifications"}, body: response}
 	}
-	if !ok || refused.Retry {
+	if !ok || rejected.Retry {
 		return true
 	}
-	t.eras.Logger.Debug("the server refuses to send notifications", "err", refused)
+	t.eras.Logger.Debug("the server does not send notifications", "err", rejected)
 	t.mu.Lock()
-	l.rejected = refused
+	l.rejected = rejected
 	t.mu.Unlock()
 	return false
 }
 
-// agree notes what the server has agreed to send, and ends the streams before.
+// acknowledged notes what the server has agreed to send, and ends the streams before.
 func (t *modernServer) acknowledged(l *listening, notifications []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

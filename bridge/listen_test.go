@@ -19,14 +19,14 @@ type subscription struct {
 	over   chan struct{} // closed when the host's end is gone
 }
 
-// filter returns what was asked for.
+// filter returns what was requested.
 func (s *subscription) filter(t *testing.T) string {
 	t.Helper()
 	return get(t, string(s.params), "notifications")
 }
 
 // subscriptions is a server that hands each subscription to the test.
-func subscriptions(t *testing.T, refuse func(got request) (answer string)) (url string, begun <-chan *subscription) {
+func subscriptions(t *testing.T, reject func(got request) (response string)) (url string, begun <-chan *subscription) {
 	t.Helper()
 	listens := make(chan *subscription, 10)
 	s := &moderns{serve: func(w http.ResponseWriter, r *http.Request, got request, _ int) {
@@ -34,9 +34,9 @@ func subscriptions(t *testing.T, refuse func(got request) (answer string)) (url 
 			result(w, got.id, `{}`)
 			return
 		}
-		if answer := refuse(got); answer != "" {
+		if response := reject(got); response != "" {
 			w.Header().Set("Content-Type", "application/json")
-			io.WriteString(w, `{"jsonrpc":"2.0","id":`+got.id+`,"error":`+answer+`}`)
+			io.WriteString(w, `{"jsonrpc":"2.0","id":`+got.id+`,"error":`+response+`}`)
 			return
 		}
 		l := &subscription{request: got, agree: make(chan string), events: make(chan string), over: make(chan struct{})}
@@ -95,7 +95,7 @@ func TestListenForLegacyHost(t *testing.T) {
 		}
 	}
 	send(t, second.agree, toolsAndAB)
-	if got := h.answer("1"); get(t, got, "result") != "{}" {
+	if got := h.response("1"); get(t, got, "result") != "{}" {
 		t.Errorf("got %s", got)
 	}
 	receive(t, first.over)
@@ -108,30 +108,30 @@ func TestListenForLegacyHost(t *testing.T) {
 		t.Errorf("listens with %s", got)
 	}
 	send(t, third.agree, onlyTools)
-	h.answer("2")
+	h.response("2")
 	receive(t, second.over)
 	for _, line := range h.all() {
 		if strings.Contains(line, "acknowledged") {
-			t.Errorf("the host hears of a subscription that it knows nothing of: %s", line)
+			t.Errorf("the host is shown a subscription that it knows nothing of: %s", line)
 		}
 	}
 }
 
-// TestSubscriptionRefused has a host of before subscribe to what the server will
-// not tell of: it hears so, and goes on to hear what it heard before.
-func TestSubscriptionRefused(t *testing.T) {
+// TestSubscriptionRejected has a host of before subscribe to what the server will
+// not send: it gets an error, and what it got before goes on.
+func TestSubscriptionRejected(t *testing.T) {
 	for name, tt := range map[string]struct {
-		answer, agreed string // of the server to the second subscription
-		want           string // the code that the host gets
+		response, agreed string // of the server to the second subscription
+		want             string // the code that the host gets
 	}{
 		"not agreed to":  {agreed: onlyTools, want: "-31005"},
-		"an error":       {answer: `{"code":-32602,"message":"no such resource"}`, want: "-32602"},
-		"no such method": {answer: `{"code":-32601,"message":"Method not found"}`, want: "-32601"},
+		"an error":       {response: `{"code":-32602,"message":"no such resource"}`, want: "-32602"},
+		"no such method": {response: `{"code":-32601,"message":"Method not found"}`, want: "-32601"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			url, begun := subscriptions(t, func(got request) string {
 				if strings.Contains(got.body, "resourceSubscriptions") {
-					return tt.answer
+					return tt.response
 				}
 				return ""
 			})
@@ -146,7 +146,7 @@ func TestSubscriptionRefused(t *testing.T) {
 				receive(t, stream.over)
 				stream = second
 			}
-			if got := h.answer("1"); get(t, got, "error", "code") != tt.want {
+			if got := h.response("1"); get(t, got, "error", "code") != tt.want {
 				t.Errorf("got %s", got)
 			}
 			send(t, stream.events, toolsChanged)
@@ -155,7 +155,7 @@ func TestSubscriptionRefused(t *testing.T) {
 	}
 }
 
-// TestListenForModernHost has a modern host on a server of before: it hears what
+// TestListenForModernHost has a modern host on a server of before: it gets what
 // it has asked for, with its subscription's id, until it ends that.
 func TestListenForModernHost(t *testing.T) {
 	s := &sessions{stream: make(chan string)}
@@ -205,7 +205,7 @@ func TestListenForModernHost(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	if all := strings.Join(h.all(), "\n"); strings.Contains(all, "prompts/list_changed") || strings.Contains(all, "c:d") {
-		t.Errorf("the host hears what it has not asked for:\n%s", all)
+		t.Errorf("the host gets what it has not requested:\n%s", all)
 	}
 }
 
@@ -214,7 +214,7 @@ func receive[T any](t *testing.T, from <-chan T) T {
 	select {
 	case v := <-from:
 		return v
-	case <-time.After(patience):
+	case <-time.After(timeout):
 		t.Fatal("nothing came")
 		panic("unreachable")
 	}
@@ -224,7 +224,7 @@ func send[T any](t *testing.T, to chan<- T, v T) {
 	t.Helper()
 	select {
 	case to <- v:
-	case <-time.After(patience):
-		t.Fatal("nobody takes it")
+	case <-time.After(timeout):
+		t.Fatal("nothing takes it")
 	}
 }

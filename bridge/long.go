@@ -18,7 +18,7 @@ const (
 	mostExpected  = 2 << 20
 )
 
-// room returns the capacity for what is longer than a capacity.
+// capacity returns the capacity for what is longer than a capacity.
 func (e *expectation) capacity(than int) int {
 	return max(2*than, int(min(max(e.last.Load(), leastExpected), mostExpected)))
 }
@@ -38,8 +38,8 @@ const (
 	// what is read sooner only waits there.
 	together = 4
 
-	// queuePatience is how long one waits. A server may hold back the rest of one
-	// answer until another is read.
+	// queueWait is how long one waits. A server may hold back the rest of one
+	// response until another is read.
 	queueWait = 250 * time.Millisecond
 )
 

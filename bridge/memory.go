@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,7 +33,7 @@ const (
 	slowAfter = 10 * time.Second
 	slowBytes = 64 << 10
 
-	// linePatience is how long a long line of the MCP host waits for memory while no other
+	// lineWait is how long a long line of the MCP host waits for memory while no other
 	// long line makes progress. What the host sends after it waits, too, and that may be what
 	// frees the memory.
 	lineWait = 15 * time.Second
@@ -66,7 +67,7 @@ type memory struct {
 	free    int64
 	giant   *share            // whose turn it is
 	active  map[*share]bool   // whether they wait
-	lines   map[bool][]*share // who waits for memory, and who for being the giant
+	lines   map[bool][]*share // those that wait for memory, and those that wait to be the giant
 	changed chan struct{}     // closed when something is given back
 }
 
@@ -174,16 +175,11 @@ func (m *memory) evict(now time.Time) {
 
 // leave takes a message out of a line. The caller holds mu.
 func (m *memory) leave(giant bool, s *share) {
-	for i, other := range m.lines[giant] {
-		if other == s {
-			m.lines[giant] = append(m.lines[giant][:i:i], m.lines[giant][i+1:]...)
-			break
-		}
-	}
+	m.lines[giant] = slices.DeleteFunc(m.lines[giant], func(other *share) bool { return other == s })
 	m.signal()
 }
 
-// signal wakes who waits. The caller holds mu.
+// signal wakes those that wait. The caller holds mu.
 func (m *memory) signal() {
 	close(m.changed)
 	m.changed = make(chan struct{})

@@ -8,10 +8,10 @@ import (
 
 // What a server sends that is not valid reaches no host: some lose their session
 // over one wrong byte, others wait for a response that they cannot read. What has one
-// meaning only is mended, everything else is an error (docs/decisions/0069).
+// meaning only is corrected, everything else is an error (docs/decisions/0069).
 
-// heard reads a message of the server's, which it may change in place. The result is
-// valid JSON-RPC in one line, but for the parts of a batch, which mend themselves.
+// readMessage reads a message of the server, which it may change in place. The result is
+// valid JSON-RPC in one line, but for the parts of a batch, which are corrected one by one.
 func readMessage(raw []byte) (*message, error) {
 	m, err := parse(raw)
 	if err != nil {
@@ -31,7 +31,7 @@ func readMessage(raw []byte) (*message, error) {
 	if m.batch {
 		return m, nil
 	}
-	return m.mended()
+	return m.corrected()
 }
 
 // oneLine makes one line of valid JSON, in place. Line ends stand between its
@@ -44,10 +44,10 @@ func oneLine(b []byte) {
 	}
 }
 
-// errBoth says that a response is both a result and an error.
+// errBoth reports that a response is both a result and an error.
 var errBoth = errors.New("it has a result and an error")
 
-// errError says that an error is none of JSON-RPC's.
+// errError reports that an error is none of JSON-RPC's.
 var errError = errors.New("its error has no code or no message")
 
 // plainError reports whether the error has what hosts read of it: a code and a message.
@@ -57,9 +57,9 @@ func (m *message) plainError() bool {
 		len(message) > 0 && message[0] == '"'
 }
 
-// mended returns the message as valid JSON-RPC: with the version that it lacks, one
+// corrected returns the message as valid JSON-RPC: with the version that it lacks, one
 // member of each name, and without a null result or error beside the other.
-func (m *message) mended() (*message, error) {
+func (m *message) corrected() (*message, error) {
 	current := m.version != nil && string(m.version) == `"2.0"` || text(m.version) == "2.0"
 	twice := m.twice != "" && m.twice != nameOfTarget
 	if m.error != nil && !m.plainError() {
@@ -93,7 +93,7 @@ func (m *message) contradicts() bool {
 	return m.seen&hasResult != 0 && m.seen&hasError != 0 || m.seen&hasMethod != 0 && m.seen&(hasResult|hasError) != 0
 }
 
-// unwanted returns the members that say nothing and do not belong where they are.
+// unwanted returns the members that mean nothing and do not belong where they are.
 func (m *message) unwanted() (drop uint8) {
 	null := func(value []byte) bool { return value == nil || string(value) == "null" }
 	if m.method != nil && (m.id == nil || null(m.result) && m.error == nil) {

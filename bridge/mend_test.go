@@ -97,7 +97,7 @@ func TestInvalidMessageOfTheServer(t *testing.T) {
 				h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP)})
 				h.hello()
 				h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
-				got := h.answer("1")
+				got := h.response("1")
 				want := tt.want
 				if way.name != "as a body" {
 					want = strings.ReplaceAll(want, "\n", " ")
@@ -109,7 +109,7 @@ func TestInvalidMessageOfTheServer(t *testing.T) {
 					t.Errorf("got %.300s", got)
 				}
 				h.send(`{"jsonrpc":"2.0","id":2,"method":"ping"}`)
-				h.answer("2")
+				h.response("2")
 				for _, line := range h.all() {
 					if !json.Valid([]byte(line)) || !utf8.ValidString(line) || len(line) < 1000 && strings.Contains(line, `"id":1,`) && line != got {
 						t.Errorf("the host got %q", line)
@@ -120,7 +120,7 @@ func TestInvalidMessageOfTheServer(t *testing.T) {
 	}
 }
 
-// TestInvalidRequestOfTheServer: what a server asks that cannot be read is answered
+// TestInvalidRequestOfTheServer: a request of the server that cannot be read is rejected
 // to the server; the host does not see it, and what comes after it arrives.
 func TestInvalidRequestOfTheServer(t *testing.T) {
 	s := &sessions{stream: make(chan string)}
@@ -164,13 +164,13 @@ func TestBatchOfTheServer(t *testing.T) {
 	h := start(t, bridge.Options{URL: url})
 	h.hello()
 	h.send(`[{"jsonrpc":"2.0","id":1,"method":"a"},{"jsonrpc":"2.0","id":2,"method":"b"},{"jsonrpc":"2.0","id":3,"method":"c"}]`)
-	if got := h.answer("1"); got != `{"jsonrpc":"2.0","id":1,"result":{}}` {
+	if got := h.response("1"); got != `{"jsonrpc":"2.0","id":1,"result":{}}` {
 		t.Errorf("got %s", got)
 	}
-	if got := h.answer("2"); got != `{"jsonrpc":"2.0","id":2,"result":"`+"\uFFFD"+`"}` {
+	if got := h.response("2"); got != `{"jsonrpc":"2.0","id":2,"result":"`+"\uFFFD"+`"}` {
 		t.Errorf("got %s", got)
 	}
-	if got := h.answer("3"); get(t, got, "error", "code") != strconv.Itoa(bridge.CodeProtocol) {
+	if got := h.response("3"); get(t, got, "error", "code") != strconv.Itoa(bridge.CodeProtocol) {
 		t.Errorf("got %s", got)
 	}
 }
@@ -184,7 +184,7 @@ func batchBody(r *http.Request) (string, bool) {
 }
 
 // TestHostLineOverTheLimit: the host learns which of its requests was too long, and
-// the server which of its own has no answer.
+// the server which of its own has no response.
 func TestHostLineOverTheLimit(t *testing.T) {
 	long := strings.Repeat("x", 300_000)
 	deep := strings.Repeat("[", 200_000)
@@ -205,11 +205,11 @@ func TestHostLineOverTheLimit(t *testing.T) {
 			h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), MaxMessage: 100_000})
 			h.hello()
 			h.send(tt.line)
-			if got := h.answer(tt.id); get(t, got, "error", "code") != "-32600" || get(t, got, "error", "data", "reason") != `"too_large"` {
+			if got := h.response(tt.id); get(t, got, "error", "code") != "-32600" || get(t, got, "error", "data", "reason") != `"too_large"` {
 				t.Errorf("got %s", got)
 			}
 			h.send(`{"jsonrpc":"2.0","id":10,"method":"ping"}`)
-			h.answer("10")
+			h.response("10")
 			if tt.name == "a response" {
 				waitFor(t, "an error for the server", func() bool {
 					s.mu.Lock()
@@ -264,16 +264,16 @@ func TestInvalidMessageOfTheHost(t *testing.T) {
 			id = strconv.Itoa(100 + i)
 		}
 		h.send(line)
-		if got := h.answer(id); get(t, got, "error", "code") != tt.code {
+		if got := h.response(id); get(t, got, "error", "code") != tt.code {
 			t.Errorf("%.200s: got %s", line, got)
 		}
 	}
 	h.send("\uFEFF" + `{"jsonrpc":"2.0","id":1,"method":"ping"}`)
-	if got := h.answer("1"); get(t, got, "result") != "{}" {
+	if got := h.response("1"); get(t, got, "result") != "{}" {
 		t.Errorf("after a byte order mark: %s", got)
 	}
 	h.send(`{"jsonrpc":"2.0","ID":5,"Id":6,"id":2,"Method":"y","method":"ping","Params":1}`)
-	if got := h.answer("2"); get(t, got, "result") != "{}" {
+	if got := h.response("2"); get(t, got, "result") != "{}" {
 		t.Errorf("names in another case: %s", got)
 	}
 	if got := strings.Join(s.methods(), " "); got != "initialize notifications/initialized ping ping" {

@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 )
 
-// inputRounds bounds how often a server may answer one request with more
-// questions.
+// inputRounds bounds how often a server may respond to one request by requesting more
+// input.
 const inputRounds = 16
 
 // modernServer translates for a host of before 2026-07-28 on a server of it or
@@ -27,20 +26,20 @@ type modernServer struct {
 	hostRequests map[string]chan *message
 }
 
-// discover asks a server what it is, with what the host said in its initialize,
+// discover sends server/discover with what the host sent in its initialize,
 // and returns the response to that.
 func (t *modernServer) discover(ctx context.Context, hello []byte) (*message, error) {
 	t.speak(hello, firstModern)
-	var answer *message
+	var response *message
 	for try := 0; ; try++ {
 		var err error
 		raw := object("jsonrpc", "2.0", "id", t.eras.nextID(), "method", "server/discover")
-		answer, err = t.eras.up.request(ctx, t.modernize(raw))
-		if err == nil && answer.error == nil {
+		response, err = t.eras.up.request(ctx, t.modernize(raw))
+		if err == nil && response.error == nil {
 			break
 		}
-		if answer != nil && answer.error != nil && errorCode(answer) == codeVersion && try == 0 {
-			if version := modernIn(member(answer.error, "data", "supported")); version != "" {
+		if response != nil && response.error != nil && errorCode(response) == codeVersion && try == 0 {
+			if version := modernIn(member(response.error, "data", "supported")); version != "" {
 				t.speak(hello, version)
 				continue
 			}
@@ -50,41 +49,34 @@ func (t *modernServer) discover(ctx context.Context, hello []byte) (*message, er
 		}
 		return nil, err
 	}
-	if modernIn(member(answer.result, "supportedVersions")) == "" {
+	if modernIn(member(response.result, "supportedVersions")) == "" {
 		return nil, errors.New("bridge: server/discover without a modern version")
 	}
-	return t.introduced(hello, answer.result)
+	return t.introduced(hello, response.result)
 }
 
-// speak sets what requests say of the host that has sent hello, and of their version.
+// speak sets what requests carry about the host that has sent hello, and of their version.
 func (t *modernServer) speak(hello []byte, version string) {
 	params := member(hello, "params")
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.version = version
 	t.client = member(params, "clientInfo")
-	if t.capabilities = member(params, "capabilities"); t.capabilities == nil {
-		t.capabilities = []byte("{}")
-	}
+	t.capabilities = orElse(member(params, "capabilities"), "{}")
 }
 
-// introduced returns the response to hello, from what the server said of itself; nil: nothing.
+// introduced returns the response to hello, from the server's description of itself; nil: none.
 func (t *modernServer) introduced(hello, result []byte) (*message, error) {
 	version := text(member(hello, "params", "protocolVersion"))
 	if version == "" || version >= firstModern {
 		version = "2025-11-25"
 	}
-	offers := member(result, "capabilities")
-	if offers == nil {
-		offers = []byte("{}")
-	}
+	offers := orElse(member(result, "capabilities"), "{}")
 	t.mu.Lock()
 	t.offers = offers
 	t.mu.Unlock()
-	info := member(result, "_meta", metaServer)
-	if info == nil {
-		info = object("name", t.eras.Name, "version", t.eras.Version)
-	}
+	own := object("name", t.eras.Name, "version", t.eras.Version)
+	info := orElse(member(result, "_meta", metaServer), string(own))
 	made := []any{"protocolVersion", version, "capabilities", offers, "serverInfo", info}
 	if instructions := member(result, "instructions"); instructions != nil {
 		made = append(made, "instructions", instructions)
@@ -92,18 +84,12 @@ func (t *modernServer) introduced(hello, result []byte) (*message, error) {
 	return parse(object("jsonrpc", "2.0", "id", member(hello, "id"), "result", object(made...)))
 }
 
-// modernize adds to a request what modern ones say of themselves.
+// modernize adds to a request what modern ones carry.
 func (t *modernServer) modernize(raw []byte) []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	params := member(raw, "params")
-	if params == nil {
-		params = []byte("{}")
-	}
-	meta := member(params, "_meta")
-	if meta == nil {
-		meta = []byte("{}")
-	}
+	params := orElse(member(raw, "params"), "{}")
+	meta := orElse(member(params, "_meta"), "{}")
 	if t.level != nil {
 		meta = set(meta, metaLogLevel, t.level)
 	}
@@ -122,14 +108,14 @@ func (t *modernServer) setLevel(m *message) {
 	t.level = member(m.params, "level")
 }
 
-// capabilitiesOfServer returns what the server said that it can do.
+// capabilitiesOfServer returns what the server sent that it can do.
 func (t *modernServer) capabilitiesOfServer() []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.offers
 }
 
-// serve carries out a request of the host's.
+// serve carries out a request of the host.
 func (t *modernServer) serve(c *call) error {
 	switch c.name() {
 	case "ping":
@@ -148,48 +134,33 @@ func (t *modernServer) serve(c *call) error {
 	}
 	raw := t.modernize(c.raw)
 	for range inputRounds {
-		answer, err := t.request(c, raw)
+		response, err := t.request(c, raw)
 		if err != nil {
 			return err
 		}
-		if text(member(answer.result, "resultType")) != "input_required" {
-			t.eras.deliverResponse(c, answer, true)
+		if text(member(response.result, "resultType")) != "input_required" {
+			t.eras.deliverResponse(c, response, true)
 			return nil
 		}
-		if raw, err = t.supplyInput(c, raw, answer.result); err != nil {
+		if raw, err = t.supplyInput(c, raw, response.result); err != nil {
 			return err
 		}
 	}
-	return &Trouble{Code: CodeTranslation, Reason: "input", Message: "the server asks for more input again and again"}
+	return &Trouble{Code: CodeTranslation, Reason: "input", Message: "the server requests more input again and again"}
 }
 
-// ask sends a translated request and returns its answer. Its notifications go to
+// request sends a translated request and returns its response. Its notifications go to
 // the host, and the end of the call ends its stream.
 func (t *modernServer) request(c *call, raw []byte) (*message, error) {
-	m, err := parse(raw)
-	if err != nil {
-		return nil, err
-	}
-	var answer atomic.Pointer[message] // a second response may come at any time
-	inner := t.eras.own(c.ctx, m, func(got *message) bool {
-		if got.response() {
-			answer.CompareAndSwap(nil, got)
-		}
-		return answer.Load() != nil
-	})
-	defer inner.cancel()
 	c.left.Store(true)
-	err = t.eras.up.callModern(inner)
-	if refused, ok := errors.AsType[*rejection](err); ok && refused.body != nil {
-		return refused.body, nil
+	response, err := t.eras.up.requestBy(c.ctx, raw, t.eras.up.callModern)
+	if response != nil {
+		return response, nil
 	}
-	if err == nil && answer.Load() == nil {
-		err = inner.failure()
-	}
-	return answer.Load(), err
+	return nil, err
 }
 
-// answerInput asks the host what the server wants to know ("Multi Round-Trip
+// supplyInput requests from the host what the server wants to know ("Multi Round-Trip
 // Requests"), as requests of the server's own, and returns the request to send
 // again.
 func (t *modernServer) supplyInput(c *call, raw, result []byte) ([]byte, error) {
@@ -197,16 +168,16 @@ func (t *modernServer) supplyInput(c *call, raw, result []byte) ([]byte, error) 
 	responses := []byte("{}")
 	var err error
 	_, _ = members(inputs, skipSpace(inputs, 0), func(f field) bool {
-		var answer *message
-		if answer, err = t.requestHost(c.ctx, inputs[f.from:f.to]); err != nil {
+		var response *message
+		if response, err = t.requestHost(c.ctx, inputs[f.from:f.to]); err != nil {
 			return false
 		}
-		if answer.error != nil {
+		if response.error != nil {
 			err = &Trouble{Code: CodeTranslation, Reason: "input",
-				Message: "the host did not give the input that the server asks for: " + text(member(answer.error, "message"))}
+				Message: "the host did not give the input that the server requests: " + text(member(response.error, "message"))}
 			return false
 		}
-		responses = set(responses, text(inputs[f.at:f.name]), answer.result)
+		responses = set(responses, text(inputs[f.at:f.name]), response.result)
 		return true
 	})
 	if err != nil {
@@ -219,7 +190,7 @@ func (t *modernServer) supplyInput(c *call, raw, result []byte) ([]byte, error) 
 	return set(set(raw, "params", params), "id", t.eras.nextID()), nil
 }
 
-// askHost sends the host a request and waits for its response.
+// requestHost sends the host a request and waits for its response.
 func (t *modernServer) requestHost(ctx context.Context, request []byte) (*message, error) {
 	id := t.eras.nextID()
 	reply := make(chan *message, 1)
@@ -243,7 +214,7 @@ func (t *modernServer) requestHost(ctx context.Context, request []byte) (*messag
 	}
 }
 
-// replied gives a response of the host's to whoever asked.
+// replied passes a response of the host to the request that waits for it.
 func (t *modernServer) replied(m *message) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -1,6 +1,6 @@
 package bridge
 
-// A server that cannot tell whose request it rejects sends a JSON-RPC error that names none: with
+// A server that does not know which request it rejects sends a JSON-RPC error that names none: with
 // the id null, without one, or with one that no request has. Some mean a session that they have
 // forgotten.
 
@@ -16,7 +16,7 @@ func (m *message) namelessError(named func(id []byte) bool) *message {
 	var nameless *message
 	others := false
 	m.each(func(part *message) {
-		part, err := part.mended()
+		part, err := part.corrected()
 		switch {
 		case err != nil || !part.response():
 		case part.namelessError(named) == nil:
@@ -40,24 +40,24 @@ func (u *upstream) nameless(m *message, c *call) error {
 		}
 		return nil
 	}
-	if c.heard || c.is("initialize") || modernVersion(c.message) != "" {
+	if c.streamed || c.is("initialize") || modernVersion(c.message) != "" {
 		return nil
 	}
 	e := m.namelessError(func(id []byte) bool { return c.batch || sameID(id, c.id) || u.awaited(id) })
 	if e == nil {
-		c.heard = true // what comes later is about the request
+		c.streamed = true // what comes later is about the request
 		return nil
 	}
 	return u.rejectionFor(e)
 }
 
-// rejection returns the rejection that a JSON-RPC error is.
+// rejectionFor returns the rejection that a JSON-RPC error is.
 func (u *upstream) rejectionFor(e *message) *rejection {
-	return &rejection{status: 200, body: e, tied: true, Trouble: &Trouble{Code: CodeRejected, Reason: "refused",
+	return &rejection{status: 200, body: e, tied: true, Trouble: &Trouble{Code: CodeRejected, Reason: "rejected",
 		Message: "the server rejects the request: " + u.shown(text(member(e.error, "message")))}}
 }
 
-// doubt finds out whether the session is still there, once at a time: the server has rejected one
+// checkSession finds out whether the session is still there, once at a time: the server has rejected one
 // of several requests.
 func (u *upstream) checkSession() {
 	if u.checking.CompareAndSwap(false, true) {

@@ -47,7 +47,7 @@ func inNamespace(t *testing.T) bool {
 	return false
 }
 
-// noNetwork is what a process says that may not set its network up.
+// noNetwork is the output of a process that may not set its network up.
 const noNetwork = "this system lets a process of its own network not set it up"
 
 // A namespace is a network: a thread that does in it what it is given.
@@ -110,7 +110,7 @@ func (n *namespace) ip(lines ...string) error {
 //
 //	10.7.0.2 — 10.7.0.1 [router] 10.8.0.1 — 10.8.0.2
 //
-// The router forgets connections when it is told to, as NAT does.
+// The router forgets connections on demand, as NAT does.
 type network struct{ router, servers *namespace }
 
 func newNetwork(t *testing.T) *network {

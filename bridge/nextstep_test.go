@@ -21,7 +21,7 @@ func TestErrorsNameTheNextStep(t *testing.T) {
 	} {
 		h := start(t, bridge.Options{URL: serve(t, serves), MaxMessage: 10 << 10, InitializeWait: -1})
 		h.send(hello)
-		if got := h.answer(`"hello"`); !strings.Contains(get(t, got, "error", "message"), want) {
+		if got := h.response(`"hello"`); !strings.Contains(get(t, got, "error", "message"), want) {
 			t.Errorf("got %s, want %q", got, want)
 		}
 	}
@@ -29,10 +29,10 @@ func TestErrorsNameTheNextStep(t *testing.T) {
 
 // TestVersionHasOneSpelling compares what the bridge calls itself to the host and to the server.
 func TestVersionHasOneSpelling(t *testing.T) {
-	person := new(bridge.User)
-	d := newDoor(person)
+	user := new(bridge.User)
+	d := newDoor(user)
 	agent := make(chan string, 1)
-	h := start(t, bridge.Options{Name: "hs", Version: "(devel)", User: person, URL: "http://server.example/mcp",
+	h := start(t, bridge.Options{Name: "hs", Version: "(devel)", User: user, URL: "http://server.example/mcp",
 		HTTP: &http.Client{Transport: wire(func(r *http.Request) (*http.Response, error) {
 			select {
 			case agent <- r.UserAgent():
@@ -41,7 +41,7 @@ func TestVersionHasOneSpelling(t *testing.T) {
 			return d.RoundTrip(r)
 		})}})
 	h.send(hello)
-	if got := get(t, h.answer(`"hello"`), "result", "serverInfo", "version"); got != `"devel"` || <-agent != "hs/devel" {
-		t.Errorf("the host is told %s", got)
+	if got := get(t, h.response(`"hello"`), "result", "serverInfo", "version"); got != `"devel"` || <-agent != "hs/devel" {
+		t.Errorf("the host gets %s", got)
 	}
 }

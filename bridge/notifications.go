@@ -7,16 +7,16 @@ import (
 )
 
 const (
-	// notificationPatience is how long what the host sends next waits for the server to accept
+	// notificationWait is how long what the host sends next waits for the server to accept
 	// a notification.
 	notificationWait = 2 * time.Second
 
-	// offerPatience is how much of that notifications/initialized takes, after which the
+	// offerWait is how much of that notifications/initialized takes, after which the
 	// session's stream is opened.
 	offerWait = notificationWait - streamWait
 
 	// notificationTimeout is how long the server may take to accept a notification, or a
-	// response of the host's, while nobody waits for it.
+	// response of the host, while nothing waits for it.
 	notificationTimeout = time.Minute
 
 	// notificationsKept bounds the notifications that wait for their turn.
@@ -82,13 +82,13 @@ func (q *inOrder) run(b *bridge) {
 // within runs a piece of work and returns when that is done, or goes on beside whatever
 // follows: after a time, unless something else holds it up, or when ctx ends. What goes on beside
 // has reached the server, so that the order is kept.
-func (b *bridge) within(ctx context.Context, patience time.Duration, held func() bool, work func()) {
+func (b *bridge) within(ctx context.Context, wait time.Duration, held func() bool, work func()) {
 	done := make(chan struct{})
 	b.do(func() {
 		defer close(done)
 		work()
 	})
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
 		select {
@@ -101,11 +101,11 @@ func (b *bridge) within(ctx context.Context, patience time.Duration, held func()
 		if !held() {
 			return
 		}
-		timer.Reset(patience)
+		timer.Reset(wait)
 	}
 }
 
-// offer sends a message without an answer. It returns nil if the server has not accepted that in
+// offer sends a message without a response. It returns nil if the server has not accepted that in
 // time, which then goes on.
 func (b *bridge) offer(send func(ctx context.Context) error) error {
 	result := make(chan error, 1)
@@ -122,7 +122,7 @@ func (b *bridge) offer(send func(ctx context.Context) error) error {
 	}
 }
 
-// held reports whether it is no fault of the server's that a message has not reached it.
+// delayed reports whether it is no fault of the server that a message has not reached it.
 func (b *bridge) delayed() bool { return b.userAwaited() || b.up.unsettled.Load() != 0 }
 
 // userAwaited reports whether a user has to act before requests can go through.
@@ -135,7 +135,7 @@ func (b *bridge) userAwaited() bool {
 	}
 }
 
-// accepting returns a context for a message without an answer. It ends when the server has not
+// accepting returns a context for a message without a response. It ends when the server has not
 // accepted that in time, of which the time in which the user is waited for is no part.
 func (b *bridge) accepting() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(b.life)

@@ -64,7 +64,7 @@ func TestNotificationNeverAccepted(t *testing.T) {
 				h := start(t, bubbleServer(t, s.ServeHTTP))
 				h.hello()
 				h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
-				if _, took := h.answerWithin("1", patience); took > 3*time.Second {
+				if _, took := h.responseWithin("1", timeout); took > 3*time.Second {
 					t.Errorf("the first request took %v", took)
 				}
 				h.send(`{"jsonrpc":"2.0","id":"slow","method":"tools/call","params":{"name":"slow"}}`)
@@ -74,7 +74,7 @@ func TestNotificationNeverAccepted(t *testing.T) {
 						`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"slow"}}`,
 						fmt.Sprintf(`{"jsonrpc":"2.0","method":"notifications/progress","params":{"n":%d}}`, i),
 						streamCall(fmt.Sprint(10+i)))
-					if _, took := h.answerWithin(fmt.Sprint(10+i), patience); took > 100*time.Millisecond {
+					if _, took := h.responseWithin(fmt.Sprint(10+i), timeout); took > 100*time.Millisecond {
 						t.Errorf("a request took %v", took)
 					}
 				}
@@ -158,7 +158,7 @@ func TestHostReplyNeverAccepted(t *testing.T) {
 			receive(t, replies)
 		}
 		h.send(streamCall("9"))
-		h.answer("9")
+		h.response("9")
 	})
 }
 
@@ -177,7 +177,7 @@ func TestCancellationBehindNotifications(t *testing.T) {
 				<-r.Context().Done()
 				return
 			}
-			s.answer(w, r, got)
+			s.respond(w, r, got)
 		}), nil)
 		h.hello()
 		h.send(streamCall("1"))
@@ -204,11 +204,11 @@ func TestNotificationsKeepTheirOrderOnReplacedSession(t *testing.T) {
 			if got.method == "initialize" {
 				takes(r, 20*time.Second)
 			}
-			s.answer(w, r, got)
+			s.respond(w, r, got)
 		}), nil)
 		h.hello()
 		h.send(streamCall("1"))
-		h.answer("1")
+		h.response("1")
 		s.forget()
 		const all = 30
 		for i := range all {

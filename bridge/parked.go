@@ -9,15 +9,14 @@ import (
 // host to come back with it.
 const parkedFor = 10 * time.Minute
 
-// parked is a request that is under way at the server while the host is asked
-// for something that the server wants to know.
+// parked is a request that is under way at the server while input is requested from the host// in its place.
 type parked struct {
 	inner          *call
-	final          chan *message // its answer
-	inputRequests  chan *message // what the server asks on the way
+	final          chan *message // its response
+	inputRequests  chan *message // the server's requests on the way
 	err            chan error
-	inputRequestID []byte // the id of the server's request that the host is to answer
-	by             string // the idKey of the host's request whose result says so
+	inputRequestID []byte // the id of the server's request that the host is to respond
+	by             string // the idKey of the host's request whose result reports it
 	timer          *time.Timer
 }
 
@@ -52,8 +51,8 @@ func (t *legacyServer) unpark(state string) *parked {
 	return p
 }
 
-// abandon gives up what is parked for a request of the host's: the host has cancelled that, and
-// does not come back with input. The notification may have crossed the result that says so.
+// abandon gives up what is parked for a request of the host: the host has cancelled that, and
+// does not come back with input. The notification may have crossed the result that reports it.
 func (t *legacyServer) abandon(id []byte) {
 	var states []string
 	t.mu.Lock()
@@ -70,7 +69,7 @@ func (t *legacyServer) abandon(id []byte) {
 	}
 }
 
-// give gives a request up, and tells the server.
+// abandonOne gives a request up, and notifies the server.
 func (t *legacyServer) abandonOne(p *parked) {
 	m, err := parse(object("jsonrpc", "2.0", "method", "notifications/cancelled", "params", object("requestId", p.inner.id)))
 	if err == nil {

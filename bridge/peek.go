@@ -16,7 +16,7 @@ import (
 // that none of them reads a message in another way: names are compared decoded and
 // in their exact case, and of several members with one name the last one counts.
 
-// errShape says that bytes are not the JSON value that was looked for.
+// errShape reports that bytes are not the JSON value that was looked for.
 var errShape = errors.New("not a JSON value")
 
 // message is one JSON-RPC message, or a batch of them, as it came. What it holds
@@ -86,7 +86,7 @@ func parse(raw []byte) (*message, error) {
 	return m, nil
 }
 
-// nameOfTarget is what message.twice says of a tool or prompt with two names.
+// nameOfTarget is the value of message.twice for a tool or prompt with two names.
 const nameOfTarget = "params.name"
 
 // The members that [parse] knows, as bits of message.seen.

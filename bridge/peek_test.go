@@ -39,7 +39,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestParseRefuses(t *testing.T) {
+func TestParseRejects(t *testing.T) {
 	for _, raw := range []string{
 		"", " ", "{", `{"a"`, `{"a":`, `{"a":1`, `{"a":1,`, `{"a":1,}`, `{"a":1}}`, `{"a":1} x`, `{"a":"b}`, `{"a":[1}`, `[1`, `[1}`, `"a"`, "1", "null", `{a:1}`, `{"a" 1}`, `{"a":,}`,
 	} {

@@ -6,7 +6,7 @@ import (
 
 const (
 	setPipeSize = 1031    // F_SETPIPE_SZ (fcntl(2)), which package syscall does not name
-	wide        = 1 << 20 // the size that any process may ask for (pipe(7))
+	wide        = 1 << 20 // the size that any process may set (pipe(7))
 )
 
 // widen lets a pipe hold more than its usual 64 KiB, so that a long message does

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// greetingPatience is how long a call of the sign-in placeholder waits for what a new
+	// retryResultWait is how long a call of the sign-in placeholder waits for what a new
 	// try comes to at once.
 	retryResultWait = 700 * time.Millisecond
 
@@ -16,9 +16,9 @@ const (
 	// the first pause before a server that could not be reached is tried again.
 	watchInterval = 2 * time.Second
 
-	// goneAfter is how long the server may take after a login before the host hears that the
-	// sign-in placeholder is gone.
-	goneAfter = 4 * time.Second
+	// goneAfter is how long the server may take after a login before the host is notified that the
+	// sign-in placeholder has ended.
+	placeholderEndWait = 4 * time.Second
 
 	// longestWatch bounds the pauses, which double, between tries to reach a server, and
 	// longestRetryAfter those that the server wants.
@@ -30,21 +30,21 @@ const (
 // while the user has to sign in.
 const signInTool = "sign_in"
 
-// room answers the host in the server's place while the server is not there: while the
+// placeholder responds to the host in the server's place while the server is not there: while the
 // user has to sign in, with the sign-in placeholder, and while the server is slow to
-// wake, without any tool. When the server is there, the host is told that the lists have
+// wake, without any tool. When the server is there, the host is notified that the lists have
 // changed.
 type placeholder struct {
 	*bridge
 
 	mu      sync.Mutex // guards what follows
-	absence *absence   // nil: the host is not answered here
+	absence *absence   // nil: the server is there
 	greeted bool       // the host was greeted here, with more capabilities than the server may have
 	shown   bool       // the host may still believe in the sign-in placeholder
 	level   *message   // the host's logging/setLevel, for the server to come; nil: none
 }
 
-// visit is one stay of the host's in the room. Its fields are guarded by room.mu, but
+// absence is a time in which the server is not there. Its fields are guarded by placeholder.mu, but
 // for the channels that are made with it.
 type absence struct {
 	modern         []byte        // _meta of a modern host's first request; nil: the host is of before
@@ -62,17 +62,17 @@ type absence struct {
 	subscriptions []*call       // subscriptions/listen that wait for the server
 }
 
-// occupied reports whether the host is being answered here.
-func (r *placeholder) active() bool { return r.current() != nil }
+// active reports whether the host is served here.
+func (p *placeholder) active() bool { return p.current() != nil }
 
-// present returns the visit under way, or nil.
-func (r *placeholder) current() *absence {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.absence
+// current returns the absence under way, or nil.
+func (p *placeholder) current() *absence {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.absence
 }
 
-// initialize answers the host's initialize: as the server does, or in its place where
+// initialize responds to the host's initialize: as the server does, or in its place where
 // the server is not there in time or the user has to sign in first.
 func (b *bridge) initialize(c *call) {
 	if b.before != nil {
@@ -91,66 +91,66 @@ func (b *bridge) initialize(c *call) {
 	}
 }
 
-// enter lets the host in with its first request. done is false if that is the server's
+// begin handles the host's first request. done is false if that is the server's
 // after all, which has come meanwhile; entered is, if the request is a probe and the host
 // has gone on to initialize.
-func (r *placeholder) begin(c *call, f *firstContact) (done, entered bool) {
+func (p *placeholder) begin(c *call, f *firstContact) (done, entered bool) {
 	modern := modernVersion(c.message) != ""
-	r.mu.Lock()
-	if modern && r.era.initializeSent() != nil {
-		r.mu.Unlock()
+	p.mu.Lock()
+	if modern && p.era.initializeSent() != nil {
+		p.mu.Unlock()
 		return false, false
 	}
-	v := r.absence
-	if v == nil {
-		v = &absence{
+	a := p.absence
+	if a == nil {
+		a = &absence{
 			greeted: make(chan struct{}), over: make(chan struct{}), signInChanged: make(chan struct{}),
 			retryRequested: make(chan struct{}, 1), signInNews: make(chan struct{}, 1),
 		}
-		v.beginTry()
-		v.signIn, _ = r.User.status()
+		a.beginTry()
+		a.signIn, _ = p.User.status()
 		if modern {
-			v.modern = c.meta
+			a.modern = c.meta
 		}
-		r.absence, r.greeted, r.shown = v, true, v.signIn
-		defer close(v.greeted)
-		r.do(func() { r.run(v, f) })
+		p.absence, p.greeted, p.shown = a, true, a.signIn
+		defer close(a.greeted)
+		p.do(func() { p.run(a, f) })
 	}
-	signIn := v.signIn
-	r.mu.Unlock()
+	signIn := a.signIn
+	p.mu.Unlock()
 	if !c.is("initialize") {
-		return r.reply(c, v), true
+		return p.reply(c, a), true
 	}
-	r.Logger.Debug("answering in the server's place", "sign_in", signIn)
+	p.Logger.Debug("responding in the server's place", "sign_in", signIn)
 	version := text(member(c.params, "protocolVersion"))
 	if version == "" || version >= firstModern {
 		version = "2025-11-25"
 	}
 	c.reply(object("protocolVersion", version, "capabilities", offers,
-		"serverInfo", object("name", r.Name, "version", r.Version)))
+		"serverInfo", object("name", p.Name, "version", p.Version)))
 	return true, true
 }
 
-// leave lets the host out because it begins anew.
-func (r *placeholder) leave() {
-	if v := r.current(); v != nil {
-		r.release(v, func() {})
+// leave ends the absence because the host begins anew.
+func (p *placeholder) leave() {
+	if a := p.current(); a != nil {
+		p.release(a, func() {})
 	}
 }
 
-// release ends a visit and hands what waited in it to the server. It reports false if
+// release ends an absence and passes what waited in it to the server. It reports false if
 // that has ended already.
-func (r *placeholder) release(v *absence, announce func()) bool {
-	r.mu.Lock()
-	if r.absence != v {
-		r.mu.Unlock()
+func (p *placeholder) release(a *absence, announce func()) bool {
+	p.mu.Lock()
+	if p.absence != a {
+		p.mu.Unlock()
 		return false
 	}
-	r.absence = nil
-	r.mu.Unlock()
+	p.absence = nil
+	p.mu.Unlock()
 	announce()
-	close(v.over)
-	for _, c := range v.subscriptions { // complete, as only a visit under way is added to
+	close(a.over)
+	for _, c := range a.subscriptions { // complete, as only an absence under way is added to
 		c.quiet = true // it was acknowledged here
 		close(c.resumed)
 	}
@@ -158,87 +158,87 @@ func (r *placeholder) release(v *absence, announce func()) bool {
 }
 
 // offers are the capabilities that a server may turn out to have. Those that it has not
-// are answered for by soften.
+// handled by emptyIfMissing.
 var offers = []byte(`{"logging":{},"completions":{},"prompts":{"listChanged":true},` +
 	`"resources":{"subscribe":true,"listChanged":true},"tools":{"listChanged":true}}`)
 
-// turn corrects what the host was shown when the user begins or ceases to be needed.
-func (r *placeholder) updateSignIn() {
-	awaited, _ := r.User.status()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	v := r.absence
-	if v == nil {
+// updateSignIn corrects what the host was shown when the user begins or ceases to be needed.
+func (p *placeholder) updateSignIn() {
+	awaited, _ := p.User.status()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a := p.absence
+	if a == nil {
 		return
 	}
-	v.denied = v.denied && !awaited
-	if signIn := awaited || v.denied; signIn != v.signIn {
-		v.signIn = signIn
-		r.shown = r.shown || signIn
-		close(v.signInChanged)
-		v.signInChanged = make(chan struct{})
+	a.denied = a.denied && !awaited
+	if signIn := awaited || a.denied; signIn != a.signIn {
+		a.signIn = signIn
+		p.shown = p.shown || signIn
+		close(a.signInChanged)
+		a.signInChanged = make(chan struct{})
 		select {
-		case v.signInNews <- struct{}{}:
+		case a.signInNews <- struct{}{}:
 		default:
 		}
 	}
 }
 
-// stay waits until the server is there.
-func (r *placeholder) run(v *absence, f *firstContact) {
+// run waits until the server is there.
+func (p *placeholder) run(a *absence, f *firstContact) {
 	select {
-	case <-v.greeted:
-	case <-r.life.Done():
+	case <-a.greeted:
+	case <-p.life.Done():
 		return
 	}
 	var stored storedLogin
-	var gone <-chan time.Time // when the host hears that the placeholder is gone
+	var ended <-chan time.Time // when the host is notified that the placeholder has ended
 	for failures := 0; ; {
 		select {
 		case <-f.done:
-		case <-v.signInNews:
-			if gone = nil; r.showsSignIn(v) {
-				r.announce(v, "tools")
+		case <-a.signInNews:
+			if ended = nil; p.showsSignIn(a) {
+				p.announce(a, "tools")
 			} else {
 				// The user has signed in: the server's own tools are likely to come in a moment.
-				gone = time.After(goneAfter)
+				ended = time.After(placeholderEndWait)
 			}
 			continue
-		case <-gone:
-			gone = nil
-			r.announce(v, "tools")
+		case <-ended:
+			ended = nil
+			p.announce(a, "tools")
 			continue
-		case <-v.over:
+		case <-a.over:
 			return
-		case <-r.life.Done():
-			return
-		}
-		if r.handOver(v, f) {
+		case <-p.life.Done():
 			return
 		}
-		if f = r.waitForRetry(v, f, failures, &stored); f == nil {
+		if p.handOver(a, f) {
+			return
+		}
+		if f = p.waitForRetry(a, f, failures, &stored); f == nil {
 			return
 		}
 		failures++
 	}
 }
 
-// shows reports whether the host is shown the sign-in placeholder.
-func (r *placeholder) showsSignIn(v *absence) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return v.signIn
+// showsSignIn reports whether the host is shown the sign-in placeholder.
+func (p *placeholder) showsSignIn(a *absence) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return a.signIn
 }
 
-// nextTry waits for a reason to try again: the host wants it, the user has signed in
+// waitForRetry waits for a reason to try again: the host wants it, the user has signed in
 // elsewhere, or the server may be back. It returns nil if the host is not here any more.
-func (r *placeholder) waitForRetry(v *absence, f *firstContact, failures int, stored *storedLogin) *firstContact {
-	failure := r.era.failed(f)
-	r.mu.Lock()
-	v.trying, v.failure, v.denied = false, failure, failure.Code == CodeSignIn || failure.fromSignIn
-	close(v.tryEnded)
-	r.mu.Unlock()
-	r.updateSignIn()
+func (p *placeholder) waitForRetry(a *absence, f *firstContact, failures int, stored *storedLogin) *firstContact {
+	failure := p.era.failed(f)
+	p.mu.Lock()
+	a.trying, a.failure, a.denied = false, failure, failure.Code == CodeSignIn || failure.fromSignIn
+	close(a.tryEnded)
+	p.mu.Unlock()
+	p.updateSignIn()
 	// What the server rejects for good is not requested again unless the host does that.
 	passes := failure.Code != CodeSignIn && (failure.Retry || unreachableYet(f.err))
 	failed := time.Now()
@@ -248,69 +248,68 @@ func (r *placeholder) waitForRetry(v *absence, f *firstContact, failures int, st
 	defer watch.Stop()
 	for {
 		select {
-		case <-v.retryRequested:
-			return r.retry(v)
-		case <-v.signInNews:
-			r.announce(v, "tools")
+		case <-a.retryRequested:
+			return p.retry(a)
+		case <-a.signInNews:
+			p.announce(a, "tools")
 			continue
 		case <-watch.C:
-		case <-v.over:
+		case <-a.over:
 			return nil
-		case <-r.life.Done():
+		case <-p.life.Done():
 			return nil
 		}
-		elsewhere := failure.Code == CodeSignIn && r.SignedIn != nil &&
-			stored.due(r.SignedIn(r.life), time.Since(failed))
+		elsewhere := failure.Code == CodeSignIn && p.SignedIn != nil &&
+			stored.due(p.SignedIn(p.life), time.Since(failed))
 		if elsewhere || passes && !time.Now().Before(next) {
-			return r.retry(v)
+			return p.retry(a)
 		}
 	}
 }
 
-// begin notes that a try is under way, and reports whether it begins with that. The
-// caller holds room.mu.
-func (v *absence) beginTry() bool {
-	if v.trying {
+// beginTry notes that a try is under way, and reports whether it begins with that. The
+// caller holds placeholder.mu.
+func (a *absence) beginTry() bool {
+	if a.trying {
 		return false
 	}
-	v.trying, v.tryEnded = true, make(chan struct{})
+	a.trying, a.tryEnded = true, make(chan struct{})
 	return true
 }
 
-// want has another try begin, unless one is under way, and returns what is closed when
+// requestRetry has another try begin, unless one is under way, and returns what is closed when
 // that has failed.
-func (r *placeholder) requestRetry(v *absence) (ended <-chan struct{}) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if v.beginTry() {
-		v.retryRequested <- struct{}{} // there is room for one, and nothing else is wanted
+func (p *placeholder) requestRetry(a *absence) (ended <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if a.beginTry() {
+		a.retryRequested <- struct{}{} // it holds one, and nothing else is wanted
 	}
-	return v.tryEnded
+	return a.tryEnded
 }
 
-// again makes contact anew.
-func (r *placeholder) retry(v *absence) *firstContact {
-	r.mu.Lock()
-	v.beginTry() // unless the host has, which wants it
+// retry makes contact anew.
+func (p *placeholder) retry(a *absence) *firstContact {
+	p.mu.Lock()
+	a.beginTry() // unless the host has, which wants it
 	select {
-	case <-v.retryRequested: // this is it
+	case <-a.retryRequested: // this is it
 	default:
 	}
-	r.mu.Unlock()
-	if v.modern != nil {
-		return r.era.contact(probing, func(ctx context.Context) (*message, error) {
-			return r.era.probe(ctx, v.modern)
+	p.mu.Unlock()
+	if a.modern != nil {
+		return p.era.contact(probing, func(ctx context.Context) (*message, error) {
+			return p.era.probe(ctx, a.modern)
 		})
 	}
-	return r.era.contact(initializing, r.era.connect)
+	return p.era.contact(initializing, p.era.connect)
 }
 
 // failed returns why a first contact has come to nothing, for the requests that wait for
 // it: none of them has been sent.
 func (e *eras) failed(f *firstContact) *Trouble {
 	if f.err == nil {
-		return &Trouble{Code: CodeRejected, Reason: "refused",
-			Message: "the server refuses a session: " + text(member(f.response.error, "message"))}
+		return rejectedBy("a session", f.response)
 	}
 	failure := *e.explain(f.err)
 	if failure.Code == CodeUncertain {
@@ -322,102 +321,102 @@ func (e *eras) failed(f *firstContact) *Trouble {
 	return &failure
 }
 
-// arrived sends the host on to the server, if that is there.
-func (r *placeholder) handOver(v *absence, f *firstContact) bool {
+// handOver passes the host on to the server, if that is there.
+func (p *placeholder) handOver(a *absence, f *firstContact) bool {
 	there := f.err == nil && f.response.error == nil
-	if v.modern != nil {
-		there = r.era.serverEra() != unknownEra // whatever it said
+	if a.modern != nil {
+		there = p.era.serverEra() != unknownEra // whatever it sent
 	}
 	if !there {
 		return false
 	}
-	r.confirm(v)
-	released := r.release(v, func() {
-		r.confirm(v) // with a notifications/initialized that came while the host was still here
-		r.Logger.Debug("the server is there")
-		r.announce(v, r.changedLists(v)...)
+	p.confirm(a)
+	released := p.release(a, func() {
+		p.confirm(a) // with a notifications/initialized that came while the host was still here
+		p.Logger.Debug("the server is there")
+		p.announce(a, p.changedLists(a)...)
 	})
 	if released {
-		r.setLevel()
+		p.setLevel()
 	}
 	return true
 }
 
-// settle ends the handshake of a host of before 2026-07-28.
-func (r *placeholder) confirm(v *absence) {
-	if v.modern != nil {
+// confirm ends the handshake of a host of before 2026-07-28.
+func (p *placeholder) confirm(a *absence) {
+	if a.modern != nil {
 		return
 	}
-	if err := r.era.confirmOrReplace(r.life); err != nil {
-		r.Logger.Debug("the server could not be told that the session has begun", "err", err)
+	if err := p.era.confirmOrReplace(p.life); err != nil {
+		p.Logger.Debug("the server could not be notified that the session has begun", "err", err)
 	}
 }
 
 // setLevel gives the server the log level that the host has set here.
-func (r *placeholder) setLevel() {
-	r.mu.Lock()
-	m := r.level
-	r.mu.Unlock()
-	if m == nil || r.era.capability("logging") == nil {
+func (p *placeholder) setLevel() {
+	p.mu.Lock()
+	m := p.level
+	p.mu.Unlock()
+	if m == nil || p.era.capability("logging") == nil {
 		return
 	}
-	if r.era.serverEra() == modernEra {
-		r.era.modern.setLevel(m)
-	} else if _, err := r.up.request(r.life, set(m.raw, "id", r.nextID())); err != nil {
-		r.Logger.Debug("the log level could not be set", "err", err)
+	if p.era.serverEra() == modernEra {
+		p.era.modern.setLevel(m)
+	} else if _, err := p.up.request(p.life, set(m.raw, "id", p.nextID())); err != nil {
+		p.Logger.Debug("the log level could not be set", "err", err)
 	}
 }
 
-// kinds returns which lists the host does not know yet. That of the tools is always one.
-func (r *placeholder) changedLists(v *absence) []string {
+// changedLists returns which lists the host does not know yet. That of the tools is always one.
+func (p *placeholder) changedLists(a *absence) []string {
 	all := []string{"tools"}
 	for _, kind := range []string{"prompts", "resources"} {
-		if v.modern != nil || r.era.capability(kind) != nil {
+		if a.modern != nil || p.era.capability(kind) != nil {
 			all = append(all, kind)
 		}
 	}
 	return all
 }
 
-// announce tells the host that lists have changed.
-func (r *placeholder) announce(v *absence, kinds ...string) {
-	r.mu.Lock()
-	heard := slices.Clone(v.subscriptions)
-	r.mu.Unlock()
+// announce notifies the host that lists have changed.
+func (p *placeholder) announce(a *absence, kinds ...string) {
+	p.mu.Lock()
+	subscriptions := slices.Clone(a.subscriptions)
+	p.mu.Unlock()
 	for _, kind := range kinds {
 		line := []byte(`{"jsonrpc":"2.0","method":"notifications/` + kind + `/list_changed"}`)
-		if v.modern == nil {
-			r.out.write(line)
+		if a.modern == nil {
+			p.out.write(line)
 			continue
 		}
-		for _, c := range heard {
+		for _, c := range subscriptions {
 			if string(member(c.params, "notifications", kind+"ListChanged")) == "true" {
-				r.out.write(setAt(line, c.id, "params", "_meta", metaSubscription))
+				p.out.write(setAt(line, c.id, "params", "_meta", metaSubscription))
 			}
 		}
 	}
 }
 
-// serve answers a request of a host that is answered here.
-func (r *placeholder) serve(c *call) (done bool, err error) {
-	r.mu.Lock()
-	v, stale := r.absence, r.shown
-	if v == nil && c.is("tools/list") {
-		r.shown = false
+// serve responds to a request while the server is not there.
+func (p *placeholder) serve(c *call) (done bool, err error) {
+	p.mu.Lock()
+	a, stale := p.absence, p.shown
+	if a == nil && c.is("tools/list") {
+		p.shown = false
 	}
-	r.mu.Unlock()
+	p.mu.Unlock()
 	switch {
-	case v != nil && c.batch:
-		return r.waitForServer(c, v), nil
+	case a != nil && c.batch:
+		return p.waitForServer(c, a), nil
 	case c.batch:
 		return false, nil
-	case v != nil:
-		return r.reply(c, v), nil
+	case a != nil:
+		return p.reply(c, a), nil
 	case stale && c.isSignIn():
 		c.reply(toolText(c, signedInNow))
 		return true, nil
-	case c.probe, modernVersion(c.message) != "" && r.era.serverEra() == unknownEra:
-		return r.firstContact(c)
+	case c.probe, modernVersion(c.message) != "" && p.era.serverEra() == unknownEra:
+		return p.firstContact(c)
 	}
 	return false, nil
 }

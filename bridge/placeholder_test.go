@@ -14,21 +14,21 @@ import (
 	"github.com/handstamp/handstamp/bridge"
 )
 
-// door is an http.RoundTripper that lets nobody in before it is opened, as one
+// door is an http.RoundTripper that lets no request in before it is opened, as one
 // that signs in does.
 type door struct {
 	next   http.RoundTripper
-	person *bridge.User
+	user   *bridge.User
 	opened chan struct{}
 	fail   chan struct{} // ends one wait with a no
-	refuse atomic.Bool
-	knocks atomic.Int32
+	reject atomic.Bool
+	tries  atomic.Int32
 }
 
 var errDeclined = errors.New("declined")
 
-func newDoor(person *bridge.User) *door {
-	return &door{next: http.DefaultTransport, person: person, opened: make(chan struct{}), fail: make(chan struct{})}
+func newDoor(user *bridge.User) *door {
+	return &door{next: http.DefaultTransport, user: user, opened: make(chan struct{}), fail: make(chan struct{})}
 }
 
 func (d *door) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -37,17 +37,17 @@ func (d *door) RoundTrip(r *http.Request) (*http.Response, error) {
 		return d.next.RoundTrip(r)
 	default:
 	}
-	d.knocks.Add(1)
-	if d.refuse.Load() {
+	d.tries.Add(1)
+	if d.reject.Load() {
 		return nil, errDeclined
 	}
-	d.person.Await("Open https://as.example/authorize.")
+	d.user.Await("Open https://as.example/authorize.")
 	select {
 	case <-d.opened:
-		d.person.Done()
+		d.user.Done()
 		return d.next.RoundTrip(r)
 	case <-d.fail:
-		d.person.Done()
+		d.user.Done()
 		return nil, errDeclined
 	case <-r.Context().Done():
 		return nil, r.Context().Err()
@@ -63,7 +63,7 @@ func explainDoor(err error) *bridge.Trouble {
 
 const initialize = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`
 
-func TestWaitingRoom(t *testing.T) {
+func TestPlaceholder(t *testing.T) {
 	s := &sessions{serve: func(w http.ResponseWriter, _ *http.Request, got request) {
 		switch got.method {
 		case "tools/list":
@@ -75,46 +75,46 @@ func TestWaitingRoom(t *testing.T) {
 			result(w, got.id, `{"content":[]}`)
 		}
 	}}
-	person := new(bridge.User)
-	d := newDoor(person)
-	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), HTTP: &http.Client{Transport: d}, User: person, Explain: explainDoor, Name: "hs", Version: "9", Logger: logger(t)})
+	user := new(bridge.User)
+	d := newDoor(user)
+	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), HTTP: &http.Client{Transport: d}, User: user, Explain: explainDoor, Name: "hs", Version: "9", Logger: logger(t)})
 	began := time.Now()
 	h.send(initialize)
-	answer := h.answer("1")
+	response := h.response("1")
 	if took := time.Since(began); took > time.Second {
-		t.Errorf("initialize is answered after %v", took)
+		t.Errorf("initialize has its response after %v", took)
 	}
-	if get(t, answer, "result", "protocolVersion") != `"2025-06-18"` || get(t, answer, "result", "serverInfo", "name") != `"hs"` {
-		t.Errorf("initialize is answered with %s", answer)
+	if get(t, response, "result", "protocolVersion") != `"2025-06-18"` || get(t, response, "result", "serverInfo", "name") != `"hs"` {
+		t.Errorf("initialize has the response %s", response)
 	}
 	h.send(`{"jsonrpc":"2.0","method":"notifications/initialized"}`, `{"jsonrpc":"2.0","id":2,"method":"tools/list"}`,
 		`{"jsonrpc":"2.0","id":3,"method":"prompts/list"}`, `{"jsonrpc":"2.0","id":4,"method":"ping"}`,
 		`{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"sign_in"}}`,
 		`{"jsonrpc":"2.0","id":6,"method":"tools/call","params":{"name":"real"}}`)
-	if got := h.answer("2"); !strings.Contains(got, `"sign_in"`) {
+	if got := h.response("2"); !strings.Contains(got, `"sign_in"`) {
 		t.Errorf("the tools are %s", got)
 	}
-	if got := h.answer("3"); get(t, got, "result", "prompts") != "[]" {
+	if got := h.response("3"); get(t, got, "result", "prompts") != "[]" {
 		t.Errorf("the prompts are %s", got)
 	}
-	h.answer("4")
-	if got := h.answer("5"); !strings.Contains(got, "https://as.example/authorize") {
-		t.Errorf("sign_in says %s", got)
+	h.response("4")
+	if got := h.response("5"); !strings.Contains(got, "https://as.example/authorize") {
+		t.Errorf("sign_in returns %s", got)
 	}
 	close(d.opened)
 	h.note("notifications/tools/list_changed")
-	if got := h.answer("6"); get(t, got, "result") != `{"content":[]}` {
-		t.Errorf("the call that waited is answered with %s", got)
+	if got := h.response("6"); get(t, got, "result") != `{"content":[]}` {
+		t.Errorf("the call that waited has the response %s", got)
 	}
 	h.send(`{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"sign_in"}}`)
-	if got := h.answer("7"); !strings.Contains(got, "You are signed in") {
-		t.Errorf("sign_in says %s", got)
+	if got := h.response("7"); !strings.Contains(got, "You are signed in") {
+		t.Errorf("sign_in returns %s", got)
 	}
 	h.send(`{"jsonrpc":"2.0","id":8,"method":"tools/list"}`, `{"jsonrpc":"2.0","id":9,"method":"prompts/list"}`)
-	if got := h.answer("8"); get(t, got, "result", "tools") != `[{"name":"real"}]` {
+	if got := h.response("8"); get(t, got, "result", "tools") != `[{"name":"real"}]` {
 		t.Errorf("the tools are %s", got)
 	}
-	if got := h.answer("9"); get(t, got, "result", "prompts") != "[]" {
+	if got := h.response("9"); get(t, got, "result", "prompts") != "[]" {
 		t.Errorf("a host that was promised prompts gets %s", got)
 	}
 	methods := strings.Join(s.methods(), " ")
@@ -123,21 +123,21 @@ func TestWaitingRoom(t *testing.T) {
 	}
 }
 
-// TestWaitingRoomAgain lets the login fail: the tool begins another, and one that
+// TestPlaceholderAfterAFailedLogin lets the login fail: the tool begins another, and one that
 // is done elsewhere is noticed.
-func TestWaitingRoomAgain(t *testing.T) {
+func TestPlaceholderAfterAFailedLogin(t *testing.T) {
 	for _, how := range []string{"by the tool", "elsewhere"} {
 		t.Run(how, func(t *testing.T) {
 			s := &sessions{}
-			person := new(bridge.User)
-			d := newDoor(person)
+			user := new(bridge.User)
+			d := newDoor(user)
 			var signedIn atomic.Bool
 			h := start(t, bridge.Options{
-				URL: serve(t, s.ServeHTTP), HTTP: &http.Client{Transport: d}, User: person, Explain: explainDoor, Logger: logger(t),
+				URL: serve(t, s.ServeHTTP), HTTP: &http.Client{Transport: d}, User: user, Explain: explainDoor, Logger: logger(t),
 				SignedIn: func(context.Context) bool { return signedIn.Load() },
 			})
 			h.send(initialize)
-			h.answer("1")
+			h.response("1")
 			d.fail <- struct{}{}
 			if how == "elsewhere" {
 				close(d.opened)
@@ -149,10 +149,10 @@ func TestWaitingRoomAgain(t *testing.T) {
 			said := ""
 			for id := 2; !strings.Contains(said, want) && id < 100; id++ { // the first may still see the last try end
 				h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"sign_in"}}`, id))
-				said = h.answer(strconv.Itoa(id))
+				said = h.response(strconv.Itoa(id))
 			}
 			if !strings.Contains(said, want) || !strings.Contains(said, "handstamp login x") {
-				t.Errorf("sign_in says %s", said)
+				t.Errorf("sign_in returns %s", said)
 			}
 			close(d.opened)
 			h.note("notifications/tools/list_changed")
@@ -164,51 +164,51 @@ func TestWaitingRoomAgain(t *testing.T) {
 // does not promise a browser that does not open.
 func TestSignInAfterNo(t *testing.T) {
 	s := &sessions{}
-	person := new(bridge.User)
-	d := newDoor(person)
-	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), HTTP: &http.Client{Transport: d}, User: person, Explain: explainDoor, Logger: logger(t)})
+	user := new(bridge.User)
+	d := newDoor(user)
+	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), HTTP: &http.Client{Transport: d}, User: user, Explain: explainDoor, Logger: logger(t)})
 	h.send(initialize)
-	h.answer("1")
-	d.refuse.Store(true)
+	h.response("1")
+	d.reject.Store(true)
 	d.fail <- struct{}{}
 	const want = `No browser opens now: access was denied.\nCall this tool again in a minute, or run: handstamp login x`
 	said := ""
 	for id := 2; !strings.Contains(said, want) && id < 100; id++ {
 		h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"sign_in"}}`, id))
-		said = h.answer(strconv.Itoa(id))
+		said = h.response(strconv.Itoa(id))
 	}
 	if !strings.Contains(said, want) {
-		t.Errorf("sign_in says %s", said)
+		t.Errorf("sign_in returns %s", said)
 	}
-	d.refuse.Store(false)
+	d.reject.Store(false)
 	h.send(`{"jsonrpc":"2.0","id":200,"method":"tools/call","params":{"name":"sign_in"}}`)
-	if got := h.answer("200"); !strings.Contains(got, `A new one has begun.\nOpen https://as.example/authorize.`) {
-		t.Errorf("sign_in says %s", got)
+	if got := h.response("200"); !strings.Contains(got, `A new one has begun.\nOpen https://as.example/authorize.`) {
+		t.Errorf("sign_in returns %s", got)
 	}
 	close(d.opened)
 	h.note("notifications/tools/list_changed")
 }
 
-// TestNeverSignIn is a bridge that may ask nobody: the host gets an error with
-// the command, and goes on when somebody has run it.
+// TestNeverSignIn is a bridge without a way to the user: the host gets an error with
+// the command, and goes on when another process has run it.
 func TestNeverSignIn(t *testing.T) {
 	s := &sessions{}
-	person := new(bridge.User)
-	d := newDoor(person)
-	d.refuse.Store(true)
-	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), HTTP: &http.Client{Transport: d}, User: person, Explain: explainDoor, Logger: logger(t)})
+	user := new(bridge.User)
+	d := newDoor(user)
+	d.reject.Store(true)
+	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), HTTP: &http.Client{Transport: d}, User: user, Explain: explainDoor, Logger: logger(t)})
 	h.send(initialize)
-	got := h.answer("1")
+	got := h.response("1")
 	if get(t, got, "error", "code") != "-31002" || get(t, got, "error", "data", "command") != `"handstamp login x"` || !strings.Contains(got, "run: handstamp login x") {
 		t.Errorf("got %s", got)
 	}
 	h.send(`{"jsonrpc":"2.0","id":2,"method":"tools/list"}`)
-	if got := h.answer("2"); get(t, got, "error", "code") != "-31002" {
+	if got := h.response("2"); get(t, got, "error", "code") != "-31002" {
 		t.Errorf("got %s", got)
 	}
 	close(d.opened)
 	h.send(`{"jsonrpc":"2.0","method":"notifications/initialized"}`, `{"jsonrpc":"2.0","id":3,"method":"tools/list"}`)
-	if got := h.answer("3"); get(t, got, "result") != "{}" {
+	if got := h.response("3"); get(t, got, "result") != "{}" {
 		t.Errorf("got %s", got)
 	}
 	if methods := strings.Join(s.methods(), " "); methods != "initialize notifications/initialized tools/list" {
@@ -216,8 +216,8 @@ func TestNeverSignIn(t *testing.T) {
 	}
 }
 
-// TestModernWaitingRoom is the same for a host that begins with server/discover.
-func TestModernWaitingRoom(t *testing.T) {
+// TestPlaceholderForAModernHost is the same for a host that begins with server/discover.
+func TestPlaceholderForAModernHost(t *testing.T) {
 	for _, era := range []string{"modern", "legacy"} {
 		t.Run(era, func(t *testing.T) {
 			s := &sessions{serve: func(w http.ResponseWriter, _ *http.Request, got request) {
@@ -243,17 +243,17 @@ func TestModernWaitingRoom(t *testing.T) {
 					}
 				}
 			}
-			person := new(bridge.User)
-			d := newDoor(person)
-			h := start(t, bridge.Options{URL: serve(t, handler), HTTP: &http.Client{Transport: d}, User: person, Explain: explainDoor, Logger: logger(t)})
+			user := new(bridge.User)
+			d := newDoor(user)
+			h := start(t, bridge.Options{URL: serve(t, handler), HTTP: &http.Client{Transport: d}, User: user, Explain: explainDoor, Logger: logger(t)})
 			h.send(`{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{"_meta":` + modernMeta + `}}`)
-			if got := h.answer("1"); get(t, got, "result", "supportedVersions") != `["2026-07-28"]` {
+			if got := h.response("1"); get(t, got, "result", "supportedVersions") != `["2026-07-28"]` {
 				t.Errorf("got %s", got)
 			}
 			h.send(`{"jsonrpc":"2.0","id":9,"method":"subscriptions/listen","params":{"_meta":` + modernMeta + `,"notifications":{"toolsListChanged":true}}}`)
 			h.note("notifications/subscriptions/acknowledged")
 			h.send(`{"jsonrpc":"2.0","id":2,"method":"tools/list","params":{"_meta":` + modernMeta + `}}`)
-			if got := h.answer("2"); !strings.Contains(got, `"sign_in"`) || get(t, got, "result", "resultType") != `"complete"` {
+			if got := h.response("2"); !strings.Contains(got, `"sign_in"`) || get(t, got, "result", "resultType") != `"complete"` {
 				t.Errorf("the tools are %s", got)
 			}
 			close(d.opened)
@@ -261,7 +261,7 @@ func TestModernWaitingRoom(t *testing.T) {
 				t.Errorf("got %s", got)
 			}
 			h.send(`{"jsonrpc":"2.0","id":3,"method":"tools/list","params":{"_meta":` + modernMeta + `}}`)
-			if got := h.answer("3"); get(t, got, "result", "tools") != `[{"name":"real"}]` || get(t, got, "result", "resultType") != `"complete"` {
+			if got := h.response("3"); get(t, got, "result", "tools") != `[{"name":"real"}]` || get(t, got, "result", "resultType") != `"complete"` {
 				t.Errorf("the tools are %s", got)
 			}
 			for _, line := range h.all() {

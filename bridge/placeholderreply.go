@@ -5,35 +5,35 @@ import (
 	"time"
 )
 
-// reply answers a request in the server's place. It reports false if the server has
+// reply responds to a request in the server's place. It reports false if the server has
 // come meanwhile and is to do it.
-func (r *placeholder) reply(c *call, v *absence) (done bool) {
+func (p *placeholder) reply(c *call, a *absence) (done bool) {
 	if name := listOf[c.name()]; name != "" {
-		return r.list(c, v, name)
+		return p.list(c, a, name)
 	}
 	switch c.name() {
 	case "ping":
 		c.reply([]byte("{}"))
 	case "logging/setLevel":
-		r.mu.Lock()
-		r.level = c.message
-		r.mu.Unlock()
+		p.mu.Lock()
+		p.level = c.message
+		p.mu.Unlock()
 		c.reply([]byte("{}"))
 	case "server/discover":
-		if v.modern == nil { // the host has gone on to initialize
+		if a.modern == nil { // the host has gone on to initialize
 			c.fail(noDiscoverResponse)
 			return true
 		}
 		c.reply(object("resultType", "complete", "supportedVersions", []string{firstModern}, "capabilities", offers, "ttlMs", 0,
-			"cacheScope", "private", "_meta", object(metaServer, object("name", r.Name, "version", r.Version))))
+			"cacheScope", "private", "_meta", object(metaServer, object("name", p.Name, "version", p.Version))))
 	case "subscriptions/listen":
-		return r.subscribe(c, v)
+		return p.subscribe(c, a)
 	default:
-		if c.isSignIn() && r.signInShown() {
-			r.signIn(c, v)
+		if c.isSignIn() && p.signInShown() {
+			p.signIn(c, a)
 			return true
 		}
-		return r.waitForServer(c, v)
+		return p.waitForServer(c, a)
 	}
 	return true
 }
@@ -46,23 +46,23 @@ var listOf = map[string]string{
 
 // signInTools is the list of tools while the user has to sign in.
 const signInTools = `[{"name":"` + signInTool + `","title":"Sign in","description":` +
-	`"This server needs the user to sign in. Says what to do, and begins anew if the last try has failed."` +
+	`"This server needs the user to sign in. Returns what to do, and begins anew if the last try has failed."` +
 	`,"inputSchema":{"type":"object","properties":{}}}]`
 
-// list returns a list of the server's. It waits for the server, but not for long, and is
+// list returns a list of the server. It waits for the server, but not for long, and is
 // empty then; while the user has to sign in, the tools are the sign-in placeholder.
-func (r *placeholder) list(c *call, v *absence, name string) (done bool) {
+func (p *placeholder) list(c *call, a *absence, name string) (done bool) {
 	var late <-chan time.Time
-	if r.InitializeWait >= 0 {
-		timer := time.NewTimer(r.InitializeWait)
+	if p.InitializeWait >= 0 {
+		timer := time.NewTimer(p.InitializeWait)
 		defer timer.Stop()
 		late = timer.C
 	}
 	elements := []byte("[]")
 	for waiting := true; waiting; {
-		r.mu.Lock()
-		signIn, turned := v.signIn, v.signInChanged
-		r.mu.Unlock()
+		p.mu.Lock()
+		signIn, turned := a.signIn, a.signInChanged
+		p.mu.Unlock()
 		if signIn {
 			if name == "tools" {
 				elements = []byte(signInTools)
@@ -70,7 +70,7 @@ func (r *placeholder) list(c *call, v *absence, name string) (done bool) {
 			break
 		}
 		select {
-		case <-v.over:
+		case <-a.over:
 			return false
 		case <-turned:
 		case <-late:
@@ -91,19 +91,19 @@ func listed(c *call, name string, elements []byte) []byte {
 	return object(name, elements)
 }
 
-// placeholder reports whether the host may believe in the sign-in placeholder.
-func (r *placeholder) signInShown() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.shown
+// signInShown reports whether the host may believe in the sign-in placeholder.
+func (p *placeholder) signInShown() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.shown
 }
 
-// isSignIn reports whether a call is for the room's own tool.
+// isSignIn reports whether a call is for the placeholder's own tool.
 func (c *call) isSignIn() bool {
 	return c.is("tools/call") && text(c.target) == signInTool
 }
 
-// said returns a tool's result that is a text.
+// toolText returns a tool's result that is a text.
 func toolText(c *call, message string) []byte {
 	pairs := []any{"content", []any{map[string]string{"type": "text", "text": message}}}
 	if modernVersion(c.message) != "" {
@@ -112,27 +112,27 @@ func toolText(c *call, message string) []byte {
 	return object(pairs...)
 }
 
-// signIn says what the user has to do, and sees to it that it can be done.
-func (r *placeholder) signIn(c *call, v *absence) {
-	r.mu.Lock()
-	last := v.failure
-	r.mu.Unlock()
-	ended := r.requestRetry(v)
+// signIn returns what the user has to do, and makes sure that it can be done.
+func (p *placeholder) signIn(c *call, a *absence) {
+	p.mu.Lock()
+	last := a.failure
+	p.mu.Unlock()
+	ended := p.requestRetry(a)
 
-	// What the try comes to at once is what there is to say.
+	// A result that the try has at once is the text.
 	timer := time.NewTimer(retryResultWait)
 	defer timer.Stop()
 	select {
-	case <-v.over:
+	case <-a.over:
 		c.reply(toolText(c, signedInNow))
 		return
 	case <-ended:
-		r.mu.Lock()
-		failure := v.failure
-		r.mu.Unlock()
+		p.mu.Lock()
+		failure := a.failure
+		p.mu.Unlock()
 		c.reply(toolText(c, failureText(failure)))
 		return
-	case <-r.User.awaiting():
+	case <-p.User.awaiting():
 	case <-timer.C:
 	case <-c.ctx.Done():
 	}
@@ -140,7 +140,7 @@ func (r *placeholder) signIn(c *call, v *absence) {
 	if last != nil {
 		words.WriteString("The last try ended: " + last.Message + ". A new one has begun.\n")
 	}
-	if awaited, text := r.User.status(); awaited {
+	if awaited, text := p.User.status(); awaited {
 		words.WriteString(text)
 	} else {
 		words.WriteString("The server has not responded yet.")
@@ -152,11 +152,11 @@ func (r *placeholder) signIn(c *call, v *absence) {
 	c.reply(toolText(c, words.String()))
 }
 
-// signedInNow is what the sign-in placeholder says once the server is there.
+// signedInNow is the text of the sign-in placeholder once the server is there.
 const signedInNow = "You are signed in. The server's own tools are available now: list the tools again."
 
-// afterFailure says how a try ended that nobody had to be asked for: because the
-// last answer of a person, or of the server, still holds.
+// failureText describes how a try ended that did not wait for the user: because the
+// last decision of the user, or of the server, still holds.
 func failureText(failure *Trouble) string {
 	words := "No browser opens now: " + failure.Message + ".\n"
 	switch {
@@ -170,26 +170,26 @@ func failureText(failure *Trouble) string {
 	return words
 }
 
-// patient waits for the server, and tells the host if that takes too long. It reports
+// waitForServer waits for the server, and ends the call with an error if that takes too long. It reports
 // false if the server is there.
-func (r *placeholder) waitForServer(c *call, v *absence) (done bool) {
-	r.mu.Lock()
-	signIn := v.signIn
-	r.mu.Unlock()
+func (p *placeholder) waitForServer(c *call, a *absence) (done bool) {
+	p.mu.Lock()
+	signIn := a.signIn
+	p.mu.Unlock()
 	var ended <-chan struct{}
 	if !signIn { // else a try may open a browser, which is the placeholder's to do
-		ended = r.requestRetry(v)
+		ended = p.requestRetry(a)
 	}
 	timer := time.NewTimer(userWait)
 	defer timer.Stop()
 	for {
 		select {
-		case <-v.over:
+		case <-a.over:
 			return false
 		case <-ended:
-			r.mu.Lock()
-			failure := v.failure
-			r.mu.Unlock()
+			p.mu.Lock()
+			failure := a.failure
+			p.mu.Unlock()
 			if failure.Code != CodeSignIn && !failure.Retry {
 				c.fail(failure)
 				return true
@@ -197,19 +197,19 @@ func (r *placeholder) waitForServer(c *call, v *absence) (done bool) {
 			ended = nil // it may pass, or the user may sign in
 			continue
 		case <-timer.C:
-			c.fail(r.timeoutError(v))
+			c.fail(p.timeoutError(a))
 		case <-c.ctx.Done():
 		}
 		return true
 	}
 }
 
-// overdue returns the error of a request for which the server did not come in time.
-func (r *placeholder) timeoutError(v *absence) *Trouble {
-	r.mu.Lock()
-	failure := v.failure
-	r.mu.Unlock()
-	switch awaited, text := r.User.status(); {
+// timeoutError returns the error of a request for which the server did not come in time.
+func (p *placeholder) timeoutError(a *absence) *Trouble {
+	p.mu.Lock()
+	failure := a.failure
+	p.mu.Unlock()
+	switch awaited, text := p.User.status(); {
 	case awaited:
 		return &Trouble{Code: CodeSignIn, Reason: "auth_required", Retry: true,
 			Message: strings.TrimSuffix(text, ".")}
@@ -222,20 +222,17 @@ func (r *placeholder) timeoutError(v *absence) *Trouble {
 
 // subscribe keeps a subscription until the server is there to have it. It reports false
 // then.
-func (r *placeholder) subscribe(c *call, v *absence) (done bool) {
-	filter := member(c.params, "notifications")
-	if filter == nil {
-		filter = []byte("{}")
-	}
-	r.mu.Lock()
-	if r.absence != v {
-		r.mu.Unlock()
+func (p *placeholder) subscribe(c *call, a *absence) (done bool) {
+	filter := orElse(member(c.params, "notifications"), "{}")
+	p.mu.Lock()
+	if p.absence != a {
+		p.mu.Unlock()
 		return false
 	}
 	c.resumed = make(chan struct{})
-	v.subscriptions = append(v.subscriptions, c)
-	r.mu.Unlock()
-	r.out.write(acknowledgement(c.id, filter))
+	a.subscriptions = append(a.subscriptions, c)
+	p.mu.Unlock()
+	p.out.write(acknowledgement(c.id, filter))
 	select {
 	case <-c.resumed:
 		return false
@@ -244,15 +241,15 @@ func (r *placeholder) subscribe(c *call, v *absence) (done bool) {
 	}
 }
 
-// soften returns a response as a host gets it that was greeted here, and so believes in
+// emptyIfMissing returns a response as a host gets it that was greeted here, and so believes in
 // capabilities that the server may not have.
-func (r *placeholder) emptyIfMissing(c *call, m *message, line []byte) []byte {
+func (p *placeholder) emptyIfMissing(c *call, m *message, line []byte) []byte {
 	if m.error == nil || errorCode(m) != codeNoMethod {
 		return line
 	}
-	r.mu.Lock()
-	used := r.greeted
-	r.mu.Unlock()
+	p.mu.Lock()
+	used := p.greeted
+	p.mu.Unlock()
 	if !used {
 		return line
 	}

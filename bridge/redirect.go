@@ -17,27 +17,15 @@ const maxRedirects = 5
 // *Trouble means that nothing was carried out.
 func (t *wireTransport) follow(req *http.Request) (*http.Response, error) {
 	var seen []string
-	first, permanent := req.URL.String(), true
-	var moved *url.URL // as far as the redirects hold for later requests, too
-	if to := t.movedTo(first); to != nil {
-		req = req.Clone(req.Context())
-		req.URL, req.Host = to, ""
-	}
 	cookies := req.Header["Cookie"] // the user's, to which the client adds its own each time
 	for {
 		resp, err := t.client.Do(req)
 		if err != nil || !redirects(resp.StatusCode) {
-			if err == nil {
-				t.remember(first, moved, resp.StatusCode)
-			}
 			return resp, err
 		}
 		to, trouble := destination(resp, req)
 		if trouble == nil {
 			trouble = redirectError(&seen, req.URL, to)
-		}
-		if permanent = permanent && lasts(resp); permanent {
-			moved = to
 		}
 		if trouble == nil {
 			req, err = redirected(req, to, resp)
@@ -60,39 +48,6 @@ func redirects(status int) bool {
 		return true
 	}
 	return false
-}
-
-// lasts reports whether a redirect holds for later requests, too (RFC 9110, sections 15.4.2 and
-// 15.4.9).
-func lasts(resp *http.Response) bool {
-	return (resp.StatusCode == http.StatusMovedPermanently || resp.StatusCode == http.StatusPermanentRedirect) &&
-		!strings.Contains(strings.ToLower(resp.Header.Get("Cache-Control")), "no-")
-}
-
-// maxMoved bounds the addresses that are remembered.
-const maxMoved = 100
-
-// remember notes where an address has moved to, unless the server says that nothing is there;
-// nil: nowhere further.
-func (t *wireTransport) remember(from string, to *url.URL, status int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	switch {
-	case status == http.StatusNotFound || status == http.StatusGone:
-		delete(t.moved, from)
-	case to == nil:
-	case t.moved == nil || len(t.moved) >= maxMoved:
-		t.moved = map[string]*url.URL{from: to}
-	default:
-		t.moved[from] = to
-	}
-}
-
-// movedTo returns where an address has moved to; nil: nowhere.
-func (t *wireTransport) movedTo(from string) *url.URL {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.moved[from]
 }
 
 // destination returns where a response redirects its request to, or why the request cannot go
@@ -118,7 +73,7 @@ func destination(resp *http.Response, req *http.Request) (*url.URL, *Trouble) {
 	return to, nil
 }
 
-// anew returns why a request that was redirected this far is not redirected further.
+// redirectError returns why a request that was redirected this far is not redirected further.
 func redirectError(seen *[]string, from, to *url.URL) *Trouble {
 	to.Fragment, to.RawFragment = "", ""
 	next := to.String()
@@ -211,7 +166,7 @@ func repeats(part string, sent http.Header) bool {
 	}
 	plain = strings.ToLower(plain)
 	for name, values := range sent {
-		if harmless(name) {
+		if transportHeader(name) {
 			continue
 		}
 		for _, value := range values {
@@ -225,8 +180,8 @@ func repeats(part string, sent http.Header) bool {
 	return false
 }
 
-// harmless reports whether a header holds what the transport of MCP itself says.
-func harmless(name string) bool {
+// harmless reports whether a header belongs to the transport of MCP itself.
+func transportHeader(name string) bool {
 	switch name {
 	case "Accept", "Content-Type", "User-Agent", headerVersion, headerMethod, headerLastID:
 		return true

@@ -28,7 +28,6 @@ type mover struct {
 	location func(r *http.Request) (to string, ok bool)
 	came     []string // "METHOD path"
 	headers  http.Header
-	gone     string // a path where nothing is
 }
 
 func (m *mover) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -36,11 +35,6 @@ func (m *mover) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.came = append(m.came, r.Method+" "+r.URL.RequestURI())
 	m.headers = r.Header
 	status, location := m.status, m.location
-	if m.gone == r.URL.Path {
-		m.mu.Unlock()
-		http.NotFound(w, r)
-		return
-	}
 	m.mu.Unlock()
 	if location != nil {
 		if to, ok := location(r); ok {
@@ -71,7 +65,7 @@ func (m *mover) requests() []string {
 }
 
 // stranger is a server that nothing may be sent to.
-func stranger(t *testing.T) (*httptest.Server, *atomic.Int32) {
+func otherServer(t *testing.T) (*httptest.Server, *atomic.Int32) {
 	t.Helper()
 	hits := new(atomic.Int32)
 	s := httptest.NewUnstartedServer(http.NotFoundHandler())
@@ -102,7 +96,7 @@ func movers(t *testing.T) (*mover, *host, string) {
 	})
 	h.hello()
 	h.send(`{"jsonrpc":"2.0","id":"warm","method":"tools/list"}`)
-	h.answer(`"warm"`)
+	h.response(`"warm"`)
 	return m, h, address
 }
 
@@ -113,7 +107,7 @@ func (h *host) calls() string {
 	h.t.Helper()
 	id := strconv.FormatInt(redirectSerial.Add(1)+1000, 10)
 	h.send(`{"jsonrpc":"2.0","id":` + id + `,"method":"tools/call","params":{"name":"x"}}`)
-	return h.answer(id)
+	return h.response(id)
 }
 
 func TestRedirectOnTheOriginKeepsTheMessage(t *testing.T) {
@@ -151,7 +145,7 @@ func TestRedirectOnTheOriginKeepsTheMessage(t *testing.T) {
 
 func TestRedirectToAnotherOriginIsAnError(t *testing.T) {
 	m, h, address := movers(t)
-	other, hits := stranger(t)
+	other, hits := otherServer(t)
 	u, _ := url.Parse(address)
 	otherPort := other.URL[strings.LastIndexByte(other.URL, ':')+1:]
 	for _, status := range redirectStatuses {
@@ -240,7 +234,7 @@ func TestRedirectWithTheDefaultPortOfTheScheme(t *testing.T) {
 		})
 		h := start(t, bridge.Options{URL: test.server, HTTP: &http.Client{Transport: rt}, Wire: bridge.WireHTTP})
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}`)
-		got := h.answer("1")
+		got := h.response("1")
 		if followed := get(t, got, "error") == ""; followed != test.followed {
 			t.Errorf("%s to %s: %s", test.server, test.to, got)
 		}
@@ -249,45 +243,6 @@ func TestRedirectWithTheDefaultPortOfTheScheme(t *testing.T) {
 			t.Errorf("%s to %s: followed", test.server, test.to)
 		}
 		mu.Unlock()
-	}
-}
-
-// TestPermanentRedirectIsRememberedForTheRun sends what follows to the new address, unless the
-// redirect does not last, or nothing is there any more.
-func TestPermanentRedirectIsRememberedForTheRun(t *testing.T) {
-	for _, status := range redirectStatuses {
-		m, h, _ := movers(t)
-		m.redirect(status, "/moved")
-		h.calls()
-		again := m.requests()
-		h.calls()
-		want := []string{"POST /mcp", "POST /moved"}
-		switch status {
-		case 301, 308:
-			want = want[1:]
-		case 303: // loses the message
-			want = want[:1]
-		}
-		if got := m.requests()[len(again):]; !slices.Equal(got, want) {
-			t.Errorf("%d: a later request went to %q, want %q", status, got, want)
-		}
-	}
-	m, h, _ := movers(t)
-	m.redirectAll(308, func(r *http.Request) (string, bool) {
-		return map[string]string{"/mcp": "/b", "/b": "/c"}[r.URL.Path], r.URL.Path != "/c"
-	})
-	h.calls()
-	h.calls()
-	if got := m.requests(); !slices.Equal(got, []string{"POST /mcp", "POST /b", "POST /c", "POST /c"}) {
-		t.Errorf("requests went to %q", got)
-	}
-	m.redirectAll(0, nil)
-	m.mu.Lock()
-	m.gone = "/c"
-	m.mu.Unlock()
-	h.calls() // a session that is gone, for all the bridge knows: it begins another
-	if got := h.calls(); get(t, got, "result") != "{}" || m.requests()[len(m.requests())-1] != "POST /mcp" {
-		t.Errorf("got %s after %q", got, m.requests())
 	}
 }
 
@@ -345,7 +300,7 @@ func TestRedirectLoopSaysThatNothingWasCarriedOut(t *testing.T) {
 
 // A stream, the end of a session and the endpoint of HTTP+SSE are redirected like a message.
 func TestRedirectOfAStream(t *testing.T) {
-	other, hits := stranger(t)
+	other, hits := otherServer(t)
 	for _, test := range []struct {
 		status int
 		to     string
@@ -375,7 +330,7 @@ func TestRedirectOfAStream(t *testing.T) {
 }
 
 func TestRedirectOfTheEndOfASession(t *testing.T) {
-	other, hits := stranger(t)
+	other, hits := otherServer(t)
 	for _, test := range []struct {
 		status int
 		to     string
@@ -406,7 +361,7 @@ func TestRedirectOfTheEndOfASession(t *testing.T) {
 }
 
 func TestRedirectOfTheEndpointOfHTTPSSE(t *testing.T) {
-	other, hits := stranger(t)
+	other, hits := otherServer(t)
 	for _, test := range []struct {
 		status int
 		to     string
@@ -465,7 +420,7 @@ func TestRedirectOfTheEndpointOfHTTPSSE(t *testing.T) {
 
 // An http.Client whose own policy follows everything changes nothing.
 func TestRedirectUnderAClientThatFollowsEverything(t *testing.T) {
-	other, hits := stranger(t)
+	other, hits := otherServer(t)
 	m := &mover{}
 	own := &http.Client{Transport: http.DefaultTransport, CheckRedirect: func(*http.Request, []*http.Request) error { return nil }}
 	h := start(t, bridge.Options{URL: serve(t, m.ServeHTTP), HTTP: own, Header: http.Header{"X-Api-Key": {secretHeader}}})

@@ -10,11 +10,11 @@ import (
 
 var (
 	lost = &Trouble{Code: CodeUncertain, Reason: "connection_lost",
-		Message: "the connection to the server broke before the answer came; the request may or may not have been carried out"}
+		Message: "the connection to the server broke before the response came; the request may or may not have been carried out"}
 )
 
-// refusal is an HTTP status that says that a request was not carried out, and
-// what the server said with it.
+// rejection is an HTTP status for a request that was not carried out, and
+// what the server sent with it.
 type rejection struct {
 	*Trouble
 	status int
@@ -39,7 +39,7 @@ func errorCode(m *message) int {
 	return code
 }
 
-// old reports whether a server that refuses like this may be one of HTTP+SSE, or
+// fromOlderEra reports whether a server that rejects like this may be one of HTTP+SSE, or
 // otherwise of an era before the request's ("Backward Compatibility").
 func (r *rejection) fromOlderEra() bool {
 	switch r.status {
@@ -62,7 +62,7 @@ func (r *rejection) fromOlderEra() bool {
 // maybeSSE reports whether a server that rejects initialize like this may be one of
 // HTTP+SSE ("Backward Compatibility" of the revisions before 2026-07-28: any 4xx, of
 // which 400, 404 and 405 are named later). What is about the sender, the size or the
-// moment says nothing of the transport.
+// moment means nothing for the transport.
 func (r *rejection) maybeSSE() bool {
 	switch r.status {
 	case http.StatusUnauthorized, http.StatusProxyAuthRequired, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge,
@@ -73,10 +73,10 @@ func (r *rejection) maybeSSE() bool {
 	return r.status/100 == 4 && !r.atGET && code != codeMismatch && code != codeCapability && (code != codeVersion || !supportsModern(r.body))
 }
 
-// refused reads why the server refused a request.
+// rejectionOf reads why the server rejected a request.
 func (u *upstream) rejectionOf(resp *http.Response) *rejection {
 	status := resp.StatusCode
-	r := &rejection{status: status, Trouble: &Trouble{Code: CodeRejected, Reason: "refused",
+	r := &rejection{status: status, Trouble: &Trouble{Code: CodeRejected, Reason: "rejected",
 		Message: "the server returned HTTP status " + strconv.Itoa(status) + " (" + http.StatusText(status) + ")"}}
 	switch {
 	case status == http.StatusUnauthorized:

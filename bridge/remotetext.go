@@ -15,7 +15,7 @@ import (
 	"github.com/handstamp/handstamp/internal/secret"
 )
 
-// What a server says with a rejection is often all that tells a user what to do. It is
+// What a server sends with a rejection is often all that the user can act on. It is
 // shown on one line of bounded length, without the credentials that the server was sent.
 
 const (
@@ -33,7 +33,7 @@ const (
 	leastParameter = 12
 )
 
-// remoteText returns what the body of a rejection says to a reader: a plain text, the
+// remoteText returns what the body of a rejection holds for a reader: a plain text, the
 // title of a page, or the message in a JSON object. It returns "" for everything else.
 func remoteText(kind string, body []byte) string {
 	body = bytes.TrimSpace(body[:min(len(body), maxPage)])
@@ -54,7 +54,7 @@ func remoteText(kind string, body []byte) string {
 	return ""
 }
 
-// jsonText returns what an object says: the words of OAuth (RFC 6749, section 5.2), of
+// jsonText returns the words in an object: those of OAuth (RFC 6749, section 5.2), of
 // problem details (RFC 9457), of JSON-RPC, or of the usual frameworks.
 func jsonText(body []byte) string {
 	if _, err := parse(body); err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/handstamp/handstamp/bridge"
 )
 
-// rejected returns how the host hears of a rejection of its request.
+// rejected returns how a rejection of its request reaches the host.
 func rejected(t *testing.T, o bridge.Options, reject func(w http.ResponseWriter, got request)) string {
 	t.Helper()
 	s := &forgetful{odd: func(w http.ResponseWriter, got request) bool {
@@ -25,10 +25,10 @@ func rejected(t *testing.T, o bridge.Options, reject func(w http.ResponseWriter,
 	h := start(t, o)
 	h.hello()
 	h.send(toolCall(1))
-	return h.answer("1")
+	return h.response("1")
 }
 
-// TestServersWordsAreShown: what a server says with a rejection reaches the host, whatever
+// TestServersWordsAreShown: what a server sends with a rejection reaches the host, whatever
 // it is written in.
 func TestServersWordsAreShown(t *testing.T) {
 	for _, tt := range []struct{ kind, body, want string }{
@@ -124,7 +124,7 @@ func TestOldTokenIsNotShown(t *testing.T) {
 	h.hello()
 	for _, id := range []string{"1", "2"} {
 		h.send(`{"jsonrpc":"2.0","id":` + id + `,"method":"tools/call","params":{"name":"x"}}`)
-		if got := h.answer(id); strings.Contains(got, first) || !strings.Contains(got, "expired: [redacted]") {
+		if got := h.response(id); strings.Contains(got, first) || !strings.Contains(got, "expired: [redacted]") {
 			t.Errorf("got %s", got)
 		}
 	}
@@ -154,7 +154,7 @@ func TestRejectionThatNeverEnds(t *testing.T) {
 	})})
 	h.hello()
 	h.send(toolCall(1))
-	got := h.answer("1")
+	got := h.response("1")
 	if !strings.Contains(got, "status 403 (Forbidden)") {
 		t.Errorf("got %s", got)
 	}

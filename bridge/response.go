@@ -14,7 +14,7 @@ import (
 	"github.com/handstamp/handstamp/internal/sse"
 )
 
-// receive delivers what answers a request.
+// receiveResponse delivers the response to a request.
 func (u *upstream) receiveResponse(c *call, resp *http.Response) error {
 	if contentType(resp.Header) == acceptStream {
 		return u.follow(c, resp)
@@ -75,7 +75,7 @@ func (u *upstream) inBody(c *call, resp *http.Response) (m *message, done func()
 	case err != nil:
 		return nil, done, invalid(err)
 	}
-	return nil, done, &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's response is no JSON-RPC response"}
+	return nil, done, notValid("the server's response is not a JSON-RPC response")
 }
 
 // maybeJSON reports whether a body of a media type may be JSON: some servers name none, or
@@ -92,11 +92,11 @@ func maybeJSON(kind string) bool {
 func namesJSON(kind string) bool { return kind == "" || strings.Contains(kind, "json") }
 
 func notMCP(kind string) *Trouble {
-	return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server's response is " + strconv.Quote(kind) +
-		", not MCP; check that the URL is that of an MCP endpoint"}
+	return notValid("the server's response is " + strconv.Quote(kind) +
+		", not MCP; check that the URL is that of an MCP endpoint")
 }
 
-// errEndpoint says that a stream begins with an address to post to, as those of HTTP+SSE do.
+// errEndpoint is the error of a stream that begins with an address to post to, as those of HTTP+SSE do.
 var errEndpoint = errors.New("bridge: an endpoint event")
 
 // requestStream is the event stream in which the response to a request comes, with all that
@@ -112,7 +112,7 @@ type requestStream struct {
 	resumption
 }
 
-// follow delivers the events of a request's stream until it is answered, and
+// follow delivers the events of a request's stream until it has its response, and
 // resumes a stream that breaks before that, if the server gave its events ids.
 func (u *upstream) follow(c *call, resp *http.Response) error {
 	s := &requestStream{upstream: u, c: c, session: resp.Request.Header.Get(headerSession)}
@@ -122,7 +122,7 @@ func (u *upstream) follow(c *call, resp *http.Response) error {
 	s.ctx, s.cancel = context.WithCancel(c.ctx)
 	defer s.cancel()
 	began := time.Now()
-	s.heard = func(again bool) {
+	s.onEvent = func(again bool) {
 		if s.quiet != nil && (!again || time.Since(began) >= longLived) {
 			s.quiet.Reset(lateWait)
 		}
@@ -166,7 +166,7 @@ func (s *requestStream) next() (*http.Response, error) {
 	return s.resume(s.ctx, &s.resumption, s.session)
 }
 
-// over says what it means that the stream has ended for good, and waits where the response may
+// finish returns what the end of the stream means, and waits where the response may
 // come elsewhere.
 func (s *requestStream) finish(resp *http.Response, err error) error {
 	if s.quiet != nil {
@@ -189,7 +189,7 @@ func (s *requestStream) finish(resp *http.Response, err error) error {
 	return lost
 }
 
-// events delivers events until the call is answered or the stream ends, and returns how many
+// events delivers events until the call has its response or the stream ends, and returns how many
 // messages came. c is the request whose stream it is; nil: none's.
 func (u *upstream) events(events *eventReader, c *call, r *resumption) (messages int, err error) {
 	defer events.share.release()
@@ -201,7 +201,7 @@ func (u *upstream) events(events *eventReader, c *call, r *resumption) (messages
 		switch {
 		case errors.Is(err, sse.ErrTooLarge):
 			messages++
-			r.brought()
+			r.received()
 			if c != nil && c.responded() {
 				return messages, nil
 			}
@@ -218,7 +218,7 @@ func (u *upstream) events(events *eventReader, c *call, r *resumption) (messages
 		}
 		m, err := readMessage(e.Data)
 		messages++
-		r.brought()
+		r.received()
 		if err != nil {
 			u.invalid(e.Data, err, c)
 		} else if err := u.nameless(m, c); err != nil {

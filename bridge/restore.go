@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A session that replaces another begins where that one ended: the server is told what
-// the MCP host had told it, and the host that the server's lists may have changed.
+// A session that replaces another begins where that one ended: the server gets what
+// the MCP host had sent to it, and the host is notified that the server's lists may have changed.
 
 const (
 	// restoreTimeout bounds the requests that restore a session: what it does not let
@@ -19,7 +19,7 @@ const (
 	restoredAtOnce = 8
 )
 
-// kept is what the host has told the server that lasts for a session. The zero value is
+// sessionState is what the host has sent to the server that lasts for a session. The zero value is
 // nothing. It is safe for concurrent use.
 type sessionState struct {
 	mu        sync.Mutex // guards what follows
@@ -71,15 +71,15 @@ func (k *sessionState) noteRequest(m *message) {
 	}
 }
 
-// told returns what is to be told again.
+// restorable returns what is to be sent again.
 func (k *sessionState) restorable() (level []byte, resources []resource) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.level, k.resources[:len(k.resources):len(k.resources)]
 }
 
-// restore tells a server whose session has replaced another what the host told the one
-// before, and the host which lists may have changed, of those that the server offers.
+// restore sends a server whose session has replaced another what the host had sent in the one
+// before, and notifies the host which lists may have changed, of those that the server offers.
 func (u *upstream) restore(ctx context.Context, offers []byte) {
 	if !u.era.confirmed() {
 		return // the host has not begun itself
@@ -92,7 +92,7 @@ func (u *upstream) restore(ctx context.Context, offers []byte) {
 	}
 	u.resubscribe(inTime, resources)
 	if member(u.era.initializeSent(), "params", "capabilities", "roots") != nil {
-		// The server asks anew for what it knew in the session before.
+		// The server requests again what it knew in the session before.
 		m := notification("notifications/roots/list_changed")
 		if _, err := u.send(&call{message: m, ctx: inTime, plain: true}); err != nil {
 			u.Logger.Debug("the roots could not be restored in a new session", "err", err)
@@ -119,11 +119,11 @@ func (u *upstream) resubscribe(ctx context.Context, resources []resource) {
 	all.Wait()
 }
 
-// tellAgain sends a request of the host's once more.
+// resend sends a request of the host once more.
 func (u *upstream) resend(ctx context.Context, method string, params []byte) {
-	answer, err := u.requestOn(ctx, object("jsonrpc", "2.0", "id", u.nextID(), "method", method, "params", cut(params, "_meta")), true)
-	if err == nil && answer.error != nil {
-		err = &Trouble{Message: "code " + string(member(answer.error, "code"))}
+	response, err := u.requestOn(ctx, object("jsonrpc", "2.0", "id", u.nextID(), "method", method, "params", cut(params, "_meta")), true)
+	if err == nil && response.error != nil {
+		err = &Trouble{Message: "code " + string(member(response.error, "code"))}
 	}
 	if err != nil {
 		u.Logger.Debug("a part of the session before could not be restored", "method", method, "err", err)

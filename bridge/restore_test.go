@@ -20,11 +20,11 @@ type stateful struct {
 	offers string     // capabilities
 	begun  int
 	known  map[string]*remembered // sessions by id
-	refuse string                 // the method of a restoration that is refused; "": none
+	reject string                 // the method of a restoration that is rejected; "": none
 	ask    string                 // what a session asks over HTTP+SSE before a response; "": nothing
 }
 
-// remembered is what a session was told.
+// remembered is what a session was sent.
 type remembered struct {
 	initialized, roots int
 	level              string
@@ -71,7 +71,7 @@ func (s *stateful) session(id string) *remembered {
 	return s.known[id]
 }
 
-// only returns what the one session that there is was told.
+// only returns what the one session that there is was sent.
 func (s *stateful) only(t *testing.T) remembered {
 	t.Helper()
 	s.mu.Lock()
@@ -130,15 +130,15 @@ func (s *stateful) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case session == nil:
 		rejects(400, "application/json", `{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: No valid session ID provided"},"id":null}`)(w, got)
-	case got.method != "" && got.method == s.refuse && s.begun > 1:
+	case got.method != "" && got.method == s.reject && s.begun > 1:
 		rejects(200, "application/json", `{"jsonrpc":"2.0","id":$ID,"error":{"code":-32601,"message":"no"}}`)(w, got)
 	default:
-		answer := s.tell(session, got)
-		if answer == "" {
+		response := s.tell(session, got)
+		if response == "" {
 			w.WriteHeader(http.StatusAccepted)
 			return
 		}
-		result(w, got.id, answer)
+		result(w, got.id, response)
 	}
 }
 
@@ -179,13 +179,13 @@ func (s *stateful) overSSE(reject func(w http.ResponseWriter, got request)) http
 			return
 		}
 		w.WriteHeader(http.StatusAccepted)
-		if answer := s.tell(session, got); answer != "" {
+		if response := s.tell(session, got); response != "" {
 			mu.Lock()
 			defer mu.Unlock()
 			if ask := s.asks(); ask != "" {
 				streams[id] <- "data: " + ask + "\n\n"
 			}
-			streams[id] <- fmt.Sprintf("event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":%s}\n\n", got.id, answer)
+			streams[id] <- fmt.Sprintf("event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":%s}\n\n", got.id, response)
 		}
 	}
 }
@@ -194,7 +194,7 @@ func (s *stateful) overSSE(reject func(w http.ResponseWriter, got request)) http
 func told(t *testing.T, h *host, s *stateful) {
 	t.Helper()
 	h.send(`{"jsonrpc":"2.0","id":"init","method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{"roots":{"listChanged":true}},"clientInfo":{"name":"test","version":"1"}}}`)
-	h.answer(`"init"`)
+	h.response(`"init"`)
 	h.send(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)
 	for i, line := range []string{
 		`"method":"logging/setLevel","params":{"level":"debug"}`,
@@ -205,17 +205,17 @@ func told(t *testing.T, h *host, s *stateful) {
 		`"method":"resources/unsubscribe","params":{"uri":"file:///b"}`,
 	} {
 		h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":"told %d",%s}`, i, line))
-		h.answer(fmt.Sprintf(`"told %d"`, i))
+		h.response(fmt.Sprintf(`"told %d"`, i))
 	}
 	if got := s.only(t); got.level != "error" || strings.Join(got.resources, " ") != "file:///a file:///c" {
 		t.Fatalf("the server knows %+v", got)
 	}
 }
 
-// TestReplacedSessionKnowsWhatTheHostSaid replaces a session: the new one has the log level,
+// TestReplacedSessionKnowsWhatTheHostSent replaces a session: the new one has the log level,
 // the subscriptions and a reason to ask for the roots, before the next request comes; the
-// host hears that the lists of what the server offers may have changed, and of no other.
-func TestReplacedSessionKnowsWhatTheHostSaid(t *testing.T) {
+// host is notified that the lists of what the server offers may have changed, and of no other.
+func TestReplacedSessionKnowsWhatTheHostSent(t *testing.T) {
 	const offers = `{"tools":{},"resources":{"subscribe":true,"listChanged":true},"logging":{}}`
 	for name, handler := range map[string]func(s *stateful) http.HandlerFunc{
 		"Streamable HTTP": func(s *stateful) http.HandlerFunc { return s.ServeHTTP },
@@ -237,7 +237,7 @@ func TestReplacedSessionKnowsWhatTheHostSaid(t *testing.T) {
 					h.send(toolCall(100*round + i))
 				}
 				for i := range 8 {
-					if got := h.answer(fmt.Sprint(100*round + i)); get(t, got, "result") != "{}" {
+					if got := h.response(fmt.Sprint(100*round + i)); get(t, got, "result") != "{}" {
 						t.Errorf("got %s", got)
 					}
 				}
@@ -263,15 +263,15 @@ func TestReplacedSessionKnowsWhatTheHostSaid(t *testing.T) {
 	}
 }
 
-// TestRestorationThatIsRefused does not keep a session from working.
-func TestRestorationThatIsRefused(t *testing.T) {
+// TestRestorationThatIsRejected does not keep a session from working.
+func TestRestorationThatIsRejected(t *testing.T) {
 	for _, method := range []string{"logging/setLevel", "resources/subscribe", "notifications/roots/list_changed"} {
-		s := &stateful{offers: `{"tools":{}}`, refuse: method}
+		s := &stateful{offers: `{"tools":{}}`, reject: method}
 		h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
 		told(t, h, s)
 		s.forget()
 		h.send(toolCall(1))
-		if got := h.answer("1"); get(t, got, "result") != "{}" {
+		if got := h.response("1"); get(t, got, "result") != "{}" {
 			t.Errorf("without %s: %s", method, got)
 		}
 	}
@@ -289,12 +289,12 @@ func TestModernHostsSubscriptionIsRestored(t *testing.T) {
 		s.ServeHTTP(w, r)
 	})})
 	h.send(modernRequest("1", "server/discover", ""))
-	h.answer("1")
+	h.response("1")
 	h.send(modernRequest("2", "subscriptions/listen", `"notifications":{"toolsListChanged":true,"resourceSubscriptions":["file:///a"]}`))
 	h.note("notifications/subscriptions/acknowledged")
 	s.forget()
 	h.send(modernRequest("3", "tools/call", `"name":"x"`))
-	h.answer("3")
+	h.response("3")
 	if got := h.note("notifications/tools/list_changed"); !strings.Contains(got, "subscriptionId") {
 		t.Errorf("got %s", got)
 	}
@@ -304,7 +304,7 @@ func TestModernHostsSubscriptionIsRestored(t *testing.T) {
 }
 
 // TestServerGoesAwayInEachKindOfCall takes the server away while it carries out one request
-// of each kind, and brings it back without its sessions. The request has one answer, and so
+// of each kind, and brings it back without its sessions. The request has one response, and so
 // has each of those that follow, which work.
 func TestServerGoesAwayInEachKindOfCall(t *testing.T) {
 	for _, message := range []string{
@@ -324,7 +324,7 @@ func TestServerGoesAwayInEachKindOfCall(t *testing.T) {
 						return
 					}
 				}
-				t.Fatal("somebody else takes every port")
+				t.Fatal("another process else takes every port")
 			})
 		}
 	}
@@ -360,7 +360,7 @@ func goesAway(t *testing.T, message string, streamed bool) bool {
 	h := start(t, bridge.Options{URL: "http://" + address + "/mcp", Logger: logger(t)})
 	h.hello()
 	h.send(toolCall(1))
-	h.answer("1")
+	h.response("1")
 	h.send(message)
 	<-arrived
 	s.forget()
@@ -372,14 +372,14 @@ func goesAway(t *testing.T, message string, streamed bool) bool {
 	go second.Serve(listener)
 	defer second.Close()
 	if strings.Contains(message, "under way") {
-		h.answer(`"under way"`)
+		h.response(`"under way"`)
 	}
 	if message[0] == '[' {
-		h.answer(`"beside"`)
+		h.response(`"beside"`)
 	}
 	for id := 2; id <= 4; id++ {
 		h.send(toolCall(id))
-		if got := h.answer(fmt.Sprint(id)); get(t, got, "result") != "{}" {
+		if got := h.response(fmt.Sprint(id)); get(t, got, "result") != "{}" {
 			t.Errorf("got %s", got)
 		}
 	}
@@ -387,7 +387,7 @@ func goesAway(t *testing.T, message string, streamed bool) bool {
 	for _, line := range h.all() {
 		if id := get(t, line, "id"); id != "" {
 			if seen[id] {
-				t.Errorf("%s has two answers", id)
+				t.Errorf("%s has two responses", id)
 			}
 			seen[id] = true
 		}

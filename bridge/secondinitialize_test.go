@@ -19,9 +19,9 @@ import (
 func (h *host) helloAgain(id string) string {
 	h.t.Helper()
 	h.send(`{"jsonrpc":"2.0","id":` + id + `,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"2"}}}`)
-	answer := h.answer(id)
+	response := h.response(id)
 	h.send(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)
-	return answer
+	return response
 }
 
 // responses counts the responses with an id.
@@ -67,7 +67,7 @@ func TestSecondInitialize(t *testing.T) {
 	h := start(t, bridge.Options{Logger: logger(t), URL: serve(t, func(w http.ResponseWriter, r *http.Request) {
 		got := readRequest(r)
 		note(r.Method + got.method + r.Header.Get("Mcp-Session-Id"))
-		s.answer(w, r, got)
+		s.respond(w, r, got)
 		if r.Method == http.MethodGet {
 			streams <- struct{}{}
 		}
@@ -77,16 +77,16 @@ func TestSecondInitialize(t *testing.T) {
 	receive(t, began)
 	receive(t, began)
 	if got := h.helloAgain("3"); get(t, got, "result") != initialized {
-		t.Errorf("initialize is answered with %s", got)
+		t.Errorf("initialize has the response %s", got)
 	}
 	receive(t, streams) // of the first session has ended
 	for _, id := range []string{"1", "2"} {
-		if got := h.answer(id); get(t, got, "error", "data", "source") != `"bridge"` {
-			t.Errorf("an open request is answered with %s", got)
+		if got := h.response(id); get(t, got, "error", "data", "source") != `"bridge"` {
+			t.Errorf("an open request has the response %s", got)
 		}
 	}
 	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`) // the id is free again
-	if got := h.answer("1"); get(t, got, "result") != "{}" {
+	if got := h.response("1"); get(t, got, "result") != "{}" {
 		t.Errorf("got %s", got)
 	}
 	s.stream <- "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n"
@@ -125,11 +125,11 @@ func TestManyInitializes(t *testing.T) {
 	for i := range rounds {
 		h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":"call-%d","method":"tools/call","params":{"name":"x"}}`, i))
 		if got := h.helloAgain(fmt.Sprintf(`"hello-%d"`, i)); get(t, got, "result") != initialized {
-			t.Fatalf("initialize is answered with %s", got)
+			t.Fatalf("initialize has the response %s", got)
 		}
 	}
 	for i := range rounds {
-		if id := fmt.Sprintf(`"call-%d"`, i); get(t, h.answer(id), "error") == "" || h.responses(id) != 1 {
+		if id := fmt.Sprintf(`"call-%d"`, i); get(t, h.response(id), "error") == "" || h.responses(id) != 1 {
 			t.Errorf("%s has %d responses", id, h.responses(id))
 		}
 	}
@@ -138,9 +138,9 @@ func TestManyInitializes(t *testing.T) {
 	}
 }
 
-// TestInitializeBeforeTheFirstIsAnswered has a host begin again because the server takes
+// TestInitializeBeforeTheFirstHasAResponse has a host begin again because the server takes
 // too long: both requests have a response, the second the server's.
-func TestInitializeBeforeTheFirstIsAnswered(t *testing.T) {
+func TestInitializeBeforeTheFirstHasAResponse(t *testing.T) {
 	inMemory(t, func(t *testing.T) {
 		s := waking()
 		s.serve = func(w http.ResponseWriter, _ *http.Request, got request) { result(w, got.id, `{}`) }
@@ -153,25 +153,25 @@ func TestInitializeBeforeTheFirstIsAnswered(t *testing.T) {
 					return
 				}
 			}
-			s.answer(w, r, got)
+			s.respond(w, r, got)
 		}), nil)
 		h.send(initialize)
 		<-time.After(time.Second)
 		began := time.Now()
 		if got := h.helloAgain("2"); get(t, got, "result") != s.hello || time.Since(began) > time.Second {
-			t.Errorf("after %v initialize is answered with %s", time.Since(began), got)
+			t.Errorf("after %v initialize has the response %s", time.Since(began), got)
 		}
-		if got := h.answer("1"); get(t, got, "error", "data", "source") != `"bridge"` {
-			t.Errorf("the first is answered with %s", got)
+		if got := h.response("1"); get(t, got, "error", "data", "source") != `"bridge"` {
+			t.Errorf("the first has the response %s", got)
 		}
 		h.send(`{"jsonrpc":"2.0","id":3,"method":"tools/list"}`)
-		if got := h.answer("3"); get(t, got, "result") != "{}" {
+		if got := h.response("3"); get(t, got, "result") != "{}" {
 			t.Errorf("got %s", got)
 		}
 	})
 }
 
-// TestSecondInitializeWhileAway has a host begin again while the bridge answers in the
+// TestSecondInitializeWhileAway has a host begin again while the bridge responds in the
 // server's place.
 func TestSecondInitializeWhileAway(t *testing.T) {
 	for _, login := range []bool{false, true} {
@@ -179,8 +179,8 @@ func TestSecondInitializeWhileAway(t *testing.T) {
 			inMemory(t, func(t *testing.T) {
 				s := waking()
 				s.many = true
-				person := new(bridge.User)
-				d := newDoor(person)
+				user := new(bridge.User)
+				d := newDoor(user)
 				d.next = memory(s.ServeHTTP)
 				began := time.Now()
 				h := startInMemory(t, wire(func(r *http.Request) (*http.Response, error) {
@@ -189,23 +189,23 @@ func TestSecondInitializeWhileAway(t *testing.T) {
 					}
 					takes(r, time.Until(began.Add(20*time.Second)))
 					return d.next.RoundTrip(r)
-				}), func(o *bridge.Options) { o.User, o.Explain = person, explainDoor })
+				}), func(o *bridge.Options) { o.User, o.Explain = user, explainDoor })
 				h.hello()
 				h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"real"}}`)
 				if got := h.helloAgain("2"); get(t, got, "result") == "" {
-					t.Errorf("initialize is answered with %s", got)
+					t.Errorf("initialize has the response %s", got)
 				}
-				if got := h.answer("1"); get(t, got, "error") == "" {
-					t.Errorf("an open request is answered with %s", got)
+				if got := h.response("1"); get(t, got, "error") == "" {
+					t.Errorf("an open request has the response %s", got)
 				}
 				h.send(`{"jsonrpc":"2.0","id":3,"method":"tools/list"}`)
-				if got := h.answer("3"); strings.Contains(got, `"sign_in"`) != login {
+				if got := h.response("3"); strings.Contains(got, `"sign_in"`) != login {
 					t.Errorf("the tools are %s", got)
 				}
 				close(d.opened)
 				h.note("notifications/tools/list_changed")
 				h.send(`{"jsonrpc":"2.0","id":4,"method":"tools/list"}`)
-				if got := h.answer("4"); get(t, got, "result", "tools") != `[{"name":"real"}]` {
+				if got := h.response("4"); get(t, got, "result", "tools") != `[{"name":"real"}]` {
 					t.Errorf("got %s", got)
 				}
 				<-time.After(time.Minute)
@@ -232,7 +232,7 @@ func TestSecondInitializeOfHangingServer(t *testing.T) {
 		h.hello()
 		began := time.Now()
 		if got := h.helloAgain("2"); get(t, got, "result") != s.hello || time.Since(began) > 2*time.Second {
-			t.Errorf("after %v initialize is answered with %s", time.Since(began), got)
+			t.Errorf("after %v initialize has the response %s", time.Since(began), got)
 		}
 	})
 }
@@ -283,18 +283,18 @@ func TestSecondInitializeOverSSE(t *testing.T) {
 	h.hello()
 	first := receive(t, opened)
 	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`, `{"jsonrpc":"2.0","id":2,"method":"tools/list"}`)
-	h.answer("2")
+	h.response("2")
 	if got := h.helloAgain("3"); get(t, got, "result") != initialized {
-		t.Errorf("initialize is answered with %s", got)
+		t.Errorf("initialize has the response %s", got)
 	}
 	if got := receive(t, closed); got != first {
 		t.Errorf("stream %d has ended", got)
 	}
-	if got := h.answer("1"); get(t, got, "error") == "" {
-		t.Errorf("an open request is answered with %s", got)
+	if got := h.response("1"); get(t, got, "error") == "" {
+		t.Errorf("an open request has the response %s", got)
 	}
 	h.send(`{"jsonrpc":"2.0","id":4,"method":"tools/list"}`)
-	if got := h.answer("4"); get(t, got, "result", "session") != "2" {
+	if got := h.response("4"); get(t, got, "result", "session") != "2" {
 		t.Errorf("got %s", got)
 	}
 }
@@ -311,7 +311,7 @@ func TestSecondInitializeOfTranslatedHost(t *testing.T) {
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"a:b"}}`)
 		second := receive(t, begun)
 		send(t, second.agree, toolsAndAB)
-		h.answer("1")
+		h.response("1")
 		h.helloAgain("2")
 		receive(t, second.over)
 		third := receive(t, begun)
@@ -329,11 +329,11 @@ func TestSecondInitializeOfTranslatedHost(t *testing.T) {
 			s.ServeHTTP(w, r)
 		})})
 		h.send(modernRequest("1", "tools/list", ""), modernRequest("2", "subscriptions/listen", `"notifications":{"toolsListChanged":true}`))
-		h.answer("1")
+		h.response("1")
 		h.note("notifications/subscriptions/acknowledged")
 		h.hello()
-		if got := h.answer("2"); get(t, got, "error") == "" {
-			t.Errorf("the subscription is answered with %s", got)
+		if got := h.response("2"); get(t, got, "error") == "" {
+			t.Errorf("the subscription has the response %s", got)
 		}
 		s.stream <- "data: " + toolsChanged + "\n\n"
 		if got := h.note("notifications/tools/list_changed"); got != toolsChanged {
@@ -385,10 +385,10 @@ func TestSecondInitializeWhileASessionIsReplaced(t *testing.T) {
 			if got.method == "initialize" && slow.CompareAndSwap(true, false) {
 				replacing <- struct{}{}
 				takes(r, 5*time.Second)
-				s.answer(w, r, got) // the session begins, whoever hears of it
+				s.respond(w, r, got) // the session begins, whether or not it is noticed
 				return
 			}
-			s.answer(w, r, got)
+			s.respond(w, r, got)
 		}), nil)
 		h.hello()
 		s.mu.Lock()
@@ -401,7 +401,7 @@ func TestSecondInitializeWhileASessionIsReplaced(t *testing.T) {
 		receive(t, replacing)
 		s.many = true
 		if got := h.helloAgain("2"); get(t, got, "result") != s.hello {
-			t.Errorf("initialize is answered with %s", got)
+			t.Errorf("initialize has the response %s", got)
 		}
 		<-time.After(time.Minute)
 		_, ended := s.counts()

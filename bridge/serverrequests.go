@@ -8,10 +8,10 @@ import (
 // Many servers count the ids of their requests anew in each session: the response of the MCP
 // host's to a request of a session that was replaced would be taken for that to another one.
 
-// questionsKept bounds the requests of the server's that are remembered.
+// serverRequestsKept bounds the requests of the server that are remembered.
 const serverRequestsKept = 1000
 
-// questions are the server's requests to the host. The zero value is none. It is safe for
+// serverRequests are the server's requests to the host. The zero value is none. It is safe for
 // concurrent use.
 type serverRequests struct {
 	mu    sync.Mutex        // guards what follows
@@ -19,7 +19,7 @@ type serverRequests struct {
 	stale map[string]bool   // those of them whose session is over
 }
 
-// note remembers a request of the server's, or that it has cancelled one.
+// note remembers a request of the server, or that it has cancelled one.
 func (q *serverRequests) note(m *message) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -49,7 +49,7 @@ func (q *serverRequests) replied(m *message) (stale bool) {
 	return stale
 }
 
-// over notes that the session is over, and returns the ids of the requests that have no
+// endSession notes that the session is over, and returns the ids of the requests that have no
 // response.
 func (q *serverRequests) endSession() (ids [][]byte) {
 	q.mu.Lock()
@@ -65,7 +65,7 @@ func (q *serverRequests) endSession() (ids [][]byte) {
 	return ids
 }
 
-// succeed takes over those of a session that the host has ended.
+// inherit takes over those of a session that the host has ended.
 func (q *serverRequests) inherit(before *serverRequests) {
 	before.endSession()
 	before.mu.Lock()
@@ -73,7 +73,7 @@ func (q *serverRequests) inherit(before *serverRequests) {
 	q.stale, before.stale = before.stale, nil
 }
 
-// withdraw cancels the server's requests to the host that belong to the session before. It
+// cancelServerRequests cancels the server's requests to the host that belong to the session before. It
 // returns before those of the next one come.
 func (u *upstream) cancelServerRequests() {
 	ids := u.serverRequests.endSession()

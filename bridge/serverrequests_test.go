@@ -26,7 +26,7 @@ func TestHostReplyToRequestOfReplacedSession(t *testing.T) {
 		"forgotten": func(h *host, s *sessions) {
 			s.forget()
 			h.send(streamCall("2"))
-			h.answer("2")
+			h.response("2")
 			for _, id := range []string{"0", "1"} {
 				h.wait("cancellation of "+id, func(line string) bool {
 					return strings.Contains(line, `"notifications/cancelled"`) && strings.Contains(line, `"requestId":`+id+`,`)
@@ -99,13 +99,13 @@ func TestHostReplyToRequestOfEndedStream(t *testing.T) {
 		for i, name := range []string{"stale", "fresh"} {
 			s.willAsk(`{"jsonrpc":"2.0","id":0,"method":"elicitation/create","params":{}}`)
 			h.send(toolCall(i))
-			h.answer(fmt.Sprint(i))
+			h.response(fmt.Sprint(i))
 			h.note("elicitation/create")
 			s.willAsk("")
 			if i == 0 {
 				s.forget()
 				h.send(toolCall(10))
-				h.answer("10")
+				h.response("10")
 				h.note("notifications/cancelled")
 			}
 			h.send(`{"jsonrpc":"2.0","id":0,"result":{"action":"` + name + `"}}`)

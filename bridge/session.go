@@ -9,18 +9,18 @@ import (
 )
 
 // A session is what servers before 2026-07-28 may tie requests to
-// ("Session Management" of those revisions). The host knows nothing of it: when
+// ("Session Management" of those revisions). It is hidden from the host: when
 // the server forgets one, the bridge begins another with the host's own
 // initialize.
 
-// renewal is the replacement of a session that the server has ended. One is
+// replacement is the replacement of a session that the server has ended. One is
 // enough for all requests that meet its end.
 type replacement struct {
 	done chan struct{}
 	err  error
 }
 
-// opened notes the session that the answer to initialize has begun.
+// sessionBegun notes the session that the response to initialize has begun.
 func (u *upstream) sessionBegun(session string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -37,21 +37,21 @@ func (u *upstream) advance() int {
 	return u.round
 }
 
-// agreed notes the version that the server has chosen.
+// setVersion notes the version that the server has chosen.
 func (u *upstream) setVersion(version string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.version = version
 }
 
-// established reports whether the server has answered initialize.
+// established reports whether the server has responded to initialize.
 func (u *upstream) established() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.version != ""
 }
 
-// begun waits until a session that is being replaced has been, for a message that is no
+// awaitSession waits until a session that is being replaced has been, for a message that is no
 // part of that.
 func (u *upstream) awaitSession(c *call) error {
 	if c.plain || c.is("initialize") || c.response() || modernVersion(c.message) != "" {
@@ -67,7 +67,7 @@ func (u *upstream) awaitSession(c *call) error {
 	return c.ctx.Err()
 }
 
-// joined waits for a replacement, before which the server takes nothing, and returns what
+// awaitReplacement waits for a replacement, before which the server takes nothing, and returns what
 // came of it.
 func (u *upstream) awaitReplacement(ctx context.Context, r *replacement) error {
 	u.unsettled.Add(1)
@@ -80,7 +80,7 @@ func (u *upstream) awaitReplacement(ctx context.Context, r *replacement) error {
 	}
 }
 
-// replace replaces the session of a round, unless somebody has done so already, because the
+// replace replaces the session of a round, unless that was done already, because the
 // server has rejected a message of a method. It returns errTooSoon if that did not help a
 // moment ago.
 func (u *upstream) replace(ctx context.Context, round int, s shape, method string) error {
@@ -137,14 +137,14 @@ func (u *upstream) replacing() bool {
 	return replacing || u.legacy.opening != nil
 }
 
-// lasting reports whether a replacement that ended with an error, or with none, would
+// permanent reports whether a replacement that ended with an error, or with none, would
 // end so again: not if the server could not be reached, or not now.
 func permanent(err error) bool {
 	t, ok := errors.AsType[*Trouble](err)
 	return err == nil || errors.Is(err, errOver) || ok && !t.Retry && t != lost
 }
 
-// again replaces the session as it is.
+// replaceCurrent replaces the session as it is.
 func (u *upstream) replaceCurrent(ctx context.Context) error {
 	u.mu.Lock()
 	round := u.round
@@ -152,35 +152,35 @@ func (u *upstream) replaceCurrent(ctx context.Context) error {
 	return u.replace(ctx, round, shape{status: http.StatusNotFound}, "notifications/initialized")
 }
 
-// greetings is how often a session is begun when the server ends each at once.
+// initializeTries is how often a session is begun when the server ends each at once.
 const initializeTries = 2
 
-// errOver says that the server has ended the session of a notification.
+// errOver reports that the server has ended the session of a notification.
 var errOver = &Trouble{Code: CodeRejected, Reason: "session_ended", Message: "the server ends each session at once"}
 
-// greet begins a session with what the host said when it began: initialize and,
-// once that is answered, notifications/initialized. The host hears nothing of it.
+// beginAgain begins a session with what the host sent when it began: initialize and,
+// once that has its response, notifications/initialized. The host does not notice.
 func (u *upstream) beginAgain(ctx context.Context) error {
 	hello := u.era.initializeSent()
 	if hello == nil {
-		return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: "the server has ended a session that the host has not begun"}
+		return notValid("the server has ended a session that the MCP host has not begun")
 	}
 	for try := 1; ; try++ {
-		answer, err := u.reintroduce(ctx, hello)
+		response, err := u.reintroduce(ctx, hello)
 		if err != nil {
 			return err
 		}
-		if answer.error != nil {
-			return &Trouble{Code: CodeRejected, Reason: "refused", Message: "the server refuses a new session: " + text(member(answer.error, "message"))}
+		if response.error != nil {
+			return rejectedBy("a new session", response)
 		}
-		u.setVersion(text(member(answer.result, "protocolVersion")))
+		u.setVersion(text(member(response.result, "protocolVersion")))
 		u.Logger.Debug("a new session with the server has begun")
 		err = u.era.confirm(ctx)
 		if errors.Is(err, errOver) && try < initializeTries {
 			continue
 		}
 		if err == nil {
-			u.restore(ctx, member(answer.result, "capabilities"))
+			u.restore(ctx, member(response.result, "capabilities"))
 		}
 		return err
 	}
@@ -191,9 +191,9 @@ func (u *upstream) beginAgain(ctx context.Context) error {
 func (u *upstream) reintroduce(ctx context.Context, hello []byte) (*message, error) {
 	began := time.Now()
 	for try := 1; ; try++ {
-		answer, err := u.requestOn(ctx, set(hello, "id", u.nextID()), true)
-		if err == nil || answer != nil || !temporary(err) || time.Since(began) > dialTimeout {
-			return answer, err
+		response, err := u.requestOn(ctx, set(hello, "id", u.nextID()), true)
+		if err == nil || response != nil || !temporary(err) || time.Since(began) > dialTimeout {
+			return response, err
 		}
 		if !pause(ctx, dialPause<<min(try, 4)) {
 			return nil, ctx.Err()
@@ -201,30 +201,30 @@ func (u *upstream) reintroduce(ctx context.Context, hello []byte) (*message, err
 	}
 }
 
-// passing reports whether an error is what clients see while a server is restarted.
+// temporary reports whether an error is what clients see while a server is restarted.
 func temporary(err error) bool {
-	if refused, ok := errors.AsType[*rejection](err); ok {
-		return refused.status == http.StatusBadGateway || refused.status == http.StatusServiceUnavailable ||
-			refused.status == http.StatusGatewayTimeout
+	if rejected, ok := errors.AsType[*rejection](err); ok {
+		return rejected.status == http.StatusBadGateway || rejected.status == http.StatusServiceUnavailable ||
+			rejected.status == http.StatusGatewayTimeout
 	}
 	return errors.Is(err, lost)
 }
 
-// initialized tells the server, once for each session, that it has begun, and
-// listens to what it has to say outside of requests.
+// initialized notifies the server, once for each session, that it has begun, and
+// listens to what it sends outside of requests.
 func (u *upstream) initialized(ctx context.Context, m *message) error {
 	u.mu.Lock()
-	told := u.initializedSent
+	sent := u.initializedSent
 	u.initializedSent = true
 	u.mu.Unlock()
-	if told {
+	if sent {
 		return nil
 	}
 	err := u.offer(func(ctx context.Context) error {
 		_, err := u.send(&call{message: m, ctx: ctx, plain: true})
 		return err
 	})
-	if refused, ok := errors.AsType[*rejection](err); ok && refused.sessionSign(&call{message: m}) == sessionOver {
+	if rejected, ok := errors.AsType[*rejection](err); ok && rejected.sessionSign(&call{message: m}) == sessionOver {
 		return errOver
 	}
 	u.listen(ctx)
@@ -237,10 +237,10 @@ func (u *upstream) close(ctx context.Context) {
 		return // the end of its stream is the end of the session
 	}
 	u.mu.Lock()
-	session, version, gone := u.session, u.version, u.sessionEnded
+	session, version, ended := u.session, u.version, u.sessionEnded
 	u.sessionEnded = true
 	u.mu.Unlock()
-	if session != "" && !gone {
+	if session != "" && !ended {
 		u.endSession(ctx, session, version)
 	}
 }

@@ -55,7 +55,7 @@ func (s *sessionStream) set(state streamState) {
 // listen opens the session's own stream, on which the server sends what belongs
 // to no request, for as long as the session lasts. It waits until that is open:
 // what a server wants to send while it is not, some throw away, and a request
-// whose tool asks the host something would wait for ever.
+// whose tool requests something from the host would wait for ever.
 func (u *upstream) listen(ctx context.Context) {
 	if u.speaksSSE() {
 		return
@@ -90,26 +90,26 @@ func (u *upstream) inUse() {
 	u.mu.Unlock()
 	if s != nil && s.givenUp.CompareAndSwap(true, false) {
 		s.set(streamClosed)
-		s.wake <- struct{}{} // there is room for the one that is given up once
+		s.wake <- struct{}{} // it holds the one value of a stream that is given up
 	}
 }
 
-// hear keeps the session's stream open. A server that rejects it before it was ever open
+// keepStream keeps the session's stream open. A server that rejects it before it was ever open
 // offers none, whatever status it gives for that; one that had it open may just not be ready.
 func (u *upstream) keepStream(ctx context.Context, s *sessionStream) {
-	answered := sync.OnceFunc(func() { close(s.head) })
-	defer answered()
+	responded := sync.OnceFunc(func() { close(s.head) })
+	defer responded()
 	defer s.set(streamNone)
 	var r resumption
-	known, asked := false, false // the server has had it open; whether the session has ended with it
+	known, probed := false, false // the server has had it open; whether the session has ended with it
 	for ctx.Err() == nil {
 		resp, err := u.get(ctx, r.id)
-		answered()
+		responded()
 		switch {
 		case err != nil:
 			r.failures++
 		case resp.StatusCode == http.StatusOK && contentType(resp.Header) == acceptStream:
-			known, asked = true, false
+			known, probed = true, false
 			s.set(streamOpen)
 			u.listenTo(resp, &r)
 			s.set(streamClosed)
@@ -120,8 +120,8 @@ func (u *upstream) keepStream(ctx context.Context, s *sessionStream) {
 				return
 			}
 			r.rejected(resp.Header)
-			if !passing && !asked {
-				asked = true
+			if !passing && !probed {
+				probed = true
 				u.do(func() { u.probe(ctx) })
 			}
 		}
@@ -165,11 +165,11 @@ func (u *upstream) probe(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, aliveTimeout)
 	defer cancel()
 	if _, err := u.request(ctx, object("jsonrpc", "2.0", "id", u.nextID(), "method", "ping")); err != nil {
-		u.Logger.Debug("the session's stream was rejected, and a ping was not answered", "err", err)
+		u.Logger.Debug("the session's stream was rejected, and a ping had no response", "err", err)
 	}
 }
 
-// notNow reports whether a status says that the server cannot do now what it may do later.
+// notNow reports whether a status reports that the server cannot do now what it may do later.
 func notNow(status int) bool {
 	switch status {
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:

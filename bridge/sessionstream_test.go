@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// getting is a server with sessions whose GET requests are answered by get, which is told how
+// getting is a server with sessions whose GET requests go to get, which gets how
 // many there were before.
 type getting struct {
 	sessions
@@ -73,7 +73,7 @@ func TestStreamThatIsNotOffered(t *testing.T) {
 				h.hello()
 				for i := range 60 {
 					h.send(streamCall(strconv.Itoa(i)))
-					if got := h.answer(strconv.Itoa(i)); get(t, got, "result") != "{}" {
+					if got := h.response(strconv.Itoa(i)); get(t, got, "result") != "{}" {
 						t.Fatalf("got %s", got)
 					}
 					time.Sleep(10 * time.Second)
@@ -153,11 +153,11 @@ func TestStreamThatEndsAtOnce(t *testing.T) {
 				}
 				time.Sleep(time.Hour)
 				if n := s.tries(); n > 12 {
-					t.Errorf("the stream was opened %d times within an hour in which nobody used it", n)
+					t.Errorf("the stream was opened %d times within an hour in which it was not used", n)
 				}
 				before := s.tries()
 				h.send(streamCall("1"))
-				h.answer("1")
+				h.response("1")
 				time.Sleep(10 * time.Second)
 				if n := s.tries() - before; n != 1 {
 					t.Errorf("the stream was opened %d times after it was given up and the server was used again", n)
@@ -215,7 +215,7 @@ func TestStreamOfLongPauses(t *testing.T) {
 }
 
 // TestStreamEndsWithItsSession has a server that forgets a session while its stream is open:
-// the host need not send anything for the next one to begin, and the server is told that the
+// the host need not send anything for the next one to begin, and the server learns that the
 // one before is over.
 func TestStreamEndsWithItsSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -253,7 +253,7 @@ func TestStreamEndsWithItsSession(t *testing.T) {
 }
 
 // TestSessionOfAnotherInstanceIsDeleted has a server whose other instance does not know the session: the
-// one that does is told that it is over.
+// one that does learns that it is over.
 func TestSessionOfAnotherInstanceIsDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &getting{get: func(w http.ResponseWriter, _ *http.Request, _ int) { w.WriteHeader(http.StatusMethodNotAllowed) }}
@@ -269,7 +269,7 @@ func TestSessionOfAnotherInstanceIsDeleted(t *testing.T) {
 		h := start(t, bubbleServer(t, s.ServeHTTP))
 		h.hello()
 		h.send(streamCall("1"))
-		h.answer("1")
+		h.response("1")
 		synctest.Wait()
 		begun, ended := s.counts()
 		if begun != 2 || len(ended) != 1 || ended[0] != "session-1" {

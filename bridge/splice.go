@@ -106,6 +106,14 @@ func without(object []byte, name string, but int) []byte {
 	return append(made, object[from:]...)
 }
 
+// orElse returns a value, or another one for nil.
+func orElse(value []byte, other string) []byte {
+	if value == nil {
+		return []byte(other)
+	}
+	return value
+}
+
 // object builds an object from names and values, in order.
 func object(pairs ...any) []byte {
 	var b bytes.Buffer

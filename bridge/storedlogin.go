@@ -6,7 +6,7 @@ import "time"
 // server rejects: what is wrong there only the user or the server's operator can change.
 const longestRejected = 10 * time.Minute
 
-// loginWatch decides when the sign-in placeholder tries a stored login that looks good.
+// storedLogin decides when the sign-in placeholder tries a stored login that looks good.
 type storedLogin struct {
 	stored bool // one was there at the last look
 	tries  int  // of this one

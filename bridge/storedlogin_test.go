@@ -30,27 +30,27 @@ func TestPlaceholderLeavesTheServerAlone(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var knocks atomic.Int32
-				person := new(bridge.User)
+				var tries atomic.Int32
+				user := new(bridge.User)
 				h := start(t, bridge.Options{
-					URL: "https://mcp.example/mcp", Wire: bridge.WireHTTP, User: person, Logger: logger(t),
+					URL: "https://mcp.example/mcp", Wire: bridge.WireHTTP, User: user, Logger: logger(t),
 					HTTP: &http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
-						knocks.Add(1)
-						person.Await("Open https://as.example/authorize.")
-						defer person.Done()
+						tries.Add(1)
+						user.Await("Open https://as.example/authorize.")
+						defer user.Done()
 						time.Sleep(time.Second) // what the rejection takes; the clock is the test's
 						return nil, &tt.trouble
 					})},
 					SignedIn: func(context.Context) bool { return tt.signedIn },
 				})
 				h.send(initialize)
-				if got := h.answer("1"); get(t, got, "result", "serverInfo") == "" {
+				if got := h.response("1"); get(t, got, "result", "serverInfo") == "" {
 					t.Fatalf("initialize: %s", got)
 				}
 				h.send(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)
 				time.Sleep(long)
 				synctest.Wait()
-				if n := knocks.Load(); n > tt.most || n < 1 {
+				if n := tries.Load(); n > tt.most || n < 1 {
 					t.Errorf("%d requests in %v, want %d at most", n, long, tt.most)
 				}
 			})
@@ -63,28 +63,28 @@ func TestPlaceholderLeavesTheServerAlone(t *testing.T) {
 func TestLoginDoneElsewhereIsNoticed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var signedIn atomic.Bool
-		var knocks atomic.Int32
-		person := new(bridge.User)
+		var tries atomic.Int32
+		user := new(bridge.User)
 		h := start(t, bridge.Options{
-			URL: "https://mcp.example/mcp", Wire: bridge.WireHTTP, User: person, Logger: logger(t),
+			URL: "https://mcp.example/mcp", Wire: bridge.WireHTTP, User: user, Logger: logger(t),
 			HTTP: &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
-				knocks.Add(1)
-				person.Await("Open https://as.example/authorize.")
-				defer person.Done()
+				tries.Add(1)
+				user.Await("Open https://as.example/authorize.")
+				defer user.Done()
 				return nil, &bridge.Trouble{Code: bridge.CodeSignIn, Reason: "auth_required"}
 			})},
 			SignedIn: func(context.Context) bool { return signedIn.Load() },
 		})
 		h.send(initialize)
-		h.answer("1")
+		h.response("1")
 		time.Sleep(20 * time.Minute)
 		for range 3 {
 			synctest.Wait()
-			before := knocks.Load()
+			before := tries.Load()
 			signedIn.Store(true)
 			time.Sleep(5 * time.Second)
 			synctest.Wait()
-			if knocks.Load() == before {
+			if tries.Load() == before {
 				t.Error("a login done elsewhere was not noticed")
 			}
 			signedIn.Store(false)

@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -15,18 +16,18 @@ const (
 	// firstPause is the shortest time between two tries to open a stream, whatever the server
 	// wishes, and longestPause the longest that grows by itself. longestWish is the longest
 	// reconnection time of a server's that is kept.
-	firstPause   = time.Second
-	longestPause = time.Minute
-	longestWish  = 10 * time.Minute
+	firstPause    = time.Second
+	longestPause  = time.Minute
+	longestWanted = 10 * time.Minute
 
 	// longLived is how long a stream has to stay open for its end to be no failure.
 	longLived = 5 * time.Second
 
-	// streamFailures is how often in a row the session's stream is tried in vain.
+	// streamFailures is how often in a row the session's stream is tried without success.
 	streamFailures = 6
 
-	// streamPatience is how long the session's own stream is waited for. Some
-	// servers answer it only when they have something to say.
+	// streamWait is how long the session's own stream is waited for. Some
+	// servers respond only when they have something to send.
 	streamWait = 500 * time.Millisecond
 
 	// aliveTimeout bounds the ping that finds out whether a session outlives its stream.
@@ -41,17 +42,17 @@ type resumption struct {
 	wait     time.Duration // its Retry-After, for the next try
 	failures int           // tries in a row that brought nothing
 
-	// heard is called with each message, which may be a repeated one, and with each new id. It
+	// onEvent is called with each message, which may be a repeated one, and with each new id. It
 	// may be nil.
-	heard func(again bool)
+	onEvent func(again bool)
 }
 
-// note remembers what a stream has said about its own continuation.
+// note remembers what a stream has sent about its own continuation.
 func (r *resumption) note(events *sse.Reader) {
 	if id := events.LastID(); id != "" && id != r.id {
 		r.id = id
-		if r.heard != nil {
-			r.heard(false)
+		if r.onEvent != nil {
+			r.onEvent(false)
 		}
 	}
 	if d := events.Retry(); d >= 0 {
@@ -60,10 +61,10 @@ func (r *resumption) note(events *sse.Reader) {
 }
 
 // brought notes that a message has come.
-func (r *resumption) brought() {
+func (r *resumption) received() {
 	r.failures = 0
-	if r.heard != nil {
-		r.heard(true)
+	if r.onEvent != nil {
+		r.onEvent(true)
 	}
 }
 
@@ -86,15 +87,15 @@ func (r *resumption) rejected(h http.Header) {
 // pause returns how long to wait before the next try: a time that grows with each failure,
 // and at least what the server wishes.
 func (r *resumption) pause() time.Duration {
-	d := max(min(firstPause<<min(r.failures, 8), longestPause), r.wish())
+	d := max(min(firstPause<<min(r.failures, 8), longestPause), r.wanted())
 	r.wait = 0
 	return time.Duration(float64(d) * (1 + rand.Float64()/10))
 }
 
 // wish returns how long the server wants the next try to wait.
-func (r *resumption) wish() time.Duration { return min(max(r.retry, r.wait), longestWish) }
+func (r *resumption) wanted() time.Duration { return min(max(r.retry, r.wait), longestWanted) }
 
-// errNotResumed says that the stream of a request cannot be resumed.
+// errNotResumed reports that the stream of a request cannot be resumed.
 var errNotResumed = errors.New("bridge: the request's stream cannot be resumed")
 
 // resume opens the stream of a request again, after the event that came last. It tries for
@@ -103,7 +104,7 @@ var errNotResumed = errors.New("bridge: the request's stream cannot be resumed")
 func (u *upstream) resume(ctx context.Context, r *resumption, session string) (*http.Response, error) {
 	until := time.Now().Add(reopenWait)
 	for try := 0; ; try++ {
-		wish, d := r.wish(), r.pause()
+		wish, d := r.wanted(), r.pause()
 		if rest := time.Until(until); try > 0 && d > rest {
 			if d = rest; d < max(wish, firstPause) {
 				return nil, errNotResumed
@@ -115,7 +116,7 @@ func (u *upstream) resume(ctx context.Context, r *resumption, session string) (*
 		if !pause(ctx, d) {
 			return nil, ctx.Err()
 		}
-		if !u.isOn(session) {
+		if !u.isCurrent(session) {
 			return nil, errNotResumed
 		}
 		resp, err := u.get(ctx, r.id)
@@ -137,7 +138,7 @@ func (u *upstream) resume(ctx context.Context, r *resumption, session string) (*
 }
 
 // isOn reports whether a session is the present one.
-func (u *upstream) isOn(session string) bool {
+func (u *upstream) isCurrent(session string) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.session == session
@@ -149,9 +150,7 @@ func (u *upstream) get(ctx context.Context, lastID string) (*http.Response, erro
 	if err != nil {
 		return nil, err
 	}
-	for name, values := range u.Header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, u.Header)
 	req.Header["Accept"] = []string{acceptStream}
 	if lastID != "" {
 		req.Header[headerLastID] = []string{lastID}

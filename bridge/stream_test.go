@@ -9,7 +9,7 @@ import (
 	"github.com/handstamp/handstamp/bridge"
 )
 
-// streaming is a server whose session stream is answered when slow says so, and
+// streaming is a server whose session stream opens when slow allows it, and
 // which remembers whether a request was there before that.
 type streaming struct {
 	slow func(listed <-chan struct{})
@@ -58,7 +58,7 @@ func TestStreamBeforeRequests(t *testing.T) {
 	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
 	h.hello()
 	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
-	h.answer("1")
+	h.response("1")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.overtaken {
@@ -66,21 +66,21 @@ func TestStreamBeforeRequests(t *testing.T) {
 	}
 }
 
-// TestStreamWithoutHead: a server that says nothing on the stream until it has
-// something to say keeps nobody waiting for long.
+// TestStreamWithoutHead: a server that sends nothing on the stream until it has
+// something to send blocks nothing for long.
 func TestStreamWithoutHead(t *testing.T) {
 	s := &streaming{listed: make(chan struct{}), slow: func(listed <-chan struct{}) {
 		select {
 		case <-listed:
-		case <-time.After(patience):
+		case <-time.After(timeout):
 		}
 	}}
 	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
 	h.hello()
 	began := time.Now()
 	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
-	h.answer("1")
-	if waited := time.Since(began); waited > patience/4 {
-		t.Errorf("the answer took %v", waited)
+	h.response("1")
+	if waited := time.Since(began); waited > timeout/4 {
+		t.Errorf("the response took %v", waited)
 	}
 }

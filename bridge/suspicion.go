@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// A server that has forgotten a session has to say so with 404 ("Session
-// Management" of the revisions before 2026-07-28). Many say something else, and say
+// A server that has forgotten a session has to respond with 404 ("Session
+// Management" of the revisions before 2026-07-28). Many respond with something else, and with
 // the same where the session is well: such a rejection is a suspicion, which one
-// ping on the same session settles.
+// ping on the same session decides.
 
 const (
 	// replacementInterval is how long a session is not replaced again for a rejection
@@ -23,7 +23,7 @@ const (
 	suspicionTimeout = 10 * time.Second
 )
 
-// errTooSoon says that a session is not replaced, because that did not help a moment
+// errTooSoon reports that a session is not replaced, because that did not help a moment
 // ago.
 var errTooSoon = errors.New("bridge: the session was replaced a moment ago, which did not help")
 
@@ -35,7 +35,7 @@ type shape struct {
 
 func (r *rejection) shape() shape { return shape{r.status, r.code()} }
 
-// meaning is what a rejection says of the session that it came on.
+// sessionSign is what a rejection means for the session that it came on.
 type sessionSign int
 
 const (
@@ -44,7 +44,7 @@ const (
 	sessionOver                        // the server has forgotten it
 )
 
-// meaning returns what a rejection of a message says of its session.
+// sessionSign returns what a rejection of a message means for its session.
 func (r *rejection) sessionSign(c *call) sessionSign {
 	if r.atGET || c.plain || c.is("initialize") || modernVersion(c.message) != "" || r.respondsTo(c.message) {
 		return sessionUnknown
@@ -62,7 +62,7 @@ func (r *rejection) sessionSign(c *call) sessionSign {
 	return sessionDoubtful
 }
 
-// answers reports whether a rejection's body is the response to a message: some
+// respondsTo reports whether a rejection's body is the response to a message: some
 // servers send responses under another status than 200.
 func (r *rejection) respondsTo(m *message) bool {
 	return r.body != nil && !m.batch && m.id != nil && sameID(r.body.id, m.id)
@@ -96,7 +96,7 @@ func (b *bridge) awaited(id []byte) bool {
 	return b.calls[key] != nil || b.owned[key] != nil
 }
 
-// insist sends a request, and once more on a new session if the server has forgotten
+// withReplacement sends a request, and once more on a new session if the server has forgotten
 // the one that it was sent on. try sends it and returns the round of its session.
 func (u *upstream) withReplacement(c *call, try func() (round int, err error)) error {
 	if c.plain || modernVersion(c.message) != "" {
@@ -104,26 +104,26 @@ func (u *upstream) withReplacement(c *call, try func() (round int, err error)) e
 		return err
 	}
 	round, err := try()
-	refused, ok := errors.AsType[*rejection](err)
-	if !ok || !u.forgotten(c, round, refused) {
+	rejected, ok := errors.AsType[*rejection](err)
+	if !ok || !u.forgotten(c, round, rejected) {
 		return err
 	}
-	switch rerr := u.replace(c.ctx, round, refused.shape(), c.name()); {
+	switch rerr := u.replace(c.ctx, round, rejected.shape(), c.name()); {
 	case errors.Is(rerr, errTooSoon):
 		return err
 	case rerr != nil:
 		return rerr
 	}
 	_, err = try()
-	u.helped(c, refused.shape(), err)
+	u.helped(c, rejected.shape(), err)
 	return err
 }
 
 // forgotten reports whether the server has forgotten the session of a round on which
 // it has rejected a message.
 func (u *upstream) forgotten(c *call, round int, r *rejection) bool {
-	says := r.sessionSign(c)
-	if says == sessionUnknown || !u.established() {
+	sign := r.sessionSign(c)
+	if sign == sessionUnknown || !u.established() {
 		return false
 	}
 	u.mu.Lock()
@@ -136,7 +136,7 @@ func (u *upstream) forgotten(c *call, round int, r *rejection) bool {
 	case soon:
 		return false
 	}
-	return says == sessionOver || bare && r.uninitialized() || u.inquire(c.ctx, round, r.shape())
+	return sign == sessionOver || bare && r.uninitialized() || u.inquire(c.ctx, round, r.shape())
 }
 
 // uninitialized reports whether the server's words are about initialize. Without a session, a
@@ -158,7 +158,7 @@ type inquiryKey struct {
 	shape shape
 }
 
-// inquire reports whether the session of a round is gone. What is known to be gone
+// inquire reports whether the session of a round has ended. What is known to have ended
 // stays so until the session is replaced.
 func (u *upstream) inquire(ctx context.Context, round int, s shape) bool {
 	key := inquiryKey{round, s}
@@ -190,7 +190,7 @@ func (u *upstream) inquire(ctx context.Context, round int, s shape) bool {
 }
 
 // pingRejected sends a ping on the session of a round and reports whether it is rejected in a
-// way that says that the session is gone: as the message before, or definitely.
+// way that means that the session has ended: as the message before, or definitely.
 func (u *upstream) pingRejected(round int, s shape) bool {
 	ctx, cancel := context.WithTimeout(u.life, suspicionTimeout)
 	defer cancel()
@@ -201,22 +201,20 @@ func (u *upstream) pingRejected(round int, s shape) bool {
 	c := u.own(ctx, m, func(got *message) bool { return got.response() && sameID(got.id, m.id) })
 	defer c.cancel()
 	c.plain, c.hasty = true, true
-	u.register(c)
-	defer u.unregister(c)
 	at, err := u.attempt(c)
-	refused, ok := errors.AsType[*rejection](err)
+	rejected, ok := errors.AsType[*rejection](err)
 	switch {
 	case at != round:
 		return true // it was replaced meanwhile
-	case !ok || refused.respondsTo(m):
+	case !ok || rejected.respondsTo(m):
 		u.Logger.Debug("a rejected request did not end the session", "status", s.status, "err", err)
 		return false
 	}
-	u.Logger.Debug("a ping was rejected, too", "status", refused.status, "code", refused.code())
-	return refused.tied && refused.shape().definite() || refused.shape() == s
+	u.Logger.Debug("a ping was rejected, too", "status", rejected.status, "code", rejected.code())
+	return rejected.tied && rejected.shape().definite() || rejected.shape() == s
 }
 
-// vain counts the replacements for rejections of a shape that have not helped.
+// unhelpful counts the replacements for rejections of a shape that have not helped.
 type unhelpful struct {
 	since  time.Time
 	times  int
@@ -224,7 +222,7 @@ type unhelpful struct {
 }
 
 // tooSoon reports whether sessions were replaced a moment ago for rejections of a shape,
-// which did not help. Where the server says by the rules that a session is gone and has
+// which did not help. Where the server responds by the rules that a session has ended and has
 // taken messages on it before that, another one is tried. The caller holds mu.
 func (u *upstream) tooSoon(s shape) bool {
 	v, ok := u.unhelpful[s]
@@ -234,7 +232,7 @@ func (u *upstream) tooSoon(s shape) bool {
 	return !s.definite() || !u.acceptedAny || v.times > 1
 }
 
-// definite reports whether a rejection of a session says by the rules that it is gone.
+// definite reports whether a rejection of a session means by the rules that it has ended.
 func (s shape) definite() bool {
 	return s.status == http.StatusNotFound || s.status == http.StatusGone
 }
@@ -255,9 +253,9 @@ func (u *upstream) replacedFor(s shape, method string) {
 }
 
 // helped notes what came of a request that was sent again on a new session. Unless that
-// was rejected like a session that is gone, the next loss of a session is another one.
+// was rejected like a session that has ended, the next loss of a session is another one.
 func (u *upstream) helped(c *call, s shape, err error) {
-	if refused, ok := errors.AsType[*rejection](err); ok && refused.sessionSign(c) != sessionUnknown {
+	if rejected, ok := errors.AsType[*rejection](err); ok && rejected.sessionSign(c) != sessionUnknown {
 		return
 	}
 	u.mu.Lock()

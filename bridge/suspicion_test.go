@@ -14,10 +14,10 @@ import (
 	"github.com/handstamp/handstamp/bridge"
 )
 
-// forgetful is a server with sessions that says in its own way that it does not know one.
+// forgetful is a server with sessions that shows in its own way that it does not know one.
 type forgetful struct {
 	unknown func(w http.ResponseWriter, got request)      // a session that it has forgotten
-	odd     func(w http.ResponseWriter, got request) bool // answers what it reports true for; nil: nothing
+	odd     func(w http.ResponseWriter, got request) bool // handles what it reports true for; nil: nothing
 	bare    bool                                          // sessions have no id
 
 	mu      sync.Mutex // guards what follows
@@ -89,7 +89,7 @@ func (s *forgetful) forget() {
 	s.session, s.lost = "forgotten", true
 }
 
-// rejects returns what answers with a status, a content type and a body, in which $ID is the
+// rejects returns a handler that responds with a status, a content type and a body, in which $ID is the
 // id of the request.
 func rejects(status int, kind, body string) func(w http.ResponseWriter, got request) {
 	return func(w http.ResponseWriter, got request) {
@@ -153,19 +153,19 @@ func TestForgottenSessionInOtherWords(t *testing.T) {
 				h.hello()
 				for round := 1; round <= 2; round++ {
 					h.send(toolCall(1000 * round))
-					h.answer(strconv.Itoa(1000 * round))
+					h.response(strconv.Itoa(1000 * round))
 					s.forget()
 					for i := range 16 {
 						h.send(toolCall(100*round + i))
 					}
 					for i := range 16 {
-						if got := h.answer(strconv.Itoa(100*round + i)); get(t, got, "result") == "" {
+						if got := h.response(strconv.Itoa(100*round + i)); get(t, got, "result") == "" {
 							t.Errorf("got %s", got)
 						}
 					}
 					want := tt.pings
 					if bare {
-						want = 1 // a status alone says nothing of a session without an id
+						want = 1 // a status alone means nothing for a session without an id
 					}
 					if n := s.count("ping"); n != want*round {
 						t.Errorf("%d pings, not %d", n, want*round)
@@ -224,7 +224,7 @@ func TestRejectionsThatEndNoSession(t *testing.T) {
 			h.hello()
 			for i := 1; i <= 3; i++ {
 				h.send(toolCall(i))
-				if got := h.answer(strconv.Itoa(i)); !strings.Contains(got, tt.want) {
+				if got := h.response(strconv.Itoa(i)); !strings.Contains(got, tt.want) {
 					t.Errorf("got %s", got)
 				}
 				if n := s.count("tools/call"); n != i {
@@ -238,7 +238,7 @@ func TestRejectionsThatEndNoSession(t *testing.T) {
 				t.Errorf("%d sessions were begun", n)
 			}
 			h.send(`{"jsonrpc":"2.0","id":9,"method":"tools/list"}`)
-			if got := s.last(t, h.answer("9"), "tools/list"); got.header.Get("Mcp-Session-Id") != "session-1" {
+			if got := s.last(t, h.response("9"), "tools/list"); got.header.Get("Mcp-Session-Id") != "session-1" {
 				t.Error("the session is another")
 			}
 		})
@@ -246,7 +246,7 @@ func TestRejectionsThatEndNoSession(t *testing.T) {
 }
 
 // TestSuspicionBesideAnOpenStream rejects a request while the session's stream is open, on
-// which a response may still come: the response to the ping settles it all the same, at once.
+// which a response may still come: the response to the ping decides it all the same, at once.
 func TestSuspicionBesideAnOpenStream(t *testing.T) {
 	s := &sessions{stream: make(chan string), serve: func(w http.ResponseWriter, _ *http.Request, got request) {
 		if got.method == "tools/call" {
@@ -261,7 +261,7 @@ func TestSuspicionBesideAnOpenStream(t *testing.T) {
 	h.note("notifications/x")
 	began := time.Now()
 	h.send(toolCall(1))
-	if got := h.answer("1"); !strings.Contains(got, "status 400") {
+	if got := h.response("1"); !strings.Contains(got, "status 400") {
 		t.Errorf("got %s", got)
 	}
 	if took := time.Since(began); took > 5*time.Second {
@@ -283,7 +283,7 @@ func (s *forgetful) last(t *testing.T, _ string, method string) request {
 	return request{}
 }
 
-// TestSuspicionThatStaysOpen rejects a request, and answers the ping in no way that settles
+// TestSuspicionThatStaysOpen rejects a request, and responds to the ping in no way that decides
 // what that means: nothing is begun anew, nothing is sent again.
 func TestSuspicionThatStaysOpen(t *testing.T) {
 	for name, ping := range map[string]func(w http.ResponseWriter, got request){
@@ -310,7 +310,7 @@ func TestSuspicionThatStaysOpen(t *testing.T) {
 			h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
 			h.hello()
 			h.send(toolCall(1))
-			if got := h.answer("1"); !strings.Contains(got, "status 400") {
+			if got := h.response("1"); !strings.Contains(got, "status 400") {
 				t.Errorf("got %s", got)
 			}
 			if calls, pings, begun := s.count("tools/call"), s.count("ping"), s.count("initialize"); calls != 1 || pings != 1 || begun != 1 {
@@ -320,10 +320,10 @@ func TestSuspicionThatStaysOpen(t *testing.T) {
 	}
 }
 
-// TestSessionIsReplacedOnceInVain has a server that knows none of its sessions: it is tried
-// once, and not again for a while, however many requests come; twice where it says by the
+// TestSessionIsReplacedOnceWhereThatDoesNotHelp has a server that knows none of its sessions: it is tried
+// once, and not again for a while, however many requests come; twice where it responds by the
 // rules that the session is gone, and took messages on it before.
-func TestSessionIsReplacedOnceInVain(t *testing.T) {
+func TestSessionIsReplacedOnceWhereThatDoesNotHelp(t *testing.T) {
 	for _, tt := range otherWords {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &forgetful{unknown: tt.words}
@@ -340,16 +340,16 @@ func TestSessionIsReplacedOnceInVain(t *testing.T) {
 				h.send(toolCall(i))
 				if i == 8 {
 					for i := 1; i <= 8; i++ {
-						h.answer(strconv.Itoa(i))
+						h.response(strconv.Itoa(i))
 					}
 				}
 				if i > 16 {
 					h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":"list %d","method":"tools/list"}`, i))
-					h.answer(fmt.Sprintf(`"list %d"`, i))
+					h.response(fmt.Sprintf(`"list %d"`, i))
 				}
 			}
 			for i := 9; i <= 24; i++ {
-				if got := h.answer(strconv.Itoa(i)); get(t, got, "error") == "" {
+				if got := h.response(strconv.Itoa(i)); get(t, got, "error") == "" {
 					t.Errorf("got %s", got)
 				}
 			}
@@ -378,9 +378,9 @@ func TestModernRequestsHaveNoSession(t *testing.T) {
 			}}
 			h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Wire: bridge.WireHTTP, Logger: logger(t)})
 			h.send(modernRequest("1", "server/discover", ""))
-			h.answer("1")
+			h.response("1")
 			h.send(modernRequest("2", "tools/call", `"name":"x"`))
-			if got := h.answer("2"); get(t, got, "error") == "" {
+			if got := h.response("2"); get(t, got, "error") == "" {
 				t.Errorf("got %s", got)
 			}
 			if calls, pings, begun := s.count("tools/call"), s.count("ping"), s.count("initialize"); calls != 1 || pings != 0 || begun != 0 {
@@ -399,7 +399,7 @@ func TestForgottenSessionIsDeleted(t *testing.T) {
 			h.hello()
 			s.forget()
 			h.send(toolCall(1))
-			h.answer("1")
+			h.response("1")
 			eventually(t, "the old session is deleted", func() bool {
 				s.mu.Lock()
 				defer s.mu.Unlock()
@@ -429,7 +429,7 @@ func TestNotificationMeetsForgottenSession(t *testing.T) {
 			h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
 			h.hello()
 			h.send(toolCall(1))
-			h.answer("1")
+			h.response("1")
 			if status := tt.name[:3]; status == "200" {
 				return // a notification has no response to be wrong
 			}
@@ -438,14 +438,14 @@ func TestNotificationMeetsForgottenSession(t *testing.T) {
 			h.note("notifications/tools/list_changed") // of the new session
 			eventually(t, "the notification comes again", func() bool { return s.count("notifications/mine") == 2 })
 			h.send(toolCall(2))
-			if got := h.answer("2"); get(t, got, "result") == "" {
+			if got := h.response("2"); get(t, got, "result") == "" {
 				t.Errorf("got %s", got)
 			}
 			s.forget()
 			h.send(`{"jsonrpc":"2.0","id":"never asked","result":{}}`)
 			h.note("notifications/tools/list_changed")
 			h.send(toolCall(3))
-			if got := h.answer("3"); get(t, got, "result") == "" {
+			if got := h.response("3"); get(t, got, "result") == "" {
 				t.Errorf("got %s", got)
 			}
 			s.mu.Lock()
@@ -473,10 +473,10 @@ func TestNotificationMeetsForgottenSession(t *testing.T) {
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(timeout)
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", patience, what)
+			t.Fatalf("not within %v: %s", timeout, what)
 		}
 		<-time.After(time.Millisecond)
 	}
@@ -495,11 +495,11 @@ func TestForgottenSessionWithRetryAfter(t *testing.T) {
 				h := startInMemory(t, memory(s.ServeHTTP), nil)
 				h.hello()
 				h.send(toolCall(1))
-				h.answer("1")
+				h.response("1")
 				s.forget()
 				began := time.Now()
 				h.send(toolCall(2))
-				if got := h.answer("2"); get(t, got, "result") == "" {
+				if got := h.response("2"); get(t, got, "result") == "" {
 					t.Errorf("got %s", got)
 				}
 				if took := time.Since(began); took > 20*time.Second {

@@ -10,7 +10,7 @@ import (
 	"github.com/handstamp/handstamp/bridge"
 )
 
-// TestResponsesBeyondTheFirst lets a server answer everything many times: the host
+// TestResponsesBeyondTheFirst lets a server response everything many times: the host
 // gets one response for each request, and nothing waits for the others.
 func TestResponsesBeyondTheFirst(t *testing.T) {
 	many := func(id string) string {
@@ -58,7 +58,7 @@ func TestResponsesBeyondTheFirst(t *testing.T) {
 					} else {
 						h.send(modernCall(i, ""))
 					}
-					h.answer(fmt.Sprint(i))
+					h.response(fmt.Sprint(i))
 				}
 				for i := 1; i <= 5; i++ {
 					n := 0

@@ -6,13 +6,17 @@ import "errors"
 var tooLarge = &Trouble{Code: CodeProtocol, Reason: "too_large",
 	Message: "the server's response is too large; --max-memory allows larger ones"}
 
+// errLine is the error for a message of the MCP host that is over the limit.
+var errLine = &Trouble{Code: codeInvalid, Reason: "too_large",
+	Message: "the message is too large, alone or with those under way; --max-memory allows more"}
+
 // errTooLarge is what the server gets for a request of its own that is over the limit.
 var errTooLarge = errors.New("it is too large")
 
 // tooLarge handles an event over the limit, which is skipped: a request that it responds to
-// fails, as far as can be told which one, and a request of the server's is rejected. c is the
+// fails, as far as can be determined which one, and a request of the server is rejected. c is the
 // request whose stream it is; nil: none's. It reports false where that depends on what is to
-// come; whole says that this is all.
+// come; whole is set once all of it is known.
 func (u *upstream) tooLarge(g *glimpse, c *call, whole bool) (handled bool) {
 	switch {
 	case g.method && !whole:
@@ -25,13 +29,13 @@ func (u *upstream) tooLarge(g *glimpse, c *call, whole bool) (handled bool) {
 	return true
 }
 
-// unreadable handles a message of the server's that was not read: a request of the server's is
+// unreadable handles a message of the server that was not read: a request of the server is
 // rejected, and the request to which it is the response fails. c is the request whose stream
 // it is; nil: none's.
 func (b *bridge) unreadable(g *glimpse, c *call, why error, t *Trouble) {
 	if g.method {
 		if g.id != nil {
-			b.reject(g.id, &Trouble{Code: codeParse, Reason: "parse", Message: "the message is not valid JSON-RPC: " + why.Error()})
+			b.reject(g.id, notParsed("the message is not valid JSON-RPC: "+why.Error()))
 		}
 		return
 	}
@@ -44,7 +48,9 @@ func (b *bridge) unreadable(g *glimpse, c *call, why error, t *Trouble) {
 	default:
 		target.fail(t)
 	}
-	if target.responded() {
-		target.cancel() // its own POST may not end by itself
+	if target == c && target.responded() {
+		target.cancel() // the event may never end
+	} else if target.responded() {
+		target.endPost()
 	}
 }

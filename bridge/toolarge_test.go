@@ -26,7 +26,7 @@ func TestEventThatIsTooLargeIsSkippedOnTheSessionStream(t *testing.T) {
 		h.send(streamCall("1"))
 		s.stream <- "id: 6\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":" + tooMuch + "}\n\n"
 		s.stream <- "id: 7\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":" + tooMuch + "}\n\n"
-		if got, took := h.answerWithin("1", time.Minute); get(t, got, "error", "data", "reason") != `"too_large"` || took > time.Second {
+		if got, took := h.responseWithin("1", time.Minute); get(t, got, "error", "data", "reason") != `"too_large"` || took > time.Second {
 			t.Errorf("after %v the host got %s", took, got)
 		}
 		s.stream <- "data: {\"jsonrpc\":\"2.0\",\"id\":\"roots\",\"method\":\"roots/list\",\"params\":" + tooMuch + "}\n\n"
@@ -88,12 +88,12 @@ func TestEventThatIsTooLargeIsSkippedOnSSE(t *testing.T) {
 				h.hello()
 				h.send(streamCall("1"), streamCall("2"))
 				synctest.Wait()
-				s.say(message)
-				if got, took := h.answerWithin("1", time.Minute); get(t, got, "error", "data", "reason") != `"too_large"` || took > time.Second {
+				s.send(message)
+				if got, took := h.responseWithin("1", time.Minute); get(t, got, "error", "data", "reason") != `"too_large"` || took > time.Second {
 					t.Errorf("after %v the host got %s", took, got)
 				}
-				s.say(`{"jsonrpc":"2.0","id":2,"result":{}}`)
-				if got := h.answer("2"); get(t, got, "result") != "{}" {
+				s.send(`{"jsonrpc":"2.0","id":2,"result":{}}`)
+				if got := h.response("2"); get(t, got, "result") != "{}" {
 					t.Errorf("got %s", got)
 				}
 				if streams, begun := s.counts(); streams != 1 || begun != 1 {
@@ -136,7 +136,7 @@ func TestEventThatIsTooLargeInTheStreamOfARequest(t *testing.T) {
 				h := start(t, o)
 				h.hello()
 				h.send(streamCall("1"))
-				got, took := h.answerWithin("1", time.Minute)
+				got, took := h.responseWithin("1", time.Minute)
 				if took > time.Second {
 					t.Errorf("it took %v", took)
 				}
@@ -144,7 +144,7 @@ func TestEventThatIsTooLargeInTheStreamOfARequest(t *testing.T) {
 					t.Errorf("the host got %s", got)
 				}
 				h.send(`{"jsonrpc":"2.0","id":2,"method":"ping"}`)
-				h.answer("2")
+				h.response("2")
 			})
 		})
 	}

@@ -184,7 +184,7 @@ func (w *schemaWalk) skip(i int) int {
 	return end
 }
 
-// schema reads a schema, or an array of schemas. chain says whether a chain of
+// schema reads a schema, or an array of schemas. chain reports whether a chain of
 // properties has led to it, by the path.
 func (w *schemaWalk) schema(i int, path []string, chain bool) int {
 	if i = skipSpace(w.raw, i); !w.nested(i) {

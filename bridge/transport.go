@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 
 	"github.com/handstamp/handstamp/internal/alive"
 )
@@ -43,9 +42,6 @@ func newClient(o *Options) *http.Client {
 type wireTransport struct {
 	client *http.Client // the caller's, without redirects
 	agent  string       // User-Agent
-
-	mu    sync.Mutex          // guards what follows
-	moved map[string]*url.URL // where the server has moved to for good, by the address before
 }
 
 // RoundTrip implements http.RoundTripper. An error may be a *Trouble.
@@ -55,7 +51,7 @@ func (t *wireTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		req.Header["User-Agent"] = []string{t.agent}
 	}
 	if _, ok := req.Header["Accept-Encoding"]; !ok {
-		req.Header["Accept-Encoding"] = []string{"gzip"} // net/http undoes none that was asked for here
+		req.Header["Accept-Encoding"] = []string{"gzip"} // net/http undoes none that was requested here
 	}
 	resp, err := t.follow(req)
 	if err != nil {

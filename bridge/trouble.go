@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// Trouble is why a request has no answer of the server's, as the host is told it:
+// Trouble is why a request has no response from the server, as the host gets it:
 // a JSON-RPC error.
 type Trouble struct {
 	// Code is the JSON-RPC error code. Zero is CodeUnreachable.
 	Code int
 
-	// Message is one sentence for the person at the host.
+	// Message is one sentence for the user.
 	Message string
 
-	// Command is what to run to mend it. Empty: nothing.
+	// Command is what to run against it. Empty: nothing.
 	Command string
 
-	// Retry says that the same request may work later, RetryAfter when.
+	// Retry is set if the same request may work later, RetryAfter when.
 	Retry      bool
 	RetryAfter time.Duration
 
@@ -28,16 +28,15 @@ type Trouble struct {
 }
 
 // The codes of errors that are the bridge's own. The MCP specification leaves
-// errors that are local to an implementation without codes and asks that they
-// cannot be taken for the peer's: these are outside the range that JSON-RPC
+// errors that are local to an implementation without codes and requires that they// cannot be taken for the peer's: these are outside the range that JSON-RPC
 // reserves.
 const (
 	CodeUnreachable = -31001 // the server, or what signs in to it, could not be reached
-	CodeSignIn      = -31002 // a person has to sign in first
-	CodeProtocol    = -31003 // the server's answer is none
+	CodeSignIn      = -31002 // the user has to sign in first
+	CodeProtocol    = -31003 // the server's response is none
 	CodeUncertain   = -31004 // the connection broke: the request may or may not have been carried out
 	CodeTranslation = -31005 // host and server are of different eras, and this cannot be translated
-	CodeRejected    = -31006 // the server refused the request over HTTP
+	CodeRejected    = -31006 // the server rejected the request over HTTP
 )
 
 const (
@@ -84,6 +83,27 @@ func (t *Trouble) object() []byte {
 		data = append(data, "retryAfterMs", t.RetryAfter.Milliseconds())
 	}
 	return object("code", code, "message", message, "data", object(data...))
+}
+
+// notValid returns the error for what a server sends that is not MCP.
+func notValid(message string) *Trouble {
+	return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: message}
+}
+
+// notForwarded returns the error for a message of the MCP host that is not forwarded.
+func notForwarded(message string) *Trouble {
+	return &Trouble{Code: codeInvalid, Reason: "invalid", Message: message}
+}
+
+// notParsed returns the error for a message that cannot be read.
+func notParsed(message string) *Trouble {
+	return &Trouble{Code: codeParse, Reason: "parse", Message: message}
+}
+
+// rejectedBy returns the error for what a server rejects with a JSON-RPC error.
+func rejectedBy(what string, response *message) *Trouble {
+	return &Trouble{Code: CodeRejected, Reason: "rejected",
+		Message: "the server rejects " + what + ": " + text(member(response.error, "message"))}
 }
 
 // explain returns what an error means to the host.

@@ -41,7 +41,7 @@ func TestUninitializedServerWithoutSessions(t *testing.T) {
 			h.hello()
 			for id := range 3 {
 				h.send(toolCall(id))
-				got := h.answer(string(rune('0' + id)))
+				got := h.response(string(rune('0' + id)))
 				if tt.helps != strings.Contains(got, `"result"`) {
 					t.Errorf("got %s", got)
 				}

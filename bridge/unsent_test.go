@@ -25,15 +25,15 @@ func TestRequestThatNeverLeftSaysSoWhenInputEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inMemory(t, func(t *testing.T) {
-				person := new(bridge.User)
-				d := newDoor(person)
+				user := new(bridge.User)
+				d := newDoor(user)
 				h := startInMemory(t, wire(func(r *http.Request) (*http.Response, error) {
 					if tt.login {
 						return d.RoundTrip(r)
 					}
 					takes(r, time.Hour)
 					return nil, r.Context().Err()
-				}), func(o *bridge.Options) { o.User, o.Explain = person, explainDoor })
+				}), func(o *bridge.Options) { o.User, o.Explain = user, explainDoor })
 				h.hello()
 				h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"real"}}`,
 					`[{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"real"}}]`)
@@ -44,7 +44,7 @@ func TestRequestThatNeverLeftSaysSoWhenInputEnds(t *testing.T) {
 					h.in.Close()
 				}
 				for _, id := range []string{"1", "2"} {
-					got := h.answer(id)
+					got := h.response(id)
 					if get(t, got, "error", "code") != tt.code || strings.Contains(got, "may have been") {
 						t.Errorf("got %s", got)
 					}
@@ -55,14 +55,14 @@ func TestRequestThatNeverLeftSaysSoWhenInputEnds(t *testing.T) {
 }
 
 // TestListsChangeOnceAfterALogin has a server respond to initialize a moment after the user has
-// signed in: the host hears once that the tools have changed. Where the server takes long, it
-// hears that the sign-in placeholder is gone.
+// signed in: the host is notified once that the tools have changed. Where the server takes long, it
+// is notified that the sign-in placeholder has ended.
 func TestListsChangeOnceAfterALogin(t *testing.T) {
 	for _, takesLong := range []bool{false, true} {
 		inMemory(t, func(t *testing.T) {
 			s := waking()
-			person := new(bridge.User)
-			d := newDoor(person)
+			user := new(bridge.User)
+			d := newDoor(user)
 			d.next = memory(func(w http.ResponseWriter, r *http.Request) {
 				if takesLong {
 					takes(r, time.Minute)
@@ -71,7 +71,7 @@ func TestListsChangeOnceAfterALogin(t *testing.T) {
 				}
 				s.ServeHTTP(w, r)
 			})
-			h := startInMemory(t, d, func(o *bridge.Options) { o.User, o.Explain = person, explainDoor })
+			h := startInMemory(t, d, func(o *bridge.Options) { o.User, o.Explain = user, explainDoor })
 			h.hello()
 			<-time.After(time.Second)
 			before := len(h.all())

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -31,12 +32,12 @@ const (
 )
 
 const (
-	// refusedTries is how often a request that the server has refused before it
+	// rejectedTries is how often a request that the server has rejected before it
 	// did anything is sent, and refusedWait the longest wait that is made for it.
 	rejectedTries = 3
 	rejectedWait  = 10 * time.Second
 
-	// dialPatience is how long a request that could not be sent at all is tried.
+	// dialTimeout is how long a request that could not be sent at all is tried.
 	dialTimeout = 6 * time.Second
 	dialPause   = 150 * time.Millisecond
 )
@@ -71,18 +72,18 @@ type upstream struct {
 	unhelpful   map[shape]unhelpful
 	acceptedAny bool // the server has taken a message on the session
 
-	sessionState    sessionState // what the host has told the server
-	sentCredentials credentials  // what no text of the server's may repeat
+	sessionState    sessionState // what the host has sent to the server
+	sentCredentials credentials  // what no text of the server may repeat
 }
 
-// call sends a request and delivers what answers it. An error says why there is
-// no answer; a *refusal, which may hold one of the server's, is the caller's to
-// judge.
+// call sends a request and delivers the response to it. An error is why there is
+// no response; a *rejection, which may hold one of the server, is for the caller to
+// handle.
 func (u *upstream) call(c *call) error {
 	err := u.withReplacement(c, func() (int, error) { return u.attempt(c) })
-	refused, ok := errors.AsType[*rejection](err)
-	if ok && c.is("initialize") && u.wire == WireAuto && !u.speaksSSE() && refused.maybeSSE() {
-		if done, err := u.fallBack(c, refused); done {
+	rejected, ok := errors.AsType[*rejection](err)
+	if ok && c.is("initialize") && u.wire == WireAuto && !u.speaksSSE() && rejected.maybeSSE() {
+		if done, err := u.fallBack(c, rejected); done {
 			return err
 		}
 	}
@@ -111,7 +112,7 @@ func (u *upstream) attempt(c *call) (round int, err error) {
 	return round, u.readRejection(c, resp, header.Get(headerSession) != "")
 }
 
-// took notes that the server has taken a message.
+// accepted notes that the server has taken a message.
 func (u *upstream) accepted(c *call, round int, resp *http.Response) {
 	if c.is("initialize") {
 		u.sessionBegun(resp.Header.Get(headerSession))
@@ -123,8 +124,8 @@ func (u *upstream) accepted(c *call, round int, resp *http.Response) {
 	u.acceptedAny = u.acceptedAny || u.round == round
 }
 
-// rejected returns why the server rejected a message, or nil if it has answered a batch
-// nevertheless. tied says that the message named a session.
+// readRejection returns why the server rejected a message, or nil if it has responded to a batch
+// nevertheless. tied is set if the message named a session.
 func (u *upstream) readRejection(c *call, resp *http.Response, tied bool) error {
 	r := u.rejectionOf(resp)
 	r.tied = tied
@@ -142,8 +143,8 @@ func (u *upstream) readRejection(c *call, resp *http.Response, tied bool) error 
 }
 
 // exchange posts a message and returns what it was posted in and with, and the
-// answer. It tries again while the connection cannot be made, or the server says
-// that it has done nothing and wants to be asked a little later.
+// response. It tries again while the connection cannot be made, or the server has
+// done nothing and names a later time.
 func (u *upstream) exchange(c *call) (round int, header http.Header, resp *http.Response, err error) {
 	began := time.Now()
 	for try := 1; ; try++ {
@@ -169,75 +170,83 @@ func (u *upstream) exchange(c *call) (round int, header http.Header, resp *http.
 	}
 }
 
-// settle is pause before a message is sent once more that the server has not taken.
+// pauseUnsent is pause before a message is sent once more that the server has not taken.
 func (u *upstream) pauseUnsent(ctx context.Context, d time.Duration) bool {
 	u.unsettled.Add(1)
 	defer u.unsettled.Add(-1)
 	return pause(ctx, d)
 }
 
-// ask sends a request of the bridge's own and returns the server's response.
+// request sends a request of the bridge's own and returns the server's response.
 func (u *upstream) request(ctx context.Context, raw []byte) (*message, error) {
 	return u.requestOn(ctx, raw, false)
 }
 
-// askOn is ask; plain makes the request a part of the beginning of a session, which
+// requestOn is request; plain makes the request a part of the beginning of a session, which
 // neither waits for that nor replaces it.
 func (u *upstream) requestOn(ctx context.Context, raw []byte, plain bool) (*message, error) {
+	return u.requestBy(ctx, raw, func(c *call) error {
+		c.plain = plain
+		return u.call(c)
+	})
+}
+
+// requestBy sends a request with a function and returns the response, with the error of a
+// rejection whose body it is.
+func (u *upstream) requestBy(ctx context.Context, raw []byte, send func(*call) error) (*message, error) {
 	m, err := parse(raw)
 	if err != nil {
 		return nil, err
 	}
-	var answer atomic.Pointer[message] // a second response may come at any time
+	var response atomic.Pointer[message] // a second response may come at any time
 	c := u.own(ctx, m, func(got *message) bool {
 		if got.response() {
-			answer.CompareAndSwap(nil, got)
+			response.CompareAndSwap(nil, got)
 		}
-		return answer.Load() != nil
+		return response.Load() != nil
 	})
-	c.plain = plain
 	defer c.cancel()
-	if err = u.call(c); c.responded() {
+	if err = send(c); c.responded() {
 		err = nil // whatever became of the POST
 	}
-	if refused, ok := errors.AsType[*rejection](err); ok && refused.body != nil {
-		return refused.body, err
+	if rejected, ok := errors.AsType[*rejection](err); ok && rejected.body != nil {
+		return rejected.body, err
 	}
-	if err == nil && answer.Load() == nil {
+	if err == nil && response.Load() == nil {
 		err = c.failure()
 	}
-	return answer.Load(), err
+	return response.Load(), err
 }
 
-// tell sends a notification, or a response to a request of the server's. What
-// becomes of it nobody is told, as in the protocol.
+// notify sends a notification, or a response to a request of the server. What
+// becomes of it is not reported, as in the protocol.
 func (u *upstream) notify(ctx context.Context, m *message) error {
 	if m.response() && u.serverRequests.replied(m) {
-		u.Logger.Debug("a response of the host's was dropped: the session of the server's request is over")
+		u.Logger.Debug("a response of the host was dropped: the session of the server's request is over")
 		return nil
 	}
 	c := &call{message: m, ctx: ctx}
 	round, err := u.send(c)
-	refused, ok := errors.AsType[*rejection](err)
-	if !ok || !u.forgotten(c, round, refused) {
+	rejected, ok := errors.AsType[*rejection](err)
+	if !ok || !u.forgotten(c, round, rejected) {
 		return err
 	}
-	rerr := u.replace(ctx, round, refused.shape(), m.name())
+	rerr := u.replace(ctx, round, rejected.shape(), m.name())
 	if rerr != nil || !m.outlives() {
 		return rerr
 	}
 	_, err = u.send(c)
-	u.helped(c, refused.shape(), err)
+	u.helped(c, rejected.shape(), err)
 	return err
 }
 
-// outlives reports whether a message without an answer still means something in the
+// outlives reports whether a message without a response still means something in the
 // session that replaces its own: neither a response nor what is about a request.
 func (m *message) outlives() bool {
 	return m.notification() && !m.is("notifications/cancelled") && !m.is("notifications/progress")
 }
 
-// send sends a message without an answer on one session, and returns the session's round.
+// send sends a message without a response on one session, and returns the session's round.
 func (u *upstream) send(c *call) (round int, err error) {
 	if u.speaksSSE() {
 		return u.legacy.send(c)
@@ -261,9 +270,7 @@ func (u *upstream) send(c *call) (round int, err error) {
 func (u *upstream) header(c *call) (int, http.Header) {
 	m := c.message
 	h := make(http.Header, 8+len(u.Header))
-	for name, values := range u.Header {
-		h[name] = values
-	}
+	maps.Copy(h, u.Header)
 	h["Content-Type"] = []string{jsonType}
 	h["Accept"] = []string{acceptBoth}
 	if version := modernVersion(m); version != "" {
@@ -322,10 +329,10 @@ func contentType(h http.Header) string {
 	return strings.ToLower(strings.TrimSpace(kind))
 }
 
-// drainTime bounds the wait for what nobody wants.
+// drainTime bounds the wait for what is not wanted.
 const drainTime = 200 * time.Millisecond
 
-// discard reads what nobody wants, so that the connection can be used again. One
+// discard reads what is not wanted, so that the connection can be used again. One
 // whose end is long in coming loses its connection instead.
 func discard(resp *http.Response) {
 	read := make(chan struct{})

@@ -2,8 +2,8 @@ package bridge
 
 import "sync"
 
-// Person is the user who has to act before requests can go through. Whatever signs in
-// reports here what it waits for; the bridge then shows the host the sign-in placeholder
+// User is the user who has to act before requests can go through. Whatever signs in
+// reports here what it waits for; the bridge then shows the MCP host the sign-in placeholder
 // in the server's place, instead of leaving it without a response. The zero value waits
 // for nothing. All methods are safe for concurrent use.
 type User struct {
@@ -14,31 +14,31 @@ type User struct {
 	changed func()        // called when the user begins or ceases to be awaited; may be nil
 }
 
-// Await says what the user has to do now, in a sentence or two.
+// Await reports what the user has to do now, in a sentence or two.
 func (p *User) Await(text string) {
 	p.mu.Lock()
-	begins, told := !p.awaited, p.changed
+	begins, changed := !p.awaited, p.changed
 	if begins {
 		close(p.channel())
 	}
 	p.awaited, p.text = true, text
 	p.mu.Unlock()
-	if begins && told != nil {
-		told()
+	if begins && changed != nil {
+		changed()
 	}
 }
 
-// Done says that the user is not waited for any more.
+// Done reports that the user is not waited for any more.
 func (p *User) Done() {
 	p.mu.Lock()
-	ends, told := p.awaited, p.changed
+	ends, changed := p.awaited, p.changed
 	if ends {
 		p.wake = nil
 	}
 	p.awaited, p.text = false, ""
 	p.mu.Unlock()
-	if ends && told != nil {
-		told()
+	if ends && changed != nil {
+		changed()
 	}
 }
 

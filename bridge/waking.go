@@ -28,7 +28,7 @@ func (o *Options) probeWait() time.Duration {
 	return o.InitializeWait / 2
 }
 
-// greetingWait returns how long a host's initialize waits for the server: with the probe
+// initializeWait returns how long a host's initialize waits for the server: with the probe
 // before it no longer than InitializeWait, as some hosts bound both together.
 func (e *eras) initializeWait() time.Duration {
 	if e.InitializeWait < 0 {
@@ -56,7 +56,7 @@ func (e *eras) probes(m *message) bool {
 	return e.hello == nil && e.server == unknownEra
 }
 
-// encounter is what a host's first request meets first.
+// contactResult is what a host's first request meets first.
 type contactResult int
 
 const (
@@ -66,7 +66,7 @@ const (
 	callOver // the host does not wait any more
 )
 
-// meets waits for a first contact on behalf of a request, no longer than limit. A
+// waitForContact waits for a first contact on behalf of a request, no longer than limit. A
 // negative limit is none.
 func (r *placeholder) waitForContact(c *call, f *firstContact, limit time.Duration) contactResult {
 	var late <-chan time.Time
@@ -92,29 +92,29 @@ func (r *placeholder) waitForContact(c *call, f *firstContact, limit time.Durati
 	}
 }
 
-// wake begins a session and, where the server is not there yet, tries again until the
+// connectPatiently begins a session and, where the server is not there yet, tries again until the
 // host's initialize has waited for long enough.
 func (e *eras) connectPatiently(ctx context.Context) (*message, error) {
 	began, limit := time.Now(), e.initializeWait()
 	for try := 0; ; try++ {
-		answer, err := e.connect(ctx)
+		response, err := e.connect(ctx)
 		if !unreachableYet(err) {
-			return answer, err
+			return response, err
 		}
 		wait := min(firstWakingPause<<min(try, 8), longestWakingPause)
 		if time.Since(began)+wait > limit || !pause(ctx, wait) {
-			return answer, err
+			return response, err
 		}
 	}
 }
 
-// asleep reports whether an error of a first contact is that of a server which is
+// unreachableYet reports whether an error of a first contact is that of a server which is
 // starting, restarting, or out of reach for a while. Nothing is lost by another
 // initialize then.
 func unreachableYet(err error) bool {
-	if refused, ok := errors.AsType[*rejection](err); ok {
-		switch status := refused.status; {
-		case refused.body != nil && refused.body.id != nil: // it is there, and that is its response
+	if rejected, ok := errors.AsType[*rejection](err); ok {
+		switch status := rejected.status; {
+		case rejected.body != nil && rejected.body.id != nil: // it is there, and that is its response
 			return false
 		case status == http.StatusInternalServerError, status == http.StatusNotImplemented:
 			return false

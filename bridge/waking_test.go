@@ -48,12 +48,12 @@ func waking() *sessions {
 		}}
 }
 
-// TestSlowServer has an open server that takes its time to answer initialize: the
-// host waits for it, and hears nothing of a login, however long that takes.
+// TestSlowServer has an open server that takes its time to response initialize: the
+// host waits for it, and gets nothing about a login, however long that takes.
 func TestSlowServer(t *testing.T) {
 	for name, tt := range map[string]struct {
 		takes  time.Duration
-		stands bool // the bridge has to answer in the server's place
+		stands bool // the bridge has to response in the server's place
 		lists  string
 	}{
 		"at once":    {0, false, `[{"name":"real"}]`},
@@ -70,39 +70,39 @@ func TestSlowServer(t *testing.T) {
 					if got.method == "initialize" {
 						takes(r, tt.takes)
 					}
-					s.answer(w, r, got)
+					s.respond(w, r, got)
 				}), nil)
 				began := time.Now()
 				hello := h.hello()
 				if took := time.Since(began); took > 4*time.Second || !tt.stands && took > tt.takes+time.Second {
-					t.Errorf("initialize is answered after %v", took)
+					t.Errorf("initialize has its response after %v", took)
 				}
 				if stands := get(t, hello, "result", "serverInfo", "name") == `"hs"`; stands != tt.stands || !stands && get(t, hello, "result") != s.hello {
-					t.Errorf("initialize is answered with %s", hello)
+					t.Errorf("initialize has the response %s", hello)
 				}
 				h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, `{"jsonrpc":"2.0","id":2,"method":"prompts/list"}`,
 					`{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"real"}}`, `{"jsonrpc":"2.0","id":4,"method":"ping"}`)
-				h.answer("4")
-				if got := h.answer("1"); get(t, got, "result", "tools") != tt.lists {
+				h.response("4")
+				if got := h.response("1"); get(t, got, "result", "tools") != tt.lists {
 					t.Errorf("the tools are %s", got)
 				}
-				h.answer("2")
-				call := h.answer("3")
+				h.response("2")
+				call := h.response("3")
 				if tt.takes < 50*time.Second && get(t, call, "result") != `{"content":[]}` {
-					t.Errorf("the call is answered with %s", call)
+					t.Errorf("the call has the response %s", call)
 				}
 				if tt.takes > 50*time.Second && (get(t, call, "error", "code") != "-31001" || get(t, call, "error", "data", "retryable") != "true") {
-					t.Errorf("the call is answered with %s", call)
+					t.Errorf("the call has the response %s", call)
 				}
 				if tt.stands {
 					h.note("notifications/tools/list_changed")
 					h.note("notifications/prompts/list_changed")
 				}
 				h.send(`{"jsonrpc":"2.0","id":5,"method":"tools/list"}`, `{"jsonrpc":"2.0","id":6,"method":"prompts/list"}`)
-				if got := h.answer("5"); get(t, got, "result", "tools") != `[{"name":"real"}]` {
+				if got := h.response("5"); get(t, got, "result", "tools") != `[{"name":"real"}]` {
 					t.Errorf("the tools are %s", got)
 				}
-				if got := h.answer("6"); get(t, got, "result", "prompts") != `[{"name":"p"}]` {
+				if got := h.response("6"); get(t, got, "result", "prompts") != `[{"name":"p"}]` {
 					t.Errorf("the prompts are %s", got)
 				}
 				for _, line := range h.all() {
@@ -143,7 +143,7 @@ func (o *outage) RoundTrip(r *http.Request) (*http.Response, error) {
 	return o.next.RoundTrip(r)
 }
 
-func refusedDial(*http.Request) (*http.Response, error) {
+func rejectedDial(*http.Request) (*http.Response, error) {
 	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 }
 
@@ -153,7 +153,7 @@ func respond(status int) func(*http.Request) (*http.Response, error) {
 
 // outages are the ways in which a server that is about to be there is away.
 var outages = map[string]func(*http.Request) (*http.Response, error){
-	"refused": refusedDial,
+	"rejected": rejectedDial,
 	"no name": func(*http.Request) (*http.Response, error) {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "server misbehaving", Name: "server.example", IsTemporary: true}}
 	},
@@ -182,19 +182,19 @@ func TestServerAway(t *testing.T) {
 					h.limit = 2 * time.Hour
 					hello := h.hello()
 					if took := time.Since(began); took > 4*time.Second {
-						t.Errorf("initialize is answered after %v", took)
+						t.Errorf("initialize has its response after %v", took)
 					}
 					stands := get(t, hello, "result", "serverInfo", "name") == `"hs"`
 					if name != "slow name" && stands != (away > 4*time.Second) {
-						t.Errorf("initialize is answered with %s", hello)
+						t.Errorf("initialize has the response %s", hello)
 					}
 					h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, `{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"real"}}`)
-					list, call := h.answer("1"), h.answer("2")
+					list, call := h.response("1"), h.response("2")
 					if !stands && get(t, list, "result", "tools") != `[{"name":"real"}]` || stands && away > 10*time.Second && get(t, list, "result", "tools") != `[]` {
 						t.Errorf("the tools are %s", list)
 					}
 					if failed := get(t, call, "error") != ""; failed != (away > time.Minute) {
-						t.Errorf("the call is answered with %s", call)
+						t.Errorf("the call has the response %s", call)
 					}
 					if stands {
 						h.note("notifications/tools/list_changed")
@@ -204,7 +204,7 @@ func TestServerAway(t *testing.T) {
 						}
 					}
 					h.send(`{"jsonrpc":"2.0","id":3,"method":"tools/list"}`)
-					if got := h.answer("3"); get(t, got, "result", "tools") != `[{"name":"real"}]` {
+					if got := h.response("3"); get(t, got, "result", "tools") != `[{"name":"real"}]` {
 						t.Errorf("the tools are %s", got)
 					}
 					for _, line := range h.all() {
@@ -228,7 +228,7 @@ func TestServerAway(t *testing.T) {
 }
 
 // TestRejectedForGood has a server reject a session in a way that does not pass: the host
-// hears it at once, and the server is left alone.
+// gets that at once, and the server is left alone.
 func TestRejectedForGood(t *testing.T) {
 	for name, tt := range map[string]struct {
 		serve http.HandlerFunc
@@ -249,7 +249,7 @@ func TestRejectedForGood(t *testing.T) {
 				}), nil)
 				began := time.Now()
 				h.send(initialize)
-				if got := h.answer("1"); get(t, got, "error", "code") != strconv.Itoa(tt.code) || time.Since(began) > time.Second {
+				if got := h.response("1"); get(t, got, "error", "code") != strconv.Itoa(tt.code) || time.Since(began) > time.Second {
 					t.Errorf("after %v: %s", time.Since(began), got)
 				}
 				before := count.Load()
@@ -263,14 +263,14 @@ func TestRejectedForGood(t *testing.T) {
 }
 
 // TestRejectedAfterWaking has a server that is away, and rejects a session once it is
-// there: the host hears that with its next request.
+// there: the host is notified that with its next request.
 func TestRejectedAfterWaking(t *testing.T) {
 	inMemory(t, func(t *testing.T) {
-		o := &outage{next: wire(respond(404)), how: refusedDial, until: time.Now().Add(10 * time.Second)}
+		o := &outage{next: wire(respond(404)), how: rejectedDial, until: time.Now().Add(10 * time.Second)}
 		h := startInMemory(t, o, nil)
 		h.hello()
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
-		if got := h.answer("1"); get(t, got, "error", "code") != strconv.Itoa(bridge.CodeRejected) {
+		if got := h.response("1"); get(t, got, "error", "code") != strconv.Itoa(bridge.CodeRejected) {
 			t.Errorf("got %s", got)
 		}
 	})
@@ -286,18 +286,18 @@ func TestNoLimitForTheServer(t *testing.T) {
 				if got.method == "initialize" {
 					takes(r, time.Minute)
 				}
-				s.answer(w, r, got)
+				s.respond(w, r, got)
 			}), func(o *bridge.Options) { o.InitializeWait = -1 })
 			if hello := h.hello(); get(t, hello, "result") != s.hello {
-				t.Errorf("initialize is answered with %s", hello)
+				t.Errorf("initialize has the response %s", hello)
 			}
 		})
 	})
-	t.Run("refused", func(t *testing.T) {
+	t.Run("rejected", func(t *testing.T) {
 		inMemory(t, func(t *testing.T) {
-			h := startInMemory(t, wire(refusedDial), func(o *bridge.Options) { o.InitializeWait = -1 })
+			h := startInMemory(t, wire(rejectedDial), func(o *bridge.Options) { o.InitializeWait = -1 })
 			h.send(initialize)
-			got := h.answer("1")
+			got := h.response("1")
 			if get(t, got, "error", "code") != strconv.Itoa(bridge.CodeUnreachable) || get(t, got, "error", "data", "retryable") != "true" {
 				t.Errorf("got %s", got)
 			}
@@ -311,27 +311,27 @@ func TestNoLimitForTheServer(t *testing.T) {
 func TestSlowServerWithLogin(t *testing.T) {
 	inMemory(t, func(t *testing.T) {
 		s := waking()
-		person := new(bridge.User)
-		d := newDoor(person)
+		user := new(bridge.User)
+		d := newDoor(user)
 		d.next = memory(func(w http.ResponseWriter, r *http.Request) {
 			got := readRequest(r)
 			if got.method == "initialize" {
 				takes(r, 20*time.Second)
 			}
-			s.answer(w, r, got)
+			s.respond(w, r, got)
 		})
 		began := time.Now()
 		h := startInMemory(t, wire(func(r *http.Request) (*http.Response, error) {
 			takes(r, time.Until(began.Add(15*time.Second)))
 			return d.RoundTrip(r)
-		}), func(o *bridge.Options) { o.User, o.Explain = person, explainDoor })
+		}), func(o *bridge.Options) { o.User, o.Explain = user, explainDoor })
 		tools := func(id string) string {
 			h.send(`{"jsonrpc":"2.0","id":` + id + `,"method":"tools/list"}`)
-			return get(t, h.answer(id), "result", "tools")
+			return get(t, h.response(id), "result", "tools")
 		}
 		h.hello()
 		if took := time.Since(began); took > 4*time.Second {
-			t.Errorf("initialize is answered after %v", took)
+			t.Errorf("initialize has its response after %v", took)
 		}
 		if got := tools("1"); got != "[]" {
 			t.Errorf("before the server wants a login the tools are %s", got)
@@ -346,8 +346,8 @@ func TestSlowServerWithLogin(t *testing.T) {
 			t.Errorf("when the server wants a login the tools are %s", got)
 		}
 		h.send(`{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"sign_in"}}`)
-		if got := h.answer("3"); !strings.Contains(got, "https://as.example/authorize") {
-			t.Errorf("sign_in says %s", got)
+		if got := h.response("3"); !strings.Contains(got, "https://as.example/authorize") {
+			t.Errorf("sign_in returns %s", got)
 		}
 		close(d.opened)
 		h.note("notifications/tools/list_changed")
@@ -355,8 +355,8 @@ func TestSlowServerWithLogin(t *testing.T) {
 			t.Errorf("after the login the tools are %s", got)
 		}
 		h.send(`{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"sign_in"}}`)
-		if got := h.answer("5"); get(t, got, "result") == "" {
-			t.Errorf("sign_in says %s", got)
+		if got := h.response("5"); get(t, got, "result") == "" {
+			t.Errorf("sign_in returns %s", got)
 		}
 		h.note("notifications/tools/list_changed")
 		if got := tools("6"); got != `[{"name":"real"}]` {
@@ -369,17 +369,17 @@ func TestSlowServerWithLogin(t *testing.T) {
 // list is the placeholder at once.
 func TestListWhileLoginIsWanted(t *testing.T) {
 	inMemory(t, func(t *testing.T) {
-		person := new(bridge.User)
-		d := newDoor(person)
+		user := new(bridge.User)
+		d := newDoor(user)
 		d.next = memory(waking().ServeHTTP)
 		began := time.Now()
 		h := startInMemory(t, wire(func(r *http.Request) (*http.Response, error) {
 			takes(r, time.Until(began.Add(5*time.Second)))
 			return d.RoundTrip(r)
-		}), func(o *bridge.Options) { o.User, o.Explain = person, explainDoor })
+		}), func(o *bridge.Options) { o.User, o.Explain = user, explainDoor })
 		h.hello()
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
-		if got := h.answer("1"); !strings.Contains(got, `"sign_in"`) || time.Since(began) > 6*time.Second {
+		if got := h.response("1"); !strings.Contains(got, `"sign_in"`) || time.Since(began) > 6*time.Second {
 			t.Errorf("after %v the tools are %s", time.Since(began), got)
 		}
 		close(d.opened)
@@ -391,27 +391,27 @@ func TestListWhileLoginIsWanted(t *testing.T) {
 // and a bridge that may open no browser: the placeholder names the command.
 func TestSlowServerThatNeverOpensABrowser(t *testing.T) {
 	inMemory(t, func(t *testing.T) {
-		person := new(bridge.User)
-		d := newDoor(person)
+		user := new(bridge.User)
+		d := newDoor(user)
 		d.next = memory(waking().ServeHTTP)
-		d.refuse.Store(true)
+		d.reject.Store(true)
 		began := time.Now()
 		var signedIn atomic.Bool
 		h := startInMemory(t, wire(func(r *http.Request) (*http.Response, error) {
 			takes(r, time.Until(began.Add(15*time.Second)))
 			return d.RoundTrip(r)
 		}), func(o *bridge.Options) {
-			o.User, o.Explain = person, explainDoor
+			o.User, o.Explain = user, explainDoor
 			o.SignedIn = func(context.Context) bool { return signedIn.Load() }
 		})
 		h.hello()
 		h.note("notifications/tools/list_changed")
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, `{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"sign_in"}}`)
-		if got := h.answer("1"); !strings.Contains(got, `"sign_in"`) {
+		if got := h.response("1"); !strings.Contains(got, `"sign_in"`) {
 			t.Errorf("the tools are %s", got)
 		}
-		if got := h.answer("2"); !strings.Contains(got, "handstamp login x") {
-			t.Errorf("sign_in says %s", got)
+		if got := h.response("2"); !strings.Contains(got, "handstamp login x") {
+			t.Errorf("sign_in returns %s", got)
 		}
 		close(d.opened)
 		signedIn.Store(true)
@@ -429,12 +429,12 @@ func TestOwnSignInTool(t *testing.T) {
 			if got.method == "initialize" {
 				takes(r, 10*time.Second)
 			}
-			s.answer(w, r, got)
+			s.respond(w, r, got)
 		}), nil)
 		h.hello()
 		for id := range 2 {
 			h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"sign_in"}}`, id))
-			if got := h.answer(strconv.Itoa(id)); get(t, got, "result") != `{"content":[]}` {
+			if got := h.response(strconv.Itoa(id)); get(t, got, "result") != `{"content":[]}` {
 				t.Errorf("got %s", got)
 			}
 		}
@@ -451,21 +451,21 @@ func TestPromisedCapabilities(t *testing.T) {
 			if got.method == "initialize" {
 				takes(r, 10*time.Second)
 			}
-			s.answer(w, r, got)
+			s.respond(w, r, got)
 		}), nil)
 		h.hello()
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"logging/setLevel","params":{"level":"warning"}}`)
-		h.answer("1")
+		h.response("1")
 		h.note("notifications/tools/list_changed")
 		h.send(`{"jsonrpc":"2.0","id":2,"method":"resources/list"}`, `{"jsonrpc":"2.0","id":3,"method":"completion/complete","params":{}}`)
-		if got := h.answer("2"); get(t, got, "result", "resources") != "[]" {
+		if got := h.response("2"); get(t, got, "result", "resources") != "[]" {
 			t.Errorf("a host that was promised resources gets %s", got)
 		}
-		if got := h.answer("3"); get(t, got, "result", "completion", "values") != "[]" {
+		if got := h.response("3"); get(t, got, "result", "completion", "values") != "[]" {
 			t.Errorf("a host that was promised completions gets %s", got)
 		}
 		h.send(`{"jsonrpc":"2.0","id":4,"method":"ping"}`)
-		h.answer("4")
+		h.response("4")
 		synctest.Wait()
 		if level := s.last("logging/setLevel"); get(t, string(level.params), "level") != `"warning"` {
 			t.Errorf("the server's log level was set by %s", level.body)
@@ -500,13 +500,13 @@ func TestBatchForSlowServer(t *testing.T) {
 		}), nil)
 		h.hello()
 		h.send(`[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","id":2,"method":"ping"}]`)
-		h.answer("1")
-		h.answer("2")
+		h.response("1")
+		h.response("2")
 	})
 }
 
 // TestSignInAway has what signs in be away, as an authorization server that is down: the
-// placeholder says so, and the host has the tools when it is back.
+// placeholder reports it, and the host has the tools when it is back.
 func TestSignInAway(t *testing.T) {
 	errAway := errors.New("the authorization server is down")
 	inMemory(t, func(t *testing.T) {
@@ -527,26 +527,26 @@ func TestSignInAway(t *testing.T) {
 		})
 		h.hello()
 		if took := time.Since(began); took > 4*time.Second {
-			t.Errorf("initialize is answered after %v", took)
+			t.Errorf("initialize has its response after %v", took)
 		}
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
-		if got := h.answer("1"); !strings.Contains(got, `"sign_in"`) {
+		if got := h.response("1"); !strings.Contains(got, `"sign_in"`) {
 			t.Errorf("the tools are %s", got)
 		}
 		h.send(`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"sign_in"}}`)
-		if got := h.answer("2"); !strings.Contains(got, errAway.Error()) || !strings.Contains(got, "tried again by itself") {
-			t.Errorf("sign_in says %s", got)
+		if got := h.response("2"); !strings.Contains(got, errAway.Error()) || !strings.Contains(got, "tried again by itself") {
+			t.Errorf("sign_in returns %s", got)
 		}
 		h.note("notifications/tools/list_changed") // of the placeholder
 		h.note("notifications/tools/list_changed")
 		h.send(`{"jsonrpc":"2.0","id":3,"method":"tools/list"}`)
-		if got := h.answer("3"); get(t, got, "result", "tools") != `[{"name":"real"}]` {
+		if got := h.response("3"); get(t, got, "result", "tools") != `[{"name":"real"}]` {
 			t.Errorf("the tools are %s", got)
 		}
 		began = time.Now() // it is down again
 		h.send(`{"jsonrpc":"2.0","id":4,"method":"tools/call","params":{"name":"real"}}`)
-		if got := h.answer("4"); get(t, got, "error", "code") != "-31001" || get(t, got, "error", "data", "retryable") != "true" {
-			t.Errorf("a request that was never sent is answered with %s", got)
+		if got := h.response("4"); get(t, got, "error", "code") != "-31001" || get(t, got, "error", "data", "retryable") != "true" {
+			t.Errorf("a request that was never sent has the response %s", got)
 		}
 	})
 }

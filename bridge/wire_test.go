@@ -28,16 +28,16 @@ type sessions struct {
 	hello   string      // the result of initialize; "": initialized
 	many    bool        // a session does not end the one before
 
-	// serve answers what is not part of the session's life.
+	// serve handles what is not part of the session's life.
 	serve func(w http.ResponseWriter, r *http.Request, got request)
 }
 
 func (s *sessions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.answer(w, r, readRequest(r))
+	s.respond(w, r, readRequest(r))
 }
 
-// answer answers a request whose body was read.
-func (s *sessions) answer(w http.ResponseWriter, r *http.Request, got request) {
+// respond responds to a request whose body was read.
+func (s *sessions) respond(w http.ResponseWriter, r *http.Request, got request) {
 	s.mu.Lock()
 	s.seen = append(s.seen, got)
 	current := s.current
@@ -71,7 +71,10 @@ func (s *sessions) answer(w http.ResponseWriter, r *http.Request, got request) {
 				ended := slices.Contains(s.ended, id)
 				s.mu.Unlock()
 				if ended { // the event is for the stream of the next session
-					s.stream <- e
+					select {
+					case s.stream <- e:
+					case <-r.Context().Done():
+					}
 					return
 				}
 				io.WriteString(w, e)
@@ -126,10 +129,10 @@ func TestSession(t *testing.T) {
 	s := &sessions{stream: make(chan string)}
 	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Header: http.Header{"X-Mine": {"1"}}})
 	if got := h.hello(); get(t, got, "result") != initialized {
-		t.Errorf("initialize is answered with %s", got)
+		t.Errorf("initialize has the response %s", got)
 	}
 	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
-	h.answer("1")
+	h.response("1")
 	call := s.last("tools/list")
 	for name, want := range map[string]string{
 		"Mcp-Session-Id": "session-1", "Mcp-Protocol-Version": "2025-11-25", "X-Mine": "1",
@@ -175,13 +178,13 @@ func TestForgottenSession(t *testing.T) {
 	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
 	h.hello()
 	h.send(`{"jsonrpc":"2.0","id":"warm","method":"tools/call","params":{"name":"x"}}`)
-	h.answer(`"warm"`)
+	h.response(`"warm"`)
 	s.forget()
 	for i := range 20 {
 		h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"x"}}`, i))
 	}
 	for i := range 20 {
-		if got := h.answer(strconv.Itoa(i)); get(t, got, "result") != "{}" {
+		if got := h.response(strconv.Itoa(i)); get(t, got, "result") != "{}" {
 			t.Errorf("got %s", got)
 		}
 	}
@@ -225,7 +228,7 @@ func TestResumedStream(t *testing.T) {
 			h := start(t, bridge.Options{URL: url, Logger: logger(t)})
 			h.hello()
 			h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
-			got := h.answer("1")
+			got := h.response("1")
 			if tt.want == "" {
 				if get(t, got, "error", "code") != strconv.Itoa(bridge.CodeUncertain) {
 					t.Errorf("got %s", got)
@@ -239,7 +242,7 @@ func TestResumedStream(t *testing.T) {
 	}
 }
 
-func TestRefusals(t *testing.T) {
+func TestRejections(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		serve  func(w http.ResponseWriter, n int, got request)
@@ -284,17 +287,17 @@ func TestRefusals(t *testing.T) {
 			w.Header().Set("Content-Type", "text/html")
 			io.WriteString(w, "<html>")
 		}, "-31003", 1, 0},
-		{"half an answer", func(w http.ResponseWriter, _ int, _ request) {
+		{"half a response", func(w http.ResponseWriter, _ int, _ request) {
 			w.Header().Set("Content-Type", "application/json")
 			io.WriteString(w, `{"jsonrpc":"2.0","id":1,"result":`)
 		}, "-31003", 1, 0},
-		{"a connection that breaks in the answer", func(w http.ResponseWriter, _ int, _ request) {
+		{"a connection that breaks in the response", func(w http.ResponseWriter, _ int, _ request) {
 			w.Header().Set("Content-Type", "application/json")
 			w.Header().Set("Content-Length", "100")
 			io.WriteString(w, `{"jsonrpc":"2.0"`)
 			panic(http.ErrAbortHandler)
 		}, "-31004", 1, 0},
-		{"a connection that breaks before the answer", func(w http.ResponseWriter, _ int, _ request) {
+		{"a connection that breaks before the response", func(w http.ResponseWriter, _ int, _ request) {
 			panic(http.ErrAbortHandler)
 		}, "-31004", 1, 0},
 		{"another id", func(w http.ResponseWriter, _ int, _ request) { result(w, "1.0", `{"big":1e400}`) }, `{"big":1e400}`, 1, 0},
@@ -312,7 +315,7 @@ func TestRefusals(t *testing.T) {
 			h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), MaxMessage: 1 << 20})
 			h.hello()
 			h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
-			got := h.answer("1")
+			got := h.response("1")
 			if result := get(t, got, "result"); result != "" {
 				if result != tt.want {
 					t.Errorf("got %s", got)
@@ -324,7 +327,7 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("the request came %d times", n.Load())
 			}
 			h.send(`{"jsonrpc":"2.0","id":2,"method":"ping"}`)
-			h.answer("2")
+			h.response("2")
 		})
 	}
 }
@@ -337,7 +340,7 @@ func TestServerRestart(t *testing.T) {
 			return
 		}
 	}
-	t.Fatal("somebody else takes every port")
+	t.Fatal("another process else takes every port")
 }
 
 // restart reports whether the port was still free for the server to come back to.
@@ -362,7 +365,7 @@ func restart(t *testing.T) bool {
 	second := &http.Server{Handler: s}
 	go second.Serve(listener)
 	defer second.Close()
-	if got := h.answer("1"); get(t, got, "result") != "{}" {
+	if got := h.response("1"); get(t, got, "result") != "{}" {
 		t.Errorf("got %s", got)
 	}
 	return true
@@ -380,7 +383,7 @@ func TestUnreachable(t *testing.T) {
 	listener.Close()
 	h := start(t, bridge.Options{URL: "http://" + address + "/mcp", InitializeWait: -1})
 	h.send(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`)
-	got := h.answer("1")
+	got := h.response("1")
 	if get(t, got, "error", "code") != strconv.Itoa(bridge.CodeUnreachable) || get(t, got, "error", "data", "retryable") != "true" {
 		t.Errorf("got %s", got)
 	}
@@ -399,11 +402,11 @@ func TestHostMistakes(t *testing.T) {
 		h.send(line)
 		got := h.wait("an error for "+line, func(l string) bool { return strings.Contains(l, code) })
 		if get(t, got, "error", "code") != code {
-			t.Errorf("%s is answered with %s", line, got)
+			t.Errorf("%s has the response %s", line, got)
 		}
 	}
 	h.send("", "   ", `{"jsonrpc":"2.0","id":6,"method":"ping"}`)
-	h.answer("6")
+	h.response("6")
 }
 
 // TestEnds bounds how long a bridge lives after its standard input has ended,
@@ -427,7 +430,7 @@ func TestEnds(t *testing.T) {
 	if err != nil || time.Since(began) > 5*time.Second {
 		t.Errorf("it took %v to end: %v", time.Since(began), err)
 	}
-	if got := h.answer("1"); get(t, got, "error", "data", "reason") != `"ended"` {
+	if got := h.response("1"); get(t, got, "error", "data", "reason") != `"ended"` {
 		t.Errorf("got %s", got)
 	}
 }
@@ -475,18 +478,18 @@ func TestCancelled(t *testing.T) {
 			h.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`)
 			select {
 			case <-over:
-			case <-time.After(patience):
+			case <-time.After(timeout):
 				t.Fatal("the request's stream stays open")
 			}
 			h.send(`{"jsonrpc":"2.0","id":2,"method":"ping"` + strings.Replace(meta, ",", `,"params":{`, 1) + strings.Repeat("}", min(len(meta), 1)) + `}`)
-			h.answer("2")
+			h.response("2")
 			told := s.last("notifications/cancelled").method != ""
 			if told != (name == "legacy") {
-				t.Errorf("the server was told: %v", told)
+				t.Errorf("the server was sent: %v", told)
 			}
 			for _, line := range h.all() {
 				if strings.Contains(line, `"id":1,`) {
-					t.Errorf("a cancelled request was answered: %s", line)
+					t.Errorf("a cancelled request had a response: %s", line)
 				}
 			}
 		})
@@ -510,7 +513,7 @@ func TestBatch(t *testing.T) {
 	h := start(t, bridge.Options{URL: url})
 	h.hello()
 	h.send(`[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","method":"notifications/x"},{"jsonrpc":"2.0","id":2,"method":"ping"}]`)
-	if a, b := h.answer("1"), h.answer("2"); get(t, a, "result", "n") != "1" || get(t, b, "result", "n") != "2" {
+	if a, b := h.response("1"), h.response("2"); get(t, a, "result", "n") != "1" || get(t, b, "result", "n") != "2" {
 		t.Errorf("got %s and %s", a, b)
 	}
 }

@@ -90,7 +90,7 @@ func (c *command) expired() {
 
 func (c *command) live() {
 	_, said := c.must(0, c.login()...)
-	if !strings.Contains(said, "renews by itself") {
+	if !strings.Contains(said, "refreshed automatically") {
 		c.t.Fatalf("login says:\n%s", said)
 	}
 	c.wantRegistered("login")

@@ -43,11 +43,13 @@ func (s *Server) authorize(x *exchange) response {
 		return s.unknownClient()
 	}
 	if !s.redirectAllowed(c, redirect) {
-		return page(http.StatusBadRequest, "The redirect address is not one of the application's.", "")
+		return page(http.StatusBadRequest,
+			"The redirect address is not one of the application's.", "")
 	}
 	state := x.form.Get("state")
 	deny := func(code, description string) response {
-		a := s.redirect(redirect, state, url.Values{"error": {code}, "error_description": {description}})
+		a := s.redirect(redirect, state,
+			url.Values{"error": {code}, "error_description": {description}})
 		a.code = code
 		return a
 	}
@@ -76,7 +78,8 @@ func (s *Server) authorize(x *exchange) response {
 		defer s.mu.Unlock()
 		handle := newID("")
 		s.state.consents[handle] = &consentRequest{code: pending, state: state}
-		return page(http.StatusOK, "Let the application use this server?", s.endpointURL("/consent")+"?request="+handle)
+		return page(http.StatusOK, "Let the application use this server?",
+			s.endpointURL("/consent")+"?request="+handle)
 	}
 	return s.approve(pending, state)
 }
@@ -114,8 +117,8 @@ func (s *Server) offline(x *exchange, c *client, byScope bool) bool {
 	return byScope
 }
 
-// unknownClient is what a person sees of a client that is not, or no more,
-// registered: nobody is redirected.
+// unknownClient returns the page for a client that is not registered, or no longer, without a
+// redirect.
 func (s *Server) unknownClient() response {
 	switch status := s.habits.UnknownClientStatus; status {
 	case 0:
@@ -140,7 +143,7 @@ func (s *Server) offlineByParameter(x *exchange) bool {
 	return x.form.Get("access_type") == "offline" && (first || prompted(x))
 }
 
-// prompted reports whether the request wants the person to be asked for consent.
+// prompted reports whether the request wants a prompt for consent.
 func prompted(x *exchange) bool {
 	return slices.Contains(strings.Fields(x.form.Get("prompt")), "consent")
 }
@@ -258,7 +261,8 @@ func (s *Server) redirectAllowed(c *client, redirect string) bool {
 		return err == nil && isLoopback(u.Hostname())
 	}
 	return slices.ContainsFunc(c.RedirectURIs, func(known string) bool {
-		return known == redirect || !s.habits.RedirectExact && withoutPort(known) == withoutPort(redirect)
+		return known == redirect || !s.habits.RedirectExact &&
+			withoutPort(known) == withoutPort(redirect)
 	})
 }
 
@@ -297,7 +301,7 @@ func repeated(form url.Values) string {
 	return ""
 }
 
-// checkResource says what is wrong with the resource parameter of a leg (RFC
+// checkResource returns what is wrong with the resource parameter of a leg (RFC
 // 8707 section 2), or nothing. bound is what the parameter was on the first leg.
 func (s *Server) checkResource(form url.Values, bound string) string {
 	values := form["resource"]
@@ -346,8 +350,10 @@ func (s *Server) grantScope(requested string) (granted string, offline bool, rej
 // knowsScope reports whether a scope may be requested.
 func (s *Server) knowsScope(scope string) bool {
 	supported := s.scopesSupported()
-	return supported == nil || slices.Contains(supported, scope) || scope == s.habits.RequiredScope ||
-		scope == s.habits.EntryScope || slices.Contains(strings.Fields(s.habits.ChallengeScope), scope)
+	return supported == nil || slices.Contains(supported, scope) ||
+		scope == s.habits.RequiredScope ||
+		scope == s.habits.EntryScope || slices.Contains(strings.Fields(s.habits.ChallengeScope),
+		scope)
 }
 
 // pageTemplate is every page: a sentence, and a button if there is somewhere to

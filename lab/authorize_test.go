@@ -127,7 +127,7 @@ func TestConsentPageOnce(t *testing.T) {
 // TestBrowseKeepsSecrets fails on the way to the callback: the error has no code.
 func TestBrowseKeepsSecrets(t *testing.T) {
 	c := start(t, lab.Habits{})
-	// Port 1 is nobody's.
+	// Port 1 is no one's.
 	final, err := lab.Browse(t.Context(), c.authorization(url.Values{"redirect_uri": {"http://127.0.0.1:1/callback"}}))
 	if err == nil || final != "" {
 		t.Fatalf("landed at %q", final)
@@ -144,7 +144,7 @@ func TestBrowseKeepsSecrets(t *testing.T) {
 	}
 }
 
-// TestPreflight looks at the page without being a person.
+// TestPreflight looks at the page without being a user.
 func TestPreflight(t *testing.T) {
 	c := start(t, lab.Habits{})
 	look := func() int {

@@ -13,7 +13,7 @@ import (
 	"sync"
 )
 
-// Browse does what a person with a browser does at a URL: it follows redirects,
+// Browse does what a user with a browser does at a URL: it follows redirects,
 // to the client's loopback listener too, and presses the button of a consent
 // page. It keeps no cookies. It returns the URL where it ended, which a callback
 // makes one with a code in it; the error of a page with a status of 400 or more
@@ -23,7 +23,7 @@ func Browse(ctx context.Context, rawurl string) (final string, err error) {
 	return BrowseWith(ctx, client, rawurl)
 }
 
-// PageError says that a browser ended at a page that is an error.
+// PageError reports that a browser ended at an error page.
 type PageError struct {
 	Status int
 	// Page is its address without the query.
@@ -37,7 +37,7 @@ func (e *PageError) Error() string {
 // button is the form of a consent page.
 var button = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`<form method="post" action="([^"]*)">`) })
 
-// maxButtons is how often a person presses on.
+// maxButtons bounds how often the user presses a button.
 const maxButtons = 5
 
 // BrowseWith is Browse with another HTTP client, such as one that uses
@@ -66,7 +66,8 @@ func BrowseWith(ctx context.Context, client *http.Client, rawurl string) (final 
 	return "", errors.New("lab: the browser is shown one button after the other")
 }
 
-func visit(ctx context.Context, client *http.Client, method, rawurl string) (final, body string, err error) {
+func visit(ctx context.Context, client *http.Client,
+	method, rawurl string) (final, body string, err error) {
 	request, err := http.NewRequestWithContext(ctx, method, rawurl, nil)
 	if err != nil {
 		return "", "", errors.New("lab: the browser cannot open that address")
@@ -86,7 +87,8 @@ func visit(ctx context.Context, client *http.Client, method, rawurl string) (fin
 	final = response.Request.URL.String()
 	raw, err := io.ReadAll(io.LimitReader(response.Body, maxBody))
 	if err != nil {
-		return final, "", fmt.Errorf("lab: the browser cannot load %s: %w", plain(response.Request.URL), err)
+		return final, "", fmt.Errorf("lab: the browser cannot load %s: %w",
+			plain(response.Request.URL), err)
 	}
 	if response.StatusCode >= http.StatusBadRequest {
 		return final, "", &PageError{Status: response.StatusCode, Page: plain(response.Request.URL)}
@@ -100,8 +102,8 @@ func visit(ctx context.Context, client *http.Client, method, rawurl string) (fin
 // plain is an address without what may be secret.
 func plain(u *url.URL) string { return u.Scheme + "://" + u.Host + u.Path }
 
-// Consent is the person at an application that shows the authorization URL
-// itself: it opens the URL, which this server answers with a redirect at once
+// Consent acts as the user of an application that shows the authorization URL
+// itself: it opens the URL, to which this server responds with a redirect at once
 // (Habits.Consent is ConsentAuto), and returns the parameters of that redirect as
 // the application receives them at its redirect URI.
 func Consent(ctx context.Context, rawurl string) (url.Values, error) {

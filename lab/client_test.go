@@ -30,7 +30,7 @@ type hand struct {
 	method string
 }
 
-// reply is an answer, read to its end.
+// reply is a response, read to its end.
 type reply struct {
 	status   int
 	header   http.Header
@@ -76,7 +76,7 @@ func startWith(t testing.TB, h lab.Habits, o lab.Options) *hand {
 	return c
 }
 
-// try sends a request and reads the answer.
+// try sends a request and reads the response.
 func (c *hand) try(r *http.Request) (reply, error) {
 	response, err := c.http.Do(r)
 	if err != nil {

@@ -32,7 +32,7 @@ func (s *Server) SetClock(now func() time.Time) {
 }
 
 // Advance moves the servers' clock: tokens, codes and secrets age by d. The
-// Date header of their answers moves with it.
+// Date header of their responses moves with it.
 func (s *Server) Advance(d time.Duration) {
 	s.clock.mu.Lock()
 	defer s.clock.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// methodBoth is what the diary calls two methods in one request.
+// methodBoth is the method in the request log where a request has two.
 const methodBoth = "both"
 
 // credentials are the client authentication of a request, as sent.
@@ -95,7 +95,8 @@ func (s *Server) authenticate(x *exchange) (*client, *response) {
 	case c != nil:
 		return c, s.checkMethod(x, c)
 	case s.habits.UnknownClientBody != "":
-		failed = s.literalError(http.StatusUnauthorized, s.habits.UnknownClientBody, "invalid_client")
+		failed = s.literalError(http.StatusUnauthorized, s.habits.UnknownClientBody,
+			"invalid_client")
 	case s.habits.UnknownClientCode != "":
 		failed = s.tokenError(http.StatusBadRequest, s.habits.UnknownClientCode, "no such client")
 	default:
@@ -110,11 +111,13 @@ func (s *Server) checkCredentials(x *exchange) *response {
 	var failed response
 	switch {
 	case x.seen.method == methodBoth:
-		failed = s.tokenError(http.StatusBadRequest, "invalid_request", "two client authentication methods in one request")
+		failed = s.tokenError(http.StatusBadRequest, "invalid_request",
+			"two client authentication methods in one request")
 	case x.seen.broken:
 		failed = s.invalidClient(x, "the Authorization header cannot be read")
 	case x.seen.repeated && s.habits.RejectRepeatedID:
-		failed = s.tokenError(http.StatusBadRequest, "invalid_request", "client_id in the body beside Basic")
+		failed = s.tokenError(http.StatusBadRequest, "invalid_request",
+			"client_id in the body beside Basic")
 	case s.habits.FormClientID && !x.form.Has("client_id"):
 		failed = s.invalidClient(x, "Missing client_id")
 	default:
@@ -150,8 +153,8 @@ func (s *Server) checkMethod(x *exchange, c *client) *response {
 	return &failed
 }
 
-// invalidClient is the answer to a failed client authentication, in the shape
-// that the habits have for it.
+// invalidClient returns the response to a failed client authentication, in the shape that the
+// habits select.
 func (s *Server) invalidClient(x *exchange, why string) response {
 	status := s.habits.InvalidClientStatus
 	if status == 0 {
@@ -162,7 +165,8 @@ func (s *Server) invalidClient(x *exchange, why string) response {
 	case ShapeEmpty:
 		a = response{status: status, header: make(http.Header), code: "invalid_client"}
 	case ShapeJSON:
-		a = jsonResponse(status, map[string]any{"message": "client authentication: " + why, "statusCode": status})
+		a = jsonResponse(status,
+			map[string]any{"message": "client authentication: " + why, "statusCode": status})
 		a.code = "invalid_client"
 	default:
 		a = s.tokenError(status, "invalid_client", why)

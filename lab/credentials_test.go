@@ -112,17 +112,17 @@ func TestBadClientShapes(t *testing.T) {
 	}
 }
 
-// TestSpentOnBadClient spends the grant of a client that got its own
+// TestUsedOnBadClient uses the grant of a client that got its own
 // authentication wrong.
-func TestSpentOnBadClient(t *testing.T) {
-	for _, spends := range []bool{false, true} {
+func TestUsedOnBadClient(t *testing.T) {
+	for _, uses := range []bool{false, true} {
 		c := start(t, lab.Habits{
-			RegisterMethod: lab.MethodPost, CodeUsedOnBadClient: spends, RefreshUsedOnBadClient: spends,
+			RegisterMethod: lab.MethodPost, CodeUsedOnBadClient: uses, RefreshUsedOnBadClient: uses,
 			Rotation: lab.RotateGrace, Grace: time.Hour,
 		})
 		c.register(nil)
 		status, code := http.StatusOK, ""
-		if spends {
+		if uses {
 			status, code = http.StatusBadRequest, "invalid_grant"
 		}
 		granted := c.authorize(nil).Get("code")
@@ -139,8 +139,8 @@ func TestSpentOnBadClient(t *testing.T) {
 	}
 }
 
-// TestRefuseRepeatedID refuses Basic with a client_id in the body.
-func TestRefuseRepeatedID(t *testing.T) {
+// TestRejectRepeatedID rejects Basic with a client_id in the body.
+func TestRejectRepeatedID(t *testing.T) {
 	c := start(t, lab.Habits{RegisterMethod: lab.MethodBasic, RejectRepeatedID: true})
 	c.register(nil)
 	token := c.login(nil).text("refresh_token")

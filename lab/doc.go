@@ -1,6 +1,5 @@
-// Package lab is an authorization server and an MCP server with habits: those
-// of the real ones, on loopback, in one process, for tests and for trying a
-// client by hand.
+// Package lab is an authorization server and an MCP server that behave like real ones, on loopback,
+// in one process, for tests and for trying a client by hand.
 //
 //	server, err := lab.Start(lab.NoneFirst())
 //	if err != nil {
@@ -12,13 +11,12 @@
 //		t.Errorf("%d browser tabs, want 1", n)
 //	}
 //
-// A personality is data: the Habits struct, whose zero value is a plain, correct
-// server. What goes wrong on the way is a Fault. What came in is in Requests,
-// Counts and Audit, exact to the single request however many processes talk to
-// the server at once. Hook and Hold stop the world at a chosen point of a
-// request, so that a test can kill a client there.
+// A [Personality] is data: its [Habits], whose zero value is a correct server, and each [Fault]
+// that requests meet. [Server.Requests], [Server.Counts] and [Server.Audit] return what the
+// server received, exact to the single request however many processes are at work. [Options.Hook]
+// and [Server.Hold] stop a request at a chosen point, so that a test can kill a client there.
 //
-// The package shares no code with any client, so that one misreading of an RFC
-// cannot cancel itself out, and it imports nothing but the standard library. It
-// is no place for real credentials: every client and every user is believed.
+// The package shares no code with any client, so that the same misreading of an RFC on both sides
+// cannot go unnoticed, and it imports nothing but the standard library. It is not a server for
+// real credentials: it authenticates no user, and registers any client.
 package lab

@@ -23,7 +23,7 @@ var endpoints = [...]string{
 // An exchange is one request while it is dealt with.
 type exchange struct {
 	r        *http.Request
-	entry    *Request // in the diary, guarded by Server.mu
+	entry    *Request // in the request log, guarded by Server.mu
 	endpoint string
 	form     url.Values // of the query and the body
 	body     []byte
@@ -31,17 +31,17 @@ type exchange struct {
 	seen     credentials
 }
 
-// An answer is what an endpoint has decided, before it is sent.
+// response is the response of an endpoint, before it is sent.
 type response struct {
 	status int
 	header http.Header
 	body   []byte
-	code   string       // the OAuth error code, for the diary
-	stream http.Handler // answers instead, if not nil
+	code   string       // the OAuth error code, for the request log
+	stream http.Handler // writes the response instead, if not nil
 }
 
-// handle takes every request through the same stations: diary, faults, the
-// endpoint, faults again, the answer.
+// handle processes a request in steps: request log, faults before, the endpoint, faults after, the
+// response.
 func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	if !s.begin() {
 		panic(http.ErrAbortHandler)
@@ -62,14 +62,14 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	s.reach(x, "received")
 	w.Header().Set("Date", s.clock.now().UTC().Format(http.TimeFormat))
 	if s.before(w, x, fault) {
-		s.reach(x, "answered")
+		s.reach(x, "responded")
 		return
 	}
 	a := endpoint(x)
 	s.reach(x, "committed")
 	a = s.after(x, fault, a)
 	s.write(w, x, a)
-	s.reach(x, "answered")
+	s.reach(x, "responded")
 }
 
 // begin counts a request in, unless the server is closed.
@@ -104,7 +104,7 @@ func (s *Server) parse(r *http.Request) (*exchange, func(*exchange) response, er
 		}
 	case "token", "revoke", "authorize", "consent":
 		if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
-			// What cannot be decoded is missing, and refused for that.
+			// A parameter that cannot be decoded is missing, and the endpoint rejects the request.
 			values, _ := url.ParseQuery(string(x.body))
 			for name, values := range values {
 				x.form[name] = append(x.form[name], values...)
@@ -128,7 +128,7 @@ func (s *Server) parse(r *http.Request) (*exchange, func(*exchange) response, er
 	return x, handler, nil
 }
 
-// prefetch reports whether a program, not a person, looks at a page
+// prefetch reports whether a program, not the user, loads a page
 // (https://fetch.spec.whatwg.org/#sec-purpose-header).
 func prefetch(r *http.Request) bool {
 	return strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch")
@@ -209,7 +209,7 @@ func contentType(value string) http.Header {
 	return http.Header{"Content-Type": {value}}
 }
 
-// jsonAnswer is an answer with a JSON body, which no cache keeps (RFC 6749
+// jsonResponse returns a response with a JSON body, which no cache keeps (RFC 6749
 // section 5.1).
 func jsonResponse(status int, value any) response {
 	body, err := json.Marshal(value)
@@ -221,14 +221,14 @@ func jsonResponse(status int, value any) response {
 	return response{status: status, header: header, body: body}
 }
 
-// refusal is an OAuth error (RFC 6749 section 5.2).
+// oauthError returns an error response (RFC 6749 section 5.2).
 func oauthError(status int, code, description string) response {
 	a := jsonResponse(status, map[string]string{"error": code, "error_description": description})
 	a.code = code
 	return a
 }
 
-// write sends an answer. The diary knows its status before the client does.
+// write sends a response. Its status is in the request log before the client has it.
 func (s *Server) write(w http.ResponseWriter, x *exchange, a response) {
 	if a.stream != nil {
 		a.stream.ServeHTTP(&statusRecorder{ResponseWriter: w, record: func(status int) { s.recordStatus(x, status, a.code) }}, x.r)
@@ -239,11 +239,11 @@ func (s *Server) write(w http.ResponseWriter, x *exchange, a response) {
 		w.Header()[name] = values
 	}
 	w.WriteHeader(a.status)
-	// A client that has gone needs no answer.
+	// The client may have disconnected.
 	_, _ = w.Write(a.body)
 }
 
-// settling tells the status of an answer that a handler writes by itself.
+// statusRecorder records the status of a response that a handler writes.
 type statusRecorder struct {
 	http.ResponseWriter
 	record   func(status int)

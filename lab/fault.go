@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// Fault is something that goes wrong with requests.
+// Fault is a failure that requests meet.
 type Fault struct {
 	// Kind is one of the Fault constants.
 	Kind string `json:"kind"`
-	// Status of the answer, where the kind has one. Zero means the kind's own.
+	// Status of the response, where the kind has one. Zero means the kind's own.
 	Status int `json:"status,omitempty"`
-	// RetryAfter is the answer's Retry-After header. Empty means none.
+	// RetryAfter is the Retry-After header. Empty means none.
 	RetryAfter string `json:"retry_after,omitempty"`
 	// Delay is for FaultDelay, and between the bytes of FaultDrip; after it a
 	// FaultHang is cut, if it is not zero. It passes in real time.
@@ -33,15 +33,15 @@ type Fault struct {
 	Times int `json:"times,omitempty"`
 }
 
-// Values of Fault.Kind. The server has done nothing where it says "before", and
-// everything but tell where it says "after".
+// Values of [Fault.Kind]. "before": the server does not carry the request out. "after": it does,
+// and the fault concerns only the response.
 const (
-	FaultStatus    = "status"           // before: answers Status (500), ContentType and Body
+	FaultStatus    = "status"           // before: responds with Status (500), ContentType and Body
 	FaultHTML      = "html"             // before: an HTML page with Status (200)
 	FaultRedirect  = "redirect"         // before: Status (307) to Location
-	FaultHang      = "hang"             // before: never answers; ends with the client or the server
-	FaultCutBefore = "cut-before"       // before: the connection ends without an answer
-	FaultCutAfter  = "cut-after-commit" // after: the connection ends without an answer
+	FaultHang      = "hang"             // before: never responds; ends with the client or the server
+	FaultCutBefore = "cut-before"       // before: the connection ends without a response
+	FaultCutAfter  = "cut-after-commit" // after: the connection ends without a response
 	FaultCutBody   = "cut-in-body"      // after: the connection ends in the middle of the body
 	FaultDelay     = "delay"            // waits Delay, then does as ever, even if the client has gone
 	FaultType      = "type"             // after: the right body, with ContentType
@@ -106,8 +106,7 @@ func (s *Server) fault(x *exchange) Fault {
 	return Fault{}
 }
 
-// before plays the faults that keep a request from being dealt with, and reports
-// whether it did.
+// before plays the faults that keep a request from being carried out, and reports whether it did.
 func (s *Server) before(w http.ResponseWriter, x *exchange, fault Fault) bool {
 	respond := func(status int, contentType string) {
 		if fault.Status != 0 {
@@ -166,7 +165,7 @@ func (s *Server) before(w http.ResponseWriter, x *exchange, fault Fault) bool {
 	return true
 }
 
-// after plays the faults that come between the deed and its answer.
+// after plays the faults that come after the request is carried out, before its response.
 func (s *Server) after(x *exchange, fault Fault, a response) response {
 	switch fault.Kind {
 	case FaultCutAfter:
@@ -258,7 +257,7 @@ func (s *Server) drip(a response, each time.Duration) http.Handler {
 	})
 }
 
-// head sends the answer's head, with the length of its whole body.
+// head sends the status and headers of the response, with the length of its whole body.
 func (a response) head(w http.ResponseWriter) {
 	for name, values := range a.header {
 		w.Header()[name] = values
@@ -267,7 +266,7 @@ func (a response) head(w http.ResponseWriter) {
 	w.WriteHeader(a.status)
 }
 
-// whole is the answer with everything that its handler has to say.
+// whole returns the response with the body that its handler writes.
 func (a response) whole(x *exchange) response {
 	if a.stream == nil {
 		if a.header == nil {
@@ -280,7 +279,7 @@ func (a response) whole(x *exchange) response {
 	return w.response
 }
 
-// recorder is a ResponseWriter that keeps the answer.
+// recorder is a ResponseWriter that keeps the response.
 type recorder struct{ response }
 
 func (w *recorder) Header() http.Header { return w.header }

@@ -21,12 +21,12 @@ func (c *hand) refreshRequest(token string) *http.Request {
 }
 
 // TestFaults meets each fault at a refresh, and looks whether the refresh token
-// was spent.
+// was used.
 func TestFaults(t *testing.T) {
 	for _, test := range []struct {
 		fault lab.Fault
 		check func(t *testing.T, answer reply, err error)
-		spent bool
+		used  bool
 	}{
 		{lab.Fault{Kind: lab.FaultStatus}, status(500, "text/plain; charset=utf-8", ""), false},
 		{lab.Fault{Kind: lab.FaultStatus, Status: 429, RetryAfter: "7"}, func(t *testing.T, answer reply, err error) {
@@ -75,8 +75,8 @@ func TestFaults(t *testing.T) {
 			c.server.SetFault("token:refresh", test.fault)
 			answer, err := c.try(c.refreshRequest(token))
 			test.check(t, answer, err)
-			if spent := c.refresh(token, nil).status != http.StatusOK; spent != test.spent {
-				t.Errorf("spent: %v", spent)
+			if used := c.refresh(token, nil).status != http.StatusOK; used != test.used {
+				t.Errorf("used: %v", used)
 			}
 		})
 	}
@@ -94,7 +94,7 @@ func status(status int, contentType, body string) func(*testing.T, reply, error)
 func cut(t *testing.T, answer reply, err error) {
 	t.Helper()
 	if err == nil || answer.status != 0 {
-		t.Errorf("an answer: %d", answer.status)
+		t.Errorf("a response: %d", answer.status)
 	}
 }
 
@@ -167,7 +167,7 @@ func TestFaultSequence(t *testing.T) {
 	}
 }
 
-// TestFaultsAtMCP cuts the answer of the MCP server itself.
+// TestFaultsAtMCP cuts the response of the MCP server itself.
 func TestFaultsAtMCP(t *testing.T) {
 	var calls atomic.Int32
 	inner := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -9,20 +9,19 @@ import (
 	"sync"
 )
 
-// Event says that a request has reached a point.
+// Event reports that a request has reached a point.
 type Event struct {
-	// Point is the endpoint and the station, such as "token:received" (the
-	// server has read the request), "token:committed" (it has done what was
-	// asked, and told nobody) and "token:answered" (the answer has been
-	// written). Both kinds of token request are "token" here;
-	// Request.Endpoint tells them apart.
+	// Point is the endpoint and the step, such as "token:received" (the server has read the
+	// request), "token:committed" (it has carried the request out, and sent nothing yet) and
+	// "token:responded" (the response has been written). Both kinds of token request are "token"
+	// here; [Request.Endpoint] distinguishes them.
 	Point string
 	// Request is the request as far as it is known.
 	Request Request
 }
 
-// stations of a request, in their order.
-var stations = [...]string{"received", "committed", "answered"}
+// steps of a request, in their order.
+var steps = [...]string{"received", "committed", "responded"}
 
 // Gate holds requests at a point until it is released.
 type Gate struct {
@@ -37,11 +36,12 @@ type Gate struct {
 // "token:refresh:committed". A point that does not exist is a panic: it is a
 // mistake in a test.
 //
-// A held request goes on when the gate is released, even if its client has gone:
-// that is how servers commit what nobody hears of.
+// A held request continues when the gate is released, even if its client has disconnected: real
+// servers also carry out requests whose response is lost.
 func (s *Server) Hold(point string) *Gate {
 	cut := strings.LastIndexByte(point, ':')
-	if cut < 0 || !slices.Contains(endpoints[:], point[:cut]) || !slices.Contains(stations[:], point[cut+1:]) {
+	if cut < 0 || !slices.Contains(endpoints[:], point[:cut]) ||
+		!slices.Contains(steps[:], point[cut+1:]) {
 		panic(fmt.Sprintf("lab: there is no point %q", point))
 	}
 	g := &Gate{point: point, reached: make(chan Request), released: make(chan struct{})}
@@ -74,22 +74,22 @@ func (g *Gate) isReleased() bool {
 	}
 }
 
-// reach tells the hook and stops at the gates of a point.
-func (s *Server) reach(x *exchange, station string) {
+// reach calls the hook and waits at the gates of a point.
+func (s *Server) reach(x *exchange, step string) {
 	kind, _, _ := strings.Cut(x.endpoint, ":")
 	s.mu.Lock()
 	r := x.entry.clone()
 	s.gates = slices.DeleteFunc(s.gates, (*Gate).isReleased)
 	var here []*Gate
 	for _, g := range s.gates {
-		if g.point == kind+":"+station || g.point == x.endpoint+":"+station {
+		if g.point == kind+":"+step || g.point == x.endpoint+":"+step {
 			here = append(here, g)
 		}
 	}
 	s.mu.Unlock()
 
 	if s.options.Hook != nil {
-		s.options.Hook(Event{Point: kind + ":" + station, Request: r})
+		s.options.Hook(Event{Point: kind + ":" + step, Request: r})
 	}
 	for _, g := range here {
 		select {

@@ -12,7 +12,7 @@ import (
 )
 
 // TestHold kills a client at each station of a refresh and looks whether the
-// token was spent.
+// token was used.
 func TestHold(t *testing.T) {
 	for _, point := range []string{"token:received", "token:committed", "token:refresh:committed"} {
 		c := start(t, lab.Habits{})
@@ -35,10 +35,10 @@ func TestHold(t *testing.T) {
 		if err := <-failed; !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", point, err)
 		}
-		answered := c.server.Hold("token:answered")
+		answered := c.server.Hold("token:responded")
 		gate.Release()
 		gate.Release()
-		// The server does what was asked, although nobody listens.
+		// The server does what was asked, although no one listens.
 		if _, err := answered.Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -71,7 +71,7 @@ func TestHook(t *testing.T) {
 		defer mu.Unlock()
 		points = append(points, e.Point)
 		server.Counts() // no lock is held
-		if e.Point == "token:answered" {
+		if e.Point == "token:responded" {
 			if e.Request.Status != http.StatusOK || e.Request.Endpoint != "token:code" {
 				t.Errorf("answered %v", e.Request)
 			}
@@ -86,7 +86,7 @@ func TestHook(t *testing.T) {
 	mu.Lock()
 	defer mu.Unlock()
 	tokens := slices.DeleteFunc(points, func(p string) bool { return p[:5] != "token" })
-	if want := []string{"token:received", "token:committed", "token:answered"}; !slices.Equal(tokens, want) {
+	if want := []string{"token:received", "token:committed", "token:responded"}; !slices.Equal(tokens, want) {
 		t.Errorf("%v", tokens)
 	}
 }

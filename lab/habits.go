@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Habits is a personality. The zero value is a plain, correct server: it lists
+// Habits are the ways in which a server behaves. The zero value is a correct server: it lists
 // what it enforces, rotates refresh tokens strictly, and sends iss.
 //
 // Habits can be written as JSON; durations are then strings such as "30s".
@@ -23,8 +23,8 @@ type Habits struct {
 	// OmitMethods leaves the member out, which RFC 8414 section 2 reads as
 	// client_secret_basic.
 	OmitMethods bool `json:"omit_methods,omitempty"`
-	// RegisterMethod is what dynamic registration registers, whatever was asked.
-	// Empty means what was asked, or client_secret_basic (RFC 7591 section 2).
+	// RegisterMethod is the method that dynamic registration registers, whatever was requested.
+	// Empty means the requested one, or client_secret_basic (RFC 7591 section 2).
 	RegisterMethod string `json:"register_method,omitempty"`
 	// RegisterSilent leaves token_endpoint_auth_method out of the response.
 	RegisterSilent bool `json:"register_silent,omitempty"`
@@ -40,7 +40,7 @@ type Habits struct {
 	// SecretLifetime ends registered secrets. Zero means that they do not
 	// expire; a negative one is over when it is issued.
 	SecretLifetime time.Duration `json:"secret_lifetime,omitempty"`
-	// RefuseRepeatedID refuses a client_id in the body beside Basic.
+	// RejectRepeatedID rejects a client_id in the body beside Basic.
 	RejectRepeatedID bool `json:"reject_repeated_id,omitempty"`
 	// FormClientID looks the client up by the form's client_id, and rejects Basic
 	// without it.
@@ -54,15 +54,15 @@ type Habits struct {
 	// InvalidClientShape is its body: empty for an OAuth error, ShapeEmpty for
 	// nothing at all, ShapeJSON for JSON that is no OAuth error.
 	InvalidClientShape string `json:"invalid_client_shape,omitempty"`
-	// CodeSpentOnBadClient spends the authorization code when the client
-	// authentication fails.
+	// CodeUsedOnBadClient makes the authorization code invalid when the client authentication
+	// fails.
 	CodeUsedOnBadClient bool `json:"code_used_on_bad_client,omitempty"`
-	// RefreshSpentOnBadClient spends the refresh token likewise.
+	// RefreshUsedOnBadClient makes the refresh token invalid likewise.
 	RefreshUsedOnBadClient bool `json:"refresh_used_on_bad_client,omitempty"`
 	// NoRegistration has no registration endpoint.
 	NoRegistration bool `json:"no_registration,omitempty"`
-	// RefuseRegistration has one that registers nobody: RegistrationAllowlist,
-	// RegistrationOff. Empty means that everybody is registered.
+	// ClosedRegistration has one that rejects every request: [RegistrationAllowlist],
+	// [RegistrationOff]. Empty means that every client is registered.
 	ClosedRegistration string `json:"closed_registration,omitempty"`
 	// RejectRegistrations reject what a registration may not have; the first that
 	// applies responds.
@@ -71,8 +71,8 @@ type Habits struct {
 	// meets a client that it does not know. Zero means 400, with a page; 422 has
 	// JSON instead.
 	UnknownClientStatus int `json:"unknown_client_status,omitempty"`
-	// UnknownClientCode is what the token endpoint says to such a client. Empty
-	// means invalid_client.
+	// UnknownClientCode is the error code of the token endpoint for such a client. Empty means
+	// invalid_client.
 	UnknownClientCode string `json:"unknown_client_code,omitempty"`
 	// UnknownClientBody is the body of that response, as JSON, with status 401.
 	// Empty means an OAuth error.
@@ -83,15 +83,16 @@ type Habits struct {
 	// ClientIDMetadata accepts the URL of a client ID metadata document as
 	// client_id.
 	ClientIDMetadata bool `json:"client_id_metadata,omitempty"`
-	// GrantsEnforced refuses a refresh by a client that did not register the
+	// GrantsEnforced rejects a refresh by a client that did not register the
 	// refresh_token grant, and gives it no refresh token.
 	GrantsEnforced bool `json:"grants_enforced,omitempty"`
 
 	// Authorization.
 
-	// Consent says what the authorization endpoint does: ConsentAuto (the zero
-	// value) redirects at once, ConsentPage shows a page with one button,
-	// ConsentPost the same, but its redirect keeps the button's POST, ConsentDeny redirects with access_denied, ConsentPage400 never redirects.
+	// Consent is what the authorization endpoint does: [ConsentAuto] (the zero value) redirects
+	// at once, [ConsentPage] shows a page with one button, [ConsentPost] too, but its redirect
+	// keeps the button's POST, [ConsentDeny] redirects with access_denied, [ConsentPage400] never
+	// redirects.
 	Consent string `json:"consent,omitempty"`
 	// Iss is one of the Iss constants; empty means IssOn.
 	Iss string `json:"iss,omitempty"`
@@ -103,18 +104,18 @@ type Habits struct {
 
 	// Tokens.
 
-	// AccessTokenLifetime is how long access tokens work; expires_in says it in
-	// seconds, rounded up. Zero means an hour.
+	// AccessTokenLifetime is how long access tokens work; expires_in is the same in seconds,
+	// rounded up. Zero means an hour.
 	AccessTokenLifetime time.Duration `json:"access_token_lifetime,omitempty"`
-	// ExpiresIn is how the answer says it: one of the Expires constants; empty
-	// means ExpiresNumber.
+	// ExpiresIn is the form of expires_in in the response: one of the Expires constants; empty
+	// means [ExpiresNumber].
 	ExpiresIn string `json:"expires_in,omitempty"`
 	// AccessTokenJWT makes access tokens JWTs with an exp claim.
 	AccessTokenJWT bool `json:"access_token_jwt,omitempty"`
 	// Rotation is one of the Rotate constants; empty means RotateStrict.
 	Rotation string `json:"rotation,omitempty"`
 	// Grace is how long RotateGrace, RotateGraceAccess and RotateSame accept a
-	// spent refresh token again.
+	// used refresh token again.
 	Grace time.Duration `json:"grace,omitempty"`
 	// DeadGrant is the error code for a dead refresh token. Empty means
 	// invalid_grant.
@@ -125,24 +126,24 @@ type Habits struct {
 	// nothing at all.
 	DeadGrantBody string `json:"dead_grant_body,omitempty"`
 	// RefreshScope is what a refresh does with the scope parameter:
-	// RefreshScopeTaken (the zero value), RefreshScopeWanted, RefreshScopeRejected.
+	// [RefreshScopeAccepted] (the zero value), [RefreshScopeRequired], [RefreshScopeRejected].
 	RefreshScope string `json:"refresh_scope,omitempty"`
 	// TokenDelay is how long after its issue the MCP server rejects an access
 	// token. It passes by the server's clock.
 	TokenDelay time.Duration `json:"token_delay,omitempty"`
-	// FormAnswers answers the token endpoint form-encoded.
+	// FormResponses makes the token endpoint respond form-encoded.
 	FormResponses bool `json:"form_responses,omitempty"`
 	// ErrorMember is where the token endpoint's JSON has its error code. Empty
 	// means error; ErrorCode is error_code, beside a number and a message.
 	ErrorMember string `json:"error_member,omitempty"`
-	// ErrorsIn200 answers token endpoint errors with status 200.
+	// ErrorsIn200 makes the token endpoint return errors with status 200.
 	ErrorsIn200 bool `json:"errors_in_200,omitempty"`
 
 	// Discovery.
 
 	// IssuerPath is the path of the issuer, such as "/tenant"; empty means none.
 	IssuerPath string `json:"issuer_path,omitempty"`
-	// IssuerSlash says whose issuer ends in a slash: SlashNowhere (the zero
+	// IssuerSlash is where the issuer ends in a slash: SlashNowhere (the zero
 	// value), SlashMetadata, SlashResource, SlashBoth.
 	IssuerSlash string `json:"issuer_slash,omitempty"`
 	// MetadataIssuer replaces the issuer in the metadata.
@@ -159,8 +160,8 @@ type Habits struct {
 	// ResourceName is the resource member of that metadata: NameOrigin,
 	// NameQuery, NameSlash, or a literal; empty means the MCP server's URL.
 	ResourceName string `json:"resource_name,omitempty"`
-	// Resource is what the server makes of the resource parameter (RFC 8707):
-	// ResourceChecked (the zero value), ResourceRequired, ResourceRefused.
+	// Resource is how the server treats the resource parameter (RFC 8707):
+	// [ResourceChecked] (the zero value), [ResourceRequired], [ResourceRejected].
 	Resource string `json:"resource,omitempty"`
 	// OneOrigin puts the authorization server on the MCP server's origin.
 	OneOrigin bool `json:"one_origin,omitempty"`
@@ -175,7 +176,7 @@ type Habits struct {
 	SplitMetadata bool `json:"split_metadata,omitempty"`
 	// SlashRedirect is the status with which the MCP server and the endpoints for
 	// tokens and registration redirect to the same path with a slash at its end,
-	// where they are. Zero means that they are where they are said to be.
+	// where they are. Zero means no redirect.
 	SlashRedirect int `json:"slash_redirect,omitempty"`
 	// MCPPath is the path of the MCP server. Empty means "/mcp".
 	MCPPath string `json:"mcp_path,omitempty"`
@@ -187,14 +188,12 @@ type Habits struct {
 	ScopesSupported []string `json:"scopes_supported,omitempty"`
 	// ChallengeScope is the scope of the 401's challenge.
 	ChallengeScope string `json:"challenge_scope,omitempty"`
-	// EntryScope is needed for every MCP request, which is else answered 403
+	// EntryScope is required for every MCP request; the response is otherwise 403
 	// insufficient_scope.
 	EntryScope string `json:"entry_scope,omitempty"`
-	// RequiredScope is needed for tools/call, which is else answered 403
-	// insufficient_scope.
+	// RequiredScope is required for tools/call; the response is otherwise 403 insufficient_scope.
 	RequiredScope string `json:"required_scope,omitempty"`
-	// NeverGrant names scopes that are asked for in vain: what is granted lacks
-	// them.
+	// NeverGrant names scopes that are never granted.
 	NeverGrant []string `json:"never_grant,omitempty"`
 	// Offline is the habit around refresh tokens: OfflineIgnored (the zero
 	// value), OfflineListed, OfflineConsent, OfflineForbidden, OfflineParameter,
@@ -246,17 +245,17 @@ const (
 	ExpiresZero    = "zero"
 )
 
-// Values of Habits.Rotation: what a refresh does with the token that was spent,
-// and what happens when that one comes again.
+// Values of [Habits.Rotation]: how a refresh replaces the refresh token, and what happens when the
+// used one is sent again.
 const (
 	RotateStrict      = "strict"       // the whole family is revoked
-	RotateStrictKeep  = "strict-keep"  // refused, the family lives
+	RotateStrictKeep  = "strict-keep"  // rejected, the family lives
 	RotateGrace       = "grace"        // a new pair again during Grace, then strict
 	RotateGraceAccess = "grace-access" // only an access token during Grace, then strict
 	RotateSame        = "same"         // the same successor during Grace, then strict
-	RotateUntilUsed   = "until-used"   // valid until the successor is used, then refused
-	RotateNone        = "none"         // not rotated, the answer carries no refresh token
-	RotateRepeat      = "repeat"       // not rotated, the answer repeats it
+	RotateUntilUsed   = "until-used"   // valid until the successor is used, then rejected
+	RotateNone        = "none"         // not rotated, the response has no refresh token
+	RotateRepeat      = "repeat"       // not rotated, the response repeats it
 )
 
 // Values of Habits.IssuerSlash.
@@ -292,29 +291,28 @@ const (
 
 // Values of Habits.Resource.
 const (
-	// ResourceChecked refuses a resource that is not this one, and accepts that
-	// none is named.
+	// ResourceChecked rejects another resource, and accepts a missing parameter.
 	ResourceChecked = ""
 	// ResourceRequired wants the metadata's own bytes on every leg; otherwise
-	// invalid_target, and a refresh token is spent.
+	// invalid_target, and a refresh token becomes invalid.
 	ResourceRequired = "required-equal"
-	// ResourceRefused wants no resource parameter at all.
+	// ResourceRejected rejects any resource parameter.
 	ResourceRejected = "rejected"
 )
 
 // Values of Habits.Offline.
 const (
-	// OfflineIgnored gives refresh tokens without being asked.
+	// OfflineIgnored gives refresh tokens whatever the scope.
 	OfflineIgnored = ""
 	// OfflineListed lists offline_access, and gives refresh tokens for it only.
 	OfflineListed = "listed"
 	// OfflineConsent is OfflineListed, but for an authorization request without
 	// prompt=consent the scope is ignored (OpenID Connect Core, section 11).
 	OfflineConsent = "consent"
-	// OfflineForbidden lists offline_access, and refuses who asks for it.
+	// OfflineForbidden lists offline_access, and rejects requests for it.
 	OfflineForbidden = "forbidden"
 	// OfflineParameter does not know offline_access, and gives a refresh token
-	// for access_type=offline: at a person's first consent to a client, and
+	// for access_type=offline: at the user's first consent to a client, and
 	// after that only with prompt=consent.
 	OfflineParameter = "parameter"
 	// OfflineNotAllowed lists offline_access, lets the user consent to it, and
@@ -322,7 +320,7 @@ const (
 	OfflineNotAllowed = "not-allowed"
 )
 
-// Values of Habits.RefuseRegistration.
+// Values of [Habits.ClosedRegistration].
 const (
 	RegistrationAllowlist = "allowlist" // 403, in plain text
 	RegistrationOff       = "off"       // 400, dynamic_client_registration_disabled

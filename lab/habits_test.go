@@ -68,7 +68,7 @@ func TestHabitsJSON(t *testing.T) {
 	}
 }
 
-// TestBadHabits refuses what no server could do.
+// TestBadHabits rejects what no server could do.
 func TestBadHabits(t *testing.T) {
 	for _, raw := range []string{
 		`{"rotation":"sometimes"}`, `{"grace":30}`, `{"grace":"30"}`, `{"graces":"30s"}`, `[]`,
@@ -103,7 +103,7 @@ func TestHabitsAreCopied(t *testing.T) {
 	}
 }
 
-// TestPersonalityJSON writes and reads every personality there is, and refuses
+// TestPersonalityJSON writes and reads every personality there is, and rejects
 // what none could be.
 func TestPersonalityJSON(t *testing.T) {
 	for _, want := range lab.Personalities() {

@@ -83,7 +83,7 @@ func (m inMemory) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// pipeBody is the client's end of an answer. Closing it tells the server that the
+// pipeBody is the client's end of a response. Closing it tells the server that the
 // client has gone.
 type pipeBody struct {
 	*io.PipeReader
@@ -95,7 +95,7 @@ func (b *pipeBody) Close() error {
 	return b.PipeReader.Close()
 }
 
-// pipeWriter is the server's end of an answer.
+// pipeWriter is the server's end of a response.
 type pipeWriter struct {
 	header  http.Header
 	pipe    *io.PipeWriter

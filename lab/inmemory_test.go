@@ -59,7 +59,7 @@ func TestInMemoryFaults(t *testing.T) {
 			lab.Fault{Kind: lab.FaultCutBody, Times: 1},
 		)
 		if _, err := c.try(c.refreshRequest(token)); err == nil {
-			t.Error("cut before: an answer")
+			t.Error("cut before: a response")
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -95,7 +95,7 @@ func TestInMemoryStream(t *testing.T) {
 			}
 			return response
 		}
-		gate := c.server.Hold("mcp:answered")
+		gate := c.server.Hold("mcp:responded")
 		mine := open()
 		mine.Body.Close()
 		if _, err := gate.Wait(t.Context()); err != nil { // the handler has ended

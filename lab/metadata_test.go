@@ -159,7 +159,7 @@ func TestMetadataMembers(t *testing.T) {
 	}
 }
 
-// TestStrangeHost answers under no other name.
+// TestStrangeHost responds under no other name.
 func TestStrangeHost(t *testing.T) {
 	c := start(t, lab.Habits{})
 	for _, target := range []string{c.server.MCPURL(), c.endpoint("/token"), c.endpoint("/authorize")} {
@@ -173,6 +173,6 @@ func TestStrangeHost(t *testing.T) {
 		t.Errorf("counted %d", got)
 	}
 	if !slices.IsSortedFunc(c.server.Requests(), func(a, b lab.Request) int { return a.Number - b.Number }) {
-		t.Error("the diary is not in order")
+		t.Error("the request log is not in order")
 	}
 }

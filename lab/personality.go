@@ -7,12 +7,10 @@ import (
 	"time"
 )
 
-// A Personality is the habit of a real authorization server, by name. What it
-// says of servers is what somebody has reported of them, where Seen says; it
-// promises nothing about today.
+// Personality is the behavior of a real authorization server, with a name. What it states about
+// servers was reported at the places in Seen; it may have changed since.
 //
-// A personality can be written as JSON, in which one of one's own can be given to
-// the command.
+// A personality can be written as JSON, and the command accepts the user's own in that form.
 type Personality struct {
 	// Name is what it is found by.
 	Name string `json:"name"`
@@ -28,17 +26,17 @@ type Personality struct {
 	// Trouble is what requests meet once the first login is over, by endpoint,
 	// for SetFault; from the beginning where no login comes about.
 	Trouble map[string][]Fault `json:"trouble,omitempty"`
-	// Moves says that the MCP server names another authorization server once the
-	// first login is over; see Server.MoveTo.
+	// Moves makes the MCP server name another authorization server once the first login is over;
+	// see [Server.MoveTo].
 	Moves bool `json:"moves,omitempty"`
-	// Forged says that somebody else calls the client's redirect URI, with a code
-	// and a state of his own, before the person has consented.
+	// Forged makes an attacker call the client's redirect URI, with another code and state, before
+	// the user has consented.
 	Forged bool `json:"forged,omitempty"`
-	// PortTaken says that another program has the port of the client's redirect
-	// URI once the first login is over.
+	// PortTaken makes another program listen on the port of the client's redirect URI once the
+	// first login is over.
 	PortTaken bool `json:"port_taken,omitempty"`
-	// Login is what comes of a login by a client that makes no mistake and has
-	// been told nothing: one of the Login constants.
+	// Login is the result of a login by a correct client without configuration: one of the Login
+	// constants.
 	Login string `json:"login,omitempty"`
 	// Tabs is how often such a client opens a browser in its first session. Zero
 	// means once if the login works.
@@ -47,14 +45,14 @@ type Personality struct {
 
 // Values of Personality.Login.
 const (
-	// LoginWorks, the zero value: the client walks in.
+	// LoginWorks, the zero value: the login succeeds.
 	LoginWorks = ""
-	// LoginRefused: it must give up before a browser opens.
+	// LoginNotStarted: the client must stop before a browser opens.
 	LoginNotStarted = "not-started"
-	// LoginDisbelieved: a browser opens, and what comes back from it must not be
-	// believed.
+	// LoginResponseRejected: a browser opens, and the client must reject the authorization
+	// response.
 	LoginResponseRejected = "response-rejected"
-	// LoginFutile: it gets tokens, and the tool is refused nevertheless.
+	// LoginWithoutAccess: the client gets tokens, and the MCP server still rejects the tool call.
 	LoginWithoutAccess = "no-access"
 )
 
@@ -103,10 +101,10 @@ func named(all ...Personality) []Personality {
 	return all
 }
 
-// NoneFirst lists none before the methods that it enforces, and registers
-// client_secret_post whatever was asked. A client that takes the first listed
-// method in its second session never sends its secret, and is refused (seen at
-// WorkOS AuthKit: modelcontextprotocol/csharp-sdk#1611).
+// NoneFirst lists none before the methods that it enforces, and registers client_secret_post
+// whatever was requested. A client that uses the first listed method in its second session never
+// sends its secret, and is rejected (seen at WorkOS AuthKit:
+// modelcontextprotocol/csharp-sdk#1611).
 func NoneFirst() Habits {
 	return Habits{
 		Name:           "none-first",

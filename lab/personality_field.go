@@ -10,7 +10,7 @@ func fieldPersonalities() []Personality {
 	const (
 		over = "Understand that the grant is over."
 		// What a client sees of it: the same refresh token is never of use again.
-		dead = "Says of a dead refresh token "
+		dead = "Returns, for a dead refresh token, "
 	)
 	secrets := []string{MethodPost, MethodBasic}
 	return named(
@@ -23,7 +23,7 @@ func fieldPersonalities() []Personality {
 		},
 		Personality{
 			Name:   "form-client-id-basic",
-			Habit:  "Does the same, and registers client_secret_basic whatever is asked.",
+			Habit:  "Does the same, and registers client_secret_basic whatever is requested.",
 			Seen:   "clients kept from a console of the official Python SDK (metatool-ai/metamcp#342, punkpeye/fastmcp#214)",
 			Client: "Send the same Basic with client_id in the form, once, and remember that.",
 			Habits: Habits{Methods: secrets, RegisterMethod: MethodBasic, FormClientID: true, RevokeWantsSecret: true},
@@ -62,14 +62,14 @@ func fieldPersonalities() []Personality {
 			Name:   "dead-silently",
 			Habit:  dead + "nothing: 401 with an empty body.",
 			Seen:   "gateways in front of an authorization server",
-			Client: "Ask once more, two seconds later; after the same response sign in with the same client.",
+			Client: "Send it once more, two seconds later; after the same response sign in with the same client.",
 			Habits: Habits{DeadGrantStatus: http.StatusUnauthorized, DeadGrantBody: ShapeEmpty},
 		},
 		Personality{
 			Name:   "client-unauthorized",
-			Habit:  "Says of a client that it has forgotten 401 unauthorized.",
+			Habit:  "Returns 401 unauthorized for a client that it has forgotten.",
 			Seen:   "servers behind cloudflare/workers-oauth-provider#154",
-			Client: "Ask once more, two seconds later; after the same response find out that the client is gone, and register anew, once.",
+			Client: "Send it once more, two seconds later; after the same response find out that the client is unknown, and register anew, once.",
 			Habits: Habits{UnknownClientBody: `{"error":"unauthorized"}`},
 		},
 		Personality{

@@ -2,7 +2,7 @@ package lab
 
 import "net/http"
 
-// originPersonalities are about where a server says that something is.
+// originPersonalities are about the places that a server names.
 func originPersonalities() []Personality {
 	return named(
 		Personality{
@@ -44,7 +44,7 @@ func originPersonalities() []Personality {
 			Name:   "hostile-browser",
 			Habit:  "Names a link-local address as its authorization endpoint.",
 			Seen:   "server-side request forgery through the browser (MCP security best practices)",
-			Client: "Refuse before a browser opens.",
+			Client: "Stop before a browser opens.",
 			Habits: Habits{Endpoints: map[string]string{"authorization_endpoint": "https://169.254.169.254/latest/meta-data"}},
 			Login:  LoginNotStarted,
 		},

@@ -2,8 +2,8 @@ package lab
 
 import "net/http"
 
-// negotiationPersonalities are about what a registration may ask for, and what of it
-// is taken back later.
+// negotiationPersonalities are about what a registration may request, and what a server accepts
+// of it later.
 func negotiationPersonalities() []Personality {
 	secret := true
 	return named(

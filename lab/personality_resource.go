@@ -6,8 +6,8 @@ import "net/http"
 func resourcePersonalities() []Personality {
 	return named(
 		Personality{
-			Name:   "resource-refused",
-			Habit:  "Refuses the resource parameter wherever it comes.",
+			Name:   "resource-rejected",
+			Habit:  "Rejects the resource parameter in every request.",
 			Seen:   "Microsoft Entra, AADSTS9010010 (punkpeye/mcp-remote#217, modelcontextprotocol/python-sdk#2578)",
 			Client: "Go on without it, and remember.",
 			Habits: Habits{Resource: ResourceRejected},
@@ -15,7 +15,7 @@ func resourcePersonalities() []Personality {
 		},
 		Personality{
 			Name:   "resource-demanded",
-			Habit:  "Wants the same resource on every leg; a refresh without it gets 400, and the refresh token is spent.",
+			Habit:  "Wants the same resource on every leg; a refresh without it gets 400, and the refresh token becomes invalid.",
 			Seen:   "AWS (CommandCodeAI/command-code#692), Atlassian (anomalyco/opencode#34592), Sentry (anomalyco/opencode#46316)",
 			Client: "Send identical bytes on every leg.",
 			Habits: Habits{Resource: ResourceRequired},
@@ -36,7 +36,7 @@ func resourcePersonalities() []Personality {
 		},
 		Personality{
 			Name:   "resource-query",
-			Habit:  "Names the resource with a query that nobody asked with.",
+			Habit:  "Names the resource with a query that the server URL does not have.",
 			Seen:   "Sentry (anomalyco/opencode#46316, getsentry/sentry-mcp, pull request 837)",
 			Client: "Send the metadata's own string.",
 			Habits: Habits{ResourceName: NameQuery, Resource: ResourceRequired},
@@ -45,7 +45,7 @@ func resourcePersonalities() []Personality {
 }
 
 // discoveryPersonalities are about where the servers describe themselves, and
-// whom they name.
+// which others they name.
 func discoveryPersonalities() []Personality {
 	down := []Fault{{Kind: FaultStatus, Status: http.StatusServiceUnavailable}}
 	return named(
@@ -58,9 +58,9 @@ func discoveryPersonalities() []Personality {
 		},
 		Personality{
 			Name:   "issuer-elsewhere",
-			Habit:  "Has metadata with the issuer of somebody else.",
+			Habit:  "Has metadata with the issuer of another server.",
 			Seen:   "PagerDuty (PagerDuty/pagerduty-mcp-server#169)",
-			Client: "Refuse, and say why.",
+			Client: "Stop, and report why.",
 			Habits: Habits{MetadataIssuer: "https://issuer.elsewhere.test"},
 			Login:  LoginNotStarted,
 		},
@@ -109,7 +109,7 @@ func discoveryPersonalities() []Personality {
 		},
 		Personality{
 			Name:    "metadata-down",
-			Habit:   "Answers every well-known document with 503 after the first login.",
+			Habit:   "Responds to every well-known request with 503 after the first login.",
 			Seen:    "any server on a bad day (langchain-ai/deepagents, pull request 3685)",
 			Client:  "Refresh at the stored token endpoint.",
 			Trouble: map[string][]Fault{"server_metadata": down, "resource_metadata": down},

@@ -1,20 +1,20 @@
 package lab
 
-// scopePersonalities are about what is asked for and granted.
+// scopePersonalities are about the scopes that are requested and granted.
 func scopePersonalities() []Personality {
 	return named(
 		Personality{
 			Name:   "offline-listed",
 			Habit:  "Gives refresh tokens for offline_access, which it lists.",
 			Seen:   "better-auth (buildinternet/uploads#911), Microsoft Entra (vishalsachdev/canvas-mcp#146)",
-			Client: "Ask for it.",
+			Client: "Request it.",
 			Habits: Habits{Offline: OfflineListed, ScopesSupported: []string{"tools"}},
 		},
 		Personality{
 			Name:   "offline-forbidden",
-			Habit:  "Lists offline_access and refuses who asks for it; the MCP server wants the other scope that is listed.",
+			Habit:  "Lists offline_access and rejects requests for it; the MCP server wants the other scope that is listed.",
 			Seen:   "Authelia (anthropics/claude-code#41610)",
-			Client: "Ask again without, and say that the login ends with its access token.",
+			Client: "Request again without it, and report that the login ends with its access token.",
 			Habits: Habits{Offline: OfflineForbidden, ScopesSupported: []string{"tools"}, EntryScope: "tools"},
 			Tabs:   2,
 		},
@@ -22,7 +22,7 @@ func scopePersonalities() []Personality {
 			Name:   "google-offline",
 			Habit:  "Does not know offline_access; gives a refresh token for access_type=offline with prompt=consent.",
 			Seen:   "Google (can1357/oh-my-pi#12438, NousResearch/hermes-agent#117510)",
-			Client: "Ask like that.",
+			Client: "Send these parameters.",
 			Habits: Habits{
 				Offline: OfflineParameter, Rotation: RotateNone, ServerForm: ServerOIDCInsert,
 				ScopesSupported: []string{"openid", "email", "profile"},
@@ -30,24 +30,24 @@ func scopePersonalities() []Personality {
 		},
 		Personality{
 			Name:   "step-up",
-			Habit:  "Answers the tool with 403 insufficient_scope, which names the missing scope and no other, and takes nobody who has only that.",
+			Habit:  "Responds to the tool call with 403 insufficient_scope, which names only the missing scope, and rejects a token with that scope alone.",
 			Seen:   "the case of MCP's SEP-2350 (anthropics/claude-code#44652)",
-			Client: "Ask for the union of the scopes, in a new authorization.",
+			Client: "Request the union of the scopes, in a new authorization.",
 			Habits: Habits{ChallengeScope: "tools", EntryScope: "tools", RequiredScope: "tools:call"},
 			Tabs:   2,
 		},
 		Personality{
 			Name:   "step-up-never",
-			Habit:  "Answers the same, and never grants that scope.",
+			Habit:  "Responds in the same way, and never grants that scope.",
 			Seen:   "servers whose administrator allows it to others only (modelcontextprotocol/typescript-sdk#1582)",
-			Client: "Ask once, and give up.",
+			Client: "Request it once, and then stop.",
 			Habits: Habits{ChallengeScope: "tools", RequiredScope: "tools:call", NeverGrant: []string{"tools:call"}},
 			Tabs:   2,
 			Login:  LoginWithoutAccess,
 		},
 		Personality{
 			Name:   "lazy-auth",
-			Habit:  "Lets everybody initialize and list, and answers 401 at the call.",
+			Habit:  "Accepts initialize and list without a token, and responds with 401 to the call.",
 			Seen:   "Google's MCP servers (danny-avila/LibreChat#13249, home-assistant/core#180546)",
 			Client: "Sign in at the call, and repeat it.",
 			Habits: Habits{LazyAuth: true},
@@ -74,9 +74,9 @@ func issPersonalities() []Personality {
 		},
 		Personality{
 			Name:   "iss-wrong",
-			Habit:  "Announces it, and sends the issuer of somebody else.",
+			Habit:  "Announces it, and sends the issuer of another server.",
 			Seen:   "a mix-up attack (RFC 9207 section 1)",
-			Client: "Refuse what came back.",
+			Client: "Reject the authorization response.",
 			Habits: Habits{Iss: IssWrong},
 			Login:  LoginResponseRejected,
 		},
@@ -84,7 +84,7 @@ func issPersonalities() []Personality {
 			Name:   "iss-missing",
 			Habit:  "Announces it, and sends none.",
 			Seen:   "FastMCP until the middle of 2026 (PrefectHQ/fastmcp#4432), and a mix-up attack",
-			Client: "Refuse what came back.",
+			Client: "Reject the authorization response.",
 			Habits: Habits{Iss: IssMissing},
 			Login:  LoginResponseRejected,
 		},

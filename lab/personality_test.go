@@ -136,7 +136,7 @@ var shown = map[string]func(t *testing.T, c *hand){
 		c.wantLost(first)
 		c.refresh(first, nil).is(t, 200, "")
 	},
-	"lost-answer": func(t *testing.T, c *hand) {
+	"lost-response": func(t *testing.T, c *hand) {
 		first := c.login(nil).text("refresh_token")
 		c.wantLost(first)
 		c.refresh(first, nil).is(t, 400, "invalid_grant")
@@ -177,7 +177,7 @@ var shown = map[string]func(t *testing.T, c *hand){
 			t.Errorf("no JWT")
 		}
 	},
-	"form-answers": func(t *testing.T, c *hand) {
+	"form-responses": func(t *testing.T, c *hand) {
 		r := c.refresh("x", nil)
 		values, err := url.ParseQuery(r.raw)
 		if err != nil || values.Get("error") != "invalid_grant" || strings.Contains(r.header.Get("Content-Type"), "json") {
@@ -191,12 +191,12 @@ var shown = map[string]func(t *testing.T, c *hand){
 			t.Errorf("refreshed: %d %s", r.status, r.raw)
 		}
 	},
-	"resource-refused": func(t *testing.T, c *hand) {
+	"resource-rejected": func(t *testing.T, c *hand) {
 		if got := c.authorize(nil).Get("error"); got != "invalid_target" {
 			t.Errorf("authorize: %q", got)
 		}
 		if got := c.authorize(url.Values{"resource": {""}}).Get("code"); got == "" {
-			t.Errorf("refused without it")
+			t.Errorf("rejected without it")
 		}
 	},
 	"resource-demanded": func(t *testing.T, c *hand) {
@@ -371,7 +371,7 @@ var shown = map[string]func(t *testing.T, c *hand){
 	"slash-redirect-301": wantSlash(301),
 	"hostile-browser":    wantEndpoint("authorization_endpoint", "https://169.254."),
 
-	// Not a habit of the server: the suite's person shows it.
+	// Not a habit of the server: the suite's user shows it.
 	"forged-callback": func(_ *testing.T, c *hand) { c.wantLogin() },
 	"hostile-script":  wantEndpoint("authorization_endpoint", "javascript:"),
 	"hostile-file":    wantEndpoint("authorization_endpoint", "file:"),

@@ -18,32 +18,32 @@ func rotationPersonalities() []Personality {
 		},
 		Personality{
 			Name:    "rotates-with-grace",
-			Habit:   "Takes a spent refresh token again for a while; here the first answer gets lost.",
+			Habit:   "Accepts a used refresh token again for a while; here the first response gets lost.",
 			Seen:    "Linear: 30 minutes (anthropics/claude-code#85236); Okta, Amazon Cognito: up to a minute (their documentation)",
-			Client:  "Ask again for an answer that was lost.",
+			Client:  "Repeat a request whose response was lost.",
 			Habits:  Habits{Rotation: RotateGrace, Grace: 30 * time.Second},
 			Trouble: lost,
 		},
 		Personality{
-			Name:    "lost-answer",
+			Name:    "lost-response",
 			Habit:   "Rotates strictly, and the connection is cut after it has.",
 			Seen:    "any server without grace, behind any network",
-			Client:  "Sign in once more with the same client, say why, and do not loop.",
+			Client:  "Sign in once more with the same client, report why, and do not loop.",
 			Habits:  Habits{Rotation: RotateStrict},
 			Trouble: lost,
 		},
 		Personality{
 			Name:   "keeps-refresh-token",
-			Habit:  "Answers a refresh without a refresh token.",
+			Habit:  "Responds to a refresh without a refresh token.",
 			Seen:   "Google, Okta with persistent tokens (modelcontextprotocol/python-sdk#2270), Wiz (knowsuchagency/mcp2cli#58)",
 			Client: "Keep the one it has.",
 			Habits: Habits{Rotation: RotateNone},
 		},
 		Personality{
 			Name:   "flaky",
-			Habit:  "Answers a refresh with 503, 429, an HTML page with 502, nothing for two seconds, and a reset connection, one after the other.",
+			Habit:  "Responds to refreshes with 503, 429, an HTML page with 502, nothing for two seconds, and a reset connection, one after the other.",
 			Seen:   "everywhere (google-gemini/gemini-cli#29048)",
-			Client: "Lose nothing, open no browser, and walk in when it is over.",
+			Client: "Lose nothing, open no browser, and refresh when it is over.",
 			Trouble: map[string][]Fault{"token:refresh": {
 				{Kind: FaultStatus, Status: http.StatusServiceUnavailable, Times: 1},
 				{Kind: FaultStatus, Status: http.StatusTooManyRequests, RetryAfter: "1", Times: 1},
@@ -55,13 +55,13 @@ func rotationPersonalities() []Personality {
 	)
 }
 
-// expiryPersonalities are about how long an access token is said to live.
+// expiryPersonalities are about the stated lifetime of access tokens.
 func expiryPersonalities() []Personality {
-	const use = "Unknown is unknown: use the token until it is refused, then refresh."
+	const use = "Unknown is unknown: use the token until it is rejected, then refresh."
 	return named(
 		Personality{
 			Name:   "no-expiry",
-			Habit:  "Does not say how long access tokens live.",
+			Habit:  "Does not report how long access tokens live.",
 			Seen:   "GitHub OAuth Apps (Consensys/ask-o11y-plugin, pull request 187)",
 			Client: use,
 			Habits: Habits{ExpiresIn: ExpiresOmitted},
@@ -82,7 +82,7 @@ func expiryPersonalities() []Personality {
 		},
 		Personality{
 			Name:   "jwt-expiry",
-			Habit:  "Says the expiry nowhere but in the access token, a JWT.",
+			Habit:  "States the expiry only in the access token, a JWT.",
 			Seen:   "servers with JWT access tokens and no expires_in",
 			Client: use,
 			Habits: Habits{ExpiresIn: ExpiresOmitted, AccessTokenJWT: true},
@@ -90,26 +90,26 @@ func expiryPersonalities() []Personality {
 	)
 }
 
-// answerPersonalities are about the shape of what the token endpoint says.
+// responsePersonalities are about the form of the token endpoint's responses.
 func responsePersonalities() []Personality {
 	return named(
 		Personality{
-			Name:   "form-answers",
-			Habit:  "Answers form-encoded, errors too.",
+			Name:   "form-responses",
+			Habit:  "Responds form-encoded, errors too.",
 			Seen:   "GitHub (vercel/ai#10899, modelcontextprotocol/python-sdk#1523)",
 			Client: "Read that as well as JSON.",
 			Habits: Habits{FormResponses: true},
 		},
 		Personality{
 			Name:   "errors-in-200",
-			Habit:  "Answers errors with status 200.",
+			Habit:  "Returns errors with status 200.",
 			Seen:   "GitHub (modelcontextprotocol/typescript-sdk#1342), Slack (anthropics/claude-code#33704)",
-			Client: "Believe the error, not the status.",
+			Client: "Use the error, not the status.",
 			Habits: Habits{ErrorsIn200: true},
 		},
 		Personality{
 			Name:   "odd-error-code",
-			Habit:  "Says unauthorized_client of a dead refresh token.",
+			Habit:  "Returns unauthorized_client for a dead refresh token.",
 			Seen:   "Atlassian (openai/codex#27165)",
 			Client: "Understand that the grant is over.",
 			Habits: Habits{DeadGrant: "unauthorized_client"},

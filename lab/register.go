@@ -120,16 +120,19 @@ func (s *Server) addSecret(c *client, now time.Time, document map[string]any) {
 // manage serves the deletion of a registration (RFC 7592 section 2.3).
 func (s *Server) manage(x *exchange) response {
 	if x.r.Method != http.MethodDelete {
-		return oauthError(http.StatusMethodNotAllowed, "invalid_request", "only DELETE is supported")
+		return oauthError(http.StatusMethodNotAllowed, "invalid_request",
+			"only DELETE is supported")
 	}
 	token, _ := bearer(x.r)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, c := range s.state.clients {
-		if c.managementURL != "" && strings.HasSuffix(c.managementURL, x.r.URL.Path) && token == c.management {
+		if c.managementURL != "" && strings.HasSuffix(c.managementURL, x.r.URL.Path) &&
+			token == c.management {
 			delete(s.state.clients, id)
 			return response{status: http.StatusNoContent}
 		}
 	}
-	return oauthError(http.StatusUnauthorized, "invalid_token", "not the registration access token of a client")
+	return oauthError(http.StatusUnauthorized, "invalid_token",
+		"not the registration access token of a client")
 }

@@ -37,7 +37,7 @@ func (r RegistrationRule) check() error {
 	return nil
 }
 
-// registrationRequest is what a client asks to be registered with.
+// registrationRequest is the metadata with which a client registers (RFC 7591 section 2).
 type registrationRequest struct {
 	ClientName      string   `json:"client_name"`
 	RedirectURIs    []string `json:"redirect_uris"`

@@ -11,8 +11,7 @@ import (
 	"time"
 )
 
-// Request is what is kept of one request. It holds no secret: where one was,
-// there is its Fingerprint.
+// Request is the record of one request. It holds no secret: each is replaced by its [Fingerprint].
 type Request struct {
 	Number   int       // 1 for the first since Start or Reset
 	Time     time.Time // of arrival, by the server's clock
@@ -32,11 +31,11 @@ type Request struct {
 	RPC              string // the JSON-RPC method of an MCP request
 	RegistrationBody string // the body of a registration
 
-	Status int    // of the answer; 0 if there is none yet, or never was
-	Error  string // the OAuth error code of the answer
+	Status int    // of the response; 0 if there is none, or not yet
+	Error  string // the OAuth error code of the response
 }
 
-// String is a line that may be shown to anybody.
+// String returns a line without secrets.
 func (r Request) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d %s %s %s → %d", r.Number, r.Endpoint, r.Method, r.Path, r.Status)
@@ -51,8 +50,8 @@ func (r Request) String() string {
 	return b.String()
 }
 
-// Fingerprint names a secret without telling it: tests compare it with that of
-// a secret they know. An empty secret has an empty one.
+// Fingerprint returns a hash of a secret, for tests to compare with that of a secret that they
+// know. It is empty for an empty secret.
 func Fingerprint(secret string) string {
 	if secret == "" {
 		return ""
@@ -61,13 +60,13 @@ func Fingerprint(secret string) string {
 	return "sha256:" + base64.RawURLEncoding.EncodeToString(sum[:9])
 }
 
-// diary is what happened. It is guarded by Server.mu.
+// requestLog is the requests so far. It is guarded by Server.mu.
 type requestLog struct {
 	requests []*Request
 	counts   map[string]int
 }
 
-// secretParams are the parameters that are replaced in the diary.
+// secretParams are the parameters that are replaced in the request log.
 var secretParams = [...]string{
 	"code", "code_verifier", "client_secret", "refresh_token", "access_token", "token", "state", "client_assertion",
 }
@@ -75,7 +74,7 @@ var secretParams = [...]string{
 // secretHeaders likewise.
 var secretHeaders = [...]string{"Authorization", "Proxy-Authorization", "Cookie"}
 
-// record writes a request that has just come into the diary.
+// record adds a request that has just been received to the request log.
 func (s *Server) record(x *exchange) {
 	r := Request{
 		Time:       s.clock.now(),
@@ -127,7 +126,7 @@ func fingerprints(values []string) []string {
 	return out
 }
 
-// settle adds the outcome of a request to the diary.
+// recordStatus adds the status and the error code of a response to the request log.
 func (s *Server) recordStatus(x *exchange, status int, code string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -167,7 +166,7 @@ func (s *Server) Counts() map[string]int {
 	return out
 }
 
-// Reset empties the diary and the audit, clears every fault and releases every
+// Reset empties the request log and the audit, clears every fault and releases every
 // gate. Clients and tokens stay.
 func (s *Server) Reset() {
 	s.mu.Lock()

@@ -41,7 +41,8 @@ func (s *Server) mcp(x *exchange) response {
 	if !ok {
 		return s.unauthorized(http.StatusUnauthorized, "invalid_token", s.habits.ChallengeScope)
 	}
-	if entry := s.habits.EntryScope; entry != "" && !slices.Contains(strings.Fields(caller.Scope), entry) {
+	if entry := s.habits.EntryScope; entry != "" &&
+		!slices.Contains(strings.Fields(caller.Scope), entry) {
 		return s.unauthorized(http.StatusForbidden, "insufficient_scope", entry)
 	}
 	if required := s.habits.RequiredScope; required != "" && x.rpc == "tools/call" &&

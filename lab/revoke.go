@@ -3,7 +3,7 @@ package lab
 import "net/http"
 
 // revoke serves token revocation (RFC 7009): a refresh token takes its family
-// with it, an access token goes alone, and a token that nobody knows is no error.
+// with it, an access token goes alone, and an unknown token is no error.
 func (s *Server) revoke(x *exchange) response {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -18,7 +18,8 @@ func (s *Server) revoke(x *exchange) response {
 		return *failed
 	}
 	if s.habits.RevokeWantsSecret && !x.form.Has("client_secret") {
-		return s.tokenError(http.StatusBadRequest, "invalid_request", "client_secret: Field required")
+		return s.tokenError(http.StatusBadRequest, "invalid_request",
+			"client_secret: Field required")
 	}
 	token := x.form.Get("token")
 	if token == "" {

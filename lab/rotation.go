@@ -24,16 +24,17 @@ func (s *Server) exchangeRefresh(c *client, form url.Values) response {
 		s.state.audit.Rejected++
 		return s.deadGrant("the grant is revoked")
 	}
-	if s.habits.GrantsEnforced && len(c.GrantTypes) > 0 && !slices.Contains(c.GrantTypes, "refresh_token") {
+	if s.habits.GrantsEnforced && len(c.GrantTypes) > 0 &&
+		!slices.Contains(c.GrantTypes, "refresh_token") {
 		return s.tokenError(http.StatusBadRequest, "unauthorized_client", "the client is not registered for refresh_token")
 	}
-	if refused := s.checkResource(form, s.boundResource(f.resource)); refused != "" {
+	if rejected := s.checkResource(form, s.boundResource(f.resource)); rejected != "" {
 		if s.habits.Resource == ResourceRequired {
 			s.markUsed(t)
 			t.noGrace = true
 		}
 		s.state.audit.Rejected++
-		return s.tokenError(http.StatusBadRequest, "invalid_target", refused)
+		return s.tokenError(http.StatusBadRequest, "invalid_target", rejected)
 	}
 	if wrong := s.checkRefreshScope(form); wrong != nil {
 		s.state.audit.Rejected++
@@ -146,14 +147,14 @@ func (s *Server) newRefresh(f *family, generation int) *refreshToken {
 	return t
 }
 
-// spend marks a refresh token as used, the first time.
+// markUsed records the first use of a refresh token.
 func (s *Server) markUsed(t *refreshToken) {
 	if t.usedAt.IsZero() {
 		t.usedAt = s.clock.now()
 	}
 }
 
-// deadGrant is the answer to a refresh token that does not work any more.
+// deadGrant returns the response to a refresh token that is no longer valid.
 func (s *Server) deadGrant(why string) response {
 	code := s.habits.DeadGrant
 	if code == "" {
@@ -188,10 +189,10 @@ func (s *Server) checkRefreshScope(form url.Values) *response {
 // Audit is what the authorization server counted since Start or Reset.
 type Audit struct {
 	Codes           int // codes exchanged
-	CodeReuses      int // codes that came again
+	CodeReuses      int // codes that were sent again
 	Refreshes       int // refreshes that were granted
-	Rejected        int // refreshes that were refused, client authentication aside
-	Reuses          int // spent refresh tokens that came again, forgiven or not
+	Rejected        int // refreshes that were rejected, client authentication aside
+	Reuses          int // used refresh tokens that were sent again, accepted or not
 	EndedSecrets    int // requests with a secret that was right, and past its end
 	FamiliesRevoked int // grants revoked: for reuse, by request, by the test
 

@@ -68,7 +68,7 @@ func (m *mcpServer) set(session string, open bool) {
 	m.sessions[session] = open
 }
 
-// post answers one JSON-RPC message.
+// post responds to one JSON-RPC message.
 func (m *mcpServer) post(w http.ResponseWriter, r *http.Request) {
 	var message rpcMessage
 	if err := json.NewDecoder(r.Body).Decode(&message); err != nil {
@@ -96,7 +96,7 @@ func (m *mcpServer) post(w http.ResponseWriter, r *http.Request) {
 		reply.Error = &rpcError{Code: -32601, Message: "method not found"}
 	}
 	w.Header().Set("Content-Type", "application/json")
-	// A client that has gone needs no answer.
+	// The client may have disconnected.
 	_ = json.NewEncoder(w).Encode(reply)
 }
 
@@ -120,14 +120,14 @@ func builtinTools() []any {
 	return []any{
 		map[string]any{
 			"name":        "echo",
-			"description": "Says what it is told.",
+			"description": "Returns its argument.",
 			"inputSchema": map[string]any{
 				"type": "object", "properties": map[string]any{"text": text}, "required": []string{"text"},
 			},
 		},
 		map[string]any{
 			"name":        "whoami",
-			"description": "Says which client is calling.",
+			"description": "Returns the calling client.",
 			"inputSchema": map[string]any{"type": "object"},
 		},
 	}

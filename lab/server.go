@@ -136,7 +136,7 @@ func (s *Server) serve(listener net.Listener) {
 	}
 	s.listening = append(s.listening, server)
 	s.requests.Go(func() {
-		// It returns when Close closes it; there is nobody to tell anything else.
+		// It returns when Close closes it; any other error has no reader.
 		_ = server.Serve(listener)
 	})
 }

@@ -127,12 +127,12 @@ func TestDiaryHasNoSecrets(t *testing.T) {
 		}
 	}
 	if !refreshed {
-		t.Error("the refresh is not in the diary")
+		t.Error("the refresh is not in the request log")
 	}
 }
 
 // TestExactUnderLoad has many clients at once: nothing is lost, and of many that
-// spend one refresh token one succeeds.
+// use one refresh token one succeeds.
 func TestExactUnderLoad(t *testing.T) {
 	const clients = 20
 	c := start(t, lab.Habits{Rotation: lab.RotateStrictKeep})
@@ -166,7 +166,7 @@ func TestExactUnderLoad(t *testing.T) {
 	}
 }
 
-// TestClock moves the server's time and nobody else's.
+// TestClock moves the server's time and no one else's.
 func TestClock(t *testing.T) {
 	noon := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
 	c := start(t, lab.Habits{})
@@ -189,7 +189,7 @@ func TestClock(t *testing.T) {
 	c.do(c.tokenRequest(c.codeForm(code, nil))).is(t, http.StatusBadRequest, "invalid_grant")
 }
 
-// TestReset empties the diary; what the server knows stays.
+// TestReset empties the request log; what the server knows stays.
 func TestReset(t *testing.T) {
 	c := start(t, lab.Habits{})
 	tokens := c.login(nil)
@@ -216,7 +216,7 @@ func TestReset(t *testing.T) {
 	}
 }
 
-// TestClose ends what hangs, and closed servers answer nobody.
+// TestClose ends what hangs, and closed servers do not respond.
 func TestClose(t *testing.T) {
 	c := start(t, lab.Habits{})
 	gate := c.server.Hold("token:received")
@@ -242,7 +242,7 @@ func TestClose(t *testing.T) {
 	c.server.Close()
 	for range 2 {
 		if err := <-failed; err == nil {
-			t.Error("a request got an answer from a closed server")
+			t.Error("a request got a response from a closed server")
 		}
 	}
 	if _, err := c.try(c.request(http.MethodGet, c.server.MCPURL(), "")); err == nil {

@@ -44,7 +44,7 @@ type state struct {
 	lifetime time.Duration // of access tokens, if not zero instead of the habit's
 	// secretLife is that of client secrets, if not zero instead of the habit's.
 	secretLife time.Duration
-	consented  map[string]bool // clients that the person has consented to
+	consented  map[string]bool // clients that the user has consented to
 }
 
 func newState() state {
@@ -100,9 +100,9 @@ type refreshToken struct {
 	value      string
 	family     *family
 	generation int
-	usedAt     time.Time // zero: not spent
+	usedAt     time.Time // zero: not used
 	successor  *refreshToken
-	noGrace    bool // spent by a habit that forgives nothing
+	noGrace    bool // used, without a grace period
 }
 
 // accessToken is what the MCP server takes.
@@ -114,8 +114,7 @@ type accessToken struct {
 	revoked bool
 }
 
-// secret makes a value that nobody can guess, remembered for Secrets. The caller
-// holds s.mu.
+// secret returns a random value, kept for [Server.Secrets]. The caller holds s.mu.
 func (s *Server) secret(prefix, suffix string) string {
 	value := newID(prefix) + suffix
 	s.state.secrets = append(s.state.secrets, value)
@@ -157,8 +156,8 @@ func (s *Server) Clients() []ConfiguredClient {
 	return out
 }
 
-// ForgetClients forgets every client: the authorization endpoint shows a page
-// that says so, the token endpoint answers invalid_client.
+// ForgetClients forgets every client: the authorization endpoint shows the page
+// for unknown clients, the token endpoint returns invalid_client.
 func (s *Server) ForgetClients() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -194,7 +193,7 @@ func (s *Server) SetSecretLifetime(life time.Duration) {
 	s.state.secretLife = life
 }
 
-// RevokeAccessTokens makes the MCP server refuse the access tokens issued so
+// RevokeAccessTokens makes the MCP server reject the access tokens issued so
 // far, however long they were to live. Refresh tokens stay.
 func (s *Server) RevokeAccessTokens() {
 	s.mu.Lock()
@@ -221,8 +220,8 @@ func (s *Server) revokeFamily(f *family) {
 	}
 }
 
-// Secrets returns every secret that was handed out or configured, and those that
-// clients made: client secrets, codes, tokens, code verifiers. A test looks for them where none may be.
+// Secrets returns every secret that was handed out or configured, and those that clients made:
+// client secrets, codes, tokens, code verifiers. A test looks for them where none may be.
 func (s *Server) Secrets() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -21,11 +21,14 @@ func (s *Server) token(x *exchange) response {
 	form := x.form
 	switch {
 	case x.r.Method != http.MethodPost:
-		return s.tokenError(http.StatusMethodNotAllowed, "invalid_request", "the token endpoint wants POST")
+		return s.tokenError(http.StatusMethodNotAllowed, "invalid_request",
+			"the token endpoint wants POST")
 	case x.r.URL.RawQuery != "":
-		return s.tokenError(http.StatusBadRequest, "invalid_request", "parameters belong in the body")
+		return s.tokenError(http.StatusBadRequest, "invalid_request",
+			"parameters belong in the body")
 	case repeated(form) != "":
-		return s.tokenError(http.StatusBadRequest, "invalid_request", repeated(form)+" is given twice")
+		return s.tokenError(http.StatusBadRequest, "invalid_request",
+			repeated(form)+" is given twice")
 	}
 	c, failed := s.authenticate(x)
 	if failed != nil {
@@ -40,17 +43,19 @@ func (s *Server) token(x *exchange) response {
 	case "refresh_token":
 		return s.exchangeRefresh(c, form)
 	default:
-		return s.tokenError(http.StatusBadRequest, "unsupported_grant_type", "authorization_code or refresh_token")
+		return s.tokenError(http.StatusBadRequest, "unsupported_grant_type",
+			"authorization_code or refresh_token")
 	}
 }
 
-// spendOnBadClient spends the grant of a request whose client authentication
-// failed, as some servers do.
+// useOnBadClient marks the grant of a request as used whose client authentication failed, as some
+// servers do.
 func (s *Server) useOnBadClient(form url.Values) {
 	if c := s.state.codes[form.Get("code")]; c != nil && s.habits.CodeUsedOnBadClient {
 		c.used = true
 	}
-	if t := s.state.refresh[form.Get("refresh_token")]; t != nil && s.habits.RefreshUsedOnBadClient {
+	if t := s.state.refresh[form.Get("refresh_token")]; t != nil &&
+		s.habits.RefreshUsedOnBadClient {
 		s.markUsed(t)
 		t.noGrace = true
 	}
@@ -76,8 +81,8 @@ func (s *Server) exchangeCode(c *client, form url.Values) response {
 	case !now.Before(granted.ends):
 		return bad("the code has expired")
 	}
-	if refused := s.checkResource(form, s.boundResource(granted.resource)); refused != "" {
-		return s.tokenError(http.StatusBadRequest, "invalid_target", refused)
+	if rejected := s.checkResource(form, s.boundResource(granted.resource)); rejected != "" {
+		return s.tokenError(http.StatusBadRequest, "invalid_target", rejected)
 	}
 	granted.used = true
 	if form.Get("redirect_uri") != granted.redirectURI {
@@ -90,7 +95,8 @@ func (s *Server) exchangeCode(c *client, form url.Values) response {
 		return bad("code_verifier does not match")
 	}
 	s.state.secrets = append(s.state.secrets, form.Get("code_verifier"))
-	if s.habits.Offline == OfflineNotAllowed && slices.Contains(strings.Fields(granted.scope), scopeOffline) {
+	if s.habits.Offline == OfflineNotAllowed &&
+		slices.Contains(strings.Fields(granted.scope), scopeOffline) {
 		return s.tokenError(http.StatusBadRequest, "not_allowed", "Offline tokens not allowed for the user or client")
 	}
 	f := s.newFamily(c.ID, granted.resource, granted.scope)
@@ -114,7 +120,7 @@ func (s *Server) boundResource(resource string) string {
 // issued is what a token request has produced.
 type issued struct {
 	access  string
-	refresh string // "" if the answer carries none
+	refresh string // "" if the response has none
 	scope   string
 	life    time.Duration
 }
@@ -165,7 +171,7 @@ func (s *Server) signJWT(f *family, scope string, ends time.Time) string {
 	return text + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// grantAnswer is a successful answer (RFC 6749 section 5.1).
+// grantResponse returns a successful response (RFC 6749 section 5.1).
 func (s *Server) grantResponse(out issued) response {
 	// Rounded up: a life of 50 ms is not expires_in 0, which is a habit.
 	seconds := int64((out.life + time.Second - 1) / time.Second)
@@ -187,8 +193,8 @@ func (s *Server) grantResponse(out issued) response {
 	return s.tokenResponse(http.StatusOK, document)
 }
 
-// errorAnswer is a token endpoint error (RFC 6749 section 5.2), in the form that
-// the habits have for it.
+// tokenError returns an error response of the token endpoint (RFC 6749 section 5.2), in the form
+// that the habits select.
 func (s *Server) tokenError(status int, code, description string) response {
 	if s.habits.ErrorsIn200 {
 		status = http.StatusOK
@@ -202,8 +208,8 @@ func (s *Server) tokenError(status int, code, description string) response {
 	return a
 }
 
-// literalError is a token endpoint error with the body that the habits have for
-// it; the diary calls it by its code.
+// literalError returns an error response of the token endpoint with a body from the habits; code is
+// for the request log.
 func (s *Server) literalError(status int, body, code string) response {
 	if body == ShapeEmpty {
 		return response{status: status, header: make(http.Header), code: code}
@@ -236,5 +242,6 @@ func (s *Server) tokenResponse(status int, document map[string]any) response {
 // narrower reports whether every scope of part is in whole.
 func narrower(part, whole string) bool {
 	all := strings.Fields(whole)
-	return !slices.ContainsFunc(strings.Fields(part), func(scope string) bool { return !slices.Contains(all, scope) })
+	return !slices.ContainsFunc(strings.Fields(part),
+		func(scope string) bool { return !slices.Contains(all, scope) })
 }

@@ -80,8 +80,8 @@ func TestExpiresIn(t *testing.T) {
 	}
 }
 
-// TestFormAnswers reads a form-encoded answer.
-func TestFormAnswers(t *testing.T) {
+// TestFormResponses reads a form-encoded response.
+func TestFormResponses(t *testing.T) {
 	c := start(t, lab.Habits{FormResponses: true})
 	answer := c.do(c.tokenRequest(c.codeForm(c.authorize(nil).Get("code"), nil)))
 	values, err := url.ParseQuery(answer.raw)
@@ -123,7 +123,7 @@ func TestResourceHabits(t *testing.T) {
 	}{
 		{"required, missing", lab.Habits{Resource: lab.ResourceRequired}, url.Values{"resource": {""}}},
 		{"required, slash", lab.Habits{Resource: lab.ResourceRequired}, url.Values{"resource": {"SLASH"}}},
-		{"refused", lab.Habits{Resource: lab.ResourceRejected}, nil},
+		{"rejected", lab.Habits{Resource: lab.ResourceRejected}, nil},
 		{"checked", lab.Habits{}, url.Values{"resource": {"https://example.com"}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -189,10 +189,10 @@ func TestScopes(t *testing.T) {
 
 	access := tokens.text("access_token")
 	const echo = `{"name":"echo","arguments":{"text":"x"}}`
-	refused := c.call(access, "tools/call", echo)
-	challenge := refused.header.Get("WWW-Authenticate")
-	if refused.status != http.StatusForbidden || !strings.Contains(challenge, `error="insufficient_scope"`) || !strings.Contains(challenge, `scope="call"`) {
-		t.Errorf("%d %s", refused.status, challenge)
+	rejected := c.call(access, "tools/call", echo)
+	challenge := rejected.header.Get("WWW-Authenticate")
+	if rejected.status != http.StatusForbidden || !strings.Contains(challenge, `error="insufficient_scope"`) || !strings.Contains(challenge, `scope="call"`) {
+		t.Errorf("%d %s", rejected.status, challenge)
 	}
 	if !c.works(access) {
 		t.Error("ping needs the scope, too")
@@ -207,7 +207,7 @@ func TestScopes(t *testing.T) {
 func TestOffline(t *testing.T) {
 	for _, test := range []struct {
 		offline, scope string
-		refused        bool
+		rejected       bool
 		refresh        bool
 	}{
 		{lab.OfflineIgnored, "", false, true},
@@ -220,10 +220,10 @@ func TestOffline(t *testing.T) {
 		c := start(t, lab.Habits{Offline: test.offline})
 		changes := url.Values{"scope": {test.scope}}
 		response := c.authorize(changes)
-		if refused := response.Get("error") == "invalid_scope"; refused != test.refused {
+		if rejected := response.Get("error") == "invalid_scope"; rejected != test.rejected {
 			t.Errorf("%+v: %v", test, response)
 		}
-		if !test.refused {
+		if !test.rejected {
 			if _, there := c.login(changes).document["refresh_token"]; there != test.refresh {
 				t.Errorf("%+v: refresh token %v", test, there)
 			}
@@ -295,7 +295,7 @@ func TestEarlyEnds(t *testing.T) {
 		wantsError string
 	}{
 		"expired":         {c.server.ExpireAccessTokens, http.StatusOK, ""},
-		"refused early":   {c.server.RevokeAccessTokens, http.StatusOK, ""},
+		"rejected early":  {c.server.RevokeAccessTokens, http.StatusOK, ""},
 		"grant withdrawn": {c.server.RevokeFamilies, http.StatusBadRequest, "unauthorized_client"},
 	} {
 		tokens := c.login(nil)

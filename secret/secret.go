@@ -1,5 +1,6 @@
-// Package secret has the type of every value that must not be seen: tokens, client secrets and
-// verifiers, in [github.com/handstamp/handstamp] and wherever an application keeps one of its own.
+// Package secret has the type of every value that must not be shown: tokens, client secrets and
+// verifiers, in [github.com/handstamp/handstamp] and wherever an application keeps one of its
+// own. It encrypts nothing.
 package secret
 
 import (
@@ -8,35 +9,35 @@ import (
 	"log/slog"
 )
 
-// String is a value that must not be seen: a token, a client secret, a
-// verifier. Printing it with fmt or slog yields "[redacted]"; only Reveal gives the
-// value. Encoding it (encoding/json, xml, gob and whatever else asks for a TextMarshaler or
-// BinaryMarshaler) is an error: neither the value nor a placeholder in its place gets
-// into a file unasked. Reading is not hindered: encoding/json decodes into it as into a string.
+// String is a value that must not be shown: a token, a client secret, a verifier. Printing it
+// with fmt or slog yields "[redacted]"; only [String.Reveal] returns the value. Encoding it with
+// encoding/json, xml, gob or another encoder that uses a TextMarshaler or BinaryMarshaler is an
+// error, so neither the value nor a placeholder gets into a file by mistake. Decoding works as
+// for a string.
 //
-// The type can't help where Go asks no method: in an unexported field of a
-// struct that is printed whole, as the key of a map, and for the verbs %p and
-// %w, which vet rejects. Keep it in exported fields, or don't print the struct.
+// The type cannot help where Go calls no method: in an unexported field of a struct that is
+// printed whole, as the key of a map, and for the verbs %p and %w, which vet rejects. Keep it in
+// exported fields, or do not print the struct.
 type String string
 
 const redacted = "[redacted]"
 
 // ErrEncoded is the error of an encoder that meets a secret.
-var ErrEncoded = errors.New("a secret is not encoded unasked: " +
+var ErrEncoded = errors.New("a secret is not encoded: " +
 	"encode what its method Reveal returns")
 
-// ErrPlaceholder is the error of reading what was printed, rather than encoded, as a secret.
+// ErrPlaceholder is the error of decoding the text that is printed in place of a secret.
 var ErrPlaceholder = errors.New(`"[redacted]" stands for a secret and is none: ` +
 	"encode what the secret's method Reveal returns")
 
-// IsPlaceholder reports whether s is what is printed in place of a secret, and so cannot be one.
+// IsPlaceholder reports whether s is the text that is printed in place of a secret.
 func (s String) IsPlaceholder() bool { return s == redacted }
 
-// Reveal returns the value itself. Each call is a place to look at in a review.
+// Reveal returns the value. Each call deserves a look in a review.
 func (s String) Reveal() string { return string(s) }
 
-// String returns "[redacted]", or "" for the empty String, so that "no secret"
-// can be told from "a secret" in a log.
+// String returns "[redacted]", or "" for the empty String, so that a log shows whether there is a
+// secret.
 func (s String) String() string {
 	if s == "" {
 		return ""

@@ -145,7 +145,7 @@ var healthy = []behaviour{
 		x.carry()
 		for range 8 {
 			if x.m.Method == "server/discover" {
-				break // nobody waits for that so long
+				break // nothing waits for that so long
 			}
 			x.sendEvents(": still there\n\n")
 			x.pause(15 * time.Second)

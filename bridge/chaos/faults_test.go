@@ -24,7 +24,7 @@ var suspicions = []behaviour{
 func suspicion(name string, status int, body string) behaviour {
 	return behaviour{name, 1, true, posts, func(x *exchange) {
 		if x.m.Method == "ping" {
-			x.doubt() // it may be the one that settles a suspicion
+			x.doubt() // it may be the one that decides a suspicion
 		}
 		if strings.HasPrefix(body, "{") {
 			x.w.Header().Set("Content-Type", "application/json")
@@ -101,7 +101,7 @@ var invalid = []behaviour{
 	}},
 }
 
-// silences are responses that end without having said anything.
+// silences are responses that end without having sent anything.
 var silences = []behaviour{
 	{"202", 1, true, posts, func(x *exchange) {
 		x.carry()

@@ -26,9 +26,9 @@ type host struct {
 
 	mu     sync.Mutex // guards what follows
 	part   []byte     // of a line
-	broken bool       // nobody reads standard output
+	broken bool       // nothing reads standard output
 	failed chan struct{}
-	last   map[string]string // the last responses, by id, while somebody waits
+	last   map[string]string // the last responses, by id, for those that wait
 }
 
 // line is a line to write, and what it is for the ledger.

@@ -46,7 +46,7 @@ type asked struct {
 // fact is what the server knows of one request.
 type fact struct {
 	carried   int
-	told      int       // how often its session was said to be over
+	told      int       // how often it learned that its session is over
 	resumable bool      // its stream can be resumed, and then has the response
 	held      bool      // its POST is held open
 	whole     time.Time // when a complete and valid response had been sent
@@ -353,7 +353,7 @@ func (l *ledger) final(exactly bool) {
 	}
 }
 
-// breaks notes that all connections break: no stream may have said where it can be resumed.
+// breaks notes that all connections break: no stream may have sent where it can be resumed.
 func (l *ledger) breaks() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -16,7 +16,7 @@ type plan struct {
 	http2     bool
 	json      bool   // responses are JSON where there is a choice, not events
 	stream    string // what the GET stream of a session is
-	forgotten string // how a session that is over is told
+	forgotten string // how it rejects a session that is over
 	probed    string // how a legacy server rejects server/discover
 	persist   bool   // sessions survive a restart
 

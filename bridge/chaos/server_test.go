@@ -409,7 +409,7 @@ func (x *exchange) initialize() {
 		version = "2025-06-18"
 	}
 	if x.r.Context().Err() != nil {
-		x.excuse() // nobody hears of it
+		x.excuse() // nothing notices it
 	}
 	x.respond(fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":%q,"capabilities":{"tools":{"listChanged":true},"resources":{"subscribe":true},"logging":{}},"serverInfo":{"name":"chaos","version":"1"}}}`,
 		x.m.ID, version))

@@ -140,7 +140,7 @@ func (x *exchange) tellForgotten() {
 	tellForgotten(x.w, x.forgotten)
 }
 
-// tellForgotten says that there is no such session.
+// tellForgotten reports that there is no such session.
 func tellForgotten(w http.ResponseWriter, shape string) {
 	body, status := "", 0
 	switch shape {

@@ -83,7 +83,7 @@ func (x *exchange) replied() {
 	x.w.WriteHeader(http.StatusAccepted)
 }
 
-// ask asks the host something while a request of its is under way, and waits a
+// ask sends the host a request while a request of its own is under way, and waits a
 // while for the response.
 func (x *exchange) ask() {
 	id := pick(x.dice, `"ask-%d"`, `9%04d`, `"ask\u002d%d"`, `-1%04d`)

@@ -15,7 +15,7 @@ import (
 )
 
 // An authority is an authorization server, together with an MCP server that wants its
-// tokens. A token says what it was issued for.
+// tokens. A token names what it was issued for.
 type authority struct {
 	mcp            *server
 	issuer         string

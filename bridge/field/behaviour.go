@@ -36,7 +36,7 @@ func chapters() []chapter {
 	}
 }
 
-// A verdict says what was wrong; it is empty if nothing was.
+// A result names what was wrong; it is empty if nothing was.
 type verdict string
 
 // A play is one run of a behaviour with one contestant. Its methods are for the goroutine
@@ -116,7 +116,7 @@ func (p *play) pause(d time.Duration) {
 	}
 }
 
-// over ends a play that takes too long, or that nobody wants any more.
+// over ends a play that takes too long, or that nothing wants any more.
 func (p *play) over() {
 	if errors.Is(p.ctx.Err(), context.DeadlineExceeded) {
 		p.wrong("not done within %s", seconds(bound))

@@ -198,7 +198,7 @@ func headOf(raw []byte) message {
 	}
 }
 
-// fault says why a line is not what the strictest of the hosts' parsers takes.
+// fault returns why a line is not what the strictest of the hosts' parsers takes.
 func fault(raw []byte, m message) string {
 	_, result := m["result"]
 	_, failure := m["error"]
@@ -236,7 +236,7 @@ func (h *host) send(format string, args ...any) {
 	}
 }
 
-// lastWords returns the last line of standard error that says something: not a bracket, nor
+// lastWords returns the last line of standard error with content: not a bracket, nor
 // a place in a program.
 func (h *host) lastWords() string {
 	h.mu.Lock()

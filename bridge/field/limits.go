@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// ending is how long a bridge may live after its input has ended, or it was told to end.
+// ending is how long a bridge may live after its input has ended, or after SIGTERM.
 const ending = 5 * time.Second
 
-// endsWhile plays the end of a bridge whose server answers the call "odd" somehow, and never
-// answers DELETE.
+// endsWhile plays the end of a bridge whose server responds to the call "odd" somehow, and never
+// responds to DELETE.
 func endsWhile(answer func(x *exchange), end func(h *host)) func(p *play) {
 	return func(p *play) {
 		s := p.serve(func(x *exchange) bool {

@@ -72,7 +72,7 @@ func (m *middle) join(conn net.Conn) {
 	go c.forward(1)
 }
 
-// forward passes on what one end says. A silent pair takes everything and passes nothing
+// forward passes on what one end sends. A silent pair takes everything and passes nothing
 // on, the end of a connection neither.
 func (c *pair) forward(from int) {
 	chunk := make([]byte, 32<<10)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// denied plays a host that calls a tool that the bridge is told to keep back, in a spelling
+// denied plays a host that calls a tool that the bridge is to keep back, in a spelling
 // of its own. Spelled lines have the id 10.
 func denied(lines ...string) func(p *play) {
 	return func(p *play) {

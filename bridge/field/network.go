@@ -117,7 +117,7 @@ var network = []behaviour{
 // signsIn reports whether a tool speaks of signing in.
 func signsIn(tools []string) bool { return slices.Contains(tools, "sign_in") }
 
-// asleep is a server that answers nothing until some time after it was first requested.
+// asleep is a server that responds to nothing until some time after the first request.
 func asleep(d time.Duration) func(x *exchange) bool {
 	return func(x *exchange) bool {
 		x.mu.Lock()
@@ -210,7 +210,7 @@ var slowServers = []behaviour{
 	},
 }
 
-// restartIn plays a restart in the middle of a call that the server begins to answer
+// restartIn plays a restart in the middle of a call that the server begins to respond to
 // somehow.
 func restartIn(begin func(x *exchange)) func(p *play) {
 	return func(p *play) {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// answering plays one call that the server answers in a way of its own, and one after it
-// that is answered well.
+// answering plays one call that the server responds to in a way of its own, and one after it
+// that works.
 func answering(answer func(x *exchange), check func(p *play, s *server, h *host, id string)) func(p *play) {
 	return func(p *play) {
 		s := p.serve(odd(answer))
@@ -44,7 +44,7 @@ func succeeds(limit time.Duration) func(p *play, s *server, h *host, id string) 
 	}
 }
 
-// empty is how long a request may wait whose response ended without an answer.
+// empty is how long a request may wait whose response ended without a response.
 const empty = 32 * time.Second
 
 var unanswered = []behaviour{
@@ -254,10 +254,10 @@ func withoutStream(answer func(x *exchange), check func(p *play, s *server, h *h
 	}
 }
 
-// onTheStream answers on the session's stream.
+// onTheStream responds on the session's stream.
 func onTheStream(x *exchange) { x.sayTo(x.session, x.response(x.answer())) }
 
-// fallsBack plays a server of HTTP+SSE whose address answers POST with a status.
+// fallsBack plays a server of HTTP+SSE whose address responds to POST with a status.
 func fallsBack(status int, kind, body string) func(p *play) {
 	return func(p *play) {
 		s := p.serveSSE(func(x *exchange) bool {
@@ -382,7 +382,7 @@ func responseOnTheStream(p *play, first func(x *exchange)) {
 	s.sameSession(base)
 }
 
-// bodied answers the odd call with a body that is written as given; ID is the id.
+// bodied responds to the odd call with a body that is written as given; ID is the id.
 func bodied(body string) func(x *exchange) {
 	return func(x *exchange) { x.status(200, "application/json", strings.ReplaceAll(body, "ID", x.id)) }
 }

@@ -44,7 +44,7 @@ type server struct {
 	sse      bool        // of HTTP+SSE
 }
 
-// A stream carries what the server says outside of requests.
+// A stream carries what the server sends outside of requests.
 type stream struct {
 	session string
 	events  chan string
@@ -171,7 +171,7 @@ func (s *server) change() <-chan struct{} {
 
 const abilities = `{"tools":{"listChanged":true},"logging":{},"resources":{"subscribe":true,"listChanged":true},"prompts":{"listChanged":true}}`
 
-// begin answers initialize.
+// begin responds to initialize.
 func (x *exchange) begin() {
 	if !x.stateless {
 		x.mu.Lock()
@@ -278,7 +278,7 @@ func (x *exchange) wait(d time.Duration) bool {
 	return false
 }
 
-// listen keeps a stream open, which begins with the first events, for what the play says.
+// listen keeps a stream open, which begins with the first events, for what the play sends.
 func (x *exchange) listen(first ...string) {
 	s := &stream{session: x.session, events: make(chan string, 16), over: make(chan struct{})}
 	// Who reads the first event may send a message at once, whose response belongs on this stream.
@@ -317,7 +317,7 @@ func (s *server) say(message string) bool {
 		if s.stateless || s.live[open.session] {
 			select {
 			case open.events <- event(message):
-			default: // nobody has read for long
+			default: // nothing has read for long
 			}
 			said = true
 		}

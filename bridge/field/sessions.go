@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// forgotten plays a server that forgets the session between two calls and says so in a way
+// forgotten plays a server that forgets the session between two calls and reports it in a way
 // of its own.
 func forgottenAs(say func(x *exchange)) func(p *play) {
 	return func(p *play) {

@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// serveSSE starts a server of 2024-11-05: one stream for all that it says, and an endpoint
+// serveSSE starts a server of 2024-11-05: one stream for all that it sends, and an endpoint
 // that the stream names.
 func (p *play) serveSSE(odd func(x *exchange) bool) *server {
 	s := p.serve(odd)

@@ -16,15 +16,14 @@ import (
 )
 
 const (
-	// silence is how long nothing comes from the other end before it is checked, and patience
-	// how long the check may take. A connection is dead for their sum before that is noticed.
-	idleTime  = 8 * time.Second
+	// idleTime is how long nothing comes from the other end before it is checked, and checkTimeout	// how long the check may take. A connection is dead for their sum before that is noticed.
+	idleTime     = 8 * time.Second
 	checkTimeout = 10 * time.Second
 
-	// probes is how many keepalive probes are sent within patience.
+	// probes is how many keepalive probes are sent within checkTimeout.
 	probes = 5
 
-	// sleep is a gap in this machine's time that makes its connections doubtful.
+	// sleepGap is a gap in this machine's time that makes its connections doubtful.
 	sleepGap = 5 * time.Second
 
 	dialTimeout = 30 * time.Second

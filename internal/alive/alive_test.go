@@ -87,7 +87,7 @@ func fetch(t *testing.T, transport http.RoundTripper, url string) string {
 	return string(b)
 }
 
-// TestProtocol checks that the dial function of a Transport's own costs nobody HTTP/2.
+// TestProtocol checks that the dial function of a Transport's own does not cost HTTP/2.
 func TestProtocol(t *testing.T) {
 	for _, http2 := range []bool{true, false} {
 		s, _, _ := server(t, http2)

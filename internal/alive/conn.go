@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// conn is a TCP connection that is closed when the other end is gone. While nothing is sent, the
+// conn is a TCP connection that is closed when the other end does not respond any more. While nothing is sent, the
 // operating system's keepalive finds that out; keepalive pauses while something is sent that is
-// not acknowledged, and there the conn looks for itself, where the system tells.
+// not acknowledged, and there the conn looks for itself, where the system reports it.
 type conn struct {
 	net.Conn
 	tcp    *net.TCPConn
@@ -22,7 +22,7 @@ type conn struct {
 	dead    atomic.Bool // closed here
 }
 
-// lookEvery is how often a conn looks whether what was sent has arrived.
+// checkInterval is how often a conn looks whether what was sent has arrived.
 const checkInterval = checkTimeout / 5
 
 // supervise returns a connection with the checks. It calls broken when the connection breaks
@@ -47,7 +47,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	return n, c.wrapError(err)
 }
 
-// judge notes what an error says about the connection.
+// wrapError notes what an error means for the connection.
 func (c *conn) wrapError(err error) error {
 	if err == nil {
 		return nil
@@ -69,7 +69,7 @@ func (c *conn) watch() {
 	}
 }
 
-// look closes the connection if nothing that was sent has been acknowledged for too long, and
+// check closes the connection if nothing that was sent has been acknowledged for too long, and
 // ends the watch if all was.
 func (c *conn) check() {
 	s := outstanding(c.tcp)
@@ -92,15 +92,15 @@ func (c *conn) check() {
 	}
 }
 
-// unanswered is how long something that was sent may be without an acknowledgement.
+// deadAfter is how long something that was sent may be without an acknowledgement.
 const deadAfter = idleTime + checkTimeout - checkInterval
 
-// sending is what the operating system says about data that was sent.
+// sending is what the operating system reports about data that was sent.
 type sending struct {
 	pending bool          // some is not acknowledged
 	acked   uint64        // what is, in bytes
 	again   uint8         // how often it was sent again since some was acknowledged
-	probed  uint8         // how often the other end, which takes nothing at present, did not answer
+	probed  uint8         // how often the other end, which takes nothing at present, did not respond
 	full    bool          // the other end takes nothing at present, or that is not known
 	silent  time.Duration // since anything was acknowledged, be it again
 }
@@ -108,8 +108,8 @@ type sending struct {
 // tries is how many times in a row something was sent again before a connection may be dead.
 const tries = 2
 
-// unanswered reports whether the other end does not acknowledge what was sent. One that takes
-// nothing at present is there as long as it acknowledges that it was asked.
+// dead reports whether the other end does not acknowledge what was sent. One that takes
+// nothing at present is there as long as it acknowledges the probes.
 func (s sending) dead(d time.Duration) bool {
 	if s.again >= tries && !s.full {
 		return true

@@ -14,7 +14,7 @@ func limitRetransmission(tcp *net.TCPConn) {
 		return
 	}
 	_ = raw.Control(func(fd uintptr) {
-		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_RXT_CONNDROPTIME, int((silence+patience)/time.Second))
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_RXT_CONNDROPTIME, int((idleTime+checkTimeout)/time.Second))
 	})
 }
 

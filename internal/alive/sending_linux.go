@@ -29,7 +29,7 @@ func outstanding(tcp *net.TCPConn) sending {
 		acked:   info.Bytes_acked,
 		again:   info.Retransmits,
 		probed:  info.Probes,
-		full:    info.Snd_wnd == 0, // as it is where the system is too old to tell
+		full:    info.Snd_wnd == 0, // as it is where the system is too old to report it
 		silent:  time.Duration(info.Last_ack_recv) * time.Millisecond,
 	}
 }

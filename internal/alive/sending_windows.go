@@ -17,7 +17,7 @@ func limitRetransmission(tcp *net.TCPConn) {
 		return
 	}
 	_ = raw.Control(func(fd uintptr) {
-		_ = windows.SetsockoptInt(windows.Handle(fd), windows.IPPROTO_TCP, tcpMaxRT, int((silence+patience)/time.Second))
+		_ = windows.SetsockoptInt(windows.Handle(fd), windows.IPPROTO_TCP, tcpMaxRT, int((idleTime+checkTimeout)/time.Second))
 	})
 }
 

@@ -1,7 +1,8 @@
-// Package awake bounds work by the time that the process was able to run. A
-// process that is stopped (SIGSTOP, a paused container or virtual machine, a
-// laptop's sleep) wakes to find every ordinary deadline over, although what it
-// waits for may long be there to be read.
+// Package awake bounds work by the time that the process was able to run. After a stop (SIGSTOP, a
+// paused container or virtual machine, a laptop's sleep) every ordinary deadline of a process has
+// passed, although the response that it waits for may have been received and only needs to be read.
+//
+// It is not a clock: expiry times of tokens use the wall clock.
 package awake
 
 import (
@@ -16,9 +17,10 @@ const tick = 250 * time.Millisecond
 
 // WithTimeout returns a copy of parent that ends with [context.DeadlineExceeded]
 // after the process has been awake for d. [context.Cause] then returns cause, or
-// the same error if cause is nil. Its Deadline is the parent's: nobody knows by
-// the clock when d is over. Calling cancel releases its resources.
-func WithTimeout(parent context.Context, d time.Duration, cause error) (ctx context.Context, cancel context.CancelFunc) {
+// the same error if cause is nil. Its Deadline is the parent's: by the
+// clock it is not known when d is over. Calling cancel releases its resources.
+func WithTimeout(parent context.Context, d time.Duration,
+	cause error) (ctx context.Context, cancel context.CancelFunc) {
 	if cause == nil {
 		cause = context.DeadlineExceeded
 	}
@@ -46,7 +48,7 @@ type timeoutContext struct {
 // count ends the context after d, or with its parent.
 func (c *timeoutContext) count(d time.Duration, cause error) {
 	step := min(tick, max(d, 1))
-	// A Ticker drops the ticks that nobody took: after a stop there is one.
+	// A Ticker drops the ticks that were not received: after a stop there is one.
 	ticker := time.NewTicker(step)
 	defer ticker.Stop()
 	for left := d; left > 0; left -= step {

@@ -49,7 +49,8 @@ func canonical(rawurl string) (string, error) {
 		return "", reject("it contains user information")
 	case u.Opaque != "" || !isHost(u.Hostname()):
 		return "", reject("it has no proper host")
-	case u.Scheme == "http" && (!oauth.IsLoopback(u.Hostname()) || strings.HasSuffix(u.Hostname(), ".")):
+	case u.Scheme == "http" && (!oauth.IsLoopback(u.Hostname()) ||
+		strings.HasSuffix(u.Hostname(), ".")):
 		return "", reject("it is neither https nor on this machine")
 	}
 	again := u.String()
@@ -76,9 +77,9 @@ func isAlphanumeric(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
-// isHost reports whether host, without brackets, is an IPv6 address, without a zone and not one that
-// stands for an IPv4 address, or has the characters of a DNS name. Names beyond ASCII must be in their encoded form, in which look-alikes
-// differ.
+// isHost reports whether host, without brackets, is an IPv6 address, without a zone and not one
+// that stands for an IPv4 address, or has the characters of a DNS name. Names beyond ASCII must
+// be in their encoded form, in which look-alikes differ.
 func isHost(host string) bool {
 	if strings.Contains(host, ":") {
 		addr, err := netip.ParseAddr(host)

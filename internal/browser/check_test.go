@@ -35,7 +35,7 @@ var accepted = []struct{ raw, opened string }{
 	{"https://as.example/" + strings.Repeat("a", maxURL-len("https://as.example/")), ""},
 }
 
-// refused returns more than 300 URLs that must not be opened, by any means.
+// rejected returns more than 300 URLs that must not be opened, by any means.
 func refused() []string {
 	all := []string{
 		"", " ", "-", "--help", "-a", "--version", "-https://as.example/", "/etc/passwd", "~/x", "calc.exe", "a b", "%s",

@@ -106,7 +106,8 @@ func program(name string) (string, error) {
 	path, err := exec.LookPath(name)
 	switch {
 	case errors.Is(err, exec.ErrDot), err == nil && !filepath.IsAbs(path):
-		return "", fmt.Errorf("browser: %q is not started from the current directory: %w", name, exec.ErrDot)
+		return "", fmt.Errorf("browser: %q is not started from the current directory: %w", name,
+			exec.ErrDot)
 	case err != nil:
 		return "", fmt.Errorf("browser: %w", err)
 	case isShell(name), isShell(path):

@@ -52,7 +52,8 @@ func bind(ctx context.Context, addresses []string, port int) ([]net.Listener, in
 	}
 }
 
-func bindOnce(ctx context.Context, addresses []string, port int) (listeners []net.Listener, err error) {
+func bindOnce(ctx context.Context, addresses []string,
+	port int) (listeners []net.Listener, err error) {
 	defer func() {
 		if err != nil {
 			for _, l := range listeners {
@@ -84,7 +85,8 @@ func bindOnce(ctx context.Context, addresses []string, port int) (listeners []ne
 		}
 	}
 	if len(listeners) == 0 {
-		return nil, fmt.Errorf("loopback: this machine has no loopback address to listen on: %w", missing)
+		return nil, fmt.Errorf("loopback: this machine has no loopback address to listen on: %w",
+			missing)
 	}
 	return listeners, nil
 }

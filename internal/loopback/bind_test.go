@@ -175,7 +175,7 @@ func TestIPv6Literal(t *testing.T) {
 }
 
 // TestMissingAddress stands for a machine without IPv6 (or without IPv4): these
-// documentation addresses belong to nobody.
+// documentation addresses belong to no one.
 func TestMissingAddress(t *testing.T) {
 	for _, addresses := range [][]string{{"127.0.0.1", "2001:db8::1"}, {"192.0.2.1", "127.0.0.1"}} {
 		sockets, port, err := bind(t.Context(), addresses, 0)

@@ -16,7 +16,8 @@ const soExclusiveAddrUse = ^windows.SO_REUSEADDR
 func exclusive(network, address string, c syscall.RawConn) error {
 	var failed error
 	err := c.Control(func(fd uintptr) {
-		failed = windows.SetsockoptInt(windows.Handle(fd), windows.SOL_SOCKET, soExclusiveAddrUse, 1)
+		failed = windows.SetsockoptInt(windows.Handle(fd), windows.SOL_SOCKET, soExclusiveAddrUse,
+			1)
 	})
 	return errors.Join(err, failed)
 }

@@ -177,7 +177,8 @@ func (l *Listener) isScripted(r *http.Request) bool {
 		return true
 	}
 	for _, origin := range r.Header.Values("Origin") {
-		if origin != "null" && (r.Method != http.MethodPost || l.formOrigin == "" || origin != l.formOrigin) {
+		if origin != "null" && (r.Method != http.MethodPost || l.formOrigin == "" ||
+			origin != l.formOrigin) {
 			return true
 		}
 	}

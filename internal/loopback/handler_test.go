@@ -118,7 +118,7 @@ func TestMatrixOnTheWire(t *testing.T) {
 		t.Errorf("Accept was asked %d times", j.count())
 	}
 	// What is too long is not read to its end, and a client that has not sent all
-	// of it may see the connection reset in place of the answer.
+	// of it may see the connection reset in place of the response.
 	for _, r := range []request{
 		{target: good, headers: []string{"Cookie: a=" + strings.Repeat("x", 32<<10)}},
 		{target: good + strings.Repeat("x", 32<<10)},

@@ -100,7 +100,7 @@ type answerOf struct {
 	body   string
 }
 
-// exchange sends raw bytes and reads the answer.
+// exchange sends raw bytes and reads the response.
 func exchange(address, raw, method string) (answerOf, error) {
 	c, err := net.DialTimeout("tcp", address, 10*time.Second)
 	if err != nil {
@@ -136,7 +136,7 @@ func send(t *testing.T, l *Listener, r request) answerOf {
 	return a
 }
 
-// later sends r to l and delivers the answer, which may take until Finish.
+// later sends r to l and delivers the response, which may take until Finish.
 func later(t *testing.T, l *Listener, r request) <-chan answerOf {
 	t.Helper()
 	to, raw := address(l), r.text(l)

@@ -24,7 +24,7 @@ func TestSignIn(t *testing.T) {
 	if j.count() != 1 {
 		t.Errorf("Accept was asked %d times", j.count())
 	}
-	// One result, however often it is asked for.
+	// One result, however often it is requested.
 	if params, err := wait(t, l); err != nil || params.Get("code") != "c" {
 		t.Errorf("again: %v, %v", params, err)
 	}
@@ -73,7 +73,7 @@ func TestStrangers(t *testing.T) {
 	succeed(t, l)
 	asked := j.count()
 
-	// The code cannot be replaced afterwards, nor the verdict reached again.
+	// The code cannot be replaced afterwards, nor the outcome reached again.
 	for _, q := range []string{"?code=d&state=good", "?error=access_denied&state=good", "?code=c&state=good&extra=1", "?code=c&state=forged"} {
 		if a := send(t, l, request{target: l.path + q}); a.status != 410 || !strings.Contains(a.body, "expired") {
 			t.Errorf("%q after the response: %d", q, a.status)
@@ -186,7 +186,7 @@ func TestResponseAtTheLastMoment(t *testing.T) {
 	<-answers
 }
 
-// TestExpiryWhileAsking ends the wait between question and verdict.
+// TestExpiryWhileAsking ends the wait between question and outcome.
 func TestExpiryWhileAsking(t *testing.T) {
 	asked, decide := make(chan bool), make(chan bool)
 	l, _ := listen(t, Options{Accept: func(url.Values) error {
@@ -228,7 +228,7 @@ func TestCloseEndsTheWait(t *testing.T) {
 	}
 }
 
-// TestCloseWithoutFinish leaves no browser without an answer.
+// TestCloseWithoutFinish leaves no browser without a response.
 func TestCloseWithoutFinish(t *testing.T) {
 	l, _ := listen(t, Options{})
 	answers := later(t, l, request{target: l.path + "?code=c&state=good"})
@@ -294,7 +294,7 @@ func TestFinishIsAwaitedFor30Seconds(t *testing.T) {
 	})
 }
 
-// TestManyTabsAreNotAllHeld bounds what one person can hold open.
+// TestManyTabsAreNotAllHeld bounds what one user can hold open.
 func TestManyTabsAreNotAllHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := unplugged(t, new(judge).accept)

@@ -52,7 +52,8 @@ func listening(table string, port int) (inodes []string) {
 	suffix := fmt.Sprintf(":%04X", port)
 	for line := range strings.Lines(table) {
 		fields := strings.Fields(line)
-		if len(fields) > inode && strings.HasSuffix(fields[local], suffix) && fields[state] == "0A" {
+		if len(fields) > inode && strings.HasSuffix(fields[local], suffix) &&
+			fields[state] == "0A" {
 			inodes = append(inodes, fields[inode])
 		}
 	}

@@ -22,7 +22,7 @@ var (
 	outside = regexp.MustCompile(`<[^>]*(src=|href=|action=|https?:|url\(| style=| on[a-z]+=)`)
 )
 
-// checkPage fails the test unless an answer has all that protects it.
+// checkPage fails the test unless a response has all that protects it.
 func checkPage(t *testing.T, status int, h http.Header, body string) {
 	t.Helper()
 	for name, want := range map[string]string{

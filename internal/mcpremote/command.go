@@ -225,7 +225,8 @@ func (c *Command) RedirectURI(hash string) string {
 	if n, err := strconv.ParseUint(hash[:min(4, len(hash))], 16, 32); err == nil && port <= 0 {
 		port = 3335 + int(n)%45816
 	}
-	return "http://" + net.JoinHostPort(cmp.Or(c.Host, "localhost"), strconv.Itoa(port)) + cmp.Or(c.CallbackPath, "/oauth/callback")
+	host := net.JoinHostPort(cmp.Or(c.Host, "localhost"), strconv.Itoa(port))
+	return "http://" + host + cmp.Or(c.CallbackPath, "/oauth/callback")
 }
 
 // placeholder is a variable in a command line, as mcp-remote and the programs

@@ -28,7 +28,8 @@ func arguments(words []string) ([]string, bool) {
 		if program.Get().MatchString(words[i]) {
 			return words[i+1:], true
 		}
-		if rest := words[i+1:]; successor.Get().MatchString(words[i]) && len(rest) > 1 && rest[0] == "bridge" {
+		if rest := words[i+1:]; successor.Get().MatchString(words[i]) && len(rest) > 1 &&
+			rest[0] == "bridge" {
 			args := slices.Clone(rest[1:])
 			if !strings.Contains(args[0], "://") { // optional there, and not for mcp-remote
 				args[0] = "https://" + args[0]

@@ -100,7 +100,6 @@ func (r *reader) list(name string) ([]string, error) {
 // version reads the files of one version of mcp-remote.
 func (r *reader) version(folder string, names []string) {
 	var hashes, foreign []string
-	logins := false
 	for _, name := range names {
 		match := fileName.Get().FindStringSubmatch(name)
 		if match == nil {
@@ -109,27 +108,29 @@ func (r *reader) version(folder string, names []string) {
 		file := path.Join(folder, name)
 		switch kind := match[2]; {
 		case kind == tokensFile || kind == clientFile:
-			logins = true
-			if !slices.Contains(hashes, match[1]) {
-				hashes = append(hashes, match[1])
-			}
+			hashes = append(hashes, match[1])
 		case kind == "debug.log":
-			if text, _, err := r.read(file, maxLog); err == nil || errors.Is(err, errTooLarge) {
-				r.URLs = append(r.URLs, URLs(text)...)
-			}
+			r.takeURLs(file, maxLog)
 		case strings.HasPrefix(kind, "discovery_state_") && strings.HasSuffix(kind, ".json"):
-			if text, _, err := r.read(file, maxFile); err == nil {
-				r.URLs = append(r.URLs, URLs(text)...)
-			}
+			r.takeURLs(file, maxFile)
 		case !passing.Get().MatchString(kind):
 			foreign = append(foreign, file)
 		}
 	}
-	if !logins && len(foreign) > 0 {
-		r.Problems = append(r.Problems, Problem{r.place(foreign[0]), "it is of a kind that this version of Handstamp does not know, and no login lies beside it"})
+	if len(hashes) == 0 && len(foreign) > 0 {
+		r.Problems = append(r.Problems, Problem{r.place(foreign[0]),
+			"it is of a kind that this version of Handstamp does not know, and no login lies beside it"})
 	}
-	for _, hash := range hashes {
+	for _, hash := range slices.Compact(hashes) { // the names are sorted
 		r.login(folder, hash)
+	}
+}
+
+// takeURLs notes the URLs in a file, or in its beginning if it is too large.
+func (r *reader) takeURLs(file string, limit int64) {
+	text, _, err := r.read(file, limit)
+	if err == nil || errors.Is(err, errTooLarge) {
+		r.URLs = append(r.URLs, URLs(text)...)
 	}
 }
 

@@ -27,7 +27,8 @@ func (s Server) Hashes() []string {
 	var hashes []string
 	add := func(s Server) {
 		parts := []string{s.URL}
-		for _, part := range []string{s.Resource, stringify(s.AuthorizeParams), stringify(s.Headers), s.ClientMetadataURL, s.TokenEndpoint} {
+		for _, part := range []string{s.Resource, stringify(s.AuthorizeParams), stringify(s.Headers),
+			s.ClientMetadataURL, s.TokenEndpoint} {
 			if part != "" {
 				parts = append(parts, part)
 			}
@@ -70,5 +71,6 @@ func quote(s string) string {
 	if e.Encode(s) != nil {
 		return `""`
 	}
-	return strings.NewReplacer(`\\`, `\\`, `\u2028`, "\u2028", `\u2029`, "\u2029").Replace(strings.TrimSuffix(b.String(), "\n"))
+	unescape := strings.NewReplacer(`\\`, `\\`, `\u2028`, "\u2028", `\u2029`, "\u2029")
+	return unescape.Replace(strings.TrimSuffix(b.String(), "\n"))
 }

@@ -33,11 +33,14 @@ func (p Places) Files() []string {
 		".codeium/windsurf/mcp_config.json", ".codeium/mcp_config.json",
 		".gemini/settings.json",
 		".codex/config.toml",
-		".copilot/mcp-config.json", ".lmstudio/mcp.json", ".kiro/settings/mcp.json", ".junie/mcp/mcp.json",
-		".aws/amazonq/mcp.json", ".continue/config.yaml", ".config/opencode/opencode.json", ".config/zed/settings.json",
+		".copilot/mcp-config.json", ".lmstudio/mcp.json",
+		".kiro/settings/mcp.json", ".junie/mcp/mcp.json",
+		".aws/amazonq/mcp.json", ".continue/config.yaml",
+		".config/opencode/opencode.json", ".config/zed/settings.json",
 		".config/goose/config.yaml",
 	)
-	add(p.Config, "Claude/claude_desktop_config.json", "Zed/settings.json", "goose/config.yaml", "opencode/opencode.json")
+	add(p.Config, "Claude/claude_desktop_config.json", "Zed/settings.json", "goose/config.yaml",
+		"opencode/opencode.json")
 	for _, editor := range []string{"Code", "Code - Insiders", "VSCodium", "Cursor", "Windsurf"} {
 		add(p.Config,
 			editor+"/User/mcp.json", editor+"/User/settings.json",
@@ -45,13 +48,14 @@ func (p Places) Files() []string {
 			editor+"/User/globalStorage/rooveterinaryinc.roo-cline/settings/mcp_settings.json",
 		)
 	}
-	add(p.Work, ".mcp.json", ".cursor/mcp.json", ".vscode/mcp.json", ".gemini/settings.json", ".roo/mcp.json", ".kiro/settings/mcp.json")
+	add(p.Work, ".mcp.json", ".cursor/mcp.json", ".vscode/mcp.json", ".gemini/settings.json",
+		".roo/mcp.json", ".kiro/settings/mcp.json")
 	return files
 }
 
 // Commands returns the command lines of mcp-remote, or of handstamp bridge in its
-// place, in a program's list of servers, whatever its shape: any object with args, or with a command that is a
-// list. Where a program puts variables into the arguments itself, both readings
+// place, in a program's list of servers, whatever its shape: any object with args, or
+// with a command that is a list. Where a program puts variables into the arguments itself, both readings
 // are returned. What cannot be read as JSON, with comments and commas as people
 // leave them, gives none; URLs finds something in any text.
 func Commands(text []byte, source string, around Surroundings) []*Command {

@@ -139,14 +139,16 @@ func (l *Login) readClient(text []byte) error {
 		return errors.New("there is no client_id in it")
 	}
 	issuer := word(object["issuer"])
-	if issuer != "" && l.Issuer != "" && strings.TrimSuffix(issuer, "/") != strings.TrimSuffix(l.Issuer, "/") {
+	if issuer != "" && l.Issuer != "" && strings.TrimSuffix(issuer,
+		"/") != strings.TrimSuffix(l.Issuer, "/") {
 		return fmt.Errorf("the registration is one at %s, and the tokens come from %s", issuer, l.Issuer)
 	}
 	l.Issuer = cmp.Or(l.Issuer, issuer)
 	if len(object["redirect_uris"]) == 0 && len(object["client_id_issued_at"]) == 0 {
 		// No registration looks like this. Versions from 0.9 to 0.14 kept a copy of
 		// the client that they had been given.
-		l.Client = &Client{ID: id, Secret: secret.String(word(object["client_secret"])), Method: word(object["token_endpoint_auth_method"])}
+		l.Client = &Client{ID: id, Secret: secret.String(word(object["client_secret"])),
+			Method: word(object["token_endpoint_auth_method"])}
 		return nil
 	}
 	l.Registration = secret.String(text)

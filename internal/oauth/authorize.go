@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// PKCE is a code verifier and its S256 challenge (RFC 7636 section 4).
+// PKCE is a code verifier and its S256 code challenge (RFC 7636 section 4).
 type PKCE struct {
 	Verifier  Secret
 	Challenge string
@@ -26,8 +26,8 @@ func NewPKCE() PKCE {
 	}
 }
 
-// NewState returns a fresh state parameter of 256 random bits, 43 characters
-// long: servers that ask for a minimum ask for less.
+// NewState returns a fresh state parameter of 256 random bits, 43 characters long: more than the
+// minimum that some servers require.
 func NewState() Secret { return Secret(randomText()) }
 
 func randomText() string {
@@ -36,8 +36,8 @@ func randomText() string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// AuthorizationRequest is what the browser is sent to the authorization endpoint
-// with (RFC 6749 section 4.1.1, RFC 7636 section 4.3, RFC 8707 section 2).
+// AuthorizationRequest holds the parameters of an authorization request (RFC 6749 section 4.1.1,
+// RFC 7636 section 4.3, RFC 8707 section 2).
 type AuthorizationRequest struct {
 	Endpoint      string // may have a query, which is kept
 	ClientID      string
@@ -52,8 +52,8 @@ type AuthorizationRequest struct {
 	Extra url.Values
 }
 
-// URL returns the URL for the browser. It has passed CheckEndpoint and is at
-// most 8 KiB long.
+// URL returns the URL to open in the browser. It has passed [CheckEndpoint] and is at most 8 KiB
+// long.
 func (r AuthorizationRequest) URL() (string, error) {
 	u, err := parseEndpoint("the authorization endpoint", r.Endpoint)
 	if err != nil {
@@ -64,7 +64,8 @@ func (r AuthorizationRequest) URL() (string, error) {
 		return "", badURL("the authorization endpoint", r.Endpoint, "has a malformed query")
 	}
 	if r.ClientID == "" || r.RedirectURI == "" || r.State == "" || r.CodeChallenge == "" {
-		return "", errors.New("oauth: an authorization request needs a client id, redirect URI, state and code challenge")
+		return "", errors.New("oauth: an authorization request needs a client id, redirect URI, state " +
+			"and code challenge")
 	}
 	for name, values := range r.Extra {
 		q[name] = values
@@ -82,33 +83,32 @@ func (r AuthorizationRequest) URL() (string, error) {
 			q.Del(name)
 		}
 	}
-	// A space as "+" is right in a form and not understood in a URL by some.
+	// Some servers accept a space as "+" only in a form, not in a URL.
 	u.RawQuery = strings.ReplaceAll(q.Encode(), "+", "%20")
 	s := u.String()
 	return s, CheckEndpoint(s)
 }
 
-// Expected is what the callback of an authorization request must prove.
+// ExpectedCallback describes the authorization response to expect, for [ParseCallback].
 type ExpectedCallback struct {
 	State Secret
 
-	// Issuer is the issuer as its metadata has it, where a placeholder such as {tenantid} stands
-	// for one segment of its path, and IssSupported whether the metadata promises the iss parameter (RFC 9207
-	// section 3).
+	// Issuer is the issuer as in its metadata. A placeholder such as {tenantid} in it stands for
+	// one segment of its path. IssSupported is whether the metadata announces the iss parameter
+	// (RFC 9207 section 3).
 	Issuer       string
 	IssSupported bool
 
-	// Secrets are what no error may repeat beside what the response holds.
+	// Secrets are further secrets that errors must not contain, beside those of the response.
 	Secrets []Secret
 }
 
-// ParseCallback returns the code of an authorization response. Nothing in the
-// response is believed before its state is, and nothing but the state before its
-// issuer is (RFC 9207 section 2.4, for error responses too).
+// ParseCallback returns the code of an authorization response. It checks the state first, then the
+// issuer (RFC 9207 section 2.4, for error responses too), and only then uses the other parameters.
 //
-// It returns ErrState if the response answers another request, or none: whoever
-// sent it, the right one may still come. It returns an *Error if the server
-// refuses, and a *ProtocolError if the response must not be used.
+// It returns [ErrStateMismatch] if the response does not belong to the request: another sender may
+// have made it up, and the right response may still arrive. It returns an [*Error] for an error
+// response, and a [*ProtocolError] if the response must not be used.
 func ParseCallback(params url.Values, want ExpectedCallback) (code Secret, err error) {
 	state := params["state"]
 	if want.State == "" || len(state) != 1 ||
@@ -121,7 +121,8 @@ func ParseCallback(params url.Values, want ExpectedCallback) (code Secret, err e
 	}
 	for _, name := range []string{"code", "error", "error_description", "error_uri"} {
 		if len(params[name]) > 1 {
-			return "", protocolErrorf("RFC 6749 section 3.1", "the authorization response has %s twice", name)
+			return "", protocolErrorf("RFC 6749 section 3.1",
+				"the authorization response has %s twice", name)
 		}
 	}
 	if params.Get("error") != "" {
@@ -130,31 +131,35 @@ func ParseCallback(params url.Values, want ExpectedCallback) (code Secret, err e
 	}
 	code = Secret(params.Get("code"))
 	if code == "" {
-		return "", protocolErrorf("RFC 6749 section 4.1.2", "the authorization response has neither a code nor an error")
+		return "", protocolErrorf("RFC 6749 section 4.1.2",
+			"the authorization response has neither a code nor an error")
 	}
 	if !isVisible(code.Reveal()) {
-		return "", protocolErrorf("RFC 6749 appendix A.11", "the authorization response has a malformed code")
+		return "", protocolErrorf("RFC 6749 appendix A.11",
+			"the authorization response has a malformed code")
 	}
 	return code, nil
 }
 
-// checkIss compares iss byte by byte: there if it was promised, and right
-// whether it was promised or not.
+// checkIss checks the iss parameter: it must be there if the metadata announces it, and equal to
+// the issuer byte by byte in any case.
 func checkIss(iss []string, want ExpectedCallback, secrets redactor) error {
 	const spec = "RFC 9207 section 2.4"
 	switch {
 	case len(iss) > 1:
 		return protocolErrorf(spec, "the authorization response names several issuers")
 	case len(iss) == 0 && want.IssSupported:
-		return protocolErrorf(spec, "the authorization response does not say that it comes from %q, which it promised to say", Sanitize(want.Issuer))
+		return protocolErrorf(spec, "the authorization response has no iss parameter, which the metadata of %q announces",
+			Sanitize(want.Issuer))
 	case len(iss) == 1 && (want.Issuer == "" || !matchesIssuer(iss[0], want.Issuer)):
-		return protocolErrorf(spec, "the authorization response comes from %q instead of %q", Sanitize(secrets.redact(iss[0])), Sanitize(want.Issuer))
+		return protocolErrorf(spec, "the authorization response comes from %q instead of %q",
+			Sanitize(secrets.redact(iss[0])), Sanitize(want.Issuer))
 	}
 	return nil
 }
 
-// isVisible reports whether s consists of characters of RFC 6749's VSCHAR,
-// which are the space and all that have a glyph in ASCII.
+// isVisible reports whether s consists of the space and the printable ASCII characters (VSCHAR,
+// RFC 6749 appendix A).
 func isVisible(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if s[i] < 0x20 || s[i] > 0x7e {

@@ -16,14 +16,13 @@ const (
 // 11.6.1).
 type Challenge struct {
 	Scheme  string            // as written
-	Params  map[string]string // names in lower case; of a repeated one the first value
+	Params  map[string]string // names in lower case; the first value of a repeated one
 	Token68 string            // in place of parameters
 }
 
-// ParseChallenges reads the values of a WWW-Authenticate header. It takes what
-// servers send: missing commas, unquoted values with any characters, empty and
-// unterminated strings. What can't be understood is skipped, and what is around
-// it is kept. The time it takes grows with the length of the header.
+// ParseChallenges parses the values of a WWW-Authenticate header. It accepts what servers send:
+// missing commas, unquoted values with any characters, empty and unterminated strings. It skips
+// what it cannot parse and keeps the rest. Its time is linear in the length of the header.
 func ParseChallenges(headers []string) []Challenge {
 	var p challengeParser
 	for _, h := range headers {
@@ -43,7 +42,7 @@ type challengeParser struct {
 	current int // index in found of the challenge that parameters belong to, -1 before the first
 }
 
-// unquoted is a parameter whose value may go on behind a space.
+// unquoted is a parameter whose value may continue after a space.
 type unquoted struct {
 	name  string // "" for none
 	start int    // of the value
@@ -104,8 +103,7 @@ func isTokenByte(c byte) bool {
 		strings.IndexByte("!#$%&'*+-.^_`|~:/", c) >= 0 // ':' and '/' so that a stray URL is one word
 }
 
-// value reads "=" and what follows it; ok is false, and nothing is consumed, if
-// there is no "=".
+// value reads "=" and the value after it. If there is no "=", ok is false and nothing is consumed.
 func (p *challengeParser) value() (value string, quoted, ok bool) {
 	start := p.i
 	p.skip(" \t")
@@ -164,8 +162,8 @@ func (p *challengeParser) addScheme(scheme string) {
 	p.found = append(p.found, c)
 }
 
-// token68 reads a token68 (RFC 9110 section 11.2) that ends the challenge, and
-// nothing if what is there is something else.
+// token68 reads a token68 (RFC 9110 section 11.2) that ends the challenge. It returns "" and
+// consumes nothing if there is none.
 func (p *challengeParser) token68() string {
 	start, end := p.i, p.i
 	for end < len(p.s) && isBase64Byte(p.s[end]) {
@@ -207,22 +205,21 @@ func (p *challengeParser) addParam(name, value string) bool {
 	return true
 }
 
-// BearerChallenge is what a Bearer challenge says to a client (RFC 6750 section
-// 3, RFC 9728 section 5.1).
+// BearerChallenge holds the parameters of a Bearer challenge (RFC 6750 section 3, RFC 9728 section
+// 5.1).
 type BearerChallenge struct {
-	// ResourceMetadata is the URL of the protected resource metadata, as
-	// written; it is not yet checked.
+	// ResourceMetadata is the URL of the protected resource metadata, unchecked.
 	ResourceMetadata string
 
 	Scope string // valid scope tokens, one space between them
 	Error string // sanitized
 
-	// Found reports whether there was a Bearer challenge at all.
+	// Found reports whether there is a Bearer challenge.
 	Found bool
 }
 
-// Bearer returns the Bearer challenge of a response: of several the first that
-// says where the metadata is, else the first.
+// ParseBearerChallenge returns the Bearer challenge in the header of a response: of several the
+// first with resource_metadata, else the first.
 func ParseBearerChallenge(h http.Header) BearerChallenge {
 	var first BearerChallenge
 	for _, c := range ParseChallenges(h.Values("WWW-Authenticate")) {

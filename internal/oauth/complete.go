@@ -9,14 +9,15 @@ import (
 )
 
 // findServerMetadata searches the places for an authorization server's metadata. If issuer is
-// "", it is not compared. The first document counts; what it lacks is taken from those after it
-// that name the same issuer. Servers publish an RFC 8414 document beside an older OpenID one and
-// put PKCE or registration into one of them only.
-func (f *Fetcher) findServerMetadata(ctx context.Context, places []string, issuer string) (*ServerMetadata, error) {
+// "", it is not compared. The first document is used; members that it lacks come from later ones
+// with the same issuer. Servers publish an RFC 8414 document beside an older OpenID one, and put
+// PKCE or registration into only one of them.
+func (f *Fetcher) findServerMetadata(ctx context.Context, places []string,
+	issuer string) (*ServerMetadata, error) {
 	var base []byte            // the documents so far, as one
 	var form string            // of the first
-	var usable *ServerMetadata // what base says, if that is enough
-	var lacking error          // if it is not
+	var usable *ServerMetadata // base parsed, if it is complete enough
+	var lacking error          // why it is not
 	m, err := search(ctx, f, places, func(place string, body []byte) (*ServerMetadata, error) {
 		raw := body
 		if base != nil {
@@ -68,7 +69,8 @@ func complete(base, more []byte) (json.RawMessage, bool) {
 		return nil, false
 	}
 	other, err := readDocument(more)
-	if err != nil || have.text("issuer") == "" || !sameIssuer(have.text("issuer"), other.text("issuer")) {
+	if err != nil || have.text("issuer") == "" ||
+		!sameIssuer(have.text("issuer"), other.text("issuer")) {
 		return nil, false
 	}
 	members := make(map[string]json.RawMessage, len(have.members)+len(other.members))

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// StatedServer is what a user states of an authorization server whose metadata breaks the rules
-// or is not there.
+// ConfiguredServer is the user's configuration of an authorization server whose metadata is missing
+// or breaks a rule.
 type ConfiguredServer struct {
 	Issuer string // "": made from the authorization endpoint
 
@@ -18,11 +18,12 @@ type ConfiguredServer struct {
 	RevocationEndpoint    string
 }
 
-// StatedServerMetadata returns the metadata of an authorization server that the user states.
-// With both an authorization and a token endpoint no document is fetched. Otherwise it is the
-// one at the places of the issuer, whatever that calls itself, with the endpoints in place of
-// the document's. The errors are those of [Fetcher.ServerMetadata].
-func (f *Fetcher) ConfiguredServerMetadata(ctx context.Context, s ConfiguredServer) (*ServerMetadata, error) {
+// ConfiguredServerMetadata returns the metadata of an authorization server that the user
+// configured. With both an authorization and a token endpoint no document is fetched. Otherwise
+// it is the document at the locations of the issuer, whatever issuer it names, with the
+// configured endpoints in place of its own. The errors are those of [Fetcher.ServerMetadata].
+func (f *Fetcher) ConfiguredServerMetadata(ctx context.Context,
+	s ConfiguredServer) (*ServerMetadata, error) {
 	if s.AuthorizationEndpoint != "" && s.TokenEndpoint != "" {
 		return s.metadata()
 	}
@@ -35,9 +36,9 @@ func (f *Fetcher) ConfiguredServerMetadata(ctx context.Context, s ConfiguredServ
 	})
 }
 
-// metadata returns metadata of which the user states everything.
+// metadata returns metadata without a document.
 func (s ConfiguredServer) metadata() (*ServerMetadata, error) {
-	u, err := parseEndpoint("the stated authorization endpoint", s.AuthorizationEndpoint)
+	u, err := parseEndpoint("the configured authorization endpoint", s.AuthorizationEndpoint)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +53,7 @@ func (s ConfiguredServer) metadata() (*ServerMetadata, error) {
 		if endpoint == "" {
 			continue
 		}
-		if _, err := parseEndpoint("the stated "+what, endpoint); err != nil {
+		if _, err := parseEndpoint("the configured "+what, endpoint); err != nil {
 			return nil, err
 		}
 	}
@@ -61,14 +62,15 @@ func (s ConfiguredServer) metadata() (*ServerMetadata, error) {
 	return m, nil
 }
 
-// parse reads a document with what the user states above it.
+// parse parses a document in which the configured values replace its own.
 func (s ConfiguredServer) parse(body []byte, form string) (*ServerMetadata, error) {
 	o, err := readDocument(body)
 	if errors.Is(err, errNoObject) {
 		return nil, ErrNoMetadata
 	}
 	if err != nil {
-		return nil, protocolErrorf(serverSpec+" section 3.2", "the authorization server's metadata cannot be read: %v", err)
+		return nil, protocolErrorf(serverSpec+" section 3.2",
+			"the authorization server's metadata cannot be read: %v", err)
 	}
 	if !o.has("authorization_endpoint") && !o.has("token_endpoint") {
 		return nil, ErrNoMetadata
@@ -77,17 +79,18 @@ func (s ConfiguredServer) parse(body []byte, form string) (*ServerMetadata, erro
 	for _, m := range o.members {
 		members[m.name] = m.value
 	}
-	for name, stated := range map[string]string{
+	for name, value := range map[string]string{
 		"issuer": s.Issuer, "authorization_endpoint": s.AuthorizationEndpoint, "token_endpoint": s.TokenEndpoint,
 		"registration_endpoint": s.RegistrationEndpoint, "revocation_endpoint": s.RevocationEndpoint,
 	} {
-		if stated != "" {
-			members[name], _ = json.Marshal(stated) // a string can always be written
+		if value != "" {
+			members[name], _ = json.Marshal(value) // a string can always be written
 		}
 	}
 	raw, err := writeObject(members)
 	if err != nil {
-		return nil, protocolErrorf(serverSpec+" section 3.2", "the authorization server's metadata cannot be read: %v", err)
+		return nil, protocolErrorf(serverSpec+" section 3.2",
+			"the authorization server's metadata cannot be read: %v", err)
 	}
 	m, err := ParseServerMetadata(raw, s.Issuer, form)
 	if err != nil {
@@ -97,8 +100,8 @@ func (s ConfiguredServer) parse(body []byte, form string) (*ServerMetadata, erro
 	return m, nil
 }
 
-// template returns what is around the placeholder of an issuer that stands for those of several
-// tenants, such as Microsoft's {tenantid}.
+// template returns the parts around the placeholder of an issuer that stands for several tenants,
+// such as Microsoft's {tenantid}.
 func template(issuer string) (before, after string, found bool) {
 	before, rest, found := strings.Cut(issuer, "{")
 	if !found {
@@ -108,17 +111,19 @@ func template(issuer string) (before, after string, found bool) {
 	return before, after, found
 }
 
-// matchesIssuer compares iss with an issuer: byte by byte, but for a placeholder, which stands
-// for one segment of the path.
+// matchesIssuer compares iss with an issuer byte by byte. A placeholder in the issuer stands for
+// one segment of the path.
 func matchesIssuer(iss, issuer string) bool {
 	before, after, found := template(issuer)
 	if !found {
 		return iss == issuer
 	}
 	rest, ok := strings.CutPrefix(iss, before)
-	if !ok || !strings.HasSuffix(rest, after) || !strings.HasSuffix(before, "/") || strings.Count(before, "/") < 3 {
+	if !ok || !strings.HasSuffix(rest, after) || !strings.HasSuffix(before, "/") ||
+		strings.Count(before, "/") < 3 {
 		return false
 	}
 	name := strings.TrimSuffix(rest, after)
-	return name != "" && strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+	return name != "" &&
+		strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }

@@ -8,17 +8,16 @@ import (
 // maxURL is the longest URL that is used or shown, in bytes.
 const maxURL = 8 << 10
 
-// CheckEndpoint returns a *ProtocolError unless rawURL is one that a secret may
-// be sent to or a browser opened on: absolute, https (or http to a loopback
-// host, by literal address or as "localhost"), of plain ASCII, with no user
-// information, no fragment and nothing that a shell or a terminal gives a
-// meaning to (RFC 6749 sections 3.1 and 3.2, RFC 8252 section 8.3).
+// CheckEndpoint returns a [*ProtocolError] unless a secret may be sent to rawURL and a browser may
+// open it: it must be absolute, https (or http to a loopback host, by address or as "localhost"),
+// ASCII, without user information, without a fragment and without characters that have a meaning
+// in a shell or a terminal (RFC 6749 sections 3.1 and 3.2, RFC 8252 section 8.3).
 func CheckEndpoint(rawURL string) error {
 	_, err := parseEndpoint("the URL", rawURL)
 	return err
 }
 
-// parseEndpoint is CheckEndpoint for a URL whose place is told in errors.
+// parseEndpoint parses a URL with the rules of [CheckEndpoint]. what names it in errors.
 func parseEndpoint(what, rawURL string) (*url.URL, error) {
 	u, err := parseURL(what, rawURL)
 	if err == nil && u.Scheme == "http" && !IsLoopback(u.Hostname()) {
@@ -27,8 +26,7 @@ func parseEndpoint(what, rawURL string) (*url.URL, error) {
 	return u, err
 }
 
-// parseURL is parseEndpoint for the MCP server's own URLs: whether plain http
-// will do for them is not decided here.
+// parseURL is parseEndpoint for the MCP server's own URLs: it accepts plain http to any host.
 func parseURL(what, rawURL string) (*url.URL, error) {
 	if len(rawURL) > maxURL {
 		return nil, badURL(what, rawURL, "is too long")
@@ -56,8 +54,8 @@ func badURL(what, rawURL, why string) *ProtocolError {
 	return protocolErrorf("RFC 6749 section 3.1", "%s %q %s", what, Sanitize(rawURL), why)
 }
 
-// notInURL reports the characters that RFC 3986 has no place for. Shells and
-// terminals act on several of them.
+// notInURL reports whether r is not a character of RFC 3986. Several of these have a meaning in
+// shells and terminals.
 func notInURL(r rune) bool {
 	return r <= ' ' || r >= 0x7f || strings.ContainsRune("\"\\`<>{}|^", r)
 }
@@ -65,13 +63,12 @@ func notInURL(r rune) bool {
 // origin returns scheme, host and port of u as they are written there.
 func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }
 
-// Origin returns scheme, host and port of u, to be shown: without user information, path and
-// query, which may hold secrets.
+// Origin returns scheme, host and port of u for display, without user information, path and query,
+// which may contain secrets.
 func Origin(u *url.URL) string { return Sanitize(origin(u)) }
 
-// hasForeignScheme reports whether a text that is no endpoint of ours would,
-// where it is taken for a link, leave the web: "javascript:", "file:" and
-// whatever a browser makes of them after it has dropped control characters.
+// hasForeignScheme reports whether a text, used as a link, has another scheme than http or https,
+// such as "javascript:" or "file:", also after a browser has removed control characters.
 func hasForeignScheme(text string) bool {
 	text = strings.TrimLeftFunc(text, func(r rune) bool { return r <= ' ' })
 	text = strings.NewReplacer("\t", "", "\r", "", "\n", "").Replace(text)

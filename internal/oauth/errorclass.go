@@ -6,45 +6,44 @@ import (
 	"github.com/handstamp/handstamp/internal/lazyregexp"
 )
 
-// Class says what an error means for the one who got it.
+// Class is the meaning of an error response for the client.
 type Class int
 
 const (
-	// ClassOther is an error that names nothing that is known: not the grant,
-	// not the client, not a parameter.
+	// ClassOther means none of the others: the error names neither the grant nor the client nor a
+	// parameter.
 	ClassOther Class = iota
 
-	// ClassGrant: the code or refresh token is not, or no longer, valid.
+	// ClassGrant means that the code or refresh token is not valid, or no longer.
 	ClassGrant
 
-	// ClassClient: the client is unknown, or was not authenticated.
+	// ClassClient means that the client is unknown, or was not authenticated.
 	ClassClient
 
-	// ClassScope: the scope is not one that this client may ask for.
+	// ClassScope means that this client may not request the scope.
 	ClassScope
 
-	// ClassTarget: the resource parameter is not accepted.
+	// ClassTarget means that the resource parameter is not accepted.
 	ClassTarget
 
-	// ClassTransient: the same request can succeed later.
+	// ClassTransient means that the same request can succeed later.
 	ClassTransient
 )
 
-// Structured reports whether the server gave an OAuth error code. Without one,
-// the class is read from the status and the shape of the answer; that is enough
-// to try another way, and not enough to give anything up.
+// Structured reports whether the response has an OAuth error code. Without one, the class is
+// derived from the status and the shape of the response: enough to try another way, not enough to
+// delete anything.
 func (e *Error) Structured() bool { return e.Code != "" }
 
-// Class returns what the error means. It knows the codes of RFC 6749 section
-// 5.2, RFC 8707 section 2, and those that well-known servers use in their place;
-// where the code says nothing, the description decides.
+// Class returns the class of the error. It knows the codes of RFC 6749 section 5.2 and RFC 8707
+// section 2, and those that well-known servers use in their place. If the code is unknown, the
+// description decides.
 func (e *Error) Class() Class {
 	if e.Status != 429 && e.Status < 500 {
 		return e.classByText()
 	}
-	// A proxy or an overloaded server also responds with "invalid_client" or
-	// "access_denied"; only a code that can be about nothing but the grant
-	// outweighs 429 and 5xx.
+	// A proxy or an overloaded server also responds with "invalid_client" or "access_denied"; only
+	// a code that always means the grant counts more than 429 and 5xx.
 	if grantCode(e.Code) {
 		return ClassGrant
 	}
@@ -74,8 +73,9 @@ func (e *Error) classByText() Class {
 	case "access_denied", "expired_token", "not_allowed", "invalid_token",
 		// OpenID Connect Core, section 3.1.2.6: only a new login helps
 		"interaction_required", "login_required", "consent_required", "account_selection_required":
-		if e.Endpoint == "token" && (e.Status == 0 || e.Status/100 == 2 || IsRejectionStatus(e.Status)) {
-			return ClassGrant // there is nothing else that they could be about
+		if e.Endpoint == "token" && (e.Status == 0 || e.Status/100 == 2 ||
+			IsRejectionStatus(e.Status)) {
+			return ClassGrant // at the token endpoint they can mean nothing else
 		}
 	case "unsupported_grant_type", "unsupported_response_type", "unsupported_token_type",
 		"invalid_dpop_proof", "use_dpop_nonce":
@@ -110,8 +110,8 @@ func (e *Error) classByText() Class {
 	return ClassOther
 }
 
-// Ambiguous reports whether an error of [ClassGrant] has a code with which some
-// servers reject a client, too, and says nothing else.
+// Ambiguous reports whether an error of [ClassGrant] has a code with which some servers also reject
+// a client, and no description that names the grant.
 func (e *Error) Ambiguous() bool {
 	switch e.Code {
 	case "access_denied", "not_allowed", "invalid_token":
@@ -120,33 +120,33 @@ func (e *Error) Ambiguous() bool {
 	return false
 }
 
-// WantsScope reports whether the server rejects a refresh because it names no
-// scope, which RFC 6749, section 6, allows it to leave out.
+// WantsScope reports whether the server rejects a refresh because it has no scope parameter, which
+// is optional by RFC 6749 section 6.
 func (e *Error) WantsScope() bool {
 	if containsAny(e.Description, "aadsts90009", "aadsts900144") { // Entra ID
 		return true
 	}
 	return e.Code == "invalid_scope" ||
-		containsAny(e.Description, "scope") && containsAny(e.Description, "missing", "required", "must contain", "must be", "no scope")
+		containsAny(e.Description, "scope") && containsAny(e.Description, "missing", "required",
+			"must contain", "must be", "no scope")
 }
 
-// WantsClientSecret reports whether the server rejects a request because its form
-// has no client_secret, not because of a wrong one or because the client_id is
-// not there either.
+// WantsClientSecret reports whether the server rejects a request because its form has no
+// client_secret, and not because the secret is wrong or the client_id is missing too.
 func (e *Error) WantsClientSecret() bool {
-	return containsAny(e.Description, "client_secret", "client secret") && !containsAny(e.Description, "client_id", "client id") &&
+	return containsAny(e.Description, "client_secret", "client secret") &&
+		!containsAny(e.Description, "client_id", "client id") &&
 		containsAny(e.Description, "missing", "required", "must contain", "must be provided")
 }
 
-// blamesClient reports whether a text is about the client's identity or
-// authentication.
+// namesClient reports whether a text is about the client's identity or authentication.
 func namesClient(text string) bool {
 	return containsAny(text, "client_id", "client_secret", "client id", "client secret", "client authentication",
 		"authentication method", "auth_method", "client credentials", "unknown client", "invalid client", "client not found")
 }
 
-// saysLater reports whether a text is about too many requests, or about a server
-// that is out of service for a while.
+// namesLater reports whether a text is about too many requests, or a server that is temporarily
+// out of service.
 func namesLater(text string) bool {
 	return later.Get().MatchString(strings.ReplaceAll(text, "_", " "))
 }
@@ -155,9 +155,8 @@ var later = lazyregexp.New(`(?i)\b(?:rate[ -]?limit|too many (?:\w+ ){0,3}(?:req
 	`throttl|quota|maintenance|overload|temporar|(?:service|server|currently|is) unavailable|unavailable$|` +
 	`slow down|(?:connection|request|gateway|upstream) timeout)`)
 
-// namesDeadGrant reports whether a text, or a code, says that what was to be
-// redeemed, a refresh token, a code or the session behind them, is not or no
-// longer valid. That it is missing is another matter.
+// namesDeadGrant reports whether a text, or a code, states that the refresh token, the code or the
+// session behind them is not valid, or no longer. A text that calls it missing does not count.
 func namesDeadGrant(text string) bool {
 	text = strings.ToLower(text)
 	if !strings.Contains(text, " ") {
@@ -171,14 +170,14 @@ func namesDeadGrant(text string) bool {
 		(deadThenNoun.Get().MatchString(text) || nounThenDead.Get().MatchString(text))
 }
 
-// otherNouns are what looks like a grant and is none: a grant with another noun
-// behind it, and a path.
+// otherNouns match what looks like a grant and is not: a grant followed by another noun, and a
+// path.
 var otherNouns = lazyregexp.New(`\b(?:grant|token|session|code)[ _-](?:types?|endpoint|service|server|store|` +
 	`requests?|format|route|url|uri|limit|size|verifier|challenge|binding|storage|database|manager|audience|` +
 	`management)\b|/\S*`)
 
-// A token or a code is a grant only without another word that says of what it
-// is: CSRF tokens and country codes are not.
+// A token or a code is a grant only without another word before it: CSRF tokens and country codes
+// are not grants.
 var (
 	deadThenNoun = lazyregexp.New(dead + `(?: ` + plainWord + `){0,2} ["'(]*(?:` + grantNoun + `|code|token)\b`)
 	nounThenDead = lazyregexp.New(`(?:\b` + grantNoun + `|(?:^|[.:;,] |\b` + plainWord + ` )["'(]*(?:code|token))\b` +

@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// ErrAbsent says that a server has no document of the kind that was looked for:
-// every place was asked, and every place said no.
+// ErrNoMetadata reports that a server has no metadata document: every well-known location responded
+// that there is none.
 var ErrNoMetadata = errors.New("oauth: no metadata there")
 
-// ErrState says that a callback is not the answer to the request that is being
-// waited for. It may come from anyone; the wait goes on.
+// ErrStateMismatch reports that a callback does not belong to the pending authorization request.
+// Anyone may have sent it, so the caller keeps waiting.
 var ErrStateMismatch = errors.New("oauth: the callback's state is not ours")
 
 // Error is an error response of an authorization server (RFC 6749 sections
-// 4.1.2.1 and 5.2, RFC 7591 section 3.2.2), or an answer that has the meaning of
-// one. Its texts are sanitized when they are read.
+// 4.1.2.1 and 5.2, RFC 7591 section 3.2.2), or a response with the meaning of one. Its texts are
+// sanitized.
 type Error struct {
-	// Code is the OAuth error code, "" if the server gave none: an answer
-	// whose status and shape alone say that the client was not accepted.
+	// Code is the OAuth error code, "" if the response has none and only its status and shape
+	// show that the client was not accepted.
 	Code        string
 	Description string
 
@@ -28,11 +28,10 @@ type Error struct {
 	// comes through the browser.
 	Status int
 
-	// RetryAfter is what the server asked for, between 1 s and 15 min; 0 if it
-	// asked for nothing.
+	// RetryAfter is the server's Retry-After, between 1 s and 15 min; 0 if there is none.
 	RetryAfter time.Duration
 
-	// Endpoint says who answered: "authorization", "token", "registration" or
+	// Endpoint is the endpoint that responded: "authorization", "token", "registration" or
 	// "revocation".
 	Endpoint string
 }
@@ -47,7 +46,7 @@ func (e *Error) Error() string {
 	} else {
 		b.WriteString("authorization server")
 	}
-	b.WriteString(" answered ")
+	b.WriteString(" returned ")
 	switch {
 	case e.Code != "":
 		b.WriteString(Sanitize(e.Code))
@@ -55,9 +54,9 @@ func (e *Error) Error() string {
 			fmt.Fprintf(&b, " (status %d)", e.Status)
 		}
 	case e.Status != 0:
-		fmt.Fprintf(&b, "with status %d", e.Status)
+		fmt.Fprintf(&b, "status %d", e.Status)
 	default:
-		b.WriteString("with an error")
+		b.WriteString("an error")
 	}
 	if e.Description != "" {
 		fmt.Fprintf(&b, ": %q", Sanitize(e.Description))
@@ -65,20 +64,20 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Is reports whether target is an *Error with the same code, so that
+// Is reports whether target is an [*Error] with the same code, so that
 // errors.Is(err, &Error{Code: "access_denied"}) works.
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
 	return ok && t.Code == e.Code && (t.Status == 0 || t.Status == e.Status)
 }
 
-// TransientError says that nothing was learned: the answer is not the
-// authorization server's word, or says itself that it will be another one
-// later. Nothing that is stored may be given up because of it.
+// TransientError reports a failure that may pass: there was no response, or it did not come from
+// the authorization server, or it asks to retry later. A caller must not delete anything stored
+// because of it.
 type TransientError struct {
-	Status     int           // HTTP status, 0 if there was no answer
+	Status     int           // HTTP status, 0 if there was no response
 	RetryAfter time.Duration // as in Error
-	Reason     string        // a few words for people: "an HTML page", "no answer"
+	Reason     string        // a few words for the user: "an HTML page", "no response"
 	Err        error         // the cause, if there is one
 }
 
@@ -100,23 +99,23 @@ func (e *TransientError) Error() string {
 // Unwrap returns the cause.
 func (e *TransientError) Unwrap() error { return e.Err }
 
-// ProtocolError says that a server breaks a rule that is not bent: going on
-// would be unsafe, or cannot work.
+// ProtocolError reports that a server breaks a rule of the protocol, so that continuing would be
+// unsafe or cannot work.
 type ProtocolError struct {
-	Message  string // for people, without a full stop; remote text in it is sanitized
+	Message  string // for the user, without a full stop; remote text in it is sanitized
 	Spec     string // the rule: "RFC 8414 section 3.3"
 	Resource string // what the metadata describes, where it is not the server's URL
 	Err      error  // the cause, if there is one
 
-	// Missing is the member that a metadata document lacks, where that is all that is wrong:
+	// Missing is the member that a metadata document lacks, if nothing else is wrong with it:
 	// another document, or another server, may have it.
 	Missing string
 
-	// Setting is what a user may set who knows better than the rule; 0 if nothing.
+	// Setting is the setting with which the user can allow it; [SettingNone] if there is none.
 	Setting Setting
 }
 
-// Setting is something that a user can set where a server breaks a rule.
+// Setting is a setting of the client that permits a server to break a rule.
 type Setting int
 
 // Values of [Setting].
@@ -142,10 +141,10 @@ func (e *ProtocolError) Error() string {
 // Unwrap returns the cause.
 func (e *ProtocolError) Unwrap() error { return e.Err }
 
-// SendError says that a request with a single-use credential got no answer.
+// SendError reports that a request with a single-use credential got no response.
 type SendError struct {
-	// Sent is false if the request surely never left: no connection, no TLS.
-	// If it is true, whether the server acted on it is in doubt.
+	// Sent is false if the request was certainly not sent: no connection, no TLS. If it is true,
+	// the server may have acted on it.
 	Sent bool
 	Err  error
 }
@@ -153,7 +152,7 @@ type SendError struct {
 // Error returns the cause and whether the request may have arrived.
 func (e *SendError) Error() string {
 	if e.Sent {
-		return fmt.Sprintf("oauth: no answer to a request that may have arrived: %v", e.Err)
+		return fmt.Sprintf("oauth: no response to a request that may have arrived: %v", e.Err)
 	}
 	return fmt.Sprintf("oauth: request not sent: %v", e.Err)
 }

@@ -60,15 +60,15 @@ func TestErrorTexts(t *testing.T) {
 		err  error
 		want string
 	}{
-		{&Error{Code: "invalid_grant", Description: "Grant not found", Status: 400, Endpoint: "token"}, `oauth: the token endpoint answered invalid_grant: "Grant not found"`},
-		{&Error{Code: "x", Status: 200, Endpoint: "token"}, `oauth: the token endpoint answered x (status 200)`},
-		{&Error{Status: 401, Endpoint: "token"}, `oauth: the token endpoint answered with status 401`},
-		{&Error{Code: "a\x1b[31mb", Description: "c\nd"}, `oauth: the authorization server answered ab: "c d"`},
+		{&Error{Code: "invalid_grant", Description: "Grant not found", Status: 400, Endpoint: "token"}, `oauth: the token endpoint returned invalid_grant: "Grant not found"`},
+		{&Error{Code: "x", Status: 200, Endpoint: "token"}, `oauth: the token endpoint returned x (status 200)`},
+		{&Error{Status: 401, Endpoint: "token"}, `oauth: the token endpoint returned status 401`},
+		{&Error{Code: "a\x1b[31mb", Description: "c\nd"}, `oauth: the authorization server returned ab: "c d"`},
 		{&TransientError{Status: 503, Reason: "an HTML page"}, `oauth: an HTML page (status 503)`},
 		{&TransientError{Reason: "no answer", Err: io.EOF}, `oauth: no answer: EOF`},
 		{&ProtocolError{Message: "no", Spec: "RFC 1"}, `oauth: no (RFC 1)`},
 		{&SendError{Err: io.EOF}, `oauth: request not sent: EOF`},
-		{&SendError{Sent: true, Err: io.EOF}, `oauth: no answer to a request that may have arrived: EOF`},
+		{&SendError{Sent: true, Err: io.EOF}, `oauth: no response to a request that may have arrived: EOF`},
 	} {
 		if got := tc.err.Error(); got != tc.want {
 			t.Errorf("Error() = %q, want %q", got, tc.want)

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Limits of one request. A server that needs more is not one to wait for.
+// Limits of one request.
 const (
 	maxDocument = 1 << 20   // metadata and registration, bytes after decoding
 	maxToken    = 256 << 10 // token endpoint, bytes after decoding
@@ -24,23 +24,23 @@ const (
 	maxRedirects = 3
 )
 
-// Fetcher sends the requests of this package. HTTP must be set; the fields must
-// not change once it is in use. It keeps no cookies and nothing else.
+// Fetcher sends the requests of this package. HTTP must be set; the fields must not change once it
+// is in use. It keeps no cookies and no other state.
 type Fetcher struct {
-	// HTTP carries the requests. Guard makes a suitable one. An
-	// *http.Transport is cloned for each request with a single-use credential,
-	// so that no connection is used that the server may be about to close.
+	// HTTP sends the requests. [Guard] returns a suitable one. An [*http.Transport] is cloned for
+	// each request with a single-use credential, so that it never uses a connection that the
+	// server may be about to close.
 	HTTP http.RoundTripper
 
 	// UserAgent is the User-Agent header; if it is empty, net/http's is sent.
 	UserAgent string
 
-	// Secrets, if set, returns what no error may repeat beside what its request carried: a
-	// server may know more of a client than it was just sent.
+	// Secrets, if set, returns further secrets that errors must not contain, beside those in the
+	// request: a server may repeat secrets that it received earlier.
 	Secrets func() []Secret
 }
 
-// answer is a response with its body read and bounded.
+// response is a response with its body read and bounded.
 type response struct {
 	url       *url.URL
 	status    int
@@ -48,13 +48,14 @@ type response struct {
 	body      []byte
 	truncated bool // the body was longer than its limit, or ended early
 	readErr   error
-	looping   bool     // it is one redirect too many
+	looping   bool     // it has one redirect too many
 	redactor  redactor // of the request
 }
 
 // request makes a request with the headers that all of them share. The body, if
 // any, cannot be sent twice by net/http: there is no GetBody.
-func (f *Fetcher) request(ctx context.Context, method, target string, body []byte) (*http.Request, error) {
+func (f *Fetcher) request(ctx context.Context, method, target string,
+	body []byte) (*http.Request, error) {
 	var r io.Reader
 	if body != nil {
 		r = &requestBody{Reader: bytes.NewReader(body), data: body}
@@ -72,7 +73,7 @@ func (f *Fetcher) request(ctx context.Context, method, target string, body []byt
 	return req, nil
 }
 
-// requestBody is a body that we may send again, and net/http may not.
+// requestBody is a body that this package may send again, and net/http may not.
 type requestBody struct {
 	io.Reader
 	data []byte
@@ -83,7 +84,8 @@ func (*requestBody) Close() error { return nil }
 
 // roundTrip sends req over rt and reads at most limit bytes of the body. It follows the
 // redirects that [redirected] allows, three at most. An error means that there was no response.
-func (f *Fetcher) roundTrip(rt http.RoundTripper, req *http.Request, limit int64) (*response, error) {
+func (f *Fetcher) roundTrip(rt http.RoundTripper, req *http.Request,
+	limit int64) (*response, error) {
 	if rt == nil {
 		return nil, errors.New("oauth: Fetcher.HTTP is not set")
 	}
@@ -108,11 +110,11 @@ func (f *Fetcher) roundTrip(rt http.RoundTripper, req *http.Request, limit int64
 	return a, nil
 }
 
-// redirected returns the request that follows a redirect, or nil if it is not followed. None
-// leaves the origin: another one's word is not the server's. What may carry a credential goes on
-// only with the same method and body: after a 307 or 308 (RFC 9110 sections 15.4.8 and 15.4.9),
-// and after a 301 or 302 to the same URL but for a slash at the end, which many frameworks send
-// to a POST too.
+// redirected returns the request that follows a redirect, or nil if the redirect must not be
+// followed. Only redirects on the same origin are followed: another origin does not speak for the
+// server. A POST is followed only with the same method and body: after a 307 or 308 (RFC 9110
+// sections 15.4.8 and 15.4.9), and after a 301 or 302 to the same URL with or without a slash at
+// the end, which many frameworks send in response to a POST too.
 func redirected(req *http.Request, resp *http.Response) *http.Request {
 	location := resp.Header.Get("Location")
 	if location == "" || !isRedirect(resp.StatusCode) {
@@ -140,12 +142,13 @@ func keepsMethod(req *http.Request, resp *http.Response, to *url.URL) bool {
 	case http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
 		return true
 	case http.StatusMovedPermanently, http.StatusFound:
-		return strings.TrimSuffix(to.EscapedPath(), "/") == strings.TrimSuffix(req.URL.EscapedPath(), "/")
+		return strings.TrimSuffix(to.EscapedPath(),
+			"/") == strings.TrimSuffix(req.URL.EscapedPath(), "/")
 	}
 	return false
 }
 
-var errTooLong = errors.New("the answer is too long")
+var errTooLong = errors.New("the response is too long")
 
 // readBounded reads a body of at most limit bytes, counted after decoding. What
 // was read is returned with the error too.
@@ -153,16 +156,16 @@ func readBounded(resp *http.Response, limit int64) ([]byte, error) {
 	var r io.Reader = resp.Body
 	switch strings.ToLower(strings.TrimSpace(resp.Header.Get("Content-Encoding"))) {
 	case "", "identity":
-	case "gzip", "x-gzip": // not asked for, and sent all the same by some
+	case "gzip", "x-gzip": // not requested; some servers send it anyway
 		// The compressed side is bounded as well: empty gzip members decode to
 		// nothing at all, for ever.
 		z, err := gzip.NewReader(io.LimitReader(resp.Body, limit+1))
 		if err != nil {
-			return nil, errors.New("the answer is not the gzip that it says")
+			return nil, errors.New("the response is not valid gzip")
 		}
 		r = z
 	default:
-		return nil, errors.New("the answer is in an encoding that was not asked for")
+		return nil, errors.New("the response has an encoding that was not requested")
 	}
 	body, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if int64(len(body)) > limit {
@@ -183,7 +186,7 @@ func (f *Fetcher) document(ctx context.Context, target string) (*response, error
 	a, err := f.roundTrip(f.HTTP, req, maxDocument)
 	switch {
 	case err != nil:
-		return nil, &TransientError{Reason: "no answer from " + req.URL.Host, Err: err}
+		return nil, &TransientError{Reason: "no response from " + req.URL.Host, Err: err}
 	case a.looping:
 		return nil, &TransientError{Reason: "too many redirects at " + Sanitize(target)}
 	}
@@ -198,9 +201,9 @@ func isRedirect(status int) bool {
 	return false
 }
 
-// fresh returns a RoundTripper that opens a connection of its own, and what
-// closes it. A pooled connection can be closed by the server just as a request
-// is written to it, and then nobody knows whether a single-use token was spent.
+// newConnection returns a RoundTripper that opens a new connection, and a function that closes it.
+// A server can close a pooled connection just when a request is written to it, and then the client
+// cannot know whether a single-use token was used.
 func (f *Fetcher) newConnection() (rt http.RoundTripper, done func()) {
 	t, ok := f.HTTP.(*http.Transport)
 	if !ok {
@@ -208,23 +211,23 @@ func (f *Fetcher) newConnection() (rt http.RoundTripper, done func()) {
 	}
 	t = t.Clone()
 	t.DisableKeepAlives = true
-	// The request's context bounds the wait, by a clock that does not jump: the
-	// response to a single-use token is worth reading however late it is.
+	// The request's context bounds the wait, by the time the process was awake: the response to a
+	// single-use token must be read however late it is.
 	t.ResponseHeaderTimeout = 0
 	return t, t.CloseIdleConnections
 }
 
-// documentVerdict says what an answer means for the search of a document: nil
-// if it may be the document, ErrAbsent if there is none, *TransientError if
-// that is not known.
+// documentError returns nil if a response may be the document, [ErrNoMetadata] if it reports that
+// there is none, and a [*TransientError] if neither is known.
 func documentError(a *response) error {
 	switch {
 	case a.status/100 == 2:
 		if a.truncated {
 			return &TransientError{Status: a.status, Reason: "the document could not be read", Err: a.readErr}
 		}
-		if looksLikeHTML(a.header.Get("Content-Type"), a.body) || len(bytes.TrimSpace(a.body)) == 0 {
-			return ErrNoMetadata // a page for people, which many servers have for every path
+		if looksLikeHTML(a.header.Get("Content-Type"), a.body) ||
+			len(bytes.TrimSpace(a.body)) == 0 {
+			return ErrNoMetadata // many servers return an HTML page for every path
 		}
 		return nil
 	case a.status == 408, a.status == 425, a.status == 429, a.status >= 500 && a.status != 501:
@@ -237,8 +240,7 @@ func documentError(a *response) error {
 	return ErrNoMetadata
 }
 
-// looksLikeHTML decides by content; the type settles only what the content
-// leaves open.
+// looksLikeHTML decides by the content, and by the content type only where that is not enough.
 func looksLikeHTML(contentType string, body []byte) bool {
 	body = bytes.TrimLeft(trimBOM(body), " \t\r\n")
 	if len(body) > 0 {

@@ -43,7 +43,7 @@ func TestFetcherWithoutHTTP(t *testing.T) {
 	}
 }
 
-// TestBodies are answers that no client should read to the end.
+// TestBodies are responses that no client should read to the end.
 func TestBodies(t *testing.T) {
 	bomb := func(size int) []byte {
 		var b bytes.Buffer

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// BlockedError says that a host is, or leads to, an address that the guard rejects because no
+// BlockedError reports that a host is, or resolves to, an address that the guard rejects because no
 // server on the internet has it. Nothing was sent.
 type BlockedError struct {
 	What    string // what names the host: "the token_endpoint"; "" if that is not known
@@ -34,7 +34,7 @@ func (e *BlockedError) Error() string {
 	return fmt.Sprintf("oauth: %s leads to %s, which is not a public address", host, e.Address)
 }
 
-// Allowable reports whether a user may allow what was rejected: an address of a private network
+// Allowable reports whether a user can allow the address: an address of a private network
 // or of this computer, which is never a link-local one.
 func (e *BlockedError) Allowable() bool {
 	if ap, err := netip.ParseAddrPort(e.Address); err == nil {
@@ -51,9 +51,8 @@ func (e *BlockedError) Allowable() bool {
 // dial functions are not. The clone also bounds connecting, the response's headers and the wait
 // for them, and does not decompress.
 //
-// Behind an HTTP proxy, names are resolved by the proxy: there the guard judges
-// the name and the literal address, and the proxy must do the rest. The proxy
-// itself may be anywhere.
+// An HTTP proxy resolves names itself: there the guard checks the name and the literal address, and
+// the proxy must check the rest. The proxy itself may have any address.
 func Guard(base *http.Transport, reach func(host string) Reach) *http.Transport {
 	if base == nil {
 		base, _ = http.DefaultTransport.(*http.Transport)
@@ -63,7 +62,7 @@ func Guard(base *http.Transport, reach func(host string) Reach) *http.Transport 
 	}
 	g := &guard{reach: reach, proxy: base.Proxy, base: callersDial(base)}
 	t := base.Clone()
-	// Each of these would go round the check; callers may still set the old ones.
+	// Each of these would bypass the check; callers may still set the old ones.
 	//lint:ignore SA1019 they are cleared, not used
 	t.Dial, t.DialTLS, t.DialTLSContext = nil, nil, nil
 	t.DialContext = g.dial

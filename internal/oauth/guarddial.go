@@ -16,7 +16,8 @@ type dialFunc = func(ctx context.Context, network, address string) (net.Conn, er
 // if it has none, or only that of http.DefaultTransport.
 func callersDial(base *http.Transport) dialFunc {
 	standard, _ := http.DefaultTransport.(*http.Transport)
-	if base.DialContext == nil || standard != nil && sameFunc(base.DialContext, standard.DialContext) {
+	if base.DialContext == nil || standard != nil &&
+		sameFunc(base.DialContext, standard.DialContext) {
 		return nil
 	}
 	return base.DialContext
@@ -28,12 +29,12 @@ func sameFunc(a, b dialFunc) bool {
 	return *(*unsafe.Pointer)(unsafe.Pointer(&a)) == *(*unsafe.Pointer)(unsafe.Pointer(&b))
 }
 
-// dialByCaller connects with the caller's dial function, which may send a name wherever
-// it likes: through a tunnel, to a socket, to a test server. What it must not do is to
-// follow a name that leads to an address which is not public, for whoever names a
-// server chooses where its name leads. So a connection to such an address is closed,
-// before anything is written to it, if the name itself was looked up on the way.
-func (g *guard) dialByCaller(ctx context.Context, network, address, host string, reach Reach) (net.Conn, error) {
+// dialByCaller connects with the caller's dial function, which may connect a name to any place: a
+// tunnel, a socket, a test server. It must not follow a name that resolves to an address that is
+// not public, since a hostile server controls what its name resolves to. So a connection to such
+// an address is closed before anything is written to it, if the name was looked up by DNS.
+func (g *guard) dialByCaller(ctx context.Context, network, address, host string,
+	reach Reach) (net.Conn, error) {
 	var traced, lookedUp atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		DNSStart: func(info httptrace.DNSStartInfo) {
@@ -51,7 +52,7 @@ func (g *guard) dialByCaller(ctx context.Context, network, address, host string,
 	if !ok || AddrReach(remote.AddrPort().Addr().Unmap()) <= reach {
 		return conn, nil
 	}
-	// A function that keeps the context to itself may have looked the name up unseen.
+	// A function that does not pass the context on may have looked the name up unseen.
 	if lookedUp.Load() || !traced.Load() && leadsBeyond(ctx, host, reach) {
 		_ = conn.Close()
 		return nil, &BlockedError{Host: host, Address: remote.String()}

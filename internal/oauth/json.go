@@ -104,8 +104,8 @@ func depth(data []byte) int {
 	return deepest
 }
 
-// raw returns the last value of a name that is neither null nor an empty
-// string, or nil. A repetition that says nothing takes nothing away.
+// raw returns the last value of a name that is neither null nor an empty string, or nil. An empty
+// repetition does not replace an earlier value.
 func (o object) raw(name string) json.RawMessage {
 	for i := len(o.members) - 1; i >= 0; i-- {
 		if m := o.members[i]; m.name == name && !isBlank(m.value) {
@@ -205,9 +205,8 @@ func (o object) number(name string) (float64, bool) {
 	return n, err == nil && !math.IsInf(n, 0) && !math.IsNaN(n)
 }
 
-// checkLinks refuses a document in which a member that holds a URL has another
-// scheme than http or https. Such a URL is dangerous wherever it is shown, and
-// a document with one is not the work of somebody to sign in with.
+// checkLinks returns a [*ProtocolError] if a member that holds a URL has another scheme than http
+// or https. Such a URL is dangerous wherever it is shown, and a document with one is malicious.
 func checkLinks(data []byte, spec string) error {
 	dec := json.NewDecoder(bytes.NewReader(trimBOM(data)))
 	dec.UseNumber() // a number that no float holds is no mistake here
@@ -232,7 +231,8 @@ func checkLinks(data []byte, spec string) error {
 			}
 		case string:
 			if holdsURL(name) && hasForeignScheme(v) {
-				return protocolErrorf(spec, "the document's %s is %q, which is no web address", Sanitize(name), Sanitize(v))
+				return protocolErrorf(spec, "the document's %s is %q, which is no web address",
+					Sanitize(name), Sanitize(v))
 			}
 		}
 		return nil

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// IsLoopback reports whether host, without a port, names this machine: the name
-// localhost or a loopback address.
+// IsLoopback reports whether host, without a port, is this machine: the name localhost or a
+// loopback address (RFC 8252 section 8.3).
 func IsLoopback(host string) bool {
 	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
 		return true
@@ -17,9 +17,10 @@ func IsLoopback(host string) bool {
 }
 
 // SameOrigin reports whether two URLs have the same scheme, host and port (RFC
-// 6454, section 4).
+// 6454 section 4).
 func SameOrigin(a, b *url.URL) bool {
-	return strings.EqualFold(a.Scheme, b.Scheme) && strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
+	return strings.EqualFold(a.Scheme, b.Scheme) && strings.EqualFold(a.Hostname(),
+		b.Hostname()) && port(a) == port(b)
 }
 
 func port(u *url.URL) string {
@@ -32,8 +33,8 @@ func port(u *url.URL) string {
 	return "443"
 }
 
-// PathWithin reports whether the escaped path is base or lies below it: "/mcp"
-// holds "/mcp/" and "/mcp/a", but neither "/mcp-evil" nor "/mcp/../a".
+// PathWithin reports whether the escaped path is base or below it: "/mcp/" and "/mcp/a" are within
+// "/mcp", "/mcp-evil" and "/mcp/../a" are not.
 func PathWithin(path, base string) bool {
 	base = strings.TrimSuffix(base, "/")
 	if path != base && !strings.HasPrefix(path, base+"/") {
@@ -48,9 +49,8 @@ func PathWithin(path, base string) bool {
 	return true
 }
 
-// StandardURL writes a URL as the URL standard (WHATWG) does, and with it the URL
-// types of most languages: scheme and host in lower case, no default port, and a
-// slash after a bare host.
+// StandardURL returns a URL as the URL standard (WHATWG) and the URL types of most languages write
+// it: scheme and host in lower case, no default port, and a slash after a bare host.
 func StandardURL(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" || u.User != nil {
@@ -62,7 +62,8 @@ func StandardURL(raw string) string {
 		after = len(rest)
 	}
 	scheme, host, rest := strings.ToLower(u.Scheme), strings.ToLower(u.Host), rest[after:]
-	if port := u.Port(); port == "443" && scheme == "https" || port == "80" && scheme == "http" || port == "" {
+	if port := u.Port(); port == "443" && scheme == "https" || port == "80" &&
+		scheme == "http" || port == "" {
 		host = strings.TrimSuffix(strings.TrimSuffix(host, port), ":")
 	}
 	if !strings.HasPrefix(rest, "/") {

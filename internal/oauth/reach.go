@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Reach says which addresses a host may have. Each value includes those before it.
+// Reach is a set of addresses that a host may have. Each value includes those before it.
 type Reach int
 
 // Values of [Reach].
@@ -17,9 +17,8 @@ const (
 	ReachAny                  // and all others, such as the link-local ones of cloud metadata
 )
 
-// CheckHost returns a *BlockedError unless a host, as it is written in a URL and without the
-// port, is within reach as far as its name tells. What a name resolves to is checked by the
-// guard.
+// checkHost returns a [*BlockedError] unless a host, as in a URL without the port, is within reach
+// by its name alone. [Guard] checks the addresses that a name resolves to.
 func checkHost(host string, reach Reach) error {
 	if HostReach(host) > reach {
 		return &BlockedError{Host: host}
@@ -27,9 +26,9 @@ func checkHost(host string, reach Reach) error {
 	return nil
 }
 
-// HostReach returns the reach that a host takes by its name alone. A number in a spelling that
-// some resolvers and browsers take for an address (RFC 3986 section 7.4) takes [ReachAny], and
-// so does a name with characters that a browser makes others of, such as full-width digits.
+// HostReach returns the reach that a host needs by its name alone. A number that some resolvers and
+// browsers read as an address (RFC 3986 section 7.4) needs [ReachAny], and so does a name with
+// characters that a browser converts to others, such as full-width digits.
 func HostReach(host string) Reach {
 	host = strings.TrimSuffix(strings.ToLower(strings.Trim(host, "[]")), ".")
 	if addr, err := netip.ParseAddr(host); err == nil {
@@ -39,7 +38,8 @@ func HostReach(host string) Reach {
 		return ReachAny
 	}
 	last := host[strings.LastIndexByte(host, '.')+1:]
-	if _, err := strconv.ParseUint(last, 0, 64); err == nil || strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x") {
+	_, err := strconv.ParseUint(last, 0, 64)
+	if err == nil || strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x") {
 		return ReachAny
 	}
 	switch last {
@@ -51,7 +51,7 @@ func HostReach(host string) Reach {
 	return ReachPublic
 }
 
-// AddrReach returns the reach that an address takes.
+// AddrReach returns the reach that an address needs.
 func AddrReach(addr netip.Addr) Reach {
 	if isPublic(addr) {
 		return ReachPublic
@@ -85,13 +85,14 @@ func within(addr netip.Addr, networks []netip.Prefix) bool {
 }
 
 // privateNetworks are those of RFC 1918, RFC 4193 and RFC 6598.
-var privateNetworks = prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+var privateNetworks = prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
+	"fc00::/7")
 
-// cloudMetadata are addresses within those at which a cloud gives its machines credentials.
+// cloudMetadata are addresses within those at which a cloud serves credentials to its machines.
 var cloudMetadata = prefixes("fd00:ec2::254/128", "100.100.100.200/32")
 
-// isPublic reports whether an address may belong to a server on the internet.
-// Those that carry another address inside them are not, whatever it is.
+// isPublic reports whether an address may belong to a server on the internet. An address with
+// another address inside it is not public.
 func isPublic(addr netip.Addr) bool {
 	addr = addr.WithZone("")
 	if !addr.IsValid() || addr.Is4In6() {

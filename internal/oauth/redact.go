@@ -11,9 +11,9 @@ import (
 	"github.com/handstamp/handstamp/internal/secret"
 )
 
-// echo holds what a request carried that must not be repeated. Some servers put
-// the token, the secret or the whole Authorization header that they rejected into
-// their error, as it came or in another encoding.
+// redactor holds the secrets of a request, which an error text must not contain. Some servers
+// repeat the token, the secret or the whole Authorization header in their error response, as it
+// was sent or in another encoding.
 type redactor []string
 
 // publicParams are the form parameters that an error may repeat.
@@ -21,8 +21,8 @@ var publicParams = []string{
 	"audience", "client_assertion_type", "client_id", "grant_type", "redirect_uri", "resource", "scope", "token_type_hint",
 }
 
-// echoOf returns the secrets of a form request: its parameters that are not public
-// and the credentials of its Authorization header.
+// redactorOf returns the redactor for a form request: it holds the parameters that are not public
+// and the credentials of the Authorization header.
 func redactorOf(form url.Values, header http.Header) redactor {
 	var e redactor
 	for name, values := range form {
@@ -33,7 +33,7 @@ func redactorOf(form url.Values, header http.Header) redactor {
 	for _, value := range header["Authorization"] {
 		_, credentials, _ := strings.Cut(value, " ")
 		e = append(e, credentials)
-		// The id is not a secret, and an error that names it is a good one.
+		// The client_id is not a secret: an error may name it.
 		if pair, err := base64.StdEncoding.DecodeString(credentials); err == nil {
 			_, encoded, _ := strings.Cut(string(pair), ":")
 			e = append(e, encoded)
@@ -45,7 +45,7 @@ func redactorOf(form url.Values, header http.Header) redactor {
 	return e
 }
 
-// known returns the echo with the secrets added that the Fetcher is told of.
+// addKnownSecrets returns the redactor with [Fetcher.Secrets] added.
 func (f *Fetcher) addKnownSecrets(e redactor) redactor {
 	if f.Secrets == nil {
 		return e
@@ -53,7 +53,7 @@ func (f *Fetcher) addKnownSecrets(e redactor) redactor {
 	return e.withSecrets(f.Secrets())
 }
 
-// and returns the echo with more secrets.
+// withSecrets returns the redactor with more secrets.
 func (e redactor) withSecrets(secrets []Secret) redactor {
 	e = slices.Clip(e)
 	for _, secret := range secrets {
@@ -62,13 +62,12 @@ func (e redactor) withSecrets(secrets []Secret) redactor {
 	return e
 }
 
-// secretMembers are the members of a response that an error about the same
-// response must not repeat either.
+// secretMembers are the members of a response that an error about it must not contain.
 var secretMembers = []string{
 	"access_token", "client_secret", "id_token", "refresh_token", "registration_access_token",
 }
 
-// with returns the echo with the secrets of a response added.
+// withResponse returns the redactor with the secrets of a response added.
 func (e redactor) withResponse(o object) redactor {
 	e = slices.Clip(e)
 	for _, name := range secretMembers {
@@ -77,28 +76,30 @@ func (e redactor) withResponse(o object) redactor {
 	return e
 }
 
-// remove takes the secrets out of a text that came back; see [secret.Redact].
+// redact removes the secrets from a text of a server; see [secret.Redact].
 func (e redactor) redact(text string) string { return secret.Redact(text, e...) }
 
-// Repeats reports whether a text of a server contains a secret or a piece of one, in whatever
-// encoding.
+// ContainsSecret reports whether a text of a server contains a secret or a piece of one, in any
+// encoding that [secret.Redact] knows.
 func ContainsSecret(text string, secrets []Secret) bool {
 	return redactor(nil).withSecrets(secrets).redact(text) != text
 }
 
-// Without returns the challenge without what repeats a secret, such as the token that the
-// request was sent with: scopes and the metadata's URL go into requests and messages.
+// WithoutSecrets returns the challenge without the parts that contain a secret, such as the access
+// token of the request: scopes and the metadata's URL go into requests and messages.
 func (b BearerChallenge) WithoutSecrets(secrets ...Secret) BearerChallenge {
 	e := redactor(nil).withSecrets(secrets)
 	if e.redact(b.ResourceMetadata) != b.ResourceMetadata {
 		b.ResourceMetadata = ""
 	}
-	b.Scope = strings.Join(slices.DeleteFunc(strings.Fields(b.Scope), func(scope string) bool { return e.redact(scope) != scope }), " ")
+	b.Scope = strings.Join(slices.DeleteFunc(strings.Fields(b.Scope), func(scope string) bool {
+		return e.redact(scope) != scope
+	}), " ")
 	return b
 }
 
-// hide returns err, or an error of the same kind with another text if its own
-// repeats a secret: package net/http quotes what it cannot parse.
+// redactError returns err, or an error of the same kind with another text if its own contains a
+// secret: package net/http quotes what it cannot parse.
 func (e redactor) redactError(err error) error {
 	if err == nil {
 		return nil
@@ -110,8 +111,7 @@ func (e redactor) redactError(err error) error {
 	return err
 }
 
-// hiddenError is an error whose own text is not shown. It has no Unwrap, which
-// would give that text away.
+// hiddenError is an error whose own text is not shown. It has no Unwrap, which would reveal it.
 type hiddenError struct {
 	text string
 	err  error

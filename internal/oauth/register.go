@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/awake"
@@ -24,20 +25,19 @@ type RegistrationRequest struct {
 	ApplicationType         string   `json:"application_type,omitempty"`
 	Scope                   string   `json:"scope,omitempty"`
 
-	// InitialAccessToken is sent as a bearer token, where a server registers
-	// only those who have one (RFC 7591 section 3).
+	// InitialAccessToken is sent as a bearer token, for servers that require one (RFC 7591
+	// section 3).
 	InitialAccessToken Secret `json:"-"`
 }
 
-// Registration is what a server answered to a registration (RFC 7591 section
-// 3.2.1).
+// Registration is a registration response (RFC 7591 section 3.2.1).
 type Registration struct {
 	ClientID        string
 	ClientSecret    Secret
 	SecretExpiresAt time.Time // zero: it does not expire, or that is not known
 
-	// TokenEndpointAuthMethod is as the server said, "" if it said nothing. It
-	// may differ from what was asked for, and then it counts.
+	// TokenEndpointAuthMethod is the registered method, "" if the response has none. It may differ
+	// from the requested one, and then it is the one to use.
 	TokenEndpointAuthMethod string
 
 	RedirectURIs            []string
@@ -48,11 +48,12 @@ type Registration struct {
 
 const registerSpec = "RFC 7591 section 3.2.1"
 
-// Register registers a client. It returns a *RegistrationError, which wraps an *Error, if
-// the server rejects the request, a *TransientError if it may respond otherwise later or
-// did not respond, and a *ProtocolError if the endpoint or the response must not be used.
-// Redirects are followed on the same origin, as far as they leave the request a POST.
-func (f *Fetcher) Register(ctx context.Context, endpoint string, req RegistrationRequest) (*Registration, error) {
+// Register registers a client (RFC 7591 section 3). It returns a [*RegistrationError], which wraps
+// an [*Error], if the server rejects the request, a [*TransientError] if it did not respond or the
+// failure may pass, and a [*ProtocolError] if the endpoint or the response must not be used.
+// Redirects are followed on the same origin if the request remains a POST.
+func (f *Fetcher) Register(ctx context.Context, endpoint string,
+	req RegistrationRequest) (*Registration, error) {
 	if _, err := parseEndpoint("the registration endpoint", endpoint); err != nil {
 		return nil, err
 	}
@@ -64,12 +65,12 @@ func (f *Fetcher) Register(ctx context.Context, endpoint string, req Registratio
 	if err != nil {
 		return nil, err
 	}
-	r := newReply("registration", a.status, a.header.Get("Content-Type"), a.header, a.body, a.truncated, time.Now())
-	r.redactor = a.redactor
+	r := a.reply("registration")
 	if a.status/100 != 2 {
 		err := r.failure()
-		if _, ok := errors.AsType[*TransientError](err); ok && a.status/100 == 4 && a.status != 408 && a.status != 425 && a.status != 429 {
-			err = r.error("", "") // a plain "Forbidden" is a rejection here: no grant hangs on it
+		_, transient := errors.AsType[*TransientError](err)
+		if transient && a.status/100 == 4 && !slices.Contains([]int{408, 425, 429}, a.status) {
+			err = r.error("", "") // a plain "Forbidden" rejects a registration: no grant is at stake
 		}
 		return nil, registrationError(err, r, a.body)
 	}
@@ -89,7 +90,7 @@ func (f *Fetcher) Register(ctx context.Context, endpoint string, req Registratio
 	return reg, err
 }
 
-// registrationError adds to an *Error what the response blames.
+// registrationError returns err, and an [*Error] as a [*RegistrationError].
 func registrationError(err error, r reply, body []byte) error {
 	if rejected, ok := errors.AsType[*Error](err); ok {
 		return &RegistrationError{Err: rejected, text: rejectionText(r, body)}
@@ -114,9 +115,10 @@ func (r *Registration) manageAt(endpoint *url.URL, raw []byte) {
 	}
 }
 
-// managed sends a request of RFC 7591 or RFC 7592, with token as the bearer
-// token if it is not "".
-func (f *Fetcher) managed(ctx context.Context, method, target string, token Secret, body []byte) (*response, error) {
+// managed sends a request of RFC 7591 or RFC 7592, with token, if it is not "", as the bearer
+// token.
+func (f *Fetcher) managed(ctx context.Context, method, target string, token Secret,
+	body []byte) (*response, error) {
 	ctx, cancel := awake.WithTimeout(ctx, secretTimeout, nil)
 	defer cancel()
 	req, err := f.request(ctx, method, target, body)
@@ -137,15 +139,15 @@ func (f *Fetcher) managed(ctx context.Context, method, target string, token Secr
 	defer done()
 	a, err := f.roundTrip(rt, req, maxDocument)
 	if err != nil {
-		return nil, &TransientError{Reason: "no answer from " + req.URL.Host, Err: carried.redactError(err)}
+		return nil, &TransientError{Reason: "no response from " + req.URL.Host, Err: carried.redactError(err)}
 	}
 	a.redactor = carried
 	return a, nil
 }
 
-// ParseRegistration reads a registration response, received or stored. It takes
-// null and empty members for absent ones, numbers for strings, and a method in
-// an array. It returns a *ProtocolError if the response must not be used.
+// ParseRegistration parses a registration response, received or stored (RFC 7591 section 3.2.1). It
+// treats null and empty members as absent, and accepts numbers for strings and a method in an
+// array. It returns a [*ProtocolError] if the response must not be used.
 func ParseRegistration(raw []byte) (*Registration, error) {
 	o, err := readDocument(raw)
 	if err != nil {
@@ -172,16 +174,17 @@ func ParseRegistration(raw []byte) (*Registration, error) {
 		"token_endpoint_auth_method": r.TokenEndpointAuthMethod,
 	} {
 		if len(value) > maxTokenBytes || !isVisible(value) || Secret(value).IsPlaceholder() {
-			return nil, protocolErrorf("RFC 6749 appendix A", "the registration has a malformed %s", name)
+			return nil, protocolErrorf("RFC 6749 appendix A",
+				"the registration has a malformed %s", name)
 		}
 	}
-	// These two serve only to delete the registration one day; a mistake in
-	// them is no reason not to sign in.
-	if token := r.RegistrationAccessToken; CheckEndpoint(r.RegistrationClientURI) != nil || !isHeaderSafe(token.Reveal()) || token.IsPlaceholder() {
+	// These two serve only to manage the registration; a login works without them.
+	if token := r.RegistrationAccessToken; CheckEndpoint(r.RegistrationClientURI) != nil ||
+		!isHeaderSafe(token.Reveal()) || token.IsPlaceholder() {
 		r.RegistrationClientURI, r.RegistrationAccessToken = "", ""
 	}
-	// 0 means that it does not expire; a date beyond the year 5000 is in
-	// milliseconds or nonsense, and not one to act on.
+	// 0 means that it does not expire; a date beyond the year 5000 is in milliseconds or wrong, and
+	// ignored.
 	if at, ok := o.number("client_secret_expires_at"); ok && at >= 1 && at < 1e11 {
 		r.SecretExpiresAt = time.Unix(int64(at), 0).UTC()
 	}

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Members of a registration request that a rejection can blame (RFC 7591 section 2).
-// OfflineAccess is the one scope with a name of its own.
+// Members of a registration request that a rejection can name (RFC 7591 section 2). OfflineAccess
+// is the only scope among them.
 const (
 	MemberScope           = "scope"
 	OfflineAccess         = "offline_access"
@@ -18,9 +18,9 @@ const (
 	MemberRedirectURIs    = "redirect_uris"
 )
 
-// blameWords are the words with which servers name a member, in the order in which
-// members are given up. They are compared with texts that have lost everything but
-// letters and digits, so that "grant_types", "grantTypes" and "grant type" are one word.
+// memberWords are the words with which servers name a member, in the order in which members are
+// left out of the next request. They are compared with texts reduced to letters and digits, so
+// that "grant_types", "grantTypes" and "grant type" are the same.
 var memberWords = []struct {
 	member string
 	words  []string
@@ -41,7 +41,7 @@ var memberWords = []struct {
 type RegistrationError struct {
 	Err *Error
 
-	text string // all that the response says, for Blamed and NarrowScope; never shown
+	text string // all texts of the response, for NamedMembers and NarrowScope; never shown
 }
 
 // Error returns the text of Err.
@@ -50,18 +50,19 @@ func (e *RegistrationError) Error() string { return e.Err.Error() }
 // Unwrap returns Err.
 func (e *RegistrationError) Unwrap() error { return e.Err }
 
-// Same reports whether two rejections say the same.
+// Equal reports whether two rejections have the same status, code and texts.
 func (e *RegistrationError) Equal(other *RegistrationError) bool {
-	return other != nil && e.Err.Status == other.Err.Status && e.Err.Code == other.Err.Code && e.text == other.text
+	return other != nil && e.Err.Status == other.Err.Status && e.Err.Code == other.Err.Code &&
+		e.text == other.text
 }
 
-// Blamed returns the members of the request that the rejection names, in the order in
-// which to give them up. What the response says counts first, then the error code. It
-// returns nothing for a rejection that is not about what was requested: an allow-list,
-// a registration that is switched off, a missing initial access token.
+// NamedMembers returns the members of the request that the rejection names, in the order in which
+// to leave them out. The texts of the response count first, then the error code. It returns none
+// for a rejection that is not about the request's members: an allow-list, a disabled
+// registration, a missing initial access token.
 //
-// A guess is a rejection that says only that something in the request is wrong; the
-// members are then all of them.
+// With guess, the rejection reports only that something in the request is wrong, and the members
+// are all of them.
 func (e *RegistrationError) NamedMembers() (members []string, guess bool) {
 	members = membersIn(e.text)
 	if len(members) == 0 {
@@ -69,7 +70,7 @@ func (e *RegistrationError) NamedMembers() (members []string, guess bool) {
 	}
 	code := strings.ToLower(e.Err.Code)
 	if code == "invalid_redirect_uri" {
-		// What is allowed in a redirect URI depends on the type.
+		// The allowed redirect URIs depend on the application type.
 		for _, member := range []string{MemberRedirectURIs, MemberApplicationType} {
 			if !slices.Contains(members, member) {
 				members = append(members, member)
@@ -81,7 +82,7 @@ func (e *RegistrationError) NamedMembers() (members []string, guess bool) {
 	}
 	if code == "invalid_client_metadata" {
 		if slices.Contains([]int{401, 403, 404}, e.Err.Status) {
-			return nil, false // not about what was requested, whatever the code
+			return nil, false // not about the members, whatever the code
 		}
 		for _, b := range memberWords {
 			members = append(members, b.member)
@@ -95,29 +96,32 @@ func (e *RegistrationError) NamedMembers() (members []string, guess bool) {
 func membersIn(text string) (members []string) {
 	squashed := squash(text)
 	for _, b := range memberWords {
-		if containsAny(squashed, b.words...) || b.member == MemberApplicationType && namesScope(strings.ToLower(text), "native") {
+		if containsAny(squashed, b.words...) ||
+			b.member == MemberApplicationType && namesScope(strings.ToLower(text), "native") {
 			members = append(members, b.member)
 		}
 	}
 	return members
 }
 
-// NarrowScope returns what is left of the scopes when those that the rejection names
-// are left out; or, where it names the only ones that it accepts, just these. It
-// returns nil where the rejection names none of them, or nothing would change.
+// NarrowScope returns the scopes without those that the rejection names; or, where it names the
+// only ones that the server accepts, just these. It returns nil where the rejection names none of
+// them, or all would remain or be left out.
 func (e *RegistrationError) NarrowScope(scopes []string) []string {
 	named := func(scope string) bool { return namesScope(e.text, scope) }
-	accepts := containsAny(e.text, "only ", "supported scopes", "allowed scopes", "valid scopes", "accepted scopes",
-		"must be one of", "expected one of", "available scopes", "permitted scopes")
-	less := slices.DeleteFunc(slices.Clone(scopes), func(scope string) bool { return named(scope) != accepts })
+	accepts := containsAny(e.text, "only ", "supported scopes", "allowed scopes", "valid scopes",
+		"accepted scopes", "must be one of", "expected one of", "available scopes", "permitted scopes")
+	less := slices.DeleteFunc(slices.Clone(scopes), func(scope string) bool {
+		return named(scope) != accepts
+	})
 	if len(less) == 0 || len(less) == len(scopes) {
 		return nil
 	}
 	return less
 }
 
-// BlamesOfflineAccess reports whether an error of any endpoint speaks of the scope
-// offline_access, as Keycloak does at the code exchange with not_allowed.
+// NamesOfflineAccess reports whether an error of any endpoint names the scope offline_access, as
+// Keycloak does at the code exchange with not_allowed.
 func (e *Error) NamesOfflineAccess() bool {
 	return containsAny(squash(e.Code+" "+e.Description), memberWords[0].words...)
 }
@@ -151,21 +155,23 @@ func namesScope(text, scope string) bool {
 	}
 }
 
-// joins reports whether the byte at i is part of the same word as what is on its other
-// side: a letter or digit, or punctuation that scopes have, with one behind it.
+// joins reports whether the byte at i continues a word in the direction of step: it is a letter or
+// digit, or punctuation of scopes with a letter or digit next to it.
 func joins(text string, i, step int) bool {
 	word := func(i int) bool {
-		return i >= 0 && i < len(text) && (text[i] >= 'a' && text[i] <= 'z' || text[i] >= 'A' && text[i] <= 'Z' ||
+		return i >= 0 && i < len(text) && (text[i] >= 'a' && text[i] <= 'z' ||
+			text[i] >= 'A' && text[i] <= 'Z' ||
 			text[i] >= '0' && text[i] <= '9' || text[i] == '_' || text[i] == '-' || text[i] == '*')
 	}
-	return word(i) || i >= 0 && i < len(text) && strings.IndexByte(":./", text[i]) >= 0 && word(i+step)
+	return word(i) || i >= 0 && i < len(text) && strings.IndexByte(":./",
+		text[i]) >= 0 && word(i+step)
 }
 
-// maxBlameText bounds what is looked through of a rejection, in bytes.
+// maxRejectionText bounds how much of a rejection is searched, in bytes.
 const maxRejectionText = 16 << 10
 
-// rejectionText returns what a rejection says in any of its members, or as plain text.
-// What the server repeats of the request blames nothing.
+// rejectionText returns the texts of all members of a rejection, or its plain text, without the
+// members that repeat the request.
 func rejectionText(r reply, body []byte) string {
 	if r.html {
 		return ""
@@ -183,9 +189,8 @@ func rejectionText(r reply, body []byte) string {
 	return b.String()
 }
 
-// writeTexts writes every text in a document, and the names of the members around
-// them: several frameworks list errors by the member that they are about. The error
-// code is left out, since it is a name and not a sentence.
+// writeTexts writes every text in a document, and the names of the members around them: several
+// frameworks list errors by member. The error code is left out, since it is not a sentence.
 func writeTexts(b *strings.Builder, document any, code string, depth int) {
 	switch v := document.(type) {
 	case map[string]any:
@@ -208,6 +213,7 @@ func writeTexts(b *strings.Builder, document any, code string, depth int) {
 	}
 }
 
-// repeatsRequest are members in which validators repeat what they were given, or point
-// to their documentation.
-var repeatsRequest = []string{"input", "received", "request", "error_uri", "documentation_url", "type", "url"}
+// repeatsRequest are members in which validators repeat the request, or link to documentation.
+var repeatsRequest = []string{
+	"input", "received", "request", "error_uri", "documentation_url", "type", "url",
+}

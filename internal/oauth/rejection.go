@@ -5,15 +5,14 @@ import (
 	"strings"
 )
 
-// A rejection is what an error response says, wherever in its body it says so.
-// RFC 6749, section 5.2, has one place for the code and one for the text; servers
-// in use have many.
+// rejection is the code and the description of an error response, from any place in its body. RFC
+// 6749 section 5.2 has one member for each; real servers use many.
 type rejection struct {
 	code        string
 	description string
 
-	// reasoned reports whether the body has a member that error responses have.
-	// Without one it is taken for a gateway's page.
+	// reasoned reports whether the body has a member of error responses. A body without one is
+	// treated as the page of a gateway.
 	reasoned bool
 }
 
@@ -21,10 +20,10 @@ type rejection struct {
 const (
 	maxReasonDepth  = 5
 	maxReasonLeaves = 64
-	maxCode         = 64 // bytes; what is longer is a text
+	maxCode         = 64 // bytes; a longer one is a text
 )
 
-// rejection reads the reason out of the members of the body.
+// rejection finds the code and the description in the members of the body.
 func (r reply) rejection() rejection {
 	s := reasonSearch{}
 	s.object(r.members, 0)
@@ -98,8 +97,8 @@ func (s *reasonSearch) leaf(l leaf) {
 	}
 }
 
-// bestCode returns the first code whose meaning is known, in its standard
-// spelling, else what stands at the first of the usual places.
+// bestCode returns the first code with a known class, in its standard spelling, else the code in
+// the first of the usual members.
 func (s *reasonSearch) bestCode(endpoint string) string {
 	for _, l := range s.codes {
 		code := canonicalCode(l.value)
@@ -117,8 +116,8 @@ func (s *reasonSearch) bestCode(endpoint string) string {
 	return ""
 }
 
-// bestText returns the text that names grant or client, else the one at the
-// first of the usual places.
+// bestText returns the first text that names the grant or the client, else the text in the first of
+// the usual members.
 func (s *reasonSearch) bestText() string {
 	for _, l := range s.texts {
 		if namesDeadGrant(l.value) || namesClient(l.value) {

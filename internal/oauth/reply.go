@@ -10,9 +10,8 @@ import (
 	"time"
 )
 
-// reply is an answer of an endpoint that answers in JSON or, at some servers, in
-// a form's encoding. Which of the two it is, the content says: the type is wrong
-// too often.
+// reply is the response of an endpoint in JSON or, at some servers, as a form. The content decides
+// which of the two it is: the content type is wrong too often.
 type reply struct {
 	endpoint  string // as in Error
 	status    int
@@ -21,15 +20,22 @@ type reply struct {
 	empty     bool
 	truncated bool
 	html      bool
-	redactor  redactor // what an error must not repeat
+	redactor  redactor // for errors
 
 	members object // of the JSON object, or of the form with its values as JSON strings
 	parsed  bool   // members could be read
 }
 
-func newReply(endpoint string, status int, contentType string, header http.Header, body []byte, truncated bool, at time.Time) reply {
+// reply interprets a response that was just received.
+func (a *response) reply(endpoint string) reply {
+	r := newReply(endpoint, a.status, a.header.Get("Content-Type"), a.body, a.truncated)
+	r.header, r.at, r.redactor = a.header, time.Now(), a.redactor
+	return r
+}
+
+func newReply(endpoint string, status int, contentType string, body []byte, truncated bool) reply {
 	r := reply{
-		endpoint: endpoint, status: status, header: header, at: at, truncated: truncated,
+		endpoint: endpoint, status: status, truncated: truncated,
 		empty: len(bytes.TrimSpace(trimBOM(body))) == 0,
 		html:  looksLikeHTML(contentType, body),
 	}
@@ -47,7 +53,7 @@ func newReply(endpoint string, status int, contentType string, header http.Heade
 	return r
 }
 
-// readErrors reads a list of objects, as which several servers write errors.
+// readErrors reads a list of objects, which several servers return as errors.
 func readErrors(body []byte) (object, error) {
 	body = bytes.TrimSpace(trimBOM(body))
 	var list []map[string]json.RawMessage
@@ -57,8 +63,8 @@ func readErrors(body []byte) (object, error) {
 	return object{members: []member{{"errors", body}}, complete: true}, nil
 }
 
-// readForm reads a form-encoded answer. One that ended early lacks its last
-// value: nobody knows how much of it is there.
+// readForm reads a form-encoded response. It drops the last value of a truncated one, which may be
+// incomplete.
 func readForm(body []byte, truncated bool) (object, error) {
 	text := strings.TrimSpace(string(trimBOM(body)))
 	if strings.HasPrefix(text, "[") || strings.HasPrefix(text, `"`) || !strings.Contains(text, "=") {
@@ -100,10 +106,9 @@ func quoteJSON(s string) json.RawMessage {
 
 func (r reply) retryAfter() time.Duration { return retryAfter(r.header, r.at) }
 
-// refused returns the *Error of a response that says with a code, or with "ok":
-// false, that it is an error; or nil. The status does not matter: several
-// servers answer errors with 200. Only the places of an OAuth error count here,
-// since a successful response may have a "status" or a "type" of its own.
+// errorMember returns the [*Error] of a response that has an error code, or "ok": false; or nil.
+// The status does not matter: several servers return errors with status 200. Only the members of an
+// OAuth error count, since a successful response may have a "status" or a "type" of its own.
 func (r reply) errorMember() error {
 	found := r.rejection()
 	for _, m := range r.members.members {
@@ -131,12 +136,15 @@ func (r reply) error(code, description string) *Error {
 }
 
 func (r reply) transient(reason string) *TransientError {
-	return &TransientError{Status: r.status, RetryAfter: r.retryAfter(), Reason: "the " + r.endpoint + " endpoint answered with " + reason}
+	return &TransientError{
+		Status: r.status, RetryAfter: r.retryAfter(),
+		Reason: "the " + r.endpoint + " endpoint returned " + reason,
+	}
 }
 
-// failure returns the error that a reply means that is not the success that was
-// hoped for. It is an *Error only for what an authorization server says of the
-// request; all the rest may come from something in between, and is transient.
+// failure returns the error for a response that is not a success. It is an [*Error] only where the
+// authorization server itself rejects the request; any other response may come from a proxy, and is
+// a [*TransientError].
 func (r reply) failure() error {
 	if isRedirect(r.status) {
 		return r.transient("a redirect, which is not followed")
@@ -153,7 +161,7 @@ func (r reply) failure() error {
 	case !r.parsed:
 		return r.transient("something that is no OAuth response")
 	case e.classByText() != ClassOther, IsRejectionStatus(r.status) && found.reasoned:
-		return e // it names what is wrong, or is at least about the request
+		return e // it has a known code, or is at least about the request
 	case r.status/100 == 2 || r.status >= 500:
 		if err := r.errorMember(); err != nil {
 			return err
@@ -162,9 +170,8 @@ func (r reply) failure() error {
 	return r.transient("JSON that is no OAuth response")
 }
 
-// Rejects reports whether a status is one that authorization servers reject a
-// request with. Others (404, 405, 415, …) say that it was sent to a wrong place
-// or in a wrong way.
+// IsRejectionStatus reports whether authorization servers reject requests with this status. Others
+// (404, 405, 415, …) mean that a request was sent to a wrong place or in a wrong form.
 func IsRejectionStatus(status int) bool {
 	switch status {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusConflict,

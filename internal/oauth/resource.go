@@ -23,25 +23,22 @@ type ResourceMetadata struct {
 	ScopesSupported []string // nil: omitted
 }
 
-// otherTimeout is the part of documentTimeout that is left for the well-known locations where a
-// challenge names another one.
+// otherTimeout is the part of documentTimeout that is reserved for the well-known locations where a
+// challenge names another URL.
 const otherTimeout = 3 * time.Second
 
 const resourceSpec = "RFC 9728"
 
-// ResourceMetadata finds the metadata of an MCP server: at the URL of the
-// server's challenge (challengeURL, "" for none), at the well-known location
-// with the path of the server's URL inserted, and at the one of its origin (RFC
-// 9728 section 3).
+// ResourceMetadata finds the metadata of an MCP server: at the URL in the server's challenge
+// (challengeURL, "" for none), at the well-known location with the path of the server's URL
+// inserted, and at the one of its origin (RFC 9728 section 3). If the challenge names another
+// origin, or a URL that cannot be reached, the well-known locations are still tried.
 //
-// A challenge that names another origin, or a place that cannot be reached, is not the end: the
-// well-known locations are the server's own word.
-//
-// It returns ErrAbsent if every place says that nothing is there, a
-// *ProtocolError if a document contradicts the server's URL, or is one that no
-// login may be based on, and a *TransientError if a place may have said
-// something else at another time.
-func (f *Fetcher) ResourceMetadata(ctx context.Context, serverURL, challengeURL string) (*ResourceMetadata, error) {
+// It returns [ErrNoMetadata] if every location responds that there is none, a [*ProtocolError] if a
+// document contradicts the server's URL or must not be used, and a [*TransientError] if a location
+// may respond otherwise later.
+func (f *Fetcher) ResourceMetadata(ctx context.Context,
+	serverURL, challengeURL string) (*ResourceMetadata, error) {
 	server, err := parseURL("the server's URL", withoutFragment(serverURL))
 	if err != nil {
 		return nil, err
@@ -55,7 +52,7 @@ func (f *Fetcher) ResourceMetadata(ctx context.Context, serverURL, challengeURL 
 	if i := slices.Index(places, place); i >= 0 {
 		places = append([]string{place}, slices.Delete(places, i, i+1)...)
 	} else if place != "" {
-		// A part of the time is for the other places: that one may be all that hangs.
+		// Part of the time is reserved for the other places: only this one may hang.
 		first, cancel := context.WithTimeout(ctx, documentTimeout-otherTimeout)
 		defer cancel()
 		rm, err := search(first, f, []string{place}, parse)
@@ -80,13 +77,12 @@ func (f *Fetcher) ResourceMetadata(ctx context.Context, serverURL, challengeURL 
 	return rm, err
 }
 
-// challengedPlace returns where a challenge says that the metadata is, "" if that is not on the
-// server's own origin.
+// challengedPlace returns the metadata URL in a challenge, "" if it is not on the server's origin.
 func challengedPlace(server *url.URL, challengeURL string) string {
 	if challengeURL == "" {
 		return ""
 	}
-	// A relative reference is not allowed there, and can do no harm.
+	// A relative reference is not allowed there, but harmless.
 	u, err := server.Parse(challengeURL)
 	if err != nil || u.User != nil || !SameOrigin(u, server) {
 		return ""
@@ -109,17 +105,18 @@ func resourcePlaces(server *url.URL) []string {
 	return append(places, origin(server)+wellKnown)
 }
 
-// search asks one place after the other for a document. The first place that
-// has one decides; a place that cannot be asked now is remembered, because
-// "nothing there" is only known if every place has said it.
-func search[T any](ctx context.Context, f *Fetcher, places []string, parse func(place string, body []byte) (*T, error)) (*T, error) {
+// search requests a document from one place after the other and returns the first one. It returns
+// [ErrNoMetadata] only if every place responds that there is none, else the first
+// [*TransientError].
+func search[T any](ctx context.Context, f *Fetcher, places []string,
+	parse func(place string, body []byte) (*T, error)) (*T, error) {
 	var unsure error
-	asked := make(map[string]bool, len(places))
+	tried := make(map[string]bool, len(places))
 	for _, place := range places {
-		if asked[place] {
+		if tried[place] {
 			continue
 		}
-		asked[place] = true
+		tried[place] = true
 		a, err := f.document(ctx, place)
 		if err == nil {
 			err = documentError(a)
@@ -156,16 +153,17 @@ func isTimeout(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &t) && t.Timeout()
 }
 
-// ParseResourceMetadata reads a metadata document found for serverURL. It
-// returns ErrAbsent if the JSON is something else altogether, and a
-// *ProtocolError if it is a metadata document that must not be used.
+// parseResourceMetadata parses a metadata document of serverURL. It returns [ErrNoMetadata] if the
+// JSON is no such document, and a [*ProtocolError] if the document must not be used.
 func parseResourceMetadata(raw []byte, serverURL string) (*ResourceMetadata, error) {
 	o, err := readDocument(raw)
-	if errors.Is(err, errNoObject) || err == nil && !o.has("resource") && !o.has("authorization_servers") {
+	if errors.Is(err, errNoObject) || err == nil && !o.has("resource") &&
+		!o.has("authorization_servers") {
 		return nil, ErrNoMetadata
 	}
 	if err != nil {
-		return nil, protocolErrorf(resourceSpec+" section 3.2", "the server's metadata cannot be read: %v", err)
+		return nil, protocolErrorf(resourceSpec+" section 3.2",
+			"the server's metadata cannot be read: %v", err)
 	}
 	if err := checkLinks(raw, resourceSpec+" section 7"); err != nil {
 		return nil, err
@@ -204,13 +202,13 @@ func scopeList(o object, name string) []string {
 	return validScopes(strings.Fields(strings.Join(texts, " ")))
 }
 
-// checkResource returns a *ProtocolError unless resource is the server's URL or
+// checkResource returns a [*ProtocolError] unless resource is the server's URL or
 // a parent of it on the same origin; a slash at the end and the query make no
 // difference (RFC 9728 sections 3.3 and 7.3).
 func checkResource(resource, serverURL string) error {
 	const spec = resourceSpec + " section 3.3"
 	if resource == "" {
-		return protocolErrorf(spec, "the server's metadata does not say which resource it describes")
+		return protocolErrorf(spec, "the server's metadata has no resource")
 	}
 	r, err := parseURL("the resource", resource)
 	if err != nil {
@@ -221,17 +219,17 @@ func checkResource(resource, serverURL string) error {
 		return protocolErrorf(spec, "the server's URL is not a URL")
 	}
 	if !SameOrigin(r, s) || !PathWithin(s.EscapedPath(), r.EscapedPath()) {
-		err := protocolErrorf(spec, "the metadata of %q describes another resource, %q", Sanitize(serverURL), Sanitize(resource))
+		err := protocolErrorf(spec, "the metadata of %q describes another resource, %q",
+			Sanitize(serverURL), Sanitize(resource))
 		err.Resource = resource
 		return err
 	}
 	return nil
 }
 
-// ChooseResource returns the resource parameter (RFC 8707) for a server, and a
-// few words that say where it comes from. It is the metadata's own string where
-// there is one; rm may be nil. The string is never put through a URL parser:
-// servers compare bytes.
+// ChooseResource returns the resource parameter (RFC 8707 section 2) for a server, and why, in a
+// few words. It is the metadata's own string where there is one; rm may be nil. The string is
+// never parsed and written anew as a URL: servers compare bytes.
 func ChooseResource(serverURL string, rm *ResourceMetadata) (value, why string) {
 	if rm != nil && rm.Resource != "" {
 		return rm.Resource, "published by the server"

@@ -5,14 +5,14 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"time"
 )
 
-// Revoke revokes a token (RFC 7009 section 2). hint is "refresh_token",
-// "access_token" or "" for none. A token that the server does not know is
-// revoked. The errors are a *SendError, an *Error, a *TransientError, and those
-// of PostToken for a request that is not made.
-func (f *Fetcher) Revoke(ctx context.Context, endpoint string, client Authenticator, token Secret, hint string) error {
+// Revoke revokes a token (RFC 7009 section 2). hint is "refresh_token", "access_token" or "" for
+// none. A token that the server does not know counts as revoked. It returns a [*SendError], an
+// [*Error], a [*TransientError], or the errors of [Fetcher.PostToken] for a request that was not
+// made.
+func (f *Fetcher) Revoke(ctx context.Context, endpoint string, client Authenticator,
+	token Secret, hint string) error {
 	if token == "" {
 		return errors.New("oauth: no token to revoke")
 	}
@@ -22,18 +22,16 @@ func (f *Fetcher) Revoke(ctx context.Context, endpoint string, client Authentica
 	if err != nil {
 		return err
 	}
-	r := newReply("revocation", a.status, a.header.Get("Content-Type"), a.header, a.body, a.truncated, time.Now())
-	r.redactor = a.redactor
+	r := a.reply("revocation")
 	if a.status/100 != 2 {
 		return r.failure()
 	}
 	return r.errorMember()
 }
 
-// DeleteRegistration deletes a dynamically registered client (RFC 7592 section
-// 2.3). A registration that is gone already is deleted. The errors are a
-// *ProtocolError for a URI that must not be used, an *Error and a
-// *TransientError.
+// DeleteRegistration deletes a dynamically registered client (RFC 7592 section 2.3). A registration
+// that no longer exists counts as deleted. It returns a [*ProtocolError] for a URI that must not be
+// used, an [*Error] or a [*TransientError].
 func (f *Fetcher) DeleteRegistration(ctx context.Context, uri string, token Secret) error {
 	if _, err := parseEndpoint("the registration's URI", uri); err != nil {
 		return err
@@ -48,7 +46,6 @@ func (f *Fetcher) DeleteRegistration(ctx context.Context, uri string, token Secr
 	if a.status/100 == 2 || a.status == http.StatusNotFound || a.status == http.StatusGone {
 		return nil
 	}
-	r := newReply("registration", a.status, a.header.Get("Content-Type"), a.header, a.body, a.truncated, time.Now())
-	r.redactor = a.redactor
+	r := a.reply("registration")
 	return r.failure()
 }

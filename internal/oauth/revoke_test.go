@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// refusal names an error of an endpoint: the code and class of an *Error, or the
+// rejection names an error of an endpoint: the code and class of an *Error, or the
 // kind of another.
 func refusal(answered bool, err error) string {
 	if answered && err != nil {

@@ -6,12 +6,12 @@ import (
 	"unicode/utf8"
 )
 
-// maxText is the most bytes of a remote text that is kept.
+// maxText bounds a sanitized text, in bytes.
 const maxText = 256
 
-// Sanitize makes a text of remote origin fit for a terminal or a log: one line
-// of at most 256 bytes, without control characters, terminal sequences, invalid
-// UTF-8 or characters that reorder or hide what is beside them.
+// Sanitize returns a remote text in a form that is safe in a terminal or a log: one line of at most
+// 256 bytes, without control characters, terminal sequences, invalid UTF-8 or characters that
+// reorder or hide their neighbours.
 func Sanitize(s string) string {
 	var b strings.Builder
 	space := false // a run of spaces and removed characters is one space, and none at the ends
@@ -43,8 +43,8 @@ func Sanitize(s string) string {
 	return b.String()
 }
 
-// visible reports whether r has a glyph of its own. Format characters (Cf: bidi
-// controls, zero-width characters, tags) and separators are not visible.
+// visible reports whether r has a glyph. Format characters (Cf: bidi controls, zero-width
+// characters, tags) and separators have none.
 func visible(r rune) bool {
 	return unicode.IsGraphic(r) && !unicode.IsSpace(r)
 }

@@ -9,20 +9,20 @@ import (
 	"strings"
 )
 
-// Values of ServerMetadata.Form.
+// Values of [ServerMetadata.Form].
 const (
-	FormRFC8414    = "rfc8414" // oauth-authorization-server
-	FormOIDC       = "oidc"    // openid-configuration
-	FormLegacy     = "legacy"  // no document: the default endpoints of MCP 2025-03-26
-	FormConfigured = "stated"  // no document: endpoints that the user states
+	FormRFC8414    = "rfc8414"    // oauth-authorization-server
+	FormOIDC       = "oidc"       // openid-configuration
+	FormLegacy     = "legacy"     // no document: the default endpoints of MCP 2025-03-26
+	FormConfigured = "configured" // no document: endpoints that the user configured
 )
 
-// ServerMetadata is an authorization server's metadata (RFC 8414 section 2), as
-// far as it is used. Every endpoint has passed CheckEndpoint. Of a list, nil
-// means that the document omits it, which is not the same as an empty one.
+// ServerMetadata is an authorization server's metadata (RFC 8414 section 2), as far as it is used.
+// Every endpoint has passed [CheckEndpoint]. A nil list means that the document omits it, which
+// differs from an empty one.
 type ServerMetadata struct {
-	// Issuer is the document's own string: what iss is compared with, byte by
-	// byte (RFC 9207).
+	// Issuer is the document's own string. The iss parameter is compared with it byte by byte (RFC
+	// 9207 section 2.4).
 	Issuer string
 
 	AuthorizationEndpoint string
@@ -41,12 +41,12 @@ type ServerMetadata struct {
 	Form string          // FormRFC8414, FormOIDC, FormLegacy or FormStated
 	Raw  json.RawMessage // the document as used; nil where there is none
 
-	// CallbackIssuer is what iss is compared with where the user states another Issuer than
-	// the document does; "" otherwise.
+	// CallbackIssuer is the document's issuer where the user configured another Issuer; ""
+	// otherwise.
 	callbackIssuer string
 }
 
-// ExpectedIss returns what the callback's iss parameter is compared with.
+// ExpectedIss returns the issuer that the callback's iss parameter must equal.
 func (m *ServerMetadata) ExpectedIss() string {
 	if m.callbackIssuer != "" {
 		return m.callbackIssuer
@@ -62,14 +62,13 @@ const (
 	wellKnownOIDC  = "/.well-known/openid-configuration"
 )
 
-// ServerMetadata finds the metadata of an issuer: at the location of RFC 8414
-// section 3, and at the two of OpenID Connect Discovery, with the issuer's path
-// behind the well-known one or before it. A later document completes the members that an
-// earlier one lacks, if both name the same issuer.
+// ServerMetadata finds the metadata of an issuer: at the location of RFC 8414 section 3, and at the
+// two of OpenID Connect Discovery, with the issuer's path after the well-known path or before it. A
+// later document adds the members that an earlier one lacks, if both name the same issuer.
 //
-// It returns ErrAbsent if every place says that nothing is there, a
-// *ProtocolError if a document is another issuer's or must not be used, and a
-// *TransientError if a place may have said something else at another time.
+// It returns [ErrNoMetadata] if every location responds that there is none, a [*ProtocolError] if a
+// document is that of another issuer or must not be used, and a [*TransientError] if a location may
+// respond otherwise later.
 func (f *Fetcher) ServerMetadata(ctx context.Context, issuer string) (*ServerMetadata, error) {
 	places, err := serverPlaces(issuer)
 	if err != nil {
@@ -85,7 +84,8 @@ func serverPlaces(issuer string) ([]string, error) {
 		return nil, err
 	}
 	if u.RawQuery != "" || u.ForceQuery {
-		return nil, protocolErrorf(serverSpec+" section 2", "the issuer %q has a query", Sanitize(issuer))
+		return nil, protocolErrorf(serverSpec+" section 2", "the issuer %q has a query",
+			Sanitize(issuer))
 	}
 	path := strings.TrimSuffix(u.EscapedPath(), "/")
 	places := []string{origin(u) + wellKnownOAuth + path, origin(u) + wellKnownOIDC + path}
@@ -102,12 +102,12 @@ func formOf(place string) string {
 	return FormRFC8414
 }
 
-// LegacyServerMetadata finds the authorization server of an MCP server that has
-// no protected resource metadata (MCP 2025-03-26, "Server Metadata Discovery"):
-// what the metadata at the MCP server's origin says, or else the default
-// endpoints there. Its errors are those of Fetcher.ServerMetadata without
-// ErrAbsent.
-func (f *Fetcher) LegacyServerMetadata(ctx context.Context, serverURL string) (*ServerMetadata, error) {
+// LegacyServerMetadata finds the authorization server of an MCP server without protected resource
+// metadata (MCP 2025-03-26, "Server Metadata Discovery"): the one in the metadata at the MCP
+// server's origin, or else the default endpoints there. It returns the errors of
+// [Fetcher.ServerMetadata] except [ErrNoMetadata].
+func (f *Fetcher) LegacyServerMetadata(ctx context.Context,
+	serverURL string) (*ServerMetadata, error) {
 	server, err := parseURL("the server's URL", withoutFragment(serverURL))
 	if err != nil {
 		return nil, err
@@ -123,21 +123,19 @@ func (f *Fetcher) LegacyServerMetadata(ctx context.Context, serverURL string) (*
 	if u, err := url.Parse(m.Issuer); err == nil && SameOrigin(u, server) {
 		return m, nil
 	}
-	// Another origin's name may stand here only as a pointer: clients and
-	// tokens are bound to the issuer, so only the issuer itself says what its
-	// endpoints are.
+	// An issuer of another origin is only a pointer: clients and tokens are bound to the issuer, so
+	// its endpoints must come from its own metadata.
 	named, err := f.ServerMetadata(ctx, m.Issuer)
 	if errors.Is(err, ErrNoMetadata) {
 		return nil, protocolErrorf(serverSpec+" section 3.3",
-			"the metadata at %s is that of %q, which has none itself", origin(server), Sanitize(m.Issuer))
+			"the metadata at %s is that of %q, which has no metadata itself", origin(server), Sanitize(m.Issuer))
 	}
 	return named, err
 }
 
-// LegacyMetadata returns the default endpoints of MCP 2025-03-26 ("Fallbacks for
-// Servers without Metadata Discovery") at the origin of serverURL, which must be
-// a URL that CheckEndpoint accepts. Nothing in it was said by the server; the
-// client is taken to be a public one, as that version prefers.
+// legacyMetadata returns the default endpoints of MCP 2025-03-26 ("Fallbacks for Servers without
+// Metadata Discovery") at the origin of serverURL, which must pass [CheckEndpoint]. None of it
+// comes from the server; the client is assumed to be a public one, as that version prefers.
 func legacyMetadata(serverURL string) *ServerMetadata {
 	m := &ServerMetadata{Form: FormLegacy, TokenEndpointAuthMethodsSupported: []string{MethodNone}}
 	u, err := parseURL("the server's URL", withoutFragment(serverURL))
@@ -151,10 +149,10 @@ func legacyMetadata(serverURL string) *ServerMetadata {
 	return m
 }
 
-// ParseServerMetadata reads a metadata document, fetched or stored. Its issuer
-// must be the given one, but for one slash at the end; if issuer is "", it is
-// not compared. It returns ErrAbsent if the JSON is something else altogether,
-// and a *ProtocolError if the document must not be used.
+// ParseServerMetadata parses a metadata document, fetched or stored. Its issuer must be the given
+// one, but for one slash at the end; if issuer is "", it is not compared. It returns
+// [ErrNoMetadata] if the JSON is no such document, and a [*ProtocolError] if the document must not
+// be used.
 func ParseServerMetadata(raw []byte, issuer, form string) (*ServerMetadata, error) {
 	o, err := readDocument(raw)
 	if errors.Is(err, errNoObject) ||
@@ -162,7 +160,8 @@ func ParseServerMetadata(raw []byte, issuer, form string) (*ServerMetadata, erro
 		return nil, ErrNoMetadata
 	}
 	if err != nil {
-		return nil, protocolErrorf(serverSpec+" section 3.2", "the authorization server's metadata cannot be read: %v", err)
+		return nil, protocolErrorf(serverSpec+" section 3.2",
+			"the authorization server's metadata cannot be read: %v", err)
 	}
 	if err := checkLinks(raw, serverSpec+" section 2"); err != nil {
 		return nil, err
@@ -196,7 +195,8 @@ func ParseServerMetadata(raw []byte, issuer, form string) (*ServerMetadata, erro
 		*e.field = o.text(e.name)
 		if *e.field == "" {
 			if e.required {
-				err := protocolErrorf(serverSpec+" section 2", "the metadata of %q has no %s", Sanitize(m.Issuer), e.name)
+				err := protocolErrorf(serverSpec+" section 2", "the metadata of %q has no %s",
+					Sanitize(m.Issuer), e.name)
 				err.Missing, err.Setting = e.name, SettingServer
 				return nil, err
 			}
@@ -209,9 +209,9 @@ func ParseServerMetadata(raw []byte, issuer, form string) (*ServerMetadata, erro
 	return m, nil
 }
 
-// checkIssuer compares a document's issuer with the one it was looked for under
-// (RFC 8414 section 3.3). One slash at the end is let pass, because resource
-// metadata and the issuer's own disagree on it at several large providers.
+// checkIssuer compares a document's issuer with the one that it was requested for (RFC 8414 section
+// 3.3). One slash at the end makes no difference, because resource metadata and the issuer's own
+// disagree on it at several large providers.
 func checkIssuer(got, want string) error {
 	const spec = serverSpec + " section 3.3"
 	if got == "" {
@@ -220,7 +220,8 @@ func checkIssuer(got, want string) error {
 		return err
 	}
 	if _, _, found := template(got); found {
-		err := protocolErrorf(spec, "the authorization server's metadata names a template as its issuer, %q", Sanitize(got))
+		err := protocolErrorf(spec, "the authorization server's metadata names a template as its issuer, %q",
+			Sanitize(got))
 		err.Setting = SettingServer
 		return err
 	}
@@ -228,28 +229,29 @@ func checkIssuer(got, want string) error {
 		return err
 	}
 	if want != "" && !sameIssuer(got, want) {
-		err := protocolErrorf(spec, "the metadata of %q says that it is that of another issuer, %q", Sanitize(want), Sanitize(got))
+		err := protocolErrorf(spec, "the metadata of %q names another issuer, %q", Sanitize(want),
+			Sanitize(got))
 		err.Setting = SettingServer
 		return err
 	}
 	return nil
 }
 
-// PKCE returns a *ProtocolError unless the server says that it supports PKCE
-// with S256, without which the MCP specification forbids going on. The default
-// endpoints of MCP 2025-03-26 are taken to support it, as that version requires, and those that
-// the user states, of which no document says otherwise.
+// PKCE returns a [*ProtocolError] unless the server supports PKCE with S256, which the MCP
+// specification requires. The default endpoints of MCP 2025-03-26 are assumed to support it, as
+// that version requires it, and so are configured endpoints, which have no document.
 func (m *ServerMetadata) PKCE() error {
 	switch {
 	case m.Form == FormLegacy, m.Form == FormConfigured, slices.Contains(m.CodeChallengeMethodsSupported, "S256"):
 		return nil
 	case m.CodeChallengeMethodsSupported == nil:
 		err := protocolErrorf("MCP authorization, code protection",
-			"the authorization server %q does not say that it supports PKCE", Sanitize(m.Issuer))
+			"the metadata of the authorization server %q does not list PKCE", Sanitize(m.Issuer))
 		err.Missing, err.Setting = "code_challenge_methods_supported", SettingPKCE
 		return err
 	}
-	err := protocolErrorf("RFC 7636 section 4.2", "the authorization server %q does not support PKCE with S256", Sanitize(m.Issuer))
+	err := protocolErrorf("RFC 7636 section 4.2", "the authorization server %q does not support PKCE with S256",
+		Sanitize(m.Issuer))
 	err.Setting = SettingPKCE
 	return err
 }

@@ -32,27 +32,26 @@ type TokenRequest struct {
 	Extra url.Values
 }
 
-// RawAnswer is a token endpoint's answer as it came, so that it can be made
-// durable before it is interpreted.
+// RawResponse is a token endpoint's response as it was received, so that it can be stored before it
+// is parsed with [ParseTokenResponse].
 type RawResponse struct {
 	Status      int
 	ContentType string
-	Header      http.Header // Retry-After and Date, if they were there
-	Body        Secret      // decoded if it was compressed, and not otherwise touched
+	Header      http.Header // only Retry-After and Date
+	Body        Secret      // decompressed if necessary, otherwise unchanged
 	Truncated   bool        // the body ended early, or was longer than 256 KiB
 	ReceivedAt  time.Time
 
 	redactor redactor // of the request
 }
 
-// PostToken sends a request to the token endpoint once: over a connection of its
-// own, with nothing repeated, since code and refresh token may be good for one use
-// only, and redirects followed where [redirected] allows it. It takes at most 30 s.
+// PostToken sends a request to the token endpoint once, over a new connection, and never repeats
+// it, since code and refresh token may be valid for one use only. It follows redirects on the
+// same origin that keep method and body. It takes at most 30 s.
 //
-// Every answer with a status is returned as a *RawAnswer, even if its body is
-// incomplete. If there is none, the error is a *SendError. If the request was
-// not made at all, it is a *ProtocolError that refuses the endpoint, or another
-// that says what the request lacks.
+// Every response with a status is returned as a [*RawResponse], even if its body is incomplete.
+// If there is none, the error is a [*SendError]. If the request was not made, the error is a
+// [*ProtocolError] that rejects the endpoint, or another that names what the request lacks.
 func (f *Fetcher) PostToken(ctx context.Context, req TokenRequest) (*RawResponse, error) {
 	form, err := req.form()
 	if err != nil {
@@ -110,8 +109,9 @@ func setOrDelete(form url.Values, name, value string) {
 }
 
 // postForm posts a form with the client's credentials. Its errors are those of
-// PostToken.
-func (f *Fetcher) postForm(ctx context.Context, what, endpoint string, client Authenticator, form url.Values, limit int64) (*response, error) {
+// [Fetcher.PostToken].
+func (f *Fetcher) postForm(ctx context.Context, what, endpoint string, client Authenticator,
+	form url.Values, limit int64) (*response, error) {
 	if _, err := parseEndpoint(what, endpoint); err != nil {
 		return nil, err
 	}
@@ -126,14 +126,14 @@ func (f *Fetcher) postForm(ctx context.Context, what, endpoint string, client Au
 	defer cancel()
 	var sent atomic.Bool
 	if _, traced := f.HTTP.(*http.Transport); !traced {
-		sent.Store(true) // a RoundTripper that may not say when it writes is always in doubt
+		sent.Store(true) // another RoundTripper may not report when it writes
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, &SendError{Err: err}
 	}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		// The secrets are in the body, or in an Authorization header that
-		// proves nothing without it. The body is written after this.
+		// The secrets are in the body, which is written after this, or in an Authorization header
+		// that is of no use without it.
 		WroteHeaders: func() { sent.Store(true) },
 		WroteRequest: func(info httptrace.WroteRequestInfo) {
 			if info.Err == nil {
@@ -156,7 +156,7 @@ func (f *Fetcher) postForm(ctx context.Context, what, endpoint string, client Au
 	a, err := f.roundTrip(rt, req, limit)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
-			err = cause // the transport may report less
+			err = cause // the transport may return a less specific error
 		}
 		return nil, &SendError{Sent: sent.Load(), Err: carried.redactError(err)}
 	}

@@ -98,7 +98,7 @@ func TestPostTokenRefusesToSend(t *testing.T) {
 	}
 }
 
-// rawServer answers each connection with what handle writes, after it has read a
+// rawServer responds to each connection with what handle writes, after it has read a
 // whole request, and closes it. It counts requests.
 func rawServer(t *testing.T, handle func(conn net.Conn)) (endpoint string, requests *atomic.Int32) {
 	t.Helper()
@@ -167,7 +167,7 @@ func TestSentOrNot(t *testing.T) {
 	}
 }
 
-// TestBlockedIsNotSent: what the guard refuses has not been sent.
+// TestBlockedIsNotSent: what the guard rejects has not been sent.
 func TestBlockedIsNotSent(t *testing.T) {
 	c := newCanary(t)
 	f := &Fetcher{HTTP: Guard(&http.Transport{}, nil)}
@@ -189,9 +189,9 @@ func TestUnknownTransportIsInDoubt(t *testing.T) {
 	}
 }
 
-// TestCutOffAnswer closes the connection at every offset of the body. The tokens
+// TestCutOffResponse closes the connection at every offset of the body. The tokens
 // that had arrived are read; what is cut is never taken for whole.
-func TestCutOffAnswer(t *testing.T) {
+func TestCutOffResponse(t *testing.T) {
 	const body = `{"access_token":"A2","expires_in":3600,"refresh_token":"R2","scope":"a b"}`
 	offset := make(chan int, 1)
 	endpoint, requests := rawServer(t, func(c net.Conn) {
@@ -228,9 +228,9 @@ func TestCutOffAnswer(t *testing.T) {
 	}
 }
 
-// TestEndlessTokenAnswer: an answer without end is cut off and the tokens at its
+// TestEndlessTokenResponse: a response without end is cut off and the tokens at its
 // beginning are kept.
-func TestEndlessTokenAnswer(t *testing.T) {
+func TestEndlessTokenResponse(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		io.WriteString(w, `{"access_token":"A","refresh_token":"R","x":"`)
 		endless([]byte(strings.Repeat("x", 32<<10)))(w)

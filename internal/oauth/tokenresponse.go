@@ -8,19 +8,18 @@ import (
 	"time"
 )
 
-// TokenResponse is a successful answer of the token endpoint (RFC 6749 section
-// 5.1).
+// TokenResponse is a successful response of the token endpoint (RFC 6749 section 5.1).
 type TokenResponse struct {
 	AccessToken  Secret
-	TokenType    string        // "Bearer", also if the server wrote it otherwise or not at all
-	ExpiresIn    time.Duration // 0: unknown, which is not "for ever"; at most a year
-	RefreshToken Secret        // "": the answer has none, and the old one stays
+	TokenType    string        // "Bearer", also if the response has another spelling or none
+	ExpiresIn    time.Duration // 0: unknown, not "no expiry"; at most a year
+	RefreshToken Secret        // "": the response has none, and the old one stays
 	IDToken      Secret
 	Scope        string // one space between scopes
-	ScopePresent bool   // false: the scope is the one that was asked for
+	ScopePresent bool   // false: the scope is the requested one
 
-	// Partial says that the body ended early. What is in the response is whole,
-	// but a member that is missing may have been in the rest.
+	// Partial reports that the body ended early. The values here are complete, but a missing
+	// member may have been in the rest.
 	Partial bool
 }
 
@@ -29,24 +28,22 @@ const (
 	maxLife       = 365 * 24 * time.Hour
 )
 
-// ParseToken interprets a token endpoint's answer: any 2xx, JSON or a form by
-// content and whatever its type, tolerant of what surrounds the first value, of
-// numbers in strings and single values in arrays. It takes member names byte by
-// byte, and of a repeated one the last that says something.
+// ParseTokenResponse parses a response of the token endpoint (RFC 6749 section 5). It accepts any
+// 2xx, JSON or a form, by content whatever the content type, text around the first JSON value,
+// numbers in strings and single values in arrays. It compares member names byte by byte, and uses
+// the last value of a repeated member that is not empty.
 //
-// The errors: an *Error if the server refuses, whatever the status; a
-// *TransientError if the answer is not an authorization server's or not its last
-// word; a *SendError with Sent set if a success ended before anything in it
-// could be used, which leaves the request in doubt; a *ProtocolError if a
-// success cannot be used.
+// It returns an [*Error] for an error response, whatever the status; a [*TransientError] if the
+// response is not that of an authorization server, or the failure may pass; a [*SendError] with
+// Sent set if a success ended before any value in it, so that the server may have acted on the
+// request; and a [*ProtocolError] if a success cannot be used.
 //
-// A response and an error can come together. The response then holds what must
-// be kept all the same, a refresh token beside an access token that is missing
-// or unusable, or tokens of another type than Bearer; the error says why the
-// access token must not be used.
+// It can return a response and an error together. The response then holds what must be kept
+// anyway: a refresh token beside an access token that is missing or unusable, or tokens of
+// another type than Bearer. The error states why the access token must not be used.
 func ParseTokenResponse(a *RawResponse) (*TokenResponse, error) {
-	r := newReply("token", a.Status, a.ContentType, a.Header, []byte(a.Body), a.Truncated, a.ReceivedAt)
-	r.redactor = a.redactor
+	r := newReply("token", a.Status, a.ContentType, []byte(a.Body), a.Truncated)
+	r.header, r.at, r.redactor = a.Header, a.ReceivedAt, a.redactor
 	if a.Status/100 != 2 {
 		return nil, r.failure()
 	}
@@ -59,15 +56,16 @@ func ParseTokenResponse(a *RawResponse) (*TokenResponse, error) {
 	switch {
 	case t.AccessToken == "" && t.RefreshToken == "" && flaw == nil:
 		if !r.html && (a.Truncated || r.parsed && !r.members.complete) {
-			return nil, &SendError{Sent: true, Err: errors.New("the answer ended early")}
+			return nil, &SendError{Sent: true, Err: errors.New("the response ended early")}
 		}
 		return nil, r.failure()
 	case t.AccessToken == "" && t.RefreshToken == "":
 		return nil, flaw
 	case t.AccessToken == "" && flaw == nil && t.Partial:
-		flaw = r.transient("an answer that ended early")
+		flaw = r.transient("a response that ended early")
 	case t.AccessToken == "" && flaw == nil:
-		flaw = protocolErrorf("RFC 6749 section 5.1", "the token endpoint's answer has no access token")
+		flaw = protocolErrorf("RFC 6749 section 5.1",
+			"the token endpoint's response has no access token")
 	case t.AccessToken != "" && t.TokenType != "Bearer":
 		flaw = protocolErrorf("RFC 6749 section 7.1", "the access token is of type %q, not Bearer",
 			Sanitize(r.redactor.withResponse(r.members).redact(t.TokenType)))
@@ -75,8 +73,7 @@ func ParseTokenResponse(a *RawResponse) (*TokenResponse, error) {
 	return t, flaw
 }
 
-// tokens reads the members of a success. The error is about a token that is
-// there and cannot be used.
+// tokens reads the members of a success. The error is about a token that is there and not valid.
 func (r reply) tokens() (*TokenResponse, error) {
 	o := tokenMembers(r.members)
 	t := &TokenResponse{
@@ -86,7 +83,7 @@ func (r reply) tokens() (*TokenResponse, error) {
 	}
 	switch strings.ToLower(t.TokenType) {
 	case "", "bearer",
-		"user", "bot": // Slack, whose types say whose token it is; all are sent as Bearer
+		"user", "bot": // Slack, whose types name the owner of the token; all are sent as Bearer
 		t.TokenType = "Bearer"
 	}
 	if v := o.raw("scope"); len(v) > 0 && (v[0] == '"' || v[0] == '[') {
@@ -106,19 +103,21 @@ func (r reply) tokens() (*TokenResponse, error) {
 		if len(v) == 0 {
 			continue
 		}
-		if s := textOf(v); s != "" && v[0] != '[' && len(s) <= maxTokenBytes && m.valid(s) && !Secret(s).IsPlaceholder() {
+		s := textOf(v)
+		if s != "" && v[0] != '[' && len(s) <= maxTokenBytes && m.valid(s) &&
+			!Secret(s).IsPlaceholder() {
 			*m.field = Secret(s)
 		} else if m.name != "id_token" {
-			flaw = protocolErrorf("RFC 6749 appendix A", "the token endpoint's answer has a malformed %s", m.name)
+			flaw = protocolErrorf("RFC 6749 appendix A",
+				"the token endpoint's response has a malformed %s", m.name)
 		}
 	}
 	return t, flaw
 }
 
-// tokenMembers returns the members that describe the grant: those of the response, or
-// of an object in it where the response itself has no access token. Slack has the
-// user's token in authed_user, and that is the grant also where an empty scope beside
-// it says that the token at the top may do nothing.
+// tokenMembers returns the members that describe the grant: those of the response, or of an
+// object in it where the response itself has no access token. Slack has the user's token in
+// authed_user; that object is the grant also where the token at the top has an empty scope.
 func tokenMembers(o object) object {
 	top := o.raw("access_token")
 	if top != nil && !(o.has("scope") && o.raw("scope") == nil) {
@@ -142,12 +141,12 @@ func tokenMembers(o object) object {
 	return o
 }
 
-// isHeaderSafe reports whether s can stand in an Authorization header: RFC 6750
-// section 2.1 allows fewer characters, but tokens in use have "|" or "!" too.
+// isHeaderSafe reports whether s can be sent in an Authorization header. RFC 6750 section 2.1
+// allows fewer characters, but real tokens also contain "|" or "!".
 func isHeaderSafe(s string) bool { return isVisible(s) && !strings.Contains(s, " ") }
 
-// lifetime reads expires_in. What is no positive number of seconds says nothing
-// about the token, least of all that it never expires.
+// lifetime returns expires_in. A value that is not a positive number of seconds means unknown, not
+// "no expiry".
 func lifetime(o object) time.Duration {
 	seconds, ok := o.number("expires_in")
 	if !ok || seconds <= 0 {

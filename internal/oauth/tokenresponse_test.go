@@ -59,7 +59,7 @@ func TestExpiresIn(t *testing.T) {
 	}
 }
 
-// TestBodyShapes: how servers wrap one and the same answer.
+// TestBodyShapes: how servers wrap one and the same response.
 func TestBodyShapes(t *testing.T) {
 	const plain = `{"access_token":"A","token_type":"Bearer","refresh_token":"R","scope":"a b"}`
 	const form = "access_token=A&token_type=bearer&refresh_token=R&scope=a+b"
@@ -311,7 +311,7 @@ func FuzzParseToken(f *testing.F) {
 }
 
 // strictRefreshToken returns the refresh token that encoding/json finds in an
-// answer that says nothing of an error.
+// response that says nothing of an error.
 func strictRefreshToken(body string) (string, bool) {
 	var doc map[string]json.RawMessage
 	if json.Unmarshal([]byte(body), &doc) != nil {

@@ -1,4 +1,5 @@
-// Package secret removes secrets from texts of others.
+// Package secret removes secrets from texts of servers, in whatever encoding they are repeated
+// there. It does not hold secrets: the type of their values is in the public package secret.
 package secret
 
 import (
@@ -40,7 +41,8 @@ const redacted = "[redacted]"
 func Redact(text string, secrets ...string) string {
 	text = text[:min(len(text), maxText)]
 	marked := make([]bool, len(text))
-	exact, words, numbers := newTextView(text, isAny), newTextView(text, isLetterOrDigit), newTextView(text, isNumberByte)
+	exact, words, numbers := newTextView(text, isAny), newTextView(text,
+		isLetterOrDigit), newTextView(text, isNumberByte)
 	for _, secret := range secrets {
 		if len(secret) < leastSecret {
 			continue
@@ -196,7 +198,8 @@ func markWord(text, secret string, marked []bool) {
 			return
 		}
 		start, end := from+i, from+i+len(secret)
-		if (start == 0 || !isWordByte(text[start-1])) && (end == len(text) || !isWordByte(text[end])) {
+		if (start == 0 || !isWordByte(text[start-1])) && (end == len(text) ||
+			!isWordByte(text[end])) {
 			for j := start; j < end; j++ {
 				marked[j] = true
 			}

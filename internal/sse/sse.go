@@ -37,8 +37,8 @@ type Event struct {
 	// has set. It is sent back as Last-Event-ID.
 	ID string
 
-	// Retry is the reconnection time that the stream last asked for. Negative
-	// means that it has asked for none.
+	// Retry is the reconnection time that the stream last set. Negative
+	// means that it has set none.
 	Retry time.Duration
 }
 
@@ -67,7 +67,7 @@ func NewReader(r io.Reader, limit int) *Reader {
 // LastID returns the last event ID that the stream has set.
 func (r *Reader) LastID() string { return r.id }
 
-// Retry returns the reconnection time that the stream last asked for, negative
+// Retry returns the reconnection time that the stream last set, negative
 // if none.
 func (r *Reader) Retry() time.Duration { return r.retry }
 

@@ -24,8 +24,8 @@ type Bridge struct {
 // String returns the command.
 func (b *Bridge) String() string { return strings.Join(b.Command, " ") }
 
-// again is how soon a host repeats a call that a bridge has refused while a
-// person is asked to sign in.
+// repeatPause is how soon an MCP host repeats a call that a bridge rejected while the user must
+// sign in.
 const repeatPause = 50 * time.Millisecond
 
 // Session starts the bridge, initializes, calls the tool, and closes its input.
@@ -73,7 +73,7 @@ type host struct {
 	last int
 }
 
-// session does what an MCP host does to have one answer of a tool.
+// session does what an MCP host does for one tool call.
 func (h *host) session(ctx context.Context, s Session) error {
 	_, err := h.request("initialize", map[string]any{
 		"protocolVersion": "2025-06-18",
@@ -88,8 +88,8 @@ func (h *host) session(ctx context.Context, s Session) error {
 	}
 	for {
 		err := h.call()
-		_, refused := errors.AsType[*rpcError](err)
-		if !s.Retry || !refused && !errors.Is(err, errNoResult) {
+		_, rejected := errors.AsType[*rpcError](err)
+		if !s.Retry || !rejected && !errors.Is(err, errNoResult) {
 			return err
 		}
 		select {
@@ -102,15 +102,17 @@ func (h *host) session(ctx context.Context, s Session) error {
 
 // call calls the tool.
 func (h *host) call() error {
-	result, err := h.request("tools/call", map[string]any{"name": "echo", "arguments": map[string]string{"text": "hello"}})
+	result, err := h.request("tools/call",
+		map[string]any{"name": "echo", "arguments": map[string]string{"text": "hello"}})
 	if err != nil {
 		return err
 	}
-	var answer struct {
+	var tool struct {
 		IsError bool
 		Content []struct{ Text string }
 	}
-	if json.Unmarshal(result, &answer) != nil || answer.IsError || len(answer.Content) == 0 || answer.Content[0].Text != "hello" {
+	if json.Unmarshal(result, &tool) != nil || tool.IsError || len(tool.Content) == 0 ||
+		tool.Content[0].Text != "hello" {
 		return errNoResult
 	}
 	return nil
@@ -122,7 +124,9 @@ type rpcError struct {
 	Message string
 }
 
-func (e *rpcError) Error() string { return fmt.Sprintf("the bridge answers %d: %s", e.Code, e.Message) }
+func (e *rpcError) Error() string {
+	return fmt.Sprintf("the bridge returned %d: %s", e.Code, e.Message)
+}
 
 func (h *host) send(message any) error {
 	raw, err := json.Marshal(message)
@@ -150,7 +154,8 @@ func (h *host) request(method string, params any) (json.RawMessage, error) {
 			Result json.RawMessage
 			Error  *rpcError
 		}
-		if json.Unmarshal(line, &response) != nil || response.Method != "" || response.ID == nil || *response.ID != h.last {
+		if json.Unmarshal(line, &response) != nil || response.Method != "" ||
+			response.ID == nil || *response.ID != h.last {
 			continue
 		}
 		if response.Error != nil {

@@ -6,7 +6,7 @@ import "sync"
 // ready.
 type broadcast struct {
 	mu   sync.Mutex
-	next chan struct{} // closed by tell; nil: nobody waits
+	next chan struct{} // closed by notify; nil: none waits
 }
 
 // wait returns a channel that is closed at the next tell.
@@ -19,7 +19,7 @@ func (b *broadcast) wait() <-chan struct{} {
 	return b.next
 }
 
-// tell wakes everybody who waits.
+// notify wakes all that wait.
 func (b *broadcast) notify() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

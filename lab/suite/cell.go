@@ -15,9 +15,9 @@ import (
 
 // Counts are what sessions did and cost.
 type Counts struct {
-	Worked        int `json:"worked"`         // sessions whose tool call was answered
+	Worked        int `json:"worked"`         // sessions whose tool call worked
 	Tabs          int `json:"tabs"`           // browser tabs
-	TokenRequests int `json:"token_requests"` // of every grant, refused ones too
+	TokenRequests int `json:"token_requests"` // of every grant, rejected ones too
 	Registrations int `json:"registrations"`  // likewise
 	FailedCalls   int `json:"failed_calls"`   // POSTs to the MCP server with a status of 400 or more
 }
@@ -59,7 +59,8 @@ type scene struct {
 
 // play carries a cell out. The error is one of the suite; what a client does
 // wrong is in the cell.
-func play(ctx context.Context, o *Options, p lab.Personality, c Condition, processes int) (*Cell, error) {
+func play(ctx context.Context, o *Options, p lab.Personality, c Condition,
+	processes int) (*Cell, error) {
 	s := &scene{Cell: &Cell{Personality: p.Name, Condition: c, Processes: processes, Expect: Expect(p, c, processes)}, o: o, p: p}
 	if s.Expect.Void {
 		return s.Cell, nil
@@ -137,8 +138,9 @@ func (s *scene) first(ctx context.Context) error {
 		s.failf("the first session did not get through: %v", errs[0])
 	}
 	s.atMost("tabs in the first session", s.First.Tabs, s.Expect.FirstTabs)
-	if s.Condition != Expired || s.aged { // or its token may have to be renewed already
-		s.atMost("token requests in the first session", s.First.TokenRequests, s.Expect.FirstTokenRequests)
+	if s.Condition != Expired || s.aged { // or its token may have to be refreshed already
+		s.atMost("token requests in the first session", s.First.TokenRequests,
+			s.Expect.FirstTokenRequests)
 	}
 	s.invariants()
 	return nil
@@ -188,7 +190,8 @@ func (s *scene) later(ctx context.Context) error {
 	case e.None && s.Later.Worked > 0:
 		s.failf("%d of %d sessions got through, and none may", s.Later.Worked, s.Processes)
 	case s.Later.Worked < e.Worked:
-		s.failf("%d of %d sessions got through, not %d: %v", s.Later.Worked, s.Processes, e.Worked, first(errs))
+		s.failf("%d of %d sessions got through, not %d: %v", s.Later.Worked, s.Processes,
+			e.Worked, first(errs))
 	}
 	s.atMost("tabs", s.Later.Tabs, e.Tabs)
 	s.atMost("token requests", s.Later.TokenRequests, e.TokenRequests)
@@ -205,7 +208,7 @@ func (s *scene) later(ctx context.Context) error {
 	return nil
 }
 
-// comeAbout makes the condition come about, for the server and for the client.
+// applyCondition applies the condition to the server and the client.
 func (s *scene) applyCondition(ctx context.Context) error {
 	s.Condition.apply(s.server, s.aged)
 	// Nothing but time makes it so for a client with a clock of its own.
@@ -232,8 +235,7 @@ func (s *scene) applyCondition(ctx context.Context) error {
 	return nil
 }
 
-// again has the condition come about a second time: what the processes have
-// stored must do for it as well.
+// again applies the condition a second time: what the processes have stored must be enough.
 func (s *scene) again(ctx context.Context) error {
 	tabs, _ := s.user.tabsOpened()
 	if err := s.applyCondition(ctx); err != nil {
@@ -278,8 +280,8 @@ func (s *scene) move() (err error) {
 	return nil
 }
 
-// disbelief bounds a session that must fail at what comes back from the browser:
-// a bridge goes on being asked for so long.
+// rejectionTimeout bounds a session that must reject the authorization response: a bridge is called
+// again and again for so long.
 const rejectionTimeout = 3 * time.Second
 
 // run runs sessions, all at once.
@@ -299,13 +301,13 @@ func (s *scene) run(ctx context.Context, n int, patient bool) []error {
 		sessions.Go(func() { errs[i] = s.o.Client.Session(ctx, session) })
 	}
 	sessions.Wait()
-	// What a client says of itself is believed as far as the server bears it out.
-	answered := s.toolCalls() - before
+	// A session that reports success counts only if the server has carried out a tool call for it.
+	calls := s.toolCalls() - before
 	for i, err := range errs {
 		switch {
 		case err != nil:
-		case answered > 0:
-			answered--
+		case calls > 0:
+			calls--
 		default:
 			errs[i] = errNoCall
 		}
@@ -313,8 +315,7 @@ func (s *scene) run(ctx context.Context, n int, patient bool) []error {
 	return errs
 }
 
-// answered returns how many tool calls the MCP server has answered since the
-// last Reset.
+// toolCalls returns how many tool calls the MCP server has carried out since the last Reset.
 func (s *scene) toolCalls() (n int) {
 	for _, r := range s.server.Requests() {
 		if r.Endpoint == "mcp" && r.RPC == "tools/call" && r.Status == http.StatusOK {
@@ -337,11 +338,13 @@ func (s *scene) counts(before Counts, errs []error) Counts {
 	for _, server := range s.servers() {
 		for _, r := range server.Requests() {
 			switch {
-			case r.Endpoint == "token" || r.Endpoint == "token:code" || r.Endpoint == "token:refresh":
+			case r.Endpoint == "token" || r.Endpoint == "token:code" ||
+				r.Endpoint == "token:refresh":
 				c.TokenRequests++
 			case r.Endpoint == "register":
 				c.Registrations++
-			case r.Endpoint == "mcp" && r.Method == http.MethodPost && r.Status >= http.StatusBadRequest:
+			case r.Endpoint == "mcp" && r.Method == http.MethodPost &&
+				r.Status >= http.StatusBadRequest:
 				c.FailedCalls++
 			}
 		}
@@ -362,7 +365,7 @@ func (s *scene) invariants() {
 		s.failf("a browser was to open %q", wrong[0])
 	}
 	if audit := s.server.Audit(); audit.Reuses > 0 && !s.Expect.Reuse {
-		s.failf("a spent refresh token came again, %d times", audit.Reuses)
+		s.failf("a used refresh token was sent again, %d times", audit.Reuses)
 	}
 	for _, server := range s.servers() {
 		if n := server.Audit().EndedSecrets; n > 0 {
@@ -385,17 +388,18 @@ func (s *scene) invariants() {
 		old[c.ID] = true
 	}
 	for _, r := range s.moved.Requests() {
-		if old[r.Refresh] || old[r.ClientID] || slices.ContainsFunc(r.Params["client_secret"], func(v string) bool { return old[v] }) {
+		if old[r.Refresh] || old[r.ClientID] ||
+			slices.ContainsFunc(r.Params["client_secret"], func(v string) bool { return old[v] }) {
 			s.failf("something of the old authorization server was sent to the new one: %s", r)
 		}
 	}
 }
 
-// rest is how long a client may rest after trouble.
+// cooldown bounds the pause of a client after a failure.
 const cooldown = 45 * time.Second
 
-// eventually runs further sessions until one gets through, or for so long as a
-// client may wait, and returns how all have ended.
+// eventually runs further sessions until one works, or for as long as a client may wait, and
+// returns how all have ended.
 func (s *scene) eventually(ctx context.Context, errs []error) []error {
 	ctx, cancel := context.WithTimeout(ctx, min(cooldown, s.o.Timeout))
 	defer cancel()
@@ -409,7 +413,7 @@ func (s *scene) eventually(ctx context.Context, errs []error) []error {
 	return errs
 }
 
-// afterwards checks that a client walks in when the trouble is over.
+// afterwards checks that a session works when the faults are over.
 func (s *scene) afterwards(ctx context.Context) {
 	tabs, _ := s.user.tabsOpened()
 	for endpoint := range s.p.Trouble {
@@ -435,8 +439,8 @@ func (s *scene) afterwards(ctx context.Context) {
 	s.atMost("tabs after the trouble", now-tabs, 0)
 }
 
-// errNoCall says that a session claims what the MCP server has not seen.
-var errNoCall = errors.New("it says that its tool call was answered, and the MCP server has answered none")
+// errNoCall reports that a session claims a tool call that the MCP server has not seen.
+var errNoCall = errors.New("it reports a tool call that the MCP server has not carried out")
 
-// errNoClient says that there is nothing to test.
+// errNoClient reports that there is nothing to test.
 var errNoClient = errors.New("suite: Options.Client is nil")

@@ -12,19 +12,18 @@ import (
 )
 
 // Client is an MCP client under test. Its methods are called by any number of
-// goroutines, as a person starts any number of processes.
+// goroutines, as a user starts any number of processes.
 type Client interface {
 	// String names the client in reports.
 	String() string
 	// Session is one process of the client from its start to its end: it
 	// connects to the MCP server, calls the tool echo once, and is gone. The
-	// error is nil if the tool has answered.
+	// error is nil if the tool call worked.
 	Session(ctx context.Context, s Session) error
 }
 
 // An Ager is a Client that can make what it has stored d older, as if its clock
-// had moved. A client that is none is told that its tokens live for a second
-// where a cell needs that.
+// had moved. For other clients, tokens live for a second where a cell needs that.
 type Ager interface {
 	Age(ctx context.Context, s Session, d time.Duration) error
 }
@@ -41,8 +40,8 @@ type Session struct {
 	Env []string
 	// Open is how a client that is no process opens the browser.
 	Open func(url string)
-	// Patient says that a person is at work, or may be: a call that is refused
-	// meanwhile may be repeated until the context ends.
+	// Retry reports that the user may be signing in: a call that is rejected meanwhile may be
+	// repeated until the context ends.
 	Retry bool
 }
 
@@ -88,8 +87,7 @@ func (p *Program) Session(ctx context.Context, s Session) error {
 	return nil
 }
 
-// overdue says of an error whether it came because the time of the session was
-// up.
+// overdue adds to an error that the time of the session was over, if it was.
 func overdue(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("it was not done in time: %w", err)
@@ -97,11 +95,11 @@ func overdue(ctx context.Context, err error) error {
 	return err
 }
 
-// endPatience is how long a process may take to end when it is told to.
+// endTimeout is how long a process may take to end after a signal.
 const endTimeout = 5 * time.Second
 
 // command makes a command of a template. When ctx ends the process and all that
-// it has started are told to end; the caller kills what does not.
+// it has started get a signal to end; the caller kills what does not.
 func command(ctx context.Context, template, env []string, s Session) *exec.Cmd {
 	args := make([]string, len(template))
 	found := false
@@ -112,7 +110,8 @@ func command(ctx context.Context, template, env []string, s Session) *exec.Cmd {
 	if !found {
 		args = append(args, s.URL)
 	}
-	if path, err := filepath.Abs(args[0]); err == nil && strings.ContainsRune(args[0], filepath.Separator) {
+	if path, err := filepath.Abs(args[0]); err == nil &&
+		strings.ContainsRune(args[0], filepath.Separator) {
 		args[0] = path // the process starts in its home
 	}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
@@ -124,10 +123,10 @@ func command(ctx context.Context, template, env []string, s Session) *exec.Cmd {
 	return cmd
 }
 
-// maxSaid is how much of what a process has said is told.
+// maxOutput bounds how much of the output of a process an error shows.
 const maxOutput = 600
 
-// said adds the last of what a process has written to its error.
+// withOutput adds the end of a process's output to an error.
 func withOutput(err error, stderr *bytes.Buffer) error {
 	text := strings.TrimSpace(stderr.String())
 	if len(text) > maxOutput {
@@ -139,5 +138,5 @@ func withOutput(err error, stderr *bytes.Buffer) error {
 	return fmt.Errorf("%w: %s", err, text)
 }
 
-// errNoAnswer says that a tool has not answered as it should.
-var errNoResult = errors.New("the tool has not answered")
+// errNoResult reports that a tool call had no result, or a wrong one.
+var errNoResult = errors.New("the tool call has no result")

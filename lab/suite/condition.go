@@ -13,14 +13,14 @@ type Condition string
 const (
 	// Warm: nothing. The access token is good.
 	Warm Condition = "warm"
-	// Expired: the access token is past its expiry, as the client was told.
+	// Expired: the access token has expired, at the time that the client knows.
 	Expired Condition = "expired"
-	// RefusedEarly: the MCP server refuses the access token before that.
+	// RejectedEarly: the MCP server rejects the access token before that.
 	RejectedEarly Condition = "rejected early"
-	// RefreshGone: the grant is revoked, access and refresh token alike.
+	// GrantRevoked: the grant is revoked, access and refresh token alike.
 	GrantRevoked Condition = "grant revoked"
 	// ClientForgotten: the authorization server does not know the client any
-	// more, and its access tokens are refused.
+	// more, and its access tokens are rejected.
 	ClientForgotten Condition = "client forgotten"
 	// TwoDays: the server's clock is two days on.
 	TwoDays Condition = "clock + 2 days"
@@ -42,7 +42,7 @@ const (
 // client may repeat a token that was issued just now.
 const notFresh = time.Minute
 
-// apply makes the condition come about, on the server.
+// apply applies the condition to the server.
 func (c Condition) apply(s *lab.Server, aged bool) {
 	switch c {
 	case Expired:

@@ -49,7 +49,7 @@ func Expect(p lab.Personality, c Condition, processes int) Expectation {
 	case lab.LoginNotStarted:
 		return Expectation{FirstFails: true, None: true, Registrations: -1, FailedCalls: -1, Void: c != Warm}
 	case lab.LoginResponseRejected:
-		// Nothing in the store tells the next process that its login will fail too.
+		// The next process does not know that its login will fail too.
 		return Expectation{
 			FirstTabs: 1, FirstFails: true, None: true, Tabs: processes,
 			TokenRequests: 0, Registrations: processes, FailedCalls: -1, Void: c != Warm,
@@ -153,7 +153,8 @@ func namesNothing(h lab.Habits, c Condition) bool {
 	case GrantRevoked:
 		return h.DeadGrantBody == lab.ShapeEmpty
 	case ClientForgotten:
-		return h.UnknownClientBody != "" && !strings.Contains(strings.ToLower(h.UnknownClientBody), "client")
+		return h.UnknownClientBody != "" &&
+			!strings.Contains(strings.ToLower(h.UnknownClientBody), "client")
 	}
 	return false
 }

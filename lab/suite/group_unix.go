@@ -16,6 +16,6 @@ func interruptGroup(cmd *exec.Cmd) error { return syscall.Kill(-cmd.Process.Pid,
 
 // killGroup ends what is left of a command's group.
 func killGroup(cmd *exec.Cmd) {
-	// Nobody left is what is wanted.
+	// An empty group is the aim.
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 }

@@ -56,13 +56,16 @@ const (
 func (r *Report) matrix() matrix {
 	m := matrix{Report: r, Sentence: r.sentence()}
 	for _, cell := range r.Cells {
-		x := slices.IndexFunc(m.Columns, func(c column) bool { return c.Condition == cell.Condition && c.Processes == cell.Processes })
+		x := slices.IndexFunc(m.Columns,
+			func(c column) bool { return c.Condition == cell.Condition && c.Processes == cell.Processes })
 		if x < 0 {
 			x = len(m.Columns)
-			m.Columns = append(m.Columns, column{cell.Condition, cell.Processes, nameWidth + x*squareSize})
+			m.Columns = append(m.Columns,
+				column{cell.Condition, cell.Processes, nameWidth + x*squareSize})
 		}
 		if len(m.Rows) == 0 || m.Rows[len(m.Rows)-1].Personality != cell.Personality {
-			m.Rows = append(m.Rows, row{Personality: cell.Personality, Y: headHeight + len(m.Rows)*squareSize})
+			m.Rows = append(m.Rows,
+				row{Personality: cell.Personality, Y: headHeight + len(m.Rows)*squareSize})
 		}
 		class := "good"
 		switch {

@@ -5,10 +5,9 @@ import (
 	"net/url"
 )
 
-// hold takes the ports of the redirect URIs that the server's clients have
-// registered, and keeps them until they are released: between two sessions of a
-// client nobody has its port, and any other process of the machine may be given
-// it. It reports whether one of them is taken already.
+// hold takes the ports of the redirect URIs that the server's clients have registered, and keeps
+// them until they are released: between two sessions of a client its port is free, and any other
+// process of the machine may get it. It reports whether one of them is taken already.
 func (s *scene) hold() (release func(), taken bool) {
 	var held []net.Listener
 	for address := range s.callbacks() {
@@ -45,11 +44,11 @@ func (s *scene) callbacks() map[string]bool {
 	return addresses
 }
 
-// portLost allows for a registered port that somebody else has: a second
+// portLost allows for a registered port that another process has: a second
 // registration, and what it takes to find out how that one authenticates.
 func (s *scene) portLost() {
 	if s.p.PortTaken || s.Expect.Tabs <= 0 || s.Expect.Registrations < 0 {
-		return // it is expected, or nobody needs the port
+		return // it is expected, or the port is not needed
 	}
 	s.Expect.Registrations++
 	s.Expect.TokenRequests += methodTries(s.p.Habits)

@@ -13,7 +13,7 @@ import (
 	"github.com/handstamp/handstamp/lab/suite/internal/mutant"
 )
 
-// TestPortLost gives the client's port to somebody else once its first session
+// TestPortLost gives the client's port to another party once its first session
 // is over, which is no fault of the client's: it may register a second time, and
 // is told apart from one that never comes back to its port.
 func TestPortLost(t *testing.T) {

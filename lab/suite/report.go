@@ -41,7 +41,8 @@ func (r *Report) WriteJSON(w io.Writer) error {
 // sentence is the result in a line.
 func (r *Report) sentence() string {
 	passed, failed, void := r.Summary()
-	return fmt.Sprintf("%d cells passed, %d failed, %d cannot come about; %v", passed, failed, void, r.Duration.Round(time.Second))
+	return fmt.Sprintf("%d cells passed, %d failed, %d cannot come about; %v", passed, failed,
+		void, r.Duration.Round(time.Second))
 }
 
 // String is the result in a line.

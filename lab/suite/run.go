@@ -30,7 +30,7 @@ type Options struct {
 	// Dir is where cells have their folders. Empty means the system's place for
 	// such.
 	Dir string
-	// Done is told of every cell when it is over, one at a time. Nil: nobody is.
+	// Done is called for every cell when it is over, one at a time. Nil: no call.
 	Done func(c *Cell)
 }
 
@@ -82,7 +82,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	report.Cells = make([]*Cell, len(plan))
 	var (
 		work  sync.WaitGroup
-		mu    sync.Mutex // one cell is told of at a time
+		mu    sync.Mutex // one call of Done at a time
 		slots = make(chan struct{}, o.Parallel)
 	)
 	for i, play := range plan {

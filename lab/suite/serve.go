@@ -46,16 +46,16 @@ func (b *Bench) trouble() {
 	}
 }
 
-// policy lets the page load nothing, run its own script, and be framed by
-// nobody.
+// policy lets the page load nothing, run its own script, and not be framed.
 const policy = "default-src 'none'; style-src 'nonce-%[1]s'; script-src 'nonce-%[1]s'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// ServeHTTP serves the page, its stream of requests, and its buttons. It answers
-// to loopback names alone, or any page on the internet could rebind its own name
-// and read along.
+// ServeHTTP serves the page, its stream of requests, and its buttons. It accepts
+// only loopback names, or any page on the internet could rebind its own name and
+// read along.
 func (b *Bench) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	host, _, err := net.SplitHostPort(r.Host)
-	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil ||
+		!ip.IsLoopback()) {
 		http.Error(w, "this page has another name", http.StatusMisdirectedRequest)
 		return
 	}
@@ -94,12 +94,12 @@ func (b *Bench) page(w http.ResponseWriter) {
 type line struct {
 	Number int    `json:"number"`
 	Time   string `json:"time"`
-	Status int    `json:"status"` // 0: not answered yet, or never
+	Status int    `json:"status"` // 0: no response yet, or never
 	Text   string `json:"text"`
 }
 
 // stream sends every request, those so far first, as server-sent events: once
-// when it has come, and again when it is answered.
+// when it is received, and again when it has a response.
 func (b *Bench) stream(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.WriteHeader(http.StatusOK)

@@ -14,9 +14,9 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// person sits at the cell's machine, and consents to whatever a browser shows.
+// user acts as the user at the cell's machine, who consents to every page in the browser.
 type user struct {
-	forged bool // somebody else is in the browser, too
+	forged bool // an attacker's page is in the browser, too
 
 	ctx  context.Context // ends with close
 	end  context.CancelFunc
@@ -26,7 +26,7 @@ type user struct {
 	tabs []string   // every URL that was opened
 }
 
-// tabPatience bounds what a tab may take.
+// tabTimeout bounds the time of a tab.
 const tabTimeout = 20 * time.Second
 
 func newUser(ctx context.Context, forged bool) *user {
@@ -52,12 +52,12 @@ func (p *user) open(rawurl string) {
 		if p.forged {
 			forge(ctx, rawurl)
 		}
-		// What the page shows is for the person alone: the counts tell the rest.
+		// Only the user sees the page; the counts show the rest.
 		_, _ = lab.Browse(ctx, rawurl)
 	})
 }
 
-// asked returns how many tabs were opened, and those that no browser may open.
+// tabsOpened returns how many tabs were opened, and those that no browser may open.
 func (p *user) tabsOpened() (n int, wrong []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -69,8 +69,7 @@ func (p *user) tabsOpened() (n int, wrong []string) {
 	return len(p.tabs), wrong
 }
 
-// forge calls the redirect URI of an authorization request with somebody else's
-// code and state.
+// forge calls the redirect URI of an authorization request with an attacker's code and state.
 func forge(ctx context.Context, rawurl string) {
 	u, err := url.Parse(rawurl)
 	if err != nil {
@@ -80,12 +79,13 @@ func forge(ctx context.Context, rawurl string) {
 	if err != nil || target.Host == "" {
 		return
 	}
-	target.RawQuery = url.Values{"code": {"forged-code"}, "state": {"forged-state"}, "iss": {u.Scheme + "://" + u.Host}}.Encode()
+	target.RawQuery = url.Values{"code": {"forged-code"}, "state": {"forged-state"},
+		"iss": {u.Scheme + "://" + u.Host}}.Encode()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
 	if err != nil {
 		return
 	}
-	// Whatever the listener answers, the person goes on.
+	// The user continues whatever the response is.
 	if response, err := http.DefaultClient.Do(r); err == nil {
 		response.Body.Close()
 	}
@@ -115,7 +115,8 @@ func (p *user) home(dir string, environ []string) ([]string, error) {
 	}
 	env := slices.DeleteFunc(slices.Clone(environ), func(kv string) bool {
 		name, _, _ := strings.Cut(strings.ToUpper(kv), "=")
-		return strings.HasPrefix(name, "HANDSTAMP_") || strings.HasPrefix(name, "XDG_") || strings.HasPrefix(name, "MCP_REMOTE_") ||
+		return strings.HasPrefix(name, "HANDSTAMP_") || strings.HasPrefix(name, "XDG_") ||
+			strings.HasPrefix(name, "MCP_REMOTE_") ||
 			name == "WAYLAND_DISPLAY" || name == "DBUS_SESSION_BUS_ADDRESS" || name == "CI" || name == "SSH_CONNECTION" || name == "SSH_TTY"
 	})
 	cache := os.Getenv("npm_config_cache")

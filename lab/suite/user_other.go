@@ -5,6 +5,6 @@ package suite
 import "errors"
 
 // listen needs a shell and a named pipe.
-func (p *person) listen(string) (string, error) {
+func (p *user) listen(string) (string, error) {
 	return "", errors.New("suite: a client that is a process can be tested on Unix only")
 }

@@ -20,7 +20,7 @@ func (p *user) listen(dir string) (script string, err error) {
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		return "", fmt.Errorf("suite: %w", err)
 	}
-	// Opened for writing as well: it never ends while nobody writes.
+	// Opened for writing as well: it never ends while no process writes.
 	f, err := os.OpenFile(pipe, os.O_RDWR|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return "", fmt.Errorf("suite: %w", err)

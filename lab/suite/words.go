@@ -48,11 +48,11 @@ func Words(line string) ([]string, error) {
 	return words, nil
 }
 
-// colours are the escape sequences with which programs colour what they say.
+// colours are the escape sequences with which programs colour their output.
 var colours = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("\x1b\\[[0-9;?]*[ -/]*[@-~]") })
 
-// printable is what a client has said, without colours and without what no
-// report could hold.
+// printable returns the output of a client without colours and without characters that no report
+// could contain.
 func printable(text string) string {
 	return strings.Map(func(c rune) rune {
 		switch {

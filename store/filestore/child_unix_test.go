@@ -110,10 +110,10 @@ func childPut(dir string, args []string) error {
 	}
 	ctx, cancel := soon()
 	defer cancel()
-	return s.Put(ctx, &store.Record{Key: k})
+	return (&saved{Key: k}).put(ctx, s)
 }
 
-// childIncrement adds to Retry.Failures of the server's record, many times, with
+// childIncrement adds to the number that is the server's token, many times, with
 // or without holding the lock.
 func childIncrement(dir string, args []string) error {
 	s, err := openChild(dir, nil)
@@ -139,12 +139,14 @@ func childIncrement(dir string, args []string) error {
 			}
 			defer unlock()
 		}
-		r, err := s.Get(ctx, k)
+		r, err := read(ctx, s, k)
 		if err != nil {
 			return err
 		}
-		r.Retry.Failures++
-		return s.Put(ctx, r)
+		if err := r.increment(); err != nil {
+			return err
+		}
+		return r.put(ctx, s)
 	}
 	for done := 0; done < times; {
 		switch err := once(); {
@@ -258,7 +260,7 @@ func childTraced(dir string, _ []string) error {
 		return err
 	}
 	ctx := context.Background()
-	r, err := s.Get(ctx, k)
+	r, err := read(ctx, s, k)
 	if err != nil {
 		return err
 	}
@@ -266,8 +268,8 @@ func childTraced(dir string, _ []string) error {
 	if err != nil {
 		fmt.Printf("Reserve(unusable: %t) ", errors.Is(err, store.ErrUnusable))
 	} else {
-		r.Grant.AccessToken = "new"
-		if err := room.Put(ctx, r); err != nil {
+		r.Token = "new"
+		if err := r.putInto(ctx, room); err != nil {
 			fmt.Printf("Put(unusable: %t: %v) ", errors.Is(err, store.ErrUnusable), err)
 		}
 		room.Release()

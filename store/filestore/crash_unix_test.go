@@ -4,6 +4,7 @@ package filestore_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -16,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/envelope"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
 )
@@ -25,25 +27,40 @@ var steps = []filestore.Step{
 	filestore.StepRename, filestore.StepSyncDir, filestore.StepDone,
 }
 
-// filled returns a record whose parts all tell the same number, so that a mixture
-// of two would show.
-func filled(k store.Key, number int) *store.Record {
-	text := strings.Repeat(strconv.Itoa(number)+" ", 8000/len(strconv.Itoa(number)))
-	return &store.Record{
-		Key:       k,
-		ServerURL: text,
-		Grant:     &store.Grant{AccessToken: store.Secret(text), RefreshToken: store.Secret(text)},
-		Retry:     &store.Retry{Failures: number},
-	}
+// filled returns a value that has the same number from its beginning to its end, so that a
+// mixture of two would show.
+func filled(k store.Key, number int) *saved {
+	return &saved{Key: k, Token: strings.Repeat(strconv.Itoa(number)+" ", 24000/len(strconv.Itoa(number)))}
 }
 
-func checkFilled(t *testing.T, r *store.Record) (number int) {
-	t.Helper()
-	want := filled(r.Key, r.Retry.Failures)
-	if r.ServerURL != want.ServerURL || r.Grant.AccessToken != want.Grant.AccessToken || r.Grant.RefreshToken != want.Grant.RefreshToken {
-		t.Fatal("the record is a mixture")
+// numberOf returns the number that a value is filled with.
+func numberOf(r *saved) (int, error) {
+	first, _, _ := strings.Cut(r.Token, " ")
+	number, err := strconv.Atoi(first)
+	if err == nil && r.Token != filled(r.Key, number).Token {
+		err = errors.New("the value is a mixture")
 	}
-	return r.Retry.Failures
+	return number, err
+}
+
+func checkFilled(t *testing.T, r *saved) int {
+	t.Helper()
+	number, err := numberOf(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return number
+}
+
+// putNext puts the value with the next number.
+func putNext(r *saved, put func(next *saved) error) error {
+	number, err := numberOf(r)
+	if err != nil {
+		return err
+	}
+	next := filled(r.Key, number+1)
+	next.Revision = r.Revision
+	return put(next)
 }
 
 // childKilled puts a record into reserved room and kills itself before a step.
@@ -62,17 +79,15 @@ func childKilled(dir string, args []string) error {
 		return err
 	}
 	ctx := context.Background()
-	r, err := s.Get(ctx, k)
+	r, err := read(ctx, s, k)
 	if err != nil {
 		return err
 	}
-	next := filled(k, r.Retry.Failures+1)
-	next.Generation = r.Generation
 	room, err := s.Reserve(ctx, k, 64<<10)
 	if err != nil {
 		return err
 	}
-	if err := room.Put(ctx, next); err != nil {
+	if err := putNext(r, func(next *saved) error { return next.putInto(ctx, room) }); err != nil {
 		return err
 	}
 	return errors.New("it was not killed")
@@ -91,13 +106,11 @@ func childWriter(dir string, _ []string) error {
 	ctx := context.Background()
 	fmt.Println("writing")
 	for {
-		r, err := s.Get(ctx, k)
+		r, err := read(ctx, s, k)
 		if err != nil {
 			return err
 		}
-		next := filled(k, r.Retry.Failures+1)
-		next.Generation = r.Generation
-		if err := s.Put(ctx, next); err != nil {
+		if err := putNext(r, func(next *saved) error { return next.put(ctx, s) }); err != nil {
 			return err
 		}
 	}
@@ -110,7 +123,7 @@ func TestKilledAtEachStep(t *testing.T) {
 	dir := t.TempDir() + "/credentials"
 	s := open(t, filestore.Options{Dir: dir})
 	k := key(t, "https://a.example")
-	if err := s.Put(t.Context(), filled(k, 1)); err != nil {
+	if err := filled(k, 1).put(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
 	number := 1
@@ -124,7 +137,7 @@ func TestKilledAtEachStep(t *testing.T) {
 			if i > slices.Index(steps, filestore.StepRename) {
 				number++
 			}
-			r, err := s.Get(t.Context(), k)
+			r, err := read(t.Context(), s, k)
 			if err != nil {
 				t.Fatalf("killed before %q: %v", step, err)
 			}
@@ -132,8 +145,8 @@ func TestKilledAtEachStep(t *testing.T) {
 				t.Fatalf("killed before %q: the record is number %d, want %d", step, got, number)
 			}
 			if previous, err := os.ReadFile(file(dir, k) + ".prev"); err == nil {
-				if _, err := store.Decode(bare(t, previous)); err != nil {
-					t.Fatalf("killed before %q: the record before: %v", step, err)
+				if _, err := envelope.Open(previous, new(json.RawMessage)); err != nil {
+					t.Fatalf("killed before %q: the value before: %v", step, err)
 				}
 			}
 		}
@@ -175,7 +188,7 @@ func TestKilledAtAnyTime(t *testing.T) {
 	dir := t.TempDir() + "/credentials"
 	s := open(t, filestore.Options{Dir: dir})
 	k := key(t, "https://a.example")
-	if err := s.Put(t.Context(), filled(k, 1)); err != nil {
+	if err := filled(k, 1).put(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
 	number := 1
@@ -190,7 +203,7 @@ func TestKilledAtAnyTime(t *testing.T) {
 			if time.Since(deadline) > 10*time.Second {
 				t.Fatal("the child does not write")
 			}
-			r, err := s.Get(t.Context(), k)
+			r, err := read(t.Context(), s, k)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -204,7 +217,7 @@ func TestKilledAtAnyTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		cmd.Process.Wait()
-		r, err := s.Get(t.Context(), k)
+		r, err := read(t.Context(), s, k)
 		if err != nil {
 			t.Fatal(err)
 		}

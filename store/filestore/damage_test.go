@@ -2,7 +2,6 @@ package filestore_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -16,14 +15,14 @@ import (
 
 // damaged is a store with a record that was written twice, and the bytes of its
 // file.
-func damaged(t *testing.T, told *notices) (s *filestore.Store, r *store.Record, path string, data []byte) {
+func damaged(t *testing.T, told *notices) (s *filestore.Store, r *saved, path string, data []byte) {
 	t.Helper()
 	dir := t.TempDir() + "/credentials"
 	s = open(t, filestore.Options{Dir: dir, Warn: told.add})
-	r = &store.Record{Key: key(t, "https://a.example"), Grant: &store.Grant{AccessToken: "first", ClientID: "c"}}
-	for _, token := range []store.Secret{"first", "second"} {
-		r.Grant.AccessToken = token
-		if err := s.Put(t.Context(), r); err != nil {
+	r = &saved{Key: key(t, "https://a.example"), Token: "first"}
+	for _, token := range []string{"first", "second"} {
+		r.Token = token
+		if err := r.put(t.Context(), s); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -61,8 +60,8 @@ func TestRecordBeforeOutlastsItsReturn(t *testing.T) {
 	}})
 	for range 3 {
 		replace(t, path, data[:len(data)/2])
-		got, err := s.Get(t.Context(), r.Key)
-		if err != nil || got.Grant.AccessToken != "first" || got.Generation <= r.Generation {
+		got, err := read(t.Context(), s, r.Key)
+		if err != nil || got.Token != "first" || got.Revision == r.Revision {
 			t.Fatalf("got %+v, %v", got, err)
 		}
 	}
@@ -75,17 +74,18 @@ func TestRecordBeforeOutlastsItsReturn(t *testing.T) {
 func TestDamagedFileGivesWay(t *testing.T) {
 	var told notices
 	s, r, path, data := damaged(t, &told)
-	damagedGeneration := r.Generation
+	seen := map[store.Revision]bool{r.Revision: true}
 	for cut := 0; cut < len(data)-1; cut += 7 {
 		replace(t, path+".prev", data)
 		replace(t, path, data[:cut])
-		got, err := s.Get(t.Context(), r.Key)
+		got, err := read(t.Context(), s, r.Key)
 		if err != nil {
 			t.Fatalf("cut at %d: %v", cut, err)
 		}
-		if got.Grant.AccessToken != "second" || got.Generation <= damagedGeneration+1 {
-			t.Fatalf("cut at %d: generation %d came back after %d", cut, got.Generation, damagedGeneration)
+		if got.Token != "second" || seen[got.Revision] {
+			t.Fatalf("cut at %d: %q came back as revision %q", cut, got.Token, got.Revision)
 		}
+		seen[got.Revision] = true
 		list := told.take()
 		if len(list) != 1 || !strings.Contains(list[0], "damaged") || !strings.Contains(list[0], ".corrupt-") {
 			t.Fatalf("cut at %d: the user was told %q", cut, list)
@@ -100,15 +100,15 @@ func TestDamagedFileGivesWay(t *testing.T) {
 		if err := os.Remove(aside[0]); err != nil {
 			t.Fatal(err)
 		}
-		again, err := s.Get(t.Context(), r.Key)
-		if err != nil || again.Generation != got.Generation {
+		again, err := read(t.Context(), s, r.Key)
+		if err != nil || again.Revision != got.Revision {
 			t.Fatalf("cut at %d: the second Get gave %v", cut, err)
 		}
-		if err := s.Put(t.Context(), again); err != nil {
+		if err := again.put(t.Context(), s); err != nil {
 			t.Fatalf("cut at %d: %v", cut, err)
 		}
 	}
-	if err := s.Put(t.Context(), r); !errors.Is(err, store.ErrConflict) {
+	if err := r.put(t.Context(), s); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("Put of the generation that was damaged = %v", err)
 	}
 }
@@ -118,11 +118,6 @@ func TestDamagedFileGivesWay(t *testing.T) {
 func TestWrongBitInAnyByteIsDamage(t *testing.T) {
 	var told notices
 	s, r, path, data := damaged(t, &told)
-	want, err := store.Encode(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	generation := r.Generation
 	for at := range data {
 		for i, bit := range []int{at % 8, (at + 4) % 8} {
 			spoiled := bytes.Clone(data)
@@ -135,7 +130,7 @@ func TestWrongBitInAnyByteIsDamage(t *testing.T) {
 			} else {
 				replace(t, path+".prev", data)
 			}
-			got, err := s.Get(t.Context(), r.Key)
+			got, err := read(t.Context(), s, r.Key)
 			aside, globErr := filepath.Glob(path + ".corrupt-*")
 			if globErr != nil || len(aside) != 1 {
 				t.Fatalf("bit %d at %d, record before %s: set aside is %q (%v)", bit, at, before, aside, globErr)
@@ -150,17 +145,13 @@ func TestWrongBitInAnyByteIsDamage(t *testing.T) {
 			if err != nil {
 				t.Fatalf("bit %d at %d: %v", bit, at, err)
 			}
-			got.Generation, got.UpdatedAt = r.Generation, r.UpdatedAt
-			if back, err := store.Encode(got); err != nil || !bytes.Equal(back, want) {
-				t.Fatalf("bit %d at %d: another record came back (%v)\n%s", bit, at, err, back)
+			if got.Token != r.Token {
+				t.Fatalf("bit %d at %d: another value came back: %q", bit, at, got.Token)
 			}
 			if list := told.take(); len(list) != 1 {
 				t.Fatalf("bit %d at %d: the user was told %q", bit, at, list)
 			}
 		}
-	}
-	if r.Generation != generation {
-		t.Error("the record in hand was changed")
 	}
 }
 
@@ -187,7 +178,7 @@ func TestWrongByteElsewhere(t *testing.T) {
 		if keys, err := s.List(t.Context()); err != nil || len(keys) != 1 {
 			t.Errorf("List = %v, %v", keys, err)
 		}
-		if got, err := s.Get(t.Context(), r.Key); !errors.Is(err, store.ErrCorrupt) || !strings.Contains(err.Error(), "checksum") {
+		if got, err := read(t.Context(), s, r.Key); !errors.Is(err, store.ErrCorrupt) || !strings.Contains(err.Error(), "checksum") {
 			t.Errorf("Get = %v, %v", got, err)
 		}
 	})
@@ -198,7 +189,7 @@ func TestWrongByteElsewhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		replace(t, path, spoil(data, "second"))
-		if err := s.Delete(t.Context(), r.Key, r.Generation); err != nil {
+		if err := s.Delete(t.Context(), r.Key, r.Revision); err != nil {
 			t.Errorf("Delete = %v", err)
 		}
 		if left, err := filepath.Glob(path + "*"); err != nil || len(left) != 0 {
@@ -209,29 +200,33 @@ func TestWrongByteElsewhere(t *testing.T) {
 		var told notices
 		dir, spare := t.TempDir()+"/credentials", t.TempDir()+"/spare"
 		s := open(t, filestore.Options{Dir: dir, SpareDir: spare, Warn: told.add})
-		r := &store.Record{Key: key(t, "https://a.example"), Grant: &store.Grant{AccessToken: "first"}}
-		if err := s.Put(t.Context(), r); err != nil {
+		r := &saved{Key: key(t, "https://a.example"), Token: "first"}
+		if err := r.put(t.Context(), s); err != nil {
 			t.Fatal(err)
 		}
-		newer := r.Clone()
-		newer.Generation, newer.Grant.AccessToken = r.Generation+1, "second"
-		record, err := store.Encode(newer)
+		// A process that cannot write Dir leaves a newer value in SpareDir.
+		kept, err := os.ReadFile(file(dir, r.Key))
 		if err != nil {
 			t.Fatal(err)
 		}
-		data, err := envelope.Seal(record)
+		r.Token = "second"
+		if err := r.put(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(file(dir, r.Key))
 		if err != nil {
 			t.Fatal(err)
 		}
+		replace(t, file(dir, r.Key), kept)
 		if err := os.Mkdir(spare, 0o700); err != nil {
 			t.Fatal(err)
 		}
 		replace(t, file(spare, r.Key), data)
-		if got, err := s.Get(t.Context(), r.Key); err != nil || got.Grant.AccessToken != "second" {
+		if got, err := read(t.Context(), s, r.Key); err != nil || got.Token != "second" {
 			t.Fatalf("Get = %v, %v; want what is in the spare folder", got, err)
 		}
 		replace(t, file(spare, r.Key), spoil(data, "second"))
-		if got, err := s.Get(t.Context(), r.Key); err != nil || got.Grant.AccessToken != "first" {
+		if got, err := read(t.Context(), s, r.Key); err != nil || got.Token != "first" {
 			t.Errorf("Get = %v, %v; want the undamaged copy", got, err)
 		}
 		if list := told.take(); len(list) != 1 || !strings.Contains(list[0], "checksum") {
@@ -240,75 +235,56 @@ func TestWrongByteElsewhere(t *testing.T) {
 	})
 }
 
-// A file without a checksum is read, and gets one with the next write. What was changed by hand
-// can be given to the store that way.
+// A file without an envelope is damage, and so is one that was changed by hand.
 func TestFileWithoutChecksum(t *testing.T) {
 	var told notices
 	s, r, path, data := damaged(t, &told)
-	replace(t, path, bytes.Replace(bare(t, data), []byte("second"), []byte("by hand"), 1))
-	got, err := s.Get(t.Context(), r.Key)
-	if err != nil || got.Grant.AccessToken != "by hand" {
-		t.Fatalf("Get = %v, %v", got, err)
-	}
-	if keys, err := s.List(t.Context()); err != nil || len(keys) != 1 {
-		t.Errorf("List = %v, %v", keys, err)
-	}
-	if err := s.Put(t.Context(), got); err != nil {
-		t.Fatal(err)
-	}
-	if data, err = os.ReadFile(path); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := envelope.Open(data); err != nil {
-		t.Errorf("after the next write: %v\n%s", err, data)
-	}
-	if list := told.take(); len(list) != 0 {
-		t.Errorf("the user was told %q", list)
+	for name, changed := range map[string][]byte{
+		"bare":    r.value(),
+		"by hand": bytes.Replace(data, []byte("second"), []byte("by hand"), 1),
+		"compact": bytes.ReplaceAll(data, []byte("\n"), nil),
+	} {
+		replace(t, path, changed)
+		if got, err := read(t.Context(), s, r.Key); err != nil || got.Token != "first" {
+			t.Errorf("%s: Get = %v, %v; want the value before", name, got, err)
+		}
+		if list := told.take(); len(list) != 1 || !strings.Contains(list[0], "checksum") {
+			t.Errorf("%s: the user was told %q", name, list)
+		}
 	}
 }
 
-// bare returns the record in a file's data, without its envelope.
-func bare(t *testing.T, data []byte) []byte {
-	t.Helper()
-	record, err := envelope.Open(data)
+// The value and whose it is can be read in an editor.
+func TestFileIsReadable(t *testing.T) {
+	var told notices
+	_, _, _, data := damaged(t, &told)
+	for _, part := range []string{`"server":"https://a.example"`, "\n    \"token\": \"second\"\n"} {
+		if !strings.Contains(string(data), part) {
+			t.Errorf("there is no %s in\n%s", part, data)
+		}
+	}
+}
+
+// A file that a later version has written in another layout is neither read nor replaced.
+func TestFileOfNewerVersion(t *testing.T) {
+	var told notices
+	s, r, path, _ := damaged(t, &told)
+	newer, err := envelope.Seal(map[string]int{"layout": 2}, r.value())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return record
-}
-
-// JSON of the right syntax and the wrong shape.
-func TestWrongTypes(t *testing.T) {
-	var told notices
-	s, r, path, data := damaged(t, &told)
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(bare(t, data), &members); err != nil {
-		t.Fatal(err)
-	}
-	for name := range members {
-		for _, wrong := range []string{`[{}]`, `{"a":{"a":[]}}`, `1.5`, `"x"`, `true`, `[[[[]]]]`} {
-			if name == "server_url" && wrong == `"x"` {
-				continue // this one is right
-			}
-			spoiled := make(map[string]json.RawMessage)
-			for n, raw := range members {
-				spoiled[n] = raw
-			}
-			spoiled[name] = json.RawMessage(wrong)
-			text, err := json.Marshal(spoiled)
-			if err != nil {
-				t.Fatal(err)
-			}
-			replace(t, path+".prev", data)
-			replace(t, path, text)
-			got, err := s.Get(t.Context(), r.Key)
-			if err != nil {
-				t.Fatalf("%s = %s: %v", name, wrong, err)
-			}
-			if name != "grant" && got.Grant.AccessToken != "second" {
-				t.Errorf("%s = %s: another record came back", name, wrong)
-			}
+	replace(t, path, newer)
+	_, err = read(t.Context(), s, r.Key)
+	for what, err := range map[string]error{
+		"Get": err, "Put": r.clone().put(t.Context(), s), "Put anew": (&saved{Key: r.Key}).put(t.Context(), s),
+		"Delete": s.Delete(t.Context(), r.Key, r.Revision),
+	} {
+		if !errors.Is(err, store.ErrUnusable) || !strings.Contains(err.Error(), "newer version") {
+			t.Errorf("%s = %v", what, err)
 		}
+	}
+	if left, err := os.ReadFile(path); err != nil || !bytes.Equal(left, newer) {
+		t.Errorf("the file was changed (%v)", err)
 	}
 }
 
@@ -326,17 +302,25 @@ func TestDamagedWithoutRecordBefore(t *testing.T) {
 			case "damaged too":
 				replace(t, path+".prev", data[:20])
 			case "of another key":
-				replace(t, path+".prev", bytes.Replace(bare(t, data), []byte("a.example"), []byte("b.example"), 1))
+				other := &saved{Key: key(t, "https://b.example")}
+				if err := other.put(t.Context(), s); err != nil {
+					t.Fatal(err)
+				}
+				text, err := os.ReadFile(file(filepath.Dir(path), other.Key))
+				if err != nil {
+					t.Fatal(err)
+				}
+				replace(t, path+".prev", text)
 			}
 			replace(t, path, nil)
-			_, err := s.Get(t.Context(), r.Key)
+			_, err := read(t.Context(), s, r.Key)
 			if !errors.Is(err, store.ErrCorrupt) || !strings.Contains(err.Error(), ".corrupt-") {
 				t.Errorf("Get = %v; want ErrCorrupt and where the file is", err)
 			}
-			if _, err := s.Get(t.Context(), r.Key); !errors.Is(err, store.ErrNotFound) {
+			if _, err := read(t.Context(), s, r.Key); !errors.Is(err, store.ErrNotFound) {
 				t.Errorf("second Get = %v", err)
 			}
-			if err := s.Put(t.Context(), &store.Record{Key: r.Key}); err != nil {
+			if err := (&saved{Key: r.Key}).put(t.Context(), s); err != nil {
 				t.Errorf("Put = %v", err)
 			}
 		})
@@ -347,19 +331,19 @@ func TestDamagedWithoutRecordBefore(t *testing.T) {
 func TestDeletedDoesNotComeBack(t *testing.T) {
 	var told notices
 	s, r, path, data := damaged(t, &told)
-	if err := s.Delete(t.Context(), r.Key, r.Generation); err != nil {
+	if err := s.Delete(t.Context(), r.Key, r.Revision); err != nil {
 		t.Fatal(err)
 	}
 	// A crash in the middle of Delete may leave this.
 	replace(t, path+".prev", data)
-	if _, err := s.Get(t.Context(), r.Key); !errors.Is(err, store.ErrNotFound) {
+	if _, err := read(t.Context(), s, r.Key); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("Get = %v", err)
 	}
-	if err := s.Put(t.Context(), &store.Record{Key: r.Key}); err != nil {
+	if err := (&saved{Key: r.Key}).put(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
 	replace(t, path, nil)
-	if got, err := s.Get(t.Context(), r.Key); !errors.Is(err, store.ErrCorrupt) {
+	if got, err := read(t.Context(), s, r.Key); !errors.Is(err, store.ErrCorrupt) {
 		t.Errorf("Get = %v, %v", got, err)
 	}
 }
@@ -371,11 +355,11 @@ func TestDeleteLeavesNothing(t *testing.T) {
 	dir := filepath.Dir(path)
 	replace(t, path+".corrupt-20260101T000000.000000000Z", data)
 	replace(t, path+".tmp-abcdefghij", data)
-	other := &store.Record{Key: key(t, "https://b.example")}
-	if err := s.Put(t.Context(), other); err != nil {
+	other := &saved{Key: key(t, "https://b.example")}
+	if err := other.put(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Delete(t.Context(), r.Key, r.Generation); err != nil {
+	if err := s.Delete(t.Context(), r.Key, r.Revision); err != nil {
 		t.Fatal(err)
 	}
 	left, err := filepath.Glob(dir + "/*.json*")
@@ -422,8 +406,8 @@ func TestTrace(t *testing.T) {
 		}
 		got = nil
 	}
-	r := &store.Record{Key: key(t, "https://a.example")}
-	if err := s.Put(t.Context(), r); err != nil {
+	r := &saved{Key: key(t, "https://a.example")}
+	if err := r.put(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
 	want("create write sync rename syncdir done")
@@ -432,7 +416,7 @@ func TestTrace(t *testing.T) {
 		t.Fatal(err)
 	}
 	want("create reserve")
-	if err := room.Put(t.Context(), r); err != nil {
+	if err := r.putInto(t.Context(), room); err != nil {
 		t.Fatal(err)
 	}
 	want("write sync rename syncdir done")
@@ -447,8 +431,8 @@ func TestFolderRemoved(t *testing.T) {
 	base := t.TempDir()
 	dir := base + "/credentials"
 	s := open(t, filestore.Options{Dir: dir})
-	r := &store.Record{Key: key(t, "https://a.example")}
-	if err := s.Put(t.Context(), r); err != nil {
+	r := &saved{Key: key(t, "https://a.example")}
+	if err := r.put(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
 	room, err := s.Reserve(t.Context(), r.Key, 1000)
@@ -459,17 +443,17 @@ func TestFolderRemoved(t *testing.T) {
 	if err := os.Rename(dir, base+"/moved"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Get(t.Context(), r.Key); !errors.Is(err, store.ErrNotFound) {
+	if _, err := read(t.Context(), s, r.Key); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("Get = %v", err)
 	}
 	if keys, err := s.List(t.Context()); err != nil || len(keys) != 0 {
 		t.Errorf("List = %v, %v", keys, err)
 	}
-	if err := s.Delete(t.Context(), r.Key, r.Generation); err != nil {
+	if err := s.Delete(t.Context(), r.Key, r.Revision); err != nil {
 		t.Errorf("Delete = %v", err)
 	}
-	r.Generation = 0
-	if err := room.Put(t.Context(), r); err != nil {
+	r.Revision = ""
+	if err := r.putInto(t.Context(), room); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(file(dir, r.Key)); err != nil {

@@ -1,6 +1,7 @@
 package filestore_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"sync"
@@ -70,6 +71,11 @@ func TestStore(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			var mu sync.Mutex
 			opened := make(map[store.Store]filestore.Options)
+			pathOf := func(s store.Store, k store.Key) string {
+				mu.Lock()
+				defer mu.Unlock()
+				return file(opened[s].Dir, k)
+			}
 			storetest.Suite{
 				Open: func(t *testing.T) store.Store {
 					options := test.options(t)
@@ -86,10 +92,19 @@ func TestStore(t *testing.T) {
 					defer mu.Unlock()
 					return open(t, opened[s])
 				},
-				Plant: func(t *testing.T, s store.Store, k store.Key, data []byte) {
-					mu.Lock()
-					defer mu.Unlock()
-					if err := os.WriteFile(file(opened[s].Dir, k), data, 0o600); err != nil {
+				ReadRaw: func(t *testing.T, s store.Store, k store.Key) []byte {
+					data, err := os.ReadFile(pathOf(s, k))
+					if err != nil {
+						t.Fatal(err)
+					}
+					return data
+				},
+				WriteRaw: func(t *testing.T, s store.Store, k store.Key, data []byte) {
+					// Without the value before, which would take its place.
+					if err := os.Remove(pathOf(s, k) + ".prev"); err != nil && !errors.Is(err, os.ErrNotExist) {
+						t.Fatal(err)
+					}
+					if err := os.WriteFile(pathOf(s, k), data, 0o600); err != nil {
 						t.Fatal(err)
 					}
 				},

@@ -1,7 +1,6 @@
 package filestore_test
 
 import (
-	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -102,19 +101,25 @@ func remount(t *testing.T, dir string, flags uintptr) {
 
 func token(t *testing.T, s store.Store, k store.Key) string {
 	t.Helper()
-	r, err := s.Get(t.Context(), k)
+	r, err := read(t.Context(), s, k)
 	if err != nil {
 		t.Fatalf("Get: %v", err)
 	}
-	return r.Grant.AccessToken.Reveal()
+	return r.Token
 }
 
-func put(t *testing.T, s interface {
-	Put(ctx context.Context, r *store.Record) error
-}, r *store.Record, token store.Secret) {
+func put(t *testing.T, s store.Store, r *saved, token string) {
 	t.Helper()
-	r.Grant = &store.Grant{AccessToken: token}
-	if err := s.Put(t.Context(), r); err != nil {
+	r.Token = token
+	if err := r.put(t.Context(), s); err != nil {
+		t.Fatalf("Put: %v", err)
+	}
+}
+
+func putInto(t *testing.T, space store.Reservation, r *saved, token string) {
+	t.Helper()
+	r.Token = token
+	if err := r.putInto(t.Context(), space); err != nil {
 		t.Fatalf("Put: %v", err)
 	}
 }
@@ -137,17 +142,13 @@ func TestTroubleWithNoOtherPlace(t *testing.T) {
 		t.Run(trouble.name, func(t *testing.T) {
 			small, _ := disk(t)
 			s := open(t, filestore.Options{Dir: small})
-			r := &store.Record{Key: key(t, "https://a.example")}
+			r := &saved{Key: key(t, "https://a.example")}
 			put(t, s, r, "old")
 			trouble.begin(t, small)
-			next := r.Clone()
-			next.Grant.AccessToken = "new"
-			before := *next
-			if err := s.Put(t.Context(), next); !errors.Is(err, store.ErrUnusable) {
+			next := r.clone()
+			next.Token = "new"
+			if err := next.put(t.Context(), s); !errors.Is(err, store.ErrUnusable) {
 				t.Errorf("Put = %v", err)
-			}
-			if next.Generation != before.Generation {
-				t.Error("Put changed the record that it did not store")
 			}
 			if room, err := s.Reserve(t.Context(), r.Key, 8192); !errors.Is(err, store.ErrUnusable) {
 				t.Errorf("Reserve = %v, %v", room, err)
@@ -176,7 +177,7 @@ func TestTroubleWithSpareFolder(t *testing.T) {
 			spare := large + "/spare"
 			options := filestore.Options{Dir: small, SpareDir: spare, Warn: told.add}
 			s := open(t, options)
-			r := &store.Record{Key: key(t, "https://a.example")}
+			r := &saved{Key: key(t, "https://a.example")}
 			put(t, s, r, "old")
 			trouble.begin(t, small)
 			other := open(t, options)
@@ -194,12 +195,12 @@ func TestTroubleWithSpareFolder(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			put(t, room, r, "newer")
+			putInto(t, room, r, "newer")
 			room.Release()
 			oneNotice(t, &told, spare)
 
 			// One that is only in the spare folder is listed, locked and deleted.
-			guest := &store.Record{Key: key(t, "https://b.example")}
+			guest := &saved{Key: key(t, "https://b.example")}
 			put(t, s, guest, "guest")
 			oneNotice(t, &told, spare)
 			if keys, err := other.List(t.Context()); err != nil || len(keys) != 2 {
@@ -219,10 +220,10 @@ func TestTroubleWithSpareFolder(t *testing.T) {
 			if _, err := os.Stat(file(spare, r.Key)); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("the spare copy is still there: %v", err)
 			}
-			if err := s.Delete(t.Context(), guest.Key, guest.Generation); err != nil {
+			if err := s.Delete(t.Context(), guest.Key, guest.Revision); err != nil {
 				t.Error(err)
 			}
-			if _, err := other.Get(t.Context(), guest.Key); !errors.Is(err, store.ErrNotFound) {
+			if _, err := read(t.Context(), other, guest.Key); !errors.Is(err, store.ErrNotFound) {
 				t.Errorf("Get of what was deleted = %v", err)
 			}
 			if list := told.take(); len(list) != 0 {
@@ -243,7 +244,7 @@ func TestTroubleVolatile(t *testing.T) {
 			small, _ := disk(t)
 			s := open(t, filestore.Options{Dir: small, Volatile: true, Warn: told.add})
 			other := open(t, filestore.Options{Dir: small})
-			r := &store.Record{Key: key(t, "https://a.example")}
+			r := &saved{Key: key(t, "https://a.example")}
 			put(t, s, r, "old")
 			trouble.begin(t, small)
 			room, err := s.Reserve(t.Context(), r.Key, 8192)
@@ -251,7 +252,7 @@ func TestTroubleVolatile(t *testing.T) {
 				t.Fatal(err)
 			}
 			oneNotice(t, &told, "no room")
-			put(t, room, r, "new")
+			putInto(t, room, r, "new")
 			room.Release()
 			oneNotice(t, &told, "COULD NOT BE SAVED")
 			if got := token(t, s, r.Key); got != "new" {
@@ -284,9 +285,9 @@ func TestVolatileGivesWay(t *testing.T) {
 	small, _ := disk(t)
 	s := open(t, filestore.Options{Dir: small, Volatile: true, Warn: told.add})
 	other := open(t, filestore.Options{Dir: small})
-	r := &store.Record{Key: key(t, "https://a.example")}
+	r := &saved{Key: key(t, "https://a.example")}
 	put(t, s, r, "old")
-	theirs := r.Clone()
+	theirs := r.clone()
 	fill(t, small)
 	put(t, s, r, "kept")
 	if err := os.Remove(small + "/ballast"); err != nil {
@@ -296,7 +297,7 @@ func TestVolatileGivesWay(t *testing.T) {
 	if got := token(t, s, r.Key); got != "theirs" {
 		t.Errorf("the token is %q", got)
 	}
-	if err := s.Put(t.Context(), &store.Record{Key: r.Key}); !errors.Is(err, store.ErrConflict) {
+	if err := (&saved{Key: r.Key}).put(t.Context(), s); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("Put = %v", err)
 	}
 }
@@ -308,7 +309,7 @@ func TestReservedRoomStays(t *testing.T) {
 	}
 	small, _ := disk(t)
 	s := open(t, filestore.Options{Dir: small})
-	r := &store.Record{Key: key(t, "https://a.example")}
+	r := &saved{Key: key(t, "https://a.example")}
 	put(t, s, r, "old")
 	room, err := s.Reserve(t.Context(), r.Key, 16<<10)
 	if err != nil {
@@ -316,9 +317,9 @@ func TestReservedRoomStays(t *testing.T) {
 	}
 	defer room.Release()
 	fill(t, small)
-	long := store.Secret(strings.Repeat("x", 12<<10))
-	put(t, room, r, long)
-	if got := token(t, s, r.Key); got != long.Reveal() {
+	long := strings.Repeat("x", 12<<10)
+	putInto(t, room, r, long)
+	if got := token(t, s, r.Key); got != long {
 		t.Error("the token is another")
 	}
 }
@@ -344,7 +345,7 @@ func TestReadOnlyHome(t *testing.T) {
 		if len(told.take()) == 0 {
 			t.Error("the user was told nothing")
 		}
-		r := &store.Record{Key: key(t, "https://a.example")}
+		r := &saved{Key: key(t, "https://a.example")}
 		unlock, err := s.Lock(t.Context(), r.Key, store.LockRefresh)
 		if err != nil {
 			t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"os"
 	"testing"
 
-	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
 )
 
@@ -16,11 +15,11 @@ func TestDamageOnFullDisk(t *testing.T) {
 	}
 	small, _ := disk(t)
 	dir := small + "/credentials"
-	r := &store.Record{Key: key(t, "https://a.example"), Grant: &store.Grant{AccessToken: "first", ClientID: "c"}}
+	r := &saved{Key: key(t, "https://a.example"), Token: "first"}
 	s := open(t, filestore.Options{Dir: dir})
-	for _, token := range []store.Secret{"first", "second"} {
-		r.Grant.AccessToken = token
-		if err := s.Put(t.Context(), r); err != nil {
+	for _, token := range []string{"first", "second"} {
+		r.Token = token
+		if err := r.put(t.Context(), s); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -33,8 +32,8 @@ func TestDamageOnFullDisk(t *testing.T) {
 	fill(t, small)
 	for i := range 3 {
 		var told notices
-		got, err := open(t, filestore.Options{Dir: dir, Warn: told.add}).Get(t.Context(), r.Key)
-		if err != nil || got.Grant.AccessToken != "first" {
+		got, err := read(t.Context(), open(t, filestore.Options{Dir: dir, Warn: told.add}), r.Key)
+		if err != nil || got.Token != "first" {
 			t.Errorf("process %d: %+v, %v", i, got, err)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
 )
 
@@ -47,8 +46,8 @@ func TestSystemCallsFail(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir() + "/credentials"
 			s := open(t, filestore.Options{Dir: dir})
-			r := &store.Record{Key: key(t, "https://a.example"), Grant: &store.Grant{AccessToken: "old"}}
-			if err := s.Put(t.Context(), r); err != nil {
+			r := &saved{Key: key(t, "https://a.example"), Token: "old"}
+			if err := r.put(t.Context(), s); err != nil {
 				t.Fatal(err)
 			}
 			cmd, output := child(t, "traced", dir)

@@ -40,11 +40,11 @@ func childHoldRecord(dir string, args []string) error {
 	}
 	ctx, cancel := soon()
 	defer cancel()
-	r, err := s.Get(ctx, k)
+	r, err := read(ctx, s, k)
 	if err != nil {
 		return err
 	}
-	return s.Put(ctx, r)
+	return r.put(ctx, s)
 }
 
 // childQueue says that it is about to wait for the lock, and waits for it.
@@ -74,22 +74,22 @@ func TestHolderIsNamed(t *testing.T) {
 	k := key(t, "https://a.example")
 	waits := map[string]struct {
 		holder string
-		wait   func(ctx context.Context, s *filestore.Store, r *store.Record) error
+		wait   func(ctx context.Context, s *filestore.Store, r *saved) error
 	}{
-		"lock": {"hold", func(ctx context.Context, s *filestore.Store, r *store.Record) error {
+		"lock": {"hold", func(ctx context.Context, s *filestore.Store, r *saved) error {
 			_, err := s.Lock(ctx, k, store.LockRefresh)
 			return err
 		}},
-		"put": {"holdrecord", func(ctx context.Context, s *filestore.Store, r *store.Record) error { return s.Put(ctx, r) }},
-		"delete": {"holdrecord", func(ctx context.Context, s *filestore.Store, r *store.Record) error {
-			return s.Delete(ctx, k, r.Generation)
+		"put": {"holdrecord", func(ctx context.Context, s *filestore.Store, r *saved) error { return r.put(ctx, s) }},
+		"delete": {"holdrecord", func(ctx context.Context, s *filestore.Store, r *saved) error {
+			return s.Delete(ctx, k, r.Revision)
 		}},
-		"reserve": {"holdrecord", func(ctx context.Context, s *filestore.Store, r *store.Record) error {
+		"reserve": {"holdrecord", func(ctx context.Context, s *filestore.Store, r *saved) error {
 			_, err := s.Reserve(ctx, k, 1000)
 			return err
 		}},
-		"get of a damaged record": {"holdrecord", func(ctx context.Context, s *filestore.Store, r *store.Record) error {
-			_, err := s.Get(ctx, k)
+		"get of a damaged record": {"holdrecord", func(ctx context.Context, s *filestore.Store, r *saved) error {
+			_, err := read(ctx, s, k)
 			return err
 		}},
 	}
@@ -98,8 +98,8 @@ func TestHolderIsNamed(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/stopped %t", name, stopped), func(t *testing.T) {
 				dir := t.TempDir() + "/credentials"
 				s := open(t, filestore.Options{Dir: dir, Warn: func(string) {}})
-				r := &store.Record{Key: k}
-				if err := s.Put(t.Context(), r); err != nil {
+				r := &saved{Key: k}
+				if err := r.put(t.Context(), s); err != nil {
 					t.Fatal(err)
 				}
 				cmd, _, line := piped(t, test.holder, dir, k.Server)
@@ -263,7 +263,7 @@ func TestLockFileIsNoFile(t *testing.T) {
 				ctx, cancel := soon()
 				defer cancel()
 				if which == ".lock" {
-					err = s.Put(ctx, &store.Record{Key: k})
+					err = (&saved{Key: k}).put(ctx, s)
 				} else {
 					_, err = s.Lock(ctx, k, store.LockRefresh)
 				}

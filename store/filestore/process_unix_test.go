@@ -38,18 +38,18 @@ func TestProcessesWithOneServer(t *testing.T) {
 			dir := t.TempDir() + "/credentials"
 			s := open(t, filestore.Options{Dir: dir})
 			k := key(t, "https://a.example")
-			if err := s.Put(t.Context(), &store.Record{Key: k, Retry: &store.Retry{}}); err != nil {
+			if err := (&saved{Key: k, Token: "0"}).put(t.Context(), s); err != nil {
 				t.Fatal(err)
 			}
 			together(t, processes, "increment", dir, func(int) []string {
 				return []string{k.Server, fmt.Sprint(times), how}
 			})
-			r, err := s.Get(t.Context(), k)
+			r, err := read(t.Context(), s, k)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r.Retry.Failures != processes*times {
-				t.Errorf("%d of %d increments are left", r.Retry.Failures, processes*times)
+			if r.Token != fmt.Sprint(processes*times) {
+				t.Errorf("%s of %d increments are left", r.Token, processes*times)
 			}
 		})
 	}
@@ -151,12 +151,12 @@ func TestLockFileRemoved(t *testing.T) {
 func TestLockFileRemovedDuringPut(t *testing.T) {
 	dir := t.TempDir() + "/credentials"
 	k := key(t, "https://a.example")
-	theirs := &store.Record{Key: k, Retry: &store.Retry{}}
-	if err := open(t, filestore.Options{Dir: dir}).Put(t.Context(), theirs); err != nil {
+	theirs := &saved{Key: k, Token: "0"}
+	if err := theirs.put(t.Context(), open(t, filestore.Options{Dir: dir})); err != nil {
 		t.Fatal(err)
 	}
-	ours := theirs.Clone()
-	ours.ServerURL = "ours"
+	ours := theirs.clone()
+	ours.Token = "ours"
 	interfere := sync.OnceFunc(func() {
 		if err := os.Remove(dir + "/locks/" + k.Name() + ".lock"); err != nil {
 			t.Error(err)
@@ -168,10 +168,10 @@ func TestLockFileRemovedDuringPut(t *testing.T) {
 			interfere()
 		}
 	}})
-	if err := s.Put(t.Context(), ours); !errors.Is(err, store.ErrConflict) {
+	if err := ours.put(t.Context(), s); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("Put = %v, want ErrConflict", err)
 	}
-	if r, err := s.Get(t.Context(), k); err != nil || r.Retry.Failures != 1 || r.ServerURL != "" {
+	if r, err := read(t.Context(), s, k); err != nil || r.Token != "1" {
 		t.Errorf("Get = %v, %v", r, err)
 	}
 }

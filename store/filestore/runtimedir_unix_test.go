@@ -86,14 +86,14 @@ func TestInheritedRuntimeDir(t *testing.T) {
 					t.Fatal(err)
 				}
 				k := key(t, "https://a.example")
-				r, err := s.Get(t.Context(), k)
+				r, err := read(t.Context(), s, k)
 				if errors.Is(err, store.ErrNotFound) {
-					r, err = &store.Record{Key: k}, nil
+					r, err = &saved{Key: k}, nil
 				}
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := s.Put(t.Context(), r); err != nil {
+				if err := r.put(t.Context(), s); err != nil {
 					t.Fatal(err)
 				}
 				list := told.take()
@@ -126,8 +126,8 @@ func TestUserOpensTheUsersFolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &store.Record{Key: key(t, "https://a.example")}
-	if err := s.Put(t.Context(), r); err != nil {
+	r := &saved{Key: key(t, "https://a.example")}
+	if err := r.put(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(file(home+"/credentials", r.Key)); err != nil {

@@ -34,9 +34,9 @@ func childUmask(dir string, args []string) error {
 	if err != nil {
 		return err
 	}
-	r := &store.Record{Key: k}
+	r := &saved{Key: k}
 	for range 2 {
-		if err := s.Put(ctx, r); err != nil {
+		if err := r.put(ctx, s); err != nil {
 			return err
 		}
 	}
@@ -47,7 +47,7 @@ func childUmask(dir string, args []string) error {
 	if err := os.WriteFile(file(dir+"/new/dir", damaged), nil, 0o600); err != nil {
 		return err
 	}
-	if _, err := s.Get(ctx, damaged); !errors.Is(err, store.ErrCorrupt) {
+	if _, err := read(ctx, s, damaged); !errors.Is(err, store.ErrCorrupt) {
 		return fmt.Errorf("Get of a damaged file: %v", err)
 	}
 	_, err = s.Reserve(ctx, k, 4096)
@@ -175,8 +175,8 @@ func TestUnsafeIsRefused(t *testing.T) {
 			}
 			dir := t.TempDir() + "/credentials"
 			s := open(t, filestore.Options{Dir: dir})
-			r := &store.Record{Key: key(t, "https://a.example"), Grant: &store.Grant{AccessToken: "s3cret"}}
-			if err := s.Put(t.Context(), r); err != nil {
+			r := &saved{Key: key(t, "https://a.example"), Token: "s3cret"}
+			if err := r.put(t.Context(), s); err != nil {
 				t.Fatal(err)
 			}
 			if err := test.spoil(dir, file(dir, r.Key)); err != nil {
@@ -202,11 +202,11 @@ func TestUnsafeIsRefused(t *testing.T) {
 				t.Errorf("Open = %v", err)
 			}
 			if !strings.Contains(test.name, "lock") { // locks are no business of Get's
-				_, err = s.Get(t.Context(), r.Key)
+				_, err = read(t.Context(), s, r.Key)
 				refused("Get", err)
 			}
-			refused("Put", s.Put(t.Context(), r.Clone()))
-			refused("Delete", s.Delete(t.Context(), r.Key, r.Generation))
+			refused("Put", r.clone().put(t.Context(), s))
+			refused("Delete", s.Delete(t.Context(), r.Key, r.Revision))
 			if !test.opens {
 				_, err = s.Lock(t.Context(), r.Key, store.LockRefresh)
 				if strings.Contains(test.name, "lock") {
@@ -350,8 +350,8 @@ func TestFolderMayBeOwnLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := open(t, filestore.Options{Dir: base + "/credentials"})
-	r := &store.Record{Key: key(t, "https://a.example")}
-	if err := s.Put(t.Context(), r); err != nil {
+	r := &saved{Key: key(t, "https://a.example")}
+	if err := r.put(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(file(base+"/real", r.Key)); err != nil {

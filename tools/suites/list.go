@@ -100,7 +100,7 @@ func everything() []suite {
 		},
 		{
 			name: "modules", about: "the modules that need more than the library, and how they install",
-			steps: []step{goTest("-timeout", "15m", "./lab/mcpserver/...", "./lab/peers/...", "./examples/...", "./bench/...", "./tools/...")},
+			steps: []step{goTest("-timeout", "15m", "./lab/mcpserver/...", "./lab/peers/...", "./examples/...", "./bench/...", "./test/property/...", "./tools/...")},
 		},
 		{name: "lint", about: "golangci-lint of all modules, and govulncheck", steps: []step{sh("make", "--no-print-directory", "lint", "vulnerabilities")}},
 		{name: "platforms", about: "builds and vets for the other systems", steps: []step{sh("make", "--no-print-directory", "platforms")}},

@@ -81,10 +81,10 @@ The flags of mcp-remote are accepted too, with the callback port after the serve
 		_ = flags.MarkHidden(name) // they read standard input, which is the MCP host's
 	}
 	bindLoginPolicy(cmd, &b.policy, "auto")
-	bindChoice(cmd, flags, &b.wire, "transport", "how to speak to the server (auto)",
+	bindChoice(cmd, flags, &b.wire, "transport", "how to talk to the server (auto)",
 		"auto", "http", "sse", "http-first", "http-only", "sse-first", "sse-only")
 	flags.DurationVar(&b.wait, "initialize-wait", bridgeInitializeWait,
-		"respond to initialize in the server's place if it takes longer than this (0: wait without limit)")
+		"respond to initialize in place of a server that takes longer (0: wait without limit)")
 	b.headers.bind(flags)
 	b.tools.bind(flags)
 	b.remote.bind(flags)
@@ -104,8 +104,8 @@ func (b *bridgeCommand) run(ctx context.Context, arg string) error {
 		return usage("--max-memory is at least %d, in MiB", leastMaxMemory)
 	}
 	if b.login.paste || b.login.secret.stdin {
-		return usage("standard input is the MCP host's: use --client-secret-file or --client-secret-env, " +
-			"and run handstamp login --paste beforehand")
+		return usage("standard input is the MCP host's: use --client-secret-file or " +
+			"--client-secret-env, and run handstamp login --paste beforehand")
 	}
 	t, err := b.targetWith(arg, &b.login, &b.headers)
 	if err != nil {
@@ -116,7 +116,8 @@ func (b *bridgeCommand) run(ctx context.Context, arg string) error {
 		return err
 	}
 	if b.terminalIn() && !b.global.quiet {
-		b.err.note("", "The bridge is an MCP server on standard input and output, for an MCP host to start")
+		b.err.note("", "The bridge is an MCP server on standard input and output, "+
+			"for an MCP host to start")
 		b.err.note("", "To try the server from a terminal, press Ctrl-C and run: %s", t.command("tools"))
 	}
 	// All that is left to do shares one limit, which begins with the host's signal.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -67,12 +68,13 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 
 // wires are the transports by the words of --transport; the others find out.
 var wires = map[string]bridge.Wire{
-	"http": bridge.WireHTTP, "http-only": bridge.WireHTTP, "sse": bridge.WireSSE, "sse-only": bridge.WireSSE,
+	"http": bridge.WireHTTP, "http-only": bridge.WireHTTP,
+	"sse": bridge.WireSSE, "sse-only": bridge.WireSSE,
 }
 
 // bridgeClient returns a Client whose prompts reach the user through the MCP host.
 func (b *bridgeCommand) bridgeClient(t *target, user *bridge.User) (*handstamp.Client, error) {
-	policy, err := loginPolicy(first(b.policy, b.env.get("HANDSTAMP_LOGIN"), "auto"))
+	policy, err := loginPolicy(cmp.Or(b.policy, b.env.get("HANDSTAMP_LOGIN"), "auto"))
 	if err != nil {
 		return nil, err
 	}
@@ -109,8 +111,9 @@ func proxyError(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.R
 	if resp.StatusCode == http.StatusOK {
 		return nil
 	}
-	return &net.OpError{Op: "proxyconnect", Net: "tcp", Err: fmt.Errorf("the proxy %s responds with %d (%s)",
-		proxy.Host, resp.StatusCode, http.StatusText(resp.StatusCode))}
+	return &net.OpError{Op: "proxyconnect", Net: "tcp",
+		Err: fmt.Errorf("the proxy %s responds with %d (%s)",
+			proxy.Host, resp.StatusCode, http.StatusText(resp.StatusCode))}
 }
 
 // addFixedToken adds the token in HANDSTAMP_ACCESS_TOKEN, unless a flag sets the header.
@@ -154,8 +157,9 @@ func (b *bridgeCommand) checkStored(ctx context.Context, c *handstamp.Client, t 
 		if stored == "" || requested == "" || stored == requested {
 			return nil
 		}
-		return usage("the stored login at %s is for the %s %s, not %s: give this one a --profile of its own, "+
-			"or replace it with %s --force", t.name, what, stored, requested, t.command("login"))
+		return usage("the stored login at %s is for the %s %s, not %s: "+
+			"give this one a --profile of its own, or replace it with %s --force",
+			t.name, what, stored, requested, t.command("login"))
 	}
 	if err := differs("resource", s.Resource, c.Resource); err != nil || c.Registration == nil {
 		return err
@@ -181,7 +185,8 @@ func (b *bridgeCommand) promptThroughHost(c *handstamp.Client, t *target, user *
 			b.log("Another process is signing in to %s; waiting for it", t.name)
 			return
 		}
-		user.Await(message + " at " + clean(r.Issuer) + ", in a browser on this machine: continue there, " +
+		user.Await(message + " at " + clean(r.Issuer) +
+			", in a browser on this machine: continue there, " +
 			"or open this URL in it: " + clean(r.URL))
 		b.log("Another process is waiting for a sign-in to %s: %s", t.name, r.URL)
 	}

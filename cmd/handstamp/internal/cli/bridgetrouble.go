@@ -17,7 +17,8 @@ type bareErrors struct{ http.RoundTripper }
 
 func (b bareErrors) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := b.RoundTripper.RoundTrip(req)
-	if e, ok := errors.AsType[*handstamp.Error](err); ok && e.Kind == handstamp.ErrServerUnreachable && e.Err != nil {
+	if e, ok := errors.AsType[*handstamp.Error](err); ok &&
+		e.Kind == handstamp.ErrServerUnreachable && e.Err != nil {
 		err = e.Err
 	}
 	return resp, err
@@ -30,7 +31,8 @@ func (b *bridgeCommand) explain(t *target) func(error) *bridge.Trouble {
 	var last string
 	return func(err error) *bridge.Trouble {
 		tr := trouble(err, t)
-		if tr == nil || b.direct || tr.Code == bridge.CodeUnreachable {
+		ended := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+		if tr == nil || b.direct || ended || tr.Code == bridge.CodeUnreachable {
 			return tr
 		}
 		line := tr.Message

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,7 +22,7 @@ where that is needed, and works with every version of MCP.`,
 		Example:           `  handstamp tools mcp.example.com/mcp`,
 		Args:              exactly(1, "one server"),
 		ValidArgsFunction: a.completeServers,
-		RunE:              func(cmd *cobra.Command, args []string) error { return b.list(cmd.Context(), args[0]) },
+		RunE:              onServer(b.list),
 	}
 	b.bindDirect(cmd)
 	return cmd
@@ -60,7 +61,8 @@ If the tool reports an error, the exit code is 1.`,
 func (b *bridgeCommand) bindDirect(cmd *cobra.Command) {
 	b.login.bind(cmd)
 	bindLoginPolicy(cmd, &b.policy, "auto")
-	bindChoice(cmd, cmd.Flags(), &b.wire, "transport", "how to speak to the server (auto)", "auto", "http", "sse")
+	bindChoice(cmd, cmd.Flags(), &b.wire, "transport", "how to talk to the server (auto)",
+		"auto", "http", "sse")
 	b.headers.bind(cmd.Flags())
 }
 
@@ -105,8 +107,9 @@ func (b *bridgeCommand) list(ctx context.Context, server string) error {
 	}
 	var text strings.Builder
 	for _, t := range tools {
-		about, _, _ := strings.Cut(strings.TrimSpace(first(t.Description, t.Title)), "\n")
-		fmt.Fprintln(&text, strings.TrimRight(fmt.Sprintf("%-*s  %s", width, clean(t.Name), clean(about)), " "))
+		about, _, _ := strings.Cut(strings.TrimSpace(cmp.Or(t.Description, t.Title)), "\n")
+		line := fmt.Sprintf("%-*s  %s", width, clean(t.Name), clean(about))
+		fmt.Fprintln(&text, strings.TrimRight(line, " "))
 		if arguments := t.arguments(); arguments != "" {
 			fmt.Fprintf(&text, "    arguments: %s\n", arguments)
 		}
@@ -158,7 +161,9 @@ func listTools(err error, server, flags string) error {
 
 // wrongCall returns why a call was rejected: for a reason that the list of tools
 // shows, or the server's own.
-func (h *mcpHost) wrongCall(rejected *rpcError, tools []*tool, name string, arguments toolArguments) error {
+func (h *mcpHost) wrongCall(
+	rejected *rpcError, tools []*tool, name string, arguments toolArguments,
+) error {
 	if tools == nil {
 		tools, _ = h.tools()
 	}

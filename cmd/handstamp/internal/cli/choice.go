@@ -36,9 +36,12 @@ func (c choice) Type() string { return "word" }
 
 // bindChoice adds a choice to the flags of cmd. The value must already hold its
 // default, which may be empty.
-func bindChoice(cmd *cobra.Command, flags *pflag.FlagSet, value *string, name, help string, words ...string) {
+func bindChoice(
+	cmd *cobra.Command, flags *pflag.FlagSet, value *string, name, help string, words ...string,
+) {
 	flags.Var(choice{value, words}, name, help+": "+list(words, "or"))
 	if cmd != nil {
-		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+		_ = cmd.RegisterFlagCompletionFunc(name,
+			cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 	}
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"net/http"
@@ -24,7 +25,9 @@ func (a *app) platform() string { return runtime.GOOS }
 
 // client returns a Client for a target, with the flags of a login in o; nil where
 // a command has none. The app closes it.
-func (a *app) client(t *target, o *loginOptions, policy handstamp.LoginPolicy) (*handstamp.Client, error) {
+func (a *app) client(
+	t *target, o *loginOptions, policy handstamp.LoginPolicy,
+) (*handstamp.Client, error) {
 	if o == nil {
 		o = &loginOptions{}
 	}
@@ -51,12 +54,9 @@ func (a *app) client(t *target, o *loginOptions, policy handstamp.LoginPolicy) (
 	if err := o.apply(a, c, t); err != nil {
 		return nil, err
 	}
-	base, err := a.transport()
-	if err != nil {
+	var err error
+	if c.BaseTransport, err = a.transport(); err != nil {
 		return nil, err
-	}
-	if base != nil {
-		c.BaseTransport = base
 	}
 	// The store comes last, so that an error before it leaves no folder behind.
 	if c.Store, err = a.openStore(); err != nil {
@@ -104,7 +104,7 @@ func (a *app) warn(message string) {
 
 // transport returns the transport that the flags describe, or nil for the
 // library's own.
-func (a *app) transport() (*http.Transport, error) {
+func (a *app) transport() (http.RoundTripper, error) {
 	g := &a.global
 	if g.caFile == "" && g.clientCert == "" && g.proxy == "" {
 		return nil, nil
@@ -137,10 +137,7 @@ func (a *app) transport() (*http.Transport, error) {
 	case "none":
 		t.Proxy = nil
 	default:
-		u, err := url.Parse(g.proxy)
-		if err != nil {
-			return nil, usage("--proxy is malformed")
-		}
+		u, _ := url.Parse(g.proxy) // check has parsed it
 		t.Proxy = http.ProxyURL(u)
 	}
 	return t, nil
@@ -159,7 +156,7 @@ func (a *app) openStore() (store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	choice := first(a.global.store, a.env.get("HANDSTAMP_STORE"), conf.Store, "auto")
+	choice := cmp.Or(a.global.store, a.env.get("HANDSTAMP_STORE"), conf.Store, "auto")
 	switch {
 	case choice == "memory":
 		a.store, a.place = &store.Memory{}, "memory"
@@ -191,11 +188,13 @@ func storeFolder(choice string, env environment) (string, error) {
 		return filepath.Join(env.get("HOME"), rest), nil
 	}
 	if strings.Contains(choice, "://") || !strings.ContainsAny(choice, `/\.`) {
-		return "", usage("there is no store %q: it is auto, file, memory or the path of a folder%s", choice, didYouMean(choice, storeWords))
+		return "", usage("there is no store %q: it is auto, file, memory or the path of a folder%s",
+			choice, didYouMean(choice, storeWords))
 	}
 	dir, err := filepath.Abs(choice)
 	if err != nil {
-		return "", &failure{kind: kindStore, message: "the store's path cannot be made absolute", err: err}
+		return "", &failure{kind: kindStore, message: "the store's path cannot be made absolute",
+			err: err}
 	}
 	return dir, nil
 }

@@ -33,7 +33,8 @@ func (a *app) newCompletion() *cobra.Command {
 			case "powershell":
 				err = root.GenPowerShellCompletionWithDesc(&script)
 			default:
-				return usage("there is no completion for %q: it is one of %s%s", args[0], list(shells, "or"), didYouMean(args[0], shells))
+				return usage("there is no completion for %q: it is one of %s%s",
+					args[0], list(shells, "or"), didYouMean(args[0], shells))
 			}
 			if err != nil {
 				return err
@@ -45,7 +46,9 @@ func (a *app) newCompletion() *cobra.Command {
 
 // completeServers completes the name of a server: the aliases of the
 // configuration and what is stored. It opens no browser and no connection.
-func (a *app) completeServers(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+func (a *app) completeServers(
+	cmd *cobra.Command, args []string, _ string,
+) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveDefault
 	}

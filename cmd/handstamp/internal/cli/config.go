@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/oauth"
 )
 
 // config is the configuration file, config.json in the folder for
@@ -50,7 +51,7 @@ type serverConfig struct {
 	ClientSecretFile  string `json:"client_secret_file"`
 	ClientSecretEnv   string `json:"client_secret_env"`
 	ClientMetadataURL string `json:"client_metadata_url"`
-	Issuer            string `json:"issuer"` // that the client belongs to; empty: whichever the server names
+	Issuer            string `json:"issuer"` // of the client; empty: the one that the server names
 	AuthMethod        string `json:"token_endpoint_auth_method"`
 
 	// AuthorizationServer describes an authorization server that discovery does not find.
@@ -121,7 +122,8 @@ func parseConfig(b []byte) (*config, error) {
 		case s == nil || s.URL == "":
 			return nil, fmt.Errorf("server %q has no url", alias)
 		case alias == "" || strings.ContainsAny(alias, "/: \t\n") || clean(alias) != alias:
-			return nil, fmt.Errorf("%q cannot be the alias of a server: use a word without spaces, slashes and colons",
+			return nil, fmt.Errorf("%q cannot be the alias of a server: use a word without "+
+				"spaces, slashes and colons",
 				alias)
 		case s.ClientSecretFile != "" && s.ClientSecretEnv != "":
 			return nil, fmt.Errorf("server %q has both client_secret_file and client_secret_env", alias)
@@ -143,21 +145,25 @@ func (s *serverConfig) checkAuthorizationServer() error {
 		return nil
 	}
 	if a.Issuer == "" && (a.AuthorizationEndpoint == "" || a.TokenEndpoint == "") {
-		return errors.New("authorization_server needs an issuer, or an authorization_endpoint and a token_endpoint")
+		return errors.New("authorization_server needs an issuer, " +
+			"or an authorization_endpoint and a token_endpoint")
 	}
 	for _, e := range []struct{ name, value string }{
-		{"issuer", a.Issuer}, {"authorization_endpoint", a.AuthorizationEndpoint}, {"token_endpoint", a.TokenEndpoint},
+		{"issuer", a.Issuer}, {"authorization_endpoint", a.AuthorizationEndpoint},
+		{"token_endpoint", a.TokenEndpoint},
 		{"registration_endpoint", a.RegistrationEndpoint}, {"revocation_endpoint", a.RevocationEndpoint},
 	} {
 		if e.value == "" {
 			continue
 		}
 		u, err := parseURL(e.value)
-		if err != nil || !strings.Contains(e.value, "://") || u.Scheme == "http" && !isLoopback(u.Hostname()) {
+		if err != nil || !strings.Contains(e.value, "://") ||
+			u.Scheme == "http" && !oauth.IsLoopback(u.Hostname()) {
 			return fmt.Errorf("the %s of authorization_server is not an https:// URL", e.name)
 		}
 	}
-	if s.Issuer != "" && a.Issuer != "" && strings.TrimSuffix(s.Issuer, "/") != strings.TrimSuffix(a.Issuer, "/") {
+	if s.Issuer != "" && a.Issuer != "" &&
+		strings.TrimSuffix(s.Issuer, "/") != strings.TrimSuffix(a.Issuer, "/") {
 		return errors.New("the client's issuer and that of authorization_server are two different ones")
 	}
 	return nil
@@ -169,7 +175,8 @@ func describeJSON(b []byte, d *json.Decoder, err error) error {
 		return fmt.Errorf("line %d: %w", lineOf(b, syntax.Offset), err)
 	}
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return fmt.Errorf("line %d: %s cannot be a JSON %s", lineOf(b, wrong.Offset), wrong.Field, wrong.Value)
+		return fmt.Errorf("line %d: %s cannot be a JSON %s", lineOf(b, wrong.Offset), wrong.Field,
+			wrong.Value)
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		name = strings.Trim(name, `"`)
@@ -179,7 +186,8 @@ func describeJSON(b []byte, d *json.Decoder, err error) error {
 		}
 		// The decoder does not say where; the first place with the name is it.
 		at := int64(bytes.Index(b, []byte(`"`+name+`"`)))
-		return fmt.Errorf("line %d: there is no member %q%s", lineOf(b, max(0, at)), name, didYouMean(name, configMembers()))
+		return fmt.Errorf("line %d: there is no member %q%s", lineOf(b, max(0, at)), name,
+			didYouMean(name, configMembers()))
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errors.New("it ends too early")
@@ -191,7 +199,8 @@ func describeJSON(b []byte, d *json.Decoder, err error) error {
 func configMembers() []string {
 	var names []string
 	for _, t := range []reflect.Type{
-		reflect.TypeFor[config](), reflect.TypeFor[serverConfig](), reflect.TypeFor[handstamp.AuthorizationServer](),
+		reflect.TypeFor[config](), reflect.TypeFor[serverConfig](),
+		reflect.TypeFor[handstamp.AuthorizationServer](),
 	} {
 		for f := range t.Fields() {
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")

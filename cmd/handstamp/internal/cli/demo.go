@@ -37,7 +37,8 @@ The demo does not touch your own logins, and leaves nothing behind.`,
 		Args: exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },
 	}
-	cmd.Flags().BoolVar(&d.browser, "browser", false, "sign in with a real browser instead of a simulated user")
+	cmd.Flags().BoolVar(&d.browser, "browser", false,
+		"sign in with a real browser instead of a simulated user")
 	cmd.AddCommand(a.newDemoSession(), a.newDemoBrowser())
 	return cmd
 }

@@ -4,17 +4,15 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/handstamp/handstamp/lab"
+	"golang.org/x/oauth2"
 )
 
 // firstListed is what a client gets that forgets how it was registered, and in
@@ -46,7 +44,8 @@ func takeFirst(ctx context.Context) (*firstListed, error) {
 		return nil, fmt.Errorf("the demo's other client failed before it should: %w", err)
 	}
 	if out.Status != http.StatusUnauthorized || out.Method != methodNone {
-		out.Failure = fmt.Sprintf("a refresh with the method %s returned %d instead of 401", out.Method, out.Status)
+		out.Failure = fmt.Sprintf("a refresh with the method %s returned %d instead of 401",
+			out.Method, out.Status)
 	}
 	return out, nil
 }
@@ -75,37 +74,44 @@ func (f *forgetful) run(ctx context.Context, issuer, resource string) (*firstLis
 	if err := f.get(ctx, issuer+"/.well-known/oauth-authorization-server", &f.meta); err != nil {
 		return nil, err
 	}
-	request := map[string]any{
-		"client_name": "a client that takes the first method", "redirect_uris": []string{forgetfulRedirect},
-		"grant_types": []string{"authorization_code", "refresh_token"}, "token_endpoint_auth_method": methodPost,
-	}
-	if err := f.register(ctx, request); err != nil {
-		return nil, err
-	}
 	if len(f.meta.Methods) == 0 {
 		return nil, errors.New("the server lists no methods")
 	}
-	refresh, err := f.signIn(ctx, resource)
+	err := f.register(ctx, map[string]any{
+		"client_name":                "a client that takes the first method",
+		"redirect_uris":              []string{forgetfulRedirect},
+		"grant_types":                []string{"authorization_code", "refresh_token"},
+		"token_endpoint_auth_method": methodPost,
+	})
+	if err != nil {
+		return nil, err
+	}
+	config := oauth2.Config{
+		ClientID: f.reg.ID, ClientSecret: f.reg.Secret, RedirectURL: forgetfulRedirect,
+		Endpoint: oauth2.Endpoint{
+			AuthURL: f.meta.Authorize, TokenURL: f.meta.Token, AuthStyle: oauth2.AuthStyleInParams,
+		},
+	}
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, f.http)
+	token, err := f.signIn(ctx, &config, resource)
 	if err != nil {
 		return nil, err
 	}
 	// The second session: id and secret are still known, the method is not.
 	first := f.meta.Methods[0]
-	form := url.Values{
-		"grant_type": {"refresh_token"}, "refresh_token": {refresh}, "client_id": {f.reg.ID}, "resource": {resource},
+	if first == methodNone {
+		config.ClientSecret = ""
 	}
-	if first == methodPost {
-		form.Set("client_secret", f.reg.Secret)
-	}
-	status, body, err := f.post(ctx, f.meta.Token, "application/x-www-form-urlencoded", []byte(form.Encode()))
-	if err != nil {
-		return nil, err
-	}
-	return &firstListed{
+	out := &firstListed{
 		Registered: f.reg.Method, Listed: f.meta.Methods, Method: first,
-		Request: "grant_type=refresh_token, client_id and no client_secret",
-		Status:  status, Response: short(strings.TrimSpace(string(body))),
-	}, nil
+		Request: "grant_type=refresh_token, client_id and no client_secret", Status: http.StatusOK,
+	}
+	_, err = config.TokenSource(ctx, &oauth2.Token{RefreshToken: token.RefreshToken}).Token()
+	if rejected, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
+		out.Status, err = rejected.Response.StatusCode, nil
+		out.Response = short(strings.TrimSpace(string(rejected.Body)))
+	}
+	return out, err
 }
 
 func (f *forgetful) register(ctx context.Context, request any) error {
@@ -113,45 +119,25 @@ func (f *forgetful) register(ctx context.Context, request any) error {
 	if err != nil {
 		return err
 	}
-	status, body, err := f.post(ctx, f.meta.Register, "application/json", b)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, f.meta.Register, bytes.NewReader(b))
 	if err != nil {
 		return err
 	}
-	if status/100 != 2 {
-		return fmt.Errorf("the registration returned %d", status)
-	}
-	return json.Unmarshal(body, &f.reg)
+	req.Header.Set("Content-Type", "application/json")
+	return f.do(req, &f.reg)
 }
 
-// signIn authorizes and redeems the code, as the client was registered to, and
-// returns the refresh token.
-func (f *forgetful) signIn(ctx context.Context, resource string) (string, error) {
-	verifier := rand.Text() + rand.Text()
-	challenge := sha256.Sum256([]byte(verifier))
-	query := url.Values{
-		"response_type": {"code"}, "client_id": {f.reg.ID}, "redirect_uri": {forgetfulRedirect},
-		"state": {rand.Text()}, "resource": {resource}, "code_challenge_method": {"S256"},
-		"code_challenge": {base64.RawURLEncoding.EncodeToString(challenge[:])},
-	}
-	code, err := f.authorize(ctx, f.meta.Authorize+"?"+query.Encode())
+// signIn authorizes and exchanges the code, as the client was registered to.
+func (f *forgetful) signIn(
+	ctx context.Context, config *oauth2.Config, resource string,
+) (*oauth2.Token, error) {
+	verifier, forResource := oauth2.GenerateVerifier(), oauth2.SetAuthURLParam("resource", resource)
+	code, err := f.authorize(ctx,
+		config.AuthCodeURL(rand.Text(), oauth2.S256ChallengeOption(verifier), forResource))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	form := url.Values{
-		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {forgetfulRedirect},
-		"code_verifier": {verifier}, "client_id": {f.reg.ID}, "client_secret": {f.reg.Secret}, "resource": {resource},
-	}
-	status, body, err := f.post(ctx, f.meta.Token, "application/x-www-form-urlencoded", []byte(form.Encode()))
-	if err != nil {
-		return "", err
-	}
-	var token struct {
-		Refresh string `json:"refresh_token"`
-	}
-	if err := json.Unmarshal(body, &token); err != nil || status != http.StatusOK || token.Refresh == "" {
-		return "", fmt.Errorf("the code exchange returned %d", status)
-	}
-	return token.Refresh, nil
+	return config.Exchange(ctx, code, oauth2.VerifierOption(verifier), forResource)
 }
 
 // authorize has the server consent and returns the code that it redirects with.
@@ -177,31 +163,18 @@ func (f *forgetful) get(ctx context.Context, rawURL string, v any) error {
 	if err != nil {
 		return err
 	}
-	status, body, err := f.do(req)
+	return f.do(req, v)
+}
+
+// do sends a request and decodes the JSON of its response.
+func (f *forgetful) do(req *http.Request, v any) error {
+	resp, err := f.http.Do(req)
 	if err != nil {
 		return err
 	}
-	if status != http.StatusOK {
-		return fmt.Errorf("the server's metadata returned %d", status)
-	}
-	return json.Unmarshal(body, v)
-}
-
-func (f *forgetful) post(ctx context.Context, rawURL, contentType string, body []byte) (int, []byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, rawURL, bytes.NewReader(body))
-	if err != nil {
-		return 0, nil, err
-	}
-	req.Header.Set("Content-Type", contentType)
-	return f.do(req)
-}
-
-func (f *forgetful) do(req *http.Request) (int, []byte, error) {
-	resp, err := f.http.Do(req)
-	if err != nil {
-		return 0, nil, err
-	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	return resp.StatusCode, body, err
+	if resp.StatusCode/100 != 2 {
+		return fmt.Errorf("%s returned %d", req.URL.Path, resp.StatusCode)
+	}
+	return json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(v)
 }

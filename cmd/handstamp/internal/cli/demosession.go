@@ -45,11 +45,7 @@ func (a *app) newDemoSession() *cobra.Command {
 // runDemoSession prints that it is ready, waits for a line on standard input, calls
 // the server's tool, and prints its report.
 func (a *app) runDemoSession(ctx context.Context, server, text string) error {
-	t, err := a.target(server)
-	if err != nil {
-		return err
-	}
-	c, err := a.client(t, nil, handstamp.LoginAuto)
+	t, c, err := a.sessionClient(server)
 	if err != nil {
 		return err
 	}
@@ -71,7 +67,18 @@ func (a *app) runDemoSession(ctx context.Context, server, text string) error {
 	if err != nil {
 		return err
 	}
-	return a.out.json(sessionReport{string(before.State), greeting, after.Method, after.MethodReason}, false)
+	report := sessionReport{string(before.State), greeting, after.Method, after.MethodReason}
+	return a.out.json(report, false)
+}
+
+// sessionClient returns a server and a Client for a session of the demo or the lab.
+func (a *app) sessionClient(server string) (*target, *handstamp.Client, error) {
+	t, err := a.target(server)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := a.client(t, nil, handstamp.LoginAuto)
+	return t, c, err
 }
 
 // callEcho opens an MCP session, calls the server's tool echo, closes the session and returns
@@ -85,7 +92,8 @@ func callEcho(ctx context.Context, c *handstamp.Client, url, text string) (strin
 		return "", err
 	}
 	defer session.Close()
-	result, err := session.CallTool(ctx, &mcp.CallToolParams{Name: "echo", Arguments: map[string]any{"text": text}})
+	arguments := map[string]any{"text": text}
+	result, err := session.CallTool(ctx, &mcp.CallToolParams{Name: "echo", Arguments: arguments})
 	if err != nil {
 		return "", err
 	}
@@ -164,14 +172,16 @@ func (s *stage) runSession(
 	}
 	report, _ := io.ReadAll(lines)
 	if err := cmd.Wait(); err != nil {
-		return sessionResult{failure: fmt.Sprintf("a session failed (%v): %s", err, short(strings.TrimSpace(stderr.String())))}
+		return sessionResult{failure: fmt.Sprintf("a session failed (%v): %s", err,
+			short(strings.TrimSpace(stderr.String())))}
 	}
 	r, err := parseSession(report)
 	if err != nil {
 		return sessionResult{failure: "a session printed no report: " + err.Error()}
 	}
 	if r.Greeting != text {
-		return sessionResult{failure: fmt.Sprintf("the tool returned %q instead of %q", short(r.Greeting), text)}
+		return sessionResult{failure: fmt.Sprintf("the tool returned %q instead of %q",
+			short(r.Greeting), text)}
 	}
 	return sessionResult{sessionReport: r}
 }

@@ -9,11 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/lab/mcpserver"
-	"github.com/handstamp/handstamp/store"
-	"github.com/handstamp/handstamp/store/filestore"
 )
 
 // stage is where the demo runs: two servers in this process, and a home folder for
@@ -81,31 +78,13 @@ func (s *stage) close() {
 // its times back, as if the login had been so much longer ago.
 func (s *stage) age(d time.Duration) error {
 	s.server.Advance(d)
-	dirs, err := inHome(s.home)
-	if err != nil {
-		return err
-	}
-	files, err := dirs.Open(filestore.Options{})
-	if err != nil {
-		return err
-	}
-	key, err := store.NewKey(s.server.MCPURL(), "")
-	if err != nil {
-		return err
-	}
-	ctx := context.Background()
-	rec, err := record.Get(ctx, files, key)
-	if err != nil {
-		return fmt.Errorf("the demo's login is not stored: %w", err)
-	}
-	rec.Grant.ObtainedAt = rec.Grant.ObtainedAt.Add(-d)
-	rec.Grant.ExpiresAt = rec.Grant.ExpiresAt.Add(-d)
-	return record.Put(ctx, files, rec)
+	return setBack(context.Background(), s.env, s.server.MCPURL(), d)
 }
 
 // slowRefresh delays the next refresh, so that every process waits before it is over.
 func (s *stage) slowRefresh() {
-	s.server.SetFault("token:refresh", lab.Fault{Kind: lab.FaultDelay, Delay: 300 * time.Millisecond, Times: 1})
+	s.server.SetFault("token:refresh",
+		lab.Fault{Kind: lab.FaultDelay, Delay: 300 * time.Millisecond, Times: 1})
 }
 
 // sessionOutcome is the result of a scene.
@@ -164,7 +143,8 @@ func (s *stage) play(ctx context.Context, number int, sc scene) (*sessionOutcome
 		o.Result = fmt.Sprintf("%d of %d succeeded", good, sc.processes)
 	}
 	if audit := s.server.Audit(); audit.Reuses > 0 {
-		o.Failures = append(o.Failures, "a refresh token was used twice, and the server revoked the login")
+		o.Failures = append(o.Failures,
+			"a refresh token was used twice, and the server revoked the login")
 	}
 	return o, nil
 }

@@ -68,7 +68,8 @@ func (d *demoTable) session(o *sessionOutcome) {
 	line := row([]string{
 		fmt.Sprintf("%d %s", o.Number, o.Name), o.Stored,
 		number(requests["resource_metadata"] + requests["server_metadata"]), number(requests["register"]),
-		number(requests["token:code"]), number(requests["token:refresh"]), number(requests["mcp"]), number(o.Browser),
+		number(requests["token:code"]), number(requests["token:refresh"]), number(requests["mcp"]),
+		number(o.Browser),
 	})
 	if len(o.Failures) > 0 {
 		d.p.bad("", "%s", line)
@@ -78,7 +79,8 @@ func (d *demoTable) session(o *sessionOutcome) {
 		return
 	}
 	d.p.ok("", "%s", line)
-	d.p.raw(d.p.styled(styleFaint, fmt.Sprintf("    %s (%s); the tool returned: %s", o.Method, o.Reason, o.Result)))
+	d.p.raw(d.p.styled(styleFaint,
+		fmt.Sprintf("    %s (%s); the tool returned: %s", o.Method, o.Reason, o.Result)))
 }
 
 // number shows nothing as a dot, so that the rest stands out.
@@ -95,7 +97,8 @@ func (d *demoTable) first(f *firstListed) {
 		return
 	}
 	d.p.line("")
-	d.p.raw(d.p.styled(styleBold, "And a client that takes the first method of the list in its second session:"))
+	d.p.raw(d.p.styled(styleBold,
+		"And a client that takes the first method of the list in its second session:"))
 	d.p.line("")
 	d.p.line("    POST /token  %s", f.Request)
 	d.p.bad("  ", "%d  %s", f.Status, f.Response)
@@ -120,7 +123,8 @@ func (d *demoTable) summary(out *demoOutput) {
 		browser += s.Browser
 		processes += s.Processes
 	}
-	d.p.ok("", "%d sessions, %d processes, and the browser opened %s.", len(out.Sessions), processes, times(browser))
+	d.p.ok("", "%d sessions, %d processes, and the browser opened %s.",
+		len(out.Sessions), processes, times(browser))
 	d.p.line("  Requests to the authorization server: none while the token was good, and one")
 	d.p.line("  to refresh it when it had expired or was rejected, for eight processes, too.")
 	d.p.note("", "Now yours: handstamp login <server>")

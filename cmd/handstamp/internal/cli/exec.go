@@ -32,8 +32,8 @@ func (a *app) newExec() *cobra.Command {
 		Use:   "exec <server> --env NAME -- command…",
 		Short: "Run a command with the token in its environment",
 		Long: `Run a command with a fresh access token in an environment variable of its own.
-Its exit code is the exit code, signals reach it, and Handstamp's own secrets are
-taken out of its environment. The token is not refreshed while the command runs.`,
+The exit code is that of the command. The command gets the signals, and none of
+Handstamp's own secrets. The token is not refreshed while the command runs.`,
 		Example:           `  handstamp exec linear --env LINEAR_TOKEN -- ./agent --fast`,
 		Args:              e.checkArgs,
 		ValidArgsFunction: a.completeServers,
@@ -52,7 +52,8 @@ func (e *execCommand) checkArgs(cmd *cobra.Command, args []string) error {
 	case len(args) == 0 || dash == 0:
 		return usage("handstamp exec needs a server: handstamp exec <server> --env NAME -- command…")
 	case dash < 0:
-		return usage("handstamp exec needs -- before the command: handstamp exec <server> --env NAME -- command…")
+		return usage("handstamp exec needs -- before the command: " +
+			"handstamp exec <server> --env NAME -- command…")
 	case dash > 1:
 		return usage("handstamp exec takes one server before --, and %q is more than that", args[1])
 	case len(args) == 1:
@@ -87,7 +88,8 @@ func (e *execCommand) run(ctx context.Context, server string, argv []string) err
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	env := e.env.without(append(ownSecrets, t.config.ClientSecretEnv)...).with(e.name, token.Value.Reveal())
+	hidden := append(ownSecrets, t.config.ClientSecretEnv)
+	env := e.env.without(hidden...).with(e.name, token.Value.Reveal())
 	return runChild(e.app, path, argv, env)
 }
 

@@ -167,7 +167,7 @@ var settings = map[string]struct{ name, hint string }{
 	"AuthorizationServer": {"authorization_server",
 		"if you know that authorization server, describe it as authorization_server" + inConfig},
 	"InsecureAllowMissingPKCE": {"allow_missing_pkce",
-		`if that server supports PKCE and only does not list it, set "allow_missing_pkce": true` + inConfig},
+		`if that server supports PKCE but does not list it, set "allow_missing_pkce": true` + inConfig},
 	"InsecureAllowPrivateAddresses": {"allow_private_addresses",
 		`if both are yours, set "allow_private_addresses": true` + inConfig},
 }
@@ -199,7 +199,8 @@ func explain(ctx context.Context, err error) report {
 			r.RetryAt = &e.RetryAt
 		}
 	} else if errors.Is(err, context.DeadlineExceeded) {
-		r.Message, r.Hint = "no response in time; the credential is kept", "allow more time with --timeout"
+		r.Message = "no response in time; the credential is kept"
+		r.Hint = "allow more time with --timeout"
 	}
 	if f, ok := errors.AsType[*failure](err); ok {
 		r.Hint = f.hint

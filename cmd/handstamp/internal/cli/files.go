@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -48,7 +49,7 @@ func withoutPath(err error) error {
 func (a *app) home(name string) string {
 	home := a.env.get("HOME")
 	if a.platform() == "windows" {
-		home = first(a.env.get("USERPROFILE"), home)
+		home = cmp.Or(a.env.get("USERPROFILE"), home)
 	}
 	if home == "" {
 		return ""

@@ -23,11 +23,6 @@ func findFolders(env environment) (filestore.Folders, error) {
 	return f, nil
 }
 
-// inHome returns the folders of HANDSTAMP_HOME.
-func inHome(home string) (filestore.Folders, error) {
-	return findFolders(environment{"HANDSTAMP_HOME=" + home})
-}
-
 // storeIn returns the folders of a store that --store names.
 func (a *app) storeIn(dir string) filestore.Folders {
 	f, _ := a.folders() // a configuration file is not needed

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/url"
@@ -29,19 +30,23 @@ type globalOptions struct {
 }
 
 func (g *globalOptions) bind(flags *pflag.FlagSet) {
-	flags.StringVar(&g.profile, "profile", "", "which of several logins at one server to use (HANDSTAMP_PROFILE)")
+	flags.StringVar(&g.profile, "profile", "",
+		"which of several logins at one server to use (HANDSTAMP_PROFILE)")
 	flags.StringVar(&g.store, "store", "",
 		"where credentials are kept: auto, file, memory, or a folder's path (HANDSTAMP_STORE)")
 	flags.BoolVar(&g.json, "json", false, "write JSON, errors too")
 	flags.BoolVarP(&g.verbose, "verbose", "v", false, "log to standard error (never a secret)")
 	flags.BoolVar(&g.quiet, "quiet", false, "print only errors, and what you have to do")
-	flags.StringVar(&g.caFile, "ca-file", "", "PEM file of certification authorities to trust beside the system's")
+	flags.StringVar(&g.caFile, "ca-file", "",
+		"PEM file of certification authorities to trust beside the system's")
 	flags.StringVar(&g.clientCert, "client-cert", "", "PEM file of a TLS client certificate")
 	flags.StringVar(&g.clientKey, "client-key", "", "PEM file of its key")
-	flags.StringVar(&g.proxy, "proxy", "", "URL of an HTTP or SOCKS proxy, or none (HTTPS_PROXY, NO_PROXY)")
-	flags.BoolVar(&g.allowHTTP, "allow-http", false, "accept plain http beyond this machine: tokens travel in the clear")
+	flags.StringVar(&g.proxy, "proxy", "",
+		"URL of an HTTP or SOCKS proxy, or none (HTTPS_PROXY, NO_PROXY)")
+	flags.BoolVar(&g.allowHTTP, "allow-http", false,
+		"accept plain http beyond this machine: tokens travel in the clear")
 	flags.DurationVar(&g.timeout, "timeout", 0,
-		"give up after this long (without it, a login waits 5m for you, and a command 15s for another process)")
+		"give up after this long (by default a login waits 5m, and a command 15s for another process)")
 }
 
 // check finds what cannot work before anything is done.
@@ -54,11 +59,13 @@ func (g *globalOptions) check() error {
 	}
 	if g.proxy != "" && g.proxy != "none" {
 		u, err := url.Parse(g.proxy)
-		if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
+		schemes := []string{"http", "https", "socks5", "socks5h"}
+		if err != nil || u.Host == "" || !slices.Contains(schemes, u.Scheme) {
 			return usage("--proxy is none or a URL such as http://proxy.example:3128")
 		}
 		if _, has := u.User.Password(); has {
-			return usage("--proxy must not hold a password, which every user of this machine could read; set HTTPS_PROXY instead")
+			return usage("--proxy must not hold a password, which every user of this machine " +
+				"could read; set HTTPS_PROXY instead")
 		}
 	}
 	return checkProfile(g.profile)
@@ -73,7 +80,7 @@ func checkProfile(name string) error {
 }
 
 // baseProfile returns the profile where none is named for a server.
-func (a *app) baseProfile() string { return first(a.conf.Profile, store.DefaultProfile) }
+func (a *app) baseProfile() string { return cmp.Or(a.conf.Profile, store.DefaultProfile) }
 
 // lockTimeout is how long commands that a script or a user waits for let another process keep
 // a lock, unless --timeout says otherwise. A login waits for a user in another process for as

@@ -22,8 +22,10 @@ type headerOptions struct {
 }
 
 func (o *headerOptions) bind(flags *pflag.FlagSet) {
-	flags.StringArrayVar(&o.headers, "header", nil, "send `NAME=VALUE` with each request; ${VAR} is taken from the environment (may be repeated)")
-	flags.StringVar(&o.file, "header-file", "", "file with a header on each line, which keeps secrets out of the process list")
+	flags.StringArrayVar(&o.headers, "header", nil,
+		"send `NAME=VALUE` with each request; ${VAR} is taken from the environment (may be repeated)")
+	flags.StringVar(&o.file, "header-file", "",
+		"file with a header on each line, which keeps secrets out of the process list")
 }
 
 // addTo adds the headers, as they were typed, to what tells logins apart. o may be nil.
@@ -113,7 +115,8 @@ func (a *app) expand(s string) (string, error) {
 
 // ownHeaders are those that the transport of MCP sets.
 var ownHeaders = []string{
-	"Accept", "Connection", "Content-Length", "Content-Type", "Host", "Last-Event-Id", "Mcp-Method", "Mcp-Name",
+	"Accept", "Connection", "Content-Length", "Content-Type", "Host", "Last-Event-Id",
+	"Mcp-Method", "Mcp-Name",
 	"Mcp-Protocol-Version", "Mcp-Session-Id", "Transfer-Encoding",
 }
 
@@ -148,5 +151,5 @@ func addHeader(h http.Header, line, where string, a *app) error {
 // headerRune reports whether a character may stand in a header's name (RFC 9110,
 // section 5.6.2).
 func headerRune(r rune) bool {
-	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r)
+	return alphanumeric(r) || strings.ContainsRune("!#$%&'*+-.^_`|~", r)
 }

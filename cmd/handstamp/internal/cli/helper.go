@@ -30,14 +30,15 @@ func (a *app) helper(t *target, o *loginOptions) *handstamp.RefreshHelper {
 	}
 	g := &a.global
 	config, err := json.Marshal(helperConfig{
-		Store: g.store, CAFile: g.caFile, ClientCert: g.clientCert, ClientKey: g.clientKey, Proxy: g.proxy,
-		Timeout: g.timeout, NoBrowser: o.noBrowser,
+		Store: g.store, CAFile: g.caFile, ClientCert: g.clientCert, ClientKey: g.clientKey,
+		Proxy: g.proxy, Timeout: g.timeout, NoBrowser: o.noBrowser,
 	})
 	if err != nil {
 		return nil
 	}
 	// What is secret in the environment is in the job, as far as it is needed.
-	return &handstamp.RefreshHelper{Command: []string{a.exe, helperVerb}, Env: a.childEnv(), Config: config, Logins: true}
+	return &handstamp.RefreshHelper{Command: []string{a.exe, helperVerb}, Env: a.childEnv(),
+		Config: config, Logins: true}
 }
 
 func (a *app) newHelper() *cobra.Command {
@@ -70,13 +71,9 @@ func (a *app) helperClient(raw []byte) (*handstamp.Client, error) {
 	} else {
 		c.Prompt.OpenURL = func(context.Context, string) error { return nil } // it is shown there
 	}
-	base, err := a.transport()
-	if err != nil {
-		return nil, err
+	var err error
+	if c.BaseTransport, err = a.transport(); err == nil {
+		c.Store, err = a.openStore()
 	}
-	if base != nil {
-		c.BaseTransport = base
-	}
-	c.Store, err = a.openStore()
 	return c, err
 }

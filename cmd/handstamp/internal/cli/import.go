@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -20,7 +21,8 @@ func (a *app) newImport() *cobra.Command {
 files of the other program are only read.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usage("there is nothing to import from %q%s", args[0], didYouMean(args[0], importSources))
+				return usage("there is nothing to import from %q%s", args[0],
+					didYouMean(args[0], importSources))
 			}
 			return usage("handstamp import needs to know from where: %s", list(importSources, "or"))
 		},
@@ -83,7 +85,9 @@ server is not known. The other logins are taken all the same.`,
   handstamp import mcp-remote --dry-run
   handstamp import mcp-remote https://mcp.example.com/mcp
   handstamp import mcp-remote --profile work -- https://mcp.example.com/mcp --resource https://work.example.com/`,
-		ValidArgsFunction: func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+		ValidArgsFunction: func(
+			cmd *cobra.Command, _ []string, word string,
+		) ([]string, cobra.ShellCompDirective) {
 			return a.completeServers(cmd, nil, word)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -91,18 +95,21 @@ server is not known. The other logins are taken all the same.`,
 			if dash := cmd.ArgsLenAtDash(); dash >= 0 {
 				args, typed = args[:dash], args[dash:]
 				if len(typed) == 0 {
-					return usage("handstamp import mcp-remote needs mcp-remote's arguments after --, its URL first")
+					return usage("handstamp import mcp-remote needs mcp-remote's arguments after --, " +
+						"its URL first")
 				}
 			}
 			return m.run(cmd.Context(), args, typed)
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&m.folderFlag, "folder", "", "mcp-remote's folder (MCP_REMOTE_CONFIG_DIR, ~/.mcp-auth)")
+	flags.StringVar(&m.folderFlag, "folder", "",
+		"mcp-remote's folder (MCP_REMOTE_CONFIG_DIR, ~/.mcp-auth)")
 	flags.BoolVar(&m.offline, "offline", false, "use no network")
 	flags.BoolVar(&m.dryRun, "dry-run", false, "show what would be taken, and store nothing")
 	flags.BoolVar(&m.force, "force", false, "replace stored logins that are good")
-	flags.StringVar(&m.login.clientID, "client-id", "", "the client of a server's login, where mcp-remote did not keep it")
+	flags.StringVar(&m.login.clientID, "client-id", "",
+		"the client of a server's login, where mcp-remote did not keep it")
 	m.login.secret.bind(flags)
 	bindChoice(cmd, flags, &m.login.method, "token-endpoint-auth-method",
 		"how that client was registered to authenticate", methodNone, methodBasic, methodPost)
@@ -134,7 +141,7 @@ func (m *importCommand) run(ctx context.Context, args, typed []string) error {
 // readFolder reads mcp-remote's folder. That there is none is no error, unless
 // the command line names it.
 func (m *importCommand) readFolder() error {
-	dir := first(m.folderFlag, m.env.get("MCP_REMOTE_CONFIG_DIR"), m.home(".mcp-auth"))
+	dir := cmp.Or(m.folderFlag, m.env.get("MCP_REMOTE_CONFIG_DIR"), m.home(".mcp-auth"))
 	if dir == "" {
 		return usage("mcp-remote's folder is not known, because HOME is not set: name it with --folder")
 	}

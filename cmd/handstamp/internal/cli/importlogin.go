@@ -30,8 +30,8 @@ func (m *importCommand) take(ctx context.Context, c candidate) (*importResult, e
 	switch command := c.match.command; {
 	case command != nil && command.UseIDToken:
 		r.Error = &report{Code: "unsupported", Exit: exitOther, Command: t.command("login"),
-			Message: "mcp-remote sends this server an ID token instead of an access token (--use-id-token), " +
-				"which Handstamp does not"}
+			Message: "mcp-remote sends this server an ID token instead of an access token " +
+				"(--use-id-token), which Handstamp does not"}
 		return r, nil
 	case c.Refreshable && !known && client.Registration == nil:
 		r.Error = &report{Code: "client_unknown", Exit: exitOther,
@@ -47,7 +47,8 @@ func (m *importCommand) take(ctx context.Context, c candidate) (*importResult, e
 
 // unreadable fills in the result for a login that can't be read.
 func (m *importCommand) unreadable(r *importResult, c candidate) {
-	r.Error = &report{Code: "unreadable", Exit: exitOther, Message: c.Err.Error(), Command: c.target.command("login")}
+	r.Error = &report{Code: "unreadable", Exit: exitOther, Message: c.Err.Error(),
+		Command: c.target.command("login")}
 	switch {
 	case errors.Is(c.Err, mcpremote.ErrNoTokens) && len(m.only) > 0:
 		r.Error.Code, r.Error.Exit = kindLogin.code, exitLogin
@@ -61,7 +62,8 @@ func (m *importCommand) unreadable(r *importResult, c candidate) {
 // store stores a login, completely or as far as it is known, and fills in the result. The
 // error is one that ends the whole import.
 func (m *importCommand) store(
-	ctx context.Context, client *handstamp.Client, l handstamp.ImportedLogin, c candidate, r *importResult,
+	ctx context.Context, client *handstamp.Client, l handstamp.ImportedLogin,
+	c candidate, r *importResult,
 ) error {
 	t := c.target
 	o := handstamp.ImportOptions{Force: m.force, Offline: m.offline, DryRun: m.dryRun}
@@ -70,7 +72,8 @@ func (m *importCommand) store(
 	}
 	result, err := client.Import(ctx, t.url, l, o)
 	if errors.Is(err, handstamp.ErrUnreachable) && ctx.Err() == nil {
-		r.Notes = append(r.Notes, "Not complete yet, the first refresh fetches the rest: "+explain(ctx, err).Message)
+		r.Notes = append(r.Notes,
+			"Not complete yet, the first refresh fetches the rest: "+explain(ctx, err).Message)
 		o.Offline = true
 		result, err = client.Import(ctx, t.url, l, o)
 	}
@@ -92,7 +95,8 @@ func (m *importCommand) store(
 	case result.Already:
 		r.Outcome, r.Notes = outcomeKept, nil
 	case c.Issuer == "" && result.Status.Issuer != "":
-		r.Notes = append(r.Notes, "This version of mcp-remote did not note the issuer: taken to be the one that the server names")
+		r.Notes = append(r.Notes,
+			"This version of mcp-remote did not note the issuer: taken to be the one that the server names")
 	case o.Offline && m.offline:
 		r.Notes = append(r.Notes, "Not complete yet: the first refresh fetches the rest from the network")
 	}
@@ -112,8 +116,9 @@ func (r *importResult) fail(ctx context.Context, err error, t *target) {
 // importedLogin returns a login as the library takes it.
 func importedLogin(c candidate) handstamp.ImportedLogin {
 	l := handstamp.ImportedLogin{
-		TokenResponse: c.Tokens, ReceivedAt: c.ReceivedAt, ExpiresAt: c.ExpiresAt, ScopeRequested: c.ScopeRequested,
-		Registration: handstamp.Registration{Issuer: c.Issuer},
+		TokenResponse: c.Tokens, ReceivedAt: c.ReceivedAt, ExpiresAt: c.ExpiresAt,
+		ScopeRequested: c.ScopeRequested,
+		Registration:   handstamp.Registration{Issuer: c.Issuer},
 	}
 	r, command := &l.Registration, c.match.command
 	given := func(client *mcpremote.Client) {
@@ -162,10 +167,13 @@ func (m *importCommand) command(found *match, flags string) string {
 	switch {
 	case command == nil:
 		return s + " " + shellWord(found.url)
-	case len(command.Headers) > 0 || len(command.AuthorizeParams) > 0 || command.ClientMetadataURL != "" || command.TokenEndpoint != "":
-		return strings.TrimSuffix(s, " --") + " -- " + shellWord(found.url) + " … (all of mcp-remote's arguments)"
+	case len(command.Headers) > 0 || len(command.AuthorizeParams) > 0 ||
+		command.ClientMetadataURL != "" || command.TokenEndpoint != "":
+		return strings.TrimSuffix(s, " --") + " -- " + shellWord(found.url) +
+			" … (all of mcp-remote's arguments)"
 	case command.Resource != "":
-		return strings.TrimSuffix(s, " --") + " -- " + shellWord(found.url) + " --resource " + shellWord(command.Resource)
+		return strings.TrimSuffix(s, " --") + " -- " + shellWord(found.url) + " --resource " +
+			shellWord(command.Resource)
 	}
 	return s + " " + shellWord(found.url)
 }

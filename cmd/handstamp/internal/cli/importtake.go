@@ -31,7 +31,7 @@ type importResult struct {
 	Found   string            `json:"found_in,omitempty"`
 	Error   *report           `json:"error,omitempty"` // why it is not taken
 	Notes   []string          `json:"notes,omitempty"`
-	Older   []string          `json:"older,omitempty"` // files of older logins at this server, left aside
+	Older   []string          `json:"older,omitempty"` // files of older logins, left aside
 	Status  *handstamp.Status `json:"status,omitempty"`
 }
 
@@ -46,7 +46,8 @@ type candidate struct {
 // everything else. It ends early only where going on cannot help.
 func (m *importCommand) takeAll(ctx context.Context) error {
 	for _, p := range m.folder.Problems {
-		m.add(&importResult{Outcome: outcomeNotTaken, File: p.Path, Error: notTaken("unreadable", p.Reason, "")})
+		m.add(&importResult{Outcome: outcomeNotTaken, File: p.Path,
+			Error: notTaken("unreadable", p.Reason, "")})
 	}
 	logins := slices.Clone(m.folder.Logins)
 	slices.SortStableFunc(logins, mcpremote.Order(m.now))
@@ -76,8 +77,8 @@ func (m *importCommand) takeAll(ctx context.Context) error {
 			m.add(&importResult{
 				Outcome: outcomeNotTaken, Name: t.name, Server: t.url, Profile: t.profile,
 				Error: &report{Code: kindLogin.code, Exit: exitLogin, Command: t.command("login"),
-					Message: "mcp-remote has no login for this URL alone; if it was started with more than that, " +
-						"give its arguments after --"},
+					Message: "mcp-remote has no login for this URL alone; if it was started " +
+						"with more than that, give its arguments after --"},
 			})
 		}
 	}
@@ -149,8 +150,10 @@ func (m *importCommand) unknown(l *mcpremote.Login) *importResult {
 		return r
 	}
 	r.Error = notTaken("unknown_server",
-		"its server is not known; name its URL, or give mcp-remote's arguments after --", m.again()+" URL")
-	r.Notes = append(r.Notes, "Last login or refresh: "+l.ReceivedAt.Local().Format("2 January 2006 at 15:04"))
+		"its server is not known; name its URL, or give mcp-remote's arguments after --",
+		m.again()+" URL")
+	r.Notes = append(r.Notes,
+		"Last login or refresh: "+l.ReceivedAt.Local().Format("2 January 2006 at 15:04"))
 	if l.Issuer != "" {
 		r.Notes = append(r.Notes, "Authorization server: "+short(l.Issuer))
 	}
@@ -173,7 +176,8 @@ func (m *importCommand) takeServer(ctx context.Context, all []candidate) error {
 		}
 		if r.Outcome == outcomeTaken || r.Outcome == outcomeKept {
 			for _, f := range failed {
-				r.Notes = append(r.Notes, fmt.Sprintf("A newer login cannot be used: %s (%s)", f.Error.Message, f.File))
+				r.Notes = append(r.Notes,
+					fmt.Sprintf("A newer login cannot be used: %s (%s)", f.Error.Message, f.File))
 			}
 			second := m.leave(r, c, all[i+1:])
 			m.add(r)
@@ -197,7 +201,9 @@ func (m *importCommand) takeServer(ctx context.Context, all []candidate) error {
 
 // leave notes the older logins beside the one that was taken, and returns the results of
 // those that mcp-remote kept apart from it.
-func (m *importCommand) leave(r *importResult, taken candidate, rest []candidate) (second []*importResult) {
+func (m *importCommand) leave(
+	r *importResult, taken candidate, rest []candidate,
+) (second []*importResult) {
 	apart := []string{taken.apart()}
 	for _, c := range rest {
 		if !c.Usable(m.now) || slices.Contains(apart, c.apart()) {
@@ -208,7 +214,8 @@ func (m *importCommand) leave(r *importResult, taken candidate, rest []candidate
 		second = append(second, &importResult{
 			Outcome: outcomeNotTaken, Name: c.target.name, Server: c.target.url,
 			Profile: c.target.profile, File: c.Path, Found: c.found(),
-			Error: notTaken("second_login", "it is a second login at this server, which needs a profile of its own",
+			Error: notTaken("second_login",
+				"it is a second login at this server, which needs a profile of its own",
 				m.command(c.match, "--profile NAME --")),
 		})
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -34,7 +35,7 @@ func (m *importCommand) finish() error {
 
 // show writes the result for one login.
 func (m *importCommand) show(r *importResult) {
-	what := first(r.Name, r.Server, r.File)
+	what := cmp.Or(r.Name, r.Server, r.File)
 	switch r.Outcome {
 	case outcomeNothing:
 		if r.Name != "" {
@@ -99,7 +100,8 @@ func (m *importCommand) sum() {
 		return
 	}
 	if counts[outcomeTaken] > 0 {
-		m.err.warn("", "Start these servers without mcp-remote from now on: two programs with one refresh token sign each other out")
+		m.err.warn("", "Start these servers without mcp-remote from now on: "+
+			"two programs with one refresh token sign each other out")
 	}
 	if m.place == "memory" {
 		m.err.warn("", "The memory store forgets these logins when the command ends")

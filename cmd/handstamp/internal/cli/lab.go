@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/spf13/cobra"
 )
@@ -54,7 +53,7 @@ func (a *app) newLabList() *cobra.Command {
 func lowerFirst(s string) string { return strings.ToLower(s[:min(1, len(s))]) + s[min(1, len(s)):] }
 
 // personalityHelp is what the flags --personality take.
-const personalityHelp = "a name that handstamp lab list shows, one of your own as JSON, or @FILE with that"
+const personalityHelp = "a name from handstamp lab list, your own as JSON, or @FILE with JSON"
 
 // maxPersonality bounds a file with a personality, in bytes.
 const maxPersonality = 1 << 20
@@ -145,7 +144,8 @@ func findPersonality(all []lab.Personality, name string) (lab.Personality, error
 		}
 		known = append(known, p.Name)
 	}
-	return lab.Personality{}, usage("there is no personality %q%s; handstamp lab list shows them", name, didYouMean(name, known))
+	return lab.Personality{}, usage("there is no personality %q%s; handstamp lab list shows them",
+		name, didYouMean(name, known))
 }
 
 // newLabSession returns the command that the suite starts for our library: a
@@ -156,11 +156,7 @@ func (a *app) newLabSession() *cobra.Command {
 		Hidden: true,
 		Args:   exactly(1, "a URL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			t, err := a.target(args[0])
-			if err != nil {
-				return err
-			}
-			c, err := a.client(t, nil, handstamp.LoginAuto)
+			t, c, err := a.sessionClient(args[0])
 			if err != nil {
 				return err
 			}

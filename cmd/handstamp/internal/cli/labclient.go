@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/record"
@@ -31,7 +30,12 @@ func (c *labClient) String() string { return c.name }
 
 // Age implements suite.Ager: it sets the times of the stored credential back.
 func (c *labClient) Age(ctx context.Context, s suite.Session, d time.Duration) error {
-	dirs, err := findFolders(environment(s.Env))
+	return setBack(ctx, environment(s.Env), s.URL, d)
+}
+
+// setBack makes a stored grant d older. One that is not there is old enough.
+func setBack(ctx context.Context, env environment, url string, d time.Duration) error {
+	dirs, err := findFolders(env)
 	if err != nil {
 		return err
 	}
@@ -39,24 +43,16 @@ func (c *labClient) Age(ctx context.Context, s suite.Session, d time.Duration) e
 	if err != nil {
 		return err
 	}
-	return setBack(ctx, files, s.URL, d)
-}
-
-// setBack makes a stored grant d older. One that is not there is old enough.
-func setBack(ctx context.Context, files store.Store, url string, d time.Duration) error {
 	key, err := store.NewKey(url, "")
 	if err != nil {
 		return err
 	}
 	rec, err := record.Get(ctx, files, key)
-	if errors.Is(err, store.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, store.ErrNotFound) || err == nil && rec.Grant == nil {
 		return nil
 	}
 	if err != nil {
 		return err
-	}
-	if rec.Grant == nil {
-		return nil
 	}
 	rec.Grant.ObtainedAt = rec.Grant.ObtainedAt.Add(-d)
 	if !rec.Grant.ExpiresAt.IsZero() {

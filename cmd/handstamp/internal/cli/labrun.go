@@ -45,16 +45,21 @@ Programs in PATH and BROWSER play the browser; HOME is a new folder for each cel
   handstamp lab run --client 'npx -y mcp-remote {url}' --html report.html
   handstamp lab run --client-http './mcpcall {url}' --junit report.xml`,
 		Args: exactly(0, "no arguments"),
-		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd.Context(), cmd.Flags().Changed) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return r.run(cmd.Context(), cmd.Flags().Changed)
+		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&r.client, "client", "", "command line of a stdio bridge; {url} stands for the server")
-	flags.StringVar(&r.clientHTTP, "client-http", "", "command line of a program that makes one tool call; {url} stands for the server")
+	flags.StringVar(&r.client, "client", "",
+		"command line of a stdio bridge; {url} stands for the server")
+	flags.StringVar(&r.clientHTTP, "client-http", "",
+		"command line of a program that makes one tool call; {url} stands for the server")
 	flags.Var(&r.personalities, "personality", "only these (all): "+personalityHelp)
 	_ = cmd.RegisterFlagCompletionFunc("personality", personalityCompletions)
 	flags.StringSliceVar(&r.conditions, "condition", nil, "only these (all)")
 	flags.IntSliceVar(&r.processes, "processes", nil, "how many processes start at once (1,20)")
-	flags.IntVar(&r.parallel, "parallel", 0, "how many cells are played at once (two for each processor)")
+	flags.IntVar(&r.parallel, "parallel", 0,
+		"how many cells are played at once (two for each processor)")
 	flags.StringVar(&r.junit, "junit", "", "write a JUnit report to this file")
 	flags.StringVar(&r.html, "html", "", "write a report with the matrix as a picture to this file")
 	return cmd
@@ -166,7 +171,8 @@ func (r *labRun) clients(given func(flag string) bool) ([]suite.Client, error) {
 		client     func([]string) suite.Client
 	}{
 		{"client", r.client, func(c []string) suite.Client { return &suite.Bridge{Command: c} }},
-		{"client-http", r.clientHTTP, func(c []string) suite.Client { return &suite.Program{Command: c} }},
+		{"client-http", r.clientHTTP,
+			func(c []string) suite.Client { return &suite.Program{Command: c} }},
 	} {
 		if !given(line.flag) {
 			continue

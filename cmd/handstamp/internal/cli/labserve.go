@@ -36,7 +36,8 @@ No secret is shown: where one was, there is a fingerprint.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd.Context()) },
 	}
 	cmd.Flags().StringVar(&s.personality, "personality", "none-first", personalityHelp)
-	cmd.Flags().StringVar(&s.addr, "addr", "127.0.0.1:0", "where the page is: a loopback address and a port, 0 for a free one")
+	cmd.Flags().StringVar(&s.addr, "addr", "127.0.0.1:0",
+		"where the page is: a loopback address and a port, 0 for a free one")
 	_ = cmd.RegisterFlagCompletionFunc("personality", personalityCompletions)
 	return cmd
 }
@@ -74,7 +75,8 @@ func (s *labServe) run(ctx context.Context) error {
 
 	page := "http://" + listener.Addr().String() + "/"
 	if s.global.json {
-		if err := s.out.json(served{p.Name, scene.Server.MCPURL(), scene.Server.Issuer(), page}, false); err != nil {
+		out := served{p.Name, scene.Server.MCPURL(), scene.Server.Issuer(), page}
+		if err := s.out.json(out, false); err != nil {
 			return err
 		}
 	} else {

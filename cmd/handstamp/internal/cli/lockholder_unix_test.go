@@ -172,7 +172,7 @@ func TestRecordOfNewerVersionBeforeLogin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dirs.Credentials, c.key().Name()+".json"), data, 0o600); err != nil {
+	if _, err := files.Put(t.Context(), c.key(), data, rec.Revision); err != nil {
 		t.Fatal(err)
 	}
 	browsed := filepath.Join(t.TempDir(), "browsed")

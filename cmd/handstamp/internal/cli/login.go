@@ -38,7 +38,7 @@ another machine; --paste reads it from standard input that is not a terminal.`,
     --token-endpoint-auth-method client_secret_post`,
 		Args:              exactly(1, "one server"),
 		ValidArgsFunction: a.completeServers,
-		RunE:              func(cmd *cobra.Command, args []string) error { return l.run(cmd.Context(), args[0]) },
+		RunE:              onServer(l.run),
 	}
 	l.login.bind(cmd)
 	cmd.Flags().BoolVar(&l.force, "force", false, "sign in again although the stored login is good")

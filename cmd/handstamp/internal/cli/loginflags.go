@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"net/url"
 	"slices"
 	"strings"
@@ -34,18 +35,24 @@ type loginOptions struct {
 
 func (o *loginOptions) bind(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringArrayVar(&o.scopes, "scope", nil, "request this scope instead of the server's (may be repeated)")
+	flags.StringArrayVar(&o.scopes, "scope", nil,
+		"request this scope instead of the server's (may be repeated)")
 	flags.StringVar(&o.clientID, "client-id", "", "a client that was registered by hand")
 	o.secret.bind(flags)
 	flags.StringVar(&o.metadataURL, "client-metadata-url", "", "URL of a client ID metadata document")
 	bindChoice(cmd, flags, &o.method, "token-endpoint-auth-method",
 		"how the client was registered to authenticate", methodNone, methodBasic, methodPost)
-	flags.StringVar(&o.resource, "resource", "", "send this resource parameter instead of the server's own")
+	flags.StringVar(&o.resource, "resource", "",
+		"send this resource parameter instead of the server's own")
 	flags.BoolVar(&o.noResource, "no-resource", false, "send no resource parameter")
-	flags.StringArrayVar(&o.params, "param", nil, "add `key=value` to the authorization request (may be repeated)")
-	flags.IntVar(&o.callbackPort, "callback-port", 0, "port of the redirect URI on this machine (0: any)")
-	flags.BoolVar(&o.noBrowser, "no-browser", false, "open no browser, only show the URL (HANDSTAMP_NO_BROWSER)")
-	flags.BoolVar(&o.paste, "paste", false, "open no browser; read the URL that yours ended at from standard input")
+	flags.StringArrayVar(&o.params, "param", nil,
+		"add `key=value` to the authorization request (may be repeated)")
+	flags.IntVar(&o.callbackPort, "callback-port", 0,
+		"port of the redirect URI on this machine (0: any)")
+	flags.BoolVar(&o.noBrowser, "no-browser", false,
+		"open no browser, only show the URL (HANDSTAMP_NO_BROWSER)")
+	flags.BoolVar(&o.paste, "paste", false,
+		"open no browser; read the URL that yours ended at from standard input")
 }
 
 // reserved are the parameters of an authorization request that --param must not
@@ -83,10 +90,12 @@ func (o *loginOptions) checkCombinations() error {
 		wrong   bool
 		message string
 	}{
-		{o.clientID == "" && o.secret.given(), "a client secret needs --client-id, the client that it belongs to"},
+		{o.clientID == "" && o.secret.given(),
+			"a client secret needs --client-id, the client that it belongs to"},
 		{o.clientID == "" && o.method != "",
 			"--token-endpoint-auth-method describes how a client was registered, so it needs --client-id"},
-		{o.clientID != "" && o.metadataURL != "", "--client-id and --client-metadata-url name two different clients"},
+		{o.clientID != "" && o.metadataURL != "",
+			"--client-id and --client-metadata-url name two different clients"},
 		{o.resource != "" && o.noResource, "--resource and --no-resource contradict each other"},
 		{o.callbackPort < 0 || o.callbackPort > 65535, "--callback-port is a number up to 65535"},
 		{o.paste && o.secret.stdin,
@@ -165,7 +174,7 @@ func (o *loginOptions) apply(a *app, c *handstamp.Client, t *target) error {
 	if o.resource != "" || o.noResource {
 		c.Resource, c.OmitResource = o.resource, o.noResource
 	}
-	c.ClientMetadataURL = first(o.metadataURL, conf.ClientMetadataURL)
+	c.ClientMetadataURL = cmp.Or(o.metadataURL, conf.ClientMetadataURL)
 	c.RedirectURI = conf.RedirectURI
 	c.CallbackPort = conf.CallbackPort
 	if o.callbackPort != 0 {
@@ -177,7 +186,8 @@ func (o *loginOptions) apply(a *app, c *handstamp.Client, t *target) error {
 
 // registration returns the client that was registered by hand, or nil.
 func (o *loginOptions) registration(a *app, conf *serverConfig) (*handstamp.Registration, error) {
-	r := &handstamp.Registration{ClientID: o.clientID, Issuer: conf.Issuer, TokenEndpointAuthMethod: o.method}
+	r := &handstamp.Registration{ClientID: o.clientID, Issuer: conf.Issuer,
+		TokenEndpointAuthMethod: o.method}
 	source := o.secret
 	if r.ClientID == "" {
 		if conf.ClientID == "" || o.metadataURL != "" {
@@ -194,7 +204,8 @@ func (o *loginOptions) registration(a *app, conf *serverConfig) (*handstamp.Regi
 	}
 	if r.TokenEndpointAuthMethod == methodNone {
 		if source.given() && source.env != variable {
-			return nil, usage("the method none sends no secret: leave the secret out, or name the method that sends it")
+			return nil, usage("the method none sends no secret: " +
+				"leave the secret out, or name the method that sends it")
 		}
 		return r, nil
 	}
@@ -202,21 +213,11 @@ func (o *loginOptions) registration(a *app, conf *serverConfig) (*handstamp.Regi
 	r.ClientSecret, err = source.read(a)
 	needsSecret := r.TokenEndpointAuthMethod == methodBasic || r.TokenEndpointAuthMethod == methodPost
 	if err == nil && r.ClientSecret == "" && needsSecret {
-		err = usage("%s needs a client secret: give it with --client-secret-file, --client-secret-env or "+
-			"--client-secret-stdin", r.TokenEndpointAuthMethod)
+		err = usage("%s needs a client secret: give it with --client-secret-file, "+
+			"--client-secret-env or --client-secret-stdin", r.TokenEndpointAuthMethod)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return r, nil
-}
-
-// first returns the first word that is not empty.
-func first(words ...string) string {
-	for _, w := range words {
-		if w != "" {
-			return w
-		}
-	}
-	return ""
 }

@@ -32,13 +32,15 @@ They are deleted even if the server does not revoke them; its error is reported.
 			return exactly(1, "one server, or --all")(cmd, args)
 		},
 		ValidArgsFunction: a.completeServers,
-		RunE:              func(cmd *cobra.Command, args []string) error { return l.run(cmd.Context(), args) },
+		RunE:              withArgs(l.run),
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&l.all, "all", false, "sign out everywhere, in every profile")
 	flags.BoolVar(&l.opts.NoRevoke, "no-revoke", false, "send nothing to the server, only delete here")
-	flags.BoolVar(&l.opts.KeepClient, "keep-client", false, "keep the client registration for the next login")
-	flags.BoolVar(&l.opts.DeleteClient, "delete-client", false, "delete the client registration at the server, too (RFC 7592)")
+	flags.BoolVar(&l.opts.KeepClient, "keep-client", false,
+		"keep the client registration for the next login")
+	flags.BoolVar(&l.opts.DeleteClient, "delete-client", false,
+		"delete the client registration at the server, too (RFC 7592)")
 	return cmd
 }
 
@@ -151,19 +153,24 @@ func (l *logoutCommand) show(t *target, r *handstamp.LogoutResult) {
 	case !r.WasSignedIn:
 		l.err.ok("", "Not signed in to %s (profile %s)", t.name, t.profile)
 	case r.Revoked:
-		l.err.ok("", "Signed out of %s (profile %s): revoked at the server and deleted here", t.name, t.profile)
+		l.err.ok("", "Signed out of %s (profile %s): revoked at the server and deleted here", t.name,
+			t.profile)
 	case r.RevokeError != nil:
-		l.err.warn("", "Signed out of %s (profile %s) here only: the server did not revoke the tokens (%s)",
+		l.err.warn("", "Signed out of %s (profile %s) here only: "+
+			"the server did not revoke the tokens (%s)",
 			t.name, t.profile, short(r.RevokeError.Error()))
-		l.err.note("", "The tokens expire; to end them now, remove Handstamp in your account at the server")
+		l.err.note("", "The tokens expire; to end them now, "+
+			"remove Handstamp in your account at the server")
 	default:
-		l.err.ok("", "Signed out of %s (profile %s): deleted here, and nothing was sent to the server", t.name, t.profile)
+		l.err.ok("", "Signed out of %s (profile %s): deleted here, and nothing was sent to the server",
+			t.name, t.profile)
 	}
 	switch {
 	case r.ClientDeleted:
 		l.err.note("", "The client registration is deleted at the server")
 	case r.DeleteClientError != nil:
-		l.err.warn("", "The client registration stays at the server (%s)", short(r.DeleteClientError.Error()))
+		l.err.warn("", "The client registration stays at the server (%s)",
+			short(r.DeleteClientError.Error()))
 	}
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,17 +22,16 @@ import (
 // tools and call meet each server as the bridge does. Its methods are for one
 // goroutine.
 type mcpHost struct {
-	app          *app
-	server       string // as the user names it
-	toolsCommand string // the command that lists the server's tools
-	in           io.WriteCloser
-	lines        *bufio.Reader
-	done         chan error
-	life         context.Context
-	end          context.CancelFunc
-	serial       int
-	begun        bool // notifications/initialized was sent
-	carried      *carriedSecrets
+	app     *app
+	target  *target
+	in      io.WriteCloser
+	lines   *bufio.Reader
+	done    chan error
+	life    context.Context
+	end     context.CancelFunc
+	serial  int
+	begun   bool // notifications/initialized was sent
+	carried *carriedSecrets
 
 	mu      sync.Mutex // guards what follows
 	trouble error      // the last of the library's errors
@@ -58,7 +58,8 @@ func (e *rpcError) later() bool {
 // invalid reports whether an error's code means that a request was rejected before it
 // was carried out.
 func (e *rpcError) invalid() bool {
-	const invalidRequest, invalidParams, notInitialized = -32600, -32602, -32002 // the last is that of LSP
+	const invalidRequest, invalidParams = -32600, -32602
+	const notInitialized = -32002 // LSP's
 	return e.Code == invalidRequest || e.Code == invalidParams || e.Code == notInitialized
 }
 
@@ -83,7 +84,7 @@ func errorOf(raw json.RawMessage) *rpcError {
 		_ = json.Unmarshal(raw, &members)
 		_ = json.Unmarshal(members["message"], &text)
 	}
-	return &rpcError{Code: internalError, Message: first(text, "an error that cannot be read")}
+	return &rpcError{Code: internalError, Message: cmp.Or(text, "an error that cannot be read")}
 }
 
 // host begins a session with a server. A login that is needed is waited for, as
@@ -94,7 +95,7 @@ func (b *bridgeCommand) host(ctx context.Context, t *target) (*mcpHost, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &mcpHost{app: b.app, server: t.name, toolsCommand: t.command("tools"), done: make(chan error, 1), carried: b.carried}
+	h := &mcpHost{app: b.app, target: t, done: make(chan error, 1), carried: b.carried}
 	explain := o.Explain
 	o.Explain = func(err error) *bridge.Trouble {
 		trouble := explain(err)
@@ -103,7 +104,7 @@ func (b *bridgeCommand) host(ctx context.Context, t *target) (*mcpHost, error) {
 		}
 		if _, ok := errors.AsType[*handstamp.Error](err); ok {
 			h.mu.Lock()
-			h.trouble = &advised{err: err, server: t.name, command: trouble.Command}
+			h.trouble = &advised{err: err, server: t.url, command: trouble.Command}
 			h.mu.Unlock()
 		}
 		return trouble
@@ -153,7 +154,8 @@ type sessionWatch struct {
 
 func (s *sessionWatch) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := s.RoundTripper.RoundTrip(req)
-	if err == nil && (resp.Header.Get("Mcp-Session-Id") != "" || req.Method == http.MethodGet && resp.StatusCode == http.StatusOK) {
+	if err == nil && (resp.Header.Get("Mcp-Session-Id") != "" ||
+		req.Method == http.MethodGet && resp.StatusCode == http.StatusOK) {
 		s.begun.Store(true)
 	}
 	return resp, err
@@ -212,14 +214,17 @@ func (h *mcpHost) rejectsAll(rejected *rpcError) bool {
 // respond to it.
 func (h *mcpHost) send(method string, params map[string]any) (json.RawMessage, error) {
 	h.serial++
-	if err := h.write(map[string]any{"jsonrpc": "2.0", "id": h.serial, "method": method, "params": params}); err != nil {
+	err := h.write(map[string]any{
+		"jsonrpc": "2.0", "id": h.serial, "method": method, "params": params,
+	})
+	if err != nil {
 		return nil, err
 	}
 	shown := make(chan struct{})
 	waiting := time.AfterFunc(slow, func() {
 		defer close(shown)
 		if !h.app.global.quiet {
-			h.app.err.progress("Waiting for %s", h.server)
+			h.app.err.progress("Waiting for %s", h.target.name)
 		}
 	})
 	defer func() {
@@ -247,7 +252,8 @@ func (h *mcpHost) send(method string, params map[string]any) (json.RawMessage, e
 		case method == "ping" && id != nil:
 			err = h.write(map[string]any{"jsonrpc": "2.0", "id": id, "result": map[string]any{}})
 		case method != "" && id != nil:
-			err = h.write(map[string]any{"jsonrpc": "2.0", "id": id, "error": rpcError{Code: -32601, Message: "this client only calls tools"}})
+			err = h.write(map[string]any{"jsonrpc": "2.0", "id": id,
+				"error": rpcError{Code: -32601, Message: "this client only calls tools"}})
 		case method == "" && string(id) == fmt.Sprint(h.serial):
 			return m["result"], h.failure(errorOf(m["error"]))
 		}
@@ -263,12 +269,13 @@ func (h *mcpHost) ended() error {
 		return &failure{kind: kindUnreachable, message: "the server did not respond in time",
 			hint: "a longer --timeout waits longer"}
 	}
-	return &failure{kind: kindOther, message: "the session ended before the response", hint: h.retryHint()}
+	return &failure{kind: kindOther, message: "the session ended before the response",
+		hint: h.retryHint()}
 }
 
 // retryHint returns what to do after an error that may be over soon.
 func (h *mcpHost) retryHint() string {
-	return "try again later; to see whether the server is back, run: " + h.toolsCommand
+	return "try again later; to see whether the server is back, run: " + h.target.command("tools")
 }
 
 // failure returns what an error response means: the library's own error where one
@@ -288,7 +295,7 @@ func (h *mcpHost) failure(e *rpcError) error {
 	case e.Code == bridge.CodeUncertain:
 		return &failure{kind: kindUnreachable, message: e.Message, hint: h.uncertainHint()}
 	case e.Code == bridge.CodeSignIn:
-		return &failure{kind: kindLogin, message: e.Message}
+		return advise(&failure{kind: kindLogin, message: e.Message}, h.target)
 	case e.Code == bridge.CodeProtocol:
 		return &failure{kind: kindProtocol, message: e.Message, hint: h.urlHint()}
 	case e.Code == bridge.CodeRejected && e.later():
@@ -301,8 +308,8 @@ func (h *mcpHost) failure(e *rpcError) error {
 
 // uncertainHint is retryHint after a request that may have been carried out.
 func (h *mcpHost) uncertainHint() string {
-	return "check whether it took effect before you repeat it; to see whether the server is back, run: " +
-		h.toolsCommand
+	return "check whether it took effect before you repeat it; " +
+		"to see whether the server is back, run: " + h.target.command("tools")
 }
 
 // urlHint returns what to do where the first request already met something other
@@ -311,7 +318,8 @@ func (h *mcpHost) urlHint() string {
 	if h.serial > 1 {
 		return ""
 	}
-	return "check the URL: handstamp login " + shellWord(h.server) + " looks for an MCP server there"
+	return "check the URL: handstamp login " + shellWord(h.target.name) +
+		" looks for an MCP server there"
 }
 
 // progress shows how far a call has come.

@@ -24,7 +24,7 @@ func TestSlowServerIsNamed(t *testing.T) {
 			a.err.terminal, a.global.quiet = true, test.quiet
 			inR, inW := io.Pipe()
 			outR, outW := io.Pipe()
-			h := &mcpHost{app: a, server: "linear", in: inW, lines: bufio.NewReader(outR), life: context.Background()}
+			h := &mcpHost{app: a, target: &target{name: "linear"}, in: inW, lines: bufio.NewReader(outR), life: context.Background()}
 			go func() {
 				_, _ = bufio.NewReader(inR).ReadString('\n')
 				time.Sleep(test.after) // the bubble's

@@ -13,7 +13,7 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/mcpremote"
-	"github.com/handstamp/handstamp/secret"
+	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/spf13/pflag"
 )
 
@@ -73,8 +73,10 @@ func (r *remoteFlags) bind(visible *pflag.FlagSet) {
 	flags := pflag.NewFlagSet("mcp-remote", pflag.ContinueOnError)
 	flags.StringVar(&r.host, "host", "", "host of the redirect URI")
 	flags.StringVar(&r.callbackPath, "callback-path", "", "path of the redirect URI")
-	flags.StringVar(&r.clientInfo, "static-oauth-client-info", "", "a client that was registered by hand, as JSON or @file")
-	flags.StringVar(&r.clientMetadata, "static-oauth-client-metadata", "", "what to register, as JSON or @file")
+	flags.StringVar(&r.clientInfo, "static-oauth-client-info", "",
+		"a client that was registered by hand, as JSON or @file")
+	flags.StringVar(&r.clientMetadata, "static-oauth-client-metadata", "",
+		"what to register, as JSON or @file")
 	flags.BoolVar(&r.noResource, "disable-resource-parameter", false, "as --no-resource")
 	flags.BoolVar(&r.debug, "debug", false, "as --verbose")
 	flags.BoolVar(&r.silent, "silent", false, "as --quiet")
@@ -94,7 +96,8 @@ func (r *remoteFlags) bind(visible *pflag.FlagSet) {
 	for name := range rejectedFlags {
 		flags.String(name, "", "not supported")
 	}
-	for _, name := range []string{"enable-proxy", "client-credentials", "device-code", "use-id-token"} {
+	for _, name := range []string{"enable-proxy", "client-credentials", "device-code",
+		"use-id-token"} {
 		flags.Lookup(name).NoOptDefVal = "true"
 	}
 	flags.VisitAll(func(f *pflag.Flag) { f.Hidden = true })
@@ -137,13 +140,14 @@ func (r *remoteFlags) check(flags *pflag.FlagSet, args []string) (err error) {
 	}
 	if len(args) > 1 {
 		if r.port, err = strconv.Atoi(args[1]); err != nil || r.port < 1 || r.port > 65535 {
-			return usage("the argument after the server is the callback port, a number up to 65535, not %q", args[1])
+			return usage("the argument after the server is the callback port, a number up to 65535, not %q",
+				args[1])
 		}
 	}
 	if r.callbackPath != "" && !strings.HasPrefix(r.callbackPath, "/") {
 		return usage("--callback-path begins with a slash")
 	}
-	if r.host != "" && !isLoopback(r.host) {
+	if r.host != "" && !oauth.IsLoopback(r.host) {
 		return usage("--host is a name of this machine (localhost, 127.0.0.1, ::1), "+
 			"where the browser comes back to, not %q", r.host)
 	}
@@ -167,7 +171,8 @@ func (r *remoteFlags) reportVoid(b *bridgeCommand, flags *pflag.FlagSet) {
 		}
 	}
 	if (r.host != "" || r.callbackPath != "") && r.redirectURI == "" {
-		b.log("--host and --callback-path of mcp-remote have no effect without a callback port after the server")
+		b.log("--host and --callback-path of mcp-remote have no effect " +
+			"without a callback port after the server")
 	}
 }
 
@@ -196,8 +201,8 @@ func (r *remoteFlags) redirect(b *bridgeCommand, server string) (string, error) 
 	case err != nil:
 		c = new(mcpremote.Command)
 	}
-	c.Host, c.Port, c.CallbackPath, c.Resource = r.host, r.port, r.callbackPath, strings.TrimSpace(b.login.resource)
-	c.ClientMetadataURL = b.login.metadataURL
+	c.Host, c.Port, c.CallbackPath = r.host, r.port, r.callbackPath
+	c.Resource, c.ClientMetadataURL = strings.TrimSpace(b.login.resource), b.login.metadataURL
 	for _, param := range b.login.params {
 		c.AddParam(param)
 	}
@@ -219,7 +224,8 @@ func jsonArgument(a *app, name, value string, into any) error {
 	}
 	raw = []byte(text)
 	if json.Unmarshal(raw, into) != nil {
-		return usage("--%s is a JSON object, or @ and the name of a file with one", name) // the cause would quote it
+		// The cause would quote it.
+		return usage("--%s is a JSON object, or @ and the name of a file with one", name)
 	}
 	return nil
 }
@@ -229,11 +235,7 @@ func (r *remoteFlags) client(a *app) (*handstamp.Registration, error) {
 	if r.clientInfo == "" {
 		return nil, nil
 	}
-	var info struct {
-		ID     string `json:"client_id"`
-		Secret string `json:"client_secret"`
-		Method string `json:"token_endpoint_auth_method"`
-	}
+	var info mcpremote.Client
 	const flag = "static-oauth-client-info"
 	if err := jsonArgument(a, flag, r.clientInfo, &info); err != nil {
 		return nil, err
@@ -241,13 +243,14 @@ func (r *remoteFlags) client(a *app) (*handstamp.Registration, error) {
 	if info.ID == "" {
 		return nil, usage("--%s has no client_id", flag)
 	}
-	onCommandLine := !strings.HasPrefix(r.clientInfo, "@") && strings.Contains(r.clientInfo, info.Secret)
+	onCommandLine := !strings.HasPrefix(r.clientInfo, "@") &&
+		strings.Contains(r.clientInfo, info.Secret.Reveal())
 	if info.Secret != "" && onCommandLine {
 		a.notice("a client secret on a command line can be read by every user of this machine; " +
 			"use --client-id and --client-secret-file, or @file")
 	}
 	return &handstamp.Registration{
-		ClientID: info.ID, ClientSecret: secret.String(info.Secret), TokenEndpointAuthMethod: info.Method,
+		ClientID: info.ID, ClientSecret: info.Secret, TokenEndpointAuthMethod: info.Method,
 	}, nil
 }
 
@@ -270,7 +273,8 @@ func (r *remoteFlags) metadata(b *bridgeCommand) error {
 			}
 		case "client_name":
 			r.name = s
-		case "redirect_uris", "grant_types", "response_types", "client_uri", "software_id", "software_version":
+		case "redirect_uris", "grant_types", "response_types", "client_uri",
+			"software_id", "software_version":
 			// What they request is done anyway, or is for users to read.
 		default:
 			without = append(without, name)

@@ -333,3 +333,20 @@ func TestBridgeNamesARejectedLogin(t *testing.T) {
 		_ = cmd.Wait()
 	}
 }
+
+// A bridge that ends while the user has not signed in yet adds nothing to the line with the URL.
+func TestBridgeThatEndsDuringALoginWritesOneLine(t *testing.T) {
+	c := newCommand(t)
+	cmd, stdin, stdout, stderr := c.start("bridge", c.server.MCPURL(), "--no-browser")
+	go io.Copy(io.Discard, stdout)
+	if _, err := io.WriteString(stdin, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25",`+
+		`"capabilities":{},"clientInfo":{"name":"host","version":"1"}}}`+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	lineWith(t, stderr, "handstamp: Sign in to "+c.server.MCPURL())
+	stdin.Close()
+	if rest, _ := io.ReadAll(stderr); len(rest) > 0 {
+		t.Errorf("more lines:\n%s", rest)
+	}
+	_ = cmd.Wait()
+}

@@ -55,14 +55,18 @@ func (a *app) paste(ctx context.Context, lines *pasted.Reader) (string, error) {
 }
 
 // openBrowser opens a URL, and warns if that fails while the login still waits.
-func (a *app) openBrowser(ctx context.Context, open func(context.Context, string) error, rawURL string) {
+func (a *app) openBrowser(
+	ctx context.Context, open func(context.Context, string) error, rawURL string,
+) {
 	if err := open(ctx, rawURL); err != nil && ctx.Err() == nil {
 		a.err.warn("", "No browser could be opened (%s); open the URL above yourself", short(err.Error()))
 	}
 }
 
 // browserFor returns what opens a URL, or nil and the reason why the user has to.
-func (a *app) browserFor(o *loginOptions) (open func(context.Context, string) error, reason string) {
+func (a *app) browserFor(
+	o *loginOptions,
+) (open func(context.Context, string) error, reason string) {
 	switch {
 	case o.paste:
 		return nil, "--paste"
@@ -82,7 +86,9 @@ func (a *app) browserFor(o *loginOptions) (open func(context.Context, string) er
 
 // showRequest shows what the user has to do. The URL is always there: the
 // browser that opens may be the wrong one.
-func (a *app) showRequest(t *target, r handstamp.AuthorizationRequest, opens bool, reason string, paste bool) {
+func (a *app) showRequest(
+	t *target, r handstamp.AuthorizationRequest, opens bool, reason string, paste bool,
+) {
 	if a.global.json {
 		_ = a.err.json(map[string]any{"login": map[string]any{
 			"server": r.ServerURL, "issuer": r.Issuer, "authorization_url": r.URL,
@@ -122,7 +128,8 @@ func (a *app) showWaiting(t *target, r handstamp.AuthorizationRequest) {
 	case r.URL == "":
 		a.err.note("", "Another process is signing in to %s; waiting for it", t.name)
 	default:
-		a.err.note("", "Another process is waiting for you to sign in to %s at %s. To continue, open this URL:", t.name, r.Issuer)
+		a.err.note("", "Another process is waiting for you to sign in to %s at %s. "+
+			"To continue, open this URL:", t.name, r.Issuer)
 		a.err.raw("\n  " + clean(r.URL) + "\n")
 	}
 }

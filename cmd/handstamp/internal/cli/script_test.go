@@ -160,6 +160,11 @@ func startLab(ts *testscript.TestScript, w *scriptWorld, args []string) {
 	ts.Setenv("PORT", server.URL()[strings.LastIndexByte(server.URL(), ':')+1:])
 }
 
+// inHome returns the folders of HANDSTAMP_HOME.
+func inHome(home string) (filestore.Folders, error) {
+	return findFolders(environment{"HANDSTAMP_HOME=" + home})
+}
+
 // credentials opens the store of the script.
 func credentials(ts *testscript.TestScript) *filestore.Store {
 	dirs, err := inHome(ts.Getenv("HANDSTAMP_HOME"))

@@ -5,8 +5,10 @@ import "slices"
 // neededVariables are those without which no browser finds its screen or its
 // profile. They hold no secrets, and are kept where a header is made of one.
 var neededVariables = []string{
-	"APPDATA", "DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "HOME", "LANG", "LOCALAPPDATA", "LOGNAME", "PATH", "SHELL", "SYSTEMROOT",
-	"TEMP", "TMP", "TMPDIR", "USER", "USERNAME", "USERPROFILE", "WAYLAND_DISPLAY", "XAUTHORITY", "XDG_CONFIG_HOME",
+	"APPDATA", "DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "HOME", "LANG", "LOCALAPPDATA", "LOGNAME",
+	"PATH", "SHELL", "SYSTEMROOT",
+	"TEMP", "TMP", "TMPDIR", "USER", "USERNAME", "USERPROFILE", "WAYLAND_DISPLAY", "XAUTHORITY",
+	"XDG_CONFIG_HOME",
 	"XDG_CURRENT_DESKTOP", "XDG_DATA_HOME", "XDG_RUNTIME_DIR",
 }
 
@@ -15,7 +17,8 @@ var neededVariables = []string{
 // Client is made.
 func (a *app) hideVariables(names ...string) {
 	for _, name := range names {
-		if name != "" && !slices.ContainsFunc(neededVariables, func(n string) bool { return equalName(n, name) }) {
+		if name != "" && !slices.ContainsFunc(neededVariables,
+			func(n string) bool { return equalName(n, name) }) {
 			a.hidden = append(a.hidden, name)
 		}
 	}

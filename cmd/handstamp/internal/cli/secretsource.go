@@ -24,8 +24,8 @@ type secretSource struct {
 
 func (s *secretSource) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&s.file, "client-secret-file", "", "file that holds the client secret")
-	flags.StringVar(&s.env, "client-secret-env", "", "environment variable that holds it")
-	flags.BoolVar(&s.stdin, "client-secret-stdin", false, "read it from standard input")
+	flags.StringVar(&s.env, "client-secret-env", "", "environment variable that holds the client secret")
+	flags.BoolVar(&s.stdin, "client-secret-stdin", false, "read the client secret from standard input")
 }
 
 // given reports whether a flag names a source.
@@ -40,7 +40,8 @@ func (s *secretSource) check() error {
 		}
 	}
 	if n > 1 {
-		return usage("give the client secret once: with --client-secret-file, --client-secret-env or --client-secret-stdin")
+		return usage("give the client secret once: with --client-secret-file, --client-secret-env or " +
+			"--client-secret-stdin")
 	}
 	return nil
 }
@@ -57,7 +58,8 @@ func (s *secretSource) read(a *app) (secret.String, error) {
 	case s.env != "":
 		value := a.env.get(s.env)
 		if value == "" {
-			return "", usage("the environment variable %s, which has to hold the client secret, is not set", s.env)
+			return "", usage("the environment variable %s, which has to hold the client secret, is not set",
+				s.env)
 		}
 		// Nothing that is started later, such as a browser, has a use for it.
 		_ = os.Unsetenv(s.env)

@@ -37,7 +37,7 @@ printed.`,
 			return exactly(1, "one server, or none for all")(cmd, args)
 		},
 		ValidArgsFunction: a.completeServers,
-		RunE:              func(cmd *cobra.Command, args []string) error { return s.run(cmd.Context(), args) },
+		RunE:              withArgs(s.run),
 	}
 	cmd.Flags().BoolVar(&s.check, "check", false, "try each login at its server")
 	return cmd

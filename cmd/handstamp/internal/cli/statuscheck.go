@@ -45,8 +45,9 @@ func (s *statusCommand) try(ctx context.Context, t *target) error {
 	if err != nil {
 		return err
 	}
-	const initialize = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25",` +
-		`"capabilities":{},"clientInfo":{"name":"handstamp","version":"1"}}}`
+	const initialize = `{"jsonrpc":"2.0","id":1,"method":"initialize",` +
+		`"params":{"protocolVersion":"2025-11-25","capabilities":{},` +
+		`"clientInfo":{"name":"handstamp","version":"1"}}}`
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url, strings.NewReader(initialize))
 	if err != nil {
 		return err
@@ -82,7 +83,8 @@ func unreachable(err error) error {
 	if kindOf(err) != kindOther {
 		return err
 	}
-	return &failure{kind: kindUnreachable, message: "the MCP server cannot be reached; the credential is kept", err: err}
+	return &failure{kind: kindUnreachable,
+		message: "the MCP server cannot be reached; the credential is kept", err: err}
 }
 
 // endSession closes the session that the trial opened.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -88,7 +89,7 @@ func (a *app) writeHeadline(e *entry, now time.Time) {
 		}
 	case e.State == handstamp.StateCorrupt:
 		a.out.bad(indent, "The stored credential is damaged (profile %s): %s",
-			e.Profile, first(clean(e.Problem), "it was set aside"))
+			e.Profile, cmp.Or(clean(e.Problem), "it was set aside"))
 	case e.State == handstamp.StateUnusable:
 		a.out.bad(indent, "The stored credential cannot be used (profile %s): %s",
 			e.Profile, clean(e.Problem))
@@ -103,7 +104,7 @@ func (a *app) writeHeadline(e *entry, now time.Time) {
 			reason, e.Profile)
 	case e.waits(now):
 		a.out.warn(indent, "Authorization server unreachable (%s, trying again in %s); credential kept",
-			first(short(e.RetryReason), "no response"), span(e.RetryAt.Sub(now)))
+			cmp.Or(short(e.RetryReason), "no response"), span(e.RetryAt.Sub(now)))
 	case e.checked:
 		a.out.ok(indent, "Signed in, and the server accepts it (profile %s, %s)", e.Profile, e.Store)
 	default:
@@ -169,7 +170,7 @@ func clientLine(s *handstamp.Status) string {
 		record.SourceMetadataDocument: "metadata document",
 		record.SourceDynamic:          "dynamic",
 	}[s.ClientSource]
-	line := "Client: " + first(source, short(s.ClientSource), "unknown")
+	line := "Client: " + cmp.Or(source, short(s.ClientSource), "unknown")
 	if s.Method != "" {
 		line += ", " + short(s.Method)
 	}
@@ -187,7 +188,8 @@ func revokedLine(r *handstamp.GrantError, now time.Time) string {
 	if r == nil {
 		return "Signed out by the server"
 	}
-	line := fmt.Sprintf("Signed out by the server %s ago (%s)", span(now.Sub(r.At)), first(short(r.Code), "no reason given"))
+	line := fmt.Sprintf("Signed out by the server %s ago (%s)", span(now.Sub(r.At)),
+		cmp.Or(short(r.Code), "no reason given"))
 	if r.Description != "" {
 		line += ": " + short(r.Description)
 	}

@@ -1,14 +1,15 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -103,7 +104,7 @@ func (a *app) targetWith(arg string, o *loginOptions, headers *headerOptions) (*
 
 // setProfile gives a target the profile that was named, or the one derived from flags.
 func (a *app) setProfile(t *target, f profileFlags) {
-	t.profile = first(a.global.profile, a.env.get("HANDSTAMP_PROFILE"), t.config.Profile)
+	t.profile = cmp.Or(a.global.profile, a.env.get("HANDSTAMP_PROFILE"), t.config.Profile)
 	if t.named = t.profile != ""; !t.named {
 		t.flags, t.profile = f, f.profile(a.baseProfile())
 	}
@@ -129,7 +130,8 @@ func (a *app) server(arg string) (*target, error) {
 	if err != nil {
 		return nil, usage("%w", err)
 	}
-	if u.Scheme == "http" && !isLoopback(u.Hostname()) && !a.global.allowHTTP && !t.config.AllowHTTP {
+	if u.Scheme == "http" && !oauth.IsLoopback(u.Hostname()) && !a.global.allowHTTP &&
+		!t.config.AllowHTTP {
 		return nil, usage("%s is plain http, where anyone on the network can read the token; "+
 			"use https, or --allow-http if you must", clean(t.url))
 	}
@@ -156,7 +158,8 @@ func (a *app) alias(server string) (string, *serverConfig) {
 
 // storedTarget returns the target of a stored credential.
 func (a *app) storedTarget(k store.Key) *target {
-	t := &target{name: k.Server, url: k.Server, named: true, config: &serverConfig{}, repeat: a.repeated()}
+	t := &target{name: k.Server, url: k.Server, named: true, config: &serverConfig{},
+		repeat: a.repeated()}
 	if alias, conf := a.alias(k.Server); alias != "" {
 		t.name, t.config = alias, conf
 	}
@@ -170,7 +173,7 @@ func withScheme(rawURL string) string {
 	if strings.Contains(rawURL, "://") {
 		return rawURL
 	}
-	if u, err := url.Parse("http://" + rawURL); err == nil && isLoopback(u.Hostname()) {
+	if u, err := url.Parse("http://" + rawURL); err == nil && oauth.IsLoopback(u.Hostname()) {
 		return "http://" + rawURL
 	}
 	return "https://" + rawURL
@@ -190,7 +193,8 @@ func parseURL(raw string) (*url.URL, error) {
 	case u.Scheme != "http" && u.Scheme != "https":
 		return nil, fmt.Errorf("a server's URL begins with https://, not with %s://", u.Scheme)
 	case u.User != nil:
-		return nil, errors.New("a server's URL must not hold a user name or password: use handstamp login, or --client-secret-file")
+		return nil, errors.New("a server's URL must not hold a user name or password: " +
+			"use handstamp login, or --client-secret-file")
 	case u.Hostname() == "":
 		return nil, errors.New("the URL names no host")
 	case u.Fragment != "" || strings.HasSuffix(raw, "#"):
@@ -199,21 +203,17 @@ func parseURL(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// isLoopback reports whether a host is this machine by its name alone.
-func isLoopback(host string) bool {
-	if ip := net.ParseIP(host); ip != nil {
-		return ip.IsLoopback()
-	}
-	return strings.EqualFold(host, "localhost")
-}
-
 // shellWord quotes a word for a shell, where users paste commands.
 func shellWord(s string) string {
 	safe := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:@%+,=~", r)
+		return alphanumeric(r) || strings.ContainsRune("-_./:@%+,=~", r)
 	}
 	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !safe(r) }) < 0 {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+func alphanumeric(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
 }

@@ -157,7 +157,8 @@ func didYouMean(word string, candidates []string) string {
 // it is: "http://…", "client_id", the name of the command.
 func capital(s string) string {
 	word, _, _ := strings.Cut(s, " ")
-	if word == "" || word == "handstamp" || strings.ContainsFunc(word, func(r rune) bool { return r < 'a' || r > 'z' }) {
+	odd := func(r rune) bool { return r < 'a' || r > 'z' }
+	if word == "" || word == "handstamp" || strings.ContainsFunc(word, odd) {
 		return s
 	}
 	return strings.ToUpper(s[:1]) + s[1:]

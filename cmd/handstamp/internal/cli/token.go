@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"strings"
@@ -30,19 +31,22 @@ type tokenOptions struct {
 func (o *tokenOptions) bind(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	bindLoginPolicy(cmd, &o.login, "never")
-	flags.DurationVar(&o.minTTL, "min-ttl", 0, "refresh a token that expires sooner than this; the new one may, too")
-	flags.BoolVar(&o.refresh, "refresh", false, "the current token does not work: refresh it, whatever its expiry")
+	flags.DurationVar(&o.minTTL, "min-ttl", 0,
+		"refresh a token that expires sooner than this; the new one may, too")
+	flags.BoolVar(&o.refresh, "refresh", false,
+		"the current token does not work: refresh it, whatever its expiry")
 }
 
 // policy returns the login policy: flag, environment, never.
 func (o *tokenOptions) policy(env environment) (handstamp.LoginPolicy, error) {
-	return loginPolicy(first(o.login, env.get("HANDSTAMP_LOGIN"), "never"))
+	return loginPolicy(cmp.Or(o.login, env.get("HANDSTAMP_LOGIN"), "never"))
 }
 
 // bindLoginPolicy adds the flag --login to a command.
 func bindLoginPolicy(cmd *cobra.Command, value *string, fallback string) {
 	bindChoice(cmd, cmd.Flags(), value, "login",
-		"whether a browser may open where no stored login works (HANDSTAMP_LOGIN, "+fallback+")", "auto", "never")
+		"may a browser open where no stored login works (HANDSTAMP_LOGIN, "+fallback+")",
+		"auto", "never")
 }
 
 // loginPolicy returns the policy that a word means.
@@ -72,7 +76,8 @@ func (o *tokenOptions) token(ctx context.Context, a *app, t *target) (*handstamp
 	}
 	if fixed := a.env.get(tokenVariable); fixed != "" {
 		if o.refresh {
-			return nil, usage("%s holds a token that Handstamp cannot refresh: unset it, or leave --refresh out", tokenVariable)
+			return nil, usage("%s holds a token that Handstamp cannot refresh: "+
+				"unset it, or leave --refresh out", tokenVariable)
 		}
 		value, err := parseSecret([]byte(fixed), "the environment variable "+tokenVariable)
 		return &handstamp.Token{Value: value, Type: "Bearer"}, err
@@ -108,12 +113,12 @@ opens unless --login=auto allows it: without a usable credential the exit code i
 
 Formats: raw is the token alone; header is a line for curl -H; headers-json is an
 object of header names and values; json adds the expiry; env is a line for eval that
-sets HANDSTAMP_ACCESS_TOKEN: unset it before you turn to another server.`,
+sets HANDSTAMP_ACCESS_TOKEN: unset it before you use another server.`,
 		Example: `  curl -H "$(handstamp token linear --format header)" https://mcp.linear.app/mcp
   eval "$(handstamp token linear --format env)"`,
 		Args:              exactly(1, "one server"),
 		ValidArgsFunction: a.completeServers,
-		RunE:              func(cmd *cobra.Command, args []string) error { return k.run(cmd.Context(), args[0]) },
+		RunE:              onServer(k.run),
 	}
 	k.token.bind(cmd)
 	bindChoice(cmd, cmd.Flags(), &k.format, "format", "what to print (raw)",
@@ -130,7 +135,7 @@ func (k *tokenCommand) run(ctx context.Context, arg string) error {
 	if err != nil {
 		return err
 	}
-	format := first(k.format, formatRaw)
+	format := cmp.Or(k.format, formatRaw)
 	if k.format == "" && k.global.json {
 		format = formatJSON
 	}
@@ -153,7 +158,7 @@ type tokenOutput struct {
 // formatToken renders a token for a server, with a line end.
 func formatToken(server string, t *handstamp.Token, format string, now time.Time) ([]byte, error) {
 	value := t.Value.Reveal()
-	header := first(t.Type, "Bearer") + " " + value
+	header := cmp.Or(t.Type, "Bearer") + " " + value
 	switch format {
 	case formatHeader:
 		return []byte("Authorization: " + header + "\n"), nil
@@ -162,7 +167,7 @@ func formatToken(server string, t *handstamp.Token, format string, now time.Time
 	case formatHeadersJSON:
 		return marshalLine(map[string]string{"Authorization": header})
 	case formatJSON:
-		out := tokenOutput{Server: server, AccessToken: value, TokenType: first(t.Type, "Bearer")}
+		out := tokenOutput{Server: server, AccessToken: value, TokenType: cmp.Or(t.Type, "Bearer")}
 		if !t.ExpiresAt.IsZero() {
 			left := max(0, int64(t.ExpiresAt.Sub(now)/time.Second))
 			out.ExpiresAt, out.ExpiresIn = t.ExpiresAt.UTC().Format(time.RFC3339), &left

@@ -134,8 +134,10 @@ func (t *tool) value(name, text string) (any, error) {
 	if json.Valid([]byte(text)) {
 		return json.RawMessage(text), nil
 	}
-	if types, ok := property.Type.([]any); property.Type == nil || ok && slices.Contains(types, any("string")) {
+	types, _ := property.Type.([]any)
+	if property.Type == nil || slices.Contains(types, any("string")) {
 		return text, nil
 	}
-	return nil, usage("the argument %s of %s is of type %v, which %q is not", name, t.Name, property.Type, text)
+	return nil, usage("the argument %s of %s is of type %v, which %q is not", name, t.Name,
+		property.Type, text)
 }

@@ -15,8 +15,10 @@ type toolFilter struct {
 }
 
 func (f *toolFilter) bind(flags *pflag.FlagSet) {
-	flags.StringArrayVar(&f.allow, "allow-tool", nil, "let only tools through that match this `glob` (may be repeated)")
-	flags.StringArrayVar(&f.deny, "deny-tool", nil, "let no tool through that matches this `glob` (may be repeated)")
+	flags.StringArrayVar(&f.allow, "allow-tool", nil,
+		"let only tools through that match this `glob` (may be repeated)")
+	flags.StringArrayVar(&f.deny, "deny-tool", nil,
+		"let no tool through that matches this `glob` (may be repeated)")
 }
 
 // match returns what decides about a tool; nil lets all through. What is denied
@@ -24,7 +26,8 @@ func (f *toolFilter) bind(flags *pflag.FlagSet) {
 func (f *toolFilter) match() (func(name string) bool, error) {
 	for _, glob := range slices.Concat(f.allow, f.deny, f.ignore) {
 		if _, err := path.Match(glob, ""); err != nil {
-			return nil, usage("%q is no pattern: write * for any characters, ? for one, [abc] for one of them", glob)
+			return nil, usage("%q is not a pattern: write * for any characters, ? for one, "+
+				"[abc] for one of them", glob)
 		}
 	}
 	if len(f.allow)+len(f.deny)+len(f.ignore) == 0 {
@@ -35,14 +38,16 @@ func (f *toolFilter) match() (func(name string) bool, error) {
 		ignore = append(ignore, strings.ToLower(glob))
 	}
 	return func(name string) bool {
-		return (len(f.allow) == 0 || matches(f.allow, name)) && !matches(f.deny, name) && !matches(ignore, strings.ToLower(name))
+		return (len(f.allow) == 0 || matches(f.allow, name)) && !matches(f.deny, name) &&
+			!matches(ignore, strings.ToLower(name))
 	}, nil
 }
 
 func matches(globs []string, name string) bool {
 	for _, glob := range globs {
 		// A slash is a character like others in a tool's name.
-		if ok, _ := path.Match(strings.ReplaceAll(glob, "/", "\x00"), strings.ReplaceAll(name, "/", "\x00")); ok {
+		if ok, _ := path.Match(strings.ReplaceAll(glob, "/", "\x00"),
+			strings.ReplaceAll(name, "/", "\x00")); ok {
 			return true
 		}
 	}

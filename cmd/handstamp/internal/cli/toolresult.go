@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -78,7 +79,7 @@ func (c *toolContent) text() string {
 	case c.Type == "resource_link":
 		return "[" + c.Name + " " + c.URI + "]"
 	}
-	about := first(c.Type, "unreadable content")
+	about := cmp.Or(c.Type, "unreadable content")
 	if c.MimeType != "" {
 		about += ", " + c.MimeType
 	}

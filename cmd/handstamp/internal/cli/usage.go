@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"slices"
 
@@ -13,7 +14,9 @@ func newHelp() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [command]",
 		Short: "Show the help of a command or a topic",
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		ValidArgsFunction: func(
+			cmd *cobra.Command, args []string, _ string,
+		) ([]string, cobra.ShellCompDirective) {
 			about, err := findCommand(cmd.Root(), args)
 			if err != nil {
 				return nil, cobra.ShellCompDirectiveNoFileComp
@@ -134,4 +137,15 @@ func exactly(n int, what string) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// onServer returns the RunE function of a command whose one argument is a server.
+func onServer(
+	run func(ctx context.Context, server string) error,
+) func(*cobra.Command, []string) error {
+	return withArgs(func(ctx context.Context, args []string) error { return run(ctx, args[0]) })
+}
+
+func withArgs(run func(context.Context, []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error { return run(cmd.Context(), args) }
 }

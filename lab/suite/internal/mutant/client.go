@@ -22,14 +22,14 @@ type Client struct {
 	http   *http.Client
 }
 
-// maxBody bounds what is read of any answer.
+// maxBody bounds what is read of a response.
 const maxBody = 1 << 20
 
 // maxRounds bounds how often a call is tried: every other process may have
-// renewed the token meanwhile.
+// refreshed the token meanwhile.
 const maxRounds = 64
 
-// challenge is what a refusal says.
+// challenge is the challenge of a rejected request.
 type challenge struct {
 	metadata string // URL of the resource's metadata
 	scope    string
@@ -47,31 +47,32 @@ func (c *Client) Run(ctx context.Context) error {
 	}
 	refreshed, waits := false, 0
 	for range maxRounds {
-		answer, refusal, err := c.call(ctx, st.Access)
+		result, rejected, err := c.call(ctx, st.Access)
 		if err != nil {
 			return err
 		}
-		if refusal == nil {
-			if !strings.Contains(answer, `"hello"`) {
-				return errors.New("the tool gives another answer")
+		if rejected == nil {
+			if !strings.Contains(result, `"hello"`) {
+				return errors.New("the tool returned another result")
 			}
 			return c.worked(ctx, st)
 		}
-		if st.fresh() && waits < maxFreshWaits && !refusal.stepUp && c.Defect != FreshNotRepeated {
+		if st.fresh() && waits < maxFreshWaits && !rejected.stepUp && c.Defect != FreshNotRepeated {
 			waits++
 			if err := wait(ctx, freshPause); err != nil {
 				return err
 			}
 			continue
 		}
-		if refusal.stepUp && containsAll(st.Requested, refusal.scope) && !containsAll(st.Granted, refusal.scope) {
+		if rejected.stepUp && containsAll(st.Requested, rejected.scope) &&
+			!containsAll(st.Granted, rejected.scope) {
 			return errors.New("the scope is not granted")
 		}
-		if st, err = c.acquire(ctx, st, refusal, &refreshed); err != nil {
+		if st, err = c.acquire(ctx, st, rejected, &refreshed); err != nil {
 			return err
 		}
 	}
-	return errors.New("the server refuses every token")
+	return errors.New("the server rejects every token")
 }
 
 // A token that was issued just now and has never worked may need a moment.
@@ -144,17 +145,18 @@ func (c *Client) call(ctx context.Context, token string) (string, *challenge, er
 		return string(raw), nil, nil
 	case response.StatusCode == http.StatusUnauthorized:
 		return "", &challenge{metadata: param(header, "resource_metadata"), scope: param(header, "scope")}, nil
-	case response.StatusCode == http.StatusForbidden && param(header, "error") == "insufficient_scope":
+	case response.StatusCode == http.StatusForbidden &&
+		param(header, "error") == "insufficient_scope":
 		return "", &challenge{metadata: param(header, "resource_metadata"), scope: param(header, "scope"), stepUp: true}, nil
 	}
-	return "", nil, fmt.Errorf("the MCP server answers %d", response.StatusCode)
+	return "", nil, fmt.Errorf("the MCP server returned %d", response.StatusCode)
 }
 
 // read reads a bounded body.
 func read(response *http.Response) ([]byte, error) {
 	raw, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
 	if len(raw) > maxBody {
-		return nil, errors.New("the answer is too long")
+		return nil, errors.New("the response is too long")
 	}
 	return raw, err
 }
@@ -170,7 +172,8 @@ func param(header, name string) string {
 }
 
 // acquire returns a state with another token than the rejected one.
-func (c *Client) acquire(ctx context.Context, seen *state, rejected *challenge, refreshed *bool) (*state, error) {
+func (c *Client) acquire(ctx context.Context, seen *state, rejected *challenge,
+	refreshed *bool) (*state, error) {
 	st := seen
 	if c.Defect == RefreshUnlocked {
 		// On a busy machine the other processes start late: the defect must show there too.
@@ -217,7 +220,7 @@ func (c *Client) reload(seen *state) (st *state, newer bool, err error) {
 	return current, current.Access != seen.Access && current.Access != "", nil
 }
 
-// refresh renews the access token. It returns nil if only a login helps.
+// refresh refreshes the access token. It returns nil if a login is needed.
 func (c *Client) refresh(ctx context.Context, st *state) (*state, error) {
 	form := map[string]string{"grant_type": "refresh_token", "refresh_token": st.Refresh}
 	if !st.OmitResource && c.Defect != NoResourceRefresh {
@@ -228,12 +231,12 @@ func (c *Client) refresh(ctx context.Context, st *state) (*state, error) {
 	}
 	next := *st
 	token, err := c.exchangeRefresh(ctx, &next, form)
-	refused, definitive := errors.AsType[*rejectedError](err)
+	rejected, definitive := errors.AsType[*rejectedError](err)
 	switch {
 	case err == nil:
 		next.take(token, c.Defect)
 		return &next, c.save(&next)
-	case definitive && refused.client:
+	case definitive && rejected.client:
 		next.forgetClient()
 	case definitive:
 	case c.Defect == TroubleMeansLogin:
@@ -251,22 +254,24 @@ func (c *Client) refresh(ctx context.Context, st *state) (*state, error) {
 const silentPause = 2 * time.Second
 
 // exchangeRefresh sends a refresh token, and again where that may help.
-func (c *Client) exchangeRefresh(ctx context.Context, st *state, form map[string]string) (token tokenResponse, err error) {
+func (c *Client) exchangeRefresh(ctx context.Context, st *state,
+	form map[string]string) (token tokenResponse, err error) {
 	for range 3 {
 		token, err = c.token(ctx, st, st.methodNow(c.Defect), form)
-		refused, definitive := errors.AsType[*rejectedError](err)
+		rejected, definitive := errors.AsType[*rejectedError](err)
 		transient, failed := errors.AsType[*transientError](err)
 		switch {
 		case failed && transient.lost:
-		case definitive && refused.scope && form["scope"] == "" && st.Requested != "" && c.Defect != ScopeNever:
+		case definitive && rejected.scope && form["scope"] == "" && st.Requested != "" &&
+			c.Defect != ScopeNever:
 			form["scope"], st.RefreshScope = st.Requested, true
-		case definitive && refused.silent && c.Defect != EmptyMeansClient:
+		case definitive && rejected.silent && c.Defect != EmptyMeansClient:
 			if err := wait(ctx, silentPause); err != nil {
 				return token, err
 			}
 			token, err = c.token(ctx, st, st.methodNow(c.Defect), form)
-			if refused, ok := errors.AsType[*rejectedError](err); ok && refused.silent {
-				refused.client = false
+			if rejected, ok := errors.AsType[*rejectedError](err); ok && rejected.silent {
+				rejected.client = false
 			}
 			return token, err
 		default:
@@ -278,7 +283,8 @@ func (c *Client) exchangeRefresh(ctx context.Context, st *state, form map[string
 
 func containsAll(have, want string) bool {
 	all := strings.Fields(have)
-	return !slices.ContainsFunc(strings.Fields(want), func(s string) bool { return !slices.Contains(all, s) })
+	return !slices.ContainsFunc(strings.Fields(want),
+		func(s string) bool { return !slices.Contains(all, s) })
 }
 
 func union(a, b string) string {

@@ -1,9 +1,9 @@
 // Package mutant is a small MCP client that is right, and can be made wrong in
-// one way at a time: what the suite does not catch of it, it would not catch of
-// anybody.
+// one way at a time: a defect that the suite does not catch here, it would not catch in
+// any client.
 //
 // It shares no code with any other client. It is right about what the suite
-// asks, one process after the other, with one lock for everything; it is no
+// tests, one process after the other, with one lock for everything; it is no
 // example of how to write one.
 package mutant
 
@@ -35,7 +35,7 @@ const (
 	OpensAnything       Defect = "opens any URL"
 	SecretsToNewIssuer  Defect = "client sent to another issuer"
 	OneGrantRegistered  Defect = "refresh grant not registered"
-	OfflineNotRequested Defect = "offline_access not asked for"
+	OfflineNotRequested Defect = "offline_access not requested"
 	LoginUnlocked       Defect = "every process logs in"
 	UnionForgotten      Defect = "step-up without what was there"
 	BasicPreferred      Defect = "basic registered before post, without the id in the form"

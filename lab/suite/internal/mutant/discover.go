@@ -29,8 +29,9 @@ type serverMetadata struct {
 	IssSent       bool     `json:"authorization_response_iss_parameter_supported"`
 }
 
-// discover finds out who is asked, and how.
-func (c *Client) discover(ctx context.Context, metadata string) (*resourceMetadata, *serverMetadata, error) {
+// discover finds the authorization server and its endpoints.
+func (c *Client) discover(ctx context.Context,
+	metadata string) (*resourceMetadata, *serverMetadata, error) {
 	u, err := url.Parse(c.URL)
 	if err != nil {
 		return nil, nil, err
@@ -55,7 +56,8 @@ func (c *Client) discover(ctx context.Context, metadata string) (*resourceMetada
 		sm, err := c.legacy(ctx, origin)
 		return &rm, sm, err
 	}
-	if rm.Resource != origin && rm.Resource != origin+"/" && !strings.HasPrefix(rm.Resource, c.URL) {
+	if rm.Resource != origin && rm.Resource != origin+"/" &&
+		!strings.HasPrefix(rm.Resource, c.URL) {
 		return nil, nil, errors.New("the metadata is another resource's")
 	}
 	for i, issuer := range rm.Servers {
@@ -94,7 +96,8 @@ func (c *Client) server(ctx context.Context, issuer string) (*serverMetadata, er
 		case first.Issuer == sm.Issuer:
 			first.complete(&sm)
 		}
-		if first != nil && (first.Registration != "" && first.PKCE != nil || c.Defect == FirstDocumentOnly) {
+		if first != nil && (first.Registration != "" && first.PKCE != nil ||
+			c.Defect == FirstDocumentOnly) {
 			break
 		}
 	}
@@ -131,7 +134,7 @@ func (c *Client) legacy(ctx context.Context, origin string) (*serverMetadata, er
 	}, nil
 }
 
-// check refuses metadata that no honest server has.
+// check rejects metadata that no honest server has.
 func (c *Client) check(sm *serverMetadata, issuer string) error {
 	if strings.TrimSuffix(sm.Issuer, "/") != strings.TrimSuffix(issuer, "/") {
 		return errors.New("the metadata is another issuer's")

@@ -16,12 +16,12 @@ import (
 	"strings"
 )
 
-// maxAsked bounds how often a person is asked in one login.
+// maxAuthorizations bounds the authorization requests of one login.
 const maxAuthorizations = 4
 
-// login asks a person. The caller holds the lock.
-func (c *Client) login(ctx context.Context, st *state, refusal *challenge) (*state, error) {
-	rm, sm, err := c.discover(ctx, refusal.metadata)
+// login logs the user in. The caller holds the lock.
+func (c *Client) login(ctx context.Context, st *state, rejected *challenge) (*state, error) {
+	rm, sm, err := c.discover(ctx, rejected.metadata)
 	if err != nil {
 		return nil, err
 	}
@@ -35,16 +35,18 @@ func (c *Client) login(ctx context.Context, st *state, refusal *challenge) (*sta
 			next.Resource += "/"
 		}
 	}
-	wanted := refusal.scope
+	wanted := rejected.scope
 	if wanted == "" {
 		wanted = strings.Join(rm.Scopes, " ")
 	}
-	if c.Defect != UnionForgotten && containsAll(st.Granted, st.Requested) && next.Issuer == st.Issuer {
+	if c.Defect != UnionForgotten && containsAll(st.Granted, st.Requested) &&
+		next.Issuer == st.Issuer {
 		wanted = union(st.Requested, wanted)
 	}
 	for range maxAuthorizations {
 		scope := wanted
-		if slices.Contains(sm.Scopes, "offline_access") && !next.NoOffline && c.Defect != OfflineNotRequested {
+		if slices.Contains(sm.Scopes, "offline_access") && !next.NoOffline &&
+			c.Defect != OfflineNotRequested {
 			scope = union(scope, "offline_access")
 		} else if next.NoOffline {
 			scope = strings.Join(slices.DeleteFunc(strings.Fields(scope), func(s string) bool { return s == "offline_access" }), " ")
@@ -57,12 +59,13 @@ func (c *Client) login(ctx context.Context, st *state, refusal *challenge) (*sta
 			return &next, c.save(&next)
 		}
 	}
-	return nil, errors.New("the authorization server refuses each login")
+	return nil, errors.New("the authorization server rejects each login")
 }
 
 // authorize runs one authorization and the code exchange. It reports whether to run another one,
 // after a change to st.
-func (c *Client) authorize(ctx context.Context, st *state, sm *serverMetadata, scope string) (again bool, err error) {
+func (c *Client) authorize(ctx context.Context, st *state, sm *serverMetadata,
+	scope string) (again bool, err error) {
 	listener, redirect, err := c.listen(st)
 	if err != nil {
 		return false, err
@@ -80,7 +83,8 @@ func (c *Client) authorize(ctx context.Context, st *state, sm *serverMetadata, s
 		}
 	}
 	verifier, csrf := rand.Text()+rand.Text(), rand.Text()
-	address := sm.Authorization + "?" + st.authorization(sm, redirect, scope, verifier, csrf).Encode()
+	address := sm.Authorization + "?" + st.authorization(sm, redirect, scope, verifier,
+		csrf).Encode()
 	if !registered && c.Defect != NoPreflight && c.unknown(ctx, address) {
 		st.forgetClient()
 		return true, nil
@@ -90,7 +94,8 @@ func (c *Client) authorize(ctx context.Context, st *state, sm *serverMetadata, s
 	if err != nil {
 		return false, err
 	}
-	if iss := callback.Get("iss"); c.Defect != IssIgnored && (iss != "" || sm.IssSent) && iss != sm.Issuer {
+	if iss := callback.Get("iss"); c.Defect != IssIgnored && (iss != "" || sm.IssSent) &&
+		iss != sm.Issuer {
 		return false, errors.New("the response comes from another issuer")
 	}
 	switch code := callback.Get("error"); code {
@@ -105,7 +110,8 @@ func (c *Client) authorize(ctx context.Context, st *state, sm *serverMetadata, s
 		return false, errors.New("the login is rejected: " + code)
 	}
 	err = c.exchange(ctx, st, callback.Get("code"), redirect, verifier, scope)
-	if rejected, ok := errors.AsType[*rejectedError](err); ok && rejected.code == "not_allowed" && !st.NoOffline {
+	if rejected, ok := errors.AsType[*rejectedError](err); ok &&
+		rejected.code == "not_allowed" && !st.NoOffline {
 		st.NoOffline = true
 		return true, nil
 	}
@@ -113,7 +119,8 @@ func (c *Client) authorize(ctx context.Context, st *state, sm *serverMetadata, s
 }
 
 // authorization returns the parameters of an authorization request.
-func (st *state) authorization(sm *serverMetadata, redirect, scope, verifier, csrf string) url.Values {
+func (st *state) authorization(sm *serverMetadata,
+	redirect, scope, verifier, csrf string) url.Values {
 	sum := sha256.Sum256([]byte(verifier))
 	params := url.Values{
 		"response_type": {"code"}, "client_id": {st.Client.ID}, "redirect_uri": {redirect}, "state": {csrf},
@@ -135,9 +142,10 @@ func (st *state) authorization(sm *serverMetadata, redirect, scope, verifier, cs
 // formIDMethod is Basic with the id in the form as well.
 const formIDMethod = "client_secret_basic, id in the form"
 
-// exchange redeems the code, with one method after the other where nobody knows
-// which.
-func (c *Client) exchange(ctx context.Context, st *state, code, redirect, verifier, scope string) error {
+// exchange redeems the code, with one method after the other where the
+// right one is not known.
+func (c *Client) exchange(ctx context.Context, st *state,
+	code, redirect, verifier, scope string) error {
 	form := map[string]string{"grant_type": "authorization_code", "code": code, "redirect_uri": redirect, "code_verifier": verifier}
 	if !st.OmitResource {
 		form["resource"] = st.Resource
@@ -172,7 +180,7 @@ func (c *Client) exchange(ctx context.Context, st *state, code, redirect, verifi
 			st.take(token, None)
 			return nil
 		}
-		if refused, ok := errors.AsType[*rejectedError](err); !ok || !refused.client {
+		if rejected, ok := errors.AsType[*rejectedError](err); !ok || !rejected.client {
 			return err
 		}
 	}
@@ -181,7 +189,8 @@ func (c *Client) exchange(ctx context.Context, st *state, code, redirect, verifi
 
 // listen listens where the client was registered for, if it can.
 func (c *Client) listen(st *state) (net.Listener, string, error) {
-	if u, err := url.Parse(st.Client.RedirectURI); err == nil && u.Host != "" && c.Defect != PortChanged {
+	if u, err := url.Parse(st.Client.RedirectURI); err == nil && u.Host != "" &&
+		c.Defect != PortChanged {
 		listener, err := net.Listen("tcp", u.Host)
 		if err == nil || c.Defect == PortInsisted {
 			return listener, st.Client.RedirectURI, err
@@ -217,17 +226,18 @@ func (c *Client) unknown(ctx context.Context, address string) bool {
 	return false
 }
 
-// await waits for the answer to the request with this state.
-func (c *Client) await(ctx context.Context, listener net.Listener, state string) (url.Values, error) {
-	answers := make(chan url.Values, 1)
+// await waits for the authorization response with this state.
+func (c *Client) await(ctx context.Context, listener net.Listener,
+	state string) (url.Values, error) {
+	responses := make(chan url.Values, 1)
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		query := r.URL.Query()
 		if r.URL.Path != "/callback" || query.Get("state") != state && c.Defect != StateUnchecked {
-			http.Error(w, "this is not the answer", http.StatusBadRequest)
+			http.Error(w, "this is not the awaited response", http.StatusBadRequest)
 			return
 		}
 		select {
-		case answers <- query:
+		case responses <- query:
 		default:
 		}
 		fmt.Fprintln(w, "done")
@@ -235,8 +245,8 @@ func (c *Client) await(ctx context.Context, listener net.Listener, state string)
 	go server.Serve(listener)
 	defer server.Close()
 	select {
-	case answer := <-answers:
-		return answer, nil
+	case params := <-responses:
+		return params, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -245,8 +255,9 @@ func (c *Client) await(ctx context.Context, listener net.Listener, state string)
 // errAddressRejected reports that the server registers no client with this redirect URI.
 var errAddressRejected = errors.New("the redirect URI is rejected")
 
-// register registers the client (RFC 7591) as the response says.
-func (c *Client) register(ctx context.Context, st *state, sm *serverMetadata, redirect string) error {
+// register registers the client (RFC 7591) and keeps what the response contains.
+func (c *Client) register(ctx context.Context, st *state, sm *serverMetadata,
+	redirect string) error {
 	if sm.Registration == "" {
 		return errors.New("the authorization server has no registration endpoint")
 	}
@@ -261,7 +272,8 @@ func (c *Client) register(ctx context.Context, st *state, sm *serverMetadata, re
 	if err != nil {
 		return err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, sm.Registration, bytes.NewReader(raw))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, sm.Registration,
+		bytes.NewReader(raw))
 	if err != nil {
 		return err
 	}
@@ -272,11 +284,13 @@ func (c *Client) register(ctx context.Context, st *state, sm *serverMetadata, re
 	}
 	defer response.Body.Close()
 	raw, err = read(response)
-	if response.StatusCode == http.StatusBadRequest && bytes.Contains(raw, []byte("invalid_redirect_uri")) {
+	if response.StatusCode == http.StatusBadRequest &&
+		bytes.Contains(raw, []byte("invalid_redirect_uri")) {
 		return errAddressRejected
 	}
 	var got registrationResponse
-	if err != nil || response.StatusCode/100 != 2 || json.Unmarshal(raw, &got) != nil || got.ID == "" {
+	if err != nil || response.StatusCode/100 != 2 || json.Unmarshal(raw, &got) != nil ||
+		got.ID == "" {
 		return fmt.Errorf("the client is not registered: status %d", response.StatusCode)
 	}
 	st.Client = got.client(sm, redirect)

@@ -18,7 +18,8 @@ func (s slashes) RoundTrip(r *http.Request) (*http.Response, error) {
 		return response, err
 	}
 	to, err := r.URL.Parse(response.Header.Get("Location"))
-	if err != nil || to.Scheme != r.URL.Scheme || to.Host != r.URL.Host || to.Path != r.URL.Path+"/" || strings.HasSuffix(r.URL.Path, "/") {
+	if err != nil || to.Scheme != r.URL.Scheme || to.Host != r.URL.Host ||
+		to.Path != r.URL.Path+"/" || strings.HasSuffix(r.URL.Path, "/") {
 		return response, nil
 	}
 	response.Body.Close()

@@ -18,8 +18,8 @@ type state struct {
 	Client        registration
 	Resource      string
 	OmitResource  bool
-	NoOffline     bool // offline_access was refused
-	Localhost     bool // 127.0.0.1 was refused in a redirect URI
+	NoOffline     bool // offline_access was rejected
+	Localhost     bool // 127.0.0.1 was rejected in a redirect URI
 	Requested     string
 	Granted       string
 	RefreshScope  bool // a refresh has to name the scope
@@ -32,7 +32,7 @@ type state struct {
 // registration is a client as it was registered.
 type registration struct {
 	ID, Secret, Method string
-	Guess              bool // nobody has said that this is the method
+	Guess              bool // the response does not confirm the method
 	FormID             bool // the id has to be in the form, beside Basic
 	RedirectURI        string
 	Ends               int64 // of the secret, in seconds since 1970; 0 is never

@@ -11,12 +11,12 @@ import (
 	"unicode"
 )
 
-// tokenAnswer is what a token request brings.
+// tokenResponse is a successful token response.
 type tokenResponse struct {
 	access, refresh, scope string
 }
 
-// refusedError is the token endpoint's no.
+// rejectedError is an error response of the token endpoint.
 type rejectedError struct {
 	code   string
 	client bool // it is about the client
@@ -24,26 +24,28 @@ type rejectedError struct {
 	scope  bool // a refresh has to name the scope
 }
 
-func (e *rejectedError) Error() string { return "the token endpoint refuses: " + e.code }
+func (e *rejectedError) Error() string { return "the token endpoint rejects the request: " + e.code }
 
-// transientError says nothing about grant and client.
+// transientError is a failure that is not about the grant or the client.
 type transientError struct {
 	why  string
-	lost bool // nobody knows what has been done
+	lost bool // the request may have been carried out
 }
 
-func (e *transientError) Error() string { return "the token endpoint cannot be asked: " + e.why }
+func (e *transientError) Error() string { return "the token endpoint does not respond: " + e.why }
 
 // token sends a token request, and again where a defect has it so.
-func (c *Client) token(ctx context.Context, st *state, method string, form map[string]string) (tokenResponse, error) {
-	answer, err := c.tokenOnce(ctx, st, method, form)
+func (c *Client) token(ctx context.Context, st *state, method string,
+	form map[string]string) (tokenResponse, error) {
+	token, err := c.tokenOnce(ctx, st, method, form)
 	if err != nil && c.Defect == RetriesAll {
 		return c.tokenOnce(ctx, st, method, form)
 	}
-	return answer, err
+	return token, err
 }
 
-func (c *Client) tokenOnce(ctx context.Context, st *state, method string, form map[string]string) (tokenResponse, error) {
+func (c *Client) tokenOnce(ctx context.Context, st *state, method string,
+	form map[string]string) (tokenResponse, error) {
 	values := make(url.Values)
 	for name, value := range form {
 		values.Set(name, value)
@@ -62,7 +64,8 @@ func (c *Client) tokenOnce(ctx context.Context, st *state, method string, form m
 	if method == "client_secret_post" || c.Defect == BothMethods && secret != "" {
 		values.Set("client_secret", secret)
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, st.TokenEndpoint, strings.NewReader(values.Encode()))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, st.TokenEndpoint,
+		strings.NewReader(values.Encode()))
 	if err != nil {
 		return tokenResponse{}, err
 	}
@@ -104,7 +107,8 @@ func (c *Client) parseToken(response *http.Response, raw []byte) (tokenResponse,
 		return tokenResponse{text("access_token"), text("refresh_token"), text("scope")}, nil
 	case status == http.StatusUnauthorized && len(raw) == 0:
 		return tokenResponse{}, &rejectedError{code: "no code", client: true, silent: true}
-	case status == http.StatusUnauthorized || status == http.StatusUnprocessableEntity && document != nil:
+	case status == http.StatusUnauthorized || status == http.StatusUnprocessableEntity &&
+		document != nil:
 		return tokenResponse{}, rejection("no code", raw, true)
 	}
 	return tokenResponse{}, &transientError{fmt.Sprintf("status %d", status), false}
@@ -117,7 +121,8 @@ func parseDocument(response *http.Response, raw []byte) map[string]any {
 		return document
 	}
 	form, err := url.ParseQuery(string(raw))
-	if err != nil || !strings.HasPrefix(response.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+	if err != nil ||
+		!strings.HasPrefix(response.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
 		return nil
 	}
 	document = make(map[string]any)
