@@ -1,10 +1,10 @@
 package handstamp
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
 )
@@ -150,11 +150,11 @@ func (f authForm) learn(c *record.Client) {
 // authenticates: it says so, or it names nothing at all, or it is a page or a text
 // of the framework in front of the endpoint.
 func mayBlameClient(err error) bool {
-	if rejected, ok := errors.AsType[*oauth.Error](err); ok {
+	if rejected, ok := errtype.As[*oauth.Error](err); ok {
 		class := rejected.Class()
 		return class == oauth.ClassClient || class == oauth.ClassOther || class == oauth.ClassGrant && rejected.Ambiguous()
 	}
-	passing, ok := errors.AsType[*oauth.TransientError](err)
+	passing, ok := errtype.As[*oauth.TransientError](err)
 	return ok && oauth.IsRejectionStatus(passing.Status)
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/handstamp/handstamp/internal/browser"
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/loopback"
 	"github.com/handstamp/handstamp/internal/oauth"
 )
@@ -55,7 +56,7 @@ func (cb *callbackReceiver) open(ctx context.Context) error {
 		return nil
 	}
 	e := &Error{Kind: ErrInvalidConfig, Server: cb.serverURL, Message: "the callback cannot be received", Err: err}
-	if _, taken := errors.AsType[*loopback.PortTakenError](err); taken {
+	if _, taken := errtype.As[*loopback.PortTakenError](err); taken {
 		e.Hint = "end the program that uses the port, or choose another callback port"
 	}
 	return e
@@ -296,7 +297,7 @@ func (cb *callbackReceiver) paste(ctx context.Context, r AuthorizationRequest, c
 			}
 			err = errors.New("that URL belongs to another sign-in")
 		}
-		if unbound, ok := errors.AsType[*loopback.UnboundError](rejection); ok {
+		if unbound, ok := errtype.As[*loopback.UnboundError](rejection); ok {
 			err = errors.New("that URL reports the error " + unbound.Code + ", but has no state")
 		}
 		cb.notice("%v; paste the whole address that the browser shows after you have signed in", err)

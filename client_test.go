@@ -2,7 +2,6 @@ package handstamp_test
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"net/url"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 )
@@ -24,7 +24,7 @@ func TestClosedClient(t *testing.T) {
 	}
 	err := w.Call(c)
 	testenv.WantKind(t, err, handstamp.ErrInvalidConfig)
-	if e, ok := errors.AsType[*handstamp.Error](err); !ok || e.Error() != "the client is closed" {
+	if e, ok := errtype.As[*handstamp.Error](err); !ok || e.Error() != "the client is closed" {
 		t.Errorf("error %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
 )
@@ -153,10 +154,10 @@ func (m *mcpServer) probe(ctx context.Context, method, body string, token *cache
 		m.noteMoved(resp.Request)
 		return resp, nil
 	}
-	if rejected, ok := errors.AsType[*Error](err); ok {
+	if rejected, ok := errtype.As[*Error](err); ok {
 		return nil, rejected
 	}
-	if outer, ok := errors.AsType[*url.Error](err); ok {
+	if outer, ok := errtype.As[*url.Error](err); ok {
 		err = outer.Err // the outer one repeats the URL
 	}
 	return nil, &Error{Kind: ErrServerUnreachable, Server: m.serverURL, Message: "the MCP server cannot be reached", Err: err}

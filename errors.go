@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
@@ -133,7 +134,7 @@ func (e *Error) Is(target error) bool {
 
 // Timeout reports whether the cause was a timeout, as the errors of package net do.
 func (e *Error) Timeout() bool {
-	t, ok := errors.AsType[interface {
+	t, ok := errtype.As[interface {
 		error
 		Timeout() bool
 	}](e.Err)

@@ -1,6 +1,6 @@
 module github.com/handstamp/handstamp
 
-go 1.26.0
+go 1.25.0
 
 require (
 	github.com/gofrs/flock v0.13.0

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/secret"
 )
@@ -149,7 +150,7 @@ func describeError(err error) *helperError {
 	if err == nil {
 		return nil
 	}
-	e, ok := errors.AsType[*Error](err)
+	e, ok := errtype.As[*Error](err)
 	if !ok {
 		return &helperError{Message: err.Error()}
 	}

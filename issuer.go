@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
 )
@@ -105,7 +106,7 @@ func (d *discovery) statedServer(ctx context.Context) (*oauth.ServerMetadata, er
 // adviseIssuer adds to the error of a callback what to do where only endpoints describe the
 // authorization server: its issuer is a guess then, which the callback may contradict.
 func (l *loginFlow) adviseIssuer(err error) error {
-	e, ok := errors.AsType[*Error](err)
+	e, ok := errtype.As[*Error](err)
 	if ok && e.Kind == ErrProtocol && e.Hint == "" && l.plan.server.Form == oauth.FormConfigured &&
 		l.config.AuthorizationServer.Issuer == "" && l.config.configuredIssuer() == "" {
 		e.Hint = "if the response comes from the right place, describe the authorization server with its issuer, too"

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
@@ -435,7 +436,7 @@ func TestAuthorizationServerDescribedByTheUser(t *testing.T) {
 			}
 			err := w.Login(session())
 			testenv.WantKind(t, err, handstamp.ErrProtocol)
-			e, ok := errors.AsType[*handstamp.Error](err)
+			e, ok := errtype.As[*handstamp.Error](err)
 			if !ok || e.Setting != "AuthorizationServer" || !strings.Contains(e.Hint, "AuthorizationServer") {
 				t.Errorf("the error does not name the way through: %v", err)
 			}
@@ -504,7 +505,7 @@ func TestDescribedEndpointsWithAnotherIssuer(t *testing.T) {
 	c.AuthorizationServer = &described
 	err := w.Login(c)
 	testenv.WantKind(t, err, handstamp.ErrProtocol)
-	if e, ok := errors.AsType[*handstamp.Error](err); !ok || !strings.Contains(e.Hint, "with its issuer") || !strings.Contains(err.Error(), w.Lab.Issuer()) {
+	if e, ok := errtype.As[*handstamp.Error](err); !ok || !strings.Contains(e.Hint, "with its issuer") || !strings.Contains(err.Error(), w.Lab.Issuer()) {
 		t.Errorf("error %v", err)
 	}
 	described.Issuer = w.Lab.Issuer()

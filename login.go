@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/awake"
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/secret"
@@ -172,7 +173,7 @@ func suppressesRelogin(err error) bool {
 	if errors.Is(err, ErrDenied) || errors.Is(err, ErrTimeout) {
 		return true
 	}
-	e, ok := errors.AsType[*Error](err)
+	e, ok := errtype.As[*Error](err)
 	return ok && ((e.Kind == ErrProtocol || e.Kind == ErrStore) && e.opened || e.Kind == ErrLoginRequired && e.atCeiling())
 }
 
@@ -283,7 +284,7 @@ func endsForAll(kind error) bool {
 // that was canceled is theirs to begin anew.
 func (l *logins) recordFailure(ctx context.Context, rec *record.Record, err error) {
 	var failure *record.LoginFailure
-	if e, ok := errors.AsType[*Error](err); ok && endsForAll(e.Kind) {
+	if e, ok := errtype.As[*Error](err); ok && endsForAll(e.Kind) {
 		failure = &record.LoginFailure{At: time.Now().UTC(), Kind: kindName(e.Kind), Message: e.Message, Code: e.Code}
 	}
 	if failure == nil && rec.PendingLogin == nil {

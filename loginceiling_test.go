@@ -2,7 +2,6 @@ package handstamp_test
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 )
@@ -47,7 +47,7 @@ func TestAutomaticLoginsHaveACeiling(t *testing.T) {
 	}
 	w.WantTabs(3)
 	testenv.WantKind(t, last, handstamp.ErrLoginRequired)
-	e, ok := errors.AsType[*handstamp.Error](last)
+	e, ok := errtype.As[*handstamp.Error](last)
 	if wait := time.Until(e.RetryAt); !ok || wait < 9*time.Minute || wait > 10*time.Minute || !strings.Contains(last.Error(), "sign in to ") {
 		t.Errorf("error %v", last)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/browser"
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
 )
@@ -115,7 +116,7 @@ func (l *loginFlow) run(ctx context.Context) (*record.Record, error) {
 		err = &Error{Kind: ErrProtocol, Server: l.serverURL, Message: "the authorization server rejects each login for another reason"}
 	}
 	l.callback.finish("", err)
-	if e, ok := errors.AsType[*Error](err); ok {
+	if e, ok := errtype.As[*Error](err); ok {
 		e.opened = l.browserOpened || l.clients.justRegistered
 		e.follows(l.firstErr)
 	}
@@ -280,7 +281,7 @@ func (l *loginFlow) exchangeCode(ctx context.Context, code oauth.Secret, pkce oa
 		t.learnForm(l.clients.client)
 		return l.storeGrant(ctx, token, at)
 	}
-	if rejected, ok := errors.AsType[*oauth.Error](err); ok {
+	if rejected, ok := errtype.As[*oauth.Error](err); ok {
 		return l.onCodeRejected(ctx, t, rejected)
 	}
 	return l.errs.from(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/handstamp/handstamp/internal/awake"
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/secret"
@@ -214,7 +215,7 @@ func (r *revoker) revoke(ctx context.Context, rec *record.Record, token secret.S
 // there; they get it when they say so.
 func (r *revoker) revokeAs(ctx context.Context, endpoint string, as oauth.ClientCredentials, token secret.String, hint string) error {
 	err := r.fetcher.Revoke(ctx, endpoint, as, token, hint)
-	if rejected, ok := errors.AsType[*oauth.Error](err); ok && rejected.WantsClientSecret() && as.Method != oauth.MethodPost {
+	if rejected, ok := errtype.As[*oauth.Error](err); ok && rejected.WantsClientSecret() && as.Method != oauth.MethodPost {
 		as.EmptySecret = true
 		err = r.fetcher.Revoke(ctx, endpoint, as, token, hint)
 	}

@@ -2,12 +2,12 @@ package handstamp
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync/atomic"
 
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/oauth"
 )
 
@@ -86,7 +86,7 @@ func (m *mcpServer) unreachableError(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	if _, known := errors.AsType[*Error](err); known {
+	if _, known := errtype.As[*Error](err); known {
 		return err
 	}
 	return &Error{Kind: ErrServerUnreachable, Server: m.serverURL, Err: err,

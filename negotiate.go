@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
 )
@@ -168,8 +169,8 @@ func (l *loginClients) requestRegistration(ctx context.Context, t registrationTe
 // registrationWait returns how long to wait before the same registration is requested
 // again, if err is a reason to: 429 and 503.
 func registrationWait(err error, try int) (wait time.Duration, patient bool) {
-	failed, isFailed := errors.AsType[*oauth.TransientError](err)
-	rejected, isRejected := errors.AsType[*oauth.Error](err)
+	failed, isFailed := errtype.As[*oauth.TransientError](err)
+	rejected, isRejected := errtype.As[*oauth.Error](err)
 	return cmp.Or(retryAfter(err), backoff(try)),
 		isFailed && unprocessed(failed.Status) || isRejected && unprocessed(rejected.Status)
 }

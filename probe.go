@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/oauth"
 )
 
@@ -109,7 +110,7 @@ func (m *mcpServer) closerReply(ctx context.Context, r *serverReply) *serverRepl
 // user's URL is not that of an MCP server. The resource metadata (nil: none) and
 // the error of its discovery are what is known beside the reply.
 func (d *discovery) checkTarget(ctx context.Context, r *serverReply, rm *oauth.ResourceMetadata, rmErr error) error {
-	broken, _ := errors.AsType[*oauth.ProtocolError](rmErr)
+	broken, _ := errtype.As[*oauth.ProtocolError](rmErr)
 	switch {
 	case d.config.Registration != nil && d.config.Registration.Issuer != "":
 		return nil // the user knows this server

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 )
@@ -223,7 +224,7 @@ func TestPrivateAddressErrorNamesTheSetting(t *testing.T) {
 	} {
 		p.change(nil, map[string]any{"authorization_endpoint": "https://" + host + "/authorize"})
 		_, err := p.login(t, new(int))
-		e, ok := errors.AsType[*handstamp.Error](err)
+		e, ok := errtype.As[*handstamp.Error](err)
 		if !ok || e.Setting != setting || !strings.Contains(e.Error(), "authorization_endpoint") || !strings.Contains(e.Error(), host) ||
 			strings.Contains(e.Hint, "InsecureAllowPrivateAddresses") != (setting != "") {
 			t.Errorf("%s: %v", host, err)

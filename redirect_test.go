@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 )
@@ -306,7 +307,7 @@ func TestRedirectToHTTPBehindAProxy(t *testing.T) {
 	for path, want := range map[string]string{"/mcp/": "try " + m.URL + "/mcp/", "/a-token": "if the server has moved, use its new URL"} {
 		m.set(307, strings.Replace(m.URL, "https", "http", 1)+path)
 		_, err := c.HTTPClient(m.URL+"/mcp").Post(m.URL+"/mcp", "application/json", strings.NewReader("{}"))
-		if e, ok := errors.AsType[*handstamp.Error](err); !ok || e.Hint != want {
+		if e, ok := errtype.As[*handstamp.Error](err); !ok || e.Hint != want {
 			t.Errorf("%s: %v", path, err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/awake"
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/secret"
@@ -174,7 +175,7 @@ func (r *refreshAttempt) send(ctx context.Context, rec *record.Record, client *r
 		if token != nil {
 			return r.onToken(ctx, rec, token, at, err)
 		}
-		rejected, ok := errors.AsType[*oauth.Error](err)
+		rejected, ok := errtype.As[*oauth.Error](err)
 		if !ok || rejected.Class() == oauth.ClassTransient {
 			return r.onTransientError(ctx, rec, r.request.wait, err)
 		}

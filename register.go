@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
 )
@@ -243,8 +244,8 @@ func (l *loginClients) register(ctx context.Context) error {
 // leaves a client at the server; one that names the time to come again has it until then.
 func (l *loginClients) onFailedRegistration(ctx context.Context, requests int, cause error) error {
 	err := l.errs.from(cause)
-	e, known := errors.AsType[*Error](err)
-	_, broken := errors.AsType[*oauth.ProtocolError](cause)
+	e, known := errtype.As[*Error](err)
+	_, broken := errtype.As[*oauth.ProtocolError](cause)
 	switch {
 	case known && broken && e.Setting == "":
 		return l.noteRejection(ctx, nil, l.plan.server.RegistrationEndpoint, requests, e)
@@ -346,7 +347,7 @@ func (l *loginClients) probeAuthMethod(ctx context.Context) error {
 	}}
 	_, _, err := t.run(ctx)
 	l.requests += t.sent
-	rejected, ok := errors.AsType[*oauth.Error](err)
+	rejected, ok := errtype.As[*oauth.Error](err)
 	switch {
 	case ok && rejected.Class() == oauth.ClassGrant:
 		if t.sent > 1 {

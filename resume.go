@@ -2,12 +2,12 @@ package handstamp
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/record"
 )
 
@@ -74,7 +74,7 @@ func (s *session) proveFor(ctx context.Context, rec *record.Record, t *cachedTok
 // or not now. It returns nil where the authorization server responded and did not
 // refresh: that user then signs in, whatever the response means.
 func keepsLogin(ctx context.Context, err error) error {
-	e, ok := errors.AsType[*Error](err)
+	e, ok := errtype.As[*Error](err)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()

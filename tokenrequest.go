@@ -3,12 +3,12 @@ package handstamp
 import (
 	"cmp"
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"slices"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
 )
@@ -91,7 +91,7 @@ func (t *tokenRequest) run(ctx context.Context) (*oauth.TokenResponse, time.Time
 		case t.repeatsLost(err), t.adjust(ctx, err):
 			continue
 		}
-		if rejected, ok := errors.AsType[*oauth.Error](err); ok && rejected.Class() != oauth.ClassTransient {
+		if rejected, ok := errtype.As[*oauth.Error](err); ok && rejected.Class() != oauth.ClassTransient {
 			return nil, at, err
 		}
 		again := t.noteFailure(err, try)
@@ -134,7 +134,7 @@ func (t *tokenRequest) repeatsPartial(token *oauth.TokenResponse, at time.Time) 
 // the server did not see the grant, this succeeds; if it did and accepts a repetition, too;
 // otherwise nothing is lost that was not lost already, for no process holds the new tokens.
 func (t *tokenRequest) repeatsLost(err error) bool {
-	lost, ok := errors.AsType[*oauth.SendError](err)
+	lost, ok := errtype.As[*oauth.SendError](err)
 	if t.repeat != sendUntilResponse || t.replayed || !ok || !lost.Sent {
 		return false
 	}
@@ -144,7 +144,7 @@ func (t *tokenRequest) repeatsLost(err error) bool {
 
 // adjust changes the request if the error is about something that can be changed.
 func (t *tokenRequest) adjust(ctx context.Context, err error) bool {
-	rejected, ok := errors.AsType[*oauth.Error](err)
+	rejected, ok := errtype.As[*oauth.Error](err)
 	if ok && t.final != nil && t.final(rejected) {
 		return false
 	}
@@ -184,7 +184,7 @@ func (t *tokenRequest) nextForm(err error) bool {
 		return false
 	}
 	i := 0
-	if rejected, ok := errors.AsType[*oauth.Error](err); ok && rejected.WantsClientSecret() {
+	if rejected, ok := errtype.As[*oauth.Error](err); ok && rejected.WantsClientSecret() {
 		// It looks for the secret in the form.
 		i = max(0, slices.IndexFunc(t.next, func(f authForm) bool { return f.method == oauth.MethodPost }))
 	}
@@ -195,7 +195,7 @@ func (t *tokenRequest) nextForm(err error) bool {
 // moved reads the server's metadata again, once, where the token endpoint responds that it is not
 // there, and reports whether the metadata names another one on the same origin.
 func (t *tokenRequest) moved(ctx context.Context, err error) bool {
-	failed, ok := errors.AsType[*oauth.TransientError](err)
+	failed, ok := errtype.As[*oauth.TransientError](err)
 	if t.metadata == nil || t.metadataRead || !ok {
 		return false
 	}
@@ -222,15 +222,15 @@ func (t *tokenRequest) moved(ctx context.Context, err error) bool {
 // same request may be sent again after t.wait.
 func (t *tokenRequest) noteFailure(err error, try int) (again bool) {
 	t.wait = cmp.Or(retryAfter(err), backoff(try))
-	failed, isFailed := errors.AsType[*oauth.TransientError](err)
-	lost, isLost := errors.AsType[*oauth.SendError](err)
+	failed, isFailed := errtype.As[*oauth.TransientError](err)
+	lost, isLost := errtype.As[*oauth.SendError](err)
 	t.inDoubt = t.inDoubt || isLost && lost.Sent || isFailed && outcomeUnknown(failed.Status)
 	switch t.repeat {
 	case sendUntilReceived:
-		_, blocked := errors.AsType[*oauth.BlockedError](err)
+		_, blocked := errtype.As[*oauth.BlockedError](err)
 		return !blocked && (isLost && !lost.Sent || isFailed && unprocessed(failed.Status))
 	case sendUntilResponse:
-		_, broken := errors.AsType[*oauth.ProtocolError](err)
+		_, broken := errtype.As[*oauth.ProtocolError](err)
 		return !broken
 	}
 	return false
@@ -257,10 +257,10 @@ func outcomeUnknown(status int) bool {
 // retryAfter returns how long the server that responded with an error wants to be left alone;
 // zero if it does not specify.
 func retryAfter(err error) time.Duration {
-	if failed, ok := errors.AsType[*oauth.TransientError](err); ok {
+	if failed, ok := errtype.As[*oauth.TransientError](err); ok {
 		return failed.RetryAfter
 	}
-	if rejected, ok := errors.AsType[*oauth.Error](err); ok {
+	if rejected, ok := errtype.As[*oauth.Error](err); ok {
 		return rejected.RetryAfter
 	}
 	return 0

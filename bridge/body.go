@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/sse"
 )
 
@@ -51,7 +52,7 @@ func (u *upstream) body(resp *http.Response) (b []byte, done func(), err error) 
 // brokeOff returns what an error means with which the reading of a response ended.
 func (u *upstream) brokeOff(err error) *Trouble {
 	u.Logger.Debug("the response broke off", "err", err)
-	if t, ok := errors.AsType[*Trouble](err); ok {
+	if t, ok := errtype.As[*Trouble](err); ok {
 		return t
 	}
 	return lost

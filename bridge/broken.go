@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 // broken returns what a failed exchange means.
@@ -35,30 +37,30 @@ func (u *upstream) unsent(err error) bool {
 	if u.Explain != nil && u.Explain(err) != nil {
 		return false // it is about something else than the server
 	}
-	op, ok := errors.AsType[*net.OpError](err)
+	op, ok := errtype.As[*net.OpError](err)
 	return ok && (op.Op == "dial" || op.Op == "proxyconnect")
 }
 
 // untrusted reports whether this machine and the server could not agree on a TLS
 // connection, so that nothing was done, and nothing will be on another try.
 func untrusted(err error) bool {
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+	if _, ok := errtype.As[*tls.CertificateVerificationError](err); ok {
 		return true
 	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+	if _, ok := errtype.As[tls.RecordHeaderError](err); ok {
 		return true
 	}
 	if errors.Is(err, http.ErrSchemeMismatch) {
 		return true
 	}
-	op, ok := errors.AsType[*net.OpError](err)
+	op, ok := errtype.As[*net.OpError](err)
 	return ok && op.Op == "remote error" // the server's alert: it wants a client certificate, or another one
 }
 
 // cause returns what went wrong, without the method and the URL that the
 // standard library puts before it.
 func cause(err error) string {
-	if e, ok := errors.AsType[*url.Error](err); ok {
+	if e, ok := errtype.As[*url.Error](err); ok {
 		err = e.Err
 	}
 	message := strings.TrimPrefix(err.Error(), "remote error: ")

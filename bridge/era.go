@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 // MCP has two eras: before 2026-07-28 a session begins with initialize, since
@@ -134,7 +136,7 @@ func (e *eras) learned(server era) {
 func (e *eras) connect(ctx context.Context) (*message, error) {
 	hello := e.initializeSent()
 	response, err := e.up.request(ctx, hello)
-	rejected, _ := errors.AsType[*rejection](err)
+	rejected, _ := errtype.As[*rejection](err)
 	switch {
 	case err == nil && response.error == nil:
 		e.established(response)
@@ -209,7 +211,7 @@ func (e *eras) handshake(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if rejected, ok := errors.AsType[*rejection](f.err); ok && rejected.body != nil {
+	if rejected, ok := errtype.As[*rejection](f.err); ok && rejected.body != nil {
 		return f.err // in the server's own words
 	}
 	if f.err != nil || f.response.error != nil {
@@ -260,7 +262,7 @@ func (e *eras) confirm(ctx context.Context) error {
 // native sends a modern request to a server that is modern, as far as is known.
 func (e *eras) native(c *call) error {
 	err := e.up.callModern(c)
-	rejected, ok := errors.AsType[*rejection](err)
+	rejected, ok := errtype.As[*rejection](err)
 	if !ok || e.serverEra() == modernEra || !rejected.fromOlderEra() {
 		return err
 	}
@@ -272,7 +274,7 @@ func (e *eras) native(c *call) error {
 // changed what has to be mirrored into headers ("Client Behavior").
 func (u *upstream) callModern(c *call) error {
 	err := u.call(c)
-	if rejected, ok := errors.AsType[*rejection](err); !ok || rejected.code() != codeMismatch || !c.is("tools/call") {
+	if rejected, ok := errtype.As[*rejection](err); !ok || rejected.code() != codeMismatch || !c.is("tools/call") {
 		return err
 	}
 	list := object("jsonrpc", "2.0", "id", u.nextID(), "method", "tools/list", "params", object("_meta", c.meta))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/bridge"
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/store/filestore"
 )
 
@@ -47,7 +48,7 @@ func ExampleRun() {
 			return err == nil && status.Usable()
 		},
 		Explain: func(err error) *bridge.Trouble {
-			e, ok := errors.AsType[*handstamp.Error](err)
+			e, ok := errtype.As[*handstamp.Error](err)
 			if !ok {
 				return nil // it is about the MCP server itself
 			}

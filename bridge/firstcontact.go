@@ -2,8 +2,9 @@ package bridge
 
 import (
 	"context"
-	"errors"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 // longestProbe bounds a server/discover, in which the user may have to sign in. The host
@@ -21,7 +22,7 @@ func (e *eras) introduce(ctx context.Context, raw []byte) (*message, error) {
 	ctx, cancel := context.WithTimeout(ctx, longestProbe)
 	defer cancel()
 	response, err := e.up.request(ctx, raw)
-	rejected, isRejection := errors.AsType[*rejection](err)
+	rejected, isRejection := errtype.As[*rejection](err)
 	switch {
 	case err == nil && response.result != nil:
 		e.learned(modernEra)

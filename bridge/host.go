@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 // userWait is how long a request waits for the user to sign in before the
@@ -98,7 +100,7 @@ func (b *bridge) serve(c *call) {
 	if err == nil || c.responded() || c.ctx.Err() != nil {
 		return
 	}
-	if rejected, ok := errors.AsType[*rejection](err); ok && rejected.body != nil && !c.batch {
+	if rejected, ok := errtype.As[*rejection](err); ok && rejected.body != nil && !c.batch {
 		b.respond(c, rejected.body) // whatever id it has, it came for this request
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/sse"
 )
 
@@ -120,7 +121,7 @@ func (w *sseWire) connect() error {
 	if err != nil || !timer.Stop() {
 		cancel()
 		resp.Body.Close()
-		if t, ok := errors.AsType[*Trouble](err); ok {
+		if t, ok := errtype.As[*Trouble](err); ok {
 			return t
 		}
 		return noEndpoint
@@ -245,10 +246,10 @@ func (u *upstream) fallBack(c *call, r *rejection) (done bool, err error) {
 		defer cancel()
 	}
 	err = u.legacy.open(ctx)
-	if t, ok := errors.AsType[*Trouble](err); ok && t.Reason == "endpoint" {
+	if t, ok := errtype.As[*Trouble](err); ok && t.Reason == "endpoint" {
 		return true, err
 	}
-	if rejected, ok := errors.AsType[*rejection](err); ok && rejected.status/100 == 4 {
+	if rejected, ok := errtype.As[*rejection](err); ok && rejected.status/100 == 4 {
 		u.legacy.mu.Lock()
 		u.legacy.rejected = time.Now()
 		u.legacy.mu.Unlock()

@@ -2,12 +2,13 @@ package bridge
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 // agreementWait is how long a server that does not send what it agrees to, as it
@@ -149,7 +150,7 @@ func (t *modernServer) listenOnce(ctx context.Context, l *listening, raw []byte)
 	c.quiet = true
 	defer c.cancel()
 	err = t.eras.up.call(c)
-	rejected, ok := errors.AsType[*rejection](err)
+	rejected, ok := errtype.As[*rejection](err)
 	if response := given.Load(); response != nil && response.error != nil {
 		code := errorCode(response)
 		ok = code == codeNoMethod || code == codeInvalidArgs // any other may not last

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/sse"
 )
 
@@ -153,7 +154,7 @@ func (u *upstream) follow(c *call, resp *http.Response) error {
 
 // resumable reports whether a stream that ended with an error can be taken up again.
 func resumable(err error) bool {
-	_, final := errors.AsType[*Trouble](err)
+	_, final := errtype.As[*Trouble](err)
 	return !final && !errors.Is(err, errEndpoint)
 }
 

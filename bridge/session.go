@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 // A session is what servers before 2026-07-28 may tie requests to
@@ -140,7 +142,7 @@ func (u *upstream) replacing() bool {
 // permanent reports whether a replacement that ended with an error, or with none, would
 // end so again: not if the server could not be reached, or not now.
 func permanent(err error) bool {
-	t, ok := errors.AsType[*Trouble](err)
+	t, ok := errtype.As[*Trouble](err)
 	return err == nil || errors.Is(err, errOver) || ok && !t.Retry && t != lost
 }
 
@@ -203,7 +205,7 @@ func (u *upstream) reintroduce(ctx context.Context, hello []byte) (*message, err
 
 // temporary reports whether an error is what clients see while a server is restarted.
 func temporary(err error) bool {
-	if rejected, ok := errors.AsType[*rejection](err); ok {
+	if rejected, ok := errtype.As[*rejection](err); ok {
 		return rejected.status == http.StatusBadGateway || rejected.status == http.StatusServiceUnavailable ||
 			rejected.status == http.StatusGatewayTimeout
 	}
@@ -224,7 +226,7 @@ func (u *upstream) initialized(ctx context.Context, m *message) error {
 		_, err := u.send(&call{message: m, ctx: ctx, plain: true})
 		return err
 	})
-	if rejected, ok := errors.AsType[*rejection](err); ok && rejected.sessionSign(&call{message: m}) == sessionOver {
+	if rejected, ok := errtype.As[*rejection](err); ok && rejected.sessionSign(&call{message: m}) == sessionOver {
 		return errOver
 	}
 	u.listen(ctx)

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 // A server that has forgotten a session has to respond with 404 ("Session
@@ -84,7 +86,7 @@ func sameID(a, b []byte) bool {
 
 // rejects reports whether an error is a rejection.
 func rejects(err error) bool {
-	_, ok := errors.AsType[*rejection](err)
+	_, ok := errtype.As[*rejection](err)
 	return ok
 }
 
@@ -104,7 +106,7 @@ func (u *upstream) withReplacement(c *call, try func() (round int, err error)) e
 		return err
 	}
 	round, err := try()
-	rejected, ok := errors.AsType[*rejection](err)
+	rejected, ok := errtype.As[*rejection](err)
 	if !ok || !u.forgotten(c, round, rejected) {
 		return err
 	}
@@ -202,7 +204,7 @@ func (u *upstream) pingRejected(round int, s shape) bool {
 	defer c.cancel()
 	c.plain, c.hasty = true, true
 	at, err := u.attempt(c)
-	rejected, ok := errors.AsType[*rejection](err)
+	rejected, ok := errtype.As[*rejection](err)
 	switch {
 	case at != round:
 		return true // it was replaced meanwhile
@@ -255,7 +257,7 @@ func (u *upstream) replacedFor(s shape, method string) {
 // helped notes what came of a request that was sent again on a new session. Unless that
 // was rejected like a session that has ended, the next loss of a session is another one.
 func (u *upstream) helped(c *call, s shape, err error) {
-	if rejected, ok := errors.AsType[*rejection](err); ok && rejected.sessionSign(c) != sessionUnknown {
+	if rejected, ok := errtype.As[*rejection](err); ok && rejected.sessionSign(c) != sessionUnknown {
 		return
 	}
 	u.mu.Lock()

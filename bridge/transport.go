@@ -1,12 +1,12 @@
 package bridge
 
 import (
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/handstamp/handstamp/internal/alive"
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 // NewTransport returns a transport for the MCP server of a bridge, with the settings of
@@ -55,7 +55,7 @@ func (t *wireTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp, err := t.follow(req)
 	if err != nil {
-		if e, ok := errors.AsType[*url.Error](err); ok {
+		if e, ok := errtype.As[*url.Error](err); ok {
 			err = e.Err // the caller's client adds another
 		}
 		return nil, err

@@ -1,8 +1,9 @@
 package bridge
 
 import (
-	"errors"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 // Trouble is why a request has no response from the server, as the host gets it:
@@ -108,7 +109,7 @@ func rejectedBy(what string, response *message) *Trouble {
 
 // explain returns what an error means to the host.
 func (b *bridge) explain(err error) *Trouble {
-	if t, ok := errors.AsType[*Trouble](err); ok {
+	if t, ok := errtype.As[*Trouble](err); ok {
 		return t
 	}
 	if b.Explain != nil {

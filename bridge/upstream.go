@@ -3,7 +3,6 @@ package bridge
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"maps"
 	"net/http"
@@ -12,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/retryafter"
 )
 
@@ -81,7 +81,7 @@ type upstream struct {
 // handle.
 func (u *upstream) call(c *call) error {
 	err := u.withReplacement(c, func() (int, error) { return u.attempt(c) })
-	rejected, ok := errors.AsType[*rejection](err)
+	rejected, ok := errtype.As[*rejection](err)
 	if ok && c.is("initialize") && u.wire == WireAuto && !u.speaksSSE() && rejected.maybeSSE() {
 		if done, err := u.fallBack(c, rejected); done {
 			return err
@@ -209,7 +209,7 @@ func (u *upstream) requestBy(ctx context.Context, raw []byte, send func(*call) e
 	if err = send(c); c.responded() {
 		err = nil // whatever became of the POST
 	}
-	if rejected, ok := errors.AsType[*rejection](err); ok && rejected.body != nil {
+	if rejected, ok := errtype.As[*rejection](err); ok && rejected.body != nil {
 		return rejected.body, err
 	}
 	if err == nil && response.Load() == nil {
@@ -227,7 +227,7 @@ func (u *upstream) notify(ctx context.Context, m *message) error {
 	}
 	c := &call{message: m, ctx: ctx}
 	round, err := u.send(c)
-	rejected, ok := errors.AsType[*rejection](err)
+	rejected, ok := errtype.As[*rejection](err)
 	if !ok || !u.forgotten(c, round, rejected) {
 		return err
 	}

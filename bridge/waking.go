@@ -2,9 +2,10 @@ package bridge
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 const (
@@ -112,7 +113,7 @@ func (e *eras) connectPatiently(ctx context.Context) (*message, error) {
 // starting, restarting, or out of reach for a while. Nothing is lost by another
 // initialize then.
 func unreachableYet(err error) bool {
-	if rejected, ok := errors.AsType[*rejection](err); ok {
+	if rejected, ok := errtype.As[*rejection](err); ok {
 		switch status := rejected.status; {
 		case rejected.body != nil && rejected.body.id != nil: // it is there, and that is its response
 			return false
@@ -122,6 +123,6 @@ func unreachableYet(err error) bool {
 			return later(status) || status/100 == 5
 		}
 	}
-	t, ok := errors.AsType[*Trouble](err)
+	t, ok := errtype.As[*Trouble](err)
 	return ok && (t.Retry || t.Reason == lost.Reason)
 }

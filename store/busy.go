@@ -1,9 +1,10 @@
 package store
 
 import (
-	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 // BusyError reports that a wait for a lock ended before the lock was free. It wraps the
@@ -64,6 +65,6 @@ func (e *BusyError) Unwrap() error { return e.Err }
 
 // Busy returns the BusyError in err's tree, or nil.
 func Busy(err error) *BusyError {
-	busy, _ := errors.AsType[*BusyError](err)
+	busy, _ := errtype.As[*BusyError](err)
 	return busy
 }

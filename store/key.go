@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 // DefaultProfile is the profile of a Key that names none.
@@ -31,7 +33,7 @@ type Key struct {
 func NewKey(serverURL, profile string) (Key, error) {
 	u, err := url.Parse(serverURL)
 	if err != nil {
-		if e, ok := errors.AsType[*url.Error](err); ok {
+		if e, ok := errtype.As[*url.Error](err); ok {
 			err = e.Err // without the URL, which may hold a password
 		}
 		return Key{}, fmt.Errorf("store: malformed server URL: %w", err)

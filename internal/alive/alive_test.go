@@ -2,7 +2,6 @@ package alive
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -11,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 // server counts its connections. A request for /stream is responded to with a stream, one for
@@ -201,7 +202,7 @@ func TestDeadConnectionHasATimeoutAsItsError(t *testing.T) {
 	c.dead.Store(true)
 	c.Close()
 	_, err = c.Read(make([]byte, 1))
-	if op, ok := errors.AsType[*net.OpError](err); !ok || !op.Timeout() {
+	if op, ok := errtype.As[*net.OpError](err); !ok || !op.Timeout() {
 		t.Errorf("got %v, want a timeout", err)
 	}
 }

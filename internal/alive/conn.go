@@ -1,11 +1,12 @@
 package alive
 
 import (
-	"errors"
 	"net"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 // conn is a TCP connection that is closed when the other end does not respond any more. While nothing is sent, the
@@ -55,7 +56,7 @@ func (c *conn) wrapError(err error) error {
 	if c.dead.Load() {
 		return &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: syscall.ETIMEDOUT}
 	}
-	if _, ok := errors.AsType[syscall.Errno](err); ok { // neither an end nor a close
+	if _, ok := errtype.As[syscall.Errno](err); ok { // neither an end nor a close
 		c.broken()
 	}
 	return err

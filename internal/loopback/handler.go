@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 // maxHeld is how many tabs may wait for [Listener.Finish]. The second and later ones have loaded
@@ -56,7 +58,7 @@ func (l *Listener) callback(w http.ResponseWriter, r *http.Request) {
 	switch result {
 	case notAwaited:
 		v := notAwaitedView
-		if unbound, ok := errors.AsType[*UnboundError](err); ok {
+		if unbound, ok := errtype.As[*UnboundError](err); ok {
 			v = unbound.view()
 		}
 		write(w, http.StatusBadRequest, v)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/lazyregexp"
 )
 
@@ -181,7 +182,7 @@ func (r *reader) problem(name string, err error) {
 
 // reason returns why a file cannot be read, without its path.
 func reason(err error) string {
-	if e, ok := errors.AsType[*fs.PathError](err); ok {
+	if e, ok := errtype.As[*fs.PathError](err); ok {
 		return fmt.Sprintf("it cannot be read: %v", e.Err)
 	}
 	return err.Error()

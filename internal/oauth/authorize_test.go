@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 func TestPKCEAndState(t *testing.T) {
@@ -213,7 +215,7 @@ func FuzzParseCallback(f *testing.F) {
 		if params.Get("state") != "st" {
 			t.Fatalf("a wrong state was believed: %v", err)
 		}
-		if _, refused := errors.AsType[*Error](err); err == nil || refused {
+		if _, refused := errtype.As[*Error](err); err == nil || refused {
 			if iss, there := params["iss"]; promised && !there || there && iss[0] != "https://as.example" {
 				t.Fatalf("a wrong issuer was believed: %v", err)
 			}

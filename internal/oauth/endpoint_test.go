@@ -1,11 +1,12 @@
 package oauth
 
 import (
-	"errors"
 	"fmt"
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 // badSchemes are what a hostile server may put where a URL belongs.
@@ -48,7 +49,7 @@ func TestCheckEndpoint(t *testing.T) {
 		bad = append(bad, "https://example.com/a"+string([]byte{byte(c)})+"b")
 	}
 	for _, u := range bad {
-		if err, ok := errors.AsType[*ProtocolError](CheckEndpoint(u)); !ok {
+		if err, ok := errtype.As[*ProtocolError](CheckEndpoint(u)); !ok {
 			t.Errorf("CheckEndpoint(%q) = %v, want a *ProtocolError", u, err)
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 func TestRequestHeaders(t *testing.T) {
@@ -204,7 +206,7 @@ func TestCancel(t *testing.T) {
 		<-r.Context().Done()
 	})
 	_, err := fetcher(t).ServerMetadata(ctx, s.URL)
-	if _, ok := errors.AsType[*TransientError](err); !ok || !errors.Is(err, context.Canceled) {
+	if _, ok := errtype.As[*TransientError](err); !ok || !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want a *TransientError with context.Canceled in it", err)
 	}
 }
@@ -260,7 +262,7 @@ func TestNoRedirectWithCredentials(t *testing.T) {
 					if !errors.Is(err, ErrNoMetadata) {
 						t.Errorf("error %v, want ErrAbsent", err)
 					}
-				} else if te, ok := errors.AsType[*TransientError](err); !ok || te.Status != status {
+				} else if te, ok := errtype.As[*TransientError](err); !ok || te.Status != status {
 					t.Errorf("error %v, want a *TransientError with status %d", err, status)
 				}
 			})

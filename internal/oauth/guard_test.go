@@ -1,7 +1,6 @@
 package oauth
 
 import (
-	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -9,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 func TestIsPublic(t *testing.T) {
@@ -72,7 +73,7 @@ func TestGuardRefusesLoopback(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = f.roundTrip(f.HTTP, req, maxDocument)
-		if blocked, ok := errors.AsType[*BlockedError](err); !ok || blocked.Host == "" || !strings.Contains(blocked.Error(), "not a public address") {
+		if blocked, ok := errtype.As[*BlockedError](err); !ok || blocked.Host == "" || !strings.Contains(blocked.Error(), "not a public address") {
 			t.Errorf("%s: error %v, want a *BlockedError", target, err)
 		}
 	}
@@ -128,7 +129,7 @@ func TestGuardProxy(t *testing.T) {
 	for _, target := range []string{
 		"http://169.254.169.254/meta", "http://10.0.0.1/x", "http://localhost/x", "http://2130706433/x", "http://[fd00::1]/x", "https://127.0.0.1/x",
 	} {
-		if _, ok := errors.AsType[*BlockedError](get(target)); !ok {
+		if _, ok := errtype.As[*BlockedError](get(target)); !ok {
 			t.Errorf("%s was not refused", target)
 		}
 	}

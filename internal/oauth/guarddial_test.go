@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"sync/atomic"
 	"testing"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 // nameServer is a DNS server on loopback that has one address for every name.
@@ -108,7 +110,7 @@ func TestCallersDialContext(t *testing.T) {
 		if err == nil {
 			resp.Body.Close()
 		}
-		if _, blocked := errors.AsType[*BlockedError](err); blocked != tc.blocked || !blocked && (err != nil || resp.StatusCode != http.StatusTeapot) {
+		if _, blocked := errtype.As[*BlockedError](err); blocked != tc.blocked || !blocked && (err != nil || resp.StatusCode != http.StatusTeapot) {
 			t.Errorf("%s: %v", tc.name, err)
 		}
 		tr.CloseIdleConnections()

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 const (
@@ -159,7 +161,7 @@ func TestServerThatRepeatsASecret(t *testing.T) {
 					w.Write(body)
 				})
 				err := c.send(fetcher(t), s.URL)
-				if _, ok := errors.AsType[*Error](err); !ok || len(repeated) < 8 {
+				if _, ok := errtype.As[*Error](err); !ok || len(repeated) < 8 {
 					t.Fatalf("%s: the server repeated %q, and the error is %v", shape, repeated, err)
 				}
 				t.Run(shape, func(t *testing.T) { wantHidden(t, errorTexts(err), repeated) })
@@ -193,7 +195,7 @@ func TestServerThatRepeatsASecretInItsStatusLine(t *testing.T) {
 	f, endpoint := fetcher(t), "http://"+socket.Addr().String()+"/"
 	client := ClientCredentials{ID: "app", Secret: echoSecret, Method: MethodBasic}
 	_, err = f.PostToken(t.Context(), TokenRequest{Endpoint: endpoint, Client: client, RefreshToken: echoToken})
-	if lost, ok := errors.AsType[*SendError](err); !ok || !lost.Sent {
+	if lost, ok := errtype.As[*SendError](err); !ok || !lost.Sent {
 		t.Errorf("the error is %v", err)
 	}
 	header := http.Header{}
@@ -202,7 +204,7 @@ func TestServerThatRepeatsASecretInItsStatusLine(t *testing.T) {
 	}
 	wantHidden(t, errorTexts(err), strings.TrimPrefix(header.Get("Authorization"), "Basic "))
 	_, err = f.Register(t.Context(), endpoint, RegistrationRequest{InitialAccessToken: echoInitial})
-	if _, ok := errors.AsType[*TransientError](err); !ok {
+	if _, ok := errtype.As[*TransientError](err); !ok {
 		t.Errorf("the error is %v", err)
 	}
 	wantHidden(t, errorTexts(err), echoInitial)

@@ -1,12 +1,13 @@
 package oauth
 
 import (
-	"errors"
 	"io"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 // Each endpoint follows a redirect on its own origin with the same method and body, where the
@@ -92,7 +93,7 @@ func TestRedirectOfADocument(t *testing.T) {
 		http.Redirect(w, r, r.URL.Path+"/", http.StatusPermanentRedirect)
 	})
 	_, err := fetcher(t).document(t.Context(), loop.URL+"/x")
-	if _, ok := errors.AsType[*TransientError](err); !ok {
+	if _, ok := errtype.As[*TransientError](err); !ok {
 		t.Errorf("error %v, want a *TransientError", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/awake"
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 // RegistrationRequest is the metadata of a client that registers itself (RFC
@@ -68,7 +69,7 @@ func (f *Fetcher) Register(ctx context.Context, endpoint string,
 	r := a.reply("registration")
 	if a.status/100 != 2 {
 		err := r.failure()
-		_, transient := errors.AsType[*TransientError](err)
+		_, transient := errtype.As[*TransientError](err)
 		if transient && a.status/100 == 4 && !slices.Contains([]int{408, 425, 429}, a.status) {
 			err = r.error("", "") // a plain "Forbidden" rejects a registration: no grant is at stake
 		}
@@ -92,7 +93,7 @@ func (f *Fetcher) Register(ctx context.Context, endpoint string,
 
 // registrationError returns err, and an [*Error] as a [*RegistrationError].
 func registrationError(err error, r reply, body []byte) error {
-	if rejected, ok := errors.AsType[*Error](err); ok {
+	if rejected, ok := errtype.As[*Error](err); ok {
 		return &RegistrationError{Err: rejected, text: rejectionText(r, body)}
 	}
 	return err

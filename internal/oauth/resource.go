@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 // ResourceMetadata is a protected resource metadata document (RFC 9728 section
@@ -59,7 +61,7 @@ func (f *Fetcher) ResourceMetadata(ctx context.Context,
 		if err == nil {
 			return rm, nil
 		}
-		if transient, ok := errors.AsType[*TransientError](err); ok && ctx.Err() == nil {
+		if transient, ok := errtype.As[*TransientError](err); ok && ctx.Err() == nil {
 			unsure = err
 			if isTimeout(transient.Err) {
 				var cancel context.CancelFunc
@@ -128,7 +130,7 @@ func search[T any](ctx context.Context, f *Fetcher, places []string,
 				return doc, nil
 			}
 		}
-		transient, isTransient := errors.AsType[*TransientError](err)
+		transient, isTransient := errtype.As[*TransientError](err)
 		switch {
 		case errors.Is(err, ErrNoMetadata):
 		case isTransient:

@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 // place is what a test server has at a path: a status, or a document in which
@@ -111,8 +113,8 @@ func TestResourceMetadataDiscovery(t *testing.T) {
 
 // outcome names a result of a search.
 func outcome[T any](doc *T, err error, value func() string) string {
-	_, protocol := errors.AsType[*ProtocolError](err)
-	_, transient := errors.AsType[*TransientError](err)
+	_, protocol := errtype.As[*ProtocolError](err)
+	_, transient := errtype.As[*TransientError](err)
 	switch {
 	case err == nil && doc != nil:
 		return value()

@@ -1,13 +1,14 @@
 package oauth
 
 import (
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"reflect"
 	"testing"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 // rejection names an error of an endpoint: the code and class of an *Error, or the
@@ -16,16 +17,16 @@ func refusal(answered bool, err error) string {
 	if answered && err != nil {
 		return "a result and an error"
 	}
-	if e, ok := errors.AsType[*Error](err); ok {
+	if e, ok := errtype.As[*Error](err); ok {
 		return e.Code + " " + e.Class().String()
 	}
-	if e, ok := errors.AsType[*SendError](err); ok {
+	if e, ok := errtype.As[*SendError](err); ok {
 		return map[bool]string{true: "in doubt", false: "not sent"}[e.Sent]
 	}
-	if _, ok := errors.AsType[*TransientError](err); ok {
+	if _, ok := errtype.As[*TransientError](err); ok {
 		return "transient"
 	}
-	if _, ok := errors.AsType[*ProtocolError](err); ok {
+	if _, ok := errtype.As[*ProtocolError](err); ok {
 		return "protocol"
 	}
 	if err != nil {

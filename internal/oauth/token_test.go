@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 func refreshAt(endpoint string) TokenRequest {
@@ -87,7 +89,7 @@ func TestPostTokenRefusesToSend(t *testing.T) {
 		req := good
 		change(&req)
 		a, err := fetcher(t).PostToken(t.Context(), req)
-		if _, sent := errors.AsType[*SendError](err); a != nil || err == nil || sent {
+		if _, sent := errtype.As[*SendError](err); a != nil || err == nil || sent {
 			t.Errorf("%s: %v, %v; want an error before anything is tried", name, a, err)
 		}
 	}
@@ -172,7 +174,7 @@ func TestBlockedIsNotSent(t *testing.T) {
 	c := newCanary(t)
 	f := &Fetcher{HTTP: Guard(&http.Transport{}, nil)}
 	_, err := f.PostToken(t.Context(), refreshAt(c.URL))
-	if _, ok := errors.AsType[*BlockedError](err); !ok || refusal(false, err) != "not sent" {
+	if _, ok := errtype.As[*BlockedError](err); !ok || refusal(false, err) != "not sent" {
 		t.Errorf("error %v, want a *SendError with a *BlockedError in it", err)
 	}
 }

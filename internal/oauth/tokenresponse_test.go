@@ -2,12 +2,13 @@ package oauth
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 func answerOf(status int, contentType, body string) *RawResponse {
@@ -208,13 +209,13 @@ func TestTokenRetryAfter(t *testing.T) {
 	a := answerOf(503, "", "")
 	a.Header.Set("Retry-After", "30")
 	_, err := ParseTokenResponse(a)
-	if te, ok := errors.AsType[*TransientError](err); !ok || te.RetryAfter != 30*time.Second || te.Status != 503 {
+	if te, ok := errtype.As[*TransientError](err); !ok || te.RetryAfter != 30*time.Second || te.Status != 503 {
 		t.Errorf("%#v", err)
 	}
 	a = answerOf(400, "", `{"error":"slow_down"}`)
 	a.Header.Set("Retry-After", "2")
 	_, err = ParseTokenResponse(a)
-	if e, ok := errors.AsType[*Error](err); !ok || e.RetryAfter != 2*time.Second || e.Endpoint != "token" {
+	if e, ok := errtype.As[*Error](err); !ok || e.RetryAfter != 2*time.Second || e.Endpoint != "token" {
 		t.Errorf("%#v", err)
 	}
 	a.Header = nil // as from a stored answer

@@ -1,6 +1,6 @@
 module github.com/handstamp/handstamp/lab/mcpserver
 
-go 1.26.0
+go 1.25.0
 
 require (
 	github.com/handstamp/handstamp v0.1.0

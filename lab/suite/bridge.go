@@ -10,6 +10,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 // Bridge is a client that is a stdio MCP server in front of a remote one, such
@@ -88,7 +90,7 @@ func (h *host) session(ctx context.Context, s Session) error {
 	}
 	for {
 		err := h.call()
-		_, rejected := errors.AsType[*rpcError](err)
+		_, rejected := errtype.As[*rpcError](err)
 		if !s.Retry || !rejected && !errors.Is(err, errNoResult) {
 			return err
 		}

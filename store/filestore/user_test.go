@@ -1,11 +1,12 @@
 package filestore
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 // env is an environment.
@@ -76,7 +77,7 @@ func TestUserFolders(t *testing.T) {
 	}
 	for _, goos := range []string{"linux", "darwin", "windows"} {
 		_, err := userFolders(env(nil).get, goos)
-		if _, ok := errors.AsType[*HomeError](err); !ok {
+		if _, ok := errtype.As[*HomeError](err); !ok {
 			t.Errorf("%s without a home: %v", goos, err)
 		}
 	}

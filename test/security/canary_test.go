@@ -108,7 +108,7 @@ func (h hidden) RoundTrip(req *http.Request) (*http.Response, error) { return h(
 func (l *life) client(where string) *handstamp.Client {
 	c := l.Session()
 	c.BaseTransport, c.AuthTransport = hidden(l.line.RoundTrip), hidden(l.line.RoundTrip)
-	c.Logger = slog.New(slog.NewMultiHandler(l.hay.handlers(where)...))
+	c.Logger = slog.New(fanOut(l.hay.handlers(where)))
 	c.Hooks = handstamp.Hooks{
 		Refreshed: func(e handstamp.RefreshEvent) { l.hay.addValue(where+": event", e); l.hay.addError(where, e.Err) },
 		LoggedIn:  func(e handstamp.LoginEvent) { l.hay.addValue(where+": event", e); l.hay.addError(where, e.Err) },
@@ -400,7 +400,7 @@ func TestNoSecretIsEverSaid(t *testing.T) {
 	}
 
 	// The silence means something: one careless line would have been heard.
-	careless := slog.New(slog.NewMultiHandler(hay.handlers("careless")...))
+	careless := slog.New(fanOut(hay.handlers("careless")))
 	for _, secret := range secrets {
 		careless.Debug("sending", "form", url.Values{"x": {secret}}.Encode())
 	}

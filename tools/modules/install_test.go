@@ -167,7 +167,7 @@ func TestLibraryUpgradesNothing(t *testing.T) {
 	}
 }
 
-// versions returns what go.mod requires.
+// versions returns what go.mod requires, and the version of Go as "go".
 func (w *world) versions(dir string) map[string]string {
 	w.t.Helper()
 	var file struct {
@@ -177,7 +177,7 @@ func (w *world) versions(dir string) map[string]string {
 	if err := json.Unmarshal([]byte(w.run(dir, "go", "mod", "edit", "-json")), &file); err != nil {
 		w.t.Fatal(err)
 	}
-	found := make(map[string]string)
+	found := map[string]string{"go": file.Go}
 	for _, r := range file.Require {
 		found[r.Path] = r.Version
 	}

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 // Client is one process of the client.
@@ -231,7 +233,7 @@ func (c *Client) refresh(ctx context.Context, st *state) (*state, error) {
 	}
 	next := *st
 	token, err := c.exchangeRefresh(ctx, &next, form)
-	rejected, definitive := errors.AsType[*rejectedError](err)
+	rejected, definitive := errtype.As[*rejectedError](err)
 	switch {
 	case err == nil:
 		next.take(token, c.Defect)
@@ -258,8 +260,8 @@ func (c *Client) exchangeRefresh(ctx context.Context, st *state,
 	form map[string]string) (token tokenResponse, err error) {
 	for range 3 {
 		token, err = c.token(ctx, st, st.methodNow(c.Defect), form)
-		rejected, definitive := errors.AsType[*rejectedError](err)
-		transient, failed := errors.AsType[*transientError](err)
+		rejected, definitive := errtype.As[*rejectedError](err)
+		transient, failed := errtype.As[*transientError](err)
 		switch {
 		case failed && transient.lost:
 		case definitive && rejected.scope && form["scope"] == "" && st.Requested != "" &&
@@ -270,7 +272,7 @@ func (c *Client) exchangeRefresh(ctx context.Context, st *state,
 				return token, err
 			}
 			token, err = c.token(ctx, st, st.methodNow(c.Defect), form)
-			if rejected, ok := errors.AsType[*rejectedError](err); ok && rejected.silent {
+			if rejected, ok := errtype.As[*rejectedError](err); ok && rejected.silent {
 				rejected.client = false
 			}
 			return token, err

@@ -14,6 +14,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 // maxAuthorizations bounds the authorization requests of one login.
@@ -110,7 +112,7 @@ func (c *Client) authorize(ctx context.Context, st *state, sm *serverMetadata,
 		return false, errors.New("the login is rejected: " + code)
 	}
 	err = c.exchange(ctx, st, callback.Get("code"), redirect, verifier, scope)
-	if rejected, ok := errors.AsType[*rejectedError](err); ok &&
+	if rejected, ok := errtype.As[*rejectedError](err); ok &&
 		rejected.code == "not_allowed" && !st.NoOffline {
 		st.NoOffline = true
 		return true, nil
@@ -180,7 +182,7 @@ func (c *Client) exchange(ctx context.Context, st *state,
 			st.take(token, None)
 			return nil
 		}
-		if rejected, ok := errors.AsType[*rejectedError](err); !ok || !rejected.client {
+		if rejected, ok := errtype.As[*rejectedError](err); !ok || !rejected.client {
 			return err
 		}
 	}
