@@ -7,7 +7,6 @@ import (
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
-	"github.com/handstamp/handstamp/secret"
 )
 
 // A login from elsewhere that was made with the configured client is bound to the issuer of
@@ -17,7 +16,7 @@ func TestImportedConfiguredClientStaysWithItsIssuer(t *testing.T) {
 	c, line := w.Recorded()
 	c.Registration = &handstamp.Registration{Issuer: owner.Issuer(), ClientID: "app", ClientSecret: boundSecret}
 	imported, err := c.Import(t.Context(), w.Lab.MCPURL(), handstamp.ImportedLogin{
-		Registration:  handstamp.Registration{ClientID: "app", ClientSecret: secret.String(boundSecret)},
+		Registration:  handstamp.Registration{ClientID: "app", ClientSecret: boundSecret},
 		TokenResponse: tokenResponse("", "a-refresh-token"),
 	}, handstamp.ImportOptions{Force: true})
 	if err == nil && imported.Status.Issuer != owner.Issuer() {
@@ -25,7 +24,7 @@ func TestImportedConfiguredClientStaysWithItsIssuer(t *testing.T) {
 	}
 	_, _ = c.Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{Refresh: true})
 	for _, r := range line.Requests(0) {
-		if strings.Contains(string(r.Raw), boundSecret) && !strings.HasSuffix(owner.URL(), r.Host) {
+		if strings.Contains(r.Raw, boundSecret) && !strings.HasSuffix(owner.URL(), r.Host) {
 			t.Errorf("the secret was sent to %s%s", r.Host, r.Path)
 		}
 	}

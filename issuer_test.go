@@ -123,7 +123,6 @@ func TestConfiguredIssuerWhereTheServerNamesAnother(t *testing.T) {
 	w.MustLogin(c)
 	wantSecretAt(t, line, w.Lab, true)
 	w.Lab.MoveTo(owner)
-	line = testenv.NewRecorder(http.DefaultTransport)
 	c, line = w.Recorded()
 	c.Registration = &handstamp.Registration{ClientID: "app", ClientSecret: boundSecret, TokenEndpointAuthMethod: lab.MethodPost}
 	err = w.Login(c)

@@ -9,7 +9,6 @@ import (
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
-	"github.com/handstamp/handstamp/secret"
 )
 
 // storeToken stores what the authorization server issued, with what was learned on
@@ -19,7 +18,7 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *record.Record, at 
 		if !r.stillCurrent(rec) {
 			return errSuperseded
 		}
-		r.rotated = t.RefreshToken != "" && secret.String(t.RefreshToken) != r.refreshToken
+		r.rotated = t.RefreshToken != "" && t.RefreshToken != r.refreshToken
 		applyToken(rec.Grant, t, at)
 		rec.Grant.Repeated = r.interrupted || r.request.inDoubt
 		rec.Intent, rec.Retry, rec.GrantError, rec.Rejection = nil, nil, nil, nil
@@ -38,7 +37,7 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *record.Record, at 
 		r.notice("the refreshed login could not be stored and lives in this process only, which goes on trying: %v", err)
 	}
 	if r.need.rejected != "" {
-		r.history.recordReplacement(secret.String(t.AccessToken))
+		r.history.recordReplacement(t.AccessToken)
 	}
 	return r.tokens.useIssued(rec), nil
 }
@@ -50,7 +49,7 @@ func (r *refreshAttempt) resultAfterReplacement(ctx context.Context, rec *record
 	if rec.Grant == nil && t.RefreshToken != "" {
 		ctx, cancel := awake.WithTimeout(ctx, revokeTimeout, nil)
 		defer cancel()
-		if err := r.revoker.revoke(ctx, r.before, secret.String(t.RefreshToken), "refresh_token"); err != nil {
+		if err := r.revoker.revoke(ctx, r.before, t.RefreshToken, "refresh_token"); err != nil {
 			r.log.Warn("a token issued during logout could not be revoked", "error", err)
 		}
 	}
@@ -218,16 +217,16 @@ func (r *refreshAttempt) onTransientError(ctx context.Context, rec *record.Recor
 // applyToken writes a token response into the grant. What the response omits
 // stays as it was (RFC 6749, sections 5.1 and 6).
 func applyToken(g *record.Grant, t *oauth.TokenResponse, at time.Time) {
-	g.AccessToken, g.TokenType = secret.String(t.AccessToken), t.TokenType
+	g.AccessToken, g.TokenType = t.AccessToken, t.TokenType
 	g.ObtainedAt, g.ExpiresAt = at.UTC(), time.Time{}
 	if t.ExpiresIn > 0 {
 		g.ExpiresAt = at.Add(t.ExpiresIn).UTC()
 	}
 	if t.RefreshToken != "" {
-		g.RefreshToken = secret.String(t.RefreshToken)
+		g.RefreshToken = t.RefreshToken
 	}
 	if t.IDToken != "" {
-		g.IDToken = secret.String(t.IDToken)
+		g.IDToken = t.IDToken
 	}
 	if t.ScopePresent {
 		g.ScopeGranted = t.Scope

@@ -54,15 +54,13 @@ func visible(r rune) bool {
 // terminator, or ESC and one byte.
 func terminalSequence(s string) int {
 	_, intro := utf8.DecodeRuneInString(s)
-	csi := s[0] != '\x1b'
-	if !csi {
+	if s[0] == '\x1b' {
 		if len(s) == 1 {
 			return 1
 		}
 		intro = 2
 		switch s[1] {
-		case '[':
-			csi = true
+		case '[': // a CSI
 		case ']', 'P', 'X', '^', '_':
 			for i := 2; i < len(s); i++ {
 				if s[i] == '\a' {

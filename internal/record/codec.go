@@ -56,16 +56,22 @@ func Encode(r *Record) ([]byte, error) {
 // says that it is of a version that may well have written it.
 func Decode(data []byte) (*Record, error) {
 	r := new(Record)
-	if err := decodeStruct(data, reflect.ValueOf(r).Elem(), "record"); err != nil {
-		if r.Version > SchemaVersion {
-			return nil, fmt.Errorf("%w and cannot be read: %w", ErrNewer, err)
-		}
-		return nil, fmt.Errorf("%w: %w", store.ErrCorrupt, err)
+	err := decodeStruct(data, reflect.ValueOf(r).Elem(), "record")
+	if err == nil && (r.Version < 1 || r.Key.Server == "") {
+		err = errors.New("it has no version or no key")
 	}
-	if r.Version < 1 || r.Key.Server == "" {
-		return nil, fmt.Errorf("%w: it has no version or no key", store.ErrCorrupt)
+	if err != nil {
+		return nil, r.unreadable(err)
 	}
 	return r, nil
+}
+
+// unreadable returns the error for a record that is not used for a reason.
+func (r *Record) unreadable(reason error) error {
+	if r.Version > SchemaVersion {
+		return fmt.Errorf("%w and cannot be read: %w", ErrNewer, reason)
+	}
+	return fmt.Errorf("%w: %w", store.ErrCorrupt, reason)
 }
 
 // A member is a field of a record's struct as its json tag describes it.

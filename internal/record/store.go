@@ -3,7 +3,6 @@ package record
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/handstamp/handstamp/store"
@@ -22,7 +21,7 @@ func Get(ctx context.Context, s store.Store, key store.Key) (*Record, error) {
 	if err == nil {
 		if r, err = Decode(value); err == nil && r.Key != key {
 			// A value that was copied to another key would send one server's tokens to another.
-			err = fmt.Errorf("%w: it is of another server or profile", store.ErrCorrupt)
+			err = r.unreadable(errors.New("it is of another server or profile"))
 		}
 	}
 	switch {

@@ -75,17 +75,21 @@ func TestValueThatIsNoRecordOfItsKey(t *testing.T) {
 	}
 }
 
-// A record of a newer version is read, and not replaced, neither by itself nor by one made anew.
+// A record of a newer version is read, and not replaced, neither by itself nor by one made
+// anew, whatever its shape.
 func TestNewerRecordStays(t *testing.T) {
 	for name, value := range map[string]string{
 		"readable":   `{"version":2,"key":{"server":"https://a.example","profile":"default"},"news":[1]}`,
 		"unreadable": `{"version":2,"key":{"server":"https://a.example","profile":"default"},"grant":[]}`,
+		"keyless":    `{"version":2,"login":{"server":"https://a.example"}}`,
+		"rekeyed":    `{"version":2,"key":{"server":"https://A.example/"}}`,
+		"key first":  `{"key":"https://a.example","version":2}`,
 	} {
 		s := new(store.Memory)
 		plant(t, s, keyA, []byte(value))
 		r, err := Get(t.Context(), s, keyA)
 		if name == "readable" && (err != nil || !errors.Is(Put(t.Context(), s, r), ErrNewer)) ||
-			name == "unreadable" && !errors.Is(err, ErrNewer) {
+			name != "readable" && (r != nil || !errors.Is(err, ErrNewer) || errors.Is(err, store.ErrCorrupt)) {
 			t.Errorf("%s: Get = %+v, %v", name, r, err)
 		}
 		if err := Put(t.Context(), s, &Record{Key: keyA}); !errors.Is(err, store.ErrConflict) {

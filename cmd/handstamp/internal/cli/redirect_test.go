@@ -82,7 +82,7 @@ func TestRedirectThatCannotBeFollowedByCommand(t *testing.T) {
 	}{
 		{303, "/elsewhere", []string{origin + "/elsewhere", "303"}},
 		{307, "/mcp", []string{"in a loop", "nothing was carried out"}},
-		{301, "", []string{"not to any address"}},
+		{301, "", []string{"says not where to"}},
 		{308, "https://mcp.example/v2", []string{"https://mcp.example/v2", "f the server has moved, use its new URL"}},
 	} {
 		c.server.SetFault("mcp", lab.Fault{Kind: lab.FaultRedirect, Status: test.status, Location: test.location})
