@@ -1,6 +1,6 @@
 # The two commands that do everything on a fresh machine with Go, Node.js, npm, Python
 # and Debian's packages: "make demo" and "make test". Neither needs an account or
-# anybody's server. "make help" lists the others.
+# a server elsewhere. "make help" lists the others.
 
 GO ?= go
 BIN := bin

@@ -49,7 +49,7 @@ func TestChooseMethod(t *testing.T) {
 		{"id typed in, none not listed", authMethodInputs{listed: list(basic, post)}, none, record.MethodDefault, nil, false},
 		{"registered basic without a secret", authMethodInputs{registered: basic, listed: list(basic)}, "", "", nil, true},
 		{"configured post without a secret", authMethodInputs{configured: post}, "", "", nil, true},
-		{"a method nobody here knows", authMethodInputs{registered: "tls_client_auth", secret: true}, "", "", nil, true},
+		{"an unknown method", authMethodInputs{registered: "tls_client_auth", secret: true}, "", "", nil, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := chooseAuthMethod(test.inputs)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A snapshot that is asked all the time is stale on time, in a process whose
+// A snapshot that is in constant use is stale on time, in a process whose
 // clock is another than the one it was loaded with, too.
 func TestSnapshotGetsStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

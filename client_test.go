@@ -15,7 +15,7 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// What a closed Client is requested is a mistake of who asks.
+// A call of a closed Client is the caller's mistake.
 func TestClosedClient(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	c := w.Session()

@@ -83,7 +83,7 @@ func TestRejectedResourceIsRemembered(t *testing.T) {
 }
 
 // TestRefreshTokenByParameter checks that an OpenID provider gives a refresh
-// token at every login, and that no other user is bothered with what that takes.
+// token at every login, and that other servers get no extra requests for that.
 func TestRefreshTokenByParameter(t *testing.T) {
 	google, ok := lab.FindPersonality("google-offline")
 	if !ok {

@@ -18,7 +18,7 @@ import (
 )
 
 // The first rejection of a login stays in the error of what was tried after it.
-func TestFirstRejectionIsNotified(t *testing.T) {
+func TestFirstRejectionStaysInTheError(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	w.MustCall(w.Session())
 	w.Lab.ForgetClients()

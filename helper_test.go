@@ -25,7 +25,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 // A process is killed, with all of its group, while the server has rotated the
-// token and told nobody. Its helper stores the response: at a server that forgives
+// token and not yet responded. Its helper stores the response: at a server that forgives
 // nothing, the login lives. Done in the process itself it would be lost, as
 // TestKilledAt shows.
 func TestHelperOutlivesItsProcess(t *testing.T) {
@@ -69,9 +69,9 @@ func TestHelperOfManyProcesses(t *testing.T) {
 	m.WantTabs(1)
 }
 
-// What happens in a helper is told as if it had happened here: hooks, kinds of
-// errors, and what they say.
-func TestHelperTells(t *testing.T) {
+// What happens in a helper is reported as if it had happened here: hooks are called,
+// and errors have the same kinds and messages.
+func TestHelperReportsWhatHappens(t *testing.T) {
 	m := testenv.NewOnDisk(t, lab.NoneFirst())
 	session := func(h *handstamp.RefreshHelper) (*handstamp.Client, *[]handstamp.RefreshEvent) {
 		c := m.Session()
@@ -189,7 +189,7 @@ func TestDeclinedLoginOfManyProcesses(t *testing.T) {
 				}
 			}
 			m.WantCounts(map[string]int{"authorize": 1})
-			// A user who comes later is asked.
+			// A later login does open a browser.
 			c := m.Session()
 			if _, err := c.Login(context.Background(), m.Lab.MCPURL(), handstamp.LoginOptions{}); !errors.Is(err, handstamp.ErrDenied) {
 				t.Errorf("error %v, want ErrDenied", err)

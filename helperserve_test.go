@@ -18,9 +18,8 @@ import (
 	"github.com/handstamp/handstamp/store/filestore"
 )
 
-// A helper that waits for its turn ends with the process that has requested it,
-// without having asked the server: it would open a tab for nobody, or use a
-// token that nobody needs.
+// A helper that waits for its turn ends with the process that started it, without a
+// request to the server: it would open a tab without a user, or use a token without need.
 func TestHelperEndsWithNoUserToWaitForIt(t *testing.T) {
 	m := testenv.NewOnDisk(t, lab.NoneFirst())
 	m.Expire()

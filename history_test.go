@@ -10,8 +10,8 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// A user who has said no is not asked again by every request that follows;
-// one who asks for the login is.
+// A login that the user denied is not started again by the requests that follow;
+// a call of [handstamp.Client.Login] starts one.
 func TestDeniedLoginIsNotRepeated(t *testing.T) {
 	w := testenv.New(t, lab.Habits{Consent: lab.ConsentDeny})
 	c := w.Session()

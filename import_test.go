@@ -55,8 +55,8 @@ func mustImport(w *testenv.Env, l handstamp.ImportedLogin, o handstamp.ImportOpt
 	return result
 }
 
-// A login from elsewhere walks in like one of ours: nothing is asked while its
-// token is good, one refresh when it is not, with the registered method.
+// An imported login works like one of ours: no token request while its token is good,
+// one refresh when it is not, with the registered method.
 func TestImport(t *testing.T) {
 	for _, method := range []string{lab.MethodNone, lab.MethodPost, lab.MethodBasic} {
 		for _, known := range []string{"issuer known", "issuer unknown"} {
@@ -209,8 +209,8 @@ func TestImportFromAnotherIssuer(t *testing.T) {
 	}
 }
 
-// An authorization server that cannot be asked costs no login, neither when it is
-// imported nor when it is to be completed.
+// An authorization server that cannot be reached costs no login, neither when it is
+// imported nor when its import is completed.
 func TestImportUnreachable(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	l := elsewhere(w)
@@ -317,7 +317,7 @@ func TestImportRejects(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := handstamp.Client{}
-			for _, offline := range []bool{true, false} { // checked before anything is asked
+			for _, offline := range []bool{true, false} { // checked before any request
 				_, err := c.Import(t.Context(), "https://mcp.invalid/mcp", test.login, handstamp.ImportOptions{Offline: offline})
 				testenv.WantKind(t, err, test.kind)
 				if err != nil && strings.Contains(err.Error(), "X-Evil") {

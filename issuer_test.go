@@ -128,7 +128,7 @@ func TestConfiguredIssuerWhereTheServerNamesAnother(t *testing.T) {
 	err = w.Login(c)
 	testenv.WantKind(t, err, handstamp.ErrProtocol)
 	if !errors.As(err, &e) || strings.Contains(e.Hint, "configure the issuer") {
-		t.Errorf("the error says how to get round itself: %v", err)
+		t.Errorf("the hint leads around the check: %v", err)
 	}
 	wantSecretAt(t, line, w.Lab, false)
 }
@@ -381,7 +381,7 @@ func TestLoginStaysAtItsServer(t *testing.T) {
 	}
 	w.WantTabs(2)
 	if asked := len(other.Lab.Requests()); asked != 0 {
-		t.Errorf("the other server was asked %d times", asked)
+		t.Errorf("the other server got %d requests", asked)
 	}
 }
 

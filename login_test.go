@@ -12,8 +12,8 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// A store that takes nothing, and cannot say so before: the user is asked once,
-// and what they gave lives on in this process until the store takes it.
+// A store whose writes fail without notice: the user signs in once, and this process
+// keeps the login in memory until the store takes it.
 func TestLoginThatCannotBeStored(t *testing.T) {
 	w := testenv.New(t, lab.Habits{})
 	w.Lab.RegisterClient(lab.ConfiguredClient{ID: "app"})
@@ -32,7 +32,7 @@ func TestLoginThatCannotBeStored(t *testing.T) {
 	w.WantTabs(1)
 }
 
-// A user who asks for a login is notified that it could not be stored, and the
+// Login returns an error where the login could not be stored, and the
 // server that its tokens are not needed. Requests do not ask again at once.
 func TestAskedLoginThatCannotBeStored(t *testing.T) {
 	w := testenv.New(t, lab.Habits{})
@@ -75,7 +75,7 @@ func TestLoginAsAnotherClient(t *testing.T) {
 	}
 }
 
-// A request that waits for a login which another user has requested does not fail
+// A request that waits for a login which another caller has started does not fail
 // because that one calls it off.
 func TestLoginCalledOffByAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -113,7 +113,7 @@ func TestLoginCalledOffByAnother(t *testing.T) {
 	})
 }
 
-// An authorization endpoint that responds programs with an error does not thereby end
+// An authorization endpoint that responds to programs with an error does not thereby end
 // the login at hand.
 func TestAbandonedLoginKeepsTheOld(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
@@ -182,8 +182,8 @@ func watching(w *testenv.Env) (*handstamp.Client, *[]url.Values) {
 	return c, opened
 }
 
-// Where nobody can know the method it is requested before the user is.
-func TestMethodIsAskedForBeforeTheUser(t *testing.T) {
+// A method that cannot be known otherwise is probed before the user signs in.
+func TestMethodIsProbedBeforeTheUserSignsIn(t *testing.T) {
 	w := testenv.New(t, lab.Habits{Methods: []string{lab.MethodBasic, lab.MethodPost}})
 	w.Lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "s", Method: lab.MethodPost})
 	c := w.Session()

@@ -165,7 +165,7 @@ func TestLogoutOfDamaged(t *testing.T) {
 	}
 }
 
-// While the server is asked to revoke a login nobody refreshes it any more.
+// While the server revokes a login, no process refreshes it any more.
 func TestLogoutPutsOutOfUseFirst(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	w.MustCall(w.Session())
@@ -219,6 +219,6 @@ func TestLogoutDuringRefresh(t *testing.T) {
 	}
 	w.WantCounts(map[string]int{"revoke": 1}) // what the refresh brought
 	if a := w.Lab.Audit(); !a.Families[0].Revoked {
-		t.Error("a token that nobody holds any more is still good")
+		t.Error("a token that no process holds any more is still good")
 	}
 }

@@ -168,8 +168,8 @@ func TestBusyRegistrationIsWaitedFor(t *testing.T) {
 	}
 }
 
-// TestConfiguredScopesThatAreRejected: the user is told which of the scopes that they
-// requested are not requested, in this login and in later ones.
+// TestConfiguredScopesThatAreRejected: a notice names the configured scopes that are left
+// out of the request, in this login and in later ones.
 func TestConfiguredScopesThatAreRejected(t *testing.T) {
 	w := testenv.New(t, lab.Habits{RejectRegistrations: []lab.RegistrationRule{
 		{Has: "scope:admin", Error: "invalid_client_metadata", Description: "scope admin is not allowed"},
@@ -186,13 +186,13 @@ func TestConfiguredScopesThatAreRejected(t *testing.T) {
 			t.Errorf("requested %q", got)
 		}
 		if len(notified) != 1 || !strings.Contains(notified[0], `"admin"`) {
-			t.Errorf("told %q", notified)
+			t.Errorf("notices %q", notified)
 		}
 	}
 }
 
 // TestOfflineAccessRejectedAtTheCodeExchange: the user has consented, and only the token
-// endpoint says that there is no offline access: one more authorization without it, and
+// endpoint rejects offline access: one more authorization without it, and
 // none with it in later logins.
 func TestOfflineAccessRejectedAtTheCodeExchange(t *testing.T) {
 	w := testenv.New(t, testenv.Personality(t, "offline-not-allowed"))

@@ -31,9 +31,9 @@ func lostTab(w *testenv.Env) (rawURL string, ended <-chan error) {
 	return rawURL, result
 }
 
-// told returns a Client that waits for another process's login, and the URLs that
-// it is told.
-func notified(w *testenv.Env) (*handstamp.Client, <-chan string) {
+// waiting returns a Client that waits for another process's login, and the URLs that
+// its prompt shows meanwhile.
+func waiting(w *testenv.Env) (*handstamp.Client, <-chan string) {
 	urls := make(chan string, 10)
 	c := w.Session()
 	c.Prompt.Waiting = func(_ context.Context, r handstamp.AuthorizationRequest) {
@@ -52,13 +52,12 @@ func ageLogin(w *testenv.Env, d time.Duration) {
 	w.Put(rec)
 }
 
-// Whoever waits for a login whose tab was lost is told where to go on with it: a
-// user who asks for the login and a request alike.
+// Whatever waits for a login whose tab was lost shows its URL: Login and a request alike.
 func TestLostTabIsFoundAgain(t *testing.T) {
 	for _, explicit := range []bool{true, false} {
 		w := testenv.New(t, lab.NoneFirst())
 		rawURL, first := lostTab(w)
-		c, urls := notified(w)
+		c, urls := waiting(w)
 		second := make(chan error, 1)
 		go func() {
 			if explicit {
@@ -69,7 +68,7 @@ func TestLostTabIsFoundAgain(t *testing.T) {
 			second <- w.Call(c)
 		}()
 		if got := <-urls; got != rawURL {
-			t.Errorf("explicit %v: told %s, the login is at %s", explicit, got, rawURL)
+			t.Errorf("explicit %v: the prompt showed %s, the login is at %s", explicit, got, rawURL)
 		}
 		if _, err := lab.Browse(context.Background(), rawURL); err != nil {
 			t.Fatal(err)
@@ -81,7 +80,7 @@ func TestLostTabIsFoundAgain(t *testing.T) {
 		}
 		w.WantTabs(0) // beside the lost one
 		if w.Record().PendingLogin != nil {
-			t.Error("the record still has the login that waits for nobody")
+			t.Error("the record still has the pending login")
 		}
 	}
 }
@@ -92,7 +91,7 @@ func TestOldTabIsOpenedAgain(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	rawURL, first := lostTab(w)
 	ageLogin(w, time.Minute)
-	request, urls := notified(w)
+	request, urls := waiting(w)
 	requested := make(chan error, 1)
 	go func() { requested <- w.Call(request) }()
 	<-urls // for 50 ms at least it has had the chance to open one

@@ -18,7 +18,7 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// host is a web server on loopback that remembers what it was requested.
+// host is a web server on loopback that records its requests.
 type host struct {
 	*httptest.Server
 	mux *http.ServeMux
@@ -82,8 +82,8 @@ func TestRequestToAStranger(t *testing.T) {
 	}
 }
 
-// A URL where there is no MCP server, or one that needs no login, is said to be
-// that: no client is registered and no browser opened.
+// At a URL without an MCP server, or of one that needs no login, Login returns an error:
+// no client is registered and no browser opened.
 func TestLoginAtAWrongURL(t *testing.T) {
 	identityProvider := func(h *host) string {
 		return fmt.Sprintf(`{"issuer":%q,"authorization_endpoint":%q,"token_endpoint":%q,"registration_endpoint":%q,"code_challenge_methods_supported":["S256"]}`,

@@ -158,7 +158,7 @@ func TestPrivateAddressesOfPublicServer(t *testing.T) {
 				_, err := p.login(t, &prompts)
 				testenv.WantKind(t, err, handstamp.ErrProtocol)
 				if prompts > 0 {
-					t.Error("the user was asked")
+					t.Error("the user had to sign in")
 				}
 			})
 		}
@@ -197,7 +197,7 @@ func TestPrivateAddressesOfPublicServer(t *testing.T) {
 	e.WantSilence()
 }
 
-// Where the user allows private addresses, they are asked.
+// Where the user allows private addresses, requests go there.
 func TestPrivateAddressesAllowed(t *testing.T) {
 	p := newPublic(t)
 	e := testenv.NewAttacker(t, testenv.New(t, lab.Habits{}).Lab)
@@ -205,14 +205,14 @@ func TestPrivateAddressesAllowed(t *testing.T) {
 	c := &handstamp.Client{
 		InsecureAllowPrivateAddresses: true,
 		Prompt: handstamp.Prompt{Authorize: func(context.Context, handstamp.AuthorizationRequest) (url.Values, error) {
-			return nil, errors.New("nobody is to be asked")
+			return nil, errors.New("no user here")
 		}},
 	}
 	if _, err := c.Login(t.Context(), p.mcpURL(), handstamp.LoginOptions{}); err == nil {
 		t.Error("the login worked")
 	}
 	if len(e.Requests()) == 0 {
-		t.Error("the server at a private address was not asked")
+		t.Error("the server at a private address got no request")
 	}
 }
 

@@ -167,7 +167,7 @@ func TestStepUpOfManyRequests(t *testing.T) {
 
 // A server that grants a scope and goes on asking for it gets its logins once, not
 // for every request.
-func TestStepUpInVain(t *testing.T) {
+func TestStepUpThatDoesNotHelp(t *testing.T) {
 	w := testenv.New(t, lab.Habits{})
 	c := w.Session()
 	c.BaseTransport = testenv.RoundTripFunc(func(req *http.Request) (*http.Response, error) {

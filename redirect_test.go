@@ -300,7 +300,7 @@ func TestLoginFollowsTheRedirectsOfTraffic(t *testing.T) {
 	}
 }
 
-// A server behind a proxy that ends TLS redirects to http: the error says what to use.
+// A server behind a proxy that ends TLS redirects to http: the hint names the URL to use.
 func TestRedirectToHTTPBehindAProxy(t *testing.T) {
 	m := newMoved(t, true)
 	c := &handstamp.Client{BaseTransport: m.Client().Transport, LoginPolicy: handstamp.LoginNever}

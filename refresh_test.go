@@ -181,7 +181,7 @@ func (s *countingStore) Get(ctx context.Context, key store.Key) ([]byte, store.R
 	return s.Store.Get(ctx, key)
 }
 
-// expiredLogin stores a login whose access token has expired, at a server that nobody asks.
+// expiredLogin stores a login whose access token has expired, at a server that gets no request.
 func expiredLogin(t *testing.T, s store.Store) *record.Record {
 	t.Helper()
 	key, err := store.NewKey("https://mcp.example/mcp", "")
@@ -274,7 +274,7 @@ func TestWaitingForRefreshSeesTheRecord(t *testing.T) {
 	})
 }
 
-// stuckStore is a store of another user's whose waits end only with their context.
+// stuckStore is a store whose waits end only with their context.
 type stuckStore struct{ store.Store }
 
 func (stuckStore) Put(ctx context.Context, _ store.Key, _ []byte, _ store.Revision) (store.Revision, error) {

@@ -182,7 +182,7 @@ func TestTroubleKeepsTheCredential(t *testing.T) {
 					t.Error("the refresh token was not kept")
 				}
 				if after.Retry == nil || !after.Retry.NotBefore.After(time.Now()) {
-					t.Error("no process was told to wait")
+					t.Error("the record has no cooldown")
 				}
 				requests := w.Lab.Counts()["token:refresh"]
 				if err := w.Call(w.Session()); !errors.Is(err, handstamp.ErrUnreachable) {
@@ -326,7 +326,7 @@ func TestInterruptedRefreshIsRepeatedOnce(t *testing.T) {
 	}
 }
 
-// A response that was saved long before anybody could read it is refreshed in turn.
+// A saved response that was read long afterwards is used, and its token refreshed in turn.
 func TestSavedResponseOfLongAgo(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	w.MustCall(w.Session())

@@ -27,7 +27,7 @@ func TestResponseWithoutRefreshToken(t *testing.T) {
 }
 
 // A client that is rejected when the token is refreshed ahead of time: the token goes on
-// being used, and the server is not asked again at once.
+// being used, and the next request to the server waits.
 func TestClientRejectedAheadOfTime(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	w.Lab.RegisterClient(lab.ConfiguredClient{ID: "mine", Secret: "s", Method: lab.MethodPost, RedirectURIs: []string{"http://127.0.0.1/callback"}})

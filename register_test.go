@@ -72,7 +72,7 @@ func TestAbandonedLoginIsInTheRecord(t *testing.T) {
 	err := w.SignIn(func(c *handstamp.Client) {
 		c.Prompt.OpenURL = func(ctx context.Context, rawURL string) error {
 			if !marked() {
-				t.Error("a browser opens before the record says so")
+				t.Error("a browser opens before the record has it")
 			}
 			return deny(w, rawURL)
 		}
@@ -124,8 +124,8 @@ func TestOldClientStaysForItsRefreshToken(t *testing.T) {
 	w.WantCounts(map[string]int{"token:refresh": 1, "register": 0})
 }
 
-// TestClientInDoubtIsKeptWhereNoOtherCanBeHad: a server that registers nobody any more
-// is tried with what there is.
+// TestClientInDoubtIsKeptWhereNoOtherCanBeHad: where a server registers no more
+// clients, the login uses the one that it has.
 func TestClientInDoubtIsKeptWhereNoOtherCanBeHad(t *testing.T) {
 	w := testenv.New(t, lab.Habits{})
 	w.MustCall(w.Session())
@@ -135,8 +135,8 @@ func TestClientInDoubtIsKeptWhereNoOtherCanBeHad(t *testing.T) {
 	w.MustCall(w.Session())
 }
 
-// TestUserHasTheClientRegisteredAnew: a user who sees an error on the page says so, and
-// the login goes on with another client.
+// TestUserHasTheClientRegisteredAnew: the user sees an error on the page and reports
+// it, and the login goes on with another client.
 func TestUserHasTheClientRegisteredAnew(t *testing.T) {
 	w := testenv.New(t, onlyOnAPage)
 	var offered []bool
@@ -379,8 +379,8 @@ func namedURI(w *testenv.Env) string {
 	return known.RedirectURI
 }
 
-// TestNamedPortIsKept: the redirect URI that a user is told to register is the one that
-// the next login, in whichever process, comes back to.
+// TestNamedPortIsKept: the error names a redirect URI for the user to register, and
+// the next login, in whichever process, uses it.
 func TestNamedPortIsKept(t *testing.T) {
 	for name, h := range map[string]lab.Habits{
 		"no registration":       {NoRegistration: true, RedirectExact: true},
@@ -464,6 +464,6 @@ func TestPortIsKeptWhileNoUserWasAsked(t *testing.T) {
 	w.MustCall(c)
 	w.WantTabs(2)
 	if visitor == nil {
-		t.Error("nobody has looked before the browser opened")
+		t.Error("the listener was not checked before the browser opened")
 	}
 }

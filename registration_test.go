@@ -56,8 +56,8 @@ func TestRegistrationIsKeptWhole(t *testing.T) {
 	}
 }
 
-func TestSecretsAreNotEncodedUnrequested(t *testing.T) {
-	const secret = "a-secret-that-nobody-sees"
+func TestSecretsAreEncodedOnlyOnRequest(t *testing.T) {
+	const secret = "a-hidden-secret"
 	r := handstamp.Registration{ClientID: "c", ClientSecret: secret}
 	for _, holder := range []any{
 		r, &r, []handstamp.Registration{r}, map[string]any{"client": r}, struct{ Client *handstamp.Registration }{&r},
@@ -143,8 +143,8 @@ func endSecret(w *testenv.Env) *record.Client {
 	return rec.Clients[0]
 }
 
-// Nor does a refresh try it: who may not open a browser is told what has happened,
-// and everybody else signs in as a new client.
+// Nor does a refresh try it: without a browser the error has the reason, otherwise
+// the user signs in with a new client.
 func TestExpiredSecretIsNotRefreshedWith(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	w.MustCall(w.Session())
@@ -167,7 +167,7 @@ func TestExpiredSecretIsNotRefreshedWith(t *testing.T) {
 	}
 }
 
-// A good access token is used up before anybody is asked.
+// A good access token is used until it expires, before the user has to sign in.
 func TestExpiredSecretLeavesTheToken(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	w.MustCall(w.Session())
@@ -180,8 +180,7 @@ func TestExpiredSecretLeavesTheToken(t *testing.T) {
 	w.WantTabs(1)
 }
 
-// A server that says of its secrets that they have ended, and takes them, costs
-// nobody a login.
+// A server that accepts secrets past their stated expiry costs no login.
 func TestSecretThatWorksPastItsEnd(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	w.MustCall(w.Session())
@@ -200,7 +199,7 @@ func TestPublicClientOutlivesItsSecret(t *testing.T) {
 	w.MustCall(w.Session())
 	endSecret(w)
 	rec := w.Record()
-	rec.Clients[0].Secret = "never requested"
+	rec.Clients[0].Secret = "never to be sent"
 	w.Put(rec)
 	w.MustCall(w.Session())
 	w.WantCounts(map[string]int{"token:refresh": 1, "register": 0})
@@ -222,7 +221,7 @@ func TestKeptRegistrationIsRefreshed(t *testing.T) {
 	w.MustCall(c)
 	w.WantCounts(map[string]int{"token:refresh": 0, "register": 1, "token:code": 1})
 	if r.ClientID == old.ClientID {
-		t.Error("the application was not told of a new registration")
+		t.Error("the hook was not called with the new registration")
 	}
 	w.Lab.Reset()
 	if result, err := c.Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{}); err != nil || !result.Already {

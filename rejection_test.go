@@ -17,8 +17,8 @@ func rejectionOf(status int, body string) lab.Fault {
 	return lab.Fault{Kind: lab.FaultStatus, Status: status, ContentType: "application/json", Body: body}
 }
 
-// TestDeadRefreshTokenInOtherWords: however a server says that the refresh token
-// is dead, the first session that needs it learns so, and one login helps.
+// TestDeadRefreshTokenInOtherWords: in whatever form a server rejects the refresh token,
+// the first session that needs it recognizes that, and one login helps.
 func TestDeadRefreshTokenInOtherWords(t *testing.T) {
 	for _, fault := range []lab.Fault{
 		rejectionOf(400, `{"error":"invalid_request","error_description":"refresh_token is invalid"}`),
@@ -83,7 +83,7 @@ func TestRejectionWithoutAReasonKeepsAValidToken(t *testing.T) {
 
 // TestRejectionByAPolicyNeedsThree: a 403, 409 or 422 that gives no reason may be
 // a firewall's, so it is believed only when it has come three times, half a
-// minute apart; until then nobody asks the user.
+// minute apart; until then no browser opens.
 func TestRejectionByAPolicyNeedsThree(t *testing.T) {
 	for _, status := range []int{403, 409, 422} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {

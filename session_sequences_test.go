@@ -20,8 +20,8 @@ import (
 )
 
 // The model test walks all sequences of what a user and their programs do, at servers
-// in each of these states, and checks after every step that nothing which was said
-// contradicts what was said before, or what the servers do. The steps are those of
+// in each of these states, and checks after every step that what the library reports
+// contradicts neither earlier reports nor what the servers do. The steps are those of
 // separate processes with one store, and once more those of one process.
 
 // modelStates are what has become of the servers since the login, one minute ago.

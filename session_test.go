@@ -93,8 +93,8 @@ func TestExpiredTokenCostsOneRequest(t *testing.T) {
 type knowledge string
 
 const (
-	registered  knowledge = "registered"   // dynamically: the response says the method
-	unsaid      knowledge = "unsaid"       // dynamically: the response does not say it
+	registered  knowledge = "registered"   // dynamically: the response has the method
+	unsaid      knowledge = "unsaid"       // dynamically: the response has none
 	configured  knowledge = "configured"   // id, secret and method are given back by the application
 	idAndSecret knowledge = "id+secret"    // typed in by a user, who knows of no method
 	kept        knowledge = "kept by hook" // registered once, then kept by the application alone
@@ -112,7 +112,7 @@ func methodLists() [][]string {
 
 // TestMethodAcrossSessions is the reason why this library exists: whatever the
 // server lists, in whatever order, each session uses the method that the client
-// was registered with, and one that nobody could know is found out once.
+// was registered with, and one that no document has is found out once.
 func TestMethodAcrossSessions(t *testing.T) {
 	for _, know := range []knowledge{registered, unsaid, configured, idAndSecret, kept} {
 		for _, method := range []string{lab.MethodNone, lab.MethodPost, lab.MethodBasic} {
@@ -199,7 +199,7 @@ func testMethod(t *testing.T, know knowledge, method string, list []string) {
 	}
 }
 
-// asked is the method that a registration asks for: none where that is listed,
+// asked is the method in a registration request: none where that is listed,
 // else the first of the list that a client with a secret can have.
 func asked(list []string) string {
 	switch {

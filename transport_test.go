@@ -34,7 +34,7 @@ func (b silentBody) Close() error {
 	return nil
 }
 
-// A rejection whose body does not end holds nobody up.
+// A rejection whose body does not end does not delay the request.
 func TestRejectionWithoutEnd(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	c := w.Session()
@@ -376,7 +376,7 @@ func TestProfilesDoNotMix(t *testing.T) {
 		for i := range clients {
 			group.Go(func() {
 				if got, err := ask(t.Context(), i); err != nil || got != want[i] {
-					t.Errorf("profile %d was responded to as %q, %v, want %q", i, got, err, want[i])
+					t.Errorf("the response to profile %d is %q, %v, want %q", i, got, err, want[i])
 				}
 			})
 		}

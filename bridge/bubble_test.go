@@ -12,7 +12,7 @@ import (
 )
 
 // bubbleServer starts a server on a network of its own, so that a bubble's clock runs while
-// everybody waits, and returns what connects a bridge to it.
+// all goroutines wait, and returns what connects a bridge to it.
 func bubbleServer(t *testing.T, handler http.HandlerFunc) bridge.Options {
 	t.Helper()
 	network := &pipes{accept: make(chan net.Conn), closed: make(chan struct{})}

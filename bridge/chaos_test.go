@@ -16,7 +16,7 @@ import (
 	"github.com/handstamp/handstamp/bridge"
 )
 
-// disorder is a server that fails in every way while it is asked, and knows which
+// disorder is a server that fails in every way, and knows which
 // calls it has carried out.
 type disorder struct {
 	sessions

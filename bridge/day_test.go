@@ -16,7 +16,7 @@ import (
 )
 
 // pipes is a network of one server, in memory, so that a bubble's clock can run
-// while everybody waits.
+// while all goroutines wait.
 type pipes struct {
 	accept chan net.Conn
 	closed chan struct{}
@@ -133,7 +133,7 @@ func TestDay(t *testing.T) {
 			hour(n)
 		}
 		after, still := weigh()
-		t.Logf("after an hour %d KiB and %d goroutines, after a day %d KiB and %d; %d streams, %d changes told", before>>10, running, after>>10, still, streams, changes)
+		t.Logf("after an hour %d KiB and %d goroutines, after a day %d KiB and %d; %d streams, %d changes announced", before>>10, running, after>>10, still, streams, changes)
 		if after > before+256<<10 {
 			t.Errorf("the heap has grown from %d to %d bytes", before, after)
 		}
@@ -141,7 +141,7 @@ func TestDay(t *testing.T) {
 			t.Errorf("%d goroutines after an hour, %d after a day", running, still)
 		}
 		if streams < 23*12 || changes < streams-1 {
-			t.Errorf("%d streams, %d changes told: the stream was not kept", streams, changes)
+			t.Errorf("%d streams, %d changes announced: the stream was not kept", streams, changes)
 		}
 		in.Close()
 		for range responses {

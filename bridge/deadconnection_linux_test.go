@@ -380,7 +380,7 @@ func wantLost(t *testing.T, response string) {
 
 // oldServer speaks HTTP+SSE. It never responds to the method "silence".
 type oldServer struct {
-	streams chan struct{} // told of each stream
+	streams chan struct{} // gets a value for each stream
 
 	mu     sync.Mutex
 	serial int

@@ -13,7 +13,7 @@ import (
 	"github.com/handstamp/handstamp/bridge"
 )
 
-// endless writes a piece again and again, until nobody reads any more.
+// endless writes a piece again and again, until a write fails.
 func endless(w io.Writer, piece string, pace time.Duration) {
 	for {
 		if _, err := io.WriteString(w, piece); err != nil {

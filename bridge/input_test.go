@@ -165,7 +165,7 @@ type asking struct {
 	sessions
 	replies chan request
 	ask     string // the request, without its end
-	apart   bool   // it is asked on the session's own stream
+	apart   bool   // it comes on the session's own stream
 }
 
 func newAsking(ask string, apart bool) *asking {

@@ -79,7 +79,7 @@ func TestInvalidMessageOfTheServer(t *testing.T) {
 	} {
 		for _, way := range ways {
 			if tt.name == "single quotes" && way.name == "on the stream of the session" {
-				continue // nothing can be notified of it
+				continue // without its id it belongs to no request
 			}
 			t.Run(tt.name+"/"+way.name, func(t *testing.T) {
 				t.Parallel()

@@ -79,7 +79,7 @@ func TestSplice(t *testing.T) {
 }
 
 // FuzzParse holds the peeking against a whole parser: it takes what that takes, and
-// what it finds is what is there. The check is a map, as a struct would take names in
+// what it finds is what is there. The reference is a map, as a struct would take names in
 // any case.
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{
@@ -112,10 +112,10 @@ func FuzzParse(f *testing.F) {
 		// The lenient look finds the same, where it finds anything.
 		g := glimpseOf(raw)
 		if id := m.id; id != nil && m.twice != "id" && validID(id) && len(id) < longestGlimpse && string(g.id) != string(id) || m.id == nil && g.id != nil {
-			t.Errorf("at a glance the id is %q, not %q", g.id, id)
+			t.Errorf("the lenient look finds the id %q, not %q", g.id, id)
 		}
 		if g.method != (m.seen&hasMethod != 0) || g.outcome != (m.error != nil || m.result != nil && string(m.result) != "null") && m.twice == "" {
-			t.Errorf("at a glance it has a method: %v, an outcome: %v", g.method, g.outcome)
+			t.Errorf("the lenient look finds a method: %v, an outcome: %v", g.method, g.outcome)
 		}
 		line := bytes.Clone(raw)
 		if oneLine(line); bytes.ContainsAny(line, "\r\n") {

@@ -14,7 +14,7 @@ import (
 	"github.com/handstamp/handstamp/bridge"
 )
 
-// stateful is a server whose sessions know what they were told, on either transport.
+// stateful is a server whose sessions keep what the host has set, on either transport.
 type stateful struct {
 	mu     sync.Mutex // guards what follows
 	offers string     // capabilities
@@ -190,8 +190,9 @@ func (s *stateful) overSSE(reject func(w http.ResponseWriter, got request)) http
 	}
 }
 
-// told makes the host of a test tell the server something, and checks that it knows.
-func notified(t *testing.T, h *host, s *stateful) {
+// setUp makes the host of a test set a log level and subscriptions, and checks that the
+// server has them.
+func setUp(t *testing.T, h *host, s *stateful) {
 	t.Helper()
 	h.send(`{"jsonrpc":"2.0","id":"init","method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{"roots":{"listChanged":true}},"clientInfo":{"name":"test","version":"1"}}}`)
 	h.response(`"init"`)
@@ -204,8 +205,8 @@ func notified(t *testing.T, h *host, s *stateful) {
 		`"method":"resources/subscribe","params":{"uri":"file:///c"}`,
 		`"method":"resources/unsubscribe","params":{"uri":"file:///b"}`,
 	} {
-		h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":"told %d",%s}`, i, line))
-		h.response(fmt.Sprintf(`"told %d"`, i))
+		h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":"set %d",%s}`, i, line))
+		h.response(fmt.Sprintf(`"set %d"`, i))
 	}
 	if got := s.only(t); got.level != "error" || strings.Join(got.resources, " ") != "file:///a file:///c" {
 		t.Fatalf("the server knows %+v", got)
@@ -230,7 +231,7 @@ func TestReplacedSessionKnowsWhatTheHostSent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := &stateful{offers: offers}
 			h := start(t, bridge.Options{URL: serve(t, handler(s)), Logger: logger(t)})
-			notified(t, h, s)
+			setUp(t, h, s)
 			for round := 1; round <= 2; round++ {
 				s.forget()
 				for i := range 8 {
@@ -268,7 +269,7 @@ func TestRestorationThatIsRejected(t *testing.T) {
 	for _, method := range []string{"logging/setLevel", "resources/subscribe", "notifications/roots/list_changed"} {
 		s := &stateful{offers: `{"tools":{}}`, reject: method}
 		h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
-		notified(t, h, s)
+		setUp(t, h, s)
 		s.forget()
 		h.send(toolCall(1))
 		if got := h.response("1"); get(t, got, "result") != "{}" {

@@ -11,8 +11,8 @@ import (
 	"github.com/handstamp/handstamp/bridge"
 )
 
-// TestPlaceholderLeavesTheServerAlone leaves a host in the space of the sign-in placeholder for half an hour, while
-// the server rejects all that is tried. The clock is not the machine's.
+// TestPlaceholderLeavesTheServerAlone leaves a host with the sign-in placeholder for half an
+// hour, while the server rejects all that is tried. The clock is not the machine's.
 func TestPlaceholderLeavesTheServerAlone(t *testing.T) {
 	const long = 30 * time.Minute
 	for _, tt := range []struct {

@@ -105,7 +105,7 @@ func toolCall(id int) string {
 	return fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"x"}}`, id)
 }
 
-// otherWords are the ways in which servers say that they have forgotten a session.
+// otherWords are the responses of servers that have forgotten a session.
 var otherWords = []struct {
 	name  string
 	words func(w http.ResponseWriter, got request)
@@ -420,7 +420,7 @@ func TestForgottenSessionIsDeleted(t *testing.T) {
 	}
 }
 
-// TestNotificationMeetsForgottenSession: what the host tells goes to the new session, unless
+// TestNotificationMeetsForgottenSession: the host's notification goes to the new session, unless
 // it is about a request of the old one; the next request works.
 func TestNotificationMeetsForgottenSession(t *testing.T) {
 	for _, tt := range otherWords {

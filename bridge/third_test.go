@@ -10,7 +10,7 @@ import (
 	"github.com/handstamp/handstamp/bridge"
 )
 
-// TestResponsesBeyondTheFirst lets a server response everything many times: the host
+// TestResponsesBeyondTheFirst lets a server respond to everything many times: the host
 // gets one response for each request, and nothing waits for the others.
 func TestResponsesBeyondTheFirst(t *testing.T) {
 	many := func(id string) string {

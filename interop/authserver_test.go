@@ -37,7 +37,7 @@ func node() string {
 	return "node" // version 22 or newer, to be installed by hand here
 }
 
-// authServer is another user's authorization server. The client meets it behind
+// authServer is an authorization server of another project. The client meets it behind
 // a proxy that counts; what a test wants of it goes past the proxy.
 type authServer struct {
 	issuer string
@@ -104,7 +104,7 @@ type authServer struct {
 }
 
 // newAuthServer returns the proxy of an authorization server, without a server
-// yet: a server wants to be told its issuer.
+// yet: a server is configured with its issuer.
 func newAuthServer(t *testing.T) (s *authServer, connect func(behind string)) {
 	t.Helper()
 	s = &authServer{counts: make(map[string]int), rememberClients: func() {},
@@ -112,7 +112,7 @@ func newAuthServer(t *testing.T) (s *authServer, connect func(behind string)) {
 	var target atomic.Pointer[url.URL]
 	proxy := httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(target.Load())
-		r.Out.Host = r.In.Host // the server says URLs of the proxy's
+		r.Out.Host = r.In.Host // the server's URLs are the proxy's
 	}}
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// What is known of the server is written before connect, and read only after.

@@ -28,22 +28,22 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	lines := strings.Split(text, "\n")
-	p := users1{username: lines[0], password: lines[1], pages: lines[2:]}
-	if err := p.browse(context.Background(), os.Args[len(os.Args)-1]); err != nil {
+	a := account{username: lines[0], password: lines[1], pages: lines[2:]}
+	if err := a.browse(context.Background(), os.Args[len(os.Args)-1]); err != nil {
 		fmt.Fprintln(os.Stderr, "browser:", err)
 		os.Exit(1)
 	}
 }
 
-// user signs in at an authorization server with a browser that keeps cookies.
-type users1 struct {
+// An account signs in at an authorization server with a browser that keeps cookies.
+type account struct {
 	username, password string
 	pages              []string // the origins of its pages
 }
 
-// user returns the one who has an account at the server.
-func (s *authServer) user() users1 {
-	return users1{s.username, s.password, append([]string{strings.TrimSuffix(s.issuer, "/")}, s.pages...)}
+// account returns the one that the tests have at the server.
+func (s *authServer) account() account {
+	return account{s.username, s.password, append([]string{strings.TrimSuffix(s.issuer, "/")}, s.pages...)}
 }
 
 // maxPages bounds how many forms a user fills in.
@@ -51,7 +51,7 @@ const maxPages = 5
 
 // browse opens a URL, fills in the forms that the authorization server shows,
 // and goes on until it is sent elsewhere.
-func (p users1) browse(ctx context.Context, rawURL string) error {
+func (a account) browse(ctx context.Context, rawURL string) error {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		return err
@@ -76,10 +76,10 @@ func (p users1) browse(ctx context.Context, rawURL string) error {
 		if resp.StatusCode >= http.StatusBadRequest {
 			return fmt.Errorf("%s shows %s: %s", at.Path, resp.Status, body)
 		}
-		if !slices.Contains(p.pages, at.Scheme+"://"+at.Host) {
+		if !slices.Contains(a.pages, at.Scheme+"://"+at.Host) {
 			return nil // the client's own page
 		}
-		if req, err = p.submit(ctx, at, string(body)); err != nil {
+		if req, err = a.submit(ctx, at, string(body)); err != nil {
 			return err
 		}
 	}
@@ -87,7 +87,7 @@ func (p users1) browse(ctx context.Context, rawURL string) error {
 }
 
 // submit fills in the form of a page.
-func (p users1) submit(ctx context.Context, at *url.URL, page string) (*http.Request, error) {
+func (a account) submit(ctx context.Context, at *url.URL, page string) (*http.Request, error) {
 	root, err := html.Parse(strings.NewReader(page))
 	if err != nil {
 		return nil, err
@@ -102,13 +102,13 @@ func (p users1) submit(ctx context.Context, at *url.URL, page string) (*http.Req
 				return nil, err
 			}
 		case n.Data == "input" && attribute(n, "type") == "password":
-			values.Set(attribute(n, "name"), p.password)
+			values.Set(attribute(n, "name"), a.password)
 		case n.Data == "input" && attribute(n, "type") == "hidden":
 			values.Set(attribute(n, "name"), attribute(n, "value"))
 		case n.Data == "button" && attribute(n, "name") != "" && !values.Has(attribute(n, "name")):
 			values.Set(attribute(n, "name"), attribute(n, "value")) // the first one says yes
 		case n.Data == "input":
-			values.Set(attribute(n, "name"), p.username)
+			values.Set(attribute(n, "name"), a.username)
 		}
 	}
 	if action == nil {

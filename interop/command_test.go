@@ -26,9 +26,9 @@ type command struct {
 
 // process returns the command as a process of its own, which can reach a user.
 func (c *command) process(ctx context.Context, args ...string) *exec.Cmd {
-	cmd, user := exec.CommandContext(ctx, c.program, args...), c.as.user()
+	cmd, a := exec.CommandContext(ctx, c.program, args...), c.as.account()
 	cmd.Env = append(os.Environ(), "HANDSTAMP_HOME="+c.home, `HANDSTAMP_BROWSER="`+os.Args[0]+`"`,
-		userVariable+"="+strings.Join(append([]string{user.username, user.password}, user.pages...), "\n"))
+		userVariable+"="+strings.Join(append([]string{a.username, a.password}, a.pages...), "\n"))
 	return cmd
 }
 

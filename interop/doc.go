@@ -1,4 +1,4 @@
 // Package interop tries Handstamp, the library and the command, against
-// authorization servers that nobody here wrote. It has tests only, and is a
+// authorization servers of other projects. It has tests only, and is a
 // module of its own so that theirs stay out of the product's.
 package interop

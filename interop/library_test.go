@@ -47,7 +47,7 @@ func (l *library) sessionIn(dir string, policy handstamp.LoginPolicy) *handstamp
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	p := l.as.user()
+	p := l.as.account()
 	return &handstamp.Client{
 		Store: s, LoginPolicy: policy, LoginTimeout: timeout, Registration: l.client,
 		Prompt: handstamp.Prompt{OpenURL: func(ctx context.Context, rawURL string) error {

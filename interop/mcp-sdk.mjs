@@ -32,12 +32,12 @@ class RotatingProvider extends DemoInMemoryAuthProvider {
     this.tokens.delete(grant.token);
   }
 
-  rotate(answer) {
-    const data = this.tokens.get(answer.access_token);
+  rotate(response) {
+    const data = this.tokens.get(response.access_token);
     data.expiresAt = Date.now() + lifetime * 1000;
     const refreshToken = randomUUID();
     this.grants.set(refreshToken, data);
-    return { ...answer, expires_in: lifetime, refresh_token: refreshToken };
+    return { ...response, expires_in: lifetime, refresh_token: refreshToken };
   }
 }
 

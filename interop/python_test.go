@@ -29,7 +29,7 @@ const (
 // in one.
 func pythonServers() []contender {
 	const (
-		sdk   = "its authorization routes and bearer check, with a provider of ours: everybody is let in, refresh tokens rotate, a file keeps all"
+		sdk   = "its authorization routes and bearer check, with a provider of ours: every user is let in, refresh tokens rotate, a file keeps all"
 		fast  = "its in-memory provider as it is"
 		proxy = "its OAuth proxy as it is, with its consent page, in front of oidc-provider, where it is a configured client"
 	)

@@ -12,7 +12,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/oauthex"
 )
 
-// scene is an MCP server whose tokens come from another user's authorization
+// scene is an MCP server whose tokens come from another project's authorization
 // server: that one's own, or one made with the official Go SDK.
 type scene struct {
 	t    *testing.T
@@ -68,7 +68,7 @@ func (sc *scene) expire(token string, expiry time.Time) {
 	}
 }
 
-// want checks how often the client has asked the authorization server.
+// want checks how many requests the authorization server got.
 func (sc *scene) want(what, path string, n int) {
 	sc.t.Helper()
 	if got := sc.as.asked(path); got != n {

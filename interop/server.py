@@ -73,7 +73,7 @@ class Forgetful:
 
 
 class Provider:
-    """The least that the SDK's protocol wants: everybody is let in, refresh tokens
+    """The least that the SDK's protocol wants: every user is let in, refresh tokens
     are good for one use, and everything is in one file."""
 
     def __init__(self):
@@ -158,7 +158,7 @@ def sdk():
         from mcp.server.fastmcp import Context, FastMCP as MCPServer
         version = 1
     provider = Forgetting()
-    at_once = streamable if version == 1 else {}  # version 2 is told with the app
+    at_once = streamable if version == 1 else {}  # version 2 takes it with the app
     server = MCPServer("interop", auth_server_provider=provider, auth=AuthSettings(**settings), **at_once)
     server.add_tool(echo)
     tools.add(server, Context)

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// contender is an authorization server that another user wrote, set up one way.
+// contender is an authorization server of another project, set up one way.
 type contender struct {
 	name  string
 	from  string // the npm or PyPI package or Go module
@@ -170,7 +170,7 @@ What the servers taught:
 - ` + "`oidc-provider`" + ` ignores ` + "`offline_access`" + ` in silence unless the authorization request says
   ` + "`prompt=consent`" + `, as OpenID Connect Core, section 11 allows. Handstamp says it now
   ([decision](decisions/0023-consent-for-offline-access.md)).
-- The example of zitadel/oidc responses ` + "`server_error`" + ` for a client that it does not know. That is trouble, not a result: the
+- The example of zitadel/oidc returns ` + "`server_error`" + ` for a client that it does not know. That may pass, so it is no rejection: the
   login is kept, and works again once the client is back.
 - The SDK's example provider, as it is, issues no refresh token. A session works as long as the access token; a server that was
   started again, and has forgotten everything, costs one registration and one tab.

@@ -9,7 +9,7 @@ import (
 type metric string
 
 const (
-	startTime   metric = "new process to the first responded `tools/list`, ms"
+	startTime   metric = "new process to the first `tools/list` response, ms"
 	startCPU    metric = "CPU time of that process, ms"
 	restMemory  metric = "its peak memory, MiB"
 	callTime    metric = "new process that makes one call, ms"
@@ -65,7 +65,7 @@ func median(values []float64) float64 {
 type bound struct {
 	what    string
 	metric  metric
-	beside  string // who is divided by; empty means nobody
+	beside  string // the contestant whose figure is the divisor; empty: none
 	inverse bool   // the other's figure divided by ours
 	atLeast bool
 	limit   float64
@@ -84,16 +84,16 @@ var bounds = []bound{
 	{what: "1 MiB × 32, throughput, times the floor's", metric: largeMany, beside: floor, atLeast: true, limit: 0.8},
 }
 
-// A result is what became of a bound.
-type outcomes1 struct {
+// An outcome is a bound with what was measured.
+type outcome struct {
 	bound
 	value    float64
 	measured bool
 }
 
 // check compares the bridge's figures with a bound.
-func (b bound) check(f figures) outcomes1 {
-	v := outcomes1{bound: b}
+func (b bound) check(f figures) outcome {
+	v := outcome{bound: b}
 	switch {
 	case b.beside == "":
 		v.value, v.measured = f.shown(b.metric, ours)
@@ -107,7 +107,7 @@ func (b bound) check(f figures) outcomes1 {
 
 // missed is true of a bound that was measured and not met. A peer that is not
 // there is no reason to fail; that the bridge itself is not, is one.
-func (v outcomes1) missed() bool {
+func (v outcome) missed() bool {
 	if !v.measured {
 		return v.beside != remote
 	}
@@ -117,21 +117,21 @@ func (v outcomes1) missed() bool {
 	return v.value > v.limit
 }
 
-func (v outcomes1) limitText() string {
+func (v outcome) limitText() string {
 	if v.atLeast {
 		return fmt.Sprintf("≥ %.2f", v.limit)
 	}
 	return fmt.Sprintf("≤ %.2f", v.limit)
 }
 
-func (v outcomes1) valueText() string {
+func (v outcome) valueText() string {
 	if !v.measured {
 		return "not available"
 	}
 	return fmt.Sprintf("%.2f", v.value)
 }
 
-func (v outcomes1) word() string {
+func (v outcome) word() string {
 	switch {
 	case v.missed():
 		return "MISSED"

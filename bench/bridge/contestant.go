@@ -190,7 +190,7 @@ func packageVersion(path string) (string, error) {
 	return description.Version, json.Unmarshal(raw, &description)
 }
 
-// authorizationURL is what a bridge tells the user to open.
+// authorizationURL finds the URL that a bridge prints for the user to open.
 var authorizationURL = regexp.MustCompile(`http://127\.0\.0\.1:\d+/authorize\?\S+`)
 
 // consented signs a contestant in that only does so as it starts: its standard

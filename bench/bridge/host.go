@@ -141,7 +141,7 @@ func (h *host) deliver(line []byte) {
 	close(q.done)
 }
 
-// end tells everybody who waits that nothing will come.
+// end fails all requests that wait for a response.
 func (h *host) end(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -189,7 +189,7 @@ func (h *host) write(head string, middle []byte, tail string) error {
 	return h.out.Flush()
 }
 
-// handshake is what every host says first, up to the responded tools/list.
+// handshake does what every host does first, up to the response to tools/list.
 func (h *host) handshake(ctx context.Context) error {
 	err := h.do(ctx, &request{}, "initialize",
 		`{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}`, nil, "")
@@ -204,7 +204,7 @@ func (h *host) handshake(ctx context.Context) error {
 		return err
 	}
 	if !bytes.Contains(list.result, []byte(`"echo"`)) {
-		return errors.New("tools/list is responded to without the tool")
+		return errors.New("the response to tools/list lacks the tool")
 	}
 	return nil
 }

@@ -68,7 +68,7 @@ func run(ctx context.Context, write string, out, progress io.Writer) (err error)
 	}
 	defer os.RemoveAll(s.dir)
 
-	fmt.Fprintln(progress, "building, and signing everybody in")
+	fmt.Fprintln(progress, "building, and signing all contestants in")
 	stopServer, err := s.startServer(ctx)
 	if err != nil {
 		return err
@@ -120,8 +120,8 @@ func run(ctx context.Context, write string, out, progress io.Writer) (err error)
 	return nil
 }
 
-// contestants are all of them, ready to start, the bridge first. One that does not get a call
-// responded takes no part, and the report says so.
+// contestants are all of them, ready to start, the bridge first. One whose trial call
+// fails takes no part, and the report says so.
 func (s *stage) contestants(ctx context.Context, progress io.Writer) ([]*contestant, error) {
 	own, err := s.ownBridge(ctx)
 	if err != nil {

@@ -21,7 +21,7 @@ const (
 	lives       = 6  // processes of each contestant that bear all of the load
 	turns       = 2  // turns of each in a scenario and a life
 
-	// turnLimit ends a turn in which a user hangs.
+	// turnLimit ends a turn in which a contestant hangs.
 	turnLimit = 60 * time.Second
 )
 
@@ -42,7 +42,7 @@ type scenario struct {
 	inFlight int
 	turn     time.Duration
 	rate     metric // what it measures: calls a second
-	median   metric // and the time of a call, where that is requested
+	median   metric // and the time of a call, where it is wanted
 	p99      metric
 }
 
@@ -53,7 +53,7 @@ var scenarios = []scenario{
 	{size: 1 << 20, inFlight: 32, turn: 800 * time.Millisecond, rate: largeMany},
 }
 
-// A caller gets calls responded.
+// A caller makes calls and waits for their responses.
 type caller interface {
 	call(context.Context, payload) error  // a text echoed, its length checked
 	check(context.Context, payload) error // the same, every byte checked
@@ -79,7 +79,7 @@ func inTurn(ctx context.Context, rounds int, all []*contestant, f func(round int
 	return nil
 }
 
-// startUps measures new processes up to their first responded tools/list. The
+// startUps measures new processes up to their first response to tools/list. The
 // first round fills the caches of the system and does not count.
 func startUps(ctx context.Context, all []*contestant, f figures) error {
 	return inTurn(ctx, startRounds+1, all, func(round int, c *contestant) error {
@@ -215,8 +215,8 @@ func (s *stage) live(ctx context.Context, all []*contestant, f figures) error {
 	return nil
 }
 
-// run is one turn: calls for as long as it lasts, and the time until the last
-// of them is responded to.
+// run is one turn: calls for as long as it lasts, and the time until the response to the
+// last of them.
 func (s scenario) run(ctx context.Context, c caller, text payload) (times []time.Duration, rate float64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, turnLimit)
 	defer cancel()

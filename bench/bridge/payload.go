@@ -13,7 +13,7 @@ type payload struct {
 }
 
 // newPayload is a text like that of a file: lines, quotes, and a letter of two
-// bytes, so that nobody gets by without looking at escapes. Every JSON encoder
+// bytes, so that no contestant can ignore escapes. Every JSON encoder
 // writes it in the same bytes.
 func newPayload(size int) payload {
 	const line = `the quick brown fox jumps over the lazy dog, and the café \"au lait\" is open\n`

@@ -33,7 +33,7 @@ type bar struct {
 // read on a light page and on a dark one.
 func (r *report) plot(out io.Writer) {
 	panels := []panel{
-		{title: "New process to the first responded tools/list, ms", decade: 3, bars: r.bars(startTime)},
+		{title: "New process to the first tools/list response, ms", decade: 3, bars: r.bars(startTime)},
 		{title: "Peak memory at rest, MiB", decade: 3, bars: r.bars(restMemory)},
 		{title: "Peak memory after load, up to 32 messages of 1 MiB in flight, MiB", decade: 3, bars: r.bars(loadMemory)},
 	}

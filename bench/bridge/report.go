@@ -13,7 +13,7 @@ import (
 // A report is what a run has to say.
 type report struct {
 	figures figures
-	results []outcomes1
+	results []outcome
 	all     []*contestant
 	day     time.Time
 }
@@ -80,7 +80,7 @@ func (r *report) print(out io.Writer) error {
 
 // protocol says how it was measured, in a sentence.
 func protocol() string {
-	return fmt.Sprintf("Medians of %d new processes, and of %d turns under load in %d others; of memory the most. Everybody takes turns; a ratio is the median of the ratios within a round.",
+	return fmt.Sprintf("Medians of %d new processes, and of %d turns under load in %d others; of memory the most. The contestants take turns; a ratio is the median of the ratios within a round.",
 		startRounds, lives*turns, lives)
 }
 

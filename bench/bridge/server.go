@@ -65,17 +65,17 @@ type gate struct {
 
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if _, ok := g.known.Load(r.Header.Get("Authorization")); ok {
-		response(w, r)
+		serveMCP(w, r)
 		return
 	}
 	r.Host = g.host
 	g.lab.Handler().ServeHTTP(w, r)
 }
 
-// admit responses a request that has passed the lab's check.
+// admit responds to a request that has passed the lab's check.
 func (g *gate) admit(w http.ResponseWriter, r *http.Request) {
 	g.known.Store(r.Header.Get("Authorization"), true)
-	response(w, r)
+	serveMCP(w, r)
 }
 
 const (
@@ -83,15 +83,15 @@ const (
 	contentTail = `}]}`
 	discovered  = `{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"ttlMs":0,"cacheScope":"private",` +
 		`"_meta":{"io.modelcontextprotocol/serverInfo":{"name":"bench","version":"1"}}}`
-	toolList = `{"tools":[{"name":"echo","description":"Says what it is told.",` +
+	toolList = `{"tools":[{"name":"echo","description":"Returns its text.",` +
 		`"inputSchema":{"type":"object","properties":{"text":{"type":"string"}},"required":["text"]}}]}`
 )
 
 // buffers hold request bodies.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// response is an MCP server without sessions and without a stream of its own.
-func response(w http.ResponseWriter, r *http.Request) {
+// serveMCP is an MCP server without sessions and without a stream of its own.
+func serveMCP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)

@@ -251,10 +251,10 @@ var breaks = []behaviour{
 	}},
 	{"half a body", 2, true, posts, func(x *exchange) {
 		x.carry()
-		replys1 := x.result()
+		result := x.result()
 		x.w.Header().Set("Content-Type", "application/json")
-		x.w.Header().Set("Content-Length", strconv.Itoa(len(replys1)))
-		io.WriteString(x.w, replys1[:len(replys1)/2])
+		x.w.Header().Set("Content-Length", strconv.Itoa(len(result)))
+		io.WriteString(x.w, result[:len(result)/2])
 		x.flush()
 		panic(http.ErrAbortHandler)
 	}},
@@ -311,8 +311,8 @@ var shapes = []behaviour{
 	}},
 	{"half of the JSON", 2, true, posts, func(x *exchange) {
 		x.carry()
-		answer := x.result()
-		x.sendJSON(answer[:len(answer)-3])
+		result := x.result()
+		x.sendJSON(result[:len(result)-3])
 	}},
 	{"a notification as the body", 1, true, posts, func(x *exchange) { x.sendJSON(x.notice()) }},
 	{"garbage, then the response", 2, true, posts, func(x *exchange) {

@@ -265,7 +265,7 @@ func (h *host) act(quake func(*rand.Rand)) {
 	}
 }
 
-// crowd waits until there is space for another request, and reports whether one
+// crowd waits until another request may be sent, and reports whether one
 // is overdue. What is stuck does not count any more.
 func (h *host) crowd(stuck *int) (late bool) {
 	var overdue []string
@@ -302,7 +302,7 @@ func (h *host) step(dice *rand.Rand) {
 		}
 	case n < 96:
 		h.ledger.mu.Lock()
-		h.unrequested++
+		h.idless++
 		h.ledger.mu.Unlock()
 		h.send(line{text: pick(dice, `{`, `"text"`, `{"jsonrpc":"2.0",`, `nothing`)})
 	case n < 97:

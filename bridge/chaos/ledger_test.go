@@ -57,26 +57,26 @@ type fact struct {
 type ledger struct {
 	began time.Time
 
-	mu          sync.Mutex // guards what follows
-	lines       []string   // the transcript
-	findings    []string
-	asked       map[string]*asked
-	ids         map[int]string // by number
-	facts       map[int]*fact
-	active      map[int]time.Time // messages of the host by number: when they were done; zero: not yet
-	arrived     []time.Time       // requests at the server
-	hellos      int               // initialize requests of the host
-	lately      time.Time         // when the last session was begun
-	begun       int               // sessions that the server has begun
-	healthy     bool              // the server does nothing wrong
-	pings       time.Duration     // how often the server is pinged; zero: never
-	ended       []time.Time       // when sessions ended
-	reasons     int               // why it may have had to begin more than the host requested
-	stalled     bool              // the server holds what all others wait for
-	inputEnd    bool              // standard input has ended
-	notices     map[string]int    // notifications and requests of the server, by serial: sent and not yet seen
-	changed     chan struct{}     // closed at each response
-	unrequested int               // errors without id that invalid lines explain
+	mu       sync.Mutex // guards what follows
+	lines    []string   // the transcript
+	findings []string
+	asked    map[string]*asked
+	ids      map[int]string // by number
+	facts    map[int]*fact
+	active   map[int]time.Time // messages of the host by number: when they were done; zero: not yet
+	arrived  []time.Time       // requests at the server
+	hellos   int               // initialize requests of the host
+	lately   time.Time         // when the last session was begun
+	begun    int               // sessions that the server has begun
+	healthy  bool              // the server does nothing wrong
+	pings    time.Duration     // how often the server is pinged; zero: never
+	ended    []time.Time       // when sessions ended
+	reasons  int               // why it may have had to begin more than the host requested
+	stalled  bool              // the server holds what all others wait for
+	inputEnd bool              // standard input has ended
+	notices  map[string]int    // notifications and requests of the server, by serial: sent and not yet seen
+	changed  chan struct{}     // closed at each response
+	idless   int               // errors without id that invalid lines explain
 }
 
 func newLedger() *ledger {
@@ -255,14 +255,14 @@ func (l *ledger) responded(id, result, failure json.RawMessage) {
 		l.findLocked("an error has no code or no message")
 	}
 	if len(id) == 0 || string(id) == "null" {
-		if l.unrequested--; l.unrequested < 0 {
+		if l.idless--; l.idless < 0 {
 			l.findLocked("a response without an id")
 		}
 		return
 	}
 	a := l.asked[idKey(id)]
 	if a == nil {
-		l.findLocked("a response to %s, which was never requested", id)
+		l.findLocked("a response to %s, which is no request's id", id)
 		return
 	}
 	if a.got++; a.got > a.sent+a.invalid {

@@ -125,7 +125,7 @@ func (s *server) feed(w http.ResponseWriter, r *http.Request, one *session, ends
 	}
 }
 
-// forgottenShapes are how servers tell that a session is over.
+// forgottenShapes are the responses of servers to requests of a session that is over.
 var forgottenShapes = []string{"404", "404 with an error", "410", "400", "400 with an error", "409", "422", "503",
 	"200 with -32600", "200 with -32001"}
 

@@ -36,11 +36,11 @@ func chapters() []chapter {
 	}
 }
 
-// A result names what was wrong; it is empty if nothing was.
+// An outcome names what was wrong; it is empty if nothing was.
 type outcome string
 
 // A play is one run of a behaviour with one contestant. Its methods are for the goroutine
-// that plays; they end the play with a result where something is wrong.
+// that plays; they end the play with an outcome where something is wrong.
 type play struct {
 	*contestant
 	ctx      context.Context // ends with the play

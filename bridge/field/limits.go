@@ -187,7 +187,7 @@ var limits = []behaviour{
 	},
 	{
 		name: "ends-with-its-input",
-		kind: "the host closes standard input, while a call and DELETE are never responded to",
+		kind: "the host closes standard input, while a call and DELETE never get a response",
 		met:  "hosts that close and wait",
 		now:  "the process ends within 5 s",
 		play: endsWhile(func(x *exchange) { x.hang() }, closeInput),

@@ -73,7 +73,7 @@ func run(ctx context.Context, out, only, which, program string, parallel int) er
 	return nil
 }
 
-// results are the results of a contestant, by the name of the behaviour.
+// outcomes are those of a contestant, by the name of the behaviour.
 type outcomes map[string]outcome
 
 // playAll plays all wanted behaviours with all contestants, side by side.

@@ -132,7 +132,7 @@ var slowServers = []behaviour{
 		name:   "slow-to-wake",
 		kind:   "an open server needs 2 s to wake",
 		met:    "serverless and free plans that sleep; scale to zero",
-		now:    "`initialize` waits for it; nothing is said of signing in",
+		now:    "`initialize` waits for it; no word of signing in",
 		before: "a sign_in tool at an open server",
 		play: func(p *play) {
 			s := p.serve(asleep(2 * time.Second))
@@ -150,7 +150,7 @@ var slowServers = []behaviour{
 		name:   "slower-than-a-host-waits",
 		kind:   "an open server needs 8 s to wake",
 		met:    "the same, beside hosts that wait 5 s for `initialize` (Claude Code, opencode)",
-		now:    "`initialize` is responded to in time in the server's place, without a tool that speaks of signing in; the lists are announced when the server is there",
+		now:    "the bridge responds to `initialize` in time in the server's place, without a tool that speaks of signing in; the lists are announced when the server is there",
 		before: "a sign_in tool at an open server",
 		play: func(p *play) {
 			s := p.serve(asleep(8 * time.Second))
@@ -174,7 +174,7 @@ var slowServers = []behaviour{
 		name:   "never-wakes",
 		kind:   "a server takes the connection and never says anything",
 		met:    "a proxy in front of a dead container",
-		now:    "`initialize` is responded to in time, without a tool that speaks of signing in",
+		now:    "the bridge responds to `initialize` in time, without a tool that speaks of signing in",
 		before: "a sign_in tool at an open server",
 		play: func(p *play) {
 			s := p.serve(func(x *exchange) bool { x.hang(); return true })

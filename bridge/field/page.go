@@ -78,7 +78,7 @@ longer for mcp-remote, which starts more slowly. `+"`make test`"+` demands that 
 	}
 }
 
-// shown is a result as the table has it.
+// shown is an outcome as the table has it.
 func shown(v outcome) string {
 	if v == "" {
 		return "right"

@@ -175,7 +175,7 @@ var redirects = []behaviour{
 			got := h.failure(id, 2*soon)
 			text := got.text("error", "message")
 			if strings.Contains(text, "may or may not") || strings.Contains(text, "may have been") {
-				p.wrong("the call is said to have been carried out, perhaps")
+				p.wrong("the error claims that the call may have been carried out")
 			}
 			if !strings.Contains(strings.ToLower(text), "redirect") {
 				p.wrong("the error does not speak of redirects: %s", short(text))

@@ -49,8 +49,8 @@ const empty = 32 * time.Second
 
 var pending = []behaviour{
 	{
-		name:   "notification-is-not-responded",
-		kind:   "the POST of a notification is never responded to",
+		name:   "notification-without-response",
+		kind:   "the POST of a notification never gets a response",
 		met:    "vocs#484, modelcontextprotocol#2755",
 		now:    "requests go on beside it",
 		before: "no response within 5 s",
@@ -114,7 +114,7 @@ var pending = []behaviour{
 	},
 	{
 		name:   "endpoint-stream-for-a-post",
-		kind:   "a POST is responded to with the stream of HTTP+SSE and its `endpoint` event",
+		kind:   "the response to a POST is the stream of HTTP+SSE and its `endpoint` event",
 		met:    "servers that mount one handler for all methods",
 		now:    "an error, or the response, in bounded time",
 		before: "no response within 32 s",
@@ -333,7 +333,7 @@ var misplaced = []behaviour{
 	},
 	{
 		name:   "sse-server-404-32601",
-		kind:   "a server of HTTP+SSE responses the POST to its address with 404 and -32601",
+		kind:   "a server of HTTP+SSE responds to the POST to its address with 404 and -32601",
 		met:    "routers that speak JSON-RPC",
 		now:    "fallback to HTTP+SSE",
 		before: "error -32601: Method not found",
@@ -405,7 +405,7 @@ func isLine(want string) func(p *play, s *server, h *host, id string) {
 	}
 }
 
-// decides wants one response that a strict host can read, whatever it is.
+// finishes wants one response that a strict host can read, whatever it is.
 func finishes(_ *play, _ *server, h *host, id string) { h.response(id, 2*soon) }
 
 var mended = []behaviour{
@@ -515,7 +515,7 @@ var mended = []behaviour{
 	{
 		name:   "deflate",
 		kind:   "`Content-Encoding: deflate` (zlib)",
-		met:    "middleware that compresses without being asked",
+		met:    "middleware that compresses without a request for it",
 		now:    "it is decoded",
 		before: "error -31003: the server's response is no JSON-RPC response",
 		play:   responding(compressed("deflate", func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }), succeeds(soon)),

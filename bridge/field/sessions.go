@@ -44,7 +44,7 @@ var forgotten = []behaviour{
 	},
 	{
 		name:   "forgotten-400",
-		kind:   "a forgotten session is told with 400 and an error without an id",
+		kind:   "a forgotten session gets 400 and an error without an id",
 		met:    "server-everything 2026.8.31, supergateway 3.4.3; affine#301, claude-code#27425, supergateway#123, MCP-Nest#106, mcphub#405",
 		now:    "one `ping` decides it, one new session, and the request is sent again",
 		before: "error -32000: Bad Request: No valid session ID provided",
@@ -93,7 +93,7 @@ var forgotten = []behaviour{
 	{
 		name:   "forgotten-200-32600",
 		kind:   "with 200 and the error -32600 with `id: null`",
-		met:    "servers that response over HTTP with 200 only",
+		met:    "servers that respond over HTTP with 200 only",
 		now:    "the same",
 		before: "error -32600: Session not found",
 		play:   forgottenAs(asError(200, -32600, "Session not found")),
@@ -188,8 +188,8 @@ var keptSessions = []behaviour{
 		play: kept(asError(200, -32600, "Invalid Request"), "a", "b", "c"),
 	},
 	{
-		name: "suspicion-without-an-response",
-		kind: "400 to a call, and nothing more is responded to",
+		name: "suspicion-without-response",
+		kind: "400 to a call, and no response to anything after it",
 		met:  "a server that is going down",
 		now:  "an error; nothing is sent again",
 		play: func(p *play) {

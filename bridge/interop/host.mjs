@@ -13,19 +13,19 @@ import { StdioClientTransport as Stdio2 } from '@modelcontextprotocol/client/std
 const [mode, handstamp, url] = process.argv.slice(2);
 const info = { name: 'typescript-host', version: '1' };
 const capabilities = { elicitation: {} };
-const answer = async () => ({ action: 'accept', content: { colour: 'blue' } });
+const elicited = async () => ({ action: 'accept', content: { colour: 'blue' } });
 const child = { command: handstamp, args: ['bridge', url], env: process.env, stderr: 'inherit' };
 
 let client, transport, call;
 if (mode === 'v1') {
   client = new Client1(info, { capabilities });
-  client.setRequestHandler(ElicitRequestSchema, answer);
+  client.setRequestHandler(ElicitRequestSchema, elicited);
   transport = new Stdio1(child);
   call = (params, options) => client.callTool(params, undefined, options);
 } else {
   const negotiation = mode === 'legacy' || mode === 'auto' ? mode : { pin: mode };
   client = new Client2(info, { capabilities, versionNegotiation: { mode: negotiation } });
-  client.setRequestHandler('elicitation/create', answer);
+  client.setRequestHandler('elicitation/create', elicited);
   transport = new Stdio2(child);
   call = (params, options) => client.callTool(params, options);
 }
@@ -43,14 +43,14 @@ const text = result => (result.isError ? 'error: ' : '') + result.content.map(c 
 try {
   await client.connect(transport);
 } catch (err) {
-  console.log(JSON.stringify({ refused: err.message }));
+  console.log(JSON.stringify({ rejected: err.message }));
   process.exit();
 }
 report.server = client.getServerVersion().name;
 report.version = client.getNegotiatedProtocolVersion?.() ?? ''; // 1.x has no such method
 await step('tools', async () => (await client.listTools()).tools.map(t => t.name).sort().join(' '));
 await step('say', async () => text(await call({ name: 'say', arguments: { text: 'hällo\n' } })));
-// The SDK forgets an onprogress as soon as it reads the answer, though its own
+// The SDK forgets an onprogress as soon as it reads the response, though its own
 // queue may still hold the progress that came before: all of it is in one chunk.
 await step('progress', async () => {
   const seen = [];

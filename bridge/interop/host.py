@@ -1,5 +1,5 @@
 """An MCP host of the official Python SDK or of FastMCP, of the versions that are
-installed. It starts bridges as its servers, and does what it is told:
+installed. It starts bridges as its servers, and carries out orders:
 
     host.py sdk|fastmcp
 
@@ -62,14 +62,14 @@ async def fastmcp(command):
     from fastmcp import Client
     from fastmcp.client.transports import StdioTransport
 
-    async def answer(message, response_type, params, context):
+    async def elicited(message, response_type, params, context):
         return (await elicit(context, params)).content
 
     async def sampled(messages, params, context):
         return "sampled"
 
     transport = StdioTransport(command[0], command[1:], keep_alive=False)
-    async with Client(transport, elicitation_handler=answer, sampling_handler=sampled,
+    async with Client(transport, elicitation_handler=elicited, sampling_handler=sampled,
                       roots=[types.Root(uri=URI, name=NAME)]) as client:
         yield client
 
@@ -102,7 +102,7 @@ async def carry_out(client, order):
             "isError": said.get("isError", False), "progress": seen}
 
 
-def answer(order, **outcome):
+def respond(order, **outcome):
     print(json.dumps({"id": order["id"], **outcome}), flush=True)
 
 
@@ -111,16 +111,16 @@ async def session(orders):
     order = await orders.get()
     try:
         async with {"sdk": sdk, "fastmcp": fastmcp}[kind](order["command"]) as client:
-            answer(order, result=None)
+            respond(order, result=None)
             while (order := await orders.get())["do"] != "close":
                 try:
-                    answer(order, result=await carry_out(client, order))
+                    respond(order, result=await carry_out(client, order))
                 except Exception as err:
-                    answer(order, error=f"{type(err).__name__}: {err}")
-        answer(order, result=None)
+                    respond(order, error=f"{type(err).__name__}: {err}")
+        respond(order, result=None)
     except BaseException as err:
         traceback.print_exc()
-        answer(order, error=f"{type(err).__name__}: {err}")
+        respond(order, error=f"{type(err).__name__}: {err}")
 
 
 async def main():

@@ -81,7 +81,7 @@ func pair(t *testing.T, handstamp string, h host, s server) report {
 		t.Fatal(err)
 	}
 	if none := h.only && !s.modern; none != (got.Rejected != "") {
-		t.Fatalf("the host begins: %v. It says %q", got.Rejected == "", got.Rejected)
+		t.Fatalf("the host begins: %v. Its error: %q", got.Rejected == "", got.Rejected)
 	} else if none {
 		return *got
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// application is an MCP host that nobody here wrote.
+// application is an MCP host of another project.
 type application struct {
 	name  string
 	from  string   // its package

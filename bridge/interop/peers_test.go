@@ -104,8 +104,8 @@ func contains(text, want string, err error) error {
 	return err
 }
 
-// TestPeers lets applications that nobody here wrote use servers that nobody here
-// wrote, through the bridge: signed in, where the server wants it, all at the same
+// TestPeers lets applications of other projects use servers of other projects,
+// through the bridge: signed in, where the server wants it, all at the same
 // time, and on through a restart of the server.
 func TestPeers(t *testing.T) {
 	node := nodeProgram(t)
@@ -243,7 +243,7 @@ func (m *meeting) finish(h application, s session) {
 		return
 	}
 	if m.says.finish.tool != "" && !h.once {
-		m.try(h, "decide", s, func(ctx context.Context, s session, says dialect) error {
+		m.try(h, "finish", s, func(ctx context.Context, s session, says dialect) error {
 			return carryOut(ctx, s, says.finish)
 		})
 	}

@@ -17,14 +17,14 @@ import (
 	"time"
 )
 
-// peer is a server that nobody here wrote, set up one way.
+// peer is a server of another project, set up one way.
 type peer struct {
 	name    string
 	from    []string // its packages
 	path    string
 	login   bool   // clients have to sign in
 	forgets bool   // and again after a restart, which its logins do not survive
-	solo    bool   // it has space for one session in its life
+	solo    bool   // it can have one session in its life
 	slow    bool   // it starts a process for each request
 	python  string // the virtual environment that it is in; empty: none
 	says    dialect
@@ -130,7 +130,7 @@ var asks = []string{"elicitation", "sampling", "roots"}
 
 // pythonPeers returns the servers that PyPI has. At 2026-07-28 a server cannot send
 // requests, and these tools would have to return the question instead. Without sessions
-// there is no stream for a request, and in a JSON response no space for one, nor for
+// there is no stream for a request, and in a JSON response no place for one, nor for
 // progress. Version 1 of the SDK sends progress on the stream of the GET, as
 // supergateway does.
 func pythonPeers() (list []peer) {

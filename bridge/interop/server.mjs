@@ -1,5 +1,5 @@
 // A server of the official TypeScript SDK, with tools that use what a server can
-// do: answer, report progress, ask the host.
+// do: respond, report progress, elicit input.
 //
 //   node server.mjs v1-sessions|v1-stateless|v1-sse|v2|v2-modern
 //
@@ -33,8 +33,8 @@ function server1() {
   s.registerTool('say', { inputSchema: { text: z.string() } }, async ({ text: said }) => text(said));
   s.registerTool('progress', {}, async extra => report(extra._meta, extra.sendNotification));
   s.registerTool('ask', {}, async extra => {
-    const answer = await s.server.elicitInput(question, { relatedRequestId: extra.requestId, timeout: 5000 });
-    return text(answer.content.colour);
+    const input = await s.server.elicitInput(question, { relatedRequestId: extra.requestId, timeout: 5000 });
+    return text(input.content.colour);
   });
   return s;
 }
@@ -44,8 +44,8 @@ function server2() {
   s.registerTool('say', { inputSchema: z.object({ text: z.string() }) }, async ({ text: said }) => text(said));
   s.registerTool('progress', {}, async ctx => report(ctx.mcpReq._meta, ctx.mcpReq.notify));
   s.registerTool('ask', {}, async ctx => {
-    const answer = ctx.mcpReq.inputResponses?.answer;
-    return answer ? text(answer.content.colour) : inputRequired({ inputRequests: { answer: inputRequired.elicit(question) } });
+    const input = ctx.mcpReq.inputResponses?.input;
+    return input ? text(input.content.colour) : inputRequired({ inputRequests: { input: inputRequired.elicit(question) } });
   });
   return s;
 }

@@ -107,10 +107,10 @@ func goServer() *mcp.Server {
 	})
 	// The SDK asks by a request or by a result, as the client's era wants it.
 	s.AddTool(&mcp.Tool{Name: "ask", InputSchema: map[string]any{"type": "object"}}, func(_ context.Context, r *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-		if response, ok := r.Params.InputResponses["response"].(*mcp.ElicitResult); ok {
-			return textResult(fmt.Sprint(response.Content["colour"])), nil
+		if input, ok := r.Params.InputResponses["input"].(*mcp.ElicitResult); ok {
+			return textResult(fmt.Sprint(input.Content["colour"])), nil
 		}
-		return &mcp.CallToolResult{InputRequests: mcp.InputRequestMap{"response": &mcp.ElicitParams{
+		return &mcp.CallToolResult{InputRequests: mcp.InputRequestMap{"input": &mcp.ElicitParams{
 			Message: "Which colour?",
 			RequestedSchema: map[string]any{
 				"type": "object", "properties": map[string]any{"colour": map[string]any{"type": "string"}}, "required": []string{"colour"},

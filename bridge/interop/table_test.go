@@ -30,7 +30,7 @@ func render(hosts []host, servers []server, seen [][]report) string {
 			word, note := "as it is", ""
 			switch {
 			case got.Rejected != "":
-				word, note = "none", "No session. The host says: "+got.Rejected
+				word, note = "none", "No session. The host's error: "+got.Rejected
 			case got.modern != (got.Version >= "2026-07-28"):
 				word = "translated"
 			}

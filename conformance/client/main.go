@@ -27,7 +27,7 @@ import (
 )
 
 // metadataURL is the client ID metadata document that the suite knows (its
-// scenario for them compares the URL; nobody fetches it).
+// scenario for them compares the URL and does not fetch it).
 const metadataURL = "https://conformance-test.local/client-metadata.json"
 
 func main() {
@@ -119,7 +119,7 @@ func authorize(ctx context.Context, r handstamp.AuthorizationRequest) (url.Value
 	resp.Body.Close()
 	location, err := resp.Location()
 	if err != nil {
-		return nil, fmt.Errorf("the authorization endpoint responded %s and no redirect", resp.Status)
+		return nil, fmt.Errorf("the authorization endpoint responded with %s and no redirect", resp.Status)
 	}
 	return location.Query(), nil
 }

@@ -23,7 +23,7 @@ import (
 
 const (
 	// metadataURL is the client ID metadata document that the suite knows (its
-	// scenario for them compares the URL; nobody fetches it).
+	// scenario for them compares the URL and does not fetch it).
 	metadataURL = "https://conformance-test.local/client-metadata.json"
 
 	// secretEnv hands the bridge a client secret.

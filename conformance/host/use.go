@@ -69,8 +69,8 @@ func use(ctx context.Context, session *mcp.ClientSession, changed <-chan struct{
 	return nil
 }
 
-// serverTools lists the tools. Where the bridge says that the user has to sign
-// in first, it waits for that.
+// serverTools lists the tools. While the bridge offers the sign-in placeholder, it waits
+// for the user to sign in.
 func serverTools(ctx context.Context, session *mcp.ClientSession, changed <-chan struct{}) ([]*mcp.Tool, error) {
 	late := time.After(signInTimeout)
 	poll := time.NewTicker(pollInterval)
@@ -106,10 +106,10 @@ func stuck(ctx context.Context, session *mcp.ClientSession) error {
 			words = append(words, text.Text)
 		}
 	}
-	return errors.New("the user has not signed in. The bridge says: " + strings.Join(words, " "))
+	return errors.New("the user has not signed in. The bridge's message: " + strings.Join(words, " "))
 }
 
-// consent responses a server's questions: yes, with what it cannot do without.
+// consent responds to a server's elicitation: yes, with the required fields.
 func consent(_ context.Context, r *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
 	return &mcp.ElicitResult{Action: "accept", Content: example(r.Params.RequestedSchema)}, nil
 }

@@ -28,7 +28,7 @@ type crashPoint struct {
 }
 
 // committed is the point that only the server knows: it has replaced the refresh
-// token and told nobody.
+// token and not yet responded.
 const committed = "committed by the server"
 
 var crashPoints = []crashPoint{
@@ -66,7 +66,7 @@ var rotations = []struct {
 
 // A process is killed at each point of a refresh. The next one goes on without a
 // user, except where the server replaced the token, forgives nothing, and the
-// response was not on the disk yet: nobody can help that, but it is named, and one
+// response was not on the disk yet: then the error names the interrupted refresh, and one
 // login with the same client heals it. The test catches a response that is
 // interpreted before it is saved, an intent that is not written, not read or
 // taken for a reason to give up, a saved response that is not used, and a lock that
@@ -185,8 +185,7 @@ func goesOn(m *testenv.Env, point crashPoint, forgives bool) {
 	m.WantTabs(1)
 }
 
-// isNamed checks that the error and the status say that a refresh had been
-// interrupted.
+// isNamed checks that the error and the status report an interrupted refresh.
 func isNamed(m *testenv.Env, err error) {
 	m.T.Helper()
 	if !errors.Is(err, handstamp.ErrLoginRequired) {

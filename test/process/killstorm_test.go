@@ -141,7 +141,7 @@ func (k *killer) storm(refreshes int) {
 	}
 }
 
-// decide has one more process find what the last kill left.
+// finish has one more process find what the last kill left.
 func (k *killer) finish() {
 	err := k.Run(testenv.Job{Do: "call"})
 	if err == nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// SIGTERM comes while the server has rotated the token and told nobody. The
+// SIGTERM comes while the server has rotated the token and not yet responded. The
 // process ends its call at once, waits for the response, and has it on the disk
 // when it ends. The test catches a refresh on the caller's context, and a Close
 // that does not wait.

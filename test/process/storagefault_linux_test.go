@@ -149,7 +149,7 @@ func TestDiskFault(t *testing.T) {
 	}
 }
 
-// Nobody is sent to the browser for a login that could not be stored.
+// No browser opens for a login that could not be stored.
 func TestDiskFaultBeforeLogin(t *testing.T) {
 	if !inNamespace(t) {
 		return

@@ -113,7 +113,7 @@ func TestManyProcessesOneTab(t *testing.T) {
 
 // A process that slept through three refreshes holds a refresh token that must
 // not be sent any more. The test catches a refresh from memory, which a server
-// with reuse detection responses by ending the login.
+// with reuse detection reacts by revoking the login.
 func TestIdleProcessReadsAgain(t *testing.T) {
 	m := testenv.NewOnDisk(t, lab.NoneFirst())
 	idle := m.Start(testenv.Job{Do: "idle"})
@@ -225,7 +225,7 @@ func TestRefreshMeetsLogoutAndLogin(t *testing.T) {
 		}
 		m.WantCounts(map[string]int{"revoke": 1}) // what the refresh brought
 		if a := m.Lab.Audit(); !a.Families[0].Revoked {
-			t.Error("a token that nobody holds any more is still good")
+			t.Error("a token that no process holds any more is still good")
 		}
 	})
 	t.Run("login", func(t *testing.T) {

@@ -226,7 +226,7 @@ func reveal(b *strings.Builder, v reflect.Value) {
 // Secrets do not show through the structs that hold them, whatever the verb and
 // however deep they are.
 func TestSecretsInStructs(t *testing.T) {
-	const hidden = "a-secret-that-nobody-sees"
+	const hidden = "a-hidden-secret"
 	for _, holder := range []any{
 		record.Record{Clients: []*record.Client{{Secret: hidden}}, Grant: &record.Grant{AccessToken: hidden}, Intent: &record.Intent{Response: &record.RawResponse{Body: hidden}}},
 		record.Client{Secret: hidden, RegistrationAccessToken: hidden, Response: hidden},

@@ -70,7 +70,7 @@ func TestIssuerOfCallback(t *testing.T) {
 					case good:
 						testenv.WantKind(t, err, handstamp.ErrDenied)
 						if err != nil && !strings.Contains(err.Error(), description) {
-							t.Errorf("the error does not say what the server said: %v", err)
+							t.Errorf("the error does not quote the server's description: %v", err)
 						}
 						return
 					}
@@ -208,10 +208,10 @@ func TestStrangersAtTheListener(t *testing.T) {
 				for _, one := range crowd {
 					status, page := one.send(t, redirectURI, state, w.Lab.Issuer())
 					if status < 400 || strings.Contains(page, "signed in") {
-						t.Errorf("%s: a stranger was responded to with status %d:\n%s", one.name, status, page)
+						t.Errorf("%s: a stranger got status %d:\n%s", one.name, status, page)
 					}
 					if strings.Contains(page, "<script>alert") || strings.Contains(page, state) {
-						t.Errorf("%s: the page repeats what it was told", one.name)
+						t.Errorf("%s: the page repeats a parameter", one.name)
 					}
 				}
 				go lab.Browse(context.WithoutCancel(ctx), rawURL)
@@ -235,7 +235,7 @@ func TestReplayedCallback(t *testing.T) {
 			old := stranger{name: "replay", query: replay}
 			redirectURI, _ := testenv.RedirectURI(t, rawURL)
 			if status, page := old.send(t, redirectURI, "", ""); status < 400 || strings.Contains(page, "signed in") {
-				t.Errorf("a replayed callback was responded to with status %d:\n%s", status, page)
+				t.Errorf("a replayed callback got status %d:\n%s", status, page)
 			}
 		}
 		go func() {
@@ -257,8 +257,7 @@ func TestReplayedCallback(t *testing.T) {
 	w.WantTabs(2)
 }
 
-// A wrong issuer at the listener ends the login, and the page does not say that
-// anybody is signed in.
+// A wrong issuer at the listener ends the login, and the page does not claim success.
 func TestWrongIssuerAtTheListener(t *testing.T) {
 	for _, iss := range []string{lab.IssWrong, lab.IssStray, lab.IssMissing} {
 		t.Run(iss, func(t *testing.T) {
@@ -285,8 +284,8 @@ func TestWrongIssuerAtTheListener(t *testing.T) {
 	}
 }
 
-// The page says that the login has worked only when it has, and repeats nothing
-// of what the server said as markup.
+// The page claims success only after the login, and repeats no text of the server as
+// markup.
 func TestCallbackPage(t *testing.T) {
 	for name, test := range map[string]struct {
 		fault *lab.Fault
@@ -359,7 +358,7 @@ func TestAddressForTheBrowser(t *testing.T) {
 				t.Errorf("opened %s", rawURL)
 				return errors.New("no")
 			})
-			c.LoginTimeout = 2 * time.Second // nobody responses, if it comes to that
+			c.LoginTimeout = 2 * time.Second // no callback comes, if it gets that far
 			c.Prompt.Show = func(_ context.Context, r handstamp.AuthorizationRequest) { t.Errorf("showed %s", r.URL) }
 			line := testenv.NewRecorder(http.DefaultTransport)
 			c.BaseTransport, c.AuthTransport = line, line

@@ -98,8 +98,8 @@ func newLife(t *testing.T, hay *haystack, h lab.Habits) *life {
 	return &life{Env: testenv.New(t, h), hay: hay, line: testenv.NewRecorder(http.DefaultTransport)}
 }
 
-// hidden is a RoundTripper that prints as an address: what the wire of the test
-// keeps is not what the Client says.
+// hidden is a RoundTripper that prints as an address: a printed Client must not show what
+// the test's own transport has recorded.
 type hidden func(*http.Request) (*http.Response, error)
 
 func (h hidden) RoundTrip(req *http.Request) (*http.Response, error) { return h(req) }
@@ -294,7 +294,7 @@ func TestNoSecretIsEverSaid(t *testing.T) {
 		})
 	}
 
-	// A response that cannot be used, and responds that are cut to pieces.
+	// A response that cannot be used, and responses that are cut to pieces.
 	for name, change := range map[string]func(map[string]any){
 		"malformed access token": func(document map[string]any) {
 			document["access_token"] = fmt.Sprint(document["access_token"]) + "\r\n"
@@ -358,8 +358,8 @@ func TestNoSecretIsEverSaid(t *testing.T) {
 	c.AuthTransport = panics{l.line}
 	hay.addError("panic", l.Call(c))
 
-	// Nobody can open a browser: the error has the URL in a field of its own, for a
-	// user to open, and does not say it otherwise.
+	// No browser can be opened: the error has the URL in a field of its own, for the
+	// user to open, and nowhere else.
 	l = begin(lab.Habits{})
 	c = l.client("no browser")
 	c.Hooks = handstamp.Hooks{}

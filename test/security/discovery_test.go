@@ -26,7 +26,7 @@ func fill(w *testenv.Env, e *testenv.Attacker, value any) any {
 }
 
 // A challenge may name metadata on the server's own origin only. One that names another place is
-// as good as none: the server's own well-known places are asked, and no other user.
+// as good as none: requests go to the server's own well-known URLs, and to no other host.
 func TestChallengeNamesAnotherOrigin(t *testing.T) {
 	for _, named := range []string{
 		"EVIL/.well-known/oauth-protected-resource/mcp", "//BAD/resource", "https://HOST/resource", "http://user@HOST/resource",
@@ -157,8 +157,8 @@ func TestMetadataOfAnotherIssuer(t *testing.T) {
 	}
 }
 
-// Without the promise of PKCE nobody is sent to a browser, unless the user says
-// that the server keeps it all the same.
+// Without PKCE in the server's metadata no browser opens, unless the user has configured
+// that the server supports it all the same.
 func TestPKCEIsRequired(t *testing.T) {
 	for name, methods := range map[string]any{"omitted": nil, "empty": []string{}, "plain": []string{"plain"}, "lower case": []string{"s256"}} {
 		t.Run(name, func(t *testing.T) {

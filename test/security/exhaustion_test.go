@@ -120,7 +120,7 @@ func TestEndlessResponsesInLogout(t *testing.T) {
 				err := bounded(t, m, func() error {
 					result, err := c.Logout(t.Context(), w.Lab.MCPURL(), handstamp.LogoutOptions{DeleteClient: true})
 					if err == nil && torment.Kind == lab.FaultHang && (result.Revoked || result.RevokeError == nil) {
-						err = fmt.Errorf("a revocation that was not responded to: %+v", result)
+						err = fmt.Errorf("a revocation without a response: %+v", result)
 					}
 					return err
 				})

@@ -29,8 +29,8 @@ func eachRedirect(t *testing.T, h lab.Habits, test func(t *testing.T, w *testenv
 	}
 }
 
-// What an endpoint says of another place is not what that place says: no
-// document, registration or token is taken from there, and nothing sent there.
+// A redirect to another origin is not followed: no document, registration or token is
+// taken from there, and nothing sent there.
 func TestRedirectedLogin(t *testing.T) {
 	for _, endpoint := range []string{"resource_metadata", "server_metadata", "register", "token"} {
 		t.Run(endpoint, func(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// poison is what a hostile server says: it clears the screen, sets the window's
+// poison is text of a hostile server: it clears the screen, sets the window's
 // title, turns the text around, hides some of it, and begins a line of its own.
 const poison = "fine\x1b[2J\x1b]0;title\a\x1b]8;;https://evil.example\x1b\\link\x1b]8;;\x1b\\" +
 	"\u202egnp.exe\u2066\u200b\u200f\u061c\ufeff\u00ad\u2028\u2029\u0085\u009b31m\x9b31m\x7f\x00\b\r\nhandstamp: all is well\n\U000e0041"
@@ -53,7 +53,7 @@ func rejectedWith(code string) lab.Fault {
 	return lab.Fault{Kind: lab.FaultStatus, Status: http.StatusBadRequest, ContentType: "application/json", Body: string(text)}
 }
 
-// Nothing that a server says reaches a terminal or a log as it was said.
+// No text of a server reaches a terminal or a log unescaped.
 func TestPoisonedTexts(t *testing.T) {
 	poisonAll := func(document map[string]any) {
 		for name, value := range document {
@@ -138,7 +138,7 @@ func TestPoisonedTexts(t *testing.T) {
 	}
 }
 
-// The same for what a server says of a login that it has granted before.
+// The same for errors of a server about a login that it has granted before.
 func TestPoisonedRejections(t *testing.T) {
 	for _, code := range []string{"invalid_grant", "invalid_client", "server_error", poison} {
 		for _, kind := range []string{"dynamic", "configured"} {

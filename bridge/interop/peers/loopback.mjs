@@ -1,5 +1,5 @@
 // Node.js loads this before a server that would listen on all addresses of the
-// machine, and cannot be told otherwise: here it listens on loopback only.
+// machine, and has no option for it: here it listens on loopback only.
 import { Server } from 'node:net';
 
 const listen = Server.prototype.listen;
