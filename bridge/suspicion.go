@@ -165,6 +165,10 @@ type inquiryKey struct {
 func (u *upstream) inquire(ctx context.Context, round int, s shape) bool {
 	key := inquiryKey{round, s}
 	u.mu.Lock()
+	if u.round != round || u.replacement != nil {
+		u.mu.Unlock()
+		return true // it has been replaced meanwhile
+	}
 	q := u.inquiries[key]
 	if q == nil {
 		q = &inquiry{done: make(chan struct{})}
