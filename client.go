@@ -122,7 +122,8 @@ type Client struct {
 	// Nil does them here.
 	RefreshHelper *RefreshHelper
 
-	locked func() // in a helper: is called once it holds the lock
+	// In a helper: is called when it holds the lock, and once a refresh is marked as begun.
+	locked func()
 
 	// Logger receives what is worth debugging, without secrets. Nil discards.
 	Logger *slog.Logger

@@ -54,9 +54,12 @@ const helperStartTimeout = 5 * time.Second
 // errHelper is the error of a helper that did not finish.
 var errHelper = errors.New("handstamp: the helper did not finish")
 
-// ask starts a helper and returns how its work ended. The end of ctx ends the
-// wait and not the helper. Events on the way go to tell.
-func (h *RefreshHelper) ask(ctx context.Context, job *helperJob, tell func(helperEvent)) (*helperResult, error) {
+// ask starts a helper and returns how its work ended. The end of wait, a part of ctx, ends a
+// helper that has requested nothing yet, and the end of ctx only the call. Events on the way go
+// to tell.
+func (h *RefreshHelper) ask(
+	ctx, wait context.Context, job *helperJob, tell func(helperEvent),
+) (*helperResult, error) {
 	if len(h.Command) == 0 {
 		return nil, errHelper
 	}
@@ -70,6 +73,7 @@ func (h *RefreshHelper) ask(ctx context.Context, job *helperJob, tell func(helpe
 		return nil, err
 	}
 	defer input.Close() // a helper that still waits for its turn ends with that
+	defer context.AfterFunc(wait, func() { input.Close() })()
 	defer output.Close()
 	stop := context.AfterFunc(ctx, func() { output.Close() })
 	defer stop()
@@ -197,7 +201,7 @@ func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (s
 		job.Client.LockTimeout = max(r.config.LockTimeout-time.Since(began), time.Second)
 	}
 	job.Refresh = &helperRefresh{Rejected: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL, User: why.user}
-	snap, own, done, err := r.helpers.run(ctx, job)
+	snap, own, done, err := r.helpers.run(ctx, wait, job)
 	if snap != nil && own && why.rejected != "" {
 		r.history.recordReplacement(snap.token)
 	}
@@ -227,7 +231,7 @@ func (l *logins) loginByHelper(ctx context.Context, req loginRequest, served fun
 	job.Login = &helperLogin{
 		Challenge: req.challenge, Scopes: req.scopes, Needed: req.needed, Rejected: req.rejectedToken.Reveal(), Force: req.force, Since: req.since,
 	}
-	snap, own, done, err := l.helpers.run(ctx, job)
+	snap, own, done, err := l.helpers.run(ctx, ctx, job)
 	if done && err != nil {
 		l.history.recordLogin(rec, req, err)
 		return nil, true, l.endError(ctx, err)
@@ -243,8 +247,10 @@ func (l *logins) loginByHelper(ctx context.Context, req loginRequest, served fun
 
 // run has a helper do a job. The token is its own unless another process had stored it. It reports
 // false where the work is left to be done here.
-func (h *helperRunner) run(ctx context.Context, job *helperJob) (token *cachedToken, own, done bool, _ error) {
-	result, err := h.config.RefreshHelper.ask(ctx, job, func(e helperEvent) {
+func (h *helperRunner) run(
+	ctx, wait context.Context, job *helperJob,
+) (token *cachedToken, own, done bool, _ error) {
+	result, err := h.config.RefreshHelper.ask(ctx, wait, job, func(e helperEvent) {
 		own = own || (e.Refreshed != nil || e.LoggedIn != nil) && e.Cause == ""
 		h.handleEvent(ctx, e)
 	})

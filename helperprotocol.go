@@ -118,7 +118,7 @@ func (d helperClient) apply(c *Client) {
 
 // errorKinds are the kinds of errors by the names that they have between processes.
 var errorKinds = map[string]error{
-	"login_required": ErrLoginRequired, "unreachable": ErrUnreachable, "denied": ErrDenied, "timeout": ErrTimeout,
+	"auth_required": ErrLoginRequired, "unreachable": ErrUnreachable, "denied": ErrDenied, "timeout": ErrTimeout,
 	"protocol": ErrProtocol, "client_rejected": ErrClientRejected, "registration_required": ErrRegistrationRequired,
 	"server_unreachable": ErrServerUnreachable, "store": ErrStore, "usage": ErrInvalidConfig, "no_login_needed": ErrNoLoginNeeded,
 }

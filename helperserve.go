@@ -31,9 +31,9 @@ const (
 // HTTP and AuthTransport as the asking one, and a Prompt.OpenURL if it is to open a
 // browser; all else is filled in here, and the Client is closed at the end.
 //
-// It returns when the work is done and its result is stored, whatever becomes of
-// the process that asked once it is this one's turn; before that, it ends with
-// that process. The end of ctx is for signals: it ends what waits for the
+// It returns when the work is done and its result is stored, whatever becomes of the process
+// that started it once the refresh or the login has begun; before that, it ends with that
+// process. The end of ctx is for signals: it ends what waits for the
 // user, and not a refresh that has begun. The error is the reason why the work could
 // not even be begun; everything else is reported to the process that started the helper.
 func ServeRefreshHelper(ctx context.Context, in io.Reader, out io.Writer, newClient func(config []byte) (*Client, error)) error {
@@ -77,8 +77,8 @@ func ServeRefreshHelper(ctx context.Context, in io.Reader, out io.Writer, newCli
 	return nil
 }
 
-// do is the work. As long as it waits for its turn it ends with the process that
-// has started it, which has nothing to lose then.
+// do is the work. Until it begins to refresh or to sign in, it ends with the process that has
+// started it, which has nothing to lose then.
 func (j *helperJob) do(ctx context.Context, s *session, orphaned <-chan struct{}, locked *atomic.Bool) (*cachedToken, error) {
 	f, err := j.begin(ctx, s)
 	if err != nil {

@@ -46,7 +46,7 @@ type refresher struct {
 // flight is work that one goroutine does for all that ask meanwhile.
 type flight struct {
 	done   chan struct{}
-	cancel context.CancelFunc // ends a login, and a refresh as long as it waits for its lock
+	cancel context.CancelFunc // ends a login, and a refresh that has requested nothing yet
 	snap   *cachedToken
 	err    error
 
@@ -123,7 +123,7 @@ func (r *refresher) flight(ctx context.Context, why tokenNeed) (f *flight, joine
 	return f, false, nil
 }
 
-// cancel ends a refresh that waits for its turn.
+// cancel ends a refresh that has requested nothing yet.
 func (r *refresher) cancel() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -159,7 +159,7 @@ func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cach
 	switch {
 	case err == nil:
 		defer unlock()
-		return r.refreshLocked(ctx, locked, need, d)
+		return r.refreshLocked(ctx, wait, locked, need, d)
 	case good && accessTokenUsable(rec.Grant, need.rejected, time.Now()):
 		r.log.Warn("the refresh could not be begun, going on with the token at hand", "error", err)
 		return r.tokens.use(rec), nil
@@ -171,12 +171,11 @@ func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cach
 
 // refreshLocked refreshes the grant of a record that was read under the refresh lock. It decides
 // anew each time another process has changed the grant meanwhile, as a login may.
-func (r *refresher) refreshLocked(ctx context.Context, rec *record.Record, need tokenNeed, d decision) (*cachedToken, error) {
-	if r.config.locked != nil && d.action == requestToken {
-		r.config.locked()
-	}
+func (r *refresher) refreshLocked(
+	ctx, wait context.Context, rec *record.Record, need tokenNeed, d decision,
+) (*cachedToken, error) {
 	for try := 0; try < maxTries && d.action == requestToken; try++ {
-		token, err := r.attempt(ctx, rec, need)
+		token, err := r.attempt(ctx, wait, rec, need)
 		if !errors.Is(err, errSuperseded) {
 			return token, err
 		}

@@ -42,13 +42,15 @@ const (
 
 // attempt refreshes the grant. The caller holds the refresh lock and has read rec
 // under it.
-func (r *refresher) attempt(ctx context.Context, rec *record.Record, need tokenNeed) (*cachedToken, error) {
+func (r *refresher) attempt(
+	ctx, wait context.Context, rec *record.Record, need tokenNeed,
+) (*cachedToken, error) {
 	a := &refreshAttempt{
 		credential: r.credential, discovery: r.discovery, imports: r.imports, revoker: r.revoker,
 		need: need, refreshToken: rec.Grant.RefreshToken, before: rec.Clone(), request: &tokenRequest{},
 	}
 	started := time.Now()
-	token, err := a.run(ctx, rec)
+	token, err := a.run(ctx, wait, rec)
 	if refreshed := r.config.Hooks.Refreshed; refreshed != nil && !errors.Is(err, errSuperseded) {
 		refreshed(RefreshEvent{
 			Server: r.serverURL, Issuer: a.before.Grant.Issuer, Duration: time.Since(started),
@@ -76,7 +78,10 @@ type refreshAttempt struct {
 }
 
 // run finishes an interrupted refresh if it can, and else sends the refresh token.
-func (r *refreshAttempt) run(ctx context.Context, rec *record.Record) (*cachedToken, error) {
+// The end of wait, a part of ctx, ends it before that.
+func (r *refreshAttempt) run(
+	ctx, wait context.Context, rec *record.Record,
+) (*cachedToken, error) {
 	if importIncomplete(rec) {
 		completed, err := r.imports.complete(ctx, rec)
 		if err != nil {
@@ -94,9 +99,12 @@ func (r *refreshAttempt) run(ctx context.Context, rec *record.Record) (*cachedTo
 	if err != nil {
 		return nil, &Error{Kind: ErrInvalidConfig, Server: r.serverURL, Err: err}
 	}
-	if err := r.reserveAndMark(ctx, rec); err != nil {
+	if err := r.reserveAndMark(wait, rec); err != nil {
 		if errors.Is(err, store.ErrConflict) {
 			return nil, errSuperseded // a login or logout came in between; nothing was sent
+		}
+		if wait.Err() != nil && ctx.Err() == nil {
+			return nil, errClosed
 		}
 		if r.need.metBy(rec.Grant, time.Now()) {
 			r.notice("the access token could not be refreshed ahead of time, because its successor could not be stored: %v", err)
@@ -106,6 +114,9 @@ func (r *refreshAttempt) run(ctx context.Context, rec *record.Record) (*cachedTo
 	}
 	if r.space != nil {
 		defer r.space.Release()
+	}
+	if r.config.locked != nil {
+		r.config.locked()
 	}
 	return r.send(ctx, rec, client, choice)
 }

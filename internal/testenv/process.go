@@ -299,6 +299,7 @@ var errorKinds = map[string]error{
 	"deadline":       context.DeadlineExceeded,
 }
 
+// PutIn stores a record that a test has changed in another store.
 func (m *Env) PutIn(s store.Store, rec *record.Record) {
 	m.T.Helper()
 	if err := record.Put(m.T.Context(), s, rec); err != nil {

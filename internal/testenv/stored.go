@@ -52,5 +52,5 @@ func (m *Env) AboutToExpire() {
 	rec := m.Record()
 	rec.Grant.ObtainedAt = time.Now().Add(-time.Hour)
 	rec.Grant.ExpiresAt = time.Now().Add(20 * time.Second)
-	m.PutIn(m.Store, rec)
+	m.Put(rec)
 }
