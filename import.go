@@ -78,8 +78,8 @@ type ImportResult struct {
 
 // Import takes over a login that was made elsewhere, so that the next session
 // walks in without the user. The registration is stored with the tokens, method
-// included, and the login is pinned to its authorization server, which is requested
-// for its metadata but never sent anything of the login.
+// included, and the login is pinned to its authorization server: its metadata
+// is fetched, but nothing of the login is sent there.
 //
 // A login whose Issuer is known is taken only while the server still names that
 // one as its authorization server: otherwise the error is ErrProtocol. It is

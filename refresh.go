@@ -133,7 +133,7 @@ func (r *refresher) cancel() {
 }
 
 // refreshNow is the work of a refresh: read, decide, lock, decide again, and only then request. The
-// end of wait, a part of ctx, ends it while nothing was requested.
+// end of wait, a part of ctx, ends it before the token request.
 func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cachedToken, error) {
 	rec, err := r.records.load(ctx)
 	if err != nil {

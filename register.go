@@ -25,7 +25,7 @@ type loginClients struct {
 	client          *record.Client
 	authMethod      authMethodChoice
 	justRegistered  bool   // the client was registered in this login
-	clientProbed    bool   // the authorization endpoint was requested with the client
+	clientProbed    bool   // the authorization endpoint was tried with the client
 	unknownClientID string // the id of a client that the server seems not to know
 }
 

@@ -337,7 +337,7 @@ func TestKeptRegistrationKeepsItsPort(t *testing.T) {
 	}
 }
 
-// A server that registers another redirect URI than it was requested costs a new
+// A server that registers another redirect URI than the requested one costs a new
 // registration, not the login.
 func TestRegisteredRedirectNoUserCanListenAt(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())

@@ -281,7 +281,7 @@ func TestBodiesAfterARejection(t *testing.T) {
 		method    string
 		body      func() io.Reader
 		want      []byte
-		responded bool // with what was requested, rather than the rejection
+		responded bool // with the request's body, rather than the rejection
 	}{
 		"with GetBody":        {http.MethodPost, func() io.Reader { return bytes.NewReader(small) }, small, true},
 		"large, with GetBody": {http.MethodPost, func() io.Reader { return bytes.NewReader(large) }, large, true},

@@ -9,7 +9,8 @@ import (
 // host to come back with it.
 const parkedFor = 10 * time.Minute
 
-// parked is a request that is under way at the server while input is requested from the host// in its place.
+// parked is a request that is under way at the server while the bridge requests input from the
+// host in its place.
 type parked struct {
 	inner          *call
 	final          chan *message // its response

@@ -192,7 +192,7 @@ func (s stranger) send(t testing.TB, redirectURI, state, issuer string) (int, st
 	return resp.StatusCode, testenv.Body(t, resp)
 }
 
-// Strangers at the listener neither end a login nor decide it, whatever they
+// Strangers at the listener neither end a login nor complete it, whatever they
 // bring, and however many they are.
 func TestStrangersAtTheListener(t *testing.T) {
 	for _, s := range append(strangers, stranger{name: "all of them"}) {
