@@ -48,6 +48,27 @@ func testLockExcludes(t *testing.T, suite Suite) {
 	}
 }
 
+// The context bounds the wait for a lock, not how long it is held: a lock that is a transaction
+// must not be begun with it.
+func testLockOutlivesContext(t *testing.T, suite Suite) {
+	handles := suite.handles(t)
+	key := keyOf(t, "https://a.example", "")
+	for _, holder := range handles {
+		ctx, cancel := context.WithCancel(t.Context())
+		unlock, err := holder.Lock(ctx, key, store.LockRefresh)
+		if err != nil {
+			cancel()
+			t.Fatalf("Lock: %v", err)
+		}
+		cancel()
+		for _, s := range handles {
+			wantHeld(t, s, key, store.LockRefresh)
+		}
+		unlock()
+		mustLock(t, holder, key, store.LockRefresh)()
+	}
+}
+
 func testLocksIndependent(t *testing.T, suite Suite) {
 	handles := suite.handles(t)
 	s := handles[0]

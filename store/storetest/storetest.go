@@ -58,6 +58,7 @@ func (s Suite) Run(t *testing.T) {
 		{"CreateStorm", testCreateStorm},
 		{"CompareAndSwapStorm", testSwapStorm},
 		{"LockExcludes", testLockExcludes},
+		{"LockOutlivesItsContext", testLockOutlivesContext},
 		{"LocksAreIndependent", testLocksIndependent},
 		{"LockCancelled", testLockCancelled},
 		{"UnlockTwice", testUnlockTwice},
@@ -110,7 +111,7 @@ func (i *item) put(ctx context.Context, s store.Store) error {
 func mustPut(t *testing.T, s store.Store, i *item) {
 	t.Helper()
 	before := i.revision
-	if err := i.put(t.Context(), s); err != nil {
+	if err := i.put(soon(t), s); err != nil {
 		t.Fatalf("Put: %v", err)
 	}
 	if i.revision == "" || i.revision == before {
@@ -120,7 +121,7 @@ func mustPut(t *testing.T, s store.Store, i *item) {
 
 func mustGet(t *testing.T, s store.Store, key store.Key) *item {
 	t.Helper()
-	value, revision, err := s.Get(t.Context(), key)
+	value, revision, err := s.Get(soon(t), key)
 	if err != nil {
 		t.Fatalf("Get: %v", err)
 	}

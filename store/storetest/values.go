@@ -226,7 +226,7 @@ func testCreateStorm(t *testing.T, suite Suite) {
 func testSwapStorm(t *testing.T, suite Suite) {
 	storm(t, suite, 12, func(ctx context.Context, s store.Store, key store.Key) error {
 		for {
-			if err := increment(ctx, s, key); !errors.Is(err, store.ErrConflict) {
+			if err := increment(ctx, s, key); !errors.Is(err, store.ErrConflict) || ctx.Err() != nil {
 				return err
 			}
 		}

@@ -1,0 +1,82 @@
+package storetest_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"slices"
+	"testing"
+
+	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/storetest"
+)
+
+// wrongStores each break one sentence of the contract, by the test that has to notice it.
+var wrongStores = map[string]func() store.Store{
+	"PutConflict":            func() store.Store { return &putsAlways{} },
+	"Delete":                 func() store.Store { return &deletesAlways{} },
+	"List":                   func() store.Store { return &listsBackwards{} },
+	"LockExcludes":           func() store.Store { return &locksNothing{} },
+	"LockOutlivesItsContext": func() store.Store { return &locksWithContext{} },
+}
+
+type putsAlways struct{ store.Memory }
+
+func (s *putsAlways) Put(ctx context.Context, key store.Key, value []byte, _ store.Revision) (store.Revision, error) {
+	_, revision, _ := s.Get(ctx, key)
+	return s.Memory.Put(ctx, key, value, revision)
+}
+
+type deletesAlways struct{ store.Memory }
+
+func (s *deletesAlways) Delete(ctx context.Context, key store.Key, _ store.Revision) error {
+	_, revision, _ := s.Get(ctx, key)
+	return s.Memory.Delete(ctx, key, revision)
+}
+
+type listsBackwards struct{ store.Memory }
+
+func (s *listsBackwards) List(ctx context.Context) ([]store.Key, error) {
+	keys, err := s.Memory.List(ctx)
+	slices.Reverse(keys)
+	return keys, err
+}
+
+type locksNothing struct{ store.Memory }
+
+func (s *locksNothing) Lock(ctx context.Context, _ store.Key, _ store.LockName) (func(), error) {
+	return func() {}, ctx.Err()
+}
+
+// locksWithContext is a transaction that is begun with the context of Lock.
+type locksWithContext struct{ store.Memory }
+
+func (s *locksWithContext) Lock(ctx context.Context, key store.Key, name store.LockName) (func(), error) {
+	unlock, err := s.Memory.Lock(ctx, key, name)
+	if err == nil {
+		context.AfterFunc(ctx, unlock)
+	}
+	return unlock, err
+}
+
+const wrongStoreVariable = "STORETEST_WRONG_STORE"
+
+// A store that breaks the contract does not pass.
+func TestWrongStoreFails(t *testing.T) {
+	if open := wrongStores[os.Getenv(wrongStoreVariable)]; open != nil {
+		storetest.Run(t, func(*testing.T) store.Store { return open() })
+		return
+	}
+	for name := range wrongStores {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run := exec.CommandContext(t.Context(), os.Args[0],
+				"-test.run", "^TestWrongStoreFails$/^"+name+"$", "-test.timeout", "3m")
+			run.Env = append(os.Environ(), wrongStoreVariable+"="+name)
+			out, err := run.CombinedOutput()
+			if run.ProcessState == nil || run.ProcessState.ExitCode() != 1 {
+				t.Errorf("the suite of a wrong store ended with %v:\n%s", err, out)
+			}
+		})
+	}
+}
