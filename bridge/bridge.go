@@ -118,8 +118,10 @@ func Run(ctx context.Context, o Options) error {
 	read := make(chan error, 1)
 	go func() { read <- f.read() }()
 	var err error
+	var until time.Time // what is being written is waited for
 	select {
 	case err = <-read:
+		until = time.Now().Add(lingerTime)
 		b := f.current()
 		b.linger(life)
 		b.abandon()
@@ -134,8 +136,8 @@ func Run(ctx context.Context, o Options) error {
 		close(worked)
 	}()
 	f.current().endSession(ctx)
-	// What writes to a host that does not read is not waited for.
-	timer := time.NewTimer(endSessionTimeout / 4)
+	// What writes to a host that does not read is not waited for any longer.
+	timer := time.NewTimer(max(time.Until(until), endSessionTimeout/4))
 	defer timer.Stop()
 	select {
 	case <-worked:

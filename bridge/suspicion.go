@@ -128,9 +128,10 @@ func (u *upstream) forgotten(c *call, round int, r *rejection) bool {
 	if sign == sessionUnknown || !u.established() {
 		return false
 	}
+	sse := u.speaksSSE() // whose sessions have no id, but end with their stream
 	u.mu.Lock()
 	current := u.round == round && u.replacement == nil
-	soon, bare := u.tooSoon(r.shape()), u.session == ""
+	soon, bare := u.tooSoon(r.shape()), u.session == "" && !sse
 	u.mu.Unlock()
 	switch {
 	case !current:

@@ -55,3 +55,46 @@ func TestUninitializedServerWithoutSessions(t *testing.T) {
 		})
 	}
 }
+
+// TestWordsAboutInitializeDoNotEndTheStreamOfSSE: there the stream is the session, and the
+// requests of a stream that lives have their responses on it.
+func TestWordsAboutInitializeDoNotEndTheStreamOfSSE(t *testing.T) {
+	for name, words := range map[string]func(w http.ResponseWriter, got request){
+		"text":          rejects(400, "text/plain", "the plugin could not be initialized"),
+		"JSON":          rejects(400, "application/json", `{"error":"initialize the database first"}`),
+		"JSON-RPC":      rejects(400, "application/json", `{"jsonrpc":"2.0","id":null,"error":{"code":-32002,"message":"not initialized"}}`),
+		"JSON-RPC, 422": rejects(422, "application/json", `{"jsonrpc":"2.0","id":null,"error":{"code":-32002,"message":"not initialised"}}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &sseServer{endpoint: "/messages"}
+			posted := make(chan struct{})
+			s.post = func(w http.ResponseWriter, _ *http.Request, got request) bool {
+				switch got.id {
+				case "1":
+					w.WriteHeader(http.StatusAccepted)
+					close(posted)
+				case "2":
+					words(w, got)
+				default:
+					return false
+				}
+				return true
+			}
+			h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
+			h.hello()
+			h.send(toolCall(1))
+			<-posted
+			h.send(toolCall(2))
+			if got := h.response("2"); !strings.Contains(got, "initiali") {
+				t.Errorf("got %s", got)
+			}
+			s.send(`{"jsonrpc":"2.0","id":1,"result":{}}`)
+			if got := h.response("1"); get(t, got, "result") != "{}" {
+				t.Errorf("got %s", got)
+			}
+			if streams, begun := s.counts(); streams != 1 || begun != 1 {
+				t.Errorf("%d streams, %d sessions", streams, begun)
+			}
+		})
+	}
+}
