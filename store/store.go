@@ -4,7 +4,7 @@
 //
 // [Memory] is the reference implementation and the one to read first. Package filestore keeps
 // one file per credential. Package storetest is the suite that every implementation, ours or
-// yours, has to pass; its example is a whole store in a few lines.
+// yours, has to pass; its example_test.go has a whole store in a few lines.
 package store
 
 import (
