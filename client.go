@@ -85,7 +85,8 @@ type Client struct {
 	// RedirectURI is the redirect URI to register and send, where the
 	// application receives the callback itself (Prompt.Authorize), or where a
 	// registration made by hand demands an exact one. Empty: a free port of the
-	// loopback interface, used again in later logins.
+	// loopback interface, used again in later logins; with Prompt.Authorize, which has no
+	// listener, http://127.0.0.1/callback.
 	RedirectURI string
 
 	// CallbackPort is the port of the loopback redirect URI. Zero: the one

@@ -13,7 +13,7 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// Helper has each refresh, and each login if wanted, carried out by a process of
+// RefreshHelper has each refresh, and each login if wanted, carried out by a process of
 // its own, in a session of its own. Between the moment when an authorization
 // server rotates a refresh token and the moment when the new one is stored, a
 // process that is killed takes the login with it; programs that a host starts

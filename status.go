@@ -35,7 +35,7 @@ type Status struct {
 
 	Issuer       string      `json:"issuer,omitempty"`
 	ClientID     string      `json:"client_id,omitempty"`
-	ClientSource string      `json:"client_source,omitempty"` // record.SourceDynamic, …
+	ClientSource string      `json:"client_source,omitempty"` // "dynamic", "configured" or "client_id_metadata_document"
 	Method       string      `json:"token_endpoint_auth_method,omitempty"`
 	MethodReason string      `json:"token_endpoint_auth_method_reason,omitempty"` // a clause for people
 	Resource     string      `json:"resource,omitempty"`

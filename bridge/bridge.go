@@ -58,11 +58,11 @@ type Options struct {
 
 	// Name and Version are what the bridge calls itself where it has to respond
 	// in the server's place, and to the server as its User-Agent, unless Header
-	// has one. Empty: "bridge" and "0" for the host, "handstamp" for the server.
+	// has one. Without a Name, Version has no effect for the host, which gets "bridge"
+	// and "0"; the server gets "handstamp".
 	Name, Version string
 
 	// User is where whatever signs in reports that it waits for the user. Nil: it never does.
-	// for.
 	User *User
 
 	// SignedIn reports whether a request could go through without the user, as

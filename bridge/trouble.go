@@ -29,7 +29,8 @@ type Trouble struct {
 }
 
 // The codes of errors that are the bridge's own. The MCP specification leaves
-// errors that are local to an implementation without codes and requires that they// cannot be taken for the peer's: these are outside the range that JSON-RPC
+// errors that are local to an implementation without codes and requires that they
+// cannot be taken for the peer's: these are outside the range that JSON-RPC
 // reserves.
 const (
 	CodeUnreachable = -31001 // the server, or what signs in to it, could not be reached

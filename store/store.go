@@ -4,7 +4,7 @@
 //
 // [Memory] is the reference implementation and the one to read first. Package filestore keeps
 // one file per credential. Package storetest is the suite that every implementation, ours or
-// yours, has to pass; its example is a whole store in a few lines.
+// yours, has to pass; its example_test.go has a whole store in a few lines.
 package store
 
 import (
@@ -86,8 +86,9 @@ type Store interface {
 	List(ctx context.Context) ([]Key, error)
 
 	// Lock waits until the caller alone holds the named lock of key, or until ctx ends, and
-	// returns the function that releases it, which may be called twice. That ctx ends afterwards
-	// does not release the lock. Where the holder is known, the error wraps a [*BusyError].
+	// returns the function that releases it, which may be called twice. With a ctx that has ended
+	// before, it fails although the lock is free; that ctx ends afterwards does not release the
+	// lock. Where the holder is known, the error wraps a [*BusyError].
 	//
 	// A lock keeps two processes from using the same refresh token, or opening two browsers. It
 	// does not protect values: Put's comparison does, and Get, Put and Delete work while others

@@ -8,8 +8,8 @@
 //
 // For a credential called name (store.Key.Name) there are
 //
-//	name.json             the record, as store.Encode writes it, secrets in the clear,
-//	                      and a checksum
+//	name.json             key, revision, value and a checksum: the value as it was put,
+//	                      secrets in the clear
 //	name.json.prev        the record before it, for when name.json is damaged
 //	name.json.corrupt-…   what was no record, set aside
 //	name.json.tmp-…       a record being written

@@ -5,7 +5,7 @@
 //		storetest.Run(t, func(t *testing.T) store.Store { return newStore(t) })
 //	}
 //
-// The example shows a whole store that passes.
+// A whole store that passes is in example_test.go.
 package storetest
 
 import (
