@@ -101,9 +101,8 @@ const (
 const (
 	defaultMaxMessage = 64 << 20
 
-	// lingerTime is how long a bridge whose standard input has ended waits for
-	// the responses that are due, and endSessionTimeout how long ending the session may take
-	// server after that.
+	// lingerTime is how long a bridge whose standard input has ended waits for responses, and
+	// endSessionTimeout how long ending the session at the server may take after that.
 	lingerTime        = 2500 * time.Millisecond
 	endSessionTimeout = time.Second
 )

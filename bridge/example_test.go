@@ -9,7 +9,6 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/bridge"
-	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/store/filestore"
 )
 
@@ -41,15 +40,15 @@ func ExampleRun() {
 		HTTP:   client.HTTPClient(server),
 		Stdin:  os.Stdin,
 		Stdout: os.Stdout,
-		Name:   "example",
-		User:   user,
+		Name:   "example", Version: "1.0.0",
+		User: user,
 		SignedIn: func(ctx context.Context) bool {
 			status, err := client.Status(ctx, server)
 			return err == nil && status.Usable()
 		},
 		Explain: func(err error) *bridge.Trouble {
-			e, ok := errtype.As[*handstamp.Error](err)
-			if !ok {
+			var e *handstamp.Error
+			if !errors.As(err, &e) {
 				return nil // it is about the MCP server itself
 			}
 			t := &bridge.Trouble{Code: bridge.CodeSignIn, Reason: "auth_required", Message: e.Error()}

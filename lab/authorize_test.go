@@ -17,7 +17,7 @@ func TestAuthorizeRejections(t *testing.T) {
 	c := start(t, lab.Habits{ScopesSupported: []string{"read"}})
 	for name, test := range map[string]struct {
 		changes url.Values
-		code    string // "" is a page that redirects nobody
+		code    string // "" is a page without a redirect
 	}{
 		"unknown client":      {url.Values{"client_id": {"x"}}, ""},
 		"no redirect":         {url.Values{"redirect_uri": {""}}, ""},
@@ -134,7 +134,7 @@ func TestBrowseKeepsSecrets(t *testing.T) {
 	}
 	for _, secret := range c.server.Secrets() {
 		if strings.Contains(err.Error(), secret) {
-			t.Errorf("the error tells the code: %v", err)
+			t.Errorf("the error contains the code: %v", err)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())

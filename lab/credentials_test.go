@@ -101,7 +101,7 @@ func TestBadClientShapes(t *testing.T) {
 		{lab.Habits{ErrorsIn200: true}, 200, `"error":"invalid_client"`},
 	} {
 		c := start(t, test.habits)
-		c.id = "nobody"
+		c.id = "unknown"
 		response := c.refresh("x", nil)
 		if response.status != test.status || !strings.Contains(response.raw, test.body) || (test.body == "") != (response.raw == "") {
 			t.Errorf("%+v: %d %s", test.habits, response.status, response.raw)

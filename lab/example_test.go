@@ -7,8 +7,7 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// A client is pointed at the MCP server; afterwards the server is asked what it
-// saw.
+// A client sends its requests to the MCP server; afterwards the server lists them.
 func Example() {
 	server, err := lab.Start(lab.NoneFirst())
 	if err != nil {

@@ -38,7 +38,7 @@ func TestHold(t *testing.T) {
 		responded := c.server.Hold("token:responded")
 		gate.Release()
 		gate.Release()
-		// The server does what was asked, although no one listens.
+		// The server carries out the request, although no client waits for the response.
 		if _, err := responded.Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -104,7 +104,7 @@ var shown = map[string]func(t *testing.T, c *hand){
 	"grants-enforced": func(t *testing.T, c *hand) {
 		c.register(map[string]any{"grant_types": []string{"authorization_code"}})
 		if r := c.login(nil); r.text("refresh_token") != "" {
-			t.Errorf("a refresh token that nobody registered for")
+			t.Errorf("a refresh token for a client that did not register the grant type")
 		}
 	},
 	"dcr-allowlist": func(t *testing.T, c *hand) {
@@ -430,7 +430,7 @@ func TestPersonalities(t *testing.T) {
 			t.Errorf("there is no %s", name)
 		}
 	}
-	if _, ok := lab.FindPersonality("nobody"); ok {
-		t.Error("nobody was found")
+	if _, ok := lab.FindPersonality("unknown"); ok {
+		t.Error("an unknown personality was found")
 	}
 }

@@ -7,19 +7,19 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// TestRegister asks for methods and looks at what is said and given.
+// TestRegister requests auth methods and checks those of the response.
 func TestRegister(t *testing.T) {
 	yes, no := true, false
 	for _, test := range []struct {
-		name   string
-		habits lab.Habits
-		ask    string
-		method string // that is said; "" means that nothing is
-		secret bool
+		name    string
+		habits  lab.Habits
+		request string
+		method  string // in the response; "" if it has none
+		secret  bool
 	}{
-		{"as asked", lab.Habits{}, lab.MethodPost, lab.MethodPost, true},
-		{"as asked, public", lab.Habits{}, lab.MethodNone, lab.MethodNone, false},
-		{"nothing asked", lab.Habits{}, "", lab.MethodBasic, true},
+		{"as requested", lab.Habits{}, lab.MethodPost, lab.MethodPost, true},
+		{"as requested, public", lab.Habits{}, lab.MethodNone, lab.MethodNone, false},
+		{"nothing requested", lab.Habits{}, "", lab.MethodBasic, true},
 		{"otherwise", lab.Habits{RegisterMethod: lab.MethodBasic}, lab.MethodNone, lab.MethodBasic, true},
 		{"silent", lab.Habits{RegisterMethod: lab.MethodPost, RegisterSilent: true}, lab.MethodNone, "", true},
 		{"secret for nothing", lab.Habits{RegisterSecret: &yes}, lab.MethodNone, lab.MethodNone, true},
@@ -29,15 +29,15 @@ func TestRegister(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			c := start(t, test.habits)
 			document := map[string]any{}
-			if test.ask != "" {
-				document["token_endpoint_auth_method"] = test.ask
+			if test.request != "" {
+				document["token_endpoint_auth_method"] = test.request
 			}
 			response := c.register(document)
 			if response.status != http.StatusCreated || c.id == "" {
 				t.Fatalf("%d %s", response.status, response.raw)
 			}
 			if c.method != test.method || (c.secret != "") != test.secret {
-				t.Errorf("said %q, secret %v", c.method, c.secret != "")
+				t.Errorf("method %q, secret %v", c.method, c.secret != "")
 			}
 			if _, there := c.metadata()["token_endpoint_auth_methods_supported"]; there == test.habits.OmitMethods {
 				t.Errorf("methods are listed: %v", there)
@@ -46,7 +46,7 @@ func TestRegister(t *testing.T) {
 	}
 }
 
-// TestRegisterRejections asks for what is not to be had.
+// TestRegisterRejections sends registrations that must fail.
 func TestRegisterRejections(t *testing.T) {
 	c := start(t, lab.Habits{Methods: []string{lab.MethodBasic}})
 	for _, test := range []struct {

@@ -267,7 +267,7 @@ func TestRevoke(t *testing.T) {
 	}
 	c.server.RegisterClient(lab.ConfiguredClient{ID: "eve"})
 	first, second := c.server.Issue("ana", "", ""), c.server.Issue("ana", "", "")
-	revoke(first.Refresh, "nobody").is(t, http.StatusUnauthorized, "invalid_client")
+	revoke(first.Refresh, "unknown").is(t, http.StatusUnauthorized, "invalid_client")
 	revoke("", "ana").is(t, http.StatusBadRequest, "invalid_request")
 	revoke("unknown", "ana").is(t, http.StatusOK, "")
 	revoke(first.Refresh, "eve").is(t, http.StatusOK, "")

@@ -1,4 +1,4 @@
 package browser
 
-// session: Windows has none that could be told.
+// session returns 0: Windows has no sessions of this kind.
 func session() int { return 0 }

@@ -111,7 +111,7 @@ func TestOpenReportsOtherDocuments(t *testing.T) {
 	}
 }
 
-// The header tells whose a damaged file is.
+// Peek finds out from the header of a damaged file whose it is.
 func TestPeekReadsTheHeaderOfDamagedData(t *testing.T) {
 	data := sealed(t, values["nested"])
 	for name, damaged := range map[string][]byte{

@@ -94,7 +94,7 @@ func TestPortTaken(t *testing.T) {
 		{RedirectURI: fmt.Sprintf("http://localhost:%d/callback", port)},
 		{RedirectURI: "http://localhost/", Port: port},
 	} {
-		o.Accept = new(evaluate).accept
+		o.Accept = new(stateChecker).accept
 		l, err := Listen(t.Context(), o)
 		var taken *PortTakenError
 		if !errors.As(err, &taken) {
@@ -122,7 +122,7 @@ func TestTwinTaken(t *testing.T) {
 		t.Skip("this machine has no ::1, so there is no second address")
 	}
 	port := occupy(t, "[::1]:0")
-	_, err := Listen(t.Context(), Options{RedirectURI: fmt.Sprintf("http://localhost:%d/", port), Accept: new(evaluate).accept})
+	_, err := Listen(t.Context(), Options{RedirectURI: fmt.Sprintf("http://localhost:%d/", port), Accept: new(stateChecker).accept})
 	var taken *PortTakenError
 	if !errors.As(err, &taken) || taken.Address != fmt.Sprintf("[::1]:%d", port) {
 		t.Fatalf("%v", err)
@@ -219,7 +219,7 @@ func TestNotOutside(t *testing.T) {
 
 func TestListenEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	l, err := Listen(ctx, Options{Accept: new(evaluate).accept})
+	l, err := Listen(ctx, Options{Accept: new(stateChecker).accept})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -115,7 +115,7 @@ func TestMatrixOnTheWire(t *testing.T) {
 		}
 	}
 	if j.count() != 4 {
-		t.Errorf("Accept was asked %d times", j.count())
+		t.Errorf("Accept was called %d times", j.count())
 	}
 	// What is too long is not read to its end, and a client that has not sent all
 	// of it may see the connection reset in place of the response.
@@ -128,7 +128,7 @@ func TestMatrixOnTheWire(t *testing.T) {
 		}
 	}
 	if j.count() != 4 {
-		t.Error("Accept was requested a request that is too long")
+		t.Error("Accept was called with a request that is too long")
 	}
 	succeed(t, l)
 }
@@ -246,7 +246,7 @@ func FuzzRequest(f *testing.F) {
 		if err != nil {
 			return
 		}
-		j := new(evaluate)
+		j := new(stateChecker)
 		l := unplugged(t, j.accept)
 		ended := make(chan struct{})
 		go func() {
@@ -265,18 +265,18 @@ func FuzzRequest(f *testing.F) {
 			t.Fatalf("status %d, response %v", w.Code, l.response)
 		}
 		if !taken && j.count() > 0 && w.Code != 400 {
-			t.Fatalf("Accept was asked, and the status is %d", w.Code)
+			t.Fatalf("Accept was called, and the status is %d", w.Code)
 		}
 		if j.count() == 0 {
 			return
 		}
 		path, query, _ := strings.Cut(r.RequestURI, "?")
 		if r.Method != "GET" && r.Method != "POST" || !strings.EqualFold(r.Host, l.host) || path != "/callback" || strings.Count(query, "state=") > 1 && strings.Contains(query, "&state=good&state=") {
-			t.Fatalf("Accept was requested %q", raw)
+			t.Fatalf("Accept was called with %q", raw)
 		}
 		for _, o := range r.Header.Values("Origin") {
 			if o != "null" {
-				t.Fatalf("Accept was requested origin %q", o)
+				t.Fatalf("Accept was called for origin %q", o)
 			}
 		}
 	})

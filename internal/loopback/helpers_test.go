@@ -15,16 +15,16 @@ import (
 	"time"
 )
 
-// check is an Accept that awaits the state "good", and counts.
-type evaluate struct {
+// stateChecker is an Accept that expects the state "good" and counts its calls.
+type stateChecker struct {
 	mu    sync.Mutex
-	asked int
-	final error // the result on the awaited response
+	calls int
+	final error // the result for the expected response
 }
 
-func (j *evaluate) accept(params url.Values) error {
+func (j *stateChecker) accept(params url.Values) error {
 	j.mu.Lock()
-	j.asked++
+	j.calls++
 	final := j.final
 	j.mu.Unlock()
 	if params.Get("state") != "good" {
@@ -33,16 +33,16 @@ func (j *evaluate) accept(params url.Values) error {
 	return final
 }
 
-func (j *evaluate) count() int {
+func (j *stateChecker) count() int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.asked
+	return j.calls
 }
 
 // listen returns a Listener that ends with the test.
-func listen(t *testing.T, o Options) (*Listener, *evaluate) {
+func listen(t *testing.T, o Options) (*Listener, *stateChecker) {
 	t.Helper()
-	j := new(evaluate)
+	j := new(stateChecker)
 	if o.Accept == nil {
 		o.Accept = j.accept
 	}

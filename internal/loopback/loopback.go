@@ -3,7 +3,7 @@
 //
 // Call [Listen] before the authorization URL is shown, then [Listener.Wait], exchange the code,
 // store the tokens, and only then call [Listener.Finish]. The browser's request is held open until
-// then, so the page says "signed in" only when the login has been stored.
+// then, so the page reports success only when the login has been stored.
 //
 //	l, err := loopback.Listen(ctx, loopback.Options{Accept: isOurs})
 //	if err != nil { … }

@@ -22,7 +22,7 @@ func TestSignIn(t *testing.T) {
 	}
 	succeed(t, l)
 	if j.count() != 1 {
-		t.Errorf("Accept was asked %d times", j.count())
+		t.Errorf("Accept was called %d times", j.count())
 	}
 	// One result, however often it is requested.
 	if params, err := wait(t, l); err != nil || params.Get("code") != "c" {
@@ -33,7 +33,7 @@ func TestSignIn(t *testing.T) {
 func TestAcceptIsRequired(t *testing.T) {
 	if l, err := Listen(t.Context(), Options{}); err == nil {
 		l.Close()
-		t.Error("a Listener that knows nobody")
+		t.Error("a Listener without Accept")
 	}
 }
 
@@ -80,7 +80,7 @@ func TestStrangers(t *testing.T) {
 		}
 	}
 	if j.count() != asked {
-		t.Error("Accept was asked after the response")
+		t.Error("Accept was called after the response")
 	}
 }
 
@@ -117,7 +117,7 @@ func TestTwoTabs(t *testing.T) {
 		t.Errorf("a tab after that: %s", a.body)
 	}
 	if j.count() != 1 {
-		t.Errorf("Accept was asked %d times", j.count())
+		t.Errorf("Accept was called %d times", j.count())
 	}
 }
 
@@ -152,7 +152,7 @@ func TestAcceptIsAskedOneByOne(t *testing.T) {
 
 func TestTimeout(t *testing.T) {
 	l, j := listen(t, Options{})
-	late := errors.New("nobody came")
+	late := errors.New("no response came")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(late)
 	if params, err := l.Wait(ctx); !errors.Is(err, late) || params != nil {
@@ -266,7 +266,7 @@ func TestFinishThenClose(t *testing.T) {
 // TestFinishIsAwaitedFor30Seconds, and no longer.
 func TestFinishIsAwaitedFor30Seconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := unplugged(t, new(evaluate).accept)
+		l := unplugged(t, new(stateChecker).accept)
 		start := time.Now()
 		w := httptest.NewRecorder()
 		l.ServeHTTP(w, httptest.NewRequest("GET", "http://"+l.host+"/callback", nil)) // as for a proxy
@@ -297,7 +297,7 @@ func TestFinishIsAwaitedFor30Seconds(t *testing.T) {
 // TestManyTabsAreNotAllHeld bounds what one user can hold open.
 func TestManyTabsAreNotAllHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := unplugged(t, new(evaluate).accept)
+		l := unplugged(t, new(stateChecker).accept)
 		pages := make(chan string, maxHeld+2)
 		for range maxHeld + 2 {
 			go func() {
@@ -310,12 +310,12 @@ func TestManyTabsAreNotAllHeld(t *testing.T) {
 		}
 		synctest.Wait()
 		if len(pages) != 2 {
-			t.Errorf("%d tabs were responded to at once, want 2", len(pages))
+			t.Errorf("%d tabs got a page at once, want 2", len(pages))
 		}
 		l.Finish(Page{})
 		synctest.Wait()
 		if len(pages) != maxHeld+2 {
-			t.Errorf("%d tabs were responded to", len(pages))
+			t.Errorf("%d tabs got a page", len(pages))
 		}
 	})
 }

@@ -55,7 +55,7 @@ func TestPostedCallback(t *testing.T) {
 					t.Errorf("status %d, want %d", a.status, c.status)
 				}
 				if c.status == 403 && j.count() != 0 {
-					t.Error("Accept was asked")
+					t.Error("Accept was called")
 				}
 				succeed(t, l)
 				return
@@ -74,7 +74,7 @@ func TestPostedCallback(t *testing.T) {
 
 // An error without a state ends nothing, and the page names it.
 func TestErrorWithoutState(t *testing.T) {
-	j := new(evaluate)
+	j := new(stateChecker)
 	l, _ := listen(t, Options{Accept: func(params url.Values) error {
 		if !params.Has("state") && params.Has("error") {
 			return &UnboundError{Code: params.Get("error")}

@@ -49,13 +49,13 @@ func TestAuthorizationURL(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		change func(*AuthorizationRequest)
-		want   url.Values // nil: refused
+		want   url.Values // nil: rejected
 	}{
 		{"bare", func(*AuthorizationRequest) {}, required},
 		{"scope and resource", func(r *AuthorizationRequest) { r.Scope, r.Resource = "a b+c", "https://rs.example/mcp/?x=1&y" },
 			with(url.Values{"scope": {"a b+c"}, "resource": {"https://rs.example/mcp/?x=1&y"}})},
 		{"endpoint with a query", func(r *AuthorizationRequest) { r.Endpoint += "?tenant=t&p=1+2" }, with(url.Values{"tenant": {"t"}, "p": {"1 2"}})},
-		{"endpoint that answers for us", func(r *AuthorizationRequest) {
+		{"endpoint with parameters of ours", func(r *AuthorizationRequest) {
 			r.Endpoint += "?state=x&resource=y&client_id=z&redirect_uri=https://evil.example"
 		}, required},
 		{"extra", func(r *AuthorizationRequest) {
@@ -131,7 +131,7 @@ func TestParseCallback(t *testing.T) {
 		name   string
 		params url.Values
 		want   ExpectedCallback
-		result string // "code C", "stranger", or as refusal names it
+		result string // "code C", "stranger", or as errorKind names it
 	}{
 		// The four rows of iss promised or not, there or not; each for a code
 		// and for an error.
@@ -165,7 +165,7 @@ func TestParseCallback(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			code, err := ParseCallback(tc.params, tc.want)
-			got := refusal(code != "", err)
+			got := errorKind(code != "", err)
 			switch {
 			case err == nil:
 				got = "code " + code.Reveal()
@@ -191,7 +191,7 @@ func TestNearMissIssuers(t *testing.T) {
 			params.Set("iss", near)
 			for _, promised := range []bool{true, false} {
 				code, err := ParseCallback(params, ExpectedCallback{State: "st", Issuer: issuer, IssSupported: promised})
-				if refusal(code != "", err) != "protocol" || strings.Contains(err.Error(), "call this number") {
+				if errorKind(code != "", err) != "protocol" || strings.Contains(err.Error(), "call this number") {
 					t.Errorf("%q: %v", near, err)
 				}
 			}
@@ -215,7 +215,7 @@ func FuzzParseCallback(f *testing.F) {
 		if params.Get("state") != "st" {
 			t.Fatalf("a wrong state was believed: %v", err)
 		}
-		if _, refused := errtype.As[*Error](err); err == nil || refused {
+		if _, rejected := errtype.As[*Error](err); err == nil || rejected {
 			if iss, there := params["iss"]; promised && !there || there && iss[0] != "https://as.example" {
 				t.Fatalf("a wrong issuer was believed: %v", err)
 			}

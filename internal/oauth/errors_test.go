@@ -65,7 +65,7 @@ func TestErrorTexts(t *testing.T) {
 		{&Error{Status: 401, Endpoint: "token"}, `oauth: the token endpoint returned status 401`},
 		{&Error{Code: "a\x1b[31mb", Description: "c\nd"}, `oauth: the authorization server returned ab: "c d"`},
 		{&TransientError{Status: 503, Reason: "an HTML page"}, `oauth: an HTML page (status 503)`},
-		{&TransientError{Reason: "no answer", Err: io.EOF}, `oauth: no answer: EOF`},
+		{&TransientError{Reason: "no response", Err: io.EOF}, `oauth: no response: EOF`},
 		{&ProtocolError{Message: "no", Spec: "RFC 1"}, `oauth: no (RFC 1)`},
 		{&SendError{Err: io.EOF}, `oauth: request not sent: EOF`},
 		{&SendError{Sent: true, Err: io.EOF}, `oauth: no response to a request that may have arrived: EOF`},

@@ -69,7 +69,7 @@ func TestBodies(t *testing.T) {
 		wantErr  bool
 	}{
 		{"plain", "", once([]byte(`{"a":1}`)), 7, false},
-		{"gzip that was not asked for", "gzip", once(small()), 7, false},
+		{"gzip that was not requested", "gzip", once(small()), 7, false},
 		{"identity", "identity", once([]byte(`{"a":1}`)), 7, false},
 		{"gzip bomb", "gzip", once(bomb(16 << 20)), maxDocument, true},
 		{"gzip members that decode to nothing", "gzip", endless(bomb(0)), 0, true},

@@ -57,9 +57,9 @@ func TestHostIsPublic(t *testing.T) {
 	}
 }
 
-// TestGuardRefusesLoopback dials a real listener under several spellings: what
+// TestGuardRejectsLoopback dials a real listener under several spellings: what
 // counts is the address that is dialed in the end.
-func TestGuardRefusesLoopback(t *testing.T) {
+func TestGuardRejectsLoopback(t *testing.T) {
 	c := newCanary(t)
 	u, err := url.Parse(c.URL)
 	if err != nil {
@@ -82,9 +82,9 @@ func TestGuardRefusesLoopback(t *testing.T) {
 func TestGuardAllows(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(`{}`)) })
 	u, _ := url.Parse(s.URL)
-	var asked atomic.Value
+	var checked atomic.Value
 	tr := Guard(&http.Transport{}, func(host string) Reach {
-		asked.Store(host)
+		checked.Store(host)
 		if host == "localhost" {
 			return ReachLocal
 		}
@@ -95,8 +95,8 @@ func TestGuardAllows(t *testing.T) {
 	if _, err := f.document(t.Context(), "http://LOCALHOST:"+u.Port()+"/x"); err != nil {
 		t.Errorf("an allowed host: %v", err)
 	}
-	if got := asked.Load(); got != "localhost" {
-		t.Errorf("the policy was asked for %q, want the host in lower case without its port", got)
+	if got := checked.Load(); got != "localhost" {
+		t.Errorf("the policy was called with %q, want the host in lower case without its port", got)
 	}
 	if _, err := f.document(t.Context(), "http://127.0.0.1:"+u.Port()+"/x"); err == nil {
 		t.Error("another name of the same address was let through")
@@ -130,11 +130,11 @@ func TestGuardProxy(t *testing.T) {
 		"http://169.254.169.254/meta", "http://10.0.0.1/x", "http://localhost/x", "http://2130706433/x", "http://[fd00::1]/x", "https://127.0.0.1/x",
 	} {
 		if _, ok := errtype.As[*BlockedError](get(target)); !ok {
-			t.Errorf("%s was not refused", target)
+			t.Errorf("%s was not rejected", target)
 		}
 	}
 	if got := targets.list(); len(got) != 1 || got[0] != "http://public.example/ok" {
-		t.Errorf("the proxy was asked for %q", got)
+		t.Errorf("the proxy received requests for %q", got)
 	}
 }
 

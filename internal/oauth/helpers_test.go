@@ -54,7 +54,7 @@ func newCanary(t *testing.T) *canary {
 	return c
 }
 
-// recorder collects the paths that were asked for.
+// recorder collects the paths that were requested.
 type recorder struct {
 	mu    sync.Mutex
 	paths []string

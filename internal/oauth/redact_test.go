@@ -100,7 +100,7 @@ func wantHidden(t *testing.T, shown, repeated string) {
 	}
 }
 
-// errorTexts returns all that an error says, and its causes.
+// errorTexts returns all texts of an error and of its causes.
 func errorTexts(err error) string {
 	var b strings.Builder
 	for ; err != nil; err = errors.Unwrap(err) {

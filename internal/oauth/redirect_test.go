@@ -11,7 +11,7 @@ import (
 )
 
 // Each endpoint follows a redirect on its own origin with the same method and body, where the
-// status says so or only a slash is wanted, and goes nowhere else.
+// status demands it or only a slash is added, and follows no other redirect.
 func TestRedirectAtEveryEndpoint(t *testing.T) {
 	other := newCanary(t)
 	for _, tc := range []struct {

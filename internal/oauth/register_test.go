@@ -41,7 +41,7 @@ func TestRegister(t *testing.T) {
 	}
 }
 
-func TestRegisterRefused(t *testing.T) {
+func TestRegisterRejected(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		status int
@@ -50,8 +50,8 @@ func TestRegisterRefused(t *testing.T) {
 	}{
 		{"RFC 7591 error", 400, `{"error":"invalid_redirect_uri","error_description":"no"}`, "invalid_redirect_uri other"},
 		{"error with 200", 200, `{"error":"invalid_client_metadata"}`, "invalid_client_metadata other"},
-		{"plain refusal", 403, `Forbidden`, " other"},
-		{"a page that refuses", 403, `<html>`, " other"},
+		{"plain rejection", 403, `Forbidden`, " other"},
+		{"a rejection as a page", 403, `<html>`, " other"},
 		{"no such endpoint", 404, `<html>`, " other"},
 		{"JSON that is no OAuth error", 400, `{"statusCode":400}`, " other"},
 		{"out of order", 503, `<html>`, "transient"},
@@ -66,12 +66,12 @@ func TestRegisterRefused(t *testing.T) {
 				io.WriteString(w, tc.body)
 			})
 			r, err := fetcher(t).Register(t.Context(), s.URL, RegistrationRequest{})
-			if got := refusal(r != nil, err); got != tc.want {
+			if got := errorKind(r != nil, err); got != tc.want {
 				t.Errorf("got %q (%v), want %q", got, err, tc.want)
 			}
 		})
 	}
-	if _, err := fetcher(t).Register(t.Context(), "http://as.example/register", RegistrationRequest{}); refusal(false, err) != "protocol" {
+	if _, err := fetcher(t).Register(t.Context(), "http://as.example/register", RegistrationRequest{}); errorKind(false, err) != "protocol" {
 		t.Errorf("http endpoint: error %v", err)
 	}
 }
@@ -79,7 +79,7 @@ func TestRegisterRefused(t *testing.T) {
 func TestParseRegistration(t *testing.T) {
 	for _, tc := range []struct {
 		name, doc string
-		want      *Registration // Raw is left out; nil if the document must be refused
+		want      *Registration // Raw is left out; nil if the document must be rejected
 	}{
 		{"only an id", `{"client_id":"c"}`, &Registration{ClientID: "c"}},
 		{"everything", `{"client_id":"c","client_secret":"s","client_secret_expires_at":1900000000,"token_endpoint_auth_method":"client_secret_basic",
@@ -117,7 +117,7 @@ func TestParseRegistration(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			r, err := ParseRegistration([]byte(tc.doc))
 			if tc.want == nil {
-				if refusal(r != nil, err) != "protocol" {
+				if errorKind(r != nil, err) != "protocol" {
 					t.Errorf("got %+v, %v; want a *ProtocolError", r, err)
 				}
 				return

@@ -26,8 +26,8 @@ func rejected(t *testing.T, status int, contentType, body string) *RegistrationE
 	return rejection
 }
 
-// TestRejectionNamesWhatItBlames: servers say in their own words, and in their own
-// places, which member of a registration they do not take.
+// TestRejectionNamesWhatItBlames: servers name the member of a registration that they do not
+// accept in words and places of their own.
 func TestRejectionNamesWhatItBlames(t *testing.T) {
 	metadata := func(description string) string {
 		return fmt.Sprintf(`{"error":"invalid_client_metadata","error_description":%q}`, description)

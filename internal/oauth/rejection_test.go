@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestRejectionNamesTheGrant: servers say in many words, places and with many
-// statuses that a refresh token is dead.
+// TestRejectionNamesTheGrant: servers report a dead refresh token in many words and places,
+// and with many statuses.
 func TestRejectionNamesTheGrant(t *testing.T) {
 	for _, tc := range []struct {
 		status int
@@ -95,7 +95,8 @@ func TestRejectionNamesNothing(t *testing.T) {
 	}
 }
 
-// TestRejectionOfAGateway: what no authorization server says, and a wrong place.
+// TestRejectionOfAGateway: responses that come from no authorization server, and codes in a
+// wrong place.
 func TestRejectionOfAGateway(t *testing.T) {
 	for _, tc := range []struct {
 		status int
@@ -132,7 +133,7 @@ func TestWantsScope(t *testing.T) {
 
 // classOf returns the class of a token endpoint's response.
 func classOf(status int, body string) string {
-	_, err := ParseTokenResponse(answerOf(status, "", body))
-	got := refusal(false, err)
+	_, err := ParseTokenResponse(responseOf(status, "", body))
+	got := errorKind(false, err)
 	return got[strings.LastIndexByte(got, ' ')+1:]
 }

@@ -22,7 +22,7 @@ type place struct {
 }
 
 // serveDocuments starts a server with documents, everything else being 404, and
-// returns the paths that are asked for.
+// returns the paths that are requested.
 func serveDocuments(t *testing.T, places map[string]place) (*httptest.Server, *recorder) {
 	t.Helper()
 	var asked recorder
@@ -105,7 +105,7 @@ func TestResourceMetadataDiscovery(t *testing.T) {
 				t.Errorf("got %s (%v), want %s", got, err, tc.want)
 			}
 			if tc.asked != nil && !reflect.DeepEqual(asked.list(), tc.asked) {
-				t.Errorf("asked for %q, want %q", asked.list(), tc.asked)
+				t.Errorf("requested %q, want %q", asked.list(), tc.asked)
 			}
 		})
 	}

@@ -11,10 +11,10 @@ import (
 	"github.com/handstamp/handstamp/internal/errtype"
 )
 
-// rejection names an error of an endpoint: the code and class of an *Error, or the
-// kind of another.
-func refusal(answered bool, err error) string {
-	if answered && err != nil {
+// errorKind names what an endpoint returned: the code and class of an *Error, the kind
+// of another error, or "ok".
+func errorKind(hasResult bool, err error) string {
+	if hasResult && err != nil {
 		return "a result and an error"
 	}
 	if e, ok := errtype.As[*Error](err); ok {
@@ -59,7 +59,7 @@ func TestRevoke(t *testing.T) {
 				io.WriteString(w, tc.body)
 			})
 			err := fetcher(t).Revoke(t.Context(), s.URL, client, "R", "refresh_token")
-			if got := refusal(false, err); got != tc.want {
+			if got := errorKind(false, err); got != tc.want {
 				t.Errorf("got %q (%v), want %q", got, err, tc.want)
 			}
 			want := url.Values{"token": {"R"}, "token_type_hint": {"refresh_token"}, "client_id": {"c"}, "client_secret": {"s"}}
@@ -76,13 +76,13 @@ func TestRevoke(t *testing.T) {
 		token    Secret
 		want     string
 	}{
-		"nobody there":   {gone.URL, client, "R", "not sent"},
+		"not listening":  {gone.URL, client, "R", "not sent"},
 		"http":           {"http://as.example/revoke", client, "R", "protocol"},
 		"no token":       {gone.URL, client, "", "another error"},
 		"no client":      {gone.URL, nil, "R", "another error"},
 		"useless client": {gone.URL, ClientCredentials{ID: "c", Method: MethodPost}, "R", "another error"},
 	} {
-		if got := refusal(false, fetcher(t).Revoke(t.Context(), tc.endpoint, tc.client, tc.token, "")); got != tc.want {
+		if got := errorKind(false, fetcher(t).Revoke(t.Context(), tc.endpoint, tc.client, tc.token, "")); got != tc.want {
 			t.Errorf("%s: got %q, want %q", name, got, tc.want)
 		}
 	}
@@ -98,7 +98,7 @@ func TestDeleteRegistration(t *testing.T) {
 			w.WriteHeader(status)
 		})
 		err := fetcher(t).DeleteRegistration(t.Context(), s.URL, "T")
-		if got := refusal(false, err); got != want {
+		if got := errorKind(false, err); got != want {
 			t.Errorf("status %d: got %q (%v), want %q", status, got, err, want)
 		}
 		if method != "DELETE" || authorization != "Bearer T" {

@@ -111,7 +111,7 @@ func TestServerMetadataDiscovery(t *testing.T) {
 				t.Errorf("got %q (%v), want %q", got, err, tc.want)
 			}
 			if tc.asked != nil && !reflect.DeepEqual(asked.list(), tc.asked) {
-				t.Errorf("asked for %q, want %q", asked.list(), tc.asked)
+				t.Errorf("requested %q, want %q", asked.list(), tc.asked)
 			}
 		})
 	}
@@ -148,7 +148,7 @@ func TestLegacyServerMetadata(t *testing.T) {
 				t.Errorf("got %q (%v), want %q", got, err, tc.want)
 			}
 			if a := asked.list(); a[0] != wellKnownOAuth {
-				t.Errorf("asked for %q first", a[0])
+				t.Errorf("requested %q first", a[0])
 			}
 		})
 	}

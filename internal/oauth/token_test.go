@@ -64,16 +64,16 @@ func TestPostTokenForms(t *testing.T) {
 				t.Errorf("headers %v", header)
 			}
 			if a.Status != 200 || a.ContentType != "application/json" || a.Truncated || a.Header.Get("Retry-After") != "7" || a.Header.Get("X-Other") != "" || a.ReceivedAt.IsZero() {
-				t.Errorf("answer %+v", a)
+				t.Errorf("response %+v", a)
 			}
 			if text := fmt.Sprintf("%v %+v %#v", a, *a, *a); strings.Contains(text, "access_token") {
-				t.Errorf("a printed answer shows its body: %s", text)
+				t.Errorf("a printed response shows its body: %s", text)
 			}
 		})
 	}
 }
 
-func TestPostTokenRefusesToSend(t *testing.T) {
+func TestPostTokenDoesNotSend(t *testing.T) {
 	c := newCanary(t)
 	good := refreshAt(c.URL)
 	for name, change := range map[string]func(*TokenRequest){
@@ -95,7 +95,7 @@ func TestPostTokenRefusesToSend(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := fetcher(t).PostToken(ctx, good); refusal(false, err) != "not sent" || !errors.Is(err, context.Canceled) {
+	if _, err := fetcher(t).PostToken(ctx, good); errorKind(false, err) != "not sent" || !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled before: %v", err)
 	}
 }
@@ -130,8 +130,8 @@ func rawServer(t *testing.T, handle func(conn net.Conn)) (endpoint string, reque
 	return "http://" + l.Addr().String() + "/token", requests
 }
 
-// TestSentOrNot: the request that surely never arrived is told from the one that
-// may have, and neither is repeated.
+// TestSentOrNot distinguishes a request that never arrived from one that may have arrived;
+// neither is repeated.
 func TestSentOrNot(t *testing.T) {
 	closed := httptest.NewServer(http.NotFoundHandler())
 	closed.Close()
@@ -149,17 +149,17 @@ func TestSentOrNot(t *testing.T) {
 		requests             *atomic.Int32
 		wantRequests         int32
 	}{
-		{"nobody listens", closed.URL, "not sent", nil, 0},
+		{"nothing listens", closed.URL, "not sent", nil, 0},
 		{"no TLS there", strings.Replace(plain, "http:", "https:", 1), "not sent", plainRequests, 0},
 		{"untrusted certificate", untrusted.URL, "not sent", nil, 0},
-		{"closed without an answer", plain, "in doubt", plainRequests, 1},
+		{"closed without a response", plain, "in doubt", plainRequests, 1},
 		{"reset", reset, "in doubt", resets, 1},
 		{"not HTTP", garbage, "in doubt", garbages, 1},
 		{"header cut off", cut, "in doubt", cuts, 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			a, err := fetcher(t).PostToken(t.Context(), refreshAt(tc.endpoint))
-			if got := refusal(a != nil, err); got != tc.want {
+			if got := errorKind(a != nil, err); got != tc.want {
 				t.Errorf("got %q (%v), want %q", got, err, tc.want)
 			}
 			if tc.requests != nil && tc.requests.Load() != tc.wantRequests {
@@ -174,7 +174,7 @@ func TestBlockedIsNotSent(t *testing.T) {
 	c := newCanary(t)
 	f := &Fetcher{HTTP: Guard(&http.Transport{}, nil)}
 	_, err := f.PostToken(t.Context(), refreshAt(c.URL))
-	if _, ok := errtype.As[*BlockedError](err); !ok || refusal(false, err) != "not sent" {
+	if _, ok := errtype.As[*BlockedError](err); !ok || errorKind(false, err) != "not sent" {
 		t.Errorf("error %v, want a *SendError with a *BlockedError in it", err)
 	}
 }
@@ -186,7 +186,7 @@ func (failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, er
 
 func TestUnknownTransportIsInDoubt(t *testing.T) {
 	_, err := (&Fetcher{HTTP: failing{}}).PostToken(t.Context(), refreshAt("https://as.example/token"))
-	if refusal(false, err) != "in doubt" {
+	if errorKind(false, err) != "in doubt" {
 		t.Errorf("error %v, want one in doubt", err)
 	}
 }
@@ -214,7 +214,7 @@ func TestCutOffResponse(t *testing.T) {
 		hasAccess, hasRefresh := strings.Contains(body[:n], `"A2"`), strings.Contains(body[:n], `"R2"`)
 		switch {
 		case !hasAccess:
-			if token != nil || refusal(false, err) != "in doubt" {
+			if token != nil || errorKind(false, err) != "in doubt" {
 				t.Errorf("cut at %d: %+v, %v; want a request in doubt", n, token, err)
 			}
 		case err != nil:

@@ -11,7 +11,7 @@ import (
 	"github.com/handstamp/handstamp/internal/errtype"
 )
 
-func answerOf(status int, contentType, body string) *RawResponse {
+func responseOf(status int, contentType, body string) *RawResponse {
 	return &RawResponse{Status: status, ContentType: contentType, Header: http.Header{}, Body: Secret(body), ReceivedAt: time.Now()}
 }
 
@@ -49,7 +49,7 @@ func TestExpiresIn(t *testing.T) {
 		if tc.json != "" {
 			body = `{"access_token":"A","expires_in":` + tc.json + `,"refresh_token":"R"}`
 		}
-		token, err := ParseTokenResponse(answerOf(200, "application/json", body))
+		token, err := ParseTokenResponse(responseOf(200, "application/json", body))
 		if err != nil {
 			t.Errorf("expires_in %s: %v", tc.json, err)
 			continue
@@ -101,7 +101,7 @@ func TestBodyShapes(t *testing.T) {
 			if tc.name == "created" {
 				status = 201
 			}
-			token, err := ParseTokenResponse(answerOf(status, tc.contentType, tc.body))
+			token, err := ParseTokenResponse(responseOf(status, tc.contentType, tc.body))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -121,22 +121,22 @@ func TestScopeMember(t *testing.T) {
 		{`null`, "", false}, {`""`, "", false}, {`7`, "", false}, {`{}`, "", false},
 		{`[]`, "", true}, {`"a"`, "a", true}, {`["a b","c"]`, "a b c", true}, {`"repo,gist"`, "repo gist", true}, {`"a \u0000 b"`, "a b", true},
 	} {
-		token, err := ParseTokenResponse(answerOf(200, "", `{"access_token":"A","scope":`+tc.json+`}`))
+		token, err := ParseTokenResponse(responseOf(200, "", `{"access_token":"A","scope":`+tc.json+`}`))
 		if err != nil || token.Scope != tc.want || token.ScopePresent != tc.present {
 			t.Errorf("scope %s: %q, present %v (%v); want %q, %v", tc.json, token.Scope, token.ScopePresent, err, tc.want, tc.present)
 		}
 	}
 }
 
-// TestTokenRefusals: what is an error, what is only trouble, and what is kept
-// beside either.
-func TestTokenRefusals(t *testing.T) {
+// TestTokenErrors: which responses are errors, which are transient, and which tokens are kept
+// in spite of either.
+func TestTokenErrors(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		status int
 		ctype  string
 		body   string
-		want   string // as refusal names it
+		want   string // as errorKind names it
 		kept   string // access and refresh token, if there is a response all the same
 	}{
 		{"RFC 6749 error", 400, "application/json", `{"error":"invalid_grant","error_description":"gone"}`, "invalid_grant grant", ""},
@@ -170,7 +170,7 @@ func TestTokenRefusals(t *testing.T) {
 		{"too many", 429, "application/json", `{}`, "transient", ""},
 		{"redirect with tokens in it", 302, "application/json", `{"access_token":"EVIL","refresh_token":"EVIL"}`, "transient", ""},
 		{"redirect with an error in it", 307, "application/json", `{"error":"invalid_grant"}`, "transient", ""},
-		{"tokens with a status that refuses", 400, "application/json", `{"access_token":"A","refresh_token":"R"}`, "transient", ""},
+		{"tokens with the status of an error", 400, "application/json", `{"access_token":"A","refresh_token":"R"}`, "transient", ""},
 
 		{"refresh token alone", 200, "application/json", `{"refresh_token":"R"}`, "protocol", " R"},
 		{"refresh token, then the end", 200, "application/json", `{"refresh_token":"R","acc`, "transient", " R"},
@@ -187,8 +187,8 @@ func TestTokenRefusals(t *testing.T) {
 		{"error beside tokens that were issued", 200, "application/json", `{"access_token":"A","refresh_token":"R","error":"none"}`, "ok", "A R"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			token, err := ParseTokenResponse(answerOf(tc.status, tc.ctype, tc.body))
-			if got := refusal(false, err); got != tc.want {
+			token, err := ParseTokenResponse(responseOf(tc.status, tc.ctype, tc.body))
+			if got := errorKind(false, err); got != tc.want {
 				t.Errorf("got %q (%v), want %q", got, err, tc.want)
 			}
 			kept := ""
@@ -206,20 +206,20 @@ func TestTokenRefusals(t *testing.T) {
 }
 
 func TestTokenRetryAfter(t *testing.T) {
-	a := answerOf(503, "", "")
+	a := responseOf(503, "", "")
 	a.Header.Set("Retry-After", "30")
 	_, err := ParseTokenResponse(a)
 	if te, ok := errtype.As[*TransientError](err); !ok || te.RetryAfter != 30*time.Second || te.Status != 503 {
 		t.Errorf("%#v", err)
 	}
-	a = answerOf(400, "", `{"error":"slow_down"}`)
+	a = responseOf(400, "", `{"error":"slow_down"}`)
 	a.Header.Set("Retry-After", "2")
 	_, err = ParseTokenResponse(a)
 	if e, ok := errtype.As[*Error](err); !ok || e.RetryAfter != 2*time.Second || e.Endpoint != "token" {
 		t.Errorf("%#v", err)
 	}
-	a.Header = nil // as from a stored answer
-	if _, err = ParseTokenResponse(a); refusal(false, err) != "slow_down transient" {
+	a.Header = nil // as from a stored response
+	if _, err = ParseTokenResponse(a); errorKind(false, err) != "slow_down transient" {
 		t.Errorf("without headers: %v", err)
 	}
 }
@@ -236,7 +236,7 @@ func TestTokenBytes(t *testing.T) {
 			bodies["raw"] = "{\"access_token\":\"A" + string([]byte{byte(c)}) + "Z\",\"refresh_token\":\"R\"}"
 		}
 		for kind, body := range bodies {
-			token, err := ParseTokenResponse(answerOf(200, "", body))
+			token, err := ParseTokenResponse(responseOf(200, "", body))
 			if token == nil || token.RefreshToken != "R" {
 				t.Fatalf("%#02x %s: the refresh token is lost: %v", c, kind, err)
 			}
@@ -252,11 +252,11 @@ func TestTokenBytes(t *testing.T) {
 func TestTruncatedForm(t *testing.T) {
 	const body = "access_token=A2&refresh_token=R2&scope=a"
 	for n := range len(body) {
-		a := answerOf(200, "", body[:n])
+		a := responseOf(200, "", body[:n])
 		a.Truncated = true
 		token, err := ParseTokenResponse(a)
 		if n <= len("access_token=A2") {
-			if token != nil || refusal(false, err) != "in doubt" {
+			if token != nil || errorKind(false, err) != "in doubt" {
 				t.Errorf("cut at %d: %v, %v", n, token, err)
 			}
 			continue
@@ -284,7 +284,7 @@ func FuzzParseToken(f *testing.F) {
 	}
 	f.Add(503, `{"error":"server_error"}`, true)
 	f.Fuzz(func(t *testing.T, status int, body string, truncated bool) {
-		a := answerOf(status, "", body)
+		a := responseOf(status, "", body)
 		a.Truncated = truncated
 		token, err := ParseTokenResponse(a)
 		if token == nil && err == nil {
@@ -346,7 +346,7 @@ func TestSlackTokenResponses(t *testing.T) {
 		{"nested without a token", `{"ok":true,"access_token":"A","scope":"","authed_user":{"id":"U"}}`, "A", "", ""},
 		{"wrapped by another server", `{"refresh_token":"R","data":{"access_token":"A","token_type":"bearer","scope":"a b"}}`, "A", "R", "a b"},
 	} {
-		token, err := ParseTokenResponse(answerOf(200, "application/json", tc.body))
+		token, err := ParseTokenResponse(responseOf(200, "application/json", tc.body))
 		if err != nil {
 			t.Errorf("%s: %v", tc.name, err)
 			continue
@@ -357,7 +357,7 @@ func TestSlackTokenResponses(t *testing.T) {
 		}
 	}
 	for _, body := range []string{`{"ok":false,"error":"invalid_grant","authed_user":{"id":"U"}}`, `{"authed_user":{"access_token":{}}}`, `{"access_token":"A","token_type":"DPoP"}`} {
-		if token, err := ParseTokenResponse(answerOf(200, "application/json", body)); err == nil {
+		if token, err := ParseTokenResponse(responseOf(200, "application/json", body)); err == nil {
 			t.Errorf("%s: a token of type %q", body, token.TokenType)
 		}
 	}

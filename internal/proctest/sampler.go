@@ -54,7 +54,7 @@ type note struct {
 }
 
 // markVariable marks the processes that come from a run, so that one whose
-// parent has died before anybody looked is known all the same. Its name is none
+// parent died before the first sample is known all the same. Its name is none
 // that the product takes out of an environment.
 const markVariable = "PROCTEST_RUN"
 

@@ -132,7 +132,7 @@ func (t *table) kin(pid int) *process {
 	case status.parent > 0 && t.descends(status.parent):
 		p.kin = descendant
 	default:
-		// Its parent may have died before anybody looked.
+		// Its parent may have died before the first sample.
 		environ, err := t.read(pid, "environ")
 		if err == nil && len(environ) == 0 && status.state != 'Z' {
 			return p // it is about to become another program

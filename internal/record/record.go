@@ -46,8 +46,7 @@ type Record struct {
 	// write that stores its successor.
 	Intent *Intent `json:"intent,omitempty"`
 
-	// Retry bounds how soon the authorization server is asked again, by any
-	// process.
+	// Retry bounds how soon any process sends the authorization server the next request.
 	Retry *Retry `json:"retry,omitempty"`
 
 	// GrantError is the error that ended the last grant.
@@ -57,8 +56,8 @@ type Record struct {
 	// while a process holds LockLogin: one that was killed leaves it behind.
 	PendingLogin *PendingLogin `json:"pending_login,omitempty"`
 
-	// LoginFailure is how the last login ended that asked a user, if it did
-	// not succeed: those who waited for it are not to ask again at once.
+	// LoginFailure describes the last login that prompted the user, if it failed: callers
+	// that waited for it do not prompt the user again at once.
 	LoginFailure *LoginFailure `json:"login_failure,omitempty"`
 
 	// OmitResource lists the issuers that reject the resource parameter.
@@ -71,8 +70,8 @@ type Record struct {
 	// Rejection counts rejections of the refresh token that gave no reason.
 	Rejection *Rejection `json:"rejection,omitempty"`
 
-	// Cooldowns are the definitive rejections after which the same request is
-	// not sent again for a while, by any process.
+	// Cooldowns are the definitive rejections after which no process sends the same
+	// request again for a while.
 	Cooldowns []Cooldown `json:"cooldowns,omitempty"`
 
 	// Learned is what the issuers were found to take of a client, and what not.
@@ -80,8 +79,8 @@ type Record struct {
 
 	Unknown Unknown `json:"-"`
 
-	// AutomaticLogins are the latest logins that opened a browser because a
-	// request needed one, and no user had requested it: there is a ceiling.
+	// AutomaticLogins are the latest logins that opened a browser because a request needed
+	// one, without a user's command. Their number is limited.
 	AutomaticLogins []AutomaticLogin `json:"automatic_logins,omitempty"`
 }
 
@@ -116,8 +115,8 @@ type Learned struct {
 	// or that a login with it brought no callback.
 	NoMetadataDocument bool `json:"no_metadata_document,omitempty"`
 
-	// NamedRedirectURI is the redirect URI that a user was told to register by hand:
-	// the next login listens there.
+	// NamedRedirectURI is the redirect URI that an error named for registration by hand: the
+	// next login listens there.
 	NamedRedirectURI string  `json:"named_redirect_uri,omitempty"`
 	Unknown          Unknown `json:"-"`
 }
@@ -178,7 +177,7 @@ type Client struct {
 
 	// NoCallback says that the last authorization request with this client brought no
 	// callback. It is set before the browser opens, and a callback ends it: a server
-	// that has forgotten a client may tell only the user, on a page.
+	// that has forgotten a client may report it only on a page for the user.
 	NoCallback bool    `json:"no_callback,omitempty"`
 	Unknown    Unknown `json:"-"`
 }
@@ -192,9 +191,9 @@ const (
 
 // Values of Client.MethodSource.
 const (
-	MethodConfigured = "configured" // the user said so
-	MethodRegistered = "registered" // the registration response said so
-	MethodRequested  = "requested"  // requested in the registration, and the response said nothing
+	MethodConfigured = "configured" // configured by the user
+	MethodRegistered = "registered" // returned in the registration response
+	MethodRequested  = "requested"  // requested in the registration; the response has none
 	MethodDefault    = "default"    // known nowhere: chosen by rule
 	MethodLearned    = "learned"    // another method failed, this one worked
 )
@@ -251,7 +250,7 @@ type Intent struct {
 
 	// Sent says that the request may have reached the server, and that the one
 	// who sent it has given up waiting: what happened to the refresh token is in
-	// doubt, and Record.Retry says when to ask again.
+	// doubt, and Record.Retry has the time of the next try.
 	Sent bool `json:"sent,omitempty"`
 
 	// Response is the raw response, saved before it is interpreted.
@@ -259,7 +258,7 @@ type Intent struct {
 	Unknown  Unknown      `json:"-"`
 }
 
-// Response is a token endpoint's response as it came.
+// RawResponse is a token endpoint's response as it came.
 type RawResponse struct {
 	Status      int           `json:"status"`
 	ContentType string        `json:"content_type,omitempty"`
@@ -273,11 +272,11 @@ type RawResponse struct {
 type Retry struct {
 	NotBefore time.Time `json:"not_before"`
 	Failures  int       `json:"failures"`
-	Reason    string    `json:"reason,omitempty"` // for people: "503", "connection refused"
+	Reason    string    `json:"reason,omitempty"` // for the user: "503", "connection refused"
 	Unknown   Unknown   `json:"-"`
 }
 
-// GrantError is the error that ended a grant, kept so that it can be told.
+// GrantError is the error that ended a grant, kept so that it can be reported.
 type GrantError struct {
 	At          time.Time `json:"at"`
 	Code        string    `json:"code"` // an OAuth error code
@@ -322,8 +321,8 @@ type Cooldown struct {
 	Unknown     Unknown   `json:"-"`
 }
 
-// PendingLogin is an authorization request (RFC 6749, section 4.1.1) that a user
-// has not responded yet.
+// PendingLogin is an authorization request (RFC 6749, section 4.1.1) that waits for the
+// user's consent.
 type PendingLogin struct {
 	At          time.Time     `json:"at"`
 	URL         secret.String `json:"url"` // to be opened in a browser; its state is good for this login only
@@ -333,7 +332,7 @@ type PendingLogin struct {
 	Unknown     Unknown       `json:"-"`
 }
 
-// LoginFailure is a login that a user was requested without success.
+// LoginFailure is a login that prompted the user and failed.
 type LoginFailure struct {
 	At      time.Time `json:"at"`
 	Kind    string    `json:"kind"` // "denied", "timeout" or "protocol"

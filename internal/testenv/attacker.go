@@ -11,8 +11,8 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// Attacker is a server that nobody should talk to. It is a capable one: whatever it
-// is requested, it responds with what would take the login over.
+// Attacker is a server that no client should talk to. It responds to every request with what
+// would take the login over.
 type Attacker struct {
 	*httptest.Server
 	t testing.TB

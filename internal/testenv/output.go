@@ -28,7 +28,7 @@ func (l *Output) Add(text string) {
 	l.Texts = append(l.Texts, text)
 }
 
-// Attach makes a Client tell everything.
+// Attach collects everything that a Client logs or reports to its hooks.
 func (l *Output) Attach(c *handstamp.Client) {
 	c.Logger = slog.New(slog.NewTextHandler(LineWriter(l.Add), &slog.HandlerOptions{
 		Level: slog.LevelDebug,
@@ -52,7 +52,7 @@ func (w LineWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// AddError adds all that an error says.
+// AddError adds all texts of an error.
 func (l *Output) AddError(err error) {
 	if err == nil {
 		return
@@ -91,7 +91,7 @@ func (l *Output) WantPlain() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.Texts) == 0 {
-		l.T.Error("nothing was said")
+		l.T.Error("no output")
 	}
 	for _, text := range l.Texts {
 		for _, r := range text {

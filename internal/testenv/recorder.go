@@ -38,7 +38,7 @@ var Redirects = []int{
 }
 
 // Recorder carries a Client's requests, keeps what was sent, and lets a test twist
-// the responses. It stands for the server: what it changes, the server said.
+// the responses. To the Client, a changed response is the server's.
 type Recorder struct {
 	base http.RoundTripper
 

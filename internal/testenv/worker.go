@@ -127,7 +127,7 @@ func kindOf(err error) string {
 	return ""
 }
 
-// say tells the test, in one write that no kill can tear.
+// say writes a line to the test, in one write that no kill can tear.
 func (w *worker) say(line string) { fmt.Fprintln(os.Stdout, line) }
 
 // at says that a point is reached, or dies there.
@@ -144,8 +144,8 @@ func die() {
 	select {}
 }
 
-// told waits for a line from the test.
-func (w *worker) notified() error {
+// awaitLine waits for a line from the test.
+func (w *worker) awaitLine() error {
 	_, err := w.input.ReadString('\n')
 	return err
 }
@@ -209,15 +209,14 @@ func (w *worker) call(ctx context.Context) error {
 	return Call(ctx, w.client.HTTPClient(w.job.Server), w.job.Server)
 }
 
-// idle makes a call, and another one whenever it is told to, until its input
-// ends.
+// idle makes a call, and another one for each line of its input, until the input ends.
 func (w *worker) idle(ctx context.Context) error {
 	for {
 		if err := w.call(ctx); err != nil {
 			return err
 		}
 		w.say("idle")
-		if w.notified() != nil {
+		if w.awaitLine() != nil {
 			return nil
 		}
 	}
@@ -254,7 +253,7 @@ func (w *worker) loop(ctx context.Context) error {
 				continue // the user has signed in meanwhile
 			}
 			w.say(fmt.Sprintf("lost %s %v", status.GrantError.At.Format(time.RFC3339Nano), status.GrantError.Interrupted))
-			if err := w.notified(); err != nil {
+			if err := w.awaitLine(); err != nil {
 				return err
 			}
 			continue

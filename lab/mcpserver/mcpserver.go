@@ -21,16 +21,15 @@ const callerHeader = "Lab-Caller"
 
 // EchoInput is what the echo tool takes.
 type EchoInput struct {
-	Text string `json:"text" jsonschema:"what to say"`
+	Text string `json:"text" jsonschema:"what to return"`
 }
 
-// Handler returns an MCP server over Streamable HTTP with sessions and two
-// tools: echo says what it is told, whoami which client is calling. It checks no
-// tokens itself.
+// Handler returns an MCP server over Streamable HTTP with sessions and two tools: echo
+// returns its text, whoami the ID of the client that calls. It checks no tokens itself.
 func Handler() http.Handler {
 	server := mcp.NewServer(&mcp.Implementation{Name: "handstamp-lab", Version: "1"}, nil)
-	mcp.AddTool(server, &mcp.Tool{Name: "echo", Description: "Says what it is told."}, echo)
-	mcp.AddTool(server, &mcp.Tool{Name: "whoami", Description: "Says which client is calling."}, whoami)
+	mcp.AddTool(server, &mcp.Tool{Name: "echo", Description: "Returns its text."}, echo)
+	mcp.AddTool(server, &mcp.Tool{Name: "whoami", Description: "Returns the ID of the client that calls."}, whoami)
 	inner := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, nil)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r = r.Clone(r.Context())
@@ -50,7 +49,7 @@ func whoami(_ context.Context, r *mcp.CallToolRequest, _ struct{}) (*mcp.CallToo
 	if caller := r.Extra.Header.Get(callerHeader); caller != "" {
 		return text(caller), nil, nil
 	}
-	return text("nobody"), nil, nil
+	return text("anonymous"), nil, nil
 }
 
 func text(s string) *mcp.CallToolResult {

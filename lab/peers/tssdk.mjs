@@ -28,18 +28,18 @@ function keep(part) {
 }
 
 // The callback comes to the port of the last session where it is free.
-let answered
-const answer = new Promise((resolve, reject) => (answered = { resolve, reject }))
+let received
+const code = new Promise((resolve, reject) => (received = { resolve, reject }))
 const state = randomUUID()
 const listener = createServer((request, response) => {
   const query = new URL(request.url, "http://127.0.0.1").searchParams
   if (query.get("state") !== state) {
-    response.writeHead(400).end("this is not the answer")
+    response.writeHead(400).end("this is not the awaited callback")
     return
   }
   response.end("done")
-  if (query.get("code")) answered.resolve(query.get("code"))
-  else answered.reject(new Error(`the login is refused: ${query.get("error")}`))
+  if (query.get("code")) received.resolve(query.get("code"))
+  else received.reject(new Error(`the login failed: ${query.get("error")}`))
 })
 const listen = port => new Promise((resolve, reject) => listener.once("error", reject).listen(port, "127.0.0.1", resolve))
 await listen(kept.port ?? 0).catch(() => listen(0))
@@ -78,11 +78,11 @@ async function call() {
   try {
     await client.connect(transport)
     const result = await client.callTool({ name: "echo", arguments: { text: "hello" } })
-    if (result.content[0].text !== "hello") throw new Error("the tool gives another answer")
+    if (result.content[0].text !== "hello") throw new Error("the tool returns another text")
   } catch (error) {
     if (!(error instanceof UnauthorizedError)) throw error
     listener.ref()
-    await transport.finishAuth(await answer)
+    await transport.finishAuth(await code)
     return false
   } finally {
     await client.close()

@@ -52,7 +52,7 @@ func TestTimeUp(t *testing.T) {
 func gone(pid int) bool {
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if raw, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat"); err == nil && strings.Contains(string(raw), ") Z ") {
-			return true // an orphan that nobody has waited for yet
+			return true // an orphan that has not been waited for yet
 		}
 		if syscall.Kill(pid, 0) != nil {
 			return true

@@ -14,7 +14,7 @@ import (
 	"github.com/handstamp/handstamp/lab/suite"
 )
 
-// TestReports has a client say what no report may take over as it is: colours,
+// TestReports has a client fail with a text that no report may contain as it is: colours,
 // control characters, the ends of CDATA and of an element.
 func TestReports(t *testing.T) {
 	p, _ := lab.FindPersonality("none-first")

@@ -15,10 +15,10 @@ import (
 
 // damaged is a store with a record that was written twice, and the bytes of its
 // file.
-func damaged(t *testing.T, notified *notices) (s *filestore.Store, r *saved, path string, data []byte) {
+func damaged(t *testing.T, collected *notices) (s *filestore.Store, r *saved, path string, data []byte) {
 	t.Helper()
 	dir := t.TempDir() + "/credentials"
-	s = open(t, filestore.Options{Dir: dir, Warn: notified.add})
+	s = open(t, filestore.Options{Dir: dir, Warn: collected.add})
 	r = &saved{Key: key(t, "https://a.example"), Token: "first"}
 	for _, token := range []string{"first", "second"} {
 		r.Token = token
@@ -47,10 +47,10 @@ func replace(t *testing.T, path string, data []byte) {
 // The record before stays until another one takes its place: neither a crash in the middle of
 // bringing it back nor more damage before the next write loses the login.
 func TestRecordBeforeOutlastsItsReturn(t *testing.T) {
-	var notified notices
-	_, r, path, data := damaged(t, &notified)
+	var collected notices
+	_, r, path, data := damaged(t, &collected)
 	steps := 0
-	s := open(t, filestore.Options{Dir: filepath.Dir(path), Warn: notified.add, Trace: func(step filestore.Step) {
+	s := open(t, filestore.Options{Dir: filepath.Dir(path), Warn: collected.add, Trace: func(step filestore.Step) {
 		if steps++; step == filestore.StepDone {
 			return
 		}
@@ -72,8 +72,8 @@ func TestRecordBeforeOutlastsItsReturn(t *testing.T) {
 
 // A damaged file gives way to the record before it; nothing is thrown away.
 func TestDamagedFileGivesWay(t *testing.T) {
-	var notified notices
-	s, r, path, data := damaged(t, &notified)
+	var collected notices
+	s, r, path, data := damaged(t, &collected)
 	seen := map[store.Revision]bool{r.Revision: true}
 	for cut := 0; cut < len(data)-1; cut += 7 {
 		replace(t, path+".prev", data)
@@ -86,9 +86,9 @@ func TestDamagedFileGivesWay(t *testing.T) {
 			t.Fatalf("cut at %d: %q came back as revision %q", cut, got.Token, got.Revision)
 		}
 		seen[got.Revision] = true
-		list := notified.take()
+		list := collected.take()
 		if len(list) != 1 || !strings.Contains(list[0], "damaged") || !strings.Contains(list[0], ".corrupt-") {
-			t.Fatalf("cut at %d: the user was told %q", cut, list)
+			t.Fatalf("cut at %d: notices %q", cut, list)
 		}
 		aside, err := filepath.Glob(path + ".corrupt-*")
 		if err != nil || len(aside) != 1 {
@@ -116,8 +116,8 @@ func TestDamagedFileGivesWay(t *testing.T) {
 // A wrong bit in any byte is noticed: what comes back is the record before, or nothing
 // where there is none. The envelope's own test has every bit of every byte.
 func TestWrongBitInAnyByteIsDamage(t *testing.T) {
-	var notified notices
-	s, r, path, data := damaged(t, &notified)
+	var collected notices
+	s, r, path, data := damaged(t, &collected)
 	for at := range data {
 		for i, bit := range []int{at % 8, (at + 4) % 8} {
 			spoiled := bytes.Clone(data)
@@ -148,8 +148,8 @@ func TestWrongBitInAnyByteIsDamage(t *testing.T) {
 			if got.Token != r.Token {
 				t.Fatalf("bit %d at %d: another value came back: %q", bit, at, got.Token)
 			}
-			if list := notified.take(); len(list) != 1 {
-				t.Fatalf("bit %d at %d: the user was told %q", bit, at, list)
+			if list := collected.take(); len(list) != 1 {
+				t.Fatalf("bit %d at %d: notices %q", bit, at, list)
 			}
 		}
 	}
@@ -167,8 +167,8 @@ func TestWrongByteElsewhere(t *testing.T) {
 		return spoiled
 	}
 	t.Run("both", func(t *testing.T) {
-		var notified notices
-		s, r, path, data := damaged(t, &notified)
+		var collected notices
+		s, r, path, data := damaged(t, &collected)
 		before, err := os.ReadFile(path + ".prev")
 		if err != nil {
 			t.Fatal(err)
@@ -183,8 +183,8 @@ func TestWrongByteElsewhere(t *testing.T) {
 		}
 	})
 	t.Run("deleted", func(t *testing.T) {
-		var notified notices
-		s, r, path, data := damaged(t, &notified)
+		var collected notices
+		s, r, path, data := damaged(t, &collected)
 		if err := os.Remove(path + ".prev"); err != nil {
 			t.Fatal(err)
 		}
@@ -197,9 +197,9 @@ func TestWrongByteElsewhere(t *testing.T) {
 		}
 	})
 	t.Run("spare", func(t *testing.T) {
-		var notified notices
+		var collected notices
 		dir, spare := t.TempDir()+"/credentials", t.TempDir()+"/spare"
-		s := open(t, filestore.Options{Dir: dir, SpareDir: spare, Warn: notified.add})
+		s := open(t, filestore.Options{Dir: dir, SpareDir: spare, Warn: collected.add})
 		r := &saved{Key: key(t, "https://a.example"), Token: "first"}
 		if err := r.put(t.Context(), s); err != nil {
 			t.Fatal(err)
@@ -229,16 +229,16 @@ func TestWrongByteElsewhere(t *testing.T) {
 		if got, err := read(t.Context(), s, r.Key); err != nil || got.Token != "first" {
 			t.Errorf("Get = %v, %v; want the undamaged copy", got, err)
 		}
-		if list := notified.take(); len(list) != 1 || !strings.Contains(list[0], "checksum") {
-			t.Errorf("the user was told %q", list)
+		if list := collected.take(); len(list) != 1 || !strings.Contains(list[0], "checksum") {
+			t.Errorf("notices %q", list)
 		}
 	})
 }
 
 // A file without an envelope is damage, and so is one that was changed by hand.
 func TestFileWithoutChecksum(t *testing.T) {
-	var notified notices
-	s, r, path, data := damaged(t, &notified)
+	var collected notices
+	s, r, path, data := damaged(t, &collected)
 	for name, changed := range map[string][]byte{
 		"bare":    r.value(),
 		"by hand": bytes.Replace(data, []byte("second"), []byte("by hand"), 1),
@@ -248,16 +248,16 @@ func TestFileWithoutChecksum(t *testing.T) {
 		if got, err := read(t.Context(), s, r.Key); err != nil || got.Token != "first" {
 			t.Errorf("%s: Get = %v, %v; want the value before", name, got, err)
 		}
-		if list := notified.take(); len(list) != 1 || !strings.Contains(list[0], "checksum") {
-			t.Errorf("%s: the user was told %q", name, list)
+		if list := collected.take(); len(list) != 1 || !strings.Contains(list[0], "checksum") {
+			t.Errorf("%s: notices %q", name, list)
 		}
 	}
 }
 
 // The value and whose it is can be read in an editor.
 func TestFileIsReadable(t *testing.T) {
-	var notified notices
-	_, _, _, data := damaged(t, &notified)
+	var collected notices
+	_, _, _, data := damaged(t, &collected)
 	for _, part := range []string{`"server":"https://a.example"`, "\n    \"token\": \"second\"\n"} {
 		if !strings.Contains(string(data), part) {
 			t.Errorf("there is no %s in\n%s", part, data)
@@ -267,8 +267,8 @@ func TestFileIsReadable(t *testing.T) {
 
 // A file that a later version has written in another layout is neither read nor replaced.
 func TestFileOfNewerVersion(t *testing.T) {
-	var notified notices
-	s, r, path, _ := damaged(t, &notified)
+	var collected notices
+	s, r, path, _ := damaged(t, &collected)
 	newer, err := envelope.Seal(map[string]int{"layout": 2}, r.value())
 	if err != nil {
 		t.Fatal(err)
@@ -292,8 +292,8 @@ func TestFileOfNewerVersion(t *testing.T) {
 func TestDamagedWithoutRecordBefore(t *testing.T) {
 	for _, before := range []string{"absent", "damaged too", "of another key"} {
 		t.Run(before, func(t *testing.T) {
-			var notified notices
-			s, r, path, data := damaged(t, &notified)
+			var collected notices
+			s, r, path, data := damaged(t, &collected)
 			switch before {
 			case "absent":
 				if err := os.Remove(path + ".prev"); err != nil {
@@ -329,8 +329,8 @@ func TestDamagedWithoutRecordBefore(t *testing.T) {
 
 // A login that was deleted does not come back as the record before.
 func TestDeletedDoesNotComeBack(t *testing.T) {
-	var notified notices
-	s, r, path, data := damaged(t, &notified)
+	var collected notices
+	s, r, path, data := damaged(t, &collected)
 	if err := s.Delete(t.Context(), r.Key, r.Revision); err != nil {
 		t.Fatal(err)
 	}
@@ -350,8 +350,8 @@ func TestDeletedDoesNotComeBack(t *testing.T) {
 
 // After a logout no token of it is left on the disk.
 func TestDeleteLeavesNothing(t *testing.T) {
-	var notified notices
-	s, r, path, data := damaged(t, &notified)
+	var collected notices
+	s, r, path, data := damaged(t, &collected)
 	dir := filepath.Dir(path)
 	replace(t, path+".corrupt-20260101T000000.000000000Z", data)
 	replace(t, path+".tmp-abcdefghij", data)
@@ -370,8 +370,8 @@ func TestDeleteLeavesNothing(t *testing.T) {
 
 // Copies that a synchronisation program or a user made are no credentials.
 func TestCopiesAreIgnored(t *testing.T) {
-	var notified notices
-	s, r, path, data := damaged(t, &notified)
+	var collected notices
+	s, r, path, data := damaged(t, &collected)
 	base := strings.TrimSuffix(path, ".json")
 	for _, copied := range []string{
 		base + " (conflicted copy).json", base + ".sync-conflict-20260101.json", base + " 2.json", path + ".json",
@@ -389,8 +389,8 @@ func TestCopiesAreIgnored(t *testing.T) {
 	if err != nil || len(keys) != 1 || keys[0] != r.Key {
 		t.Errorf("List = %v, %v", keys, err)
 	}
-	if list := notified.take(); len(list) != 0 {
-		t.Errorf("the user was told %q", list)
+	if list := collected.take(); len(list) != 0 {
+		t.Errorf("notices %q", list)
 	}
 }
 
@@ -471,8 +471,8 @@ func TestFolderRemoved(t *testing.T) {
 
 // A damaged file is listed, so that whoever lists comes to hear of it.
 func TestDamagedFileIsListed(t *testing.T) {
-	var notified notices
-	s, r, path, data := damaged(t, &notified)
+	var collected notices
+	s, r, path, data := damaged(t, &collected)
 	replace(t, path, data[:len(data)/2])
 	keys, err := s.List(t.Context())
 	if err != nil || len(keys) != 1 || keys[0] != r.Key {

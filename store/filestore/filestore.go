@@ -30,7 +30,7 @@
 //
 // Locks are the kernel's (flock, LockFileEx): they end with the process, and are never stolen
 // from one that is only slow. Who waits for one sleeps. Lock files are never removed, because a
-// lock on a removed file excludes nobody.
+// lock on a removed file excludes no other process.
 //
 // On a network file system the locks are as good as that file system's. One that
 // has none makes Lock and Put fail with store.ErrUnusable; there is no second
@@ -65,14 +65,13 @@ type Options struct {
 
 	// Volatile makes Put and Reserve succeed even if neither Dir nor SpareDir can
 	// be written: the record is then kept in this process, which tries to write
-	// it out each time it is requested. It is for a process that lives long and
+	// it out at each call. It is for a process that lives long and
 	// rather goes on than stops. Otherwise they fail with store.ErrUnusable.
 	Volatile bool
 
-	// Warn is told, in one sentence, what the user has to know although the call
-	// went well: that a record went elsewhere than into Dir, or that a damaged
-	// one was set aside. It goes to slog.Default if nil. It is called from any
-	// goroutine and must not call the Store.
+	// Warn is called with a sentence for the user when a call succeeded in another way than
+	// planned: a record went elsewhere than into Dir, or a damaged one was set aside. It goes
+	// to slog.Default if nil. It is called from any goroutine and must not call the Store.
 	Warn func(message string)
 
 	// Trace is called before each step of a write, if not nil: tests kill the

@@ -12,7 +12,7 @@ import (
 	"github.com/handstamp/handstamp/store/storetest"
 )
 
-// notices collects what the user is told.
+// notices collects the calls of Options.Warn.
 type notices struct {
 	mu   sync.Mutex
 	list []string // guarded by mu

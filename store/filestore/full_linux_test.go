@@ -124,11 +124,11 @@ func putInto(t *testing.T, space store.Reservation, r *saved, token string) {
 	}
 }
 
-func oneNotice(t *testing.T, notified *notices, part string) {
+func oneNotice(t *testing.T, collected *notices, part string) {
 	t.Helper()
-	list := notified.take()
+	list := collected.take()
 	if len(list) != 1 || !strings.Contains(list[0], part) {
-		t.Errorf("the user was told %q, want one notice with %q", list, part)
+		t.Errorf("notices %q, want one notice with %q", list, part)
 	}
 }
 
@@ -172,17 +172,17 @@ func TestTroubleWithSpareFolder(t *testing.T) {
 	}
 	for _, trouble := range troubles {
 		t.Run(trouble.name, func(t *testing.T) {
-			var notified notices
+			var collected notices
 			small, large := disk(t)
 			spare := large + "/spare"
-			options := filestore.Options{Dir: small, SpareDir: spare, Warn: notified.add}
+			options := filestore.Options{Dir: small, SpareDir: spare, Warn: collected.add}
 			s := open(t, options)
 			r := &saved{Key: key(t, "https://a.example")}
 			put(t, s, r, "old")
 			trouble.begin(t, small)
 			other := open(t, options)
 			put(t, s, r, "new")
-			oneNotice(t, &notified, spare)
+			oneNotice(t, &collected, spare)
 			if info, err := os.Stat(spare); err != nil || info.Mode().Perm() != 0o700 {
 				t.Errorf("the spare folder: %v, %v", info, err)
 			}
@@ -197,12 +197,12 @@ func TestTroubleWithSpareFolder(t *testing.T) {
 			}
 			putInto(t, space, r, "newer")
 			space.Release()
-			oneNotice(t, &notified, spare)
+			oneNotice(t, &collected, spare)
 
 			// One that is only in the spare folder is listed, locked and deleted.
 			guest := &saved{Key: key(t, "https://b.example")}
 			put(t, s, guest, "guest")
-			oneNotice(t, &notified, spare)
+			oneNotice(t, &collected, spare)
 			if keys, err := other.List(t.Context()); err != nil || len(keys) != 2 {
 				t.Errorf("List = %v, %v", keys, err)
 			}
@@ -226,8 +226,8 @@ func TestTroubleWithSpareFolder(t *testing.T) {
 			if _, err := read(t.Context(), other, guest.Key); !errors.Is(err, store.ErrNotFound) {
 				t.Errorf("Get of what was deleted = %v", err)
 			}
-			if list := notified.take(); len(list) != 0 {
-				t.Errorf("the user was told %q", list)
+			if list := collected.take(); len(list) != 0 {
+				t.Errorf("notices %q", list)
 			}
 		})
 	}
@@ -240,9 +240,9 @@ func TestTroubleVolatile(t *testing.T) {
 	}
 	for _, trouble := range troubles {
 		t.Run(trouble.name, func(t *testing.T) {
-			var notified notices
+			var collected notices
 			small, _ := disk(t)
-			s := open(t, filestore.Options{Dir: small, Volatile: true, Warn: notified.add})
+			s := open(t, filestore.Options{Dir: small, Volatile: true, Warn: collected.add})
 			other := open(t, filestore.Options{Dir: small})
 			r := &saved{Key: key(t, "https://a.example")}
 			put(t, s, r, "old")
@@ -251,24 +251,24 @@ func TestTroubleVolatile(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			oneNotice(t, &notified, "no space")
+			oneNotice(t, &collected, "no space")
 			putInto(t, space, r, "new")
 			space.Release()
-			oneNotice(t, &notified, "COULD NOT BE SAVED")
+			oneNotice(t, &collected, "COULD NOT BE SAVED")
 			if got := token(t, s, r.Key); got != "new" {
 				t.Errorf("the token is %q", got)
 			}
 			if got := token(t, other, r.Key); got != "old" {
 				t.Errorf("another process has the token %q", got)
 			}
-			if list := notified.take(); len(list) != 0 {
-				t.Errorf("the user was told %q", list)
+			if list := collected.take(); len(list) != 0 {
+				t.Errorf("notices %q", list)
 			}
 			trouble.end(t, small)
 			if got := token(t, s, r.Key); got != "new" {
 				t.Errorf("the token is %q", got)
 			}
-			oneNotice(t, &notified, "saved now")
+			oneNotice(t, &collected, "saved now")
 			if got := token(t, other, r.Key); got != "new" {
 				t.Errorf("another process has the token %q", got)
 			}
@@ -281,9 +281,9 @@ func TestVolatileGivesWay(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}
-	var notified notices
+	var collected notices
 	small, _ := disk(t)
-	s := open(t, filestore.Options{Dir: small, Volatile: true, Warn: notified.add})
+	s := open(t, filestore.Options{Dir: small, Volatile: true, Warn: collected.add})
 	other := open(t, filestore.Options{Dir: small})
 	r := &saved{Key: key(t, "https://a.example")}
 	put(t, s, r, "old")
@@ -339,11 +339,11 @@ func TestReadOnlyHome(t *testing.T) {
 		{Dir: dir, Volatile: true},
 		{Dir: dir, SpareDir: large + "/spare"},
 	} {
-		var notified notices
-		options.Warn = notified.add
+		var collected notices
+		options.Warn = collected.add
 		s := open(t, options)
-		if len(notified.take()) == 0 {
-			t.Error("the user was told nothing")
+		if len(collected.take()) == 0 {
+			t.Error("there was no notice")
 		}
 		r := &saved{Key: key(t, "https://a.example")}
 		unlock, err := s.Lock(t.Context(), r.Key, store.LockRefresh)

@@ -31,8 +31,8 @@ func TestDamageOnFullDisk(t *testing.T) {
 	replace(t, path, append([]byte{'x'}, data[1:]...))
 	fill(t, small)
 	for i := range 3 {
-		var notified notices
-		got, err := read(t.Context(), open(t, filestore.Options{Dir: dir, Warn: notified.add}), r.Key)
+		var collected notices
+		got, err := read(t.Context(), open(t, filestore.Options{Dir: dir, Warn: collected.add}), r.Key)
 		if err != nil || got.Token != "first" {
 			t.Errorf("process %d: %+v, %v", i, got, err)
 		}

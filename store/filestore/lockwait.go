@@ -11,15 +11,15 @@ import (
 const lookEvery = 2 * time.Second
 
 // wait is the system's call that blocks until a lock file is free. It takes a thread, and
-// cannot be called off. So there is at most one for each file in a process, and one whose
-// caller went away is left to the next caller: a server that is asked again and again while
-// another process hangs does not collect threads.
+// cannot be cancelled. So there is at most one for each file in a process, and one whose
+// caller went away is left to the next caller: calls that time out again and again while
+// another process hangs do not collect threads.
 type wait struct {
 	file *lockFile
 	done chan struct{} // closed when the call has returned
 	err  error         // of the call, once done is closed
 
-	abandoned bool // guarded by waitsMu; nobody wants the lock now
+	abandoned bool // guarded by waitsMu; no caller waits for the lock
 }
 
 var (
@@ -114,8 +114,8 @@ func (w *wait) result(ctx context.Context) (*lockFile, error) {
 	}
 }
 
-// abandon leaves the wait to the next caller, or to nobody if it is for a file that is no lock
-// any more.
+// abandon leaves the wait to the next caller, or drops it if forever: the file is no longer a
+// lock.
 func (w *wait) abandon(forever bool) {
 	waitsMu.Lock()
 	defer waitsMu.Unlock()

@@ -68,7 +68,7 @@ func childQueue(dir string, args []string) error {
 	return nil
 }
 
-// Whoever waits for a stopped process without success is told which one it is.
+// The error of a caller that waited for a stopped process names that process.
 func TestHolderIsNamed(t *testing.T) {
 	const limit = 100 * time.Millisecond
 	k := key(t, "https://a.example")
@@ -294,7 +294,7 @@ func TestAbandonedWaitIsTakenOver(t *testing.T) {
 		cancel()
 	}
 	if more := runtime.NumGoroutine() - before; more > 1 {
-		t.Errorf("%d goroutines still wait for a lock that nobody wants", more)
+		t.Errorf("%d goroutines still wait for a lock without callers", more)
 	}
 
 	// The next who wants it gets it, and the one after that, too.

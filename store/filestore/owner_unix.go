@@ -18,7 +18,7 @@ const noFollow = syscall.O_NOFOLLOW
 func checkOwner(path string, info fs.FileInfo) error {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
-		return unusable("%s: its owner cannot be told", path)
+		return unusable("%s: its owner is unknown", path)
 	}
 	us := os.Geteuid()
 	if int(stat.Uid) == us {

@@ -80,8 +80,8 @@ func TestInheritedRuntimeDir(t *testing.T) {
 				if got := folders.Spare != ""; got != test.used {
 					t.Errorf("the spare folder is %q", folders.Spare)
 				}
-				var notified notices
-				s, err := folders.Open(filestore.Options{Warn: notified.add})
+				var collected notices
+				s, err := folders.Open(filestore.Options{Warn: collected.add})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -96,12 +96,12 @@ func TestInheritedRuntimeDir(t *testing.T) {
 				if err := r.put(t.Context(), s); err != nil {
 					t.Fatal(err)
 				}
-				list := notified.take()
+				list := collected.take()
 				if test.warn == "" && len(list) != 0 {
-					t.Errorf("the user was told %q", list)
+					t.Errorf("notices %q", list)
 				}
 				if test.warn != "" && (len(list) != 1 || !strings.Contains(list[0], test.warn) || !strings.Contains(list[0], runtimeDir)) {
-					t.Errorf("the user was told %q, want one warning with %q", list, test.warn)
+					t.Errorf("notices %q, want one warning with %q", list, test.warn)
 				}
 			}
 			if !test.used {

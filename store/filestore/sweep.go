@@ -16,7 +16,7 @@ const (
 	sweepMost = 1000
 )
 
-// sweep removes temporary files that nobody will finish. Only a folder that is
+// sweep removes temporary files that no process will finish. Only a folder that is
 // not safe is an error: anything else shows when the folder is used.
 func sweep(dir string) error {
 	root, err := openFolder(dir, false)

@@ -299,7 +299,7 @@ func TestFolderMadeWithSudo(t *testing.T) {
 			t.Errorf("it said\n%s\nwant\n%s", got, want)
 		}
 	}
-	// What is in no folder of ours is nobody's to take.
+	// What is in no folder of ours is left alone.
 	outside := t.TempDir() + "/theirs"
 	if err := os.Mkdir(outside, 0o700); err != nil {
 		t.Fatal(err)

@@ -41,8 +41,8 @@ func User(options Options) (*Store, error) {
 }
 
 // Open opens the store in the folders, like [Open]. options.Dir and options.SpareDir are not
-// looked at. If the environment names a runtime folder that is not safe to use, options.Warn
-// is told once, and the store has no spare folder.
+// looked at. If the environment names a runtime folder that is not safe to use, Open calls
+// options.Warn once, and the store has no spare folder.
 func (f Folders) Open(options Options) (*Store, error) {
 	options.Dir, options.SpareDir = f.Credentials, f.Spare
 	if options.Warn == nil {

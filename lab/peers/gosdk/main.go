@@ -152,7 +152,7 @@ func run(ctx context.Context, url string) error {
 		return err
 	}
 	if text, ok := result.Content[0].(*mcp.TextContent); !ok || text.Text != "hello" {
-		return errors.New("the tool gives another response")
+		return errors.New("the tool returns another text")
 	}
 	return nil
 }

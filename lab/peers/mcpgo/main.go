@@ -129,7 +129,7 @@ func run(ctx context.Context, server string) error {
 				return err
 			}
 			if text, ok := mcp.AsTextContent(result.Content[0]); !ok || text.Text != "hello" {
-				return errors.New("the tool gives another response")
+				return errors.New("the tool returns another text")
 			}
 			return nil
 		},
@@ -148,7 +148,7 @@ func run(ctx context.Context, server string) error {
 	return nil
 }
 
-// login asks the user.
+// login prompts the user.
 func (k *kept) login(ctx context.Context, handler *transport.OAuthHandler, responses <-chan url.Values) error {
 	verifier, err := client.GenerateCodeVerifier()
 	if err != nil {
@@ -172,7 +172,7 @@ func (k *kept) login(ctx context.Context, handler *transport.OAuthHandler, respo
 	}
 	response := <-responses
 	if response.Get("code") == "" {
-		return errors.New("the login is rejected: " + response.Get("error"))
+		return errors.New("the login failed: " + response.Get("error"))
 	}
 	if err := handler.ProcessAuthorizationResponse(ctx, response.Get("code"), response.Get("state"), verifier); err != nil {
 		return err
