@@ -196,8 +196,8 @@ personality with every cell passed.
 A cell fails for one needless tab, one token request too many, or one session that does not get through; what exactly it
 was, `+"`handstamp lab run --client … -v`"+` prints. The lab is ours, so its idea of what is needed is, too:
 [lab.md](lab.md) describes how it is made, and that it is the same for every client. The SDKs are no finished clients: a
-program has to keep what they hand out, and how these programs do it is in lab/peers, open to criticism. A client whose clock cannot be
-moved meets a token that lives for a second in place of one that has aged, and a rejection after two days.
+program has to keep what they hand out, and how these programs do it is in lab/peers, open to criticism. A client whose
+clock cannot be moved meets a token that lives for a second in place of one that has aged, and a rejection after two days.
 `)
 }
 
