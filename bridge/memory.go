@@ -228,7 +228,7 @@ type lineMemory struct {
 }
 
 // take waits for more bytes and reports whether they are there. It gives up after
-// lineTimeout in which nothing was given back or sent.
+// lineWait in which nothing was given back or sent.
 func (m *lineMemory) take(n int64) bool {
 	used, sent, since := m.used.Load(), m.sent.Load(), time.Now()
 	for {
