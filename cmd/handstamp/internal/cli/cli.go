@@ -40,6 +40,10 @@ func Run(ctx context.Context, args []string, p Process) int {
 	a := newApp(p)
 	root := a.newRoot()
 	root.SetArgs(args)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		a.global.json = a.global.json || jsonAmong(args) // it may follow the flag that is wrong
+		return flagError(cmd, err)
+	})
 	err := root.ExecuteContext(ctx)
 	if closeErr := a.close(ctx); err == nil {
 		err = closeErr
@@ -130,7 +134,6 @@ Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 	root.SetIn(a.in)
 	root.SetOut(a.out.w)
 	root.SetErr(a.err.w)
-	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(newHelp())
 	a.global.bind(root.PersistentFlags())
 	root.AddCommand(

@@ -89,6 +89,14 @@ func flagError(cmd *cobra.Command, err error) error {
 	return usage("%w", err)
 }
 
+// jsonAmong reports whether --json is among arguments of which not all can be parsed.
+func jsonAmong(args []string) bool {
+	if end := slices.Index(args, "--"); end >= 0 {
+		args = args[:end]
+	}
+	return slices.Contains(args, "--json") || slices.Contains(args, "--json=true")
+}
+
 // unknownFlag names the commands that have the flag, or the nearest flag of this one.
 func unknownFlag(cmd *cobra.Command, missing *pflag.NotExistError) error {
 	if letters := missing.GetSpecifiedShortnames(); letters != "" {
