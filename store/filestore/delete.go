@@ -69,12 +69,18 @@ func removeAll(dir, name string) error {
 	if err != nil {
 		return err
 	}
+	var failed error
 	for _, other := range list {
-		if strings.HasPrefix(other, name+".") {
-			if err := root.Remove(other); err != nil && !notThere(err) {
-				return err
-			}
+		if !strings.HasPrefix(other, name+".") {
+			continue
+		}
+		// A folder is none of the store's, and no reason to leave a token behind.
+		if info, err := root.Lstat(other); err == nil && info.IsDir() {
+			continue
+		}
+		if err := root.Remove(other); err != nil && !notThere(err) {
+			failed = errors.Join(failed, err)
 		}
 	}
-	return atomicfile.SyncDir(root)
+	return errors.Join(failed, atomicfile.SyncDir(root))
 }

@@ -22,7 +22,9 @@ var wrongStores = map[string]func() store.Store{
 
 type putsAlways struct{ store.Memory }
 
-func (s *putsAlways) Put(ctx context.Context, key store.Key, value []byte, _ store.Revision) (store.Revision, error) {
+func (s *putsAlways) Put(
+	ctx context.Context, key store.Key, value []byte, _ store.Revision,
+) (store.Revision, error) {
 	_, revision, _ := s.Get(ctx, key)
 	return s.Memory.Put(ctx, key, value, revision)
 }
@@ -51,7 +53,9 @@ func (s *locksNothing) Lock(ctx context.Context, _ store.Key, _ store.LockName) 
 // locksWithContext is a transaction that is begun with the context of Lock.
 type locksWithContext struct{ store.Memory }
 
-func (s *locksWithContext) Lock(ctx context.Context, key store.Key, name store.LockName) (func(), error) {
+func (s *locksWithContext) Lock(
+	ctx context.Context, key store.Key, name store.LockName,
+) (func(), error) {
 	unlock, err := s.Memory.Lock(ctx, key, name)
 	if err == nil {
 		context.AfterFunc(ctx, unlock)
