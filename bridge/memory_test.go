@@ -137,17 +137,25 @@ func TestLongLineWaitsWhileOthersMove(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds of processor time")
 	}
-	for _, moving := range []bool{true, false} {
+	for _, pace := range []int{slowBytes, 1, 0} { // bytes that are sent in half of lineWait
+		moving := pace == slowBytes
 		synctest.Test(t, func(t *testing.T) {
 			const size, patient = 1 << 20, 10 * lineWait
 			m := &lineMemory{size: size}
 			if !m.take(size) {
 				t.Fatal("no memory for the first line")
 			}
-			body := progressReader{strings.NewReader(strings.Repeat("x", 100)), &m.sent}
+			body := progressReader{strings.NewReader(strings.Repeat("x", 100*slowBytes)), &m.sent}
+			done := make(chan struct{})
+			defer close(done)
 			go func() {
-				for begin := time.Now(); moving && time.Since(begin) < patient; time.Sleep(lineWait / 2) {
-					_, _ = body.Read(make([]byte, 1))
+				for begin := time.Now(); time.Since(begin) < patient; {
+					_, _ = body.Read(make([]byte, pace))
+					select {
+					case <-time.After(lineWait / 2):
+					case <-done:
+						return
+					}
 				}
 				if moving {
 					m.used.Add(-size)
@@ -156,7 +164,7 @@ func TestLongLineWaitsWhileOthersMove(t *testing.T) {
 			begin := time.Now()
 			got := m.take(size)
 			if took := time.Since(begin); got != moving || moving != (took >= patient) || took > 2*patient {
-				t.Errorf("moving %v: got memory %v after %v", moving, got, took)
+				t.Errorf("%d bytes at a time: got memory %v after %v", pace, got, took)
 			}
 		})
 	}

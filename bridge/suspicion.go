@@ -142,9 +142,15 @@ func (u *upstream) forgotten(c *call, round int, r *rejection) bool {
 	return sign == sessionOver || bare && r.uninitialized() || u.inquire(c.ctx, round, r.shape())
 }
 
-// uninitialized reports whether the server's words are about initialize. Without a session, a
-// ping finds nothing out then: the specification allows one before initialize.
+// uninitialized reports whether the server has rejected a request as invalid, in words about
+// initialize. Without a session, a ping finds nothing out then: the specification allows one
+// before initialize.
 func (r *rejection) uninitialized() bool {
+	switch r.status {
+	case http.StatusOK, http.StatusBadRequest, http.StatusUnprocessableEntity:
+	default:
+		return false
+	}
 	words := strings.ToLower(r.Message)
 	return strings.Contains(words, "initializ") || strings.Contains(words, "initialis")
 }

@@ -24,6 +24,7 @@ func TestUninitializedServerWithoutSessions(t *testing.T) {
 		"JSON-RPC":            {rejects(400, "application/json", `{"jsonrpc":"2.0","id":null,"error":{"code":-32002,"message":"Server not initialized"}}`), true, 2},
 		"JSON-RPC, 200":       {rejects(200, "application/json", `{"jsonrpc":"2.0","id":null,"error":{"code":-32002,"message":"Server not initialized"}}`), true, 2},
 		"422":                 {rejects(422, "text/plain", "Server not initialized"), true, 2},
+		"503":                 {rejects(503, "text/plain", "the database is not initialized"), false, 1},
 		"does not help":       {rejects(400, "text/plain", "Server not initialized"), false, 2},
 		"other words":         {rejects(400, "text/plain", "no such tool"), false, 1},
 		"the request's error": {rejects(400, "application/json", `{"jsonrpc":"2.0","id":$ID,"error":{"code":-32002,"message":"Server not initialized"}}`), false, 1},
