@@ -133,8 +133,11 @@ func TestManyInitializes(t *testing.T) {
 			t.Errorf("%s has %d responses", id, h.responses(id))
 		}
 	}
-	if begun, ended := s.counts(); begun-len(ended) != 1 {
-		t.Errorf("%d sessions begun, %d ended", begun, len(ended))
+	begun, ended := s.counts()
+	slices.Sort(ended)
+	// net/http sends a DELETE again whose connection ended.
+	if ended = slices.Compact(ended); begun-len(ended) != 1 {
+		t.Errorf("%d sessions begun, ended: %q", begun, ended)
 	}
 }
 
@@ -209,8 +212,11 @@ func TestSecondInitializeWhileAway(t *testing.T) {
 					t.Errorf("got %s", got)
 				}
 				<-time.After(time.Minute)
-				if begun, ended := s.counts(); begun-len(ended) != 1 {
-					t.Errorf("%d sessions begun, %d ended", begun, len(ended))
+				begun, ended := s.counts()
+	slices.Sort(ended)
+	// net/http sends a DELETE again whose connection ended.
+	if ended = slices.Compact(ended); begun-len(ended) != 1 {
+					t.Errorf("%d sessions begun, ended: %q", begun, ended)
 				}
 			})
 		})
