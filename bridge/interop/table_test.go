@@ -30,12 +30,12 @@ func render(hosts []host, servers []server, seen [][]report) string {
 			word, note := "as it is", ""
 			switch {
 			case got.Rejected != "":
-				word, note = "none", "No session. The host's error: "+got.Rejected
+				word, note = "none", "No session. The MCP host reports: "+got.Rejected
 			case got.modern != (got.Version >= "2026-07-28"):
 				word = "translated"
 			}
 			if got.Rejected == "" && got.Ask != "blue" {
-				note = "The server cannot ask. Its tool says: " + got.Ask
+				note = "The server cannot request input. Its tool returns: " + got.Ask
 			}
 			if note != "" {
 				n := slices.Index(notes, note)
