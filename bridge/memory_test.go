@@ -140,7 +140,7 @@ func TestLongLineWaitsWhileOthersMove(t *testing.T) {
 	for _, pace := range []int{slowBytes, 1, 0} { // bytes that are sent in half of lineWait
 		moving := pace == slowBytes
 		synctest.Test(t, func(t *testing.T) {
-			const size, patient = 1 << 20, 10 * lineWait
+			const size, patient = 1 << 20, 3 * lineWait
 			m := &lineMemory{size: size}
 			if !m.take(size) {
 				t.Fatal("no memory for the first line")
