@@ -91,6 +91,7 @@ var layers = map[string]layer{
 	"tools/modules": {modules: []string{"golang.org/x/mod"}},
 	"tools/house":   {},
 	"test/property": {},
+	"tools/pages":   {},
 	"tools/suites":  {},
 	"cmd/handstamp": {ours: []string{"cmd/handstamp/internal/cli"}, modules: commandModules},
 }

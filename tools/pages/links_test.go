@@ -1,4 +1,4 @@
-package handstamp_test
+package pages
 
 import (
 	"io/fs"

@@ -1,4 +1,4 @@
-package handstamp_test
+package pages
 
 import (
 	"bytes"
@@ -61,7 +61,7 @@ const speaker = `\b(servers?|responses?|documents?|metadata|challenge|endpoint|i
 var hostInProse = regexp.MustCompile(`\bthe hosts?\b`)
 
 // TestWordsAreTheFields reads every file of the tree, and every file's name. What may stay is
-// in testdata/words.txt.
+// in tools/pages/words.txt.
 func TestWordsAreTheFields(t *testing.T) {
 	allowed := allowedPhrases(t)
 	faults, folders := 0, map[string]int{}
@@ -90,7 +90,7 @@ func TestWordsAreTheFields(t *testing.T) {
 		t.Logf("%5d in all", faults)
 	}
 	for _, unused := range allowed.unused() {
-		t.Errorf("testdata/words.txt allows %s, which is nowhere", unused)
+		t.Errorf("tools/pages/words.txt allows %s, which is nowhere", unused)
 	}
 }
 
@@ -228,9 +228,9 @@ func prose(t *testing.T, name string) string {
 // An allowList has the phrases that may stay, by file; "*" is any file.
 type allowList map[string]map[string]bool // true: it was needed
 
-// allowedPhrases reads testdata/words.txt: "path: phrase # reason" on each line.
+// allowedPhrases reads tools/pages/words.txt: "path: phrase # reason" on each line.
 func allowedPhrases(t *testing.T) allowList {
-	data, err := os.ReadFile("testdata/words.txt")
+	data, err := os.ReadFile("tools/pages/words.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +242,7 @@ func allowedPhrases(t *testing.T) allowList {
 		entry, reason, _ := strings.Cut(line, " # ")
 		name, phrase, ok := strings.Cut(entry, ": ")
 		if !ok || strings.TrimSpace(reason) == "" {
-			t.Errorf("testdata/words.txt: %q is not \"path: phrase # reason\"", line)
+			t.Errorf("tools/pages/words.txt: %q is not \"path: phrase # reason\"", line)
 			continue
 		}
 		if list[name] == nil {
