@@ -103,7 +103,6 @@ func everything() []suite {
 			steps: []step{goTest("-timeout", "15m", "./lab/mcpserver/...", "./lab/peers/...", "./examples/...", "./bench/...", "./test/property/...", "./tools/...")},
 		},
 		{name: "lint", about: "golangci-lint of all modules, and govulncheck", steps: []step{sh("make", "--no-print-directory", "lint", "vulnerabilities")}},
-		{name: "platforms", about: "builds and vets for the other systems", steps: []step{sh("make", "--no-print-directory", "platforms")}},
 	}
 }
 
