@@ -213,9 +213,9 @@ func TestSecondInitializeWhileAway(t *testing.T) {
 				}
 				<-time.After(time.Minute)
 				begun, ended := s.counts()
-	slices.Sort(ended)
-	// net/http sends a DELETE again whose connection ended.
-	if ended = slices.Compact(ended); begun-len(ended) != 1 {
+				slices.Sort(ended)
+				// net/http sends a DELETE again whose connection ended.
+				if ended = slices.Compact(ended); begun-len(ended) != 1 {
 					t.Errorf("%d sessions begun, ended: %q", begun, ended)
 				}
 			})
