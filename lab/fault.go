@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"compress/gzip"
 	"context"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -71,6 +73,9 @@ func (s *Server) SetFault(endpoint string, sequence ...Fault) {
 	for _, fault := range sequence {
 		if !fault.known() {
 			panic(fmt.Sprintf("lab: no fault is called %q", fault.Kind))
+		}
+		if fault.Kind == FaultGzipBomb {
+			gzipBomb()
 		}
 	}
 	s.mu.Lock()
@@ -155,10 +160,7 @@ func (s *Server) before(w http.ResponseWriter, x *exchange, fault Fault) bool {
 	case FaultGzipBomb:
 		w.Header().Set("Content-Encoding", "gzip")
 		respond(http.StatusOK, "application/json")
-		compressed := gzip.NewWriter(w)
-		_ = padding(compressed, 64<<20)
-		_, _ = io.WriteString(compressed, `"}`)
-		_ = compressed.Close()
+		_, _ = w.Write(gzipBomb())
 	default:
 		return false
 	}
@@ -204,6 +206,17 @@ func (s *Server) pause(d time.Duration) bool {
 		return false
 	}
 }
+
+// gzipBomb returns little gzip that is 64 MiB of JSON. It is made once, when the fault is set: a
+// test that measures what the response costs the client does not measure the making of it.
+var gzipBomb = sync.OnceValue(func() []byte {
+	var bomb bytes.Buffer
+	compressed := gzip.NewWriter(&bomb)
+	_ = padding(compressed, 64<<20)
+	_, _ = io.WriteString(compressed, `"}`)
+	_ = compressed.Close()
+	return bomb.Bytes()
+})
 
 // padding writes the beginning of a JSON object that goes on for n bytes.
 func padding(w io.Writer, n int) error {
