@@ -22,9 +22,10 @@ type layer struct {
 
 var (
 	// libraryRequires is all that the go.mod of the library may name.
-	libraryRequires = slices.Concat(libraryModules, fileModules)
+	libraryRequires = slices.Concat(libraryModules, fileModules, joseModules)
 
 	libraryModules = []string{"golang.org/x/oauth2", "golang.org/x/sys"}
+	joseModules    = []string{"github.com/go-jose/go-jose/v4"}
 	fileModules    = []string{"github.com/gofrs/flock", "golang.org/x/sys"}
 	sdkModules     = []string{
 		"github.com/google/jsonschema-go", "github.com/modelcontextprotocol/go-sdk", "github.com/segmentio/asm",
@@ -50,6 +51,8 @@ var layers = map[string]layer{
 	"internal/mcpremote":         {ours: []string{"internal/errtype", "internal/lazyregexp", "internal/oauth", "secret"}},
 	"internal/retryafter":        {},
 	"internal/loopback":          {ours: []string{"internal/errtype"}, modules: []string{"golang.org/x/sys"}},
+	"clientkey":                  {ours: []string{"internal/jose"}, modules: joseModules},
+	"internal/jose":              {ours: []string{"secret"}, modules: joseModules},
 	"internal/browser":           {ours: []string{"internal/oauth"}, modules: []string{"golang.org/x/sys"}},
 	"internal/pasted":            {},
 	"internal/proctest":          {},
