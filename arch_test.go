@@ -22,9 +22,9 @@ type layer struct {
 
 var (
 	// libraryRequires is all that the go.mod of the library may name.
-	libraryRequires = slices.Concat(libraryModules, fileModules, joseModules)
+	libraryRequires = slices.Concat(libraryModules, fileModules)
 
-	libraryModules = []string{"golang.org/x/oauth2", "golang.org/x/sys"}
+	libraryModules = []string{"github.com/go-jose/go-jose/v4", "golang.org/x/oauth2", "golang.org/x/sys"}
 	joseModules    = []string{"github.com/go-jose/go-jose/v4"}
 	fileModules    = []string{"github.com/gofrs/flock", "golang.org/x/sys"}
 	sdkModules     = []string{
@@ -40,7 +40,7 @@ var (
 // command to the library, from there to the protocol and the store.
 var layers = map[string]layer{
 	"internal/errtype":           {},
-	"":                           {ours: []string{"internal/errtype", "internal/awake", "internal/browser", "internal/loopback", "internal/oauth", "internal/pasted", "internal/record", "secret", "store"}, modules: libraryModules},
+	"":                           {ours: []string{"clientkey", "internal/errtype", "internal/awake", "internal/browser", "internal/jose", "internal/loopback", "internal/oauth", "internal/pasted", "internal/record", "secret", "store"}, modules: libraryModules},
 	"internal/oauth":             {ours: []string{"internal/errtype", "internal/awake", "internal/lazyregexp", "internal/retryafter", "internal/secret", "secret"}},
 	"internal/record":            {ours: []string{"secret", "store"}},
 	"secret":                     {},

@@ -193,7 +193,11 @@ func (cfg *configuration) credentials(f authForm, c *record.Client, tokenEndpoin
 	}
 	credentials.Assert = func() (secret.String, error) {
 		if f.method == oauth.MethodSecretJWT {
-			return jose.SecretAssertion(c.Secret, algorithms, claims, time.Now())
+			algorithm, err := jose.SecretAlgorithm(algorithms)
+			if err != nil {
+				return "", err
+			}
+			return jose.SecretAssertion(c.Secret, algorithm, claims, time.Now())
 		}
 		algorithm, err := cfg.Key.AlgorithmFor(algorithms)
 		if err != nil {

@@ -89,7 +89,7 @@ func (p *proofs) ready(algorithms []string) (*jose.ProofKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	encoded, err := key.Encode()
+	encoded, err := key.PrivateJWK()
 	if err != nil {
 		return nil, err
 	}
@@ -162,8 +162,7 @@ func proofAlgorithms(resource, challenge, authorizationServer []string) []string
 	})
 }
 
-// header returns the headers with which a request carries a token: Authorization, and the proof
-// of possession if the token is bound to a key.
+// proof returns the proof of possession for a request that carries the token.
 func (s *cachedToken) proof(req *http.Request) (string, error) {
 	u := *req.URL
 	u.Host = cmp.Or(req.Host, u.Host)

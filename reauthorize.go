@@ -52,7 +52,9 @@ func (a *reauthorizer) reauthorize(ctx context.Context, r *retryState, used *cac
 	challenge := a.secrets.challengeOf(resp, used)
 	forbidden := resp.StatusCode == http.StatusForbidden
 	if !rejectsWholly(resp) {
-		if challenge.Error != "insufficient_scope" || !a.config.mayLogin(nil) {
+		// What is required of bound tokens does not concern a bearer token.
+		foreign := challenge.ForDPoP && (used == nil || used.proofs == nil)
+		if challenge.Error != "insufficient_scope" || foreign || !a.config.mayLogin(nil) {
 			return nil, nil
 		}
 		return a.stepUp(ctx, r, used, challenge)

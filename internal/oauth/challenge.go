@@ -222,8 +222,9 @@ type BearerChallenge struct {
 	DPoP bool
 	Algs []string
 
-	// Found reports whether there is such a challenge.
-	Found bool
+	// Found reports whether there is such a challenge, and ForDPoP whether it is a DPoP challenge.
+	Found   bool
+	ForDPoP bool
 }
 
 // ParseBearerChallenge returns the Bearer or DPoP challenge in the header of a response: of several
@@ -247,6 +248,7 @@ func ParseBearerChallenge(h http.Header) BearerChallenge {
 			ACRValues:        Sanitize(c.Params["acr_values"]),
 			MaxAge:           Sanitize(c.Params["max_age"]),
 			Found:            true,
+			ForDPoP:          proved,
 		}
 		if !first.Found || first.ResourceMetadata == "" && b.ResourceMetadata != "" {
 			first = b
