@@ -83,6 +83,11 @@ type Habits struct {
 	// ClientIDMetadata accepts the URL of a client ID metadata document as
 	// client_id.
 	ClientIDMetadata bool `json:"client_id_metadata,omitempty"`
+	// Assertions is how JWTs that authenticate clients are checked.
+	Assertions Assertions `json:"assertions,omitzero"`
+	// Grants are the grant types that the token endpoint takes beside authorization_code and
+	// refresh_token: those of the Grant constants.
+	Grants []string `json:"grants,omitempty"`
 	// GrantsEnforced rejects a refresh by a client that did not register the
 	// refresh_token grant, and gives it no refresh token.
 	GrantsEnforced bool `json:"grants_enforced,omitempty"`
@@ -208,6 +213,9 @@ const (
 	MethodNone  = "none"
 	MethodPost  = "client_secret_post"
 	MethodBasic = "client_secret_basic"
+	// MethodPrivateKeyJWT and MethodSecretJWT are assertions (RFC 7523 section 2.2).
+	MethodPrivateKeyJWT = "private_key_jwt"
+	MethodSecretJWT     = "client_secret_jwt"
 	// MethodAny is for Habits.EnforceMethod only: Basic or body.
 	MethodAny = "any"
 )
@@ -356,10 +364,16 @@ func (h Habits) check() error {
 		{"offline", h.Offline, []string{OfflineIgnored, OfflineListed, OfflineConsent, OfflineForbidden, OfflineParameter, OfflineNotAllowed}},
 		{"closed_registration", h.ClosedRegistration, []string{"", RegistrationAllowlist, RegistrationOff}},
 		{"refresh_scope", h.RefreshScope, []string{RefreshScopeAccepted, RefreshScopeRequired, RefreshScopeRejected}},
+		{"assertions.audience", h.Assertions.Audience, []string{AudienceIssuer, AudienceEither, AudienceEndpoint}},
 		{"error_member", h.ErrorMember, []string{"", ErrorCode}},
 	} {
 		if !slices.Contains(field.allowed, field.value) {
 			return fmt.Errorf("lab: %s cannot be %q", field.name, field.value)
+		}
+	}
+	for _, grant := range h.Grants {
+		if extraGrants[grant] == "" {
+			return fmt.Errorf("lab: grants cannot have %q", grant)
 		}
 	}
 	for _, rule := range h.RejectRegistrations {

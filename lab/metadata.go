@@ -108,13 +108,16 @@ func (s *Server) serverMetadata(x *exchange) response {
 		"token_endpoint":           s.endpointURL("/token"),
 		"revocation_endpoint":      s.endpointURL("/revoke"),
 		"response_types_supported": []string{"code"},
-		"grant_types_supported":    []string{"authorization_code", "refresh_token"},
+		"grant_types_supported":    s.grantTypes(),
 	}
 	if !h.NoRegistration {
 		document["registration_endpoint"] = s.endpointURL("/register")
 	}
 	if !h.OmitMethods {
 		document["token_endpoint_auth_methods_supported"] = s.methods()
+	}
+	if algorithms := s.assertionMetadata(); algorithms != nil {
+		document["token_endpoint_auth_signing_alg_values_supported"] = algorithms
 	}
 	if !h.OmitPKCE {
 		document["code_challenge_methods_supported"] = []string{"S256"}

@@ -118,6 +118,8 @@ func (h Habits) clone() Habits {
 	h.Methods = slices.Clone(h.Methods)
 	h.ScopesSupported = slices.Clone(h.ScopesSupported)
 	h.NeverGrant = slices.Clone(h.NeverGrant)
+	h.Grants = slices.Clone(h.Grants)
+	h.Assertions.Algorithms = slices.Clone(h.Assertions.Algorithms)
 	h.ListedBefore = slices.Clone(h.ListedBefore)
 	h.Endpoints = maps.Clone(h.Endpoints)
 	h.RejectRegistrations = slices.Clone(h.RejectRegistrations)

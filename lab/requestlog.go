@@ -21,7 +21,8 @@ type Request struct {
 	Header   http.Header // secrets replaced
 	Params   url.Values  // of query and form body, secrets replaced
 
-	AuthMethod       string // the client authentication seen: one of the Method constants, "both", or "" without client_id
+	AuthMethod       string     // the client authentication seen: one of the Method constants, "both", or "" without client_id
+	Assertion        *Assertion // the JWT of the client authentication; nil if there is none
 	ClientID         string
 	GrantType        string
 	Resource         string
@@ -69,6 +70,7 @@ type requestLog struct {
 // secretParams are the parameters that are replaced in the request log.
 var secretParams = [...]string{
 	"code", "code_verifier", "client_secret", "refresh_token", "access_token", "token", "state", "client_assertion",
+	"assertion", "subject_token", "actor_token", "device_code", "request_uri",
 }
 
 // secretHeaders likewise.
@@ -84,6 +86,7 @@ func (s *Server) record(x *exchange) {
 		Header:     x.r.Header.Clone(),
 		Params:     maps.Clone(x.form),
 		AuthMethod: x.seen.method,
+		Assertion:  seenAssertion(x.seen.assertion),
 		ClientID:   x.seen.id,
 		GrantType:  x.form.Get("grant_type"),
 		Resource:   x.form.Get("resource"),
@@ -154,7 +157,8 @@ func (r Request) clone() Request {
 // Counts returns how many requests came, by endpoint: mcp, resource_metadata,
 // server_metadata, register, registration, authorize (a browser opened),
 // authorize:preflight (a program that marked its request as a prefetch),
-// consent, token:code, token:refresh, token (another grant), revoke, other.
+// consent, token:code, token:refresh, token:client_credentials, token:device, token:jwt_bearer,
+// token:exchange, token (another grant), revoke, other.
 // Metadata is counted wherever it was looked for.
 func (s *Server) Counts() map[string]int {
 	s.mu.Lock()

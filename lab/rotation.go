@@ -193,6 +193,7 @@ type Audit struct {
 	Refreshes       int // refreshes that were granted
 	Rejected        int // refreshes that were rejected, client authentication aside
 	Reuses          int // used refresh tokens that were sent again, accepted or not
+	AssertionReuses int // client assertions with a jti that had been used
 	EndedSecrets    int // requests with a secret that was right, and past its end
 	FamiliesRevoked int // grants revoked: for reuse, by request, by the test
 

@@ -33,7 +33,7 @@ type Options struct {
 	// Empty means a free port on 127.0.0.1.
 	MCPAddr string
 
-	// Fetch gets the client ID metadata document at a URL. Nil means that it is
+	// Fetch gets the client ID metadata document or the JWK set at a URL. Nil means that it is
 	// fetched by HTTP.
 	Fetch func(ctx context.Context, url string) ([]byte, error)
 }

@@ -16,6 +16,7 @@ import (
 
 // token serves the token endpoint (RFC 6749 section 3.2).
 func (s *Server) token(x *exchange) response {
+	s.lookUp(x)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	form := x.form
@@ -43,8 +44,7 @@ func (s *Server) token(x *exchange) response {
 	case "refresh_token":
 		return s.exchangeRefresh(c, form)
 	default:
-		return s.tokenError(http.StatusBadRequest, "unsupported_grant_type",
-			"authorization_code or refresh_token")
+		return s.exchangeOther(x, c)
 	}
 }
 
