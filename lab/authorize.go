@@ -68,6 +68,7 @@ func (s *Server) authorize(x *exchange) response {
 		resource:    x.form.Get("resource"),
 		scope:       granted,
 		offline:     s.offline(x, c, offline),
+		key:         x.form.Get("dpop_jkt"),
 	}
 	switch {
 	case x.endpoint == "authorize:preflight":

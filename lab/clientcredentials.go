@@ -47,12 +47,12 @@ func (s *Server) exchangeClientCredentials(x *exchange, c *client) response {
 	if c.Method == MethodNone {
 		return s.tokenError(http.StatusBadRequest, "unauthorized_client", "the client is public")
 	}
-	return s.grantWithoutUser(x, c.ID)
+	return s.grantWithoutUser(x, c)
 }
 
 // grantWithoutUser issues an access token for the resource and the scope of a token request, and no
 // refresh token.
-func (s *Server) grantWithoutUser(x *exchange, clientID string) response {
+func (s *Server) grantWithoutUser(x *exchange, c *client) response {
 	if rejected := s.checkResource(x.form, s.ResourceURL()); rejected != "" {
 		return s.tokenError(http.StatusBadRequest, "invalid_target", rejected)
 	}
@@ -60,6 +60,7 @@ func (s *Server) grantWithoutUser(x *exchange, clientID string) response {
 	if rejected != "" {
 		return s.tokenError(http.StatusBadRequest, "invalid_scope", rejected)
 	}
-	f := s.newFamily(clientID, x.form.Get("resource"), scope)
+	f := s.newFamily(c.ID, x.form.Get("resource"), scope)
+	s.bind(f, x, c)
 	return s.grantResponse(s.newAccess(f, scope))
 }

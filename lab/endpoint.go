@@ -33,6 +33,11 @@ type exchange struct {
 	client   *client // as lookUp found it
 	keys     []jwk   // its keys
 	keysErr  error
+	// proof is the DPoP proof, not verified, and seenProof its entry in the log; key is the
+	// thumbprint of its key once it is verified, nonce what the next request needs.
+	proof      *jwt
+	seenProof  *Proof
+	key, nonce string
 }
 
 // response is the response of an endpoint, before it is sent.
@@ -131,6 +136,7 @@ func (s *Server) parse(r *http.Request) (*exchange, func(*exchange) response, er
 	default:
 		x.seen.id = x.form.Get("client_id")
 	}
+	x.proof, x.seenProof = readProof(r)
 	return x, handler, nil
 }
 
@@ -236,14 +242,14 @@ func oauthError(status int, code, description string) response {
 
 // write sends a response. Its status is in the request log before the client has it.
 func (s *Server) write(w http.ResponseWriter, x *exchange, a response) {
+	for name, values := range a.header {
+		w.Header()[name] = values
+	}
 	if a.stream != nil {
 		a.stream.ServeHTTP(&statusRecorder{ResponseWriter: w, record: func(status int) { s.recordStatus(x, status, a.code) }}, x.r)
 		return
 	}
 	s.recordStatus(x, a.status, a.code)
-	for name, values := range a.header {
-		w.Header()[name] = values
-	}
 	w.WriteHeader(a.status)
 	// The client may have disconnected.
 	_, _ = w.Write(a.body)

@@ -144,6 +144,9 @@ type Habits struct {
 	// ErrorsIn200 makes the token endpoint return errors with status 200.
 	ErrorsIn200 bool `json:"errors_in_200,omitempty"`
 
+	// DPoP is what the servers do with proofs of possession.
+	DPoP DPoP `json:"dpop,omitzero"`
+
 	// Discovery.
 
 	// IssuerPath is the path of the issuer, such as "/tenant"; empty means none.
@@ -365,6 +368,7 @@ func (h Habits) check() error {
 		{"closed_registration", h.ClosedRegistration, []string{"", RegistrationAllowlist, RegistrationOff}},
 		{"refresh_scope", h.RefreshScope, []string{RefreshScopeAccepted, RefreshScopeRequired, RefreshScopeRejected}},
 		{"assertions.audience", h.Assertions.Audience, []string{AudienceIssuer, AudienceEither, AudienceEndpoint}},
+		{"dpop.resource", h.DPoP.Resource, []string{"", DPoPOffered, DPoPRequired, DPoPChallenged}},
 		{"error_member", h.ErrorMember, []string{"", ErrorCode}},
 	} {
 		if !slices.Contains(field.allowed, field.value) {

@@ -25,6 +25,15 @@ type key struct {
 
 func b64(raw []byte) string { return base64.RawURLEncoding.EncodeToString(raw) }
 
+func unb64(t testing.TB, text string) []byte {
+	t.Helper()
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
 func newKey(t testing.TB, alg string) key {
 	t.Helper()
 	k := key{alg: alg}

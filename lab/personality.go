@@ -118,6 +118,7 @@ func (h Habits) clone() Habits {
 	h.Methods = slices.Clone(h.Methods)
 	h.ScopesSupported = slices.Clone(h.ScopesSupported)
 	h.NeverGrant = slices.Clone(h.NeverGrant)
+	h.DPoP.Algorithms = slices.Clone(h.DPoP.Algorithms)
 	h.Grants = slices.Clone(h.Grants)
 	h.Assertions.Algorithms = slices.Clone(h.Assertions.Algorithms)
 	h.ListedBefore = slices.Clone(h.ListedBefore)

@@ -96,6 +96,9 @@ func (s *Server) addClient(r registrationRequest) map[string]any {
 	if r.JWKS != nil {
 		document["jwks"] = r.JWKS
 	}
+	if r.DPoPBound {
+		document["dpop_bound_access_tokens"] = true
+	}
 	if r.JWKSURI != "" {
 		document["jwks_uri"] = r.JWKSURI
 	}

@@ -28,7 +28,9 @@ type Request struct {
 	Resource         string
 	Scope            string
 	Refresh          string // Fingerprint of the refresh token
-	Bearer           string // Fingerprint of the access token
+	Scheme           string // of the Authorization header
+	Bearer           string // Fingerprint of the access token, whether the scheme is Bearer or DPoP
+	Proof            *Proof // the DPoP proof; nil if there is none that can be read
 	RPC              string // the JSON-RPC method of an MCP request
 	RegistrationBody string // the body of a registration
 
@@ -74,7 +76,7 @@ var secretParams = [...]string{
 }
 
 // secretHeaders likewise.
-var secretHeaders = [...]string{"Authorization", "Proxy-Authorization", "Cookie"}
+var secretHeaders = [...]string{"Authorization", "Proxy-Authorization", "Cookie", "Dpop"}
 
 // record adds a request that has just been received to the request log.
 func (s *Server) record(x *exchange) {
@@ -97,8 +99,11 @@ func (s *Server) record(x *exchange) {
 	if x.endpoint == "register" {
 		r.RegistrationBody = string(x.body)
 	}
-	if token, ok := bearer(x.r); ok {
-		r.Bearer = Fingerprint(token)
+	r.Scheme, _, _ = strings.Cut(x.r.Header.Get("Authorization"), " ")
+	for _, scheme := range []string{"Bearer", "DPoP"} {
+		if token, ok := authorization(x.r, scheme); ok {
+			r.Bearer = Fingerprint(token)
+		}
 	}
 	for _, name := range secretParams {
 		if values := r.Params[name]; values != nil {
@@ -113,6 +118,8 @@ func (s *Server) record(x *exchange) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.Number = len(s.log.requests) + 1
+	s.countProof(x.seenProof)
+	r.Proof = x.seenProof
 	x.entry = &r
 	s.log.requests = append(s.log.requests, x.entry)
 	if s.log.counts == nil {

@@ -51,8 +51,10 @@ type state struct {
 	// documents are the clients with a metadata document that the authorization endpoint has read.
 	documents map[string]*client
 	used      map[[32]byte]bool // hashes of what may come once only
-	jwtKey    []byte
-	lifetime  time.Duration // of access tokens, if not zero instead of the habit's
+	// serverNonce and resourceNonce are for proofs of possession.
+	serverNonce, resourceNonce nonce
+	jwtKey                     []byte
+	lifetime                   time.Duration // of access tokens, if not zero instead of the habit's
 	// secretLife is that of client secrets, if not zero instead of the habit's.
 	secretLife time.Duration
 	consented  map[string]bool // clients that the user has consented to
@@ -89,7 +91,8 @@ type code struct {
 	challenge   string
 	resource    string
 	scope       string
-	offline     bool // a refresh token comes with it
+	offline     bool   // a refresh token comes with it
+	key         string // dpop_jkt: thumbprint of the key that the token request must prove
 	ends        time.Time
 	used        bool
 	family      *family // what it was exchanged for
@@ -97,15 +100,18 @@ type code struct {
 
 // family is what grew out of one authorization.
 type family struct {
-	id        int
-	clientID  string
-	resource  string
-	scope     string
-	revoked   bool
-	current   *refreshToken // for RotateUntilUsed
-	previous  *refreshToken
-	issued    []int // refresh tokens by generation
-	presented []int // requests that carried one, by generation
+	id       int
+	clientID string
+	resource string
+	scope    string
+	revoked  bool
+	// key is the thumbprint of what the next access token is bound to, refreshKey of what the
+	// refresh tokens are bound to.
+	key, refreshKey string
+	current         *refreshToken // for RotateUntilUsed
+	previous        *refreshToken
+	issued          []int // refresh tokens by generation
+	presented       []int // requests that carried one, by generation
 }
 
 // refreshToken is one generation of a family.
@@ -122,6 +128,7 @@ type refreshToken struct {
 type accessToken struct {
 	family  *family
 	scope   string
+	key     string // thumbprint of what it is bound to
 	begins  time.Time
 	ends    time.Time
 	revoked bool
