@@ -67,7 +67,7 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 	}
 	p.proofs = d.config.wantsProofs(rm.OffersDPoP() || challenge.DPoP)
 	if p.proofs {
-		p.algs = proofAlgorithms(rm.ProofAlgorithms(), challenge.Algs, p.server.DPoPSigningAlgValuesSupported)
+		p.algs = proofAlgorithms(rm.ProofAlgorithms(), strings.Fields(challenge.Algs), p.server.DPoPSigningAlgValuesSupported)
 	}
 	if !d.config.InsecureAllowMissingPKCE && d.config.grantFor(rec) == nil {
 		if err := p.server.PKCE(); err != nil {

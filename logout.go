@@ -128,7 +128,7 @@ func applySavedResponse(rec *record.Record) {
 	if !refreshInterrupted(rec) || rec.Intent.Response == nil {
 		return
 	}
-	if token, err := oauth.ParseTokenResponse(rawResponse(rec.Intent.Response)); token != nil && err == nil {
+	if token, err := oauth.ParseTokenResponse(rawResponse(rec)); token != nil && err == nil {
 		applyToken(rec.Grant, token, rec.Intent.Response.ReceivedAt)
 	}
 }

@@ -126,7 +126,7 @@ func (r *refreshAttempt) run(
 // ended before it could read it. It reports false if there is no token in it.
 func (r *refreshAttempt) useSavedResponse(ctx context.Context, rec *record.Record) (_ *cachedToken, err error, found bool) {
 	saved := rec.Intent.Response
-	token, err := oauth.ParseTokenResponse(rawResponse(saved))
+	token, err := oauth.ParseTokenResponse(rawResponse(rec))
 	if token == nil || err != nil {
 		return nil, nil, false
 	}
@@ -271,11 +271,12 @@ func (r *refreshAttempt) saveRawResponse(ctx context.Context, rec *record.Record
 	}
 }
 
-// rawResponse returns a saved response as the protocol layer reads it.
-func rawResponse(a *record.RawResponse) *oauth.RawResponse {
+// rawResponse returns the saved response of a record as the protocol layer reads it.
+func rawResponse(rec *record.Record) *oauth.RawResponse {
+	a := rec.Intent.Response
 	return &oauth.RawResponse{
 		Status: a.Status, ContentType: a.ContentType, Body: a.Body,
-		Truncated: a.Truncated, ReceivedAt: a.ReceivedAt,
+		Truncated: a.Truncated, ReceivedAt: a.ReceivedAt, Proved: rec.DPoP != nil,
 	}
 }
 

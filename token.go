@@ -94,7 +94,7 @@ func (s *session) freshToken(ctx context.Context) (*cachedToken, error) {
 	if err != nil || rec.Grant == nil || !s.config.unattended(rec) {
 		return nil, err
 	}
-	return s.logins.login(ctx, loginRequest{rejectedToken: rec.Grant.AccessToken})
+	return s.logins.login(ctx, loginRequest{})
 }
 
 // token returns a token that meets o, never nil without an error.

@@ -155,8 +155,7 @@ func (t *tokenRequest) adjust(ctx context.Context, err error) bool {
 // prove requests tokens that are bound to a key, if the server rejects others (RFC 9449, section
 // 5.2, dpop_bound_access_tokens).
 func (t *tokenRequest) prove(rejected *oauth.Error) bool {
-	if t.redeem.Prover != nil || t.config.DPoP == DPoPNever ||
-		rejected.Code != oauth.CodeUseDPoPNonce && rejected.Code != "invalid_dpop_proof" {
+	if t.redeem.Prover != nil || t.config.DPoP == DPoPNever || !rejected.WantsProof() {
 		return false
 	}
 	t.redeem.Prover = t.proofs

@@ -220,7 +220,7 @@ type BearerChallenge struct {
 	// DPoP reports whether one of the challenges is for tokens that are bound to a key, and Algs
 	// are the JWS algorithms that it names.
 	DPoP bool
-	Algs []string
+	Algs string // space-separated
 
 	// Found reports whether there is such a challenge, and ForDPoP whether it is a DPoP challenge.
 	Found   bool
@@ -231,7 +231,7 @@ type BearerChallenge struct {
 // the first with resource_metadata, else the first.
 func ParseBearerChallenge(h http.Header) BearerChallenge {
 	var first BearerChallenge
-	var algs []string
+	var algs string
 	dpop := false
 	for _, c := range ParseChallenges(h.Values("WWW-Authenticate")) {
 		proved := strings.EqualFold(c.Scheme, "DPoP")
@@ -239,7 +239,7 @@ func ParseBearerChallenge(h http.Header) BearerChallenge {
 			continue
 		}
 		if proved && !dpop {
-			dpop, algs = true, strings.Fields(Sanitize(c.Params["algs"]))
+			dpop, algs = true, Sanitize(c.Params["algs"])
 		}
 		b := BearerChallenge{
 			ResourceMetadata: c.Params["resource_metadata"],

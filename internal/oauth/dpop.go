@@ -1,6 +1,9 @@
 package oauth
 
-import "net/http"
+import (
+	"net/http"
+	"strings"
+)
 
 // Prover makes the proofs that bind tokens to a key (RFC 9449). It is safe for concurrent use.
 type Prover interface {
@@ -20,4 +23,11 @@ const CodeUseDPoPNonce = "use_dpop_nonce"
 // wantsNonce reports whether an error response wants a proof with the server's nonce.
 func wantsNonce(a *response) bool {
 	return a.reply("token").rejection().code == CodeUseDPoPNonce
+}
+
+// WantsProof reports whether an error response may be about a proof that is missing: there is no
+// code for that, so servers use one of RFC 9449 or a sentence.
+func (e *Error) WantsProof() bool {
+	return e.Code == CodeUseDPoPNonce || e.Code == "invalid_dpop_proof" ||
+		strings.Contains(strings.ToLower(e.Description), "dpop")
 }

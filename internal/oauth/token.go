@@ -49,6 +49,7 @@ type RawResponse struct {
 	Body        Secret      // decompressed if necessary, otherwise unchanged
 	Truncated   bool        // the body ended early, or was longer than 256 KiB
 	ReceivedAt  time.Time
+	Proved      bool // the request had a proof, so that the token may be bound to its key
 
 	redactor redactor // of the request
 }
@@ -76,6 +77,7 @@ func (f *Fetcher) PostToken(ctx context.Context, req TokenRequest) (*RawResponse
 		Body:        Secret(a.body),
 		Truncated:   a.truncated,
 		ReceivedAt:  time.Now(),
+		Proved:      req.Prover != nil,
 		redactor:    a.redactor,
 	}
 	for _, name := range []string{"Retry-After", "Date"} {
