@@ -31,6 +31,14 @@ func newPrinter(w io.Writer, env environment) *printer {
 	return &printer{w: w, terminal: terminal, color: terminal && env.get("NO_COLOR") == ""}
 }
 
+// shown returns p for what neither --json nor --quiet print, or a printer that discards it.
+func (a *app) shown(p *printer) *printer {
+	if a.global.json || a.global.quiet {
+		return &printer{w: io.Discard}
+	}
+	return p
+}
+
 // The styles of a terminal, as parameters of the sequence that selects them.
 const (
 	styleGreen  = "32"
