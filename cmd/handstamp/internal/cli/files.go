@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // readFile reads a file of at most limit bytes. The error does not repeat the path.
@@ -35,6 +36,19 @@ func readRegular(path string, limit int64) ([]byte, error) {
 		return nil, errors.New("it is not a regular file")
 	}
 	return readFile(path, limit)
+}
+
+// readArgument returns what an argument gives as a text, or as the name of a file after an at
+// sign, which is returned, too, and is read with read.
+func readArgument(
+	text string, limit int64, read func(path string, limit int64) ([]byte, error),
+) (raw []byte, file string, err error) {
+	file, isFile := strings.CutPrefix(text, "@")
+	if !isFile {
+		return []byte(text), "", nil
+	}
+	raw, err = read(file, limit)
+	return raw, file, err
 }
 
 // withoutPath returns the cause of a file's error.

@@ -211,19 +211,15 @@ func (r *remoteFlags) redirect(b *bridgeCommand, server string) (string, error) 
 
 // jsonArgument reads a flag that is JSON, or @ and the name of a file with it.
 func jsonArgument(a *app, name, value string, into any) error {
-	raw := []byte(value)
-	if file, ok := strings.CutPrefix(value, "@"); ok {
-		var err error
-		if raw, err = readFile(file, maxSecret); err != nil {
-			return usage("the file %s of --%s cannot be read: %w", file, name, err)
-		}
+	raw, file, err := readArgument(value, maxSecret, readFile)
+	if err != nil {
+		return usage("the file %s of --%s cannot be read: %w", file, name, err)
 	}
 	text, err := a.expand(string(raw))
 	if err != nil {
 		return err
 	}
-	raw = []byte(text)
-	if json.Unmarshal(raw, into) != nil {
+	if json.Unmarshal([]byte(text), into) != nil {
 		// The cause would quote it.
 		return usage("--%s is a JSON object, or @ and the name of a file with one", name)
 	}
