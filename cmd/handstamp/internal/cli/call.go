@@ -24,7 +24,7 @@ where that is needed, and works with every version of MCP.`,
 		ValidArgsFunction: a.completeServers,
 		RunE:              onServer(b.list),
 	}
-	b.bindDirect(cmd)
+	b.bind(cmd)
 	return cmd
 }
 
@@ -53,24 +53,21 @@ If the tool reports an error, the exit code is 1.`,
 			return b.call(cmd.Context(), args[0], args[1], args[2:])
 		},
 	}
-	b.bindDirect(cmd)
+	b.bind(cmd)
 	return cmd
 }
 
-// bindDirect binds the bridge's flags that make sense at a terminal.
-func (b *bridgeCommand) bindDirect(cmd *cobra.Command) {
+// bind binds the bridge's flags that make sense at a terminal, too, and more transports.
+func (b *bridgeCommand) bind(cmd *cobra.Command, transports ...string) {
 	b.login.bind(cmd)
 	bindLoginPolicy(cmd, &b.policy, "auto")
 	bindChoice(cmd, cmd.Flags(), &b.wire, "transport", "how to talk to the server (auto)",
-		"auto", "http", "sse")
+		append([]string{"auto", "http", "sse"}, transports...)...)
 	b.headers.bind(cmd.Flags())
 }
 
 // connect begins a session with the server that an argument names.
 func (b *bridgeCommand) connect(ctx context.Context, arg string) (*mcpHost, error) {
-	if err := b.login.check(); err != nil {
-		return nil, err
-	}
 	t, err := b.targetWith(arg, &b.login, &b.headers)
 	if err != nil {
 		return nil, err

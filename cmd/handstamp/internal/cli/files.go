@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 )
 
@@ -62,7 +63,7 @@ func withoutPath(err error) error {
 // home returns the path of something in the user's home folder, or "".
 func (a *app) home(name string) string {
 	home := a.env.get("HOME")
-	if a.platform() == "windows" {
+	if runtime.GOOS == "windows" {
 		home = cmp.Or(a.env.get("USERPROFILE"), home)
 	}
 	if home == "" {

@@ -140,7 +140,7 @@ func (f reportFile) create(reports suite.Reports) error {
 
 // options reads the flags that select the cells.
 func (r *labRun) options() (suite.Options, error) {
-	o := suite.Options{Processes: r.processes, Parallel: r.parallel, Timeout: r.global.timeout}
+	o := suite.Options{Processes: r.processes, Parallel: r.parallel, Timeout: r.global.Timeout}
 	for _, n := range r.processes {
 		if n < 1 || n > 100 {
 			return o, usage("--processes cannot be %d: it is 1 to 100", n)

@@ -53,9 +53,6 @@ type loginOutput struct {
 }
 
 func (l *loginCommand) run(ctx context.Context, arg string) error {
-	if err := l.login.check(); err != nil {
-		return err
-	}
 	t, err := l.targetWith(arg, &l.login, nil)
 	if err != nil {
 		return err
@@ -71,18 +68,12 @@ func (l *loginCommand) run(ctx context.Context, arg string) error {
 	if err != nil {
 		return advise(err, t)
 	}
-	if l.global.json {
-		return l.out.json(loginOutput{result.Status, result.Already, result.NoRefreshToken}, true)
-	}
-	l.show(t, result)
-	return nil
+	return l.print(loginOutput{result.Status, result.Already, result.NoRefreshToken},
+		func() { l.show(t, result) })
 }
 
 // show writes the result of the login.
 func (l *loginCommand) show(t *target, result *handstamp.LoginResult) {
-	if l.global.quiet {
-		return
-	}
 	verb := "Signed in to"
 	if result.Already {
 		verb = "Already signed in to"

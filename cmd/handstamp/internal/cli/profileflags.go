@@ -43,11 +43,10 @@ func shortSum(text []byte) string {
 
 // profile returns the profile for the flags: base, or a name derived from both.
 func (f profileFlags) profile(base string) string {
-	sum := f.sum()
-	if sum == "" {
-		return base
+	if sum := f.sum(); sum != "" {
+		return derivedPrefix(base) + sum
 	}
-	return derivedPrefix(base) + sum
+	return base
 }
 
 // derivedPrefix returns what the names derived from base begin with. A long base is shortened,
@@ -90,9 +89,6 @@ func (o *loginOptions) profileFlags(conf *serverConfig) (profileFlags, error) {
 // command line would.
 func importedFlags(command *mcpremote.Command, conf *serverConfig) (profileFlags, error) {
 	var o loginOptions
-	if command == nil {
-		return o.profileFlags(conf)
-	}
 	o.resource = command.SentResource()
 	for name, value := range command.AuthorizeParams {
 		o.params = append(o.params, name+"="+value)
@@ -142,16 +138,13 @@ func (f profileFlags) shown() *shownFlags {
 
 // loginFlags returns the flags of a login as a command line has them.
 func (s *shownFlags) loginFlags() string {
-	text := ""
-	if s.Resource != "" {
-		text += " --resource " + shellWord(s.Resource)
-	}
+	var params []string
 	for _, name := range slices.Sorted(maps.Keys(s.Params)) {
 		for _, value := range s.Params[name] {
-			text += " --param " + shellWord(name+"="+value)
+			params = append(params, name+"="+value)
 		}
 	}
-	return text
+	return loginFlags(s.Resource, params)
 }
 
 // String returns all flags, with dots in place of a header's value.

@@ -88,10 +88,7 @@ func (s *statusCommand) run(ctx context.Context, args []string) error {
 	if err := s.write(entries, len(args) == 1); err != nil {
 		return err
 	}
-	if code := statusCode(entries); code != exitOK {
-		return exitStatus(code)
-	}
-	return nil
+	return ended(statusCode(entries))
 }
 
 func (a *app) newEntry(t *target, st *handstamp.Status) *entry {
@@ -114,13 +111,7 @@ func (a *app) entry(ctx context.Context, t *target) (*entry, error) {
 // entries reads what is stored, and adds the servers of the configuration that are
 // not signed in to.
 func (a *app) entries(ctx context.Context) ([]*entry, error) {
-	credentials, err := a.openStore()
-	if err != nil {
-		return nil, err
-	}
-	c := &handstamp.Client{Store: credentials, LoginPolicy: handstamp.LoginNever, Logger: a.logger()}
-	a.clients = append(a.clients, c)
-	statuses, err := c.List(ctx)
+	statuses, err := a.statuses(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -149,22 +140,17 @@ func (a *app) entries(ctx context.Context) ([]*entry, error) {
 	return entries, nil
 }
 
-// statusCode returns the worst exit code among the entries; nothing signed in
+// statusCode returns the gravest exit code among the entries; nothing signed in
 // anywhere counts as a login required.
 func statusCode(entries []*entry) int {
 	if len(entries) == 0 {
 		return exitLogin
 	}
-	codes := make([]int, 0, len(entries))
+	var codes []int
 	for _, e := range entries {
 		codes = append(codes, e.code())
 	}
-	for _, code := range []int{exitStore, exitProtocol, exitLogin, exitDenied, exitUnreachable} {
-		if slices.Contains(codes, code) {
-			return code
-		}
-	}
-	return slices.Max(codes)
+	return gravest(codes...)
 }
 
 // code returns the exit code of one entry.

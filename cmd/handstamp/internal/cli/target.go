@@ -70,8 +70,8 @@ func (t *target) shownFlags() *shownFlags {
 // another login.
 func (a *app) repeated() string {
 	s := ""
-	if a.global.store != "" {
-		s += " --store " + shellWord(a.global.store)
+	if a.global.Store != "" {
+		s += " --store " + shellWord(a.global.Store)
 	}
 	if a.global.allowHTTP {
 		s += " --allow-http"
@@ -83,9 +83,12 @@ func (a *app) repeated() string {
 // profile is the one that was named, or derived from what is configured.
 func (a *app) target(arg string) (*target, error) { return a.targetWith(arg, &loginOptions{}, nil) }
 
-// targetWith is target for a command whose flags may tell its login apart from
-// others at the server.
+// targetWith is target for a command with flags that may tell its login apart from
+// others at the server, and checks these flags.
 func (a *app) targetWith(arg string, o *loginOptions, headers *headerOptions) (*target, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
 	t, err := a.server(arg)
 	if err != nil {
 		return nil, err
@@ -211,8 +214,11 @@ func shellWord(s string) string {
 	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !safe(r) }) < 0 {
 		return s
 	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	return shellQuote(s)
 }
+
+// shellQuote quotes a text for a shell, in which it then means itself.
+func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 func alphanumeric(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
