@@ -39,16 +39,14 @@ func (a *app) newDemoSession() *cobra.Command {
 		Use:    "session <server> <text>",
 		Hidden: true,
 		Args:   exactly(2, "a server and a text"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.runDemoSession(cmd.Context(), args[0], args[1])
-		},
+		RunE:   withArgs(a.runDemoSession),
 	}
 }
 
 // runDemoSession prints that it is ready, waits for a line on standard input, calls
 // the server's tool, and prints its report.
-func (a *app) runDemoSession(ctx context.Context, server, text string) error {
-	t, c, err := a.sessionClient(server)
+func (a *app) runDemoSession(ctx context.Context, args []string) error {
+	t, c, err := a.sessionClient(args[0])
 	if err != nil {
 		return err
 	}
@@ -62,7 +60,7 @@ func (a *app) runDemoSession(ctx context.Context, server, text string) error {
 	if _, err := bufio.NewReader(a.in).ReadString('\n'); err != nil {
 		return err
 	}
-	greeting, err := callEcho(ctx, c, t.url, text)
+	greeting, err := callEcho(ctx, c, t.url, args[1])
 	if err != nil {
 		return err
 	}
@@ -115,10 +113,10 @@ func (a *app) newDemoBrowser() *cobra.Command {
 		Use:    "browser <url>",
 		Hidden: true,
 		Args:   exactly(1, "a URL"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			_, err := lab.Browse(cmd.Context(), args[0])
+		RunE: withArgs(func(ctx context.Context, args []string) error {
+			_, err := lab.Browse(ctx, args[0])
 			return err
-		},
+		}),
 	}
 }
 

@@ -110,7 +110,7 @@ server is not known. The other logins are taken all the same.`,
 	flags.StringVar(&m.login.clientID, "client-id", "",
 		"the client of a server's login, where mcp-remote did not keep it")
 	m.login.secret.bind(flags)
-	bindChoice(cmd, flags, &m.login.method, "token-endpoint-auth-method",
+	bindChoice(cmd, &m.login.method, "token-endpoint-auth-method",
 		"how that client was registered to authenticate", methodNone, methodBasic, methodPost)
 	return cmd
 }

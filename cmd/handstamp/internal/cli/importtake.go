@@ -73,7 +73,7 @@ func (m *importCommand) takeAll(ctx context.Context) error {
 		m.add(unknown[hash])
 	}
 	for _, t := range m.only {
-		if key, err := store.NewKey(t.url, t.profile); err == nil && servers[key] == nil {
+		if servers[t.key] == nil {
 			m.add(&importResult{
 				Outcome: outcomeNotTaken, Name: t.name, Server: t.url, Profile: t.profile,
 				Error: &report{Code: kindLogin.code, Exit: exitLogin, Command: t.command("login"),
@@ -95,41 +95,33 @@ func (m *importCommand) importTarget(command *mcpremote.Command) (*target, error
 	if err != nil {
 		return nil, err
 	}
-	m.setProfile(t, d)
-	return t, checkProfile(t.profile)
+	return t, m.setProfile(t, d)
 }
 
 // assign puts a login to its server.
 func (m *importCommand) assign(servers map[store.Key][]candidate, c candidate) {
 	t, err := m.importTarget(c.command)
-	var key store.Key
-	if err == nil {
-		key, err = store.NewKey(t.url, t.profile)
-	}
-	if err == nil && len(m.only) > 0 {
+	switch {
+	case err == nil && len(m.only) > 0:
 		// Under the name that the command line has for it, and not at all if that
 		// has none.
-		i := slices.IndexFunc(m.only, func(only *target) bool {
-			k, _ := store.NewKey(only.url, only.profile)
-			return k == key
-		})
+		i := slices.IndexFunc(m.only, func(only *target) bool { return only.key == t.key })
 		if i < 0 {
 			return
 		}
 		t.name = m.only[i].name
-	}
-	if err != nil {
+	case err != nil:
 		if len(m.only) == 0 {
 			m.add(&importResult{Outcome: outcomeNotTaken, Server: c.command.URL, File: c.Path,
 				Error: notTaken(kindUsage.code, err.Error(), "")})
 		}
 		return
 	}
-	if alias, _ := m.alias(key.Server); alias != "" {
+	if alias, _ := m.alias(t.key.Server); alias != "" {
 		t.name = alias
 	}
 	c.target = t
-	servers[key] = append(servers[key], c)
+	servers[t.key] = append(servers[t.key], c)
 }
 
 // notTaken returns the error of a login that is not taken, with the command that helps.

@@ -38,7 +38,7 @@ another machine; --paste reads it from standard input that is not a terminal.`,
     --token-endpoint-auth-method client_secret_post`,
 		Args:              exactly(1, "one server"),
 		ValidArgsFunction: a.completeServers,
-		RunE:              onServer(l.run),
+		RunE:              withArgs(l.run),
 	}
 	l.login.bind(cmd)
 	cmd.Flags().BoolVar(&l.force, "force", false, "sign in again although the stored login is good")
@@ -52,8 +52,8 @@ type loginOutput struct {
 	NoRefreshToken string `json:"no_refresh_token,omitempty"`
 }
 
-func (l *loginCommand) run(ctx context.Context, arg string) error {
-	t, err := l.targetWith(arg, &l.login, nil)
+func (l *loginCommand) run(ctx context.Context, args []string) error {
+	t, err := l.targetWith(args[0], &l.login, nil)
 	if err != nil {
 		return err
 	}

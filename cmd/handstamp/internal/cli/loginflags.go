@@ -40,7 +40,7 @@ func (o *loginOptions) bind(cmd *cobra.Command) {
 	flags.StringVar(&o.clientID, "client-id", "", "a client that was registered by hand")
 	o.secret.bind(flags)
 	flags.StringVar(&o.metadataURL, "client-metadata-url", "", "URL of a client ID metadata document")
-	bindChoice(cmd, flags, &o.method, "token-endpoint-auth-method",
+	bindChoice(cmd, &o.method, "token-endpoint-auth-method",
 		"how the client was registered to authenticate", methodNone, methodBasic, methodPost)
 	flags.StringVar(&o.resource, "resource", "",
 		"send this resource parameter instead of the server's own")

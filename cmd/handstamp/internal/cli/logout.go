@@ -23,13 +23,13 @@ func (a *app) newLogout() *cobra.Command {
 		Long: `Revoke the tokens at the authorization server (RFC 7009), then delete them here.
 They are deleted even if the server does not revoke them; its error is reported.`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if l.all && len(args) > 0 {
+			switch {
+			case !l.all:
+				return exactly(1, "one server, or --all")(cmd, args)
+			case len(args) > 0:
 				return usage("handstamp logout takes a server or --all, not both")
 			}
-			if l.all {
-				return nil
-			}
-			return exactly(1, "one server, or --all")(cmd, args)
+			return nil
 		},
 		ValidArgsFunction: a.completeServers,
 		RunE:              withArgs(l.run),

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/handstamp/handstamp/internal/mcpremote"
 )
@@ -56,11 +55,7 @@ func derivedPrefix(base string) string {
 	if len(base) <= maxProfile-sumLength {
 		return base + "-"
 	}
-	cut := maxProfile - 2*sumLength
-	for !utf8.RuneStart(base[cut]) {
-		cut--
-	}
-	return base[:cut] + "-" + shortSum([]byte(base)) + "-"
+	return cutText(base, maxProfile-2*sumLength) + "-" + shortSum([]byte(base)) + "-"
 }
 
 // derivedSum returns the hash in a profile's name that was derived from base; "" if it was not.

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/handstamp/handstamp"
-	"github.com/handstamp/handstamp/store"
 )
 
 // storedClient returns a Client for a command whose flags can't tell logins apart: where the
@@ -17,12 +16,8 @@ func (a *app) storedClient(
 	if err != nil || t.named {
 		return c, err
 	}
-	wanted, err := store.NewKey(t.url, t.profile)
-	if err != nil {
-		return c, nil // the client reports it
-	}
 	keys, err := c.Store.List(ctx)
-	if err != nil || slices.Contains(keys, wanted) {
+	if err != nil || slices.Contains(keys, t.key) {
 		return c, nil // the client reports the store's error
 	}
 	others, err := a.otherProfiles(t)
@@ -31,7 +26,7 @@ func (a *app) storedClient(
 	}
 	var profiles []string
 	for _, k := range keys {
-		if k.Server == wanted.Server && derivedSum(k.Profile, a.baseProfile()) != "" &&
+		if k.Server == t.key.Server && derivedSum(k.Profile, a.baseProfile()) != "" &&
 			!slices.Contains(others, k.Profile) {
 			profiles = append(profiles, k.Profile)
 		}

@@ -18,6 +18,7 @@ type target struct {
 	name    string // as typed, for the commands that are suggested
 	url     string
 	profile string
+	key     store.Key     // of the login
 	config  *serverConfig // never nil
 
 	repeat     string       // flags of this run for every suggested command
@@ -101,16 +102,17 @@ func (a *app) targetWith(arg string, o *loginOptions, headers *headerOptions) (*
 		return nil, err
 	}
 	t.loginFlags = o.repeated()
-	a.setProfile(t, f)
-	return t, checkProfile(t.profile)
+	return t, a.setProfile(t, f)
 }
 
 // setProfile gives a target the profile that was named, or the one derived from flags.
-func (a *app) setProfile(t *target, f profileFlags) {
+func (a *app) setProfile(t *target, f profileFlags) error {
 	t.profile = cmp.Or(a.global.profile, a.env.get("HANDSTAMP_PROFILE"), t.config.Profile)
 	if t.named = t.profile != ""; !t.named {
 		t.flags, t.profile = f, f.profile(a.baseProfile())
 	}
+	t.key.Profile = t.profile
+	return checkProfile(t.profile)
 }
 
 // server finds the server that an argument names, without a profile.
@@ -139,11 +141,12 @@ func (a *app) server(arg string) (*target, error) {
 			"use https, or --allow-http if you must", clean(t.url))
 	}
 	t.url = withScheme(t.url)
+	if t.key, err = store.NewKey(t.url, ""); err != nil {
+		return nil, usage("%w", err)
+	}
 	// A URL that was typed out gets what is configured for it, too.
-	if key, err := store.NewKey(t.url, ""); err == nil && t.config.URL == "" {
-		if _, conf := a.alias(key.Server); conf != nil {
-			t.config = conf
-		}
+	if _, conf := a.alias(t.key.Server); conf != nil && t.config.URL == "" {
+		t.config = conf
 	}
 	return t, nil
 }

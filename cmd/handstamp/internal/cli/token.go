@@ -27,7 +27,7 @@ func (o *tokenOptions) bind(cmd *cobra.Command) {
 
 // bindLoginPolicy adds the flag --login to a command.
 func bindLoginPolicy(cmd *cobra.Command, value *string, fallback string) {
-	bindChoice(cmd, cmd.Flags(), value, "login",
+	bindChoice(cmd, value, "login",
 		"may a browser open where no stored login works (HANDSTAMP_LOGIN, "+fallback+")",
 		"auto", "never")
 }
@@ -102,16 +102,16 @@ sets HANDSTAMP_ACCESS_TOKEN: unset it before you use another server.`,
   eval "$(handstamp token linear --format env)"`,
 		Args:              exactly(1, "one server"),
 		ValidArgsFunction: a.completeServers,
-		RunE:              onServer(k.run),
+		RunE:              withArgs(k.run),
 	}
 	k.token.bind(cmd)
-	bindChoice(cmd, cmd.Flags(), &k.format, "format", "what to print (raw)",
+	bindChoice(cmd, &k.format, "format", "what to print (raw)",
 		"raw", "header", "headers-json", "json", "env")
 	return cmd
 }
 
-func (k *tokenCommand) run(ctx context.Context, arg string) error {
-	t, err := k.target(arg)
+func (k *tokenCommand) run(ctx context.Context, args []string) error {
+	t, err := k.target(args[0])
 	if err != nil {
 		return err
 	}
