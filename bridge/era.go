@@ -206,10 +206,8 @@ func (e *eras) serve(c *call) (done bool, err error) {
 // handshake begins a session in the host's place.
 func (e *eras) handshake(ctx context.Context) error {
 	f := e.contact(initializing, e.connectOnce)
-	select {
-	case <-f.done:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := wait(ctx, f.done); err != nil {
+		return err
 	}
 	if rejected, ok := errtype.As[*rejection](f.err); ok && rejected.body != nil {
 		return f.err // in the server's own words

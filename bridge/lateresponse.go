@@ -122,11 +122,9 @@ func (u *upstream) await(c *call, came string, now func() (streamState, <-chan s
 			limit = closed.Add(reopenWait)
 			because = ", and the stream on which one could come did not open again"
 		}
-		timer := time.NewTimer(time.Until(limit))
 		select {
 		case <-c.ended:
 		case <-c.ctx.Done():
-			timer.Stop()
 			if c.responded() {
 				return nil
 			}
@@ -134,14 +132,12 @@ func (u *upstream) await(c *call, came string, now func() (streamState, <-chan s
 		case <-changed:
 		case rejection := <-sign:
 			if rejection != nil {
-				timer.Stop()
 				return rejection
 			}
 			last = time.Now()
-		case <-timer.C:
+		case <-time.After(time.Until(limit)):
 			return noResponse(came + because)
 		}
-		timer.Stop()
 	}
 }
 

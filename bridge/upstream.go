@@ -150,7 +150,7 @@ func (u *upstream) exchange(c *call) (round int, header http.Header, resp *http.
 	for try := 1; ; try++ {
 		round, header = u.header(c)
 		left := c.left.Swap(true)
-		if resp, err = u.post(c.ctx, c.raw, header); err != nil {
+		if resp, err = u.post(c.ctx, u.URL, c.raw, header); err != nil {
 			unsent := u.unsent(err)
 			c.left.Store(left || !unsent)
 			if c.ctx.Err() == nil && unsent && time.Since(began) < dialTimeout && u.pauseUnsent(c.ctx, dialPause<<min(try-1, 3)) {
@@ -292,11 +292,9 @@ func (u *upstream) header(c *call) (int, http.Header) {
 }
 
 // post sends one message.
-func (u *upstream) post(ctx context.Context, body []byte, header http.Header) (*http.Response, error) {
-	return u.postTo(ctx, u.URL, body, header)
-}
-
-func (u *upstream) postTo(ctx context.Context, url string, body []byte, header http.Header) (*http.Response, error) {
+func (u *upstream) post(
+	ctx context.Context, url string, body []byte, header http.Header,
+) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -304,23 +302,11 @@ func (u *upstream) postTo(ctx context.Context, url string, body []byte, header h
 	req.Header = header
 	if len(body) > shortMessage {
 		req.GetBody = func() (io.ReadCloser, error) {
-			return io.NopCloser(progressReader{bytes.NewReader(body), &u.lines.sent}), nil
+			return io.NopCloser(countedReader{bytes.NewReader(body), &u.lines.sent}), nil
 		}
 		req.Body, _ = req.GetBody()
 	}
 	return u.HTTP.Do(req)
-}
-
-// pause waits, and reports false if ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // contentType returns the media type without parameters, in lower case.
@@ -335,16 +321,9 @@ const drainTime = 200 * time.Millisecond
 // discard reads what is not wanted, so that the connection can be used again. One
 // whose end is long in coming loses its connection instead.
 func discard(resp *http.Response) {
-	read := make(chan struct{})
-	go func() {
-		_, _ = io.CopyN(io.Discard, resp.Body, 16<<10)
-		close(read)
-	}()
-	timer := time.NewTimer(drainTime)
-	defer timer.Stop()
 	select {
-	case <-read:
-	case <-timer.C:
+	case <-begun(func() { _, _ = io.CopyN(io.Discard, resp.Body, 16<<10) }):
+	case <-time.After(drainTime):
 	}
 	resp.Body.Close()
 }

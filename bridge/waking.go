@@ -70,12 +70,6 @@ const (
 // waitForContact waits for a first contact on behalf of a request, no longer than limit. A
 // negative limit is none.
 func (r *placeholder) waitForContact(c *call, f *firstContact, limit time.Duration) contactResult {
-	var late <-chan time.Time
-	if limit >= 0 {
-		timer := time.NewTimer(limit)
-		defer timer.Stop()
-		late = timer.C
-	}
 	select {
 	case <-f.done:
 		return serverResponded
@@ -86,7 +80,7 @@ func (r *placeholder) waitForContact(c *call, f *firstContact, limit time.Durati
 		return serverResponded
 	case <-r.User.awaiting():
 		return userAwaited
-	case <-late:
+	case <-timeAfter(limit):
 		return waitOver
 	case <-c.ctx.Done():
 		return callOver
