@@ -169,11 +169,7 @@ func (b *bridge) inTurn(f func()) (over <-chan struct{}, ok bool) {
 func (b *bridge) notify(m *message) {
 	ctx, cancel := b.accepting()
 	defer cancel()
-	err := b.up.notify(ctx, m)
-	if m.response() {
-		b.up.lateCalls.replied(m)
-	}
-	if err != nil && b.life.Err() == nil {
+	if err := b.up.notify(ctx, m); err != nil && b.life.Err() == nil {
 		b.Logger.Debug("a message could not be passed on", "method", m.name(), "err", err)
 	}
 }

@@ -262,12 +262,8 @@ func (t *legacyServer) wanted(uri []byte) bool {
 }
 
 // subscribed reports whether a subscription is for a resource.
-func subscribed(c *call, uri []byte) (found bool) {
-	_ = elements(member(c.params, "notifications", "resourceSubscriptions"), func(other []byte) bool {
-		found = text(other) == text(uri)
-		return !found
-	})
-	return found
+func subscribed(c *call, uri []byte) bool {
+	return lists(member(c.params, "notifications", "resourceSubscriptions"), text(uri))
 }
 
 // acknowledgement returns the first message of a subscription.

@@ -133,9 +133,11 @@ func (t *modernServer) serve(c *call) error {
 		return nil
 	}
 	raw := t.modernize(c.raw)
+	c.left.Store(true)
 	for range inputRounds {
-		response, err := t.request(c, raw)
-		if err != nil {
+		// Its notifications go to the host, and the end of the call ends its stream.
+		response, err := t.eras.up.requestBy(c.ctx, raw, t.eras.up.callModern)
+		if response == nil {
 			return err
 		}
 		if text(member(response.result, "resultType")) != "input_required" {
@@ -149,17 +151,6 @@ func (t *modernServer) serve(c *call) error {
 	return &Trouble{Code: CodeTranslation, Reason: "input", Message: "the server requests more input again and again"}
 }
 
-// request sends a translated request and returns its response. Its notifications go to
-// the host, and the end of the call ends its stream.
-func (t *modernServer) request(c *call, raw []byte) (*message, error) {
-	c.left.Store(true)
-	response, err := t.eras.up.requestBy(c.ctx, raw, t.eras.up.callModern)
-	if response != nil {
-		return response, nil
-	}
-	return nil, err
-}
-
 // supplyInput requests from the host what the server wants to know ("Multi Round-Trip
 // Requests"), as requests of the server's own, and returns the request to send
 // again.
@@ -167,7 +158,7 @@ func (t *modernServer) supplyInput(c *call, raw, result []byte) ([]byte, error) 
 	inputs := member(result, "inputRequests")
 	responses := []byte("{}")
 	var err error
-	_, _ = members(inputs, skipSpace(inputs, 0), func(f field) bool {
+	_ = members(inputs, func(f field) bool {
 		var response *message
 		if response, err = t.requestHost(c.ctx, inputs[f.from:f.to]); err != nil {
 			return false

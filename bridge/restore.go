@@ -3,6 +3,7 @@ package bridge
 import (
 	"bytes"
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -59,12 +60,7 @@ func (k *sessionState) noteRequest(m *message) {
 		uri := text(member(m.params, "uri"))
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		for i, r := range k.resources {
-			if r.uri == uri {
-				k.resources = append(k.resources[:i:i], k.resources[i+1:]...)
-				break
-			}
-		}
+		k.resources = slices.DeleteFunc(slices.Clone(k.resources), func(r resource) bool { return r.uri == uri })
 		if m.is("resources/subscribe") {
 			k.resources = append(k.resources, resource{uri, bytes.Clone(m.params)})
 		}
