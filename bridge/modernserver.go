@@ -67,17 +67,12 @@ func (t *modernServer) speak(hello []byte, version string) {
 
 // introduced returns the response to hello, from the server's description of itself; nil: none.
 func (t *modernServer) introduced(hello, result []byte) (*message, error) {
-	version := text(member(hello, "params", "protocolVersion"))
-	if version == "" || version >= firstModern {
-		version = "2025-11-25"
-	}
 	offers := orElse(member(result, "capabilities"), "{}")
 	t.mu.Lock()
 	t.offers = offers
 	t.mu.Unlock()
-	own := object("name", t.eras.Name, "version", t.eras.Version)
-	info := orElse(member(result, "_meta", metaServer), string(own))
-	made := []any{"protocolVersion", version, "capabilities", offers, "serverInfo", info}
+	made := []any{"protocolVersion", legacyVersion(member(hello, "params")), "capabilities", offers,
+		"serverInfo", orElse(member(result, "_meta", metaServer), string(t.eras.itself()))}
 	if instructions := member(result, "instructions"); instructions != nil {
 		made = append(made, "instructions", instructions)
 	}

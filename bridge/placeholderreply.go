@@ -24,8 +24,9 @@ func (p *placeholder) reply(c *call, a *absence) (done bool) {
 			c.fail(noDiscoverResponse)
 			return true
 		}
-		c.reply(object("resultType", "complete", "supportedVersions", []string{firstModern}, "capabilities", offers, "ttlMs", 0,
-			"cacheScope", "private", "_meta", object(metaServer, object("name", p.Name, "version", p.Version))))
+		c.reply(object("resultType", "complete", "supportedVersions", []string{firstModern},
+			"capabilities", offers, "ttlMs", 0, "cacheScope", "private",
+			"_meta", object(metaServer, p.itself())))
 	case "subscriptions/listen":
 		return p.subscribe(c, a)
 	default:

@@ -77,7 +77,8 @@ func (k *sessionState) restorable() (level []byte, resources []resource) {
 // restore sends a server whose session has replaced another what the host had sent in the one
 // before, and notifies the host which lists may have changed, of those that the server offers.
 func (u *upstream) restore(ctx context.Context, offers []byte) {
-	if !u.era.confirmed() {
+	known := u.era.now()
+	if known.confirmation == nil {
 		return // the host has not begun itself
 	}
 	inTime, cancel := context.WithTimeout(ctx, restoreTimeout)
@@ -87,7 +88,7 @@ func (u *upstream) restore(ctx context.Context, offers []byte) {
 		u.resend(inTime, "logging/setLevel", level)
 	}
 	u.resubscribe(inTime, resources)
-	if member(u.era.initializeSent(), "params", "capabilities", "roots") != nil {
+	if member(known.hello, "params", "capabilities", "roots") != nil {
 		// The server requests again what it knew in the session before.
 		m := notification("notifications/roots/list_changed")
 		if _, err := u.send(&call{message: m, ctx: inTime, plain: true}); err != nil {
@@ -124,13 +125,6 @@ func (u *upstream) resend(ctx context.Context, method string, params []byte) {
 	if err != nil {
 		u.Logger.Debug("a part of the session before could not be restored", "method", method, "err", err)
 	}
-}
-
-// confirmed reports whether the host has sent notifications/initialized, or needs not.
-func (e *eras) confirmed() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.confirmation != nil
 }
 
 // notification returns a notification of the bridge's own, which has no parameters.

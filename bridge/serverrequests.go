@@ -92,7 +92,7 @@ func (q *serverRequests) inherit(before *serverRequests) {
 // returns before those of the next one come.
 func (u *upstream) cancelServerRequests() {
 	ids := u.serverRequests.endSession()
-	if u.era.translates() {
+	if u.era.now().translates {
 		return // the host has its own requests for them
 	}
 	for _, id := range ids {

@@ -35,12 +35,11 @@ func (e *eras) initializeWait() time.Duration {
 	if e.InitializeWait < 0 {
 		return e.InitializeWait
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.probed.IsZero() {
+	probed := e.now().probed
+	if probed.IsZero() {
 		return e.InitializeWait
 	}
-	return max(e.InitializeWait-time.Since(e.probed), e.InitializeWait/2)
+	return max(e.InitializeWait-time.Since(probed), e.InitializeWait/2)
 }
 
 // probes reports whether a request that was just read is a probe of a server of which
@@ -51,10 +50,10 @@ func (e *eras) probes(m *message) bool {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.probed.IsZero() {
-		e.probed = time.Now()
+	if e.known.probed.IsZero() {
+		e.known.probed = time.Now()
 	}
-	return e.hello == nil && e.server == unknownEra
+	return e.known.hello == nil && e.known.server == unknownEra
 }
 
 // contactResult is what a host's first request meets first.
