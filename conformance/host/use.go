@@ -48,29 +48,44 @@ func use(ctx context.Context, session *mcp.ClientSession, changed <-chan struct{
 	}
 	can := session.InitializeResult().Capabilities
 	if can.Resources != nil {
-		list, err := session.ListResources(ctx, nil)
-		if err != nil {
+		if err := readAll(ctx, session); err != nil {
 			return err
-		}
-		for _, resource := range list.Resources {
-			if _, err := session.ReadResource(ctx, &mcp.ReadResourceParams{URI: resource.URI}); err != nil {
-				return err
-			}
 		}
 	}
 	if can.Prompts != nil {
-		list, err := session.ListPrompts(ctx, nil)
-		if err != nil {
+		return getAll(ctx, session)
+	}
+	return nil
+}
+
+// readAll reads each resource.
+func readAll(ctx context.Context, session *mcp.ClientSession) error {
+	list, err := session.ListResources(ctx, nil)
+	if err != nil {
+		return err
+	}
+	for _, resource := range list.Resources {
+		if _, err := session.ReadResource(ctx, &mcp.ReadResourceParams{URI: resource.URI}); err != nil {
 			return err
 		}
-		for _, prompt := range list.Prompts {
-			arguments := make(map[string]string)
-			for _, a := range prompt.Arguments {
-				arguments[a.Name] = "text"
-			}
-			if _, err := session.GetPrompt(ctx, &mcp.GetPromptParams{Name: prompt.Name, Arguments: arguments}); err != nil {
-				return err
-			}
+	}
+	return nil
+}
+
+// getAll gets each prompt.
+func getAll(ctx context.Context, session *mcp.ClientSession) error {
+	list, err := session.ListPrompts(ctx, nil)
+	if err != nil {
+		return err
+	}
+	for _, prompt := range list.Prompts {
+		arguments := make(map[string]string)
+		for _, a := range prompt.Arguments {
+			arguments[a.Name] = "text"
+		}
+		params := &mcp.GetPromptParams{Name: prompt.Name, Arguments: arguments}
+		if _, err := session.GetPrompt(ctx, params); err != nil {
+			return err
 		}
 	}
 	return nil
