@@ -18,6 +18,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/handstamp/handstamp/conformance/given"
 )
 
 // suite is the suite's program, installed by "make conformance" from the lock
@@ -40,20 +42,15 @@ type scenario struct {
 }
 
 // TestSuite runs every authorization scenario that the official suite has for a
-// client through each way into the product; and through the bridge, which is a
-// whole client, all its other scenarios for a client too, extensions included.
-// The list is the suite's own. There is no list of expected failures, and a
-// warning is one.
+// client, extensions included, through each way into the product; and through the
+// bridge, which is a whole client, all its other scenarios for a client too. The
+// list is the suite's own. There is no list of expected failures, and a warning
+// is one.
 func TestSuite(t *testing.T) {
 	program := nodeProgram(t)
 	scenarios := list(t, program)
-	client, host, bridge := build(t, "./client"), build(t, "./host"), build(t, "../cmd/handstamp")
 	slots := make(chan struct{}, max(2, runtime.NumCPU()))
-	for _, w := range []way{
-		{name: "transport", command: client},
-		{name: "handler", command: client + " --handler"},
-		{name: "bridge", command: host + " " + bridge, all: true},
-	} {
+	for _, w := range ways(t) {
 		t.Run(w.name, func(t *testing.T) {
 			for _, s := range scenarios {
 				if !w.all && !strings.HasPrefix(s.name, "auth/") {
@@ -67,6 +64,51 @@ func TestSuite(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// TestRejectedWorkloadTokenIsNotRetried hands the suite's scenario for workload
+// identity tokens that its authorization server has to reject. After one token
+// request nothing may follow, neither the same again nor another grant: the suite
+// warns of both.
+func TestRejectedWorkloadTokenIsNotRetried(t *testing.T) {
+	program := nodeProgram(t)
+	for _, w := range ways(t) {
+		for assertion, rejection := range map[string]string{
+			"wrong_audience_jwt": "wif-assertion-audience",
+			"expired_jwt":        "wif-assertion-expired",
+		} {
+			t.Run(w.name+"/"+assertion, func(t *testing.T) {
+				s := scenario{"auth/wif-jwt-bearer", "2026-07-28"}
+				all, out, err := drive(t, program, w.command, s, given.AssertionEnv+"="+assertion)
+				if err == nil {
+					t.Errorf("no error after a rejected workload token\n%s", out)
+				}
+				requests := 0
+				for _, c := range all {
+					switch {
+					case c.ID == "token-request":
+						requests++
+					case (c.Status == "FAILURE" || c.Status == "WARNING") && c.ID != rejection:
+						t.Errorf("%s: %s: %s", c.Status, c.ID, c.Description)
+					}
+				}
+				if requests != 1 {
+					t.Errorf("%d token requests, expected 1\n%s", requests, out)
+				}
+			})
+		}
+	}
+}
+
+// ways returns the ways into the product.
+func ways(t *testing.T) []way {
+	t.Helper()
+	client, host, bridge := build(t, "./client"), build(t, "./host"), build(t, "../cmd/handstamp")
+	return []way{
+		{name: "transport", command: client},
+		{name: "handler", command: client + " --handler"},
+		{name: "bridge", command: host + " " + bridge, all: true},
 	}
 }
 
@@ -123,9 +165,6 @@ func list(t *testing.T, node string) []scenario {
 		}
 		at := strings.Split(m[2], ",")
 		if m[2] == "extension" {
-			if strings.HasPrefix(m[1], "auth/") {
-				continue // the library has none of these extensions yet
-			}
 			at = revisions
 		}
 		for _, revision := range at {
@@ -178,21 +217,15 @@ func requirements(t *testing.T) map[string][]string {
 	return sets
 }
 
-// run runs one scenario and reads the suite's checks. Without --force the suite
-// skips extensions.
+// run runs one scenario and judges the suite's checks.
 func run(t *testing.T, node, command string, s scenario) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	results := t.TempDir()
-	cmd := exec.CommandContext(ctx, node, suite, "client", "--command", command,
-		"--scenario", s.name, "--spec-version", s.revision, "--force", "--output-dir", results)
-	out, err := cmd.CombinedOutput()
+	all, out, err := drive(t, node, command, s)
 	if err != nil {
 		t.Errorf("the suite says no: %v\n%s", err, out)
 	}
 	passed := 0
-	for _, c := range checks(t, results) {
+	for _, c := range all {
 		switch c.Status {
 		case "SUCCESS":
 			passed++
@@ -203,6 +236,23 @@ func run(t *testing.T, node, command string, s scenario) {
 	if passed == 0 {
 		t.Errorf("no check passed: the scenario did not run\n%s", out)
 	}
+}
+
+// drive runs one scenario with env added to the environment, and returns the
+// suite's checks, what it printed and how it ended. Without --force the suite
+// skips extensions.
+func drive(
+	t *testing.T, node, command string, s scenario, env ...string,
+) (all []check, out []byte, err error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	results := t.TempDir()
+	cmd := exec.CommandContext(ctx, node, suite, "client", "--command", command,
+		"--scenario", s.name, "--spec-version", s.revision, "--force", "--output-dir", results)
+	cmd.Env = append(os.Environ(), env...)
+	out, err = cmd.CombinedOutput()
+	return checks(t, results), out, err
 }
 
 // check is one of the suite's.
