@@ -60,6 +60,7 @@ func (r *rawServer) refreshing(client, token string) url.Values {
 
 // TestRequiredPAR is a server that wants pushed authorization requests (RFC 9126).
 func TestRequiredPAR(t *testing.T) {
+	t.Parallel()
 	r := startFull(t, setup{PAR: true})
 	par, token := r.endpoint("pushed_authorization_request_endpoint"), r.endpoint("token_endpoint")
 	if r.metadata["require_pushed_authorization_requests"] != true {
@@ -95,6 +96,7 @@ func TestRequiredPAR(t *testing.T) {
 
 // TestResourceIndicator is the audience of a token (RFC 8707).
 func TestResourceIndicator(t *testing.T) {
+	t.Parallel()
 	r := startFull(t, setup{})
 	client := r.register("none", "authorization_code", nil).text("client_id")
 	a := r.authorization(client)

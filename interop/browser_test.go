@@ -47,6 +47,8 @@ type account struct {
 	landed *url.URL
 	// code is the user code of a device (RFC 8628), whose last page has no form.
 	code string
+	// declines is the name of the button that says no; empty: the first one is pressed.
+	declines string
 	// roots are the certificate authorities of the pages; nil: the system's.
 	roots *x509.CertPool
 }
@@ -82,6 +84,7 @@ func (a account) browse(ctx context.Context, rawURL string) error {
 	if err != nil {
 		return err
 	}
+	declined := false
 	for range maxPages {
 		req.Header.Set("Accept", "text/html")
 		resp, err := client.Do(req)
@@ -97,9 +100,10 @@ func (a account) browse(ctx context.Context, rawURL string) error {
 		if resp.StatusCode >= http.StatusBadRequest {
 			return fmt.Errorf("%s shows %s: %s", at.Path, resp.Status, body)
 		}
-		if !a.shows(at) || a.landed != nil && a.landed.Host != "" {
+		if !a.shows(at) || a.landed != nil && a.landed.Host != "" || declined {
 			return nil // the client's own page
 		}
+		declined = a.declines != "" && strings.Contains(string(body), `name="`+a.declines+`"`)
 		if req, err = a.submit(ctx, at, string(body)); err != nil {
 			if a.code != "" && errors.Is(err, errNoForm) {
 				return nil
@@ -137,6 +141,8 @@ func (a account) submit(ctx context.Context, at *url.URL, page string) (*http.Re
 			values.Set(attribute(n, "name"), a.password)
 		case n.Data == "input" && attribute(n, "type") == "hidden":
 			values.Set(attribute(n, "name"), attribute(n, "value"))
+		case n.Data == "button" && a.declines != "" && attribute(n, "name") == a.declines:
+			values.Set(a.declines, attribute(n, "value"))
 		case n.Data == "button" && !pressed:
 			pressed = true
 			if name := attribute(n, "name"); name != "" {

@@ -28,6 +28,7 @@ func asserting(assertion string) url.Values {
 // TestPrivateKeyJWT is what oidc-provider makes of private_key_jwt: each algorithm, and
 // what it takes as audience and what not.
 func TestPrivateKeyJWT(t *testing.T) {
+	t.Parallel()
 	r := startFull(t, setup{})
 	token := r.endpoint("token_endpoint")
 	for _, alg := range []string{"ES256", "RS256", "PS256", "EdDSA"} {
@@ -64,6 +65,7 @@ func TestPrivateKeyJWT(t *testing.T) {
 
 // TestClientSecretJWT is likewise for the secret that the server issued.
 func TestClientSecretJWT(t *testing.T) {
+	t.Parallel()
 	r := startFull(t, setup{})
 	token := r.endpoint("token_endpoint")
 	client := r.register("client_secret_jwt", "client_credentials", nil)

@@ -23,6 +23,7 @@ func nonce(r response) map[string]any { return map[string]any{"nonce": r.header.
 
 // TestDPoP is what oidc-provider makes of DPoP (RFC 9449) where both servers want nonces.
 func TestDPoP(t *testing.T) {
+	t.Parallel()
 	r := startFull(t, setup{DPoP: "required", Nonces: true})
 	token := r.endpoint("token_endpoint")
 	client := r.register("none", "authorization_code", map[string]any{"dpop_bound_access_tokens": true}).text("client_id")
@@ -78,6 +79,7 @@ func TestDPoP(t *testing.T) {
 // TestDPoPOfAClientWithAKey is the order in which oidc-provider looks: what authenticates
 // the client is used up when the nonce is missed.
 func TestDPoPOfAClientWithAKey(t *testing.T) {
+	t.Parallel()
 	r := startFull(t, setup{DPoP: "required", Nonces: true})
 	token := r.endpoint("token_endpoint")
 	key, proof := newSigner(t, "ES256"), newSigner(t, "ES256")
@@ -94,6 +96,7 @@ func TestDPoPOfAClientWithAKey(t *testing.T) {
 
 // TestDPoPJKT is a pushed authorization request that names the key instead of proving it.
 func TestDPoPJKT(t *testing.T) {
+	t.Parallel()
 	r := startFull(t, setup{DPoP: "offered", Nonces: true, PAR: true})
 	par, token := r.endpoint("pushed_authorization_request_endpoint"), r.endpoint("token_endpoint")
 	key := newSigner(t, "ES256")

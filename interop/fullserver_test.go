@@ -23,6 +23,8 @@ type setup struct {
 	Nonces  bool              `json:"nonces,omitempty"`
 	PAR     bool              `json:"par,omitempty"`
 	Initial string            `json:"initial,omitempty"`
+
+	DeviceSeconds int `json:"deviceSeconds,omitempty"`
 }
 
 // rawServer is a server to which a test speaks HTTP by hand.

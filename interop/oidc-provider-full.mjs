@@ -8,6 +8,7 @@
 //   dpop     "required" or "offered" by the MCP server
 //   nonces   both servers want DPoP proofs with their nonces
 //   par      the authorization server wants pushed authorization requests
+//   deviceSeconds  how long a device code lasts
 //   initial  the initial access token that registration wants
 import { createHash, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -19,7 +20,7 @@ import Provider, { errors } from 'oidc-provider';
 import { protect } from './mcp.mjs';
 import { lifetime, obey } from './server.mjs';
 
-const { clients = [], tls, bound, dpop, nonces, par, initial } = JSON.parse(process.argv[2]);
+const { clients = [], tls, bound, dpop, nonces, par, initial, deviceSeconds = 600 } = JSON.parse(process.argv[2]);
 
 const app = express();
 const listen = async (server) => {
@@ -37,6 +38,7 @@ app.use((request, _, next) => {
   next();
 });
 
+let deviceLifetime = deviceSeconds;
 const signing = generateKeyPairSync('rsa', { modulusLength: 2048 });
 const certificate = (ctx) => ctx.req.socket.getPeerX509Certificate?.();
 const subjects = {
@@ -89,6 +91,7 @@ const provider = new Provider(issuer, {
     },
     revocation: { enabled: true },
   },
+  ttl: { DeviceCode: () => deviceLifetime },
   rotateRefreshToken: true,
 });
 
@@ -147,6 +150,7 @@ app.use(provider.callback());
 console.log(JSON.stringify({ issuer, mcp: resource, mtls: aliases }));
 await obey({
   'forget-clients': async () => { for (const id of registered.splice(0)) await provider.Client.adapter.destroy(id); },
+  'device-lifetime': (seconds) => { deviceLifetime = Number(seconds); },
   counts: () => counts,
   reset: () => { for (const path of Object.keys(counts)) delete counts[path]; },
 });
