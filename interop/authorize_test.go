@@ -6,13 +6,13 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"strings"
 	"testing"
 )
 
 // user is the one who signs in.
 func (r *rawServer) user() account {
-	a := account{username: "someone", password: "anything", pages: []string{r.issuer}}
+	a := r.account
+	a.pages = []string{r.issuer}
 	if transport, ok := r.http.Transport.(*http.Transport); ok {
 		a.roots = transport.TLSClientConfig.RootCAs
 	}
@@ -29,7 +29,7 @@ func (r *rawServer) authorization(client string) authorization {
 	verifier := rand.Text() + rand.Text()
 	sum := sha256.Sum256([]byte(verifier))
 	return authorization{url.Values{"client_id": {client}, "response_type": {"code"},
-		"redirect_uri": {strings.Replace(redirectURI, "1/", "1:8123/", 1)}, "resource": {r.mcp},
+		"redirect_uri": {registeredURI}, "resource": {r.mcp},
 		"scope": {"openid offline_access tools"}, "prompt": {"consent"}, "state": {rand.Text()},
 		"code_challenge": {b64(sum[:])}, "code_challenge_method": {"S256"}}, verifier}
 }

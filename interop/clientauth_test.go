@@ -11,6 +11,7 @@ import (
 const (
 	assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 	redirectURI   = "http://127.0.0.1/callback" // of any port (RFC 8252, section 7.3)
+	registeredURI = "http://127.0.0.1:8123/callback"
 )
 
 // machine is the token request of a client that acts for itself.

@@ -36,6 +36,8 @@ type rawServer struct {
 	issuer, mcp string
 	mtls        string // the origin of the aliases
 	metadata    map[string]any
+	wellKnown   string  // the path of the metadata
+	account     account // of the one who signs in
 }
 
 // startFull starts oidc-provider.
@@ -54,7 +56,9 @@ func startRaw(t *testing.T, args ...string) *rawServer {
 	installed(t, "node_modules/.package-lock.json", "interop", "run make interop")
 	cmd := exec.Command(node(), args...)
 	cmd.Env = append(os.Environ(), "NODE_NO_WARNINGS=1")
-	r := &rawServer{t: t, program: launch(t, cmd), http: &http.Client{}}
+	r := &rawServer{t: t, program: launch(t, cmd), http: &http.Client{},
+		wellKnown: "/.well-known/oauth-authorization-server",
+		account:   account{username: "someone", password: "anything"}}
 	var where struct{ Issuer, MCP, MTLS string }
 	r.program.decode("", &where)
 	r.issuer, r.mcp, r.mtls = where.Issuer, where.MCP, where.MTLS
@@ -137,7 +141,7 @@ func (r *rawServer) json(method, url string, document any, header map[string]str
 func (r *rawServer) endpoint(name string) string {
 	r.t.Helper()
 	if r.metadata == nil {
-		r.metadata = r.do(http.MethodGet, r.issuer+"/.well-known/oauth-authorization-server", "", "", nil).body
+		r.metadata = r.do(http.MethodGet, r.issuer+r.wellKnown, "", "", nil).body
 	}
 	endpoint, ok := r.metadata[name].(string)
 	if !ok {
