@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/handstamp/handstamp/internal/jose"
@@ -40,10 +41,11 @@ func Parse(data []byte, options Options) (*Key, error) {
 }
 
 func parse(data []byte, options Options) (*Key, error) {
+	if len(data) > maxBytes {
+		return nil, errors.New("it is too large for a key")
+	}
 	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\ufeff")))
 	switch {
-	case len(data) > maxBytes:
-		return nil, errors.New("it is too large for a key")
 	case bytes.HasPrefix(data, []byte("{")):
 		return parseJSON(data, options)
 	case bytes.Contains(data, []byte("-----BEGIN ")):
@@ -136,10 +138,11 @@ func parsePEM(data []byte, options Options) (*Key, error) {
 	if signer == nil {
 		return nil, noPrivateKey(public, len(certificates) > 0)
 	}
-	for _, certificate := range certificates {
-		if options.Certificate == nil && certifies(certificate, signer.Public()) {
-			options.Certificate = certificate
-		}
+	own := slices.IndexFunc(certificates, func(c *x509.Certificate) bool {
+		return certifies(c, signer.Public())
+	})
+	if options.Certificate == nil && own >= 0 {
+		options.Certificate = certificates[own]
 	}
 	return newKey(signer, options)
 }

@@ -96,10 +96,14 @@ func SecretAssertion(
 	}
 	header := assertionHeader{Algorithm: algorithm}
 	return assertion(header, claims, now, func(input []byte) ([]byte, error) {
-		mac := hmac.New(hashOf(algorithm).New, []byte(key.Reveal()))
-		mac.Write(input)
-		return mac.Sum(nil), nil
+		return signSecret(key, algorithm, input), nil
 	})
+}
+
+func signSecret(key secret.String, algorithm string, input []byte) []byte {
+	mac := hmac.New(hashOf(algorithm).New, []byte(key.Reveal()))
+	mac.Write(input)
+	return mac.Sum(nil)
 }
 
 type assertionHeader struct {

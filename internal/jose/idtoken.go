@@ -88,13 +88,6 @@ func verify(signed *jose.JSONWebSignature, keys []Key) ([]byte, error) {
 }
 
 func (e Expected) check(claims Claims) error {
-	now, skew := e.Now, e.Skew
-	if now.IsZero() {
-		now = time.Now()
-	}
-	if skew == 0 {
-		skew = time.Minute
-	}
 	switch {
 	case claims.Issuer != e.Issuer:
 		return fmt.Errorf("the id token is from issuer %q instead of %q", claims.Issuer, e.Issuer)
@@ -104,14 +97,27 @@ func (e Expected) check(claims Claims) error {
 		return errors.New("the id token is for another client")
 	case len(claims.Audience) > 1 && claims.AuthorizedParty != e.ClientID:
 		return errors.New("the id token is for several clients and authorizes another one")
+	case e.Nonce != "" && claims.Nonce != e.Nonce:
+		return errors.New("the id token has the nonce of another login")
+	}
+	return e.checkDates(claims)
+}
+
+func (e Expected) checkDates(claims Claims) error {
+	now, skew := e.Now, e.Skew
+	if now.IsZero() {
+		now = time.Now()
+	}
+	if skew == 0 {
+		skew = time.Minute
+	}
+	switch latest := now.Add(skew); {
 	case claims.Expiry.IsZero() || claims.IssuedAt.IsZero():
 		return errors.New("the id token does not have both dates, exp and iat")
 	case !now.Before(claims.Expiry.Add(skew)):
 		return fmt.Errorf("%w at %s", ErrExpired, claims.Expiry.UTC().Format(time.RFC3339))
-	case claims.IssuedAt.After(now.Add(skew)) || claims.NotBefore.After(now.Add(skew)):
+	case claims.IssuedAt.After(latest) || claims.NotBefore.After(latest):
 		return ErrNotYetValid
-	case e.Nonce != "" && claims.Nonce != e.Nonce:
-		return errors.New("the id token has the nonce of another login")
 	}
 	return nil
 }
