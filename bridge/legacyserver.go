@@ -50,30 +50,13 @@ func (t *legacyServer) serve(c *call) error {
 	if err != nil {
 		return err
 	}
-	p := &parked{final: make(chan *message, 1), inputRequests: make(chan *message, 16), err: make(chan error, 1)}
-	p.inner = t.eras.own(t.eras.life, m, func(got *message) bool {
-		if !got.response() {
-			return false
-		}
-		select {
-		case p.final <- got:
-		default: // the server has responded before
-		}
-		return true
-	})
+	p := &parked{inner: t.eras.own(t.eras.life, m), inputRequests: make(chan *message, 16), err: make(chan error, 1)}
 	p.inner.inputRequests = p.inputRequests
 	c.left.Store(true)
 	t.eras.do(func() {
 		t.enter(p.inner)
 		defer t.leave(p.inner)
-		err := t.eras.up.call(p.inner)
-		if p.inner.responded() {
-			err = nil
-			if p.inner.failed != nil {
-				err = p.inner.failed
-			}
-		}
-		if err != nil {
+		if err := t.eras.up.call(p.inner); err != nil && !p.inner.responded() {
 			p.err <- err
 		}
 	})
@@ -160,11 +143,11 @@ func (t *legacyServer) discovered() []byte {
 // requests instead.
 func (t *legacyServer) await(c *call, p *parked) error {
 	select {
-	case m := <-p.final:
-		if m.result != nil {
-			m = t.complete(c, m)
+	case <-p.inner.ended:
+		if p.inner.failed != nil {
+			return p.inner.failed
 		}
-		t.eras.deliverResponse(c, m, false)
+		t.eras.deliverResponse(c, t.complete(c, p.inner.got), false)
 		return nil
 	case err := <-p.err:
 		return err
@@ -206,6 +189,9 @@ func (t *legacyServer) resume(c *call, p *parked) error {
 // complete adds to a result what modern ones have to have.
 func (t *legacyServer) complete(c *call, m *message) *message {
 	result := m.result
+	if result == nil {
+		return m
+	}
 	switch c.name() {
 	case "tools/list", "prompts/list", "resources/list", "resources/templates/list", "resources/read":
 		if member(result, "ttlMs") == nil {

@@ -75,7 +75,7 @@ func (l *lateCalls) reject(r *rejection) bool {
 	defer l.mu.Unlock()
 	var sign chan *rejection
 	for c := range l.posted {
-		if sign = c.sign; c.sink != nil && c.is("ping") {
+		if sign = c.sign; c.own && c.is("ping") {
 			break
 		}
 		if len(l.posted) > 1 {

@@ -13,11 +13,10 @@ const parkedFor = 10 * time.Minute
 // host in its place.
 type parked struct {
 	inner          *call
-	final          chan *message // its response
 	inputRequests  chan *message // the server's requests on the way
-	err            chan error
-	inputRequestID []byte // the id of the server's request that the host is to respond
-	by             string // the idKey of the host's request whose result reports it
+	err            chan error    // why it has not been carried out
+	inputRequestID []byte        // the id of the server's request that the host is to respond
+	by             string        // the idKey of the host's request whose result reports it
 	timer          *time.Timer
 }
 

@@ -185,7 +185,7 @@ func (u *upstream) pingRejected(round int, s shape) bool {
 	if err != nil {
 		return false
 	}
-	c := u.own(ctx, m, func(got *message) bool { return got.response() && sameID(got.id, m.id) })
+	c := u.own(ctx, m)
 	defer c.cancel()
 	c.plain, c.hasty = true, true
 	at, err := u.attempt(c)
