@@ -101,6 +101,13 @@ type Habits struct {
 	Consent string `json:"consent,omitempty"`
 	// Iss is one of the Iss constants; empty means IssOn.
 	Iss string `json:"iss,omitempty"`
+	// PAR is what the server does with pushed authorization requests: nothing, [PAROffered],
+	// [PARRequired].
+	PAR string `json:"par,omitempty"`
+	// DetailTypes is authorization_details_types_supported (RFC 9396); others are rejected.
+	DetailTypes []string `json:"detail_types,omitempty"`
+	// StepUp is the user authentication that the MCP server requires.
+	StepUp StepUp `json:"step_up,omitzero"`
 	// OmitPKCE leaves code_challenge_methods_supported out.
 	OmitPKCE bool `json:"omit_pkce,omitempty"`
 	// RedirectExact compares redirect URIs byte by byte. Otherwise a loopback
@@ -369,6 +376,7 @@ func (h Habits) check() error {
 		{"refresh_scope", h.RefreshScope, []string{RefreshScopeAccepted, RefreshScopeRequired, RefreshScopeRejected}},
 		{"assertions.audience", h.Assertions.Audience, []string{AudienceIssuer, AudienceEither, AudienceEndpoint}},
 		{"dpop.resource", h.DPoP.Resource, []string{"", DPoPOffered, DPoPRequired, DPoPChallenged}},
+		{"par", h.PAR, []string{"", PAROffered, PARRequired}},
 		{"error_member", h.ErrorMember, []string{"", ErrorCode}},
 	} {
 		if !slices.Contains(field.allowed, field.value) {

@@ -36,6 +36,7 @@ func TestHabitsJSON(t *testing.T) {
 			Supported: true, Algorithms: []string{"ES256"}, Required: true, Resource: "offered", ServerNonce: 1,
 			ResourceNonce: 2, QuietNonce: true, Window: time.Second, UnboundRefresh: true,
 		},
+		PAR: "required", DetailTypes: []string{"d"}, StepUp: lab.StepUp{ACR: []string{"a"}, MaxAge: 3},
 		Grants: []string{"client_credentials"},
 	}
 	for i := range reflect.TypeFor[lab.Habits]().NumField() {
@@ -81,7 +82,7 @@ func TestBadHabits(t *testing.T) {
 		`{"issuer_path":"tenant"}`, `{"mcp_path":"/mcp/"}`, `{"register_method":"private_key_jwt"}`,
 		`{"reject_registrations":[{"has":"colour","error":"x"}]}`, `{"reject_registrations":[{"has":"scope"}]}`,
 		`{"dead_grant_body":"{"}`, `{"refresh_scope":"no"}`,
-		`{"grants":["password"]}`, `{"dpop":{"resource":"sometimes"}}`, `{"dpop":{"nonce":1}}`, `{"dpop":{"window":3}}`, `{"assertions":{"audience":"anyone"}}`, `{"assertions":{"nonce":1}}`,
+		`{"grants":["password"]}`, `{"par":"no"}`, `{"dpop":{"resource":"sometimes"}}`, `{"dpop":{"nonce":1}}`, `{"dpop":{"window":3}}`, `{"assertions":{"audience":"anyone"}}`, `{"assertions":{"nonce":1}}`,
 	} {
 		h := lab.Habits{Name: "untouched"}
 		if err := json.Unmarshal([]byte(raw), &h); err == nil || h.Name != "untouched" {

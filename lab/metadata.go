@@ -129,6 +129,16 @@ func (s *Server) serverMetadata(x *exchange) response {
 	if h.DPoP.Supported {
 		document["dpop_signing_alg_values_supported"] = h.DPoP.algorithms()
 	}
+	if h.PAR != "" {
+		document["pushed_authorization_request_endpoint"] = s.endpointURL("/par")
+		document["require_pushed_authorization_requests"] = h.PAR == PARRequired
+	}
+	if h.DetailTypes != nil {
+		document["authorization_details_types_supported"] = h.DetailTypes
+	}
+	if h.StepUp.ACR != nil {
+		document["acr_values_supported"] = h.StepUp.ACR
+	}
 	if !h.OmitPKCE {
 		document["code_challenge_methods_supported"] = []string{"S256"}
 	}

@@ -112,6 +112,7 @@ func (s *Server) exchangeCode(x *exchange, c *client) response {
 	}
 	f := s.newFamily(c.ID, granted.resource, granted.scope)
 	s.bind(f, x, c)
+	f.by, f.details = granted.by, granted.details
 	granted.family = f
 	s.state.audit.Codes++
 	out := s.newAccess(f, f.scope)
@@ -134,7 +135,8 @@ type issued struct {
 	access  string
 	refresh string // "" if the response has none
 	scope   string
-	bound   bool // to a key, by DPoP
+	bound   bool   // to a key, by DPoP
+	details string // authorization_details
 	life    time.Duration
 }
 
@@ -162,8 +164,8 @@ func (s *Server) newAccess(f *family, scope string) issued {
 	} else {
 		value = s.secret("access-", "")
 	}
-	s.state.access[value] = &accessToken{family: f, scope: scope, key: f.key, begins: s.clock.now().Add(s.habits.TokenDelay), ends: ends}
-	return issued{access: value, scope: scope, bound: f.key != "", life: life}
+	s.state.access[value] = &accessToken{family: f, scope: scope, key: f.key, by: f.by, begins: s.clock.now().Add(s.habits.TokenDelay), ends: ends}
+	return issued{access: value, scope: scope, bound: f.key != "", details: f.details, life: life}
 }
 
 // signJWT makes an access token that tells when it ends.
@@ -199,6 +201,9 @@ func (s *Server) grantResponse(out issued) response {
 	}
 	if out.refresh != "" {
 		document["refresh_token"] = out.refresh
+	}
+	if out.details != "" {
+		document["authorization_details"] = json.RawMessage(out.details)
 	}
 	if out.scope != "" {
 		document["scope"] = out.scope
