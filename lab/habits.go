@@ -108,6 +108,8 @@ type Habits struct {
 	DetailTypes []string `json:"detail_types,omitempty"`
 	// StepUp is the user authentication that the MCP server requires.
 	StepUp StepUp `json:"step_up,omitzero"`
+	// Device is how the device authorization grant works.
+	Device Device `json:"device,omitzero"`
 	// OmitPKCE leaves code_challenge_methods_supported out.
 	OmitPKCE bool `json:"omit_pkce,omitempty"`
 	// RedirectExact compares redirect URIs byte by byte. Otherwise a loopback

@@ -133,6 +133,9 @@ func (s *Server) serverMetadata(x *exchange) response {
 		document["pushed_authorization_request_endpoint"] = s.endpointURL("/par")
 		document["require_pushed_authorization_requests"] = h.PAR == PARRequired
 	}
+	if s.grants(GrantDeviceCode) {
+		document["device_authorization_endpoint"] = s.endpointURL("/device_authorization")
+	}
 	if h.DetailTypes != nil {
 		document["authorization_details_types_supported"] = h.DetailTypes
 	}

@@ -52,8 +52,9 @@ type state struct {
 	documents map[string]*client
 	used      map[[32]byte]bool // hashes of what may come once only
 	pushed    map[string]pushedRequest
-	signedIn  authentication // the user's, zero before the first
-	account   string         // who signs in, empty for the default
+	devices   map[string]*deviceRequest // by user code
+	signedIn  authentication            // the user's, zero before the first
+	account   string                    // who signs in, empty for the default
 	// serverNonce and resourceNonce are for proofs of possession.
 	serverNonce, resourceNonce nonce
 	jwtKey                     []byte
@@ -73,6 +74,7 @@ func newState() state {
 		documents: make(map[string]*client),
 		used:      make(map[[32]byte]bool),
 		pushed:    make(map[string]pushedRequest),
+		devices:   make(map[string]*deviceRequest),
 		jwtKey:    []byte(rand.Text()),
 		consented: make(map[string]bool),
 	}
