@@ -77,6 +77,7 @@ func (s *Server) authorize(x *exchange) response {
 		scope:       granted,
 		offline:     s.offline(x, c, offline),
 		details:     x.form.Get("authorization_details"),
+		nonce:       x.form.Get("nonce"),
 		key:         x.form.Get("dpop_jkt"),
 	}
 	if x.endpoint != "authorize:preflight" {
@@ -377,10 +378,13 @@ func (s *Server) grantScope(requested string) (granted string, offline bool, rej
 	return strings.Join(scopes, " "), offline, ""
 }
 
+// openIDScopes are those of OpenID Connect that may be requested where it is known.
+var openIDScopes = []string{"openid", "email", "profile"}
+
 // knowsScope reports whether a scope may be requested.
 func (s *Server) knowsScope(scope string) bool {
 	supported := s.scopesSupported()
-	return supported == nil || slices.Contains(supported, scope) ||
+	return supported == nil || s.habits.OpenID && slices.Contains(openIDScopes, scope) || slices.Contains(supported, scope) ||
 		scope == s.habits.RequiredScope ||
 		scope == s.habits.EntryScope || slices.Contains(strings.Fields(s.habits.ChallengeScope),
 		scope)

@@ -41,6 +41,10 @@ func (s *Server) exchangeOther(x *exchange, c *client) response {
 	switch grant {
 	case GrantDeviceCode:
 		return s.exchangeDevice(x, c)
+	case GrantJWTBearer:
+		return s.exchangeAssertion(x, c)
+	case GrantTokenExchange:
+		return s.exchangeToken(x, c)
 	default:
 		return s.exchangeClientCredentials(x, c)
 	}

@@ -18,7 +18,7 @@ const maxBody = 4 << 20
 var endpoints = [...]string{
 	"mcp", "resource_metadata", "server_metadata", "register", "registration", "authorize", "authorize:preflight",
 	"consent", "token", "token:code", "token:refresh", "token:client_credentials", "token:device", "token:jwt_bearer", "token:exchange",
-	"revoke", "par", "device_authorization", "device", "other",
+	"revoke", "par", "device_authorization", "device", "userinfo", "jwks", "other",
 }
 
 // An exchange is one request while it is dealt with.
@@ -201,6 +201,10 @@ func (s *Server) routeServer(endpoint string) (string, func(*exchange) response)
 		return "device_authorization", s.deviceAuthorization
 	case endpoint == "/device" && s.grants(GrantDeviceCode):
 		return "device", s.devicePage
+	case endpoint == "/userinfo" && s.habits.OpenID:
+		return "userinfo", s.userinfo
+	case endpoint == "/jwks" && s.signs():
+		return "jwks", s.jwks
 	case endpoint == "/revoke":
 		return "revoke", s.revoke
 	case endpoint == "/register" && !s.habits.NoRegistration:

@@ -110,6 +110,9 @@ type Habits struct {
 	StepUp StepUp `json:"step_up,omitzero"`
 	// Device is how the device authorization grant works.
 	Device Device `json:"device,omitzero"`
+	// OpenID issues ID tokens for the scope openid, has a userinfo endpoint, and has the metadata at
+	// the issuer's /.well-known/openid-configuration too.
+	OpenID bool `json:"openid,omitempty"`
 	// OmitPKCE leaves code_challenge_methods_supported out.
 	OmitPKCE bool `json:"omit_pkce,omitempty"`
 	// RedirectExact compares redirect URIs byte by byte. Otherwise a loopback

@@ -38,6 +38,7 @@ func TestHabitsJSON(t *testing.T) {
 		},
 		PAR: "required", DetailTypes: []string{"d"}, StepUp: lab.StepUp{ACR: []string{"a"}, MaxAge: 3},
 		Device: lab.Device{Interval: 1, SlowDown: 2, EnforceInterval: true, OmitComplete: true, Lifetime: 9},
+		OpenID: true,
 		Grants: []string{"client_credentials"},
 	}
 	for i := range reflect.TypeFor[lab.Habits]().NumField() {

@@ -164,7 +164,7 @@ func (r Request) clone() Request {
 // Counts returns how many requests came, by endpoint: mcp, resource_metadata,
 // server_metadata, register, registration, authorize (a browser opened),
 // authorize:preflight (a program that marked its request as a prefetch),
-// consent, par, device_authorization, device (its page), token:code, token:refresh, token:client_credentials, token:device, token:jwt_bearer,
+// consent, par, device_authorization, device (its page), userinfo, jwks, token:code, token:refresh, token:client_credentials, token:device, token:jwt_bearer,
 // token:exchange, token (another grant), revoke, other.
 // Metadata is counted wherever it was looked for.
 func (s *Server) Counts() map[string]int {

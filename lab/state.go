@@ -52,6 +52,8 @@ type state struct {
 	documents map[string]*client
 	used      map[[32]byte]bool // hashes of what may come once only
 	pushed    map[string]pushedRequest
+	trusted   map[string][]jwk          // keys by issuer
+	audiences map[string]string         // the client's id at authorization servers that ID-JAGs are for
 	devices   map[string]*deviceRequest // by user code
 	signedIn  authentication            // the user's, zero before the first
 	account   string                    // who signs in, empty for the default
@@ -74,6 +76,8 @@ func newState() state {
 		documents: make(map[string]*client),
 		used:      make(map[[32]byte]bool),
 		pushed:    make(map[string]pushedRequest),
+		trusted:   make(map[string][]jwk),
+		audiences: make(map[string]string),
 		devices:   make(map[string]*deviceRequest),
 		jwtKey:    []byte(rand.Text()),
 		consented: make(map[string]bool),
@@ -100,6 +104,7 @@ type code struct {
 	offline     bool   // a refresh token comes with it
 	details     string // authorization_details
 	by          authentication
+	nonce       string
 	key         string // dpop_jkt: thumbprint of the key that the token request must prove
 	ends        time.Time
 	used        bool
@@ -116,6 +121,7 @@ type family struct {
 	// key is the thumbprint of what the next access token is bound to, refreshKey of what the
 	// refresh tokens are bound to.
 	key, refreshKey string
+	nonce           string // for the next ID token
 	by              authentication
 	details         string        // authorization_details
 	current         *refreshToken // for RotateUntilUsed
