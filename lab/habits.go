@@ -77,9 +77,11 @@ type Habits struct {
 	// UnknownClientBody is the body of that response, as JSON, with status 401.
 	// Empty means an OAuth error.
 	UnknownClientBody string `json:"unknown_client_body,omitempty"`
-	// ManageClients gives registrations a registration_client_uri that takes
-	// DELETE (RFC 7592).
+	// ManageClients gives registrations a registration_client_uri that takes GET, PUT and DELETE
+	// (RFC 7592).
 	ManageClients bool `json:"manage_clients,omitempty"`
+	// Registrations is what a registration must have, and how it is managed.
+	Registrations Registrations `json:"registrations,omitzero"`
 	// ClientIDMetadata accepts the URL of a client ID metadata document as
 	// client_id.
 	ClientIDMetadata bool `json:"client_id_metadata,omitempty"`

@@ -89,6 +89,8 @@ type client struct {
 	ConfiguredClient
 	dynamic    bool
 	secretEnds time.Time // zero: never
+	registered registrationRequest
+	issuedAt   time.Time
 	// management is the registration access token, for managementURL.
 	management    string
 	managementURL string
