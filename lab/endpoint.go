@@ -18,7 +18,7 @@ const maxBody = 4 << 20
 var endpoints = [...]string{
 	"mcp", "resource_metadata", "server_metadata", "register", "registration", "authorize", "authorize:preflight",
 	"consent", "token", "token:code", "token:refresh", "token:client_credentials", "token:device", "token:jwt_bearer", "token:exchange",
-	"revoke", "other",
+	"revoke", "par", "device_authorization", "device", "userinfo", "jwks", "other",
 }
 
 // An exchange is one request while it is dealt with.
@@ -29,6 +29,7 @@ type exchange struct {
 	form     url.Values // of the query and the body
 	body     []byte
 	rpc      string // its JSON-RPC method
+	pulled   bool   // the form is one that the client has pushed
 	seen     credentials
 	client   *client // as lookUp found it
 	keys     []jwk   // its keys
@@ -111,7 +112,7 @@ func (s *Server) parse(r *http.Request) (*exchange, func(*exchange) response, er
 		if json.Unmarshal(x.body, &message) == nil {
 			x.rpc = message.Method
 		}
-	case "token", "revoke", "authorize", "consent":
+	case "token", "revoke", "par", "device_authorization", "device", "authorize", "consent":
 		if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
 			// A parameter that cannot be decoded is missing, and the endpoint rejects the request.
 			values, _ := url.ParseQuery(string(x.body))
@@ -131,7 +132,7 @@ func (s *Server) parse(r *http.Request) (*exchange, func(*exchange) response, er
 		x.endpoint = "authorize:preflight"
 	}
 	switch kind, _, _ := strings.Cut(x.endpoint, ":"); kind {
-	case "token", "revoke":
+	case "token", "revoke", "par", "device_authorization":
 		x.seen = readCredentials(r, x.form, s.habits.RevokeWantsSecret)
 	default:
 		x.seen.id = x.form.Get("client_id")
@@ -194,6 +195,16 @@ func (s *Server) routeServer(endpoint string) (string, func(*exchange) response)
 		return "consent", s.consent
 	case endpoint == "/token":
 		return "token", s.token
+	case endpoint == "/par" && s.habits.PAR != "":
+		return "par", s.push
+	case endpoint == "/device_authorization" && s.grants(GrantDeviceCode):
+		return "device_authorization", s.deviceAuthorization
+	case endpoint == "/device" && s.grants(GrantDeviceCode):
+		return "device", s.devicePage
+	case endpoint == "/userinfo" && s.habits.OpenID:
+		return "userinfo", s.userinfo
+	case endpoint == "/jwks" && s.signs():
+		return "jwks", s.jwks
 	case endpoint == "/revoke":
 		return "revoke", s.revoke
 	case endpoint == "/register" && !s.habits.NoRegistration:

@@ -105,7 +105,8 @@ func (s *Server) serverMetadataPath() string {
 // serverMetadata serves RFC 8414.
 func (s *Server) serverMetadata(x *exchange) response {
 	second := s.habits.SplitMetadata && x.r.URL.Path == openIDWellKnown+s.habits.IssuerPath
-	if path := s.serverMetadataPath(); !second && (path == "" || x.r.URL.Path != path) {
+	openID := s.habits.OpenID && x.r.URL.Path == s.habits.IssuerPath+openIDWellKnown
+	if path := s.serverMetadataPath(); !second && !openID && (path == "" || x.r.URL.Path != path) {
 		return notFound(x)
 	}
 	h := s.habits
@@ -129,6 +130,19 @@ func (s *Server) serverMetadata(x *exchange) response {
 	if h.DPoP.Supported {
 		document["dpop_signing_alg_values_supported"] = h.DPoP.algorithms()
 	}
+	if h.PAR != "" {
+		document["pushed_authorization_request_endpoint"] = s.endpointURL("/par")
+		document["require_pushed_authorization_requests"] = h.PAR == PARRequired
+	}
+	if s.grants(GrantDeviceCode) {
+		document["device_authorization_endpoint"] = s.endpointURL("/device_authorization")
+	}
+	if h.DetailTypes != nil {
+		document["authorization_details_types_supported"] = h.DetailTypes
+	}
+	if h.StepUp.ACR != nil {
+		document["acr_values_supported"] = h.StepUp.ACR
+	}
 	if !h.OmitPKCE {
 		document["code_challenge_methods_supported"] = []string{"S256"}
 	}
@@ -142,9 +156,20 @@ func (s *Server) serverMetadata(x *exchange) response {
 	if h.ClientIDMetadata {
 		document["client_id_metadata_document_supported"] = true
 	}
-	if h.ServerForm == ServerOIDCInsert || h.ServerForm == ServerOIDCAppend {
-		document["subject_types_supported"] = []string{"public"}
+	if s.signs() {
 		document["jwks_uri"] = s.endpointURL("/jwks")
+	}
+	if h.OpenID {
+		document["userinfo_endpoint"] = s.endpointURL("/userinfo")
+	}
+	if s.grants(GrantJWTBearer) {
+		document["authorization_grant_profiles_supported"] = []string{"urn:ietf:params:oauth:grant-profile:id-jag"}
+	}
+	if s.grants(GrantTokenExchange) {
+		document["identity_chaining_requested_token_types_supported"] = []string{tokenTypeIDJAG}
+	}
+	if h.OpenID || h.ServerForm == ServerOIDCInsert || h.ServerForm == ServerOIDCAppend {
+		document["subject_types_supported"] = []string{"public"}
 		document["id_token_signing_alg_values_supported"] = []string{"RS256"}
 	}
 	if h.SplitMetadata && !second {

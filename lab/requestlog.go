@@ -3,6 +3,7 @@ package lab
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -96,8 +97,8 @@ func (s *Server) record(x *exchange) {
 		Refresh:    Fingerprint(x.form.Get("refresh_token")),
 		RPC:        x.rpc,
 	}
-	if x.endpoint == "register" {
-		r.RegistrationBody = string(x.body)
+	if x.endpoint == "register" || x.endpoint == "registration" {
+		r.RegistrationBody = withoutSecret(x.body)
 	}
 	r.Scheme, _, _ = strings.Cut(x.r.Header.Get("Authorization"), " ")
 	for _, scheme := range []string{"Bearer", "DPoP"} {
@@ -126,6 +127,20 @@ func (s *Server) record(x *exchange) {
 		s.log.counts = make(map[string]int)
 	}
 	s.log.counts[x.endpoint]++
+}
+
+// withoutSecret is the body of a registration request with its secret replaced.
+func withoutSecret(body []byte) string {
+	var members map[string]json.RawMessage
+	var own struct {
+		Secret string `json:"client_secret"`
+	}
+	if json.Unmarshal(body, &members) != nil || members["client_secret"] == nil || json.Unmarshal(body, &own) != nil {
+		return string(body)
+	}
+	members["client_secret"], _ = json.Marshal(Fingerprint(own.Secret))
+	raw, _ := json.Marshal(members)
+	return string(raw)
 }
 
 func fingerprints(values []string) []string {
@@ -164,7 +179,7 @@ func (r Request) clone() Request {
 // Counts returns how many requests came, by endpoint: mcp, resource_metadata,
 // server_metadata, register, registration, authorize (a browser opened),
 // authorize:preflight (a program that marked its request as a prefetch),
-// consent, token:code, token:refresh, token:client_credentials, token:device, token:jwt_bearer,
+// consent, par, device_authorization, device (its page), userinfo, jwks, token:code, token:refresh, token:client_credentials, token:device, token:jwt_bearer,
 // token:exchange, token (another grant), revoke, other.
 // Metadata is counted wherever it was looked for.
 func (s *Server) Counts() map[string]int {

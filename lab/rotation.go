@@ -203,6 +203,7 @@ type Audit struct {
 	Proofs          int // DPoP proofs, accepted or not
 	ProofReuses     int // those with a jti that an earlier one had
 	Downgrades      int // bound tokens that came as Bearer where DPoP is known
+	EarlyPolls      int // polls of a device before its interval was over
 	EndedSecrets    int // requests with a secret that was right, and past its end
 	FamiliesRevoked int // grants revoked: for reuse, by request, by the test
 

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"io"
@@ -49,11 +50,13 @@ type Server struct {
 	aliasOrigin string
 	builtin     http.Handler
 	clock       clock
-	serves      atomic.Pointer[string] // the resource of the MCP server that has moved here
-	listening   []*http.Server
-	life        context.Context // ends with Close
-	end         context.CancelFunc
-	requests    sync.WaitGroup
+	// signingKey is for ID tokens and ID-JAGs.
+	signingKey func() *rsa.PrivateKey
+	serves     atomic.Pointer[string] // the resource of the MCP server that has moved here
+	listening  []*http.Server
+	life       context.Context // ends with Close
+	end        context.CancelFunc
+	requests   sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows
 	done    bool       // Close has begun
@@ -82,6 +85,8 @@ func New(h Habits, o Options) (*Server, error) {
 		origin:    inMemoryOrigin,
 		mcpOrigin: inMemoryMCPOrigin,
 		state:     newState(),
+
+		signingKey: sync.OnceValue(newSigningKey),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	if h.OneOrigin {
