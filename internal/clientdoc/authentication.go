@@ -24,9 +24,23 @@ func (f *findings) authentication(d Document, members map[string]json.RawMessage
 	if d.JWKS != nil && d.JWKSURI != "" {
 		f.fail("the document has both jwks and jwks_uri: leave one of them")
 	}
+	f.method(d, members["token_endpoint_auth_method"] != nil)
+	if d.JWKSURI != "" {
+		f.keySetURL(d.JWKSURI)
+	}
+	if d.JWKS != nil {
+		*f = append(*f, CheckKeySet(d.JWKS, d.TokenEndpointAuthAlg)...)
+	}
+	if strings.HasPrefix(d.TokenEndpointAuthAlg, "HS") || d.TokenEndpointAuthAlg == "none" {
+		f.fail("token_endpoint_auth_signing_alg is %s, which is not one for a private key",
+			d.TokenEndpointAuthAlg)
+	}
+}
+
+func (f *findings) method(d Document, present bool) {
 	switch d.TokenEndpointAuthMethod {
 	case "":
-		if members["token_endpoint_auth_method"] == nil { // else it is of the wrong type
+		if !present { // else it is of the wrong type
 			f.warn("token_endpoint_auth_method is missing, and some servers take it for " +
 				"client_secret_basic: write none or private_key_jwt")
 		}
@@ -41,16 +55,6 @@ func (f *findings) authentication(d Document, members map[string]json.RawMessage
 	default:
 		f.warn("token_endpoint_auth_method is %q, which is not known: use none or private_key_jwt",
 			d.TokenEndpointAuthMethod)
-	}
-	if d.JWKSURI != "" {
-		f.keySetURL(d.JWKSURI)
-	}
-	if d.JWKS != nil {
-		*f = append(*f, CheckKeySet(d.JWKS, d.TokenEndpointAuthAlg)...)
-	}
-	if strings.HasPrefix(d.TokenEndpointAuthAlg, "HS") || d.TokenEndpointAuthAlg == "none" {
-		f.fail("token_endpoint_auth_signing_alg is %s, which is not one for a private key",
-			d.TokenEndpointAuthAlg)
 	}
 }
 

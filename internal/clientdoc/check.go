@@ -48,10 +48,10 @@ func Check(location string, data []byte) []Finding {
 	}
 	d, wrong := f.decode(members)
 	switch {
-	case wrong["client_id"]:
+	case wrong["client_id"], d.ClientID == location:
 	case d.ClientID == "":
 		f.fail("client_id is missing: it is the URL of the document")
-	case d.ClientID != location:
+	default:
 		f.fail("client_id is %q, and the document is at %q: "+
 			"they must be the same, character by character", d.ClientID, location)
 	}
