@@ -83,21 +83,27 @@ func (f *findings) redirect(redirect string) {
 	switch {
 	case err != nil || u.Scheme == "":
 		f.fail("the redirect URI %q is not an absolute URI", redirect)
+	case u.User != nil:
+		f.fail("a redirect URI has a user name or a password")
 	case slices.Contains(unsafeSchemes, u.Scheme):
 		f.fail("the redirect URI %q has the scheme %s", redirect, u.Scheme)
 	case strings.Contains(redirect, "#"):
 		f.fail("the redirect URI %q has a fragment", redirect)
 	case strings.Contains(redirect, "*"):
 		f.fail("the redirect URI %q has a wildcard: servers compare it character by character", redirect)
-	case (u.Scheme == "https" || u.Scheme == "http") && u.Host == "":
-		f.fail("the redirect URI %q has no host", redirect)
-	case u.User != nil:
-		f.fail("a redirect URI has a user name or a password")
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
-		f.fail("the redirect URI %q must start with https: http is for the user's machine only", redirect)
-	case u.Scheme != "https" && u.Scheme != "http" && !strings.Contains(u.Scheme, "."):
+	case u.Scheme == "https" || u.Scheme == "http":
+		f.webRedirect(redirect, u)
+	case !strings.Contains(u.Scheme, "."):
 		f.warn("the redirect URI %q has a scheme without a dot: "+
 			"use one made of a domain of yours, such as com.example.app", redirect)
+	}
+}
+
+func (f *findings) webRedirect(redirect string, u *url.URL) {
+	if u.Host == "" {
+		f.fail("the redirect URI %q has no host", redirect)
+	} else if u.Scheme == "http" && !isLoopback(u.Hostname()) {
+		f.fail("the redirect URI %q must start with https: http is for the user's machine only", redirect)
 	}
 }
 
