@@ -16,7 +16,6 @@ import (
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
-	"github.com/spf13/cobra"
 )
 
 // sessionReport is what a session process prints for the demo, as JSON.
@@ -32,19 +31,9 @@ type sessionReport struct {
 // readyLine is what a session prints when it is ready to go.
 const readyLine = "ready"
 
-// newDemoSession returns the command that the demo starts for each session: an
-// ordinary MCP client, made with the official SDK over our transport.
-func (a *app) newDemoSession() *cobra.Command {
-	return &cobra.Command{
-		Use:    "session <server> <text>",
-		Hidden: true,
-		Args:   exactly(2, "a server and a text"),
-		RunE:   withArgs(a.runDemoSession),
-	}
-}
-
-// runDemoSession prints that it is ready, waits for a line on standard input, calls
-// the server's tool, and prints its report.
+// runDemoSession is what the demo starts for each session: an ordinary MCP client, made with
+// the official SDK over our transport. It prints that it is ready, waits for a line on standard
+// input, calls the server's tool, and prints its report. Its arguments are the server and a text.
 func (a *app) runDemoSession(ctx context.Context, args []string) error {
 	t, c, err := a.sessionClient(args[0])
 	if err != nil {
@@ -106,18 +95,10 @@ func callEcho(ctx context.Context, c *handstamp.Client, url, text string) (strin
 	return "", errors.New("the tool returned no text")
 }
 
-// newDemoBrowser returns the command that the demo names as the browser: a user
-// who signs in at once.
-func (a *app) newDemoBrowser() *cobra.Command {
-	return &cobra.Command{
-		Use:    "browser <url>",
-		Hidden: true,
-		Args:   exactly(1, "a URL"),
-		RunE: withArgs(func(ctx context.Context, args []string) error {
-			_, err := lab.Browse(ctx, args[0])
-			return err
-		}),
-	}
+// runDemoBrowser is what the demo names as the browser: a user who signs in at once.
+func runDemoBrowser(ctx context.Context, args []string) error {
+	_, err := lab.Browse(ctx, args[0])
+	return err
 }
 
 // runSessions runs the processes of a scene, all at once, and returns what each

@@ -173,10 +173,7 @@ func (m *importCommand) around() mcpremote.Surroundings {
 	return mcpremote.Surroundings{
 		Getenv: m.env.get,
 		ReadFile: func(path string) ([]byte, error) {
-			if rest, ok := cutHome(path); ok {
-				path = m.home(rest)
-			}
-			return readRegular(path, maxConfig)
+			return readRegular(m.inHome(path), maxConfig)
 		},
 	}
 }

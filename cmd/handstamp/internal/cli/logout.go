@@ -98,10 +98,7 @@ func (l *logoutCommand) each(ctx context.Context, targets []*target) ([]*logoutO
 func (l *logoutCommand) targets(ctx context.Context, args []string) ([]*target, error) {
 	if !l.all {
 		t, err := l.target(args[0])
-		if err != nil {
-			return nil, err
-		}
-		return []*target{t}, nil
+		return []*target{t}, err
 	}
 	keys, err := l.storedKeys(ctx)
 	if err != nil {

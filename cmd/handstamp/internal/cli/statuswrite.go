@@ -10,21 +10,22 @@ import (
 	"github.com/handstamp/handstamp/internal/record"
 )
 
+// statusResult is what --json prints: one entry, or several.
+type statusResult struct {
+	*entry
+	Servers []*entry       `json:"servers,omitzero"`
+	Folders *foldersOutput `json:"folders,omitempty"`
+}
+
 // write prints the entries, one object if a single server was named.
 func (s *statusCommand) write(entries []*entry, single bool) error {
 	switch {
 	case s.global.quiet:
 		return nil
 	case s.global.json && single:
-		return s.out.json(struct {
-			*entry
-			Folders *foldersOutput `json:"folders,omitempty"`
-		}{entries[0], s.shownFolders()}, true)
+		return s.out.json(statusResult{entry: entries[0], Folders: s.shownFolders()}, true)
 	case s.global.json:
-		return s.out.json(struct {
-			Servers []*entry       `json:"servers"`
-			Folders *foldersOutput `json:"folders,omitempty"`
-		}{append([]*entry{}, entries...), s.shownFolders()}, true)
+		return s.out.json(statusResult{Servers: entries, Folders: s.shownFolders()}, true)
 	case len(entries) == 0:
 		s.out.line("No server is signed in to yet.")
 		s.out.note("", "Run: handstamp login <server>, or see it work first: handstamp demo")
