@@ -24,7 +24,7 @@ const (
 
 // Folder is what was found in mcp-remote's folder.
 type Folder struct {
-	Logins   []*Login  // at one server the one to try first comes first
+	Logins   []*Login
 	Problems []Problem // what could not be read at all
 	URLs     []string  // that occur in the files, to be tried
 }
@@ -73,7 +73,6 @@ func Read(dir string, now time.Time) (*Folder, error) {
 		}
 		r.version(name, inside)
 	}
-	slices.SortStableFunc(f.Logins, order(now))
 	return f, nil
 }
 

@@ -112,7 +112,7 @@ func TestGenerations(t *testing.T) {
 	if !slices.Contains(f.URLs, "https://mcp.example.com/mcp") {
 		t.Errorf("the log's URL is not among %v", f.URLs)
 	}
-	slices.SortFunc(f.Logins, order(now))
+	slices.SortFunc(f.Logins, Order(now))
 	if f.Logins[0].Folder != "mcp-remote-v1" || f.Logins[2].Folder != "mcp-remote-0.1.37" && f.Logins[2].Folder != "" {
 		t.Errorf("the newest does not come first: %v", f.Logins[0].Folder)
 	}

@@ -170,15 +170,14 @@ func (l *Login) Usable(now time.Time) bool {
 	return l.Err == nil && (l.Refreshable || l.ExpiresAt.IsZero() || now.Before(l.ExpiresAt))
 }
 
-// order compares logins: those that can be used come first, and of these those that were
-// obtained last.
-func order(now time.Time) func(a, b *Login) int {
+// Order compares logins at one server: those that can be used come first, and of
+// these those that were obtained last.
+func Order(now time.Time) func(a, b *Login) int {
 	return func(a, b *Login) int {
-		x, y := a.Usable(now), b.Usable(now)
-		switch {
-		case x && !y:
-			return -1
-		case y && !x:
+		if x, y := a.Usable(now), b.Usable(now); x != y {
+			if x {
+				return -1
+			}
 			return 1
 		}
 		return b.ReceivedAt.Compare(a.ReceivedAt)

@@ -49,6 +49,7 @@ func (m *importCommand) takeAll(ctx context.Context) error {
 		m.add(&importResult{Outcome: outcomeNotTaken, File: p.Path,
 			Error: notTaken("unreadable", p.Reason, "")})
 	}
+	slices.SortStableFunc(m.folder.Logins, mcpremote.Order(m.now))
 	servers := make(map[store.Key][]candidate)
 	unknown := make(map[string]*importResult)
 	for _, l := range m.folder.Logins {
