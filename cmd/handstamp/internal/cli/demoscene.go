@@ -7,9 +7,6 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// hour is the life of the demo's access tokens.
-const hour = time.Hour
-
 // A scene is one session of the demo: what happens before it, and what it may cost.
 type scene struct {
 	name      string
@@ -26,16 +23,16 @@ type cost map[string]int
 // scenes returns the sessions of the demo, in their order.
 func scenes(realBrowser bool) []scene {
 	login := cost{"server_metadata": 1, "register": 1, "authorize": 1, "token:code": 1}
-	expire := func(s *stage) error { return s.age(2 * hour) }
+	expire := func(s *stage) error { return s.age(2 * time.Hour) }
 	revoke := func(s *stage) error {
 		s.server.RevokeAccessTokens()
 		return nil
 	}
 	crowd := func(s *stage) error {
-		// The next refresh is delayed, so that every process waits before it is over.
+		// The next refresh is delayed, so that the processes start before it is over.
 		s.server.SetFault("token:refresh",
-			lab.Fault{Kind: lab.FaultDelay, Delay: 300 * time.Millisecond, Times: 1})
-		return s.age(2 * hour)
+			lab.Fault{Kind: lab.FaultDelay, Delay: 500 * time.Millisecond, Times: 1})
+		return s.age(2 * time.Hour)
 	}
 	refresh := cost{"token:refresh": 1}
 	return []scene{

@@ -29,7 +29,7 @@ func (d *demoCommand) newStage() (*stage, error) {
 		return nil, fmt.Errorf("the demo cannot find its own program: %w", err)
 	}
 	habits := lab.NoneFirst()
-	habits.AccessTokenLifetime = hour
+	habits.AccessTokenLifetime = time.Hour
 	if d.browser {
 		habits.Consent = lab.ConsentPage
 	}

@@ -227,10 +227,8 @@ func (h *mcpHost) send(method string, params map[string]any) (json.RawMessage, e
 			return nil, h.ended()
 		}
 		var m map[string]json.RawMessage // not a struct, which takes "ID" for "id"
-		if json.Unmarshal(line, &m) != nil {
-			continue
-		}
 		var method string
+		_ = json.Unmarshal(line, &m)
 		_ = json.Unmarshal(m["method"], &method)
 		id := m["id"]
 		switch {
