@@ -56,7 +56,7 @@ func (a *app) sessionClient(server string) (*target, *handstamp.Client, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := a.client(t, nil, handstamp.LoginAuto)
+	c, err := a.client(t, &loginOptions{}, handstamp.LoginAuto)
 	return t, c, err
 }
 

@@ -83,7 +83,8 @@ server is not known. The other logins are taken all the same.`,
 		Example: `  handstamp import mcp-remote
   handstamp import mcp-remote --dry-run
   handstamp import mcp-remote https://mcp.example.com/mcp
-  handstamp import mcp-remote --profile work -- https://mcp.example.com/mcp --resource https://work.example.com/`,
+  handstamp import mcp-remote --profile work -- \
+    https://mcp.example.com/mcp --resource https://work.example.com/`,
 		ValidArgsFunction: func(
 			cmd *cobra.Command, _ []string, word string,
 		) ([]string, cobra.ShellCompDirective) {

@@ -43,9 +43,7 @@ func (m *importCommand) show(r *importResult) {
 		}
 		m.err.ok("", "%s %s (profile %s, %s)", verb, what, r.Profile, m.place)
 		m.err.note(indent, "%s", accessLine(r.Status, time.Now()))
-		if line := clientLine(r.Status); line != "" {
-			m.err.note(indent, "%s", line)
-		}
+		m.err.noteClient(r.Status)
 	case outcomeKept:
 		m.err.ok("", "Already signed in to %s (profile %s, %s); left as it is", what, r.Profile, m.place)
 	default:

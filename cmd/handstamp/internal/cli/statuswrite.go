@@ -69,9 +69,7 @@ func (a *app) writeEntry(e *entry, now time.Time) {
 	if e.Usable() {
 		a.out.note(indent, "%s", accessLine(e.Status, now))
 	}
-	if line := clientLine(e.Status); line != "" {
-		a.out.note(indent, "%s", line)
-	}
+	a.out.noteClient(e.Status)
 	if e.Scope != "" {
 		a.out.note(indent, "Scope: %s", short(e.Scope))
 	}
@@ -161,10 +159,10 @@ func accessState(s *handstamp.Status, left string) string {
 	return left + " left, then a new login is needed"
 }
 
-// clientLine describes the client and how it authenticates, with the reason.
-func clientLine(s *handstamp.Status) string {
+// noteClient describes the client and how it authenticates, with the reason.
+func (p *printer) noteClient(s *handstamp.Status) {
 	if s.ClientID == "" {
-		return ""
+		return
 	}
 	source := map[string]string{
 		record.SourceConfigured:       "configured",
@@ -181,7 +179,7 @@ func clientLine(s *handstamp.Status) string {
 	if s.Issuer != "" {
 		line += "   Issuer: " + short(s.Issuer)
 	}
-	return line
+	p.note(indent, "%s", line)
 }
 
 // revokedLine describes how the server ended a grant.

@@ -12,7 +12,7 @@ import (
 func (a *app) storedClient(
 	ctx context.Context, t *target, policy handstamp.LoginPolicy,
 ) (*handstamp.Client, error) {
-	c, err := a.client(t, nil, policy)
+	c, err := a.client(t, &loginOptions{}, policy)
 	if err != nil || t.named {
 		return c, err
 	}
