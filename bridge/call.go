@@ -93,7 +93,10 @@ func (b *bridge) own(ctx context.Context, m *message) *call {
 		b.unregister(c)
 		cancel()
 	}
-	b.register(c)
+	// The host may have a call with the same id: its initialize is sent in its name.
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.owned[idKey(c.id)] = c
 	return c
 }
 

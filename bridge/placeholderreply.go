@@ -160,11 +160,12 @@ func failureText(failure *Trouble) string {
 	return words
 }
 
-// waitForServer waits for the server, and ends the call with an error if that takes too long. It reports
-// false if the server is there.
+// waitForServer waits for the server, and ends the call with an error if that takes too long.
+// It reports false if the server is there.
 func (p *placeholder) waitForServer(c *call, a *absence) (done bool) {
 	var ended <-chan struct{}
-	if signIn, _ := p.state(a); !signIn { // else a try may open a browser, which is the placeholder's to do
+	if signIn, _ := p.state(a); !signIn {
+		// Else a try may open a browser, which is the placeholder's to do.
 		ended = p.requestRetry(a)
 	}
 	late := time.After(userWait)
@@ -192,13 +193,11 @@ func (p *placeholder) timeoutError(a *absence) *Trouble {
 	_, failure := p.state(a)
 	switch awaited, text := p.User.status(); {
 	case awaited:
-		return &Trouble{Code: CodeSignIn, Reason: "auth_required", Retry: true,
-			Message: strings.TrimSuffix(text, ".")}
+		return signInFirst(text)
 	case failure != nil:
 		return failure
 	}
-	return &Trouble{Code: CodeUnreachable, Reason: "unreachable", Retry: true,
-		Message: "the server has not responded to initialize yet"}
+	return unreachable("the server has not responded to initialize yet")
 }
 
 // subscribe keeps a subscription until the server is there to have it. It reports false
