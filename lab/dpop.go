@@ -199,7 +199,7 @@ func tokenHash(token string) string {
 // requestURL is the URL of a request, without a query.
 func (s *Server) requestURL(r *http.Request) string {
 	for _, origin := range []string{s.origin, s.mcpOrigin, s.aliasOrigin} {
-		if _, host, _ := strings.Cut(origin, "://"); host == r.Host {
+		if _, host, _ := strings.Cut(origin, "://"); origin != "" && host == r.Host {
 			return origin + r.URL.EscapedPath()
 		}
 	}
@@ -267,10 +267,18 @@ func (s *Server) proveKey(x *exchange, c *client) *response {
 	return nil
 }
 
-// bind makes the tokens of a family those of the key of a request.
+// bind makes the tokens of a family those of the key and of the certificate of a request. The
+// refresh tokens of public clients are bound too.
 func (s *Server) bind(f *family, x *exchange, c *client) {
 	f.key = x.key
-	if c.Method == MethodNone && !s.habits.DPoP.UnboundRefresh {
+	if s.habits.MTLS.BoundTokens {
+		f.certificate = certificateThumbprint(x.r)
+	}
+	if c.Method != MethodNone {
+		return
+	}
+	f.refreshCertificate = f.certificate
+	if !s.habits.DPoP.UnboundRefresh {
 		f.refreshKey = x.key
 	}
 }

@@ -153,7 +153,8 @@ func (s *Server) route(r *http.Request) (string, func(*exchange) response) {
 		_, host, _ := strings.Cut(origin, "://")
 		return r.Host == host
 	}
-	path, atMCP, atServer := r.URL.Path, at(s.mcpOrigin), at(s.origin)
+	path, atMCP := r.URL.Path, at(s.mcpOrigin)
+	atServer := at(s.origin) || s.aliasOrigin != "" && at(s.aliasOrigin)
 	if s.habits.SlashRedirect != 0 {
 		unslashed := strings.TrimSuffix(path, "/")
 		moved := []string{s.mcpPath(), s.prefix() + "/token", s.prefix() + "/register"}

@@ -48,6 +48,9 @@ func (s *Server) resourceMetadata(x *exchange) response {
 	case DPoPOffered:
 		document["dpop_signing_alg_values_supported"] = s.habits.DPoP.algorithms()
 	}
+	if s.habits.MTLS.BoundTokens {
+		document["tls_client_certificate_bound_access_tokens"] = true
+	}
 	// offline_access is the authorization server's business (MCP's SEP-2207).
 	if scopes := s.habits.ScopesSupported; scopes != nil {
 		document["scopes_supported"] = scopes
@@ -175,6 +178,12 @@ func (s *Server) serverMetadata(x *exchange) response {
 	if h.SplitMetadata && !second {
 		delete(document, "registration_endpoint")
 		delete(document, "code_challenge_methods_supported")
+	}
+	if h.MTLS.BoundTokens {
+		document["tls_client_certificate_bound_access_tokens"] = true
+	}
+	if h.MTLS.Aliases {
+		document["mtls_endpoint_aliases"] = s.mtlsAliases(document)
 	}
 	for name, value := range h.Endpoints {
 		document[name] = strings.ReplaceAll(value, "ORIGIN", s.origin)

@@ -62,8 +62,11 @@ func (s *Server) checkRegistration(r *registrationRequest) *response {
 	if s.habits.RegisterMethod == "" && !slices.Contains(listed, r.Method) {
 		return reject("invalid_client_metadata", "token_endpoint_auth_method is not supported")
 	}
-	if r.Method == MethodPrivateKeyJWT && r.JWKS == nil && r.JWKSURI == "" {
-		return reject("invalid_client_metadata", "private_key_jwt needs jwks or jwks_uri")
+	if keyed := r.Method == MethodPrivateKeyJWT || r.Method == MethodSelfSignedTLS; keyed && r.JWKS == nil && r.JWKSURI == "" {
+		return reject("invalid_client_metadata", r.Method+" needs jwks or jwks_uri")
+	}
+	if r.Method == MethodTLS && r.SubjectDN == "" {
+		return reject("invalid_client_metadata", "tls_client_auth needs a subject")
 	}
 	if len(r.GrantTypes) == 0 {
 		r.GrantTypes = []string{"authorization_code"}

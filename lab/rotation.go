@@ -25,7 +25,8 @@ func (s *Server) exchangeRefresh(x *exchange, c *client) response {
 		s.state.audit.Rejected++
 		return s.deadGrant("the grant is revoked")
 	}
-	if f.refreshKey != "" && f.refreshKey != x.key {
+	if f.refreshKey != "" && f.refreshKey != x.key ||
+		f.refreshCertificate != "" && f.refreshCertificate != certificateThumbprint(x.r) {
 		s.state.audit.Rejected++
 		return s.deadGrant("the grant is bound to another key")
 	}
@@ -61,6 +62,9 @@ func (s *Server) exchangeRefresh(x *exchange, c *client) response {
 	}
 	s.state.audit.Refreshes++
 	f.key = x.key
+	if s.habits.MTLS.BoundTokens {
+		f.certificate = certificateThumbprint(x.r)
+	}
 	out := s.newAccess(f, scope)
 	if how == rotationNewPair {
 		out.refresh = successor.value
