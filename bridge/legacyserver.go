@@ -8,8 +8,7 @@ import (
 // legacyServer translates for a host of 2026-07-28 or later on a server of
 // before.
 type legacyServer struct {
-	eras   *eras
-	active bool // there is a host to translate for; guarded by eras.mu
+	eras *eras
 
 	mu            sync.Mutex // guards what follows
 	subscriptions []*call    // the host's subscriptions/listen
@@ -51,30 +50,13 @@ func (t *legacyServer) serve(c *call) error {
 	if err != nil {
 		return err
 	}
-	p := &parked{final: make(chan *message, 1), inputRequests: make(chan *message, 16), err: make(chan error, 1)}
-	p.inner = t.eras.own(t.eras.life, m, func(got *message) bool {
-		if !got.response() {
-			return false
-		}
-		select {
-		case p.final <- got:
-		default: // the server has responded before
-		}
-		return true
-	})
+	p := &parked{inner: t.eras.own(t.eras.life, m), inputRequests: make(chan *message, 16), err: make(chan error, 1)}
 	p.inner.inputRequests = p.inputRequests
 	c.left.Store(true)
 	t.eras.do(func() {
 		t.enter(p.inner)
 		defer t.leave(p.inner)
-		err := t.eras.up.call(p.inner)
-		if p.inner.responded() {
-			err = nil
-			if p.inner.failed != nil {
-				err = p.inner.failed
-			}
-		}
-		if err != nil {
+		if err := t.eras.up.call(p.inner); err != nil && !p.inner.responded() {
 			p.err <- err
 		}
 	})
@@ -109,25 +91,23 @@ func (t *legacyServer) carrier() *call {
 func (t *legacyServer) ready(c *call) error {
 	e := t.eras
 	e.mu.Lock()
-	t.active = true
-	if e.hello == nil {
-		meta := c.meta
-		params := []any{"protocolVersion", "2025-11-25"}
-		params = append(params, "capabilities", orElse(member(meta, metaCapabilities), "{}"))
-		own := object("name", e.Name, "version", e.Version)
-		params = append(params, "clientInfo", orElse(member(meta, metaClient), string(own)))
-		e.hello = object("jsonrpc", "2.0", "id", []byte(`"handstamp-0"`), "method", "initialize", "params", object(params...))
-		e.confirmation = &message{raw: []byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`), method: []byte(`"notifications/initialized"`)}
+	e.known.translates = true
+	if e.known.hello == nil {
+		params := object("protocolVersion", lastLegacy,
+			"capabilities", orElse(member(c.meta, metaCapabilities), "{}"),
+			"clientInfo", orElse(member(c.meta, metaClient), string(e.itself())))
+		e.known.hello = object("jsonrpc", "2.0", "id", "handstamp-0", "method", "initialize", "params", params)
+		e.known.confirmation = notification("notifications/initialized")
 	}
-	known := e.initializeResult != nil
+	greeted := e.known.initializeResult != nil
 	e.mu.Unlock()
-	if known {
+	if greeted {
 		return nil
 	}
 	err := e.handshake(c.ctx)
 	e.mu.Lock()
-	t.active = e.server != modernEra
-	e.mu.Unlock()
+	defer e.mu.Unlock()
+	e.known.translates = e.known.server != modernEra
 	return err
 }
 
@@ -147,10 +127,7 @@ func (t *legacyServer) strip(raw []byte) []byte {
 
 // discovered returns what server/discover would have sent.
 func (t *legacyServer) discovered() []byte {
-	e := t.eras
-	e.mu.Lock()
-	response := e.initializeResult
-	e.mu.Unlock()
+	response := t.eras.now().initializeResult
 	made := []any{"resultType", "complete", "supportedVersions", []string{firstModern}, "ttlMs", 0, "cacheScope", "private"}
 	made = append(made, "capabilities", orElse(member(response, "capabilities"), "{}"))
 	if instructions := member(response, "instructions"); instructions != nil {
@@ -166,11 +143,11 @@ func (t *legacyServer) discovered() []byte {
 // requests instead.
 func (t *legacyServer) await(c *call, p *parked) error {
 	select {
-	case m := <-p.final:
-		if m.result != nil {
-			m = t.complete(c, m)
+	case <-p.inner.ended:
+		if p.inner.failed != nil {
+			return p.inner.failed
 		}
-		t.eras.deliverResponse(c, m, false)
+		t.eras.deliverResponse(c, t.complete(c, p.inner.got), false)
 		return nil
 	case err := <-p.err:
 		return err
@@ -212,6 +189,9 @@ func (t *legacyServer) resume(c *call, p *parked) error {
 // complete adds to a result what modern ones have to have.
 func (t *legacyServer) complete(c *call, m *message) *message {
 	result := m.result
+	if result == nil {
+		return m
+	}
 	switch c.name() {
 	case "tools/list", "prompts/list", "resources/list", "resources/templates/list", "resources/read":
 		if member(result, "ttlMs") == nil {
@@ -262,12 +242,8 @@ func (t *legacyServer) wanted(uri []byte) bool {
 }
 
 // subscribed reports whether a subscription is for a resource.
-func subscribed(c *call, uri []byte) (found bool) {
-	_ = elements(member(c.params, "notifications", "resourceSubscriptions"), func(other []byte) bool {
-		found = text(other) == text(uri)
-		return !found
-	})
-	return found
+func subscribed(c *call, uri []byte) bool {
+	return lists(member(c.params, "notifications", "resourceSubscriptions"), text(uri))
 }
 
 // acknowledgement returns the first message of a subscription.

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/errtype"
@@ -43,11 +42,9 @@ func (t *modernServer) subscribe(c *call) error {
 	if l == nil {
 		return nil
 	}
-	timer := time.NewTimer(agreementWait)
-	defer timer.Stop()
 	select {
 	case <-l.decided:
-	case <-timer.C:
+	case <-time.After(agreementWait):
 	case <-c.ctx.Done():
 		return c.ctx.Err()
 	}
@@ -133,28 +130,20 @@ func (t *modernServer) keepListening(ctx context.Context, l *listening, params [
 // listenOnce passes on notifications until their stream ends. It reports whether
 // another try makes sense.
 func (t *modernServer) listenOnce(ctx context.Context, l *listening, raw []byte) bool {
-	m, err := parse(raw)
-	if err != nil {
-		return false
-	}
-	var given atomic.Pointer[message] // a second response may come at any time
-	c := t.eras.own(ctx, m, func(got *message) bool {
-		switch {
-		case got.response():
-			given.CompareAndSwap(nil, got)
-		case got.is("notifications/subscriptions/acknowledged"):
-			t.acknowledged(l, member(got.params, "notifications"))
+	response, err := t.eras.up.requestBy(ctx, raw, func(c *call) error {
+		c.quiet, c.beside = true, func(got *message) {
+			if got.is("notifications/subscriptions/acknowledged") {
+				t.acknowledged(l, member(got.params, "notifications"))
+			}
 		}
-		return given.Load() != nil
+		return t.eras.up.call(c)
 	})
-	c.quiet = true
-	defer c.cancel()
-	err = t.eras.up.call(c)
 	rejected, ok := errtype.As[*rejection](err)
-	if response := given.Load(); response != nil && response.error != nil {
+	if !ok && response != nil && response.error != nil {
 		code := errorCode(response)
 		ok = code == codeNoMethod || code == codeInvalidArgs // any other may not last
-		rejected = &rejection{Trouble: &Trouble{Code: CodeRejected, Reason: "rejected", Message: "the server sends no notifications"}, body: response}
+		rejected = &rejection{body: response, Trouble: &Trouble{Code: CodeRejected, Reason: "rejected",
+			Message: "the server sends no notifications"}}
 	}
 	if !ok || rejected.Retry {
 		return true

@@ -59,10 +59,6 @@ func (t *Trouble) response(id []byte) []byte {
 	if id == nil {
 		id = []byte("null")
 	}
-	return object("jsonrpc", "2.0", "id", id, "error", t.object())
-}
-
-func (t *Trouble) object() []byte {
 	code := t.Code
 	if code == 0 {
 		code = CodeUnreachable
@@ -84,7 +80,8 @@ func (t *Trouble) object() []byte {
 	if t.RetryAfter > 0 {
 		data = append(data, "retryAfterMs", t.RetryAfter.Milliseconds())
 	}
-	return object("code", code, "message", message, "data", object(data...))
+	return object("jsonrpc", "2.0", "id", id,
+		"error", object("code", code, "message", message, "data", object(data...)))
 }
 
 // notValid returns the error for what a server sends that is not MCP.
