@@ -155,18 +155,8 @@ func (s *Server) checkProof(x *exchange, token string) (why string) {
 	if t == nil {
 		return "there must be one DPoP proof, a JWT with a key"
 	}
-	var key jwk
-	if err := json.Unmarshal(t.header.JWK, &key); err != nil {
-		return "jwk is not a key"
-	}
-	switch {
-	case t.header.Typ != "dpop+jwt":
-		return "typ is not dpop+jwt"
-	case !slices.Contains(s.habits.DPoP.algorithms(), t.header.Alg):
-		return "the algorithm is not supported"
-	}
-	if err := t.verify(key); err != nil {
-		return err.Error()
+	if why := s.verifyProof(t); why != "" {
+		return why
 	}
 	window := s.habits.DPoP.Window
 	if window == 0 {
@@ -187,6 +177,24 @@ func (s *Server) checkProof(x *exchange, token string) (why string) {
 		return "ath is not the hash of the access token"
 	case p.Reused:
 		return "jti has been used"
+	}
+	return ""
+}
+
+// verifyProof checks header and signature of a proof.
+func (s *Server) verifyProof(t *jwt) (why string) {
+	var key jwk
+	if err := json.Unmarshal(t.header.JWK, &key); err != nil {
+		return "jwk is not a key"
+	}
+	switch {
+	case t.header.Typ != "dpop+jwt":
+		return "typ is not dpop+jwt"
+	case !slices.Contains(s.habits.DPoP.algorithms(), t.header.Alg):
+		return "the algorithm is not supported"
+	}
+	if err := t.verify(key); err != nil {
+		return err.Error()
 	}
 	return ""
 }

@@ -393,7 +393,7 @@ func (h Habits) check() error {
 		}
 	}
 	for _, grant := range h.Grants {
-		if extraGrants[grant] == "" {
+		if builtin := grant == "authorization_code" || grant == "refresh_token"; builtin || grantNames[grant] == "" {
 			return fmt.Errorf("lab: grants cannot have %q", grant)
 		}
 	}

@@ -25,8 +25,7 @@ func (s *Server) exchangeRefresh(x *exchange, c *client) response {
 		s.state.audit.Rejected++
 		return s.deadGrant("the grant is revoked")
 	}
-	if f.refreshKey != "" && f.refreshKey != x.key ||
-		f.refreshCertificate != "" && f.refreshCertificate != certificateThumbprint(x.r) {
+	if !f.boundTo(x) {
 		s.state.audit.Rejected++
 		return s.deadGrant("the grant is bound to another key")
 	}
@@ -70,6 +69,12 @@ func (s *Server) exchangeRefresh(x *exchange, c *client) response {
 		out.refresh = successor.value
 	}
 	return s.grantResponse(out)
+}
+
+// boundTo reports whether a request has the key and the certificate of the refresh tokens.
+func (f *family) boundTo(x *exchange) bool {
+	return (f.refreshKey == "" || f.refreshKey == x.key) &&
+		(f.refreshCertificate == "" || f.refreshCertificate == certificateThumbprint(x.r))
 }
 
 // The outcomes of a rotation.
