@@ -344,8 +344,10 @@ func userinfo(endpoint string) auth.TokenVerifier {
 }
 
 // ask sends a request and decodes the response.
-func ask(req *http.Request, into any) error {
-	resp, err := http.DefaultClient.Do(req)
+func ask(req *http.Request, into any) error { return askWith(http.DefaultClient, req, into) }
+
+func askWith(client *http.Client, req *http.Request, into any) error {
+	resp, err := client.Do(req)
 	if err != nil {
 		return err
 	}
