@@ -123,6 +123,9 @@ app.use(oauthMiddleware(provider));
 
 console.log(JSON.stringify({ issuer, mcp: resource }));
 await obey({
-  counts: () => counts,
-  reset: () => { for (const path of Object.keys(counts)) delete counts[path]; },
+  counts() { // and forgets them
+    const counted = { ...counts };
+    for (const path of Object.keys(counts)) delete counts[path];
+    return counted;
+  },
 });

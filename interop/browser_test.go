@@ -55,7 +55,7 @@ type account struct {
 
 // account returns the one that the tests have at the server.
 func (s *authServer) account() account {
-	return account{username: s.username, password: s.password,
+	return account{username: s.username, password: s.password, roots: s.roots,
 		pages: append([]string{strings.TrimSuffix(s.issuer, "/")}, s.pages...)}
 }
 

@@ -151,6 +151,9 @@ console.log(JSON.stringify({ issuer, mcp: resource, mtls: aliases }));
 await obey({
   'forget-clients': async () => { for (const id of registered.splice(0)) await provider.Client.adapter.destroy(id); },
   'device-lifetime': (seconds) => { deviceLifetime = Number(seconds); },
-  counts: () => counts,
-  reset: () => { for (const path of Object.keys(counts)) delete counts[path]; },
+  counts() { // and forgets them
+    const counted = { ...counts };
+    for (const path of Object.keys(counts)) delete counts[path];
+    return counted;
+  },
 });
