@@ -235,6 +235,9 @@ func (l *library) live() {
 
 // forgotten is what becomes of a login whose client the server has forgotten.
 func (l *library) forgotten() {
+	if l.as.forgetClients == nil {
+		return
+	}
 	l.expired()
 	l.as.forgetClients()
 	if err := l.call(l.session(handstamp.LoginNever)); !errors.Is(err, l.as.forgotten) {
