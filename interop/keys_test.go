@@ -104,8 +104,10 @@ func (s *authServer) present(ca *authority, cert tls.Certificate) {
 	s.roots = ca.roots()
 	s.configure = func(c *handstamp.Client) {
 		c.Certificate = &cert
-		transport := &http.Transport{TLSClientConfig: ca.present(cert)}
-		c.BaseTransport, c.AuthTransport = transport, transport
+		c.BaseTransport = &http.Transport{TLSClientConfig: ca.present(cert)} // from which AuthTransport is made
+		if s.mcp == s.issuer+s.path {
+			c.BaseTransport = &http.Transport{TLSClientConfig: ca.trust()} // the MCP server wants none
+		}
 	}
 }
 
