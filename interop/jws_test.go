@@ -156,7 +156,7 @@ func ath(token string) map[string]any {
 
 // claims returns what a JWT says, which is not verified.
 func claims(t *testing.T, jwt string) (claims struct {
-	Aud   string
+	Aud   any
 	Exp   int64
 	Scope string
 	Cnf   map[string]string

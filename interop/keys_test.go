@@ -42,7 +42,11 @@ func full(t *testing.T, s setup) (*authServer, *rawServer) {
 
 // console gives the user a client, as a server's console would.
 func (s *authServer) console(r *rawServer, method string, more map[string]any) {
-	created := r.register(method, "authorization_code", more)
+	s.registered(r.register(method, "authorization_code", more), method)
+}
+
+// registered is the client of a registration that the user has at hand.
+func (s *authServer) registered(created response, method string) {
 	s.register, s.forgetClients, s.manages, s.method = "", nil, false, method
 	s.registration = &handstamp.Registration{ClientID: created.text("client_id"), TokenEndpointAuthMethod: method,
 		ClientSecret: secret.String(created.text("client_secret"))}
