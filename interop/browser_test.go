@@ -55,7 +55,7 @@ type account struct {
 
 // account returns the one that the tests have at the server.
 func (s *authServer) account() account {
-	return account{username: s.username, password: s.password,
+	return account{username: s.username, password: s.password, roots: s.roots,
 		pages: append([]string{strings.TrimSuffix(s.issuer, "/")}, s.pages...)}
 }
 
@@ -84,6 +84,7 @@ func (a account) browse(ctx context.Context, rawURL string) error {
 	if err != nil {
 		return err
 	}
+	navigate(req, "none")
 	declined := false
 	for range maxPages {
 		req.Header.Set("Accept", "text/html")
@@ -104,7 +105,12 @@ func (a account) browse(ctx context.Context, rawURL string) error {
 			return nil // the client's own page
 		}
 		declined = a.declines != "" && strings.Contains(string(body), `name="`+a.declines+`"`)
-		if req, err = a.submit(ctx, at, string(body)); err != nil {
+		if scripted(string(body)) {
+			req, err = a.script(ctx, client, resp)
+		} else {
+			req, err = a.submit(ctx, at, string(body))
+		}
+		if err != nil {
 			if a.code != "" && errors.Is(err, errNoForm) {
 				return nil
 			}
