@@ -113,6 +113,38 @@ func TestRejectedWorkloadTokenIsNotRetried(t *testing.T) {
 	}
 }
 
+// TestBoundTokenIsNotHandedOver signs in where tokens are bound to a key, through a
+// way that hands over tokens and has no proof to go with them: no request has the
+// token, neither as DPoP nor as Bearer.
+func TestBoundTokenIsNotHandedOver(t *testing.T) {
+	program := nodeProgram(t)
+	for _, w := range ways(t) {
+		if !w.bearer {
+			continue
+		}
+		t.Run(w.name, func(t *testing.T) {
+			all, out, _ := drive(t, program, w.command, scenario{"auth/dpop", "2026-07-28"})
+			if !strings.Contains(string(out), "bound to a key") {
+				t.Errorf("the client's error does not say why\n%s", out)
+			}
+			found := false
+			for _, c := range all {
+				switch c.ID {
+				case "sep-1932-client-token-request-proof":
+					if c.Status != "SUCCESS" {
+						t.Errorf("%s: %s", c.Status, c.Description)
+					}
+				case "sep-1932-client-dpop-auth-scheme":
+					found = c.ErrorMessage == "Client never presented an access token to the MCP server"
+				}
+			}
+			if !found {
+				t.Errorf("the token went out\n%s", out)
+			}
+		})
+	}
+}
+
 // ways returns the ways into the product.
 func ways(t *testing.T) []way {
 	t.Helper()
@@ -269,7 +301,7 @@ func drive(
 
 // check is one of the suite's.
 type check struct {
-	ID, Status, Description string
+	ID, Status, Description, ErrorMessage string
 }
 
 // checks reads what the suite wrote.
