@@ -152,7 +152,11 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 			return protocolError(l.serverURL, err)
 		}
 	}
-	if grant := l.config.grantFor(l.rec); grant != nil {
+	switch grant := l.config.grantFor(l.rec).(type) {
+	case nil:
+	case DeviceCode:
+		return l.obtainByDevice(ctx)
+	default:
 		return l.obtain(ctx, grant)
 	}
 	if err := l.callback.open(ctx); err != nil {

@@ -157,6 +157,9 @@ func (l *loginClients) canReuse(c *record.Client) bool {
 	if c.Rejected || c.ID == l.unknownClientID || secretExpired(c, nil, time.Now()) {
 		return false
 	}
+	if c.Source == record.SourceDynamic && !slices.Equal(c.GrantTypes, l.config.registeredGrants()) {
+		return false
+	}
 	if c.Source != record.SourceDynamic || len(c.RedirectURIs) == 0 {
 		return true
 	}
@@ -205,7 +208,7 @@ func (l *loginClients) register(ctx context.Context) error {
 			&Error{Kind: ErrProtocol, Server: l.serverURL, Message: "the registration cannot work", Err: err})
 	}
 	uris := reg.RedirectURIs
-	if len(uris) == 0 {
+	if len(uris) == 0 && l.callback.redirectURI != "" {
 		uris = []string{l.callback.redirectURI}
 	}
 	l.client = &record.Client{
@@ -213,6 +216,7 @@ func (l *loginClients) register(ctx context.Context) error {
 		ID: reg.ClientID, Secret: reg.ClientSecret, SecretExpiresAt: reg.SecretExpiresAt,
 		Method: choice.method, MethodSource: choice.source,
 		RedirectURIs:            uris,
+		GrantTypes:              l.config.registeredGrants(),
 		RegistrationAccessToken: reg.RegistrationAccessToken,
 		RegistrationClientURI:   reg.RegistrationClientURI,
 		Response:                reg.Raw,
