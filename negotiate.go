@@ -3,6 +3,7 @@ package handstamp
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"net/url"
 	"slices"
@@ -69,6 +70,9 @@ func (l *loginClients) newNegotiation() *negotiation {
 			wish.redirectHosts = firstOf(wish.redirectHosts, u.Hostname())
 		}
 	}
+	if strong := l.config.strongMethod(as.TokenEndpointAuthMethodsSupported); strong != "" {
+		wish.methods = append([]string{strong}, wish.methods...)
+	}
 	wish.methods = firstOf(wish.methods, learned.Method)
 	wish.types = firstOf(wish.types, learned.ApplicationType)
 	if learned.NoApplicationType {
@@ -102,6 +106,33 @@ func (cfg *configuration) registeredGrants() []string {
 		return []string{grantDeviceCode, "refresh_token"}
 	}
 	return []string{cfg.Grant.grantType()}
+}
+
+// strongMethod returns the listed method with which a client authenticates by its key or its
+// certificate; "" if there is none.
+func (cfg *configuration) strongMethod(listed []string) string {
+	for _, method := range []string{oauth.MethodPrivateKeyJWT, oauth.MethodTLS} {
+		at := authMethodInputs{key: cfg.Key != nil, cert: cfg.Certificate != nil}
+		if slices.Contains(listed, method) && at.supports(method) == nil {
+			return method
+		}
+	}
+	return ""
+}
+
+// describeKeys completes a registration request with what its method needs, and with what the
+// server needs to trust the software.
+func (cfg *configuration) describeKeys(r *oauth.RegistrationRequest) {
+	switch r.TokenEndpointAuthMethod {
+	case oauth.MethodPrivateKeyJWT:
+		r.JWKS = cfg.Key.JWKS()
+	case oauth.MethodTLS:
+		if leaf, err := x509.ParseCertificate(cfg.Certificate.Certificate[0]); err == nil {
+			r.TLSSubject = leaf.Subject.String()
+		}
+	}
+	r.DPoPBoundAccessTokens = cfg.DPoP == DPoPAlways
+	r.InitialAccessToken, r.SoftwareStatement = cfg.InitialAccessToken, cfg.SoftwareStatement
 }
 
 // methodAlternatives returns the methods to register for, those that the server lists
@@ -164,6 +195,7 @@ func (l *loginClients) requestRegistration(ctx context.Context, t registrationTe
 			ApplicationType:         t.types[0],
 			Scope:                   strings.Join(t.scopes, " "),
 		}
+		l.config.describeKeys(&request)
 		if l.callback.redirectURI != "" {
 			request.RedirectURIs, request.ResponseTypes = []string{l.callback.redirectURI}, []string{"code"}
 		}

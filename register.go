@@ -42,6 +42,9 @@ func (l *loginClients) choose(ctx context.Context) error {
 		old = nil
 	}
 	anew := as.RegistrationEndpoint != ""
+	if stored := l.rec.NewestClient(as.Issuer); old == nil && stored != nil && document == nil && l.config.activeRegistration() == nil {
+		old = l.refit(ctx, stored)
+	}
 	switch {
 	case l.config.activeRegistration() != nil:
 		if err := l.useConfigured(as.Issuer); err != nil {
@@ -201,6 +204,7 @@ func (l *loginClients) register(ctx context.Context) error {
 	requested := n.terms.methods[0]
 	choice, err := chooseAuthMethod(authMethodInputs{
 		registered: reg.TokenEndpointAuthMethod, requested: requested, secret: reg.ClientSecret != "",
+		key: l.config.Key != nil, cert: l.config.Certificate != nil,
 		listed: as.TokenEndpointAuthMethodsSupported,
 	})
 	if err != nil {
@@ -223,6 +227,7 @@ func (l *loginClients) register(ctx context.Context) error {
 		RegisteredAt:            time.Now().UTC().Truncate(time.Second),
 	}
 	l.authMethod, l.justRegistered, l.clientProbed = choice, true, true
+	l.plan.proofs = l.config.wantsProofs(l.plan.proofs || reg.DPoPBoundAccessTokens)
 	omitted := omitScopes(n.wish.scopes, n.terms.scopes)
 	l.scope, l.plan.fallback = strings.Join(n.terms.scopes, " "), omitScopes(l.plan.fallback, omitted)
 	l.reportOmitted(omitted)
