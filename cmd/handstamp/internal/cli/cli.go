@@ -132,6 +132,11 @@ Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 			environmentPage),
 		newTopic("configuration", "The configuration file", configurationPage),
 	)
+	for _, cmd := range root.Commands() {
+		if strings.Contains(cmd.Use, "server") {
+			cmd.ValidArgsFunction = a.completeServers
+		}
+	}
 	return root
 }
 

@@ -31,8 +31,7 @@ They are deleted even if the server does not revoke them; its error is reported.
 			}
 			return nil
 		},
-		ValidArgsFunction: a.completeServers,
-		RunE:              withArgs(l.run),
+		RunE: withArgs(l.run),
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&l.all, "all", false, "sign out everywhere, in every profile")
