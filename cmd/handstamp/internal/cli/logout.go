@@ -69,11 +69,9 @@ func (l *logoutCommand) run(ctx context.Context, args []string) error {
 			break
 		}
 		out, failed := l.one(ctx, t)
-		if failed != nil {
-			err = errors.Join(err, advise(failed, t))
-			continue
+		if err = errors.Join(err, advise(failed, t)); failed == nil {
+			results = append(results, out)
 		}
-		results = append(results, out)
 	}
 	switch {
 	case l.global.json && l.all:
