@@ -175,6 +175,12 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 		Resource:      resourceParam(l.plan.resource),
 		Extra:         l.extraAuthParams(l.plan.server, l.scope),
 	}
+	if l.plan.proofs { // the code is bound to the key, too (RFC 9449, section 10)
+		authorize.Extra.Set("dpop_jkt", l.proofs.thumbprint())
+	}
+	if err := l.push(ctx, &authorize); err != nil {
+		return err
+	}
 	rawURL, err := authorize.URL()
 	if err != nil {
 		return l.errs.from(err)

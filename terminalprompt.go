@@ -49,7 +49,7 @@ func (t *terminalPrompt) say(format string, args ...any) {
 func (t *terminalPrompt) show(_ context.Context, r AuthorizationRequest) {
 	how := "Your browser opens; if it does not, open this URL:"
 	if _, err := browser.Preferred(os.Getenv); err != nil {
-		how = fmt.Sprintf("Open this URL in a browser (none opens by itself: %v):", err)
+		how = fmt.Sprintf("Open this URL in a browser, as none opens by itself: %v", err)
 	}
 	paste := ""
 	if t.lines != nil {

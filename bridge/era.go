@@ -232,7 +232,8 @@ func (e *eras) connectOnce(ctx context.Context) (*message, error) {
 	return e.connect(ctx)
 }
 
-// confirmOrReplace ends the handshake with the host's notifications/initialized, if it has sent that.
+// confirmOrReplace ends the handshake with the host's notifications/initialized, if it has sent
+// that.
 func (e *eras) confirmOrReplace(ctx context.Context) error {
 	err := e.confirm(ctx)
 	if errors.Is(err, errOver) {
@@ -269,10 +270,11 @@ func (e *eras) native(c *call) error {
 // changed what has to be mirrored into headers ("Client Behavior").
 func (u *upstream) callModern(c *call) error {
 	err := u.call(c)
-	if rejected, ok := errtype.As[*rejection](err); !ok || rejected.code() != codeMismatch || !c.is("tools/call") {
+	rejected, ok := errtype.As[*rejection](err)
+	if !ok || rejected.code() != codeMismatch || !c.is("tools/call") {
 		return err
 	}
-	list := object("jsonrpc", "2.0", "id", u.nextID(), "method", "tools/list", "params", object("_meta", c.meta))
+	list := u.newRequest("tools/list", "params", object("_meta", c.meta))
 	if response, lerr := u.request(c.ctx, list); lerr == nil && response.result != nil {
 		u.listed(response.result, true)
 		return u.call(c)

@@ -72,7 +72,8 @@ type memory struct {
 }
 
 func newMemory(size int64) *memory {
-	return &memory{free: size, active: make(map[*share]bool), lines: make(map[bool][]*share), changed: make(chan struct{})}
+	return &memory{free: size, active: make(map[*share]bool), lines: make(map[bool][]*share),
+		changed: make(chan struct{})}
 }
 
 // share is what one message takes. It is used by one goroutine at a time.

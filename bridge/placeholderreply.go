@@ -110,9 +110,7 @@ func toolText(c *call, message string) []byte {
 
 // signIn returns what the user has to do, and makes sure that it can be done.
 func (p *placeholder) signIn(c *call, a *absence) {
-	p.mu.Lock()
-	last := a.failure
-	p.mu.Unlock()
+	_, last := p.state(a)
 	ended := p.requestRetry(a)
 
 	// A result that the try has at once is the text.
@@ -121,9 +119,7 @@ func (p *placeholder) signIn(c *call, a *absence) {
 		c.reply(toolText(c, signedInNow))
 		return
 	case <-ended:
-		p.mu.Lock()
-		failure := a.failure
-		p.mu.Unlock()
+		_, failure := p.state(a)
 		c.reply(toolText(c, failureText(failure)))
 		return
 	case <-p.User.awaiting():
@@ -164,14 +160,12 @@ func failureText(failure *Trouble) string {
 	return words
 }
 
-// waitForServer waits for the server, and ends the call with an error if that takes too long. It reports
-// false if the server is there.
+// waitForServer waits for the server, and ends the call with an error if that takes too long.
+// It reports false if the server is there.
 func (p *placeholder) waitForServer(c *call, a *absence) (done bool) {
-	p.mu.Lock()
-	signIn := a.signIn
-	p.mu.Unlock()
 	var ended <-chan struct{}
-	if !signIn { // else a try may open a browser, which is the placeholder's to do
+	if signIn, _ := p.state(a); !signIn {
+		// Else a try may open a browser, which is the placeholder's to do.
 		ended = p.requestRetry(a)
 	}
 	late := time.After(userWait)
@@ -180,10 +174,7 @@ func (p *placeholder) waitForServer(c *call, a *absence) (done bool) {
 		case <-a.over:
 			return false
 		case <-ended:
-			p.mu.Lock()
-			failure := a.failure
-			p.mu.Unlock()
-			if failure.Code != CodeSignIn && !failure.Retry {
+			if _, failure := p.state(a); failure.Code != CodeSignIn && !failure.Retry {
 				c.fail(failure)
 				return true
 			}
@@ -199,18 +190,14 @@ func (p *placeholder) waitForServer(c *call, a *absence) (done bool) {
 
 // timeoutError returns the error of a request for which the server did not come in time.
 func (p *placeholder) timeoutError(a *absence) *Trouble {
-	p.mu.Lock()
-	failure := a.failure
-	p.mu.Unlock()
+	_, failure := p.state(a)
 	switch awaited, text := p.User.status(); {
 	case awaited:
-		return &Trouble{Code: CodeSignIn, Reason: "auth_required", Retry: true,
-			Message: strings.TrimSuffix(text, ".")}
+		return signInFirst(text)
 	case failure != nil:
 		return failure
 	}
-	return &Trouble{Code: CodeUnreachable, Reason: "unreachable", Retry: true,
-		Message: "the server has not responded to initialize yet"}
+	return unreachable("the server has not responded to initialize yet")
 }
 
 // subscribe keeps a subscription until the server is there to have it. It reports false

@@ -61,14 +61,9 @@ func (u *upstream) listed(result []byte, modern bool) []byte {
 func (u *upstream) mirrors(tool string, found []parameter) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	switch {
-	case len(found) == 0:
+	if u.tools[tool] = found; len(found) == 0 {
 		delete(u.tools, tool)
-		return
-	case u.tools == nil:
-		u.tools = make(map[string][]parameter)
 	}
-	u.tools[tool] = found
 }
 
 // annotations returns the arguments of a tool that are mirrored, or why its

@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -86,11 +85,7 @@ func (b *bridgeCommand) list(ctx context.Context, args []string) error {
 		return err
 	}
 	if b.global.json {
-		raw := make([]json.RawMessage, 0, len(tools))
-		for _, t := range tools {
-			raw = append(raw, t.raw)
-		}
-		return b.out.json(map[string]any{"tools": raw}, true)
+		return b.out.json(map[string]any{"tools": tools}, true)
 	}
 	if len(tools) == 0 {
 		b.err.note("", "The server has no tools")

@@ -20,14 +20,10 @@ import (
 // loginTimeout is how long a login waits for the user.
 const loginTimeout = 5 * time.Minute
 
-// client returns a Client for a target, with the flags of a login in o; nil where
-// a command has none. The app closes it.
+// client returns a Client for a target, with the flags of a login in o. The app closes it.
 func (a *app) client(
 	t *target, o *loginOptions, policy handstamp.LoginPolicy,
 ) (*handstamp.Client, error) {
-	if o == nil {
-		o = &loginOptions{}
-	}
 	c := &handstamp.Client{
 		Profile:      t.profile,
 		LoginPolicy:  policy,

@@ -29,7 +29,7 @@ func (d *demoCommand) newStage() (*stage, error) {
 		return nil, fmt.Errorf("the demo cannot find its own program: %w", err)
 	}
 	habits := lab.NoneFirst()
-	habits.AccessTokenLifetime = hour
+	habits.AccessTokenLifetime = time.Hour
 	if d.browser {
 		habits.Consent = lab.ConsentPage
 	}
@@ -80,12 +80,6 @@ func (s *stage) age(d time.Duration) error {
 	return setBack(context.Background(), s.env, s.server.MCPURL(), d)
 }
 
-// slowRefresh delays the next refresh, so that every process waits before it is over.
-func (s *stage) slowRefresh() {
-	s.server.SetFault("token:refresh",
-		lab.Fault{Kind: lab.FaultDelay, Delay: 300 * time.Millisecond, Times: 1})
-}
-
 // sessionOutcome is the result of a scene.
 type sessionOutcome struct {
 	Number    int            `json:"number"`
@@ -124,7 +118,7 @@ func (s *stage) play(ctx context.Context, number int, sc scene) (*sessionOutcome
 	o := &sessionOutcome{
 		Number: number, Name: sc.name, Stored: sc.stored, Processes: sc.processes,
 		Requests: counts, Browser: counts["authorize"],
-		Millis: time.Since(start).Milliseconds(), Failures: costOf(counts).check(sc.want),
+		Millis: time.Since(start).Milliseconds(), Failures: cost(counts).check(sc.want),
 	}
 	good := 0
 	for _, r := range results {

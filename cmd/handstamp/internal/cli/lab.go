@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -24,7 +25,8 @@ any other MCP client.`,
 		Args: subcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.newLabList(), a.newLabServe(), a.newLabRun(), a.newLabSession())
+	cmd.AddCommand(a.newLabList(), a.newLabServe(), a.newLabRun(),
+		hidden("session <url>", 1, "a URL", a.runLabSession))
 	return cmd
 }
 
@@ -125,23 +127,16 @@ func findPersonality(name string) (lab.Personality, error) {
 	return p, nil
 }
 
-// newLabSession returns the command that the suite starts for our library: a
-// program that makes one tool call over the library's transport.
-func (a *app) newLabSession() *cobra.Command {
-	return &cobra.Command{
-		Use:    "session <url>",
-		Hidden: true,
-		Args:   exactly(1, "a URL"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			t, c, err := a.sessionClient(args[0])
-			if err != nil {
-				return err
-			}
-			text, err := callEcho(cmd.Context(), c, t.url, "hello")
-			if err == nil && text != "hello" {
-				err = errors.New("the tool returned another text")
-			}
-			return err
-		},
+// runLabSession is what the suite starts for our library: a program that makes one tool call
+// over the library's transport. Its argument is the server.
+func (a *app) runLabSession(ctx context.Context, args []string) error {
+	t, c, err := a.sessionClient(args[0])
+	if err != nil {
+		return err
 	}
+	text, err := callEcho(ctx, c, t.url, "hello")
+	if err == nil && text != "hello" {
+		err = errors.New("the tool returned another text")
+	}
+	return err
 }

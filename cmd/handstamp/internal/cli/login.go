@@ -53,7 +53,7 @@ type loginOutput struct {
 }
 
 func (l *loginCommand) run(ctx context.Context, args []string) error {
-	t, err := l.targetWith(args[0], &l.login, nil)
+	t, err := l.targetWith(args[0], &l.login, &headerOptions{})
 	if err != nil {
 		return err
 	}

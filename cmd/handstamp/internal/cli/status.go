@@ -105,7 +105,7 @@ func (a *app) entries(ctx context.Context, servers ...string) ([]*entry, error) 
 	if err != nil {
 		return nil, err
 	}
-	var entries []*entry
+	entries := []*entry{}
 	for _, st := range statuses {
 		key, err := store.NewKey(st.Server, st.Profile)
 		if err != nil {
