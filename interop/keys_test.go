@@ -94,6 +94,35 @@ func TestBoundTokensThroughTheLibrary(t *testing.T) {
 	})
 }
 
+// TestRequiredPARThroughTheLibrary lives the life of a login whose authorization requests have to
+// be pushed.
+func TestRequiredPARThroughTheLibrary(t *testing.T) {
+	for name, s := range map[string]setup{"": {PAR: true}, "DPoP and nonces": {PAR: true, DPoP: "required", Nonces: true}} {
+		t.Run("public "+name, func(t *testing.T) {
+			t.Parallel()
+			l := newLibrary(newScene(t, func(t *testing.T, _ string) *authServer {
+				as, _ := full(t, s)
+				return as
+			}))
+			l.live()
+		})
+		t.Run("private_key_jwt "+name, func(t *testing.T) {
+			t.Parallel()
+			key, err := clientkey.Generate("ES256")
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := newLibrary(newScene(t, func(t *testing.T, _ string) *authServer {
+				as, r := full(t, s)
+				as.console(r, "private_key_jwt", map[string]any{"jwks": json.RawMessage(key.JWKS())})
+				as.configure = func(c *handstamp.Client) { c.Key = key }
+				return as
+			}))
+			l.live()
+		})
+	}
+}
+
 // bound checks what tokens are bound to.
 func (l *library) bound(to string) {
 	l.t.Helper()
