@@ -83,6 +83,10 @@ type Record struct {
 	// one, without a user's command. Their number is limited.
 	AutomaticLogins []AutomaticLogin `json:"automatic_logins,omitempty"`
 
+	// Account is the name of the account that the user last signed in with, where the server
+	// tells it.
+	Account string `json:"account,omitempty"`
+
 	// DPoP is the key that tokens are bound to, where the login uses it (RFC 9449).
 	DPoP *DPoP `json:"dpop,omitempty"`
 }
