@@ -64,7 +64,7 @@ var layers = map[string]layer{
 	"bridge/chaos":               {},
 	"bridge/field":               {},
 	"bridge/interop":             {},
-	"bridge":                     {ours: []string{"internal/errtype", "internal/alive", "internal/retryafter", "internal/secret", "internal/sse"}, modules: []string{"golang.org/x/sys"}},
+	"bridge":                     {ours: []string{"internal/errtype", "internal/alive", "internal/lazyregexp", "internal/retryafter", "internal/secret", "internal/sse"}, modules: []string{"golang.org/x/sys"}},
 	"internal/envelope":          {},
 	"internal/atomicfile":        {modules: []string{"golang.org/x/sys"}},
 	"store":                      {ours: []string{"internal/errtype", "store/internal/locks"}},
