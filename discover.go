@@ -19,10 +19,11 @@ import (
 type loginPlan struct {
 	server   *oauth.ServerMetadata
 	resource record.Resource
-	scopes   []string // nil: request none
-	proofs   bool     // request tokens that are bound to a key
-	algs     []string // of these proofs; nil: any
-	fallback []string // what to request when the server rejects scopes: those that both documents list
+	scopes   []string              // nil: request none
+	stepUp   oauth.BearerChallenge // how the user has to sign in (RFC 9470)
+	proofs   bool                  // request tokens that are bound to a key
+	algs     []string              // of these proofs; nil: any
+	fallback []string              // what to request when the server rejects scopes: those that both documents list
 }
 
 // discovery finds the authorization server of an MCP server.
@@ -53,7 +54,7 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 	if err != nil {
 		return nil, d.errs.from(err)
 	}
-	p := &loginPlan{}
+	p := &loginPlan{stepUp: challenge}
 	if p.server, err = d.findAuthorizationServer(ctx, rec, rm); err != nil {
 		return nil, d.errs.from(err)
 	}
@@ -256,6 +257,11 @@ func (l *loginFlow) extraAuthParams(as *oauth.ServerMetadata, scope string) url.
 	case slices.Contains(as.GrantTypesSupported, "refresh_token"):
 		params.Set("access_type", "offline")
 		params.Set("prompt", "consent")
+	}
+	for name, value := range map[string]string{"acr_values": l.plan.stepUp.ACRValues, "max_age": l.plan.stepUp.MaxAge} {
+		if value != "" {
+			params.Set(name, value)
+		}
 	}
 	maps.Copy(params, l.config.ExtraAuthParams)
 	return params

@@ -97,6 +97,16 @@ func (p *proofs) ready(algorithms []string) (*jose.ProofKey, error) {
 	return key, nil
 }
 
+// thumbprint returns the thumbprint of the key; "" if there is none.
+func (p *proofs) thumbprint() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.key == nil {
+		return ""
+	}
+	return p.key.Thumbprint()
+}
+
 // Proof implements oauth.Prover.
 func (p *proofs) Proof(method, rawURL string, accessToken secret.String) (string, error) {
 	key, err := p.ready(nil)

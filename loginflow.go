@@ -152,7 +152,11 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 			return protocolError(l.serverURL, err)
 		}
 	}
-	if grant := l.config.grantFor(l.rec); grant != nil {
+	switch grant := l.config.grantFor(l.rec).(type) {
+	case nil:
+	case DeviceCode:
+		return l.obtainByDevice(ctx)
+	default:
 		return l.obtain(ctx, grant)
 	}
 	if err := l.callback.open(ctx); err != nil {
@@ -174,6 +178,12 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 		CodeChallenge: pkce.Challenge,
 		Resource:      resourceParam(l.plan.resource),
 		Extra:         l.extraAuthParams(l.plan.server, l.scope),
+	}
+	if l.plan.proofs { // the code is bound to the key, too (RFC 9449, section 10)
+		authorize.Extra.Set("dpop_jkt", l.proofs.thumbprint())
+	}
+	if err := l.push(ctx, &authorize); err != nil {
+		return err
 	}
 	rawURL, err := authorize.URL()
 	if err != nil {

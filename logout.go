@@ -201,9 +201,14 @@ func (r *revoker) revoke(ctx context.Context, rec *record.Record, token secret.S
 	if err != nil {
 		return err
 	}
+	var prover oauth.Prover
+	if rec.Grant.DPoP {
+		prover = r.proofs
+	}
 	forms := append([]authForm{choice.authForm}, choice.next...)
 	for i, form := range forms {
-		err = r.revokeAs(ctx, rec.Grant.RevocationEndpoint, r.config.credentials(form, client, rec.Grant.TokenEndpoint, algorithms), token, hint)
+		as := r.config.credentials(form, client, rec.Grant.TokenEndpoint, algorithms)
+		err = r.revokeAs(ctx, rec.Grant.RevocationEndpoint, as, prover, token, hint)
 		if err == nil || i+1 == len(forms) || !mayBlameClient(err) {
 			break
 		}
@@ -214,11 +219,11 @@ func (r *revoker) revoke(ctx context.Context, rec *record.Record, token secret.S
 // revokeAs sends a token to the revocation endpoint. Some servers have a
 // client_secret in the form as required, an empty one where the method sends none
 // there; they get it when they say so.
-func (r *revoker) revokeAs(ctx context.Context, endpoint string, as oauth.ClientCredentials, token secret.String, hint string) error {
-	err := r.fetcher.Revoke(ctx, endpoint, as, token, hint)
+func (r *revoker) revokeAs(ctx context.Context, endpoint string, as oauth.ClientCredentials, prover oauth.Prover, token secret.String, hint string) error {
+	err := r.fetcher.Revoke(ctx, endpoint, as, prover, token, hint)
 	if rejected, ok := errtype.As[*oauth.Error](err); ok && rejected.WantsClientSecret() && as.Method != oauth.MethodPost {
 		as.EmptySecret = true
-		err = r.fetcher.Revoke(ctx, endpoint, as, token, hint)
+		err = r.fetcher.Revoke(ctx, endpoint, as, prover, token, hint)
 	}
 	return err
 }

@@ -139,6 +139,10 @@ func withCertificate(t *http.Transport, certificate *tls.Certificate) *http.Tran
 	if t.TLSClientConfig == nil {
 		t.TLSClientConfig = new(tls.Config)
 	}
-	t.TLSClientConfig.Certificates = []tls.Certificate{*certificate}
+	// Not as one of Certificates: crypto/tls keeps back one that no authority signed which the
+	// server lists, such as a self-signed one (RFC 8705, section 2.2).
+	t.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		return certificate, nil
+	}
 	return t
 }

@@ -50,6 +50,9 @@ func (a *reauthorizer) reauthorize(ctx context.Context, r *retryState, used *cac
 		return used, nil
 	}
 	challenge := a.secrets.challengeOf(resp, used)
+	if challenge.Error == insufficientAuthentication {
+		return a.signInAgain(ctx, r, used, challenge)
+	}
 	forbidden := resp.StatusCode == http.StatusForbidden
 	if !rejectsWholly(resp) {
 		// What is required of bound tokens does not concern a bearer token.
@@ -147,6 +150,23 @@ func (a *reauthorizer) refreshRejected(ctx context.Context, r *retryState, rejec
 		a.history.recordReplacement(snap.token) // by another process, perhaps
 	}
 	return snap, err
+}
+
+// insufficientAuthentication is the error of a server that wants the user to sign in another way,
+// or anew (RFC 9470, section 3).
+const insufficientAuthentication = "insufficient_user_authentication"
+
+// signInAgain has the user sign in as a server wants it for a request. The token at hand stays good
+// for others: no refresh would help, and none is made.
+func (a *reauthorizer) signInAgain(ctx context.Context, r *retryState, used *cachedToken, challenge oauth.BearerChallenge) (*cachedToken, error) {
+	if a.config.Grant != nil || used == nil || !a.history.mayStepUp(challenge.ACRValues+" "+challenge.MaxAge, r) {
+		return nil, nil
+	}
+	if a.config.LoginPolicy == LoginNever {
+		return nil, &Error{Kind: ErrLoginRequired, Server: a.serverURL, Code: challenge.Error,
+			Message: "the server wants the user to sign in again for this request", Hint: "sign in to " + a.serverURL}
+	}
+	return a.logins.login(ctx, loginRequest{challenge: challenge, rejectedToken: used.token})
 }
 
 // stepUp signs in for the scope that a request needs beside those that the

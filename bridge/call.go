@@ -22,16 +22,16 @@ type call struct {
 	lists  map[string]bool // those of them that list tools, by idKey
 	open   int             // how many of them have no response yet; guarded by bridge.mu
 
-	// sink, if set, gets what the server sends for this call in the host's
-	// place, and reports whether that was the response.
-	sink   func(m *message) bool
-	taking sync.Mutex // held while the sink takes something
-	failed *Trouble   // why it has ended without a response; set before ended is closed
+	// Of a call of the bridge's own.
+	beside func(m *message) // gets what comes in the response beside that; nil: nothing does
+	got    *message         // its response, once it has ended
+	failed *Trouble         // or why it has none
 
 	inputRequests chan *message // receives the server's requests in this call; nil: the host does
+	own           bool          // the bridge's own, of which the host knows nothing
 	probe         bool          // a server/discover with which the host begins
 	quiet         bool          // the host does not get the acknowledgement of the subscription
-	plain         bool          // sent on the session as it is, which it neither waits for nor replaces
+	plain         bool          // sent on the session as it is, without a wait or a replacement
 	hasty         bool          // a rejection is of interest, and not made up for later
 	left          atomic.Bool   // it may have reached the server
 	streamed      bool          // the server has sent something on the request's stream
@@ -39,7 +39,7 @@ type call struct {
 	on   *sseStream      // the stream of HTTP+SSE that it was sent for; nil: none
 	sign chan *rejection // receives nil for a sign that it is being carried out, or its rejection
 
-	resumed chan struct{} // closed when a subscription that waited is the server's; nil: it did not wait
+	resumed chan struct{} // closed when a subscription that waited is the server's
 }
 
 // open registers a request. It reports false for an id that is in use: the
@@ -85,14 +85,17 @@ func (c *call) listsTools(id []byte) bool {
 
 // own returns a call that the host knows nothing of. It is found by its id, on whatever stream
 // its response comes, until it has ended or is cancelled.
-func (b *bridge) own(ctx context.Context, m *message, sink func(*message) bool) *call {
-	c := &call{message: m, bridge: b, ended: make(chan struct{}), sink: sink}
+func (b *bridge) own(ctx context.Context, m *message) *call {
+	c := &call{message: m, bridge: b, ended: make(chan struct{}), own: true}
 	ctx, cancel := context.WithCancel(ctx)
 	c.ctx, c.cancel = ctx, func() {
 		b.unregister(c)
 		cancel()
 	}
-	b.register(c)
+	// The host may have a call with the same id: its initialize is sent in its name.
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.owned[idKey(c.id)] = c
 	return c
 }
 
@@ -129,14 +132,7 @@ func (c *call) claim(id []byte) bool {
 }
 
 // end ends the wait for a response, given or not.
-func (c *call) end() {
-	c.once.Do(func() {
-		close(c.ended)
-		if c.sink != nil {
-			c.bridge.unregister(c)
-		}
-	})
-}
+func (c *call) end() { c.once.Do(func() { close(c.ended) }) }
 
 // takes reports whether a response with an id may be for the call: the id may have been left
 // out.
@@ -196,24 +192,21 @@ func (c *call) fail(t *Trouble) {
 		c.end()
 		return
 	}
-	if c.sink != nil {
-		c.taking.Lock()
-		defer c.taking.Unlock()
-		if !c.responded() {
-			c.failed = t
-			c.end()
-		}
+	if c.own {
+		c.settle(nil, t)
 		return
 	}
 	c.failPart(c.id, t)
 }
 
-// failure returns why a call of the bridge's own has no response.
-func (c *call) failure() *Trouble {
-	if c.responded() && c.failed != nil {
-		return c.failed
-	}
-	return lost
+// settle ends a call of the bridge's own with its response, or with why there is none, unless
+// it has ended.
+func (c *call) settle(got *message, failed *Trouble) {
+	c.once.Do(func() {
+		c.got, c.failed = got, failed
+		close(c.ended)
+	})
+	c.bridge.unregister(c)
 }
 
 // failPart ends one request with an error.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/errtype"
@@ -32,7 +31,7 @@ func (b *front) read() error {
 			if dropped != nil {
 				b.current().rejectLine(dropped, errLine)
 			} else {
-				b.accept(line)
+				b.current().accept(line)
 			}
 			b.work.Done()
 		}
@@ -124,7 +123,7 @@ func (b *bridge) limitUserWait(c *call) (stop func()) {
 	timer := time.AfterFunc(userWait, func() {
 		if awaited, text := b.User.status(); awaited {
 			c.cancel()
-			c.fail(&Trouble{Code: CodeSignIn, Reason: "auth_required", Retry: true, Message: strings.TrimSuffix(text, ".")})
+			c.fail(signInFirst(text))
 		}
 	})
 	return func() { timer.Stop() }

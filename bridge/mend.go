@@ -60,7 +60,7 @@ func (m *message) plainError() bool {
 // corrected returns the message as valid JSON-RPC: with the version that it lacks, one
 // member of each name, and without a null result or error beside the other.
 func (m *message) corrected() (*message, error) {
-	current := m.version != nil && string(m.version) == `"2.0"` || text(m.version) == "2.0"
+	current := isText(m.version, "2.0")
 	twice := m.twice != "" && m.twice != nameOfTarget
 	if m.error != nil && !m.plainError() {
 		return m, errError
@@ -90,7 +90,8 @@ func (m *message) corrected() (*message, error) {
 // contradicts reports whether members are there that do not belong together. Some
 // writers write null for whatever they have no value for.
 func (m *message) contradicts() bool {
-	return m.seen&hasResult != 0 && m.seen&hasError != 0 || m.seen&hasMethod != 0 && m.seen&(hasResult|hasError) != 0
+	outcome := m.seen & (hasResult | hasError)
+	return outcome != 0 && m.seen&hasMethod != 0 || outcome == hasResult|hasError
 }
 
 // unwanted returns the members that mean nothing and do not belong where they are.

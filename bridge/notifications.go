@@ -24,54 +24,37 @@ const (
 )
 
 // inOrder runs pieces of work one after the other. One that takes long goes on beside those
-// that follow. The zero value is ready.
+// that follow.
 type inOrder struct {
-	mu      sync.Mutex // guards what follows
-	pieces  []piece
-	running bool
+	mu      sync.Mutex      // guards what follows
+	waiting int             // pieces whose turn has not come
+	last    <-chan struct{} // closed when the turn of the last piece is over
 }
 
-// piece is a piece of work.
-type piece struct {
-	after <-chan struct{} // it begins when this is closed
-	work  func()
-	over  chan struct{} // closed when the next one may begin
-}
-
-// add adds a piece of work, and returns what is closed when its turn is over. It reports false
-// if too many wait.
-func (q *inOrder) add(b *bridge, after <-chan struct{}, work func()) (over <-chan struct{}, ok bool) {
+// add adds a piece of work, which also waits until after is closed, and returns what is closed
+// when its turn is over. It reports false if too many wait.
+func (q *inOrder) add(
+	b *bridge, after <-chan struct{}, work func(),
+) (over <-chan struct{}, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.pieces) >= notificationsKept {
+	if q.waiting >= notificationsKept {
 		return nil, false
 	}
-	p := piece{after: after, work: work, over: make(chan struct{})}
-	q.pieces = append(q.pieces, p)
-	if !q.running {
-		q.running = true
-		b.do(func() { q.run(b) })
-	}
-	return p.over, true
-}
-
-// run carries out what there is to do.
-func (q *inOrder) run(b *bridge) {
-	for {
+	q.waiting++
+	before, done := q.last, make(chan struct{})
+	q.last = done
+	b.do(func() {
+		defer close(done)
+		<-before
 		q.mu.Lock()
-		if len(q.pieces) == 0 {
-			q.running = false
-			q.mu.Unlock()
-			return
-		}
-		p := q.pieces[0]
-		q.pieces = q.pieces[1:]
+		q.waiting--
 		q.mu.Unlock()
-		_ = wait(b.life, p.after)
+		_ = wait(b.life, after)
 		held := func() bool { return b.delayed() || b.up.replacing() }
-		b.within(b.life, notificationWait, held, p.work)
-		close(p.over)
-	}
+		b.within(b.life, notificationWait, held, work)
+	})
+	return done, true
 }
 
 // within runs a piece of work and returns when that is done, or goes on beside whatever

@@ -192,7 +192,8 @@ func (p *placeholder) run(a *absence, f *firstContact) {
 		select {
 		case <-f.done:
 		case <-a.signInNews:
-			if ended = nil; p.showsSignIn(a) {
+			ended = nil
+			if signIn, _ := p.state(a); signIn {
 				p.announce(a, "tools")
 			} else {
 				// The user has signed in: the server's own tools are likely to come in a moment.
@@ -218,16 +219,18 @@ func (p *placeholder) run(a *absence, f *firstContact) {
 	}
 }
 
-// showsSignIn reports whether the host is shown the sign-in placeholder.
-func (p *placeholder) showsSignIn(a *absence) bool {
+// state reports whether the host is shown the sign-in placeholder, and how the last try ended.
+func (p *placeholder) state(a *absence) (signIn bool, failure *Trouble) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return a.signIn
+	return a.signIn, a.failure
 }
 
 // waitForRetry waits for a reason to try again: the host wants it, the user has signed in
 // elsewhere, or the server may be back. It returns nil if the host is not here any more.
-func (p *placeholder) waitForRetry(a *absence, f *firstContact, failures int, stored *storedLogin) *firstContact {
+func (p *placeholder) waitForRetry(
+	a *absence, f *firstContact, failures int, stored *storedLogin,
+) *firstContact {
 	failure := p.era.failed(f)
 	p.mu.Lock()
 	a.trying, a.failure, a.denied = false, failure, failure.Code == CodeSignIn || failure.fromSignIn

@@ -45,13 +45,11 @@ const (
 // upstream is the server's end of the bridge.
 type upstream struct {
 	*bridge
-	wire   Wire
 	legacy sseWire // HTTP+SSE, once that is what the server speaks
 
-	memory    *memory     // of what the server sends
-	expected  expectation // of bodies whose length is not announced
-	long      queue       // for those that are long
-	lateCalls lateCalls   // requests whose response may come on another stream
+	expected  expectation   // of bodies whose length is not announced
+	long      chan struct{} // holds a value for each of those under way that are long
+	lateCalls lateCalls     // requests whose response may come on another stream
 
 	// unsettled counts messages that the server has not taken and that are sent once more.
 	unsettled      atomic.Int32
@@ -65,7 +63,7 @@ type upstream struct {
 	replacement     *replacement           // the replacement under way
 	initializedSent bool                   // the server knows that the session has begun
 	sessionEnded    bool                   // and that it is over
-	stream          *sessionStream         // what the server sends outside of requests; nil: not listened to
+	stream          *sessionStream         // what the server sends outside of requests; nil: none
 	tools           map[string][]parameter // parameters to mirror into headers, by tool
 
 	inquiries   map[shape]*inquiry // of the present round
@@ -82,7 +80,7 @@ type upstream struct {
 func (u *upstream) call(c *call) error {
 	err := u.withReplacement(c, func() (int, error) { return u.attempt(c) })
 	rejected, ok := errtype.As[*rejection](err)
-	if ok && c.is("initialize") && u.wire == WireAuto && !u.speaksSSE() && rejected.maybeSSE() {
+	if ok && c.is("initialize") && u.Wire == WireAuto && !u.speaksSSE() && rejected.maybeSSE() {
 		if done, err := u.fallBack(c, rejected); done {
 			return err
 		}
@@ -189,7 +187,7 @@ func (u *upstream) pauseUnsent(ctx context.Context, d time.Duration) bool {
 
 // request sends a request of the bridge's own and returns the server's response.
 func (u *upstream) request(ctx context.Context, raw []byte) (*message, error) {
-	return u.requestOn(ctx, raw, false)
+	return u.requestBy(ctx, raw, u.call)
 }
 
 // requestOn is request; plain makes the request a part of the beginning of a session, which
@@ -203,29 +201,28 @@ func (u *upstream) requestOn(ctx context.Context, raw []byte, plain bool) (*mess
 
 // requestBy sends a request with a function and returns the response, with the error of a
 // rejection whose body it is.
-func (u *upstream) requestBy(ctx context.Context, raw []byte, send func(*call) error) (*message, error) {
+func (u *upstream) requestBy(
+	ctx context.Context, raw []byte, send func(*call) error,
+) (*message, error) {
 	m, err := parse(raw)
 	if err != nil {
 		return nil, err
 	}
-	var response atomic.Pointer[message] // a second response may come at any time
-	c := u.own(ctx, m, func(got *message) bool {
-		if got.response() {
-			response.CompareAndSwap(nil, got)
-		}
-		return response.Load() != nil
-	})
+	c := u.own(ctx, m)
 	defer c.cancel()
-	if err = send(c); c.responded() {
-		err = nil // whatever became of the POST
-	}
-	if rejected, ok := errtype.As[*rejection](err); ok && rejected.body != nil {
+	err = send(c)
+	rejected, ok := errtype.As[*rejection](err)
+	switch {
+	case c.responded() && c.failed != nil:
+		return nil, c.failed
+	case c.responded():
+		return c.got, nil // whatever became of the POST
+	case ok && rejected.body != nil:
 		return rejected.body, err
+	case err == nil:
+		err = lost
 	}
-	if err == nil && response.Load() == nil {
-		err = c.failure()
-	}
-	return response.Load(), err
+	return nil, err
 }
 
 // notify sends a notification, or a response to a request of the server. What

@@ -161,7 +161,8 @@ func parseBlock(block *pem.Block) (crypto.Signer, error) {
 	var key any
 	var err error
 	switch {
-	case block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED"):
+	case block.Type == "ENCRYPTED PRIVATE KEY",
+		strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED"):
 		return nil, errEncrypted
 	case block.Type == "OPENSSH PRIVATE KEY":
 		return nil, errOpenSSH

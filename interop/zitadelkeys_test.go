@@ -75,6 +75,18 @@ func (z zitadelKeys) GetKeyByIDAndClientID(_ context.Context, keyID, clientID st
 	return &jose.JSONWebKey{KeyID: keyID, Use: "sig", Key: key.key.Public()}, nil
 }
 
+// JWTProfileTokenType has machines get JWTs: the example's userinfo endpoint knows users only.
+func (z zitadelKeys) JWTProfileTokenType(context.Context, op.TokenRequest) (op.AccessTokenType, error) {
+	return op.AccessTokenTypeJWT, nil
+}
+
+// CreateAccessToken makes one that lasts as long as the test says.
+func (z zitadelKeys) CreateAccessToken(ctx context.Context, r op.TokenRequest) (id string, end time.Time, err error) {
+	id, _, err = z.zitadelStorage.CreateAccessToken(ctx, r)
+	z.set(func() { end = time.Now().Add(z.lifetime) })
+	return id, end, err
+}
+
 // AuthorizeClientIDSecret knows one secret: who exchanges tokens here can have no key.
 func (z zitadelKeys) AuthorizeClientIDSecret(_ context.Context, id, secret string) error {
 	if id != "exchanger" || secret != exchangerSecret {
@@ -91,6 +103,16 @@ func startZitadelKeys(t *testing.T, key signer) *rawServer {
 	t.Helper()
 	server := httptest.NewUnstartedServer(nil)
 	issuer := "http://" + server.Listener.Addr().String()
+	server.Config.Handler, _ = zitadelWithKeys(issuer, key)
+	server.Start()
+	t.Cleanup(server.Close)
+	return &rawServer{t: t, http: &http.Client{}, issuer: issuer, mcp: issuer + "/userinfo",
+		wellKnown: "/.well-known/openid-configuration",
+		account:   account{username: "test-user@127.0.0.1", password: "verysecure"}}
+}
+
+// zitadelWithKeys returns the example for an issuer.
+func zitadelWithKeys(issuer string, key signer) (http.Handler, *zitadelStorage) {
 	clients := map[string]*storage.Client{}
 	for _, id := range []string{"public", "keyed", "exchanger"} {
 		clients[id] = storage.NativeClient(id, redirectURI, registeredURI)
@@ -100,12 +122,7 @@ func startZitadelKeys(t *testing.T, key signer) *rawServer {
 		Storage:  storage.NewStorageWithClients(users, clients),
 		lifetime: time.Hour, ends: make(map[string]time.Time),
 	}, map[string]signer{"keyed": key}, users}
-	server.Config.Handler = exampleop.SetupServer(issuer, z, slog.New(slog.DiscardHandler), false)
-	server.Start()
-	t.Cleanup(server.Close)
-	return &rawServer{t: t, http: &http.Client{}, issuer: issuer, mcp: issuer + "/userinfo",
-		wellKnown: "/.well-known/openid-configuration",
-		account:   account{username: "test-user@127.0.0.1", password: "verysecure"}}
+	return exampleop.SetupServer(issuer, z, slog.New(slog.DiscardHandler), false), z.zitadelStorage
 }
 
 // userinfo presents an access token at the userinfo endpoint.

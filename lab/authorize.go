@@ -38,6 +38,11 @@ func (s *Server) authorize(x *exchange) response {
 	if s.habits.Consent == ConsentPage400 {
 		return page(http.StatusBadRequest, "This application is not known here.", "")
 	}
+	if !s.pull(x) {
+		a := page(http.StatusBadRequest, "The application's request has expired.", "")
+		a.code = "invalid_request_uri"
+		return a
+	}
 	id, redirect := x.form.Get("client_id"), x.form.Get("redirect_uri")
 	c, err := s.findClient(x.r.Context(), id)
 	if err != nil {
@@ -54,6 +59,9 @@ func (s *Server) authorize(x *exchange) response {
 		a.code = code
 		return a
 	}
+	if s.habits.PAR == PARRequired && !x.pulled {
+		return deny("invalid_request", "the request must be pushed")
+	}
 	if code, description := s.checkAuthorization(x.form); code != "" {
 		return deny(code, description)
 	}
@@ -68,7 +76,14 @@ func (s *Server) authorize(x *exchange) response {
 		resource:    x.form.Get("resource"),
 		scope:       granted,
 		offline:     s.offline(x, c, offline),
+		details:     x.form.Get("authorization_details"),
+		nonce:       x.form.Get("nonce"),
 		key:         x.form.Get("dpop_jkt"),
+	}
+	if x.endpoint != "authorize:preflight" {
+		s.mu.Lock()
+		pending.by = s.signIn(x)
+		s.mu.Unlock()
 	}
 	switch {
 	case x.endpoint == "authorize:preflight":
@@ -101,6 +116,9 @@ func (s *Server) checkAuthorization(form url.Values) (code, description string) 
 	}
 	if rejected := s.checkResource(form, s.ResourceURL()); rejected != "" {
 		return "invalid_target", rejected
+	}
+	if why := s.checkDetails(form.Get("authorization_details")); why != "" {
+		return "invalid_authorization_details", why
 	}
 	return "", ""
 }
@@ -360,10 +378,13 @@ func (s *Server) grantScope(requested string) (granted string, offline bool, rej
 	return strings.Join(scopes, " "), offline, ""
 }
 
+// openIDScopes are those of OpenID Connect that may be requested where it is known.
+var openIDScopes = []string{"openid", "email", "profile"}
+
 // knowsScope reports whether a scope may be requested.
 func (s *Server) knowsScope(scope string) bool {
 	supported := s.scopesSupported()
-	return supported == nil || slices.Contains(supported, scope) ||
+	return supported == nil || s.habits.OpenID && slices.Contains(openIDScopes, scope) || slices.Contains(supported, scope) ||
 		scope == s.habits.RequiredScope ||
 		scope == s.habits.EntryScope || slices.Contains(strings.Fields(s.habits.ChallengeScope),
 		scope)

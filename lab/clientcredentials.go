@@ -13,8 +13,10 @@ const (
 	GrantTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange"
 )
 
-// extraGrants are the grant types of [Habits.Grants], with their names in Counts.
-var extraGrants = map[string]string{
+// grantNames are the names of the grant types in Counts.
+var grantNames = map[string]string{
+	"authorization_code":   "token:code",
+	"refresh_token":        "token:refresh",
 	GrantClientCredentials: "token:client_credentials",
 	GrantDeviceCode:        "token:device",
 	GrantJWTBearer:         "token:jwt_bearer",
@@ -26,16 +28,25 @@ func (s *Server) grantTypes() []string {
 	return append([]string{"authorization_code", "refresh_token"}, s.habits.Grants...)
 }
 
+// grants reports whether a grant type is one of [Habits.Grants].
+func (s *Server) grants(grant string) bool { return slices.Contains(s.habits.Grants, grant) }
+
 // exchangeOther serves the grants of [Habits.Grants]. The caller holds s.mu.
 func (s *Server) exchangeOther(x *exchange, c *client) response {
 	grant := x.form.Get("grant_type")
 	switch {
-	case !slices.Contains(s.habits.Grants, grant):
+	case !s.grants(grant):
 		return s.tokenError(http.StatusBadRequest, "unsupported_grant_type", "not one of grant_types_supported")
 	case len(c.GrantTypes) > 0 && !slices.Contains(c.GrantTypes, grant):
 		return s.tokenError(http.StatusBadRequest, "unauthorized_client", "the client may not use this grant")
 	}
 	switch grant {
+	case GrantDeviceCode:
+		return s.exchangeDevice(x, c)
+	case GrantJWTBearer:
+		return s.exchangeAssertion(x, c)
+	case GrantTokenExchange:
+		return s.exchangeToken(x, c)
 	default:
 		return s.exchangeClientCredentials(x, c)
 	}

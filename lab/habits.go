@@ -77,14 +77,18 @@ type Habits struct {
 	// UnknownClientBody is the body of that response, as JSON, with status 401.
 	// Empty means an OAuth error.
 	UnknownClientBody string `json:"unknown_client_body,omitempty"`
-	// ManageClients gives registrations a registration_client_uri that takes
-	// DELETE (RFC 7592).
+	// ManageClients gives registrations a registration_client_uri that takes GET, PUT and DELETE
+	// (RFC 7592).
 	ManageClients bool `json:"manage_clients,omitempty"`
+	// Registrations is what a registration must have, and how it is managed.
+	Registrations Registrations `json:"registrations,omitzero"`
 	// ClientIDMetadata accepts the URL of a client ID metadata document as
 	// client_id.
 	ClientIDMetadata bool `json:"client_id_metadata,omitempty"`
 	// Assertions is how JWTs that authenticate clients are checked.
 	Assertions Assertions `json:"assertions,omitzero"`
+	// MTLS is what is done with client certificates.
+	MTLS MTLS `json:"mtls,omitzero"`
 	// Grants are the grant types that the token endpoint takes beside authorization_code and
 	// refresh_token: those of the Grant constants.
 	Grants []string `json:"grants,omitempty"`
@@ -101,6 +105,18 @@ type Habits struct {
 	Consent string `json:"consent,omitempty"`
 	// Iss is one of the Iss constants; empty means IssOn.
 	Iss string `json:"iss,omitempty"`
+	// PAR is what the server does with pushed authorization requests: nothing, [PAROffered],
+	// [PARRequired].
+	PAR string `json:"par,omitempty"`
+	// DetailTypes is authorization_details_types_supported (RFC 9396); others are rejected.
+	DetailTypes []string `json:"detail_types,omitempty"`
+	// StepUp is the user authentication that the MCP server requires.
+	StepUp StepUp `json:"step_up,omitzero"`
+	// Device is how the device authorization grant works.
+	Device Device `json:"device,omitzero"`
+	// OpenID issues ID tokens for the scope openid, has a userinfo endpoint, and has the metadata at
+	// the issuer's /.well-known/openid-configuration too.
+	OpenID bool `json:"openid,omitempty"`
 	// OmitPKCE leaves code_challenge_methods_supported out.
 	OmitPKCE bool `json:"omit_pkce,omitempty"`
 	// RedirectExact compares redirect URIs byte by byte. Otherwise a loopback
@@ -369,6 +385,7 @@ func (h Habits) check() error {
 		{"refresh_scope", h.RefreshScope, []string{RefreshScopeAccepted, RefreshScopeRequired, RefreshScopeRejected}},
 		{"assertions.audience", h.Assertions.Audience, []string{AudienceIssuer, AudienceEither, AudienceEndpoint}},
 		{"dpop.resource", h.DPoP.Resource, []string{"", DPoPOffered, DPoPRequired, DPoPChallenged}},
+		{"par", h.PAR, []string{"", PAROffered, PARRequired}},
 		{"error_member", h.ErrorMember, []string{"", ErrorCode}},
 	} {
 		if !slices.Contains(field.allowed, field.value) {
@@ -376,7 +393,7 @@ func (h Habits) check() error {
 		}
 	}
 	for _, grant := range h.Grants {
-		if extraGrants[grant] == "" {
+		if builtin := grant == "authorization_code" || grant == "refresh_token"; builtin || grantNames[grant] == "" {
 			return fmt.Errorf("lab: grants cannot have %q", grant)
 		}
 	}

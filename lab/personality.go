@@ -119,6 +119,8 @@ func (h Habits) clone() Habits {
 	h.ScopesSupported = slices.Clone(h.ScopesSupported)
 	h.NeverGrant = slices.Clone(h.NeverGrant)
 	h.DPoP.Algorithms = slices.Clone(h.DPoP.Algorithms)
+	h.DetailTypes = slices.Clone(h.DetailTypes)
+	h.StepUp.ACR = slices.Clone(h.StepUp.ACR)
 	h.Grants = slices.Clone(h.Grants)
 	h.Assertions.Algorithms = slices.Clone(h.Assertions.Algorithms)
 	h.ListedBefore = slices.Clone(h.ListedBefore)

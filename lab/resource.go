@@ -37,12 +37,18 @@ func (s *Server) mcp(x *exchange) response {
 		return s.unauthorized(x, http.StatusUnauthorized, "", s.habits.ChallengeScope)
 	}
 	issuer := s.tokenIssuer()
-	caller, key, ok := issuer.checkAccess(sent.token)
+	caller, access, ok := issuer.checkAccess(sent.token)
 	if !ok {
 		return s.unauthorized(x, http.StatusUnauthorized, "invalid_token", s.habits.ChallengeScope)
 	}
-	if failed := s.checkPossession(x, sent, key); failed != nil {
+	if access.certificate != "" && access.certificate != certificateThumbprint(x.r) {
+		return s.unauthorized(x, http.StatusUnauthorized, "invalid_token", "")
+	}
+	if failed := s.checkPossession(x, sent, access.key); failed != nil {
 		return *failed
+	}
+	if failed := s.checkStepUp(x, access.by); failed != nil {
+		return failed.withNonce(x.nonce)
 	}
 	return s.callMCP(x, caller, inner).withNonce(x.nonce)
 }
@@ -71,16 +77,16 @@ func (s *Server) tokenIssuer() *Server {
 	return s
 }
 
-// checkAccess looks an access token up; key is what it is bound to.
-func (s *Server) checkAccess(token string) (caller Caller, key string, ok bool) {
+// checkAccess looks an access token up.
+func (s *Server) checkAccess(token string) (Caller, accessToken, bool) {
 	now := s.clock.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.state.access[token]
 	if t == nil || t.revoked || t.family.revoked || !now.Before(t.ends) || now.Before(t.begins) {
-		return Caller{}, "", false
+		return Caller{}, accessToken{}, false
 	}
-	return Caller{ClientID: t.family.clientID, Scope: t.scope}, t.key, true
+	return Caller{ClientID: t.family.clientID, Scope: t.scope}, *t, true
 }
 
 func (s *Server) unauthorized(x *exchange, status int, code, scope string) response {

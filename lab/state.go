@@ -51,6 +51,12 @@ type state struct {
 	// documents are the clients with a metadata document that the authorization endpoint has read.
 	documents map[string]*client
 	used      map[[32]byte]bool // hashes of what may come once only
+	pushed    map[string]pushedRequest
+	trusted   map[string][]jwk          // keys by issuer
+	audiences map[string]string         // the client's id at authorization servers that ID-JAGs are for
+	devices   map[string]*deviceRequest // by user code
+	signedIn  authentication            // the user's, zero before the first
+	account   string                    // who signs in, empty for the default
 	// serverNonce and resourceNonce are for proofs of possession.
 	serverNonce, resourceNonce nonce
 	jwtKey                     []byte
@@ -69,6 +75,10 @@ func newState() state {
 		access:    make(map[string]*accessToken),
 		documents: make(map[string]*client),
 		used:      make(map[[32]byte]bool),
+		pushed:    make(map[string]pushedRequest),
+		trusted:   make(map[string][]jwk),
+		audiences: make(map[string]string),
+		devices:   make(map[string]*deviceRequest),
 		jwtKey:    []byte(rand.Text()),
 		consented: make(map[string]bool),
 	}
@@ -79,6 +89,8 @@ type client struct {
 	ConfiguredClient
 	dynamic    bool
 	secretEnds time.Time // zero: never
+	registered registrationRequest
+	issuedAt   time.Time
 	// management is the registration access token, for managementURL.
 	management    string
 	managementURL string
@@ -92,6 +104,9 @@ type code struct {
 	resource    string
 	scope       string
 	offline     bool   // a refresh token comes with it
+	details     string // authorization_details
+	by          authentication
+	nonce       string
 	key         string // dpop_jkt: thumbprint of the key that the token request must prove
 	ends        time.Time
 	used        bool
@@ -108,10 +123,15 @@ type family struct {
 	// key is the thumbprint of what the next access token is bound to, refreshKey of what the
 	// refresh tokens are bound to.
 	key, refreshKey string
-	current         *refreshToken // for RotateUntilUsed
-	previous        *refreshToken
-	issued          []int // refresh tokens by generation
-	presented       []int // requests that carried one, by generation
+	// certificate and refreshCertificate likewise, of client certificates.
+	certificate, refreshCertificate string
+	nonce                           string // for the next ID token
+	by                              authentication
+	details                         string        // authorization_details
+	current                         *refreshToken // for RotateUntilUsed
+	previous                        *refreshToken
+	issued                          []int // refresh tokens by generation
+	presented                       []int // requests that carried one, by generation
 }
 
 // refreshToken is one generation of a family.
@@ -126,12 +146,14 @@ type refreshToken struct {
 
 // accessToken is what the MCP server takes.
 type accessToken struct {
-	family  *family
-	scope   string
-	key     string // thumbprint of what it is bound to
-	begins  time.Time
-	ends    time.Time
-	revoked bool
+	family      *family
+	scope       string
+	key         string // thumbprint of what it is bound to
+	certificate string // likewise
+	by          authentication
+	begins      time.Time
+	ends        time.Time
+	revoked     bool
 }
 
 // secret returns a random value, kept for [Server.Secrets]. The caller holds s.mu.

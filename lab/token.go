@@ -36,7 +36,7 @@ func (s *Server) exchange(x *exchange) response {
 		return s.tokenError(http.StatusBadRequest, "invalid_request",
 			repeated(form)+" is given twice")
 	}
-	c, failed := s.authenticate(x)
+	c, failed := s.tokenClient(x)
 	if failed != nil {
 		if failed.code == "invalid_client" {
 			s.useOnBadClient(form)
@@ -112,6 +112,7 @@ func (s *Server) exchangeCode(x *exchange, c *client) response {
 	}
 	f := s.newFamily(c.ID, granted.resource, granted.scope)
 	s.bind(f, x, c)
+	f.by, f.details, f.nonce = granted.by, granted.details, granted.nonce
 	granted.family = f
 	s.state.audit.Codes++
 	out := s.newAccess(f, f.scope)
@@ -134,7 +135,9 @@ type issued struct {
 	access  string
 	refresh string // "" if the response has none
 	scope   string
-	bound   bool // to a key, by DPoP
+	bound   bool   // to a key, by DPoP
+	details string // authorization_details
+	idToken string
 	life    time.Duration
 }
 
@@ -162,8 +165,8 @@ func (s *Server) newAccess(f *family, scope string) issued {
 	} else {
 		value = s.secret("access-", "")
 	}
-	s.state.access[value] = &accessToken{family: f, scope: scope, key: f.key, begins: s.clock.now().Add(s.habits.TokenDelay), ends: ends}
-	return issued{access: value, scope: scope, bound: f.key != "", life: life}
+	s.state.access[value] = &accessToken{family: f, scope: scope, key: f.key, certificate: f.certificate, by: f.by, begins: s.clock.now().Add(s.habits.TokenDelay), ends: ends}
+	return issued{access: value, scope: scope, bound: f.key != "", details: f.details, idToken: s.idToken(f), life: life}
 }
 
 // signJWT makes an access token that tells when it ends.
@@ -172,8 +175,12 @@ func (s *Server) signJWT(f *family, scope string, ends time.Time) string {
 		"iss": s.Issuer(), "sub": "lab", "client_id": f.clientID, "aud": s.ResourceURL(),
 		"scope": scope, "jti": newID(""), "iat": s.clock.now().Unix(), "exp": ends.Unix(),
 	}
-	if f.key != "" {
-		claims["cnf"] = map[string]string{"jkt": f.key}
+	bound := make(map[string]string)
+	for name, to := range map[string]string{"jkt": f.key, "x5t#S256": f.certificate} {
+		if to != "" {
+			bound[name] = to
+			claims["cnf"] = bound
+		}
 	}
 	text := encodeJSON(jwtHeader{Alg: AlgHS256, Typ: "at+jwt"}) + "." + encodeJSON(claims)
 	mac := hmac.New(sha256.New, s.state.jwtKey)
@@ -199,6 +206,12 @@ func (s *Server) grantResponse(out issued) response {
 	}
 	if out.refresh != "" {
 		document["refresh_token"] = out.refresh
+	}
+	if out.idToken != "" {
+		document["id_token"] = out.idToken
+	}
+	if out.details != "" {
+		document["authorization_details"] = json.RawMessage(out.details)
 	}
 	if out.scope != "" {
 		document["scope"] = out.scope

@@ -32,7 +32,8 @@ type ProofKey struct {
 
 // proofAlgorithms are those that a proof key is made for, in the order of preference.
 var proofAlgorithms = []string{
-	"ES256", "EdDSA", "Ed25519", "ES384", "ES512", "PS256", "RS256", "PS384", "RS384", "PS512", "RS512",
+	"ES256", "EdDSA", "Ed25519", "ES384", "ES512",
+	"PS256", "RS256", "PS384", "RS384", "PS512", "RS512",
 }
 
 // NewProofKey generates a key for the best of the algorithms that the server supports, ES256 if

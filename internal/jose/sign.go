@@ -109,7 +109,9 @@ func newID() string {
 
 // compact is the JWS compact serialization (RFC 7515, section 7.1) of an encoded header and a
 // payload.
-func compact(header string, payload []byte, sign func(input []byte) ([]byte, error)) (string, error) {
+func compact(
+	header string, payload []byte, sign func(input []byte) ([]byte, error),
+) (string, error) {
 	encoding := base64.RawURLEncoding
 	size := len(header) + 1 + encoding.EncodedLen(len(payload))
 	token := make([]byte, 0, size+1+encoding.EncodedLen(66*2))

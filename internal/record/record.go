@@ -174,6 +174,10 @@ type Client struct {
 	Method       string `json:"token_endpoint_auth_method"`
 	MethodSource string `json:"token_endpoint_auth_method_source"`
 
+	// GrantTypes are those that the client was registered for, where they are not those of a
+	// login with a browser.
+	GrantTypes []string `json:"grant_types,omitempty"`
+
 	RedirectURIs            []string      `json:"redirect_uris,omitempty"`
 	RegistrationAccessToken secret.String `json:"registration_access_token,omitempty"`
 	RegistrationClientURI   string        `json:"registration_client_uri,omitempty"`
