@@ -53,10 +53,11 @@ func accountName(names ...string) string {
 	return ""
 }
 
-// loginHint returns the account that the user signed in with before, for a server of OpenID
-// Connect (Core, section 3.1.2.1) to preselect; "" for none.
+// loginHint returns the account that the user signed in with before, for the same server to preselect
+// (OpenID Connect Core, section 3.1.2.1); "" for none.
 func (l *loginFlow) loginHint() string {
-	if l.forced || !slices.Contains(l.plan.server.ScopesSupported, "openid") {
+	as := l.rec.AuthorizationServer
+	if l.forced || as == nil || !sameIssuer(as.Issuer, l.plan.server.Issuer) {
 		return ""
 	}
 	return l.rec.Account
