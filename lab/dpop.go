@@ -37,6 +37,9 @@ type DPoP struct {
 	QuietNonce bool `json:"quiet_nonce,omitempty"`
 	// Window is how far iat may be from the server's clock. Zero means a minute.
 	Window time.Duration `json:"window,omitempty"`
+	// ProveRevocation revokes a bound token only with a proof of its key. Without one the revocation
+	// endpoint reports success, and revokes nothing.
+	ProveRevocation bool `json:"prove_revocation,omitempty"`
 	// UnboundRefresh takes the refresh tokens of public clients with any key.
 	UnboundRefresh bool `json:"unbound_refresh,omitempty"`
 }
@@ -289,6 +292,20 @@ func (s *Server) bind(f *family, x *exchange, c *client) {
 	if !s.habits.DPoP.UnboundRefresh {
 		f.refreshKey = x.key
 	}
+}
+
+// mayRevoke reports whether a request may revoke a token that is bound to a key.
+func (s *Server) mayRevoke(x *exchange, key string) bool {
+	return !s.habits.DPoP.ProveRevocation || key == "" || key == x.key
+}
+
+// proveRevocation checks the proof of a revocation, where that matters. The response is an error, or
+// nil.
+func (s *Server) proveRevocation(x *exchange, c *client) *response {
+	if !s.habits.DPoP.ProveRevocation || len(x.r.Header.Values("DPoP")) == 0 {
+		return nil
+	}
+	return s.proveKey(x, c)
 }
 
 // withNonce adds the nonce for the client's next request to a response.

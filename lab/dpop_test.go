@@ -262,6 +262,28 @@ func TestDPoPUnknownToResource(t *testing.T) {
 	}
 }
 
+// TestDPoPRevocation revokes a bound token only with its key, where the habit says so.
+func TestDPoPRevocation(t *testing.T) {
+	for _, habit := range []bool{false, true} {
+		c := start(t, lab.Habits{DPoP: lab.DPoP{Supported: true, ProveRevocation: habit}})
+		mine := newKey(t, "ES256")
+		token := c.boundLogin(mine, nil).text("refresh_token")
+		revoke := func(proofs ...string) bool {
+			r := c.request("POST", c.endpoint("/revoke"), url.Values{"client_id": {c.id}, "token": {token}}.Encode())
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			r.Header["Dpop"] = proofs
+			c.do(r).is(t, 200, "")
+			return c.server.Audit().Families[0].Revoked
+		}
+		if got := revoke(); got == habit {
+			t.Errorf("%v: revoked without a proof: %v", habit, got)
+		}
+		if !revoke(mine.proof(t, "POST", c.endpoint("/revoke"), nil)) {
+			t.Errorf("%v: not revoked with a proof", habit)
+		}
+	}
+}
+
 // TestDPoPNonce wants nonces at both servers, which change after some requests.
 func TestDPoPNonce(t *testing.T) {
 	for _, quiet := range []bool{false, true} {
