@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/clientkey"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -84,6 +85,11 @@ type Client struct {
 	// ClientMetadataURL is the URL of a client ID metadata document. It is used
 	// as client_id where the authorization server supports that.
 	ClientMetadataURL string
+
+	// InitialAccessToken authorizes dynamic registrations where the authorization server requires
+	// that (RFC 7591, section 3). SoftwareStatement is sent with them (section 2.3).
+	InitialAccessToken secret.String
+	SoftwareStatement  string
 
 	// ClientName and ClientURI describe the client in a dynamic registration
 	// (RFC 7591, section 2). An empty name is "Handstamp".

@@ -162,7 +162,8 @@ func (cfg *configuration) refreshable(rec *record.Record, now time.Time) bool {
 	if f := rec.GrantError; f != nil && f.Guessed {
 		return false // the refresh token is only kept
 	}
-	return c != nil && !c.Rejected && !cfg.belongsElsewhere(c) && !secretExpired(cfg.withConfiguredSecret(c), rec.Grant, now)
+	return c != nil && !c.Rejected && !cfg.belongsElsewhere(c) &&
+		(cfg.renewable(c, rec.Grant, now) || !secretExpired(cfg.withConfiguredSecret(c), rec.Grant, now))
 }
 
 // secretExpired reports whether a client cannot authenticate any more because its

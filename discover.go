@@ -258,7 +258,7 @@ func (l *loginFlow) extraAuthParams(as *oauth.ServerMetadata, scope string) url.
 		params.Set("access_type", "offline")
 		params.Set("prompt", "consent")
 	}
-	for name, value := range map[string]string{"acr_values": l.plan.stepUp.ACRValues, "max_age": l.plan.stepUp.MaxAge} {
+	for name, value := range map[string]string{"acr_values": l.plan.stepUp.ACRValues, "max_age": l.plan.stepUp.MaxAge, "login_hint": l.loginHint()} {
 		if value != "" {
 			params.Set(name, value)
 		}

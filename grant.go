@@ -11,9 +11,9 @@ import (
 )
 
 // Grant is a way to obtain tokens other than the authorization code grant, for [Client.Grant]:
-// [ClientCredentials], [JWTBearer]. These need no user: a Client obtains tokens on its own
-// whenever one is needed, whatever its LoginPolicy. One process does it for all that share the
-// store.
+// [ClientCredentials] and [JWTBearer] need no user: a Client obtains tokens on its own whenever one
+// is needed, whatever its LoginPolicy, and one process does it for all that share the store. With
+// [DeviceCode] the user signs in on another device.
 type Grant interface {
 	grantType() string
 
@@ -73,7 +73,10 @@ func (cfg *configuration) grantFor(rec *record.Record) Grant {
 }
 
 // unattended reports whether tokens are obtained without a user.
-func (cfg *configuration) unattended(rec *record.Record) bool { return cfg.grantFor(rec) != nil }
+func (cfg *configuration) unattended(rec *record.Record) bool {
+	grant := cfg.grantFor(rec)
+	return grant != nil && grant != Grant(DeviceCode{})
+}
 
 // mayLogin reports whether a request that needs a login may start one.
 func (cfg *configuration) mayLogin(rec *record.Record) bool {
@@ -82,7 +85,7 @@ func (cfg *configuration) mayLogin(rec *record.Record) bool {
 
 // obtainedAsConfigured reports whether the stored login comes from the configured grant.
 func (cfg *configuration) obtainedAsConfigured(rec *record.Record) bool {
-	return cfg.Grant == nil || rec.Grant.Type == cfg.Grant.grantType()
+	return cfg.Grant == nil || !cfg.unattended(rec) || rec.Grant.Type == cfg.Grant.grantType()
 }
 
 // obtain is the attempt of a login without a user: one token request. It may be repeated, since it

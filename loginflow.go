@@ -1,6 +1,7 @@
 package handstamp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -31,6 +32,7 @@ type loginState struct {
 	plan     *loginPlan
 	scope    string
 	byUser   bool  // it is of [Client.Login]
+	forced   bool  // although the stored login may work: with another account, perhaps
 	requests int   // to the token endpoint so far
 	firstErr error // of the first attempt that another one followed
 }
@@ -54,7 +56,7 @@ func (l *logins) run(ctx context.Context, rec *record.Record, req loginRequest) 
 	if err != nil {
 		return rec, err
 	}
-	state := &loginState{credential: l.credential, rec: rec, plan: plan, byUser: req.byUser}
+	state := &loginState{credential: l.credential, rec: rec, plan: plan, byUser: req.byUser, forced: req.force}
 	// What a step-up is for is requested in spite of what was learned.
 	omit := omitScopes(rec.LearnedOf(plan.server.Issuer).OmitScopes, req.needed)
 	state.reportOmitted(omitScopes(plan.scopes, omitScopes(plan.scopes, omit)))
@@ -152,7 +154,11 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 			return protocolError(l.serverURL, err)
 		}
 	}
-	if grant := l.config.grantFor(l.rec); grant != nil {
+	switch grant := l.config.grantFor(l.rec).(type) {
+	case nil:
+	case DeviceCode:
+		return l.obtainByDevice(ctx)
+	default:
 		return l.obtain(ctx, grant)
 	}
 	if err := l.callback.open(ctx); err != nil {
@@ -349,6 +355,10 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 		DPoP:               request.redeem.Prover != nil,
 	}
 	applyToken(grant, t, at)
+	account := l.account(ctx, t)
+	if before := l.rec.Account; before != "" && account != "" && before != account {
+		l.notice("signed in as %s; the login before was that of %s", account, before)
+	}
 	// The code is used up: the login cannot be canceled any more.
 	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
 	defer cancel()
@@ -360,6 +370,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 			PrivateNetwork: l.server.privateNetwork.Load(),
 		}
 		rec.Grant = &g
+		rec.Account = cmp.Or(account, rec.Account)
 		if g.DPoP {
 			rec.DPoP = l.proofs.state()
 		}

@@ -3,6 +3,7 @@ package handstamp
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"net/url"
 	"slices"
@@ -60,7 +61,7 @@ func (l *loginClients) newNegotiation() *negotiation {
 		methods: methodAlternatives(as.TokenEndpointAuthMethodsSupported),
 		types:   []string{"web", "native", ""},
 	}
-	if loopbackURI(l.callback.redirectURI) {
+	if l.callback.redirectURI == "" || loopbackURI(l.callback.redirectURI) {
 		wish.types = []string{"native", "web", ""}
 	}
 	if l.callback.ownsRedirectURI() {
@@ -69,12 +70,17 @@ func (l *loginClients) newNegotiation() *negotiation {
 			wish.redirectHosts = firstOf(wish.redirectHosts, u.Hostname())
 		}
 	}
+	if strong := l.config.strongMethod(as.TokenEndpointAuthMethodsSupported); strong != "" {
+		wish.methods = append([]string{strong}, wish.methods...)
+	}
 	wish.methods = firstOf(wish.methods, learned.Method)
 	wish.types = firstOf(wish.types, learned.ApplicationType)
 	if learned.NoApplicationType {
 		wish.types = []string{""}
 	}
-	if len(learned.GrantTypes) > 0 {
+	if grants := l.config.registeredGrants(); grants != nil {
+		wish.grants = [][]string{grants}
+	} else if len(learned.GrantTypes) > 0 {
 		wish.grants = [][]string{learned.GrantTypes}
 	}
 	return &negotiation{wish: wish, terms: wish}
@@ -89,6 +95,44 @@ func grantAlternatives(listed []string) [][]string {
 		return [][]string{all, some}
 	}
 	return [][]string{all, {"authorization_code"}}
+}
+
+// registeredGrants returns the grants to register for where there is no browser; nil with one.
+func (cfg *configuration) registeredGrants() []string {
+	switch cfg.Grant.(type) {
+	case nil:
+		return nil
+	case DeviceCode:
+		return []string{grantDeviceCode, "refresh_token"}
+	}
+	return []string{cfg.Grant.grantType()}
+}
+
+// strongMethod returns the listed method with which a client authenticates by its key or its
+// certificate; "" if there is none.
+func (cfg *configuration) strongMethod(listed []string) string {
+	for _, method := range []string{oauth.MethodPrivateKeyJWT, oauth.MethodTLS} {
+		at := authMethodInputs{key: cfg.Key != nil, cert: cfg.Certificate != nil}
+		if slices.Contains(listed, method) && at.supports(method) == nil {
+			return method
+		}
+	}
+	return ""
+}
+
+// describeKeys completes a registration request with what its method needs, and with what the
+// server needs to trust the software.
+func (cfg *configuration) describeKeys(r *oauth.RegistrationRequest) {
+	switch r.TokenEndpointAuthMethod {
+	case oauth.MethodPrivateKeyJWT:
+		r.JWKS = cfg.Key.JWKS()
+	case oauth.MethodTLS:
+		if leaf, err := x509.ParseCertificate(cfg.Certificate.Certificate[0]); err == nil {
+			r.TLSSubject = leaf.Subject.String()
+		}
+	}
+	r.DPoPBoundAccessTokens = cfg.DPoP == DPoPAlways
+	r.InitialAccessToken, r.SoftwareStatement = cfg.InitialAccessToken, cfg.SoftwareStatement
 }
 
 // methodAlternatives returns the methods to register for, those that the server lists
@@ -143,16 +187,19 @@ func (l *loginClients) negotiate(ctx context.Context) (*oauth.Registration, *neg
 // wants the client to wait.
 func (l *loginClients) requestRegistration(ctx context.Context, t registrationTerms) (*oauth.Registration, error) {
 	for try := 1; ; try++ {
-		reg, err := l.fetcher.Register(ctx, l.plan.server.RegistrationEndpoint, oauth.RegistrationRequest{
+		request := oauth.RegistrationRequest{
 			ClientName:              l.config.ClientName,
 			ClientURI:               l.config.ClientURI,
-			RedirectURIs:            []string{l.callback.redirectURI},
 			GrantTypes:              t.grants[0],
-			ResponseTypes:           []string{"code"},
 			TokenEndpointAuthMethod: t.methods[0],
 			ApplicationType:         t.types[0],
 			Scope:                   strings.Join(t.scopes, " "),
-		})
+		}
+		l.config.describeKeys(&request)
+		if l.callback.redirectURI != "" {
+			request.RedirectURIs, request.ResponseTypes = []string{l.callback.redirectURI}, []string{"code"}
+		}
+		reg, err := l.fetcher.Register(ctx, l.plan.server.RegistrationEndpoint, request)
 		wait, patient := registrationWait(err, try)
 		if !patient || try == maxTries || wait > maxRegistrationWait {
 			return reg, err

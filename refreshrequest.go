@@ -89,6 +89,16 @@ func (r *refreshAttempt) run(
 		}
 		rec, r.before = completed, completed.Clone()
 	}
+	rec, err := r.renewClient(ctx, rec)
+	switch {
+	case err == nil:
+	case retryable(err):
+		return r.onTransientError(ctx, rec, retryAfter(err), err)
+	case !r.config.renewable(rec.GrantClient(), rec.Grant, time.Now()):
+		return nil, errSuperseded // which leaves a login
+	default:
+		return nil, err
+	}
 	if r.interrupted = refreshInterrupted(rec); r.interrupted && rec.Intent.Response != nil {
 		if token, err, found := r.useSavedResponse(ctx, rec); found {
 			return token, err

@@ -42,6 +42,9 @@ func (l *loginClients) choose(ctx context.Context) error {
 		old = nil
 	}
 	anew := as.RegistrationEndpoint != ""
+	if stored := l.rec.NewestClient(as.Issuer); old == nil && stored != nil && document == nil && l.config.activeRegistration() == nil {
+		old = l.refit(ctx, stored)
+	}
 	switch {
 	case l.config.activeRegistration() != nil:
 		if err := l.useConfigured(as.Issuer); err != nil {
@@ -157,6 +160,9 @@ func (l *loginClients) canReuse(c *record.Client) bool {
 	if c.Rejected || c.ID == l.unknownClientID || secretExpired(c, nil, time.Now()) {
 		return false
 	}
+	if c.Source == record.SourceDynamic && !slices.Equal(c.GrantTypes, l.config.registeredGrants()) {
+		return false
+	}
 	if c.Source != record.SourceDynamic || len(c.RedirectURIs) == 0 {
 		return true
 	}
@@ -198,6 +204,7 @@ func (l *loginClients) register(ctx context.Context) error {
 	requested := n.terms.methods[0]
 	choice, err := chooseAuthMethod(authMethodInputs{
 		registered: reg.TokenEndpointAuthMethod, requested: requested, secret: reg.ClientSecret != "",
+		key: l.config.Key != nil, cert: l.config.Certificate != nil,
 		listed: as.TokenEndpointAuthMethodsSupported,
 	})
 	if err != nil {
@@ -205,7 +212,7 @@ func (l *loginClients) register(ctx context.Context) error {
 			&Error{Kind: ErrProtocol, Server: l.serverURL, Message: "the registration cannot work", Err: err})
 	}
 	uris := reg.RedirectURIs
-	if len(uris) == 0 {
+	if len(uris) == 0 && l.callback.redirectURI != "" {
 		uris = []string{l.callback.redirectURI}
 	}
 	l.client = &record.Client{
@@ -213,12 +220,14 @@ func (l *loginClients) register(ctx context.Context) error {
 		ID: reg.ClientID, Secret: reg.ClientSecret, SecretExpiresAt: reg.SecretExpiresAt,
 		Method: choice.method, MethodSource: choice.source,
 		RedirectURIs:            uris,
+		GrantTypes:              l.config.registeredGrants(),
 		RegistrationAccessToken: reg.RegistrationAccessToken,
 		RegistrationClientURI:   reg.RegistrationClientURI,
 		Response:                reg.Raw,
 		RegisteredAt:            time.Now().UTC().Truncate(time.Second),
 	}
 	l.authMethod, l.justRegistered, l.clientProbed = choice, true, true
+	l.plan.proofs = l.config.wantsProofs(l.plan.proofs || reg.DPoPBoundAccessTokens)
 	omitted := omitScopes(n.wish.scopes, n.terms.scopes)
 	l.scope, l.plan.fallback = strings.Join(n.terms.scopes, " "), omitScopes(l.plan.fallback, omitted)
 	l.reportOmitted(omitted)

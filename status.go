@@ -31,7 +31,15 @@ type Status struct {
 	Server      string `json:"server"` // as the user gave it
 	Profile     string `json:"profile"`
 	State       State  `json:"state"`
-	Refreshable bool   `json:"refreshable"` // there is a refresh token
+	Refreshable bool   `json:"refreshable"` // the next access token needs no user
+
+	// Account is the name of the user's account, where the server tells it.
+	Account string `json:"account,omitempty"`
+
+	// GrantType is how the tokens are obtained (RFC 6749, section 1.3): "authorization_code", or
+	// that of [Client.Grant]. DPoP says that the access token is bound to a key (RFC 9449).
+	GrantType string `json:"grant_type,omitempty"`
+	DPoP      bool   `json:"dpop,omitempty"`
 
 	Issuer       string      `json:"issuer,omitempty"`
 	ClientID     string      `json:"client_id,omitempty"`
@@ -137,7 +145,7 @@ func unreadable(key store.Key, err error) *Status {
 }
 
 func statusOf(rec *record.Record, now time.Time) *Status {
-	st := &Status{Server: cmp.Or(rec.ServerURL, rec.Key.Server), Profile: rec.Key.Profile, State: StateNone}
+	st := &Status{Server: cmp.Or(rec.ServerURL, rec.Key.Server), Profile: rec.Key.Profile, State: StateNone, Account: rec.Account}
 	if f := rec.GrantError; f != nil {
 		st.GrantError = &GrantError{At: f.At, Code: f.Code, Description: f.Description, Interrupted: f.Interrupted}
 	}
@@ -173,12 +181,14 @@ func (s *Status) setRetry(rec *record.Record, now time.Time) {
 func (s *Status) setGrant(rec *record.Record, now time.Time) {
 	g := rec.Grant
 	s.Issuer, s.Scope = g.Issuer, g.ScopeGranted
+	s.GrantType, s.DPoP = cmp.Or(g.Type, "authorization_code"), authScheme(g.TokenType) == "DPoP"
 	if !g.Resource.Omit {
 		s.Resource = g.Resource.Value
 	}
 	s.ObtainedAt, s.ExpiresAt, s.AccessTokenRejected = g.ObtainedAt, g.ExpiresAt, g.Rejected
 	if cl := rec.GrantClient(); cl != nil {
-		s.Refreshable = g.RefreshToken != "" && rec.GrantError == nil && !cl.Rejected && !secretExpired(cl, g, now)
+		obtainable := g.RefreshToken != "" || g.Type == grantClientCredentials
+		s.Refreshable = obtainable && rec.GrantError == nil && !cl.Rejected && !secretExpired(cl, g, now)
 		s.ClientID, s.ClientSource, s.Method = cl.ID, cl.Source, cl.Method
 		s.MethodReason = methodReason(cl)
 	}

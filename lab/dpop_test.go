@@ -54,6 +54,19 @@ func (c *hand) boundLogin(k key, changes map[string]any) reply {
 	return c.proven(c.codeForm(code, nil), k.proof(c.t, "POST", c.endpoint("/token"), changes))
 }
 
+// wantPossession uses a bound token with its key, and as Bearer in vain.
+func (c *hand) wantPossession() {
+	c.t.Helper()
+	mine := newKey(c.t, "ES256")
+	token := c.boundLogin(mine, nil).text("access_token")
+	if r := c.possess("DPoP", token, mine.proof(c.t, "POST", c.server.MCPURL(), map[string]any{"ath": hashOf(token)})); r.status != 200 {
+		c.t.Errorf("with the key: %d", r.status)
+	}
+	if c.works(token) {
+		c.t.Error("a bound token works as Bearer")
+	}
+}
+
 // TestDPoPTokenEndpoint binds tokens to the key of a proof, and rejects each proof that is wrong.
 func TestDPoPTokenEndpoint(t *testing.T) {
 	c := start(t, lab.Habits{DPoP: lab.DPoP{Supported: true}, IssuerPath: "/tenant", AccessTokenJWT: true})

@@ -83,6 +83,10 @@ type Record struct {
 	// one, without a user's command. Their number is limited.
 	AutomaticLogins []AutomaticLogin `json:"automatic_logins,omitempty"`
 
+	// Account is the name of the account that the user last signed in with, where the server
+	// tells it.
+	Account string `json:"account,omitempty"`
+
 	// DPoP is the key that tokens are bound to, where the login uses it (RFC 9449).
 	DPoP *DPoP `json:"dpop,omitempty"`
 }
@@ -173,6 +177,10 @@ type Client struct {
 	// MethodRegistered, MethodRequested, MethodDefault or MethodLearned.
 	Method       string `json:"token_endpoint_auth_method"`
 	MethodSource string `json:"token_endpoint_auth_method_source"`
+
+	// GrantTypes are those that the client was registered for, where they are not those of a
+	// login with a browser.
+	GrantTypes []string `json:"grant_types,omitempty"`
 
 	RedirectURIs            []string      `json:"redirect_uris,omitempty"`
 	RegistrationAccessToken secret.String `json:"registration_access_token,omitempty"`
