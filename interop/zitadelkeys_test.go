@@ -83,6 +83,16 @@ func (z zitadelKeys) JWTProfileTokenType(context.Context, op.TokenRequest) (op.A
 	return op.AccessTokenTypeJWT, nil
 }
 
+// CreateAccessAndRefreshTokens tells the example whose login on another device it is, which it
+// knows of a browser's alone.
+func (z zitadelKeys) CreateAccessAndRefreshTokens(ctx context.Context, r op.TokenRequest, current string) (
+	id, refresh string, end time.Time, err error) {
+	if device, ok := r.(*op.DeviceAuthorizationState); ok {
+		r = &storage.AuthRequest{ApplicationID: device.ClientID, UserID: device.Subject, Scopes: device.Scopes}
+	}
+	return z.zitadelStorage.CreateAccessAndRefreshTokens(ctx, r, current)
+}
+
 // CreateAccessToken makes one that lasts as long as the test says.
 func (z zitadelKeys) CreateAccessToken(ctx context.Context, r op.TokenRequest) (id string, end time.Time, err error) {
 	id, _, err = z.zitadelStorage.CreateAccessToken(ctx, r)
