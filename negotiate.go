@@ -199,6 +199,9 @@ func (l *loginClients) requestRegistration(ctx context.Context, t registrationTe
 		if l.callback.redirectURI != "" {
 			request.RedirectURIs, request.ResponseTypes = []string{l.callback.redirectURI}, []string{"code"}
 		}
+		if request.ResponseTypes == nil {
+			request.ResponseTypes = []string{} // or it is "code" (RFC 7591, section 2)
+		}
 		reg, err := l.fetcher.Register(ctx, l.plan.server.RegistrationEndpoint, request)
 		wait, patient := registrationWait(err, try)
 		if !patient || try == maxTries || wait > maxRegistrationWait {
