@@ -39,7 +39,7 @@ func (cb *callbackReceiver) open(ctx context.Context) error {
 		cb.redirectURI = cmp.Or(cb.config.RedirectURI, hookRedirectURI)
 		return nil
 	}
-	if uri := cb.config.RedirectURI; uri != "" && !loopbackURI(uri) {
+	if uri := cb.config.RedirectURI; uri != "" && !oauth.IsLoopbackURI(uri) {
 		return &Error{Kind: ErrInvalidConfig, Server: cb.serverURL,
 			Message: "the redirect URI does not lead to this machine, so only the application itself can receive the callback",
 			Hint:    "set Prompt.Authorize"}
@@ -79,14 +79,14 @@ func (cb *callbackReceiver) chooseRedirectURI() (uri string, replaceable bool) {
 	case !anyPort:
 		return redirectAt(learned.RedirectHost), false
 	}
-	if configured != nil && len(configured.RedirectURIs) > 0 && loopbackURI(configured.RedirectURIs[0]) {
+	if configured != nil && len(configured.RedirectURIs) > 0 && oauth.IsLoopbackURI(configured.RedirectURIs[0]) {
 		return configured.RedirectURIs[0], false
 	}
 	old := cb.rec.NewestClient(cb.plan.server.Issuer)
-	if old != nil && !old.Rejected && len(old.RedirectURIs) > 0 && loopbackURI(old.RedirectURIs[0]) {
+	if old != nil && !old.Rejected && len(old.RedirectURIs) > 0 && oauth.IsLoopbackURI(old.RedirectURIs[0]) {
 		return old.RedirectURIs[0], true
 	}
-	if loopbackURI(learned.NamedRedirectURI) {
+	if oauth.IsLoopbackURI(learned.NamedRedirectURI) {
 		return learned.NamedRedirectURI, configured == nil
 	}
 	return redirectAt(learned.RedirectHost), false
@@ -323,13 +323,6 @@ func (cb *callbackReceiver) close() {
 		cb.listener.Close()
 		cb.listener = nil
 	}
-}
-
-// loopbackURI reports whether a redirect URI leads to this machine (RFC 8252,
-// section 7.3).
-func loopbackURI(raw string) bool {
-	u, err := url.Parse(raw)
-	return err == nil && u.Scheme == "http" && oauth.IsLoopback(u.Hostname())
 }
 
 // pastedParams returns the parameters of a URL that a user pasted, if it leads

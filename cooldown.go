@@ -196,7 +196,7 @@ func (l *logins) ceiling(rec *record.Record, issuer string, now time.Time) error
 	var all, here []time.Time
 	for _, login := range recentLogins(rec.AutomaticLogins, now) {
 		all = append(all, login.At)
-		if sameIssuer(login.Issuer, issuer) {
+		if oauth.SameButSlash(login.Issuer, issuer) {
 			here = append(here, login.At)
 		}
 	}

@@ -110,7 +110,7 @@ func (d *discovery) metadataAgain(ctx context.Context, rec *record.Record) (foun
 // of every later login.
 func previouslyGrantedScopes(rec *record.Record, issuer string) []string {
 	g := rec.Grant
-	if g == nil || !sameIssuer(g.Issuer, issuer) {
+	if g == nil || !oauth.SameButSlash(g.Issuer, issuer) {
 		return nil
 	}
 	granted := strings.Fields(g.ScopeGranted)
@@ -178,14 +178,6 @@ func (d *discovery) resource(rec *record.Record, rm *oauth.ResourceMetadata, iss
 	return record.Resource{Value: value, Reason: why}
 }
 
-// resourceParam returns what to send as the resource parameter; "" sends none.
-func resourceParam(r record.Resource) string {
-	if r.Omit {
-		return ""
-	}
-	return r.Value
-}
-
 // scopes decides which scopes to request, and which if those are rejected: the
 // user's, else the challenge's, else the resource metadata's, else none (MCP
 // authorization, "Scope Selection Strategy").
@@ -214,13 +206,11 @@ func (d *discovery) scopes(rm *oauth.ResourceMetadata, as *oauth.ServerMetadata,
 	}
 	// Many servers issue a refresh token only for this scope (OpenID Connect
 	// Core, section 11), and some reject it from clients that may not have it.
-	if slices.Contains(as.ScopesSupported, offlineAccess) && !slices.Contains(scopes, offlineAccess) {
-		scopes = append(scopes, offlineAccess)
+	if slices.Contains(as.ScopesSupported, oauth.OfflineAccess) && !slices.Contains(scopes, oauth.OfflineAccess) {
+		scopes = append(scopes, oauth.OfflineAccess)
 	}
-	return scopes, slices.DeleteFunc(fallback, func(scope string) bool { return scope == offlineAccess })
+	return scopes, oauth.OmitScopes(fallback, []string{oauth.OfflineAccess})
 }
-
-const offlineAccess = "offline_access"
 
 // extraAuthParams returns what else the authorization request says: what the user wants,
 // and what a refresh token takes at an OpenID provider. One that lists
@@ -232,8 +222,8 @@ func (l *loginFlow) extraAuthParams(as *oauth.ServerMetadata, scope string) url.
 	params := make(url.Values)
 	switch {
 	case !slices.Contains(as.ScopesSupported, "openid"):
-	case slices.Contains(as.ScopesSupported, offlineAccess):
-		if slices.Contains(strings.Fields(scope), offlineAccess) {
+	case slices.Contains(as.ScopesSupported, oauth.OfflineAccess):
+		if slices.Contains(strings.Fields(scope), oauth.OfflineAccess) {
 			params.Set("prompt", "consent")
 		}
 	case slices.Contains(as.GrantTypesSupported, "refresh_token"):

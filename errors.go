@@ -349,7 +349,7 @@ func (f errorFactory) from(err error) error {
 	}
 	e := &Error{Kind: ErrUnreachable, Server: f.serverURL, Err: err,
 		Message: fmt.Sprintf("the authorization server cannot be reached (%s)", reason(err)), Hint: "try again"}
-	if wait := retryAfter(err); wait > 0 {
+	if wait := oauth.RetryAfter(err); wait > 0 {
 		e.RetryAt = time.Now().Add(wait)
 		e.Hint = fmt.Sprintf("try again in %v", wait)
 	}

@@ -165,7 +165,7 @@ func (im *importer) parse(l ImportedLogin) (*importedRecord, error) {
 			Message: "a refresh token cannot be used without the client that it was issued to", Hint: "give the client with it"}
 	case client != nil && client.Issuer != "" && l.Registration.Issuer == "":
 		l.Registration.Issuer = client.Issuer // of the configured one, which is bound to it
-	case client != nil && client.Issuer != "" && !sameIssuer(l.Registration.Issuer, client.Issuer):
+	case client != nil && client.Issuer != "" && !oauth.SameButSlash(l.Registration.Issuer, client.Issuer):
 		return nil, invalid("the configured client belongs to "+client.Issuer+
 			", but the login comes from "+oauth.Sanitize(l.Registration.Issuer), nil)
 	}
@@ -174,7 +174,7 @@ func (im *importer) parse(l ImportedLogin) (*importedRecord, error) {
 	if client != nil {
 		a.grant.ClientID, client.Issuer = client.ID, a.grant.Issuer
 	}
-	if a.grant.RefreshToken == "" && !accessTokenUsable(&a.grant, "", time.Now()) {
+	if a.grant.RefreshToken == "" && !a.grant.Usable("", time.Now()) {
 		return nil, &Error{Kind: ErrLoginRequired, Server: im.serverURL, Hint: "sign in to " + im.serverURL,
 			Message: "the access token has expired, and there is no refresh token to refresh it with"}
 	}

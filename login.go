@@ -225,7 +225,7 @@ func (l *logins) loginNow(ctx context.Context, req loginRequest) (*cachedToken, 
 		req.since = time.Now()
 	}
 	served := func(rec *record.Record) bool {
-		return !req.force && accessTokenUsable(rec.Grant, req.rejectedToken, time.Now()) &&
+		return !req.force && rec.Grant.Usable(req.rejectedToken, time.Now()) &&
 			(!req.interactive || l.config.resumable(rec, time.Now()))
 	}
 	if l.config.helperSignsIn() && !req.interactive {

@@ -56,9 +56,9 @@ func (l *logins) run(ctx context.Context, rec *record.Record, req loginRequest) 
 	}
 	state := &loginState{credential: l.credential, rec: rec, plan: plan, byUser: req.byUser}
 	// What a step-up is for is requested in spite of what was learned.
-	omit := omitScopes(rec.LearnedOf(plan.server.Issuer).OmitScopes, req.needed)
-	state.reportOmitted(omitScopes(plan.scopes, omitScopes(plan.scopes, omit)))
-	plan.scopes, plan.fallback = omitScopes(plan.scopes, omit), omitScopes(plan.fallback, omit)
+	omit := oauth.OmitScopes(rec.LearnedOf(plan.server.Issuer).OmitScopes, req.needed)
+	state.reportOmitted(oauth.OmitScopes(plan.scopes, oauth.OmitScopes(plan.scopes, omit)))
+	plan.scopes, plan.fallback = oauth.OmitScopes(plan.scopes, omit), oauth.OmitScopes(plan.fallback, omit)
 	state.scope = strings.Join(plan.scopes, " ")
 	callback := &callbackReceiver{loginState: state}
 	flow := &loginFlow{
@@ -164,7 +164,7 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 		Scope:         l.scope,
 		State:         state,
 		CodeChallenge: pkce.Challenge,
-		Resource:      resourceParam(l.plan.resource),
+		Resource:      l.plan.resource.Param(),
 		Extra:         l.extraAuthParams(l.plan.server, l.scope),
 	}
 	rawURL, err := authorize.URL()
@@ -240,7 +240,7 @@ func (l *loginFlow) reduceScope(rejected *oauth.Error) error {
 	case l.scope == "":
 		return &Error{Kind: ErrProtocol, Server: l.serverURL, Code: rejected.Code, Err: rejected,
 			Message: "the authorization server rejects the scope though none is requested"}
-	case len(l.config.Scopes) > 0 && !strings.Contains(l.scope, offlineAccess):
+	case len(l.config.Scopes) > 0 && !strings.Contains(l.scope, oauth.OfflineAccess):
 		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Code: rejected.Code, Err: rejected,
 			Message: "the authorization server rejects the configured scopes"}
 	case less != l.scope && less != "":
@@ -256,7 +256,7 @@ func (l *loginFlow) reduceScope(rejected *oauth.Error) error {
 // omitResource goes on without the resource parameter where the authorization
 // server rejects it, now and in later logins.
 func (l *loginFlow) omitResource(rejected *oauth.Error) error {
-	if l.config.Resource != "" || resourceParam(l.plan.resource) == "" {
+	if l.config.Resource != "" || l.plan.resource.Param() == "" {
 		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Code: rejected.Code, Err: rejected,
 			Message: "the authorization server rejects the resource parameter"}
 	}

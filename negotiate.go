@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
 )
@@ -60,7 +59,7 @@ func (l *loginClients) newNegotiation() *negotiation {
 		methods: methodAlternatives(as.TokenEndpointAuthMethodsSupported),
 		types:   []string{"web", "native", ""},
 	}
-	if loopbackURI(l.callback.redirectURI) {
+	if oauth.IsLoopbackURI(l.callback.redirectURI) {
 		wish.types = []string{"native", "web", ""}
 	}
 	if l.callback.ownsRedirectURI() {
@@ -153,8 +152,8 @@ func (l *loginClients) requestRegistration(ctx context.Context, t registrationTe
 			ApplicationType:         t.types[0],
 			Scope:                   strings.Join(t.scopes, " "),
 		})
-		wait, patient := registrationWait(err, try)
-		if !patient || try == maxTries || wait > maxRegistrationWait {
+		wait := cmp.Or(oauth.RetryAfter(err), backoff(try))
+		if !oauth.Unprocessed(err) || try == maxTries || wait > maxRegistrationWait {
 			return reg, err
 		}
 		if wait > maxRetryWait {
@@ -164,15 +163,6 @@ func (l *loginClients) requestRegistration(ctx context.Context, t registrationTe
 			return reg, err
 		}
 	}
-}
-
-// registrationWait returns how long to wait before the same registration is requested
-// again, if err is a reason to: 429 and 503.
-func registrationWait(err error, try int) (wait time.Duration, patient bool) {
-	failed, isFailed := errtype.As[*oauth.TransientError](err)
-	rejected, isRejected := errtype.As[*oauth.Error](err)
-	return cmp.Or(retryAfter(err), backoff(try)),
-		isFailed && unprocessed(failed.Status) || isRejected && unprocessed(rejected.Status)
 }
 
 // narrow gives up what a rejection blames and returns its name; "" if there is nothing
@@ -206,7 +196,7 @@ func (n *negotiation) without(member string) (t registrationTerms, ok bool) {
 	t = n.terms
 	switch member {
 	case oauth.OfflineAccess:
-		t.scopes = omitScopes(t.scopes, []string{offlineAccess})
+		t.scopes = oauth.OmitScopes(t.scopes, []string{oauth.OfflineAccess})
 		return t, len(t.scopes) < len(n.terms.scopes)
 	case oauth.MemberScope:
 		if len(t.scopes) == 0 {
@@ -242,7 +232,7 @@ func next(alternatives []string) (others []string, ok bool) {
 // learn notes on what terms the issuer registered the client, where they are not those
 // that were requested first.
 func (n *negotiation) learn(l *record.Learned) {
-	learnScopes(l, omitScopes(n.wish.scopes, n.terms.scopes))
+	learnScopes(l, oauth.OmitScopes(n.wish.scopes, n.terms.scopes))
 	if !slices.Equal(n.terms.grants[0], n.wish.grants[0]) {
 		l.GrantTypes = n.terms.grants[0]
 	}
@@ -259,18 +249,13 @@ func (n *negotiation) learn(l *record.Learned) {
 
 // learnScopes notes scopes that the issuer rejects.
 func learnScopes(l *record.Learned, rejected []string) {
-	l.OmitScopes = append(omitScopes(l.OmitScopes, rejected), rejected...)
-}
-
-// omitScopes returns the scopes without those to omit.
-func omitScopes(scopes, omit []string) []string {
-	return slices.DeleteFunc(slices.Clone(scopes), func(scope string) bool { return slices.Contains(omit, scope) })
+	l.OmitScopes = append(oauth.OmitScopes(l.OmitScopes, rejected), rejected...)
 }
 
 // reportOmitted tells the user of scopes that are not requested although they are
 // configured.
 func (l *loginState) reportOmitted(omitted []string) {
-	if configured := omitScopes(omitted, omitScopes(omitted, l.config.Scopes)); len(configured) > 0 {
+	if configured := oauth.OmitScopes(omitted, oauth.OmitScopes(omitted, l.config.Scopes)); len(configured) > 0 {
 		l.notice("the authorization server rejects the scope %q, which is not requested", strings.Join(configured, " "))
 	}
 }
@@ -289,15 +274,15 @@ func (l *loginState) learnOf(ctx context.Context, change func(*record.Learned)) 
 // servers list and then give to certain users or clients only: Keycloak says so at the
 // code exchange, after the user has consented.
 func (l *loginState) rejectsOfflineAccess(rejected *oauth.Error) bool {
-	return slices.Contains(strings.Fields(l.scope), offlineAccess) && rejected.Class() != oauth.ClassTransient &&
+	return slices.Contains(strings.Fields(l.scope), oauth.OfflineAccess) && rejected.Class() != oauth.ClassTransient &&
 		(rejected.NamesOfflineAccess() || rejected.Code == "not_allowed")
 }
 
 // dropOfflineAccess begins the login anew without the scope offline_access, now and in
 // later logins.
 func (l *loginFlow) dropOfflineAccess(ctx context.Context, rejected *oauth.Error) error {
-	l.scope = strings.Join(omitScopes(strings.Fields(l.scope), []string{offlineAccess}), " ")
-	l.learnOf(ctx, func(learned *record.Learned) { learnScopes(learned, []string{offlineAccess}) })
+	l.scope = strings.Join(oauth.OmitScopes(strings.Fields(l.scope), []string{oauth.OfflineAccess}), " ")
+	l.learnOf(ctx, func(learned *record.Learned) { learnScopes(learned, []string{oauth.OfflineAccess}) })
 	l.notice("the authorization server gives no offline access here; signing in without it")
 	return l.tryAgain(rejected)
 }

@@ -120,7 +120,7 @@ func (d *discovery) checkTarget(ctx context.Context, r *serverReply, rm *oauth.R
 			e.Hint = "did you mean " + meant + "?"
 			return e
 		}
-	case r.nothingThere() && (rm == nil || !sameResource(rm.Resource, d.server.target)):
+	case r.nothingThere() && (rm == nil || !oauth.SameButSlash(rm.Resource, d.server.target)):
 		if meant := d.server.meantURL(ctx, ""); meant != "" {
 			e := d.server.noServerError(r)
 			e.Hint = "did you mean " + meant + "?"
@@ -235,10 +235,4 @@ func (m *mcpServer) usualURLs(named string) []string {
 		}
 	}
 	return tried[1:]
-}
-
-// sameResource compares a resource with a server's URL: a slash at the end makes
-// no difference.
-func sameResource(resource, target string) bool {
-	return strings.TrimSuffix(resource, "/") == strings.TrimSuffix(target, "/")
 }

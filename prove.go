@@ -119,7 +119,7 @@ func (s *session) resume(ctx context.Context, rec *record.Record, req *loginRequ
 		return false, nil
 	}
 	need := tokenNeed{user: true}
-	if accessTokenUsable(rec.Grant, "", time.Now()) {
+	if rec.Grant.Usable("", time.Now()) {
 		current := s.tokens.use(rec)
 		accepted, err := s.proveFor(ctx, rec, current, req, waits)
 		if err != nil || accepted || req.rejectedToken == "" {

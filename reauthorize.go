@@ -92,7 +92,7 @@ func (a *reauthorizer) loginAfterRejection(ctx context.Context, r *retryState, c
 	switch {
 	case err != nil:
 		return nil, err
-	case accessTokenUsable(rec.Grant, rejected, time.Now()):
+	case rec.Grant.Usable(rejected, time.Now()):
 		return a.tokens.use(rec), nil // another process was here before
 	case a.config.LoginPolicy == LoginNever:
 		return nil, a.errs.loginRequired(rec)

@@ -147,7 +147,7 @@ func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cach
 		return r.withoutRequest(ctx, rec, need, d)
 	}
 	good := need.metBy(rec.Grant, time.Now())
-	if accessTokenUsable(rec.Grant, need.rejected, time.Now()) {
+	if rec.Grant.Usable(need.rejected, time.Now()) {
 		r.tokens.use(rec) // for callers that stop waiting
 	}
 	if r.config.RefreshHelper != nil {
@@ -160,7 +160,7 @@ func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cach
 	case err == nil:
 		defer unlock()
 		return r.refreshLocked(ctx, wait, locked, need, d)
-	case good && accessTokenUsable(rec.Grant, need.rejected, time.Now()):
+	case good && rec.Grant.Usable(need.rejected, time.Now()):
 		r.log.Warn("the refresh could not be begun, going on with the token at hand", "error", err)
 		return r.tokens.use(rec), nil
 	case wait.Err() != nil && ctx.Err() == nil:

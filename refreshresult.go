@@ -54,7 +54,7 @@ func (r *refreshAttempt) resultAfterReplacement(ctx context.Context, rec *record
 			r.log.Warn("a token issued during logout could not be revoked", "error", err)
 		}
 	}
-	if accessTokenUsable(rec.Grant, r.need.rejected, time.Now()) {
+	if rec.Grant.Usable(r.need.rejected, time.Now()) {
 		return r.tokens.use(rec), nil
 	}
 	r.tokens.current.Store(nil)
@@ -106,7 +106,7 @@ func (r *refreshAttempt) usable(rec *record.Record) *cachedToken {
 // that the client was authenticated.
 func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *record.Record, rejected *oauth.Error) (*cachedToken, error) {
 	guessed := rejected.Class() == oauth.ClassOther // the server did not name the grant
-	early := !guessed && accessTokenUsable(rec.Grant, r.need.rejected, time.Now()) && !rec.Grant.ExpiresAt.IsZero() &&
+	early := !guessed && rec.Grant.Usable(r.need.rejected, time.Now()) && !rec.Grant.ExpiresAt.IsZero() &&
 		!r.need.disowns(rec.Grant.AccessToken)
 	rec, err := r.updateGrant(ctx, rec, func(rec *record.Record) {
 		r.learn(rec)

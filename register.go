@@ -111,7 +111,7 @@ func (l *loginClients) checkRegistration(issuer string) error {
 	if r.ClientID == "" {
 		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Message: "the configured client has no client id"}
 	}
-	if r.Issuer != "" && !sameIssuer(r.Issuer, issuer) { // discovery leads nowhere else
+	if r.Issuer != "" && !oauth.SameButSlash(r.Issuer, issuer) { // discovery leads nowhere else
 		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL,
 			Message: fmt.Sprintf("the configured client belongs to %s, and not to %s; nothing was sent there", r.Issuer, oauth.Sanitize(issuer))}
 	}
@@ -119,7 +119,7 @@ func (l *loginClients) checkRegistration(issuer string) error {
 		return nil
 	}
 	for _, c := range l.rec.Clients {
-		if c.ID == r.ClientID && !sameIssuer(c.Issuer, issuer) {
+		if c.ID == r.ClientID && !oauth.SameButSlash(c.Issuer, issuer) {
 			return &Error{Kind: ErrProtocol, Server: l.serverURL,
 				Message: fmt.Sprintf("the configured client was used at %s so far, but the server now names %s as its authorization server",
 					oauth.Sanitize(c.Issuer), oauth.Sanitize(issuer)),
@@ -215,8 +215,8 @@ func (l *loginClients) register(ctx context.Context) error {
 		RegisteredAt:            time.Now().UTC().Truncate(time.Second),
 	}
 	l.authMethod, l.justRegistered, l.clientProbed = choice, true, true
-	omitted := omitScopes(n.wish.scopes, n.terms.scopes)
-	l.scope, l.plan.fallback = strings.Join(n.terms.scopes, " "), omitScopes(l.plan.fallback, omitted)
+	omitted := oauth.OmitScopes(n.wish.scopes, n.terms.scopes)
+	l.scope, l.plan.fallback = strings.Join(n.terms.scopes, " "), oauth.OmitScopes(l.plan.fallback, omitted)
 	l.reportOmitted(omitted)
 	if tell := l.config.OnRegister; tell != nil {
 		err := tell(ctx, Registration{

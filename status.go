@@ -164,7 +164,7 @@ func (s *Status) setRetry(rec *record.Record, now time.Time) {
 		return
 	}
 	s.RetryAt, s.RetryReason = r.NotBefore, r.Reason
-	if rejectedEarly(rec) && accessTokenUsable(rec.Grant, "", now) {
+	if rejectedEarly(rec) && rec.Grant.Usable("", now) {
 		s.RefreshRejected = r.Reason
 	}
 }
@@ -182,7 +182,7 @@ func (s *Status) setGrant(rec *record.Record, now time.Time) {
 		s.ClientID, s.ClientSource, s.Method = cl.ID, cl.Source, cl.Method
 		s.MethodReason = methodReason(cl)
 	}
-	switch usable := accessTokenUsable(g, "", now); {
+	switch usable := g.Usable("", now); {
 	case usable && g.ExpiresAt.IsZero():
 		s.State = StateNoExpiry
 	case usable:

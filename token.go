@@ -92,7 +92,7 @@ func (s *session) token(ctx context.Context, o TokenOptions) (*cachedToken, erro
 	switch {
 	case err != nil:
 		return nil, err
-	case accessTokenUsable(rec.Grant, need.rejected, time.Now()):
+	case rec.Grant.Usable(need.rejected, time.Now()):
 		return nil, s.errs.notRefreshable(rec) // it works, but not for as long as is needed
 	case s.config.LoginPolicy == LoginNever:
 		return nil, s.errs.loginRequired(rec)

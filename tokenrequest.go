@@ -107,7 +107,7 @@ func (t *tokenRequest) run(ctx context.Context) (*oauth.TokenResponse, time.Time
 func (t *tokenRequest) send(ctx context.Context) (*oauth.TokenResponse, time.Time, error) {
 	request := t.redeem
 	request.Client = t.form.credentials(t.client)
-	request.Resource = resourceParam(t.resource)
+	request.Resource = t.resource.Param()
 	request.Scope = t.scope
 	t.sent++
 	raw, err := t.fetcher.PostToken(ctx, request)
@@ -155,7 +155,7 @@ func (t *tokenRequest) adjust(ctx context.Context, err error) bool {
 
 // omitResource leaves the resource parameter out, if the rejection is about it.
 func (t *tokenRequest) omitResource(rejected *oauth.Error) bool {
-	if !t.optionalResource || rejected.Class() != oauth.ClassTarget || resourceParam(t.resource) == "" {
+	if !t.optionalResource || rejected.Class() != oauth.ClassTarget || t.resource.Param() == "" {
 		return false
 	}
 	t.resource = record.Resource{Value: t.resource.Value, Omit: true, Reason: "the authorization server rejects it"}
@@ -223,14 +223,14 @@ func (t *tokenRequest) moved(ctx context.Context, err error) bool {
 // noteFailure notes an error that is about no part of the request, and reports whether the
 // same request may be sent again after t.wait.
 func (t *tokenRequest) noteFailure(err error, try int) (again bool) {
-	t.wait = cmp.Or(retryAfter(err), backoff(try))
+	t.wait = cmp.Or(oauth.RetryAfter(err), backoff(try))
 	failed, isFailed := errtype.As[*oauth.TransientError](err)
 	lost, isLost := errtype.As[*oauth.SendError](err)
 	t.inDoubt = t.inDoubt || isLost && lost.Sent || isFailed && outcomeUnknown(failed.Status)
 	switch t.repeat {
 	case sendUntilReceived:
 		_, blocked := errtype.As[*oauth.BlockedError](err)
-		return !blocked && (isLost && !lost.Sent || isFailed && unprocessed(failed.Status))
+		return !blocked && (isLost && !lost.Sent || isFailed && oauth.Unprocessed(err))
 	case sendUntilResponse:
 		_, broken := errtype.As[*oauth.ProtocolError](err)
 		return !broken
@@ -245,27 +245,10 @@ func (t *tokenRequest) learnForm(c *record.Client) {
 	}
 }
 
-// unprocessed reports whether a status is that of a server which did not process the request.
-func unprocessed(status int) bool {
-	return status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
-}
-
 // outcomeUnknown reports whether a status leaves open what the server has done: a
 // gateway's or a failure half-way, rather than "not now".
 func outcomeUnknown(status int) bool {
 	return status == http.StatusInternalServerError || status == http.StatusBadGateway || status == http.StatusGatewayTimeout
-}
-
-// retryAfter returns how long the server that responded with an error wants to be left alone;
-// zero if it does not specify.
-func retryAfter(err error) time.Duration {
-	if failed, ok := errtype.As[*oauth.TransientError](err); ok {
-		return failed.RetryAfter
-	}
-	if rejected, ok := errtype.As[*oauth.Error](err); ok {
-		return rejected.RetryAfter
-	}
-	return 0
 }
 
 // backoff returns the wait after the given number of failures, doubled each

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"strings"
 )
 
 // findServerMetadata searches the places for an authorization server's metadata. If issuer is
@@ -70,7 +69,7 @@ func complete(base, more []byte) (json.RawMessage, bool) {
 	}
 	other, err := readDocument(more)
 	if err != nil || have.text("issuer") == "" ||
-		!sameIssuer(have.text("issuer"), other.text("issuer")) {
+		!SameButSlash(have.text("issuer"), other.text("issuer")) {
 		return nil, false
 	}
 	members := make(map[string]json.RawMessage, len(have.members)+len(other.members))
@@ -95,9 +94,4 @@ func writeObject(members map[string]json.RawMessage) (json.RawMessage, error) {
 		return nil, err
 	}
 	return bytes.TrimSpace(b.Bytes()), nil
-}
-
-// sameIssuer compares issuers, but for one slash at the end.
-func sameIssuer(a, b string) bool {
-	return strings.TrimSuffix(a, "/") == strings.TrimSuffix(b, "/")
 }

@@ -71,3 +71,14 @@ func StandardURL(raw string) string {
 	}
 	return scheme + "://" + host + rest
 }
+
+// SameButSlash reports whether two URLs, or two paths, are equal but for one slash at the end.
+func SameButSlash(a, b string) bool {
+	return strings.TrimSuffix(a, "/") == strings.TrimSuffix(b, "/")
+}
+
+// IsLoopbackURI reports whether a redirect URI leads to this machine (RFC 8252 section 7.3).
+func IsLoopbackURI(raw string) bool {
+	u, err := url.Parse(raw)
+	return err == nil && u.Scheme == "http" && IsLoopback(u.Hostname())
+}

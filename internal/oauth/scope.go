@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -35,4 +36,9 @@ func isScopeToken(s string) bool {
 		}
 	}
 	return s != ""
+}
+
+// OmitScopes returns the scopes without those to omit.
+func OmitScopes(scopes, omit []string) []string {
+	return slices.DeleteFunc(slices.Clone(scopes), func(scope string) bool { return slices.Contains(omit, scope) })
 }

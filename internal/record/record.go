@@ -206,6 +206,14 @@ type Resource struct {
 	Unknown Unknown `json:"-"`
 }
 
+// Param returns the resource parameter to send; "" sends none.
+func (r Resource) Param() string {
+	if r.Omit {
+		return ""
+	}
+	return r.Value
+}
+
 // Grant is what the authorization server issued, and what it is pinned to. The
 // pins change only through a new login.
 type Grant struct {
@@ -238,6 +246,13 @@ type Grant struct {
 	// Accepted says that the MCP server has accepted the access token right
 	// after its issue, so that a later rejection means what it says.
 	Accepted bool `json:"accepted,omitempty"`
+}
+
+// Usable reports whether the access token can be sent: it is there, has not expired, and was not
+// rejected, neither before nor as the one given. It is false for no grant.
+func (g *Grant) Usable(rejected secret.String, now time.Time) bool {
+	return g != nil && g.AccessToken != "" && !g.Rejected && g.AccessToken != rejected &&
+		(g.ExpiresAt.IsZero() || now.Before(g.ExpiresAt))
 }
 
 // Intent says that the refresh token with this fingerprint is about to be
