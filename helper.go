@@ -142,11 +142,6 @@ func (cfg *configuration) helperSignsIn() bool {
 // helperRunner has the work of one credential done by a helper.
 type helperRunner struct{ *credential }
 
-// job returns a job for this session.
-func (h *helperRunner) job(ctx context.Context) *helperJob {
-	return &helperJob{Client: describe((*Client)(h.config)), Server: h.serverURL, Debug: h.config.Logger.Enabled(ctx, debugLevel)}
-}
-
 // handleEvent passes an event of a helper on, as if it had happened here.
 func (h *helperRunner) handleEvent(ctx context.Context, e helperEvent) {
 	var cause error
@@ -196,11 +191,12 @@ func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (s
 	if decide(rec, why, r.config, time.Now()).action != requestToken {
 		return nil, false, nil // nothing to refresh
 	}
-	job := r.helpers.job(ctx)
+	job := &helperJob{Refresh: &helperRefresh{
+		Rejected: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL, User: why.user,
+	}}
 	if r.config.LockTimeout > 0 {
-		job.Client.LockTimeout = max(r.config.LockTimeout-time.Since(began), time.Second)
+		job.LockTimeout = max(r.config.LockTimeout-time.Since(began), time.Second)
 	}
-	job.Refresh = &helperRefresh{Rejected: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL, User: why.user}
 	snap, own, done, err := r.helpers.run(ctx, wait, job)
 	if snap != nil && own && why.rejected != "" {
 		r.history.recordReplacement(snap.token)
@@ -227,10 +223,10 @@ func (l *logins) loginByHelper(ctx context.Context, req loginRequest, served fun
 	if err := l.failureSince(rec, req); err != nil {
 		return nil, true, err
 	}
-	job := l.helpers.job(ctx)
-	job.Login = &helperLogin{
-		Challenge: req.challenge, Scopes: req.scopes, Needed: req.needed, Rejected: req.rejectedToken.Reveal(), Force: req.force, Since: req.since,
-	}
+	job := &helperJob{LockTimeout: l.config.LockTimeout, Login: &helperLogin{
+		Challenge: req.challenge, Scopes: req.scopes, Needed: req.needed,
+		Rejected: req.rejectedToken.Reveal(), Force: req.force, Since: req.since,
+	}}
 	snap, own, done, err := l.helpers.run(ctx, ctx, job)
 	if done && err != nil {
 		l.history.recordLogin(rec, req, err)
@@ -249,11 +245,16 @@ func (l *logins) loginByHelper(ctx context.Context, req loginRequest, served fun
 // false where the work is left to be done here.
 func (h *helperRunner) run(
 	ctx, wait context.Context, job *helperJob,
-) (token *cachedToken, own, done bool, _ error) {
-	result, err := h.config.RefreshHelper.ask(ctx, wait, job, func(e helperEvent) {
-		own = own || (e.Refreshed != nil || e.LoggedIn != nil) && e.Cause == ""
-		h.handleEvent(ctx, e)
-	})
+) (token *cachedToken, own, done bool, err error) {
+	job.Server, job.Debug = h.serverURL, h.config.Logger.Enabled(ctx, debugLevel)
+	var result *helperResult
+	job.Client, err = describe((*Client)(h.config))
+	if err == nil {
+		result, err = h.config.RefreshHelper.ask(ctx, wait, job, func(e helperEvent) {
+			own = own || (e.Refreshed != nil || e.LoggedIn != nil) && e.Cause == ""
+			h.handleEvent(ctx, e)
+		})
+	}
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, false, true, ctx.Err()
