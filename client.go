@@ -184,8 +184,8 @@ func (c *Client) Close(ctx context.Context) error {
 	// Work begins under the session's lock and asks for ours there, so the two
 	// must not be taken the other way round.
 	for _, s := range sessions {
-		s.logins.cancel()
-		s.refresher.cancel()
+		s.logins.flights.cancel()
+		s.refresher.flights.cancel()
 	}
 	done := make(chan struct{})
 	go func() {
