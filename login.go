@@ -93,7 +93,7 @@ func (s *session) proveLogin(ctx context.Context, t *cachedToken, waits *int) er
 	if t == nil {
 		return nil
 	}
-	p, err := s.prover.prove(ctx, t, waits)
+	p, err := s.prove(ctx, t, waits)
 	switch {
 	case err != nil:
 		if ctx.Err() == nil {
@@ -113,8 +113,6 @@ type logins struct {
 	*credential
 	discovery *discovery
 	imports   *importer
-	revoker   *revoker
-	helpers   *helperRunner
 	flights   flights
 }
 

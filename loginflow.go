@@ -39,7 +39,6 @@ type loginState struct {
 // holds the login's lock.
 type loginFlow struct {
 	*loginState
-	revoker  *revoker
 	callback *callbackReceiver
 	clients  *loginClients
 
@@ -62,7 +61,7 @@ func (l *logins) run(ctx context.Context, rec *record.Record, req loginRequest) 
 	state.scope = strings.Join(plan.scopes, " ")
 	callback := &callbackReceiver{loginState: state}
 	flow := &loginFlow{
-		loginState: state, revoker: l.revoker, callback: callback, interactive: req.interactive,
+		loginState: state, callback: callback, interactive: req.interactive,
 		clients: &loginClients{loginState: state, callback: callback},
 	}
 	return flow.run(ctx)
@@ -363,7 +362,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, t *oauth.TokenResponse, at t
 		// These tokens are lost.
 		rec = rec.Clone()
 		rec.Grant = grant
-		if _, revokeErr := l.revoker.revokeGrant(context.WithoutCancel(ctx), rec); revokeErr != nil {
+		if revokeErr := l.revokeGrant(context.WithoutCancel(ctx), rec); revokeErr != nil {
 			l.log.Debug("the tokens that could not be stored could not be revoked", "error", revokeErr)
 		}
 		return err

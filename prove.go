@@ -36,22 +36,19 @@ func (s *cachedToken) needsAMoment(now time.Time) bool {
 
 // awaitFresh waits before a token that needs a moment is sent again, and reports
 // false if it does not need one, or has had it. waits counts the waits so far.
-func (v *prover) awaitFresh(ctx context.Context, t *cachedToken, waits *int) bool {
+func (c *credential) awaitFresh(ctx context.Context, t *cachedToken, waits *int) bool {
 	if *waits == len(freshTokenWaits) || !t.needsAMoment(time.Now()) {
 		return false
 	}
-	rec, err := v.records.load(ctx)
+	rec, err := c.records.load(ctx)
 	if err != nil || rec.Grant == nil || rec.Grant.AccessToken != t.token || rec.Grant.Accepted || rec.Grant.Rejected {
 		return false
 	}
 	wait := freshTokenWaits[*waits]
 	*waits++
-	v.log.Debug("the server rejects a token that was just issued, sending it again", "wait", wait)
+	c.log.Debug("the server rejects a token that was just issued, sending it again", "wait", wait)
 	return sleep(ctx, wait) == nil
 }
-
-// prover sends tokens to the MCP server to find out whether they work.
-type prover struct{ *credential }
 
 // proof is what the MCP server makes of an access token.
 type proof struct {
@@ -63,31 +60,31 @@ type proof struct {
 // prove sends one request that does nothing (ping) to the MCP server, with the
 // token. It sends a token that needs a moment again. The error is of kind
 // [ErrUnreachable] if the server does not respond, or with a 429 or 5xx.
-func (v *prover) prove(ctx context.Context, t *cachedToken, waits *int) (*proof, error) {
+func (c *credential) prove(ctx context.Context, t *cachedToken, waits *int) (*proof, error) {
 	for {
-		p, err := v.proveOnce(ctx, t)
+		p, err := c.proveOnce(ctx, t)
 		if err != nil {
 			return nil, err
 		}
 		if !p.rejected {
-			v.tokens.recordAcceptance(ctx, t)
-			v.history.recordAccepted(t.token)
+			c.tokens.recordAcceptance(ctx, t)
+			c.history.recordAccepted(t.token)
 			return p, nil
 		}
-		if !v.awaitFresh(ctx, t, waits) {
+		if !c.awaitFresh(ctx, t, waits) {
 			return p, ctx.Err()
 		}
 	}
 }
 
-func (v *prover) proveOnce(ctx context.Context, t *cachedToken) (*proof, error) {
+func (c *credential) proveOnce(ctx context.Context, t *cachedToken) (*proof, error) {
 	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
 	defer cancel()
-	resp, err := v.server.probe(ctx, http.MethodPost, probeMessage, t)
+	resp, err := c.server.probe(ctx, http.MethodPost, probeMessage, t)
 	if err == nil && resp.StatusCode == http.StatusMethodNotAllowed {
 		// HTTP+SSE (MCP 2024-11-05) knows nothing but GET at this URL.
 		resp.Body.Close()
-		resp, err = v.server.probe(ctx, http.MethodGet, "", t)
+		resp, err = c.server.probe(ctx, http.MethodGet, "", t)
 	}
 	if err != nil {
 		if ctx.Err() == context.Canceled {
@@ -96,13 +93,13 @@ func (v *prover) proveOnce(ctx context.Context, t *cachedToken) (*proof, error) 
 		return nil, err
 	}
 	resp.Body.Close() // a stream may never end
-	p := &proof{status: resp.StatusCode, challenge: v.secrets.challengeOf(resp, t)}
+	p := &proof{status: resp.StatusCode, challenge: c.secrets.challengeOf(resp, t)}
 	switch {
 	case p.status == http.StatusTooManyRequests || p.status >= http.StatusInternalServerError:
-		return nil, &Error{Kind: ErrServerUnreachable, Server: v.serverURL, Hint: "try again later",
+		return nil, &Error{Kind: ErrServerUnreachable, Server: c.serverURL, Hint: "try again later",
 			Message: fmt.Sprintf("the MCP server responds with %d; the credential is kept", p.status)}
 	case p.status/100 == 3:
-		return nil, &Error{Kind: ErrProtocol, Server: v.serverURL,
+		return nil, &Error{Kind: ErrProtocol, Server: c.serverURL,
 			Message: fmt.Sprintf("the MCP server responds with %d, and does not say where it is", p.status)}
 	}
 	p.rejected = p.status == http.StatusUnauthorized || p.status == http.StatusForbidden && rejectsToken(p.challenge)
@@ -145,7 +142,7 @@ func (s *session) resume(ctx context.Context, rec *record.Record, req *loginRequ
 
 // proveFor proves a token. If the MCP server does not accept it, req says why.
 func (s *session) proveFor(ctx context.Context, rec *record.Record, t *cachedToken, req *loginRequest, waits *int) (bool, error) {
-	p, err := s.prover.prove(ctx, t, waits)
+	p, err := s.prove(ctx, t, waits)
 	if err != nil {
 		return false, err
 	}

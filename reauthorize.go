@@ -39,7 +39,6 @@ type reauthorizer struct {
 	*credential
 	refresher *refresher
 	logins    *logins
-	prover    *prover
 }
 
 // reauthorize finds the token with which a rejected request is to be sent again. It
@@ -53,7 +52,7 @@ func (a *reauthorizer) reauthorize(ctx context.Context, r *retryState, used *cac
 		}
 		return a.stepUp(ctx, r, used, challenge)
 	}
-	if a.prover.awaitFresh(ctx, used, &r.waits) {
+	if a.awaitFresh(ctx, used, &r.waits) {
 		return used, nil
 	}
 	if err := ctx.Err(); err != nil {

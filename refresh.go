@@ -36,8 +36,6 @@ type refresher struct {
 	*credential
 	discovery *discovery
 	imports   *importer
-	revoker   *revoker
-	helpers   *helperRunner
 	flights   flights
 }
 

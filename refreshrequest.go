@@ -46,8 +46,7 @@ func (r *refresher) attempt(
 	ctx, wait context.Context, rec *record.Record, need tokenNeed,
 ) (*cachedToken, error) {
 	a := &refreshAttempt{
-		credential: r.credential, discovery: r.discovery, imports: r.imports, revoker: r.revoker,
-		need: need, refreshToken: rec.Grant.RefreshToken, before: rec.Clone(), request: &tokenRequest{},
+		refresher: r, need: need, refreshToken: rec.Grant.RefreshToken, before: rec.Clone(), request: &tokenRequest{},
 	}
 	started := time.Now()
 	token, err := a.run(ctx, wait, rec)
@@ -62,11 +61,7 @@ func (r *refresher) attempt(
 
 // refreshAttempt is one refresh under the lock.
 type refreshAttempt struct {
-	*credential
-	discovery *discovery
-	imports   *importer
-	revoker   *revoker
-
+	*refresher
 	need         tokenNeed
 	refreshToken secret.String
 	before       *record.Record // as it was when the token was read

@@ -50,7 +50,7 @@ func (r *refreshAttempt) resultAfterReplacement(ctx context.Context, rec *record
 	if rec.Grant == nil && t.RefreshToken != "" {
 		ctx, cancel := awake.WithTimeout(ctx, revokeTimeout, nil)
 		defer cancel()
-		if err := r.revoker.revoke(ctx, r.before, t.RefreshToken, "refresh_token"); err != nil {
+		if err := r.revoke(ctx, r.before, t.RefreshToken, "refresh_token"); err != nil {
 			r.log.Warn("a token issued during logout could not be revoked", "error", err)
 		}
 	}
