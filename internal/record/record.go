@@ -278,7 +278,7 @@ type RawResponse struct {
 	Status      int           `json:"status"`
 	ContentType string        `json:"content_type,omitempty"`
 	ReceivedAt  time.Time     `json:"received_at"`
-	Body        secret.String `json:"body" store:"base64"` // any bytes, so Encode writes base64
+	Body        secret.String `json:"body"`
 	Truncated   bool          `json:"truncated,omitempty"` // the connection ended before the body did
 	Unknown     Unknown       `json:"-"`
 }
