@@ -56,6 +56,19 @@ func openFolder(path string, create bool) (*os.Root, error) {
 	return root, nil
 }
 
+// inFolder opens a folder for as long as do runs.
+func inFolder(path string, create bool, do func(root *os.Root) error) error {
+	root, err := openFolder(path, create)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return do(root)
+}
+
+// usable does nothing: a folder that inFolder can open is usable.
+func usable(*os.Root) error { return nil }
+
 // denied says who keeps us out of path, where that is a folder in one of ours
 // that another user made, typically a program that was run with sudo.
 func denied(path string, err error) error {
@@ -114,13 +127,8 @@ func checkPrivate(path string, info fs.FileInfo) error {
 	return nil
 }
 
-// readFile reads a file of root that is safe: a regular file, no link, private.
-func readFile(root *os.Root, name string) ([]byte, error) {
-	return readIf(root, name, checkPrivate)
-}
-
-// readIf reads a regular file of root, no link, if check has nothing against it.
-func readIf(root *os.Root, name string, check func(path string, info fs.FileInfo) error) ([]byte, error) {
+// readFile reads a regular file of root, no link, if check has nothing against it.
+func readFile(root *os.Root, name string, check func(path string, info fs.FileInfo) error) ([]byte, error) {
 	path := filepath.Join(root.Name(), name)
 	info, err := root.Lstat(name) // before it is opened: to open a pipe would block
 	if err != nil {
