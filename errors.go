@@ -236,30 +236,30 @@ func (f errorFactory) tooEarly(rec *record.Record, rejected *oauth.Error) error 
 
 // loginRequired returns the error of a credential that only a user can mend, with the reason.
 func (f errorFactory) loginRequired(rec *record.Record) error {
-	e := &Error{Kind: ErrLoginRequired, Server: f.serverURL, Message: "not signed in", Hint: "sign in to " + f.serverURL}
-	if rec == nil {
-		return e
-	}
+	e := &Error{Kind: ErrLoginRequired, Server: f.serverURL, Hint: "sign in to " + f.serverURL}
 	client := rec.GrantClient()
 	switch ended := rec.GrantError; {
-	case ended != nil && ended.Interrupted:
-		e.Code = ended.Code
-		e.Message = "the server ended the login (" + ended.Code + ") after a refresh had been interrupted before its result could be stored"
 	case ended != nil && ended.Guessed:
 		e.Message = "the server goes on rejecting the refresh token without a reason (" + ended.Code + ")"
 	case ended != nil:
-		e.Code = ended.Code
-		e.Message = "the server ended the login (" + ended.Code + ")"
+		e.Code, e.Message = ended.Code, "the server ended the login ("+ended.Code+")"
+		if ended.Interrupted {
+			e.Message += " after a refresh had been interrupted before its result could be stored"
+		}
+	case rec.Grant == nil:
+		e.Message, e.Hint = "not signed in to "+f.serverURL, ""
 	case client != nil && f.config.belongsElsewhere(client):
-		e.Message = "the login was made at " + client.Issuer + ", but the configured client belongs to " + f.config.configuredIssuer()
+		e.Message = "the login was made at " + client.Issuer +
+			", but the configured client belongs to " + f.config.configuredIssuer()
 	case client != nil && secretExpired(f.config.withConfiguredSecret(client), rec.Grant, time.Now()):
-		e.Message = "the login cannot be refreshed: the secret of its client ended at " + f.config.withConfiguredSecret(client).SecretExpiresAt.Format(time.RFC3339)
-	case rec.Grant != nil && rec.Grant.RefreshToken == "" && !rec.Grant.Rejected:
-		e.Message = "the login has expired, and the server gave no refresh token"
-	case rec.Grant != nil && rec.Grant.RefreshToken == "":
-		e.Message = "the access token does not work any more, and the server gave no refresh token"
-	case rec.Grant != nil:
+		ended := f.config.withConfiguredSecret(client).SecretExpiresAt
+		e.Message = "the login cannot be refreshed: the secret of its client ended at " + ended.Format(time.RFC3339)
+	case rec.Grant.RefreshToken != "":
 		e.Message = "the server no longer accepts the login"
+	case rec.Grant.Rejected:
+		e.Message = "the access token does not work any more, and the server gave no refresh token"
+	default:
+		e.Message = "the login has expired, and the server gave no refresh token"
 	}
 	return e
 }

@@ -41,8 +41,10 @@ func (t Token) Format(f fmt.State, _ rune) {
 }
 
 // Token returns an access token for a server, refreshed if need be. Without a
-// usable credential it signs in, or returns ErrLoginRequired if the LoginPolicy
-// is LoginNever.
+// usable credential it signs in, or returns [ErrLoginRequired] if the LoginPolicy
+// is [LoginNever]. That error is about what is stored: where there is no login, it
+// is returned without contacting the server, and does not mean that the server
+// requires one.
 func (c *Client) Token(ctx context.Context, serverURL string, o TokenOptions) (*Token, error) {
 	s, err := c.session(serverURL)
 	if err != nil {

@@ -75,6 +75,7 @@ type Store interface {
 	// Put stores value under key if the stored revision is revision (empty: nothing is stored),
 	// and returns its new revision. Otherwise it returns ErrConflict. Comparing and storing are
 	// one step. On failure the stored value is unchanged, or, where a connection broke, is value.
+	// A value that is larger than the Store takes is ErrUnusable.
 	Put(ctx context.Context, key Key, value []byte, revision Revision) (Revision, error)
 
 	// Delete removes the value under key if its revision is revision. Otherwise it returns
