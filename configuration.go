@@ -3,6 +3,7 @@ package handstamp
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,12 +86,10 @@ func (cfg *configuration) configuredIssuer() string {
 
 // namedByUser reports whether the user's configuration names a host of an authorization server.
 func (cfg *configuration) namedByUser(host string) bool {
-	for _, raw := range append(cfg.AuthorizationServer.urls(), cfg.configuredIssuer()) {
-		if u, err := url.Parse(raw); err == nil && raw != "" && strings.EqualFold(u.Hostname(), host) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(append(cfg.AuthorizationServer.urls(), cfg.configuredIssuer()), func(raw string) bool {
+		u, err := url.Parse(raw)
+		return err == nil && raw != "" && strings.EqualFold(u.Hostname(), host)
+	})
 }
 
 // authMethodInputs returns what is stored of the client's method, with the
@@ -143,7 +142,7 @@ func (cfg *configuration) resumable(rec *record.Record, now time.Time) bool {
 // resource.
 func (cfg *configuration) covers(rec *record.Record) bool {
 	g := rec.Grant
-	wanted := oauth.OmitScopes(cfg.Scopes, rec.LearnedOf(g.Issuer).OmitScopes)
+	wanted := oauth.Without(cfg.Scopes, rec.LearnedOf(g.Issuer).OmitScopes)
 	if !containsAll(append(strings.Fields(g.ScopeRequested), strings.Fields(g.ScopeGranted)...), wanted) {
 		return false
 	}

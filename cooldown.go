@@ -205,7 +205,9 @@ func (l *logins) ceiling(rec *record.Record, issuer string, now time.Time) error
 		again = here[n-maxAutomaticLogins].Add(loginWindow)
 	}
 	if n := len(all); n >= maxAutomaticLoginsTotal {
-		again = later(again, all[n-maxAutomaticLoginsTotal].Add(loginWindow))
+		if total := all[n-maxAutomaticLoginsTotal].Add(loginWindow); total.After(again) {
+			again = total
+		}
 	}
 	if again.IsZero() {
 		return nil
@@ -223,13 +225,6 @@ func recentLogins(logins []record.AutomaticLogin, now time.Time) []record.Automa
 	})
 	slices.SortStableFunc(logins, func(a, b record.AutomaticLogin) int { return a.At.Compare(b.At) })
 	return logins
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 // countTab counts a browser that is about to be opened: for this login, and the first

@@ -113,8 +113,8 @@ func previouslyGrantedScopes(rec *record.Record, issuer string) []string {
 	if g == nil || !oauth.SameButSlash(g.Issuer, issuer) {
 		return nil
 	}
-	granted := strings.Fields(g.ScopeGranted)
-	return slices.DeleteFunc(strings.Fields(g.ScopeRequested), func(scope string) bool { return !slices.Contains(granted, scope) })
+	requested := strings.Fields(g.ScopeRequested)
+	return oauth.Without(requested, oauth.Without(requested, strings.Fields(g.ScopeGranted)))
 }
 
 // probeChallenge gets the server's challenge with a request that means nothing and carries no
@@ -199,17 +199,13 @@ func (d *discovery) scopes(rm *oauth.ResourceMetadata, as *oauth.ServerMetadata,
 			scopes = append(scopes, more)
 		}
 	}
-	for _, scope := range scopes {
-		if slices.Contains(as.ScopesSupported, scope) {
-			fallback = append(fallback, scope)
-		}
-	}
+	fallback = oauth.Without(scopes, append(oauth.Without(scopes, as.ScopesSupported), oauth.OfflineAccess))
 	// Many servers issue a refresh token only for this scope (OpenID Connect
 	// Core, section 11), and some reject it from clients that may not have it.
 	if slices.Contains(as.ScopesSupported, oauth.OfflineAccess) && !slices.Contains(scopes, oauth.OfflineAccess) {
 		scopes = append(scopes, oauth.OfflineAccess)
 	}
-	return scopes, oauth.OmitScopes(fallback, []string{oauth.OfflineAccess})
+	return scopes, fallback
 }
 
 // extraAuthParams returns what else the authorization request says: what the user wants,

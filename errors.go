@@ -103,24 +103,21 @@ func (e *Error) follows(first error) {
 
 // Error returns the message, the cause and the hint.
 func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString(e.Message)
-	if e.Message == "" {
-		b.WriteString(strings.TrimPrefix(e.Kind.Error(), "handstamp: "))
+	text := e.Message
+	if text == "" {
+		text = strings.TrimPrefix(e.Kind.Error(), "handstamp: ")
 	}
 	if e.Err != nil {
 		cause := strings.TrimPrefix(e.Err.Error(), "oauth: ")
 		if e.Kind == ErrStore { // the store has words of its own for it; once is enough
 			cause = strings.TrimPrefix(cause, store.ErrUnusable.Error()+": ")
 		}
-		b.WriteString(": ")
-		b.WriteString(cause)
+		text += ": " + cause
 	}
 	if e.Hint != "" {
-		b.WriteString("; ")
-		b.WriteString(e.Hint)
+		text += "; " + e.Hint
 	}
-	return b.String()
+	return text
 }
 
 // Unwrap returns the cause.

@@ -55,9 +55,9 @@ func (l *logins) run(ctx context.Context, rec *record.Record, req loginRequest) 
 	}
 	state := &loginState{credential: l.credential, rec: rec, plan: plan, byUser: req.byUser}
 	// What a step-up is for is requested in spite of what was learned.
-	omit := oauth.OmitScopes(rec.LearnedOf(plan.server.Issuer).OmitScopes, req.needed)
-	state.reportOmitted(oauth.OmitScopes(plan.scopes, oauth.OmitScopes(plan.scopes, omit)))
-	plan.scopes, plan.fallback = oauth.OmitScopes(plan.scopes, omit), oauth.OmitScopes(plan.fallback, omit)
+	omit := oauth.Without(rec.LearnedOf(plan.server.Issuer).OmitScopes, req.needed)
+	state.reportOmitted(oauth.Without(plan.scopes, oauth.Without(plan.scopes, omit)))
+	plan.scopes, plan.fallback = oauth.Without(plan.scopes, omit), oauth.Without(plan.fallback, omit)
 	state.scope = strings.Join(plan.scopes, " ")
 	callback := &callbackReceiver{loginState: state}
 	flow := &loginFlow{

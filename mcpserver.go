@@ -2,7 +2,6 @@ package handstamp
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
@@ -200,15 +199,9 @@ func (d *discovery) resolveAuthorizationHost(ctx context.Context, endpoint strin
 	}
 	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
-	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return nil
-	}
-	for _, addr := range addresses {
-		if addr = addr.Unmap(); oauth.AddrReach(addr) > reach {
-			return &oauth.BlockedError{What: "the authorization_endpoint", Host: host,
-				Address: netip.AddrPortFrom(addr, 443).String()}
-		}
+	if addr := oauth.LeadsBeyond(ctx, host, reach); addr.IsValid() {
+		return &oauth.BlockedError{What: "the authorization_endpoint", Host: host,
+			Address: netip.AddrPortFrom(addr, 443).String()}
 	}
 	return nil
 }

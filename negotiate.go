@@ -83,7 +83,7 @@ func (l *loginClients) newNegotiation() *negotiation {
 // those among them that the server lists, else the one it cannot do without.
 func grantAlternatives(listed []string) [][]string {
 	all := []string{"authorization_code", "refresh_token"}
-	some := slices.DeleteFunc(slices.Clone(all), func(grant string) bool { return !slices.Contains(listed, grant) })
+	some := oauth.Without(all, oauth.Without(all, listed))
 	if len(some) == 1 {
 		return [][]string{all, some}
 	}
@@ -94,16 +94,8 @@ func grantAlternatives(listed []string) [][]string {
 // before the others.
 func methodAlternatives(listed []string) []string {
 	all := []string{oauth.MethodNone, oauth.MethodPost, oauth.MethodBasic}
-	slices.SortStableFunc(all, func(a, b string) int {
-		switch inA, inB := slices.Contains(listed, a), slices.Contains(listed, b); {
-		case inA && !inB:
-			return -1
-		case inB && !inA:
-			return 1
-		}
-		return 0
-	})
-	return firstOf(all, oauth.RegistrationMethod(listed))
+	unlisted := oauth.Without(all, listed)
+	return firstOf(append(oauth.Without(all, unlisted), unlisted...), oauth.RegistrationMethod(listed))
 }
 
 // firstOf returns the alternatives with one of them first, if it is among them and
@@ -112,8 +104,7 @@ func firstOf(alternatives []string, one string) []string {
 	if one == "" || !slices.Contains(alternatives, one) {
 		return alternatives
 	}
-	others := slices.DeleteFunc(slices.Clone(alternatives), func(other string) bool { return other == one })
-	return append([]string{one}, others...)
+	return append([]string{one}, oauth.Without(alternatives, []string{one})...)
 }
 
 // negotiate registers the client, on the terms that are left when the server has
@@ -196,7 +187,7 @@ func (n *negotiation) without(member string) (t registrationTerms, ok bool) {
 	t = n.terms
 	switch member {
 	case oauth.OfflineAccess:
-		t.scopes = oauth.OmitScopes(t.scopes, []string{oauth.OfflineAccess})
+		t.scopes = oauth.Without(t.scopes, []string{oauth.OfflineAccess})
 		return t, len(t.scopes) < len(n.terms.scopes)
 	case oauth.MemberScope:
 		if len(t.scopes) == 0 {
@@ -232,7 +223,7 @@ func next(alternatives []string) (others []string, ok bool) {
 // learn notes on what terms the issuer registered the client, where they are not those
 // that were requested first.
 func (n *negotiation) learn(l *record.Learned) {
-	learnScopes(l, oauth.OmitScopes(n.wish.scopes, n.terms.scopes))
+	learnScopes(l, oauth.Without(n.wish.scopes, n.terms.scopes))
 	if !slices.Equal(n.terms.grants[0], n.wish.grants[0]) {
 		l.GrantTypes = n.terms.grants[0]
 	}
@@ -249,13 +240,13 @@ func (n *negotiation) learn(l *record.Learned) {
 
 // learnScopes notes scopes that the issuer rejects.
 func learnScopes(l *record.Learned, rejected []string) {
-	l.OmitScopes = append(oauth.OmitScopes(l.OmitScopes, rejected), rejected...)
+	l.OmitScopes = append(oauth.Without(l.OmitScopes, rejected), rejected...)
 }
 
 // reportOmitted tells the user of scopes that are not requested although they are
 // configured.
 func (l *loginState) reportOmitted(omitted []string) {
-	if configured := oauth.OmitScopes(omitted, oauth.OmitScopes(omitted, l.config.Scopes)); len(configured) > 0 {
+	if configured := oauth.Without(omitted, oauth.Without(omitted, l.config.Scopes)); len(configured) > 0 {
 		l.notice("the authorization server rejects the scope %q, which is not requested", strings.Join(configured, " "))
 	}
 }
@@ -281,7 +272,7 @@ func (l *loginState) rejectsOfflineAccess(rejected *oauth.Error) bool {
 // dropOfflineAccess begins the login anew without the scope offline_access, now and in
 // later logins.
 func (l *loginFlow) dropOfflineAccess(ctx context.Context, rejected *oauth.Error) error {
-	l.scope = strings.Join(oauth.OmitScopes(strings.Fields(l.scope), []string{oauth.OfflineAccess}), " ")
+	l.scope = strings.Join(oauth.Without(strings.Fields(l.scope), []string{oauth.OfflineAccess}), " ")
 	l.learnOf(ctx, func(learned *record.Learned) { learnScopes(learned, []string{oauth.OfflineAccess}) })
 	l.notice("the authorization server gives no offline access here; signing in without it")
 	return l.tryAgain(rejected)

@@ -172,10 +172,5 @@ func (a *reauthorizer) stepUp(ctx context.Context, r *retryState, used *cachedTo
 }
 
 func containsAll(have, want []string) bool {
-	for _, w := range want {
-		if !slices.Contains(have, w) {
-			return false
-		}
-	}
-	return true
+	return len(oauth.Without(want, have)) == 0
 }

@@ -153,15 +153,8 @@ func (l *loginClients) canReuse(c *record.Client) bool {
 	if c.Rejected || c.ID == l.unknownClientID || secretExpired(c, nil, time.Now()) {
 		return false
 	}
-	if c.Source != record.SourceDynamic || len(c.RedirectURIs) == 0 {
-		return true
-	}
-	for _, uri := range c.RedirectURIs {
-		if uri == l.callback.redirectURI {
-			return true
-		}
-	}
-	return false
+	return c.Source != record.SourceDynamic || len(c.RedirectURIs) == 0 ||
+		slices.Contains(c.RedirectURIs, l.callback.redirectURI)
 }
 
 // mayBeGone reports whether there is a reason to register anew although the issuer has
@@ -215,8 +208,8 @@ func (l *loginClients) register(ctx context.Context) error {
 		RegisteredAt:            time.Now().UTC().Truncate(time.Second),
 	}
 	l.authMethod, l.justRegistered, l.clientProbed = choice, true, true
-	omitted := oauth.OmitScopes(n.wish.scopes, n.terms.scopes)
-	l.scope, l.plan.fallback = strings.Join(n.terms.scopes, " "), oauth.OmitScopes(l.plan.fallback, omitted)
+	omitted := oauth.Without(n.wish.scopes, n.terms.scopes)
+	l.scope, l.plan.fallback = strings.Join(n.terms.scopes, " "), oauth.Without(l.plan.fallback, omitted)
 	l.reportOmitted(omitted)
 	if tell := l.config.OnRegister; tell != nil {
 		err := tell(ctx, Registration{

@@ -72,10 +72,7 @@ func complete(base, more []byte) (json.RawMessage, bool) {
 		!SameButSlash(have.text("issuer"), other.text("issuer")) {
 		return nil, false
 	}
-	members := make(map[string]json.RawMessage, len(have.members)+len(other.members))
-	for _, m := range other.members {
-		members[m.name] = m.value
-	}
+	members := other.asMap()
 	for _, m := range have.members {
 		if !isBlank(m.value) || members[m.name] == nil {
 			members[m.name] = m.value

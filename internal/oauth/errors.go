@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/errtype"
@@ -42,30 +41,23 @@ type Error struct {
 
 // Error returns the code, the server's description and the status.
 func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString("oauth: the ")
+	place, what := "authorization server", "an error"
 	if e.Endpoint != "" {
-		b.WriteString(Sanitize(e.Endpoint))
-		b.WriteString(" endpoint")
-	} else {
-		b.WriteString("authorization server")
+		place = Sanitize(e.Endpoint) + " endpoint"
 	}
-	b.WriteString(" returned ")
 	switch {
+	case e.Code != "" && e.Status != 0 && e.Status/100 != 4:
+		what = fmt.Sprintf("%s (status %d)", Sanitize(e.Code), e.Status)
 	case e.Code != "":
-		b.WriteString(Sanitize(e.Code))
-		if e.Status != 0 && e.Status/100 != 4 {
-			fmt.Fprintf(&b, " (status %d)", e.Status)
-		}
+		what = Sanitize(e.Code)
 	case e.Status != 0:
-		fmt.Fprintf(&b, "status %d", e.Status)
-	default:
-		b.WriteString("an error")
+		what = fmt.Sprintf("status %d", e.Status)
 	}
+	text := "oauth: the " + place + " returned " + what
 	if e.Description != "" {
-		fmt.Fprintf(&b, ": %q", Sanitize(e.Description))
+		text += fmt.Sprintf(": %q", Sanitize(e.Description))
 	}
-	return b.String()
+	return text
 }
 
 // Is reports whether target is an [*Error] with the same code, so that
@@ -87,17 +79,14 @@ type TransientError struct {
 
 // Error returns the reason, the status and the cause.
 func (e *TransientError) Error() string {
-	var b strings.Builder
-	b.WriteString("oauth: ")
-	b.WriteString(e.Reason)
+	text := "oauth: " + e.Reason
 	if e.Status != 0 {
-		fmt.Fprintf(&b, " (status %d)", e.Status)
+		text += fmt.Sprintf(" (status %d)", e.Status)
 	}
 	if e.Err != nil {
-		b.WriteString(": ")
-		b.WriteString(e.Err.Error())
+		text += ": " + e.Err.Error()
 	}
-	return b.String()
+	return text
 }
 
 // Unwrap returns the cause.

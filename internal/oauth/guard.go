@@ -197,23 +197,21 @@ func (g *guard) dialByCaller(ctx context.Context, network, address, host string,
 		return conn, nil
 	}
 	// A function that does not pass the context on may have looked the name up unseen.
-	if lookedUp.Load() || !traced.Load() && leadsBeyond(ctx, host, reach) {
+	if lookedUp.Load() || !traced.Load() && LeadsBeyond(ctx, host, reach).IsValid() {
 		_ = conn.Close()
 		return nil, &BlockedError{Host: host, Address: remote.String()}
 	}
 	return conn, nil
 }
 
-// leadsBeyond reports whether a name has an address that is out of reach.
-func leadsBeyond(ctx context.Context, host string, reach Reach) bool {
-	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return false
-	}
+// LeadsBeyond returns an address of a name that is out of reach; the zero Addr if there is none, or
+// the name cannot be looked up.
+func LeadsBeyond(ctx context.Context, host string, reach Reach) netip.Addr {
+	addresses, _ := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	for _, address := range addresses {
-		if AddrReach(address.Unmap()) > reach {
-			return true
+		if address = address.Unmap(); AddrReach(address) > reach {
+			return address
 		}
 	}
-	return false
+	return netip.Addr{}
 }
