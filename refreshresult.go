@@ -15,10 +15,7 @@ import (
 // storeToken stores what the authorization server issued, with what was learned on
 // the way.
 func (r *refreshAttempt) storeToken(ctx context.Context, rec *record.Record, at time.Time, t *oauth.TokenResponse, learned func(*record.Record)) (*cachedToken, error) {
-	rec, err := r.records.update(ctx, rec, func(rec *record.Record) error {
-		if !r.stillCurrent(rec) {
-			return errSuperseded
-		}
+	rec, err := r.updateCurrent(ctx, rec, func(rec *record.Record) {
 		r.rotated = t.RefreshToken != "" && t.RefreshToken != r.refreshToken
 		applyToken(rec.Grant, t, at)
 		rec.Grant.Repeated = r.interrupted || r.request.inDoubt
@@ -26,7 +23,6 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *record.Record, at 
 		if learned != nil {
 			learned(rec)
 		}
-		return nil
 	})
 	switch {
 	case errors.Is(err, errSuperseded):
@@ -61,21 +57,22 @@ func (r *refreshAttempt) resultAfterReplacement(ctx context.Context, rec *record
 	return nil, nil
 }
 
-// stillCurrent reports whether the record still holds the grant that is refreshed.
-func (r *refreshAttempt) stillCurrent(rec *record.Record) bool {
-	return rec.Grant != nil && rec.Grant.RefreshToken == r.refreshToken
-}
-
-// updateGrant changes the record unless the grant was replaced meanwhile, which is no error: the
-// record that it returns then has the replacement.
-func (r *refreshAttempt) updateGrant(ctx context.Context, rec *record.Record, change func(*record.Record)) (*record.Record, error) {
-	rec, err := r.records.update(ctx, rec, func(rec *record.Record) error {
-		if !r.stillCurrent(rec) {
+// updateCurrent changes the record while it holds the grant that is refreshed. Otherwise the error
+// is errSuperseded.
+func (r *refreshAttempt) updateCurrent(ctx context.Context, rec *record.Record, change func(*record.Record)) (*record.Record, error) {
+	return r.records.update(ctx, rec, func(rec *record.Record) error {
+		if rec.Grant == nil || rec.Grant.RefreshToken != r.refreshToken {
 			return errSuperseded
 		}
 		change(rec)
 		return nil
 	})
+}
+
+// updateGrant is updateCurrent for where it is no error that the grant was replaced meanwhile: the
+// record that it returns then has the replacement.
+func (r *refreshAttempt) updateGrant(ctx context.Context, rec *record.Record, change func(*record.Record)) (*record.Record, error) {
+	rec, err := r.updateCurrent(ctx, rec, change)
 	if errors.Is(err, errSuperseded) {
 		err = nil
 	}
@@ -250,12 +247,8 @@ func believedAfter(status int) (count int, apart time.Duration) {
 // login would help anyway.
 func (r *refreshAttempt) onUnnamedRejection(ctx, requesting context.Context, rec *record.Record, rejected *oauth.Error) (again bool, _ *cachedToken, err error) {
 	count, apart := believedAfter(rejected.Status)
-	updated, err := r.records.update(ctx, rec, func(rec *record.Record) error {
-		if !r.stillCurrent(rec) {
-			return errSuperseded
-		}
+	updated, err := r.updateCurrent(ctx, rec, func(rec *record.Record) {
 		r.countRejection(rec, rejected, apart, time.Now())
-		return nil
 	})
 	if err != nil {
 		return false, nil, err
