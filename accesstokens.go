@@ -20,6 +20,7 @@ import (
 // and what servers have made of it. It is safe for concurrent use.
 type accessTokens struct {
 	records *records
+	proofs  *proofs
 	log     *slog.Logger
 
 	// current is nil until the store was read. Loading it is all that the warm path does.
@@ -33,6 +34,10 @@ func (a *accessTokens) use(rec *record.Record) *cachedToken {
 		return nil
 	}
 	snap := newCachedToken(rec.Grant)
+	if snap.tokenType == "DPoP" {
+		a.proofs.use(rec.DPoP)
+		snap.proofs = a.proofs
+	}
 	if old := a.current.Load(); old != nil && old.token == snap.token {
 		snap.issuedHere.Store(old.issuedHere.Load())
 		snap.accepted.Store(snap.accepted.Load() || old.accepted.Load())
@@ -127,7 +132,13 @@ func (a *accessTokens) markRejected(ctx context.Context, rec *record.Record, nee
 var errSuperseded = errors.New("handstamp: credential superseded")
 
 // Token implements oauth2.TokenSource for a token at hand.
-func (s *cachedToken) Token() (*oauth2.Token, error) { return s.oauth2, nil }
+func (s *cachedToken) Token() (*oauth2.Token, error) {
+	if s.proofs != nil {
+		return nil, &Error{Kind: ErrInvalidConfig, Message: "the access token is bound to a key, so each request needs a proof of its own",
+			Hint: "send the requests through Client.HTTPClient or Client.Transport"}
+	}
+	return s.oauth2, nil
+}
 
 // Format implements fmt.Formatter: callers hold a snapshot as a TokenSource, and
 // printing it must not show the token.
@@ -142,6 +153,7 @@ type cachedToken struct {
 	rejected      atomic.Bool // the MCP server has rejected it
 	issuedHere    atomic.Bool // to this process
 
+	proofs    *proofs // nil: a bearer token
 	oauth2    *oauth2.Token
 	token     secret.String
 	tokenType string
@@ -211,8 +223,11 @@ func newCachedToken(g *record.Grant) *cachedToken {
 // authScheme spells the token type as the Authorization header wants it: some
 // servers issue "bearer" and accept only "Bearer" (RFC 6750, section 2.1).
 func authScheme(tokenType string) string {
-	if tokenType == "" || strings.EqualFold(tokenType, "bearer") {
+	switch {
+	case tokenType == "" || strings.EqualFold(tokenType, "bearer"):
 		return "Bearer"
+	case strings.EqualFold(tokenType, "dpop"):
+		return "DPoP"
 	}
 	return tokenType
 }

@@ -24,7 +24,8 @@ var (
 	// libraryRequires is all that the go.mod of the library may name.
 	libraryRequires = slices.Concat(libraryModules, fileModules)
 
-	libraryModules = []string{"golang.org/x/oauth2", "golang.org/x/sys"}
+	libraryModules = []string{"github.com/go-jose/go-jose/v4", "golang.org/x/oauth2", "golang.org/x/sys"}
+	joseModules    = []string{"github.com/go-jose/go-jose/v4"}
 	fileModules    = []string{"github.com/gofrs/flock", "golang.org/x/sys"}
 	sdkModules     = []string{
 		"github.com/google/jsonschema-go", "github.com/modelcontextprotocol/go-sdk", "github.com/segmentio/asm",
@@ -39,7 +40,7 @@ var (
 // command to the library, from there to the protocol and the store.
 var layers = map[string]layer{
 	"internal/errtype":           {},
-	"":                           {ours: []string{"internal/errtype", "internal/awake", "internal/browser", "internal/loopback", "internal/oauth", "internal/pasted", "internal/record", "secret", "store"}, modules: libraryModules},
+	"":                           {ours: []string{"clientkey", "internal/errtype", "internal/awake", "internal/browser", "internal/jose", "internal/loopback", "internal/oauth", "internal/pasted", "internal/record", "secret", "store"}, modules: libraryModules},
 	"internal/oauth":             {ours: []string{"internal/errtype", "internal/awake", "internal/lazyregexp", "internal/retryafter", "internal/redact", "secret"}},
 	"internal/record":            {ours: []string{"secret", "store"}},
 	"secret":                     {},
@@ -50,6 +51,8 @@ var layers = map[string]layer{
 	"internal/mcpremote":         {ours: []string{"internal/errtype", "internal/lazyregexp", "internal/oauth", "secret"}},
 	"internal/retryafter":        {},
 	"internal/loopback":          {ours: []string{"internal/errtype"}, modules: []string{"golang.org/x/sys"}},
+	"clientkey":                  {ours: []string{"internal/jose"}, modules: joseModules},
+	"internal/jose":              {ours: []string{"secret"}, modules: joseModules},
 	"internal/browser":           {ours: []string{"internal/oauth"}, modules: []string{"golang.org/x/sys"}},
 	"internal/pasted":            {},
 	"internal/proctest":          {},

@@ -20,6 +20,8 @@ type loginPlan struct {
 	server   *oauth.ServerMetadata
 	resource record.Resource
 	scopes   []string // nil: request none
+	proofs   bool     // request tokens that are bound to a key
+	algs     []string // of these proofs; nil: any
 	fallback []string // what to request when the server rejects scopes: those that both documents list
 }
 
@@ -60,7 +62,14 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 			return nil, err
 		}
 	}
-	if !d.config.InsecureAllowMissingPKCE {
+	if d.config.Certificate != nil {
+		p.server = p.server.ForCertificates()
+	}
+	p.proofs = d.config.wantsProofs(rm.OffersDPoP() || challenge.DPoP)
+	if p.proofs {
+		p.algs = proofAlgorithms(rm.ProofAlgorithms(), strings.Fields(challenge.Algs), p.server.DPoPSigningAlgValuesSupported)
+	}
+	if !d.config.InsecureAllowMissingPKCE && d.config.grantFor(rec) == nil {
 		if err := p.server.PKCE(); err != nil {
 			return nil, d.errs.from(err)
 		}
@@ -101,6 +110,9 @@ func (d *discovery) metadataAgain(ctx context.Context, rec *record.Record) (foun
 	}
 	if err == nil && found.Issuer != rec.Grant.Issuer {
 		err = errMoved
+	}
+	if err == nil && d.config.Certificate != nil {
+		found = found.ForCertificates()
 	}
 	return found, err
 }
@@ -143,7 +155,9 @@ func (m *mcpServer) probe(ctx context.Context, method, body string, token *cache
 	}
 	req.Header.Set("Accept", "application/json, text/event-stream")
 	if token != nil {
-		req = withAuthorization(req, req.Body, token)
+		if req, err = withAuthorization(req, req.Body, token); err != nil {
+			return nil, err
+		}
 	}
 	client := &http.Client{
 		Transport:     sameOriginTransport{server: m, base: m.config.BaseTransport},
@@ -151,6 +165,9 @@ func (m *mcpServer) probe(ctx context.Context, method, body string, token *cache
 	}
 	resp, err := client.Do(req)
 	if err == nil {
+		if token != nil && token.proofs != nil {
+			token.proofs.NoteNonce(resp.Request.URL.String(), resp.Header)
+		}
 		m.noteMoved(resp.Request)
 		return resp, nil
 	}

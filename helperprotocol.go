@@ -72,7 +72,8 @@ type helperClient struct {
 	*Client
 	Registration json.RawMessage // with its secret
 
-	Store, Prompt, OnRegister, BaseTransport, AuthTransport, RefreshHelper, Logger, Hooks any `json:",omitempty"`
+	Store, BaseTransport, AuthTransport, Key, Certificate, Grant any `json:",omitempty"`
+	Prompt, OnRegister, RefreshHelper, Logger, Hooks             any `json:",omitempty"`
 }
 
 // describe returns the Client as a helper reads it.

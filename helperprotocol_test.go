@@ -1,6 +1,7 @@
 package handstamp
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/handstamp/handstamp/clientkey"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -28,6 +30,7 @@ func described(t *testing.T) *Client {
 		Resource: "https://r.example", OmitResource: true, ExtraAuthParams: url.Values{"audience": {"x"}},
 		RedirectURI: "http://127.0.0.1/b", CallbackPort: 7, BaseTransport: http.DefaultTransport, AuthTransport: http.DefaultTransport,
 		InsecureAllowMissingPKCE: true, InsecureAllowHTTP: true, InsecureAllowPrivateAddresses: true,
+		Key: new(clientkey.Key), Certificate: new(tls.Certificate), Grant: ClientCredentials{}, DPoP: DPoPNever,
 		RefreshHelper: &RefreshHelper{Command: []string{"x"}}, Hooks: Hooks{Notice: func(string, string) {}},
 	}
 	for i := range reflect.TypeFor[Client]().NumField() {
@@ -67,6 +70,7 @@ func TestHelperClientIsConfiguredAlike(t *testing.T) {
 	}
 	want := described(t)
 	want.Store, want.Prompt, want.Hooks, want.BaseTransport, want.AuthTransport = kept, Prompt{}, Hooks{}, nil, nil
+	want.Key, want.Certificate, want.Grant = nil, nil, nil
 	want.RefreshHelper, want.LockTimeout, want.Registration.Response = nil, 3*time.Second, ""
 	for i := range reflect.TypeFor[Client]().NumField() {
 		f := reflect.TypeFor[Client]().Field(i)

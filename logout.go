@@ -129,7 +129,7 @@ func applySavedResponse(rec *record.Record) {
 	if !refreshInterrupted(rec) || rec.Intent.Response == nil {
 		return
 	}
-	if token, err := oauth.ParseTokenResponse(rawResponse(rec.Intent.Response)); token != nil && err == nil {
+	if token, err := oauth.ParseTokenResponse(rawResponse(rec)); token != nil && err == nil {
 		applyToken(rec.Grant, token, rec.Intent.Response.ReceivedAt)
 	}
 }
@@ -188,13 +188,14 @@ func (c *credential) revoke(ctx context.Context, rec *record.Record, token secre
 	ctx, cancel := awake.WithTimeout(ctx, revokeTimeout, nil)
 	defer cancel()
 	client = c.config.withConfiguredSecret(client)
-	choice, err := chooseAuthMethod(c.config.authMethodInputs(client, storedAuthMethods(rec)))
+	methods, algorithms := storedAuthMethods(rec)
+	choice, err := chooseAuthMethod(c.config.authMethodInputs(client, methods))
 	if err != nil {
 		return err
 	}
 	forms := append([]authForm{choice.authForm}, choice.next...)
 	for i, form := range forms {
-		err = c.revokeAs(ctx, rec.Grant.RevocationEndpoint, form.credentials(client), token, hint)
+		err = c.revokeAs(ctx, rec.Grant.RevocationEndpoint, c.config.credentials(form, client, rec.Grant.TokenEndpoint, algorithms), token, hint)
 		if err == nil || i+1 == len(forms) || !mayBlameClient(err) {
 			break
 		}

@@ -2,6 +2,7 @@ package handstamp
 
 import (
 	"context"
+	"crypto/tls"
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
@@ -204,4 +205,17 @@ func (d *discovery) resolveAuthorizationHost(ctx context.Context, endpoint strin
 			Address: netip.AddrPortFrom(addr, 443).String()}
 	}
 	return nil
+}
+
+// withCertificate returns a transport that presents a certificate; nil stands for the default one.
+func withCertificate(t *http.Transport, certificate *tls.Certificate) *http.Transport {
+	if t == nil {
+		t = http.DefaultTransport.(*http.Transport)
+	}
+	t = t.Clone()
+	if t.TLSClientConfig == nil {
+		t.TLSClientConfig = new(tls.Config)
+	}
+	t.TLSClientConfig.Certificates = []tls.Certificate{*certificate}
+	return t
 }

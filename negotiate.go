@@ -277,3 +277,9 @@ func (l *loginFlow) dropOfflineAccess(ctx context.Context, rejected *oauth.Error
 	l.notice("the authorization server gives no offline access here; signing in without it")
 	return l.tryAgain(rejected)
 }
+
+// withoutOfflineAccess returns a scope without the one that is for refresh tokens: a grant without
+// a user has none (RFC 6749, section 4.4.3).
+func withoutOfflineAccess(scope string) string {
+	return strings.Join(oauth.Without(strings.Fields(scope), []string{oauth.OfflineAccess}), " ")
+}

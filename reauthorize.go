@@ -31,6 +31,7 @@ type retryState struct {
 	refreshes    int
 	logins       int
 	sharedTokens int // logins that came to a token which another process had stored
+	nonces       int // sent again for the nonce of a proof
 	waits        int // before a token that was just issued was sent again
 }
 
@@ -44,10 +45,15 @@ type reauthorizer struct {
 // reauthorize finds the token with which a rejected request is to be sent again. It
 // returns nil if there is none and the caller gets the response.
 func (a *reauthorizer) reauthorize(ctx context.Context, r *retryState, used *cachedToken, resp *http.Response) (*cachedToken, error) {
+	if r.sendsNonce(used, resp) {
+		return used, nil
+	}
 	challenge := a.secrets.challengeOf(resp, used)
 	forbidden := resp.StatusCode == http.StatusForbidden
 	if !rejectsWholly(resp) {
-		if challenge.Error != "insufficient_scope" || a.config.LoginPolicy == LoginNever {
+		// What is required of bound tokens does not concern a bearer token.
+		foreign := challenge.ForDPoP && (used == nil || used.proofs == nil)
+		if challenge.Error != "insufficient_scope" || foreign || !a.config.mayLogin(nil) {
 			return nil, nil
 		}
 		return a.stepUp(ctx, r, used, challenge)
@@ -93,7 +99,7 @@ func (a *reauthorizer) loginAfterRejection(ctx context.Context, r *retryState, c
 		return nil, err
 	case rec.Grant.Usable(rejected, time.Now()):
 		return a.tokens.use(rec), nil // another process was here before
-	case a.config.LoginPolicy == LoginNever:
+	case !a.config.mayLogin(rec):
 		return nil, a.errs.loginRequired(rec)
 	case (rejected != "" || rec.Grant != nil && rec.Grant.Rejected) && rec.GrantError == nil && a.history.loggedInTwiceLately():
 		return nil, nil

@@ -96,10 +96,14 @@ func (l *loginClients) documentClient() *record.Client {
 	if id == "" || !l.plan.server.ClientIDMetadataDocumentSupported || id == l.unknownClientID {
 		return nil
 	}
-	return &record.Client{
+	c := &record.Client{
 		Issuer: l.plan.server.Issuer, Source: record.SourceMetadataDocument, ID: id,
 		Method: oauth.MethodNone, MethodSource: record.MethodRegistered,
 	}
+	if l.config.Key != nil {
+		c.Method = oauth.MethodPrivateKeyJWT // as the document has it, then
+	}
+	return c
 }
 
 // checkRegistration makes sure that the configured client can be used at issuer.
@@ -327,12 +331,13 @@ func (l *loginClients) probeAuthMethod(ctx context.Context) error {
 		return nil
 	}
 	unnamed := false // one of the rejections was not about the client
-	t := &tokenRequest{fetcher: l.fetcher, tokenGrant: tokenGrant{
+	t := &tokenRequest{credential: l.credential, tokenGrant: tokenGrant{
 		redeem: oauth.TokenRequest{
 			Endpoint: l.plan.server.TokenEndpoint, Code: oauth.Secret(rand.Text()),
 			RedirectURI: l.callback.redirectURI, Verifier: oauth.NewPKCE().Verifier,
 		},
-		client: l.client, form: l.authMethod.authForm, next: l.authMethod.next, resource: l.plan.resource,
+		client: l.client, algs: l.plan.server.TokenEndpointAuthSigningAlgValuesSupported,
+		form: l.authMethod.authForm, next: l.authMethod.next, resource: l.plan.resource,
 		repeat: sendOnce, final: func(rejected *oauth.Error) bool {
 			unnamed = unnamed || rejected.Class() == oauth.ClassOther
 			return rejected.Class() == oauth.ClassGrant

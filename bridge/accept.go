@@ -31,7 +31,7 @@ func (b *bridge) accept(line []byte) {
 		b.request(m)
 	case m.notification():
 		b.notification(m)
-	case !b.era.replied(m):
+	case !b.era.modern.replied(m):
 		b.send(m)
 	}
 }
@@ -83,7 +83,7 @@ func (b *bridge) rejectMessage(m *message, t *Trouble) {
 func (b *bridge) rejectLine(g *glimpse, t *Trouble) {
 	id := g.id
 	if id != nil && !g.method {
-		if m, err := parse(t.response(id)); err == nil && g.outcome && !b.era.replied(m) {
+		if m, err := parse(t.response(id)); err == nil && g.outcome && !b.era.modern.replied(m) {
 			b.send(m)
 		}
 		id = nil

@@ -158,7 +158,8 @@ func (r *eventReader) Next() (sse.Event, error) {
 // eventsOf returns a reader of the events of a response.
 func (u *upstream) eventsOf(resp *http.Response) *eventReader {
 	share := u.memory.share(func() { resp.Body.Close() })
-	r := &eventReader{Reader: sse.NewReader(countedReader{resp.Body, share}, u.MaxMessage), share: share}
+	body := countedReader{resp.Body, &share.read}
+	r := &eventReader{Reader: sse.NewReader(body, u.MaxMessage), share: share}
 	r.Skipped = r
 	ctx := resp.Request.Context()
 	r.Grow = func(from, most int) (int, error) {
@@ -166,16 +167,4 @@ func (u *upstream) eventsOf(resp *http.Response) *eventReader {
 		return to, share.grow(ctx, to)
 	}
 	return r
-}
-
-// countedReader notes how much of a message has arrived.
-type countedReader struct {
-	io.Reader
-	share *share
-}
-
-func (r countedReader) Read(p []byte) (int, error) {
-	n, err := r.Reader.Read(p)
-	r.share.read.Add(int64(n))
-	return n, err
 }

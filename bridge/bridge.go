@@ -129,18 +129,11 @@ func Run(ctx context.Context, o Options) error {
 	end()
 	f.mu.Lock()   // what is in enter has entered
 	f.mu.Unlock() //lint:ignore SA2001 the lock is a barrier: from here on nothing enters
-	worked := make(chan struct{})
-	go func() {
-		f.work.Wait()
-		close(worked)
-	}()
 	f.current().endSession(ctx)
 	// What writes to a host that does not read is not waited for any longer.
-	timer := time.NewTimer(max(time.Until(until), endSessionTimeout/4))
-	defer timer.Stop()
 	select {
-	case <-worked:
-	case <-timer.C:
+	case <-begun(f.work.Wait):
+	case <-time.After(max(time.Until(until), endSessionTimeout/4)):
 		return err
 	}
 	if f.out.err != nil && ctx.Err() == nil {
@@ -166,13 +159,15 @@ type bridge struct {
 	mu      sync.Mutex // guards what follows
 	calls   map[string]*call
 	owned   map[string]*call // calls of the bridge's own that have their responses on a stream for all
-	barrier <-chan struct{}  // what is read now waits until it is closed; nil: nothing to wait for
+	barrier <-chan struct{}  // what is read now waits until it is closed
 	serial  int              // counts the ids of requests of our own
 }
 
 // newBridge returns the bridge of a session that is about to begin.
 func newBridge(f *front) *bridge {
-	b := &bridge{front: f, calls: make(map[string]*call)}
+	barrier := make(chan struct{})
+	close(barrier) // there is nothing to wait for yet
+	b := &bridge{front: f, calls: make(map[string]*call), barrier: barrier}
 	b.life, b.end = context.WithCancel(f.life)
 	b.up.bridge, b.up.wire, b.up.legacy.up = b, f.Wire, &b.up
 	b.up.memory = f.memory
@@ -215,13 +210,7 @@ func (b *bridge) ping(ctx context.Context) {
 }
 
 // do runs a piece of work that Run waits for.
-func (b *bridge) do(f func()) {
-	b.work.Add(1)
-	go func() {
-		defer b.work.Done()
-		f()
-	}()
-}
+func (b *bridge) do(f func()) { b.work.Go(f) }
 
 // linger waits for what is under way when standard input has ended.
 func (b *bridge) linger(ctx context.Context) {
@@ -231,40 +220,26 @@ func (b *bridge) linger(ctx context.Context) {
 		if c.is("subscriptions/listen") {
 			continue // it has no end of its own
 		}
-		select {
-		case <-c.ended:
-		case <-ctx.Done():
+		if wait(ctx, c.ended) != nil {
 			return
 		}
 	}
-	sent := make(chan struct{})
-	go func() {
-		b.sent.Wait()
-		close(sent)
-	}()
-	select {
-	case <-sent:
-	case <-ctx.Done():
-	}
+	_ = wait(ctx, begun(b.sent.Wait))
 }
 
 // abandon ends what is still under way with an error. A host that reads no
 // more is not waited for.
 func (b *bridge) abandon() {
-	sent := make(chan struct{})
-	go func() {
-		defer close(sent)
+	sent := begun(func() {
 		for _, c := range b.due() {
 			if !c.is("subscriptions/listen") {
 				c.fail(b.cutShort(c, "standard input ended"))
 			}
 		}
-	}()
-	timer := time.NewTimer(endSessionTimeout / 4)
-	defer timer.Stop()
+	})
 	select {
 	case <-sent:
-	case <-timer.C:
+	case <-time.After(endSessionTimeout / 4):
 	}
 }
 

@@ -2,6 +2,8 @@ package bridge
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,7 +36,8 @@ type call struct {
 	left          atomic.Bool   // it may have reached the server
 	streamed      bool          // the server has sent something on the request's stream
 
-	on *sseStream // the stream of HTTP+SSE that it was sent for; nil: none
+	on   *sseStream      // the stream of HTTP+SSE that it was sent for; nil: none
+	sign chan *rejection // receives nil for a sign that it is being carried out, or its rejection
 
 	resumed chan struct{} // closed when a subscription that waited is the server's; nil: it did not wait
 }
@@ -104,11 +107,7 @@ func (b *bridge) find(id []byte) *call {
 func (b *bridge) due() []*call {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	all := make([]*call, 0, len(b.calls))
-	for _, c := range b.calls {
-		all = append(all, c)
-	}
-	return all
+	return slices.Collect(maps.Values(b.calls))
 }
 
 // claim reports whether a response to id may be given: none was.
@@ -140,18 +139,20 @@ func (c *call) end() {
 }
 
 // takes reports whether a response with an id may be for the call: the id may have been left
-// out, or written in another way than it was read.
-func (c *call) takes(id []byte) bool {
-	if id == nil || idKey(id) == idKey(c.id) {
-		return true
-	}
-	a, aerr := strconv.ParseFloat(unquoted(id), 64)
-	b, berr := strconv.ParseFloat(unquoted(c.id), 64)
-	return aerr == nil && berr == nil && a == b
-}
+// out.
+func (c *call) takes(id []byte) bool { return id == nil || sameID(id, c.id) }
 
-// unquoted returns the text of an id, a string's or a number's.
-func unquoted(id []byte) string { return strings.TrimPrefix(idKey(id), `"`) }
+// sameID reports whether two ids are one: some servers write an id in another way than they
+// read it.
+func sameID(a, b []byte) bool {
+	x, y := idKey(a), idKey(b)
+	if x == y {
+		return x != ""
+	}
+	n, errN := strconv.ParseFloat(strings.TrimPrefix(x, `"`), 64)
+	m, errM := strconv.ParseFloat(strings.TrimPrefix(y, `"`), 64)
+	return errN == nil && errM == nil && n == m
+}
 
 // drop forgets the call, whose response is not wanted any more.
 func (c *call) drop() {

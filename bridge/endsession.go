@@ -32,10 +32,7 @@ func (u *upstream) endSession(ctx context.Context, session, version string) {
 		return
 	}
 	maps.Copy(req.Header, u.Header)
-	req.Header[headerSession] = []string{session}
-	if version != "" {
-		req.Header[headerVersion] = []string{version}
-	}
+	nameSession(req.Header, session, version)
 	// A request that is cancelled while its response arrives may take the connection with
 	// it that this one has just been given.
 	for range endings {

@@ -107,7 +107,11 @@ func (f *front) nextSession(old *bridge) *bridge {
 		for _, opening := range old.openings() {
 			// The server may be about to begin the session that has to end.
 			begin()
-			old.outlast(opening)
+			select {
+			case <-opening:
+			case <-time.After(openingWait):
+			case <-old.life.Done():
+			}
 		}
 		old.end()
 		old.endSession(f.life)
@@ -132,15 +136,4 @@ func (b *bridge) openings() (all []<-chan struct{}) {
 		all = append(all, r.done)
 	}
 	return all
-}
-
-// outlast waits until the beginning of a session is over, but not for long.
-func (b *bridge) outlast(done <-chan struct{}) {
-	timer := time.NewTimer(openingWait)
-	defer timer.Stop()
-	select {
-	case <-done:
-	case <-timer.C:
-	case <-b.life.Done():
-	}
 }

@@ -8,8 +8,7 @@ import (
 // legacyServer translates for a host of 2026-07-28 or later on a server of
 // before.
 type legacyServer struct {
-	eras   *eras
-	active bool // there is a host to translate for; guarded by eras.mu
+	eras *eras
 
 	mu            sync.Mutex // guards what follows
 	subscriptions []*call    // the host's subscriptions/listen
@@ -109,25 +108,23 @@ func (t *legacyServer) carrier() *call {
 func (t *legacyServer) ready(c *call) error {
 	e := t.eras
 	e.mu.Lock()
-	t.active = true
-	if e.hello == nil {
-		meta := c.meta
-		params := []any{"protocolVersion", "2025-11-25"}
-		params = append(params, "capabilities", orElse(member(meta, metaCapabilities), "{}"))
-		own := object("name", e.Name, "version", e.Version)
-		params = append(params, "clientInfo", orElse(member(meta, metaClient), string(own)))
-		e.hello = object("jsonrpc", "2.0", "id", []byte(`"handstamp-0"`), "method", "initialize", "params", object(params...))
-		e.confirmation = &message{raw: []byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`), method: []byte(`"notifications/initialized"`)}
+	e.known.translates = true
+	if e.known.hello == nil {
+		params := object("protocolVersion", lastLegacy,
+			"capabilities", orElse(member(c.meta, metaCapabilities), "{}"),
+			"clientInfo", orElse(member(c.meta, metaClient), string(e.itself())))
+		e.known.hello = object("jsonrpc", "2.0", "id", "handstamp-0", "method", "initialize", "params", params)
+		e.known.confirmation = notification("notifications/initialized")
 	}
-	known := e.initializeResult != nil
+	greeted := e.known.initializeResult != nil
 	e.mu.Unlock()
-	if known {
+	if greeted {
 		return nil
 	}
 	err := e.handshake(c.ctx)
 	e.mu.Lock()
-	t.active = e.server != modernEra
-	e.mu.Unlock()
+	defer e.mu.Unlock()
+	e.known.translates = e.known.server != modernEra
 	return err
 }
 
@@ -147,10 +144,7 @@ func (t *legacyServer) strip(raw []byte) []byte {
 
 // discovered returns what server/discover would have sent.
 func (t *legacyServer) discovered() []byte {
-	e := t.eras
-	e.mu.Lock()
-	response := e.initializeResult
-	e.mu.Unlock()
+	response := t.eras.now().initializeResult
 	made := []any{"resultType", "complete", "supportedVersions", []string{firstModern}, "ttlMs", 0, "cacheScope", "private"}
 	made = append(made, "capabilities", orElse(member(response, "capabilities"), "{}"))
 	if instructions := member(response, "instructions"); instructions != nil {
@@ -262,12 +256,8 @@ func (t *legacyServer) wanted(uri []byte) bool {
 }
 
 // subscribed reports whether a subscription is for a resource.
-func subscribed(c *call, uri []byte) (found bool) {
-	_ = elements(member(c.params, "notifications", "resourceSubscriptions"), func(other []byte) bool {
-		found = text(other) == text(uri)
-		return !found
-	})
-	return found
+func subscribed(c *call, uri []byte) bool {
+	return lists(member(c.params, "notifications", "resourceSubscriptions"), text(uri))
 }
 
 // acknowledgement returns the first message of a subscription.

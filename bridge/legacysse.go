@@ -370,7 +370,7 @@ func (w *sseWire) post(ctx context.Context, s *sseStream, c *call) (*http.Respon
 	w.mu.Unlock()
 	_, header := u.header(&call{message: &message{raw: c.raw}})
 	c.left.Store(true)
-	resp, err := u.postTo(ctx, endpoint, c.raw, header)
+	resp, err := u.post(ctx, endpoint, c.raw, header)
 	if err != nil {
 		return nil, u.broken(err)
 	}

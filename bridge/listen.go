@@ -43,11 +43,9 @@ func (t *modernServer) subscribe(c *call) error {
 	if l == nil {
 		return nil
 	}
-	timer := time.NewTimer(agreementWait)
-	defer timer.Stop()
 	select {
 	case <-l.decided:
-	case <-timer.C:
+	case <-time.After(agreementWait):
 	case <-c.ctx.Done():
 		return c.ctx.Err()
 	}

@@ -56,12 +56,10 @@ func (q *queue) enter(size int) (done func()) {
 		return func() {}
 	}
 	q.once.Do(func() { q.slots = make(chan struct{}, together) })
-	timer := time.NewTimer(queueWait)
-	defer timer.Stop()
 	select {
 	case q.slots <- struct{}{}:
 		return sync.OnceFunc(func() { <-q.slots })
-	case <-timer.C:
+	case <-time.After(queueWait):
 		return func() {}
 	}
 }

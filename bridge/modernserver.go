@@ -67,17 +67,12 @@ func (t *modernServer) speak(hello []byte, version string) {
 
 // introduced returns the response to hello, from the server's description of itself; nil: none.
 func (t *modernServer) introduced(hello, result []byte) (*message, error) {
-	version := text(member(hello, "params", "protocolVersion"))
-	if version == "" || version >= firstModern {
-		version = "2025-11-25"
-	}
 	offers := orElse(member(result, "capabilities"), "{}")
 	t.mu.Lock()
 	t.offers = offers
 	t.mu.Unlock()
-	own := object("name", t.eras.Name, "version", t.eras.Version)
-	info := orElse(member(result, "_meta", metaServer), string(own))
-	made := []any{"protocolVersion", version, "capabilities", offers, "serverInfo", info}
+	made := []any{"protocolVersion", legacyVersion(member(hello, "params")), "capabilities", offers,
+		"serverInfo", orElse(member(result, "_meta", metaServer), string(t.eras.itself()))}
 	if instructions := member(result, "instructions"); instructions != nil {
 		made = append(made, "instructions", instructions)
 	}
@@ -133,9 +128,11 @@ func (t *modernServer) serve(c *call) error {
 		return nil
 	}
 	raw := t.modernize(c.raw)
+	c.left.Store(true)
 	for range inputRounds {
-		response, err := t.request(c, raw)
-		if err != nil {
+		// Its notifications go to the host, and the end of the call ends its stream.
+		response, err := t.eras.up.requestBy(c.ctx, raw, t.eras.up.callModern)
+		if response == nil {
 			return err
 		}
 		if text(member(response.result, "resultType")) != "input_required" {
@@ -149,17 +146,6 @@ func (t *modernServer) serve(c *call) error {
 	return &Trouble{Code: CodeTranslation, Reason: "input", Message: "the server requests more input again and again"}
 }
 
-// request sends a translated request and returns its response. Its notifications go to
-// the host, and the end of the call ends its stream.
-func (t *modernServer) request(c *call, raw []byte) (*message, error) {
-	c.left.Store(true)
-	response, err := t.eras.up.requestBy(c.ctx, raw, t.eras.up.callModern)
-	if response != nil {
-		return response, nil
-	}
-	return nil, err
-}
-
 // supplyInput requests from the host what the server wants to know ("Multi Round-Trip
 // Requests"), as requests of the server's own, and returns the request to send
 // again.
@@ -167,7 +153,7 @@ func (t *modernServer) supplyInput(c *call, raw, result []byte) ([]byte, error) 
 	inputs := member(result, "inputRequests")
 	responses := []byte("{}")
 	var err error
-	_, _ = members(inputs, skipSpace(inputs, 0), func(f field) bool {
+	_ = members(inputs, func(f field) bool {
 		var response *message
 		if response, err = t.requestHost(c.ctx, inputs[f.from:f.to]); err != nil {
 			return false

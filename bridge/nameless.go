@@ -74,11 +74,11 @@ func (l *lateCalls) reject(r *rejection) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var sign chan *rejection
-	for c, its := range l.signs {
-		if sign = its; c.sink != nil && c.is("ping") {
+	for c := range l.posted {
+		if sign = c.sign; c.sink != nil && c.is("ping") {
 			break
 		}
-		if len(l.signs) > 1 {
+		if len(l.posted) > 1 {
 			sign = nil
 		}
 	}

@@ -33,7 +33,7 @@ type inOrder struct {
 
 // piece is a piece of work.
 type piece struct {
-	after <-chan struct{} // it begins when this is closed; nil: at once
+	after <-chan struct{} // it begins when this is closed
 	work  func()
 	over  chan struct{} // closed when the next one may begin
 }
@@ -67,12 +67,7 @@ func (q *inOrder) run(b *bridge) {
 		p := q.pieces[0]
 		q.pieces = q.pieces[1:]
 		q.mu.Unlock()
-		if p.after != nil {
-			select {
-			case <-p.after:
-			case <-b.life.Done():
-			}
-		}
+		_ = wait(b.life, p.after)
 		held := func() bool { return b.delayed() || b.up.replacing() }
 		b.within(b.life, notificationWait, held, p.work)
 		close(p.over)
@@ -88,20 +83,14 @@ func (b *bridge) within(ctx context.Context, wait time.Duration, held func() boo
 		defer close(done)
 		work()
 	})
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	for {
+	for again := true; again; again = held() {
 		select {
 		case <-done:
 			return
 		case <-ctx.Done():
 			return
-		case <-timer.C:
+		case <-time.After(wait):
 		}
-		if !held() {
-			return
-		}
-		timer.Reset(wait)
 	}
 }
 
@@ -127,34 +116,20 @@ func (b *bridge) delayed() bool { return b.userAwaited() || b.up.unsettled.Load(
 
 // userAwaited reports whether a user has to act before requests can go through.
 func (b *bridge) userAwaited() bool {
-	select {
-	case <-b.User.awaiting():
-		return true
-	default:
-		return false
-	}
+	awaited, _ := b.User.status()
+	return awaited
 }
 
 // accepting returns a context for a message without a response. It ends when the server has not
 // accepted that in time, of which the time in which the user is waited for is no part.
 func (b *bridge) accepting() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(b.life)
-	var mu sync.Mutex
-	var timer *time.Timer
-	mu.Lock()
-	defer mu.Unlock()
-	timer = time.AfterFunc(notificationTimeout, func() {
-		if !b.userAwaited() {
-			cancel()
+	go func() {
+		for pause(ctx, notificationTimeout) {
+			if !b.userAwaited() {
+				cancel()
+			}
 		}
-		mu.Lock()
-		defer mu.Unlock()
-		if ctx.Err() == nil {
-			timer.Reset(notificationTimeout)
-		}
-	})
-	return ctx, func() {
-		timer.Stop()
-		cancel()
-	}
+	}()
+	return ctx, cancel
 }

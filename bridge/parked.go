@@ -55,16 +55,12 @@ func (t *legacyServer) unpark(state string) *parked {
 // abandon gives up what is parked for a request of the host: the host has cancelled that, and
 // does not come back with input. The notification may have crossed the result that reports it.
 func (t *legacyServer) abandon(id []byte) {
-	var states []string
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	for state, p := range t.parked {
 		if p.by == idKey(id) {
-			states = append(states, state)
-		}
-	}
-	t.mu.Unlock()
-	for _, state := range states {
-		if p := t.unpark(state); p != nil {
+			delete(t.parked, state)
+			p.timer.Stop()
 			t.abandonOne(p)
 		}
 	}

@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"context"
 	"slices"
 	"sync"
 	"time"
@@ -97,7 +96,7 @@ func (b *bridge) initialize(c *call) {
 func (p *placeholder) begin(c *call, f *firstContact) (done, entered bool) {
 	modern := modernVersion(c.message) != ""
 	p.mu.Lock()
-	if modern && p.era.initializeSent() != nil {
+	if modern && p.era.now().hello != nil {
 		p.mu.Unlock()
 		return false, false
 	}
@@ -122,12 +121,8 @@ func (p *placeholder) begin(c *call, f *firstContact) (done, entered bool) {
 		return p.reply(c, a), true
 	}
 	p.Logger.Debug("responding in the server's place", "sign_in", signIn)
-	version := text(member(c.params, "protocolVersion"))
-	if version == "" || version >= firstModern {
-		version = "2025-11-25"
-	}
-	c.reply(object("protocolVersion", version, "capabilities", offers,
-		"serverInfo", object("name", p.Name, "version", p.Version)))
+	c.reply(object("protocolVersion", legacyVersion(c.params), "capabilities", offers,
+		"serverInfo", p.itself()))
 	return true, true
 }
 
@@ -298,9 +293,7 @@ func (p *placeholder) retry(a *absence) *firstContact {
 	}
 	p.mu.Unlock()
 	if a.modern != nil {
-		return p.era.contact(probing, func(ctx context.Context) (*message, error) {
-			return p.era.probe(ctx, a.modern)
-		})
+		return p.era.contact(probing, p.era.probe(a.modern))
 	}
 	return p.era.contact(initializing, p.era.connect)
 }

@@ -24,8 +24,9 @@ func (p *placeholder) reply(c *call, a *absence) (done bool) {
 			c.fail(noDiscoverResponse)
 			return true
 		}
-		c.reply(object("resultType", "complete", "supportedVersions", []string{firstModern}, "capabilities", offers, "ttlMs", 0,
-			"cacheScope", "private", "_meta", object(metaServer, object("name", p.Name, "version", p.Version))))
+		c.reply(object("resultType", "complete", "supportedVersions", []string{firstModern},
+			"capabilities", offers, "ttlMs", 0, "cacheScope", "private",
+			"_meta", object(metaServer, p.itself())))
 	case "subscriptions/listen":
 		return p.subscribe(c, a)
 	default:
@@ -52,12 +53,7 @@ const signInTools = `[{"name":"` + signInTool + `","title":"Sign in","descriptio
 // list returns a list of the server. It waits for the server, but not for long, and is
 // empty then; while the user has to sign in, the tools are the sign-in placeholder.
 func (p *placeholder) list(c *call, a *absence, name string) (done bool) {
-	var late <-chan time.Time
-	if p.InitializeWait >= 0 {
-		timer := time.NewTimer(p.InitializeWait)
-		defer timer.Stop()
-		late = timer.C
-	}
+	late := timeAfter(p.InitializeWait)
 	elements := []byte("[]")
 	for waiting := true; waiting; {
 		p.mu.Lock()
@@ -120,8 +116,6 @@ func (p *placeholder) signIn(c *call, a *absence) {
 	ended := p.requestRetry(a)
 
 	// A result that the try has at once is the text.
-	timer := time.NewTimer(retryResultWait)
-	defer timer.Stop()
 	select {
 	case <-a.over:
 		c.reply(toolText(c, signedInNow))
@@ -133,7 +127,7 @@ func (p *placeholder) signIn(c *call, a *absence) {
 		c.reply(toolText(c, failureText(failure)))
 		return
 	case <-p.User.awaiting():
-	case <-timer.C:
+	case <-time.After(retryResultWait):
 	case <-c.ctx.Done():
 	}
 	var words strings.Builder
@@ -180,8 +174,7 @@ func (p *placeholder) waitForServer(c *call, a *absence) (done bool) {
 	if !signIn { // else a try may open a browser, which is the placeholder's to do
 		ended = p.requestRetry(a)
 	}
-	timer := time.NewTimer(userWait)
-	defer timer.Stop()
+	late := time.After(userWait)
 	for {
 		select {
 		case <-a.over:
@@ -196,7 +189,7 @@ func (p *placeholder) waitForServer(c *call, a *absence) (done bool) {
 			}
 			ended = nil // it may pass, or the user may sign in
 			continue
-		case <-timer.C:
+		case <-late:
 			c.fail(p.timeoutError(a))
 		case <-c.ctx.Done():
 		}

@@ -163,7 +163,7 @@ var errOver = &Trouble{Code: CodeRejected, Reason: "session_ended", Message: "th
 // beginAgain begins a session with what the host sent when it began: initialize and,
 // once that has its response, notifications/initialized. The host does not notice.
 func (u *upstream) beginAgain(ctx context.Context) error {
-	hello := u.era.initializeSent()
+	hello := u.era.now().hello
 	if hello == nil {
 		return notValid("the server has ended a session that the MCP host has not begun")
 	}

@@ -156,12 +156,7 @@ func (u *upstream) get(ctx context.Context, lastID string) (*http.Response, erro
 		req.Header[headerLastID] = []string{lastID}
 	}
 	u.mu.Lock()
-	if u.version != "" {
-		req.Header[headerVersion] = []string{u.version}
-	}
-	if u.session != "" {
-		req.Header[headerSession] = []string{u.session}
-	}
+	nameSession(req.Header, u.session, u.version)
 	u.mu.Unlock()
 	return u.HTTP.Do(req)
 }

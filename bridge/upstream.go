@@ -68,7 +68,7 @@ type upstream struct {
 	stream          *sessionStream         // what the server sends outside of requests; nil: not listened to
 	tools           map[string][]parameter // parameters to mirror into headers, by tool
 
-	inquiries   map[inquiryKey]*inquiry
+	inquiries   map[shape]*inquiry // of the present round
 	unhelpful   map[shape]unhelpful
 	acceptedAny bool // the server has taken a message on the session
 
@@ -101,15 +101,7 @@ func (u *upstream) attempt(c *call) (round int, err error) {
 	}
 	u.lateCalls.enter(c)
 	defer u.lateCalls.leave(c)
-	round, header, resp, err := u.exchange(c)
-	if err != nil {
-		return round, err
-	}
-	if resp.StatusCode/100 == 2 {
-		u.accepted(c, round, resp)
-		return round, u.receiveResponse(c, resp)
-	}
-	return round, u.readRejection(c, resp, header.Get(headerSession) != "")
+	return u.exchange(c, u.receiveResponse)
 }
 
 // accepted notes that the server has taken a message.
@@ -142,30 +134,48 @@ func (u *upstream) readRejection(c *call, resp *http.Response, tied bool) error 
 	return r
 }
 
-// exchange posts a message and returns what it was posted in and with, and the
-// response. It tries again while the connection cannot be made, or the server has
-// done nothing and names a later time.
-func (u *upstream) exchange(c *call) (round int, header http.Header, resp *http.Response, err error) {
+// exchange posts a message and, if the server accepts it, hands on the response. It returns
+// the round of the session.
+func (u *upstream) exchange(
+	c *call, receive func(*call, *http.Response) error,
+) (round int, err error) {
+	round, resp, err := u.posted(c)
+	switch {
+	case err != nil:
+		return round, err
+	case resp.StatusCode/100 != 2:
+		return round, u.readRejection(c, resp, resp.Request.Header.Get(headerSession) != "")
+	}
+	u.accepted(c, round, resp)
+	return round, receive(c, resp)
+}
+
+// posted posts a message and returns the round that it was posted in, and the response. It
+// tries again while the connection cannot be made, or the server has done nothing and names a
+// later time.
+func (u *upstream) posted(c *call) (round int, resp *http.Response, err error) {
 	began := time.Now()
 	for try := 1; ; try++ {
+		var header http.Header
 		round, header = u.header(c)
 		left := c.left.Swap(true)
-		if resp, err = u.post(c.ctx, c.raw, header); err != nil {
+		if resp, err = u.post(c.ctx, u.URL, c.raw, header); err != nil {
 			unsent := u.unsent(err)
 			c.left.Store(left || !unsent)
-			if c.ctx.Err() == nil && unsent && time.Since(began) < dialTimeout && u.pauseUnsent(c.ctx, dialPause<<min(try-1, 3)) {
+			if c.ctx.Err() == nil && unsent && time.Since(began) < dialTimeout &&
+				u.pauseUnsent(c.ctx, dialPause<<min(try-1, 3)) {
 				continue
 			}
-			return round, header, nil, u.broken(err)
+			return round, nil, u.broken(err)
 		}
 		u.sentCredentials.note(resp.Request)
 		wait, ok := retryafter.Parse(resp.Header, time.Now())
 		if !later(resp.StatusCode) || !ok || wait > rejectedWait || try >= rejectedTries || c.hasty {
-			return round, header, resp, nil
+			return round, resp, nil
 		}
 		discard(resp)
 		if !u.pauseUnsent(c.ctx, wait) {
-			return round, header, nil, c.ctx.Err()
+			return round, nil, c.ctx.Err()
 		}
 	}
 }
@@ -221,9 +231,14 @@ func (u *upstream) requestBy(ctx context.Context, raw []byte, send func(*call) e
 // notify sends a notification, or a response to a request of the server. What
 // becomes of it is not reported, as in the protocol.
 func (u *upstream) notify(ctx context.Context, m *message) error {
-	if m.response() && u.serverRequests.replied(m) {
-		u.Logger.Debug("a response of the host was dropped: the session of the server's request is over")
-		return nil
+	if m.response() {
+		switch r := u.serverRequests.replied(m); {
+		case r.stale:
+			u.Logger.Debug("a response was dropped: the session of the server's request is over")
+			return nil
+		case r.byUser:
+			defer u.lateCalls.signal(every) // the server goes on
+		}
 	}
 	c := &call{message: m, ctx: ctx}
 	round, err := u.send(c)
@@ -254,16 +269,10 @@ func (u *upstream) send(c *call) (round int, err error) {
 	if err := u.awaitSession(c); err != nil {
 		return 0, err
 	}
-	round, header, resp, err := u.exchange(c)
-	if err != nil {
-		return round, err
-	}
-	if resp.StatusCode/100 == 2 {
-		u.accepted(c, round, resp)
+	return u.exchange(c, func(_ *call, resp *http.Response) error {
 		discard(resp)
-		return round, nil
-	}
-	return round, u.readRejection(c, resp, header.Get(headerSession) != "")
+		return nil
+	})
 }
 
 // header returns what a message is sent with, and the round of its session.
@@ -282,21 +291,24 @@ func (u *upstream) header(c *call) (int, http.Header) {
 	if m.is("initialize") {
 		return u.round, h
 	}
-	if u.version != "" {
-		h[headerVersion] = []string{u.version}
-	}
-	if u.session != "" {
-		h[headerSession] = []string{u.session}
-	}
+	nameSession(h, u.session, u.version)
 	return u.round, h
 }
 
-// post sends one message.
-func (u *upstream) post(ctx context.Context, body []byte, header http.Header) (*http.Response, error) {
-	return u.postTo(ctx, u.URL, body, header)
+// nameSession puts into a header what names a session. Either may be empty.
+func nameSession(h http.Header, session, version string) {
+	if version != "" {
+		h[headerVersion] = []string{version}
+	}
+	if session != "" {
+		h[headerSession] = []string{session}
+	}
 }
 
-func (u *upstream) postTo(ctx context.Context, url string, body []byte, header http.Header) (*http.Response, error) {
+// post sends one message.
+func (u *upstream) post(
+	ctx context.Context, url string, body []byte, header http.Header,
+) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -304,23 +316,11 @@ func (u *upstream) postTo(ctx context.Context, url string, body []byte, header h
 	req.Header = header
 	if len(body) > shortMessage {
 		req.GetBody = func() (io.ReadCloser, error) {
-			return io.NopCloser(progressReader{bytes.NewReader(body), &u.lines.sent}), nil
+			return io.NopCloser(countedReader{bytes.NewReader(body), &u.lines.sent}), nil
 		}
 		req.Body, _ = req.GetBody()
 	}
 	return u.HTTP.Do(req)
-}
-
-// pause waits, and reports false if ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // contentType returns the media type without parameters, in lower case.
@@ -335,16 +335,9 @@ const drainTime = 200 * time.Millisecond
 // discard reads what is not wanted, so that the connection can be used again. One
 // whose end is long in coming loses its connection instead.
 func discard(resp *http.Response) {
-	read := make(chan struct{})
-	go func() {
-		_, _ = io.CopyN(io.Discard, resp.Body, 16<<10)
-		close(read)
-	}()
-	timer := time.NewTimer(drainTime)
-	defer timer.Stop()
 	select {
-	case <-read:
-	case <-timer.C:
+	case <-begun(func() { _, _ = io.CopyN(io.Discard, resp.Body, 16<<10) }):
+	case <-time.After(drainTime):
 	}
 	resp.Body.Close()
 }

@@ -228,6 +228,16 @@ type program struct {
 // start starts a server and waits for its port.
 func start(t *testing.T, cmd *exec.Cmd) *program {
 	t.Helper()
+	p := launch(t, cmd)
+	port := 0
+	p.hear("port %d", &port)
+	p.url = "http://" + net.JoinHostPort("127.0.0.1", fmt.Sprint(port))
+	return p
+}
+
+// launch starts a server, which ends with the test.
+func launch(t *testing.T, cmd *exec.Cmd) *program {
+	t.Helper()
 	p := &program{t: t, name: filepath.Base(cmd.Args[1])}
 	cmd.Stderr = io.Discard // advice for production
 	if testing.Verbose() {
@@ -252,9 +262,6 @@ func start(t *testing.T, cmd *exec.Cmd) *program {
 	})
 	t.Cleanup(p.end)
 	p.said = bufio.NewScanner(stdout)
-	port := 0
-	p.hear("port %d", &port)
-	p.url = "http://" + net.JoinHostPort("127.0.0.1", fmt.Sprint(port))
 	return p
 }
 
@@ -265,6 +272,18 @@ func (p *program) order(format string, args ...any) {
 		p.t.Fatal(err)
 	}
 	p.hear("done")
+}
+
+// decode waits for a line of this prefix and decodes the rest of it.
+func (p *program) decode(prefix string, into any) {
+	p.t.Helper()
+	for p.said.Scan() {
+		rest, ok := strings.CutPrefix(p.said.Text(), prefix)
+		if ok && json.Unmarshal([]byte(rest), into) == nil {
+			return
+		}
+	}
+	p.t.Fatalf("%s ended: %v", p.name, p.said.Err())
 }
 
 func (p *program) hear(format string, into ...any) {

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -67,6 +68,7 @@ func (s *Server) authorize(x *exchange) response {
 		resource:    x.form.Get("resource"),
 		scope:       granted,
 		offline:     s.offline(x, c, offline),
+		key:         x.form.Get("dpop_jkt"),
 	}
 	switch {
 	case x.endpoint == "authorize:preflight":
@@ -208,11 +210,7 @@ func (s *Server) findClient(ctx context.Context, id string) (*client, error) {
 	if !s.habits.ClientIDMetadata || !isMetadataURL(id) {
 		return nil, errors.New("no such client")
 	}
-	fetch := s.options.Fetch
-	if fetch == nil {
-		fetch = fetchDocument
-	}
-	raw, err := fetch(ctx, id)
+	raw, err := s.fetch(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -220,6 +218,8 @@ func (s *Server) findClient(ctx context.Context, id string) (*client, error) {
 		ClientID     string   `json:"client_id"`
 		RedirectURIs []string `json:"redirect_uris"`
 		GrantTypes   []string `json:"grant_types"`
+		Method       string   `json:"token_endpoint_auth_method"`
+		clientDocument
 	}
 	if err := json.Unmarshal(raw, &document); err != nil {
 		return nil, err
@@ -228,9 +228,22 @@ func (s *Server) findClient(ctx context.Context, id string) (*client, error) {
 		return nil, errors.New("the document is not this client's")
 	}
 	c = &client{ConfiguredClient: ConfiguredClient{
-		ID: id, Method: MethodNone, RedirectURIs: document.RedirectURIs, GrantTypes: document.GrantTypes,
+		ID: id, Method: cmp.Or(document.Method, MethodNone), RedirectURIs: document.RedirectURIs,
+		GrantTypes: document.GrantTypes,
 	}}
+	document.describe(&c.ConfiguredClient)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.documents[id] = c
 	return c, nil
+}
+
+// fetch gets a document of a client.
+func (s *Server) fetch(ctx context.Context, url string) ([]byte, error) {
+	if s.options.Fetch != nil {
+		return s.options.Fetch(ctx, url)
+	}
+	return fetchDocument(ctx, url)
 }
 
 func fetchDocument(ctx context.Context, url string) ([]byte, error) {

@@ -17,7 +17,8 @@ const maxBody = 4 << 20
 // endpoints are the names of Counts, SetFault and Hold.
 var endpoints = [...]string{
 	"mcp", "resource_metadata", "server_metadata", "register", "registration", "authorize", "authorize:preflight",
-	"consent", "token", "token:code", "token:refresh", "revoke", "other",
+	"consent", "token", "token:code", "token:refresh", "token:client_credentials", "token:device", "token:jwt_bearer", "token:exchange",
+	"revoke", "other",
 }
 
 // An exchange is one request while it is dealt with.
@@ -29,6 +30,14 @@ type exchange struct {
 	body     []byte
 	rpc      string // its JSON-RPC method
 	seen     credentials
+	client   *client // as lookUp found it
+	keys     []jwk   // its keys
+	keysErr  error
+	// proof is the DPoP proof, not verified, and seenProof its entry in the log; key is the
+	// thumbprint of its key once it is verified, nonce what the next request needs.
+	proof      *jwt
+	seenProof  *Proof
+	key, nonce string
 }
 
 // response is the response of an endpoint, before it is sent.
@@ -116,15 +125,18 @@ func (s *Server) parse(r *http.Request) (*exchange, func(*exchange) response, er
 		x.endpoint = "token:code"
 	case x.endpoint == "token" && x.form.Get("grant_type") == "refresh_token":
 		x.endpoint = "token:refresh"
+	case x.endpoint == "token" && extraGrants[x.form.Get("grant_type")] != "":
+		x.endpoint = extraGrants[x.form.Get("grant_type")]
 	case x.endpoint == "authorize" && prefetch(r):
 		x.endpoint = "authorize:preflight"
 	}
-	switch x.endpoint {
-	case "token", "token:code", "token:refresh", "revoke":
+	switch kind, _, _ := strings.Cut(x.endpoint, ":"); kind {
+	case "token", "revoke":
 		x.seen = readCredentials(r, x.form, s.habits.RevokeWantsSecret)
 	default:
 		x.seen.id = x.form.Get("client_id")
 	}
+	x.proof, x.seenProof = readProof(r)
 	return x, handler, nil
 }
 
@@ -230,14 +242,14 @@ func oauthError(status int, code, description string) response {
 
 // write sends a response. Its status is in the request log before the client has it.
 func (s *Server) write(w http.ResponseWriter, x *exchange, a response) {
+	for name, values := range a.header {
+		w.Header()[name] = values
+	}
 	if a.stream != nil {
 		a.stream.ServeHTTP(&statusRecorder{ResponseWriter: w, record: func(status int) { s.recordStatus(x, status, a.code) }}, x.r)
 		return
 	}
 	s.recordStatus(x, a.status, a.code)
-	for name, values := range a.header {
-		w.Header()[name] = values
-	}
 	w.WriteHeader(a.status)
 	// The client may have disconnected.
 	_, _ = w.Write(a.body)

@@ -83,6 +83,11 @@ type Habits struct {
 	// ClientIDMetadata accepts the URL of a client ID metadata document as
 	// client_id.
 	ClientIDMetadata bool `json:"client_id_metadata,omitempty"`
+	// Assertions is how JWTs that authenticate clients are checked.
+	Assertions Assertions `json:"assertions,omitzero"`
+	// Grants are the grant types that the token endpoint takes beside authorization_code and
+	// refresh_token: those of the Grant constants.
+	Grants []string `json:"grants,omitempty"`
 	// GrantsEnforced rejects a refresh by a client that did not register the
 	// refresh_token grant, and gives it no refresh token.
 	GrantsEnforced bool `json:"grants_enforced,omitempty"`
@@ -138,6 +143,9 @@ type Habits struct {
 	ErrorMember string `json:"error_member,omitempty"`
 	// ErrorsIn200 makes the token endpoint return errors with status 200.
 	ErrorsIn200 bool `json:"errors_in_200,omitempty"`
+
+	// DPoP is what the servers do with proofs of possession.
+	DPoP DPoP `json:"dpop,omitzero"`
 
 	// Discovery.
 
@@ -208,6 +216,9 @@ const (
 	MethodNone  = "none"
 	MethodPost  = "client_secret_post"
 	MethodBasic = "client_secret_basic"
+	// MethodPrivateKeyJWT and MethodSecretJWT are assertions (RFC 7523 section 2.2).
+	MethodPrivateKeyJWT = "private_key_jwt"
+	MethodSecretJWT     = "client_secret_jwt"
 	// MethodAny is for Habits.EnforceMethod only: Basic or body.
 	MethodAny = "any"
 )
@@ -356,10 +367,17 @@ func (h Habits) check() error {
 		{"offline", h.Offline, []string{OfflineIgnored, OfflineListed, OfflineConsent, OfflineForbidden, OfflineParameter, OfflineNotAllowed}},
 		{"closed_registration", h.ClosedRegistration, []string{"", RegistrationAllowlist, RegistrationOff}},
 		{"refresh_scope", h.RefreshScope, []string{RefreshScopeAccepted, RefreshScopeRequired, RefreshScopeRejected}},
+		{"assertions.audience", h.Assertions.Audience, []string{AudienceIssuer, AudienceEither, AudienceEndpoint}},
+		{"dpop.resource", h.DPoP.Resource, []string{"", DPoPOffered, DPoPRequired, DPoPChallenged}},
 		{"error_member", h.ErrorMember, []string{"", ErrorCode}},
 	} {
 		if !slices.Contains(field.allowed, field.value) {
 			return fmt.Errorf("lab: %s cannot be %q", field.name, field.value)
+		}
+	}
+	for _, grant := range h.Grants {
+		if extraGrants[grant] == "" {
+			return fmt.Errorf("lab: grants cannot have %q", grant)
 		}
 	}
 	for _, rule := range h.RejectRegistrations {

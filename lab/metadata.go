@@ -41,6 +41,13 @@ func (s *Server) resourceMetadata(x *exchange) response {
 		"authorization_servers":    s.listedIssuers(),
 		"bearer_methods_supported": []string{"header"},
 	}
+	switch s.habits.DPoP.Resource {
+	case DPoPRequired:
+		document["dpop_bound_access_tokens_required"] = true
+		fallthrough
+	case DPoPOffered:
+		document["dpop_signing_alg_values_supported"] = s.habits.DPoP.algorithms()
+	}
 	// offline_access is the authorization server's business (MCP's SEP-2207).
 	if scopes := s.habits.ScopesSupported; scopes != nil {
 		document["scopes_supported"] = scopes
@@ -108,13 +115,19 @@ func (s *Server) serverMetadata(x *exchange) response {
 		"token_endpoint":           s.endpointURL("/token"),
 		"revocation_endpoint":      s.endpointURL("/revoke"),
 		"response_types_supported": []string{"code"},
-		"grant_types_supported":    []string{"authorization_code", "refresh_token"},
+		"grant_types_supported":    s.grantTypes(),
 	}
 	if !h.NoRegistration {
 		document["registration_endpoint"] = s.endpointURL("/register")
 	}
 	if !h.OmitMethods {
 		document["token_endpoint_auth_methods_supported"] = s.methods()
+	}
+	if algorithms := s.assertionMetadata(); algorithms != nil {
+		document["token_endpoint_auth_signing_alg_values_supported"] = algorithms
+	}
+	if h.DPoP.Supported {
+		document["dpop_signing_alg_values_supported"] = h.DPoP.algorithms()
 	}
 	if !h.OmitPKCE {
 		document["code_challenge_methods_supported"] = []string{"S256"}
@@ -162,9 +175,28 @@ func (s *Server) scopesSupported() []string {
 	return scopes
 }
 
-// challenge is the WWW-Authenticate header of the MCP server (RFC 6750 section
-// 3, RFC 9728 section 5.1).
-func (s *Server) challenge(code, scope string) string {
+// challenges are the WWW-Authenticate headers of the MCP server: for each scheme that it takes, the
+// error for the one that the request used.
+func (s *Server) challenges(x *exchange, code, scope string) []string {
+	dpop := s.readCredential(x.r).dpop
+	bearerCode, dpopCode := code, ""
+	if dpop {
+		bearerCode, dpopCode = "", code
+	}
+	algs := [2]string{"algs", strings.Join(s.habits.DPoP.algorithms(), " ")}
+	switch s.habits.DPoP.Resource {
+	case "":
+		return []string{s.challenge("Bearer", code, scope)}
+	case DPoPOffered:
+		return []string{s.challenge("Bearer", bearerCode, scope), s.challenge("DPoP", dpopCode, scope, algs)}
+	default:
+		return []string{s.challenge("DPoP", code, scope, algs)}
+	}
+}
+
+// challenge is a WWW-Authenticate header of the MCP server (RFC 6750 section 3, RFC 9449 section
+// 7.1, RFC 9728 section 5.1).
+func (s *Server) challenge(scheme, code, scope string, more ...[2]string) string {
 	var params []string
 	add := func(name, value string) {
 		if value != "" {
@@ -173,6 +205,9 @@ func (s *Server) challenge(code, scope string) string {
 	}
 	add("error", code)
 	add("scope", scope)
+	for _, param := range more {
+		add(param[0], param[1])
+	}
 	switch {
 	case s.habits.ChallengeMetadata != "":
 		add("resource_metadata", s.habits.ChallengeMetadata)
@@ -180,9 +215,9 @@ func (s *Server) challenge(code, scope string) string {
 		add("resource_metadata", s.mcpOrigin+s.resourceMetadataPath())
 	}
 	if len(params) == 0 {
-		return "Bearer"
+		return scheme
 	}
-	return "Bearer " + strings.Join(params, ", ")
+	return scheme + " " + strings.Join(params, ", ")
 }
 
 // isMetadataURL reports whether a client_id is the URL of a client ID metadata

@@ -40,7 +40,7 @@ func (s *Server) checkRegistration(r *registrationRequest) *response {
 		rejected := oauthError(http.StatusBadRequest, code, description)
 		return &rejected
 	}
-	if len(r.RedirectURIs) == 0 {
+	if len(r.RedirectURIs) == 0 && (len(r.GrantTypes) == 0 || slices.Contains(r.GrantTypes, "authorization_code")) {
 		return reject("invalid_redirect_uri", "redirect_uris is empty")
 	}
 	if slices.ContainsFunc(r.RedirectURIs, func(uri string) bool { return !acceptableRedirect(uri) }) {
@@ -60,6 +60,9 @@ func (s *Server) checkRegistration(r *registrationRequest) *response {
 	if s.habits.RegisterMethod == "" && !slices.Contains(listed, r.Method) {
 		return reject("invalid_client_metadata", "token_endpoint_auth_method is not supported")
 	}
+	if r.Method == MethodPrivateKeyJWT && r.JWKS == nil && r.JWKSURI == "" {
+		return reject("invalid_client_metadata", "private_key_jwt needs jwks or jwks_uri")
+	}
 	if len(r.GrantTypes) == 0 {
 		r.GrantTypes = []string{"authorization_code"}
 	}
@@ -74,6 +77,7 @@ func (s *Server) addClient(r registrationRequest) map[string]any {
 	c := &client{dynamic: true}
 	c.ID = newID("client-") + s.habits.SecretAlphabet
 	c.Method, c.RedirectURIs, c.GrantTypes = r.Method, r.RedirectURIs, r.GrantTypes
+	r.describe(&c.ConfiguredClient)
 	document := map[string]any{
 		"client_id":           c.ID,
 		"client_id_issued_at": now.Unix(),
@@ -89,7 +93,16 @@ func (s *Server) addClient(r registrationRequest) map[string]any {
 	if !s.habits.RegisterSilent {
 		document["token_endpoint_auth_method"] = r.Method
 	}
-	withSecret := r.Method != MethodNone
+	if r.JWKS != nil {
+		document["jwks"] = r.JWKS
+	}
+	if r.DPoPBound {
+		document["dpop_bound_access_tokens"] = true
+	}
+	if r.JWKSURI != "" {
+		document["jwks_uri"] = r.JWKSURI
+	}
+	withSecret := slices.Contains([]string{MethodBasic, MethodPost, MethodSecretJWT}, r.Method)
 	if s.habits.RegisterSecret != nil {
 		withSecret = *s.habits.RegisterSecret
 	}

@@ -45,6 +45,7 @@ type registrationRequest struct {
 	Method          string   `json:"token_endpoint_auth_method"`
 	ApplicationType string   `json:"application_type"`
 	Scope           string   `json:"scope"`
+	clientDocument
 }
 
 // rejects reports whether a registration has what the rule looks for.

@@ -21,13 +21,16 @@ type Request struct {
 	Header   http.Header // secrets replaced
 	Params   url.Values  // of query and form body, secrets replaced
 
-	AuthMethod       string // the client authentication seen: one of the Method constants, "both", or "" without client_id
+	AuthMethod       string     // the client authentication seen: one of the Method constants, "both", or "" without client_id
+	Assertion        *Assertion // the JWT of the client authentication; nil if there is none
 	ClientID         string
 	GrantType        string
 	Resource         string
 	Scope            string
 	Refresh          string // Fingerprint of the refresh token
-	Bearer           string // Fingerprint of the access token
+	Scheme           string // of the Authorization header
+	Bearer           string // Fingerprint of the access token, whether the scheme is Bearer or DPoP
+	Proof            *Proof // the DPoP proof; nil if there is none that can be read
 	RPC              string // the JSON-RPC method of an MCP request
 	RegistrationBody string // the body of a registration
 
@@ -69,10 +72,11 @@ type requestLog struct {
 // secretParams are the parameters that are replaced in the request log.
 var secretParams = [...]string{
 	"code", "code_verifier", "client_secret", "refresh_token", "access_token", "token", "state", "client_assertion",
+	"assertion", "subject_token", "actor_token", "device_code", "request_uri",
 }
 
 // secretHeaders likewise.
-var secretHeaders = [...]string{"Authorization", "Proxy-Authorization", "Cookie"}
+var secretHeaders = [...]string{"Authorization", "Proxy-Authorization", "Cookie", "Dpop"}
 
 // record adds a request that has just been received to the request log.
 func (s *Server) record(x *exchange) {
@@ -84,6 +88,7 @@ func (s *Server) record(x *exchange) {
 		Header:     x.r.Header.Clone(),
 		Params:     maps.Clone(x.form),
 		AuthMethod: x.seen.method,
+		Assertion:  seenAssertion(x.seen.assertion),
 		ClientID:   x.seen.id,
 		GrantType:  x.form.Get("grant_type"),
 		Resource:   x.form.Get("resource"),
@@ -94,8 +99,11 @@ func (s *Server) record(x *exchange) {
 	if x.endpoint == "register" {
 		r.RegistrationBody = string(x.body)
 	}
-	if token, ok := bearer(x.r); ok {
-		r.Bearer = Fingerprint(token)
+	r.Scheme, _, _ = strings.Cut(x.r.Header.Get("Authorization"), " ")
+	for _, scheme := range []string{"Bearer", "DPoP"} {
+		if token, ok := authorization(x.r, scheme); ok {
+			r.Bearer = Fingerprint(token)
+		}
 	}
 	for _, name := range secretParams {
 		if values := r.Params[name]; values != nil {
@@ -110,6 +118,8 @@ func (s *Server) record(x *exchange) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.Number = len(s.log.requests) + 1
+	s.countProof(x.seenProof)
+	r.Proof = x.seenProof
 	x.entry = &r
 	s.log.requests = append(s.log.requests, x.entry)
 	if s.log.counts == nil {
@@ -154,7 +164,8 @@ func (r Request) clone() Request {
 // Counts returns how many requests came, by endpoint: mcp, resource_metadata,
 // server_metadata, register, registration, authorize (a browser opened),
 // authorize:preflight (a program that marked its request as a prefetch),
-// consent, token:code, token:refresh, token (another grant), revoke, other.
+// consent, token:code, token:refresh, token:client_credentials, token:device, token:jwt_bearer,
+// token:exchange, token (another grant), revoke, other.
 // Metadata is counted wherever it was looked for.
 func (s *Server) Counts() map[string]int {
 	s.mu.Lock()

@@ -33,7 +33,7 @@ type Options struct {
 	// Empty means a free port on 127.0.0.1.
 	MCPAddr string
 
-	// Fetch gets the client ID metadata document at a URL. Nil means that it is
+	// Fetch gets the client ID metadata document or the JWK set at a URL. Nil means that it is
 	// fetched by HTTP.
 	Fetch func(ctx context.Context, url string) ([]byte, error)
 }
@@ -45,13 +45,15 @@ type Server struct {
 	options   Options
 	origin    string // of the authorization server, without a slash
 	mcpOrigin string
-	builtin   http.Handler
-	clock     clock
-	serves    atomic.Pointer[string] // the resource of the MCP server that has moved here
-	listening []*http.Server
-	life      context.Context // ends with Close
-	end       context.CancelFunc
-	requests  sync.WaitGroup
+	// aliasOrigin is where client certificates are requested, empty if nowhere else.
+	aliasOrigin string
+	builtin     http.Handler
+	clock       clock
+	serves      atomic.Pointer[string] // the resource of the MCP server that has moved here
+	listening   []*http.Server
+	life        context.Context // ends with Close
+	end         context.CancelFunc
+	requests    sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows
 	done    bool       // Close has begun

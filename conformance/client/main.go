@@ -11,8 +11,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"net/http"
@@ -23,12 +21,9 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/conformance/given"
 	"github.com/handstamp/handstamp/secret"
 )
-
-// metadataURL is the client ID metadata document that the suite knows (its
-// scenario for them compares the URL and does not fetch it).
-const metadataURL = "https://conformance-test.local/client-metadata.json"
 
 func main() {
 	handler := flag.Bool("handler", false, "sign in through the SDK's OAuthHandler")
@@ -46,14 +41,14 @@ func main() {
 }
 
 func run(ctx context.Context, serverURL string, handler bool) error {
-	registration, err := configuredClient(os.Getenv("MCP_CONFORMANCE_CONTEXT"))
+	g, err := given.Read()
 	if err != nil {
 		return err
 	}
 	client := handstamp.Client{
 		ClientName:        "Handstamp conformance client",
-		ClientMetadataURL: metadataURL,
-		Registration:      registration,
+		ClientMetadataURL: given.MetadataURL,
+		Registration:      registration(g),
 		Prompt:            handstamp.Prompt{Authorize: authorize},
 	}
 	defer client.Close(ctx)
@@ -66,7 +61,7 @@ func run(ctx context.Context, serverURL string, handler bool) error {
 	}
 	mcpClient := mcp.NewClient(&mcp.Implementation{Name: "handstamp-conformance", Version: "1.0.0"}, nil)
 	session, err := mcpClient.Connect(ctx, transport, &mcp.ClientSessionOptions{
-		ProtocolVersion: os.Getenv("MCP_CONFORMANCE_PROTOCOL_VERSION"),
+		ProtocolVersion: g.Revision,
 	})
 	if err != nil {
 		return err
@@ -84,25 +79,14 @@ func run(ctx context.Context, serverURL string, handler bool) error {
 	return nil
 }
 
-// configuredClient returns the client that the suite says is registered, if any.
-func configuredClient(raw string) (*handstamp.Registration, error) {
-	if raw == "" {
-		return nil, nil
-	}
-	var given struct {
-		ClientID     string `json:"client_id"`
-		ClientSecret string `json:"client_secret"`
-		Issuer       string `json:"issuer"`
-	}
-	if err := json.Unmarshal([]byte(raw), &given); err != nil {
-		return nil, errors.New("the suite's context is no JSON object")
-	}
-	if given.ClientID == "" {
-		return nil, nil
+// registration returns the client that the suite says is registered, if any.
+func registration(g *given.Given) *handstamp.Registration {
+	if g.ClientID == "" {
+		return nil
 	}
 	return &handstamp.Registration{
-		Issuer: given.Issuer, ClientID: given.ClientID, ClientSecret: secret.String(given.ClientSecret),
-	}, nil
+		Issuer: g.Issuer, ClientID: g.ClientID, ClientSecret: secret.String(g.ClientSecret),
+	}
 }
 
 // authorize is the user: the suite's authorization server consents at once, so

@@ -82,6 +82,23 @@ type Record struct {
 	// AutomaticLogins are the latest logins that opened a browser because a request needed
 	// one, without a user's command. Their number is limited.
 	AutomaticLogins []AutomaticLogin `json:"automatic_logins,omitempty"`
+
+	// DPoP is the key that tokens are bound to, where the login uses it (RFC 9449).
+	DPoP *DPoP `json:"dpop,omitempty"`
+}
+
+// DPoP is a key for proofs of possession, and what servers want in the proofs.
+type DPoP struct {
+	Key     secret.String `json:"key"` // a private JWK
+	Nonces  []Nonce       `json:"nonces,omitempty"`
+	Unknown Unknown       `json:"-"`
+}
+
+// Nonce is the latest one that the servers of an origin want in proofs (RFC 9449, section 8).
+type Nonce struct {
+	Origin  string  `json:"origin"`
+	Value   string  `json:"value"`
+	Unknown Unknown `json:"-"`
 }
 
 // AutomaticLogin is a login that opened a browser for a request.
@@ -163,6 +180,10 @@ type Client struct {
 	Response                secret.String `json:"registration_response,omitempty"` // the whole response, as received
 	RegisteredAt            time.Time     `json:"registered_at,omitzero"`
 
+	// Audience says that the token endpoint takes assertions for itself, rather than for the
+	// issuer: AudienceEndpoint or "".
+	Audience string `json:"assertion_audience,omitempty"`
+
 	// FormID says that the token endpoint looks the client up by a client_id in
 	// the form, beside Basic.
 	FormID bool `json:"client_id_in_form,omitempty"`
@@ -188,6 +209,9 @@ const (
 	SourceMetadataDocument = "client_id_metadata_document"
 	SourceDynamic          = "dynamic"
 )
+
+// AudienceEndpoint is a value of Client.Audience.
+const AudienceEndpoint = "token_endpoint"
 
 // Values of Client.MethodSource.
 const (
@@ -222,6 +246,13 @@ type Grant struct {
 	TokenEndpoint      string   `json:"token_endpoint"`
 	RevocationEndpoint string   `json:"revocation_endpoint,omitempty"`
 	Resource           Resource `json:"resource"`
+
+	// Type is the grant type that the login began with; empty is authorization_code.
+	Type string `json:"grant_type,omitempty"`
+
+	// DPoP says that the tokens were requested with a proof of Record.DPoP's key. The access
+	// token is bound to the key if TokenType says so.
+	DPoP bool `json:"dpop,omitempty"`
 
 	AccessToken  secret.String `json:"access_token,omitempty"`
 	TokenType    string        `json:"token_type,omitempty"`

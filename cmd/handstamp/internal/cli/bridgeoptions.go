@@ -1,13 +1,13 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"time"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/bridge"
@@ -48,7 +48,7 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 		InitializeWait: wait,
 
 		HTTP:    client,
-		Ping:    b.remote.pings(),
+		Ping:    time.Duration(b.remote.pingInterval),
 		Wire:    wires[b.wire],
 		Header:  header,
 		Tool:    tool,
@@ -74,7 +74,7 @@ var wires = map[string]bridge.Wire{
 
 // bridgeClient returns a Client whose prompts reach the user through the MCP host.
 func (b *bridgeCommand) bridgeClient(t *target, user *bridge.User) (*handstamp.Client, error) {
-	policy, err := loginPolicy(cmp.Or(b.policy, b.env.get("HANDSTAMP_LOGIN"), "auto"))
+	policy, err := b.loginPolicy(b.policy, "auto")
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func (b *bridgeCommand) bridgeClient(t *target, user *bridge.User) (*handstamp.C
 		if c.RefreshHelper != nil {
 			c.RefreshHelper.Logins = false // the user may paste
 		}
-		if b.global.timeout > 0 { // bounds the whole command: a login ends earlier, with its own error
+		if b.global.Timeout > 0 { // bounds the whole command: a login ends earlier, with its own error
 			c.LoginTimeout = b.lockTimeout()
 		}
 	} else {
@@ -118,12 +118,11 @@ func proxyError(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.R
 
 // addFixedToken adds the token in HANDSTAMP_ACCESS_TOKEN, unless a flag sets the header.
 func (b *bridgeCommand) addFixedToken(header http.Header) error {
-	fixed := b.env.get(tokenVariable)
-	if fixed == "" || header.Get("Authorization") != "" {
+	if header.Get("Authorization") != "" {
 		return nil
 	}
-	value, err := parseSecret([]byte(fixed), "the environment variable "+tokenVariable)
-	if err == nil {
+	value, err := b.secretIn(tokenVariable)
+	if err == nil && value != "" {
 		header.Set("Authorization", "Bearer "+value.Reveal())
 	}
 	return err

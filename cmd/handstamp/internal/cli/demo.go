@@ -65,14 +65,14 @@ func (d *demoCommand) run(ctx context.Context) error {
 	}
 	defer stage.close()
 
-	show := &demoTable{p: d.out, silent: d.global.quiet || d.global.json}
+	show := &demoTable{p: d.shown(d.out)}
 	show.title(stage.server)
 	out := demoOutput{
 		Server: stage.server.MCPURL(), Issuer: stage.server.Issuer(),
 		Methods: stage.server.Habits().Methods, OK: true,
 	}
 	for number, scene := range scenes(d.browser) {
-		d.progress("%d %s …", number+1, scene.name)
+		show.p.progress("%d %s …", number+1, scene.name)
 		outcome, err := stage.play(ctx, number+1, scene)
 		if errors.Is(err, context.DeadlineExceeded) {
 			return fmt.Errorf("the demo was not over after %v", demoTimeout)
@@ -84,7 +84,7 @@ func (d *demoCommand) run(ctx context.Context) error {
 		out.OK = out.OK && len(outcome.Failures) == 0
 		show.session(outcome)
 	}
-	d.progress("a client that takes the first method …")
+	show.p.progress("a client that takes the first method …")
 	if out.FirstListed, err = takeFirst(ctx); err != nil {
 		return err
 	}
@@ -100,11 +100,4 @@ func (d *demoCommand) run(ctx context.Context) error {
 		return exitStatus(exitOther)
 	}
 	return nil
-}
-
-// progress shows what is under way, on a terminal.
-func (d *demoCommand) progress(format string, args ...any) {
-	if !d.global.quiet && !d.global.json {
-		d.out.progress(format, args...)
-	}
 }

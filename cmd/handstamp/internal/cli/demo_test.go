@@ -28,7 +28,7 @@ func TestScenes(t *testing.T) {
 		if s.visible {
 			t.Errorf("scene %d shows its prompts although no user takes part", i+1)
 		}
-		if row := row([]string{"5 " + s.name, s.stored, "", "", "", "", "", "1"}); len(row) > 78 {
+		if row := row("5 "+s.name, s.stored, "", "", "", "", "", "1"); len(row) > 78 {
 			t.Errorf("scene %d needs %d columns", i+1, len(row)+2)
 		}
 	}

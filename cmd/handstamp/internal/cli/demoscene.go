@@ -33,41 +33,24 @@ func costOf(counts map[string]int) cost {
 
 // scenes returns the sessions of the demo, in their order.
 func scenes(realBrowser bool) []scene {
-	return []scene{{
-		name:      "first login",
-		stored:    "nothing",
-		processes: 1,
-		visible:   realBrowser,
-		want:      cost{metadata: 1, register: 1, authorize: 1, code: 1},
-	}, {
-		name:      "second session",
-		stored:    "valid token",
-		processes: 1,
-	}, {
-		name:      "two hours later",
-		stored:    "expired token",
-		processes: 1,
-		before:    func(s *stage) error { return s.age(2 * hour) },
-		want:      cost{refresh: 1},
-	}, {
-		name:      "rejected early",
-		stored:    "revoked token",
-		processes: 1,
-		before: func(s *stage) error {
-			s.server.RevokeAccessTokens()
-			return nil
-		},
-		want: cost{refresh: 1},
-	}, {
-		name:      "eight at once",
-		stored:    "expired token",
-		processes: 8,
-		before: func(s *stage) error {
-			s.slowRefresh()
-			return s.age(2 * hour)
-		},
-		want: cost{refresh: 1},
-	}}
+	login := cost{metadata: 1, register: 1, authorize: 1, code: 1}
+	expire := func(s *stage) error { return s.age(2 * hour) }
+	revoke := func(s *stage) error {
+		s.server.RevokeAccessTokens()
+		return nil
+	}
+	crowd := func(s *stage) error {
+		s.slowRefresh()
+		return s.age(2 * hour)
+	}
+	refresh := cost{refresh: 1}
+	return []scene{
+		{name: "first login", stored: "nothing", processes: 1, visible: realBrowser, want: login},
+		{name: "second session", stored: "valid token", processes: 1},
+		{name: "two hours later", stored: "expired token", processes: 1, before: expire, want: refresh},
+		{name: "rejected early", stored: "revoked token", processes: 1, before: revoke, want: refresh},
+		{name: "eight at once", stored: "expired token", processes: 8, before: crowd, want: refresh},
+	}
 }
 
 // check compares a session's cost with what it may be.

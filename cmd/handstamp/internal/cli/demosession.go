@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,8 @@ type sessionReport struct {
 	Greeting string `json:"greeting"`
 	Method   string `json:"method"`
 	Reason   string `json:"reason"`
+
+	err error // of the process
 }
 
 // readyLine is what a session prints when it is ready to go.
@@ -36,16 +39,14 @@ func (a *app) newDemoSession() *cobra.Command {
 		Use:    "session <server> <text>",
 		Hidden: true,
 		Args:   exactly(2, "a server and a text"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.runDemoSession(cmd.Context(), args[0], args[1])
-		},
+		RunE:   withArgs(a.runDemoSession),
 	}
 }
 
 // runDemoSession prints that it is ready, waits for a line on standard input, calls
 // the server's tool, and prints its report.
-func (a *app) runDemoSession(ctx context.Context, server, text string) error {
-	t, c, err := a.sessionClient(server)
+func (a *app) runDemoSession(ctx context.Context, args []string) error {
+	t, c, err := a.sessionClient(args[0])
 	if err != nil {
 		return err
 	}
@@ -59,7 +60,7 @@ func (a *app) runDemoSession(ctx context.Context, server, text string) error {
 	if _, err := bufio.NewReader(a.in).ReadString('\n'); err != nil {
 		return err
 	}
-	greeting, err := callEcho(ctx, c, t.url, text)
+	greeting, err := callEcho(ctx, c, t.url, args[1])
 	if err != nil {
 		return err
 	}
@@ -67,8 +68,8 @@ func (a *app) runDemoSession(ctx context.Context, server, text string) error {
 	if err != nil {
 		return err
 	}
-	report := sessionReport{string(before.State), greeting, after.Method, after.MethodReason}
-	return a.out.json(report, false)
+	return a.out.json(sessionReport{Found: string(before.State), Greeting: greeting,
+		Method: after.Method, Reason: after.MethodReason}, false)
 }
 
 // sessionClient returns a server and a Client for a session of the demo or the lab.
@@ -112,23 +113,28 @@ func (a *app) newDemoBrowser() *cobra.Command {
 		Use:    "browser <url>",
 		Hidden: true,
 		Args:   exactly(1, "a URL"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			_, err := lab.Browse(cmd.Context(), args[0])
+		RunE: withArgs(func(ctx context.Context, args []string) error {
+			_, err := lab.Browse(ctx, args[0])
 			return err
-		},
+		}),
 	}
 }
 
 // runSessions runs the processes of a scene, all at once, and returns what each
 // one printed. A session that fails is no error here.
-func (s *stage) runSessions(ctx context.Context, number int, sc scene) ([]sessionResult, error) {
+func (s *stage) runSessions(ctx context.Context, number int, sc scene) ([]sessionReport, error) {
 	start := make(chan struct{})
 	var ready, done sync.WaitGroup
-	results := make([]sessionResult, sc.processes)
+	results := make([]sessionReport, sc.processes)
 	for i := range sc.processes {
 		ready.Add(1)
 		text := fmt.Sprintf("session %d", number)
-		done.Go(func() { results[i] = s.runSession(ctx, text, sc, &ready, start) })
+		done.Go(func() {
+			r := &results[i]
+			if r.err = s.runSession(ctx, text, sc, r, &ready, start); r.err == nil && r.Greeting != text {
+				r.err = fmt.Errorf("the tool returned %q instead of %q", short(r.Greeting), text)
+			}
+		})
 	}
 	ready.Wait()
 	close(start)
@@ -136,11 +142,12 @@ func (s *stage) runSessions(ctx context.Context, number int, sc scene) ([]sessio
 	return results, ctx.Err()
 }
 
-// runSession runs one process. It calls ready.Done when the process is about to
-// connect, and lets it when start is closed.
+// runSession runs one process and reads its report. It calls ready.Done when the process is
+// about to connect, and lets it when start is closed.
 func (s *stage) runSession(
-	ctx context.Context, text string, sc scene, ready *sync.WaitGroup, start <-chan struct{},
-) sessionResult {
+	ctx context.Context, text string, sc scene, report *sessionReport, ready *sync.WaitGroup,
+	start <-chan struct{},
+) error {
 	once := sync.OnceFunc(ready.Done)
 	defer once()
 	cmd := exec.CommandContext(ctx, s.exe, "demo", "session", s.server.MCPURL(), text)
@@ -154,14 +161,14 @@ func (s *stage) runSession(
 	}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
-		return sessionResult{failure: err.Error()}
+		return err
 	}
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
-		return sessionResult{failure: err.Error()}
+		return err
 	}
 	if err := cmd.Start(); err != nil {
-		return sessionResult{failure: err.Error()}
+		return err
 	}
 	lines := bufio.NewReader(stdout)
 	if line, _ := lines.ReadString('\n'); strings.TrimSpace(line) == readyLine {
@@ -170,18 +177,12 @@ func (s *stage) runSession(
 		// A process that has ended by now wrote its error to standard error.
 		_, _ = io.WriteString(stdin, "\n")
 	}
-	report, _ := io.ReadAll(lines)
+	printed, _ := io.ReadAll(lines)
 	if err := cmd.Wait(); err != nil {
-		return sessionResult{failure: fmt.Sprintf("a session failed (%v): %s", err,
-			short(strings.TrimSpace(stderr.String())))}
+		return fmt.Errorf("a session failed (%w): %s", err, short(strings.TrimSpace(stderr.String())))
 	}
-	r, err := parseSession(report)
-	if err != nil {
-		return sessionResult{failure: "a session printed no report: " + err.Error()}
+	if err := json.Unmarshal(printed, report); err != nil {
+		return fmt.Errorf("a session printed no report: %w", err)
 	}
-	if r.Greeting != text {
-		return sessionResult{failure: fmt.Sprintf("the tool returned %q instead of %q",
-			short(r.Greeting), text)}
-	}
-	return sessionResult{sessionReport: r}
+	return nil
 }

@@ -2,13 +2,9 @@ package cli
 
 import (
 	"errors"
-	"path/filepath"
 
 	"github.com/handstamp/handstamp/store/filestore"
 )
-
-// folders finds where things are kept.
-func (a *app) folders() (filestore.Folders, error) { return findFolders(a.env) }
 
 // findFolders returns the folders that an environment leads to.
 func findFolders(env environment) (filestore.Folders, error) {
@@ -21,12 +17,6 @@ func findFolders(env environment) (filestore.Folders, error) {
 		return f, &failure{kind: kindStore, err: err}
 	}
 	return f, nil
-}
-
-// storeIn returns the folders of a store that --store names.
-func (a *app) storeIn(dir string) filestore.Folders {
-	f, _ := a.folders() // a configuration file is not needed
-	return filestore.Folders{Config: f.Config, Credentials: filepath.Clean(dir)}
 }
 
 // foldersOutput is what status --json prints of the folders.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -132,10 +133,8 @@ func addHeader(h http.Header, line, where string, a *app) error {
 		return usage("%s: %q cannot be the name of a header", where, name)
 	}
 	name = http.CanonicalHeaderKey(name)
-	for _, own := range ownHeaders {
-		if name == own {
-			return usage("%s cannot set %s, which Handstamp sets itself", where, name)
-		}
+	if slices.Contains(ownHeaders, name) {
+		return usage("%s cannot set %s, which Handstamp sets itself", where, name)
 	}
 	value, err := a.expand(value)
 	if err != nil {

@@ -24,13 +24,7 @@ func (m *importCommand) add(r *importResult) {
 
 // finish shows the whole result.
 func (m *importCommand) finish() error {
-	if m.global.json {
-		return m.out.json(importOutput{m.dir, m.dryRun, append([]*importResult{}, m.results...)}, true)
-	}
-	if !m.global.quiet {
-		m.sum()
-	}
-	return nil
+	return m.print(importOutput{m.dir, m.dryRun, append([]*importResult{}, m.results...)}, m.sum)
 }
 
 // show writes the result for one login.

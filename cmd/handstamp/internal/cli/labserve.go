@@ -51,11 +51,10 @@ type served struct {
 }
 
 func (s *labServe) run(ctx context.Context) error {
-	found, err := findPersonalities([]string{s.personality})
+	p, err := findPersonality(s.personality)
 	if err != nil {
 		return err
 	}
-	p := found[0]
 	host, _, err := net.SplitHostPort(s.addr)
 	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
 		return usage("--addr is a loopback address and a port, such as 127.0.0.1:8090")

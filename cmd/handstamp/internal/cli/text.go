@@ -42,11 +42,15 @@ func short(s string) string {
 	if len(s) <= 256 {
 		return s
 	}
-	cut := 256
-	for !utf8.RuneStart(s[cut]) {
-		cut--
+	return cutText(s, 256) + "…"
+}
+
+// cutText returns the first n bytes of a longer text, without half a character at the end.
+func cutText(s string, n int) string {
+	for !utf8.RuneStart(s[n]) {
+		n--
 	}
-	return s[:cut] + "…"
+	return s[:n]
 }
 
 // plain reports whether s is printable ASCII within bounds: nearly always.
