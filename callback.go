@@ -177,14 +177,14 @@ func (cb *callbackReceiver) requestCode(ctx context.Context, r AuthorizationRequ
 // fromApplication has the application carry the request out.
 func (cb *callbackReceiver) fromApplication(ctx context.Context, r AuthorizationRequest) (url.Values, error) {
 	params, err := cb.config.Prompt.Authorize(ctx, r)
-	if err != nil && ctx.Err() == nil {
-		return nil, &Error{Kind: ErrLoginRequired, Server: cb.serverURL, Err: err,
-			Message: "a user has to sign in, and the application returned no response"}
-	}
-	if err != nil {
+	switch {
+	case err == nil:
+		return params, nil
+	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	}
-	return params, nil
+	return nil, &Error{Kind: ErrLoginRequired, Server: cb.serverURL, Err: err,
+		Message: "a user has to sign in, and the application returned no response"}
 }
 
 // callbackResult is how a wait for the callback ended.
@@ -243,10 +243,10 @@ func (cb *callbackReceiver) fromBrowser(ctx context.Context, r AuthorizationRequ
 // took remembers whether a browser waits for the listener's page.
 func (cb *callbackReceiver) took(result callbackResult) (url.Values, error) {
 	cb.browserWaits = !result.pasted
-	if result.params == nil {
-		return nil, result.err
+	if result.params != nil {
+		result.err = nil // of the callback, which the caller reads from the parameters
 	}
-	return result.params, nil
+	return result.params, result.err
 }
 
 // openBrowser opens the authorization URL. That it cannot is an error only where

@@ -136,7 +136,7 @@ func (m *mcpServer) probeChallenge(ctx context.Context) (*serverReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	ctx = m.observe(ctx, m.config.BaseTransport)
-	resp, err := m.probe(ctx, http.MethodPost, probeMessage, nil)
+	resp, err := m.probe(ctx, http.MethodPost, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -145,15 +145,11 @@ func (m *mcpServer) probeChallenge(ctx context.Context) (*serverReply, error) {
 
 // probe sends a request to the server, with the token unless that is nil. It follows the redirects
 // that the transport follows.
-func (m *mcpServer) probe(ctx context.Context, method, body string, token *cachedToken) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, m.target, strings.NewReader(body))
+func (m *mcpServer) probe(ctx context.Context, method string, token *cachedToken) (*http.Response, error) {
+	req, err := newProbe(ctx, method, m.target)
 	if err != nil {
 		return nil, &Error{Kind: ErrInvalidConfig, Server: m.serverURL, Err: err}
 	}
-	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	req.Header.Set("Accept", "application/json, text/event-stream")
 	if token != nil {
 		if req, err = withAuthorization(req, req.Body, token); err != nil {
 			return nil, err

@@ -80,15 +80,15 @@ func (c *credential) prove(ctx context.Context, t *cachedToken, waits *int) (*pr
 func (c *credential) proveOnce(ctx context.Context, t *cachedToken) (*proof, error) {
 	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
 	defer cancel()
-	resp, err := c.server.probe(ctx, http.MethodPost, probeMessage, t)
+	resp, err := c.server.probe(ctx, http.MethodPost, t)
 	for state := (retryState{}); err == nil && state.sendsNonce(t, resp); {
 		resp.Body.Close()
-		resp, err = c.server.probe(ctx, http.MethodPost, probeMessage, t)
+		resp, err = c.server.probe(ctx, http.MethodPost, t)
 	}
 	if err == nil && resp.StatusCode == http.StatusMethodNotAllowed {
 		// HTTP+SSE (MCP 2024-11-05) knows nothing but GET at this URL.
 		resp.Body.Close()
-		resp, err = c.server.probe(ctx, http.MethodGet, "", t)
+		resp, err = c.server.probe(ctx, http.MethodGet, t)
 	}
 	if err != nil {
 		if ctx.Err() == context.Canceled {
