@@ -99,15 +99,8 @@ func (l *loginFlow) obtain(ctx context.Context, grant Grant) error {
 	if err != nil {
 		return err
 	}
-	t := &tokenRequest{credential: l.credential, tokenGrant: tokenGrant{
-		redeem: oauth.TokenRequest{Endpoint: l.plan.server.TokenEndpoint, GrantType: grant.grantType(), Params: params},
-		client: l.clients.client, algs: l.plan.server.TokenEndpointAuthSigningAlgValuesSupported,
-		form: l.clients.authMethod.authForm, next: l.clients.authMethod.next,
-		resource: l.plan.resource, optionalResource: l.config.Resource == "", scope: l.scope, repeat: sendUntilResponse,
-	}}
-	if l.plan.proofs {
-		t.redeem.Prover = l.proofs
-	}
+	t := l.clients.tokenRequest(oauth.TokenRequest{GrantType: grant.grantType(), Params: params}, sendUntilResponse)
+	t.optionalResource, t.scope = l.config.Resource == "", l.scope
 	token, at, err := t.run(ctx)
 	l.requests += t.sent
 	if token != nil && err == nil {

@@ -275,17 +275,10 @@ func (l *loginFlow) omitResource(rejected *oauth.Error) error {
 // code is sent again only to a server that has said it did not take it; in
 // doubt, the user signs in again, which at most servers is a moment.
 func (l *loginFlow) exchangeCode(ctx context.Context, code oauth.Secret, pkce oauth.PKCE) error {
-	t := &tokenRequest{credential: l.credential, tokenGrant: tokenGrant{
-		redeem: oauth.TokenRequest{
-			Endpoint: l.plan.server.TokenEndpoint, Code: code, RedirectURI: l.callback.redirectURI, Verifier: pkce.Verifier,
-		},
-		client: l.clients.client, algs: l.plan.server.TokenEndpointAuthSigningAlgValuesSupported,
-		form: l.clients.authMethod.authForm, next: l.clients.authMethod.next,
-		resource: l.plan.resource, repeat: sendUntilReceived, final: l.rejectsOfflineAccess,
-	}}
-	if l.plan.proofs {
-		t.redeem.Prover = l.proofs
-	}
+	t := l.clients.tokenRequest(oauth.TokenRequest{
+		Code: code, RedirectURI: l.callback.redirectURI, Verifier: pkce.Verifier,
+	}, sendUntilReceived)
+	t.final = l.rejectsOfflineAccess
 	token, at, err := t.run(ctx)
 	l.requests += t.sent
 	if err == nil {

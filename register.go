@@ -331,18 +331,13 @@ func (l *loginClients) probeAuthMethod(ctx context.Context) error {
 		return nil
 	}
 	unnamed := false // one of the rejections was not about the client
-	t := &tokenRequest{credential: l.credential, tokenGrant: tokenGrant{
-		redeem: oauth.TokenRequest{
-			Endpoint: l.plan.server.TokenEndpoint, Code: oauth.Secret(rand.Text()),
-			RedirectURI: l.callback.redirectURI, Verifier: oauth.NewPKCE().Verifier,
-		},
-		client: l.client, algs: l.plan.server.TokenEndpointAuthSigningAlgValuesSupported,
-		form: l.authMethod.authForm, next: l.authMethod.next, resource: l.plan.resource,
-		repeat: sendOnce, final: func(rejected *oauth.Error) bool {
-			unnamed = unnamed || rejected.Class() == oauth.ClassOther
-			return rejected.Class() == oauth.ClassGrant
-		},
-	}}
+	t := l.tokenRequest(oauth.TokenRequest{
+		Code: oauth.Secret(rand.Text()), RedirectURI: l.callback.redirectURI, Verifier: oauth.NewPKCE().Verifier,
+	}, sendOnce)
+	t.final = func(rejected *oauth.Error) bool {
+		unnamed = unnamed || rejected.Class() == oauth.ClassOther
+		return rejected.Class() == oauth.ClassGrant
+	}
 	_, _, err := t.run(ctx)
 	l.requests += t.sent
 	rejected, ok := errtype.As[*oauth.Error](err)
@@ -356,6 +351,18 @@ func (l *loginClients) probeAuthMethod(ctx context.Context) error {
 		return l.onUnknown(ctx, rejected)
 	}
 	return nil
+}
+
+// tokenRequest returns a request to the token endpoint with the login's client.
+func (l *loginClients) tokenRequest(redeem oauth.TokenRequest, repeat repetition) *tokenRequest {
+	redeem.Endpoint = l.plan.server.TokenEndpoint
+	if l.plan.proofs {
+		redeem.Prover = l.proofs
+	}
+	return &tokenRequest{credential: l.credential, tokenGrant: tokenGrant{
+		redeem: redeem, client: l.client, algs: l.plan.server.TokenEndpointAuthSigningAlgValuesSupported,
+		form: l.authMethod.authForm, next: l.authMethod.next, resource: l.plan.resource, repeat: repeat,
+	}}
 }
 
 // learnMethod has the login go on in the form of authentication that the server has accepted.
