@@ -1,6 +1,7 @@
 package handstamp
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -176,18 +177,14 @@ func (c *Client) init() {
 		if c.Store == nil {
 			c.Store = new(store.Memory)
 		}
-		if c.Logger == nil {
-			c.Logger = slog.New(slog.DiscardHandler)
-		}
+		c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 		if c.LoginTimeout <= 0 {
 			c.LoginTimeout = defaultLoginTimeout
 		}
 		if c.BaseTransport == nil {
 			c.BaseTransport = c.defaultTransport()
 		}
-		if c.ClientName == "" {
-			c.ClientName = "Handstamp"
-		}
+		c.ClientName = cmp.Or(c.ClientName, "Handstamp")
 		c.sessions = make(map[store.Key]*session)
 	})
 }
@@ -265,10 +262,7 @@ type Registration struct {
 
 // Format implements fmt.Formatter: the secret is not seen, whatever the verb and
 // whatever the Registration is a part of.
-func (r Registration) Format(f fmt.State, _ rune) {
-	type plain Registration
-	fmt.Fprintf(f, "%+v", plain(r))
-}
+func (r Registration) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", plainRegistration(r)) }
 
 // RevealJSON returns the registration as JSON with its secrets in the clear, for an application
 // that keeps it in a safe place. json.Unmarshal reads it back. Each call is a place to look at in

@@ -49,10 +49,10 @@ type ImportedLogin struct {
 
 // Format implements fmt.Formatter: the secrets are not seen, whatever the verb
 // and whatever the ImportedLogin is a part of.
-func (l ImportedLogin) Format(f fmt.State, _ rune) {
-	type plain ImportedLogin
-	fmt.Fprintf(f, "%+v", plain(l))
-}
+func (l ImportedLogin) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", plainImportedLogin(l)) }
+
+// plainImportedLogin is an ImportedLogin without its methods.
+type plainImportedLogin ImportedLogin
 
 // ImportOptions are the options of [Client.Import]. The zero value takes the login
 // unless a usable one is stored.

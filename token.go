@@ -58,10 +58,10 @@ func (t *Token) SetHeaders(req *http.Request) error {
 
 // Format implements fmt.Formatter: the value is not seen, whatever the verb and
 // whatever the Token is a part of.
-func (t Token) Format(f fmt.State, _ rune) {
-	type plain Token
-	fmt.Fprintf(f, "%+v", plain(t))
-}
+func (t Token) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", plainToken(t)) }
+
+// plainToken is a Token without its methods.
+type plainToken Token
 
 // Token returns an access token for a server, refreshed if need be. Without a
 // usable credential it signs in, or returns [ErrLoginRequired] if the LoginPolicy
