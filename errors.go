@@ -175,19 +175,19 @@ func protocolError(server string, err error) *Error {
 	return &Error{Kind: ErrProtocol, Server: server, Err: err}
 }
 
+// settings are the fields of a Client that accept what is wrong.
+var settings = map[oauth.Setting]struct{ field, hint string }{
+	oauth.SettingServer: {"AuthorizationServer",
+		"if you know that authorization server, describe it in the client's AuthorizationServer"},
+	oauth.SettingPKCE: {"InsecureAllowMissingPKCE",
+		"if that server supports PKCE and only omits to say so, set the client's InsecureAllowMissingPKCE"},
+	oauth.SettingPrivate: {"InsecureAllowPrivateAddresses",
+		"if both are yours, set the client's InsecureAllowPrivateAddresses"},
+}
+
 // withSetting names the setting that accepts what an error is about.
 func withSetting(e *Error, setting oauth.Setting) *Error {
-	switch setting {
-	case oauth.SettingServer:
-		e.Setting = "AuthorizationServer"
-		e.Hint = "if you know that authorization server, describe it in the client's AuthorizationServer"
-	case oauth.SettingPKCE:
-		e.Setting = "InsecureAllowMissingPKCE"
-		e.Hint = "if that server supports PKCE and only omits to say so, set the client's InsecureAllowMissingPKCE"
-	case oauth.SettingPrivate:
-		e.Setting = "InsecureAllowPrivateAddresses"
-		e.Hint = "if both are yours, set the client's InsecureAllowPrivateAddresses"
-	}
+	e.Setting, e.Hint = settings[setting].field, settings[setting].hint
 	return e
 }
 

@@ -105,7 +105,7 @@ func (l *loginFlow) obtain(ctx context.Context, grant Grant) error {
 	l.requests += t.sent
 	if token != nil && err == nil {
 		l.plan.resource = t.resource
-		t.learnForm(l.clients.client)
+		t.form.learn(l.clients.client)
 		return l.storeGrant(ctx, t, token, at)
 	}
 	rejected, ok := errtype.As[*oauth.Error](err)

@@ -120,18 +120,13 @@ func (h *RefreshHelper) start(job []byte) (input, output *os.File, err error) {
 		cmd.Env, cmd.Stdin, cmd.Stdout, cmd.SysProcAttr = h.Env, in, outW, attr
 		if err = cmd.Start(); err == nil {
 			go func() { _ = cmd.Wait() }()
-			break
+			go func() { _, _ = inW.Write(job) }() // it ends if the helper dies, for in is closed here
+			return inW, out, nil
 		}
 	}
-	if err == nil {
-		in.Close() // a helper that has died must not leave us writing
-		go func() { _, _ = inW.Write(job) }()
-	} else {
-		inW.Close()
-		out.Close()
-		return nil, nil, err
-	}
-	return inW, out, nil
+	inW.Close()
+	out.Close()
+	return nil, nil, err
 }
 
 // helperSignsIn reports whether logins that a rejected request starts are a helper's.

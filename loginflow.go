@@ -282,7 +282,7 @@ func (l *loginFlow) exchangeCode(ctx context.Context, code oauth.Secret, pkce oa
 	token, at, err := t.run(ctx)
 	l.requests += t.sent
 	if err == nil {
-		t.learnForm(l.clients.client)
+		t.form.learn(l.clients.client)
 		return l.storeGrant(ctx, t, token, at)
 	}
 	if rejected, ok := errtype.As[*oauth.Error](err); ok {

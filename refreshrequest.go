@@ -210,7 +210,7 @@ func (r *refreshAttempt) onToken(ctx context.Context, rec *record.Record, token 
 	snap, err := r.storeToken(ctx, rec, at, token, func(rec *record.Record) {
 		r.learn(rec)
 		c := rec.GrantClient()
-		r.request.learnForm(c)
+		r.request.form.learn(c)
 		if rec.Grant.Rejected = flaw != nil; flaw == nil {
 			rec.Cooldowns = nil
 			return

@@ -185,7 +185,7 @@ func (s *Status) setGrant(rec *record.Record, now time.Time) {
 	if cl := rec.GrantClient(); cl != nil {
 		s.Refreshable = g.RefreshToken != "" && rec.GrantError == nil && !cl.Rejected && !secretExpired(cl, g, now)
 		s.ClientID, s.ClientSource, s.Method = cl.ID, cl.Source, cl.Method
-		s.MethodReason = methodReason(cl)
+		s.MethodReason = authMethodReason(cl.MethodSource)
 	}
 	switch usable := g.Usable("", now); {
 	case usable && g.ExpiresAt.IsZero():

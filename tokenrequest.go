@@ -249,13 +249,6 @@ func (t *tokenRequest) noteFailure(err error, try int) (again bool) {
 	return false
 }
 
-// learnForm notes in a client that a grant was obtained in the form that worked.
-func (t *tokenRequest) learnForm(c *record.Client) {
-	if c != nil {
-		t.form.learn(c)
-	}
-}
-
 // outcomeUnknown reports whether a status leaves open what the server has done: a
 // gateway's or a failure half-way, rather than "not now".
 func outcomeUnknown(status int) bool {
