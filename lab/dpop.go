@@ -134,7 +134,8 @@ func readProof(r *http.Request) (*jwt, *Proof) {
 		return nil, nil
 	}
 	return t, &Proof{
-		ID: t.text("jti"), Key: key.thumbprint(), Alg: t.header.Alg, Method: t.text("htm"), URL: t.text("htu"),
+		ID: t.text("jti"), Key: key.thumbprint(), Alg: t.header.Alg,
+		Method: t.text("htm"), URL: t.text("htu"),
 		Nonce: t.text("nonce"), Token: t.text("ath") != "",
 	}
 }
@@ -244,8 +245,8 @@ func plainURL(u *url.URL) string {
 	return u.Scheme + "://" + host + path
 }
 
-// proveKey checks the proof of a request to the authorization server, whose key the tokens are bound
-// to. The response is an error, or nil. The caller holds s.mu.
+// proveKey checks the proof of a request to the authorization server, whose key the tokens are
+// bound to. The response is an error, or nil. The caller holds s.mu.
 func (s *Server) proveKey(x *exchange, c *client) *response {
 	d := s.habits.DPoP
 	if !d.Supported {
@@ -299,8 +300,8 @@ func (s *Server) mayRevoke(x *exchange, key string) bool {
 	return !s.habits.DPoP.ProveRevocation || key == "" || key == x.key
 }
 
-// proveRevocation checks the proof of a revocation, where that matters. The response is an error, or
-// nil.
+// proveRevocation checks the proof of a revocation, where that matters. The response is an error,
+// or nil.
 func (s *Server) proveRevocation(x *exchange, c *client) *response {
 	if !s.habits.DPoP.ProveRevocation || len(x.r.Header.Values("DPoP")) == 0 {
 		return nil
@@ -361,7 +362,8 @@ func (s *Server) checkPossession(x *exchange, c credential, key string) *respons
 	case d.ResourceNonce == 0:
 		return nil
 	case !s.state.resourceNonce.take(x.seenProof.Nonce, d.ResourceNonce):
-		failed = s.unauthorized(x, http.StatusUnauthorized, "use_dpop_nonce", "").withNonce(s.state.resourceNonce.next())
+		failed = s.unauthorized(x, http.StatusUnauthorized, "use_dpop_nonce", "").
+			withNonce(s.state.resourceNonce.next())
 	default:
 		if !d.QuietNonce {
 			x.nonce = s.state.resourceNonce.next()

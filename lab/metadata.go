@@ -188,7 +188,7 @@ func (s *Server) describeGrants(document map[string]any) {
 		document["acr_values_supported"] = h.StepUp.ACR
 	}
 	if s.grants(GrantJWTBearer) {
-		document["authorization_grant_profiles_supported"] = []string{"urn:ietf:params:oauth:grant-profile:id-jag"}
+		document["authorization_grant_profiles_supported"] = []string{profileIDJAG}
 	}
 	if s.grants(GrantTokenExchange) {
 		document["identity_chaining_requested_token_types_supported"] = []string{tokenTypeIDJAG}
@@ -241,7 +241,9 @@ func (s *Server) challenges(x *exchange, code, scope string) []string {
 	case "":
 		return []string{s.challenge("Bearer", code, scope)}
 	case DPoPOffered:
-		return []string{s.challenge("Bearer", bearerCode, scope), s.challenge("DPoP", dpopCode, scope, algs)}
+		return []string{
+			s.challenge("Bearer", bearerCode, scope), s.challenge("DPoP", dpopCode, scope, algs),
+		}
 	default:
 		return []string{s.challenge("DPoP", code, scope, algs)}
 	}
