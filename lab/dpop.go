@@ -26,8 +26,10 @@ type DPoP struct {
 	// Required rejects token requests without a proof, as [ConfiguredClient.DPoPBound] does for one
 	// client.
 	Required bool `json:"required,omitempty"`
+	// RegisterBound registers every client with dpop_bound_access_tokens, whatever it requested.
+	RegisterBound bool `json:"register_bound,omitempty"`
 	// Resource is what the MCP server does: empty means that it knows Bearer only and takes a bound
-	// token as one; [DPoPOffered], [DPoPRequired], [DPoPChallenged].
+	// token as one; [DPoPOffered], [DPoPRequired], [DPoPChallenged], [DPoPSilent].
 	Resource string `json:"resource,omitempty"`
 	// ServerNonce makes the authorization server require a nonce, which changes after so many
 	// requests; ResourceNonce likewise the MCP server. Zero means no nonce.
@@ -49,6 +51,7 @@ const (
 	DPoPOffered    = "offered"    // listed in the metadata; Bearer works too, for unbound tokens
 	DPoPRequired   = "required"   // dpop_bound_access_tokens_required; Bearer is rejected
 	DPoPChallenged = "challenged" // Bearer is rejected, which only the challenge tells
+	DPoPSilent     = "silent"     // both work, as with DPoPOffered, and nothing tells
 )
 
 // Proof is a DPoP proof in the request log, verified or not.
@@ -351,7 +354,7 @@ func (s *Server) checkPossession(x *exchange, c credential, key string) *respons
 	case !c.dpop && key != "":
 		s.state.audit.Downgrades++
 		failed = s.unauthorized(x, http.StatusUnauthorized, "invalid_token", "")
-	case !c.dpop && d.Resource == DPoPOffered:
+	case !c.dpop && (d.Resource == DPoPOffered || d.Resource == DPoPSilent):
 		return nil
 	case !c.dpop:
 		failed = s.unauthorized(x, http.StatusUnauthorized, "", s.habits.ChallengeScope)

@@ -237,10 +237,10 @@ func (s *Server) challenges(x *exchange, code, scope string) []string {
 		bearerCode, dpopCode = "", code
 	}
 	algs := [2]string{"algs", strings.Join(s.habits.DPoP.algorithms(), " ")}
-	switch s.habits.DPoP.Resource {
-	case "":
+	switch resource := s.habits.DPoP.Resource; {
+	case resource == "" || resource == DPoPSilent && !dpop:
 		return []string{s.challenge("Bearer", code, scope)}
-	case DPoPOffered:
+	case resource == DPoPOffered:
 		return []string{
 			s.challenge("Bearer", bearerCode, scope), s.challenge("DPoP", dpopCode, scope, algs),
 		}

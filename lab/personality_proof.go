@@ -42,6 +42,15 @@ func proofPersonalities() []Personality {
 			Habits: Habits{DPoP: DPoP{Supported: true, Window: proofWindow, Resource: DPoPChallenged}},
 		},
 		Personality{
+			Name:   "dpop-registered",
+			Habit:  "Registers clients with dpop_bound_access_tokens, and rejects their token requests without a proof.",
+			Seen:   "RFC 9449 section 5.2",
+			Client: "Bind the tokens to a key because of the registration response.",
+			Habits: Habits{DPoP: DPoP{
+				Supported: true, Window: proofWindow, Resource: DPoPSilent, RegisterBound: true,
+			}},
+		},
+		Personality{
 			Name:   "dpop-nonces",
 			Habit:  "Wants a nonce in each proof: a new one for each token request, and one that changes at the MCP server.",
 			Seen:   "Bluesky (atproto.com/specs/oauth), Okta (developer.okta.com)",

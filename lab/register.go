@@ -65,6 +65,7 @@ func (s *Server) checkRegistration(r *registrationRequest) *response {
 	if !r.authenticates() {
 		return reject("invalid_client_metadata", r.Method+" needs jwks, jwks_uri or a subject")
 	}
+	r.DPoPBound = r.DPoPBound || s.habits.DPoP.RegisterBound
 	if len(r.GrantTypes) == 0 {
 		r.GrantTypes = []string{"authorization_code"}
 	}
