@@ -161,6 +161,9 @@ func (s *Server) registrationResponse(c *client) map[string]any {
 		"grant_types":         r.GrantTypes,
 		"response_types":      []string{"code"},
 	}
+	if !r.redirects() {
+		document["response_types"] = []string{}
+	}
 	for name, value := range map[string]string{
 		"client_name": r.ClientName, "scope": r.Scope, "jwks_uri": r.JWKSURI,
 		"tls_client_auth_subject_dn": r.SubjectDN, "software_statement": r.Statement,
