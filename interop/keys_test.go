@@ -172,11 +172,22 @@ func TestClientAuthenticationThroughTheLibrary(t *testing.T) {
 		}
 	}
 	alone := ca.selfSigned("alone")
+	registering := func(t *testing.T, _ string) *authServer {
+		key, err := clientkey.Generate("ES256")
+		if err != nil {
+			t.Fatal(err)
+		}
+		as, _ := full(t, setup{})
+		as.method = "private_key_jwt"
+		as.configure = func(c *handstamp.Client) { c.Key = key }
+		return as
+	}
 	for name, start := range map[string]func(*testing.T, string) *authServer{
-		"private_key_jwt, ES256":           withKey("ES256", setup{}),
-		"private_key_jwt, EdDSA":           withKey("EdDSA", setup{}),
-		"private_key_jwt, RS256":           withKey("RS256", setup{}),
-		"private_key_jwt, DPoP and nonces": withKey("ES256", setup{DPoP: "required", Nonces: true}),
+		"private_key_jwt, registered by itself": registering,
+		"private_key_jwt, ES256":                withKey("ES256", setup{}),
+		"private_key_jwt, EdDSA":                withKey("EdDSA", setup{}),
+		"private_key_jwt, RS256":                withKey("RS256", setup{}),
+		"private_key_jwt, DPoP and nonces":      withKey("ES256", setup{DPoP: "required", Nonces: true}),
 		"client_secret_jwt": func(t *testing.T, _ string) *authServer {
 			as, r := full(t, setup{})
 			as.console(r, "client_secret_jwt", nil)

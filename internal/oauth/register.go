@@ -21,7 +21,7 @@ type RegistrationRequest struct {
 	ClientURI               string   `json:"client_uri,omitempty"`
 	RedirectURIs            []string `json:"redirect_uris,omitempty"`
 	GrantTypes              []string `json:"grant_types,omitempty"`
-	ResponseTypes           []string `json:"response_types,omitempty"`
+	ResponseTypes           []string `json:"response_types,omitzero"`
 	TokenEndpointAuthMethod string   `json:"token_endpoint_auth_method,omitempty"`
 	ApplicationType         string   `json:"application_type,omitempty"`
 	Scope                   string   `json:"scope,omitempty"`
