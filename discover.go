@@ -62,6 +62,9 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 			return nil, err
 		}
 	}
+	if err := d.takesGrant(rec, p.server); err != nil {
+		return nil, err
+	}
 	if d.config.Certificate != nil {
 		p.server = p.server.ForCertificates()
 	}

@@ -360,7 +360,9 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 		if len(l.clients.client.RedirectURIs) == 0 && l.callback.redirectURI != "" {
 			l.clients.client.RedirectURIs = []string{l.callback.redirectURI} // the next login comes back to the same port
 		}
-		rec.AddClient(l.clients.client)
+		if l.clients.client.ID != "" {
+			rec.AddClient(l.clients.client)
+		}
 		rec.Intent, rec.Retry, rec.GrantError, rec.PendingLogin, rec.LoginFailure = nil, nil, nil, nil, nil
 		rec.Rejection, rec.Cooldowns = nil, nil
 		if l.byUser {
