@@ -32,6 +32,9 @@ type discovery struct{ *credential }
 // authorization, "Authorization Server Discovery") and decides on resource and
 // scope.
 func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginRequest) (*loginPlan, error) {
+	if d.config.identityProvider {
+		return d.discoverProvider(ctx)
+	}
 	challenge := req.challenge
 	var reply *serverReply // nil: a request was rejected, so there is a server
 	if !challenge.Found {
@@ -261,5 +264,5 @@ func (l *loginFlow) extraAuthParams(as *oauth.ServerMetadata, scope string) url.
 		params.Set("prompt", "consent")
 	}
 	maps.Copy(params, l.config.ExtraAuthParams)
-	return params
+	return l.withNonce(params)
 }

@@ -1,6 +1,7 @@
 package handstamp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/url"
@@ -95,11 +96,16 @@ func (l *loginFlow) assertion(ctx context.Context, source AssertionSource, t Gra
 }
 
 // grantFor returns the grant that a credential's tokens are obtained with: the configured one, or
-// that of the stored login if it needs nothing but the stored client. Nil is the authorization code
+// that of the stored login if it needs nothing but what is stored. Nil is the authorization code
 // grant.
 func (cfg *configuration) grantFor(rec *record.Record) Grant {
-	if cfg.Grant == nil && rec != nil && rec.Grant != nil && rec.Grant.Type == grantClientCredentials {
-		return ClientCredentials{}
+	if cfg.Grant == nil && rec != nil && rec.Grant != nil {
+		switch g := rec.Grant; {
+		case g.Enterprise != "":
+			return Enterprise{Issuer: g.Enterprise}
+		case g.Type == grantClientCredentials:
+			return ClientCredentials{}
+		}
 	}
 	return cfg.Grant
 }
@@ -218,6 +224,10 @@ func (l *loginFlow) assertionRejected(ctx context.Context, t *tokenRequest, reje
 		e.Message = issuer + " grants no token for this resource for the " + grantName(t.redeem.GrantType)
 	default:
 		e.Message = issuer + " rejected the " + grantName(t.redeem.GrantType) + why
+	}
+	if l.enterprise != "" {
+		e.Message += ", which the company's identity provider " + oauth.Sanitize(l.enterprise) + " issued"
+		e.Hint = cmp.Or(e.Hint, "those who run the server have to trust that provider, and know this client by the same id")
 	}
 	return e
 }

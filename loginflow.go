@@ -27,12 +27,15 @@ var errTryAgain = errors.New("handstamp: sign in again")
 // loginState is what the steps of one login share.
 type loginState struct {
 	*credential
-	rec      *record.Record
-	plan     *loginPlan
-	scope    string
-	byUser   bool  // it is of [Client.Login]
-	requests int   // to the token endpoint so far
-	firstErr error // of the first attempt that another one followed
+	rec    *record.Record
+	plan   *loginPlan
+	scope  string
+	byUser bool // it is of [Client.Login]
+
+	enterprise string // the issuer of the company's identity provider that the user signs in with
+	nonce      string // of the authorization request for an id token
+	requests   int    // to the token endpoint so far
+	firstErr   error  // of the first attempt that another one followed
 }
 
 // loginFlow is one login: discover, choose a client, authorize, exchange the code. The caller
@@ -290,6 +293,9 @@ func (l *loginFlow) exchangeCode(ctx context.Context, code oauth.Secret, pkce oa
 	token, at, err := t.run(ctx)
 	l.requests += t.sent
 	if err == nil {
+		if err := l.checkIDToken(ctx, t, token); err != nil {
+			return err
+		}
 		t.learnForm(l.clients.client)
 		return l.storeGrant(ctx, t, token, at)
 	}
@@ -341,6 +347,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 		ScopeGranted:       l.scope, // unless the response has another (RFC 6749, section 5.1)
 		Type:               request.redeem.GrantType,
 		DPoP:               request.redeem.Prover != nil,
+		Enterprise:         l.enterprise,
 	}
 	applyToken(grant, t, at)
 	// The code is used up: the login cannot be canceled any more.

@@ -34,6 +34,7 @@ type Status struct {
 	Refreshable bool   `json:"refreshable"` // there is a refresh token
 
 	Issuer       string      `json:"issuer,omitempty"`
+	Enterprise   string      `json:"enterprise,omitempty"` // the issuer of the company's identity provider
 	ClientID     string      `json:"client_id,omitempty"`
 	ClientSource string      `json:"client_source,omitempty"` // "dynamic", "configured" or "client_id_metadata_document"
 	Method       string      `json:"token_endpoint_auth_method,omitempty"`
@@ -172,7 +173,7 @@ func (s *Status) setRetry(rec *record.Record, now time.Time) {
 // setGrant sets what concerns the grant, and the State.
 func (s *Status) setGrant(rec *record.Record, now time.Time) {
 	g := rec.Grant
-	s.Issuer, s.Scope = g.Issuer, g.ScopeGranted
+	s.Issuer, s.Scope, s.Enterprise = g.Issuer, g.ScopeGranted, g.Enterprise
 	if !g.Resource.Omit {
 		s.Resource = g.Resource.Value
 	}
