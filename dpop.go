@@ -97,6 +97,16 @@ func (p *proofs) ready(algorithms []string) (*jose.ProofKey, error) {
 	return key, nil
 }
 
+// thumbprint returns the thumbprint of the key; "" if there is none.
+func (p *proofs) thumbprint() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.key == nil {
+		return ""
+	}
+	return p.key.Thumbprint()
+}
+
 // Proof implements oauth.Prover.
 func (p *proofs) Proof(method, rawURL string, accessToken secret.String) (string, error) {
 	key, err := p.ready(nil)
@@ -157,9 +167,7 @@ func proofAlgorithms(resource, challenge, authorizationServer []string) []string
 	if len(at) == 0 || len(authorizationServer) == 0 {
 		return append(at, authorizationServer...)
 	}
-	return slices.DeleteFunc(slices.Clone(at), func(algorithm string) bool {
-		return !slices.Contains(authorizationServer, algorithm)
-	})
+	return oauth.Without(at, oauth.Without(at, authorizationServer))
 }
 
 // proof returns the proof of possession for a request that carries the token.

@@ -117,13 +117,26 @@ func (c *company) obtainGrant(ctx context.Context) (string, error) {
 		}
 		grant, stale, err := c.exchange(ctx, subject)
 		if err == nil {
-			return grant, nil
+			c.login.employee, err = c.account(ctx, subject)
+			return grant, err
 		}
 		if !stale || c.grant.IDToken != nil || c.signedIn {
 			return "", c.exchangeError(err, stale)
 		}
 		c.rejected = append(c.rejected, subject.token)
 	}
+}
+
+// account returns the name of the account at the provider.
+func (c *company) account(ctx context.Context, s subjectToken) (string, error) {
+	if claims, err := jose.UnverifiedClaims(s.token.Reveal()); err == nil && s.tokenType == TokenTypeIDToken {
+		return accountName(claims.Email, claims.PreferredUsername, claims.Name, claims.Subject), nil
+	}
+	rec, err := c.records.load(ctx)
+	if err != nil {
+		return "", err
+	}
+	return rec.Account, nil
 }
 
 // blamesSubject reports whether an exchange was rejected for its subject token, and not by a rule of
@@ -254,16 +267,11 @@ func (c *company) exchange(ctx context.Context, s subjectToken) (grant string, s
 	if err != nil {
 		return "", false, err
 	}
-	plan := clients.plan
-	t := &tokenRequest{credential: c.credential, tokenGrant: tokenGrant{
-		redeem: oauth.TokenRequest{Endpoint: plan.server.TokenEndpoint, GrantType: grantTokenExchange, Params: url.Values{
-			"subject_token": {s.token.Reveal()}, "subject_token_type": {s.tokenType},
-			"requested_token_type": {tokenTypeIDJAG}, "audience": {c.target.Issuer},
-		}},
-		client: clients.client, algs: plan.server.TokenEndpointAuthSigningAlgValuesSupported,
-		form: clients.authMethod.authForm, next: clients.authMethod.next,
-		resource: record.Resource{Value: c.target.Resource}, scope: c.target.Scope, repeat: sendUntilResponse,
-	}}
+	t := clients.tokenRequest(oauth.TokenRequest{GrantType: grantTokenExchange, Params: url.Values{
+		"subject_token": {s.token.Reveal()}, "subject_token_type": {s.tokenType},
+		"requested_token_type": {tokenTypeIDJAG}, "audience": {c.target.Issuer},
+	}}, sendUntilResponse)
+	t.resource, t.scope = record.Resource{Value: c.target.Resource}, c.target.Scope
 	t.final = func(rejected *oauth.Error) bool { return blamesSubject(rejected, s, t.clock) }
 	token, _, err := t.run(ctx)
 	rejected, ok := errtype.As[*oauth.Error](err)

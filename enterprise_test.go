@@ -146,7 +146,7 @@ func TestEnterpriseOneLoginServesEveryServer(t *testing.T) {
 	}
 	w.want(map[string]int{"token:code": 0, "token:refresh": 0, "token:exchange": 6, "server_metadata": 0})
 	status, err := w.stored(0).Status(t.Context(), w.servers[0].Lab.MCPURL())
-	if err != nil || status.Enterprise != w.company.Issuer() {
+	if err != nil || status.Enterprise != w.company.Issuer() || status.Account != "ana@company.example" {
 		t.Errorf("status %+v, %v", status, err)
 	}
 }

@@ -17,8 +17,9 @@ import (
 
 // Grant is a way to obtain tokens other than the authorization code grant, for [Client.Grant]:
 // [ClientCredentials], [JWTBearer], [TokenExchange] and [Enterprise] need no user at the MCP server:
-// a Client obtains tokens on its own whenever one is needed, whatever its LoginPolicy. One process
-// does it for all that share the store.
+// a Client obtains tokens on its own whenever one is needed, whatever its LoginPolicy, and one
+// process does it for all that share the store. With [DeviceCode] the user signs in on another
+// device.
 type Grant interface {
 	grantType() string
 
@@ -111,7 +112,10 @@ func (cfg *configuration) grantFor(rec *record.Record) Grant {
 }
 
 // unattended reports whether tokens are obtained without a user.
-func (cfg *configuration) unattended(rec *record.Record) bool { return cfg.grantFor(rec) != nil }
+func (cfg *configuration) unattended(rec *record.Record) bool {
+	grant := cfg.grantFor(rec)
+	return grant != nil && grant != Grant(DeviceCode{})
+}
 
 // mayLogin reports whether a request that needs a login may start one.
 func (cfg *configuration) mayLogin(rec *record.Record) bool {
@@ -120,7 +124,7 @@ func (cfg *configuration) mayLogin(rec *record.Record) bool {
 
 // obtainedAsConfigured reports whether the stored login comes from the configured grant.
 func (cfg *configuration) obtainedAsConfigured(rec *record.Record) bool {
-	return cfg.Grant == nil || rec.Grant.Type == cfg.Grant.grantType()
+	return cfg.Grant == nil || !cfg.unattended(rec) || rec.Grant.Type == cfg.Grant.grantType()
 }
 
 // obtain is the attempt of a login without a user: one token request.
@@ -131,7 +135,7 @@ func (l *loginFlow) obtain(ctx context.Context, grant Grant) error {
 	}
 	params, err := grant.params(ctx, l, GrantTarget{
 		ServerURL: l.serverURL, Issuer: l.plan.server.Issuer, TokenEndpoint: l.plan.server.TokenEndpoint,
-		Resource: resourceParam(l.plan.resource), Scope: l.scope, ClientID: l.clients.client.ID,
+		Resource: l.plan.resource.Param(), Scope: l.scope, ClientID: l.clients.client.ID,
 	})
 	if err != nil {
 		return err
@@ -144,7 +148,7 @@ func (l *loginFlow) obtain(ctx context.Context, grant Grant) error {
 			token.RefreshToken = "" // no client, no refresh: the assertion does it again
 		}
 		l.plan.resource = t.resource
-		t.learnForm(l.clients.client)
+		t.form.learn(l.clients.client)
 		return l.storeGrant(ctx, t, token, at)
 	}
 	rejected, ok := errtype.As[*oauth.Error](err)
@@ -169,15 +173,8 @@ func hasAssertion(grant Grant) bool { return grant.grantType() != grantClientCre
 
 // grantRequest returns the token request of a grant.
 func (l *loginFlow) grantRequest(grant Grant, params url.Values) *tokenRequest {
-	t := &tokenRequest{credential: l.credential, tokenGrant: tokenGrant{
-		redeem: oauth.TokenRequest{Endpoint: l.plan.server.TokenEndpoint, GrantType: grant.grantType(), Params: params},
-		client: l.clients.client, algs: l.plan.server.TokenEndpointAuthSigningAlgValuesSupported,
-		form: l.clients.authMethod.authForm, next: l.clients.authMethod.next,
-		resource: l.plan.resource, optionalResource: l.config.Resource == "", scope: l.scope, repeat: sendUntilResponse,
-	}}
-	if l.plan.proofs {
-		t.redeem.Prover = l.proofs
-	}
+	t := l.clients.tokenRequest(oauth.TokenRequest{GrantType: grant.grantType(), Params: params}, sendUntilResponse)
+	t.optionalResource, t.scope = l.config.Resource == "", l.scope
 	if hasAssertion(grant) {
 		t.next, t.optionalResource, t.repeat = nil, false, sendUntilReceived
 		t.final = func(rejected *oauth.Error) bool { return !rejected.WantsProof() }
@@ -238,7 +235,7 @@ func (l *loginFlow) assertionFlaw(t *tokenRequest) (why, hint string) {
 	claims, err := jose.UnverifiedClaims(t.redeem.Params.Get("assertion") + t.redeem.Params.Get("subject_token"))
 	elsewhere := t.redeem.GrantType == grantJWTBearer && len(claims.Audience) > 0 &&
 		!slices.ContainsFunc(claims.Audience, func(a string) bool {
-			return sameIssuer(a, l.plan.server.Issuer) || a == l.plan.server.TokenEndpoint
+			return oauth.SameButSlash(a, l.plan.server.Issuer) || a == l.plan.server.TokenEndpoint
 		})
 	switch {
 	case err != nil:

@@ -40,7 +40,6 @@ type reauthorizer struct {
 	*credential
 	refresher *refresher
 	logins    *logins
-	prover    *prover
 }
 
 // reauthorize finds the token with which a rejected request is to be sent again. It
@@ -50,6 +49,9 @@ func (a *reauthorizer) reauthorize(ctx context.Context, r *retryState, used *cac
 		return used, nil
 	}
 	challenge := a.secrets.challengeOf(resp, used)
+	if challenge.Error == insufficientAuthentication {
+		return a.signInAgain(ctx, r, used, challenge)
+	}
 	forbidden := resp.StatusCode == http.StatusForbidden
 	if !rejectsWholly(resp) {
 		// What is required of bound tokens does not concern a bearer token.
@@ -59,7 +61,7 @@ func (a *reauthorizer) reauthorize(ctx context.Context, r *retryState, used *cac
 		}
 		return a.stepUp(ctx, r, used, challenge)
 	}
-	if a.prover.awaitFresh(ctx, used, &r.waits) {
+	if a.awaitFresh(ctx, used, &r.waits) {
 		return used, nil
 	}
 	if err := ctx.Err(); err != nil {
@@ -98,7 +100,7 @@ func (a *reauthorizer) loginAfterRejection(ctx context.Context, r *retryState, c
 	switch {
 	case err != nil:
 		return nil, err
-	case accessTokenUsable(rec.Grant, rejected, time.Now()):
+	case rec.Grant.Usable(rejected, time.Now()):
 		return a.tokens.use(rec), nil // another process was here before
 	case !a.config.mayLogin(rec):
 		return nil, a.errs.loginRequired(rec)
@@ -149,6 +151,23 @@ func (a *reauthorizer) refreshRejected(ctx context.Context, r *retryState, rejec
 	return snap, err
 }
 
+// insufficientAuthentication is the error of a server that wants the user to sign in another way,
+// or anew (RFC 9470, section 3).
+const insufficientAuthentication = "insufficient_user_authentication"
+
+// signInAgain has the user sign in as a server wants it for a request. The token at hand stays good
+// for others: no refresh would help, and none is made.
+func (a *reauthorizer) signInAgain(ctx context.Context, r *retryState, used *cachedToken, challenge oauth.BearerChallenge) (*cachedToken, error) {
+	if a.config.Grant != nil || used == nil || !a.history.mayStepUp(challenge.ACRValues+" "+challenge.MaxAge, r) {
+		return nil, nil
+	}
+	if a.config.LoginPolicy == LoginNever {
+		return nil, &Error{Kind: ErrLoginRequired, Server: a.serverURL, Code: challenge.Error,
+			Message: "the server wants the user to sign in again for this request", Hint: "sign in to " + a.serverURL}
+	}
+	return a.logins.login(ctx, loginRequest{challenge: challenge, rejectedToken: used.token})
+}
+
 // stepUp signs in for the scope that a request needs beside those that the
 // login has (MCP authorization, "Step-Up Authorization Flow"). What the server
 // goes on rejecting is not requested for ever.
@@ -179,10 +198,5 @@ func (a *reauthorizer) stepUp(ctx context.Context, r *retryState, used *cachedTo
 }
 
 func containsAll(have, want []string) bool {
-	for _, w := range want {
-		if !slices.Contains(have, w) {
-			return false
-		}
-	}
-	return true
+	return len(oauth.Without(want, have)) == 0
 }

@@ -13,7 +13,7 @@ import (
 
 // tooSlow ends a long response that comes so slowly that others wait for its memory.
 var tooSlow = &Trouble{Code: CodeUncertain, Reason: "too_slow", Retry: true,
-	Message: "the server's long response came so slowly that it was given up for others; the request may or may not have been carried out"}
+	Message: "the server's long response came so slowly that it was given up for others" + perhapsDone}
 
 // body reads a whole message. The caller calls done when it has passed it on, and does
 // not use it any more.
@@ -35,8 +35,9 @@ func (u *upstream) body(resp *http.Response) (b []byte, done func(), err error) 
 		share.release()
 		next()
 	}
-	r := bodyReader{upstream: u, share: share, ctx: resp.Request.Context(), from: resp.Body, length: int(resp.ContentLength)}
-	b, err = r.read(func() { next = u.long.enter(longMessage) })
+	r := bodyReader{upstream: u, share: share, ctx: resp.Request.Context(), from: resp.Body,
+		length: int(resp.ContentLength)}
+	b, err = r.read(func() { next = u.longTurn() })
 	switch {
 	case share.evicted.Load():
 		return nil, done, tooSlow

@@ -154,12 +154,11 @@ type bridge struct {
 	placeholder placeholder
 	era         eras
 
-	notifications inOrder // of the host
-
 	mu      sync.Mutex // guards what follows
 	calls   map[string]*call
 	owned   map[string]*call // calls of the bridge's own that have their responses on a stream for all
 	barrier <-chan struct{}  // what is read now waits until it is closed
+	turns   turns            // of the host's notifications
 	serial  int              // counts the ids of requests of our own
 }
 
@@ -167,12 +166,21 @@ type bridge struct {
 func newBridge(f *front) *bridge {
 	barrier := make(chan struct{})
 	close(barrier) // there is nothing to wait for yet
-	b := &bridge{front: f, calls: make(map[string]*call), barrier: barrier}
+	b := &bridge{front: f, barrier: barrier,
+		calls: make(map[string]*call), owned: make(map[string]*call)}
 	b.life, b.end = context.WithCancel(f.life)
-	b.up.bridge, b.up.wire, b.up.legacy.up = b, f.Wire, &b.up
-	b.up.memory = f.memory
+	b.turns.last = barrier
+	b.up.bridge, b.up.legacy.up = b, &b.up
+	b.up.long = make(chan struct{}, together)
+	b.up.tools = make(map[string][]parameter)
+	b.up.inquiries, b.up.unhelpful = make(map[shape]*inquiry), make(map[shape]unhelpful)
+	b.up.lateCalls.posted = make(map[*call]bool)
+	b.up.serverRequests.open = make(map[string]*serverRequest)
 	b.placeholder.bridge = b
 	b.era.bridge, b.era.modern.eras, b.era.legacy.eras = b, &b.era, &b.era
+	b.era.modern.resources = make(map[string]bool)
+	b.era.modern.hostRequests = make(map[string]chan *message)
+	b.era.legacy.parked = make(map[string]*parked)
 	return b
 }
 
@@ -202,11 +210,16 @@ func (b *bridge) ping(ctx context.Context) {
 			continue
 		}
 		pingCtx, cancel := context.WithTimeout(ctx, b.Ping)
-		if _, err := b.up.request(pingCtx, object("jsonrpc", "2.0", "id", b.nextID(), "method", "ping")); err != nil {
+		if _, err := b.up.request(pingCtx, b.newRequest("ping")); err != nil {
 			b.Logger.Debug("a ping had no response", "err", err)
 		}
 		cancel()
 	}
+}
+
+// newRequest returns a request of the bridge's own, with more members by name and value.
+func (b *bridge) newRequest(method string, more ...any) []byte {
+	return object(append([]any{"jsonrpc", "2.0", "id", b.nextID(), "method", method}, more...)...)
 }
 
 // do runs a piece of work that Run waits for.
@@ -246,16 +259,15 @@ func (b *bridge) abandon() {
 // cutShort returns the error of a request that ends for a reason before it has its response.
 func (b *bridge) cutShort(c *call, because string) *Trouble {
 	if c.left.Load() {
-		return &Trouble{Code: CodeUncertain, Reason: "ended", Message: because +
-			" before the response came; the request may or may not have been carried out"}
+		return newTrouble(CodeUncertain, "ended", because+" before the response came"+perhapsDone)
 	}
-	t := Trouble{Code: CodeUnreachable, Reason: "ended", Message: because + " before the request was sent"}
-	if v := b.placeholder.current(); v != nil {
-		message := t.Message
-		t = *b.placeholder.timeoutError(v)
-		t.Message = message + ": " + t.Message
+	because += " before the request was sent"
+	if a := b.placeholder.current(); a != nil {
+		t := *b.placeholder.timeoutError(a)
+		t.Message = because + ": " + t.Message
+		return &t
 	}
-	return &t
+	return newTrouble(CodeUnreachable, "ended", because)
 }
 
 // endSession notifies the server that its session is over.

@@ -100,19 +100,7 @@ func (b *bridge) deliverResponse(c *call, m *message, modern bool) {
 	}
 }
 
-// register lets a call of the bridge's own be found by its id, where responses come
-// on a stream for all. The host may have a call with the same id: its initialize
-// is sent in its name.
-func (b *bridge) register(c *call) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.owned == nil {
-		b.owned = make(map[string]*call)
-	}
-	b.owned[idKey(c.id)] = c
-}
-
-// unregister undoes register.
+// unregister has a call of the bridge's own not be found any more.
 func (b *bridge) unregister(c *call) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

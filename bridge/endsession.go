@@ -10,8 +10,8 @@ import (
 // endings is how often the end of a session is sent.
 const endings = 2
 
-// endPrevious notifies the server that the session so far is over, as another one takes its place: it
-// may have forgotten that one, or only one of its instances has. The caller holds mu.
+// endPrevious notifies the server that the session so far is over, as another one takes its
+// place: it may have forgotten that one, or only one of its instances has. The caller holds mu.
 func (u *upstream) endPrevious(next string) {
 	session, version := u.session, u.version
 	if session == "" || session == next {

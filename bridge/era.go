@@ -78,9 +78,12 @@ func (e *eras) setServer(to era) {
 	e.known.server = to
 }
 
+// opening makes a first contact and returns the server's response, where it gave one.
+type opening func(ctx context.Context) (*message, error)
+
 // contact starts a first contact, or joins the one of its kind under way. It belongs to
 // no request: a login in it may take longer than the host waits.
-func (e *eras) contact(kind contact, begin func(ctx context.Context) (*message, error)) *firstContact {
+func (e *eras) contact(kind contact, begin opening) *firstContact {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	f := e.flights[kind]
@@ -92,7 +95,7 @@ func (e *eras) contact(kind contact, begin func(ctx context.Context) (*message, 
 }
 
 // startContact starts a first contact and calls landed when it is over, with mu held.
-func (e *eras) startContact(begin func(ctx context.Context) (*message, error), landed func()) *firstContact {
+func (e *eras) startContact(begin opening, landed func()) *firstContact {
 	f := &firstContact{done: make(chan struct{})}
 	e.do(func() {
 		f.response, f.err = begin(e.life)
@@ -232,7 +235,8 @@ func (e *eras) connectOnce(ctx context.Context) (*message, error) {
 	return e.connect(ctx)
 }
 
-// confirmOrReplace ends the handshake with the host's notifications/initialized, if it has sent that.
+// confirmOrReplace ends the handshake with the host's notifications/initialized, if it has sent
+// that.
 func (e *eras) confirmOrReplace(ctx context.Context) error {
 	err := e.confirm(ctx)
 	if errors.Is(err, errOver) {
@@ -269,10 +273,11 @@ func (e *eras) native(c *call) error {
 // changed what has to be mirrored into headers ("Client Behavior").
 func (u *upstream) callModern(c *call) error {
 	err := u.call(c)
-	if rejected, ok := errtype.As[*rejection](err); !ok || rejected.code() != codeMismatch || !c.is("tools/call") {
+	rejected, ok := errtype.As[*rejection](err)
+	if !ok || rejected.code() != codeMismatch || !c.is("tools/call") {
 		return err
 	}
-	list := object("jsonrpc", "2.0", "id", u.nextID(), "method", "tools/list", "params", object("_meta", c.meta))
+	list := u.newRequest("tools/list", "params", object("_meta", c.meta))
 	if response, lerr := u.request(c.ctx, list); lerr == nil && response.result != nil {
 		u.listed(response.result, true)
 		return u.call(c)

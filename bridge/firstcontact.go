@@ -13,8 +13,8 @@ const longestProbe = 10 * time.Minute
 
 // noDiscoverResponse is for a host whose server/discover gets no response from the server: it falls
 // back to initialize, as the specification wants of it ("Backward Compatibility").
-var noDiscoverResponse = &Trouble{Code: codeNoMethod, Reason: "no_response",
-	Message: "the server has not responded to server/discover yet: begin with initialize"}
+var noDiscoverResponse = newTrouble(codeNoMethod, "no_response",
+	"the server has not responded to server/discover yet: begin with initialize")
 
 // introduce sends a host's server/discover and notes what the response means for the
 // server.
@@ -42,10 +42,9 @@ func (e *eras) introduce(ctx context.Context, raw []byte) (*message, error) {
 }
 
 // probe returns what finds out what the server is, in the name of a host that has sent meta.
-func (e *eras) probe(meta []byte) func(ctx context.Context) (*message, error) {
+func (e *eras) probe(meta []byte) opening {
 	return func(ctx context.Context) (*message, error) {
-		return e.introduce(ctx, object("jsonrpc", "2.0", "id", e.nextID(),
-			"method", "server/discover", "params", object("_meta", meta)))
+		return e.introduce(ctx, e.newRequest("server/discover", "params", object("_meta", meta)))
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/errtype"
@@ -32,7 +31,7 @@ func (b *front) read() error {
 			if dropped != nil {
 				b.current().rejectLine(dropped, errLine)
 			} else {
-				b.accept(line)
+				b.current().accept(line)
 			}
 			b.work.Done()
 		}
@@ -124,7 +123,7 @@ func (b *bridge) limitUserWait(c *call) (stop func()) {
 	timer := time.AfterFunc(userWait, func() {
 		if awaited, text := b.User.status(); awaited {
 			c.cancel()
-			c.fail(&Trouble{Code: CodeSignIn, Reason: "auth_required", Retry: true, Message: strings.TrimSuffix(text, ".")})
+			c.fail(signInFirst(text))
 		}
 	})
 	return func() { timer.Stop() }
@@ -148,21 +147,6 @@ func (b *bridge) notification(m *message) {
 			}
 		})
 	}
-}
-
-// inTurn does what a notification of the host wants, when it is its turn. It returns what is
-// closed when that is over.
-func (b *bridge) inTurn(f func()) (over <-chan struct{}, ok bool) {
-	b.sent.Add(1)
-	over, ok = b.notifications.add(b, b.currentBarrier(), func() {
-		defer b.sent.Done()
-		f()
-	})
-	if !ok {
-		b.sent.Done()
-		b.Logger.Warn("a notification was dropped: the server accepts none, and too many wait")
-	}
-	return over, ok
 }
 
 // notify sends what has no response.
@@ -214,16 +198,11 @@ func (b *bridge) setBarrier(done <-chan struct{}) {
 
 // after runs a piece of work once the barrier is open.
 func (b *bridge) after(f func()) {
-	barrier := b.currentBarrier()
+	b.mu.Lock()
+	barrier := b.barrier
+	b.mu.Unlock()
 	b.do(func() {
 		_ = wait(b.life, barrier)
 		f()
 	})
-}
-
-// currentBarrier returns what is closed when what is read now may go on.
-func (b *bridge) currentBarrier() <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.barrier
 }

@@ -20,7 +20,6 @@ const (
 )
 
 // lateCalls are the requests that were posted and whose response may come on a stream for all.
-// The zero value is ready.
 type lateCalls struct {
 	mu     sync.Mutex // guards what follows
 	posted map[*call]bool
@@ -30,9 +29,6 @@ type lateCalls struct {
 func (l *lateCalls) enter(c *call) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.posted == nil {
-		l.posted = make(map[*call]bool)
-	}
 	l.posted[c], c.sign = true, make(chan *rejection, 1)
 }
 
@@ -47,8 +43,9 @@ func (l *lateCalls) leave(c *call) {
 func (l *lateCalls) note(m *message) {
 	switch {
 	case m.is("notifications/progress"):
-		token := idKey(member(m.params, "progressToken"))
-		l.signal(func(c *call) bool { return token != "" && token == idKey(member(c.meta, "progressToken")) })
+		if token := idKey(member(m.params, "progressToken")); token != "" {
+			l.signal(func(c *call) bool { return token == idKey(member(c.meta, "progressToken")) })
+		}
 	case m.forUser():
 		l.signal(every)
 	}
@@ -134,8 +131,7 @@ func (u *upstream) late(c *call, resp *http.Response, came string) error {
 
 // noResponse is the error for a request whose response will not come.
 func noResponse(came string) *Trouble {
-	return &Trouble{Code: CodeUncertain, Reason: "no_response",
-		Message: "the server " + came + "; the request may or may not have been carried out"}
+	return newTrouble(CodeUncertain, "no_response", "the server "+came+perhapsDone)
 }
 
 // describeStatus describes a response with nothing in it.
@@ -152,5 +148,6 @@ func describeEvents(messages int) string {
 	case 1:
 		return "ended the request's event stream after one message without the response"
 	}
-	return fmt.Sprintf("ended the request's event stream after %d messages without the response", messages)
+	return fmt.Sprintf("ended the request's event stream after %d messages without the response",
+		messages)
 }

@@ -31,11 +31,8 @@ func (e *expectation) met(n int) {
 }
 
 const (
-	// longMessage is the length from which messages wait for one another.
-	longMessage = 256 << 10
-
-	// together is how many of them are read at once. They leave through one pipe:
-	// what is read sooner only waits there.
+	// together is how many long messages are read at once. They leave through one pipe: what
+	// is read sooner only waits there.
 	together = 4
 
 	// queueWait is how long one waits. A server may hold back the rest of one
@@ -43,22 +40,12 @@ const (
 	queueWait = 250 * time.Millisecond
 )
 
-// queue lets a few long messages in at a time. The zero value is ready.
-type queue struct {
-	once  sync.Once
-	slots chan struct{}
-}
-
-// enter waits for its turn, or for so long that it goes on without, and returns
-// what ends it. It may be called twice.
-func (q *queue) enter(size int) (done func()) {
-	if size < longMessage {
-		return func() {}
-	}
-	q.once.Do(func() { q.slots = make(chan struct{}, together) })
+// longTurn waits for the turn of a long message, or for so long that it goes on without, and
+// returns what ends it. It may be called twice.
+func (u *upstream) longTurn() (done func()) {
 	select {
-	case q.slots <- struct{}{}:
-		return sync.OnceFunc(func() { <-q.slots })
+	case u.long <- struct{}{}:
+		return sync.OnceFunc(func() { <-u.long })
 	case <-time.After(queueWait):
 		return func() {}
 	}

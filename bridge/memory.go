@@ -72,7 +72,8 @@ type memory struct {
 }
 
 func newMemory(size int64) *memory {
-	return &memory{free: size, active: make(map[*share]bool), lines: make(map[bool][]*share), changed: make(chan struct{})}
+	return &memory{free: size, active: make(map[*share]bool), lines: make(map[bool][]*share),
+		changed: make(chan struct{})}
 }
 
 // share is what one message takes. It is used by one goroutine at a time.
@@ -230,7 +231,8 @@ type lineMemory struct {
 func (m *lineMemory) take(n int64) bool {
 	used, sent, since := m.used.Load(), m.sent.Load(), time.Now()
 	for {
-		if nowUsed, nowSent := m.used.Load(), m.sent.Load(); nowUsed != used || nowSent-sent >= slowBytes {
+		nowUsed, nowSent := m.used.Load(), m.sent.Load()
+		if nowUsed != used || nowSent-sent >= slowBytes {
 			used, sent, since = nowUsed, nowSent, time.Now()
 		}
 		if used+n <= m.size {

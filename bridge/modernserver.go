@@ -33,8 +33,7 @@ func (t *modernServer) discover(ctx context.Context, hello []byte) (*message, er
 	var response *message
 	for try := 0; ; try++ {
 		var err error
-		raw := object("jsonrpc", "2.0", "id", t.eras.nextID(), "method", "server/discover")
-		response, err = t.eras.up.request(ctx, t.modernize(raw))
+		response, err = t.eras.up.request(ctx, t.modernize(t.eras.newRequest("server/discover")))
 		if err == nil && response.error == nil {
 			break
 		}
@@ -143,7 +142,7 @@ func (t *modernServer) serve(c *call) error {
 			return err
 		}
 	}
-	return &Trouble{Code: CodeTranslation, Reason: "input", Message: "the server requests more input again and again"}
+	return newTrouble(CodeTranslation, "input", "the server requests more input again and again")
 }
 
 // supplyInput requests from the host what the server wants to know ("Multi Round-Trip
@@ -159,8 +158,8 @@ func (t *modernServer) supplyInput(c *call, raw, result []byte) ([]byte, error) 
 			return false
 		}
 		if response.error != nil {
-			err = &Trouble{Code: CodeTranslation, Reason: "input",
-				Message: "the host did not give the input that the server requests: " + text(member(response.error, "message"))}
+			err = newTrouble(CodeTranslation, "input", "the host did not give the input that the server "+
+				"requests: "+text(member(response.error, "message")))
 			return false
 		}
 		responses = set(responses, text(inputs[f.at:f.name]), response.result)
@@ -181,9 +180,6 @@ func (t *modernServer) requestHost(ctx context.Context, request []byte) (*messag
 	id := t.eras.nextID()
 	reply := make(chan *message, 1)
 	t.mu.Lock()
-	if t.hostRequests == nil {
-		t.hostRequests = make(map[string]chan *message)
-	}
 	t.hostRequests[idKey(id)] = reply
 	t.mu.Unlock()
 	defer func() {

@@ -53,12 +53,12 @@ func (u *upstream) nameless(m *message, c *call) error {
 
 // rejectionFor returns the rejection that a JSON-RPC error is.
 func (u *upstream) rejectionFor(e *message) *rejection {
-	return &rejection{status: 200, body: e, tied: true, Trouble: &Trouble{Code: CodeRejected, Reason: "rejected",
-		Message: "the server rejects the request: " + u.shown(text(member(e.error, "message")))}}
+	return &rejection{status: 200, body: e, tied: true, Trouble: newTrouble(CodeRejected, "rejected",
+		"the server rejects the request: "+u.shown(text(member(e.error, "message"))))}
 }
 
-// checkSession finds out whether the session is still there, once at a time: the server has rejected one
-// of several requests.
+// checkSession finds out whether the session is still there, once at a time: the server has
+// rejected one of several requests.
 func (u *upstream) checkSession() {
 	if u.checking.CompareAndSwap(false, true) {
 		u.do(func() {

@@ -47,8 +47,8 @@ var listOf = map[string]string{
 
 // signInTools is the list of tools while the user has to sign in.
 const signInTools = `[{"name":"` + signInTool + `","title":"Sign in","description":` +
-	`"This server needs the user to sign in. Returns what to do, and begins anew if the last try has failed."` +
-	`,"inputSchema":{"type":"object","properties":{}}}]`
+	`"This server needs the user to sign in. Returns what to do, ` +
+	`and begins anew if the last try has failed.","inputSchema":{"type":"object","properties":{}}}]`
 
 // list returns a list of the server. It waits for the server, but not for long, and is
 // empty then; while the user has to sign in, the tools are the sign-in placeholder.
@@ -143,7 +143,8 @@ func (p *placeholder) signIn(c *call, a *absence) {
 }
 
 // signedInNow is the text of the sign-in placeholder once the server is there.
-const signedInNow = "You are signed in. The server's own tools are available now: list the tools again."
+const signedInNow = "You are signed in. " +
+	"The server's own tools are available now: list the tools again."
 
 // failureText describes how a try ended that did not wait for the user: because the
 // last decision of the user, or of the server, still holds.
@@ -160,11 +161,12 @@ func failureText(failure *Trouble) string {
 	return words
 }
 
-// waitForServer waits for the server, and ends the call with an error if that takes too long. It reports
-// false if the server is there.
+// waitForServer waits for the server, and ends the call with an error if that takes too long.
+// It reports false if the server is there.
 func (p *placeholder) waitForServer(c *call, a *absence) (done bool) {
 	var ended <-chan struct{}
-	if signIn, _ := p.state(a); !signIn { // else a try may open a browser, which is the placeholder's to do
+	if signIn, _ := p.state(a); !signIn {
+		// Else a try may open a browser, which is the placeholder's to do.
 		ended = p.requestRetry(a)
 	}
 	late := time.After(userWait)
@@ -192,13 +194,11 @@ func (p *placeholder) timeoutError(a *absence) *Trouble {
 	_, failure := p.state(a)
 	switch awaited, text := p.User.status(); {
 	case awaited:
-		return &Trouble{Code: CodeSignIn, Reason: "auth_required", Retry: true,
-			Message: strings.TrimSuffix(text, ".")}
+		return signInFirst(text)
 	case failure != nil:
 		return failure
 	}
-	return &Trouble{Code: CodeUnreachable, Reason: "unreachable", Retry: true,
-		Message: "the server has not responded to initialize yet"}
+	return unreachable("the server has not responded to initialize yet")
 }
 
 // subscribe keeps a subscription until the server is there to have it. It reports false

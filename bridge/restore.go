@@ -60,7 +60,8 @@ func (k *sessionState) noteRequest(m *message) {
 		uri := text(member(m.params, "uri"))
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		k.resources = slices.DeleteFunc(slices.Clone(k.resources), func(r resource) bool { return r.uri == uri })
+		same := func(r resource) bool { return r.uri == uri }
+		k.resources = slices.DeleteFunc(slices.Clone(k.resources), same)
 		if m.is("resources/subscribe") {
 			k.resources = append(k.resources, resource{uri, bytes.Clone(m.params)})
 		}
@@ -118,7 +119,7 @@ func (u *upstream) resubscribe(ctx context.Context, resources []resource) {
 
 // resend sends a request of the host once more.
 func (u *upstream) resend(ctx context.Context, method string, params []byte) {
-	response, err := u.requestOn(ctx, object("jsonrpc", "2.0", "id", u.nextID(), "method", method, "params", cut(params, "_meta")), true)
+	response, err := u.requestOn(ctx, u.newRequest(method, "params", cut(params, "_meta")), true)
 	if err == nil && response.error != nil {
 		err = &Trouble{Message: "code " + string(member(response.error, "code"))}
 	}
@@ -127,7 +128,8 @@ func (u *upstream) resend(ctx context.Context, method string, params []byte) {
 	}
 }
 
-// notification returns a notification of the bridge's own, which has no parameters.
-func notification(method string) *message {
-	return &message{raw: object("jsonrpc", "2.0", "method", method), method: encode(method)}
+// notification returns a notification of the bridge's own, with more members by name and value.
+func notification(method string, more ...any) *message {
+	raw := object(append([]any{"jsonrpc", "2.0", "method", method}, more...)...)
+	return &message{raw: raw, method: encode(method)}
 }

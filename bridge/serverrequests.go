@@ -12,8 +12,7 @@ import (
 // serverRequestsKept bounds the requests of the server that are remembered.
 const serverRequestsKept = 1000
 
-// serverRequests are the server's requests to the host. The zero value is none. It is safe for
-// concurrent use.
+// serverRequests are the server's requests to the host. It is safe for concurrent use.
 type serverRequests struct {
 	mu   sync.Mutex                // guards what follows
 	open map[string]*serverRequest // by idKey
@@ -33,7 +32,6 @@ func (m *message) forUser() bool {
 
 // note remembers a request of the server, or that it has cancelled one.
 func (q *serverRequests) note(m *message) {
-	isStale := func(_ string, r *serverRequest) bool { return r.stale }
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
@@ -43,10 +41,7 @@ func (q *serverRequests) note(m *message) {
 		}
 	case m.request():
 		if len(q.open) >= serverRequestsKept {
-			maps.DeleteFunc(q.open, isStale)
-		}
-		if q.open == nil {
-			q.open = make(map[string]*serverRequest)
+			maps.DeleteFunc(q.open, func(_ string, r *serverRequest) bool { return r.stale })
 		}
 		if len(q.open) < serverRequestsKept {
 			q.open[idKey(m.id)] = &serverRequest{id: bytes.Clone(m.id), byUser: m.forUser()}
@@ -85,18 +80,18 @@ func (q *serverRequests) inherit(before *serverRequests) {
 	before.endSession()
 	before.mu.Lock()
 	defer before.mu.Unlock()
-	q.open, before.open = before.open, nil
+	q.open, before.open = before.open, q.open
 }
 
-// cancelServerRequests cancels the server's requests to the host that belong to the session before. It
-// returns before those of the next one come.
+// cancelServerRequests cancels the server's requests to the host that belong to the session
+// before. It returns before those of the next one come.
 func (u *upstream) cancelServerRequests() {
 	ids := u.serverRequests.endSession()
 	if u.era.now().translates {
 		return // the host has its own requests for them
 	}
 	for _, id := range ids {
-		u.out.write(object("jsonrpc", "2.0", "method", "notifications/cancelled",
-			"params", object("requestId", id, "reason", "the server has ended its session")))
+		u.out.write(notification("notifications/cancelled",
+			"params", object("requestId", id, "reason", "the server has ended its session")).raw)
 	}
 }

@@ -47,7 +47,8 @@ const (
 
 // sessionSign returns what a rejection of a message means for its session.
 func (r *rejection) sessionSign(c *call) sessionSign {
-	if r.atGET || c.plain || c.is("initialize") || modernVersion(c.message) != "" || r.respondsTo(c.message) {
+	if r.atGET || c.plain || c.is("initialize") || modernVersion(c.message) != "" ||
+		r.respondsTo(c.message) {
 		return sessionUnknown
 	}
 	switch r.status {
@@ -158,9 +159,6 @@ func (u *upstream) inquire(ctx context.Context, round int, s shape) bool {
 	q := u.inquiries[s]
 	if q == nil {
 		q = &inquiry{done: make(chan struct{})}
-		if u.inquiries == nil {
-			u.inquiries = make(map[shape]*inquiry)
-		}
 		u.inquiries[s] = q
 		u.do(func() {
 			q.over = u.pingRejected(round, s)
@@ -181,7 +179,7 @@ func (u *upstream) inquire(ctx context.Context, round int, s shape) bool {
 func (u *upstream) pingRejected(round int, s shape) bool {
 	ctx, cancel := context.WithTimeout(u.life, suspicionTimeout)
 	defer cancel()
-	m, err := parse(object("jsonrpc", "2.0", "id", u.nextID(), "method", "ping"))
+	m, err := parse(u.newRequest("ping"))
 	if err != nil {
 		return false
 	}
@@ -227,9 +225,6 @@ func (s shape) definite() bool {
 // replacedFor notes that a session was replaced for a rejection of a message. The caller
 // holds mu.
 func (u *upstream) replacedFor(s shape, method string) {
-	if u.unhelpful == nil {
-		u.unhelpful = make(map[shape]unhelpful)
-	}
 	v := u.unhelpful[s]
 	if time.Since(v.since) >= replacementInterval {
 		v = unhelpful{since: time.Now()}

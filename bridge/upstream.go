@@ -45,13 +45,11 @@ const (
 // upstream is the server's end of the bridge.
 type upstream struct {
 	*bridge
-	wire   Wire
 	legacy sseWire // HTTP+SSE, once that is what the server speaks
 
-	memory    *memory     // of what the server sends
-	expected  expectation // of bodies whose length is not announced
-	long      queue       // for those that are long
-	lateCalls lateCalls   // requests whose response may come on another stream
+	expected  expectation   // of bodies whose length is not announced
+	long      chan struct{} // holds a value for each of those under way that are long
+	lateCalls lateCalls     // requests whose response may come on another stream
 
 	// unsettled counts messages that the server has not taken and that are sent once more.
 	unsettled      atomic.Int32
@@ -65,7 +63,7 @@ type upstream struct {
 	replacement     *replacement           // the replacement under way
 	initializedSent bool                   // the server knows that the session has begun
 	sessionEnded    bool                   // and that it is over
-	stream          *sessionStream         // what the server sends outside of requests; nil: not listened to
+	stream          *sessionStream         // what the server sends outside of requests; nil: none
 	tools           map[string][]parameter // parameters to mirror into headers, by tool
 
 	inquiries   map[shape]*inquiry // of the present round
@@ -82,7 +80,7 @@ type upstream struct {
 func (u *upstream) call(c *call) error {
 	err := u.withReplacement(c, func() (int, error) { return u.attempt(c) })
 	rejected, ok := errtype.As[*rejection](err)
-	if ok && c.is("initialize") && u.wire == WireAuto && !u.speaksSSE() && rejected.maybeSSE() {
+	if ok && c.is("initialize") && u.Wire == WireAuto && !u.speaksSSE() && rejected.maybeSSE() {
 		if done, err := u.fallBack(c, rejected); done {
 			return err
 		}
@@ -203,7 +201,9 @@ func (u *upstream) requestOn(ctx context.Context, raw []byte, plain bool) (*mess
 
 // requestBy sends a request with a function and returns the response, with the error of a
 // rejection whose body it is.
-func (u *upstream) requestBy(ctx context.Context, raw []byte, send func(*call) error) (*message, error) {
+func (u *upstream) requestBy(
+	ctx context.Context, raw []byte, send func(*call) error,
+) (*message, error) {
 	m, err := parse(raw)
 	if err != nil {
 		return nil, err

@@ -16,7 +16,7 @@ import (
 	"github.com/handstamp/handstamp/internal/jose"
 )
 
-// Options is what may be said about a key that its bytes do not say. The zero value is fine.
+// Options has what names a key and how it signs. The zero value is fine.
 type Options struct {
 	// ID is the key ID (kid) by which the server finds the key. It is the one of the JWK if it is
 	// empty, else the JWK thumbprint (RFC 7638). Of a JWK set with several private keys, it is

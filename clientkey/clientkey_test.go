@@ -255,7 +255,7 @@ func TestKeyOfAKMSSigns(t *testing.T) {
 // authenticate has key sign an assertion, which a server with the key's JWK set verifies.
 func authenticate(t *testing.T, key *clientkey.Key, public crypto.PublicKey) {
 	t.Helper()
-	claims := jose.AssertionClaims{ClientID: "client", Audience: "https://as.example"}
+	claims := jose.AssertionClaims{ClientID: "client", Audience: "https://as.example", Type: jose.TypeJWT}
 	token, err := jose.Assertion(key, key.Algorithm(), claims, now())
 	if err != nil {
 		t.Error(err)

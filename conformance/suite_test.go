@@ -33,6 +33,16 @@ const (
 type way struct {
 	name, command string
 	all           bool // not the authorization scenarios alone, but all that the suite has for a client
+
+	// bearer is whether it hands over tokens and does not see the requests, each of
+	// which would need a proof of its own if the token was bound to a key. The
+	// library's own tests show that it then hands over none.
+	bearer bool
+}
+
+// has reports whether a scenario is one for this way.
+func (w way) has(s scenario) bool {
+	return w.all || strings.HasPrefix(s.name, "auth/") && !(w.bearer && strings.HasPrefix(s.name, "auth/dpop"))
 }
 
 // scenario is one of the suite's, at a revision of the specification whose wire
@@ -53,7 +63,7 @@ func TestSuite(t *testing.T) {
 	for _, w := range ways(t) {
 		t.Run(w.name, func(t *testing.T) {
 			for _, s := range scenarios {
-				if !w.all && !strings.HasPrefix(s.name, "auth/") {
+				if !w.has(s) {
 					continue
 				}
 				t.Run(s.revision+"/"+s.name, func(t *testing.T) {
@@ -80,24 +90,58 @@ func TestRejectedWorkloadTokenIsNotRetried(t *testing.T) {
 		} {
 			t.Run(w.name+"/"+assertion, func(t *testing.T) {
 				s := scenario{"auth/wif-jwt-bearer", "2026-07-28"}
-				all, out, err := drive(t, program, w.command, s, given.AssertionEnv+"="+assertion)
-				if err == nil {
-					t.Errorf("no error after a rejected workload token\n%s", out)
+				all, out, _ := drive(t, program, w.command, s, given.AssertionEnv+"="+assertion)
+				if !strings.Contains(string(out), "Client exited with code 1") {
+					t.Errorf("the client has no error\n%s", out)
 				}
-				requests := 0
+				requests, rejections := 0, 0
 				for _, c := range all {
 					switch {
 					case c.ID == "token-request":
 						requests++
-					case (c.Status == "FAILURE" || c.Status == "WARNING") && c.ID != rejection:
+					case c.ID == rejection:
+						rejections++
+					case c.Status == "FAILURE" || c.Status == "WARNING":
 						t.Errorf("%s: %s: %s", c.Status, c.ID, c.Description)
 					}
 				}
-				if requests != 1 {
-					t.Errorf("%d token requests, expected 1\n%s", requests, out)
+				if requests != 1 || rejections != 1 {
+					t.Errorf("%d token requests, of which %d were rejected, expected 1\n%s", requests, rejections, out)
 				}
 			})
 		}
+	}
+}
+
+// TestBoundTokenIsNotHandedOver signs in where tokens are bound to a key, through a
+// way that hands over tokens and has no proof to go with them: no request has the
+// token, neither as DPoP nor as Bearer.
+func TestBoundTokenIsNotHandedOver(t *testing.T) {
+	program := nodeProgram(t)
+	for _, w := range ways(t) {
+		if !w.bearer {
+			continue
+		}
+		t.Run(w.name, func(t *testing.T) {
+			all, out, _ := drive(t, program, w.command, scenario{"auth/dpop", "2026-07-28"})
+			if !strings.Contains(string(out), "bound to a key") {
+				t.Errorf("the client's error does not say why\n%s", out)
+			}
+			found := false
+			for _, c := range all {
+				switch c.ID {
+				case "sep-1932-client-token-request-proof":
+					if c.Status != "SUCCESS" {
+						t.Errorf("%s: %s", c.Status, c.Description)
+					}
+				case "sep-1932-client-dpop-auth-scheme":
+					found = c.ErrorMessage == "Client never presented an access token to the MCP server"
+				}
+			}
+			if !found {
+				t.Errorf("the token went out\n%s", out)
+			}
+		})
 	}
 }
 
@@ -107,7 +151,7 @@ func ways(t *testing.T) []way {
 	client, host, bridge := build(t, "./client"), build(t, "./host"), build(t, "../cmd/handstamp")
 	return []way{
 		{name: "transport", command: client},
-		{name: "handler", command: client + " --handler"},
+		{name: "handler", command: client + " --handler", bearer: true},
 		{name: "bridge", command: host + " " + bridge, all: true},
 	}
 }
@@ -257,7 +301,7 @@ func drive(
 
 // check is one of the suite's.
 type check struct {
-	ID, Status, Description string
+	ID, Status, Description, ErrorMessage string
 }
 
 // checks reads what the suite wrote.

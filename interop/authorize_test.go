@@ -108,6 +108,6 @@ func TestResourceIndicator(t *testing.T) {
 	granted := r.post(r.endpoint("token_endpoint"), r.exchange(a, r.walk(a.request).Get("code"), nil), nil).
 		must(t, "code", http.StatusOK)
 	if got := claims(t, granted.text("access_token")).Aud; got != r.mcp {
-		t.Errorf("audience: %q, want %q", got, r.mcp)
+		t.Errorf("audience: %v, want %q", got, r.mcp)
 	}
 }

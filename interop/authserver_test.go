@@ -3,6 +3,7 @@ package interop
 import (
 	"bufio"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -99,6 +100,21 @@ type authServer struct {
 	// console made.
 	forgetClients, rememberClients func()
 
+	// mcp is the URL of its MCP server, where that is elsewhere than at path.
+	mcp string
+
+	// configure gives a client what it needs beside a store; nil: nothing.
+	configure func(*handstamp.Client)
+
+	// extra is how many token requests a first login takes beside its own: for a nonce.
+	extra int
+
+	// roots are the certificate authorities of its pages.
+	roots *x509.CertPool
+
+	// served returns the counts of a server that counts by itself, and forgets them.
+	served func() map[string]int
+
 	mu     sync.Mutex     // guards counts
 	counts map[string]int // by path, since the last reset
 }
@@ -152,7 +168,18 @@ func (s *authServer) traffic(path string) bool {
 func (s *authServer) reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.count()
 	clear(s.counts)
+}
+
+// count adds what the server counted; s.mu is held.
+func (s *authServer) count() {
+	if s.served == nil {
+		return
+	}
+	for path, n := range s.served() {
+		s.counts[path] += n
+	}
 }
 
 // asked returns how many requests the client has sent since the last reset, to
@@ -160,6 +187,7 @@ func (s *authServer) reset() {
 func (s *authServer) asked(suffix string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.count()
 	n := 0
 	for path, count := range s.counts {
 		if strings.HasSuffix(path, suffix) {
@@ -188,6 +216,7 @@ func (s *authServer) cost() string {
 func (s *authServer) all() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.count()
 	return fmt.Sprint(s.counts)
 }
 
@@ -344,8 +373,10 @@ func userinfo(endpoint string) auth.TokenVerifier {
 }
 
 // ask sends a request and decodes the response.
-func ask(req *http.Request, into any) error {
-	resp, err := http.DefaultClient.Do(req)
+func ask(req *http.Request, into any) error { return askWith(http.DefaultClient, req, into) }
+
+func askWith(client *http.Client, req *http.Request, into any) error {
+	resp, err := client.Do(req)
 	if err != nil {
 		return err
 	}

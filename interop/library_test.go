@@ -48,18 +48,32 @@ func (l *library) sessionIn(dir string, policy handstamp.LoginPolicy) *handstamp
 		l.t.Fatal(err)
 	}
 	p := l.as.account()
-	return &handstamp.Client{
-		Store: s, LoginPolicy: policy, LoginTimeout: timeout, Registration: l.client,
-		Prompt: handstamp.Prompt{OpenURL: func(ctx context.Context, rawURL string) error {
-			l.tabs.Add(1)
-			go func() { // as a browser, which is not waited for
-				if err := p.browse(context.WithoutCancel(ctx), rawURL); err != nil {
-					l.t.Error("browser:", err)
-				}
-			}()
-			return nil
-		}},
+	visit := func(ctx context.Context, rawURL, code string) {
+		l.tabs.Add(1)
+		user := p
+		user.code = code
+		go func() { // as a browser, which is not waited for
+			if err := user.browse(context.WithoutCancel(ctx), rawURL); err != nil {
+				l.t.Error("browser:", err)
+			}
+		}()
 	}
+	c := &handstamp.Client{
+		Store: s, LoginPolicy: policy, LoginTimeout: timeout, Registration: l.client,
+		Prompt: handstamp.Prompt{
+			OpenURL: func(ctx context.Context, rawURL string) error {
+				visit(ctx, rawURL, "")
+				return nil
+			},
+			ShowCode: func(ctx context.Context, d handstamp.DeviceAuthorization) {
+				visit(ctx, d.VerificationURI, d.UserCode)
+			},
+		},
+	}
+	if l.as.configure != nil {
+		l.as.configure(c)
+	}
+	return c
 }
 
 // call does what a session is for, with the official SDK's client.
@@ -155,7 +169,7 @@ func (l *library) live() {
 	l.mustCall("first session", handstamp.LoginAuto)
 	l.wantTabs("first session", 1)
 	l.wantRegistered("first session")
-	l.want("first session", l.as.token, 1)
+	l.want("first session", l.as.token, 1+l.as.extra)
 	if got := l.record().GrantClient().Method; got != l.as.method {
 		l.t.Errorf("the client authenticates by %s, want %s", got, l.as.method)
 	}
@@ -231,6 +245,9 @@ func (l *library) live() {
 
 // forgotten is what becomes of a login whose client the server has forgotten.
 func (l *library) forgotten() {
+	if l.as.forgetClients == nil {
+		return
+	}
 	l.expired()
 	l.as.forgetClients()
 	if err := l.call(l.session(handstamp.LoginNever)); !errors.Is(err, l.as.forgotten) {

@@ -13,8 +13,10 @@ const (
 	GrantTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange"
 )
 
-// extraGrants are the grant types of [Habits.Grants], with their names in Counts.
-var extraGrants = map[string]string{
+// grantNames are the names of the grant types in Counts.
+var grantNames = map[string]string{
+	"authorization_code":   "token:code",
+	"refresh_token":        "token:refresh",
 	GrantClientCredentials: "token:client_credentials",
 	GrantDeviceCode:        "token:device",
 	GrantJWTBearer:         "token:jwt_bearer",

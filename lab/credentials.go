@@ -156,6 +156,10 @@ func (s *Server) checkMethod(x *exchange, c *client) *response {
 	if want == MethodAny && x.seen.method != MethodNone {
 		want = x.seen.method
 	}
+	if x.seen.method == MethodNone && (want == MethodTLS || want == MethodSelfSignedTLS) {
+		x.seen.method = want // nothing but the certificate shows it
+		x.entry.AuthMethod = want
+	}
 	why := s.checkAuthentication(x, c, want)
 	if why == "" {
 		return nil
@@ -171,6 +175,8 @@ func (s *Server) checkAuthentication(x *exchange, c *client, want string) (why s
 		return "not the client's authentication method"
 	case want == MethodNone:
 		return ""
+	case want == MethodTLS, want == MethodSelfSignedTLS:
+		return s.checkCertificate(x, c, want)
 	case want == MethodPrivateKeyJWT:
 		return s.checkAssertion(x, c)
 	case want == MethodSecretJWT:

@@ -37,6 +37,9 @@ type DPoP struct {
 	QuietNonce bool `json:"quiet_nonce,omitempty"`
 	// Window is how far iat may be from the server's clock. Zero means a minute.
 	Window time.Duration `json:"window,omitempty"`
+	// ProveRevocation revokes a bound token only with a proof of its key. Without one the revocation
+	// endpoint reports success, and revokes nothing.
+	ProveRevocation bool `json:"prove_revocation,omitempty"`
 	// UnboundRefresh takes the refresh tokens of public clients with any key.
 	UnboundRefresh bool `json:"unbound_refresh,omitempty"`
 }
@@ -155,18 +158,8 @@ func (s *Server) checkProof(x *exchange, token string) (why string) {
 	if t == nil {
 		return "there must be one DPoP proof, a JWT with a key"
 	}
-	var key jwk
-	if err := json.Unmarshal(t.header.JWK, &key); err != nil {
-		return "jwk is not a key"
-	}
-	switch {
-	case t.header.Typ != "dpop+jwt":
-		return "typ is not dpop+jwt"
-	case !slices.Contains(s.habits.DPoP.algorithms(), t.header.Alg):
-		return "the algorithm is not supported"
-	}
-	if err := t.verify(key); err != nil {
-		return err.Error()
+	if why := s.verifyProof(t); why != "" {
+		return why
 	}
 	window := s.habits.DPoP.Window
 	if window == 0 {
@@ -191,6 +184,24 @@ func (s *Server) checkProof(x *exchange, token string) (why string) {
 	return ""
 }
 
+// verifyProof checks header and signature of a proof.
+func (s *Server) verifyProof(t *jwt) (why string) {
+	var key jwk
+	if err := json.Unmarshal(t.header.JWK, &key); err != nil {
+		return "jwk is not a key"
+	}
+	switch {
+	case t.header.Typ != "dpop+jwt":
+		return "typ is not dpop+jwt"
+	case !slices.Contains(s.habits.DPoP.algorithms(), t.header.Alg):
+		return "the algorithm is not supported"
+	}
+	if err := t.verify(key); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
 func tokenHash(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
@@ -199,7 +210,7 @@ func tokenHash(token string) string {
 // requestURL is the URL of a request, without a query.
 func (s *Server) requestURL(r *http.Request) string {
 	for _, origin := range []string{s.origin, s.mcpOrigin, s.aliasOrigin} {
-		if _, host, _ := strings.Cut(origin, "://"); host == r.Host {
+		if _, host, _ := strings.Cut(origin, "://"); origin != "" && host == r.Host {
 			return origin + r.URL.EscapedPath()
 		}
 	}
@@ -267,12 +278,34 @@ func (s *Server) proveKey(x *exchange, c *client) *response {
 	return nil
 }
 
-// bind makes the tokens of a family those of the key of a request.
+// bind makes the tokens of a family those of the key and of the certificate of a request. The
+// refresh tokens of public clients are bound too.
 func (s *Server) bind(f *family, x *exchange, c *client) {
 	f.key = x.key
-	if c.Method == MethodNone && !s.habits.DPoP.UnboundRefresh {
+	if s.habits.MTLS.BoundTokens {
+		f.certificate = certificateThumbprint(x.r)
+	}
+	if c.Method != MethodNone {
+		return
+	}
+	f.refreshCertificate = f.certificate
+	if !s.habits.DPoP.UnboundRefresh {
 		f.refreshKey = x.key
 	}
+}
+
+// mayRevoke reports whether a request may revoke a token that is bound to a key.
+func (s *Server) mayRevoke(x *exchange, key string) bool {
+	return !s.habits.DPoP.ProveRevocation || key == "" || key == x.key
+}
+
+// proveRevocation checks the proof of a revocation, where that matters. The response is an error, or
+// nil.
+func (s *Server) proveRevocation(x *exchange, c *client) *response {
+	if !s.habits.DPoP.ProveRevocation || len(x.r.Header.Values("DPoP")) == 0 {
+		return nil
+	}
+	return s.proveKey(x, c)
 }
 
 // withNonce adds the nonce for the client's next request to a response.

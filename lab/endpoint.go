@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -121,16 +122,7 @@ func (s *Server) parse(r *http.Request) (*exchange, func(*exchange) response, er
 			}
 		}
 	}
-	switch {
-	case x.endpoint == "token" && x.form.Get("grant_type") == "authorization_code":
-		x.endpoint = "token:code"
-	case x.endpoint == "token" && x.form.Get("grant_type") == "refresh_token":
-		x.endpoint = "token:refresh"
-	case x.endpoint == "token" && extraGrants[x.form.Get("grant_type")] != "":
-		x.endpoint = extraGrants[x.form.Get("grant_type")]
-	case x.endpoint == "authorize" && prefetch(r):
-		x.endpoint = "authorize:preflight"
-	}
+	x.endpoint = detailed(x)
 	switch kind, _, _ := strings.Cut(x.endpoint, ":"); kind {
 	case "token", "revoke", "par", "device_authorization":
 		x.seen = readCredentials(r, x.form, s.habits.RevokeWantsSecret)
@@ -139,6 +131,19 @@ func (s *Server) parse(r *http.Request) (*exchange, func(*exchange) response, er
 	}
 	x.proof, x.seenProof = readProof(r)
 	return x, handler, nil
+}
+
+// detailed is the name of an endpoint with the grant, or with what a browser wants of it.
+func detailed(x *exchange) string {
+	switch x.endpoint {
+	case "token":
+		return cmp.Or(grantNames[x.form.Get("grant_type")], "token")
+	case "authorize":
+		if prefetch(x.r) {
+			return "authorize:preflight"
+		}
+	}
+	return x.endpoint
 }
 
 // prefetch reports whether a program, not the user, loads a page
@@ -153,7 +158,8 @@ func (s *Server) route(r *http.Request) (string, func(*exchange) response) {
 		_, host, _ := strings.Cut(origin, "://")
 		return r.Host == host
 	}
-	path, atMCP, atServer := r.URL.Path, at(s.mcpOrigin), at(s.origin)
+	path, atMCP := r.URL.Path, at(s.mcpOrigin)
+	atServer := at(s.origin) || s.aliasOrigin != "" && at(s.aliasOrigin)
 	if s.habits.SlashRedirect != 0 {
 		unslashed := strings.TrimSuffix(path, "/")
 		moved := []string{s.mcpPath(), s.prefix() + "/token", s.prefix() + "/register"}
@@ -188,28 +194,28 @@ func onlyIf(here bool, handler func(*exchange) response) func(*exchange) respons
 
 // routeServer returns the name and the handler of an endpoint of the authorization server.
 func (s *Server) routeServer(endpoint string) (string, func(*exchange) response) {
-	switch {
-	case endpoint == "/authorize":
-		return "authorize", s.authorize
-	case endpoint == "/consent":
-		return "consent", s.consent
-	case endpoint == "/token":
-		return "token", s.token
-	case endpoint == "/par" && s.habits.PAR != "":
-		return "par", s.push
-	case endpoint == "/device_authorization" && s.grants(GrantDeviceCode):
-		return "device_authorization", s.deviceAuthorization
-	case endpoint == "/device" && s.grants(GrantDeviceCode):
-		return "device", s.devicePage
-	case endpoint == "/userinfo" && s.habits.OpenID:
-		return "userinfo", s.userinfo
-	case endpoint == "/jwks" && s.signs():
-		return "jwks", s.jwks
-	case endpoint == "/revoke":
-		return "revoke", s.revoke
-	case endpoint == "/register" && !s.habits.NoRegistration:
-		return "register", s.register
-	case strings.HasPrefix(endpoint, "/register/") && s.habits.ManageClients:
+	h := s.habits
+	for _, route := range []struct {
+		path    string
+		there   bool
+		handler func(*exchange) response
+	}{
+		{"/authorize", true, s.authorize},
+		{"/consent", true, s.consent},
+		{"/token", true, s.token},
+		{"/revoke", true, s.revoke},
+		{"/register", !h.NoRegistration, s.register},
+		{"/par", h.PAR != "", s.push},
+		{"/device_authorization", s.grants(GrantDeviceCode), s.deviceAuthorization},
+		{"/device", s.grants(GrantDeviceCode), s.devicePage},
+		{"/userinfo", h.OpenID, s.userinfo},
+		{"/jwks", s.signs(), s.jwks},
+	} {
+		if route.path == endpoint && route.there {
+			return endpoint[1:], route.handler
+		}
+	}
+	if strings.HasPrefix(endpoint, "/register/") && h.ManageClients {
 		return "registration", s.manage
 	}
 	return "other", notFound

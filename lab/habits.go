@@ -87,6 +87,8 @@ type Habits struct {
 	ClientIDMetadata bool `json:"client_id_metadata,omitempty"`
 	// Assertions is how JWTs that authenticate clients are checked.
 	Assertions Assertions `json:"assertions,omitzero"`
+	// MTLS is what is done with client certificates.
+	MTLS MTLS `json:"mtls,omitzero"`
 	// Grants are the grant types that the token endpoint takes beside authorization_code and
 	// refresh_token: those of the Grant constants.
 	Grants []string `json:"grants,omitempty"`
@@ -391,7 +393,7 @@ func (h Habits) check() error {
 		}
 	}
 	for _, grant := range h.Grants {
-		if extraGrants[grant] == "" {
+		if builtin := grant == "authorization_code" || grant == "refresh_token"; builtin || grantNames[grant] == "" {
 			return fmt.Errorf("lab: grants cannot have %q", grant)
 		}
 	}

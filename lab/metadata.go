@@ -48,6 +48,9 @@ func (s *Server) resourceMetadata(x *exchange) response {
 	case DPoPOffered:
 		document["dpop_signing_alg_values_supported"] = s.habits.DPoP.algorithms()
 	}
+	if s.habits.MTLS.BoundTokens {
+		document["tls_client_certificate_bound_access_tokens"] = true
+	}
 	// offline_access is the authorization server's business (MCP's SEP-2207).
 	if scopes := s.habits.ScopesSupported; scopes != nil {
 		document["scopes_supported"] = scopes
@@ -118,8 +121,40 @@ func (s *Server) serverMetadata(x *exchange) response {
 		"response_types_supported": []string{"code"},
 		"grant_types_supported":    s.grantTypes(),
 	}
+	s.describeClients(document)
+	s.describeGrants(document)
+	s.describeOpenID(document)
+	if !h.OmitPKCE {
+		document["code_challenge_methods_supported"] = []string{"S256"}
+	}
+	if scopes := s.scopesSupported(); scopes != nil {
+		document["scopes_supported"] = scopes
+	}
+	switch h.Iss {
+	case "", IssOn, IssWrong, IssMissing:
+		document["authorization_response_iss_parameter_supported"] = true
+	}
+	if h.SplitMetadata && !second {
+		delete(document, "registration_endpoint")
+		delete(document, "code_challenge_methods_supported")
+	}
+	if h.MTLS.Aliases {
+		document["mtls_endpoint_aliases"] = s.mtlsAliases(document)
+	}
+	for name, value := range h.Endpoints {
+		document[name] = strings.ReplaceAll(value, "ORIGIN", s.origin)
+	}
+	return jsonResponse(http.StatusOK, document)
+}
+
+// describeClients adds to the metadata how clients are known and authenticate.
+func (s *Server) describeClients(document map[string]any) {
+	h := s.habits
 	if !h.NoRegistration {
 		document["registration_endpoint"] = s.endpointURL("/register")
+	}
+	if h.ClientIDMetadata {
+		document["client_id_metadata_document_supported"] = true
 	}
 	if !h.OmitMethods {
 		document["token_endpoint_auth_methods_supported"] = s.methods()
@@ -130,6 +165,15 @@ func (s *Server) serverMetadata(x *exchange) response {
 	if h.DPoP.Supported {
 		document["dpop_signing_alg_values_supported"] = h.DPoP.algorithms()
 	}
+	if h.MTLS.BoundTokens {
+		document["tls_client_certificate_bound_access_tokens"] = true
+	}
+}
+
+// describeGrants adds to the metadata what grants beside the code, and authorization requests, can
+// have.
+func (s *Server) describeGrants(document map[string]any) {
+	h := s.habits
 	if h.PAR != "" {
 		document["pushed_authorization_request_endpoint"] = s.endpointURL("/par")
 		document["require_pushed_authorization_requests"] = h.PAR == PARRequired
@@ -143,43 +187,27 @@ func (s *Server) serverMetadata(x *exchange) response {
 	if h.StepUp.ACR != nil {
 		document["acr_values_supported"] = h.StepUp.ACR
 	}
-	if !h.OmitPKCE {
-		document["code_challenge_methods_supported"] = []string{"S256"}
-	}
-	if scopes := s.scopesSupported(); scopes != nil {
-		document["scopes_supported"] = scopes
-	}
-	switch h.Iss {
-	case "", IssOn, IssWrong, IssMissing:
-		document["authorization_response_iss_parameter_supported"] = true
-	}
-	if h.ClientIDMetadata {
-		document["client_id_metadata_document_supported"] = true
-	}
-	if s.signs() {
-		document["jwks_uri"] = s.endpointURL("/jwks")
-	}
-	if h.OpenID {
-		document["userinfo_endpoint"] = s.endpointURL("/userinfo")
-	}
 	if s.grants(GrantJWTBearer) {
 		document["authorization_grant_profiles_supported"] = []string{"urn:ietf:params:oauth:grant-profile:id-jag"}
 	}
 	if s.grants(GrantTokenExchange) {
 		document["identity_chaining_requested_token_types_supported"] = []string{tokenTypeIDJAG}
 	}
+}
+
+// describeOpenID adds to the metadata what OpenID Connect Discovery 1.0 section 3 has.
+func (s *Server) describeOpenID(document map[string]any) {
+	h := s.habits
+	if s.signs() {
+		document["jwks_uri"] = s.endpointURL("/jwks")
+	}
+	if h.OpenID {
+		document["userinfo_endpoint"] = s.endpointURL("/userinfo")
+	}
 	if h.OpenID || h.ServerForm == ServerOIDCInsert || h.ServerForm == ServerOIDCAppend {
 		document["subject_types_supported"] = []string{"public"}
-		document["id_token_signing_alg_values_supported"] = []string{"RS256"}
+		document["id_token_signing_alg_values_supported"] = []string{AlgRS256}
 	}
-	if h.SplitMetadata && !second {
-		delete(document, "registration_endpoint")
-		delete(document, "code_challenge_methods_supported")
-	}
-	for name, value := range h.Endpoints {
-		document[name] = strings.ReplaceAll(value, "ORIGIN", s.origin)
-	}
-	return jsonResponse(http.StatusOK, document)
 }
 
 // methods is token_endpoint_auth_methods_supported.

@@ -42,20 +42,8 @@ func (s *Server) push(x *exchange) response {
 	if failed := s.proveKey(x, c); failed != nil {
 		return *failed
 	}
-	if jkt := x.form.Get("dpop_jkt"); x.key != "" && jkt != "" && jkt != x.key {
-		return bad("invalid_dpop_proof", "dpop_jkt is another key")
-	}
-	if x.form.Get("client_id") != "" && x.form.Get("client_id") != c.ID {
-		return bad("invalid_request", "client_id is another client's")
-	}
-	if !s.redirectAllowed(c, x.form.Get("redirect_uri")) {
-		return bad("invalid_request", "redirect_uri is not one of the client's")
-	}
-	if code, why := s.checkAuthorization(x.form); code != "" {
+	if code, why := s.checkPushed(x, c); code != "" {
 		return bad(code, why)
-	}
-	if _, _, rejected := s.grantScope(x.form.Get("scope")); rejected != "" {
-		return bad("invalid_scope", rejected)
 	}
 	pushed := pushedRequest{clientID: c.ID, form: maps.Clone(x.form), ends: s.clock.now().Add(pushedLifetime)}
 	pushed.form.Set("client_id", c.ID)
@@ -70,6 +58,27 @@ func (s *Server) push(x *exchange) response {
 	a := jsonResponse(http.StatusCreated,
 		map[string]any{"request_uri": handle, "expires_in": int(pushedLifetime.Seconds())})
 	return a.withNonce(x.nonce)
+}
+
+// checkPushed returns the error code and the description of what is wrong with the parameters of a
+// pushed request, or nothing.
+func (s *Server) checkPushed(x *exchange, c *client) (code, why string) {
+	if jkt := x.form.Get("dpop_jkt"); x.key != "" && jkt != "" && jkt != x.key {
+		return "invalid_dpop_proof", "dpop_jkt is another key"
+	}
+	if x.form.Get("client_id") != "" && x.form.Get("client_id") != c.ID {
+		return "invalid_request", "client_id is another client's"
+	}
+	if !s.redirectAllowed(c, x.form.Get("redirect_uri")) {
+		return "invalid_request", "redirect_uri is not one of the client's"
+	}
+	if code, why := s.checkAuthorization(x.form); code != "" {
+		return code, why
+	}
+	if _, _, rejected := s.grantScope(x.form.Get("scope")); rejected != "" {
+		return "invalid_scope", rejected
+	}
+	return "", ""
 }
 
 // pull replaces the parameters of an authorization request with those that its client has pushed,

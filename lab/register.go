@@ -42,7 +42,7 @@ func (s *Server) checkRegistration(r *registrationRequest) *response {
 		rejected := oauthError(http.StatusBadRequest, code, description)
 		return &rejected
 	}
-	if len(r.RedirectURIs) == 0 && (len(r.GrantTypes) == 0 || slices.Contains(r.GrantTypes, "authorization_code")) {
+	if len(r.RedirectURIs) == 0 && r.redirects() {
 		return reject("invalid_redirect_uri", "redirect_uris is empty")
 	}
 	if slices.ContainsFunc(r.RedirectURIs, func(uri string) bool { return !acceptableRedirect(uri) }) {
@@ -62,8 +62,8 @@ func (s *Server) checkRegistration(r *registrationRequest) *response {
 	if s.habits.RegisterMethod == "" && !slices.Contains(listed, r.Method) {
 		return reject("invalid_client_metadata", "token_endpoint_auth_method is not supported")
 	}
-	if r.Method == MethodPrivateKeyJWT && r.JWKS == nil && r.JWKSURI == "" {
-		return reject("invalid_client_metadata", "private_key_jwt needs jwks or jwks_uri")
+	if !r.authenticates() {
+		return reject("invalid_client_metadata", r.Method+" needs jwks, jwks_uri or a subject")
 	}
 	if len(r.GrantTypes) == 0 {
 		r.GrantTypes = []string{"authorization_code"}

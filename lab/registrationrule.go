@@ -49,6 +49,22 @@ type registrationRequest struct {
 	clientDocument
 }
 
+// redirects reports whether the client has authorization responses redirected to it.
+func (r registrationRequest) redirects() bool {
+	return len(r.GrantTypes) == 0 || slices.Contains(r.GrantTypes, "authorization_code")
+}
+
+// authenticates reports whether there is what the method needs.
+func (r registrationRequest) authenticates() bool {
+	switch r.Method {
+	case MethodPrivateKeyJWT, MethodSelfSignedTLS:
+		return r.JWKS != nil || r.JWKSURI != ""
+	case MethodTLS:
+		return r.SubjectDN != ""
+	}
+	return true
+}
+
 // rejects reports whether a registration has what the rule looks for.
 func (r RegistrationRule) rejects(asked registrationRequest) bool {
 	member, name, named := strings.Cut(r.Has, ":")

@@ -31,6 +31,7 @@ type Request struct {
 	Refresh          string // Fingerprint of the refresh token
 	Scheme           string // of the Authorization header
 	Bearer           string // Fingerprint of the access token, whether the scheme is Bearer or DPoP
+	Certificate      string // the client certificate's x5t#S256
 	Proof            *Proof // the DPoP proof; nil if there is none that can be read
 	RPC              string // the JSON-RPC method of an MCP request
 	RegistrationBody string // the body of a registration
@@ -82,20 +83,21 @@ var secretHeaders = [...]string{"Authorization", "Proxy-Authorization", "Cookie"
 // record adds a request that has just been received to the request log.
 func (s *Server) record(x *exchange) {
 	r := Request{
-		Time:       s.clock.now(),
-		Endpoint:   x.endpoint,
-		Method:     x.r.Method,
-		Path:       x.r.URL.Path,
-		Header:     x.r.Header.Clone(),
-		Params:     maps.Clone(x.form),
-		AuthMethod: x.seen.method,
-		Assertion:  seenAssertion(x.seen.assertion),
-		ClientID:   x.seen.id,
-		GrantType:  x.form.Get("grant_type"),
-		Resource:   x.form.Get("resource"),
-		Scope:      x.form.Get("scope"),
-		Refresh:    Fingerprint(x.form.Get("refresh_token")),
-		RPC:        x.rpc,
+		Time:        s.clock.now(),
+		Endpoint:    x.endpoint,
+		Method:      x.r.Method,
+		Path:        x.r.URL.Path,
+		Header:      x.r.Header.Clone(),
+		Params:      maps.Clone(x.form),
+		AuthMethod:  x.seen.method,
+		Assertion:   seenAssertion(x.seen.assertion),
+		ClientID:    x.seen.id,
+		GrantType:   x.form.Get("grant_type"),
+		Resource:    x.form.Get("resource"),
+		Scope:       x.form.Get("scope"),
+		Refresh:     Fingerprint(x.form.Get("refresh_token")),
+		RPC:         x.rpc,
+		Certificate: certificateThumbprint(x.r),
 	}
 	if x.endpoint == "register" || x.endpoint == "registration" {
 		r.RegistrationBody = withoutSecret(x.body)

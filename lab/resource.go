@@ -41,6 +41,9 @@ func (s *Server) mcp(x *exchange) response {
 	if !ok {
 		return s.unauthorized(x, http.StatusUnauthorized, "invalid_token", s.habits.ChallengeScope)
 	}
+	if access.certificate != "" && access.certificate != certificateThumbprint(x.r) {
+		return s.unauthorized(x, http.StatusUnauthorized, "invalid_token", "")
+	}
 	if failed := s.checkPossession(x, sent, access.key); failed != nil {
 		return *failed
 	}

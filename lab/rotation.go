@@ -25,7 +25,7 @@ func (s *Server) exchangeRefresh(x *exchange, c *client) response {
 		s.state.audit.Rejected++
 		return s.deadGrant("the grant is revoked")
 	}
-	if f.refreshKey != "" && f.refreshKey != x.key {
+	if !f.boundTo(x) {
 		s.state.audit.Rejected++
 		return s.deadGrant("the grant is bound to another key")
 	}
@@ -61,11 +61,20 @@ func (s *Server) exchangeRefresh(x *exchange, c *client) response {
 	}
 	s.state.audit.Refreshes++
 	f.key = x.key
+	if s.habits.MTLS.BoundTokens {
+		f.certificate = certificateThumbprint(x.r)
+	}
 	out := s.newAccess(f, scope)
 	if how == rotationNewPair {
 		out.refresh = successor.value
 	}
 	return s.grantResponse(out)
+}
+
+// boundTo reports whether a request has the key and the certificate of the refresh tokens.
+func (f *family) boundTo(x *exchange) bool {
+	return (f.refreshKey == "" || f.refreshKey == x.key) &&
+		(f.refreshCertificate == "" || f.refreshCertificate == certificateThumbprint(x.r))
 }
 
 // The outcomes of a rotation.

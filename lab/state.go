@@ -123,13 +123,15 @@ type family struct {
 	// key is the thumbprint of what the next access token is bound to, refreshKey of what the
 	// refresh tokens are bound to.
 	key, refreshKey string
-	nonce           string // for the next ID token
-	by              authentication
-	details         string        // authorization_details
-	current         *refreshToken // for RotateUntilUsed
-	previous        *refreshToken
-	issued          []int // refresh tokens by generation
-	presented       []int // requests that carried one, by generation
+	// certificate and refreshCertificate likewise, of client certificates.
+	certificate, refreshCertificate string
+	nonce                           string // for the next ID token
+	by                              authentication
+	details                         string        // authorization_details
+	current                         *refreshToken // for RotateUntilUsed
+	previous                        *refreshToken
+	issued                          []int // refresh tokens by generation
+	presented                       []int // requests that carried one, by generation
 }
 
 // refreshToken is one generation of a family.
@@ -144,13 +146,14 @@ type refreshToken struct {
 
 // accessToken is what the MCP server takes.
 type accessToken struct {
-	family  *family
-	scope   string
-	key     string // thumbprint of what it is bound to
-	by      authentication
-	begins  time.Time
-	ends    time.Time
-	revoked bool
+	family      *family
+	scope       string
+	key         string // thumbprint of what it is bound to
+	certificate string // likewise
+	by          authentication
+	begins      time.Time
+	ends        time.Time
+	revoked     bool
 }
 
 // secret returns a random value, kept for [Server.Secrets]. The caller holds s.mu.

@@ -165,7 +165,7 @@ func (s *Server) newAccess(f *family, scope string) issued {
 	} else {
 		value = s.secret("access-", "")
 	}
-	s.state.access[value] = &accessToken{family: f, scope: scope, key: f.key, by: f.by, begins: s.clock.now().Add(s.habits.TokenDelay), ends: ends}
+	s.state.access[value] = &accessToken{family: f, scope: scope, key: f.key, certificate: f.certificate, by: f.by, begins: s.clock.now().Add(s.habits.TokenDelay), ends: ends}
 	return issued{access: value, scope: scope, bound: f.key != "", details: f.details, idToken: s.idToken(f), life: life}
 }
 
@@ -175,8 +175,12 @@ func (s *Server) signJWT(f *family, scope string, ends time.Time) string {
 		"iss": s.Issuer(), "sub": "lab", "client_id": f.clientID, "aud": s.ResourceURL(),
 		"scope": scope, "jti": newID(""), "iat": s.clock.now().Unix(), "exp": ends.Unix(),
 	}
-	if f.key != "" {
-		claims["cnf"] = map[string]string{"jkt": f.key}
+	bound := make(map[string]string)
+	for name, to := range map[string]string{"jkt": f.key, "x5t#S256": f.certificate} {
+		if to != "" {
+			bound[name] = to
+			claims["cnf"] = bound
+		}
 	}
 	text := encodeJSON(jwtHeader{Alg: AlgHS256, Typ: "at+jwt"}) + "." + encodeJSON(claims)
 	mac := hmac.New(sha256.New, s.state.jwtKey)

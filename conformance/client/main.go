@@ -1,7 +1,8 @@
 // Command client is what the official MCP conformance suite drives: the official
-// Go SDK's MCP client over Handstamp's transport. It knows no scenario: it
-// connects, lists the tools and calls each once, as any host would, and leaves
-// every question of authorization to the library.
+// Go SDK's MCP client over Handstamp's transport. It connects, lists the tools
+// and calls each once, as any host would, and leaves every question of
+// authorization to the library. A scenario is a configuration, at most: how the
+// client is known to the authorization server, and which grant it has there.
 //
 //	client [--handler] SERVER_URL
 //
@@ -22,7 +23,6 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/conformance/given"
-	"github.com/handstamp/handstamp/secret"
 )
 
 func main() {
@@ -45,11 +45,9 @@ func run(ctx context.Context, serverURL string, handler bool) error {
 	if err != nil {
 		return err
 	}
-	client := handstamp.Client{
-		ClientName:        "Handstamp conformance client",
-		ClientMetadataURL: given.MetadataURL,
-		Registration:      registration(g),
-		Prompt:            handstamp.Prompt{Authorize: authorize},
+	client, err := configured(g)
+	if err != nil {
+		return err
 	}
 	defer client.Close(ctx)
 
@@ -77,16 +75,6 @@ func run(ctx context.Context, serverURL string, handler bool) error {
 		}
 	}
 	return nil
-}
-
-// registration returns the client that the suite says is registered, if any.
-func registration(g *given.Given) *handstamp.Registration {
-	if g.ClientID == "" {
-		return nil
-	}
-	return &handstamp.Registration{
-		Issuer: g.Issuer, ClientID: g.ClientID, ClientSecret: secret.String(g.ClientSecret),
-	}
 }
 
 // authorize is the user: the suite's authorization server consents at once, so

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"strings"
 )
 
 // MetadataURL is the client ID metadata document that the suite knows (its
@@ -51,6 +52,30 @@ type Given struct {
 type Call struct {
 	Name      string         `json:"name"`
 	Arguments map[string]any `json:"arguments"`
+}
+
+// Grant is how a client obtains tokens, as its configuration would say.
+type Grant int
+
+const (
+	AuthorizationCode Grant = iota // a user signs in with a browser
+	ClientCredentials
+	Workload   // the workload's token is the grant (RFC 7523)
+	Enterprise // the company's identity provider issues the grant
+)
+
+// Grant returns the grant of the registered client.
+func (g *Given) Grant() Grant {
+	switch {
+	case strings.HasPrefix(g.Scenario, "auth/client-credentials-"):
+		return ClientCredentials
+	case g.Assertion != "":
+		return Workload
+	case g.ProviderIssuer != "":
+		return Enterprise
+	default:
+		return AuthorizationCode
+	}
 }
 
 // Read reads the environment.

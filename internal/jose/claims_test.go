@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// unsigned is a JWT whose signature nobody could verify.
+// unsigned is a JWT whose signature verifies with no key.
 func unsigned(payload string) string {
 	return "eyJhbGciOiJSUzI1NiJ9." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".c2ln"
 }

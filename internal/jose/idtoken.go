@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -52,6 +53,9 @@ func VerifyIDToken(token string, keySet []byte, expected Expected) (Claims, erro
 	if err != nil {
 		return Claims{}, errors.New("the id token is not a JWT signed with an RSA, EC or EdDSA key")
 	}
+	if typ, _ := signed.Signatures[0].Header.ExtraHeaders[jose.HeaderType].(string); otherType(typ) {
+		return Claims{}, fmt.Errorf("the token has the type %q, which is not the one of an id token", typ)
+	}
 	keys, err := ParseKeys(keySet)
 	if err != nil {
 		return Claims{}, fmt.Errorf("the issuer's keys: %w", err)
@@ -78,6 +82,13 @@ func CheckIDToken(token string, expected Expected) error {
 		return err
 	}
 	return expected.check(claims)
+}
+
+// otherType reports whether typ is the explicit type of another kind of JWT (RFC 8725, section
+// 3.11). Id tokens need none.
+func otherType(typ string) bool {
+	typ = strings.TrimPrefix(strings.ToLower(typ), "application/")
+	return strings.HasSuffix(typ, "+jwt") && typ != "id_token+jwt"
 }
 
 // verify tries the key that the token names, and without a name all of them.

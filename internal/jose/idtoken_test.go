@@ -146,6 +146,25 @@ func TestForgedIDToken(t *testing.T) {
 	}
 }
 
+// Another kind of JWT of the same issuer is not an id token (RFC 8725, section 3.11).
+func TestOtherTypesOfJWTAreNotIDTokens(t *testing.T) {
+	key := generate(t, "ES256")
+	keys := keySet(t, Key{Public: key.Public()})
+	for typ, ok := range map[any]bool{
+		nil: true, "JWT": true, "jwt": true, "id_token+jwt": true, "": true,
+		"at+jwt": false, "application/AT+JWT": false, "logout+jwt": false, "oauth-id-jag+jwt": false,
+		TypeClientAuthentication: false,
+	} {
+		header := map[string]any{"alg": "ES256", "typ": typ}
+		if typ == nil {
+			delete(header, "typ")
+		}
+		if _, err := VerifyIDToken(issue(t, key, header, idClaims()), keys, expected); (err == nil) != ok {
+			t.Errorf("typ %v: %v", typ, err)
+		}
+	}
+}
+
 func TestIDTokenClaimsAreChecked(t *testing.T) {
 	key := generate(t, "EdDSA")
 	keys := keySet(t, Key{Public: key.Public()})

@@ -67,6 +67,10 @@ func TestWeakKeysAreRejected(t *testing.T) {
 	if _, err := ParseKeys([]byte(small)); err == nil || !strings.Contains(err.Error(), "at least 2048") {
 		t.Errorf("an RSA key of 1024 bits: %v", err)
 	}
+	huge := `{"kty":"RSA","e":"AQAB","n":"` + strings.Repeat("v", 4000) + `"}`
+	if _, err := ParseKeys([]byte(huge)); err == nil {
+		t.Errorf("an RSA key that takes minutes to verify with: %v", err)
+	}
 	p224, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)

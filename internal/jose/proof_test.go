@@ -5,6 +5,8 @@ import (
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -206,7 +208,38 @@ func TestProofKeySuitsTheServer(t *testing.T) {
 		}
 	}
 	if _, err := NewProofKey([]string{"HS256", "ES256K"}); err == nil || !strings.Contains(err.Error(), "ES256K") {
-		t.Errorf("algorithms that nobody has: %v", err)
+		t.Errorf("algorithms that no key has: %v", err)
+	}
+}
+
+// A key in a struct that is printed or encoded by mistake shows nothing of its private part.
+func TestProofKeyIsNotShown(t *testing.T) {
+	for _, algorithm := range []string{"EdDSA", "ES256"} {
+		key := proofKey(t, algorithm)
+		private, err := key.PrivateJWK()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := decode(t, object(t, []byte(private.Reveal()))["d"].(string))
+		read := parse(t, private.Reveal())
+		for _, v := range []any{read, key, *key} {
+			if encoded, err := json.Marshal(v); !errors.Is(err, secret.ErrEncoded) {
+				t.Errorf("a key is encoded: %s, %v", encoded, err)
+			}
+		}
+		var shown []string
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+			for _, v := range []any{key, *key, read, &read, []any{key, read}, struct{ K *ProofKey }{key}} {
+				shown = append(shown, fmt.Sprintf(verb, v))
+			}
+		}
+		for _, s := range shown {
+			for _, form := range []string{string(d), fmt.Sprintf("%x", d), strings.Trim(fmt.Sprint(d), "[]"), strings.TrimSuffix(fmt.Sprintf("%#v", d)[7:], "}")} {
+				if strings.Contains(s, form) {
+					t.Errorf("%s: %q shows the private key", algorithm, s)
+				}
+			}
+		}
 	}
 }
 

@@ -32,6 +32,8 @@ var exported = map[string]reflect.Type{
 	"Handler":              reflect.TypeFor[handstamp.Handler](),
 	"ClientCredentials":    reflect.TypeFor[handstamp.ClientCredentials](),
 	"DPoPMode":             reflect.TypeFor[handstamp.DPoPMode](),
+	"DeviceAuthorization":  reflect.TypeFor[handstamp.DeviceAuthorization](),
+	"DeviceCode":           reflect.TypeFor[handstamp.DeviceCode](),
 	"Grant":                reflect.TypeFor[handstamp.Grant](),
 	"GrantTarget":          reflect.TypeFor[handstamp.GrantTarget](),
 	"Hooks":                reflect.TypeFor[handstamp.Hooks](),

@@ -28,8 +28,14 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 	if err != nil {
 		return nil, err
 	}
-	if err := b.addFixedToken(header); err != nil {
-		return nil, err
+	if header.Get("Authorization") == "" {
+		fixed, err := b.secretIn(tokenVariable)
+		if err != nil {
+			return nil, err
+		}
+		if fixed != "" {
+			header.Set("Authorization", "Bearer "+fixed.Reveal())
+		}
 	}
 	if err := b.checkStored(ctx, c, t); err != nil {
 		return nil, err
@@ -114,18 +120,6 @@ func proxyError(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.R
 	return &net.OpError{Op: "proxyconnect", Net: "tcp",
 		Err: fmt.Errorf("the proxy %s responds with %d (%s)",
 			proxy.Host, resp.StatusCode, http.StatusText(resp.StatusCode))}
-}
-
-// addFixedToken adds the token in HANDSTAMP_ACCESS_TOKEN, unless a flag sets the header.
-func (b *bridgeCommand) addFixedToken(header http.Header) error {
-	if header.Get("Authorization") != "" {
-		return nil
-	}
-	value, err := b.secretIn(tokenVariable)
-	if err == nil && value != "" {
-		header.Set("Authorization", "Bearer "+value.Reveal())
-	}
-	return err
 }
 
 // httpClient returns what sends the bridge's requests.

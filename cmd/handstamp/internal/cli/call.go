@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -19,10 +18,9 @@ func (a *app) newTools() *cobra.Command {
 		Short: "List the tools of a server",
 		Long: `List the tools of a server with their arguments, through the bridge: it signs in
 where that is needed, and works with every version of MCP.`,
-		Example:           `  handstamp tools mcp.example.com/mcp`,
-		Args:              exactly(1, "one server"),
-		ValidArgsFunction: a.completeServers,
-		RunE:              withArgs(b.list),
+		Example: `  handstamp tools mcp.example.com/mcp`,
+		Args:    exactly(1, "one server"),
+		RunE:    withArgs(b.list),
 	}
 	b.bind(cmd)
 	return cmd
@@ -48,8 +46,7 @@ If the tool reports an error, the exit code is 1.`,
 			}
 			return nil
 		},
-		ValidArgsFunction: a.completeServers,
-		RunE:              withArgs(b.call),
+		RunE: withArgs(b.call),
 	}
 	b.bind(cmd)
 	return cmd
@@ -86,11 +83,7 @@ func (b *bridgeCommand) list(ctx context.Context, args []string) error {
 		return err
 	}
 	if b.global.json {
-		raw := make([]json.RawMessage, 0, len(tools))
-		for _, t := range tools {
-			raw = append(raw, t.raw)
-		}
-		return b.out.json(map[string]any{"tools": raw}, true)
+		return b.out.json(map[string]any{"tools": tools}, true)
 	}
 	if len(tools) == 0 {
 		b.err.note("", "The server has no tools")

@@ -35,11 +35,14 @@ happens to a client that takes the first method listed.
 The demo checks itself: the exit code is 1 if a session cost more than it should.
 The demo does not touch your own logins, and leaves nothing behind.`,
 		Args: exactly(0, "no arguments"),
-		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },
+		RunE: withArgs(d.run),
 	}
 	cmd.Flags().BoolVar(&d.browser, "browser", false,
 		"sign in with a real browser instead of a simulated user")
-	cmd.AddCommand(a.newDemoSession(), a.newDemoBrowser())
+	cmd.AddCommand(
+		hidden("session <server> <text>", 2, "a server and a text", a.runDemoSession),
+		hidden("browser <url>", 1, "a URL", runDemoBrowser),
+	)
 	return cmd
 }
 
@@ -53,7 +56,7 @@ type demoOutput struct {
 	OK          bool              `json:"ok"`
 }
 
-func (d *demoCommand) run(ctx context.Context) error {
+func (d *demoCommand) run(ctx context.Context, _ []string) error {
 	if !d.browser {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, demoTimeout)

@@ -96,7 +96,8 @@ func (f *firstListed) signInTwice(
 	if err != nil {
 		return err
 	}
-	token, err := client.Exchange(ctx, response.Get("code"), oauth2.VerifierOption(verifier), forResource)
+	token, err := client.Exchange(ctx, response.Get("code"), oauth2.VerifierOption(verifier),
+		forResource)
 	if err != nil {
 		return err
 	}

@@ -1,13 +1,11 @@
 package cli
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -16,7 +14,6 @@ import (
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
-	"github.com/spf13/cobra"
 )
 
 // sessionReport is what a session process prints for the demo, as JSON.
@@ -29,22 +26,9 @@ type sessionReport struct {
 	err error // of the process
 }
 
-// readyLine is what a session prints when it is ready to go.
-const readyLine = "ready"
-
-// newDemoSession returns the command that the demo starts for each session: an
-// ordinary MCP client, made with the official SDK over our transport.
-func (a *app) newDemoSession() *cobra.Command {
-	return &cobra.Command{
-		Use:    "session <server> <text>",
-		Hidden: true,
-		Args:   exactly(2, "a server and a text"),
-		RunE:   withArgs(a.runDemoSession),
-	}
-}
-
-// runDemoSession prints that it is ready, waits for a line on standard input, calls
-// the server's tool, and prints its report.
+// runDemoSession is what the demo starts for each session: an ordinary MCP client, made with
+// the official SDK over our transport. It calls the server's tool and prints its report. Its
+// arguments are the server and a text.
 func (a *app) runDemoSession(ctx context.Context, args []string) error {
 	t, c, err := a.sessionClient(args[0])
 	if err != nil {
@@ -52,12 +36,6 @@ func (a *app) runDemoSession(ctx context.Context, args []string) error {
 	}
 	before, err := c.Status(ctx, t.url)
 	if err != nil {
-		return err
-	}
-	if err := a.out.data([]byte(readyLine + "\n")); err != nil {
-		return err
-	}
-	if _, err := bufio.NewReader(a.in).ReadString('\n'); err != nil {
 		return err
 	}
 	greeting, err := callEcho(ctx, c, t.url, args[1])
@@ -78,7 +56,7 @@ func (a *app) sessionClient(server string) (*target, *handstamp.Client, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := a.client(t, nil, handstamp.LoginAuto)
+	c, err := a.client(t, &loginOptions{}, handstamp.LoginAuto)
 	return t, c, err
 }
 
@@ -106,50 +84,27 @@ func callEcho(ctx context.Context, c *handstamp.Client, url, text string) (strin
 	return "", errors.New("the tool returned no text")
 }
 
-// newDemoBrowser returns the command that the demo names as the browser: a user
-// who signs in at once.
-func (a *app) newDemoBrowser() *cobra.Command {
-	return &cobra.Command{
-		Use:    "browser <url>",
-		Hidden: true,
-		Args:   exactly(1, "a URL"),
-		RunE: withArgs(func(ctx context.Context, args []string) error {
-			_, err := lab.Browse(ctx, args[0])
-			return err
-		}),
-	}
+// runDemoBrowser is what the demo names as the browser: a user who signs in at once.
+func runDemoBrowser(ctx context.Context, args []string) error {
+	_, err := lab.Browse(ctx, args[0])
+	return err
 }
 
 // runSessions runs the processes of a scene, all at once, and returns what each
 // one printed. A session that fails is no error here.
 func (s *stage) runSessions(ctx context.Context, number int, sc scene) ([]sessionReport, error) {
-	start := make(chan struct{})
-	var ready, done sync.WaitGroup
+	var done sync.WaitGroup
 	results := make([]sessionReport, sc.processes)
-	for i := range sc.processes {
-		ready.Add(1)
-		text := fmt.Sprintf("session %d", number)
-		done.Go(func() {
-			r := &results[i]
-			if r.err = s.runSession(ctx, text, sc, r, &ready, start); r.err == nil && r.Greeting != text {
-				r.err = fmt.Errorf("the tool returned %q instead of %q", short(r.Greeting), text)
-			}
-		})
+	for i := range results {
+		done.Go(func() { results[i].err = s.runSession(ctx, number, sc, &results[i]) })
 	}
-	ready.Wait()
-	close(start)
 	done.Wait()
 	return results, ctx.Err()
 }
 
-// runSession runs one process and reads its report. It calls ready.Done when the process is
-// about to connect, and lets it when start is closed.
-func (s *stage) runSession(
-	ctx context.Context, text string, sc scene, report *sessionReport, ready *sync.WaitGroup,
-	start <-chan struct{},
-) error {
-	once := sync.OnceFunc(ready.Done)
-	defer once()
+// runSession runs one process and reads its report.
+func (s *stage) runSession(ctx context.Context, number int, sc scene, r *sessionReport) error {
+	text := fmt.Sprintf("session %d", number)
 	cmd := exec.CommandContext(ctx, s.exe, "demo", "session", s.server.MCPURL(), text)
 	cmd.Env = s.env
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
@@ -159,30 +114,15 @@ func (s *stage) runSession(
 	if sc.visible {
 		cmd.Stderr = s.app.err.w
 	}
-	stdin, err := cmd.StdinPipe()
+	printed, err := cmd.Output()
 	if err != nil {
-		return err
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	lines := bufio.NewReader(stdout)
-	if line, _ := lines.ReadString('\n'); strings.TrimSpace(line) == readyLine {
-		once()
-		<-start
-		// A process that has ended by now wrote its error to standard error.
-		_, _ = io.WriteString(stdin, "\n")
-	}
-	printed, _ := io.ReadAll(lines)
-	if err := cmd.Wait(); err != nil {
 		return fmt.Errorf("a session failed (%w): %s", err, short(strings.TrimSpace(stderr.String())))
 	}
-	if err := json.Unmarshal(printed, report); err != nil {
+	if err := json.Unmarshal(printed, r); err != nil {
 		return fmt.Errorf("a session printed no report: %w", err)
+	}
+	if r.Greeting != text {
+		return fmt.Errorf("the tool returned %q instead of %q", short(r.Greeting), text)
 	}
 	return nil
 }

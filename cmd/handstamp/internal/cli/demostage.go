@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"maps"
 	"os"
 	"strings"
 	"time"
@@ -29,7 +28,7 @@ func (d *demoCommand) newStage() (*stage, error) {
 		return nil, fmt.Errorf("the demo cannot find its own program: %w", err)
 	}
 	habits := lab.NoneFirst()
-	habits.AccessTokenLifetime = hour
+	habits.AccessTokenLifetime = time.Hour
 	if d.browser {
 		habits.Consent = lab.ConsentPage
 	}
@@ -80,12 +79,6 @@ func (s *stage) age(d time.Duration) error {
 	return setBack(context.Background(), s.env, s.server.MCPURL(), d)
 }
 
-// slowRefresh delays the next refresh, so that every process waits before it is over.
-func (s *stage) slowRefresh() {
-	s.server.SetFault("token:refresh",
-		lab.Fault{Kind: lab.FaultDelay, Delay: 300 * time.Millisecond, Times: 1})
-}
-
 // sessionOutcome is the result of a scene.
 type sessionOutcome struct {
 	Number    int            `json:"number"`
@@ -105,26 +98,22 @@ type sessionOutcome struct {
 // play plays a scene and checks its cost. The error is one of the demo itself;
 // what a session does wrong is in the outcome.
 func (s *stage) play(ctx context.Context, number int, sc scene) (*sessionOutcome, error) {
+	s.server.Reset()
 	if sc.before != nil {
 		if err := sc.before(s); err != nil {
 			return nil, err
 		}
 	}
-	before := s.server.Counts()
 	start := time.Now()
 	results, err := s.runSessions(ctx, number, sc)
 	if err != nil {
 		return nil, err
 	}
 	counts := s.server.Counts()
-	for endpoint, n := range before {
-		counts[endpoint] -= n
-	}
-	maps.DeleteFunc(counts, func(_ string, n int) bool { return n == 0 })
 	o := &sessionOutcome{
 		Number: number, Name: sc.name, Stored: sc.stored, Processes: sc.processes,
 		Requests: counts, Browser: counts["authorize"],
-		Millis: time.Since(start).Milliseconds(), Failures: costOf(counts).check(sc.want),
+		Millis: time.Since(start).Milliseconds(), Failures: cost(counts).check(sc.want),
 	}
 	good := 0
 	for _, r := range results {

@@ -72,10 +72,10 @@ func (a *app) home(name string) string {
 	return filepath.Join(home, name)
 }
 
-// cutHome returns the rest of a path below the home folder.
-func cutHome(path string) (string, bool) {
+// inHome puts the user's home folder, if it is known, in place of the ~ that a path begins with.
+func (a *app) inHome(path string) string {
 	if len(path) > 1 && path[0] == '~' && os.IsPathSeparator(path[1]) {
-		return path[2:], true
+		return cmp.Or(a.home(path[2:]), path)
 	}
-	return "", false
+	return path
 }

@@ -10,13 +10,12 @@ import (
 func findFolders(env environment) (filestore.Folders, error) {
 	f, err := filestore.UserFolders(env.get)
 	if missing, ok := errors.AsType[*filestore.HomeError](err); ok {
-		return f, &failure{kind: kindStore, hint: "set HANDSTAMP_HOME to a folder",
+		err = &failure{kind: kindStore, hint: "set HANDSTAMP_HOME to a folder",
 			message: "there is no folder for credentials, because " + missing.Variable + " is not set"}
+	} else if err != nil {
+		err = &failure{kind: kindStore, err: err}
 	}
-	if err != nil {
-		return f, &failure{kind: kindStore, err: err}
-	}
-	return f, nil
+	return f, err
 }
 
 // foldersOutput is what status --json prints of the folders.

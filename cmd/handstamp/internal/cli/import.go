@@ -83,7 +83,8 @@ server is not known. The other logins are taken all the same.`,
 		Example: `  handstamp import mcp-remote
   handstamp import mcp-remote --dry-run
   handstamp import mcp-remote https://mcp.example.com/mcp
-  handstamp import mcp-remote --profile work -- https://mcp.example.com/mcp --resource https://work.example.com/`,
+  handstamp import mcp-remote --profile work -- \
+    https://mcp.example.com/mcp --resource https://work.example.com/`,
 		ValidArgsFunction: func(
 			cmd *cobra.Command, _ []string, word string,
 		) ([]string, cobra.ShellCompDirective) {
@@ -173,10 +174,7 @@ func (m *importCommand) around() mcpremote.Surroundings {
 	return mcpremote.Surroundings{
 		Getenv: m.env.get,
 		ReadFile: func(path string) ([]byte, error) {
-			if rest, ok := cutHome(path); ok {
-				path = m.home(rest)
-			}
-			return readRegular(path, maxConfig)
+			return readRegular(m.inHome(path), maxConfig)
 		},
 	}
 }

@@ -95,7 +95,7 @@ func (m *importCommand) store(
 	case c.Issuer == "" && result.Status.Issuer != "":
 		r.Notes = append(r.Notes,
 			"This version of mcp-remote did not note the issuer: taken to be the one that the server names")
-	case o.Offline && m.offline:
+	case m.offline:
 		r.Notes = append(r.Notes, "Not complete yet: the first refresh fetches the rest from the network")
 	}
 	return nil

@@ -92,23 +92,20 @@ func (m *importCommand) tryPrograms() {
 	var urls []string
 	for i, path := range append(own, work.Files()...) {
 		text, err := readRegular(path, maxList)
-		if err != nil {
-			if !errors.Is(err, os.ErrNotExist) {
-				log.Debug("a list of servers cannot be read", "path", path, "error", err)
-			}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			log.Debug("a list of servers cannot be read", "path", path, "error", err)
+		}
+		if err != nil || !mcpremote.Mentioned(text) {
 			continue
 		}
-		if !mcpremote.Mentioned(text) {
-			continue
-		}
-		around := m.around()
-		if i >= len(own) {
+		around, stranger := m.around(), i >= len(own)
+		if stranger {
 			around = mcpremote.Surroundings{}
 		}
 		commands := mcpremote.Commands(text, path, around)
 		log.Debug("read a list of servers", "path", path, "mcp-remote", len(commands))
 		for _, command := range commands {
-			if i >= len(own) {
+			if stranger {
 				command = &mcpremote.Command{Server: command.Server, Source: path}
 			}
 			m.try(command)

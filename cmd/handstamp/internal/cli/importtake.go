@@ -49,11 +49,10 @@ func (m *importCommand) takeAll(ctx context.Context) error {
 		m.add(&importResult{Outcome: outcomeNotTaken, File: p.Path,
 			Error: notTaken("unreadable", p.Reason, "")})
 	}
-	logins := slices.Clone(m.folder.Logins)
-	slices.SortStableFunc(logins, mcpremote.Order(m.now))
+	slices.SortStableFunc(m.folder.Logins, mcpremote.Order(m.now))
 	servers := make(map[store.Key][]candidate)
 	unknown := make(map[string]*importResult)
-	for _, l := range logins {
+	for _, l := range m.folder.Logins {
 		switch found := m.matches[l.Hash]; {
 		case found != nil:
 			m.assign(servers, candidate{Login: l, command: found})

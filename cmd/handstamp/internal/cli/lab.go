@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -24,7 +25,8 @@ any other MCP client.`,
 		Args: subcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.newLabList(), a.newLabServe(), a.newLabRun(), a.newLabSession())
+	cmd.AddCommand(a.newLabList(), a.newLabServe(), a.newLabRun(),
+		hidden("session <url>", 1, "a URL", a.runLabSession))
 	return cmd
 }
 
@@ -77,22 +79,6 @@ func personalityCompletions(*cobra.Command, []string, string) ([]string, cobra.S
 	return personalityNames(), cobra.ShellCompDirectiveNoFileComp
 }
 
-// ownPersonality reads one that is not in the list.
-func ownPersonality(text string) (lab.Personality, error) {
-	var p lab.Personality
-	raw, file, err := readArgument(strings.TrimSpace(text), maxPersonality, readRegular)
-	if err != nil {
-		return p, usage("--personality cannot be read: %s: %w", file, err)
-	}
-	if err := json.Unmarshal(raw, &p); err != nil {
-		return p, usage("--personality cannot be read: %w; handstamp lab list --json shows the form", err)
-	}
-	if p.Name == "" {
-		p.Name, p.Habits.Name = "custom", "custom"
-	}
-	return p, nil
-}
-
 // findPersonalities returns those that have these names, or are these objects;
 // all for none.
 func findPersonalities(names []string) ([]lab.Personality, error) {
@@ -113,35 +99,39 @@ func findPersonalities(names []string) ([]lab.Personality, error) {
 	return found, nil
 }
 
-func findPersonality(name string) (lab.Personality, error) {
-	if isOwn(name) {
-		return ownPersonality(name)
+// findPersonality returns the one that has this name, or is this object.
+func findPersonality(text string) (p lab.Personality, err error) {
+	if !isOwn(text) {
+		p, ok := lab.FindPersonality(text)
+		if !ok {
+			err = usage("there is no personality %q%s; handstamp lab list shows them",
+				text, didYouMean(text, personalityNames()))
+		}
+		return p, err
 	}
-	p, ok := lab.FindPersonality(name)
-	if !ok {
-		return p, usage("there is no personality %q%s; handstamp lab list shows them",
-			name, didYouMean(name, personalityNames()))
+	raw, file, err := readArgument(strings.TrimSpace(text), maxPersonality, readRegular)
+	if err != nil {
+		return p, usage("--personality cannot be read: %s: %w", file, err)
+	}
+	if err := json.Unmarshal(raw, &p); err != nil {
+		return p, usage("--personality cannot be read: %w; handstamp lab list --json shows the form", err)
+	}
+	if p.Name == "" {
+		p.Name, p.Habits.Name = "custom", "custom"
 	}
 	return p, nil
 }
 
-// newLabSession returns the command that the suite starts for our library: a
-// program that makes one tool call over the library's transport.
-func (a *app) newLabSession() *cobra.Command {
-	return &cobra.Command{
-		Use:    "session <url>",
-		Hidden: true,
-		Args:   exactly(1, "a URL"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			t, c, err := a.sessionClient(args[0])
-			if err != nil {
-				return err
-			}
-			text, err := callEcho(cmd.Context(), c, t.url, "hello")
-			if err == nil && text != "hello" {
-				err = errors.New("the tool returned another text")
-			}
-			return err
-		},
+// runLabSession is what the suite starts for our library: a program that makes one tool call
+// over the library's transport. Its argument is the server.
+func (a *app) runLabSession(ctx context.Context, args []string) error {
+	t, c, err := a.sessionClient(args[0])
+	if err != nil {
+		return err
 	}
+	text, err := callEcho(ctx, c, t.url, "hello")
+	if err == nil && text != "hello" {
+		err = errors.New("the tool returned another text")
+	}
+	return err
 }

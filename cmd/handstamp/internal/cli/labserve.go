@@ -31,7 +31,7 @@ happens to logins: the access token expires, the server forgets its clients.
 
 No secret is shown: where one was, there is a fingerprint.`,
 		Example: `  handstamp lab serve --personality rotates-strictly
-  handstamp lab serve --personality '{"name": "mine", "habits": {"rotation": "grace", "grace": "30s"}}'`,
+  handstamp lab serve --personality '{"habits": {"rotation": "grace", "grace": "30s"}}'`,
 		Args: exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd.Context()) },
 	}

@@ -64,9 +64,6 @@ var reserved = []string{
 
 // check finds what cannot work before anything is sent or opened.
 func (o *loginOptions) check() error {
-	if err := o.secret.check(); err != nil {
-		return err
-	}
 	if err := o.checkCombinations(); err != nil {
 		return err
 	}
@@ -90,6 +87,8 @@ func (o *loginOptions) checkCombinations() error {
 		wrong   bool
 		message string
 	}{
+		{o.secret.twice(), "give the client secret once: with --client-secret-file, " +
+			"--client-secret-env or --client-secret-stdin"},
 		{o.clientID == "" && o.secret.given(),
 			"a client secret needs --client-id, the client that it belongs to"},
 		{o.clientID == "" && o.method != "",

@@ -31,8 +31,7 @@ They are deleted even if the server does not revoke them; its error is reported.
 			}
 			return nil
 		},
-		ValidArgsFunction: a.completeServers,
-		RunE:              withArgs(l.run),
+		RunE: withArgs(l.run),
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&l.all, "all", false, "sign out everywhere, in every profile")
@@ -64,7 +63,16 @@ func (l *logoutCommand) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	results, err := l.each(ctx, targets)
+	results := []*logoutOutput{}
+	for _, t := range targets {
+		if ctx.Err() != nil {
+			break
+		}
+		out, failed := l.one(ctx, t)
+		if err = errors.Join(err, advise(failed, t)); failed == nil {
+			results = append(results, out)
+		}
+	}
 	switch {
 	case l.global.json && l.all:
 		err = errors.Join(err, l.out.json(map[string]any{"servers": results}, true))
@@ -76,32 +84,11 @@ func (l *logoutCommand) run(ctx context.Context, args []string) error {
 	return errors.Join(err, ctx.Err())
 }
 
-// each signs out of the targets, one after the other.
-func (l *logoutCommand) each(ctx context.Context, targets []*target) ([]*logoutOutput, error) {
-	results := make([]*logoutOutput, 0, len(targets))
-	var errs []error
-	for _, t := range targets {
-		if ctx.Err() != nil {
-			break
-		}
-		out, err := l.one(ctx, t)
-		if err != nil {
-			errs = append(errs, advise(err, t))
-			continue
-		}
-		results = append(results, out)
-	}
-	return results, errors.Join(errs...)
-}
-
 // targets returns the server named, or all that are stored.
 func (l *logoutCommand) targets(ctx context.Context, args []string) ([]*target, error) {
 	if !l.all {
 		t, err := l.target(args[0])
-		if err != nil {
-			return nil, err
-		}
-		return []*target{t}, nil
+		return []*target{t}, err
 	}
 	keys, err := l.storedKeys(ctx)
 	if err != nil {

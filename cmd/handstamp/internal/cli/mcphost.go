@@ -207,30 +207,15 @@ func (h *mcpHost) send(method string, params map[string]any) (json.RawMessage, e
 	if err != nil {
 		return nil, err
 	}
-	shown := make(chan struct{})
-	waiting := time.AfterFunc(slow, func() {
-		defer close(shown)
-		if !h.app.global.quiet {
-			h.app.err.progress("Waiting for %s", h.target.name)
-		}
-	})
-	defer func() {
-		// A line that has begun is finished first: it must not come after the
-		// outcome.
-		if !waiting.Stop() {
-			<-shown
-		}
-	}()
+	defer h.showWaiting()()
 	for {
 		line, err := h.lines.ReadBytes('\n')
 		if err != nil {
 			return nil, h.ended()
 		}
 		var m map[string]json.RawMessage // not a struct, which takes "ID" for "id"
-		if json.Unmarshal(line, &m) != nil {
-			continue
-		}
 		var method string
+		_ = json.Unmarshal(line, &m)
 		_ = json.Unmarshal(m["method"], &method)
 		id := m["id"]
 		switch {
@@ -239,12 +224,32 @@ func (h *mcpHost) send(method string, params map[string]any) (json.RawMessage, e
 		case method == "ping" && id != nil:
 			err = h.write(map[string]any{"id": id, "result": map[string]any{}})
 		case method != "" && id != nil:
-			err = h.write(map[string]any{"id": id, "error": rpcError{Code: -32601, Message: "this client only calls tools"}})
+			err = h.write(map[string]any{"id": id,
+				"error": rpcError{Code: -32601, Message: "this client only calls tools"}})
 		case method == "" && string(id) == fmt.Sprint(h.serial):
 			return m["result"], h.failure(errorOf(m["error"]))
 		}
 		if err != nil {
 			return nil, err
+		}
+	}
+}
+
+// showWaiting shows after a moment what the command waits for, until the function that it
+// returns is called.
+func (h *mcpHost) showWaiting() (stop func()) {
+	shown := make(chan struct{})
+	waiting := time.AfterFunc(slow, func() {
+		defer close(shown)
+		if !h.app.global.quiet {
+			h.app.err.progress("Waiting for %s", h.target.name)
+		}
+	})
+	return func() {
+		// A line that has begun is finished first: it must not come after the
+		// outcome.
+		if !waiting.Stop() {
+			<-shown
 		}
 	}
 }
@@ -331,12 +336,15 @@ type tool struct {
 	raw json.RawMessage
 }
 
+// MarshalJSON returns the tool as the server lists it.
+func (t *tool) MarshalJSON() ([]byte, error) { return t.raw, nil }
+
 // maxPages bounds a list that the server gives in pages.
 const maxPages = 1000
 
 // tools returns all tools of the server.
 func (h *mcpHost) tools() ([]*tool, error) {
-	var all []*tool
+	all := []*tool{}
 	params := map[string]any{}
 	for range maxPages {
 		result, err := h.request("tools/list", params)

@@ -9,7 +9,7 @@ func (a *app) runOverview(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.print(map[string]any{"servers": append([]*entry{}, entries...)},
+	return a.print(map[string]any{"servers": entries},
 		func() { a.showOverview(entries) })
 }
 

@@ -28,10 +28,10 @@ type profileFlags struct {
 
 // sum returns a hash of the flags in hexadecimal; "" where there are none.
 func (f profileFlags) sum() string {
-	if f.Resource == "" && len(f.Params) == 0 && len(f.Headers) == 0 {
+	text, _ := json.Marshal(f) // sorted names and texts, which always works
+	if string(text) == "{}" {
 		return ""
 	}
-	text, _ := json.Marshal(f) // sorted names and texts, which always works
 	return shortSum(text)
 }
 

@@ -28,23 +28,19 @@ func (a *app) prompt(t *target, o *loginOptions) handstamp.Prompt {
 		Waiting: func(_ context.Context, r handstamp.AuthorizationRequest) { a.showWaiting(t, r) },
 	}
 	if paste {
-		p.Paste = func(ctx context.Context) (string, error) { return a.paste(ctx, lines) }
+		p.Paste = func(ctx context.Context) (string, error) {
+			text, anew, err := lines.Next(ctx, func() {
+				if !a.global.json {
+					a.err.note("", pasted.Hint)
+				}
+			})
+			if anew {
+				return "", handstamp.ErrRegisterAnew
+			}
+			return text, err
+		}
 	}
 	return p
-}
-
-// paste waits for the URL that the user pastes, or for the letter that stands for a page
-// with an error.
-func (a *app) paste(ctx context.Context, lines *pasted.Reader) (string, error) {
-	text, anew, err := lines.Next(ctx, func() {
-		if !a.global.json {
-			a.err.note("", pasted.Hint)
-		}
-	})
-	if anew {
-		return "", handstamp.ErrRegisterAnew
-	}
-	return text, err
 }
 
 // openURL returns a [handstamp.Prompt.OpenURL] that returns at once: a browser may block for as
@@ -108,7 +104,7 @@ func (a *app) showRequest(
 	case opens:
 		a.err.note("", "Your browser opens; if it does not, open this URL:")
 	case reason != "" && !strings.HasPrefix(reason, "--"):
-		a.err.note("", "Open this URL in a browser (none opens by itself: %s):", short(reason))
+		a.err.note("", "Open this URL in a browser, as none opens by itself: %s", short(reason))
 	default:
 		a.err.note("", "Open this URL in a browser:")
 	}

@@ -32,13 +32,9 @@ func (s *secretSource) bind(flags *pflag.FlagSet) {
 // given reports whether a flag names a source.
 func (s *secretSource) given() bool { return s.file != "" || s.env != "" || s.stdin }
 
-// check rejects more than one source.
-func (s *secretSource) check() error {
-	if s.file != "" && s.env != "" || s.stdin && (s.file != "" || s.env != "") {
-		return usage("give the client secret once: with --client-secret-file, --client-secret-env or " +
-			"--client-secret-stdin")
-	}
-	return nil
+// twice reports whether flags name more than one source.
+func (s *secretSource) twice() bool {
+	return s.file != "" && s.env != "" || s.stdin && (s.file != "" || s.env != "")
 }
 
 // read returns the secret, or "" if no source is given.

@@ -12,7 +12,7 @@ import (
 func (a *app) storedClient(
 	ctx context.Context, t *target, policy handstamp.LoginPolicy,
 ) (*handstamp.Client, error) {
-	c, err := a.client(t, nil, policy)
+	c, err := a.client(t, &loginOptions{}, policy)
 	if err != nil || t.named {
 		return c, err
 	}
@@ -20,10 +20,7 @@ func (a *app) storedClient(
 	if err != nil || slices.Contains(keys, t.key) {
 		return c, nil // the client reports the store's error
 	}
-	others, err := a.otherProfiles(t)
-	if err != nil {
-		return nil, err
-	}
+	others := a.otherProfiles(t)
 	var profiles []string
 	for _, k := range keys {
 		if k.Server == t.key.Server && derivedSum(k.Profile, a.baseProfile()) != "" &&
@@ -65,20 +62,17 @@ func (a *app) severalLogins(t *target, profiles []string) error {
 
 // otherProfiles returns the profiles that are derived from what is configured under the other
 // aliases, where an alias was named: their logins are not meant.
-func (a *app) otherProfiles(t *target) ([]string, error) {
+func (a *app) otherProfiles(t *target) []string {
 	if a.conf.Servers[t.name] == nil {
-		return nil, nil
+		return nil
 	}
 	var profiles []string
 	for alias, conf := range a.conf.Servers {
 		if alias == t.name {
 			continue
 		}
-		f, err := new(loginOptions).profileFlags(conf)
-		if err != nil {
-			return nil, err
-		}
+		f, _ := new(loginOptions).profileFlags(conf) // only flags can be wrong
 		profiles = append(profiles, f.profile(a.baseProfile()))
 	}
-	return profiles, nil
+	return profiles
 }

@@ -82,7 +82,9 @@ func (a *app) repeated() string {
 
 // target finds the server that an argument names: an alias of the configuration or a URL. The
 // profile is the one that was named, or derived from what is configured.
-func (a *app) target(arg string) (*target, error) { return a.targetWith(arg, &loginOptions{}, nil) }
+func (a *app) target(arg string) (*target, error) {
+	return a.targetWith(arg, &loginOptions{}, &headerOptions{})
+}
 
 // targetWith is target for a command with flags that may tell its login apart from
 // others at the server, and checks these flags.
@@ -121,15 +123,13 @@ func (a *app) server(arg string) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &target{name: arg, config: &serverConfig{}, repeat: a.repeated()}
-	if s, ok := conf.Servers[arg]; ok {
+	t := &target{name: arg, url: arg, config: &serverConfig{}, repeat: a.repeated()}
+	switch s, ok := conf.Servers[arg]; {
+	case ok:
 		t.config, t.url = s, s.URL
-	} else {
-		if !strings.ContainsAny(arg, ".:/") && arg != "localhost" {
-			return nil, usage("there is no server %q in the configuration%s", arg,
-				didYouMean(arg, slices.Sorted(maps.Keys(conf.Servers))))
-		}
-		t.url = arg
+	case !strings.ContainsAny(arg, ".:/") && arg != "localhost":
+		return nil, usage("there is no server %q in the configuration%s", arg,
+			didYouMean(arg, slices.Sorted(maps.Keys(conf.Servers))))
 	}
 	u, err := parseURL(t.url)
 	if err != nil {

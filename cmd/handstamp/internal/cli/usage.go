@@ -150,6 +150,13 @@ func between(least, most int, what string) cobra.PositionalArgs {
 	}
 }
 
+// hidden returns a command that other commands run.
+func hidden(
+	use string, n int, what string, run func(context.Context, []string) error,
+) *cobra.Command {
+	return &cobra.Command{Use: use, Hidden: true, Args: exactly(n, what), RunE: withArgs(run)}
+}
+
 // withArgs returns the RunE function of a command that needs no more than its arguments.
 func withArgs(run func(context.Context, []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error { return run(cmd.Context(), args) }

@@ -51,4 +51,12 @@ const (
 	FirstDocumentOnly   Defect = "first document only"
 	RedirectsIgnored    Defect = "no redirect followed"
 	PostBecomesGet      Defect = "POST redirected as GET"
+	ListMeansProof      Defect = "DPoP because the authorization server lists it"
+	KeyNotStored        Defect = "key not stored"
+	SentAsBearer        Defect = "bound token sent as Bearer"
+	ProofIDRepeated     Defect = "one jti for every proof"
+	NonceIgnored        Defect = "nonce ignored"
+	NotPushed           Defect = "authorization request not pushed"
+	ACRIgnored          Defect = "acr_values ignored"
+	ACRForgotten        Defect = "acr_values not stored"
 )

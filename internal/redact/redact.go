@@ -1,0 +1,230 @@
+// Package redact removes secrets from texts of servers, in whatever encoding they are repeated
+// there. It does not hold secrets: the type of their values is in the public package secret.
+package redact
+
+import (
+	"encoding/base32"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"html"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+const (
+	// leastPiece is the length of the shortest piece of a secret, or of an encoding
+	// of it, that is removed. Eight random characters of a secret are of no use;
+	// shorter pieces occur in words that have nothing to do with it.
+	leastPiece = 8
+
+	// leastSecret is the length of the shortest secret that is looked for. One that
+	// is shorter than leastPiece must stand alone.
+	leastSecret = 4
+
+	// maxText is how much of a text is looked at, in bytes; a few hundred are shown.
+	maxText = 4 << 10
+
+	// maxTwiceEncoded bounds the secrets, in bytes, whose encodings are looked for
+	// in a second encoding, too.
+	maxTwiceEncoded = 2 << 10
+)
+
+const redacted = "[redacted]"
+
+// Text replaces each piece of a secret in a remote text by "[redacted]", whatever
+// common encoding it is in, in either case, and also where spaces or punctuation
+// were put into it or changed. It keeps at most 4 KiB of the text. Words of the
+// OAuth protocol stay, even if a secret begins with them.
+func Text(text string, secrets ...string) string {
+	text = text[:min(len(text), maxText)]
+	marked := make([]bool, len(text))
+	exact, words, numbers := newTextView(text, isAny), newTextView(text,
+		isLetterOrDigit), newTextView(text, isNumberByte)
+	for _, secret := range secrets {
+		if len(secret) < leastSecret {
+			continue
+		}
+		all := encodings(secret)
+		exact.mark(all, marked)
+		words.mark(all, marked)
+		numbers.mark(numberEncodings(secret), marked)
+	}
+	for _, secret := range secrets {
+		if len(secret) >= leastSecret && len(secret) < leastPiece {
+			markWord(text, secret, marked)
+		}
+	}
+	return replaceMarked(text, marked, secrets)
+}
+
+// replaceMarked replaces the marked bytes, unless they say no more than words of
+// the protocol: a token may begin with "refresh_token-", and an error has to keep
+// those words, which tell what it means.
+func replaceMarked(text string, marked []bool, secrets []string) string {
+	var b strings.Builder
+	for i := 0; i < len(text); {
+		end := i
+		for end < len(text) && marked[end] == marked[i] {
+			end++
+		}
+		switch run := text[i:end]; {
+		case marked[i] && (!isVocabulary(run) || hasWhole(run, secrets)):
+			b.WriteString(redacted)
+		default:
+			b.WriteString(run)
+		}
+		i = end
+	}
+	return b.String()
+}
+
+// hasWhole reports whether a text contains a whole secret.
+func hasWhole(text string, secrets []string) bool {
+	return slices.ContainsFunc(secrets, func(secret string) bool {
+		return len(secret) >= leastSecret && strings.Contains(text, secret)
+	})
+}
+
+// textView is a text as it is searched: in lower case, and perhaps without all
+// that is neither a letter nor a digit, or no digit of a number.
+type textView struct {
+	keep   func(c byte) bool
+	folded string
+	at     []int            // where each byte of folded is in the text
+	pieces map[string][]int // where in folded each piece begins
+}
+
+func newTextView(text string, keep func(c byte) bool) *textView {
+	v := &textView{keep: keep, pieces: make(map[string][]int)}
+	v.folded, v.at = v.fold(text)
+	for i := 0; i+leastPiece <= len(v.folded); i++ {
+		piece := v.folded[i : i+leastPiece]
+		v.pieces[piece] = append(v.pieces[piece], i)
+	}
+	return v
+}
+
+func (v *textView) fold(s string) (folded string, at []int) {
+	b := make([]byte, 0, len(s))
+	for i := range len(s) {
+		c := s[i]
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if v.keep(c) {
+			b, at = append(b, c), append(at, i)
+		}
+	}
+	return string(b), at
+}
+
+func isAny(byte) bool { return true }
+
+func isLetterOrDigit(c byte) bool { return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' }
+
+// isNumberByte keeps what the many ways to write a list of numbers have in common:
+// neither a prefix such as "0x" or "&#x" nor a leading zero.
+func isNumberByte(c byte) bool { return c >= 'a' && c <= 'f' || c >= '1' && c <= '9' }
+
+// mark marks the pieces of a secret in its encodings.
+func (v *textView) mark(encodings []string, marked []bool) {
+	if len(v.pieces) == 0 {
+		return
+	}
+	for _, encoded := range encodings {
+		folded, _ := v.fold(encoded)
+		for i := 0; i+leastPiece <= len(folded); i++ {
+			piece := folded[i : i+leastPiece]
+			places := v.pieces[piece]
+			delete(v.pieces, piece) // they are marked once and for all
+			for _, start := range places {
+				for j := v.at[start]; j <= v.at[start+leastPiece-1]; j++ {
+					marked[j] = true
+				}
+			}
+		}
+	}
+}
+
+// encodings returns what a secret looks like in the encodings that servers and
+// their logs use, and in two of the usual ones at once: the secret of a Basic
+// header is form-encoded, and then in base64.
+func encodings(secret string) []string {
+	all := append([]string{secret}, usualEncodings(secret)...)
+	if len(secret) <= maxTwiceEncoded {
+		for _, once := range all[1:] {
+			all = append(all, usualEncodings(once)...)
+		}
+	}
+	// In base32 five bytes are eight characters.
+	for before, own := range []int{0, 2, 4, 5, 7} {
+		encoded := base32.StdEncoding.EncodeToString(append(make([]byte, before), secret...))
+		all = append(all, strings.TrimRight(encoded[own:], "="))
+	}
+	return append(all, url.PathEscape(secret), html.EscapeString(secret))
+}
+
+// numberEncodings returns the bytes of a secret as hexadecimal and decimal numbers, as
+// in "%6b", "&#x6b;", "\u006b" and "&#107;".
+func numberEncodings(secret string) []string {
+	var hexadecimal, decimal strings.Builder
+	for i := range len(secret) {
+		fmt.Fprintf(&hexadecimal, "%x ", secret[i])
+		fmt.Fprintf(&decimal, "%d ", secret[i])
+	}
+	return []string{hexadecimal.String(), decimal.String()}
+}
+
+func usualEncodings(s string) []string {
+	quoted, _ := json.Marshal(s) // of a string: never fails
+	all := []string{url.QueryEscape(s), hex.EncodeToString([]byte(s)), string(quoted[1 : len(quoted)-1])}
+	// In base64 three bytes are four characters: which they are depends on how many
+	// bytes come before.
+	for before, own := range []int{0, 2, 3} {
+		encoded := base64.RawStdEncoding.EncodeToString(append(make([]byte, before), s...))
+		all = append(all, encoded[min(own, len(encoded)):])
+	}
+	return all
+}
+
+// markWord marks a short secret where it stands alone.
+func markWord(text, secret string, marked []bool) {
+	for from := 0; ; {
+		i := strings.Index(text[from:], secret)
+		if i < 0 {
+			return
+		}
+		start, end := from+i, from+i+len(secret)
+		if (start == 0 || !isWordByte(text[start-1])) && (end == len(text) ||
+			!isWordByte(text[end])) {
+			for j := start; j < end; j++ {
+				marked[j] = true
+			}
+		}
+		from = start + 1
+	}
+}
+
+func isWordByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_'
+}
+
+// vocabulary removes the words that errors of the protocol are made of. Longer
+// words come before those that they begin with.
+var vocabulary = strings.NewReplacer(
+	"access", "", "application", "", "assertion", "", "authentication", "", "authorization", "", "basic", "", "bearer", "",
+	"challenge", "", "client", "", "code", "", "credential", "", "expired", "", "grant", "", "handstamp", "", "https", "",
+	"http", "", "invalid", "", "is", "", "localhost", "", "method", "", "not", "", "offline", "", "openid", "", "redirect", "",
+	"refresh", "", "registration", "", "revoked", "", "scope", "", "secret", "", "server", "", "session", "", "the", "",
+	"token", "", "unknown", "", "verifier", "",
+)
+
+// isVocabulary reports whether a text consists of words of the protocol, give or
+// take one character.
+func isVocabulary(text string) bool {
+	folded, _ := (&textView{keep: isLetterOrDigit}).fold(text)
+	return len(vocabulary.Replace(folded)) < 2
+}

@@ -1,0 +1,37 @@
+package handstamp
+
+import (
+	"context"
+
+	"github.com/handstamp/handstamp/internal/errtype"
+	"github.com/handstamp/handstamp/internal/oauth"
+)
+
+// push sends the parameters of the authorization request to the server, out of sight of the browser
+// (RFC 9126), where the server requires or offers that. What it only offers and does not carry out
+// is no reason to end the login.
+func (l *loginFlow) push(ctx context.Context, authorize *oauth.AuthorizationRequest) error {
+	as := l.plan.server
+	if as.PushedAuthorizationRequestEndpoint == "" {
+		return nil
+	}
+	var prover oauth.Prover
+	if l.plan.proofs {
+		prover = l.proofs
+	}
+	err := l.clients.authenticate(func(client oauth.Authenticator) (err error) {
+		authorize.RequestURI, err = l.fetcher.PushAuthorization(ctx, as.PushedAuthorizationRequestEndpoint, client, prover, *authorize)
+		return err
+	})
+	if err == nil {
+		l.clients.clientProbed = true
+		return nil
+	}
+	rejected, ok := errtype.As[*oauth.Error](err)
+	about := ok && (rejected.Class() == oauth.ClassScope || rejected.Class() == oauth.ClassTarget)
+	if about || as.RequirePushedAuthorizationRequests {
+		return l.authorizationError(ctx, err)
+	}
+	l.log.Debug("the authorization request could not be pushed and goes through the browser", "error", err)
+	return nil
+}
