@@ -131,7 +131,7 @@ func (h *RefreshHelper) start(job []byte) (input, output *os.File, err error) {
 
 // helperSignsIn reports whether logins that a rejected request starts are a helper's.
 func (cfg *configuration) helperSignsIn() bool {
-	return cfg.RefreshHelper != nil && cfg.RefreshHelper.Logins && cfg.OnRegister == nil && cfg.Prompt.Authorize == nil
+	return cfg.RefreshHelper != nil && cfg.RefreshHelper.Logins && cfg.Grant == nil && cfg.OnRegister == nil && cfg.Prompt.Authorize == nil
 }
 
 // handleHelperEvent passes an event of a helper on, as if it had happened here.
