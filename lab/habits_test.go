@@ -31,7 +31,7 @@ func TestHabitsJSON(t *testing.T) {
 		UnknownClientBody: `{"a":1}`, DeadGrantStatus: 401, DeadGrantBody: "empty", RefreshScope: "required", TokenDelay: time.Second,
 		ListedBefore: []string{"x"}, ChallengeMetadata: "x", SplitMetadata: true,
 		SlashRedirect: 307,
-		Assertions:    lab.Assertions{Algorithms: []string{"ES256"}, OmitAlgorithms: true, Audience: "either"},
+		Assertions:    lab.Assertions{Type: "JWT", Algorithms: []string{"ES256"}, OmitAlgorithms: true, Audience: "either"},
 		DPoP: lab.DPoP{
 			Supported: true, Algorithms: []string{"ES256"}, Required: true, Resource: "offered", ServerNonce: 1,
 			ResourceNonce: 2, QuietNonce: true, Window: time.Second, UnboundRefresh: true, ProveRevocation: true, RegisterBound: true,
