@@ -48,7 +48,7 @@ type DPoP struct {
 const (
 	DPoPOffered    = "offered"    // listed in the metadata; Bearer works too, for unbound tokens
 	DPoPRequired   = "required"   // dpop_bound_access_tokens_required; Bearer is rejected
-	DPoPChallenged = "challenged" // Bearer is rejected, which only the challenge tells
+	DPoPChallenged = "challenged" // Bearer is rejected; only the challenge shows it
 )
 
 // Proof is a DPoP proof in the request log, verified or not.
