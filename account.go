@@ -57,7 +57,7 @@ func accountName(names ...string) string {
 // (OpenID Connect Core, section 3.1.2.1); "" for none.
 func (l *loginFlow) loginHint() string {
 	as := l.rec.AuthorizationServer
-	if l.forced || as == nil || !sameIssuer(as.Issuer, l.plan.server.Issuer) {
+	if l.forced || as == nil || !oauth.SameButSlash(as.Issuer, l.plan.server.Issuer) {
 		return ""
 	}
 	return l.rec.Account

@@ -46,8 +46,7 @@ func (r *refresher) attempt(
 	ctx, wait context.Context, rec *record.Record, need tokenNeed,
 ) (*cachedToken, error) {
 	a := &refreshAttempt{
-		credential: r.credential, discovery: r.discovery, imports: r.imports, revoker: r.revoker,
-		need: need, refreshToken: rec.Grant.RefreshToken, before: rec.Clone(), request: &tokenRequest{},
+		refresher: r, need: need, refreshToken: rec.Grant.RefreshToken, before: rec.Clone(), request: &tokenRequest{},
 	}
 	started := time.Now()
 	token, err := a.run(ctx, wait, rec)
@@ -62,11 +61,7 @@ func (r *refresher) attempt(
 
 // refreshAttempt is one refresh under the lock.
 type refreshAttempt struct {
-	*credential
-	discovery *discovery
-	imports   *importer
-	revoker   *revoker
-
+	*refresher
 	need         tokenNeed
 	refreshToken secret.String
 	before       *record.Record // as it was when the token was read
@@ -93,7 +88,7 @@ func (r *refreshAttempt) run(
 	switch {
 	case err == nil:
 	case retryable(err):
-		return r.onTransientError(ctx, rec, retryAfter(err), err)
+		return r.onTransientError(ctx, rec, oauth.RetryAfter(err), err)
 	case !r.config.replaceable(rec.GrantClient(), rec.Grant, time.Now()):
 		return nil, errSuperseded // which leaves a login
 	default:
@@ -225,7 +220,7 @@ func (r *refreshAttempt) onToken(ctx context.Context, rec *record.Record, token 
 	snap, err := r.storeToken(ctx, rec, at, token, func(rec *record.Record) {
 		r.learn(rec)
 		c := rec.GrantClient()
-		r.request.learnForm(c)
+		r.request.form.learn(c)
 		if rec.Grant.Rejected = flaw != nil; flaw == nil {
 			rec.Cooldowns = nil
 			return

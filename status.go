@@ -20,7 +20,7 @@ const (
 	StateRefreshable State = "refreshable" // the access token has expired, and is refreshed at its next use
 	StateExpired     State = "expired"     // the access token has expired, and cannot be refreshed
 	StateRevoked     State = "revoked"     // the server ended the grant
-	StateCorrupt     State = "corrupt"     // the stored record is damaged and was set aside
+	StateCorrupt     State = "corrupt"     // the stored record is damaged, and is not used
 	StateNoExpiry    State = "no_expiry"   // valid as far as is known: the server gave no expiry
 
 	StateUnusable State = "unusable" // the stored record is kept, but cannot be used as it is: Problem says why
@@ -110,16 +110,21 @@ func (c *Client) Status(ctx context.Context, serverURL string) (*Status, error) 
 
 // List returns the Status of every credential in the Store, of all
 // profiles, ordered by server. One whose record cannot be read is listed with
-// StateCorrupt or StateUnusable.
+// StateCorrupt or StateUnusable, also where the wait for it takes longer than
+// LockTimeout.
 func (c *Client) List(ctx context.Context) ([]*Status, error) {
 	c.init()
-	keys, err := c.Store.List(ctx)
+	var keys []store.Key
+	err := callStore(ctx, c.LockTimeout, func(ctx context.Context) (err error) {
+		keys, err = c.Store.List(ctx)
+		return err
+	})
 	if err != nil {
 		return nil, storeError(ctx, "", err)
 	}
 	list := make([]*Status, 0, len(keys))
 	for _, key := range keys {
-		rec, err := record.Get(ctx, c.Store, key)
+		rec, err := getRecord(ctx, c.Store, key, c.LockTimeout)
 		switch {
 		case err == nil:
 			list = append(list, statusOf(rec, time.Now()))
@@ -172,7 +177,7 @@ func (s *Status) setRetry(rec *record.Record, now time.Time) {
 		return
 	}
 	s.RetryAt, s.RetryReason = r.NotBefore, r.Reason
-	if rejectedEarly(rec) && accessTokenUsable(rec.Grant, "", now) {
+	if rejectedEarly(rec) && rec.Grant.Usable("", now) {
 		s.RefreshRejected = r.Reason
 	}
 }
@@ -190,9 +195,9 @@ func (s *Status) setGrant(rec *record.Record, now time.Time) {
 		obtainable := g.RefreshToken != "" || g.Type == grantClientCredentials
 		s.Refreshable = obtainable && rec.GrantError == nil && !cl.Rejected && !secretExpired(cl, g, now)
 		s.ClientID, s.ClientSource, s.Method = cl.ID, cl.Source, cl.Method
-		s.MethodReason = methodReason(cl)
+		s.MethodReason = authMethodReason(cl.MethodSource)
 	}
-	switch usable := accessTokenUsable(g, "", now); {
+	switch usable := g.Usable("", now); {
 	case usable && g.ExpiresAt.IsZero():
 		s.State = StateNoExpiry
 	case usable:
