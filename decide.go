@@ -156,7 +156,7 @@ func (cfg *configuration) refreshable(rec *record.Record, now time.Time) bool {
 		return false // the refresh token is only kept
 	}
 	return c != nil && !c.Rejected && !cfg.belongsElsewhere(c) &&
-		(cfg.renewable(c, rec.Grant, now) || !secretExpired(cfg.withConfiguredSecret(c), rec.Grant, now))
+		(cfg.replaceable(c, rec.Grant, now) || !secretExpired(cfg.withConfiguredSecret(c), rec.Grant, now))
 }
 
 // secretExpired reports whether a client cannot authenticate any more because its
