@@ -19,6 +19,9 @@ const maxAccount = 128
 // from the userinfo endpoint where the login has the scope for it. It is for users to tell their
 // logins apart; no decision depends on it. Empty means that the server does not tell.
 func (l *loginFlow) account(ctx context.Context, t *oauth.TokenResponse) string {
+	if l.enterprise != "" {
+		return l.employee
+	}
 	if claims, err := jose.UnverifiedClaims(t.IDToken.Reveal()); err == nil {
 		return accountName(claims.Email, claims.PreferredUsername, claims.Name, claims.Subject)
 	}

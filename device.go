@@ -21,7 +21,7 @@ type DeviceCode struct{}
 
 func (DeviceCode) grantType() string { return grantDeviceCode }
 
-func (DeviceCode) params(context.Context, GrantTarget) (url.Values, error) {
+func (DeviceCode) params(context.Context, *loginFlow, GrantTarget) (url.Values, error) {
 	return nil, errors.New("handstamp: a device code is obtained from the authorization server")
 }
 

@@ -36,6 +36,9 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 	if plan := d.storedPlan(rec, req); plan != nil {
 		return plan, nil
 	}
+	if d.config.identityProvider {
+		return d.discoverProvider(ctx)
+	}
 	challenge := req.challenge
 	var reply *serverReply // nil: a request was rejected, so there is a server
 	if !challenge.Found {
@@ -65,6 +68,9 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 		if err := d.server.noLoginError(reply); err != nil {
 			return nil, err
 		}
+	}
+	if err := d.takesGrant(rec, p.server); err != nil {
+		return nil, err
 	}
 	if d.config.Certificate != nil {
 		p.server = p.server.ForCertificates()
@@ -267,5 +273,5 @@ func (l *loginFlow) extraAuthParams(as *oauth.ServerMetadata, scope string) url.
 		}
 	}
 	maps.Copy(params, l.config.ExtraAuthParams)
-	return params
+	return l.withNonce(params)
 }

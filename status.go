@@ -42,6 +42,7 @@ type Status struct {
 	DPoP      bool   `json:"dpop,omitempty"`
 
 	Issuer       string      `json:"issuer,omitempty"`
+	Enterprise   string      `json:"enterprise,omitempty"` // the issuer of the company's identity provider
 	ClientID     string      `json:"client_id,omitempty"`
 	ClientSource string      `json:"client_source,omitempty"` // "dynamic", "configured" or "client_id_metadata_document"
 	Method       string      `json:"token_endpoint_auth_method,omitempty"`
@@ -185,14 +186,14 @@ func (s *Status) setRetry(rec *record.Record, now time.Time) {
 // setGrant sets what concerns the grant, and the State.
 func (s *Status) setGrant(rec *record.Record, now time.Time) {
 	g := rec.Grant
-	s.Issuer, s.Scope = g.Issuer, g.ScopeGranted
+	s.Issuer, s.Scope, s.Enterprise = g.Issuer, g.ScopeGranted, g.Enterprise
 	s.GrantType, s.DPoP = cmp.Or(g.Type, "authorization_code"), authScheme(g.TokenType) == "DPoP"
 	if !g.Resource.Omit {
 		s.Resource = g.Resource.Value
 	}
 	s.ObtainedAt, s.ExpiresAt, s.AccessTokenRejected = g.ObtainedAt, g.ExpiresAt, g.Rejected
 	if cl := rec.GrantClient(); cl != nil {
-		obtainable := g.RefreshToken != "" || g.Type == grantClientCredentials
+		obtainable := g.RefreshToken != "" || g.Type == grantClientCredentials || g.Enterprise != ""
 		s.Refreshable = obtainable && rec.GrantError == nil && !cl.Rejected && !secretExpired(cl, g, now)
 		s.ClientID, s.ClientSource, s.Method = cl.ID, cl.Source, cl.Method
 		s.MethodReason = authMethodReason(cl.MethodSource)

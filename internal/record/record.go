@@ -258,6 +258,10 @@ type Grant struct {
 	// Type is the grant type that the login began with; empty is authorization_code.
 	Type string `json:"grant_type,omitempty"`
 
+	// Enterprise is the issuer of the company's identity provider whose grant the login began
+	// with. The login there is a record of its own.
+	Enterprise string `json:"enterprise_issuer,omitempty"`
+
 	// DPoP says that the tokens were requested with a proof of Record.DPoP's key. The access
 	// token is bound to the key if TokenType says so.
 	DPoP bool `json:"dpop,omitempty"`

@@ -1,0 +1,16 @@
+package oauth
+
+import (
+	"net/http"
+	"time"
+)
+
+// ClockDifference returns by how much the clock of the server is ahead of this machine's, from the
+// Date header; 0 if there is none.
+func (a *RawResponse) ClockDifference() time.Duration {
+	at, err := http.ParseTime(a.Header.Get("Date"))
+	if err != nil {
+		return 0
+	}
+	return at.Sub(a.ReceivedAt)
+}
