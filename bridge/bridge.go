@@ -175,7 +175,7 @@ func newBridge(f *front) *bridge {
 	b := &bridge{front: f, calls: make(map[string]*call)}
 	b.life, b.end = context.WithCancel(f.life)
 	b.up.bridge, b.up.wire, b.up.legacy.up = b, f.Wire, &b.up
-	b.up.memory = f.memory
+	b.up.memory, b.up.users = f.memory, new(sync.WaitGroup)
 	b.placeholder.bridge = b
 	b.era.bridge, b.era.modern.eras, b.era.legacy.eras = b, &b.era, &b.era
 	return b
