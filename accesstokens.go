@@ -15,6 +15,7 @@ import (
 // and what servers have made of it. It is safe for concurrent use.
 type accessTokens struct {
 	records *records
+	proofs  *proofs
 	log     *slog.Logger
 
 	// current is nil until the store was read. Loading it is all that the warm path does.
@@ -28,6 +29,10 @@ func (a *accessTokens) use(rec *record.Record) *cachedToken {
 		return nil
 	}
 	snap := newCachedToken(rec.Grant)
+	if snap.tokenType == "DPoP" {
+		a.proofs.use(rec.DPoP)
+		snap.proofs = a.proofs
+	}
 	if old := a.current.Load(); old != nil && old.token == snap.token {
 		snap.issuedHere.Store(old.issuedHere.Load())
 		snap.accepted.Store(snap.accepted.Load() || old.accepted.Load())

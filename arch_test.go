@@ -24,7 +24,8 @@ var (
 	// libraryRequires is all that the go.mod of the library may name.
 	libraryRequires = slices.Concat(libraryModules, fileModules)
 
-	libraryModules = []string{"golang.org/x/oauth2", "golang.org/x/sys"}
+	libraryModules = []string{"github.com/go-jose/go-jose/v4", "golang.org/x/oauth2", "golang.org/x/sys"}
+	joseModules    = []string{"github.com/go-jose/go-jose/v4"}
 	fileModules    = []string{"github.com/gofrs/flock", "golang.org/x/sys"}
 	sdkModules     = []string{
 		"github.com/google/jsonschema-go", "github.com/modelcontextprotocol/go-sdk", "github.com/segmentio/asm",
@@ -39,7 +40,7 @@ var (
 // command to the library, from there to the protocol and the store.
 var layers = map[string]layer{
 	"internal/errtype":           {},
-	"":                           {ours: []string{"internal/errtype", "internal/awake", "internal/browser", "internal/loopback", "internal/oauth", "internal/pasted", "internal/record", "secret", "store"}, modules: libraryModules},
+	"":                           {ours: []string{"clientkey", "internal/errtype", "internal/awake", "internal/browser", "internal/jose", "internal/loopback", "internal/oauth", "internal/pasted", "internal/record", "secret", "store"}, modules: libraryModules},
 	"internal/oauth":             {ours: []string{"internal/errtype", "internal/awake", "internal/lazyregexp", "internal/retryafter", "internal/secret", "secret"}},
 	"internal/record":            {ours: []string{"secret", "store"}},
 	"secret":                     {},
@@ -50,6 +51,9 @@ var layers = map[string]layer{
 	"internal/mcpremote":         {ours: []string{"internal/errtype", "internal/lazyregexp", "internal/oauth", "secret"}},
 	"internal/retryafter":        {},
 	"internal/loopback":          {ours: []string{"internal/errtype"}, modules: []string{"golang.org/x/sys"}},
+	"clientkey":                  {ours: []string{"internal/jose"}, modules: joseModules},
+	"internal/clientdoc":         {ours: []string{"clientkey", "internal/jose"}, modules: joseModules},
+	"internal/jose":              {ours: []string{"secret"}, modules: joseModules},
 	"internal/browser":           {ours: []string{"internal/oauth"}, modules: []string{"golang.org/x/sys"}},
 	"internal/pasted":            {},
 	"internal/proctest":          {},
@@ -60,7 +64,7 @@ var layers = map[string]layer{
 	"bridge/chaos":               {},
 	"bridge/field":               {},
 	"bridge/interop":             {},
-	"bridge":                     {ours: []string{"internal/errtype", "internal/alive", "internal/retryafter", "internal/secret", "internal/sse"}, modules: []string{"golang.org/x/sys"}},
+	"bridge":                     {ours: []string{"internal/errtype", "internal/alive", "internal/lazyregexp", "internal/retryafter", "internal/secret", "internal/sse"}, modules: []string{"golang.org/x/sys"}},
 	"internal/envelope":          {},
 	"internal/atomicfile":        {modules: []string{"golang.org/x/sys"}},
 	"store":                      {ours: []string{"internal/errtype", "store/internal/locks"}},
@@ -78,8 +82,9 @@ var layers = map[string]layer{
 	"bench/bridge/floor":         {},
 	"bench/bridge/sdkcall":       {modules: sdkModules},
 	"conformance":                {},
-	"conformance/client":         {ours: []string{"", "secret", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
-	"conformance/host":           {modules: sdkModules},
+	"conformance/given":          {},
+	"conformance/client":         {ours: []string{"", "conformance/given", "secret", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
+	"conformance/host":           {ours: []string{"conformance/given"}, modules: sdkModules},
 	"cmd/handstamp/internal/cli": {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "internal/awake", "internal/browser", "internal/lazyregexp", "internal/mcpremote", "internal/oauth", "internal/pasted", "internal/record", "internal/secret", "secret"}, modules: commandModules},
 	"examples":                   {},
 	"interop":                    {},

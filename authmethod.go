@@ -3,10 +3,13 @@ package handstamp
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/handstamp/handstamp/internal/errtype"
+	"github.com/handstamp/handstamp/internal/jose"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // authForm is one way in which a client authenticates at the token endpoint.
@@ -16,6 +19,10 @@ type authForm struct {
 	// formID repeats the client_id in the form beside Basic: several servers
 	// look the client up there, whatever the method, and others reject it.
 	formID bool
+
+	// forEndpoint makes an assertion out for the token endpoint, as RFC 7523 had it before its
+	// revision, and not for the issuer.
+	forEndpoint bool
 }
 
 // authMethodInputs is everything that bears on how a client authenticates at the
@@ -27,8 +34,11 @@ type authMethodInputs struct {
 	requested  string // what the registration requested, where the response has none
 	byDefault  string // what an earlier session chose, knowing nothing
 	formID     bool   // learned: the server looks for the client_id in the form
+	audience   bool   // learned: the server takes assertions for its token endpoint
 	proven     bool   // a grant was obtained in this form
 	secret     bool   // a client secret is at hand
+	key        bool   // a private key is at hand
+	cert       bool   // a client certificate is at hand
 
 	// listed is token_endpoint_auth_methods_supported; nil if the metadata
 	// omits it, which means client_secret_basic (RFC 8414, section 2).
@@ -53,7 +63,7 @@ type authMethodChoice struct {
 // server lists decides only where what was registered is not known; and then it
 // is never "none" while a secret is at hand.
 func chooseAuthMethod(f authMethodInputs) (authMethodChoice, error) {
-	candidates := oauth.MethodCandidates(f.listed, f.secret)
+	candidates := f.candidates()
 	known := authMethodChoice{}
 	switch {
 	case f.configured != "":
@@ -62,7 +72,7 @@ func chooseAuthMethod(f authMethodInputs) (authMethodChoice, error) {
 		known.method, known.source = f.learned, record.MethodLearned
 	case f.registered != "":
 		known.method, known.source = f.registered, record.MethodRegistered
-	case f.requested != "" && (f.requested == oauth.MethodNone) != f.secret:
+	case f.requested != "" && oauth.NeedsSecret(f.requested) == f.secret:
 		// A silent response follows the request, unless its secret, or the lack
 		// of one, says otherwise.
 		known.method, known.source = f.requested, record.MethodRequested
@@ -73,20 +83,54 @@ func chooseAuthMethod(f authMethodInputs) (authMethodChoice, error) {
 	}
 	known.reason = authMethodReason(known.source)
 	known.formID = f.formID && known.method == oauth.MethodBasic
-
-	switch known.method {
-	case oauth.MethodNone:
-	case oauth.MethodBasic, oauth.MethodPost:
-		if !f.secret {
-			return authMethodChoice{}, fmt.Errorf("token endpoint auth method %s needs a client secret, and there is none", known.method)
-		}
-	default:
-		return authMethodChoice{}, fmt.Errorf("token endpoint auth method %q is not supported", known.method)
+	known.forEndpoint = f.audience && oauth.UsesAssertion(known.method)
+	if err := f.supports(known.method); err != nil {
+		return authMethodChoice{}, err
 	}
 	if !f.proven {
 		known.next = formsAfter(known.authForm, known.source, candidates)
 	}
 	return known, nil
+}
+
+// candidates returns the methods to choose from where nothing is known, best first: with a key or
+// a certificate none but that proves who the client is.
+func (f authMethodInputs) candidates() []string {
+	switch {
+	case f.key:
+		return []string{oauth.MethodPrivateKeyJWT}
+	case f.cert && slices.Contains(f.listed, oauth.MethodSelfSignedTLS) && !slices.Contains(f.listed, oauth.MethodTLS):
+		return []string{oauth.MethodSelfSignedTLS}
+	case f.cert && slices.Contains(f.listed, oauth.MethodTLS):
+		return []string{oauth.MethodTLS}
+	case f.secret && slices.Contains(f.listed, oauth.MethodSecretJWT) &&
+		!slices.Contains(f.listed, oauth.MethodBasic) && !slices.Contains(f.listed, oauth.MethodPost):
+		return []string{oauth.MethodSecretJWT}
+	}
+	return oauth.MethodCandidates(f.listed, f.secret)
+}
+
+// supports returns an error if a client cannot authenticate with a method.
+func (f authMethodInputs) supports(method string) error {
+	switch lacks := func(what string) error {
+		return fmt.Errorf("token endpoint auth method %s needs %s, and there is none", method, what)
+	}; {
+	case oauth.NeedsSecret(method):
+		if !f.secret {
+			return lacks("a client secret")
+		}
+	case method == oauth.MethodPrivateKeyJWT:
+		if !f.key {
+			return lacks("a private key")
+		}
+	case oauth.UsesCertificate(method):
+		if !f.cert {
+			return lacks("a client certificate")
+		}
+	case method != oauth.MethodNone:
+		return fmt.Errorf("token endpoint auth method %q is not supported", method)
+	}
+	return nil
 }
 
 // formsAfter returns what to try after a form that has never worked: first the
@@ -96,6 +140,9 @@ func formsAfter(first authForm, source string, candidates []string) []authForm {
 	var next []authForm
 	if first.method == oauth.MethodBasic && !first.formID {
 		next = append(next, authForm{method: oauth.MethodBasic, formID: true})
+	}
+	if oauth.UsesAssertion(first.method) && !first.forEndpoint {
+		next = append(next, authForm{method: first.method, forEndpoint: true})
 	}
 	if source == record.MethodConfigured {
 		return next
@@ -133,15 +180,42 @@ func authMethodReason(source string) string {
 
 func methodReason(c *record.Client) string { return authMethodReason(c.MethodSource) }
 
-// credentials returns how the client authenticates in this form.
-func (f authForm) credentials(c *record.Client) oauth.ClientCredentials {
-	return oauth.ClientCredentials{ID: c.ID, Secret: c.Secret, Method: f.method, FormID: f.formID}
+// credentials returns how a client authenticates in a form: the one way for every endpoint and
+// every grant. The server lists the algorithms that it takes; it may list none.
+func (cfg *configuration) credentials(f authForm, c *record.Client, tokenEndpoint string, algorithms []string) oauth.ClientCredentials {
+	credentials := oauth.ClientCredentials{ID: c.ID, Secret: c.Secret, Method: f.method, FormID: f.formID}
+	if !oauth.UsesAssertion(f.method) {
+		return credentials
+	}
+	claims := jose.AssertionClaims{ClientID: c.ID, Audience: c.Issuer}
+	if f.forEndpoint {
+		claims.Audience = tokenEndpoint
+	}
+	credentials.Assert = func() (secret.String, error) {
+		if f.method == oauth.MethodSecretJWT {
+			algorithm, err := jose.SecretAlgorithm(algorithms)
+			if err != nil {
+				return "", err
+			}
+			return jose.SecretAssertion(c.Secret, algorithm, claims, time.Now())
+		}
+		algorithm, err := cfg.Key.AlgorithmFor(algorithms)
+		if err != nil {
+			return "", err
+		}
+		return jose.Assertion(cfg.Key, algorithm, claims, time.Now())
+	}
+	return credentials
 }
 
 // learn notes in the client that a grant was obtained in this form.
 func (f authForm) learn(c *record.Client) {
 	if f.method != c.Method || f.formID != c.FormID || c.MethodSource == record.MethodDefault {
 		c.Method, c.FormID, c.MethodSource = f.method, f.formID, record.MethodLearned
+	}
+	c.Audience = ""
+	if f.forEndpoint {
+		c.Audience = record.AudienceEndpoint
 	}
 	c.Proven = true
 }
@@ -159,12 +233,12 @@ func mayBlameClient(err error) bool {
 }
 
 // storedAuthMethods returns what the stored metadata of the grant's issuer has
-// of token endpoint auth methods; nil if it has none.
-func storedAuthMethods(rec *record.Record) []string {
+// of token endpoint auth methods, and of algorithms for assertions; nil if it has none.
+func storedAuthMethods(rec *record.Record) (methods, algorithms []string) {
 	if m := storedMetadata(rec); m != nil {
-		return m.TokenEndpointAuthMethodsSupported
+		return m.TokenEndpointAuthMethodsSupported, m.TokenEndpointAuthSigningAlgValuesSupported
 	}
-	return nil
+	return nil, nil
 }
 
 // storedMetadata returns the stored metadata of the grant's issuer, or nil.

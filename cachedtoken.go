@@ -13,7 +13,13 @@ import (
 )
 
 // Token implements oauth2.TokenSource for a token at hand.
-func (s *cachedToken) Token() (*oauth2.Token, error) { return s.oauth2, nil }
+func (s *cachedToken) Token() (*oauth2.Token, error) {
+	if s.proofs != nil {
+		return nil, &Error{Kind: ErrInvalidConfig, Message: "the access token is bound to a key, so each request needs a proof of its own",
+			Hint: "send the requests through Client.HTTPClient or Client.Transport"}
+	}
+	return s.oauth2, nil
+}
 
 // Format implements fmt.Formatter: callers hold a snapshot as a TokenSource, and
 // printing it must not show the token.
@@ -28,6 +34,7 @@ type cachedToken struct {
 	rejected      atomic.Bool // the MCP server has rejected it
 	issuedHere    atomic.Bool // to this process
 
+	proofs    *proofs // nil: a bearer token
 	oauth2    *oauth2.Token
 	token     secret.String
 	tokenType string
@@ -97,8 +104,11 @@ func newCachedToken(g *record.Grant) *cachedToken {
 // authScheme spells the token type as the Authorization header wants it: some
 // servers issue "bearer" and accept only "Bearer" (RFC 6750, section 2.1).
 func authScheme(tokenType string) string {
-	if tokenType == "" || strings.EqualFold(tokenType, "bearer") {
+	switch {
+	case tokenType == "" || strings.EqualFold(tokenType, "bearer"):
 		return "Bearer"
+	case strings.EqualFold(tokenType, "dpop"):
+		return "DPoP"
 	}
 	return tokenType
 }

@@ -2,6 +2,7 @@ package handstamp
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/handstamp/handstamp/clientkey"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -55,6 +57,24 @@ type Client struct {
 	// AuthorizationServer describes the server's authorization server where discovery stops
 	// because that one breaks the standards. Nil: whichever the server names.
 	AuthorizationServer *AuthorizationServer
+
+	// Key signs the assertions with which the client authenticates (private_key_jwt, RFC 7523,
+	// section 2.2), in place of a secret: with Registration, with ClientMetadataURL if the document
+	// has the method and the key, or in a dynamic registration.
+	Key *clientkey.Key
+
+	// Certificate is presented to the servers as the TLS client certificate. With it the client
+	// authenticates where the authorization server lists tls_client_auth or
+	// self_signed_tls_client_auth (RFC 8705), or Registration has one of these methods. A
+	// BaseTransport or an AuthTransport that is set has to present it itself.
+	Certificate *tls.Certificate
+
+	// Grant is how tokens are obtained. Nil is the authorization code grant: a user signs in with
+	// a browser.
+	Grant Grant
+
+	// DPoP decides whether tokens are bound to a key. The zero value is [DPoPAuto].
+	DPoP DPoPMode
 
 	// OnRegister receives each dynamic registration, whole, before it is used,
 	// so that an application can keep it and give it back as Registration. An
@@ -161,13 +181,22 @@ func (c *Client) init() {
 			c.LoginTimeout = defaultLoginTimeout
 		}
 		if c.BaseTransport == nil {
-			c.BaseTransport = http.DefaultTransport
+			c.BaseTransport = c.defaultTransport()
 		}
 		if c.ClientName == "" {
 			c.ClientName = "Handstamp"
 		}
 		c.sessions = make(map[store.Key]*session)
 	})
+}
+
+// defaultTransport returns what carries the requests to MCP servers where nothing is configured.
+func (c *Client) defaultTransport() http.RoundTripper {
+	standard, ok := http.DefaultTransport.(*http.Transport)
+	if c.Certificate == nil || !ok {
+		return http.DefaultTransport
+	}
+	return withCertificate(standard, c.Certificate)
 }
 
 // Close ends a login that waits for the user and a refresh that waits for another

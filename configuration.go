@@ -19,7 +19,11 @@ func (cfg *configuration) authTransport(reach func(host string) oauth.Reach) htt
 	if cfg.AuthTransport != nil {
 		return cfg.AuthTransport
 	}
-	return oauth.Guard(standardTransport(cfg.BaseTransport), reach) // nil: Guard takes the default one
+	standard := standardTransport(cfg.BaseTransport)
+	if cfg.Certificate != nil {
+		standard = withCertificate(standard, cfg.Certificate)
+	}
+	return oauth.Guard(standard, reach) // nil: Guard takes the default one
 }
 
 // start counts a piece of work that Close waits for; it reports false once the
@@ -96,7 +100,10 @@ func (cfg *configuration) namedByUser(host string) bool {
 // authMethodInputs returns what is stored of the client's method, with the
 // user's configuration above it.
 func (cfg *configuration) authMethodInputs(c *record.Client, listed []string) authMethodInputs {
-	f := authMethodInputs{secret: c.Secret != "", formID: c.FormID, proven: c.Proven, listed: listed}
+	f := authMethodInputs{
+		secret: c.Secret != "", key: cfg.Key != nil, cert: cfg.Certificate != nil,
+		formID: c.FormID, audience: c.Audience == record.AudienceEndpoint, proven: c.Proven, listed: listed,
+	}
 	switch c.MethodSource {
 	case record.MethodConfigured:
 		f.configured = c.Method
@@ -125,7 +132,7 @@ func (cfg *configuration) resumable(rec *record.Record, now time.Time) bool {
 	if rec.Grant == nil || rec.GrantError != nil {
 		return false
 	}
-	if !cfg.covers(rec) {
+	if !cfg.covers(rec) || !cfg.obtainedAsConfigured(rec) {
 		return false
 	}
 	if r := cfg.activeRegistration(); r != nil &&

@@ -19,8 +19,11 @@ import (
 type loginPlan struct {
 	server   *oauth.ServerMetadata
 	resource record.Resource
-	scopes   []string // nil: request none
-	fallback []string // what to request when the server rejects scopes: those that both documents list
+	scopes   []string              // nil: request none
+	stepUp   oauth.BearerChallenge // how the user has to sign in (RFC 9470)
+	proofs   bool                  // request tokens that are bound to a key
+	algs     []string              // of these proofs; nil: any
+	fallback []string              // what to request when the server rejects scopes: those that both documents list
 }
 
 // discovery finds the authorization server of an MCP server.
@@ -51,7 +54,7 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 	if err != nil {
 		return nil, d.errs.from(err)
 	}
-	p := &loginPlan{}
+	p := &loginPlan{stepUp: challenge}
 	if p.server, err = d.findAuthorizationServer(ctx, rec, rm); err != nil {
 		return nil, d.errs.from(err)
 	}
@@ -60,7 +63,14 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 			return nil, err
 		}
 	}
-	if !d.config.InsecureAllowMissingPKCE {
+	if d.config.Certificate != nil {
+		p.server = p.server.ForCertificates()
+	}
+	p.proofs = d.config.wantsProofs(rm.OffersDPoP() || challenge.DPoP)
+	if p.proofs {
+		p.algs = proofAlgorithms(rm.ProofAlgorithms(), strings.Fields(challenge.Algs), p.server.DPoPSigningAlgValuesSupported)
+	}
+	if !d.config.InsecureAllowMissingPKCE && d.config.grantFor(rec) == nil {
 		if err := p.server.PKCE(); err != nil {
 			return nil, d.errs.from(err)
 		}
@@ -101,6 +111,9 @@ func (d *discovery) metadataAgain(ctx context.Context, rec *record.Record) (foun
 	}
 	if err == nil && found.Issuer != rec.Grant.Issuer {
 		err = errMoved
+	}
+	if err == nil && d.config.Certificate != nil {
+		found = found.ForCertificates()
 	}
 	return found, err
 }
@@ -143,7 +156,9 @@ func (m *mcpServer) probe(ctx context.Context, method, body string, token *cache
 	}
 	req.Header.Set("Accept", "application/json, text/event-stream")
 	if token != nil {
-		req = withAuthorization(req, req.Body, token)
+		if req, err = withAuthorization(req, req.Body, token); err != nil {
+			return nil, err
+		}
 	}
 	client := &http.Client{
 		Transport:     sameOriginTransport{server: m, base: m.config.BaseTransport},
@@ -151,6 +166,9 @@ func (m *mcpServer) probe(ctx context.Context, method, body string, token *cache
 	}
 	resp, err := client.Do(req)
 	if err == nil {
+		if token != nil && token.proofs != nil {
+			token.proofs.NoteNonce(resp.Request.URL.String(), resp.Header)
+		}
 		m.noteMoved(resp.Request)
 		return resp, nil
 	}
@@ -239,6 +257,11 @@ func (l *loginFlow) extraAuthParams(as *oauth.ServerMetadata, scope string) url.
 	case slices.Contains(as.GrantTypesSupported, "refresh_token"):
 		params.Set("access_type", "offline")
 		params.Set("prompt", "consent")
+	}
+	for name, value := range map[string]string{"acr_values": l.plan.stepUp.ACRValues, "max_age": l.plan.stepUp.MaxAge} {
+		if value != "" {
+			params.Set(name, value)
+		}
 	}
 	maps.Copy(params, l.config.ExtraAuthParams)
 	return params

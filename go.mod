@@ -3,6 +3,7 @@ module github.com/handstamp/handstamp
 go 1.25.0
 
 require (
+	github.com/go-jose/go-jose/v4 v4.1.9
 	github.com/gofrs/flock v0.13.0
 	golang.org/x/oauth2 v0.35.0
 	golang.org/x/sys v0.41.0

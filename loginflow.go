@@ -147,6 +147,18 @@ func (l *loginState) tryAgain(rejected *oauth.Error) error {
 
 // attempt goes once from client to grant.
 func (l *loginFlow) attempt(ctx context.Context) error {
+	if l.plan.proofs {
+		if _, err := l.proofs.ready(l.plan.algs); err != nil {
+			return protocolError(l.serverURL, err)
+		}
+	}
+	switch grant := l.config.grantFor(l.rec).(type) {
+	case nil:
+	case DeviceCode:
+		return l.obtainByDevice(ctx)
+	default:
+		return l.obtain(ctx, grant)
+	}
 	if err := l.callback.open(ctx); err != nil {
 		return err
 	}
@@ -166,6 +178,12 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 		CodeChallenge: pkce.Challenge,
 		Resource:      resourceParam(l.plan.resource),
 		Extra:         l.extraAuthParams(l.plan.server, l.scope),
+	}
+	if l.plan.proofs { // the code is bound to the key, too (RFC 9449, section 10)
+		authorize.Extra.Set("dpop_jkt", l.proofs.thumbprint())
+	}
+	if err := l.push(ctx, &authorize); err != nil {
+		return err
 	}
 	rawURL, err := authorize.URL()
 	if err != nil {
@@ -268,18 +286,22 @@ func (l *loginFlow) omitResource(rejected *oauth.Error) error {
 // code is sent again only to a server that has said it did not take it; in
 // doubt, the user signs in again, which at most servers is a moment.
 func (l *loginFlow) exchangeCode(ctx context.Context, code oauth.Secret, pkce oauth.PKCE) error {
-	t := &tokenRequest{fetcher: l.fetcher, tokenGrant: tokenGrant{
+	t := &tokenRequest{credential: l.credential, tokenGrant: tokenGrant{
 		redeem: oauth.TokenRequest{
 			Endpoint: l.plan.server.TokenEndpoint, Code: code, RedirectURI: l.callback.redirectURI, Verifier: pkce.Verifier,
 		},
-		client: l.clients.client, form: l.clients.authMethod.authForm, next: l.clients.authMethod.next,
+		client: l.clients.client, algs: l.plan.server.TokenEndpointAuthSigningAlgValuesSupported,
+		form: l.clients.authMethod.authForm, next: l.clients.authMethod.next,
 		resource: l.plan.resource, repeat: sendUntilReceived, final: l.rejectsOfflineAccess,
 	}}
+	if l.plan.proofs {
+		t.redeem.Prover = l.proofs
+	}
 	token, at, err := t.run(ctx)
 	l.requests += t.sent
 	if err == nil {
 		t.learnForm(l.clients.client)
-		return l.storeGrant(ctx, token, at)
+		return l.storeGrant(ctx, t, token, at)
 	}
 	if rejected, ok := errtype.As[*oauth.Error](err); ok {
 		return l.onCodeRejected(ctx, t, rejected)
@@ -317,7 +339,7 @@ func (l *loginFlow) onCodeRejected(ctx context.Context, t *tokenRequest, rejecte
 }
 
 // storeGrant writes the new grant. Only now does an older one give way.
-func (l *loginFlow) storeGrant(ctx context.Context, t *oauth.TokenResponse, at time.Time) error {
+func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oauth.TokenResponse, at time.Time) error {
 	as := l.plan.server
 	grant := &record.Grant{
 		Issuer:             as.Issuer,
@@ -327,6 +349,8 @@ func (l *loginFlow) storeGrant(ctx context.Context, t *oauth.TokenResponse, at t
 		Resource:           l.plan.resource,
 		ScopeRequested:     l.scope,
 		ScopeGranted:       l.scope, // unless the response has another (RFC 6749, section 5.1)
+		Type:               request.redeem.GrantType,
+		DPoP:               request.redeem.Prover != nil,
 	}
 	applyToken(grant, t, at)
 	// The code is used up: the login cannot be canceled any more.
@@ -340,7 +364,10 @@ func (l *loginFlow) storeGrant(ctx context.Context, t *oauth.TokenResponse, at t
 			PrivateNetwork: l.server.privateNetwork.Load(),
 		}
 		rec.Grant = &g
-		if len(l.clients.client.RedirectURIs) == 0 {
+		if g.DPoP {
+			rec.DPoP = l.proofs.state()
+		}
+		if len(l.clients.client.RedirectURIs) == 0 && l.callback.redirectURI != "" {
 			l.clients.client.RedirectURIs = []string{l.callback.redirectURI} // the next login comes back to the same port
 		}
 		rec.AddClient(l.clients.client)
@@ -368,7 +395,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, t *oauth.TokenResponse, at t
 		}
 		return err
 	}
-	if grant.RefreshToken == "" {
+	if grant.RefreshToken == "" && !l.config.unattended(rec) {
 		l.notice("the authorization server issued no refresh token: this login ends when its access token expires")
 	}
 	return nil

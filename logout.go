@@ -128,7 +128,7 @@ func applySavedResponse(rec *record.Record) {
 	if !refreshInterrupted(rec) || rec.Intent.Response == nil {
 		return
 	}
-	if token, err := oauth.ParseTokenResponse(rawResponse(rec.Intent.Response)); token != nil && err == nil {
+	if token, err := oauth.ParseTokenResponse(rawResponse(rec)); token != nil && err == nil {
 		applyToken(rec.Grant, token, rec.Intent.Response.ReceivedAt)
 	}
 }
@@ -196,13 +196,14 @@ func (r *revoker) revoke(ctx context.Context, rec *record.Record, token secret.S
 	ctx, cancel := awake.WithTimeout(ctx, revokeTimeout, nil)
 	defer cancel()
 	client = r.config.withConfiguredSecret(client)
-	choice, err := chooseAuthMethod(r.config.authMethodInputs(client, storedAuthMethods(rec)))
+	methods, algorithms := storedAuthMethods(rec)
+	choice, err := chooseAuthMethod(r.config.authMethodInputs(client, methods))
 	if err != nil {
 		return err
 	}
 	forms := append([]authForm{choice.authForm}, choice.next...)
 	for i, form := range forms {
-		err = r.revokeAs(ctx, rec.Grant.RevocationEndpoint, form.credentials(client), token, hint)
+		err = r.revokeAs(ctx, rec.Grant.RevocationEndpoint, r.config.credentials(form, client, rec.Grant.TokenEndpoint, algorithms), token, hint)
 		if err == nil || i+1 == len(forms) || !mayBlameClient(err) {
 			break
 		}

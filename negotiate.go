@@ -60,7 +60,7 @@ func (l *loginClients) newNegotiation() *negotiation {
 		methods: methodAlternatives(as.TokenEndpointAuthMethodsSupported),
 		types:   []string{"web", "native", ""},
 	}
-	if loopbackURI(l.callback.redirectURI) {
+	if l.callback.redirectURI == "" || loopbackURI(l.callback.redirectURI) {
 		wish.types = []string{"native", "web", ""}
 	}
 	if l.callback.ownsRedirectURI() {
@@ -74,7 +74,9 @@ func (l *loginClients) newNegotiation() *negotiation {
 	if learned.NoApplicationType {
 		wish.types = []string{""}
 	}
-	if len(learned.GrantTypes) > 0 {
+	if grants := l.config.registeredGrants(); grants != nil {
+		wish.grants = [][]string{grants}
+	} else if len(learned.GrantTypes) > 0 {
 		wish.grants = [][]string{learned.GrantTypes}
 	}
 	return &negotiation{wish: wish, terms: wish}
@@ -89,6 +91,17 @@ func grantAlternatives(listed []string) [][]string {
 		return [][]string{all, some}
 	}
 	return [][]string{all, {"authorization_code"}}
+}
+
+// registeredGrants returns the grants to register for where there is no browser; nil with one.
+func (cfg *configuration) registeredGrants() []string {
+	switch cfg.Grant.(type) {
+	case nil:
+		return nil
+	case DeviceCode:
+		return []string{grantDeviceCode, "refresh_token"}
+	}
+	return []string{cfg.Grant.grantType()}
 }
 
 // methodAlternatives returns the methods to register for, those that the server lists
@@ -143,16 +156,18 @@ func (l *loginClients) negotiate(ctx context.Context) (*oauth.Registration, *neg
 // wants the client to wait.
 func (l *loginClients) requestRegistration(ctx context.Context, t registrationTerms) (*oauth.Registration, error) {
 	for try := 1; ; try++ {
-		reg, err := l.fetcher.Register(ctx, l.plan.server.RegistrationEndpoint, oauth.RegistrationRequest{
+		request := oauth.RegistrationRequest{
 			ClientName:              l.config.ClientName,
 			ClientURI:               l.config.ClientURI,
-			RedirectURIs:            []string{l.callback.redirectURI},
 			GrantTypes:              t.grants[0],
-			ResponseTypes:           []string{"code"},
 			TokenEndpointAuthMethod: t.methods[0],
 			ApplicationType:         t.types[0],
 			Scope:                   strings.Join(t.scopes, " "),
-		})
+		}
+		if l.callback.redirectURI != "" {
+			request.RedirectURIs, request.ResponseTypes = []string{l.callback.redirectURI}, []string{"code"}
+		}
+		reg, err := l.fetcher.Register(ctx, l.plan.server.RegistrationEndpoint, request)
 		wait, patient := registrationWait(err, try)
 		if !patient || try == maxTries || wait > maxRegistrationWait {
 			return reg, err
@@ -300,4 +315,10 @@ func (l *loginFlow) dropOfflineAccess(ctx context.Context, rejected *oauth.Error
 	l.learnOf(ctx, func(learned *record.Learned) { learnScopes(learned, []string{offlineAccess}) })
 	l.notice("the authorization server gives no offline access here; signing in without it")
 	return l.tryAgain(rejected)
+}
+
+// withoutOfflineAccess returns a scope without the one that is for refresh tokens: a grant without
+// a user has none (RFC 6749, section 4.4.3).
+func withoutOfflineAccess(scope string) string {
+	return strings.Join(omitScopes(strings.Fields(scope), []string{offlineAccess}), " ")
 }

@@ -27,6 +27,10 @@ type Prompt struct {
 	// listener is up by then.
 	Show func(ctx context.Context, r AuthorizationRequest)
 
+	// ShowCode shows the user the code of a login on another device ([DeviceCode]) and where to enter
+	// it, and returns.
+	ShowCode func(ctx context.Context, d DeviceAuthorization)
+
 	// Paste waits for the user to paste the URL that the browser ended at:
 	// the way in where the browser runs on another machine. It is raced against
 	// the listener and must return when ctx ends. The URL has to carry the

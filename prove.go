@@ -80,6 +80,10 @@ func (v *prover) proveOnce(ctx context.Context, t *cachedToken) (*proof, error) 
 	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
 	defer cancel()
 	resp, err := v.server.probe(ctx, http.MethodPost, probeMessage, t)
+	for state := (retryState{}); err == nil && state.sendsNonce(t, resp); {
+		resp.Body.Close()
+		resp, err = v.server.probe(ctx, http.MethodPost, probeMessage, t)
+	}
 	if err == nil && resp.StatusCode == http.StatusMethodNotAllowed {
 		// HTTP+SSE (MCP 2024-11-05) knows nothing but GET at this URL.
 		resp.Body.Close()

@@ -2,6 +2,7 @@ package handstamp
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -127,4 +128,21 @@ func (d *discovery) resolveAuthorizationHost(ctx context.Context, endpoint strin
 		}
 	}
 	return nil
+}
+
+// withCertificate returns a transport that presents a certificate; nil stands for the default one.
+func withCertificate(t *http.Transport, certificate *tls.Certificate) *http.Transport {
+	if t == nil {
+		t = http.DefaultTransport.(*http.Transport)
+	}
+	t = t.Clone()
+	if t.TLSClientConfig == nil {
+		t.TLSClientConfig = new(tls.Config)
+	}
+	// Not as one of Certificates: crypto/tls keeps back one that no authority signed which the
+	// server lists, such as a self-signed one (RFC 8705, section 2.2).
+	t.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		return certificate, nil
+	}
+	return t
 }

@@ -31,6 +31,7 @@ type retryState struct {
 	refreshes    int
 	logins       int
 	sharedTokens int // logins that came to a token which another process had stored
+	nonces       int // sent again for the nonce of a proof
 	waits        int // before a token that was just issued was sent again
 }
 
@@ -45,10 +46,18 @@ type reauthorizer struct {
 // reauthorize finds the token with which a rejected request is to be sent again. It
 // returns nil if there is none and the caller gets the response.
 func (a *reauthorizer) reauthorize(ctx context.Context, r *retryState, used *cachedToken, resp *http.Response) (*cachedToken, error) {
+	if r.sendsNonce(used, resp) {
+		return used, nil
+	}
 	challenge := a.secrets.challengeOf(resp, used)
+	if challenge.Error == insufficientAuthentication {
+		return a.signInAgain(ctx, r, used, challenge)
+	}
 	forbidden := resp.StatusCode == http.StatusForbidden
 	if !rejectsWholly(resp) {
-		if challenge.Error != "insufficient_scope" || a.config.LoginPolicy == LoginNever {
+		// What is required of bound tokens does not concern a bearer token.
+		foreign := challenge.ForDPoP && (used == nil || used.proofs == nil)
+		if challenge.Error != "insufficient_scope" || foreign || !a.config.mayLogin(nil) {
 			return nil, nil
 		}
 		return a.stepUp(ctx, r, used, challenge)
@@ -94,7 +103,7 @@ func (a *reauthorizer) loginAfterRejection(ctx context.Context, r *retryState, c
 		return nil, err
 	case accessTokenUsable(rec.Grant, rejected, time.Now()):
 		return a.tokens.use(rec), nil // another process was here before
-	case a.config.LoginPolicy == LoginNever:
+	case !a.config.mayLogin(rec):
 		return nil, a.errs.loginRequired(rec)
 	case (rejected != "" || rec.Grant != nil && rec.Grant.Rejected) && rec.GrantError == nil && a.history.loggedInTwiceLately():
 		return nil, nil
@@ -141,6 +150,23 @@ func (a *reauthorizer) refreshRejected(ctx context.Context, r *retryState, rejec
 		a.history.recordReplacement(snap.token) // by another process, perhaps
 	}
 	return snap, err
+}
+
+// insufficientAuthentication is the error of a server that wants the user to sign in another way,
+// or anew (RFC 9470, section 3).
+const insufficientAuthentication = "insufficient_user_authentication"
+
+// signInAgain has the user sign in as a server wants it for a request. The token at hand stays good
+// for others: no refresh would help, and none is made.
+func (a *reauthorizer) signInAgain(ctx context.Context, r *retryState, used *cachedToken, challenge oauth.BearerChallenge) (*cachedToken, error) {
+	if a.config.Grant != nil || used == nil || !a.history.mayStepUp(challenge.ACRValues+" "+challenge.MaxAge, r) {
+		return nil, nil
+	}
+	if a.config.LoginPolicy == LoginNever {
+		return nil, &Error{Kind: ErrLoginRequired, Server: a.serverURL, Code: challenge.Error,
+			Message: "the server wants the user to sign in again for this request", Hint: "sign in to " + a.serverURL}
+	}
+	return a.logins.login(ctx, loginRequest{challenge: challenge, rejectedToken: used.token})
 }
 
 // stepUp signs in for the scope that a request needs beside those that the

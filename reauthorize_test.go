@@ -2,10 +2,12 @@ package handstamp_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/testenv"
@@ -185,4 +187,30 @@ func TestStepUpThatDoesNotHelp(t *testing.T) {
 		}
 	}
 	w.WantTabs(2) // the login, and one for the scope
+}
+
+// A server that wants the user to sign in in another way, or anew, gets that and nothing else: no
+// refresh, and no second tab for the next request.
+func TestInsufficientUserAuthentication(t *testing.T) {
+	for name, wanted := range map[string]lab.StepUp{
+		"another way": {ACR: []string{"gold", "silver"}},
+		"anew":        {MaxAge: 300},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := testenv.New(t, lab.Habits{StepUp: wanted})
+			w.MustLogin(w.Session())
+			if wanted.MaxAge > 0 {
+				w.Lab.Advance(10 * time.Minute)
+			}
+			never := w.Session()
+			never.LoginPolicy = handstamp.LoginNever
+			if err := w.Call(never); !errors.Is(err, handstamp.ErrLoginRequired) {
+				t.Errorf("a session that must not sign in: %v", err)
+			}
+			w.MustCall(w.Session())
+			w.MustCall(w.Session())
+			w.WantTabs(2)
+			w.WantCounts(map[string]int{"token:refresh": 0})
+		})
+	}
 }

@@ -95,7 +95,8 @@ func (r *refreshAttempt) run(
 		}
 	}
 	client := r.config.withConfiguredSecret(rec.GrantClient())
-	choice, err := chooseAuthMethod(r.config.authMethodInputs(client, storedAuthMethods(rec)))
+	methods, _ := storedAuthMethods(rec)
+	choice, err := chooseAuthMethod(r.config.authMethodInputs(client, methods))
 	if err != nil {
 		return nil, &Error{Kind: ErrInvalidConfig, Server: r.serverURL, Err: err}
 	}
@@ -125,7 +126,7 @@ func (r *refreshAttempt) run(
 // ended before it could read it. It reports false if there is no token in it.
 func (r *refreshAttempt) useSavedResponse(ctx context.Context, rec *record.Record) (_ *cachedToken, err error, found bool) {
 	saved := rec.Intent.Response
-	token, err := oauth.ParseTokenResponse(rawResponse(saved))
+	token, err := oauth.ParseTokenResponse(rawResponse(rec))
 	if token == nil || err != nil {
 		return nil, nil, false
 	}
@@ -164,9 +165,10 @@ func (r *refreshAttempt) reserveAndMark(ctx context.Context, rec *record.Record)
 // too long.
 func (r *refreshAttempt) send(ctx context.Context, rec *record.Record, client *record.Client, choice authMethodChoice) (*cachedToken, error) {
 	g := rec.Grant
-	*r.request = tokenRequest{fetcher: r.fetcher, tokenGrant: tokenGrant{
+	_, algorithms := storedAuthMethods(rec)
+	*r.request = tokenRequest{credential: r.credential, tokenGrant: tokenGrant{
 		redeem: oauth.TokenRequest{Endpoint: g.TokenEndpoint, RefreshToken: r.refreshToken},
-		client: client, form: choice.authForm, next: choice.next,
+		client: client, algs: algorithms, form: choice.authForm, next: choice.next,
 		resource: g.Resource, optionalResource: true,
 		grantedScope: cmp.Or(g.ScopeGranted, g.ScopeRequested), // RFC 6749, section 6
 		repeat:       sendUntilResponse,                        // the lock makes us the only sender
@@ -175,6 +177,9 @@ func (r *refreshAttempt) send(ctx context.Context, rec *record.Record, client *r
 			return r.discovery.metadataAgain(ctx, rec)
 		},
 	}}
+	if g.DPoP {
+		r.request.redeem.Prover = r.proofs
+	}
 	if slices.Contains(rec.RefreshScope, g.Issuer) {
 		r.request.scope = r.request.grantedScope
 	}
@@ -237,6 +242,9 @@ func (r *refreshAttempt) learn(rec *record.Record) {
 		rec.RefreshScope = append(rec.RefreshScope, issuer)
 	}
 	rec.Grant.TokenEndpoint = t.redeem.Endpoint
+	if rec.Grant.DPoP = t.redeem.Prover != nil; rec.Grant.DPoP {
+		rec.DPoP = r.proofs.state()
+	}
 }
 
 // saveRawResponse makes the response durable before it is interpreted, so that neither a
@@ -263,11 +271,12 @@ func (r *refreshAttempt) saveRawResponse(ctx context.Context, rec *record.Record
 	}
 }
 
-// rawResponse returns a saved response as the protocol layer reads it.
-func rawResponse(a *record.RawResponse) *oauth.RawResponse {
+// rawResponse returns the saved response of a record as the protocol layer reads it.
+func rawResponse(rec *record.Record) *oauth.RawResponse {
+	a := rec.Intent.Response
 	return &oauth.RawResponse{
 		Status: a.Status, ContentType: a.ContentType, Body: a.Body,
-		Truncated: a.Truncated, ReceivedAt: a.ReceivedAt,
+		Truncated: a.Truncated, ReceivedAt: a.ReceivedAt, Proved: rec.DPoP != nil,
 	}
 }
 

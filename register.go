@@ -96,10 +96,14 @@ func (l *loginClients) documentClient() *record.Client {
 	if id == "" || !l.plan.server.ClientIDMetadataDocumentSupported || id == l.unknownClientID {
 		return nil
 	}
-	return &record.Client{
+	c := &record.Client{
 		Issuer: l.plan.server.Issuer, Source: record.SourceMetadataDocument, ID: id,
 		Method: oauth.MethodNone, MethodSource: record.MethodRegistered,
 	}
+	if l.config.Key != nil {
+		c.Method = oauth.MethodPrivateKeyJWT // as the document has it, then
+	}
+	return c
 }
 
 // checkRegistration makes sure that the configured client can be used at issuer.
@@ -153,6 +157,9 @@ func (l *loginClients) canReuse(c *record.Client) bool {
 	if c.Rejected || c.ID == l.unknownClientID || secretExpired(c, nil, time.Now()) {
 		return false
 	}
+	if c.Source == record.SourceDynamic && !slices.Equal(c.GrantTypes, l.config.registeredGrants()) {
+		return false
+	}
 	if c.Source != record.SourceDynamic || len(c.RedirectURIs) == 0 {
 		return true
 	}
@@ -201,7 +208,7 @@ func (l *loginClients) register(ctx context.Context) error {
 			&Error{Kind: ErrProtocol, Server: l.serverURL, Message: "the registration cannot work", Err: err})
 	}
 	uris := reg.RedirectURIs
-	if len(uris) == 0 {
+	if len(uris) == 0 && l.callback.redirectURI != "" {
 		uris = []string{l.callback.redirectURI}
 	}
 	l.client = &record.Client{
@@ -209,6 +216,7 @@ func (l *loginClients) register(ctx context.Context) error {
 		ID: reg.ClientID, Secret: reg.ClientSecret, SecretExpiresAt: reg.SecretExpiresAt,
 		Method: choice.method, MethodSource: choice.source,
 		RedirectURIs:            uris,
+		GrantTypes:              l.config.registeredGrants(),
 		RegistrationAccessToken: reg.RegistrationAccessToken,
 		RegistrationClientURI:   reg.RegistrationClientURI,
 		Response:                reg.Raw,
@@ -334,12 +342,13 @@ func (l *loginClients) probeAuthMethod(ctx context.Context) error {
 		return nil
 	}
 	unnamed := false // one of the rejections was not about the client
-	t := &tokenRequest{fetcher: l.fetcher, tokenGrant: tokenGrant{
+	t := &tokenRequest{credential: l.credential, tokenGrant: tokenGrant{
 		redeem: oauth.TokenRequest{
 			Endpoint: l.plan.server.TokenEndpoint, Code: oauth.Secret(rand.Text()),
 			RedirectURI: l.callback.redirectURI, Verifier: oauth.NewPKCE().Verifier,
 		},
-		client: l.client, form: l.authMethod.authForm, next: l.authMethod.next, resource: l.plan.resource,
+		client: l.client, algs: l.plan.server.TokenEndpointAuthSigningAlgValuesSupported,
+		form: l.authMethod.authForm, next: l.authMethod.next, resource: l.plan.resource,
 		repeat: sendOnce, final: func(rejected *oauth.Error) bool {
 			unnamed = unnamed || rejected.Class() == oauth.ClassOther
 			return rejected.Class() == oauth.ClassGrant

@@ -21,6 +21,7 @@ type credential struct {
 	tokens    *accessTokens
 	history   *history
 	secrets   *knownSecrets
+	proofs    *proofs
 	fetcher   *oauth.Fetcher
 	errs      errorFactory
 	log       *slog.Logger
@@ -40,6 +41,7 @@ func (c *credential) noteRecord(rec *record.Record) {
 	if as := rec.AuthorizationServer; as != nil && as.PrivateNetwork {
 		c.server.privateNetwork.Store(true)
 	}
+	c.proofs.use(rec.DPoP)
 	c.secrets.note(rec)
 }
 
@@ -81,6 +83,7 @@ func (c *Client) session(serverURL string) (*session, error) {
 		serverURL: serverURL,
 		history:   &history{},
 		secrets:   &knownSecrets{},
+		proofs:    &proofs{},
 		errs:      errorFactory{serverURL: serverURL, config: config},
 		log:       c.Logger.With("server", key.Server),
 	}
@@ -95,7 +98,7 @@ func (c *Client) session(serverURL string) (*session, error) {
 		store: c.Store, key: key, serverURL: serverURL, timeout: c.LockTimeout,
 		notice: shared.notice, seen: shared.noteRecord,
 	}
-	shared.tokens = &accessTokens{records: shared.records, log: shared.log}
+	shared.tokens = &accessTokens{records: shared.records, proofs: shared.proofs, log: shared.log}
 	s := newSession(shared)
 	c.sessions[key] = s
 	return s, nil

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/handstamp/handstamp/internal/browser"
 	"github.com/handstamp/handstamp/internal/oauth"
@@ -25,7 +26,7 @@ import (
 // when the login has ended; the next login gets what it brings.
 func TerminalPrompt(in io.Reader, out io.Writer) Prompt {
 	t := &terminalPrompt{out: out}
-	p := Prompt{Show: t.show, OpenURL: t.open, Waiting: t.waiting}
+	p := Prompt{Show: t.show, ShowCode: t.showCode, OpenURL: t.open, Waiting: t.waiting}
 	if in != nil {
 		t.lines = pasted.New(in)
 		p.Paste = t.paste
@@ -49,7 +50,7 @@ func (t *terminalPrompt) say(format string, args ...any) {
 func (t *terminalPrompt) show(_ context.Context, r AuthorizationRequest) {
 	how := "Your browser opens; if it does not, open this URL:"
 	if _, err := browser.Preferred(os.Getenv); err != nil {
-		how = fmt.Sprintf("Open this URL in a browser (none opens by itself: %v):", err)
+		how = fmt.Sprintf("Open this URL in a browser, as none opens by itself: %v", err)
 	}
 	paste := ""
 	if t.lines != nil {
@@ -57,6 +58,12 @@ func (t *terminalPrompt) show(_ context.Context, r AuthorizationRequest) {
 		paste = "\nIf that browser is on another machine, it ends at a page that does not load:\npaste the URL of that page here and press Enter.\n"
 	}
 	t.say("Sign in to %s at %s.\n%s\n\n  %s\n%s", oauth.Sanitize(r.ServerURL), oauth.Sanitize(r.Issuer), how, r.URL, paste)
+}
+
+func (t *terminalPrompt) showCode(_ context.Context, d DeviceAuthorization) {
+	t.say("Sign in to %s at %s.\nOn any device, open this page and enter the code:\n\n  %s\n  %s\n\nThe code is valid for %v.\n",
+		oauth.Sanitize(d.ServerURL), oauth.Sanitize(d.Issuer), d.VerificationURI, d.UserCode,
+		time.Until(d.ExpiresAt).Round(time.Minute))
 }
 
 // open returns at once: a browser may take as long as it is open.

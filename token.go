@@ -2,7 +2,9 @@ package handstamp
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -31,6 +33,27 @@ type Token struct {
 	Type      string // as it stands before the value in the Authorization header
 	Scope     string
 	ExpiresAt time.Time // zero: unknown
+
+	cached *cachedToken
+}
+
+// SetHeaders puts the token on a request: the Authorization header and, if the token is bound to a
+// key (Type is "DPoP"), a proof of possession in the DPoP header, which is good for this request's
+// method and URL only (RFC 9449, section 7.1).
+func (t *Token) SetHeaders(req *http.Request) error {
+	if t.cached == nil {
+		return errors.New("handstamp: the token is not one of Client.Token")
+	}
+	req.Header["Authorization"] = t.cached.header
+	if t.cached.proofs == nil {
+		return nil
+	}
+	proof, err := t.cached.proof(req)
+	if err != nil {
+		return err
+	}
+	req.Header["Dpop"] = []string{proof}
+	return nil
 }
 
 // Format implements fmt.Formatter: the value is not seen, whatever the verb and
@@ -52,7 +75,7 @@ func (c *Client) Token(ctx context.Context, serverURL string, o TokenOptions) (*
 	if err != nil {
 		return nil, err
 	}
-	return &Token{Value: snap.token, Type: snap.tokenType, Scope: snap.scope, ExpiresAt: snap.expiresAt}, nil
+	return &Token{Value: snap.token, Type: snap.tokenType, Scope: snap.scope, ExpiresAt: snap.expiresAt, cached: snap}, nil
 }
 
 // freshToken returns what to send with a request: nil if there is no usable
@@ -62,7 +85,16 @@ func (s *session) freshToken(ctx context.Context) (*cachedToken, error) {
 	if snap := s.tokens.current.Load(); snap.fresh() {
 		return snap, nil
 	}
-	return s.refresher.refresh(ctx, tokenNeed{})
+	snap, err := s.refresher.refresh(ctx, tokenNeed{})
+	if snap != nil || err != nil {
+		return snap, err
+	}
+	// What had a token and needs no user for the next one does not wait for a rejection.
+	rec, err := s.records.load(ctx)
+	if err != nil || rec.Grant == nil || !s.config.unattended(rec) {
+		return nil, err
+	}
+	return s.logins.login(ctx, loginRequest{})
 }
 
 // token returns a token that meets o, never nil without an error.
@@ -94,7 +126,7 @@ func (s *session) token(ctx context.Context, o TokenOptions) (*cachedToken, erro
 		return nil, err
 	case accessTokenUsable(rec.Grant, need.rejected, time.Now()):
 		return nil, s.errs.notRefreshable(rec) // it works, but not for as long as is needed
-	case s.config.LoginPolicy == LoginNever:
+	case !s.config.mayLogin(rec):
 		return nil, s.errs.loginRequired(rec)
 	}
 	return s.logins.login(ctx, loginRequest{interactive: true, rejectedToken: need.force})
@@ -125,11 +157,11 @@ func (ts *tokenSource) Token() (*oauth2.Token, error) {
 		return nil, ts.err
 	}
 	if snap := ts.session.tokens.current.Load(); snap.fresh() && !snap.rejected.Load() {
-		return snap.oauth2, nil
+		return snap.Token()
 	}
 	snap, err := ts.session.token(ts.ctx, TokenOptions{})
 	if err != nil {
 		return nil, err
 	}
-	return snap.oauth2, nil
+	return snap.Token()
 }

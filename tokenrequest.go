@@ -33,6 +33,7 @@ const (
 type tokenGrant struct {
 	redeem   oauth.TokenRequest // the grant, and what else stays the same
 	client   *record.Client
+	algs     []string // JWS algorithms that the server takes of assertions
 	form     authForm
 	next     []authForm // the forms to try, each once, if the server rejects the client
 	resource record.Resource
@@ -62,7 +63,7 @@ type tokenGrant struct {
 // Its fields are then what worked, or what was tried last.
 type tokenRequest struct {
 	tokenGrant
-	fetcher *oauth.Fetcher
+	*credential
 
 	sent     int           // requests so far
 	inDoubt  bool          // the server may have acted on a request whose response was lost
@@ -104,7 +105,7 @@ func (t *tokenRequest) run(ctx context.Context) (*oauth.TokenResponse, time.Time
 // send sends the request once. How the client authenticates is made here, for every grant.
 func (t *tokenRequest) send(ctx context.Context) (*oauth.TokenResponse, time.Time, error) {
 	request := t.redeem
-	request.Client = t.form.credentials(t.client)
+	request.Client = t.config.credentials(t.form, t.client, t.redeem.Endpoint, t.algs)
 	request.Resource = resourceParam(t.resource)
 	request.Scope = t.scope
 	t.sent++
@@ -148,7 +149,17 @@ func (t *tokenRequest) adjust(ctx context.Context, err error) bool {
 	if ok && t.final != nil && t.final(rejected) {
 		return false
 	}
-	return ok && (t.omitResource(rejected) || t.nameScope(rejected)) || t.nextForm(err) || t.moved(ctx, err)
+	return ok && (t.prove(rejected) || t.omitResource(rejected) || t.nameScope(rejected)) || t.nextForm(err) || t.moved(ctx, err)
+}
+
+// prove requests tokens that are bound to a key, if the server rejects others (RFC 9449, section
+// 5.2, dpop_bound_access_tokens).
+func (t *tokenRequest) prove(rejected *oauth.Error) bool {
+	if t.redeem.Prover != nil || t.config.DPoP == DPoPNever || !rejected.WantsProof() {
+		return false
+	}
+	t.redeem.Prover = t.proofs
+	return true
 }
 
 // omitResource leaves the resource parameter out, if the rejection is about it.

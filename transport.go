@@ -98,11 +98,15 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	body := newReplayBody(req)
-	sent := withAuthorization(req, body.first(), token)
-	if sent == nil {
+	sent, err := withAuthorization(req, body.first(), token)
+	switch {
+	case err != nil:
+		closeBody(req)
+		return nil, err
+	case sent == nil:
 		return t.passThrough(req)
 	}
-	resp, err := t.base.RoundTrip(sent)
+	resp, err := t.roundTrip(sent, token)
 	switch {
 	case err != nil:
 		return nil, t.server.unreachableError(req.Context(), err)
@@ -112,6 +116,15 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		t.tokens.recordAcceptance(req.Context(), token)
 	}
 	return t.received(req, resp), nil
+}
+
+// roundTrip sends a request with a token, and keeps the nonce for the next proof.
+func (t *transport) roundTrip(req *http.Request, token *cachedToken) (*http.Response, error) {
+	resp, err := t.base.RoundTrip(req)
+	if err == nil && token != nil && token.proofs != nil {
+		token.proofs.NoteNonce(req.URL.String(), resp.Header)
+	}
+	return resp, err
 }
 
 // passThrough sends a request that does not get the token.
@@ -142,7 +155,11 @@ func (t *transport) retry(req *http.Request, body replayBody, token *cachedToken
 		}
 		drainAndClose(resp)
 		token = next
-		if resp, err = t.base.RoundTrip(withAuthorization(req, again, token)); err != nil {
+		sent, err := withAuthorization(req, again, token)
+		if err != nil {
+			return nil, err
+		}
+		if resp, err = t.roundTrip(sent, token); err != nil {
 			return nil, t.server.unreachableError(req.Context(), err)
 		}
 	}
@@ -163,15 +180,15 @@ func (t *transport) received(req *http.Request, resp *http.Response) *http.Respo
 // withAuthorization returns a copy of req with the token and the body; a RoundTripper
 // must not change the request it was given. It returns nil if req has an Authorization header
 // of its own.
-func withAuthorization(req *http.Request, body io.ReadCloser, token *cachedToken) *http.Request {
+func withAuthorization(req *http.Request, body io.ReadCloser, token *cachedToken) (*http.Request, error) {
 	r := new(http.Request)
 	*r = *req
 	r.Body = body
 	if token == nil {
 		if req.Header["Authorization"] != nil {
-			return nil
+			return nil, nil
 		}
-		return r
+		return r, nil
 	}
 	if r.Header = maps.Clone(req.Header); r.Header == nil {
 		r.Header = make(http.Header, 1)
@@ -180,9 +197,17 @@ func withAuthorization(req *http.Request, body io.ReadCloser, token *cachedToken
 	before := len(r.Header)
 	r.Header["Authorization"] = token.header
 	if len(r.Header) == before && req.Header["Authorization"] != nil {
-		return nil
+		return nil, nil
 	}
-	return r
+	if token.proofs == nil {
+		return r, nil
+	}
+	proof, err := token.proof(req)
+	if err != nil {
+		return nil, err
+	}
+	r.Header["Dpop"] = []string{proof}
+	return r, nil
 }
 
 // isAuthFailure reports whether a response may be about the token. A 403 is only if

@@ -31,7 +31,7 @@ func (b *bridge) accept(line []byte) {
 		b.request(m)
 	case m.notification():
 		b.notification(m)
-	case !b.era.replied(m):
+	case !b.era.modern.replied(m):
 		b.send(m)
 	}
 }
@@ -58,14 +58,15 @@ func (b *bridge) objection(m *message) *Trouble {
 		return notForwarded("an id is a string or a number")
 	case m.is("tools/call") && b.Tool != nil && (text(m.target) == "" || !b.Tool(text(m.target))):
 		// A call that names no tool in the way of MCP may name it in another.
-		return &Trouble{Code: codeInvalidArgs, Reason: "tool_denied", Message: "this tool may not be called through this bridge"}
+		return newTrouble(codeInvalidArgs, "tool_denied", "this tool may not be called through this bridge")
 	case m.method == nil && (m.id == nil || !m.response()):
 		return notForwarded("that is no JSON-RPC message")
 	}
 	return nil
 }
 
-// rejectMessage sends an error for a message that is not forwarded to whichever side waits for its response.
+// rejectMessage sends an error for a message that is not forwarded to whichever side waits for
+// its response.
 func (b *bridge) rejectMessage(m *message, t *Trouble) {
 	g := &glimpse{id: m.id, method: m.seen&hasMethod != 0, outcome: m.result != nil || m.error != nil}
 	if m.twice == "id" || g.id != nil && !validID(g.id) {
@@ -83,7 +84,7 @@ func (b *bridge) rejectMessage(m *message, t *Trouble) {
 func (b *bridge) rejectLine(g *glimpse, t *Trouble) {
 	id := g.id
 	if id != nil && !g.method {
-		if m, err := parse(t.response(id)); err == nil && g.outcome && !b.era.replied(m) {
+		if m, err := parse(t.response(id)); err == nil && g.outcome && !b.era.modern.replied(m) {
 			b.send(m)
 		}
 		id = nil

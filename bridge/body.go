@@ -13,7 +13,7 @@ import (
 
 // tooSlow ends a long response that comes so slowly that others wait for its memory.
 var tooSlow = &Trouble{Code: CodeUncertain, Reason: "too_slow", Retry: true,
-	Message: "the server's long response came so slowly that it was given up for others; the request may or may not have been carried out"}
+	Message: "the server's long response came so slowly that it was given up for others" + perhapsDone}
 
 // body reads a whole message. The caller calls done when it has passed it on, and does
 // not use it any more.
@@ -35,8 +35,9 @@ func (u *upstream) body(resp *http.Response) (b []byte, done func(), err error) 
 		share.release()
 		next()
 	}
-	r := bodyReader{upstream: u, share: share, ctx: resp.Request.Context(), from: resp.Body, length: int(resp.ContentLength)}
-	b, err = r.read(func() { next = u.long.enter(longMessage) })
+	r := bodyReader{upstream: u, share: share, ctx: resp.Request.Context(), from: resp.Body,
+		length: int(resp.ContentLength)}
+	b, err = r.read(func() { next = u.longTurn() })
 	switch {
 	case share.evicted.Load():
 		return nil, done, tooSlow
@@ -158,7 +159,8 @@ func (r *eventReader) Next() (sse.Event, error) {
 // eventsOf returns a reader of the events of a response.
 func (u *upstream) eventsOf(resp *http.Response) *eventReader {
 	share := u.memory.share(func() { resp.Body.Close() })
-	r := &eventReader{Reader: sse.NewReader(countedReader{resp.Body, share}, u.MaxMessage), share: share}
+	body := countedReader{resp.Body, &share.read}
+	r := &eventReader{Reader: sse.NewReader(body, u.MaxMessage), share: share}
 	r.Skipped = r
 	ctx := resp.Request.Context()
 	r.Grow = func(from, most int) (int, error) {
@@ -166,16 +168,4 @@ func (u *upstream) eventsOf(resp *http.Response) *eventReader {
 		return to, share.grow(ctx, to)
 	}
 	return r
-}
-
-// countedReader notes how much of a message has arrived.
-type countedReader struct {
-	io.Reader
-	share *share
-}
-
-func (r countedReader) Read(p []byte) (int, error) {
-	n, err := r.Reader.Read(p)
-	r.share.read.Add(int64(n))
-	return n, err
 }

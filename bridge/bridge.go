@@ -129,18 +129,11 @@ func Run(ctx context.Context, o Options) error {
 	end()
 	f.mu.Lock()   // what is in enter has entered
 	f.mu.Unlock() //lint:ignore SA2001 the lock is a barrier: from here on nothing enters
-	worked := make(chan struct{})
-	go func() {
-		f.work.Wait()
-		close(worked)
-	}()
 	f.current().endSession(ctx)
 	// What writes to a host that does not read is not waited for any longer.
-	timer := time.NewTimer(max(time.Until(until), endSessionTimeout/4))
-	defer timer.Stop()
 	select {
-	case <-worked:
-	case <-timer.C:
+	case <-begun(f.work.Wait):
+	case <-time.After(max(time.Until(until), endSessionTimeout/4)):
 		return err
 	}
 	if f.out.err != nil && ctx.Err() == nil {
@@ -166,18 +159,30 @@ type bridge struct {
 	mu      sync.Mutex // guards what follows
 	calls   map[string]*call
 	owned   map[string]*call // calls of the bridge's own that have their responses on a stream for all
-	barrier <-chan struct{}  // what is read now waits until it is closed; nil: nothing to wait for
+	barrier <-chan struct{}  // what is read now waits until it is closed
 	serial  int              // counts the ids of requests of our own
 }
 
 // newBridge returns the bridge of a session that is about to begin.
 func newBridge(f *front) *bridge {
-	b := &bridge{front: f, calls: make(map[string]*call)}
+	barrier := make(chan struct{})
+	close(barrier) // there is nothing to wait for yet
+	b := &bridge{front: f, barrier: barrier,
+		calls: make(map[string]*call), owned: make(map[string]*call)}
 	b.life, b.end = context.WithCancel(f.life)
-	b.up.bridge, b.up.wire, b.up.legacy.up = b, f.Wire, &b.up
-	b.up.memory, b.up.users = f.memory, new(sync.WaitGroup)
+	b.notifications.last = barrier
+	b.up.bridge, b.up.legacy.up = b, &b.up
+	b.up.users = new(sync.WaitGroup)
+	b.up.long = make(chan struct{}, together)
+	b.up.tools = make(map[string][]parameter)
+	b.up.inquiries, b.up.unhelpful = make(map[shape]*inquiry), make(map[shape]unhelpful)
+	b.up.lateCalls.posted = make(map[*call]bool)
+	b.up.serverRequests.open = make(map[string]*serverRequest)
 	b.placeholder.bridge = b
 	b.era.bridge, b.era.modern.eras, b.era.legacy.eras = b, &b.era, &b.era
+	b.era.modern.resources = make(map[string]bool)
+	b.era.modern.hostRequests = make(map[string]chan *message)
+	b.era.legacy.parked = make(map[string]*parked)
 	return b
 }
 
@@ -207,21 +212,20 @@ func (b *bridge) ping(ctx context.Context) {
 			continue
 		}
 		pingCtx, cancel := context.WithTimeout(ctx, b.Ping)
-		if _, err := b.up.request(pingCtx, object("jsonrpc", "2.0", "id", b.nextID(), "method", "ping")); err != nil {
+		if _, err := b.up.request(pingCtx, b.newRequest("ping")); err != nil {
 			b.Logger.Debug("a ping had no response", "err", err)
 		}
 		cancel()
 	}
 }
 
-// do runs a piece of work that Run waits for.
-func (b *bridge) do(f func()) {
-	b.work.Add(1)
-	go func() {
-		defer b.work.Done()
-		f()
-	}()
+// newRequest returns a request of the bridge's own, with more members by name and value.
+func (b *bridge) newRequest(method string, more ...any) []byte {
+	return object(append([]any{"jsonrpc", "2.0", "id", b.nextID(), "method", method}, more...)...)
 }
+
+// do runs a piece of work that Run waits for.
+func (b *bridge) do(f func()) { b.work.Go(f) }
 
 // linger waits for what is under way when standard input has ended.
 func (b *bridge) linger(ctx context.Context) {
@@ -231,56 +235,41 @@ func (b *bridge) linger(ctx context.Context) {
 		if c.is("subscriptions/listen") {
 			continue // it has no end of its own
 		}
-		select {
-		case <-c.ended:
-		case <-ctx.Done():
+		if wait(ctx, c.ended) != nil {
 			return
 		}
 	}
-	sent := make(chan struct{})
-	go func() {
-		b.sent.Wait()
-		close(sent)
-	}()
-	select {
-	case <-sent:
-	case <-ctx.Done():
-	}
+	_ = wait(ctx, begun(b.sent.Wait))
 }
 
 // abandon ends what is still under way with an error. A host that reads no
 // more is not waited for.
 func (b *bridge) abandon() {
-	sent := make(chan struct{})
-	go func() {
-		defer close(sent)
+	sent := begun(func() {
 		for _, c := range b.due() {
 			if !c.is("subscriptions/listen") {
 				c.fail(b.cutShort(c, "standard input ended"))
 			}
 		}
-	}()
-	timer := time.NewTimer(endSessionTimeout / 4)
-	defer timer.Stop()
+	})
 	select {
 	case <-sent:
-	case <-timer.C:
+	case <-time.After(endSessionTimeout / 4):
 	}
 }
 
 // cutShort returns the error of a request that ends for a reason before it has its response.
 func (b *bridge) cutShort(c *call, because string) *Trouble {
 	if c.left.Load() {
-		return &Trouble{Code: CodeUncertain, Reason: "ended", Message: because +
-			" before the response came; the request may or may not have been carried out"}
+		return newTrouble(CodeUncertain, "ended", because+" before the response came"+perhapsDone)
 	}
-	t := Trouble{Code: CodeUnreachable, Reason: "ended", Message: because + " before the request was sent"}
-	if v := b.placeholder.current(); v != nil {
-		message := t.Message
-		t = *b.placeholder.timeoutError(v)
-		t.Message = message + ": " + t.Message
+	because += " before the request was sent"
+	if a := b.placeholder.current(); a != nil {
+		t := *b.placeholder.timeoutError(a)
+		t.Message = because + ": " + t.Message
+		return &t
 	}
-	return &t
+	return newTrouble(CodeUnreachable, "ended", because)
 }
 
 // endSession notifies the server that its session is over.

@@ -54,7 +54,7 @@ func untrusted(err error) bool {
 		return true
 	}
 	op, ok := errtype.As[*net.OpError](err)
-	return ok && op.Op == "remote error" // the server's alert: it wants a client certificate, or another one
+	return ok && op.Op == "remote error" // the server's alert: it wants a client certificate
 }
 
 // cause returns what went wrong, without the method and the URL that the

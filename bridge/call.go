@@ -2,6 +2,8 @@ package bridge
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,11 +22,12 @@ type call struct {
 	lists  map[string]bool // those of them that list tools, by idKey
 	open   int             // how many of them have no response yet; guarded by bridge.mu
 
-	// sink, if set, gets what the server sends for this call in the host's
-	// place, and reports whether that was the response.
-	sink   func(m *message) bool
-	taking sync.Mutex // held while the sink takes something
-	failed *Trouble   // why it has ended without a response; set before ended is closed
+	// What follows is for a call that is the bridge's own, of which the host knows nothing.
+	own     bool
+	beside  func(m *message) // gets what comes in the response beside that; nil: nothing does
+	settles sync.Mutex       // held while it gets one of the two that follow, before it has ended
+	got     *message         // its response
+	failed  *Trouble         // why it has none
 
 	inputRequests chan *message // receives the server's requests in this call; nil: the host does
 	probe         bool          // a server/discover with which the host begins
@@ -34,7 +37,8 @@ type call struct {
 	left          atomic.Bool   // it may have reached the server
 	streamed      bool          // the server has sent something on the request's stream
 
-	on *sseStream // the stream of HTTP+SSE that it was sent for; nil: none
+	on   *sseStream      // the stream of HTTP+SSE that it was sent for; nil: none
+	sign chan *rejection // receives nil for a sign that it is being carried out, or its rejection
 
 	resumed chan struct{} // closed when a subscription that waited is the server's; nil: it did not wait
 }
@@ -82,14 +86,17 @@ func (c *call) listsTools(id []byte) bool {
 
 // own returns a call that the host knows nothing of. It is found by its id, on whatever stream
 // its response comes, until it has ended or is cancelled.
-func (b *bridge) own(ctx context.Context, m *message, sink func(*message) bool) *call {
-	c := &call{message: m, bridge: b, ended: make(chan struct{}), sink: sink}
+func (b *bridge) own(ctx context.Context, m *message) *call {
+	c := &call{message: m, bridge: b, ended: make(chan struct{}), own: true}
 	ctx, cancel := context.WithCancel(ctx)
 	c.ctx, c.cancel = ctx, func() {
 		b.unregister(c)
 		cancel()
 	}
-	b.register(c)
+	// The host may have a call with the same id: its initialize is sent in its name.
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.owned[idKey(c.id)] = c
 	return c
 }
 
@@ -104,11 +111,7 @@ func (b *bridge) find(id []byte) *call {
 func (b *bridge) due() []*call {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	all := make([]*call, 0, len(b.calls))
-	for _, c := range b.calls {
-		all = append(all, c)
-	}
-	return all
+	return slices.Collect(maps.Values(b.calls))
 }
 
 // claim reports whether a response to id may be given: none was.
@@ -133,25 +136,27 @@ func (c *call) claim(id []byte) bool {
 func (c *call) end() {
 	c.once.Do(func() {
 		close(c.ended)
-		if c.sink != nil {
+		if c.own {
 			c.bridge.unregister(c)
 		}
 	})
 }
 
 // takes reports whether a response with an id may be for the call: the id may have been left
-// out, or written in another way than it was read.
-func (c *call) takes(id []byte) bool {
-	if id == nil || idKey(id) == idKey(c.id) {
-		return true
-	}
-	a, aerr := strconv.ParseFloat(unquoted(id), 64)
-	b, berr := strconv.ParseFloat(unquoted(c.id), 64)
-	return aerr == nil && berr == nil && a == b
-}
+// out.
+func (c *call) takes(id []byte) bool { return id == nil || sameID(id, c.id) }
 
-// unquoted returns the text of an id, a string's or a number's.
-func unquoted(id []byte) string { return strings.TrimPrefix(idKey(id), `"`) }
+// sameID reports whether two ids are one: some servers write an id in another way than they
+// read it.
+func sameID(a, b []byte) bool {
+	x, y := idKey(a), idKey(b)
+	if x == y {
+		return x != ""
+	}
+	n, errN := strconv.ParseFloat(strings.TrimPrefix(x, `"`), 64)
+	m, errM := strconv.ParseFloat(strings.TrimPrefix(y, `"`), 64)
+	return errN == nil && errM == nil && n == m
+}
 
 // drop forgets the call, whose response is not wanted any more.
 func (c *call) drop() {
@@ -195,24 +200,22 @@ func (c *call) fail(t *Trouble) {
 		c.end()
 		return
 	}
-	if c.sink != nil {
-		c.taking.Lock()
-		defer c.taking.Unlock()
-		if !c.responded() {
-			c.failed = t
-			c.end()
-		}
+	if c.own {
+		c.settle(nil, t)
 		return
 	}
 	c.failPart(c.id, t)
 }
 
-// failure returns why a call of the bridge's own has no response.
-func (c *call) failure() *Trouble {
-	if c.responded() && c.failed != nil {
-		return c.failed
+// settle ends a call of the bridge's own with its response, or with why there is none, unless
+// it has ended.
+func (c *call) settle(got *message, failed *Trouble) {
+	c.settles.Lock()
+	defer c.settles.Unlock()
+	if !c.responded() {
+		c.got, c.failed = got, failed
+		c.end()
 	}
-	return lost
 }
 
 // failPart ends one request with an error.

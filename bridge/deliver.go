@@ -30,8 +30,8 @@ func (b *bridge) deliver(m *message, c *call) {
 	case m.method == nil, m.id != nil && !validID(m.id):
 		b.invalid(m.raw, errNeither, c)
 	default:
-		if c != nil && c.sink != nil && c.take(m) {
-			return
+		if c != nil && c.beside != nil {
+			c.beside(m)
 		}
 		b.up.serverRequests.note(m)
 		if line := b.era.fromServer(m, c); line != nil {
@@ -43,18 +43,6 @@ func (b *bridge) deliver(m *message, c *call) {
 // errNeither reports that a message is neither of the two.
 var errNeither = errors.New("it is neither a request nor a response")
 
-// take gives a message to a call of the bridge's own, unless that has its response:
-// another one blocks nothing. It reports whether the message is the response.
-func (c *call) take(m *message) bool {
-	c.taking.Lock()
-	defer c.taking.Unlock()
-	if c.responded() || !c.sink(m) {
-		return false
-	}
-	c.end()
-	return true
-}
-
 // endPost ends the POST of a call that got its response elsewhere, if it does not end by itself: to
 // cancel a request while its response arrives may take the connection with it that the next
 // request has just been given.
@@ -64,7 +52,7 @@ func (c *call) endPost() { time.AfterFunc(postGrace, c.cancel) }
 // one in whose response it came, if the server has made that id of its own (some write
 // large numbers in another way than they read them).
 func (b *bridge) addressee(m *message, c *call) *call {
-	if c != nil && c.sink != nil && c.takes(m.id) {
+	if c != nil && c.own && c.takes(m.id) {
 		return c
 	}
 	if m.id != nil {
@@ -87,8 +75,8 @@ func (b *bridge) addressee(m *message, c *call) *call {
 // respond gives a call its response.
 func (b *bridge) respond(c *call, m *message) {
 	b.up.sessionState.note(c, m)
-	if c.sink != nil {
-		c.take(m)
+	if c.own {
+		c.settle(m, nil)
 		return
 	}
 	b.deliverResponse(c, m, modernVersion(c.message) != "")
@@ -112,19 +100,7 @@ func (b *bridge) deliverResponse(c *call, m *message, modern bool) {
 	}
 }
 
-// register lets a call of the bridge's own be found by its id, where responses come
-// on a stream for all. The host may have a call with the same id: its initialize
-// is sent in its name.
-func (b *bridge) register(c *call) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.owned == nil {
-		b.owned = make(map[string]*call)
-	}
-	b.owned[idKey(c.id)] = c
-}
-
-// unregister undoes register.
+// unregister has a call of the bridge's own not be found any more.
 func (b *bridge) unregister(c *call) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -44,8 +44,8 @@ func decoded(resp *http.Response) (*http.Response, error) {
 
 // badEncoding is the error for a response in an encoding that cannot be undone.
 func badEncoding(coding, because string) *Trouble {
-	return &Trouble{Code: CodeProtocol, Reason: "encoding", Message: "the server's response has the content encoding " +
-		strconv.Quote(coding[:min(len(coding), maxShown)]) + ", " + because}
+	return newTrouble(CodeProtocol, "encoding", "the server's response has the content encoding "+
+		strconv.Quote(coding[:min(len(coding), maxShown)])+", "+because)
 }
 
 // contentCodings returns the encodings of a response in the order in which they were applied, in

@@ -27,16 +27,22 @@ const (
 type eras struct {
 	*bridge
 
-	mu               sync.Mutex // guards what follows
-	server           era
-	hello            []byte                  // the host's initialize, or one made for it
-	confirmation     *message                // the host's notifications/initialized, or one made for it; nil: not yet
-	initializeResult []byte                  // the result of the server's initialize
-	flights          [contacts]*firstContact // the first contacts under way
-	probed           time.Time               // when the host began with server/discover; zero: it did not
+	mu      sync.Mutex // guards what follows
+	known   knownEras
+	flights [contacts]*firstContact // the first contacts under way
 
 	modern modernServer
 	legacy legacyServer
+}
+
+// knownEras is what host and server have sent that decides how they are spoken to.
+type knownEras struct {
+	server           era
+	hello            []byte    // the host's initialize, or one made for it; nil: there is none
+	confirmation     *message  // its notifications/initialized, or one made for it; nil: not yet
+	initializeResult []byte    // the result of the server's initialize
+	probed           time.Time // when the host began with server/discover; zero: it did not
+	translates       bool      // a host of 2026-07-28 is on a server of before
 }
 
 // contact is a kind of first contact. Each has its own response: the result of a probe
@@ -56,24 +62,20 @@ type firstContact struct {
 	err      error
 }
 
-// initializeSent returns what a session begins with; nil: nothing is known.
-func (e *eras) initializeSent() []byte {
+// now returns what is known now.
+func (e *eras) now() knownEras {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.hello
+	return e.known
 }
 
 // serverEra returns what the server is known to be.
-func (e *eras) serverEra() era {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.server
-}
+func (e *eras) serverEra() era { return e.now().server }
 
 func (e *eras) setServer(to era) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.server = to
+	e.known.server = to
 }
 
 // contact starts a first contact, or joins the one of its kind under way. It belongs to
@@ -114,10 +116,10 @@ func (e *eras) underWay(kind contact) *firstContact {
 func (e *eras) begin(hello []byte) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.hello != nil {
+	if e.known.hello != nil {
 		return false
 	}
-	e.hello, e.server = hello, unknownEra
+	e.known.hello, e.known.server = hello, unknownEra
 	return true
 }
 
@@ -125,8 +127,8 @@ func (e *eras) begin(hello []byte) bool {
 func (e *eras) learned(server era) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.hello == nil {
-		e.server = server
+	if e.known.hello == nil {
+		e.known.server = server
 	}
 }
 
@@ -134,14 +136,15 @@ func (e *eras) learned(server era) {
 // server is. It returns the response to initialize, the server's or one made
 // from the description that a modern server gives.
 func (e *eras) connect(ctx context.Context) (*message, error) {
-	hello := e.initializeSent()
+	hello := e.now().hello
 	response, err := e.up.request(ctx, hello)
 	rejected, _ := errtype.As[*rejection](err)
 	switch {
 	case err == nil && response.error == nil:
 		e.established(response)
 		return response, nil
-	case err != nil && (rejected == nil || rejected.status == 401 || rejected.status == 403 || later(rejected.status) || rejected.status/100 == 5):
+	case err != nil && (rejected == nil || rejected.status == 401 || rejected.status == 403 ||
+		later(rejected.status) || rejected.status/100 == 5):
 		return response, err
 	}
 	// It knows no initialize, or rejects this one. A modern server names its versions.
@@ -165,18 +168,16 @@ func (e *eras) established(response *message) {
 	e.up.setVersion(text(member(response.result, "protocolVersion")))
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.server, e.initializeResult = legacyEra, response.result
+	e.known.server, e.known.initializeResult = legacyEra, response.result
 }
 
 // capability returns one of the server's capabilities; nil: nothing.
 func (e *eras) capability(name string) []byte {
-	e.mu.Lock()
-	server, response := e.server, e.initializeResult
-	e.mu.Unlock()
-	if server == modernEra {
+	known := e.now()
+	if known.server == modernEra {
 		return member(e.modern.capabilitiesOfServer(), name)
 	}
-	return member(response, "capabilities", name)
+	return member(known.initializeResult, "capabilities", name)
 }
 
 // serve carries out what has to be translated, or needs a handshake first.
@@ -185,15 +186,15 @@ func (e *eras) serve(c *call) (done bool, err error) {
 		return false, nil
 	}
 	modern := modernVersion(c.message) != ""
-	server := e.serverEra()
+	known := e.now()
 	switch {
-	case modern && server == legacyEra:
+	case modern && known.server == legacyEra:
 		return true, e.legacy.serve(c)
 	case modern:
 		return true, e.native(c)
-	case server == modernEra:
+	case known.server == modernEra:
 		return true, e.modern.serve(c)
-	case server == unknownEra && e.initializeSent() != nil:
+	case known.server == unknownEra && known.hello != nil:
 		// The handshake has failed, for a reason that may have passed.
 		if err := e.handshake(c.ctx); err != nil {
 			return true, err
@@ -206,10 +207,8 @@ func (e *eras) serve(c *call) (done bool, err error) {
 // handshake begins a session in the host's place.
 func (e *eras) handshake(ctx context.Context) error {
 	f := e.contact(initializing, e.connectOnce)
-	select {
-	case <-f.done:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := wait(ctx, f.done); err != nil {
+		return err
 	}
 	if rejected, ok := errtype.As[*rejection](f.err); ok && rejected.body != nil {
 		return f.err // in the server's own words
@@ -223,19 +222,18 @@ func (e *eras) handshake(ctx context.Context) error {
 // connectOnce is connect, unless a session has begun: the request that wants one may have looked
 // just before another request had begun it.
 func (e *eras) connectOnce(ctx context.Context) (*message, error) {
-	e.mu.Lock()
-	response, server := e.initializeResult, e.server
-	e.mu.Unlock()
+	known := e.now()
 	switch {
-	case response != nil && server == legacyEra:
-		return &message{result: response}, nil
-	case server == modernEra:
+	case known.initializeResult != nil && known.server == legacyEra:
+		return &message{result: known.initializeResult}, nil
+	case known.server == modernEra:
 		return &message{result: []byte("{}")}, nil
 	}
 	return e.connect(ctx)
 }
 
-// confirmOrReplace ends the handshake with the host's notifications/initialized, if it has sent that.
+// confirmOrReplace ends the handshake with the host's notifications/initialized, if it has sent
+// that.
 func (e *eras) confirmOrReplace(ctx context.Context) error {
 	err := e.confirm(ctx)
 	if errors.Is(err, errOver) {
@@ -246,17 +244,15 @@ func (e *eras) confirmOrReplace(ctx context.Context) error {
 
 // confirm is confirmOrReplace for a session that is not replaced if it has ended.
 func (e *eras) confirm(ctx context.Context) error {
-	e.mu.Lock()
-	shaken, server := e.confirmation, e.server
-	e.mu.Unlock()
+	known := e.now()
 	switch {
-	case shaken == nil:
+	case known.confirmation == nil:
 		return nil
-	case server == modernEra:
+	case known.server == modernEra:
 		e.modern.listen()
 		return nil
 	}
-	return e.up.initialized(ctx, shaken)
+	return e.up.initialized(ctx, known.confirmation)
 }
 
 // native sends a modern request to a server that is modern, as far as is known.
@@ -274,10 +270,11 @@ func (e *eras) native(c *call) error {
 // changed what has to be mirrored into headers ("Client Behavior").
 func (u *upstream) callModern(c *call) error {
 	err := u.call(c)
-	if rejected, ok := errtype.As[*rejection](err); !ok || rejected.code() != codeMismatch || !c.is("tools/call") {
+	rejected, ok := errtype.As[*rejection](err)
+	if !ok || rejected.code() != codeMismatch || !c.is("tools/call") {
 		return err
 	}
-	list := object("jsonrpc", "2.0", "id", u.nextID(), "method", "tools/list", "params", object("_meta", c.meta))
+	list := u.newRequest("tools/list", "params", object("_meta", c.meta))
 	if response, lerr := u.request(c.ctx, list); lerr == nil && response.result != nil {
 		u.listed(response.result, true)
 		return u.call(c)
@@ -288,10 +285,10 @@ func (u *upstream) callModern(c *call) error {
 // initialized handles the host's notifications/initialized.
 func (e *eras) initialized(m *message) {
 	e.mu.Lock()
-	e.confirmation = m
-	known := e.server != unknownEra
+	e.known.confirmation = m
+	server := e.known.server
 	e.mu.Unlock()
-	if !known || e.placeholder.active() {
+	if server == unknownEra || e.placeholder.active() {
 		return // the server gets it when it is there
 	}
 	if err := e.confirmOrReplace(e.life); err != nil && e.life.Err() == nil {
@@ -310,27 +307,16 @@ func (e *eras) cancels(c *call) bool {
 	return modernVersion(c.message) == "" && e.serverEra() != modernEra && !e.placeholder.active()
 }
 
-// replied reports whether a response of the host is for a request that the
-// bridge made.
-func (e *eras) replied(m *message) bool { return e.modern.replied(m) }
-
 // fromServer returns a request or notification of the server's as the host gets
 // it; nil: not at all.
 func (e *eras) fromServer(m *message, c *call) []byte {
-	if e.translates() {
+	if e.now().translates {
 		return e.legacy.fromServer(m, c)
 	}
 	if m.is("notifications/subscriptions/acknowledged") && c != nil && c.quiet {
 		return nil
 	}
 	return m.raw
-}
-
-// translates reports whether a host of 2026-07-28 is on a server of before.
-func (e *eras) translates() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.legacy.active
 }
 
 // supportsModern reports whether an UnsupportedProtocolVersion error lists a

@@ -13,8 +13,8 @@ const longestProbe = 10 * time.Minute
 
 // noDiscoverResponse is for a host whose server/discover gets no response from the server: it falls
 // back to initialize, as the specification wants of it ("Backward Compatibility").
-var noDiscoverResponse = &Trouble{Code: codeNoMethod, Reason: "no_response",
-	Message: "the server has not responded to server/discover yet: begin with initialize"}
+var noDiscoverResponse = newTrouble(codeNoMethod, "no_response",
+	"the server has not responded to server/discover yet: begin with initialize")
 
 // introduce sends a host's server/discover and notes what the response means for the
 // server.
@@ -41,9 +41,11 @@ func (e *eras) introduce(ctx context.Context, raw []byte) (*message, error) {
 	return response, err
 }
 
-// probe finds out in a host's name what the server is.
-func (e *eras) probe(ctx context.Context, meta []byte) (*message, error) {
-	return e.introduce(ctx, object("jsonrpc", "2.0", "id", e.nextID(), "method", "server/discover", "params", object("_meta", meta)))
+// probe returns what finds out what the server is, in the name of a host that has sent meta.
+func (e *eras) probe(meta []byte) func(ctx context.Context) (*message, error) {
+	return func(ctx context.Context) (*message, error) {
+		return e.introduce(ctx, e.newRequest("server/discover", "params", object("_meta", meta)))
+	}
 }
 
 // firstContact makes the first contact for a modern host. It reports whether the request has its
@@ -56,10 +58,7 @@ func (r *placeholder) firstContact(c *call) (done bool, err error) {
 			return r.era.introduce(ctx, c.raw)
 		}, func() {})
 	} else {
-		meta := c.meta
-		f = r.era.contact(probing, func(ctx context.Context) (*message, error) {
-			return r.era.probe(ctx, meta)
-		})
+		f = r.era.contact(probing, r.era.probe(c.meta))
 	}
 	switch r.waitForContact(c, f, r.probeWait()) {
 	case userAwaited:

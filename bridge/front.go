@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -13,7 +14,7 @@ import (
 type front struct {
 	Options
 	life context.Context
-	out  *output
+	out  output
 	work sync.WaitGroup // everything but the reader
 
 	memory *memory    // of what the server sends
@@ -39,19 +40,14 @@ func newFront(life context.Context, broken func(), o Options) *front {
 	}
 	third := thirds(o.MaxMemory)
 	o.MaxMessage = min(o.MaxMessage, int(third)-1)
-	if o.InitializeWait == 0 {
-		o.InitializeWait = initializeWait
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	if o.User == nil {
-		o.User = new(User)
-	}
+	o.InitializeWait = cmp.Or(o.InitializeWait, initializeWait)
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	o.User = cmp.Or(o.User, new(User))
 	if o.Stdout == nil {
 		o.Stdout = io.Discard
 	}
-	f := &front{Options: o, life: life, memory: newMemory(third), out: &output{w: o.Stdout, onError: broken}}
+	f := &front{Options: o, life: life, memory: newMemory(third)}
+	f.out.w, f.out.onError = o.Stdout, broken
 	f.lines.size = third
 	f.session = newBridge(f)
 	f.session.start()
@@ -64,9 +60,6 @@ func (f *front) current() *bridge {
 	defer f.mu.Unlock()
 	return f.session
 }
-
-// accept handles one message of the host.
-func (f *front) accept(line []byte) { f.current().accept(line) }
 
 // sessionFor returns the bridge for an initialize of the host: the present one, or a new
 // one where that has begun a session already. Only the reader calls it.
@@ -107,7 +100,11 @@ func (f *front) nextSession(old *bridge) *bridge {
 		for _, opening := range old.openings() {
 			// The server may be about to begin the session that has to end.
 			begin()
-			old.outlast(opening)
+			select {
+			case <-opening:
+			case <-time.After(openingWait):
+			case <-old.life.Done():
+			}
 		}
 		old.end()
 		old.endSession(f.life)
@@ -132,15 +129,4 @@ func (b *bridge) openings() (all []<-chan struct{}) {
 		all = append(all, r.done)
 	}
 	return all
-}
-
-// outlast waits until the beginning of a session is over, but not for long.
-func (b *bridge) outlast(done <-chan struct{}) {
-	timer := time.NewTimer(openingWait)
-	defer timer.Stop()
-	select {
-	case <-done:
-	case <-timer.C:
-	case <-b.life.Done():
-	}
 }

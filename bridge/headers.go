@@ -26,6 +26,21 @@ const (
 // they compare as text.
 const firstModern = "2026-07-28"
 
+// lastLegacy is the last version with sessions.
+const lastLegacy = "2025-11-25"
+
+// legacyVersion returns the version with sessions for a host whose initialize has parameters.
+func legacyVersion(params []byte) string {
+	version := text(member(params, "protocolVersion"))
+	if version == "" || version >= firstModern {
+		return lastLegacy
+	}
+	return version
+}
+
+// itself returns what the bridge calls itself in the place of the host or the server.
+func (o *Options) itself() []byte { return object("name", o.Name, "version", o.Version) }
+
 // modernVersion returns the version that a message names, if it is
 // modern, or "".
 func modernVersion(m *message) string {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/errtype"
@@ -32,7 +31,7 @@ func (b *front) read() error {
 			if dropped != nil {
 				b.current().rejectLine(dropped, errLine)
 			} else {
-				b.accept(line)
+				b.current().accept(line)
 			}
 			b.work.Done()
 		}
@@ -124,7 +123,7 @@ func (b *bridge) limitUserWait(c *call) (stop func()) {
 	timer := time.AfterFunc(userWait, func() {
 		if awaited, text := b.User.status(); awaited {
 			c.cancel()
-			c.fail(&Trouble{Code: CodeSignIn, Reason: "auth_required", Retry: true, Message: strings.TrimSuffix(text, ".")})
+			c.fail(signInFirst(text))
 		}
 	})
 	return func() { timer.Stop() }
@@ -153,11 +152,8 @@ func (b *bridge) notification(m *message) {
 // inTurn does what a notification of the host wants, when it is its turn. It returns what is
 // closed when that is over.
 func (b *bridge) inTurn(f func()) (over <-chan struct{}, ok bool) {
-	b.mu.Lock()
-	barrier := b.barrier
-	b.mu.Unlock()
 	b.sent.Add(1)
-	over, ok = b.notifications.add(b, barrier, func() {
+	over, ok = b.notifications.add(b, b.currentBarrier(), func() {
 		defer b.sent.Done()
 		f()
 	})
@@ -172,11 +168,7 @@ func (b *bridge) inTurn(f func()) (over <-chan struct{}, ok bool) {
 func (b *bridge) notify(m *message) {
 	ctx, cancel := b.accepting()
 	defer cancel()
-	err := b.up.notify(ctx, m)
-	if m.response() {
-		b.up.lateCalls.replied(m)
-	}
-	if err != nil && b.life.Err() == nil {
+	if err := b.up.notify(ctx, m); err != nil && b.life.Err() == nil {
 		b.Logger.Debug("a message could not be passed on", "method", m.name(), "err", err)
 	}
 }
@@ -221,16 +213,16 @@ func (b *bridge) setBarrier(done <-chan struct{}) {
 
 // after runs a piece of work once the barrier is open.
 func (b *bridge) after(f func()) {
-	b.mu.Lock()
-	barrier := b.barrier
-	b.mu.Unlock()
+	barrier := b.currentBarrier()
 	b.do(func() {
-		if barrier != nil {
-			select {
-			case <-barrier:
-			case <-b.life.Done():
-			}
-		}
+		_ = wait(b.life, barrier)
 		f()
 	})
+}
+
+// currentBarrier returns what is closed when what is read now may go on.
+func (b *bridge) currentBarrier() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.barrier
 }

@@ -17,40 +17,25 @@ const (
 
 	// reopenWait is how long a stream that is not open is waited for meanwhile.
 	reopenWait = 30 * time.Second
-
-	// userRequestsKept bounds the requests of the server that are remembered.
-	userRequestsKept = 1000
 )
 
 // lateCalls are the requests that were posted and whose response may come on a stream for all.
-// The zero value is ready.
 type lateCalls struct {
-	mu           sync.Mutex                // guards what follows
-	signs        map[*call]chan *rejection // receive nil for a sign that it is being carried out, or its rejection
-	userRequests map[string]bool           // requests of the server that the user responds to, by id
+	mu     sync.Mutex // guards what follows
+	posted map[*call]bool
 }
 
 // enter adds a call that is posted, and leave removes it.
 func (l *lateCalls) enter(c *call) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.signs == nil {
-		l.signs = make(map[*call]chan *rejection)
-	}
-	l.signs[c] = make(chan *rejection, 1)
-}
-
-// of returns the channel of a call.
-func (l *lateCalls) of(c *call) <-chan *rejection {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.signs[c]
+	l.posted[c], c.sign = true, make(chan *rejection, 1)
 }
 
 func (l *lateCalls) leave(c *call) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.signs, c)
+	delete(l.posted, c)
 }
 
 // note takes a message of the server's for a sign: progress for its own request, and a request
@@ -58,50 +43,35 @@ func (l *lateCalls) leave(c *call) {
 func (l *lateCalls) note(m *message) {
 	switch {
 	case m.is("notifications/progress"):
-		token := idKey(member(m.params, "progressToken"))
-		l.signal(func(c *call) bool { return token != "" && token == idKey(member(c.meta, "progressToken")) })
-	case m.request() && (m.is("elicitation/create") || m.is("sampling/createMessage")):
-		l.mu.Lock()
-		if l.userRequests == nil || len(l.userRequests) >= userRequestsKept {
-			l.userRequests = make(map[string]bool)
+		if token := idKey(member(m.params, "progressToken")); token != "" {
+			l.signal(func(c *call) bool { return token == idKey(member(c.meta, "progressToken")) })
 		}
-		l.userRequests[idKey(m.id)] = true
-		l.mu.Unlock()
-		l.signal(func(*call) bool { return true })
+	case m.forUser():
+		l.signal(every)
 	}
 }
 
-// replied takes the host's response to such a request as a sign that the server goes on.
-func (l *lateCalls) replied(m *message) {
-	l.mu.Lock()
-	known := l.userRequests[idKey(m.id)]
-	delete(l.userRequests, idKey(m.id))
-	l.mu.Unlock()
-	if known {
-		l.signal(func(*call) bool { return true })
-	}
-}
-
-// mark gives a sign for those that it is for.
+// signal gives a sign to those that it is for.
 func (l *lateCalls) signal(is func(c *call) bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for c, sign := range l.signs {
+	for c := range l.posted {
 		if is(c) {
 			select {
-			case sign <- nil:
+			case c.sign <- nil:
 			default:
 			}
 		}
 	}
 }
 
+func every(*call) bool { return true }
+
 // await waits for a response that did not come in the POST's own response, and returns an
 // error once it cannot be expected any more. came describes what came instead; now returns the
 // state of the stream on which the response may come, and a channel that is closed when that
 // changes.
 func (u *upstream) await(c *call, came string, now func() (streamState, <-chan struct{})) error {
-	sign := u.lateCalls.of(c)
 	last := time.Now()
 	var closed time.Time // when the stream was found closed; zero: it is open
 	for {
@@ -122,26 +92,22 @@ func (u *upstream) await(c *call, came string, now func() (streamState, <-chan s
 			limit = closed.Add(reopenWait)
 			because = ", and the stream on which one could come did not open again"
 		}
-		timer := time.NewTimer(time.Until(limit))
 		select {
 		case <-c.ended:
 		case <-c.ctx.Done():
-			timer.Stop()
 			if c.responded() {
 				return nil
 			}
 			return c.ctx.Err()
 		case <-changed:
-		case rejection := <-sign:
+		case rejection := <-c.sign:
 			if rejection != nil {
-				timer.Stop()
 				return rejection
 			}
 			last = time.Now()
-		case <-timer.C:
+		case <-time.After(time.Until(limit)):
 			return noResponse(came + because)
 		}
-		timer.Stop()
 	}
 }
 
@@ -165,8 +131,7 @@ func (u *upstream) late(c *call, resp *http.Response, came string) error {
 
 // noResponse is the error for a request whose response will not come.
 func noResponse(came string) *Trouble {
-	return &Trouble{Code: CodeUncertain, Reason: "no_response",
-		Message: "the server " + came + "; the request may or may not have been carried out"}
+	return newTrouble(CodeUncertain, "no_response", "the server "+came+perhapsDone)
 }
 
 // describeStatus describes a response with nothing in it.
@@ -183,5 +148,6 @@ func describeEvents(messages int) string {
 	case 1:
 		return "ended the request's event stream after one message without the response"
 	}
-	return fmt.Sprintf("ended the request's event stream after %d messages without the response", messages)
+	return fmt.Sprintf("ended the request's event stream after %d messages without the response",
+		messages)
 }

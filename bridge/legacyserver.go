@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"context"
 	"slices"
 	"sync"
 )
@@ -8,8 +9,7 @@ import (
 // legacyServer translates for a host of 2026-07-28 or later on a server of
 // before.
 type legacyServer struct {
-	eras   *eras
-	active bool // there is a host to translate for; guarded by eras.mu
+	eras *eras
 
 	mu            sync.Mutex // guards what follows
 	subscriptions []*call    // the host's subscriptions/listen
@@ -19,8 +19,8 @@ type legacyServer struct {
 
 // noDiscover has a host that speaks both eras fall back to initialize: in
 // one era with its server it has more than any translation gives.
-var noDiscover = &Trouble{Code: codeNoMethod, Reason: "legacy_server",
-	Message: "the server is of the time before 2026-07-28 and knows no server/discover: begin with initialize"}
+var noDiscover = newTrouble(codeNoMethod, "legacy_server", "the server is of the time before "+
+	firstModern+" and knows no server/discover: begin with initialize")
 
 // inputKey is the name of the one input that is requested at a time.
 const inputKey = "input"
@@ -44,37 +44,20 @@ func (t *legacyServer) serve(c *call) error {
 		if p := t.unpark(state); p != nil {
 			return t.resume(c, p)
 		}
-		return &Trouble{Code: codeInvalidArgs, Reason: "input", Message: "the request that this input is for is over: send it anew"}
+		return newTrouble(codeInvalidArgs, "input", "the request that this input is for is over: send it anew")
 	}
 	raw := set(t.strip(c.raw), "id", t.eras.nextID())
 	m, err := parse(raw)
 	if err != nil {
 		return err
 	}
-	p := &parked{final: make(chan *message, 1), inputRequests: make(chan *message, 16), err: make(chan error, 1)}
-	p.inner = t.eras.own(t.eras.life, m, func(got *message) bool {
-		if !got.response() {
-			return false
-		}
-		select {
-		case p.final <- got:
-		default: // the server has responded before
-		}
-		return true
-	})
-	p.inner.inputRequests = p.inputRequests
+	p := &parked{inner: t.eras.own(t.eras.life, m), err: make(chan error, 1)}
+	p.inner.inputRequests = make(chan *message, 16)
 	c.left.Store(true)
 	t.eras.do(func() {
 		t.enter(p.inner)
 		defer t.leave(p.inner)
-		err := t.eras.up.call(p.inner)
-		if p.inner.responded() {
-			err = nil
-			if p.inner.failed != nil {
-				err = p.inner.failed
-			}
-		}
-		if err != nil {
+		if err := t.eras.up.call(p.inner); err != nil && !p.inner.responded() {
 			p.err <- err
 		}
 	})
@@ -93,9 +76,9 @@ func (t *legacyServer) leave(inner *call) {
 	t.underWay = slices.DeleteFunc(t.underWay, func(other *call) bool { return other == inner })
 }
 
-// carrier returns a call that can carry a request of the server that belongs to no call, as all of them do over HTTP+SSE; nil: none is under way. The host
-// responds to the request and not to the call, so that any will do; the last is the most
-// likely to be the reason.
+// carrier returns a call that can carry a request of the server that belongs to no call, as all
+// of them do over HTTP+SSE; nil: none is under way. The host responds to the request and not to
+// the call, so that any will do; the last is the most likely to be the reason.
 func (t *legacyServer) carrier() *call {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -109,25 +92,24 @@ func (t *legacyServer) carrier() *call {
 func (t *legacyServer) ready(c *call) error {
 	e := t.eras
 	e.mu.Lock()
-	t.active = true
-	if e.hello == nil {
-		meta := c.meta
-		params := []any{"protocolVersion", "2025-11-25"}
-		params = append(params, "capabilities", orElse(member(meta, metaCapabilities), "{}"))
-		own := object("name", e.Name, "version", e.Version)
-		params = append(params, "clientInfo", orElse(member(meta, metaClient), string(own)))
-		e.hello = object("jsonrpc", "2.0", "id", []byte(`"handstamp-0"`), "method", "initialize", "params", object(params...))
-		e.confirmation = &message{raw: []byte(`{"jsonrpc":"2.0","method":"notifications/initialized"}`), method: []byte(`"notifications/initialized"`)}
+	e.known.translates = true
+	if e.known.hello == nil {
+		params := object("protocolVersion", lastLegacy,
+			"capabilities", orElse(member(c.meta, metaCapabilities), "{}"),
+			"clientInfo", orElse(member(c.meta, metaClient), string(e.itself())))
+		e.known.hello = object("jsonrpc", "2.0", "id", "handstamp-0",
+			"method", "initialize", "params", params)
+		e.known.confirmation = notification("notifications/initialized")
 	}
-	known := e.initializeResult != nil
+	greeted := e.known.initializeResult != nil
 	e.mu.Unlock()
-	if known {
+	if greeted {
 		return nil
 	}
 	err := e.handshake(c.ctx)
 	e.mu.Lock()
-	t.active = e.server != modernEra
-	e.mu.Unlock()
+	defer e.mu.Unlock()
+	e.known.translates = e.known.server != modernEra
 	return err
 }
 
@@ -147,12 +129,10 @@ func (t *legacyServer) strip(raw []byte) []byte {
 
 // discovered returns what server/discover would have sent.
 func (t *legacyServer) discovered() []byte {
-	e := t.eras
-	e.mu.Lock()
-	response := e.initializeResult
-	e.mu.Unlock()
-	made := []any{"resultType", "complete", "supportedVersions", []string{firstModern}, "ttlMs", 0, "cacheScope", "private"}
-	made = append(made, "capabilities", orElse(member(response, "capabilities"), "{}"))
+	response := t.eras.now().initializeResult
+	made := []any{"resultType", "complete", "supportedVersions", []string{firstModern},
+		"ttlMs", 0, "cacheScope", "private",
+		"capabilities", orElse(member(response, "capabilities"), "{}")}
 	if instructions := member(response, "instructions"); instructions != nil {
 		made = append(made, "instructions", instructions)
 	}
@@ -166,22 +146,24 @@ func (t *legacyServer) discovered() []byte {
 // requests instead.
 func (t *legacyServer) await(c *call, p *parked) error {
 	select {
-	case m := <-p.final:
-		if m.result != nil {
-			m = t.complete(c, m)
+	case <-p.inner.ended:
+		if p.inner.failed != nil {
+			return p.inner.failed
 		}
-		t.eras.deliverResponse(c, m, false)
+		t.eras.deliverResponse(c, t.complete(c, p.inner.got), false)
 		return nil
 	case err := <-p.err:
 		return err
-	case request := <-p.inputRequests:
+	case request := <-p.inner.inputRequests:
 		p.inputRequestID = request.id
 		state := t.park(c, p)
 		input := object("method", request.method)
 		if request.params != nil {
 			input = object("method", request.method, "params", request.params)
 		}
-		if !c.reply(object("resultType", "input_required", "inputRequests", object(inputKey, input), "requestState", state)) {
+		result := object("resultType", "input_required",
+			"inputRequests", object(inputKey, input), "requestState", state)
+		if !c.reply(result) {
 			t.abandon(c.id) // the host has cancelled it meanwhile
 		}
 		return nil
@@ -196,7 +178,7 @@ func (t *legacyServer) resume(c *call, p *parked) error {
 	response := member(c.params, "inputResponses", inputKey)
 	reply := object("jsonrpc", "2.0", "id", p.inputRequestID, "result", response)
 	if response == nil {
-		reply = (&Trouble{Code: codeInvalidArgs, Reason: "input", Message: "the host gave no input"}).response(p.inputRequestID)
+		reply = newTrouble(codeInvalidArgs, "input", "the host gave no input").response(p.inputRequestID)
 	}
 	m, err := parse(reply)
 	if err == nil {
@@ -212,6 +194,9 @@ func (t *legacyServer) resume(c *call, p *parked) error {
 // complete adds to a result what modern ones have to have.
 func (t *legacyServer) complete(c *call, m *message) *message {
 	result := m.result
+	if result == nil {
+		return m
+	}
 	switch c.name() {
 	case "tools/list", "prompts/list", "resources/list", "resources/templates/list", "resources/read":
 		if member(result, "ttlMs") == nil {
@@ -230,10 +215,8 @@ func (t *legacyServer) complete(c *call, m *message) *message {
 // subscribe keeps a subscriptions/listen open.
 func (t *legacyServer) subscribe(c *call) error {
 	filter := orElse(member(c.params, "notifications"), "{}")
-	_ = elements(member(filter, "resourceSubscriptions"), func(uri []byte) bool {
-		_, err := t.eras.up.request(c.ctx, object("jsonrpc", "2.0", "id", t.eras.nextID(), "method", "resources/subscribe", "params", object("uri", uri)))
-		return err == nil
-	})
+	uris := member(filter, "resourceSubscriptions")
+	_ = elements(uris, func(uri []byte) bool { return t.update(c.ctx, "resources/subscribe", uri) })
 	t.mu.Lock()
 	t.subscriptions = append(t.subscriptions, c)
 	t.mu.Unlock()
@@ -244,14 +227,16 @@ func (t *legacyServer) subscribe(c *call) error {
 	t.mu.Lock()
 	t.subscriptions = slices.DeleteFunc(t.subscriptions, func(other *call) bool { return other == c })
 	t.mu.Unlock()
-	_ = elements(member(filter, "resourceSubscriptions"), func(uri []byte) bool {
-		if t.wanted(uri) {
-			return true
-		}
-		_, err := t.eras.up.request(t.eras.life, object("jsonrpc", "2.0", "id", t.eras.nextID(), "method", "resources/unsubscribe", "params", object("uri", uri)))
-		return err == nil
+	_ = elements(uris, func(uri []byte) bool {
+		return t.wanted(uri) || t.update(t.eras.life, "resources/unsubscribe", uri)
 	})
 	return c.ctx.Err()
+}
+
+// update sends a request for a resource and reports whether it had a response.
+func (t *legacyServer) update(ctx context.Context, method string, uri []byte) bool {
+	_, err := t.eras.up.request(ctx, t.eras.newRequest(method, "params", object("uri", uri)))
+	return err == nil
 }
 
 // wanted reports whether a subscription of the host is for a resource.
@@ -262,12 +247,8 @@ func (t *legacyServer) wanted(uri []byte) bool {
 }
 
 // subscribed reports whether a subscription is for a resource.
-func subscribed(c *call, uri []byte) (found bool) {
-	_ = elements(member(c.params, "notifications", "resourceSubscriptions"), func(other []byte) bool {
-		found = text(other) == text(uri)
-		return !found
-	})
-	return found
+func subscribed(c *call, uri []byte) bool {
+	return lists(member(c.params, "notifications", "resourceSubscriptions"), text(uri))
 }
 
 // acknowledgement returns the first message of a subscription.
@@ -295,8 +276,8 @@ func (t *legacyServer) forward(m *message, c *call) {
 		}
 	}
 	if reply == nil {
-		reply = (&Trouble{Code: codeNoMethod, Reason: "translation",
-			Message: "the host is of an era in which servers send no requests, and none of its own is under way that could carry this one"}).response(m.id)
+		reply = newTrouble(codeNoMethod, "translation", "the host is of an era in which servers send no "+
+			"requests, and none of its own is under way that could carry this one").response(m.id)
 	}
 	t.eras.do(func() {
 		if made, err := parse(reply); err == nil {

@@ -62,7 +62,7 @@ func (s *sseStream) now() (streamState, <-chan struct{}) {
 
 // speaksSSE reports whether HTTP+SSE is what the server speaks.
 func (u *upstream) speaksSSE() bool {
-	if u.wire == WireSSE {
+	if u.Wire == WireSSE {
 		return true
 	}
 	u.legacy.mu.Lock()
@@ -130,7 +130,8 @@ func (w *sseWire) connect() error {
 	round := u.advance()
 	u.mu.Unlock()
 	u.cancelServerRequests()
-	s := &sseStream{endpoint: endpoint, round: round, alive: ctx, hangUp: cancel, over: make(chan struct{})}
+	s := &sseStream{endpoint: endpoint, round: round, alive: ctx, hangUp: cancel,
+		over: make(chan struct{})}
 	w.mu.Lock()
 	w.stream, w.known = s, true
 	w.mu.Unlock()
@@ -210,11 +211,13 @@ func endpointAt(base string, data []byte) (string, error) {
 	reference := strings.TrimSpace(string(data))
 	to, err := from.Parse(reference)
 	if err != nil || reference == "" {
-		return "", &Trouble{Code: CodeProtocol, Reason: "endpoint", Message: "the server's event stream names an endpoint that is no URL, or none"}
+		return "", newTrouble(CodeProtocol, "endpoint",
+			"the server's event stream names an endpoint that is no URL, or none")
 	}
 	if !sameOrigin(to, from) || to.User != nil {
-		return "", &Trouble{Code: CodeProtocol, Reason: "endpoint", Message: "the server's event stream names an endpoint at another origin, " +
-			originOf(to) + " instead of " + originOf(from) + ", where nothing is sent, as messages carry the access token"}
+		return "", newTrouble(CodeProtocol, "endpoint",
+			"the server's event stream names an endpoint at another origin, "+originOf(to)+" instead of "+
+				originOf(from)+", where nothing is sent, as messages carry the access token")
 	}
 	return to.String(), nil
 }
@@ -271,8 +274,9 @@ func (w *sseWire) rejectedLately() bool {
 // atSSE returns the rejection that a stream is which comes in response to a POST and begins as
 // those of HTTP+SSE do: the address takes every method for the stream's.
 func atSSE() error {
-	return &rejection{status: http.StatusMethodNotAllowed, Trouble: &Trouble{Code: CodeRejected, Reason: "http_sse",
-		Message: "the server speaks HTTP+SSE at this address: it responds to a POST with an event stream that names an endpoint"}}
+	return &rejection{status: http.StatusMethodNotAllowed, Trouble: newTrouble(CodeRejected, "http_sse",
+		"the server speaks HTTP+SSE at this address: it responds to a POST with an event stream "+
+			"that names an endpoint")}
 }
 
 // reopen replaces the session of a round by another on a new stream.
@@ -370,7 +374,7 @@ func (w *sseWire) post(ctx context.Context, s *sseStream, c *call) (*http.Respon
 	w.mu.Unlock()
 	_, header := u.header(&call{message: &message{raw: c.raw}})
 	c.left.Store(true)
-	resp, err := u.postTo(ctx, endpoint, c.raw, header)
+	resp, err := u.post(ctx, endpoint, c.raw, header)
 	if err != nil {
 		return nil, u.broken(err)
 	}

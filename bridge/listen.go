@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/errtype"
@@ -15,10 +14,11 @@ import (
 // must, is waited for.
 const agreementWait = 10 * time.Second
 
-// listening is a stream of notifications for a host that would get them by// itself in a session ("subscriptions/listen").
+// listening is a stream of notifications for a host that would get them by itself in a session
+// ("subscriptions/listen").
 type listening struct {
 	stop     context.CancelFunc
-	decided  chan struct{} // closed once the server has agreed or rejected, or that is not waited for any more
+	decided  chan struct{} // closed once the server has agreed or rejected, or is not waited for
 	decide   func()
 	agreed   []byte     // the notifications that the server agreed to send; nil: it did not send them
 	rejected *rejection // nil: it did not reject
@@ -30,9 +30,6 @@ func (t *modernServer) subscribe(c *call) error {
 	uri := text(member(c.params, "uri"))
 	adds := c.is("resources/subscribe")
 	t.mu.Lock()
-	if t.resources == nil {
-		t.resources = make(map[string]bool)
-	}
 	if adds {
 		t.resources[uri] = true
 	} else {
@@ -43,11 +40,9 @@ func (t *modernServer) subscribe(c *call) error {
 	if l == nil {
 		return nil
 	}
-	timer := time.NewTimer(agreementWait)
-	defer timer.Stop()
 	select {
 	case <-l.decided:
-	case <-timer.C:
+	case <-time.After(agreementWait):
 	case <-c.ctx.Done():
 		return c.ctx.Err()
 	}
@@ -62,7 +57,8 @@ func (t *modernServer) subscribe(c *call) error {
 		return l.rejected
 	case l.agreed != nil && !lists(member(l.agreed, "resourceSubscriptions"), uri):
 		delete(t.resources, uri)
-		return &Trouble{Code: CodeTranslation, Reason: "not_subscribed", Message: "the server does not agree to send changes of this resource"}
+		return newTrouble(CodeTranslation, "not_subscribed",
+			"the server does not agree to send changes of this resource")
 	}
 	return nil
 }
@@ -116,7 +112,7 @@ func (t *modernServer) keepListening(ctx context.Context, l *listening, params [
 	backoff := resumption{}
 	for ctx.Err() == nil {
 		began := time.Now()
-		raw := t.modernize(object("jsonrpc", "2.0", "id", t.eras.nextID(), "method", "subscriptions/listen", "params", params))
+		raw := t.modernize(t.eras.newRequest("subscriptions/listen", "params", params))
 		if !t.listenOnce(ctx, l, raw) {
 			return
 		}
@@ -133,28 +129,20 @@ func (t *modernServer) keepListening(ctx context.Context, l *listening, params [
 // listenOnce passes on notifications until their stream ends. It reports whether
 // another try makes sense.
 func (t *modernServer) listenOnce(ctx context.Context, l *listening, raw []byte) bool {
-	m, err := parse(raw)
-	if err != nil {
-		return false
-	}
-	var given atomic.Pointer[message] // a second response may come at any time
-	c := t.eras.own(ctx, m, func(got *message) bool {
-		switch {
-		case got.response():
-			given.CompareAndSwap(nil, got)
-		case got.is("notifications/subscriptions/acknowledged"):
-			t.acknowledged(l, member(got.params, "notifications"))
+	response, err := t.eras.up.requestBy(ctx, raw, func(c *call) error {
+		c.quiet, c.beside = true, func(got *message) {
+			if got.is("notifications/subscriptions/acknowledged") {
+				t.acknowledged(l, member(got.params, "notifications"))
+			}
 		}
-		return given.Load() != nil
+		return t.eras.up.call(c)
 	})
-	c.quiet = true
-	defer c.cancel()
-	err = t.eras.up.call(c)
 	rejected, ok := errtype.As[*rejection](err)
-	if response := given.Load(); response != nil && response.error != nil {
+	if !ok && response != nil && response.error != nil {
 		code := errorCode(response)
 		ok = code == codeNoMethod || code == codeInvalidArgs // any other may not last
-		rejected = &rejection{Trouble: &Trouble{Code: CodeRejected, Reason: "rejected", Message: "the server sends no notifications"}, body: response}
+		rejected = &rejection{body: response,
+			Trouble: newTrouble(CodeRejected, "rejected", "the server sends no notifications")}
 	}
 	if !ok || rejected.Retry {
 		return true

@@ -43,25 +43,13 @@ const (
 	queueWait = 250 * time.Millisecond
 )
 
-// queue lets a few long messages in at a time. The zero value is ready.
-type queue struct {
-	once  sync.Once
-	slots chan struct{}
-}
-
-// enter waits for its turn, or for so long that it goes on without, and returns
-// what ends it. It may be called twice.
-func (q *queue) enter(size int) (done func()) {
-	if size < longMessage {
-		return func() {}
-	}
-	q.once.Do(func() { q.slots = make(chan struct{}, together) })
-	timer := time.NewTimer(queueWait)
-	defer timer.Stop()
+// longTurn waits for the turn of a long message, or for so long that it goes on without, and
+// returns what ends it. It may be called twice.
+func (u *upstream) longTurn() (done func()) {
 	select {
-	case q.slots <- struct{}{}:
-		return sync.OnceFunc(func() { <-q.slots })
-	case <-timer.C:
+	case u.long <- struct{}{}:
+		return sync.OnceFunc(func() { <-u.long })
+	case <-time.After(queueWait):
 		return func() {}
 	}
 }

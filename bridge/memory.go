@@ -72,7 +72,8 @@ type memory struct {
 }
 
 func newMemory(size int64) *memory {
-	return &memory{free: size, active: make(map[*share]bool), lines: make(map[bool][]*share), changed: make(chan struct{})}
+	return &memory{free: size, active: make(map[*share]bool), lines: make(map[bool][]*share),
+		changed: make(chan struct{})}
 }
 
 // share is what one message takes. It is used by one goroutine at a time.
@@ -146,12 +147,10 @@ func (m *memory) take(s *share, giant bool, to int64) bool {
 func (m *memory) wait(ctx context.Context) error {
 	changed := m.changed
 	m.mu.Unlock()
-	timer := time.NewTimer(slowAfter / 10)
-	defer timer.Stop()
 	var err error
 	select {
 	case <-changed:
-	case <-timer.C:
+	case <-time.After(slowAfter / 10):
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
@@ -247,15 +246,16 @@ func (m *lineMemory) take(n int64) bool {
 	}
 }
 
-// progressReader is the body of a request that counts what is sent of it.
-type progressReader struct {
+// countedReader counts what is read.
+type countedReader struct {
 	io.Reader
-	sent *atomic.Int64
+	read *atomic.Int64
 }
 
-func (r progressReader) Read(p []byte) (int, error) {
+// Read implements [io.Reader].
+func (r countedReader) Read(p []byte) (int, error) {
 	n, err := r.Reader.Read(p)
-	r.sent.Add(int64(n))
+	r.read.Add(int64(n))
 	return n, err
 }
 

@@ -145,7 +145,7 @@ func TestLongLineWaitsWhileOthersMove(t *testing.T) {
 			if !m.take(size) {
 				t.Fatal("no memory for the first line")
 			}
-			body := progressReader{strings.NewReader(strings.Repeat("x", 100*slowBytes)), &m.sent}
+			body := countedReader{strings.NewReader(strings.Repeat("x", 100*slowBytes)), &m.sent}
 			done := make(chan struct{})
 			defer close(done)
 			go func() {

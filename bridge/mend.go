@@ -60,7 +60,7 @@ func (m *message) plainError() bool {
 // corrected returns the message as valid JSON-RPC: with the version that it lacks, one
 // member of each name, and without a null result or error beside the other.
 func (m *message) corrected() (*message, error) {
-	current := m.version != nil && string(m.version) == `"2.0"` || text(m.version) == "2.0"
+	current := isText(m.version, "2.0")
 	twice := m.twice != "" && m.twice != nameOfTarget
 	if m.error != nil && !m.plainError() {
 		return m, errError
@@ -90,7 +90,8 @@ func (m *message) corrected() (*message, error) {
 // contradicts reports whether members are there that do not belong together. Some
 // writers write null for whatever they have no value for.
 func (m *message) contradicts() bool {
-	return m.seen&hasResult != 0 && m.seen&hasError != 0 || m.seen&hasMethod != 0 && m.seen&(hasResult|hasError) != 0
+	outcome := m.seen & (hasResult | hasError)
+	return outcome != 0 && m.seen&hasMethod != 0 || outcome == hasResult|hasError
 }
 
 // unwanted returns the members that mean nothing and do not belong where they are.
@@ -122,33 +123,22 @@ func (m *message) unwanted() (drop uint8) {
 // keep returns the message's object with the last member of each name that
 // [parse] knows, and without those to drop.
 func (m *message) keep(drop uint8) []byte {
-	start := skipSpace(m.raw, 0)
 	last := make(map[uint8]int)
-	_, _ = members(m.raw, start, func(f field) bool {
+	_ = members(m.raw, func(f field) bool {
 		if _, bit := m.place(spelt(m.raw[f.at:f.name])); bit != 0 {
 			last[bit] = f.at
 		}
 		return true
 	})
-	b := bytes.NewBuffer(make([]byte, 0, len(m.raw)+1))
-	_, _ = members(m.raw, start, func(f field) bool {
+	var c cutting
+	_ = members(m.raw, func(f field) bool {
 		_, bit := m.place(spelt(m.raw[f.at:f.name]))
 		if bit&drop != 0 || bit != 0 && last[bit] != f.at {
-			return true
+			c.dropSpaced(m.raw, f)
 		}
-		if b.Len() > 0 {
-			b.WriteByte(',')
-		} else {
-			b.WriteByte('{')
-		}
-		b.Write(m.raw[f.at:f.to])
 		return true
 	})
-	if b.Len() == 0 {
-		b.WriteByte('{')
-	}
-	b.WriteByte('}')
-	return b.Bytes()
+	return append(c.made, m.raw[c.from:]...)
 }
 
 // validUTF8 returns b with U+FFFD for what is not UTF-8, once for each sequence that
@@ -158,49 +148,22 @@ func validUTF8(b []byte) []byte {
 		return b
 	}
 	made := make([]byte, 0, len(b)+len(b)/8+1)
-	for i := 0; i < len(b); {
-		n := i
-		for n < len(b) {
-			r, size := utf8.DecodeRune(b[n:])
-			if r == utf8.RuneError && size == 1 {
-				break
-			}
-			n += size
+	for len(b) > 0 {
+		r, n := utf8.DecodeRune(b)
+		if r == utf8.RuneError && n == 1 {
+			n = subpart(b)
 		}
-		made = append(made, b[i:n]...)
-		if i = n; i < len(b) {
-			made = utf8.AppendRune(made, utf8.RuneError)
-			i += subpart(b[i:])
-		}
+		made = utf8.AppendRune(made, r)
+		b = b[n:]
 	}
 	return made
 }
 
 // subpart returns the length of the sequence at the begin of b, which breaks off.
 func subpart(b []byte) int {
-	low, high, n := byte(0x80), byte(0xBF), 0
-	switch c := b[0]; {
-	case c >= 0xC2 && c <= 0xDF:
-		n = 1
-	case c >= 0xE0 && c <= 0xEF:
-		n = 2
-	case c >= 0xF0 && c <= 0xF4:
-		n = 3
+	n := 1
+	for n < len(b) && !utf8.FullRune(b[:n+1]) {
+		n++
 	}
-	switch b[0] {
-	case 0xE0:
-		low = 0xA0
-	case 0xED:
-		high = 0x9F
-	case 0xF0:
-		low = 0x90
-	case 0xF4:
-		high = 0x8F
-	}
-	size := 1
-	for size <= n && size < len(b) && b[size] >= low && b[size] <= high {
-		low, high = 0x80, 0xBF
-		size++
-	}
-	return size
+	return n
 }

@@ -33,8 +33,7 @@ func (t *modernServer) discover(ctx context.Context, hello []byte) (*message, er
 	var response *message
 	for try := 0; ; try++ {
 		var err error
-		raw := object("jsonrpc", "2.0", "id", t.eras.nextID(), "method", "server/discover")
-		response, err = t.eras.up.request(ctx, t.modernize(raw))
+		response, err = t.eras.up.request(ctx, t.modernize(t.eras.newRequest("server/discover")))
 		if err == nil && response.error == nil {
 			break
 		}
@@ -67,17 +66,12 @@ func (t *modernServer) speak(hello []byte, version string) {
 
 // introduced returns the response to hello, from the server's description of itself; nil: none.
 func (t *modernServer) introduced(hello, result []byte) (*message, error) {
-	version := text(member(hello, "params", "protocolVersion"))
-	if version == "" || version >= firstModern {
-		version = "2025-11-25"
-	}
 	offers := orElse(member(result, "capabilities"), "{}")
 	t.mu.Lock()
 	t.offers = offers
 	t.mu.Unlock()
-	own := object("name", t.eras.Name, "version", t.eras.Version)
-	info := orElse(member(result, "_meta", metaServer), string(own))
-	made := []any{"protocolVersion", version, "capabilities", offers, "serverInfo", info}
+	made := []any{"protocolVersion", legacyVersion(member(hello, "params")), "capabilities", offers,
+		"serverInfo", orElse(member(result, "_meta", metaServer), string(t.eras.itself()))}
 	if instructions := member(result, "instructions"); instructions != nil {
 		made = append(made, "instructions", instructions)
 	}
@@ -133,9 +127,11 @@ func (t *modernServer) serve(c *call) error {
 		return nil
 	}
 	raw := t.modernize(c.raw)
+	c.left.Store(true)
 	for range inputRounds {
-		response, err := t.request(c, raw)
-		if err != nil {
+		// Its notifications go to the host, and the end of the call ends its stream.
+		response, err := t.eras.up.requestBy(c.ctx, raw, t.eras.up.callModern)
+		if response == nil {
 			return err
 		}
 		if text(member(response.result, "resultType")) != "input_required" {
@@ -146,18 +142,7 @@ func (t *modernServer) serve(c *call) error {
 			return err
 		}
 	}
-	return &Trouble{Code: CodeTranslation, Reason: "input", Message: "the server requests more input again and again"}
-}
-
-// request sends a translated request and returns its response. Its notifications go to
-// the host, and the end of the call ends its stream.
-func (t *modernServer) request(c *call, raw []byte) (*message, error) {
-	c.left.Store(true)
-	response, err := t.eras.up.requestBy(c.ctx, raw, t.eras.up.callModern)
-	if response != nil {
-		return response, nil
-	}
-	return nil, err
+	return newTrouble(CodeTranslation, "input", "the server requests more input again and again")
 }
 
 // supplyInput requests from the host what the server wants to know ("Multi Round-Trip
@@ -167,14 +152,14 @@ func (t *modernServer) supplyInput(c *call, raw, result []byte) ([]byte, error) 
 	inputs := member(result, "inputRequests")
 	responses := []byte("{}")
 	var err error
-	_, _ = members(inputs, skipSpace(inputs, 0), func(f field) bool {
+	_ = members(inputs, func(f field) bool {
 		var response *message
 		if response, err = t.requestHost(c.ctx, inputs[f.from:f.to]); err != nil {
 			return false
 		}
 		if response.error != nil {
-			err = &Trouble{Code: CodeTranslation, Reason: "input",
-				Message: "the host did not give the input that the server requests: " + text(member(response.error, "message"))}
+			err = newTrouble(CodeTranslation, "input", "the host did not give the input that the server requests: "+
+				text(member(response.error, "message")))
 			return false
 		}
 		responses = set(responses, text(inputs[f.at:f.name]), response.result)
@@ -195,9 +180,6 @@ func (t *modernServer) requestHost(ctx context.Context, request []byte) (*messag
 	id := t.eras.nextID()
 	reply := make(chan *message, 1)
 	t.mu.Lock()
-	if t.hostRequests == nil {
-		t.hostRequests = make(map[string]chan *message)
-	}
 	t.hostRequests[idKey(id)] = reply
 	t.mu.Unlock()
 	defer func() {

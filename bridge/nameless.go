@@ -53,12 +53,12 @@ func (u *upstream) nameless(m *message, c *call) error {
 
 // rejectionFor returns the rejection that a JSON-RPC error is.
 func (u *upstream) rejectionFor(e *message) *rejection {
-	return &rejection{status: 200, body: e, tied: true, Trouble: &Trouble{Code: CodeRejected, Reason: "rejected",
-		Message: "the server rejects the request: " + u.shown(text(member(e.error, "message")))}}
+	return &rejection{status: 200, body: e, tied: true, Trouble: newTrouble(CodeRejected, "rejected",
+		"the server rejects the request: "+u.shown(text(member(e.error, "message"))))}
 }
 
-// checkSession finds out whether the session is still there, once at a time: the server has rejected one
-// of several requests.
+// checkSession finds out whether the session is still there, once at a time: the server has
+// rejected one of several requests.
 func (u *upstream) checkSession() {
 	if u.checking.CompareAndSwap(false, true) {
 		u.do(func() {
@@ -74,11 +74,11 @@ func (l *lateCalls) reject(r *rejection) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var sign chan *rejection
-	for c, its := range l.signs {
-		if sign = its; c.sink != nil && c.is("ping") {
+	for c := range l.posted {
+		if sign = c.sign; c.own && c.is("ping") {
 			break
 		}
-		if len(l.signs) > 1 {
+		if len(l.posted) > 1 {
 			sign = nil
 		}
 	}

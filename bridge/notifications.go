@@ -24,59 +24,37 @@ const (
 )
 
 // inOrder runs pieces of work one after the other. One that takes long goes on beside those
-// that follow. The zero value is ready.
+// that follow.
 type inOrder struct {
-	mu      sync.Mutex // guards what follows
-	pieces  []piece
-	running bool
+	mu      sync.Mutex      // guards what follows
+	waiting int             // pieces whose turn has not come
+	last    <-chan struct{} // closed when the turn of the last piece is over
 }
 
-// piece is a piece of work.
-type piece struct {
-	after <-chan struct{} // it begins when this is closed; nil: at once
-	work  func()
-	over  chan struct{} // closed when the next one may begin
-}
-
-// add adds a piece of work, and returns what is closed when its turn is over. It reports false
-// if too many wait.
-func (q *inOrder) add(b *bridge, after <-chan struct{}, work func()) (over <-chan struct{}, ok bool) {
+// add adds a piece of work, which also waits until after is closed, and returns what is closed
+// when its turn is over. It reports false if too many wait.
+func (q *inOrder) add(
+	b *bridge, after <-chan struct{}, work func(),
+) (over <-chan struct{}, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.pieces) >= notificationsKept {
+	if q.waiting >= notificationsKept {
 		return nil, false
 	}
-	p := piece{after: after, work: work, over: make(chan struct{})}
-	q.pieces = append(q.pieces, p)
-	if !q.running {
-		q.running = true
-		b.do(func() { q.run(b) })
-	}
-	return p.over, true
-}
-
-// run carries out what there is to do.
-func (q *inOrder) run(b *bridge) {
-	for {
+	q.waiting++
+	before, done := q.last, make(chan struct{})
+	q.last = done
+	b.do(func() {
+		defer close(done)
+		<-before
 		q.mu.Lock()
-		if len(q.pieces) == 0 {
-			q.running = false
-			q.mu.Unlock()
-			return
-		}
-		p := q.pieces[0]
-		q.pieces = q.pieces[1:]
+		q.waiting--
 		q.mu.Unlock()
-		if p.after != nil {
-			select {
-			case <-p.after:
-			case <-b.life.Done():
-			}
-		}
+		_ = wait(b.life, after)
 		held := func() bool { return b.delayed() || b.up.replacing() }
-		b.within(b.life, notificationWait, held, p.work)
-		close(p.over)
-	}
+		b.within(b.life, notificationWait, held, work)
+	})
+	return done, true
 }
 
 // within runs a piece of work and returns when that is done, or goes on beside whatever
@@ -88,20 +66,14 @@ func (b *bridge) within(ctx context.Context, wait time.Duration, held func() boo
 		defer close(done)
 		work()
 	})
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	for {
+	for again := true; again; again = held() {
 		select {
 		case <-done:
 			return
 		case <-ctx.Done():
 			return
-		case <-timer.C:
+		case <-time.After(wait):
 		}
-		if !held() {
-			return
-		}
-		timer.Reset(wait)
 	}
 }
 
@@ -127,34 +99,20 @@ func (b *bridge) delayed() bool { return b.userAwaited() || b.up.unsettled.Load(
 
 // userAwaited reports whether a user has to act before requests can go through.
 func (b *bridge) userAwaited() bool {
-	select {
-	case <-b.User.awaiting():
-		return true
-	default:
-		return false
-	}
+	awaited, _ := b.User.status()
+	return awaited
 }
 
 // accepting returns a context for a message without a response. It ends when the server has not
 // accepted that in time, of which the time in which the user is waited for is no part.
 func (b *bridge) accepting() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(b.life)
-	var mu sync.Mutex
-	var timer *time.Timer
-	mu.Lock()
-	defer mu.Unlock()
-	timer = time.AfterFunc(notificationTimeout, func() {
-		if !b.userAwaited() {
-			cancel()
+	go func() {
+		for pause(ctx, notificationTimeout) {
+			if !b.userAwaited() {
+				cancel()
+			}
 		}
-		mu.Lock()
-		defer mu.Unlock()
-		if ctx.Err() == nil {
-			timer.Reset(notificationTimeout)
-		}
-	})
-	return ctx, func() {
-		timer.Stop()
-		cancel()
-	}
+	}()
+	return ctx, cancel
 }

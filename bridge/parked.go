@@ -13,11 +13,9 @@ const parkedFor = 10 * time.Minute
 // host in its place.
 type parked struct {
 	inner          *call
-	final          chan *message // its response
-	inputRequests  chan *message // the server's requests on the way
-	err            chan error
-	inputRequestID []byte // the id of the server's request that the host is to respond
-	by             string // the idKey of the host's request whose result reports it
+	err            chan error // why it has not been carried out
+	inputRequestID []byte     // the id of the server's request that the host is to respond
+	by             string     // the idKey of the host's request whose result reports it
 	timer          *time.Timer
 }
 
@@ -27,9 +25,6 @@ func (t *legacyServer) park(c *call, p *parked) (state string) {
 	state = rand.Text()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.parked == nil {
-		t.parked = make(map[string]*parked)
-	}
 	p.by = idKey(c.id)
 	t.parked[state] = p
 	p.timer = time.AfterFunc(parkedFor, func() {
@@ -55,16 +50,12 @@ func (t *legacyServer) unpark(state string) *parked {
 // abandon gives up what is parked for a request of the host: the host has cancelled that, and
 // does not come back with input. The notification may have crossed the result that reports it.
 func (t *legacyServer) abandon(id []byte) {
-	var states []string
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	for state, p := range t.parked {
 		if p.by == idKey(id) {
-			states = append(states, state)
-		}
-	}
-	t.mu.Unlock()
-	for _, state := range states {
-		if p := t.unpark(state); p != nil {
+			delete(t.parked, state)
+			p.timer.Stop()
 			t.abandonOne(p)
 		}
 	}
@@ -72,12 +63,9 @@ func (t *legacyServer) abandon(id []byte) {
 
 // abandonOne gives a request up, and notifies the server.
 func (t *legacyServer) abandonOne(p *parked) {
-	m, err := parse(object("jsonrpc", "2.0", "method", "notifications/cancelled", "params", object("requestId", p.inner.id)))
-	if err == nil {
-		t.eras.do(func() {
-			defer p.inner.cancel()
-			defer time.AfterFunc(notificationWait, p.inner.cancel).Stop()
-			t.eras.notify(m)
-		})
-	}
+	t.eras.do(func() {
+		defer p.inner.cancel()
+		defer time.AfterFunc(notificationWait, p.inner.cancel).Stop()
+		t.eras.notify(notification("notifications/cancelled", "params", object("requestId", p.inner.id)))
+	})
 }

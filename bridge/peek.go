@@ -46,12 +46,7 @@ func (m *message) notification() bool { return m.method != nil && m.id == nil }
 func (m *message) response() bool     { return m.method == nil && (m.result != nil || m.error != nil) }
 
 // is reports whether the message has the method, however that is spelt.
-func (m *message) is(method string) bool {
-	if len(m.method) < 2 {
-		return false
-	}
-	return string(spelt(m.method)) == method
-}
+func (m *message) is(method string) bool { return isText(m.method, method) }
 
 // name returns the method as text.
 func (m *message) name() string { return text(m.method) }
@@ -210,17 +205,12 @@ func (m *message) each(f func(*message)) {
 // member returns the value of an object's member, or nil. Of several with one
 // name it is the last, as most readers have it.
 func member(object []byte, path ...string) []byte {
-	for _, want := range path {
-		var found []byte
-		if _, err := members(object, skipSpace(object, 0), func(f field) bool {
-			if string(spelt(object[f.at:f.name])) == want {
-				found = object[f.from:f.to]
-			}
-			return true
-		}); err != nil || found == nil {
+	for _, name := range path {
+		f, n := find(object, name)
+		if n == 0 {
 			return nil
 		}
-		object = found
+		object = object[f.from:f.to]
 	}
 	return object
 }
@@ -231,6 +221,11 @@ func text(value []byte) string {
 		return ""
 	}
 	return string(spelt(value))
+}
+
+// isText reports whether a value is a JSON string with the text.
+func isText(value []byte, want string) bool {
+	return len(value) >= 2 && value[0] == '"' && string(spelt(value)) == want
 }
 
 // spelt returns the text of a JSON string. Where no escape is in it, that is a part
@@ -256,84 +251,65 @@ func idKey(id []byte) string {
 	return string(id)
 }
 
-// field is where a member of an object stands in its bytes.
+// field is where a member of an object, or an element of an array, stands in its bytes.
 type field struct {
-	at, name int // the name, with its quotes
+	at, name int // the name, with its quotes; of an element, which has none, where it begins
 	from, to int // the value
 }
 
 // What follows looks into what [parse] has checked, once more and faster.
 
-// members calls f with each member of the object that begins at b[i], until f
-// returns false, and returns where the object ends.
-func members(b []byte, i int, f func(field) bool) (end int, err error) {
-	if i >= len(b) || b[i] != '{' {
-		return i, errShape
-	}
-	i = skipSpace(b, i+1)
-	if i < len(b) && b[i] == '}' {
-		return i + 1, nil
-	}
-	for {
-		m := field{at: i}
-		if i >= len(b) || b[i] != '"' {
-			return i, errShape
-		}
-		if i, err = skipString(b, i); err != nil {
-			return i, err
-		}
-		m.name = i
-		if i = skipSpace(b, i); i >= len(b) || b[i] != ':' {
-			return i, errShape
-		}
-		m.from = skipSpace(b, i+1)
-		if i, err = skipValue(b, m.from); err != nil {
-			return i, err
-		}
-		m.to = i
-		if !f(m) {
-			return i, nil
-		}
-		i = skipSpace(b, i)
-		switch {
-		case i < len(b) && b[i] == ',':
-			i = skipSpace(b, i+1)
-		case i < len(b) && b[i] == '}':
-			return i + 1, nil
-		default:
-			return i, errShape
-		}
-	}
-}
+// members calls f with each member of an object, until f returns false.
+func members(object []byte, f func(field) bool) error { return parts(object, '{', f) }
 
 // elements calls f with each element of an array, until f returns false.
-func elements(b []byte, f func(element []byte) bool) error {
+func elements(array []byte, f func(element []byte) bool) error {
+	return parts(array, '[', func(e field) bool { return f(array[e.from:e.to]) })
+}
+
+// parts is members or elements, by the bracket that b begins with.
+func parts(b []byte, open byte, f func(field) bool) (err error) {
 	i := skipSpace(b, 0)
-	if i >= len(b) || b[i] != '[' {
+	if i >= len(b) || b[i] != open {
 		return errShape
 	}
-	i = skipSpace(b, i+1)
-	if i < len(b) && b[i] == ']' {
+	end := open + 2 // the bracket that closes it, in ASCII
+	if i = skipSpace(b, i+1); i < len(b) && b[i] == end {
 		return nil
 	}
 	for {
-		start, err := i, error(nil)
-		if i, err = skipValue(b, i); err != nil {
+		part := field{at: i, name: i, from: i}
+		if open == '{' {
+			if part.name, part.from, err = skipName(b, i); err != nil {
+				return err
+			}
+		}
+		if part.to, err = skipValue(b, part.from); err != nil || !f(part) {
 			return err
 		}
-		if !f(b[start:i]) {
-			return nil
-		}
-		i = skipSpace(b, i)
-		switch {
+		switch i = skipSpace(b, part.to); {
 		case i < len(b) && b[i] == ',':
 			i = skipSpace(b, i+1)
-		case i < len(b) && b[i] == ']':
+		case i < len(b) && b[i] == end:
 			return nil
 		default:
 			return errShape
 		}
 	}
+}
+
+// skipName returns where the name that begins at b[i] ends, and where its value begins.
+func skipName(b []byte, i int) (end, from int, err error) {
+	if i >= len(b) || b[i] != '"' {
+		return i, i, errShape
+	}
+	if end, err = skipString(b, i); err != nil {
+		return end, end, err
+	}
+	if from = skipSpace(b, end); from >= len(b) || b[from] != ':' {
+		return end, from, errShape
+	}
+	return end, skipSpace(b, from+1), nil
 }
 
 // skipValue returns where the value that begins at b[i] ends. Strings and

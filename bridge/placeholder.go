@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"context"
 	"slices"
 	"sync"
 	"time"
@@ -97,7 +96,7 @@ func (b *bridge) initialize(c *call) {
 func (p *placeholder) begin(c *call, f *firstContact) (done, entered bool) {
 	modern := modernVersion(c.message) != ""
 	p.mu.Lock()
-	if modern && p.era.initializeSent() != nil {
+	if modern && p.era.now().hello != nil {
 		p.mu.Unlock()
 		return false, false
 	}
@@ -122,12 +121,8 @@ func (p *placeholder) begin(c *call, f *firstContact) (done, entered bool) {
 		return p.reply(c, a), true
 	}
 	p.Logger.Debug("responding in the server's place", "sign_in", signIn)
-	version := text(member(c.params, "protocolVersion"))
-	if version == "" || version >= firstModern {
-		version = "2025-11-25"
-	}
-	c.reply(object("protocolVersion", version, "capabilities", offers,
-		"serverInfo", object("name", p.Name, "version", p.Version)))
+	c.reply(object("protocolVersion", legacyVersion(c.params), "capabilities", offers,
+		"serverInfo", p.itself()))
 	return true, true
 }
 
@@ -197,7 +192,8 @@ func (p *placeholder) run(a *absence, f *firstContact) {
 		select {
 		case <-f.done:
 		case <-a.signInNews:
-			if ended = nil; p.showsSignIn(a) {
+			ended = nil
+			if signIn, _ := p.state(a); signIn {
 				p.announce(a, "tools")
 			} else {
 				// The user has signed in: the server's own tools are likely to come in a moment.
@@ -223,11 +219,11 @@ func (p *placeholder) run(a *absence, f *firstContact) {
 	}
 }
 
-// showsSignIn reports whether the host is shown the sign-in placeholder.
-func (p *placeholder) showsSignIn(a *absence) bool {
+// state reports whether the host is shown the sign-in placeholder, and how the last try ended.
+func (p *placeholder) state(a *absence) (signIn bool, failure *Trouble) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return a.signIn
+	return a.signIn, a.failure
 }
 
 // waitForRetry waits for a reason to try again: the host wants it, the user has signed in
@@ -298,9 +294,7 @@ func (p *placeholder) retry(a *absence) *firstContact {
 	}
 	p.mu.Unlock()
 	if a.modern != nil {
-		return p.era.contact(probing, func(ctx context.Context) (*message, error) {
-			return p.era.probe(ctx, a.modern)
-		})
+		return p.era.contact(probing, p.era.probe(a.modern))
 	}
 	return p.era.contact(initializing, p.era.connect)
 }

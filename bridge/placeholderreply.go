@@ -24,8 +24,9 @@ func (p *placeholder) reply(c *call, a *absence) (done bool) {
 			c.fail(noDiscoverResponse)
 			return true
 		}
-		c.reply(object("resultType", "complete", "supportedVersions", []string{firstModern}, "capabilities", offers, "ttlMs", 0,
-			"cacheScope", "private", "_meta", object(metaServer, object("name", p.Name, "version", p.Version))))
+		c.reply(object("resultType", "complete", "supportedVersions", []string{firstModern},
+			"capabilities", offers, "ttlMs", 0, "cacheScope", "private",
+			"_meta", object(metaServer, p.itself())))
 	case "subscriptions/listen":
 		return p.subscribe(c, a)
 	default:
@@ -52,12 +53,7 @@ const signInTools = `[{"name":"` + signInTool + `","title":"Sign in","descriptio
 // list returns a list of the server. It waits for the server, but not for long, and is
 // empty then; while the user has to sign in, the tools are the sign-in placeholder.
 func (p *placeholder) list(c *call, a *absence, name string) (done bool) {
-	var late <-chan time.Time
-	if p.InitializeWait >= 0 {
-		timer := time.NewTimer(p.InitializeWait)
-		defer timer.Stop()
-		late = timer.C
-	}
+	late := timeAfter(p.InitializeWait)
 	elements := []byte("[]")
 	for waiting := true; waiting; {
 		p.mu.Lock()
@@ -114,26 +110,20 @@ func toolText(c *call, message string) []byte {
 
 // signIn returns what the user has to do, and makes sure that it can be done.
 func (p *placeholder) signIn(c *call, a *absence) {
-	p.mu.Lock()
-	last := a.failure
-	p.mu.Unlock()
+	_, last := p.state(a)
 	ended := p.requestRetry(a)
 
 	// A result that the try has at once is the text.
-	timer := time.NewTimer(retryResultWait)
-	defer timer.Stop()
 	select {
 	case <-a.over:
 		c.reply(toolText(c, signedInNow))
 		return
 	case <-ended:
-		p.mu.Lock()
-		failure := a.failure
-		p.mu.Unlock()
+		_, failure := p.state(a)
 		c.reply(toolText(c, failureText(failure)))
 		return
 	case <-p.User.awaiting():
-	case <-timer.C:
+	case <-time.After(retryResultWait):
 	case <-c.ctx.Done():
 	}
 	var words strings.Builder
@@ -170,33 +160,27 @@ func failureText(failure *Trouble) string {
 	return words
 }
 
-// waitForServer waits for the server, and ends the call with an error if that takes too long. It reports
-// false if the server is there.
+// waitForServer waits for the server, and ends the call with an error if that takes too long.
+// It reports false if the server is there.
 func (p *placeholder) waitForServer(c *call, a *absence) (done bool) {
-	p.mu.Lock()
-	signIn := a.signIn
-	p.mu.Unlock()
 	var ended <-chan struct{}
-	if !signIn { // else a try may open a browser, which is the placeholder's to do
+	if signIn, _ := p.state(a); !signIn {
+		// Else a try may open a browser, which is the placeholder's to do.
 		ended = p.requestRetry(a)
 	}
-	timer := time.NewTimer(userWait)
-	defer timer.Stop()
+	late := time.After(userWait)
 	for {
 		select {
 		case <-a.over:
 			return false
 		case <-ended:
-			p.mu.Lock()
-			failure := a.failure
-			p.mu.Unlock()
-			if failure.Code != CodeSignIn && !failure.Retry {
+			if _, failure := p.state(a); failure.Code != CodeSignIn && !failure.Retry {
 				c.fail(failure)
 				return true
 			}
 			ended = nil // it may pass, or the user may sign in
 			continue
-		case <-timer.C:
+		case <-late:
 			c.fail(p.timeoutError(a))
 		case <-c.ctx.Done():
 		}
@@ -206,18 +190,14 @@ func (p *placeholder) waitForServer(c *call, a *absence) (done bool) {
 
 // timeoutError returns the error of a request for which the server did not come in time.
 func (p *placeholder) timeoutError(a *absence) *Trouble {
-	p.mu.Lock()
-	failure := a.failure
-	p.mu.Unlock()
+	_, failure := p.state(a)
 	switch awaited, text := p.User.status(); {
 	case awaited:
-		return &Trouble{Code: CodeSignIn, Reason: "auth_required", Retry: true,
-			Message: strings.TrimSuffix(text, ".")}
+		return signInFirst(text)
 	case failure != nil:
 		return failure
 	}
-	return &Trouble{Code: CodeUnreachable, Reason: "unreachable", Retry: true,
-		Message: "the server has not responded to initialize yet"}
+	return unreachable("the server has not responded to initialize yet")
 }
 
 // subscribe keeps a subscription until the server is there to have it. It reports false

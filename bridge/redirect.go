@@ -58,17 +58,17 @@ func destination(resp *http.Response, req *http.Request) (*url.URL, *Trouble) {
 	to, err := req.URL.Parse(location)
 	switch {
 	case location == "":
-		return nil, redirectTrouble("the server redirects (HTTP status %d), but says not where to", status)
+		return nil, redirectTrouble("(HTTP status %d), but says not where to", status)
 	case err != nil:
 		return nil, notAURL(status)
 	case !sameOrigin(req.URL, to):
-		return nil, redirectTrouble("the server redirects to another origin, %s; nothing was sent there. If the server has moved, configure that URL",
-			shownURL(to, req))
+		return nil, redirectTrouble("to another origin, %s; nothing was sent there. "+
+			"If the server has moved, configure that URL", shownURL(to, req))
 	case to.User != nil:
-		return nil, redirectTrouble("the server redirects to a URL with a user name; nothing was sent there")
+		return nil, redirectTrouble("to a URL with a user name; nothing was sent there")
 	case status == http.StatusSeeOther && req.Method != http.MethodGet:
-		return nil, redirectTrouble("the server redirects (HTTP status 303) to %s with another method, which would lose the message; "+
-			"if that is where it is, configure that URL", shownURL(to, req))
+		return nil, redirectTrouble("(HTTP status 303) to %s with another method, "+
+			"which would lose the message; if that is where it is, configure that URL", shownURL(to, req))
 	}
 	return to, nil
 }
@@ -81,10 +81,10 @@ func redirectError(seen *[]string, from, to *url.URL) *Trouble {
 		*seen = []string{from.String()}
 	}
 	if slices.Contains(*seen, next) {
-		return redirectTrouble("the server redirects in a loop, back to %s; nothing was carried out", originOf(from))
+		return redirectTrouble("in a loop, back to %s; nothing was carried out", originOf(from))
 	}
 	if len(*seen) > maxRedirects {
-		return redirectTrouble("the server redirects more than %d times; nothing was carried out", maxRedirects)
+		return redirectTrouble("more than %d times; nothing was carried out", maxRedirects)
 	}
 	*seen = append(*seen, next)
 	return nil
@@ -120,11 +120,11 @@ func (l locations) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 func notAURL(status int) *Trouble {
-	return redirectTrouble("the server redirects (HTTP status %d) to something that is not a URL", status)
+	return redirectTrouble("(HTTP status %d) to something that is not a URL", status)
 }
 
 func redirectTrouble(format string, args ...any) *Trouble {
-	return &Trouble{Code: CodeProtocol, Reason: "redirect", Message: fmt.Sprintf(format, args...)}
+	return newTrouble(CodeProtocol, "redirect", "the server redirects "+fmt.Sprintf(format, args...))
 }
 
 // sameOrigin reports whether two URLs have the same scheme, host and port (RFC 6454, section 4).

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -8,10 +9,8 @@ import (
 	"github.com/handstamp/handstamp/internal/retryafter"
 )
 
-var (
-	lost = &Trouble{Code: CodeUncertain, Reason: "connection_lost",
-		Message: "the connection to the server broke before the response came; the request may or may not have been carried out"}
-)
+var lost = newTrouble(CodeUncertain, "connection_lost",
+	"the connection to the server broke before the response came"+perhapsDone)
 
 // rejection is an HTTP status for a request that was not carried out, and
 // what the server sent with it.
@@ -48,15 +47,7 @@ func (r *rejection) fromOlderEra() bool {
 	default:
 		return false
 	}
-	switch r.code() {
-	case codeMismatch, codeCapability:
-		return false
-	case codeVersion:
-		return !supportsModern(r.body)
-	case codeNoMethod:
-		return r.status != http.StatusNotFound
-	}
-	return true
+	return !r.fromModern() && (r.code() != codeNoMethod || r.status != http.StatusNotFound)
 }
 
 // maybeSSE reports whether a server that rejects initialize like this may be one of
@@ -65,19 +56,29 @@ func (r *rejection) fromOlderEra() bool {
 // moment means nothing for the transport.
 func (r *rejection) maybeSSE() bool {
 	switch r.status {
-	case http.StatusUnauthorized, http.StatusProxyAuthRequired, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge,
-		http.StatusTooEarly, http.StatusTooManyRequests:
+	case http.StatusUnauthorized, http.StatusProxyAuthRequired, http.StatusRequestTimeout,
+		http.StatusRequestEntityTooLarge, http.StatusTooEarly, http.StatusTooManyRequests:
 		return false
 	}
-	code := r.code()
-	return r.status/100 == 4 && !r.atGET && code != codeMismatch && code != codeCapability && (code != codeVersion || !supportsModern(r.body))
+	return r.status/100 == 4 && !r.atGET && !r.fromModern()
+}
+
+// fromModern reports whether a rejection is a JSON-RPC error that servers of 2026-07-28 or later send.
+func (r *rejection) fromModern() bool {
+	switch r.code() {
+	case codeMismatch, codeCapability:
+		return true
+	case codeVersion:
+		return supportsModern(r.body)
+	}
+	return false
 }
 
 // rejectionOf reads why the server rejected a request.
 func (u *upstream) rejectionOf(resp *http.Response) *rejection {
 	status := resp.StatusCode
-	r := &rejection{status: status, Trouble: &Trouble{Code: CodeRejected, Reason: "rejected",
-		Message: "the server returned HTTP status " + strconv.Itoa(status) + " (" + http.StatusText(status) + ")"}}
+	r := &rejection{status: status, Trouble: newTrouble(CodeRejected, "rejected",
+		fmt.Sprintf("the server returned HTTP status %d (%s)", status, http.StatusText(status)))}
 	switch {
 	case status == http.StatusUnauthorized:
 		r.Code, r.Reason = CodeSignIn, "auth_required"

@@ -12,6 +12,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/handstamp/handstamp/internal/lazyregexp"
 	"github.com/handstamp/handstamp/internal/secret"
 )
 
@@ -62,7 +63,8 @@ func jsonText(body []byte) string {
 	}
 	kind := text(member(body, "error"))
 	for _, path := range [][]string{
-		{"error_description"}, {"error", "message"}, {"message"}, {"detail"}, {"error", "detail"}, {"title"}, {"error", "error_description"},
+		{"error_description"}, {"error", "message"}, {"message"}, {"detail"}, {"error", "detail"},
+		{"title"}, {"error", "error_description"},
 	} {
 		words := text(member(body, path...))
 		switch {
@@ -87,55 +89,22 @@ func jsonText(body []byte) string {
 
 // pageTitle returns the title of a page, or else its first heading.
 func pageTitle(page string) string {
-	lower := asciiLower(page)
-	for _, name := range []string{"title", "h1"} {
-		from := strings.Index(lower, "<"+name)
-		if from < 0 {
-			continue
-		}
-		open := strings.IndexByte(lower[from:], '>')
-		if open < 0 {
-			continue
-		}
-		from += open + 1
-		to := strings.Index(lower[from:], "</"+name)
-		if to < 0 {
-			continue
-		}
-		if words := strings.TrimSpace(html.UnescapeString(withoutTags(page[from : from+to]))); words != "" {
-			return words
+	for _, heading := range []lazyregexp.Regexp{titleTag, headingTag} {
+		if found := heading.Get().FindStringSubmatch(page); found != nil {
+			words := html.UnescapeString(anyTag.Get().ReplaceAllString(found[1], ""))
+			if words = strings.TrimSpace(words); words != "" {
+				return words
+			}
 		}
 	}
 	return ""
 }
 
-// asciiLower is strings.ToLower that keeps each byte where it is.
-func asciiLower(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		if c >= 'A' && c <= 'Z' {
-			b[i] = c + 'a' - 'A'
-		}
-	}
-	return string(b)
-}
-
-// withoutTags returns the text of a piece of a page.
-func withoutTags(s string) string {
-	var b strings.Builder
-	depth := 0
-	for _, r := range s {
-		switch {
-		case r == '<':
-			depth++
-		case r == '>' && depth > 0:
-			depth--
-		case depth == 0:
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
-}
+var (
+	titleTag   = lazyregexp.New(`(?is)<title[^>]*>(.*?)</title`)
+	headingTag = lazyregexp.New(`(?is)<h1[^>]*>(.*?)</h1`)
+	anyTag     = lazyregexp.New(`<[^>]*>?`)
+)
 
 // shown returns a server's text as the host gets it.
 func (u *upstream) shown(words string) string {
@@ -256,7 +225,8 @@ func (k *credentials) redact(words, rawURL string, header http.Header) string {
 // secretsIn returns the secrets of a header: its value, without the name of a scheme, and
 // the password of Basic.
 func secretsIn(name, value string) []string {
-	if scheme, rest, ok := strings.Cut(value, " "); ok && http.CanonicalHeaderKey(name) == "Authorization" {
+	scheme, rest, ok := strings.Cut(value, " ")
+	if ok && http.CanonicalHeaderKey(name) == "Authorization" {
 		all := []string{strings.TrimSpace(rest)}
 		if strings.EqualFold(scheme, "Basic") {
 			if pair, err := base64.StdEncoding.DecodeString(all[0]); err == nil {

@@ -97,7 +97,8 @@ func notMCP(kind string) *Trouble {
 		", not MCP; check that the URL is that of an MCP endpoint")
 }
 
-// errEndpoint is the error of a stream that begins with an address to post to, as those of HTTP+SSE do.
+// errEndpoint is the error of a stream that begins with an address to post to, as those of
+// HTTP+SSE do.
 var errEndpoint = errors.New("bridge: an endpoint event")
 
 // requestStream is the event stream in which the response to a request comes, with all that
@@ -183,7 +184,8 @@ func (s *requestStream) finish(resp *http.Response, err error) error {
 	case !resumable(err):
 		return err
 	case s.ctx.Err() != nil:
-		return noResponse(describeEvents(s.messages) + fmt.Sprintf(", and nothing came on the one that continues it within %d minutes", int(lateWait.Minutes())))
+		return noResponse(fmt.Sprintf("%s, and nothing came on the one that continues it within %d minutes",
+			describeEvents(s.messages), int(lateWait.Minutes())))
 	case errors.Is(err, io.EOF), errors.Is(err, errNotResumed):
 		return s.late(s.c, resp, describeEvents(s.messages))
 	}
@@ -201,12 +203,7 @@ func (u *upstream) events(events *eventReader, c *call, r *resumption) (messages
 		r.note(events.Reader)
 		switch {
 		case errors.Is(err, sse.ErrTooLarge):
-			messages++
-			r.received()
-			if c != nil && c.responded() {
-				return messages, nil
-			}
-			continue
+			err = nil // it was handled
 		case err != nil:
 			return messages, err
 		case e.Type == "endpoint" && c != nil && messages == 0:
@@ -216,22 +213,31 @@ func (u *upstream) events(events *eventReader, c *call, r *resumption) (messages
 			continue
 		case len(e.Data) == 0 || e.Type != "" && e.Type != "message":
 			continue
+		default:
+			err = u.receive(e.Data, c)
 		}
-		m, err := readMessage(e.Data)
 		messages++
 		r.received()
-		if err != nil {
-			u.invalid(e.Data, err, c)
-		} else if err := u.nameless(m, c); err != nil {
+		if err != nil || c != nil && c.responded() {
 			return messages, err
-		} else {
-			u.deliver(m, c)
-		}
-		if c != nil && c.responded() {
-			return messages, nil
-		}
-		if c == nil && err == nil && m.method != nil {
-			u.lateCalls.note(m)
 		}
 	}
+}
+
+// receive delivers a message that came on a stream, unless it rejects the request whose stream
+// that is.
+func (u *upstream) receive(data []byte, c *call) error {
+	m, err := readMessage(data)
+	if err != nil {
+		u.invalid(data, err, c)
+		return nil
+	}
+	if err := u.nameless(m, c); err != nil {
+		return err
+	}
+	u.deliver(m, c)
+	if c == nil && m.method != nil {
+		u.lateCalls.note(m)
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package bridge
 import (
 	"bytes"
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -59,12 +60,7 @@ func (k *sessionState) noteRequest(m *message) {
 		uri := text(member(m.params, "uri"))
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		for i, r := range k.resources {
-			if r.uri == uri {
-				k.resources = append(k.resources[:i:i], k.resources[i+1:]...)
-				break
-			}
-		}
+		k.resources = slices.DeleteFunc(slices.Clone(k.resources), func(r resource) bool { return r.uri == uri })
 		if m.is("resources/subscribe") {
 			k.resources = append(k.resources, resource{uri, bytes.Clone(m.params)})
 		}
@@ -81,7 +77,8 @@ func (k *sessionState) restorable() (level []byte, resources []resource) {
 // restore sends a server whose session has replaced another what the host had sent in the one
 // before, and notifies the host which lists may have changed, of those that the server offers.
 func (u *upstream) restore(ctx context.Context, offers []byte) {
-	if !u.era.confirmed() {
+	known := u.era.now()
+	if known.confirmation == nil {
 		return // the host has not begun itself
 	}
 	inTime, cancel := context.WithTimeout(ctx, restoreTimeout)
@@ -91,7 +88,7 @@ func (u *upstream) restore(ctx context.Context, offers []byte) {
 		u.resend(inTime, "logging/setLevel", level)
 	}
 	u.resubscribe(inTime, resources)
-	if member(u.era.initializeSent(), "params", "capabilities", "roots") != nil {
+	if member(known.hello, "params", "capabilities", "roots") != nil {
 		// The server requests again what it knew in the session before.
 		m := notification("notifications/roots/list_changed")
 		if _, err := u.send(&call{message: m, ctx: inTime, plain: true}); err != nil {
@@ -121,7 +118,7 @@ func (u *upstream) resubscribe(ctx context.Context, resources []resource) {
 
 // resend sends a request of the host once more.
 func (u *upstream) resend(ctx context.Context, method string, params []byte) {
-	response, err := u.requestOn(ctx, object("jsonrpc", "2.0", "id", u.nextID(), "method", method, "params", cut(params, "_meta")), true)
+	response, err := u.requestOn(ctx, u.newRequest(method, "params", cut(params, "_meta")), true)
 	if err == nil && response.error != nil {
 		err = &Trouble{Message: "code " + string(member(response.error, "code"))}
 	}
@@ -130,14 +127,8 @@ func (u *upstream) resend(ctx context.Context, method string, params []byte) {
 	}
 }
 
-// confirmed reports whether the host has sent notifications/initialized, or needs not.
-func (e *eras) confirmed() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.confirmation != nil
-}
-
-// notification returns a notification of the bridge's own, which has no parameters.
-func notification(method string) *message {
-	return &message{raw: object("jsonrpc", "2.0", "method", method), method: encode(method)}
+// notification returns a notification of the bridge's own, with more members by name and value.
+func notification(method string, more ...any) *message {
+	raw := object(append([]any{"jsonrpc", "2.0", "method", method}, more...)...)
+	return &message{raw: raw, method: encode(method)}
 }

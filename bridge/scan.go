@@ -198,9 +198,6 @@ func (s *scan) literal(i int, word string) (int, error) {
 
 // number returns where the number at b[i] ends.
 func (s *scan) number(i int) (int, error) {
-	if c := s.b[i]; c != '-' && (c < '0' || c > '9') {
-		return i, s.fail("that is not a JSON value", i)
-	}
 	at := i
 	if s.b[i] == '-' {
 		i++
@@ -308,7 +305,8 @@ func escape(b []byte) int {
 func (s *scan) runes(i int) int {
 	for i < len(s.b) && s.b[i] >= utf8.RuneSelf {
 		// Most of them have three bytes, and could be no surrogates.
-		if c := s.b[i]; c > 0xE0 && c < 0xED && i+2 < len(s.b) && s.b[i+1]&0xC0 == 0x80 && s.b[i+2]&0xC0 == 0x80 {
+		if c := s.b[i]; c > 0xE0 && c < 0xED && i+2 < len(s.b) &&
+			s.b[i+1]&0xC0 == 0x80 && s.b[i+2]&0xC0 == 0x80 {
 			i += 3
 			continue
 		}

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"bytes"
+	"maps"
 	"sync"
 )
 
@@ -11,42 +12,53 @@ import (
 // serverRequestsKept bounds the requests of the server that are remembered.
 const serverRequestsKept = 1000
 
-// serverRequests are the server's requests to the host. The zero value is none. It is safe for
-// concurrent use.
+// serverRequests are the server's requests to the host. It is safe for concurrent use.
 type serverRequests struct {
-	mu    sync.Mutex        // guards what follows
-	open  map[string][]byte // ids of those without a response
-	stale map[string]bool   // those of them whose session is over
+	mu   sync.Mutex                // guards what follows
+	open map[string]*serverRequest // by idKey
+}
+
+// serverRequest is a request that has no response yet.
+type serverRequest struct {
+	id     []byte
+	byUser bool // the user responds to it
+	stale  bool // its session is over
+}
+
+// forUser reports whether a message is a request that the user responds to.
+func (m *message) forUser() bool {
+	return m.request() && (m.is("elicitation/create") || m.is("sampling/createMessage"))
 }
 
 // note remembers a request of the server, or that it has cancelled one.
 func (q *serverRequests) note(m *message) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	switch key := idKey(m.id); {
+	switch {
 	case m.is("notifications/cancelled"):
-		delete(q.open, idKey(member(m.params, "requestId")))
+		if key := idKey(member(m.params, "requestId")); q.open[key] != nil && !q.open[key].stale {
+			delete(q.open, key)
+		}
 	case m.request():
-		delete(q.stale, key)
-		if q.open == nil {
-			q.open = make(map[string][]byte)
+		if len(q.open) >= serverRequestsKept {
+			maps.DeleteFunc(q.open, func(_ string, r *serverRequest) bool { return r.stale })
 		}
 		if len(q.open) < serverRequestsKept {
-			q.open[key] = bytes.Clone(m.id)
+			q.open[idKey(m.id)] = &serverRequest{id: bytes.Clone(m.id), byUser: m.forUser()}
 		}
 	}
 }
 
-// replied notes the host's response to a request, and reports whether the session of that is
-// over.
-func (q *serverRequests) replied(m *message) (stale bool) {
+// replied notes the host's response to a request, which it returns.
+func (q *serverRequests) replied(m *message) (r serverRequest) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	key := idKey(m.id)
-	stale = q.stale[key]
-	delete(q.stale, key)
+	if known := q.open[key]; known != nil {
+		r = *known
+	}
 	delete(q.open, key)
-	return stale
+	return r
 }
 
 // endSession notes that the session is over, and returns the ids of the requests that have no
@@ -54,14 +66,12 @@ func (q *serverRequests) replied(m *message) (stale bool) {
 func (q *serverRequests) endSession() (ids [][]byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.stale == nil || len(q.stale) >= serverRequestsKept {
-		q.stale = make(map[string]bool)
+	for _, r := range q.open {
+		if !r.stale {
+			ids = append(ids, r.id)
+		}
+		r.stale = true
 	}
-	for key, id := range q.open {
-		q.stale[key] = true
-		ids = append(ids, id)
-	}
-	clear(q.open)
 	return ids
 }
 
@@ -70,18 +80,18 @@ func (q *serverRequests) inherit(before *serverRequests) {
 	before.endSession()
 	before.mu.Lock()
 	defer before.mu.Unlock()
-	q.stale, before.stale = before.stale, nil
+	q.open, before.open = before.open, q.open
 }
 
-// cancelServerRequests cancels the server's requests to the host that belong to the session before. It
-// returns before those of the next one come.
+// cancelServerRequests cancels the server's requests to the host that belong to the session
+// before. It returns before those of the next one come.
 func (u *upstream) cancelServerRequests() {
 	ids := u.serverRequests.endSession()
-	if u.era.translates() {
+	if u.era.now().translates {
 		return // the host has its own requests for them
 	}
 	for _, id := range ids {
-		u.out.write(object("jsonrpc", "2.0", "method", "notifications/cancelled",
-			"params", object("requestId", id, "reason", "the server has ended its session")))
+		u.out.write(notification("notifications/cancelled",
+			"params", object("requestId", id, "reason", "the server has ended its session")).raw)
 	}
 }

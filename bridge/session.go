@@ -46,16 +46,6 @@ func (u *upstream) currentSession() (session, version string) {
 	return u.session, u.version
 }
 
-// nameSession adds a session and its version of MCP to a header; empty: none.
-func nameSession(h http.Header, session, version string) {
-	if session != "" {
-		h[headerSession] = []string{session}
-	}
-	if version != "" {
-		h[headerVersion] = []string{version}
-	}
-}
-
 // setVersion notes the version that the server has chosen.
 func (u *upstream) setVersion(version string) {
 	u.mu.Lock()
@@ -179,7 +169,7 @@ var errOver = &Trouble{Code: CodeRejected, Reason: "session_ended", Message: "th
 // beginAgain begins a session with what the host sent when it began: initialize and,
 // once that has its response, notifications/initialized. The host does not notice.
 func (u *upstream) beginAgain(ctx context.Context) error {
-	hello := u.era.initializeSent()
+	hello := u.era.now().hello
 	if hello == nil {
 		return notValid("the server has ended a session that the MCP host has not begun")
 	}

@@ -11,7 +11,7 @@ import (
 
 // find returns the last member of an object with the name, and how many there are.
 func find(object []byte, name string) (found field, n int) {
-	_, err := members(object, skipSpace(object, 0), func(f field) bool {
+	err := members(object, func(f field) bool {
 		if string(spelt(object[f.at:f.name])) == name {
 			found, n = f, n+1
 		}
@@ -85,26 +85,44 @@ func cut(object []byte, name string) []byte {
 
 // without returns the object without the members of a name but the one at a place.
 func without(object []byte, name string, but int) []byte {
-	made := make([]byte, 0, len(object)+1)
-	from := 0 // what is before is copied or cut
-	_, _ = members(object, skipSpace(object, 0), func(f field) bool {
-		if f.at == but || string(spelt(object[f.at:f.name])) != name {
-			return true
-		}
-		made = append(made, object[from:f.at]...)
-		// With the comma behind it, or else with the one before.
-		if from = skipSpace(object, f.to); from < len(object) && object[from] == ',' {
-			from++
-			return true
-		}
-		from = f.to
-		if before := bytes.TrimRight(made, " \t\r\n"); before[len(before)-1] == ',' {
-			made = before[:len(before)-1]
+	var c cutting
+	_ = members(object, func(f field) bool {
+		if f.at != but && string(spelt(object[f.at:f.name])) == name {
+			c.drop(object, f)
 		}
 		return true
 	})
-	return append(made, object[from:]...)
+	return append(c.made, object[c.from:]...)
 }
+
+// cutting is an object or an array that loses parts. The zero value has all of them.
+type cutting struct {
+	made []byte
+	from int // what is before is copied or cut
+}
+
+// drop leaves a part out, with the comma behind it, or else with the one before.
+func (c *cutting) drop(all []byte, part field) {
+	if c.made == nil {
+		c.made = make([]byte, 0, len(all)+1)
+	}
+	c.made = append(c.made, all[c.from:part.at]...)
+	if c.from = skipSpace(all, part.to); c.from < len(all) && all[c.from] == ',' {
+		c.from++
+		return
+	}
+	c.from = part.to
+	c.made = bytes.TrimSuffix(bytes.TrimRight(c.made, blanks), []byte{','})
+}
+
+// dropSpaced is drop with the white space around the part.
+func (c *cutting) dropSpaced(all []byte, part field) {
+	c.drop(all, part)
+	c.made, c.from = bytes.TrimRight(c.made, blanks), skipSpace(all, c.from)
+}
+
+// blanks are what stands between tokens (RFC 8259, section 2).
+const blanks = " \t\r\n"
 
 // orElse returns a value, or another one for nil.
 func orElse(value []byte, other string) []byte {

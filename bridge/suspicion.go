@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -48,7 +47,8 @@ const (
 
 // sessionSign returns what a rejection of a message means for its session.
 func (r *rejection) sessionSign(c *call) sessionSign {
-	if r.atGET || c.plain || c.is("initialize") || modernVersion(c.message) != "" || r.respondsTo(c.message) {
+	if r.atGET || c.plain || c.is("initialize") || modernVersion(c.message) != "" ||
+		r.respondsTo(c.message) {
 		return sessionUnknown
 	}
 	switch r.status {
@@ -68,20 +68,6 @@ func (r *rejection) sessionSign(c *call) sessionSign {
 // servers send responses under another status than 200.
 func (r *rejection) respondsTo(m *message) bool {
 	return r.body != nil && !m.batch && m.id != nil && sameID(r.body.id, m.id)
-}
-
-// sameID reports whether two ids are one: some servers write large numbers in another
-// way than they read them.
-func sameID(a, b []byte) bool {
-	if len(a) == 0 || len(b) == 0 {
-		return false
-	}
-	if a[0] == '"' || b[0] == '"' {
-		return idKey(a) == idKey(b)
-	}
-	x, errX := strconv.ParseFloat(string(a), 64)
-	y, errY := strconv.ParseFloat(string(b), 64)
-	return errX == nil && errY == nil && x == y
 }
 
 // rejects reports whether an error is a rejection.
@@ -162,44 +148,30 @@ type inquiry struct {
 	over bool
 }
 
-type inquiryKey struct {
-	round int
-	shape shape
-}
-
 // inquire reports whether the session of a round has ended. What is known to have ended
 // stays so until the session is replaced.
 func (u *upstream) inquire(ctx context.Context, round int, s shape) bool {
-	key := inquiryKey{round, s}
 	u.mu.Lock()
 	if u.round != round || u.replacement != nil {
 		u.mu.Unlock()
 		return true // it has been replaced meanwhile
 	}
-	q := u.inquiries[key]
+	q := u.inquiries[s]
 	if q == nil {
 		q = &inquiry{done: make(chan struct{})}
-		if u.inquiries == nil {
-			u.inquiries = make(map[inquiryKey]*inquiry)
-		}
-		u.inquiries[key] = q
+		u.inquiries[s] = q
 		u.do(func() {
 			q.over = u.pingRejected(round, s)
-			if !q.over {
-				u.mu.Lock()
-				delete(u.inquiries, key)
-				u.mu.Unlock()
+			u.mu.Lock()
+			if !q.over && u.round == round {
+				delete(u.inquiries, s)
 			}
+			u.mu.Unlock()
 			close(q.done)
 		})
 	}
 	u.mu.Unlock()
-	select {
-	case <-q.done:
-		return q.over
-	case <-ctx.Done():
-		return false
-	}
+	return wait(ctx, q.done) == nil && q.over
 }
 
 // pingRejected sends a ping on the session of a round and reports whether it is rejected in a
@@ -207,11 +179,11 @@ func (u *upstream) inquire(ctx context.Context, round int, s shape) bool {
 func (u *upstream) pingRejected(round int, s shape) bool {
 	ctx, cancel := context.WithTimeout(u.life, suspicionTimeout)
 	defer cancel()
-	m, err := parse(object("jsonrpc", "2.0", "id", u.nextID(), "method", "ping"))
+	m, err := parse(u.newRequest("ping"))
 	if err != nil {
 		return false
 	}
-	c := u.own(ctx, m, func(got *message) bool { return got.response() && sameID(got.id, m.id) })
+	c := u.own(ctx, m)
 	defer c.cancel()
 	c.plain, c.hasty = true, true
 	at, err := u.attempt(c)
@@ -253,9 +225,6 @@ func (s shape) definite() bool {
 // replacedFor notes that a session was replaced for a rejection of a message. The caller
 // holds mu.
 func (u *upstream) replacedFor(s shape, method string) {
-	if u.unhelpful == nil {
-		u.unhelpful = make(map[shape]unhelpful)
-	}
 	v := u.unhelpful[s]
 	if time.Since(v.since) >= replacementInterval {
 		v = unhelpful{since: time.Now()}

@@ -3,12 +3,12 @@ package bridge
 import "errors"
 
 // tooLarge is the error for a request whose response is over the limit.
-var tooLarge = &Trouble{Code: CodeProtocol, Reason: "too_large",
-	Message: "the server's response is too large; --max-memory allows larger ones"}
+var tooLarge = newTrouble(CodeProtocol, "too_large",
+	"the server's response is too large; --max-memory allows larger ones")
 
 // errLine is the error for a message of the MCP host that is over the limit.
-var errLine = &Trouble{Code: codeInvalid, Reason: "too_large",
-	Message: "the message is too large, alone or with those under way; --max-memory allows more"}
+var errLine = newTrouble(codeInvalid, "too_large",
+	"the message is too large, alone or with those under way; --max-memory allows more")
 
 // errTooLarge is what the server gets for a request of its own that is over the limit.
 var errTooLarge = errors.New("it is too large")

@@ -24,81 +24,46 @@ func (u *upstream) listed(result []byte, modern bool) []byte {
 	if list == nil || !modern && u.Tool == nil {
 		return result
 	}
-	kept := 0       // a list may be of millions, so that they are only counted
-	var made []byte // nil: none was dropped
+	var kept cutting
 	_, lists := find(result, "tools")
 	whole := lists == 1 || u.Tool == nil // a reader may go by another list than the last
 	var invalid []any                    // of the first tool with invalid annotations, for the log
 	dropped := 0
-	err := elements(list, func(tool []byte) bool {
+	err := parts(list, '[', func(at field) bool {
+		tool := list[at.from:at.to]
 		name := text(member(tool, "name"))
 		keep := u.Tool == nil || u.Tool(name)
 		if keep && modern {
 			found, err := annotations(tool)
-			if err != nil {
-				if dropped++; dropped == 1 {
-					invalid = []any{"first", name, "err", err}
-				}
-				keep = false
-			} else {
+			if keep = err == nil; keep {
 				u.mirrors(name, found)
+			} else if dropped++; dropped == 1 {
+				invalid = []any{"first", name, "err", err}
 			}
 		}
-		switch {
-		case !keep && made == nil:
-			made = first(list, kept)
-		case keep && made == nil:
-			kept++
-		case keep:
-			made = appendElement(made, tool)
+		if !keep {
+			whole = false
+			kept.dropSpaced(list, at)
 		}
-		whole = whole && keep
 		return true
 	})
 	if dropped > 0 {
-		u.Logger.Warn("tools were dropped, because their x-mcp-header annotations are invalid", append(invalid, "tools", dropped)...)
+		u.Logger.Warn("tools were dropped, because their x-mcp-header annotations are invalid",
+			append(invalid, "tools", dropped)...)
 	}
-	switch {
-	case err != nil || whole:
+	if err != nil || whole {
 		return result
-	case made != nil:
-		list = append(made, ']')
 	}
-	return set(result, "tools", list)
+	return set(result, "tools", append(kept.made, list[kept.from:]...))
 }
 
 // mirrors remembers which arguments of a tool are mirrored.
 func (u *upstream) mirrors(tool string, found []parameter) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	switch {
-	case len(found) == 0:
+	if u.tools[tool] = found; len(found) == 0 {
 		delete(u.tools, tool)
-		return
-	case u.tools == nil:
-		u.tools = make(map[string][]parameter)
 	}
-	u.tools[tool] = found
-}
-
-// first returns the begin of an array with the first n elements of another.
-func first(list []byte, n int) []byte {
-	made := append(make([]byte, 0, len(list)), '[')
-	_ = elements(list, func(element []byte) bool {
-		if n--; n >= 0 {
-			made = appendElement(made, element)
-		}
-		return n > 0
-	})
-	return made
-}
-
-// appendElement adds an element to the begin of an array.
-func appendElement(begin, element []byte) []byte {
-	if len(begin) > 1 {
-		begin = append(begin, ',')
-	}
-	return append(begin, element...)
 }
 
 // annotations returns the arguments of a tool that are mirrored, or why its

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"strings"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/errtype"
@@ -59,10 +60,6 @@ func (t *Trouble) response(id []byte) []byte {
 	if id == nil {
 		id = []byte("null")
 	}
-	return object("jsonrpc", "2.0", "id", id, "error", t.object())
-}
-
-func (t *Trouble) object() []byte {
 	code := t.Code
 	if code == 0 {
 		code = CodeUnreachable
@@ -84,28 +81,36 @@ func (t *Trouble) object() []byte {
 	if t.RetryAfter > 0 {
 		data = append(data, "retryAfterMs", t.RetryAfter.Milliseconds())
 	}
-	return object("code", code, "message", message, "data", object(data...))
+	return object("jsonrpc", "2.0", "id", id,
+		"error", object("code", code, "message", message, "data", object(data...)))
+}
+
+// perhapsDone ends the message of a Trouble of [CodeUncertain].
+const perhapsDone = "; the request may or may not have been carried out"
+
+func newTrouble(code int, reason, message string) *Trouble {
+	return &Trouble{Code: code, Reason: reason, Message: message}
 }
 
 // notValid returns the error for what a server sends that is not MCP.
-func notValid(message string) *Trouble {
-	return &Trouble{Code: CodeProtocol, Reason: "protocol", Message: message}
+func notValid(message string) *Trouble { return newTrouble(CodeProtocol, "protocol", message) }
+
+// signInFirst returns the error for a request that waits for what the user has to do.
+func signInFirst(text string) *Trouble {
+	return &Trouble{Code: CodeSignIn, Reason: "auth_required", Retry: true,
+		Message: strings.TrimSuffix(text, ".")}
 }
 
 // notForwarded returns the error for a message of the MCP host that is not forwarded.
-func notForwarded(message string) *Trouble {
-	return &Trouble{Code: codeInvalid, Reason: "invalid", Message: message}
-}
+func notForwarded(message string) *Trouble { return newTrouble(codeInvalid, "invalid", message) }
 
 // notParsed returns the error for a message that cannot be read.
-func notParsed(message string) *Trouble {
-	return &Trouble{Code: codeParse, Reason: "parse", Message: message}
-}
+func notParsed(message string) *Trouble { return newTrouble(codeParse, "parse", message) }
 
 // rejectedBy returns the error for what a server rejects with a JSON-RPC error.
 func rejectedBy(what string, response *message) *Trouble {
-	return &Trouble{Code: CodeRejected, Reason: "rejected",
-		Message: "the server rejects " + what + ": " + text(member(response.error, "message"))}
+	return newTrouble(CodeRejected, "rejected",
+		"the server rejects "+what+": "+text(member(response.error, "message")))
 }
 
 // explain returns what an error means to the host.
@@ -120,5 +125,9 @@ func (b *bridge) explain(err error) *Trouble {
 			return &explained
 		}
 	}
-	return &Trouble{Code: CodeUnreachable, Reason: "unreachable", Retry: true, Message: "the server cannot be reached: " + cause(err)}
+	return unreachable("the server cannot be reached: " + cause(err))
+}
+
+func unreachable(message string) *Trouble {
+	return &Trouble{Code: CodeUnreachable, Reason: "unreachable", Retry: true, Message: message}
 }

@@ -45,13 +45,11 @@ const (
 // upstream is the server's end of the bridge.
 type upstream struct {
 	*bridge
-	wire   Wire
 	legacy sseWire // HTTP+SSE, once that is what the server speaks
 
-	memory    *memory     // of what the server sends
-	expected  expectation // of bodies whose length is not announced
-	long      queue       // for those that are long
-	lateCalls lateCalls   // requests whose response may come on another stream
+	expected  expectation   // of bodies whose length is not announced
+	long      chan struct{} // holds a value for each of those under way that are long
+	lateCalls lateCalls     // requests whose response may come on another stream
 
 	// unsettled counts messages that the server has not taken and that are sent once more.
 	unsettled      atomic.Int32
@@ -68,7 +66,7 @@ type upstream struct {
 	stream          *sessionStream         // what the server sends outside of requests; nil: not listened to
 	tools           map[string][]parameter // parameters to mirror into headers, by tool
 
-	inquiries   map[inquiryKey]*inquiry
+	inquiries   map[shape]*inquiry // of the present round
 	unhelpful   map[shape]unhelpful
 	acceptedAny bool // the server has taken a message on the session
 
@@ -82,7 +80,7 @@ type upstream struct {
 func (u *upstream) call(c *call) error {
 	err := u.withReplacement(c, func() (int, error) { return u.attempt(c) })
 	rejected, ok := errtype.As[*rejection](err)
-	if ok && c.is("initialize") && u.wire == WireAuto && !u.speaksSSE() && rejected.maybeSSE() {
+	if ok && c.is("initialize") && u.Wire == WireAuto && !u.speaksSSE() && rejected.maybeSSE() {
 		if done, err := u.fallBack(c, rejected); done {
 			return err
 		}
@@ -102,15 +100,7 @@ func (u *upstream) attempt(c *call) (round int, err error) {
 	defer u.use()()
 	u.lateCalls.enter(c)
 	defer u.lateCalls.leave(c)
-	round, header, resp, err := u.exchange(c)
-	if err != nil {
-		return round, err
-	}
-	if resp.StatusCode/100 == 2 {
-		u.accepted(c, round, resp)
-		return round, u.receiveResponse(c, resp)
-	}
-	return round, u.readRejection(c, resp, header.Get(headerSession) != "")
+	return u.exchange(c, u.receiveResponse)
 }
 
 // accepted notes that the server has taken a message.
@@ -143,30 +133,48 @@ func (u *upstream) readRejection(c *call, resp *http.Response, tied bool) error 
 	return r
 }
 
-// exchange posts a message and returns what it was posted in and with, and the
-// response. It tries again while the connection cannot be made, or the server has
-// done nothing and names a later time.
-func (u *upstream) exchange(c *call) (round int, header http.Header, resp *http.Response, err error) {
+// exchange posts a message and, if the server accepts it, hands on the response. It returns
+// the round of the session.
+func (u *upstream) exchange(
+	c *call, receive func(*call, *http.Response) error,
+) (round int, err error) {
+	round, resp, err := u.posted(c)
+	switch {
+	case err != nil:
+		return round, err
+	case resp.StatusCode/100 != 2:
+		return round, u.readRejection(c, resp, resp.Request.Header.Get(headerSession) != "")
+	}
+	u.accepted(c, round, resp)
+	return round, receive(c, resp)
+}
+
+// posted posts a message and returns the round that it was posted in, and the response. It
+// tries again while the connection cannot be made, or the server has done nothing and names a
+// later time.
+func (u *upstream) posted(c *call) (round int, resp *http.Response, err error) {
 	began := time.Now()
 	for try := 1; ; try++ {
+		var header http.Header
 		round, header = u.header(c)
 		left := c.left.Swap(true)
-		if resp, err = u.post(c.ctx, c.raw, header); err != nil {
+		if resp, err = u.post(c.ctx, u.URL, c.raw, header); err != nil {
 			unsent := u.unsent(err)
 			c.left.Store(left || !unsent)
-			if c.ctx.Err() == nil && unsent && time.Since(began) < dialTimeout && u.pauseUnsent(c.ctx, dialPause<<min(try-1, 3)) {
+			if c.ctx.Err() == nil && unsent && time.Since(began) < dialTimeout &&
+				u.pauseUnsent(c.ctx, dialPause<<min(try-1, 3)) {
 				continue
 			}
-			return round, header, nil, u.broken(err)
+			return round, nil, u.broken(err)
 		}
 		u.sentCredentials.note(resp.Request)
 		wait, ok := retryafter.Parse(resp.Header, time.Now())
 		if !later(resp.StatusCode) || !ok || wait > rejectedWait || try >= rejectedTries || c.hasty {
-			return round, header, resp, nil
+			return round, resp, nil
 		}
 		discard(resp)
 		if !u.pauseUnsent(c.ctx, wait) {
-			return round, header, nil, c.ctx.Err()
+			return round, nil, c.ctx.Err()
 		}
 	}
 }
@@ -180,7 +188,7 @@ func (u *upstream) pauseUnsent(ctx context.Context, d time.Duration) bool {
 
 // request sends a request of the bridge's own and returns the server's response.
 func (u *upstream) request(ctx context.Context, raw []byte) (*message, error) {
-	return u.requestOn(ctx, raw, false)
+	return u.requestBy(ctx, raw, u.call)
 }
 
 // requestOn is request; plain makes the request a part of the beginning of a session, which
@@ -199,32 +207,34 @@ func (u *upstream) requestBy(ctx context.Context, raw []byte, send func(*call) e
 	if err != nil {
 		return nil, err
 	}
-	var response atomic.Pointer[message] // a second response may come at any time
-	c := u.own(ctx, m, func(got *message) bool {
-		if got.response() {
-			response.CompareAndSwap(nil, got)
-		}
-		return response.Load() != nil
-	})
+	c := u.own(ctx, m)
 	defer c.cancel()
-	if err = send(c); c.responded() {
-		err = nil // whatever became of the POST
-	}
-	if rejected, ok := errtype.As[*rejection](err); ok && rejected.body != nil {
+	err = send(c)
+	rejected, ok := errtype.As[*rejection](err)
+	switch {
+	case c.responded() && c.failed != nil:
+		return nil, c.failed
+	case c.responded():
+		return c.got, nil // whatever became of the POST
+	case ok && rejected.body != nil:
 		return rejected.body, err
+	case err == nil:
+		err = lost
 	}
-	if err == nil && response.Load() == nil {
-		err = c.failure()
-	}
-	return response.Load(), err
+	return nil, err
 }
 
 // notify sends a notification, or a response to a request of the server. What
 // becomes of it is not reported, as in the protocol.
 func (u *upstream) notify(ctx context.Context, m *message) error {
-	if m.response() && u.serverRequests.replied(m) {
-		u.Logger.Debug("a response of the host was dropped: the session of the server's request is over")
-		return nil
+	if m.response() {
+		switch r := u.serverRequests.replied(m); {
+		case r.stale:
+			u.Logger.Debug("a response was dropped: the session of the server's request is over")
+			return nil
+		case r.byUser:
+			defer u.lateCalls.signal(every) // the server goes on
+		}
 	}
 	c := &call{message: m, ctx: ctx}
 	round, err := u.send(c)
@@ -255,16 +265,10 @@ func (u *upstream) send(c *call) (round int, err error) {
 	if err := u.awaitSession(c); err != nil {
 		return 0, err
 	}
-	round, header, resp, err := u.exchange(c)
-	if err != nil {
-		return round, err
-	}
-	if resp.StatusCode/100 == 2 {
-		u.accepted(c, round, resp)
+	return u.exchange(c, func(_ *call, resp *http.Response) error {
 		discard(resp)
-		return round, nil
-	}
-	return round, u.readRejection(c, resp, header.Get(headerSession) != "")
+		return nil
+	})
 }
 
 // header returns what a message is sent with, and the round of its session.
@@ -286,12 +290,20 @@ func (u *upstream) header(c *call) (int, http.Header) {
 	return u.round, h
 }
 
-// post sends one message.
-func (u *upstream) post(ctx context.Context, body []byte, header http.Header) (*http.Response, error) {
-	return u.postTo(ctx, u.URL, body, header)
+// nameSession puts into a header what names a session. Either may be empty.
+func nameSession(h http.Header, session, version string) {
+	if version != "" {
+		h[headerVersion] = []string{version}
+	}
+	if session != "" {
+		h[headerSession] = []string{session}
+	}
 }
 
-func (u *upstream) postTo(ctx context.Context, url string, body []byte, header http.Header) (*http.Response, error) {
+// post sends one message.
+func (u *upstream) post(
+	ctx context.Context, url string, body []byte, header http.Header,
+) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -299,23 +311,11 @@ func (u *upstream) postTo(ctx context.Context, url string, body []byte, header h
 	req.Header = header
 	if len(body) > shortMessage {
 		req.GetBody = func() (io.ReadCloser, error) {
-			return io.NopCloser(progressReader{bytes.NewReader(body), &u.lines.sent}), nil
+			return io.NopCloser(countedReader{bytes.NewReader(body), &u.lines.sent}), nil
 		}
 		req.Body, _ = req.GetBody()
 	}
 	return u.HTTP.Do(req)
-}
-
-// pause waits, and reports false if ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // contentType returns the media type without parameters, in lower case.
@@ -330,16 +330,9 @@ const drainTime = 200 * time.Millisecond
 // discard reads what is not wanted, so that the connection can be used again. One
 // whose end is long in coming loses its connection instead.
 func discard(resp *http.Response) {
-	read := make(chan struct{})
-	go func() {
-		_, _ = io.CopyN(io.Discard, resp.Body, 16<<10)
-		close(read)
-	}()
-	timer := time.NewTimer(drainTime)
-	defer timer.Stop()
 	select {
-	case <-read:
-	case <-timer.C:
+	case <-begun(func() { _, _ = io.CopyN(io.Discard, resp.Body, 16<<10) }):
+	case <-time.After(drainTime):
 	}
 	resp.Body.Close()
 }

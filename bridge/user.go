@@ -15,29 +15,23 @@ type User struct {
 }
 
 // Await reports what the user has to do now, in a sentence or two.
-func (p *User) Await(text string) {
-	p.mu.Lock()
-	begins, changed := !p.awaited, p.changed
-	if begins {
-		close(p.channel())
-	}
-	p.awaited, p.text = true, text
-	p.mu.Unlock()
-	if begins && changed != nil {
-		changed()
-	}
-}
+func (p *User) Await(text string) { p.set(true, text) }
 
 // Done reports that the user is not waited for any more.
-func (p *User) Done() {
+func (p *User) Done() { p.set(false, "") }
+
+func (p *User) set(awaited bool, text string) {
 	p.mu.Lock()
-	ends, changed := p.awaited, p.changed
-	if ends {
+	changes, changed := awaited != p.awaited, p.changed
+	switch {
+	case changes && awaited:
+		close(p.channel())
+	case changes:
 		p.wake = nil
 	}
-	p.awaited, p.text = false, ""
+	p.awaited, p.text = awaited, text
 	p.mu.Unlock()
-	if ends && changed != nil {
+	if changes && changed != nil {
 		changed()
 	}
 }

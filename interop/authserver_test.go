@@ -3,6 +3,7 @@ package interop
 import (
 	"bufio"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -99,6 +100,21 @@ type authServer struct {
 	// console made.
 	forgetClients, rememberClients func()
 
+	// mcp is the URL of its MCP server, where that is elsewhere than at path.
+	mcp string
+
+	// configure gives a client what it needs beside a store; nil: nothing.
+	configure func(*handstamp.Client)
+
+	// extra is how many token requests a first login takes beside its own: for a nonce.
+	extra int
+
+	// roots are the certificate authorities of its pages.
+	roots *x509.CertPool
+
+	// served returns the counts of a server that counts by itself, and forgets them.
+	served func() map[string]int
+
 	mu     sync.Mutex     // guards counts
 	counts map[string]int // by path, since the last reset
 }
@@ -152,7 +168,18 @@ func (s *authServer) traffic(path string) bool {
 func (s *authServer) reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.count()
 	clear(s.counts)
+}
+
+// count adds what the server counted; s.mu is held.
+func (s *authServer) count() {
+	if s.served == nil {
+		return
+	}
+	for path, n := range s.served() {
+		s.counts[path] += n
+	}
 }
 
 // asked returns how many requests the client has sent since the last reset, to
@@ -160,6 +187,7 @@ func (s *authServer) reset() {
 func (s *authServer) asked(suffix string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.count()
 	n := 0
 	for path, count := range s.counts {
 		if strings.HasSuffix(path, suffix) {
@@ -188,6 +216,7 @@ func (s *authServer) cost() string {
 func (s *authServer) all() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.count()
 	return fmt.Sprint(s.counts)
 }
 
@@ -228,6 +257,16 @@ type program struct {
 // start starts a server and waits for its port.
 func start(t *testing.T, cmd *exec.Cmd) *program {
 	t.Helper()
+	p := launch(t, cmd)
+	port := 0
+	p.hear("port %d", &port)
+	p.url = "http://" + net.JoinHostPort("127.0.0.1", fmt.Sprint(port))
+	return p
+}
+
+// launch starts a server, which ends with the test.
+func launch(t *testing.T, cmd *exec.Cmd) *program {
+	t.Helper()
 	p := &program{t: t, name: filepath.Base(cmd.Args[1])}
 	cmd.Stderr = io.Discard // advice for production
 	if testing.Verbose() {
@@ -252,9 +291,6 @@ func start(t *testing.T, cmd *exec.Cmd) *program {
 	})
 	t.Cleanup(p.end)
 	p.said = bufio.NewScanner(stdout)
-	port := 0
-	p.hear("port %d", &port)
-	p.url = "http://" + net.JoinHostPort("127.0.0.1", fmt.Sprint(port))
 	return p
 }
 
@@ -265,6 +301,18 @@ func (p *program) order(format string, args ...any) {
 		p.t.Fatal(err)
 	}
 	p.hear("done")
+}
+
+// decode waits for a line of this prefix and decodes the rest of it.
+func (p *program) decode(prefix string, into any) {
+	p.t.Helper()
+	for p.said.Scan() {
+		rest, ok := strings.CutPrefix(p.said.Text(), prefix)
+		if ok && json.Unmarshal([]byte(rest), into) == nil {
+			return
+		}
+	}
+	p.t.Fatalf("%s ended: %v", p.name, p.said.Err())
 }
 
 func (p *program) hear(format string, into ...any) {
@@ -325,8 +373,10 @@ func userinfo(endpoint string) auth.TokenVerifier {
 }
 
 // ask sends a request and decodes the response.
-func ask(req *http.Request, into any) error {
-	resp, err := http.DefaultClient.Do(req)
+func ask(req *http.Request, into any) error { return askWith(http.DefaultClient, req, into) }
+
+func askWith(client *http.Client, req *http.Request, into any) error {
+	resp, err := client.Do(req)
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func (l *library) sessionIn(dir string, policy handstamp.LoginPolicy) *handstamp
 		l.t.Fatal(err)
 	}
 	p := l.as.account()
-	return &handstamp.Client{
+	c := &handstamp.Client{
 		Store: s, LoginPolicy: policy, LoginTimeout: timeout, Registration: l.client,
 		Prompt: handstamp.Prompt{OpenURL: func(ctx context.Context, rawURL string) error {
 			l.tabs.Add(1)
@@ -60,6 +60,10 @@ func (l *library) sessionIn(dir string, policy handstamp.LoginPolicy) *handstamp
 			return nil
 		}},
 	}
+	if l.as.configure != nil {
+		l.as.configure(c)
+	}
+	return c
 }
 
 // call does what a session is for, with the official SDK's client.
@@ -155,7 +159,7 @@ func (l *library) live() {
 	l.mustCall("first session", handstamp.LoginAuto)
 	l.wantTabs("first session", 1)
 	l.wantRegistered("first session")
-	l.want("first session", l.as.token, 1)
+	l.want("first session", l.as.token, 1+l.as.extra)
 	if got := l.record().GrantClient().Method; got != l.as.method {
 		l.t.Errorf("the client authenticates by %s, want %s", got, l.as.method)
 	}
@@ -231,6 +235,9 @@ func (l *library) live() {
 
 // forgotten is what becomes of a login whose client the server has forgotten.
 func (l *library) forgotten() {
+	if l.as.forgetClients == nil {
+		return
+	}
 	l.expired()
 	l.as.forgetClients()
 	if err := l.call(l.session(handstamp.LoginNever)); !errors.Is(err, l.as.forgotten) {

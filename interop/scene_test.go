@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"cmp"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -29,7 +30,7 @@ func newScene(t *testing.T, start func(*testing.T, string) *authServer) *scene {
 	sc := &scene{t: t, mcp: front.URL + "/mcp", seen: func(string, string) {}}
 	sc.as = start(t, sc.mcp)
 	if sc.as.path != "" {
-		sc.mcp = strings.TrimSuffix(sc.as.issuer, "/") + sc.as.path
+		sc.mcp = cmp.Or(sc.as.mcp, strings.TrimSuffix(sc.as.issuer, "/")+sc.as.path)
 		return sc
 	}
 	const metadata = "/.well-known/oauth-protected-resource/mcp"

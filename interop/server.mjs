@@ -15,12 +15,19 @@ export async function serve(handler, forgetClients) {
   const server = createServer(handler);
   await new Promise((up) => server.listen(0, '127.0.0.1', up));
   console.log(`port ${server.address().port}`);
+  await obey({ 'forget-clients': forgetClients });
+}
+
+// obey carries out the test's orders, of which one is known here, until the input ends.
+// What an order returns is reported in JSON.
+export async function obey(orders) {
   for await (const line of createInterface({ input: process.stdin })) {
     const [order, value] = line.split(' ');
+    let result;
     if (order === 'lifetime') lifetime = Number(value);
-    else if (order === 'forget-clients') await forgetClients();
+    else if (Object.hasOwn(orders, order)) result = await orders[order](value);
     else throw new Error(`no such order: ${line}`);
-    console.log('done');
+    console.log(`done ${JSON.stringify(result ?? null)}`);
   }
   process.exit(0);
 }

@@ -71,8 +71,9 @@ func (z *zitadelStorage) CreateAccessAndRefreshTokens(ctx context.Context, r op.
 
 func (z *zitadelStorage) SetUserinfoFromToken(ctx context.Context, info *oidc.UserInfo, id, subject, origin string) error {
 	var end time.Time
-	z.set(func() { end = z.ends[id] })
-	if time.Now().After(end) {
+	var ends bool
+	z.set(func() { end, ends = z.ends[id] })
+	if ends && time.Now().After(end) {
 		return errors.New("token is expired")
 	}
 	return z.Storage.SetUserinfoFromToken(ctx, info, id, subject, origin)

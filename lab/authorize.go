@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,6 +38,11 @@ func (s *Server) authorize(x *exchange) response {
 	if s.habits.Consent == ConsentPage400 {
 		return page(http.StatusBadRequest, "This application is not known here.", "")
 	}
+	if !s.pull(x) {
+		a := page(http.StatusBadRequest, "The application's request has expired.", "")
+		a.code = "invalid_request_uri"
+		return a
+	}
 	id, redirect := x.form.Get("client_id"), x.form.Get("redirect_uri")
 	c, err := s.findClient(x.r.Context(), id)
 	if err != nil {
@@ -53,6 +59,9 @@ func (s *Server) authorize(x *exchange) response {
 		a.code = code
 		return a
 	}
+	if s.habits.PAR == PARRequired && !x.pulled {
+		return deny("invalid_request", "the request must be pushed")
+	}
 	if code, description := s.checkAuthorization(x.form); code != "" {
 		return deny(code, description)
 	}
@@ -67,6 +76,14 @@ func (s *Server) authorize(x *exchange) response {
 		resource:    x.form.Get("resource"),
 		scope:       granted,
 		offline:     s.offline(x, c, offline),
+		details:     x.form.Get("authorization_details"),
+		nonce:       x.form.Get("nonce"),
+		key:         x.form.Get("dpop_jkt"),
+	}
+	if x.endpoint != "authorize:preflight" {
+		s.mu.Lock()
+		pending.by = s.signIn(x)
+		s.mu.Unlock()
 	}
 	switch {
 	case x.endpoint == "authorize:preflight":
@@ -99,6 +116,9 @@ func (s *Server) checkAuthorization(form url.Values) (code, description string) 
 	}
 	if rejected := s.checkResource(form, s.ResourceURL()); rejected != "" {
 		return "invalid_target", rejected
+	}
+	if why := s.checkDetails(form.Get("authorization_details")); why != "" {
+		return "invalid_authorization_details", why
 	}
 	return "", ""
 }
@@ -208,11 +228,7 @@ func (s *Server) findClient(ctx context.Context, id string) (*client, error) {
 	if !s.habits.ClientIDMetadata || !isMetadataURL(id) {
 		return nil, errors.New("no such client")
 	}
-	fetch := s.options.Fetch
-	if fetch == nil {
-		fetch = fetchDocument
-	}
-	raw, err := fetch(ctx, id)
+	raw, err := s.fetch(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -220,6 +236,8 @@ func (s *Server) findClient(ctx context.Context, id string) (*client, error) {
 		ClientID     string   `json:"client_id"`
 		RedirectURIs []string `json:"redirect_uris"`
 		GrantTypes   []string `json:"grant_types"`
+		Method       string   `json:"token_endpoint_auth_method"`
+		clientDocument
 	}
 	if err := json.Unmarshal(raw, &document); err != nil {
 		return nil, err
@@ -228,9 +246,22 @@ func (s *Server) findClient(ctx context.Context, id string) (*client, error) {
 		return nil, errors.New("the document is not this client's")
 	}
 	c = &client{ConfiguredClient: ConfiguredClient{
-		ID: id, Method: MethodNone, RedirectURIs: document.RedirectURIs, GrantTypes: document.GrantTypes,
+		ID: id, Method: cmp.Or(document.Method, MethodNone), RedirectURIs: document.RedirectURIs,
+		GrantTypes: document.GrantTypes,
 	}}
+	document.describe(&c.ConfiguredClient)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.documents[id] = c
 	return c, nil
+}
+
+// fetch gets a document of a client.
+func (s *Server) fetch(ctx context.Context, url string) ([]byte, error) {
+	if s.options.Fetch != nil {
+		return s.options.Fetch(ctx, url)
+	}
+	return fetchDocument(ctx, url)
 }
 
 func fetchDocument(ctx context.Context, url string) ([]byte, error) {
@@ -347,10 +378,13 @@ func (s *Server) grantScope(requested string) (granted string, offline bool, rej
 	return strings.Join(scopes, " "), offline, ""
 }
 
+// openIDScopes are those of OpenID Connect that may be requested where it is known.
+var openIDScopes = []string{"openid", "email", "profile"}
+
 // knowsScope reports whether a scope may be requested.
 func (s *Server) knowsScope(scope string) bool {
 	supported := s.scopesSupported()
-	return supported == nil || slices.Contains(supported, scope) ||
+	return supported == nil || s.habits.OpenID && slices.Contains(openIDScopes, scope) || slices.Contains(supported, scope) ||
 		scope == s.habits.RequiredScope ||
 		scope == s.habits.EntryScope || slices.Contains(strings.Fields(s.habits.ChallengeScope),
 		scope)

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"crypto/subtle"
 	"encoding/base64"
 	"net/http"
@@ -13,11 +14,13 @@ const methodBoth = "both"
 
 // credentials are the client authentication of a request, as sent.
 type credentials struct {
-	method   string
-	id       string
-	secret   string
-	repeated bool // client_id in the body beside Basic
-	broken   bool // a header that cannot be read
+	method string
+	id     string
+	secret string
+	// assertion is the JWT in place of a secret.
+	assertion *jwt
+	repeated  bool // client_id in the body beside Basic
+	broken    bool // a header that cannot be read
 }
 
 // readCredentials finds the client authentication of a request (RFC 6749
@@ -26,9 +29,12 @@ func readCredentials(r *http.Request, form url.Values, emptySecret bool) credent
 	c := credentials{id: form.Get("client_id")}
 	header := r.Header.Get("Authorization")
 	withSecret := form.Has("client_secret") && !(emptySecret && form.Get("client_secret") == "")
+	withAssertion := form.Has("client_assertion")
 	switch {
-	case header != "" && withSecret:
+	case header != "" && withSecret, withAssertion && (withSecret || header != ""):
 		c.method = methodBoth
+	case withAssertion:
+		c.readAssertion(form)
 	case header != "":
 		bodyID := c.id
 		c.method, c.repeated = MethodBasic, form.Has("client_id")
@@ -41,6 +47,21 @@ func readCredentials(r *http.Request, form url.Values, emptySecret bool) credent
 		c.method = MethodNone
 	}
 	return c
+}
+
+// readAssertion reads the JWT of a request (RFC 7521 section 4.2). Its sub is the client where the
+// request has no client_id.
+func (c *credentials) readAssertion(form url.Values) {
+	c.method = MethodPrivateKeyJWT
+	t, err := parseJWT(form.Get("client_assertion"))
+	if err != nil || form.Get("client_assertion_type") != assertionType {
+		c.broken = true
+		return
+	}
+	if strings.HasPrefix(t.header.Alg, "HS") {
+		c.method = MethodSecretJWT
+	}
+	c.assertion, c.id = t, cmp.Or(c.id, t.text("sub"))
 }
 
 // parseBasic reads a Basic header whose id and secret are form-encoded. One that
@@ -87,8 +108,7 @@ func (s *Server) authenticate(x *exchange) (*client, *response) {
 	}
 	c := s.state.clients[x.seen.id]
 	if c == nil && s.habits.ClientIDMetadata && isMetadataURL(x.seen.id) {
-		// Public, and checked in full at the authorization endpoint.
-		c = &client{ConfiguredClient: ConfiguredClient{ID: x.seen.id, Method: MethodNone}}
+		c = x.client
 	}
 	var failed response
 	switch {
@@ -114,7 +134,7 @@ func (s *Server) checkCredentials(x *exchange) *response {
 		failed = s.tokenError(http.StatusBadRequest, "invalid_request",
 			"two client authentication methods in one request")
 	case x.seen.broken:
-		failed = s.invalidClient(x, "the Authorization header cannot be read")
+		failed = s.invalidClient(x, "the client authentication cannot be read")
 	case x.seen.repeated && s.habits.RejectRepeatedID:
 		failed = s.tokenError(http.StatusBadRequest, "invalid_request",
 			"client_id in the body beside Basic")
@@ -136,21 +156,41 @@ func (s *Server) checkMethod(x *exchange, c *client) *response {
 	if want == MethodAny && x.seen.method != MethodNone {
 		want = x.seen.method
 	}
-	var failed response
-	switch {
-	case x.seen.method != want:
-		failed = s.invalidClient(x, "not the client's authentication method")
-	case want == MethodNone:
-		return nil
-	case c.Secret == "" || subtle.ConstantTimeCompare([]byte(x.seen.secret), []byte(c.Secret)) != 1:
-		failed = s.invalidClient(x, "wrong secret")
-	case !c.secretEnds.IsZero() && !s.clock.now().Before(c.secretEnds):
-		s.state.audit.EndedSecrets++
-		failed = s.invalidClient(x, "the secret has expired")
-	default:
+	if x.seen.method == MethodNone && (want == MethodTLS || want == MethodSelfSignedTLS) {
+		x.seen.method = want // nothing but the certificate shows it
+		x.entry.AuthMethod = want
+	}
+	why := s.checkAuthentication(x, c, want)
+	if why == "" {
 		return nil
 	}
+	failed := s.invalidClient(x, why)
 	return &failed
+}
+
+// checkAuthentication returns what is wrong with the authentication by a method, or nothing.
+func (s *Server) checkAuthentication(x *exchange, c *client, want string) (why string) {
+	switch {
+	case x.seen.method != want:
+		return "not the client's authentication method"
+	case want == MethodNone:
+		return ""
+	case want == MethodTLS, want == MethodSelfSignedTLS:
+		return s.checkCertificate(x, c, want)
+	case want == MethodPrivateKeyJWT:
+		return s.checkAssertion(x, c)
+	case want == MethodSecretJWT:
+		if why := s.checkAssertion(x, c); why != "" {
+			return why
+		}
+	case c.Secret == "" || subtle.ConstantTimeCompare([]byte(x.seen.secret), []byte(c.Secret)) != 1:
+		return "wrong secret"
+	}
+	if !c.secretEnds.IsZero() && !s.clock.now().Before(c.secretEnds) {
+		s.state.audit.EndedSecrets++
+		return "the secret has expired"
+	}
+	return ""
 }
 
 // invalidClient returns the response to a failed client authentication, in the shape that the

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -17,7 +18,8 @@ const maxBody = 4 << 20
 // endpoints are the names of Counts, SetFault and Hold.
 var endpoints = [...]string{
 	"mcp", "resource_metadata", "server_metadata", "register", "registration", "authorize", "authorize:preflight",
-	"consent", "token", "token:code", "token:refresh", "revoke", "other",
+	"consent", "token", "token:code", "token:refresh", "token:client_credentials", "token:device", "token:jwt_bearer", "token:exchange",
+	"revoke", "par", "device_authorization", "device", "userinfo", "jwks", "other",
 }
 
 // An exchange is one request while it is dealt with.
@@ -28,7 +30,16 @@ type exchange struct {
 	form     url.Values // of the query and the body
 	body     []byte
 	rpc      string // its JSON-RPC method
+	pulled   bool   // the form is one that the client has pushed
 	seen     credentials
+	client   *client // as lookUp found it
+	keys     []jwk   // its keys
+	keysErr  error
+	// proof is the DPoP proof, not verified, and seenProof its entry in the log; key is the
+	// thumbprint of its key once it is verified, nonce what the next request needs.
+	proof      *jwt
+	seenProof  *Proof
+	key, nonce string
 }
 
 // response is the response of an endpoint, before it is sent.
@@ -102,7 +113,7 @@ func (s *Server) parse(r *http.Request) (*exchange, func(*exchange) response, er
 		if json.Unmarshal(x.body, &message) == nil {
 			x.rpc = message.Method
 		}
-	case "token", "revoke", "authorize", "consent":
+	case "token", "revoke", "par", "device_authorization", "device", "authorize", "consent":
 		if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
 			// A parameter that cannot be decoded is missing, and the endpoint rejects the request.
 			values, _ := url.ParseQuery(string(x.body))
@@ -111,21 +122,28 @@ func (s *Server) parse(r *http.Request) (*exchange, func(*exchange) response, er
 			}
 		}
 	}
-	switch {
-	case x.endpoint == "token" && x.form.Get("grant_type") == "authorization_code":
-		x.endpoint = "token:code"
-	case x.endpoint == "token" && x.form.Get("grant_type") == "refresh_token":
-		x.endpoint = "token:refresh"
-	case x.endpoint == "authorize" && prefetch(r):
-		x.endpoint = "authorize:preflight"
-	}
-	switch x.endpoint {
-	case "token", "token:code", "token:refresh", "revoke":
+	x.endpoint = detailed(x)
+	switch kind, _, _ := strings.Cut(x.endpoint, ":"); kind {
+	case "token", "revoke", "par", "device_authorization":
 		x.seen = readCredentials(r, x.form, s.habits.RevokeWantsSecret)
 	default:
 		x.seen.id = x.form.Get("client_id")
 	}
+	x.proof, x.seenProof = readProof(r)
 	return x, handler, nil
+}
+
+// detailed is the name of an endpoint with the grant, or with what a browser wants of it.
+func detailed(x *exchange) string {
+	switch x.endpoint {
+	case "token":
+		return cmp.Or(grantNames[x.form.Get("grant_type")], "token")
+	case "authorize":
+		if prefetch(x.r) {
+			return "authorize:preflight"
+		}
+	}
+	return x.endpoint
 }
 
 // prefetch reports whether a program, not the user, loads a page
@@ -140,7 +158,8 @@ func (s *Server) route(r *http.Request) (string, func(*exchange) response) {
 		_, host, _ := strings.Cut(origin, "://")
 		return r.Host == host
 	}
-	path, atMCP, atServer := r.URL.Path, at(s.mcpOrigin), at(s.origin)
+	path, atMCP := r.URL.Path, at(s.mcpOrigin)
+	atServer := at(s.origin) || s.aliasOrigin != "" && at(s.aliasOrigin)
 	if s.habits.SlashRedirect != 0 {
 		unslashed := strings.TrimSuffix(path, "/")
 		moved := []string{s.mcpPath(), s.prefix() + "/token", s.prefix() + "/register"}
@@ -175,18 +194,28 @@ func onlyIf(here bool, handler func(*exchange) response) func(*exchange) respons
 
 // routeServer returns the name and the handler of an endpoint of the authorization server.
 func (s *Server) routeServer(endpoint string) (string, func(*exchange) response) {
-	switch {
-	case endpoint == "/authorize":
-		return "authorize", s.authorize
-	case endpoint == "/consent":
-		return "consent", s.consent
-	case endpoint == "/token":
-		return "token", s.token
-	case endpoint == "/revoke":
-		return "revoke", s.revoke
-	case endpoint == "/register" && !s.habits.NoRegistration:
-		return "register", s.register
-	case strings.HasPrefix(endpoint, "/register/") && s.habits.ManageClients:
+	h := s.habits
+	for _, route := range []struct {
+		path    string
+		there   bool
+		handler func(*exchange) response
+	}{
+		{"/authorize", true, s.authorize},
+		{"/consent", true, s.consent},
+		{"/token", true, s.token},
+		{"/revoke", true, s.revoke},
+		{"/register", !h.NoRegistration, s.register},
+		{"/par", h.PAR != "", s.push},
+		{"/device_authorization", s.grants(GrantDeviceCode), s.deviceAuthorization},
+		{"/device", s.grants(GrantDeviceCode), s.devicePage},
+		{"/userinfo", h.OpenID, s.userinfo},
+		{"/jwks", s.signs(), s.jwks},
+	} {
+		if route.path == endpoint && route.there {
+			return endpoint[1:], route.handler
+		}
+	}
+	if strings.HasPrefix(endpoint, "/register/") && h.ManageClients {
 		return "registration", s.manage
 	}
 	return "other", notFound
@@ -230,14 +259,14 @@ func oauthError(status int, code, description string) response {
 
 // write sends a response. Its status is in the request log before the client has it.
 func (s *Server) write(w http.ResponseWriter, x *exchange, a response) {
+	for name, values := range a.header {
+		w.Header()[name] = values
+	}
 	if a.stream != nil {
 		a.stream.ServeHTTP(&statusRecorder{ResponseWriter: w, record: func(status int) { s.recordStatus(x, status, a.code) }}, x.r)
 		return
 	}
 	s.recordStatus(x, a.status, a.code)
-	for name, values := range a.header {
-		w.Header()[name] = values
-	}
 	w.WriteHeader(a.status)
 	// The client may have disconnected.
 	_, _ = w.Write(a.body)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -288,6 +289,7 @@ func (a response) whole(x *exchange) response {
 		return a
 	}
 	w := &recorder{response{status: http.StatusOK, header: make(http.Header)}}
+	maps.Copy(w.header, a.header)
 	a.stream.ServeHTTP(w, x.r)
 	return w.response
 }

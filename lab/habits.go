@@ -77,12 +77,21 @@ type Habits struct {
 	// UnknownClientBody is the body of that response, as JSON, with status 401.
 	// Empty means an OAuth error.
 	UnknownClientBody string `json:"unknown_client_body,omitempty"`
-	// ManageClients gives registrations a registration_client_uri that takes
-	// DELETE (RFC 7592).
+	// ManageClients gives registrations a registration_client_uri that takes GET, PUT and DELETE
+	// (RFC 7592).
 	ManageClients bool `json:"manage_clients,omitempty"`
+	// Registrations is what a registration must have, and how it is managed.
+	Registrations Registrations `json:"registrations,omitzero"`
 	// ClientIDMetadata accepts the URL of a client ID metadata document as
 	// client_id.
 	ClientIDMetadata bool `json:"client_id_metadata,omitempty"`
+	// Assertions is how JWTs that authenticate clients are checked.
+	Assertions Assertions `json:"assertions,omitzero"`
+	// MTLS is what is done with client certificates.
+	MTLS MTLS `json:"mtls,omitzero"`
+	// Grants are the grant types that the token endpoint takes beside authorization_code and
+	// refresh_token: those of the Grant constants.
+	Grants []string `json:"grants,omitempty"`
 	// GrantsEnforced rejects a refresh by a client that did not register the
 	// refresh_token grant, and gives it no refresh token.
 	GrantsEnforced bool `json:"grants_enforced,omitempty"`
@@ -96,6 +105,18 @@ type Habits struct {
 	Consent string `json:"consent,omitempty"`
 	// Iss is one of the Iss constants; empty means IssOn.
 	Iss string `json:"iss,omitempty"`
+	// PAR is what the server does with pushed authorization requests: nothing, [PAROffered],
+	// [PARRequired].
+	PAR string `json:"par,omitempty"`
+	// DetailTypes is authorization_details_types_supported (RFC 9396); others are rejected.
+	DetailTypes []string `json:"detail_types,omitempty"`
+	// StepUp is the user authentication that the MCP server requires.
+	StepUp StepUp `json:"step_up,omitzero"`
+	// Device is how the device authorization grant works.
+	Device Device `json:"device,omitzero"`
+	// OpenID issues ID tokens for the scope openid, has a userinfo endpoint, and has the metadata at
+	// the issuer's /.well-known/openid-configuration too.
+	OpenID bool `json:"openid,omitempty"`
 	// OmitPKCE leaves code_challenge_methods_supported out.
 	OmitPKCE bool `json:"omit_pkce,omitempty"`
 	// RedirectExact compares redirect URIs byte by byte. Otherwise a loopback
@@ -138,6 +159,9 @@ type Habits struct {
 	ErrorMember string `json:"error_member,omitempty"`
 	// ErrorsIn200 makes the token endpoint return errors with status 200.
 	ErrorsIn200 bool `json:"errors_in_200,omitempty"`
+
+	// DPoP is what the servers do with proofs of possession.
+	DPoP DPoP `json:"dpop,omitzero"`
 
 	// Discovery.
 
@@ -208,6 +232,9 @@ const (
 	MethodNone  = "none"
 	MethodPost  = "client_secret_post"
 	MethodBasic = "client_secret_basic"
+	// MethodPrivateKeyJWT and MethodSecretJWT are assertions (RFC 7523 section 2.2).
+	MethodPrivateKeyJWT = "private_key_jwt"
+	MethodSecretJWT     = "client_secret_jwt"
 	// MethodAny is for Habits.EnforceMethod only: Basic or body.
 	MethodAny = "any"
 )
@@ -356,10 +383,18 @@ func (h Habits) check() error {
 		{"offline", h.Offline, []string{OfflineIgnored, OfflineListed, OfflineConsent, OfflineForbidden, OfflineParameter, OfflineNotAllowed}},
 		{"closed_registration", h.ClosedRegistration, []string{"", RegistrationAllowlist, RegistrationOff}},
 		{"refresh_scope", h.RefreshScope, []string{RefreshScopeAccepted, RefreshScopeRequired, RefreshScopeRejected}},
+		{"assertions.audience", h.Assertions.Audience, []string{AudienceIssuer, AudienceEither, AudienceEndpoint}},
+		{"dpop.resource", h.DPoP.Resource, []string{"", DPoPOffered, DPoPRequired, DPoPChallenged}},
+		{"par", h.PAR, []string{"", PAROffered, PARRequired}},
 		{"error_member", h.ErrorMember, []string{"", ErrorCode}},
 	} {
 		if !slices.Contains(field.allowed, field.value) {
 			return fmt.Errorf("lab: %s cannot be %q", field.name, field.value)
+		}
+	}
+	for _, grant := range h.Grants {
+		if builtin := grant == "authorization_code" || grant == "refresh_token"; builtin || grantNames[grant] == "" {
+			return fmt.Errorf("lab: grants cannot have %q", grant)
 		}
 	}
 	for _, rule := range h.RejectRegistrations {

@@ -31,6 +31,17 @@ func TestHabitsJSON(t *testing.T) {
 		UnknownClientBody: `{"a":1}`, DeadGrantStatus: 401, DeadGrantBody: "empty", RefreshScope: "required", TokenDelay: time.Second,
 		ListedBefore: []string{"x"}, ChallengeMetadata: "x", SplitMetadata: true,
 		SlashRedirect: 307,
+		Assertions:    lab.Assertions{Algorithms: []string{"ES256"}, OmitAlgorithms: true, Audience: "either"},
+		DPoP: lab.DPoP{
+			Supported: true, Algorithms: []string{"ES256"}, Required: true, Resource: "offered", ServerNonce: 1,
+			ResourceNonce: 2, QuietNonce: true, Window: time.Second, UnboundRefresh: true,
+		},
+		PAR: "required", DetailTypes: []string{"d"}, StepUp: lab.StepUp{ACR: []string{"a"}, MaxAge: 3},
+		Device:        lab.Device{Interval: 1, SlowDown: 2, EnforceInterval: true, OmitComplete: true, Lifetime: 9},
+		OpenID:        true,
+		Registrations: lab.Registrations{InitialToken: "i", Statement: true, RotateToken: true, RenewSecret: true},
+		MTLS:          lab.MTLS{Aliases: true, BoundTokens: true},
+		Grants:        []string{"client_credentials"},
 	}
 	for i := range reflect.TypeFor[lab.Habits]().NumField() {
 		if reflect.ValueOf(want).Field(i).IsZero() {
@@ -75,6 +86,7 @@ func TestBadHabits(t *testing.T) {
 		`{"issuer_path":"tenant"}`, `{"mcp_path":"/mcp/"}`, `{"register_method":"private_key_jwt"}`,
 		`{"reject_registrations":[{"has":"colour","error":"x"}]}`, `{"reject_registrations":[{"has":"scope"}]}`,
 		`{"dead_grant_body":"{"}`, `{"refresh_scope":"no"}`,
+		`{"grants":["password"]}`, `{"mtls":{"x":1}}`, `{"registrations":{"x":1}}`, `{"device":{"x":1}}`, `{"par":"no"}`, `{"dpop":{"resource":"sometimes"}}`, `{"dpop":{"nonce":1}}`, `{"dpop":{"window":3}}`, `{"assertions":{"audience":"anyone"}}`, `{"assertions":{"nonce":1}}`,
 	} {
 		h := lab.Habits{Name: "untouched"}
 		if err := json.Unmarshal([]byte(raw), &h); err == nil || h.Name != "untouched" {

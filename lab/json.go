@@ -18,6 +18,13 @@ func (d *duration) UnmarshalText(text []byte) error {
 	return err
 }
 
+// decodeStrict reads JSON; an unknown member is an error.
+func decodeStrict(raw []byte, into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.DisallowUnknownFields()
+	return decoder.Decode(into)
+}
+
 // plainHabits are Habits without methods. Fields of the same JSON name in a
 // struct around them take precedence.
 type plainHabits Habits
@@ -44,9 +51,7 @@ func (h Habits) MarshalJSON() ([]byte, error) {
 func (h *Habits) UnmarshalJSON(raw []byte) error {
 	var read Habits
 	document := habitsJSON{plainHabits: (*plainHabits)(&read)}
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&document); err != nil {
+	if err := decodeStrict(raw, &document); err != nil {
 		return fmt.Errorf("lab: habits: %w", err)
 	}
 	read.SecretLifetime = time.Duration(document.SecretLifetime)
@@ -67,9 +72,7 @@ type plainPersonality Personality
 // that means nothing is an error.
 func (p *Personality) UnmarshalJSON(raw []byte) error {
 	var read plainPersonality
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&read); err != nil {
+	if err := decodeStrict(raw, &read); err != nil {
 		return fmt.Errorf("lab: personality: %w", err)
 	}
 	if err := Personality(read).check(); err != nil {
@@ -98,9 +101,7 @@ func (f Fault) MarshalJSON() ([]byte, error) {
 func (f *Fault) UnmarshalJSON(raw []byte) error {
 	var read Fault
 	document := faultJSON{plainFault: (*plainFault)(&read)}
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&document); err != nil {
+	if err := decodeStrict(raw, &document); err != nil {
 		return fmt.Errorf("lab: fault: %w", err)
 	}
 	read.Delay = time.Duration(document.Delay)

@@ -41,6 +41,16 @@ func (s *Server) resourceMetadata(x *exchange) response {
 		"authorization_servers":    s.listedIssuers(),
 		"bearer_methods_supported": []string{"header"},
 	}
+	switch s.habits.DPoP.Resource {
+	case DPoPRequired:
+		document["dpop_bound_access_tokens_required"] = true
+		fallthrough
+	case DPoPOffered:
+		document["dpop_signing_alg_values_supported"] = s.habits.DPoP.algorithms()
+	}
+	if s.habits.MTLS.BoundTokens {
+		document["tls_client_certificate_bound_access_tokens"] = true
+	}
 	// offline_access is the authorization server's business (MCP's SEP-2207).
 	if scopes := s.habits.ScopesSupported; scopes != nil {
 		document["scopes_supported"] = scopes
@@ -98,7 +108,8 @@ func (s *Server) serverMetadataPath() string {
 // serverMetadata serves RFC 8414.
 func (s *Server) serverMetadata(x *exchange) response {
 	second := s.habits.SplitMetadata && x.r.URL.Path == openIDWellKnown+s.habits.IssuerPath
-	if path := s.serverMetadataPath(); !second && (path == "" || x.r.URL.Path != path) {
+	openID := s.habits.OpenID && x.r.URL.Path == s.habits.IssuerPath+openIDWellKnown
+	if path := s.serverMetadataPath(); !second && !openID && (path == "" || x.r.URL.Path != path) {
 		return notFound(x)
 	}
 	h := s.habits
@@ -108,14 +119,11 @@ func (s *Server) serverMetadata(x *exchange) response {
 		"token_endpoint":           s.endpointURL("/token"),
 		"revocation_endpoint":      s.endpointURL("/revoke"),
 		"response_types_supported": []string{"code"},
-		"grant_types_supported":    []string{"authorization_code", "refresh_token"},
+		"grant_types_supported":    s.grantTypes(),
 	}
-	if !h.NoRegistration {
-		document["registration_endpoint"] = s.endpointURL("/register")
-	}
-	if !h.OmitMethods {
-		document["token_endpoint_auth_methods_supported"] = s.methods()
-	}
+	s.describeClients(document)
+	s.describeGrants(document)
+	s.describeOpenID(document)
 	if !h.OmitPKCE {
 		document["code_challenge_methods_supported"] = []string{"S256"}
 	}
@@ -126,22 +134,80 @@ func (s *Server) serverMetadata(x *exchange) response {
 	case "", IssOn, IssWrong, IssMissing:
 		document["authorization_response_iss_parameter_supported"] = true
 	}
-	if h.ClientIDMetadata {
-		document["client_id_metadata_document_supported"] = true
-	}
-	if h.ServerForm == ServerOIDCInsert || h.ServerForm == ServerOIDCAppend {
-		document["subject_types_supported"] = []string{"public"}
-		document["jwks_uri"] = s.endpointURL("/jwks")
-		document["id_token_signing_alg_values_supported"] = []string{"RS256"}
-	}
 	if h.SplitMetadata && !second {
 		delete(document, "registration_endpoint")
 		delete(document, "code_challenge_methods_supported")
+	}
+	if h.MTLS.Aliases {
+		document["mtls_endpoint_aliases"] = s.mtlsAliases(document)
 	}
 	for name, value := range h.Endpoints {
 		document[name] = strings.ReplaceAll(value, "ORIGIN", s.origin)
 	}
 	return jsonResponse(http.StatusOK, document)
+}
+
+// describeClients adds to the metadata how clients are known and authenticate.
+func (s *Server) describeClients(document map[string]any) {
+	h := s.habits
+	if !h.NoRegistration {
+		document["registration_endpoint"] = s.endpointURL("/register")
+	}
+	if h.ClientIDMetadata {
+		document["client_id_metadata_document_supported"] = true
+	}
+	if !h.OmitMethods {
+		document["token_endpoint_auth_methods_supported"] = s.methods()
+	}
+	if algorithms := s.assertionMetadata(); algorithms != nil {
+		document["token_endpoint_auth_signing_alg_values_supported"] = algorithms
+	}
+	if h.DPoP.Supported {
+		document["dpop_signing_alg_values_supported"] = h.DPoP.algorithms()
+	}
+	if h.MTLS.BoundTokens {
+		document["tls_client_certificate_bound_access_tokens"] = true
+	}
+}
+
+// describeGrants adds to the metadata what grants beside the code, and authorization requests, can
+// have.
+func (s *Server) describeGrants(document map[string]any) {
+	h := s.habits
+	if h.PAR != "" {
+		document["pushed_authorization_request_endpoint"] = s.endpointURL("/par")
+		document["require_pushed_authorization_requests"] = h.PAR == PARRequired
+	}
+	if s.grants(GrantDeviceCode) {
+		document["device_authorization_endpoint"] = s.endpointURL("/device_authorization")
+	}
+	if h.DetailTypes != nil {
+		document["authorization_details_types_supported"] = h.DetailTypes
+	}
+	if h.StepUp.ACR != nil {
+		document["acr_values_supported"] = h.StepUp.ACR
+	}
+	if s.grants(GrantJWTBearer) {
+		document["authorization_grant_profiles_supported"] = []string{"urn:ietf:params:oauth:grant-profile:id-jag"}
+	}
+	if s.grants(GrantTokenExchange) {
+		document["identity_chaining_requested_token_types_supported"] = []string{tokenTypeIDJAG}
+	}
+}
+
+// describeOpenID adds to the metadata what OpenID Connect Discovery 1.0 section 3 has.
+func (s *Server) describeOpenID(document map[string]any) {
+	h := s.habits
+	if s.signs() {
+		document["jwks_uri"] = s.endpointURL("/jwks")
+	}
+	if h.OpenID {
+		document["userinfo_endpoint"] = s.endpointURL("/userinfo")
+	}
+	if h.OpenID || h.ServerForm == ServerOIDCInsert || h.ServerForm == ServerOIDCAppend {
+		document["subject_types_supported"] = []string{"public"}
+		document["id_token_signing_alg_values_supported"] = []string{AlgRS256}
+	}
 }
 
 // methods is token_endpoint_auth_methods_supported.
@@ -162,9 +228,28 @@ func (s *Server) scopesSupported() []string {
 	return scopes
 }
 
-// challenge is the WWW-Authenticate header of the MCP server (RFC 6750 section
-// 3, RFC 9728 section 5.1).
-func (s *Server) challenge(code, scope string) string {
+// challenges are the WWW-Authenticate headers of the MCP server: for each scheme that it takes, the
+// error for the one that the request used.
+func (s *Server) challenges(x *exchange, code, scope string) []string {
+	dpop := s.readCredential(x.r).dpop
+	bearerCode, dpopCode := code, ""
+	if dpop {
+		bearerCode, dpopCode = "", code
+	}
+	algs := [2]string{"algs", strings.Join(s.habits.DPoP.algorithms(), " ")}
+	switch s.habits.DPoP.Resource {
+	case "":
+		return []string{s.challenge("Bearer", code, scope)}
+	case DPoPOffered:
+		return []string{s.challenge("Bearer", bearerCode, scope), s.challenge("DPoP", dpopCode, scope, algs)}
+	default:
+		return []string{s.challenge("DPoP", code, scope, algs)}
+	}
+}
+
+// challenge is a WWW-Authenticate header of the MCP server (RFC 6750 section 3, RFC 9449 section
+// 7.1, RFC 9728 section 5.1).
+func (s *Server) challenge(scheme, code, scope string, more ...[2]string) string {
 	var params []string
 	add := func(name, value string) {
 		if value != "" {
@@ -173,6 +258,9 @@ func (s *Server) challenge(code, scope string) string {
 	}
 	add("error", code)
 	add("scope", scope)
+	for _, param := range more {
+		add(param[0], param[1])
+	}
 	switch {
 	case s.habits.ChallengeMetadata != "":
 		add("resource_metadata", s.habits.ChallengeMetadata)
@@ -180,9 +268,9 @@ func (s *Server) challenge(code, scope string) string {
 		add("resource_metadata", s.mcpOrigin+s.resourceMetadataPath())
 	}
 	if len(params) == 0 {
-		return "Bearer"
+		return scheme
 	}
-	return "Bearer " + strings.Join(params, ", ")
+	return scheme + " " + strings.Join(params, ", ")
 }
 
 // isMetadataURL reports whether a client_id is the URL of a client ID metadata

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -27,6 +26,9 @@ func (s *Server) register(x *exchange) response {
 	if err := json.Unmarshal(x.body, &request); err != nil {
 		return oauthError(http.StatusBadRequest, "invalid_client_metadata", "not a JSON object")
 	}
+	if failed := s.checkPermission(x, request.Statement); failed != nil {
+		return *failed
+	}
 	if rejected := s.checkRegistration(&request); rejected != nil {
 		return *rejected
 	}
@@ -40,7 +42,7 @@ func (s *Server) checkRegistration(r *registrationRequest) *response {
 		rejected := oauthError(http.StatusBadRequest, code, description)
 		return &rejected
 	}
-	if len(r.RedirectURIs) == 0 {
+	if len(r.RedirectURIs) == 0 && r.redirects() {
 		return reject("invalid_redirect_uri", "redirect_uris is empty")
 	}
 	if slices.ContainsFunc(r.RedirectURIs, func(uri string) bool { return !acceptableRedirect(uri) }) {
@@ -60,6 +62,9 @@ func (s *Server) checkRegistration(r *registrationRequest) *response {
 	if s.habits.RegisterMethod == "" && !slices.Contains(listed, r.Method) {
 		return reject("invalid_client_metadata", "token_endpoint_auth_method is not supported")
 	}
+	if !r.authenticates() {
+		return reject("invalid_client_metadata", r.Method+" needs jwks, jwks_uri or a subject")
+	}
 	if len(r.GrantTypes) == 0 {
 		r.GrantTypes = []string{"authorization_code"}
 	}
@@ -71,68 +76,28 @@ func (s *Server) addClient(r registrationRequest) map[string]any {
 	now := s.clock.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := &client{dynamic: true}
+	c := &client{dynamic: true, issuedAt: now}
 	c.ID = newID("client-") + s.habits.SecretAlphabet
-	c.Method, c.RedirectURIs, c.GrantTypes = r.Method, r.RedirectURIs, r.GrantTypes
-	document := map[string]any{
-		"client_id":           c.ID,
-		"client_id_issued_at": now.Unix(),
-		"redirect_uris":       r.RedirectURIs,
-		"grant_types":         r.GrantTypes,
-		"response_types":      []string{"code"},
-	}
-	for name, value := range map[string]string{"client_name": r.ClientName, "scope": r.Scope} {
-		if value != "" {
-			document[name] = value
-		}
-	}
-	if !s.habits.RegisterSilent {
-		document["token_endpoint_auth_method"] = r.Method
-	}
-	withSecret := r.Method != MethodNone
+	c.apply(r)
+	withSecret := slices.Contains([]string{MethodBasic, MethodPost, MethodSecretJWT}, r.Method)
 	if s.habits.RegisterSecret != nil {
 		withSecret = *s.habits.RegisterSecret
 	}
 	if withSecret {
-		s.addSecret(c, now, document)
+		s.addSecret(c, now)
 	}
 	if s.habits.ManageClients {
 		c.management = s.secret("management-", "")
 		c.managementURL = s.endpointURL("/register/") + newID("")
-		document["registration_access_token"] = c.management
-		document["registration_client_uri"] = c.managementURL
 	}
 	s.state.clients[c.ID] = c
-	return document
+	return s.registrationResponse(c)
 }
 
-// addSecret issues the secret of a new client. The caller holds s.mu.
-func (s *Server) addSecret(c *client, now time.Time, document map[string]any) {
+// addSecret issues the secret of a client. The caller holds s.mu.
+func (s *Server) addSecret(c *client, now time.Time) {
 	c.Secret = s.secret("secret-", s.habits.SecretAlphabet)
-	document["client_secret"] = c.Secret
-	document["client_secret_expires_at"] = 0
 	if life := cmp.Or(s.state.secretLife, s.habits.SecretLifetime); life != 0 {
 		c.secretEnds = now.Add(life).Truncate(time.Second) // the response has whole seconds
-		document["client_secret_expires_at"] = c.secretEnds.Unix()
 	}
-}
-
-// manage serves the deletion of a registration (RFC 7592 section 2.3).
-func (s *Server) manage(x *exchange) response {
-	if x.r.Method != http.MethodDelete {
-		return oauthError(http.StatusMethodNotAllowed, "invalid_request",
-			"only DELETE is supported")
-	}
-	token, _ := bearer(x.r)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for id, c := range s.state.clients {
-		if c.managementURL != "" && strings.HasSuffix(c.managementURL, x.r.URL.Path) &&
-			token == c.management {
-			delete(s.state.clients, id)
-			return response{status: http.StatusNoContent}
-		}
-	}
-	return oauthError(http.StatusUnauthorized, "invalid_token",
-		"not the registration access token of a client")
 }

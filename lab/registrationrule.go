@@ -45,6 +45,24 @@ type registrationRequest struct {
 	Method          string   `json:"token_endpoint_auth_method"`
 	ApplicationType string   `json:"application_type"`
 	Scope           string   `json:"scope"`
+	Statement       string   `json:"software_statement"`
+	clientDocument
+}
+
+// redirects reports whether the client has authorization responses redirected to it.
+func (r registrationRequest) redirects() bool {
+	return len(r.GrantTypes) == 0 || slices.Contains(r.GrantTypes, "authorization_code")
+}
+
+// authenticates reports whether there is what the method needs.
+func (r registrationRequest) authenticates() bool {
+	switch r.Method {
+	case MethodPrivateKeyJWT, MethodSelfSignedTLS:
+		return r.JWKS != nil || r.JWKSURI != ""
+	case MethodTLS:
+		return r.SubjectDN != ""
+	}
+	return true
 }
 
 // rejects reports whether a registration has what the rule looks for.

@@ -3,6 +3,7 @@ package lab
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -21,13 +22,17 @@ type Request struct {
 	Header   http.Header // secrets replaced
 	Params   url.Values  // of query and form body, secrets replaced
 
-	AuthMethod       string // the client authentication seen: one of the Method constants, "both", or "" without client_id
+	AuthMethod       string     // the client authentication seen: one of the Method constants, "both", or "" without client_id
+	Assertion        *Assertion // the JWT of the client authentication; nil if there is none
 	ClientID         string
 	GrantType        string
 	Resource         string
 	Scope            string
 	Refresh          string // Fingerprint of the refresh token
-	Bearer           string // Fingerprint of the access token
+	Scheme           string // of the Authorization header
+	Bearer           string // Fingerprint of the access token, whether the scheme is Bearer or DPoP
+	Certificate      string // the client certificate's x5t#S256
+	Proof            *Proof // the DPoP proof; nil if there is none that can be read
 	RPC              string // the JSON-RPC method of an MCP request
 	RegistrationBody string // the body of a registration
 
@@ -69,33 +74,39 @@ type requestLog struct {
 // secretParams are the parameters that are replaced in the request log.
 var secretParams = [...]string{
 	"code", "code_verifier", "client_secret", "refresh_token", "access_token", "token", "state", "client_assertion",
+	"assertion", "subject_token", "actor_token", "device_code", "request_uri",
 }
 
 // secretHeaders likewise.
-var secretHeaders = [...]string{"Authorization", "Proxy-Authorization", "Cookie"}
+var secretHeaders = [...]string{"Authorization", "Proxy-Authorization", "Cookie", "Dpop"}
 
 // record adds a request that has just been received to the request log.
 func (s *Server) record(x *exchange) {
 	r := Request{
-		Time:       s.clock.now(),
-		Endpoint:   x.endpoint,
-		Method:     x.r.Method,
-		Path:       x.r.URL.Path,
-		Header:     x.r.Header.Clone(),
-		Params:     maps.Clone(x.form),
-		AuthMethod: x.seen.method,
-		ClientID:   x.seen.id,
-		GrantType:  x.form.Get("grant_type"),
-		Resource:   x.form.Get("resource"),
-		Scope:      x.form.Get("scope"),
-		Refresh:    Fingerprint(x.form.Get("refresh_token")),
-		RPC:        x.rpc,
+		Time:        s.clock.now(),
+		Endpoint:    x.endpoint,
+		Method:      x.r.Method,
+		Path:        x.r.URL.Path,
+		Header:      x.r.Header.Clone(),
+		Params:      maps.Clone(x.form),
+		AuthMethod:  x.seen.method,
+		Assertion:   seenAssertion(x.seen.assertion),
+		ClientID:    x.seen.id,
+		GrantType:   x.form.Get("grant_type"),
+		Resource:    x.form.Get("resource"),
+		Scope:       x.form.Get("scope"),
+		Refresh:     Fingerprint(x.form.Get("refresh_token")),
+		RPC:         x.rpc,
+		Certificate: certificateThumbprint(x.r),
 	}
-	if x.endpoint == "register" {
-		r.RegistrationBody = string(x.body)
+	if x.endpoint == "register" || x.endpoint == "registration" {
+		r.RegistrationBody = withoutSecret(x.body)
 	}
-	if token, ok := bearer(x.r); ok {
-		r.Bearer = Fingerprint(token)
+	r.Scheme, _, _ = strings.Cut(x.r.Header.Get("Authorization"), " ")
+	for _, scheme := range []string{"Bearer", "DPoP"} {
+		if token, ok := authorization(x.r, scheme); ok {
+			r.Bearer = Fingerprint(token)
+		}
 	}
 	for _, name := range secretParams {
 		if values := r.Params[name]; values != nil {
@@ -110,12 +121,28 @@ func (s *Server) record(x *exchange) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.Number = len(s.log.requests) + 1
+	s.countProof(x.seenProof)
+	r.Proof = x.seenProof
 	x.entry = &r
 	s.log.requests = append(s.log.requests, x.entry)
 	if s.log.counts == nil {
 		s.log.counts = make(map[string]int)
 	}
 	s.log.counts[x.endpoint]++
+}
+
+// withoutSecret is the body of a registration request with its secret replaced.
+func withoutSecret(body []byte) string {
+	var members map[string]json.RawMessage
+	var own struct {
+		Secret string `json:"client_secret"`
+	}
+	if json.Unmarshal(body, &members) != nil || members["client_secret"] == nil || json.Unmarshal(body, &own) != nil {
+		return string(body)
+	}
+	members["client_secret"], _ = json.Marshal(Fingerprint(own.Secret))
+	raw, _ := json.Marshal(members)
+	return string(raw)
 }
 
 func fingerprints(values []string) []string {
@@ -154,7 +181,8 @@ func (r Request) clone() Request {
 // Counts returns how many requests came, by endpoint: mcp, resource_metadata,
 // server_metadata, register, registration, authorize (a browser opened),
 // authorize:preflight (a program that marked its request as a prefetch),
-// consent, token:code, token:refresh, token (another grant), revoke, other.
+// consent, par, device_authorization, device (its page), userinfo, jwks, token:code, token:refresh, token:client_credentials, token:device, token:jwt_bearer,
+// token:exchange, token (another grant), revoke, other.
 // Metadata is counted wherever it was looked for.
 func (s *Server) Counts() map[string]int {
 	s.mu.Lock()

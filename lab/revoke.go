@@ -5,6 +5,7 @@ import "net/http"
 // revoke serves token revocation (RFC 7009): a refresh token takes its family
 // with it, an access token goes alone, and an unknown token is no error.
 func (s *Server) revoke(x *exchange) response {
+	s.lookUp(x)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if x.r.Method != http.MethodPost {

@@ -9,7 +9,8 @@ import (
 
 // exchangeRefresh serves the refresh token grant (RFC 6749 section 6). The
 // caller holds s.mu.
-func (s *Server) exchangeRefresh(c *client, form url.Values) response {
+func (s *Server) exchangeRefresh(x *exchange, c *client) response {
+	form := x.form
 	t := s.state.refresh[form.Get("refresh_token")]
 	if t == nil || t.family.clientID != c.ID {
 		s.state.audit.Rejected++
@@ -23,6 +24,10 @@ func (s *Server) exchangeRefresh(c *client, form url.Values) response {
 		}
 		s.state.audit.Rejected++
 		return s.deadGrant("the grant is revoked")
+	}
+	if !f.boundTo(x) {
+		s.state.audit.Rejected++
+		return s.deadGrant("the grant is bound to another key")
 	}
 	if s.habits.GrantsEnforced && len(c.GrantTypes) > 0 &&
 		!slices.Contains(c.GrantTypes, "refresh_token") {
@@ -55,11 +60,21 @@ func (s *Server) exchangeRefresh(c *client, form url.Values) response {
 		return s.deadGrant("the refresh token has been used")
 	}
 	s.state.audit.Refreshes++
+	f.key = x.key
+	if s.habits.MTLS.BoundTokens {
+		f.certificate = certificateThumbprint(x.r)
+	}
 	out := s.newAccess(f, scope)
 	if how == rotationNewPair {
 		out.refresh = successor.value
 	}
 	return s.grantResponse(out)
+}
+
+// boundTo reports whether a request has the key and the certificate of the refresh tokens.
+func (f *family) boundTo(x *exchange) bool {
+	return (f.refreshKey == "" || f.refreshKey == x.key) &&
+		(f.refreshCertificate == "" || f.refreshCertificate == certificateThumbprint(x.r))
 }
 
 // The outcomes of a rotation.
@@ -193,6 +208,11 @@ type Audit struct {
 	Refreshes       int // refreshes that were granted
 	Rejected        int // refreshes that were rejected, client authentication aside
 	Reuses          int // used refresh tokens that were sent again, accepted or not
+	AssertionReuses int // client assertions with a jti that had been used
+	Proofs          int // DPoP proofs, accepted or not
+	ProofReuses     int // those with a jti that an earlier one had
+	Downgrades      int // bound tokens that came as Bearer where DPoP is known
+	EarlyPolls      int // polls of a device before its interval was over
 	EndedSecrets    int // requests with a secret that was right, and past its end
 	FamiliesRevoked int // grants revoked: for reuse, by request, by the test
 

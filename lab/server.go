@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"io"
@@ -33,7 +34,11 @@ type Options struct {
 	// Empty means a free port on 127.0.0.1.
 	MCPAddr string
 
-	// Fetch gets the client ID metadata document at a URL. Nil means that it is
+	// TLS makes the servers speak HTTPS, with certificates of an authority of their own, and request
+	// client certificates; see [MTLS], [Server.CertPool].
+	TLS bool
+
+	// Fetch gets the client ID metadata document or the JWK set at a URL. Nil means that it is
 	// fetched by HTTP.
 	Fetch func(ctx context.Context, url string) ([]byte, error)
 }
@@ -45,13 +50,18 @@ type Server struct {
 	options   Options
 	origin    string // of the authorization server, without a slash
 	mcpOrigin string
-	builtin   http.Handler
-	clock     clock
-	serves    atomic.Pointer[string] // the resource of the MCP server that has moved here
-	listening []*http.Server
-	life      context.Context // ends with Close
-	end       context.CancelFunc
-	requests  sync.WaitGroup
+	// aliasOrigin is where client certificates are requested, empty if nowhere else.
+	aliasOrigin string
+	builtin     http.Handler
+	clock       clock
+	authority   *authority // nil without TLS
+	// signingKey is for ID tokens and ID-JAGs.
+	signingKey func() *rsa.PrivateKey
+	serves     atomic.Pointer[string] // the resource of the MCP server that has moved here
+	listening  []*http.Server
+	life       context.Context // ends with Close
+	end        context.CancelFunc
+	requests   sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows
 	done    bool       // Close has begun
@@ -80,6 +90,8 @@ func New(h Habits, o Options) (*Server, error) {
 		origin:    inMemoryOrigin,
 		mcpOrigin: inMemoryMCPOrigin,
 		state:     newState(),
+
+		signingKey: sync.OnceValue(newSigningKey),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	if h.OneOrigin {
@@ -98,23 +110,56 @@ func StartWith(h Habits, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	listener, err := listen(o.Addr)
-	if err != nil {
-		return nil, err
+	if h.MTLS != (MTLS{}) && !o.TLS {
+		return nil, errNoTLS
 	}
-	mcpListener := listener
-	if !h.OneOrigin {
-		if mcpListener, err = listen(o.MCPAddr); err != nil {
-			return nil, errors.Join(err, listener.Close())
+	if o.TLS {
+		if s.authority, err = newAuthority(); err != nil {
+			return nil, fmt.Errorf("lab: %w", err)
 		}
 	}
-	s.origin = "http://" + listener.Addr().String()
-	s.mcpOrigin = "http://" + mcpListener.Addr().String()
-	s.serve(listener)
+	// Each listens, and requests client certificates, as the habits have it.
+	places := []place{{&s.origin, o.Addr, !h.MTLS.Aliases}}
 	if !h.OneOrigin {
-		s.serve(mcpListener)
+		places = append(places, place{&s.mcpOrigin, o.MCPAddr, h.MTLS.BoundTokens})
+	}
+	if h.MTLS.Aliases {
+		places = append(places, place{&s.aliasOrigin, "", true})
+	}
+	listeners := make([]net.Listener, len(places))
+	for i, p := range places {
+		if listeners[i], err = listen(p.addr); err != nil {
+			for _, open := range listeners[:i] {
+				err = errors.Join(err, open.Close())
+			}
+			return nil, err
+		}
+		*p.origin = s.scheme() + "://" + listeners[i].Addr().String()
+	}
+	if h.OneOrigin {
+		s.mcpOrigin = s.origin
+	}
+	for i, p := range places {
+		if err := s.serve(listeners[i], p.certificates); err != nil {
+			s.Close()
+			return nil, err
+		}
 	}
 	return s, nil
+}
+
+// place is where a server listens.
+type place struct {
+	origin       *string
+	addr         string
+	certificates bool // it requests client certificates
+}
+
+func (s *Server) scheme() string {
+	if s.authority != nil {
+		return "https"
+	}
+	return "http"
 }
 
 func listen(addr string) (net.Listener, error) {
@@ -128,17 +173,27 @@ func listen(addr string) (net.Listener, error) {
 	return listener, nil
 }
 
-func (s *Server) serve(listener net.Listener) {
+func (s *Server) serve(listener net.Listener, certificates bool) error {
 	server := &http.Server{
 		Handler:           s.Handler(),
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          log.New(io.Discard, "", 0),
 	}
+	serve := func() error { return server.Serve(listener) }
+	if s.authority != nil {
+		config, err := s.authority.server(certificates)
+		if err != nil {
+			return errors.Join(fmt.Errorf("lab: %w", err), listener.Close())
+		}
+		server.TLSConfig = config
+		serve = func() error { return server.ServeTLS(listener, "", "") }
+	}
 	s.listening = append(s.listening, server)
 	s.requests.Go(func() {
 		// It returns when Close closes it; any other error has no reader.
-		_ = server.Serve(listener)
+		_ = serve()
 	})
+	return nil
 }
 
 // Close ends the servers and every request, held ones included, and waits until

@@ -13,12 +13,20 @@ type ConfiguredClient struct {
 	ID string
 	// Secret is empty for a public client.
 	Secret string
-	// Method is what the token endpoint takes from it. Empty means
-	// client_secret_basic with a secret and none without.
+	// Method is what the token endpoint takes from it. Empty means client_secret_basic with a
+	// secret, private_key_jwt with keys, and none without either.
 	Method string
+	// JWKS are its public keys as the JSON of a JWK set (RFC 7517 section 5); JWKSURI is where they
+	// are instead.
+	JWKS    string
+	JWKSURI string
+	// SubjectDN is the subject of its certificate, for tls_client_auth.
+	SubjectDN string
+	// DPoPBound rejects its token requests without a DPoP proof (RFC 9449 section 5.2).
+	DPoPBound bool
 	// RedirectURIs that it may use. Empty means any loopback address.
 	RedirectURIs []string
-	// GrantTypes that it registered. Empty means both.
+	// GrantTypes that it registered. Empty means all.
 	GrantTypes []string
 }
 
@@ -40,8 +48,19 @@ type state struct {
 	families []*family
 	audit    Audit
 	secrets  []string // every secret that was ever at play
-	jwtKey   []byte
-	lifetime time.Duration // of access tokens, if not zero instead of the habit's
+	// documents are the clients with a metadata document that the authorization endpoint has read.
+	documents map[string]*client
+	used      map[[32]byte]bool // hashes of what may come once only
+	pushed    map[string]pushedRequest
+	trusted   map[string][]jwk          // keys by issuer
+	audiences map[string]string         // the client's id at authorization servers that ID-JAGs are for
+	devices   map[string]*deviceRequest // by user code
+	signedIn  authentication            // the user's, zero before the first
+	account   string                    // who signs in, empty for the default
+	// serverNonce and resourceNonce are for proofs of possession.
+	serverNonce, resourceNonce nonce
+	jwtKey                     []byte
+	lifetime                   time.Duration // of access tokens, if not zero instead of the habit's
 	// secretLife is that of client secrets, if not zero instead of the habit's.
 	secretLife time.Duration
 	consented  map[string]bool // clients that the user has consented to
@@ -54,6 +73,12 @@ func newState() state {
 		consents:  make(map[string]*consentRequest),
 		refresh:   make(map[string]*refreshToken),
 		access:    make(map[string]*accessToken),
+		documents: make(map[string]*client),
+		used:      make(map[[32]byte]bool),
+		pushed:    make(map[string]pushedRequest),
+		trusted:   make(map[string][]jwk),
+		audiences: make(map[string]string),
+		devices:   make(map[string]*deviceRequest),
 		jwtKey:    []byte(rand.Text()),
 		consented: make(map[string]bool),
 	}
@@ -64,6 +89,8 @@ type client struct {
 	ConfiguredClient
 	dynamic    bool
 	secretEnds time.Time // zero: never
+	registered registrationRequest
+	issuedAt   time.Time
 	// management is the registration access token, for managementURL.
 	management    string
 	managementURL string
@@ -76,7 +103,11 @@ type code struct {
 	challenge   string
 	resource    string
 	scope       string
-	offline     bool // a refresh token comes with it
+	offline     bool   // a refresh token comes with it
+	details     string // authorization_details
+	by          authentication
+	nonce       string
+	key         string // dpop_jkt: thumbprint of the key that the token request must prove
 	ends        time.Time
 	used        bool
 	family      *family // what it was exchanged for
@@ -84,15 +115,23 @@ type code struct {
 
 // family is what grew out of one authorization.
 type family struct {
-	id        int
-	clientID  string
-	resource  string
-	scope     string
-	revoked   bool
-	current   *refreshToken // for RotateUntilUsed
-	previous  *refreshToken
-	issued    []int // refresh tokens by generation
-	presented []int // requests that carried one, by generation
+	id       int
+	clientID string
+	resource string
+	scope    string
+	revoked  bool
+	// key is the thumbprint of what the next access token is bound to, refreshKey of what the
+	// refresh tokens are bound to.
+	key, refreshKey string
+	// certificate and refreshCertificate likewise, of client certificates.
+	certificate, refreshCertificate string
+	nonce                           string // for the next ID token
+	by                              authentication
+	details                         string        // authorization_details
+	current                         *refreshToken // for RotateUntilUsed
+	previous                        *refreshToken
+	issued                          []int // refresh tokens by generation
+	presented                       []int // requests that carried one, by generation
 }
 
 // refreshToken is one generation of a family.
@@ -107,11 +146,14 @@ type refreshToken struct {
 
 // accessToken is what the MCP server takes.
 type accessToken struct {
-	family  *family
-	scope   string
-	begins  time.Time
-	ends    time.Time
-	revoked bool
+	family      *family
+	scope       string
+	key         string // thumbprint of what it is bound to
+	certificate string // likewise
+	by          authentication
+	begins      time.Time
+	ends        time.Time
+	revoked     bool
 }
 
 // secret returns a random value, kept for [Server.Secrets]. The caller holds s.mu.
@@ -128,9 +170,13 @@ func newID(prefix string) string { return prefix + rand.Text() }
 func (s *Server) RegisterClient(c ConfiguredClient) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.Method == "" && c.Secret != "" {
+	switch {
+	case c.Method != "":
+	case c.Secret != "":
 		c.Method = MethodBasic
-	} else if c.Method == "" {
+	case c.JWKS != "" || c.JWKSURI != "":
+		c.Method = MethodPrivateKeyJWT
+	default:
 		c.Method = MethodNone
 	}
 	s.state.clients[c.ID] = &client{ConfiguredClient: c.clone()}
@@ -162,6 +208,7 @@ func (s *Server) ForgetClients() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.state.clients)
+	clear(s.state.documents)
 }
 
 // ExpireAccessTokens makes the access tokens issued so far reach their end now.

@@ -16,8 +16,14 @@ import (
 
 // token serves the token endpoint (RFC 6749 section 3.2).
 func (s *Server) token(x *exchange) response {
+	s.lookUp(x)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.exchange(x).withNonce(x.nonce)
+}
+
+// exchange responds to a token request. The caller holds s.mu.
+func (s *Server) exchange(x *exchange) response {
 	form := x.form
 	switch {
 	case x.r.Method != http.MethodPost:
@@ -30,21 +36,23 @@ func (s *Server) token(x *exchange) response {
 		return s.tokenError(http.StatusBadRequest, "invalid_request",
 			repeated(form)+" is given twice")
 	}
-	c, failed := s.authenticate(x)
+	c, failed := s.tokenClient(x)
 	if failed != nil {
 		if failed.code == "invalid_client" {
 			s.useOnBadClient(form)
 		}
 		return *failed
 	}
+	if failed := s.proveKey(x, c); failed != nil {
+		return *failed
+	}
 	switch form.Get("grant_type") {
 	case "authorization_code":
-		return s.exchangeCode(c, form)
+		return s.exchangeCode(x, c)
 	case "refresh_token":
-		return s.exchangeRefresh(c, form)
+		return s.exchangeRefresh(x, c)
 	default:
-		return s.tokenError(http.StatusBadRequest, "unsupported_grant_type",
-			"authorization_code or refresh_token")
+		return s.exchangeOther(x, c)
 	}
 }
 
@@ -62,7 +70,8 @@ func (s *Server) useOnBadClient(form url.Values) {
 }
 
 // exchangeCode serves the authorization code grant (RFC 6749 section 4.1.3).
-func (s *Server) exchangeCode(c *client, form url.Values) response {
+func (s *Server) exchangeCode(x *exchange, c *client) response {
+	form := x.form
 	bad := func(why string) response { return s.tokenError(http.StatusBadRequest, "invalid_grant", why) }
 	now := s.clock.now()
 	granted := s.state.codes[form.Get("code")]
@@ -80,6 +89,8 @@ func (s *Server) exchangeCode(c *client, form url.Values) response {
 		return bad("the code is another client's")
 	case !now.Before(granted.ends):
 		return bad("the code has expired")
+	case granted.key != "" && granted.key != x.key:
+		return bad("the key is not that of dpop_jkt")
 	}
 	if rejected := s.checkResource(form, s.boundResource(granted.resource)); rejected != "" {
 		return s.tokenError(http.StatusBadRequest, "invalid_target", rejected)
@@ -100,6 +111,8 @@ func (s *Server) exchangeCode(c *client, form url.Values) response {
 		return s.tokenError(http.StatusBadRequest, "not_allowed", "Offline tokens not allowed for the user or client")
 	}
 	f := s.newFamily(c.ID, granted.resource, granted.scope)
+	s.bind(f, x, c)
+	f.by, f.details, f.nonce = granted.by, granted.details, granted.nonce
 	granted.family = f
 	s.state.audit.Codes++
 	out := s.newAccess(f, f.scope)
@@ -122,6 +135,9 @@ type issued struct {
 	access  string
 	refresh string // "" if the response has none
 	scope   string
+	bound   bool   // to a key, by DPoP
+	details string // authorization_details
+	idToken string
 	life    time.Duration
 }
 
@@ -149,23 +165,24 @@ func (s *Server) newAccess(f *family, scope string) issued {
 	} else {
 		value = s.secret("access-", "")
 	}
-	s.state.access[value] = &accessToken{family: f, scope: scope, begins: s.clock.now().Add(s.habits.TokenDelay), ends: ends}
-	return issued{access: value, scope: scope, life: life}
+	s.state.access[value] = &accessToken{family: f, scope: scope, key: f.key, certificate: f.certificate, by: f.by, begins: s.clock.now().Add(s.habits.TokenDelay), ends: ends}
+	return issued{access: value, scope: scope, bound: f.key != "", details: f.details, idToken: s.idToken(f), life: life}
 }
 
 // signJWT makes an access token that tells when it ends.
 func (s *Server) signJWT(f *family, scope string, ends time.Time) string {
-	encode := func(v any) string {
-		raw, err := json.Marshal(v)
-		if err != nil {
-			panic(err) // strings and numbers
-		}
-		return base64.RawURLEncoding.EncodeToString(raw)
-	}
-	text := encode(map[string]string{"alg": "HS256", "typ": "at+jwt"}) + "." + encode(map[string]any{
+	claims := map[string]any{
 		"iss": s.Issuer(), "sub": "lab", "client_id": f.clientID, "aud": s.ResourceURL(),
 		"scope": scope, "jti": newID(""), "iat": s.clock.now().Unix(), "exp": ends.Unix(),
-	})
+	}
+	bound := make(map[string]string)
+	for name, to := range map[string]string{"jkt": f.key, "x5t#S256": f.certificate} {
+		if to != "" {
+			bound[name] = to
+			claims["cnf"] = bound
+		}
+	}
+	text := encodeJSON(jwtHeader{Alg: AlgHS256, Typ: "at+jwt"}) + "." + encodeJSON(claims)
 	mac := hmac.New(sha256.New, s.state.jwtKey)
 	mac.Write([]byte(text))
 	return text + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
@@ -176,6 +193,9 @@ func (s *Server) grantResponse(out issued) response {
 	// Rounded up: a life of 50 ms is not expires_in 0, which is a habit.
 	seconds := int64((out.life + time.Second - 1) / time.Second)
 	document := map[string]any{"access_token": out.access, "token_type": "Bearer"}
+	if out.bound {
+		document["token_type"] = "DPoP"
+	}
 	switch s.habits.ExpiresIn {
 	case "", ExpiresNumber:
 		document["expires_in"] = seconds
@@ -186,6 +206,12 @@ func (s *Server) grantResponse(out issued) response {
 	}
 	if out.refresh != "" {
 		document["refresh_token"] = out.refresh
+	}
+	if out.idToken != "" {
+		document["id_token"] = out.idToken
+	}
+	if out.details != "" {
+		document["authorization_details"] = json.RawMessage(out.details)
 	}
 	if out.scope != "" {
 		document["scope"] = out.scope

@@ -1,7 +1,8 @@
 // Command client is what the official MCP conformance suite drives: the official
-// Go SDK's MCP client over Handstamp's transport. It knows no scenario: it
-// connects, lists the tools and calls each once, as any host would, and leaves
-// every question of authorization to the library.
+// Go SDK's MCP client over Handstamp's transport. It connects, lists the tools
+// and calls each once, as any host would, and leaves every question of
+// authorization to the library. A scenario is a configuration, at most: how the
+// client is known to the authorization server, and which grant it has there.
 //
 //	client [--handler] SERVER_URL
 //
@@ -11,8 +12,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"net/http"
@@ -23,12 +22,8 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/handstamp/handstamp"
-	"github.com/handstamp/handstamp/secret"
+	"github.com/handstamp/handstamp/conformance/given"
 )
-
-// metadataURL is the client ID metadata document that the suite knows (its
-// scenario for them compares the URL and does not fetch it).
-const metadataURL = "https://conformance-test.local/client-metadata.json"
 
 func main() {
 	handler := flag.Bool("handler", false, "sign in through the SDK's OAuthHandler")
@@ -46,15 +41,13 @@ func main() {
 }
 
 func run(ctx context.Context, serverURL string, handler bool) error {
-	registration, err := configuredClient(os.Getenv("MCP_CONFORMANCE_CONTEXT"))
+	g, err := given.Read()
 	if err != nil {
 		return err
 	}
-	client := handstamp.Client{
-		ClientName:        "Handstamp conformance client",
-		ClientMetadataURL: metadataURL,
-		Registration:      registration,
-		Prompt:            handstamp.Prompt{Authorize: authorize},
+	client, err := configured(g)
+	if err != nil {
+		return err
 	}
 	defer client.Close(ctx)
 
@@ -66,7 +59,7 @@ func run(ctx context.Context, serverURL string, handler bool) error {
 	}
 	mcpClient := mcp.NewClient(&mcp.Implementation{Name: "handstamp-conformance", Version: "1.0.0"}, nil)
 	session, err := mcpClient.Connect(ctx, transport, &mcp.ClientSessionOptions{
-		ProtocolVersion: os.Getenv("MCP_CONFORMANCE_PROTOCOL_VERSION"),
+		ProtocolVersion: g.Revision,
 	})
 	if err != nil {
 		return err
@@ -82,27 +75,6 @@ func run(ctx context.Context, serverURL string, handler bool) error {
 		}
 	}
 	return nil
-}
-
-// configuredClient returns the client that the suite says is registered, if any.
-func configuredClient(raw string) (*handstamp.Registration, error) {
-	if raw == "" {
-		return nil, nil
-	}
-	var given struct {
-		ClientID     string `json:"client_id"`
-		ClientSecret string `json:"client_secret"`
-		Issuer       string `json:"issuer"`
-	}
-	if err := json.Unmarshal([]byte(raw), &given); err != nil {
-		return nil, errors.New("the suite's context is no JSON object")
-	}
-	if given.ClientID == "" {
-		return nil, nil
-	}
-	return &handstamp.Registration{
-		Issuer: given.Issuer, ClientID: given.ClientID, ClientSecret: secret.String(given.ClientSecret),
-	}, nil
 }
 
 // authorize is the user: the suite's authorization server consents at once, so

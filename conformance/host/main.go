@@ -1,8 +1,8 @@
 // Command host is what the official MCP conformance suite drives for the bridge:
 // the official Go SDK's MCP client as a host that starts "handstamp bridge" where
 // it would start a local server, and speaks to it over standard input and output.
-// It knows no scenario, and nothing of authorization but the flags that a host's
-// configuration would hold.
+// It knows no scenario but in what only a model or a user could decide, and nothing
+// of authorization but the flags that a host's configuration would hold.
 //
 //	host HANDSTAMP SERVER_URL
 //
@@ -11,21 +11,17 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/handstamp/handstamp/conformance/given"
 )
 
 const (
-	// metadataURL is the client ID metadata document that the suite knows (its
-	// scenario for them compares the URL and does not fetch it).
-	metadataURL = "https://conformance-test.local/client-metadata.json"
-
 	// secretEnv hands the bridge a client secret.
 	secretEnv = "CONFORMANCE_CLIENT_SECRET"
 
@@ -45,25 +41,10 @@ func main() {
 	}
 }
 
-// given is what the suite tells a client beside the URL.
-type given struct {
-	ClientID     string `json:"client_id"`
-	ClientSecret string `json:"client_secret"`
-	ToolCalls    []call `json:"toolCalls"`
-}
-
-// call is a call of a tool.
-type call struct {
-	Name      string         `json:"name"`
-	Arguments map[string]any `json:"arguments"`
-}
-
 func run(ctx context.Context, handstamp, serverURL string) error {
-	var g given
-	if raw := os.Getenv("MCP_CONFORMANCE_CONTEXT"); raw != "" {
-		if err := json.Unmarshal([]byte(raw), &g); err != nil {
-			return errors.New("the suite's context is no JSON object")
-		}
+	g, err := given.Read()
+	if err != nil {
+		return err
 	}
 	home, err := os.MkdirTemp("", "handstamp-conformance-")
 	if err != nil {
@@ -72,7 +53,10 @@ func run(ctx context.Context, handstamp, serverURL string) error {
 	defer os.RemoveAll(home)
 
 	changed := make(chan struct{}, 1)
+	can := &mcp.ClientCapabilities{}
+	can.AddExtension(skillsExtension, nil)
 	client := mcp.NewClient(&mcp.Implementation{Name: "handstamp-conformance", Version: "1.0.0"}, &mcp.ClientOptions{
+		Capabilities:       can,
 		ElicitationHandler: consent,
 		ToolListChangedHandler: func(context.Context, *mcp.ToolListChangedRequest) {
 			select {
@@ -81,22 +65,28 @@ func run(ctx context.Context, handstamp, serverURL string) error {
 			}
 		},
 	})
-	session, err := client.Connect(ctx, &mcp.CommandTransport{Command: bridge(ctx, handstamp, serverURL, home, &g)}, &mcp.ClientSessionOptions{
-		ProtocolVersion: os.Getenv("MCP_CONFORMANCE_PROTOCOL_VERSION"),
+	if err := mcp.AddSendingCustomMethod[*skillsParams, *skillsResult](client, listSkills); err != nil {
+		return err
+	}
+	session, err := client.Connect(ctx, &mcp.CommandTransport{Command: bridge(ctx, handstamp, serverURL, home, g)}, &mcp.ClientSessionOptions{
+		ProtocolVersion: g.Revision,
 	})
 	if err != nil {
 		return err
 	}
 	defer session.Close()
-	return use(ctx, session, changed, g.ToolCalls)
+	if err := use(ctx, session, changed, g.ToolCalls); err != nil {
+		return err
+	}
+	return useSkills(ctx, session, g.Scenario != nobodyLoads)
 }
 
 // bridge returns the server process.
-func bridge(ctx context.Context, handstamp, serverURL, home string, g *given) *exec.Cmd {
+func bridge(ctx context.Context, handstamp, serverURL, home string, g *given.Given) *exec.Cmd {
 	args := []string{"bridge", serverURL}
 	switch {
 	case g.ClientID == "":
-		args = append(args, "--client-metadata-url", metadataURL)
+		args = append(args, "--client-metadata-url", given.MetadataURL)
 	case g.ClientSecret == "":
 		args = append(args, "--client-id", g.ClientID)
 	default:

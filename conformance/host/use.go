@@ -8,12 +8,19 @@ import (
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/handstamp/handstamp/conformance/given"
 )
 
 const (
 	// signInTool is what the bridge offers while the user has to sign in. A model
 	// would see what it is for.
 	signInTool = "sign_in"
+
+	// schemaTool and schemaEcho are the suite's tool with a rich schema, and the one
+	// that the schema is to be sent to, as it arrived.
+	schemaTool = "json_schema_2020_12_tool"
+	schemaEcho = "json_schema_echo"
 
 	// signInTimeout is how long the server's own tools are waited for.
 	signInTimeout = 10 * time.Second
@@ -22,14 +29,14 @@ const (
 
 // use does what a host does with a server: it looks at all that the server
 // offers and makes use of it. calls are the calls to make; nil: each tool once.
-func use(ctx context.Context, session *mcp.ClientSession, changed <-chan struct{}, calls []call) error {
+func use(ctx context.Context, session *mcp.ClientSession, changed <-chan struct{}, calls []given.Call) error {
 	tools, err := serverTools(ctx, session, changed)
 	if err != nil {
 		return err
 	}
 	if calls == nil {
 		for _, tool := range tools {
-			calls = append(calls, call{tool.Name, example(tool.InputSchema)})
+			calls = append(calls, given.Call{Name: tool.Name, Arguments: arguments(tool, tools)})
 		}
 	}
 	for _, c := range calls {
@@ -41,29 +48,44 @@ func use(ctx context.Context, session *mcp.ClientSession, changed <-chan struct{
 	}
 	can := session.InitializeResult().Capabilities
 	if can.Resources != nil {
-		list, err := session.ListResources(ctx, nil)
-		if err != nil {
+		if err := readAll(ctx, session); err != nil {
 			return err
-		}
-		for _, resource := range list.Resources {
-			if _, err := session.ReadResource(ctx, &mcp.ReadResourceParams{URI: resource.URI}); err != nil {
-				return err
-			}
 		}
 	}
 	if can.Prompts != nil {
-		list, err := session.ListPrompts(ctx, nil)
-		if err != nil {
+		return getAll(ctx, session)
+	}
+	return nil
+}
+
+// readAll reads each resource.
+func readAll(ctx context.Context, session *mcp.ClientSession) error {
+	list, err := session.ListResources(ctx, nil)
+	if err != nil {
+		return err
+	}
+	for _, resource := range list.Resources {
+		if _, err := session.ReadResource(ctx, &mcp.ReadResourceParams{URI: resource.URI}); err != nil {
 			return err
 		}
-		for _, prompt := range list.Prompts {
-			arguments := make(map[string]string)
-			for _, a := range prompt.Arguments {
-				arguments[a.Name] = "text"
-			}
-			if _, err := session.GetPrompt(ctx, &mcp.GetPromptParams{Name: prompt.Name, Arguments: arguments}); err != nil {
-				return err
-			}
+	}
+	return nil
+}
+
+// getAll gets each prompt.
+func getAll(ctx context.Context, session *mcp.ClientSession) error {
+	list, err := session.ListPrompts(ctx, nil)
+	if err != nil {
+		return err
+	}
+	for _, prompt := range list.Prompts {
+		arguments := make(map[string]string)
+		for _, a := range prompt.Arguments {
+			arguments[a.Name] = "text"
+		}
+		params := &mcp.GetPromptParams{Name: prompt.Name, Arguments: arguments}
+		if _, err := session.GetPrompt(ctx, params); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -112,6 +134,19 @@ func stuck(ctx context.Context, session *mcp.ClientSession) error {
 // consent responds to a server's elicitation: yes, with the required fields.
 func consent(_ context.Context, r *mcp.ElicitRequest) (*mcp.ElicitResult, error) {
 	return &mcp.ElicitResult{Action: "accept", Content: example(r.Params.RequestedSchema)}, nil
+}
+
+// arguments returns the arguments to call a tool with: what its schema requires.
+// The suite's tool for a schema is to be sent the one of another tool.
+func arguments(tool *mcp.Tool, all []*mcp.Tool) map[string]any {
+	if tool.Name == schemaEcho {
+		for _, other := range all {
+			if other.Name == schemaTool {
+				return map[string]any{"schema": other.InputSchema}
+			}
+		}
+	}
+	return example(tool.InputSchema)
 }
 
 // example returns an object with the members that a schema requires.

@@ -36,6 +36,9 @@ type Command struct {
 	HeaderFlags []string
 	HeaderFile  []byte
 
+	// URLOnly reports that how mcp-remote was started is not known, only its URL.
+	URLOnly bool
+
 	// Source is the file that holds the command line; "" if the user typed it.
 	Source string
 }

@@ -10,7 +10,8 @@ import (
 
 // program is the word of a command line that starts mcp-remote: its name, its
 // package, or its file.
-var program = lazyregexp.New(`(?:^|[/\\])mcp-remote(?:-client)?(?:@[^/\\\s]*|\.cmd)?$|(?:^|[/\\])mcp-remote[/\\]dist[/\\](?:proxy|client)\.js$`)
+var program = lazyregexp.New(`(?:^|[/\\])mcp-remote` +
+	`(?:(?:-client)?(?:@[^/\\\s]*|\.cmd)?|[/\\]dist[/\\](?:proxy|client)\.js)$`)
 
 // successor is the word that starts Handstamp, whose bridge takes the arguments of
 // mcp-remote: a list of servers may have been edited before anything is imported.

@@ -136,7 +136,7 @@ func (r *reader) takeURLs(file string, limit int64) {
 }
 
 // passing is what mcp-remote leaves of logins and refreshes under way.
-var passing = lazyregexp.New(`^(?:code_verifier.*\.txt|lock\.json|refresh_in_progress\.json|.*\.tmp)$`)
+var passing = lazyregexp.New(`^(code_verifier.*\.txt|(lock|refresh_in_progress)\.json|.*\.tmp)$`)
 
 var (
 	errTooLarge = errors.New("it is too large to be mcp-remote's")

@@ -55,9 +55,9 @@ func (p Places) Files() []string {
 
 // Commands returns the command lines of mcp-remote, or of handstamp bridge in its
 // place, in a program's list of servers, whatever its shape: any object with args, or
-// with a command that is a list. Where a program puts variables into the arguments itself, both readings
-// are returned. What cannot be read as JSON, with comments and commas as people
-// leave them, gives none; URLs finds something in any text.
+// with a command that is a list. Where a program puts variables into the arguments
+// itself, both readings are returned. What cannot be read as JSON, with comments and
+// commas as people leave them, gives none; URLs finds something in any text.
 func Commands(text []byte, source string, around Surroundings) []*Command {
 	var document any
 	if json.Unmarshal(plainJSON(text), &document) != nil {

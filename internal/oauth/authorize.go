@@ -50,6 +50,9 @@ type AuthorizationRequest struct {
 	// Extra are further parameters, such as prompt or login_hint. They cannot
 	// replace one of the above.
 	Extra url.Values
+
+	// RequestURI stands for all parameters that were pushed (RFC 9126 section 4); "": none were.
+	RequestURI string
 }
 
 // URL returns the URL to open in the browser. It has passed [CheckEndpoint] and is at most 8 KiB
@@ -63,8 +66,22 @@ func (r AuthorizationRequest) URL() (string, error) {
 	if err != nil {
 		return "", badURL("the authorization endpoint", r.Endpoint, "has a malformed query")
 	}
+	if r.RequestURI != "" {
+		q.Set("client_id", r.ClientID)
+		q.Set("request_uri", r.RequestURI)
+	} else if err := r.params(q); err != nil {
+		return "", err
+	}
+	// Some servers accept a space as "+" only in a form, not in a URL.
+	u.RawQuery = strings.ReplaceAll(q.Encode(), "+", "%20")
+	s := u.String()
+	return s, CheckEndpoint(s)
+}
+
+// params adds the parameters of the request to q.
+func (r AuthorizationRequest) params(q url.Values) error {
 	if r.ClientID == "" || r.RedirectURI == "" || r.State == "" || r.CodeChallenge == "" {
-		return "", errors.New("oauth: an authorization request needs a client id, redirect URI, state " +
+		return errors.New("oauth: an authorization request needs a client id, redirect URI, state " +
 			"and code challenge")
 	}
 	for name, values := range r.Extra {
@@ -83,10 +100,7 @@ func (r AuthorizationRequest) URL() (string, error) {
 			q.Del(name)
 		}
 	}
-	// Some servers accept a space as "+" only in a form, not in a URL.
-	u.RawQuery = strings.ReplaceAll(q.Encode(), "+", "%20")
-	s := u.String()
-	return s, CheckEndpoint(s)
+	return nil
 }
 
 // ExpectedCallback describes the authorization response to expect, for [ParseCallback].

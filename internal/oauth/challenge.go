@@ -206,7 +206,7 @@ func (p *challengeParser) addParam(name, value string) bool {
 }
 
 // BearerChallenge holds the parameters of a Bearer challenge (RFC 6750 section 3, RFC 9728 section
-// 5.1).
+// 5.1), or of a DPoP challenge, which has the same (RFC 9449 section 7.1).
 type BearerChallenge struct {
 	// ResourceMetadata is the URL of the protected resource metadata, unchecked.
 	ResourceMetadata string
@@ -214,30 +214,46 @@ type BearerChallenge struct {
 	Scope string // valid scope tokens, one space between them
 	Error string // sanitized
 
-	// Found reports whether there is a Bearer challenge.
-	Found bool
+	// ACRValues and MaxAge are how the user has to authenticate (RFC 9470 section 3).
+	ACRValues, MaxAge string
+
+	// DPoP reports whether one of the challenges is for tokens that are bound to a key, and Algs
+	// are the JWS algorithms that it names.
+	DPoP bool
+	Algs string // space-separated
+
+	// Found reports whether there is such a challenge, and ForDPoP whether it is a DPoP challenge.
+	Found   bool
+	ForDPoP bool
 }
 
-// ParseBearerChallenge returns the Bearer challenge in the header of a response: of several the
-// first with resource_metadata, else the first.
+// ParseBearerChallenge returns the Bearer or DPoP challenge in the header of a response: of several
+// the first with resource_metadata, else the first.
 func ParseBearerChallenge(h http.Header) BearerChallenge {
 	var first BearerChallenge
+	var algs string
+	dpop := false
 	for _, c := range ParseChallenges(h.Values("WWW-Authenticate")) {
-		if !strings.EqualFold(c.Scheme, "Bearer") {
+		proved := strings.EqualFold(c.Scheme, "DPoP")
+		if !strings.EqualFold(c.Scheme, "Bearer") && !proved {
 			continue
+		}
+		if proved && !dpop {
+			dpop, algs = true, Sanitize(c.Params["algs"])
 		}
 		b := BearerChallenge{
 			ResourceMetadata: c.Params["resource_metadata"],
 			Scope:            cleanScope(c.Params["scope"]),
 			Error:            Sanitize(c.Params["error"]),
+			ACRValues:        Sanitize(c.Params["acr_values"]),
+			MaxAge:           Sanitize(c.Params["max_age"]),
 			Found:            true,
+			ForDPoP:          proved,
 		}
-		if b.ResourceMetadata != "" {
-			return b
-		}
-		if !first.Found {
+		if !first.Found || first.ResourceMetadata == "" && b.ResourceMetadata != "" {
 			first = b
 		}
 	}
+	first.DPoP, first.Algs = dpop, algs
 	return first
 }

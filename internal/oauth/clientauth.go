@@ -14,7 +14,27 @@ const (
 	MethodNone  = "none"
 	MethodBasic = "client_secret_basic"
 	MethodPost  = "client_secret_post"
+
+	MethodSecretJWT     = "client_secret_jwt"           // RFC 7523 section 2.2, with the secret as the key
+	MethodPrivateKeyJWT = "private_key_jwt"             // RFC 7523 section 2.2
+	MethodTLS           = "tls_client_auth"             // RFC 8705 section 2.1
+	MethodSelfSignedTLS = "self_signed_tls_client_auth" // RFC 8705 section 2.2
 )
+
+// UsesAssertion reports whether a client authenticates with a signed assertion.
+func UsesAssertion(method string) bool {
+	return method == MethodPrivateKeyJWT || method == MethodSecretJWT
+}
+
+// UsesCertificate reports whether a client authenticates with the certificate of its connection.
+func UsesCertificate(method string) bool {
+	return method == MethodTLS || method == MethodSelfSignedTLS
+}
+
+// NeedsSecret reports whether a client authenticates with its secret.
+func NeedsSecret(method string) bool {
+	return method == MethodBasic || method == MethodPost || method == MethodSecretJWT
+}
 
 // Authenticator authenticates a client to an authorization server with exactly one method. Methods
 // that need more than a secret implement it too: assertions signed with a key (RFC 7523),
@@ -29,7 +49,10 @@ type Authenticator interface {
 type ClientCredentials struct {
 	ID     string
 	Secret Secret
-	Method string // MethodNone, MethodBasic or MethodPost
+	Method string
+
+	// Assert returns a new assertion (RFC 7523 section 3), for the methods that send one.
+	Assert func() (Secret, error)
 
 	// FormID repeats the client_id in the form beside [MethodBasic], for servers that find the
 	// client there. Others reject it, so set it only for a server that is known to need it.
@@ -46,7 +69,7 @@ func (c ClientCredentials) Apply(h http.Header, form url.Values) error {
 	if c.ID == "" {
 		return errors.New("oauth: the client has no id")
 	}
-	if c.Secret == "" && (c.Method == MethodBasic || c.Method == MethodPost) {
+	if c.Secret == "" && NeedsSecret(c.Method) {
 		return fmt.Errorf("oauth: %s needs a client secret, and there is none", c.Method)
 	}
 	h.Del("Authorization")
@@ -56,8 +79,19 @@ func (c ClientCredentials) Apply(h http.Header, form url.Values) error {
 		form.Set("client_secret", "")
 	}
 	switch c.Method {
-	case MethodNone:
+	case MethodNone, MethodTLS, MethodSelfSignedTLS:
 		form.Set("client_id", c.ID)
+	case MethodPrivateKeyJWT, MethodSecretJWT:
+		if c.Assert == nil {
+			return fmt.Errorf("oauth: %s needs a key, and there is none", c.Method)
+		}
+		assertion, err := c.Assert()
+		if err != nil {
+			return err
+		}
+		form.Set("client_id", c.ID) // RFC 7521 section 4.2 makes it optional; servers look it up there
+		form.Set("client_assertion_type", assertionType)
+		form.Set("client_assertion", assertion.Reveal())
 	case MethodBasic:
 		// RFC 6749 section 2.3.1: both are form-encoded before they are joined.
 		pair := url.QueryEscape(c.ID) + ":" + url.QueryEscape(c.Secret.Reveal())
@@ -74,6 +108,9 @@ func (c ClientCredentials) Apply(h http.Header, form url.Values) error {
 	}
 	return nil
 }
+
+// assertionType is the client_assertion_type of a JWT (RFC 7523 section 2.2).
+const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 // MethodCandidates returns the authentication methods to try, best first, for a client whose
 // registered method is unknown. listed is the server's token_endpoint_auth_methods_supported, nil

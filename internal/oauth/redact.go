@@ -95,6 +95,9 @@ func (b BearerChallenge) WithoutSecrets(secrets ...Secret) BearerChallenge {
 	b.Scope = strings.Join(slices.DeleteFunc(strings.Fields(b.Scope), func(scope string) bool {
 		return e.redact(scope) != scope
 	}), " ")
+	if e.redact(b.ACRValues) != b.ACRValues || e.redact(b.MaxAge) != b.MaxAge {
+		b.ACRValues, b.MaxAge = "", ""
+	}
 	return b
 }
 

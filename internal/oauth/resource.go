@@ -23,6 +23,23 @@ type ResourceMetadata struct {
 	AuthorizationServers []string
 
 	ScopesSupported []string // nil: omitted
+
+	// RFC 9449 section 6.2.
+	DPoPBoundAccessTokensRequired bool
+	DPoPSigningAlgValuesSupported []string // nil: omitted
+}
+
+// OffersDPoP reports whether the server takes access tokens that are bound to a key.
+func (m *ResourceMetadata) OffersDPoP() bool {
+	return m != nil && (m.DPoPBoundAccessTokensRequired || len(m.DPoPSigningAlgValuesSupported) > 0)
+}
+
+// ProofAlgorithms returns the JWS algorithms that the server takes of proofs; nil if it names none.
+func (m *ResourceMetadata) ProofAlgorithms() []string {
+	if m == nil {
+		return nil
+	}
+	return m.DPoPSigningAlgValuesSupported
 }
 
 // otherTimeout is the part of documentTimeout that is reserved for the well-known locations where a
@@ -174,6 +191,9 @@ func parseResourceMetadata(raw []byte, serverURL string) (*ResourceMetadata, err
 		Resource:             o.text("resource"),
 		AuthorizationServers: o.list("authorization_servers"),
 		ScopesSupported:      scopeList(o, "scopes_supported"),
+
+		DPoPBoundAccessTokensRequired: o.flag("dpop_bound_access_tokens_required"),
+		DPoPSigningAlgValuesSupported: o.list("dpop_signing_alg_values_supported"),
 	}
 	if err := checkResource(rm.Resource, serverURL); err != nil {
 		return nil, err

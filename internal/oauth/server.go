@@ -30,10 +30,21 @@ type ServerMetadata struct {
 	RegistrationEndpoint  string // "" if there is none
 	RevocationEndpoint    string // "" if there is none
 
+	// Endpoints of RFC 9126, RFC 8628, and OpenID Connect Core section 5.3; "" if there is none.
+	PushedAuthorizationRequestEndpoint string
+	DeviceAuthorizationEndpoint        string
+	UserinfoEndpoint                   string
+	JWKSURI                            string
+
 	ScopesSupported                   []string
 	GrantTypesSupported               []string
 	TokenEndpointAuthMethodsSupported []string
 	CodeChallengeMethodsSupported     []string
+
+	TokenEndpointAuthSigningAlgValuesSupported []string
+	DPoPSigningAlgValuesSupported              []string // RFC 9449 section 5.1
+
+	RequirePushedAuthorizationRequests bool // RFC 9126 section 5
 
 	AuthorizationResponseIssParameterSupported bool // RFC 9207 section 3
 	ClientIDMetadataDocumentSupported          bool
@@ -44,6 +55,8 @@ type ServerMetadata struct {
 	// CallbackIssuer is the document's issuer where the user configured another Issuer; ""
 	// otherwise.
 	callbackIssuer string
+
+	aliases object // mtls_endpoint_aliases
 }
 
 // ExpectedIss returns the issuer that the callback's iss parameter must equal.
@@ -173,6 +186,10 @@ func ParseServerMetadata(raw []byte, issuer, form string) (*ServerMetadata, erro
 		TokenEndpointAuthMethodsSupported: o.list("token_endpoint_auth_methods_supported"),
 		CodeChallengeMethodsSupported:     o.list("code_challenge_methods_supported"),
 
+		TokenEndpointAuthSigningAlgValuesSupported: o.list("token_endpoint_auth_signing_alg_values_supported"),
+		DPoPSigningAlgValuesSupported:              o.list("dpop_signing_alg_values_supported"),
+		RequirePushedAuthorizationRequests:         o.flag("require_pushed_authorization_requests"),
+
 		AuthorizationResponseIssParameterSupported: o.flag("authorization_response_iss_parameter_supported"),
 		ClientIDMetadataDocumentSupported:          o.flag("client_id_metadata_document_supported"),
 
@@ -182,12 +199,14 @@ func ParseServerMetadata(raw []byte, issuer, form string) (*ServerMetadata, erro
 	if err := checkIssuer(m.Issuer, issuer); err != nil {
 		return nil, err
 	}
+	// A server whose grants need no user has no authorization endpoint (RFC 8414 section 2).
+	users := m.GrantTypesSupported == nil || slices.Contains(m.GrantTypesSupported, "authorization_code")
 	for _, e := range []struct {
 		name     string
 		required bool
 		field    *string
 	}{
-		{"authorization_endpoint", true, &m.AuthorizationEndpoint},
+		{"authorization_endpoint", users, &m.AuthorizationEndpoint},
 		{"token_endpoint", true, &m.TokenEndpoint},
 		{"registration_endpoint", false, &m.RegistrationEndpoint},
 		{"revocation_endpoint", false, &m.RevocationEndpoint},
@@ -206,7 +225,42 @@ func ParseServerMetadata(raw []byte, issuer, form string) (*ServerMetadata, erro
 			return nil, err
 		}
 	}
+	m.PushedAuthorizationRequestEndpoint = optionalEndpoint(o, "pushed_authorization_request_endpoint")
+	m.DeviceAuthorizationEndpoint = optionalEndpoint(o, "device_authorization_endpoint")
+	m.UserinfoEndpoint = optionalEndpoint(o, "userinfo_endpoint")
+	m.JWKSURI = optionalEndpoint(o, "jwks_uri")
+	if aliases, err := readObject(o.raw("mtls_endpoint_aliases")); err == nil {
+		m.aliases = aliases
+	}
 	return m, nil
+}
+
+// optionalEndpoint returns an endpoint that most logins do without: one that must not be used
+// counts as absent.
+func optionalEndpoint(o object, name string) string {
+	endpoint := o.text(name)
+	if CheckEndpoint(endpoint) != nil {
+		return ""
+	}
+	return endpoint
+}
+
+// ForCertificates returns the metadata for a client that presents a certificate: with the
+// endpoints that the server has for such clients (RFC 8705 section 5).
+func (m *ServerMetadata) ForCertificates() *ServerMetadata {
+	over := *m
+	for name, field := range map[string]*string{
+		"token_endpoint": &over.TokenEndpoint, "registration_endpoint": &over.RegistrationEndpoint,
+		"revocation_endpoint":                   &over.RevocationEndpoint,
+		"pushed_authorization_request_endpoint": &over.PushedAuthorizationRequestEndpoint,
+		"device_authorization_endpoint":         &over.DeviceAuthorizationEndpoint,
+		"userinfo_endpoint":                     &over.UserinfoEndpoint,
+	} {
+		if alias := optionalEndpoint(m.aliases, name); alias != "" {
+			*field = alias
+		}
+	}
+	return &over
 }
 
 // checkIssuer compares a document's issuer with the one that it was requested for (RFC 8414 section

@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -14,16 +15,23 @@ import (
 
 // TokenRequest is a request to the token endpoint: with Code the exchange of an
 // authorization code (RFC 6749 section 4.1.3), with RefreshToken a refresh
-// (section 6). Exactly one of them is set.
+// (section 6), with GrantType any other grant. Exactly one of them is set.
 type TokenRequest struct {
 	Endpoint string
 	Client   Authenticator
+
+	// Prover binds the tokens to a key (RFC 9449); nil requests bearer tokens.
+	Prover Prover
 
 	Code        Secret
 	RedirectURI string
 	Verifier    Secret
 
 	RefreshToken Secret
+
+	// GrantType is that of another grant, and Params are its parameters.
+	GrantType string
+	Params    url.Values
 
 	Resource string // RFC 8707; "": omitted
 	Scope    string // "": omitted
@@ -41,6 +49,7 @@ type RawResponse struct {
 	Body        Secret      // decompressed if necessary, otherwise unchanged
 	Truncated   bool        // the body ended early, or was longer than 256 KiB
 	ReceivedAt  time.Time
+	Proved      bool // the request had a proof, so that the token may be bound to its key
 
 	redactor redactor // of the request
 }
@@ -57,7 +66,7 @@ func (f *Fetcher) PostToken(ctx context.Context, req TokenRequest) (*RawResponse
 	if err != nil {
 		return nil, err
 	}
-	a, err := f.postForm(ctx, "the token endpoint", req.Endpoint, req.Client, form, maxToken)
+	a, err := f.postProved(ctx, "the token endpoint", req.Endpoint, req.Client, req.Prover, form, maxToken)
 	if err != nil {
 		return nil, err
 	}
@@ -68,6 +77,7 @@ func (f *Fetcher) PostToken(ctx context.Context, req TokenRequest) (*RawResponse
 		Body:        Secret(a.body),
 		Truncated:   a.truncated,
 		ReceivedAt:  time.Now(),
+		Proved:      req.Prover != nil,
 		redactor:    a.redactor,
 	}
 	for _, name := range []string{"Retry-After", "Date"} {
@@ -83,7 +93,14 @@ func (r TokenRequest) form() (url.Values, error) {
 	for name, values := range r.Extra {
 		form[name] = values
 	}
+	for name, values := range r.Params {
+		form[name] = values
+	}
 	switch {
+	case r.GrantType != "" && r.Code == "" && r.RefreshToken == "":
+		form.Set("grant_type", r.GrantType)
+	case r.GrantType != "":
+		return nil, errors.New("oauth: a token request has more than one grant")
 	case r.Code != "" && r.RefreshToken == "":
 		form.Set("grant_type", "authorization_code")
 		form.Set("code", r.Code.Reveal())
@@ -112,13 +129,41 @@ func setOrDelete(form url.Values, name, value string) {
 // [Fetcher.PostToken].
 func (f *Fetcher) postForm(ctx context.Context, what, endpoint string, client Authenticator,
 	form url.Values, limit int64) (*response, error) {
+	return f.postProved(ctx, what, endpoint, client, nil, form, limit)
+}
+
+// postProved is postForm with a proof of possession, if the prover is not nil. A request that the
+// server rejects for want of its nonce was not carried out, and is sent once more with that nonce
+// (RFC 9449 section 8).
+func (f *Fetcher) postProved(ctx context.Context, what, endpoint string, client Authenticator, prover Prover,
+	form url.Values, limit int64) (*response, error) {
+	if prover == nil {
+		return f.postOnce(ctx, what, endpoint, client, http.Header{}, form, limit)
+	}
+	for first := true; ; first = false {
+		proof, err := prover.Proof(http.MethodPost, endpoint, "")
+		if err != nil {
+			return nil, err
+		}
+		a, err := f.postOnce(ctx, what, endpoint, client, http.Header{"Dpop": {proof}}, maps.Clone(form), limit)
+		if err != nil {
+			return nil, err
+		}
+		if renewed := prover.NoteNonce(endpoint, a.header); !renewed || !first || a.status/100 != 4 || !wantsNonce(a) {
+			return a, nil
+		}
+	}
+}
+
+// postOnce posts a form with a header.
+func (f *Fetcher) postOnce(ctx context.Context, what, endpoint string, client Authenticator, header http.Header,
+	form url.Values, limit int64) (*response, error) {
 	if _, err := parseEndpoint(what, endpoint); err != nil {
 		return nil, err
 	}
 	if client == nil {
 		return nil, errors.New("oauth: the request has no client")
 	}
-	header := http.Header{}
 	if err := client.Apply(header, form); err != nil {
 		return nil, err
 	}

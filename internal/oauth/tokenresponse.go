@@ -66,7 +66,7 @@ func ParseTokenResponse(a *RawResponse) (*TokenResponse, error) {
 	case t.AccessToken == "" && flaw == nil:
 		flaw = protocolErrorf("RFC 6749 section 5.1",
 			"the token endpoint's response has no access token")
-	case t.AccessToken != "" && t.TokenType != "Bearer":
+	case t.AccessToken != "" && t.TokenType != "Bearer" && !(a.Proved && strings.EqualFold(t.TokenType, "DPoP")):
 		flaw = protocolErrorf("RFC 6749 section 7.1", "the access token is of type %q, not Bearer",
 			Sanitize(r.redactor.withResponse(r.members).redact(t.TokenType)))
 	}

@@ -21,7 +21,7 @@ const (
 	HintDelay = 20 * time.Second
 
 	// Hint shows how to register the client again.
-	Hint = "If the page shows an error, press r to register again (and Enter)"
+	Hint = "If the page shows an error, press r and Enter to register again"
 )
 
 // Reader reads lines for logins that may stop waiting. A read that has begun goes on

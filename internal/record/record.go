@@ -82,6 +82,23 @@ type Record struct {
 	// AutomaticLogins are the latest logins that opened a browser because a request needed
 	// one, without a user's command. Their number is limited.
 	AutomaticLogins []AutomaticLogin `json:"automatic_logins,omitempty"`
+
+	// DPoP is the key that tokens are bound to, where the login uses it (RFC 9449).
+	DPoP *DPoP `json:"dpop,omitempty"`
+}
+
+// DPoP is a key for proofs of possession, and what servers want in the proofs.
+type DPoP struct {
+	Key     secret.String `json:"key"` // a private JWK
+	Nonces  []Nonce       `json:"nonces,omitempty"`
+	Unknown Unknown       `json:"-"`
+}
+
+// Nonce is the latest one that the servers of an origin want in proofs (RFC 9449, section 8).
+type Nonce struct {
+	Origin  string  `json:"origin"`
+	Value   string  `json:"value"`
+	Unknown Unknown `json:"-"`
 }
 
 // AutomaticLogin is a login that opened a browser for a request.
@@ -157,11 +174,19 @@ type Client struct {
 	Method       string `json:"token_endpoint_auth_method"`
 	MethodSource string `json:"token_endpoint_auth_method_source"`
 
+	// GrantTypes are those that the client was registered for, where they are not those of a
+	// login with a browser.
+	GrantTypes []string `json:"grant_types,omitempty"`
+
 	RedirectURIs            []string      `json:"redirect_uris,omitempty"`
 	RegistrationAccessToken secret.String `json:"registration_access_token,omitempty"`
 	RegistrationClientURI   string        `json:"registration_client_uri,omitempty"`
 	Response                secret.String `json:"registration_response,omitempty"` // the whole response, as received
 	RegisteredAt            time.Time     `json:"registered_at,omitzero"`
+
+	// Audience says that the token endpoint takes assertions for itself, rather than for the
+	// issuer: AudienceEndpoint or "".
+	Audience string `json:"assertion_audience,omitempty"`
 
 	// FormID says that the token endpoint looks the client up by a client_id in
 	// the form, beside Basic.
@@ -189,6 +214,9 @@ const (
 	SourceDynamic          = "dynamic"
 )
 
+// AudienceEndpoint is a value of Client.Audience.
+const AudienceEndpoint = "token_endpoint"
+
 // Values of Client.MethodSource.
 const (
 	MethodConfigured = "configured" // configured by the user
@@ -214,6 +242,13 @@ type Grant struct {
 	TokenEndpoint      string   `json:"token_endpoint"`
 	RevocationEndpoint string   `json:"revocation_endpoint,omitempty"`
 	Resource           Resource `json:"resource"`
+
+	// Type is the grant type that the login began with; empty is authorization_code.
+	Type string `json:"grant_type,omitempty"`
+
+	// DPoP says that the tokens were requested with a proof of Record.DPoP's key. The access
+	// token is bound to the key if TokenType says so.
+	DPoP bool `json:"dpop,omitempty"`
 
 	AccessToken  secret.String `json:"access_token,omitempty"`
 	TokenType    string        `json:"token_type,omitempty"`

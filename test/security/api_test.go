@@ -30,7 +30,14 @@ var exported = map[string]reflect.Type{
 	"Error":                reflect.TypeFor[handstamp.Error](),
 	"ImportedLogin":        reflect.TypeFor[handstamp.ImportedLogin](),
 	"Handler":              reflect.TypeFor[handstamp.Handler](),
+	"ClientCredentials":    reflect.TypeFor[handstamp.ClientCredentials](),
+	"DPoPMode":             reflect.TypeFor[handstamp.DPoPMode](),
+	"DeviceAuthorization":  reflect.TypeFor[handstamp.DeviceAuthorization](),
+	"DeviceCode":           reflect.TypeFor[handstamp.DeviceCode](),
+	"Grant":                reflect.TypeFor[handstamp.Grant](),
+	"GrantTarget":          reflect.TypeFor[handstamp.GrantTarget](),
 	"Hooks":                reflect.TypeFor[handstamp.Hooks](),
+	"JWTBearer":            reflect.TypeFor[handstamp.JWTBearer](),
 	"LoginEvent":           reflect.TypeFor[handstamp.LoginEvent](),
 	"LoginOptions":         reflect.TypeFor[handstamp.LoginOptions](),
 	"LoginPolicy":          reflect.TypeFor[handstamp.LoginPolicy](),
@@ -57,12 +64,17 @@ func TestNoAccessorForRefreshTokens(t *testing.T) {
 	for name, typ := range exported {
 		if typ.Kind() == reflect.Struct {
 			for field := range fieldsOf(typ) {
-				if telling.MatchString(field.Name) || holdsRecord(field.Type) {
+				configured := field.Type == exported["Grant"] // a way to obtain tokens, and none of them
+				if telling.MatchString(field.Name) && !configured || holdsRecord(field.Type) {
 					t.Errorf("%s has the field %s", name, field.Name)
 				}
 			}
 		}
-		for _, typ := range []reflect.Type{typ, reflect.PointerTo(typ)} {
+		types := []reflect.Type{typ, reflect.PointerTo(typ)}
+		if typ.Kind() == reflect.Interface {
+			types = nil // its methods are not exported
+		}
+		for _, typ := range types {
 			for i := range typ.NumMethod() {
 				method := typ.Method(i)
 				if telling.MatchString(method.Name) {

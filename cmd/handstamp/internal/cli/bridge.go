@@ -59,14 +59,9 @@ every bridge starts without a login. With --login=never no browser opens: the MC
 host gets an error that names the command to run.
 
 The flags of mcp-remote are accepted too, with the callback port after the server.`,
-		Example: `  {"mcpServers": {"linear": {"command": "handstamp", "args": ["bridge", "https://mcp.linear.app/mcp"]}}}`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 2 {
-				return nil
-			}
-			return exactly(1, "one server")(cmd, args)
-		},
-
+		Example: `  {"mcpServers": {"linear": {
+    "command": "handstamp", "args": ["bridge", "https://mcp.linear.app/mcp"]}}}`,
+		Args:              between(1, 2, "one server"),
 		ValidArgsFunction: b.completeServers,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := b.remote.apply(b, cmd.Flags(), args); err != nil {
@@ -76,27 +71,20 @@ The flags of mcp-remote are accepted too, with the callback port after the serve
 		},
 	}
 	flags := cmd.Flags()
-	b.login.bind(cmd)
+	b.bind(cmd, "http-first", "http-only", "sse-first", "sse-only")
 	for _, name := range []string{"paste", "client-secret-stdin"} {
 		_ = flags.MarkHidden(name) // they read standard input, which is the MCP host's
 	}
-	bindLoginPolicy(cmd, &b.policy, "auto")
-	bindChoice(cmd, flags, &b.wire, "transport", "how to talk to the server (auto)",
-		"auto", "http", "sse", "http-first", "http-only", "sse-first", "sse-only")
 	flags.DurationVar(&b.wait, "initialize-wait", bridgeInitializeWait,
 		"respond to initialize in place of a server that takes longer (0: wait without limit)")
-	b.headers.bind(flags)
 	b.tools.bind(flags)
-	b.remote.bind(flags)
+	b.remote.bind(b, flags)
 	flags.IntVar(&b.memory, "max-memory", defaultMaxMemory,
 		"how much memory the process may take, in `MiB`: long messages wait for one another")
 	return cmd
 }
 
 func (b *bridgeCommand) run(ctx context.Context, arg string) error {
-	if err := b.login.check(); err != nil {
-		return err
-	}
 	if b.wait < 0 {
 		return usage("--initialize-wait is a duration of zero or more")
 	}

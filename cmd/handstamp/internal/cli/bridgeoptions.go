@@ -1,13 +1,13 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"time"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/bridge"
@@ -28,8 +28,14 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 	if err != nil {
 		return nil, err
 	}
-	if err := b.addFixedToken(header); err != nil {
-		return nil, err
+	if header.Get("Authorization") == "" {
+		fixed, err := b.secretIn(tokenVariable)
+		if err != nil {
+			return nil, err
+		}
+		if fixed != "" {
+			header.Set("Authorization", "Bearer "+fixed.Reveal())
+		}
 	}
 	if err := b.checkStored(ctx, c, t); err != nil {
 		return nil, err
@@ -48,7 +54,7 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 		InitializeWait: wait,
 
 		HTTP:    client,
-		Ping:    b.remote.pings(),
+		Ping:    time.Duration(b.remote.pingInterval),
 		Wire:    wires[b.wire],
 		Header:  header,
 		Tool:    tool,
@@ -74,7 +80,7 @@ var wires = map[string]bridge.Wire{
 
 // bridgeClient returns a Client whose prompts reach the user through the MCP host.
 func (b *bridgeCommand) bridgeClient(t *target, user *bridge.User) (*handstamp.Client, error) {
-	policy, err := loginPolicy(cmp.Or(b.policy, b.env.get("HANDSTAMP_LOGIN"), "auto"))
+	policy, err := b.loginPolicy(b.policy, "auto")
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +92,7 @@ func (b *bridgeCommand) bridgeClient(t *target, user *bridge.User) (*handstamp.C
 		if c.RefreshHelper != nil {
 			c.RefreshHelper.Logins = false // the user may paste
 		}
-		if b.global.timeout > 0 { // bounds the whole command: a login ends earlier, with its own error
+		if b.global.Timeout > 0 { // bounds the whole command: a login ends earlier, with its own error
 			c.LoginTimeout = b.lockTimeout()
 		}
 	} else {
@@ -114,19 +120,6 @@ func proxyError(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.R
 	return &net.OpError{Op: "proxyconnect", Net: "tcp",
 		Err: fmt.Errorf("the proxy %s responds with %d (%s)",
 			proxy.Host, resp.StatusCode, http.StatusText(resp.StatusCode))}
-}
-
-// addFixedToken adds the token in HANDSTAMP_ACCESS_TOKEN, unless a flag sets the header.
-func (b *bridgeCommand) addFixedToken(header http.Header) error {
-	fixed := b.env.get(tokenVariable)
-	if fixed == "" || header.Get("Authorization") != "" {
-		return nil
-	}
-	value, err := parseSecret([]byte(fixed), "the environment variable "+tokenVariable)
-	if err == nil {
-		header.Set("Authorization", "Bearer "+value.Reveal())
-	}
-	return err
 }
 
 // httpClient returns what sends the bridge's requests.

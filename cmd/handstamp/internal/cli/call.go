@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -22,9 +21,9 @@ where that is needed, and works with every version of MCP.`,
 		Example:           `  handstamp tools mcp.example.com/mcp`,
 		Args:              exactly(1, "one server"),
 		ValidArgsFunction: a.completeServers,
-		RunE:              onServer(b.list),
+		RunE:              withArgs(b.list),
 	}
-	b.bindDirect(cmd)
+	b.bind(cmd)
 	return cmd
 }
 
@@ -49,28 +48,23 @@ If the tool reports an error, the exit code is 1.`,
 			return nil
 		},
 		ValidArgsFunction: a.completeServers,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return b.call(cmd.Context(), args[0], args[1], args[2:])
-		},
+		RunE:              withArgs(b.call),
 	}
-	b.bindDirect(cmd)
+	b.bind(cmd)
 	return cmd
 }
 
-// bindDirect binds the bridge's flags that make sense at a terminal.
-func (b *bridgeCommand) bindDirect(cmd *cobra.Command) {
+// bind binds the bridge's flags that make sense at a terminal, too, and more transports.
+func (b *bridgeCommand) bind(cmd *cobra.Command, transports ...string) {
 	b.login.bind(cmd)
 	bindLoginPolicy(cmd, &b.policy, "auto")
-	bindChoice(cmd, cmd.Flags(), &b.wire, "transport", "how to talk to the server (auto)",
-		"auto", "http", "sse")
+	bindChoice(cmd, &b.wire, "transport", "how to talk to the server (auto)",
+		append([]string{"auto", "http", "sse"}, transports...)...)
 	b.headers.bind(cmd.Flags())
 }
 
 // connect begins a session with the server that an argument names.
 func (b *bridgeCommand) connect(ctx context.Context, arg string) (*mcpHost, error) {
-	if err := b.login.check(); err != nil {
-		return nil, err
-	}
 	t, err := b.targetWith(arg, &b.login, &b.headers)
 	if err != nil {
 		return nil, err
@@ -78,10 +72,10 @@ func (b *bridgeCommand) connect(ctx context.Context, arg string) (*mcpHost, erro
 	return b.host(ctx, t)
 }
 
-func (b *bridgeCommand) list(ctx context.Context, server string) error {
+func (b *bridgeCommand) list(ctx context.Context, args []string) error {
 	ctx, cancel := b.bounded(ctx)
 	defer cancel()
-	h, err := b.connect(ctx, server)
+	h, err := b.connect(ctx, args[0])
 	if err != nil {
 		return err
 	}
@@ -91,11 +85,7 @@ func (b *bridgeCommand) list(ctx context.Context, server string) error {
 		return err
 	}
 	if b.global.json {
-		raw := make([]json.RawMessage, 0, len(tools))
-		for _, t := range tools {
-			raw = append(raw, t.raw)
-		}
-		return b.out.json(map[string]any{"tools": raw}, true)
+		return b.out.json(map[string]any{"tools": tools}, true)
 	}
 	if len(tools) == 0 {
 		b.err.note("", "The server has no tools")
@@ -117,8 +107,9 @@ func (b *bridgeCommand) list(ctx context.Context, server string) error {
 	return b.out.data([]byte(text.String()))
 }
 
-func (b *bridgeCommand) call(ctx context.Context, server, name string, words []string) error {
-	arguments, err := parseArguments(words, b.in)
+func (b *bridgeCommand) call(ctx context.Context, args []string) error {
+	server, name := args[0], args[1]
+	arguments, err := parseArguments(args[2:], b.in)
 	if err != nil {
 		return listTools(err, server, b.repeated())
 	}
@@ -172,7 +163,7 @@ func (h *mcpHost) wrongCall(
 	}
 	t := toolNamed(tools, name)
 	if t == nil {
-		names := make([]string, 0, len(tools))
+		var names []string
 		for _, t := range tools {
 			names = append(names, t.Name)
 		}

@@ -45,7 +45,8 @@ func (c *carriedSecrets) wrote(name string, values []string) {
 		}
 		c.add(value)
 		// A server may repeat the password alone, which is in the value as base64.
-		if pair, err := base64.StdEncoding.DecodeString(lastWord(value)); err == nil {
+		encoded := value[strings.LastIndexByte(value, ' ')+1:]
+		if pair, err := base64.StdEncoding.DecodeString(encoded); err == nil {
 			if _, password, ok := strings.Cut(string(pair), ":"); ok {
 				c.add(password)
 			}
@@ -62,8 +63,6 @@ func (c *carriedSecrets) add(value string) {
 		c.values = append(c.values, value)
 	}
 }
-
-func lastWord(s string) string { return s[strings.LastIndexByte(s, ' ')+1:] }
 
 // redact takes the credentials out of a server's text. A nil c has none.
 func (c *carriedSecrets) redact(text string) string {

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
 
 // choice is a flag whose value is one of a few words.
@@ -36,12 +35,8 @@ func (c choice) Type() string { return "word" }
 
 // bindChoice adds a choice to the flags of cmd. The value must already hold its
 // default, which may be empty.
-func bindChoice(
-	cmd *cobra.Command, flags *pflag.FlagSet, value *string, name, help string, words ...string,
-) {
-	flags.Var(choice{value, words}, name, help+": "+list(words, "or"))
-	if cmd != nil {
-		_ = cmd.RegisterFlagCompletionFunc(name,
-			cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
-	}
+func bindChoice(cmd *cobra.Command, value *string, name, help string, words ...string) {
+	cmd.Flags().Var(choice{value, words}, name, help+": "+list(words, "or"))
+	_ = cmd.RegisterFlagCompletionFunc(name,
+		cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }

@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -74,29 +76,15 @@ type app struct {
 }
 
 func newApp(p Process) *app {
-	if p.Stdin == nil {
-		p.Stdin = eof{}
-	}
-	if p.Stdout == nil {
-		p.Stdout = io.Discard
-	}
-	if p.Stderr == nil {
-		p.Stderr = io.Discard
-	}
 	env := environment(p.Environ)
 	return &app{
-		in:  p.Stdin,
-		out: newPrinter(p.Stdout, env),
-		err: newPrinter(p.Stderr, env),
+		in:  cmp.Or[io.Reader](p.Stdin, strings.NewReader("")),
+		out: newPrinter(cmp.Or(p.Stdout, io.Discard), env),
+		err: newPrinter(cmp.Or(p.Stderr, io.Discard), env),
 		env: env,
 		exe: p.Executable,
 	}
 }
-
-// eof is an empty standard input.
-type eof struct{}
-
-func (eof) Read([]byte) (int, error) { return 0, io.EOF }
 
 // newRoot returns the whole command tree.
 func (a *app) newRoot() *cobra.Command {
@@ -139,7 +127,10 @@ Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 	root.AddCommand(
 		a.newDemo(), a.newLogin(), a.newLogout(), a.newStatus(), a.newToken(), a.newExec(),
 		a.newBridge(), a.newTools(), a.newCall(), a.newHelper(), a.newLab(), a.newImport(),
-		a.newCompletion(), a.newVersion(), newEnvironmentTopic(), newConfigurationTopic(),
+		a.newCompletion(), a.newVersion(),
+		newTopic("environment", "The environment variables and folders that Handstamp knows",
+			environmentPage),
+		newTopic("configuration", "The configuration file", configurationPage),
 	)
 	return root
 }

@@ -2,13 +2,13 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 
@@ -20,21 +20,14 @@ import (
 // loginTimeout is how long a login waits for the user.
 const loginTimeout = 5 * time.Minute
 
-// platform returns the operating system whose rules for folders apply.
-func (a *app) platform() string { return runtime.GOOS }
-
-// client returns a Client for a target, with the flags of a login in o; nil where
-// a command has none. The app closes it.
+// client returns a Client for a target, with the flags of a login in o. The app closes it.
 func (a *app) client(
 	t *target, o *loginOptions, policy handstamp.LoginPolicy,
 ) (*handstamp.Client, error) {
-	if o == nil {
-		o = &loginOptions{}
-	}
 	c := &handstamp.Client{
 		Profile:      t.profile,
 		LoginPolicy:  policy,
-		LoginTimeout: loginTimeout,
+		LoginTimeout: cmp.Or(a.global.Timeout, loginTimeout),
 		LockTimeout:  a.lockTimeout(),
 		Prompt:       a.prompt(t, o),
 		ClientName:   "Handstamp",
@@ -47,9 +40,6 @@ func (a *app) client(
 		InsecureAllowHTTP:             a.global.allowHTTP || t.config.AllowHTTP,
 		InsecureAllowMissingPKCE:      t.config.AllowMissingPKCE,
 		InsecureAllowPrivateAddresses: t.config.AllowPrivateAddresses,
-	}
-	if a.global.timeout > 0 {
-		c.LoginTimeout = a.global.timeout
 	}
 	if err := o.apply(a, c, t); err != nil {
 		return nil, err
@@ -106,13 +96,13 @@ func (a *app) warn(message string) {
 // library's own.
 func (a *app) transport() (http.RoundTripper, error) {
 	g := &a.global
-	if g.caFile == "" && g.clientCert == "" && g.proxy == "" {
+	if g.CAFile == "" && g.ClientCert == "" && g.Proxy == "" {
 		return nil, nil
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-	if g.caFile != "" {
-		pem, err := os.ReadFile(g.caFile)
+	if g.CAFile != "" {
+		pem, err := os.ReadFile(g.CAFile)
 		if err != nil {
 			return nil, usage("--ca-file cannot be read: %w", err)
 		}
@@ -121,23 +111,23 @@ func (a *app) transport() (http.RoundTripper, error) {
 			pool = x509.NewCertPool()
 		}
 		if !pool.AppendCertsFromPEM(pem) {
-			return nil, usage("--ca-file %s holds no certificate in PEM form", g.caFile)
+			return nil, usage("--ca-file %s holds no certificate in PEM form", g.CAFile)
 		}
 		t.TLSClientConfig.RootCAs = pool
 	}
-	if g.clientCert != "" {
-		pair, err := tls.LoadX509KeyPair(g.clientCert, g.clientKey)
+	if g.ClientCert != "" {
+		pair, err := tls.LoadX509KeyPair(g.ClientCert, g.ClientKey)
 		if err != nil {
 			return nil, usage("--client-cert and --client-key cannot be used: %w", err)
 		}
 		t.TLSClientConfig.Certificates = []tls.Certificate{pair}
 	}
-	switch g.proxy {
+	switch g.Proxy {
 	case "":
 	case "none":
 		t.Proxy = nil
 	default:
-		u, _ := url.Parse(g.proxy) // check has parsed it
+		u, _ := url.Parse(g.Proxy) // check has parsed it
 		t.Proxy = http.ProxyURL(u)
 	}
 	return t, nil
@@ -156,13 +146,13 @@ func (a *app) openStore() (store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	choice := cmp.Or(a.global.store, a.env.get("HANDSTAMP_STORE"), conf.Store, "auto")
+	choice := cmp.Or(a.global.Store, a.env.get("HANDSTAMP_STORE"), conf.Store, "auto")
 	switch {
 	case choice == "memory":
 		a.store, a.place = &store.Memory{}, "memory"
 		return a.store, nil
 	case choice == "auto" || choice == "file":
-		dirs, err := a.folders()
+		dirs, err := findFolders(a.env)
 		if err != nil {
 			return nil, err
 		}
@@ -172,7 +162,33 @@ func (a *app) openStore() (store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.openFiles(a.storeIn(dir), "file store "+dir)
+	f, _ := findFolders(a.env) // a configuration file is not needed
+	dirs := filestore.Folders{Config: f.Config, Credentials: filepath.Clean(dir)}
+	return a.openFiles(dirs, "file store "+dir)
+}
+
+// storedKeys opens the store and returns the keys of what it has.
+func (a *app) storedKeys(ctx context.Context) ([]store.Key, error) {
+	credentials, err := a.openStore()
+	if err != nil {
+		return nil, err
+	}
+	keys, err := credentials.List(ctx)
+	if err != nil {
+		return nil, &failure{kind: kindStore, err: err}
+	}
+	return keys, nil
+}
+
+// statuses opens the store and returns the status of each login in it.
+func (a *app) statuses(ctx context.Context) ([]*handstamp.Status, error) {
+	credentials, err := a.openStore()
+	if err != nil {
+		return nil, err
+	}
+	c := &handstamp.Client{Store: credentials, LoginPolicy: handstamp.LoginNever, Logger: a.logger()}
+	a.clients = append(a.clients, c)
+	return c.List(ctx)
 }
 
 // storeFolder returns the folder that a value of --store names, as a path or a

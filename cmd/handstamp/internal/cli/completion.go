@@ -57,12 +57,9 @@ func (a *app) completeServers(
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	names := slices.Sorted(maps.Keys(conf.Servers))
-	if credentials, err := a.openStore(); err == nil {
-		if keys, err := credentials.List(cmd.Context()); err == nil {
-			for _, k := range keys {
-				names = append(names, a.storedTarget(k).name)
-			}
-		}
+	keys, _ := a.storedKeys(cmd.Context())
+	for _, k := range keys {
+		names = append(names, a.storedTarget(k).name)
 	}
 	slices.Sort(names)
 	return slices.Compact(names), cobra.ShellCompDirectiveNoFileComp

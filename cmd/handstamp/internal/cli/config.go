@@ -77,22 +77,14 @@ func (a *app) loadConfig() (*config, error) {
 	if a.conf != nil {
 		return a.conf, nil
 	}
-	dirs, err := a.folders()
+	dirs, err := findFolders(a.env)
 	if err != nil {
 		return nil, err
 	}
-	conf, err := readConfig(filepath.Join(dirs.Config, "config.json"))
-	if err != nil {
-		return nil, err
-	}
-	a.conf = conf
-	return conf, nil
-}
-
-func readConfig(path string) (*config, error) {
+	path := filepath.Join(dirs.Config, "config.json")
 	b, err := readFile(path, maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
-		return &config{}, nil
+		b, err = []byte("{}"), nil
 	}
 	if err != nil {
 		return nil, usage("the configuration %s cannot be read: %w", path, err)
@@ -101,6 +93,7 @@ func readConfig(path string) (*config, error) {
 	if err != nil {
 		return nil, usage("the configuration %s is wrong: %w", path, err)
 	}
+	a.conf = conf
 	return conf, nil
 }
 

@@ -35,11 +35,14 @@ happens to a client that takes the first method listed.
 The demo checks itself: the exit code is 1 if a session cost more than it should.
 The demo does not touch your own logins, and leaves nothing behind.`,
 		Args: exactly(0, "no arguments"),
-		RunE: func(cmd *cobra.Command, _ []string) error { return d.run(cmd.Context()) },
+		RunE: withArgs(d.run),
 	}
 	cmd.Flags().BoolVar(&d.browser, "browser", false,
 		"sign in with a real browser instead of a simulated user")
-	cmd.AddCommand(a.newDemoSession(), a.newDemoBrowser())
+	cmd.AddCommand(
+		hidden("session <server> <text>", 2, "a server and a text", a.runDemoSession),
+		hidden("browser <url>", 1, "a URL", runDemoBrowser),
+	)
 	return cmd
 }
 
@@ -53,7 +56,7 @@ type demoOutput struct {
 	OK          bool              `json:"ok"`
 }
 
-func (d *demoCommand) run(ctx context.Context) error {
+func (d *demoCommand) run(ctx context.Context, _ []string) error {
 	if !d.browser {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, demoTimeout)
@@ -65,14 +68,14 @@ func (d *demoCommand) run(ctx context.Context) error {
 	}
 	defer stage.close()
 
-	show := &demoTable{p: d.out, silent: d.global.quiet || d.global.json}
+	show := &demoTable{p: d.shown(d.out)}
 	show.title(stage.server)
 	out := demoOutput{
 		Server: stage.server.MCPURL(), Issuer: stage.server.Issuer(),
 		Methods: stage.server.Habits().Methods, OK: true,
 	}
 	for number, scene := range scenes(d.browser) {
-		d.progress("%d %s …", number+1, scene.name)
+		show.p.progress("%d %s …", number+1, scene.name)
 		outcome, err := stage.play(ctx, number+1, scene)
 		if errors.Is(err, context.DeadlineExceeded) {
 			return fmt.Errorf("the demo was not over after %v", demoTimeout)
@@ -84,7 +87,7 @@ func (d *demoCommand) run(ctx context.Context) error {
 		out.OK = out.OK && len(outcome.Failures) == 0
 		show.session(outcome)
 	}
-	d.progress("a client that takes the first method …")
+	show.p.progress("a client that takes the first method …")
 	if out.FirstListed, err = takeFirst(ctx); err != nil {
 		return err
 	}
@@ -100,11 +103,4 @@ func (d *demoCommand) run(ctx context.Context) error {
 		return exitStatus(exitOther)
 	}
 	return nil
-}
-
-// progress shows what is under way, on a terminal.
-func (d *demoCommand) progress(format string, args ...any) {
-	if !d.global.quiet && !d.global.json {
-		d.out.progress(format, args...)
-	}
 }

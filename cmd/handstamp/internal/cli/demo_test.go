@@ -9,11 +9,11 @@ import (
 )
 
 func TestCostCheck(t *testing.T) {
-	want := cost{metadata: 1, authorize: 1, code: 1}
+	want := cost{"server_metadata": 1, "authorize": 1, "token:code": 1}
 	if failures := want.check(want); failures != nil {
 		t.Errorf("the same cost failed: %q", failures)
 	}
-	got := cost{metadata: 1, authorize: 2, code: 1, refresh: 1}.check(want)
+	got := cost{"server_metadata": 1, "authorize": 2, "token:code": 1, "token:refresh": 1}.check(want)
 	if len(got) != 2 || got[0] != "browser openings: 2 requests instead of 1" || got[1] != "refresh: 1 requests instead of 0" {
 		t.Errorf("got %q", got)
 	}
@@ -22,13 +22,13 @@ func TestCostCheck(t *testing.T) {
 // Each scene states its cost, and only the first needs a user.
 func TestScenes(t *testing.T) {
 	for i, s := range scenes(false) {
-		if opens := s.want.authorize; (i == 0) != (opens == 1) {
+		if opens := s.want["authorize"]; (i == 0) != (opens == 1) {
 			t.Errorf("scene %d opens %d browsers", i+1, opens)
 		}
 		if s.visible {
 			t.Errorf("scene %d shows its prompts although no user takes part", i+1)
 		}
-		if row := row([]string{"5 " + s.name, s.stored, "", "", "", "", "", "1"}); len(row) > 78 {
+		if row := row("5 "+s.name, s.stored, "", "", "", "", "", "1"); len(row) > 78 {
 			t.Errorf("scene %d needs %d columns", i+1, len(row)+2)
 		}
 	}

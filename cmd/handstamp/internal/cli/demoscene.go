@@ -3,10 +3,9 @@ package cli
 import (
 	"fmt"
 	"time"
-)
 
-// hour is the life of the demo's access tokens.
-const hour = time.Hour
+	"github.com/handstamp/handstamp/lab"
+)
 
 // A scene is one session of the demo: what happens before it, and what it may cost.
 type scene struct {
@@ -19,72 +18,45 @@ type scene struct {
 }
 
 // cost is how many requests a session made, by endpoint of the authorization server.
-type cost struct {
-	metadata, register, authorize, code, refresh int
-}
-
-// costOf reads the lab's counts.
-func costOf(counts map[string]int) cost {
-	return cost{
-		metadata: counts["server_metadata"], register: counts["register"], authorize: counts["authorize"],
-		code: counts["token:code"], refresh: counts["token:refresh"],
-	}
-}
+type cost map[string]int
 
 // scenes returns the sessions of the demo, in their order.
 func scenes(realBrowser bool) []scene {
-	return []scene{{
-		name:      "first login",
-		stored:    "nothing",
-		processes: 1,
-		visible:   realBrowser,
-		want:      cost{metadata: 1, register: 1, authorize: 1, code: 1},
-	}, {
-		name:      "second session",
-		stored:    "valid token",
-		processes: 1,
-	}, {
-		name:      "two hours later",
-		stored:    "expired token",
-		processes: 1,
-		before:    func(s *stage) error { return s.age(2 * hour) },
-		want:      cost{refresh: 1},
-	}, {
-		name:      "rejected early",
-		stored:    "revoked token",
-		processes: 1,
-		before: func(s *stage) error {
-			s.server.RevokeAccessTokens()
-			return nil
-		},
-		want: cost{refresh: 1},
-	}, {
-		name:      "eight at once",
-		stored:    "expired token",
-		processes: 8,
-		before: func(s *stage) error {
-			s.slowRefresh()
-			return s.age(2 * hour)
-		},
-		want: cost{refresh: 1},
-	}}
+	login := cost{"server_metadata": 1, "register": 1, "authorize": 1, "token:code": 1}
+	expire := func(s *stage) error { return s.age(2 * time.Hour) }
+	revoke := func(s *stage) error {
+		s.server.RevokeAccessTokens()
+		return nil
+	}
+	crowd := func(s *stage) error {
+		// The next refresh is delayed, so that the processes start before it is over.
+		s.server.SetFault("token:refresh",
+			lab.Fault{Kind: lab.FaultDelay, Delay: 500 * time.Millisecond, Times: 1})
+		return s.age(2 * time.Hour)
+	}
+	refresh := cost{"token:refresh": 1}
+	return []scene{
+		{name: "first login", stored: "nothing", processes: 1, visible: realBrowser, want: login},
+		{name: "second session", stored: "valid token", processes: 1},
+		{name: "two hours later", stored: "expired token", processes: 1, before: expire, want: refresh},
+		{name: "rejected early", stored: "revoked token", processes: 1, before: revoke, want: refresh},
+		{name: "eight at once", stored: "expired token", processes: 8, before: crowd, want: refresh},
+	}
 }
 
 // check compares a session's cost with what it may be.
 func (c cost) check(want cost) []string {
 	var failures []string
-	for _, f := range []struct {
-		what      string
-		got, want int
-	}{
-		{"server metadata", c.metadata, want.metadata},
-		{"registration", c.register, want.register},
-		{"browser openings", c.authorize, want.authorize},
-		{"code exchange", c.code, want.code},
-		{"refresh", c.refresh, want.refresh},
+	for _, f := range []struct{ endpoint, what string }{
+		{"server_metadata", "server metadata"},
+		{"register", "registration"},
+		{"authorize", "browser openings"},
+		{"token:code", "code exchange"},
+		{"token:refresh", "refresh"},
 	} {
-		if f.got != f.want {
-			failures = append(failures, fmt.Sprintf("%s: %d requests instead of %d", f.what, f.got, f.want))
+		if got := c[f.endpoint]; got != want[f.endpoint] {
+			failures = append(failures,
+				fmt.Sprintf("%s: %d requests instead of %d", f.what, got, want[f.endpoint]))
 		}
 	}
 	return failures

@@ -1,12 +1,11 @@
 package cli
 
 import (
-	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -15,7 +14,6 @@ import (
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
-	"github.com/spf13/cobra"
 )
 
 // sessionReport is what a session process prints for the demo, as JSON.
@@ -24,28 +22,15 @@ type sessionReport struct {
 	Greeting string `json:"greeting"`
 	Method   string `json:"method"`
 	Reason   string `json:"reason"`
+
+	err error // of the process
 }
 
-// readyLine is what a session prints when it is ready to go.
-const readyLine = "ready"
-
-// newDemoSession returns the command that the demo starts for each session: an
-// ordinary MCP client, made with the official SDK over our transport.
-func (a *app) newDemoSession() *cobra.Command {
-	return &cobra.Command{
-		Use:    "session <server> <text>",
-		Hidden: true,
-		Args:   exactly(2, "a server and a text"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.runDemoSession(cmd.Context(), args[0], args[1])
-		},
-	}
-}
-
-// runDemoSession prints that it is ready, waits for a line on standard input, calls
-// the server's tool, and prints its report.
-func (a *app) runDemoSession(ctx context.Context, server, text string) error {
-	t, c, err := a.sessionClient(server)
+// runDemoSession is what the demo starts for each session: an ordinary MCP client, made with
+// the official SDK over our transport. It calls the server's tool and prints its report. Its
+// arguments are the server and a text.
+func (a *app) runDemoSession(ctx context.Context, args []string) error {
+	t, c, err := a.sessionClient(args[0])
 	if err != nil {
 		return err
 	}
@@ -53,13 +38,7 @@ func (a *app) runDemoSession(ctx context.Context, server, text string) error {
 	if err != nil {
 		return err
 	}
-	if err := a.out.data([]byte(readyLine + "\n")); err != nil {
-		return err
-	}
-	if _, err := bufio.NewReader(a.in).ReadString('\n'); err != nil {
-		return err
-	}
-	greeting, err := callEcho(ctx, c, t.url, text)
+	greeting, err := callEcho(ctx, c, t.url, args[1])
 	if err != nil {
 		return err
 	}
@@ -67,8 +46,8 @@ func (a *app) runDemoSession(ctx context.Context, server, text string) error {
 	if err != nil {
 		return err
 	}
-	report := sessionReport{string(before.State), greeting, after.Method, after.MethodReason}
-	return a.out.json(report, false)
+	return a.out.json(sessionReport{Found: string(before.State), Greeting: greeting,
+		Method: after.Method, Reason: after.MethodReason}, false)
 }
 
 // sessionClient returns a server and a Client for a session of the demo or the lab.
@@ -77,7 +56,7 @@ func (a *app) sessionClient(server string) (*target, *handstamp.Client, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := a.client(t, nil, handstamp.LoginAuto)
+	c, err := a.client(t, &loginOptions{}, handstamp.LoginAuto)
 	return t, c, err
 }
 
@@ -105,44 +84,27 @@ func callEcho(ctx context.Context, c *handstamp.Client, url, text string) (strin
 	return "", errors.New("the tool returned no text")
 }
 
-// newDemoBrowser returns the command that the demo names as the browser: a user
-// who signs in at once.
-func (a *app) newDemoBrowser() *cobra.Command {
-	return &cobra.Command{
-		Use:    "browser <url>",
-		Hidden: true,
-		Args:   exactly(1, "a URL"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			_, err := lab.Browse(cmd.Context(), args[0])
-			return err
-		},
-	}
+// runDemoBrowser is what the demo names as the browser: a user who signs in at once.
+func runDemoBrowser(ctx context.Context, args []string) error {
+	_, err := lab.Browse(ctx, args[0])
+	return err
 }
 
 // runSessions runs the processes of a scene, all at once, and returns what each
 // one printed. A session that fails is no error here.
-func (s *stage) runSessions(ctx context.Context, number int, sc scene) ([]sessionResult, error) {
-	start := make(chan struct{})
-	var ready, done sync.WaitGroup
-	results := make([]sessionResult, sc.processes)
-	for i := range sc.processes {
-		ready.Add(1)
-		text := fmt.Sprintf("session %d", number)
-		done.Go(func() { results[i] = s.runSession(ctx, text, sc, &ready, start) })
+func (s *stage) runSessions(ctx context.Context, number int, sc scene) ([]sessionReport, error) {
+	var done sync.WaitGroup
+	results := make([]sessionReport, sc.processes)
+	for i := range results {
+		done.Go(func() { results[i].err = s.runSession(ctx, number, sc, &results[i]) })
 	}
-	ready.Wait()
-	close(start)
 	done.Wait()
 	return results, ctx.Err()
 }
 
-// runSession runs one process. It calls ready.Done when the process is about to
-// connect, and lets it when start is closed.
-func (s *stage) runSession(
-	ctx context.Context, text string, sc scene, ready *sync.WaitGroup, start <-chan struct{},
-) sessionResult {
-	once := sync.OnceFunc(ready.Done)
-	defer once()
+// runSession runs one process and reads its report.
+func (s *stage) runSession(ctx context.Context, number int, sc scene, r *sessionReport) error {
+	text := fmt.Sprintf("session %d", number)
 	cmd := exec.CommandContext(ctx, s.exe, "demo", "session", s.server.MCPURL(), text)
 	cmd.Env = s.env
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
@@ -152,36 +114,15 @@ func (s *stage) runSession(
 	if sc.visible {
 		cmd.Stderr = s.app.err.w
 	}
-	stdin, err := cmd.StdinPipe()
+	printed, err := cmd.Output()
 	if err != nil {
-		return sessionResult{failure: err.Error()}
+		return fmt.Errorf("a session failed (%w): %s", err, short(strings.TrimSpace(stderr.String())))
 	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return sessionResult{failure: err.Error()}
-	}
-	if err := cmd.Start(); err != nil {
-		return sessionResult{failure: err.Error()}
-	}
-	lines := bufio.NewReader(stdout)
-	if line, _ := lines.ReadString('\n'); strings.TrimSpace(line) == readyLine {
-		once()
-		<-start
-		// A process that has ended by now wrote its error to standard error.
-		_, _ = io.WriteString(stdin, "\n")
-	}
-	report, _ := io.ReadAll(lines)
-	if err := cmd.Wait(); err != nil {
-		return sessionResult{failure: fmt.Sprintf("a session failed (%v): %s", err,
-			short(strings.TrimSpace(stderr.String())))}
-	}
-	r, err := parseSession(report)
-	if err != nil {
-		return sessionResult{failure: "a session printed no report: " + err.Error()}
+	if err := json.Unmarshal(printed, r); err != nil {
+		return fmt.Errorf("a session printed no report: %w", err)
 	}
 	if r.Greeting != text {
-		return sessionResult{failure: fmt.Sprintf("the tool returned %q instead of %q",
-			short(r.Greeting), text)}
+		return fmt.Errorf("the tool returned %q instead of %q", short(r.Greeting), text)
 	}
-	return sessionResult{sessionReport: r}
+	return nil
 }

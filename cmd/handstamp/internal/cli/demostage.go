@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -30,7 +29,7 @@ func (d *demoCommand) newStage() (*stage, error) {
 		return nil, fmt.Errorf("the demo cannot find its own program: %w", err)
 	}
 	habits := lab.NoneFirst()
-	habits.AccessTokenLifetime = hour
+	habits.AccessTokenLifetime = time.Hour
 	if d.browser {
 		habits.Consent = lab.ConsentPage
 	}
@@ -81,12 +80,6 @@ func (s *stage) age(d time.Duration) error {
 	return setBack(context.Background(), s.env, s.server.MCPURL(), d)
 }
 
-// slowRefresh delays the next refresh, so that every process waits before it is over.
-func (s *stage) slowRefresh() {
-	s.server.SetFault("token:refresh",
-		lab.Fault{Kind: lab.FaultDelay, Delay: 300 * time.Millisecond, Times: 1})
-}
-
 // sessionOutcome is the result of a scene.
 type sessionOutcome struct {
 	Number    int            `json:"number"`
@@ -101,8 +94,6 @@ type sessionOutcome struct {
 	Result    string         `json:"result"`
 	Millis    int64          `json:"duration_ms"`
 	Failures  []string       `json:"failures,omitempty"`
-
-	cost cost
 }
 
 // play plays a scene and checks its cost. The error is one of the demo itself;
@@ -127,13 +118,12 @@ func (s *stage) play(ctx context.Context, number int, sc scene) (*sessionOutcome
 	o := &sessionOutcome{
 		Number: number, Name: sc.name, Stored: sc.stored, Processes: sc.processes,
 		Requests: counts, Browser: counts["authorize"],
-		Millis: time.Since(start).Milliseconds(), cost: costOf(counts),
+		Millis: time.Since(start).Milliseconds(), Failures: cost(counts).check(sc.want),
 	}
-	o.Failures = o.cost.check(sc.want)
 	good := 0
 	for _, r := range results {
-		if r.failure != "" {
-			o.Failures = append(o.Failures, r.failure)
+		if r.err != nil {
+			o.Failures = append(o.Failures, r.err.Error())
 			continue
 		}
 		good++
@@ -147,17 +137,4 @@ func (s *stage) play(ctx context.Context, number int, sc scene) (*sessionOutcome
 			"a refresh token was used twice, and the server revoked the login")
 	}
 	return o, nil
-}
-
-// sessionResult is what one session process printed.
-type sessionResult struct {
-	sessionReport
-	failure string
-}
-
-// parseSession reads what a session process printed.
-func parseSession(stdout []byte) (sessionReport, error) {
-	var r sessionReport
-	err := json.Unmarshal(stdout, &r)
-	return r, err
 }

@@ -4,31 +4,15 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/handstamp/handstamp/lab"
 )
 
 // demoTable prints the demo as it goes: the table is its own progress.
-type demoTable struct {
-	p      *printer
-	silent bool
-}
-
-// columns are the table's, with their widths; the first two are set to the left.
-var columns = []struct {
-	name  string
-	width int
-}{
-	{"SESSION", 18}, {"STORED BEFORE", 14},
-	{"METADATA", 9}, {"REGISTER", 9}, {"CODE", 6}, {"REFRESH", 8}, {"MCP", 5}, {"BROWSER", 8},
-}
+type demoTable struct{ p *printer }
 
 // title describes the servers, and begins the table.
 func (d *demoTable) title(s *lab.Server) {
-	if d.silent {
-		return
-	}
 	d.p.raw(d.p.styled(styleBold, "Log in once, and every later session just walks back in."))
 	d.p.line("Two servers run on this machine now, and each session is a process of its own.")
 	d.p.line("")
@@ -37,40 +21,21 @@ func (d *demoTable) title(s *lab.Server) {
 	d.p.line("    it lists            %s", strings.Join(s.Habits().Methods, ", "))
 	d.p.line("    it registers        %s, and accepts nothing else", s.Habits().RegisterMethod)
 	d.p.line("")
-	cells := make([]string, len(columns))
-	for i, c := range columns {
-		cells[i] = c.name
-	}
-	d.p.raw(d.p.styled(styleFaint, "  "+row(cells)))
+	d.p.raw(d.p.styled(styleFaint, "  "+row("SESSION", "STORED BEFORE", "METADATA", "REGISTER", "CODE",
+		"REFRESH", "MCP", "BROWSER")))
 }
 
-// row lays cells out in the columns.
-func row(cells []string) string {
-	var b strings.Builder
-	for i, c := range columns {
-		pad := strings.Repeat(" ", max(0, c.width-utf8.RuneCountInString(cells[i])))
-		if i < 2 {
-			b.WriteString(cells[i] + pad)
-		} else {
-			b.WriteString(pad + cells[i])
-		}
-	}
-	return strings.TrimRight(b.String(), " ")
-}
+// row lays cells out in the table's columns.
+func row(cells ...any) string { return fmt.Sprintf("%-18s%-14s%9s%9s%6s%8s%5s%8s", cells...) }
 
 // session prints a row: what was stored, the requests, and below it the method
 // with its reason and the result.
 func (d *demoTable) session(o *sessionOutcome) {
-	if d.silent {
-		return
-	}
 	requests := o.Requests
-	line := row([]string{
-		fmt.Sprintf("%d %s", o.Number, o.Name), o.Stored,
-		number(requests["resource_metadata"] + requests["server_metadata"]), number(requests["register"]),
+	line := row(fmt.Sprintf("%d %s", o.Number, o.Name), o.Stored,
+		number(requests["resource_metadata"]+requests["server_metadata"]), number(requests["register"]),
 		number(requests["token:code"]), number(requests["token:refresh"]), number(requests["mcp"]),
-		number(o.Browser),
-	})
+		number(o.Browser))
 	if len(o.Failures) > 0 {
 		d.p.bad("", "%s", line)
 		for _, f := range o.Failures {
@@ -93,9 +58,6 @@ func number(n int) string {
 
 // first shows the client that forgot its method.
 func (d *demoTable) first(f *firstListed) {
-	if d.silent {
-		return
-	}
 	d.p.line("")
 	d.p.raw(d.p.styled(styleBold,
 		"And a client that takes the first method of the list in its second session:"))
@@ -110,9 +72,6 @@ func (d *demoTable) first(f *firstListed) {
 
 // summary prints the result of the whole demo.
 func (d *demoTable) summary(out *demoOutput) {
-	if d.silent {
-		return
-	}
 	d.p.line("")
 	if !out.OK {
 		d.p.bad("", "The demo did not go as it should: see the lines marked X")

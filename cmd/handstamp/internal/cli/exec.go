@@ -37,9 +37,7 @@ Handstamp's own secrets. The token is not refreshed while the command runs.`,
 		Example:           `  handstamp exec linear --env LINEAR_TOKEN -- ./agent --fast`,
 		Args:              e.checkArgs,
 		ValidArgsFunction: a.completeServers,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return e.run(cmd.Context(), args[0], args[1:])
-		},
+		RunE:              withArgs(e.run),
 	}
 	e.token.bind(cmd)
 	cmd.Flags().StringVar(&e.name, "env", "", "name of the variable that gets the token")
@@ -66,8 +64,9 @@ func (e *execCommand) checkArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-func (e *execCommand) run(ctx context.Context, server string, argv []string) error {
-	t, err := e.target(server)
+func (e *execCommand) run(ctx context.Context, args []string) error {
+	argv := args[1:]
+	t, err := e.target(args[0])
 	if err != nil {
 		return err
 	}
@@ -82,10 +81,7 @@ func (e *execCommand) run(ctx context.Context, server string, argv []string) err
 		return err
 	}
 	// A refresh that has begun has to be stored before this process becomes another.
-	if err := e.close(ctx); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
+	if err := errors.Join(e.close(ctx), ctx.Err()); err != nil {
 		return err
 	}
 	hidden := append(ownSecrets, t.config.ClientSecretEnv)

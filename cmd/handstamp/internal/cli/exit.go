@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -139,11 +141,29 @@ func advise(err error, t *target) error {
 	return a
 }
 
+// gravest returns the exit code of a command with several results from theirs.
+func gravest(codes ...int) int {
+	for _, code := range []int{exitStore, exitProtocol, exitLogin, exitDenied, exitUnreachable} {
+		if slices.Contains(codes, code) {
+			return code
+		}
+	}
+	return slices.Max(codes)
+}
+
 // exitStatus is the exit code of a child, or of a check whose result is already
 // printed. It is not reported.
 type exitStatus int
 
 func (e exitStatus) Error() string { return "exit status " + strconv.Itoa(int(e)) }
+
+// ended returns the error of a command that has shown its results; nil for exitOK.
+func ended(code int) error {
+	if code == exitOK {
+		return nil
+	}
+	return exitStatus(code)
+}
 
 // report is an error as it is shown, and the member "error" of all JSON output.
 type report struct {
@@ -172,14 +192,17 @@ var settings = map[string]struct{ name, hint string }{
 		`if both are yours, set "allow_private_addresses": true` + inConfig},
 }
 
-// explain returns the report of an error. If ctx, the context of the whole run, has
-// ended, that is the reason.
-func explain(ctx context.Context, err error) report {
+// explain returns the report of an error, nil for none. If ctx, the context of the whole run,
+// has ended, that is the reason.
+func explain(ctx context.Context, err error) *report {
+	if err == nil {
+		return nil
+	}
 	if ctx.Err() != nil {
-		return report{Code: kindInterrupted.code, Exit: kindInterrupted.exit, Message: "interrupted"}
+		return &report{Code: kindInterrupted.code, Exit: kindInterrupted.exit, Message: "interrupted"}
 	}
 	k := kindOf(err)
-	r := report{Code: k.code, Exit: k.exit, Message: err.Error()}
+	r := &report{Code: k.code, Exit: k.exit, Message: err.Error()}
 	if a, ok := errors.AsType[*advised](err); ok {
 		r.Server, r.Command = a.server, a.command
 	}
@@ -192,9 +215,7 @@ func explain(ctx context.Context, err error) report {
 		if s, ok := settings[e.Setting]; ok {
 			r.Setting, r.Hint = s.name, s.hint
 		}
-		if r.Server == "" {
-			r.Server = e.Server
-		}
+		r.Server = cmp.Or(r.Server, e.Server)
 		if !e.RetryAt.IsZero() {
 			r.RetryAt = &e.RetryAt
 		}
@@ -215,7 +236,7 @@ func (a *app) fail(ctx context.Context, err error) int {
 	}
 	r := explain(ctx, err)
 	if a.global.json {
-		if a.err.json(map[string]report{"error": r}, false) != nil {
+		if a.err.json(map[string]*report{"error": r}, false) != nil {
 			return exitOther
 		}
 		return r.Exit

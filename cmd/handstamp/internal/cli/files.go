@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 )
 
 // readFile reads a file of at most limit bytes. The error does not repeat the path.
@@ -37,6 +39,19 @@ func readRegular(path string, limit int64) ([]byte, error) {
 	return readFile(path, limit)
 }
 
+// readArgument returns what an argument gives as a text, or as the name of a file after an at
+// sign, which is returned, too, and is read with read.
+func readArgument(
+	text string, limit int64, read func(path string, limit int64) ([]byte, error),
+) (raw []byte, file string, err error) {
+	file, isFile := strings.CutPrefix(text, "@")
+	if !isFile {
+		return []byte(text), "", nil
+	}
+	raw, err = read(file, limit)
+	return raw, file, err
+}
+
 // withoutPath returns the cause of a file's error.
 func withoutPath(err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
@@ -48,7 +63,7 @@ func withoutPath(err error) error {
 // home returns the path of something in the user's home folder, or "".
 func (a *app) home(name string) string {
 	home := a.env.get("HOME")
-	if a.platform() == "windows" {
+	if runtime.GOOS == "windows" {
 		home = cmp.Or(a.env.get("USERPROFILE"), home)
 	}
 	if home == "" {
@@ -57,10 +72,10 @@ func (a *app) home(name string) string {
 	return filepath.Join(home, name)
 }
 
-// cutHome returns the rest of a path below the home folder.
-func cutHome(path string) (string, bool) {
+// inHome puts the user's home folder in place of the ~ that a path begins with.
+func (a *app) inHome(path string) string {
 	if len(path) > 1 && path[0] == '~' && os.IsPathSeparator(path[1]) {
-		return path[2:], true
+		return a.home(path[2:])
 	}
-	return "", false
+	return path
 }

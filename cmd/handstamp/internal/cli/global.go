@@ -16,49 +16,54 @@ import (
 
 // globalOptions are the flags that every command has.
 type globalOptions struct {
-	profile    string // empty: environment, configuration, "default"
-	store      string // empty: environment, configuration, "auto"
-	json       bool
-	verbose    bool
-	quiet      bool
-	caFile     string // empty: the system's certification authorities
-	clientCert string
-	clientKey  string
-	proxy      string // empty: HTTPS_PROXY and its kin; "none": none
-	allowHTTP  bool
-	timeout    time.Duration // zero: none, and 5 minutes for a login
+	connection
+	profile   string // empty: environment, configuration, "default"
+	json      bool
+	verbose   bool
+	quiet     bool
+	allowHTTP bool
+}
+
+// connection has the flags for the store and the network, which a helper process needs, too.
+type connection struct {
+	Store      string // empty: environment, configuration, "auto"
+	CAFile     string // empty: the system's certification authorities
+	ClientCert string
+	ClientKey  string
+	Proxy      string        // empty: HTTPS_PROXY and its kin; "none": none
+	Timeout    time.Duration // zero: none, and 5 minutes for a login
 }
 
 func (g *globalOptions) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&g.profile, "profile", "",
 		"which of several logins at one server to use (HANDSTAMP_PROFILE)")
-	flags.StringVar(&g.store, "store", "",
+	flags.StringVar(&g.Store, "store", "",
 		"where credentials are kept: auto, file, memory, or a folder's path (HANDSTAMP_STORE)")
 	flags.BoolVar(&g.json, "json", false, "write JSON, errors too")
 	flags.BoolVarP(&g.verbose, "verbose", "v", false, "log to standard error (never a secret)")
 	flags.BoolVar(&g.quiet, "quiet", false, "print only errors, and what you have to do")
-	flags.StringVar(&g.caFile, "ca-file", "",
+	flags.StringVar(&g.CAFile, "ca-file", "",
 		"PEM file of certification authorities to trust beside the system's")
-	flags.StringVar(&g.clientCert, "client-cert", "", "PEM file of a TLS client certificate")
-	flags.StringVar(&g.clientKey, "client-key", "", "PEM file of its key")
-	flags.StringVar(&g.proxy, "proxy", "",
+	flags.StringVar(&g.ClientCert, "client-cert", "", "PEM file of a TLS client certificate")
+	flags.StringVar(&g.ClientKey, "client-key", "", "PEM file of its key")
+	flags.StringVar(&g.Proxy, "proxy", "",
 		"URL of an HTTP or SOCKS proxy, or none (HTTPS_PROXY, NO_PROXY)")
 	flags.BoolVar(&g.allowHTTP, "allow-http", false,
 		"accept plain http beyond this machine: tokens travel in the clear")
-	flags.DurationVar(&g.timeout, "timeout", 0,
+	flags.DurationVar(&g.Timeout, "timeout", 0,
 		"give up after this long (by default a login waits 5m, and a command 15s for another process)")
 }
 
 // check finds what cannot work before anything is done.
 func (g *globalOptions) check() error {
-	if (g.clientCert == "") != (g.clientKey == "") {
+	if (g.ClientCert == "") != (g.ClientKey == "") {
 		return usage("--client-cert and --client-key go together")
 	}
-	if g.timeout < 0 {
+	if g.Timeout < 0 {
 		return usage("--timeout cannot be negative")
 	}
-	if g.proxy != "" && g.proxy != "none" {
-		u, err := url.Parse(g.proxy)
+	if g.Proxy != "" && g.Proxy != "none" {
+		u, err := url.Parse(g.Proxy)
 		schemes := []string{"http", "https", "socks5", "socks5h"}
 		if err != nil || u.Host == "" || !slices.Contains(schemes, u.Scheme) {
 			return usage("--proxy is none or a URL such as http://proxy.example:3128")
@@ -90,18 +95,15 @@ const lockTimeout = 15 * time.Second
 // lockTimeout returns how long another process may keep a lock. It is less than --timeout, so
 // that there is time left to name that process.
 func (a *app) lockTimeout() time.Duration {
-	if a.global.timeout > 0 {
-		return a.global.timeout * 3 / 4
-	}
-	return lockTimeout
+	return cmp.Or(a.global.Timeout*3/4, lockTimeout)
 }
 
 // bounded bounds the requests of a command by --timeout, if it is given.
 func (a *app) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	if a.global.timeout == 0 {
+	if a.global.Timeout == 0 {
 		return ctx, func() {}
 	}
-	return awake.WithTimeout(ctx, a.global.timeout, nil)
+	return awake.WithTimeout(ctx, a.global.Timeout, nil)
 }
 
 // logger returns where the library's debug output goes: to standard error with

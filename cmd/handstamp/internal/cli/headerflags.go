@@ -2,8 +2,10 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -28,11 +30,8 @@ func (o *headerOptions) bind(flags *pflag.FlagSet) {
 		"file with a header on each line, which keeps secrets out of the process list")
 }
 
-// addTo adds the headers, as they were typed, to what tells logins apart. o may be nil.
+// addTo adds the headers, as they were typed, to what tells logins apart.
 func (o *headerOptions) addTo(f *profileFlags) error {
-	if o == nil {
-		return nil
-	}
 	inFile, err := o.fileLines()
 	if err == nil {
 		f.addHeaders(inFile, o.headers)
@@ -71,23 +70,15 @@ func (o *headerOptions) read(a *app) (http.Header, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := parseHeaders(a, inFile, "--header-file "+o.file)
-	if err != nil {
-		return nil, err
+	h, given := make(http.Header), make(http.Header)
+	for _, line := range inFile {
+		err = cmp.Or(err, addHeader(h, line, "--header-file "+o.file, a))
 	}
-	given, err := parseHeaders(a, o.headers, "--header")
+	for _, line := range o.headers {
+		err = cmp.Or(err, addHeader(given, line, "--header", a))
+	}
 	maps.Copy(h, given)
 	return h, err
-}
-
-func parseHeaders(a *app, lines []string, where string) (http.Header, error) {
-	h := make(http.Header)
-	for _, line := range lines {
-		if err := addHeader(h, line, where, a); err != nil {
-			return nil, err
-		}
-	}
-	return h, nil
 }
 
 // variable is a place for an environment variable's value.
@@ -132,10 +123,8 @@ func addHeader(h http.Header, line, where string, a *app) error {
 		return usage("%s: %q cannot be the name of a header", where, name)
 	}
 	name = http.CanonicalHeaderKey(name)
-	for _, own := range ownHeaders {
-		if name == own {
-			return usage("%s cannot set %s, which Handstamp sets itself", where, name)
-		}
+	if slices.Contains(ownHeaders, name) {
+		return usage("%s cannot set %s, which Handstamp sets itself", where, name)
 	}
 	value, err := a.expand(value)
 	if err != nil {

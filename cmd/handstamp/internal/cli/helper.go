@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"context"
 	"encoding/json"
-	"time"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/store"
@@ -17,9 +15,8 @@ const helperVerb = "refresh-helper"
 // helperConfig is what a helper needs to know of the flags of the process that
 // started it. It goes through a pipe.
 type helperConfig struct {
-	Store, CAFile, ClientCert, ClientKey, Proxy string
-	Timeout                                     time.Duration
-	NoBrowser                                   bool
+	connection
+	NoBrowser bool
 }
 
 // helper returns the process that does refreshes for a command, and the logins that a rejected
@@ -28,11 +25,7 @@ func (a *app) helper(t *target, o *loginOptions) *handstamp.RefreshHelper {
 	if _, memory := a.store.(*store.Memory); memory || a.exe == "" {
 		return nil
 	}
-	g := &a.global
-	config, err := json.Marshal(helperConfig{
-		Store: g.store, CAFile: g.caFile, ClientCert: g.clientCert, ClientKey: g.clientKey,
-		Proxy: g.proxy, Timeout: g.timeout, NoBrowser: o.noBrowser,
-	})
+	config, err := json.Marshal(helperConfig{a.global.connection, o.noBrowser})
 	if err != nil {
 		return nil
 	}
@@ -59,18 +52,10 @@ func (a *app) helperClient(raw []byte) (*handstamp.Client, error) {
 	if err := json.Unmarshal(raw, &config); err != nil {
 		return nil, err
 	}
-	g := &a.global
-	g.store, g.caFile, g.clientCert, g.clientKey, g.proxy, g.timeout =
-		config.Store, config.CAFile, config.ClientCert, config.ClientKey, config.Proxy, config.Timeout
-	c := new(handstamp.Client)
-	if open, _ := a.browserFor(&loginOptions{noBrowser: config.NoBrowser}); open != nil {
-		c.Prompt.OpenURL = func(ctx context.Context, rawURL string) error {
-			go a.openBrowser(ctx, open, rawURL)
-			return nil
-		}
-	} else {
-		c.Prompt.OpenURL = func(context.Context, string) error { return nil } // it is shown there
-	}
+	a.global.connection = config.connection
+	// Without a browser, the URL is shown by the process that started this one.
+	open, _ := a.browserFor(&loginOptions{noBrowser: config.NoBrowser})
+	c := &handstamp.Client{Prompt: handstamp.Prompt{OpenURL: a.openURL(open)}}
 	var err error
 	if c.BaseTransport, err = a.transport(); err == nil {
 		c.Store, err = a.openStore()

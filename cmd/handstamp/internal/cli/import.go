@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/mcpremote"
@@ -47,9 +46,9 @@ type importCommand struct {
 	now     time.Time
 	dir     string // mcp-remote's, absolute
 	folder  *mcpremote.Folder
-	only    []*target // the servers that the command line names; empty: all
-	matches map[string]*match
-	exact   string // the hash of what was typed after --; "" if nothing was
+	only    []*target                     // the servers that the command line names; empty: all
+	matches map[string]*mcpremote.Command // how a hash of mcp-remote's came about
+	exact   string                        // the hash of what was typed after --; "" if nothing was
 	results []*importResult
 }
 
@@ -84,7 +83,8 @@ server is not known. The other logins are taken all the same.`,
 		Example: `  handstamp import mcp-remote
   handstamp import mcp-remote --dry-run
   handstamp import mcp-remote https://mcp.example.com/mcp
-  handstamp import mcp-remote --profile work -- https://mcp.example.com/mcp --resource https://work.example.com/`,
+  handstamp import mcp-remote --profile work -- \
+    https://mcp.example.com/mcp --resource https://work.example.com/`,
 		ValidArgsFunction: func(
 			cmd *cobra.Command, _ []string, word string,
 		) ([]string, cobra.ShellCompDirective) {
@@ -111,7 +111,7 @@ server is not known. The other logins are taken all the same.`,
 	flags.StringVar(&m.login.clientID, "client-id", "",
 		"the client of a server's login, where mcp-remote did not keep it")
 	m.login.secret.bind(flags)
-	bindChoice(cmd, flags, &m.login.method, "token-endpoint-auth-method",
+	bindChoice(cmd, &m.login.method, "token-endpoint-auth-method",
 		"how that client was registered to authenticate", methodNone, methodBasic, methodPost)
 	return cmd
 }
@@ -132,10 +132,7 @@ func (m *importCommand) run(ctx context.Context, args, typed []string) error {
 	if err := errors.Join(m.takeAll(ctx), m.finish()); err != nil {
 		return err
 	}
-	if code := importCode(m.results); code != exitOK {
-		return exitStatus(code)
-	}
-	return nil
+	return ended(importCode(m.results))
 }
 
 // readFolder reads mcp-remote's folder. That there is none is no error, unless
@@ -162,20 +159,13 @@ func (m *importCommand) readFolder() error {
 
 // importCode returns the gravest exit code among the results.
 func importCode(results []*importResult) int {
-	has := func(code int) bool {
-		return slices.ContainsFunc(results, func(r *importResult) bool {
-			return r.Error != nil && r.Error.Exit == code
-		})
-	}
-	for _, code := range []int{exitStore, exitProtocol, exitLogin, exitUnreachable} {
-		if has(code) {
-			return code
+	codes := []int{exitOK}
+	for _, r := range results {
+		if r.Error != nil {
+			codes = append(codes, r.Error.Exit)
 		}
 	}
-	if slices.ContainsFunc(results, func(r *importResult) bool { return r.Error != nil }) {
-		return exitOther
-	}
-	return exitOK
+	return gravest(codes...)
 }
 
 // around returns what a command line of mcp-remote may refer to: this environment, and
@@ -184,10 +174,7 @@ func (m *importCommand) around() mcpremote.Surroundings {
 	return mcpremote.Surroundings{
 		Getenv: m.env.get,
 		ReadFile: func(path string) ([]byte, error) {
-			if rest, ok := cutHome(path); ok {
-				path = m.home(rest)
-			}
-			return readRegular(path, maxConfig)
+			return readRegular(m.inHome(path), maxConfig)
 		},
 	}
 }

@@ -13,10 +13,7 @@ import (
 // take takes one login. The error is one that ends the whole import.
 func (m *importCommand) take(ctx context.Context, c candidate) (*importResult, error) {
 	t := c.target
-	r := &importResult{
-		Outcome: outcomeNotTaken, Name: t.name, Server: t.url, Profile: t.profile,
-		File: c.Path, Found: c.found(),
-	}
+	r := c.result()
 	if c.Err != nil {
 		m.unreadable(r, c)
 		return r, nil
@@ -27,17 +24,15 @@ func (m *importCommand) take(ctx context.Context, c candidate) (*importResult, e
 		return nil, err
 	}
 	known := l.Registration.ClientID != "" || l.Registration.Response != ""
-	switch command := c.match.command; {
-	case command != nil && command.UseIDToken:
-		r.Error = &report{Code: "unsupported", Exit: exitOther, Command: t.command("login"),
-			Message: "mcp-remote sends this server an ID token instead of an access token " +
-				"(--use-id-token), which Handstamp does not"}
+	switch {
+	case c.command.UseIDToken:
+		r.Error = notTaken("unsupported", "mcp-remote sends this server an ID token instead of "+
+			"an access token (--use-id-token), which Handstamp does not", t.command("login"))
 		return r, nil
 	case c.Refreshable && !known && client.Registration == nil:
-		r.Error = &report{Code: "client_unknown", Exit: exitOther,
-			Message: "its client is not in mcp-remote's folder, because mcp-remote was given it " +
-				"(--static-oauth-client-info)",
-			Command: m.command(c.match, "--client-id ID --client-secret-file FILE")}
+		r.Error = notTaken("client_unknown", "its client is not in mcp-remote's folder, because "+
+			"mcp-remote was given it (--static-oauth-client-info)",
+			m.command(c.command, "--client-id ID --client-secret-file FILE"))
 		return r, nil
 	case m.login.clientID != "" && known:
 		r.Notes = append(r.Notes, "Its client is known, so --client-id was not needed")
@@ -47,15 +42,14 @@ func (m *importCommand) take(ctx context.Context, c candidate) (*importResult, e
 
 // unreadable fills in the result for a login that can't be read.
 func (m *importCommand) unreadable(r *importResult, c candidate) {
-	r.Error = &report{Code: "unreadable", Exit: exitOther, Message: c.Err.Error(),
-		Command: c.target.command("login")}
+	r.Error = notTaken("unreadable", c.Err.Error(), c.target.command("login"))
 	switch {
 	case errors.Is(c.Err, mcpremote.ErrNoTokens) && len(m.only) > 0:
 		r.Error.Code, r.Error.Exit = kindLogin.code, exitLogin
 	case errors.Is(c.Err, mcpremote.ErrNoTokens):
 		r.Outcome, r.Error, r.Notes = outcomeNothing, nil, []string{c.Err.Error()}
 	case errors.Is(c.Err, mcpremote.ErrRefreshing):
-		r.Error.Code, r.Error.Command = "busy", m.command(c.match, "")
+		r.Error.Code, r.Error.Command = "busy", m.command(c.command, "")
 	}
 }
 
@@ -84,7 +78,11 @@ func (m *importCommand) store(
 		return advise(err, t)
 	case err != nil:
 		r.Notes = nil
-		r.fail(ctx, advise(err, t), t)
+		r.Error = explain(ctx, advise(err, t))
+		r.Error.Command = cmp.Or(r.Error.Command, t.command("login"))
+		if r.Error.Exit == exitUsage { // of a file, not of the command line
+			r.Error.Exit = exitOther
+		}
 		return nil
 	}
 	r.Status, r.Outcome = result.Status, outcomeTaken
@@ -97,20 +95,10 @@ func (m *importCommand) store(
 	case c.Issuer == "" && result.Status.Issuer != "":
 		r.Notes = append(r.Notes,
 			"This version of mcp-remote did not note the issuer: taken to be the one that the server names")
-	case o.Offline && m.offline:
+	case m.offline:
 		r.Notes = append(r.Notes, "Not complete yet: the first refresh fetches the rest from the network")
 	}
 	return nil
-}
-
-// fail fills in the result for a login that the library rejects.
-func (r *importResult) fail(ctx context.Context, err error, t *target) {
-	e := explain(ctx, err)
-	e.Command = cmp.Or(e.Command, t.command("login"))
-	if e.Exit == exitUsage { // of a file, not of the command line
-		e.Exit = exitOther
-	}
-	r.Error = &e
 }
 
 // importedLogin returns a login as the library takes it.
@@ -120,24 +108,21 @@ func importedLogin(c candidate) handstamp.ImportedLogin {
 		ScopeRequested: c.ScopeRequested,
 		Registration:   handstamp.Registration{Issuer: c.Issuer},
 	}
-	r, command := &l.Registration, c.match.command
+	r, command := &l.Registration, c.command
 	given := func(client *mcpremote.Client) {
 		r.ClientID, r.ClientSecret, r.TokenEndpointAuthMethod = client.ID, client.Secret, client.Method
 	}
 	switch {
-	case command != nil && command.Client != nil: // it wins in mcp-remote, too
+	case command.Client != nil: // it wins in mcp-remote, too
 		given(command.Client)
 	case c.Registration != "":
 		r.Response = c.Registration
 	case c.Client != nil:
 		given(c.Client)
-	case command != nil && command.ClientMetadataURL != "":
+	case command.ClientMetadataURL != "":
 		r.ClientID = command.ClientMetadataURL
 	}
-	if command == nil {
-		return l
-	}
-	if r.ClientID != "" {
+	if r.ClientID != "" && !command.URLOnly {
 		r.RedirectURIs = []string{command.RedirectURI(c.Hash)}
 	}
 	l.OmitResource = command.OmitResource
@@ -161,19 +146,15 @@ func (m *importCommand) again() string {
 
 // command returns the command line that imports one login, with more flags. What
 // mcp-remote was started with is repeated only as far as no secret can be in it.
-func (m *importCommand) command(found *match, flags string) string {
+func (m *importCommand) command(command *mcpremote.Command, flags string) string {
 	s := strings.TrimSpace(m.again() + " " + flags)
-	command := found.command
+	server := " " + shellWord(command.URL)
 	switch {
-	case command == nil:
-		return s + " " + shellWord(found.url)
 	case len(command.Headers) > 0 || len(command.AuthorizeParams) > 0 ||
 		command.ClientMetadataURL != "" || command.TokenEndpoint != "":
-		return strings.TrimSuffix(s, " --") + " -- " + shellWord(found.url) +
-			" … (all of mcp-remote's arguments)"
+		return strings.TrimSuffix(s, " --") + " --" + server + " … (all of mcp-remote's arguments)"
 	case command.Resource != "":
-		return strings.TrimSuffix(s, " --") + " -- " + shellWord(found.url) + " --resource " +
-			shellWord(command.Resource)
+		return strings.TrimSuffix(s, " --") + " --" + server + loginFlags(command.Resource, nil)
 	}
-	return s + " " + shellWord(found.url)
+	return s + server
 }

@@ -6,17 +6,11 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 
-	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/mcpremote"
 )
-
-// match is the server that a hash of mcp-remote's was made from.
-type match struct {
-	url     string             // as mcp-remote was given it
-	command *mcpremote.Command // nil: how mcp-remote was started is not known
-}
 
 // findServers reads the folder and tries every server that is known here. Those of
 // which more is known are tried first, since of several that fit the first counts.
@@ -33,18 +27,18 @@ func (m *importCommand) findServers(ctx context.Context, args, typed []string) e
 		}
 		known, m.only = append(known, t.url), append(m.only, t)
 	}
-	m.matches = make(map[string]*match)
+	m.matches = make(map[string]*mcpremote.Command)
 	if len(typed) > 0 {
 		command, err := mcpremote.ParseCommand(typed, m.around())
 		if err != nil {
 			return usage("mcp-remote could not be started with this: %w", err)
 		}
-		t, err := m.importTarget(command.URL, command)
+		t, err := m.importTarget(command)
 		if err != nil {
 			return err
 		}
 		m.only = append(m.only, t)
-		m.try(command.Server, command)
+		m.try(command)
 		m.exact = command.Hashes()[0]
 	}
 	if err := m.readFolder(); err != nil {
@@ -54,21 +48,24 @@ func (m *importCommand) findServers(ctx context.Context, args, typed []string) e
 	for _, alias := range slices.Sorted(maps.Keys(conf.Servers)) {
 		known = append(known, withScheme(conf.Servers[alias].URL))
 	}
-	stored, err := m.storedServers(ctx)
+	stored, err := m.statuses(ctx)
 	if err != nil {
 		return err
 	}
-	for _, u := range slices.Concat(known, stored, m.folder.URLs) {
+	for _, st := range stored {
+		known = append(known, st.Server)
+	}
+	for _, u := range append(known, m.folder.URLs...) {
 		m.tryURL(u)
 	}
 	return nil
 }
 
 // try notes the hashes of a server, unless they are noted already.
-func (m *importCommand) try(s mcpremote.Server, command *mcpremote.Command) {
-	for _, hash := range s.Hashes() {
+func (m *importCommand) try(command *mcpremote.Command) {
+	for _, hash := range command.Hashes() {
 		if m.matches[hash] == nil {
-			m.matches[hash] = &match{url: s.URL, command: command}
+			m.matches[hash] = command
 		}
 	}
 }
@@ -76,26 +73,8 @@ func (m *importCommand) try(s mcpremote.Server, command *mcpremote.Command) {
 // tryURL tries all that a user may have typed for a URL.
 func (m *importCommand) tryURL(u string) {
 	for _, spelling := range mcpremote.Spellings(u) {
-		m.try(mcpremote.Server{URL: spelling}, nil)
+		m.try(&mcpremote.Command{Server: mcpremote.Server{URL: spelling}, URLOnly: true})
 	}
-}
-
-// storedServers returns the URLs of the servers that the store knows.
-func (m *importCommand) storedServers(ctx context.Context) ([]string, error) {
-	credentials, err := m.openStore()
-	if err != nil {
-		return nil, err
-	}
-	c := &handstamp.Client{Store: credentials, LoginPolicy: handstamp.LoginNever, Logger: m.logger()}
-	statuses, err := c.List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	urls := make([]string, 0, len(statuses))
-	for _, st := range statuses {
-		urls = append(urls, st.Server)
-	}
-	return urls, nil
 }
 
 // maxList bounds a program's list of servers, in bytes: some keep their history in
@@ -113,26 +92,23 @@ func (m *importCommand) tryPrograms() {
 	var urls []string
 	for i, path := range append(own, work.Files()...) {
 		text, err := readRegular(path, maxList)
-		if err != nil {
-			if !errors.Is(err, os.ErrNotExist) {
-				log.Debug("a list of servers cannot be read", "path", path, "error", err)
-			}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			log.Debug("a list of servers cannot be read", "path", path, "error", err)
+		}
+		if err != nil || !mcpremote.Mentioned(text) {
 			continue
 		}
-		if !mcpremote.Mentioned(text) {
-			continue
-		}
-		around := m.around()
-		if i >= len(own) {
+		around, stranger := m.around(), i >= len(own)
+		if stranger {
 			around = mcpremote.Surroundings{}
 		}
 		commands := mcpremote.Commands(text, path, around)
 		log.Debug("read a list of servers", "path", path, "mcp-remote", len(commands))
 		for _, command := range commands {
-			if i >= len(own) {
+			if stranger {
 				command = &mcpremote.Command{Server: command.Server, Source: path}
 			}
-			m.try(command.Server, command)
+			m.try(command)
 		}
 		urls = append(urls, mcpremote.URLs(text)...)
 	}
@@ -145,7 +121,7 @@ func (m *importCommand) tryPrograms() {
 // user's, and those of a project.
 func (m *importCommand) places() (p, work mcpremote.Places) {
 	p = mcpremote.Places{Home: m.home("")}
-	switch m.platform() {
+	switch runtime.GOOS {
 	case "windows":
 		p.Config = m.env.get("AppData")
 	case "darwin":

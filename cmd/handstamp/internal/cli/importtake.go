@@ -38,8 +38,8 @@ type importResult struct {
 // candidate is a login whose server is known.
 type candidate struct {
 	*mcpremote.Login
-	match  *match
-	target *target
+	command *mcpremote.Command
+	target  *target
 }
 
 // takeAll takes what there is to take, server by server, and notes the result of
@@ -49,14 +49,13 @@ func (m *importCommand) takeAll(ctx context.Context) error {
 		m.add(&importResult{Outcome: outcomeNotTaken, File: p.Path,
 			Error: notTaken("unreadable", p.Reason, "")})
 	}
-	logins := slices.Clone(m.folder.Logins)
-	slices.SortStableFunc(logins, mcpremote.Order(m.now))
+	slices.SortStableFunc(m.folder.Logins, mcpremote.Order(m.now))
 	servers := make(map[store.Key][]candidate)
 	unknown := make(map[string]*importResult)
-	for _, l := range logins {
+	for _, l := range m.folder.Logins {
 		switch found := m.matches[l.Hash]; {
 		case found != nil:
-			m.assign(servers, candidate{Login: l, match: found})
+			m.assign(servers, candidate{Login: l, command: found})
 		case len(m.only) > 0: // not one of those that the command line names
 		case unknown[l.Hash] != nil:
 			unknown[l.Hash].Older = append(unknown[l.Hash].Older, l.Path)
@@ -73,7 +72,7 @@ func (m *importCommand) takeAll(ctx context.Context) error {
 		m.add(unknown[hash])
 	}
 	for _, t := range m.only {
-		if key, err := store.NewKey(t.url, t.profile); err == nil && servers[key] == nil {
+		if servers[t.key] == nil {
 			m.add(&importResult{
 				Outcome: outcomeNotTaken, Name: t.name, Server: t.url, Profile: t.profile,
 				Error: &report{Code: kindLogin.code, Exit: exitLogin, Command: t.command("login"),
@@ -85,10 +84,9 @@ func (m *importCommand) takeAll(ctx context.Context) error {
 	return nil
 }
 
-// importTarget returns where a login is stored that mcp-remote made with a command
-// line; nil: with the URL alone.
-func (m *importCommand) importTarget(url string, command *mcpremote.Command) (*target, error) {
-	t, err := m.server(url)
+// importTarget returns where a login is stored that mcp-remote made with a command line.
+func (m *importCommand) importTarget(command *mcpremote.Command) (*target, error) {
+	t, err := m.server(command.URL)
 	if err != nil {
 		return nil, err
 	}
@@ -96,41 +94,33 @@ func (m *importCommand) importTarget(url string, command *mcpremote.Command) (*t
 	if err != nil {
 		return nil, err
 	}
-	m.setProfile(t, d)
-	return t, checkProfile(t.profile)
+	return t, m.setProfile(t, d)
 }
 
 // assign puts a login to its server.
 func (m *importCommand) assign(servers map[store.Key][]candidate, c candidate) {
-	t, err := m.importTarget(c.match.url, c.match.command)
-	var key store.Key
-	if err == nil {
-		key, err = store.NewKey(t.url, t.profile)
-	}
-	if err == nil && len(m.only) > 0 {
+	t, err := m.importTarget(c.command)
+	switch {
+	case err == nil && len(m.only) > 0:
 		// Under the name that the command line has for it, and not at all if that
 		// has none.
-		i := slices.IndexFunc(m.only, func(only *target) bool {
-			k, _ := store.NewKey(only.url, only.profile)
-			return k == key
-		})
+		i := slices.IndexFunc(m.only, func(only *target) bool { return only.key == t.key })
 		if i < 0 {
 			return
 		}
 		t.name = m.only[i].name
-	}
-	if err != nil {
+	case err != nil:
 		if len(m.only) == 0 {
-			m.add(&importResult{Outcome: outcomeNotTaken, Server: c.match.url, File: c.Path,
+			m.add(&importResult{Outcome: outcomeNotTaken, Server: c.command.URL, File: c.Path,
 				Error: notTaken(kindUsage.code, err.Error(), "")})
 		}
 		return
 	}
-	if alias, _ := m.alias(key.Server); alias != "" {
+	if alias, _ := m.alias(t.key.Server); alias != "" {
 		t.name = alias
 	}
 	c.target = t
-	servers[key] = append(servers[key], c)
+	servers[t.key] = append(servers[t.key], c)
 }
 
 // notTaken returns the error of a login that is not taken, with the command that helps.
@@ -179,9 +169,7 @@ func (m *importCommand) takeServer(ctx context.Context, all []candidate) error {
 				r.Notes = append(r.Notes,
 					fmt.Sprintf("A newer login cannot be used: %s (%s)", f.Error.Message, f.File))
 			}
-			second := m.leave(r, c, all[i+1:])
-			m.add(r)
-			for _, r := range second {
+			for _, r := range append([]*importResult{r}, m.leave(r, c, all[i+1:])...) {
 				m.add(r)
 			}
 			return nil
@@ -211,31 +199,27 @@ func (m *importCommand) leave(
 			continue
 		}
 		apart = append(apart, c.apart())
-		second = append(second, &importResult{
-			Outcome: outcomeNotTaken, Name: c.target.name, Server: c.target.url,
-			Profile: c.target.profile, File: c.Path, Found: c.found(),
-			Error: notTaken("second_login",
-				"it is a second login at this server, which needs a profile of its own",
-				m.command(c.match, "--profile NAME --")),
-		})
+		other := c.result()
+		other.Error = notTaken("second_login",
+			"it is a second login at this server, which needs a profile of its own",
+			m.command(c.command, "--profile NAME --"))
+		second = append(second, other)
 	}
 	return second
 }
 
 // apart is what tells logins at one server apart.
 func (c candidate) apart() string {
-	if c.match.command == nil || c.Hash == (mcpremote.Server{URL: c.match.url}).Hashes()[0] {
+	s := c.command.Server
+	if c.Hash == (mcpremote.Server{URL: s.URL}).Hashes()[0] {
 		return ""
 	}
-	s := c.match.command.Server
 	s.URL = ""
 	return s.Hashes()[0]
 }
 
-// found says where the server was found.
-func (c candidate) found() string {
-	if c.match.command == nil {
-		return ""
-	}
-	return c.match.command.Source
+// result returns the result of a login that is not taken yet.
+func (c candidate) result() *importResult {
+	return &importResult{Outcome: outcomeNotTaken, Name: c.target.name, Server: c.target.url,
+		Profile: c.target.profile, File: c.Path, Found: c.command.Source}
 }

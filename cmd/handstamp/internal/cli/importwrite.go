@@ -24,13 +24,7 @@ func (m *importCommand) add(r *importResult) {
 
 // finish shows the whole result.
 func (m *importCommand) finish() error {
-	if m.global.json {
-		return m.out.json(importOutput{m.dir, m.dryRun, append([]*importResult{}, m.results...)}, true)
-	}
-	if !m.global.quiet {
-		m.sum()
-	}
-	return nil
+	return m.print(importOutput{m.dir, m.dryRun, append([]*importResult{}, m.results...)}, m.sum)
 }
 
 // show writes the result for one login.
@@ -43,7 +37,13 @@ func (m *importCommand) show(r *importResult) {
 		}
 		return
 	case outcomeTaken:
-		m.showTaken(r, what)
+		verb := "Took over"
+		if m.dryRun {
+			verb = "Would take over"
+		}
+		m.err.ok("", "%s %s (profile %s, %s)", verb, what, r.Profile, m.place)
+		m.err.note(indent, "%s", accessLine(r.Status, time.Now()))
+		m.err.noteClient(r.Status)
 	case outcomeKept:
 		m.err.ok("", "Already signed in to %s (profile %s, %s); left as it is", what, r.Profile, m.place)
 	default:
@@ -60,18 +60,6 @@ func (m *importCommand) show(r *importResult) {
 	}
 	if r.Error != nil && r.Error.Command != "" {
 		m.err.note(indent, "Run: %s", r.Error.Command)
-	}
-}
-
-func (m *importCommand) showTaken(r *importResult, what string) {
-	verb := "Took over"
-	if m.dryRun {
-		verb = "Would take over"
-	}
-	m.err.ok("", "%s %s (profile %s, %s)", verb, what, r.Profile, m.place)
-	m.err.note(indent, "%s", accessLine(r.Status, time.Now()))
-	if line := clientLine(r.Status); line != "" {
-		m.err.note(indent, "%s", line)
 	}
 }
 

@@ -1,9 +1,9 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -25,7 +25,8 @@ any other MCP client.`,
 		Args: subcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.newLabList(), a.newLabServe(), a.newLabRun(), a.newLabSession())
+	cmd.AddCommand(a.newLabList(), a.newLabServe(), a.newLabRun(),
+		hidden("session <url>", 1, "a URL", a.runLabSession))
 	return cmd
 }
 
@@ -53,30 +54,10 @@ func (a *app) newLabList() *cobra.Command {
 func lowerFirst(s string) string { return strings.ToLower(s[:min(1, len(s))]) + s[min(1, len(s)):] }
 
 // personalityHelp is what the flags --personality take.
-const personalityHelp = "a name from handstamp lab list, your own as JSON, or @FILE with JSON"
+const personalityHelp = "a `name` from handstamp lab list, your own as JSON, or @FILE with JSON"
 
 // maxPersonality bounds a file with a personality, in bytes.
 const maxPersonality = 1 << 20
-
-// personalityNames collects names and JSON of personalities: a comma separates
-// names, but not JSON.
-type personalityNames []string
-
-// String implements pflag.Value.
-func (n *personalityNames) String() string { return strings.Join(*n, ",") }
-
-// Set implements pflag.Value.
-func (n *personalityNames) Set(text string) error {
-	if isOwn(text) {
-		*n = append(*n, text)
-	} else {
-		*n = append(*n, strings.Split(text, ",")...)
-	}
-	return nil
-}
-
-// Type implements pflag.Value: it is what help shows.
-func (*personalityNames) Type() string { return "personality" }
 
 // isOwn reports whether it is JSON, or a file with that, rather than a name.
 func isOwn(text string) bool {
@@ -84,25 +65,27 @@ func isOwn(text string) bool {
 	return strings.HasPrefix(text, "{") || strings.HasPrefix(text, "@")
 }
 
-// personalityCompletions proposes the names there are.
-func personalityCompletions(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+// personalityNames returns the names there are.
+func personalityNames() []string {
 	var names []string
 	for _, p := range lab.Personalities() {
 		names = append(names, p.Name)
 	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	return names
+}
+
+// personalityCompletions proposes the names there are.
+func personalityCompletions(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return personalityNames(), cobra.ShellCompDirectiveNoFileComp
 }
 
 // ownPersonality reads one that is not in the list.
 func ownPersonality(text string) (lab.Personality, error) {
-	raw := []byte(text)
-	if path, ok := strings.CutPrefix(strings.TrimSpace(text), "@"); ok {
-		var err error
-		if raw, err = readRegular(path, maxPersonality); err != nil {
-			return lab.Personality{}, usage("--personality cannot be read: %s: %w", path, err)
-		}
-	}
 	var p lab.Personality
+	raw, file, err := readArgument(strings.TrimSpace(text), maxPersonality, readRegular)
+	if err != nil {
+		return p, usage("--personality cannot be read: %s: %w", file, err)
+	}
 	if err := json.Unmarshal(raw, &p); err != nil {
 		return p, usage("--personality cannot be read: %w; handstamp lab list --json shows the form", err)
 	}
@@ -115,13 +98,12 @@ func ownPersonality(text string) (lab.Personality, error) {
 // findPersonalities returns those that have these names, or are these objects;
 // all for none.
 func findPersonalities(names []string) ([]lab.Personality, error) {
-	all := lab.Personalities()
 	if len(names) == 0 {
-		return all, nil
+		return lab.Personalities(), nil
 	}
 	var found []lab.Personality
 	for _, name := range names {
-		p, err := findPersonality(all, name)
+		p, err := findPersonality(name)
 		if err != nil {
 			return nil, err
 		}
@@ -133,51 +115,28 @@ func findPersonalities(names []string) ([]lab.Personality, error) {
 	return found, nil
 }
 
-func findPersonality(all []lab.Personality, name string) (lab.Personality, error) {
+func findPersonality(name string) (lab.Personality, error) {
 	if isOwn(name) {
 		return ownPersonality(name)
 	}
-	known := make([]string, 0, len(all))
-	for _, p := range all {
-		if p.Name == name {
-			return p, nil
-		}
-		known = append(known, p.Name)
+	p, ok := lab.FindPersonality(name)
+	if !ok {
+		return p, usage("there is no personality %q%s; handstamp lab list shows them",
+			name, didYouMean(name, personalityNames()))
 	}
-	return lab.Personality{}, usage("there is no personality %q%s; handstamp lab list shows them",
-		name, didYouMean(name, known))
+	return p, nil
 }
 
-// newLabSession returns the command that the suite starts for our library: a
-// program that makes one tool call over the library's transport.
-func (a *app) newLabSession() *cobra.Command {
-	return &cobra.Command{
-		Use:    "session <url>",
-		Hidden: true,
-		Args:   exactly(1, "a URL"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			t, c, err := a.sessionClient(args[0])
-			if err != nil {
-				return err
-			}
-			text, err := callEcho(cmd.Context(), c, t.url, "hello")
-			if err == nil && text != "hello" {
-				err = errors.New("the tool returned another text")
-			}
-			return err
-		},
-	}
-}
-
-// labClients are what handstamp lab run tests without --client and
-// --client-http.
-func (a *app) labClients() ([]*labClient, error) {
-	exe, err := a.executable()
+// runLabSession is what the suite starts for our library: a program that makes one tool call
+// over the library's transport. Its argument is the server.
+func (a *app) runLabSession(ctx context.Context, args []string) error {
+	t, c, err := a.sessionClient(args[0])
 	if err != nil {
-		return nil, fmt.Errorf("the lab cannot find its own program: %w", err)
+		return err
 	}
-	return []*labClient{
-		newLabProgram("handstamp (library)", exe, "lab", "session", "{url}"),
-		newLabBridge("handstamp bridge", exe, "bridge", "{url}"),
-	}, nil
+	text, err := callEcho(ctx, c, t.url, "hello")
+	if err == nil && text != "hello" {
+		err = errors.New("the tool returned another text")
+	}
+	return err
 }

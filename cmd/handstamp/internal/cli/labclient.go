@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/record"
@@ -17,12 +18,17 @@ type labClient struct {
 	name string
 }
 
-func newLabProgram(name string, command ...string) *labClient {
-	return &labClient{&suite.Program{Command: command}, name}
-}
-
-func newLabBridge(name string, command ...string) *labClient {
-	return &labClient{&suite.Bridge{Command: command}, name}
+// labClients are what handstamp lab run tests without --client and --client-http.
+func (a *app) labClients() ([]suite.Client, error) {
+	exe, err := a.executable()
+	if err != nil {
+		return nil, fmt.Errorf("the lab cannot find its own program: %w", err)
+	}
+	library := &suite.Program{Command: []string{exe, "lab", "session", "{url}"}}
+	bridge := &suite.Bridge{Command: []string{exe, "bridge", "{url}"}}
+	return []suite.Client{
+		&labClient{library, "handstamp (library)"}, &labClient{bridge, "handstamp bridge"},
+	}, nil
 }
 
 // String returns a name without the path of the program.

@@ -18,7 +18,7 @@ import (
 type labRun struct {
 	*app
 	client, clientHTTP string
-	personalities      personalityNames
+	personalities      []string
 	conditions         []string
 	processes          []int
 	parallel           int
@@ -54,7 +54,7 @@ Programs in PATH and BROWSER play the browser; HOME is a new folder for each cel
 		"command line of a stdio bridge; {url} stands for the server")
 	flags.StringVar(&r.clientHTTP, "client-http", "",
 		"command line of a program that makes one tool call; {url} stands for the server")
-	flags.Var(&r.personalities, "personality", "only these (all): "+personalityHelp)
+	flags.StringArrayVar(&r.personalities, "personality", nil, "only these (all): "+personalityHelp)
 	_ = cmd.RegisterFlagCompletionFunc("personality", personalityCompletions)
 	flags.StringSliceVar(&r.conditions, "condition", nil, "only these (all)")
 	flags.IntSliceVar(&r.processes, "processes", nil, "how many processes start at once (1,20)")
@@ -140,14 +140,22 @@ func (f reportFile) create(reports suite.Reports) error {
 
 // options reads the flags that select the cells.
 func (r *labRun) options() (suite.Options, error) {
-	o := suite.Options{Processes: r.processes, Parallel: r.parallel, Timeout: r.global.timeout}
+	o := suite.Options{Processes: r.processes, Parallel: r.parallel, Timeout: r.global.Timeout}
 	for _, n := range r.processes {
 		if n < 1 || n > 100 {
 			return o, usage("--processes cannot be %d: it is 1 to 100", n)
 		}
 	}
+	var names []string
+	for _, text := range r.personalities {
+		if isOwn(text) { // in JSON, a comma separates no names
+			names = append(names, text)
+		} else {
+			names = append(names, strings.Split(text, ",")...)
+		}
+	}
 	var err error
-	if o.Personalities, err = findPersonalities(r.personalities); err != nil {
+	if o.Personalities, err = findPersonalities(names); err != nil {
 		return o, err
 	}
 	var words []string
@@ -186,55 +194,45 @@ func (r *labRun) clients(given func(flag string) bool) ([]suite.Client, error) {
 		}
 		clients = append(clients, line.client(words))
 	}
-	if clients != nil {
-		return clients, nil
+	if clients == nil {
+		return r.labClients()
 	}
-	own, err := r.labClients()
-	for _, client := range own {
-		clients = append(clients, client)
-	}
-	return clients, err
+	return clients, nil
 }
 
 // play plays the suite with one client and shows its progress.
 func (r *labRun) play(ctx context.Context, o suite.Options) (*suite.Report, error) {
-	silent := r.global.quiet || r.global.json
+	out := r.shown(r.out)
 	done, failed, all, begun := 0, 0, o.Cells(), time.Now()
 	o.Done = func(c *suite.Cell) {
 		done++
 		if !c.Passed() {
 			failed++
+			r.showFailure(out, c)
 		}
-		if silent {
-			return
-		}
-		if !c.Passed() {
-			r.showFailure(c)
-		}
-		r.out.progress("%s  %d of %d cells, %d failed, %v", strings.TrimSpace(o.Client.String()),
+		out.progress("%s  %d of %d cells, %d failed, %v", strings.TrimSpace(o.Client.String()),
 			done, all, failed, time.Since(begun).Round(time.Second))
 	}
 	report, err := suite.Run(ctx, o)
-	if err == nil && !silent {
-		if failed == 0 {
-			r.out.ok("", "%s", report)
-		} else {
-			r.out.bad("", "%s", report)
-		}
+	switch {
+	case err != nil:
+	case failed == 0:
+		out.ok("", "%s", report)
+	default:
+		out.bad("", "%s", report)
 	}
 	return report, err
 }
 
 // showFailure prints what went wrong in a cell.
-func (r *labRun) showFailure(c *suite.Cell) {
-	r.out.bad("", "%s", c.Name())
+func (r *labRun) showFailure(out *printer, c *suite.Cell) {
+	out.bad("", "%s", c.Name())
 	for _, failure := range c.Failures {
-		r.out.note(indent, "%s", short(failure))
+		out.note(indent, "%s", short(failure))
 	}
-	if !r.global.verbose {
-		return
-	}
-	for _, line := range c.Requests {
-		r.out.line("      %s", line)
+	if r.global.verbose {
+		for _, line := range c.Requests {
+			out.line("      %s", line)
+		}
 	}
 }

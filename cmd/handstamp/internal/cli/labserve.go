@@ -31,7 +31,7 @@ happens to logins: the access token expires, the server forgets its clients.
 
 No secret is shown: where one was, there is a fingerprint.`,
 		Example: `  handstamp lab serve --personality rotates-strictly
-  handstamp lab serve --personality '{"name": "mine", "habits": {"rotation": "grace", "grace": "30s"}}'`,
+  handstamp lab serve --personality '{"habits": {"rotation": "grace", "grace": "30s"}}'`,
 		Args: exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd.Context()) },
 	}
@@ -51,11 +51,10 @@ type served struct {
 }
 
 func (s *labServe) run(ctx context.Context) error {
-	found, err := findPersonalities([]string{s.personality})
+	p, err := findPersonality(s.personality)
 	if err != nil {
 		return err
 	}
-	p := found[0]
 	host, _, err := net.SplitHostPort(s.addr)
 	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
 		return usage("--addr is a loopback address and a port, such as 127.0.0.1:8090")

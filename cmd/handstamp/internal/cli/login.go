@@ -38,7 +38,7 @@ another machine; --paste reads it from standard input that is not a terminal.`,
     --token-endpoint-auth-method client_secret_post`,
 		Args:              exactly(1, "one server"),
 		ValidArgsFunction: a.completeServers,
-		RunE:              onServer(l.run),
+		RunE:              withArgs(l.run),
 	}
 	l.login.bind(cmd)
 	cmd.Flags().BoolVar(&l.force, "force", false, "sign in again although the stored login is good")
@@ -52,11 +52,8 @@ type loginOutput struct {
 	NoRefreshToken string `json:"no_refresh_token,omitempty"`
 }
 
-func (l *loginCommand) run(ctx context.Context, arg string) error {
-	if err := l.login.check(); err != nil {
-		return err
-	}
-	t, err := l.targetWith(arg, &l.login, nil)
+func (l *loginCommand) run(ctx context.Context, args []string) error {
+	t, err := l.targetWith(args[0], &l.login, &headerOptions{})
 	if err != nil {
 		return err
 	}
@@ -71,18 +68,12 @@ func (l *loginCommand) run(ctx context.Context, arg string) error {
 	if err != nil {
 		return advise(err, t)
 	}
-	if l.global.json {
-		return l.out.json(loginOutput{result.Status, result.Already, result.NoRefreshToken}, true)
-	}
-	l.show(t, result)
-	return nil
+	return l.print(loginOutput{result.Status, result.Already, result.NoRefreshToken},
+		func() { l.show(t, result) })
 }
 
 // show writes the result of the login.
 func (l *loginCommand) show(t *target, result *handstamp.LoginResult) {
-	if l.global.quiet {
-		return
-	}
 	verb := "Signed in to"
 	if result.Already {
 		verb = "Already signed in to"

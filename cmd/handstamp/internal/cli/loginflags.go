@@ -40,7 +40,7 @@ func (o *loginOptions) bind(cmd *cobra.Command) {
 	flags.StringVar(&o.clientID, "client-id", "", "a client that was registered by hand")
 	o.secret.bind(flags)
 	flags.StringVar(&o.metadataURL, "client-metadata-url", "", "URL of a client ID metadata document")
-	bindChoice(cmd, flags, &o.method, "token-endpoint-auth-method",
+	bindChoice(cmd, &o.method, "token-endpoint-auth-method",
 		"how the client was registered to authenticate", methodNone, methodBasic, methodPost)
 	flags.StringVar(&o.resource, "resource", "",
 		"send this resource parameter instead of the server's own")
@@ -64,9 +64,6 @@ var reserved = []string{
 
 // check finds what cannot work before anything is sent or opened.
 func (o *loginOptions) check() error {
-	if err := o.secret.check(); err != nil {
-		return err
-	}
 	if err := o.checkCombinations(); err != nil {
 		return err
 	}
@@ -90,6 +87,8 @@ func (o *loginOptions) checkCombinations() error {
 		wrong   bool
 		message string
 	}{
+		{o.secret.twice(), "give the client secret once: with --client-secret-file, " +
+			"--client-secret-env or --client-secret-stdin"},
 		{o.clientID == "" && o.secret.given(),
 			"a client secret needs --client-id, the client that it belongs to"},
 		{o.clientID == "" && o.method != "",
@@ -141,14 +140,20 @@ func (o *loginOptions) authParams(conf *serverConfig) (url.Values, error) {
 
 // repeated returns the flags without which a login would be another one.
 func (o *loginOptions) repeated() string {
-	s := ""
-	if o.resource != "" {
-		s += " --resource " + shellWord(o.resource)
-	}
+	s := loginFlags(o.resource, o.params)
 	if o.noResource {
 		s += " --no-resource"
 	}
-	for _, param := range o.params {
+	return s
+}
+
+// loginFlags returns flags of a login as a command line has them.
+func loginFlags(resource string, params []string) string {
+	s := ""
+	if resource != "" {
+		s += " --resource " + shellWord(resource)
+	}
+	for _, param := range params {
 		s += " --param " + shellWord(param)
 	}
 	return s
@@ -165,10 +170,7 @@ func (o *loginOptions) apply(a *app, c *handstamp.Client, t *target) error {
 	c.ExtraAuthParams = params
 	c.Scopes = conf.Scopes
 	if o.scopes != nil {
-		c.Scopes = nil
-		for _, s := range o.scopes {
-			c.Scopes = append(c.Scopes, strings.Fields(s)...)
-		}
+		c.Scopes = strings.Fields(strings.Join(o.scopes, " "))
 	}
 	c.Resource, c.OmitResource = conf.Resource, conf.NoResource
 	if o.resource != "" || o.noResource {
@@ -176,10 +178,7 @@ func (o *loginOptions) apply(a *app, c *handstamp.Client, t *target) error {
 	}
 	c.ClientMetadataURL = cmp.Or(o.metadataURL, conf.ClientMetadataURL)
 	c.RedirectURI = conf.RedirectURI
-	c.CallbackPort = conf.CallbackPort
-	if o.callbackPort != 0 {
-		c.CallbackPort = o.callbackPort
-	}
+	c.CallbackPort = cmp.Or(o.callbackPort, conf.CallbackPort)
 	c.Registration, err = o.registration(a, conf)
 	return err
 }
@@ -189,14 +188,12 @@ func (o *loginOptions) registration(a *app, conf *serverConfig) (*handstamp.Regi
 	r := &handstamp.Registration{ClientID: o.clientID, Issuer: conf.Issuer,
 		TokenEndpointAuthMethod: o.method}
 	source := o.secret
-	if r.ClientID == "" {
+	if r.ClientID == "" { // and so no flag for its secret and method
 		if conf.ClientID == "" || o.metadataURL != "" {
 			return nil, nil
 		}
 		r.ClientID, r.TokenEndpointAuthMethod = conf.ClientID, conf.AuthMethod
-		if !source.given() {
-			source = secretSource{file: conf.ClientSecretFile, env: conf.ClientSecretEnv}
-		}
+		source = secretSource{file: conf.ClientSecretFile, env: conf.ClientSecretEnv}
 	}
 	const variable = "HANDSTAMP_CLIENT_SECRET"
 	if !source.given() && a.env.get(variable) != "" {
@@ -211,13 +208,10 @@ func (o *loginOptions) registration(a *app, conf *serverConfig) (*handstamp.Regi
 	}
 	var err error
 	r.ClientSecret, err = source.read(a)
-	needsSecret := r.TokenEndpointAuthMethod == methodBasic || r.TokenEndpointAuthMethod == methodPost
+	needsSecret := slices.Contains([]string{methodBasic, methodPost}, r.TokenEndpointAuthMethod)
 	if err == nil && r.ClientSecret == "" && needsSecret {
 		err = usage("%s needs a client secret: give it with --client-secret-file, "+
 			"--client-secret-env or --client-secret-stdin", r.TokenEndpointAuthMethod)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return r, nil
+	return r, err
 }

@@ -23,13 +23,13 @@ func (a *app) newLogout() *cobra.Command {
 		Long: `Revoke the tokens at the authorization server (RFC 7009), then delete them here.
 They are deleted even if the server does not revoke them; its error is reported.`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if l.all && len(args) > 0 {
+			switch {
+			case !l.all:
+				return exactly(1, "one server, or --all")(cmd, args)
+			case len(args) > 0:
 				return usage("handstamp logout takes a server or --all, not both")
 			}
-			if l.all {
-				return nil
-			}
-			return exactly(1, "one server, or --all")(cmd, args)
+			return nil
 		},
 		ValidArgsFunction: a.completeServers,
 		RunE:              withArgs(l.run),
@@ -64,7 +64,18 @@ func (l *logoutCommand) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	results, err := l.each(ctx, targets)
+	results := []*logoutOutput{}
+	for _, t := range targets {
+		if ctx.Err() != nil {
+			break
+		}
+		out, failed := l.one(ctx, t)
+		if failed != nil {
+			err = errors.Join(err, advise(failed, t))
+			continue
+		}
+		results = append(results, out)
+	}
 	switch {
 	case l.global.json && l.all:
 		err = errors.Join(err, l.out.json(map[string]any{"servers": results}, true))
@@ -76,40 +87,15 @@ func (l *logoutCommand) run(ctx context.Context, args []string) error {
 	return errors.Join(err, ctx.Err())
 }
 
-// each signs out of the targets, one after the other.
-func (l *logoutCommand) each(ctx context.Context, targets []*target) ([]*logoutOutput, error) {
-	results := make([]*logoutOutput, 0, len(targets))
-	var errs []error
-	for _, t := range targets {
-		if ctx.Err() != nil {
-			break
-		}
-		out, err := l.one(ctx, t)
-		if err != nil {
-			errs = append(errs, advise(err, t))
-			continue
-		}
-		results = append(results, out)
-	}
-	return results, errors.Join(errs...)
-}
-
 // targets returns the server named, or all that are stored.
 func (l *logoutCommand) targets(ctx context.Context, args []string) ([]*target, error) {
 	if !l.all {
 		t, err := l.target(args[0])
-		if err != nil {
-			return nil, err
-		}
-		return []*target{t}, nil
+		return []*target{t}, err
 	}
-	credentials, err := l.openStore()
+	keys, err := l.storedKeys(ctx)
 	if err != nil {
 		return nil, err
-	}
-	keys, err := credentials.List(ctx)
-	if err != nil {
-		return nil, &failure{kind: kindStore, err: err}
 	}
 	targets := make([]*target, 0, len(keys))
 	for _, k := range keys {
@@ -135,50 +121,39 @@ func (l *logoutCommand) one(ctx context.Context, t *target) (*logoutOutput, erro
 	}
 	out := &logoutOutput{
 		Server: t.url, Profile: t.profile, WasSignedIn: r.WasSignedIn, Damaged: r.Damaged,
-		Revoked: r.Revoked, RevokeError: reportOf(ctx, r.RevokeError),
-		ClientDeleted: r.ClientDeleted, DeleteClientError: reportOf(ctx, r.DeleteClientError),
+		Revoked: r.Revoked, RevokeError: explain(ctx, r.RevokeError),
+		ClientDeleted: r.ClientDeleted, DeleteClientError: explain(ctx, r.DeleteClientError),
 	}
-	if !l.global.json && !l.global.quiet {
-		l.show(t, r)
-	}
+	showLogout(l.shown(l.err), t, r)
 	return out, nil
 }
 
-// show writes how the logout ended, and what is left at the server.
-func (l *logoutCommand) show(t *target, r *handstamp.LogoutResult) {
+// showLogout writes how the logout ended, and what is left at the server.
+func showLogout(p *printer, t *target, r *handstamp.LogoutResult) {
 	switch {
 	case r.Damaged:
-		l.err.warn("", "The stored login at %s (profile %s) was damaged: deleted here; "+
+		p.warn("", "The stored login at %s (profile %s) was damaged: deleted here; "+
 			"nothing could be revoked at the server", t.name, t.profile)
 	case !r.WasSignedIn:
-		l.err.ok("", "Not signed in to %s (profile %s)", t.name, t.profile)
+		p.ok("", "Not signed in to %s (profile %s)", t.name, t.profile)
 	case r.Revoked:
-		l.err.ok("", "Signed out of %s (profile %s): revoked at the server and deleted here", t.name,
+		p.ok("", "Signed out of %s (profile %s): revoked at the server and deleted here", t.name,
 			t.profile)
 	case r.RevokeError != nil:
-		l.err.warn("", "Signed out of %s (profile %s) here only: "+
+		p.warn("", "Signed out of %s (profile %s) here only: "+
 			"the server did not revoke the tokens (%s)",
 			t.name, t.profile, short(r.RevokeError.Error()))
-		l.err.note("", "The tokens expire; to end them now, "+
+		p.note("", "The tokens expire; to end them now, "+
 			"remove Handstamp in your account at the server")
 	default:
-		l.err.ok("", "Signed out of %s (profile %s): deleted here, and nothing was sent to the server",
+		p.ok("", "Signed out of %s (profile %s): deleted here, and nothing was sent to the server",
 			t.name, t.profile)
 	}
 	switch {
 	case r.ClientDeleted:
-		l.err.note("", "The client registration is deleted at the server")
+		p.note("", "The client registration is deleted at the server")
 	case r.DeleteClientError != nil:
-		l.err.warn("", "The client registration stays at the server (%s)",
+		p.warn("", "The client registration stays at the server (%s)",
 			short(r.DeleteClientError.Error()))
 	}
-}
-
-// reportOf is explain for an error that may be nil.
-func reportOf(ctx context.Context, err error) *report {
-	if err == nil {
-		return nil
-	}
-	r := explain(ctx, err)
-	return &r
 }

@@ -10,11 +10,9 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/bridge"
 )
 
@@ -32,9 +30,7 @@ type mcpHost struct {
 	serial  int
 	begun   bool // notifications/initialized was sent
 	carried *carriedSecrets
-
-	mu      sync.Mutex // guards what follows
-	trouble error      // the last of the library's errors
+	trouble atomic.Pointer[advised] // the last of the library's errors
 }
 
 // rpcError is an error of JSON-RPC.
@@ -43,9 +39,6 @@ type rpcError struct {
 	Message string          `json:"message"`
 	Data    json.RawMessage `json:"data,omitempty"`
 }
-
-// internalError is the code of an error that names none.
-const internalError = -32603
 
 func (e *rpcError) Error() string { return "the server returned an error: " + e.Message }
 
@@ -84,7 +77,7 @@ func errorOf(raw json.RawMessage) *rpcError {
 		_ = json.Unmarshal(raw, &members)
 		_ = json.Unmarshal(members["message"], &text)
 	}
-	return &rpcError{Code: internalError, Message: cmp.Or(text, "an error that cannot be read")}
+	return &rpcError{Code: -32603, Message: cmp.Or(text, "an error that cannot be read")}
 }
 
 // host begins a session with a server. A login that is needed is waited for, as
@@ -99,13 +92,8 @@ func (b *bridgeCommand) host(ctx context.Context, t *target) (*mcpHost, error) {
 	explain := o.Explain
 	o.Explain = func(err error) *bridge.Trouble {
 		trouble := explain(err)
-		if trouble == nil {
-			return nil
-		}
-		if _, ok := errors.AsType[*handstamp.Error](err); ok {
-			h.mu.Lock()
-			h.trouble = &advised{err: err, server: t.url, command: trouble.Command}
-			h.mu.Unlock()
+		if trouble != nil {
+			h.trouble.Store(&advised{err: err, server: t.url, command: trouble.Command})
 		}
 		return trouble
 	}
@@ -142,7 +130,7 @@ func (b *bridgeCommand) host(ctx context.Context, t *target) (*mcpHost, error) {
 // up for that.
 func (h *mcpHost) initialized() error {
 	h.begun = true
-	return h.write(map[string]any{"jsonrpc": "2.0", "method": "notifications/initialized"})
+	return h.write(map[string]any{"method": "notifications/initialized"})
 }
 
 // sessionWatch notes whether the server keeps a session: it has named one, or sends
@@ -169,7 +157,8 @@ func (h *mcpHost) close() {
 	h.end()
 }
 
-func (h *mcpHost) write(message any) error {
+func (h *mcpHost) write(message map[string]any) error {
+	message["jsonrpc"] = "2.0"
 	line, err := json.Marshal(message)
 	if err != nil {
 		return err
@@ -214,12 +203,41 @@ func (h *mcpHost) rejectsAll(rejected *rpcError) bool {
 // respond to it.
 func (h *mcpHost) send(method string, params map[string]any) (json.RawMessage, error) {
 	h.serial++
-	err := h.write(map[string]any{
-		"jsonrpc": "2.0", "id": h.serial, "method": method, "params": params,
-	})
+	err := h.write(map[string]any{"id": h.serial, "method": method, "params": params})
 	if err != nil {
 		return nil, err
 	}
+	defer h.showWaiting()()
+	for {
+		line, err := h.lines.ReadBytes('\n')
+		if err != nil {
+			return nil, h.ended()
+		}
+		var m map[string]json.RawMessage // not a struct, which takes "ID" for "id"
+		var method string
+		_ = json.Unmarshal(line, &m)
+		_ = json.Unmarshal(m["method"], &method)
+		id := m["id"]
+		switch {
+		case method == "notifications/progress":
+			h.progress(m["params"])
+		case method == "ping" && id != nil:
+			err = h.write(map[string]any{"id": id, "result": map[string]any{}})
+		case method != "" && id != nil:
+			err = h.write(map[string]any{"id": id,
+				"error": rpcError{Code: -32601, Message: "this client only calls tools"}})
+		case method == "" && string(id) == fmt.Sprint(h.serial):
+			return m["result"], h.failure(errorOf(m["error"]))
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// showWaiting shows after a moment what the command waits for, until the function that it
+// returns is called.
+func (h *mcpHost) showWaiting() (stop func()) {
 	shown := make(chan struct{})
 	waiting := time.AfterFunc(slow, func() {
 		defer close(shown)
@@ -227,38 +245,11 @@ func (h *mcpHost) send(method string, params map[string]any) (json.RawMessage, e
 			h.app.err.progress("Waiting for %s", h.target.name)
 		}
 	})
-	defer func() {
+	return func() {
 		// A line that has begun is finished first: it must not come after the
 		// outcome.
 		if !waiting.Stop() {
 			<-shown
-		}
-	}()
-	for {
-		line, err := h.lines.ReadBytes('\n')
-		if err != nil {
-			return nil, h.ended()
-		}
-		var m map[string]json.RawMessage // not a struct, which takes "ID" for "id"
-		if json.Unmarshal(line, &m) != nil {
-			continue
-		}
-		var method string
-		_ = json.Unmarshal(m["method"], &method)
-		id := m["id"]
-		switch {
-		case method == "notifications/progress":
-			h.progress(m["params"])
-		case method == "ping" && id != nil:
-			err = h.write(map[string]any{"jsonrpc": "2.0", "id": id, "result": map[string]any{}})
-		case method != "" && id != nil:
-			err = h.write(map[string]any{"jsonrpc": "2.0", "id": id,
-				"error": rpcError{Code: -32601, Message: "this client only calls tools"}})
-		case method == "" && string(id) == fmt.Sprint(h.serial):
-			return m["result"], h.failure(errorOf(m["error"]))
-		}
-		if err != nil {
-			return nil, err
 		}
 	}
 }
@@ -274,8 +265,10 @@ func (h *mcpHost) ended() error {
 }
 
 // retryHint returns what to do after an error that may be over soon.
-func (h *mcpHost) retryHint() string {
-	return "try again later; to see whether the server is back, run: " + h.target.command("tools")
+func (h *mcpHost) retryHint() string { return "try again later; " + h.backHint() }
+
+func (h *mcpHost) backHint() string {
+	return "to see whether the server is back, run: " + h.target.command("tools")
 }
 
 // failure returns what an error response means: the library's own error where one
@@ -285,31 +278,23 @@ func (h *mcpHost) failure(e *rpcError) error {
 		return nil
 	}
 	e.Message = h.carried.redact(e.Message)
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	if trouble := h.trouble.Load(); trouble != nil {
+		return trouble
+	}
 	switch {
-	case h.trouble != nil:
-		return h.trouble
-	case e.Code == bridge.CodeUnreachable:
+	case e.Code == bridge.CodeUnreachable || e.Code == bridge.CodeRejected && e.later():
 		return &failure{kind: kindUnreachable, message: e.Message, hint: h.retryHint()}
 	case e.Code == bridge.CodeUncertain:
-		return &failure{kind: kindUnreachable, message: e.Message, hint: h.uncertainHint()}
+		return &failure{kind: kindUnreachable, message: e.Message,
+			hint: "check whether it took effect before you repeat it; " + h.backHint()}
 	case e.Code == bridge.CodeSignIn:
 		return advise(&failure{kind: kindLogin, message: e.Message}, h.target)
 	case e.Code == bridge.CodeProtocol:
 		return &failure{kind: kindProtocol, message: e.Message, hint: h.urlHint()}
-	case e.Code == bridge.CodeRejected && e.later():
-		return &failure{kind: kindUnreachable, message: e.Message, hint: h.retryHint()}
 	case e.Code == bridge.CodeRejected:
 		return &failure{kind: kindOther, message: e.Message, hint: h.urlHint()}
 	}
 	return e
-}
-
-// uncertainHint is retryHint after a request that may have been carried out.
-func (h *mcpHost) uncertainHint() string {
-	return "check whether it took effect before you repeat it; " +
-		"to see whether the server is back, run: " + h.target.command("tools")
 }
 
 // urlHint returns what to do where the first request already met something other
@@ -351,12 +336,15 @@ type tool struct {
 	raw json.RawMessage
 }
 
+// MarshalJSON returns the tool as the server lists it.
+func (t *tool) MarshalJSON() ([]byte, error) { return t.raw, nil }
+
 // maxPages bounds a list that the server gives in pages.
 const maxPages = 1000
 
 // tools returns all tools of the server.
 func (h *mcpHost) tools() ([]*tool, error) {
-	var all []*tool
+	all := []*tool{}
 	params := map[string]any{}
 	for range maxPages {
 		result, err := h.request("tools/list", params)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,8 +26,9 @@ type remoteFlags struct {
 	host, callbackPath              string
 	clientInfo, clientMetadata      string
 	noResource, debug, silent       bool
-	ignoreTools, params             []string
-	authTimeout, pingInterval       seconds
+	params                          []string
+	authTimeout                     seconds
+	pingInterval                    seconds // zero: the server is not pinged
 	connectTimeout, headersTimeout  seconds
 	keepAlive, ipv4, withoutCookies bool
 	name                            string // of clientMetadata
@@ -69,7 +71,7 @@ var (
 	}
 )
 
-func (r *remoteFlags) bind(visible *pflag.FlagSet) {
+func (r *remoteFlags) bind(b *bridgeCommand, visible *pflag.FlagSet) {
 	flags := pflag.NewFlagSet("mcp-remote", pflag.ContinueOnError)
 	flags.StringVar(&r.host, "host", "", "host of the redirect URI")
 	flags.StringVar(&r.callbackPath, "callback-path", "", "path of the redirect URI")
@@ -80,7 +82,7 @@ func (r *remoteFlags) bind(visible *pflag.FlagSet) {
 	flags.BoolVar(&r.noResource, "disable-resource-parameter", false, "as --no-resource")
 	flags.BoolVar(&r.debug, "debug", false, "as --verbose")
 	flags.BoolVar(&r.silent, "silent", false, "as --quiet")
-	flags.StringArrayVar(&r.ignoreTools, "ignore-tool", nil, "as --deny-tool")
+	flags.StringArrayVar(&b.tools.ignore, "ignore-tool", nil, "as --deny-tool")
 	flags.StringArrayVar(&r.params, "authorize-param", nil, "as --param")
 	flags.Var(&r.authTimeout, "auth-timeout", "seconds that a login may take")
 	flags.Var(&r.connectTimeout, "connect-timeout", "seconds that a connection may take")
@@ -114,9 +116,10 @@ func (r *remoteFlags) apply(b *bridgeCommand, flags *pflag.FlagSet, args []strin
 	}
 	b.global.verbose = b.global.verbose || r.debug
 	b.global.quiet = b.global.quiet || r.silent && !r.debug
-	r.keepAlive = r.keepAlive || flags.Changed("ping-interval")
+	if !r.keepAlive && !flags.Changed("ping-interval") {
+		r.pingInterval = 0
+	}
 	b.login.params = append(b.login.params, r.params...)
-	b.tools.ignore = r.ignoreTools
 	r.applyResource(b, flags)
 	if r.registration, err = r.client(b.app); err != nil {
 		return err
@@ -124,9 +127,7 @@ func (r *remoteFlags) apply(b *bridgeCommand, flags *pflag.FlagSet, args []strin
 	if err := r.metadata(b); err != nil {
 		return err
 	}
-	if r.redirectURI, err = r.redirect(b, args[0]); err != nil {
-		return err
-	}
+	r.redirectURI = r.redirect(b, args[0])
 	r.reportVoid(b, flags)
 	return nil
 }
@@ -180,9 +181,9 @@ func (r *remoteFlags) reportVoid(b *bridgeCommand, flags *pflag.FlagSet) {
 // likely to be the registered one: a client of its flags was registered by hand for
 // it, with the port that was given or with the one that mcp-remote makes from its
 // command line.
-func (r *remoteFlags) redirect(b *bridgeCommand, server string) (string, error) {
+func (r *remoteFlags) redirect(b *bridgeCommand, server string) string {
 	if r.port == 0 && (r.registration == nil || b.login.callbackPort != 0) {
-		return "", nil
+		return ""
 	}
 	args := []string{server}
 	for _, line := range b.headers.headers {
@@ -197,7 +198,7 @@ func (r *remoteFlags) redirect(b *bridgeCommand, server string) (string, error) 
 	c, err := mcpremote.ParseCommand(args, around)
 	switch {
 	case err != nil && r.port == 0:
-		return "", nil // mcp-remote would not have started with it
+		return "" // mcp-remote would not have started with it
 	case err != nil:
 		c = new(mcpremote.Command)
 	}
@@ -206,24 +207,20 @@ func (r *remoteFlags) redirect(b *bridgeCommand, server string) (string, error) 
 	for _, param := range b.login.params {
 		c.AddParam(param)
 	}
-	return c.RedirectURI(c.Hashes()[0]), nil
+	return c.RedirectURI(c.Hashes()[0])
 }
 
 // jsonArgument reads a flag that is JSON, or @ and the name of a file with it.
 func jsonArgument(a *app, name, value string, into any) error {
-	raw := []byte(value)
-	if file, ok := strings.CutPrefix(value, "@"); ok {
-		var err error
-		if raw, err = readFile(file, maxSecret); err != nil {
-			return usage("the file %s of --%s cannot be read: %w", file, name, err)
-		}
+	raw, file, err := readArgument(value, maxSecret, readFile)
+	if err != nil {
+		return usage("the file %s of --%s cannot be read: %w", file, name, err)
 	}
 	text, err := a.expand(string(raw))
 	if err != nil {
 		return err
 	}
-	raw = []byte(text)
-	if json.Unmarshal(raw, into) != nil {
+	if json.Unmarshal([]byte(text), into) != nil {
 		// The cause would quote it.
 		return usage("--%s is a JSON object, or @ and the name of a file with one", name)
 	}
@@ -289,24 +286,13 @@ func (r *remoteFlags) metadata(b *bridgeCommand) error {
 
 // configure sets in the client what no flag of ours is for.
 func (r *remoteFlags) configure(c *handstamp.Client, t *http.Transport) {
-	if r.registration != nil && c.Registration == nil {
-		c.Registration = r.registration
-	}
-	if r.name != "" {
-		c.ClientName = r.name
-	}
-	if r.authTimeout > 0 {
-		c.LoginTimeout = time.Duration(r.authTimeout)
-	}
-	if r.redirectURI != "" {
-		c.RedirectURI = r.redirectURI
-	}
+	c.Registration = cmp.Or(c.Registration, r.registration)
+	c.ClientName = cmp.Or(r.name, c.ClientName)
+	c.LoginTimeout = cmp.Or(time.Duration(r.authTimeout), c.LoginTimeout)
+	c.RedirectURI = cmp.Or(r.redirectURI, c.RedirectURI)
 	t.ResponseHeaderTimeout = time.Duration(r.headersTimeout)
 	if r.connectTimeout > 0 || r.ipv4 {
-		dialer := &net.Dialer{Timeout: 30 * time.Second}
-		if r.connectTimeout > 0 {
-			dialer.Timeout = time.Duration(r.connectTimeout)
-		}
+		dialer := &net.Dialer{Timeout: cmp.Or(time.Duration(r.connectTimeout), 30*time.Second)}
 		t.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			if r.ipv4 {
 				network = "tcp4"
@@ -314,12 +300,4 @@ func (r *remoteFlags) configure(c *handstamp.Client, t *http.Transport) {
 			return dialer.DialContext(ctx, network, addr)
 		}
 	}
-}
-
-// pings returns how often the server is pinged; zero: never.
-func (r *remoteFlags) pings() time.Duration {
-	if !r.keepAlive {
-		return 0
-	}
-	return time.Duration(r.pingInterval)
 }

@@ -9,12 +9,11 @@ func (a *app) runOverview(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if a.global.json {
-		return a.out.json(map[string]any{"servers": append([]*entry{}, entries...)}, true)
-	}
-	if a.global.quiet {
-		return nil
-	}
+	return a.print(map[string]any{"servers": entries},
+		func() { a.showOverview(entries) })
+}
+
+func (a *app) showOverview(entries []*entry) {
 	a.out.line("Handstamp: log in to MCP servers once; every later session walks back in.")
 	a.out.line("")
 	if len(entries) == 0 {
@@ -22,13 +21,12 @@ func (a *app) runOverview(ctx context.Context) error {
 		a.out.note("", "See it work, on this machine alone: handstamp demo")
 		a.out.note("", "Sign in: handstamp login <server>")
 		a.out.note("", "Everything else: handstamp --help")
-		return nil
+		return
 	}
 	a.writeEntries(entries)
 	a.out.line("")
 	a.out.note("", "%s", nextStep(entries))
 	a.out.note("", "Everything else: handstamp --help")
-	return nil
 }
 
 // nextStep suggests what to do with what there is.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,6 +30,26 @@ func newPrinter(w io.Writer, env environment) *printer {
 	f, ok := w.(*os.File)
 	terminal := ok && term.IsTerminal(int(f.Fd())) && env.get("TERM") != "dumb"
 	return &printer{w: w, terminal: terminal, color: terminal && env.get("NO_COLOR") == ""}
+}
+
+// shown returns p for what neither --json nor --quiet print, or a printer that discards it.
+func (a *app) shown(p *printer) *printer {
+	if a.global.json || a.global.quiet {
+		return &printer{w: io.Discard}
+	}
+	return p
+}
+
+// print prints the result of a command: v with --json, nothing with --quiet, else what show
+// writes.
+func (a *app) print(v any, show func()) error {
+	switch {
+	case a.global.json:
+		return a.out.json(v, true)
+	case !a.global.quiet:
+		show()
+	}
+	return nil
 }
 
 // The styles of a terminal, as parameters of the sequence that selects them.
@@ -101,19 +122,16 @@ func (p *printer) erase() {
 
 // json writes v as one line of JSON, or indented for standard output.
 func (p *printer) json(v any, indent bool) error {
-	var (
-		b   []byte
-		err error
-	)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
 	if indent {
-		b, err = json.MarshalIndent(v, "", "  ")
-	} else {
-		b, err = json.Marshal(v)
+		e.SetIndent("", "  ")
 	}
-	if err != nil {
+	if err := e.Encode(v); err != nil {
 		return fmt.Errorf("cannot write JSON: %w", err)
 	}
-	return p.data(append(escapeJSON(b), '\n'))
+	return p.data(escapeJSON(b.Bytes()))
 }
 
 // data writes data for scripts, byte by byte. A full disk is an error: a script must

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/handstamp/handstamp/internal/mcpremote"
 )
@@ -29,10 +28,10 @@ type profileFlags struct {
 
 // sum returns a hash of the flags in hexadecimal; "" where there are none.
 func (f profileFlags) sum() string {
-	if f.Resource == "" && len(f.Params) == 0 && len(f.Headers) == 0 {
+	text, _ := json.Marshal(f) // sorted names and texts, which always works
+	if string(text) == "{}" {
 		return ""
 	}
-	text, _ := json.Marshal(f) // sorted names and texts, which always works
 	return shortSum(text)
 }
 
@@ -43,11 +42,10 @@ func shortSum(text []byte) string {
 
 // profile returns the profile for the flags: base, or a name derived from both.
 func (f profileFlags) profile(base string) string {
-	sum := f.sum()
-	if sum == "" {
-		return base
+	if sum := f.sum(); sum != "" {
+		return derivedPrefix(base) + sum
 	}
-	return derivedPrefix(base) + sum
+	return base
 }
 
 // derivedPrefix returns what the names derived from base begin with. A long base is shortened,
@@ -57,11 +55,7 @@ func derivedPrefix(base string) string {
 	if len(base) <= maxProfile-sumLength {
 		return base + "-"
 	}
-	cut := maxProfile - 2*sumLength
-	for !utf8.RuneStart(base[cut]) {
-		cut--
-	}
-	return base[:cut] + "-" + shortSum([]byte(base)) + "-"
+	return cutText(base, maxProfile-2*sumLength) + "-" + shortSum([]byte(base)) + "-"
 }
 
 // derivedSum returns the hash in a profile's name that was derived from base; "" if it was not.
@@ -90,9 +84,6 @@ func (o *loginOptions) profileFlags(conf *serverConfig) (profileFlags, error) {
 // command line would.
 func importedFlags(command *mcpremote.Command, conf *serverConfig) (profileFlags, error) {
 	var o loginOptions
-	if command == nil {
-		return o.profileFlags(conf)
-	}
 	o.resource = command.SentResource()
 	for name, value := range command.AuthorizeParams {
 		o.params = append(o.params, name+"="+value)
@@ -142,16 +133,13 @@ func (f profileFlags) shown() *shownFlags {
 
 // loginFlags returns the flags of a login as a command line has them.
 func (s *shownFlags) loginFlags() string {
-	text := ""
-	if s.Resource != "" {
-		text += " --resource " + shellWord(s.Resource)
-	}
+	var params []string
 	for _, name := range slices.Sorted(maps.Keys(s.Params)) {
 		for _, value := range s.Params[name] {
-			text += " --param " + shellWord(name+"="+value)
+			params = append(params, name+"="+value)
 		}
 	}
-	return text
+	return loginFlags(s.Resource, params)
 }
 
 // String returns all flags, with dots in place of a header's value.

@@ -24,42 +24,42 @@ func (a *app) prompt(t *target, o *loginOptions) handstamp.Prompt {
 			lines.Offer(r.CanRegisterAnew)
 			a.showRequest(t, r, open != nil, reason, paste)
 		},
-		OpenURL: func(ctx context.Context, rawURL string) error {
-			// A browser may block for as long as it is open, while its callback has
-			// already arrived.
-			if open != nil {
-				go a.openBrowser(ctx, open, rawURL)
-			}
-			return nil
-		},
+		OpenURL: a.openURL(open),
 		Waiting: func(_ context.Context, r handstamp.AuthorizationRequest) { a.showWaiting(t, r) },
 	}
 	if paste {
-		p.Paste = func(ctx context.Context) (string, error) { return a.paste(ctx, lines) }
+		p.Paste = func(ctx context.Context) (string, error) {
+			text, anew, err := lines.Next(ctx, func() {
+				if !a.global.json {
+					a.err.note("", pasted.Hint)
+				}
+			})
+			if anew {
+				return "", handstamp.ErrRegisterAnew
+			}
+			return text, err
+		}
 	}
 	return p
 }
 
-// paste waits for the URL that the user pastes, or for the letter that stands for a page
-// with an error.
-func (a *app) paste(ctx context.Context, lines *pasted.Reader) (string, error) {
-	text, anew, err := lines.Next(ctx, func() {
-		if !a.global.json {
-			a.err.note("", pasted.Hint)
+// openURL returns a [handstamp.Prompt.OpenURL] that returns at once: a browser may block for as
+// long as it is open, while its callback has already arrived. It warns if open, which may be
+// nil, fails while the login still waits.
+func (a *app) openURL(
+	open func(context.Context, string) error,
+) func(ctx context.Context, rawURL string) error {
+	return func(ctx context.Context, rawURL string) error {
+		if open == nil {
+			return nil
 		}
-	})
-	if anew {
-		return "", handstamp.ErrRegisterAnew
-	}
-	return text, err
-}
-
-// openBrowser opens a URL, and warns if that fails while the login still waits.
-func (a *app) openBrowser(
-	ctx context.Context, open func(context.Context, string) error, rawURL string,
-) {
-	if err := open(ctx, rawURL); err != nil && ctx.Err() == nil {
-		a.err.warn("", "No browser could be opened (%s); open the URL above yourself", short(err.Error()))
+		go func() {
+			if err := open(ctx, rawURL); err != nil && ctx.Err() == nil {
+				a.err.warn("", "No browser could be opened (%s); open the URL above yourself",
+					short(err.Error()))
+			}
+		}()
+		return nil
 	}
 }
 
@@ -104,7 +104,7 @@ func (a *app) showRequest(
 	case opens:
 		a.err.note("", "Your browser opens; if it does not, open this URL:")
 	case reason != "" && !strings.HasPrefix(reason, "--"):
-		a.err.note("", "Open this URL in a browser (none opens by itself: %s):", short(reason))
+		a.err.note("", "Open this URL in a browser, as none opens by itself: %s", short(reason))
 	default:
 		a.err.note("", "Open this URL in a browser:")
 	}

@@ -24,26 +24,17 @@ type secretSource struct {
 
 func (s *secretSource) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&s.file, "client-secret-file", "", "file that holds the client secret")
-	flags.StringVar(&s.env, "client-secret-env", "", "environment variable that holds the client secret")
+	flags.StringVar(&s.env, "client-secret-env", "",
+		"environment variable that holds the client secret")
 	flags.BoolVar(&s.stdin, "client-secret-stdin", false, "read the client secret from standard input")
 }
 
 // given reports whether a flag names a source.
 func (s *secretSource) given() bool { return s.file != "" || s.env != "" || s.stdin }
 
-// check rejects more than one source.
-func (s *secretSource) check() error {
-	n := 0
-	for _, given := range []bool{s.file != "", s.env != "", s.stdin} {
-		if given {
-			n++
-		}
-	}
-	if n > 1 {
-		return usage("give the client secret once: with --client-secret-file, --client-secret-env or " +
-			"--client-secret-stdin")
-	}
-	return nil
+// twice reports whether flags name more than one source.
+func (s *secretSource) twice() bool {
+	return s.file != "" && s.env != "" || s.stdin && (s.file != "" || s.env != "")
 }
 
 // read returns the secret, or "" if no source is given.
@@ -56,14 +47,14 @@ func (s *secretSource) read(a *app) (secret.String, error) {
 		}
 		return parseSecret(b, "the client secret file "+s.file)
 	case s.env != "":
-		value := a.env.get(s.env)
-		if value == "" {
-			return "", usage("the environment variable %s, which has to hold the client secret, is not set",
+		value, err := a.secretIn(s.env)
+		if err == nil && value == "" {
+			err = usage("the environment variable %s, which has to hold the client secret, is not set",
 				s.env)
 		}
 		// Nothing that is started later, such as a browser, has a use for it.
 		_ = os.Unsetenv(s.env)
-		return parseSecret([]byte(value), "the environment variable "+s.env)
+		return value, err
 	case s.stdin:
 		b, err := io.ReadAll(io.LimitReader(a.in, maxSecret+1))
 		if err != nil {
@@ -72,6 +63,15 @@ func (s *secretSource) read(a *app) (secret.String, error) {
 		return parseSecret(b, "standard input")
 	}
 	return "", nil
+}
+
+// secretIn returns the secret in an environment variable; "" if that is not set.
+func (a *app) secretIn(variable string) (secret.String, error) {
+	value := a.env.get(variable)
+	if value == "" {
+		return "", nil
+	}
+	return parseSecret([]byte(value), "the environment variable "+variable)
 }
 
 // parseSecret takes off the line end that editors and echo leave, and nothing

@@ -30,12 +30,7 @@ one request to the MCP server.
 The exit code is 0 if every login shown is usable, 4 if a login is required, 3 if a
 server is unreachable, and 7 if a credential cannot be read. With --quiet nothing is
 printed.`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			return exactly(1, "one server, or none for all")(cmd, args)
-		},
+		Args:              between(0, 1, "one server, or none for all"),
 		ValidArgsFunction: a.completeServers,
 		RunE:              withArgs(s.run),
 	}
@@ -56,30 +51,17 @@ type entry struct {
 }
 
 func (s *statusCommand) run(ctx context.Context, args []string) error {
-	var (
-		entries []*entry
-		err     error
-	)
-	if len(args) == 1 {
-		t, err := s.target(args[0])
-		if err != nil {
-			return err
-		}
-		e, err := s.entry(ctx, t)
-		if err != nil {
-			return err
-		}
-		entries = []*entry{e}
-	} else if entries, err = s.entries(ctx); err != nil {
+	entries, err := s.entries(ctx, args...)
+	if err != nil {
 		return err
 	}
-	if s.check {
-		for _, e := range entries {
+	for _, e := range entries {
+		if s.check {
 			s.checkEntry(ctx, e)
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	if s.env.get(tokenVariable) != "" {
 		s.notice(tokenVariable + " is set: token, exec, bridge, tools and call use it at every server, " +
@@ -88,10 +70,7 @@ func (s *statusCommand) run(ctx context.Context, args []string) error {
 	if err := s.write(entries, len(args) == 1); err != nil {
 		return err
 	}
-	if code := statusCode(entries); code != exitOK {
-		return exitStatus(code)
-	}
-	return nil
+	return ended(statusCode(entries))
 }
 
 func (a *app) newEntry(t *target, st *handstamp.Status) *entry {
@@ -111,20 +90,22 @@ func (a *app) entry(ctx context.Context, t *target) (*entry, error) {
 	return a.newEntry(t, st), nil
 }
 
-// entries reads what is stored, and adds the servers of the configuration that are
-// not signed in to.
-func (a *app) entries(ctx context.Context) ([]*entry, error) {
-	credentials, err := a.openStore()
+// entries reads what is stored for a server, or for all. To these it adds the servers of the
+// configuration that are not signed in to.
+func (a *app) entries(ctx context.Context, servers ...string) ([]*entry, error) {
+	if len(servers) > 0 {
+		t, err := a.target(servers[0])
+		if err != nil {
+			return nil, err
+		}
+		e, err := a.entry(ctx, t)
+		return []*entry{e}, err
+	}
+	statuses, err := a.statuses(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c := &handstamp.Client{Store: credentials, LoginPolicy: handstamp.LoginNever, Logger: a.logger()}
-	a.clients = append(a.clients, c)
-	statuses, err := c.List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var entries []*entry
+	entries := []*entry{}
 	for _, st := range statuses {
 		key, err := store.NewKey(st.Server, st.Profile)
 		if err != nil {
@@ -149,22 +130,17 @@ func (a *app) entries(ctx context.Context) ([]*entry, error) {
 	return entries, nil
 }
 
-// statusCode returns the worst exit code among the entries; nothing signed in
+// statusCode returns the gravest exit code among the entries; nothing signed in
 // anywhere counts as a login required.
 func statusCode(entries []*entry) int {
 	if len(entries) == 0 {
 		return exitLogin
 	}
-	codes := make([]int, 0, len(entries))
+	var codes []int
 	for _, e := range entries {
 		codes = append(codes, e.code())
 	}
-	for _, code := range []int{exitStore, exitProtocol, exitLogin, exitDenied, exitUnreachable} {
-		if slices.Contains(codes, code) {
-			return code
-		}
-	}
-	return slices.Max(codes)
+	return gravest(codes...)
 }
 
 // code returns the exit code of one entry.

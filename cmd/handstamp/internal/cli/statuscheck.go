@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -21,16 +22,11 @@ func (s *statusCommand) checkEntry(ctx context.Context, e *entry) {
 	if e.State == handstamp.StateNone || e.unreadable() {
 		return
 	}
-	limit := checkTimeout
-	if s.global.timeout > 0 {
-		limit = s.global.timeout
-	}
-	bounded, cancel := awake.WithTimeout(ctx, limit, nil)
+	bounded, cancel := awake.WithTimeout(ctx, cmp.Or(s.global.Timeout, checkTimeout), nil)
 	defer cancel()
 	err := s.try(bounded, e.target)
-	if err != nil && ctx.Err() == nil {
-		r := explain(ctx, advise(err, e.target))
-		e.Check = &r
+	if ctx.Err() == nil {
+		e.Check = explain(ctx, advise(err, e.target))
 	}
 	e.checked = true
 	if now, err := s.entry(ctx, e.target); err == nil {
@@ -41,7 +37,7 @@ func (s *statusCommand) checkEntry(ctx context.Context, e *entry) {
 // try makes one authorized request to the MCP server: the one that opens a
 // session, which every server supports.
 func (s *statusCommand) try(ctx context.Context, t *target) error {
-	c, err := s.client(t, nil, handstamp.LoginNever)
+	c, err := s.client(t, &loginOptions{}, handstamp.LoginNever)
 	if err != nil {
 		return err
 	}

@@ -10,21 +10,22 @@ import (
 	"github.com/handstamp/handstamp/internal/record"
 )
 
+// statusResult is what --json prints: one entry, or several.
+type statusResult struct {
+	*entry
+	Servers []*entry       `json:"servers,omitzero"`
+	Folders *foldersOutput `json:"folders,omitempty"`
+}
+
 // write prints the entries, one object if a single server was named.
 func (s *statusCommand) write(entries []*entry, single bool) error {
 	switch {
 	case s.global.quiet:
 		return nil
 	case s.global.json && single:
-		return s.out.json(struct {
-			*entry
-			Folders *foldersOutput `json:"folders,omitempty"`
-		}{entries[0], s.shownFolders()}, true)
+		return s.out.json(statusResult{entry: entries[0], Folders: s.shownFolders()}, true)
 	case s.global.json:
-		return s.out.json(struct {
-			Servers []*entry       `json:"servers"`
-			Folders *foldersOutput `json:"folders,omitempty"`
-		}{append([]*entry{}, entries...), s.shownFolders()}, true)
+		return s.out.json(statusResult{Servers: entries, Folders: s.shownFolders()}, true)
 	case len(entries) == 0:
 		s.out.line("No server is signed in to yet.")
 		s.out.note("", "Run: handstamp login <server>, or see it work first: handstamp demo")
@@ -68,9 +69,7 @@ func (a *app) writeEntry(e *entry, now time.Time) {
 	if e.Usable() {
 		a.out.note(indent, "%s", accessLine(e.Status, now))
 	}
-	if line := clientLine(e.Status); line != "" {
-		a.out.note(indent, "%s", line)
-	}
+	a.out.noteClient(e.Status)
 	if e.Scope != "" {
 		a.out.note(indent, "Scope: %s", short(e.Scope))
 	}
@@ -160,10 +159,10 @@ func accessState(s *handstamp.Status, left string) string {
 	return left + " left, then a new login is needed"
 }
 
-// clientLine describes the client and how it authenticates, with the reason.
-func clientLine(s *handstamp.Status) string {
+// noteClient describes the client and how it authenticates, with the reason.
+func (p *printer) noteClient(s *handstamp.Status) {
 	if s.ClientID == "" {
-		return ""
+		return
 	}
 	source := map[string]string{
 		record.SourceConfigured:       "configured",
@@ -180,7 +179,7 @@ func clientLine(s *handstamp.Status) string {
 	if s.Issuer != "" {
 		line += "   Issuer: " + short(s.Issuer)
 	}
-	return line
+	p.note(indent, "%s", line)
 }
 
 // revokedLine describes how the server ended a grant.

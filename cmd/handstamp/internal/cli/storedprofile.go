@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/handstamp/handstamp"
-	"github.com/handstamp/handstamp/store"
 )
 
 // storedClient returns a Client for a command whose flags can't tell logins apart: where the
@@ -13,53 +12,31 @@ import (
 func (a *app) storedClient(
 	ctx context.Context, t *target, policy handstamp.LoginPolicy,
 ) (*handstamp.Client, error) {
-	c, err := a.client(t, nil, policy)
-	if err != nil {
-		return nil, err
+	c, err := a.client(t, &loginOptions{}, policy)
+	if err != nil || t.named {
+		return c, err
 	}
-	if err := a.useStored(ctx, t); err != nil {
-		return nil, err
+	keys, err := c.Store.List(ctx)
+	if err != nil || slices.Contains(keys, t.key) {
+		return c, nil // the client reports the store's error
 	}
-	c.Profile = t.profile
-	return c, nil
-}
-
-// useStored makes the target that of the only login at its server, if no profile was named.
-func (a *app) useStored(ctx context.Context, t *target) error {
-	if t.named {
-		return nil
-	}
-	credentials, err := a.openStore()
-	if err != nil {
-		return err
-	}
-	wanted, err := store.NewKey(t.url, t.profile)
-	if err != nil {
-		return nil // the client reports it
-	}
-	keys, err := credentials.List(ctx)
-	if err != nil || slices.Contains(keys, wanted) {
-		return nil // the client reports the store's error
-	}
-	others, err := a.otherProfiles(t)
-	if err != nil {
-		return err
-	}
+	others := a.otherProfiles(t)
 	var profiles []string
 	for _, k := range keys {
-		if k.Server == wanted.Server && derivedSum(k.Profile, a.baseProfile()) != "" &&
+		if k.Server == t.key.Server && derivedSum(k.Profile, a.baseProfile()) != "" &&
 			!slices.Contains(others, k.Profile) {
 			profiles = append(profiles, k.Profile)
 		}
 	}
 	switch len(profiles) {
 	case 0:
-		return nil
 	case 1:
 		a.setStored(t, profiles[0])
-		return nil
+		c.Profile = t.profile
+	default:
+		return nil, a.severalLogins(t, profiles)
 	}
-	return a.severalLogins(t, profiles)
+	return c, nil
 }
 
 // setStored gives a target the profile of a stored login, with its flags if it is a derived one.
@@ -70,7 +47,7 @@ func (a *app) setStored(t *target, profile string) {
 
 // severalLogins returns the error for a server with several logins.
 func (a *app) severalLogins(t *target, profiles []string) error {
-	choices := make([]string, 0, len(profiles))
+	var choices []string
 	for _, profile := range profiles {
 		choice := "--profile " + shellWord(profile)
 		if flags := a.loadFlags(derivedSum(profile, a.baseProfile())); flags != nil {
@@ -85,20 +62,17 @@ func (a *app) severalLogins(t *target, profiles []string) error {
 
 // otherProfiles returns the profiles that are derived from what is configured under the other
 // aliases, where an alias was named: their logins are not meant.
-func (a *app) otherProfiles(t *target) ([]string, error) {
+func (a *app) otherProfiles(t *target) []string {
 	if a.conf.Servers[t.name] == nil {
-		return nil, nil
+		return nil
 	}
 	var profiles []string
 	for alias, conf := range a.conf.Servers {
 		if alias == t.name {
 			continue
 		}
-		f, err := new(loginOptions).profileFlags(conf)
-		if err != nil {
-			return nil, err
-		}
+		f, _ := new(loginOptions).profileFlags(conf) // only flags can be wrong
 		profiles = append(profiles, f.profile(a.baseProfile()))
 	}
-	return profiles, nil
+	return profiles
 }

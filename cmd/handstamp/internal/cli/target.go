@@ -18,6 +18,7 @@ type target struct {
 	name    string // as typed, for the commands that are suggested
 	url     string
 	profile string
+	key     store.Key     // of the login
 	config  *serverConfig // never nil
 
 	repeat     string       // flags of this run for every suggested command
@@ -70,8 +71,8 @@ func (t *target) shownFlags() *shownFlags {
 // another login.
 func (a *app) repeated() string {
 	s := ""
-	if a.global.store != "" {
-		s += " --store " + shellWord(a.global.store)
+	if a.global.Store != "" {
+		s += " --store " + shellWord(a.global.Store)
 	}
 	if a.global.allowHTTP {
 		s += " --allow-http"
@@ -81,11 +82,16 @@ func (a *app) repeated() string {
 
 // target finds the server that an argument names: an alias of the configuration or a URL. The
 // profile is the one that was named, or derived from what is configured.
-func (a *app) target(arg string) (*target, error) { return a.targetWith(arg, &loginOptions{}, nil) }
+func (a *app) target(arg string) (*target, error) {
+	return a.targetWith(arg, &loginOptions{}, &headerOptions{})
+}
 
-// targetWith is target for a command whose flags may tell its login apart from
-// others at the server.
+// targetWith is target for a command with flags that may tell its login apart from
+// others at the server, and checks these flags.
 func (a *app) targetWith(arg string, o *loginOptions, headers *headerOptions) (*target, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
 	t, err := a.server(arg)
 	if err != nil {
 		return nil, err
@@ -98,16 +104,17 @@ func (a *app) targetWith(arg string, o *loginOptions, headers *headerOptions) (*
 		return nil, err
 	}
 	t.loginFlags = o.repeated()
-	a.setProfile(t, f)
-	return t, checkProfile(t.profile)
+	return t, a.setProfile(t, f)
 }
 
 // setProfile gives a target the profile that was named, or the one derived from flags.
-func (a *app) setProfile(t *target, f profileFlags) {
+func (a *app) setProfile(t *target, f profileFlags) error {
 	t.profile = cmp.Or(a.global.profile, a.env.get("HANDSTAMP_PROFILE"), t.config.Profile)
 	if t.named = t.profile != ""; !t.named {
 		t.flags, t.profile = f, f.profile(a.baseProfile())
 	}
+	t.key.Profile = t.profile
+	return checkProfile(t.profile)
 }
 
 // server finds the server that an argument names, without a profile.
@@ -116,15 +123,13 @@ func (a *app) server(arg string) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &target{name: arg, config: &serverConfig{}, repeat: a.repeated()}
-	if s, ok := conf.Servers[arg]; ok {
+	t := &target{name: arg, url: arg, config: &serverConfig{}, repeat: a.repeated()}
+	switch s, ok := conf.Servers[arg]; {
+	case ok:
 		t.config, t.url = s, s.URL
-	} else {
-		if !strings.ContainsAny(arg, ".:/") && arg != "localhost" {
-			return nil, usage("there is no server %q in the configuration%s", arg,
-				didYouMean(arg, slices.Sorted(maps.Keys(conf.Servers))))
-		}
-		t.url = arg
+	case !strings.ContainsAny(arg, ".:/") && arg != "localhost":
+		return nil, usage("there is no server %q in the configuration%s", arg,
+			didYouMean(arg, slices.Sorted(maps.Keys(conf.Servers))))
 	}
 	u, err := parseURL(t.url)
 	if err != nil {
@@ -136,11 +141,12 @@ func (a *app) server(arg string) (*target, error) {
 			"use https, or --allow-http if you must", clean(t.url))
 	}
 	t.url = withScheme(t.url)
+	if t.key, err = store.NewKey(t.url, ""); err != nil {
+		return nil, usage("%w", err)
+	}
 	// A URL that was typed out gets what is configured for it, too.
-	if key, err := store.NewKey(t.url, ""); err == nil && t.config.URL == "" {
-		if _, conf := a.alias(key.Server); conf != nil {
-			t.config = conf
-		}
+	if _, conf := a.alias(t.key.Server); conf != nil && t.config.URL == "" {
+		t.config = conf
 	}
 	return t, nil
 }
@@ -211,8 +217,11 @@ func shellWord(s string) string {
 	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !safe(r) }) < 0 {
 		return s
 	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	return shellQuote(s)
 }
+
+// shellQuote quotes a text for a shell, in which it then means itself.
+func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 func alphanumeric(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'

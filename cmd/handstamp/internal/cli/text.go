@@ -42,24 +42,21 @@ func short(s string) string {
 	if len(s) <= 256 {
 		return s
 	}
-	cut := 256
-	for !utf8.RuneStart(s[cut]) {
-		cut--
+	return cutText(s, 256) + "…"
+}
+
+// cutText returns the first n bytes of a longer text, without half a character at the end.
+func cutText(s string, n int) string {
+	for !utf8.RuneStart(s[n]) {
+		n--
 	}
-	return s[:cut] + "…"
+	return s[:n]
 }
 
 // plain reports whether s is printable ASCII within bounds: nearly always.
 func plain(s string) bool {
-	if len(s) > maxText {
-		return false
-	}
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
+	odd := func(r rune) bool { return r < ' ' || r > '~' }
+	return len(s) <= maxText && !strings.ContainsFunc(s, odd)
 }
 
 // unsafeRune reports whether r can change what a terminal shows beside itself:
@@ -93,13 +90,10 @@ func escapeJSON(b []byte) []byte {
 
 // list joins words as a sentence does: "a, b or c".
 func list(words []string, conjunction string) string {
-	switch len(words) {
-	case 0:
-		return ""
-	case 1:
-		return words[0]
-	}
 	last := len(words) - 1
+	if last < 1 {
+		return strings.Join(words, "")
+	}
 	return strings.Join(words[:last], ", ") + " " + conjunction + " " + words[last]
 }
 

@@ -3,22 +3,10 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"strings"
 	"time"
 
 	"github.com/handstamp/handstamp"
-	"github.com/handstamp/handstamp/secret"
 	"github.com/spf13/cobra"
-)
-
-// The formats of a token.
-const (
-	formatRaw         = "raw"
-	formatHeader      = "header"
-	formatHeadersJSON = "headers-json"
-	formatJSON        = "json"
-	formatEnv         = "env"
 )
 
 // tokenOptions describe the token that is needed; token and exec have them.
@@ -37,21 +25,16 @@ func (o *tokenOptions) bind(cmd *cobra.Command) {
 		"the current token does not work: refresh it, whatever its expiry")
 }
 
-// policy returns the login policy: flag, environment, never.
-func (o *tokenOptions) policy(env environment) (handstamp.LoginPolicy, error) {
-	return loginPolicy(cmp.Or(o.login, env.get("HANDSTAMP_LOGIN"), "never"))
-}
-
 // bindLoginPolicy adds the flag --login to a command.
 func bindLoginPolicy(cmd *cobra.Command, value *string, fallback string) {
-	bindChoice(cmd, cmd.Flags(), value, "login",
+	bindChoice(cmd, value, "login",
 		"may a browser open where no stored login works (HANDSTAMP_LOGIN, "+fallback+")",
 		"auto", "never")
 }
 
-// loginPolicy returns the policy that a word means.
-func loginPolicy(word string) (handstamp.LoginPolicy, error) {
-	switch word {
+// loginPolicy returns the policy of the flag --login, the environment or a fallback.
+func (a *app) loginPolicy(flag, fallback string) (handstamp.LoginPolicy, error) {
+	switch word := cmp.Or(flag, a.env.get("HANDSTAMP_LOGIN"), fallback); word {
 	case "auto":
 		return handstamp.LoginAuto, nil
 	case "never":
@@ -70,17 +53,18 @@ func (o *tokenOptions) token(ctx context.Context, a *app, t *target) (*handstamp
 	if o.minTTL < 0 {
 		return nil, usage("--min-ttl cannot be negative")
 	}
-	policy, err := o.policy(a.env)
+	policy, err := a.loginPolicy(o.login, "never")
 	if err != nil {
 		return nil, err
 	}
-	if fixed := a.env.get(tokenVariable); fixed != "" {
-		if o.refresh {
-			return nil, usage("%s holds a token that Handstamp cannot refresh: "+
-				"unset it, or leave --refresh out", tokenVariable)
-		}
-		value, err := parseSecret([]byte(fixed), "the environment variable "+tokenVariable)
-		return &handstamp.Token{Value: value, Type: "Bearer"}, err
+	switch fixed, err := a.secretIn(tokenVariable); {
+	case err != nil:
+		return nil, err
+	case fixed != "" && o.refresh:
+		return nil, usage("%s holds a token that Handstamp cannot refresh: "+
+			"unset it, or leave --refresh out", tokenVariable)
+	case fixed != "":
+		return &handstamp.Token{Value: fixed, Type: "Bearer"}, nil
 	}
 	c, err := a.storedClient(ctx, t, policy)
 	if err != nil {
@@ -118,16 +102,16 @@ sets HANDSTAMP_ACCESS_TOKEN: unset it before you use another server.`,
   eval "$(handstamp token linear --format env)"`,
 		Args:              exactly(1, "one server"),
 		ValidArgsFunction: a.completeServers,
-		RunE:              onServer(k.run),
+		RunE:              withArgs(k.run),
 	}
 	k.token.bind(cmd)
-	bindChoice(cmd, cmd.Flags(), &k.format, "format", "what to print (raw)",
-		formatRaw, formatHeader, formatHeadersJSON, formatJSON, formatEnv)
+	bindChoice(cmd, &k.format, "format", "what to print (raw)",
+		"raw", "header", "headers-json", "json", "env")
 	return cmd
 }
 
-func (k *tokenCommand) run(ctx context.Context, arg string) error {
-	t, err := k.target(arg)
+func (k *tokenCommand) run(ctx context.Context, args []string) error {
+	t, err := k.target(args[0])
 	if err != nil {
 		return err
 	}
@@ -135,15 +119,10 @@ func (k *tokenCommand) run(ctx context.Context, arg string) error {
 	if err != nil {
 		return err
 	}
-	format := cmp.Or(k.format, formatRaw)
 	if k.format == "" && k.global.json {
-		format = formatJSON
+		k.format = "json"
 	}
-	b, err := formatToken(t.url, token, format, time.Now())
-	if err != nil {
-		return err
-	}
-	return k.out.data(b)
+	return k.print(t.url, token)
 }
 
 // tokenOutput is the format json.
@@ -155,39 +134,24 @@ type tokenOutput struct {
 	ExpiresIn   *int64 `json:"expires_in,omitempty"` // seconds
 }
 
-// formatToken renders a token for a server, with a line end.
-func formatToken(server string, t *handstamp.Token, format string, now time.Time) ([]byte, error) {
-	value := t.Value.Reveal()
-	header := cmp.Or(t.Type, "Bearer") + " " + value
-	switch format {
-	case formatHeader:
-		return []byte("Authorization: " + header + "\n"), nil
-	case formatEnv:
-		return []byte("export HANDSTAMP_ACCESS_TOKEN=" + shellQuote(t.Value) + "\n"), nil
-	case formatHeadersJSON:
-		return marshalLine(map[string]string{"Authorization": header})
-	case formatJSON:
-		out := tokenOutput{Server: server, AccessToken: value, TokenType: cmp.Or(t.Type, "Bearer")}
+// print prints the token of a server in the format that was requested.
+func (k *tokenCommand) print(server string, t *handstamp.Token) error {
+	value, typ := t.Value.Reveal(), cmp.Or(t.Type, "Bearer")
+	header := typ + " " + value
+	switch k.format {
+	case "header":
+		return k.out.data([]byte("Authorization: " + header + "\n"))
+	case "env": // quoted always: a token is nothing to expand
+		return k.out.data([]byte("export " + tokenVariable + "=" + shellQuote(value) + "\n"))
+	case "headers-json":
+		return k.out.json(map[string]string{"Authorization": header}, false)
+	case "json":
+		out := tokenOutput{Server: server, AccessToken: value, TokenType: typ}
 		if !t.ExpiresAt.IsZero() {
-			left := max(0, int64(t.ExpiresAt.Sub(now)/time.Second))
+			left := max(0, int64(time.Until(t.ExpiresAt)/time.Second))
 			out.ExpiresAt, out.ExpiresIn = t.ExpiresAt.UTC().Format(time.RFC3339), &left
 		}
-		return marshalLine(out)
+		return k.out.json(out, false)
 	}
-	return []byte(value + "\n"), nil
-}
-
-func marshalLine(v any) ([]byte, error) {
-	var b strings.Builder
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, err
-	}
-	return escapeJSON([]byte(b.String())), nil
-}
-
-// shellQuote quotes a secret for eval, always: a token is nothing to expand.
-func shellQuote(s secret.String) string {
-	return "'" + strings.ReplaceAll(s.Reveal(), "'", `'\''`) + "'"
+	return k.out.data([]byte(value + "\n"))
 }

@@ -135,25 +135,29 @@ func commandsWith(cmd *cobra.Command, name string) []string {
 
 // exactly returns an Args function for commands with n arguments, described by
 // what.
-func exactly(n int, what string) cobra.PositionalArgs {
+func exactly(n int, what string) cobra.PositionalArgs { return between(n, n, what) }
+
+// between returns an Args function for commands with least to most arguments.
+func between(least, most int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
-		case len(args) < n:
+		case len(args) < least:
 			return usage("%s needs %s", cmd.CommandPath(), what)
-		case len(args) > n:
-			return usage("%s takes %s, and %q is more than that", cmd.CommandPath(), what, args[n])
+		case len(args) > most:
+			return usage("%s takes %s, and %q is more than that", cmd.CommandPath(), what, args[most])
 		}
 		return nil
 	}
 }
 
-// onServer returns the RunE function of a command whose one argument is a server.
-func onServer(
-	run func(ctx context.Context, server string) error,
-) func(*cobra.Command, []string) error {
-	return withArgs(func(ctx context.Context, args []string) error { return run(ctx, args[0]) })
+// hidden returns a command that other commands run.
+func hidden(
+	use string, n int, what string, run func(context.Context, []string) error,
+) *cobra.Command {
+	return &cobra.Command{Use: use, Hidden: true, Args: exactly(n, what), RunE: withArgs(run)}
 }
 
+// withArgs returns the RunE function of a command that needs no more than its arguments.
 func withArgs(run func(context.Context, []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error { return run(cmd.Context(), args) }
 }

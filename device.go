@@ -1,0 +1,182 @@
+package handstamp
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/errtype"
+	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/record"
+)
+
+const grantDeviceCode = "urn:ietf:params:oauth:grant-type:device_code"
+
+// DeviceCode has the user sign in on another device, with a code that [Prompt.ShowCode] shows (RFC
+// 8628): where no browser can reach this machine. Later sessions refresh the login like any other.
+type DeviceCode struct{}
+
+func (DeviceCode) grantType() string { return grantDeviceCode }
+
+func (DeviceCode) params(context.Context, GrantTarget) (url.Values, error) {
+	return nil, errors.New("handstamp: a device code is obtained from the authorization server")
+}
+
+// DeviceAuthorization is a login that waits for the user on another device.
+type DeviceAuthorization struct {
+	ServerURL string // as the user gave it
+	Issuer    string // the authorization server
+	UserCode  string // to be entered at VerificationURI
+	ExpiresAt time.Time
+
+	VerificationURI         string
+	VerificationURIComplete string // has the code in it, for a QR code; may be empty
+}
+
+// slowDown is what a server that responds slow_down adds to the interval (RFC 8628, section 3.5).
+const slowDown = 5 * time.Second
+
+// obtainByDevice is the attempt of a login on another device.
+func (l *loginFlow) obtainByDevice(ctx context.Context) error {
+	as := l.plan.server
+	switch {
+	case as.DeviceAuthorizationEndpoint == "":
+		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Hint: "sign in with a browser",
+			Message: oauth.Sanitize(as.Issuer) + " has no device authorization endpoint"}
+	case l.config.Prompt.ShowCode == nil:
+		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Hint: "set Prompt.ShowCode",
+			Message: "a login on another device needs a way to show the user its code"}
+	}
+	if err := l.clients.choose(ctx); err != nil {
+		return err
+	}
+	if err := l.countTab(ctx); err != nil {
+		return err
+	}
+	params := url.Values{}
+	for name, value := range map[string]string{"scope": l.scope, "resource": resourceParam(l.plan.resource)} {
+		if value != "" {
+			params.Set(name, value)
+		}
+	}
+	requested := time.Now()
+	device, err := l.authorizeDevice(ctx, params)
+	if err != nil {
+		return l.authorizationError(ctx, err)
+	}
+	l.browserOpened = true
+	expires := requested.Add(device.ExpiresIn)
+	l.rememberDevice(ctx, device)
+	l.config.Prompt.ShowCode(ctx, DeviceAuthorization{
+		ServerURL: l.serverURL, Issuer: as.Issuer, UserCode: device.UserCode, ExpiresAt: expires,
+		VerificationURI: device.VerificationURI, VerificationURIComplete: device.VerificationURIComplete,
+	})
+	return l.poll(ctx, device, expires)
+}
+
+// authorizeDevice requests a code, in each form of authentication that is left to try.
+func (l *loginFlow) authorizeDevice(ctx context.Context, params url.Values) (*oauth.DeviceAuthorization, error) {
+	as, method := l.plan.server, &l.clients.authMethod
+	for {
+		client := l.config.credentials(method.authForm, l.clients.client, as.TokenEndpoint, as.TokenEndpointAuthSigningAlgValuesSupported)
+		device, err := l.fetcher.AuthorizeDevice(ctx, as.DeviceAuthorizationEndpoint, client, params)
+		if err == nil || len(method.next) == 0 || !mayBlameClient(err) {
+			return device, err
+		}
+		method.authForm, method.next = method.next[0], method.next[1:]
+	}
+}
+
+// rememberDevice stores what the user is shown, for processes that wait for the login.
+func (l *loginFlow) rememberDevice(ctx context.Context, d *oauth.DeviceAuthorization) {
+	l.remember(ctx, "the pending login", func(rec *record.Record) {
+		rec.PendingLogin = &record.PendingLogin{
+			At: time.Now().UTC(), URL: oauth.Secret(cmp.Or(d.VerificationURIComplete, d.VerificationURI)),
+			Issuer: l.plan.server.Issuer, Scope: l.scope,
+		}
+	})
+}
+
+// poll requests the token until the user has decided or the code has expired.
+func (l *loginFlow) poll(ctx context.Context, device *oauth.DeviceAuthorization, expires time.Time) error {
+	t := &tokenRequest{credential: l.credential, tokenGrant: tokenGrant{
+		redeem: oauth.TokenRequest{
+			Endpoint: l.plan.server.TokenEndpoint, GrantType: grantDeviceCode,
+			Params: url.Values{"device_code": {device.DeviceCode.Reveal()}},
+		},
+		client: l.clients.client, algs: l.plan.server.TokenEndpointAuthSigningAlgValuesSupported,
+		form: l.clients.authMethod.authForm, next: l.clients.authMethod.next,
+		resource: l.plan.resource, repeat: sendOnce, final: decidesDevice,
+	}}
+	if l.plan.proofs {
+		t.redeem.Prover = l.proofs
+	}
+	for interval := device.Interval; ; {
+		if err := sleep(ctx, interval); err != nil {
+			return l.errs.from(err)
+		}
+		if time.Now().After(expires) {
+			return l.codeExpired(nil)
+		}
+		token, at, err := t.run(ctx)
+		if token != nil && err == nil {
+			l.requests += t.sent
+			t.learnForm(l.clients.client)
+			return l.storeGrant(ctx, t, token, at)
+		}
+		rejected, ok := errtype.As[*oauth.Error](err)
+		switch {
+		case ok && rejected.Code == "authorization_pending":
+		case ok && rejected.Code == "slow_down":
+			interval += slowDown
+		case ok && rejected.Code == "expired_token":
+			return l.codeExpired(rejected)
+		case ok && rejected.Class() != oauth.ClassTransient:
+			return l.deviceError(ctx, t, rejected)
+		case !retryable(err):
+			return l.errs.from(err)
+		default:
+			interval = min(2*interval, time.Minute) // RFC 8628, section 3.5
+		}
+	}
+}
+
+// retryable reports whether a poll that failed says nothing about the code.
+func retryable(err error) bool {
+	_, failed := errtype.As[*oauth.TransientError](err)
+	_, lost := errtype.As[*oauth.SendError](err)
+	rejected, ok := errtype.As[*oauth.Error](err)
+	return failed || lost || ok && rejected.Class() == oauth.ClassTransient
+}
+
+// decidesDevice reports whether a response to a poll is about the code, and not about the client.
+func decidesDevice(rejected *oauth.Error) bool {
+	switch rejected.Code {
+	case "authorization_pending", "slow_down", "expired_token", "access_denied":
+		return true
+	}
+	return false
+}
+
+func (l *loginFlow) codeExpired(cause *oauth.Error) error {
+	e := &Error{Kind: ErrTimeout, Server: l.serverURL, Message: "the code expired before it was entered", Hint: "start the login again"}
+	if cause != nil {
+		e.Code, e.Err = cause.Code, cause
+	}
+	return e
+}
+
+// deviceError decides what a rejected poll means for the login.
+func (l *loginFlow) deviceError(ctx context.Context, t *tokenRequest, rejected *oauth.Error) error {
+	if rejected.Code == "access_denied" {
+		return &Error{Kind: ErrDenied, Server: l.serverURL, Code: rejected.Code, Message: "access was denied", Err: rejected}
+	}
+	if rejected.Class() == oauth.ClassGrant {
+		return &Error{Kind: ErrDenied, Server: l.serverURL, Code: rejected.Code, Hint: "start the login again", Err: rejected,
+			Message: fmt.Sprintf("the authorization server does not accept the code any more (%s)", rejected.Code)}
+	}
+	return l.onCodeRejected(ctx, t, rejected)
+}

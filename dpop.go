@@ -1,0 +1,196 @@
+package handstamp
+
+import (
+	"cmp"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/jose"
+	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
+)
+
+// DPoPMode decides whether tokens are bound to a key of the credential (DPoP, RFC 9449), so that
+// whoever steals one cannot use it.
+type DPoPMode int
+
+const (
+	// DPoPAuto binds tokens where the MCP server requires or offers that, or the authorization
+	// server requires it of the client. That the authorization server could is no reason: MCP
+	// servers behind it may know bearer tokens only.
+	DPoPAuto DPoPMode = iota
+
+	// DPoPAlways requests bound tokens everywhere. A server that issues a bearer token all the
+	// same is believed.
+	DPoPAlways
+
+	// DPoPNever requests bearer tokens everywhere.
+	DPoPNever
+)
+
+// proofs makes the proofs of one credential: it is an [oauth.Prover] with the credential's key.
+// It is safe for concurrent use.
+type proofs struct {
+	mu     sync.Mutex
+	stored secret.String // the key as it stands in the record
+	key    *jose.ProofKey
+	nonces map[string]string // by origin
+}
+
+// use takes the key and the nonces of a record, unless this process has later nonces.
+func (p *proofs) use(d *record.DPoP) {
+	if d == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stored == d.Key {
+		return
+	}
+	key, err := jose.ParseProofKey(d.Key)
+	if err != nil {
+		return // the next login makes another one
+	}
+	p.stored, p.key, p.nonces = d.Key, key, make(map[string]string)
+	for _, n := range d.Nonces {
+		p.nonces[n.Origin] = n.Value
+	}
+}
+
+// state returns what the record keeps; nil if there is no key.
+func (p *proofs) state() *record.DPoP {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.key == nil {
+		return nil
+	}
+	d := &record.DPoP{Key: p.stored}
+	for _, origin := range slices.Sorted(maps.Keys(p.nonces)) {
+		d.Nonces = append(d.Nonces, record.Nonce{Origin: origin, Value: p.nonces[origin]})
+	}
+	return d
+}
+
+// ready returns the key, which it makes if there is none. The servers take the given algorithms;
+// nil means that they name none.
+func (p *proofs) ready(algorithms []string) (*jose.ProofKey, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.key != nil && (algorithms == nil || slices.Contains(algorithms, p.key.Algorithm())) {
+		return p.key, nil
+	}
+	key, err := jose.NewProofKey(algorithms)
+	if err != nil {
+		return nil, err
+	}
+	encoded, err := key.PrivateJWK()
+	if err != nil {
+		return nil, err
+	}
+	p.stored, p.key, p.nonces = encoded, key, make(map[string]string)
+	return key, nil
+}
+
+// thumbprint returns the thumbprint of the key; "" if there is none.
+func (p *proofs) thumbprint() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.key == nil {
+		return ""
+	}
+	return p.key.Thumbprint()
+}
+
+// Proof implements oauth.Prover.
+func (p *proofs) Proof(method, rawURL string, accessToken secret.String) (string, error) {
+	key, err := p.ready(nil)
+	if err != nil {
+		return "", err
+	}
+	p.mu.Lock()
+	nonce := p.nonces[originOf(rawURL)]
+	p.mu.Unlock()
+	return key.Proof(method, rawURL, jose.ProofOptions{AccessToken: accessToken, Nonce: nonce, Now: time.Now()})
+}
+
+// maxNonce bounds the length of a nonce that is kept, in bytes, and maxNonces their number.
+const (
+	maxNonce  = 1 << 10
+	maxNonces = 8
+)
+
+// NoteNonce implements oauth.Prover.
+func (p *proofs) NoteNonce(rawURL string, h http.Header) bool {
+	values := h["Dpop-Nonce"]
+	if len(values) != 1 || values[0] == "" || len(values[0]) > maxNonce {
+		return false
+	}
+	origin := originOf(rawURL)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.nonces[origin] == values[0] {
+		return false
+	}
+	if p.nonces == nil || p.nonces[origin] == "" && len(p.nonces) >= maxNonces {
+		p.nonces = make(map[string]string)
+	}
+	p.nonces[origin] = values[0]
+	return true
+}
+
+// originOf returns the scheme, host and port of a URL.
+func originOf(rawURL string) string {
+	scheme, rest, _ := strings.Cut(rawURL, "://")
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		rest = rest[:i]
+	}
+	return scheme + "://" + rest
+}
+
+// wantsProofs reports whether a login requests tokens that are bound to a key.
+func (cfg *configuration) wantsProofs(offered bool) bool {
+	return cfg.DPoP == DPoPAlways || cfg.DPoP == DPoPAuto && offered
+}
+
+// proofAlgorithms returns the algorithms of proofs that both servers take; nil if none names any.
+func proofAlgorithms(resource, challenge, authorizationServer []string) []string {
+	at := resource
+	if len(at) == 0 {
+		at = challenge
+	}
+	if len(at) == 0 || len(authorizationServer) == 0 {
+		return append(at, authorizationServer...)
+	}
+	return slices.DeleteFunc(slices.Clone(at), func(algorithm string) bool {
+		return !slices.Contains(authorizationServer, algorithm)
+	})
+}
+
+// proof returns the proof of possession for a request that carries the token.
+func (s *cachedToken) proof(req *http.Request) (string, error) {
+	u := *req.URL
+	u.Host = cmp.Or(req.Host, u.Host)
+	return s.proofs.Proof(cmp.Or(req.Method, http.MethodGet), (&url.URL{
+		Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath,
+	}).String(), s.token)
+}
+
+// maxNonceRetries bounds how often one request is sent again for the nonce that the server wants.
+const maxNonceRetries = 2
+
+// sendsNonce reports whether to send a rejected request again with the same token and the nonce
+// that the rejection names (RFC 9449, section 9).
+func (r *retryState) sendsNonce(used *cachedToken, resp *http.Response) bool {
+	if used == nil || used.proofs == nil || r.nonces == maxNonceRetries || resp.StatusCode != http.StatusUnauthorized ||
+		len(resp.Header["Dpop-Nonce"]) == 0 || oauth.ParseBearerChallenge(resp.Header).Error != oauth.CodeUseDPoPNonce {
+		return false
+	}
+	r.nonces++
+	return true
+}

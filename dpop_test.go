@@ -1,0 +1,145 @@
+package handstamp_test
+
+import (
+	"errors"
+	"net/http"
+	"sync"
+	"testing"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/testenv"
+	"github.com/handstamp/handstamp/lab"
+)
+
+// Where the MCP server takes bound tokens, every session proves possession: the key and the nonces
+// come out of the store, and no session asks for anything again.
+func TestDPoPAcrossSessions(t *testing.T) {
+	for name, habits := range map[string]lab.DPoP{
+		"required":                        {Supported: true, Resource: lab.DPoPRequired},
+		"offered":                         {Supported: true, Resource: lab.DPoPOffered},
+		"only the challenge tells":        {Supported: true, Resource: lab.DPoPChallenged},
+		"with the resource's nonce":       {Supported: true, Resource: lab.DPoPRequired, ResourceNonce: 3},
+		"with the server's nonce":         {Supported: true, Resource: lab.DPoPRequired, ServerNonce: 2},
+		"with both nonces, told rarely":   {Supported: true, Resource: lab.DPoPRequired, ServerNonce: 1, ResourceNonce: 2, QuietNonce: true},
+		"required by the token endpoint":  {Supported: true, Required: true, Resource: lab.DPoPOffered},
+		"with another algorithm, at both": {Supported: true, Resource: lab.DPoPRequired, Algorithms: []string{"RS256", "EdDSA"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := testenv.New(t, lab.Habits{DPoP: habits})
+			first := w.Session()
+			w.MustLogin(first)
+			w.MustCall(first)
+			for range 3 {
+				w.MustCall(w.Session())
+			}
+			w.Expire()
+			w.MustCall(w.Session())
+			w.Lab.RevokeAccessTokens()
+			w.MustCall(w.Session())
+			w.WantTabs(1)
+			audit := w.Lab.Audit()
+			if audit.ProofReuses != 0 || audit.Downgrades != 0 || audit.Proofs == 0 {
+				t.Errorf("audit %+v\n%s", audit, w.Diary())
+			}
+			token, err := w.Session().Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{})
+			if err != nil || token.Type != "DPoP" {
+				t.Errorf("token of type %q, %v", token.Type, err)
+			}
+		})
+	}
+}
+
+// That an authorization server could bind tokens is no reason to request it.
+func TestDPoPOnlyOfAuthorizationServer(t *testing.T) {
+	w := testenv.New(t, lab.Habits{DPoP: lab.DPoP{Supported: true}})
+	w.MustCall(w.Session())
+	if audit := w.Lab.Audit(); audit.Proofs != 0 {
+		t.Errorf("%d proofs", audit.Proofs)
+	}
+}
+
+func TestDPoPModes(t *testing.T) {
+	offered := lab.Habits{DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPOffered}}
+	t.Run("never", func(t *testing.T) {
+		w := testenv.New(t, offered)
+		c := w.Session()
+		c.DPoP = handstamp.DPoPNever
+		w.MustCall(c)
+		if audit := w.Lab.Audit(); audit.Proofs != 0 {
+			t.Errorf("%d proofs", audit.Proofs)
+		}
+	})
+	t.Run("always, at a server that knows bearer tokens only", func(t *testing.T) {
+		w := testenv.New(t, lab.Habits{})
+		c := w.Session()
+		c.DPoP = handstamp.DPoPAlways
+		w.MustCall(c)
+		w.Expire()
+		w.MustCall(w.Session())
+		w.WantTabs(1)
+	})
+}
+
+// A stored login of bearer tokens gives way where the server takes bound tokens only.
+func TestDPoPReplacesBearer(t *testing.T) {
+	w := testenv.New(t, lab.Habits{DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPRequired}})
+	c := w.Session()
+	c.DPoP = handstamp.DPoPNever
+	if err := w.Call(c); err == nil {
+		t.Fatal("the server takes bearer tokens")
+	}
+	w.MustCall(w.Session())
+	w.MustCall(w.Session())
+	w.WantTabs(2)
+}
+
+// A thousand requests, side by side and at nonces that change, reuse no proof.
+func TestDPoPThousandRequests(t *testing.T) {
+	w := testenv.New(t, lab.Habits{DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPRequired, ResourceNonce: 50}})
+	c := w.Session()
+	w.MustLogin(c)
+	var running sync.WaitGroup
+	for range 10 {
+		running.Go(func() {
+			for range 100 {
+				if err := w.Call(c); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	running.Wait()
+	if audit := w.Lab.Audit(); audit.Proofs < 1000 || audit.ProofReuses != 0 {
+		t.Errorf("audit %+v", audit)
+	}
+}
+
+// A bound token is of no use without a proof: what hands out bare tokens returns an error.
+func TestDPoPTokenIsNotHandedOutBare(t *testing.T) {
+	w := testenv.New(t, lab.Habits{DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPRequired}})
+	c := w.Session()
+	w.MustLogin(c)
+	if _, err := c.TokenSource(t.Context(), w.Lab.MCPURL()).Token(); !errors.Is(err, handstamp.ErrInvalidConfig) {
+		t.Errorf("TokenSource: %v", err)
+	}
+	token, err := c.Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequest(http.MethodPost, w.Lab.MCPURL(), http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := token.SetHeaders(req); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode == http.StatusUnauthorized || req.Header.Get("DPoP") == "" {
+		t.Errorf("status %d with the headers of SetHeaders", resp.StatusCode)
+	}
+}

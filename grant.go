@@ -1,0 +1,140 @@
+package handstamp
+
+import (
+	"context"
+	"net/url"
+
+	"github.com/handstamp/handstamp/internal/errtype"
+	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
+)
+
+// Grant is a way to obtain tokens other than the authorization code grant, for [Client.Grant]:
+// [ClientCredentials] and [JWTBearer] need no user: a Client obtains tokens on its own whenever one
+// is needed, whatever its LoginPolicy, and one process does it for all that share the store. With
+// [DeviceCode] the user signs in on another device.
+type Grant interface {
+	grantType() string
+
+	// params returns the parameters of a token request beside the client, scope and resource.
+	params(ctx context.Context, t GrantTarget) (url.Values, error)
+}
+
+// GrantTarget is what a token is requested for.
+type GrantTarget struct {
+	ServerURL     string // as the user gave it
+	Issuer        string // the authorization server
+	TokenEndpoint string
+	Resource      string // "": no resource parameter is sent
+	Scope         string // space-separated
+	ClientID      string
+}
+
+const (
+	grantClientCredentials = "client_credentials"
+	grantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+)
+
+// ClientCredentials has the client obtain tokens for itself (RFC 6749, section 4.4): a service,
+// with a [Registration] and its secret, a [Client.Key] or a [Client.Certificate].
+type ClientCredentials struct{}
+
+func (ClientCredentials) grantType() string { return grantClientCredentials }
+
+func (ClientCredentials) params(context.Context, GrantTarget) (url.Values, error) { return nil, nil }
+
+// JWTBearer obtains tokens with an assertion (RFC 7523, section 2.1), such as the identity token
+// of a workload. If the authorization server rejects it, no other grant is tried.
+type JWTBearer struct {
+	// Assertion returns the assertion for a token request. It is called once for each, and must
+	// return soon after ctx ends.
+	Assertion func(ctx context.Context, t GrantTarget) (secret.String, error)
+}
+
+func (JWTBearer) grantType() string { return grantJWTBearer }
+
+func (g JWTBearer) params(ctx context.Context, t GrantTarget) (url.Values, error) {
+	assertion, err := g.Assertion(ctx, t)
+	if err != nil {
+		return nil, &Error{Kind: ErrLoginRequired, Server: t.ServerURL, Message: "there is no assertion to sign in with", Err: err}
+	}
+	return url.Values{"assertion": {assertion.Reveal()}}, nil
+}
+
+// grantFor returns the grant that a credential's tokens are obtained with: the configured one, or
+// that of the stored login if it needs nothing but the stored client. Nil is the authorization code
+// grant.
+func (cfg *configuration) grantFor(rec *record.Record) Grant {
+	if cfg.Grant == nil && rec != nil && rec.Grant != nil && rec.Grant.Type == grantClientCredentials {
+		return ClientCredentials{}
+	}
+	return cfg.Grant
+}
+
+// unattended reports whether tokens are obtained without a user.
+func (cfg *configuration) unattended(rec *record.Record) bool {
+	grant := cfg.grantFor(rec)
+	return grant != nil && grant != Grant(DeviceCode{})
+}
+
+// mayLogin reports whether a request that needs a login may start one.
+func (cfg *configuration) mayLogin(rec *record.Record) bool {
+	return cfg.LoginPolicy != LoginNever || cfg.unattended(rec)
+}
+
+// obtainedAsConfigured reports whether the stored login comes from the configured grant.
+func (cfg *configuration) obtainedAsConfigured(rec *record.Record) bool {
+	return cfg.Grant == nil || !cfg.unattended(rec) || rec.Grant.Type == cfg.Grant.grantType()
+}
+
+// obtain is the attempt of a login without a user: one token request. It may be repeated, since it
+// uses up nothing.
+func (l *loginFlow) obtain(ctx context.Context, grant Grant) error {
+	l.scope = withoutOfflineAccess(l.scope)
+	if err := l.clients.choose(ctx); err != nil {
+		return err
+	}
+	params, err := grant.params(ctx, GrantTarget{
+		ServerURL: l.serverURL, Issuer: l.plan.server.Issuer, TokenEndpoint: l.plan.server.TokenEndpoint,
+		Resource: resourceParam(l.plan.resource), Scope: l.scope, ClientID: l.clients.client.ID,
+	})
+	if err != nil {
+		return err
+	}
+	t := &tokenRequest{credential: l.credential, tokenGrant: tokenGrant{
+		redeem: oauth.TokenRequest{Endpoint: l.plan.server.TokenEndpoint, GrantType: grant.grantType(), Params: params},
+		client: l.clients.client, algs: l.plan.server.TokenEndpointAuthSigningAlgValuesSupported,
+		form: l.clients.authMethod.authForm, next: l.clients.authMethod.next,
+		resource: l.plan.resource, optionalResource: l.config.Resource == "", scope: l.scope, repeat: sendUntilResponse,
+	}}
+	if l.plan.proofs {
+		t.redeem.Prover = l.proofs
+	}
+	token, at, err := t.run(ctx)
+	l.requests += t.sent
+	if token != nil && err == nil {
+		l.plan.resource = t.resource
+		t.learnForm(l.clients.client)
+		return l.storeGrant(ctx, t, token, at)
+	}
+	rejected, ok := errtype.As[*oauth.Error](err)
+	switch {
+	case ok && rejected.Class() == oauth.ClassClient:
+		return l.clients.onUnknown(ctx, rejected)
+	case ok && rejected.Class() == oauth.ClassScope:
+		return l.reduceScope(rejected)
+	case ok && rejected.Class() == oauth.ClassGrant:
+		return &Error{Kind: ErrDenied, Server: l.serverURL, Code: rejected.Code, Err: rejected,
+			Message: "the authorization server rejected the " + grantName(grant)}
+	}
+	return l.errs.from(err)
+}
+
+// grantName names a grant in a sentence.
+func grantName(grant Grant) string {
+	if grant.grantType() == grantClientCredentials {
+		return "client credentials"
+	}
+	return "assertion"
+}

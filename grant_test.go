@@ -1,0 +1,130 @@
+package handstamp_test
+
+import (
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/clientkey"
+	"github.com/handstamp/handstamp/internal/testenv"
+	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/secret"
+)
+
+// machines are the ways in which a service authenticates.
+func machines(t *testing.T) map[string]machine {
+	t.Helper()
+	key, err := clientkey.Generate("ES256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]machine{
+		"client_secret_basic": {secret: "s%+ :", method: lab.MethodBasic},
+		"client_secret_post":  {secret: "s", method: lab.MethodPost},
+		"client_secret_jwt":   {secret: "a secret that is long enough for HS256", method: lab.MethodSecretJWT},
+		"private_key_jwt":     {key: key, method: lab.MethodPrivateKeyJWT},
+	}
+}
+
+type machine struct {
+	secret, method string
+	key            *clientkey.Key
+	audience       string
+}
+
+func (m machine) start(t *testing.T) *testenv.Env {
+	t.Helper()
+	w := testenv.New(t, lab.Habits{
+		Methods: []string{m.method}, Grants: []string{lab.GrantClientCredentials}, NoRegistration: true,
+		Assertions: lab.Assertions{Audience: m.audience},
+	})
+	client := lab.ConfiguredClient{ID: "machine", Method: m.method, Secret: m.secret}
+	if m.key != nil {
+		client.JWKS = string(m.key.JWKS())
+	}
+	w.Lab.RegisterClient(client)
+	return w
+}
+
+func (m machine) session(w *testenv.Env) *handstamp.Client {
+	c := w.Session()
+	c.Grant = handstamp.ClientCredentials{}
+	c.Registration = &handstamp.Registration{ClientID: "machine", ClientSecret: secret.String(m.secret)}
+	c.Key = m.key
+	c.LoginPolicy = handstamp.LoginNever // of users
+	return c
+}
+
+// A service signs itself in, and its later sessions need nothing but the store and the key.
+func TestClientCredentials(t *testing.T) {
+	for name, m := range machines(t) {
+		t.Run(name, func(t *testing.T) {
+			w := m.start(t)
+			w.MustCall(m.session(w))
+			w.Lab.Reset()
+			w.MustCall(m.session(w))
+			w.WantCounts(map[string]int{"mcp": 1, "as": 0})
+			w.Lab.RevokeAccessTokens()
+			w.MustCall(m.session(w))
+			w.Expire()
+			stored := w.Session() // which knows no secret and no grant
+			stored.Key = m.key
+			w.MustCall(stored)
+			w.WantTabs(0)
+			if audit := w.Lab.Audit(); audit.AssertionReuses != 0 {
+				t.Errorf("%d assertions were used twice", audit.AssertionReuses)
+			}
+		})
+	}
+}
+
+// Many sessions at one expired token make one token request.
+func TestClientCredentialsManySessions(t *testing.T) {
+	m := machines(t)["private_key_jwt"]
+	w := m.start(t)
+	w.MustCall(m.session(w))
+	w.Expire()
+	w.Lab.Reset()
+	var running sync.WaitGroup
+	for range 20 {
+		running.Go(func() {
+			if err := w.Call(m.session(w)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	running.Wait()
+	w.WantCounts(map[string]int{"token:client_credentials": 1})
+}
+
+// A server that takes assertions for its token endpoint only is learned, once.
+func TestAssertionAudienceIsLearned(t *testing.T) {
+	m := machines(t)["private_key_jwt"]
+	m.audience = lab.AudienceEndpoint
+	w := m.start(t)
+	w.MustCall(m.session(w))
+	w.Expire()
+	w.Lab.Reset()
+	w.MustCall(m.session(w))
+	w.WantCounts(map[string]int{"token:client_credentials": 1})
+}
+
+// What cannot authenticate is one sentence, before and after a request.
+func TestClientCredentialsThatDoNotMatch(t *testing.T) {
+	m := machines(t)["private_key_jwt"]
+	w := m.start(t)
+	other, err := clientkey.Generate("ES256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.key = other
+	if err := w.Call(m.session(w)); !errors.Is(err, handstamp.ErrClientRejected) {
+		t.Errorf("with another key: %v", err)
+	}
+	m.key = nil
+	if err := w.Call(m.session(w)); err == nil {
+		t.Error("no error without a key")
+	}
+	w.WantTabs(0)
+}

@@ -1,0 +1,5 @@
+//go:build race
+
+package jose
+
+func init() { raceEnabled = true }

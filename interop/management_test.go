@@ -1,0 +1,54 @@
+package interop
+
+import (
+	"maps"
+	"net/http"
+	"testing"
+)
+
+// TestClientManagement reads, updates and deletes a client (RFC 7592) that an initial
+// access token let in (RFC 7591, section 3).
+func TestClientManagement(t *testing.T) {
+	t.Parallel()
+	r := startFull(t, setup{Initial: "let-me-in"})
+	document := map[string]any{"redirect_uris": []string{redirectURI}, "application_type": "native",
+		"token_endpoint_auth_method": "client_secret_basic"}
+	endpoint := r.endpoint("registration_endpoint")
+	r.json(http.MethodPost, endpoint, document, nil).want(t, "no token", 401, "invalid_token")
+	r.json(http.MethodPost, endpoint, document, bearer("another")).want(t, "another token", 401, "invalid_token")
+	created := r.json(http.MethodPost, endpoint, document, bearer("let-me-in")).must(t, "create", http.StatusCreated)
+
+	uri, token := created.text("registration_client_uri"), created.text("registration_access_token")
+	r.do(http.MethodGet, uri, "", "", bearer("another")).want(t, "read, another token", 401, "invalid_token")
+	read := r.do(http.MethodGet, uri, "", "", bearer(token)).must(t, "read", http.StatusOK)
+	if read.text("client_secret") != created.text("client_secret") {
+		t.Error("the client reads as another")
+	}
+
+	// What the client got is not what it may send (RFC 7592, section 2.2).
+	r.json(http.MethodPut, uri, read.body, bearer(token)).want(t, "update with all", 400, "invalid_request")
+	body := maps.Clone(read.body)
+	for _, name := range []string{"registration_access_token", "registration_client_uri",
+		"client_secret_expires_at", "client_id_issued_at"} {
+		delete(body, name)
+	}
+	body["redirect_uris"] = []string{redirectURI, "http://127.0.0.1/other"}
+	updated := r.json(http.MethodPut, uri, body, bearer(token)).must(t, "update", http.StatusOK)
+	if uris, _ := updated.body["redirect_uris"].([]any); len(uris) != 2 {
+		t.Errorf("update: redirect URIs %v", updated.body["redirect_uris"])
+	}
+	next := updated.text("registration_access_token")
+	if next == token {
+		t.Error("update: the registration access token is the old one")
+	}
+	r.do(http.MethodGet, uri, "", "", bearer(token)).want(t, "read, the old token", 401, "invalid_token")
+	without := maps.Clone(body)
+	delete(without, "client_id")
+	r.json(http.MethodPut, uri, without, bearer(next)).want(t, "update without client_id", 400, "invalid_request")
+	r.do(http.MethodDelete, uri, "", "", bearer(next)).must(t, "delete", http.StatusNoContent)
+	r.do(http.MethodGet, uri, "", "", bearer(next)).want(t, "read after that", 401, "invalid_token")
+}
+
+func bearer(token string) map[string]string {
+	return map[string]string{"Authorization": "Bearer " + token}
+}
