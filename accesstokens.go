@@ -3,12 +3,17 @@ package handstamp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
+	"golang.org/x/oauth2"
 )
 
 // accessTokens is the access token of a credential: the one that the next request is sent with,
@@ -125,3 +130,104 @@ func (a *accessTokens) markRejected(ctx context.Context, rec *record.Record, nee
 // errSuperseded ends an update whose reason is gone: another process or goroutine has changed
 // the grant it was about.
 var errSuperseded = errors.New("handstamp: credential superseded")
+
+// Token implements oauth2.TokenSource for a token at hand.
+func (s *cachedToken) Token() (*oauth2.Token, error) {
+	if s.proofs != nil {
+		return nil, &Error{Kind: ErrInvalidConfig, Message: "the access token is bound to a key, so each request needs a proof of its own",
+			Hint: "send the requests through Client.HTTPClient or Client.Transport"}
+	}
+	return s.oauth2, nil
+}
+
+// Format implements fmt.Formatter: callers hold a snapshot as a TokenSource, and
+// printing it must not show the token.
+func (s *cachedToken) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[token source]") }
+
+// cachedToken is an immutable view of a stored access token.
+type cachedToken struct {
+	// What each request reads, side by side in memory.
+	header        []string    // the Authorization header's value
+	checkedLately atomic.Bool // is set while the clock need not be read
+	accepted      atomic.Bool // the MCP server has accepted it
+	rejected      atomic.Bool // the MCP server has rejected it
+	issuedHere    atomic.Bool // to this process
+
+	proofs    *proofs // nil: a bearer token
+	oauth2    *oauth2.Token
+	token     secret.String
+	tokenType string
+	scope     string
+	expiresAt time.Time // zero: unknown
+
+	// obtainedAt is when the token was issued, on the wall clock of the process
+	// that received it.
+	obtainedAt time.Time
+
+	// refreshAt is when to refresh, on the wall clock: the monotonic one stands
+	// still while a laptop sleeps. Zero: not before the server rejects it.
+	refreshAt time.Time
+}
+
+// clockCheckInterval is how often the wall clock is read while requests come. It is read at
+// each of them when the token is within twice that of its refresh, so that a late
+// timer makes no difference.
+const clockCheckInterval = time.Second
+
+// fresh reports whether the token is to be used without a further check. Each request
+// calls it, and reading a clock costs more than everything else that a request needs; so the
+// result stands until a timer takes it back.
+func (s *cachedToken) fresh() bool { return s != nil && (s.checkedLately.Load() || s.checkClock()) }
+
+// checkClock is fresh by the clock.
+func (s *cachedToken) checkClock() bool {
+	if s.refreshAt.IsZero() {
+		return true
+	}
+	left := time.Until(s.refreshAt)
+	if left > 2*clockCheckInterval && s.checkedLately.CompareAndSwap(false, true) {
+		time.AfterFunc(clockCheckInterval, func() { s.checkedLately.Store(false) })
+	}
+	return left > 0
+}
+
+// valid reports whether the token has not expired yet.
+func (s *cachedToken) valid(now time.Time) bool {
+	return s != nil && (s.expiresAt.IsZero() || now.Before(s.expiresAt))
+}
+
+// usable reports whether the token can be handed out: it has not expired, and no
+// server has rejected it.
+func (s *cachedToken) usable(now time.Time) bool {
+	return s.valid(now) && !s.rejected.Load()
+}
+
+// newCachedToken returns the view of the grant's access token.
+func newCachedToken(g *record.Grant) *cachedToken {
+	scheme := authScheme(g.TokenType)
+	snap := &cachedToken{
+		header:     []string{scheme + " " + g.AccessToken.Reveal()},
+		oauth2:     &oauth2.Token{AccessToken: g.AccessToken.Reveal(), TokenType: scheme, Expiry: g.ExpiresAt},
+		token:      g.AccessToken,
+		tokenType:  scheme,
+		scope:      g.ScopeGranted,
+		expiresAt:  g.ExpiresAt,
+		obtainedAt: g.ObtainedAt,
+		refreshAt:  refreshTime(g, rand.Float64()),
+	}
+	snap.accepted.Store(g.Accepted)
+	snap.rejected.Store(g.Rejected)
+	return snap
+}
+
+// authScheme spells the token type as the Authorization header wants it: some
+// servers issue "bearer" and accept only "Bearer" (RFC 6750, section 2.1).
+func authScheme(tokenType string) string {
+	switch {
+	case tokenType == "" || strings.EqualFold(tokenType, "bearer"):
+		return "Bearer"
+	case strings.EqualFold(tokenType, "dpop"):
+		return "DPoP"
+	}
+	return tokenType
+}

@@ -178,8 +178,6 @@ func authMethodReason(source string) string {
 	return "by default: no registration is known"
 }
 
-func methodReason(c *record.Client) string { return authMethodReason(c.MethodSource) }
-
 // credentials returns how a client authenticates in a form: the one way for every endpoint and
 // every grant. The server lists the algorithms that it takes; it may list none.
 func (cfg *configuration) credentials(f authForm, c *record.Client, tokenEndpoint string, algorithms []string) oauth.ClientCredentials {
@@ -208,8 +206,11 @@ func (cfg *configuration) credentials(f authForm, c *record.Client, tokenEndpoin
 	return credentials
 }
 
-// learn notes in the client that a grant was obtained in this form.
+// learn notes in the client, if there is one, that a grant was obtained in this form.
 func (f authForm) learn(c *record.Client) {
+	if c == nil {
+		return
+	}
 	if f.method != c.Method || f.formID != c.FormID || c.MethodSource == record.MethodDefault {
 		c.Method, c.FormID, c.MethodSource = f.method, f.formID, record.MethodLearned
 	}

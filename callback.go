@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/handstamp/handstamp/internal/browser"
 	"github.com/handstamp/handstamp/internal/errtype"
@@ -38,7 +39,7 @@ func (cb *callbackReceiver) open(ctx context.Context) error {
 		cb.redirectURI = cmp.Or(cb.config.RedirectURI, hookRedirectURI)
 		return nil
 	}
-	if uri := cb.config.RedirectURI; uri != "" && !loopbackURI(uri) {
+	if uri := cb.config.RedirectURI; uri != "" && !oauth.IsLoopbackURI(uri) {
 		return &Error{Kind: ErrInvalidConfig, Server: cb.serverURL,
 			Message: "the redirect URI does not lead to this machine, so only the application itself can receive the callback",
 			Hint:    "set Prompt.Authorize"}
@@ -78,14 +79,14 @@ func (cb *callbackReceiver) chooseRedirectURI() (uri string, replaceable bool) {
 	case !anyPort:
 		return redirectAt(learned.RedirectHost), false
 	}
-	if configured != nil && len(configured.RedirectURIs) > 0 && loopbackURI(configured.RedirectURIs[0]) {
+	if configured != nil && len(configured.RedirectURIs) > 0 && oauth.IsLoopbackURI(configured.RedirectURIs[0]) {
 		return configured.RedirectURIs[0], false
 	}
 	old := cb.rec.NewestClient(cb.plan.server.Issuer)
-	if old != nil && !old.Rejected && len(old.RedirectURIs) > 0 && loopbackURI(old.RedirectURIs[0]) {
+	if old != nil && !old.Rejected && len(old.RedirectURIs) > 0 && oauth.IsLoopbackURI(old.RedirectURIs[0]) {
 		return old.RedirectURIs[0], true
 	}
-	if loopbackURI(learned.NamedRedirectURI) {
+	if oauth.IsLoopbackURI(learned.NamedRedirectURI) {
 		return learned.NamedRedirectURI, configured == nil
 	}
 	return redirectAt(learned.RedirectHost), false
@@ -176,14 +177,14 @@ func (cb *callbackReceiver) requestCode(ctx context.Context, r AuthorizationRequ
 // fromApplication has the application carry the request out.
 func (cb *callbackReceiver) fromApplication(ctx context.Context, r AuthorizationRequest) (url.Values, error) {
 	params, err := cb.config.Prompt.Authorize(ctx, r)
-	if err != nil && ctx.Err() == nil {
-		return nil, &Error{Kind: ErrLoginRequired, Server: cb.serverURL, Err: err,
-			Message: "a user has to sign in, and the application returned no response"}
-	}
-	if err != nil {
+	switch {
+	case err == nil:
+		return params, nil
+	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	}
-	return params, nil
+	return nil, &Error{Kind: ErrLoginRequired, Server: cb.serverURL, Err: err,
+		Message: "a user has to sign in, and the application returned no response"}
 }
 
 // callbackResult is how a wait for the callback ended.
@@ -242,10 +243,10 @@ func (cb *callbackReceiver) fromBrowser(ctx context.Context, r AuthorizationRequ
 // took remembers whether a browser waits for the listener's page.
 func (cb *callbackReceiver) took(result callbackResult) (url.Values, error) {
 	cb.browserWaits = !result.pasted
-	if result.params == nil {
-		return nil, result.err
+	if result.params != nil {
+		result.err = nil // of the callback, which the caller reads from the parameters
 	}
-	return result.params, nil
+	return result.params, result.err
 }
 
 // openBrowser opens the authorization URL. That it cannot is an error only where
@@ -324,13 +325,6 @@ func (cb *callbackReceiver) close() {
 	}
 }
 
-// loopbackURI reports whether a redirect URI leads to this machine (RFC 8252,
-// section 7.3).
-func loopbackURI(raw string) bool {
-	u, err := url.Parse(raw)
-	return err == nil && u.Scheme == "http" && oauth.IsLoopback(u.Hostname())
-}
-
 // pastedParams returns the parameters of a URL that a user pasted, if it leads
 // to the redirect URI.
 func pastedParams(pasted, redirectURI string) (url.Values, error) {
@@ -346,4 +340,50 @@ func pastedParams(pasted, redirectURI string) (url.Values, error) {
 		return nil, errors.New("that URL does not begin with " + redirectURI)
 	}
 	return url.ParseQuery(got.RawQuery)
+}
+
+// maxUnboundNotices bounds the notices of one login about errors that anyone may
+// have sent.
+const maxUnboundNotices = 3
+
+// checkCallback returns a function that separates the response to a login from any other call to
+// its redirect URI. The function reports an error response without a state to the user, once
+// for each code: some authorization servers leave the state out, but so would a
+// stranger, and the wait goes on. It is safe for concurrent use.
+func (cb *callbackReceiver) checkCallback(want oauth.ExpectedCallback) func(url.Values) error {
+	var mu sync.Mutex
+	reported := make(map[string]bool)
+	return func(params url.Values) error {
+		_, err := oauth.ParseCallback(params, want)
+		if !errors.Is(err, oauth.ErrStateMismatch) {
+			return err
+		}
+		if params.Has("state") || params.Get("error") == "" {
+			return loopback.ErrIgnore
+		}
+		code := errorCodeOf(params, want.Secrets)
+		mu.Lock()
+		first := !reported[code] && len(reported) < maxUnboundNotices
+		if first {
+			reported[code] = true
+		}
+		mu.Unlock()
+		if first {
+			cb.notice("the sign-in page sent the browser back with the error %s, but without the state that ties it to this sign-in; still waiting", code)
+		}
+		return &loopback.UnboundError{Code: code}
+	}
+}
+
+// errorCodeOf returns the OAuth error code of a callback, if it looks like one:
+// its author is not known, and it is shown.
+func errorCodeOf(params url.Values, secrets []oauth.Secret) string {
+	code := params.Get("error")
+	odd := func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-' || r == '.')
+	}
+	if len(code) > 64 || strings.ContainsFunc(code, odd) || oauth.ContainsSecret(code, secrets) {
+		return "that it cannot name"
+	}
+	return code
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -87,5 +88,106 @@ func TestCallbackOfATenant(t *testing.T) {
 		if err := w.Login(c); (err == nil) != right {
 			t.Errorf("iss %q: error %v, want it taken: %t", iss, err, right)
 		}
+	}
+}
+
+// authorizedURL consents at the authorization server and returns the URL that the
+// browser is sent back to.
+func authorizedURL(t *testing.T, rawURL string) string {
+	t.Helper()
+	browser := &http.Client{CheckRedirect: func(req *http.Request, _ []*http.Request) error {
+		if strings.Contains(req.URL.RawQuery, "code=") {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}}
+	resp, err := browser.Get(rawURL)
+	if err != nil {
+		t.Error(err)
+		return ""
+	}
+	resp.Body.Close()
+	return resp.Header.Get("Location")
+}
+
+// A consent page that redirects its form with 307 has the browser post it to the
+// listener, which signs in all the same.
+func TestConsentThatRedirectsWith307(t *testing.T) {
+	for name, header := range map[string]http.Header{
+		"https":      {"Origin": {"null"}, "Sec-Fetch-Mode": {"navigate"}},
+		"plain http": {"Origin": {"ISSUER"}, "Sec-Fetch-Mode": {"navigate"}},
+		"no browser": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := testenv.New(t, lab.Habits{})
+			pages := make(chan string, 1)
+			c := w.Browser(func(_ context.Context, rawURL string) error {
+				back := authorizedURL(t, rawURL)
+				go func() {
+					req, err := http.NewRequest(http.MethodPost, back, strings.NewReader("user=me&password=hunter2&state=none"))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					req.Header = header.Clone()
+					if req.Header.Get("Origin") == "ISSUER" {
+						req.Header.Set("Origin", w.Lab.Issuer())
+					}
+					req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+					resp, err := http.DefaultTransport.RoundTrip(req)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					pages <- testenv.Body(t, resp)
+				}()
+				return nil
+			})
+			c.ClientName = "Example App"
+			w.MustLogin(c)
+			server := strings.TrimPrefix(w.Lab.MCPURL(), "http://")
+			if page := <-pages; !strings.Contains(page, "You are signed in to "+server+".") || !strings.Contains(page, "go back to Example App.") {
+				t.Errorf("the page:\n%s", page)
+			}
+		})
+	}
+}
+
+// An error response without a state ends no login, since anyone may send it. The
+// user hears of it, once, and the page names it.
+func TestErrorResponseWithoutState(t *testing.T) {
+	w := testenv.New(t, lab.Habits{})
+	var mu sync.Mutex
+	var notices []string
+	c := w.Browser(func(ctx context.Context, rawURL string) error {
+		redirectURI, _ := testenv.RedirectURI(t, rawURL)
+		for _, query := range []string{"error=access_denied", "error=access_denied&error_description=<b>", "error=" + url.QueryEscape("<script>call 555"), "error=a", "error=b", "error=c"} {
+			resp, err := http.Get(redirectURI + "?" + query)
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			page := testenv.Body(t, resp)
+			if resp.StatusCode != http.StatusBadRequest || !strings.Contains(page, "reported an error") || strings.Contains(page, "555") || strings.Contains(page, "<b>") {
+				t.Errorf("%s: status %d\n%s", query, resp.StatusCode, page)
+			}
+			if strings.HasPrefix(query, "error=access_denied") && !strings.Contains(page, "access_denied") {
+				t.Errorf("the page does not name the error:\n%s", page)
+			}
+		}
+		go lab.Browse(context.WithoutCancel(ctx), rawURL)
+		return nil
+	})
+	c.Hooks.Notice = func(_, message string) {
+		mu.Lock()
+		defer mu.Unlock()
+		notices = append(notices, message)
+	}
+	w.MustLogin(c)
+	mu.Lock()
+	defer mu.Unlock()
+	all := strings.Join(notices, "\n")
+	if len(notices) != 3 || strings.Count(all, "access_denied") != 1 || !strings.Contains(all, "still waiting") || strings.Contains(all, "555") {
+		t.Errorf("the notices are %q", notices)
 	}
 }

@@ -1,8 +1,10 @@
 package handstamp
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/clientkey"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -84,6 +87,11 @@ type Client struct {
 	// ClientMetadataURL is the URL of a client ID metadata document. It is used
 	// as client_id where the authorization server supports that.
 	ClientMetadataURL string
+
+	// InitialAccessToken authorizes dynamic registrations where the authorization server requires
+	// that (RFC 7591, section 3). SoftwareStatement is sent with them (section 2.3).
+	InitialAccessToken secret.String
+	SoftwareStatement  string
 
 	// ClientName and ClientURI describe the client in a dynamic registration
 	// (RFC 7591, section 2). An empty name is "Handstamp".
@@ -174,18 +182,14 @@ func (c *Client) init() {
 		if c.Store == nil {
 			c.Store = new(store.Memory)
 		}
-		if c.Logger == nil {
-			c.Logger = slog.New(slog.DiscardHandler)
-		}
+		c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 		if c.LoginTimeout <= 0 {
 			c.LoginTimeout = defaultLoginTimeout
 		}
 		if c.BaseTransport == nil {
 			c.BaseTransport = c.defaultTransport()
 		}
-		if c.ClientName == "" {
-			c.ClientName = "Handstamp"
-		}
+		c.ClientName = cmp.Or(c.ClientName, "Handstamp")
 		c.sessions = make(map[store.Key]*session)
 	})
 }
@@ -213,8 +217,8 @@ func (c *Client) Close(ctx context.Context) error {
 	// Work begins under the session's lock and asks for ours there, so the two
 	// must not be taken the other way round.
 	for _, s := range sessions {
-		s.logins.cancel()
-		s.refresher.cancel()
+		s.logins.flights.cancel()
+		s.refresher.flights.cancel()
 	}
 	done := make(chan struct{})
 	go func() {
@@ -227,4 +231,64 @@ func (c *Client) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// Registration is a client as the authorization server knows it.
+//
+// An application that keeps one stores what [Registration.RevealJSON] returns; json.Unmarshal
+// reads that back. json.Marshal fails on a Registration that holds a secret.
+type Registration struct {
+	// Issuer is the authorization server that the client belongs to. Empty in
+	// Client.Registration: whichever the MCP server names.
+	Issuer string
+
+	ClientID     string
+	ClientSecret secret.String
+
+	// SecretExpiresAt is zero if the secret does not expire. One that has ended is
+	// not used: with OnRegister the next login registers a client anew, without it
+	// the next login fails with ErrClientRejected.
+	SecretExpiresAt time.Time
+
+	// TokenEndpointAuthMethod is how the client authenticates at the token
+	// endpoint: "none", "client_secret_basic" or "client_secret_post". It is
+	// part of the registration: give it back with the secret. Empty where it is
+	// not known; Handstamp then finds out, once.
+	TokenEndpointAuthMethod string
+
+	// RedirectURIs are those that the client was registered with. Give them back, too: a
+	// login listens there, since many servers compare redirect URIs byte by byte.
+	RedirectURIs []string
+
+	// Response is the whole registration response (RFC 7591, section 3.2.1): set
+	// in OnRegister, read in ImportedLogin, not looked at in Client.Registration.
+	Response secret.String
+}
+
+// Format implements fmt.Formatter: the secret is not seen, whatever the verb and
+// whatever the Registration is a part of.
+func (r Registration) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", plainRegistration(r)) }
+
+// RevealJSON returns the registration as JSON with its secrets in the clear, for an application
+// that keeps it in a safe place. json.Unmarshal reads it back. Each call is a place to look at in
+// a review.
+func (r Registration) RevealJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		plainRegistration
+		ClientSecret, Response string
+	}{plainRegistration(r), r.ClientSecret.Reveal(), r.Response.Reveal()})
+}
+
+// plainRegistration is a Registration without its methods.
+type plainRegistration Registration
+
+// check finds what cannot be a registration: the placeholder that a secret prints as, where an
+// application has saved that.
+func (r *Registration) check() error {
+	if r == nil || !r.ClientSecret.IsPlaceholder() {
+		return nil
+	}
+	return &Error{Kind: ErrInvalidConfig,
+		Message: `the client secret is "[redacted]", which stands for a secret and is none`,
+		Hint:    "save the registration as Registration.RevealJSON returns it"}
 }

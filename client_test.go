@@ -2,15 +2,23 @@ package handstamp_test
 
 import (
 	"context"
+	"encoding/gob"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/errtype"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 )
@@ -87,4 +95,245 @@ func TestCloseDuringRefreshes(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("deadlock")
 	}
+}
+
+// full returns a value of a struct type in which no field is zero, so that one which gets lost
+// shows.
+func full(t *testing.T, typ reflect.Type) reflect.Value {
+	t.Helper()
+	v := reflect.New(typ).Elem()
+	for i := range typ.NumField() {
+		switch field := v.Field(i); field.Interface().(type) {
+		case time.Time:
+			field.Set(reflect.ValueOf(time.Date(2030, 1, 2, 3, 4, 5, 6, time.UTC)))
+		case []string:
+			field.Set(reflect.ValueOf([]string{"http://127.0.0.1/callback"}))
+		default:
+			field.SetString("value of " + typ.Field(i).Name)
+		}
+	}
+	return v
+}
+
+// An application that keeps a registration has one way to save it that works, and the others say
+// so when it saves, rather than when a user has given consent in the next session.
+func TestRegistrationIsKeptWhole(t *testing.T) {
+	r := full(t, reflect.TypeFor[handstamp.Registration]()).Interface().(handstamp.Registration)
+	data, err := r.RevealJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back handstamp.Registration
+	if err := json.Unmarshal(data, &back); err != nil || !reflect.DeepEqual(back, r) {
+		t.Errorf("it came back as %+v (%v) from\n%s", back, err, data)
+	}
+	public := handstamp.Registration{Issuer: "https://as.example", ClientID: "c"}
+	if data, err = json.Marshal(public); err != nil {
+		t.Errorf("a registration without secrets: %v", err)
+	} else if err := json.Unmarshal(data, &back); err != nil {
+		t.Errorf("%v\n%s", err, data)
+	}
+}
+
+func TestSecretsAreEncodedOnlyOnRequest(t *testing.T) {
+	const secret = "a-hidden-secret"
+	r := handstamp.Registration{ClientID: "c", ClientSecret: secret}
+	for _, holder := range []any{
+		r, &r, []handstamp.Registration{r}, map[string]any{"client": r}, struct{ Client *handstamp.Registration }{&r},
+		handstamp.Registration{Response: secret},
+		handstamp.ImportedLogin{TokenResponse: secret}, handstamp.ImportedLogin{Registration: r},
+		handstamp.Token{Value: secret},
+	} {
+		for name, encode := range map[string]func(io.Writer) error{
+			"json": func(w io.Writer) error { return json.NewEncoder(w).Encode(holder) },
+			"xml":  func(w io.Writer) error { return xml.NewEncoder(w).Encode(holder) },
+			"gob":  func(w io.Writer) error { return gob.NewEncoder(w).Encode(holder) },
+		} {
+			var written strings.Builder
+			err := encode(&written)
+			if err == nil || strings.Contains(written.String(), secret) || strings.Contains(err.Error(), secret) {
+				t.Errorf("%s of %T: error %v, written %q", name, holder, err, written.String())
+			}
+			if name != "json" {
+				continue
+			}
+			if !strings.Contains(err.Error(), "Reveal") {
+				t.Errorf("the error does not say what to do: %v", err)
+			}
+		}
+	}
+}
+
+// What an older program saved in place of the secret is rejected before any request.
+func TestPlaceholderIsNoClientSecret(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	var saved handstamp.Registration
+	err := json.Unmarshal([]byte(`{"ClientID":"c","ClientSecret":"[redacted]","TokenEndpointAuthMethod":"client_secret_post"}`), &saved)
+	if err == nil {
+		t.Errorf("it was read as %+v", saved)
+	}
+	c := w.Session()
+	c.Registration = &handstamp.Registration{ClientID: "c", ClientSecret: "[redacted]", TokenEndpointAuthMethod: "client_secret_post"}
+	for name, err := range map[string]error{
+		"login": func() error {
+			_, err := c.Login(context.Background(), w.Lab.MCPURL(), handstamp.LoginOptions{})
+			return err
+		}(),
+		"call": w.Call(c),
+		"import": func() error {
+			_, err := importLogin(w, handstamp.ImportedLogin{Registration: *c.Registration, TokenResponse: `{"access_token":"a"}`}, handstamp.ImportOptions{})
+			return err
+		}(),
+	} {
+		if !errors.Is(err, handstamp.ErrInvalidConfig) || !strings.Contains(err.Error(), "RevealJSON") {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+	w.WantCounts(map[string]int{"mcp": 0, "authorize": 0, "token:code": 0})
+}
+
+// A secret that has ended is not tried: the client is registered anew before the
+// browser opens.
+func TestExpiredSecretIsNotUsed(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	w.MustCall(w.Session())
+	rec := w.Record()
+	rec.Clients[0].SecretExpiresAt = time.Now().Add(-time.Minute)
+	w.Put(rec)
+	w.Lab.RevokeFamilies()
+	w.Lab.Reset()
+	c, opened := watching(w)
+	w.MustCall(c)
+	w.WantCounts(map[string]int{"register": 1, "token:code": 1})
+	if len(*opened) != 1 || (*opened)[0].Get("client_id") == rec.Clients[0].ID {
+		t.Errorf("opened %v", *opened)
+	}
+}
+
+// endSecret makes the secret of the stored login end, and the access token.
+func endSecret(w *testenv.Env) *record.Client {
+	w.T.Helper()
+	rec := w.Record()
+	rec.Grant.ObtainedAt = time.Now().Add(-time.Hour)
+	rec.Grant.ExpiresAt = time.Now().Add(-time.Second)
+	rec.Clients[0].SecretExpiresAt = time.Now().Add(-time.Minute)
+	w.Put(rec)
+	w.Lab.Reset()
+	return rec.Clients[0]
+}
+
+// Nor does a refresh try it: without a browser the error has the reason, otherwise
+// the user signs in with a new client.
+func TestExpiredSecretIsNotRefreshedWith(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	w.MustCall(w.Session())
+	old := endSecret(w)
+	c := w.Session()
+	c.LoginPolicy = handstamp.LoginNever
+	err := w.Call(c)
+	testenv.WantKind(t, err, handstamp.ErrLoginRequired)
+	if want := "secret of its client ended at " + old.SecretExpiresAt.Format(time.RFC3339); !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
+	}
+	if st, err := c.Status(t.Context(), w.Lab.MCPURL()); err != nil || st.State != handstamp.StateExpired || st.Refreshable {
+		t.Errorf("status %+v, %v", st, err)
+	}
+	w.MustCall(w.Session())
+	w.WantCounts(map[string]int{"token:refresh": 0, "register": 1, "token:code": 1})
+	w.WantTabs(2)
+	if now := w.Record().GrantClient(); now == nil || now.ID == old.ID {
+		t.Errorf("signed in as %+v", now)
+	}
+}
+
+// A good access token is used until it expires, before the user has to sign in.
+func TestExpiredSecretLeavesTheToken(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	w.MustCall(w.Session())
+	endSecret(w)
+	rec := w.Record()
+	rec.Grant.ExpiresAt = time.Now().Add(10 * time.Second) // refreshed ahead of time, if it could be
+	w.Put(rec)
+	w.MustCall(w.Session())
+	w.WantCounts(map[string]int{"token:refresh": 0, "register": 0})
+	w.WantTabs(1)
+}
+
+// A server that accepts secrets past their stated expiry costs no login.
+func TestSecretThatWorksPastItsEnd(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	w.MustCall(w.Session())
+	endSecret(w)
+	rec := w.Record()
+	rec.Grant.ObtainedAt = rec.Clients[0].SecretExpiresAt.Add(time.Second)
+	w.Put(rec)
+	w.MustCall(w.Session())
+	w.WantCounts(map[string]int{"token:refresh": 1, "register": 0})
+	w.WantTabs(1)
+}
+
+// A public client has no use for its secret, nor for the secret's end.
+func TestPublicClientOutlivesItsSecret(t *testing.T) {
+	w := testenv.New(t, lab.Habits{RegisterMethod: lab.MethodNone})
+	w.MustCall(w.Session())
+	endSecret(w)
+	rec := w.Record()
+	rec.Clients[0].Secret = "never to be sent"
+	w.Put(rec)
+	w.MustCall(w.Session())
+	w.WantCounts(map[string]int{"token:refresh": 1, "register": 0})
+}
+
+// An application that keeps the registration gets another one in time, and goes on
+// with it although it still gives back the old one.
+func TestKeptRegistrationIsRefreshed(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	var r *handstamp.Registration
+	first := w.Session()
+	first.OnRegister = keep(&r)
+	w.MustCall(first)
+	endSecret(w)
+	old := *r
+	old.SecretExpiresAt = time.Now().Add(-time.Minute)
+	c := w.Session()
+	c.OnRegister, c.Registration = keep(&r), &old
+	w.MustCall(c)
+	w.WantCounts(map[string]int{"token:refresh": 0, "register": 1, "token:code": 1})
+	if r.ClientID == old.ClientID {
+		t.Error("the hook was not called with the new registration")
+	}
+	w.Lab.Reset()
+	if result, err := c.Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{}); err != nil || !result.Already {
+		t.Errorf("login once more: %+v, %v", result, err)
+	}
+	w.Lab.RevokeFamilies()
+	w.MustCall(c)
+	w.WantCounts(map[string]int{"register": 0, "token:code": 1})
+}
+
+// A configured secret that has ended is the user's to change, and said before the
+// browser opens.
+func TestConfiguredSecretEnds(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	w.Lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "s", Method: lab.MethodPost})
+	c := w.Session()
+	c.Registration = &handstamp.Registration{
+		ClientID: "app", ClientSecret: "s", TokenEndpointAuthMethod: "client_secret_post", SecretExpiresAt: time.Now().Add(-time.Minute),
+	}
+	testenv.WantKind(t, w.Call(c), handstamp.ErrClientRejected)
+	w.WantTabs(0)
+	d := w.Session()
+	d.Registration = &handstamp.Registration{
+		ClientID: "app", ClientSecret: "s", TokenEndpointAuthMethod: "client_secret_post", SecretExpiresAt: time.Now().Add(time.Minute),
+	}
+	w.MustCall(d)
+	w.WantTabs(1)
+
+	// The end that was stored gives way to that of the secret configured now.
+	endSecret(w)
+	e := w.Session()
+	e.Registration = d.Registration
+	w.MustCall(e)
+	w.WantCounts(map[string]int{"token:refresh": 1, "register": 0})
+	w.WantTabs(1)
 }

@@ -3,6 +3,7 @@ package handstamp
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,7 +43,7 @@ func (cfg *configuration) start() bool {
 // client, at its issuer.
 func (cfg *configuration) configurationFor(c *record.Client) *Registration {
 	r := cfg.Registration
-	if r == nil || r.ClientID != c.ID || r.Issuer != "" && !sameIssuer(r.Issuer, c.Issuer) {
+	if r == nil || r.ClientID != c.ID || r.Issuer != "" && !oauth.SameButSlash(r.Issuer, c.Issuer) {
 		return nil
 	}
 	return r
@@ -53,7 +54,7 @@ func (cfg *configuration) configurationFor(c *record.Client) *Registration {
 func (cfg *configuration) belongsElsewhere(c *record.Client) bool {
 	r := cfg.Registration
 	return r != nil && r.Issuer != "" && r.ClientID == c.ID && c.Source == record.SourceConfigured &&
-		c.Issuer != "" && !sameIssuer(r.Issuer, c.Issuer)
+		c.Issuer != "" && !oauth.SameButSlash(r.Issuer, c.Issuer)
 }
 
 // withConfiguredSecret lays the user's configuration over a stored client.
@@ -89,12 +90,10 @@ func (cfg *configuration) configuredIssuer() string {
 
 // namedByUser reports whether the user's configuration names a host of an authorization server.
 func (cfg *configuration) namedByUser(host string) bool {
-	for _, raw := range append(cfg.AuthorizationServer.urls(), cfg.configuredIssuer()) {
-		if u, err := url.Parse(raw); err == nil && raw != "" && strings.EqualFold(u.Hostname(), host) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(append(cfg.AuthorizationServer.urls(), cfg.configuredIssuer()), func(raw string) bool {
+		u, err := url.Parse(raw)
+		return err == nil && raw != "" && strings.EqualFold(u.Hostname(), host)
+	})
 }
 
 // authMethodInputs returns what is stored of the client's method, with the
@@ -136,10 +135,10 @@ func (cfg *configuration) resumable(rec *record.Record, now time.Time) bool {
 		return false
 	}
 	if r := cfg.activeRegistration(); r != nil &&
-		(rec.Grant.ClientID != r.ClientID || r.Issuer != "" && !sameIssuer(rec.Grant.Issuer, r.Issuer)) {
+		(rec.Grant.ClientID != r.ClientID || r.Issuer != "" && !oauth.SameButSlash(rec.Grant.Issuer, r.Issuer)) {
 		return false
 	}
-	if rejectedEarly(rec) && accessTokenUsable(rec.Grant, "", now) {
+	if rejectedEarly(rec) && rec.Grant.Usable("", now) {
 		return false
 	}
 	return cfg.refreshable(rec, now)
@@ -150,13 +149,13 @@ func (cfg *configuration) resumable(rec *record.Record, now time.Time) bool {
 // resource.
 func (cfg *configuration) covers(rec *record.Record) bool {
 	g := rec.Grant
-	wanted := omitScopes(cfg.Scopes, rec.LearnedOf(g.Issuer).OmitScopes)
+	wanted := oauth.Without(cfg.Scopes, rec.LearnedOf(g.Issuer).OmitScopes)
 	if !containsAll(append(strings.Fields(g.ScopeRequested), strings.Fields(g.ScopeGranted)...), wanted) {
 		return false
 	}
 	switch {
 	case cfg.Resource != "":
-		return resourceParam(g.Resource) == cfg.Resource
+		return g.Resource.Param() == cfg.Resource
 	case cfg.OmitResource:
 		return g.Resource.Omit
 	}

@@ -37,7 +37,7 @@ func (n tokenNeed) accepts(token secret.String, expiresAt, now time.Time) bool {
 
 // metBy reports whether the grant's access token serves the need.
 func (n tokenNeed) metBy(g *record.Grant, now time.Time) bool {
-	return accessTokenUsable(g, n.rejected, now) && n.accepts(g.AccessToken, g.ExpiresAt, now)
+	return g.Usable(n.rejected, now) && n.accepts(g.AccessToken, g.ExpiresAt, now)
 }
 
 // action is what to do for a token.
@@ -131,13 +131,6 @@ func refreshTime(g *record.Grant, jitter float64) time.Time {
 	return g.ExpiresAt.Add(-ahead).Round(0)
 }
 
-// accessTokenUsable reports whether the grant's access token can be sent: it is there, has
-// not expired, and was not rejected.
-func accessTokenUsable(g *record.Grant, rejected secret.String, now time.Time) bool {
-	return g != nil && g.AccessToken != "" && !g.Rejected && g.AccessToken != rejected &&
-		(g.ExpiresAt.IsZero() || now.Before(g.ExpiresAt))
-}
-
 // retryPending reports whether the authorization server is to be left alone. A time so
 // far off that no server can have named it was noted under a clock that ran ahead.
 func retryPending(r *record.Retry, now time.Time) bool {
@@ -152,7 +145,7 @@ func rejectedEarly(rec *record.Record) bool { return rec.Retry != nil && rec.Ret
 // one was rejected while the access token was good, and now that token does not
 // work either: it was not too early, then.
 func earlyRejectionOver(rec *record.Record, need tokenNeed, now time.Time) bool {
-	return rejectedEarly(rec) && (need.disowns(rec.Grant.AccessToken) || !accessTokenUsable(rec.Grant, "", now))
+	return rejectedEarly(rec) && (need.disowns(rec.Grant.AccessToken) || !rec.Grant.Usable("", now))
 }
 
 // refreshable reports whether the client that the grant is bound to is still
@@ -162,7 +155,8 @@ func (cfg *configuration) refreshable(rec *record.Record, now time.Time) bool {
 	if f := rec.GrantError; f != nil && f.Guessed {
 		return false // the refresh token is only kept
 	}
-	return c != nil && !c.Rejected && !cfg.belongsElsewhere(c) && !secretExpired(cfg.withConfiguredSecret(c), rec.Grant, now)
+	return c != nil && !c.Rejected && !cfg.belongsElsewhere(c) &&
+		(cfg.renewable(c, rec.Grant, now) || !secretExpired(cfg.withConfiguredSecret(c), rec.Grant, now))
 }
 
 // secretExpired reports whether a client cannot authenticate any more because its

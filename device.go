@@ -57,13 +57,17 @@ func (l *loginFlow) obtainByDevice(ctx context.Context) error {
 		return err
 	}
 	params := url.Values{}
-	for name, value := range map[string]string{"scope": l.scope, "resource": resourceParam(l.plan.resource)} {
+	for name, value := range map[string]string{"scope": l.scope, "resource": l.plan.resource.Param()} {
 		if value != "" {
 			params.Set(name, value)
 		}
 	}
 	requested := time.Now()
-	device, err := l.authorizeDevice(ctx, params)
+	var device *oauth.DeviceAuthorization
+	err := l.clients.authenticate(func(client oauth.Authenticator) (err error) {
+		device, err = l.fetcher.AuthorizeDevice(ctx, as.DeviceAuthorizationEndpoint, client, params)
+		return err
+	})
 	if err != nil {
 		return l.authorizationError(ctx, err)
 	}
@@ -75,19 +79,6 @@ func (l *loginFlow) obtainByDevice(ctx context.Context) error {
 		VerificationURI: device.VerificationURI, VerificationURIComplete: device.VerificationURIComplete,
 	})
 	return l.poll(ctx, device, expires)
-}
-
-// authorizeDevice requests a code, in each form of authentication that is left to try.
-func (l *loginFlow) authorizeDevice(ctx context.Context, params url.Values) (*oauth.DeviceAuthorization, error) {
-	as, method := l.plan.server, &l.clients.authMethod
-	for {
-		client := l.config.credentials(method.authForm, l.clients.client, as.TokenEndpoint, as.TokenEndpointAuthSigningAlgValuesSupported)
-		device, err := l.fetcher.AuthorizeDevice(ctx, as.DeviceAuthorizationEndpoint, client, params)
-		if err == nil || len(method.next) == 0 || !mayBlameClient(err) {
-			return device, err
-		}
-		method.authForm, method.next = method.next[0], method.next[1:]
-	}
 }
 
 // rememberDevice stores what the user is shown, for processes that wait for the login.
@@ -102,18 +93,10 @@ func (l *loginFlow) rememberDevice(ctx context.Context, d *oauth.DeviceAuthoriza
 
 // poll requests the token until the user has decided or the code has expired.
 func (l *loginFlow) poll(ctx context.Context, device *oauth.DeviceAuthorization, expires time.Time) error {
-	t := &tokenRequest{credential: l.credential, tokenGrant: tokenGrant{
-		redeem: oauth.TokenRequest{
-			Endpoint: l.plan.server.TokenEndpoint, GrantType: grantDeviceCode,
-			Params: url.Values{"device_code": {device.DeviceCode.Reveal()}},
-		},
-		client: l.clients.client, algs: l.plan.server.TokenEndpointAuthSigningAlgValuesSupported,
-		form: l.clients.authMethod.authForm, next: l.clients.authMethod.next,
-		resource: l.plan.resource, repeat: sendOnce, final: decidesDevice,
-	}}
-	if l.plan.proofs {
-		t.redeem.Prover = l.proofs
-	}
+	t := l.clients.tokenRequest(oauth.TokenRequest{
+		GrantType: grantDeviceCode, Params: url.Values{"device_code": {device.DeviceCode.Reveal()}},
+	}, sendOnce)
+	t.final = decidesDevice
 	for interval := device.Interval; ; {
 		if err := sleep(ctx, interval); err != nil {
 			return l.errs.from(err)
@@ -124,7 +107,7 @@ func (l *loginFlow) poll(ctx context.Context, device *oauth.DeviceAuthorization,
 		token, at, err := t.run(ctx)
 		if token != nil && err == nil {
 			l.requests += t.sent
-			t.learnForm(l.clients.client)
+			t.form.learn(l.clients.client)
 			return l.storeGrant(ctx, t, token, at)
 		}
 		rejected, ok := errtype.As[*oauth.Error](err)

@@ -33,6 +33,9 @@ type discovery struct{ *credential }
 // authorization, "Authorization Server Discovery") and decides on resource and
 // scope.
 func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginRequest) (*loginPlan, error) {
+	if plan := d.storedPlan(rec, req); plan != nil {
+		return plan, nil
+	}
 	challenge := req.challenge
 	var reply *serverReply // nil: a request was rejected, so there is a server
 	if !challenge.Found {
@@ -83,6 +86,24 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 	return p, nil
 }
 
+// storedPlan returns the plan of the login before, for one that needs no user and follows only
+// because its access token has expired; nil if there is a reason to discover anew.
+func (d *discovery) storedPlan(rec *record.Record, req loginRequest) *loginPlan {
+	if req.byUser || req.challenge.Found || rec.Grant == nil || rec.Grant.Rejected || !d.config.unattended(rec) || !d.config.obtainedAsConfigured(rec) {
+		return nil
+	}
+	server := storedMetadata(rec)
+	if server == nil || server.TokenEndpoint != rec.Grant.TokenEndpoint && d.config.Certificate == nil {
+		return nil
+	}
+	if d.config.Certificate != nil {
+		server = server.ForCertificates()
+	}
+	return &loginPlan{
+		server: server, resource: rec.Grant.Resource, scopes: strings.Fields(rec.Grant.ScopeRequested), proofs: rec.Grant.DPoP,
+	}
+}
+
 // resourceMetadata returns the server's metadata (RFC 9728), nil if there is none. A server that
 // redirects on its own origin may describe itself as where it redirects to.
 func (d *discovery) resourceMetadata(ctx context.Context, challenge oauth.BearerChallenge) (*oauth.ResourceMetadata, error) {
@@ -123,11 +144,11 @@ func (d *discovery) metadataAgain(ctx context.Context, rec *record.Record) (foun
 // of every later login.
 func previouslyGrantedScopes(rec *record.Record, issuer string) []string {
 	g := rec.Grant
-	if g == nil || !sameIssuer(g.Issuer, issuer) {
+	if g == nil || !oauth.SameButSlash(g.Issuer, issuer) {
 		return nil
 	}
-	granted := strings.Fields(g.ScopeGranted)
-	return slices.DeleteFunc(strings.Fields(g.ScopeRequested), func(scope string) bool { return !slices.Contains(granted, scope) })
+	requested := strings.Fields(g.ScopeRequested)
+	return oauth.Without(requested, oauth.Without(requested, strings.Fields(g.ScopeGranted)))
 }
 
 // probeChallenge gets the server's challenge with a request that means nothing and carries no
@@ -137,7 +158,7 @@ func (m *mcpServer) probeChallenge(ctx context.Context) (*serverReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	ctx = m.observe(ctx, m.config.BaseTransport)
-	resp, err := m.probe(ctx, http.MethodPost, probeMessage, nil)
+	resp, err := m.probe(ctx, http.MethodPost, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -146,15 +167,11 @@ func (m *mcpServer) probeChallenge(ctx context.Context) (*serverReply, error) {
 
 // probe sends a request to the server, with the token unless that is nil. It follows the redirects
 // that the transport follows.
-func (m *mcpServer) probe(ctx context.Context, method, body string, token *cachedToken) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, m.target, strings.NewReader(body))
+func (m *mcpServer) probe(ctx context.Context, method string, token *cachedToken) (*http.Response, error) {
+	req, err := newProbe(ctx, method, m.target)
 	if err != nil {
 		return nil, &Error{Kind: ErrInvalidConfig, Server: m.serverURL, Err: err}
 	}
-	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	req.Header.Set("Accept", "application/json, text/event-stream")
 	if token != nil {
 		if req, err = withAuthorization(req, req.Body, token); err != nil {
 			return nil, err
@@ -196,14 +213,6 @@ func (d *discovery) resource(rec *record.Record, rm *oauth.ResourceMetadata, iss
 	return record.Resource{Value: value, Reason: why}
 }
 
-// resourceParam returns what to send as the resource parameter; "" sends none.
-func resourceParam(r record.Resource) string {
-	if r.Omit {
-		return ""
-	}
-	return r.Value
-}
-
 // scopes decides which scopes to request, and which if those are rejected: the
 // user's, else the challenge's, else the resource metadata's, else none (MCP
 // authorization, "Scope Selection Strategy").
@@ -225,20 +234,14 @@ func (d *discovery) scopes(rm *oauth.ResourceMetadata, as *oauth.ServerMetadata,
 			scopes = append(scopes, more)
 		}
 	}
-	for _, scope := range scopes {
-		if slices.Contains(as.ScopesSupported, scope) {
-			fallback = append(fallback, scope)
-		}
-	}
+	fallback = oauth.Without(scopes, append(oauth.Without(scopes, as.ScopesSupported), oauth.OfflineAccess))
 	// Many servers issue a refresh token only for this scope (OpenID Connect
 	// Core, section 11), and some reject it from clients that may not have it.
-	if slices.Contains(as.ScopesSupported, offlineAccess) && !slices.Contains(scopes, offlineAccess) {
-		scopes = append(scopes, offlineAccess)
+	if slices.Contains(as.ScopesSupported, oauth.OfflineAccess) && !slices.Contains(scopes, oauth.OfflineAccess) {
+		scopes = append(scopes, oauth.OfflineAccess)
 	}
-	return scopes, slices.DeleteFunc(fallback, func(scope string) bool { return scope == offlineAccess })
+	return scopes, fallback
 }
-
-const offlineAccess = "offline_access"
 
 // extraAuthParams returns what else the authorization request says: what the user wants,
 // and what a refresh token takes at an OpenID provider. One that lists
@@ -250,15 +253,15 @@ func (l *loginFlow) extraAuthParams(as *oauth.ServerMetadata, scope string) url.
 	params := make(url.Values)
 	switch {
 	case !slices.Contains(as.ScopesSupported, "openid"):
-	case slices.Contains(as.ScopesSupported, offlineAccess):
-		if slices.Contains(strings.Fields(scope), offlineAccess) {
+	case slices.Contains(as.ScopesSupported, oauth.OfflineAccess):
+		if slices.Contains(strings.Fields(scope), oauth.OfflineAccess) {
 			params.Set("prompt", "consent")
 		}
 	case slices.Contains(as.GrantTypesSupported, "refresh_token"):
 		params.Set("access_type", "offline")
 		params.Set("prompt", "consent")
 	}
-	for name, value := range map[string]string{"acr_values": l.plan.stepUp.ACRValues, "max_age": l.plan.stepUp.MaxAge} {
+	for name, value := range map[string]string{"acr_values": l.plan.stepUp.ACRValues, "max_age": l.plan.stepUp.MaxAge, "login_hint": l.loginHint()} {
 		if value != "" {
 			params.Set(name, value)
 		}

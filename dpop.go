@@ -167,9 +167,7 @@ func proofAlgorithms(resource, challenge, authorizationServer []string) []string
 	if len(at) == 0 || len(authorizationServer) == 0 {
 		return append(at, authorizationServer...)
 	}
-	return slices.DeleteFunc(slices.Clone(at), func(algorithm string) bool {
-		return !slices.Contains(authorizationServer, algorithm)
-	})
+	return oauth.Without(at, oauth.Without(at, authorizationServer))
 }
 
 // proof returns the proof of possession for a request that carries the token.

@@ -103,24 +103,21 @@ func (e *Error) follows(first error) {
 
 // Error returns the message, the cause and the hint.
 func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString(e.Message)
-	if e.Message == "" {
-		b.WriteString(strings.TrimPrefix(e.Kind.Error(), "handstamp: "))
+	text := e.Message
+	if text == "" {
+		text = strings.TrimPrefix(e.Kind.Error(), "handstamp: ")
 	}
 	if e.Err != nil {
 		cause := strings.TrimPrefix(e.Err.Error(), "oauth: ")
 		if e.Kind == ErrStore { // the store has words of its own for it; once is enough
 			cause = strings.TrimPrefix(cause, store.ErrUnusable.Error()+": ")
 		}
-		b.WriteString(": ")
-		b.WriteString(cause)
+		text += ": " + cause
 	}
 	if e.Hint != "" {
-		b.WriteString("; ")
-		b.WriteString(e.Hint)
+		text += "; " + e.Hint
 	}
-	return b.String()
+	return text
 }
 
 // Unwrap returns the cause.
@@ -178,19 +175,19 @@ func protocolError(server string, err error) *Error {
 	return &Error{Kind: ErrProtocol, Server: server, Err: err}
 }
 
+// settings are the fields of a Client that accept what is wrong.
+var settings = map[oauth.Setting]struct{ field, hint string }{
+	oauth.SettingServer: {"AuthorizationServer",
+		"if you know that authorization server, describe it in the client's AuthorizationServer"},
+	oauth.SettingPKCE: {"InsecureAllowMissingPKCE",
+		"if that server supports PKCE and only omits to say so, set the client's InsecureAllowMissingPKCE"},
+	oauth.SettingPrivate: {"InsecureAllowPrivateAddresses",
+		"if both are yours, set the client's InsecureAllowPrivateAddresses"},
+}
+
 // withSetting names the setting that accepts what an error is about.
 func withSetting(e *Error, setting oauth.Setting) *Error {
-	switch setting {
-	case oauth.SettingServer:
-		e.Setting = "AuthorizationServer"
-		e.Hint = "if you know that authorization server, describe it in the client's AuthorizationServer"
-	case oauth.SettingPKCE:
-		e.Setting = "InsecureAllowMissingPKCE"
-		e.Hint = "if that server supports PKCE and only omits to say so, set the client's InsecureAllowMissingPKCE"
-	case oauth.SettingPrivate:
-		e.Setting = "InsecureAllowPrivateAddresses"
-		e.Hint = "if both are yours, set the client's InsecureAllowPrivateAddresses"
-	}
+	e.Setting, e.Hint = settings[setting].field, settings[setting].hint
 	return e
 }
 
@@ -236,30 +233,30 @@ func (f errorFactory) tooEarly(rec *record.Record, rejected *oauth.Error) error 
 
 // loginRequired returns the error of a credential that only a user can mend, with the reason.
 func (f errorFactory) loginRequired(rec *record.Record) error {
-	e := &Error{Kind: ErrLoginRequired, Server: f.serverURL, Message: "not signed in", Hint: "sign in to " + f.serverURL}
-	if rec == nil {
-		return e
-	}
+	e := &Error{Kind: ErrLoginRequired, Server: f.serverURL, Hint: "sign in to " + f.serverURL}
 	client := rec.GrantClient()
 	switch ended := rec.GrantError; {
-	case ended != nil && ended.Interrupted:
-		e.Code = ended.Code
-		e.Message = "the server ended the login (" + ended.Code + ") after a refresh had been interrupted before its result could be stored"
 	case ended != nil && ended.Guessed:
 		e.Message = "the server goes on rejecting the refresh token without a reason (" + ended.Code + ")"
 	case ended != nil:
-		e.Code = ended.Code
-		e.Message = "the server ended the login (" + ended.Code + ")"
+		e.Code, e.Message = ended.Code, "the server ended the login ("+ended.Code+")"
+		if ended.Interrupted {
+			e.Message += " after a refresh had been interrupted before its result could be stored"
+		}
+	case rec.Grant == nil:
+		e.Message, e.Hint = "not signed in to "+f.serverURL, ""
 	case client != nil && f.config.belongsElsewhere(client):
-		e.Message = "the login was made at " + client.Issuer + ", but the configured client belongs to " + f.config.configuredIssuer()
+		e.Message = "the login was made at " + client.Issuer +
+			", but the configured client belongs to " + f.config.configuredIssuer()
 	case client != nil && secretExpired(f.config.withConfiguredSecret(client), rec.Grant, time.Now()):
-		e.Message = "the login cannot be refreshed: the secret of its client ended at " + f.config.withConfiguredSecret(client).SecretExpiresAt.Format(time.RFC3339)
-	case rec.Grant != nil && rec.Grant.RefreshToken == "" && !rec.Grant.Rejected:
-		e.Message = "the login has expired, and the server gave no refresh token"
-	case rec.Grant != nil && rec.Grant.RefreshToken == "":
-		e.Message = "the access token does not work any more, and the server gave no refresh token"
-	case rec.Grant != nil:
+		ended := f.config.withConfiguredSecret(client).SecretExpiresAt
+		e.Message = "the login cannot be refreshed: the secret of its client ended at " + ended.Format(time.RFC3339)
+	case rec.Grant.RefreshToken != "":
 		e.Message = "the server no longer accepts the login"
+	case rec.Grant.Rejected:
+		e.Message = "the access token does not work any more, and the server gave no refresh token"
+	default:
+		e.Message = "the login has expired, and the server gave no refresh token"
 	}
 	return e
 }
@@ -349,7 +346,7 @@ func (f errorFactory) from(err error) error {
 	}
 	e := &Error{Kind: ErrUnreachable, Server: f.serverURL, Err: err,
 		Message: fmt.Sprintf("the authorization server cannot be reached (%s)", reason(err)), Hint: "try again"}
-	if wait := retryAfter(err); wait > 0 {
+	if wait := oauth.RetryAfter(err); wait > 0 {
 		e.RetryAt = time.Now().Add(wait)
 		e.Hint = fmt.Sprintf("try again in %v", wait)
 	}

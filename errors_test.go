@@ -177,3 +177,25 @@ func TestUnopenedBrowserIsNoDeadURL(t *testing.T) {
 		t.Errorf("the error has a URL that nothing listens for: %v", err)
 	}
 }
+
+// The error of a missing login is one sentence that names the server once.
+func TestLoginRequiredIsOneSentence(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	url := w.Lab.MCPURL()
+	c := w.Session()
+	c.LoginPolicy = handstamp.LoginNever
+	_, err := c.Token(t.Context(), url, handstamp.TokenOptions{})
+	testenv.WantKind(t, err, handstamp.ErrLoginRequired)
+	if want := "not signed in to " + url; err == nil || err.Error() != want {
+		t.Errorf("error %q, want %q", err, want)
+	}
+	w.WantCounts(map[string]int{"mcp": 0, "metadata": 0})
+	w.MustCall(w.Session())
+	w.Lab.RevokeFamilies()
+	w.Expire()
+	_, err = c.Token(t.Context(), url, handstamp.TokenOptions{})
+	testenv.WantKind(t, err, handstamp.ErrLoginRequired)
+	if err == nil || strings.Count(err.Error(), url) != 1 || !strings.Contains(err.Error(), "ended the login") {
+		t.Errorf("error %q", err)
+	}
+}

@@ -97,25 +97,18 @@ func (l *loginFlow) obtain(ctx context.Context, grant Grant) error {
 	}
 	params, err := grant.params(ctx, GrantTarget{
 		ServerURL: l.serverURL, Issuer: l.plan.server.Issuer, TokenEndpoint: l.plan.server.TokenEndpoint,
-		Resource: resourceParam(l.plan.resource), Scope: l.scope, ClientID: l.clients.client.ID,
+		Resource: l.plan.resource.Param(), Scope: l.scope, ClientID: l.clients.client.ID,
 	})
 	if err != nil {
 		return err
 	}
-	t := &tokenRequest{credential: l.credential, tokenGrant: tokenGrant{
-		redeem: oauth.TokenRequest{Endpoint: l.plan.server.TokenEndpoint, GrantType: grant.grantType(), Params: params},
-		client: l.clients.client, algs: l.plan.server.TokenEndpointAuthSigningAlgValuesSupported,
-		form: l.clients.authMethod.authForm, next: l.clients.authMethod.next,
-		resource: l.plan.resource, optionalResource: l.config.Resource == "", scope: l.scope, repeat: sendUntilResponse,
-	}}
-	if l.plan.proofs {
-		t.redeem.Prover = l.proofs
-	}
+	t := l.clients.tokenRequest(oauth.TokenRequest{GrantType: grant.grantType(), Params: params}, sendUntilResponse)
+	t.optionalResource, t.scope = l.config.Resource == "", l.scope
 	token, at, err := t.run(ctx)
 	l.requests += t.sent
 	if token != nil && err == nil {
 		l.plan.resource = t.resource
-		t.learnForm(l.clients.client)
+		t.form.learn(l.clients.client)
 		return l.storeGrant(ctx, t, token, at)
 	}
 	rejected, ok := errtype.As[*oauth.Error](err)

@@ -120,18 +120,13 @@ func (h *RefreshHelper) start(job []byte) (input, output *os.File, err error) {
 		cmd.Env, cmd.Stdin, cmd.Stdout, cmd.SysProcAttr = h.Env, in, outW, attr
 		if err = cmd.Start(); err == nil {
 			go func() { _ = cmd.Wait() }()
-			break
+			go func() { _, _ = inW.Write(job) }() // it ends if the helper dies, for in is closed here
+			return inW, out, nil
 		}
 	}
-	if err == nil {
-		in.Close() // a helper that has died must not leave us writing
-		go func() { _, _ = inW.Write(job) }()
-	} else {
-		inW.Close()
-		out.Close()
-		return nil, nil, err
-	}
-	return inW, out, nil
+	inW.Close()
+	out.Close()
+	return nil, nil, err
 }
 
 // helperSignsIn reports whether logins that a rejected request starts are a helper's.
@@ -139,35 +134,27 @@ func (cfg *configuration) helperSignsIn() bool {
 	return cfg.RefreshHelper != nil && cfg.RefreshHelper.Logins && cfg.OnRegister == nil && cfg.Prompt.Authorize == nil
 }
 
-// helperRunner has the work of one credential done by a helper.
-type helperRunner struct{ *credential }
-
-// job returns a job for this session.
-func (h *helperRunner) job(ctx context.Context) *helperJob {
-	return &helperJob{Client: describe((*Client)(h.config)), Server: h.serverURL, Debug: h.config.Logger.Enabled(ctx, debugLevel)}
-}
-
-// handleEvent passes an event of a helper on, as if it had happened here.
-func (h *helperRunner) handleEvent(ctx context.Context, e helperEvent) {
+// handleHelperEvent passes an event of a helper on, as if it had happened here.
+func (c *credential) handleHelperEvent(ctx context.Context, e helperEvent) {
 	var cause error
 	if e.Cause != "" {
 		cause = errors.New(e.Cause)
 	}
-	switch hooks := h.config.Hooks; {
+	switch hooks := c.config.Hooks; {
 	case e.Log != "":
-		h.log.Debug("helper", "says", e.Log)
+		c.log.Debug("helper", "says", e.Log)
 	case e.Notice != "":
-		h.notice("%s", e.Notice)
+		c.notice("%s", e.Notice)
 	case e.Refreshed != nil && hooks.Refreshed != nil:
 		e.Refreshed.Err = cause
 		hooks.Refreshed(*e.Refreshed)
 	case e.LoggedIn != nil && hooks.LoggedIn != nil:
 		e.LoggedIn.Err = cause
 		hooks.LoggedIn(*e.LoggedIn)
-	case e.Show != nil && h.config.Prompt.Show != nil:
-		h.config.Prompt.Show(ctx, *e.Show)
-	case e.Waiting != nil && h.config.Prompt.Waiting != nil:
-		h.config.Prompt.Waiting(ctx, *e.Waiting)
+	case e.Show != nil && c.config.Prompt.Show != nil:
+		c.config.Prompt.Show(ctx, *e.Show)
+	case e.Waiting != nil && c.config.Prompt.Waiting != nil:
+		c.config.Prompt.Waiting(ctx, *e.Waiting)
 	}
 }
 
@@ -196,12 +183,13 @@ func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (s
 	if decide(rec, why, r.config, time.Now()).action != requestToken {
 		return nil, false, nil // nothing to refresh
 	}
-	job := r.helpers.job(ctx)
+	job := &helperJob{Refresh: &helperRefresh{
+		Rejected: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL, User: why.user,
+	}}
 	if r.config.LockTimeout > 0 {
-		job.Client.LockTimeout = max(r.config.LockTimeout-time.Since(began), time.Second)
+		job.LockTimeout = max(r.config.LockTimeout-time.Since(began), time.Second)
 	}
-	job.Refresh = &helperRefresh{Rejected: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL, User: why.user}
-	snap, own, done, err := r.helpers.run(ctx, wait, job)
+	snap, own, done, err := r.runHelper(ctx, wait, job)
 	if snap != nil && own && why.rejected != "" {
 		r.history.recordReplacement(snap.token)
 	}
@@ -227,11 +215,11 @@ func (l *logins) loginByHelper(ctx context.Context, req loginRequest, served fun
 	if err := l.failureSince(rec, req); err != nil {
 		return nil, true, err
 	}
-	job := l.helpers.job(ctx)
-	job.Login = &helperLogin{
-		Challenge: req.challenge, Scopes: req.scopes, Needed: req.needed, Rejected: req.rejectedToken.Reveal(), Force: req.force, Since: req.since,
-	}
-	snap, own, done, err := l.helpers.run(ctx, ctx, job)
+	job := &helperJob{LockTimeout: l.config.LockTimeout, Login: &helperLogin{
+		Challenge: req.challenge, Scopes: req.scopes, Needed: req.needed,
+		Rejected: req.rejectedToken.Reveal(), Force: req.force, Since: req.since,
+	}}
+	snap, own, done, err := l.runHelper(ctx, ctx, job)
 	if done && err != nil {
 		l.history.recordLogin(rec, req, err)
 		return nil, true, l.endError(ctx, err)
@@ -245,32 +233,37 @@ func (l *logins) loginByHelper(ctx context.Context, req loginRequest, served fun
 	return snap, done, nil
 }
 
-// run has a helper do a job. The token is its own unless another process had stored it. It reports
+// runHelper has a helper do a job. The token is its own unless another process had stored it. It reports
 // false where the work is left to be done here.
-func (h *helperRunner) run(
+func (c *credential) runHelper(
 	ctx, wait context.Context, job *helperJob,
-) (token *cachedToken, own, done bool, _ error) {
-	result, err := h.config.RefreshHelper.ask(ctx, wait, job, func(e helperEvent) {
-		own = own || (e.Refreshed != nil || e.LoggedIn != nil) && e.Cause == ""
-		h.handleEvent(ctx, e)
-	})
+) (token *cachedToken, own, done bool, err error) {
+	job.Server, job.Debug = c.serverURL, c.config.Logger.Enabled(ctx, debugLevel)
+	var result *helperResult
+	job.Client, err = describe((*Client)(c.config))
+	if err == nil {
+		result, err = c.config.RefreshHelper.ask(ctx, wait, job, func(e helperEvent) {
+			own = own || (e.Refreshed != nil || e.LoggedIn != nil) && e.Cause == ""
+			c.handleHelperEvent(ctx, e)
+		})
+	}
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, false, true, ctx.Err()
 	case err != nil:
-		h.log.Debug("no helper, doing it here", "error", err)
+		c.log.Debug("no helper, doing it here", "error", err)
 		return nil, false, false, nil
 	case result.Error != nil:
-		return nil, false, true, result.Error.restore(h.serverURL)
+		return nil, false, true, result.Error.restore(c.serverURL)
 	case !result.Token:
-		h.tokens.current.Store(nil)
+		c.tokens.current.Store(nil)
 		return nil, false, true, nil
 	}
-	rec, err := h.records.load(ctx)
+	rec, err := c.records.load(ctx)
 	if err != nil {
 		return nil, false, true, err
 	}
-	if token = h.tokens.use(rec); token != nil && own {
+	if token = c.tokens.use(rec); token != nil && own {
 		token.issuedHere.Store(true)
 	}
 	return token, own, true, nil

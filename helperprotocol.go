@@ -1,8 +1,8 @@
 package handstamp
 
 import (
+	"encoding/json"
 	"errors"
-	"net/url"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/errtype"
@@ -16,18 +16,19 @@ import (
 // helperProtocol is the version of what is written to a helper and read from it.
 // Both are one program in most cases; where it was replaced meanwhile, a helper
 // that does not understand ends, and the work is done here.
-const helperProtocol = 2
+const helperProtocol = 3
 
 // helperJob is what a helper is to do. Its secrets are plain: it is only ever
 // written to a pipe.
 type helperJob struct {
-	Protocol int
-	Config   []byte
-	Client   helperClient
-	Server   string
-	Debug    bool
-	Refresh  *helperRefresh `json:",omitempty"`
-	Login    *helperLogin   `json:",omitempty"`
+	Protocol    int
+	Config      []byte
+	Client      json.RawMessage // a helperClient
+	LockTimeout time.Duration   // what is left of the Client's
+	Server      string
+	Debug       bool
+	Refresh     *helperRefresh `json:",omitempty"`
+	Login       *helperLogin   `json:",omitempty"`
 }
 
 // helperRefresh is a tokenNeed.
@@ -66,54 +67,43 @@ type helperResult struct {
 	Error *helperError `json:",omitempty"`
 }
 
-// helperClient is what a Client is beside its store and its transports.
+// helperClient is a Client as JSON. What a helper has of its own stays out, as does what can only
+// be called here.
 type helperClient struct {
-	Profile                       string
-	LoginTimeout                  time.Duration
-	LockTimeout                   time.Duration
-	Registration                  *Registration
-	AuthorizationServer           *AuthorizationServer
-	ClientSecret                  string // of Registration, which cannot be encoded with it
-	ClientMetadataURL             string
-	ClientName, ClientURI         string
-	Scopes                        []string
-	Resource                      string
-	OmitResource                  bool
-	ExtraAuthParams               url.Values
-	RedirectURI                   string
-	CallbackPort                  int
-	InsecureAllowMissingPKCE      bool
-	InsecureAllowHTTP             bool
-	InsecureAllowPrivateAddresses bool
+	*Client
+	Registration       json.RawMessage // with its secret
+	InitialAccessToken string          // in the clear
+
+	Store, BaseTransport, AuthTransport, Key, Certificate, Grant any `json:",omitempty"`
+	Prompt, OnRegister, RefreshHelper, Logger, Hooks             any `json:",omitempty"`
 }
 
-func describe(c *Client) helperClient {
-	d := helperClient{
-		Profile: c.Profile, LoginTimeout: c.LoginTimeout, LockTimeout: c.LockTimeout, ClientMetadataURL: c.ClientMetadataURL,
-		ClientName: c.ClientName, ClientURI: c.ClientURI, Scopes: c.Scopes, Resource: c.Resource, OmitResource: c.OmitResource,
-		ExtraAuthParams: c.ExtraAuthParams, RedirectURI: c.RedirectURI, CallbackPort: c.CallbackPort,
-		InsecureAllowMissingPKCE: c.InsecureAllowMissingPKCE, InsecureAllowHTTP: c.InsecureAllowHTTP,
-		InsecureAllowPrivateAddresses: c.InsecureAllowPrivateAddresses, AuthorizationServer: c.AuthorizationServer,
-	}
+// describe returns the Client as a helper reads it.
+func describe(c *Client) (_ json.RawMessage, err error) {
+	d := helperClient{Client: c, InitialAccessToken: c.InitialAccessToken.Reveal()}
 	if c.Registration != nil {
-		r := *c.Registration
-		d.ClientSecret = r.ClientSecret.Reveal()
-		r.ClientSecret, r.Response = "", ""
-		d.Registration = &r
+		known := *c.Registration
+		known.Response = "" // which a helper does not need
+		if d.Registration, err = known.RevealJSON(); err != nil {
+			return nil, err
+		}
 	}
-	return d
+	return json.Marshal(d)
 }
 
-func (d helperClient) apply(c *Client) {
-	c.RefreshHelper, c.LoginPolicy, c.OnRegister = nil, LoginNever, nil
-	c.Profile, c.LoginTimeout, c.LockTimeout, c.ClientMetadataURL = d.Profile, d.LoginTimeout, d.LockTimeout, d.ClientMetadataURL
-	c.ClientName, c.ClientURI, c.Scopes, c.Resource, c.OmitResource = d.ClientName, d.ClientURI, d.Scopes, d.Resource, d.OmitResource
-	c.ExtraAuthParams, c.RedirectURI, c.CallbackPort = d.ExtraAuthParams, d.RedirectURI, d.CallbackPort
-	c.InsecureAllowMissingPKCE, c.InsecureAllowHTTP = d.InsecureAllowMissingPKCE, d.InsecureAllowHTTP
-	c.InsecureAllowPrivateAddresses, c.AuthorizationServer = d.InsecureAllowPrivateAddresses, d.AuthorizationServer
-	if c.Registration = d.Registration; c.Registration != nil {
-		c.Registration.ClientSecret = secret.String(d.ClientSecret)
+// apply makes a helper's Client one like that which is described.
+func (j *helperJob) apply(c *Client) error {
+	c.Registration, c.AuthorizationServer, c.ExtraAuthParams = nil, nil, nil // or they would be merged
+	d := helperClient{Client: c}
+	if err := json.Unmarshal(j.Client, &d); err != nil {
+		return err
 	}
+	c.InitialAccessToken = secret.String(d.InitialAccessToken)
+	c.RefreshHelper, c.LoginPolicy, c.OnRegister, c.LockTimeout = nil, LoginNever, nil, j.LockTimeout
+	if d.Registration == nil {
+		return nil
+	}
+	return json.Unmarshal(d.Registration, &c.Registration)
 }
 
 // errorKinds are the kinds of errors by the names that they have between processes.
@@ -133,17 +123,11 @@ func kindName(kind error) string {
 	return ""
 }
 
-// helperError is an *Error between processes, or another error's text.
+// helperError is an [Error] between processes, or another error's text as its Message.
 type helperError struct {
-	Kind        string    `json:",omitempty"`
-	Message     string    `json:",omitempty"`
-	Hint        string    `json:",omitempty"`
-	Setting     string    `json:",omitempty"`
-	Code        string    `json:",omitempty"`
-	Cause       string    `json:",omitempty"`
-	RetryAt     time.Time `json:",omitzero"`
-	Opened      bool      `json:",omitempty"`
-	Unrefreshed bool      `json:",omitempty"`
+	Error
+	Kind, Err           string `json:",omitempty"` // in place of the Error's
+	Opened, Unrefreshed bool   `json:",omitempty"`
 }
 
 func describeError(err error) *helperError {
@@ -152,23 +136,23 @@ func describeError(err error) *helperError {
 	}
 	e, ok := errtype.As[*Error](err)
 	if !ok {
-		return &helperError{Message: err.Error()}
+		return &helperError{Error: Error{Message: err.Error()}}
 	}
-	d := &helperError{Kind: kindName(e.Kind), Message: e.Message, Hint: e.Hint, Setting: e.Setting, Code: e.Code, RetryAt: e.RetryAt, Opened: e.opened, Unrefreshed: e.unrefreshed}
+	d := &helperError{Error: *e, Kind: kindName(e.Kind), Opened: e.opened, Unrefreshed: e.unrefreshed}
 	if e.Err != nil {
-		d.Cause = e.Err.Error()
+		d.Err = e.Err.Error()
 	}
 	return d
 }
 
 func (d *helperError) restore(server string) error {
-	kind := errorKinds[d.Kind]
-	if kind == nil {
+	e := d.Error
+	e.Kind, e.Server, e.opened, e.unrefreshed = errorKinds[d.Kind], server, d.Opened, d.Unrefreshed
+	if e.Kind == nil {
 		return errors.New(d.Message)
 	}
-	e := &Error{Kind: kind, Server: server, Message: d.Message, Hint: d.Hint, Setting: d.Setting, Code: d.Code, RetryAt: d.RetryAt, opened: d.Opened, unrefreshed: d.Unrefreshed}
-	if d.Cause != "" {
-		e.Err = errors.New(d.Cause)
+	if d.Err != "" {
+		e.Err = errors.New(d.Err)
 	}
-	return e
+	return &e
 }

@@ -46,6 +46,9 @@ func ServeRefreshHelper(ctx context.Context, in io.Reader, out io.Writer, newCli
 		return errors.New("handstamp: the helper does not understand its job")
 	}
 	c, err := newClient(job.Config)
+	if err == nil {
+		err = job.apply(c)
+	}
 	if err != nil {
 		return err
 	}
@@ -53,7 +56,6 @@ func ServeRefreshHelper(ctx context.Context, in io.Reader, out io.Writer, newCli
 	r.say(helperEvent{Begun: true})
 	var locked atomic.Bool
 	c.locked = func() { locked.Store(true) }
-	job.Client.apply(c)
 	r.listen(c, job.Debug)
 	s, err := c.session(job.Server)
 	if err != nil {

@@ -26,7 +26,7 @@ func TestHelperEndsWithNoUserToWaitForIt(t *testing.T) {
 	gate := m.Lab.Hold("token:refresh:committed")
 	holder := m.Start(testenv.Job{Do: "call"})
 	m.Held(gate)
-	request, err := json.Marshal(map[string]any{"Protocol": 2, "Server": m.Lab.MCPURL(), "Refresh": map[string]any{}})
+	request, err := json.Marshal(map[string]any{"Protocol": 3, "Client": map[string]any{}, "Server": m.Lab.MCPURL(), "Refresh": map[string]any{}})
 	if err != nil {
 		t.Fatal(err)
 	}

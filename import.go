@@ -49,10 +49,10 @@ type ImportedLogin struct {
 
 // Format implements fmt.Formatter: the secrets are not seen, whatever the verb
 // and whatever the ImportedLogin is a part of.
-func (l ImportedLogin) Format(f fmt.State, _ rune) {
-	type plain ImportedLogin
-	fmt.Fprintf(f, "%+v", plain(l))
-}
+func (l ImportedLogin) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", plainImportedLogin(l)) }
+
+// plainImportedLogin is an ImportedLogin without its methods.
+type plainImportedLogin ImportedLogin
 
 // ImportOptions are the options of [Client.Import]. The zero value takes the login
 // unless a usable one is stored.
@@ -165,7 +165,7 @@ func (im *importer) parse(l ImportedLogin) (*importedRecord, error) {
 			Message: "a refresh token cannot be used without the client that it was issued to", Hint: "give the client with it"}
 	case client != nil && client.Issuer != "" && l.Registration.Issuer == "":
 		l.Registration.Issuer = client.Issuer // of the configured one, which is bound to it
-	case client != nil && client.Issuer != "" && !sameIssuer(l.Registration.Issuer, client.Issuer):
+	case client != nil && client.Issuer != "" && !oauth.SameButSlash(l.Registration.Issuer, client.Issuer):
 		return nil, invalid("the configured client belongs to "+client.Issuer+
 			", but the login comes from "+oauth.Sanitize(l.Registration.Issuer), nil)
 	}
@@ -174,7 +174,7 @@ func (im *importer) parse(l ImportedLogin) (*importedRecord, error) {
 	if client != nil {
 		a.grant.ClientID, client.Issuer = client.ID, a.grant.Issuer
 	}
-	if a.grant.RefreshToken == "" && !accessTokenUsable(&a.grant, "", time.Now()) {
+	if a.grant.RefreshToken == "" && !a.grant.Usable("", time.Now()) {
 		return nil, &Error{Kind: ErrLoginRequired, Server: im.serverURL, Hint: "sign in to " + im.serverURL,
 			Message: "the access token has expired, and there is no refresh token to refresh it with"}
 	}

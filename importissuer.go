@@ -52,7 +52,7 @@ func (im *importer) findIssuer(ctx context.Context, issuer string) (*issuerMetad
 	if found.server, err = im.importedServer(ctx, issuer, found.resource); err != nil {
 		return nil, err
 	}
-	if issuer != "" && !sameIssuer(found.server.Issuer, issuer) {
+	if issuer != "" && !oauth.SameButSlash(found.server.Issuer, issuer) {
 		return nil, issuerMovedError(issuer, found.server.Issuer)
 	}
 	found.privateNetwork = im.server.privateNetwork.Load()
@@ -68,14 +68,14 @@ func (im *importer) importedServer(ctx context.Context, issuer string, rm *oauth
 	case im.config.AuthorizationServer != nil:
 		return check(im.discovery.statedServer(ctx))
 	case rm == nil || len(rm.AuthorizationServers) == 0:
-		if configured := im.config.configuredIssuer(); issuer != "" && sameIssuer(issuer, configured) {
+		if configured := im.config.configuredIssuer(); issuer != "" && oauth.SameButSlash(issuer, configured) {
 			return check(im.discovery.configuredServer(ctx, configured, nil))
 		}
 		return check(im.fetcher.LegacyServerMetadata(ctx, im.server.target))
 	}
 	named, i := rm.AuthorizationServers, 0
 	if issuer != "" {
-		i = slices.IndexFunc(named, func(n string) bool { return sameIssuer(n, issuer) })
+		i = slices.IndexFunc(named, func(n string) bool { return oauth.SameButSlash(n, issuer) })
 	}
 	if i < 0 {
 		return nil, issuerMovedError(issuer, strings.Join(named, ", "))

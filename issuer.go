@@ -87,7 +87,7 @@ func (d *discovery) statedServer(ctx context.Context) (*oauth.ServerMetadata, er
 		return nil, usage("the authorization server is described without an issuer and without both endpoints")
 	case stated.Issuer == "":
 		stated.Issuer = issuer
-	case issuer != "" && !sameIssuer(stated.Issuer, issuer):
+	case issuer != "" && !oauth.SameButSlash(stated.Issuer, issuer):
 		return nil, usage("the configured client belongs to " + issuer + ", and the authorization server is described as " + stated.Issuer)
 	}
 	for _, raw := range d.config.AuthorizationServer.urls() {
@@ -117,7 +117,7 @@ func (l *loginFlow) adviseIssuer(err error) error {
 // configuredServer returns the metadata of the issuer that the configured client belongs to.
 // The client's secret goes nowhere else, whatever the MCP server names or omits.
 func (d *discovery) configuredServer(ctx context.Context, issuer string, named []string) (*oauth.ServerMetadata, error) {
-	if len(named) > 0 && !slices.ContainsFunc(named, func(n string) bool { return sameIssuer(n, issuer) }) {
+	if len(named) > 0 && !slices.ContainsFunc(named, func(n string) bool { return oauth.SameButSlash(n, issuer) }) {
 		return nil, &Error{Kind: ErrInvalidConfig, Server: d.serverURL,
 			Message: "the configured client belongs to " + issuer + ", but the server names " +
 				oauth.Sanitize(strings.Join(named, ", ")) + " as its authorization server; nothing was sent there",
@@ -128,7 +128,7 @@ func (d *discovery) configuredServer(ctx context.Context, issuer string, named [
 		// The MCP server may be that issuer itself, without metadata of its own or with one that
 		// is at the origin only.
 		legacy, legacyErr := d.fetcher.LegacyServerMetadata(ctx, d.server.target)
-		if legacyErr == nil && sameIssuer(legacy.Issuer, issuer) {
+		if legacyErr == nil && oauth.SameButSlash(legacy.Issuer, issuer) {
 			return legacy, nil
 		}
 	}
@@ -140,7 +140,7 @@ func (d *discovery) configuredServer(ctx context.Context, issuer string, named [
 // needed is passed over; one that contradicts itself is not.
 func (d *discovery) selectAuthorizationServer(ctx context.Context, rec *record.Record, issuers []string) (*oauth.ServerMetadata, error) {
 	kept := keptIssuer(rec)
-	if i := slices.IndexFunc(issuers, func(issuer string) bool { return sameIssuer(issuer, kept) }); i > 0 {
+	if i := slices.IndexFunc(issuers, func(issuer string) bool { return oauth.SameButSlash(issuer, kept) }); i > 0 {
 		issuers = append([]string{issuers[i]}, slices.Delete(slices.Clone(issuers), i, i+1)...)
 	}
 	var first error
@@ -158,7 +158,7 @@ func (d *discovery) selectAuthorizationServer(ctx context.Context, rec *record.R
 				closed = m
 			}
 			continue
-		case !d.mayPassOver(err, rec, sameIssuer(issuer, kept)):
+		case !d.mayPassOver(err, rec, oauth.SameButSlash(issuer, kept)):
 			return nil, err
 		}
 		if first == nil {
@@ -204,10 +204,4 @@ func (d *discovery) mayPassOver(err error, rec *record.Record, kept bool) bool {
 func (d *discovery) hasClient(rec *record.Record, m *oauth.ServerMetadata) bool {
 	return m.RegistrationEndpoint != "" || d.config.activeRegistration() != nil || rec.NewestClient(m.Issuer) != nil ||
 		d.config.ClientMetadataURL != "" && m.ClientIDMetadataDocumentSupported
-}
-
-// sameIssuer compares issuers as discovery does: one slash at the end makes no
-// difference.
-func sameIssuer(a, b string) bool {
-	return strings.TrimSuffix(a, "/") == strings.TrimSuffix(b, "/")
 }

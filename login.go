@@ -3,7 +3,6 @@ package handstamp
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/awake"
@@ -94,7 +93,7 @@ func (s *session) proveLogin(ctx context.Context, t *cachedToken, waits *int) er
 	if t == nil {
 		return nil
 	}
-	p, err := s.prover.prove(ctx, t, waits)
+	p, err := s.prove(ctx, t, waits)
 	switch {
 	case err != nil:
 		if ctx.Err() == nil {
@@ -114,11 +113,7 @@ type logins struct {
 	*credential
 	discovery *discovery
 	imports   *importer
-	revoker   *revoker
-	helpers   *helperRunner
-
-	mu     sync.Mutex
-	active *flight // guarded by mu: the login under way
+	flights   flights
 }
 
 // loginRequest says what a login is for.
@@ -138,18 +133,18 @@ type loginRequest struct {
 // stranded; one of [Client.Login] ends with its caller.
 func (l *logins) login(ctx context.Context, req loginRequest) (*cachedToken, error) {
 	for {
-		f, owner, err := l.flight(ctx, req)
+		f, joined, err := l.flight(ctx, req)
 		if err != nil {
 			return nil, err
 		}
 		select {
 		case <-f.done:
-			if f.calledOff && !owner && ctx.Err() == nil {
+			if f.calledOff && joined && ctx.Err() == nil {
 				continue // by its own caller; this one still needs it
 			}
 			return f.snap, f.err
 		case <-ctx.Done():
-			if owner && req.interactive {
+			if !joined && req.interactive {
 				f.cancel()
 				<-f.done
 			}
@@ -178,42 +173,20 @@ func suppressesRelogin(err error) bool {
 }
 
 // flight returns the login under way, or starts one.
-func (l *logins) flight(ctx context.Context, req loginRequest) (f *flight, owner bool, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.active != nil {
-		return l.active, false, nil
-	}
-	if err := l.history.declinedLogin(); err != nil && !req.byUser {
-		return nil, false, err
-	}
-	if !l.config.start() {
-		return nil, false, errClosed
-	}
-	work, cancel := awake.WithTimeout(context.WithoutCancel(ctx), l.config.LoginTimeout, errLoginTimeout)
-	f = &flight{done: make(chan struct{}), cancel: cancel}
-	l.active = f
-	go func() {
-		defer l.config.running.Done()
-		defer cancel()
-		f.snap, f.err = l.loginNow(work, req)
-		f.calledOff = f.err != nil && work.Err() == context.Canceled
-		l.mu.Lock()
-		l.active = nil
-		l.history.recordLoginEnd(f.err)
-		l.mu.Unlock()
-		close(f.done)
-	}()
-	return f, true, nil
-}
-
-// cancel ends the login under way.
-func (l *logins) cancel() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.active != nil {
-		l.active.cancel()
-	}
+func (l *logins) flight(ctx context.Context, req loginRequest) (f *flight, joined bool, err error) {
+	return l.flights.join(l.config, func(f *flight) (func(), error) {
+		if err := l.history.declinedLogin(); err != nil && !req.byUser {
+			return nil, err
+		}
+		work, cancel := awake.WithTimeout(context.WithoutCancel(ctx), l.config.LoginTimeout, errLoginTimeout)
+		f.cancel = cancel
+		return func() {
+			defer cancel()
+			f.snap, f.err = l.loginNow(work, req)
+			f.calledOff = f.err != nil && work.Err() == context.Canceled
+			l.history.recordLoginEnd(f.err)
+		}, nil
+	})
 }
 
 var errLoginTimeout = errors.New("handstamp: the login was not completed")
@@ -225,7 +198,7 @@ func (l *logins) loginNow(ctx context.Context, req loginRequest) (*cachedToken, 
 		req.since = time.Now()
 	}
 	served := func(rec *record.Record) bool {
-		return !req.force && accessTokenUsable(rec.Grant, req.rejectedToken, time.Now()) &&
+		return !req.force && rec.Grant.Usable(req.rejectedToken, time.Now()) &&
 			(!req.interactive || l.config.resumable(rec, time.Now()))
 	}
 	if l.config.helperSignsIn() && !req.interactive {

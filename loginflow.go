@@ -1,6 +1,7 @@
 package handstamp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -31,6 +32,7 @@ type loginState struct {
 	plan     *loginPlan
 	scope    string
 	byUser   bool  // it is of [Client.Login]
+	forced   bool  // although the stored login may work: with another account, perhaps
 	requests int   // to the token endpoint so far
 	firstErr error // of the first attempt that another one followed
 }
@@ -39,7 +41,6 @@ type loginState struct {
 // holds the login's lock.
 type loginFlow struct {
 	*loginState
-	revoker  *revoker
 	callback *callbackReceiver
 	clients  *loginClients
 
@@ -54,15 +55,15 @@ func (l *logins) run(ctx context.Context, rec *record.Record, req loginRequest) 
 	if err != nil {
 		return rec, err
 	}
-	state := &loginState{credential: l.credential, rec: rec, plan: plan, byUser: req.byUser}
+	state := &loginState{credential: l.credential, rec: rec, plan: plan, byUser: req.byUser, forced: req.force}
 	// What a step-up is for is requested in spite of what was learned.
-	omit := omitScopes(rec.LearnedOf(plan.server.Issuer).OmitScopes, req.needed)
-	state.reportOmitted(omitScopes(plan.scopes, omitScopes(plan.scopes, omit)))
-	plan.scopes, plan.fallback = omitScopes(plan.scopes, omit), omitScopes(plan.fallback, omit)
+	omit := oauth.Without(rec.LearnedOf(plan.server.Issuer).OmitScopes, req.needed)
+	state.reportOmitted(oauth.Without(plan.scopes, oauth.Without(plan.scopes, omit)))
+	plan.scopes, plan.fallback = oauth.Without(plan.scopes, omit), oauth.Without(plan.fallback, omit)
 	state.scope = strings.Join(plan.scopes, " ")
 	callback := &callbackReceiver{loginState: state}
 	flow := &loginFlow{
-		loginState: state, revoker: l.revoker, callback: callback, interactive: req.interactive,
+		loginState: state, callback: callback, interactive: req.interactive,
 		clients: &loginClients{loginState: state, callback: callback},
 	}
 	return flow.run(ctx)
@@ -176,7 +177,7 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 		Scope:         l.scope,
 		State:         state,
 		CodeChallenge: pkce.Challenge,
-		Resource:      resourceParam(l.plan.resource),
+		Resource:      l.plan.resource.Param(),
 		Extra:         l.extraAuthParams(l.plan.server, l.scope),
 	}
 	if l.plan.proofs { // the code is bound to the key, too (RFC 9449, section 10)
@@ -258,7 +259,7 @@ func (l *loginFlow) reduceScope(rejected *oauth.Error) error {
 	case l.scope == "":
 		return &Error{Kind: ErrProtocol, Server: l.serverURL, Code: rejected.Code, Err: rejected,
 			Message: "the authorization server rejects the scope though none is requested"}
-	case len(l.config.Scopes) > 0 && !strings.Contains(l.scope, offlineAccess):
+	case len(l.config.Scopes) > 0 && !strings.Contains(l.scope, oauth.OfflineAccess):
 		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Code: rejected.Code, Err: rejected,
 			Message: "the authorization server rejects the configured scopes"}
 	case less != l.scope && less != "":
@@ -274,7 +275,7 @@ func (l *loginFlow) reduceScope(rejected *oauth.Error) error {
 // omitResource goes on without the resource parameter where the authorization
 // server rejects it, now and in later logins.
 func (l *loginFlow) omitResource(rejected *oauth.Error) error {
-	if l.config.Resource != "" || resourceParam(l.plan.resource) == "" {
+	if l.config.Resource != "" || l.plan.resource.Param() == "" {
 		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Code: rejected.Code, Err: rejected,
 			Message: "the authorization server rejects the resource parameter"}
 	}
@@ -286,21 +287,14 @@ func (l *loginFlow) omitResource(rejected *oauth.Error) error {
 // code is sent again only to a server that has said it did not take it; in
 // doubt, the user signs in again, which at most servers is a moment.
 func (l *loginFlow) exchangeCode(ctx context.Context, code oauth.Secret, pkce oauth.PKCE) error {
-	t := &tokenRequest{credential: l.credential, tokenGrant: tokenGrant{
-		redeem: oauth.TokenRequest{
-			Endpoint: l.plan.server.TokenEndpoint, Code: code, RedirectURI: l.callback.redirectURI, Verifier: pkce.Verifier,
-		},
-		client: l.clients.client, algs: l.plan.server.TokenEndpointAuthSigningAlgValuesSupported,
-		form: l.clients.authMethod.authForm, next: l.clients.authMethod.next,
-		resource: l.plan.resource, repeat: sendUntilReceived, final: l.rejectsOfflineAccess,
-	}}
-	if l.plan.proofs {
-		t.redeem.Prover = l.proofs
-	}
+	t := l.clients.tokenRequest(oauth.TokenRequest{
+		Code: code, RedirectURI: l.callback.redirectURI, Verifier: pkce.Verifier,
+	}, sendUntilReceived)
+	t.final = l.rejectsOfflineAccess
 	token, at, err := t.run(ctx)
 	l.requests += t.sent
 	if err == nil {
-		t.learnForm(l.clients.client)
+		t.form.learn(l.clients.client)
 		return l.storeGrant(ctx, t, token, at)
 	}
 	if rejected, ok := errtype.As[*oauth.Error](err); ok {
@@ -353,6 +347,10 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 		DPoP:               request.redeem.Prover != nil,
 	}
 	applyToken(grant, t, at)
+	account := l.account(ctx, t)
+	if before := l.rec.Account; before != "" && account != "" && before != account {
+		l.notice("signed in as %s; the login before was that of %s", account, before)
+	}
 	// The code is used up: the login cannot be canceled any more.
 	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
 	defer cancel()
@@ -364,6 +362,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 			PrivateNetwork: l.server.privateNetwork.Load(),
 		}
 		rec.Grant = &g
+		rec.Account = cmp.Or(account, rec.Account)
 		if g.DPoP {
 			rec.DPoP = l.proofs.state()
 		}
@@ -390,7 +389,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 		// These tokens are lost.
 		rec = rec.Clone()
 		rec.Grant = grant
-		if _, revokeErr := l.revoker.revokeGrant(context.WithoutCancel(ctx), rec); revokeErr != nil {
+		if revokeErr := l.revokeGrant(context.WithoutCancel(ctx), rec); revokeErr != nil {
 			l.log.Debug("the tokens that could not be stored could not be revoked", "error", revokeErr)
 		}
 		return err

@@ -72,10 +72,11 @@ func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) 
 	}
 	s.tokens.current.Store(nil)
 	if last != nil && !o.NoRevoke {
-		result.Revoked, result.RevokeError = s.revoker.revokeGrant(ctx, last)
+		result.RevokeError = s.revokeGrant(ctx, last)
+		result.Revoked = result.RevokeError == nil
 	}
 	if o.DeleteClient {
-		result.ClientDeleted, result.DeleteClientError = s.revoker.deleteClients(ctx, rec)
+		result.ClientDeleted, result.DeleteClientError = s.deleteClients(ctx, rec)
 	}
 	if forgotten {
 		return result, nil
@@ -160,50 +161,46 @@ func (s *session) forget(ctx context.Context, rec *record.Record, keepClients bo
 	return storeError(ctx, s.serverURL, store.ErrConflict)
 }
 
-// revoker has authorization servers forget tokens and clients.
-type revoker struct{ *credential }
-
 // revokeGrant revokes the refresh token, with which a server also ends the
 // access token, or the access token where there is no other (RFC 7009, section
 // 2.1).
-func (r *revoker) revokeGrant(ctx context.Context, last *record.Record) (bool, error) {
-	if last.Grant.RevocationEndpoint == "" {
-		return false, errors.New("the authorization server has no revocation endpoint")
-	}
+func (c *credential) revokeGrant(ctx context.Context, last *record.Record) error {
 	token, hint := last.Grant.RefreshToken, "refresh_token"
 	if token == "" {
 		token, hint = last.Grant.AccessToken, "access_token"
 	}
-	if token == "" {
-		return false, errors.New("there was no token left to revoke")
-	}
-	if err := r.revoke(ctx, last, token, hint); err != nil {
-		return false, err
-	}
-	return true, nil
+	return c.revoke(ctx, last, token, hint)
 }
 
 // revoke sends a token of the record's grant to the revocation endpoint that the
 // grant is pinned to.
-func (r *revoker) revoke(ctx context.Context, rec *record.Record, token secret.String, hint string) error {
+func (c *credential) revoke(ctx context.Context, rec *record.Record, token secret.String, hint string) error {
 	client := rec.GrantClient()
 	if client == nil || rec.Grant.RevocationEndpoint == "" {
 		return errors.New("the authorization server has no revocation endpoint")
 	}
-	if r.config.belongsElsewhere(client) {
-		return errors.New("the configured client belongs to " + r.config.configuredIssuer() + ", and its secret goes nowhere else")
+	if token == "" {
+		return errors.New("there was no token left to revoke")
+	}
+	if c.config.belongsElsewhere(client) {
+		return errors.New("the configured client belongs to " + c.config.configuredIssuer() + ", and its secret goes nowhere else")
 	}
 	ctx, cancel := awake.WithTimeout(ctx, revokeTimeout, nil)
 	defer cancel()
-	client = r.config.withConfiguredSecret(client)
+	client = c.config.withConfiguredSecret(client)
 	methods, algorithms := storedAuthMethods(rec)
-	choice, err := chooseAuthMethod(r.config.authMethodInputs(client, methods))
+	choice, err := chooseAuthMethod(c.config.authMethodInputs(client, methods))
 	if err != nil {
 		return err
 	}
+	var prover oauth.Prover
+	if rec.Grant.DPoP {
+		prover = c.proofs
+	}
 	forms := append([]authForm{choice.authForm}, choice.next...)
 	for i, form := range forms {
-		err = r.revokeAs(ctx, rec.Grant.RevocationEndpoint, r.config.credentials(form, client, rec.Grant.TokenEndpoint, algorithms), token, hint)
+		as := c.config.credentials(form, client, rec.Grant.TokenEndpoint, algorithms)
+		err = c.revokeAs(ctx, rec.Grant.RevocationEndpoint, as, prover, token, hint)
 		if err == nil || i+1 == len(forms) || !mayBlameClient(err) {
 			break
 		}
@@ -214,26 +211,27 @@ func (r *revoker) revoke(ctx context.Context, rec *record.Record, token secret.S
 // revokeAs sends a token to the revocation endpoint. Some servers have a
 // client_secret in the form as required, an empty one where the method sends none
 // there; they get it when they say so.
-func (r *revoker) revokeAs(ctx context.Context, endpoint string, as oauth.ClientCredentials, token secret.String, hint string) error {
-	err := r.fetcher.Revoke(ctx, endpoint, as, token, hint)
+func (c *credential) revokeAs(ctx context.Context, endpoint string, as oauth.ClientCredentials, prover oauth.Prover, token secret.String, hint string) error {
+	err := c.fetcher.Revoke(ctx, endpoint, as, prover, token, hint)
 	if rejected, ok := errtype.As[*oauth.Error](err); ok && rejected.WantsClientSecret() && as.Method != oauth.MethodPost {
 		as.EmptySecret = true
-		err = r.fetcher.Revoke(ctx, endpoint, as, token, hint)
+		err = c.fetcher.Revoke(ctx, endpoint, as, prover, token, hint)
 	}
 	return err
 }
 
 // deleteClients deletes the dynamic registrations of the record at their
 // servers.
-func (r *revoker) deleteClients(ctx context.Context, rec *record.Record) (deleted bool, err error) {
+func (c *credential) deleteClients(ctx context.Context, rec *record.Record) (deleted bool, err error) {
 	ctx, cancel := awake.WithTimeout(ctx, revokeTimeout, nil)
 	defer cancel()
 	err = errors.New("the registration response gave no way to delete the client")
-	for _, c := range rec.Clients {
-		if c.Source != record.SourceDynamic || c.RegistrationClientURI == "" || c.RegistrationAccessToken == "" {
+	for _, client := range rec.Clients {
+		uri, token := client.RegistrationClientURI, client.RegistrationAccessToken
+		if client.Source != record.SourceDynamic || uri == "" || token == "" {
 			continue
 		}
-		if err = r.fetcher.DeleteRegistration(ctx, c.RegistrationClientURI, c.RegistrationAccessToken); err != nil {
+		if err = c.fetcher.DeleteRegistration(ctx, uri, token); err != nil {
 			return deleted, err
 		}
 		deleted = true

@@ -3,13 +3,13 @@ package handstamp
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
 )
@@ -60,7 +60,7 @@ func (l *loginClients) newNegotiation() *negotiation {
 		methods: methodAlternatives(as.TokenEndpointAuthMethodsSupported),
 		types:   []string{"web", "native", ""},
 	}
-	if l.callback.redirectURI == "" || loopbackURI(l.callback.redirectURI) {
+	if l.callback.redirectURI == "" || oauth.IsLoopbackURI(l.callback.redirectURI) {
 		wish.types = []string{"native", "web", ""}
 	}
 	if l.callback.ownsRedirectURI() {
@@ -68,6 +68,9 @@ func (l *loginClients) newNegotiation() *negotiation {
 		if u, err := url.Parse(l.callback.redirectURI); err == nil {
 			wish.redirectHosts = firstOf(wish.redirectHosts, u.Hostname())
 		}
+	}
+	if strong := l.config.strongMethod(as.TokenEndpointAuthMethodsSupported); strong != "" {
+		wish.methods = append([]string{strong}, wish.methods...)
 	}
 	wish.methods = firstOf(wish.methods, learned.Method)
 	wish.types = firstOf(wish.types, learned.ApplicationType)
@@ -86,7 +89,7 @@ func (l *loginClients) newNegotiation() *negotiation {
 // those among them that the server lists, else the one it cannot do without.
 func grantAlternatives(listed []string) [][]string {
 	all := []string{"authorization_code", "refresh_token"}
-	some := slices.DeleteFunc(slices.Clone(all), func(grant string) bool { return !slices.Contains(listed, grant) })
+	some := oauth.Without(all, oauth.Without(all, listed))
 	if len(some) == 1 {
 		return [][]string{all, some}
 	}
@@ -104,20 +107,39 @@ func (cfg *configuration) registeredGrants() []string {
 	return []string{cfg.Grant.grantType()}
 }
 
+// strongMethod returns the listed method with which a client authenticates by its key or its
+// certificate; "" if there is none.
+func (cfg *configuration) strongMethod(listed []string) string {
+	for _, method := range []string{oauth.MethodPrivateKeyJWT, oauth.MethodTLS} {
+		at := authMethodInputs{key: cfg.Key != nil, cert: cfg.Certificate != nil}
+		if slices.Contains(listed, method) && at.supports(method) == nil {
+			return method
+		}
+	}
+	return ""
+}
+
+// describeKeys completes a registration request with what its method needs, and with what the
+// server needs to trust the software.
+func (cfg *configuration) describeKeys(r *oauth.RegistrationRequest) {
+	switch r.TokenEndpointAuthMethod {
+	case oauth.MethodPrivateKeyJWT:
+		r.JWKS = cfg.Key.JWKS()
+	case oauth.MethodTLS:
+		if leaf, err := x509.ParseCertificate(cfg.Certificate.Certificate[0]); err == nil {
+			r.TLSSubject = leaf.Subject.String()
+		}
+	}
+	r.DPoPBoundAccessTokens = cfg.DPoP == DPoPAlways
+	r.InitialAccessToken, r.SoftwareStatement = cfg.InitialAccessToken, cfg.SoftwareStatement
+}
+
 // methodAlternatives returns the methods to register for, those that the server lists
 // before the others.
 func methodAlternatives(listed []string) []string {
 	all := []string{oauth.MethodNone, oauth.MethodPost, oauth.MethodBasic}
-	slices.SortStableFunc(all, func(a, b string) int {
-		switch inA, inB := slices.Contains(listed, a), slices.Contains(listed, b); {
-		case inA && !inB:
-			return -1
-		case inB && !inA:
-			return 1
-		}
-		return 0
-	})
-	return firstOf(all, oauth.RegistrationMethod(listed))
+	unlisted := oauth.Without(all, listed)
+	return firstOf(append(oauth.Without(all, unlisted), unlisted...), oauth.RegistrationMethod(listed))
 }
 
 // firstOf returns the alternatives with one of them first, if it is among them and
@@ -126,8 +148,7 @@ func firstOf(alternatives []string, one string) []string {
 	if one == "" || !slices.Contains(alternatives, one) {
 		return alternatives
 	}
-	others := slices.DeleteFunc(slices.Clone(alternatives), func(other string) bool { return other == one })
-	return append([]string{one}, others...)
+	return append([]string{one}, oauth.Without(alternatives, []string{one})...)
 }
 
 // negotiate registers the client, on the terms that are left when the server has
@@ -164,12 +185,16 @@ func (l *loginClients) requestRegistration(ctx context.Context, t registrationTe
 			ApplicationType:         t.types[0],
 			Scope:                   strings.Join(t.scopes, " "),
 		}
+		l.config.describeKeys(&request)
 		if l.callback.redirectURI != "" {
 			request.RedirectURIs, request.ResponseTypes = []string{l.callback.redirectURI}, []string{"code"}
 		}
+		if request.ResponseTypes == nil {
+			request.ResponseTypes = []string{} // or it is "code" (RFC 7591, section 2)
+		}
 		reg, err := l.fetcher.Register(ctx, l.plan.server.RegistrationEndpoint, request)
-		wait, patient := registrationWait(err, try)
-		if !patient || try == maxTries || wait > maxRegistrationWait {
+		wait := cmp.Or(oauth.RetryAfter(err), backoff(try))
+		if !oauth.Unprocessed(err) || try == maxTries || wait > maxRegistrationWait {
 			return reg, err
 		}
 		if wait > maxRetryWait {
@@ -179,15 +204,6 @@ func (l *loginClients) requestRegistration(ctx context.Context, t registrationTe
 			return reg, err
 		}
 	}
-}
-
-// registrationWait returns how long to wait before the same registration is requested
-// again, if err is a reason to: 429 and 503.
-func registrationWait(err error, try int) (wait time.Duration, patient bool) {
-	failed, isFailed := errtype.As[*oauth.TransientError](err)
-	rejected, isRejected := errtype.As[*oauth.Error](err)
-	return cmp.Or(retryAfter(err), backoff(try)),
-		isFailed && unprocessed(failed.Status) || isRejected && unprocessed(rejected.Status)
 }
 
 // narrow gives up what a rejection blames and returns its name; "" if there is nothing
@@ -221,7 +237,7 @@ func (n *negotiation) without(member string) (t registrationTerms, ok bool) {
 	t = n.terms
 	switch member {
 	case oauth.OfflineAccess:
-		t.scopes = omitScopes(t.scopes, []string{offlineAccess})
+		t.scopes = oauth.Without(t.scopes, []string{oauth.OfflineAccess})
 		return t, len(t.scopes) < len(n.terms.scopes)
 	case oauth.MemberScope:
 		if len(t.scopes) == 0 {
@@ -257,7 +273,7 @@ func next(alternatives []string) (others []string, ok bool) {
 // learn notes on what terms the issuer registered the client, where they are not those
 // that were requested first.
 func (n *negotiation) learn(l *record.Learned) {
-	learnScopes(l, omitScopes(n.wish.scopes, n.terms.scopes))
+	learnScopes(l, oauth.Without(n.wish.scopes, n.terms.scopes))
 	if !slices.Equal(n.terms.grants[0], n.wish.grants[0]) {
 		l.GrantTypes = n.terms.grants[0]
 	}
@@ -274,18 +290,13 @@ func (n *negotiation) learn(l *record.Learned) {
 
 // learnScopes notes scopes that the issuer rejects.
 func learnScopes(l *record.Learned, rejected []string) {
-	l.OmitScopes = append(omitScopes(l.OmitScopes, rejected), rejected...)
-}
-
-// omitScopes returns the scopes without those to omit.
-func omitScopes(scopes, omit []string) []string {
-	return slices.DeleteFunc(slices.Clone(scopes), func(scope string) bool { return slices.Contains(omit, scope) })
+	l.OmitScopes = append(oauth.Without(l.OmitScopes, rejected), rejected...)
 }
 
 // reportOmitted tells the user of scopes that are not requested although they are
 // configured.
 func (l *loginState) reportOmitted(omitted []string) {
-	if configured := omitScopes(omitted, omitScopes(omitted, l.config.Scopes)); len(configured) > 0 {
+	if configured := oauth.Without(omitted, oauth.Without(omitted, l.config.Scopes)); len(configured) > 0 {
 		l.notice("the authorization server rejects the scope %q, which is not requested", strings.Join(configured, " "))
 	}
 }
@@ -304,15 +315,15 @@ func (l *loginState) learnOf(ctx context.Context, change func(*record.Learned)) 
 // servers list and then give to certain users or clients only: Keycloak says so at the
 // code exchange, after the user has consented.
 func (l *loginState) rejectsOfflineAccess(rejected *oauth.Error) bool {
-	return slices.Contains(strings.Fields(l.scope), offlineAccess) && rejected.Class() != oauth.ClassTransient &&
+	return slices.Contains(strings.Fields(l.scope), oauth.OfflineAccess) && rejected.Class() != oauth.ClassTransient &&
 		(rejected.NamesOfflineAccess() || rejected.Code == "not_allowed")
 }
 
 // dropOfflineAccess begins the login anew without the scope offline_access, now and in
 // later logins.
 func (l *loginFlow) dropOfflineAccess(ctx context.Context, rejected *oauth.Error) error {
-	l.scope = strings.Join(omitScopes(strings.Fields(l.scope), []string{offlineAccess}), " ")
-	l.learnOf(ctx, func(learned *record.Learned) { learnScopes(learned, []string{offlineAccess}) })
+	l.scope = strings.Join(oauth.Without(strings.Fields(l.scope), []string{oauth.OfflineAccess}), " ")
+	l.learnOf(ctx, func(learned *record.Learned) { learnScopes(learned, []string{oauth.OfflineAccess}) })
 	l.notice("the authorization server gives no offline access here; signing in without it")
 	return l.tryAgain(rejected)
 }
@@ -320,5 +331,5 @@ func (l *loginFlow) dropOfflineAccess(ctx context.Context, rejected *oauth.Error
 // withoutOfflineAccess returns a scope without the one that is for refresh tokens: a grant without
 // a user has none (RFC 6749, section 4.4.3).
 func withoutOfflineAccess(scope string) string {
-	return strings.Join(omitScopes(strings.Fields(scope), []string{offlineAccess}), " ")
+	return strings.Join(oauth.Without(strings.Fields(scope), []string{oauth.OfflineAccess}), " ")
 }

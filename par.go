@@ -19,24 +19,19 @@ func (l *loginFlow) push(ctx context.Context, authorize *oauth.AuthorizationRequ
 	if l.plan.proofs {
 		prover = l.proofs
 	}
-	method := &l.clients.authMethod
-	for {
-		client := l.config.credentials(method.authForm, l.clients.client, as.TokenEndpoint, as.TokenEndpointAuthSigningAlgValuesSupported)
-		uri, err := l.fetcher.PushAuthorization(ctx, as.PushedAuthorizationRequestEndpoint, client, prover, *authorize)
-		if err == nil {
-			authorize.RequestURI, l.clients.clientProbed = uri, true
-			return nil
-		}
-		if len(method.next) > 0 && mayBlameClient(err) {
-			method.authForm, method.next = method.next[0], method.next[1:]
-			continue
-		}
-		rejected, ok := errtype.As[*oauth.Error](err)
-		about := ok && (rejected.Class() == oauth.ClassScope || rejected.Class() == oauth.ClassTarget)
-		if about || as.RequirePushedAuthorizationRequests {
-			return l.authorizationError(ctx, err)
-		}
-		l.log.Debug("the authorization request could not be pushed and goes through the browser", "error", err)
+	err := l.clients.authenticate(func(client oauth.Authenticator) (err error) {
+		authorize.RequestURI, err = l.fetcher.PushAuthorization(ctx, as.PushedAuthorizationRequestEndpoint, client, prover, *authorize)
+		return err
+	})
+	if err == nil {
+		l.clients.clientProbed = true
 		return nil
 	}
+	rejected, ok := errtype.As[*oauth.Error](err)
+	about := ok && (rejected.Class() == oauth.ClassScope || rejected.Class() == oauth.ClassTarget)
+	if about || as.RequirePushedAuthorizationRequests {
+		return l.authorizationError(ctx, err)
+	}
+	l.log.Debug("the authorization request could not be pushed and goes through the browser", "error", err)
+	return nil
 }

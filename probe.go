@@ -120,7 +120,7 @@ func (d *discovery) checkTarget(ctx context.Context, r *serverReply, rm *oauth.R
 			e.Hint = "did you mean " + meant + "?"
 			return e
 		}
-	case r.nothingThere() && (rm == nil || !sameResource(rm.Resource, d.server.target)):
+	case r.nothingThere() && (rm == nil || !oauth.SameButSlash(rm.Resource, d.server.target)):
 		if meant := d.server.meantURL(ctx, ""); meant != "" {
 			e := d.server.noServerError(r)
 			e.Hint = "did you mean " + meant + "?"
@@ -179,18 +179,9 @@ func statusText(status int) string {
 func (m *mcpServer) probeURL(ctx context.Context, method, target string) *serverReply {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	var body io.Reader
-	accept := "text/event-stream"
-	if method == http.MethodPost {
-		body, accept = strings.NewReader(probeMessage), "application/json, text/event-stream"
-	}
-	req, err := http.NewRequestWithContext(ctx, method, target, body)
+	req, err := newProbe(ctx, method, target)
 	if err != nil {
 		return nil
-	}
-	req.Header.Set("Accept", accept)
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := m.config.BaseTransport.RoundTrip(req)
 	if err != nil {
@@ -199,8 +190,23 @@ func (m *mcpServer) probeURL(ctx context.Context, method, target string) *server
 	return readServerReply(resp)
 }
 
-// probeMessage is a request that means nothing, and that every server may be sent.
-const probeMessage = `{"jsonrpc":"2.0","id":1,"method":"ping"}`
+// newProbe returns a request that means nothing, and that every server may be sent: a ping, or a
+// GET for a stream.
+func newProbe(ctx context.Context, method, target string) (*http.Request, error) {
+	body, accept := "", "text/event-stream"
+	if method == http.MethodPost {
+		body, accept = `{"jsonrpc":"2.0","id":1,"method":"ping"}`, "application/json, text/event-stream"
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", accept)
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	return req, nil
+}
 
 // meantURL returns the URL at the same origin where there is an MCP server, or "".
 // The resource that the host's metadata names (may be "") is looked at first, then
@@ -235,10 +241,4 @@ func (m *mcpServer) usualURLs(named string) []string {
 		}
 	}
 	return tried[1:]
-}
-
-// sameResource compares a resource with a server's URL: a slash at the end makes
-// no difference.
-func sameResource(resource, target string) bool {
-	return strings.TrimSuffix(resource, "/") == strings.TrimSuffix(target, "/")
 }

@@ -4,9 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/record"
 )
 
 const (
@@ -32,22 +36,19 @@ func (s *cachedToken) needsAMoment(now time.Time) bool {
 
 // awaitFresh waits before a token that needs a moment is sent again, and reports
 // false if it does not need one, or has had it. waits counts the waits so far.
-func (v *prover) awaitFresh(ctx context.Context, t *cachedToken, waits *int) bool {
+func (c *credential) awaitFresh(ctx context.Context, t *cachedToken, waits *int) bool {
 	if *waits == len(freshTokenWaits) || !t.needsAMoment(time.Now()) {
 		return false
 	}
-	rec, err := v.records.load(ctx)
+	rec, err := c.records.load(ctx)
 	if err != nil || rec.Grant == nil || rec.Grant.AccessToken != t.token || rec.Grant.Accepted || rec.Grant.Rejected {
 		return false
 	}
 	wait := freshTokenWaits[*waits]
 	*waits++
-	v.log.Debug("the server rejects a token that was just issued, sending it again", "wait", wait)
+	c.log.Debug("the server rejects a token that was just issued, sending it again", "wait", wait)
 	return sleep(ctx, wait) == nil
 }
-
-// prover sends tokens to the MCP server to find out whether they work.
-type prover struct{ *credential }
 
 // proof is what the MCP server makes of an access token.
 type proof struct {
@@ -59,35 +60,35 @@ type proof struct {
 // prove sends one request that does nothing (ping) to the MCP server, with the
 // token. It sends a token that needs a moment again. The error is of kind
 // [ErrUnreachable] if the server does not respond, or with a 429 or 5xx.
-func (v *prover) prove(ctx context.Context, t *cachedToken, waits *int) (*proof, error) {
+func (c *credential) prove(ctx context.Context, t *cachedToken, waits *int) (*proof, error) {
 	for {
-		p, err := v.proveOnce(ctx, t)
+		p, err := c.proveOnce(ctx, t)
 		if err != nil {
 			return nil, err
 		}
 		if !p.rejected {
-			v.tokens.recordAcceptance(ctx, t)
-			v.history.recordAccepted(t.token)
+			c.tokens.recordAcceptance(ctx, t)
+			c.history.recordAccepted(t.token)
 			return p, nil
 		}
-		if !v.awaitFresh(ctx, t, waits) {
+		if !c.awaitFresh(ctx, t, waits) {
 			return p, ctx.Err()
 		}
 	}
 }
 
-func (v *prover) proveOnce(ctx context.Context, t *cachedToken) (*proof, error) {
+func (c *credential) proveOnce(ctx context.Context, t *cachedToken) (*proof, error) {
 	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
 	defer cancel()
-	resp, err := v.server.probe(ctx, http.MethodPost, probeMessage, t)
+	resp, err := c.server.probe(ctx, http.MethodPost, t)
 	for state := (retryState{}); err == nil && state.sendsNonce(t, resp); {
 		resp.Body.Close()
-		resp, err = v.server.probe(ctx, http.MethodPost, probeMessage, t)
+		resp, err = c.server.probe(ctx, http.MethodPost, t)
 	}
 	if err == nil && resp.StatusCode == http.StatusMethodNotAllowed {
 		// HTTP+SSE (MCP 2024-11-05) knows nothing but GET at this URL.
 		resp.Body.Close()
-		resp, err = v.server.probe(ctx, http.MethodGet, "", t)
+		resp, err = c.server.probe(ctx, http.MethodGet, t)
 	}
 	if err != nil {
 		if ctx.Err() == context.Canceled {
@@ -96,15 +97,90 @@ func (v *prover) proveOnce(ctx context.Context, t *cachedToken) (*proof, error) 
 		return nil, err
 	}
 	resp.Body.Close() // a stream may never end
-	p := &proof{status: resp.StatusCode, challenge: v.secrets.challengeOf(resp, t)}
+	p := &proof{status: resp.StatusCode, challenge: c.secrets.challengeOf(resp, t)}
 	switch {
 	case p.status == http.StatusTooManyRequests || p.status >= http.StatusInternalServerError:
-		return nil, &Error{Kind: ErrServerUnreachable, Server: v.serverURL, Hint: "try again later",
+		return nil, &Error{Kind: ErrServerUnreachable, Server: c.serverURL, Hint: "try again later",
 			Message: fmt.Sprintf("the MCP server responds with %d; the credential is kept", p.status)}
 	case p.status/100 == 3:
-		return nil, &Error{Kind: ErrProtocol, Server: v.serverURL,
+		return nil, &Error{Kind: ErrProtocol, Server: c.serverURL,
 			Message: fmt.Sprintf("the MCP server responds with %d, and does not say where it is", p.status)}
 	}
 	p.rejected = p.status == http.StatusUnauthorized || p.status == http.StatusForbidden && rejectsToken(p.challenge)
 	return p, nil
+}
+
+// resume makes the stored login work without the user, if it can: it proves the
+// access token at the MCP server, and refreshes one that has expired or is
+// rejected. It reports whether the server accepts the result. If not, req has what
+// the login that must follow has to know. An error means that there is no reason
+// for a login: something cannot be reached, or stored.
+func (s *session) resume(ctx context.Context, rec *record.Record, req *loginRequest, waits *int) (bool, error) {
+	if !s.config.resumable(rec, time.Now()) {
+		return false, nil
+	}
+	need := tokenNeed{user: true}
+	if rec.Grant.Usable("", time.Now()) {
+		current := s.tokens.use(rec)
+		accepted, err := s.proveFor(ctx, rec, current, req, waits)
+		if err != nil || accepted || req.rejectedToken == "" {
+			return accepted, err
+		}
+		if len(req.needed) > 0 {
+			return false, nil // a refresh does not widen the scope
+		}
+		need.rejected = current.token
+	}
+	snap, err := s.refresher.refresh(ctx, need)
+	if err != nil {
+		return false, keepsLogin(ctx, err)
+	}
+	if snap == nil {
+		return false, nil
+	}
+	if rec, err = s.records.load(ctx); err != nil {
+		return false, err
+	}
+	return s.proveFor(ctx, rec, snap, req, waits)
+}
+
+// proveFor proves a token. If the MCP server does not accept it, req says why.
+func (s *session) proveFor(ctx context.Context, rec *record.Record, t *cachedToken, req *loginRequest, waits *int) (bool, error) {
+	p, err := s.prove(ctx, t, waits)
+	if err != nil {
+		return false, err
+	}
+	if p.rejected {
+		s.tokens.recordRejection(ctx, t)
+		req.rejectedToken, req.challenge = t.token, p.challenge
+		return false, nil
+	}
+	if p.status != http.StatusForbidden {
+		return true, nil
+	}
+	if needed := strings.Fields(p.challenge.Scope); p.challenge.Error == "insufficient_scope" && len(needed) > 0 &&
+		rec.Grant != nil && !containsAll(strings.Fields(rec.Grant.ScopeRequested), needed) {
+		slices.Sort(needed)
+		req.rejectedToken, req.challenge, req.needed = t.token, p.challenge, needed
+		req.scopes = append(strings.Fields(rec.Grant.ScopeRequested), needed...)
+		return false, nil
+	}
+	s.notice("the MCP server accepts the token and denies access (403)")
+	return true, nil
+}
+
+// keepsLogin returns the error of a refresh if a login of the user's would not help,
+// or not now. It returns nil where the authorization server responded and did not
+// refresh: that user then signs in, whatever the response means.
+func keepsLogin(ctx context.Context, err error) error {
+	e, ok := errtype.As[*Error](err)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case !ok || e.Kind == ErrStore:
+		return err
+	case e.Kind == ErrUnreachable && !e.unrefreshed:
+		return err
+	}
+	return nil
 }

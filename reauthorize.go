@@ -40,7 +40,6 @@ type reauthorizer struct {
 	*credential
 	refresher *refresher
 	logins    *logins
-	prover    *prover
 }
 
 // reauthorize finds the token with which a rejected request is to be sent again. It
@@ -62,7 +61,7 @@ func (a *reauthorizer) reauthorize(ctx context.Context, r *retryState, used *cac
 		}
 		return a.stepUp(ctx, r, used, challenge)
 	}
-	if a.prover.awaitFresh(ctx, used, &r.waits) {
+	if a.awaitFresh(ctx, used, &r.waits) {
 		return used, nil
 	}
 	if err := ctx.Err(); err != nil {
@@ -101,7 +100,7 @@ func (a *reauthorizer) loginAfterRejection(ctx context.Context, r *retryState, c
 	switch {
 	case err != nil:
 		return nil, err
-	case accessTokenUsable(rec.Grant, rejected, time.Now()):
+	case rec.Grant.Usable(rejected, time.Now()):
 		return a.tokens.use(rec), nil // another process was here before
 	case !a.config.mayLogin(rec):
 		return nil, a.errs.loginRequired(rec)
@@ -199,10 +198,5 @@ func (a *reauthorizer) stepUp(ctx context.Context, r *retryState, used *cachedTo
 }
 
 func containsAll(have, want []string) bool {
-	for _, w := range want {
-		if !slices.Contains(have, w) {
-			return false
-		}
-	}
-	return true
+	return len(oauth.Without(want, have)) == 0
 }

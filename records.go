@@ -31,15 +31,13 @@ type records struct {
 	reported store.Revision // guarded by mu; the damage that was reported last
 }
 
-// withTimeout bounds the wait for the store within one call of it.
-func (r *records) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
-	return awake.WithTimeout(ctx, cmp.Or(r.timeout, storeTimeout), errStoreBusy)
-}
-
-// storeWaitError replaces the error of a wait that withTimeout ended by errStoreBusy, unless the
-// store gave a better reason.
-func storeWaitError(bounded context.Context, err error) error {
-	ours := context.Cause(bounded) == errStoreBusy
+// callStore bounds the wait for the store within one call of it; 0 is storeTimeout. The error of a
+// wait that was too long is errStoreBusy, unless the store gave a better reason.
+func callStore(ctx context.Context, timeout time.Duration, call func(context.Context) error) error {
+	ctx, cancel := awake.WithTimeout(ctx, cmp.Or(timeout, storeTimeout), errStoreBusy)
+	defer cancel()
+	err := call(ctx)
+	ours := context.Cause(ctx) == errStoreBusy
 	if ours && errors.Is(err, context.DeadlineExceeded) && store.Busy(err) == nil {
 		return errStoreBusy
 	}
@@ -48,25 +46,32 @@ func storeWaitError(bounded context.Context, err error) error {
 
 // reserve makes sure that a record of size bytes can be stored, before something is done that
 // cannot be done twice. It returns nil where the store does not reserve.
-func (r *records) reserve(ctx context.Context, size int) (store.Reservation, error) {
+func (r *records) reserve(ctx context.Context, size int) (space store.Reservation, err error) {
 	reserver, ok := r.store.(store.Reserver)
 	if !ok {
 		return nil, nil
 	}
-	ctx, cancel := r.withTimeout(ctx)
-	defer cancel()
-	space, err := reserver.Reserve(ctx, r.key, size)
-	return space, storeWaitError(ctx, err)
+	err = callStore(ctx, r.timeout, func(ctx context.Context) (err error) {
+		space, err = reserver.Reserve(ctx, r.key, size)
+		return err
+	})
+	return space, err
 }
 
 // load reads the record, or an empty one where nothing is stored.
 func (r *records) load(ctx context.Context) (*record.Record, error) {
 	rec, damage, err := r.read(ctx)
-	if damage != nil && r.isNewDamage(rec.Revision) {
-		// What is left to do is what one does without a record.
-		r.notice("the stored credential could not be read and was set aside: %v", damage)
+	if damage == nil || !r.isNewDamage(rec.Revision) {
+		return rec, err
 	}
-	return rec, err
+	// What is left to do is what one does without a record. The store has set aside what has no
+	// revision; the rest stays until it is replaced.
+	fate := "was set aside"
+	if rec.Revision != "" {
+		fate = "is replaced by the next login"
+	}
+	r.notice("the stored credential could not be read and %s: %v", fate, damage)
+	return rec, nil
 }
 
 // isNewDamage reports whether the damage was not reported yet. The empty revision is that of a
@@ -84,10 +89,7 @@ func (r *records) read(ctx context.Context) (rec *record.Record, damage, err err
 	if rec := r.flushUnsaved(ctx); rec != nil {
 		return rec, nil, nil
 	}
-	bounded, cancel := r.withTimeout(ctx)
-	defer cancel()
-	rec, err = record.Get(bounded, r.store, r.key)
-	err = storeWaitError(bounded, err)
+	rec, err = getRecord(ctx, r.store, r.key, r.timeout)
 	switch {
 	case err == nil:
 		r.seen(rec)
@@ -99,6 +101,15 @@ func (r *records) read(ctx context.Context) (rec *record.Record, damage, err err
 	}
 	rec.ServerURL = r.serverURL
 	return rec, damage, nil
+}
+
+// getRecord is [record.Get], whose wait for the store is bounded.
+func getRecord(ctx context.Context, s store.Store, key store.Key, timeout time.Duration) (rec *record.Record, err error) {
+	err = callStore(ctx, timeout, func(ctx context.Context) (err error) {
+		rec, err = record.Get(ctx, s, key)
+		return err
+	})
+	return rec, err
 }
 
 // maxConflicts bounds how often a write is tried again because another process or goroutine
@@ -131,20 +142,18 @@ func (r *records) update(
 
 // put writes the record, into the reserved space if there is some.
 func (r *records) put(ctx context.Context, rec *record.Record, space store.Reservation) error {
-	ctx, cancel := r.withTimeout(ctx)
-	defer cancel()
 	r.seen(rec)
-	if space != nil {
-		return storeWaitError(ctx, record.PutReserved(ctx, space, rec))
-	}
-	return storeWaitError(ctx, record.Put(ctx, r.store, rec))
+	return callStore(ctx, r.timeout, func(ctx context.Context) error {
+		if space != nil {
+			return record.PutReserved(ctx, space, rec)
+		}
+		return record.Put(ctx, r.store, rec)
+	})
 }
 
 // delete deletes the record, in the revision that rec has.
 func (r *records) delete(ctx context.Context, rec *record.Record) error {
-	ctx, cancel := r.withTimeout(ctx)
-	defer cancel()
-	return storeWaitError(ctx, record.Delete(ctx, r.store, rec))
+	return callStore(ctx, r.timeout, func(ctx context.Context) error { return record.Delete(ctx, r.store, rec) })
 }
 
 // keepUnsaved keeps a login with this access token that could not be stored, and reports whether
@@ -180,4 +189,61 @@ func (r *records) flushUnsaved(ctx context.Context) *record.Record {
 		return nil
 	}
 	return r.unsaved.Clone()
+}
+
+// firstLook and lookInterval are when a process that waits for a lock looks whether its
+// holder has stored what is waited for: mostly the holder releases the lock in the same
+// moment, which wakes the next one at once.
+const (
+	firstLook    = 300 * time.Millisecond
+	lookInterval = time.Second
+)
+
+// lockUnless waits until it holds the named lock or until the stored record
+// satisfies enough, whichever comes first, and returns the record as it is
+// then. unlock is nil if the lock was not needed.
+func (r *records) lockUnless(ctx context.Context, name store.LockName, enough func(*record.Record) bool) (unlock func(), rec *record.Record, err error) {
+	type locked struct {
+		unlock func()
+		err    error
+	}
+	wait, stop := context.WithCancel(ctx)
+	defer stop()
+	got := make(chan locked, 1)
+	go func() {
+		unlock, err := r.store.Lock(wait, r.key, name)
+		got <- locked{unlock, err}
+	}()
+	release := func() {
+		if l := <-got; l.err == nil {
+			l.unlock()
+		}
+	}
+	look := time.NewTimer(firstLook)
+	defer look.Stop()
+	for {
+		select {
+		case l := <-got:
+			if l.err != nil {
+				if ctx.Err() != nil && store.Busy(l.err) == nil {
+					return nil, nil, ctx.Err()
+				}
+				return nil, nil, storeError(ctx, r.serverURL, l.err)
+			}
+			rec, err := r.load(ctx)
+			if err != nil {
+				l.unlock()
+				return nil, nil, err
+			}
+			return l.unlock, rec, nil
+		case <-look.C:
+			look.Reset(lookInterval)
+			rec, err := r.load(ctx)
+			if err == nil && enough(rec) {
+				stop()
+				go release()
+				return nil, rec, nil
+			}
+		}
+	}
 }

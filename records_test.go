@@ -3,9 +3,13 @@ package handstamp_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 
+	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
@@ -59,6 +63,65 @@ func TestDiskBreaksDuringRefresh(t *testing.T) {
 				t.Errorf("%d tokens used twice, %d logins revoked\n%s", a.Reuses, a.FamiliesRevoked, w.Diary())
 			}
 			w.WantTabs(1)
+		})
+	}
+}
+
+// The notice about a stored value that is no credential says what becomes of it: the store has set
+// aside what is damaged, and keeps what is only of another origin until it is replaced.
+func TestNoticeOfAValueThatIsNoCredential(t *testing.T) {
+	spoilFile := func(t *testing.T, dir string) {
+		for _, name := range files(t, dir) {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte("damaged"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	put := func(value string) func(*testing.T, store.Store, store.Key) {
+		return func(t *testing.T, s store.Store, key store.Key) {
+			_, revision, _ := s.Get(t.Context(), key)
+			if _, err := s.Put(t.Context(), key, []byte(value), revision); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, test := range map[string]struct {
+		spoil func(*testing.T, store.Store, store.Key)
+		says  string
+	}{
+		"damaged":         {nil, "was set aside"},
+		"no JSON":         {put("hello"), "is replaced by the next login"},
+		"JSON of another": {put(`{"token":"x"}`), "is replaced by the next login"},
+		"of another key":  {put(`{"version":1,"key":{"server":"https://other.example","profile":"default"}}`), "is replaced by the next login"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := testenv.New(t, lab.NoneFirst())
+			dir := inFolder(w)
+			key, err := store.NewKey(w.Lab.MCPURL(), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			put("{}")(t, w.Store, key)
+			if test.spoil == nil {
+				spoilFile(t, dir)
+			} else {
+				test.spoil(t, w.Store, key)
+			}
+			var notices []string
+			c := w.Session()
+			c.Hooks.Notice = func(_, message string) { notices = append(notices, message) }
+			for range 2 {
+				if status, err := c.Status(t.Context(), w.Lab.MCPURL()); err != nil || status.State != handstamp.StateNone {
+					t.Errorf("status %+v, %v", status, err)
+				}
+			}
+			if len(notices) != 1 || !strings.Contains(notices[0], test.says) || strings.Count(notices[0], "set aside") > strings.Count(test.says, "set aside") {
+				t.Errorf("the notices are %q, want one with %q", notices, test.says)
+			}
+			w.MustCall(c)
+			if status, err := c.Status(t.Context(), w.Lab.MCPURL()); err != nil || status.State != handstamp.StateValid {
+				t.Errorf("after the login: status %+v, %v", status, err)
+			}
 		})
 	}
 }

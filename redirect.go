@@ -81,7 +81,7 @@ func (m *mcpServer) checkRedirect(from, to *url.URL, sent http.Header) error {
 // checkRedirectResponse is checkRedirect for a response. It is made before net/http looks at
 // the response, whose errors would repeat the Location with its query.
 func (m *mcpServer) checkRedirectResponse(req *http.Request, resp *http.Response) error {
-	if !isRedirect(resp.StatusCode) {
+	if !oauth.IsRedirect(resp.StatusCode) {
 		return nil
 	}
 	location := resp.Header.Get("Location")
@@ -97,15 +97,6 @@ func (m *mcpServer) checkRedirectResponse(req *http.Request, resp *http.Response
 		req = resp.Request // with the token
 	}
 	return m.checkRedirect(req.URL, to, req.Header)
-}
-
-func isRedirect(status int) bool {
-	switch status {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
-		http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
-		return true
-	}
-	return false
 }
 
 // checkRedirectedRequest rejects a request that an [http.Client] of the caller's made to follow

@@ -36,11 +36,7 @@ type refresher struct {
 	*credential
 	discovery *discovery
 	imports   *importer
-	revoker   *revoker
-	helpers   *helperRunner
-
-	mu     sync.Mutex
-	active *flight // guarded by mu: the refresh under way
+	flights   flights
 }
 
 // flight is work that one goroutine does for all that ask meanwhile.
@@ -51,6 +47,50 @@ type flight struct {
 	err    error
 
 	calledOff bool // a login that was cancelled
+}
+
+// flights are pieces of work of which one at a time is under way.
+type flights struct {
+	mu     sync.Mutex
+	active *flight // guarded by mu
+}
+
+// join returns the flight under way, or starts one with the work that begin returns. Close waits
+// for it.
+func (fs *flights) join(config *configuration, begin func(*flight) (work func(), err error)) (f *flight, joined bool, err error) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if fs.active != nil {
+		return fs.active, true, nil
+	}
+	if !config.start() {
+		return nil, false, errClosed
+	}
+	f = &flight{done: make(chan struct{})}
+	work, err := begin(f)
+	if err != nil {
+		config.running.Done()
+		return nil, false, err
+	}
+	fs.active = f
+	go func() {
+		defer config.running.Done()
+		work()
+		fs.mu.Lock()
+		fs.active = nil
+		fs.mu.Unlock()
+		close(f.done)
+	}()
+	return f, false, nil
+}
+
+// cancel cancels the flight under way.
+func (fs *flights) cancel() {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if fs.active != nil {
+		fs.active.cancel()
+	}
 }
 
 // refresh returns a token newer than the one that why complains of: from the
@@ -91,45 +131,23 @@ func (r *refresher) refresh(ctx context.Context, why tokenNeed) (*cachedToken, e
 
 // flight returns the refresh under way, or starts one.
 func (r *refresher) flight(ctx context.Context, why tokenNeed) (f *flight, joined bool, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.active != nil {
-		return r.active, true, nil
-	}
-	if !r.config.start() {
-		return nil, false, errClosed
-	}
-	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), refreshTimeout, errStoreBusy)
-	wait, stop := context.WithCancel(ctx)
-	f = &flight{done: make(chan struct{}), cancel: stop}
-	r.active = f
-	go func() {
-		defer r.config.running.Done()
-		defer cancel()
-		defer stop()
-		defer func() {
-			// A panic must not leave callers waiting; what was received is
-			// stored by then, and the next refresh finds it.
-			if p := recover(); p != nil {
-				f.err = fmt.Errorf("handstamp: refresh failed: %T", p)
-			}
-			r.mu.Lock()
-			r.active = nil
-			r.mu.Unlock()
-			close(f.done)
-		}()
-		f.snap, f.err = r.refreshNow(ctx, wait, why)
-	}()
-	return f, false, nil
-}
-
-// cancel ends a refresh that has requested nothing yet.
-func (r *refresher) cancel() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.active != nil {
-		r.active.cancel()
-	}
+	return r.flights.join(r.config, func(f *flight) (func(), error) {
+		ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), refreshTimeout, errStoreBusy)
+		wait, stop := context.WithCancel(ctx)
+		f.cancel = stop
+		return func() {
+			defer cancel()
+			defer stop()
+			defer func() {
+				// A panic must not leave callers waiting; what was received is
+				// stored by then, and the next refresh finds it.
+				if p := recover(); p != nil {
+					f.err = fmt.Errorf("handstamp: refresh failed: %T", p)
+				}
+			}()
+			f.snap, f.err = r.refreshNow(ctx, wait, why)
+		}, nil
+	})
 }
 
 // refreshNow is the work of a refresh: read, decide, lock, decide again, and only then request. The
@@ -147,7 +165,7 @@ func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cach
 		return r.withoutRequest(ctx, rec, need, d)
 	}
 	good := need.metBy(rec.Grant, time.Now())
-	if accessTokenUsable(rec.Grant, need.rejected, time.Now()) {
+	if rec.Grant.Usable(need.rejected, time.Now()) {
 		r.tokens.use(rec) // for callers that stop waiting
 	}
 	if r.config.RefreshHelper != nil {
@@ -160,7 +178,7 @@ func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cach
 	case err == nil:
 		defer unlock()
 		return r.refreshLocked(ctx, wait, locked, need, d)
-	case good && accessTokenUsable(rec.Grant, need.rejected, time.Now()):
+	case good && rec.Grant.Usable(need.rejected, time.Now()):
 		r.log.Warn("the refresh could not be begun, going on with the token at hand", "error", err)
 		return r.tokens.use(rec), nil
 	case wait.Err() != nil && ctx.Err() == nil:

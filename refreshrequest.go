@@ -46,8 +46,7 @@ func (r *refresher) attempt(
 	ctx, wait context.Context, rec *record.Record, need tokenNeed,
 ) (*cachedToken, error) {
 	a := &refreshAttempt{
-		credential: r.credential, discovery: r.discovery, imports: r.imports, revoker: r.revoker,
-		need: need, refreshToken: rec.Grant.RefreshToken, before: rec.Clone(), request: &tokenRequest{},
+		refresher: r, need: need, refreshToken: rec.Grant.RefreshToken, before: rec.Clone(), request: &tokenRequest{},
 	}
 	started := time.Now()
 	token, err := a.run(ctx, wait, rec)
@@ -62,11 +61,7 @@ func (r *refresher) attempt(
 
 // refreshAttempt is one refresh under the lock.
 type refreshAttempt struct {
-	*credential
-	discovery *discovery
-	imports   *importer
-	revoker   *revoker
-
+	*refresher
 	need         tokenNeed
 	refreshToken secret.String
 	before       *record.Record // as it was when the token was read
@@ -88,6 +83,16 @@ func (r *refreshAttempt) run(
 			return r.onImportFailed(ctx, completed, err)
 		}
 		rec, r.before = completed, completed.Clone()
+	}
+	rec, err := r.renewClient(ctx, rec)
+	switch {
+	case err == nil:
+	case retryable(err):
+		return r.onTransientError(ctx, rec, oauth.RetryAfter(err), err)
+	case !r.config.renewable(rec.GrantClient(), rec.Grant, time.Now()):
+		return nil, errSuperseded // which leaves a login
+	default:
+		return nil, err
 	}
 	if r.interrupted = refreshInterrupted(rec); r.interrupted && rec.Intent.Response != nil {
 		if token, err, found := r.useSavedResponse(ctx, rec); found {
@@ -215,7 +220,7 @@ func (r *refreshAttempt) onToken(ctx context.Context, rec *record.Record, token 
 	snap, err := r.storeToken(ctx, rec, at, token, func(rec *record.Record) {
 		r.learn(rec)
 		c := rec.GrantClient()
-		r.request.learnForm(c)
+		r.request.form.learn(c)
 		if rec.Grant.Rejected = flaw != nil; flaw == nil {
 			rec.Cooldowns = nil
 			return

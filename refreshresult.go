@@ -2,6 +2,7 @@ package handstamp
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -14,10 +15,7 @@ import (
 // storeToken stores what the authorization server issued, with what was learned on
 // the way.
 func (r *refreshAttempt) storeToken(ctx context.Context, rec *record.Record, at time.Time, t *oauth.TokenResponse, learned func(*record.Record)) (*cachedToken, error) {
-	rec, err := r.records.update(ctx, rec, func(rec *record.Record) error {
-		if !r.stillCurrent(rec) {
-			return errSuperseded
-		}
+	rec, err := r.updateCurrent(ctx, rec, func(rec *record.Record) {
 		r.rotated = t.RefreshToken != "" && t.RefreshToken != r.refreshToken
 		applyToken(rec.Grant, t, at)
 		rec.Grant.Repeated = r.interrupted || r.request.inDoubt
@@ -25,7 +23,6 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *record.Record, at 
 		if learned != nil {
 			learned(rec)
 		}
-		return nil
 	})
 	switch {
 	case errors.Is(err, errSuperseded):
@@ -49,32 +46,33 @@ func (r *refreshAttempt) resultAfterReplacement(ctx context.Context, rec *record
 	if rec.Grant == nil && t.RefreshToken != "" {
 		ctx, cancel := awake.WithTimeout(ctx, revokeTimeout, nil)
 		defer cancel()
-		if err := r.revoker.revoke(ctx, r.before, t.RefreshToken, "refresh_token"); err != nil {
+		if err := r.revoke(ctx, r.before, t.RefreshToken, "refresh_token"); err != nil {
 			r.log.Warn("a token issued during logout could not be revoked", "error", err)
 		}
 	}
-	if accessTokenUsable(rec.Grant, r.need.rejected, time.Now()) {
+	if rec.Grant.Usable(r.need.rejected, time.Now()) {
 		return r.tokens.use(rec), nil
 	}
 	r.tokens.current.Store(nil)
 	return nil, nil
 }
 
-// stillCurrent reports whether the record still holds the grant that is refreshed.
-func (r *refreshAttempt) stillCurrent(rec *record.Record) bool {
-	return rec.Grant != nil && rec.Grant.RefreshToken == r.refreshToken
-}
-
-// updateGrant changes the record unless the grant was replaced meanwhile, which is no error: the
-// record that it returns then has the replacement.
-func (r *refreshAttempt) updateGrant(ctx context.Context, rec *record.Record, change func(*record.Record)) (*record.Record, error) {
-	rec, err := r.records.update(ctx, rec, func(rec *record.Record) error {
-		if !r.stillCurrent(rec) {
+// updateCurrent changes the record while it holds the grant that is refreshed. Otherwise the error
+// is errSuperseded.
+func (r *refreshAttempt) updateCurrent(ctx context.Context, rec *record.Record, change func(*record.Record)) (*record.Record, error) {
+	return r.records.update(ctx, rec, func(rec *record.Record) error {
+		if rec.Grant == nil || rec.Grant.RefreshToken != r.refreshToken {
 			return errSuperseded
 		}
 		change(rec)
 		return nil
 	})
+}
+
+// updateGrant is updateCurrent for where it is no error that the grant was replaced meanwhile: the
+// record that it returns then has the replacement.
+func (r *refreshAttempt) updateGrant(ctx context.Context, rec *record.Record, change func(*record.Record)) (*record.Record, error) {
+	rec, err := r.updateCurrent(ctx, rec, change)
 	if errors.Is(err, errSuperseded) {
 		err = nil
 	}
@@ -105,7 +103,7 @@ func (r *refreshAttempt) usable(rec *record.Record) *cachedToken {
 // that the client was authenticated.
 func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *record.Record, rejected *oauth.Error) (*cachedToken, error) {
 	guessed := rejected.Class() == oauth.ClassOther // the server did not name the grant
-	early := !guessed && accessTokenUsable(rec.Grant, r.need.rejected, time.Now()) && !rec.Grant.ExpiresAt.IsZero() &&
+	early := !guessed && rec.Grant.Usable(r.need.rejected, time.Now()) && !rec.Grant.ExpiresAt.IsZero() &&
 		!r.need.disowns(rec.Grant.AccessToken)
 	rec, err := r.updateGrant(ctx, rec, func(rec *record.Record) {
 		r.learn(rec)
@@ -232,4 +230,63 @@ func applyToken(g *record.Grant, t *oauth.TokenResponse, at time.Time) {
 		g.ScopeGranted = t.Scope
 	}
 	g.Rejected, g.Accepted = false, false
+}
+
+// believedAfter returns how many equal rejections that give no reason, and how
+// far apart, are believed to mean the grant.
+func believedAfter(status int) (count int, apart time.Duration) {
+	switch status {
+	case 403, 409, 422: // a policy or a firewall may be behind these, for a while
+		return 3, 30 * time.Second
+	}
+	return 2, 2 * time.Second
+}
+
+// onUnnamedRejection handles a rejection that names neither the grant nor the
+// client: the grant ends when it has come often enough, and nothing but a new
+// login would help anyway.
+func (r *refreshAttempt) onUnnamedRejection(ctx, requesting context.Context, rec *record.Record, rejected *oauth.Error) (again bool, _ *cachedToken, err error) {
+	count, apart := believedAfter(rejected.Status)
+	updated, err := r.updateCurrent(ctx, rec, func(rec *record.Record) {
+		r.countRejection(rec, rejected, apart, time.Now())
+	})
+	if err != nil {
+		return false, nil, err
+	}
+	*rec = *updated
+	if r.need.metBy(rec.Grant, time.Now()) {
+		snap, err := r.onTransientError(ctx, rec, max(apart, backoff(maxTries)), rejected)
+		return false, snap, err
+	}
+	wait := min(time.Until(rec.Rejection.At.Add(apart)), apart)
+	switch {
+	case rec.Rejection.Count >= count:
+		snap, err := r.onInvalidGrant(ctx, rec, rejected)
+		return false, snap, err
+	case wait <= maxRetryWait && sleep(requesting, max(wait, 0)) == nil:
+		return true, nil, nil
+	}
+	snap, err := r.onTransientError(ctx, rec, wait, rejected)
+	return false, snap, err
+}
+
+// countRejection counts a rejection of the refresh token that gives no reason, if
+// it is like the last one and far enough from it.
+func (r *refreshAttempt) countRejection(rec *record.Record, rejected *oauth.Error, apart time.Duration, now time.Time) {
+	why := reason(rejected)
+	if rejected.Code != "" {
+		why = fmt.Sprintf("%d %s", rejected.Status, rejected.Code)
+	}
+	last := rec.Rejection
+	if last == nil || last.Reason != why || last.Fingerprint != fingerprint(last.ID, r.refreshToken) {
+		id := rand.Text()
+		rec.Rejection = &record.Rejection{ID: id, Fingerprint: fingerprint(id, r.refreshToken), Reason: why, Count: 1, At: now.UTC()}
+		return
+	}
+	switch {
+	case now.Before(last.At): // noted under a clock that ran ahead
+		last.At = now.UTC()
+	case now.Sub(last.At) >= apart:
+		last.Count, last.At = last.Count+1, now.UTC()
+	}
 }

@@ -2,6 +2,7 @@ package handstamp_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -82,5 +83,156 @@ func TestTokenOfAnotherType(t *testing.T) {
 		if _, err := c.Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{}); !errors.Is(err, handstamp.ErrProtocol) {
 			t.Errorf("call %d: %v", i, err)
 		}
+	}
+}
+
+// rejectionOf is a response of the token endpoint.
+func rejectionOf(status int, body string) lab.Fault {
+	return lab.Fault{Kind: lab.FaultStatus, Status: status, ContentType: "application/json", Body: body}
+}
+
+// TestDeadRefreshTokenInOtherWords: in whatever form a server rejects the refresh token,
+// the first session that needs it recognizes that, and one login helps.
+func TestDeadRefreshTokenInOtherWords(t *testing.T) {
+	for _, fault := range []lab.Fault{
+		rejectionOf(400, `{"error":"invalid_request","error_description":"refresh_token is invalid"}`),
+		rejectionOf(400, `{"error":"invalid_request","error_description":"session not found"}`),
+		rejectionOf(400, `{"status":"BAD_REFRESH_TOKEN"}`),
+		rejectionOf(401, `{"error":"Unauthorized","message":"Invalid refresh token"}`),
+		rejectionOf(400, `{"detail":{"error":"invalid_grant"}}`),
+		rejectionOf(400, `{"error":{"code":"invalid_grant","message":"no"}}`),
+		rejectionOf(400, `{"error":"INVALID_GRANT"}`),
+		rejectionOf(403, `{"error":"access_denied"}`),
+		rejectionOf(400, `{"error":"expired_token"}`),
+		rejectionOf(400, `{"error":"not_allowed"}`),
+		rejectionOf(404, `{"error":"invalid_grant"}`),
+		// These name nothing, and are believed when they come again.
+		rejectionOf(400, ``),
+		rejectionOf(401, ``),
+		rejectionOf(401, `{"error":"unauthorized"}`),
+		rejectionOf(400, `{"message":"Bad Request"}`),
+	} {
+		t.Run(fmt.Sprint(fault.Status, " ", fault.Body), func(t *testing.T) {
+			t.Parallel()
+			testenv.InBubble(t, lab.NoneFirst(), func(t *testing.T, w *testenv.Env) {
+				w.MustCall(w.Session())
+				w.Expire()
+				w.Lab.SetFault("token:refresh", fault)
+
+				c := w.Session()
+				c.LoginPolicy = handstamp.LoginNever
+				if err := w.Call(c); !errors.Is(err, handstamp.ErrLoginRequired) {
+					t.Fatalf("error %v, want ErrLoginRequired\n%s", err, w.Diary())
+				}
+				st, err := c.Status(t.Context(), w.Lab.MCPURL())
+				if err != nil || st.Usable() || st.GrantError == nil {
+					t.Errorf("status %+v (%v), want an unusable one with the rejection", st, err)
+				}
+				w.MustCall(w.Session())
+				w.WantTabs(2)
+			})
+		})
+	}
+}
+
+// TestRejectionWithoutAReasonKeepsAValidToken: as long as the access token works,
+// nothing ends on a guess.
+func TestRejectionWithoutAReasonKeepsAValidToken(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	w.MustCall(w.Session())
+	r := w.Record()
+	r.Grant.ObtainedAt, r.Grant.ExpiresAt = time.Now().Add(-time.Hour), time.Now().Add(30*time.Second)
+	if err := record.Put(t.Context(), w.Store, r); err != nil {
+		t.Fatal(err)
+	}
+	w.Lab.SetFault("token:refresh", rejectionOf(401, ``))
+	for range 3 {
+		w.MustCall(w.Session())
+	}
+	w.WantTabs(1)
+	if w.Record().Grant.RefreshToken == "" || w.Record().GrantError != nil {
+		t.Error("the grant was given up")
+	}
+}
+
+// TestRejectionByAPolicyNeedsThree: a 403, 409 or 422 that gives no reason may be
+// a firewall's, so it is believed only when it has come three times, half a
+// minute apart; until then no browser opens.
+func TestRejectionByAPolicyNeedsThree(t *testing.T) {
+	for _, status := range []int{403, 409, 422} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			t.Parallel()
+			w := testenv.New(t, lab.NoneFirst())
+			w.MustCall(w.Session())
+			w.Expire()
+			w.Lab.SetFault("token:refresh", rejectionOf(status, ``))
+			for i := range 2 {
+				for range 3 { // at once: they count as one
+					if err := w.Call(w.Session()); !errors.Is(err, handstamp.ErrUnreachable) {
+						t.Fatalf("rejection %d: error %v, want ErrUnreachable", i+1, err)
+					}
+				}
+				w.WantCounts(map[string]int{"token:refresh": i + 1})
+				later(w, 31*time.Second)
+			}
+			c := w.Session()
+			c.LoginPolicy = handstamp.LoginNever
+			if err := w.Call(c); !errors.Is(err, handstamp.ErrLoginRequired) {
+				t.Fatalf("the third rejection: error %v, want ErrLoginRequired\n%s", err, w.Diary())
+			}
+			if w.Record().Grant.RefreshToken == "" {
+				t.Error("the refresh token was thrown away on a guess")
+			}
+			w.MustCall(w.Session())
+			w.WantTabs(2)
+			if r := w.Record(); r.GrantError != nil || r.Rejection != nil {
+				t.Error("the new login remembers the old one's rejections")
+			}
+		})
+	}
+}
+
+// TestRejectionCountedUnderAnotherClock: a clock that was set back neither floods the
+// server nor keeps the rejection from being believed.
+func TestRejectionCountedUnderAnotherClock(t *testing.T) {
+	testenv.InBubble(t, lab.NoneFirst(), func(t *testing.T, w *testenv.Env) {
+		w.MustCall(w.Session())
+		w.Expire()
+		w.Lab.SetFault("token:refresh", rejectionOf(403, ``))
+		if err := w.Call(w.Session()); !errors.Is(err, handstamp.ErrUnreachable) {
+			t.Fatalf("error %v, want ErrUnreachable", err)
+		}
+		r := w.Record()
+		r.Rejection.At = r.Rejection.At.Add(time.Hour)
+		r.Rejection.Reason, r.Retry = "401", nil
+		w.Put(r)
+		w.Lab.SetFault("token:refresh", rejectionOf(401, ``))
+		c := w.Session()
+		c.LoginPolicy = handstamp.LoginNever
+		if err := w.Call(c); !errors.Is(err, handstamp.ErrLoginRequired) {
+			t.Errorf("error %v, want ErrLoginRequired", err)
+		}
+		if n := w.Lab.Counts()["token:refresh"]; n > 3 {
+			t.Errorf("%d requests, want at most 3\n%s", n, w.Diary())
+		}
+	})
+}
+
+// later moves what the record remembers of rejections into the past.
+func later(w *testenv.Env, d time.Duration) {
+	w.T.Helper()
+	r := w.Record()
+	if r.Rejection != nil {
+		r.Rejection.At = r.Rejection.At.Add(-d)
+	}
+	if r.Retry != nil {
+		r.Retry.NotBefore = r.Retry.NotBefore.Add(-d)
+	}
+	for i := range r.Cooldowns {
+		r.Cooldowns[i].First = r.Cooldowns[i].First.Add(-d)
+		r.Cooldowns[i].Until = r.Cooldowns[i].Until.Add(-d)
+	}
+	if err := record.Put(w.T.Context(), w.Store, r); err != nil {
+		w.T.Fatal(err)
 	}
 }

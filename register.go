@@ -42,6 +42,9 @@ func (l *loginClients) choose(ctx context.Context) error {
 		old = nil
 	}
 	anew := as.RegistrationEndpoint != ""
+	if stored := l.rec.NewestClient(as.Issuer); old == nil && stored != nil && document == nil && l.config.activeRegistration() == nil {
+		old = l.refit(ctx, stored)
+	}
 	switch {
 	case l.config.activeRegistration() != nil:
 		if err := l.useConfigured(as.Issuer); err != nil {
@@ -67,6 +70,9 @@ func (l *loginClients) choose(ctx context.Context) error {
 		}
 	}
 	choice, err := chooseAuthMethod(l.config.authMethodInputs(l.client, as.TokenEndpointAuthMethodsSupported))
+	if err == nil && choice.method == oauth.MethodPrivateKeyJWT { // or the user signs in for nothing
+		_, err = l.config.Key.AlgorithmFor(as.TokenEndpointAuthSigningAlgValuesSupported)
+	}
 	if err != nil {
 		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Err: err}
 	}
@@ -115,7 +121,7 @@ func (l *loginClients) checkRegistration(issuer string) error {
 	if r.ClientID == "" {
 		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Message: "the configured client has no client id"}
 	}
-	if r.Issuer != "" && !sameIssuer(r.Issuer, issuer) { // discovery leads nowhere else
+	if r.Issuer != "" && !oauth.SameButSlash(r.Issuer, issuer) { // discovery leads nowhere else
 		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL,
 			Message: fmt.Sprintf("the configured client belongs to %s, and not to %s; nothing was sent there", r.Issuer, oauth.Sanitize(issuer))}
 	}
@@ -123,7 +129,7 @@ func (l *loginClients) checkRegistration(issuer string) error {
 		return nil
 	}
 	for _, c := range l.rec.Clients {
-		if c.ID == r.ClientID && !sameIssuer(c.Issuer, issuer) {
+		if c.ID == r.ClientID && !oauth.SameButSlash(c.Issuer, issuer) {
 			return &Error{Kind: ErrProtocol, Server: l.serverURL,
 				Message: fmt.Sprintf("the configured client was used at %s so far, but the server now names %s as its authorization server",
 					oauth.Sanitize(c.Issuer), oauth.Sanitize(issuer)),
@@ -160,15 +166,8 @@ func (l *loginClients) canReuse(c *record.Client) bool {
 	if c.Source == record.SourceDynamic && !slices.Equal(c.GrantTypes, l.config.registeredGrants()) {
 		return false
 	}
-	if c.Source != record.SourceDynamic || len(c.RedirectURIs) == 0 {
-		return true
-	}
-	for _, uri := range c.RedirectURIs {
-		if uri == l.callback.redirectURI {
-			return true
-		}
-	}
-	return false
+	return c.Source != record.SourceDynamic || len(c.RedirectURIs) == 0 ||
+		slices.Contains(c.RedirectURIs, l.callback.redirectURI)
 }
 
 // mayBeGone reports whether there is a reason to register anew although the issuer has
@@ -201,6 +200,7 @@ func (l *loginClients) register(ctx context.Context) error {
 	requested := n.terms.methods[0]
 	choice, err := chooseAuthMethod(authMethodInputs{
 		registered: reg.TokenEndpointAuthMethod, requested: requested, secret: reg.ClientSecret != "",
+		key: l.config.Key != nil, cert: l.config.Certificate != nil,
 		listed: as.TokenEndpointAuthMethodsSupported,
 	})
 	if err != nil {
@@ -223,8 +223,9 @@ func (l *loginClients) register(ctx context.Context) error {
 		RegisteredAt:            time.Now().UTC().Truncate(time.Second),
 	}
 	l.authMethod, l.justRegistered, l.clientProbed = choice, true, true
-	omitted := omitScopes(n.wish.scopes, n.terms.scopes)
-	l.scope, l.plan.fallback = strings.Join(n.terms.scopes, " "), omitScopes(l.plan.fallback, omitted)
+	l.plan.proofs = l.config.wantsProofs(l.plan.proofs || reg.DPoPBoundAccessTokens)
+	omitted := oauth.Without(n.wish.scopes, n.terms.scopes)
+	l.scope, l.plan.fallback = strings.Join(n.terms.scopes, " "), oauth.Without(l.plan.fallback, omitted)
 	l.reportOmitted(omitted)
 	if tell := l.config.OnRegister; tell != nil {
 		err := tell(ctx, Registration{
@@ -342,18 +343,13 @@ func (l *loginClients) probeAuthMethod(ctx context.Context) error {
 		return nil
 	}
 	unnamed := false // one of the rejections was not about the client
-	t := &tokenRequest{credential: l.credential, tokenGrant: tokenGrant{
-		redeem: oauth.TokenRequest{
-			Endpoint: l.plan.server.TokenEndpoint, Code: oauth.Secret(rand.Text()),
-			RedirectURI: l.callback.redirectURI, Verifier: oauth.NewPKCE().Verifier,
-		},
-		client: l.client, algs: l.plan.server.TokenEndpointAuthSigningAlgValuesSupported,
-		form: l.authMethod.authForm, next: l.authMethod.next, resource: l.plan.resource,
-		repeat: sendOnce, final: func(rejected *oauth.Error) bool {
-			unnamed = unnamed || rejected.Class() == oauth.ClassOther
-			return rejected.Class() == oauth.ClassGrant
-		},
-	}}
+	t := l.tokenRequest(oauth.TokenRequest{
+		Code: oauth.Secret(rand.Text()), RedirectURI: l.callback.redirectURI, Verifier: oauth.NewPKCE().Verifier,
+	}, sendOnce)
+	t.final = func(rejected *oauth.Error) bool {
+		unnamed = unnamed || rejected.Class() == oauth.ClassOther
+		return rejected.Class() == oauth.ClassGrant
+	}
 	_, _, err := t.run(ctx)
 	l.requests += t.sent
 	rejected, ok := errtype.As[*oauth.Error](err)
@@ -367,6 +363,31 @@ func (l *loginClients) probeAuthMethod(ctx context.Context) error {
 		return l.onUnknown(ctx, rejected)
 	}
 	return nil
+}
+
+// tokenRequest returns a request to the token endpoint with the login's client.
+func (l *loginClients) tokenRequest(redeem oauth.TokenRequest, repeat repetition) *tokenRequest {
+	redeem.Endpoint = l.plan.server.TokenEndpoint
+	if l.plan.proofs {
+		redeem.Prover = l.proofs
+	}
+	return &tokenRequest{credential: l.credential, tokenGrant: tokenGrant{
+		redeem: redeem, client: l.client, algs: l.plan.server.TokenEndpointAuthSigningAlgValuesSupported,
+		form: l.authMethod.authForm, next: l.authMethod.next, resource: l.plan.resource, repeat: repeat,
+	}}
+}
+
+// authenticate has try send a request as the login's client, in each form of authentication that is
+// left while the server's error may be about that.
+func (l *loginClients) authenticate(try func(oauth.Authenticator) error) error {
+	as, method := l.plan.server, &l.authMethod
+	for {
+		err := try(l.config.credentials(method.authForm, l.client, as.TokenEndpoint, as.TokenEndpointAuthSigningAlgValuesSupported))
+		if err == nil || len(method.next) == 0 || !mayBlameClient(err) {
+			return err
+		}
+		method.authForm, method.next = method.next[0], method.next[1:]
+	}
 }
 
 // learnMethod has the login go on in the form of authentication that the server has accepted.

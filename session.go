@@ -50,8 +50,6 @@ func (c *credential) noteRecord(rec *record.Record) {
 type session struct {
 	*credential
 	imports      *importer
-	revoker      *revoker
-	prover       *prover
 	refresher    *refresher
 	logins       *logins
 	reauthorizer *reauthorizer
@@ -108,13 +106,8 @@ func (c *Client) session(serverURL string) (*session, error) {
 func newSession(shared *credential) *session {
 	discovery := &discovery{shared}
 	imports := &importer{shared, discovery}
-	revoker := &revoker{shared}
-	helpers := &helperRunner{shared}
-	prover := &prover{shared}
-	refresher := &refresher{credential: shared, discovery: discovery, imports: imports, revoker: revoker, helpers: helpers}
-	logins := &logins{credential: shared, discovery: discovery, imports: imports, revoker: revoker, helpers: helpers}
-	return &session{
-		credential: shared, imports: imports, revoker: revoker, prover: prover, refresher: refresher, logins: logins,
-		reauthorizer: &reauthorizer{credential: shared, refresher: refresher, logins: logins, prover: prover},
-	}
+	refresher := &refresher{credential: shared, discovery: discovery, imports: imports}
+	logins := &logins{credential: shared, discovery: discovery, imports: imports}
+	reauthorizer := &reauthorizer{credential: shared, refresher: refresher, logins: logins}
+	return &session{credential: shared, imports: imports, refresher: refresher, logins: logins, reauthorizer: reauthorizer}
 }

@@ -20,7 +20,7 @@ const (
 	StateRefreshable State = "refreshable" // the access token has expired, and is refreshed at its next use
 	StateExpired     State = "expired"     // the access token has expired, and cannot be refreshed
 	StateRevoked     State = "revoked"     // the server ended the grant
-	StateCorrupt     State = "corrupt"     // the stored record is damaged and was set aside
+	StateCorrupt     State = "corrupt"     // the stored record is damaged, and is not used
 	StateNoExpiry    State = "no_expiry"   // valid as far as is known: the server gave no expiry
 
 	StateUnusable State = "unusable" // the stored record is kept, but cannot be used as it is: Problem says why
@@ -31,7 +31,15 @@ type Status struct {
 	Server      string `json:"server"` // as the user gave it
 	Profile     string `json:"profile"`
 	State       State  `json:"state"`
-	Refreshable bool   `json:"refreshable"` // there is a refresh token
+	Refreshable bool   `json:"refreshable"` // the next access token needs no user
+
+	// Account is the name of the user's account, where the server tells it.
+	Account string `json:"account,omitempty"`
+
+	// GrantType is how the tokens are obtained (RFC 6749, section 1.3): "authorization_code", or
+	// that of [Client.Grant]. DPoP says that the access token is bound to a key (RFC 9449).
+	GrantType string `json:"grant_type,omitempty"`
+	DPoP      bool   `json:"dpop,omitempty"`
 
 	Issuer       string      `json:"issuer,omitempty"`
 	ClientID     string      `json:"client_id,omitempty"`
@@ -102,16 +110,21 @@ func (c *Client) Status(ctx context.Context, serverURL string) (*Status, error) 
 
 // List returns the Status of every credential in the Store, of all
 // profiles, ordered by server. One whose record cannot be read is listed with
-// StateCorrupt or StateUnusable.
+// StateCorrupt or StateUnusable, also where the wait for it takes longer than
+// LockTimeout.
 func (c *Client) List(ctx context.Context) ([]*Status, error) {
 	c.init()
-	keys, err := c.Store.List(ctx)
+	var keys []store.Key
+	err := callStore(ctx, c.LockTimeout, func(ctx context.Context) (err error) {
+		keys, err = c.Store.List(ctx)
+		return err
+	})
 	if err != nil {
 		return nil, storeError(ctx, "", err)
 	}
 	list := make([]*Status, 0, len(keys))
 	for _, key := range keys {
-		rec, err := record.Get(ctx, c.Store, key)
+		rec, err := getRecord(ctx, c.Store, key, c.LockTimeout)
 		switch {
 		case err == nil:
 			list = append(list, statusOf(rec, time.Now()))
@@ -137,7 +150,7 @@ func unreadable(key store.Key, err error) *Status {
 }
 
 func statusOf(rec *record.Record, now time.Time) *Status {
-	st := &Status{Server: cmp.Or(rec.ServerURL, rec.Key.Server), Profile: rec.Key.Profile, State: StateNone}
+	st := &Status{Server: cmp.Or(rec.ServerURL, rec.Key.Server), Profile: rec.Key.Profile, State: StateNone, Account: rec.Account}
 	if f := rec.GrantError; f != nil {
 		st.GrantError = &GrantError{At: f.At, Code: f.Code, Description: f.Description, Interrupted: f.Interrupted}
 	}
@@ -164,7 +177,7 @@ func (s *Status) setRetry(rec *record.Record, now time.Time) {
 		return
 	}
 	s.RetryAt, s.RetryReason = r.NotBefore, r.Reason
-	if rejectedEarly(rec) && accessTokenUsable(rec.Grant, "", now) {
+	if rejectedEarly(rec) && rec.Grant.Usable("", now) {
 		s.RefreshRejected = r.Reason
 	}
 }
@@ -173,16 +186,18 @@ func (s *Status) setRetry(rec *record.Record, now time.Time) {
 func (s *Status) setGrant(rec *record.Record, now time.Time) {
 	g := rec.Grant
 	s.Issuer, s.Scope = g.Issuer, g.ScopeGranted
+	s.GrantType, s.DPoP = cmp.Or(g.Type, "authorization_code"), authScheme(g.TokenType) == "DPoP"
 	if !g.Resource.Omit {
 		s.Resource = g.Resource.Value
 	}
 	s.ObtainedAt, s.ExpiresAt, s.AccessTokenRejected = g.ObtainedAt, g.ExpiresAt, g.Rejected
 	if cl := rec.GrantClient(); cl != nil {
-		s.Refreshable = g.RefreshToken != "" && rec.GrantError == nil && !cl.Rejected && !secretExpired(cl, g, now)
+		obtainable := g.RefreshToken != "" || g.Type == grantClientCredentials
+		s.Refreshable = obtainable && rec.GrantError == nil && !cl.Rejected && !secretExpired(cl, g, now)
 		s.ClientID, s.ClientSource, s.Method = cl.ID, cl.Source, cl.Method
-		s.MethodReason = methodReason(cl)
+		s.MethodReason = authMethodReason(cl.MethodSource)
 	}
-	switch usable := accessTokenUsable(g, "", now); {
+	switch usable := g.Usable("", now); {
 	case usable && g.ExpiresAt.IsZero():
 		s.State = StateNoExpiry
 	case usable:

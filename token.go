@@ -58,14 +58,16 @@ func (t *Token) SetHeaders(req *http.Request) error {
 
 // Format implements fmt.Formatter: the value is not seen, whatever the verb and
 // whatever the Token is a part of.
-func (t Token) Format(f fmt.State, _ rune) {
-	type plain Token
-	fmt.Fprintf(f, "%+v", plain(t))
-}
+func (t Token) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", plainToken(t)) }
+
+// plainToken is a Token without its methods.
+type plainToken Token
 
 // Token returns an access token for a server, refreshed if need be. Without a
-// usable credential it signs in, or returns ErrLoginRequired if the LoginPolicy
-// is LoginNever.
+// usable credential it signs in, or returns [ErrLoginRequired] if the LoginPolicy
+// is [LoginNever]. That error is about what is stored: where there is no login, it
+// is returned without contacting the server, and does not mean that the server
+// requires one.
 func (c *Client) Token(ctx context.Context, serverURL string, o TokenOptions) (*Token, error) {
 	s, err := c.session(serverURL)
 	if err != nil {
@@ -124,7 +126,7 @@ func (s *session) token(ctx context.Context, o TokenOptions) (*cachedToken, erro
 	switch {
 	case err != nil:
 		return nil, err
-	case accessTokenUsable(rec.Grant, need.rejected, time.Now()):
+	case rec.Grant.Usable(need.rejected, time.Now()):
 		return nil, s.errs.notRefreshable(rec) // it works, but not for as long as is needed
 	case !s.config.mayLogin(rec):
 		return nil, s.errs.loginRequired(rec)

@@ -3,6 +3,8 @@ package handstamp
 import (
 	"cmp"
 	"context"
+	"math"
+	mrand "math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
@@ -106,7 +108,7 @@ func (t *tokenRequest) run(ctx context.Context) (*oauth.TokenResponse, time.Time
 func (t *tokenRequest) send(ctx context.Context) (*oauth.TokenResponse, time.Time, error) {
 	request := t.redeem
 	request.Client = t.config.credentials(t.form, t.client, t.redeem.Endpoint, t.algs)
-	request.Resource = resourceParam(t.resource)
+	request.Resource = t.resource.Param()
 	request.Scope = t.scope
 	t.sent++
 	raw, err := t.fetcher.PostToken(ctx, request)
@@ -164,7 +166,7 @@ func (t *tokenRequest) prove(rejected *oauth.Error) bool {
 
 // omitResource leaves the resource parameter out, if the rejection is about it.
 func (t *tokenRequest) omitResource(rejected *oauth.Error) bool {
-	if !t.optionalResource || rejected.Class() != oauth.ClassTarget || resourceParam(t.resource) == "" {
+	if !t.optionalResource || rejected.Class() != oauth.ClassTarget || t.resource.Param() == "" {
 		return false
 	}
 	t.resource = record.Resource{Value: t.resource.Value, Omit: true, Reason: "the authorization server rejects it"}
@@ -232,31 +234,19 @@ func (t *tokenRequest) moved(ctx context.Context, err error) bool {
 // noteFailure notes an error that is about no part of the request, and reports whether the
 // same request may be sent again after t.wait.
 func (t *tokenRequest) noteFailure(err error, try int) (again bool) {
-	t.wait = cmp.Or(retryAfter(err), backoff(try))
+	t.wait = cmp.Or(oauth.RetryAfter(err), backoff(try))
 	failed, isFailed := errtype.As[*oauth.TransientError](err)
 	lost, isLost := errtype.As[*oauth.SendError](err)
 	t.inDoubt = t.inDoubt || isLost && lost.Sent || isFailed && outcomeUnknown(failed.Status)
 	switch t.repeat {
 	case sendUntilReceived:
 		_, blocked := errtype.As[*oauth.BlockedError](err)
-		return !blocked && (isLost && !lost.Sent || isFailed && unprocessed(failed.Status))
+		return !blocked && (isLost && !lost.Sent || isFailed && oauth.Unprocessed(err))
 	case sendUntilResponse:
 		_, broken := errtype.As[*oauth.ProtocolError](err)
 		return !broken
 	}
 	return false
-}
-
-// learnForm notes in a client that a grant was obtained in the form that worked.
-func (t *tokenRequest) learnForm(c *record.Client) {
-	if c != nil {
-		t.form.learn(c)
-	}
-}
-
-// unprocessed reports whether a status is that of a server which did not process the request.
-func unprocessed(status int) bool {
-	return status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
 }
 
 // outcomeUnknown reports whether a status leaves open what the server has done: a
@@ -265,14 +255,21 @@ func outcomeUnknown(status int) bool {
 	return status == http.StatusInternalServerError || status == http.StatusBadGateway || status == http.StatusGatewayTimeout
 }
 
-// retryAfter returns how long the server that responded with an error wants to be left alone;
-// zero if it does not specify.
-func retryAfter(err error) time.Duration {
-	if failed, ok := errtype.As[*oauth.TransientError](err); ok {
-		return failed.RetryAfter
+// backoff returns the wait after the given number of failures, doubled each
+// time, with jitter of a quarter either way.
+func backoff(failures int) time.Duration {
+	d := float64(firstBackoff) * math.Pow(2, float64(min(failures, 20)-1))
+	return time.Duration(d * (0.75 + mrand.Float64()/2))
+}
+
+// sleep waits, unless ctx ends first.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	if rejected, ok := errtype.As[*oauth.Error](err); ok {
-		return rejected.RetryAfter
-	}
-	return 0
 }

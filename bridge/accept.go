@@ -58,7 +58,8 @@ func (b *bridge) objection(m *message) *Trouble {
 		return notForwarded("an id is a string or a number")
 	case m.is("tools/call") && b.Tool != nil && (text(m.target) == "" || !b.Tool(text(m.target))):
 		// A call that names no tool in the way of MCP may name it in another.
-		return newTrouble(codeInvalidArgs, "tool_denied", "this tool may not be called through this bridge")
+		return newTrouble(codeInvalidArgs, "tool_denied",
+			"this tool may not be called through this bridge")
 	case m.method == nil && (m.id == nil || !m.response()):
 		return notForwarded("that is no JSON-RPC message")
 	}
@@ -68,7 +69,7 @@ func (b *bridge) objection(m *message) *Trouble {
 // rejectMessage sends an error for a message that is not forwarded to whichever side waits for
 // its response.
 func (b *bridge) rejectMessage(m *message, t *Trouble) {
-	g := &glimpse{id: m.id, method: m.seen&hasMethod != 0, outcome: m.result != nil || m.error != nil}
+	g := &glimpse{id: m.id, method: m.seen&hasMethod != 0, outcome: m.outcome()}
 	if m.twice == "id" || g.id != nil && !validID(g.id) {
 		g.id = nil
 	}

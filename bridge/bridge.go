@@ -154,12 +154,11 @@ type bridge struct {
 	placeholder placeholder
 	era         eras
 
-	notifications inOrder // of the host
-
 	mu      sync.Mutex // guards what follows
 	calls   map[string]*call
 	owned   map[string]*call // calls of the bridge's own that have their responses on a stream for all
 	barrier <-chan struct{}  // what is read now waits until it is closed
+	turns   turns            // of the host's notifications
 	serial  int              // counts the ids of requests of our own
 }
 
@@ -170,7 +169,7 @@ func newBridge(f *front) *bridge {
 	b := &bridge{front: f, barrier: barrier,
 		calls: make(map[string]*call), owned: make(map[string]*call)}
 	b.life, b.end = context.WithCancel(f.life)
-	b.notifications.last = barrier
+	b.turns.last = barrier
 	b.up.bridge, b.up.legacy.up = b, &b.up
 	b.up.users = new(sync.WaitGroup)
 	b.up.long = make(chan struct{}, together)

@@ -22,17 +22,16 @@ type call struct {
 	lists  map[string]bool // those of them that list tools, by idKey
 	open   int             // how many of them have no response yet; guarded by bridge.mu
 
-	// What follows is for a call that is the bridge's own, of which the host knows nothing.
-	own     bool
-	beside  func(m *message) // gets what comes in the response beside that; nil: nothing does
-	settles sync.Mutex       // held while it gets one of the two that follow, before it has ended
-	got     *message         // its response
-	failed  *Trouble         // why it has none
+	// Of a call of the bridge's own.
+	beside func(m *message) // gets what comes in the response beside that; nil: nothing does
+	got    *message         // its response, once it has ended
+	failed *Trouble         // or why it has none
 
 	inputRequests chan *message // receives the server's requests in this call; nil: the host does
+	own           bool          // the bridge's own, of which the host knows nothing
 	probe         bool          // a server/discover with which the host begins
 	quiet         bool          // the host does not get the acknowledgement of the subscription
-	plain         bool          // sent on the session as it is, which it neither waits for nor replaces
+	plain         bool          // sent on the session as it is, without a wait or a replacement
 	hasty         bool          // a rejection is of interest, and not made up for later
 	left          atomic.Bool   // it may have reached the server
 	streamed      bool          // the server has sent something on the request's stream
@@ -40,7 +39,7 @@ type call struct {
 	on   *sseStream      // the stream of HTTP+SSE that it was sent for; nil: none
 	sign chan *rejection // receives nil for a sign that it is being carried out, or its rejection
 
-	resumed chan struct{} // closed when a subscription that waited is the server's; nil: it did not wait
+	resumed chan struct{} // closed when a subscription that waited is the server's
 }
 
 // open registers a request. It reports false for an id that is in use: the
@@ -133,14 +132,7 @@ func (c *call) claim(id []byte) bool {
 }
 
 // end ends the wait for a response, given or not.
-func (c *call) end() {
-	c.once.Do(func() {
-		close(c.ended)
-		if c.own {
-			c.bridge.unregister(c)
-		}
-	})
-}
+func (c *call) end() { c.once.Do(func() { close(c.ended) }) }
 
 // takes reports whether a response with an id may be for the call: the id may have been left
 // out.
@@ -210,12 +202,11 @@ func (c *call) fail(t *Trouble) {
 // settle ends a call of the bridge's own with its response, or with why there is none, unless
 // it has ended.
 func (c *call) settle(got *message, failed *Trouble) {
-	c.settles.Lock()
-	defer c.settles.Unlock()
-	if !c.responded() {
+	c.once.Do(func() {
 		c.got, c.failed = got, failed
-		c.end()
-	}
+		close(c.ended)
+	})
+	c.bridge.unregister(c)
 }
 
 // failPart ends one request with an error.

@@ -78,9 +78,12 @@ func (e *eras) setServer(to era) {
 	e.known.server = to
 }
 
+// opening makes a first contact and returns the server's response, where it gave one.
+type opening func(ctx context.Context) (*message, error)
+
 // contact starts a first contact, or joins the one of its kind under way. It belongs to
 // no request: a login in it may take longer than the host waits.
-func (e *eras) contact(kind contact, begin func(ctx context.Context) (*message, error)) *firstContact {
+func (e *eras) contact(kind contact, begin opening) *firstContact {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	f := e.flights[kind]
@@ -92,7 +95,7 @@ func (e *eras) contact(kind contact, begin func(ctx context.Context) (*message, 
 }
 
 // startContact starts a first contact and calls landed when it is over, with mu held.
-func (e *eras) startContact(begin func(ctx context.Context) (*message, error), landed func()) *firstContact {
+func (e *eras) startContact(begin opening, landed func()) *firstContact {
 	f := &firstContact{done: make(chan struct{})}
 	e.do(func() {
 		f.response, f.err = begin(e.life)

@@ -42,7 +42,7 @@ func (e *eras) introduce(ctx context.Context, raw []byte) (*message, error) {
 }
 
 // probe returns what finds out what the server is, in the name of a host that has sent meta.
-func (e *eras) probe(meta []byte) func(ctx context.Context) (*message, error) {
+func (e *eras) probe(meta []byte) opening {
 	return func(ctx context.Context) (*message, error) {
 		return e.introduce(ctx, e.newRequest("server/discover", "params", object("_meta", meta)))
 	}

@@ -149,21 +149,6 @@ func (b *bridge) notification(m *message) {
 	}
 }
 
-// inTurn does what a notification of the host wants, when it is its turn. It returns what is
-// closed when that is over.
-func (b *bridge) inTurn(f func()) (over <-chan struct{}, ok bool) {
-	b.sent.Add(1)
-	over, ok = b.notifications.add(b, b.currentBarrier(), func() {
-		defer b.sent.Done()
-		f()
-	})
-	if !ok {
-		b.sent.Done()
-		b.Logger.Warn("a notification was dropped: the server accepts none, and too many wait")
-	}
-	return over, ok
-}
-
 // notify sends what has no response.
 func (b *bridge) notify(m *message) {
 	ctx, cancel := b.accepting()
@@ -213,16 +198,11 @@ func (b *bridge) setBarrier(done <-chan struct{}) {
 
 // after runs a piece of work once the barrier is open.
 func (b *bridge) after(f func()) {
-	barrier := b.currentBarrier()
+	b.mu.Lock()
+	barrier := b.barrier
+	b.mu.Unlock()
 	b.do(func() {
 		_ = wait(b.life, barrier)
 		f()
 	})
-}
-
-// currentBarrier returns what is closed when what is read now may go on.
-func (b *bridge) currentBarrier() <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.barrier
 }

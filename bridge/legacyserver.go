@@ -44,7 +44,8 @@ func (t *legacyServer) serve(c *call) error {
 		if p := t.unpark(state); p != nil {
 			return t.resume(c, p)
 		}
-		return newTrouble(codeInvalidArgs, "input", "the request that this input is for is over: send it anew")
+		return newTrouble(codeInvalidArgs, "input",
+			"the request that this input is for is over: send it anew")
 	}
 	raw := set(t.strip(c.raw), "id", t.eras.nextID())
 	m, err := parse(raw)

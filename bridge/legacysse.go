@@ -274,9 +274,9 @@ func (w *sseWire) rejectedLately() bool {
 // atSSE returns the rejection that a stream is which comes in response to a POST and begins as
 // those of HTTP+SSE do: the address takes every method for the stream's.
 func atSSE() error {
-	return &rejection{status: http.StatusMethodNotAllowed, Trouble: newTrouble(CodeRejected, "http_sse",
-		"the server speaks HTTP+SSE at this address: it responds to a POST with an event stream "+
-			"that names an endpoint")}
+	t := newTrouble(CodeRejected, "http_sse", "the server speaks HTTP+SSE at this address: "+
+		"it responds to a POST with an event stream that names an endpoint")
+	return &rejection{status: http.StatusMethodNotAllowed, Trouble: t}
 }
 
 // reopen replaces the session of a round by another on a new stream.

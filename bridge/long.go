@@ -31,11 +31,8 @@ func (e *expectation) met(n int) {
 }
 
 const (
-	// longMessage is the length from which messages wait for one another.
-	longMessage = 256 << 10
-
-	// together is how many of them are read at once. They leave through one pipe:
-	// what is read sooner only waits there.
+	// together is how many long messages are read at once. They leave through one pipe: what
+	// is read sooner only waits there.
 	together = 4
 
 	// queueWait is how long one waits. A server may hold back the rest of one

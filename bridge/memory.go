@@ -231,7 +231,8 @@ type lineMemory struct {
 func (m *lineMemory) take(n int64) bool {
 	used, sent, since := m.used.Load(), m.sent.Load(), time.Now()
 	for {
-		if nowUsed, nowSent := m.used.Load(), m.sent.Load(); nowUsed != used || nowSent-sent >= slowBytes {
+		nowUsed, nowSent := m.used.Load(), m.sent.Load()
+		if nowUsed != used || nowSent-sent >= slowBytes {
 			used, sent, since = nowUsed, nowSent, time.Now()
 		}
 		if used+n <= m.size {

@@ -62,15 +62,14 @@ func (m *message) plainError() bool {
 func (m *message) corrected() (*message, error) {
 	current := isText(m.version, "2.0")
 	twice := m.twice != "" && m.twice != nameOfTarget
-	if m.error != nil && !m.plainError() {
+	drop, outcome := m.unwanted(), m.seen&(hasResult|hasError)
+	switch {
+	case m.error != nil && !m.plainError():
 		return m, errError
-	}
-	if current && !twice && !m.contradicts() {
-		return m, nil
-	}
-	drop := m.unwanted()
-	if drop&(hasResult|hasError) == 0 && m.seen&hasResult != 0 && m.error != nil {
+	case m.error != nil && m.seen&hasResult != 0 && drop&(hasResult|hasError) == 0:
 		return m, errBoth
+	case current && !twice && (outcome == 0 || drop&^hasParams == 0):
+		return m, nil
 	}
 	raw := m.raw
 	if twice || drop != 0 {
@@ -87,37 +86,30 @@ func (m *message) corrected() (*message, error) {
 	return made, nil
 }
 
-// contradicts reports whether members are there that do not belong together. Some
-// writers write null for whatever they have no value for.
-func (m *message) contradicts() bool {
-	outcome := m.seen & (hasResult | hasError)
-	return outcome != 0 && m.seen&hasMethod != 0 || outcome == hasResult|hasError
-}
-
-// unwanted returns the members that mean nothing and do not belong where they are.
+// unwanted returns the members that mean nothing and do not belong where they are: some writers
+// write null for whatever they have no value for.
 func (m *message) unwanted() (drop uint8) {
-	null := func(value []byte) bool { return value == nil || string(value) == "null" }
-	if m.method != nil && (m.id == nil || null(m.result) && m.error == nil) {
-		// A request or a notification.
-		if null(m.result) {
-			drop |= hasResult & m.seen
-		}
-		if m.error == nil {
-			drop |= hasError & m.seen
-		}
-		return drop
+	const outcome = hasResult | hasError
+	empty := ifNull(m.result, hasResult) | ifNull(m.error, hasError) | ifNull(m.params, hasParams)
+	if m.method != nil && (m.id == nil || empty&outcome == outcome) {
+		return empty & outcome & m.seen // it is a request or a notification
 	}
-	drop |= hasMethod & m.seen // some repeat it in the response
-	if null(m.params) {
-		drop |= hasParams & m.seen
-	}
+	drop = hasMethod | empty&hasParams // some repeat the method in the response
 	switch {
 	case m.error == nil && m.result != nil:
-		drop |= hasError & m.seen
-	case m.error != nil && null(m.result):
-		drop |= hasResult & m.seen
+		drop |= hasError
+	case m.error != nil:
+		drop |= empty & hasResult
 	}
-	return drop
+	return drop & m.seen
+}
+
+// ifNull returns the bit of a member if that has no value.
+func ifNull(value []byte, bit uint8) uint8 {
+	if value == nil || string(value) == "null" {
+		return bit
+	}
+	return 0
 }
 
 // keep returns the message's object with the last member of each name that

@@ -158,8 +158,8 @@ func (t *modernServer) supplyInput(c *call, raw, result []byte) ([]byte, error) 
 			return false
 		}
 		if response.error != nil {
-			err = newTrouble(CodeTranslation, "input", "the host did not give the input that the server requests: "+
-				text(member(response.error, "message")))
+			err = newTrouble(CodeTranslation, "input", "the host did not give the input that the server "+
+				"requests: "+text(member(response.error, "message")))
 			return false
 		}
 		responses = set(responses, text(inputs[f.at:f.name]), response.result)

@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"context"
-	"sync"
 	"time"
 )
 
@@ -23,44 +22,46 @@ const (
 	notificationsKept = 1000
 )
 
-// inOrder runs pieces of work one after the other. One that takes long goes on beside those
-// that follow.
-type inOrder struct {
-	mu      sync.Mutex      // guards what follows
-	waiting int             // pieces whose turn has not come
-	last    <-chan struct{} // closed when the turn of the last piece is over
+// turns is the order of the host's notifications.
+type turns struct {
+	waiting int             // those whose turn has not come
+	last    <-chan struct{} // closed when the turn of the last one is over
 }
 
-// add adds a piece of work, which also waits until after is closed, and returns what is closed
-// when its turn is over. It reports false if too many wait.
-func (q *inOrder) add(
-	b *bridge, after <-chan struct{}, work func(),
-) (over <-chan struct{}, ok bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.waiting >= notificationsKept {
+// inTurn does what a notification of the host wants, after those that came before: one that takes
+// long goes on beside those that follow. It returns a channel that is closed when its turn is
+// over, and reports false if too many wait.
+func (b *bridge) inTurn(work func()) (over <-chan struct{}, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.turns.waiting >= notificationsKept {
+		b.Logger.Warn("a notification was dropped: the server accepts none, and too many wait")
 		return nil, false
 	}
-	q.waiting++
-	before, done := q.last, make(chan struct{})
-	q.last = done
+	b.turns.waiting++
+	b.sent.Add(1)
+	before, barrier, done := b.turns.last, b.barrier, make(chan struct{})
+	b.turns.last = done
 	b.do(func() {
 		defer close(done)
 		<-before
-		q.mu.Lock()
-		q.waiting--
-		q.mu.Unlock()
-		_ = wait(b.life, after)
+		b.mu.Lock()
+		b.turns.waiting--
+		b.mu.Unlock()
+		_ = wait(b.life, barrier)
 		held := func() bool { return b.delayed() || b.up.replacing() }
-		b.within(b.life, notificationWait, held, work)
+		b.within(notificationWait, held, func() {
+			defer b.sent.Done()
+			work()
+		})
 	})
 	return done, true
 }
 
 // within runs a piece of work and returns when that is done, or goes on beside whatever
-// follows: after a time, unless something else holds it up, or when ctx ends. What goes on beside
-// has reached the server, so that the order is kept.
-func (b *bridge) within(ctx context.Context, wait time.Duration, held func() bool, work func()) {
+// follows: after a time, unless something else holds it up, or when the session ends. What goes on
+// beside has reached the server, so that the order is kept.
+func (b *bridge) within(wait time.Duration, held func() bool, work func()) {
 	done := make(chan struct{})
 	b.do(func() {
 		defer close(done)
@@ -70,7 +71,7 @@ func (b *bridge) within(ctx context.Context, wait time.Duration, held func() boo
 		select {
 		case <-done:
 			return
-		case <-ctx.Done():
+		case <-b.life.Done():
 			return
 		case <-time.After(wait):
 		}
@@ -81,7 +82,7 @@ func (b *bridge) within(ctx context.Context, wait time.Duration, held func() boo
 // time, which then goes on.
 func (b *bridge) offer(send func(ctx context.Context) error) error {
 	result := make(chan error, 1)
-	b.within(b.life, offerWait, b.delayed, func() {
+	b.within(offerWait, b.delayed, func() {
 		ctx, cancel := b.accepting()
 		defer cancel()
 		result <- send(ctx)

@@ -43,7 +43,8 @@ type message struct {
 
 func (m *message) request() bool      { return m.method != nil && m.id != nil }
 func (m *message) notification() bool { return m.method != nil && m.id == nil }
-func (m *message) response() bool     { return m.method == nil && (m.result != nil || m.error != nil) }
+func (m *message) response() bool     { return m.method == nil && m.outcome() }
+func (m *message) outcome() bool      { return m.result != nil || m.error != nil }
 
 // is reports whether the message has the method, however that is spelt.
 func (m *message) is(method string) bool { return isText(m.method, method) }
@@ -109,7 +110,9 @@ func (m *message) look(s *scan, i int) (int, error) {
 		// Parameters are the longest part of what a host sends: they are looked into
 		// on the way, and not once more.
 		if bit == hasParams && from < len(s.b) && s.b[from] == '{' {
-			end, err = s.object(from, func(at, name, from int) (int, error) { return m.inside(s, at, name, from) })
+			end, err = s.object(from, func(at, name, from int) (int, error) {
+				return m.inside(s, at, name, from)
+			})
 		} else {
 			end, err = s.value(from)
 		}

@@ -228,7 +228,9 @@ func (p *placeholder) state(a *absence) (signIn bool, failure *Trouble) {
 
 // waitForRetry waits for a reason to try again: the host wants it, the user has signed in
 // elsewhere, or the server may be back. It returns nil if the host is not here any more.
-func (p *placeholder) waitForRetry(a *absence, f *firstContact, failures int, stored *storedLogin) *firstContact {
+func (p *placeholder) waitForRetry(
+	a *absence, f *firstContact, failures int, stored *storedLogin,
+) *firstContact {
 	failure := p.era.failed(f)
 	p.mu.Lock()
 	a.trying, a.failure, a.denied = false, failure, failure.Code == CodeSignIn || failure.fromSignIn

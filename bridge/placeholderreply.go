@@ -47,8 +47,8 @@ var listOf = map[string]string{
 
 // signInTools is the list of tools while the user has to sign in.
 const signInTools = `[{"name":"` + signInTool + `","title":"Sign in","description":` +
-	`"This server needs the user to sign in. Returns what to do, and begins anew if the last try has failed."` +
-	`,"inputSchema":{"type":"object","properties":{}}}]`
+	`"This server needs the user to sign in. Returns what to do, ` +
+	`and begins anew if the last try has failed.","inputSchema":{"type":"object","properties":{}}}]`
 
 // list returns a list of the server. It waits for the server, but not for long, and is
 // empty then; while the user has to sign in, the tools are the sign-in placeholder.
@@ -143,7 +143,8 @@ func (p *placeholder) signIn(c *call, a *absence) {
 }
 
 // signedInNow is the text of the sign-in placeholder once the server is there.
-const signedInNow = "You are signed in. The server's own tools are available now: list the tools again."
+const signedInNow = "You are signed in. " +
+	"The server's own tools are available now: list the tools again."
 
 // failureText describes how a try ended that did not wait for the user: because the
 // last decision of the user, or of the server, still holds.

@@ -63,7 +63,8 @@ func (r *rejection) maybeSSE() bool {
 	return r.status/100 == 4 && !r.atGET && !r.fromModern()
 }
 
-// fromModern reports whether a rejection is a JSON-RPC error that servers of 2026-07-28 or later send.
+// fromModern reports whether a rejection is a JSON-RPC error that servers of 2026-07-28 or later
+// send.
 func (r *rejection) fromModern() bool {
 	switch r.code() {
 	case codeMismatch, codeCapability:

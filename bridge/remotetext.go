@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/handstamp/handstamp/internal/lazyregexp"
-	"github.com/handstamp/handstamp/internal/secret"
+	"github.com/handstamp/handstamp/internal/redact"
 )
 
 // What a server sends with a rejection is often all that the user can act on. It is
@@ -131,7 +131,7 @@ func (u *upstream) withoutCredentials(object []byte) []byte {
 	return object
 }
 
-// redactedAtOnce is how much of a text [secret.Redact] looks at, in bytes.
+// redactedAtOnce is how much of a text [redact.Text] looks at, in bytes.
 const redactedAtOnce = 4 << 10
 
 // oneShortLine returns a text without what moves a terminal's cursor, reorders or hides
@@ -219,7 +219,7 @@ func (k *credentials) redact(words, rawURL string, header http.Header) string {
 			all = append(all, secretsIn(name, value)...)
 		}
 	}
-	return secret.Redact(words, append(all, secretsOf(rawURL)...)...)
+	return redact.Text(words, append(all, secretsOf(rawURL)...)...)
 }
 
 // secretsIn returns the secrets of a header: its value, without the name of a scheme, and

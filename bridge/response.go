@@ -184,8 +184,8 @@ func (s *requestStream) finish(resp *http.Response, err error) error {
 	case !resumable(err):
 		return err
 	case s.ctx.Err() != nil:
-		return noResponse(fmt.Sprintf("%s, and nothing came on the one that continues it within %d minutes",
-			describeEvents(s.messages), int(lateWait.Minutes())))
+		return noResponse(fmt.Sprintf("%s, and nothing came on the one that continues it "+
+			"within %d minutes", describeEvents(s.messages), int(lateWait.Minutes())))
 	case errors.Is(err, io.EOF), errors.Is(err, errNotResumed):
 		return s.late(s.c, resp, describeEvents(s.messages))
 	}

@@ -60,7 +60,8 @@ func (k *sessionState) noteRequest(m *message) {
 		uri := text(member(m.params, "uri"))
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		k.resources = slices.DeleteFunc(slices.Clone(k.resources), func(r resource) bool { return r.uri == uri })
+		same := func(r resource) bool { return r.uri == uri }
+		k.resources = slices.DeleteFunc(slices.Clone(k.resources), same)
 		if m.is("resources/subscribe") {
 			k.resources = append(k.resources, resource{uri, bytes.Clone(m.params)})
 		}

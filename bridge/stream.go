@@ -101,7 +101,9 @@ var errNotResumed = errors.New("bridge: the request's stream cannot be resumed")
 // resume opens the stream of a request again, after the event that came last. It tries for
 // as long as a response may be late without a stream, and at least once, on the stream's own
 // session: on one that has replaced it the server would open that one's stream.
-func (u *upstream) resume(ctx context.Context, r *resumption, session string) (*http.Response, error) {
+func (u *upstream) resume(
+	ctx context.Context, r *resumption, session string,
+) (*http.Response, error) {
 	until := time.Now().Add(reopenWait)
 	for try := 0; ; try++ {
 		wish, d := r.wanted(), r.pause()

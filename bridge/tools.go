@@ -117,7 +117,8 @@ func (w *schemaWalk) step(i int, read func(name string, i int) int) int {
 	}
 	defer func() { w.depth-- }()
 	object := w.raw[i] == '{'
-	for i = skipSpace(w.raw, i+1); w.err == nil && i < len(w.raw) && w.raw[i] != '}' && w.raw[i] != ']'; {
+	i = skipSpace(w.raw, i+1)
+	for w.err == nil && i < len(w.raw) && w.raw[i] != '}' && w.raw[i] != ']' {
 		name := ""
 		if object {
 			end, err := skipString(w.raw, i)
@@ -216,5 +217,6 @@ func mapsNames(keyword string) bool {
 // tokenRune reports whether a character may stand in a header's name (RFC 9110,
 // section 5.6.2).
 func tokenRune(r rune) bool {
-	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r)
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
+		strings.ContainsRune("!#$%&'*+-.^_`|~", r)
 }

@@ -63,7 +63,7 @@ type upstream struct {
 	round           int                    // counts sessions, so that one that ended is replaced once
 	replacement     *replacement           // the replacement under way
 	initializedSent bool                   // the server knows that the session has begun
-	stream          *sessionStream         // what the server sends outside of requests; nil: not listened to
+	stream          *sessionStream         // what the server sends outside of requests; nil: none
 	tools           map[string][]parameter // parameters to mirror into headers, by tool
 
 	inquiries   map[shape]*inquiry // of the present round
@@ -202,7 +202,9 @@ func (u *upstream) requestOn(ctx context.Context, raw []byte, plain bool) (*mess
 
 // requestBy sends a request with a function and returns the response, with the error of a
 // rejection whose body it is.
-func (u *upstream) requestBy(ctx context.Context, raw []byte, send func(*call) error) (*message, error) {
+func (u *upstream) requestBy(
+	ctx context.Context, raw []byte, send func(*call) error,
+) (*message, error) {
 	m, err := parse(raw)
 	if err != nil {
 		return nil, err

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"testing"
 	"time"
+
+	"github.com/handstamp/handstamp"
 )
 
 // clientOrigin is where the client ID metadata documents seem to be; the server fetches them
@@ -193,4 +195,20 @@ func TestClientDocumentAtAtproto(t *testing.T) {
 		a.request.Set("dpop_jkt", key.thumbprint())
 		r.post(par, a.request, nil).must(t, id, want)
 	}
+}
+
+// TestAtprotoThroughTheLibrary lives the life of a login at a second server that binds tokens,
+// with nonces and pushed requests; the client is known by its document alone.
+func TestAtprotoThroughTheLibrary(t *testing.T) {
+	t.Parallel()
+	l := newLibrary(newScene(t, func(t *testing.T, _ string) *authServer {
+		r := startAtproto(t, signer{})
+		as := &authServer{issuer: r.issuer, path: "/mcp", scopes: []string{"atproto"}, token: "/oauth/token",
+			method: "none", username: r.account.username, password: r.account.password,
+			outlives: true, verify: unexpired(t), served: r.program.served, counts: make(map[string]int)}
+		as.lifetime = func(d time.Duration) { r.program.order("lifetime %d", int(d.Seconds())) }
+		as.configure = func(c *handstamp.Client) { c.ClientMetadataURL = publicID }
+		return as
+	}))
+	l.live()
 }

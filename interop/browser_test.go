@@ -62,12 +62,11 @@ func (s *authServer) account() account {
 // maxPages bounds how many forms a user fills in.
 const maxPages = 8
 
-// browse opens a URL, fills in the forms that the authorization server shows,
-// and goes on until it is sent elsewhere.
-func (a account) browse(ctx context.Context, rawURL string) error {
+// browser returns one that keeps cookies, and does not open where the account has landed.
+func (a account) browser() (*http.Client, error) {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	client := &http.Client{Jar: jar, Transport: &http.Transport{
 		Proxy: nil, DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: a.roots}}}
@@ -79,6 +78,16 @@ func (a account) browse(ctx context.Context, rawURL string) error {
 			*a.landed = *req.URL
 			return http.ErrUseLastResponse
 		}
+	}
+	return client, nil
+}
+
+// browse opens a URL, fills in the forms that the authorization server shows,
+// and goes on until it is sent elsewhere.
+func (a account) browse(ctx context.Context, rawURL string) error {
+	client, err := a.browser()
+	if err != nil {
+		return err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, rawURL, nil)
 	if err != nil {
@@ -127,7 +136,7 @@ func (a account) shows(u *url.URL) bool {
 
 var errNoForm = errors.New("the page has no form")
 
-// submit fills in the form of a page.
+// submit fills in the form of a page. A page without one may have a button that leads on.
 func (a account) submit(ctx context.Context, at *url.URL, page string) (*http.Request, error) {
 	root, err := html.Parse(strings.NewReader(page))
 	if err != nil {
@@ -135,7 +144,7 @@ func (a account) submit(ctx context.Context, at *url.URL, page string) (*http.Re
 	}
 	var action *url.URL
 	values := make(url.Values)
-	pressed := false // the first button, which says yes
+	var pressed *html.Node // the first button, which says yes
 	for n := range root.Descendants() {
 		switch {
 		case n.Type != html.ElementNode:
@@ -143,31 +152,17 @@ func (a account) submit(ctx context.Context, at *url.URL, page string) (*http.Re
 			if action, err = at.Parse(attribute(n, "action")); err != nil {
 				return nil, err
 			}
-		case n.Data == "input" && (attribute(n, "type") == "password" || attribute(n, "name") == "password"):
-			values.Set(attribute(n, "name"), a.password)
-		case n.Data == "input" && attribute(n, "type") == "hidden":
-			values.Set(attribute(n, "name"), attribute(n, "value"))
-		case n.Data == "button" && a.declines != "" && attribute(n, "name") == a.declines:
-			values.Set(a.declines, attribute(n, "value"))
-		case n.Data == "button" && !pressed:
-			pressed = true
-			if name := attribute(n, "name"); name != "" {
-				values.Set(name, attribute(n, "value"))
-			}
-			if _, to, ok := strings.Cut(attribute(n, "onclick"), "location.href='"); ok && action == nil {
-				if at, err = at.Parse(strings.TrimSuffix(to, "'")); err != nil {
-					return nil, err
-				}
-				return http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
-			}
-		case n.Data == "input" && attribute(n, "name") == "user_code":
-			values.Set("user_code", a.code)
 		case n.Data == "input":
-			values.Set(attribute(n, "name"), a.username)
+			values.Set(attribute(n, "name"), a.input(n))
+		case n.Data == "button" && (pressed == nil || a.declines != "" && attribute(n, "name") == a.declines):
+			pressed = n
 		}
 	}
 	if action == nil {
-		return nil, fmt.Errorf("%w: %s: %s", errNoForm, at.Path, page)
+		return follow(ctx, at, pressed)
+	}
+	if pressed != nil && attribute(pressed, "name") != "" {
+		values.Set(attribute(pressed, "name"), attribute(pressed, "value"))
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, action.String(), strings.NewReader(values.Encode()))
 	if err != nil {
@@ -175,6 +170,35 @@ func (a account) submit(ctx context.Context, at *url.URL, page string) (*http.Re
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	return req, nil
+}
+
+// follow opens the page to which a button leads.
+func follow(ctx context.Context, at *url.URL, button *html.Node) (*http.Request, error) {
+	if button == nil {
+		return nil, fmt.Errorf("%w: %s", errNoForm, at.Path)
+	}
+	_, to, ok := strings.Cut(attribute(button, "onclick"), "location.href='")
+	if !ok {
+		return nil, fmt.Errorf("%w: %s", errNoForm, at.Path)
+	}
+	next, err := at.Parse(strings.TrimSuffix(to, "'"))
+	if err != nil {
+		return nil, err
+	}
+	return http.NewRequestWithContext(ctx, http.MethodGet, next.String(), nil)
+}
+
+// input returns what the user types in a field.
+func (a account) input(n *html.Node) string {
+	switch name := attribute(n, "name"); {
+	case attribute(n, "type") == "hidden":
+		return attribute(n, "value")
+	case attribute(n, "type") == "password" || name == "password":
+		return a.password
+	case name == "user_code":
+		return a.code
+	}
+	return a.username
 }
 
 func attribute(n *html.Node, name string) string {

@@ -94,6 +94,35 @@ func TestBoundTokensThroughTheLibrary(t *testing.T) {
 	})
 }
 
+// TestRequiredPARThroughTheLibrary lives the life of a login whose authorization requests have to
+// be pushed.
+func TestRequiredPARThroughTheLibrary(t *testing.T) {
+	for name, s := range map[string]setup{"": {PAR: true}, "DPoP and nonces": {PAR: true, DPoP: "required", Nonces: true}} {
+		t.Run("public "+name, func(t *testing.T) {
+			t.Parallel()
+			l := newLibrary(newScene(t, func(t *testing.T, _ string) *authServer {
+				as, _ := full(t, s)
+				return as
+			}))
+			l.live()
+		})
+		t.Run("private_key_jwt "+name, func(t *testing.T) {
+			t.Parallel()
+			key, err := clientkey.Generate("ES256")
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := newLibrary(newScene(t, func(t *testing.T, _ string) *authServer {
+				as, r := full(t, s)
+				as.console(r, "private_key_jwt", map[string]any{"jwks": json.RawMessage(key.JWKS())})
+				as.configure = func(c *handstamp.Client) { c.Key = key }
+				return as
+			}))
+			l.live()
+		})
+	}
+}
+
 // bound checks what tokens are bound to.
 func (l *library) bound(to string) {
 	l.t.Helper()
@@ -143,11 +172,22 @@ func TestClientAuthenticationThroughTheLibrary(t *testing.T) {
 		}
 	}
 	alone := ca.selfSigned("alone")
+	registering := func(t *testing.T, _ string) *authServer {
+		key, err := clientkey.Generate("ES256")
+		if err != nil {
+			t.Fatal(err)
+		}
+		as, _ := full(t, setup{})
+		as.method = "private_key_jwt"
+		as.configure = func(c *handstamp.Client) { c.Key = key }
+		return as
+	}
 	for name, start := range map[string]func(*testing.T, string) *authServer{
-		"private_key_jwt, ES256":           withKey("ES256", setup{}),
-		"private_key_jwt, EdDSA":           withKey("EdDSA", setup{}),
-		"private_key_jwt, RS256":           withKey("RS256", setup{}),
-		"private_key_jwt, DPoP and nonces": withKey("ES256", setup{DPoP: "required", Nonces: true}),
+		"private_key_jwt, registered by itself": registering,
+		"private_key_jwt, ES256":                withKey("ES256", setup{}),
+		"private_key_jwt, EdDSA":                withKey("EdDSA", setup{}),
+		"private_key_jwt, RS256":                withKey("RS256", setup{}),
+		"private_key_jwt, DPoP and nonces":      withKey("ES256", setup{DPoP: "required", Nonces: true}),
 		"client_secret_jwt": func(t *testing.T, _ string) *authServer {
 			as, r := full(t, setup{})
 			as.console(r, "client_secret_jwt", nil)

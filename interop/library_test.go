@@ -48,17 +48,27 @@ func (l *library) sessionIn(dir string, policy handstamp.LoginPolicy) *handstamp
 		l.t.Fatal(err)
 	}
 	p := l.as.account()
+	visit := func(ctx context.Context, rawURL, code string) {
+		l.tabs.Add(1)
+		user := p
+		user.code = code
+		go func() { // as a browser, which is not waited for
+			if err := user.browse(context.WithoutCancel(ctx), rawURL); err != nil {
+				l.t.Error("browser:", err)
+			}
+		}()
+	}
 	c := &handstamp.Client{
 		Store: s, LoginPolicy: policy, LoginTimeout: timeout, Registration: l.client,
-		Prompt: handstamp.Prompt{OpenURL: func(ctx context.Context, rawURL string) error {
-			l.tabs.Add(1)
-			go func() { // as a browser, which is not waited for
-				if err := p.browse(context.WithoutCancel(ctx), rawURL); err != nil {
-					l.t.Error("browser:", err)
-				}
-			}()
-			return nil
-		}},
+		Prompt: handstamp.Prompt{
+			OpenURL: func(ctx context.Context, rawURL string) error {
+				visit(ctx, rawURL, "")
+				return nil
+			},
+			ShowCode: func(ctx context.Context, d handstamp.DeviceAuthorization) {
+				visit(ctx, d.VerificationURI, d.UserCode)
+			},
+		},
 	}
 	if l.as.configure != nil {
 		l.as.configure(c)

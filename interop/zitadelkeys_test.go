@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/clientkey"
 	"github.com/zitadel/oidc/v3/example/server/exampleop"
 	"github.com/zitadel/oidc/v3/example/server/storage"
 	"github.com/zitadel/oidc/v3/pkg/oidc"
@@ -80,6 +83,16 @@ func (z zitadelKeys) JWTProfileTokenType(context.Context, op.TokenRequest) (op.A
 	return op.AccessTokenTypeJWT, nil
 }
 
+// CreateAccessAndRefreshTokens tells the example whose login on another device it is, which it
+// knows of a browser's alone.
+func (z zitadelKeys) CreateAccessAndRefreshTokens(ctx context.Context, r op.TokenRequest, current string) (
+	id, refresh string, end time.Time, err error) {
+	if device, ok := r.(*op.DeviceAuthorizationState); ok {
+		r = &storage.AuthRequest{ApplicationID: device.ClientID, UserID: device.Subject, Scopes: device.Scopes}
+	}
+	return z.zitadelStorage.CreateAccessAndRefreshTokens(ctx, r, current)
+}
+
 // CreateAccessToken makes one that lasts as long as the test says.
 func (z zitadelKeys) CreateAccessToken(ctx context.Context, r op.TokenRequest) (id string, end time.Time, err error) {
 	id, _, err = z.zitadelStorage.CreateAccessToken(ctx, r)
@@ -112,10 +125,10 @@ func startZitadelKeys(t *testing.T, key signer) *rawServer {
 }
 
 // zitadelWithKeys returns the example for an issuer.
-func zitadelWithKeys(issuer string, key signer) (http.Handler, *zitadelStorage) {
+func zitadelWithKeys(issuer string, key signer, redirects ...string) (http.Handler, *zitadelStorage) {
 	clients := map[string]*storage.Client{}
 	for _, id := range []string{"public", "keyed", "exchanger"} {
-		clients[id] = storage.NativeClient(id, redirectURI, registeredURI)
+		clients[id] = storage.NativeClient(id, append(redirects, redirectURI, registeredURI)...)
 	}
 	users := storage.NewUserStore(issuer)
 	z := zitadelKeys{&zitadelStorage{
@@ -123,6 +136,37 @@ func zitadelWithKeys(issuer string, key signer) (http.Handler, *zitadelStorage) 
 		lifetime: time.Hour, ends: make(map[string]time.Time),
 	}, map[string]signer{"keyed": key}, users}
 	return exampleop.SetupServer(issuer, z, slog.New(slog.DiscardHandler), false), z.zitadelStorage
+}
+
+// zitadelKeyed starts the example behind the counting proxy, and gives the client a key.
+func zitadelKeyed(t *testing.T, alg string) *authServer {
+	t.Helper()
+	s, connect := newAuthServer(t)
+	by := newSigner(t, alg)
+	key, err := clientkey.New(by.key, clientkey.Options{ID: by.thumbprint()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	redirect := fmt.Sprintf("http://127.0.0.1:%d/callback", freePort(t)) // of a confidential client: as it is
+	handler, z := zitadelWithKeys(s.issuer, by, redirect)
+	behind := httptest.NewServer(handler)
+	t.Cleanup(behind.Close)
+	connect(behind.URL)
+	s.scopes, s.token, s.method = []string{"openid"}, "/oauth/token", "private_key_jwt"
+	s.username, s.password = "test-user@127.0.0.1", "verysecure"
+	s.registration = &handstamp.Registration{ClientID: "keyed", TokenEndpointAuthMethod: s.method,
+		RedirectURIs: []string{redirect}}
+	s.verify = userinfo(behind.URL + "/userinfo")
+	s.lifetime = func(d time.Duration) { z.set(func() { z.lifetime = d }) }
+	s.configure = func(c *handstamp.Client) { c.Key = key }
+	return s
+}
+
+// TestPrivateKeyJWTAtZitadelThroughTheLibrary lives the life of a login at a second server that
+// knows clients by their keys. Its metadata lists RS256 alone.
+func TestPrivateKeyJWTAtZitadelThroughTheLibrary(t *testing.T) {
+	t.Parallel()
+	newLibrary(newScene(t, func(t *testing.T, _ string) *authServer { return zitadelKeyed(t, "RS256") })).live()
 }
 
 // userinfo presents an access token at the userinfo endpoint.

@@ -54,6 +54,19 @@ func (c *hand) boundLogin(k key, changes map[string]any) reply {
 	return c.proven(c.codeForm(code, nil), k.proof(c.t, "POST", c.endpoint("/token"), changes))
 }
 
+// wantPossession uses a bound token with its key, and as Bearer in vain.
+func (c *hand) wantPossession() {
+	c.t.Helper()
+	mine := newKey(c.t, "ES256")
+	token := c.boundLogin(mine, nil).text("access_token")
+	if r := c.possess("DPoP", token, mine.proof(c.t, "POST", c.server.MCPURL(), map[string]any{"ath": hashOf(token)})); r.status != 200 {
+		c.t.Errorf("with the key: %d", r.status)
+	}
+	if c.works(token) {
+		c.t.Error("a bound token works as Bearer")
+	}
+}
+
 // TestDPoPTokenEndpoint binds tokens to the key of a proof, and rejects each proof that is wrong.
 func TestDPoPTokenEndpoint(t *testing.T) {
 	c := start(t, lab.Habits{DPoP: lab.DPoP{Supported: true}, IssuerPath: "/tenant", AccessTokenJWT: true})
@@ -152,6 +165,11 @@ func TestDPoPRequired(t *testing.T) {
 	}
 	c.proven(c.codeForm(c.authorize(nil).Get("code"), nil)).is(t, 400, "invalid_request")
 	c.boundLogin(newKey(t, "ES256"), nil).is(t, 200, "")
+	c = start(t, lab.Habits{DPoP: lab.DPoP{Supported: true, RegisterBound: true}})
+	if r := c.register(nil); r.document["dpop_bound_access_tokens"] != true {
+		t.Errorf("registered %s", r.raw)
+	}
+	c.refresh(c.server.Issue(c.id, "", "").Refresh, nil).is(t, 400, "invalid_request")
 	c = start(t, lab.Habits{DPoP: lab.DPoP{Supported: true, Required: true, Algorithms: []string{"ES384"}}})
 	c.proven(c.codeForm(c.authorize(nil).Get("code"), nil)).is(t, 400, "invalid_request")
 	c.boundLogin(newKey(t, "ES256"), nil).is(t, 400, "invalid_dpop_proof")
@@ -234,6 +252,24 @@ func TestDPoPResource(t *testing.T) {
 	}
 }
 
+// TestDPoPSilent takes both kinds of token at an MCP server that does not tell.
+func TestDPoPSilent(t *testing.T) {
+	c := start(t, lab.Habits{DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPSilent}})
+	if got := c.call("", "ping", "").header.Values("WWW-Authenticate"); len(got) != 1 || !strings.HasPrefix(got[0], "Bearer ") {
+		t.Errorf("challenges %q", got)
+	}
+	document := c.get(strings.TrimSuffix(c.server.MCPURL(), "/mcp") + "/.well-known/oauth-protected-resource/mcp").document
+	if document["dpop_signing_alg_values_supported"] != nil {
+		t.Errorf("metadata %v", document)
+	}
+	c.wantPossession()
+	c.wantLogin()
+	token := c.boundLogin(newKey(t, "ES256"), nil).text("access_token")
+	if got := c.possess("DPoP", token).header.Get("WWW-Authenticate"); !strings.HasPrefix(got, `DPoP error="invalid_dpop_proof"`) {
+		t.Errorf("challenge %s", got)
+	}
+}
+
 // TestDPoPUnknownToResource takes a bound token as Bearer, as an MCP server that knows nothing else
 // does.
 func TestDPoPUnknownToResource(t *testing.T) {
@@ -246,6 +282,28 @@ func TestDPoPUnknownToResource(t *testing.T) {
 	}
 	if !c.works(token) {
 		t.Error("as Bearer it does not work")
+	}
+}
+
+// TestDPoPRevocation revokes a bound token only with its key, where the habit says so.
+func TestDPoPRevocation(t *testing.T) {
+	for _, habit := range []bool{false, true} {
+		c := start(t, lab.Habits{DPoP: lab.DPoP{Supported: true, ProveRevocation: habit}})
+		mine := newKey(t, "ES256")
+		token := c.boundLogin(mine, nil).text("refresh_token")
+		revoke := func(proofs ...string) bool {
+			r := c.request("POST", c.endpoint("/revoke"), url.Values{"client_id": {c.id}, "token": {token}}.Encode())
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			r.Header["Dpop"] = proofs
+			c.do(r).is(t, 200, "")
+			return c.server.Audit().Families[0].Revoked
+		}
+		if got := revoke(); got == habit {
+			t.Errorf("%v: revoked without a proof: %v", habit, got)
+		}
+		if !revoke(mine.proof(t, "POST", c.endpoint("/revoke"), nil)) {
+			t.Errorf("%v: not revoked with a proof", habit)
+		}
 	}
 }
 

@@ -163,6 +163,7 @@ func TestStepUp(t *testing.T) {
 	if r := c.call(login.text("access_token"), "tools/call", echo); r.status != 200 {
 		t.Errorf("stepped up: %d", r.status)
 	}
+	rejected(c.login(nil).text("access_token")) // which requests neither
 	// A refresh is no sign-in, nor is a login of a user who is signed in; max_age makes one.
 	c.server.Advance(6 * time.Minute)
 	rejected(c.refresh(login.text("refresh_token"), nil).text("access_token"))

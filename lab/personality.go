@@ -80,6 +80,7 @@ func Personalities() []Personality {
 		methodPersonalities(), registrationPersonalities(), negotiationPersonalities(), rotationPersonalities(), expiryPersonalities(),
 		resourcePersonalities(), discoveryPersonalities(), responsePersonalities(), scopePersonalities(),
 		issPersonalities(), consentPersonalities(), fieldPersonalities(), hostilePersonalities(), originPersonalities(),
+		proofPersonalities(),
 	)
 }
 

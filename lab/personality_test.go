@@ -125,6 +125,73 @@ var shown = map[string]func(t *testing.T, c *hand){
 			t.Errorf("PKCE is listed")
 		}
 	},
+	"dpop-listed-only": func(t *testing.T, c *hand) {
+		if c.metadata()["dpop_signing_alg_values_supported"] == nil {
+			t.Errorf("DPoP is not listed")
+		}
+		mine := newKey(t, "ES256")
+		token := c.boundLogin(mine, nil).text("access_token")
+		if r := c.possess("DPoP", token, mine.proof(t, "POST", c.server.MCPURL(), map[string]any{"ath": hashOf(token)})); r.status != 401 {
+			t.Errorf("DPoP: %d", r.status)
+		}
+		c.wantLogin()
+	},
+	"dpop-offered": func(t *testing.T, c *hand) {
+		c.wantPossession()
+		c.wantLogin()
+	},
+	"dpop-required": func(t *testing.T, c *hand) {
+		c.wantPossession()
+		if c.works(c.login(nil).text("access_token")) {
+			t.Errorf("a bearer token works")
+		}
+	},
+	"dpop-challenged": func(t *testing.T, c *hand) {
+		c.wantPossession()
+		if got := c.call("", "ping", "").header.Get("WWW-Authenticate"); !strings.HasPrefix(got, "DPoP ") {
+			t.Errorf("challenge %s", got)
+		}
+	},
+	"dpop-registered": func(t *testing.T, c *hand) {
+		if r := c.register(map[string]any{"token_endpoint_auth_method": "none"}); r.document["dpop_bound_access_tokens"] != true {
+			t.Errorf("registered %s", r.raw)
+		}
+		c.refresh("x", nil).is(t, 400, "invalid_request")
+		c.wantPossession()
+	},
+	"dpop-nonces": func(t *testing.T, c *hand) {
+		r := c.boundLogin(newKey(t, "ES256"), nil)
+		if r.is(t, 400, "use_dpop_nonce"); r.header.Get("DPoP-Nonce") == "" {
+			t.Errorf("no nonce")
+		}
+	},
+	"par-required": func(t *testing.T, c *hand) {
+		if got := c.authorize(nil).Get("error"); got != "invalid_request" {
+			t.Errorf("not pushed: %q", got)
+		}
+		c.form(c.endpoint("/par"), c.pushForm(nil)).is(t, 201, "")
+	},
+	"user-authentication": func(t *testing.T, c *hand) {
+		if r := c.call(c.login(nil).text("access_token"), "tools/call", echo); r.status != 401 {
+			t.Errorf("without acr: %d", r.status)
+		}
+		if r := c.call(c.login(url.Values{"acr_values": {"gold"}}).text("access_token"), "tools/call", echo); r.status != 200 {
+			t.Errorf("with acr: %d", r.status)
+		}
+	},
+	"renewable-secret": func(t *testing.T, c *hand) {
+		r := c.register(nil)
+		update := map[string]any{"client_id": c.id, "redirect_uris": []string{redirectURI}}
+		renewed := c.manage("PUT", r.text("registration_client_uri"), r.text("registration_access_token"), update)
+		if renewed.status != 200 || renewed.text("client_secret") == c.secret {
+			t.Errorf("updated: %d", renewed.status)
+		}
+	},
+	"initial-token": func(t *testing.T, c *hand) { c.register(nil).is(t, 401, "invalid_token") },
+	"key-only": func(t *testing.T, c *hand) {
+		c.wantListed("private_key_jwt")
+		c.register(map[string]any{"token_endpoint_auth_method": "none"}).is(t, 400, "invalid_client_metadata")
+	},
 	"rotates-strictly": func(t *testing.T, c *hand) {
 		first := c.login(nil).text("refresh_token")
 		second := c.refresh(first, nil).text("refresh_token")

@@ -22,15 +22,18 @@ func (s *Server) revoke(x *exchange) response {
 		return s.tokenError(http.StatusBadRequest, "invalid_request",
 			"client_secret: Field required")
 	}
+	if failed := s.proveRevocation(x, c); failed != nil {
+		return *failed
+	}
 	token := x.form.Get("token")
 	if token == "" {
 		return s.tokenError(http.StatusBadRequest, "invalid_request", "token is missing")
 	}
-	if t := s.state.refresh[token]; t != nil && t.family.clientID == c.ID {
+	if t := s.state.refresh[token]; t != nil && t.family.clientID == c.ID && s.mayRevoke(x, t.family.refreshKey) {
 		s.revokeFamily(t.family)
 	}
-	if t := s.state.access[token]; t != nil && t.family.clientID == c.ID {
+	if t := s.state.access[token]; t != nil && t.family.clientID == c.ID && s.mayRevoke(x, t.key) {
 		t.revoked = true
 	}
-	return response{status: http.StatusOK}
+	return response{status: http.StatusOK}.withNonce(x.nonce)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -90,6 +91,53 @@ func TestWholeWay(t *testing.T) {
 	}
 	if got := fmt.Sprint(audit.Families[0].Issued, audit.Families[0].Presented); got != "[1 1] [1 0]" {
 		t.Errorf("issued and presented %s", got)
+	}
+}
+
+// TestDiaryHasNoSecretsOfOtherGrants looks for the secrets of every other way to a token, likewise.
+func TestDiaryHasNoSecretsOfOtherGrants(t *testing.T) {
+	c := start(t, lab.Habits{
+		OpenID: true, PAR: lab.PAROffered, ManageClients: true, DPoP: lab.DPoP{Supported: true},
+		Grants: []string{lab.GrantClientCredentials, lab.GrantDeviceCode, lab.GrantJWTBearer, lab.GrantTokenExchange},
+	})
+	mine := newKey(t, "ES256")
+	c.server.RegisterClient(lab.ConfiguredClient{ID: c.id, JWKS: jwks(t, mine), RedirectURIs: []string{redirectURI}})
+	c.server.TrustIssuer(c.id, jwks(t, mine))
+	var sent []string
+	assert := func() string {
+		sent = append(sent, mine.sign(t, nil, c.claims(nil)))
+		return sent[len(sent)-1]
+	}
+	send := func(path string, form url.Values) reply {
+		r := c.form(c.endpoint(path), asserted(form, assert()))
+		if r.status/100 != 2 {
+			t.Fatalf("%s: %s", path, r.raw)
+		}
+		return r
+	}
+	pushed := send("/par", c.pushForm(url.Values{"scope": {"openid"}}))
+	back, _ := url.Parse(c.get(c.pushed(pushed.text("request_uri"))).header.Get("Location"))
+	login := send("/token", c.codeForm(back.Query().Get("code"), nil))
+	send("/token", url.Values{"grant_type": {lab.GrantClientCredentials}})
+	send("/token", url.Values{"grant_type": {lab.GrantJWTBearer}, "assertion": {assert()}})
+	send("/token", url.Values{
+		"grant_type": {lab.GrantTokenExchange}, "subject_token": {login.text("id_token")}, "audience": {"x"},
+		"subject_token_type":   {"urn:ietf:params:oauth:token-type:id_token"},
+		"requested_token_type": {"urn:ietf:params:oauth:token-type:id-jag"},
+	})
+	device := send("/device_authorization", nil)
+	if err := c.server.ApproveDevice(device.text("user_code")); err != nil {
+		t.Fatal(err)
+	}
+	send("/token", url.Values{"grant_type": {lab.GrantDeviceCode}, "device_code": {device.text("device_code")}})
+	var printed strings.Builder
+	for _, r := range c.server.Requests() {
+		fmt.Fprintf(&printed, "%v %+v %v %v\n", r, r, r.Header, r.Params)
+	}
+	for _, secret := range append(c.server.Secrets(), sent...) {
+		if strings.Contains(printed.String(), secret) {
+			t.Errorf("%.12s… can be printed", secret)
+		}
 	}
 }
 

@@ -44,6 +44,7 @@ func (s *Server) signIn(x *exchange) authentication {
 		*signed = authentication{acr: acr, at: now}
 	}
 	out := *signed
+	out.acr = acr // a login tells about nothing that it was not requested for
 	out.account = s.accountFor(x.form.Get("login_hint"))
 	return out
 }

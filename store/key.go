@@ -31,19 +31,9 @@ type Key struct {
 // NewKey returns the key of the credential for an absolute http or https URL.
 // An empty profile is DefaultProfile.
 func NewKey(serverURL, profile string) (Key, error) {
-	u, err := url.Parse(serverURL)
+	u, err := parseServerURL(serverURL)
 	if err != nil {
-		if e, ok := errtype.As[*url.Error](err); ok {
-			err = e.Err // without the URL, which may hold a password
-		}
-		return Key{}, fmt.Errorf("store: malformed server URL: %w", err)
-	}
-	u.Scheme = strings.ToLower(u.Scheme)
-	if (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.Opaque != "" {
-		return Key{}, errors.New("store: the server URL must be absolute, http or https")
-	}
-	if literal := strings.HasPrefix(u.Host, "["); !utf8.ValidString(u.Host) || literal && strings.ContainsFunc(u.Host, func(r rune) bool { return r > '~' }) {
-		return Key{}, errors.New("store: malformed server URL: invalid host")
+		return Key{}, err
 	}
 	host := strings.TrimSuffix(strings.ToLower(u.Host), ":")
 	if port := u.Port(); port == "443" && u.Scheme == "https" || port == "80" && u.Scheme == "http" {
@@ -54,10 +44,26 @@ func NewKey(serverURL, profile string) (Key, error) {
 	if u.RawQuery != "" {
 		server += "?" + u.RawQuery
 	}
-	if profile == "" {
-		profile = DefaultProfile
+	return Key{Server: server, Profile: cmp.Or(profile, DefaultProfile)}, nil
+}
+
+// parseServerURL parses an absolute http or https URL; its scheme is in lower case.
+func parseServerURL(serverURL string) (*url.URL, error) {
+	u, err := url.Parse(serverURL) // which writes the scheme in lower case
+	if err != nil {
+		if e, ok := errtype.As[*url.Error](err); ok {
+			err = e.Err // without the URL, which may hold a password
+		}
+		return nil, fmt.Errorf("store: malformed server URL: %w", err)
 	}
-	return Key{Server: server, Profile: profile}, nil
+	beyondASCII := func(r rune) bool { return r > '~' }
+	switch {
+	case (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.Opaque != "":
+		return nil, errors.New("store: the server URL must be absolute, http or https")
+	case !utf8.ValidString(u.Host), strings.HasPrefix(u.Host, "[") && strings.ContainsFunc(u.Host, beyondASCII):
+		return nil, errors.New("store: malformed server URL: invalid host")
+	}
+	return u, nil
 }
 
 // String returns the key as a user reads it.

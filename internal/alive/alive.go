@@ -16,7 +16,9 @@ import (
 )
 
 const (
-	// idleTime is how long nothing comes from the other end before it is checked, and checkTimeout	// how long the check may take. A connection is dead for their sum before that is noticed.
+	// idleTime is how long nothing comes from the other end before it is checked, and
+	// checkTimeout how long the check may take. A connection is dead for their sum before that
+	// is noticed.
 	idleTime     = 8 * time.Second
 	checkTimeout = 10 * time.Second
 
@@ -118,7 +120,8 @@ func (t *Transport) fresh() *http.Transport {
 	c.HTTP2.SendPingTimeout, c.HTTP2.PingTimeout = idleTime, checkTimeout
 	// net/http takes a dial function of one's own for a reason not to speak HTTP/2.
 	//lint:ignore SA1019 it is what net/http looks at
-	c.ForceAttemptHTTP2 = c.ForceAttemptHTTP2 || c.DialContext == nil && c.Dial == nil && c.TLSClientConfig == nil
+	plain := c.DialContext == nil && c.Dial == nil && c.TLSClientConfig == nil
+	c.ForceAttemptHTTP2 = c.ForceAttemptHTTP2 || plain
 	dial := c.DialContext
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: dialTimeout}).DialContext

@@ -9,9 +9,10 @@ import (
 	"github.com/handstamp/handstamp/internal/errtype"
 )
 
-// conn is a TCP connection that is closed when the other end does not respond any more. While nothing is sent, the
-// operating system's keepalive finds that out; keepalive pauses while something is sent that is
-// not acknowledged, and there the conn looks for itself, where the system reports it.
+// conn is a TCP connection that is closed when the other end does not respond any more. While
+// nothing is sent, the operating system's keepalive finds that out; keepalive pauses while
+// something is sent that is not acknowledged, and there the conn looks for itself, where the
+// system reports it.
 type conn struct {
 	net.Conn
 	tcp    *net.TCPConn
@@ -30,7 +31,8 @@ const checkInterval = checkTimeout / 5
 // off otherwise than by an orderly end.
 func supervise(tcp *net.TCPConn, broken func()) *conn {
 	// What a system does not know it does without.
-	_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: idleTime, Interval: checkTimeout / probes, Count: probes})
+	_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{
+		Enable: true, Idle: idleTime, Interval: checkTimeout / probes, Count: probes})
 	limitRetransmission(tcp)
 	return &conn{Conn: tcp, tcp: tcp, broken: broken}
 }
@@ -54,7 +56,8 @@ func (c *conn) wrapError(err error) error {
 		return nil
 	}
 	if c.dead.Load() {
-		return &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: syscall.ETIMEDOUT}
+		return &net.OpError{Op: "read", Net: "tcp",
+			Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: syscall.ETIMEDOUT}
 	}
 	if _, ok := errtype.As[syscall.Errno](err); ok { // neither an end nor a close
 		c.broken()

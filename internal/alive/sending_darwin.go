@@ -9,12 +9,9 @@ import (
 
 // limitRetransmission bounds how long data is sent again that is not acknowledged.
 func limitRetransmission(tcp *net.TCPConn) {
-	raw, err := tcp.SyscallConn()
-	if err != nil {
-		return
-	}
-	_ = raw.Control(func(fd uintptr) {
-		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_RXT_CONNDROPTIME, int((idleTime+checkTimeout)/time.Second))
+	control(tcp, func(fd uintptr) {
+		seconds := int((idleTime + checkTimeout) / time.Second)
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_RXT_CONNDROPTIME, seconds)
 	})
 }
 

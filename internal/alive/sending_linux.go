@@ -12,16 +12,11 @@ import (
 func limitRetransmission(*net.TCPConn) {}
 
 func outstanding(tcp *net.TCPConn) sending {
-	raw, err := tcp.SyscallConn()
-	if err != nil {
-		return sending{}
-	}
-	var info *unix.TCPInfo
-	var failed error
-	err = raw.Control(func(fd uintptr) {
-		info, failed = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	var info *unix.TCPInfo // nil: it cannot be had
+	control(tcp, func(fd uintptr) {
+		info, _ = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 	})
-	if err != nil || failed != nil {
+	if info == nil {
 		return sending{}
 	}
 	return sending{

@@ -12,12 +12,9 @@ const tcpMaxRT = 5
 
 // limitRetransmission bounds how long data is sent again that is not acknowledged.
 func limitRetransmission(tcp *net.TCPConn) {
-	raw, err := tcp.SyscallConn()
-	if err != nil {
-		return
-	}
-	_ = raw.Control(func(fd uintptr) {
-		_ = windows.SetsockoptInt(windows.Handle(fd), windows.IPPROTO_TCP, tcpMaxRT, int((idleTime+checkTimeout)/time.Second))
+	control(tcp, func(fd uintptr) {
+		seconds := int((idleTime + checkTimeout) / time.Second)
+		_ = windows.SetsockoptInt(windows.Handle(fd), windows.IPPROTO_TCP, tcpMaxRT, seconds)
 	})
 }
 

@@ -65,16 +65,13 @@ func reject(why string) error { return fmt.Errorf("%w: %s", errRejected, why) }
 // plain reports whether s consists of the characters of URLs (RFC 3986 section 2), except the
 // apostrophe and the dollar sign.
 func plain(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; !isAlphanumeric(c) && strings.IndexByte("-._~:/?#[]@!&()*+,;=%", c) < 0 {
-			return false
-		}
-	}
-	return true
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		return !isAlphanumeric(r) && !strings.ContainsRune("-._~:/?#[]@!&()*+,;=%", r)
+	})
 }
 
-func isAlphanumeric(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+func isAlphanumeric(r rune) bool {
+	return '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
 }
 
 // isHost reports whether host, without brackets, is an IPv6 address, without a zone and not one
@@ -85,10 +82,7 @@ func isHost(host string) bool {
 		addr, err := netip.ParseAddr(host)
 		return err == nil && addr.Zone() == "" && !addr.Is4In6()
 	}
-	for i := range len(host) {
-		if c := host[i]; !isAlphanumeric(c) && c != '.' && c != '_' && (c != '-' || i == 0) {
-			return false
-		}
-	}
-	return host != ""
+	return host != "" && host[0] != '-' && !strings.ContainsFunc(host, func(r rune) bool {
+		return !isAlphanumeric(r) && !strings.ContainsRune(".-_", r)
+	})
 }

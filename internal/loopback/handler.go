@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -178,24 +179,17 @@ func (l *Listener) isScripted(r *http.Request) bool {
 	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
 		return true
 	}
-	for _, origin := range r.Header.Values("Origin") {
-		if origin != "null" && (r.Method != http.MethodPost || l.formOrigin == "" ||
-			origin != l.formOrigin) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(r.Header.Values("Origin"), func(origin string) bool {
+		return origin != "null" && (r.Method != http.MethodPost || l.formOrigin == "" || origin != l.formOrigin)
+	})
 }
 
 // isPrefetch reports whether a browser loads the page ahead of time. It sends another request,
 // with another code, if the user does open the page.
 func isPrefetch(r *http.Request) bool {
-	for _, name := range []string{"Sec-Purpose", "Purpose", "X-Moz"} {
-		if strings.Contains(strings.ToLower(r.Header.Get(name)), "prefetch") {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc([]string{"Sec-Purpose", "Purpose", "X-Moz"}, func(name string) bool {
+		return strings.Contains(strings.ToLower(r.Header.Get(name)), "prefetch")
+	})
 }
 
 // enter counts a request that begins. It reports false if the Listener is closed.

@@ -175,12 +175,7 @@ func checkIss(iss []string, want ExpectedCallback, secrets redactor) error {
 // isVisible reports whether s consists of the space and the printable ASCII characters (VSCHAR,
 // RFC 6749 appendix A).
 func isVisible(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if s[i] < 0x20 || s[i] > 0x7e {
-			return false
-		}
-	}
-	return true
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r > 0x7e })
 }
 
 // newError returns an Error with sanitized texts.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"strings"
 )
 
 // findServerMetadata searches the places for an authorization server's metadata. If issuer is
@@ -70,13 +69,10 @@ func complete(base, more []byte) (json.RawMessage, bool) {
 	}
 	other, err := readDocument(more)
 	if err != nil || have.text("issuer") == "" ||
-		!sameIssuer(have.text("issuer"), other.text("issuer")) {
+		!SameButSlash(have.text("issuer"), other.text("issuer")) {
 		return nil, false
 	}
-	members := make(map[string]json.RawMessage, len(have.members)+len(other.members))
-	for _, m := range other.members {
-		members[m.name] = m.value
-	}
+	members := other.asMap()
 	for _, m := range have.members {
 		if !isBlank(m.value) || members[m.name] == nil {
 			members[m.name] = m.value
@@ -95,9 +91,4 @@ func writeObject(members map[string]json.RawMessage) (json.RawMessage, error) {
 		return nil, err
 	}
 	return bytes.TrimSpace(b.Bytes()), nil
-}
-
-// sameIssuer compares issuers, but for one slash at the end.
-func sameIssuer(a, b string) bool {
-	return strings.TrimSuffix(a, "/") == strings.TrimSuffix(b, "/")
 }

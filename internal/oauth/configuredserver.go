@@ -75,10 +75,7 @@ func (s ConfiguredServer) parse(body []byte, form string) (*ServerMetadata, erro
 	if !o.has("authorization_endpoint") && !o.has("token_endpoint") {
 		return nil, ErrNoMetadata
 	}
-	members := make(map[string]json.RawMessage, len(o.members))
-	for _, m := range o.members {
-		members[m.name] = m.value
-	}
+	members := o.asMap()
 	for name, value := range map[string]string{
 		"issuer": s.Issuer, "authorization_endpoint": s.AuthorizationEndpoint, "token_endpoint": s.TokenEndpoint,
 		"registration_endpoint": s.RegistrationEndpoint, "revocation_endpoint": s.RevocationEndpoint,

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/handstamp/handstamp/internal/lazyregexp"
@@ -197,10 +198,5 @@ const (
 // case.
 func containsAny(text string, words ...string) bool {
 	text = strings.ToLower(text)
-	for _, w := range words {
-		if strings.Contains(text, w) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(text, word) })
 }

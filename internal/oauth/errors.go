@@ -3,8 +3,11 @@ package oauth
 import (
 	"errors"
 	"fmt"
-	"strings"
+	"net/http"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/errtype"
+	"github.com/handstamp/handstamp/internal/retryafter"
 )
 
 // ErrNoMetadata reports that a server has no metadata document: every well-known location responded
@@ -38,30 +41,23 @@ type Error struct {
 
 // Error returns the code, the server's description and the status.
 func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString("oauth: the ")
+	place, what := "authorization server", "an error"
 	if e.Endpoint != "" {
-		b.WriteString(Sanitize(e.Endpoint))
-		b.WriteString(" endpoint")
-	} else {
-		b.WriteString("authorization server")
+		place = Sanitize(e.Endpoint) + " endpoint"
 	}
-	b.WriteString(" returned ")
 	switch {
+	case e.Code != "" && e.Status != 0 && e.Status/100 != 4:
+		what = fmt.Sprintf("%s (status %d)", Sanitize(e.Code), e.Status)
 	case e.Code != "":
-		b.WriteString(Sanitize(e.Code))
-		if e.Status != 0 && e.Status/100 != 4 {
-			fmt.Fprintf(&b, " (status %d)", e.Status)
-		}
+		what = Sanitize(e.Code)
 	case e.Status != 0:
-		fmt.Fprintf(&b, "status %d", e.Status)
-	default:
-		b.WriteString("an error")
+		what = fmt.Sprintf("status %d", e.Status)
 	}
+	text := "oauth: the " + place + " returned " + what
 	if e.Description != "" {
-		fmt.Fprintf(&b, ": %q", Sanitize(e.Description))
+		text += fmt.Sprintf(": %q", Sanitize(e.Description))
 	}
-	return b.String()
+	return text
 }
 
 // Is reports whether target is an [*Error] with the same code, so that
@@ -83,17 +79,14 @@ type TransientError struct {
 
 // Error returns the reason, the status and the cause.
 func (e *TransientError) Error() string {
-	var b strings.Builder
-	b.WriteString("oauth: ")
-	b.WriteString(e.Reason)
+	text := "oauth: " + e.Reason
 	if e.Status != 0 {
-		fmt.Fprintf(&b, " (status %d)", e.Status)
+		text += fmt.Sprintf(" (status %d)", e.Status)
 	}
 	if e.Err != nil {
-		b.WriteString(": ")
-		b.WriteString(e.Err.Error())
+		text += ": " + e.Err.Error()
 	}
-	return b.String()
+	return text
 }
 
 // Unwrap returns the cause.
@@ -162,4 +155,43 @@ func (e *SendError) Unwrap() error { return e.Err }
 
 func protocolErrorf(spec, format string, args ...any) *ProtocolError {
 	return &ProtocolError{Message: fmt.Sprintf(format, args...), Spec: spec}
+}
+
+// Bounds of a Retry-After: less than a second is no pause, more than 15 minutes is a mistake or an
+// attack.
+const (
+	minRetryAfter = time.Second
+	MaxRetryAfter = 15 * time.Minute
+)
+
+// retryAfter returns the Retry-After of a response, between 1 s and 15 min; 0 if it has none.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	wait, ok := retryafter.Parse(h, now)
+	if !ok {
+		return 0
+	}
+	return min(max(wait, minRetryAfter), MaxRetryAfter)
+}
+
+// RetryAfter returns how long the server that responded with an error wants to be left alone; 0 if
+// it does not specify.
+func RetryAfter(err error) time.Duration {
+	if failed, ok := errtype.As[*TransientError](err); ok {
+		return failed.RetryAfter
+	}
+	if rejected, ok := errtype.As[*Error](err); ok {
+		return rejected.RetryAfter
+	}
+	return 0
+}
+
+// Unprocessed reports whether an error is the response of a server that did not process the
+// request: 429 and 503.
+func Unprocessed(err error) bool {
+	failed, isFailed := errtype.As[*TransientError](err)
+	rejected, isRejected := errtype.As[*Error](err)
+	later := func(status int) bool {
+		return status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
+	}
+	return isFailed && later(failed.Status) || isRejected && later(rejected.Status)
 }

@@ -117,7 +117,7 @@ func (f *Fetcher) roundTrip(rt http.RoundTripper, req *http.Request,
 // the end, which many frameworks send in response to a POST too.
 func redirected(req *http.Request, resp *http.Response) *http.Request {
 	location := resp.Header.Get("Location")
-	if location == "" || !isRedirect(resp.StatusCode) {
+	if location == "" || !IsRedirect(resp.StatusCode) {
 		return nil
 	}
 	to, err := req.URL.Parse(location)
@@ -193,7 +193,7 @@ func (f *Fetcher) document(ctx context.Context, target string) (*response, error
 	return a, nil
 }
 
-func isRedirect(status int) bool {
+func IsRedirect(status int) bool {
 	switch status {
 	case 301, 302, 303, 307, 308:
 		return true

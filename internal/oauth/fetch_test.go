@@ -172,7 +172,7 @@ func TestTimeLimits(t *testing.T) {
 			return err
 		}, 30 * time.Second},
 		{"revocation", func(ctx context.Context, f *Fetcher) error {
-			return f.Revoke(ctx, "https://as.example/revoke", client, "R", "")
+			return f.Revoke(ctx, "https://as.example/revoke", client, nil, "R", "")
 		}, 30 * time.Second},
 		{"deletion", func(ctx context.Context, f *Fetcher) error {
 			return f.DeleteRegistration(ctx, "https://as.example/client", "T")
@@ -235,7 +235,7 @@ func TestNoRedirectWithCredentials(t *testing.T) {
 			return err
 		},
 		"revocation": func(f *Fetcher, base string) error {
-			return f.Revoke(t.Context(), base+"/revoke", client, "R", "refresh_token")
+			return f.Revoke(t.Context(), base+"/revoke", client, nil, "R", "refresh_token")
 		},
 		"deletion": func(f *Fetcher, base string) error { return f.DeleteRegistration(t.Context(), base+"/client", "T") },
 		"resource metadata": func(f *Fetcher, base string) error {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -107,8 +108,8 @@ func depth(data []byte) int {
 // raw returns the last value of a name that is neither null nor an empty string, or nil. An empty
 // repetition does not replace an earlier value.
 func (o object) raw(name string) json.RawMessage {
-	for i := len(o.members) - 1; i >= 0; i-- {
-		if m := o.members[i]; m.name == name && !isBlank(m.value) {
+	for _, m := range slices.Backward(o.members) {
+		if m.name == name && !isBlank(m.value) {
 			return m.value
 		}
 	}
@@ -117,12 +118,16 @@ func (o object) raw(name string) json.RawMessage {
 
 // has reports whether there is a member of this name, whatever its value.
 func (o object) has(name string) bool {
+	return slices.ContainsFunc(o.members, func(m member) bool { return m.name == name })
+}
+
+// asMap returns the members by their names.
+func (o object) asMap() map[string]json.RawMessage {
+	members := make(map[string]json.RawMessage, len(o.members))
 	for _, m := range o.members {
-		if m.name == name {
-			return true
-		}
+		members[m.name] = m.value
 	}
-	return false
+	return members
 }
 
 func isBlank(v json.RawMessage) bool { return len(v) == 0 || v[0] == 'n' || string(v) == `""` }
@@ -245,10 +250,5 @@ func holdsURL(name string) bool {
 	case "issuer", "authorization_servers", "service_documentation", "resource_documentation":
 		return true
 	}
-	for _, suffix := range []string{"_uri", "_url", "_endpoint"} {
-		if strings.HasSuffix(name, suffix) {
-			return true
-		}
-	}
-	return false
+	return strings.HasSuffix(name, "_uri") || strings.HasSuffix(name, "_url") || strings.HasSuffix(name, "_endpoint")
 }

@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -76,12 +77,7 @@ func AddrReach(addr netip.Addr) Reach {
 var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
 func within(addr netip.Addr, networks []netip.Prefix) bool {
-	for _, p := range networks {
-		if p.Contains(addr) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 // privateNetworks are those of RFC 1918, RFC 4193 and RFC 6598.

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/handstamp/handstamp/internal/secret"
+	"github.com/handstamp/handstamp/internal/redact"
 )
 
 // redactor holds the secrets of a request, which an error text must not contain. Some servers
@@ -76,11 +76,11 @@ func (e redactor) withResponse(o object) redactor {
 	return e
 }
 
-// redact removes the secrets from a text of a server; see [secret.Redact].
-func (e redactor) redact(text string) string { return secret.Redact(text, e...) }
+// redact removes the secrets from a text of a server; see [redact.Text].
+func (e redactor) redact(text string) string { return redact.Text(text, e...) }
 
 // ContainsSecret reports whether a text of a server contains a secret or a piece of one, in any
-// encoding that [secret.Redact] knows.
+// encoding that [redact.Text] knows.
 func ContainsSecret(text string, secrets []Secret) bool {
 	return redactor(nil).withSecrets(secrets).redact(text) != text
 }

@@ -139,8 +139,8 @@ func TestServerThatRepeatsASecret(t *testing.T) {
 		"code":             {exchange(TokenRequest{Client: post, Code: echoCode, Verifier: "ver5If1er-0123456789abcdef"}), func(r *http.Request) string { return r.Form.Get("code") }},
 		"verifier":         {exchange(TokenRequest{Client: post, Code: echoCode, Verifier: "ver5If1er-0123456789abcdef"}), func(r *http.Request) string { return r.Form.Get("code_verifier") }},
 		"assertion":        {exchange(TokenRequest{Client: post, Code: echoCode, Extra: url.Values{"assertion": {echoAccess}}}), func(r *http.Request) string { return r.Form.Get("assertion") }},
-		"revocation":       {func(f *Fetcher, u string) error { return f.Revoke(t.Context(), u, basic, echoAccess, "") }, func(r *http.Request) string { return r.Form.Get("token") }},
-		"revocation basic": {func(f *Fetcher, u string) error { return f.Revoke(t.Context(), u, basic, echoAccess, "") }, header},
+		"revocation":       {func(f *Fetcher, u string) error { return f.Revoke(t.Context(), u, basic, nil, echoAccess, "") }, func(r *http.Request) string { return r.Form.Get("token") }},
+		"revocation basic": {func(f *Fetcher, u string) error { return f.Revoke(t.Context(), u, basic, nil, echoAccess, "") }, header},
 		"registration": {func(f *Fetcher, u string) error {
 			_, err := f.Register(t.Context(), u, RegistrationRequest{InitialAccessToken: echoInitial})
 			return err

@@ -58,7 +58,7 @@ func TestRedirectAtEveryEndpoint(t *testing.T) {
 				_, err := f.Register(t.Context(), base+"/endpoint", RegistrationRequest{ClientName: "x", InitialAccessToken: "i"})
 				return err
 			},
-			"revocation": func() error { return f.Revoke(t.Context(), base+"/endpoint", client, "r", "refresh_token") },
+			"revocation": func() error { return f.Revoke(t.Context(), base+"/endpoint", client, nil, "r", "refresh_token") },
 		} {
 			got = nil
 			err := request()

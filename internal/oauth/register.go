@@ -21,10 +21,15 @@ type RegistrationRequest struct {
 	ClientURI               string   `json:"client_uri,omitempty"`
 	RedirectURIs            []string `json:"redirect_uris,omitempty"`
 	GrantTypes              []string `json:"grant_types,omitempty"`
-	ResponseTypes           []string `json:"response_types,omitempty"`
+	ResponseTypes           []string `json:"response_types,omitzero"`
 	TokenEndpointAuthMethod string   `json:"token_endpoint_auth_method,omitempty"`
 	ApplicationType         string   `json:"application_type,omitempty"`
 	Scope                   string   `json:"scope,omitempty"`
+
+	JWKS                  json.RawMessage `json:"jwks,omitempty"`
+	TLSSubject            string          `json:"tls_client_auth_subject_dn,omitempty"` // RFC 8705 section 2.1.2
+	DPoPBoundAccessTokens bool            `json:"dpop_bound_access_tokens,omitempty"`   // RFC 9449 section 5.2
+	SoftwareStatement     string          `json:"software_statement,omitempty"`         // RFC 7591 section 2.3
 
 	// InitialAccessToken is sent as a bearer token, for servers that require one (RFC 7591
 	// section 3).
@@ -40,6 +45,10 @@ type Registration struct {
 	// TokenEndpointAuthMethod is the registered method, "" if the response has none. It may differ
 	// from the requested one, and then it is the one to use.
 	TokenEndpointAuthMethod string
+
+	// DPoPBoundAccessTokens reports whether the server requires proofs of this client (RFC 9449
+	// section 5.2).
+	DPoPBoundAccessTokens bool
 
 	RedirectURIs            []string
 	RegistrationAccessToken Secret
@@ -161,6 +170,7 @@ func ParseRegistration(raw []byte) (*Registration, error) {
 		ClientID:                o.text("client_id"),
 		ClientSecret:            Secret(o.text("client_secret")),
 		TokenEndpointAuthMethod: o.text("token_endpoint_auth_method"),
+		DPoPBoundAccessTokens:   o.flag("dpop_bound_access_tokens"),
 		RedirectURIs:            o.list("redirect_uris"),
 		RegistrationAccessToken: Secret(o.text("registration_access_token")),
 		RegistrationClientURI:   o.text("registration_client_uri"),

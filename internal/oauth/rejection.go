@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 )
 
@@ -106,11 +107,14 @@ func (s *reasonSearch) bestCode(endpoint string) string {
 			return code
 		}
 	}
-	for _, name := range []string{"error", "errorcode", "code", "status", "type", "errortype"} {
-		for _, l := range s.codes {
-			if l.name == name {
-				return l.value
-			}
+	return firstNamed(s.codes, "error", "errorcode", "code", "status", "type", "errortype")
+}
+
+// firstNamed returns the first value of the first of the names that there is.
+func firstNamed(leaves []leaf, names ...string) string {
+	for _, name := range names {
+		if i := slices.IndexFunc(leaves, func(l leaf) bool { return l.name == name }); i >= 0 {
+			return leaves[i].value
 		}
 	}
 	return ""
@@ -124,17 +128,11 @@ func (s *reasonSearch) bestText() string {
 			return l.value
 		}
 	}
-	for _, name := range []string{"errordescription", "message", "msg", "description", "detail"} {
-		for _, l := range s.texts {
-			if l.name == name {
-				return l.value
-			}
-		}
-	}
-	if len(s.texts) > 0 {
+	usual := firstNamed(s.texts, "errordescription", "message", "msg", "description", "detail")
+	if usual == "" && len(s.texts) > 0 {
 		return s.texts[0].value
 	}
-	return ""
+	return usual
 }
 
 // reasonName returns a member's name in lower case without separators: servers

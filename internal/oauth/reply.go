@@ -146,7 +146,7 @@ func (r reply) transient(reason string) *TransientError {
 // authorization server itself rejects the request; any other response may come from a proxy, and is
 // a [*TransientError].
 func (r reply) failure() error {
-	if isRedirect(r.status) {
+	if IsRedirect(r.status) {
 		return r.transient("a redirect, which is not followed")
 	}
 	found := r.rejection()

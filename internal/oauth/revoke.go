@@ -8,17 +8,18 @@ import (
 )
 
 // Revoke revokes a token (RFC 7009 section 2). hint is "refresh_token", "access_token" or "" for
-// none. A token that the server does not know counts as revoked. It returns a [*SendError], an
+// none; prover has the key of a bound token, without which some servers revoke nothing and report
+// success. A token that the server does not know counts as revoked. It returns a [*SendError], an
 // [*Error], a [*TransientError], or the errors of [Fetcher.PostToken] for a request that was not
 // made.
 func (f *Fetcher) Revoke(ctx context.Context, endpoint string, client Authenticator,
-	token Secret, hint string) error {
+	prover Prover, token Secret, hint string) error {
 	if token == "" {
 		return errors.New("oauth: no token to revoke")
 	}
 	form := url.Values{"token": {token.Reveal()}}
 	setOrDelete(form, "token_type_hint", hint)
-	a, err := f.postForm(ctx, "the revocation endpoint", endpoint, client, form, maxToken)
+	a, err := f.postProved(ctx, "the revocation endpoint", endpoint, client, prover, form, maxToken)
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func TestRevoke(t *testing.T) {
 				w.WriteHeader(tc.status)
 				io.WriteString(w, tc.body)
 			})
-			err := fetcher(t).Revoke(t.Context(), s.URL, client, "R", "refresh_token")
+			err := fetcher(t).Revoke(t.Context(), s.URL, client, nil, "R", "refresh_token")
 			if got := errorKind(false, err); got != tc.want {
 				t.Errorf("got %q (%v), want %q", got, err, tc.want)
 			}
@@ -82,7 +82,7 @@ func TestRevoke(t *testing.T) {
 		"no client":      {gone.URL, nil, "R", "another error"},
 		"useless client": {gone.URL, ClientCredentials{ID: "c", Method: MethodPost}, "R", "another error"},
 	} {
-		if got := errorKind(false, fetcher(t).Revoke(t.Context(), tc.endpoint, tc.client, tc.token, "")); got != tc.want {
+		if got := errorKind(false, fetcher(t).Revoke(t.Context(), tc.endpoint, tc.client, nil, tc.token, "")); got != tc.want {
 			t.Errorf("%s: got %q, want %q", name, got, tc.want)
 		}
 	}

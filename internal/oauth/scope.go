@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -16,23 +17,12 @@ func cleanScope(scope string) string {
 
 // validScopes returns those of the texts that are scope tokens.
 func validScopes(texts []string) []string {
-	if texts == nil {
-		return nil
-	}
-	valid := make([]string, 0, len(texts))
-	for _, t := range texts {
-		if isScopeToken(t) {
-			valid = append(valid, t)
-		}
-	}
-	return valid
+	return slices.DeleteFunc(slices.Clone(texts), func(text string) bool {
+		return text == "" || !isVisible(text) || strings.ContainsAny(text, ` "\`)
+	})
 }
 
-func isScopeToken(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c < 0x21 || c > 0x7e || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return s != ""
+// Without returns the scopes, or other words, without those to omit.
+func Without(words, omit []string) []string {
+	return slices.DeleteFunc(slices.Clone(words), func(word string) bool { return slices.Contains(omit, word) })
 }

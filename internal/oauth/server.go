@@ -282,7 +282,7 @@ func checkIssuer(got, want string) error {
 	if _, err := parseEndpoint("the issuer", got); err != nil {
 		return err
 	}
-	if want != "" && !sameIssuer(got, want) {
+	if want != "" && !SameButSlash(got, want) {
 		err := protocolErrorf(spec, "the metadata of %q names another issuer, %q", Sanitize(want),
 			Sanitize(got))
 		err.Setting = SettingServer

@@ -52,25 +52,32 @@ func ParseTokenResponse(a *RawResponse) (*TokenResponse, error) {
 		if err := r.errorMember(); err != nil {
 			return nil, err
 		}
-	}
-	switch {
-	case t.AccessToken == "" && t.RefreshToken == "" && flaw == nil:
-		if !r.html && (a.Truncated || r.parsed && !r.members.complete) {
-			return nil, &SendError{Sent: true, Err: errors.New("the response ended early")}
+		if t.RefreshToken == "" {
+			return nil, r.withoutTokens(flaw)
 		}
-		return nil, r.failure()
-	case t.AccessToken == "" && t.RefreshToken == "":
-		return nil, flaw
-	case t.AccessToken == "" && flaw == nil && t.Partial:
-		flaw = r.transient("a response that ended early")
-	case t.AccessToken == "" && flaw == nil:
-		flaw = protocolErrorf("RFC 6749 section 5.1",
-			"the token endpoint's response has no access token")
-	case t.AccessToken != "" && t.TokenType != "Bearer" && !(a.Proved && strings.EqualFold(t.TokenType, "DPoP")):
+	}
+	switch usable := t.TokenType == "Bearer" || a.Proved && strings.EqualFold(t.TokenType, "DPoP"); {
+	case t.AccessToken != "" && !usable:
 		flaw = protocolErrorf("RFC 6749 section 7.1", "the access token is of type %q, not Bearer",
 			Sanitize(r.redactor.withResponse(r.members).redact(t.TokenType)))
+	case t.AccessToken != "" || flaw != nil:
+	case t.Partial:
+		flaw = r.transient("a response that ended early")
+	default:
+		flaw = protocolErrorf("RFC 6749 section 5.1", "the token endpoint's response has no access token")
 	}
 	return t, flaw
+}
+
+// withoutTokens returns the error of a success without a token, or with what is wrong with it.
+func (r reply) withoutTokens(flaw error) error {
+	switch {
+	case flaw != nil:
+		return flaw
+	case !r.html && (r.truncated || r.parsed && !r.members.complete):
+		return &SendError{Sent: true, Err: errors.New("the response ended early")}
+	}
+	return r.failure()
 }
 
 // tokens reads the members of a success. The error is about a token that is there and not valid.

@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -17,13 +18,6 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-var (
-	timeType    = reflect.TypeFor[time.Time]()
-	secretType  = reflect.TypeFor[secret.String]()
-	rawType     = reflect.TypeFor[json.RawMessage]()
-	unknownType = reflect.TypeFor[Unknown]()
-)
-
 // Encode returns the record as every durable store keeps it: indented JSON with
 // the secrets in the clear and the unknown members in their objects. A Version
 // of zero is written as SchemaVersion; a time outside the years that JSON can
@@ -33,19 +27,15 @@ var (
 // documents without insignificant space, and strings that are no secrets valid
 // UTF-8.
 func Encode(r *Record) ([]byte, error) {
-	if r.Version == 0 {
-		versioned := *r
-		versioned.Version = SchemaVersion
-		r = &versioned
-	}
-	var flat, out bytes.Buffer
-	if err := encodeStruct(&flat, reflect.ValueOf(r).Elem()); err != nil {
+	versioned := *r
+	versioned.Version = cmp.Or(r.Version, SchemaVersion)
+	flat, err := encode(reflect.ValueOf(versioned))
+	if err != nil {
 		return nil, fmt.Errorf("encode record: %w", err)
 	}
-	if err := json.Indent(&out, flat.Bytes(), "", "  "); err != nil {
-		return nil, fmt.Errorf("encode record: %w", err)
-	}
-	return out.Bytes(), nil
+	var out bytes.Buffer
+	err = json.Indent(&out, flat, "", "  ")
+	return out.Bytes(), err
 }
 
 // Decode reads what Encode wrote, in this version or a newer one: members it
@@ -76,10 +66,9 @@ func (r *Record) unreadable(reason error) error {
 
 // A member is a field of a record's struct as its json tag describes it.
 type member struct {
-	index  int
-	name   string
-	omit   bool // leave out the zero value
-	base64 bool // a Secret of any bytes
+	index int
+	name  string
+	omit  bool // leave out the zero value
 }
 
 // membersOf returns the members of a struct and the index of its Unknown field.
@@ -87,42 +76,70 @@ func membersOf(t reflect.Type) (members []member, unknown int) {
 	unknown = -1
 	for i := range t.NumField() {
 		f := t.Field(i)
-		if f.Type == unknownType {
+		switch name, options, _ := strings.Cut(f.Tag.Get("json"), ","); {
+		case f.Type == reflect.TypeFor[Unknown]():
 			unknown = i
-			continue
+		case name != "-":
+			members = append(members, member{i, name, strings.HasPrefix(options, "omit")})
 		}
-		if f.Tag.Get("json") == "-" {
-			continue
-		}
-		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		m := member{index: i, name: name, base64: f.Tag.Get("store") == "base64"}
-		for option := range strings.SplitSeq(options, ",") {
-			m.omit = m.omit || option == "omitempty" || option == "omitzero"
-		}
-		members = append(members, m)
 	}
 	return members, unknown
 }
 
-func encodeStruct(b *bytes.Buffer, v reflect.Value) error {
-	members, unknown := membersOf(v.Type())
-	known := make(map[string]bool, len(members))
-	separator := byte('{')
-	start := func(name string) {
-		b.WriteByte(separator)
-		separator = ','
-		encodeString(b, name)
-		b.WriteByte(':')
+// encode returns a value as JSON.
+func encode(v reflect.Value) (json.RawMessage, error) {
+	switch x := v.Interface().(type) {
+	case time.Time:
+		return encodeLeaf(inYearsOfJSON(x.UTC()))
+	case secret.String:
+		if text := x.Reveal(); utf8.ValidString(text) {
+			return encodeLeaf(text)
+		}
+		return encodeLeaf(map[string][]byte{"base64": []byte(x.Reveal())}) // no byte of it is lost
+	case json.RawMessage:
+		if len(x) == 0 {
+			return json.RawMessage("null"), nil
+		}
 	}
+	switch kind := v.Kind(); {
+	case kind == reflect.Struct:
+		return encodeStruct(v)
+	case kind == reflect.Pointer && !v.IsNil():
+		return encodeStruct(v.Elem())
+	case kind == reflect.Slice && v.Type().Elem().Kind() != reflect.Uint8:
+		elements := make([]json.RawMessage, v.Len())
+		for i := range elements {
+			var err error
+			if elements[i], err = encode(v.Index(i)); err != nil {
+				return nil, fmt.Errorf("element %d: %w", i, err)
+			}
+		}
+		return encodeLeaf(elements)
+	}
+	return encodeLeaf(v.Interface())
+}
+
+func encodeStruct(v reflect.Value) (json.RawMessage, error) {
+	members, unknown := membersOf(v.Type())
+	var all []string
+	add := func(name string, field reflect.Value) error {
+		value, err := encode(field)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		quoted, err := encodeLeaf(name)
+		all = append(all, string(quoted)+":"+string(value))
+		return err
+	}
+	known := make(map[string]bool, len(members))
 	for _, m := range members {
 		known[m.name] = true
 		field := v.Field(m.index)
 		if m.omit && (field.IsZero() || field.Kind() == reflect.Slice && field.Len() == 0) {
 			continue
 		}
-		start(m.name)
-		if err := encodeValue(b, field, m); err != nil {
-			return fmt.Errorf("%s: %w", m.name, err)
+		if err := add(m.name, field); err != nil {
+			return nil, err
 		}
 	}
 	if unknown >= 0 {
@@ -131,105 +148,34 @@ func encodeStruct(b *bytes.Buffer, v reflect.Value) error {
 			if known[name] {
 				continue
 			}
-			start(name)
-			if err := encodeRaw(b, others[name]); err != nil {
-				return fmt.Errorf("unknown member %q: %w", name, err)
+			if err := add(name, reflect.ValueOf(others[name])); err != nil {
+				return nil, err
 			}
 		}
 	}
-	if separator == '{' {
-		b.WriteByte('{')
-	}
-	b.WriteByte('}')
-	return nil
+	return json.RawMessage("{" + strings.Join(all, ",") + "}"), nil
 }
 
-func encodeValue(b *bytes.Buffer, v reflect.Value, m member) error {
-	switch v.Type() {
-	case timeType:
-		return encodeTime(b, v.Interface().(time.Time))
-	case secretType:
-		encodeSecret(b, v.Interface().(secret.String).Reveal(), m.base64)
-		return nil
-	case rawType:
-		return encodeRaw(b, v.Bytes())
-	}
-	switch v.Kind() {
-	case reflect.String:
-		encodeString(b, v.String())
-	case reflect.Bool, reflect.Int, reflect.Uint64:
-		fmt.Fprint(b, v.Interface())
-	case reflect.Struct:
-		return encodeStruct(b, v)
-	case reflect.Pointer:
-		if v.IsNil() {
-			b.WriteString("null")
-			return nil
-		}
-		return encodeStruct(b, v.Elem())
-	case reflect.Slice:
-		b.WriteByte('[')
-		for i := range v.Len() {
-			if i > 0 {
-				b.WriteByte(',')
-			}
-			if err := encodeValue(b, v.Index(i), member{}); err != nil {
-				return fmt.Errorf("element %d: %w", i, err)
-			}
-		}
-		b.WriteByte(']')
-	default:
-		return fmt.Errorf("the codec does not know %s", v.Type())
-	}
-	return nil
-}
-
-func encodeString(b *bytes.Buffer, s string) {
-	e := json.NewEncoder(b)
-	e.SetEscapeHTML(false) // URLs stay readable
-	e.Encode(s)            // a string into a Buffer cannot fail
-	b.Truncate(b.Len() - 1)
-}
-
-// encodeSecret writes a secret so that no byte of it is lost: one that JSON
-// cannot hold as a string becomes an object with the base64 of it.
-func encodeSecret(b *bytes.Buffer, s string, inBase64 bool) {
-	switch {
-	case inBase64:
-		encodeString(b, base64.StdEncoding.EncodeToString([]byte(s)))
-	case utf8.ValidString(s):
-		encodeString(b, s)
-	default:
-		b.WriteString(`{"base64":`)
-		encodeString(b, base64.StdEncoding.EncodeToString([]byte(s)))
-		b.WriteByte('}')
-	}
+// encodeLeaf returns a value as encoding/json has it, with URLs that stay readable.
+func encodeLeaf(x any) (json.RawMessage, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(x)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 // RFC 3339 has years of four digits.
 var lastTime = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 
-func encodeTime(b *bytes.Buffer, t time.Time) error {
-	t = t.UTC()
-	if t.Year() > 9999 {
-		t = lastTime
-	} else if t.Year() < 1 {
-		t = time.Time{}
+func inYearsOfJSON(t time.Time) time.Time {
+	switch {
+	case t.Year() > 9999:
+		return lastTime
+	case t.Year() < 1:
+		return time.Time{}
 	}
-	text, err := t.MarshalJSON()
-	b.Write(text)
-	return err
-}
-
-func encodeRaw(b *bytes.Buffer, raw json.RawMessage) error {
-	if len(raw) == 0 {
-		b.WriteString("null")
-		return nil
-	}
-	if !json.Valid(raw) {
-		return errors.New("not valid JSON")
-	}
-	return json.Compact(b, raw)
+	return t
 }
 
 // decodeStruct decodes into a zero struct. where names the object in errors.
@@ -245,40 +191,36 @@ func decodeStruct(data []byte, v reflect.Value, where string) error {
 		if !ok || string(raw) == "null" {
 			continue
 		}
-		if err := decodeValue(raw, v.Field(m.index), m, where+"."+m.name); err != nil {
+		if err := decode(raw, v.Field(m.index), where+"."+m.name); err != nil {
 			return err
 		}
-	}
-	if unknown < 0 {
-		return nil
 	}
 	for name, raw := range object {
 		object[name] = compact(raw)
 	}
-	if len(object) > 0 {
+	if unknown >= 0 && len(object) > 0 {
 		v.Field(unknown).Set(reflect.ValueOf(Unknown(object)))
 	}
 	return nil
 }
 
-func decodeValue(raw json.RawMessage, v reflect.Value, m member, where string) error {
-	switch v.Type() {
-	case timeType:
-		var t time.Time
-		if json.Unmarshal(raw, &t) != nil || t.UTC().Year() < 1 || t.UTC().Year() > 9999 {
+// decode decodes into a zero value.
+func decode(raw json.RawMessage, v reflect.Value, where string) error {
+	switch x := v.Addr().Interface().(type) {
+	case *time.Time:
+		if json.Unmarshal(raw, x) != nil || !x.Equal(inYearsOfJSON(x.UTC())) {
 			return fmt.Errorf("%s is no time", where)
 		}
-		v.Set(reflect.ValueOf(t.UTC()))
+		*x = x.UTC()
 		return nil
-	case secretType:
-		s, ok := decodeSecret(raw, m.base64)
-		if !ok || secret.String(s).IsPlaceholder() {
+	case *secret.String:
+		s, ok := decodeSecret(raw)
+		if *x = secret.String(s); !ok || x.IsPlaceholder() {
 			return fmt.Errorf("%s is no secret", where)
 		}
-		v.SetString(s)
 		return nil
-	case rawType:
-		v.SetBytes(compact(raw))
+	case *json.RawMessage:
+		*x = compact(raw)
 		return nil
 	}
 	switch v.Kind() {
@@ -288,23 +230,7 @@ func decodeValue(raw json.RawMessage, v reflect.Value, m member, where string) e
 		v.Set(reflect.New(v.Type().Elem()))
 		return decodeStruct(raw, v.Elem(), where)
 	case reflect.Slice:
-		var elements []json.RawMessage
-		if json.Unmarshal(raw, &elements) != nil {
-			return fmt.Errorf("%s is no array", where)
-		}
-		if len(elements) == 0 {
-			return nil
-		}
-		v.Set(reflect.MakeSlice(v.Type(), len(elements), len(elements)))
-		for i, element := range elements {
-			if string(element) == "null" {
-				return fmt.Errorf("%s[%d] is null", where, i)
-			}
-			if err := decodeValue(element, v.Index(i), member{}, fmt.Sprintf("%s[%d]", where, i)); err != nil {
-				return err
-			}
-		}
-		return nil
+		return decodeSlice(raw, v, where)
 	}
 	if json.Unmarshal(raw, v.Addr().Interface()) != nil {
 		return fmt.Errorf("%s is no %s", where, v.Kind())
@@ -312,26 +238,38 @@ func decodeValue(raw json.RawMessage, v reflect.Value, m member, where string) e
 	return nil
 }
 
-func decodeSecret(raw json.RawMessage, inBase64 bool) (string, bool) {
-	var s string
-	if !inBase64 && len(raw) > 0 && raw[0] == '{' {
-		var object map[string]string
-		var ok bool
-		if json.Unmarshal(raw, &object) != nil || len(object) != 1 {
-			return "", false
+func decodeSlice(raw json.RawMessage, v reflect.Value, where string) error {
+	var elements []json.RawMessage
+	if json.Unmarshal(raw, &elements) != nil {
+		return fmt.Errorf("%s is no array", where)
+	}
+	if len(elements) > 0 {
+		v.Set(reflect.MakeSlice(v.Type(), len(elements), len(elements)))
+	}
+	for i, element := range elements {
+		place := fmt.Sprintf("%s[%d]", where, i)
+		if string(element) == "null" {
+			return fmt.Errorf("%s is null", place)
 		}
-		if s, ok = object["base64"]; !ok {
-			return "", false
+		if err := decode(element, v.Index(i), place); err != nil {
+			return err
 		}
-		inBase64 = true
-	} else if json.Unmarshal(raw, &s) != nil {
+	}
+	return nil
+}
+
+// decodeSecret reads a string, or the object with the base64 of one that is not valid UTF-8.
+func decodeSecret(raw json.RawMessage) (text string, ok bool) {
+	if json.Unmarshal(raw, &text) == nil {
+		return text, true
+	}
+	var object map[string]string
+	if json.Unmarshal(raw, &object) != nil || len(object) != 1 {
 		return "", false
 	}
-	if !inBase64 {
-		return s, true
-	}
-	decoded, err := base64.StdEncoding.DecodeString(s)
-	return string(decoded), err == nil
+	encoded, ok := object["base64"]
+	decoded, err := base64.StdEncoding.DecodeString(encoded)
+	return string(decoded), ok && err == nil
 }
 
 // compact returns a copy of valid JSON without insignificant space.
@@ -339,4 +277,54 @@ func compact(raw json.RawMessage) json.RawMessage {
 	var b bytes.Buffer
 	json.Compact(&b, raw) // raw comes from the JSON decoder
 	return b.Bytes()
+}
+
+// Clone returns a copy of the record that shares nothing with it.
+func (r *Record) Clone() *Record {
+	c := *r
+	unshare(reflect.ValueOf(&c).Elem())
+	return &c
+}
+
+// unshare replaces everything that v refers to by a copy.
+func unshare(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if v.IsNil() {
+			return
+		}
+		c := reflect.New(v.Type().Elem())
+		c.Elem().Set(v.Elem())
+		unshare(c.Elem())
+		v.Set(c)
+	case reflect.Slice:
+		if v.IsNil() {
+			return
+		}
+		c := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
+		reflect.Copy(c, v)
+		for i := range c.Len() {
+			unshare(c.Index(i))
+		}
+		v.Set(c)
+	case reflect.Map:
+		if v.IsNil() {
+			return
+		}
+		c := reflect.MakeMapWithSize(v.Type(), v.Len())
+		for key, value := range v.Seq2() {
+			element := reflect.New(value.Type()).Elem()
+			element.Set(value)
+			unshare(element)
+			c.SetMapIndex(key, element)
+		}
+		v.Set(c)
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			return // a value already
+		}
+		for i := range v.NumField() {
+			unshare(v.Field(i))
+		}
+	}
 }

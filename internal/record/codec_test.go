@@ -100,7 +100,7 @@ func visitUnknown(v reflect.Value, where string, visit func(string, Unknown)) {
 			visitUnknown(v.Index(i), fmt.Sprintf("%s[%d]", where, i), visit)
 		}
 	case reflect.Struct:
-		if v.Type() == timeType || v.Type() == reflect.TypeFor[store.Key]() {
+		if v.Type() == reflect.TypeFor[time.Time]() || v.Type() == reflect.TypeFor[store.Key]() {
 			return // a Key is compared, so it can have no map
 		}
 		for i := range v.NumField() {
@@ -142,7 +142,7 @@ func TestDecodeRejects(t *testing.T) {
 		{"no time", start + `,"updated_at":"secret-token"}`, store.ErrCorrupt},
 		{"time before the first", start + `,"updated_at":"0000-01-01T00:00:00Z"}`, store.ErrCorrupt},
 		{"time after the last", start + `,"updated_at":"9999-12-31T23:59:59-01:00"}`, store.ErrCorrupt},
-		{"no base64", start + `,"intent":{"response":{"body":"secret-token!"}}}`, store.ErrCorrupt},
+		{"no base64", start + `,"intent":{"response":{"body":{"base64":"secret-token!"}}}}`, store.ErrCorrupt},
 		{"a newer shape", `{"version":2,"key":{"server":"s"},"grant":["secret-token"]}`, ErrNewer},
 	}
 	for _, test := range tests {

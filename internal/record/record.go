@@ -83,6 +83,10 @@ type Record struct {
 	// one, without a user's command. Their number is limited.
 	AutomaticLogins []AutomaticLogin `json:"automatic_logins,omitempty"`
 
+	// Account is the name of the account that the user last signed in with, where the server
+	// tells it.
+	Account string `json:"account,omitempty"`
+
 	// DPoP is the key that tokens are bound to, where the login uses it (RFC 9449).
 	DPoP *DPoP `json:"dpop,omitempty"`
 }
@@ -234,6 +238,14 @@ type Resource struct {
 	Unknown Unknown `json:"-"`
 }
 
+// Param returns the resource parameter to send; "" sends none.
+func (r Resource) Param() string {
+	if r.Omit {
+		return ""
+	}
+	return r.Value
+}
+
 // Grant is what the authorization server issued, and what it is pinned to. The
 // pins change only through a new login.
 type Grant struct {
@@ -275,6 +287,13 @@ type Grant struct {
 	Accepted bool `json:"accepted,omitempty"`
 }
 
+// Usable reports whether the access token can be sent: it is there, has not expired, and was not
+// rejected, neither before nor as the one given. It is false for no grant.
+func (g *Grant) Usable(rejected secret.String, now time.Time) bool {
+	return g != nil && g.AccessToken != "" && !g.Rejected && g.AccessToken != rejected &&
+		(g.ExpiresAt.IsZero() || now.Before(g.ExpiresAt))
+}
+
 // Intent says that the refresh token with this fingerprint is about to be
 // used, or was. A process that finds one left behind knows that a refresh was
 // interrupted.
@@ -298,7 +317,7 @@ type RawResponse struct {
 	Status      int           `json:"status"`
 	ContentType string        `json:"content_type,omitempty"`
 	ReceivedAt  time.Time     `json:"received_at"`
-	Body        secret.String `json:"body" store:"base64"` // any bytes, so Encode writes base64
+	Body        secret.String `json:"body"`
 	Truncated   bool          `json:"truncated,omitempty"` // the connection ended before the body did
 	Unknown     Unknown       `json:"-"`
 }

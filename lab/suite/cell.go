@@ -338,6 +338,7 @@ func (s *scene) counts(before Counts, errs []error) Counts {
 	for _, server := range s.servers() {
 		for _, r := range server.Requests() {
 			switch {
+			case r.Error == "use_dpop_nonce": // the request is repeated with the nonce
 			case r.Endpoint == "token" || r.Endpoint == "token:code" ||
 				r.Endpoint == "token:refresh":
 				c.TokenRequests++
@@ -368,6 +369,12 @@ func (s *scene) invariants() {
 		s.failf("a used refresh token was sent again, %d times", audit.Reuses)
 	}
 	for _, server := range s.servers() {
+		if n := server.Audit().ProofReuses; n > 0 {
+			s.failf("a DPoP proof was sent again, %d times", n)
+		}
+		if n := server.Audit().Downgrades; n > 0 {
+			s.failf("a token that is bound to a key was sent as Bearer, %d times", n)
+		}
 		if n := server.Audit().EndedSecrets; n > 0 {
 			s.failf("a client secret was used after its end, %d times", n)
 		}

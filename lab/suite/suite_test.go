@@ -86,6 +86,15 @@ func TestMutants(t *testing.T) {
 		mutant.FirstServerOnly:     {{"issuers-several", warm, 1, "did not get through"}},
 		mutant.FirstDocumentOnly:   {{"metadata-split", warm, 1, "did not get through"}},
 		mutant.RedirectsIgnored:    {{"slash-redirect", warm, 1, "did not get through"}, {"slash-redirect", early, 1, "did not get through"}},
+		mutant.ListMeansProof:      {{"dpop-listed-only", warm, 1, "did not get through"}},
+		mutant.KeyNotStored:        {{"dpop-required", warm, 1, "tabs"}, {"dpop-offered", expired, 1, "tabs"}},
+		mutant.SentAsBearer:        {{"dpop-offered", warm, 1, "sent as Bearer"}, {"dpop-challenged", warm, 1, "did not get through"}},
+		mutant.ProofIDRepeated:     {{"dpop-required", warm, 1, "proof was sent again"}},
+		mutant.NonceIgnored:        {{"dpop-nonces", warm, 1, "did not get through"}},
+		mutant.BoundUnread:         {{"dpop-registered", warm, 1, "did not get through"}},
+		mutant.NotPushed:           {{"par-required", warm, 1, "did not get through"}},
+		mutant.ACRIgnored:          {{"user-authentication", warm, 1, "did not get through"}},
+		mutant.ACRForgotten:        {{"user-authentication", gone, 1, "tabs"}},
 		mutant.PostBecomesGet:      {{"slash-redirect-301", warm, 1, "did not get through"}},
 	} {
 		t.Run(string(defect), func(t *testing.T) {

@@ -2,6 +2,7 @@ package filestore
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -53,32 +54,18 @@ func (s *Store) restore(key store.Key, lock *held) *entry {
 	}
 	w.back = true
 	if s.save(w) != nil {
-		_ = linkPrevious(s.options.Dir, fileName(key))
+		// The file before gets the name of the current one, which is free.
+		_ = inFolder(s.options.Dir, false, func(root *os.Root) error {
+			return root.Link(fileName(key)+previousExt, fileName(key))
+		})
 		return previous
 	}
 	return e
 }
 
-// linkPrevious gives the file before the name of the current one, which is free.
-func linkPrevious(dir, name string) error {
-	root, err := openFolder(dir, false)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	return root.Link(name+previousExt, name)
-}
-
 // setAside renames a damaged file and returns where it is now.
 func setAside(dir, name string) (string, error) {
-	root, err := openFolder(dir, false)
-	if err != nil {
-		return "", err
-	}
-	defer root.Close()
 	aside := name + corruptExt + time.Now().UTC().Format("20060102T150405.000000000Z")
-	if err := root.Rename(name, aside); err != nil {
-		return "", err
-	}
-	return filepath.Join(dir, aside), nil
+	err := inFolder(dir, false, func(root *os.Root) error { return root.Rename(name, aside) })
+	return filepath.Join(dir, aside), err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"os"
 	"slices"
 	"strings"
 
@@ -44,14 +45,14 @@ func (s *Store) holds(key store.Key) bool {
 	if s.keptEntry(key) != nil {
 		return true
 	}
-	return slices.ContainsFunc(s.dirs(), func(dir string) bool {
-		root, err := openFolder(dir, false)
-		if err != nil {
-			return !notThere(err)
-		}
-		defer root.Close()
-		list, err := names(root)
-		return err != nil || slices.ContainsFunc(list, func(name string) bool { return strings.HasPrefix(name, fileName(key)) })
+	itsFile := func(name string) bool { return strings.HasPrefix(name, fileName(key)) }
+	return slices.ContainsFunc(s.dirs(), func(dir string) (found bool) {
+		err := inFolder(dir, false, func(root *os.Root) error {
+			list, err := names(root)
+			found = slices.ContainsFunc(list, itsFile)
+			return err
+		})
+		return found || err != nil && !notThere(err)
 	})
 }
 

@@ -48,7 +48,7 @@ func successor(stored *entry, key store.Key, value []byte, revision store.Revisi
 func (e *entry) encode() ([]byte, error) {
 	data, err := envelope.Seal(e.header, e.value)
 	if err == nil && len(data) > maxSize {
-		err = errTooLarge
+		err = unusable("cannot save the credential: %w", errTooLarge)
 	}
 	return data, err
 }

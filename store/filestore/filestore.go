@@ -148,10 +148,9 @@ func Open(options Options) (*Store, error) {
 }
 
 func (s *Store) prepare(dir string) error {
-	root, err := openFolder(dir, true)
+	err := inFolder(dir, true, usable)
 	switch {
 	case err == nil:
-		root.Close()
 		sweep(dir)
 		return nil
 	case errors.Is(err, store.ErrUnusable):

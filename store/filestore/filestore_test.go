@@ -112,3 +112,24 @@ func TestStore(t *testing.T) {
 		})
 	}
 }
+
+// A value that is too large is not stored, and leaves the one before as it is.
+func TestValueThatIsTooLarge(t *testing.T) {
+	s, key := open(t, filestore.Options{Dir: t.TempDir() + "/credentials"}), store.Key{Server: "https://mcp.example", Profile: "default"}
+	kept := []byte("kept")
+	revision, err := s.Put(t.Context(), key, kept, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int{16 << 20, 16<<20 + 1, 20 << 20} {
+		if _, err := s.Put(t.Context(), key, make([]byte, size), revision); !errors.Is(err, store.ErrUnusable) {
+			t.Errorf("Put of %d bytes: %v, want ErrUnusable", size, err)
+		}
+		if value, again, err := s.Get(t.Context(), key); err != nil || string(value) != "kept" || again != revision {
+			t.Errorf("after %d bytes: %.20q, %s, %v", size, value, again, err)
+		}
+	}
+	if _, err := s.Put(t.Context(), key, make([]byte, 1<<20), revision); err != nil {
+		t.Errorf("Put of 1 MiB: %v", err)
+	}
+}

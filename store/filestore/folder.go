@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"github.com/handstamp/handstamp/internal/atomicfile"
 )
@@ -55,6 +57,19 @@ func openFolder(path string, create bool) (*os.Root, error) {
 	}
 	return root, nil
 }
+
+// inFolder opens a folder for as long as do runs.
+func inFolder(path string, create bool, do func(root *os.Root) error) error {
+	root, err := openFolder(path, create)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return do(root)
+}
+
+// usable does nothing: a folder that inFolder can open is usable.
+func usable(*os.Root) error { return nil }
 
 // denied says who keeps us out of path, where that is a folder in one of ours
 // that another user made, typically a program that was run with sudo.
@@ -114,13 +129,8 @@ func checkPrivate(path string, info fs.FileInfo) error {
 	return nil
 }
 
-// readFile reads a file of root that is safe: a regular file, no link, private.
-func readFile(root *os.Root, name string) ([]byte, error) {
-	return readIf(root, name, checkPrivate)
-}
-
-// readIf reads a regular file of root, no link, if check has nothing against it.
-func readIf(root *os.Root, name string, check func(path string, info fs.FileInfo) error) ([]byte, error) {
+// readFile reads a regular file of root, no link, if check has nothing against it.
+func readFile(root *os.Root, name string, check func(path string, info fs.FileInfo) error) ([]byte, error) {
 	path := filepath.Join(root.Name(), name)
 	info, err := root.Lstat(name) // before it is opened: to open a pipe would block
 	if err != nil {
@@ -166,4 +176,42 @@ func names(root *os.Root) ([]string, error) {
 		list[i] = entry.Name()
 	}
 	return list, nil
+}
+
+const (
+	// sweepAfter is the age from which a temporary file is taken for a killed
+	// process's: no write lasts that long.
+	sweepAfter = time.Hour
+
+	// sweepMost bounds how many files one Open removes.
+	sweepMost = 1000
+)
+
+// sweep removes temporary files that no process will finish. Only a folder that is
+// not safe is an error: anything else shows when the folder is used.
+func sweep(dir string) error {
+	root, err := openFolder(dir, false)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	list, err := names(root)
+	if err != nil {
+		return nil
+	}
+	removed := 0
+	for _, name := range list {
+		target, ok := atomicfile.Target(name)
+		if !ok || !strings.HasSuffix(target, extension) || removed == sweepMost {
+			continue
+		}
+		info, err := root.Lstat(name)
+		if err != nil || !info.Mode().IsRegular() || time.Since(info.ModTime()) < sweepAfter || checkOwner(name, info) != nil {
+			continue
+		}
+		if root.Remove(name) == nil {
+			removed++
+		}
+	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/handstamp/handstamp/store"
@@ -100,12 +101,11 @@ func (s *Store) newest(key store.Key) (newest *entry, damaged []damagedCopy, err
 
 // readEntry reads the entry of key from the file called name.
 func readEntry(dir, name string, key store.Key) (*entry, error) {
-	root, err := openFolder(dir, false)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	data, err := readFile(root, name)
+	var data []byte
+	err := inFolder(dir, false, func(root *os.Root) (err error) {
+		data, err = readFile(root, name, checkPrivate)
+		return err
+	})
 	if err == errTooLarge {
 		return nil, fmt.Errorf("%w: %w", store.ErrCorrupt, err)
 	}

@@ -52,7 +52,7 @@ func listFolder(dir string, found map[store.Key]bool) error {
 		}
 		// A file that cannot be read concerns its own key only.
 		for _, file := range []string{name, name + previousExt} {
-			data, err := readIf(root, file, anybodys)
+			data, err := readFile(root, file, anybodys)
 			if err != nil {
 				continue
 			}

@@ -106,11 +106,9 @@ func (s *Store) lockFile(ctx context.Context, name string) (*lockFile, error) {
 func lockIn(ctx context.Context, dir, name string) (f *lockFile, err error) {
 	// A user may remove the folder while we wait.
 	for range 10 {
-		root, folderErr := openFolder(dir, true)
-		if folderErr != nil {
-			return nil, folderErr
+		if err := inFolder(dir, true, usable); err != nil {
+			return nil, err
 		}
-		root.Close()
 		path := filepath.Join(dir, name)
 		if f, err = acquire(ctx, path); !notThere(err) {
 			return f, busy(err, path)

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/handstamp/handstamp/internal/atomicfile"
 	"github.com/handstamp/handstamp/store"
@@ -78,7 +79,12 @@ func (s *Store) save(w *write) error {
 	case failure == nil:
 		s.forget(key, w.entry.Generation)
 		if s.options.SpareDir != "" {
-			removeSpare(s.options.SpareDir, fileName(key))
+			_ = inFolder(s.options.SpareDir, false, func(root *os.Root) error {
+				if err := root.Remove(fileName(key)); err != nil {
+					return err
+				}
+				return atomicfile.SyncDir(root)
+			})
 		}
 		return nil
 	case errors.Is(failure, errLockLost), errors.Is(failure, store.ErrUnusable):
@@ -121,17 +127,14 @@ func (s *Store) writeTo(dir string, w *write) error {
 			return err
 		}
 	}
-	root, err := openFolder(dir, true)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	temp, err := atomicfile.Create(root, fileName(w.entry.Key), s.options.Trace)
-	if err != nil {
-		return err
-	}
-	defer temp.Discard()
-	return s.finish(dir, w, temp)
+	return inFolder(dir, true, func(root *os.Root) error {
+		temp, err := atomicfile.Create(root, fileName(w.entry.Key), s.options.Trace)
+		if err != nil {
+			return err
+		}
+		defer temp.Discard()
+		return s.finish(dir, w, temp)
+	})
 }
 
 // finish writes into temp and puts it in its place. What was there stays as the
@@ -159,30 +162,15 @@ func (s *Store) finish(dir string, w *write, temp *atomicfile.Temp) error {
 // keepPrevious gives the file called name the second name of the record before.
 // A file system without hard links has no such record.
 func keepPrevious(dir, name string) error {
-	root, err := openFolder(dir, false)
-	if err != nil {
+	return inFolder(dir, false, func(root *os.Root) error {
+		previous, temp := name+previousExt, name+".tmp-link-"+rand.Text()[:10]
+		if err := root.Link(name, temp); err != nil {
+			// What is called so now is an older record, or one that was deleted.
+			root.Remove(previous)
+			return nil
+		}
+		err := root.Rename(temp, previous)
+		root.Remove(temp) // renaming onto another name of the same file does nothing
 		return err
-	}
-	defer root.Close()
-	previous := name + previousExt
-	temp := name + ".tmp-link-" + rand.Text()[:10]
-	if err := root.Link(name, temp); err != nil {
-		// What is called so now is an older record, or one that was deleted.
-		root.Remove(previous)
-		return nil
-	}
-	err = root.Rename(temp, previous)
-	root.Remove(temp) // renaming onto another name of the same file does nothing
-	return err
-}
-
-func removeSpare(dir, name string) {
-	root, err := openFolder(dir, false)
-	if err != nil {
-		return
-	}
-	defer root.Close()
-	if root.Remove(name) == nil {
-		atomicfile.SyncDir(root)
-	}
+	})
 }

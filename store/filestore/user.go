@@ -99,23 +99,23 @@ func userFolders(getenv func(string) string, goos string) (Folders, error) {
 		support := filepath.Join(home, "Library", "Application Support", "handstamp")
 		return below(support, support), nil
 	}
-	base := func(name string, fallback ...string) string {
-		// The XDG specification: a relative path is invalid and to be ignored.
-		if dir := getenv(name); filepath.IsAbs(dir) {
-			return filepath.Join(dir, "handstamp")
-		}
-		if home == "" {
-			return ""
-		}
-		return filepath.Join(append(append([]string{home}, fallback...), "handstamp")...)
-	}
-	f := Folders{
-		Config:      base("XDG_CONFIG_HOME", ".config"),
-		Credentials: base("XDG_DATA_HOME", ".local", "share"),
-	}
-	if f.Config == "" || f.Credentials == "" {
+	return xdgFolders(getenv, home)
+}
+
+// xdgFolders returns the folders of the XDG specification, for which a relative path is as good as
+// none.
+func xdgFolders(getenv func(string) string, home string) (Folders, error) {
+	config, data := getenv("XDG_CONFIG_HOME"), getenv("XDG_DATA_HOME")
+	if home == "" && !(filepath.IsAbs(config) && filepath.IsAbs(data)) {
 		return Folders{}, &HomeError{"HOME"}
 	}
+	if !filepath.IsAbs(config) {
+		config = filepath.Join(home, ".config")
+	}
+	if !filepath.IsAbs(data) {
+		data = filepath.Join(home, ".local", "share")
+	}
+	f := Folders{Config: filepath.Join(config, "handstamp"), Credentials: filepath.Join(data, "handstamp")}
 	if dir := getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
 		f.Spare, f.ignored = spareIn(dir)
 	}
@@ -136,10 +136,7 @@ func spareIn(runtimeDir string) (string, error) {
 	}
 	spare := filepath.Join(runtimeDir, "handstamp")
 	if problem == "" {
-		root, err := openFolder(spare, false)
-		if err == nil {
-			root.Close()
-		} else if !notThere(err) {
+		if err := inFolder(spare, false, usable); err != nil && !notThere(err) {
 			problem = fmt.Sprintf("cannot be used (%v)", err)
 		}
 	}

@@ -61,8 +61,7 @@ host gets an error that names the command to run.
 The flags of mcp-remote are accepted too, with the callback port after the server.`,
 		Example: `  {"mcpServers": {"linear": {
     "command": "handstamp", "args": ["bridge", "https://mcp.linear.app/mcp"]}}}`,
-		Args:              between(1, 2, "one server"),
-		ValidArgsFunction: b.completeServers,
+		Args: between(1, 2, "one server"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := b.remote.apply(b, cmd.Flags(), args); err != nil {
 				return err

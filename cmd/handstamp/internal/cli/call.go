@@ -18,10 +18,9 @@ func (a *app) newTools() *cobra.Command {
 		Short: "List the tools of a server",
 		Long: `List the tools of a server with their arguments, through the bridge: it signs in
 where that is needed, and works with every version of MCP.`,
-		Example:           `  handstamp tools mcp.example.com/mcp`,
-		Args:              exactly(1, "one server"),
-		ValidArgsFunction: a.completeServers,
-		RunE:              withArgs(b.list),
+		Example: `  handstamp tools mcp.example.com/mcp`,
+		Args:    exactly(1, "one server"),
+		RunE:    withArgs(b.list),
 	}
 	b.bind(cmd)
 	return cmd
@@ -47,8 +46,7 @@ If the tool reports an error, the exit code is 1.`,
 			}
 			return nil
 		},
-		ValidArgsFunction: a.completeServers,
-		RunE:              withArgs(b.call),
+		RunE: withArgs(b.call),
 	}
 	b.bind(cmd)
 	return cmd

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/handstamp/handstamp/internal/secret"
+	"github.com/handstamp/handstamp/internal/redact"
 )
 
 // maxCarried bounds the credentials that are remembered: an old token is worth
@@ -71,5 +71,5 @@ func (c *carriedSecrets) redact(text string) string {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return secret.Redact(text, c.values...)
+	return redact.Text(text, c.values...)
 }

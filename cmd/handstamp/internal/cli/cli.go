@@ -132,16 +132,18 @@ Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 			environmentPage),
 		newTopic("configuration", "The configuration file", configurationPage),
 	)
+	for _, cmd := range root.Commands() {
+		if strings.Contains(cmd.Use, "server") {
+			cmd.ValidArgsFunction = a.completeServers
+		}
+	}
 	return root
 }
 
 // close waits for what the clients still have to store.
 func (a *app) close(ctx context.Context) error {
-	end := time.Now().Add(closeTimeout)
-	if by := a.endBy.Load(); by != nil {
-		end = *by
-	}
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
+	end := cmp.Or(a.endBy.Load(), new(time.Now().Add(closeTimeout)))
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), *end)
 	defer cancel()
 	var errs []error
 	for _, c := range a.clients {

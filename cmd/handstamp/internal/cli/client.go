@@ -158,7 +158,7 @@ func (a *app) openStore() (store.Store, error) {
 		}
 		return a.openFiles(dirs, "file store")
 	}
-	dir, err := storeFolder(choice, a.env)
+	dir, err := a.storeFolder(choice)
 	if err != nil {
 		return nil, err
 	}
@@ -193,21 +193,18 @@ func (a *app) statuses(ctx context.Context) ([]*handstamp.Status, error) {
 
 // storeFolder returns the folder that a value of --store names, as a path or a
 // file: URL.
-func storeFolder(choice string, env environment) (string, error) {
+func (a *app) storeFolder(choice string) (string, error) {
 	if u, err := url.Parse(choice); err == nil && u.Scheme == "file" {
 		if u.Host != "" && u.Host != "localhost" || u.Path == "" {
 			return "", usage("the store %q names no folder of this machine: write file:///path", choice)
 		}
 		return filepath.FromSlash(u.Path), nil
 	}
-	if rest, ok := strings.CutPrefix(choice, "~/"); ok && env.get("HOME") != "" {
-		return filepath.Join(env.get("HOME"), rest), nil
-	}
 	if strings.Contains(choice, "://") || !strings.ContainsAny(choice, `/\.`) {
 		return "", usage("there is no store %q: it is auto, file, memory or the path of a folder%s",
 			choice, didYouMean(choice, storeWords))
 	}
-	dir, err := filepath.Abs(choice)
+	dir, err := filepath.Abs(a.inHome(choice))
 	if err != nil {
 		return "", &failure{kind: kindStore, message: "the store's path cannot be made absolute",
 			err: err}

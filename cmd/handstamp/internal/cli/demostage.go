@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"maps"
 	"os"
 	"strings"
 	"time"
@@ -99,22 +98,18 @@ type sessionOutcome struct {
 // play plays a scene and checks its cost. The error is one of the demo itself;
 // what a session does wrong is in the outcome.
 func (s *stage) play(ctx context.Context, number int, sc scene) (*sessionOutcome, error) {
+	s.server.Reset()
 	if sc.before != nil {
 		if err := sc.before(s); err != nil {
 			return nil, err
 		}
 	}
-	before := s.server.Counts()
 	start := time.Now()
 	results, err := s.runSessions(ctx, number, sc)
 	if err != nil {
 		return nil, err
 	}
 	counts := s.server.Counts()
-	for endpoint, n := range before {
-		counts[endpoint] -= n
-	}
-	maps.DeleteFunc(counts, func(_ string, n int) bool { return n == 0 })
 	o := &sessionOutcome{
 		Number: number, Name: sc.name, Stored: sc.stored, Processes: sc.processes,
 		Requests: counts, Browser: counts["authorize"],

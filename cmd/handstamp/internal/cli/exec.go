@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -34,10 +35,9 @@ func (a *app) newExec() *cobra.Command {
 		Long: `Run a command with a fresh access token in an environment variable of its own.
 The exit code is that of the command. The command gets the signals, and none of
 Handstamp's own secrets. The token is not refreshed while the command runs.`,
-		Example:           `  handstamp exec linear --env LINEAR_TOKEN -- ./agent --fast`,
-		Args:              e.checkArgs,
-		ValidArgsFunction: a.completeServers,
-		RunE:              withArgs(e.run),
+		Example: `  handstamp exec linear --env LINEAR_TOKEN -- ./agent --fast`,
+		Args:    e.checkArgs,
+		RunE:    withArgs(e.run),
 	}
 	e.token.bind(cmd)
 	cmd.Flags().StringVar(&e.name, "env", "", "name of the variable that gets the token")
@@ -96,8 +96,6 @@ func notStarted(name string, err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		k = kind{"command_not_executable", exitNotExecutable}
 	}
-	if inner := errors.Unwrap(err); inner != nil {
-		err = inner
-	}
-	return &failure{kind: k, message: "the command " + name + " cannot be run", err: err}
+	return &failure{kind: k, message: "the command " + name + " cannot be run",
+		err: cmp.Or(errors.Unwrap(err), err)}
 }

@@ -72,10 +72,10 @@ func (a *app) home(name string) string {
 	return filepath.Join(home, name)
 }
 
-// inHome puts the user's home folder in place of the ~ that a path begins with.
+// inHome puts the user's home folder, if it is known, in place of the ~ that a path begins with.
 func (a *app) inHome(path string) string {
 	if len(path) > 1 && path[0] == '~' && os.IsPathSeparator(path[1]) {
-		return a.home(path[2:])
+		return cmp.Or(a.home(path[2:]), path)
 	}
 	return path
 }

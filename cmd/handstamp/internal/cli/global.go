@@ -110,11 +110,8 @@ func (a *app) bounded(ctx context.Context) (context.Context, context.CancelFunc)
 // -v or HANDSTAMP_LOG, else nowhere.
 func (a *app) logger() *slog.Logger {
 	level := slog.LevelDebug
-	if !a.global.verbose {
-		name := a.env.get("HANDSTAMP_LOG")
-		if name == "" || level.UnmarshalText([]byte(name)) != nil {
-			return slog.New(slog.DiscardHandler)
-		}
+	if !a.global.verbose && level.UnmarshalText([]byte(a.env.get("HANDSTAMP_LOG"))) != nil {
+		return slog.New(slog.DiscardHandler)
 	}
 	return slog.New(slog.NewTextHandler(lineWriter{a.err}, &slog.HandlerOptions{Level: level}))
 }

@@ -25,10 +25,7 @@ func (a *app) helper(t *target, o *loginOptions) *handstamp.RefreshHelper {
 	if _, memory := a.store.(*store.Memory); memory || a.exe == "" {
 		return nil
 	}
-	config, err := json.Marshal(helperConfig{a.global.connection, o.noBrowser})
-	if err != nil {
-		return nil
-	}
+	config, _ := json.Marshal(helperConfig{a.global.connection, o.noBrowser}) // which always works
 	// What is secret in the environment is in the job, as far as it is needed.
 	return &handstamp.RefreshHelper{Command: []string{a.exe, helperVerb}, Env: a.childEnv(),
 		Config: config, Logins: true}

@@ -79,22 +79,6 @@ func personalityCompletions(*cobra.Command, []string, string) ([]string, cobra.S
 	return personalityNames(), cobra.ShellCompDirectiveNoFileComp
 }
 
-// ownPersonality reads one that is not in the list.
-func ownPersonality(text string) (lab.Personality, error) {
-	var p lab.Personality
-	raw, file, err := readArgument(strings.TrimSpace(text), maxPersonality, readRegular)
-	if err != nil {
-		return p, usage("--personality cannot be read: %s: %w", file, err)
-	}
-	if err := json.Unmarshal(raw, &p); err != nil {
-		return p, usage("--personality cannot be read: %w; handstamp lab list --json shows the form", err)
-	}
-	if p.Name == "" {
-		p.Name, p.Habits.Name = "custom", "custom"
-	}
-	return p, nil
-}
-
 // findPersonalities returns those that have these names, or are these objects;
 // all for none.
 func findPersonalities(names []string) ([]lab.Personality, error) {
@@ -115,14 +99,25 @@ func findPersonalities(names []string) ([]lab.Personality, error) {
 	return found, nil
 }
 
-func findPersonality(name string) (lab.Personality, error) {
-	if isOwn(name) {
-		return ownPersonality(name)
+// findPersonality returns the one that has this name, or is this object.
+func findPersonality(text string) (p lab.Personality, err error) {
+	if !isOwn(text) {
+		p, ok := lab.FindPersonality(text)
+		if !ok {
+			err = usage("there is no personality %q%s; handstamp lab list shows them",
+				text, didYouMean(text, personalityNames()))
+		}
+		return p, err
 	}
-	p, ok := lab.FindPersonality(name)
-	if !ok {
-		return p, usage("there is no personality %q%s; handstamp lab list shows them",
-			name, didYouMean(name, personalityNames()))
+	raw, file, err := readArgument(strings.TrimSpace(text), maxPersonality, readRegular)
+	if err != nil {
+		return p, usage("--personality cannot be read: %s: %w", file, err)
+	}
+	if err := json.Unmarshal(raw, &p); err != nil {
+		return p, usage("--personality cannot be read: %w; handstamp lab list --json shows the form", err)
+	}
+	if p.Name == "" {
+		p.Name, p.Habits.Name = "custom", "custom"
 	}
 	return p, nil
 }

@@ -36,9 +36,8 @@ another machine; --paste reads it from standard input that is not a terminal.`,
   handstamp login linear --scope read --scope write
   handstamp login mcp.example.com/mcp --client-id 0oa4 --client-secret-file secret.txt \
     --token-endpoint-auth-method client_secret_post`,
-		Args:              exactly(1, "one server"),
-		ValidArgsFunction: a.completeServers,
-		RunE:              withArgs(l.run),
+		Args: exactly(1, "one server"),
+		RunE: withArgs(l.run),
 	}
 	l.login.bind(cmd)
 	cmd.Flags().BoolVar(&l.force, "force", false, "sign in again although the stored login is good")

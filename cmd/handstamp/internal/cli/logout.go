@@ -31,8 +31,7 @@ They are deleted even if the server does not revoke them; its error is reported.
 			}
 			return nil
 		},
-		ValidArgsFunction: a.completeServers,
-		RunE:              withArgs(l.run),
+		RunE: withArgs(l.run),
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&l.all, "all", false, "sign out everywhere, in every profile")
@@ -70,11 +69,9 @@ func (l *logoutCommand) run(ctx context.Context, args []string) error {
 			break
 		}
 		out, failed := l.one(ctx, t)
-		if failed != nil {
-			err = errors.Join(err, advise(failed, t))
-			continue
+		if err = errors.Join(err, advise(failed, t)); failed == nil {
+			results = append(results, out)
 		}
-		results = append(results, out)
 	}
 	switch {
 	case l.global.json && l.all:

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/handstamp/handstamp/store"
 )
@@ -24,8 +25,7 @@ func (a *app) saveFlags(t *target) {
 	if t.named || sum == "" || a.dirs == nil || a.loadFlags(sum) != nil {
 		return
 	}
-	err := writePrivate(a.flagsFile(sum), t.flags.shown())
-	if err != nil {
+	if err := writePrivate(a.flagsFile(sum), t.flags.shown()); err != nil {
 		a.logger().Debug("the flags of a profile cannot be saved", "profile", t.profile, "err", err)
 	}
 }
@@ -62,13 +62,9 @@ func (a *app) loadFlags(sum string) *shownFlags {
 // forgetFlags removes what was noted for a profile, once no stored login has it.
 func (a *app) forgetFlags(profile string, left []store.Key) {
 	sum := derivedSum(profile, a.baseProfile())
-	if sum == "" || a.dirs == nil {
+	same := func(k store.Key) bool { return derivedSum(k.Profile, a.baseProfile()) == sum }
+	if sum == "" || a.dirs == nil || slices.ContainsFunc(left, same) {
 		return
-	}
-	for _, k := range left {
-		if derivedSum(k.Profile, a.baseProfile()) == sum {
-			return
-		}
 	}
 	_ = os.Remove(a.flagsFile(sum))
 	_ = os.Remove(filepath.Dir(a.flagsFile(sum))) // if it is empty

@@ -30,9 +30,8 @@ one request to the MCP server.
 The exit code is 0 if every login shown is usable, 4 if a login is required, 3 if a
 server is unreachable, and 7 if a credential cannot be read. With --quiet nothing is
 printed.`,
-		Args:              between(0, 1, "one server, or none for all"),
-		ValidArgsFunction: a.completeServers,
-		RunE:              withArgs(s.run),
+		Args: between(0, 1, "one server, or none for all"),
+		RunE: withArgs(s.run),
 	}
 	cmd.Flags().BoolVar(&s.check, "check", false, "try each login at its server")
 	return cmd

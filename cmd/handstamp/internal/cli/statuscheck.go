@@ -52,8 +52,12 @@ func (s *statusCommand) try(ctx context.Context, t *target) error {
 	req.Header.Set("Accept", "application/json, text/event-stream")
 	httpClient := c.HTTPClient(t.url)
 	resp, err := httpClient.Do(req)
-	if err != nil {
-		return unreachable(err)
+	switch {
+	case err != nil && kindOf(err) != kindOther: // the library's
+		return err
+	case err != nil:
+		return &failure{kind: kindUnreachable,
+			message: "the MCP server cannot be reached; the credential is kept", err: err}
 	}
 	defer resp.Body.Close()
 	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10)
@@ -71,16 +75,6 @@ func (s *statusCommand) try(ctx context.Context, t *target) error {
 			message: "the MCP server accepts the token, but denies access (403)"}
 	}
 	return nil
-}
-
-// unreachable returns an error of the library as it is, and one of the network as
-// that of an unreachable server.
-func unreachable(err error) error {
-	if kindOf(err) != kindOther {
-		return err
-	}
-	return &failure{kind: kindUnreachable,
-		message: "the MCP server cannot be reached; the credential is kept", err: err}
 }
 
 // endSession closes the session that the trial opened.

@@ -100,9 +100,8 @@ object of header names and values; json adds the expiry; env is a line for eval 
 sets HANDSTAMP_ACCESS_TOKEN: unset it before you use another server.`,
 		Example: `  curl -H "$(handstamp token linear --format header)" https://mcp.linear.app/mcp
   eval "$(handstamp token linear --format env)"`,
-		Args:              exactly(1, "one server"),
-		ValidArgsFunction: a.completeServers,
-		RunE:              withArgs(k.run),
+		Args: exactly(1, "one server"),
+		RunE: withArgs(k.run),
 	}
 	k.token.bind(cmd)
 	bindChoice(cmd, &k.format, "format", "what to print (raw)",

@@ -35,7 +35,9 @@ const maxRounds = 64
 type challenge struct {
 	metadata string // URL of the resource's metadata
 	scope    string
+	acr      string // acr_values
 	stepUp   bool
+	dpop     bool // the scheme DPoP is offered
 }
 
 // Run makes one tool call.
@@ -49,7 +51,7 @@ func (c *Client) Run(ctx context.Context) error {
 	}
 	refreshed, waits := false, 0
 	for range maxRounds {
-		result, rejected, err := c.call(ctx, st.Access)
+		result, rejected, err := c.call(ctx, st)
 		if err != nil {
 			return err
 		}
@@ -121,7 +123,7 @@ func wait(ctx context.Context, d time.Duration) error {
 }
 
 // call calls the tool echo.
-func (c *Client) call(ctx context.Context, token string) (string, *challenge, error) {
+func (c *Client) call(ctx context.Context, st *state) (string, *challenge, error) {
 	body := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"text":"hello"}}}`
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL, strings.NewReader(body))
 	if err != nil {
@@ -129,10 +131,17 @@ func (c *Client) call(ctx context.Context, token string) (string, *challenge, er
 	}
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Accept", "application/json, text/event-stream")
-	if token != "" {
+	var response *http.Response
+	switch token := st.Access; {
+	case token == "":
+		response, err = c.http.Do(r)
+	case st.Key != "" && c.Defect != SentAsBearer:
+		r.Header.Set("Authorization", "DPoP "+token)
+		response, err = c.send(r, st, token)
+	default:
 		r.Header.Set("Authorization", "Bearer "+token)
+		response, err = c.http.Do(r)
 	}
-	response, err := c.http.Do(r)
 	if err != nil {
 		return "", nil, err
 	}
@@ -141,15 +150,21 @@ func (c *Client) call(ctx context.Context, token string) (string, *challenge, er
 	if err != nil {
 		return "", nil, err
 	}
-	header := response.Header.Get("WWW-Authenticate")
+	header := strings.Join(response.Header.Values("WWW-Authenticate"), ", ")
+	rejected := &challenge{
+		metadata: param(header, "resource_metadata"), scope: param(header, "scope"), acr: param(header, "acr_values"),
+		dpop: strings.Contains(header, "DPoP "),
+	}
+	rejected.stepUp = rejected.acr != ""
 	switch {
 	case response.StatusCode == http.StatusOK:
 		return string(raw), nil, nil
 	case response.StatusCode == http.StatusUnauthorized:
-		return "", &challenge{metadata: param(header, "resource_metadata"), scope: param(header, "scope")}, nil
+		return "", rejected, nil
 	case response.StatusCode == http.StatusForbidden &&
 		param(header, "error") == "insufficient_scope":
-		return "", &challenge{metadata: param(header, "resource_metadata"), scope: param(header, "scope"), stepUp: true}, nil
+		rejected.stepUp = true
+		return "", rejected, nil
 	}
 	return "", nil, fmt.Errorf("the MCP server returned %d", response.StatusCode)
 }

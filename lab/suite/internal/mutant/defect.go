@@ -51,4 +51,13 @@ const (
 	FirstDocumentOnly   Defect = "first document only"
 	RedirectsIgnored    Defect = "no redirect followed"
 	PostBecomesGet      Defect = "POST redirected as GET"
+	ListMeansProof      Defect = "DPoP because the authorization server lists it"
+	KeyNotStored        Defect = "key not stored"
+	SentAsBearer        Defect = "bound token sent as Bearer"
+	ProofIDRepeated     Defect = "one jti for every proof"
+	NonceIgnored        Defect = "nonce ignored"
+	BoundUnread         Defect = "dpop_bound_access_tokens not read"
+	NotPushed           Defect = "authorization request not pushed"
+	ACRIgnored          Defect = "acr_values ignored"
+	ACRForgotten        Defect = "acr_values not stored"
 )

@@ -14,6 +14,9 @@ type resourceMetadata struct {
 	Resource string   `json:"resource"`
 	Servers  []string `json:"authorization_servers"`
 	Scopes   []string `json:"scopes_supported"`
+
+	DPoP         []string `json:"dpop_signing_alg_values_supported"`
+	DPoPRequired bool     `json:"dpop_bound_access_tokens_required"`
 }
 
 // serverMetadata is RFC 8414's.
@@ -27,6 +30,9 @@ type serverMetadata struct {
 	Scopes        []string `json:"scopes_supported"`
 	Grants        []string `json:"grant_types_supported"`
 	IssSent       bool     `json:"authorization_response_iss_parameter_supported"`
+	DPoP          []string `json:"dpop_signing_alg_values_supported"`
+	Push          string   `json:"pushed_authorization_request_endpoint"`
+	PushRequired  bool     `json:"require_pushed_authorization_requests"`
 }
 
 // discover finds the authorization server and its endpoints.

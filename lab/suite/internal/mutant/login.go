@@ -37,6 +37,14 @@ func (c *Client) login(ctx context.Context, st *state, rejected *challenge) (*st
 			next.Resource += "/"
 		}
 	}
+	if next.Key == "" && c.wantsProof(rm, sm, rejected) {
+		if next.Key, err = newKey(); err != nil {
+			return nil, err
+		}
+	}
+	if rejected.acr != "" && c.Defect != ACRIgnored {
+		next.ACR = rejected.acr
+	}
 	wanted := rejected.scope
 	if wanted == "" {
 		wanted = strings.Join(rm.Scopes, " ")
@@ -85,8 +93,14 @@ func (c *Client) authorize(ctx context.Context, st *state, sm *serverMetadata,
 		}
 	}
 	verifier, csrf := rand.Text()+rand.Text(), rand.Text()
-	address := sm.Authorization + "?" + st.authorization(sm, redirect, scope, verifier,
-		csrf).Encode()
+	address, err := c.address(ctx, st, sm, st.authorization(sm, redirect, scope, verifier, csrf))
+	if errors.Is(err, errClientUnknown) && !registered {
+		st.forgetClient()
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
 	if !registered && c.Defect != NoPreflight && c.unknown(ctx, address) {
 		st.forgetClient()
 		return true, nil
@@ -130,6 +144,9 @@ func (st *state) authorization(sm *serverMetadata,
 	}
 	if !st.OmitResource {
 		params.Set("resource", st.Resource)
+	}
+	if st.ACR != "" {
+		params.Set("acr_values", st.ACR)
 	}
 	if scope != "" {
 		params.Set("scope", scope)
@@ -296,7 +313,10 @@ func (c *Client) register(ctx context.Context, st *state, sm *serverMetadata,
 		return fmt.Errorf("the client is not registered: status %d", response.StatusCode)
 	}
 	st.Client = got.client(sm, redirect)
-	return nil
+	if got.Bound && st.Key == "" && c.Defect != BoundUnread {
+		st.Key, err = newKey()
+	}
+	return err
 }
 
 // registrationMethod returns the authentication method to register for.
@@ -316,6 +336,7 @@ type registrationResponse struct {
 	Secret string `json:"client_secret"`
 	Method string `json:"token_endpoint_auth_method"`
 	Ends   int64  `json:"client_secret_expires_at"`
+	Bound  bool   `json:"dpop_bound_access_tokens"`
 }
 
 // client returns the client to keep.

@@ -27,6 +27,9 @@ type state struct {
 	Issued        time.Time // when Access was
 	Worked        bool      // Access has
 	Refresh       string
+	Key           string            // of proofs, empty for bearer tokens
+	Nonces        map[string]string // for proofs, by origin
+	ACR           string            // acr_values
 }
 
 // registration is a client as it was registered.
@@ -85,6 +88,12 @@ func (c *Client) save(st *state) error {
 	stored := *st
 	if c.Defect == SecretDropped {
 		stored.Client.Secret = ""
+	}
+	if c.Defect == KeyNotStored {
+		stored.Key = ""
+	}
+	if c.Defect == ACRForgotten {
+		stored.ACR = ""
 	}
 	if c.Defect == FormIDForgotten {
 		stored.Client.FormID = false

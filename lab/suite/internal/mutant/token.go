@@ -74,7 +74,7 @@ func (c *Client) tokenOnce(ctx context.Context, st *state, method string,
 	if header != "" {
 		r.Header.Set("Authorization", header)
 	}
-	response, err := c.http.Do(r)
+	response, err := c.send(r, st, "")
 	if err != nil {
 		return tokenResponse{}, &transientError{err.Error(), true}
 	}

@@ -1,4 +1,4 @@
-package secret
+package redact
 
 import (
 	"encoding/base32"
@@ -33,7 +33,7 @@ func TestSecretInAnyEncodingIsRedacted(t *testing.T) {
 			base64.RawURLEncoding.EncodeToString(padded))
 	}
 	for _, text := range texts {
-		shown := Redact("bad "+text+" here", secret)
+		shown := Text("bad "+text+" here", secret)
 		if left := strings.ReplaceAll(shown, redacted, ""); len(left) > len("bad  here")+18 || !strings.HasPrefix(shown, "bad ") {
 			t.Errorf("%q is shown as %q", text, shown)
 		}
@@ -47,7 +47,7 @@ func TestNumbersOfAnErrorAreNotRedacted(t *testing.T) {
 		"AADSTS70008: Trace ID: 3f2b5ac1-7d4e-4f0a-9b36-d1c55e9a7f00 Timestamp: 2026-11-28 02:10:07Z", "expired at 1764295200, now 1764295807",
 		"faced a bad decade: feedface deadbeef 0123456789abcdef",
 	} {
-		if shown := Redact(text, secret); shown != text {
+		if shown := Text(text, secret); shown != text {
 			t.Errorf("%q is shown as %q", text, shown)
 		}
 	}

@@ -1,6 +1,6 @@
-// Package secret removes secrets from texts of servers, in whatever encoding they are repeated
+// Package redact removes secrets from texts of servers, in whatever encoding they are repeated
 // there. It does not hold secrets: the type of their values is in the public package secret.
-package secret
+package redact
 
 import (
 	"encoding/base32"
@@ -34,11 +34,11 @@ const (
 
 const redacted = "[redacted]"
 
-// Redact replaces each piece of a secret in a remote text by "[redacted]", whatever
+// Text replaces each piece of a secret in a remote text by "[redacted]", whatever
 // common encoding it is in, in either case, and also where spaces or punctuation
 // were put into it or changed. It keeps at most 4 KiB of the text. Words of the
 // OAuth protocol stay, even if a secret begins with them.
-func Redact(text string, secrets ...string) string {
+func Text(text string, secrets ...string) string {
 	text = text[:min(len(text), maxText)]
 	marked := make([]bool, len(text))
 	exact, words, numbers := newTextView(text, isAny), newTextView(text,

@@ -1,0 +1,64 @@
+package handstamp
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/handstamp/handstamp/internal/jose"
+	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/secret"
+)
+
+// maxAccount bounds the name of an account that is kept, in bytes.
+const maxAccount = 128
+
+// account returns the name of the account that the user has signed in with: from the id token, or
+// from the userinfo endpoint where the login has the scope for it. It is for users to tell their
+// logins apart; no decision depends on it. Empty means that the server does not tell.
+func (l *loginFlow) account(ctx context.Context, t *oauth.TokenResponse) string {
+	if claims, err := jose.UnverifiedClaims(t.IDToken.Reveal()); err == nil {
+		return accountName(claims.Email, claims.PreferredUsername, claims.Name, claims.Subject)
+	}
+	endpoint := l.plan.server.UserinfoEndpoint
+	scopes := strings.Fields(cmp.Or(t.Scope, l.scope))
+	if endpoint == "" || !slices.Contains(scopes, "openid") || t.AccessToken == "" {
+		return ""
+	}
+	var prover oauth.Prover
+	if authScheme(t.TokenType) == "DPoP" {
+		prover = l.proofs
+	}
+	claims, err := l.fetcher.Userinfo(ctx, endpoint, secret.String(t.AccessToken), prover)
+	if err != nil {
+		l.log.Debug("the account could not be read", "error", err)
+		return ""
+	}
+	text := func(name string) (s string) {
+		_ = json.Unmarshal(claims[name], &s)
+		return s
+	}
+	return accountName(text("email"), text("preferred_username"), text("name"), text("sub"))
+}
+
+// accountName returns the first name that can be shown.
+func accountName(names ...string) string {
+	for _, name := range names {
+		if name != "" && len(name) <= maxAccount {
+			return oauth.Sanitize(name)
+		}
+	}
+	return ""
+}
+
+// loginHint returns the account that the user signed in with before, for the same server to preselect
+// (OpenID Connect Core, section 3.1.2.1); "" for none.
+func (l *loginFlow) loginHint() string {
+	as := l.rec.AuthorizationServer
+	if l.forced || as == nil || !oauth.SameButSlash(as.Issuer, l.plan.server.Issuer) {
+		return ""
+	}
+	return l.rec.Account
+}

@@ -1,0 +1,69 @@
+package oauth
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+)
+
+const manageSpec = "RFC 7592 section 2.2"
+
+// serverMembers are the members of a registration response that an update must not send.
+var serverMembers = []string{
+	"registration_access_token", "registration_client_uri", "client_secret_expires_at", "client_id_issued_at",
+}
+
+// UpdateRegistration replaces the metadata of a dynamically registered client (RFC 7592 section
+// 2.2) by that of its last response with the changed members in place of the old ones. A server
+// that lets secrets end issues a new one with it. It returns a [*ProtocolError] for a registration
+// that cannot be managed or a response that must not be used, an [*Error] or a [*TransientError].
+func (f *Fetcher) UpdateRegistration(ctx context.Context, r *Registration,
+	changed map[string]json.RawMessage) (*Registration, error) {
+	if _, err := parseEndpoint("the registration's URI", r.RegistrationClientURI); err != nil {
+		return nil, err
+	}
+	o, err := readDocument([]byte(r.Raw))
+	if err != nil || r.RegistrationAccessToken == "" || o.text("client_id") != r.ClientID {
+		return nil, protocolErrorf(manageSpec, "the registration cannot be updated: its response was not kept")
+	}
+	members := make(map[string]json.RawMessage, len(o.members))
+	for _, m := range o.members {
+		if !slices.Contains(serverMembers, m.name) && !isBlank(m.value) {
+			members[m.name] = m.value
+		}
+	}
+	maps.Copy(members, changed)
+	body, err := writeObject(members)
+	if err != nil {
+		return nil, fmt.Errorf("oauth: registration update: %w", err)
+	}
+	a, err := f.managed(ctx, http.MethodPut, r.RegistrationClientURI, r.RegistrationAccessToken, body)
+	if err != nil {
+		return nil, err
+	}
+	reply := a.reply("registration")
+	switch {
+	case a.status/100 != 2:
+		return nil, reply.failure()
+	case a.truncated:
+		return nil, &TransientError{Status: a.status, Reason: "the registration could not be read", Err: a.readErr}
+	}
+	if err := reply.errorMember(); err != nil {
+		return nil, err
+	}
+	updated, err := ParseRegistration(a.body)
+	switch {
+	case err != nil:
+		return nil, err
+	case updated.ClientID != r.ClientID:
+		return nil, protocolErrorf(manageSpec, "the update of a registration returned another client_id")
+	}
+	updated.manageAt(a.url, a.body)
+	if updated.RegistrationAccessToken == "" {
+		updated.RegistrationAccessToken, updated.RegistrationClientURI = r.RegistrationAccessToken, r.RegistrationClientURI
+	}
+	return updated, nil
+}
