@@ -36,6 +36,6 @@ var mutants = []mutant{
 	bug("a response may come on a stream for ever", "lateresponse.go",
 		"lateWait = 5 * time.Minute", "lateWait = 500 * time.Minute"),
 	bug("notifications overtake one another", "notifications.go",
-		"held := func() bool { return b.delayed() || b.up.replacing() }\n		b.within(b.life, notificationWait,",
-		"held := func() bool { return false }\n		b.within(b.life, 0,"),
+		"held := func() bool { return b.delayed() || b.up.replacing() }\n		b.within(notificationWait,",
+		"held := func() bool { return false }\n		b.within(0,"),
 }
