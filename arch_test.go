@@ -83,7 +83,7 @@ var layers = map[string]layer{
 	"bench/bridge/sdkcall":       {modules: sdkModules},
 	"conformance":                {},
 	"conformance/given":          {},
-	"conformance/client":         {ours: []string{"", "conformance/given", "secret", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
+	"conformance/client":         {ours: []string{"", "clientkey", "conformance/given", "secret", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
 	"conformance/host":           {ours: []string{"conformance/given"}, modules: sdkModules},
 	"cmd/handstamp/internal/cli": {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "internal/awake", "internal/browser", "internal/lazyregexp", "internal/mcpremote", "internal/oauth", "internal/pasted", "internal/record", "internal/redact", "secret"}, modules: commandModules},
 	"examples":                   {},

@@ -36,6 +36,9 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 	if d.config.identityProvider {
 		return d.discoverProvider(ctx)
 	}
+	if plan := d.storedPlan(rec, req); plan != nil {
+		return plan, nil
+	}
 	challenge := req.challenge
 	var reply *serverReply // nil: a request was rejected, so there is a server
 	if !challenge.Found {
@@ -87,6 +90,24 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 	}
 	p.scopes, p.fallback = d.scopes(rm, p.server, challenge, req)
 	return p, nil
+}
+
+// storedPlan returns the plan of the login before, for one that needs no user and follows only
+// because its access token has expired; nil if there is a reason to discover anew.
+func (d *discovery) storedPlan(rec *record.Record, req loginRequest) *loginPlan {
+	if req.byUser || req.challenge.Found || rec.Grant == nil || rec.Grant.Rejected || !d.config.unattended(rec) || !d.config.obtainedAsConfigured(rec) {
+		return nil
+	}
+	server := storedMetadata(rec)
+	if server == nil || server.TokenEndpoint != rec.Grant.TokenEndpoint && d.config.Certificate == nil {
+		return nil
+	}
+	if d.config.Certificate != nil {
+		server = server.ForCertificates()
+	}
+	return &loginPlan{
+		server: server, resource: rec.Grant.Resource, scopes: strings.Fields(rec.Grant.ScopeRequested), proofs: rec.Grant.DPoP,
+	}
 }
 
 // resourceMetadata returns the server's metadata (RFC 9728), nil if there is none. A server that

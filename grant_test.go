@@ -95,7 +95,7 @@ func TestClientCredentialsManySessions(t *testing.T) {
 		})
 	}
 	running.Wait()
-	w.WantCounts(map[string]int{"token:client_credentials": 1})
+	w.WantCounts(map[string]int{"token:client_credentials": 1, "server_metadata": 0, "resource_metadata": 0})
 }
 
 // A server that takes assertions for its token endpoint only is learned, once.
@@ -125,6 +125,24 @@ func TestClientCredentialsThatDoNotMatch(t *testing.T) {
 	m.key = nil
 	if err := w.Call(m.session(w)); err == nil {
 		t.Error("no error without a key")
+	}
+	w.WantTabs(0)
+}
+
+// A key whose algorithm the server does not take is one sentence, before the browser opens.
+func TestAlgorithmOfKeyIsNotTaken(t *testing.T) {
+	key, err := clientkey.Generate("EdDSA")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := testenv.New(t, lab.Habits{
+		Methods: []string{lab.MethodPrivateKeyJWT}, Assertions: lab.Assertions{Algorithms: []string{"ES256", "RS256"}},
+	})
+	c := w.Session()
+	c.Registration = &handstamp.Registration{ClientID: "machine"}
+	c.Key = key
+	if err := w.Login(c); !errors.Is(err, handstamp.ErrInvalidConfig) {
+		t.Errorf("%v, want ErrInvalidConfig", err)
 	}
 	w.WantTabs(0)
 }

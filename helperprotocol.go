@@ -7,6 +7,7 @@ import (
 
 	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // What a process and its helper exchange: a job, one JSON value, in one
@@ -70,7 +71,8 @@ type helperResult struct {
 // be called here.
 type helperClient struct {
 	*Client
-	Registration json.RawMessage // with its secret
+	Registration       json.RawMessage // with its secret
+	InitialAccessToken string          // in the clear
 
 	Store, BaseTransport, AuthTransport, Key, Certificate, Grant any `json:",omitempty"`
 	Prompt, OnRegister, RefreshHelper, Logger, Hooks             any `json:",omitempty"`
@@ -78,7 +80,7 @@ type helperClient struct {
 
 // describe returns the Client as a helper reads it.
 func describe(c *Client) (_ json.RawMessage, err error) {
-	d := helperClient{Client: c}
+	d := helperClient{Client: c, InitialAccessToken: c.InitialAccessToken.Reveal()}
 	if c.Registration != nil {
 		known := *c.Registration
 		known.Response = "" // which a helper does not need
@@ -96,6 +98,7 @@ func (j *helperJob) apply(c *Client) error {
 	if err := json.Unmarshal(j.Client, &d); err != nil {
 		return err
 	}
+	c.InitialAccessToken = secret.String(d.InitialAccessToken)
 	c.RefreshHelper, c.LoginPolicy, c.OnRegister, c.LockTimeout = nil, LoginNever, nil, j.LockTimeout
 	if d.Registration == nil {
 		return nil

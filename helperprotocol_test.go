@@ -31,6 +31,7 @@ func described(t *testing.T) *Client {
 		RedirectURI: "http://127.0.0.1/b", CallbackPort: 7, BaseTransport: http.DefaultTransport, AuthTransport: http.DefaultTransport,
 		InsecureAllowMissingPKCE: true, InsecureAllowHTTP: true, InsecureAllowPrivateAddresses: true,
 		Key: new(clientkey.Key), Certificate: new(tls.Certificate), Grant: ClientCredentials{}, DPoP: DPoPNever,
+		InitialAccessToken: "initial", SoftwareStatement: "statement",
 		RefreshHelper: &RefreshHelper{Command: []string{"x"}}, Hooks: Hooks{Notice: func(string, string) {}},
 	}
 	for i := range reflect.TypeFor[Client]().NumField() {

@@ -70,6 +70,9 @@ func (l *loginClients) choose(ctx context.Context) error {
 		}
 	}
 	choice, err := chooseAuthMethod(l.config.authMethodInputs(l.client, as.TokenEndpointAuthMethodsSupported))
+	if err == nil && choice.method == oauth.MethodPrivateKeyJWT { // or the user signs in for nothing
+		_, err = l.config.Key.AlgorithmFor(as.TokenEndpointAuthSigningAlgValuesSupported)
+	}
 	if err != nil {
 		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Err: err}
 	}

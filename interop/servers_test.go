@@ -179,6 +179,16 @@ What the servers taught:
 - FastMCP's in-memory provider ends the whole grant when an expired access token is presented. Handstamp never presents one.
 - FastMCP's proxy registers every client as public; its version 2 gives it a secret all the same, and goes on accepting an access
   token after its grant was revoked, until the token's end.
+
+Keys, certificates, DPoP, pushed requests, devices and services run there too ([decision](decisions/0110-real-servers-for-keys.md)). They taught:
+
+- Whether an assertion is for the issuer or for the token endpoint is the same to ` + "`oidc-provider`" + `; the AT Protocol's provider and
+  zitadel/oidc take the issuer alone. The first consumes an assertion before it looks for the nonce of a DPoP proof: a retry needs a new one.
+- zitadel/oidc calls whatever is wrong with an assertion ` + "`invalid_grant`" + `, as it calls a refresh token that has ended.
+- The AT Protocol's provider reports success for a revocation without a DPoP proof, and revokes nothing; a refresh with another key
+  ends its session.
+- A server that lists its authorities in the TLS handshake never sees a self-signed client certificate of Go's ` + "`tls.Config.Certificates`" + `.
+- Without ` + "`response_types`" + ` a registration is for the code flow, and needs redirect URIs, whatever its grants are.
 `)
 	return b.String()
 }

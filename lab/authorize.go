@@ -78,7 +78,9 @@ func (s *Server) authorize(x *exchange) response {
 		offline:     s.offline(x, c, offline),
 		details:     x.form.Get("authorization_details"),
 		nonce:       x.form.Get("nonce"),
-		key:         x.form.Get("dpop_jkt"),
+	}
+	if s.habits.DPoP.Supported {
+		pending.key = x.form.Get("dpop_jkt")
 	}
 	if x.endpoint != "authorize:preflight" {
 		s.mu.Lock()

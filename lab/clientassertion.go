@@ -53,7 +53,8 @@ func seenAssertion(t *jwt) *Assertion {
 		return nil
 	}
 	return &Assertion{
-		Alg: t.header.Alg, KeyID: t.header.Kid, Type: t.header.Typ, Audience: t.audience(), ID: t.text("jti"),
+		Alg: t.header.Alg, KeyID: t.header.Kid, Type: t.header.Typ,
+		Audience: t.audience(), ID: t.text("jti"),
 	}
 }
 
@@ -111,7 +112,8 @@ func (s *Server) clientKeys(ctx context.Context, c ConfiguredClient) ([]jwk, err
 	return parseJWKS(raw)
 }
 
-// checkAssertion returns what is wrong with the JWT of a request, or nothing. The caller holds s.mu.
+// checkAssertion returns what is wrong with the JWT of a request, or nothing. The caller holds
+// s.mu.
 func (s *Server) checkAssertion(x *exchange, c *client) (why string) {
 	t := x.seen.assertion
 	if !slices.Contains(s.assertionAlgorithms(), t.header.Alg) {
@@ -168,7 +170,8 @@ func (s *Server) audienceAccepted(x *exchange, t *jwt) bool {
 		return one == token
 	case AudienceEither:
 		accepted := []string{s.Issuer(), token, s.origin + x.r.URL.Path}
-		return slices.ContainsFunc(t.audience(), func(aud string) bool { return slices.Contains(accepted, aud) })
+		return slices.ContainsFunc(t.audience(),
+			func(aud string) bool { return slices.Contains(accepted, aud) })
 	default:
 		return one == s.Issuer()
 	}
@@ -209,7 +212,8 @@ func (s *Server) firstUse(kind, id string) bool {
 // signs.
 func (s *Server) assertionMetadata() []string {
 	methods := s.methods()
-	private, secret := slices.Contains(methods, MethodPrivateKeyJWT), slices.Contains(methods, MethodSecretJWT)
+	private := slices.Contains(methods, MethodPrivateKeyJWT)
+	secret := slices.Contains(methods, MethodSecretJWT)
 	switch {
 	case s.habits.Assertions.OmitAlgorithms || !private && !secret:
 		return nil

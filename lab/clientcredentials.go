@@ -36,9 +36,11 @@ func (s *Server) exchangeOther(x *exchange, c *client) response {
 	grant := x.form.Get("grant_type")
 	switch {
 	case !s.grants(grant):
-		return s.tokenError(http.StatusBadRequest, "unsupported_grant_type", "not one of grant_types_supported")
+		return s.tokenError(http.StatusBadRequest, "unsupported_grant_type",
+			"not one of grant_types_supported")
 	case len(c.GrantTypes) > 0 && !slices.Contains(c.GrantTypes, grant):
-		return s.tokenError(http.StatusBadRequest, "unauthorized_client", "the client may not use this grant")
+		return s.tokenError(http.StatusBadRequest, "unauthorized_client",
+			"the client may not use this grant")
 	}
 	switch grant {
 	case GrantDeviceCode:

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Device is how the device authorization grant works (RFC 8628), which [Habits.Grants] turns on. With
-// the zero value the response has verification_uri_complete and no interval.
+// Device is how the device authorization grant works (RFC 8628), which [Habits.Grants] turns on.
+// With the zero value the response has verification_uri_complete and no interval.
 type Device struct {
 	// Interval is the member in seconds. Zero leaves it out, which means 5.
 	Interval int `json:"interval,omitempty"`
@@ -55,7 +55,7 @@ func (s *Server) deviceAuthorization(x *exchange) response {
 	bad := func(code, why string) response { return s.tokenError(http.StatusBadRequest, code, why) }
 	switch {
 	case x.r.Method != http.MethodPost:
-		return s.tokenError(http.StatusMethodNotAllowed, "invalid_request", "a device asks with POST")
+		return s.tokenError(http.StatusMethodNotAllowed, "invalid_request", "a device authorization is a POST")
 	case repeated(x.form) != "":
 		return bad("invalid_request", repeated(x.form)+" is given twice")
 	}

@@ -26,8 +26,10 @@ type DPoP struct {
 	// Required rejects token requests without a proof, as [ConfiguredClient.DPoPBound] does for one
 	// client.
 	Required bool `json:"required,omitempty"`
+	// RegisterBound registers every client with dpop_bound_access_tokens, whatever it requested.
+	RegisterBound bool `json:"register_bound,omitempty"`
 	// Resource is what the MCP server does: empty means that it knows Bearer only and takes a bound
-	// token as one; [DPoPOffered], [DPoPRequired], [DPoPChallenged].
+	// token as one; [DPoPOffered], [DPoPRequired], [DPoPChallenged], [DPoPSilent].
 	Resource string `json:"resource,omitempty"`
 	// ServerNonce makes the authorization server require a nonce, which changes after so many
 	// requests; ResourceNonce likewise the MCP server. Zero means no nonce.
@@ -49,6 +51,7 @@ const (
 	DPoPOffered    = "offered"    // listed in the metadata; Bearer works too, for unbound tokens
 	DPoPRequired   = "required"   // dpop_bound_access_tokens_required; Bearer is rejected
 	DPoPChallenged = "challenged" // Bearer is rejected, which only the challenge tells
+	DPoPSilent     = "silent"     // both work, as with DPoPOffered, and nothing tells
 )
 
 // Proof is a DPoP proof in the request log, verified or not.
@@ -134,7 +137,8 @@ func readProof(r *http.Request) (*jwt, *Proof) {
 		return nil, nil
 	}
 	return t, &Proof{
-		ID: t.text("jti"), Key: key.thumbprint(), Alg: t.header.Alg, Method: t.text("htm"), URL: t.text("htu"),
+		ID: t.text("jti"), Key: key.thumbprint(), Alg: t.header.Alg,
+		Method: t.text("htm"), URL: t.text("htu"),
 		Nonce: t.text("nonce"), Token: t.text("ath") != "",
 	}
 }
@@ -244,8 +248,8 @@ func plainURL(u *url.URL) string {
 	return u.Scheme + "://" + host + path
 }
 
-// proveKey checks the proof of a request to the authorization server, whose key the tokens are bound
-// to. The response is an error, or nil. The caller holds s.mu.
+// proveKey checks the proof of a request to the authorization server, whose key the tokens are
+// bound to. The response is an error, or nil. The caller holds s.mu.
 func (s *Server) proveKey(x *exchange, c *client) *response {
 	d := s.habits.DPoP
 	if !d.Supported {
@@ -299,8 +303,8 @@ func (s *Server) mayRevoke(x *exchange, key string) bool {
 	return !s.habits.DPoP.ProveRevocation || key == "" || key == x.key
 }
 
-// proveRevocation checks the proof of a revocation, where that matters. The response is an error, or
-// nil.
+// proveRevocation checks the proof of a revocation, where that matters. The response is an error,
+// or nil.
 func (s *Server) proveRevocation(x *exchange, c *client) *response {
 	if !s.habits.DPoP.ProveRevocation || len(x.r.Header.Values("DPoP")) == 0 {
 		return nil
@@ -350,7 +354,7 @@ func (s *Server) checkPossession(x *exchange, c credential, key string) *respons
 	case !c.dpop && key != "":
 		s.state.audit.Downgrades++
 		failed = s.unauthorized(x, http.StatusUnauthorized, "invalid_token", "")
-	case !c.dpop && d.Resource == DPoPOffered:
+	case !c.dpop && (d.Resource == DPoPOffered || d.Resource == DPoPSilent):
 		return nil
 	case !c.dpop:
 		failed = s.unauthorized(x, http.StatusUnauthorized, "", s.habits.ChallengeScope)
@@ -361,7 +365,8 @@ func (s *Server) checkPossession(x *exchange, c credential, key string) *respons
 	case d.ResourceNonce == 0:
 		return nil
 	case !s.state.resourceNonce.take(x.seenProof.Nonce, d.ResourceNonce):
-		failed = s.unauthorized(x, http.StatusUnauthorized, "use_dpop_nonce", "").withNonce(s.state.resourceNonce.next())
+		failed = s.unauthorized(x, http.StatusUnauthorized, "use_dpop_nonce", "").
+			withNonce(s.state.resourceNonce.next())
 	default:
 		if !d.QuietNonce {
 			x.nonce = s.state.resourceNonce.next()

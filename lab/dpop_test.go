@@ -165,6 +165,11 @@ func TestDPoPRequired(t *testing.T) {
 	}
 	c.proven(c.codeForm(c.authorize(nil).Get("code"), nil)).is(t, 400, "invalid_request")
 	c.boundLogin(newKey(t, "ES256"), nil).is(t, 200, "")
+	c = start(t, lab.Habits{DPoP: lab.DPoP{Supported: true, RegisterBound: true}})
+	if r := c.register(nil); r.document["dpop_bound_access_tokens"] != true {
+		t.Errorf("registered %s", r.raw)
+	}
+	c.refresh(c.server.Issue(c.id, "", "").Refresh, nil).is(t, 400, "invalid_request")
 	c = start(t, lab.Habits{DPoP: lab.DPoP{Supported: true, Required: true, Algorithms: []string{"ES384"}}})
 	c.proven(c.codeForm(c.authorize(nil).Get("code"), nil)).is(t, 400, "invalid_request")
 	c.boundLogin(newKey(t, "ES256"), nil).is(t, 400, "invalid_dpop_proof")
@@ -244,6 +249,24 @@ func TestDPoPResource(t *testing.T) {
 				t.Errorf("an unbound token as DPoP: %d", r.status)
 			}
 		})
+	}
+}
+
+// TestDPoPSilent takes both kinds of token at an MCP server that does not tell.
+func TestDPoPSilent(t *testing.T) {
+	c := start(t, lab.Habits{DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPSilent}})
+	if got := c.call("", "ping", "").header.Values("WWW-Authenticate"); len(got) != 1 || !strings.HasPrefix(got[0], "Bearer ") {
+		t.Errorf("challenges %q", got)
+	}
+	document := c.get(strings.TrimSuffix(c.server.MCPURL(), "/mcp") + "/.well-known/oauth-protected-resource/mcp").document
+	if document["dpop_signing_alg_values_supported"] != nil {
+		t.Errorf("metadata %v", document)
+	}
+	c.wantPossession()
+	c.wantLogin()
+	token := c.boundLogin(newKey(t, "ES256"), nil).text("access_token")
+	if got := c.possess("DPoP", token).header.Get("WWW-Authenticate"); !strings.HasPrefix(got, `DPoP error="invalid_dpop_proof"`) {
+		t.Errorf("challenge %s", got)
 	}
 }
 

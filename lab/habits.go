@@ -384,7 +384,7 @@ func (h Habits) check() error {
 		{"closed_registration", h.ClosedRegistration, []string{"", RegistrationAllowlist, RegistrationOff}},
 		{"refresh_scope", h.RefreshScope, []string{RefreshScopeAccepted, RefreshScopeRequired, RefreshScopeRejected}},
 		{"assertions.audience", h.Assertions.Audience, []string{AudienceIssuer, AudienceEither, AudienceEndpoint}},
-		{"dpop.resource", h.DPoP.Resource, []string{"", DPoPOffered, DPoPRequired, DPoPChallenged}},
+		{"dpop.resource", h.DPoP.Resource, []string{"", DPoPOffered, DPoPRequired, DPoPChallenged, DPoPSilent}},
 		{"par", h.PAR, []string{"", PAROffered, PARRequired}},
 		{"error_member", h.ErrorMember, []string{"", ErrorCode}},
 	} {

@@ -34,7 +34,7 @@ func TestHabitsJSON(t *testing.T) {
 		Assertions:    lab.Assertions{Algorithms: []string{"ES256"}, OmitAlgorithms: true, Audience: "either"},
 		DPoP: lab.DPoP{
 			Supported: true, Algorithms: []string{"ES256"}, Required: true, Resource: "offered", ServerNonce: 1,
-			ResourceNonce: 2, QuietNonce: true, Window: time.Second, UnboundRefresh: true, ProveRevocation: true,
+			ResourceNonce: 2, QuietNonce: true, Window: time.Second, UnboundRefresh: true, ProveRevocation: true, RegisterBound: true,
 		},
 		PAR: "required", DetailTypes: []string{"d"}, StepUp: lab.StepUp{ACR: []string{"a"}, MaxAge: 3},
 		Device:        lab.Device{Interval: 1, SlowDown: 2, EnforceInterval: true, OmitComplete: true, Lifetime: 9},

@@ -10,8 +10,11 @@ import (
 // (draft-ietf-oauth-identity-assertion-authz-grant section 3).
 const typIDJAG = "oauth-id-jag+jwt"
 
-// TrustIssuer makes the server accept the assertions of an issuer with the keys of a JWK set, in the
-// JWT bearer grant (RFC 7523 section 2.1) and in software statements. An empty set undoes it.
+// profileIDJAG is the grant's name in authorization_grant_profiles_supported.
+const profileIDJAG = "urn:ietf:params:oauth:grant-profile:id-jag"
+
+// TrustIssuer makes the server accept the assertions of an issuer with the keys of a JWK set, in
+// the JWT bearer grant (RFC 7523 section 2.1) and in software statements. An empty set undoes it.
 func (s *Server) TrustIssuer(issuer, jwks string) {
 	keys, err := parseJWKS([]byte(jwks))
 	s.mu.Lock()
@@ -44,9 +47,10 @@ func (s *Server) exchangeAssertion(x *exchange, c *client) response {
 	if why != "" {
 		return s.tokenError(http.StatusBadRequest, "invalid_grant", "assertion: "+why)
 	}
-	resource := x.form.Get("resource")
-	if named := t.list("resource"); resource != "" && named != nil && !slices.Contains(named, resource) {
-		return s.tokenError(http.StatusBadRequest, "invalid_target", "the assertion is for another resource")
+	resource, named := x.form.Get("resource"), t.list("resource")
+	if resource != "" && named != nil && !slices.Contains(named, resource) {
+		return s.tokenError(http.StatusBadRequest, "invalid_target",
+			"the assertion is for another resource")
 	}
 	if allowed := t.text("scope"); allowed != "" {
 		if x.form.Get("scope") == "" {
@@ -86,7 +90,8 @@ func (s *Server) checkGrantAssertion(t *jwt, c *client) (why string) {
 	audiences := t.audience()
 	if t.header.Typ != typIDJAG {
 		// RFC 7523 section 3: the token endpoint's URL may be the audience too.
-		if !slices.Contains(audiences, s.Issuer()) && !slices.Contains(audiences, s.endpointURL("/token")) {
+		if !slices.Contains(audiences, s.Issuer()) &&
+			!slices.Contains(audiences, s.endpointURL("/token")) {
 			return "aud is not this server"
 		}
 		return ""

@@ -188,7 +188,7 @@ func (s *Server) describeGrants(document map[string]any) {
 		document["acr_values_supported"] = h.StepUp.ACR
 	}
 	if s.grants(GrantJWTBearer) {
-		document["authorization_grant_profiles_supported"] = []string{"urn:ietf:params:oauth:grant-profile:id-jag"}
+		document["authorization_grant_profiles_supported"] = []string{profileIDJAG}
 	}
 	if s.grants(GrantTokenExchange) {
 		document["identity_chaining_requested_token_types_supported"] = []string{tokenTypeIDJAG}
@@ -237,11 +237,13 @@ func (s *Server) challenges(x *exchange, code, scope string) []string {
 		bearerCode, dpopCode = "", code
 	}
 	algs := [2]string{"algs", strings.Join(s.habits.DPoP.algorithms(), " ")}
-	switch s.habits.DPoP.Resource {
-	case "":
+	switch resource := s.habits.DPoP.Resource; {
+	case resource == "" || resource == DPoPSilent && !dpop:
 		return []string{s.challenge("Bearer", code, scope)}
-	case DPoPOffered:
-		return []string{s.challenge("Bearer", bearerCode, scope), s.challenge("DPoP", dpopCode, scope, algs)}
+	case resource == DPoPOffered:
+		return []string{
+			s.challenge("Bearer", bearerCode, scope), s.challenge("DPoP", dpopCode, scope, algs),
+		}
 	default:
 		return []string{s.challenge("DPoP", code, scope, algs)}
 	}

@@ -17,8 +17,9 @@ import (
 	"time"
 )
 
-// MTLS is what servers with [Options.TLS] do with client certificates (RFC 8705). With the zero value
-// they request one on every connection, and use it for client authentication only.
+// MTLS is what servers with [Options.TLS] do with client certificates (RFC 8705). With the zero
+// value the authorization server requests one on every connection, and uses it for client
+// authentication only.
 type MTLS struct {
 	// Aliases has endpoints that request certificates on another port, as mtls_endpoint_aliases; the
 	// ones of the metadata request none.
@@ -46,7 +47,8 @@ func newAuthority() (*authority, error) {
 		return nil, err
 	}
 	template := certificateFor(pkix.Name{CommonName: "Handstamp lab"})
-	template.IsCA, template.BasicConstraintsValid, template.KeyUsage = true, true, x509.KeyUsageCertSign
+	template.IsCA, template.BasicConstraintsValid = true, true
+	template.KeyUsage = x509.KeyUsageCertSign
 	raw, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		return nil, err
@@ -87,7 +89,8 @@ func (a *authority) issue(template *x509.Certificate) (tls.Certificate, error) {
 // server is the TLS configuration of the servers, which request client certificates or not.
 func (a *authority) server(request bool) (*tls.Config, error) {
 	template := certificateFor(pkix.Name{CommonName: "localhost"})
-	template.DNSNames, template.IPAddresses = []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
+	template.DNSNames = []string{"localhost"}
+	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	certificate, err := a.issue(template)
 	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
@@ -100,8 +103,8 @@ func (a *authority) server(request bool) (*tls.Config, error) {
 // errNoTLS reports habits and calls that need [Options.TLS].
 var errNoTLS = errors.New("lab: that needs Options.TLS")
 
-// CertificatePEM returns the certificate of the authority that the servers' certificates are of, for
-// programs that read one from a file; nil without [Options.TLS].
+// CertificatePEM returns the certificate of the authority that issued the servers' certificates,
+// for programs that read one from a file; nil without [Options.TLS].
 func (s *Server) CertificatePEM() []byte {
 	if s.authority == nil {
 		return nil
@@ -183,8 +186,10 @@ func (s *Server) checkCertificate(x *exchange, c *client, method string) (why st
 func (s *Server) mtlsAliases(document map[string]any) map[string]string {
 	aliases := make(map[string]string)
 	for name, path := range map[string]string{
-		"token_endpoint": "/token", "revocation_endpoint": "/revoke", "pushed_authorization_request_endpoint": "/par",
-		"device_authorization_endpoint": "/device_authorization",
+		"token_endpoint":                        "/token",
+		"revocation_endpoint":                   "/revoke",
+		"pushed_authorization_request_endpoint": "/par",
+		"device_authorization_endpoint":         "/device_authorization",
 	} {
 		if document[name] != nil {
 			aliases[name] = s.aliasOrigin + s.prefix() + path

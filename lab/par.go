@@ -30,7 +30,8 @@ func (s *Server) push(x *exchange) response {
 	defer s.mu.Unlock()
 	bad := func(code, why string) response { return s.tokenError(http.StatusBadRequest, code, why) }
 	if x.r.Method != http.MethodPost {
-		return s.tokenError(http.StatusMethodNotAllowed, "invalid_request", "a request is pushed with POST")
+		return s.tokenError(http.StatusMethodNotAllowed, "invalid_request",
+			"a request is pushed with POST")
 	}
 	if x.r.URL.RawQuery != "" || x.form.Has("request_uri") {
 		return bad("invalid_request", "parameters belong in the body, and request_uri is not one")
@@ -45,7 +46,8 @@ func (s *Server) push(x *exchange) response {
 	if code, why := s.checkPushed(x, c); code != "" {
 		return bad(code, why)
 	}
-	pushed := pushedRequest{clientID: c.ID, form: maps.Clone(x.form), ends: s.clock.now().Add(pushedLifetime)}
+	ends := s.clock.now().Add(pushedLifetime)
+	pushed := pushedRequest{clientID: c.ID, form: maps.Clone(x.form), ends: ends}
 	pushed.form.Set("client_id", c.ID)
 	for _, name := range []string{"client_secret", "client_assertion", "client_assertion_type"} {
 		pushed.form.Del(name)

@@ -29,7 +29,10 @@ func proofPersonalities() []Personality {
 			Habit:  "Rejects bearer tokens, as the resource's metadata says, and takes ES256 only.",
 			Seen:   "the MCP extension for DPoP (modelcontextprotocol/modelcontextprotocol, SEP-1932)",
 			Client: "Bind the tokens to a key, with a proof for every request.",
-			Habits: Habits{DPoP: DPoP{Supported: true, Window: proofWindow, Resource: DPoPRequired, Algorithms: []string{AlgES256}}},
+			Habits: Habits{DPoP: DPoP{
+				Supported: true, Window: proofWindow, Resource: DPoPRequired,
+				Algorithms: []string{AlgES256},
+			}},
 		},
 		Personality{
 			Name:   "dpop-challenged",
@@ -39,11 +42,23 @@ func proofPersonalities() []Personality {
 			Habits: Habits{DPoP: DPoP{Supported: true, Window: proofWindow, Resource: DPoPChallenged}},
 		},
 		Personality{
+			Name:   "dpop-registered",
+			Habit:  "Registers clients with dpop_bound_access_tokens, and rejects their token requests without a proof.",
+			Seen:   "RFC 9449 section 5.2",
+			Client: "Bind the tokens to a key because of the registration response.",
+			Habits: Habits{DPoP: DPoP{
+				Supported: true, Window: proofWindow, Resource: DPoPSilent, RegisterBound: true,
+			}},
+		},
+		Personality{
 			Name:   "dpop-nonces",
 			Habit:  "Wants a nonce in each proof: a new one for each token request, and one that changes at the MCP server.",
 			Seen:   "Bluesky (atproto.com/specs/oauth), Okta (developer.okta.com)",
 			Client: "Keep the nonce of each server, and repeat a request once with the one that it sends.",
-			Habits: Habits{DPoP: DPoP{Supported: true, Window: proofWindow, Resource: DPoPRequired, ServerNonce: 1, ResourceNonce: nonceUses}},
+			Habits: Habits{DPoP: DPoP{
+				Supported: true, Window: proofWindow, Resource: DPoPRequired,
+				ServerNonce: 1, ResourceNonce: nonceUses,
+			}},
 		},
 		Personality{
 			Name:   "par-required",

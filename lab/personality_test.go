@@ -152,6 +152,13 @@ var shown = map[string]func(t *testing.T, c *hand){
 			t.Errorf("challenge %s", got)
 		}
 	},
+	"dpop-registered": func(t *testing.T, c *hand) {
+		if r := c.register(map[string]any{"token_endpoint_auth_method": "none"}); r.document["dpop_bound_access_tokens"] != true {
+			t.Errorf("registered %s", r.raw)
+		}
+		c.refresh("x", nil).is(t, 400, "invalid_request")
+		c.wantPossession()
+	},
 	"dpop-nonces": func(t *testing.T, c *hand) {
 		r := c.boundLogin(newKey(t, "ES256"), nil)
 		if r.is(t, 400, "use_dpop_nonce"); r.header.Get("DPoP-Nonce") == "" {

@@ -62,9 +62,13 @@ func (s *Server) checkRegistration(r *registrationRequest) *response {
 	if s.habits.RegisterMethod == "" && !slices.Contains(listed, r.Method) {
 		return reject("invalid_client_metadata", "token_endpoint_auth_method is not supported")
 	}
+	if !r.consistent() {
+		return reject("invalid_client_metadata", "response_types has code, and grant_types has not")
+	}
 	if !r.authenticates() {
 		return reject("invalid_client_metadata", r.Method+" needs jwks, jwks_uri or a subject")
 	}
+	r.DPoPBound = r.DPoPBound || s.habits.DPoP.RegisterBound
 	if len(r.GrantTypes) == 0 {
 		r.GrantTypes = []string{"authorization_code"}
 	}

@@ -2,6 +2,7 @@ package lab_test
 
 import (
 	"net/http"
+	"net/url"
 	"testing"
 
 	"github.com/handstamp/handstamp/lab"
@@ -68,6 +69,24 @@ func TestRegisterRejections(t *testing.T) {
 	if response := none.register(nil); response.status != http.StatusNotFound {
 		t.Errorf("registration without an endpoint: %d", response.status)
 	}
+}
+
+// TestRegisterWithoutRedirects registers a client of a grant without a browser, which has no
+// response types.
+func TestRegisterWithoutRedirects(t *testing.T) {
+	c := start(t, lab.Habits{Grants: []string{lab.GrantClientCredentials}})
+	machine := map[string]any{"grant_types": []string{lab.GrantClientCredentials}, "redirect_uris": []string{}}
+	c.register(machine).is(t, http.StatusBadRequest, "invalid_client_metadata")
+	machine["response_types"] = []string{"code"}
+	c.register(machine).is(t, http.StatusBadRequest, "invalid_client_metadata")
+	machine["response_types"] = []string{}
+	r := c.register(machine)
+	if types, ok := r.document["response_types"].([]any); r.status != http.StatusCreated || !ok || len(types) != 0 {
+		t.Fatalf("registered %s", r.raw)
+	}
+	c.do(c.tokenRequest(url.Values{"grant_type": {lab.GrantClientCredentials}})).is(t, http.StatusOK, "")
+	machine["grant_types"] = []string{"authorization_code"}
+	c.register(machine).is(t, http.StatusBadRequest, "invalid_redirect_uri")
 }
 
 // TestManage deletes a registration with its own token, and only with that.

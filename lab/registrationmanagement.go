@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Registrations is what dynamic registration wants beside metadata, and how registrations are managed
-// where [Habits.ManageClients] is set.
+// Registrations is what dynamic registration requires beside metadata, and how registrations are
+// managed where [Habits.ManageClients] is set.
 type Registrations struct {
 	// InitialToken is the initial access token that a registration must have (RFC 7591 section 3).
 	// Empty means none.
@@ -28,7 +28,8 @@ func (s *Server) checkPermission(x *exchange, statement string) *response {
 	var failed response
 	required := s.habits.Registrations
 	if token, _ := bearer(x.r); required.InitialToken != "" && token != required.InitialToken {
-		failed = oauthError(http.StatusUnauthorized, "invalid_token", "an initial access token is required")
+		failed = oauthError(http.StatusUnauthorized, "invalid_token",
+			"an initial access token is required")
 		failed.header.Set("WWW-Authenticate", `Bearer error="invalid_token"`)
 		return &failed
 	}
@@ -41,7 +42,8 @@ func (s *Server) checkPermission(x *exchange, statement string) *response {
 	_, expires := jwtEnd(t)
 	switch {
 	case statement == "":
-		failed = oauthError(http.StatusBadRequest, "invalid_software_statement", "software_statement is required")
+		failed = oauthError(http.StatusBadRequest, "invalid_software_statement",
+			"software_statement is required")
 	case why == "the issuer is not trusted":
 		failed = oauthError(http.StatusBadRequest, "unapproved_software_statement", why)
 	case why != "":
@@ -70,7 +72,8 @@ func (s *Server) manage(x *exchange) response {
 	c := s.managed(x.r.URL.Path, token)
 	switch {
 	case c == nil:
-		return oauthError(http.StatusUnauthorized, "invalid_token", "not the registration access token of a client")
+		return oauthError(http.StatusUnauthorized, "invalid_token",
+			"not the registration access token of a client")
 	case x.r.Method == http.MethodGet:
 	case x.r.Method == http.MethodPut:
 		if failed := s.update(x, c); failed != nil {
@@ -110,11 +113,14 @@ func (s *Server) update(x *exchange, c *client) *response {
 		ID     string `json:"client_id"`
 		Secret string `json:"client_secret"`
 	}
-	if json.Unmarshal(x.body, &members) != nil || json.Unmarshal(x.body, &request) != nil || json.Unmarshal(x.body, &own) != nil {
-		return reject("not a JSON object of client metadata")
+	for _, into := range []any{&members, &request, &own} {
+		if json.Unmarshal(x.body, into) != nil {
+			return reject("not a JSON object of client metadata")
+		}
 	}
 	for _, name := range []string{
-		"registration_access_token", "registration_client_uri", "client_secret_expires_at", "client_id_issued_at",
+		"registration_access_token", "registration_client_uri",
+		"client_secret_expires_at", "client_id_issued_at",
 	} {
 		if members[name] != nil {
 			return reject(name + " must not be in an update")
@@ -139,7 +145,8 @@ func (s *Server) update(x *exchange, c *client) *response {
 // apply makes the metadata of a registration request the client's.
 func (c *client) apply(r registrationRequest) {
 	c.registered = r
-	c.Method, c.RedirectURIs, c.GrantTypes = r.Method, slices.Clone(r.RedirectURIs), slices.Clone(r.GrantTypes)
+	c.Method = r.Method
+	c.RedirectURIs, c.GrantTypes = slices.Clone(r.RedirectURIs), slices.Clone(r.GrantTypes)
 	r.describe(&c.ConfiguredClient)
 }
 
@@ -154,9 +161,12 @@ func (s *Server) registrationResponse(c *client) map[string]any {
 		"grant_types":         r.GrantTypes,
 		"response_types":      []string{"code"},
 	}
+	if !r.redirects() {
+		document["response_types"] = []string{}
+	}
 	for name, value := range map[string]string{
-		"client_name": r.ClientName, "scope": r.Scope, "jwks_uri": r.JWKSURI, "tls_client_auth_subject_dn": r.SubjectDN,
-		"software_statement": r.Statement,
+		"client_name": r.ClientName, "scope": r.Scope, "jwks_uri": r.JWKSURI,
+		"tls_client_auth_subject_dn": r.SubjectDN, "software_statement": r.Statement,
 	} {
 		if value != "" {
 			document[name] = value
@@ -178,7 +188,8 @@ func (s *Server) registrationResponse(c *client) map[string]any {
 		}
 	}
 	if c.managementURL != "" {
-		document["registration_access_token"], document["registration_client_uri"] = c.management, c.managementURL
+		document["registration_access_token"] = c.management
+		document["registration_client_uri"] = c.managementURL
 	}
 	return document
 }

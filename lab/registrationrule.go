@@ -43,6 +43,7 @@ type registrationRequest struct {
 	RedirectURIs    []string `json:"redirect_uris"`
 	GrantTypes      []string `json:"grant_types"`
 	Method          string   `json:"token_endpoint_auth_method"`
+	ResponseTypes   []string `json:"response_types"`
 	ApplicationType string   `json:"application_type"`
 	Scope           string   `json:"scope"`
 	Statement       string   `json:"software_statement"`
@@ -52,6 +53,12 @@ type registrationRequest struct {
 // redirects reports whether the client has authorization responses redirected to it.
 func (r registrationRequest) redirects() bool {
 	return len(r.GrantTypes) == 0 || slices.Contains(r.GrantTypes, "authorization_code")
+}
+
+// consistent reports whether the response types fit the grants: code, which they are where there
+// are none, belongs to authorization_code (RFC 7591 section 2.1).
+func (r registrationRequest) consistent() bool {
+	return r.redirects() || r.ResponseTypes != nil && len(r.ResponseTypes) == 0
 }
 
 // authenticates reports whether there is what the method needs.

@@ -137,7 +137,8 @@ func withoutSecret(body []byte) string {
 	var own struct {
 		Secret string `json:"client_secret"`
 	}
-	if json.Unmarshal(body, &members) != nil || members["client_secret"] == nil || json.Unmarshal(body, &own) != nil {
+	if json.Unmarshal(body, &members) != nil || members["client_secret"] == nil ||
+		json.Unmarshal(body, &own) != nil {
 		return string(body)
 	}
 	members["client_secret"], _ = json.Marshal(Fingerprint(own.Secret))
@@ -181,8 +182,9 @@ func (r Request) clone() Request {
 // Counts returns how many requests came, by endpoint: mcp, resource_metadata,
 // server_metadata, register, registration, authorize (a browser opened),
 // authorize:preflight (a program that marked its request as a prefetch),
-// consent, par, device_authorization, device (its page), userinfo, jwks, token:code, token:refresh, token:client_credentials, token:device, token:jwt_bearer,
-// token:exchange, token (another grant), revoke, other.
+// consent, par, device_authorization, device (its page), userinfo, jwks, token:code, token:refresh,
+// token:client_credentials, token:device, token:jwt_bearer, token:exchange, token (another grant),
+// revoke, other.
 // Metadata is counted wherever it was looked for.
 func (s *Server) Counts() map[string]int {
 	s.mu.Lock()

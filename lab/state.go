@@ -53,7 +53,7 @@ type state struct {
 	used      map[[32]byte]bool // hashes of what may come once only
 	pushed    map[string]pushedRequest
 	trusted   map[string][]jwk          // keys by issuer
-	audiences map[string]string         // the client's id at authorization servers that ID-JAGs are for
+	audiences map[string]string         // the client's ids where ID-JAGs are for, by issuer
 	devices   map[string]*deviceRequest // by user code
 	signedIn  authentication            // the user's, zero before the first
 	account   string                    // who signs in, empty for the default

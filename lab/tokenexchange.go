@@ -55,8 +55,10 @@ func (s *Server) exchangeToken(x *exchange, c *client) response {
 		}
 	}
 	document := map[string]any{
-		"access_token": s.sign(typIDJAG, claims), "issued_token_type": tokenTypeIDJAG, "token_type": "N_A",
-		"expires_in": int(jagLife.Seconds()),
+		"access_token":      s.sign(typIDJAG, claims),
+		"issued_token_type": tokenTypeIDJAG,
+		"token_type":        "N_A",
+		"expires_in":        int(jagLife.Seconds()),
 	}
 	if scope := form.Get("scope"); scope != "" {
 		document["scope"] = scope

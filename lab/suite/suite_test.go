@@ -91,6 +91,7 @@ func TestMutants(t *testing.T) {
 		mutant.SentAsBearer:        {{"dpop-offered", warm, 1, "sent as Bearer"}, {"dpop-challenged", warm, 1, "did not get through"}},
 		mutant.ProofIDRepeated:     {{"dpop-required", warm, 1, "proof was sent again"}},
 		mutant.NonceIgnored:        {{"dpop-nonces", warm, 1, "did not get through"}},
+		mutant.BoundUnread:         {{"dpop-registered", warm, 1, "did not get through"}},
 		mutant.NotPushed:           {{"par-required", warm, 1, "did not get through"}},
 		mutant.ACRIgnored:          {{"user-authentication", warm, 1, "did not get through"}},
 		mutant.ACRForgotten:        {{"user-authentication", gone, 1, "tabs"}},

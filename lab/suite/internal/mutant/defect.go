@@ -56,6 +56,7 @@ const (
 	SentAsBearer        Defect = "bound token sent as Bearer"
 	ProofIDRepeated     Defect = "one jti for every proof"
 	NonceIgnored        Defect = "nonce ignored"
+	BoundUnread         Defect = "dpop_bound_access_tokens not read"
 	NotPushed           Defect = "authorization request not pushed"
 	ACRIgnored          Defect = "acr_values ignored"
 	ACRForgotten        Defect = "acr_values not stored"

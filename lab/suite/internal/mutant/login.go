@@ -313,7 +313,10 @@ func (c *Client) register(ctx context.Context, st *state, sm *serverMetadata,
 		return fmt.Errorf("the client is not registered: status %d", response.StatusCode)
 	}
 	st.Client = got.client(sm, redirect)
-	return nil
+	if got.Bound && st.Key == "" && c.Defect != BoundUnread {
+		st.Key, err = newKey()
+	}
+	return err
 }
 
 // registrationMethod returns the authentication method to register for.
@@ -333,6 +336,7 @@ type registrationResponse struct {
 	Secret string `json:"client_secret"`
 	Method string `json:"token_endpoint_auth_method"`
 	Ends   int64  `json:"client_secret_expires_at"`
+	Bound  bool   `json:"dpop_bound_access_tokens"`
 }
 
 // client returns the client to keep.

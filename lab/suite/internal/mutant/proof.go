@@ -97,7 +97,8 @@ func wantsNonce(response *http.Response) (bool, error) {
 	case http.StatusBadRequest:
 		return bytes.Contains(raw, []byte(`"use_dpop_nonce"`)), err
 	case http.StatusUnauthorized:
-		return param(strings.Join(response.Header.Values("WWW-Authenticate"), ", "), "error") == "use_dpop_nonce", err
+		challenges := strings.Join(response.Header.Values("WWW-Authenticate"), ", ")
+		return param(challenges, "error") == "use_dpop_nonce", err
 	}
 	return false, err
 }
@@ -114,7 +115,8 @@ func (c *Client) proof(r *http.Request, st *state, token, nonce string) (string,
 	}
 	encode := base64.RawURLEncoding.EncodeToString
 	claims := map[string]any{
-		"jti": rand.Text(), "htm": r.Method, "htu": r.URL.Scheme + "://" + r.URL.Host + r.URL.Path, "iat": time.Now().Unix(),
+		"jti": rand.Text(), "htm": r.Method, "iat": time.Now().Unix(),
+		"htu": r.URL.Scheme + "://" + r.URL.Host + r.URL.Path,
 	}
 	if c.Defect == ProofIDRepeated {
 		claims["jti"] = "1"
@@ -126,9 +128,10 @@ func (c *Client) proof(r *http.Request, st *state, token, nonce string) (string,
 		sum := sha256.Sum256([]byte(token))
 		claims["ath"] = encode(sum[:])
 	}
-	header, err := json.Marshal(map[string]any{"typ": "dpop+jwt", "alg": "ES256", "jwk": map[string]string{
+	public := map[string]string{
 		"kty": "EC", "crv": "P-256", "x": encode(point[1:33]), "y": encode(point[33:]),
-	}})
+	}
+	header, err := json.Marshal(map[string]any{"typ": "dpop+jwt", "alg": "ES256", "jwk": public})
 	if err != nil {
 		return "", err
 	}
@@ -156,7 +159,8 @@ func (c *Client) address(ctx context.Context, st *state, sm *serverMetadata,
 	if !sm.PushRequired || c.Defect == NotPushed {
 		return sm.Authorization + "?" + params.Encode(), nil
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, sm.Push, strings.NewReader(params.Encode()))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, sm.Push,
+		strings.NewReader(params.Encode()))
 	if err != nil {
 		return "", err
 	}
