@@ -35,11 +35,11 @@ type discovery struct{ *credential }
 // authorization, "Authorization Server Discovery") and decides on resource and
 // scope.
 func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginRequest) (*loginPlan, error) {
-	if plan := d.storedPlan(rec, req); plan != nil {
-		return plan, nil
-	}
 	if d.config.identityProvider {
 		return d.discoverProvider(ctx)
+	}
+	if plan := d.storedPlan(rec, req); plan != nil {
+		return plan, nil
 	}
 	challenge := req.challenge
 	var reply *serverReply // nil: a request was rejected, so there is a server
