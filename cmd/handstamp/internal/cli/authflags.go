@@ -14,7 +14,8 @@ import (
 // authOptions are the flags of a login for how tokens are obtained and how the client
 // authenticates: settings that later sessions find again, and what is for this login alone.
 type authOptions struct {
-	set authSettings
+	set        authSettings
+	enterprise enterpriseSettings
 
 	loginHint, prompt, acrValues string
 	maxAge                       age
@@ -64,6 +65,7 @@ func (o *authOptions) bindGrants(cmd *cobra.Command) {
 	grantFlag(grantDevice, "device", "sign in on another device, with a code that is shown here")
 	grantFlag(grantDevice, "device-code", "as --device")
 	_ = flags.MarkHidden("device-code") // mcp-remote's name
+	o.bindWorkload(flags)
 }
 
 // setGrant notes the grant that a flag names; a flag that is false takes back what an earlier
@@ -97,6 +99,9 @@ func (o *authOptions) check() error {
 	case o.initialToken.twice():
 		return usage("give the initial access token once: with --initial-access-token-file or " +
 			"--initial-access-token-env")
+	}
+	if err := o.checkEnterprise(); err != nil {
+		return err
 	}
 	_, err := o.set.key()
 	return err
