@@ -80,6 +80,9 @@ func (cfg *configuration) provider(e Enterprise) *Client {
 		Logger: cfg.Logger, Hooks: cfg.Hooks, Key: e.Key, Scopes: e.Scopes,
 		OmitResource: true, identityProvider: true, closed: cfg.closed,
 	}
+	if e.Key == nil { // which a helper cannot have
+		c.RefreshHelper = cfg.RefreshHelper
+	}
 	if e.ClientID != "" {
 		c.Registration = &Registration{Issuer: e.Issuer, ClientID: e.ClientID, ClientSecret: e.ClientSecret}
 	}

@@ -201,7 +201,7 @@ func (l *logins) loginNow(ctx context.Context, req loginRequest) (*cachedToken, 
 		return !req.force && rec.Grant.Usable(req.rejectedToken, time.Now()) &&
 			(!req.interactive || l.config.resumable(rec, time.Now()))
 	}
-	if l.config.helperSignsIn() && !req.interactive {
+	if !req.interactive && l.helperSignsIn(ctx) {
 		if token, done, err := l.loginByHelper(ctx, req, served); done {
 			return token, err
 		}

@@ -87,7 +87,7 @@ func run(ctx context.Context, handstamp, serverURL string) error {
 	if err := use(ctx, session, changed, g.ToolCalls); err != nil {
 		return err
 	}
-	return useSkills(ctx, session, g.Scenario != nobodyLoads)
+	return useSkills(ctx, session, g.Scenario != noPrefetch)
 }
 
 // bridge returns the server process.
