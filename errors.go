@@ -345,8 +345,12 @@ func (f errorFactory) from(err error) error {
 		}
 		return withSetting(protocolError(f.serverURL, err), setting)
 	case errors.As(err, &rejected) && rejected.Class() != oauth.ClassTransient:
-		return &Error{Kind: ErrProtocol, Server: f.serverURL, Code: rejected.Code, Err: err,
+		e := &Error{Kind: ErrProtocol, Server: f.serverURL, Code: rejected.Code, Err: err,
 			Message: "the authorization server does not let the login through"}
+		if rejected.Code == "invalid_dpop_proof" {
+			e.Hint = clockNote(rejected.ClockAhead)
+		}
+		return e
 	case errors.Is(err, oauth.ErrNoMetadata):
 		return withSetting(&Error{Kind: ErrProtocol, Server: f.serverURL, Err: err,
 			Message: "the authorization server that the server names has no metadata"}, oauth.SettingServer)
