@@ -98,7 +98,7 @@ type Record struct {
 
 // DPoP is a key for proofs of possession, and what servers want in the proofs.
 type DPoP struct {
-	Key     secret.String `json:"key,omitempty"` // a private JWK
+	Key     secret.String `json:"key"` // a private JWK
 	Nonces  []Nonce       `json:"nonces,omitempty"`
 	Unknown Unknown       `json:"-"`
 }
