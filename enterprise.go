@@ -170,7 +170,7 @@ func (c *company) subject(ctx context.Context) (subjectToken, error) {
 	}
 	if rec.Grant != nil && rec.Grant.RefreshToken != "" && !c.renewed {
 		c.renewed = true
-		if _, err := c.refresher.refresh(ctx, tokenNeed{force: rec.Grant.AccessToken}); err != nil {
+		if _, err := c.refresher.refresh(ctx, tokenNeed{force: rec.Grant.AccessToken, user: c.login.byUser}); err != nil {
 			return subjectToken{}, err
 		}
 		if rec, err = c.records.load(ctx); err != nil {

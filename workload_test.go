@@ -428,3 +428,22 @@ func replaceMember(resp *http.Response, name, value string) (*http.Response, err
 	resp.Header.Del("Content-Length")
 	return resp, err
 }
+
+// A server that binds tokens gets a proof with the assertion.
+func TestWorkloadWithBoundTokens(t *testing.T) {
+	for name, dpop := range map[string]lab.DPoP{
+		"by the resource":             {Supported: true, Resource: lab.DPoPRequired, ServerNonce: 1},
+		"by the authorization server": {Supported: true, Required: true, Resource: lab.DPoPOffered},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlatform(t, lab.Habits{DPoP: dpop})
+			source := fixed(p.token(p.Lab.Issuer(), time.Now()))
+			p.MustCall(p.workload(source))
+			p.Expire()
+			p.MustCall(p.workload(source))
+			if audit := p.Lab.Audit(); audit.Proofs == 0 || audit.Downgrades != 0 {
+				t.Errorf("%+v", audit)
+			}
+		})
+	}
+}
