@@ -446,7 +446,7 @@ func TestEnterpriseIDTokenOfAnotherLogin(t *testing.T) {
 	}
 }
 
-// A user who denies the login at the company, or leaves it, is not asked again by the next request.
+// A user who denies the login at the company, or leaves it, does not see the browser again with the next request.
 func TestEnterpriseDeniedAtTheCompany(t *testing.T) {
 	w := newWorkplace(t, 1)
 	c := w.session(0)
