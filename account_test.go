@@ -9,7 +9,7 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// The status names the account, where the server tells it, and later logins preselect that.
+// The status names the account, where the server provides it, and later logins preselect it.
 func TestAccount(t *testing.T) {
 	w := testenv.New(t, lab.Habits{OpenID: true})
 	w.Lab.SetAccount("ana@lab.test")
@@ -59,8 +59,8 @@ func TestAccountChanges(t *testing.T) {
 	}
 }
 
-// A server that tells nobody's name, or whose userinfo endpoint fails, is no trouble.
-func TestAccountIsNotTold(t *testing.T) {
+// A server that names no account, or whose userinfo endpoint fails, is no trouble.
+func TestAccountIsNotNamed(t *testing.T) {
 	w := testenv.New(t, lab.Habits{OpenID: true})
 	w.Lab.SetFault("userinfo", lab.Fault{Kind: lab.FaultStatus})
 	w.MustLogin(w.Session())

@@ -33,7 +33,8 @@ var (
 		"golang.org/x/sys", "golang.org/x/time",
 	}
 	commandModules = slices.Concat(sdkModules, fileModules, libraryModules,
-		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/inconshreveable/mousetrap", "golang.org/x/term"})
+		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/inconshreveable/mousetrap", "golang.org/x/term",
+			"rsc.io/qr", "filippo.io/age", "filippo.io/hpke", "golang.org/x/crypto"})
 )
 
 // layers has every package of every module in the workspace. Imports go one way: from the
@@ -85,7 +86,7 @@ var layers = map[string]layer{
 	"conformance/given":          {},
 	"conformance/client":         {ours: []string{"", "clientkey", "conformance/given", "secret", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
 	"conformance/host":           {ours: []string{"conformance/given"}, modules: sdkModules},
-	"cmd/handstamp/internal/cli": {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "internal/awake", "internal/browser", "internal/lazyregexp", "internal/mcpremote", "internal/oauth", "internal/pasted", "internal/record", "internal/redact", "secret"}, modules: commandModules},
+	"cmd/handstamp/internal/cli": {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "clientkey", "internal/clientdoc", "internal/awake", "internal/browser", "internal/lazyregexp", "internal/mcpremote", "internal/oauth", "internal/pasted", "internal/record", "internal/redact", "secret"}, modules: commandModules},
 	"examples":                   {},
 	"interop":                    {},
 	"lab/peers/mcpgo": {modules: []string{

@@ -193,13 +193,13 @@ func (cfg *configuration) credentials(f authForm, c *record.Client, tokenEndpoin
 		if f.method == oauth.MethodSecretJWT {
 			algorithm, err := jose.SecretAlgorithm(algorithms)
 			if err != nil {
-				return "", err
+				return "", &Error{Kind: ErrInvalidConfig, Message: err.Error()}
 			}
 			return jose.SecretAssertion(c.Secret, algorithm, claims, time.Now())
 		}
 		algorithm, err := cfg.Key.AlgorithmFor(algorithms)
 		if err != nil {
-			return "", err
+			return "", &Error{Kind: ErrInvalidConfig, Message: err.Error()}
 		}
 		return jose.Assertion(cfg.Key, algorithm, claims, time.Now())
 	}

@@ -159,7 +159,7 @@ func (cfg *configuration) refreshable(rec *record.Record, now time.Time) bool {
 		return false // the refresh token is only kept
 	}
 	return c != nil && !c.Rejected && !cfg.belongsElsewhere(c) &&
-		(cfg.renewable(c, g, now) || !secretExpired(cfg.withConfiguredSecret(c), g, now))
+		(cfg.replaceable(c, g, now) || !secretExpired(cfg.withConfiguredSecret(c), g, now))
 }
 
 // secretExpired reports whether a client cannot authenticate any more because its

@@ -1,6 +1,7 @@
 package handstamp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -17,13 +18,14 @@ import (
 
 // loginPlan is what a login found out about whom to ask, and for what.
 type loginPlan struct {
+	acrValues, maxAge string // how the user has to sign in (RFC 9470)
+
 	server   *oauth.ServerMetadata
 	resource record.Resource
-	scopes   []string              // nil: request none
-	stepUp   oauth.BearerChallenge // how the user has to sign in (RFC 9470)
-	proofs   bool                  // request tokens that are bound to a key
-	algs     []string              // of these proofs; nil: any
-	fallback []string              // what to request when the server rejects scopes: those that both documents list
+	scopes   []string // nil: request none
+	proofs   bool     // request tokens that are bound to a key
+	algs     []string // of these proofs; nil: any
+	fallback []string // what to request when the server rejects scopes: those that both documents list
 }
 
 // discovery finds the authorization server of an MCP server.
@@ -60,7 +62,7 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 	if err != nil {
 		return nil, d.errs.from(err)
 	}
-	p := &loginPlan{stepUp: challenge}
+	p := &loginPlan{acrValues: cmp.Or(challenge.ACRValues, rec.ACRValues), maxAge: cmp.Or(challenge.MaxAge, rec.MaxAge)}
 	if p.server, err = d.findAuthorizationServer(ctx, rec, rm); err != nil {
 		return nil, d.errs.from(err)
 	}
@@ -262,7 +264,7 @@ func (l *loginFlow) extraAuthParams(as *oauth.ServerMetadata, scope string) url.
 		params.Set("access_type", "offline")
 		params.Set("prompt", "consent")
 	}
-	for name, value := range map[string]string{"acr_values": l.plan.stepUp.ACRValues, "max_age": l.plan.stepUp.MaxAge, "login_hint": l.loginHint()} {
+	for name, value := range map[string]string{"acr_values": l.plan.acrValues, "max_age": l.plan.maxAge, "login_hint": l.loginHint()} {
 		if value != "" {
 			params.Set(name, value)
 		}

@@ -371,6 +371,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 		}
 		rec.Grant = &g
 		rec.Account = cmp.Or(account, rec.Account)
+		rec.ACRValues, rec.MaxAge = l.plan.acrValues, l.plan.maxAge
 		if g.DPoP {
 			rec.DPoP = l.proofs.state()
 		}

@@ -211,6 +211,9 @@ func TestInsufficientUserAuthentication(t *testing.T) {
 			w.MustCall(w.Session())
 			w.WantTabs(2)
 			w.WantCounts(map[string]int{"token:refresh": 0})
+			w.Lab.RevokeFamilies() // and the next login knows how the user has to sign in
+			w.MustCall(w.Session())
+			w.WantTabs(3)
 		})
 	}
 }

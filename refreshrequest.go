@@ -84,12 +84,12 @@ func (r *refreshAttempt) run(
 		}
 		rec, r.before = completed, completed.Clone()
 	}
-	rec, err := r.renewClient(ctx, rec)
+	rec, err := r.replaceSecret(ctx, rec)
 	switch {
 	case err == nil:
 	case retryable(err):
 		return r.onTransientError(ctx, rec, oauth.RetryAfter(err), err)
-	case !r.config.renewable(rec.GrantClient(), rec.Grant, time.Now()):
+	case !r.config.replaceable(rec.GrantClient(), rec.Grant, time.Now()):
 		return nil, errSuperseded // which leaves a login
 	default:
 		return nil, err

@@ -15,8 +15,8 @@ func manageable(c *record.Client) bool {
 		c.RegistrationClientURI != "" && c.RegistrationAccessToken != "" && c.Response != ""
 }
 
-// renewable reports whether the secret of a client has ended and the server may issue a new one.
-func (cfg *configuration) renewable(c *record.Client, g *record.Grant, now time.Time) bool {
+// replaceable reports whether the secret of a client has ended and the server may issue a new one.
+func (cfg *configuration) replaceable(c *record.Client, g *record.Grant, now time.Time) bool {
 	return c != nil && manageable(c) && cfg.configurationFor(c) == nil && secretExpired(c, g, now)
 }
 
@@ -83,11 +83,11 @@ func (l *loginClients) refit(ctx context.Context, old *record.Client) *record.Cl
 	return client
 }
 
-// renewClient has the server issue a new secret where that of the grant's client has ended, so that
+// replaceSecret has the server issue a new secret where that of the grant's client has ended, so that
 // the login can be refreshed.
-func (r *refreshAttempt) renewClient(ctx context.Context, rec *record.Record) (*record.Record, error) {
+func (r *refreshAttempt) replaceSecret(ctx context.Context, rec *record.Record) (*record.Record, error) {
 	client := rec.GrantClient()
-	if !r.config.renewable(client, rec.Grant, time.Now()) {
+	if !r.config.replaceable(client, rec.Grant, time.Now()) {
 		return rec, nil
 	}
 	rec, _, err := r.updateClient(ctx, rec, client, nil)

@@ -33,7 +33,7 @@ type Status struct {
 	State       State  `json:"state"`
 	Refreshable bool   `json:"refreshable"` // the next access token needs no user
 
-	// Account is the name of the user's account, where the server tells it.
+	// Account is the name of the user's account, where the server provides it.
 	Account string `json:"account,omitempty"`
 
 	// GrantType is how the tokens are obtained (RFC 6749, section 1.3): "authorization_code", or

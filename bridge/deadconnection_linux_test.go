@@ -30,8 +30,12 @@ const (
 	// detection is how long a connection may be dead before that is noticed.
 	detection = 22 * time.Second
 
-	// atOnce is how long a request may take that has a connection that works, on a busy machine.
+	// atOnce is how long a request may take that has a connection that works.
 	atOnce = 8 * time.Second
+
+	// large is what is more than a server takes that does not read, in bytes, and small less than
+	// a large message.
+	large, small = 3 << 20, 1 << 20
 )
 
 // wires are what a bridge and a server may speak.
@@ -80,6 +84,12 @@ func (f *far) connected(c net.Conn, s http.ConnState) {
 	if s != http.StateNew {
 		return
 	}
+	if encrypted, ok := c.(*tls.Conn); ok {
+		c = encrypted.NetConn()
+	}
+	if err := c.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
+		f.t.Error(err)
+	}
 	_, port, _ := net.SplitHostPort(c.RemoteAddr().String())
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -115,7 +125,8 @@ func (h *host) within(d time.Duration, id, method string) string {
 // responseBy returns the response to a request that must come in time.
 func (h *host) responseBy(d time.Duration, id string) string {
 	h.t.Helper()
-	deadline := time.After(d)
+	deadline, stop := pace.bound(d)
+	defer stop()
 	for {
 		h.mu.Lock()
 		more := h.more
@@ -154,7 +165,7 @@ func (h *host) works(allowed int) {
 			}
 			continue
 		}
-		if took > atOnce {
+		if took > atOnce+pace.extra(began) {
 			h.t.Errorf("call %d took %v", i, took)
 		}
 	}
@@ -287,17 +298,17 @@ var scenes = []struct {
 		under := make(chan struct{}, 1)
 		s := &sessions{}
 		f := serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.ContentLength < 1<<20 {
+			if r.ContentLength < small {
 				s.ServeHTTP(w, r)
 				return
 			}
-			_, _ = io.CopyN(io.Discard, r.Body, 1<<20)
+			_, _ = io.CopyN(io.Discard, r.Body, 1<<10)
 			under <- struct{}{}
 			<-r.Context().Done()
 		}))
 		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
 		h.hello()
-		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"` + strings.Repeat("x", 16<<20) + `"}}`)
+		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"` + strings.Repeat("x", large) + `"}}`)
 		<-under
 		f.forget()
 		wantLost(t, h.responseBy(detection, "1"))
@@ -316,9 +327,11 @@ var scenes = []struct {
 		h.hello()
 		<-streams
 		f.forget()
+		over, stop := pace.bound(detection + 2*time.Second) // and the pause before another try
+		defer stop()
 		select {
 		case <-streams:
-		case <-time.After(detection + 2*time.Second): // and the pause before another try
+		case <-over:
 			t.Fatal("the stream is not opened again")
 		}
 		h.works(0)
@@ -354,7 +367,7 @@ var scenes = []struct {
 	{"alive and slow to read", func(t *testing.T, serve func(http.Handler) *far) {
 		s := &sessions{}
 		f := serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.ContentLength > 1<<20 {
+			if r.ContentLength > small {
 				select {
 				case <-time.After(2 * detection):
 				case <-r.Context().Done():
@@ -364,7 +377,7 @@ var scenes = []struct {
 		}))
 		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
 		h.hello()
-		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"` + strings.Repeat("x", 16<<20) + `"}}`)
+		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"` + strings.Repeat("x", large) + `"}}`)
 		if got := h.responseBy(3*detection, "1"); get(t, got, "error") != "" {
 			t.Error(got)
 		}
@@ -434,6 +447,7 @@ func TestDeadConnection(t *testing.T) {
 		return
 	}
 	n, certificate := newNetwork(t), certify(t)
+	pace.measure(t, newFar(t, n, "http/1.1 with TLS", "10.8.0.2", certificate, http.NotFoundHandler()).url)
 	t.Run("all", func(t *testing.T) {
 		for _, wire := range wires {
 			serve := func(t *testing.T, host string, mcp http.Handler) *far {
@@ -487,6 +501,7 @@ func TestDeadConnection(t *testing.T) {
 				for wire, h := range hosts {
 					t.Run(wire, func(t *testing.T) {
 						t.Parallel()
+						h.t = t
 						h.works(1)
 						servers[wire].wantProtocol(wire)
 					})

@@ -458,8 +458,9 @@ func TestLateResponseOpensStream(t *testing.T) {
 	})
 }
 
-// TestResumptionStaysOnItsSession replaces a session while the stream of one of its requests waits
-// to be resumed: the stream of the new session is not taken for it.
+// TestResumptionStaysOnItsSession has a server forget a session while the stream of one of its
+// requests waits to be resumed: that is tried on its own session, once, and the stream of the new
+// session is not taken for it.
 func TestResumptionStaysOnItsSession(t *testing.T) {
 	inMemory(t, func(t *testing.T) {
 		s := &sessions{}
@@ -471,10 +472,14 @@ func TestResumptionStaysOnItsSession(t *testing.T) {
 			}
 			result(w, got.id, `{}`)
 		}
-		var resumed atomic.Int32
+		resumed := make(chan string, 8)
 		h := startInMemory(t, memory(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodGet && r.Header.Get("Last-Event-Id") != "" {
-				resumed.Add(1)
+				resumed <- r.Header.Get("Mcp-Session-Id")
+				if r.Header.Get("Mcp-Session-Id") == "session-1" {
+					w.WriteHeader(http.StatusNotFound)
+					return
+				}
 				openStream(w)
 				<-r.Context().Done()
 				return
@@ -493,8 +498,8 @@ func TestResumptionStaysOnItsSession(t *testing.T) {
 		if got := h.response("1"); get(t, got, "error", "data", "reason") != `"no_response"` || time.Since(began) > 10*time.Second {
 			t.Errorf("after %v: %s", time.Since(began), got)
 		}
-		if n := resumed.Load(); n > 0 {
-			t.Errorf("the stream was resumed %d times", n)
+		if first := <-resumed; first != "session-1" || len(resumed) > 0 {
+			t.Errorf("the stream was resumed on %s, and %d times more", first, len(resumed))
 		}
 	})
 }

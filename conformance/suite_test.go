@@ -261,7 +261,7 @@ func requirements(t *testing.T) map[string][]string {
 	return sets
 }
 
-// run runs one scenario and judges the suite's checks.
+// run runs one scenario and compares the suite's checks.
 func run(t *testing.T, node, command string, s scenario) {
 	t.Helper()
 	all, out, err := drive(t, node, command, s)

@@ -18,6 +18,9 @@ type Assertions struct {
 	Algorithms []string `json:"algorithms,omitempty"`
 	// OmitAlgorithms leaves the member out of the metadata.
 	OmitAlgorithms bool `json:"omit_algorithms,omitempty"`
+	// Type is the typ that the header must have, such as "JWT". Empty means that, or
+	// client-authentication+jwt, or none.
+	Type string `json:"type,omitempty"`
 	// Audience is what aud may be: [AudienceIssuer] (the zero value), [AudienceEither],
 	// [AudienceEndpoint].
 	Audience string `json:"audience,omitempty"`
@@ -56,6 +59,14 @@ func seenAssertion(t *jwt) *Assertion {
 		Alg: t.header.Alg, KeyID: t.header.Kid, Type: t.header.Typ,
 		Audience: t.audience(), ID: t.text("jti"),
 	}
+}
+
+// types are the typ headers that are accepted.
+func (a Assertions) types() []string {
+	if a.Type != "" {
+		return []string{a.Type}
+	}
+	return []string{"", "JWT", "client-authentication+jwt"}
 }
 
 // audience is the aud claim, a string or an array of them (RFC 7519 section 4.1.3).
@@ -119,7 +130,7 @@ func (s *Server) checkAssertion(x *exchange, c *client) (why string) {
 	if !slices.Contains(s.assertionAlgorithms(), t.header.Alg) {
 		return "the algorithm " + t.header.Alg + " is not supported"
 	}
-	if t.header.Typ != "" && t.header.Typ != "JWT" && t.header.Typ != "client-authentication+jwt" {
+	if !slices.Contains(s.habits.Assertions.types(), t.header.Typ) {
 		return "typ is not that of a client assertion"
 	}
 	if err := verifyAssertion(x, c); err != nil {
@@ -230,7 +241,7 @@ func (s *Server) assertionMetadata() []string {
 	return algorithms
 }
 
-// clientDocument is what a client ID metadata document and a registration say about keys.
+// clientDocument holds the keys of a client ID metadata document or a registration.
 type clientDocument struct {
 	JWKS      json.RawMessage `json:"jwks,omitempty"`
 	JWKSURI   string          `json:"jwks_uri,omitempty"`

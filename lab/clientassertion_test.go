@@ -136,6 +136,38 @@ func TestAssertionAudience(t *testing.T) {
 	}
 }
 
+// TestAssertionType accepts the typ that the habit names, or each that the RFCs know.
+func TestAssertionType(t *testing.T) {
+	mine := newKey(t, "ES256")
+	for habit, accepted := range map[string][]string{
+		"": {"", "JWT", "client-authentication+jwt"}, "JWT": {"JWT"}, "client-authentication+jwt": {"client-authentication+jwt"},
+	} {
+		c := start(t, lab.Habits{Assertions: lab.Assertions{Type: habit}})
+		c.server.RegisterClient(lab.ConfiguredClient{ID: c.id, JWKS: jwks(t, mine)})
+		for _, typ := range []string{"", "JWT", "client-authentication+jwt", "at+jwt"} {
+			r := c.form(c.endpoint("/token"), asserted(c.refreshForm(), mine.sign(t, map[string]any{"typ": typ}, c.claims(nil))))
+			if got, want := r.status == 200, slices.Contains(accepted, typ); got != want {
+				t.Errorf("%q: %q: %d %s", habit, typ, r.status, r.raw)
+			}
+		}
+	}
+}
+
+// TestEd25519 takes the newer name of the algorithm where it is listed, and only there.
+func TestEd25519(t *testing.T) {
+	mine := newKey(t, "EdDSA")
+	for _, listed := range []string{"EdDSA", "Ed25519"} {
+		c := start(t, lab.Habits{Assertions: lab.Assertions{Algorithms: []string{listed}}})
+		c.server.RegisterClient(lab.ConfiguredClient{ID: c.id, JWKS: jwks(t, mine)})
+		for _, alg := range []string{"EdDSA", "Ed25519"} {
+			r := c.form(c.endpoint("/token"), asserted(c.refreshForm(), mine.sign(t, map[string]any{"alg": alg}, c.claims(nil))))
+			if got := r.status == 200; got != (alg == listed) {
+				t.Errorf("%s listed, %s used: %d", listed, alg, r.status)
+			}
+		}
+	}
+}
+
 // TestClientSecretJWT accepts a client by a signature with its secret, and not by the secret itself.
 func TestClientSecretJWT(t *testing.T) {
 	c := start(t, lab.Habits{Methods: []string{lab.MethodSecretJWT}, SecretLifetime: time.Hour})

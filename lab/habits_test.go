@@ -31,7 +31,7 @@ func TestHabitsJSON(t *testing.T) {
 		UnknownClientBody: `{"a":1}`, DeadGrantStatus: 401, DeadGrantBody: "empty", RefreshScope: "required", TokenDelay: time.Second,
 		ListedBefore: []string{"x"}, ChallengeMetadata: "x", SplitMetadata: true,
 		SlashRedirect: 307,
-		Assertions:    lab.Assertions{Algorithms: []string{"ES256"}, OmitAlgorithms: true, Audience: "either"},
+		Assertions:    lab.Assertions{Type: "JWT", Algorithms: []string{"ES256"}, OmitAlgorithms: true, Audience: "either"},
 		DPoP: lab.DPoP{
 			Supported: true, Algorithms: []string{"ES256"}, Required: true, Resource: "offered", ServerNonce: 1,
 			ResourceNonce: 2, QuietNonce: true, Window: time.Second, UnboundRefresh: true, ProveRevocation: true, RegisterBound: true,
@@ -39,7 +39,7 @@ func TestHabitsJSON(t *testing.T) {
 		PAR: "required", DetailTypes: []string{"d"}, StepUp: lab.StepUp{ACR: []string{"a"}, MaxAge: 3},
 		Device:        lab.Device{Interval: 1, SlowDown: 2, EnforceInterval: true, OmitComplete: true, Lifetime: 9},
 		OpenID:        true,
-		Registrations: lab.Registrations{InitialToken: "i", Statement: true, RotateToken: true, RenewSecret: true},
+		Registrations: lab.Registrations{InitialToken: "i", Statement: true, RotateToken: true, ReplaceSecret: true},
 		MTLS:          lab.MTLS{Aliases: true, BoundTokens: true},
 		Grants:        []string{"client_credentials"},
 	}

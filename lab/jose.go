@@ -26,7 +26,9 @@ const (
 	AlgES256 = "ES256"
 	AlgES384 = "ES384"
 	AlgEdDSA = "EdDSA"
-	AlgHS256 = "HS256"
+	// AlgEd25519 is the same with the name of RFC 9864; it is taken only where a habit lists it.
+	AlgEd25519 = "Ed25519"
+	AlgHS256   = "HS256"
 )
 
 // publicAlgorithms are those with a public key.
@@ -202,7 +204,7 @@ func verifySignature(public crypto.PublicKey, alg string, signed, signature []by
 			return verifyEC(key, long[:], signature)
 		}
 	case ed25519.PublicKey:
-		return alg == AlgEdDSA && ed25519.Verify(key, signed, signature)
+		return (alg == AlgEdDSA || alg == AlgEd25519) && ed25519.Verify(key, signed, signature)
 	}
 	return false
 }

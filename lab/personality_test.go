@@ -179,12 +179,12 @@ var shown = map[string]func(t *testing.T, c *hand){
 			t.Errorf("with acr: %d", r.status)
 		}
 	},
-	"renewable-secret": func(t *testing.T, c *hand) {
+	"updated-secret": func(t *testing.T, c *hand) {
 		r := c.register(nil)
 		update := map[string]any{"client_id": c.id, "redirect_uris": []string{redirectURI}}
-		renewed := c.manage("PUT", r.text("registration_client_uri"), r.text("registration_access_token"), update)
-		if renewed.status != 200 || renewed.text("client_secret") == c.secret {
-			t.Errorf("updated: %d", renewed.status)
+		after := c.manage("PUT", r.text("registration_client_uri"), r.text("registration_access_token"), update)
+		if after.status != 200 || after.text("client_secret") == c.secret {
+			t.Errorf("updated: %d", after.status)
 		}
 	},
 	"initial-token": func(t *testing.T, c *hand) { c.register(nil).is(t, 401, "invalid_token") },

@@ -34,10 +34,13 @@ type server struct {
 	sessions map[string]*session
 	tries    map[string]int // how often a request came, by what it is
 	serial   int
-	open     int               // requests that are being handled
-	resumes  map[string]string // what a broken stream has still to say, by event id
+	open     int                  // requests that are being handled
+	resumes  map[string]remainder // by event id
 	pending  map[string]func(reply message)
 }
+
+// remainder is what a broken stream has still to send, on the session that it belongs to.
+type remainder struct{ session, events string }
 
 // session is one session of the server.
 type session struct {
@@ -89,7 +92,7 @@ type exchange struct {
 
 func newServer(p *plan, l *ledger, n *network) *server {
 	s := &server{plan: p, ledger: l, net: n, over: make(chan struct{}), sessions: map[string]*session{}, tries: map[string]int{},
-		resumes: map[string]string{}, pending: map[string]func(message){}}
+		resumes: map[string]remainder{}, pending: map[string]func(message){}}
 	r := p.dice("faults")
 	for _, b := range behaviours {
 		if b.fault && b.fits(p.server) && r.Float64() < p.swarm {

@@ -3,6 +3,7 @@ module github.com/handstamp/handstamp/cmd/handstamp
 go 1.26.0
 
 require (
+	filippo.io/age v1.3.2
 	github.com/handstamp/handstamp v0.1.0
 	github.com/handstamp/handstamp/lab/mcpserver v0.1.0
 	github.com/modelcontextprotocol/go-sdk v1.8.0
@@ -12,15 +13,18 @@ require (
 	golang.org/x/oauth2 v0.35.0
 	golang.org/x/sys v0.49.0
 	golang.org/x/term v0.47.0
+	rsc.io/qr v0.2.0
 )
 
 require (
+	filippo.io/hpke v0.4.0 // indirect
 	github.com/gofrs/flock v0.13.0 // indirect
 	github.com/google/jsonschema-go v0.4.3 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/segmentio/asm v1.1.3 // indirect
 	github.com/segmentio/encoding v0.5.4 // indirect
 	github.com/yosida95/uritemplate/v3 v3.0.2 // indirect
+	golang.org/x/crypto v0.55.0 // indirect
 	golang.org/x/sync v0.20.0 // indirect
 	golang.org/x/time v0.15.0 // indirect
 	golang.org/x/tools v0.42.0 // indirect

@@ -149,7 +149,7 @@ func (f *Fetcher) postProved(ctx context.Context, what, endpoint string, client 
 		if err != nil {
 			return nil, err
 		}
-		if renewed := prover.NoteNonce(endpoint, a.header); !renewed || !first || a.status/100 != 4 || !wantsNonce(a) {
+		if fresh := prover.NoteNonce(endpoint, a.header); !fresh || !first || a.status/100 != 4 || !wantsNonce(a) {
 			return a, nil
 		}
 	}

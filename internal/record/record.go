@@ -83,6 +83,11 @@ type Record struct {
 	// one, without a user's command. Their number is limited.
 	AutomaticLogins []AutomaticLogin `json:"automatic_logins,omitempty"`
 
+	// ACRValues and MaxAge are how the MCP server wants the user to sign in (RFC 9470), so that the
+	// next login does it at once.
+	ACRValues string `json:"acr_values,omitempty"`
+	MaxAge    string `json:"max_age,omitempty"`
+
 	// Account is the name of the account that the user last signed in with, where the server
 	// tells it.
 	Account string `json:"account,omitempty"`

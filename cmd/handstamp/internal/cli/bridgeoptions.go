@@ -146,6 +146,7 @@ func (b *bridgeCommand) checkStored(ctx context.Context, c *handstamp.Client, t 
 		return nil // what cannot be read is reported when it is needed
 	}
 	b.saveFlags(t)
+	b.saveSettings(t)
 	differs := func(what, stored, requested string) error {
 		if stored == "" || requested == "" || stored == requested {
 			return nil
@@ -163,6 +164,11 @@ func (b *bridgeCommand) checkStored(ctx context.Context, c *handstamp.Client, t 
 // promptThroughHost has the MCP host show what the user has to do.
 func (b *bridgeCommand) promptThroughHost(c *handstamp.Client, t *target, user *bridge.User) {
 	c.Prompt.Paste = nil
+	c.Prompt.ShowCode = func(_ context.Context, d handstamp.DeviceAuthorization) {
+		user.Await("To sign in to " + t.name + " at " + clean(d.Issuer) + ", open " +
+			clean(d.VerificationURI) + " on any device and enter the code " + clean(d.UserCode))
+		b.log("Sign in to %s: %s, code %s", t.name, d.VerificationURI, d.UserCode)
+	}
 	c.Prompt.Show = func(_ context.Context, r handstamp.AuthorizationRequest) {
 		how := "open this URL in a browser on this machine: "
 		if open, _ := b.browserFor(&b.login); open != nil {

@@ -126,6 +126,7 @@ func TestScripts(t *testing.T) {
 			"record":  cmdRecord,
 			"expand":  cmdExpand,
 			"foreign": cmdForeign,
+			"key":     cmdKey,
 		},
 	})
 }

@@ -45,14 +45,16 @@ func (a *app) client(
 		return nil, err
 	}
 	var err error
-	if c.BaseTransport, err = a.transport(); err != nil {
+	if c.BaseTransport, err = a.transport(a.global.connection); err != nil {
 		return nil, err
 	}
 	// The store comes last, so that an error before it leaves no folder behind.
 	if c.Store, err = a.openStore(); err != nil {
 		return nil, err
 	}
-	c.RefreshHelper = a.helper(t, o)
+	if err := a.authenticate(c, t, o); err != nil {
+		return nil, err
+	}
 	a.clients = append(a.clients, c)
 	return c, nil
 }
@@ -69,6 +71,7 @@ func (a *app) hooks(t *target) handstamp.Hooks {
 			log.Debug("signed in", "issuer", e.Issuer, "scope", e.Scope, "err", e.Err)
 			if e.Err == nil {
 				a.saveFlags(t)
+				a.saveSettings(t)
 			}
 		},
 		Notice: func(_, message string) { a.notice(message) },
@@ -94,8 +97,7 @@ func (a *app) warn(message string) {
 
 // transport returns the transport that the flags describe, or nil for the
 // library's own.
-func (a *app) transport() (http.RoundTripper, error) {
-	g := &a.global
+func (a *app) transport(g connection) (http.RoundTripper, error) {
 	if g.CAFile == "" && g.ClientCert == "" && g.Proxy == "" {
 		return nil, nil
 	}

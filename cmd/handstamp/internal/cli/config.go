@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,6 +54,8 @@ type serverConfig struct {
 	ClientMetadataURL string `json:"client_metadata_url"`
 	Issuer            string `json:"issuer"` // of the client; empty: the one that the server names
 	AuthMethod        string `json:"token_endpoint_auth_method"`
+
+	authSettings
 
 	// AuthorizationServer describes an authorization server that discovery does not find.
 	AuthorizationServer *handstamp.AuthorizationServer `json:"authorization_server"`
@@ -124,7 +127,7 @@ func parseConfig(b []byte) (*config, error) {
 		if _, err := parseURL(s.URL); err != nil {
 			return nil, fmt.Errorf("server %q: %w", alias, err)
 		}
-		if err := s.checkAuthorizationServer(); err != nil {
+		if err := cmp.Or(s.checkAuthorizationServer(), s.checkSettings()); err != nil {
 			return nil, fmt.Errorf("server %q: %w", alias, err)
 		}
 	}
@@ -192,12 +195,14 @@ func describeJSON(b []byte, d *json.Decoder, err error) error {
 func configMembers() []string {
 	var names []string
 	for _, t := range []reflect.Type{
-		reflect.TypeFor[config](), reflect.TypeFor[serverConfig](),
+		reflect.TypeFor[config](), reflect.TypeFor[serverConfig](), reflect.TypeFor[authSettings](),
+		reflect.TypeFor[enterpriseSettings](),
 		reflect.TypeFor[handstamp.AuthorizationServer](),
 	} {
 		for f := range t.Fields() {
-			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-			names = append(names, name)
+			if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
+				names = append(names, name)
+			}
 		}
 	}
 	return names

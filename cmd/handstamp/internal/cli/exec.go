@@ -80,6 +80,9 @@ func (e *execCommand) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if bound(token) {
+		return boundError(t)
+	}
 	// A refresh that has begun has to be stored before this process becomes another.
 	if err := errors.Join(e.close(ctx), ctx.Err()); err != nil {
 		return err

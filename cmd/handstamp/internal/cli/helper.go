@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 	"github.com/spf13/cobra"
 )
@@ -17,18 +18,26 @@ const helperVerb = "refresh-helper"
 type helperConfig struct {
 	connection
 	NoBrowser bool
+	Auth      authSettings
+
+	InitialAccessToken, SoftwareStatement string // for registrations
 }
 
 // helper returns the process that does refreshes for a command, and the logins that a rejected
 // request starts. It is nil where no other process could reach the store.
-func (a *app) helper(t *target, o *loginOptions) *handstamp.RefreshHelper {
+func (a *app) helper(
+	t *target, o *loginOptions, c *handstamp.Client, used connection,
+) *handstamp.RefreshHelper {
 	if _, memory := a.store.(*store.Memory); memory || a.exe == "" {
 		return nil
 	}
-	config, _ := json.Marshal(helperConfig{a.global.connection, o.noBrowser}) // which always works
+	auth := t.auth
+	auth.Grant, auth.Workload, auth.Enterprise = "", "", nil // a login of ours, if any
+	config, _ := json.Marshal(helperConfig{used, o.noBrowser, auth,
+		c.InitialAccessToken.Reveal(), c.SoftwareStatement}) // which always works
 	// What is secret in the environment is in the job, as far as it is needed.
 	return &handstamp.RefreshHelper{Command: []string{a.exe, helperVerb}, Env: a.childEnv(),
-		Config: config, Logins: true}
+		Config: config, Logins: c.Grant == nil}
 }
 
 func (a *app) newHelper() *cobra.Command {
@@ -52,9 +61,16 @@ func (a *app) helperClient(raw []byte) (*handstamp.Client, error) {
 	a.global.connection = config.connection
 	// Without a browser, the URL is shown by the process that started this one.
 	open, _ := a.browserFor(&loginOptions{noBrowser: config.NoBrowser})
-	c := &handstamp.Client{Prompt: handstamp.Prompt{OpenURL: a.openURL(open)}}
+	c := &handstamp.Client{
+		Prompt:             handstamp.Prompt{OpenURL: a.openURL(open)},
+		InitialAccessToken: secret.String(config.InitialAccessToken),
+		SoftwareStatement:  config.SoftwareStatement,
+	}
 	var err error
-	if c.BaseTransport, err = a.transport(); err == nil {
+	if c.BaseTransport, err = a.transport(a.global.connection); err == nil {
+		err = config.Auth.apply(a, c)
+	}
+	if err == nil {
 		c.Store, err = a.openStore()
 	}
 	return c, err

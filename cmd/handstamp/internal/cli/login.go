@@ -67,6 +67,7 @@ func (l *loginCommand) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return advise(err, t)
 	}
+	l.saveSettings(t)
 	return l.print(loginOutput{result.Status, result.Already, result.NoRefreshToken},
 		func() { l.show(t, result) })
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/spf13/cobra"
 )
 
@@ -16,6 +17,9 @@ const (
 	methodBasic = "client_secret_basic"
 	methodPost  = "client_secret_post"
 )
+
+var authMethods = []string{methodNone, methodBasic, methodPost, oauth.MethodSecretJWT,
+	oauth.MethodPrivateKeyJWT, oauth.MethodTLS, oauth.MethodSelfSignedTLS}
 
 // loginOptions are the flags of a login: the client, what it requests, and how the user
 // signs in.
@@ -31,6 +35,7 @@ type loginOptions struct {
 	callbackPort int
 	noBrowser    bool
 	paste        bool
+	auth         authOptions
 }
 
 func (o *loginOptions) bind(cmd *cobra.Command) {
@@ -41,7 +46,7 @@ func (o *loginOptions) bind(cmd *cobra.Command) {
 	o.secret.bind(flags)
 	flags.StringVar(&o.metadataURL, "client-metadata-url", "", "URL of a client ID metadata document")
 	bindChoice(cmd, &o.method, "token-endpoint-auth-method",
-		"how the client was registered to authenticate", methodNone, methodBasic, methodPost)
+		"how the client was registered to authenticate", authMethods...)
 	flags.StringVar(&o.resource, "resource", "",
 		"send this resource parameter instead of the server's own")
 	flags.BoolVar(&o.noResource, "no-resource", false, "send no resource parameter")
@@ -53,6 +58,7 @@ func (o *loginOptions) bind(cmd *cobra.Command) {
 		"open no browser, only show the URL (HANDSTAMP_NO_BROWSER)")
 	flags.BoolVar(&o.paste, "paste", false,
 		"open no browser; read the URL that yours ended at from standard input")
+	o.auth.bind(cmd)
 }
 
 // reserved are the parameters of an authorization request that --param must not
@@ -65,6 +71,9 @@ var reserved = []string{
 // check finds what cannot work before anything is sent or opened.
 func (o *loginOptions) check() error {
 	if err := o.checkCombinations(); err != nil {
+		return err
+	}
+	if err := o.auth.check(); err != nil {
 		return err
 	}
 	// The client ID metadata document draft, section 3: https and a path.
@@ -179,8 +188,10 @@ func (o *loginOptions) apply(a *app, c *handstamp.Client, t *target) error {
 	c.ClientMetadataURL = cmp.Or(o.metadataURL, conf.ClientMetadataURL)
 	c.RedirectURI = conf.RedirectURI
 	c.CallbackPort = cmp.Or(o.callbackPort, conf.CallbackPort)
-	c.Registration, err = o.registration(a, conf)
-	return err
+	if c.Registration, err = o.registration(a, conf); err != nil {
+		return err
+	}
+	return o.auth.apply(a, c)
 }
 
 // registration returns the client that was registered by hand, or nil.
@@ -208,7 +219,7 @@ func (o *loginOptions) registration(a *app, conf *serverConfig) (*handstamp.Regi
 	}
 	var err error
 	r.ClientSecret, err = source.read(a)
-	needsSecret := slices.Contains([]string{methodBasic, methodPost}, r.TokenEndpointAuthMethod)
+	needsSecret := slices.Contains([]string{methodBasic, methodPost, oauth.MethodSecretJWT}, r.TokenEndpointAuthMethod)
 	if err == nil && r.ClientSecret == "" && needsSecret {
 		err = usage("%s needs a client secret: give it with --client-secret-file, "+
 			"--client-secret-env or --client-secret-stdin", r.TokenEndpointAuthMethod)

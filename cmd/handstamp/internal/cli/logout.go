@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/handstamp/handstamp"
 	"github.com/spf13/cobra"
@@ -115,6 +116,9 @@ func (l *logoutCommand) one(ctx context.Context, t *target) (*logoutOutput, erro
 	}
 	if keys, err := c.Store.List(ctx); err == nil {
 		l.forgetFlags(t.profile, keys)
+		if !slices.Contains(keys, t.storeKey()) {
+			l.forgetSettings(t)
+		}
 	}
 	out := &logoutOutput{
 		Server: t.url, Profile: t.profile, WasSignedIn: r.WasSignedIn, Damaged: r.Damaged,

@@ -64,10 +64,8 @@ var (
 		"protocol":         "", // the bridge finds out, and translates
 	}
 	rejectedFlags = map[string]string{
-		"client-credentials": "logins without a user are not supported",
-		"device-code":        "the device grant is not supported",
-		"token-endpoint":     "the token endpoint comes from the authorization server's metadata",
-		"use-id-token":       "an ID token is not for MCP servers",
+		"token-endpoint": "the token endpoint comes from the authorization server's metadata",
+		"use-id-token":   "an ID token is not for MCP servers",
 	}
 )
 
@@ -98,8 +96,7 @@ func (r *remoteFlags) bind(b *bridgeCommand, visible *pflag.FlagSet) {
 	for name := range rejectedFlags {
 		flags.String(name, "", "not supported")
 	}
-	for _, name := range []string{"enable-proxy", "client-credentials", "device-code",
-		"use-id-token"} {
+	for _, name := range []string{"enable-proxy", "use-id-token"} {
 		flags.Lookup(name).NoOptDefVal = "true"
 	}
 	flags.VisitAll(func(f *pflag.Flag) { f.Hidden = true })

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/clientkey"
 	"github.com/handstamp/handstamp/internal/mcpremote"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/lab"
@@ -98,6 +99,8 @@ func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
 //	lab reset                     forgets the counts and the faults
 //	lab advance DURATION | revoke-access | revoke-all | forget-clients
 //	lab client ID SECRET METHOD   registers a client by hand
+//	lab keyclient ID KEYFILE METHOD  registers a client with the public key of a file
+//	lab approve | deny            decides, as the user, on the device code that waits
 func cmdLab(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: lab start|fault|count|quiet|reset|…")
@@ -141,6 +144,16 @@ func cmdLab(ts *testscript.TestScript, neg bool, args []string) {
 		w.server.ForgetClients()
 	case "client":
 		w.server.RegisterClient(lab.ConfiguredClient{ID: args[1], Secret: args[2], Method: args[3]})
+	case "keyclient":
+		client := lab.ConfiguredClient{ID: args[1], Method: args[3]}
+		if key, err := clientkey.Parse([]byte(ts.ReadFile(args[2])), clientkey.Options{}); err == nil {
+			client.JWKS = string(key.JWKS())
+		} else {
+			ts.Check(err)
+		}
+		w.server.RegisterClient(client)
+	case "approve", "deny":
+		decideDevice(ts, w.server, args[0] == "approve")
 	default:
 		ts.Fatalf("no command lab %s", args[0])
 	}

@@ -37,20 +37,23 @@ func (s *secretSource) twice() bool {
 	return s.file != "" && s.env != "" || s.stdin && (s.file != "" || s.env != "")
 }
 
-// read returns the secret, or "" if no source is given.
-func (s *secretSource) read(a *app) (secret.String, error) {
+// read returns the client secret, or "" if no source is given.
+func (s *secretSource) read(a *app) (secret.String, error) { return s.readAs(a, "client secret") }
+
+// readAs is read for a secret that errors name.
+func (s *secretSource) readAs(a *app, what string) (secret.String, error) {
 	switch {
 	case s.file != "":
 		b, err := readFile(s.file, maxSecret)
 		if err != nil {
-			return "", usage("the client secret file %s cannot be read: %w", s.file, err)
+			return "", usage("the %s file %s cannot be read: %w", what, s.file, err)
 		}
-		return parseSecret(b, "the client secret file "+s.file)
+		return parseSecret(b, "the "+what+" file "+s.file)
 	case s.env != "":
 		value, err := a.secretIn(s.env)
 		if err == nil && value == "" {
-			err = usage("the environment variable %s, which has to hold the client secret, is not set",
-				s.env)
+			err = usage("the environment variable %s, which has to hold the %s, is not set",
+				s.env, what)
 		}
 		// Nothing that is started later, such as a browser, has a use for it.
 		_ = os.Unsetenv(s.env)

@@ -43,6 +43,7 @@ type entry struct {
 	*handstamp.Status
 	Store string      `json:"store"`
 	Flags *shownFlags `json:"profile_flags,omitempty"`
+	Ways  *ways       `json:"settings,omitempty"`
 	Check *report     `json:"check_error,omitempty"` // what --check found, if it is bad
 
 	target  *target
@@ -73,7 +74,8 @@ func (s *statusCommand) run(ctx context.Context, args []string) error {
 }
 
 func (a *app) newEntry(t *target, st *handstamp.Status) *entry {
-	return &entry{Name: t.name, Status: st, Store: a.place, Flags: t.shownFlags(), target: t}
+	return &entry{Name: t.name, Status: st, Store: a.place, Flags: t.shownFlags(),
+		Ways: a.ways(t), target: t}
 }
 
 // entry reads what is stored for one server.

@@ -70,6 +70,7 @@ func (a *app) writeEntry(e *entry, now time.Time) {
 		a.out.note(indent, "%s", accessLine(e.Status, now))
 	}
 	a.out.noteClient(e.Status)
+	a.writeWays(e)
 	if e.Scope != "" {
 		a.out.note(indent, "Scope: %s", short(e.Scope))
 	}

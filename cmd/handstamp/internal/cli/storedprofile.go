@@ -33,6 +33,7 @@ func (a *app) storedClient(
 	case 1:
 		a.setStored(t, profiles[0])
 		c.Profile = t.profile
+		return c, a.authenticate(c, t, &loginOptions{})
 	default:
 		return nil, a.severalLogins(t, profiles)
 	}

@@ -20,6 +20,8 @@ type target struct {
 	profile string
 	key     store.Key     // of the login
 	config  *serverConfig // never nil
+	auth    authSettings  // of the login; see app.authenticate
+	keep    authSettings  // those that later sessions have to find again
 
 	repeat     string       // flags of this run for every suggested command
 	loginFlags string       // flags of this run for a suggested login

@@ -84,6 +84,7 @@ type tokenCommand struct {
 	*app
 	token  tokenOptions
 	format string
+	proof  string // the method of the request to prove
 }
 
 func (a *app) newToken() *cobra.Command {
@@ -97,19 +98,29 @@ opens unless --login=auto allows it: without a usable credential the exit code i
 
 Formats: raw is the token alone; header is a line for curl -H; headers-json is an
 object of header names and values; json adds the expiry; env is a line for eval that
-sets HANDSTAMP_ACCESS_TOKEN: unset it before you use another server.`,
+sets HANDSTAMP_ACCESS_TOKEN: unset it before you use another server.
+
+A token that is bound to a key (DPoP) is of no use alone: the exit code is 6. With
+--proof METHOD the headers of one request to the server's URL are printed: the token
+and a proof, which is good for that request alone.`,
 		Example: `  curl -H "$(handstamp token linear --format header)" https://mcp.linear.app/mcp
-  eval "$(handstamp token linear --format env)"`,
+  eval "$(handstamp token linear --format env)"
+  handstamp token --proof POST https://mcp.example.com/mcp | curl -H @- …`,
 		Args: exactly(1, "one server"),
 		RunE: withArgs(k.run),
 	}
 	k.token.bind(cmd)
 	bindChoice(cmd, &k.format, "format", "what to print (raw)",
 		"raw", "header", "headers-json", "json", "env")
+	cmd.Flags().StringVar(&k.proof, "proof", "",
+		"print the headers of a request with this `method` to the URL, with a proof if it needs one")
 	return cmd
 }
 
 func (k *tokenCommand) run(ctx context.Context, args []string) error {
+	if err := k.checkProof(); err != nil {
+		return err
+	}
 	t, err := k.target(args[0])
 	if err != nil {
 		return err
@@ -117,6 +128,12 @@ func (k *tokenCommand) run(ctx context.Context, args []string) error {
 	token, err := k.token.token(ctx, k.app, t)
 	if err != nil {
 		return err
+	}
+	switch {
+	case k.proof != "":
+		return k.printProof(t.url, token)
+	case bound(token):
+		return boundError(t)
 	}
 	if k.format == "" && k.global.json {
 		k.format = "json"

@@ -1,0 +1,149 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/handstamp/handstamp"
+	"github.com/spf13/cobra"
+)
+
+// authOptions are the flags of a login for how tokens are obtained and how the client
+// authenticates: settings that later sessions find again, and what is for this login alone.
+type authOptions struct {
+	set        authSettings
+	enterprise enterpriseSettings
+
+	loginHint, prompt, acrValues string
+	maxAge                       age
+
+	initialToken  secretSource
+	statementFile string
+}
+
+func (o *authOptions) bind(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&o.set.JWTKeyFile, "jwt-key", "",
+		"file with the client's private key, PEM or JWK: it authenticates with private_key_jwt")
+	flags.StringVar(&o.set.JWTKeyID, "jwt-key-id", "",
+		"key ID by which the server finds the key (its thumbprint)")
+	flags.StringVar(&o.set.JWTKeyAlg, "jwt-key-alg", "",
+		"algorithm to sign with, such as ES256 or PS256 (what key and server support)")
+	o.bindGrants(cmd)
+	bindChoice(cmd, &o.set.DPoP, "dpop", "bind tokens to a key of this login (auto)", dpopWords...)
+	flags.StringVar(&o.loginHint, "login-hint", "", "account to sign in with")
+	flags.StringVar(&o.prompt, "prompt", "",
+		"what the server shows the user: login, consent or select_account")
+	flags.Var(&o.maxAge, "max-age", "sign in again if the last time is longer ago than this")
+	flags.StringVar(&o.acrValues, "acr-values", "",
+		"authentication context classes that the login should have")
+	flags.StringVar(&o.initialToken.file, "initial-access-token-file", "",
+		"file with the token that authorizes a registration")
+	flags.StringVar(&o.initialToken.env, "initial-access-token-env", "",
+		"environment variable with the token that authorizes a registration")
+	flags.StringVar(&o.statementFile, "software-statement-file", "",
+		"file with the software statement to register with")
+}
+
+// bindGrants adds the flags that choose the grant.
+func (o *authOptions) bindGrants(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	grantFlag := func(word, name, help string) {
+		flags.BoolFunc(name, help, func(text string) error {
+			on, err := strconv.ParseBool(text)
+			if err != nil {
+				return errors.New("it is true or false")
+			}
+			return o.setGrant(word, on)
+		})
+	}
+	grantFlag(grantClientCredentials, "client-credentials",
+		"obtain tokens for the client itself, without a user")
+	grantFlag(grantDevice, "device", "sign in on another device, with a code that is shown here")
+	grantFlag(grantDevice, "device-code", "as --device")
+	_ = flags.MarkHidden("device-code") // mcp-remote's name
+	o.bindWorkload(flags)
+}
+
+// setGrant notes the grant that a flag names; a flag that is false takes back what an earlier
+// login was made with.
+func (o *authOptions) setGrant(word string, on bool) error {
+	if !on {
+		word = grantCode
+	}
+	if before := o.set.Grant; before != "" && before != word && before != grantCode {
+		return fmt.Errorf("it contradicts --%s", grantFlags[before])
+	}
+	if o.set.Grant == "" || on {
+		o.set.Grant = word
+	}
+	return nil
+}
+
+// grantFlags are the flags of the grant words.
+var grantFlags = map[string]string{
+	grantClientCredentials: "client-credentials", grantDevice: "device",
+	grantWorkload: "workload", grantEnterprise: "enterprise",
+}
+
+// check finds what cannot work before anything is sent or opened.
+func (o *authOptions) check() error {
+	switch s := &o.set; {
+	case s.JWTKeyFile == "" && s.JWTKeyAlg != "":
+		return usage("--jwt-key-alg is for the key of --jwt-key")
+	case s.JWTKeyFile == "" && s.JWTKeyID != "":
+		return usage("--jwt-key-id is for the key of --jwt-key")
+	case o.initialToken.twice():
+		return usage("give the initial access token once: with --initial-access-token-file or " +
+			"--initial-access-token-env")
+	}
+	if err := o.checkEnterprise(); err != nil {
+		return err
+	}
+	_, err := o.set.key()
+	return err
+}
+
+// apply sets in the client what is for this login alone.
+func (o *authOptions) apply(a *app, c *handstamp.Client) error {
+	for name, value := range map[string]string{
+		"login_hint": o.loginHint, "prompt": o.prompt, "acr_values": o.acrValues,
+		"max_age": o.maxAge.String(),
+	} {
+		if value != "" {
+			if c.ExtraAuthParams == nil {
+				c.ExtraAuthParams = url.Values{}
+			}
+			c.ExtraAuthParams.Set(name, value)
+		}
+	}
+	var err error
+	if c.InitialAccessToken, err = o.initialToken.readAs(a, "initial access token"); err != nil {
+		return err
+	}
+	statement, err := (&secretSource{file: o.statementFile}).readAs(a, "software statement")
+	c.SoftwareStatement = statement.Reveal()
+	return err
+}
+
+// age is a duration as max_age has it: whole seconds, zero included.
+type age string
+
+// Set implements pflag.Value.
+func (g *age) Set(text string) error {
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		return errors.New("it is a duration such as 90s or 5m")
+	}
+	*g = age(strconv.FormatInt(int64(d/time.Second), 10))
+	return nil
+}
+
+// String implements pflag.Value.
+func (g *age) String() string { return string(*g) }
+
+// Type implements pflag.Value: it is what help shows.
+func (g *age) Type() string { return "age" }

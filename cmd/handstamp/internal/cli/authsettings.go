@@ -1,0 +1,127 @@
+package cli
+
+import (
+	"cmp"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/clientkey"
+)
+
+// authSettings say how tokens are obtained and how the client authenticates. They come from the
+// flags of a login, a server's configuration, and what an earlier login was made with, in this
+// order. No secret is in here: files and variables are named that have one.
+type authSettings struct {
+	// Grant is one of the grant words; "" is the authorization code grant.
+	Grant      string              `json:"grant,omitempty"`
+	Workload   string              `json:"workload,omitempty"` // a token source, with grantWorkload
+	Enterprise *enterpriseSettings `json:"enterprise,omitempty"`
+
+	JWTKeyFile     string `json:"jwt_key_file,omitempty"` // PEM or JWK
+	JWTKeyID       string `json:"jwt_key_id,omitempty"`
+	JWTKeyAlg      string `json:"jwt_key_alg,omitempty"`
+	ClientCertFile string `json:"client_cert_file,omitempty"` // of TLS, PEM
+	ClientKeyFile  string `json:"client_key_file,omitempty"`
+	DPoP           string `json:"dpop,omitempty"` // one of dpopWords; "" is auto
+}
+
+// enterpriseSettings describe the login at the company's identity provider.
+type enterpriseSettings struct {
+	Issuer           string `json:"issuer"`
+	ClientID         string `json:"client_id,omitempty"`
+	ClientSecretFile string `json:"client_secret_file,omitempty"`
+	ClientSecretEnv  string `json:"client_secret_env,omitempty"`
+	IDToken          string `json:"id_token,omitempty"` // a token source; "": the user signs in
+}
+
+// The grant words: what a login begins with.
+const (
+	grantCode              = "authorization_code"
+	grantClientCredentials = "client_credentials"
+	grantDevice            = "device_code"
+	grantWorkload          = "workload"
+	grantEnterprise        = "enterprise"
+)
+
+var (
+	grantWords = []string{grantCode, grantClientCredentials, grantDevice, grantWorkload, grantEnterprise}
+	dpopWords  = []string{"auto", "always", "never"}
+	dpopModes  = map[string]handstamp.DPoPMode{
+		"": handstamp.DPoPAuto, "auto": handstamp.DPoPAuto,
+		"always": handstamp.DPoPAlways, "never": handstamp.DPoPNever,
+	}
+)
+
+// or returns the settings with what they leave open taken from others.
+func (s authSettings) or(other authSettings) authSettings {
+	if s.Grant == "" {
+		s.Grant, s.Workload, s.Enterprise = other.Grant, other.Workload, other.Enterprise
+	}
+	if s.JWTKeyFile == "" {
+		s.JWTKeyFile, s.JWTKeyID = other.JWTKeyFile, cmp.Or(s.JWTKeyID, other.JWTKeyID)
+		s.JWTKeyAlg = cmp.Or(s.JWTKeyAlg, other.JWTKeyAlg)
+	}
+	if s.ClientCertFile == "" {
+		s.ClientCertFile, s.ClientKeyFile = other.ClientCertFile, other.ClientKeyFile
+	}
+	s.DPoP = cmp.Or(s.DPoP, other.DPoP)
+	return s
+}
+
+// withoutKey returns the settings for a client that authenticates with a secret.
+func (s authSettings) withoutKey() authSettings {
+	s.JWTKeyFile, s.JWTKeyID, s.JWTKeyAlg = "", "", ""
+	return s
+}
+
+// absolute returns the settings with paths that another session can use, too.
+func (s authSettings) absolute() authSettings {
+	for _, path := range []*string{&s.JWTKeyFile, &s.ClientCertFile, &s.ClientKeyFile} {
+		*path = absolutePath(*path)
+	}
+	if e := s.Enterprise; e != nil {
+		copied := *e
+		copied.ClientSecretFile, copied.IDToken = absolutePath(e.ClientSecretFile), absoluteSource(e.IDToken)
+		s.Enterprise = &copied
+	}
+	s.Workload = absoluteSource(s.Workload)
+	return s
+}
+
+func absolutePath(path string) string {
+	if abs, err := filepath.Abs(path); err == nil && path != "" {
+		return abs
+	}
+	return path
+}
+
+// key reads the client's key; nil if there is none.
+func (s authSettings) key() (*clientkey.Key, error) {
+	if s.JWTKeyFile == "" {
+		return nil, nil
+	}
+	data, err := readFile(s.JWTKeyFile, 1<<20)
+	if err != nil {
+		return nil, usage("the key file %s cannot be read: %w", s.JWTKeyFile, err)
+	}
+	key, err := clientkey.Parse(data, clientkey.Options{ID: s.JWTKeyID, Algorithm: s.JWTKeyAlg})
+	if err != nil {
+		return nil, usage("the key file %s cannot be used: %w", s.JWTKeyFile, err)
+	}
+	return key, s.checkKeyMode()
+}
+
+// checkKeyMode finds a key file that is open to others.
+func (s authSettings) checkKeyMode() error {
+	info, err := os.Stat(s.JWTKeyFile)
+	// A group may read it: in a container, that is often how a mounted key reaches its user.
+	if err != nil || runtime.GOOS == "windows" || !info.Mode().IsRegular() || info.Mode()&0o006 == 0 {
+		return nil
+	}
+	e := usage("every user of this machine can read or change the key file %s", s.JWTKeyFile)
+	e.hint = "run chmod 600 " + shellWord(s.JWTKeyFile) +
+		", and use a new key if another user may have read this one"
+	return e
+}

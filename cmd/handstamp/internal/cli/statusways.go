@@ -1,0 +1,74 @@
+package cli
+
+// ways is how a login obtains its tokens and authenticates, beside what the store has.
+type ways struct {
+	authSettings
+	Key *shownKey `json:"key,omitempty"`
+}
+
+// shownKey is the client's key as users see it: never the key itself.
+type shownKey struct {
+	ID        string `json:"id,omitempty"`
+	Algorithm string `json:"algorithm,omitempty"`
+	Problem   string `json:"problem,omitempty"` // why it cannot be used
+}
+
+// ways returns the settings of a target's login, nil if there are none.
+func (a *app) ways(t *target) *ways {
+	w := &ways{authSettings: t.config.authSettings.or(a.loadSettings(t)).absolute()}
+	if w.authSettings == (authSettings{}) {
+		return nil
+	}
+	switch key, err := w.key(); {
+	case err != nil:
+		w.Key = &shownKey{Problem: err.Error()}
+	case key != nil:
+		w.Key = &shownKey{ID: key.ID(), Algorithm: key.Algorithm()}
+	}
+	return w
+}
+
+// grantNames describe the grants that users see as such: with the others, a user signs in with a
+// browser.
+var grantNames = map[string]string{
+	grantClientCredentials:                            "client credentials, without a user",
+	"urn:ietf:params:oauth:grant-type:jwt-bearer":     "an assertion, without a user",
+	"urn:ietf:params:oauth:grant-type:token-exchange": "token exchange, without a user",
+	"urn:ietf:params:oauth:grant-type:device_code":    "a login on another device",
+}
+
+// writeWays prints how the tokens are obtained and what they are bound to.
+func (a *app) writeWays(e *entry) {
+	how := grantNames[e.GrantType]
+	if w := e.Ways; w != nil && w.Grant == grantWorkload {
+		how += " (" + short(w.Workload) + ")"
+	}
+	if w := e.Ways; w != nil && w.Enterprise != nil {
+		how = "enterprise login at " + short(w.Enterprise.Issuer)
+	}
+	if how != "" {
+		a.out.note(indent, "Tokens: %s", how)
+	}
+	if e.Account != "" {
+		a.out.note(indent, "Account: %s", short(e.Account))
+	}
+	if e.DPoP {
+		a.out.note(indent, "DPoP: the token is bound to a key of this login")
+	}
+	if e.Ways == nil {
+		return
+	}
+	if e.Ways.DPoP == "always" || e.Ways.DPoP == "never" {
+		a.out.note(indent, "DPoP: %s, as the login was made", e.Ways.DPoP)
+	}
+	switch k := e.Ways.Key; {
+	case k == nil:
+	case k.Problem != "":
+		a.out.bad(indent, "%s", capital(clean(k.Problem)))
+	default:
+		a.out.note(indent, "Key: %s %s (%s)", k.Algorithm, clean(k.ID), clean(e.Ways.JWTKeyFile))
+	}
+	if file := e.Ways.ClientCertFile; file != "" {
+		a.out.note(indent, "Certificate: %s", clean(file))
+	}
+}
