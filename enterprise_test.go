@@ -526,3 +526,58 @@ func TestEnterpriseProviderFails(t *testing.T) {
 		w.servers[0].WantTabs(0)
 	}
 }
+
+// Signing out at the company ends its login for all servers.
+func TestEnterpriseLogoutAtTheCompany(t *testing.T) {
+	w := employed(t, 2)
+	w.servers[1].MustCall(w.session(1))
+	result, err := w.stored(0).Logout(t.Context(), w.company.Issuer(), handstamp.LogoutOptions{})
+	if err != nil || !result.Revoked {
+		t.Fatalf("%+v, %v", result, err)
+	}
+	for at, env := range w.servers {
+		env.MustCall(w.stored(at)) // its access token is good for as long as it says
+		env.Expire()
+		testenv.WantKind(t, env.Call(w.stored(at)), handstamp.ErrLoginRequired)
+		env.WantTabs(0)
+	}
+}
+
+// A login through another company is not the one that is configured.
+func TestEnterpriseAtAnotherCompany(t *testing.T) {
+	w := employed(t, 1)
+	other := newWorkplace(t, 0)
+	env := w.servers[0]
+	env.Lab.TrustIssuer(other.company.Issuer(), other.company.JWKS())
+	other.company.AllowExchange(env.Lab.Issuer(), "at-server")
+	c := w.session(0)
+	c.Grant = handstamp.Enterprise{Issuer: other.company.Issuer(), ClientID: "at-company", ClientSecret: "s%+ company"}
+	result, err := c.Login(t.Context(), env.Lab.MCPURL(), handstamp.LoginOptions{})
+	if err != nil || result.Already || result.Status.Enterprise != other.company.Issuer() {
+		t.Errorf("%+v, %v", result, err)
+	}
+	env.WantTabs(1)
+}
+
+// Close ends a login that waits at the company.
+func TestEnterpriseClose(t *testing.T) {
+	w := newWorkplace(t, 1)
+	c := w.session(0)
+	waiting := make(chan struct{})
+	c.Prompt = handstamp.Prompt{Authorize: func(ctx context.Context, _ handstamp.AuthorizationRequest) (url.Values, error) {
+		close(waiting)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}
+	failed := make(chan error, 1)
+	go func() { failed <- w.servers[0].Call(c) }()
+	<-waiting
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := c.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := <-failed; err == nil {
+		t.Error("the call has succeeded")
+	}
+}

@@ -129,7 +129,12 @@ func (cfg *configuration) mayLogin(rec *record.Record) bool {
 
 // obtainedAsConfigured reports whether the stored login comes from the configured grant.
 func (cfg *configuration) obtainedAsConfigured(rec *record.Record) bool {
-	return cfg.Grant == nil || !cfg.unattended(rec) || rec.Grant.Type == cfg.Grant.grantType()
+	if cfg.Grant == nil || !cfg.unattended(rec) {
+		return true
+	}
+	company, _ := cfg.Grant.(Enterprise)
+	return rec.Grant.Type == cfg.Grant.grantType() &&
+		oauth.SameButSlash(rec.Grant.Enterprise, company.Issuer)
 }
 
 // obtain is the attempt of a login without a user: one token request.
