@@ -100,9 +100,9 @@ type company struct {
 	login  *loginFlow
 	target GrantTarget
 
-	rejected []secret.String // subject tokens that the provider no longer takes
-	renewed  bool            // the login at the provider was refreshed
-	signedIn bool            // the user has signed in at the provider
+	rejected  []secret.String // subject tokens that the provider no longer takes
+	refreshed bool            // the login at the provider
+	signedIn  bool            // the user has signed in at the provider
 }
 
 // subjectToken shows the provider who the user is.
@@ -168,8 +168,8 @@ func (c *company) subject(ctx context.Context) (subjectToken, error) {
 	if s := c.stored(rec); s.tokenType == TokenTypeIDToken {
 		return s, nil
 	}
-	if rec.Grant != nil && rec.Grant.RefreshToken != "" && !c.renewed {
-		c.renewed = true
+	if rec.Grant != nil && rec.Grant.RefreshToken != "" && !c.refreshed {
+		c.refreshed = true
 		if _, err := c.refresher.refresh(ctx, tokenNeed{force: rec.Grant.AccessToken}); err != nil {
 			return subjectToken{}, err
 		}

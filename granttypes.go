@@ -9,7 +9,7 @@ import (
 )
 
 // takesGrant returns an error if the authorization server takes no login with a browser, so that
-// none is opened in vain. A user who describes the server with its authorization endpoint knows
+// none is opened that could not help. A user who describes the server with its authorization endpoint knows
 // better.
 func (d *discovery) takesGrant(rec *record.Record, m *oauth.ServerMetadata) error {
 	if len(m.GrantTypesSupported) == 0 || slices.Contains(m.GrantTypesSupported, "authorization_code") ||

@@ -34,7 +34,7 @@ func (e exchanging) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	*e.forms = append(*e.forms, form)
 	if e.reject != "" {
-		return (&answering{code: e.reject}).RoundTrip(req)
+		return (&rejecter{code: e.reject}).RoundTrip(req)
 	}
 	inner := url.Values{"grant_type": {lab.GrantJWTBearer}, "assertion": form["subject_token"], "resource": form["resource"]}
 	next := req.Clone(req.Context())

@@ -178,10 +178,10 @@ func TestWorkloadRejectedIsSentOnce(t *testing.T) {
 			if test.adjust != nil {
 				test.adjust(p, c)
 			}
-			var answers answering
+			var rejects rejecter
 			if test.fault != "" {
-				answers.code = test.fault
-				c.AuthTransport = &answers
+				rejects.code = test.fault
+				c.AuthTransport = &rejects
 			}
 			_, err := c.Login(t.Context(), p.Lab.MCPURL(), handstamp.LoginOptions{})
 			testenv.WantKind(t, err, test.kind)
@@ -199,7 +199,7 @@ func TestWorkloadRejectedIsSentOnce(t *testing.T) {
 					sent++
 				}
 			}
-			if sent += answers.sent; sent != 1 {
+			if sent += rejects.sent; sent != 1 {
 				t.Errorf("%d token requests, want 1\n%s", sent, p.Diary())
 			}
 			p.WantTabs(0)
@@ -207,14 +207,14 @@ func TestWorkloadRejectedIsSentOnce(t *testing.T) {
 	}
 }
 
-// answering rejects each token request itself.
-type answering struct {
+// rejecter rejects each token request itself.
+type rejecter struct {
 	code  string
 	ahead time.Duration // of the Date header
 	sent  int
 }
 
-func (a *answering) RoundTrip(req *http.Request) (*http.Response, error) {
+func (a *rejecter) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodPost {
 		return http.DefaultTransport.RoundTrip(req)
 	}
@@ -242,7 +242,7 @@ func TestWorkloadRejectedByAnotherClock(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newPlatform(t, lab.Habits{})
 			c := p.workload(fixed(p.token(p.Lab.Issuer(), time.Now())))
-			c.AuthTransport = &answering{code: "invalid_grant", ahead: test.ahead}
+			c.AuthTransport = &rejecter{code: "invalid_grant", ahead: test.ahead}
 			err := p.Call(c)
 			if err == nil || !strings.Contains(err.Error(), test.says) || test.says == "" && strings.Contains(err.Error(), "clock") {
 				t.Errorf("%v, want %q", err, test.says)
