@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // forgetful is a server with sessions that shows in its own way that it does not know one.
@@ -147,16 +146,4 @@ func (s *forgetful) last(t *testing.T, _ string, method string) request {
 	}
 	t.Fatalf("no %s came", method)
 	return request{}
-}
-
-// eventually waits for a condition.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(timeout)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", timeout, what)
-		}
-		<-time.After(time.Millisecond)
-	}
 }

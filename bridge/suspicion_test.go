@@ -261,7 +261,7 @@ func TestForgottenSessionIsDeleted(t *testing.T) {
 			s.forget()
 			h.send(toolCall(1))
 			h.response("1")
-			eventually(t, "the old session is deleted", func() bool {
+			waitFor(t, "the old session is deleted", func() bool {
 				s.mu.Lock()
 				defer s.mu.Unlock()
 				return len(s.deleted) == 1
@@ -297,10 +297,10 @@ func TestNotificationMeetsForgottenSession(t *testing.T) {
 			s.forget()
 			h.send(`{"jsonrpc":"2.0","method":"notifications/mine"}`)
 			h.note("notifications/tools/list_changed") // of the new session
-			eventually(t, "the notification comes again", func() bool { return s.count("notifications/mine") == 2 })
+			waitFor(t, "the notification comes again", func() bool { return s.count("notifications/mine") == 2 })
 			// Notifications go one after the other: what became of the first is known then.
 			h.send(`{"jsonrpc":"2.0","method":"notifications/next"}`)
-			eventually(t, "the next notification comes", func() bool { return s.count("notifications/next") == 1 })
+			waitFor(t, "the next notification comes", func() bool { return s.count("notifications/next") == 1 })
 			h.send(toolCall(2))
 			if got := h.response("2"); get(t, got, "result") == "" {
 				t.Errorf("got %s", got)
