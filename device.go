@@ -127,8 +127,12 @@ func (l *loginFlow) poll(ctx context.Context, device *oauth.DeviceAuthorization,
 	}
 }
 
-// retryable reports whether a poll that failed says nothing about the code.
+// retryable reports whether a request that failed may succeed later, with nothing said about what
+// it was for.
 func retryable(err error) bool {
+	if _, blocked := errtype.As[*oauth.BlockedError](err); blocked {
+		return false
+	}
 	_, failed := errtype.As[*oauth.TransientError](err)
 	_, lost := errtype.As[*oauth.SendError](err)
 	rejected, ok := errtype.As[*oauth.Error](err)

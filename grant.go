@@ -70,7 +70,8 @@ func (g JWTBearer) params(ctx context.Context, l *loginFlow, t GrantTarget) (url
 		return nil, err
 	}
 	if _, err := jose.UnverifiedClaims(assertion); err != nil {
-		return nil, &Error{Kind: ErrInvalidConfig, Server: t.ServerURL, Message: "the assertion is no signed JWT"}
+		return nil, &Error{Kind: ErrInvalidConfig, Server: t.ServerURL,
+			Message: "the assertion is no signed JWT"}
 	}
 	return url.Values{"assertion": {assertion}}, nil
 }
@@ -78,9 +79,12 @@ func (g JWTBearer) params(ctx context.Context, l *loginFlow, t GrantTarget) (url
 var errEmptyAssertion = errors.New("its source returned an empty token")
 
 // assertion returns the token of a source in the clear.
-func (l *loginFlow) assertion(ctx context.Context, source AssertionSource, t GrantTarget) (string, error) {
+func (l *loginFlow) assertion(
+	ctx context.Context, source AssertionSource, t GrantTarget,
+) (string, error) {
 	if source == nil {
-		return "", &Error{Kind: ErrInvalidConfig, Server: t.ServerURL, Message: "the client's Grant has no source of its token"}
+		return "", &Error{Kind: ErrInvalidConfig, Server: t.ServerURL,
+			Message: "the client's Grant has no source of its token"}
 	}
 	token, err := source(ctx, t)
 	if known, ok := errtype.As[*Error](err); ok {
@@ -91,7 +95,8 @@ func (l *loginFlow) assertion(ctx context.Context, source AssertionSource, t Gra
 		err = errEmptyAssertion
 	}
 	if err != nil {
-		return "", &Error{Kind: ErrLoginRequired, Server: t.ServerURL, Message: "there is no assertion to sign in with", Err: err}
+		return "", &Error{Kind: ErrLoginRequired, Server: t.ServerURL,
+			Message: "there is no assertion to sign in with", Err: err}
 	}
 	return token.Reveal(), nil
 }
@@ -124,7 +129,12 @@ func (cfg *configuration) mayLogin(rec *record.Record) bool {
 
 // obtainedAsConfigured reports whether the stored login comes from the configured grant.
 func (cfg *configuration) obtainedAsConfigured(rec *record.Record) bool {
-	return cfg.Grant == nil || !cfg.unattended(rec) || rec.Grant.Type == cfg.Grant.grantType()
+	if cfg.Grant == nil || !cfg.unattended(rec) {
+		return true
+	}
+	company, _ := cfg.Grant.(Enterprise)
+	return rec.Grant.Type == cfg.Grant.grantType() &&
+		oauth.SameButSlash(rec.Grant.Enterprise, company.Issuer)
 }
 
 // obtain is the attempt of a login without a user: one token request.
@@ -193,8 +203,9 @@ func (l *loginFlow) chooseClient(ctx context.Context, grant Grant) error {
 	}
 	if _, ok := grant.(Enterprise); ok {
 		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Setting: "Registration",
-			Message: "the company's grant is good for the client that it registered at " + oauth.Sanitize(issuer) + ", and none is configured",
-			Hint:    "set the client's Registration"}
+			Message: "the company's grant is good for the client that it registered at " +
+				oauth.Sanitize(issuer) + ", and none is configured",
+			Hint: "set the client's Registration"}
 	}
 	l.clients.client = &record.Client{Issuer: issuer, Method: oauth.MethodNone}
 	l.clients.authMethod = authMethodChoice{authForm: authForm{method: oauth.MethodNone}}
@@ -214,17 +225,19 @@ func (l *loginFlow) assertionRejected(ctx context.Context, t *tokenRequest, reje
 		return l.clients.noteRejection(ctx, client, t.redeem.Endpoint, max(l.requests, 1), e)
 	}
 	e := &Error{Kind: ErrDenied, Server: l.serverURL, Code: rejected.Code, Err: rejected, Hint: hint}
+	name := grantName(t.redeem.GrantType)
 	switch rejected.Class() {
 	case oauth.ClassScope:
-		e.Message = issuer + " grants no such scope for the " + grantName(t.redeem.GrantType)
+		e.Message = issuer + " grants no such scope for the " + name
 	case oauth.ClassTarget:
-		e.Message = issuer + " grants no token for this resource for the " + grantName(t.redeem.GrantType)
+		e.Message = issuer + " grants no token for this resource for the " + name
 	default:
-		e.Message = issuer + " rejected the " + grantName(t.redeem.GrantType) + why
+		e.Message = issuer + " rejected the " + name + why
 	}
 	if l.enterprise != "" {
 		e.Message += ", which the company's identity provider " + oauth.Sanitize(l.enterprise) + " issued"
-		e.Hint = cmp.Or(e.Hint, "those who run the server have to trust that provider, and know this client by the same id")
+		e.Hint = cmp.Or(e.Hint,
+			"those who run the server have to trust that provider, and know this client by the same id")
 	}
 	return e
 }
@@ -232,7 +245,8 @@ func (l *loginFlow) assertionRejected(ctx context.Context, t *tokenRequest, reje
 // assertionFlaw returns what is wrong with the token of a grant, as a clause and a hint: it has
 // expired by one of the two clocks, it is for another server, or the clocks differ.
 func (l *loginFlow) assertionFlaw(t *tokenRequest) (why, hint string) {
-	claims, err := jose.UnverifiedClaims(t.redeem.Params.Get("assertion") + t.redeem.Params.Get("subject_token"))
+	token := cmp.Or(t.redeem.Params.Get("assertion"), t.redeem.Params.Get("subject_token"))
+	claims, err := jose.UnverifiedClaims(token)
 	elsewhere := t.redeem.GrantType == grantJWTBearer && len(claims.Audience) > 0 &&
 		!slices.ContainsFunc(claims.Audience, func(a string) bool {
 			return oauth.SameButSlash(a, l.plan.server.Issuer) || a == l.plan.server.TokenEndpoint
@@ -240,7 +254,8 @@ func (l *loginFlow) assertionFlaw(t *tokenRequest) (why, hint string) {
 	switch {
 	case err != nil:
 	case !claims.Expiry.IsZero() && time.Now().Add(max(t.clock, 0)).After(claims.Expiry):
-		why, hint = ", which expired at "+claims.Expiry.UTC().Format(time.RFC3339), "have a new one issued"
+		why = ", which expired at " + claims.Expiry.UTC().Format(time.RFC3339)
+		hint = "have a new one issued"
 	case elsewhere:
 		why = ", which is made out for " + oauth.Sanitize(strings.Join(claims.Audience, ", "))
 		hint = "have one issued whose audience is " + oauth.Sanitize(l.plan.server.Issuer)

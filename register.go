@@ -227,14 +227,8 @@ func (l *loginClients) register(ctx context.Context) error {
 	omitted := oauth.Without(n.wish.scopes, n.terms.scopes)
 	l.scope, l.plan.fallback = strings.Join(n.terms.scopes, " "), oauth.Without(l.plan.fallback, omitted)
 	l.reportOmitted(omitted)
-	if tell := l.config.OnRegister; tell != nil {
-		err := tell(ctx, Registration{
-			Issuer: as.Issuer, ClientID: reg.ClientID, ClientSecret: reg.ClientSecret, SecretExpiresAt: reg.SecretExpiresAt,
-			TokenEndpointAuthMethod: choice.method, RedirectURIs: uris, Response: reg.Raw,
-		})
-		if err != nil {
-			return fmt.Errorf("handstamp: the application could not keep the registration: %w", err)
-		}
+	if err := l.config.tellRegistration(ctx, l.client); err != nil {
+		return err
 	}
 	l.rec, err = l.records.update(ctx, l.rec, func(rec *record.Record) error {
 		c := *l.client

@@ -34,7 +34,7 @@ func (e exchanging) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	*e.forms = append(*e.forms, form)
 	if e.reject != "" {
-		return (&rejecter{code: e.reject}).RoundTrip(req)
+		return (&rejecting{code: e.reject}).RoundTrip(req)
 	}
 	inner := url.Values{"grant_type": {lab.GrantJWTBearer}, "assertion": form["subject_token"], "resource": form["resource"]}
 	next := req.Clone(req.Context())

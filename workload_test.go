@@ -178,10 +178,10 @@ func TestWorkloadRejectedIsSentOnce(t *testing.T) {
 			if test.adjust != nil {
 				test.adjust(p, c)
 			}
-			var rejects rejecter
+			var server rejecting
 			if test.fault != "" {
-				rejects.code = test.fault
-				c.AuthTransport = &rejects
+				server.code = test.fault
+				c.AuthTransport = &server
 			}
 			_, err := c.Login(t.Context(), p.Lab.MCPURL(), handstamp.LoginOptions{})
 			testenv.WantKind(t, err, test.kind)
@@ -199,7 +199,7 @@ func TestWorkloadRejectedIsSentOnce(t *testing.T) {
 					sent++
 				}
 			}
-			if sent += rejects.sent; sent != 1 {
+			if sent += server.sent; sent != 1 {
 				t.Errorf("%d token requests, want 1\n%s", sent, p.Diary())
 			}
 			p.WantTabs(0)
@@ -207,14 +207,14 @@ func TestWorkloadRejectedIsSentOnce(t *testing.T) {
 	}
 }
 
-// rejecter rejects each token request itself.
-type rejecter struct {
+// rejecting rejects each token request itself.
+type rejecting struct {
 	code  string
 	ahead time.Duration // of the Date header
 	sent  int
 }
 
-func (a *rejecter) RoundTrip(req *http.Request) (*http.Response, error) {
+func (a *rejecting) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodPost {
 		return http.DefaultTransport.RoundTrip(req)
 	}
@@ -242,7 +242,7 @@ func TestWorkloadRejectedByAnotherClock(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newPlatform(t, lab.Habits{})
 			c := p.workload(fixed(p.token(p.Lab.Issuer(), time.Now())))
-			c.AuthTransport = &rejecter{code: "invalid_grant", ahead: test.ahead}
+			c.AuthTransport = &rejecting{code: "invalid_grant", ahead: test.ahead}
 			err := p.Call(c)
 			if err == nil || !strings.Contains(err.Error(), test.says) || test.says == "" && strings.Contains(err.Error(), "clock") {
 				t.Errorf("%v, want %q", err, test.says)
@@ -427,4 +427,29 @@ func replaceMember(resp *http.Response, name, value string) (*http.Response, err
 	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	resp.Header.Del("Content-Length")
 	return resp, err
+}
+
+// A server that binds tokens gets a proof with the assertion.
+func TestWorkloadWithBoundTokens(t *testing.T) {
+	for name, dpop := range map[string]lab.DPoP{
+		"by the resource":             {Supported: true, Resource: lab.DPoPRequired, ServerNonce: 1},
+		"by the authorization server": {Supported: true, Required: true, Resource: lab.DPoPOffered},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlatform(t, lab.Habits{DPoP: dpop})
+			source := fixed(p.token(p.Lab.Issuer(), time.Now()))
+			p.MustCall(p.workload(source))
+			p.Expire()
+			p.MustCall(p.workload(source))
+			if audit := p.Lab.Audit(); audit.Proofs == 0 || audit.Downgrades != 0 {
+				t.Errorf("%+v", audit)
+			}
+		})
+	}
+}
+
+// What takes no code needs no PKCE.
+func TestWorkloadWithoutPKCE(t *testing.T) {
+	p := newPlatform(t, lab.Habits{OmitPKCE: true})
+	p.MustCall(p.workload(fixed(p.token(p.Lab.Issuer(), time.Now()))))
 }

@@ -82,7 +82,10 @@ func (s authSettings) grant(a *app) (handstamp.Grant, error) {
 		return handstamp.DeviceCode{}, nil
 	case grantWorkload:
 		source, err := parseSource(s.Workload)
-		return handstamp.JWTBearer{Assertion: source}, err
+		if err != nil {
+			return nil, usage("workload cannot be %q: %w", s.Workload, err)
+		}
+		return handstamp.JWTBearer{Assertion: source}, nil
 	case grantEnterprise:
 		return s.Enterprise.grant(a)
 	}
