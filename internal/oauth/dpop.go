@@ -22,7 +22,7 @@ type proving struct {
 	prover  Prover
 	base    http.RoundTripper
 	made    []Secret
-	renewed bool // the last response has a nonce that differs from the one before
+	fresh bool // the last response has a nonce that differs from the one before
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -35,7 +35,7 @@ func (p *proving) RoundTrip(req *http.Request) (*http.Response, error) {
 	req.Header["Dpop"] = []string{proof}
 	resp, err := p.base.RoundTrip(req)
 	if err == nil {
-		p.renewed = p.prover.NoteNonce(req.URL.String(), resp.Header)
+		p.fresh = p.prover.NoteNonce(req.URL.String(), resp.Header)
 	}
 	return resp, err
 }
