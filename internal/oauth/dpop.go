@@ -19,10 +19,10 @@ type Prover interface {
 // proving is a RoundTripper that gives each request a proof, also one that follows a redirect: a
 // proof is for one URL, and is used once.
 type proving struct {
-	prover  Prover
-	base    http.RoundTripper
-	made    []Secret
-	fresh bool // the last response has a nonce that differs from the one before
+	prover Prover
+	base   http.RoundTripper
+	made   []Secret
+	fresh  bool // the last response has a nonce that differs from the one before
 }
 
 // RoundTrip implements http.RoundTripper.
