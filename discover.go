@@ -181,14 +181,17 @@ func (m *mcpServer) probe(ctx context.Context, method string, token *cachedToken
 		}
 	}
 	client := &http.Client{
-		Transport:     sameOriginTransport{server: m, base: m.config.BaseTransport},
-		CheckRedirect: m.followRedirect,
+		Transport: sameOriginTransport{server: m, base: m.config.BaseTransport},
+		CheckRedirect: func(next *http.Request, via []*http.Request) error {
+			if err := m.followRedirect(next, via); err != nil {
+				return err
+			}
+			return token.prove(next)
+		},
 	}
 	resp, err := client.Do(req)
 	if err == nil {
-		if token != nil && token.proofs != nil {
-			token.proofs.NoteNonce(resp.Request.URL.String(), resp.Header)
-		}
+		token.noteNonce(resp.Request, resp)
 		m.noteMoved(resp.Request)
 		return resp, nil
 	}

@@ -149,7 +149,7 @@ func TestAlgorithmOfKeyIsNotTaken(t *testing.T) {
 	w.WantTabs(0)
 }
 
-// A clock that is off is named, since no server says more than invalid_client of it.
+// A clock that is off is named, since servers return no more than invalid_client for it.
 func TestClockOfAssertionIsOff(t *testing.T) {
 	testenv.InBubble(t, lab.Habits{
 		Methods: []string{lab.MethodPrivateKeyJWT}, Grants: []string{lab.GrantClientCredentials}, NoRegistration: true,

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 )
@@ -222,24 +223,23 @@ type BearerChallenge struct {
 	DPoP bool
 	Algs string // space-separated
 
+	// DPoPError is the error of the DPoP challenge: of several challenges only that one is about
+	// a request with a proof (RFC 9449 section 7.2).
+	DPoPError string
+
 	// Found reports whether there is such a challenge, and ForDPoP whether it is a DPoP challenge.
 	Found   bool
 	ForDPoP bool
 }
 
 // ParseBearerChallenge returns the Bearer or DPoP challenge in the header of a response: of several
-// the first with resource_metadata, else the first.
+// the first with resource_metadata, else the first. If it has no error, the first error counts.
 func ParseBearerChallenge(h http.Header) BearerChallenge {
-	var first BearerChallenge
-	var algs string
-	dpop := false
+	var first, failed, proof BearerChallenge
 	for _, c := range ParseChallenges(h.Values("WWW-Authenticate")) {
 		proved := strings.EqualFold(c.Scheme, "DPoP")
 		if !strings.EqualFold(c.Scheme, "Bearer") && !proved {
 			continue
-		}
-		if proved && !dpop {
-			dpop, algs = true, Sanitize(c.Params["algs"])
 		}
 		b := BearerChallenge{
 			ResourceMetadata: c.Params["resource_metadata"],
@@ -253,7 +253,17 @@ func ParseBearerChallenge(h http.Header) BearerChallenge {
 		if !first.Found || first.ResourceMetadata == "" && b.ResourceMetadata != "" {
 			first = b
 		}
+		if failed.Error == "" {
+			failed = b
+		}
+		if proved && !proof.DPoP {
+			proof = BearerChallenge{DPoP: true, Algs: Sanitize(c.Params["algs"]), DPoPError: b.Error}
+		}
 	}
-	first.DPoP, first.Algs = dpop, algs
+	if first.Error == "" && failed.Error != "" {
+		failed.ResourceMetadata, failed.Scope = first.ResourceMetadata, cmp.Or(failed.Scope, first.Scope)
+		first = failed
+	}
+	first.DPoP, first.Algs, first.DPoPError = proof.DPoP, proof.Algs, proof.DPoPError
 	return first
 }
