@@ -145,8 +145,8 @@ func (cfg *configuration) resumable(rec *record.Record, now time.Time) bool {
 }
 
 // covers reports whether the stored login was requested for what the Client
-// is configured with: its scopes, but for those that the issuer does not take, and its
-// resource.
+// is configured with: its scopes, but for those that the issuer does not take, its
+// resource, and tokens that are bound or not.
 func (cfg *configuration) covers(rec *record.Record) bool {
 	g := rec.Grant
 	wanted := oauth.Without(cfg.Scopes, rec.LearnedOf(g.Issuer).OmitScopes)
@@ -154,6 +154,8 @@ func (cfg *configuration) covers(rec *record.Record) bool {
 		return false
 	}
 	switch {
+	case cfg.DPoP == DPoPAlways && !g.DPoP, cfg.DPoP == DPoPNever && g.DPoP:
+		return false
 	case cfg.Resource != "":
 		return g.Resource.Param() == cfg.Resource
 	case cfg.OmitResource:

@@ -166,6 +166,9 @@ func (l *loginClients) canReuse(c *record.Client) bool {
 	if c.Source == record.SourceDynamic && !slices.Equal(c.GrantTypes, l.config.registeredGrants()) {
 		return false
 	}
+	if reg, err := oauth.ParseRegistration([]byte(c.Response.Reveal())); err == nil && reg.DPoPBoundAccessTokens && l.config.DPoP == DPoPNever {
+		return false
+	}
 	return c.Source != record.SourceDynamic || len(c.RedirectURIs) == 0 ||
 		slices.Contains(c.RedirectURIs, l.callback.redirectURI)
 }
