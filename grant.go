@@ -2,6 +2,7 @@ package handstamp
 
 import (
 	"context"
+	"errors"
 	"net/url"
 
 	"github.com/handstamp/handstamp/internal/errtype"
@@ -121,7 +122,11 @@ func (l *loginFlow) obtain(ctx context.Context, grant Grant) error {
 		return &Error{Kind: ErrDenied, Server: l.serverURL, Code: rejected.Code, Err: rejected,
 			Message: "the authorization server rejected the " + grantName(grant)}
 	}
-	return l.errs.from(err)
+	cause := err
+	if err = l.errs.from(err); errors.Is(err, ErrUnreachable) {
+		l.remember(ctx, "the failure", func(rec *record.Record) { noteRetry(rec, t.wait, cause) })
+	}
+	return err
 }
 
 // grantName names a grant in a sentence.

@@ -49,12 +49,27 @@ type loginFlow struct {
 	tabs          int // how often the browser was opened
 }
 
-// run carries a login out and returns the record with the new grant.
+// run carries a login out and returns the record with the new grant. Where the token endpoint of
+// the login before is not there any more, it discovers anew.
 func (l *logins) run(ctx context.Context, rec *record.Record, req loginRequest) (*record.Record, error) {
 	rec, plan, err := l.prepare(ctx, rec, req)
 	if err != nil {
 		return rec, err
 	}
+	rec, err = l.follow(ctx, rec, plan, req)
+	if !plan.stored || !endpointGone(err) {
+		return rec, err
+	}
+	req.anew = true
+	found, unknown := l.discovery.discover(ctx, rec, req)
+	if unknown != nil || found.server.TokenEndpoint == plan.server.TokenEndpoint {
+		return rec, err
+	}
+	return l.follow(ctx, rec, found, req)
+}
+
+// follow carries a login out by a plan.
+func (l *logins) follow(ctx context.Context, rec *record.Record, plan *loginPlan, req loginRequest) (*record.Record, error) {
 	state := &loginState{credential: l.credential, rec: rec, plan: plan, byUser: req.byUser, forced: req.force}
 	// What a step-up is for is requested in spite of what was learned.
 	omit := oauth.Without(rec.LearnedOf(plan.server.Issuer).OmitScopes, req.needed)
@@ -90,6 +105,8 @@ func (l *logins) prepare(ctx context.Context, rec *record.Record, req loginReque
 		}
 	} else if c := l.config.loginCooldown(rec, time.Now()); c != nil {
 		return rec, nil, l.errs.cooldown(c)
+	} else if retryPending(rec.Retry, time.Now()) && l.config.unattended(rec) {
+		return rec, nil, l.errs.unreachable(rec, nil)
 	}
 	plan, err := l.discovery.discover(ctx, rec, req)
 	if err != nil {
