@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/jose"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
 )
@@ -94,6 +95,20 @@ func (cfg *configuration) namedByUser(host string) bool {
 		u, err := url.Parse(raw)
 		return err == nil && raw != "" && strings.EqualFold(u.Hostname(), host)
 	})
+}
+
+// authMethodFor decides how a client authenticates at a server that lists these methods and
+// algorithms of assertions. The error says what the client lacks for it.
+func (cfg *configuration) authMethodFor(c *record.Client, methods, algorithms []string) (authMethodChoice, error) {
+	choice, err := chooseAuthMethod(cfg.authMethodInputs(c, methods))
+	switch {
+	case err != nil:
+	case choice.method == oauth.MethodPrivateKeyJWT:
+		_, err = cfg.Key.AlgorithmFor(algorithms)
+	case choice.method == oauth.MethodSecretJWT:
+		_, err = jose.SecretAlgorithm(algorithms)
+	}
+	return choice, err
 }
 
 // authMethodInputs returns what is stored of the client's method, with the

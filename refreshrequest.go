@@ -100,9 +100,13 @@ func (r *refreshAttempt) run(
 		}
 	}
 	client := r.config.withConfiguredSecret(rec.GrantClient())
-	methods, _ := storedAuthMethods(rec)
-	choice, err := chooseAuthMethod(r.config.authMethodInputs(client, methods))
+	methods, algorithms := storedAuthMethods(rec)
+	choice, err := r.config.authMethodFor(client, methods, algorithms)
 	if err != nil {
+		if token := r.usable(rec); token != nil {
+			r.notice("the access token could not be refreshed ahead of time: %v", err)
+			return token, nil
+		}
 		return nil, &Error{Kind: ErrInvalidConfig, Server: r.serverURL, Err: err}
 	}
 	if err := r.reserveAndMark(wait, rec); err != nil {

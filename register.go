@@ -69,10 +69,7 @@ func (l *loginClients) choose(ctx context.Context) error {
 			return err
 		}
 	}
-	choice, err := chooseAuthMethod(l.config.authMethodInputs(l.client, as.TokenEndpointAuthMethodsSupported))
-	if err == nil && choice.method == oauth.MethodPrivateKeyJWT { // or the user signs in for nothing
-		_, err = l.config.Key.AlgorithmFor(as.TokenEndpointAuthSigningAlgValuesSupported)
-	}
+	choice, err := l.config.authMethodFor(l.client, as.TokenEndpointAuthMethodsSupported, as.TokenEndpointAuthSigningAlgValuesSupported)
 	if err != nil {
 		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Err: err}
 	}
