@@ -30,6 +30,7 @@ type loginState struct {
 	*credential
 	rec      *record.Record
 	plan     *loginPlan
+	prover   *proofs // nil: bearer tokens are requested
 	scope    string
 	byUser   bool  // it is of [Client.Login]
 	forced   bool  // although the stored login may work: with another account, perhaps
@@ -165,10 +166,8 @@ func (l *loginState) tryAgain(rejected *oauth.Error) error {
 
 // attempt goes once from client to grant.
 func (l *loginFlow) attempt(ctx context.Context) error {
-	if l.plan.proofs {
-		if _, err := l.proofs.ready(l.plan.algs); err != nil {
-			return protocolError(l.serverURL, err)
-		}
+	if err := l.prepareProofs(); err != nil {
+		return err
 	}
 	switch grant := l.config.grantFor(l.rec).(type) {
 	case nil:
@@ -197,8 +196,8 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 		Resource:      l.plan.resource.Param(),
 		Extra:         l.extraAuthParams(l.plan.server, l.scope),
 	}
-	if l.plan.proofs { // the code is bound to the key, too (RFC 9449, section 10)
-		authorize.Extra.Set("dpop_jkt", l.proofs.thumbprint())
+	if l.prover != nil { // the code is bound to the key, too (RFC 9449, section 10)
+		authorize.Extra.Set("dpop_jkt", l.prover.thumbprint())
 	}
 	if err := l.push(ctx, &authorize); err != nil {
 		return err
@@ -260,6 +259,9 @@ func (l *loginFlow) authorizationError(ctx context.Context, err error) error {
 	}
 	if l.clients.rejectsDocument(rejected) {
 		return l.clients.onUnknown(ctx, rejected)
+	}
+	if rejected.Code == "invalid_request_uri" && l.firstErr == nil {
+		return l.tryAgain(rejected) // the pushed request had expired before the user came
 	}
 	message := "the authorization server rejected the login"
 	if rejected.Code == "access_denied" {
@@ -364,7 +366,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 		DPoP:               request.redeem.Prover != nil,
 	}
 	applyToken(grant, t, at)
-	account := l.account(ctx, t)
+	account := l.account(ctx, t, request.redeem.Prover)
 	if before := l.rec.Account; before != "" && account != "" && before != account {
 		l.notice("signed in as %s; the login before was that of %s", account, before)
 	}
@@ -380,8 +382,8 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 		}
 		rec.Grant = &g
 		rec.Account = cmp.Or(account, rec.Account)
-		if g.DPoP {
-			rec.DPoP = l.proofs.state()
+		if prover, ok := request.redeem.Prover.(*proofs); ok {
+			rec.DPoP = prover.state()
 		}
 		if len(l.clients.client.RedirectURIs) == 0 && l.callback.redirectURI != "" {
 			l.clients.client.RedirectURIs = []string{l.callback.redirectURI} // the next login comes back to the same port

@@ -269,6 +269,9 @@ func (r *refreshAttempt) saveRawResponse(ctx context.Context, rec *record.Record
 		Truncated:   a.Truncated,
 	}
 	rec.Intent.Response = saved
+	if prover, ok := r.request.redeem.Prover.(*proofs); ok { // or the key ends with this process
+		rec.Grant.DPoP, rec.DPoP = true, prover.state()
+	}
 	err := r.records.put(ctx, rec, r.space)
 	r.space = nil
 	for try := 1; err != nil && !errors.Is(err, store.ErrConflict) && try < maxTries; try++ {
