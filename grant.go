@@ -56,6 +56,9 @@ type JWTBearer struct {
 func (JWTBearer) grantType() string { return grantJWTBearer }
 
 func (g JWTBearer) params(ctx context.Context, t GrantTarget) (url.Values, error) {
+	if g.Assertion == nil {
+		return nil, &Error{Kind: ErrInvalidConfig, Server: t.ServerURL, Message: "the grant JWTBearer has no Assertion"}
+	}
 	assertion, err := g.Assertion(ctx, t)
 	if err != nil {
 		return nil, &Error{Kind: ErrLoginRequired, Server: t.ServerURL, Message: "there is no assertion to sign in with", Err: err}
