@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 )
 
@@ -228,9 +229,9 @@ type BearerChallenge struct {
 }
 
 // ParseBearerChallenge returns the Bearer or DPoP challenge in the header of a response: of several
-// the first with resource_metadata, else the first.
+// the first with resource_metadata, else the first; with an error if one of them has one.
 func ParseBearerChallenge(h http.Header) BearerChallenge {
-	var first BearerChallenge
+	var first, erring BearerChallenge
 	var algs string
 	dpop := false
 	for _, c := range ParseChallenges(h.Values("WWW-Authenticate")) {
@@ -246,14 +247,30 @@ func ParseBearerChallenge(h http.Header) BearerChallenge {
 			Scope:            cleanScope(c.Params["scope"]),
 			Error:            Sanitize(c.Params["error"]),
 			ACRValues:        Sanitize(c.Params["acr_values"]),
-			MaxAge:           Sanitize(c.Params["max_age"]),
+			MaxAge:           wholeSeconds(c.Params["max_age"]),
 			Found:            true,
 			ForDPoP:          proved,
 		}
 		if !first.Found || first.ResourceMetadata == "" && b.ResourceMetadata != "" {
 			first = b
 		}
+		if erring.Error == "" {
+			erring = b
+		}
+	}
+	if first.Error == "" && erring.Error != "" {
+		// A server that takes both kinds of tokens says what was wrong in the challenge of one.
+		erring.ResourceMetadata = first.ResourceMetadata
+		first = erring
 	}
 	first.DPoP, first.Algs = dpop, algs
 	return first
+}
+
+// wholeSeconds returns text if it is a number of seconds that a max_age may be, or "".
+func wholeSeconds(text string) string {
+	if _, err := strconv.ParseUint(text, 10, 31); err != nil {
+		return ""
+	}
+	return text
 }
