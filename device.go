@@ -74,7 +74,7 @@ func (l *loginFlow) obtainByDevice(ctx context.Context) error {
 	if err := l.server.checkReach("the verification_uri", device.VerificationURI); err != nil {
 		return l.errs.from(err)
 	}
-	if l.server.checkReach("", device.VerificationURIComplete) != nil {
+	if !l.server.mayName(device.VerificationURIComplete) {
 		device.VerificationURIComplete = ""
 	}
 	l.browserOpened = true

@@ -165,8 +165,11 @@ func (m *mcpServer) checkReach(what, endpoint string) error {
 	return &oauth.BlockedError{What: what, Host: host}
 }
 
-// checkEndpoints returns an error if the metadata names an endpoint that it may not name. A
-// revocation endpoint is no reason to reject a login; it is not used.
+// mayName reports whether an endpoint may have been named.
+func (m *mcpServer) mayName(endpoint string) bool { return m.checkReach("", endpoint) == nil }
+
+// checkEndpoints returns an error if the metadata names an endpoint that it may not name. One that
+// most logins do without is no reason to reject a login; it is not used.
 func (d *discovery) checkEndpoints(ctx context.Context, m *oauth.ServerMetadata) error {
 	for _, e := range []struct{ what, endpoint string }{
 		{"the authorization_endpoint", m.AuthorizationEndpoint},
@@ -177,8 +180,12 @@ func (d *discovery) checkEndpoints(ctx context.Context, m *oauth.ServerMetadata)
 			return err
 		}
 	}
-	if d.server.checkReach("", m.RevocationEndpoint) != nil {
-		m.RevocationEndpoint = ""
+	for _, endpoint := range []*string{
+		&m.RevocationEndpoint, &m.PushedAuthorizationRequestEndpoint, &m.DeviceAuthorizationEndpoint, &m.UserinfoEndpoint,
+	} {
+		if !d.server.mayName(*endpoint) {
+			*endpoint = ""
+		}
 	}
 	return d.resolveAuthorizationHost(ctx, m.AuthorizationEndpoint)
 }
