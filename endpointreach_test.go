@@ -22,7 +22,7 @@ func TestPrivateAddressesOfOptionalEndpoints(t *testing.T) {
 			t.Run(member+" "+host, func(t *testing.T) {
 				testenv.InBubble(t, lab.Habits{OpenID: true, PAR: lab.PAROffered}, func(t *testing.T, w *testenv.Env) {
 					c, line := w.Recorded()
-					c.Scopes, c.Certificate = []string{"openid"}, new(tls.Certificate)
+					c.Scopes, c.Certificate = []string{"openid"}, &tls.Certificate{Certificate: [][]byte{{}}}
 					line.OnJSON(testenv.AtServer, func(document map[string]any) {
 						there := "https://" + net.JoinHostPort(host, "8443") + "/x"
 						if host[0] == '[' {
