@@ -1,7 +1,6 @@
 package bridge_test
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -96,10 +95,6 @@ func rejects(status int, kind, body string) func(w http.ResponseWriter, got requ
 		w.WriteHeader(status)
 		io.WriteString(w, strings.ReplaceAll(body, "$ID", got.id))
 	}
-}
-
-func toolCall(id int) string {
-	return fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"x"}}`, id)
 }
 
 // otherWords are the responses of servers that have forgotten a session.
