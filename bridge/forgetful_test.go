@@ -78,7 +78,15 @@ func (s *forgetful) count(method string) int {
 	return s.sent(method)
 }
 
-// forget ends the session at the server, and returns how often each method came until now.
+// wantCounts checks how many calls and pings came, and how many sessions were begun.
+func (s *forgetful) wantCounts(t *testing.T, calls, pings, begun int) {
+	t.Helper()
+	if c, p, b := s.count("tools/call"), s.count("ping"), s.count("initialize"); c != calls || p != pings || b != begun {
+		t.Errorf("%d requests, %d pings, %d sessions, want %d, %d, %d", c, p, b, calls, pings, begun)
+	}
+}
+
+// forget ends the session at the server.
 func (s *forgetful) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
