@@ -17,8 +17,9 @@ const maxAccount = 128
 
 // account returns the name of the account that the user has signed in with: from the id token, or
 // from the userinfo endpoint where the login has the scope for it. It is for users to tell their
-// logins apart; no decision depends on it. Empty means that the server does not tell.
-func (l *loginFlow) account(ctx context.Context, t *oauth.TokenResponse) string {
+// logins apart; no decision depends on it. Empty means that the server does not tell. The prover has
+// the key of a bound token.
+func (l *loginFlow) account(ctx context.Context, t *oauth.TokenResponse, prover oauth.Prover) string {
 	if l.enterprise != "" {
 		return l.employee
 	}
@@ -30,9 +31,8 @@ func (l *loginFlow) account(ctx context.Context, t *oauth.TokenResponse) string 
 	if endpoint == "" || !slices.Contains(scopes, "openid") || t.AccessToken == "" {
 		return ""
 	}
-	var prover oauth.Prover
-	if authScheme(t.TokenType) == "DPoP" {
-		prover = l.proofs
+	if authScheme(t.TokenType) != "DPoP" {
+		prover = nil
 	}
 	claims, err := l.fetcher.Userinfo(ctx, endpoint, secret.String(t.AccessToken), prover)
 	if err != nil {

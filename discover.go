@@ -25,6 +25,7 @@ type loginPlan struct {
 	scopes   []string // nil: request none
 	proofs   bool     // request tokens that are bound to a key
 	algs     []string // of these proofs; nil: any
+	stored   bool     // it is that of the login before, and nothing was discovered
 	fallback []string // what to request when the server rejects scopes: those that both documents list
 }
 
@@ -92,7 +93,8 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 // storedPlan returns the plan of the login before, for one that needs no user and follows only
 // because its access token has expired; nil if there is a reason to discover anew.
 func (d *discovery) storedPlan(rec *record.Record, req loginRequest) *loginPlan {
-	if req.byUser || req.challenge.Found || rec.Grant == nil || rec.Grant.Rejected || !d.config.unattended(rec) || !d.config.obtainedAsConfigured(rec) {
+	if req.byUser || req.anew || req.challenge.Found || rec.Grant == nil || rec.Grant.Rejected ||
+		!d.config.unattended(rec) || !d.config.resumable(rec, time.Now()) {
 		return nil
 	}
 	server := storedMetadata(rec)
@@ -103,7 +105,8 @@ func (d *discovery) storedPlan(rec *record.Record, req loginRequest) *loginPlan 
 		server = server.ForCertificates()
 	}
 	return &loginPlan{
-		server: server, resource: rec.Grant.Resource, scopes: strings.Fields(rec.Grant.ScopeRequested), proofs: rec.Grant.DPoP,
+		server: server, resource: rec.Grant.Resource, scopes: strings.Fields(rec.Grant.ScopeRequested),
+		proofs: d.config.wantsProofs(rec.Grant.DPoP), stored: true,
 	}
 }
 

@@ -54,8 +54,9 @@ func (ClientCredentials) params(context.Context, *loginFlow, GrantTarget) (url.V
 }
 
 // JWTBearer obtains tokens with an assertion (RFC 7523, section 2.1), such as the identity token of
-// a workload. It needs no client: without a [Client.Registration] or a client ID metadata document
-// the request names none. If the authorization server rejects the assertion, nothing is sent again:
+// a workload. Its audience is the authorization server's issuer; a token with another audience is
+// sent only where [Client.AuthorizationServer] or the Issuer of [Client.Registration] says so. It
+// needs no client: without a Registration or a client ID metadata document the request names none. If the authorization server rejects the assertion, nothing is sent again:
 // no other grant, no smaller scope, no other form of authentication.
 type JWTBearer struct {
 	// Assertion returns the JWT. Nil is an error.
@@ -69,11 +70,40 @@ func (g JWTBearer) params(ctx context.Context, l *loginFlow, t GrantTarget) (url
 	if err != nil {
 		return nil, err
 	}
-	if _, err := jose.UnverifiedClaims(assertion); err != nil {
+	claims, err := jose.UnverifiedClaims(assertion)
+	if err != nil {
 		return nil, &Error{Kind: ErrInvalidConfig, Server: t.ServerURL,
 			Message: "the assertion is no signed JWT"}
 	}
+	if !l.config.namesServer() && !t.in(claims.Audience) {
+		return nil, t.untrusted("the assertion is made out for " + audienceText(claims))
+	}
 	return url.Values{"assertion": {assertion}}, nil
+}
+
+// in reports whether an audience has the authorization server (RFC 7523, section 3).
+func (t GrantTarget) in(audience []string) bool {
+	return slices.ContainsFunc(audience, func(a string) bool {
+		return oauth.SameButSlash(a, t.Issuer) || a == t.TokenEndpoint
+	})
+}
+
+func audienceText(claims jose.Claims) string {
+	return cmp.Or(oauth.Sanitize(strings.Join(claims.Audience, ", ")), "no audience")
+}
+
+// untrusted returns the error of a token that is not sent to an authorization server that only the
+// MCP server names: it could use the token elsewhere.
+func (t GrantTarget) untrusted(why string) error {
+	return &Error{Kind: ErrInvalidConfig, Server: t.ServerURL, Setting: "AuthorizationServer",
+		Message: why + ", and the server names " + oauth.Sanitize(t.Issuer) +
+			" as its authorization server; nothing was sent there",
+		Hint: "if that is right, describe it in the client's AuthorizationServer"}
+}
+
+// namesServer reports whether the user has named the authorization server.
+func (cfg *configuration) namesServer() bool {
+	return cfg.AuthorizationServer != nil || cfg.configuredIssuer() != ""
 }
 
 var errEmptyAssertion = errors.New("its source returned an empty token")
@@ -174,7 +204,11 @@ func (l *loginFlow) obtain(ctx context.Context, grant Grant) error {
 		return &Error{Kind: ErrDenied, Server: l.serverURL, Code: rejected.Code, Err: rejected,
 			Message: "the authorization server rejected the client credentials"}
 	}
-	return l.errs.from(err)
+	cause := err
+	if err = l.errs.from(err); errors.Is(err, ErrUnreachable) {
+		l.remember(ctx, "the failure", func(rec *record.Record) { noteRetry(rec, t.wait, cause) })
+	}
+	return err
 }
 
 // hasAssertion reports whether a grant is a token of another issuer. One that was rejected is not
@@ -247,17 +281,15 @@ func (l *loginFlow) assertionRejected(ctx context.Context, t *tokenRequest, reje
 func (l *loginFlow) assertionFlaw(t *tokenRequest) (why, hint string) {
 	token := cmp.Or(t.redeem.Params.Get("assertion"), t.redeem.Params.Get("subject_token"))
 	claims, err := jose.UnverifiedClaims(token)
-	elsewhere := t.redeem.GrantType == grantJWTBearer && len(claims.Audience) > 0 &&
-		!slices.ContainsFunc(claims.Audience, func(a string) bool {
-			return oauth.SameButSlash(a, l.plan.server.Issuer) || a == l.plan.server.TokenEndpoint
-		})
+	target := GrantTarget{Issuer: l.plan.server.Issuer, TokenEndpoint: l.plan.server.TokenEndpoint}
+	elsewhere := t.redeem.GrantType == grantJWTBearer && !target.in(claims.Audience)
 	switch {
 	case err != nil:
 	case !claims.Expiry.IsZero() && time.Now().Add(max(t.clock, 0)).After(claims.Expiry):
 		why = ", which expired at " + claims.Expiry.UTC().Format(time.RFC3339)
 		hint = "have a new one issued"
 	case elsewhere:
-		why = ", which is made out for " + oauth.Sanitize(strings.Join(claims.Audience, ", "))
+		why = ", which is made out for " + audienceText(claims)
 		hint = "have one issued whose audience is " + oauth.Sanitize(l.plan.server.Issuer)
 	}
 	if note := clockNote(t.clock); note != "" {

@@ -125,6 +125,7 @@ type loginRequest struct {
 	interactive   bool          // a caller waits for it, rather than a request that was rejected
 	byUser        bool          // by [Client.Login]: neither bounded nor held back
 	force         bool
+	anew          bool      // the stored plan has failed
 	since         time.Time // when it was begun, by whichever process
 }
 

@@ -189,7 +189,7 @@ func (c *credential) revoke(ctx context.Context, rec *record.Record, token secre
 	defer cancel()
 	client = c.config.withConfiguredSecret(client)
 	methods, algorithms := storedAuthMethods(rec)
-	choice, err := chooseAuthMethod(c.config.authMethodInputs(client, methods))
+	choice, err := c.config.authMethodFor(client, methods, algorithms)
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func TestRegistrationCannotBeUpdated(t *testing.T) {
 	}
 }
 
-// An application that keeps its registration gets the new secret, too.
+// An application that keeps its registration is given the new secret, too.
 func TestApplicationKeepsTheNewSecret(t *testing.T) {
 	testenv.InBubble(t, managed(false), func(t *testing.T, w *testenv.Env) {
 		var kept []handstamp.Registration

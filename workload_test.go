@@ -21,6 +21,7 @@ import (
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/secret"
+	"github.com/handstamp/handstamp/store"
 )
 
 // platform makes out identity tokens for workloads, and a server trusts it.
@@ -145,7 +146,10 @@ func TestWorkloadRejectedIsSentOnce(t *testing.T) {
 		},
 		"for another server": {
 			token: func(p *platform) string { return p.token("https://other.example", time.Now()) },
-			kind:  handstamp.ErrDenied, says: []string{"made out for https://other.example", "whose audience is http://"},
+			adjust: func(p *platform, c *handstamp.Client) {
+				c.AuthorizationServer = &handstamp.AuthorizationServer{Issuer: p.Lab.Issuer()}
+			},
+			kind: handstamp.ErrDenied, says: []string{"made out for https://other.example", "whose audience is http://"},
 		},
 		"not trusted": {
 			token: func(p *platform) string {
@@ -452,4 +456,26 @@ func TestWorkloadWithBoundTokens(t *testing.T) {
 func TestWorkloadWithoutPKCE(t *testing.T) {
 	p := newPlatform(t, lab.Habits{OmitPKCE: true})
 	p.MustCall(p.workload(fixed(p.token(p.Lab.Issuer(), time.Now()))))
+}
+
+// A token for one server is not sent to another, which the MCP server alone names: it could be used
+// at the first.
+func TestWorkloadTokenGoesWhereItIsFor(t *testing.T) {
+	p := newPlatform(t, lab.Habits{})
+	for _, audience := range []string{"https://other.example", "api://exchange"} {
+		err := p.Call(p.workload(fixed(p.token(audience, time.Now()))))
+		var e *handstamp.Error
+		if !errors.As(err, &e) || e.Kind != handstamp.ErrInvalidConfig || e.Setting != "AuthorizationServer" {
+			t.Errorf("audience %q: %v", audience, err)
+		}
+	}
+	p.WantCounts(map[string]int{"token": 0, "token:jwt_bearer": 0})
+	for _, audience := range []string{p.Lab.Issuer(), p.Lab.Issuer() + "/token"} {
+		w := newPlatform(t, lab.Habits{})
+		p.Lab.TrustIssuer("https://platform.example", string(w.key.JWKS()))
+		token := w.token(audience, time.Now())
+		c := p.workload(fixed(token))
+		c.Store = new(store.Memory)
+		p.MustCall(c)
+	}
 }

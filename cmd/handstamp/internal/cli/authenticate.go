@@ -38,7 +38,7 @@ func (a *app) authenticate(c *handstamp.Client, t *target, o *loginOptions) erro
 	if err := missing(c); err != nil {
 		return err
 	}
-	c.Prompt.ShowCode = a.showCode(t)
+	a.showCodes(c, t)
 	c.RefreshHelper = a.helper(t, o, c, used)
 	return nil
 }

@@ -104,6 +104,8 @@ func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
 //	lab client ID SECRET METHOD   registers a client by hand
 //	lab keyclient ID KEYFILE METHOD  registers a client with the public key of a file
 //	lab workload FILE             writes a token of a platform that the server trusts
+//	lab certificate NAME          registers the client NAME by its certificate, in NAME.pem and
+//	                              NAME.key; ca.pem has the authority
 //	lab company                   starts the identity provider that it trusts, in COMPANY
 //	lab approve | deny            decides, as the user, on the device code that waits
 func cmdLab(ts *testscript.TestScript, neg bool, args []string) {
@@ -159,6 +161,8 @@ func cmdLab(ts *testscript.TestScript, neg bool, args []string) {
 		w.server.RegisterClient(client)
 	case "workload":
 		writeWorkloadToken(ts, w.server, args[1])
+	case "certificate":
+		writeCertificate(ts, w.server, args[1])
 	case "company":
 		startCompany(ts, w)
 	case "approve", "deny":
@@ -174,7 +178,7 @@ func startLab(ts *testscript.TestScript, w *scriptWorld, args []string) {
 		ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &habits))
 	}
 	w.stop()
-	server, err := lab.Start(habits)
+	server, err := lab.StartWith(habits, lab.Options{TLS: habits.MTLS != (lab.MTLS{})})
 	ts.Check(err)
 	w.server = server
 	ts.Setenv("MCP", server.MCPURL())

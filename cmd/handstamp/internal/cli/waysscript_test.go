@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"crypto/x509"
+	"encoding/pem"
 	"os"
 	"time"
 
@@ -68,4 +70,21 @@ func startCompany(ts *testscript.TestScript, w *scriptWorld) {
 	w.server.TrustIssuer(company.Issuer(), company.JWKS())
 	company.AllowExchange(w.server.Issuer(), "at-server")
 	ts.Setenv("COMPANY", company.Issuer())
+}
+
+// writeCertificate registers a client that authenticates with a certificate of the server's own
+// authority, and writes all three files.
+func writeCertificate(ts *testscript.TestScript, server *lab.Server, name string) {
+	pair, err := server.IssueCertificate(name)
+	ts.Check(err)
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	ts.Check(err)
+	for file, text := range map[string][]byte{
+		name + ".pem": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}),
+		name + ".key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}),
+		"ca.pem":      server.CertificatePEM(),
+	} {
+		ts.Check(os.WriteFile(ts.MkAbs(file), text, 0o600))
+	}
+	server.RegisterClient(lab.ConfiguredClient{ID: name, Method: lab.MethodTLS, SubjectDN: "CN=" + name})
 }
