@@ -9,6 +9,7 @@ import (
 
 	"github.com/handstamp/handstamp/internal/jose"
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/secret"
 )
 
@@ -17,8 +18,9 @@ const maxAccount = 128
 
 // account returns the name of the account that the user has signed in with: from the id token, or
 // from the userinfo endpoint where the login has the scope for it. It is for users to tell their
-// logins apart; no decision depends on it. Empty means that the server does not tell.
-func (l *loginFlow) account(ctx context.Context, t *oauth.TokenResponse) string {
+// logins apart; no decision depends on it. Empty means that the server does not tell. The prover has
+// the key of a bound token.
+func (l *loginFlow) account(ctx context.Context, t *oauth.TokenResponse, prover oauth.Prover) string {
 	if l.enterprise != "" {
 		return l.employee
 	}
@@ -30,9 +32,8 @@ func (l *loginFlow) account(ctx context.Context, t *oauth.TokenResponse) string 
 	if endpoint == "" || !slices.Contains(scopes, "openid") || t.AccessToken == "" {
 		return ""
 	}
-	var prover oauth.Prover
-	if authScheme(t.TokenType) == "DPoP" {
-		prover = l.proofs
+	if authScheme(t.TokenType) != "DPoP" {
+		prover = nil
 	}
 	claims, err := l.fetcher.Userinfo(ctx, endpoint, secret.String(t.AccessToken), prover)
 	if err != nil {
@@ -49,19 +50,23 @@ func (l *loginFlow) account(ctx context.Context, t *oauth.TokenResponse) string 
 // accountName returns the first name that can be shown.
 func accountName(names ...string) string {
 	for _, name := range names {
-		if name != "" && len(name) <= maxAccount {
-			return oauth.Sanitize(name)
+		if shown := oauth.Sanitize(name); shown != "" && len(name) <= maxAccount {
+			return shown
 		}
 	}
 	return ""
 }
 
-// loginHint returns the account that the user signed in with before, for the same server to preselect
-// (OpenID Connect Core, section 3.1.2.1); "" for none.
-func (l *loginFlow) loginHint() string {
-	as := l.rec.AuthorizationServer
+// accountBefore returns the account of the login before, if this one is for the same account as far
+// as is known: at the same server, and not with another account perhaps; "" for none.
+func (l *loginFlow) accountBefore(rec *record.Record) string {
+	as := rec.AuthorizationServer
 	if l.forced || as == nil || !oauth.SameButSlash(as.Issuer, l.plan.server.Issuer) {
 		return ""
 	}
-	return l.rec.Account
+	return rec.Account
 }
+
+// loginHint returns the account that the user signed in with before, for the same server to preselect
+// (OpenID Connect Core, section 3.1.2.1); "" for none.
+func (l *loginFlow) loginHint() string { return l.accountBefore(l.rec) }

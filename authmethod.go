@@ -20,8 +20,8 @@ type authForm struct {
 	// look the client up there, whatever the method, and others reject it.
 	formID bool
 
-	// forEndpoint makes an assertion out for the token endpoint, as RFC 7523 had it before its
-	// revision, and not for the issuer.
+	// forEndpoint makes an assertion out for the token endpoint and as a plain JWT, as RFC 7523 had
+	// it before its revision, and not for the issuer.
 	forEndpoint bool
 }
 
@@ -187,7 +187,7 @@ func (cfg *configuration) credentials(f authForm, c *record.Client, tokenEndpoin
 	}
 	claims := jose.AssertionClaims{ClientID: c.ID, Audience: c.Issuer}
 	if f.forEndpoint {
-		claims.Audience = tokenEndpoint
+		claims.Audience, claims.Type = tokenEndpoint, jose.TypeJWT
 	}
 	credentials.Assert = func() (secret.String, error) {
 		if f.method == oauth.MethodSecretJWT {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/jose"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
 )
@@ -96,6 +97,20 @@ func (cfg *configuration) namedByUser(host string) bool {
 	})
 }
 
+// authMethodFor decides how a client authenticates at a server that lists these methods and
+// algorithms of assertions. The error says what the client lacks for it.
+func (cfg *configuration) authMethodFor(c *record.Client, methods, algorithms []string) (authMethodChoice, error) {
+	choice, err := chooseAuthMethod(cfg.authMethodInputs(c, methods))
+	switch {
+	case err != nil:
+	case choice.method == oauth.MethodPrivateKeyJWT:
+		_, err = cfg.Key.AlgorithmFor(algorithms)
+	case choice.method == oauth.MethodSecretJWT:
+		_, err = jose.SecretAlgorithm(algorithms)
+	}
+	return choice, err
+}
+
 // authMethodInputs returns what is stored of the client's method, with the
 // user's configuration above it.
 func (cfg *configuration) authMethodInputs(c *record.Client, listed []string) authMethodInputs {
@@ -145,8 +160,8 @@ func (cfg *configuration) resumable(rec *record.Record, now time.Time) bool {
 }
 
 // covers reports whether the stored login was requested for what the Client
-// is configured with: its scopes, but for those that the issuer does not take, and its
-// resource.
+// is configured with: its scopes, but for those that the issuer does not take, its
+// resource, and tokens that are bound or not.
 func (cfg *configuration) covers(rec *record.Record) bool {
 	g := rec.Grant
 	wanted := oauth.Without(cfg.Scopes, rec.LearnedOf(g.Issuer).OmitScopes)
@@ -154,6 +169,8 @@ func (cfg *configuration) covers(rec *record.Record) bool {
 		return false
 	}
 	switch {
+	case cfg.DPoP == DPoPAlways && !g.DPoP, cfg.DPoP == DPoPNever && g.DPoP:
+		return false
 	case cfg.Resource != "":
 		return g.Resource.Param() == cfg.Resource
 	case cfg.OmitResource:

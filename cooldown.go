@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/jose"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/secret"
@@ -38,12 +39,14 @@ type rejectedClient struct {
 	method           string // as configured, else as stored
 	secret           secret.String
 	scope            string // as configured
+	key              string // the thumbprint of the configured key
+	certificate      string // the configured one, in DER
 }
 
 // fingerprint identifies the subject without telling the secret.
 func (r rejectedClient) fingerprint(id string) string {
 	mac := hmac.New(sha256.New, []byte(id))
-	for _, part := range []string{r.issuer, r.endpoint, r.id, r.method, r.secret.Reveal(), r.scope} {
+	for _, part := range []string{r.issuer, r.endpoint, r.id, r.method, r.secret.Reveal(), r.scope, r.key, r.certificate} {
 		fmt.Fprintf(mac, "%d:%s", len(part), part)
 	}
 	return hex.EncodeToString(mac.Sum(nil)[:12])
@@ -56,6 +59,12 @@ func (cfg *configuration) rejectedClient(issuer, endpoint string, c *record.Clie
 	if c == nil {
 		subject.secret = cfg.InitialAccessToken + secret.String(cfg.SoftwareStatement)
 		return subject
+	}
+	if cfg.Key != nil {
+		subject.key, _ = jose.Thumbprint(cfg.Key.Public()) // of a kind that has one
+	}
+	if cfg.Certificate != nil && len(cfg.Certificate.Certificate) > 0 {
+		subject.certificate = string(cfg.Certificate.Certificate[0])
 	}
 	c = cfg.withConfiguredSecret(c)
 	subject.id, subject.method, subject.secret = c.ID, c.Method, c.Secret

@@ -25,6 +25,7 @@ type loginPlan struct {
 	scopes   []string // nil: request none
 	proofs   bool     // request tokens that are bound to a key
 	algs     []string // of these proofs; nil: any
+	stored   bool     // it is that of the login before, and nothing was discovered
 	fallback []string // what to request when the server rejects scopes: those that both documents list
 }
 
@@ -72,7 +73,7 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 		}
 	}
 	if d.config.Certificate != nil {
-		p.server = p.server.ForCertificates()
+		p.server = p.server.ForCertificates(d.server.mayName)
 	}
 	p.proofs = d.config.wantsProofs(rm.OffersDPoP() || challenge.DPoP)
 	if p.proofs {
@@ -92,7 +93,8 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 // storedPlan returns the plan of the login before, for one that needs no user and follows only
 // because its access token has expired; nil if there is a reason to discover anew.
 func (d *discovery) storedPlan(rec *record.Record, req loginRequest) *loginPlan {
-	if req.byUser || req.challenge.Found || rec.Grant == nil || rec.Grant.Rejected || !d.config.unattended(rec) || !d.config.obtainedAsConfigured(rec) {
+	if req.byUser || req.anew || req.challenge.Found || rec.Grant == nil || rec.Grant.Rejected ||
+		!d.config.unattended(rec) || !d.config.resumable(rec, time.Now()) {
 		return nil
 	}
 	server := storedMetadata(rec)
@@ -100,10 +102,11 @@ func (d *discovery) storedPlan(rec *record.Record, req loginRequest) *loginPlan 
 		return nil
 	}
 	if d.config.Certificate != nil {
-		server = server.ForCertificates()
+		server = server.ForCertificates(d.server.mayName)
 	}
 	return &loginPlan{
-		server: server, resource: rec.Grant.Resource, scopes: strings.Fields(rec.Grant.ScopeRequested), proofs: rec.Grant.DPoP,
+		server: server, resource: rec.Grant.Resource, scopes: strings.Fields(rec.Grant.ScopeRequested),
+		proofs: d.config.wantsProofs(rec.Grant.DPoP), stored: true,
 	}
 }
 
@@ -137,7 +140,7 @@ func (d *discovery) metadataAgain(ctx context.Context, rec *record.Record) (foun
 		err = errMoved
 	}
 	if err == nil && d.config.Certificate != nil {
-		found = found.ForCertificates()
+		found = found.ForCertificates(d.server.mayName)
 	}
 	return found, err
 }

@@ -77,12 +77,24 @@ func (p *proofs) state() *record.DPoP {
 	return d
 }
 
-// ready returns the key, which it makes if there is none. The servers take the given algorithms;
-// nil means that they name none.
+// fitting returns p, or proofs with a key of their own if the servers do not take that of p, which
+// goes on proving the token at hand. The servers take the given algorithms; nil means that they
+// name none.
+func (p *proofs) fitting(algorithms []string) (*proofs, error) {
+	key, err := p.ready(algorithms)
+	if err != nil || algorithms == nil || slices.Contains(algorithms, key.Algorithm()) {
+		return p, err
+	}
+	p = new(proofs)
+	_, err = p.ready(algorithms)
+	return p, err
+}
+
+// ready returns the key, which it makes, for one of these algorithms, if there is none.
 func (p *proofs) ready(algorithms []string) (*jose.ProofKey, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.key != nil && (algorithms == nil || slices.Contains(algorithms, p.key.Algorithm())) {
+	if p.key != nil {
 		return p.key, nil
 	}
 	key, err := jose.NewProofKey(algorithms)
@@ -151,6 +163,17 @@ func originOf(rawURL string) string {
 		rest = rest[:i]
 	}
 	return scheme + "://" + rest
+}
+
+// prepareProofs chooses the key of a login that requests bound tokens.
+func (l *loginState) prepareProofs() (err error) {
+	if !l.plan.proofs || l.prover != nil {
+		return nil
+	}
+	if l.prover, err = l.proofs.fitting(l.plan.algs); err != nil {
+		l.prover, err = nil, protocolError(l.serverURL, err)
+	}
+	return err
 }
 
 // wantsProofs reports whether a login requests tokens that are bound to a key.

@@ -143,3 +143,35 @@ func TestDPoPTokenIsNotHandedOutBare(t *testing.T) {
 		t.Errorf("status %d with the headers of SetHeaders", resp.StatusCode)
 	}
 }
+
+// A login as the session is configured: of bound tokens, or of others.
+func TestDPoPModeOfLaterSession(t *testing.T) {
+	for name, modes := range map[string][2]handstamp.DPoPMode{
+		"never after auto":    {handstamp.DPoPAuto, handstamp.DPoPNever},
+		"always after never":  {handstamp.DPoPNever, handstamp.DPoPAlways},
+		"auto after never":    {handstamp.DPoPNever, handstamp.DPoPAuto},
+		"auto after always":   {handstamp.DPoPAlways, handstamp.DPoPAuto},
+		"never after always":  {handstamp.DPoPAlways, handstamp.DPoPNever},
+		"always after always": {handstamp.DPoPAlways, handstamp.DPoPAlways},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := testenv.New(t, lab.Habits{DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPOffered}})
+			for _, mode := range modes {
+				c := w.Session()
+				c.DPoP = mode
+				if _, err := c.Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{}); err != nil {
+					t.Fatal(err)
+				}
+				w.MustCall(c)
+			}
+			token, err := w.Session().Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch {
+			case modes[1] == handstamp.DPoPNever && token.Type != "Bearer", modes[1] == handstamp.DPoPAlways && token.Type != "DPoP":
+				t.Errorf("a token of type %s", token.Type)
+			}
+		})
+	}
+}

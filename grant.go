@@ -204,7 +204,11 @@ func (l *loginFlow) obtain(ctx context.Context, grant Grant) error {
 		return &Error{Kind: ErrDenied, Server: l.serverURL, Code: rejected.Code, Err: rejected,
 			Message: "the authorization server rejected the client credentials"}
 	}
-	return l.errs.from(err)
+	cause := err
+	if err = l.errs.from(err); errors.Is(err, ErrUnreachable) {
+		l.remember(ctx, "the failure", func(rec *record.Record) { noteRetry(rec, t.wait, cause) })
+	}
+	return err
 }
 
 // hasAssertion reports whether a grant is a token of another issuer. One that was rejected is not

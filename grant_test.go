@@ -2,8 +2,9 @@ package handstamp_test
 
 import (
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -88,15 +89,7 @@ func TestClientCredentialsManySessions(t *testing.T) {
 	w.MustCall(m.session(w))
 	w.Expire()
 	w.Lab.Reset()
-	var running sync.WaitGroup
-	for range 20 {
-		running.Go(func() {
-			if err := w.Call(m.session(w)); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	running.Wait()
+	w.CallAtOnce(20, func() *handstamp.Client { return m.session(w) })
 	w.WantCounts(map[string]int{"token:client_credentials": 1, "server_metadata": 0, "resource_metadata": 0})
 }
 
@@ -162,4 +155,94 @@ func TestClockOfAssertionIsOff(t *testing.T) {
 			t.Errorf("%v, want the difference of the clocks", err)
 		}
 	})
+}
+
+// A token endpoint that moves, whatever it leaves behind, needs no user.
+func TestClientCredentialsEndpointMoves(t *testing.T) {
+	m := machines(t)["client_secret_basic"]
+	for name, gone := range map[string]http.HandlerFunc{
+		"not found":          http.NotFound,
+		"gone":               func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusGone) },
+		"method not allowed": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusMethodNotAllowed) },
+		"nothing listens":    nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := m.start(t)
+			w.MustCall(m.session(w))
+			old := httptest.NewServer(gone)
+			t.Cleanup(old.Close)
+			if gone == nil {
+				old.Close()
+			}
+			rec := w.Record()
+			endpoint := old.URL + "/token"
+			rec.AuthorizationServer.Metadata = []byte(strings.Replace(string(rec.AuthorizationServer.Metadata), rec.Grant.TokenEndpoint, endpoint, 1))
+			rec.Grant.TokenEndpoint = endpoint
+			w.Put(rec)
+			w.Expire()
+			w.MustCall(m.session(w))
+			w.Expire()
+			w.Lab.Reset()
+			w.MustCall(m.session(w))
+			w.WantCounts(map[string]int{"token:client_credentials": 1, "server_metadata": 0})
+		})
+	}
+}
+
+// A server that fails is left alone by all processes for a while.
+func TestClientCredentialsServerFails(t *testing.T) {
+	for name, stored := range map[string]bool{"the first token": false, "the next token": true} {
+		t.Run(name, func(t *testing.T) {
+			m := machines(t)["client_secret_post"]
+			w := m.start(t)
+			if stored {
+				w.MustCall(m.session(w))
+				w.Expire()
+			}
+			w.Lab.Reset()
+			w.Lab.SetFault("token", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusServiceUnavailable, RetryAfter: "20"})
+			for range 5 {
+				if err := w.Call(m.session(w)); !errors.Is(err, handstamp.ErrUnreachable) {
+					t.Errorf("%v", err)
+				}
+			}
+			w.WantCounts(map[string]int{"token:client_credentials": 1})
+			w.Lab.SetFault("token")
+			if _, err := m.session(w).Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{}); err != nil {
+				t.Errorf("login of a user: %v", err)
+			}
+			w.MustCall(m.session(w))
+		})
+	}
+}
+
+// Where no user is needed, a token that lives long enough is to be had at any time.
+func TestClientCredentialsMinTTL(t *testing.T) {
+	m := machines(t)["client_secret_post"]
+	w := m.start(t)
+	w.MustCall(m.session(w))
+	rec := w.Record()
+	rec.Grant.ExpiresAt = time.Now().Add(time.Minute)
+	w.Put(rec)
+	token, err := m.session(w).Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{MinTTL: 10 * time.Minute})
+	if err != nil || time.Until(token.ExpiresAt) < 10*time.Minute {
+		t.Errorf("%v, %v", token, err)
+	}
+}
+
+// The next token is requested as the session is configured, and not as the one before was.
+func TestClientCredentialsReconfigured(t *testing.T) {
+	m := machines(t)["client_secret_post"]
+	w := m.start(t)
+	w.MustCall(m.session(w))
+	w.Expire()
+	c := m.session(w)
+	c.Scopes = []string{"mcp:write"}
+	if err := w.Call(c); err != nil {
+		t.Log(err)
+	}
+	rec := w.Record()
+	if rec.Grant.ScopeRequested != "mcp:write" {
+		t.Errorf("requested %q\n%s", rec.Grant.ScopeRequested, w.Diary())
+	}
 }

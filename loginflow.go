@@ -30,6 +30,7 @@ type loginState struct {
 	*credential
 	rec      *record.Record
 	plan     *loginPlan
+	prover   *proofs // nil: bearer tokens are requested
 	scope    string
 	byUser   bool  // it is of [Client.Login]
 	forced   bool  // although the stored login may work: with another account, perhaps
@@ -53,12 +54,27 @@ type loginFlow struct {
 	tabs          int // how often the browser was opened
 }
 
-// run carries a login out and returns the record with the new grant.
+// run carries a login out and returns the record with the new grant. Where the token endpoint of
+// the login before is not there any more, it discovers anew.
 func (l *logins) run(ctx context.Context, rec *record.Record, req loginRequest) (*record.Record, error) {
 	rec, plan, err := l.prepare(ctx, rec, req)
 	if err != nil {
 		return rec, err
 	}
+	rec, err = l.follow(ctx, rec, plan, req)
+	if !plan.stored || !endpointGone(err) {
+		return rec, err
+	}
+	req.anew = true
+	found, unknown := l.discovery.discover(ctx, rec, req)
+	if unknown != nil || found.server.TokenEndpoint == plan.server.TokenEndpoint {
+		return rec, err
+	}
+	return l.follow(ctx, rec, found, req)
+}
+
+// follow carries a login out by a plan.
+func (l *logins) follow(ctx context.Context, rec *record.Record, plan *loginPlan, req loginRequest) (*record.Record, error) {
 	state := &loginState{credential: l.credential, rec: rec, plan: plan, byUser: req.byUser, forced: req.force}
 	// What a step-up is for is requested in spite of what was learned.
 	omit := oauth.Without(rec.LearnedOf(plan.server.Issuer).OmitScopes, req.needed)
@@ -94,6 +110,8 @@ func (l *logins) prepare(ctx context.Context, rec *record.Record, req loginReque
 		}
 	} else if c := l.config.loginCooldown(rec, time.Now()); c != nil {
 		return rec, nil, l.errs.cooldown(c)
+	} else if retryPending(rec.Retry, time.Now()) && l.config.unattended(rec) {
+		return rec, nil, l.errs.unreachable(rec, nil)
 	}
 	plan, err := l.discovery.discover(ctx, rec, req)
 	if err != nil {
@@ -152,10 +170,8 @@ func (l *loginState) tryAgain(rejected *oauth.Error) error {
 
 // attempt goes once from client to grant.
 func (l *loginFlow) attempt(ctx context.Context) error {
-	if l.plan.proofs {
-		if _, err := l.proofs.ready(l.plan.algs); err != nil {
-			return protocolError(l.serverURL, err)
-		}
+	if err := l.prepareProofs(); err != nil {
+		return err
 	}
 	switch grant := l.config.grantFor(l.rec).(type) {
 	case nil:
@@ -184,8 +200,8 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 		Resource:      l.plan.resource.Param(),
 		Extra:         l.extraAuthParams(l.plan.server, l.scope),
 	}
-	if l.plan.proofs { // the code is bound to the key, too (RFC 9449, section 10)
-		authorize.Extra.Set("dpop_jkt", l.proofs.thumbprint())
+	if l.prover != nil { // the code is bound to the key, too (RFC 9449, section 10)
+		authorize.Extra.Set("dpop_jkt", l.prover.thumbprint())
 	}
 	if err := l.push(ctx, &authorize); err != nil {
 		return err
@@ -247,6 +263,9 @@ func (l *loginFlow) authorizationError(ctx context.Context, err error) error {
 	}
 	if l.clients.rejectsDocument(rejected) {
 		return l.clients.onUnknown(ctx, rejected)
+	}
+	if rejected.Code == "invalid_request_uri" && l.firstErr == nil {
+		return l.tryAgain(rejected) // the pushed request had expired before the user came
 	}
 	message := "the authorization server rejected the login"
 	if rejected.Code == "access_denied" {
@@ -355,7 +374,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 		Enterprise:         l.enterprise,
 	}
 	applyToken(grant, t, at)
-	account := l.account(ctx, t)
+	account := l.account(ctx, t, request.redeem.Prover)
 	if before := l.rec.Account; before != "" && account != "" && before != account {
 		l.notice("signed in as %s; the login before was that of %s", account, before)
 	}
@@ -365,15 +384,15 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
 		g := *grant
 		rec.ServerURL = l.serverURL
+		rec.Account = cmp.Or(account, l.accountBefore(rec))
 		rec.AuthorizationServer = &record.AuthorizationServer{
 			Issuer: as.Issuer, Form: as.Form, Metadata: as.Raw, FetchedAt: time.Now().UTC().Truncate(time.Second),
 			PrivateNetwork: l.server.privateNetwork.Load(),
 		}
 		rec.Grant = &g
-		rec.Account = cmp.Or(account, rec.Account)
 		rec.ACRValues, rec.MaxAge = l.plan.acrValues, l.plan.maxAge
-		if g.DPoP {
-			rec.DPoP = l.proofs.state()
+		if prover, ok := request.redeem.Prover.(*proofs); ok {
+			rec.DPoP = prover.state()
 		}
 		if len(l.clients.client.RedirectURIs) == 0 && l.callback.redirectURI != "" {
 			l.clients.client.RedirectURIs = []string{l.callback.redirectURI} // the next login comes back to the same port

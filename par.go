@@ -16,8 +16,8 @@ func (l *loginFlow) push(ctx context.Context, authorize *oauth.AuthorizationRequ
 		return nil
 	}
 	var prover oauth.Prover
-	if l.plan.proofs {
-		prover = l.proofs
+	if l.prover != nil {
+		prover = l.prover
 	}
 	err := l.clients.authenticate(func(client oauth.Authenticator) (err error) {
 		authorize.RequestURI, err = l.fetcher.PushAuthorization(ctx, as.PushedAuthorizationRequestEndpoint, client, prover, *authorize)

@@ -102,9 +102,13 @@ func (r *refreshAttempt) run(
 		}
 	}
 	client := r.config.withConfiguredSecret(rec.GrantClient())
-	methods, _ := storedAuthMethods(rec)
-	choice, err := chooseAuthMethod(r.config.authMethodInputs(client, methods))
+	methods, algorithms := storedAuthMethods(rec)
+	choice, err := r.config.authMethodFor(client, methods, algorithms)
 	if err != nil {
+		if token := r.usable(rec); token != nil {
+			r.notice("the access token could not be refreshed ahead of time: %v", err)
+			return token, nil
+		}
 		return nil, &Error{Kind: ErrInvalidConfig, Server: r.serverURL, Err: err}
 	}
 	if err := r.reserveAndMark(wait, rec); err != nil {
@@ -273,6 +277,9 @@ func (r *refreshAttempt) saveRawResponse(ctx context.Context, rec *record.Record
 		Truncated:   a.Truncated,
 	}
 	rec.Intent.Response = saved
+	if prover, ok := r.request.redeem.Prover.(*proofs); ok { // or the key ends with this process
+		rec.Grant.DPoP, rec.DPoP = true, prover.state()
+	}
 	err := r.records.put(ctx, rec, r.space)
 	r.space = nil
 	for try := 1; err != nil && !errors.Is(err, store.ErrConflict) && try < maxTries; try++ {

@@ -192,12 +192,7 @@ func (r *refreshAttempt) onInvalidClient(ctx context.Context, rec *record.Record
 // server is left alone.
 func (r *refreshAttempt) onTransientError(ctx context.Context, rec *record.Record, wait time.Duration, cause error) (*cachedToken, error) {
 	rec, err := r.updateGrant(ctx, rec, func(rec *record.Record) {
-		failures := 1
-		if rec.Retry != nil {
-			failures += rec.Retry.Failures
-		}
-		wait = max(wait, min(backoff(failures+maxTries), maxBackoff))
-		rec.Retry = &record.Retry{NotBefore: time.Now().Add(wait).UTC(), Failures: failures, Reason: reason(cause)}
+		noteRetry(rec, wait, cause)
 		if r.endIntent(rec); rec.Intent != nil {
 			rec.Intent.Response = nil
 		}
@@ -210,6 +205,16 @@ func (r *refreshAttempt) onTransientError(ctx context.Context, rec *record.Recor
 		return token, nil
 	}
 	return nil, r.errs.unreachable(rec, cause)
+}
+
+// noteRetry notes in the record until when the authorization server is left alone.
+func noteRetry(rec *record.Record, wait time.Duration, cause error) {
+	failures := 1
+	if rec.Retry != nil {
+		failures += rec.Retry.Failures
+	}
+	wait = max(wait, min(backoff(failures+maxTries), maxBackoff))
+	rec.Retry = &record.Retry{NotBefore: time.Now().Add(wait).UTC(), Failures: failures, Reason: reason(cause)}
 }
 
 // applyToken writes a token response into the grant. What the response omits

@@ -69,10 +69,7 @@ func (l *loginClients) choose(ctx context.Context) error {
 			return err
 		}
 	}
-	choice, err := chooseAuthMethod(l.config.authMethodInputs(l.client, as.TokenEndpointAuthMethodsSupported))
-	if err == nil && choice.method == oauth.MethodPrivateKeyJWT { // or the user signs in for nothing
-		_, err = l.config.Key.AlgorithmFor(as.TokenEndpointAuthSigningAlgValuesSupported)
-	}
+	choice, err := l.config.authMethodFor(l.client, as.TokenEndpointAuthMethodsSupported, as.TokenEndpointAuthSigningAlgValuesSupported)
 	if err != nil {
 		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Err: err}
 	}
@@ -166,6 +163,9 @@ func (l *loginClients) canReuse(c *record.Client) bool {
 	if c.Source == record.SourceDynamic && !slices.Equal(c.GrantTypes, l.config.registeredGrants()) {
 		return false
 	}
+	if reg, err := oauth.ParseRegistration([]byte(c.Response.Reveal())); err == nil && reg.DPoPBoundAccessTokens && l.config.DPoP == DPoPNever {
+		return false
+	}
 	return c.Source != record.SourceDynamic || len(c.RedirectURIs) == 0 ||
 		slices.Contains(c.RedirectURIs, l.callback.redirectURI)
 }
@@ -224,6 +224,9 @@ func (l *loginClients) register(ctx context.Context) error {
 	}
 	l.authMethod, l.justRegistered, l.clientProbed = choice, true, true
 	l.plan.proofs = l.config.wantsProofs(l.plan.proofs || reg.DPoPBoundAccessTokens)
+	if err := l.prepareProofs(); err != nil {
+		return err
+	}
 	omitted := oauth.Without(n.wish.scopes, n.terms.scopes)
 	l.scope, l.plan.fallback = strings.Join(n.terms.scopes, " "), oauth.Without(l.plan.fallback, omitted)
 	l.reportOmitted(omitted)
@@ -263,7 +266,10 @@ func (l *loginClients) onFailedRegistration(ctx context.Context, requests int, c
 func (l *loginClients) registrationRequired(ctx context.Context, why string, cause error) *Error {
 	e := &Error{Kind: ErrRegistrationRequired, Server: l.serverURL, Err: cause, RedirectURI: l.callback.redirectURI,
 		Message: oauth.Sanitize(l.plan.server.Issuer) + " " + why,
-		Hint:    fmt.Sprintf("register a client there with the redirect URI %s, then sign in with its client id", l.callback.redirectURI)}
+		Hint:    "register a client there, then sign in with its client id"}
+	if e.RedirectURI != "" {
+		e.Hint = fmt.Sprintf("register a client there with the redirect URI %s, then sign in with its client id", e.RedirectURI)
+	}
 	var rejected *oauth.Error
 	if errors.As(cause, &rejected) {
 		e.Code = rejected.Code
@@ -362,8 +368,8 @@ func (l *loginClients) probeAuthMethod(ctx context.Context) error {
 // tokenRequest returns a request to the token endpoint with the login's client.
 func (l *loginClients) tokenRequest(redeem oauth.TokenRequest, repeat repetition) *tokenRequest {
 	redeem.Endpoint = l.plan.server.TokenEndpoint
-	if l.plan.proofs {
-		redeem.Prover = l.proofs
+	if l.prover != nil {
+		redeem.Prover = l.prover
 	}
 	return &tokenRequest{credential: l.credential, tokenGrant: tokenGrant{
 		redeem: redeem, client: l.client, algs: l.plan.server.TokenEndpointAuthSigningAlgValuesSupported,
@@ -372,11 +378,14 @@ func (l *loginClients) tokenRequest(redeem oauth.TokenRequest, repeat repetition
 }
 
 // authenticate has try send a request as the login's client, in each form of authentication that is
-// left while the server's error may be about that.
+// left while the server's error may be about that. The login goes on in the form that worked.
 func (l *loginClients) authenticate(try func(oauth.Authenticator) error) error {
-	as, method := l.plan.server, &l.authMethod
+	as, method := l.plan.server, l.authMethod
 	for {
 		err := try(l.config.credentials(method.authForm, l.client, as.TokenEndpoint, as.TokenEndpointAuthSigningAlgValuesSupported))
+		if err == nil {
+			l.authMethod = method
+		}
 		if err == nil || len(method.next) == 0 || !mayBlameClient(err) {
 			return err
 		}

@@ -118,8 +118,10 @@ func (s *session) token(ctx context.Context, o TokenOptions) (*cachedToken, erro
 	switch {
 	case err != nil:
 		return nil, err
+	case rec.Grant.Usable(need.rejected, time.Now()) && s.config.unattended(rec):
+		need.force = rec.Grant.AccessToken // it works, but not for as long as is needed
 	case rec.Grant.Usable(need.rejected, time.Now()):
-		return nil, s.errs.notRefreshable(rec) // it works, but not for as long as is needed
+		return nil, s.errs.notRefreshable(rec)
 	case !s.config.mayLogin(rec):
 		return nil, s.errs.loginRequired(rec)
 	}

@@ -212,13 +212,7 @@ func (t *tokenRequest) nextForm(err error) bool {
 // moved reads the server's metadata again, once, where the token endpoint responds that it is not
 // there, and reports whether the metadata names another one on the same origin.
 func (t *tokenRequest) moved(ctx context.Context, err error) bool {
-	failed, ok := errtype.As[*oauth.TransientError](err)
-	if t.metadata == nil || t.metadataRead || !ok {
-		return false
-	}
-	switch failed.Status {
-	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone:
-	default:
+	if _, unreached := errtype.As[*oauth.SendError](err); t.metadata == nil || t.metadataRead || unreached || !endpointGone(err) {
 		return false
 	}
 	t.metadataRead = true
@@ -233,6 +227,15 @@ func (t *tokenRequest) moved(ctx context.Context, err error) bool {
 	}
 	t.redeem.Endpoint = found.TokenEndpoint
 	return true
+}
+
+// endpointGone reports whether nothing responds at an endpoint, or only that it is not there.
+func endpointGone(err error) bool {
+	if lost, ok := errtype.As[*oauth.SendError](err); ok {
+		return !lost.Sent
+	}
+	failed, ok := errtype.As[*oauth.TransientError](err)
+	return ok && (failed.Status == http.StatusNotFound || failed.Status == http.StatusMethodNotAllowed || failed.Status == http.StatusGone)
 }
 
 // noteFailure notes an error that is about no part of the request, and reports whether the
