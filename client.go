@@ -90,7 +90,9 @@ type Client struct {
 	ClientMetadataURL string
 
 	// InitialAccessToken authorizes dynamic registrations where the authorization server requires
-	// that (RFC 7591, section 3). SoftwareStatement is sent with them (section 2.3).
+	// that (RFC 7591, section 3). It is sent to the authorization server at which the first client
+	// of an MCP server is registered, and not to one that the MCP server names later.
+	// SoftwareStatement is sent with registrations, too (section 2.3).
 	InitialAccessToken secret.String
 	SoftwareStatement  string
 

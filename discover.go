@@ -73,7 +73,7 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 		}
 	}
 	if d.config.Certificate != nil {
-		p.server = p.server.ForCertificates()
+		p.server = p.server.ForCertificates(d.server.mayName)
 	}
 	p.proofs = d.config.wantsProofs(rm.OffersDPoP() || challenge.DPoP)
 	if p.proofs {
@@ -102,7 +102,7 @@ func (d *discovery) storedPlan(rec *record.Record, req loginRequest) *loginPlan 
 		return nil
 	}
 	if d.config.Certificate != nil {
-		server = server.ForCertificates()
+		server = server.ForCertificates(d.server.mayName)
 	}
 	return &loginPlan{
 		server: server, resource: rec.Grant.Resource, scopes: strings.Fields(rec.Grant.ScopeRequested),
@@ -140,7 +140,7 @@ func (d *discovery) metadataAgain(ctx context.Context, rec *record.Record) (foun
 		err = errMoved
 	}
 	if err == nil && d.config.Certificate != nil {
-		found = found.ForCertificates()
+		found = found.ForCertificates(d.server.mayName)
 	}
 	return found, err
 }

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -90,15 +89,7 @@ func TestClientCredentialsManySessions(t *testing.T) {
 	w.MustCall(m.session(w))
 	w.Expire()
 	w.Lab.Reset()
-	var running sync.WaitGroup
-	for range 20 {
-		running.Go(func() {
-			if err := w.Call(m.session(w)); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	running.Wait()
+	w.CallAtOnce(20, func() *handstamp.Client { return m.session(w) })
 	w.WantCounts(map[string]int{"token:client_credentials": 1, "server_metadata": 0, "resource_metadata": 0})
 }
 

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/handstamp/handstamp"
@@ -27,16 +26,7 @@ func TestManySessionsAtAServerThatMoved(t *testing.T) {
 	testenv.Processes.Watch(t, other)
 	w.Lab.ExpireAccessTokens()
 	w.Lab.MoveTo(other)
-	var sessions sync.WaitGroup
-	for range 20 {
-		c := w.Session()
-		sessions.Go(func() {
-			if err := w.Call(c); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	sessions.Wait()
+	w.CallAtOnce(20, w.Session)
 	w.WantTabs(2)
 }
 

@@ -121,6 +121,7 @@ type loginRequest struct {
 	challenge     oauth.BearerChallenge
 	scopes        []string      // to be requested beside those of the challenge
 	needed        []string      // those among them that a step-up is for
+	signInFor     string        // how the server wants the user to sign in, for the history
 	rejectedToken secret.String // the token that does not do
 	interactive   bool          // a caller waits for it, rather than a request that was rejected
 	byUser        bool          // by [Client.Login]: neither bounded nor held back

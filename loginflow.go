@@ -384,12 +384,12 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
 		g := *grant
 		rec.ServerURL = l.serverURL
+		rec.Account = cmp.Or(account, l.accountBefore(rec))
 		rec.AuthorizationServer = &record.AuthorizationServer{
 			Issuer: as.Issuer, Form: as.Form, Metadata: as.Raw, FetchedAt: time.Now().UTC().Truncate(time.Second),
 			PrivateNetwork: l.server.privateNetwork.Load(),
 		}
 		rec.Grant = &g
-		rec.Account = cmp.Or(account, rec.Account)
 		rec.ACRValues, rec.MaxAge = l.plan.acrValues, l.plan.maxAge
 		if prover, ok := request.redeem.Prover.(*proofs); ok {
 			rec.DPoP = prover.state()

@@ -44,15 +44,7 @@ func TestEndpointsAreWhereTheServerIs(t *testing.T) {
 		{"https://169.254.1.1", "https://169.254.169.254", false},
 	} {
 		t.Run(test.server+" "+test.endpoint, func(t *testing.T) {
-			base := documents{
-				test.server + testenv.AtResource + testenv.AtMCP: map[string]any{"resource": test.server + testenv.AtMCP, "authorization_servers": []string{test.server}},
-				test.server + testenv.AtServer: map[string]any{
-					"issuer": test.server, "authorization_endpoint": test.endpoint + "/authorize", "token_endpoint": test.server + "/token",
-					"registration_endpoint": test.server + testenv.AtRegister, "code_challenge_methods_supported": []string{"S256"},
-				},
-				test.server + testenv.AtRegister: map[string]any{"client_id": "app", "token_endpoint_auth_method": "none"},
-				test.server + testenv.AtToken:    map[string]any{"access_token": "access", "token_type": "Bearer"},
-			}
+			base := serverAt(test.server, test.endpoint)
 			prompts := 0
 			c := &handstamp.Client{BaseTransport: base, AuthTransport: base, Prompt: handstamp.Prompt{
 				Authorize: func(ctx context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
@@ -70,6 +62,20 @@ func TestEndpointsAreWhereTheServerIs(t *testing.T) {
 
 // documents responds to requests by their URLs, for servers that a test cannot have.
 type documents map[string]map[string]any
+
+// serverAt has the documents of an MCP server that is its own authorization server, except for
+// the host of its authorization endpoint.
+func serverAt(server, endpoint string) documents {
+	return documents{
+		server + testenv.AtResource + testenv.AtMCP: {"resource": server + testenv.AtMCP, "authorization_servers": []string{server}},
+		server + testenv.AtServer: {
+			"issuer": server, "authorization_endpoint": endpoint + "/authorize", "token_endpoint": server + "/token",
+			"registration_endpoint": server + testenv.AtRegister, "code_challenge_methods_supported": []string{"S256"},
+		},
+		server + testenv.AtRegister: {"client_id": "app", "token_endpoint_auth_method": "none"},
+		server + testenv.AtToken:    {"access_token": "access", "token_type": "Bearer"},
+	}
+}
 
 // RoundTrip implements http.RoundTripper.
 func (d documents) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -92,15 +98,7 @@ func TestServerInAPrivateNetworkByItsAddress(t *testing.T) {
 	var origin string
 	endpoint := ""
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		documents{
-			origin + testenv.AtResource + testenv.AtMCP: {"resource": origin + testenv.AtMCP, "authorization_servers": []string{origin}},
-			origin + testenv.AtServer: {
-				"issuer": origin, "authorization_endpoint": endpoint + "/authorize", "token_endpoint": origin + "/token",
-				"registration_endpoint": origin + testenv.AtRegister, "code_challenge_methods_supported": []string{"S256"},
-			},
-			origin + testenv.AtRegister: {"client_id": "app", "token_endpoint_auth_method": "none"},
-			origin + testenv.AtToken:    {"access_token": "access", "token_type": "Bearer"},
-		}.serve(w, origin+r.URL.Path)
+		serverAt(origin, endpoint).serve(w, origin+r.URL.Path)
 	}))
 	server.Listener.Close()
 	server.Listener = listener
@@ -126,15 +124,7 @@ func TestServerInAPrivateNetworkByItsAddress(t *testing.T) {
 			continue
 		}
 		// A later session, which has not met the server yet, knows it from the record.
-		later := documents{
-			origin + testenv.AtResource + testenv.AtMCP: {"resource": origin + testenv.AtMCP, "authorization_servers": []string{origin}},
-			origin + testenv.AtServer: {
-				"issuer": origin, "authorization_endpoint": endpoint + "/authorize", "token_endpoint": origin + "/token",
-				"registration_endpoint": origin + testenv.AtRegister, "code_challenge_methods_supported": []string{"S256"},
-			},
-			origin + testenv.AtRegister: {"client_id": "app", "token_endpoint_auth_method": "none"},
-			origin + testenv.AtToken:    {"access_token": "access", "token_type": "Bearer"},
-		}
+		later := serverAt(origin, endpoint)
 		c = &handstamp.Client{Store: c.Store, BaseTransport: later, AuthTransport: later, Prompt: handstamp.Prompt{Authorize: testenv.Consented}}
 		if _, err := c.Login(t.Context(), origin+testenv.AtMCP, handstamp.LoginOptions{Force: true}); err != nil {
 			t.Errorf("%s, later: %v", named, err)

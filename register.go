@@ -266,7 +266,10 @@ func (l *loginClients) onFailedRegistration(ctx context.Context, requests int, c
 func (l *loginClients) registrationRequired(ctx context.Context, why string, cause error) *Error {
 	e := &Error{Kind: ErrRegistrationRequired, Server: l.serverURL, Err: cause, RedirectURI: l.callback.redirectURI,
 		Message: oauth.Sanitize(l.plan.server.Issuer) + " " + why,
-		Hint:    fmt.Sprintf("register a client there with the redirect URI %s, then sign in with its client id", l.callback.redirectURI)}
+		Hint:    "register a client there, then sign in with its client id"}
+	if e.RedirectURI != "" {
+		e.Hint = fmt.Sprintf("register a client there with the redirect URI %s, then sign in with its client id", e.RedirectURI)
+	}
 	var rejected *oauth.Error
 	if errors.As(cause, &rejected) {
 		e.Code = rejected.Code

@@ -3,6 +3,7 @@ package handstamp
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 	"time"
@@ -40,6 +41,10 @@ type Status struct {
 	// that of [Client.Grant]. DPoP says that the access token is bound to a key (RFC 9449).
 	GrantType string `json:"grant_type,omitempty"`
 	DPoP      bool   `json:"dpop,omitempty"`
+
+	// PAR says that authorization requests are pushed to the authorization server first (RFC
+	// 9126).
+	PAR bool `json:"pushed_authorization_requests,omitempty"`
 
 	Issuer       string      `json:"issuer,omitempty"`
 	Enterprise   string      `json:"enterprise,omitempty"` // the issuer of the company's identity provider
@@ -188,6 +193,7 @@ func (s *Status) setGrant(rec *record.Record, now time.Time) {
 	g := rec.Grant
 	s.Issuer, s.Scope, s.Enterprise = g.Issuer, g.ScopeGranted, g.Enterprise
 	s.GrantType, s.DPoP = cmp.Or(g.Type, "authorization_code"), authScheme(g.TokenType) == "DPoP"
+	s.PAR = g.Type == "" && pushesRequests(rec.AuthorizationServer, g.Issuer)
 	if !g.Resource.Omit {
 		s.Resource = g.Resource.Value
 	}
@@ -210,4 +216,14 @@ func (s *Status) setGrant(rec *record.Record, now time.Time) {
 	default:
 		s.State = StateExpired
 	}
+}
+
+// pushesRequests reports whether the metadata of an issuer has an endpoint to push authorization
+// requests to, which is used wherever there is one.
+func pushesRequests(as *record.AuthorizationServer, issuer string) bool {
+	var metadata struct {
+		Endpoint string `json:"pushed_authorization_request_endpoint"`
+	}
+	return as != nil && as.Issuer == issuer && json.Unmarshal(as.Metadata, &metadata) == nil &&
+		metadata.Endpoint != ""
 }

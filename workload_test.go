@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -105,15 +104,7 @@ func TestWorkloadFromFile(t *testing.T) {
 func TestWorkloadManySessions(t *testing.T) {
 	p := newPlatform(t, lab.Habits{})
 	source := fixed(p.token(p.Lab.Issuer(), time.Now()))
-	var running sync.WaitGroup
-	for range 20 {
-		running.Go(func() {
-			if err := p.Call(p.workload(source)); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	running.Wait()
+	p.CallAtOnce(20, func() *handstamp.Client { return p.workload(source) })
 	p.WantCounts(map[string]int{"token:jwt_bearer": 1})
 }
 

@@ -1,7 +1,6 @@
 package bridge_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -43,11 +42,7 @@ func (h *host) responseBy(d time.Duration, id string) string {
 		h.mu.Lock()
 		more := h.more
 		for _, line := range h.lines {
-			var m struct {
-				ID     json.RawMessage
-				Method string
-			}
-			if json.Unmarshal([]byte(line), &m) == nil && string(m.ID) == id && m.Method == "" {
+			if responds(id)(line) {
 				h.mu.Unlock()
 				return line
 			}
@@ -91,30 +86,9 @@ var scenes = []struct {
 	name string
 	play func(t *testing.T, serve func(mcp http.Handler) *far)
 }{
-	{"idle", func(t *testing.T, serve func(http.Handler) *far) {
-		f := serve(&sessions{})
-		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
-		h.hello()
-		h.within(atOnce, "1", "tools/call")
-		f.forget()
-		h.works(1)
-	}},
-	{"idle, and what the server sends arrives", func(t *testing.T, serve func(http.Handler) *far) {
-		f := serve(&sessions{})
-		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
-		h.hello()
-		h.within(atOnce, "1", "tools/call")
-		f.drop(true)
-		h.works(1)
-	}},
-	{"idle, pinged", func(t *testing.T, serve func(http.Handler) *far) {
-		f := serve(&sessions{})
-		h := start(t, bridge.Options{URL: f.url, Logger: logger(t), Ping: 5 * time.Second})
-		h.hello()
-		h.within(atOnce, "1", "tools/call")
-		f.forget()
-		h.works(1)
-	}},
+	{"idle", idle(bridge.Options{}, false)},
+	{"idle, and what the server sends arrives", idle(bridge.Options{}, true)},
+	{"idle, pinged", idle(bridge.Options{Ping: 5 * time.Second}, false)},
 	{"many idle", func(t *testing.T, serve func(http.Handler) *far) {
 		const many = 8
 		var together sync.WaitGroup
@@ -129,7 +103,7 @@ var scenes = []struct {
 		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
 		h.hello()
 		for i := range many {
-			h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"x"}}`, i))
+			h.send(toolCall(i))
 		}
 		for i := range many {
 			h.responseBy(atOnce, strconv.Itoa(i))
@@ -139,42 +113,8 @@ var scenes = []struct {
 		}
 		h.works(1)
 	}},
-	{"under way", func(t *testing.T, serve func(http.Handler) *far) {
-		under := make(chan struct{}, 1)
-		f := serve(&sessions{serve: func(w http.ResponseWriter, r *http.Request, got request) {
-			if got.id != "1" {
-				result(w, got.id, `{}`)
-				return
-			}
-			under <- struct{}{}
-			<-r.Context().Done()
-		}})
-		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
-		h.hello()
-		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
-		<-under
-		f.forget()
-		wantLost(t, h.responseBy(detection, "1"))
-		h.works(0)
-	}},
-	{"a response that is a silent stream", func(t *testing.T, serve func(http.Handler) *far) {
-		under := make(chan struct{}, 1)
-		f := serve(&sessions{serve: func(w http.ResponseWriter, r *http.Request, got request) {
-			if got.id != "1" {
-				result(w, got.id, `{}`)
-				return
-			}
-			under <- struct{}{}
-			silentStream(w, r)
-		}})
-		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
-		h.hello()
-		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
-		<-under
-		f.forget()
-		wantLost(t, h.responseBy(detection, "1"))
-		h.works(0)
-	}},
+	{"under way", underWay(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })},
+	{"a response that is a silent stream", underWay(silentStream)},
 	{"a request that is being sent", func(t *testing.T, serve func(http.Handler) *far) {
 		under := make(chan struct{}, 1)
 		s := &sessions{}
@@ -219,7 +159,17 @@ var scenes = []struct {
 	}},
 	{"HTTP+SSE", func(t *testing.T, serve func(http.Handler) *far) {
 		streams := make(chan struct{}, 64)
-		f := serve(&oldServer{streams: streams})
+		f := serve(&sseServer{
+			endpoint: "/messages",
+			opened:   func(http.ResponseWriter, *http.Request, int) bool { streams <- struct{}{}; return false },
+			post: func(w http.ResponseWriter, _ *http.Request, got request) bool {
+				if got.method != "silence" {
+					return false
+				}
+				w.WriteHeader(http.StatusAccepted)
+				return true
+			},
+		})
 		h := start(t, bridge.Options{URL: f.url, Logger: logger(t), Wire: bridge.WireSSE})
 		h.hello()
 		<-streams
@@ -263,6 +213,41 @@ var scenes = []struct {
 			t.Error(got)
 		}
 	}},
+}
+
+// idle has the connection of a session die while nothing is under way.
+func idle(o bridge.Options, oneWay bool) func(t *testing.T, serve func(http.Handler) *far) {
+	return func(t *testing.T, serve func(http.Handler) *far) {
+		f := serve(&sessions{})
+		o.URL, o.Logger = f.url, logger(t)
+		h := start(t, o)
+		h.hello()
+		h.within(atOnce, "1", "tools/call")
+		f.drop(oneWay)
+		h.works(1)
+	}
+}
+
+// underWay has the connection of a call die that the server holds in a way of its own.
+func underWay(hold http.HandlerFunc) func(t *testing.T, serve func(http.Handler) *far) {
+	return func(t *testing.T, serve func(http.Handler) *far) {
+		under := make(chan struct{}, 1)
+		f := serve(&sessions{serve: func(w http.ResponseWriter, r *http.Request, got request) {
+			if got.id != "1" {
+				result(w, got.id, `{}`)
+				return
+			}
+			under <- struct{}{}
+			hold(w, r)
+		}})
+		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
+		h.hello()
+		h.send(toolCall(1))
+		<-under
+		f.forget()
+		wantLost(t, h.responseBy(detection, "1"))
+		h.works(0)
+	}
 }
 
 func wantLost(t *testing.T, response string) {

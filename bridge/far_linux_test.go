@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -15,7 +14,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -128,52 +126,6 @@ func silentStream(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	_ = http.NewResponseController(w).Flush()
 	<-r.Context().Done()
-}
-
-// oldServer speaks HTTP+SSE. It never responds to the method "silence".
-type oldServer struct {
-	streams chan struct{} // gets a value for each stream
-
-	mu     sync.Mutex
-	serial int
-	open   map[string]chan string // what a stream has to say
-}
-
-func (s *oldServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodGet {
-		s.mu.Lock()
-		s.serial++
-		id, events := strconv.Itoa(s.serial), make(chan string, 16)
-		if s.open == nil {
-			s.open = make(map[string]chan string)
-		}
-		s.open[id] = events
-		s.mu.Unlock()
-		s.streams <- struct{}{}
-		w.Header().Set("Content-Type", "text/event-stream")
-		fmt.Fprintf(w, "event: endpoint\ndata: /messages?session=%s\n\n", id)
-		for {
-			_ = http.NewResponseController(w).Flush()
-			select {
-			case e := <-events:
-				fmt.Fprintf(w, "data: %s\n\n", e)
-			case <-r.Context().Done():
-				return
-			}
-		}
-	}
-	got := readRequest(r)
-	s.mu.Lock()
-	events := s.open[r.URL.Query().Get("session")]
-	s.mu.Unlock()
-	w.WriteHeader(http.StatusAccepted)
-	switch {
-	case got.id == "" || got.method == "silence":
-	case got.method == "initialize":
-		events <- `{"jsonrpc":"2.0","id":` + got.id + `,"result":` + initialized + `}`
-	default:
-		events <- `{"jsonrpc":"2.0","id":` + got.id + `,"result":{}}`
-	}
 }
 
 // tunnels is an HTTP proxy.

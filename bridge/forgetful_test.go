@@ -1,7 +1,6 @@
 package bridge_test
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -79,7 +78,15 @@ func (s *forgetful) count(method string) int {
 	return s.sent(method)
 }
 
-// forget ends the session at the server, and returns how often each method came until now.
+// wantCounts checks how many calls and pings came, and how many sessions were begun.
+func (s *forgetful) wantCounts(t *testing.T, calls, pings, begun int) {
+	t.Helper()
+	if c, p, b := s.count("tools/call"), s.count("ping"), s.count("initialize"); c != calls || p != pings || b != begun {
+		t.Errorf("%d requests, %d pings, %d sessions, want %d, %d, %d", c, p, b, calls, pings, begun)
+	}
+}
+
+// forget ends the session at the server.
 func (s *forgetful) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,10 +103,6 @@ func rejects(status int, kind, body string) func(w http.ResponseWriter, got requ
 		w.WriteHeader(status)
 		io.WriteString(w, strings.ReplaceAll(body, "$ID", got.id))
 	}
-}
-
-func toolCall(id int) string {
-	return fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"x"}}`, id)
 }
 
 // otherWords are the responses of servers that have forgotten a session.

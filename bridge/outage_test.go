@@ -38,6 +38,17 @@ func waking() *sessions {
 		}}
 }
 
+// slowToBegin reaches a server that takes its time to respond to initialize.
+func slowToBegin(s *sessions, d time.Duration) memory {
+	return func(w http.ResponseWriter, r *http.Request) {
+		got := readRequest(r)
+		if got.method == "initialize" {
+			takes(r, d)
+		}
+		s.respond(w, r, got)
+	}
+}
+
 // wire is an http.RoundTripper made of a function.
 type wire func(r *http.Request) (*http.Response, error)
 

@@ -113,7 +113,7 @@ func TestRejections(t *testing.T) {
 			s := &sessions{serve: func(w http.ResponseWriter, _ *http.Request, got request) { tt.serve(w, int(n.Add(1)), got) }}
 			h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), MaxMessage: 1 << 20})
 			h.hello()
-			h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
+			h.send(toolCall(1))
 			got := h.response("1")
 			if result := get(t, got, "result"); result != "" {
 				if result != tt.want {

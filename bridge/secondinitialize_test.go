@@ -298,7 +298,7 @@ func TestSecondInitializeOverSSE(t *testing.T) {
 	})})
 	h.hello()
 	first := receive(t, opened)
-	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`, `{"jsonrpc":"2.0","id":2,"method":"tools/list"}`)
+	h.send(toolCall(1), `{"jsonrpc":"2.0","id":2,"method":"tools/list"}`)
 	h.response("2")
 	if got := h.helloAgain("3"); get(t, got, "result") != initialized {
 		t.Errorf("initialize has the response %s", got)

@@ -174,9 +174,7 @@ func TestSuspicionThatStaysOpen(t *testing.T) {
 			if got := h.response("1"); !strings.Contains(got, "status 400") {
 				t.Errorf("got %s", got)
 			}
-			if calls, pings, begun := s.count("tools/call"), s.count("ping"), s.count("initialize"); calls != 1 || pings != 1 || begun != 1 {
-				t.Errorf("%d requests, %d pings, %d sessions", calls, pings, begun)
-			}
+			s.wantCounts(t, 1, 1, 1)
 		})
 	}
 }
@@ -244,9 +242,7 @@ func TestModernRequestsHaveNoSession(t *testing.T) {
 			if got := h.response("2"); get(t, got, "error") == "" {
 				t.Errorf("got %s", got)
 			}
-			if calls, pings, begun := s.count("tools/call"), s.count("ping"), s.count("initialize"); calls != 1 || pings != 0 || begun != 0 {
-				t.Errorf("%d requests, %d pings, %d sessions", calls, pings, begun)
-			}
+			s.wantCounts(t, 1, 0, 0)
 		})
 	}
 }

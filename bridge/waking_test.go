@@ -31,13 +31,7 @@ func TestSlowServer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inMemory(t, func(t *testing.T) {
 				s := waking()
-				h := startInMemory(t, memory(func(w http.ResponseWriter, r *http.Request) {
-					got := readRequest(r)
-					if got.method == "initialize" {
-						takes(r, tt.takes)
-					}
-					s.respond(w, r, got)
-				}), nil)
+				h := startInMemory(t, slowToBegin(s, tt.takes), nil)
 				began := time.Now()
 				hello := h.hello()
 				if took := time.Since(began); took > 4*time.Second || !tt.stands && took > tt.takes+time.Second {
@@ -185,7 +179,7 @@ func TestRejectedAfterWaking(t *testing.T) {
 		o := &outage{next: wire(respond(404)), how: rejectedDial, until: time.Now().Add(10 * time.Second)}
 		h := startInMemory(t, o, nil)
 		h.hello()
-		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
+		h.send(toolCall(1))
 		if got := h.response("1"); get(t, got, "error", "code") != strconv.Itoa(bridge.CodeRejected) {
 			t.Errorf("got %s", got)
 		}
@@ -197,13 +191,7 @@ func TestNoLimitForTheServer(t *testing.T) {
 	t.Run("slow", func(t *testing.T) {
 		inMemory(t, func(t *testing.T) {
 			s := waking()
-			h := startInMemory(t, memory(func(w http.ResponseWriter, r *http.Request) {
-				got := readRequest(r)
-				if got.method == "initialize" {
-					takes(r, time.Minute)
-				}
-				s.respond(w, r, got)
-			}), func(o *bridge.Options) { o.InitializeWait = -1 })
+			h := startInMemory(t, slowToBegin(s, time.Minute), func(o *bridge.Options) { o.InitializeWait = -1 })
 			if hello := h.hello(); get(t, hello, "result") != s.hello {
 				t.Errorf("initialize has the response %s", hello)
 			}
@@ -226,13 +214,7 @@ func TestNoLimitForTheServer(t *testing.T) {
 func TestPromisedCapabilities(t *testing.T) {
 	inMemory(t, func(t *testing.T) {
 		s := waking()
-		h := startInMemory(t, memory(func(w http.ResponseWriter, r *http.Request) {
-			got := readRequest(r)
-			if got.method == "initialize" {
-				takes(r, 10*time.Second)
-			}
-			s.respond(w, r, got)
-		}), nil)
+		h := startInMemory(t, slowToBegin(s, 10*time.Second), nil)
 		h.hello()
 		h.send(`{"jsonrpc":"2.0","id":1,"method":"logging/setLevel","params":{"level":"warning"}}`)
 		h.response("1")

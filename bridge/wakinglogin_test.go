@@ -22,13 +22,7 @@ func TestSlowServerWithLogin(t *testing.T) {
 		s := waking()
 		user := new(bridge.User)
 		d := newDoor(user)
-		d.next = memory(func(w http.ResponseWriter, r *http.Request) {
-			got := readRequest(r)
-			if got.method == "initialize" {
-				takes(r, 20*time.Second)
-			}
-			s.respond(w, r, got)
-		})
+		d.next = slowToBegin(s, 20*time.Second)
 		began := time.Now()
 		h := startInMemory(t, wire(func(r *http.Request) (*http.Response, error) {
 			takes(r, time.Until(began.Add(15*time.Second)))
@@ -133,13 +127,7 @@ func TestSlowServerThatNeverOpensABrowser(t *testing.T) {
 func TestOwnSignInTool(t *testing.T) {
 	inMemory(t, func(t *testing.T) {
 		s := waking()
-		h := startInMemory(t, memory(func(w http.ResponseWriter, r *http.Request) {
-			got := readRequest(r)
-			if got.method == "initialize" {
-				takes(r, 10*time.Second)
-			}
-			s.respond(w, r, got)
-		}), nil)
+		h := startInMemory(t, slowToBegin(s, 10*time.Second), nil)
 		h.hello()
 		for id := range 2 {
 			h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"sign_in"}}`, id))

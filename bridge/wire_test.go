@@ -1,7 +1,6 @@
 package bridge_test
 
 import (
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -70,7 +69,7 @@ func TestForgottenSession(t *testing.T) {
 	h.response(`"warm"`)
 	s.forget()
 	for i := range 20 {
-		h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"x"}}`, i))
+		h.send(toolCall(i))
 	}
 	for i := range 20 {
 		if got := h.response(strconv.Itoa(i)); get(t, got, "result") != "{}" {
@@ -116,7 +115,7 @@ func TestResumedStream(t *testing.T) {
 			})
 			h := start(t, bridge.Options{URL: url, Logger: logger(t)})
 			h.hello()
-			h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
+			h.send(toolCall(1))
 			got := h.response("1")
 			if tt.want == "" {
 				if get(t, got, "error", "code") != strconv.Itoa(bridge.CodeUncertain) {
@@ -156,7 +155,7 @@ func restart(t *testing.T) bool {
 	h := start(t, bridge.Options{URL: "http://" + address + "/mcp", Logger: logger(t)})
 	h.hello()
 	first.Close()
-	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
+	h.send(toolCall(1))
 	s.forget()
 	if listener, err = net.Listen("tcp", address); err != nil {
 		return false
@@ -221,7 +220,7 @@ func TestEnds(t *testing.T) {
 	}}
 	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP)})
 	h.hello()
-	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
+	h.send(toolCall(1))
 	began := time.Now()
 	h.in.Close()
 	err := <-h.done

@@ -192,16 +192,7 @@ func (l *library) live() {
 
 	before := l.expired()
 	l.as.reset()
-	var wait sync.WaitGroup
-	for range crowd {
-		c := l.session(handstamp.LoginNever)
-		wait.Go(func() {
-			if err := l.call(c); err != nil {
-				l.t.Errorf("expired token: %v", err)
-			}
-		})
-	}
-	wait.Wait()
+	l.callAtOnce()
 	l.want("expired token, many at once", l.as.token, 1)
 	l.want("expired token, many at once", "", 1)
 	l.seen("expired token, 20 at once", l.as.cost())
@@ -242,6 +233,21 @@ func (l *library) live() {
 			l.t.Errorf("%s: %v, want ErrLoginRequired", what, err)
 		}
 	}
+}
+
+// callAtOnce makes a call with each of many sessions at the same time.
+func (l *library) callAtOnce() {
+	l.t.Helper()
+	var calls sync.WaitGroup
+	for range crowd {
+		c := l.session(handstamp.LoginNever)
+		calls.Go(func() {
+			if err := l.call(c); err != nil {
+				l.t.Errorf("expired token: %v", err)
+			}
+		})
+	}
+	calls.Wait()
 }
 
 // forgotten is what becomes of a login whose client the server has forgotten.

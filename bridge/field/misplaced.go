@@ -17,8 +17,7 @@ func fallsBack(status int, kind, body string) func(p *play) {
 			return true
 		})
 		h := p.bridge(s.url)
-		h.result(h.request("initialize", greeting), beginning+p.slow)
-		h.initialized()
+		h.initializeWithin(beginning + p.slow)
 		h.echoed("after", soon)
 		s.once("after")
 	}
@@ -33,12 +32,7 @@ var misplaced = []behaviour{
 		before: "the call reaches the server 2 times",
 		play: responding(func(x *exchange) {
 			x.status(404, "application/json", failure(x.id, -32601, "Method not found"))
-		}, func(p *play, s *server, h *host, id string) {
-			if code := h.failure(id, soon).at("error", "code"); code != "-32601" {
-				p.wrong("error %s in place of the server's", code)
-			}
-			s.once("odd")
-		}),
+		}, failsWith("-32601")),
 	},
 	{
 		name:   "result-under-404",
@@ -58,12 +52,7 @@ var misplaced = []behaviour{
 		now:  "the same",
 		play: responding(func(x *exchange) {
 			x.status(500, "application/json", failure(x.id, -32603, "Internal error"))
-		}, func(p *play, s *server, h *host, id string) {
-			if code := h.failure(id, soon).at("error", "code"); code != "-32603" {
-				p.wrong("error %s in place of the server's", code)
-			}
-			s.once("odd")
-		}),
+		}, failsWith("-32603")),
 	},
 	{
 		name:   "response-on-the-stream-after-an-empty-one",
@@ -112,18 +101,13 @@ var misplaced = []behaviour{
 }
 
 func responseOnTheStream(p *play, first func(x *exchange)) {
-	s := p.serve(func(x *exchange) bool {
-		if x.text() != "odd" {
-			return false
-		}
+	s := p.serve(odd(func(x *exchange) {
 		first(x)
 		x.flush()
 		// The response comes when the first one has ended.
 		time.AfterFunc(300*time.Millisecond, func() { onTheStream(x) })
-		return true
-	})
-	h := p.bridge(s.url)
-	h.initialize()
+	}))
+	h := p.session(s)
 	s.listened(soon)
 	base := s.initializes()
 	h.isEcho(h.call("odd"), "odd", 2*soon)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -9,15 +10,16 @@ import (
 // responding plays one call that the server responds to in a way of its own, and one after it
 // that works.
 func responding(response func(x *exchange), check func(p *play, s *server, h *host, id string)) func(p *play) {
-	return func(p *play) {
-		s := p.serve(odd(response))
-		h := p.bridge(s.url)
-		h.initialize()
-		base := s.initializes()
-		check(p, s, h, h.call("odd"))
-		h.echoed("after", soon)
-		s.sameSession(base)
-	}
+	return func(p *play) { oddCall(p, p.serve(odd(response)), check) }
+}
+
+// oddCall makes one call to a server that responds to it in a way of its own, and one after it.
+func oddCall(p *play, s *server, check func(p *play, s *server, h *host, id string)) {
+	h := p.session(s)
+	base := s.initializes()
+	check(p, s, h, h.call("odd"))
+	h.echoed("after", soon)
+	s.sameSession(base)
 }
 
 // fails wants an error for the call that names what came.
@@ -28,6 +30,16 @@ func fails(limit time.Duration, names ...string) func(p *play, s *server, h *hos
 		if len(names) > 0 && !slices.ContainsFunc(names, func(name string) bool { return strings.Contains(text, name) }) {
 			p.wrong("the error does not say what came: %s", short(got.text("error", "message")))
 		}
+	}
+}
+
+// failsWith wants the server's own error for the call, by its code, which the server gets once.
+func failsWith(code string) func(p *play, s *server, h *host, id string) {
+	return func(p *play, s *server, h *host, id string) {
+		if got := h.failure(id, soon).at("error", "code"); got != code {
+			p.wrong("error %s in place of the server's", got)
+		}
+		s.once("odd")
 	}
 }
 
@@ -43,9 +55,23 @@ func succeeds(limit time.Duration) func(p *play, s *server, h *host, id string) 
 const empty = 32 * time.Second
 
 // odd takes over the call with the text "odd".
-func odd(response func(x *exchange)) func(x *exchange) bool {
+func odd(response func(x *exchange)) func(x *exchange) bool { return toCall("odd", response) }
+
+// toCall takes over the call with a text.
+func toCall(text string, response func(x *exchange)) func(x *exchange) bool {
 	return func(x *exchange) bool {
-		if x.text() != "odd" {
+		if x.text() != text {
+			return false
+		}
+		response(x)
+		return true
+	}
+}
+
+// toGet takes over the GET of the session's stream.
+func toGet(response func(x *exchange)) func(x *exchange) bool {
+	return func(x *exchange) bool {
+		if x.r.Method != http.MethodGet {
 			return false
 		}
 		response(x)
@@ -58,12 +84,7 @@ func withoutStream(response func(x *exchange), check func(p *play, s *server, h 
 	return func(p *play) {
 		s := p.serve(odd(response))
 		s.noStream = true
-		h := p.bridge(s.url)
-		h.initialize()
-		base := s.initializes()
-		check(p, s, h, h.call("odd"))
-		h.echoed("after", soon)
-		s.sameSession(base)
+		oddCall(p, s, check)
 	}
 }
 

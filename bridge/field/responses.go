@@ -21,8 +21,7 @@ var pending = []behaviour{
 				x.hang()
 				return true
 			})
-			h := p.bridge(s.url)
-			h.initialize()
+			h := p.session(s)
 			h.echoed("first", soon)
 			h.send(`{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}`)
 			h.echoed("second", soon)
@@ -38,8 +37,7 @@ var pending = []behaviour{
 			s := p.serve(func(x *exchange) bool {
 				return x.method == "notifications/progress" && x.contains(`"progress":1}`) && !x.wait(500*time.Millisecond)
 			})
-			h := p.bridge(s.url)
-			h.initialize()
+			h := p.session(s)
 			for _, n := range []string{"1", "2", "3", "4"} {
 				h.send(`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"t","progress":%s}}`, n)
 			}
@@ -156,8 +154,7 @@ var pending = []behaviour{
 				x.result(`{"content":[]}`)
 				return true
 			})
-			h := p.bridge(s.url)
-			h.initialize()
+			h := p.session(s)
 			h.serial++
 			_, err := io.Copy(h.in, io.MultiReader(
 				strings.NewReader(`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"echo","arguments":{"text":"`),
@@ -216,8 +213,7 @@ var words = []behaviour{
 			s := p.serve(rejecting(func(x *exchange) {
 				x.status(403, "text/plain", "No access with key "+x.r.Header.Get("X-Api-Key")+".")
 			}))
-			h := p.bridge(s.url, "--header", "X-Api-Key:secret-8c1f72b6")
-			h.initialize()
+			h := p.session(s, "--header", "X-Api-Key:secret-8c1f72b6")
 			h.echoed("fine", soon)
 			if got := h.failure(h.call("other"), soon); strings.Contains(got.at("error"), "8c1f72b6") {
 				p.wrong("the host is shown the secret")
@@ -232,8 +228,7 @@ var words = []behaviour{
 		before: "it is \"Go-http-client/1.1\"",
 		play: func(p *play) {
 			s := p.serve(nil)
-			h := p.bridge(s.url)
-			h.initialize()
+			h := p.session(s)
 			h.echoed("after", soon)
 			var agent string
 			s.count(func(x *exchange) bool { agent = x.r.UserAgent(); return true })

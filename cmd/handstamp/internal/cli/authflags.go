@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -20,6 +22,7 @@ type authOptions struct {
 	loginHint, prompt, acrValues string
 	maxAge                       wholeSeconds
 
+	details       string // authorization_details: JSON, or @ and a file
 	initialToken  secretSource
 	statementFile string
 }
@@ -40,6 +43,8 @@ func (o *authOptions) bind(cmd *cobra.Command) {
 	flags.Var(&o.maxAge, "max-age", "sign in again if the last time is longer ago than this")
 	flags.StringVar(&o.acrValues, "acr-values", "",
 		"authentication context classes that the login should have")
+	flags.StringVar(&o.details, "authorization-details", "",
+		"request this authorization (RFC 9396): a JSON array, or @ and the name of a file with one")
 	flags.StringVar(&o.initialToken.file, "initial-access-token-file", "",
 		"file with the token that authorizes a registration")
 	flags.StringVar(&o.initialToken.env, "initial-access-token-env", "",
@@ -109,9 +114,13 @@ func (o *authOptions) check() error {
 
 // apply sets in the client what is for this login alone.
 func (o *authOptions) apply(a *app, c *handstamp.Client) error {
+	details, err := o.readDetails()
+	if err != nil {
+		return err
+	}
 	for name, value := range map[string]string{
 		"login_hint": o.loginHint, "prompt": o.prompt, "acr_values": o.acrValues,
-		"max_age": o.maxAge.String(),
+		"max_age": o.maxAge.String(), "authorization_details": details,
 	} {
 		if value != "" {
 			if c.ExtraAuthParams == nil {
@@ -120,13 +129,30 @@ func (o *authOptions) apply(a *app, c *handstamp.Client) error {
 			c.ExtraAuthParams.Set(name, value)
 		}
 	}
-	var err error
 	if c.InitialAccessToken, err = o.initialToken.readAs(a, "initial access token"); err != nil {
 		return err
 	}
 	statement, err := (&secretSource{file: o.statementFile}).readAs(a, "software statement")
 	c.SoftwareStatement = statement.Reveal()
 	return err
+}
+
+// readDetails returns the authorization details, which are a JSON array of objects.
+func (o *authOptions) readDetails() (string, error) {
+	if o.details == "" {
+		return "", nil
+	}
+	raw, file, err := readArgument(o.details, maxConfig, readFile)
+	if err != nil {
+		return "", usage("the file %s of --authorization-details cannot be read: %w", file, err)
+	}
+	var details []map[string]any
+	if json.Unmarshal(raw, &details) != nil || len(details) == 0 {
+		return "", usage("--authorization-details is a JSON array of objects")
+	}
+	var text bytes.Buffer
+	err = json.Compact(&text, raw) // numbers stay as they were written
+	return text.String(), err
 }
 
 // wholeSeconds is a duration as max_age has it: whole seconds, zero included.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,7 +40,9 @@ func world(ts *testscript.TestScript) *scriptWorld {
 func (w *scriptWorld) stop() {
 	for _, server := range []*lab.Server{w.server, w.company} {
 		if server != nil {
-			secrets := server.Secrets()
+			secrets := slices.DeleteFunc(server.Secrets(), func(secret string) bool {
+				return strings.HasPrefix(secret, "urn:ietf:params:oauth:request_uri:") // the browser's
+			})
 			w.secrets = append(w.secrets, secrets...)
 			processes.Add(secrets...)
 			server.Close()

@@ -75,8 +75,10 @@ func (s *statusCommand) run(ctx context.Context, args []string) error {
 }
 
 func (a *app) newEntry(t *target, st *handstamp.Status) *entry {
-	return &entry{Name: t.name, Status: st, Store: a.place, Flags: t.shownFlags(),
-		Ways: a.ways(t), target: t}
+	e := &entry{Name: t.name, Status: st, Store: a.place, Flags: t.shownFlags(), Ways: a.ways(t),
+		target: t}
+	e.obtainable()
+	return e
 }
 
 // entry reads what is stored for one server.
