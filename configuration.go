@@ -98,7 +98,7 @@ func (cfg *configuration) namedByUser(host string) bool {
 }
 
 // authMethodFor decides how a client authenticates at a server that lists these methods and
-// algorithms of assertions. The error says what the client lacks for it.
+// algorithms of assertions. The error names what the client lacks for it.
 func (cfg *configuration) authMethodFor(c *record.Client, methods, algorithms []string) (authMethodChoice, error) {
 	choice, err := chooseAuthMethod(cfg.authMethodInputs(c, methods))
 	switch {
