@@ -9,6 +9,7 @@ import (
 
 	"github.com/handstamp/handstamp/internal/jose"
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/secret"
 )
 
@@ -20,6 +21,9 @@ const maxAccount = 128
 // logins apart; no decision depends on it. Empty means that the server does not tell. The prover has
 // the key of a bound token.
 func (l *loginFlow) account(ctx context.Context, t *oauth.TokenResponse, prover oauth.Prover) string {
+	if l.enterprise != "" {
+		return l.employee
+	}
 	if claims, err := jose.UnverifiedClaims(t.IDToken.Reveal()); err == nil {
 		return accountName(claims.Email, claims.PreferredUsername, claims.Name, claims.Subject)
 	}
@@ -46,19 +50,23 @@ func (l *loginFlow) account(ctx context.Context, t *oauth.TokenResponse, prover 
 // accountName returns the first name that can be shown.
 func accountName(names ...string) string {
 	for _, name := range names {
-		if name != "" && len(name) <= maxAccount {
-			return oauth.Sanitize(name)
+		if shown := oauth.Sanitize(name); shown != "" && len(name) <= maxAccount {
+			return shown
 		}
 	}
 	return ""
 }
 
-// loginHint returns the account that the user signed in with before, for the same server to preselect
-// (OpenID Connect Core, section 3.1.2.1); "" for none.
-func (l *loginFlow) loginHint() string {
-	as := l.rec.AuthorizationServer
+// accountBefore returns the account of the login before, if this one is for the same account as far
+// as is known: at the same server, and not with another account perhaps; "" for none.
+func (l *loginFlow) accountBefore(rec *record.Record) string {
+	as := rec.AuthorizationServer
 	if l.forced || as == nil || !oauth.SameButSlash(as.Issuer, l.plan.server.Issuer) {
 		return ""
 	}
-	return l.rec.Account
+	return rec.Account
 }
+
+// loginHint returns the account that the user signed in with before, for the same server to preselect
+// (OpenID Connect Core, section 3.1.2.1); "" for none.
+func (l *loginFlow) loginHint() string { return l.accountBefore(l.rec) }

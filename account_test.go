@@ -1,6 +1,8 @@
 package handstamp_test
 
 import (
+	"context"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -9,7 +11,7 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// The status names the account, where the server tells it, and later logins preselect that.
+// The status names the account, where the server provides it, and later logins preselect it.
 func TestAccount(t *testing.T) {
 	w := testenv.New(t, lab.Habits{OpenID: true})
 	w.Lab.SetAccount("ana@lab.test")
@@ -59,12 +61,81 @@ func TestAccountChanges(t *testing.T) {
 	}
 }
 
-// A server that tells nobody's name, or whose userinfo endpoint fails, is no trouble.
-func TestAccountIsNotTold(t *testing.T) {
+// A server that names no account, or whose userinfo endpoint fails, is no trouble.
+func TestAccountIsNotNamed(t *testing.T) {
 	w := testenv.New(t, lab.Habits{OpenID: true})
 	w.Lab.SetFault("userinfo", lab.Fault{Kind: lab.FaultStatus})
 	w.MustLogin(w.Session())
 	if status, err := w.Session().Status(t.Context(), w.Lab.MCPURL()); err != nil || status.Account != "" {
+		t.Errorf("account %q, %v", status.Account, err)
+	}
+}
+
+// The account at one authorization server is not told to another one, nor taken for that of a login
+// with another account.
+func TestAccountStaysAtItsServer(t *testing.T) {
+	w := testenv.New(t, lab.Habits{OpenID: true})
+	w.Lab.SetAccount("ana@lab.test")
+	issuer, quiet := "", false
+	session := func() *handstamp.Client {
+		c, line := w.Recorded()
+		c.Scopes = []string{"openid"}
+		if issuer != "" {
+			c.Prompt.Authorize = func(ctx context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
+				callback, err := w.Consent(ctx, r)
+				callback.Del("iss")
+				return callback, err
+			}
+			c.AuthorizationServer = &handstamp.AuthorizationServer{
+				Issuer: issuer, AuthorizationEndpoint: w.Lab.Issuer() + "/authorize", TokenEndpoint: w.Lab.Issuer() + "/token",
+				RegistrationEndpoint: w.Lab.Issuer() + "/register",
+			}
+		}
+		line.OnJSON("/token", func(document map[string]any) {
+			if quiet {
+				delete(document, "id_token")
+			}
+		})
+		return c
+	}
+	want := func(account string) {
+		t.Helper()
+		status, err := w.Session().Status(t.Context(), w.Lab.MCPURL())
+		if err != nil || status.Account != account {
+			t.Errorf("account %q, %v, want %q", status.Account, err, account)
+		}
+	}
+	w.MustLogin(session())
+	want("ana@lab.test")
+	issuer, quiet = "https://another.test", true
+	for range 2 {
+		w.Lab.RevokeFamilies()
+		w.Lab.Reset()
+		if _, err := session().Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		want("")
+		for _, r := range w.Lab.Requests() {
+			if r.Params.Has("login_hint") {
+				t.Errorf("%s has %q", r.Endpoint, r.Params.Get("login_hint"))
+			}
+		}
+	}
+}
+
+// A name without a visible character is none, and the next one serves.
+func TestAccountWithoutAVisibleName(t *testing.T) {
+	w := testenv.New(t, lab.Habits{OpenID: true})
+	c, line := w.Recorded()
+	c.Scopes = []string{"openid"}
+	line.OnJSON("/token", func(document map[string]any) { delete(document, "id_token") })
+	line.OnJSON("/userinfo", func(document map[string]any) {
+		document["email"], document["preferred_username"] = "\u202e\x1b[31m", map[string]any{"a": 1}
+		document["name"] = "Ana\u202e\x1b]0;title\x07 \u0000Lab"
+	})
+	w.MustLogin(c)
+	status, err := w.Session().Status(t.Context(), w.Lab.MCPURL())
+	if err != nil || status.Account != "Ana Lab" {
 		t.Errorf("account %q, %v", status.Account, err)
 	}
 }

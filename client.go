@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -89,7 +90,9 @@ type Client struct {
 	ClientMetadataURL string
 
 	// InitialAccessToken authorizes dynamic registrations where the authorization server requires
-	// that (RFC 7591, section 3). SoftwareStatement is sent with them (section 2.3).
+	// that (RFC 7591, section 3). It is sent to the authorization server at which the first client
+	// of an MCP server is registered, and not to one that the MCP server names later.
+	// SoftwareStatement is sent with registrations, too (section 2.3).
 	InitialAccessToken secret.String
 	SoftwareStatement  string
 
@@ -160,11 +163,16 @@ type Client struct {
 	// Hooks are called with what happened.
 	Hooks Hooks
 
-	once     sync.Once
-	mu       sync.Mutex // guards sessions and closed
-	sessions map[store.Key]*session
-	closed   bool
-	running  sync.WaitGroup // flights that Close waits for
+	once sync.Once
+	// identityProvider: the servers are a company's identity providers, where an MCP server's
+	// Client signs users in.
+	identityProvider bool
+
+	mu        sync.Mutex // guards sessions, providers and closed
+	sessions  map[store.Key]*session
+	providers map[string]*Client // by issuer
+	closed    bool
+	running   sync.WaitGroup // flights that Close waits for
 }
 
 // Format implements fmt.Formatter: a Client may hold what must not be printed, and
@@ -208,12 +216,17 @@ func (c *Client) defaultTransport() http.RoundTripper {
 // it, only stored tokens are used and everything else fails. A process that is
 // about to exit should call it: a refresh token that was sent must see its
 // successor stored.
-func (c *Client) Close(ctx context.Context) error {
+func (c *Client) Close(ctx context.Context) (err error) {
 	c.init()
 	c.mu.Lock()
 	c.closed = true
-	sessions := slices.Collect(maps.Values(c.sessions))
+	sessions, providers := slices.Collect(maps.Values(c.sessions)), slices.Collect(maps.Values(c.providers))
 	c.mu.Unlock()
+	defer func() {
+		for _, p := range providers {
+			err = errors.Join(err, p.Close(ctx))
+		}
+	}()
 	// Work begins under the session's lock and asks for ours there, so the two
 	// must not be taken the other way round.
 	for _, s := range sessions {

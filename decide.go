@@ -151,12 +151,15 @@ func earlyRejectionOver(rec *record.Record, need tokenNeed, now time.Time) bool 
 // refreshable reports whether the client that the grant is bound to is still
 // believed to be known to its issuer, and can authenticate there.
 func (cfg *configuration) refreshable(rec *record.Record, now time.Time) bool {
-	c := rec.GrantClient()
+	c, g := rec.GrantClient(), rec.Grant
+	if g.ClientID == "" && g.RefreshToken == "" && g.Type != "" {
+		return true // obtained without a client, which cannot have become unknown
+	}
 	if f := rec.GrantError; f != nil && f.Guessed {
 		return false // the refresh token is only kept
 	}
 	return c != nil && !c.Rejected && !cfg.belongsElsewhere(c) &&
-		(cfg.renewable(c, rec.Grant, now) || !secretExpired(cfg.withConfiguredSecret(c), rec.Grant, now))
+		(cfg.replaceable(c, g, now) || !secretExpired(cfg.withConfiguredSecret(c), g, now))
 }
 
 // secretExpired reports whether a client cannot authenticate any more because its

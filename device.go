@@ -21,7 +21,7 @@ type DeviceCode struct{}
 
 func (DeviceCode) grantType() string { return grantDeviceCode }
 
-func (DeviceCode) params(context.Context, GrantTarget) (url.Values, error) {
+func (DeviceCode) params(context.Context, *loginFlow, GrantTarget) (url.Values, error) {
 	return nil, errors.New("handstamp: a device code is obtained from the authorization server")
 }
 
@@ -71,11 +71,18 @@ func (l *loginFlow) obtainByDevice(ctx context.Context) error {
 	if err != nil {
 		return l.authorizationError(ctx, err)
 	}
+	if err := l.server.checkReach("the verification_uri", device.VerificationURI); err != nil {
+		return l.errs.from(err)
+	}
+	if !l.server.mayName(device.VerificationURIComplete) {
+		device.VerificationURIComplete = ""
+	}
 	l.browserOpened = true
 	expires := requested.Add(device.ExpiresIn)
 	l.rememberDevice(ctx, device)
 	l.config.Prompt.ShowCode(ctx, DeviceAuthorization{
-		ServerURL: l.serverURL, Issuer: as.Issuer, UserCode: device.UserCode, ExpiresAt: expires,
+		ServerURL: l.serverURL, Issuer: as.Issuer, UserCode: device.UserCode,
+		ExpiresAt:       requested.Add(min(device.ExpiresIn, l.config.LoginTimeout)),
 		VerificationURI: device.VerificationURI, VerificationURIComplete: device.VerificationURIComplete,
 	})
 	return l.poll(ctx, device, expires)
@@ -91,18 +98,17 @@ func (l *loginFlow) rememberDevice(ctx context.Context, d *oauth.DeviceAuthoriza
 	})
 }
 
-// poll requests the token until the user has decided or the code has expired.
+// poll requests the token until the user has decided or the code has expired, and once more then.
 func (l *loginFlow) poll(ctx context.Context, device *oauth.DeviceAuthorization, expires time.Time) error {
 	t := l.clients.tokenRequest(oauth.TokenRequest{
 		GrantType: grantDeviceCode, Params: url.Values{"device_code": {device.DeviceCode.Reveal()}},
 	}, sendOnce)
 	t.final = decidesDevice
 	for interval := device.Interval; ; {
-		if err := sleep(ctx, interval); err != nil {
+		left := time.Until(expires)
+		last := interval >= left
+		if err := sleep(ctx, min(interval, left)); err != nil {
 			return l.errs.from(err)
-		}
-		if time.Now().After(expires) {
-			return l.codeExpired(nil)
 		}
 		token, at, err := t.run(ctx)
 		if token != nil && err == nil {
@@ -122,13 +128,20 @@ func (l *loginFlow) poll(ctx context.Context, device *oauth.DeviceAuthorization,
 		case !retryable(err):
 			return l.errs.from(err)
 		default:
-			interval = min(2*interval, time.Minute) // RFC 8628, section 3.5
+			interval = max(interval, min(2*interval, time.Minute)) // RFC 8628, section 3.5
+		}
+		if last {
+			return l.codeExpired(nil)
 		}
 	}
 }
 
-// retryable reports whether a poll that failed says nothing about the code.
+// retryable reports whether a request that failed may succeed later, with nothing said about what
+// it was for.
 func retryable(err error) bool {
+	if _, blocked := errtype.As[*oauth.BlockedError](err); blocked {
+		return false
+	}
 	_, failed := errtype.As[*oauth.TransientError](err)
 	_, lost := errtype.As[*oauth.SendError](err)
 	rejected, ok := errtype.As[*oauth.Error](err)

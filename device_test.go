@@ -67,7 +67,7 @@ func TestDeviceLogin(t *testing.T) {
 	}
 }
 
-// How a login on another device fails is said in one sentence, and by its kind.
+// How a login on another device fails is one sentence and an error of its kind.
 func TestDeviceLoginFails(t *testing.T) {
 	for _, test := range []struct {
 		name   string

@@ -1,6 +1,7 @@
 package handstamp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -17,14 +18,15 @@ import (
 
 // loginPlan is what a login found out about whom to ask, and for what.
 type loginPlan struct {
+	acrValues, maxAge string // how the user has to sign in (RFC 9470)
+
 	server   *oauth.ServerMetadata
 	resource record.Resource
-	scopes   []string              // nil: request none
-	stepUp   oauth.BearerChallenge // how the user has to sign in (RFC 9470)
-	proofs   bool                  // request tokens that are bound to a key
-	algs     []string              // of these proofs; nil: any
-	stored   bool                  // it is that of the login before, and nothing was discovered
-	fallback []string              // what to request when the server rejects scopes: those that both documents list
+	scopes   []string // nil: request none
+	proofs   bool     // request tokens that are bound to a key
+	algs     []string // of these proofs; nil: any
+	stored   bool     // it is that of the login before, and nothing was discovered
+	fallback []string // what to request when the server rejects scopes: those that both documents list
 }
 
 // discovery finds the authorization server of an MCP server.
@@ -34,6 +36,9 @@ type discovery struct{ *credential }
 // authorization, "Authorization Server Discovery") and decides on resource and
 // scope.
 func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginRequest) (*loginPlan, error) {
+	if d.config.identityProvider {
+		return d.discoverProvider(ctx)
+	}
 	if plan := d.storedPlan(rec, req); plan != nil {
 		return plan, nil
 	}
@@ -58,7 +63,7 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 	if err != nil {
 		return nil, d.errs.from(err)
 	}
-	p := &loginPlan{stepUp: challenge}
+	p := &loginPlan{acrValues: cmp.Or(challenge.ACRValues, rec.ACRValues), maxAge: cmp.Or(challenge.MaxAge, rec.MaxAge)}
 	if p.server, err = d.findAuthorizationServer(ctx, rec, rm); err != nil {
 		return nil, d.errs.from(err)
 	}
@@ -68,16 +73,14 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 		}
 	}
 	if d.config.Certificate != nil {
-		p.server = p.server.ForCertificates()
+		p.server = p.server.ForCertificates(d.server.mayName)
 	}
 	p.proofs = d.config.wantsProofs(rm.OffersDPoP() || challenge.DPoP)
 	if p.proofs {
 		p.algs = proofAlgorithms(rm.ProofAlgorithms(), strings.Fields(challenge.Algs), p.server.DPoPSigningAlgValuesSupported)
 	}
-	if !d.config.InsecureAllowMissingPKCE && d.config.grantFor(rec) == nil {
-		if err := p.server.PKCE(); err != nil {
-			return nil, d.errs.from(err)
-		}
+	if err := d.checkCodeGrant(rec, p.server); err != nil {
+		return nil, d.errs.from(err)
 	}
 	p.resource = d.resource(rec, rm, p.server.Issuer)
 	if len(d.config.Scopes) == 0 {
@@ -99,7 +102,7 @@ func (d *discovery) storedPlan(rec *record.Record, req loginRequest) *loginPlan 
 		return nil
 	}
 	if d.config.Certificate != nil {
-		server = server.ForCertificates()
+		server = server.ForCertificates(d.server.mayName)
 	}
 	return &loginPlan{
 		server: server, resource: rec.Grant.Resource, scopes: strings.Fields(rec.Grant.ScopeRequested),
@@ -137,7 +140,7 @@ func (d *discovery) metadataAgain(ctx context.Context, rec *record.Record) (foun
 		err = errMoved
 	}
 	if err == nil && d.config.Certificate != nil {
-		found = found.ForCertificates()
+		found = found.ForCertificates(d.server.mayName)
 	}
 	return found, err
 }
@@ -267,11 +270,11 @@ func (l *loginFlow) extraAuthParams(as *oauth.ServerMetadata, scope string) url.
 		params.Set("access_type", "offline")
 		params.Set("prompt", "consent")
 	}
-	for name, value := range map[string]string{"acr_values": l.plan.stepUp.ACRValues, "max_age": l.plan.stepUp.MaxAge, "login_hint": l.loginHint()} {
+	for name, value := range map[string]string{"acr_values": l.plan.acrValues, "max_age": l.plan.maxAge, "login_hint": l.loginHint()} {
 		if value != "" {
 			params.Set(name, value)
 		}
 	}
 	maps.Copy(params, l.config.ExtraAuthParams)
-	return params
+	return l.withNonce(params)
 }

@@ -38,6 +38,16 @@
 // [ErrLoginRequired], which is never the error of a server that cannot be reached
 // ([ErrUnreachable]).
 //
+// # Services, companies, keys
+//
+// [Client.Grant] obtains tokens without a user ([ClientCredentials], [JWTBearer], [TokenExchange]),
+// through the login at a company's provider ([Enterprise]), or with a user on another device
+// ([DeviceCode]). [Client.Key] and [Client.Certificate] authenticate the client in place of a
+// secret; [Client.ClientMetadataURL] spares it the registration. Where an MCP server requires or
+// offers it, tokens are bound to a key of the credential (DPoP, RFC 9449), and each request of
+// [Client.HTTPClient] has a proof; [Token.SetHeaders] puts one on other requests. In all of these
+// ways, later sessions need the store, and the key or certificate, and nothing else.
+//
 // # Where logins are kept
 //
 // Without a [Client.Store], nothing is written to disk, and logins last as

@@ -17,10 +17,10 @@ func TestDPoPAcrossSessions(t *testing.T) {
 	for name, habits := range map[string]lab.DPoP{
 		"required":                        {Supported: true, Resource: lab.DPoPRequired},
 		"offered":                         {Supported: true, Resource: lab.DPoPOffered},
-		"only the challenge tells":        {Supported: true, Resource: lab.DPoPChallenged},
+		"by the challenge alone":          {Supported: true, Resource: lab.DPoPChallenged},
 		"with the resource's nonce":       {Supported: true, Resource: lab.DPoPRequired, ResourceNonce: 3},
 		"with the server's nonce":         {Supported: true, Resource: lab.DPoPRequired, ServerNonce: 2},
-		"with both nonces, told rarely":   {Supported: true, Resource: lab.DPoPRequired, ServerNonce: 1, ResourceNonce: 2, QuietNonce: true},
+		"with both nonces, sent rarely":   {Supported: true, Resource: lab.DPoPRequired, ServerNonce: 1, ResourceNonce: 2, QuietNonce: true},
 		"required by the token endpoint":  {Supported: true, Required: true, Resource: lab.DPoPOffered},
 		"with another algorithm, at both": {Supported: true, Resource: lab.DPoPRequired, Algorithms: []string{"RS256", "EdDSA"}},
 	} {

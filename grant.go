@@ -1,25 +1,31 @@
 package handstamp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/url"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/handstamp/handstamp/internal/errtype"
+	"github.com/handstamp/handstamp/internal/jose"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
-	"github.com/handstamp/handstamp/secret"
 )
 
 // Grant is a way to obtain tokens other than the authorization code grant, for [Client.Grant]:
-// [ClientCredentials] and [JWTBearer] need no user: a Client obtains tokens on its own whenever one
-// is needed, whatever its LoginPolicy, and one process does it for all that share the store. With
-// [DeviceCode] the user signs in on another device.
+// [ClientCredentials], [JWTBearer], [TokenExchange] and [Enterprise] need no user at the MCP server:
+// a Client obtains tokens on its own whenever one is needed, whatever its LoginPolicy, and one
+// process does it for all that share the store. With [DeviceCode] the user signs in on another
+// device.
 type Grant interface {
 	grantType() string
 
-	// params returns the parameters of a token request beside the client, scope and resource.
-	params(ctx context.Context, t GrantTarget) (url.Values, error)
+	// params returns the parameters of the token request of a login, beside the client, scope and
+	// resource.
+	params(ctx context.Context, l *loginFlow, t GrantTarget) (url.Values, error)
 }
 
 // GrantTarget is what a token is requested for.
@@ -43,35 +49,99 @@ type ClientCredentials struct{}
 
 func (ClientCredentials) grantType() string { return grantClientCredentials }
 
-func (ClientCredentials) params(context.Context, GrantTarget) (url.Values, error) { return nil, nil }
+func (ClientCredentials) params(context.Context, *loginFlow, GrantTarget) (url.Values, error) {
+	return nil, nil
+}
 
-// JWTBearer obtains tokens with an assertion (RFC 7523, section 2.1), such as the identity token
-// of a workload. If the authorization server rejects it, no other grant is tried.
+// JWTBearer obtains tokens with an assertion (RFC 7523, section 2.1), such as the identity token of
+// a workload. Its audience is the authorization server's issuer; a token with another audience is
+// sent only where [Client.AuthorizationServer] or the Issuer of [Client.Registration] says so. It
+// needs no client: without a Registration or a client ID metadata document the request names none. If the authorization server rejects the assertion, nothing is sent again:
+// no other grant, no smaller scope, no other form of authentication.
 type JWTBearer struct {
-	// Assertion returns the assertion for a token request. It is called once for each, and must
-	// return soon after ctx ends.
-	Assertion func(ctx context.Context, t GrantTarget) (secret.String, error)
+	// Assertion returns the JWT. Nil is an error.
+	Assertion AssertionSource
 }
 
 func (JWTBearer) grantType() string { return grantJWTBearer }
 
-func (g JWTBearer) params(ctx context.Context, t GrantTarget) (url.Values, error) {
-	if g.Assertion == nil {
-		return nil, &Error{Kind: ErrInvalidConfig, Server: t.ServerURL, Message: "the grant JWTBearer has no Assertion"}
-	}
-	assertion, err := g.Assertion(ctx, t)
+func (g JWTBearer) params(ctx context.Context, l *loginFlow, t GrantTarget) (url.Values, error) {
+	assertion, err := l.assertion(ctx, g.Assertion, t)
 	if err != nil {
-		return nil, &Error{Kind: ErrLoginRequired, Server: t.ServerURL, Message: "there is no assertion to sign in with", Err: err}
+		return nil, err
 	}
-	return url.Values{"assertion": {assertion.Reveal()}}, nil
+	claims, err := jose.UnverifiedClaims(assertion)
+	if err != nil {
+		return nil, &Error{Kind: ErrInvalidConfig, Server: t.ServerURL,
+			Message: "the assertion is no signed JWT"}
+	}
+	if !l.config.namesServer() && !t.in(claims.Audience) {
+		return nil, t.untrusted("the assertion is made out for " + audienceText(claims))
+	}
+	return url.Values{"assertion": {assertion}}, nil
+}
+
+// in reports whether an audience has the authorization server (RFC 7523, section 3).
+func (t GrantTarget) in(audience []string) bool {
+	return slices.ContainsFunc(audience, func(a string) bool {
+		return oauth.SameButSlash(a, t.Issuer) || a == t.TokenEndpoint
+	})
+}
+
+func audienceText(claims jose.Claims) string {
+	return cmp.Or(oauth.Sanitize(strings.Join(claims.Audience, ", ")), "no audience")
+}
+
+// untrusted returns the error of a token that is not sent to an authorization server that only the
+// MCP server names: it could use the token elsewhere.
+func (t GrantTarget) untrusted(why string) error {
+	return &Error{Kind: ErrInvalidConfig, Server: t.ServerURL, Setting: "AuthorizationServer",
+		Message: why + ", and the server names " + oauth.Sanitize(t.Issuer) +
+			" as its authorization server; nothing was sent there",
+		Hint: "if that is right, describe it in the client's AuthorizationServer"}
+}
+
+// namesServer reports whether the user has named the authorization server.
+func (cfg *configuration) namesServer() bool {
+	return cfg.AuthorizationServer != nil || cfg.configuredIssuer() != ""
+}
+
+var errEmptyAssertion = errors.New("its source returned an empty token")
+
+// assertion returns the token of a source in the clear.
+func (l *loginFlow) assertion(
+	ctx context.Context, source AssertionSource, t GrantTarget,
+) (string, error) {
+	if source == nil {
+		return "", &Error{Kind: ErrInvalidConfig, Server: t.ServerURL,
+			Message: "the client's Grant has no source of its token"}
+	}
+	token, err := source(ctx, t)
+	if known, ok := errtype.As[*Error](err); ok {
+		known.Server = t.ServerURL
+		return "", known
+	}
+	if err == nil && token == "" {
+		err = errEmptyAssertion
+	}
+	if err != nil {
+		return "", &Error{Kind: ErrLoginRequired, Server: t.ServerURL,
+			Message: "there is no assertion to sign in with", Err: err}
+	}
+	return token.Reveal(), nil
 }
 
 // grantFor returns the grant that a credential's tokens are obtained with: the configured one, or
-// that of the stored login if it needs nothing but the stored client. Nil is the authorization code
+// that of the stored login if it needs nothing but what is stored. Nil is the authorization code
 // grant.
 func (cfg *configuration) grantFor(rec *record.Record) Grant {
-	if cfg.Grant == nil && rec != nil && rec.Grant != nil && rec.Grant.Type == grantClientCredentials {
-		return ClientCredentials{}
+	if cfg.Grant == nil && rec != nil && rec.Grant != nil {
+		switch g := rec.Grant; {
+		case g.Enterprise != "":
+			return Enterprise{Issuer: g.Enterprise}
+		case g.Type == grantClientCredentials:
+			return ClientCredentials{}
+		}
 	}
 	return cfg.Grant
 }
@@ -89,41 +159,50 @@ func (cfg *configuration) mayLogin(rec *record.Record) bool {
 
 // obtainedAsConfigured reports whether the stored login comes from the configured grant.
 func (cfg *configuration) obtainedAsConfigured(rec *record.Record) bool {
-	return cfg.Grant == nil || !cfg.unattended(rec) || rec.Grant.Type == cfg.Grant.grantType()
+	if cfg.Grant == nil || !cfg.unattended(rec) {
+		return true
+	}
+	company, _ := cfg.Grant.(Enterprise)
+	return rec.Grant.Type == cfg.Grant.grantType() &&
+		oauth.SameButSlash(rec.Grant.Enterprise, company.Issuer)
 }
 
-// obtain is the attempt of a login without a user: one token request. It may be repeated, since it
-// uses up nothing.
+// obtain is the attempt of a login without a user: one token request.
 func (l *loginFlow) obtain(ctx context.Context, grant Grant) error {
 	l.scope = withoutOfflineAccess(l.scope)
-	if err := l.clients.choose(ctx); err != nil {
+	if err := l.chooseClient(ctx, grant); err != nil {
 		return err
 	}
-	params, err := grant.params(ctx, GrantTarget{
+	params, err := grant.params(ctx, l, GrantTarget{
 		ServerURL: l.serverURL, Issuer: l.plan.server.Issuer, TokenEndpoint: l.plan.server.TokenEndpoint,
 		Resource: l.plan.resource.Param(), Scope: l.scope, ClientID: l.clients.client.ID,
 	})
 	if err != nil {
 		return err
 	}
-	t := l.clients.tokenRequest(oauth.TokenRequest{GrantType: grant.grantType(), Params: params}, sendUntilResponse)
-	t.optionalResource, t.scope = l.config.Resource == "", l.scope
+	t := l.grantRequest(grant, params)
 	token, at, err := t.run(ctx)
 	l.requests += t.sent
 	if token != nil && err == nil {
+		if l.clients.client.ID == "" {
+			token.RefreshToken = "" // no client, no refresh: the assertion does it again
+		}
 		l.plan.resource = t.resource
 		t.form.learn(l.clients.client)
 		return l.storeGrant(ctx, t, token, at)
 	}
 	rejected, ok := errtype.As[*oauth.Error](err)
 	switch {
-	case ok && rejected.Class() == oauth.ClassClient:
+	case !ok || rejected.Class() == oauth.ClassTransient:
+	case hasAssertion(grant):
+		return l.assertionRejected(ctx, t, rejected)
+	case rejected.Class() == oauth.ClassClient:
 		return l.clients.onUnknown(ctx, rejected)
-	case ok && rejected.Class() == oauth.ClassScope:
+	case rejected.Class() == oauth.ClassScope:
 		return l.reduceScope(rejected)
-	case ok && rejected.Class() == oauth.ClassGrant:
+	case rejected.Class() == oauth.ClassGrant:
 		return &Error{Kind: ErrDenied, Server: l.serverURL, Code: rejected.Code, Err: rejected,
-			Message: "the authorization server rejected the " + grantName(grant)}
+			Message: "the authorization server rejected the client credentials"}
 	}
 	cause := err
 	if err = l.errs.from(err); errors.Is(err, ErrUnreachable) {
@@ -132,10 +211,97 @@ func (l *loginFlow) obtain(ctx context.Context, grant Grant) error {
 	return err
 }
 
+// hasAssertion reports whether a grant is a token of another issuer. One that was rejected is not
+// sent again, and one whose response was lost may be used up.
+func hasAssertion(grant Grant) bool { return grant.grantType() != grantClientCredentials }
+
+// grantRequest returns the token request of a grant.
+func (l *loginFlow) grantRequest(grant Grant, params url.Values) *tokenRequest {
+	t := l.clients.tokenRequest(oauth.TokenRequest{GrantType: grant.grantType(), Params: params}, sendUntilResponse)
+	t.optionalResource, t.scope = l.config.Resource == "", l.scope
+	if hasAssertion(grant) {
+		t.next, t.optionalResource, t.repeat = nil, false, sendUntilReceived
+		t.final = func(rejected *oauth.Error) bool { return !rejected.WantsProof() }
+	}
+	return t
+}
+
+// chooseClient chooses the client of a grant. An assertion needs none (RFC 7523, section 3.1), and
+// none is registered for it.
+func (l *loginFlow) chooseClient(ctx context.Context, grant Grant) error {
+	issuer := l.plan.server.Issuer
+	stored := l.rec.NewestClient(issuer)
+	if !hasAssertion(grant) || l.config.activeRegistration() != nil || l.clients.documentClient() != nil ||
+		stored != nil && stored.Source != record.SourceDynamic {
+		return l.clients.choose(ctx)
+	}
+	if _, ok := grant.(Enterprise); ok {
+		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Setting: "Registration",
+			Message: "the company's grant is good for the client that it registered at " +
+				oauth.Sanitize(issuer) + ", and none is configured",
+			Hint: "set the client's Registration"}
+	}
+	l.clients.client = &record.Client{Issuer: issuer, Method: oauth.MethodNone}
+	l.clients.authMethod = authMethodChoice{authForm: authForm{method: oauth.MethodNone}}
+	return nil
+}
+
+// assertionRejected returns the error of a grant that was rejected, with what its token shows of the
+// reason.
+func (l *loginFlow) assertionRejected(ctx context.Context, t *tokenRequest, rejected *oauth.Error) error {
+	issuer, client := oauth.Sanitize(l.plan.server.Issuer), l.clients.client
+	why, hint := l.assertionFlaw(t)
+	if rejected.Class() == oauth.ClassClient && client.ID != "" {
+		e := l.errs.clientRejected(client, rejected)
+		if note := clockNote(t.clock); note != "" {
+			e.Hint = note + ": set it, then try again"
+		}
+		return l.clients.noteRejection(ctx, client, t.redeem.Endpoint, max(l.requests, 1), e)
+	}
+	e := &Error{Kind: ErrDenied, Server: l.serverURL, Code: rejected.Code, Err: rejected, Hint: hint}
+	name := grantName(t.redeem.GrantType)
+	switch rejected.Class() {
+	case oauth.ClassScope:
+		e.Message = issuer + " grants no such scope for the " + name
+	case oauth.ClassTarget:
+		e.Message = issuer + " grants no token for this resource for the " + name
+	default:
+		e.Message = issuer + " rejected the " + name + why
+	}
+	if l.enterprise != "" {
+		e.Message += ", which the company's identity provider " + oauth.Sanitize(l.enterprise) + " issued"
+		e.Hint = cmp.Or(e.Hint,
+			"those who run the server have to trust that provider, and know this client by the same id")
+	}
+	return e
+}
+
+// assertionFlaw returns what is wrong with the token of a grant, as a clause and a hint: it has
+// expired by one of the two clocks, it is for another server, or the clocks differ.
+func (l *loginFlow) assertionFlaw(t *tokenRequest) (why, hint string) {
+	token := cmp.Or(t.redeem.Params.Get("assertion"), t.redeem.Params.Get("subject_token"))
+	claims, err := jose.UnverifiedClaims(token)
+	target := GrantTarget{Issuer: l.plan.server.Issuer, TokenEndpoint: l.plan.server.TokenEndpoint}
+	elsewhere := t.redeem.GrantType == grantJWTBearer && !target.in(claims.Audience)
+	switch {
+	case err != nil:
+	case !claims.Expiry.IsZero() && time.Now().Add(max(t.clock, 0)).After(claims.Expiry):
+		why = ", which expired at " + claims.Expiry.UTC().Format(time.RFC3339)
+		hint = "have a new one issued"
+	case elsewhere:
+		why = ", which is made out for " + audienceText(claims)
+		hint = "have one issued whose audience is " + oauth.Sanitize(l.plan.server.Issuer)
+	}
+	if note := clockNote(t.clock); note != "" {
+		hint = note + ": set it, then try again"
+	}
+	return why, hint
+}
+
 // grantName names a grant in a sentence.
-func grantName(grant Grant) string {
-	if grant.grantType() == grantClientCredentials {
-		return "client credentials"
+func grantName(grantType string) string {
+	if grantType == grantTokenExchange {
+		return "token"
 	}
 	return "assertion"
 }

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -90,15 +89,7 @@ func TestClientCredentialsManySessions(t *testing.T) {
 	w.MustCall(m.session(w))
 	w.Expire()
 	w.Lab.Reset()
-	var running sync.WaitGroup
-	for range 20 {
-		running.Go(func() {
-			if err := w.Call(m.session(w)); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	running.Wait()
+	w.CallAtOnce(20, func() *handstamp.Client { return m.session(w) })
 	w.WantCounts(map[string]int{"token:client_credentials": 1, "server_metadata": 0, "resource_metadata": 0})
 }
 
@@ -123,7 +114,7 @@ func TestClientCredentialsThatDoNotMatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.key = other
-	if err := w.Call(m.session(w)); !errors.Is(err, handstamp.ErrClientRejected) {
+	if err := w.Call(m.session(w)); !errors.Is(err, handstamp.ErrClientRejected) || !strings.Contains(err.Error(), other.ID()) {
 		t.Errorf("with another key: %v", err)
 	}
 	m.key = nil
@@ -149,6 +140,21 @@ func TestAlgorithmOfKeyIsNotTaken(t *testing.T) {
 		t.Errorf("%v, want ErrInvalidConfig", err)
 	}
 	w.WantTabs(0)
+}
+
+// A clock that is off is named, since servers return no more than invalid_client for it.
+func TestClockOfAssertionIsOff(t *testing.T) {
+	testenv.InBubble(t, lab.Habits{
+		Methods: []string{lab.MethodPrivateKeyJWT}, Grants: []string{lab.GrantClientCredentials}, NoRegistration: true,
+	}, func(t *testing.T, w *testenv.Env) {
+		m := machines(t)["private_key_jwt"]
+		w.Lab.RegisterClient(lab.ConfiguredClient{ID: "machine", Method: m.method, JWKS: string(m.key.JWKS())})
+		w.Lab.Advance(5 * time.Minute)
+		err := w.Call(m.session(w))
+		if !errors.Is(err, handstamp.ErrClientRejected) || !strings.Contains(err.Error(), "5 minutes behind") {
+			t.Errorf("%v, want the difference of the clocks", err)
+		}
+	})
 }
 
 // A token endpoint that moves, whatever it leaves behind, needs no user.

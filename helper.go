@@ -129,9 +129,16 @@ func (h *RefreshHelper) start(job []byte) (input, output *os.File, err error) {
 	return nil, nil, err
 }
 
-// helperSignsIn reports whether logins that a rejected request starts are a helper's.
-func (cfg *configuration) helperSignsIn() bool {
-	return cfg.RefreshHelper != nil && cfg.RefreshHelper.Logins && cfg.OnRegister == nil && cfg.Prompt.Authorize == nil
+// helperSignsIn reports whether logins that a rejected request starts are a helper's. It has no grant
+// of the application, and does not sign in at a company's identity provider.
+func (l *logins) helperSignsIn(ctx context.Context) bool {
+	cfg := l.config
+	if cfg.RefreshHelper == nil || !cfg.RefreshHelper.Logins || cfg.OnRegister != nil || cfg.Prompt.Authorize != nil ||
+		cfg.identityProvider || cfg.Grant != nil {
+		return false
+	}
+	rec, err := l.records.load(ctx)
+	return err != nil || !cfg.unattended(rec)
 }
 
 // handleHelperEvent passes an event of a helper on, as if it had happened here.

@@ -17,7 +17,7 @@ type history struct {
 	loginFailedAt  time.Time // when a server last rejected a token fresh from a login
 	declined       error     // how the last login ended that the user denied or did not complete
 	declinedAt     time.Time
-	stepUps        map[string]int // step-ups that did not help, by the scope requested
+	stepUps        map[string]int // step-ups that did not help, by what was wanted
 	stepUpFailedAt time.Time      // when a server last rejected a request after all its step-ups
 	lastLogins     [2]time.Time   // the last two logins, the older one first, since a token of them worked
 	replaced       *replacement   // the token that last replaced a rejected one
@@ -86,6 +86,12 @@ func (h *history) recordLogin(rec *record.Record, req loginRequest, err error) {
 		h.lastLogins = [2]time.Time{h.lastLogins[1], time.Now()}
 		h.logins++
 	}
+	if h.stepUps == nil {
+		h.stepUps = make(map[string]int)
+	}
+	if err == nil && req.signInFor != "" {
+		h.stepUps[req.signInFor]++ // until a request shows that it helped
+	}
 	if len(req.needed) == 0 {
 		return
 	}
@@ -93,9 +99,6 @@ func (h *history) recordLogin(rec *record.Record, req loginRequest, err error) {
 	if err == nil && containsAll(strings.Fields(rec.Grant.ScopeGranted), req.needed) {
 		delete(h.stepUps, key)
 		return
-	}
-	if h.stepUps == nil {
-		h.stepUps = make(map[string]int)
 	}
 	h.stepUps[key]++
 }
@@ -133,6 +136,14 @@ func (h *history) recordAccepted(token secret.String) {
 	if h.replaced != nil && h.replaced.token == token {
 		h.replaced = nil
 	}
+}
+
+// recordContent notes that the server is content with how the user signed in for it, so that the
+// user may be wanted in that way again.
+func (h *history) recordContent(signedInFor string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.stepUps, signedInFor)
 }
 
 // refreshDidNotHelp reports whether the rejected token is the fresh replacement of

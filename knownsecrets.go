@@ -20,7 +20,7 @@ const maxKnownSecrets = 24
 // request of the login carried, so no text of a server that is shown or stored may contain one
 // of them. Its methods may be called concurrently.
 type knownSecrets struct {
-	configured secret.String // the client secret of the configuration, if any
+	configured []secret.String // those of the configuration; one that is not set is empty
 	current    atomic.Pointer[[]secret.String]
 }
 
@@ -40,7 +40,7 @@ func (k *knownSecrets) note(rec *record.Record) {
 	for _, c := range rec.Clients {
 		add(c.Secret, c.RegistrationAccessToken)
 	}
-	add(k.configured)
+	add(k.configured...)
 	add(k.all()...)
 	all = all[:min(len(all), maxKnownSecrets)]
 	k.current.Store(&all)

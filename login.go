@@ -121,6 +121,7 @@ type loginRequest struct {
 	challenge     oauth.BearerChallenge
 	scopes        []string      // to be requested beside those of the challenge
 	needed        []string      // those among them that a step-up is for
+	signInFor     string        // how the server wants the user to sign in, for the history
 	rejectedToken secret.String // the token that does not do
 	interactive   bool          // a caller waits for it, rather than a request that was rejected
 	byUser        bool          // by [Client.Login]: neither bounded nor held back
@@ -202,7 +203,7 @@ func (l *logins) loginNow(ctx context.Context, req loginRequest) (*cachedToken, 
 		return !req.force && rec.Grant.Usable(req.rejectedToken, time.Now()) &&
 			(!req.interactive || l.config.resumable(rec, time.Now()))
 	}
-	if l.config.helperSignsIn() && !req.interactive {
+	if !req.interactive && l.helperSignsIn(ctx) {
 		if token, done, err := l.loginByHelper(ctx, req, served); done {
 			return token, err
 		}

@@ -36,6 +36,10 @@ type loginState struct {
 	forced   bool  // although the stored login may work: with another account, perhaps
 	requests int   // to the token endpoint so far
 	firstErr error // of the first attempt that another one followed
+
+	enterprise string // the issuer of the company's identity provider that the user signs in with
+	employee   string // the account there
+	nonce      string // of the authorization request for an id token
 }
 
 // loginFlow is one login: discover, choose a client, authorize, exchange the code. The caller
@@ -313,6 +317,9 @@ func (l *loginFlow) exchangeCode(ctx context.Context, code oauth.Secret, pkce oa
 	token, at, err := t.run(ctx)
 	l.requests += t.sent
 	if err == nil {
+		if err := l.checkIDToken(ctx, t, token); err != nil {
+			return err
+		}
 		t.form.learn(l.clients.client)
 		return l.storeGrant(ctx, t, token, at)
 	}
@@ -364,6 +371,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 		ScopeGranted:       l.scope, // unless the response has another (RFC 6749, section 5.1)
 		Type:               request.redeem.GrantType,
 		DPoP:               request.redeem.Prover != nil,
+		Enterprise:         l.enterprise,
 	}
 	applyToken(grant, t, at)
 	account := l.account(ctx, t, request.redeem.Prover)
@@ -376,19 +384,22 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
 		g := *grant
 		rec.ServerURL = l.serverURL
+		rec.Account = cmp.Or(account, l.accountBefore(rec))
 		rec.AuthorizationServer = &record.AuthorizationServer{
 			Issuer: as.Issuer, Form: as.Form, Metadata: as.Raw, FetchedAt: time.Now().UTC().Truncate(time.Second),
 			PrivateNetwork: l.server.privateNetwork.Load(),
 		}
 		rec.Grant = &g
-		rec.Account = cmp.Or(account, rec.Account)
+		rec.ACRValues, rec.MaxAge = l.plan.acrValues, l.plan.maxAge
 		if prover, ok := request.redeem.Prover.(*proofs); ok {
 			rec.DPoP = prover.state()
 		}
 		if len(l.clients.client.RedirectURIs) == 0 && l.callback.redirectURI != "" {
 			l.clients.client.RedirectURIs = []string{l.callback.redirectURI} // the next login comes back to the same port
 		}
-		rec.AddClient(l.clients.client)
+		if l.clients.client.ID != "" {
+			rec.AddClient(l.clients.client)
+		}
 		rec.Intent, rec.Retry, rec.GrantError, rec.PendingLogin, rec.LoginFailure = nil, nil, nil, nil, nil
 		rec.Rejection, rec.Cooldowns = nil, nil
 		if l.byUser {

@@ -225,16 +225,20 @@ func (c *credential) revokeAs(ctx context.Context, endpoint string, as oauth.Cli
 func (c *credential) deleteClients(ctx context.Context, rec *record.Record) (deleted bool, err error) {
 	ctx, cancel := awake.WithTimeout(ctx, revokeTimeout, nil)
 	defer cancel()
-	err = errors.New("the registration response gave no way to delete the client")
+	var failed []error
 	for _, client := range rec.Clients {
 		uri, token := client.RegistrationClientURI, client.RegistrationAccessToken
 		if client.Source != record.SourceDynamic || uri == "" || token == "" {
 			continue
 		}
-		if err = c.fetcher.DeleteRegistration(ctx, uri, token); err != nil {
-			return deleted, err
+		if err := c.fetcher.DeleteRegistration(ctx, uri, token); err != nil {
+			failed = append(failed, err)
+			continue
 		}
 		deleted = true
 	}
-	return deleted, err
+	if !deleted && failed == nil {
+		return false, errors.New("the registration response gave no way to delete the client")
+	}
+	return deleted, errors.Join(failed...)
 }

@@ -152,31 +152,40 @@ func standardTransport(transport http.RoundTripper) *http.Transport {
 	return nil
 }
 
-// checkEndpoints returns an error if the metadata names an endpoint that it may not name. A
-// revocation endpoint is no reason to reject a login; it is not used.
-func (d *discovery) checkEndpoints(ctx context.Context, m *oauth.ServerMetadata) error {
-	check := func(what, endpoint string) error {
-		u, err := url.Parse(endpoint)
-		if err != nil || endpoint == "" {
-			return nil // parsed before
-		}
-		host := u.Hostname()
-		if oauth.HostReach(host) <= d.server.reach(host) {
-			return nil
-		}
-		return &oauth.BlockedError{What: what, Host: host}
+// checkReach returns an error if the host of an endpoint may not have been named, by its name alone.
+func (m *mcpServer) checkReach(what, endpoint string) error {
+	u, err := url.Parse(endpoint)
+	if err != nil || endpoint == "" {
+		return nil // parsed before
 	}
+	host := u.Hostname()
+	if oauth.HostReach(host) <= m.reach(host) {
+		return nil
+	}
+	return &oauth.BlockedError{What: what, Host: host}
+}
+
+// mayName reports whether an endpoint may have been named.
+func (m *mcpServer) mayName(endpoint string) bool { return m.checkReach("", endpoint) == nil }
+
+// checkEndpoints returns an error if the metadata names an endpoint that it may not name. One that
+// most logins do without is no reason to reject a login; it is not used.
+func (d *discovery) checkEndpoints(ctx context.Context, m *oauth.ServerMetadata) error {
 	for _, e := range []struct{ what, endpoint string }{
 		{"the authorization_endpoint", m.AuthorizationEndpoint},
 		{"the token_endpoint", m.TokenEndpoint},
 		{"the registration_endpoint", m.RegistrationEndpoint},
 	} {
-		if err := check(e.what, e.endpoint); err != nil {
+		if err := d.server.checkReach(e.what, e.endpoint); err != nil {
 			return err
 		}
 	}
-	if check("", m.RevocationEndpoint) != nil {
-		m.RevocationEndpoint = ""
+	for _, endpoint := range []*string{
+		&m.RevocationEndpoint, &m.PushedAuthorizationRequestEndpoint, &m.DeviceAuthorizationEndpoint, &m.UserinfoEndpoint,
+	} {
+		if !d.server.mayName(*endpoint) {
+			*endpoint = ""
+		}
 	}
 	return d.resolveAuthorizationHost(ctx, m.AuthorizationEndpoint)
 }

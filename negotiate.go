@@ -134,6 +134,14 @@ func (cfg *configuration) describeKeys(r *oauth.RegistrationRequest) {
 	r.InitialAccessToken, r.SoftwareStatement = cfg.InitialAccessToken, cfg.SoftwareStatement
 }
 
+// registeredElsewhere reports whether clients of the server were registered at another issuer before,
+// and it is the MCP server that names this one now: the initial access token is not for it, then.
+func (l *loginClients) registeredElsewhere() bool {
+	return l.config.AuthorizationServer == nil && slices.ContainsFunc(l.rec.Clients, func(c *record.Client) bool {
+		return c.Source == record.SourceDynamic && !oauth.SameButSlash(c.Issuer, l.plan.server.Issuer)
+	})
+}
+
 // methodAlternatives returns the methods to register for, those that the server lists
 // before the others.
 func methodAlternatives(listed []string) []string {
@@ -186,6 +194,9 @@ func (l *loginClients) requestRegistration(ctx context.Context, t registrationTe
 			Scope:                   strings.Join(t.scopes, " "),
 		}
 		l.config.describeKeys(&request)
+		if l.registeredElsewhere() {
+			request.InitialAccessToken = ""
+		}
 		if l.callback.redirectURI != "" {
 			request.RedirectURIs, request.ResponseTypes = []string{l.callback.redirectURI}, []string{"code"}
 		}

@@ -33,6 +33,8 @@ type retryState struct {
 	sharedTokens int // logins that came to a token which another process had stored
 	nonces       int // sent again for the nonce of a proof
 	waits        int // before a token that was just issued was sent again
+
+	signedInFor string // how a server wanted the user to sign in for the request (RFC 9470)
 }
 
 // reauthorizer finds what a rejected request needs: another token, a refresh, a login.
@@ -49,7 +51,7 @@ func (a *reauthorizer) reauthorize(ctx context.Context, r *retryState, used *cac
 		return r.forNonce(used, resp), nil
 	}
 	challenge := a.secrets.challengeOf(resp, used)
-	if challenge.Error == insufficientAuthentication {
+	if challenge.Error == insufficientAuthentication && used != nil {
 		return a.signInAgain(ctx, r, used, challenge)
 	}
 	forbidden := resp.StatusCode == http.StatusForbidden
@@ -158,14 +160,18 @@ const insufficientAuthentication = "insufficient_user_authentication"
 // signInAgain has the user sign in as a server wants it for a request. The token at hand stays good
 // for others: no refresh would help, and none is made.
 func (a *reauthorizer) signInAgain(ctx context.Context, r *retryState, used *cachedToken, challenge oauth.BearerChallenge) (*cachedToken, error) {
-	if a.config.Grant != nil || used == nil || !a.history.mayStepUp(challenge.ACRValues+" "+challenge.MaxAge, r) {
+	if a.config.Grant != nil {
+		return nil, nil
+	}
+	r.signedInFor = insufficientAuthentication + " " + challenge.ACRValues + " " + challenge.MaxAge
+	if !a.history.mayStepUp(r.signedInFor, r) {
 		return nil, nil
 	}
 	if a.config.LoginPolicy == LoginNever {
 		return nil, &Error{Kind: ErrLoginRequired, Server: a.serverURL, Code: challenge.Error,
 			Message: "the server wants the user to sign in again for this request", Hint: "sign in to " + a.serverURL}
 	}
-	return a.logins.login(ctx, loginRequest{challenge: challenge, rejectedToken: used.token})
+	return a.logins.login(ctx, loginRequest{challenge: challenge, signInFor: r.signedInFor, rejectedToken: used.token})
 }
 
 // stepUp signs in for the scope that a request needs beside those that the

@@ -211,6 +211,51 @@ func TestInsufficientUserAuthentication(t *testing.T) {
 			w.MustCall(w.Session())
 			w.WantTabs(2)
 			w.WantCounts(map[string]int{"token:refresh": 0})
+			w.Lab.RevokeFamilies() // and the next login knows how the user has to sign in
+			w.MustCall(w.Session())
+			w.WantTabs(3)
 		})
 	}
+}
+
+// A server that is never content with how the user signs in gets its logins, and no tab for each
+// further request, however much later.
+func TestSigningInAgainDoesNotHelp(t *testing.T) {
+	testenv.InBubble(t, lab.Habits{}, func(t *testing.T, w *testenv.Env) {
+		c, line := w.Recorded()
+		w.MustCall(c)
+		line.OnResponse(func(req *http.Request, resp *http.Response) {
+			if strings.HasSuffix(req.URL.Path, "/mcp") {
+				resp.StatusCode = http.StatusUnauthorized
+				resp.Header.Set("WWW-Authenticate", `Bearer error="insufficient_user_authentication", acr_values="gold"`)
+			}
+		})
+		for range 5 {
+			if err := w.Call(c); err == nil {
+				t.Fatal("the call worked")
+			}
+			time.Sleep(time.Hour)
+		}
+		if n := w.Tabs.Load(); n > 3 {
+			t.Errorf("browser opened %d times", n)
+		}
+	})
+}
+
+// The first challenge may say already how the user has to sign in.
+func TestFirstChallengeWantsAuthentication(t *testing.T) {
+	w := testenv.New(t, lab.Habits{})
+	c, line := w.Recorded()
+	line.OnResponse(func(req *http.Request, resp *http.Response) {
+		if header := resp.Header.Get("WWW-Authenticate"); header != "" {
+			resp.Header.Set("WWW-Authenticate", header+`, error="insufficient_user_authentication", max_age="soon", acr_values="gold"`)
+		}
+	})
+	w.MustCall(c)
+	for _, r := range w.Lab.Requests() {
+		if r.Endpoint == "authorize" && (r.Params.Get("acr_values") != "gold" || r.Params.Has("max_age")) {
+			t.Errorf("the authorization request has %v", r.Params)
+		}
+	}
+	w.WantTabs(1)
 }

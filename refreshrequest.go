@@ -84,12 +84,14 @@ func (r *refreshAttempt) run(
 		}
 		rec, r.before = completed, completed.Clone()
 	}
-	rec, err := r.renewClient(ctx, rec)
+	rec, err := r.replaceSecret(ctx, rec)
 	switch {
 	case err == nil:
 	case retryable(err):
 		return r.onTransientError(ctx, rec, oauth.RetryAfter(err), err)
-	case !r.config.renewable(rec.GrantClient(), rec.Grant, time.Now()):
+	case errors.Is(err, ErrStore):
+		return r.notStored(rec, err)
+	case !r.config.replaceable(rec.GrantClient(), rec.Grant, time.Now()):
 		return nil, errSuperseded // which leaves a login
 	default:
 		return nil, err
@@ -116,11 +118,7 @@ func (r *refreshAttempt) run(
 		if wait.Err() != nil && ctx.Err() == nil {
 			return nil, errClosed
 		}
-		if r.need.metBy(rec.Grant, time.Now()) {
-			r.notice("the access token could not be refreshed ahead of time, because its successor could not be stored: %v", err)
-			return r.tokens.use(rec), nil
-		}
-		return nil, storeError(ctx, r.serverURL, err)
+		return r.notStored(rec, storeError(ctx, r.serverURL, err))
 	}
 	if r.space != nil {
 		defer r.space.Release()
@@ -129,6 +127,16 @@ func (r *refreshAttempt) run(
 		r.config.locked()
 	}
 	return r.send(ctx, rec, client, choice)
+}
+
+// notStored goes on with the token at hand where it is good and a refresh could not be begun,
+// because what comes of it could not be stored.
+func (r *refreshAttempt) notStored(rec *record.Record, err error) (*cachedToken, error) {
+	if !r.need.metBy(rec.Grant, time.Now()) {
+		return nil, err
+	}
+	r.notice("the access token could not be refreshed ahead of time, because its successor could not be stored: %v", err)
+	return r.tokens.use(rec), nil
 }
 
 // useSavedResponse stores the token of a response that was received and saved by a process that

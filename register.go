@@ -230,14 +230,8 @@ func (l *loginClients) register(ctx context.Context) error {
 	omitted := oauth.Without(n.wish.scopes, n.terms.scopes)
 	l.scope, l.plan.fallback = strings.Join(n.terms.scopes, " "), oauth.Without(l.plan.fallback, omitted)
 	l.reportOmitted(omitted)
-	if tell := l.config.OnRegister; tell != nil {
-		err := tell(ctx, Registration{
-			Issuer: as.Issuer, ClientID: reg.ClientID, ClientSecret: reg.ClientSecret, SecretExpiresAt: reg.SecretExpiresAt,
-			TokenEndpointAuthMethod: choice.method, RedirectURIs: uris, Response: reg.Raw,
-		})
-		if err != nil {
-			return fmt.Errorf("handstamp: the application could not keep the registration: %w", err)
-		}
+	if err := l.config.tellRegistration(ctx, l.client); err != nil {
+		return err
 	}
 	l.rec, err = l.records.update(ctx, l.rec, func(rec *record.Record) error {
 		c := *l.client
@@ -272,7 +266,10 @@ func (l *loginClients) onFailedRegistration(ctx context.Context, requests int, c
 func (l *loginClients) registrationRequired(ctx context.Context, why string, cause error) *Error {
 	e := &Error{Kind: ErrRegistrationRequired, Server: l.serverURL, Err: cause, RedirectURI: l.callback.redirectURI,
 		Message: oauth.Sanitize(l.plan.server.Issuer) + " " + why,
-		Hint:    fmt.Sprintf("register a client there with the redirect URI %s, then sign in with its client id", l.callback.redirectURI)}
+		Hint:    "register a client there, then sign in with its client id"}
+	if e.RedirectURI != "" {
+		e.Hint = fmt.Sprintf("register a client there with the redirect URI %s, then sign in with its client id", e.RedirectURI)
+	}
 	var rejected *oauth.Error
 	if errors.As(cause, &rejected) {
 		e.Code = rejected.Code

@@ -3,10 +3,14 @@ package handstamp
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"slices"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/store"
 )
 
 // manageable reports whether the server lets the client change its registration (RFC 7592).
@@ -15,57 +19,102 @@ func manageable(c *record.Client) bool {
 		c.RegistrationClientURI != "" && c.RegistrationAccessToken != "" && c.Response != ""
 }
 
-// renewable reports whether the secret of a client has ended and the server may issue a new one.
-func (cfg *configuration) renewable(c *record.Client, g *record.Grant, now time.Time) bool {
+// replaceable reports whether the secret of a client has ended and the server may issue a new one.
+func (cfg *configuration) replaceable(c *record.Client, g *record.Grant, now time.Time) bool {
 	return c != nil && manageable(c) && cfg.configurationFor(c) == nil && secretExpired(c, g, now)
 }
 
 // updateClient sends changed metadata of a client to its server and returns the client as it is
-// then: with a new secret, if the old one had ended. The change is durable when it returns; a
-// client that the server does not let change any more is marked so.
+// then: with a new secret, if the old one had ended. The caller holds the refresh lock. The change
+// is durable when it returns; a client that the server does not let change any more is marked so.
 func (c *credential) updateClient(
 	ctx context.Context, rec *record.Record, client *record.Client, changed map[string]json.RawMessage,
 ) (*record.Record, *record.Client, error) {
+	space, err := c.records.reserve(ctx, responseReserve)
+	if err != nil {
+		return rec, nil, storeError(ctx, c.serverURL, err)
+	}
+	if space != nil {
+		space.Release()
+	}
 	updated, err := c.fetcher.UpdateRegistration(ctx, &oauth.Registration{
 		ClientID: client.ID, RegistrationClientURI: client.RegistrationClientURI,
 		RegistrationAccessToken: client.RegistrationAccessToken, Raw: client.Response,
 	}, changed)
-	over := *client
-	switch {
-	case err == nil:
-		over.Secret, over.SecretExpiresAt = updated.ClientSecret, updated.SecretExpiresAt
-		if updated.ClientSecret == "" && client.Secret != "" {
-			over.Secret = client.Secret // a response may leave out what did not change
-		}
-		over.RegistrationAccessToken, over.RegistrationClientURI = updated.RegistrationAccessToken, updated.RegistrationClientURI
-		over.Response = updated.Raw
-		if len(updated.RedirectURIs) > 0 {
-			over.RedirectURIs = updated.RedirectURIs
-		}
-	case retryable(err):
+	if retryable(err) {
 		return rec, nil, err
-	default:
-		over.RegistrationAccessToken = ""
 	}
+	issuer, id := client.Issuer, client.ID
 	rec, storeErr := c.records.update(ctx, rec, func(rec *record.Record) error {
-		for i, old := range rec.Clients {
-			if old.Issuer == over.Issuer && old.ID == over.ID {
-				rec.Clients[i] = &over
-			}
+		switch stored := rec.Client(issuer, id); {
+		case stored == nil:
+		case err != nil:
+			stored.RegistrationAccessToken = ""
+		default:
+			applyUpdate(stored, updated)
 		}
 		return nil
 	})
 	if storeErr != nil {
 		return rec, nil, storeErr
 	}
-	return rec, &over, err
+	stored := rec.Client(issuer, id)
+	if err == nil && stored != nil {
+		if err := c.config.tellRegistration(ctx, stored); err != nil {
+			c.notice("%v", err)
+		}
+	}
+	return rec, stored, err
+}
+
+// applyUpdate writes the response to an update into the client.
+func applyUpdate(c *record.Client, updated *oauth.Registration) {
+	if updated.ClientSecret != "" { // a response may leave out what did not change
+		c.Secret = updated.ClientSecret
+	}
+	c.SecretExpiresAt, c.Response = updated.SecretExpiresAt, updated.Raw
+	c.RegistrationAccessToken, c.RegistrationClientURI = updated.RegistrationAccessToken, updated.RegistrationClientURI
+	if len(updated.RedirectURIs) > 0 {
+		c.RedirectURIs = updated.RedirectURIs
+	}
+}
+
+// tellRegistration gives the application a client that was registered, or whose registration has
+// changed.
+func (cfg *configuration) tellRegistration(ctx context.Context, c *record.Client) error {
+	if cfg.OnRegister == nil {
+		return nil
+	}
+	err := cfg.OnRegister(ctx, Registration{
+		Issuer: c.Issuer, ClientID: c.ID, ClientSecret: c.Secret, SecretExpiresAt: c.SecretExpiresAt,
+		TokenEndpointAuthMethod: c.Method, RedirectURIs: c.RedirectURIs, Response: c.Response,
+	})
+	if err != nil {
+		return fmt.Errorf("handstamp: the application could not keep the registration: %w", err)
+	}
+	return nil
 }
 
 // refit has a stored client fit the login where its registration does not: its secret has ended, or
 // it was registered for another redirect URI. It returns nil if the server does not let it.
 func (l *loginClients) refit(ctx context.Context, old *record.Client) *record.Client {
-	if !manageable(old) || old.ID == l.unknownClientID || l.mayBeGone(old) {
+	if !manageable(old) || old.ID == l.unknownClientID || l.mayBeGone(old) || !slices.Equal(old.GrantTypes, l.config.registeredGrants()) {
 		return nil
+	}
+	waiting, cancel := awake.WithTimeout(ctx, lockTimeout, errLockTimeout)
+	defer cancel()
+	unlock, rec, err := l.records.lockUnless(waiting, store.LockRefresh, func(*record.Record) bool { return false })
+	if err != nil {
+		l.log.Info("the registration could not be updated; registering anew", "error", err)
+		return nil
+	}
+	defer unlock()
+	l.rec = rec
+	switch old = rec.Client(old.Issuer, old.ID); {
+	case old == nil:
+		return nil
+	case l.canReuse(old): // a refresh of another process has replaced it
+		return old
 	}
 	changed := map[string]json.RawMessage{}
 	if uri := l.callback.redirectURI; uri != "" {
@@ -77,17 +126,17 @@ func (l *loginClients) refit(ctx context.Context, old *record.Client) *record.Cl
 		l.log.Info("the registration could not be updated; registering anew", "error", err)
 		return nil
 	}
-	if !l.canReuse(client) {
+	if client == nil || !l.canReuse(client) {
 		return nil
 	}
 	return client
 }
 
-// renewClient has the server issue a new secret where that of the grant's client has ended, so that
+// replaceSecret has the server issue a new secret where that of the grant's client has ended, so that
 // the login can be refreshed.
-func (r *refreshAttempt) renewClient(ctx context.Context, rec *record.Record) (*record.Record, error) {
+func (r *refreshAttempt) replaceSecret(ctx context.Context, rec *record.Record) (*record.Record, error) {
 	client := rec.GrantClient()
-	if !r.config.renewable(client, rec.Grant, time.Now()) {
+	if !r.config.replaceable(client, rec.Grant, time.Now()) {
 		return rec, nil
 	}
 	rec, _, err := r.updateClient(ctx, rec, client, nil)

@@ -16,12 +16,12 @@ import (
 func managed(rotate bool) lab.Habits {
 	return lab.Habits{
 		ManageClients: true, RegisterMethod: lab.MethodPost, SecretLifetime: time.Hour,
-		Registrations: lab.Registrations{RotateToken: rotate, RenewSecret: true},
+		Registrations: lab.Registrations{RotateToken: rotate, ReplaceSecret: true},
 	}
 }
 
 // A login outlives the secret of its client: the refresh gets a new one first.
-func TestSecretIsRenewed(t *testing.T) {
+func TestSecretIsReplaced(t *testing.T) {
 	for name, rotate := range map[string]bool{"same access token": false, "another access token each time": true} {
 		t.Run(name, func(t *testing.T) {
 			testenv.InBubble(t, managed(rotate), func(t *testing.T, w *testenv.Env) {
@@ -37,8 +37,8 @@ func TestSecretIsRenewed(t *testing.T) {
 	}
 }
 
-// Where the server does not renew it, the next login registers anew, as without management.
-func TestSecretIsNotRenewed(t *testing.T) {
+// Where the server does not replace it, the next login registers anew, as without management.
+func TestSecretIsNotReplaced(t *testing.T) {
 	testenv.InBubble(t, managed(false), func(t *testing.T, w *testenv.Env) {
 		w.MustLogin(w.Session())
 		time.Sleep(2 * time.Hour)
@@ -55,7 +55,7 @@ func TestSecretIsNotRenewed(t *testing.T) {
 }
 
 // A server that is down for a moment ends nothing.
-func TestSecretRenewalMeetsTrouble(t *testing.T) {
+func TestSecretReplacementFails(t *testing.T) {
 	testenv.InBubble(t, managed(false), func(t *testing.T, w *testenv.Env) {
 		w.MustLogin(w.Session())
 		time.Sleep(2 * time.Hour)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -65,6 +66,9 @@ func (c *Client) session(serverURL string) (*session, error) {
 	if err := c.Registration.check(); err != nil {
 		return nil, err
 	}
+	if c.Certificate != nil && len(c.Certificate.Certificate) == 0 {
+		return nil, &Error{Kind: ErrInvalidConfig, Server: serverURL, Message: "the client certificate is empty"}
+	}
 	target, _, _ := strings.Cut(serverURL, "#")
 	key, err := store.NewKey(target, c.Profile)
 	if err != nil {
@@ -85,8 +89,9 @@ func (c *Client) session(serverURL string) (*session, error) {
 		errs:      errorFactory{serverURL: serverURL, config: config},
 		log:       c.Logger.With("server", key.Server),
 	}
+	shared.secrets.configured = []secret.String{c.InitialAccessToken}
 	if r := c.Registration; r != nil {
-		shared.secrets.configured = r.ClientSecret
+		shared.secrets.configured = append(shared.secrets.configured, r.ClientSecret)
 	}
 	shared.server = &mcpServer{config: config, secrets: shared.secrets, serverURL: serverURL, url: u, target: target}
 	shared.fetcher = &oauth.Fetcher{

@@ -3,6 +3,7 @@ package handstamp
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 	"time"
@@ -33,7 +34,7 @@ type Status struct {
 	State       State  `json:"state"`
 	Refreshable bool   `json:"refreshable"` // the next access token needs no user
 
-	// Account is the name of the user's account, where the server tells it.
+	// Account is the name of the user's account, where the server provides it.
 	Account string `json:"account,omitempty"`
 
 	// GrantType is how the tokens are obtained (RFC 6749, section 1.3): "authorization_code", or
@@ -41,7 +42,12 @@ type Status struct {
 	GrantType string `json:"grant_type,omitempty"`
 	DPoP      bool   `json:"dpop,omitempty"`
 
+	// PAR says that authorization requests are pushed to the authorization server first (RFC
+	// 9126).
+	PAR bool `json:"pushed_authorization_requests,omitempty"`
+
 	Issuer       string      `json:"issuer,omitempty"`
+	Enterprise   string      `json:"enterprise,omitempty"` // the issuer of the company's identity provider
 	ClientID     string      `json:"client_id,omitempty"`
 	ClientSource string      `json:"client_source,omitempty"` // "dynamic", "configured" or "client_id_metadata_document"
 	Method       string      `json:"token_endpoint_auth_method,omitempty"`
@@ -185,14 +191,15 @@ func (s *Status) setRetry(rec *record.Record, now time.Time) {
 // setGrant sets what concerns the grant, and the State.
 func (s *Status) setGrant(rec *record.Record, now time.Time) {
 	g := rec.Grant
-	s.Issuer, s.Scope = g.Issuer, g.ScopeGranted
+	s.Issuer, s.Scope, s.Enterprise = g.Issuer, g.ScopeGranted, g.Enterprise
 	s.GrantType, s.DPoP = cmp.Or(g.Type, "authorization_code"), authScheme(g.TokenType) == "DPoP"
+	s.PAR = g.Type == "" && pushesRequests(rec.AuthorizationServer, g.Issuer)
 	if !g.Resource.Omit {
 		s.Resource = g.Resource.Value
 	}
 	s.ObtainedAt, s.ExpiresAt, s.AccessTokenRejected = g.ObtainedAt, g.ExpiresAt, g.Rejected
 	if cl := rec.GrantClient(); cl != nil {
-		obtainable := g.RefreshToken != "" || g.Type == grantClientCredentials
+		obtainable := g.RefreshToken != "" || g.Type == grantClientCredentials || g.Enterprise != ""
 		s.Refreshable = obtainable && rec.GrantError == nil && !cl.Rejected && !secretExpired(cl, g, now)
 		s.ClientID, s.ClientSource, s.Method = cl.ID, cl.Source, cl.Method
 		s.MethodReason = authMethodReason(cl.MethodSource)
@@ -209,4 +216,14 @@ func (s *Status) setGrant(rec *record.Record, now time.Time) {
 	default:
 		s.State = StateExpired
 	}
+}
+
+// pushesRequests reports whether the metadata of an issuer has an endpoint to push authorization
+// requests to, which is used wherever there is one.
+func pushesRequests(as *record.AuthorizationServer, issuer string) bool {
+	var metadata struct {
+		Endpoint string `json:"pushed_authorization_request_endpoint"`
+	}
+	return as != nil && as.Issuer == issuer && json.Unmarshal(as.Metadata, &metadata) == nil &&
+		metadata.Endpoint != ""
 }

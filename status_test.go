@@ -114,7 +114,7 @@ func TestListDoesNotWaitForEver(t *testing.T) {
 	}
 }
 
-// A caller that does not want to wait any longer is not told of a busy store.
+// The error of a caller that does not want to wait any longer is not that of a busy store.
 func TestListEndsWithItsCaller(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

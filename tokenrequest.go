@@ -71,6 +71,7 @@ type tokenRequest struct {
 	inDoubt  bool          // the server may have acted on a request whose response was lost
 	replayed bool          // the grant was sent again while in doubt
 	wait     time.Duration // how long the server wants to be left alone, after an error
+	clock    time.Duration // by how much the server's clock is ahead
 
 	rescoped     bool                 // the scope was named, or left out, the other way before
 	metadataRead bool                 // again, because the endpoint was not there
@@ -107,7 +108,9 @@ func (t *tokenRequest) run(ctx context.Context) (*oauth.TokenResponse, time.Time
 // send sends the request once. How the client authenticates is made here, for every grant.
 func (t *tokenRequest) send(ctx context.Context) (*oauth.TokenResponse, time.Time, error) {
 	request := t.redeem
-	request.Client = t.config.credentials(t.form, t.client, t.redeem.Endpoint, t.algs)
+	if request.Client = oauth.Authenticator(oauth.Anonymous{}); t.client.ID != "" {
+		request.Client = t.config.credentials(t.form, t.client, t.redeem.Endpoint, t.algs)
+	}
 	request.Resource = t.resource.Param()
 	request.Scope = t.scope
 	t.sent++
@@ -118,6 +121,7 @@ func (t *tokenRequest) send(ctx context.Context) (*oauth.TokenResponse, time.Tim
 	if t.received != nil && raw.Status/100 == 2 {
 		t.received(raw)
 	}
+	t.clock = raw.ClockDifference()
 	token, err := oauth.ParseTokenResponse(raw)
 	return token, raw.ReceivedAt, err
 }

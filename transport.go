@@ -144,7 +144,8 @@ func (t *transport) passThrough(req *http.Request) (*http.Response, error) {
 
 // retry sends a rejected request again, as often as there is another token to send it with.
 func (t *transport) retry(req *http.Request, body replayBody, token *cachedToken, resp *http.Response) (*http.Response, error) {
-	for state := (retryState{}); isAuthFailure(resp); {
+	var state retryState
+	for isAuthFailure(resp) {
 		next, err := t.session.reauthorizer.reauthorize(req.Context(), &state, token, resp)
 		if err != nil {
 			drainAndClose(resp)
@@ -169,6 +170,7 @@ func (t *transport) retry(req *http.Request, body replayBody, token *cachedToken
 	}
 	t.tokens.recordAcceptance(req.Context(), token)
 	t.session.history.recordAccepted(token.token)
+	t.session.history.recordContent(state.signedInFor)
 	return t.received(req, resp), nil
 }
 

@@ -10,6 +10,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"maps"
@@ -46,6 +50,10 @@ const (
 	// maxOverFloor is how much longer than a bare copy of the request the Transport may take: every
 	// RoundTripper that adds a header has to make one.
 	maxOverFloor = 1.2
+
+	// maxOverSignature is how much longer than the signature in its proof a request with a bound
+	// token may take.
+	maxOverSignature = 1.5
 
 	// heap is what the process holds while it measures, in bytes, as an agent or
 	// an editor does. With next to none the collector runs every few milliseconds,
@@ -97,6 +105,16 @@ func run(ctx context.Context, out io.Writer) error {
 		}
 	}
 
+	bound, closeBound, err := boundRequest(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeBound()
+	sign, err := signature()
+	if err != nil {
+		return err
+	}
+
 	transport := func() error { return roundTrip(ours, req) }
 	bare := func() error { return roundTrip(base, copyRequest(req)) }
 	_, _, empty := compare(loop(transport), loop(func() error { return roundTrip(peer, req) }))
@@ -118,6 +136,7 @@ func run(ctx context.Context, out io.Writer) error {
 	}{
 		{"Transport", "x/oauth2 Transport", transport, func() error { return roundTrip(peer, req) }, 0.5, 3},
 		{"Transport", "a bare copy", transport, bare, maxOverFloor, 3},
+		{"Transport with DPoP", "an ES256 signature", bound, sign, maxOverSignature, 120},
 		{"TokenSource", "Go SDK handler", token, func() error { return take(ctx, sdk) }, 1.0, 4},
 		{"Handler", "Go SDK handler", func() error { return take(ctx, handler) }, func() error { return take(ctx, sdk) }, 1.0, 4},
 	} {
@@ -156,6 +175,39 @@ func run(ctx context.Context, out io.Writer) error {
 		return fmt.Errorf("a bound was missed")
 	}
 	return nil
+}
+
+// boundRequest returns a request with a token that is bound to a key (RFC 9449), of a session that
+// has it in its store.
+func boundRequest(ctx context.Context) (send func() error, end func(), err error) {
+	server, err := lab.Start(lab.Habits{DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPRequired}})
+	if err != nil {
+		return nil, nil, err
+	}
+	client := &handstamp.Client{Prompt: handstamp.Prompt{Authorize: authorize}}
+	if err := login(ctx, client, server); err != nil {
+		return nil, nil, err
+	}
+	req, err := http.NewRequest(http.MethodPost, server.MCPURL(), nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	warm := (&handstamp.Client{Store: client.Store, BaseTransport: silent{}}).Transport(server.MCPURL())
+	send = func() error { return roundTrip(warm, req) }
+	return send, server.Close, send()
+}
+
+// signature returns an ES256 signature of the standard library.
+func signature() (func() error, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	hash := sha256.Sum256(nil)
+	return func() error {
+		_, err := ecdsa.SignASN1(rand.Reader, key, hash[:])
+		return err
+	}, nil
 }
 
 // compare measures two functions in turn and returns the median time of each, in

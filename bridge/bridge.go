@@ -171,6 +171,7 @@ func newBridge(f *front) *bridge {
 	b.life, b.end = context.WithCancel(f.life)
 	b.turns.last = barrier
 	b.up.bridge, b.up.legacy.up = b, &b.up
+	b.up.users = new(sync.WaitGroup)
 	b.up.long = make(chan struct{}, together)
 	b.up.tools = make(map[string][]parameter)
 	b.up.inquiries, b.up.unhelpful = make(map[shape]*inquiry), make(map[shape]unhelpful)

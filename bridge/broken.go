@@ -34,8 +34,11 @@ func (u *upstream) broken(err error) error {
 // this machine, so that it can be sent again: the connection to the server could
 // not be made.
 func (u *upstream) unsent(err error) bool {
-	if u.Explain != nil && u.Explain(err) != nil {
-		return false // it is about something else than the server
+	if untrusted(err) || u.Explain != nil && u.Explain(err) != nil {
+		return false // it is about something else than reaching the server
+	}
+	if _, ok := errtype.As[notSent](err); ok {
+		return true
 	}
 	op, ok := errtype.As[*net.OpError](err)
 	return ok && (op.Op == "dial" || op.Op == "proxyconnect")

@@ -193,15 +193,15 @@ func (c *call) fail(t *Trouble) {
 		return
 	}
 	if c.own {
-		c.settle(nil, t)
+		c.finish(nil, t)
 		return
 	}
 	c.failPart(c.id, t)
 }
 
-// settle ends a call of the bridge's own with its response, or with why there is none, unless
+// finish ends a call of the bridge's own with its response, or with why there is none, unless
 // it has ended.
-func (c *call) settle(got *message, failed *Trouble) {
+func (c *call) finish(got *message, failed *Trouble) {
 	c.once.Do(func() {
 		c.got, c.failed = got, failed
 		close(c.ended)

@@ -1,22 +1,10 @@
 package bridge_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,80 +18,13 @@ const (
 	// detection is how long a connection may be dead before that is noticed.
 	detection = 22 * time.Second
 
-	// atOnce is how long a request may take that has a connection that works, on a busy machine.
+	// atOnce is how long a request may take that has a connection that works.
 	atOnce = 8 * time.Second
+
+	// large is what is more than a server takes that does not read, in bytes, and small less than
+	// a large message.
+	large, small = 3 << 20, 1 << 20
 )
-
-// wires are what a bridge and a server may speak.
-var wires = []string{"http/1.1", "http/1.1 with TLS", "http/2"}
-
-// far is a server beyond the router.
-type far struct {
-	t       *testing.T
-	network *network
-	mcp     http.Handler
-	url     string
-	port    string
-
-	mu     sync.Mutex
-	ports  []string        // of the connections that were made
-	spoken map[string]bool // protocols of requests
-}
-
-// newFar starts a server at an address; the certificate counts for all.
-func newFar(t *testing.T, n *network, wire, host string, certificate *tls.Certificate, mcp http.Handler) *far {
-	t.Helper()
-	f := &far{t: t, network: n, mcp: mcp, spoken: make(map[string]bool)}
-	l := n.listen(t, net.JoinHostPort(host, "0"))
-	s := &http.Server{Handler: f, ConnState: f.connected}
-	f.url = "http://" + l.Addr().String() + "/mcp"
-	_, f.port, _ = net.SplitHostPort(l.Addr().String())
-	go func() {
-		if wire == "http/1.1" {
-			_ = s.Serve(l)
-			return
-		}
-		s.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*certificate}}
-		s.Protocols = new(http.Protocols)
-		s.Protocols.SetHTTP1(wire != "http/2")
-		s.Protocols.SetHTTP2(wire == "http/2")
-		_ = s.ServeTLS(l, "", "")
-	}()
-	if wire != "http/1.1" {
-		f.url = "https" + strings.TrimPrefix(f.url, "http")
-	}
-	t.Cleanup(func() { s.Close() })
-	return f
-}
-
-func (f *far) connected(c net.Conn, s http.ConnState) {
-	if s != http.StateNew {
-		return
-	}
-	_, port, _ := net.SplitHostPort(c.RemoteAddr().String())
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.ports = append(f.ports, port)
-}
-
-func (f *far) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	f.mu.Lock()
-	f.spoken[r.Proto] = true
-	f.mu.Unlock()
-	f.mcp.ServeHTTP(w, r)
-}
-
-// forget has the router forget all connections that there are, and returns how many.
-func (f *far) forget() int { return f.drop(false) }
-
-// drop has the router drop the packets of all connections that there are.
-func (f *far) drop(oneWay bool) int {
-	f.mu.Lock()
-	ports := slices.Clone(f.ports)
-	f.mu.Unlock()
-	f.network.forget(f.t, oneWay, f.port, ports)
-	return len(ports)
-}
 
 // within sends a request and returns the response that must come in time.
 func (h *host) within(d time.Duration, id, method string) string {
@@ -115,16 +36,13 @@ func (h *host) within(d time.Duration, id, method string) string {
 // responseBy returns the response to a request that must come in time.
 func (h *host) responseBy(d time.Duration, id string) string {
 	h.t.Helper()
-	deadline := time.After(d)
+	deadline, stop := pace.bound(d)
+	defer stop()
 	for {
 		h.mu.Lock()
 		more := h.more
 		for _, line := range h.lines {
-			var m struct {
-				ID     json.RawMessage
-				Method string
-			}
-			if json.Unmarshal([]byte(line), &m) == nil && string(m.ID) == id && m.Method == "" {
+			if responds(id)(line) {
 				h.mu.Unlock()
 				return line
 			}
@@ -154,7 +72,7 @@ func (h *host) works(allowed int) {
 			}
 			continue
 		}
-		if took > atOnce {
+		if took > atOnce+pace.extra(began) {
 			h.t.Errorf("call %d took %v", i, took)
 		}
 	}
@@ -163,66 +81,14 @@ func (h *host) works(allowed int) {
 	}
 }
 
-// certify makes a certificate that the processes with this environment trust.
-func certify(t *testing.T) *tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-		KeyUsage:    x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
-		IPAddresses: []net.IP{net.IPv4(10, 8, 0, 2), net.IPv4(10, 8, 0, 3)},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("SSL_CERT_FILE", file)
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
-// silentStream is a response that is a stream, open and empty until the request ends.
-func silentStream(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "text/event-stream")
-	_ = http.NewResponseController(w).Flush()
-	<-r.Context().Done()
-}
-
 // scenes are the ways in which a session can depend on a connection that dies.
 var scenes = []struct {
 	name string
 	play func(t *testing.T, serve func(mcp http.Handler) *far)
 }{
-	{"idle", func(t *testing.T, serve func(http.Handler) *far) {
-		f := serve(&sessions{})
-		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
-		h.hello()
-		h.within(atOnce, "1", "tools/call")
-		f.forget()
-		h.works(1)
-	}},
-	{"idle, and what the server sends arrives", func(t *testing.T, serve func(http.Handler) *far) {
-		f := serve(&sessions{})
-		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
-		h.hello()
-		h.within(atOnce, "1", "tools/call")
-		f.drop(true)
-		h.works(1)
-	}},
-	{"idle, pinged", func(t *testing.T, serve func(http.Handler) *far) {
-		f := serve(&sessions{})
-		h := start(t, bridge.Options{URL: f.url, Logger: logger(t), Ping: 5 * time.Second})
-		h.hello()
-		h.within(atOnce, "1", "tools/call")
-		f.forget()
-		h.works(1)
-	}},
+	{"idle", idle(bridge.Options{}, false)},
+	{"idle, and what the server sends arrives", idle(bridge.Options{}, true)},
+	{"idle, pinged", idle(bridge.Options{Ping: 5 * time.Second}, false)},
 	{"many idle", func(t *testing.T, serve func(http.Handler) *far) {
 		const many = 8
 		var together sync.WaitGroup
@@ -237,7 +103,7 @@ var scenes = []struct {
 		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
 		h.hello()
 		for i := range many {
-			h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"x"}}`, i))
+			h.send(toolCall(i))
 		}
 		for i := range many {
 			h.responseBy(atOnce, strconv.Itoa(i))
@@ -247,57 +113,23 @@ var scenes = []struct {
 		}
 		h.works(1)
 	}},
-	{"under way", func(t *testing.T, serve func(http.Handler) *far) {
-		under := make(chan struct{}, 1)
-		f := serve(&sessions{serve: func(w http.ResponseWriter, r *http.Request, got request) {
-			if got.id != "1" {
-				result(w, got.id, `{}`)
-				return
-			}
-			under <- struct{}{}
-			<-r.Context().Done()
-		}})
-		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
-		h.hello()
-		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
-		<-under
-		f.forget()
-		wantLost(t, h.responseBy(detection, "1"))
-		h.works(0)
-	}},
-	{"a response that is a silent stream", func(t *testing.T, serve func(http.Handler) *far) {
-		under := make(chan struct{}, 1)
-		f := serve(&sessions{serve: func(w http.ResponseWriter, r *http.Request, got request) {
-			if got.id != "1" {
-				result(w, got.id, `{}`)
-				return
-			}
-			under <- struct{}{}
-			silentStream(w, r)
-		}})
-		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
-		h.hello()
-		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
-		<-under
-		f.forget()
-		wantLost(t, h.responseBy(detection, "1"))
-		h.works(0)
-	}},
+	{"under way", underWay(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })},
+	{"a response that is a silent stream", underWay(silentStream)},
 	{"a request that is being sent", func(t *testing.T, serve func(http.Handler) *far) {
 		under := make(chan struct{}, 1)
 		s := &sessions{}
 		f := serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.ContentLength < 1<<20 {
+			if r.ContentLength < small {
 				s.ServeHTTP(w, r)
 				return
 			}
-			_, _ = io.CopyN(io.Discard, r.Body, 1<<20)
+			_, _ = io.CopyN(io.Discard, r.Body, 1<<10)
 			under <- struct{}{}
 			<-r.Context().Done()
 		}))
 		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
 		h.hello()
-		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"` + strings.Repeat("x", 16<<20) + `"}}`)
+		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"` + strings.Repeat("x", large) + `"}}`)
 		<-under
 		f.forget()
 		wantLost(t, h.responseBy(detection, "1"))
@@ -316,16 +148,28 @@ var scenes = []struct {
 		h.hello()
 		<-streams
 		f.forget()
+		over, stop := pace.bound(detection + 2*time.Second) // and the pause before another try
+		defer stop()
 		select {
 		case <-streams:
-		case <-time.After(detection + 2*time.Second): // and the pause before another try
+		case <-over:
 			t.Fatal("the stream is not opened again")
 		}
 		h.works(0)
 	}},
 	{"HTTP+SSE", func(t *testing.T, serve func(http.Handler) *far) {
 		streams := make(chan struct{}, 64)
-		f := serve(&oldServer{streams: streams})
+		f := serve(&sseServer{
+			endpoint: "/messages",
+			opened:   func(http.ResponseWriter, *http.Request, int) bool { streams <- struct{}{}; return false },
+			post: func(w http.ResponseWriter, _ *http.Request, got request) bool {
+				if got.method != "silence" {
+					return false
+				}
+				w.WriteHeader(http.StatusAccepted)
+				return true
+			},
+		})
 		h := start(t, bridge.Options{URL: f.url, Logger: logger(t), Wire: bridge.WireSSE})
 		h.hello()
 		<-streams
@@ -354,7 +198,7 @@ var scenes = []struct {
 	{"alive and slow to read", func(t *testing.T, serve func(http.Handler) *far) {
 		s := &sessions{}
 		f := serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.ContentLength > 1<<20 {
+			if r.ContentLength > small {
 				select {
 				case <-time.After(2 * detection):
 				case <-r.Context().Done():
@@ -364,63 +208,52 @@ var scenes = []struct {
 		}))
 		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
 		h.hello()
-		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"` + strings.Repeat("x", 16<<20) + `"}}`)
+		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"` + strings.Repeat("x", large) + `"}}`)
 		if got := h.responseBy(3*detection, "1"); get(t, got, "error") != "" {
 			t.Error(got)
 		}
 	}},
 }
 
+// idle has the connection of a session die while nothing is under way.
+func idle(o bridge.Options, oneWay bool) func(t *testing.T, serve func(http.Handler) *far) {
+	return func(t *testing.T, serve func(http.Handler) *far) {
+		f := serve(&sessions{})
+		o.URL, o.Logger = f.url, logger(t)
+		h := start(t, o)
+		h.hello()
+		h.within(atOnce, "1", "tools/call")
+		f.drop(oneWay)
+		h.works(1)
+	}
+}
+
+// underWay has the connection of a call die that the server holds in a way of its own.
+func underWay(hold http.HandlerFunc) func(t *testing.T, serve func(http.Handler) *far) {
+	return func(t *testing.T, serve func(http.Handler) *far) {
+		under := make(chan struct{}, 1)
+		f := serve(&sessions{serve: func(w http.ResponseWriter, r *http.Request, got request) {
+			if got.id != "1" {
+				result(w, got.id, `{}`)
+				return
+			}
+			under <- struct{}{}
+			hold(w, r)
+		}})
+		h := start(t, bridge.Options{URL: f.url, Logger: logger(t)})
+		h.hello()
+		h.send(toolCall(1))
+		<-under
+		f.forget()
+		wantLost(t, h.responseBy(detection, "1"))
+		h.works(0)
+	}
+}
+
 func wantLost(t *testing.T, response string) {
 	t.Helper()
 	if get(t, response, "error") == "" || get(t, response, "error", "code") != strconv.Itoa(bridge.CodeUncertain) {
 		t.Errorf("got %s, want the code %d", response, bridge.CodeUncertain)
-	}
-}
-
-// oldServer speaks HTTP+SSE. It never responds to the method "silence".
-type oldServer struct {
-	streams chan struct{} // gets a value for each stream
-
-	mu     sync.Mutex
-	serial int
-	open   map[string]chan string // what a stream has to say
-}
-
-func (s *oldServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodGet {
-		s.mu.Lock()
-		s.serial++
-		id, events := strconv.Itoa(s.serial), make(chan string, 16)
-		if s.open == nil {
-			s.open = make(map[string]chan string)
-		}
-		s.open[id] = events
-		s.mu.Unlock()
-		s.streams <- struct{}{}
-		w.Header().Set("Content-Type", "text/event-stream")
-		fmt.Fprintf(w, "event: endpoint\ndata: /messages?session=%s\n\n", id)
-		for {
-			_ = http.NewResponseController(w).Flush()
-			select {
-			case e := <-events:
-				fmt.Fprintf(w, "data: %s\n\n", e)
-			case <-r.Context().Done():
-				return
-			}
-		}
-	}
-	got := readRequest(r)
-	s.mu.Lock()
-	events := s.open[r.URL.Query().Get("session")]
-	s.mu.Unlock()
-	w.WriteHeader(http.StatusAccepted)
-	switch {
-	case got.id == "" || got.method == "silence":
-	case got.method == "initialize":
-		events <- `{"jsonrpc":"2.0","id":` + got.id + `,"result":` + initialized + `}`
-	default:
-		events <- `{"jsonrpc":"2.0","id":` + got.id + `,"result":{}}`
 	}
 }
 
@@ -434,6 +267,7 @@ func TestDeadConnection(t *testing.T) {
 		return
 	}
 	n, certificate := newNetwork(t), certify(t)
+	pace.measure(t, newFar(t, n, "http/1.1 with TLS", "10.8.0.2", certificate, http.NotFoundHandler()).url)
 	t.Run("all", func(t *testing.T) {
 		for _, wire := range wires {
 			serve := func(t *testing.T, host string, mcp http.Handler) *far {
@@ -487,6 +321,7 @@ func TestDeadConnection(t *testing.T) {
 				for wire, h := range hosts {
 					t.Run(wire, func(t *testing.T) {
 						t.Parallel()
+						h.t = t
 						h.works(1)
 						servers[wire].wantProtocol(wire)
 					})
@@ -507,44 +342,5 @@ func (n *network) moveHere(t *testing.T, from, to string) {
 	lines = append(lines, "addr add "+to+"/24 dev c0", "route replace 10.8.0.3 via 10.7.0.1 src "+to)
 	if err := (*namespace)(nil).ip(lines...); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// tunnels is an HTTP proxy.
-func tunnels(w http.ResponseWriter, r *http.Request, network *network) {
-	var to net.Conn
-	var err error
-	network.servers.do(func() { to, err = (&net.Dialer{FallbackDelay: -1}).Dial("tcp4", r.Host) })
-	if err != nil || r.Method != http.MethodConnect {
-		w.WriteHeader(http.StatusBadGateway)
-		return
-	}
-	defer to.Close()
-	from, _, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		return
-	}
-	defer from.Close()
-	io.WriteString(from, "HTTP/1.1 200 OK\r\n\r\n")
-	ended := make(chan struct{}, 2)
-	for _, way := range [][2]net.Conn{{from, to}, {to, from}} {
-		go func() {
-			_, _ = io.Copy(way[1], way[0])
-			ended <- struct{}{}
-		}()
-	}
-	<-ended
-}
-
-// wantProtocol checks that a server was spoken to as it was meant to be.
-func (f *far) wantProtocol(wire string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	want := "HTTP/1.1"
-	if wire == "http/2" {
-		want = "HTTP/2.0"
-	}
-	if len(f.spoken) != 1 || !f.spoken[want] {
-		f.t.Errorf("spoken was %v, want %s", f.spoken, want)
 	}
 }

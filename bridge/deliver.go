@@ -76,7 +76,7 @@ func (b *bridge) addressee(m *message, c *call) *call {
 func (b *bridge) respond(c *call, m *message) {
 	b.up.sessionState.note(c, m)
 	if c.own {
-		c.settle(m, nil)
+		c.finish(m, nil)
 		return
 	}
 	b.deliverResponse(c, m, modernVersion(c.message) != "")

@@ -126,7 +126,7 @@ func TestContentEncodingOfAStream(t *testing.T) {
 		}}
 		h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
 		h.hello()
-		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
+		h.send(toolCall(1))
 		h.note("notifications/progress")
 		close(heard)
 		if got := h.response("1"); get(t, got, "result") != "{}" {
@@ -183,7 +183,7 @@ func TestContentEncodingThatIsNotTrue(t *testing.T) {
 		}}
 		h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
 		h.hello()
-		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
+		h.send(toolCall(1))
 		if got := h.response("1"); get(t, got, "error", "code") != "-31003" || get(t, got, "error", "data", "reason") != `"encoding"` {
 			t.Errorf("%s: %s", name, got)
 		}

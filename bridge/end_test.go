@@ -22,7 +22,7 @@ func endless(w io.Writer, piece string, pace time.Duration) {
 		if f, ok := w.(http.ResponseWriter); ok {
 			_ = http.NewResponseController(f).Flush()
 		}
-		time.Sleep(pace)
+		time.Sleep(pace) // of the server
 	}
 }
 
@@ -117,7 +117,7 @@ func runToEnd(t *testing.T, url string, began <-chan struct{}, by string, deaf b
 	if _, err := lines.ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprintln(in, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
+	fmt.Fprintln(in, toolCall(1))
 	<-began
 	if !deaf {
 		go io.Copy(io.Discard, lines)

@@ -8,12 +8,14 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/handstamp/handstamp/bridge"
+	"github.com/handstamp/handstamp/internal/proctest"
 )
 
 // timeout bounds every wait of these tests.
@@ -92,7 +94,14 @@ func (h *host) send(lines ...string) {
 // wait returns the first line that no one has taken and that ok accepts.
 func (h *host) wait(what string, ok func(line string) bool) string {
 	h.t.Helper()
-	deadline := time.After(h.limit)
+	return h.waitWithin(h.limit, what, ok)
+}
+
+// waitWithin is wait with a bound of its own.
+func (h *host) waitWithin(bound time.Duration, what string, ok func(line string) bool) string {
+	h.t.Helper()
+	deadline := time.NewTimer(bound)
+	defer deadline.Stop()
 	for {
 		h.mu.Lock()
 		for i, line := range h.lines {
@@ -103,12 +112,11 @@ func (h *host) wait(what string, ok func(line string) bool) string {
 			}
 		}
 		more := h.more
-		all := strings.Join(h.lines, "\n")
 		h.mu.Unlock()
 		select {
 		case <-more:
-		case <-deadline:
-			h.t.Fatalf("no %s within %v; the host got:\n%s", what, h.limit, all)
+		case <-deadline.C:
+			h.t.Fatalf("no %s within %v; the host got:\n%s", what, bound, strings.Join(h.all(), "\n"))
 		}
 	}
 }
@@ -116,13 +124,26 @@ func (h *host) wait(what string, ok func(line string) bool) string {
 // response returns the response with an id, as it is spelt.
 func (h *host) response(id string) string {
 	h.t.Helper()
-	return h.wait("response to "+id, func(line string) bool {
+	return h.wait("response to "+id, responds(id))
+}
+
+// responseWithin is response with a bound of its own, and returns how long the response took.
+func (h *host) responseWithin(id string, bound time.Duration) (line string, took time.Duration) {
+	h.t.Helper()
+	began := time.Now()
+	line = h.waitWithin(bound, "response to "+id, responds(id))
+	return line, time.Since(began)
+}
+
+// responds accepts the response with an id, as it is spelt.
+func responds(id string) func(line string) bool {
+	return func(line string) bool {
 		var m struct {
 			ID     json.RawMessage
 			Method string
 		}
 		return json.Unmarshal([]byte(line), &m) == nil && string(m.ID) == id && m.Method == ""
-	})
+	}
 }
 
 // note returns a request or notification of a method.
@@ -148,6 +169,14 @@ func (h *host) hello() string {
 	response := h.response(`"hello"`)
 	h.send(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)
 	return response
+}
+
+// toolCall makes a call with a number for its id.
+func toolCall(id int) string { return streamCall(strconv.Itoa(id)) }
+
+// streamCall makes a call with an id.
+func streamCall(id string) string {
+	return `{"jsonrpc":"2.0","id":` + id + `,"method":"tools/call","params":{"name":"x"}}`
 }
 
 // get reads a member of a JSON text, by a path of names.
@@ -206,9 +235,5 @@ const initialized = `{"protocolVersion":"2025-11-25","capabilities":{"tools":{}}
 // waitFor waits until a condition holds.
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(timeout); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("no %s within %v", what, timeout)
-		}
-	}
+	proctest.Wait(t, timeout, what, ok)
 }

@@ -133,7 +133,7 @@ func TestInputThatDoesNotEnd(t *testing.T) {
 	}}
 	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP)})
 	h.hello()
-	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
+	h.send(toolCall(1))
 	if got := h.response("1"); get(t, got, "error", "code") != strconv.Itoa(bridge.CodeTranslation) {
 		t.Errorf("got %s", got)
 	}
@@ -148,7 +148,7 @@ func TestInputRejectedByLegacyHost(t *testing.T) {
 	}}
 	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP)})
 	h.hello()
-	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
+	h.send(toolCall(1))
 	ask := h.note("sampling/createMessage")
 	h.send(`{"jsonrpc":"2.0","id":` + get(t, ask, "id") + `,"error":{"code":-1,"message":"no model here"}}`)
 	got := h.response("1")

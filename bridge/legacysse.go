@@ -100,7 +100,7 @@ func (w *sseWire) connect() error {
 	u := w.up
 	ctx, cancel := context.WithCancel(u.life)
 	timer := time.AfterFunc(endpointTimeout, cancel)
-	resp, err := u.get(ctx, "")
+	resp, err := u.get(ctx, "", "")
 	if err != nil {
 		cancel()
 		return u.broken(err)

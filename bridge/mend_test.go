@@ -96,7 +96,7 @@ func TestInvalidMessageOfTheServer(t *testing.T) {
 				}
 				h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP)})
 				h.hello()
-				h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
+				h.send(toolCall(1))
 				got := h.response("1")
 				want := tt.want
 				if way.name != "as a body" {

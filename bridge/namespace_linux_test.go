@@ -88,14 +88,14 @@ func (n *namespace) do(f func()) {
 	<-done
 }
 
-// ip runs "ip" with each of the lines as arguments. A nil namespace is the process's own.
+// ip runs "ip" with the lines as its commands. A nil namespace is the process's own.
 func (n *namespace) ip(lines ...string) error {
 	var err error
 	run := func() {
-		for _, line := range lines {
-			if output, failed := exec.Command("ip", strings.Fields(line)...).CombinedOutput(); failed != nil {
-				err = errors.Join(err, fmt.Errorf("ip %s: %w: %s", line, failed, output))
-			}
+		cmd := exec.Command("ip", "-batch", "-")
+		cmd.Stdin = strings.NewReader(strings.Join(lines, "\n") + "\n")
+		if output, failed := cmd.CombinedOutput(); failed != nil {
+			err = fmt.Errorf("ip %q: %w: %s", lines, failed, output)
 		}
 	}
 	if n == nil {
@@ -162,13 +162,14 @@ func (n *network) listen(t *testing.T, address string) net.Listener {
 // directions or only those from here.
 func (n *network) forget(t *testing.T, oneWay bool, to string, ports []string) {
 	t.Helper()
+	var rules []string
 	for _, port := range ports {
-		rules := []string{"rule add pref 5 iif r0 ipproto tcp sport " + port + " dport " + to + " blackhole"}
+		rules = append(rules, "rule add pref 5 iif r0 ipproto tcp sport "+port+" dport "+to+" blackhole")
 		if !oneWay {
 			rules = append(rules, "rule add pref 5 iif r1 ipproto tcp sport "+to+" dport "+port+" blackhole")
 		}
-		if err := n.router.ip(rules...); err != nil {
-			t.Error(err)
-		}
+	}
+	if err := n.router.ip(rules...); err != nil {
+		t.Error(err)
 	}
 }

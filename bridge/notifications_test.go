@@ -199,13 +199,7 @@ func TestCancellationBehindNotifications(t *testing.T) {
 func TestNotificationsKeepTheirOrderOnReplacedSession(t *testing.T) {
 	inMemory(t, func(t *testing.T) {
 		s := &sessions{}
-		h := startInMemory(t, memory(func(w http.ResponseWriter, r *http.Request) {
-			got := readRequest(r)
-			if got.method == "initialize" {
-				takes(r, 20*time.Second)
-			}
-			s.respond(w, r, got)
-		}), nil)
+		h := startInMemory(t, slowToBegin(s, 20*time.Second), nil)
 		h.hello()
 		h.send(streamCall("1"))
 		h.response("1")

@@ -146,11 +146,7 @@ func TestPlaceholderAfterAFailedLogin(t *testing.T) {
 				return
 			}
 			const want = "The last try ended: access was denied. A new one has begun."
-			said := ""
-			for id := 2; !strings.Contains(said, want) && id < 100; id++ { // the first may still see the last try end
-				h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"sign_in"}}`, id))
-				said = h.response(strconv.Itoa(id))
-			}
+			said := h.signsIn(want)
 			if !strings.Contains(said, want) || !strings.Contains(said, "handstamp login x") {
 				t.Errorf("sign_in returns %s", said)
 			}
@@ -158,6 +154,17 @@ func TestPlaceholderAfterAFailedLogin(t *testing.T) {
 			h.note("notifications/tools/list_changed")
 		})
 	}
+}
+
+// signsIn calls the tool until it says what is wanted, a hundred times at most, and returns what it
+// said last: the first calls may still see the last try end.
+func (h *host) signsIn(want string) (said string) {
+	h.t.Helper()
+	for id := 2; !strings.Contains(said, want) && id < 100; id++ {
+		h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"sign_in"}}`, id))
+		said = h.response(strconv.Itoa(id))
+	}
+	return said
 }
 
 // TestSignInAfterNo asks for another login while the last no still holds: the tool
@@ -172,11 +179,7 @@ func TestSignInAfterNo(t *testing.T) {
 	d.reject.Store(true)
 	d.fail <- struct{}{}
 	const want = `No browser opens now: access was denied.\nCall this tool again in a minute, or run: handstamp login x`
-	said := ""
-	for id := 2; !strings.Contains(said, want) && id < 100; id++ {
-		h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"sign_in"}}`, id))
-		said = h.response(strconv.Itoa(id))
-	}
+	said := h.signsIn(want)
 	if !strings.Contains(said, want) {
 		t.Errorf("sign_in returns %s", said)
 	}

@@ -1,7 +1,6 @@
 package bridge_test
 
 import (
-	"fmt"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -371,35 +370,15 @@ func TestRedirectOfTheEndpointOfHTTPSSE(t *testing.T) {
 		{303, "/elsewhere", true}, {307, other.URL + "/messages", true},
 	} {
 		var redirecting atomic.Bool
-		events := make(chan string, 8)
-		address := serve(t, func(w http.ResponseWriter, r *http.Request) {
-			switch {
-			case r.Method == http.MethodGet:
-				w.Header().Set("Content-Type", "text/event-stream")
-				fmt.Fprint(w, "event: endpoint\ndata: /messages\n\n")
-				for {
-					_ = http.NewResponseController(w).Flush()
-					select {
-					case e := <-events:
-						fmt.Fprintf(w, "data: %s\n\n", e)
-					case <-r.Context().Done():
-						return
-					}
-				}
-			case r.URL.Path == "/messages" && redirecting.Load():
-				w.Header().Set("Location", test.to)
-				w.WriteHeader(test.status)
-			default:
-				got := readRequest(r)
-				w.WriteHeader(http.StatusAccepted)
-				if got.method == "initialize" {
-					events <- `{"jsonrpc":"2.0","id":` + got.id + `,"result":` + initialized + `}`
-				} else if got.id != "" {
-					events <- `{"jsonrpc":"2.0","id":` + got.id + `,"result":{}}`
-				}
+		server := &sseServer{endpoint: "/messages", post: func(w http.ResponseWriter, r *http.Request, _ request) bool {
+			if r.URL.Path != "/messages" || !redirecting.Load() {
+				return false
 			}
-		})
-		h := start(t, bridge.Options{URL: address, Wire: bridge.WireSSE, Logger: logger(t), Header: http.Header{"X-Api-Key": {secretHeader}}})
+			w.Header().Set("Location", test.to)
+			w.WriteHeader(test.status)
+			return true
+		}}
+		h := start(t, bridge.Options{URL: serve(t, server.ServeHTTP), Wire: bridge.WireSSE, Logger: logger(t), Header: http.Header{"X-Api-Key": {secretHeader}}})
 		h.hello()
 		if got := h.calls(); get(t, got, "error") != "" {
 			t.Fatal(got)

@@ -119,7 +119,15 @@ func TestSecondInitialize(t *testing.T) {
 // TestManyInitializes has a host begin one session after another with requests open.
 func TestManyInitializes(t *testing.T) {
 	s := &sessions{stream: make(chan string), serve: func(_ http.ResponseWriter, r *http.Request, _ request) { <-r.Context().Done() }}
-	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP)})
+	transport := bridge.NewTransport(nil)
+	var lost atomic.Int32 // initialize requests without a response, whose session the bridge cannot know
+	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), HTTP: &http.Client{Transport: wire(func(r *http.Request) (*http.Response, error) {
+		resp, err := transport.RoundTrip(r)
+		if err != nil && r.Method == http.MethodPost && r.Header.Get("Mcp-Session-Id") == "" {
+			lost.Add(1)
+		}
+		return resp, err
+	})}})
 	h.hello()
 	const rounds = 20
 	for i := range rounds {
@@ -135,9 +143,11 @@ func TestManyInitializes(t *testing.T) {
 	}
 	begun, ended := s.counts()
 	slices.Sort(ended)
-	// net/http sends a DELETE again whose connection ended.
-	if ended = slices.Compact(ended); begun-len(ended) != 1 {
-		t.Errorf("%d sessions begun, ended: %q", begun, ended)
+	// net/http sends a DELETE again whose connection ended, and may have a request lose its
+	// connection with the one that had it before, if that is cancelled while its response arrives.
+	ended = slices.Compact(ended)
+	if left := begun - len(ended); left < 1 || left > 1+int(lost.Load()) {
+		t.Errorf("%d sessions begun, %d without a response, ended: %q", begun, lost.Load(), ended)
 	}
 }
 
@@ -288,7 +298,7 @@ func TestSecondInitializeOverSSE(t *testing.T) {
 	})})
 	h.hello()
 	first := receive(t, opened)
-	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`, `{"jsonrpc":"2.0","id":2,"method":"tools/list"}`)
+	h.send(toolCall(1), `{"jsonrpc":"2.0","id":2,"method":"tools/list"}`)
 	h.response("2")
 	if got := h.helloAgain("3"); get(t, got, "result") != initialized {
 		t.Errorf("initialize has the response %s", got)

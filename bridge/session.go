@@ -39,6 +39,13 @@ func (u *upstream) advance() int {
 	return u.round
 }
 
+// currentSession returns the id of the present session and its version of MCP; empty: none.
+func (u *upstream) currentSession() (session, version string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.session, u.version
+}
+
 // setVersion notes the version that the server has chosen.
 func (u *upstream) setVersion(version string) {
 	u.mu.Lock()
@@ -48,9 +55,8 @@ func (u *upstream) setVersion(version string) {
 
 // established reports whether the server has responded to initialize.
 func (u *upstream) established() bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.version != ""
+	_, version := u.currentSession()
+	return version != ""
 }
 
 // awaitSession waits until a session that is being replaced has been, for a message that is no
@@ -239,10 +245,10 @@ func (u *upstream) close(ctx context.Context) {
 		return // the end of its stream is the end of the session
 	}
 	u.mu.Lock()
-	session, version, ended := u.session, u.version, u.sessionEnded
-	u.sessionEnded = true
+	session, version := u.session, u.version
+	u.session = ""
 	u.mu.Unlock()
-	if session != "" && !ended {
+	if session != "" {
 		u.endSession(ctx, session, version)
 	}
 }

@@ -103,7 +103,8 @@ func (u *upstream) keepStream(ctx context.Context, s *sessionStream) {
 	var r resumption
 	known, probed := false, false // the server has had it open; whether the session has ended with it
 	for ctx.Err() == nil {
-		resp, err := u.get(ctx, r.id)
+		session, _ := u.currentSession()
+		resp, err := u.get(ctx, session, r.id)
 		responded()
 		switch {
 		case err != nil:

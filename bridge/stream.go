@@ -99,8 +99,8 @@ func (r *resumption) wanted() time.Duration { return min(max(r.retry, r.wait), l
 var errNotResumed = errors.New("bridge: the request's stream cannot be resumed")
 
 // resume opens the stream of a request again, after the event that came last. It tries for
-// as long as a response may be late without a stream, and at least once, but not on the
-// session that has replaced the stream's own: the server would open that one's stream.
+// as long as a response may be late without a stream, and at least once, on the stream's own
+// session: on one that has replaced it the server would open that one's stream.
 func (u *upstream) resume(
 	ctx context.Context, r *resumption, session string,
 ) (*http.Response, error) {
@@ -118,10 +118,7 @@ func (u *upstream) resume(
 		if !pause(ctx, d) {
 			return nil, ctx.Err()
 		}
-		if !u.isCurrent(session) {
-			return nil, errNotResumed
-		}
-		resp, err := u.get(ctx, r.id)
+		resp, err := u.get(ctx, session, r.id)
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return nil, ctx.Err()
@@ -139,15 +136,8 @@ func (u *upstream) resume(
 	}
 }
 
-// isOn reports whether a session is the present one.
-func (u *upstream) isCurrent(session string) bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.session == session
-}
-
-// get opens a stream of the session.
-func (u *upstream) get(ctx context.Context, lastID string) (*http.Response, error) {
+// get opens a stream of a session; empty: of none.
+func (u *upstream) get(ctx context.Context, session, lastID string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.URL, nil)
 	if err != nil {
 		return nil, err
@@ -157,8 +147,7 @@ func (u *upstream) get(ctx context.Context, lastID string) (*http.Response, erro
 	if lastID != "" {
 		req.Header[headerLastID] = []string{lastID}
 	}
-	u.mu.Lock()
-	nameSession(req.Header, u.session, u.version)
-	u.mu.Unlock()
+	_, version := u.currentSession()
+	nameSession(req.Header, session, version)
 	return u.HTTP.Do(req)
 }

@@ -54,7 +54,7 @@ func TestResponsesBeyondTheFirst(t *testing.T) {
 				}
 				for i := 1; i <= 5; i++ {
 					if era == "legacy" {
-						h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"x"}}`, i))
+						h.send(toolCall(i))
 					} else {
 						h.send(modernCall(i, ""))
 					}

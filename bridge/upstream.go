@@ -58,11 +58,11 @@ type upstream struct {
 
 	mu              sync.Mutex             // guards what follows
 	session         string                 // Mcp-Session-Id; empty: none
+	users           *sync.WaitGroup        // the requests under way on it
 	version         string                 // negotiated by initialize; empty: not yet
 	round           int                    // counts sessions, so that one that ended is replaced once
 	replacement     *replacement           // the replacement under way
 	initializedSent bool                   // the server knows that the session has begun
-	sessionEnded    bool                   // and that it is over
 	stream          *sessionStream         // what the server sends outside of requests; nil: none
 	tools           map[string][]parameter // parameters to mirror into headers, by tool
 
@@ -97,6 +97,7 @@ func (u *upstream) attempt(c *call) (round int, err error) {
 	if err := u.awaitSession(c); err != nil {
 		return 0, err
 	}
+	defer u.use()()
 	u.lateCalls.enter(c)
 	defer u.lateCalls.leave(c)
 	return u.exchange(c, u.receiveResponse)
@@ -285,10 +286,9 @@ func (u *upstream) header(c *call) (int, http.Header) {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if m.is("initialize") {
-		return u.round, h
+	if !m.is("initialize") {
+		nameSession(h, u.session, u.version)
 	}
-	nameSession(h, u.session, u.version)
 	return u.round, h
 }
 

@@ -34,7 +34,7 @@ func (r *rawServer) authorization(client string) authorization {
 		"code_challenge": {b64(sum[:])}, "code_challenge_method": {"S256"}}, verifier}
 }
 
-// walk lets the user through the pages and returns what the client is told.
+// walk lets the user through the pages and returns what the client receives.
 func (r *rawServer) walk(query url.Values) url.Values {
 	r.t.Helper()
 	a := r.user()

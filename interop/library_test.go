@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
@@ -191,16 +192,7 @@ func (l *library) live() {
 
 	before := l.expired()
 	l.as.reset()
-	var wait sync.WaitGroup
-	for range crowd {
-		c := l.session(handstamp.LoginNever)
-		wait.Go(func() {
-			if err := l.call(c); err != nil {
-				l.t.Errorf("expired token: %v", err)
-			}
-		})
-	}
-	wait.Wait()
+	l.callAtOnce()
 	l.want("expired token, many at once", l.as.token, 1)
 	l.want("expired token, many at once", "", 1)
 	l.seen("expired token, 20 at once", l.as.cost())
@@ -243,6 +235,21 @@ func (l *library) live() {
 	}
 }
 
+// callAtOnce makes a call with each of many sessions at the same time.
+func (l *library) callAtOnce() {
+	l.t.Helper()
+	var calls sync.WaitGroup
+	for range crowd {
+		c := l.session(handstamp.LoginNever)
+		calls.Go(func() {
+			if err := l.call(c); err != nil {
+				l.t.Errorf("expired token: %v", err)
+			}
+		})
+	}
+	calls.Wait()
+}
+
 // forgotten is what becomes of a login whose client the server has forgotten.
 func (l *library) forgotten() {
 	if l.as.forgetClients == nil {
@@ -257,11 +264,9 @@ func (l *library) forgotten() {
 	l.as.reset()
 	tabs := ", 0 tabs"
 	if l.as.forgotten == handstamp.ErrUnreachable { // which kept the login
-		for end := time.Now().Add(timeout); l.call(l.session(handstamp.LoginNever)) != nil; time.Sleep(50 * time.Millisecond) {
-			if time.Now().After(end) {
-				l.t.Fatal("the login does not come back with the client")
-			}
-		}
+		proctest.Wait(l.t, timeout, "the login comes back with the client", func() bool {
+			return l.call(l.session(handstamp.LoginNever)) == nil
+		})
 		l.wantTabs("forgotten client", 0)
 	} else {
 		l.mustCall("forgotten client", handstamp.LoginAuto)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http/httptest"
-	"sync"
 	"testing"
 	"time"
 
@@ -27,16 +26,7 @@ func (l *library) machineLife() {
 	l.expire(first.AccessToken.Reveal(), first.ExpiresAt)
 
 	l.as.reset()
-	var wait sync.WaitGroup
-	for range crowd {
-		c := l.session(handstamp.LoginNever)
-		wait.Go(func() {
-			if err := l.call(c); err != nil {
-				l.t.Errorf("expired token: %v", err)
-			}
-		})
-	}
-	wait.Wait()
+	l.callAtOnce()
 	l.want("expired token, many at once", l.as.token, 1)
 
 	l.as.reset()

@@ -60,7 +60,7 @@ func TestSelfSignedTLSClientAuth(t *testing.T) {
 	r.trusting(ca.present(mine)).post(token, form, nil).must(t, "the certificate", http.StatusOK)
 	r.trusting(ca.present(ca.selfSigned("mine"))).post(token, form, nil).want(t, "another", 401, "invalid_client")
 
-	// The server says which authorities it knows, and crypto/tls holds back what these did
+	// The server lists the authorities it knows, and crypto/tls holds back what these did
 	// not sign, unless GetClientCertificate gives it.
 	listed := &tls.Config{RootCAs: ca.roots(), Certificates: []tls.Certificate{mine}}
 	r.trusting(listed).post(token, form, nil).want(t, "a certificate that is held back", 401, "invalid_client")

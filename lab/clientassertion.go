@@ -241,7 +241,7 @@ func (s *Server) assertionMetadata() []string {
 	return algorithms
 }
 
-// clientDocument is what a client ID metadata document and a registration say about keys.
+// clientDocument holds the keys of a client ID metadata document or a registration.
 type clientDocument struct {
 	JWKS      json.RawMessage `json:"jwks,omitempty"`
 	JWKSURI   string          `json:"jwks_uri,omitempty"`

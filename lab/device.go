@@ -137,7 +137,7 @@ func normalizedCode(user string) string {
 	return user[:4] + "-" + user[4:]
 }
 
-// errNoDevice reports a user code that waits for nobody.
+// errNoDevice reports a user code that no device waits with.
 var errNoDevice = errors.New("lab: no device waits with this code")
 
 // ApproveDevice acts as the user who allows the device with a user code.
@@ -218,7 +218,7 @@ func (s *Server) exchangeDevice(x *exchange, c *client) response {
 	return s.grantResponse(out)
 }
 
-// countPoll reports whether a poll is answered slow_down, which raises the interval for good.
+// countPoll reports whether the response to a poll is slow_down, which raises the interval for good.
 func (s *Server) countPoll(d *deviceRequest) bool {
 	now := s.clock.now()
 	early := !d.polled.IsZero() && now.Sub(d.polled) < d.interval

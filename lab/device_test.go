@@ -65,7 +65,7 @@ func TestDevice(t *testing.T) {
 	}
 }
 
-// TestDeviceDecisions denies, lets codes expire, and rejects codes that nobody waits for.
+// TestDeviceDecisions denies, lets codes expire, and rejects codes that no device waits with.
 func TestDeviceDecisions(t *testing.T) {
 	c := deviceServer(t, lab.Device{OmitComplete: true, Interval: 1, Lifetime: 30})
 	r := c.device(nil)

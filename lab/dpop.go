@@ -50,8 +50,8 @@ type DPoP struct {
 const (
 	DPoPOffered    = "offered"    // listed in the metadata; Bearer works too, for unbound tokens
 	DPoPRequired   = "required"   // dpop_bound_access_tokens_required; Bearer is rejected
-	DPoPChallenged = "challenged" // Bearer is rejected, which only the challenge tells
-	DPoPSilent     = "silent"     // both work, as with DPoPOffered, and nothing tells
+	DPoPChallenged = "challenged" // Bearer is rejected; only the challenge shows it
+	DPoPSilent     = "silent"     // both work, as with DPoPOffered, and nothing shows it
 )
 
 // Proof is a DPoP proof in the request log, verified or not.

@@ -54,7 +54,7 @@ func (c *hand) boundLogin(k key, changes map[string]any) reply {
 	return c.proven(c.codeForm(code, nil), k.proof(c.t, "POST", c.endpoint("/token"), changes))
 }
 
-// wantPossession uses a bound token with its key, and as Bearer in vain.
+// wantPossession uses a bound token with its key; it does not work as Bearer.
 func (c *hand) wantPossession() {
 	c.t.Helper()
 	mine := newKey(c.t, "ES256")

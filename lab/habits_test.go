@@ -39,7 +39,7 @@ func TestHabitsJSON(t *testing.T) {
 		PAR: "required", DetailTypes: []string{"d"}, StepUp: lab.StepUp{ACR: []string{"a"}, MaxAge: 3},
 		Device:        lab.Device{Interval: 1, SlowDown: 2, EnforceInterval: true, OmitComplete: true, Lifetime: 9},
 		OpenID:        true,
-		Registrations: lab.Registrations{InitialToken: "i", Statement: true, RotateToken: true, RenewSecret: true},
+		Registrations: lab.Registrations{InitialToken: "i", Statement: true, RotateToken: true, ReplaceSecret: true},
 		MTLS:          lab.MTLS{Aliases: true, BoundTokens: true},
 		Grants:        []string{"client_credentials"},
 	}

@@ -26,7 +26,7 @@ func proofPersonalities() []Personality {
 		},
 		Personality{
 			Name:   "dpop-required",
-			Habit:  "Rejects bearer tokens, as the resource's metadata says, and takes ES256 only.",
+			Habit:  "Rejects bearer tokens, as its metadata states, and takes ES256 only.",
 			Seen:   "the MCP extension for DPoP (modelcontextprotocol/modelcontextprotocol, SEP-1932)",
 			Client: "Bind the tokens to a key, with a proof for every request.",
 			Habits: Habits{DPoP: DPoP{
@@ -36,7 +36,7 @@ func proofPersonalities() []Personality {
 		},
 		Personality{
 			Name:   "dpop-challenged",
-			Habit:  "Rejects bearer tokens, which only its challenge says.",
+			Habit:  "Rejects bearer tokens; only its challenge shows that.",
 			Seen:   "RFC 9449 section 7.1; no resource has to have the metadata of RFC 9728 section 2",
 			Client: "Bind the tokens to a key because of the challenge, and remember that.",
 			Habits: Habits{DPoP: DPoP{Supported: true, Window: proofWindow, Resource: DPoPChallenged}},
@@ -76,13 +76,13 @@ func proofPersonalities() []Personality {
 			Tabs:   2,
 		},
 		Personality{
-			Name:   "renewable-secret",
+			Name:   "updated-secret",
 			Habit:  "Gives out secrets that end after a day, and new ones for an update of the registration.",
 			Seen:   "RFC 7592 section 2.2",
 			Client: "Update the registration before the secret is used, or register anew.",
 			Habits: Habits{
 				RegisterMethod: MethodBasic, SecretLifetime: day, ManageClients: true,
-				Registrations: Registrations{RotateToken: true, RenewSecret: true},
+				Registrations: Registrations{RotateToken: true, ReplaceSecret: true},
 			},
 		},
 		Personality{

@@ -18,8 +18,8 @@ type Registrations struct {
 	// RotateToken replaces the registration access token with every read and update (RFC 7592
 	// section 3).
 	RotateToken bool `json:"rotate_token,omitempty"`
-	// RenewSecret replaces a secret that expires, or has expired, with every update.
-	RenewSecret bool `json:"renew_secret,omitempty"`
+	// ReplaceSecret replaces a secret that expires, or has expired, with every update.
+	ReplaceSecret bool `json:"replace_secret,omitempty"`
 }
 
 // checkPermission returns an error response to a registration without the initial access token or
@@ -136,7 +136,7 @@ func (s *Server) update(x *exchange, c *client) *response {
 		return rejected
 	}
 	c.apply(request)
-	if c.Secret != "" && !c.secretEnds.IsZero() && s.habits.Registrations.RenewSecret {
+	if c.Secret != "" && !c.secretEnds.IsZero() && s.habits.Registrations.ReplaceSecret {
 		s.addSecret(c, s.clock.now())
 	}
 	return nil

@@ -22,11 +22,11 @@ func (c *hand) manage(method, uri, token string, document map[string]any) reply 
 	return c.do(r)
 }
 
-// TestManageUpdate reads a registration, adds a redirect URI to it, and renews its secret.
+// TestManageUpdate reads a registration, adds a redirect URI to it, and replaces its secret.
 func TestManageUpdate(t *testing.T) {
 	c := start(t, lab.Habits{
 		ManageClients: true, RegisterMethod: lab.MethodPost, SecretLifetime: time.Hour,
-		Registrations: lab.Registrations{RotateToken: true, RenewSecret: true},
+		Registrations: lab.Registrations{RotateToken: true, ReplaceSecret: true},
 	})
 	first := c.register(map[string]any{"client_name": "a client"})
 	uri, token := first.text("registration_client_uri"), first.text("registration_access_token")

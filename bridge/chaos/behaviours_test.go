@@ -267,7 +267,7 @@ var breaks = []behaviour{
 		x.carry()
 		id := "e" + strconv.Itoa(x.next())
 		x.mu.Lock()
-		x.resumes[id] = event(x.result())
+		x.resumes[id] = remainder{session_(x.r), event(x.result())}
 		x.mu.Unlock()
 		x.ledger.mu.Lock()
 		x.fact(x.n).resumable = x.intact()

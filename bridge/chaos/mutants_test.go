@@ -32,10 +32,10 @@ var mutants = []mutant{
 	bug("a batch that failed has one response", "call.go",
 		"			c.failPart(id, t)\n		}\n		c.end()", "			c.failPart(id, t)\n			break\n		}\n		c.end()"),
 	bug("a stream is resumed from its start", "stream.go",
-		"u.get(ctx, r.id)\n		switch {\n		case err != nil && ctx", "u.get(ctx, \"\")\n		switch {\n		case err != nil && ctx"),
+		"u.get(ctx, session, r.id)\n		switch {\n		case err != nil && ctx", "u.get(ctx, session, \"\")\n		switch {\n		case err != nil && ctx"),
 	bug("a response may come on a stream for ever", "lateresponse.go",
 		"lateWait = 5 * time.Minute", "lateWait = 500 * time.Minute"),
 	bug("notifications overtake one another", "notifications.go",
-		"held := func() bool { return b.delayed() || b.up.replacing() }\n		b.within(b.life, notificationWait,",
-		"held := func() bool { return false }\n		b.within(b.life, 0,"),
+		"held := func() bool { return b.delayed() || b.up.replacing() }\n		b.within(notificationWait,",
+		"held := func() bool { return false }\n		b.within(0,"),
 }

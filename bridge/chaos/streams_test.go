@@ -33,7 +33,10 @@ func (s *server) get(w http.ResponseWriter, r *http.Request) {
 		s.legacyStream(w, r)
 	case last != "" && resumed:
 		w.Header().Set("Content-Type", "text/event-stream")
-		io.WriteString(w, rest)
+		if on := session_(r); on != rest.session {
+			s.find("a stream of %q is resumed on %q", rest.session, on)
+		}
+		io.WriteString(w, rest.events)
 	case s.server == "modern":
 		w.WriteHeader(http.StatusMethodNotAllowed)
 	case s.server == "legacy" && one == nil:

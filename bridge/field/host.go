@@ -345,9 +345,19 @@ func (h *host) isEcho(id, text string, limit time.Duration) {
 // greeting is what the hosts of 2025-11-25 begin with.
 const greeting = `{"protocolVersion":"2025-11-25","capabilities":{"roots":{"listChanged":true}},"clientInfo":{"name":"field","version":"1"}}`
 
+// session starts a bridge to a server and begins a session.
+func (p *play) session(s *server, flags ...string) *host {
+	h := p.bridge(s.url, flags...)
+	h.initialize()
+	return h
+}
+
 // initialize begins a session and returns the result.
-func (h *host) initialize() message {
-	got := h.result(h.request("initialize", greeting), 4*beginning)
+func (h *host) initialize() message { return h.initializeWithin(4 * beginning) }
+
+// initializeWithin begins a session, within a time, and returns the result.
+func (h *host) initializeWithin(limit time.Duration) message {
+	got := h.result(h.request("initialize", greeting), limit)
 	h.initialized()
 	return got
 }
@@ -433,6 +443,13 @@ func (h *host) peak() int {
 		}
 	}
 	return 0
+}
+
+// takesAtMost checks the most memory that the process has had resident, in MiB.
+func (h *host) takesAtMost(most int) {
+	if mib := h.peak(); mib > most {
+		h.p.wrong("it takes %d MiB", (mib+50)/100*100)
+	}
 }
 
 // short cuts a sentence of others down to what fits a table.

@@ -28,8 +28,7 @@ func endsWhile(response func(x *exchange), end func(h *host)) func(p *play) {
 			}
 			return true
 		})
-		h := p.bridge(s.url)
-		h.initialize()
+		h := p.session(s)
 		h.call("odd")
 		s.got("the call", soon, echo("odd"))
 		end(h)
@@ -87,8 +86,7 @@ var limits = []behaviour{
 		before: "no response within 4 s",
 		play: func(p *play) {
 			s := p.serve(nil)
-			h := p.bridge(s.url, "--ignore-tool", "danger")
-			h.initialize()
+			h := p.session(s, "--ignore-tool", "danger")
 			id := h.request("tools/call", `{"name":"echo","arguments":{"text":"x","deep":`+strings.Repeat(`{"a":`, 30<<10)+"1"+strings.Repeat("}", 30<<10)+`}}`)
 			p.until(4*time.Second, h.change, func() bool { _, found := h.find(responds(id)); return found })
 			if _, found := h.find(responds(id)); !found {
@@ -117,8 +115,7 @@ var limits = []behaviour{
 				_, _ = io.WriteString(x.w, `"}]}}`)
 				return true
 			})
-			h := p.bridge(s.url)
-			h.initialize()
+			h := p.session(s)
 			var ids []string
 			for i := range bigOnes {
 				ids = append(ids, h.call(fmt.Sprint("big ", i)))
@@ -127,9 +124,7 @@ var limits = []behaviour{
 				h.response(id, 20*time.Second)
 			}
 			h.echoed("after", soon)
-			if mib := h.peak(); mib > 256 {
-				p.wrong("it takes %d MiB", (mib+50)/100*100)
-			}
+			h.takesAtMost(256)
 		},
 	},
 	{
@@ -148,9 +143,7 @@ var limits = []behaviour{
 			x.hang()
 		}, func(p *play, _ *server, h *host, id string) {
 			h.failure(id, 20*time.Second)
-			if mib := h.peak(); mib > 256 {
-				p.wrong("it takes %d MiB", (mib+50)/100*100)
-			}
+			h.takesAtMost(256)
 		}),
 	},
 	{
@@ -176,8 +169,7 @@ var limits = []behaviour{
 				}
 				x.status(202, "", "")
 			}))
-			h := p.bridge(s.url)
-			h.initialize()
+			h := p.session(s)
 			s.listened(soon)
 			h.isEcho(h.call("odd"), "odd", soon)
 			s.say(`{"jsonrpc":"2.0","method":"notifications/prompts/list_changed"}`)

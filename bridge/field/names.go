@@ -10,8 +10,7 @@ import (
 func denied(lines ...string) func(p *play) {
 	return func(p *play) {
 		s := p.serve(nil)
-		h := p.bridge(s.url, "--ignore-tool", "danger")
-		h.initialize()
+		h := p.session(s, "--ignore-tool", "danger")
 		h.echoed("before", soon)
 		for _, l := range lines {
 			h.send("%s", l)
@@ -32,8 +31,7 @@ func denied(lines ...string) func(p *play) {
 func ambiguous(l string) func(p *play) {
 	return func(p *play) {
 		s := p.serve(nil)
-		h := p.bridge(s.url)
-		h.initialize()
+		h := p.session(s)
 		h.send("%s", l)
 		h.serial = 20
 		h.echoed("after", soon)
@@ -118,8 +116,7 @@ var names = []behaviour{
 				x.result(`{"t\u006fols":[{"name":"echo","inputSchema":{"type":"object"}},{"n\u0061me":"d\u0061nger","inputSchema":{"type":"object"}}]}`)
 				return true
 			})
-			h := p.bridge(s.url, "--ignore-tool", "danger")
-			h.initialize()
+			h := p.session(s, "--ignore-tool", "danger")
 			if slices.Contains(h.tools(soon), "danger") {
 				p.wrong("the list has the tool")
 			}

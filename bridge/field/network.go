@@ -21,8 +21,7 @@ var network = []behaviour{
 		play: func(p *play) {
 			s := p.serveTLS(nil)
 			m := p.between(s)
-			h := p.bridge(s.url)
-			h.initialize()
+			h := p.session(s)
 			h.echoed("before", soon)
 			m.silence()
 			p.pause(6 * time.Second)
@@ -38,16 +37,9 @@ var network = []behaviour{
 		now:    "the call ends with an error, the next one works",
 		before: "no response within 30 s",
 		play: func(p *play) {
-			s := p.serveTLS(func(x *exchange) bool {
-				if x.text() == "under way" {
-					x.hang()
-					return true
-				}
-				return false
-			})
+			s := p.serveTLS(toCall("under way", (*exchange).hang))
 			m := p.between(s)
-			h := p.bridge(s.url)
-			h.initialize()
+			h := p.session(s)
 			id := h.call("under way")
 			s.got("the call", soon, echo("under way"))
 			m.silence()
@@ -64,8 +56,7 @@ var network = []behaviour{
 		play: func(p *play) {
 			s := p.serveTLS(nil)
 			m := p.between(s)
-			h := p.bridge(s.url)
-			h.initialize()
+			h := p.session(s)
 			s.listened(soon)
 			m.silence()
 			if !p.until(healthy, tick, func() bool {
@@ -85,8 +76,7 @@ var network = []behaviour{
 		play: func(p *play) {
 			s := p.serve(nil)
 			m := p.between(s)
-			h := p.bridge(s.url)
-			h.initialize()
+			h := p.session(s)
 			h.echoed("before", soon)
 			m.cut()
 			p.pause(300 * time.Millisecond)
@@ -101,8 +91,7 @@ var network = []behaviour{
 		now:  "the call has its response",
 		play: func(p *play) {
 			s := p.serve(func(x *exchange) bool { return x.text() == "slow" && !x.wait(time.Second) })
-			h := p.bridge(s.url)
-			h.initialize()
+			h := p.session(s)
 			id := h.call("slow")
 			s.got("the call", soon, echo("slow"))
 			p.must(freeze(h.cmd.Process))
@@ -137,8 +126,7 @@ var slowServers = []behaviour{
 		play: func(p *play) {
 			s := p.serve(asleep(2 * time.Second))
 			h := p.bridge(s.url)
-			h.result(h.request("initialize", greeting), beginning+p.slow)
-			h.initialized()
+			h.initializeWithin(beginning + p.slow)
 			if tools := h.tools(soon); signsIn(tools) {
 				p.wrong("a sign_in tool at an open server")
 			} else if !slices.Contains(tools, "echo") {
@@ -155,8 +143,7 @@ var slowServers = []behaviour{
 		play: func(p *play) {
 			s := p.serve(asleep(8 * time.Second))
 			h := p.bridge(s.url)
-			h.result(h.request("initialize", greeting), beginning+p.slow)
-			h.initialized()
+			h.initializeWithin(beginning + p.slow)
 			tools := h.tools(12 * time.Second)
 			if signsIn(tools) {
 				p.wrong("a sign_in tool at an open server")
@@ -214,24 +201,23 @@ var slowServers = []behaviour{
 // somehow.
 func restartIn(begin func(x *exchange)) func(p *play) {
 	return func(p *play) {
-		s := p.serve(func(x *exchange) bool {
-			if x.text() != "under way" {
-				return false
-			}
+		restartUnderWay(p, p.serve(toCall("under way", func(x *exchange) {
 			begin(x)
 			x.hang()
-			return true
-		})
-		h := p.bridge(s.url)
-		h.initialize()
-		id := h.call("under way")
-		s.got("the call", soon, echo("under way"))
-		p.pause(200 * time.Millisecond)
-		s.restart(200 * time.Millisecond)
-		h.response(id, 20*time.Second)
-		h.echoed("after", 2*soon)
-		s.once("under way")
+		})))
 	}
+}
+
+// restartUnderWay restarts a server while a call is under way that it does not respond to.
+func restartUnderWay(p *play, s *server) {
+	h := p.session(s)
+	id := h.call("under way")
+	s.got("the call", soon, echo("under way"))
+	p.pause(200 * time.Millisecond) // for the response to begin
+	s.restart(200 * time.Millisecond)
+	h.response(id, 20*time.Second)
+	h.echoed("after", 2*soon)
+	s.once("under way")
 }
 
 var restarts = []behaviour{
@@ -278,21 +264,9 @@ var restarts = []behaviour{
 		met:  "the same",
 		now:  "the same",
 		play: func(p *play) {
-			s := p.serveSSE(func(x *exchange) bool {
-				if x.text() == "under way" {
-					x.status(http.StatusAccepted, "", "")
-					return true
-				}
-				return false
-			})
-			h := p.bridge(s.url)
-			h.initialize()
-			id := h.call("under way")
-			s.got("the call", soon, echo("under way"))
-			s.restart(200 * time.Millisecond)
-			h.response(id, 20*time.Second)
-			h.echoed("after", 2*soon)
-			s.once("under way")
+			restartUnderWay(p, p.serveSSE(toCall("under way", func(x *exchange) {
+				x.status(http.StatusAccepted, "", "")
+			})))
 		},
 	},
 	{
@@ -302,8 +276,7 @@ var restarts = []behaviour{
 		now:  "each has one response, and when the server is back all is well",
 		play: func(p *play) {
 			s := p.serve(nil)
-			h := p.bridge(s.url)
-			h.initialize()
+			h := p.session(s)
 			s.stop()
 			s.forget()
 			var ids []string
@@ -332,8 +305,7 @@ var restarts = []behaviour{
 				x.status(http.StatusBadGateway, "text/html", "<html><h1>502 Bad Gateway</h1></html>")
 				return true
 			})
-			h := p.bridge(s.url)
-			h.initialize()
+			h := p.session(s)
 			away.Store(true)
 			s.forget()
 			for i := range 3 {
@@ -352,8 +324,7 @@ var restarts = []behaviour{
 		before: "the log level of before does not reach the server within 5 s",
 		play: func(p *play) {
 			s := p.serve(nil)
-			h := p.bridge(s.url)
-			h.initialize()
+			h := p.session(s)
 			h.result(h.request("logging/setLevel", `{"level":"debug"}`), soon)
 			h.result(h.request("resources/subscribe", `{"uri":"file:///kept"}`), soon)
 			h.result(h.request("resources/subscribe", `{"uri":"file:///left"}`), soon)
@@ -382,8 +353,7 @@ var restarts = []behaviour{
 		now:  "the host's response reaches the new session",
 		play: func(p *play) {
 			s := p.serve(nil)
-			h := p.bridge(s.url)
-			h.initialize()
+			h := p.session(s)
 			s.listened(soon)
 			s.forget()
 			s.endStreams()

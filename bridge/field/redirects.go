@@ -125,8 +125,7 @@ var redirects = []behaviour{
 				x.w.WriteHeader(http.StatusTemporaryRedirect)
 				return true
 			})
-			h := p.bridge(s.url, "--header", "X-Api-Key:"+secret)
-			h.initialize()
+			h := p.session(s, "--header", "X-Api-Key:"+secret)
 			s.got("a GET", soon, verb(http.MethodGet))
 			p.pause(time.Second)
 			h.echoed("after", soon)
@@ -153,8 +152,7 @@ var redirects = []behaviour{
 				x.w.WriteHeader(status)
 				return true
 			})
-			h := p.bridge(s.url, "--header", "X-Api-Key:"+secret)
-			h.initialize()
+			h := p.session(s, "--header", "X-Api-Key:"+secret)
 			h.echoed("text", soon)
 			if s.count(func(x *exchange) bool {
 				return x.r.URL.Path == "/mcp/" && x.text() == "text" && x.r.Header.Get("X-Api-Key") == secret

@@ -13,8 +13,7 @@ func forgottenAs(say func(x *exchange)) func(p *play) {
 	return func(p *play) {
 		s := p.serve(nil)
 		s.unknown = say
-		h := p.bridge(s.url)
-		h.initialize()
+		h := p.session(s)
 		h.echoed("before", soon)
 		base := s.initializes()
 		s.forget()
@@ -122,8 +121,7 @@ var forgotten = []behaviour{
 		before: "error -31006: the server responds with HTTP status 404 (Not Found)",
 		play: func(p *play) {
 			s := p.serveSSE(nil)
-			h := p.bridge(s.url)
-			h.initialize()
+			h := p.session(s)
 			h.echoed("before", soon)
 			base := s.initializes()
 			s.forget()
@@ -148,8 +146,7 @@ func rejecting(reject func(x *exchange)) func(x *exchange) bool {
 func kept(reject func(x *exchange), texts ...string) func(p *play) {
 	return func(p *play) {
 		s := p.serve(rejecting(reject))
-		h := p.bridge(s.url)
-		h.initialize()
+		h := p.session(s)
 		h.echoed("fine", soon)
 		base := s.initializes()
 		for _, text := range texts {
@@ -206,8 +203,7 @@ var keptSessions = []behaviour{
 				}
 				return true
 			})
-			h := p.bridge(s.url)
-			h.initialize()
+			h := p.session(s)
 			h.failure(h.call("last"), 20*time.Second)
 			s.once("last")
 		},
@@ -225,8 +221,7 @@ var keptSessions = []behaviour{
 				x.status(400, "application/json", failure("", -32000, "No valid session ID provided"))
 				return true
 			})
-			h := p.bridge(s.url)
-			h.initialize()
+			h := p.session(s)
 			base := s.initializes()
 			for i := range 6 {
 				h.failure(h.call(fmt.Sprint("call ", i)), 2*soon)
@@ -244,8 +239,7 @@ var keptSessions = []behaviour{
 		before: "the end of the first session does not reach the server within 5 s",
 		play: func(p *play) {
 			s := p.serve(nil)
-			h := p.bridge(s.url)
-			h.initialize()
+			h := p.session(s)
 			first := s.session()
 			h.initialize()
 			h.echoed("after", soon)

@@ -9,15 +9,8 @@ import (
 // noRoute plays a server that has no route for GET. All else is right, its sessions too.
 func noRoute(reject func(x *exchange)) func(p *play) {
 	return func(p *play) {
-		s := p.serve(func(x *exchange) bool {
-			if x.r.Method != http.MethodGet {
-				return false
-			}
-			reject(x)
-			return true
-		})
-		h := p.bridge(s.url)
-		h.initialize()
+		s := p.serve(toGet(reject))
+		h := p.session(s)
 		base := s.initializes()
 		for range 4 {
 			h.echoed("text", soon)
@@ -89,22 +82,7 @@ var streams = []behaviour{
 		met:    "supergateway#126, auto-mobile#1942, python-sdk#3257, #3356",
 		now:    "each try comes later than the one before",
 		before: "3530 GET requests in 6 s",
-		play: func(p *play) {
-			s := p.serve(func(x *exchange) bool {
-				if x.r.Method != http.MethodGet {
-					return false
-				}
-				x.stream("retry: 1\n\n")
-				return true
-			})
-			h := p.bridge(s.url)
-			h.initialize()
-			p.pause(6 * time.Second)
-			h.echoed("after", soon)
-			if n := s.count(verb(http.MethodGet)); n > 6 {
-				p.wrong("%d GET requests in 6 s", n)
-			}
-		},
+		play:   endsAtOnce(6, func(x *exchange) { x.stream("retry: 1\n\n") }),
 	},
 	{
 		name:   "stream-ends-at-once-with-an-id",
@@ -112,22 +90,9 @@ var streams = []behaviour{
 		met:    "neighbour of the same",
 		now:    "the same",
 		before: "3571 GET requests in 6 s",
-		play: func(p *play) {
-			s := p.serve(func(x *exchange) bool {
-				if x.r.Method != http.MethodGet {
-					return false
-				}
-				x.stream("retry: 1\nid: 1\n" + event(`{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}`))
-				return true
-			})
-			h := p.bridge(s.url)
-			h.initialize()
-			p.pause(6 * time.Second)
-			h.echoed("after", soon)
-			if n := s.count(verb(http.MethodGet)); n > 10 {
-				p.wrong("%d GET requests in 6 s", n)
-			}
-		},
+		play: endsAtOnce(10, func(x *exchange) {
+			x.stream("retry: 1\nid: 1\n" + event(`{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}`))
+		}),
 	},
 	{
 		name:   "stream-rejected-for-a-while-409",
@@ -154,6 +119,19 @@ var streams = []behaviour{
 	},
 }
 
+// endsAtOnce plays a stream that ends as soon as it was opened, and counts how often it is tried.
+func endsAtOnce(most int, stream func(x *exchange)) func(p *play) {
+	return func(p *play) {
+		s := p.serve(toGet(stream))
+		h := p.session(s)
+		p.pause(6 * time.Second)
+		h.echoed("after", soon)
+		if n := s.count(verb(http.MethodGet)); n > most {
+			p.wrong("%d GET requests in 6 s", n)
+		}
+	}
+}
+
 // rejectedForAWhile plays a stream that breaks and cannot be opened for 3 s.
 func rejectedForAWhile(status int) func(p *play) {
 	return func(p *play) {
@@ -165,8 +143,7 @@ func rejectedForAWhile(status int) func(p *play) {
 			x.status(status, "text/plain", http.StatusText(status))
 			return true
 		})
-		h := p.bridge(s.url)
-		h.initialize()
+		h := p.session(s)
 		s.listened(soon)
 		base := s.initializes()
 		busy.Store(true)

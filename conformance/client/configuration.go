@@ -32,11 +32,18 @@ func configured(g *given.Given) (*handstamp.Client, error) {
 	case given.ClientCredentials:
 		client.Grant = handstamp.ClientCredentials{}
 	case given.Workload:
-		client.Grant = handstamp.JWTBearer{
-			Assertion: func(context.Context, handstamp.GrantTarget) (secret.String, error) {
-				return secret.String(g.Assertion), nil
-			},
+		client.Grant = handstamp.JWTBearer{Assertion: token(g.Assertion)}
+	case given.Enterprise:
+		client.Grant = handstamp.Enterprise{
+			Issuer: g.ProviderIssuer, ClientID: g.ProviderClientID, IDToken: token(g.ProviderIDToken),
 		}
 	}
 	return client, nil
+}
+
+// token returns a source of a token that the suite hands over.
+func token(value string) handstamp.AssertionSource {
+	return func(context.Context, handstamp.GrantTarget) (secret.String, error) {
+		return secret.String(value), nil
+	}
 }

@@ -10,10 +10,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -24,6 +26,9 @@ import (
 const (
 	// secretEnv hands the bridge a client secret.
 	secretEnv = "CONFORMANCE_CLIENT_SECRET"
+
+	// tokenEnv hands it the workload's token, or the id token of the company's user.
+	tokenEnv = "CONFORMANCE_TOKEN"
 
 	timeout = 25 * time.Second
 )
@@ -68,7 +73,11 @@ func run(ctx context.Context, handstamp, serverURL string) error {
 	if err := mcp.AddSendingCustomMethod[*skillsParams, *skillsResult](client, listSkills); err != nil {
 		return err
 	}
-	session, err := client.Connect(ctx, &mcp.CommandTransport{Command: bridge(ctx, handstamp, serverURL, home, g)}, &mcp.ClientSessionOptions{
+	command, err := bridge(ctx, handstamp, serverURL, home, g)
+	if err != nil {
+		return err
+	}
+	session, err := client.Connect(ctx, &mcp.CommandTransport{Command: command}, &mcp.ClientSessionOptions{
 		ProtocolVersion: g.Revision,
 	})
 	if err != nil {
@@ -78,12 +87,28 @@ func run(ctx context.Context, handstamp, serverURL string) error {
 	if err := use(ctx, session, changed, g.ToolCalls); err != nil {
 		return err
 	}
-	return useSkills(ctx, session, g.Scenario != nobodyLoads)
+	return useSkills(ctx, session, g.Scenario != noPrefetch)
 }
 
 // bridge returns the server process.
-func bridge(ctx context.Context, handstamp, serverURL, home string, g *given.Given) *exec.Cmd {
+func bridge(ctx context.Context, handstamp, serverURL, home string, g *given.Given) (*exec.Cmd, error) {
 	args := []string{"bridge", serverURL}
+	switch g.Grant() {
+	case given.ClientCredentials:
+		args = append(args, "--client-credentials")
+	case given.Workload:
+		args = append(args, "--workload", "env:"+tokenEnv)
+	case given.Enterprise:
+		args = append(args, "--enterprise", g.ProviderIssuer, "--enterprise-client-id", g.ProviderClientID,
+			"--enterprise-id-token", "env:"+tokenEnv)
+	}
+	if g.PrivateKey != "" {
+		file := filepath.Join(home, "client.pem")
+		if err := os.WriteFile(file, []byte(g.PrivateKey), 0o600); err != nil {
+			return nil, err
+		}
+		args = append(args, "--jwt-key", file, "--jwt-key-alg", g.Algorithm)
+	}
 	switch {
 	case g.ClientID == "":
 		args = append(args, "--client-metadata-url", given.MetadataURL)
@@ -93,7 +118,7 @@ func bridge(ctx context.Context, handstamp, serverURL, home string, g *given.Giv
 		args = append(args, "--client-id", g.ClientID, "--client-secret-env", secretEnv)
 	}
 	cmd := exec.CommandContext(ctx, handstamp, args...)
-	cmd.Env = append(os.Environ(), "HANDSTAMP_HOME="+home, `HANDSTAMP_BROWSER="`+handstamp+`" demo browser`, secretEnv+"="+g.ClientSecret)
+	cmd.Env = append(os.Environ(), "HANDSTAMP_HOME="+home, `HANDSTAMP_BROWSER="`+handstamp+`" demo browser`, secretEnv+"="+g.ClientSecret, tokenEnv+"="+cmp.Or(g.Assertion, g.ProviderIDToken))
 	cmd.Stderr = os.Stderr
-	return cmd
+	return cmd, nil
 }

@@ -17,9 +17,9 @@ const (
 	skillsExtension = "io.modelcontextprotocol/skills" // SEP-2640
 	listSkills      = "skills/list"
 
-	// nobodyLoads is the scenario about a skill that the user does not load. Its
+	// noPrefetch is the scenario about a skill that the user does not load. Its
 	// server is the same as the others', where the user does.
-	nobodyLoads = "sep-2640-client-no-prefetch"
+	noPrefetch = "sep-2640-client-no-prefetch"
 )
 
 type (
@@ -46,7 +46,7 @@ type (
 )
 
 // useSkills lists the server's skills, if it has any, and with load loads each. A
-// skill that is not what its entry promises is dropped, and the user is told.
+// skill that is not what its entry promises is dropped, and the user sees a notice.
 func useSkills(ctx context.Context, session *mcp.ClientSession, load bool) error {
 	if _, ok := session.InitializeResult().Capabilities.Extensions[skillsExtension]; !ok {
 		return nil

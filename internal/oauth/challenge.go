@@ -3,6 +3,7 @@ package oauth
 import (
 	"cmp"
 	"net/http"
+	"strconv"
 	"strings"
 )
 
@@ -246,7 +247,7 @@ func ParseBearerChallenge(h http.Header) BearerChallenge {
 			Scope:            cleanScope(c.Params["scope"]),
 			Error:            Sanitize(c.Params["error"]),
 			ACRValues:        Sanitize(c.Params["acr_values"]),
-			MaxAge:           Sanitize(c.Params["max_age"]),
+			MaxAge:           wholeSeconds(c.Params["max_age"]),
 			Found:            true,
 			ForDPoP:          proved,
 		}
@@ -266,4 +267,12 @@ func ParseBearerChallenge(h http.Header) BearerChallenge {
 	}
 	first.DPoP, first.Algs, first.DPoPError = proof.DPoP, proof.Algs, proof.DPoPError
 	return first
+}
+
+// wholeSeconds returns text if it is a number of seconds that a max_age may be, or "".
+func wholeSeconds(text string) string {
+	if _, err := strconv.ParseUint(text, 10, 31); err != nil {
+		return ""
+	}
+	return text
 }

@@ -124,3 +124,22 @@ func FuzzParseChallenges(f *testing.F) {
 		}
 	})
 }
+
+// A server that takes bearer and bound tokens says what was wrong in one of its challenges.
+func TestErrorInAnotherChallenge(t *testing.T) {
+	h := http.Header{"Www-Authenticate": {
+		`Bearer resource_metadata="https://mcp.example/m"`,
+		`DPoP algs="ES256", error="insufficient_user_authentication", acr_values="gold", max_age="60"`,
+	}}
+	b := ParseBearerChallenge(h)
+	if b.Error != "insufficient_user_authentication" || b.ACRValues != "gold" || b.MaxAge != "60" || !b.ForDPoP ||
+		b.ResourceMetadata != "https://mcp.example/m" || !b.DPoP || b.Algs != "ES256" {
+		t.Errorf("%+v", b)
+	}
+	for _, garbage := range []string{"soon", "-1", "1e3", "1 2", "99999999999999999999", "0x10", "1&prompt=none", ""} {
+		h := http.Header{"Www-Authenticate": {`Bearer error="x", max_age="` + garbage + `"`}}
+		if b := ParseBearerChallenge(h); b.MaxAge != "" {
+			t.Errorf("max_age %q is %q", garbage, b.MaxAge)
+		}
+	}
+}

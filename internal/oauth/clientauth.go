@@ -63,6 +63,13 @@ type ClientCredentials struct {
 	EmptySecret bool
 }
 
+// Anonymous is an [Authenticator] that names no client, for an assertion that needs none: its issuer
+// names the client, or its subject is the client (RFC 7521 section 4.1).
+type Anonymous struct{}
+
+// Apply implements [Authenticator].
+func (Anonymous) Apply(http.Header, url.Values) error { return nil }
+
 // Apply authenticates with c.Method and no other method (RFC 6749 section 2.3: one method per
 // request). [MethodNone] never sends the secret, [MethodBasic] sends no secret in the form.
 func (c ClientCredentials) Apply(h http.Header, form url.Values) error {

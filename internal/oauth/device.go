@@ -23,6 +23,7 @@ const deviceSpec = "RFC 8628 section 3.2"
 // Bounds of a device authorization.
 const (
 	defaultInterval = 5 * time.Second
+	minInterval     = time.Second
 	maxInterval     = 5 * time.Minute
 	defaultCodeLife = 10 * time.Minute
 	maxCodeLife     = time.Hour
@@ -52,7 +53,7 @@ func (f *Fetcher) AuthorizeDevice(ctx context.Context, endpoint string, client A
 		VerificationURI:         o.text("verification_uri"),
 		VerificationURIComplete: optionalEndpoint(o, "verification_uri_complete"),
 		ExpiresIn:               seconds(o, "expires_in", defaultCodeLife, maxCodeLife),
-		Interval:                seconds(o, "interval", defaultInterval, maxInterval),
+		Interval:                max(minInterval, seconds(o, "interval", defaultInterval, maxInterval)),
 	}
 	if d.VerificationURI == "" {
 		d.VerificationURI = o.text("verification_url") // Google's name for it

@@ -19,10 +19,10 @@ type Prover interface {
 // proving is a RoundTripper that gives each request a proof, also one that follows a redirect: a
 // proof is for one URL, and is used once.
 type proving struct {
-	prover  Prover
-	base    http.RoundTripper
-	made    []Secret
-	renewed bool // the last response has a nonce that differs from the one before
+	prover     Prover
+	base       http.RoundTripper
+	made       []Secret
+	freshNonce bool // the last response has a nonce that differs from the one before
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -35,7 +35,7 @@ func (p *proving) RoundTrip(req *http.Request) (*http.Response, error) {
 	req.Header["Dpop"] = []string{proof}
 	resp, err := p.base.RoundTrip(req)
 	if err == nil {
-		p.renewed = p.prover.NoteNonce(req.URL.String(), resp.Header)
+		p.freshNonce = p.prover.NoteNonce(req.URL.String(), resp.Header)
 	}
 	return resp, err
 }

@@ -18,7 +18,8 @@ type redactor []string
 
 // publicParams are the form parameters that an error may repeat.
 var publicParams = []string{
-	"audience", "client_assertion_type", "client_id", "grant_type", "redirect_uri", "resource", "scope", "token_type_hint",
+	"actor_token_type", "audience", "client_assertion_type", "client_id", "grant_type", "redirect_uri",
+	"requested_token_type", "resource", "scope", "subject_token_type", "token_type_hint",
 }
 
 // redactorOf returns the redactor for a form request: it holds the parameters that are not public

@@ -1,13 +1,11 @@
 package oauth
 
 import (
-	"bufio"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -173,29 +171,12 @@ func TestServerThatRepeatsASecret(t *testing.T) {
 
 // A server whose very protocol is made of the secret is quoted by net/http.
 func TestServerThatRepeatsASecretInItsStatusLine(t *testing.T) {
-	socket, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { socket.Close() })
-	go func() {
-		for {
-			conn, err := socket.Accept()
-			if err != nil {
-				return
-			}
-			conn.SetDeadline(time.Now().Add(10 * time.Second))
-			r, err := http.ReadRequest(bufio.NewReader(conn))
-			if err == nil {
-				io.Copy(io.Discard, r.Body)
-				fmt.Fprintf(conn, "HTTP/1.1 %s\r\n\r\n", r.Header.Get("Authorization"))
-			}
-			conn.Close()
-		}
-	}()
-	f, endpoint := fetcher(t), "http://"+socket.Addr().String()+"/"
+	endpoint, _ := rawServer(t, func(conn net.Conn, r *http.Request) {
+		fmt.Fprintf(conn, "HTTP/1.1 %s\r\n\r\n", r.Header.Get("Authorization"))
+	})
+	f := fetcher(t)
 	client := ClientCredentials{ID: "app", Secret: echoSecret, Method: MethodBasic}
-	_, err = f.PostToken(t.Context(), TokenRequest{Endpoint: endpoint, Client: client, RefreshToken: echoToken})
+	_, err := f.PostToken(t.Context(), TokenRequest{Endpoint: endpoint, Client: client, RefreshToken: echoToken})
 	if lost, ok := errtype.As[*SendError](err); !ok || !lost.Sent {
 		t.Errorf("the error is %v", err)
 	}

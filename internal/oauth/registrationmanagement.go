@@ -7,6 +7,8 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 const manageSpec = "RFC 7592 section 2.2"
@@ -47,7 +49,7 @@ func (f *Fetcher) UpdateRegistration(ctx context.Context, r *Registration,
 	reply := a.reply("registration")
 	switch {
 	case a.status/100 != 2:
-		return nil, reply.failure()
+		return nil, notUpdated(reply)
 	case a.truncated:
 		return nil, &TransientError{Status: a.status, Reason: "the registration could not be read", Err: a.readErr}
 	}
@@ -66,4 +68,19 @@ func (f *Fetcher) UpdateRegistration(ctx context.Context, r *Registration,
 		updated.RegistrationAccessToken, updated.RegistrationClientURI = r.RegistrationAccessToken, r.RegistrationClientURI
 	}
 	return updated, nil
+}
+
+// notUpdated returns the error of a response that is not a success. One that will be the same next
+// time is a [*ProtocolError], whoever has sent it: the registration cannot be updated, then.
+func notUpdated(r reply) error {
+	err := r.failure()
+	_, transient := errtype.As[*TransientError](err)
+	switch r.status {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return err
+	}
+	if transient && (r.status < 500 || r.status == http.StatusNotImplemented) {
+		return protocolErrorf(manageSpec, "the registration endpoint updates no registration (status %d)", r.status)
+	}
+	return err
 }

@@ -5,13 +5,26 @@ import (
 	"testing"
 )
 
+// tokenRejection is the response by which an authorization server rejects a request.
+type tokenRejection struct {
+	status int
+	body   string
+}
+
+// wantClass checks what the rejections are taken for.
+func wantClass(t *testing.T, want string, all []tokenRejection) {
+	t.Helper()
+	for _, r := range all {
+		if got := classOf(r.status, r.body); got != want {
+			t.Errorf("%d %s is %q, want %s", r.status, r.body, got, want)
+		}
+	}
+}
+
 // TestRejectionNamesTheGrant: servers report a dead refresh token in many words and places,
 // and with many statuses.
 func TestRejectionNamesTheGrant(t *testing.T) {
-	for _, tc := range []struct {
-		status int
-		body   string
-	}{
+	wantClass(t, "grant", []tokenRejection{
 		{400, `{"error":"invalid_grant"}`},
 		{403, `{"error":"INVALID_GRANT"}`},
 		{401, `{"error":"InvalidGrant"}`},
@@ -44,19 +57,12 @@ func TestRejectionNamesTheGrant(t *testing.T) {
 		{200, `{"status":"BAD_REFRESH_TOKEN"}`},
 		{400, `error=invalid_grant&error_description=x`},
 		{400, `error=invalid_request&error_description=Refresh+token+is+no+longer+valid`},
-	} {
-		if got := classOf(tc.status, tc.body); got != "grant" {
-			t.Errorf("%d %s is %q, want grant", tc.status, tc.body, got)
-		}
-	}
+	})
 }
 
 // TestRejectionNamesTheClient and nothing else.
 func TestRejectionNamesTheClient(t *testing.T) {
-	for _, tc := range []struct {
-		status int
-		body   string
-	}{
+	wantClass(t, "client", []tokenRejection{
 		{401, `{"error":"invalid_client"}`},
 		{400, `{"error":"INVALID_CLIENT"}`},
 		{401, `{"error":"unauthorized_client","error_description":"Invalid client_id"}`},
@@ -64,20 +70,13 @@ func TestRejectionNamesTheClient(t *testing.T) {
 		{422, `{"message":"Required parameter: client_secret"}`},
 		{400, `{"error":"invalid_request","error_description":"Missing client_id"}`},
 		{401, `{"error":"Client not found"}`},
-	} {
-		if got := classOf(tc.status, tc.body); got != "client" {
-			t.Errorf("%d %s is %q, want client", tc.status, tc.body, got)
-		}
-	}
+	})
 }
 
 // TestRejectionNamesNothing: an authorization server has rejected the request and
 // given no reason that tells grant from client.
 func TestRejectionNamesNothing(t *testing.T) {
-	for _, tc := range []struct {
-		status int
-		body   string
-	}{
+	wantClass(t, "other", []tokenRejection{
 		{400, ``}, {401, ``}, {403, ``}, {409, ``}, {422, " \n"},
 		{401, `{"error":"unauthorized"}`},
 		{401, `{"error":"Unauthorized","message":"Unauthorized"}`},
@@ -88,31 +87,20 @@ func TestRejectionNamesNothing(t *testing.T) {
 		{400, `{"error":"unsupported_grant_type","error_description":"Unknown grant type"}`},
 		{400, `{"error":"invalid_request","error_description":"Unknown parameter: token_format"}`},
 		{400, `{"code":"oops"}`},
-	} {
-		if got := classOf(tc.status, tc.body); got != "other" {
-			t.Errorf("%d %s is %q, want other", tc.status, tc.body, got)
-		}
-	}
+	})
 }
 
 // TestRejectionOfAGateway: responses that come from no authorization server, and codes in a
 // wrong place.
 func TestRejectionOfAGateway(t *testing.T) {
-	for _, tc := range []struct {
-		status int
-		body   string
-	}{
+	wantClass(t, "transient", []tokenRejection{
 		{400, `<html>Invalid refresh token`}, {401, `<!doctype html>`}, {403, `Request blocked`},
 		{403, `{"request_id":"x","ray":"y"}`}, {400, `[]`}, {400, `"invalid_grant"`},
 		{404, ``}, {404, `{"message":"Not Found"}`}, {405, `{"error":"method_not_allowed"}`}, {410, ``},
 		{402, `{"message":"pay"}`}, {415, `{"error":"unsupported_media_type"}`},
 		{429, `{"error":"too_many_requests"}`}, {503, `{"message":"Invalid state of the session store"}`},
 		{500, `{"error":"invalid_client"}`}, {200, `{"status":"ok"}`},
-	} {
-		if got := classOf(tc.status, tc.body); got != "transient" {
-			t.Errorf("%d %s is %q, want transient", tc.status, tc.body, got)
-		}
-	}
+	})
 }
 
 func TestWantsScope(t *testing.T) {

@@ -246,8 +246,9 @@ func optionalEndpoint(o object, name string) string {
 }
 
 // ForCertificates returns the metadata for a client that presents a certificate: with the
-// endpoints that the server has for such clients (RFC 8705 section 5).
-func (m *ServerMetadata) ForCertificates() *ServerMetadata {
+// endpoints that the server has for such clients (RFC 8705 section 5), but for those that it may
+// not name.
+func (m *ServerMetadata) ForCertificates(mayName func(endpoint string) bool) *ServerMetadata {
 	over := *m
 	for name, field := range map[string]*string{
 		"token_endpoint": &over.TokenEndpoint, "registration_endpoint": &over.RegistrationEndpoint,
@@ -256,7 +257,7 @@ func (m *ServerMetadata) ForCertificates() *ServerMetadata {
 		"device_authorization_endpoint":         &over.DeviceAuthorizationEndpoint,
 		"userinfo_endpoint":                     &over.UserinfoEndpoint,
 	} {
-		if alias := optionalEndpoint(m.aliases, name); alias != "" {
+		if alias := optionalEndpoint(m.aliases, name); alias != "" && mayName(alias) {
 			*field = alias
 		}
 	}

@@ -143,7 +143,7 @@ func (f *Fetcher) postProved(ctx context.Context, what, endpoint string, client 
 			proofs = &proving{prover: prover}
 		}
 		a, err := f.postOnce(ctx, what, endpoint, client, proofs, maps.Clone(form), limit)
-		if err != nil || !first || proofs == nil || !proofs.renewed || a.status/100 != 4 || !wantsNonce(a) {
+		if err != nil || !first || proofs == nil || !proofs.freshNonce || a.status/100 != 4 || !wantsNonce(a) {
 			return a, err
 		}
 	}

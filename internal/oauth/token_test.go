@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/handstamp/handstamp/internal/errtype"
 )
@@ -102,7 +103,7 @@ func TestPostTokenDoesNotSend(t *testing.T) {
 
 // rawServer responds to each connection with what handle writes, after it has read a
 // whole request, and closes it. It counts requests.
-func rawServer(t *testing.T, handle func(conn net.Conn)) (endpoint string, requests *atomic.Int32) {
+func rawServer(t *testing.T, handle func(conn net.Conn, req *http.Request)) (endpoint string, requests *atomic.Int32) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -117,11 +118,12 @@ func rawServer(t *testing.T, handle func(conn net.Conn)) (endpoint string, reque
 			if err != nil {
 				return
 			}
+			conn.SetDeadline(time.Now().Add(10 * time.Second))
 			req, err := http.ReadRequest(bufio.NewReader(conn))
 			if err == nil {
 				io.Copy(io.Discard, req.Body)
 				requests.Add(1)
-				handle(conn)
+				handle(conn, req)
 			}
 			conn.Close()
 		}
@@ -135,14 +137,14 @@ func rawServer(t *testing.T, handle func(conn net.Conn)) (endpoint string, reque
 func TestSentOrNot(t *testing.T) {
 	closed := httptest.NewServer(http.NotFoundHandler())
 	closed.Close()
-	plain, plainRequests := rawServer(t, func(net.Conn) {})
+	plain, plainRequests := rawServer(t, func(net.Conn, *http.Request) {})
 	untrusted := httptest.NewUnstartedServer(http.NotFoundHandler())
 	untrusted.Config.ErrorLog = log.New(io.Discard, "", 0)
 	untrusted.StartTLS()
 	defer untrusted.Close()
-	reset, resets := rawServer(t, func(c net.Conn) { c.(*net.TCPConn).SetLinger(0) })
-	garbage, garbages := rawServer(t, func(c net.Conn) { io.WriteString(c, "SSH-2.0-OpenSSH\r\n") })
-	cut, cuts := rawServer(t, func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Ty") })
+	reset, resets := rawServer(t, func(c net.Conn, _ *http.Request) { c.(*net.TCPConn).SetLinger(0) })
+	garbage, garbages := rawServer(t, func(c net.Conn, _ *http.Request) { io.WriteString(c, "SSH-2.0-OpenSSH\r\n") })
+	cut, cuts := rawServer(t, func(c net.Conn, _ *http.Request) { io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Ty") })
 
 	for _, tc := range []struct {
 		name, endpoint, want string
@@ -196,7 +198,7 @@ func TestUnknownTransportIsInDoubt(t *testing.T) {
 func TestCutOffResponse(t *testing.T) {
 	const body = `{"access_token":"A2","expires_in":3600,"refresh_token":"R2","scope":"a b"}`
 	offset := make(chan int, 1)
-	endpoint, requests := rawServer(t, func(c net.Conn) {
+	endpoint, requests := rawServer(t, func(c net.Conn, _ *http.Request) {
 		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body[:<-offset])
 	})
 	f := fetcher(t)

@@ -15,6 +15,9 @@ type TokenResponse struct {
 	ExpiresIn    time.Duration // 0: unknown, not "no expiry"; at most a year
 	RefreshToken Secret        // "": the response has none, and the old one stays
 	IDToken      Secret
+
+	IssuedTokenType string // RFC 8693 section 2.2.1; "" without a token exchange
+
 	Scope        string // one space between scopes
 	ScopePresent bool   // false: the scope is the requested one
 
@@ -86,7 +89,10 @@ func (r reply) tokens() (*TokenResponse, error) {
 	t := &TokenResponse{
 		TokenType: strings.TrimSpace(o.text("token_type")),
 		ExpiresIn: lifetime(o),
-		Partial:   r.parsed && !o.complete,
+
+		IssuedTokenType: o.text("issued_token_type"),
+
+		Partial: r.parsed && !o.complete,
 	}
 	switch strings.ToLower(t.TokenType) {
 	case "", "bearer",

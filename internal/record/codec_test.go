@@ -51,19 +51,26 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+// golden returns a file of testdata, and the record in it.
+func golden(t *testing.T, name string) ([]byte, *Record) {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Decode(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data, r
+}
+
 // The file of a later version has members at every level that this one does not
 // know. Rewriting the record must lose none.
 func TestUnknownMembersSurviveRewrite(t *testing.T) {
 	for _, name := range []string{"full", "extended", "newer"} {
 		t.Run(name, func(t *testing.T) {
-			data, err := os.ReadFile("testdata/" + name + ".json")
-			if err != nil {
-				t.Fatal(err)
-			}
-			r, err := Decode(data)
-			if err != nil {
-				t.Fatal(err)
-			}
+			data, r := golden(t, "testdata/"+name+".json")
 			got, err := Encode(r)
 			if err != nil {
 				t.Fatal(err)
@@ -76,14 +83,7 @@ func TestUnknownMembersSurviveRewrite(t *testing.T) {
 }
 
 func TestEveryStructKeepsUnknownMembers(t *testing.T) {
-	data, err := os.ReadFile("testdata/extended.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := Decode(data)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, r := golden(t, "testdata/extended.json")
 	visitUnknown(reflect.ValueOf(r), "record", func(where string, u Unknown) {
 		if len(u) == 0 {
 			t.Errorf("%s has no unknown member in the golden file", where)
@@ -223,14 +223,7 @@ func TestEncodeRejectsWhatIsNoJSON(t *testing.T) {
 // Only Encode shows secrets: whoever logs or marshals a record by accident does
 // not.
 func TestRecordPrintsNoSecret(t *testing.T) {
-	data, err := os.ReadFile("testdata/full.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := Decode(data)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, r := golden(t, "testdata/full.json")
 	marshalled, err := json.Marshal(r)
 	if err == nil {
 		t.Error("json.Marshal encoded a record with secrets")
@@ -251,14 +244,7 @@ func TestRecordPrintsNoSecret(t *testing.T) {
 
 // A record whose secret is what secrets print as was not written by Encode.
 func TestDecodeRejectsPlaceholders(t *testing.T) {
-	data, err := os.ReadFile("testdata/full.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := Decode(data)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, r := golden(t, "testdata/full.json")
 	for name, spoil := range map[string]func(*Record){
 		"refresh token": func(r *Record) { r.Grant.RefreshToken = "[redacted]" },
 		"client secret": func(r *Record) { r.Clients[0].Secret = "[redacted]" },
@@ -276,14 +262,7 @@ func TestDecodeRejectsPlaceholders(t *testing.T) {
 }
 
 func TestCloneSharesNothing(t *testing.T) {
-	data, err := os.ReadFile("testdata/extended.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := Decode(data)
-	if err != nil {
-		t.Fatal(err)
-	}
+	data, r := golden(t, "testdata/extended.json")
 	c := r.Clone()
 	c.Grant.AccessToken = "changed"
 	c.Clients[0].ID = "changed"

@@ -83,6 +83,11 @@ type Record struct {
 	// one, without a user's command. Their number is limited.
 	AutomaticLogins []AutomaticLogin `json:"automatic_logins,omitempty"`
 
+	// ACRValues and MaxAge are how the MCP server wants the user to sign in (RFC 9470), so that the
+	// next login does it at once.
+	ACRValues string `json:"acr_values,omitempty"`
+	MaxAge    string `json:"max_age,omitempty"`
+
 	// Account is the name of the account that the user last signed in with, where the server
 	// tells it.
 	Account string `json:"account,omitempty"`
@@ -257,6 +262,10 @@ type Grant struct {
 
 	// Type is the grant type that the login began with; empty is authorization_code.
 	Type string `json:"grant_type,omitempty"`
+
+	// Enterprise is the issuer of the company's identity provider whose grant the login began
+	// with. The login there is a record of its own.
+	Enterprise string `json:"enterprise_issuer,omitempty"`
 
 	// DPoP says that the tokens were requested with a proof of Record.DPoP's key. The access
 	// token is bound to the key if TokenType says so.

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -119,6 +120,21 @@ func Call(ctx context.Context, client *http.Client, serverURL string) error {
 		return fmt.Errorf("no result in %q", response)
 	}
 	return nil
+}
+
+// CallAtOnce makes a call with each of n sessions at the same time; all must succeed.
+func (w *Env) CallAtOnce(n int, session func() *handstamp.Client) {
+	w.T.Helper()
+	var calls sync.WaitGroup
+	for range n {
+		c := session()
+		calls.Go(func() {
+			if err := w.Call(c); err != nil {
+				w.T.Error(err)
+			}
+		})
+	}
+	calls.Wait()
 }
 
 // MustCall fails the test unless the call works.

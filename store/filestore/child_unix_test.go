@@ -85,12 +85,18 @@ func together(t *testing.T, n int, name, dir string, args func(i int) []string) 
 	}
 }
 
-func openChild(dir string, trace func(filestore.Step)) (*filestore.Store, error) {
-	return filestore.Open(filestore.Options{
+// openChild opens the store of a child, and returns it with the key of a server.
+func openChild(dir, server string, trace func(filestore.Step)) (*filestore.Store, store.Key, error) {
+	s, err := filestore.Open(filestore.Options{
 		Dir:   dir,
 		Trace: trace,
 		Warn:  func(message string) { fmt.Println("notice:", message) },
 	})
+	if err != nil {
+		return nil, store.Key{}, err
+	}
+	k, err := store.NewKey(server, "")
+	return s, k, err
 }
 
 // soon bounds what must happen within seconds on an idle machine.
@@ -100,11 +106,7 @@ func soon() (context.Context, context.CancelFunc) {
 
 // childPut stores a new record for the server.
 func childPut(dir string, args []string) error {
-	s, err := openChild(dir, nil)
-	if err != nil {
-		return err
-	}
-	k, err := store.NewKey(args[0], "")
+	s, k, err := openChild(dir, args[0], nil)
 	if err != nil {
 		return err
 	}
@@ -116,11 +118,7 @@ func childPut(dir string, args []string) error {
 // childIncrement adds to the number that is the server's token, many times, with
 // or without holding the lock.
 func childIncrement(dir string, args []string) error {
-	s, err := openChild(dir, nil)
-	if err != nil {
-		return err
-	}
-	k, err := store.NewKey(args[0], "")
+	s, k, err := openChild(dir, args[0], nil)
 	if err != nil {
 		return err
 	}
@@ -161,11 +159,7 @@ func childIncrement(dir string, args []string) error {
 
 // childHold takes the lock, says so, and holds it until its input ends.
 func childHold(dir string, args []string) error {
-	s, err := openChild(dir, nil)
-	if err != nil {
-		return err
-	}
-	k, err := store.NewKey(args[0], "")
+	s, k, err := openChild(dir, args[0], nil)
 	if err != nil {
 		return err
 	}
@@ -184,11 +178,7 @@ func childHold(dir string, args []string) error {
 // childSpawn takes the lock, starts a process that outlives it, and dies with
 // the lock held.
 func childSpawn(dir string, args []string) error {
-	s, err := openChild(dir, nil)
-	if err != nil {
-		return err
-	}
-	k, err := store.NewKey(args[0], "")
+	s, k, err := openChild(dir, args[0], nil)
 	if err != nil {
 		return err
 	}
@@ -213,11 +203,7 @@ func childWait(string, []string) error {
 // childUnlink does what must not be done: it removes the lock's file while it
 // holds the lock. A marker file proves that it was alone until then.
 func childUnlink(dir string, args []string) error {
-	s, err := openChild(dir, nil)
-	if err != nil {
-		return err
-	}
-	k, err := store.NewKey(args[0], "")
+	s, k, err := openChild(dir, args[0], nil)
 	if err != nil {
 		return err
 	}

@@ -65,16 +65,12 @@ func putNext(r *saved, put func(next *saved) error) error {
 
 // childKilled puts a record into reserved space and kills itself before a step.
 func childKilled(dir string, args []string) error {
-	s, err := openChild(dir, func(step filestore.Step) {
+	s, k, err := openChild(dir, "https://a.example", func(step filestore.Step) {
 		if string(step) == args[0] {
 			syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {} // until it is delivered
 		}
 	})
-	if err != nil {
-		return err
-	}
-	k, err := store.NewKey("https://a.example", "")
 	if err != nil {
 		return err
 	}
@@ -95,11 +91,7 @@ func childKilled(dir string, args []string) error {
 
 // childWriter puts records until it is killed.
 func childWriter(dir string, _ []string) error {
-	s, err := openChild(dir, nil)
-	if err != nil {
-		return err
-	}
-	k, err := store.NewKey("https://a.example", "")
+	s, k, err := openChild(dir, "https://a.example", nil)
 	if err != nil {
 		return err
 	}

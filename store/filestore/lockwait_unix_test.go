@@ -25,16 +25,12 @@ import (
 
 // childHoldRecord is in the middle of a write, with the record's own lock, until its input ends.
 func childHoldRecord(dir string, args []string) error {
-	s, err := openChild(dir, func(step filestore.Step) {
+	s, k, err := openChild(dir, args[0], func(step filestore.Step) {
 		if step == filestore.StepSync {
 			fmt.Println("held")
 			io.Copy(io.Discard, os.Stdin)
 		}
 	})
-	if err != nil {
-		return err
-	}
-	k, err := store.NewKey(args[0], "")
 	if err != nil {
 		return err
 	}
@@ -49,11 +45,7 @@ func childHoldRecord(dir string, args []string) error {
 
 // childQueue says that it is about to wait for the lock, and waits for it.
 func childQueue(dir string, args []string) error {
-	s, err := openChild(dir, nil)
-	if err != nil {
-		return err
-	}
-	k, err := store.NewKey(args[0], "")
+	s, k, err := openChild(dir, args[0], nil)
 	if err != nil {
 		return err
 	}

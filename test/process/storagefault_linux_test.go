@@ -109,12 +109,40 @@ func remount(m *testenv.Env, flags uintptr) {
 	}
 }
 
-// diskFaults are disks that can be read, and cannot take a record.
-var diskFaults = map[string]struct {
+// diskFault is what can be wrong with a disk.
+type diskFault struct {
 	begin, end func(*testenv.Env)
 	says       string
 	all        bool // no write at all succeeds
-}{
+}
+
+// underDiskFaults runs a test on a small disk with each of the faults, with a login that has
+// expired, once the fault has begun.
+func underDiskFaults(t *testing.T, test func(t *testing.T, m *testenv.Env, fault diskFault)) {
+	if !inNamespace(t) {
+		return
+	}
+	for name, fault := range diskFaults {
+		t.Run(name, func(t *testing.T) {
+			m := onSmallDisk(t)
+			m.MustCall(m.Session())
+			m.Expire()
+			fault.begin(m)
+			test(t, m, fault)
+		})
+	}
+}
+
+// wantReported checks that a process has said that something could not be written.
+func (fault diskFault) wantReported(t *testing.T, p *testenv.Process, text string) {
+	t.Helper()
+	if fault.all && !slices.ContainsFunc(p.Said, func(line string) bool { return strings.Contains(line, text) }) {
+		t.Error("nothing was reported")
+	}
+}
+
+// diskFaults are disks that can be read, and cannot take a record.
+var diskFaults = map[string]diskFault{
 	"full":        {fillDisk, free, "no space left", true},
 	"almost full": {fillAlmost, free, "no space left", false},
 	"read-only":   {func(m *testenv.Env) { remount(m, syscall.MS_RDONLY) }, func(m *testenv.Env) { remount(m, 0) }, "read-only", true},
@@ -175,78 +203,56 @@ func TestDiskFaultBeforeLogin(t *testing.T) {
 // it is back in its place with the first write after the fault. The test catches
 // a record in the second folder that is forgotten, or taken for newer for ever.
 func TestDiskFaultWithSpareFolder(t *testing.T) {
-	if !inNamespace(t) {
-		return
-	}
-	for name, fault := range diskFaults {
-		t.Run(name, func(t *testing.T) {
-			m := onSmallDisk(t)
-			m.MustCall(m.Session())
-			m.Expire()
-			fault.begin(m)
-			spare := testenv.Job{Do: "call", Spare: testenv.MemoryFolder(t) + "/spare"}
-			m.Lab.Reset()
-			p := m.Start(spare)
-			if err := p.Outcome(); err != nil {
-				t.Fatalf("%v\n%s", err, m.Diary())
-			}
-			if fault.all && !slices.ContainsFunc(p.Said, func(line string) bool { return strings.HasPrefix(line, "notice: ") }) {
-				t.Error("nothing was reported")
-			}
-			if err := m.Run(spare); err != nil {
-				t.Error(err)
-			}
-			m.WantCounts(map[string]int{"token:refresh": 1})
+	underDiskFaults(t, func(t *testing.T, m *testenv.Env, fault diskFault) {
+		spare := testenv.Job{Do: "call", Spare: testenv.MemoryFolder(t) + "/spare"}
+		m.Lab.Reset()
+		p := m.Start(spare)
+		if err := p.Outcome(); err != nil {
+			t.Fatalf("%v\n%s", err, m.Diary())
+		}
+		fault.wantReported(t, p, "notice: ")
+		if err := m.Run(spare); err != nil {
+			t.Error(err)
+		}
+		m.WantCounts(map[string]int{"token:refresh": 1})
 
-			fault.end(m)
-			m.Lab.RevokeAccessTokens()
-			if err := m.Run(spare); err != nil {
-				t.Error(err)
-			}
-			m.MustRun() // it knows nothing of the second folder
-			m.WantCounts(map[string]int{"token:refresh": 2})
-			m.WantTabs(1)
-		})
-	}
+		fault.end(m)
+		m.Lab.RevokeAccessTokens()
+		if err := m.Run(spare); err != nil {
+			t.Error(err)
+		}
+		m.MustRun() // it knows nothing of the second folder
+		m.WantCounts(map[string]int{"token:refresh": 2})
+		m.WantTabs(1)
+	})
 }
 
 // A long-lived process that would rather go on than stop refreshes although nothing
 // can be written, says so, and writes when it can. The test catches a login that
 // is dropped from memory, or never written.
 func TestDiskFaultInLongLivedProcess(t *testing.T) {
-	if !inNamespace(t) {
-		return
-	}
-	for name, fault := range diskFaults {
-		t.Run(name, func(t *testing.T) {
-			m := onSmallDisk(t)
-			m.MustCall(m.Session())
-			m.Expire()
-			fault.begin(m)
-			p := m.Start(testenv.Job{Do: "idle", Volatile: true})
-			p.Await("idle")
-			if fault.all && !slices.ContainsFunc(p.Said, func(line string) bool { return strings.Contains(line, "COULD NOT BE SAVED") }) {
-				t.Error("nothing was reported")
-			}
-			m.Lab.RevokeAccessTokens()
-			p.Tell("again")
-			p.Await("idle") // refreshed from memory
-			fault.end(m)
-			m.Lab.RevokeAccessTokens()
-			p.Tell("again")
-			p.Await("idle")
-			p.Input.Close()
-			if err := p.Outcome(); err != nil {
-				t.Error(err)
-			}
-			m.MustRun()
-			m.WantCounts(map[string]int{"token:refresh": 3})
-			if a := m.Lab.Audit(); a.Reuses != 0 {
-				t.Errorf("%d reuses\n%s", a.Reuses, m.Diary())
-			}
-			m.WantTabs(1)
-		})
-	}
+	underDiskFaults(t, func(t *testing.T, m *testenv.Env, fault diskFault) {
+		p := m.Start(testenv.Job{Do: "idle", Volatile: true})
+		p.Await("idle")
+		fault.wantReported(t, p, "COULD NOT BE SAVED")
+		m.Lab.RevokeAccessTokens()
+		p.Tell("again")
+		p.Await("idle") // refreshed from memory
+		fault.end(m)
+		m.Lab.RevokeAccessTokens()
+		p.Tell("again")
+		p.Await("idle")
+		p.Input.Close()
+		if err := p.Outcome(); err != nil {
+			t.Error(err)
+		}
+		m.MustRun()
+		m.WantCounts(map[string]int{"token:refresh": 3})
+		if a := m.Lab.Audit(); a.Reuses != 0 {
+			t.Errorf("%d reuses\n%s", a.Reuses, m.Diary())
+		}
+		m.WantTabs(1)
+	})
 }
 
 // Signing out works on a full disk: the record is deleted rather than replaced, and the server

@@ -21,6 +21,9 @@ func (a *app) authenticate(c *handstamp.Client, t *target, o *loginOptions) erro
 	if t.keep.Grant == grantCode {
 		t.keep.Grant = "" // which it is without a setting
 	}
+	if e := t.keep.Enterprise; e != nil { // the store has the client
+		t.keep.Enterprise = &enterpriseSettings{Issuer: e.Issuer, IDToken: e.IDToken}
+	}
 	used := a.global.connection
 	if used.ClientCert == "" && t.auth.ClientCertFile != "" {
 		used.ClientCert, used.ClientKey = t.auth.ClientCertFile, t.auth.ClientKeyFile
@@ -35,7 +38,7 @@ func (a *app) authenticate(c *handstamp.Client, t *target, o *loginOptions) erro
 	if err := missing(c); err != nil {
 		return err
 	}
-	c.Prompt.ShowCode = a.showCode(t)
+	a.showCodes(c, t)
 	c.RefreshHelper = a.helper(t, o, c, used)
 	return nil
 }
@@ -77,6 +80,14 @@ func (s authSettings) grant(a *app) (handstamp.Grant, error) {
 		return handstamp.ClientCredentials{}, nil
 	case grantDevice:
 		return handstamp.DeviceCode{}, nil
+	case grantWorkload:
+		source, err := parseSource(s.Workload)
+		if err != nil {
+			return nil, usage("workload cannot be %q: %w", s.Workload, err)
+		}
+		return handstamp.JWTBearer{Assertion: source}, nil
+	case grantEnterprise:
+		return s.Enterprise.grant(a)
 	}
 	return nil, nil
 }

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -14,11 +16,13 @@ import (
 // authOptions are the flags of a login for how tokens are obtained and how the client
 // authenticates: settings that later sessions find again, and what is for this login alone.
 type authOptions struct {
-	set authSettings
+	set        authSettings
+	enterprise enterpriseSettings
 
 	loginHint, prompt, acrValues string
-	maxAge                       age
+	maxAge                       wholeSeconds
 
+	details       string // authorization_details: JSON, or @ and a file
 	initialToken  secretSource
 	statementFile string
 }
@@ -39,6 +43,8 @@ func (o *authOptions) bind(cmd *cobra.Command) {
 	flags.Var(&o.maxAge, "max-age", "sign in again if the last time is longer ago than this")
 	flags.StringVar(&o.acrValues, "acr-values", "",
 		"authentication context classes that the login should have")
+	flags.StringVar(&o.details, "authorization-details", "",
+		"request this authorization (RFC 9396): a JSON array, or @ and the name of a file with one")
 	flags.StringVar(&o.initialToken.file, "initial-access-token-file", "",
 		"file with the token that authorizes a registration")
 	flags.StringVar(&o.initialToken.env, "initial-access-token-env", "",
@@ -64,6 +70,7 @@ func (o *authOptions) bindGrants(cmd *cobra.Command) {
 	grantFlag(grantDevice, "device", "sign in on another device, with a code that is shown here")
 	grantFlag(grantDevice, "device-code", "as --device")
 	_ = flags.MarkHidden("device-code") // mcp-remote's name
+	o.bindWorkload(flags)
 }
 
 // setGrant notes the grant that a flag names; a flag that is false takes back what an earlier
@@ -98,15 +105,22 @@ func (o *authOptions) check() error {
 		return usage("give the initial access token once: with --initial-access-token-file or " +
 			"--initial-access-token-env")
 	}
+	if err := o.checkEnterprise(); err != nil {
+		return err
+	}
 	_, err := o.set.key()
 	return err
 }
 
 // apply sets in the client what is for this login alone.
 func (o *authOptions) apply(a *app, c *handstamp.Client) error {
+	details, err := o.readDetails()
+	if err != nil {
+		return err
+	}
 	for name, value := range map[string]string{
 		"login_hint": o.loginHint, "prompt": o.prompt, "acr_values": o.acrValues,
-		"max_age": o.maxAge.String(),
+		"max_age": o.maxAge.String(), "authorization_details": details,
 	} {
 		if value != "" {
 			if c.ExtraAuthParams == nil {
@@ -115,7 +129,6 @@ func (o *authOptions) apply(a *app, c *handstamp.Client) error {
 			c.ExtraAuthParams.Set(name, value)
 		}
 	}
-	var err error
 	if c.InitialAccessToken, err = o.initialToken.readAs(a, "initial access token"); err != nil {
 		return err
 	}
@@ -124,21 +137,39 @@ func (o *authOptions) apply(a *app, c *handstamp.Client) error {
 	return err
 }
 
-// age is a duration as max_age has it: whole seconds, zero included.
-type age string
+// readDetails returns the authorization details, which are a JSON array of objects.
+func (o *authOptions) readDetails() (string, error) {
+	if o.details == "" {
+		return "", nil
+	}
+	raw, file, err := readArgument(o.details, maxConfig, readFile)
+	if err != nil {
+		return "", usage("the file %s of --authorization-details cannot be read: %w", file, err)
+	}
+	var details []map[string]any
+	if json.Unmarshal(raw, &details) != nil || len(details) == 0 {
+		return "", usage("--authorization-details is a JSON array of objects")
+	}
+	var text bytes.Buffer
+	err = json.Compact(&text, raw) // numbers stay as they were written
+	return text.String(), err
+}
+
+// wholeSeconds is a duration as max_age has it: whole seconds, zero included.
+type wholeSeconds string
 
 // Set implements pflag.Value.
-func (g *age) Set(text string) error {
+func (g *wholeSeconds) Set(text string) error {
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 {
 		return errors.New("it is a duration such as 90s or 5m")
 	}
-	*g = age(strconv.FormatInt(int64(d/time.Second), 10))
+	*g = wholeSeconds(strconv.FormatInt(int64(d/time.Second), 10))
 	return nil
 }
 
 // String implements pflag.Value.
-func (g *age) String() string { return string(*g) }
+func (g *wholeSeconds) String() string { return string(*g) }
 
 // Type implements pflag.Value: it is what help shows.
-func (g *age) Type() string { return "age" }
+func (g *wholeSeconds) Type() string { return "duration" }

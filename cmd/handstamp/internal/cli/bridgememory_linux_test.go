@@ -151,13 +151,7 @@ func TestBridgeMemoryIsBounded(t *testing.T) {
 			if long != calls {
 				t.Errorf("%d long responses arrived", long)
 			}
-			peak := peakMemory(t, cmd.Process.Pid)
-			t.Logf("peak memory: %d MiB", peak)
-			if peak > bound {
-				t.Errorf("the bridge took %d MiB", peak)
-			}
-			stdin.Close()
-			c.ends(cmd, 0, 5*time.Second)
+			c.endsBelow(cmd, stdin, bound)
 		})
 	}
 }
@@ -184,13 +178,7 @@ func TestBridgeMemoryOfMessagesToMend(t *testing.T) {
 					t.Errorf("a request got the response %s", head)
 				}
 			}
-			peak := peakMemory(t, cmd.Process.Pid)
-			t.Logf("peak memory: %d MiB", peak)
-			if peak > bound {
-				t.Errorf("the bridge took %d MiB", peak)
-			}
-			stdin.Close()
-			c.ends(cmd, 0, 5*time.Second)
+			c.endsBelow(cmd, stdin, bound)
 		})
 	}
 }
@@ -210,6 +198,18 @@ func (c *command) bridge(url string, flags ...string) (cmd *exec.Cmd, stdin io.W
 	return cmd, stdin, stdout
 }
 
+// endsBelow ends a bridge, which must have taken so many MiB of memory at most.
+func (c *command) endsBelow(cmd *exec.Cmd, stdin io.Closer, bound int) {
+	c.t.Helper()
+	peak := peakMemory(c.t, cmd.Process.Pid)
+	c.t.Logf("peak memory: %d MiB", peak)
+	if peak > bound {
+		c.t.Errorf("the bridge took %d MiB", peak)
+	}
+	stdin.Close()
+	c.ends(cmd, 0, 5*time.Second)
+}
+
 // TestBridgeMemoryIsNotPromised: a length that a server announces takes no memory, and
 // short calls do not wait for long ones.
 func TestBridgeMemoryIsNotPromised(t *testing.T) {
@@ -226,11 +226,7 @@ func TestBridgeMemoryIsNotPromised(t *testing.T) {
 		fmt.Fprintf(stdin, `{"jsonrpc":"2.0","id":"short %d","method":"tools/call","params":{"name":"short"}}`+"\n", i)
 		lineWith(t, stdout, fmt.Sprintf(`"short %d"`, i))
 	}
-	if peak := peakMemory(t, cmd.Process.Pid); peak > 100 {
-		t.Errorf("the bridge took %d MiB", peak)
-	}
-	stdin.Close()
-	c.ends(cmd, 0, 5*time.Second)
+	c.endsBelow(cmd, stdin, 100)
 }
 
 // TestBridgeMemoryOfRequests measures a bridge whose host calls with long arguments.
@@ -254,13 +250,7 @@ func TestBridgeMemoryOfRequests(t *testing.T) {
 			t.Errorf("a call got the response %s", head)
 		}
 	}
-	peak := peakMemory(t, cmd.Process.Pid)
-	t.Logf("peak memory: %d MiB", peak)
-	if peak > 256 {
-		t.Errorf("the bridge took %d MiB", peak)
-	}
-	stdin.Close()
-	c.ends(cmd, 0, 5*time.Second)
+	c.endsBelow(cmd, stdin, 256)
 }
 
 // TestBridgeMemoryFlag: with less memory, what does not fit is an error with its id, in
@@ -278,11 +268,7 @@ func TestBridgeMemoryFlag(t *testing.T) {
 	if got := lineWith(t, stdout, `"id":2,`); !strings.Contains(got, "too_large") {
 		t.Errorf("got %s", got)
 	}
-	if peak := peakMemory(t, cmd.Process.Pid); peak > 100 {
-		t.Errorf("the bridge took %d MiB", peak)
-	}
-	stdin.Close()
-	c.ends(cmd, 0, 5*time.Second)
+	c.endsBelow(cmd, stdin, 100)
 }
 
 // readLong reads a line of any length and returns its begin and its length.

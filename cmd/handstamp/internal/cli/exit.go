@@ -186,6 +186,7 @@ const inConfig = " for this server in config.json (see handstamp help configurat
 var settings = map[string]struct{ name, hint string }{
 	"AuthorizationServer": {"authorization_server",
 		"if you know that authorization server, describe it as authorization_server" + inConfig},
+	"Grant": {"grant", "use --client-credentials, --workload, --enterprise or --device"},
 	"InsecureAllowMissingPKCE": {"allow_missing_pkce",
 		`if that server supports PKCE but does not list it, set "allow_missing_pkce": true` + inConfig},
 	"InsecureAllowPrivateAddresses": {"allow_private_addresses",

@@ -31,7 +31,9 @@ func (a *app) helper(
 	if _, memory := a.store.(*store.Memory); memory || a.exe == "" {
 		return nil
 	}
-	config, _ := json.Marshal(helperConfig{used, o.noBrowser, t.auth,
+	auth := t.auth
+	auth.Grant, auth.Workload, auth.Enterprise = "", "", nil // a login of ours, if any
+	config, _ := json.Marshal(helperConfig{used, o.noBrowser, auth,
 		c.InitialAccessToken.Reveal(), c.SoftwareStatement}) // which always works
 	// What is secret in the environment is in the job, as far as it is needed.
 	return &handstamp.RefreshHelper{Command: []string{a.exe, helperVerb}, Env: a.childEnv(),

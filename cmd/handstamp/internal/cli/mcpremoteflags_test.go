@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/bridge"
 )
 
@@ -82,15 +83,19 @@ func TestRemoteFlags(t *testing.T) {
 		"metadata": {args: []string{"--static-oauth-client-metadata", `{"scope":"a b","client_name":"Mine","logo_uri":"x"}`}, says: "logo_uri", want: func(b *remoteRun) bool {
 			return strings.Join(b.clients[0].Scopes, " ") == "a b" && b.clients[0].ClientName == "Mine"
 		}},
-		"keep-alive":         {args: []string{"--keep-alive", "--ping-interval", "9"}, want: func(b *remoteRun) bool { return b.made.Ping == 9*time.Second }},
-		"no keep-alive":      {want: func(b *remoteRun) bool { return b.made.Ping == 0 && b.made.HTTP.Jar != nil }},
-		"no cookies":         {args: []string{"--disable-cookies"}, want: func(b *remoteRun) bool { return b.made.HTTP.Jar == nil }},
-		"timeouts and IPv4":  {args: []string{"--connect-timeout", "3", "--headers-timeout", "4", "--ipv4", "--enable-proxy", "--protocol", "auto"}},
-		"no effect":          {args: []string{"--body-timeout", "0"}, says: "never cut off"},
-		"client credentials": {args: []string{"--client-credentials"}, err: "without a user"},
-		"device code":        {args: []string{"--device-code"}, err: "device grant"},
-		"token endpoint":     {args: []string{"--token-endpoint", "https://x.test/"}, err: "metadata"},
-		"id token":           {args: []string{"--use-id-token"}, err: "ID token"},
+		"keep-alive":        {args: []string{"--keep-alive", "--ping-interval", "9"}, want: func(b *remoteRun) bool { return b.made.Ping == 9*time.Second }},
+		"no keep-alive":     {want: func(b *remoteRun) bool { return b.made.Ping == 0 && b.made.HTTP.Jar != nil }},
+		"no cookies":        {args: []string{"--disable-cookies"}, want: func(b *remoteRun) bool { return b.made.HTTP.Jar == nil }},
+		"timeouts and IPv4": {args: []string{"--connect-timeout", "3", "--headers-timeout", "4", "--ipv4", "--enable-proxy", "--protocol", "auto"}},
+		"no effect":         {args: []string{"--body-timeout", "0"}, says: "never cut off"},
+		"client credentials": {args: []string{"--client-credentials"}, want: func(b *remoteRun) bool {
+			return b.clients[0].Grant == handstamp.Grant(handstamp.ClientCredentials{})
+		}},
+		"device code": {args: []string{"--device-code"}, want: func(b *remoteRun) bool {
+			return b.clients[0].Grant == handstamp.Grant(handstamp.DeviceCode{})
+		}},
+		"token endpoint": {args: []string{"--token-endpoint", "https://x.test/"}, err: "metadata"},
+		"id token":       {args: []string{"--use-id-token"}, err: "ID token"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var said strings.Builder

@@ -1,5 +1,7 @@
 package cli
 
+import "github.com/handstamp/handstamp"
+
 // ways is how a login obtains its tokens and authenticates, beside what the store has.
 type ways struct {
 	authSettings
@@ -37,20 +39,35 @@ var grantNames = map[string]string{
 	"urn:ietf:params:oauth:grant-type:device_code":    "a login on another device",
 }
 
+// obtainable notes that a workload's tokens are obtained again without a user, which the store
+// alone does not tell.
+func (e *entry) obtainable() {
+	if e.Ways == nil || e.Ways.Grant != grantWorkload || e.GrantError != nil {
+		return
+	}
+	e.Refreshable = true
+	if e.State == handstamp.StateExpired {
+		e.State = handstamp.StateRefreshable
+	}
+}
+
 // writeWays prints how the tokens are obtained and what they are bound to.
 func (a *app) writeWays(e *entry) {
 	how := grantNames[e.GrantType]
 	if w := e.Ways; w != nil && w.Grant == grantWorkload {
 		how += " (" + short(w.Workload) + ")"
 	}
-	if w := e.Ways; w != nil && w.Enterprise != nil {
-		how = "enterprise login at " + short(w.Enterprise.Issuer)
+	if e.Enterprise != "" {
+		how = "enterprise login at " + short(e.Enterprise)
 	}
 	if how != "" {
 		a.out.note(indent, "Tokens: %s", how)
 	}
 	if e.Account != "" {
 		a.out.note(indent, "Account: %s", short(e.Account))
+	}
+	if e.PAR {
+		a.out.note(indent, "Authorization requests: pushed to the authorization server first (PAR)")
 	}
 	if e.DPoP {
 		a.out.note(indent, "DPoP: the token is bound to a key of this login")

@@ -1,0 +1,145 @@
+package handstamp_test
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/clientkey"
+	"github.com/handstamp/handstamp/internal/testenv"
+	"github.com/handstamp/handstamp/lab"
+)
+
+// The initial access token goes to the authorization server where it was used first, and not to
+// whichever the MCP server names later.
+func TestInitialAccessTokenStaysAtItsServer(t *testing.T) {
+	w, other := testenv.New(t, lab.Habits{}), testenv.New(t, lab.Habits{})
+	moved := false
+	session := func() (*handstamp.Client, *testenv.Recorder) {
+		c, line := w.Recorded()
+		c.InitialAccessToken = "initial-token-0123456789"
+		line.OnJSON(testenv.AtResource, func(document map[string]any) {
+			if moved {
+				document["authorization_servers"] = []string{other.Lab.Issuer()}
+			}
+		})
+		return c, line
+	}
+	c, line := session()
+	w.MustLogin(c)
+	if !strings.Contains(sentTo(line, w.Lab.Issuer()), "initial-token-0123456789") {
+		t.Error("the token was not sent at all")
+	}
+	moved = true
+	c, line = session()
+	_ = w.Login(c)
+	if sent := sentTo(line, other.Lab.Issuer()); !strings.Contains(sent, "/register") || strings.Contains(sent, "initial-token-0123456789") {
+		t.Errorf("the other server was sent\n%s", sent)
+	}
+}
+
+// sentTo returns what was sent to an origin.
+func sentTo(line *testenv.Recorder, origin string) string {
+	var b strings.Builder
+	for _, r := range line.Requests(0) {
+		if strings.HasSuffix(origin, r.Host) {
+			b.WriteString(r.Raw)
+		}
+	}
+	return b.String()
+}
+
+// A certificate without a certificate is said to be none before anything is sent.
+func TestEmptyCertificate(t *testing.T) {
+	w := testenv.New(t, lab.Habits{Methods: []string{lab.MethodNone, lab.MethodTLS}})
+	c := w.Session()
+	c.Certificate = new(tls.Certificate)
+	testenv.WantKind(t, w.Login(c), handstamp.ErrInvalidConfig)
+}
+
+// A server that lists a method for keys and registers none with it gets another method, whatever it
+// says, and later sessions keep that.
+func TestKeyIsNotRegistered(t *testing.T) {
+	key, err := clientkey.Generate("ES256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, reject := range map[string]string{
+		"named":    `{"error":"invalid_client_metadata","error_description":"token_endpoint_auth_method private_key_jwt is not allowed"}`,
+		"the keys": `{"error":"invalid_client_metadata","error_description":"jwks is not supported"}`,
+		"unnamed":  `{"error":"invalid_client_metadata"}`,
+		"ignored":  "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := testenv.New(t, lab.Habits{Methods: []string{lab.MethodPrivateKeyJWT, lab.MethodNone, lab.MethodPost}})
+			session := func() *handstamp.Client {
+				c := w.Session()
+				c.Key = key
+				c.AuthTransport = testenv.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+					return rejectKeys(req, reject)
+				})
+				return c
+			}
+			w.MustLogin(session())
+			for range 2 {
+				w.Expire()
+				w.MustCall(session())
+			}
+			w.WantTabs(1)
+			w.WantCounts(map[string]int{"register": 1})
+		})
+	}
+}
+
+// rejectKeys responds to registrations with keys, or leaves the keys out if there is no response.
+func rejectKeys(req *http.Request, response string) (*http.Response, error) {
+	if !strings.HasSuffix(req.URL.Path, "/register") {
+		return http.DefaultTransport.RoundTrip(req)
+	}
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		return nil, err
+	}
+	var members map[string]any
+	if err := json.Unmarshal(body, &members); err != nil {
+		return nil, err
+	}
+	if members["jwks"] != nil && response != "" {
+		resp := &http.Response{StatusCode: 400, Header: http.Header{"Content-Type": {"application/json"}}, Request: req}
+		testenv.SetBody(resp, []byte(response))
+		return resp, nil
+	}
+	delete(members, "jwks")
+	if members["token_endpoint_auth_method"] == lab.MethodPrivateKeyJWT {
+		members["token_endpoint_auth_method"] = lab.MethodNone
+	}
+	body, _ = json.Marshal(members)
+	again, err := http.NewRequestWithContext(req.Context(), req.Method, req.URL.String(), strings.NewReader(string(body)))
+	if err != nil {
+		return nil, err
+	}
+	again.Header = req.Header
+	return http.DefaultTransport.RoundTrip(again)
+}
+
+// A logout deletes every registration that can be deleted, whatever becomes of another one.
+func TestLogoutDeletesWhatItCan(t *testing.T) {
+	w, other := testenv.New(t, managed(false)), testenv.New(t, managed(false))
+	c, line := w.Recorded()
+	w.MustLogin(c)
+	line.OnJSON(testenv.AtResource, func(document map[string]any) {
+		document["authorization_servers"] = []string{other.Lab.Issuer()}
+	})
+	w.MustLogin(c)
+	w.Lab.SetFault("registration", lab.Fault{Kind: lab.FaultStatus, Status: 403})
+	result, err := c.Logout(t.Context(), w.Lab.MCPURL(), handstamp.LogoutOptions{DeleteClient: true})
+	if err != nil || !result.ClientDeleted || result.DeleteClientError == nil {
+		t.Errorf("%+v, %v", result, err)
+	}
+	w.WantCounts(map[string]int{"registration": 1})
+	other.WantCounts(map[string]int{"registration": 1})
+}
