@@ -45,6 +45,26 @@ func TestHelperOutlivesItsProcess(t *testing.T) {
 	m.WantTabs(1)
 }
 
+// A helper proves possession with the key of the credential, and stores the nonces that it got.
+func TestHelperOfBoundToken(t *testing.T) {
+	m := testenv.NewOnDisk(t, lab.Habits{DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPRequired, ServerNonce: 2, ResourceNonce: 5}})
+	m.Expire()
+	gate := m.Lab.Hold("token:refresh:committed")
+	p := m.Start(testenv.Job{Do: "call", Helper: true})
+	m.Held(gate)
+	p.Signal(syscall.SIGKILL)
+	p.Killed()
+	gate.Release()
+	eventually(t, "the rotated token on the disk", func() bool { return m.StoredRecord().Intent == nil })
+	m.MustRun()
+	m.Expire()
+	m.MustRun()
+	m.WantTabs(1)
+	if audit := m.Lab.Audit(); audit.ProofReuses != 0 || audit.Downgrades != 0 {
+		t.Errorf("%+v", audit)
+	}
+}
+
 // One helper is enough for any number of processes.
 func TestHelperOfManyProcesses(t *testing.T) {
 	m := testenv.NewOnDisk(t, lab.NoneFirst())
