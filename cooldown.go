@@ -54,12 +54,16 @@ func (r rejectedClient) fingerprint(id string) string {
 func (cfg *configuration) rejectedClient(issuer, endpoint string, c *record.Client) rejectedClient {
 	subject := rejectedClient{issuer: issuer, endpoint: endpoint, scope: strings.Join(cfg.Scopes, " ")}
 	if c == nil {
+		subject.secret = cfg.InitialAccessToken + secret.String(cfg.SoftwareStatement)
 		return subject
 	}
 	c = cfg.withConfiguredSecret(c)
 	subject.id, subject.method, subject.secret = c.ID, c.Method, c.Secret
 	if r := cfg.configurationFor(c); r != nil {
 		subject.method = r.TokenEndpointAuthMethod
+	}
+	if cfg.Key != nil {
+		subject.method += " " + cfg.Key.ID()
 	}
 	return subject
 }

@@ -71,9 +71,6 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 			return nil, err
 		}
 	}
-	if err := d.takesGrant(rec, p.server); err != nil {
-		return nil, err
-	}
 	if d.config.Certificate != nil {
 		p.server = p.server.ForCertificates(d.server.mayName)
 	}
@@ -81,10 +78,8 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 	if p.proofs {
 		p.algs = proofAlgorithms(rm.ProofAlgorithms(), strings.Fields(challenge.Algs), p.server.DPoPSigningAlgValuesSupported)
 	}
-	if !d.config.InsecureAllowMissingPKCE && d.config.grantFor(rec) == nil {
-		if err := p.server.PKCE(); err != nil {
-			return nil, d.errs.from(err)
-		}
+	if err := d.checkCodeGrant(rec, p.server); err != nil {
+		return nil, d.errs.from(err)
 	}
 	p.resource = d.resource(rec, rm, p.server.Issuer)
 	if len(d.config.Scopes) == 0 {
@@ -186,14 +181,17 @@ func (m *mcpServer) probe(ctx context.Context, method string, token *cachedToken
 		}
 	}
 	client := &http.Client{
-		Transport:     sameOriginTransport{server: m, base: m.config.BaseTransport},
-		CheckRedirect: m.followRedirect,
+		Transport: sameOriginTransport{server: m, base: m.config.BaseTransport},
+		CheckRedirect: func(next *http.Request, via []*http.Request) error {
+			if err := m.followRedirect(next, via); err != nil {
+				return err
+			}
+			return token.prove(next)
+		},
 	}
 	resp, err := client.Do(req)
 	if err == nil {
-		if token != nil && token.proofs != nil {
-			token.proofs.NoteNonce(resp.Request.URL.String(), resp.Header)
-		}
+		token.noteNonce(resp.Request, resp)
 		m.noteMoved(resp.Request)
 		return resp, nil
 	}

@@ -170,25 +170,45 @@ func proofAlgorithms(resource, challenge, authorizationServer []string) []string
 	return oauth.Without(at, oauth.Without(at, authorizationServer))
 }
 
-// proof returns the proof of possession for a request that carries the token.
-func (s *cachedToken) proof(req *http.Request) (string, error) {
-	u := *req.URL
-	u.Host = cmp.Or(req.Host, u.Host)
-	return s.proofs.Proof(cmp.Or(req.Method, http.MethodGet), (&url.URL{
-		Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath,
-	}).String(), s.token)
+// prove puts a proof of possession on a request that carries the token, if the token is bound.
+func (s *cachedToken) prove(req *http.Request) error {
+	if s == nil || s.proofs == nil {
+		return nil
+	}
+	proof, err := s.proofs.Proof(cmp.Or(req.Method, http.MethodGet), provedURL(req), s.token)
+	if err == nil {
+		req.Header["Dpop"] = []string{proof}
+	}
+	return err
+}
+
+// noteNonce keeps the nonce of a response for the next proof.
+func (s *cachedToken) noteNonce(req *http.Request, resp *http.Response) {
+	if s != nil && s.proofs != nil {
+		s.proofs.NoteNonce(provedURL(req), resp.Header)
+	}
+}
+
+// provedURL returns the URL of a request as its server sees it, without the query.
+func provedURL(req *http.Request) string {
+	return (&url.URL{
+		Scheme: req.URL.Scheme, Host: cmp.Or(req.Host, req.URL.Host), Path: req.URL.Path, RawPath: req.URL.RawPath,
+	}).String()
 }
 
 // maxNonceRetries bounds how often one request is sent again for the nonce that the server wants.
 const maxNonceRetries = 2
 
-// sendsNonce reports whether to send a rejected request again with the same token and the nonce
-// that the rejection names (RFC 9449, section 9).
-func (r *retryState) sendsNonce(used *cachedToken, resp *http.Response) bool {
-	if used == nil || used.proofs == nil || r.nonces == maxNonceRetries || resp.StatusCode != http.StatusUnauthorized ||
-		len(resp.Header["Dpop-Nonce"]) == 0 || oauth.ParseBearerChallenge(resp.Header).Error != oauth.CodeUseDPoPNonce {
-		return false
-	}
+// wantsNonce reports whether a request was rejected for want of a nonce (RFC 9449, section 9),
+// which says nothing about the token.
+func (s *cachedToken) wantsNonce(resp *http.Response) bool {
+	return s != nil && s.proofs != nil && resp.StatusCode == http.StatusUnauthorized &&
+		oauth.ParseBearerChallenge(resp.Header).DPoPError == oauth.CodeUseDPoPNonce
+}
+
+// sendsNonce reports whether to send a request that was rejected for want of a nonce again, with
+// the one that the rejection names.
+func (r *retryState) sendsNonce(resp *http.Response) bool {
 	r.nonces++
-	return true
+	return r.nonces <= maxNonceRetries && len(resp.Header["Dpop-Nonce"]) == 1
 }

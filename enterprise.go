@@ -73,18 +73,23 @@ func (cfg *configuration) provider(e Enterprise) *Client {
 		return c
 	}
 	c := &Client{
-		Store: cfg.Store, Profile: cfg.Profile, LoginPolicy: cfg.LoginPolicy, LoginTimeout: cfg.LoginTimeout,
-		LockTimeout: cfg.LockTimeout, Prompt: cfg.Prompt, RedirectURI: cfg.RedirectURI, CallbackPort: cfg.CallbackPort,
-		ExtraAuthParams: cfg.ExtraAuthParams, BaseTransport: cfg.BaseTransport, AuthTransport: cfg.AuthTransport,
-		InsecureAllowHTTP: cfg.InsecureAllowHTTP, InsecureAllowPrivateAddresses: cfg.InsecureAllowPrivateAddresses,
-		Logger: cfg.Logger, Hooks: cfg.Hooks, Key: e.Key, Scopes: e.Scopes,
+		Store: cfg.Store, Profile: cfg.Profile, LockTimeout: cfg.LockTimeout,
+		LoginPolicy: cfg.LoginPolicy, LoginTimeout: cfg.LoginTimeout, Prompt: cfg.Prompt,
+		RedirectURI: cfg.RedirectURI, CallbackPort: cfg.CallbackPort,
+		BaseTransport: cfg.BaseTransport, AuthTransport: cfg.AuthTransport,
+		InsecureAllowHTTP:             cfg.InsecureAllowHTTP,
+		InsecureAllowPrivateAddresses: cfg.InsecureAllowPrivateAddresses,
+		Logger:                        cfg.Logger, Hooks: cfg.Hooks,
+		Key: e.Key, Scopes: e.Scopes, ExtraAuthParams: cfg.ExtraAuthParams,
 		OmitResource: true, identityProvider: true, closed: cfg.closed,
 	}
 	if e.Key == nil { // which a helper cannot have
 		c.RefreshHelper = cfg.RefreshHelper
 	}
 	if e.ClientID != "" {
-		c.Registration = &Registration{Issuer: e.Issuer, ClientID: e.ClientID, ClientSecret: e.ClientSecret}
+		c.Registration = &Registration{
+			Issuer: e.Issuer, ClientID: e.ClientID, ClientSecret: e.ClientSecret,
+		}
 	}
 	if cfg.providers == nil {
 		cfg.providers = make(map[string]*Client)
@@ -100,9 +105,9 @@ type company struct {
 	login  *loginFlow
 	target GrantTarget
 
-	rejected []secret.String // subject tokens that the provider no longer takes
-	renewed  bool            // the login at the provider was refreshed
-	signedIn bool            // the user has signed in at the provider
+	rejected  []secret.String // subject tokens that the provider no longer takes
+	refreshed bool            // the login at the provider was refreshed
+	signedIn  bool            // the user has signed in at the provider
 }
 
 // subjectToken shows the provider who the user is.
@@ -132,7 +137,8 @@ func (c *company) obtainGrant(ctx context.Context) (string, error) {
 
 // account returns the name of the account at the provider.
 func (c *company) account(ctx context.Context, s subjectToken) (string, error) {
-	if claims, err := jose.UnverifiedClaims(s.token.Reveal()); err == nil && s.tokenType == TokenTypeIDToken {
+	claims, err := jose.UnverifiedClaims(s.token.Reveal())
+	if err == nil && s.tokenType == TokenTypeIDToken {
 		return accountName(claims.Email, claims.PreferredUsername, claims.Name, claims.Subject), nil
 	}
 	rec, err := c.records.load(ctx)
@@ -168,9 +174,10 @@ func (c *company) subject(ctx context.Context) (subjectToken, error) {
 	if s := c.stored(rec); s.tokenType == TokenTypeIDToken {
 		return s, nil
 	}
-	if rec.Grant != nil && rec.Grant.RefreshToken != "" && !c.renewed {
-		c.renewed = true
-		if _, err := c.refresher.refresh(ctx, tokenNeed{force: rec.Grant.AccessToken}); err != nil {
+	if rec.Grant != nil && rec.Grant.RefreshToken != "" && !c.refreshed {
+		c.refreshed = true
+		need := tokenNeed{force: rec.Grant.AccessToken, user: c.login.byUser}
+		if _, err := c.refresher.refresh(ctx, need); err != nil {
 			return subjectToken{}, err
 		}
 		if rec, err = c.records.load(ctx); err != nil {
@@ -194,7 +201,8 @@ func (c *company) stored(rec *record.Record) subjectToken {
 		return subjectToken{}
 	}
 	claims, err := jose.UnverifiedClaims(g.IDToken.Reveal())
-	fresh := err == nil && (claims.Expiry.IsZero() || time.Now().Add(idTokenMargin).Before(claims.Expiry))
+	needed := time.Now().Add(idTokenMargin)
+	fresh := err == nil && (claims.Expiry.IsZero() || needed.Before(claims.Expiry))
 	switch {
 	case fresh && !slices.Contains(c.rejected, g.IDToken):
 		return subjectToken{g.IDToken, TokenTypeIDToken}
@@ -226,7 +234,8 @@ func (c *company) signIn(ctx context.Context, rec *record.Record) (subjectToken,
 	c.signedIn = true
 	s := c.stored(rec)
 	if s.token == "" {
-		return s, &Error{Kind: ErrProtocol, Server: c.serverURL, Message: "the identity provider issued no id token that is valid"}
+		return s, &Error{Kind: ErrProtocol, Server: c.serverURL,
+			Message: "the identity provider issued no id token that is valid"}
 	}
 	return s, nil
 }
@@ -236,8 +245,9 @@ func (c *company) requireClient(rec *record.Record) error {
 	if c.config.Registration != nil || len(rec.Clients) > 0 {
 		return nil
 	}
-	e := &Error{Kind: ErrLoginRequired, Server: c.serverURL, Message: "no client is stored for the identity provider",
-		Hint: "sign in with the client ID that the company has given this program"}
+	e := &Error{Kind: ErrLoginRequired, Server: c.serverURL,
+		Message: "no client is stored for the identity provider",
+		Hint:    "sign in with the client ID that the company has given this program"}
 	if c.login.config.Grant != nil {
 		e.Kind = ErrInvalidConfig
 	}
@@ -259,13 +269,16 @@ func (c *company) client(ctx context.Context) (*loginClients, error) {
 			return nil, err
 		}
 	}
-	clients := &loginClients{loginState: &loginState{credential: c.credential, rec: rec, plan: plan}, callback: &callbackReceiver{}}
+	state := &loginState{credential: c.credential, rec: rec, plan: plan}
+	clients := &loginClients{loginState: state, callback: &callbackReceiver{}}
 	return clients, clients.choose(ctx)
 }
 
 // exchange exchanges a subject token for the grant (RFC 8693, section 2), and reports of an error
 // whether the provider no longer takes that token.
-func (c *company) exchange(ctx context.Context, s subjectToken) (grant string, stale bool, err error) {
+func (c *company) exchange(
+	ctx context.Context, s subjectToken,
+) (grant string, stale bool, err error) {
 	clients, err := c.client(ctx)
 	if err != nil {
 		return "", false, err
@@ -283,16 +296,17 @@ func (c *company) exchange(ctx context.Context, s subjectToken) (grant string, s
 		return "", ok && blamesSubject(rejected, s, t.clock), err
 	case token.IssuedTokenType != tokenTypeIDJAG:
 		return "", false, &oauth.ProtocolError{Spec: "RFC 8693 section 2.2.1",
-			Message: "the identity provider issued another type of token than the grant that was requested"}
+			Message: "the identity provider issued another type of token than was requested"}
 	}
 	return token.AccessToken.Reveal(), false, nil
 }
 
 // loginError returns the error of the first step, the login at the provider.
 func (c *company) loginError(err error) error {
-	message := "the login at the company's identity provider " + oauth.Sanitize(c.grant.Issuer) + " did not succeed"
+	provider := oauth.Sanitize(c.grant.Issuer)
+	message := "the login at the company's identity provider " + provider + " did not succeed"
 	if errors.Is(err, ErrLoginRequired) {
-		message = "a login at the company's identity provider " + oauth.Sanitize(c.grant.Issuer) + " is required"
+		message = "a login at the company's identity provider " + provider + " is required"
 	}
 	return c.stepError(message, c.errs.from(err))
 }
@@ -300,18 +314,22 @@ func (c *company) loginError(err error) error {
 // exchangeError returns the error of the second step, the exchange at the provider. A scope that the
 // company does not allow is left out, as at other servers.
 func (c *company) exchangeError(err error, stale bool) error {
-	message := "the company's identity provider " + oauth.Sanitize(c.grant.Issuer) + " issued no grant for " + oauth.Sanitize(c.target.Issuer)
+	message := "the company's identity provider " + oauth.Sanitize(c.grant.Issuer) +
+		" issued no grant for " + oauth.Sanitize(c.target.Issuer)
 	rejected, ok := errtype.As[*oauth.Error](err)
 	if !ok || rejected.Class() == oauth.ClassTransient {
 		return c.stepError(message, c.errs.from(err))
 	}
-	e := &Error{Kind: ErrDenied, Server: c.target.ServerURL, Message: message, Code: rejected.Code, Err: rejected,
-		Hint: "the company decides who may use this server: its administrator can allow it"}
+	e := &Error{
+		Kind: ErrDenied, Server: c.target.ServerURL, Message: message, Code: rejected.Code, Err: rejected,
+		Hint: "the company decides who may use this server: its administrator can allow it",
+	}
 	switch {
 	case rejected.Class() == oauth.ClassScope && c.target.Scope != "":
 		return c.login.reduceScope(rejected)
 	case rejected.Class() == oauth.ClassClient:
-		e.Kind, e.Hint = ErrClientRejected, "check the client at the provider, and that it may exchange tokens"
+		e.Kind = ErrClientRejected
+		e.Hint = "check the client at the provider, and that it may exchange tokens"
 	case rejected.Code == "unsupported_grant_type":
 		e.Kind, e.Hint = ErrProtocol, "the provider has to support token exchange for ID-JAGs"
 	case stale && c.grant.IDToken != nil:
@@ -334,8 +352,10 @@ func (c *company) stepError(message string, err error) error {
 	if inner.Kind == ErrLoginRequired && c.login.config.Grant != nil {
 		hint = "sign in to " + c.target.ServerURL
 	}
-	return &Error{Kind: inner.Kind, Server: c.target.ServerURL, Message: message, Hint: hint, Setting: inner.Setting,
-		Code: inner.Code, RetryAt: inner.RetryAt, Err: &cause, opened: inner.opened}
+	return &Error{
+		Kind: inner.Kind, Server: c.target.ServerURL, Message: message, Hint: hint,
+		Setting: inner.Setting, Code: inner.Code, RetryAt: inner.RetryAt, Err: &cause, opened: inner.opened,
+	}
 }
 
 // discoverProvider returns the plan of a login at an identity provider: there is no MCP server to
@@ -346,8 +366,12 @@ func (d *discovery) discoverProvider(ctx context.Context) (*loginPlan, error) {
 	if err != nil {
 		return nil, d.errs.from(err)
 	}
-	p := &loginPlan{server: m, resource: record.Resource{Omit: true, Reason: "an identity provider"}}
-	p.scopes, p.fallback = d.scopes(&oauth.ResourceMetadata{}, m, oauth.BearerChallenge{Scope: "openid"}, loginRequest{scopes: d.config.Scopes})
+	scopes := append([]string{"openid"}, d.config.Scopes...)
+	if slices.Contains(m.ScopesSupported, oauth.OfflineAccess) {
+		scopes = append(oauth.Without(scopes, []string{oauth.OfflineAccess}), oauth.OfflineAccess)
+	}
+	p := &loginPlan{server: m, scopes: scopes, fallback: []string{"openid"}}
+	p.resource = record.Resource{Omit: true, Reason: "an identity provider"}
 	return p, nil
 }
 
@@ -364,17 +388,21 @@ func (l *loginFlow) withNonce(params url.Values) url.Values {
 // checkIDToken verifies the id token that a code was exchanged for at an identity provider. Without
 // its keys the connection that the token came through stands for the signature (OpenID Connect Core,
 // section 3.1.3.7).
-func (l *loginFlow) checkIDToken(ctx context.Context, request *tokenRequest, t *oauth.TokenResponse) error {
+func (l *loginFlow) checkIDToken(
+	ctx context.Context, request *tokenRequest, t *oauth.TokenResponse,
+) error {
 	if !l.config.identityProvider {
 		return nil
 	}
 	expected := jose.Expected{
-		Issuer: l.plan.server.ExpectedIss(), ClientID: l.clients.client.ID, Nonce: l.nonce, Now: time.Now().Add(request.clock),
+		Issuer: l.plan.server.ExpectedIss(), ClientID: l.clients.client.ID, Nonce: l.nonce,
+		Now: time.Now().Add(request.clock),
 	}
 	token := t.IDToken.Reveal()
 	if token == "" {
-		return &Error{Kind: ErrProtocol, Server: l.serverURL, Message: "the identity provider issued no id token",
-			Hint: "allow the client there the scope openid"}
+		return &Error{Kind: ErrProtocol, Server: l.serverURL,
+			Message: "the identity provider issued no id token",
+			Hint:    "allow the client there the scope openid"}
 	}
 	keys, err := l.fetcher.KeySet(ctx, l.plan.server.JWKSURI)
 	if err == nil {

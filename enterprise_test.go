@@ -6,12 +6,14 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/clientkey"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
@@ -404,4 +406,178 @@ func (c changing) RoundTrip(req *http.Request) (*http.Response, error) {
 		return c.change(resp)
 	}
 	return resp, err
+}
+
+// An id token that has expired by this machine's clock is not tried: the login at the company is
+// refreshed first.
+func TestEnterpriseRefreshesAnExpiredIDTokenFirst(t *testing.T) {
+	w := employed(t, 1)
+	rec := w.companyRecord()
+	p := newPlatform(t, lab.Habits{})
+	rec.Grant.IDToken = secret.String(p.token("at-company", time.Now().Add(-time.Hour)))
+	w.servers[0].Put(rec)
+	w.servers[0].Expire()
+	w.servers[0].MustCall(w.stored(0))
+	w.want(map[string]int{"token:refresh": 1, "token:exchange": 1})
+	w.servers[0].WantTabs(0)
+}
+
+// The id token has to be that of the login that was begun.
+func TestEnterpriseIDTokenOfAnotherLogin(t *testing.T) {
+	w := newWorkplace(t, 1)
+	c := w.session(0)
+	c.Prompt = handstamp.Prompt{OpenURL: func(ctx context.Context, rawURL string) error {
+		u, err := url.Parse(rawURL)
+		if err != nil {
+			return err
+		}
+		query := u.Query()
+		if query.Get("nonce") == "" {
+			t.Error("the authorization request has no nonce")
+		}
+		query.Set("nonce", "another")
+		u.RawQuery = query.Encode()
+		return w.servers[0].OpenURL(ctx, u.String())
+	}}
+	_, err := c.Login(t.Context(), w.servers[0].Lab.MCPURL(), handstamp.LoginOptions{})
+	testenv.WantKind(t, err, handstamp.ErrProtocol)
+	if err == nil || !strings.Contains(err.Error(), "nonce of another login") {
+		t.Errorf("%v", err)
+	}
+}
+
+// A user who denies the login at the company, or leaves it, does not see the browser again with the next request.
+func TestEnterpriseDeniedAtTheCompany(t *testing.T) {
+	w := newWorkplace(t, 1)
+	c := w.session(0)
+	tabs := 0
+	c.Prompt = handstamp.Prompt{Authorize: func(_ context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
+		tabs++
+		return url.Values{"error": {"access_denied"}, "state": {r.State}, "iss": {r.Issuer}}, nil
+	}}
+	for range 3 {
+		err := w.servers[0].Call(c)
+		testenv.WantKind(t, err, handstamp.ErrDenied)
+		if err == nil || !strings.Contains(err.Error(), "the company's identity provider "+w.company.Issuer()) {
+			t.Errorf("%v", err)
+		}
+	}
+	if tabs != 1 {
+		t.Errorf("%d tabs, want 1", tabs)
+	}
+}
+
+// Keys and bound tokens go through the chain as elsewhere.
+func TestEnterpriseWithKeysAndBoundTokens(t *testing.T) {
+	key, err := clientkey.Generate("ES256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	provider := testenv.New(t, lab.Habits{
+		OpenID: true, Grants: []string{lab.GrantTokenExchange}, NoRegistration: true, Methods: []string{lab.MethodPrivateKeyJWT},
+	})
+	provider.Lab.RegisterClient(lab.ConfiguredClient{ID: "at-company", JWKS: string(key.JWKS())})
+	env := testenv.New(t, lab.Habits{
+		Grants: []string{lab.GrantJWTBearer}, NoRegistration: true, Methods: []string{lab.MethodPrivateKeyJWT},
+		DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPRequired, ServerNonce: 2, ResourceNonce: 2},
+	})
+	env.Store = provider.Store
+	env.Lab.RegisterClient(lab.ConfiguredClient{ID: "at-server", JWKS: string(key.JWKS())})
+	env.Lab.TrustIssuer(provider.Lab.Issuer(), provider.Lab.JWKS())
+	provider.Lab.AllowExchange(env.Lab.Issuer(), "at-server")
+	session := func() *handstamp.Client {
+		c := env.Session()
+		c.Grant = handstamp.Enterprise{Issuer: provider.Lab.Issuer(), ClientID: "at-company", Key: key}
+		c.Registration, c.Key = &handstamp.Registration{ClientID: "at-server"}, key
+		return c
+	}
+	for range 3 {
+		env.MustCall(session())
+		env.Expire()
+	}
+	env.WantTabs(1)
+	for who, audit := range map[string]lab.Audit{"company": provider.Lab.Audit(), "server": env.Lab.Audit()} {
+		if audit.AssertionReuses != 0 || audit.ProofReuses != 0 || audit.Downgrades != 0 {
+			t.Errorf("%s: %+v", who, audit)
+		}
+	}
+	if env.Lab.Audit().Proofs == 0 {
+		t.Error("no proofs")
+	}
+}
+
+// While the company's provider fails, everything is kept, and no browser opens.
+func TestEnterpriseProviderFails(t *testing.T) {
+	for _, endpoint := range []string{"token:exchange", "token:refresh"} {
+		w := employed(t, 1)
+		w.company.SetFault(endpoint, lab.Fault{Kind: lab.FaultStatus, Status: 503})
+		w.expire(90 * time.Minute)
+		err := w.servers[0].Call(w.stored(0))
+		testenv.WantKind(t, err, handstamp.ErrUnreachable)
+		if err == nil || !strings.Contains(err.Error(), w.company.Issuer()) {
+			t.Errorf("%s: %v", endpoint, err)
+		}
+		w.company.SetFault(endpoint)
+		w.servers[0].WantTabs(0)
+		_, err = w.stored(0).Login(t.Context(), w.servers[0].Lab.MCPURL(), handstamp.LoginOptions{})
+		if err != nil {
+			t.Errorf("%s: %v", endpoint, err)
+		}
+		w.servers[0].WantTabs(0)
+	}
+}
+
+// Signing out at the company ends its login for all servers.
+func TestEnterpriseLogoutAtTheCompany(t *testing.T) {
+	w := employed(t, 2)
+	w.servers[1].MustCall(w.session(1))
+	result, err := w.stored(0).Logout(t.Context(), w.company.Issuer(), handstamp.LogoutOptions{})
+	if err != nil || !result.Revoked {
+		t.Fatalf("%+v, %v", result, err)
+	}
+	for at, env := range w.servers {
+		env.MustCall(w.stored(at)) // its access token is good for as long as it says
+		env.Expire()
+		testenv.WantKind(t, env.Call(w.stored(at)), handstamp.ErrLoginRequired)
+		env.WantTabs(0)
+	}
+}
+
+// A login through another company is not the one that is configured.
+func TestEnterpriseAtAnotherCompany(t *testing.T) {
+	w := employed(t, 1)
+	other := newWorkplace(t, 0)
+	env := w.servers[0]
+	env.Lab.TrustIssuer(other.company.Issuer(), other.company.JWKS())
+	other.company.AllowExchange(env.Lab.Issuer(), "at-server")
+	c := w.session(0)
+	c.Grant = handstamp.Enterprise{Issuer: other.company.Issuer(), ClientID: "at-company", ClientSecret: "s%+ company"}
+	result, err := c.Login(t.Context(), env.Lab.MCPURL(), handstamp.LoginOptions{})
+	if err != nil || result.Already || result.Status.Enterprise != other.company.Issuer() {
+		t.Errorf("%+v, %v", result, err)
+	}
+	env.WantTabs(1)
+}
+
+// Close ends a login that waits at the company.
+func TestEnterpriseClose(t *testing.T) {
+	w := newWorkplace(t, 1)
+	c := w.session(0)
+	waiting := make(chan struct{})
+	c.Prompt = handstamp.Prompt{Authorize: func(ctx context.Context, _ handstamp.AuthorizationRequest) (url.Values, error) {
+		close(waiting)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}
+	failed := make(chan error, 1)
+	go func() { failed <- w.servers[0].Call(c) }()
+	<-waiting
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := c.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := <-failed; err == nil {
+		t.Error("the call has succeeded")
+	}
 }

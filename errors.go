@@ -285,9 +285,18 @@ func (f errorFactory) loginUnderWay(ctx context.Context) error {
 
 // clientRejected returns the error of a configured client that the authorization server rejects.
 func (f errorFactory) clientRejected(c *record.Client, rejected *oauth.Error) *Error {
-	return &Error{Kind: ErrClientRejected, Server: f.serverURL, Code: rejected.Code, Err: rejected,
+	e := &Error{Kind: ErrClientRejected, Server: f.serverURL, Code: rejected.Code, Err: rejected,
 		Message: fmt.Sprintf("%s does not accept the configured client %q", c.Issuer, c.ID),
 		Hint:    "check the client id, the client secret and the token endpoint auth method"}
+	switch note := clockNote(rejected.ClockAhead); {
+	case oauth.UsesAssertion(c.Method) && note != "":
+		e.Hint = note + ", so the server may not accept what it signs: set the clock"
+	case c.Method == oauth.MethodPrivateKeyJWT:
+		e.Hint = "check the client id, and that the server has the public key of " + f.config.Key.ID()
+	case oauth.UsesCertificate(c.Method):
+		e.Hint = "check the client id, and that the server knows the client certificate"
+	}
+	return e
 }
 
 // reason names a passing trouble in a few words.
@@ -336,8 +345,12 @@ func (f errorFactory) from(err error) error {
 		}
 		return withSetting(protocolError(f.serverURL, err), setting)
 	case errors.As(err, &rejected) && rejected.Class() != oauth.ClassTransient:
-		return &Error{Kind: ErrProtocol, Server: f.serverURL, Code: rejected.Code, Err: err,
+		e := &Error{Kind: ErrProtocol, Server: f.serverURL, Code: rejected.Code, Err: err,
 			Message: "the authorization server does not let the login through"}
+		if rejected.Code == "invalid_dpop_proof" {
+			e.Hint = clockNote(rejected.ClockAhead)
+		}
+		return e
 	case errors.Is(err, oauth.ErrNoMetadata):
 		return withSetting(&Error{Kind: ErrProtocol, Server: f.serverURL, Err: err,
 			Message: "the authorization server that the server names has no metadata"}, oauth.SettingServer)

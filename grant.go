@@ -54,8 +54,9 @@ func (ClientCredentials) params(context.Context, *loginFlow, GrantTarget) (url.V
 }
 
 // JWTBearer obtains tokens with an assertion (RFC 7523, section 2.1), such as the identity token of
-// a workload. It needs no client: without a [Client.Registration] or a client ID metadata document
-// the request names none. If the authorization server rejects the assertion, nothing is sent again:
+// a workload. Its audience is the authorization server's issuer; a token with another audience is
+// sent only where [Client.AuthorizationServer] or the Issuer of [Client.Registration] says so. It
+// needs no client: without a Registration or a client ID metadata document the request names none. If the authorization server rejects the assertion, nothing is sent again:
 // no other grant, no smaller scope, no other form of authentication.
 type JWTBearer struct {
 	// Assertion returns the JWT. Nil is an error.
@@ -69,18 +70,51 @@ func (g JWTBearer) params(ctx context.Context, l *loginFlow, t GrantTarget) (url
 	if err != nil {
 		return nil, err
 	}
-	if _, err := jose.UnverifiedClaims(assertion); err != nil {
-		return nil, &Error{Kind: ErrInvalidConfig, Server: t.ServerURL, Message: "the assertion is no signed JWT"}
+	claims, err := jose.UnverifiedClaims(assertion)
+	if err != nil {
+		return nil, &Error{Kind: ErrInvalidConfig, Server: t.ServerURL,
+			Message: "the assertion is no signed JWT"}
+	}
+	if !l.config.namesServer() && !t.in(claims.Audience) {
+		return nil, t.untrusted("the assertion is made out for " + audienceText(claims))
 	}
 	return url.Values{"assertion": {assertion}}, nil
+}
+
+// in reports whether an audience has the authorization server (RFC 7523, section 3).
+func (t GrantTarget) in(audience []string) bool {
+	return slices.ContainsFunc(audience, func(a string) bool {
+		return oauth.SameButSlash(a, t.Issuer) || a == t.TokenEndpoint
+	})
+}
+
+func audienceText(claims jose.Claims) string {
+	return cmp.Or(oauth.Sanitize(strings.Join(claims.Audience, ", ")), "no audience")
+}
+
+// untrusted returns the error of a token that is not sent to an authorization server that only the
+// MCP server names: it could use the token elsewhere.
+func (t GrantTarget) untrusted(why string) error {
+	return &Error{Kind: ErrInvalidConfig, Server: t.ServerURL, Setting: "AuthorizationServer",
+		Message: why + ", and the server names " + oauth.Sanitize(t.Issuer) +
+			" as its authorization server; nothing was sent there",
+		Hint: "if that is right, describe it in the client's AuthorizationServer"}
+}
+
+// namesServer reports whether the user has named the authorization server.
+func (cfg *configuration) namesServer() bool {
+	return cfg.AuthorizationServer != nil || cfg.configuredIssuer() != ""
 }
 
 var errEmptyAssertion = errors.New("its source returned an empty token")
 
 // assertion returns the token of a source in the clear.
-func (l *loginFlow) assertion(ctx context.Context, source AssertionSource, t GrantTarget) (string, error) {
+func (l *loginFlow) assertion(
+	ctx context.Context, source AssertionSource, t GrantTarget,
+) (string, error) {
 	if source == nil {
-		return "", &Error{Kind: ErrInvalidConfig, Server: t.ServerURL, Message: "the client's Grant has no source of its token"}
+		return "", &Error{Kind: ErrInvalidConfig, Server: t.ServerURL,
+			Message: "the client's Grant has no source of its token"}
 	}
 	token, err := source(ctx, t)
 	if known, ok := errtype.As[*Error](err); ok {
@@ -91,7 +125,8 @@ func (l *loginFlow) assertion(ctx context.Context, source AssertionSource, t Gra
 		err = errEmptyAssertion
 	}
 	if err != nil {
-		return "", &Error{Kind: ErrLoginRequired, Server: t.ServerURL, Message: "there is no assertion to sign in with", Err: err}
+		return "", &Error{Kind: ErrLoginRequired, Server: t.ServerURL,
+			Message: "there is no assertion to sign in with", Err: err}
 	}
 	return token.Reveal(), nil
 }
@@ -124,7 +159,12 @@ func (cfg *configuration) mayLogin(rec *record.Record) bool {
 
 // obtainedAsConfigured reports whether the stored login comes from the configured grant.
 func (cfg *configuration) obtainedAsConfigured(rec *record.Record) bool {
-	return cfg.Grant == nil || !cfg.unattended(rec) || rec.Grant.Type == cfg.Grant.grantType()
+	if cfg.Grant == nil || !cfg.unattended(rec) {
+		return true
+	}
+	company, _ := cfg.Grant.(Enterprise)
+	return rec.Grant.Type == cfg.Grant.grantType() &&
+		oauth.SameButSlash(rec.Grant.Enterprise, company.Issuer)
 }
 
 // obtain is the attempt of a login without a user: one token request.
@@ -193,8 +233,9 @@ func (l *loginFlow) chooseClient(ctx context.Context, grant Grant) error {
 	}
 	if _, ok := grant.(Enterprise); ok {
 		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Setting: "Registration",
-			Message: "the company's grant is good for the client that it registered at " + oauth.Sanitize(issuer) + ", and none is configured",
-			Hint:    "set the client's Registration"}
+			Message: "the company's grant is good for the client that it registered at " +
+				oauth.Sanitize(issuer) + ", and none is configured",
+			Hint: "set the client's Registration"}
 	}
 	l.clients.client = &record.Client{Issuer: issuer, Method: oauth.MethodNone}
 	l.clients.authMethod = authMethodChoice{authForm: authForm{method: oauth.MethodNone}}
@@ -214,17 +255,19 @@ func (l *loginFlow) assertionRejected(ctx context.Context, t *tokenRequest, reje
 		return l.clients.noteRejection(ctx, client, t.redeem.Endpoint, max(l.requests, 1), e)
 	}
 	e := &Error{Kind: ErrDenied, Server: l.serverURL, Code: rejected.Code, Err: rejected, Hint: hint}
+	name := grantName(t.redeem.GrantType)
 	switch rejected.Class() {
 	case oauth.ClassScope:
-		e.Message = issuer + " grants no such scope for the " + grantName(t.redeem.GrantType)
+		e.Message = issuer + " grants no such scope for the " + name
 	case oauth.ClassTarget:
-		e.Message = issuer + " grants no token for this resource for the " + grantName(t.redeem.GrantType)
+		e.Message = issuer + " grants no token for this resource for the " + name
 	default:
-		e.Message = issuer + " rejected the " + grantName(t.redeem.GrantType) + why
+		e.Message = issuer + " rejected the " + name + why
 	}
 	if l.enterprise != "" {
 		e.Message += ", which the company's identity provider " + oauth.Sanitize(l.enterprise) + " issued"
-		e.Hint = cmp.Or(e.Hint, "those who run the server have to trust that provider, and know this client by the same id")
+		e.Hint = cmp.Or(e.Hint,
+			"those who run the server have to trust that provider, and know this client by the same id")
 	}
 	return e
 }
@@ -232,17 +275,17 @@ func (l *loginFlow) assertionRejected(ctx context.Context, t *tokenRequest, reje
 // assertionFlaw returns what is wrong with the token of a grant, as a clause and a hint: it has
 // expired by one of the two clocks, it is for another server, or the clocks differ.
 func (l *loginFlow) assertionFlaw(t *tokenRequest) (why, hint string) {
-	claims, err := jose.UnverifiedClaims(t.redeem.Params.Get("assertion") + t.redeem.Params.Get("subject_token"))
-	elsewhere := t.redeem.GrantType == grantJWTBearer && len(claims.Audience) > 0 &&
-		!slices.ContainsFunc(claims.Audience, func(a string) bool {
-			return oauth.SameButSlash(a, l.plan.server.Issuer) || a == l.plan.server.TokenEndpoint
-		})
+	token := cmp.Or(t.redeem.Params.Get("assertion"), t.redeem.Params.Get("subject_token"))
+	claims, err := jose.UnverifiedClaims(token)
+	target := GrantTarget{Issuer: l.plan.server.Issuer, TokenEndpoint: l.plan.server.TokenEndpoint}
+	elsewhere := t.redeem.GrantType == grantJWTBearer && !target.in(claims.Audience)
 	switch {
 	case err != nil:
 	case !claims.Expiry.IsZero() && time.Now().Add(max(t.clock, 0)).After(claims.Expiry):
-		why, hint = ", which expired at "+claims.Expiry.UTC().Format(time.RFC3339), "have a new one issued"
+		why = ", which expired at " + claims.Expiry.UTC().Format(time.RFC3339)
+		hint = "have a new one issued"
 	case elsewhere:
-		why = ", which is made out for " + oauth.Sanitize(strings.Join(claims.Audience, ", "))
+		why = ", which is made out for " + audienceText(claims)
 		hint = "have one issued whose audience is " + oauth.Sanitize(l.plan.server.Issuer)
 	}
 	if note := clockNote(t.clock); note != "" {

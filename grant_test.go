@@ -2,8 +2,10 @@ package handstamp_test
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/clientkey"
@@ -119,7 +121,7 @@ func TestClientCredentialsThatDoNotMatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.key = other
-	if err := w.Call(m.session(w)); !errors.Is(err, handstamp.ErrClientRejected) {
+	if err := w.Call(m.session(w)); !errors.Is(err, handstamp.ErrClientRejected) || !strings.Contains(err.Error(), other.ID()) {
 		t.Errorf("with another key: %v", err)
 	}
 	m.key = nil
@@ -145,4 +147,19 @@ func TestAlgorithmOfKeyIsNotTaken(t *testing.T) {
 		t.Errorf("%v, want ErrInvalidConfig", err)
 	}
 	w.WantTabs(0)
+}
+
+// A clock that is off is named, since servers return no more than invalid_client for it.
+func TestClockOfAssertionIsOff(t *testing.T) {
+	testenv.InBubble(t, lab.Habits{
+		Methods: []string{lab.MethodPrivateKeyJWT}, Grants: []string{lab.GrantClientCredentials}, NoRegistration: true,
+	}, func(t *testing.T, w *testenv.Env) {
+		m := machines(t)["private_key_jwt"]
+		w.Lab.RegisterClient(lab.ConfiguredClient{ID: "machine", Method: m.method, JWKS: string(m.key.JWKS())})
+		w.Lab.Advance(5 * time.Minute)
+		err := w.Call(m.session(w))
+		if !errors.Is(err, handstamp.ErrClientRejected) || !strings.Contains(err.Error(), "5 minutes behind") {
+			t.Errorf("%v, want the difference of the clocks", err)
+		}
+	})
 }

@@ -8,14 +8,26 @@ import (
 	"github.com/handstamp/handstamp/internal/record"
 )
 
-// takesGrant returns an error if the authorization server takes no login with a browser, so that
-// none is opened in vain. A user who describes the server with its authorization endpoint knows
-// better.
-func (d *discovery) takesGrant(rec *record.Record, m *oauth.ServerMetadata) error {
-	if len(m.GrantTypesSupported) == 0 || slices.Contains(m.GrantTypesSupported, "authorization_code") ||
-		d.config.grantFor(rec) != nil || d.config.AuthorizationServer != nil && d.config.AuthorizationServer.AuthorizationEndpoint != "" {
+// checkCodeGrant returns an error if a login needs a browser and the authorization server does not
+// list that grant, or no PKCE. A user who describes the server with its authorization endpoint knows
+// which grants it takes.
+func (d *discovery) checkCodeGrant(rec *record.Record, m *oauth.ServerMetadata) error {
+	described := d.config.AuthorizationServer
+	switch {
+	case d.config.grantFor(rec) != nil:
+		return nil
+	case described != nil && described.AuthorizationEndpoint != "":
+	case len(m.GrantTypesSupported) > 0 && !slices.Contains(m.GrantTypesSupported, "authorization_code"):
+		return d.noCodeGrant(m)
+	}
+	if d.config.InsecureAllowMissingPKCE {
 		return nil
 	}
+	return m.PKCE()
+}
+
+// noCodeGrant returns the error that names the grants which the server takes.
+func (d *discovery) noCodeGrant(m *oauth.ServerMetadata) error {
 	var grants []string
 	for _, t := range m.GrantTypesSupported {
 		if grants = append(grants, oauth.Sanitize(t)); len(grants) == 8 {

@@ -147,8 +147,8 @@ func (d *discovery) selectAuthorizationServer(ctx context.Context, rec *record.R
 	var closed *oauth.ServerMetadata // usable but for the want of a client
 	for _, issuer := range issuers[:min(len(issuers), maxIssuers)] {
 		m, err := d.checked(ctx)(d.fetcher.ServerMetadata(ctx, issuer))
-		if err == nil && !d.config.InsecureAllowMissingPKCE {
-			err = m.PKCE()
+		if err == nil {
+			err = d.checkCodeGrant(rec, m)
 		}
 		switch {
 		case err == nil && d.hasClient(rec, m):
@@ -202,6 +202,9 @@ func (d *discovery) mayPassOver(err error, rec *record.Record, kept bool) bool {
 
 // hasClient reports whether there is a way to a client at an authorization server.
 func (d *discovery) hasClient(rec *record.Record, m *oauth.ServerMetadata) bool {
+	if grant := d.config.grantFor(rec); grant != nil && hasAssertion(grant) {
+		return true // which needs none
+	}
 	return m.RegistrationEndpoint != "" || d.config.activeRegistration() != nil || rec.NewestClient(m.Issuer) != nil ||
 		d.config.ClientMetadataURL != "" && m.ClientIDMetadataDocumentSupported
 }

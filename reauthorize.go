@@ -47,7 +47,10 @@ type reauthorizer struct {
 // reauthorize finds the token with which a rejected request is to be sent again. It
 // returns nil if there is none and the caller gets the response.
 func (a *reauthorizer) reauthorize(ctx context.Context, r *retryState, used *cachedToken, resp *http.Response) (*cachedToken, error) {
-	if r.sendsNonce(used, resp) {
+	if used.wantsNonce(resp) {
+		if !r.sendsNonce(resp) {
+			return nil, nil
+		}
 		return used, nil
 	}
 	challenge := a.secrets.challengeOf(resp, used)

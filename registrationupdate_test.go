@@ -41,8 +41,8 @@ func TestRegistrationCannotBeUpdated(t *testing.T) {
 	}
 }
 
-// An application that keeps its registration is given the renewed secret, too.
-func TestApplicationKeepsTheRenewedSecret(t *testing.T) {
+// An application that keeps its registration is given the new secret, too.
+func TestApplicationKeepsTheNewSecret(t *testing.T) {
 	testenv.InBubble(t, managed(false), func(t *testing.T, w *testenv.Env) {
 		var kept []handstamp.Registration
 		session := func() *handstamp.Client {

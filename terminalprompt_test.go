@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 )
@@ -34,15 +35,18 @@ func (s *screen) String() string {
 // shownURL waits for the URL on the screen.
 func (s *screen) shownURL(t *testing.T) string {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	var shown string
+	if !proctest.Holds(30*time.Second, func() bool {
 		for word := range strings.FieldsSeq(s.String()) {
 			if strings.HasPrefix(word, "http") && strings.Contains(word, "state=") {
-				return word
+				shown = word
 			}
 		}
+		return shown != ""
+	}) {
+		t.Fatalf("no URL on the screen:\n%s", s)
 	}
-	t.Fatalf("no URL on the screen:\n%s", s)
-	return ""
+	return shown
 }
 
 // noBrowser makes sure that no browser opens.

@@ -45,15 +45,7 @@ func (t *Token) SetHeaders(req *http.Request) error {
 		return errors.New("handstamp: the token is not one of Client.Token")
 	}
 	req.Header["Authorization"] = t.cached.header
-	if t.cached.proofs == nil {
-		return nil
-	}
-	proof, err := t.cached.proof(req)
-	if err != nil {
-		return err
-	}
-	req.Header["Dpop"] = []string{proof}
-	return nil
+	return t.cached.prove(req)
 }
 
 // Format implements fmt.Formatter: the value is not seen, whatever the verb and

@@ -18,8 +18,9 @@ const (
 
 // TokenExchange obtains tokens at the MCP server's authorization server in exchange for a token that
 // the application has (RFC 8693): a service that calls an MCP server for its own caller. If the
-// authorization server rejects the token, nothing is sent again. As with [JWTBearer], a client is
-// named only if one is configured.
+// authorization server rejects the token, nothing is sent again. The application names that server:
+// by [Client.AuthorizationServer], or by the Issuer of [Client.Registration]. As with [JWTBearer], a
+// client is named only if one is configured.
 type TokenExchange struct {
 	// SubjectToken returns the token of whom the new one is for. Nil is an error.
 	SubjectToken     AssertionSource
@@ -36,6 +37,9 @@ type TokenExchange struct {
 func (TokenExchange) grantType() string { return grantTokenExchange }
 
 func (g TokenExchange) params(ctx context.Context, l *loginFlow, t GrantTarget) (url.Values, error) {
+	if !l.config.namesServer() {
+		return nil, t.untrusted("the token to exchange is good for other servers, too")
+	}
 	subject, err := l.assertion(ctx, g.SubjectToken, t)
 	if err != nil {
 		return nil, err

@@ -34,7 +34,7 @@ func (e exchanging) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	*e.forms = append(*e.forms, form)
 	if e.reject != "" {
-		return (&answering{code: e.reject}).RoundTrip(req)
+		return (&rejecting{code: e.reject}).RoundTrip(req)
 	}
 	inner := url.Values{"grant_type": {lab.GrantJWTBearer}, "assertion": form["subject_token"], "resource": form["resource"]}
 	next := req.Clone(req.Context())
@@ -54,6 +54,7 @@ func TestTokenExchange(t *testing.T) {
 	session := func(g handstamp.TokenExchange) *handstamp.Client {
 		c := p.Session()
 		c.Grant, c.LoginPolicy, c.AuthTransport = g, handstamp.LoginNever, exchanging{forms: &forms}
+		c.AuthorizationServer = &handstamp.AuthorizationServer{Issuer: p.Lab.Issuer()}
 		return c
 	}
 	p.MustCall(session(handstamp.TokenExchange{SubjectToken: fixed(subject)}))
@@ -93,6 +94,14 @@ func TestTokenExchangeRejected(t *testing.T) {
 		c := p.Session()
 		c.Grant = handstamp.TokenExchange{SubjectToken: fixed("opaque")}
 		c.AuthTransport = exchanging{reject: code, forms: &forms}
+		testenv.WantKind(t, p.Call(c), handstamp.ErrInvalidConfig) // the server alone names where it goes
+		if len(forms) != 0 {
+			t.Errorf("%s: %d token requests", code, len(forms))
+		}
+		c = p.Session()
+		c.Grant = handstamp.TokenExchange{SubjectToken: fixed("opaque")}
+		c.AuthTransport = exchanging{reject: code, forms: &forms}
+		c.AuthorizationServer = &handstamp.AuthorizationServer{Issuer: p.Lab.Issuer()}
 		err := p.Call(c)
 		testenv.WantKind(t, err, handstamp.ErrDenied)
 		if len(forms) != 1 || err == nil || strings.Contains(err.Error(), "opaque") {

@@ -125,8 +125,8 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // roundTrip sends a request with a token, and keeps the nonce for the next proof.
 func (t *transport) roundTrip(req *http.Request, token *cachedToken) (*http.Response, error) {
 	resp, err := t.base.RoundTrip(req)
-	if err == nil && token != nil && token.proofs != nil {
-		token.proofs.NoteNonce(req.URL.String(), resp.Header)
+	if err == nil {
+		token.noteNonce(req, resp)
 	}
 	return resp, err
 }
@@ -205,15 +205,7 @@ func withAuthorization(req *http.Request, body io.ReadCloser, token *cachedToken
 	if len(r.Header) == before && req.Header["Authorization"] != nil {
 		return nil, nil
 	}
-	if token.proofs == nil {
-		return r, nil
-	}
-	proof, err := token.proof(req)
-	if err != nil {
-		return nil, err
-	}
-	r.Header["Dpop"] = []string{proof}
-	return r, nil
+	return r, token.prove(r)
 }
 
 // isAuthFailure reports whether a response may be about the token. A 403 is only if

@@ -40,32 +40,33 @@ const (
 // AZURE_FEDERATED_TOKEN_FILE.
 func AssertionFromFile(path string) AssertionSource {
 	return func(context.Context, GrantTarget) (secret.String, error) {
-		info, err := os.Stat(path)
-		if err == nil && !info.Mode().IsRegular() {
-			err = errors.New("it is no file")
+		data, err := readRegular(path)
+		if outer, ok := errtype.As[*os.PathError](err); ok {
+			err = outer.Err // the outer one repeats the path
 		}
 		if err != nil {
-			return "", assertionError(withoutPath(err), "the token file "+path+" cannot be read", "check the path, and that the platform mounts it")
-		}
-		f, err := os.Open(path)
-		if err != nil {
-			return "", assertionError(withoutPath(err), "the token file "+path+" cannot be read", "let this user read it")
-		}
-		defer f.Close()
-		data, err := io.ReadAll(io.LimitReader(f, maxAssertion+1))
-		if err != nil {
-			return "", assertionError(withoutPath(err), "the token file "+path+" cannot be read", "")
+			return "", assertionError(err, "the token file "+path+" cannot be read",
+				"check the path, and that this user may read the file")
 		}
 		return readAssertion(data, "the token file "+path)
 	}
 }
 
-// withoutPath returns the cause of an error of package os, which repeats the path.
-func withoutPath(err error) error {
-	if outer, ok := errtype.As[*os.PathError](err); ok {
-		return outer.Err
+// readRegular reads the beginning of a file that is neither a device nor a pipe.
+func readRegular(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
 	}
-	return err
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("it is no file")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxAssertion+1))
 }
 
 // AssertionFromEnv reads the token from an environment variable.
@@ -80,7 +81,7 @@ func AssertionFromEnv(name string) AssertionSource {
 // seconds.
 func AssertionFromCommand(program string, args ...string) AssertionSource {
 	return func(ctx context.Context, t GrantTarget) (secret.String, error) {
-		ctx, cancel := context.WithTimeoutCause(ctx, commandTimeout, errors.New("it took more than 30 seconds"))
+		ctx, cancel := context.WithTimeoutCause(ctx, commandTimeout, errSlowCommand)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, program, args...)
 		cmd.Env = append(os.Environ(), "HANDSTAMP_ISSUER="+t.Issuer, "HANDSTAMP_RESOURCE="+t.Resource)
@@ -92,11 +93,14 @@ func AssertionFromCommand(program string, args ...string) AssertionSource {
 			err = context.Cause(ctx)
 		}
 		if err != nil {
-			return "", assertionError(err, "the command "+program+" brought no token", firstSentence(stderr, stdout))
+			return "", assertionError(err, "the command "+program+" brought no token",
+				firstSentence(stderr, stdout))
 		}
 		return readAssertion(stdout.Bytes(), "the output of the command "+program)
 	}
 }
+
+var errSlowCommand = fmt.Errorf("it took more than %v", commandTimeout)
 
 // boundedBuffer keeps the first bytes that are written to it. A program that writes more is not
 // stopped.
@@ -129,11 +133,14 @@ func AssertionFromGoogle(audience string) AssertionSource {
 	return func(ctx context.Context, t GrantTarget) (secret.String, error) {
 		host := cmp.Or(os.Getenv("GCE_METADATA_HOST"), "metadata.google.internal")
 		return metadataRequest{
-			platform: "Google Cloud", url: "http://" + host + "/computeMetadata/v1/instance/service-accounts/default/identity",
-			query: url.Values{"audience": {cmp.Or(audience, t.Issuer)}}, header: "Metadata-Flavor", value: "Google", echoes: true,
+			platform: "Google Cloud", url: "http://" + host + googleIdentity,
+			query:  url.Values{"audience": {cmp.Or(audience, t.Issuer)}},
+			header: "Metadata-Flavor", value: "Google", echoes: true,
 		}.send(ctx)
 	}
 }
+
+const googleIdentity = "/computeMetadata/v1/instance/service-accounts/default/identity"
 
 // AssertionFromAzure requests a token of the managed identity: from the endpoint that
 // IDENTITY_ENDPOINT names, as in App Service and Container Apps, or else from the metadata service
@@ -147,8 +154,9 @@ func AssertionFromAzure(audience string) AssertionSource {
 			query:  url.Values{"api-version": {"2018-02-01"}, "resource": {cmp.Or(audience, t.Issuer)}},
 			header: "Metadata", value: "true", member: "access_token",
 		}
-		if endpoint := os.Getenv("IDENTITY_ENDPOINT"); endpoint != "" && os.Getenv("IDENTITY_HEADER") != "" {
-			r.url, r.header, r.value = endpoint, "X-Identity-Header", os.Getenv("IDENTITY_HEADER")
+		endpoint, secret := os.Getenv("IDENTITY_ENDPOINT"), os.Getenv("IDENTITY_HEADER")
+		if endpoint != "" && secret != "" {
+			r.url, r.header, r.value = endpoint, "X-Identity-Header", secret
 			r.query.Set("api-version", "2019-08-01")
 		}
 		if id := os.Getenv("AZURE_CLIENT_ID"); id != "" {
@@ -163,15 +171,18 @@ func AssertionFromAzure(audience string) AssertionSource {
 // issuer.
 func AssertionFromGitHub(audience string) AssertionSource {
 	return func(ctx context.Context, t GrantTarget) (secret.String, error) {
-		endpoint, token := os.Getenv("ACTIONS_ID_TOKEN_REQUEST_URL"), os.Getenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+		endpoint := os.Getenv("ACTIONS_ID_TOKEN_REQUEST_URL")
+		token := os.Getenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
 		if endpoint == "" || token == "" {
-			return "", assertionError(nil, "there is no ACTIONS_ID_TOKEN_REQUEST_URL in the environment", `give the job the permission "id-token: write"`)
+			return "", assertionError(nil, "there is no ACTIONS_ID_TOKEN_REQUEST_URL in the environment",
+				`give the job the permission "id-token: write"`)
 		}
 		if err := oauth.CheckEndpoint(endpoint); err != nil {
 			return "", assertionError(err, "ACTIONS_ID_TOKEN_REQUEST_URL cannot be used", "")
 		}
 		return metadataRequest{
-			platform: "GitHub Actions", url: endpoint, query: url.Values{"audience": {cmp.Or(audience, t.Issuer)}},
+			platform: "GitHub Actions", url: endpoint,
+			query:  url.Values{"audience": {cmp.Or(audience, t.Issuer)}},
 			header: "Authorization", value: "Bearer " + token, member: "value", proxy: true,
 		}.send(ctx)
 	}
@@ -192,7 +203,7 @@ type metadataRequest struct {
 func (r metadataRequest) send(ctx context.Context) (secret.String, error) {
 	u, err := url.Parse(r.url)
 	if err != nil {
-		return "", assertionError(nil, "the address of the identity service of "+r.platform+" is malformed", "")
+		return "", r.malformed()
 	}
 	query := u.Query()
 	for name, values := range r.query {
@@ -216,12 +227,14 @@ func (r metadataRequest) send(ctx context.Context) (secret.String, error) {
 }
 
 // sendOnce sends the request, and reports of a failure whether it may pass.
-func (r metadataRequest) sendOnce(ctx context.Context, transport http.RoundTripper, target string) (body []byte, again bool, err error) {
+func (r metadataRequest) sendOnce(
+	ctx context.Context, transport http.RoundTripper, target string,
+) (body []byte, again bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, metadataTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
-		return nil, false, assertionError(nil, "the address of the identity service of "+r.platform+" is malformed", "")
+		return nil, false, r.malformed()
 	}
 	req.Header.Set(r.header, r.value)
 	req.Header.Set("Accept", "application/json, text/plain")
@@ -236,7 +249,8 @@ func (r metadataRequest) sendOnce(ctx context.Context, transport http.RoundTripp
 			Message: "the identity service of " + r.platform + " cannot be reached"}
 	}
 	if resp.StatusCode != http.StatusOK || r.echoes && resp.Header.Get(r.header) != r.value {
-		e := assertionError(nil, fmt.Sprintf("the identity service of %s issues no token (%s)", r.platform, statusText(resp.StatusCode)),
+		e := assertionError(nil, fmt.Sprintf("the identity service of %s issues no token (%s)",
+			r.platform, statusText(resp.StatusCode)),
 			"check the identity of this workload, and the audience "+r.audience())
 		again = resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode/100 == 5
 		if again {
@@ -245,6 +259,10 @@ func (r metadataRequest) sendOnce(ctx context.Context, transport http.RoundTripp
 		return nil, again, e
 	}
 	return body, false, nil
+}
+
+func (r metadataRequest) malformed() error {
+	return assertionError(nil, "the address of the identity service of "+r.platform+" is malformed", "")
 }
 
 func (r metadataRequest) audience() string {
@@ -274,7 +292,8 @@ func readAssertion(data []byte, where string) (secret.String, error) {
 	case len(data) > maxAssertion:
 		return "", assertionError(nil, where+" is larger than 64 KiB, which no token is", "")
 	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return "", assertionError(nil, where+" holds something else beside a token", "put nothing but the token there")
+		return "", assertionError(nil, where+" holds something else beside a token",
+			"put nothing but the token there")
 	case secret.String(token).IsPlaceholder():
 		return "", assertionError(nil, where+` is "[redacted]", which stands for a token and is none`, "")
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/secret"
+	"github.com/handstamp/handstamp/store"
 )
 
 // platform makes out identity tokens for workloads, and a server trusts it.
@@ -145,7 +146,10 @@ func TestWorkloadRejectedIsSentOnce(t *testing.T) {
 		},
 		"for another server": {
 			token: func(p *platform) string { return p.token("https://other.example", time.Now()) },
-			kind:  handstamp.ErrDenied, says: []string{"made out for https://other.example", "whose audience is http://"},
+			adjust: func(p *platform, c *handstamp.Client) {
+				c.AuthorizationServer = &handstamp.AuthorizationServer{Issuer: p.Lab.Issuer()}
+			},
+			kind: handstamp.ErrDenied, says: []string{"made out for https://other.example", "whose audience is http://"},
 		},
 		"not trusted": {
 			token: func(p *platform) string {
@@ -178,10 +182,10 @@ func TestWorkloadRejectedIsSentOnce(t *testing.T) {
 			if test.adjust != nil {
 				test.adjust(p, c)
 			}
-			var answers answering
+			var server rejecting
 			if test.fault != "" {
-				answers.code = test.fault
-				c.AuthTransport = &answers
+				server.code = test.fault
+				c.AuthTransport = &server
 			}
 			_, err := c.Login(t.Context(), p.Lab.MCPURL(), handstamp.LoginOptions{})
 			testenv.WantKind(t, err, test.kind)
@@ -199,7 +203,7 @@ func TestWorkloadRejectedIsSentOnce(t *testing.T) {
 					sent++
 				}
 			}
-			if sent += answers.sent; sent != 1 {
+			if sent += server.sent; sent != 1 {
 				t.Errorf("%d token requests, want 1\n%s", sent, p.Diary())
 			}
 			p.WantTabs(0)
@@ -207,14 +211,14 @@ func TestWorkloadRejectedIsSentOnce(t *testing.T) {
 	}
 }
 
-// answering rejects each token request itself.
-type answering struct {
+// rejecting rejects each token request itself.
+type rejecting struct {
 	code  string
 	ahead time.Duration // of the Date header
 	sent  int
 }
 
-func (a *answering) RoundTrip(req *http.Request) (*http.Response, error) {
+func (a *rejecting) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodPost {
 		return http.DefaultTransport.RoundTrip(req)
 	}
@@ -242,7 +246,7 @@ func TestWorkloadRejectedByAnotherClock(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newPlatform(t, lab.Habits{})
 			c := p.workload(fixed(p.token(p.Lab.Issuer(), time.Now())))
-			c.AuthTransport = &answering{code: "invalid_grant", ahead: test.ahead}
+			c.AuthTransport = &rejecting{code: "invalid_grant", ahead: test.ahead}
 			err := p.Call(c)
 			if err == nil || !strings.Contains(err.Error(), test.says) || test.says == "" && strings.Contains(err.Error(), "clock") {
 				t.Errorf("%v, want %q", err, test.says)
@@ -427,4 +431,51 @@ func replaceMember(resp *http.Response, name, value string) (*http.Response, err
 	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	resp.Header.Del("Content-Length")
 	return resp, err
+}
+
+// A server that binds tokens gets a proof with the assertion.
+func TestWorkloadWithBoundTokens(t *testing.T) {
+	for name, dpop := range map[string]lab.DPoP{
+		"by the resource":             {Supported: true, Resource: lab.DPoPRequired, ServerNonce: 1},
+		"by the authorization server": {Supported: true, Required: true, Resource: lab.DPoPOffered},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlatform(t, lab.Habits{DPoP: dpop})
+			source := fixed(p.token(p.Lab.Issuer(), time.Now()))
+			p.MustCall(p.workload(source))
+			p.Expire()
+			p.MustCall(p.workload(source))
+			if audit := p.Lab.Audit(); audit.Proofs == 0 || audit.Downgrades != 0 {
+				t.Errorf("%+v", audit)
+			}
+		})
+	}
+}
+
+// What takes no code needs no PKCE.
+func TestWorkloadWithoutPKCE(t *testing.T) {
+	p := newPlatform(t, lab.Habits{OmitPKCE: true})
+	p.MustCall(p.workload(fixed(p.token(p.Lab.Issuer(), time.Now()))))
+}
+
+// A token for one server is not sent to another, which the MCP server alone names: it could be used
+// at the first.
+func TestWorkloadTokenGoesWhereItIsFor(t *testing.T) {
+	p := newPlatform(t, lab.Habits{})
+	for _, audience := range []string{"https://other.example", "api://exchange"} {
+		err := p.Call(p.workload(fixed(p.token(audience, time.Now()))))
+		var e *handstamp.Error
+		if !errors.As(err, &e) || e.Kind != handstamp.ErrInvalidConfig || e.Setting != "AuthorizationServer" {
+			t.Errorf("audience %q: %v", audience, err)
+		}
+	}
+	p.WantCounts(map[string]int{"token": 0, "token:jwt_bearer": 0})
+	for _, audience := range []string{p.Lab.Issuer(), p.Lab.Issuer() + "/token"} {
+		w := newPlatform(t, lab.Habits{})
+		p.Lab.TrustIssuer("https://platform.example", string(w.key.JWKS()))
+		token := w.token(audience, time.Now())
+		c := p.workload(fixed(token))
+		c.Store = new(store.Memory)
+		p.MustCall(c)
+	}
 }

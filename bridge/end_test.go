@@ -22,7 +22,7 @@ func endless(w io.Writer, piece string, pace time.Duration) {
 		if f, ok := w.(http.ResponseWriter); ok {
 			_ = http.NewResponseController(f).Flush()
 		}
-		time.Sleep(pace)
+		time.Sleep(pace) // of the server
 	}
 }
 

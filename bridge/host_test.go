@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/bridge"
+	"github.com/handstamp/handstamp/internal/proctest"
 )
 
 // timeout bounds every wait of these tests.
@@ -206,9 +207,5 @@ const initialized = `{"protocolVersion":"2025-11-25","capabilities":{"tools":{}}
 // waitFor waits until a condition holds.
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(timeout); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("no %s within %v", what, timeout)
-		}
-	}
+	proctest.Wait(t, timeout, what, ok)
 }

@@ -14,7 +14,7 @@ func (e notSent) Unwrap() error { return e.error }
 
 // withTrace returns a request that is traced, and what makes an error of it a notSent where it is
 // one. A transport that cannot be traced leaves errors as they are.
-func withTrace(req *http.Request) (traced *http.Request, judge func(error) error) {
+func withTrace(req *http.Request) (traced *http.Request, explain func(error) error) {
 	var wanted, got atomic.Bool
 	trace := &httptrace.ClientTrace{
 		GetConn: func(string) { wanted.Store(true) },

@@ -2,140 +2,15 @@ package bridge_test
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/handstamp/handstamp/bridge"
 )
-
-// forgetful is a server with sessions that shows in its own way that it does not know one.
-type forgetful struct {
-	unknown func(w http.ResponseWriter, got request)      // a session that it has forgotten
-	odd     func(w http.ResponseWriter, got request) bool // handles what it reports true for; nil: nothing
-	bare    bool                                          // sessions have no id
-
-	mu      sync.Mutex // guards what follows
-	session string
-	lost    bool // the session without an id
-	all     []request
-	carried map[string]int // tools/call by id
-	deleted []string
-}
-
-func (s *forgetful) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	got := readRequest(r)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.all = append(s.all, got)
-	id := r.Header.Get("Mcp-Session-Id")
-	known := id == s.session && !s.lost
-	switch {
-	case r.Method == http.MethodDelete:
-		s.deleted = append(s.deleted, id)
-		w.WriteHeader(http.StatusNoContent)
-	case got.method == "initialize":
-		s.lost = false
-		if s.session = ""; !s.bare {
-			s.session = "session-" + strconv.Itoa(s.sent("initialize"))
-			w.Header().Set("Mcp-Session-Id", s.session)
-		}
-		result(w, got.id, initialized)
-	case r.Method == http.MethodGet:
-		w.WriteHeader(http.StatusMethodNotAllowed)
-	case s.odd != nil && s.odd(w, got):
-	case !known:
-		s.unknown(w, got)
-	case got.id == "":
-		w.WriteHeader(http.StatusAccepted)
-	case got.method == "tools/call":
-		if s.carried == nil {
-			s.carried = make(map[string]int)
-		}
-		s.carried[got.id]++
-		result(w, got.id, `{"content":[]}`)
-	default:
-		result(w, got.id, `{}`)
-	}
-}
-
-// sent counts the messages of a method. The caller holds mu.
-func (s *forgetful) sent(method string) int {
-	n := 0
-	for _, got := range s.all {
-		if got.method == method {
-			n++
-		}
-	}
-	return n
-}
-
-// count counts the messages of a method.
-func (s *forgetful) count(method string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.sent(method)
-}
-
-// forget ends the session at the server, and returns how often each method came until now.
-func (s *forgetful) forget() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.session, s.lost = "forgotten", true
-}
-
-// rejects returns a handler that responds with a status, a content type and a body, in which $ID is the
-// id of the request.
-func rejects(status int, kind, body string) func(w http.ResponseWriter, got request) {
-	return func(w http.ResponseWriter, got request) {
-		if kind != "" {
-			w.Header().Set("Content-Type", kind)
-		}
-		w.WriteHeader(status)
-		io.WriteString(w, strings.ReplaceAll(body, "$ID", got.id))
-	}
-}
-
-func toolCall(id int) string {
-	return fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"x"}}`, id)
-}
-
-// otherWords are the responses of servers that have forgotten a session.
-var otherWords = []struct {
-	name  string
-	words func(w http.ResponseWriter, got request)
-	pings int
-}{
-	{"the official server-everything", rejects(400, "application/json; charset=utf-8", `{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: No valid session ID provided"}}`), 1},
-	{"supergateway", rejects(400, "application/json; charset=utf-8", `{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: No valid session ID provided"},"id":null}`), 1},
-	{"the Python SDK", rejects(404, "application/json", `{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Session not found"}}`), 0},
-	{"the Python SDK before", rejects(400, "application/json", `{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Bad Request: No valid session ID provided"}}`), 1},
-	{"the TypeScript SDK", rejects(404, "application/json", `{"jsonrpc":"2.0","error":{"code":-32001,"message":"Session not found"},"id":null}`), 0},
-	{"404 without a body", rejects(404, "", ""), 0},
-	{"410", rejects(410, "text/plain", "gone"), 0},
-	{"400 with a text", rejects(400, "text/plain", "Invalid or missing session ID"), 1},
-	{"400 with a page", rejects(400, "text/html", "<html><title>Bad Request</title>"), 1},
-	{"503 of another instance", rejects(503, "text/plain", "unknown on this instance"), 1},
-	{"409", rejects(409, "application/json", `{"error":"no such session"}`), 1},
-	{"422", rejects(422, "application/json", `{"detail":[{"msg":"session"}]}`), 1},
-	{"405", rejects(405, "", ""), 1},
-	{"418", rejects(418, "", ""), 1},
-	{"421", rejects(421, "", ""), 1},
-	{"200 with -32600", rejects(200, "application/json", `{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Session not found"}}`), 1},
-	{"200 with -32001 and no id", rejects(200, "application/json", `{"jsonrpc":"2.0","error":{"code":-32001,"message":"Session not found"}}`), 1},
-	{"200 with a foreign id", rejects(200, "application/json", `{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Session not found"}}`), 1},
-	{"200 with an array of one error", rejects(200, "application/json", `[{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Session not found"}}]`), 1},
-	{"200 with an array of one error without id", rejects(200, "application/json", ` [ {"jsonrpc":"2.0","error":{"code":-32001,"message":"Session not found"}} ]`), 1},
-	{"200 with an array of errors", rejects(200, "application/json", `[{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Session not found"}},{"jsonrpc":"2.0","method":"notifications/message"},{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Session not found"}}]`), 1},
-	{"200 with an array on a stream", rejects(200, "text/event-stream", "data: [{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32001,\"message\":\"no session\"}}]\n\n"), 1},
-	{"400 with an array of one error", rejects(400, "application/json", `[{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Session not found"}}]`), 1},
-	{"200 with -32001 on a stream", rejects(200, "text/event-stream", "event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32001,\"message\":\"no session\"}}\n\n"), 1},
-}
 
 // TestForgottenSessionInOtherWords lets a server forget its session and say so in many
 // ways while 16 requests come: one ping where the words are not definite, one new session,
@@ -269,20 +144,6 @@ func TestSuspicionBesideAnOpenStream(t *testing.T) {
 	}
 }
 
-// last returns the last message of a method.
-func (s *forgetful) last(t *testing.T, _ string, method string) request {
-	t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, got := range slices.Backward(s.all) {
-		if got.method == method {
-			return got
-		}
-	}
-	t.Fatalf("no %s came", method)
-	return request{}
-}
-
 // TestSuspicionThatStaysOpen rejects a request, and responds to the ping in no way that decides
 // what that means: nothing is begun anew, nothing is sent again.
 func TestSuspicionThatStaysOpen(t *testing.T) {
@@ -400,7 +261,7 @@ func TestForgottenSessionIsDeleted(t *testing.T) {
 			s.forget()
 			h.send(toolCall(1))
 			h.response("1")
-			eventually(t, "the old session is deleted", func() bool {
+			waitFor(t, "the old session is deleted", func() bool {
 				s.mu.Lock()
 				defer s.mu.Unlock()
 				return len(s.deleted) == 1
@@ -436,10 +297,10 @@ func TestNotificationMeetsForgottenSession(t *testing.T) {
 			s.forget()
 			h.send(`{"jsonrpc":"2.0","method":"notifications/mine"}`)
 			h.note("notifications/tools/list_changed") // of the new session
-			eventually(t, "the notification comes again", func() bool { return s.count("notifications/mine") == 2 })
+			waitFor(t, "the notification comes again", func() bool { return s.count("notifications/mine") == 2 })
 			// Notifications go one after the other: what became of the first is known then.
 			h.send(`{"jsonrpc":"2.0","method":"notifications/next"}`)
-			eventually(t, "the next notification comes", func() bool { return s.count("notifications/next") == 1 })
+			waitFor(t, "the next notification comes", func() bool { return s.count("notifications/next") == 1 })
 			h.send(toolCall(2))
 			if got := h.response("2"); get(t, got, "result") == "" {
 				t.Errorf("got %s", got)
@@ -470,18 +331,6 @@ func TestNotificationMeetsForgottenSession(t *testing.T) {
 				t.Errorf("the host's response was sent %d times", replies)
 			}
 		})
-	}
-}
-
-// eventually waits for a condition.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(timeout)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", timeout, what)
-		}
-		<-time.After(time.Millisecond)
 	}
 }
 

@@ -53,13 +53,13 @@ func (t *wireTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if _, ok := req.Header["Accept-Encoding"]; !ok {
 		req.Header["Accept-Encoding"] = []string{"gzip"} // net/http undoes none that was requested here
 	}
-	req, judge := withTrace(req)
+	req, explain := withTrace(req)
 	resp, err := t.follow(req)
 	if err != nil {
 		if e, ok := errtype.As[*url.Error](err); ok {
 			err = e.Err // the caller's client adds another
 		}
-		return nil, judge(err)
+		return nil, explain(err)
 	}
 	if resp.Request == nil {
 		resp.Request = req // some transports leave it out

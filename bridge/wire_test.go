@@ -1,129 +1,18 @@
 package bridge_test
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/handstamp/handstamp/bridge"
 )
-
-// sessions is a server of 2025-11-25 that the tests can make forget.
-type sessions struct {
-	mu      sync.Mutex // guards what follows
-	seen    []request
-	current string
-	begun   int
-	ended   []string
-	stream  chan string // events for the session's own stream; nil: none is offered
-	hello   string      // the result of initialize; "": initialized
-	many    bool        // a session does not end the one before
-
-	// serve handles what is not part of the session's life.
-	serve func(w http.ResponseWriter, r *http.Request, got request)
-}
-
-func (s *sessions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.respond(w, r, readRequest(r))
-}
-
-// respond responds to a request whose body was read.
-func (s *sessions) respond(w http.ResponseWriter, r *http.Request, got request) {
-	s.mu.Lock()
-	s.seen = append(s.seen, got)
-	current := s.current
-	s.mu.Unlock()
-	id := r.Header.Get("Mcp-Session-Id")
-	switch {
-	case r.Method == http.MethodDelete:
-		s.mu.Lock()
-		s.ended = append(s.ended, id)
-		s.mu.Unlock()
-		w.WriteHeader(http.StatusNoContent)
-	case got.method == "initialize":
-		s.mu.Lock()
-		s.begun++
-		s.current = "session-" + strconv.Itoa(s.begun)
-		w.Header().Set("Mcp-Session-Id", s.current)
-		s.mu.Unlock()
-		result(w, got.id, cmp.Or(s.hello, initialized))
-	case current == "" || id != current && !(s.many && id != ""):
-		w.WriteHeader(http.StatusNotFound)
-	case r.Method == http.MethodGet && s.stream != nil:
-		w.Header().Set("Content-Type", "text/event-stream")
-		_ = http.NewResponseController(w).Flush()
-		for {
-			select {
-			case e, ok := <-s.stream:
-				if !ok {
-					return
-				}
-				s.mu.Lock()
-				ended := slices.Contains(s.ended, id)
-				s.mu.Unlock()
-				if ended { // the event is for the stream of the next session
-					select {
-					case s.stream <- e:
-					case <-r.Context().Done():
-					}
-					return
-				}
-				io.WriteString(w, e)
-				_ = http.NewResponseController(w).Flush()
-			case <-r.Context().Done():
-				return
-			}
-		}
-	case r.Method == http.MethodGet:
-		w.WriteHeader(http.StatusMethodNotAllowed)
-	case got.id == "":
-		w.WriteHeader(http.StatusAccepted)
-	case s.serve != nil:
-		s.serve(w, r, got)
-	default:
-		result(w, got.id, `{}`)
-	}
-}
-
-// forget ends the session at the server.
-func (s *sessions) forget() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.current = ""
-}
-
-// methods returns the methods of what was posted, in order.
-func (s *sessions) methods() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var all []string
-	for _, got := range s.seen {
-		if got.method != "" {
-			all = append(all, got.method)
-		}
-	}
-	return all
-}
-
-func (s *sessions) last(method string) request {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i := len(s.seen) - 1; i >= 0; i-- {
-		if s.seen[i].method == method {
-			return s.seen[i]
-		}
-	}
-	return request{}
-}
 
 func TestSession(t *testing.T) {
 	s := &sessions{stream: make(chan string)}
@@ -238,96 +127,6 @@ func TestResumedStream(t *testing.T) {
 			if got != tt.want || resumed.Load() != "a" {
 				t.Errorf("got %s, resumed after %v", got, resumed.Load())
 			}
-		})
-	}
-}
-
-func TestRejections(t *testing.T) {
-	for _, tt := range []struct {
-		name   string
-		serve  func(w http.ResponseWriter, n int, got request)
-		want   string // the result, or the code of the error
-		times  int32  // how often the request came
-		within time.Duration
-	}{
-		{"429 with Retry-After", func(w http.ResponseWriter, n int, got request) {
-			if n == 1 {
-				w.Header().Set("Retry-After", "0")
-				w.WriteHeader(429)
-				return
-			}
-			result(w, got.id, `{}`)
-		}, `{}`, 2, 0},
-		{"429 for ever", func(w http.ResponseWriter, n int, got request) {
-			w.Header().Set("Retry-After", "0")
-			w.WriteHeader(429)
-		}, "-31006", 3, 0},
-		// A suspicion: a ping, a new session, and the request once more.
-		{"503 without Retry-After", func(w http.ResponseWriter, _ int, _ request) { w.WriteHeader(503) }, "-31006", 3, 0},
-		{"503 with a long Retry-After", func(w http.ResponseWriter, _ int, _ request) {
-			w.Header().Set("Retry-After", "3600")
-			w.WriteHeader(503)
-		}, "-31006", 3, 0},
-		{"500", func(w http.ResponseWriter, _ int, _ request) { w.WriteHeader(500) }, "-31004", 1, 0},
-		{"401", func(w http.ResponseWriter, _ int, _ request) { w.WriteHeader(401) }, "-31002", 1, 0},
-		{"403", func(w http.ResponseWriter, _ int, _ request) { w.WriteHeader(403) }, "-31006", 1, 0},
-		{"400 with an error of the server's own", func(w http.ResponseWriter, _ int, got request) {
-			w.WriteHeader(400)
-			fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"error":{"code":-7,"message":"own","x":1.0}}`, got.id)
-		}, "-7", 1, 0},
-		{"400 with an error without id", func(w http.ResponseWriter, _ int, _ request) {
-			w.WriteHeader(400)
-			io.WriteString(w, `{"jsonrpc":"2.0","id":null,"error":{"code":-8,"message":"own"}}`)
-		}, "-8", 3, 0},
-		{"400 with an error with a foreign id", func(w http.ResponseWriter, _ int, _ request) {
-			w.WriteHeader(400)
-			io.WriteString(w, `{"jsonrpc":"2.0","id":"server-error","error":{"code":-9,"message":"own"}}`)
-		}, "-9", 3, 0},
-		{"a page", func(w http.ResponseWriter, _ int, _ request) {
-			w.Header().Set("Content-Type", "text/html")
-			io.WriteString(w, "<html>")
-		}, "-31003", 1, 0},
-		{"half a response", func(w http.ResponseWriter, _ int, _ request) {
-			w.Header().Set("Content-Type", "application/json")
-			io.WriteString(w, `{"jsonrpc":"2.0","id":1,"result":`)
-		}, "-31003", 1, 0},
-		{"a connection that breaks in the response", func(w http.ResponseWriter, _ int, _ request) {
-			w.Header().Set("Content-Type", "application/json")
-			w.Header().Set("Content-Length", "100")
-			io.WriteString(w, `{"jsonrpc":"2.0"`)
-			panic(http.ErrAbortHandler)
-		}, "-31004", 1, 0},
-		{"a connection that breaks before the response", func(w http.ResponseWriter, _ int, _ request) {
-			panic(http.ErrAbortHandler)
-		}, "-31004", 1, 0},
-		{"another id", func(w http.ResponseWriter, _ int, _ request) { result(w, "1.0", `{"big":1e400}`) }, `{"big":1e400}`, 1, 0},
-		{"not a response", func(w http.ResponseWriter, _ int, _ request) {
-			w.Header().Set("Content-Type", "application/json")
-			io.WriteString(w, `{"jsonrpc":"2.0","method":"x"}`)
-		}, "-31003", 1, 0},
-		{"too much", func(w http.ResponseWriter, _ int, got request) {
-			result(w, got.id, `"`+strings.Repeat("x", 2<<20)+`"`)
-		}, "-31003", 1, 0},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			var n atomic.Int32
-			s := &sessions{serve: func(w http.ResponseWriter, _ *http.Request, got request) { tt.serve(w, int(n.Add(1)), got) }}
-			h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), MaxMessage: 1 << 20})
-			h.hello()
-			h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}`)
-			got := h.response("1")
-			if result := get(t, got, "result"); result != "" {
-				if result != tt.want {
-					t.Errorf("got %s", got)
-				}
-			} else if code := get(t, got, "error", "code"); code != tt.want {
-				t.Errorf("got %s", got)
-			}
-			if n.Load() != tt.times {
-				t.Errorf("the request came %d times", n.Load())
-			}
-			h.send(`{"jsonrpc":"2.0","id":2,"method":"ping"}`)
-			h.response("2")
 		})
 	}
 }
@@ -495,8 +294,6 @@ func TestCancelled(t *testing.T) {
 		})
 	}
 }
-
-const modernMeta = `{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"t","version":"1"},"io.modelcontextprotocol/clientCapabilities":{}}`
 
 func TestBatch(t *testing.T) {
 	s := &sessions{serve: func(w http.ResponseWriter, _ *http.Request, got request) { result(w, got.id, `{}`) }}

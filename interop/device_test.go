@@ -5,7 +5,8 @@ import (
 	"net/http"
 	"net/url"
 	"testing"
-	"time"
+
+	"github.com/handstamp/handstamp/internal/proctest"
 )
 
 const deviceGrant = "urn:ietf:params:oauth:grant-type:device_code"
@@ -74,10 +75,10 @@ func TestDeviceFlowEnds(t *testing.T) {
 
 	_, poll := r.device(url.Values{"client_id": {client}, "scope": {"tools"}})
 	var got string
-	for end := time.Now().Add(timeout); got != "expired_token" && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	if !proctest.Holds(timeout, func() bool {
 		got = r.post(token, poll, nil).code()
-	}
-	if got != "expired_token" {
+		return got == "expired_token"
+	}) {
 		t.Errorf("too late: %q, want expired_token", got)
 	}
 

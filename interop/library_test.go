@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
@@ -257,11 +258,9 @@ func (l *library) forgotten() {
 	l.as.reset()
 	tabs := ", 0 tabs"
 	if l.as.forgotten == handstamp.ErrUnreachable { // which kept the login
-		for end := time.Now().Add(timeout); l.call(l.session(handstamp.LoginNever)) != nil; time.Sleep(50 * time.Millisecond) {
-			if time.Now().After(end) {
-				l.t.Fatal("the login does not come back with the client")
-			}
-		}
+		proctest.Wait(l.t, timeout, "the login comes back with the client", func() bool {
+			return l.call(l.session(handstamp.LoginNever)) == nil
+		})
 		l.wantTabs("forgotten client", 0)
 	} else {
 		l.mustCall("forgotten client", handstamp.LoginAuto)

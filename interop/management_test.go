@@ -1,9 +1,12 @@
 package interop
 
 import (
+	"errors"
 	"maps"
 	"net/http"
 	"testing"
+
+	"github.com/handstamp/handstamp"
 )
 
 // TestClientManagement reads, updates and deletes a client (RFC 7592) that an initial
@@ -51,4 +54,41 @@ func TestClientManagement(t *testing.T) {
 
 func bearer(token string) map[string]string {
 	return map[string]string{"Authorization": "Bearer " + token}
+}
+
+// TestClientManagementThroughTheLibrary has a client that an initial access token let in, and that
+// comes back to another redirect URI: its registration is updated, and gone after the logout.
+func TestClientManagementThroughTheLibrary(t *testing.T) {
+	t.Parallel()
+	l := newLibrary(newScene(t, func(t *testing.T, _ string) *authServer {
+		as, _ := full(t, setup{Initial: "let-me-in"})
+		return as
+	}))
+	if err := l.call(l.session(handstamp.LoginAuto)); !errors.Is(err, handstamp.ErrRegistrationRequired) {
+		t.Errorf("without the initial access token: %v, want ErrRegistrationRequired", err)
+	}
+	first := l.session(handstamp.LoginAuto)
+	first.InitialAccessToken = "let-me-in"
+	if err := l.call(first); err != nil {
+		t.Fatal(err)
+	}
+	registered := l.record().GrantClient()
+
+	second := l.session(handstamp.LoginAuto) // which could not register
+	second.RedirectURI = "http://127.0.0.1/other"
+	if _, err := second.Login(t.Context(), l.mcp, handstamp.LoginOptions{Force: true}); err != nil {
+		t.Fatalf("with another redirect URI: %v; requests: %s", err, l.as.all())
+	}
+	updated := l.record().GrantClient()
+	if updated.ID != registered.ID || updated.RedirectURIs[0] == registered.RedirectURIs[0] {
+		t.Errorf("the client is %s with %q, was %s with %q", updated.ID, updated.RedirectURIs, registered.ID, registered.RedirectURIs)
+	}
+	if updated.RegistrationAccessToken == registered.RegistrationAccessToken {
+		t.Error("the new registration access token was not kept")
+	}
+	l.refresh()
+	result, err := l.session(handstamp.LoginNever).Logout(t.Context(), l.mcp, handstamp.LogoutOptions{DeleteClient: true})
+	if err != nil || !result.ClientDeleted {
+		t.Errorf("logout: %+v, %v", result, err)
+	}
 }

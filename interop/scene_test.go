@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/lab/mcpserver"
 	"github.com/modelcontextprotocol/go-sdk/auth"
 	"github.com/modelcontextprotocol/go-sdk/oauthex"
@@ -61,12 +62,9 @@ func (sc *scene) wantDead(what, token string) {
 // and for the client, which has its expiry.
 func (sc *scene) expire(token string, expiry time.Time) {
 	sc.t.Helper()
-	alive := func() bool { return time.Now().Before(expiry) || !sc.as.endsExpired && sc.works(token) }
-	for end := time.Now().Add(timeout); alive(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			sc.t.Fatal("the access token does not expire")
-		}
-	}
+	proctest.Wait(sc.t, timeout, "the access token expires", func() bool {
+		return time.Now().After(expiry) && (sc.as.endsExpired || !sc.works(token))
+	})
 }
 
 // want checks how many requests the authorization server got.

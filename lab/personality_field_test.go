@@ -1,7 +1,6 @@
 package lab_test
 
 import (
-	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -10,8 +9,6 @@ import (
 
 	"github.com/handstamp/handstamp/lab"
 )
-
-func init() { maps.Copy(shown, shownField) }
 
 // shownField shows the habits of the servers that are run today.
 var shownField = map[string]func(t *testing.T, c *hand){

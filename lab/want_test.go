@@ -1,6 +1,7 @@
 package lab_test
 
 import (
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -154,5 +155,21 @@ func wantLong(t *testing.T, c *hand) {
 	c.trouble()
 	if r := c.get(c.server.URL() + "/.well-known/oauth-authorization-server"); len(r.raw) < 10<<20 {
 		t.Errorf("%d bytes", len(r.raw))
+	}
+}
+
+// wantSlash shows that each endpoint is behind a slash.
+func wantSlash(status int) func(t *testing.T, c *hand) {
+	return func(t *testing.T, c *hand) {
+		c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		for _, target := range []string{c.server.MCPURL(), c.server.URL() + "/token", c.server.URL() + "/register"} {
+			r := c.post(target)
+			if r.status != status || !strings.HasSuffix(target+"/", r.header.Get("Location")) {
+				t.Errorf("%s: %d %s", target, r.status, r.header.Get("Location"))
+			}
+			if r := c.post(target + "/"); r.status == 404 || r.status == status {
+				t.Errorf("%s/: %d", target, r.status)
+			}
+		}
 	}
 }

@@ -1,7 +1,5 @@
 package interop
 
-//lint:file-ignore SA1019 Hosts of today are sent what the next protocol has no more.
-
 import (
 	"bytes"
 	"cmp"
@@ -12,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
@@ -141,7 +140,7 @@ func (s *goSession) reported(args map[string]any) (progress []float64) {
 	if !ok {
 		return nil
 	}
-	eventually(endTimeout, func() bool {
+	proctest.Holds(endTimeout, func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		progress = slices.Clone(s.progress)

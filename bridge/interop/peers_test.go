@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/proctest"
 )
 
 // stepTimeout bounds one request of an application.
@@ -280,7 +282,7 @@ func (m *meeting) try(
 // allEnded checks that each bridge has ended by itself, and soon.
 func (m *meeting) allEnded() {
 	ends := make([]string, len(m.dirs))
-	eventually(endTimeout, func() bool {
+	proctest.Holds(endTimeout, func() bool {
 		for i, dir := range m.dirs {
 			end, _ := os.ReadFile(filepath.Join(dir, "end"))
 			ends[i] = string(end)

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/proctest"
 )
 
 // peer is a server of another project, set up one way.
@@ -242,7 +244,7 @@ func (r *running) start() {
 		_ = cmd.Wait()
 		close(gone)
 	}(r.cmd)
-	ready := eventually(timeout, func() bool {
+	ready := proctest.Holds(timeout, func() bool {
 		select {
 		case <-gone:
 			r.t.Fatalf("%s does not start:\n%s", r.name, tail(r.log.String()))
@@ -264,18 +266,6 @@ func (r *running) end() {
 	killGroup(r.cmd)
 	<-r.gone
 	r.stdin.Close()
-}
-
-// eventually polls until ok, for so long at most.
-func eventually(most time.Duration, ok func() bool) bool {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(most); time.Now().Before(end); <-tick.C {
-		if ok() {
-			return true
-		}
-	}
-	return false
 }
 
 // freePort returns a port of loopback below those that systems give to connections

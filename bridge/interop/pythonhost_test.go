@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"sync"
 	"testing"
+
+	"github.com/handstamp/handstamp/internal/proctest"
 )
 
 // pythonHost is host.py, which has many sessions.
@@ -50,7 +52,7 @@ func startPython(t *testing.T, environment, kind string) *pythonHost {
 	go p.hear(stdout)
 	t.Cleanup(func() {
 		p.stdin.Close()
-		ended := eventually(endTimeout, func() bool {
+		ended := proctest.Holds(endTimeout, func() bool {
 			select {
 			case <-p.gone:
 				return true

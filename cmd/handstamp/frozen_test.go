@@ -148,7 +148,7 @@ func (f *freeze) good() error {
 		if exited, ok := errors.AsType[*exec.ExitError](err); !ok || exited.ExitCode() != 3 {
 			break
 		}
-		time.Sleep(time.Second) // it says when to try again
+		time.Sleep(time.Second) // of the cooldown that it reports
 	}
 	if a := f.server.Audit(); a.Reuses != 0 || a.FamiliesRevoked != 0 || a.Codes != 1 || f.tabs() != 1 {
 		return fmt.Errorf("%d reuses, %d grants revoked, %d logins, %d tabs; want 0, 0, 1, 1; %w", a.Reuses, a.FamiliesRevoked, a.Codes, f.tabs(), err)

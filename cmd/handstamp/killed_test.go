@@ -212,7 +212,7 @@ func (m *machine) storm(kills int) {
 					m.t.Error(err)
 					return
 				}
-				time.Sleep(rand.N(span))
+				time.Sleep(rand.N(span)) // the random moment
 				h.kill()
 			})
 		}

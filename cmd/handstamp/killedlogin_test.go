@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/lab"
 )
 
@@ -35,21 +36,18 @@ func (h *host) works() error {
 		return errors.New("initialize got no response in 10 s")
 	}
 	h.send(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)
-	deadline := time.Now().Add(waitLimit)
-	for id := 2; ; id++ {
+	var line string
+	var err error
+	id := 1
+	if !proctest.Holds(waitLimit, func() bool {
+		id++
 		h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"echo","arguments":{"text":"walked in"}}}`, id))
-		line, err := h.response(id)
-		if err != nil {
-			return err
-		}
-		if strings.Contains(line, "walked in") {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("no call goes through: %s", line)
-		}
-		time.Sleep(100 * time.Millisecond) // between looks
+		line, err = h.response(id)
+		return err != nil || strings.Contains(line, "walked in")
+	}) {
+		return fmt.Errorf("no call goes through: %s", line)
 	}
+	return err
 }
 
 // Five bridges start at once without a login, and four are killed at
@@ -82,7 +80,7 @@ func TestKilledDuringLogin(t *testing.T) {
 				continue
 			}
 			all.Go(func() {
-				time.Sleep(rand.N(600 * time.Millisecond))
+				time.Sleep(rand.N(600 * time.Millisecond)) // the random moment
 				h.kill()
 			})
 		}

@@ -60,7 +60,7 @@ func tab(tabs, url string) int {
 	}
 	fmt.Fprintln(f, "tab")
 	f.Close()
-	time.Sleep(rand.N(400 * time.Millisecond))
+	time.Sleep(rand.N(400 * time.Millisecond)) // what the user needs
 	if _, err := lab.Browse(context.Background(), url); err != nil {
 		return 1
 	}

@@ -14,8 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/lab"
 )
 
@@ -100,12 +100,9 @@ func TestDeniedOnce(t *testing.T) {
 	m := newMachine(t, lab.Habits{Consent: lab.ConsentDeny})
 	gate, owner, others := m.waiting(4)
 	gate.Release()
-	for deadline := time.Now().Add(waitLimit); len(helpers(t, append(others, owner)...)) > 0; {
-		if time.Now().After(deadline) {
-			t.Fatal("a bridge still has a helper at its login")
-		}
-		time.Sleep(10 * time.Millisecond) // between looks
-	}
+	proctest.Wait(t, waitLimit, "no bridge has a helper at its login", func() bool {
+		return len(helpers(t, append(others, owner)...)) == 0
+	})
 	if n := m.tabs(); n != 1 {
 		t.Errorf("%d tabs, want 1", n)
 	}

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"net/http"
 	"strconv"
 	"strings"
@@ -223,24 +224,23 @@ type BearerChallenge struct {
 	DPoP bool
 	Algs string // space-separated
 
+	// DPoPError is the error of the DPoP challenge: of several challenges only that one is about
+	// a request with a proof (RFC 9449 section 7.2).
+	DPoPError string
+
 	// Found reports whether there is such a challenge, and ForDPoP whether it is a DPoP challenge.
 	Found   bool
 	ForDPoP bool
 }
 
 // ParseBearerChallenge returns the Bearer or DPoP challenge in the header of a response: of several
-// the first with resource_metadata, else the first; with an error if one of them has one.
+// the first with resource_metadata, else the first. If it has no error, the first error counts.
 func ParseBearerChallenge(h http.Header) BearerChallenge {
-	var first, erring BearerChallenge
-	var algs string
-	dpop := false
+	var first, failed, proof BearerChallenge
 	for _, c := range ParseChallenges(h.Values("WWW-Authenticate")) {
 		proved := strings.EqualFold(c.Scheme, "DPoP")
 		if !strings.EqualFold(c.Scheme, "Bearer") && !proved {
 			continue
-		}
-		if proved && !dpop {
-			dpop, algs = true, Sanitize(c.Params["algs"])
 		}
 		b := BearerChallenge{
 			ResourceMetadata: c.Params["resource_metadata"],
@@ -254,16 +254,18 @@ func ParseBearerChallenge(h http.Header) BearerChallenge {
 		if !first.Found || first.ResourceMetadata == "" && b.ResourceMetadata != "" {
 			first = b
 		}
-		if erring.Error == "" {
-			erring = b
+		if failed.Error == "" {
+			failed = b
+		}
+		if proved && !proof.DPoP {
+			proof = BearerChallenge{DPoP: true, Algs: Sanitize(c.Params["algs"]), DPoPError: b.Error}
 		}
 	}
-	if first.Error == "" && erring.Error != "" {
-		// A server that takes both kinds of tokens says what was wrong in the challenge of one.
-		erring.ResourceMetadata = first.ResourceMetadata
-		first = erring
+	if first.Error == "" && failed.Error != "" {
+		failed.ResourceMetadata, failed.Scope = first.ResourceMetadata, cmp.Or(failed.Scope, first.Scope)
+		first = failed
 	}
-	first.DPoP, first.Algs = dpop, algs
+	first.DPoP, first.Algs, first.DPoPError = proof.DPoP, proof.Algs, proof.DPoPError
 	return first
 }
 

@@ -16,6 +16,38 @@ type Prover interface {
 	NoteNonce(url string, h http.Header) bool
 }
 
+// proving is a RoundTripper that gives each request a proof, also one that follows a redirect: a
+// proof is for one URL, and is used once.
+type proving struct {
+	prover     Prover
+	base       http.RoundTripper
+	made       []Secret
+	freshNonce bool // the last response has a nonce that differs from the one before
+}
+
+// RoundTrip implements http.RoundTripper.
+func (p *proving) RoundTrip(req *http.Request) (*http.Response, error) {
+	proof, err := p.prover.Proof(req.Method, req.URL.String(), "")
+	if err != nil {
+		return nil, err
+	}
+	p.made = append(p.made, Secret(proof))
+	req.Header["Dpop"] = []string{proof}
+	resp, err := p.base.RoundTrip(req)
+	if err == nil {
+		p.freshNonce = p.prover.NoteNonce(req.URL.String(), resp.Header)
+	}
+	return resp, err
+}
+
+// addTo returns the redactor with the proofs added, which a server may repeat; p may be nil.
+func (p *proving) addTo(e redactor) redactor {
+	if p == nil {
+		return e
+	}
+	return e.withSecrets(p.made)
+}
+
 // CodeUseDPoPNonce is the error code of a server that wants its nonce in the proof (RFC 9449
 // section 8).
 const CodeUseDPoPNonce = "use_dpop_nonce"

@@ -37,6 +37,10 @@ type Error struct {
 	// Endpoint is the endpoint that responded: "authorization", "token", "registration" or
 	// "revocation".
 	Endpoint string
+
+	// ClockAhead is by how much the server's clock is ahead of this machine's, from the Date header;
+	// 0 if there is none.
+	ClockAhead time.Duration
 }
 
 // Error returns the code, the server's description and the status.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -300,5 +301,40 @@ func TestRepeatedSecretsAreFoundFast(t *testing.T) {
 	}
 	if got != "[redacted]" {
 		t.Errorf("the text is %.100q", got)
+	}
+}
+
+// testProver makes proofs that are easy to find.
+type testProver struct{ made int }
+
+func (p *testProver) Proof(string, string, Secret) (string, error) {
+	p.made++
+	return fmt.Sprintf("c4n4ry-proof-%d-c4n4ry", p.made), nil
+}
+
+func (p *testProver) NoteNonce(string, http.Header) bool { return p.made == 1 }
+
+// An error does not repeat a proof, whichever request it was of.
+func TestErrorWithoutProofs(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/token" {
+			http.Redirect(w, r, "/moved", http.StatusTemporaryRedirect)
+			return
+		}
+		w.WriteHeader(http.StatusBadRequest)
+		fmt.Fprintf(w, `{"error":"invalid_dpop_proof","error_description":"not good: %s"}`, r.Header.Get("DPoP"))
+	}))
+	t.Cleanup(server.Close)
+	f := &Fetcher{HTTP: http.DefaultTransport}
+	prover := &testProver{}
+	raw, err := f.PostToken(t.Context(), TokenRequest{
+		Endpoint: server.URL + "/token", RefreshToken: "r", Client: ClientCredentials{ID: "c", Method: MethodNone}, Prover: prover,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = ParseTokenResponse(raw)
+	if err == nil || strings.Contains(err.Error(), "c4n4ry") || !strings.Contains(err.Error(), "not good") || prover.made != 2 {
+		t.Errorf("after %d proofs: %v", prover.made, err)
 	}
 }

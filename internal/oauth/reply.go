@@ -131,7 +131,7 @@ func (r reply) errorMember() error {
 func (r reply) error(code, description string) *Error {
 	secrets := r.redactor.withResponse(r.members)
 	e := newError(r.endpoint, r.status, secrets.redact(code), secrets.redact(description))
-	e.RetryAfter = r.retryAfter()
+	e.RetryAfter, e.ClockAhead = r.retryAfter(), clockDifference(r.header, r.at)
 	return e
 }
 

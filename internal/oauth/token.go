@@ -137,26 +137,20 @@ func (f *Fetcher) postForm(ctx context.Context, what, endpoint string, client Au
 // (RFC 9449 section 8).
 func (f *Fetcher) postProved(ctx context.Context, what, endpoint string, client Authenticator, prover Prover,
 	form url.Values, limit int64) (*response, error) {
-	if prover == nil {
-		return f.postOnce(ctx, what, endpoint, client, http.Header{}, form, limit)
-	}
 	for first := true; ; first = false {
-		proof, err := prover.Proof(http.MethodPost, endpoint, "")
-		if err != nil {
-			return nil, err
+		var proofs *proving
+		if prover != nil {
+			proofs = &proving{prover: prover}
 		}
-		a, err := f.postOnce(ctx, what, endpoint, client, http.Header{"Dpop": {proof}}, maps.Clone(form), limit)
-		if err != nil {
-			return nil, err
-		}
-		if fresh := prover.NoteNonce(endpoint, a.header); !fresh || !first || a.status/100 != 4 || !wantsNonce(a) {
-			return a, nil
+		a, err := f.postOnce(ctx, what, endpoint, client, proofs, maps.Clone(form), limit)
+		if err != nil || !first || proofs == nil || !proofs.freshNonce || a.status/100 != 4 || !wantsNonce(a) {
+			return a, err
 		}
 	}
 }
 
-// postOnce posts a form with a header.
-func (f *Fetcher) postOnce(ctx context.Context, what, endpoint string, client Authenticator, header http.Header,
+// postOnce posts a form, with proofs unless that is nil.
+func (f *Fetcher) postOnce(ctx context.Context, what, endpoint string, client Authenticator, proofs *proving,
 	form url.Values, limit int64) (*response, error) {
 	if _, err := parseEndpoint(what, endpoint); err != nil {
 		return nil, err
@@ -164,6 +158,7 @@ func (f *Fetcher) postOnce(ctx context.Context, what, endpoint string, client Au
 	if client == nil {
 		return nil, errors.New("oauth: the request has no client")
 	}
+	header := http.Header{}
 	if err := client.Apply(header, form); err != nil {
 		return nil, err
 	}
@@ -198,7 +193,11 @@ func (f *Fetcher) postOnce(ctx context.Context, what, endpoint string, client Au
 	carried := f.addKnownSecrets(redactorOf(form, header))
 	rt, done := f.newConnection()
 	defer done()
+	if proofs != nil {
+		proofs.base, rt = rt, proofs
+	}
 	a, err := f.roundTrip(rt, req, limit)
+	carried = proofs.addTo(carried)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause // the transport may return a less specific error

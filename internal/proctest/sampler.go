@@ -1,6 +1,6 @@
-// Package proctest finds secrets where tests must not have them: in texts, and in
-// the arguments and environments of the processes that a test run starts. Only
-// tests import it.
+// Package proctest has what the tests need of processes: it finds secrets where tests must not have
+// them, in texts and in the arguments and environments of the processes that a test run starts,
+// and waits for what they bring about. Only tests import it.
 package proctest
 
 import (

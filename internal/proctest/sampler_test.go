@@ -71,12 +71,8 @@ func (c *carrier) looks(n int) {
 		defer c.s.mu.Unlock()
 		return c.s.count.looks
 	}
-	deadline := time.Now().Add(10 * time.Second)
-	for end := looks() + n; looks() < end; time.Sleep(every) {
-		if time.Now().After(deadline) {
-			c.t.Fatal("the sampler does not look")
-		}
-	}
+	end := looks() + n
+	Wait(c.t, 10*time.Second, "the sampler looks", func() bool { return looks() >= end })
 }
 
 // want checks what is found.

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/lab/suite"
 )
 
@@ -50,13 +51,10 @@ func TestTimeUp(t *testing.T) {
 
 // gone waits for the end of a process that has been killed.
 func gone(pid int) bool {
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	return proctest.Holds(5*time.Second, func() bool {
 		if raw, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat"); err == nil && strings.Contains(string(raw), ") Z ") {
 			return true // an orphan that has not been waited for yet
 		}
-		if syscall.Kill(pid, 0) != nil {
-			return true
-		}
-	}
-	return false
+		return syscall.Kill(pid, 0) != nil
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 )
@@ -118,11 +119,8 @@ func TestRequestThatArrivesLateIsNamed(t *testing.T) {
 	late.Killed()
 	gate.Release()
 	m.MustRun()
-	for deadline := time.Now().Add(testenv.Timeout); m.Lab.Audit().Reuses == 0; {
-		if time.Now().After(deadline) {
-			t.Fatalf("the late request never arrived\n%s", m.Diary())
-		}
-		time.Sleep(10 * time.Millisecond)
+	if !proctest.Holds(testenv.Timeout, func() bool { return m.Lab.Audit().Reuses > 0 }) {
+		t.Fatalf("the late request never arrived\n%s", m.Diary())
 	}
 	m.Expire()
 	isNamed(m, m.Run(testenv.Job{Do: "call"}))

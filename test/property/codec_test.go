@@ -73,6 +73,10 @@ func anyRecord() *rapid.Generator[record.Record] {
 	config.Types[reflect.TypeFor[[]record.AutomaticLogin]()] = rapid.Custom(func(t *rapid.T) any {
 		return append([]record.AutomaticLogin(nil), rapid.SliceOfN(login, 0, 2).Draw(t, "logins")...)
 	})
+	nonce := rapid.MakeCustom[record.Nonce](config)
+	config.Types[reflect.TypeFor[[]record.Nonce]()] = rapid.Custom(func(t *rapid.T) any {
+		return append([]record.Nonce(nil), rapid.SliceOfN(nonce, 0, 2).Draw(t, "nonces")...)
+	})
 	learned := rapid.MakeCustom[record.Learned](config)
 	config.Types[reflect.TypeFor[[]record.Learned]()] = rapid.Custom(func(t *rapid.T) any {
 		return append([]record.Learned(nil), rapid.SliceOfN(learned, 0, 2).Draw(t, "learned")...)

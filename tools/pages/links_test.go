@@ -215,3 +215,30 @@ func readPage(t *testing.T, name string) string {
 	}
 	return string(data)
 }
+
+// goBlock is a piece of Go in a page.
+var goBlock = regexp.MustCompile("(?s)```go\n(.*?)```")
+
+// TestPagesQuoteExamples looks up the Go of these pages in the examples, which compile and run.
+func TestPagesQuoteExamples(t *testing.T) {
+	squeeze := func(code string) string { return strings.Join(strings.Fields(code), " ") }
+	examples := ""
+	for _, name := range treeFiles(t) {
+		if dir, file := path.Split(name); dir == "" && strings.HasPrefix(file, "example_") {
+			examples += squeeze(readPage(t, name))
+		}
+	}
+	for _, name := range []string{
+		"accounts", "authorization-requests", "client-authentication", "device", "dpop", "registration",
+	} {
+		blocks := goBlock.FindAllStringSubmatch(readPage(t, "docs/"+name+".md"), -1)
+		if len(blocks) == 0 {
+			t.Errorf("docs/%s.md has no example", name)
+		}
+		for _, found := range blocks {
+			if !strings.Contains(examples, squeeze(found[1])) {
+				t.Errorf("docs/%s.md: no example has\n%s", name, found[1])
+			}
+		}
+	}
+}

@@ -38,7 +38,7 @@ func (a *app) authenticate(c *handstamp.Client, t *target, o *loginOptions) erro
 	if err := missing(c); err != nil {
 		return err
 	}
-	c.Prompt.ShowCode = a.showCode(t)
+	a.showCodes(c, t)
 	c.RefreshHelper = a.helper(t, o, c, used)
 	return nil
 }
@@ -82,7 +82,10 @@ func (s authSettings) grant(a *app) (handstamp.Grant, error) {
 		return handstamp.DeviceCode{}, nil
 	case grantWorkload:
 		source, err := parseSource(s.Workload)
-		return handstamp.JWTBearer{Assertion: source}, err
+		if err != nil {
+			return nil, usage("workload cannot be %q: %w", s.Workload, err)
+		}
+		return handstamp.JWTBearer{Assertion: source}, nil
 	case grantEnterprise:
 		return s.Enterprise.grant(a)
 	}

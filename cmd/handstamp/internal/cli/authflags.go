@@ -18,7 +18,7 @@ type authOptions struct {
 	enterprise enterpriseSettings
 
 	loginHint, prompt, acrValues string
-	maxAge                       age
+	maxAge                       wholeSeconds
 
 	initialToken  secretSource
 	statementFile string
@@ -129,21 +129,21 @@ func (o *authOptions) apply(a *app, c *handstamp.Client) error {
 	return err
 }
 
-// age is a duration as max_age has it: whole seconds, zero included.
-type age string
+// wholeSeconds is a duration as max_age has it: whole seconds, zero included.
+type wholeSeconds string
 
 // Set implements pflag.Value.
-func (g *age) Set(text string) error {
+func (g *wholeSeconds) Set(text string) error {
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 {
 		return errors.New("it is a duration such as 90s or 5m")
 	}
-	*g = age(strconv.FormatInt(int64(d/time.Second), 10))
+	*g = wholeSeconds(strconv.FormatInt(int64(d/time.Second), 10))
 	return nil
 }
 
 // String implements pflag.Value.
-func (g *age) String() string { return string(*g) }
+func (g *wholeSeconds) String() string { return string(*g) }
 
 // Type implements pflag.Value: it is what help shows.
-func (g *age) Type() string { return "age" }
+func (g *wholeSeconds) Type() string { return "duration" }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/clientkey"
@@ -124,4 +125,13 @@ func (s authSettings) checkKeyMode() error {
 	e.hint = "run chmod 600 " + shellWord(s.JWTKeyFile) +
 		", and use a new key if another user may have read this one"
 	return e
+}
+
+// variables returns the environment variables that hold what is secret.
+func (s authSettings) variables() []string {
+	names := []string{strings.TrimPrefix(s.Workload, "env:")}
+	if e := s.Enterprise; e != nil {
+		names = append(names, e.ClientSecretEnv, strings.TrimPrefix(e.IDToken, "env:"))
+	}
+	return names
 }

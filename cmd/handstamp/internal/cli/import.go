@@ -13,20 +13,19 @@ import (
 )
 
 func (a *app) newImport() *cobra.Command {
+	m := &importSealed{app: a}
 	cmd := &cobra.Command{
-		Use:   "import mcp-remote",
-		Short: "Take over the logins of another program",
-		Long: `Take over the logins of another program, so that you need not sign in again. The
-files of the other program are only read.`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usage("there is nothing to import from %q%s", args[0],
-					didYouMean(args[0], importSources))
-			}
-			return usage("handstamp import needs to know from where: %s", list(importSources, "or"))
-		},
-		RunE: func(*cobra.Command, []string) error { return nil },
+		Use:   "import mcp-remote | <file> | --stdin",
+		Short: "Take over the logins of another program, or one of another machine",
+		Long: `Take over the logins of another program, so that you need not sign in again; its files
+are only read. Or store a login that handstamp export has written on another machine:
+from a file or, with --stdin, from standard input.`,
+		Example: `  handstamp import mcp-remote
+  handstamp import linear.age --identity key.txt`,
+		Args: m.checkArgs,
+		RunE: withArgs(m.run),
 	}
+	m.bind(cmd)
 	cmd.AddCommand(a.newImportMCPRemote())
 	return cmd
 }

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/proctest"
 )
 
 // isHeld reports whether a process holds the lock file with this ending.
@@ -37,11 +39,7 @@ func (c *command) isHeld(ending string) bool {
 // awaitHeld waits until a process holds the lock file with this ending.
 func (c *command) awaitHeld(ending string) {
 	c.t.Helper()
-	for end := time.Now().Add(waitLimit); !c.isHeld(ending); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			c.t.Fatalf("no process holds the %s", ending)
-		}
-	}
+	proctest.Wait(c.t, waitLimit, "a process holds the "+ending, func() bool { return c.isHeld(ending) })
 }
 
 // A command that is interrupted while its refresh waits for a stopped process ends at once, and

@@ -30,12 +30,24 @@ has a secret, --client-secret-file, -env or -stdin. A secret is never an argumen
 every user of the machine could read it. The client is stored with the login: later
 commands need neither.
 
+A client can have a key (--jwt-key) or a certificate (--client-cert) in place of a
+secret. Without a user, tokens come with --client-credentials, --workload or, after
+one login at the company's identity provider, --enterprise. --device shows a code to
+enter on another device. Where a server offers to bind tokens to a key (DPoP), they
+are; --dpop changes that. What a login was made with is kept beside it, with the paths
+of files and never their content: later commands and bridges need none of these flags.
+--client-credentials=false or --device=false take it back.
+
 On a terminal you can paste the URL that the browser ended at, for a browser on
 another machine; --paste reads it from standard input that is not a terminal.`,
 		Example: `  handstamp login mcp.example.com/mcp
   handstamp login linear --scope read --scope write
   handstamp login mcp.example.com/mcp --client-id 0oa4 --client-secret-file secret.txt \
-    --token-endpoint-auth-method client_secret_post`,
+    --token-endpoint-auth-method client_secret_post
+  handstamp login mcp.example.com/mcp --client-credentials --client-id 0oa4 --jwt-key key.pem
+  handstamp login mcp.example.com/mcp --workload file:/var/run/secrets/mcp/token
+  handstamp login mcp.example.com/mcp --enterprise https://idp.example.com \
+    --enterprise-client-id 0oa5 --client-id 0oa4`,
 		Args: exactly(1, "one server"),
 		RunE: withArgs(l.run),
 	}

@@ -1,13 +1,13 @@
 package cli
 
 import (
-	"github.com/handstamp/handstamp"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/bridge"
 )
 

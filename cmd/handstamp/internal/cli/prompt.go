@@ -15,7 +15,9 @@ import (
 // browser opens unless a flag or variable prevents it, and on a terminal the user can
 // paste the URL that the browser ended at, for browsers on other machines.
 func (a *app) prompt(t *target, o *loginOptions) handstamp.Prompt {
-	a.hideVariables(o.secret.env, t.config.ClientSecretEnv)
+	a.hideVariables(o.secret.env, t.config.ClientSecretEnv, o.auth.initialToken.env)
+	a.hideVariables(o.auth.set.variables()...)
+	a.hideVariables(t.config.variables()...)
 	open, reason := a.browserFor(o)
 	paste := o.paste || !o.secret.stdin && a.terminalIn()
 	lines := pasted.New(a.in)

@@ -11,8 +11,8 @@ import (
 // quietZone is the margin of a QR code, in modules (ISO/IEC 18004 has four; phones take two).
 const quietZone = 2
 
-// showQRCode shows a URL as a QR code, if standard error is a terminal that has the room and the
-// characters for it.
+// showQRCode shows a URL as a QR code, if standard error is a terminal that is large enough and has
+// the characters for it.
 func (a *app) showQRCode(url string) {
 	f, ok := a.err.w.(*os.File)
 	if !ok || !a.err.terminal || !utf8Locale(a.env) {

@@ -24,6 +24,7 @@ import (
 // scriptWorld is what a script has set up.
 type scriptWorld struct {
 	server     *lab.Server
+	company    *lab.Server // its identity provider; nil: none
 	transcript string
 	secrets    []string // of servers that are closed
 }
@@ -36,13 +37,15 @@ func world(ts *testscript.TestScript) *scriptWorld {
 
 // stop ends the server, if there is one.
 func (w *scriptWorld) stop() {
-	if w.server != nil {
-		secrets := w.server.Secrets()
-		w.secrets = append(w.secrets, secrets...)
-		processes.Add(secrets...)
-		w.server.Close()
+	for _, server := range []*lab.Server{w.server, w.company} {
+		if server != nil {
+			secrets := server.Secrets()
+			w.secrets = append(w.secrets, secrets...)
+			processes.Add(secrets...)
+			server.Close()
+		}
 	}
-	w.server = nil
+	w.server, w.company = nil, nil
 }
 
 // close ends the script's world, and fails the script if a secret that a server
@@ -100,6 +103,10 @@ func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
 //	lab advance DURATION | revoke-access | revoke-all | forget-clients
 //	lab client ID SECRET METHOD   registers a client by hand
 //	lab keyclient ID KEYFILE METHOD  registers a client with the public key of a file
+//	lab workload FILE             writes a token of a platform that the server trusts
+//	lab certificate NAME          registers the client NAME by its certificate, in NAME.pem and
+//	                              NAME.key; ca.pem has the authority
+//	lab company                   starts the identity provider that it trusts, in COMPANY
 //	lab approve | deny            decides, as the user, on the device code that waits
 func cmdLab(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
@@ -152,6 +159,12 @@ func cmdLab(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Check(err)
 		}
 		w.server.RegisterClient(client)
+	case "workload":
+		writeWorkloadToken(ts, w.server, args[1])
+	case "certificate":
+		writeCertificate(ts, w.server, args[1])
+	case "company":
+		startCompany(ts, w)
 	case "approve", "deny":
 		decideDevice(ts, w.server, args[0] == "approve")
 	default:
@@ -165,7 +178,7 @@ func startLab(ts *testscript.TestScript, w *scriptWorld, args []string) {
 		ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &habits))
 	}
 	w.stop()
-	server, err := lab.Start(habits)
+	server, err := lab.StartWith(habits, lab.Options{TLS: habits.MTLS != (lab.MTLS{})})
 	ts.Check(err)
 	w.server = server
 	ts.Setenv("MCP", server.MCPURL())

@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/lab"
 )
 
@@ -78,11 +78,10 @@ func TestBrowserDoesNotGetSecretVariables(t *testing.T) {
 				process, stdin, stdout, _ := cmd.start(args...)
 				fmt.Fprintln(stdin, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}`)
 				lineWith(t, stdout, "serverInfo")
-				for end := time.Now().Add(waitLimit); ; time.Sleep(20 * time.Millisecond) {
-					if _, _, code := cmd.run("status", "--quiet", cmd.server.MCPURL()); code == exitOK || time.Now().After(end) {
-						break
-					}
-				}
+				proctest.Wait(t, waitLimit, "the bridge has signed in", func() bool {
+					_, _, code := cmd.run("status", "--quiet", cmd.server.MCPURL())
+					return code == exitOK
+				})
 				stdin.Close()
 				cmd.wait(process)
 			} else if _, stderr, code := cmd.run(args...); code != 0 {

@@ -23,7 +23,8 @@ func (a *app) newStatus() *cobra.Command {
 		Use:   "status [server]",
 		Short: "Show the stored logins",
 		Long: `Show the stored logins: the client, the token endpoint auth method and where it is
-known from, and the flags that a profile such as default-1a2b3c4d stands for. It
+known from, the account, how tokens are obtained and what they are bound to, the
+client's key, and the flags that a profile such as default-1a2b3c4d stands for. It
 uses no network, unless --check has each login tried, and refreshed if needed, with
 one request to the MCP server.
 

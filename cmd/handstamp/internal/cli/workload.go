@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"errors"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -51,7 +52,7 @@ func parseSource(text string) (handstamp.AssertionSource, error) {
 	case kind == "command":
 		return handstamp.AssertionFromCommand(words[0], words[1:]...), nil
 	}
-	return nil, usage("a token comes from %s, and not from %q", sourceForm, short(text))
+	return nil, errors.New("it is " + sourceForm)
 }
 
 // checkSource finds a source that cannot be meant.
@@ -103,7 +104,7 @@ func (o *authOptions) checkEnterprise() error {
 	}
 	if e.IDToken != "" {
 		if err := checkSource(e.IDToken); err != nil {
-			return err
+			return usage("--enterprise-id-token cannot be %q: %w", e.IDToken, err)
 		}
 	}
 	o.set.Enterprise = &e
