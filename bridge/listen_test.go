@@ -41,8 +41,7 @@ func subscriptions(t *testing.T, reject func(got request) (response string)) (ur
 		}
 		l := &subscription{request: got, agree: make(chan string), events: make(chan string), over: make(chan struct{})}
 		defer close(l.over)
-		w.Header().Set("Content-Type", "text/event-stream")
-		_ = http.NewResponseController(w).Flush()
+		openStream(w)
 		listens <- l
 		for {
 			select {

@@ -51,8 +51,7 @@ func (s *sessions) respond(w http.ResponseWriter, r *http.Request, got request) 
 	case current == "" || id != current && !(s.many && id != ""):
 		w.WriteHeader(http.StatusNotFound)
 	case r.Method == http.MethodGet && s.stream != nil:
-		w.Header().Set("Content-Type", "text/event-stream")
-		_ = http.NewResponseController(w).Flush()
+		openStream(w)
 		for {
 			select {
 			case e, ok := <-s.stream:
