@@ -334,13 +334,7 @@ func TestSecondInitializeOfTranslatedHost(t *testing.T) {
 	})
 	t.Run("on a legacy server", func(t *testing.T) {
 		s := &sessions{stream: make(chan string)}
-		h := start(t, bridge.Options{Logger: logger(t), URL: serve(t, func(w http.ResponseWriter, r *http.Request) {
-			if r.Header.Get("Mcp-Method") != "" {
-				w.WriteHeader(http.StatusBadRequest)
-				return
-			}
-			s.ServeHTTP(w, r)
-		})})
+		h := start(t, bridge.Options{Logger: logger(t), URL: serve(t, ofBefore(s.ServeHTTP))})
 		h.send(modernRequest("1", "tools/list", ""), modernRequest("2", "subscriptions/listen", `"notifications":{"toolsListChanged":true}`))
 		h.response("1")
 		h.note("notifications/subscriptions/acknowledged")

@@ -85,6 +85,17 @@ func (s *sessions) respond(w http.ResponseWriter, r *http.Request, got request) 
 	}
 }
 
+// ofBefore is a server that knows nothing of the requests of 2026-07-28.
+func ofBefore(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Mcp-Method") != "" {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		next(w, r)
+	}
+}
+
 // forget ends the session at the server.
 func (s *sessions) forget() {
 	s.mu.Lock()

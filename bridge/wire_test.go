@@ -233,15 +233,18 @@ func TestCancelled(t *testing.T) {
 	for name, meta := range map[string]string{"legacy": "", "modern": `,"_meta":` + modernMeta} {
 		t.Run(name, func(t *testing.T) {
 			began, over := make(chan struct{}), make(chan struct{})
+			hold := func(w http.ResponseWriter, r *http.Request) {
+				openStream(w)
+				close(began)
+				<-r.Context().Done()
+				close(over)
+			}
 			s := &sessions{serve: func(w http.ResponseWriter, r *http.Request, got request) {
 				if got.method == "ping" {
 					result(w, got.id, `{}`)
 					return
 				}
-				openStream(w)
-				close(began)
-				<-r.Context().Done()
-				close(over)
+				hold(w, r)
 			}}
 			handler := http.HandlerFunc(s.ServeHTTP)
 			if name == "modern" {
@@ -255,10 +258,7 @@ func TestCancelled(t *testing.T) {
 						result(w, got.id, `{"supportedVersions":["2026-07-28"],"capabilities":{}}`)
 						return
 					}
-					openStream(w)
-					close(began)
-					<-r.Context().Done()
-					close(over)
+					hold(w, r)
 				}
 			}
 			h := start(t, bridge.Options{URL: serve(t, handler), Logger: logger(t)})
