@@ -29,9 +29,7 @@ func TestHelperOutlivesItsProcess(t *testing.T) {
 	m := testenv.NewOnDisk(t, lab.NoneFirst())
 	m.Expire()
 	before := m.Record()
-	gate := m.Lab.Hold("token:refresh:committed")
-	p := m.Start(testenv.Job{Do: "call", Helper: true})
-	m.Held(gate)
+	gate, p := m.StartHeld("token:refresh:committed", testenv.Job{Do: "call", Helper: true})
 	p.Signal(syscall.SIGKILL)
 	p.Killed()
 	gate.Release()
@@ -185,9 +183,7 @@ func TestDeclinedLoginOfManyProcesses(t *testing.T) {
 	for name, helper := range map[string]bool{"here": false, "in a helper": true} {
 		t.Run(name, func(t *testing.T) {
 			m := testenv.NewEmptyOnDisk(t, lab.Habits{Consent: lab.ConsentDeny})
-			gate := m.Lab.Hold("authorize:received")
-			first := m.Start(testenv.Job{Do: "call", Helper: helper, Login: true})
-			m.Held(gate)
+			gate, first := m.StartHeld("authorize:received", testenv.Job{Do: "call", Helper: helper, Login: true})
 			var others []*testenv.Process
 			for range 3 {
 				others = append(others, m.Start(testenv.Job{Do: "call", Helper: helper, Login: true}))
