@@ -264,7 +264,8 @@ type Registration struct {
 	SecretExpiresAt time.Time
 
 	// TokenEndpointAuthMethod is how the client authenticates at the token
-	// endpoint: "none", "client_secret_basic" or "client_secret_post". It is
+	// endpoint: "none", "client_secret_basic", "client_secret_post", "client_secret_jwt",
+	// "private_key_jwt", "tls_client_auth" or "self_signed_tls_client_auth". It is
 	// part of the registration: give it back with the secret. Empty where it is
 	// not known; Handstamp then finds out, once.
 	TokenEndpointAuthMethod string

@@ -23,7 +23,7 @@ func (a *app) newExport() *cobra.Command {
 	e := &exportCommand{app: a}
 	cmd := &cobra.Command{
 		Use:   "export <server>",
-		Short: "Write a login to take to another machine, sealed",
+		Short: "Write a login to take to another machine, encrypted",
 		Long: `Write the login at a server to standard output, encrypted with age: with a passphrase,
 or for an age recipient. handstamp import stores it on another machine, which then
 needs no browser. All of the login travels: tokens, client, and the key that tokens
@@ -31,9 +31,10 @@ are bound to. A private key in a file (--jwt-key) stays where it is.
 
 The login is then in two places. Where the server rotates refresh tokens, the first
 refresh in one place ends the other: use it in one of them.`,
-		Example: `  handstamp export linear | ssh build.example handstamp import --stdin --identity key.txt
-  handstamp export linear --recipient age1ql3z… > linear.age
-  handstamp import linear.age`,
+		Example: `  handstamp export linear > linear.age
+  handstamp import linear.age
+  handstamp export linear --recipient age1ql3z… |
+    ssh build.example handstamp import --stdin --identity key.txt`,
 		Args: exactly(1, "one server"),
 		RunE: withArgs(e.run),
 	}
