@@ -98,7 +98,7 @@ func (cfg *configuration) namedByUser(host string) bool {
 }
 
 // authMethodFor decides how a client authenticates at a server that lists these methods and
-// algorithms of assertions. The error says what the client lacks for it.
+// algorithms of assertions. The error names what the client lacks for it.
 func (cfg *configuration) authMethodFor(c *record.Client, methods, algorithms []string) (authMethodChoice, error) {
 	choice, err := chooseAuthMethod(cfg.authMethodInputs(c, methods))
 	switch {
@@ -157,6 +157,14 @@ func (cfg *configuration) resumable(rec *record.Record, now time.Time) bool {
 		return false
 	}
 	return cfg.refreshable(rec, now)
+}
+
+// documentMethod returns the method that the client ID metadata document has.
+func (cfg *configuration) documentMethod() string {
+	if cfg.Key != nil {
+		return oauth.MethodPrivateKeyJWT
+	}
+	return oauth.MethodNone
 }
 
 // covers reports whether the stored login was requested for what the Client

@@ -87,7 +87,7 @@ var errSealed = errors.New("it cannot be opened: the passphrase or the identity 
 	"that it was sealed for, or it is damaged")
 
 // unseal decrypts what seal returned. open is called for the identities once it is clear that
-// the text is a sealed one; it is told whether a passphrase opens it.
+// the text is a sealed one, with true if a passphrase opens it.
 func unseal(sealed []byte, open func(byPassphrase bool) ([]age.Identity, error)) ([]byte, error) {
 	sealed = bytes.TrimSpace(sealed)
 	if !bytes.HasPrefix(sealed, []byte(armor.Header)) {
