@@ -159,6 +159,14 @@ func (cfg *configuration) resumable(rec *record.Record, now time.Time) bool {
 	return cfg.refreshable(rec, now)
 }
 
+// documentMethod returns the method that the client ID metadata document has.
+func (cfg *configuration) documentMethod() string {
+	if cfg.Key != nil {
+		return oauth.MethodPrivateKeyJWT
+	}
+	return oauth.MethodNone
+}
+
 // covers reports whether the stored login was requested for what the Client
 // is configured with: its scopes, but for those that the issuer does not take, its
 // resource, and tokens that are bound or not.

@@ -85,7 +85,7 @@ func (cfg *configuration) loginCooldown(rec *record.Record, now time.Time) *reco
 	if r := cfg.activeRegistration(); r != nil {
 		clients[0] = &record.Client{ID: r.ClientID, Secret: r.ClientSecret}
 	} else if document := cfg.ClientMetadataURL; document != "" {
-		clients = append(clients, &record.Client{ID: document, Method: oauth.MethodNone})
+		clients = append(clients, &record.Client{ID: document, Method: cfg.documentMethod()})
 	}
 	for _, c := range clients {
 		active := activeCooldown(rec, now, func(e record.Cooldown) rejectedClient {

@@ -229,9 +229,11 @@ func (s *cachedToken) wantsNonce(resp *http.Response) bool {
 		oauth.ParseBearerChallenge(resp.Header).DPoPError == oauth.CodeUseDPoPNonce
 }
 
-// sendsNonce reports whether to send a request that was rejected for want of a nonce again, with
-// the one that the rejection names.
-func (r *retryState) sendsNonce(resp *http.Response) bool {
-	r.nonces++
-	return r.nonces <= maxNonceRetries && len(resp.Header["Dpop-Nonce"]) == 1
+// forNonce returns the token to send a request with again that was rejected for want of a nonce: the
+// same, with the nonce that the rejection names; nil if that would not help.
+func (r *retryState) forNonce(used *cachedToken, resp *http.Response) *cachedToken {
+	if r.nonces++; r.nonces > maxNonceRetries || len(resp.Header["Dpop-Nonce"]) != 1 {
+		return nil
+	}
+	return used
 }

@@ -84,7 +84,7 @@ func TestFreshTokenIsSentAgain(t *testing.T) {
 			}
 		},
 		"refresh": func(s *slow) {
-			time.Sleep(time.Hour)
+			time.Sleep(time.Hour) // in the bubble
 			if status := s.get(s.client()); status != http.StatusOK {
 				s.t.Errorf("status %d", status)
 			}
@@ -93,7 +93,7 @@ func TestFreshTokenIsSentAgain(t *testing.T) {
 			if _, err := s.client().Token(s.t.Context(), s.lab.MCPURL(), handstamp.TokenOptions{Refresh: true}); err != nil {
 				s.t.Error(err)
 			}
-			time.Sleep(time.Second)
+			time.Sleep(time.Second) // in the bubble
 			if status := s.get(s.client()); status != http.StatusOK {
 				s.t.Errorf("status %d", status)
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
+	"golang.org/x/oauth2"
 )
 
 // What another origin rejects, where the SDK's own client has followed a redirect, is no reason
@@ -38,6 +39,27 @@ func TestHandlerIgnoresRejectionsOfAnotherOrigin(t *testing.T) {
 	}
 }
 
+// sendFrom makes a request with a token of a source, as the SDK does; nil: without one.
+func sendFrom(w *testenv.Env, ts oauth2.TokenSource) (*http.Request, *http.Response) {
+	w.T.Helper()
+	req, err := http.NewRequest(http.MethodPost, w.Lab.MCPURL(), strings.NewReader("{}"))
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	if ts != nil {
+		tok, err := ts.Token()
+		if err != nil {
+			w.T.Fatal(err)
+		}
+		tok.SetAuthHeader(req)
+	}
+	resp, err := w.Transport().RoundTrip(req)
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	return req, resp
+}
+
 // The SDK hands its handler one rejection after the other, each without a past. The
 // handler must remember by itself that the server rejects even fresh tokens.
 func TestHandlerAtServerThatRejectsEveryToken(t *testing.T) {
@@ -50,15 +72,7 @@ func TestHandlerAtServerThatRejectsEveryToken(t *testing.T) {
 				return
 			}
 			for range 2 {
-				req, _ := http.NewRequest("POST", w.Lab.MCPURL(), strings.NewReader("{}"))
-				if ts != nil {
-					tok, _ := ts.Token()
-					tok.SetAuthHeader(req)
-				}
-				resp, err := w.Transport().RoundTrip(req)
-				if err != nil {
-					t.Fatal(err)
-				}
+				req, resp := sendFrom(w, ts)
 				if resp.StatusCode != 401 {
 					return
 				}
@@ -93,15 +107,7 @@ func TestHandlerWithoutRefreshToken(t *testing.T) {
 			if err != nil {
 				break
 			}
-			req, _ := http.NewRequest("POST", w.Lab.MCPURL(), strings.NewReader("{}"))
-			if ts != nil {
-				tok, _ := ts.Token()
-				tok.SetAuthHeader(req)
-			}
-			resp, err := w.Transport().RoundTrip(req)
-			if err != nil {
-				t.Fatal(err)
-			}
+			req, resp := sendFrom(w, ts)
 			h.Authorize(t.Context(), req, resp)
 			if rec := w.Record(); rec.Grant != nil {
 				rec.Grant.RefreshToken = ""

@@ -29,9 +29,7 @@ func TestHelperOutlivesItsProcess(t *testing.T) {
 	m := testenv.NewOnDisk(t, lab.NoneFirst())
 	m.Expire()
 	before := m.Record()
-	gate := m.Lab.Hold("token:refresh:committed")
-	p := m.Start(testenv.Job{Do: "call", Helper: true})
-	m.Held(gate)
+	gate, p := m.StartHeld("token:refresh:committed", testenv.Job{Do: "call", Helper: true})
 	p.Signal(syscall.SIGKILL)
 	p.Killed()
 	gate.Release()
@@ -43,6 +41,26 @@ func TestHelperOutlivesItsProcess(t *testing.T) {
 	m.MustRun()
 	m.WantCounts(map[string]int{"mcp": 1, "token:refresh": 0})
 	m.WantTabs(1)
+}
+
+// A helper proves possession with the key of the credential, and stores the nonces that it got.
+func TestHelperOfBoundToken(t *testing.T) {
+	m := testenv.NewOnDisk(t, lab.Habits{DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPRequired, ServerNonce: 2, ResourceNonce: 5}})
+	m.Expire()
+	gate := m.Lab.Hold("token:refresh:committed")
+	p := m.Start(testenv.Job{Do: "call", Helper: true})
+	m.Held(gate)
+	p.Signal(syscall.SIGKILL)
+	p.Killed()
+	gate.Release()
+	eventually(t, "the rotated token on the disk", func() bool { return m.StoredRecord().Intent == nil })
+	m.MustRun()
+	m.Expire()
+	m.MustRun()
+	m.WantTabs(1)
+	if audit := m.Lab.Audit(); audit.ProofReuses != 0 || audit.Downgrades != 0 {
+		t.Errorf("%+v", audit)
+	}
 }
 
 // One helper is enough for any number of processes.
@@ -165,9 +183,7 @@ func TestDeclinedLoginOfManyProcesses(t *testing.T) {
 	for name, helper := range map[string]bool{"here": false, "in a helper": true} {
 		t.Run(name, func(t *testing.T) {
 			m := testenv.NewEmptyOnDisk(t, lab.Habits{Consent: lab.ConsentDeny})
-			gate := m.Lab.Hold("authorize:received")
-			first := m.Start(testenv.Job{Do: "call", Helper: helper, Login: true})
-			m.Held(gate)
+			gate, first := m.StartHeld("authorize:received", testenv.Job{Do: "call", Helper: helper, Login: true})
 			var others []*testenv.Process
 			for range 3 {
 				others = append(others, m.Start(testenv.Job{Do: "call", Helper: helper, Login: true}))

@@ -23,9 +23,7 @@ import (
 func TestHelperEndsWithNoUserToWaitForIt(t *testing.T) {
 	m := testenv.NewOnDisk(t, lab.NoneFirst())
 	m.Expire()
-	gate := m.Lab.Hold("token:refresh:committed")
-	holder := m.Start(testenv.Job{Do: "call"})
-	m.Held(gate)
+	gate, holder := m.StartHeld("token:refresh:committed", testenv.Job{Do: "call"})
 	request, err := json.Marshal(map[string]any{"Protocol": 3, "Client": map[string]any{}, "Server": m.Lab.MCPURL(), "Refresh": map[string]any{}})
 	if err != nil {
 		t.Fatal(err)

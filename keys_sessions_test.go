@@ -1,7 +1,10 @@
 package handstamp_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"github.com/handstamp/handstamp/store"
 	"testing"
 
 	"github.com/handstamp/handstamp"
@@ -96,4 +99,37 @@ func TestAssertionAsBefore(t *testing.T) {
 			w.WantTabs(1)
 		})
 	}
+}
+
+// The cooldown holds for a client ID metadata document with a key as well.
+func TestCooldownOfDocumentWithKey(t *testing.T) {
+	published, key := generateKey(t, "ES256"), generateKey(t, "ES256")
+	server, err := lab.StartWith(lab.Habits{
+		ClientIDMetadata: true, NoRegistration: true, Methods: []string{lab.MethodPrivateKeyJWT}, Grants: []string{lab.GrantClientCredentials},
+	}, lab.Options{Fetch: func(_ context.Context, url string) ([]byte, error) {
+		if url != documentURL {
+			return published.JWKS(), nil
+		}
+		return fmt.Appendf(nil, `{"client_id":%q,"redirect_uris":["http://127.0.0.1/"],"token_endpoint_auth_method":"private_key_jwt",`+
+			`"grant_types":["client_credentials"],"jwks_uri":"https://client.example/jwks"}`, documentURL), nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	w := &testenv.Env{T: t, Lab: server, Store: new(store.Memory)}
+	session := func(key *clientkey.Key) *handstamp.Client {
+		c := w.Session()
+		c.ClientMetadataURL, c.Key, c.Grant = documentURL, key, handstamp.ClientCredentials{}
+		return c
+	}
+	for range 4 {
+		if err := w.Call(session(key)); !errors.Is(err, handstamp.ErrClientRejected) {
+			t.Errorf("%v, want ErrClientRejected", err)
+		}
+	}
+	if n := w.Lab.Counts()["token:client_credentials"]; n == 0 || n > 2 {
+		t.Errorf("%d requests\n%s", n, w.Diary())
+	}
+	w.MustCall(session(published))
 }

@@ -3,8 +3,10 @@ package handstamp_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -180,4 +182,33 @@ func claimsOf(t *testing.T, token string) map[string]any {
 		t.Error(err)
 	}
 	return claims
+}
+
+// A server that wants another nonce whatever it gets has not ended the login.
+func TestTokenEndpointWantsNoncesWithoutEnd(t *testing.T) {
+	w := testenv.New(t, lab.Habits{DPoP: bound})
+	w.MustLogin(w.Session())
+	var n atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("DPoP-Nonce", fmt.Sprint("nonce-", n.Add(1)))
+		rw.WriteHeader(http.StatusBadRequest)
+		fmt.Fprint(rw, `{"error":"use_dpop_nonce"}`)
+	}))
+	t.Cleanup(server.Close)
+	rec := w.Record()
+	endpoint := rec.Grant.TokenEndpoint
+	rec.Grant.TokenEndpoint = server.URL + "/token"
+	w.Put(rec)
+	w.Expire()
+	if err := w.Call(w.Session()); !errors.Is(err, handstamp.ErrUnreachable) {
+		t.Errorf("%v, want ErrUnreachable", err)
+	}
+	if n := n.Load(); n > 6 {
+		t.Errorf("%d requests", n)
+	}
+	rec = w.Record()
+	rec.Grant.TokenEndpoint, rec.Retry = endpoint, nil
+	w.Put(rec)
+	w.MustCall(w.Session())
+	w.WantTabs(1)
 }

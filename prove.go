@@ -81,7 +81,7 @@ func (c *credential) proveOnce(ctx context.Context, t *cachedToken) (*proof, err
 	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
 	defer cancel()
 	resp, err := c.server.probe(ctx, http.MethodPost, t)
-	for state := (retryState{}); err == nil && t.wantsNonce(resp) && state.sendsNonce(resp); {
+	for state := (retryState{}); err == nil && t.wantsNonce(resp) && state.forNonce(t, resp) != nil; {
 		resp.Body.Close()
 		resp, err = c.server.probe(ctx, http.MethodPost, t)
 	}

@@ -48,10 +48,7 @@ type reauthorizer struct {
 // returns nil if there is none and the caller gets the response.
 func (a *reauthorizer) reauthorize(ctx context.Context, r *retryState, used *cachedToken, resp *http.Response) (*cachedToken, error) {
 	if used.wantsNonce(resp) {
-		if !r.sendsNonce(resp) {
-			return nil, nil
-		}
-		return used, nil
+		return r.forNonce(used, resp), nil
 	}
 	challenge := a.secrets.challengeOf(resp, used)
 	if challenge.Error == insufficientAuthentication && used != nil {

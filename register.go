@@ -99,14 +99,10 @@ func (l *loginClients) documentClient() *record.Client {
 	if id == "" || !l.plan.server.ClientIDMetadataDocumentSupported || id == l.unknownClientID {
 		return nil
 	}
-	c := &record.Client{
+	return &record.Client{
 		Issuer: l.plan.server.Issuer, Source: record.SourceMetadataDocument, ID: id,
-		Method: oauth.MethodNone, MethodSource: record.MethodRegistered,
+		Method: l.config.documentMethod(), MethodSource: record.MethodRegistered,
 	}
-	if l.config.Key != nil {
-		c.Method = oauth.MethodPrivateKeyJWT // as the document has it, then
-	}
-	return c
 }
 
 // checkRegistration makes sure that the configured client can be used at issuer.

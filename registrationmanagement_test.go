@@ -41,7 +41,7 @@ func TestSecretIsReplaced(t *testing.T) {
 func TestSecretIsNotReplaced(t *testing.T) {
 	testenv.InBubble(t, managed(false), func(t *testing.T, w *testenv.Env) {
 		w.MustLogin(w.Session())
-		time.Sleep(2 * time.Hour)
+		time.Sleep(2 * time.Hour) // in the bubble
 		w.Lab.SetFault("registration", lab.Fault{Kind: lab.FaultStatus, Status: 403})
 		never := w.Session()
 		never.LoginPolicy = handstamp.LoginNever
@@ -58,12 +58,12 @@ func TestSecretIsNotReplaced(t *testing.T) {
 func TestSecretReplacementFails(t *testing.T) {
 	testenv.InBubble(t, managed(false), func(t *testing.T, w *testenv.Env) {
 		w.MustLogin(w.Session())
-		time.Sleep(2 * time.Hour)
+		time.Sleep(2 * time.Hour) // in the bubble
 		w.Lab.SetFault("registration", lab.Fault{Kind: lab.FaultStatus, Status: 503, Times: 1})
 		if err := w.Call(w.Session()); !errors.Is(err, handstamp.ErrUnreachable) {
 			t.Errorf("%v, want ErrUnreachable", err)
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // in the bubble
 		w.MustCall(w.Session())
 		w.WantTabs(1)
 	})

@@ -27,13 +27,13 @@ import (
 // modelStates are what has become of the servers since the login, one minute ago.
 var modelStates = map[string]func(m *model){
 	"everything is fine":           func(*model) {},
-	"access token expired":         func(*model) { time.Sleep(time.Hour) },
-	"access token near its expiry": func(*model) { time.Sleep(58*time.Minute + 30*time.Second) },
+	"access token expired":         func(*model) { time.Sleep(time.Hour) },                       // in the bubble
+	"access token near its expiry": func(*model) { time.Sleep(58*time.Minute + 30*time.Second) }, // in the bubble
 	"access token rejected":        func(m *model) { m.lab.RevokeAccessTokens() },
 	"refresh token dead":           func(m *model) { m.killRefreshToken() },
 	"refresh token dead, access token near its expiry": func(m *model) {
 		m.killRefreshToken()
-		time.Sleep(58*time.Minute + 30*time.Second)
+		time.Sleep(58*time.Minute + 30*time.Second) // in the bubble
 	},
 	"refresh token dead, access token rejected": func(m *model) { m.lab.RevokeFamilies() },
 	"no refresh token":                          func(m *model) { m.dropRefreshToken() },
@@ -44,7 +44,7 @@ var modelStates = map[string]func(m *model){
 	"authorization server down": func(m *model) { m.authorizationServerDown() },
 	"authorization server down, access token expired": func(m *model) {
 		m.authorizationServerDown()
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour) // in the bubble
 	},
 	"authorization server down, access token rejected": func(m *model) {
 		m.authorizationServerDown()
@@ -53,7 +53,7 @@ var modelStates = map[string]func(m *model){
 	"MCP server down": func(m *model) { m.mcpServerDown() },
 	"MCP server down, access token expired": func(m *model) {
 		m.mcpServerDown()
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour) // in the bubble
 	},
 	"client forgotten": func(m *model) { m.lab.ForgetClients() },
 	"client forgotten, access token rejected": func(m *model) {
@@ -115,7 +115,7 @@ func newModel(t *testing.T, state string, oneProcess bool) *model {
 	if _, err := m.client(handstamp.LoginNever).Login(t.Context(), server.MCPURL(), handstamp.LoginOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(time.Minute)
+	time.Sleep(time.Minute) // in the bubble
 	m.first = m.record().Grant
 	modelStates[state](m)
 	m.tabs = 0
@@ -296,7 +296,7 @@ func (m *model) do(step string) (o modelOutcome) {
 	case "logout":
 		_, o.err = m.client(handstamp.LoginNever).Logout(ctx, server, handstamp.LogoutOptions{})
 	case "minutes pass":
-		time.Sleep(2 * time.Minute)
+		time.Sleep(2 * time.Minute) // in the bubble
 	default:
 		m.t.Fatal(step)
 	}

@@ -72,21 +72,22 @@ func TestLaterSessionsWalkIn(t *testing.T) {
 }
 
 func TestExpiredTokenCostsOneRequest(t *testing.T) {
-	w := testenv.New(t, lab.Habits{AccessTokenLifetime: time.Second})
-	c := w.Session()
-	w.MustCall(c)
-	status, err := c.Status(context.Background(), w.Lab.MCPURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	<-time.After(time.Until(status.ExpiresAt)) // the clock is what is tested
-	w.Lab.Reset()
-	w.MustCall(w.Session())
-	w.WantCounts(map[string]int{"mcp": 1, "token:refresh": 1})
-	if n := w.AsRequests(); n != 1 {
-		t.Errorf("%d requests to the authorization server, want 1\n%s", n, w.Diary())
-	}
-	w.WantTabs(1)
+	testenv.InBubble(t, lab.Habits{AccessTokenLifetime: time.Second}, func(t *testing.T, w *testenv.Env) {
+		c := w.Session()
+		w.MustCall(c)
+		status, err := c.Status(t.Context(), w.Lab.MCPURL())
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Until(status.ExpiresAt)) // in the bubble
+		w.Lab.Reset()
+		w.MustCall(w.Session())
+		w.WantCounts(map[string]int{"mcp": 1, "token:refresh": 1})
+		if n := w.AsRequests(); n != 1 {
+			t.Errorf("%d requests to the authorization server, want 1\n%s", n, w.Diary())
+		}
+		w.WantTabs(1)
+	})
 }
 
 // knowledge is how a client came to know its registration.

@@ -216,9 +216,7 @@ func TestUserAgent(t *testing.T) {
 		h := start(t, o)
 		h.hello()
 		h.calls()
-		h.in.Close()
-		<-h.done
-		h.done <- nil
+		_ = h.end()
 		close(methods)
 		n := 0
 		for got := range methods { // initialize, initialized, GET, tools/call, DELETE

@@ -66,13 +66,7 @@ func TestDiscoverOnLegacyServer(t *testing.T) {
 // TestFallback is what a host of both eras does on a server of before.
 func TestFallback(t *testing.T) {
 	s := &sessions{}
-	h := start(t, bridge.Options{URL: serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Mcp-Method") != "" {
-			w.WriteHeader(http.StatusBadRequest)
-			return
-		}
-		s.ServeHTTP(w, r)
-	})})
+	h := start(t, bridge.Options{URL: serve(t, ofBefore(s.ServeHTTP))})
 	h.send(modernRequest("1", "server/discover", ""))
 	h.response("1")
 	if got := h.hello(); get(t, got, "result") != initialized {

@@ -123,8 +123,7 @@ func certify(t *testing.T) *tls.Certificate {
 
 // silentStream is a response that is a stream, open and empty until the request ends.
 func silentStream(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "text/event-stream")
-	_ = http.NewResponseController(w).Flush()
+	openStream(w)
 	<-r.Context().Done()
 }
 

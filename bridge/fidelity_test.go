@@ -26,8 +26,7 @@ type parrot struct {
 
 func (p *parrot) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodGet {
-		w.Header().Set("Content-Type", "text/event-stream")
-		_ = http.NewResponseController(w).Flush()
+		openStream(w)
 		for {
 			select {
 			case message := <-p.stream:

@@ -93,9 +93,7 @@ func TestToolFilterByAnySpelling(t *testing.T) {
 			}
 			h.send(`{"jsonrpc":"2.0","id":9,"method":"ping"}`)
 			h.response("9")
-			h.in.Close()
-			<-h.done
-			h.done <- nil
+			_ = h.end()
 			if carried.Load() != 0 {
 				t.Error("the call went through")
 			}

@@ -171,6 +171,14 @@ func (h *host) hello() string {
 	return response
 }
 
+// end ends standard input, and returns how the bridge ended.
+func (h *host) end() error {
+	h.in.Close()
+	err := <-h.done
+	h.done <- err // for whoever looks at the end of the test
+	return err
+}
+
 // toolCall makes a call with a number for its id.
 func toolCall(id int) string { return streamCall(strconv.Itoa(id)) }
 

@@ -41,8 +41,7 @@ func subscriptions(t *testing.T, reject func(got request) (response string)) (ur
 		}
 		l := &subscription{request: got, agree: make(chan string), events: make(chan string), over: make(chan struct{})}
 		defer close(l.over)
-		w.Header().Set("Content-Type", "text/event-stream")
-		_ = http.NewResponseController(w).Flush()
+		openStream(w)
 		listens <- l
 		for {
 			select {
@@ -166,13 +165,7 @@ func TestListenForModernHost(t *testing.T) {
 			unsubscribed <- got
 		}
 	}
-	h := start(t, bridge.Options{Logger: logger(t), URL: serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Mcp-Method") != "" {
-			w.WriteHeader(http.StatusBadRequest)
-			return
-		}
-		s.ServeHTTP(w, r)
-	})})
+	h := start(t, bridge.Options{Logger: logger(t), URL: serve(t, ofBefore(s.ServeHTTP))})
 	h.send(modernRequest(`"l"`, "subscriptions/listen", `"notifications":{"toolsListChanged":true,"resourceSubscriptions":["a:b"]}`))
 	if got := h.note("notifications/subscriptions/acknowledged"); get(t, got, "params", "_meta", "io.modelcontextprotocol/subscriptionId") != `"l"` {
 		t.Errorf("got %s", got)

@@ -345,11 +345,9 @@ func TestRedirectOfTheEndOfASession(t *testing.T) {
 		h.hello()
 		h.calls()
 		m.redirect(test.status, test.to)
-		h.in.Close()
-		if err := <-h.done; err != nil {
+		if err := h.end(); err != nil {
 			t.Error(err)
 		}
-		h.done <- nil
 		if came := m.requests(); !slices.Equal(came, test.want) {
 			t.Errorf("%d to %s: %q, want %q", test.status, test.to, came, test.want)
 		}

@@ -282,13 +282,7 @@ func TestRestorationThatIsRejected(t *testing.T) {
 // bridge, which has one.
 func TestModernHostsSubscriptionIsRestored(t *testing.T) {
 	s := &stateful{offers: `{"tools":{"listChanged":true},"resources":{"subscribe":true}}`}
-	h := start(t, bridge.Options{Wire: bridge.WireHTTP, Logger: logger(t), URL: serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Mcp-Method") != "" {
-			w.WriteHeader(http.StatusBadRequest)
-			return
-		}
-		s.ServeHTTP(w, r)
-	})})
+	h := start(t, bridge.Options{Wire: bridge.WireHTTP, Logger: logger(t), URL: serve(t, ofBefore(s.ServeHTTP))})
 	h.send(modernRequest("1", "server/discover", ""))
 	h.response("1")
 	h.send(modernRequest("2", "subscriptions/listen", `"notifications":{"toolsListChanged":true,"resourceSubscriptions":["file:///a"]}`))

@@ -56,8 +56,7 @@ func TestSecondInitialize(t *testing.T) {
 	s := &sessions{stream: make(chan string)}
 	s.serve = func(w http.ResponseWriter, r *http.Request, got request) {
 		if strings.Contains(got.body, `"hang"`) {
-			w.Header().Set("Content-Type", "text/event-stream")
-			_ = http.NewResponseController(w).Flush()
+			openStream(w)
 			began <- struct{}{}
 			<-r.Context().Done()
 			return
@@ -106,11 +105,9 @@ func TestSecondInitialize(t *testing.T) {
 	if ended < 0 || ended > begun {
 		t.Errorf("the server got %q", order)
 	}
-	h.in.Close()
-	if err := <-h.done; err != nil {
+	if err := h.end(); err != nil {
 		t.Error(err)
 	}
-	h.done <- nil
 	if _, ended := s.counts(); strings.Join(ended, " ") != "session-1 session-2" {
 		t.Errorf("sessions ended: %q", ended)
 	}
@@ -337,13 +334,7 @@ func TestSecondInitializeOfTranslatedHost(t *testing.T) {
 	})
 	t.Run("on a legacy server", func(t *testing.T) {
 		s := &sessions{stream: make(chan string)}
-		h := start(t, bridge.Options{Logger: logger(t), URL: serve(t, func(w http.ResponseWriter, r *http.Request) {
-			if r.Header.Get("Mcp-Method") != "" {
-				w.WriteHeader(http.StatusBadRequest)
-				return
-			}
-			s.ServeHTTP(w, r)
-		})})
+		h := start(t, bridge.Options{Logger: logger(t), URL: serve(t, ofBefore(s.ServeHTTP))})
 		h.send(modernRequest("1", "tools/list", ""), modernRequest("2", "subscriptions/listen", `"notifications":{"toolsListChanged":true}`))
 		h.response("1")
 		h.note("notifications/subscriptions/acknowledged")
@@ -377,11 +368,9 @@ func TestSessionIsEndedDespiteBrokenConnection(t *testing.T) {
 		}), nil)
 		h.hello()
 		h.helloAgain("2")
-		h.in.Close()
-		if err := <-h.done; err != nil {
+		if err := h.end(); err != nil {
 			t.Error(err)
 		}
-		h.done <- nil
 		if begun, ended := s.counts(); begun != 2 || strings.Join(ended, " ") != "session-1 session-2" {
 			t.Errorf("of %d sessions, %q ended", begun, ended)
 		}

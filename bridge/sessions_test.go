@@ -51,8 +51,7 @@ func (s *sessions) respond(w http.ResponseWriter, r *http.Request, got request) 
 	case current == "" || id != current && !(s.many && id != ""):
 		w.WriteHeader(http.StatusNotFound)
 	case r.Method == http.MethodGet && s.stream != nil:
-		w.Header().Set("Content-Type", "text/event-stream")
-		_ = http.NewResponseController(w).Flush()
+		openStream(w)
 		for {
 			select {
 			case e, ok := <-s.stream:
@@ -83,6 +82,17 @@ func (s *sessions) respond(w http.ResponseWriter, r *http.Request, got request) 
 		s.serve(w, r, got)
 	default:
 		result(w, got.id, `{}`)
+	}
+}
+
+// ofBefore is a server that knows nothing of the requests of 2026-07-28.
+func ofBefore(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Mcp-Method") != "" {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		next(w, r)
 	}
 }
 

@@ -262,11 +262,9 @@ func TestForgottenSessionIsDeleted(t *testing.T) {
 				defer s.mu.Unlock()
 				return len(s.deleted) == 1
 			})
-			h.in.Close()
-			if err := <-h.done; err != nil {
+			if err := h.end(); err != nil {
 				t.Error(err)
 			}
-			h.done <- nil
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			slices.Sort(s.deleted)

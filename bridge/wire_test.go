@@ -40,11 +40,9 @@ func TestSession(t *testing.T) {
 	s.stream <- "data: {\"jsonrpc\":\"2.0\",\"id\":\"ask\",\"method\":\"roots/list\"}\n\n"
 	h.note("roots/list")
 	h.send(`{"jsonrpc":"2.0","id":"ask","result":{"roots":[]}}`)
-	h.in.Close()
-	if err := <-h.done; err != nil {
+	if err := h.end(); err != nil {
 		t.Error(err)
 	}
-	h.done <- nil
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.ended) != 1 || s.ended[0] != "session-1" {
@@ -222,9 +220,7 @@ func TestEnds(t *testing.T) {
 	h.hello()
 	h.send(toolCall(1))
 	began := time.Now()
-	h.in.Close()
-	err := <-h.done
-	h.done <- nil
+	err := h.end()
 	if err != nil || time.Since(began) > 5*time.Second {
 		t.Errorf("it took %v to end: %v", time.Since(began), err)
 	}
@@ -237,16 +233,18 @@ func TestCancelled(t *testing.T) {
 	for name, meta := range map[string]string{"legacy": "", "modern": `,"_meta":` + modernMeta} {
 		t.Run(name, func(t *testing.T) {
 			began, over := make(chan struct{}), make(chan struct{})
+			hold := func(w http.ResponseWriter, r *http.Request) {
+				openStream(w)
+				close(began)
+				<-r.Context().Done()
+				close(over)
+			}
 			s := &sessions{serve: func(w http.ResponseWriter, r *http.Request, got request) {
 				if got.method == "ping" {
 					result(w, got.id, `{}`)
 					return
 				}
-				w.Header().Set("Content-Type", "text/event-stream")
-				_ = http.NewResponseController(w).Flush()
-				close(began)
-				<-r.Context().Done()
-				close(over)
+				hold(w, r)
 			}}
 			handler := http.HandlerFunc(s.ServeHTTP)
 			if name == "modern" {
@@ -260,11 +258,7 @@ func TestCancelled(t *testing.T) {
 						result(w, got.id, `{"supportedVersions":["2026-07-28"],"capabilities":{}}`)
 						return
 					}
-					w.Header().Set("Content-Type", "text/event-stream")
-					_ = http.NewResponseController(w).Flush()
-					close(began)
-					<-r.Context().Done()
-					close(over)
+					hold(w, r)
 				}
 			}
 			h := start(t, bridge.Options{URL: serve(t, handler), Logger: logger(t)})

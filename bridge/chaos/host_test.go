@@ -113,7 +113,7 @@ func (h *host) got(one []byte) {
 // reply responds to a request of the server's.
 func (h *host) reply(id json.RawMessage, method string) {
 	dice := h.dice("reply", string(id))
-	time.Sleep(time.Duration(dice.IntN(200)) * time.Millisecond)
+	time.Sleep(time.Duration(dice.IntN(200)) * time.Millisecond) // in the bubble
 	body := `"result":{}`
 	switch dice.IntN(8) {
 	case 0:
@@ -244,7 +244,7 @@ func (h *host) begin() {
 		if strings.Contains(got, `"result"`) {
 			break
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // in the bubble
 	}
 	h.initialized()
 }
@@ -292,10 +292,10 @@ func (h *host) step(dice *rand.Rand) {
 		h.notification(pick(dice, "notifications/roots/list_changed", "notifications/progress"))
 	case n < 81:
 		key := h.ask(dice, "tools/call", pick(dice, `"name":"x"`, `"name":"endless"`))
-		time.Sleep(time.Duration(dice.IntN(100)) * time.Millisecond)
+		time.Sleep(time.Duration(dice.IntN(100)) * time.Millisecond) // in the bubble
 		h.cancelRequest(key)
 	case n < 91:
-		time.Sleep(time.Duration(dice.IntN(2000)) * time.Millisecond)
+		time.Sleep(time.Duration(dice.IntN(2000)) * time.Millisecond) // in the bubble
 	case n < 94:
 		if h.era == "legacy" {
 			h.batch(dice)
@@ -306,7 +306,7 @@ func (h *host) step(dice *rand.Rand) {
 		h.ledger.mu.Unlock()
 		h.send(line{text: pick(dice, `{`, `"text"`, `{"jsonrpc":"2.0",`, `nothing`)})
 	case n < 97:
-		time.Sleep(time.Duration(1+dice.IntN(4)) * time.Minute)
+		time.Sleep(time.Duration(1+dice.IntN(4)) * time.Minute) // in the bubble
 	case n < 98:
 		h.mistake(dice)
 	case n < 99:

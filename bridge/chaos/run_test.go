@@ -150,7 +150,7 @@ func end(p *plan, l *ledger, h *host, ended <-chan error, cancel context.CancelF
 
 // leftOver checks that nothing of the bridge is left.
 func (l *ledger) leftOver(s *server) {
-	time.Sleep(time.Second)
+	time.Sleep(time.Second) // in the bubble
 	synctest.Wait()
 	s.mu.Lock()
 	open := s.open

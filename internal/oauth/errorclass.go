@@ -79,7 +79,7 @@ func (e *Error) classByText() Class {
 			return ClassGrant // at the token endpoint they can mean nothing else
 		}
 	case "unsupported_grant_type", "unsupported_response_type", "unsupported_token_type",
-		"invalid_dpop_proof", "use_dpop_nonce":
+		"invalid_dpop_proof":
 		return ClassOther // whatever token the text is about
 	case "invalid_client",
 		"incorrect_client_credentials",           // GitHub
@@ -96,6 +96,7 @@ func (e *Error) classByText() Class {
 	case "invalid_target", "invalid_resource":
 		return ClassTarget
 	case "temporarily_unavailable", "slow_down", "server_error",
+		CodeUseDPoPNonce, // with the next nonce
 		"rate_limited", "ratelimited", "rate_limit_exceeded", "too_many_requests", "over_request_rate_limit",
 		"service_unavailable", "internal_error", "internal_server_error", "fatal_error", "request_timeout":
 		return ClassTransient

@@ -283,6 +283,15 @@ func (m *Env) Held(gate *lab.Gate) {
 	}
 }
 
+// StartHeld starts a process, and waits until its request is held at a point.
+func (m *Env) StartHeld(point string, job Job) (*lab.Gate, *Process) {
+	m.T.Helper()
+	gate := m.Lab.Hold(point)
+	p := m.Start(job)
+	m.Held(gate)
+	return gate, p
+}
+
 // Refreshed returns the number of requests that carried a refresh token.
 func (m *Env) Refreshed() int { return m.Lab.Counts()["token:refresh"] }
 

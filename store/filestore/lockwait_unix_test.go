@@ -358,9 +358,9 @@ func TestWaitingProcessSleeps(t *testing.T) {
 			break // it has come to rest
 		}
 		finished = now
-		<-time.After(200 * time.Millisecond)
+		<-time.After(200 * time.Millisecond) // between two counts that are to be equal
 	}
-	<-time.After(2 * time.Second)
+	<-time.After(2 * time.Second) // in which its wake-ups are counted
 	if n := switches(t, cmd.Process.Pid) - finished; n > most {
 		t.Errorf("it woke %d times in 2 s", n)
 	}

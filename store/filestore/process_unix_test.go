@@ -105,7 +105,7 @@ func TestLockOfKilledProcess(t *testing.T) {
 	select {
 	case err := <-result:
 		t.Fatalf("the lock was had by two at once (%v)", err)
-	case <-time.After(4 * 25 * time.Millisecond):
+	case <-time.After(4 * 25 * time.Millisecond): // in which the waiter has looked a few times
 	}
 	killed := time.Now()
 	if err := cmd.Process.Kill(); err != nil {

@@ -112,9 +112,7 @@ func TestRequestThatArrivesLateIsNamed(t *testing.T) {
 	m := testenv.NewOnDisk(t, lab.Habits{Rotation: lab.RotateStrict})
 	m.Expire()
 	m.Lab.SetFault("token:refresh", lab.Fault{Kind: lab.FaultDelay, Delay: time.Second, Times: 1})
-	gate := m.Lab.Hold("token:refresh:received")
-	late := m.Start(testenv.Job{Do: "call"})
-	m.Held(gate)
+	gate, late := m.StartHeld("token:refresh:received", testenv.Job{Do: "call"})
 	late.Signal(syscall.SIGKILL)
 	late.Killed()
 	gate.Release()
@@ -135,9 +133,7 @@ func crash(m *testenv.Env, point crashPoint) {
 		p.Killed()
 		return
 	}
-	gate := m.Lab.Hold("token:refresh:committed")
-	p := m.Start(testenv.Job{Do: "call"})
-	m.Held(gate)
+	gate, p := m.StartHeld("token:refresh:committed", testenv.Job{Do: "call"})
 	p.Signal(syscall.SIGKILL)
 	p.Killed()
 	gate.Release()

@@ -23,9 +23,7 @@ func TestTerminatedDuringRefresh(t *testing.T) {
 	m := testenv.NewOnDisk(t, lab.NoneFirst())
 	m.Expire()
 	before := m.Record()
-	gate := m.Lab.Hold("token:refresh:committed")
-	p := m.Start(testenv.Job{Do: "call"})
-	m.Held(gate)
+	gate, p := m.StartHeld("token:refresh:committed", testenv.Job{Do: "call"})
 	p.Signal(syscall.SIGTERM)
 	p.Await("closing")
 	gate.Release()
@@ -51,9 +49,7 @@ func TestTerminatedDuringRefresh(t *testing.T) {
 func TestTerminatedBeforeTheResponse(t *testing.T) {
 	m := testenv.NewOnDisk(t, lab.Habits{Rotation: lab.RotateGrace, Grace: time.Minute})
 	m.Expire()
-	gate := m.Lab.Hold("token:refresh:committed")
-	p := m.Start(testenv.Job{Do: "call", Close: time.Millisecond})
-	m.Held(gate)
+	gate, p := m.StartHeld("token:refresh:committed", testenv.Job{Do: "call", Close: time.Millisecond})
 	p.Signal(syscall.SIGTERM)
 	if err := p.Outcome(); !errors.Is(err, context.Canceled) {
 		t.Errorf("the interrupted call: %v, want context.Canceled", err)
@@ -77,9 +73,7 @@ func TestTerminatedBeforeTheResponse(t *testing.T) {
 func TestStoppedDuringRefresh(t *testing.T) {
 	m := testenv.NewOnDisk(t, lab.NoneFirst())
 	m.AboutToExpire()
-	gate := m.Lab.Hold("token:refresh:received")
-	stopped := m.Start(testenv.Job{Do: "call"})
-	m.Held(gate)
+	gate, stopped := m.StartHeld("token:refresh:received", testenv.Job{Do: "call"})
 	stopped.Signal(syscall.SIGSTOP)
 
 	started := time.Now()
@@ -123,9 +117,7 @@ func TestStoppedDuringRefresh(t *testing.T) {
 func TestLockOfKilledProcessIsFree(t *testing.T) {
 	m := testenv.NewOnDisk(t, lab.NoneFirst())
 	m.Expire()
-	gate := m.Lab.Hold("token:refresh:received")
-	holder := m.Start(testenv.Job{Do: "call"})
-	m.Held(gate)
+	_, holder := m.StartHeld("token:refresh:received", testenv.Job{Do: "call"})
 	waiter := m.Start(testenv.Job{Do: "call"})
 	waiter.Await("lock:refresh")
 	killed := time.Now()

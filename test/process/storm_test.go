@@ -169,9 +169,7 @@ func TestForeignRefresh(t *testing.T) {
 // login without the claim, and one that does not use the result it waited for.
 func TestTwoLoginsOneTab(t *testing.T) {
 	m := testenv.NewEmptyOnDisk(t, lab.NoneFirst())
-	gate := m.Lab.Hold("authorize:received")
-	first := m.Start(testenv.Job{Do: "login"})
-	m.Held(gate)
+	gate, first := m.StartHeld("authorize:received", testenv.Job{Do: "login"})
 	second := m.Start(testenv.Job{Do: "login"})
 	second.Await("lock:login")
 	gate.Release()
@@ -188,9 +186,7 @@ func TestTwoLoginsOneTab(t *testing.T) {
 // claim that outlives its process.
 func TestKilledLoginIsTakenOver(t *testing.T) {
 	m := testenv.NewEmptyOnDisk(t, lab.NoneFirst())
-	gate := m.Lab.Hold("authorize:received")
-	first := m.Start(testenv.Job{Do: "login"})
-	m.Held(gate)
+	gate, first := m.StartHeld("authorize:received", testenv.Job{Do: "login"})
 	second := m.Start(testenv.Job{Do: "login"})
 	second.Await("lock:login")
 	first.Signal(syscall.SIGKILL)
@@ -210,9 +206,7 @@ func TestRefreshMeetsLogoutAndLogin(t *testing.T) {
 	t.Run("logout", func(t *testing.T) {
 		m := testenv.NewOnDisk(t, lab.NoneFirst())
 		m.Expire()
-		gate := m.Lab.Hold("token:refresh:committed")
-		busy := m.Start(testenv.Job{Do: "call"})
-		m.Held(gate)
+		gate, busy := m.StartHeld("token:refresh:committed", testenv.Job{Do: "call"})
 		if _, err := m.Session().Logout(t.Context(), m.Lab.MCPURL(), handstamp.LogoutOptions{NoRevoke: true}); err != nil {
 			t.Fatal(err)
 		}
@@ -231,9 +225,7 @@ func TestRefreshMeetsLogoutAndLogin(t *testing.T) {
 	t.Run("login", func(t *testing.T) {
 		m := testenv.NewOnDisk(t, lab.NoneFirst())
 		m.Expire()
-		gate := m.Lab.Hold("token:refresh:committed")
-		busy := m.Start(testenv.Job{Do: "call"})
-		m.Held(gate)
+		gate, busy := m.StartHeld("token:refresh:committed", testenv.Job{Do: "call"})
 		if _, err := m.Session().Login(t.Context(), m.Lab.MCPURL(), handstamp.LoginOptions{Force: true}); err != nil {
 			t.Fatal(err)
 		}

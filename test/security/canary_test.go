@@ -9,11 +9,13 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/clientkey"
 	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
@@ -198,9 +200,17 @@ func (l *life) stored() (*record.Record, error) {
 func (l *life) secrets() []string {
 	secrets := l.Lab.Secrets()
 	for _, r := range l.line.Requests(0) {
-		for _, name := range []string{"code_verifier", "code", "refresh_token", "client_secret", "token"} {
+		for _, name := range []string{"code_verifier", "code", "refresh_token", "client_secret", "token", "client_assertion", "assertion"} {
 			secrets = append(secrets, r.Form[name]...)
 		}
+		secrets = append(secrets, proofIn(r.Raw))
+	}
+	if rec, err := l.stored(); err == nil && rec.DPoP != nil {
+		var key struct{ D string }
+		if err := json.Unmarshal([]byte(rec.DPoP.Key.Reveal()), &key); err != nil || key.D == "" {
+			l.T.Errorf("the stored key has no private part: %v", err)
+		}
+		secrets = append(secrets, key.D)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -208,6 +218,13 @@ func (l *life) secrets() []string {
 	slices.Sort(secrets)
 	secrets = slices.Compact(secrets)
 	return slices.DeleteFunc(secrets, func(s string) bool { return s == "" })
+}
+
+// proofIn returns the proof of possession of a request, "" if it has none.
+func proofIn(raw string) string {
+	_, after, _ := strings.Cut(raw, "\r\nDpop: ")
+	proof, _, _ := strings.Cut(after, "\r\n")
+	return proof
 }
 
 // TestNoSecretIsEverSaid lives through logins of each kind, refreshes, every class
@@ -258,6 +275,37 @@ func TestNoSecretIsEverSaid(t *testing.T) {
 		hay.addError("configured", err)
 		l.Expire()
 		l.use("configured", c)
+	}
+
+	// Keys: of the client and of its tokens, with pushed requests, and of a client without a user.
+	key, err := clientkey.Generate("ES256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, grant := range map[string]handstamp.Grant{"keys": nil, "keys of a machine": handstamp.ClientCredentials{}} {
+		h := lab.Habits{
+			Methods: []string{lab.MethodPrivateKeyJWT}, PAR: lab.PARRequired, NoRegistration: true,
+			DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPRequired, ServerNonce: 1, ResourceNonce: 2},
+		}
+		if grant != nil {
+			h.PAR, h.Grants = "", []string{lab.GrantClientCredentials}
+		}
+		l := begin(h)
+		l.Lab.RegisterClient(lab.ConfiguredClient{ID: "keyed", JWKS: string(key.JWKS())})
+		for range 2 {
+			c := l.client(name)
+			c.Registration, c.Key, c.Grant = &handstamp.Registration{ClientID: "keyed"}, key, grant
+			l.use(name, c)
+			l.Expire()
+			l.use(name, c)
+		}
+		for _, code := range []string{"use_dpop_nonce", "invalid_dpop_proof", "invalid_client"} {
+			l.Lab.SetFault("token", lab.Fault{Kind: lab.FaultStatus, Status: 400, ContentType: "application/json", Body: `{"error":"` + code + `"}`})
+			c := l.client(name + " " + code)
+			c.Registration, c.Key, c.Grant, c.LoginPolicy = &handstamp.Registration{ClientID: "keyed"}, key, grant, handstamp.LoginNever
+			l.Lab.RevokeAccessTokens()
+			l.use(name+" "+code, c)
+		}
 	}
 
 	// Scope that grows.
