@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"errors"
-	"net/url"
 	"path/filepath"
 	"strings"
 
@@ -113,8 +112,9 @@ func (o *authOptions) checkEnterprise() error {
 	case e.ClientID == "" && e.ClientSecretFile+e.ClientSecretEnv != "":
 		return usage("a client secret at the company's identity provider needs --enterprise-client-id")
 	}
-	u, err := url.Parse(e.Issuer)
-	if err != nil || u.Host == "" || u.Scheme != "https" && !oauth.IsLoopback(u.Hostname()) {
+	u, err := parseURL(e.Issuer)
+	if err != nil || !strings.Contains(e.Issuer, "://") || u.RawQuery != "" ||
+		u.Scheme != "https" && !oauth.IsLoopback(u.Hostname()) {
 		return usage("--enterprise is the https:// URL of the company's identity provider")
 	}
 	if e.IDToken != "" {
