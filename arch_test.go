@@ -53,7 +53,7 @@ var layers = map[string]layer{
 	"internal/retryafter":        {},
 	"internal/loopback":          {ours: []string{"internal/errtype"}, modules: []string{"golang.org/x/sys"}},
 	"clientkey":                  {ours: []string{"internal/jose"}, modules: joseModules},
-	"clientdocument":         {ours: []string{"clientkey", "internal/jose"}, modules: joseModules},
+	"clientdocument":             {ours: []string{"clientkey", "internal/jose"}, modules: joseModules},
 	"internal/jose":              {ours: []string{"secret"}, modules: joseModules},
 	"internal/browser":           {ours: []string{"internal/oauth"}, modules: []string{"golang.org/x/sys"}},
 	"internal/pasted":            {},

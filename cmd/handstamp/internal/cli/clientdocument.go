@@ -9,8 +9,8 @@ import (
 	"os"
 	"slices"
 
-	"github.com/handstamp/handstamp/clientkey"
 	"github.com/handstamp/handstamp/clientdocument"
+	"github.com/handstamp/handstamp/clientkey"
 	"github.com/spf13/cobra"
 )
 
