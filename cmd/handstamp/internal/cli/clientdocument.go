@@ -9,8 +9,8 @@ import (
 	"os"
 	"slices"
 
+	"github.com/handstamp/handstamp/clientdocument"
 	"github.com/handstamp/handstamp/clientkey"
-	"github.com/handstamp/handstamp/internal/clientdoc"
 	"github.com/spf13/cobra"
 )
 
@@ -31,7 +31,7 @@ registered.`,
 // documentNew is handstamp client-document new.
 type documentNew struct {
 	*app
-	document clientdoc.Document
+	document clientdocument.Document
 	key      authSettings
 	keySet   string // the file for the JWK set, with jwks_uri
 	isNew    bool   // the key is in no file yet
@@ -98,7 +98,7 @@ func (d *documentNew) run(_ context.Context, args []string) error {
 	if err != nil {
 		return usage("this would be no document that servers take: %w", err)
 	}
-	for _, f := range clientdoc.Check(d.document.ClientID, text) {
+	for _, f := range clientdocument.Check(d.document.ClientID, text) {
 		d.notice(f.Text)
 	}
 	if len(keys) > 0 { // nothing is written before all is known to be well
@@ -126,7 +126,7 @@ func (d *documentNew) readKey() (*clientkey.Key, error) {
 // saveKey writes the JWK set, and the private key if it is new, to files that do not exist yet.
 func (d *documentNew) saveKey(key *clientkey.Key) error {
 	if d.keySet != "" {
-		set := append(clientdoc.KeySet(key), '\n')
+		set := append(clientdocument.KeySet(key), '\n')
 		err := createFile(d.keySet, set, 0o644)
 		if there, _ := readFile(d.keySet, maxConfig); err != nil && !bytes.Equal(there, set) {
 			return usage("the JWK set cannot be written to %s: %w", d.keySet, withoutPath(err))
