@@ -10,7 +10,6 @@ import (
 	"github.com/handstamp/handstamp/internal/jose"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
-	"github.com/handstamp/handstamp/secret"
 )
 
 // maxAccount bounds the name of an account that is kept, in bytes.
@@ -35,7 +34,7 @@ func (l *loginFlow) account(ctx context.Context, t *oauth.TokenResponse, prover 
 	if authScheme(t.TokenType) != "DPoP" {
 		prover = nil
 	}
-	claims, err := l.fetcher.Userinfo(ctx, endpoint, secret.String(t.AccessToken), prover)
+	claims, err := l.fetcher.Userinfo(ctx, endpoint, t.AccessToken, prover)
 	if err != nil {
 		l.log.Debug("the account could not be read", "error", err)
 		return ""

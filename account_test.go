@@ -71,7 +71,7 @@ func TestAccountIsNotNamed(t *testing.T) {
 	}
 }
 
-// The account at one authorization server is not told to another one, nor taken for that of a login
+// The account at one authorization server is not sent to another one, nor taken for that of a login
 // with another account.
 func TestAccountStaysAtItsServer(t *testing.T) {
 	w := testenv.New(t, lab.Habits{OpenID: true})

@@ -53,7 +53,7 @@ var layers = map[string]layer{
 	"internal/retryafter":        {},
 	"internal/loopback":          {ours: []string{"internal/errtype"}, modules: []string{"golang.org/x/sys"}},
 	"clientkey":                  {ours: []string{"internal/jose"}, modules: joseModules},
-	"internal/clientdoc":         {ours: []string{"clientkey", "internal/jose"}, modules: joseModules},
+	"clientdocument":             {ours: []string{"clientkey", "internal/jose"}, modules: joseModules},
 	"internal/jose":              {ours: []string{"secret"}, modules: joseModules},
 	"internal/browser":           {ours: []string{"internal/oauth"}, modules: []string{"golang.org/x/sys"}},
 	"internal/pasted":            {},
@@ -86,7 +86,7 @@ var layers = map[string]layer{
 	"conformance/given":          {},
 	"conformance/client":         {ours: []string{"", "clientkey", "conformance/given", "secret", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
 	"conformance/host":           {ours: []string{"conformance/given"}, modules: sdkModules},
-	"cmd/handstamp/internal/cli": {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "clientkey", "internal/clientdoc", "internal/awake", "internal/browser", "internal/lazyregexp", "internal/mcpremote", "internal/oauth", "internal/pasted", "internal/record", "internal/redact", "secret"}, modules: commandModules},
+	"cmd/handstamp/internal/cli": {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "clientkey", "clientdocument", "internal/awake", "internal/browser", "internal/lazyregexp", "internal/mcpremote", "internal/oauth", "internal/pasted", "internal/record", "internal/redact", "secret"}, modules: commandModules},
 	"examples":                   {},
 	"interop":                    {},
 	"lab/peers/mcpgo": {modules: []string{

@@ -101,12 +101,12 @@ func TestHostileVerificationURI(t *testing.T) {
 	}
 }
 
-// The user is not told of time that the login does not have.
+// The user is shown no time that the login does not have.
 func TestDeviceCodeOutlivesTheLogin(t *testing.T) {
 	testenv.InBubble(t, deviceHabits(lab.Device{Lifetime: 1800}), func(t *testing.T, w *testenv.Env) {
 		c := deviceSession(w, func(d handstamp.DeviceAuthorization) {
 			if left := time.Until(d.ExpiresAt); left > 2*time.Minute {
-				t.Errorf("the code is said to be good for %v", left)
+				t.Errorf("the code is shown to be good for %v", left)
 			}
 		})
 		c.LoginTimeout = 2 * time.Minute
@@ -141,7 +141,7 @@ func TestDeviceAuthorizationThatIsNone(t *testing.T) {
 		"escapes":  {Kind: lab.FaultStatus, Status: 200, ContentType: "application/json", Body: "{\"device_code\":\"a\",\"user_code\":\"\\u001b[2J\\u202e\",\"verification_uri\":\"https://as.lab.test/\"}"},
 		"cut":      {Kind: lab.FaultCutBody},
 		"endless":  {Kind: lab.FaultEndless},
-		"refused":  {Kind: lab.FaultStatus, Status: 400, ContentType: "application/json", Body: `{"error":"unauthorized_client"}`},
+		"rejected": {Kind: lab.FaultStatus, Status: 400, ContentType: "application/json", Body: `{"error":"unauthorized_client"}`},
 		"redirect": {Kind: lab.FaultRedirect, Location: "https://evil.test/device"},
 	} {
 		t.Run(name, func(t *testing.T) {

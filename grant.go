@@ -55,9 +55,10 @@ func (ClientCredentials) params(context.Context, *loginFlow, GrantTarget) (url.V
 
 // JWTBearer obtains tokens with an assertion (RFC 7523, section 2.1), such as the identity token of
 // a workload. Its audience is the authorization server's issuer; a token with another audience is
-// sent only where [Client.AuthorizationServer] or the Issuer of [Client.Registration] says so. It
-// needs no client: without a Registration or a client ID metadata document the request names none. If the authorization server rejects the assertion, nothing is sent again:
-// no other grant, no smaller scope, no other form of authentication.
+// sent only where [Client.AuthorizationServer] or the Issuer of [Client.Registration] names that
+// server. It needs no client: without a Registration or a client ID metadata document the request
+// names none. If the authorization server rejects the assertion, nothing is sent again: no other
+// grant, no smaller scope, no other form of authentication.
 type JWTBearer struct {
 	// Assertion returns the JWT. Nil is an error.
 	Assertion AssertionSource

@@ -25,6 +25,10 @@ import (
 // handler, and it follows redirects on the server's origin only, where the SDK's own client
 // takes the token to another port or scheme of the same host. Use the one or the other, not
 // both.
+//
+// The SDK takes a token from its handler and puts no proof on a request, so that a Handler cannot
+// serve tokens that are bound to a key (DPoP, RFC 9449): TokenSource then returns an error. Where the
+// server takes bearer tokens too, set [Client.DPoP] to [DPoPNever].
 type Handler struct {
 	session *session
 	err     error

@@ -56,11 +56,6 @@ func (a *reauthorizer) reauthorize(ctx context.Context, r *retryState, used *cac
 	}
 	forbidden := resp.StatusCode == http.StatusForbidden
 	if !rejectsWholly(resp) {
-		// What is required of bound tokens does not concern a bearer token.
-		foreign := challenge.ForDPoP && (used == nil || used.proofs == nil)
-		if challenge.Error != "insufficient_scope" || foreign || !a.config.mayLogin(nil) {
-			return nil, nil
-		}
 		return a.stepUp(ctx, r, used, challenge)
 	}
 	if a.awaitFresh(ctx, used, &r.waits) {
@@ -178,6 +173,11 @@ func (a *reauthorizer) signInAgain(ctx context.Context, r *retryState, used *cac
 // login has (MCP authorization, "Step-Up Authorization Flow"). What the server
 // goes on rejecting is not requested for ever.
 func (a *reauthorizer) stepUp(ctx context.Context, r *retryState, used *cachedToken, challenge oauth.BearerChallenge) (*cachedToken, error) {
+	// What is required of bound tokens does not concern a bearer token.
+	foreign := challenge.ForDPoP && (used == nil || used.proofs == nil)
+	if challenge.Error != "insufficient_scope" || foreign || !a.config.mayLogin(nil) {
+		return nil, nil
+	}
 	needed := strings.Fields(challenge.Scope)
 	if len(needed) == 0 || used == nil {
 		return nil, nil

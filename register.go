@@ -37,14 +37,8 @@ func (l *loginClients) choose(ctx context.Context) error {
 		return nil
 	}
 	as := l.plan.server
-	document, old := l.documentClient(), l.rec.NewestClient(as.Issuer)
-	if old != nil && !l.canReuse(old) {
-		old = nil
-	}
-	anew := as.RegistrationEndpoint != ""
-	if stored := l.rec.NewestClient(as.Issuer); old == nil && stored != nil && document == nil && l.config.activeRegistration() == nil {
-		old = l.refit(ctx, stored)
-	}
+	document, anew := l.documentClient(), as.RegistrationEndpoint != ""
+	old := l.storedClient(ctx, document)
 	switch {
 	case l.config.activeRegistration() != nil:
 		if err := l.useConfigured(as.Issuer); err != nil {
@@ -76,6 +70,19 @@ func (l *loginClients) choose(ctx context.Context) error {
 	l.authMethod = choice
 	l.client.Method, l.client.FormID, l.client.MethodSource = choice.method, choice.formID, choice.source
 	return nil
+}
+
+// storedClient returns the client of an earlier login, if it can be used for this one, as it is or
+// with an updated registration; nil if there is none.
+func (l *loginClients) storedClient(ctx context.Context, document *record.Client) *record.Client {
+	old := l.rec.NewestClient(l.plan.server.Issuer)
+	if old == nil || l.canReuse(old) {
+		return old
+	}
+	if document != nil || l.config.activeRegistration() != nil {
+		return nil
+	}
+	return l.refit(ctx, old)
 }
 
 // useConfigured makes the configured client that of the login.

@@ -53,7 +53,7 @@ func sentTo(line *testenv.Recorder, origin string) string {
 	return b.String()
 }
 
-// A certificate without a certificate is said to be none before anything is sent.
+// An empty certificate is an error before anything is sent.
 func TestEmptyCertificate(t *testing.T) {
 	w := testenv.New(t, lab.Habits{Methods: []string{lab.MethodNone, lab.MethodTLS}})
 	c := w.Session()

@@ -13,8 +13,10 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/oauth"
@@ -89,8 +91,11 @@ func AssertionFromCommand(program string, args ...string) AssertionSource {
 		stdout, stderr := &boundedBuffer{limit: maxAssertion + 1}, &boundedBuffer{limit: 4 << 10}
 		cmd.Stdout, cmd.Stderr = stdout, stderr
 		err := cmd.Run()
-		if err != nil && ctx.Err() != nil {
+		switch {
+		case err != nil && ctx.Err() != nil:
 			err = context.Cause(ctx)
+		case errors.Is(err, exec.ErrWaitDelay): // the program itself has succeeded
+			err = nil
 		}
 		if err != nil {
 			return "", assertionError(err, "the command "+program+" brought no token",
@@ -115,15 +120,24 @@ func (b *boundedBuffer) Write(p []byte) (int, error) {
 }
 
 // firstSentence returns the first line of what a program has reported, unless that has a piece of
-// its token.
+// its token, or a word that may be another secret.
 func firstSentence(stderr, stdout *boundedBuffer) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(stderr.String()), "\n")
 	line = oauth.Sanitize(line)
 	token := strings.TrimSpace(stdout.String())
-	if line == "" || token != "" && oauth.ContainsSecret(line, []oauth.Secret{oauth.Secret(token)}) {
+	separated := func(r rune) bool { return strings.ContainsRune(" \"'=:,;()[]{}<>", r) }
+	if line == "" || slices.ContainsFunc(strings.FieldsFunc(line, separated), mayBeSecret) ||
+		token != "" && oauth.ContainsSecret(line, []oauth.Secret{oauth.Secret(token)}) {
 		return "run it by hand to see why"
 	}
 	return "it reports: " + line
+}
+
+// mayBeSecret reports whether a word looks like a token or a password: long, with letters and
+// digits, and no path.
+func mayBeSecret(word string) bool {
+	return len(word) >= 12 && !strings.Contains(word, "/") && strings.ContainsAny(word, "0123456789") &&
+		strings.ContainsFunc(word, unicode.IsLetter)
 }
 
 // AssertionFromGoogle requests an identity token from the metadata server of Google Cloud. An empty
@@ -285,7 +299,7 @@ func (r metadataRequest) token(body []byte) (secret.String, error) {
 
 // readAssertion returns the token in what a source has brought.
 func readAssertion(data []byte, where string) (secret.String, error) {
-	token := string(bytes.TrimSpace(data))
+	token := string(bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))))
 	switch {
 	case token == "":
 		return "", assertionError(nil, where+" is empty", "have the platform put a token there")

@@ -10,12 +10,14 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/clientkey"
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/jose"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
@@ -307,6 +309,63 @@ func TestAssertionFromCommand(t *testing.T) {
 	defer cancel()
 	if _, err := handstamp.AssertionFromCommand("sleep", "60")(ctx, target); err == nil {
 		t.Error("no error of a command that does not end")
+	}
+}
+
+// A command may leave a process behind that holds its output open, as agents and caches do.
+func TestAssertionFromCommandWithAgent(t *testing.T) {
+	agent := filepath.Join(t.TempDir(), "agent")
+	source := handstamp.AssertionFromCommand("sh", "-c", `sleep 60 & echo $! >"$0"; echo abc`, agent)
+	token, err := source(t.Context(), handstamp.GrantTarget{})
+	if err != nil || token != "abc" {
+		t.Errorf("%q, %v", token.Reveal(), err)
+	}
+	text, err := os.ReadFile(agent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	process, err := os.FindProcess(pid)
+	if err == nil {
+		err = process.Kill()
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// What a command reports may have secrets that it did not print as its token.
+func TestAssertionFromCommandReportsNoSecret(t *testing.T) {
+	for _, line := range []string{
+		"Authorization: Bearer eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl",
+		"+ curl -u agent:hunter2-hunter2 https://vault.example",
+		"token=s3cr3t-s3cr3t is not valid",
+		`{"error":"denied","refresh_token":"4f7a0c9e1b2d"}`,
+	} {
+		_, err := handstamp.AssertionFromCommand("sh", "-c", `echo "$0" >&2; exit 1`, line)(
+			t.Context(), handstamp.GrantTarget{})
+		e, ok := errtype.As[*handstamp.Error](err)
+		if !ok || e.Hint != "run it by hand to see why" {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
+
+// Editors and shells of Windows put a mark before the text, and carriage returns after it.
+func TestAssertionWithByteOrderMark(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(path, []byte("\xef\xbb\xbfabc\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, source := range []handstamp.AssertionSource{
+		handstamp.AssertionFromFile(path), handstamp.AssertionFromCommand("cat", path),
+	} {
+		if token, err := source(t.Context(), handstamp.GrantTarget{}); err != nil || token != "abc" {
+			t.Errorf("%q, %v", token.Reveal(), err)
+		}
 	}
 }
 

@@ -24,6 +24,10 @@ func (a *app) authenticate(c *handstamp.Client, t *target, o *loginOptions) erro
 	if e := t.keep.Enterprise; e != nil { // the store has the client
 		t.keep.Enterprise = &enterpriseSettings{Issuer: e.Issuer, IDToken: e.IDToken}
 	}
+	a.hideVariables(t.auth.variables()...)
+	if t.local && t.auth.apply(a, &handstamp.Client{}) != nil {
+		t.auth = authSettings{DPoP: t.auth.DPoP}
+	}
 	used := a.global.connection
 	if used.ClientCert == "" && t.auth.ClientCertFile != "" {
 		used.ClientCert, used.ClientKey = t.auth.ClientCertFile, t.auth.ClientKeyFile

@@ -77,6 +77,21 @@ func (s authSettings) withoutKey() authSettings {
 	return s
 }
 
+// runsCommand reports whether tokens come from a command.
+func (s authSettings) runsCommand() bool {
+	return strings.HasPrefix(s.Workload, "command:") ||
+		s.Enterprise != nil && strings.HasPrefix(s.Enterprise.IDToken, "command:")
+}
+
+// withoutCommands returns the settings as another machine takes them over: whoever writes to a user
+// could have them run a command there.
+func (s authSettings) withoutCommands() authSettings {
+	if s.runsCommand() {
+		s.Grant, s.Workload, s.Enterprise = "", "", nil
+	}
+	return s
+}
+
 // absolute returns the settings with paths that another session can use, too.
 func (s authSettings) absolute() authSettings {
 	for _, path := range []*string{&s.JWTKeyFile, &s.ClientCertFile, &s.ClientKeyFile} {

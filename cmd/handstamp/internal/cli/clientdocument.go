@@ -1,16 +1,16 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"slices"
 
+	"github.com/handstamp/handstamp/clientdocument"
 	"github.com/handstamp/handstamp/clientkey"
-	"github.com/handstamp/handstamp/internal/clientdoc"
 	"github.com/spf13/cobra"
 )
 
@@ -31,9 +31,10 @@ registered.`,
 // documentNew is handstamp client-document new.
 type documentNew struct {
 	*app
-	document clientdoc.Document
+	document clientdocument.Document
 	key      authSettings
 	keySet   string // the file for the JWK set, with jwks_uri
+	isNew    bool   // the key is in no file yet
 }
 
 func (a *app) newDocumentNew() *cobra.Command {
@@ -97,7 +98,7 @@ func (d *documentNew) run(_ context.Context, args []string) error {
 	if err != nil {
 		return usage("this would be no document that servers take: %w", err)
 	}
-	for _, f := range clientdoc.Check(d.document.ClientID, text) {
+	for _, f := range clientdocument.Check(d.document.ClientID, text) {
 		d.notice(f.Text)
 	}
 	if len(keys) > 0 { // nothing is written before all is known to be well
@@ -118,31 +119,39 @@ func (d *documentNew) readKey() (*clientkey.Key, error) {
 	if err != nil {
 		return nil, usage("--key-alg: %w", err)
 	}
+	d.isNew = true
 	return key, nil
 }
 
-// saveKey writes the private key, unless there is a file with it, and the JWK set.
+// saveKey writes the JWK set, and the private key if it is new, to files that do not exist yet.
 func (d *documentNew) saveKey(key *clientkey.Key) error {
 	if d.keySet != "" {
-		if err := os.WriteFile(d.keySet, append(clientdoc.KeySet(key), '\n'), 0o644); err != nil {
-			return fmt.Errorf("the JWK set cannot be written to %s: %w", d.keySet, withoutPath(err))
+		set := append(clientdocument.KeySet(key), '\n')
+		err := createFile(d.keySet, set, 0o644)
+		if there, _ := readFile(d.keySet, maxConfig); err != nil && !bytes.Equal(there, set) {
+			return usage("the JWK set cannot be written to %s: %w", d.keySet, withoutPath(err))
 		}
+	}
+	if !d.isNew {
+		return nil
 	}
 	private, err := key.RevealPrivatePEM()
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(d.key.JWTKeyFile, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err == nil {
-		_, err = f.Write(private)
-		err = cmp.Or(err, f.Sync(), f.Close())
-	}
-	if err != nil {
-		return fmt.Errorf("the key cannot be written to %s: %w", d.key.JWTKeyFile, withoutPath(err))
+	if err := createFile(d.key.JWTKeyFile, private, 0o600); err != nil {
+		return usage("the key cannot be written to %s: %w", d.key.JWTKeyFile, withoutPath(err))
 	}
 	d.shown(d.err).ok("", "Wrote a new private key to %s: only you can read it", d.key.JWTKeyFile)
 	return nil
+}
+
+// createFile writes a file that must not exist.
+func createFile(path string, data []byte, mode fs.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err == nil {
+		_, err = f.Write(data)
+		err = cmp.Or(err, f.Sync(), f.Close())
+	}
+	return err
 }

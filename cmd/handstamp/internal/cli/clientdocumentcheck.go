@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/handstamp/handstamp/internal/clientdoc"
+	"github.com/handstamp/handstamp/clientdocument"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/spf13/cobra"
 )
@@ -36,7 +36,7 @@ The exit code is 6 if servers must reject the document, 0 if they need not.`,
 	return cmd
 }
 
-// documentFinding is what --json prints of a [clientdoc.Finding].
+// documentFinding is what --json prints of a [clientdocument.Finding].
 type documentFinding struct {
 	Error bool   `json:"error"`
 	Text  string `json:"text"`
@@ -47,7 +47,7 @@ type documentOutput struct {
 	Findings []documentFinding `json:"findings"`
 }
 
-func (o *documentOutput) add(prefix string, findings []clientdoc.Finding) {
+func (o *documentOutput) add(prefix string, findings []clientdocument.Finding) {
 	for _, f := range findings {
 		o.Findings = append(o.Findings, documentFinding{f.Error, prefix + f.Text})
 	}
@@ -61,13 +61,13 @@ func (d *documentCheck) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	var document clientdoc.Document
+	var document clientdocument.Document
 	_ = json.Unmarshal(text, &document) // Check reports what is wrong with it
 	location := args[0]
 	if !strings.Contains(location, "://") {
 		location = document.ClientID
 	}
-	out.add("", clientdoc.Check(location, text))
+	out.add("", clientdocument.Check(location, text))
 	if err := d.checkKeys(ctx, out, document); err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (d *documentCheck) read(ctx context.Context, out *documentOutput) ([]byte, 
 
 // checkKeys checks the JWK set that a document names, and whether the key is published.
 func (d *documentCheck) checkKeys(
-	ctx context.Context, out *documentOutput, document clientdoc.Document,
+	ctx context.Context, out *documentOutput, document clientdocument.Document,
 ) error {
 	set := []byte(document.JWKS)
 	if document.JWKSURI != "" && strings.Contains(out.Location, "://") {
@@ -102,16 +102,16 @@ func (d *documentCheck) checkKeys(
 		if set, err = d.fetch(ctx, out, "jwks_uri: ", document.JWKSURI); err != nil {
 			return err
 		}
-		out.add("jwks_uri: ", clientdoc.CheckKeySet(set, document.TokenEndpointAuthAlg))
+		out.add("jwks_uri: ", clientdocument.CheckKeySet(set, document.TokenEndpointAuthAlg))
 	}
 	key, err := d.key.key()
 	if err != nil || key == nil {
 		return err
 	}
 	if len(set) == 0 {
-		out.add("", []clientdoc.Finding{{Error: true, Text: "the document publishes no key"}})
-	} else if err := clientdoc.CheckKey(key, set); err != nil {
-		out.add("", []clientdoc.Finding{{Error: true, Text: err.Error()}})
+		out.add("", []clientdocument.Finding{{Error: true, Text: "the document publishes no key"}})
+	} else if err := clientdocument.CheckKey(key, set); err != nil {
+		out.add("", []clientdocument.Finding{{Error: true, Text: err.Error()}})
 	}
 	return nil
 }
@@ -140,7 +140,7 @@ func (d *documentCheck) fetch(
 		defer resp.Body.Close()
 		var text []byte
 		if text, err = io.ReadAll(io.LimitReader(resp.Body, maxConfig)); err == nil {
-			out.add(prefix, clientdoc.CheckResponse(resp.StatusCode, resp.Header))
+			out.add(prefix, clientdocument.CheckResponse(resp.StatusCode, resp.Header))
 			return text, nil
 		}
 	}

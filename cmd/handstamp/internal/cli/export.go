@@ -67,6 +67,7 @@ func (e *exportCommand) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	t.local = true
 	c, err := e.storedClient(ctx, t, handstamp.LoginNever)
 	if err != nil {
 		return err

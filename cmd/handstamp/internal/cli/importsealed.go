@@ -143,8 +143,12 @@ func (m *importSealed) store(ctx context.Context, x *exported, rec *record.Recor
 	if err := record.Put(ctx, credentials, rec); err != nil {
 		return &failure{kind: kindStore, err: err}
 	}
-	t.keep = x.Settings
+	t.keep = x.Settings.withoutCommands()
 	m.saveSettings(t)
+	if x.Settings.runsCommand() {
+		m.warn("its tokens come from a command, which is not imported: if you know it, run " +
+			t.command("login") + " with it")
+	}
 	if sum := derivedSum(rec.Key.Profile, m.baseProfile()); sum != "" && x.Flags != nil && m.dirs != nil {
 		_ = writePrivate(m.flagsFile(sum), x.Flags) // for status alone
 	}

@@ -104,6 +104,7 @@ func (l *logoutCommand) targets(ctx context.Context, args []string) ([]*target, 
 
 // one signs out of one server and shows the result.
 func (l *logoutCommand) one(ctx context.Context, t *target) (*logoutOutput, error) {
+	t.local = true
 	c, err := l.storedClient(ctx, t, handstamp.LoginNever)
 	if err != nil {
 		return nil, err

@@ -79,11 +79,14 @@ func (a *app) browserFor(
 	if err != nil {
 		return nil, err.Error()
 	}
-	opener.Env = a.childEnv()
 	if a.global.verbose {
 		opener.Stderr = lineWriter{a.err}
 	}
-	return opener.Open, ""
+	return func(ctx context.Context, rawURL string) error {
+		opener := opener
+		opener.Env = a.childEnv() // as the stored login, which is read last, has it
+		return opener.Open(ctx, rawURL)
+	}, ""
 }
 
 // showRequest shows what the user has to do. The URL is always there: the

@@ -11,6 +11,8 @@ import (
 // quietZone is the margin of a QR code, in modules (ISO/IEC 18004 has four; phones take two).
 const quietZone = 2
 
+const qrIndent = "  "
+
 // showQRCode shows a URL as a QR code, if standard error is a terminal that is large enough and has
 // the characters for it.
 func (a *app) showQRCode(url string) {
@@ -20,12 +22,12 @@ func (a *app) showQRCode(url string) {
 	}
 	width, height, err := term.GetSize(int(f.Fd()))
 	code := qrCode(url)
-	if err != nil || len(code) == 0 || len([]rune(code[0])) > width || len(code) > height {
+	if err != nil || len(code) == 0 || len([]rune(code[0]))+len(qrIndent) > width || len(code) > height {
 		return
 	}
 	// Black on white, whatever the colours of the terminal are: some readers take no other.
 	for _, line := range code {
-		a.err.raw("  \x1b[30;47m" + line + "\x1b[0m")
+		a.err.raw(qrIndent + "\x1b[30;47m" + line + "\x1b[0m")
 	}
 }
 

@@ -83,6 +83,7 @@ func (a *app) newEntry(t *target, st *handstamp.Status) *entry {
 
 // entry reads what is stored for one server.
 func (a *app) entry(ctx context.Context, t *target) (*entry, error) {
+	t.local = true
 	c, err := a.storedClient(ctx, t, handstamp.LoginNever)
 	if err != nil {
 		return nil, err

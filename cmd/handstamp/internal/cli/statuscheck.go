@@ -37,6 +37,7 @@ func (s *statusCommand) checkEntry(ctx context.Context, e *entry) {
 // try makes one authorized request to the MCP server: the one that opens a
 // session, which every server supports.
 func (s *statusCommand) try(ctx context.Context, t *target) error {
+	t.local = false
 	c, err := s.client(t, &loginOptions{}, handstamp.LoginNever)
 	if err != nil {
 		return err

@@ -3,18 +3,18 @@ package cli
 import (
 	"cmp"
 	"errors"
-	"net/url"
 	"path/filepath"
 	"strings"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/lab/suite"
 	"github.com/spf13/pflag"
 )
 
 // A token source is where a token comes from that another issuer has made out, in one word:
 // file:PATH, env:NAME, command:WORD…, gcp, azure or github, of which the last three may have an
-// audience after a colon.
+// audience after a colon. A command is split at spaces, with quotes; there is no shell.
 const sourceForm = "file:PATH, env:NAME, command:COMMAND, gcp, azure or github"
 
 // absoluteSource returns a token source that another session can use, too.
@@ -24,19 +24,29 @@ func absoluteSource(source string) string {
 	case "file":
 		return "file:" + absolutePath(rest)
 	case "command":
-		words := strings.Fields(rest)
-		if len(words) > 0 && strings.ContainsRune(words[0], filepath.Separator) {
+		words, err := suite.Words(rest)
+		if err == nil && strings.ContainsRune(words[0], filepath.Separator) {
 			words[0] = absolutePath(words[0])
+			for i, word := range words {
+				words[i] = quoteWord(word)
+			}
 			return "command:" + strings.Join(words, " ")
 		}
 	}
 	return source
 }
 
+// quoteWord returns a word as [suite.Words] reads it.
+func quoteWord(word string) string {
+	if word != "" && !strings.ContainsAny(word, " \t\n'\"") {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'"'"'`) + "'"
+}
+
 // parseSource returns the source of a token, named as the form says.
 func parseSource(text string) (handstamp.AssertionSource, error) {
 	kind, rest, _ := strings.Cut(text, ":")
-	words := strings.Fields(rest)
 	switch {
 	case kind == "gcp":
 		return handstamp.AssertionFromGoogle(rest), nil
@@ -44,12 +54,16 @@ func parseSource(text string) (handstamp.AssertionSource, error) {
 		return handstamp.AssertionFromAzure(rest), nil
 	case kind == "github":
 		return handstamp.AssertionFromGitHub(rest), nil
-	case len(words) == 0:
+	case strings.TrimSpace(rest) == "":
 	case kind == "file":
 		return handstamp.AssertionFromFile(rest), nil
 	case kind == "env":
 		return handstamp.AssertionFromEnv(rest), nil
 	case kind == "command":
+		words, err := suite.Words(rest)
+		if err != nil {
+			return nil, err
+		}
 		return handstamp.AssertionFromCommand(words[0], words[1:]...), nil
 	}
 	return nil, errors.New("it is " + sourceForm)
@@ -98,8 +112,9 @@ func (o *authOptions) checkEnterprise() error {
 	case e.ClientID == "" && e.ClientSecretFile+e.ClientSecretEnv != "":
 		return usage("a client secret at the company's identity provider needs --enterprise-client-id")
 	}
-	u, err := url.Parse(e.Issuer)
-	if err != nil || u.Host == "" || u.Scheme != "https" && !oauth.IsLoopback(u.Hostname()) {
+	u, err := parseURL(e.Issuer)
+	if err != nil || !strings.Contains(e.Issuer, "://") || u.RawQuery != "" ||
+		u.Scheme != "https" && !oauth.IsLoopback(u.Hostname()) {
 		return usage("--enterprise is the https:// URL of the company's identity provider")
 	}
 	if e.IDToken != "" {

@@ -54,14 +54,7 @@ func (c *Client) login(ctx context.Context, st *state, rejected *challenge) (*st
 		wanted = union(st.Requested, wanted)
 	}
 	for range maxAuthorizations {
-		scope := wanted
-		if slices.Contains(sm.Scopes, "offline_access") && !next.NoOffline &&
-			c.Defect != OfflineNotRequested {
-			scope = union(scope, "offline_access")
-		} else if next.NoOffline {
-			scope = strings.Join(slices.DeleteFunc(strings.Fields(scope), func(s string) bool { return s == "offline_access" }), " ")
-		}
-		again, err := c.authorize(ctx, &next, sm, scope)
+		again, err := c.authorize(ctx, &next, sm, c.withOffline(&next, sm, wanted))
 		if err != nil {
 			return nil, err
 		}
@@ -70,6 +63,18 @@ func (c *Client) login(ctx context.Context, st *state, rejected *challenge) (*st
 		}
 	}
 	return nil, errors.New("the authorization server rejects each login")
+}
+
+// withOffline returns the scope with offline access, if the server lists it and gives it.
+func (c *Client) withOffline(st *state, sm *serverMetadata, scope string) string {
+	const offline = "offline_access"
+	switch {
+	case st.NoOffline:
+		return strings.Join(slices.DeleteFunc(strings.Fields(scope), func(s string) bool { return s == offline }), " ")
+	case slices.Contains(sm.Scopes, offline) && c.Defect != OfflineNotRequested:
+		return union(scope, offline)
+	}
+	return scope
 }
 
 // authorize runs one authorization and the code exchange. It reports whether to run another one,
@@ -114,24 +119,35 @@ func (c *Client) authorize(ctx context.Context, st *state, sm *serverMetadata,
 		iss != sm.Issuer {
 		return false, errors.New("the response comes from another issuer")
 	}
-	switch code := callback.Get("error"); code {
-	case "":
-	case "invalid_target":
-		st.OmitResource = true
-		return true, nil
-	case "invalid_scope":
-		st.NoOffline = true
-		return true, nil
-	default:
-		return false, errors.New("the login is rejected: " + code)
+	if code := callback.Get("error"); code != "" {
+		return st.adapt(code)
 	}
-	err = c.exchange(ctx, st, callback.Get("code"), redirect, verifier, scope)
-	if rejected, ok := errtype.As[*rejectedError](err); ok &&
-		rejected.code == "not_allowed" && !st.NoOffline {
+	return st.afterExchange(c.exchange(ctx, st, callback.Get("code"), redirect, verifier, scope))
+}
+
+// afterExchange has another authorization follow where the code exchange shows that the server
+// gives no offline access.
+func (st *state) afterExchange(err error) (again bool, _ error) {
+	rejected, ok := errtype.As[*rejectedError](err)
+	if ok && rejected.code == "not_allowed" && !st.NoOffline {
 		st.NoOffline = true
 		return true, nil
 	}
 	return false, err
+}
+
+// adapt changes what the next authorization requests after an error response, and reports whether
+// there is another one.
+func (st *state) adapt(code string) (again bool, err error) {
+	switch code {
+	case "invalid_target":
+		st.OmitResource = true
+	case "invalid_scope":
+		st.NoOffline = true
+	default:
+		return false, errors.New("the login is rejected: " + code)
+	}
+	return true, nil
 }
 
 // authorization returns the parameters of an authorization request.

@@ -1,7 +1,7 @@
-// Package clientdoc writes, checks and serves client ID metadata documents
+// Package clientdocument writes, checks and serves client ID metadata documents
 // (draft-ietf-oauth-client-id-metadata-document-02, which the MCP specification of 2026-07-28
 // cites): the URL of the document is the client's ID.
-package clientdoc
+package clientdocument
 
 import (
 	"encoding/json"

@@ -1,4 +1,4 @@
-package clientdoc
+package clientdocument
 
 import (
 	"bytes"
