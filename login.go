@@ -77,7 +77,7 @@ func (c *Client) Login(ctx context.Context, serverURL string, o LoginOptions) (*
 		return nil, err
 	}
 	result := &LoginResult{Status: statusOf(rec, time.Now()), Already: already, Rejected: rejected}
-	if rec.Grant != nil && rec.Grant.RefreshToken == "" {
+	if rec.Grant != nil && rec.Grant.RefreshToken == "" && !s.config.unattended(rec) {
 		result.NoRefreshToken = "the authorization server issued no refresh token"
 		if rec.Grant.ExpiresAt.IsZero() {
 			result.NoRefreshToken += "; the access token has no known expiry"

@@ -100,6 +100,8 @@ func (l *loginCommand) show(t *target, result *handstamp.LoginResult) {
 		l.err.warn("", "The memory store forgets this login when the command ends")
 	case result.Already:
 		l.err.note("", "To sign in again: %s --force", t.command("login"))
+	case result.Status.DPoP: // of which no bare token is of use
+		l.err.note("", "Try: %s", t.command("tools"))
 	default:
 		l.err.note("", "Try: %s", t.command("token"))
 	}
