@@ -38,12 +38,21 @@ type habitsJSON struct {
 
 // MarshalJSON writes durations as strings such as "30s".
 func (h Habits) MarshalJSON() ([]byte, error) {
-	return json.Marshal(habitsJSON{
+	return marshal(habitsJSON{
 		plainHabits:         (*plainHabits)(&h),
 		SecretLifetime:      duration(h.SecretLifetime),
 		AccessTokenLifetime: duration(h.AccessTokenLifetime),
 		Grace:               duration(h.Grace),
 	})
+}
+
+// marshal writes JSON for readers, and not for a web page: < > & stay as they are.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSpace(b.Bytes()), err
 }
 
 // UnmarshalJSON reads what MarshalJSON writes. A name or value that means nothing
