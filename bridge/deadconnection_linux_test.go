@@ -219,6 +219,7 @@ var scenes = []struct {
 func idle(o bridge.Options, oneWay bool) func(t *testing.T, serve func(http.Handler) *far) {
 	return func(t *testing.T, serve func(http.Handler) *far) {
 		f := serve(&sessions{})
+		o := o // the scene is played over several wires at once
 		o.URL, o.Logger = f.url, logger(t)
 		h := start(t, o)
 		h.hello()
