@@ -20,9 +20,6 @@ func TestBoundTokensThroughTheCommand(t *testing.T) {
 				scene: newScene(t, func(t *testing.T, _ string) *authServer {
 					as, _ := full(t, s)
 					as.endsExpired = true // a bound token alone says nothing
-					if s.Nonces {
-						as.extra = 1
-					}
 					return as
 				})}
 			c.as.lifetime(short)

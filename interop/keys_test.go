@@ -70,10 +70,7 @@ func TestBoundTokensThroughTheLibrary(t *testing.T) {
 		t.Run(fmt.Sprintf("DPoP %s, nonces %v", s.DPoP, s.Nonces), func(t *testing.T) {
 			t.Parallel()
 			l := newLibrary(newScene(t, func(t *testing.T, _ string) *authServer {
-				as, _ := full(t, s)
-				if s.Nonces {
-					as.extra = 1
-				}
+				as, _ := full(t, s) // the nonce comes with the pushed authorization request
 				return as
 			}))
 			l.live()
@@ -157,9 +154,6 @@ func TestClientAuthenticationThroughTheLibrary(t *testing.T) {
 			as, r := full(t, s)
 			as.console(r, "private_key_jwt", map[string]any{"jwks": json.RawMessage(key.JWKS())})
 			as.configure = func(c *handstamp.Client) { c.Key = key }
-			if s.Nonces {
-				as.extra = 1
-			}
 			return as
 		}
 	}
