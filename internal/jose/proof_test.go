@@ -254,37 +254,6 @@ func TestStoredProofKeyThatIsNone(t *testing.T) {
 	}
 }
 
-var raceEnabled bool
-
-// TestProofCostsLittle compares the fastest of many of both, taken in turns, which the load of the
-// machine disturbs least.
-func TestProofCostsLittle(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector slows one down more than the other")
-	}
-	key, signer := proofKey(t), generate(t, "ES256").(*ecdsa.PrivateKey)
-	options := ProofOptions{AccessToken: secret.String(strings.Repeat("t", 800)), Nonce: "nonce"}
-	message := []byte(strings.Repeat("m", 400))
-	proof, signature := time.Hour, time.Hour
-	for range 2000 {
-		start := time.Now()
-		if _, err := key.Proof("POST", "https://mcp.example/mcp", options); err != nil {
-			t.Fatal(err)
-		}
-		proof = min(proof, time.Since(start))
-		start = time.Now()
-		digest := sha256.Sum256(message)
-		if _, err := signer.Sign(rand.Reader, digest[:], crypto.SHA256); err != nil {
-			t.Fatal(err)
-		}
-		signature = min(signature, time.Since(start))
-	}
-	t.Logf("a proof takes %v, a signature %v", proof, signature)
-	if proof > signature*3/2 {
-		t.Errorf("a proof takes %v, a signature %v: more than 1.5 times as long", proof, signature)
-	}
-}
-
 // BenchmarkProof is a proof for a warm request, to be compared with BenchmarkES256Signature in
 // the same run: at most 1.5 times as long.
 func BenchmarkProof(b *testing.B) {

@@ -1,5 +1,0 @@
-//go:build race
-
-package jose
-
-func init() { raceEnabled = true }
