@@ -39,8 +39,11 @@ type DeviceAuthorization struct {
 // slowDown is what a server that responds slow_down adds to the interval (RFC 8628, section 3.5).
 const slowDown = 5 * time.Second
 
-// obtainByDevice is the attempt of a login on another device.
-func (l *loginFlow) obtainByDevice(ctx context.Context) error {
+// deviceLogin is a login on another device.
+type deviceLogin struct{ *loginFlow }
+
+// attempt shows the user a code and polls until it was entered.
+func (l deviceLogin) attempt(ctx context.Context) error {
 	as := l.plan.server
 	switch {
 	case as.DeviceAuthorizationEndpoint == "":
@@ -89,7 +92,7 @@ func (l *loginFlow) obtainByDevice(ctx context.Context) error {
 }
 
 // rememberDevice stores what the user is shown, for processes that wait for the login.
-func (l *loginFlow) rememberDevice(ctx context.Context, d *oauth.DeviceAuthorization) {
+func (l deviceLogin) rememberDevice(ctx context.Context, d *oauth.DeviceAuthorization) {
 	l.remember(ctx, "the pending login", func(rec *record.Record) {
 		rec.PendingLogin = &record.PendingLogin{
 			At: time.Now().UTC(), URL: oauth.Secret(cmp.Or(d.VerificationURIComplete, d.VerificationURI)),
@@ -99,7 +102,7 @@ func (l *loginFlow) rememberDevice(ctx context.Context, d *oauth.DeviceAuthoriza
 }
 
 // poll requests the token until the user has decided or the code has expired, and once more then.
-func (l *loginFlow) poll(ctx context.Context, device *oauth.DeviceAuthorization, expires time.Time) error {
+func (l deviceLogin) poll(ctx context.Context, device *oauth.DeviceAuthorization, expires time.Time) error {
 	t := l.clients.tokenRequest(oauth.TokenRequest{
 		GrantType: grantDeviceCode, Params: url.Values{"device_code": {device.DeviceCode.Reveal()}},
 	}, sendOnce)
@@ -157,7 +160,7 @@ func decidesDevice(rejected *oauth.Error) bool {
 	return false
 }
 
-func (l *loginFlow) codeExpired(cause *oauth.Error) error {
+func (l deviceLogin) codeExpired(cause *oauth.Error) error {
 	e := &Error{Kind: ErrTimeout, Server: l.serverURL, Message: "the code expired before it was entered", Hint: "start the login again"}
 	if cause != nil {
 		e.Code, e.Err = cause.Code, cause
@@ -166,7 +169,7 @@ func (l *loginFlow) codeExpired(cause *oauth.Error) error {
 }
 
 // deviceError decides what a rejected poll means for the login.
-func (l *loginFlow) deviceError(ctx context.Context, t *tokenRequest, rejected *oauth.Error) error {
+func (l deviceLogin) deviceError(ctx context.Context, t *tokenRequest, rejected *oauth.Error) error {
 	if rejected.Code == "access_denied" {
 		return &Error{Kind: ErrDenied, Server: l.serverURL, Code: rejected.Code, Message: "access was denied", Err: rejected}
 	}

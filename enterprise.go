@@ -57,7 +57,10 @@ func (e Enterprise) params(ctx context.Context, l *loginFlow, t GrantTarget) (ur
 		return nil, err
 	}
 	l.enterprise = e.Issuer
-	c := &company{session: provider, grant: e, login: l, target: t}
+	c := &company{
+		credential: provider.credential, refresher: provider.refresher, logins: provider.logins,
+		grant: e, login: l, target: t,
+	}
 	grant, err := c.obtainGrant(ctx)
 	if err != nil {
 		return nil, err
@@ -98,12 +101,14 @@ func (cfg *configuration) provider(e Enterprise) *Client {
 	return c
 }
 
-// company is the session at a company's identity provider, for one login at an MCP server.
+// company is the credential at a company's identity provider, for one login at an MCP server.
 type company struct {
-	*session
-	grant  Enterprise
-	login  *loginFlow
-	target GrantTarget
+	*credential
+	refresher *refresher
+	logins    *logins
+	grant     Enterprise
+	login     *loginFlow
+	target    GrantTarget
 
 	rejected  []secret.String // subject tokens that the provider no longer takes
 	refreshed bool            // the login at the provider was refreshed

@@ -176,7 +176,7 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 	switch grant := l.config.grantFor(l.rec).(type) {
 	case nil:
 	case DeviceCode:
-		return l.obtainByDevice(ctx)
+		return deviceLogin{l}.attempt(ctx)
 	default:
 		return l.obtain(ctx, grant)
 	}
