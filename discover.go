@@ -75,7 +75,7 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 	if d.config.Certificate != nil {
 		p.server = p.server.ForCertificates(d.server.mayName)
 	}
-	p.proofs = d.config.wantsProofs(rm.OffersDPoP() || challenge.DPoP)
+	p.proofs = d.config.DPoP.wants(rm.OffersDPoP() || challenge.DPoP)
 	if p.proofs {
 		p.algs = proofAlgorithms(rm.ProofAlgorithms(), strings.Fields(challenge.Algs), p.server.DPoPSigningAlgValuesSupported)
 	}
@@ -106,7 +106,7 @@ func (d *discovery) storedPlan(rec *record.Record, req loginRequest) *loginPlan 
 	}
 	return &loginPlan{
 		server: server, resource: rec.Grant.Resource, scopes: strings.Fields(rec.Grant.ScopeRequested),
-		proofs: d.config.wantsProofs(rec.Grant.DPoP), stored: true,
+		proofs: d.config.DPoP.wants(rec.Grant.DPoP), stored: true,
 	}
 }
 

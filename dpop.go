@@ -176,10 +176,8 @@ func (l *loginState) prepareProofs() (err error) {
 	return err
 }
 
-// wantsProofs reports whether a login requests tokens that are bound to a key.
-func (cfg *configuration) wantsProofs(offered bool) bool {
-	return cfg.DPoP == DPoPAlways || cfg.DPoP == DPoPAuto && offered
-}
+// wants reports whether a login requests tokens that are bound to a key.
+func (m DPoPMode) wants(offered bool) bool { return m == DPoPAlways || m == DPoPAuto && offered }
 
 // proofAlgorithms returns the algorithms of proofs that both servers take; nil if none names any.
 func proofAlgorithms(resource, challenge, authorizationServer []string) []string {

@@ -226,7 +226,7 @@ func (l *loginClients) register(ctx context.Context) error {
 		RegisteredAt:            time.Now().UTC().Truncate(time.Second),
 	}
 	l.authMethod, l.justRegistered, l.clientProbed = choice, true, true
-	l.plan.proofs = l.config.wantsProofs(l.plan.proofs || reg.DPoPBoundAccessTokens)
+	l.plan.proofs = l.config.DPoP.wants(l.plan.proofs || reg.DPoPBoundAccessTokens)
 	if err := l.prepareProofs(); err != nil {
 		return err
 	}
