@@ -150,7 +150,10 @@ func TestLoginAtAWrongURL(t *testing.T) {
 			t.Parallel()
 			h := newHost(t)
 			c.set(h)
-			client := &handstamp.Client{LoginTimeout: 5 * time.Second, Prompt: handstamp.Prompt{
+			// A server of package httptest that closes, closes the idle connections of the default one.
+			transport := http.DefaultTransport.(*http.Transport).Clone()
+			defer transport.CloseIdleConnections()
+			client := &handstamp.Client{LoginTimeout: 5 * time.Second, BaseTransport: transport, Prompt: handstamp.Prompt{
 				Authorize: func(context.Context, handstamp.AuthorizationRequest) (url.Values, error) {
 					t.Error("a user was sent to sign in")
 					return nil, errors.New("nothing to sign in to")
