@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/bridge"
+	"github.com/handstamp/handstamp/internal/proctest"
 )
 
 func TestSession(t *testing.T) {
@@ -171,13 +172,7 @@ func TestUnreachable(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it waits seven seconds for a server")
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	listener.Close()
-	h := start(t, bridge.Options{URL: "http://" + address + "/mcp", InitializeWait: -1})
+	h := start(t, bridge.Options{URL: "http://" + proctest.UnreachableAddress(t) + "/mcp", InitializeWait: -1})
 	h.send(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`)
 	got := h.response("1")
 	if get(t, got, "error", "code") != strconv.Itoa(bridge.CodeUnreachable) || get(t, got, "error", "data", "retryable") != "true" {

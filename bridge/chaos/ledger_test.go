@@ -16,7 +16,8 @@ const (
 	endsWithin = 5 * time.Second
 
 	// respondsWithin is how long any request may take whose server does not hold
-	// a POST open: five minutes on a stream, and the retries before.
+	// a POST open: five minutes on a stream, and the retries before. A request to
+	// the user begins the five minutes anew for all of them.
 	respondsWithin = 8 * time.Minute
 
 	// The server gets at most constantRate requests in any second and in any
@@ -67,6 +68,7 @@ type ledger struct {
 	arrived  []time.Time       // requests at the server
 	hellos   int               // initialize requests of the host
 	lately   time.Time         // when the last session was begun
+	forUser  time.Time         // when the host last got a request to the user
 	begun    int               // sessions that the server has begun
 	healthy  bool              // the server does nothing wrong
 	pings    time.Duration     // how often the server is pinged; zero: never
@@ -167,7 +169,11 @@ func (l *ledger) open() (n int, overdue []string) {
 		for _, n := range a.also {
 			held = held || l.fact(n).held
 		}
-		if time.Since(a.at) > respondsWithin && !held {
+		since := a.at
+		if l.forUser.After(since) {
+			since = l.forUser
+		}
+		if time.Since(since) > respondsWithin && !held {
 			overdue = append(overdue, id)
 		}
 	}
@@ -221,6 +227,9 @@ func (l *ledger) line(line []byte) (id json.RawMessage, method string) {
 			l.findLocked("a line is a request and a response")
 		}
 		l.noticed(m.Params.Serial)
+		if *m.Method == "elicitation/create" || *m.Method == "sampling/createMessage" {
+			l.forUser = time.Now()
+		}
 		return m.ID, *m.Method
 	}
 	if hasResult == hasError {

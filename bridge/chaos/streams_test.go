@@ -135,11 +135,15 @@ var forgottenShapes = []string{"404", "404 with an error", "410", "400", "400 wi
 // withoutID is an error that names no request.
 const withoutID = `{"jsonrpc":"2.0","id":null,"error":{"code":%d,"message":"no valid session"}}`
 
+// tellForgotten rejects a request of a session that is over. Some of these responses take a
+// while, so that one may come when the session has been replaced because of another.
 func (x *exchange) tellForgotten() {
 	x.note("server: %s %s: no such session", x.m.Method, x.m.ID)
 	x.ledger.mu.Lock()
 	x.fact(x.n).notified++
 	x.ledger.mu.Unlock()
+	dice := x.plan.dice("rejected", x.m.Method, x.n)
+	x.pause(pick(dice, 0, time.Duration(dice.IntN(300))*time.Millisecond))
 	tellForgotten(x.w, x.forgotten)
 }
 

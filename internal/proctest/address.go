@@ -1,0 +1,31 @@
+package proctest
+
+import (
+	"net"
+	"testing"
+)
+
+// UnreachableAddress returns an address, host and port on loopback, at which connections are
+// rejected until the test ends. The port belongs to a connection of its own, so that no listener
+// of another test or process gets it meanwhile, as one does that was closed.
+func UnreachableAddress(t testing.TB) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	connection, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := listener.Accept() // else the end of the listener ends the connection
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		connection.Close()
+		accepted.Close()
+	})
+	return connection.LocalAddr().String()
+}
