@@ -1,0 +1,66 @@
+package handstamp
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// String returns the event as one line for a user, without time and server: a request as
+// "token: → POST https://… grant_type=refresh_token, client_secret_post ← 200 in 43 ms".
+func (e Event) String() string {
+	var b strings.Builder
+	b.WriteString(strings.ReplaceAll(string(e.Step), "_", " ") + ": ")
+	if r := e.Request; r != nil {
+		r.write(&b)
+	} else {
+		b.WriteString(e.Message)
+	}
+	writeFields(&b, " ", e.Details)
+	if e.Error != "" && !strings.Contains(b.String(), e.Error) {
+		b.WriteString(": " + e.Error)
+	}
+	return b.String()
+}
+
+// write writes the request and the response.
+func (r *EventRequest) write(b *strings.Builder) {
+	fmt.Fprintf(b, "→ %s %s", r.Method, r.URL)
+	writeFields(b, " ", r.Params)
+	if r.AuthMethod != "" {
+		b.WriteString(", " + r.AuthMethod)
+	}
+	if proof := slices.ContainsFunc(r.Header, func(f EventField) bool { return f.Name == "DPoP" }); proof {
+		b.WriteString(", DPoP proof")
+	}
+	took := r.Duration.Round(time.Millisecond)
+	if r.Status == 0 {
+		fmt.Fprintf(b, " ← no response in %v", took)
+		return
+	}
+	fmt.Fprintf(b, " ← %d", r.Status)
+	if r.Code != "" {
+		b.WriteString(" " + r.Code)
+	}
+	fmt.Fprintf(b, " in %v", took)
+	writeFields(b, " ", r.Response)
+}
+
+// writeFields writes fields as name=value, those with spaces in quotes. What is redacted is
+// named only.
+func writeFields(b *strings.Builder, before string, fields []EventField) {
+	for _, f := range fields {
+		switch {
+		case f.Value == redactedValue:
+			b.WriteString(before + f.Name)
+		case strings.ContainsAny(f.Value, " \"="):
+			fmt.Fprintf(b, "%s%s=%q", before, f.Name, f.Value)
+		default:
+			b.WriteString(before + f.Name + "=" + f.Value)
+		}
+	}
+}
+
+// redactedValue stands for what an event must not contain.
+const redactedValue = "[redacted]"
