@@ -80,7 +80,7 @@ type EventRequest struct {
 	AuthMethod string `json:"auth_method,omitempty"`
 
 	Status   int           `json:"status,omitempty"` // 0: there was no response
-	Duration time.Duration `json:"duration_ns"`
+	Duration time.Duration `json:"duration_ns"`      // 0: not measured
 
 	// Code is the OAuth error code of the response, Response the headers of it that matter.
 	Code     string       `json:"code,omitempty"`

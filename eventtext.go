@@ -2,7 +2,6 @@ package handstamp
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 )
@@ -31,20 +30,38 @@ func (r *EventRequest) write(b *strings.Builder) {
 	if r.AuthMethod != "" {
 		b.WriteString(", " + r.AuthMethod)
 	}
-	if proof := slices.ContainsFunc(r.Header, func(f EventField) bool { return f.Name == "DPoP" }); proof {
-		b.WriteString(", DPoP proof")
+	for _, f := range r.Header {
+		scheme, _, _ := strings.Cut(f.Value, " ")
+		switch {
+		case f.Name == "DPoP":
+			b.WriteString(", DPoP proof")
+		case r.AuthMethod == "":
+			b.WriteString(", " + scheme + " token")
+		}
 	}
-	took := r.Duration.Round(time.Millisecond)
+	took := ""
+	switch d := r.Duration; {
+	case d >= time.Second:
+		took = " in " + d.Round(10*time.Millisecond).String()
+	case d > 0:
+		took = fmt.Sprintf(" in %d ms", d.Round(time.Millisecond).Milliseconds())
+	case r.Status == 0:
+		return // in the user's browser
+	}
 	if r.Status == 0 {
-		fmt.Fprintf(b, " ← no response in %v", took)
+		b.WriteString(" ← no response" + took)
 		return
 	}
 	fmt.Fprintf(b, " ← %d", r.Status)
 	if r.Code != "" {
 		b.WriteString(" " + r.Code)
 	}
-	fmt.Fprintf(b, " in %v", took)
-	writeFields(b, " ", r.Response)
+	b.WriteString(took)
+	for _, f := range r.Response {
+		if f.Name != "Content-Type" || !strings.HasPrefix(f.Value, "application/json") {
+			writeFields(b, " ", []EventField{f})
+		}
+	}
 }
 
 // writeFields writes fields as name=value, those with spaces in quotes. What is redacted is
