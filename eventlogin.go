@@ -196,7 +196,7 @@ var clientSources = map[string]string{
 func (l *loginClients) chosen() {
 	reason := cmp.Or(clientSources[l.client.Source], "an assertion needs none")
 	if l.justRegistered {
-		reason = "registered just now (RFC 7591)"
+		reason = "registered just now by RFC 7591"
 	}
 	l.events.decide(StepRegistration, aboutClient, cmp.Or(l.client.ID, "none"), reason)
 	l.events.authMethod(l.authMethod, l.plan.server.TokenEndpointAuthMethodsSupported)
@@ -254,9 +254,9 @@ func (l *loginFlow) pushes() {
 	case as.PushedAuthorizationRequestEndpoint == "":
 		l.events.decide(StepAuthorization, aboutRequest, "in the browser's URL", "the server has no endpoint to push it to")
 	case as.RequirePushedAuthorizationRequests:
-		l.events.decide(StepAuthorization, aboutRequest, "pushed (RFC 9126)", "the server requires that")
+		l.events.decide(StepAuthorization, aboutRequest, "pushed", "by RFC 9126, which the server requires")
 	default:
-		l.events.decide(StepAuthorization, aboutRequest, "pushed (RFC 9126)", "the server offers that")
+		l.events.decide(StepAuthorization, aboutRequest, "pushed", "by RFC 9126, which the server offers")
 	}
 }
 

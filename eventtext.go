@@ -64,13 +64,13 @@ func (r *EventRequest) write(b *strings.Builder) {
 	}
 }
 
-// writeFields writes fields as name=value, those with spaces in quotes. What is redacted is
-// named only.
+// writeFields writes fields as name=value, those with spaces in quotes, and … for what is
+// redacted.
 func writeFields(b *strings.Builder, before string, fields []EventField) {
 	for _, f := range fields {
 		switch {
 		case f.Value == redactedValue:
-			b.WriteString(before + f.Name)
+			b.WriteString(before + f.Name + "=…")
 		case strings.ContainsAny(f.Value, " \"="):
 			fmt.Fprintf(b, "%s%s=%q", before, f.Name, f.Value)
 		default:

@@ -1,9 +1,8 @@
 package oauth
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -55,7 +54,7 @@ const Redacted = "[redacted]"
 // shownParams are the parameters and the members of a registration whose values are shown, beside
 // [publicParams].
 var shownParams = []string{
-	"access_type", "acr_values", "application_type", "client_name", "code_challenge_method",
+	"access_type", "acr_values", "application_type", "client_name", "client_uri", "code_challenge_method",
 	"dpop_bound_access_tokens", "grant_types", "max_age", "prompt", "redirect_uris", "response_type",
 	"response_types", "token_endpoint_auth_method",
 }
@@ -89,9 +88,10 @@ func (o *observation) end(a *response, err error) {
 	}
 	o.Err = err
 	o.Duration = time.Since(o.Sent)
-	var form url.Values
-	o.Params, form = paramsOf(o.req)
-	hidden := o.fetcher.addKnownSecrets(redactorOf(form, o.req.Header))
+	params := paramsOf(o.req)
+	o.Params = ShownParams(params)
+	maps.DeleteFunc(params, func(name string, _ []string) bool { return IsShown(name) })
+	hidden := o.fetcher.addKnownSecrets(redactorOf(params, o.req.Header))
 	hidden = append(hidden, o.req.Header["Dpop"]...)
 	if a != nil {
 		hidden = a.describe(&o.Exchange, hidden)
@@ -166,25 +166,28 @@ func shownHeader(h http.Header) (fields []Field) {
 	return fields
 }
 
-// paramsOf returns the parameters of a request that this package made, and those of its form.
-func paramsOf(req *http.Request) (fields []Field, form url.Values) {
+// paramsOf returns the parameters of a request that this package made: of the query, of the form,
+// or the members of a registration.
+func paramsOf(req *http.Request) url.Values {
 	body, _ := req.Body.(*requestBody)
 	switch {
 	case body == nil:
-		return ShownParams(req.URL.Query()), nil
+		return req.URL.Query()
 	case strings.HasPrefix(req.Header.Get("Content-Type"), "application/x-www-form-urlencoded"):
-		form, _ = url.ParseQuery(string(body.data))
-		return ShownParams(form), form
+		form, _ := url.ParseQuery(string(body.data))
+		return form
 	}
-	var members map[string]json.RawMessage
-	if json.Unmarshal(body.data, &members) != nil {
-		return nil, nil
+	o, err := readObject(body.data)
+	if err != nil {
+		return nil
 	}
-	form = make(url.Values, len(members))
-	for name, value := range members {
-		form.Set(name, strings.Trim(string(bytes.TrimSpace(value)), `"`))
+	members := make(url.Values, len(o.members))
+	for _, m := range o.members {
+		if members[m.name] = o.list(m.name); members[m.name] == nil {
+			members.Set(m.name, textOf(m.value))
+		}
 	}
-	return ShownParams(form), form
+	return members
 }
 
 // ShownParams returns parameters as they may be shown, sorted by name.
