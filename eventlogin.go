@@ -237,6 +237,8 @@ func (l *loginFlow) authorizes(rawURL string) {
 	}
 	pkce := "the server lists it"
 	switch {
+	case l.config.identityProvider:
+		pkce = "at an identity provider it is used in any case"
 	case as.Form == oauth.FormLegacy:
 		pkce = "MCP 2025-03-26 requires it"
 	case as.PKCE() != nil:

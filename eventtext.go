@@ -7,7 +7,7 @@ import (
 )
 
 // String returns the event as one line for a user, without time and server: a request as
-// "token: → POST https://… grant_type=refresh_token, client_secret_post ← 200 in 43 ms".
+// "token: → POST https://… grant_type=refresh_token, client authentication client_secret_post ← 200 in 43 ms".
 func (e Event) String() string {
 	var b strings.Builder
 	b.WriteString(strings.ReplaceAll(string(e.Step), "_", " ") + ": ")
@@ -28,7 +28,7 @@ func (r *EventRequest) write(b *strings.Builder) {
 	fmt.Fprintf(b, "→ %s %s", r.Method, r.URL)
 	writeFields(b, " ", r.Params)
 	if r.AuthMethod != "" {
-		b.WriteString(", " + r.AuthMethod)
+		b.WriteString(", client authentication " + r.AuthMethod)
 	}
 	for _, f := range r.Header {
 		scheme, _, _ := strings.Cut(f.Value, " ")

@@ -69,7 +69,13 @@ func (a *app) narrate(e handstamp.Event) {
 		e.Details = nil
 	}
 	at := e.Time.Local().Format("15:04:05.000")
-	lines := []string{a.err.styled(styleFaint, at) + " " + clean(e.String())}
+	var lines []string
+	if e.Server != "" {
+		if before := a.narrated.Swap(&e.Server); before != nil && *before != e.Server {
+			lines = append(lines, strings.Repeat(" ", len(at)+1)+"at "+clean(e.Server)+":")
+		}
+	}
+	lines = append(lines, a.err.styled(styleFaint, at)+" "+clean(e.String()))
 	for _, d := range details {
 		lines = append(lines, strings.Repeat(" ", len(at)+1)+"  "+clean(d.Name+": "+d.Value))
 	}
