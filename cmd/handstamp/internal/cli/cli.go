@@ -88,7 +88,7 @@ func newApp(p Process) *app {
 
 // newRoot returns the whole command tree.
 func (a *app) newRoot() *cobra.Command {
-	version := false
+	showVersion := false
 	root := &cobra.Command{
 		Use:   "handstamp",
 		Short: "Log in to MCP servers once; every later session just walks back in",
@@ -112,13 +112,13 @@ Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.global.check() },
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if version {
+			if showVersion {
 				return a.printVersion()
 			}
 			return a.runOverview(cmd.Context())
 		},
 	}
-	root.Flags().BoolVar(&version, "version", false, "print the version")
+	root.Flags().BoolVar(&showVersion, "version", false, "print the version")
 	root.SetIn(a.in)
 	root.SetOut(a.out.w)
 	root.SetErr(a.err.w)

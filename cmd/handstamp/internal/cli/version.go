@@ -8,10 +8,18 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// What a release is built with, for builds outside of a repository: -ldflags
+// "-X github.com/handstamp/handstamp/cmd/handstamp/internal/cli.version=v1.2.3 -X ….commit=HASH".
+// Empty: what the Go toolchain recorded in the binary counts.
+var (
+	version string // as a tag: v1.2.3
+	commit  string // the full hash
+)
+
 // versionOutput is what version --json prints.
 type versionOutput struct {
 	Version  string `json:"version"`
-	Revision string `json:"revision,omitempty"`
+	Commit   string `json:"commit,omitempty"` // the full hash
 	Modified bool   `json:"modified,omitempty"`
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
@@ -32,8 +40,8 @@ func (a *app) printVersion() error {
 		return a.out.json(v, true)
 	}
 	s := "handstamp " + v.Version
-	if v.Revision != "" {
-		s += " (" + v.Revision
+	if v.Commit != "" {
+		s += " (" + v.Commit[:min(12, len(v.Commit))]
 		if v.Modified {
 			s += ", modified"
 		}
@@ -42,22 +50,22 @@ func (a *app) printVersion() error {
 	return a.out.data([]byte(s + " " + v.Go + " " + v.Platform + "\n"))
 }
 
-// buildVersion reads what the Go toolchain recorded in the binary.
+// buildVersion returns what the release was built with, else what the Go toolchain recorded.
 func buildVersion() versionOutput {
-	v := versionOutput{Version: "(devel)", Go: runtime.Version(),
+	v := versionOutput{Version: version, Commit: commit, Go: runtime.Version(),
 		Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return v
+		info = &debug.BuildInfo{}
 	}
-	v.Version = cmp.Or(info.Main.Version, v.Version)
 	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			v.Revision = s.Value[:min(12, len(s.Value))]
-		case "vcs.modified":
+		switch {
+		case s.Key == "vcs.revision":
+			v.Commit = cmp.Or(v.Commit, s.Value)
+		case s.Key == "vcs.modified" && commit == "":
 			v.Modified = s.Value == "true"
 		}
 	}
+	v.Version = cmp.Or(v.Version, info.Main.Version, "(devel)")
 	return v
 }
