@@ -46,7 +46,7 @@ func Run(ctx context.Context, args []string, p Process) int {
 		a.global.json = a.global.json || jsonAmong(args) // it may follow the flag that is wrong
 		return flagError(cmd, err)
 	})
-	err := root.ExecuteContext(ctx)
+	err := cmp.Or(root.ExecuteContext(ctx), a.helpErr)
 	if closeErr := a.close(ctx); err == nil {
 		err = closeErr
 	}
@@ -72,6 +72,7 @@ type app struct {
 	dirs    *filestore.Folders // of the store; nil if it has none
 	hidden  []string           // variables that hold secrets
 	clients []*handstamp.Client
+	helpErr error                     // of a page of the help
 	endBy   atomic.Pointer[time.Time] // when the process has to have ended, once it was signalled
 }
 
@@ -102,7 +103,7 @@ Data goes to standard output, messages and errors to standard error.
 Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 4 login required, 5 denied or timed out, 6 protocol or security, 7 store,
 130 interrupted.`,
-		Example: `  handstamp demo                                  see it work, on this machine alone
+		Example: `  handstamp demo                       # see it work, on this machine alone
   handstamp login mcp.example.com/mcp
   handstamp token mcp.example.com/mcp
   handstamp exec mcp.example.com/mcp --env TOKEN -- ./agent`,
@@ -122,7 +123,8 @@ Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 	root.SetIn(a.in)
 	root.SetOut(a.out.w)
 	root.SetErr(a.err.w)
-	root.SetHelpCommand(newHelp())
+	root.SetHelpCommand(a.newHelp())
+	root.SetHelpFunc(a.helpPage)
 	a.global.bind(root.PersistentFlags())
 	root.AddCommand(
 		a.newDemo(), a.newLogin(), a.newLogout(), a.newStatus(), a.newToken(), a.newExec(),
@@ -131,6 +133,7 @@ Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 		a.newCompletion(), a.newVersion(),
 		newTopic("environment", "The environment variables and folders that Handstamp knows",
 			environmentPage),
+		newTopic(globalTopic, "The flags that all commands take", globalPage),
 		newTopic("configuration", "The configuration file", configurationPage),
 	)
 	for _, cmd := range root.Commands() {

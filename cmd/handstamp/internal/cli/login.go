@@ -42,9 +42,10 @@ On a terminal you can paste the URL that the browser ended at, for a browser on
 another machine; --paste reads it from standard input that is not a terminal.`,
 		Example: `  handstamp login mcp.example.com/mcp
   handstamp login linear --scope read --scope write
-  handstamp login mcp.example.com/mcp --client-id 0oa4 --client-secret-file secret.txt \
-    --token-endpoint-auth-method client_secret_post
-  handstamp login mcp.example.com/mcp --client-credentials --client-id 0oa4 --jwt-key key.pem
+  handstamp login mcp.example.com/mcp --client-id 0oa4 \
+    --client-secret-file secret.txt
+  handstamp login mcp.example.com/mcp --client-credentials \
+    --client-id 0oa4 --jwt-key key.pem
   handstamp login mcp.example.com/mcp --workload file:/var/run/secrets/mcp/token
   handstamp login mcp.example.com/mcp --enterprise https://idp.example.com \
     --enterprise-client-id 0oa5 --client-id 0oa4`,
