@@ -73,6 +73,7 @@ type app struct {
 	hidden  []string           // variables that hold secrets
 	clients []*handstamp.Client
 	helpErr error                     // of a page of the help
+	waiting countdown                 // of the login that waits for the user
 	endBy   atomic.Pointer[time.Time] // when the process has to have ended, once it was signalled
 }
 
@@ -147,6 +148,7 @@ Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 // close waits for what the clients still have to store.
 func (a *app) close(ctx context.Context) error {
 	end := cmp.Or(a.endBy.Load(), new(time.Now().Add(closeTimeout)))
+	a.waiting.end()
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), *end)
 	defer cancel()
 	var errs []error

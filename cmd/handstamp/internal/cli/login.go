@@ -38,8 +38,9 @@ are; --dpop changes that. What a login was made with is kept beside it, with the
 of files and never their content: later commands and bridges need none of these flags.
 --client-credentials=false or --device=false take it back.
 
-On a terminal you can paste the URL that the browser ended at, for a browser on
-another machine; --paste reads it from standard input that is not a terminal.`,
+On a terminal the browser opens when you press Enter, or after ten seconds. You can
+paste the URL that it ended at, for a browser on another machine; --paste reads it from
+standard input that is not a terminal.`,
 		Example: `  handstamp login mcp.example.com/mcp
   handstamp login linear --scope read --scope write
   handstamp login mcp.example.com/mcp --client-id 0oa4 \
@@ -74,6 +75,7 @@ func (l *loginCommand) run(ctx context.Context, args []string) error {
 		return err
 	}
 	result, err := c.Login(ctx, t.url, handstamp.LoginOptions{Force: l.force})
+	l.waiting.end()
 	if err == nil {
 		err = result.Rejected
 	}

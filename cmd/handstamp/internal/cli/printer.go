@@ -134,6 +134,15 @@ func (p *printer) progress(format string, args ...any) {
 	p.live = true
 }
 
+// entered notes that the user has pressed Enter, which the terminal shows as a new line.
+func (p *printer) entered() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.live {
+		fmt.Fprint(p.w, "\x1b[1A")
+	}
+}
+
 // erase removes a live line. p.mu is held.
 func (p *printer) erase() {
 	if p.live {

@@ -9,17 +9,19 @@ import (
 )
 
 // What a release is built with, for builds outside of a repository: -ldflags
-// "-X github.com/handstamp/handstamp/cmd/handstamp/internal/cli.version=v1.2.3 -X ….commit=HASH".
+// "-X github.com/handstamp/handstamp/cmd/handstamp/internal/cli.version=1.2.3 -X ….commit=HASH -X ….date=DATE".
 // Empty: what the Go toolchain recorded in the binary counts.
 var (
-	version string // as a tag: v1.2.3
+	version string // without the v of its tag: 1.2.3
 	commit  string // the full hash
+	date    string // of the commit, as RFC 3339
 )
 
 // versionOutput is what version --json prints.
 type versionOutput struct {
 	Version  string `json:"version"`
 	Commit   string `json:"commit,omitempty"` // the full hash
+	Date     string `json:"date,omitempty"`   // of the commit, RFC 3339
 	Modified bool   `json:"modified,omitempty"`
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
@@ -52,7 +54,7 @@ func (a *app) printVersion() error {
 
 // buildVersion returns what the release was built with, else what the Go toolchain recorded.
 func buildVersion() versionOutput {
-	v := versionOutput{Version: version, Commit: commit, Go: runtime.Version(),
+	v := versionOutput{Version: version, Commit: commit, Date: date, Go: runtime.Version(),
 		Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -62,6 +64,8 @@ func buildVersion() versionOutput {
 		switch {
 		case s.Key == "vcs.revision":
 			v.Commit = cmp.Or(v.Commit, s.Value)
+		case s.Key == "vcs.time":
+			v.Date = cmp.Or(v.Date, s.Value)
 		case s.Key == "vcs.modified" && commit == "":
 			v.Modified = s.Value == "true"
 		}
