@@ -60,7 +60,7 @@ standard input that is not a terminal.`,
 
 // loginOutput is what --json prints.
 type loginOutput struct {
-	*handstamp.Status
+	*entry
 	Already        bool   `json:"already_signed_in"`
 	NoRefreshToken string `json:"no_refresh_token,omitempty"`
 }
@@ -83,7 +83,7 @@ func (l *loginCommand) run(ctx context.Context, args []string) error {
 		return advise(err, t)
 	}
 	l.saveSettings(t)
-	return l.print(loginOutput{result.Status, result.Already, result.NoRefreshToken},
+	return l.print(loginOutput{l.newEntry(t, result.Status), result.Already, result.NoRefreshToken},
 		func() { l.show(t, result) })
 }
 
