@@ -46,12 +46,11 @@ func (p *user) close() {
 // open opens a tab.
 func (p *user) open(rawurl string) {
 	p.mu.Lock()
-	device := p.device
-	if !device {
+	if !p.device {
 		p.tabs = append(p.tabs, rawurl)
 	}
 	p.mu.Unlock()
-	if device {
+	if p.device {
 		return
 	}
 	p.work.Go(func() {
@@ -72,12 +71,21 @@ func (p *user) open(rawurl string) {
 // codePause is how often the user looks whether a device shows a code.
 const codePause = 20 * time.Millisecond
 
-// watch makes the user enter the code of each device by hand, which counts as a tab.
+// watch makes the user enter the code of each device by hand, which counts as a tab. The device has
+// polled once before the user is done.
 func (p *user) watch(server *lab.Server) {
 	p.device = true
+	polls := func() int { return server.Counts()["token:device"] }
 	p.work.Go(func() {
+		before := make(map[string]int) // polls when the user saw the code, by code
 		for p.ctx.Err() == nil {
 			for _, code := range server.DeviceCodes() {
+				if _, seen := before[code]; !seen {
+					before[code] = polls()
+				}
+				if polls() == before[code] {
+					continue
+				}
 				p.mu.Lock()
 				p.tabs = append(p.tabs, server.URL()+"/device")
 				p.mu.Unlock()
