@@ -122,6 +122,19 @@ func TestMutants(t *testing.T) {
 	}
 }
 
+// TestWays leaves out the personalities that a client is not configured for.
+func TestWays(t *testing.T) {
+	one := suite.Options{Conditions: []suite.Condition{suite.Warm}, Processes: []int{1}}
+	some, all := one, one
+	some.Ways, all.Ways = []string{lab.WayWorkload}, lab.Ways()
+	if n := len(lab.Personalities()); all.Cells() != n {
+		t.Errorf("%d cells for a client that can do all, want %d", all.Cells(), n)
+	}
+	if n := one.Cells(); some.Cells() != n+1 || n >= all.Cells() {
+		t.Errorf("%d cells without configuration, %d with a workload's, %d in all", n, some.Cells(), all.Cells())
+	}
+}
+
 // TestClaims does not believe a client that has called no tool, or too few.
 func TestClaims(t *testing.T) {
 	honest := client(mutant.None)
