@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,18 +43,24 @@ type fields struct {
 	CommitDate      string // RFC 3339
 }
 
-// open reads the configuration of the repository at dir, and what git knows of its commit. A
-// tree without git has a release, too, of no commit and of 1970.
-func open(dir string) (*release, error) {
-	root, err := filepath.Abs(dir)
+const configuration = ".goreleaser.yaml"
+
+// open reads the configuration at or above the working directory, and what git knows of the
+// commit. A tree without git has a release, too, of no commit and of 1970.
+func open() (*release, error) {
+	root, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(filepath.Join(root, configuration))
+	for errors.Is(err, fs.ErrNotExist) && filepath.Dir(root) != root {
+		root = filepath.Dir(root)
+		data, err = os.ReadFile(filepath.Join(root, configuration))
+	}
 	if err != nil {
 		return nil, err
 	}
 	r := &release{root: root}
-	data, err := os.ReadFile(filepath.Join(root, ".goreleaser.yaml"))
-	if err != nil {
-		return nil, err
-	}
 	if err := yaml.Unmarshal(data, &r.config); err != nil {
 		return nil, err
 	}

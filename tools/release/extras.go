@@ -24,6 +24,9 @@ func (r *release) extras() error {
 			return err
 		}
 	}
+	if err := os.WriteFile(filepath.Join(dir, "data", ".keep"), nil, 0o644); err != nil {
+		return err
+	}
 	if err := writeCertificates(filepath.Join(dir, "certificates.pem")); err != nil {
 		return err
 	}

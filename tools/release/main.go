@@ -1,6 +1,7 @@
 // Command release does for a release what goreleaser does not, and for tests what goreleaser
 // would do, from the same configuration, .goreleaser.yaml:
 //
+//	release version             prints the version of the next release
 //	release targets             prints the systems and architectures, GOOS/GOARCH
 //	release build [TARGET...]   builds binaries into bin/release/GOOS_GOARCH, by default all
 //	release extras              writes man pages, completions and certificates into bin/extras
@@ -25,13 +26,10 @@ func main() {
 	}
 }
 
-var errUsage = errors.New("usage: release targets | build [TARGET...] | extras | packages | npm | sbom BINARY FILE")
+var errUsage = errors.New("usage: release version | targets | build [TARGET...] | extras | packages | npm | sbom BINARY FILE")
 
 func run(args []string) error {
-	if len(args) == 3 && args[0] == "sbom" {
-		return writeSBOM(args[1], args[2])
-	}
-	r, err := open(".")
+	r, err := open()
 	if err != nil {
 		return err
 	}
@@ -40,8 +38,13 @@ func run(args []string) error {
 		return errUsage
 	case args[0] == "build":
 		return r.buildAll(args[1:])
+	case len(args) == 3 && args[0] == "sbom":
+		return r.writeSBOM(args[1], args[2])
 	case len(args) > 1:
 		return errUsage
+	case args[0] == "version":
+		fmt.Println("v" + r.fields.Version)
+		return nil
 	case args[0] == "targets":
 		for _, t := range r.targets() {
 			fmt.Println(t)

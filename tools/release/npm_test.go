@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bufio"
+	"context"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -46,7 +50,7 @@ func platformPackage() string {
 }
 
 // TestNpxRunsTheBridge installs what npm packed, runs the bridge as an MCP host would, and
-// passes exit codes and signals on.
+// passes exit codes on.
 func TestNpxRunsTheBridge(t *testing.T) {
 	r, dir := installed(t, "handstamp", platformPackage())
 	env := user(t, nativeBinary(t, r))
@@ -54,6 +58,39 @@ func TestNpxRunsTheBridge(t *testing.T) {
 	err := command(dir, env, "npx", "--offline", "-y", "handstamp", "no-such-command")
 	if err == nil || !strings.Contains(err.Error(), "exit status 2") {
 		t.Errorf("a wrong command: %v, want the exit code 2", err)
+	}
+}
+
+// TestNpxPassesSignalsOn ends the program that npm starts: the command ends as well, and closes
+// what it writes to.
+func TestNpxPassesSignalsOn(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no SIGTERM")
+	}
+	r, dir := installed(t, "handstamp", platformPackage())
+	ctx, cancel := context.WithTimeout(t.Context(), sessionLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "node", "node_modules/handstamp/handstamp.js", "lab", "serve")
+	cmd.Dir, cmd.Env = dir, user(t, nativeBinary(t, r))
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewReader(stdout)
+	if line, err := lines.ReadString('\n'); err != nil {
+		t.Fatalf("lab serve writes %q, %v", line, err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, lines); err != nil { // until the command has ended, too
+		t.Error(err)
+	}
+	if _ = cmd.Wait(); ctx.Err() != nil {
+		t.Error("the command goes on after SIGTERM")
 	}
 }
 

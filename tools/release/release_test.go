@@ -22,7 +22,7 @@ func opened(t *testing.T) *release {
 	if testing.Short() {
 		t.Skip("it builds a release")
 	}
-	r, err := open("../..")
+	r, err := open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func made(t *testing.T, r *release) {
 	binary := nativeBinary(t, r)
 	for _, step := range []func() error{
 		r.extras, r.packages, r.npm,
-		func() error { return writeSBOM(binary, filepath.Join(r.root, "bin", "release", "handstamp.json")) },
+		func() error { return r.writeSBOM(binary, filepath.Join(r.root, "bin", "release", "handstamp.json")) },
 	} {
 		if err := step(); err != nil {
 			t.Fatal(err)

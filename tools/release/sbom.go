@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime/debug"
 	"strings"
 )
@@ -51,7 +50,7 @@ type dependency struct {
 // writeSBOM writes what the binary was built from: the modules that the Go toolchain recorded
 // in it, and the standard library. It has no time and no random number, so that two builds of
 // one commit have one bill.
-func writeSBOM(binary, file string) error {
+func (r *release) writeSBOM(binary, file string) error {
 	info, err := buildinfo.ReadFile(binary)
 	if err != nil {
 		return err
@@ -61,23 +60,18 @@ func writeSBOM(binary, file string) error {
 		return err
 	}
 	sum := sha256.Sum256(data)
-	out, err := json.MarshalIndent(newBOM(info, filepath.Base(binary), sum), "", "  ")
+	out, err := json.MarshalIndent(newBOM(info, filepath.Base(binary), "v"+r.fields.Version, sum), "", "  ")
 	if err != nil {
 		return err
 	}
 	return os.WriteFile(file, append(out, '\n'), 0o644)
 }
 
-// versionFlag finds in the recorded -ldflags what the command calls its version.
-var versionFlag = regexp.MustCompile(`cli\.version=(\S+?)["']?(\s|$)`)
+// ours is what the modules of this repository begin with.
+const ours = "github.com/handstamp/handstamp"
 
-func newBOM(info *debug.BuildInfo, name string, sum [sha256.Size]byte) bom {
-	version := info.Main.Version
-	for _, s := range info.Settings {
-		if found := versionFlag.FindStringSubmatch(s.Value); s.Key == "-ldflags" && found != nil {
-			version = found[1]
-		}
-	}
+// newBOM gives our own modules the version of the release, which -trimpath leaves out.
+func newBOM(info *debug.BuildInfo, name, version string, sum [sha256.Size]byte) bom {
 	main := module(info.Main.Path, version)
 	main.Type, main.Name = "application", name
 	main.Hashes = []hash{{"SHA-256", hex.EncodeToString(sum[:])}}
@@ -88,7 +82,7 @@ func newBOM(info *debug.BuildInfo, name string, sum [sha256.Size]byte) bom {
 	b.Components = append(b.Components, module("std", strings.TrimPrefix(info.GoVersion, "go")))
 	for _, dep := range info.Deps {
 		dep = cmp.Or(dep.Replace, dep)
-		if dep.Version == "(devel)" { // ours, of the same release
+		if strings.HasPrefix(dep.Path, ours) {
 			dep.Version = version
 		}
 		b.Components = append(b.Components, module(dep.Path, dep.Version))
