@@ -32,6 +32,11 @@ var (
 		"github.com/segmentio/encoding", "github.com/yosida95/uritemplate/v3", "golang.org/x/oauth2", "golang.org/x/sync",
 		"golang.org/x/sys", "golang.org/x/time",
 	}
+	mcpgoModules = []string{
+		"github.com/google/jsonschema-go", "github.com/google/uuid", "github.com/mark3labs/mcp-go",
+		"github.com/santhosh-tekuri/jsonschema/v6", "github.com/spf13/cast", "github.com/yosida95/uritemplate/v3",
+		"golang.org/x/text",
+	}
 	commandModules = slices.Concat(sdkModules, fileModules, libraryModules,
 		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/inconshreveable/mousetrap", "golang.org/x/term",
 			"rsc.io/qr", "filippo.io/age", "filippo.io/hpke", "golang.org/x/crypto"})
@@ -88,18 +93,19 @@ var layers = map[string]layer{
 	"conformance/host":           {ours: []string{"conformance/given"}, modules: sdkModules},
 	"cmd/handstamp/internal/cli": {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "clientkey", "clientdocument", "internal/awake", "internal/browser", "internal/lazyregexp", "internal/mcpremote", "internal/oauth", "internal/pasted", "internal/record", "internal/redact", "secret"}, modules: commandModules},
 	"examples":                   {},
+	"examples/gosdk":             {ours: []string{"", "store/filestore"}, modules: slices.Concat(sdkModules, fileModules, libraryModules)},
+	"examples/httpclient":        {ours: []string{"", "store/filestore"}, modules: slices.Concat(fileModules, libraryModules)},
+	"examples/agent":             {ours: []string{"", "store/filestore"}, modules: slices.Concat(sdkModules, fileModules, libraryModules)},
+	"examples/mcpgo":             {ours: []string{"", "store/filestore"}, modules: slices.Concat(mcpgoModules, fileModules, libraryModules)},
 	"interop":                    {},
-	"lab/peers/mcpgo": {modules: []string{
-		"github.com/google/jsonschema-go", "github.com/google/uuid", "github.com/mark3labs/mcp-go",
-		"github.com/santhosh-tekuri/jsonschema/v6", "github.com/spf13/cast", "github.com/yosida95/uritemplate/v3",
-		"golang.org/x/text",
-	}},
-	"tools/modules": {modules: []string{"golang.org/x/mod"}},
-	"tools/house":   {},
-	"test/property": {},
-	"tools/pages":   {},
-	"tools/suites":  {},
-	"cmd/handstamp": {ours: []string{"cmd/handstamp/internal/cli"}, modules: commandModules},
+	"lab/peers/mcpgo":            {modules: mcpgoModules},
+	"tools/modules":              {modules: []string{"golang.org/x/mod"}},
+	"tools/release":              {modules: []string{"go.yaml.in/yaml/v3", "golang.org/x/crypto/x509roots/fallback", "golang.org/x/mod"}},
+	"tools/house":                {},
+	"test/property":              {},
+	"tools/pages":                {},
+	"tools/suites":               {},
+	"cmd/handstamp":              {ours: []string{"cmd/handstamp/internal/cli"}, modules: commandModules},
 }
 
 // listed is one package as "go list" prints it.
