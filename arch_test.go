@@ -41,7 +41,7 @@ var (
 // command to the library, from there to the protocol and the store.
 var layers = map[string]layer{
 	"internal/errtype":           {},
-	"":                           {ours: []string{"clientkey", "internal/errtype", "internal/awake", "internal/browser", "internal/jose", "internal/loopback", "internal/oauth", "internal/pasted", "internal/record", "secret", "store"}, modules: libraryModules},
+	"":                           {ours: []string{"clientkey", "internal/errtype", "internal/awake", "internal/browser", "internal/jose", "internal/loopback", "internal/oauth", "internal/pasted", "internal/record", "internal/sse", "secret", "store"}, modules: libraryModules},
 	"internal/oauth":             {ours: []string{"internal/errtype", "internal/awake", "internal/lazyregexp", "internal/retryafter", "internal/redact", "secret"}},
 	"internal/record":            {ours: []string{"secret", "store"}},
 	"secret":                     {},
@@ -66,6 +66,7 @@ var layers = map[string]layer{
 	"bridge/field":               {},
 	"bridge/interop":             {},
 	"bridge":                     {ours: []string{"internal/errtype", "internal/alive", "internal/lazyregexp", "internal/retryafter", "internal/redact", "internal/sse"}, modules: []string{"golang.org/x/sys"}},
+	"internal/doctor":            {ours: []string{"", "internal/errtype", "internal/loopback", "internal/oauth"}, modules: libraryModules},
 	"internal/envelope":          {},
 	"internal/atomicfile":        {modules: []string{"golang.org/x/sys"}},
 	"store":                      {ours: []string{"internal/errtype", "store/internal/locks"}},
