@@ -66,7 +66,7 @@ var layers = map[string]layer{
 	"bridge/field":               {},
 	"bridge/interop":             {},
 	"bridge":                     {ours: []string{"internal/errtype", "internal/alive", "internal/lazyregexp", "internal/retryafter", "internal/redact", "internal/sse"}, modules: []string{"golang.org/x/sys"}},
-	"internal/doctor":            {ours: []string{"", "internal/errtype", "internal/loopback", "internal/oauth"}, modules: libraryModules},
+	"internal/doctor":            {ours: []string{"", "internal/errtype", "internal/lazyregexp", "internal/loopback", "internal/oauth"}, modules: libraryModules},
 	"internal/envelope":          {},
 	"internal/atomicfile":        {modules: []string{"golang.org/x/sys"}},
 	"store":                      {ours: []string{"internal/errtype", "store/internal/locks"}},
@@ -87,7 +87,7 @@ var layers = map[string]layer{
 	"conformance/given":          {},
 	"conformance/client":         {ours: []string{"", "clientkey", "conformance/given", "secret", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
 	"conformance/host":           {ours: []string{"conformance/given"}, modules: sdkModules},
-	"cmd/handstamp/internal/cli": {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "clientkey", "clientdocument", "internal/awake", "internal/browser", "internal/lazyregexp", "internal/mcpremote", "internal/oauth", "internal/pasted", "internal/record", "internal/redact", "secret"}, modules: commandModules},
+	"cmd/handstamp/internal/cli": {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "clientkey", "clientdocument", "internal/awake", "internal/browser", "internal/doctor", "internal/lazyregexp", "internal/mcpremote", "internal/oauth", "internal/pasted", "internal/record", "internal/redact", "secret"}, modules: commandModules},
 	"examples":                   {},
 	"interop":                    {},
 	"lab/peers/mcpgo": {modules: []string{

@@ -66,7 +66,7 @@ func (c *Client) Inspect(ctx context.Context, serverURL string) (*Inspection, er
 	if err != nil {
 		return nil, err
 	}
-	in := &inspector{session: s, found: &findings{}, out: &Inspection{}}
+	in := &inspector{session: s, found: &findings{}, out: &Inspection{secrets: s.secrets.all}}
 	in.readStore(ctx)
 	in.discover(ctx)
 	in.tryClient(ctx)

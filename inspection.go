@@ -2,6 +2,9 @@ package handstamp
 
 import (
 	"time"
+
+	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // Inspection is what [Client.Inspect] found at a server and in the store, and what a login there
@@ -73,6 +76,8 @@ type Inspection struct {
 
 	// NotGranted are scopes that the last login requested and that were not granted.
 	NotGranted []string
+
+	secrets func() []secret.String
 }
 
 // PastFailure is how a login or a registration failed before.
@@ -184,4 +189,18 @@ type MCPTrial struct {
 	Name    string
 
 	Err error // why there is no usable response
+}
+
+// ContainsSecret reports whether a text contains a secret of the stored login, of the
+// configuration or of its clients, or a piece of one, in any common encoding.
+func (in *Inspection) ContainsSecret(text string) bool {
+	const window, overlap = 2 << 10, 512 // of what is searched at once, in bytes
+	secrets := in.secrets()
+	for len(text) > window {
+		if oauth.ContainsSecret(text[:window], secrets) {
+			return true
+		}
+		text = text[window-overlap:]
+	}
+	return oauth.ContainsSecret(text, secrets)
 }

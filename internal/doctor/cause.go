@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -198,7 +199,7 @@ func tlsReason(err error) string {
 		return oauth.Sanitize(invalid.Error())
 	case errors.As(err, &verify):
 		return oauth.Sanitize(verify.Err.Error())
-	case errors.As(err, &record):
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return "it does not speak TLS at this port"
 	case strings.Contains(text(err), "tls: "):
 		return "the TLS handshake fails"
@@ -230,7 +231,14 @@ func (x *examination) workingCause() *Cause {
 		c.Hint = "the account may lack the right: ask those who run the server"
 		return &c
 	}
-	return &Cause{Code: CauseNone, Message: "the stored login works", Command: x.command("tools")}
+	c := &Cause{Code: CauseNone, Message: "the stored login works", Command: x.command("tools")}
+	switch {
+	case x.forgottenCause() != nil:
+		c.Hint = "it works until its access token expires: the authorization server no longer accepts the client"
+	case !x.Refreshable:
+		c.Hint = "it works until its access token expires: it cannot be refreshed"
+	}
+	return c
 }
 
 // scopeCause is about a token that the MCP server accepts for less than this.

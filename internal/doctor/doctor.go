@@ -45,6 +45,13 @@ type Report struct {
 	inspection *handstamp.Inspection
 }
 
+// Repair mends what needs no user, and notes it in the report; see [handstamp.Client.Repair].
+func (r *Report) Repair(ctx context.Context, c *handstamp.Client) error {
+	done, err := c.Repair(ctx, r.Server, r.inspection)
+	r.Fixed = append(r.Fixed, done...)
+	return err
+}
+
 // Options are the options of [Examine].
 type Options struct {
 	// Command returns the command line of a verb, such as login, for the server. Nil returns one
@@ -68,9 +75,14 @@ func Examine(ctx context.Context, c *handstamp.Client, serverURL string, o Optio
 	for i, step := range walk {
 		s := step.look(x)
 		s.Number, s.Name = i+1, step.name
+		s.Finding = withoutQuery(s.Finding, serverURL)
+		for i, e := range s.Evidence {
+			s.Evidence[i] = withoutQuery(e, serverURL)
+		}
 		r.Steps = append(r.Steps, s)
 	}
 	r.Cause = x.cause()
+	r.Cause.Message = withoutQuery(r.Cause.Message, serverURL)
 	return r, nil
 }
 
