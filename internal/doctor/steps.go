@@ -357,6 +357,8 @@ func (x *examination) mcp() Step {
 		s = step(Failed, "%s", text(m.Err))
 	case m.Rejected:
 		s = step(Failed, "the server rejects the access token").then(x.command("login"))
+	case m.Status == http.StatusTooManyRequests || m.Status >= 500:
+		s = step(Failed, "the MCP server is in trouble (%d)", m.Status)
 	case m.Status == http.StatusForbidden:
 		s = step(Failed, "the server accepts the token, and denies access").with("the scope it wants: %s", cmp.Or(m.Scope, "none named"))
 	case m.Version != "":

@@ -81,6 +81,9 @@ func (d *doctorCommand) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return advise(err, t)
 	}
+	if e, ok := errors.AsType[*handstamp.Error](r.Cause.Err); ok && e.Setting != "" {
+		r.Cause.Hint = settings[e.Setting].hint // the one of the command
+	}
 	if err := d.writeBundle(r); err != nil {
 		return err
 	}
@@ -123,7 +126,7 @@ func exitOf(c doctor.Cause) int {
 	if c.Kind == nil {
 		return exitOK
 	}
-	return kindOf(c.Kind).exit
+	return kindOf(&handstamp.Error{Kind: c.Kind}).exit
 }
 
 // writeBundle writes what can be given to others.
