@@ -117,16 +117,16 @@ func (in *inspector) readStore(ctx context.Context) {
 	}
 }
 
-// lockWait is how long Inspect waits for the lock of a refresh. One that is under way takes longer
+// tryLockWait is how long Inspect waits for the lock of a refresh. One that is under way takes longer
 // only where a server does.
-const lockWait = 2 * time.Second
+const tryLockWait = 2 * time.Second
 
 // tryLock finds out whether another process holds the lock that a refresh needs.
 func (in *inspector) tryLock(ctx context.Context) {
 	if in.rec.Grant == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, lockWait)
+	ctx, cancel := context.WithTimeout(ctx, tryLockWait)
 	defer cancel()
 	unlock, err := in.records.store.Lock(ctx, in.records.key, store.LockRefresh)
 	if err == nil {
