@@ -42,6 +42,9 @@ type Report struct {
 	// Fixed is what was changed, one sentence each; see [handstamp.Client.Repair].
 	Fixed []string `json:"fixed,omitempty"`
 
+	// Events are what happened on the walk, in its order.
+	Events []handstamp.Event `json:"events,omitempty"`
+
 	inspection *handstamp.Inspection
 }
 
@@ -57,6 +60,9 @@ type Options struct {
 	// Command returns the command line of a verb, such as login, for the server. Nil returns one
 	// with the server's URL.
 	Command func(verb string) string
+
+	// Recorder receives the Client's events; see [Record]. Nil: the report has none.
+	Recorder *Recorder
 }
 
 // Examine walks through what a login at a server needs. The error is one of
@@ -65,15 +71,16 @@ func Examine(ctx context.Context, c *handstamp.Client, serverURL string, o Optio
 	if o.Command == nil {
 		o.Command = func(verb string) string { return "handstamp " + verb + " " + serverURL }
 	}
-	connections := &connections{}
+	connections, before := &connections{}, len(o.Recorder.since(0))
 	in, err := c.Inspect(connections.trace(ctx), serverURL)
 	if err != nil {
 		return nil, err
 	}
 	x := &examination{Inspection: in, connections: connections, command: o.Command, now: time.Now()}
-	r := &Report{Server: serverURL, Profile: in.Status.Profile, At: x.now.UTC().Truncate(time.Second), inspection: in}
+	r := &Report{Server: serverURL, Profile: in.Status.Profile, At: x.now.UTC().Truncate(time.Second),
+		Events: o.Recorder.since(before), inspection: in}
 	for i, step := range walk {
-		s := step.look(x)
+		s := step.look(x).withRequests(step.name, r.Events)
 		s.Number, s.Name = i+1, step.name
 		s.Finding = withoutQuery(s.Finding, serverURL)
 		for i, e := range s.Evidence {
@@ -94,6 +101,12 @@ type examination struct {
 	now         time.Time
 }
 
+// Names of steps.
+const (
+	stepResource       = "Resource metadata"
+	stepServerMetadata = "Authorization server metadata"
+)
+
 // walk has the steps in their order.
 var walk = []struct {
 	name string
@@ -101,8 +114,8 @@ var walk = []struct {
 }{
 	{"DNS and TLS", (*examination).connection},
 	{"Challenge", (*examination).challenge},
-	{"Resource metadata", (*examination).resource},
-	{"Authorization server metadata", (*examination).serverMetadata},
+	{stepResource, (*examination).resource},
+	{stepServerMetadata, (*examination).serverMetadata},
 	{"PKCE", (*examination).pkce},
 	{"iss", (*examination).iss},
 	{"Registration", (*examination).registration},

@@ -15,7 +15,8 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 func examine(t *testing.T, w *testenv.Env) *doctor.Report {
 	t.Helper()
 	before := stateOf(t, w)
-	r, err := doctor.Examine(t.Context(), w.Session(), w.Lab.MCPURL(), doctor.Options{})
+	c := w.Session()
+	r, err := doctor.Examine(t.Context(), c, w.Lab.MCPURL(), doctor.Options{Recorder: doctor.Record(c)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,7 +73,7 @@ func (d *doctorCommand) run(ctx context.Context, args []string) error {
 	}
 	ctx, cancel := d.bounded(ctx)
 	defer cancel()
-	options := doctor.Options{Command: t.command}
+	options := doctor.Options{Command: t.command, Recorder: doctor.Record(c)}
 	r, err := doctor.Examine(ctx, c, t.url, options)
 	if err == nil && d.fix {
 		r, err = d.repair(ctx, c, r, options)
