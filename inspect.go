@@ -337,7 +337,7 @@ func (in *inspector) tryTokenEndpoint(ctx context.Context, l *loginClients) {
 	t := l.tokenRequest(oauth.TokenRequest{
 		Code: oauth.Secret(rand.Text()), RedirectURI: cmp.Or(l.callback.redirectURI, hookRedirectURI), Verifier: oauth.NewPKCE().Verifier,
 	}, sendOnce)
-	_, _, err := t.send(ctx)
+	err := in.tryMethods(ctx, t)
 	trial := in.trial(err)
 	rejected, ok := errtype.As[*oauth.Error](err)
 	if ok && rejected.Class() == oauth.ClassGrant {
@@ -350,6 +350,32 @@ func (in *inspector) tryTokenEndpoint(ctx context.Context, l *loginClients) {
 		trial.Reason = "no client was named, as there is none yet"
 	}
 	in.out.TokenEndpoint = trial
+}
+
+// tryMethods sends a request in each form of authentication that is left while the server rejects
+// the client, as a login does.
+func (in *inspector) tryMethods(ctx context.Context, t *tokenRequest) error {
+	first := t.form
+	var firstErr error
+	for {
+		_, _, err := t.send(ctx)
+		rejected, ok := errtype.As[*oauth.Error](err)
+		if ok && rejected.Class() == oauth.ClassGrant && t.form != first {
+			p := in.out.Plan
+			p.MethodReason = "the server accepts it in the dry run, and rejects " + p.Method
+			p.Method, p.NextMethods = t.form.method, nil
+		}
+		if firstErr == nil {
+			firstErr = err
+		}
+		switch {
+		case ok && rejected.Class() == oauth.ClassGrant:
+			return err
+		case len(t.next) == 0 || !mayBlameClient(err):
+			return firstErr
+		}
+		t.form, t.next = t.next[0], t.next[1:]
+	}
 }
 
 // trial describes the error of a request to the authorization server.

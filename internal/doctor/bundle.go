@@ -1,11 +1,14 @@
 package doctor
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"html"
 	"net/url"
 	"strings"
 
+	"github.com/handstamp/handstamp/internal/diagram"
 	"github.com/handstamp/handstamp/internal/lazyregexp"
 )
 
@@ -15,9 +18,9 @@ var ErrSecret = errors.New("doctor: there is a secret in it")
 
 // secretPatterns are what secrets look like, whoever issued them.
 var secretPatterns = []lazyregexp.Regexp{
-	lazyregexp.New(`\beyJ[\w-]{8,}\.[\w-]{8,}`),                                                    // a JWT
-	lazyregexp.New(`(?i)\b(bearer|dpop)[ +][\w.~+/-]{16,}`),                                        // credentials of a request
-	lazyregexp.New(`(?i)\bbasic[ +][a-z0-9+/]{12,}=*`),                                             // the same
+	lazyregexp.New(`\beyJ[\w-]{8,}\.[\w-]{8,}`), // a JWT
+	// Credentials of a request: a word with a digit, which no parameter's name has.
+	lazyregexp.New(`(?i)\b(bearer|dpop|basic)[ +]([\w.~+/-]{8,}\d|[\w.~+/-]{1,8}\d[\w.~+/-]{8}|\d[\w.~+/-]{12})`),
 	lazyregexp.New(`-----BEGIN [A-Z ]*PRIVATE KEY-----`),                                           // a key
 	lazyregexp.New(`\b(gh[pousr]_|github_pat_|xox[abprs]-|glpat-|ya29\.|AKIA|AIza|sk-)[\w-]{10,}`), // of well-known issuers
 	lazyregexp.New(`(?i)(access_token|refresh_token|id_token|client_secret|code_verifier|registration_access_token|` +
@@ -51,6 +54,18 @@ func (r *Report) Bundle(about map[string]any) ([]byte, error) {
 		return nil, ErrSecret
 	}
 	return append([]byte(text), '\n'), nil
+}
+
+// Diagram returns what happened on the walk as an HTML document. It fails with [ErrSecret], too.
+func (r *Report) Diagram(title string) ([]byte, error) {
+	var page bytes.Buffer
+	if err := diagram.Write(&page, withoutQuery(title, r.Server), r.Events); err != nil {
+		return nil, err
+	}
+	if r.HasSecret(html.UnescapeString(page.String())) {
+		return nil, ErrSecret
+	}
+	return page.Bytes(), nil
 }
 
 // withoutQuery removes the query of the server's URL, which may hold a key, from a text.

@@ -407,7 +407,7 @@ func (x *examination) forgottenCause() *Cause {
 			c.Hint = "the login registers a new one"
 			return &c
 		default:
-			c := x.failed(CauseClient, t.Err, x.command("login")+" --client-id ID --client-secret-file FILE")
+			c := x.failed(CauseClient, t.Err, x.command("login"))
 			c.Kind = handstamp.ErrClientRejected
 			c.Message = fmt.Sprintf("the authorization server does not accept the client %s with %s (%s)", x.Plan.ClientID, x.Plan.Method,
 				cmp.Or(t.Code, fmt.Sprint(t.Status)))

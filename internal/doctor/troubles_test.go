@@ -216,7 +216,7 @@ func TestDoctorFindsAWrongSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantCause(t, r, doctor.CauseClient)
-	wantTold(t, r, "--client-secret-file", "made-up code → 401 invalid_client")
+	wantTold(t, r, "login", "made-up code → 401 invalid_client")
 	if strings.Contains(walked(r), "wrong-secret") {
 		t.Error("the report has the secret")
 	}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/doctor"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // doctorCommand is handstamp doctor.
@@ -16,6 +18,9 @@ type doctorCommand struct {
 	login  loginOptions
 	fix    bool
 	bundle string
+	html   string
+
+	loginFlags []*pflag.Flag // of login, in what it binds
 }
 
 func (a *app) newDoctor() *cobra.Command {
@@ -49,9 +54,12 @@ trouble: 3 unreachable, 4 login required, 5 denied, 6 protocol or security, 7 st
 		RunE: withArgs(d.run),
 	}
 	d.login.bind(cmd)
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { d.loginFlags = append(d.loginFlags, f) })
 	cmd.Flags().BoolVar(&d.fix, "fix", false, "mend what needs no user")
 	cmd.Flags().StringVar(&d.bundle, "bundle", "",
 		"write the report to this file, to be given to others: it is searched for secrets first")
+	cmd.Flags().StringVar(&d.html, "html", "",
+		"draw what was sent and decided as a sequence diagram, in this file")
 	return cmd
 }
 
@@ -73,7 +81,7 @@ func (d *doctorCommand) run(ctx context.Context, args []string) error {
 	}
 	ctx, cancel := d.bounded(ctx)
 	defer cancel()
-	options := doctor.Options{Command: t.command, Recorder: doctor.Record(c)}
+	options := doctor.Options{Command: d.command(t), Recorder: doctor.Record(c)}
 	r, err := doctor.Examine(ctx, c, t.url, options)
 	if err == nil && d.fix {
 		r, err = d.repair(ctx, c, r, options)
@@ -84,7 +92,7 @@ func (d *doctorCommand) run(ctx context.Context, args []string) error {
 	if e, ok := errors.AsType[*handstamp.Error](r.Cause.Err); ok && e.Setting != "" {
 		r.Cause.Hint = settings[e.Setting].hint // the one of the command
 	}
-	if err := d.writeBundle(r); err != nil {
+	if err := d.writeFiles(t, r); err != nil {
 		return err
 	}
 	exit := exitOf(r.Cause)
@@ -96,10 +104,40 @@ func (d *doctorCommand) run(ctx context.Context, args []string) error {
 
 // doctorClient returns the Client to examine: with the flags of a login, or else the stored login's.
 func (d *doctorCommand) doctorClient(ctx context.Context, t *target) (*handstamp.Client, error) {
-	if t.loginFlags != "" {
+	if d.givenFlags() != "" || t.loginFlags != "" {
 		return d.client(t, &d.login, handstamp.LoginNever)
 	}
 	return d.storedClient(ctx, t, handstamp.LoginNever)
+}
+
+// givenFlags returns the flags of a login that were given, as a command line has them, but for those
+// that a suggested login has anyway. None of them holds a secret.
+func (d *doctorCommand) givenFlags() string {
+	s := ""
+	for _, f := range d.loginFlags {
+		switch values, ok := f.Value.(pflag.SliceValue); {
+		case !f.Changed || slices.Contains([]string{"resource", "no-resource", "param"}, f.Name):
+		case ok:
+			for _, v := range values.GetSlice() {
+				s += " --" + f.Name + " " + shellWord(v)
+			}
+		case f.Value.Type() == "bool":
+			s += " --" + f.Name
+		default:
+			s += " --" + f.Name + " " + shellWord(f.Value.String())
+		}
+	}
+	return s
+}
+
+// command returns the command line of a verb about the server that was examined.
+func (d *doctorCommand) command(t *target) func(verb string) string {
+	return func(verb string) string {
+		if verb == "login" || verb == "doctor" {
+			return t.command(verb) + d.givenFlags()
+		}
+		return t.command(verb)
+	}
 }
 
 // repair mends what it can and examines the server once more.
@@ -129,22 +167,33 @@ func exitOf(c doctor.Cause) int {
 	return kindOf(&handstamp.Error{Kind: c.Kind}).exit
 }
 
-// writeBundle writes what can be given to others.
-func (d *doctorCommand) writeBundle(r *doctor.Report) error {
-	if d.bundle == "" {
-		return nil
+// writeFiles writes what can be given to others.
+func (d *doctorCommand) writeFiles(t *target, r *doctor.Report) error {
+	if d.bundle != "" {
+		content, err := r.Bundle(map[string]any{"version": buildVersion(), "store": d.place})
+		if err := d.writeSearched("--bundle", d.bundle, content, err); err != nil {
+			return err
+		}
 	}
-	content, err := r.Bundle(map[string]any{"version": buildVersion(), "store": d.place})
-	if errors.Is(err, doctor.ErrSecret) {
+	if d.html != "" {
+		content, err := r.Diagram("handstamp doctor " + t.name)
+		return d.writeSearched("--html", d.html, content, err)
+	}
+	return nil
+}
+
+// writeSearched writes a file that was searched for secrets, which err is the result of.
+func (d *doctorCommand) writeSearched(flag, path string, content []byte, err error) error {
+	switch {
+	case errors.Is(err, doctor.ErrSecret):
 		return &failure{kind: kindProtocol,
-			message: "the bundle was not written: something in it looks like a secret",
+			message: path + " was not written: something in it looks like a secret",
 			hint:    "please report what the command prints, without the secret"}
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
-	if err := os.WriteFile(d.bundle, content, 0o600); err != nil {
-		return usage("--bundle cannot be written: %w", withoutPath(err))
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		return usage("%s cannot be written: %w", flag, withoutPath(err))
 	}
 	return nil
 }
