@@ -46,7 +46,7 @@ var (
 // command to the library, from there to the protocol and the store.
 var layers = map[string]layer{
 	"internal/errtype":           {},
-	"":                           {ours: []string{"clientkey", "internal/errtype", "internal/awake", "internal/browser", "internal/jose", "internal/loopback", "internal/oauth", "internal/pasted", "internal/record", "secret", "store"}, modules: libraryModules},
+	"":                           {ours: []string{"clientkey", "internal/errtype", "internal/awake", "internal/browser", "internal/jose", "internal/loopback", "internal/oauth", "internal/pasted", "internal/record", "internal/sse", "secret", "store"}, modules: libraryModules},
 	"internal/oauth":             {ours: []string{"internal/errtype", "internal/awake", "internal/lazyregexp", "internal/retryafter", "internal/redact", "secret"}},
 	"internal/record":            {ours: []string{"secret", "store"}},
 	"secret":                     {},
@@ -72,6 +72,7 @@ var layers = map[string]layer{
 	"bridge/field":               {},
 	"bridge/interop":             {},
 	"bridge":                     {ours: []string{"internal/errtype", "internal/alive", "internal/lazyregexp", "internal/retryafter", "internal/redact", "internal/sse"}, modules: []string{"golang.org/x/sys"}},
+	"internal/doctor":            {ours: []string{"", "internal/diagram", "internal/errtype", "internal/lazyregexp", "internal/loopback", "internal/oauth"}, modules: libraryModules},
 	"internal/envelope":          {},
 	"internal/atomicfile":        {modules: []string{"golang.org/x/sys"}},
 	"store":                      {ours: []string{"internal/errtype", "store/internal/locks"}},
@@ -92,7 +93,7 @@ var layers = map[string]layer{
 	"conformance/given":          {},
 	"conformance/client":         {ours: []string{"", "clientkey", "conformance/given", "secret", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
 	"conformance/host":           {ours: []string{"conformance/given"}, modules: sdkModules},
-	"cmd/handstamp/internal/cli": {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "clientkey", "clientdocument", "internal/awake", "internal/browser", "internal/diagram", "internal/lazyregexp", "internal/mcpremote", "internal/oauth", "internal/pasted", "internal/record", "internal/redact", "secret"}, modules: commandModules},
+	"cmd/handstamp/internal/cli": {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "clientkey", "clientdocument", "internal/awake", "internal/browser", "internal/diagram", "internal/doctor", "internal/lazyregexp", "internal/mcpremote", "internal/oauth", "internal/pasted", "internal/record", "internal/redact", "secret"}, modules: commandModules},
 	"examples":                   {},
 	"examples/gosdk":             {ours: []string{"", "store/filestore"}, modules: slices.Concat(sdkModules, fileModules, libraryModules)},
 	"examples/httpclient":        {ours: []string{"", "store/filestore"}, modules: slices.Concat(fileModules, libraryModules)},

@@ -129,7 +129,7 @@ Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 	root.SetHelpFunc(a.helpPage)
 	a.global.bind(root.PersistentFlags())
 	root.AddCommand(
-		a.newDemo(), a.newLogin(), a.newLogout(), a.newStatus(), a.newToken(), a.newExec(),
+		a.newDemo(), a.newLogin(), a.newLogout(), a.newStatus(), a.newDoctor(), a.newToken(), a.newExec(),
 		a.newBridge(), a.newTools(), a.newCall(), a.newHelper(), a.newLab(), a.newImport(),
 		a.newExport(), a.newClientDocument(),
 		a.newCompletion(), a.newMan(), a.newVersion(),
