@@ -52,6 +52,7 @@ var layers = map[string]layer{
 	"internal/mcpremote":         {ours: []string{"internal/errtype", "internal/lazyregexp", "internal/oauth", "secret"}},
 	"internal/retryafter":        {},
 	"internal/pagestyle":         {},
+	"internal/webpage":           {ours: []string{"internal/pagestyle"}},
 	"internal/loopback":          {ours: []string{"internal/errtype", "internal/pagestyle"}, modules: []string{"golang.org/x/sys"}},
 	"clientkey":                  {ours: []string{"internal/jose"}, modules: joseModules},
 	"clientdocument":             {ours: []string{"clientkey", "internal/jose"}, modules: joseModules},
@@ -87,7 +88,7 @@ var layers = map[string]layer{
 	"conformance/given":          {},
 	"conformance/client":         {ours: []string{"", "clientkey", "conformance/given", "secret", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
 	"conformance/host":           {ours: []string{"conformance/given"}, modules: sdkModules},
-	"cmd/handstamp/internal/cli": {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "clientkey", "clientdocument", "internal/awake", "internal/browser", "internal/lazyregexp", "internal/mcpremote", "internal/oauth", "internal/pasted", "internal/record", "internal/redact", "secret"}, modules: commandModules},
+	"cmd/handstamp/internal/cli": {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "clientkey", "clientdocument", "internal/awake", "internal/browser", "internal/lazyregexp", "internal/mcpremote", "internal/oauth", "internal/pasted", "internal/record", "internal/redact", "internal/webpage", "secret"}, modules: commandModules},
 	"examples":                   {},
 	"interop":                    {},
 	"lab/peers/mcpgo": {modules: []string{
