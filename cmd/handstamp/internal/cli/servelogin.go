@@ -72,7 +72,6 @@ func (b *serveBackend) login(ctx context.Context, c *handstamp.Client, t *target
 	delete(b.logins, name)
 	if err == nil {
 		b.saveSettings(t)
-		b.endStream(name) // what follows uses the new login
 	}
 	b.mu.Unlock()
 	switch {

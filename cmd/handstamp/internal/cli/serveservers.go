@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -96,12 +97,22 @@ func (b *serveBackend) Servers(ctx context.Context) ([]webpage.Server, error) {
 	for _, e := range b.selected(entries) {
 		servers = append(servers, b.shownServer(e))
 	}
+	slices.SortStableFunc(servers, func(v, w webpage.Server) int {
+		return cmp.Or(cmp.Compare(v.Title, w.Title), cmp.Compare(v.Profile, w.Profile))
+	})
 	return servers, nil
 }
 
-// selected returns the entries of the servers that were named, or all.
+// selected returns the entries of the servers that were named, or all: with those that were
+// signed out of since the page is served.
 func (b *serveBackend) selected(all []*entry) []*entry {
 	if len(b.targets) == 0 {
+		for _, t := range b.known {
+			key := store.Key{Server: t.key.Server, Profile: t.profile}
+			if !slices.ContainsFunc(all, func(e *entry) bool { return e.key() == key }) {
+				all = append(all, b.notSignedIn(t))
+			}
+		}
 		return all
 	}
 	var entries []*entry
@@ -116,11 +127,16 @@ func (b *serveBackend) selected(all []*entry) []*entry {
 			}
 		}
 		if !found {
-			entries = append(entries, b.newEntry(t, &handstamp.Status{Server: t.url, Profile: t.profile,
-				State: handstamp.StateNone}))
+			entries = append(entries, b.notSignedIn(t))
 		}
 	}
 	return entries
+}
+
+// notSignedIn returns the entry of a server without a login.
+func (b *serveBackend) notSignedIn(t *target) *entry {
+	return b.newEntry(t, &handstamp.Status{Server: t.url, Profile: t.profile,
+		State: handstamp.StateNone})
 }
 
 // key returns the key of an entry in the store.
