@@ -2,9 +2,7 @@ package loopback
 
 import (
 	"bytes"
-	"crypto/sha256"
 	_ "embed"
-	"encoding/base64"
 	"html/template"
 	"net/http"
 	"strconv"
@@ -139,15 +137,9 @@ var (
 
 	// pagePolicy allows the page its own style and script, by their hashes, and nothing else: text
 	// of a server in the page could neither run nor load nor send anything.
-	pagePolicy = "default-src 'none'; style-src " + hash(pageCSS) + "; script-src " + hash(pageJS) +
+	pagePolicy = "default-src 'none'; style-src " + pagestyle.Hash(pageCSS) + "; script-src " + pagestyle.Hash(pageJS) +
 		"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-
-// hash returns a source expression of the Content Security Policy.
-func hash(source string) string {
-	sum := sha256.Sum256([]byte(source))
-	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
-}
 
 // write responds with a page. The browser's address contains the code, which must not stay in a
 // cache, in the history (the page's script removes it) or in a Referer header. The page has been
