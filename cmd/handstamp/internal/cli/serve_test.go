@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -117,6 +118,26 @@ func (s *servedPage) await(text string) {
 	}
 }
 
+// event reads the stream of events until one has a text.
+func (s *servedPage) event(text string) {
+	s.t.Helper()
+	resp, err := s.client.Get(s.base + "/events")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewReader(resp.Body)
+	for {
+		line, err := lines.ReadString('\n')
+		if strings.Contains(line, text) {
+			return
+		}
+		if err != nil || strings.Contains(line, "cancelled") {
+			s.t.Fatalf("no event with %q: %v %s", text, err, line)
+		}
+	}
+}
+
 // call makes a request as an MCP host without OAuth does.
 func (s *servedPage) call(method string) (status int, body string) {
 	s.t.Helper()
@@ -173,6 +194,7 @@ func TestServe(t *testing.T) {
 	if got := c.server.Counts()["authorize"] - tabs; got != 1 {
 		t.Errorf("%d tabs for the login", got)
 	}
+	s.event(`"text":"Signed in","mark":"good"`)
 
 	// A refresh that another session needs costs the MCP host nothing.
 	c.server.ExpireAccessTokens()

@@ -67,6 +67,7 @@ func (b *serveBackend) login(ctx context.Context, c *handstamp.Client, t *target
 	if err == nil {
 		err = result.Rejected
 	}
+	cancelled := err != nil && ctx.Err() != nil
 	b.mu.Lock()
 	b.logins[name].cancel()
 	delete(b.logins, name)
@@ -75,7 +76,7 @@ func (b *serveBackend) login(ctx context.Context, c *handstamp.Client, t *target
 	}
 	b.mu.Unlock()
 	switch {
-	case ctx.Err() != nil:
+	case cancelled:
 		b.log(webpage.Event{Server: name, Text: "The sign-in was cancelled"})
 	case err != nil:
 		r := explain(context.Background(), err)
