@@ -71,6 +71,7 @@ var layers = map[string]layer{
 	"store":                      {ours: []string{"internal/errtype", "store/internal/locks"}},
 	"store/internal/locks":       {},
 	"store/storetest":            {ours: []string{"store"}},
+	"store/sealed":               {ours: []string{"store"}},
 	"store/filestore":            {ours: []string{"store", "store/internal/locks", "internal/atomicfile", "internal/envelope"}, modules: fileModules},
 	"lab":                        {},
 	"lab/suite":                  {ours: []string{"internal/errtype", "lab"}},
