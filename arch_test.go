@@ -27,6 +27,7 @@ var (
 	libraryModules = []string{"github.com/go-jose/go-jose/v4", "golang.org/x/oauth2", "golang.org/x/sys"}
 	joseModules    = []string{"github.com/go-jose/go-jose/v4"}
 	fileModules    = []string{"github.com/gofrs/flock", "golang.org/x/sys"}
+	keyringModules = []string{"github.com/zalando/go-keyring", "github.com/godbus/dbus/v5", "github.com/danieljoos/wincred", "golang.org/x/sys"}
 	sdkModules     = []string{
 		"github.com/google/jsonschema-go", "github.com/modelcontextprotocol/go-sdk", "github.com/segmentio/asm",
 		"github.com/segmentio/encoding", "github.com/yosida95/uritemplate/v3", "golang.org/x/oauth2", "golang.org/x/sync",
@@ -71,6 +72,8 @@ var layers = map[string]layer{
 	"store":                      {ours: []string{"internal/errtype", "store/internal/locks"}},
 	"store/internal/locks":       {},
 	"store/storetest":            {ours: []string{"store"}},
+	"store/keyringstore":         {ours: []string{"secret", "store", "store/sealed"}, modules: keyringModules},
+	"internal/keyringtest":       {},
 	"store/sealed":               {ours: []string{"store"}},
 	"store/filestore":            {ours: []string{"store", "store/internal/locks", "internal/atomicfile", "internal/envelope"}, modules: fileModules},
 	"lab":                        {},
