@@ -10,5 +10,6 @@ require (
 
 require (
 	github.com/danieljoos/wincred v1.2.3 // indirect
+	github.com/gofrs/flock v0.13.0 // indirect
 	golang.org/x/sys v0.41.0 // indirect
 )

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
 	"github.com/spf13/cobra"
@@ -65,14 +66,17 @@ type app struct {
 	env environment
 	exe string
 
-	global  globalOptions
-	conf    *config            // read on first use
-	store   store.Store        // opened on first use
-	place   string             // the store's name in messages
-	dirs    *filestore.Folders // of the store; nil if it has none
-	hidden  []string           // variables that hold secrets
-	clients []*handstamp.Client
-	endBy   atomic.Pointer[time.Time] // when the process has to have ended, once it was signalled
+	global   globalOptions
+	conf     *config            // read on first use
+	store    store.Store        // opened on first use
+	place    string             // the store's name in messages
+	opened   *openedStore       // what store is
+	decided  storeChoice        // by this run; empty: nothing was
+	dirs     *filestore.Folders // has what is kept beside credentials; nil if nothing is
+	givenKey secret.String      // the key of a sealed store, from the process that started this one
+	hidden   []string           // variables that hold secrets
+	clients  []*handstamp.Client
+	endBy    atomic.Pointer[time.Time] // when the process has to have ended, once it was signalled
 }
 
 func newApp(p Process) *app {
@@ -127,7 +131,7 @@ Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 	root.AddCommand(
 		a.newDemo(), a.newLogin(), a.newLogout(), a.newStatus(), a.newToken(), a.newExec(),
 		a.newBridge(), a.newTools(), a.newCall(), a.newHelper(), a.newLab(), a.newImport(),
-		a.newExport(), a.newClientDocument(),
+		a.newExport(), a.newClientDocument(), a.newStore(),
 		a.newCompletion(), a.newVersion(),
 		newTopic("environment", "The environment variables and folders that Handstamp knows",
 			environmentPage),
