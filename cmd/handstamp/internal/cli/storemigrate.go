@@ -100,9 +100,13 @@ func (m *storeMigrate) plan(to string) error {
 			return usage("credentials move between keyring, encrypted, file and folders, not %s", word)
 		}
 	}
-	words := append([]string{current.word}, m.readJournal()...)
 	m.report = migrateOutput{From: []string{}, To: m.to, DryRun: m.dryRun,
-		Credentials: []migrateOutcome{}}
+		Credentials: []migrateOutcome{}, ChosenBy: m.overriding()}
+	return m.findSources(append(m.readJournal(), current.word))
+}
+
+// findSources notes those stores that have credentials to move.
+func (m *storeMigrate) findSources(words []string) error {
 	for _, word := range words {
 		folders, err := m.foldersOf(word)
 		if err != nil {
@@ -113,14 +117,22 @@ func (m *storeMigrate) plan(to string) error {
 			m.report.From = append(m.report.From, word)
 		}
 	}
-	for _, by := range []struct{ name, value string }{
+	return nil
+}
+
+// overriding returns what names another store than the target, and wins over the configuration.
+func (m *storeMigrate) overriding() string {
+	for _, by := range []struct{ name, word string }{
 		{"--store", m.global.Store}, {"HANDSTAMP_STORE", m.env.get("HANDSTAMP_STORE")},
 	} {
-		if by.value != "" && by.value != storeAuto && by.value != to {
-			m.report.ChosenBy = by.name
+		if by.word == "" || by.word == storeAuto {
+			continue
+		}
+		if word, err := m.storeWord(by.word); err == nil && word != m.to {
+			return by.name
 		}
 	}
-	return nil
+	return ""
 }
 
 // listOnly notes what there is to move. It makes no key.
