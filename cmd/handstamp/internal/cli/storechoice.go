@@ -22,6 +22,12 @@ const (
 
 var storeWords = []string{storeAuto, storeKeyring, storeFile, storeEncrypted, storeMemory}
 
+// What names a store for one run.
+const (
+	byFlag     = "--store"
+	byVariable = "HANDSTAMP_STORE"
+)
+
 // storeChoice is which store is used, and why.
 type storeChoice struct {
 	word string // one of storeWords, but not auto, or the absolute path of a folder
@@ -35,9 +41,9 @@ func (a *app) chosenStore() (storeChoice, error) {
 	if err != nil || a.decided.word != "" {
 		return a.decided, err
 	}
-	c := storeChoice{a.global.Store, "--store"}
+	c := storeChoice{a.global.Store, byFlag}
 	if c.word == "" {
-		c = storeChoice{a.env.get("HANDSTAMP_STORE"), "HANDSTAMP_STORE"}
+		c = storeChoice{a.env.get(byVariable), byVariable}
 	}
 	if c.word == "" || c.word == storeAuto {
 		c = storeChoice{conf.Store, "the configuration"}
@@ -154,6 +160,16 @@ func storeName(word string) string {
 
 // isSealed reports whether a store encrypts.
 func isSealed(word string) bool { return word == storeKeyring || word == storeEncrypted }
+
+// recordFiles returns the files in a folder of files that are of credentials, damaged ones and those
+// before among them.
+func recordFiles(dir string) []string {
+	if dir == "" {
+		return nil
+	}
+	found, _ := filepath.Glob(filepath.Join(escapeGlob(dir), "*-*.json*")) // no bad pattern
+	return found
+}
 
 // countFiles counts the credentials in a folder of files.
 func countFiles(dir string) int {

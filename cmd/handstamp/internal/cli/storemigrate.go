@@ -58,6 +58,7 @@ type migrateOutput struct {
 	DryRun      bool             `json:"dry_run,omitempty"`
 	Credentials []migrateOutcome `json:"credentials"`
 	ChosenBy    string           `json:"overridden_by,omitempty"` // what wins over the configuration
+	Leftovers   []string         `json:"leftovers,omitempty"`     // folders with what is no credential
 }
 
 type migrateOutcome struct {
@@ -112,7 +113,7 @@ func (m *storeMigrate) findSources(words []string) error {
 		if err != nil {
 			return err
 		}
-		there := hasCredentials(folders.Credentials) || hasCredentials(folders.Spare)
+		there := len(recordFiles(folders.Credentials))+len(recordFiles(folders.Spare)) > 0
 		if word != m.to && there && !slices.Contains(m.report.From, word) {
 			m.report.From = append(m.report.From, word)
 		}
@@ -123,7 +124,7 @@ func (m *storeMigrate) findSources(words []string) error {
 // overriding returns what names another store than the target, and wins over the configuration.
 func (m *storeMigrate) overriding() string {
 	for _, by := range []struct{ name, word string }{
-		{"--store", m.global.Store}, {"HANDSTAMP_STORE", m.env.get("HANDSTAMP_STORE")},
+		{byFlag, m.global.Store}, {byVariable, m.env.get(byVariable)},
 	} {
 		if by.word == "" || by.word == storeAuto {
 			continue
@@ -189,7 +190,18 @@ func (m *storeMigrate) move(ctx context.Context) error {
 		}
 	}
 	_ = os.Remove(m.journal())
+	m.findLeftovers()
 	return nil
+}
+
+// findLeftovers notes the folders in which there are files that belong to no credential.
+func (m *storeMigrate) findLeftovers() {
+	for _, from := range m.sources {
+		dir := from.folders.Credentials
+		if len(recordFiles(dir)) > 0 && !isSealed(from.word) {
+			m.report.Leftovers = append(m.report.Leftovers, dir)
+		}
+	}
 }
 
 // copyAll copies all credentials of a store. Until unlock is called, nobody refreshes or replaces
@@ -360,6 +372,22 @@ func (m *storeMigrate) removeAll(ctx context.Context, from *openedStore) error {
 				" is moved, but cannot be removed from the old store: run this again"}
 		}
 	}
+	return m.removeRest(ctx, from)
+}
+
+// removeRest removes what a run that was killed left of credentials that it had begun to remove.
+func (m *storeMigrate) removeRest(ctx context.Context, from *openedStore) error {
+	keys, err := m.target.List(ctx)
+	if err != nil {
+		return &failure{kind: kindStore, err: err}
+	}
+	for _, key := range keys {
+		// Without a revision, a credential that is there stays.
+		err := from.Delete(ctx, key, "")
+		if err != nil && !errors.Is(err, store.ErrConflict) {
+			return &failure{kind: kindStore, err: err}
+		}
+	}
 	return nil
 }
 
@@ -414,5 +442,9 @@ func (m *storeMigrate) show() {
 		m.out.warn("", "%s names another store, and wins over the configuration", m.report.ChosenBy)
 	default:
 		m.out.note("", "Later commands use it. Restart bridges that run")
+	}
+	for _, dir := range m.report.Leftovers {
+		m.out.warn("", "%s has files of damaged or unfinished records, which may hold tokens: "+
+			"look at them, and remove them", dir)
 	}
 }

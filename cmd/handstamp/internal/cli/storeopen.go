@@ -37,7 +37,8 @@ func (a *app) openStore() (store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.store, a.place, a.opened, a.dirs = o.Store, storeName(o.word), o, nil
+	a.store, a.place, a.opened, a.dirs = a.guard(o, choice), storeName(o.word), o, nil
+	a.decided = choice
 	if o.folders != nil {
 		a.dirs, err = a.besideFolders(o)
 	}
