@@ -27,6 +27,7 @@ var (
 	libraryModules = []string{"github.com/go-jose/go-jose/v4", "golang.org/x/oauth2", "golang.org/x/sys"}
 	joseModules    = []string{"github.com/go-jose/go-jose/v4"}
 	fileModules    = []string{"github.com/gofrs/flock", "golang.org/x/sys"}
+	keyringModules = []string{"github.com/zalando/go-keyring", "github.com/godbus/dbus/v5", "github.com/danieljoos/wincred", "golang.org/x/sys"}
 	sdkModules     = []string{
 		"github.com/google/jsonschema-go", "github.com/modelcontextprotocol/go-sdk", "github.com/segmentio/asm",
 		"github.com/segmentio/encoding", "github.com/yosida95/uritemplate/v3", "golang.org/x/oauth2", "golang.org/x/sync",
@@ -37,7 +38,7 @@ var (
 		"github.com/santhosh-tekuri/jsonschema/v6", "github.com/spf13/cast", "github.com/yosida95/uritemplate/v3",
 		"golang.org/x/text",
 	}
-	commandModules = slices.Concat(sdkModules, fileModules, libraryModules,
+	commandModules = slices.Concat(sdkModules, fileModules, libraryModules, keyringModules,
 		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/inconshreveable/mousetrap", "golang.org/x/term",
 			"rsc.io/qr", "filippo.io/age", "filippo.io/hpke", "golang.org/x/crypto"})
 )
@@ -80,6 +81,9 @@ var layers = map[string]layer{
 	"store":                      {ours: []string{"internal/errtype", "store/internal/locks"}},
 	"store/internal/locks":       {},
 	"store/storetest":            {ours: []string{"store"}},
+	"store/keyringstore":         {ours: []string{"secret", "store", "store/sealed"}, modules: keyringModules},
+	"internal/keyringtest":       {},
+	"store/sealed":               {ours: []string{"store"}},
 	"store/filestore":            {ours: []string{"store", "store/internal/locks", "internal/atomicfile", "internal/envelope"}, modules: fileModules},
 	"lab":                        {},
 	"lab/suite":                  {ours: []string{"internal/errtype", "internal/pagestyle", "lab"}},
@@ -95,7 +99,7 @@ var layers = map[string]layer{
 	"conformance/given":          {},
 	"conformance/client":         {ours: []string{"", "clientkey", "conformance/given", "secret", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
 	"conformance/host":           {ours: []string{"conformance/given"}, modules: sdkModules},
-	"cmd/handstamp/internal/cli": {ours: []string{"", "bridge", "clientdocument", "clientkey", "internal/awake", "internal/browser", "internal/diagram", "internal/doctor", "internal/lazyregexp", "internal/mcpremote", "internal/oauth", "internal/pasted", "internal/record", "internal/redact", "internal/webpage", "lab", "lab/mcpserver", "lab/suite", "secret", "store", "store/filestore"}, modules: commandModules},
+	"cmd/handstamp/internal/cli": {ours: []string{"", "bridge", "clientdocument", "clientkey", "internal/awake", "internal/browser", "internal/diagram", "internal/doctor", "internal/lazyregexp", "internal/mcpremote", "internal/oauth", "internal/pasted", "internal/record", "internal/redact", "internal/webpage", "lab", "lab/mcpserver", "lab/suite", "secret", "store", "store/filestore", "store/keyringstore", "store/sealed"}, modules: commandModules},
 	"examples":                   {},
 	"examples/gosdk":             {ours: []string{"", "store/filestore"}, modules: slices.Concat(sdkModules, fileModules, libraryModules)},
 	"examples/httpclient":        {ours: []string{"", "store/filestore"}, modules: slices.Concat(fileModules, libraryModules)},

@@ -19,7 +19,7 @@ import (
 )
 
 // config is the configuration file, config.json in the folder for
-// configuration. Handstamp only reads it. Every member is optional:
+// configuration. Handstamp writes nothing into it but where credentials are. Every member is optional:
 //
 //	{
 //	  "profile": "work",
@@ -38,8 +38,8 @@ import (
 // A flag and the environment win over a server's member, and that over the
 // file's. Secrets are not in here: a file or a variable is named that has one.
 type config struct {
-	Profile string                   `json:"profile"`
-	Store   string                   `json:"store"`
+	Profile string `json:"profile"`
+	storeMembers
 	Servers map[string]*serverConfig `json:"servers"`
 }
 
@@ -195,7 +195,7 @@ func describeJSON(b []byte, d *json.Decoder, err error) error {
 func configMembers() []string {
 	var names []string
 	for _, t := range []reflect.Type{
-		reflect.TypeFor[config](), reflect.TypeFor[serverConfig](), reflect.TypeFor[authSettings](),
+		reflect.TypeFor[config](), reflect.TypeFor[storeMembers](), reflect.TypeFor[serverConfig](), reflect.TypeFor[authSettings](),
 		reflect.TypeFor[enterpriseSettings](),
 		reflect.TypeFor[handstamp.AuthorizationServer](),
 	} {

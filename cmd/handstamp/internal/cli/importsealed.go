@@ -122,6 +122,9 @@ func (m *importSealed) store(ctx context.Context, x *exported, rec *record.Recor
 		return err
 	}
 	rec.Key.Profile = cmp.Or(m.global.profile, m.env.get("HANDSTAMP_PROFILE"), rec.Key.Profile)
+	if err := m.decideStore(); err != nil {
+		return err
+	}
 	credentials, err := m.openStore()
 	if err != nil {
 		return err
