@@ -127,6 +127,7 @@ Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 	root.AddCommand(
 		a.newDemo(), a.newLogin(), a.newLogout(), a.newStatus(), a.newToken(), a.newExec(),
 		a.newBridge(), a.newTools(), a.newCall(), a.newHelper(), a.newLab(), a.newImport(),
+		a.newHosts(), a.newAdd(), a.newRemove(), a.newShow(),
 		a.newExport(), a.newClientDocument(),
 		a.newCompletion(), a.newVersion(),
 		newTopic("environment", "The environment variables and folders that Handstamp knows",

@@ -36,6 +36,9 @@ type Entry struct {
 // which may have any name.
 func (h *Host) Entries(text []byte, self string) ([]Entry, error) {
 	members, err := splice.Members(h.Format, text, h.Path)
+	if err == nil && members == nil && h.OldPath != nil {
+		members, err = splice.Members(h.Format, text, h.OldPath)
+	}
 	if err != nil {
 		return nil, err
 	}

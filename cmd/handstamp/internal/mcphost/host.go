@@ -26,13 +26,15 @@ type Host struct {
 	Project string
 
 	// Old are files of earlier versions: they are read, and not written to.
-	Old []string
+	Old     []string
+	OldPath []string // their Path, where it is another
 
 	Format   splice.Format
 	Strict   bool     // comments are an error there, or worse
 	NoSpaces bool     // the path of the command must not hold a space
 	Path     []string // of the object that has a member for each server
 	Entry    Shape
+	Newer    string // ID of the host to be taken in its place where the file has that one\'s Path
 
 	Env   Inheritance
 	Tool  string // the host's own command, which adds an entry to the user's file if it is on PATH
@@ -63,6 +65,16 @@ const (
 
 // Manual reports whether the host keeps no file that could be written to.
 func (h *Host) Manual() bool { return h.By != "" }
+
+// In returns the host whose shape a file has: a newer version's, or this one's.
+func (h *Host) In(text []byte) *Host {
+	if newer := Find(h.Newer); newer != nil {
+		if members, err := splice.Members(h.Format, text, newer.Path); err == nil && members != nil {
+			return newer
+		}
+	}
+	return h
+}
 
 // Find returns the host of this ID or other name, nil if there is none.
 func Find(name string) *Host {

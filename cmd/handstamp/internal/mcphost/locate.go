@@ -72,6 +72,26 @@ func (m Machine) Project(h *Host) string {
 	return filepath.Join(m.Work, filepath.FromSlash(h.Project))
 }
 
+// Files returns all files in which hosts may keep servers: the user's, and those of the project.
+// Most are not there on any one machine.
+func (m Machine) Files() (user, project []string) {
+	for i := range All {
+		h := &All[i]
+		user = append(user, m.candidates(h)...)
+		for _, pattern := range h.Old {
+			if path := m.expand(pattern); path != "" {
+				user = append(user, path)
+			}
+		}
+		if path := m.Project(h); path != "" {
+			project = append(project, path)
+		}
+	}
+	slices.Sort(user)
+	slices.Sort(project)
+	return slices.Compact(user), slices.Compact(project)
+}
+
 // candidates returns the paths of a host's file with variables put in.
 func (m Machine) candidates(h *Host) (paths []string) {
 	patterns := h.Linux
@@ -171,6 +191,9 @@ func exists(path string) bool {
 var secretName = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`(?i)TOKEN|SECRET|PASSWORD|KEY|AUTH|CREDENTIAL|PRIVATE|CERT`)
 })
+
+// MayBeSecret reports whether what has this name may be a secret.
+func MayBeSecret(name string) bool { return secretName().MatchString(name) }
 
 // basics are the variables that the official SDKs pass on to the servers that they start.
 var basics = map[string]bool{

@@ -38,8 +38,8 @@ var best = []Host{
 		Linux:   []string{"$CLAUDE_CONFIG_DIR/.claude.json", "~/.claude.json"},
 		MacOS:   []string{"$CLAUDE_CONFIG_DIR/.claude.json", "~/.claude.json"},
 		Windows: []string{"$CLAUDE_CONFIG_DIR/.claude.json", "~/.claude.json"},
-		Project: ".mcp.json",
-		Format:  splice.JSON, Strict: true, Path: servers, Entry: typed("stdio"),
+		Project: ".mcp.json", Old: []string{"~/.claude/settings.json"},
+		Format: splice.JSON, Strict: true, Path: servers, Entry: typed("stdio"),
 		Tool: "claude", After: "start a new session of Claude Code",
 		Source: "https://code.claude.com/docs/en/mcp",
 	},
@@ -47,6 +47,7 @@ var best = []Host{
 		ID: "cursor", Name: "Cursor",
 		Linux: []string{"~/.cursor/mcp.json"}, MacOS: []string{"~/.cursor/mcp.json"},
 		Windows: []string{"~/.cursor/mcp.json"}, Project: ".cursor/mcp.json",
+		Old:    []string{"$CONFIG/Cursor/User/mcp.json", "$CONFIG/Cursor/User/settings.json"},
 		Format: splice.JSON, Strict: true, Path: servers, Entry: plain,
 		Source: "https://cursor.com/docs/mcp",
 	},
@@ -58,7 +59,8 @@ var best = []Host{
 		},
 		MacOS: []string{"$CONFIG/Code/User/mcp.json"}, Windows: []string{"$CONFIG/Code/User/mcp.json"},
 		Project: ".vscode/mcp.json", Old: []string{"$CONFIG/Code/User/settings.json"},
-		Format: splice.JSON, Path: []string{"servers"}, Entry: typed("stdio"),
+		OldPath: []string{"mcp", "servers"},
+		Format:  splice.JSON, Path: []string{"servers"}, Entry: typed("stdio"),
 		After:  "start the server in VS Code with MCP: List Servers",
 		Source: "https://code.visualstudio.com/docs/copilot/reference/mcp-configuration",
 	},
@@ -68,7 +70,8 @@ var best = []Host{
 		MacOS:   []string{"$CONFIG/Code - Insiders/User/mcp.json"},
 		Windows: []string{"$CONFIG/Code - Insiders/User/mcp.json"},
 		Project: ".vscode/mcp.json", Old: []string{"$CONFIG/Code - Insiders/User/settings.json"},
-		Format: splice.JSON, Path: []string{"servers"}, Entry: typed("stdio"),
+		OldPath: []string{"mcp", "servers"},
+		Format:  splice.JSON, Path: []string{"servers"}, Entry: typed("stdio"),
 		After:  "start the server in VS Code with MCP: List Servers",
 		Source: "https://code.visualstudio.com/docs/copilot/reference/mcp-configuration",
 	},
@@ -78,7 +81,8 @@ var best = []Host{
 		MacOS:   []string{"$CONFIG/VSCodium/User/mcp.json", "$CONFIG/Code - OSS/User/mcp.json"},
 		Windows: []string{"$CONFIG/VSCodium/User/mcp.json", "$CONFIG/Code - OSS/User/mcp.json"},
 		Project: ".vscode/mcp.json", Old: []string{"$CONFIG/VSCodium/User/settings.json"},
-		Format: splice.JSON, Path: []string{"servers"}, Entry: typed("stdio"),
+		OldPath: []string{"mcp", "servers"},
+		Format:  splice.JSON, Path: []string{"servers"}, Entry: typed("stdio"),
 		After:  "start the server in VSCodium with MCP: List Servers",
 		Source: "https://code.visualstudio.com/docs/copilot/reference/mcp-configuration",
 	},
@@ -155,11 +159,8 @@ var best = []Host{
 		Linux:   clineFiles,
 		MacOS:   clineFiles,
 		Windows: clineFiles,
-		Old: []string{
-			"$CONFIG/Code/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json",
-			"$CONFIG/Cursor/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json",
-		},
-		Format: splice.JSON, Strict: true, Path: servers, Entry: typed("stdio"),
+		Old:     inEditors("saoudrizwan.claude-dev/settings/cline_mcp_settings.json"),
+		Format:  splice.JSON, Strict: true, Path: servers, Entry: typed("stdio"),
 		Source: "https://github.com/cline/cline/blob/main/sdk/packages/shared/src/storage/paths.ts",
 	},
 	{
@@ -188,6 +189,7 @@ var best = []Host{
 		ID: "opencode", Name: "opencode", Aliases: []string{"opencode-1"},
 		Linux: opencodeFiles, MacOS: opencodeFiles, Windows: opencodeFiles, Project: "opencode.json",
 		Format: splice.JSON, Path: []string{"mcp"}, Entry: opencodeShape("enabled", true),
+		Newer: "opencode-2",
 		After: "restart opencode", Source: "https://opencode.ai/docs/mcp-servers",
 	},
 	{
@@ -196,6 +198,15 @@ var best = []Host{
 		Format: splice.JSON, Path: []string{"mcp", "servers"}, Entry: opencodeShape("disabled", false),
 		After: "restart opencode", Source: "https://opencode.ai/v2/docs/mcp-servers",
 	},
+}
+
+// inEditors returns where an extension of VS Code and its kin keeps a file.
+func inEditors(file string) []string {
+	var files []string
+	for _, editor := range []string{"Code", "Code - Insiders", "VSCodium", "Cursor", "Windsurf"} {
+		files = append(files, "$CONFIG/"+editor+"/User/globalStorage/"+file)
+	}
+	return files
 }
 
 var (

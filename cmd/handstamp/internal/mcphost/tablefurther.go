@@ -31,6 +31,7 @@ var further = []Host{
 	{
 		ID: "roo", Name: "Roo Code", Aliases: []string{"roo-code", "roo-cline"},
 		Linux: rooFiles, MacOS: rooFiles, Windows: rooFiles, Project: ".roo/mcp.json",
+		Old:    inEditors("rooveterinaryinc.roo-cline/settings/mcp_settings.json"),
 		Format: splice.JSON, Strict: true, Path: servers, Entry: plain,
 		After:  "restart the server in Roo Code's list; Roo Code had its last release in May 2026",
 		Source: "https://docs.roocode.com/features/mcp/using-mcp-in-roo",
@@ -129,6 +130,7 @@ var manual = []Host{
 	},
 	{
 		ID: "continue", Name: "Continue",
+		Old:    []string{"~/.continue/config.yaml"},
 		Format: splice.JSON, Path: servers, Entry: plain,
 		By:     "save this as .continue/mcpServers/handstamp.json in the folder of your project",
 		Source: "https://docs.continue.dev/customize/deep-dives/mcp",

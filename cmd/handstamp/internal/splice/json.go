@@ -160,3 +160,12 @@ func jsonInline(value any, spaced bool) string {
 	}
 	return "{" + strings.Join(members, comma) + "}"
 }
+
+// Compact returns an object as JSON on one line.
+func Compact(value Object) []byte { return jsonCompact(value) }
+
+// Commented reports whether a JSON text has what JSON itself lacks: comments or trailing commas.
+func Commented(text []byte) bool {
+	value, err := parseJSON(bytes.TrimPrefix(text, byteOrderMark))
+	return err == nil && !value.IsStandard()
+}
