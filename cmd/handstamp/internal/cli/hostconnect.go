@@ -1,12 +1,9 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
-	"reflect"
 	"strings"
 
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/mcphost"
@@ -24,6 +21,7 @@ type connectCommand struct {
 	host   *mcphost.Host
 	target *target
 	server mcphost.Server
+	ours   bool // an entry of the name is there, and starts Handstamp
 	result hostResult
 }
 
@@ -136,37 +134,51 @@ func (c *connectCommand) chooseName(text []byte) error {
 	byName := make(map[string]mcphost.Entry)
 	for _, e := range entries {
 		byName[e.Name] = e
-		if c.result.Name == "" && e.Kind == mcphost.Ours && c.same(e) {
-			c.result.Name = e.Name // it is written anew
-		}
 	}
 	if err := c.checkName(byName); err != nil {
 		return err
 	}
 	if c.result.Name == "" {
-		name := proposedName(c.target)
-		c.result.Name = name
-		for n := 2; ; n++ {
-			e, taken := byName[c.result.Name]
-			if !taken || c.force || e.Kind == mcphost.Remote && c.same(e) {
-				break
-			}
-			suffix := fmt.Sprintf("-%d", n)
-			c.result.Name = name[:min(len(name), 25-len(suffix))] + suffix
-		}
+		c.result.Name = c.freeName(entries, byName)
 	}
 	e, taken := byName[c.result.Name]
-	if taken && e.Kind != mcphost.Ours && !c.force {
-		f := usage("%s has an entry %q already, which does not start Handstamp", c.host.Name, e.Name)
-		f.hint = "--force replaces it (client disconnect brings it back), --name gives the new one another name"
-		return f
+	c.ours = taken && e.Kind == mcphost.Ours
+	if !taken || c.force || c.ours && c.same(e) {
+		return nil
 	}
-	if taken && e.Kind == mcphost.Ours && !c.same(e) && !c.force {
+	return c.nameTaken(e)
+}
+
+// freeName returns the name of the entry for this server, which is written anew, or one that
+// is not taken.
+func (c *connectCommand) freeName(entries []mcphost.Entry, byName map[string]mcphost.Entry) string {
+	for _, e := range entries {
+		if e.Kind == mcphost.Ours && c.same(e) {
+			return e.Name
+		}
+	}
+	name := proposedName(c.target)
+	for n, free := 2, name; ; n++ {
+		e, taken := byName[free]
+		// An entry of the host's own for this server is not to be doubled unasked.
+		if !taken || c.force || e.Kind == mcphost.Remote && c.same(e) {
+			return free
+		}
+		suffix := fmt.Sprintf("-%d", n)
+		free = name[:min(len(name), 25-len(suffix))] + suffix
+	}
+}
+
+// nameTaken returns the error for a name that the host has for something else.
+func (c *connectCommand) nameTaken(e mcphost.Entry) error {
+	if c.ours {
 		f := usage("%s has an entry %q for another server, %s", c.host.Name, e.Name, shownURL(e.URL))
 		f.hint = "--force replaces it, --name gives the new one another name"
 		return f
 	}
-	return nil
+	f := usage("%s has an entry %q already, which does not start Handstamp", c.host.Name, e.Name)
+	f.hint = "--force replaces it (client disconnect brings it back), --name gives the new one another name"
+	return f
 }
 
 // checkName checks the name that was given; one of an entry that is there is left to the user.
@@ -209,7 +221,7 @@ func (c *connectCommand) byHand() error {
 		c.result.Name = proposedName(c.target)
 	}
 	c.result.Snippet, c.result.Reason = c.snippet(), c.host.Name+" has no file for this"
-	return c.print(c.result, func() {
+	return c.printAlways(func() {
 		c.err.note("", "In %s, %s:", c.host.Name, c.host.By)
 		_ = c.out.data([]byte(c.result.Snippet))
 	})
@@ -229,6 +241,9 @@ func (c *connectCommand) notes(text []byte) {
 	if c.host.NoSpaces && strings.Contains(c.server.Command, " ") {
 		note("%s cannot start a program whose path has a space: %s", c.host.Name, c.server.Command)
 	}
+	if c.project {
+		note("the entry has a path of this machine: think twice before you share this file")
+	}
 	if temporaryPath(c.server.Command) {
 		note("%s is a temporary program: install Handstamp, and run this again", c.server.Command)
 	}
@@ -244,7 +259,7 @@ func (c *connectCommand) write(ctx context.Context) error {
 		return err
 	}
 	place := mcphost.Place{File: c.result.File, Format: c.host.Format, Path: c.host.Path}
-	change, err := editor.Put(ctx, place, c.result.Name, c.object())
+	change, err := editor.Put(ctx, place, c.result.Name, c.object(), c.ours)
 	if err != nil {
 		return c.notWritten(err)
 	}
@@ -274,7 +289,7 @@ func (c *connectCommand) notWritten(err error) error {
 	}
 	c.result.Outcome, c.result.Reason = outcomeNotWritten, withoutPath(err).Error()
 	c.result.Snippet = c.snippet()
-	if err := c.print(c.result, func() {
+	if err := c.printAlways(func() {
 		c.err.bad("", "%s is left as it is: %s", c.shortPath(c.result.File), c.result.Reason)
 		c.err.note("", "Put this in yourself:")
 		_ = c.out.data([]byte(c.result.Snippet))
@@ -282,6 +297,15 @@ func (c *connectCommand) notWritten(err error) error {
 		return err
 	}
 	return ended(exitOther)
+}
+
+// printAlways prints what the user has to do, with --quiet, too.
+func (c *connectCommand) printAlways(show func()) error {
+	if !c.global.json {
+		show()
+		return nil
+	}
+	return c.print(c.result, nil)
 }
 
 // show reports what was done.
@@ -308,99 +332,4 @@ func (c *connectCommand) show(verb string, change *mcphost.Change) error {
 			c.err.warn(indent, "%s", capital(note))
 		}
 	})
-}
-
-// tool returns the path of the host's own command, "" where the file is written.
-func (c *connectCommand) tool() string {
-	return c.hostTool(c.host, c.hostOptions)
-}
-
-func (a *app) hostTool(h *mcphost.Host, o hostOptions) string {
-	if h.Tool == "" || o.project || o.file != "" {
-		return ""
-	}
-	return a.lookPath(h.Tool)
-}
-
-// writeByTool has Claude Code's own command add the entry: Claude Code writes to its file all
-// the time, and might overwrite what others do.
-func (c *connectCommand) writeByTool(ctx context.Context, tool string) error {
-	entry := string(splice.Compact(c.object()))
-	r := &c.result
-	add := []string{"mcp", "add-json", r.Name, entry, "--scope", "user"}
-	r.Command = append([]string{c.host.Tool}, add...)
-	if c.dryRun {
-		r.Outcome = outcomeWould
-		return c.print(r, func() {
-			c.out.line("%s", shellLine(r.Command))
-			c.err.note("", "Nothing was run: this was a dry run")
-		})
-	}
-	before, err := c.toolEntry()
-	switch {
-	case err != nil:
-		return c.notWritten(err)
-	case before != nil && reflect.DeepEqual(before.Value, c.wanted()):
-		r.Outcome = outcomeUnchanged
-		return c.show("", nil)
-	case before != nil:
-		if err := c.runTool(ctx, tool, "mcp", "remove", r.Name, "--scope", "user"); err != nil {
-			return err
-		}
-	}
-	if err := c.runTool(ctx, tool, add...); err != nil {
-		return err
-	}
-	if after, err := c.toolEntry(); err != nil || after == nil {
-		return &failure{kind: kindOther, message: c.host.Tool + " reports success, but the entry is not in " + r.File}
-	}
-	r.Outcome = outcomeWritten
-	return c.show("Connected", nil)
-}
-
-// toolEntry returns the entry of this name in the host's file, nil if there is none.
-func (c *connectCommand) toolEntry() (*mcphost.Entry, error) {
-	text, err := mcphost.ReadFile(c.result.File)
-	if err != nil {
-		return nil, err
-	}
-	exe, _ := c.executable()
-	entries, err := c.host.Entries(text, exe)
-	for i := range entries {
-		if entries[i].Name == c.result.Name {
-			return &entries[i], nil
-		}
-	}
-	return nil, err
-}
-
-// wanted is the entry as a file is decoded.
-func (c *connectCommand) wanted() any {
-	members, err := splice.Members(c.host.Format, []byte(c.snippet()), c.host.Path)
-	if err != nil {
-		return nil
-	}
-	return members[c.result.Name]
-}
-
-// runTool runs a host's own command.
-func (a *app) runTool(ctx context.Context, tool string, args ...string) error {
-	cmd := exec.CommandContext(ctx, tool, args...)
-	cmd.Env = a.env.without(tokenVariable, "HANDSTAMP_CLIENT_SECRET")
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		return &failure{kind: kindOther, err: err,
-			message: tool + " " + strings.Join(args[:2], " ") + ": " + short(strings.TrimSpace(out.String()))}
-	}
-	return nil
-}
-
-// shellLine returns a command line to paste into a shell.
-func shellLine(words []string) string {
-	quoted := make([]string, len(words))
-	for i, word := range words {
-		quoted[i] = shellWord(word)
-	}
-	return strings.Join(quoted, " ")
 }

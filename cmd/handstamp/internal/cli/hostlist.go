@@ -56,6 +56,8 @@ type listedEntry struct {
 	Name   string       `json:"name"`
 	Kind   mcphost.Kind `json:"kind"`
 	Server string       `json:"server,omitempty"`
+
+	Project string `json:"project,omitempty"` // for which alone it is
 }
 
 func (l *hostListCommand) run(args []string) error {
@@ -118,7 +120,7 @@ func (l *hostListCommand) file(h *mcphost.Host, path, scope string) *listedFile 
 		f.Error = err.Error()
 	}
 	for _, e := range entries {
-		f.Servers = append(f.Servers, listedEntry{e.Name, e.Kind, shownURL(e.URL)})
+		f.Servers = append(f.Servers, listedEntry{e.Name, e.Kind, shownURL(e.URL), e.Project})
 	}
 	return f
 }
@@ -131,6 +133,7 @@ func (a *app) hostEntries(h *mcphost.Host, path string) ([]mcphost.Entry, error)
 	}
 	exe, _ := a.executable()
 	entries, err := h.In(text).Entries(text, exe)
+	entries = append(entries, h.EntriesOfProjects(text, exe)...)
 	if entries == nil && err == nil {
 		entries = []mcphost.Entry{}
 	}
@@ -150,6 +153,9 @@ func (l *hostListCommand) show(hosts []*listedHost) {
 				l.out.warn(indent, "It cannot be used: %s", short(f.Error))
 			}
 			for _, e := range f.Servers {
+				if e.Project != "" {
+					e.Name += " in " + l.shortPath(e.Project)
+				}
 				switch e.Kind {
 				case mcphost.Ours:
 					l.out.ok(indent, "%s: %s, through Handstamp", e.Name, e.Server)

@@ -28,6 +28,7 @@ type importedServer struct {
 	Name    string   `json:"name,omitempty"` // here
 	Outcome string   `json:"outcome"`
 	Notes   []string `json:"notes,omitempty"`
+	Project string   `json:"project,omitempty"` // for which alone the entry is
 	wrapped bool     // by mcp-remote
 }
 
@@ -84,7 +85,7 @@ func (m *importServers) takeFiles(named, h *mcphost.Host, files ...string) error
 			if e.Kind != mcphost.Remote && e.Kind != mcphost.MCPRemote {
 				continue
 			}
-			r := &importedServer{File: file, Entry: e.Name, Server: shownURL(e.URL), wrapped: e.Kind == mcphost.MCPRemote}
+			r := &importedServer{File: file, Entry: e.Name, Server: shownURL(e.URL), Project: e.Project, wrapped: e.Kind == mcphost.MCPRemote}
 			if named != nil {
 				r.Host = named.ID
 			}
@@ -236,7 +237,11 @@ func (m *importServers) show(h *mcphost.Host) {
 
 // connectLine returns the command that puts the bridge in place of the host's own entry.
 func (m *importServers) connectLine(r *importedServer, h *mcphost.Host) string {
-	s := "handstamp client connect " + h.ID + " " + r.Name + " --name " + shellWord(r.Entry) + " --force"
+	s := "handstamp client connect " + h.ID + " " + r.Name
+	if r.Project != "" {
+		return s
+	}
+	s += " --name " + shellWord(r.Entry) + " --force"
 	if r.Host == "" || m.machine().Locate(h).File != r.File {
 		s += " --file " + shellWord(r.File)
 	}

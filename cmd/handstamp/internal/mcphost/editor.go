@@ -50,8 +50,11 @@ var ErrChanging = errors.New("another program changes it at the same time")
 // attempts bounds how often a file is read anew that has changed meanwhile.
 const attempts = 5
 
-// Put puts an entry into a file, which is made if it is missing.
-func (e *Editor) Put(ctx context.Context, p Place, name string, value splice.Object) (*Change, error) {
+// Put puts an entry into a file, which is made if it is missing. An entry of this name is replaced;
+// Remove brings it back, unless it is one of ours.
+func (e *Editor) Put(
+	ctx context.Context, p Place, name string, value splice.Object, ours bool,
+) (*Change, error) {
 	return e.edit(ctx, p.File, func(before []byte, j *journal) ([]byte, error) {
 		after, err := splice.Put(p.Format, before, p.Path, name, value)
 		if err != nil || bytes.Equal(before, after) {
@@ -61,13 +64,15 @@ func (e *Editor) Put(ctx context.Context, p Place, name string, value splice.Obj
 			j.Made, j.Objects = before == nil, missing(p, before)
 		}
 		// An entry that is written again comes out as it was before the first time.
-		h := newHunk(before, after)
-		if old, ok := j.Entries[name]; ok {
-			if original, ok := old.undo(before); ok {
-				h = newHunk(original, after)
+		original, ok := j.Entries[name].undo(before)
+		if !ok && ours {
+			if original, err = splice.Remove(p.Format, before, p.Path, name, 0); err != nil {
+				return nil, err
 			}
+		} else if !ok {
+			original = before
 		}
-		j.Entries[name] = h
+		j.Entries[name] = newHunk(original, after)
 		return after, nil
 	})
 }

@@ -3,6 +3,7 @@ package mcphost
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -60,7 +61,7 @@ func TestConnectDisconnectLeavesTheFile(t *testing.T) {
 				if n > 0 { // else it is missing
 					write(t, file, text, 0o640)
 				}
-				c, err := e.Put(context.Background(), p, "linear", h.Entry.Object("linear", linear))
+				c, err := e.Put(context.Background(), p, "linear", h.Entry.Object("linear", linear), false)
 				if err != nil {
 					t.Fatalf("%q: %v", text, err)
 				}
@@ -155,7 +156,7 @@ func TestOnlyOursGo(t *testing.T) {
 				write(t, file, test.text, 0o600)
 			}
 			for _, name := range []string{"linear", "notion"} {
-				if _, err := e.Put(ctx, p, name, h.Entry.Object(name, linear)); err != nil {
+				if _, err := e.Put(ctx, p, name, h.Entry.Object(name, linear), false); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -193,7 +194,7 @@ func TestLinksAndDryRun(t *testing.T) {
 		t.Skip(err)
 	}
 	e, p := &Editor{Folder: filepath.Join(dir, "state"), DryRun: true}, Place{link, h.Format, h.Path}
-	c, err := e.Put(ctx, p, "linear", h.Entry.Object("linear", linear))
+	c, err := e.Put(ctx, p, "linear", h.Entry.Object("linear", linear), false)
 	if err != nil || !c.Changed() {
 		t.Fatal(c, err)
 	}
@@ -201,7 +202,7 @@ func TestLinksAndDryRun(t *testing.T) {
 		t.Errorf("a dry run wrote %q", text)
 	}
 	e.DryRun = false
-	if _, err := e.Put(ctx, p, "linear", h.Entry.Object("linear", linear)); err != nil {
+	if _, err := e.Put(ctx, p, "linear", h.Entry.Object("linear", linear), false); err != nil {
 		t.Fatal(err)
 	}
 	text, _ := os.ReadFile(file)
@@ -219,7 +220,7 @@ func TestWrittenAgain(t *testing.T) {
 	e, p := &Editor{Folder: filepath.Join(dir, "state")}, Place{file, h.Format, h.Path}
 	for _, command := range []string{"/old/handstamp", "/new/handstamp", "/new/handstamp"} {
 		s := Server{Command: command, Args: linear.Args}
-		if _, err := e.Put(ctx, p, "linear", h.Entry.Object("linear", s)); err != nil {
+		if _, err := e.Put(ctx, p, "linear", h.Entry.Object("linear", s), command != "/old/handstamp"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -229,4 +230,118 @@ func TestWrittenAgain(t *testing.T) {
 	if got, _ := os.ReadFile(file); string(got) != text {
 		t.Errorf("%q, want %q", got, text)
 	}
+}
+
+// An entry of ours that is not noted, of another installation perhaps, is replaced and then
+// removed, not brought back.
+func TestOursIsNotBroughtBack(t *testing.T) {
+	dir, ctx, h := t.TempDir(), context.Background(), Find("cursor")
+	file := filepath.Join(dir, "file")
+	write(t, file, "{\n  \"mcpServers\": {\n    \"a\": {}\n  }\n}\n", 0o600)
+	p := Place{file, h.Format, h.Path}
+	for n, command := range []string{"/old/handstamp", "/new/handstamp"} {
+		e := &Editor{Folder: filepath.Join(dir, command)}
+		s := Server{Command: command, Args: linear.Args}
+		if _, err := e.Put(ctx, p, "linear", h.Entry.Object("linear", s), n > 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := (&Editor{Folder: filepath.Join(dir, "/new/handstamp")}).Remove(ctx, p, "linear"); err != nil {
+		t.Fatal(err)
+	}
+	const want = "{\n  \"mcpServers\": {\n    \"a\": {}\n  }\n}\n"
+	if got, _ := os.ReadFile(file); string(got) != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// Entries that several processes write at the same time are all there, and all go.
+func TestEditorsWaitForEachOther(t *testing.T) {
+	dir, ctx, h := t.TempDir(), context.Background(), Find("zed")
+	const text = "{\n  \"theme\": \"x\" // t\n}\n"
+	file := filepath.Join(dir, "file")
+	write(t, file, text, 0o600)
+	p := Place{file, h.Format, h.Path}
+	each := func(do func(e *Editor, name string) error) {
+		done := make(chan error)
+		for _, name := range []string{"a", "b", "c", "d"} {
+			go func() { done <- do(&Editor{Folder: filepath.Join(dir, "state")}, name) }()
+		}
+		for range 4 {
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	each(func(e *Editor, name string) error {
+		_, err := e.Put(ctx, p, name, h.Entry.Object(name, linear), false)
+		return err
+	})
+	now, _ := os.ReadFile(file)
+	if entries, err := h.Entries(now, ""); err != nil || len(entries) != 4 {
+		t.Errorf("%+v, %v", entries, err)
+	}
+	each(func(e *Editor, name string) error {
+		_, err := e.Remove(ctx, p, name)
+		return err
+	})
+	if got, _ := os.ReadFile(file); string(got) != text {
+		t.Errorf("%q, want %q", got, text)
+	}
+}
+
+// What another program has written meanwhile is not overwritten.
+func TestChangedMeanwhile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	write(t, file, "new", 0o600)
+	if err := replaceFile(file, []byte("ours"), 0o600, []byte("old")); !errors.Is(err, ErrChanging) {
+		t.Error(err)
+	}
+	if got, _ := os.ReadFile(file); string(got) != "new" {
+		t.Errorf("%q", got)
+	}
+	if err := Replace(file, []byte("ours"), nil); !errors.Is(err, ErrChanging) {
+		t.Error(err)
+	}
+}
+
+// A file that its user has made read-only stays as it is, and so does one that is no file.
+func TestNotWritable(t *testing.T) {
+	dir, ctx, h := t.TempDir(), context.Background(), Find("cursor")
+	file := filepath.Join(dir, "file")
+	write(t, file, "{}", 0o400)
+	for _, path := range []string{file, dir} {
+		e, p := &Editor{Folder: filepath.Join(dir, "state")}, Place{path, h.Format, h.Path}
+		if _, err := e.Put(ctx, p, "a", h.Entry.Object("a", linear), false); err == nil {
+			t.Errorf("%s was written", path)
+		}
+	}
+	if got, _ := os.ReadFile(file); string(got) != "{}" {
+		t.Errorf("%q", got)
+	}
+}
+
+// Connect and disconnect give every text back that connect takes.
+func FuzzConnectDisconnect(f *testing.F) {
+	for i := range All {
+		for _, text := range odd[All[i].Format] {
+			f.Add(i, section(&All[i], text))
+		}
+	}
+	f.Fuzz(func(t *testing.T, i int, text string) {
+		h := &All[uint(i)%uint(len(All))]
+		if entries, err := h.Entries([]byte(text), ""); err != nil || has(entries, "linear", linear.Args[1]) {
+			return
+		}
+		after, err := splice.Put(h.Format, []byte(text), h.Path, "linear", h.Entry.Object("linear", linear))
+		if err != nil {
+			return
+		}
+		if _, err := h.Entries(after, ""); err != nil || !splice.OnlyDiffers(h.Format, []byte(text), after, h.Path, "linear") {
+			t.Fatalf("%q became %q: %v", text, after, err)
+		}
+		if back, ok := newHunk([]byte(text), after).undo(after); !ok || string(back) != text {
+			t.Fatalf("%q became %q, and %q", text, after, back)
+		}
+	})
 }

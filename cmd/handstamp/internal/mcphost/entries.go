@@ -30,6 +30,7 @@ type Entry struct {
 	Headers map[string]string // that are sent to it; they may hold secrets
 	Args    []string          // Ours: what follows the URL
 	Value   any               // as it was decoded
+	Project string            // for which alone the entry is, as the file names it; "": for all
 }
 
 // Entries returns the servers in a host's file, by name. self is the path of this program,
@@ -42,15 +43,40 @@ func (h *Host) Entries(text []byte, self string) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newEntries(members, "", self), nil
+}
+
+// EntriesOfProjects returns the servers in a host's file that are for one project each.
+func (h *Host) EntriesOfProjects(text []byte, self string) []Entry {
+	if h.Projects == "" {
+		return nil
+	}
+	projects, err := splice.Members(h.Format, text, []string{h.Projects})
+	if err != nil {
+		return nil
+	}
+	var entries []Entry
+	for _, project := range slices.Sorted(maps.Keys(projects)) {
+		members, _ := projects[project].(map[string]any)
+		for _, name := range h.Path {
+			members, _ = members[name].(map[string]any)
+		}
+		entries = append(entries, newEntries(members, project, self)...)
+	}
+	return entries
+}
+
+func newEntries(members map[string]any, project, self string) []Entry {
 	var entries []Entry
 	for _, name := range slices.Sorted(maps.Keys(members)) {
 		if object, ok := members[name].(map[string]any); ok {
 			if e := newEntry(name, object, self); e.Kind != "" {
+				e.Project = project
 				entries = append(entries, e)
 			}
 		}
 	}
-	return entries, nil
+	return entries
 }
 
 func newEntry(name string, object map[string]any, self string) Entry {

@@ -26,8 +26,9 @@ type Host struct {
 	Project string
 
 	// Old are files of earlier versions: they are read, and not written to.
-	Old     []string
-	OldPath []string // their Path, where it is another
+	Old      []string
+	OldPath  []string // their Path, where it is another
+	Projects string   // the member that has, for each project, an object with servers of its own; only read
 
 	Format   splice.Format
 	Strict   bool     // comments are an error there, or worse

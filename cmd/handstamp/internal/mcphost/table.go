@@ -38,7 +38,7 @@ var best = []Host{
 		Linux:   []string{"$CLAUDE_CONFIG_DIR/.claude.json", "~/.claude.json"},
 		MacOS:   []string{"$CLAUDE_CONFIG_DIR/.claude.json", "~/.claude.json"},
 		Windows: []string{"$CLAUDE_CONFIG_DIR/.claude.json", "~/.claude.json"},
-		Project: ".mcp.json", Old: []string{"~/.claude/settings.json"},
+		Project: ".mcp.json", Old: []string{"~/.claude/settings.json"}, Projects: "projects",
 		Format: splice.JSON, Strict: true, Path: servers, Entry: typed("stdio"),
 		Tool: "claude", After: "start a new session of Claude Code",
 		Source: "https://code.claude.com/docs/en/mcp",

@@ -127,20 +127,12 @@ func (p *jsonPlace) insert(name string, value Object) []cut {
 		}
 	}
 	to := p.afterComments(from, p.end-1)
-	rest := p.text[to : p.end-1]
-	var text string
-	if n > 0 && !p.spansLines() && to == from || n == 0 && p.oneLine && len(bytes.TrimSpace(p.text[p.end:])) > 0 {
-		spaced := bytes.Contains(p.text, []byte(`": `)) || bytes.Contains(p.text, []byte(`, "`))
-		text = jsonScalar(name) + ":"
-		if spaced {
-			text += " "
-		}
-		if text += jsonInline(value, spaced); spaced && n > 0 {
-			text = " " + text
-		}
+	text := jsonScalar(name) + ": " + string(jsonText(value, indent, p.unit, p.end1))
+	if p.inLine(from == to) {
+		text = p.inlineMember(name, value)
 	} else {
-		text = p.end1 + indent + jsonScalar(name) + ": " + string(jsonText(value, indent, p.unit, p.end1))
-		if n == 0 && !bytes.ContainsRune(rest, '\n') {
+		text = p.end1 + indent + text
+		if n == 0 && !bytes.ContainsRune(p.text[to:p.end-1], '\n') {
 			text += p.end1 + p.indent(p.start)
 		}
 	}
@@ -148,6 +140,26 @@ func (p *jsonPlace) insert(name string, value Object) []cut {
 		text += ","
 	}
 	return append(cuts, cut{to, to, text})
+}
+
+// inLine reports whether the object's members are on one line, as the next then is, too.
+func (p *jsonPlace) inLine(noComments bool) bool {
+	if len(p.object.Members) > 0 {
+		return !p.spansLines() && noComments
+	}
+	return p.oneLine && len(bytes.TrimSpace(p.text[p.end:])) > 0
+}
+
+// inlineMember returns a member on one line, with spaces if the text has them.
+func (p *jsonPlace) inlineMember(name string, value Object) string {
+	if !bytes.Contains(p.text, []byte(`": `)) && !bytes.Contains(p.text, []byte(`, "`)) {
+		return jsonScalar(name) + ":" + jsonInline(value, false)
+	}
+	text := jsonScalar(name) + ": " + jsonInline(value, true)
+	if len(p.object.Members) > 0 {
+		text = " " + text
+	}
+	return text
 }
 
 // replace returns the cut that gives a member another value.

@@ -44,16 +44,8 @@ func (p *yamlPlace) block() error {
 		return unsafe("it is no mapping")
 	case v.Anchor != "" || v.Style&yaml.TaggedStyle != 0:
 		return unsafe("the mapping has an anchor or a tag")
-	case v.Style&yaml.FlowStyle != 0 && !p.root && len(v.Content) == 0:
-		// The braces are on the key's line, and nothing is between them.
-		line := p.text[p.start:nextLine(p.text, p.start)]
-		if i := bytes.Index(line, []byte("{}")); i > 0 {
-			p.empty = p.start + i + 2
-			return nil
-		}
-		return unsafe("the mapping is in flow style")
 	case v.Style&yaml.FlowStyle != 0:
-		return unsafe("the mapping is in flow style")
+		return p.braces()
 	}
 	names := make(map[string]bool)
 	for i := 0; i < len(v.Content); i += 2 {
@@ -63,6 +55,18 @@ func (p *yamlPlace) block() error {
 		}
 		names[k.Value] = true
 	}
+	return nil
+}
+
+// braces finds the {} that are the value, on the key's line and with nothing between them. Other
+// mappings in flow style are left to the user.
+func (p *yamlPlace) braces() error {
+	line := p.text[p.start:nextLine(p.text, p.start)]
+	i := bytes.Index(line, []byte("{}"))
+	if p.root || len(p.value.Content) > 0 || i < 0 {
+		return unsafe("the mapping is in flow style")
+	}
+	p.empty = p.start + i + 2
 	return nil
 }
 
