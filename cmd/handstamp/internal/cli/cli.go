@@ -135,7 +135,7 @@ Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 	root.AddCommand(
 		a.newDemo(), a.newLogin(), a.newLogout(), a.newStatus(), a.newDoctor(), a.newToken(), a.newExec(),
 		a.newBridge(), a.newTools(), a.newCall(), a.newHelper(), a.newLab(), a.newImport(),
-		a.newExport(), a.newClientDocument(), a.newStore(), a.newServe(), a.newCompletion(), a.newMan(), a.newVersion(),
+		a.newExport(), a.newClientDocument(), a.newStore(), a.newServe(), a.newCompletion(), a.newMan(), a.newVersion(), a.newHosts(), a.newAdd(), a.newRemove(), a.newShow(),
 		newTopic("environment", "The environment variables and folders that Handstamp knows",
 			environmentPage),
 		newTopic(globalTopic, "The flags that all commands take", globalPage),
