@@ -72,6 +72,7 @@ var layers = map[string]layer{
 	"internal/testenv":               {ours: []string{"", "internal/envelope", "internal/proctest", "internal/record", "lab", "store", "store/filestore"}, modules: slices.Concat(fileModules, libraryModules)},
 	"test/process":                   {},
 	"test/security":                  {},
+	"test/browser/loginpages":        {ours: []string{"internal/loopback"}},
 	"bridge/chaos":                   {},
 	"bridge/field":                   {},
 	"bridge/interop":                 {},
