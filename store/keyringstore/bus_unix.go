@@ -34,7 +34,7 @@ func openBus(getenv func(string) string) (bus, error) {
 	address := getenv(busVariable)
 	switch {
 	case address == "disabled:":
-		return bus{}, &Error{Reason: ErrUnavailable, Err: errors.New(busVariable + " is disabled:")}
+		return bus{}, &Error{Reason: ErrUnavailable, Err: errors.New("the environment disables the session bus")}
 	case address != "" && !strings.HasPrefix(address, "autolaunch:"):
 		return bus{address}, nil
 	}
@@ -165,5 +165,5 @@ func explain(ctx context.Context, err error) error {
 	case isDBus && e.Name == "org.freedesktop.Secret.Error.IsLocked":
 		return &Error{Reason: ErrLocked}
 	}
-	return &Error{Reason: ErrRefused, Err: err}
+	return &Error{Reason: ErrRejected, Err: err}
 }

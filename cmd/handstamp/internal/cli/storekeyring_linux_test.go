@@ -47,15 +47,6 @@ func (c *command) wantNoSecret() {
 	}
 }
 
-func (c *command) mustRun(args ...string) (stdout, stderr string) {
-	c.t.Helper()
-	stdout, stderr, code := c.run(args...)
-	if code != 0 {
-		c.t.Fatalf("%q: exit code %d\n%s", args, code, stderr)
-	}
-	return stdout, stderr
-}
-
 // Where there is a keyring, the first login takes it and says so; later processes find the login
 // there, refresh it in a process of their own, and no byte of the folder tells a secret.
 func TestKeyringIsTakenWhereThereIsOne(t *testing.T) {
@@ -116,7 +107,7 @@ func TestKeyringLeavesFilesWhereTheyAre(t *testing.T) {
 }
 
 // A keyring that is in trouble is an error of the store, and no login is kept elsewhere, lost or
-// asked for. Once the trouble is over, the login is there.
+// begun. Once the trouble is over, the login is there.
 func TestKeyringInTroubleKeepsTheLogin(t *testing.T) {
 	troubles := []struct {
 		name string
