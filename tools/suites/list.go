@@ -99,8 +99,16 @@ func everything() []suite {
 			dir: "bridge/chaos", steps: []step{goTest("-race", "-count=1", "-timeout", "60m")},
 		},
 		{
+			name: "release", about: "what a release contains: binaries, packages, container, npm",
+			after: []string{"packages"},
+			steps: []step{
+				sh("make", "--no-print-directory", "bin/nfpm"),
+				goTest("-count=1", "-timeout", "60m", "./tools/release"),
+			},
+		},
+		{
 			name: "modules", about: "the modules that need more than the library, and how they install",
-			steps: []step{goTest("-timeout", "60m", "./lab/mcpserver/...", "./lab/peers/...", "./examples/...", "./bench/...", "./test/property/...", "./tools/...")},
+			steps: []step{goTest("-timeout", "60m", "./lab/mcpserver/...", "./lab/peers/...", "./examples/...", "./bench/...", "./test/property/...", "./tools/modules", "./tools/pages", "./tools/suites")},
 		},
 		{name: "lint", about: "golangci-lint of all modules, and govulncheck", steps: []step{sh("make", "--no-print-directory", "lint", "vulnerabilities")}},
 	}

@@ -114,6 +114,11 @@ func TestScripts(t *testing.T) {
 			} {
 				env.Setenv(name, value)
 			}
+			exe, err := exec.LookPath("handstamp")
+			if err != nil {
+				return err
+			}
+			env.Setenv("HANDSTAMP", exe)
 			mark, value, _ := strings.Cut(processes.Mark(), "=")
 			env.Setenv(mark, value)
 			world := &scriptWorld{transcript: env.Getenv("TEST_TRANSCRIPT")}

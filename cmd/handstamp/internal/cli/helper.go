@@ -39,9 +39,10 @@ func (a *app) helper(
 	config, _ := json.Marshal(helperConfig{used, o.noBrowser, auth,
 		a.decided.word, a.decided.by, a.opened.key.Reveal(),
 		c.InitialAccessToken.Reveal(), c.SoftwareStatement}) // which always works
-	// What is secret in the environment is in the job, as far as it is needed.
+	// What is secret in the environment is in the job, as far as it is needed. A user at a terminal
+	// talks to this process.
 	return &handstamp.RefreshHelper{Command: []string{a.exe, helperVerb}, Env: a.childEnv(),
-		Config: config, Logins: c.Grant == nil}
+		Config: config, Logins: c.Grant == nil && c.Prompt.Paste == nil}
 }
 
 func (a *app) newHelper() *cobra.Command {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/store/keyringstore"
 )
 
@@ -105,7 +106,7 @@ func (a *app) decideStore() error {
 	}
 	a.decided, a.store = storeChoice{c.word, storeAuto}, nil
 	if err := a.noteStore(storeMembers{Store: c.word}); err != nil {
-		a.logger().Debug("the choice of the store cannot be noted", "err", err)
+		a.logger(handstamp.StepStore).Debug("the choice of the store cannot be noted", "err", err)
 	}
 	return nil
 }

@@ -164,7 +164,8 @@ func (a *app) statuses(ctx context.Context) ([]*handstamp.Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &handstamp.Client{Store: credentials, LoginPolicy: handstamp.LoginNever, Logger: a.logger()}
+	c := &handstamp.Client{Store: credentials, LoginPolicy: handstamp.LoginNever}
+	a.listen(c)
 	a.clients = append(a.clients, c)
 	return c.List(ctx)
 }
