@@ -93,16 +93,6 @@ func (c *command) run(args ...string) (stdout, stderr string, code int) {
 	return string(o), string(e), c.wait(cmd)
 }
 
-// mustRun is run for a command that succeeds.
-func (c *command) mustRun(args ...string) (stdout, stderr string) {
-	c.t.Helper()
-	stdout, stderr, code := c.run(args...)
-	if code != 0 {
-		c.t.Fatalf("%q: exit code %d\n%s", args, code, stderr)
-	}
-	return stdout, stderr
-}
-
 func (c *command) wait(cmd *exec.Cmd) int {
 	c.t.Helper()
 	err := cmd.Wait()
