@@ -141,6 +141,12 @@ func (c *connectCommand) chooseName(text []byte) error {
 	if c.result.Name == "" {
 		c.result.Name = c.freeName(entries, byName)
 	}
+	for _, e := range entries {
+		if e.Kind == mcphost.Remote && c.same(e) && e.Name != c.result.Name {
+			c.result.Notes = append(c.result.Notes, c.host.Name+" has an entry of its own for this server, "+
+				e.Name+": remove it, or replace it with --name "+shellWord(e.Name)+" --force")
+		}
+	}
 	e, taken := byName[c.result.Name]
 	c.ours = taken && e.Kind == mcphost.Ours
 	if !taken || c.force || c.ours && c.same(e) {
