@@ -247,6 +247,10 @@ func (c *connectCommand) notes(text []byte) {
 	if c.host.NoSpaces && strings.Contains(c.server.Command, " ") {
 		note("%s cannot start a program whose path has a space: %s", c.host.Name, c.server.Command)
 	}
+	for _, name := range c.missingVariables() {
+		note("the bridge needs %s, which %s is not sure to pass on: put it into the entry's %s yourself "+
+			"if the file may hold it, or use a file instead", name, c.host.Name, c.host.Entry.Env)
+	}
 	if c.project {
 		note("the entry has a path of this machine: think twice before you share this file")
 	}
