@@ -19,7 +19,8 @@ import (
 )
 
 // config is the configuration file, config.json in the folder for
-// configuration, which handstamp add and remove edit. Every member is optional:
+// configuration, which handstamp add and remove edit, and which notes where credentials are.
+// Every member is optional:
 //
 //	{
 //	  "profile": "work",
@@ -38,8 +39,8 @@ import (
 // A flag and the environment win over a server's member, and that over the
 // file's. Secrets are not in here: a file or a variable is named that has one.
 type config struct {
-	Profile string                   `json:"profile"`
-	Store   string                   `json:"store"`
+	Profile string `json:"profile"`
+	storeMembers
 	Servers map[string]*serverConfig `json:"servers"`
 }
 
@@ -198,7 +199,7 @@ func describeJSON(b []byte, d *json.Decoder, err error) error {
 func configMembers() []string {
 	var names []string
 	for _, t := range []reflect.Type{
-		reflect.TypeFor[config](), reflect.TypeFor[serverConfig](), reflect.TypeFor[authSettings](),
+		reflect.TypeFor[config](), reflect.TypeFor[storeMembers](), reflect.TypeFor[serverConfig](), reflect.TypeFor[authSettings](),
 		reflect.TypeFor[enterpriseSettings](),
 		reflect.TypeFor[handstamp.AuthorizationServer](),
 	} {

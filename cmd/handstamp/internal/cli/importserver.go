@@ -84,7 +84,7 @@ const maxList = 32 << 20
 // folder may come from a stranger: it names servers, and nothing else in it
 // is used.
 func (m *importCommand) tryPrograms() {
-	log := m.logger()
+	log := m.logger("import")
 	own, project := m.machine().Files()
 	var urls []string
 	for i, path := range append(own, project...) {
