@@ -68,9 +68,9 @@ func everything() []suite {
 			steps: []step{goTest(append([]string{"-race", "-timeout", "60m"}, libraryPackages()...)...)},
 		},
 		{
-			name: "command", about: "the command, with the race detector",
-			after: []string{"packages", "vet"}, env: []string{required("mcp-remote"), long},
-			steps: []step{goTest("-race", "-timeout", "60m", "./cmd/handstamp/...")},
+			name: "command", about: "the command and the keyring, with the race detector",
+			after: []string{"packages", "vet"}, env: []string{required("mcp-remote keyring"), long},
+			steps: []step{goTest("-race", "-timeout", "60m", "./cmd/handstamp/...", "./store/keyringstore/...")},
 		},
 		{
 			name: "interop-sdk", about: "the bridge between the official SDKs, and others' hosts and servers",
