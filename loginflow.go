@@ -335,6 +335,9 @@ func (l *loginFlow) onCodeRejected(ctx context.Context, t *tokenRequest, rejecte
 	if l.rejectsOfflineAccess(rejected) {
 		return l.dropOfflineAccess(ctx, rejected)
 	}
+	if note := t.clockFlaw(rejected); note != "" {
+		return l.clients.onWrongClock(ctx, l.errs.wrongClock(l.plan.server.Issuer, note, rejected))
+	}
 	switch rejected.Class() {
 	case oauth.ClassClient:
 		return l.clients.onUnknown(ctx, rejected)
