@@ -23,7 +23,7 @@ type Client struct {
 	Open   func(string) // opens a browser
 	// Setup is what the administrator has given, by the names of the suite; nil is nothing.
 	Setup map[string]string
-	http   *http.Client
+	http  *http.Client
 }
 
 // maxBody bounds what is read of a response.
