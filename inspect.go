@@ -313,16 +313,8 @@ func (in *inspector) tryTokenEndpoint(ctx context.Context, l *loginClients) {
 	if in.plan.server.TokenEndpoint == "" {
 		return
 	}
-	bound := in.rec.GrantClient()
-	switch c := l.client; {
-	case in.config.grantFor(in.rec) != nil:
-		in.out.TokenEndpoint = &Trial{Reason: "this login has no code, and every token request of it is in earnest"}
-		return
-	case c != nil && c.Source == record.SourceMetadataDocument && (bound == nil || bound.ID != c.ID):
-		in.out.TokenEndpoint = &Trial{Reason: "the server would have to fetch the client's metadata document"}
-		return
-	case in.plan.proofs && in.rec.DPoP == nil:
-		in.out.TokenEndpoint = &Trial{Reason: "the server wants a proof with a key that the login makes"}
+	if reason := in.noTrial(l.client); reason != "" {
+		in.out.TokenEndpoint = &Trial{Reason: reason}
 		return
 	}
 	client := l.client
@@ -350,6 +342,20 @@ func (in *inspector) tryTokenEndpoint(ctx context.Context, l *loginClients) {
 		trial.Reason = "no client was named, as there is none yet"
 	}
 	in.out.TokenEndpoint = trial
+}
+
+// noTrial returns why no request is sent to the token endpoint on trial; empty: one is.
+func (in *inspector) noTrial(c *record.Client) string {
+	bound := in.rec.GrantClient()
+	switch {
+	case in.config.grantFor(in.rec) != nil:
+		return "this login has no code, and every token request of it is in earnest"
+	case c != nil && c.Source == record.SourceMetadataDocument && (bound == nil || bound.ID != c.ID):
+		return "the server would have to fetch the client's metadata document"
+	case in.plan.proofs && in.rec.DPoP == nil:
+		return "the server wants a proof with a key that the login makes"
+	}
+	return ""
 }
 
 // tryMethods sends a request in each form of authentication that is left while the server rejects

@@ -56,7 +56,7 @@ func TestEntryOfRealHosts(t *testing.T) {
 				t.Fatal(err)
 			}
 			// Where the host keeps its servers is a folder that it makes when it first runs.
-			file := mcphost.Machine{OS: "linux", Getenv: environment(env).get}.Locate(mcphost.Find(test.host)).File
+			file := mcphost.Machine{OS: "linux", Getenv: env.get}.Locate(mcphost.Find(test.host)).File
 			if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 				t.Fatal(err)
 			}
