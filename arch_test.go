@@ -61,6 +61,7 @@ var layers = map[string]layer{
 	"internal/pasted":            {},
 	"internal/proctest":          {},
 	"internal/sse":               {},
+	"internal/diagram":           {ours: []string{""}, modules: libraryModules},
 	"internal/testenv":           {ours: []string{"", "internal/envelope", "internal/proctest", "internal/record", "lab", "store", "store/filestore"}, modules: slices.Concat(fileModules, libraryModules)},
 	"test/process":               {},
 	"test/security":              {},
@@ -88,7 +89,7 @@ var layers = map[string]layer{
 	"conformance/given":          {},
 	"conformance/client":         {ours: []string{"", "clientkey", "conformance/given", "secret", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
 	"conformance/host":           {ours: []string{"conformance/given"}, modules: sdkModules},
-	"cmd/handstamp/internal/cli": {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "clientkey", "clientdocument", "internal/awake", "internal/browser", "internal/lazyregexp", "internal/mcpremote", "internal/oauth", "internal/pasted", "internal/record", "internal/redact", "internal/webpage", "secret"}, modules: commandModules},
+	"cmd/handstamp/internal/cli": {ours: []string{"", "bridge", "store", "store/filestore", "lab", "lab/mcpserver", "lab/suite", "clientkey", "clientdocument", "internal/awake", "internal/browser", "internal/diagram", "internal/lazyregexp", "internal/mcpremote", "internal/oauth", "internal/pasted", "internal/record", "internal/redact", "internal/webpage", "secret"}, modules: commandModules},
 	"examples":                   {},
 	"interop":                    {},
 	"lab/peers/mcpgo": {modules: []string{

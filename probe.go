@@ -183,7 +183,9 @@ func (m *mcpServer) probeURL(ctx context.Context, method, target string) *server
 	if err != nil {
 		return nil
 	}
+	watched := m.events.sent(purposeServer, req, nil)
 	resp, err := m.config.BaseTransport.RoundTrip(req)
+	watched(resp, err)
 	if err != nil {
 		return nil
 	}

@@ -69,6 +69,7 @@ func (l *loginClients) choose(ctx context.Context) error {
 	}
 	l.authMethod = choice
 	l.client.Method, l.client.FormID, l.client.MethodSource = choice.method, choice.formID, choice.source
+	l.chosen()
 	return nil
 }
 
@@ -226,6 +227,7 @@ func (l *loginClients) register(ctx context.Context) error {
 		RegisteredAt:            time.Now().UTC().Truncate(time.Second),
 	}
 	l.authMethod, l.justRegistered, l.clientProbed = choice, true, true
+	l.chosen()
 	l.plan.proofs = l.config.DPoP.wants(l.plan.proofs || reg.DPoPBoundAccessTokens)
 	if err := l.prepareProofs(); err != nil {
 		return err
@@ -345,6 +347,7 @@ func (l *loginClients) probeAuthMethod(ctx context.Context) error {
 	if l.authMethod.source != record.MethodDefault || l.client.Source == record.SourceDynamic || len(methods) < 2 {
 		return nil
 	}
+	l.events.say(StepAuthMethod, "a token request with a made-up code finds out whether the method is right")
 	unnamed := false // one of the rejections was not about the client
 	t := l.tokenRequest(oauth.TokenRequest{
 		Code: oauth.Secret(rand.Text()), RedirectURI: l.callback.redirectURI, Verifier: oauth.NewPKCE().Verifier,
@@ -359,7 +362,7 @@ func (l *loginClients) probeAuthMethod(ctx context.Context) error {
 	switch {
 	case ok && rejected.Class() == oauth.ClassGrant:
 		if t.sent > 1 {
-			l.log.Info("learned the token endpoint auth method", "method", t.form.method)
+			l.events.decide(StepAuthMethod, aboutAuthMethod, t.form.method, "the server accepted it, after another")
 		}
 		l.learnMethod(t)
 	case ok && mayBlameClient(err) && !unnamed:
@@ -393,6 +396,7 @@ func (l *loginClients) authenticate(try func(oauth.Authenticator) error) error {
 			return err
 		}
 		method.authForm, method.next = method.next[0], method.next[1:]
+		l.events.decide(StepAuthMethod, aboutAuthMethod, method.String(), "the server rejected the client: the next one is tried")
 	}
 }
 
@@ -425,7 +429,10 @@ func (l *loginClients) probeClient(ctx context.Context, rawURL string) error {
 	req.Header.Set("Accept", "text/html")
 	req.Header.Set("Sec-Purpose", "prefetch")
 	req.Header.Set("User-Agent", userAgent)
+	l.events.say(StepAuthorization, "the authorization endpoint is requested once to see whether it knows the client")
+	watched := l.events.sent(purposeClient, req, nil)
 	resp, err := l.fetcher.HTTP.RoundTrip(req)
+	watched(resp, err)
 	if err != nil {
 		return nil
 	}

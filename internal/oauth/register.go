@@ -147,7 +147,7 @@ func (f *Fetcher) managed(ctx context.Context, method, target string, token Secr
 	carried := f.addKnownSecrets(redactor{token.Reveal()})
 	rt, done := f.newConnection()
 	defer done()
-	a, err := f.roundTrip(rt, req, maxDocument)
+	a, err := f.roundTrip(rt, req, maxDocument, Exchange{Purpose: PurposeRegistration})
 	if err != nil {
 		return nil, &TransientError{Reason: "no response from " + req.URL.Host, Err: carried.redactError(err)}
 	}

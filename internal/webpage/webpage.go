@@ -95,8 +95,9 @@ type Backend interface {
 	// without a secret, and the status of the response.
 	Explain(name string, err error) (status int, message string)
 
-	// Diagram writes the sequence diagram of a server's last login, a part of a page.
-	Diagram(name string) (html string, ok bool)
+	// Diagram returns the last login at a server as a sequence diagram: an HTML document, and the
+	// Content-Security-Policy that it needs. It is nil if the page has seen no login.
+	Diagram(name string) (html []byte, policy string)
 }
 
 // Options configure a [Page].

@@ -65,14 +65,15 @@ type app struct {
 	env environment
 	exe string
 
-	global  globalOptions
-	conf    *config            // read on first use
-	store   store.Store        // opened on first use
-	place   string             // the store's name in messages
-	dirs    *filestore.Folders // of the store; nil if it has none
-	hidden  []string           // variables that hold secrets
-	clients []*handstamp.Client
-	endBy   atomic.Pointer[time.Time] // when the process has to have ended, once it was signalled
+	global   globalOptions
+	conf     *config            // read on first use
+	store    store.Store        // opened on first use
+	place    string             // the store's name in messages
+	dirs     *filestore.Folders // of the store; nil if it has none
+	hidden   []string           // variables that hold secrets
+	clients  []*handstamp.Client
+	narrated atomic.Pointer[string]    // the server of the last event that -v showed
+	endBy    atomic.Pointer[time.Time] // when the process has to have ended, once it was signalled
 }
 
 func newApp(p Process) *app {

@@ -34,13 +34,13 @@ func (a *app) client(
 
 		AuthorizationServer: t.config.AuthorizationServer,
 
-		Logger: a.logger(),
-		Hooks:  a.hooks(t),
+		Hooks: a.hooks(t),
 
 		InsecureAllowHTTP:             a.global.allowHTTP || t.config.AllowHTTP,
 		InsecureAllowMissingPKCE:      t.config.AllowMissingPKCE,
 		InsecureAllowPrivateAddresses: t.config.AllowPrivateAddresses,
 	}
+	a.listen(c)
 	if err := o.apply(a, c, t); err != nil {
 		return nil, err
 	}
@@ -59,16 +59,10 @@ func (a *app) client(
 	return c, nil
 }
 
-// hooks shows users what concerns them, and logs the rest.
+// hooks shows users what concerns them, and keeps the settings of a login.
 func (a *app) hooks(t *target) handstamp.Hooks {
-	log := a.logger()
 	return handstamp.Hooks{
-		Refreshed: func(e handstamp.RefreshEvent) {
-			log.Debug("refreshed", "issuer", e.Issuer, "duration", e.Duration,
-				"rotated", e.Rotated, "replayed", e.Replayed, "err", e.Err)
-		},
 		LoggedIn: func(e handstamp.LoginEvent) {
-			log.Debug("signed in", "issuer", e.Issuer, "scope", e.Scope, "err", e.Err)
 			if e.Err == nil {
 				a.saveFlags(t)
 				a.saveSettings(t)
@@ -188,7 +182,8 @@ func (a *app) statuses(ctx context.Context) ([]*handstamp.Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &handstamp.Client{Store: credentials, LoginPolicy: handstamp.LoginNever, Logger: a.logger()}
+	c := &handstamp.Client{Store: credentials, LoginPolicy: handstamp.LoginNever}
+	a.listen(c)
 	a.clients = append(a.clients, c)
 	return c.List(ctx)
 }

@@ -133,7 +133,8 @@ func (m *importSealed) store(ctx context.Context, x *exported, rec *record.Recor
 		return &failure{kind: kindStore, err: err}
 	}
 	c := &handstamp.Client{Store: credentials, Profile: rec.Key.Profile,
-		LoginPolicy: handstamp.LoginNever, Logger: m.logger()}
+		LoginPolicy: handstamp.LoginNever}
+	m.listen(c)
 	m.clients = append(m.clients, c)
 	if s, err := c.Status(ctx, rec.ServerURL); err == nil && s.Usable() && !m.force {
 		return usage("there is a good login at %s already (profile %s): --force replaces it, "+

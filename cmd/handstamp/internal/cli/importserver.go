@@ -86,7 +86,7 @@ const maxList = 32 << 20
 // folder may come from a stranger: it names servers, and nothing else in it
 // is used.
 func (m *importCommand) tryPrograms() {
-	log := m.logger()
+	log := m.logger("import")
 	mine, work := m.places()
 	own := mine.Files()
 	var urls []string

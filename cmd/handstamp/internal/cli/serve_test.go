@@ -111,15 +111,15 @@ func (s *servedPage) press(button string) string {
 // await loads the page until it has a text.
 func (s *servedPage) await(text string) {
 	s.t.Helper()
-	for end := time.Now().Add(2 * time.Minute); !strings.Contains(s.get("/"), text); {
+	for end := time.Now().Add(time.Minute); !strings.Contains(s.get("/"), text); {
 		if time.Now().After(end) {
 			s.t.Fatalf("the page does not show %q:\n%s", text, s.get("/"))
 		}
 	}
 }
 
-// event reads the stream of events until one has a text.
-func (s *servedPage) event(text string) {
+// event reads the stream of events until one has a text, and returns what it has read.
+func (s *servedPage) event(text string) (before string) {
 	s.t.Helper()
 	resp, err := s.client.Get(s.base + "/events")
 	if err != nil {
@@ -129,8 +129,9 @@ func (s *servedPage) event(text string) {
 	lines := bufio.NewReader(resp.Body)
 	for {
 		line, err := lines.ReadString('\n')
+		before += line
 		if strings.Contains(line, text) {
-			return
+			return before
 		}
 		if err != nil || strings.Contains(line, "cancelled") {
 			s.t.Fatalf("no event with %q: %v %s", text, err, line)
@@ -187,7 +188,7 @@ func TestServe(t *testing.T) {
 	}
 	tabs := c.server.Counts()["authorize"]
 	s.press("login")
-	s.await("Use in an MCP host")
+	s.await(`/configuration"`)
 	if status, body := s.call("initialize"); status != http.StatusOK {
 		t.Errorf("after the login: %d %s", status, body)
 	}
@@ -216,7 +217,11 @@ func TestServe(t *testing.T) {
 	if !strings.Contains(configuration, s.Servers[0].Bearer) {
 		t.Errorf("the bearer token is not where it is promised:\n%s", configuration)
 	}
-	pages := s.get("/") + configuration
+	diagram := s.get("/servers/" + s.Servers[0].Name + "/diagram")
+	if !strings.Contains(diagram, "/authorize") {
+		t.Errorf("the diagram does not show the login:\n%s", diagram)
+	}
+	pages := s.get("/") + configuration + diagram + s.event(`"text":"Signed in","mark":"good"`)
 	s.stop()
 	for _, secret := range c.server.Secrets() {
 		if strings.Contains(pages+string(s.said), secret) {
