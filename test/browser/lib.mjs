@@ -2,7 +2,7 @@
 // and the checks that hold for every page.
 import assert from "node:assert/strict"
 import { spawn } from "node:child_process"
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -63,6 +63,14 @@ export class Programs {
     const address = readFileSync(file, "utf8").trim()
     rmSync(file)
     return address
+  }
+
+  // configure gives servers aliases.
+  configure(aliases) {
+    const folder = join(this.home, "handstamp")
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    const servers = Object.fromEntries(Object.entries(aliases).map(([alias, url]) => [alias, { url }]))
+    writeFileSync(join(folder, "config.json"), JSON.stringify({ servers }), { mode: 0o600 })
   }
 
   async lab(habits, name = "test") {
