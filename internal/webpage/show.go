@@ -144,12 +144,19 @@ func (p *Page) showDiagram(w http.ResponseWriter, r *http.Request, name string) 
 	_, _ = w.Write(html)
 }
 
+// hostEntry is a server in the configuration of most MCP hosts.
+type hostEntry struct {
+	Type    string            `json:"type"`
+	URL     string            `json:"url"`
+	Headers map[string]string `json:"headers"`
+}
+
 // showConfiguration shows what an MCP host has to be configured with. It is the only page with a
 // bearer token, and needs a form's token to be seen.
 func (p *Page) showConfiguration(w http.ResponseWriter, r *http.Request, s *serverView) {
 	config, err := json.MarshalIndent(map[string]any{"mcpServers": map[string]any{
-		s.Name: map[string]any{"type": "http", "url": s.Endpoint,
-			"headers": map[string]string{"Authorization": "Bearer " + p.backend.Bearer(s.Name)}},
+		s.Name: hostEntry{"http", s.Endpoint,
+			map[string]string{"Authorization": "Bearer " + p.backend.Bearer(s.Name)}},
 	}}, "", "  ")
 	if err != nil {
 		p.fail(w, r, http.StatusInternalServerError, "The configuration cannot be shown.", err.Error())

@@ -17,7 +17,7 @@ async function shot(page, name, { dark = false, width = 860 } = {}) {
 try {
   const lab = await programs.lab({ consent: "page" }, "consent")
   const other = await programs.lab({}, "other")
-  const third = await programs.lab({}, "third")
+  const third = await programs.lab("rotates-strictly")
   programs.configure({ notes: lab.mcp, tickets: other.mcp, wiki: third.mcp })
   const tab = await browser.page()
   await programs.login(tab, "tickets")

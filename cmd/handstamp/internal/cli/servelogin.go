@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -136,9 +137,29 @@ func (b *serveBackend) showEvents(c *handstamp.Client, name string, signsIn bool
 			b.diagrams.add(name, e)
 		}
 		if e.Step != handstamp.StepStore { // each request of an MCP host reads it
-			b.log(webpage.Event{At: e.Time, Server: name, Text: e.String()})
+			b.log(webpage.Event{At: e.Time, Server: name, Text: eventLine(e)})
 		}
 	}
+}
+
+// eventLine is an event in one line. What else is known of it is in the diagram.
+func eventLine(e handstamp.Event) string {
+	line := e.Message
+	switch r, d := e.Request, e.Decision; {
+	case r != nil && r.Status != 0:
+		line = fmt.Sprintf("%s %s → %d", r.Method, r.URL, r.Status)
+		if r.Code != "" {
+			line += " (" + r.Code + ")"
+		}
+	case r != nil:
+		line = r.Method + " " + r.URL
+	case d != nil:
+		line = d.About + ": " + d.Choice + " (" + d.Reason + ")"
+	}
+	if e.Error != "" {
+		line += ": " + e.Error
+	}
+	return short(line)
 }
 
 // diagrams has the events of the last login at each server.
