@@ -44,12 +44,11 @@ type Server struct {
 	Command  string   // what to run; may be empty
 	Facts    []string // account, client, scope, …
 
-	SignedIn  bool      // requests can be made without the user
-	Stored    bool      // there is something to sign out of
-	Obtained  time.Time // when the access token was issued; zero: not known
-	Expires   time.Time // when it expires; zero: not known
-	Renewable bool      // a new one needs no user
-	Life      string    // how long it lasts and what happens then, in words
+	SignedIn bool      // requests can be made without the user
+	Stored   bool      // there is something to sign out of
+	Obtained time.Time // when the access token was issued; zero: not known
+	Expires  time.Time // when it expires; zero: not known
+	Life     string    // how long it lasts and what happens then, in words
 
 	Pending    *Pending // the login that waits for the user; nil: none
 	HasDiagram bool     // [Backend.Diagram] has the last login

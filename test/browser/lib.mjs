@@ -13,7 +13,7 @@ export const bin = join(root, "bin/test/browser")
 const chromiumPath = process.env.CHROMIUM || "/usr/bin/chromium"
 
 // A busy machine may take long: what is awaited is a condition, never a time.
-export const patience = Number(process.env.PATIENCE || 120) * 1000
+export const timeout = Number(process.env.BROWSER_TIMEOUT || 120) * 1000
 
 // missing is why nothing can be tested here, or false.
 export const missing = !existsSync(chromiumPath) &&
@@ -101,7 +101,7 @@ export class Programs {
 
 // until awaits a condition.
 export async function until(condition, message) {
-  for (const end = Date.now() + patience; !await condition();) {
+  for (const end = Date.now() + timeout; !await condition();) {
     assert.ok(Date.now() < end, message)
     await new Promise(done => setTimeout(done, 50))
   }
@@ -115,7 +115,7 @@ export class Browser {
   static async start() {
     const { chromium } = await import("playwright-core")
     const b = new Browser()
-    b.chromium = await chromium.launch({ executablePath: chromiumPath, timeout: patience,
+    b.chromium = await chromium.launch({ executablePath: chromiumPath, timeout,
       args: ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost", "--font-render-hinting=none"] })
     return b
   }
@@ -123,7 +123,7 @@ export class Browser {
   // page returns a page in a context without cookies.
   async page(options = {}) {
     const context = await this.chromium.newContext({ viewport: { width: 1000, height: 760 }, ...options })
-    context.setDefaultTimeout(patience)
+    context.setDefaultTimeout(timeout)
     context.on("request", request => this.requests.push(request.url()))
     context.on("console", message => {
       if (message.type() === "error") this.complaints.push(message.text())

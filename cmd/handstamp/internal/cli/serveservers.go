@@ -168,7 +168,7 @@ func (b *serveBackend) shownServer(e *entry) webpage.Server {
 	v := webpage.Server{
 		Name: name, Title: clean(bare), URL: clean(e.Server), Mark: mark, Headline: headline,
 		SignedIn: e.Usable(), Stored: e.State != handstamp.StateNone,
-		Obtained: e.ObtainedAt, Expires: e.ExpiresAt, Renewable: e.Refreshable, Facts: e.facts(),
+		Obtained: e.ObtainedAt, Expires: e.ExpiresAt, Facts: e.facts(),
 	}
 	if alias != "" {
 		v.Title = clean(alias)
