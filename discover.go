@@ -33,7 +33,10 @@ type loginPlan struct {
 }
 
 // discovery finds the authorization server of an MCP server.
-type discovery struct{ *credential }
+type discovery struct {
+	*credential
+	found *findings // nil: nobody looks at what a discovery came upon
+}
 
 // discover finds the authorization server of the session's server (MCP
 // authorization, "Authorization Server Discovery") and decides on resource and
@@ -53,12 +56,14 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 			return nil, err
 		}
 		challenge = reply.challenge
+		d.found.noteReply(reply)
 		d.events.challenged(reply)
 		if !req.interactive && reply.status != http.StatusUnauthorized && reply.status != http.StatusForbidden {
 			reply = nil // only the request that was rejected needs a login
 		}
 	}
 	rm, err := d.resourceMetadata(ctx, challenge)
+	d.found.noteResource(rm, err)
 	d.events.foundResource(rm, err)
 	if reply != nil {
 		if err := d.checkTarget(ctx, reply, rm, err); err != nil {
@@ -188,6 +193,11 @@ func (m *mcpServer) probe(ctx context.Context, method string, token *cachedToken
 	if err != nil {
 		return nil, &Error{Kind: ErrInvalidConfig, Server: m.serverURL, Err: err}
 	}
+	return m.send(req, token)
+}
+
+// send is probe for any request.
+func (m *mcpServer) send(req *http.Request, token *cachedToken) (_ *http.Response, err error) {
 	if token != nil {
 		if req, err = withAuthorization(req, req.Body, token); err != nil {
 			return nil, err

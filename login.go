@@ -263,6 +263,9 @@ func (l *logins) recordFailure(ctx context.Context, rec *record.Record, err erro
 	var failure *record.LoginFailure
 	if e, ok := errtype.As[*Error](err); ok && endsForAll(e.Kind) {
 		failure = &record.LoginFailure{At: time.Now().UTC(), Kind: kindName(e.Kind), Message: e.Message, Code: e.Code}
+		if e.Message == "" && e.Err != nil {
+			failure.Message = e.Err.Error()
+		}
 	}
 	if failure == nil && rec.PendingLogin == nil {
 		return

@@ -194,19 +194,7 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 		return err
 	}
 	pkce, state := oauth.NewPKCE(), oauth.NewState()
-	authorize := oauth.AuthorizationRequest{
-		Endpoint:      l.plan.server.AuthorizationEndpoint,
-		ClientID:      l.clients.client.ID,
-		RedirectURI:   l.callback.redirectURI,
-		Scope:         l.scope,
-		State:         state,
-		CodeChallenge: pkce.Challenge,
-		Resource:      l.plan.resource.Param(),
-		Extra:         l.extraAuthParams(l.plan.server, l.scope),
-	}
-	if l.prover != nil { // the code is bound to the key, too (RFC 9449, section 10)
-		authorize.Extra.Set("dpop_jkt", l.prover.thumbprint())
-	}
+	authorize := l.authorizationRequest(pkce, state)
 	if err := l.push(ctx, &authorize); err != nil {
 		return err
 	}
@@ -244,6 +232,24 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 		return l.authorizationError(ctx, err)
 	}
 	return l.exchangeCode(ctx, code, pkce)
+}
+
+// authorizationRequest returns the request that the user's browser makes.
+func (l *loginFlow) authorizationRequest(pkce oauth.PKCE, state oauth.Secret) oauth.AuthorizationRequest {
+	authorize := oauth.AuthorizationRequest{
+		Endpoint:      l.plan.server.AuthorizationEndpoint,
+		ClientID:      l.clients.client.ID,
+		RedirectURI:   l.callback.redirectURI,
+		Scope:         l.scope,
+		State:         state,
+		CodeChallenge: pkce.Challenge,
+		Resource:      l.plan.resource.Param(),
+		Extra:         l.extraAuthParams(l.plan.server, l.scope),
+	}
+	if l.prover != nil { // the code is bound to the key, too (RFC 9449, section 10)
+		authorize.Extra.Set("dpop_jkt", l.prover.thumbprint())
+	}
+	return authorize
 }
 
 // authorizationError decides what an error response of the authorization

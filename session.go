@@ -111,7 +111,7 @@ func (c *Client) session(serverURL string) (*session, error) {
 
 // newSession gives a credential its flows.
 func newSession(shared *credential) *session {
-	discovery := &discovery{shared}
+	discovery := &discovery{credential: shared}
 	imports := &importer{shared, discovery}
 	refresher := &refresher{credential: shared, discovery: discovery, imports: imports}
 	logins := &logins{credential: shared, discovery: discovery, imports: imports}

@@ -156,6 +156,9 @@ func keepsMethod(req *http.Request, resp *http.Response, to *url.URL) bool {
 	return false
 }
 
+// TooLong reports whether a response was longer than this package reads.
+func TooLong(err error) bool { return errors.Is(err, errTooLong) }
+
 var errTooLong = errors.New("the response is too long")
 
 // readBounded reads a body of at most limit bytes, counted after decoding. What

@@ -106,9 +106,11 @@ func run(ctx context.Context, processes string, timeout time.Duration, out strin
 		if exited, ok := errors.AsType[*exec.ExitError](err); err != nil && (!ok || exited.ExitCode() != 1) {
 			return err
 		}
-		if err := json.Unmarshal(raw, &columns[i]); err != nil {
+		var played struct{ Reports suite.Reports }
+		if err := json.Unmarshal(raw, &played); err != nil {
 			return err
 		}
+		columns[i] = played.Reports
 	}
 	f, err := os.Create(out)
 	if err != nil {
@@ -169,6 +171,9 @@ personality with every cell passed.
 	fmt.Fprint(w, "\n|---|", strings.Repeat("---|", len(all)), "\n")
 	var better []string
 	for _, p := range lab.Personalities() {
+		if p.Setup != nil {
+			continue // the peers are not configured
+		}
 		fmt.Fprintf(w, "| `%s` |", p.Name)
 		ours, all := score(columns[0], p.Name)
 		for i := range columns {

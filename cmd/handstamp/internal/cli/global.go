@@ -37,7 +37,8 @@ func (g *globalOptions) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&g.profile, "profile", "",
 		"which of several logins at one server to use (HANDSTAMP_PROFILE)")
 	flags.StringVar(&g.Store, "store", "",
-		"where credentials are kept: auto, file, memory, or a folder's path (HANDSTAMP_STORE)")
+		"where credentials are kept: auto, keyring, file, encrypted, memory, or a folder's path\n"+
+			"(HANDSTAMP_STORE)")
 	flags.BoolVar(&g.json, "json", false, "write JSON, errors too")
 	flags.BoolVarP(&g.verbose, "verbose", "v", false, "narrate each step on standard error (never a secret)")
 	flags.BoolVar(&g.quiet, "quiet", false, "print only errors, and what you have to do")

@@ -24,19 +24,19 @@ func TestLab(t *testing.T) {
 		t.Skip("it plays the cells of two clients, half a minute of processor time")
 	}
 	args := []string{"lab", "run", "--json",
-		"--processes", "1,3", "--personality", "none-first,registers-otherwise,rotates-strictly,lost-response,forgot-client-page,issuer-moved,step-up,iss-wrong"}
+		"--processes", "1,3", "--personality", "none-first,registers-otherwise,rotates-strictly,lost-response,forgot-client-page,issuer-moved,step-up,iss-wrong,machine-key,enterprise,device-code"}
 	raw, err := exec.CommandContext(t.Context(), "handstamp", args...).Output()
 	if err != nil {
 		t.Error(err)
 	}
-	var reports suite.Reports
-	if err := json.Unmarshal(raw, &reports); err != nil {
+	var played struct{ Reports suite.Reports }
+	if err := json.Unmarshal(raw, &played); err != nil {
 		t.Fatal(err)
 	}
-	if len(reports) != 2 {
-		t.Fatalf("%d clients", len(reports))
+	if len(played.Reports) != 2 {
+		t.Fatalf("%d clients", len(played.Reports))
 	}
-	for _, r := range reports {
+	for _, r := range played.Reports {
 		t.Log(r)
 		for _, c := range r.Cells {
 			if !c.Passed() {

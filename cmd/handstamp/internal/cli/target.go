@@ -103,6 +103,7 @@ func (a *app) targetWith(arg string, o *loginOptions, headers *headerOptions) (*
 	if err != nil {
 		return nil, err
 	}
+	headers.configured = t.config.Headers // every session's, so they tell no logins apart
 	if err := headers.addTo(&f); err != nil {
 		return nil, err
 	}
