@@ -11,7 +11,8 @@ const programs = new Programs(), browser = await Browser.start()
 async function shot(page, name, { dark = false, width = 860 } = {}) {
   await page.emulateMedia({ colorScheme: dark ? "dark" : "light", reducedMotion: "reduce" })
   await page.setViewportSize({ width, height: 300 })
-  await page.screenshot({ path: join(folder, name + ".png"), fullPage: true })
+  const height = await page.evaluate(() => document.documentElement.scrollHeight)
+  await page.screenshot({ path: join(folder, name + ".png"), fullPage: true, clip: { x: 0, y: 0, width, height: Math.min(height, 1000) } })
 }
 
 try {

@@ -203,7 +203,7 @@ func TestServe(t *testing.T) {
 		t.Errorf("after the expiry: %d %s", status, body)
 	}
 
-	// A grant that the server has ended opens no browser: the page says what to do.
+	// A grant that the server has ended opens no browser: the page shows what to do.
 	c.server.RevokeFamilies()
 	tabs = c.server.Counts()["authorize"]
 	if status, body := s.call("initialize"); status != http.StatusServiceUnavailable || !strings.Contains(body, "sign in on the page") {
