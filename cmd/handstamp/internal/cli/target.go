@@ -168,7 +168,7 @@ func (a *app) alias(server string) (string, *serverConfig) {
 // storedTarget returns the target of a stored credential.
 func (a *app) storedTarget(k store.Key) *target {
 	t := &target{name: k.Server, url: k.Server, named: true, config: &serverConfig{},
-		repeat: a.repeated()}
+		key: k, repeat: a.repeated()}
 	if alias, conf := a.alias(k.Server); alias != "" {
 		t.name, t.config = alias, conf
 	}
