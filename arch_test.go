@@ -94,12 +94,13 @@ var layers = map[string]layer{
 		"github.com/santhosh-tekuri/jsonschema/v6", "github.com/spf13/cast", "github.com/yosida95/uritemplate/v3",
 		"golang.org/x/text",
 	}},
-	"tools/modules": {modules: []string{"golang.org/x/mod"}},
-	"tools/house":   {},
-	"test/property": {},
-	"tools/pages":   {},
-	"tools/suites":  {},
-	"cmd/handstamp": {ours: []string{"cmd/handstamp/internal/cli"}, modules: commandModules},
+	"tools/modules":    {modules: []string{"golang.org/x/mod"}},
+	"tools/house":      {},
+	"test/property":    {},
+	"tools/pages":      {},
+	"tools/recordings": {},
+	"tools/suites":     {},
+	"cmd/handstamp":    {ours: []string{"cmd/handstamp/internal/cli"}, modules: commandModules},
 }
 
 // listed is one package as "go list" prints it.
