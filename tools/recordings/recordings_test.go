@@ -67,7 +67,7 @@ func TestSteady(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	svg := string(draw("a <title>", "$ x & y\n\x1b[32m✓\x1b[0m done \x1b[31mX\x1b[0m"))
-	if strings.Contains(svg, "\x1b") || !strings.Contains(svg, `<tspan fill="#3fb950">✓</tspan> done`) || !strings.Contains(svg, "x &amp; y") {
+	if strings.Contains(svg, "\x1b") || !strings.Contains(svg, "<tspan fill=\"#3fb950\">✓</tspan>\u00a0done") || !strings.Contains(svg, "x\u00a0&amp;\u00a0y") {
 		t.Error(svg)
 	}
 }

@@ -38,7 +38,7 @@ func draw(title, text string) []byte {
 <title>%[3]s</title>
 <rect width="%[1]d" height="%[2]d" rx="8" fill="#0d1117"/>
 <circle cx="18" cy="15" r="5" fill="#ff5f57"/><circle cx="34" cy="15" r="5" fill="#febc2e"/><circle cx="50" cy="15" r="5" fill="#28c840"/>
-<g font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, monospace" font-size="%[4]d" fill="#e6edf3" xml:space="preserve">
+<g font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, monospace" font-size="%[4]d" fill="#e6edf3">
 `, width, height, html.EscapeString(title), fontSize)
 	for i, line := range lines {
 		if line != "" {
@@ -52,20 +52,25 @@ func draw(title, text string) []byte {
 // plain returns a line without its styles.
 func plain(line string) string { return style.ReplaceAllString(line, "$2") }
 
+// escape returns a text whose spaces are kept: renderers differ on xml:space.
+func escape(text string) string {
+	return strings.ReplaceAll(html.EscapeString(text), " ", "\u00a0")
+}
+
 // styled returns a line as the content of a text element.
 func styled(line string) string {
 	if strings.HasPrefix(line, "$ ") {
-		return `<tspan fill="#79c0ff" font-weight="bold">` + html.EscapeString(line) + "</tspan>"
+		return `<tspan fill="#79c0ff" font-weight="bold">` + escape(line) + "</tspan>"
 	}
 	var b strings.Builder
 	for {
 		at := style.FindStringSubmatchIndex(line)
 		if at == nil {
-			b.WriteString(html.EscapeString(line))
+			b.WriteString(escape(line))
 			return b.String()
 		}
-		b.WriteString(html.EscapeString(line[:at[0]]))
-		fmt.Fprintf(&b, "<tspan %s>%s</tspan>", colors[line[at[2]:at[3]]], html.EscapeString(line[at[4]:at[5]]))
+		b.WriteString(escape(line[:at[0]]))
+		fmt.Fprintf(&b, "<tspan %s>%s</tspan>", colors[line[at[2]:at[3]]], escape(line[at[4]:at[5]]))
 		line = line[at[1]:]
 	}
 }
