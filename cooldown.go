@@ -81,22 +81,26 @@ func (cfg *configuration) rejectedClient(issuer, endpoint string, c *record.Clie
 // needs no discovery: where the server names another issuer by now, the login
 // after the cooldown finds out.
 func (cfg *configuration) loginCooldown(rec *record.Record, now time.Time) *record.Cooldown {
-	clients := []*record.Client{nil} // one that is to be registered
-	if r := cfg.activeRegistration(); r != nil {
-		clients[0] = &record.Client{ID: r.ClientID, Secret: r.ClientSecret}
-	} else if document := cfg.ClientMetadataURL; document != "" {
-		clients = append(clients, &record.Client{ID: document, Method: cfg.documentMethod()})
-	}
-	for _, c := range clients {
-		active := activeCooldown(rec, now, func(e record.Cooldown) rejectedClient {
-			if c != nil {
-				c.Issuer = e.Issuer
-			}
+	active := activeCooldown(rec, now, func(e record.Cooldown) rejectedClient {
+		return cfg.rejectedClient(e.Issuer, e.Endpoint, cfg.loginClient(rec, e.Issuer))
+	})
+	if document := cfg.ClientMetadataURL; active == nil && document != "" && cfg.activeRegistration() == nil {
+		active = activeCooldown(rec, now, func(e record.Cooldown) rejectedClient {
+			c := &record.Client{Issuer: e.Issuer, ID: document, Method: cfg.documentMethod()}
 			return cfg.rejectedClient(e.Issuer, e.Endpoint, c)
 		})
-		if active != nil {
-			return active
-		}
+	}
+	return active
+}
+
+// loginClient returns the client of a login at an issuer, or nil for one that is to be registered:
+// a stored client that no login can replace serves the next one too.
+func (cfg *configuration) loginClient(rec *record.Record, issuer string) *record.Client {
+	if r := cfg.activeRegistration(); r != nil {
+		return &record.Client{Issuer: issuer, ID: r.ClientID, Secret: r.ClientSecret}
+	}
+	if c := rec.NewestClient(issuer); c != nil && c.Source == record.SourceConfigured {
+		return c
 	}
 	return nil
 }

@@ -230,6 +230,7 @@ func (l *logins) loginLocked(ctx context.Context, rec *record.Record, req loginR
 	if l.config.locked != nil {
 		l.config.locked()
 	}
+	l.events.loginBegins(req)
 	rec, err := l.run(ctx, l.clearPending(ctx, rec), req)
 	l.history.recordLogin(rec, req, err)
 	event := LoginEvent{Server: l.serverURL}
@@ -240,6 +241,7 @@ func (l *logins) loginLocked(ctx context.Context, rec *record.Record, req loginR
 	} else {
 		event.Issuer, event.Scope = rec.Grant.Issuer, rec.Grant.ScopeGranted
 	}
+	l.events.loginEnds(rec, err)
 	if l.config.Hooks.LoggedIn != nil {
 		l.config.Hooks.LoggedIn(event)
 	}
@@ -261,6 +263,9 @@ func (l *logins) recordFailure(ctx context.Context, rec *record.Record, err erro
 	var failure *record.LoginFailure
 	if e, ok := errtype.As[*Error](err); ok && endsForAll(e.Kind) {
 		failure = &record.LoginFailure{At: time.Now().UTC(), Kind: kindName(e.Kind), Message: e.Message, Code: e.Code}
+		if e.Message == "" && e.Err != nil {
+			failure.Message = e.Err.Error()
+		}
 	}
 	if failure == nil && rec.PendingLogin == nil {
 		return
@@ -274,7 +279,7 @@ func (l *logins) recordFailure(ctx context.Context, rec *record.Record, err erro
 		}
 		return nil
 	}); err != nil {
-		l.log.Debug("the end of the login could not be noted", "error", err)
+		l.events.fail(StepStore, err, "the end of the login could not be noted")
 	}
 }
 

@@ -102,6 +102,7 @@ func (t *tokenRequest) run(ctx context.Context) (*oauth.TokenResponse, time.Time
 		if try++; !again || try > maxTries || t.wait > maxRetryWait || sleep(ctx, t.wait) != nil {
 			return nil, at, err
 		}
+		t.events.say(StepToken, "the request is sent again, after a wait of %v", t.wait.Round(time.Millisecond))
 	}
 }
 
@@ -165,6 +166,7 @@ func (t *tokenRequest) prove(rejected *oauth.Error) bool {
 		return false
 	}
 	t.redeem.Prover = t.proofs
+	t.events.decide(StepToken, aboutTokens, "DPoP", "the authorization server requires a proof")
 	return true
 }
 
@@ -174,6 +176,7 @@ func (t *tokenRequest) omitResource(rejected *oauth.Error) bool {
 		return false
 	}
 	t.resource = record.Resource{Value: t.resource.Value, Omit: true, Reason: "the authorization server rejects it"}
+	t.events.decide(StepToken, aboutResource, "omitted", t.resource.Reason)
 	return true
 }
 
@@ -191,6 +194,7 @@ func (t *tokenRequest) nameScope(rejected *oauth.Error) bool {
 		return false
 	}
 	t.rescoped = true
+	t.events.decide(StepToken, aboutScope, cmp.Or(t.scope, "omitted"), "the server rejects the request otherwise")
 	return true
 }
 
@@ -206,6 +210,7 @@ func (t *tokenRequest) nextForm(err error) bool {
 		i = max(0, slices.IndexFunc(t.next, func(f authForm) bool { return f.method == oauth.MethodPost }))
 	}
 	t.form, t.next = t.next[i], slices.Delete(slices.Clone(t.next), i, i+1)
+	t.events.decide(StepAuthMethod, aboutAuthMethod, t.form.String(), "the server rejected the client: the next one is tried")
 	return true
 }
 
@@ -226,6 +231,7 @@ func (t *tokenRequest) moved(ctx context.Context, err error) bool {
 		return false
 	}
 	t.redeem.Endpoint = found.TokenEndpoint
+	t.events.say(StepToken, "the token endpoint has moved; the request is sent to the new one")
 	return true
 }
 

@@ -392,8 +392,15 @@ func (s *Server) knowsScope(scope string) bool {
 		scope)
 }
 
-// pageTemplate is every page: a sentence, and a button if there is somewhere to
-// go.
+// pageContent is what a page shows: a sentence, and a button or a field for a code if there is
+// somewhere to go.
+type pageContent struct {
+	Sentence string
+	Button   string // where it goes
+	Entry    string // where the code goes
+}
+
+// pageTemplate is every page.
 var pageTemplate = sync.OnceValue(func() *template.Template {
 	return template.Must(template.New("page").Parse(`<!doctype html>
 <html lang="en">
@@ -402,18 +409,25 @@ var pageTemplate = sync.OnceValue(func() *template.Template {
 <title>Handstamp lab</title>
 <style>
 body { font: 1.1rem/1.5 system-ui, sans-serif; max-width: 28rem; margin: 20vh auto; padding: 0 1rem; color-scheme: light dark }
-button { font: inherit; padding: .5rem 1.5rem }
+button, input { font: inherit; padding: .5rem 1rem }
 </style>
 <h1>Handstamp lab</h1>
 <p>{{.Sentence}}</p>
 {{with .Button}}<form method="post" action="{{.}}"><button autofocus>Allow</button></form>
+{{end}}{{with .Entry}}<form action="{{.}}"><label for="code">Code</label>
+<input id="code" name="user_code" autocomplete="off" autocapitalize="characters" spellcheck="false" required autofocus>
+<button>Continue</button></form>
 {{end}}</html>
 `))
 })
 
 func page(status int, sentence, button string) response {
+	return showPage(status, pageContent{Sentence: sentence, Button: button})
+}
+
+func showPage(status int, content pageContent) response {
 	var b strings.Builder
-	if err := pageTemplate().Execute(&b, struct{ Sentence, Button string }{sentence, button}); err != nil {
+	if err := pageTemplate().Execute(&b, content); err != nil {
 		panic(err) // the template and its data are ours
 	}
 	header := contentType("text/html; charset=utf-8")

@@ -75,5 +75,9 @@ func (s *Server) grantWithoutUser(x *exchange, c *client) response {
 	}
 	f := s.newFamily(c.ID, x.form.Get("resource"), scope)
 	s.bind(f, x, c)
-	return s.grantResponse(s.newAccess(f, scope))
+	out := s.newAccess(f, scope)
+	if x.form.Get("grant_type") == GrantTokenExchange {
+		out.tokenType = tokenTypeAccess
+	}
+	return s.grantResponse(out)
 }

@@ -111,18 +111,21 @@ func (s *Server) startDevice(x *exchange, d *deviceRequest) response {
 
 // devicePage is where the user enters the code and allows the device (RFC 8628 section 3.3).
 func (s *Server) devicePage(x *exchange) response {
-	user := x.form.Get("user_code")
-	if user == "" {
-		return page(http.StatusOK, "Enter the code that the device shows.", "")
+	user := strings.TrimSpace(x.form.Get("user_code"))
+	entry := func(status int, sentence string) response {
+		return showPage(status, pageContent{Sentence: sentence, Entry: s.endpointURL("/device")})
 	}
-	if x.r.Method == http.MethodPost {
+	const unknown = "This code is not known, or has expired. Enter the code that the device shows."
+	switch {
+	case user == "":
+		return entry(http.StatusOK, "Enter the code that the device shows.")
+	case x.r.Method == http.MethodPost:
 		if err := s.ApproveDevice(user); err != nil {
-			return page(http.StatusBadRequest, "This code is not known, or has expired.", "")
+			return entry(http.StatusBadRequest, unknown)
 		}
 		return page(http.StatusOK, "The device may use this server.", "")
-	}
-	if !slices.Contains(s.DeviceCodes(), normalizedCode(user)) {
-		return page(http.StatusBadRequest, "This code is not known, or has expired.", "")
+	case !slices.Contains(s.DeviceCodes(), normalizedCode(user)):
+		return entry(http.StatusBadRequest, unknown)
 	}
 	return page(http.StatusOK, "Let the device with the code "+user+" use this server?",
 		s.endpointURL("/device")+"?user_code="+url.QueryEscape(user))

@@ -43,7 +43,7 @@ func TestDevice(t *testing.T) {
 	}
 	c.poll(code).is(t, 400, "authorization_pending")
 	c.poll("x").is(t, 400, "invalid_grant")
-	if r := c.get(r.text("verification_uri")); r.status != 200 || strings.Contains(r.raw, "<form") {
+	if r := c.get(r.text("verification_uri")); r.status != 200 || strings.Contains(r.raw, `<form method="post"`) {
 		t.Errorf("the page without a code: %d", r.status)
 	}
 	if _, err := lab.BrowseWith(context.Background(), c.http, r.text("verification_uri_complete")); err != nil {

@@ -38,6 +38,8 @@ type Personality struct {
 	// Login is the result of a login by a correct client without configuration: one of the Login
 	// constants.
 	Login string `json:"login,omitempty"`
+	// Setup is what the client needs that an administrator arranges; nil if it needs nothing.
+	Setup *Setup `json:"setup,omitempty"`
 	// Tabs is how often such a client opens a browser in its first session. Zero
 	// means once if the login works.
 	Tabs int `json:"tabs,omitempty"`
@@ -71,7 +73,7 @@ func (p Personality) check() error {
 			return fmt.Errorf("lab: no endpoint is called %q", endpoint)
 		}
 	}
-	return nil
+	return p.Setup.check()
 }
 
 // Personalities returns all of them, those about the same thing together.
@@ -80,7 +82,7 @@ func Personalities() []Personality {
 		methodPersonalities(), registrationPersonalities(), negotiationPersonalities(), rotationPersonalities(), expiryPersonalities(),
 		resourcePersonalities(), discoveryPersonalities(), responsePersonalities(), scopePersonalities(),
 		issPersonalities(), consentPersonalities(), fieldPersonalities(), hostilePersonalities(), originPersonalities(),
-		proofPersonalities(),
+		proofPersonalities(), setupPersonalities(),
 	)
 }
 

@@ -7,7 +7,7 @@ import (
 )
 
 // shown is what shows a personality's habit on the wire, by name.
-var shown = union(shownClients, shownTokens, shownDiscovery, shownField)
+var shown = union(shownClients, shownTokens, shownDiscovery, shownField, shownSetups)
 
 // union merges maps of habits; it panics for a name that is in two of them.
 func union(all ...map[string]func(t *testing.T, c *hand)) map[string]func(t *testing.T, c *hand) {
@@ -43,6 +43,10 @@ func TestPersonalities(t *testing.T) {
 			show := shown[p.Name]
 			if show == nil {
 				t.Fatal("its habit is shown nowhere")
+			}
+			if p.Habits.MTLS != (lab.MTLS{}) {
+				show(t, startTLS(t, p.Habits))
+				return
 			}
 			show(t, start(t, p.Habits))
 		})

@@ -139,6 +139,8 @@ type issued struct {
 	details string // authorization_details
 	idToken string
 	life    time.Duration
+
+	tokenType string // issued_token_type, with token exchange
 }
 
 // newFamily begins the grant of one authorization.
@@ -209,6 +211,9 @@ func (s *Server) grantResponse(out issued) response {
 	}
 	if out.idToken != "" {
 		document["id_token"] = out.idToken
+	}
+	if out.tokenType != "" {
+		document["issued_token_type"] = out.tokenType
 	}
 	if out.details != "" {
 		document["authorization_details"] = json.RawMessage(out.details)

@@ -9,6 +9,8 @@ import (
 const (
 	tokenTypeIDToken = "urn:ietf:params:oauth:token-type:id_token"
 	tokenTypeRefresh = "urn:ietf:params:oauth:token-type:refresh_token"
+	tokenTypeAccess  = "urn:ietf:params:oauth:token-type:access_token"
+	tokenTypeJWT     = "urn:ietf:params:oauth:token-type:jwt"
 	tokenTypeIDJAG   = "urn:ietf:params:oauth:token-type:id-jag"
 )
 
@@ -25,9 +27,12 @@ func (s *Server) AllowExchange(audience, clientID string) {
 }
 
 // exchangeToken serves token exchange (RFC 8693) of an ID token, or of a refresh token, for an
-// ID-JAG. The caller holds s.mu.
+// ID-JAG, and of a caller's token for an access token. The caller holds s.mu.
 func (s *Server) exchangeToken(x *exchange, c *client) response {
 	form := x.form
+	if wanted := form.Get("requested_token_type"); wanted == "" || wanted == tokenTypeAccess {
+		return s.exchangeCaller(x, c)
+	}
 	bad := func(code, why string) response { return s.tokenError(http.StatusBadRequest, code, why) }
 	if form.Get("requested_token_type") != tokenTypeIDJAG {
 		return bad("invalid_request", "requested_token_type is not id-jag")
@@ -64,6 +69,27 @@ func (s *Server) exchangeToken(x *exchange, c *client) response {
 		document["scope"] = scope
 	}
 	return s.tokenResponse(http.StatusOK, document)
+}
+
+// exchangeCaller exchanges the token with which a service was called for an access token. Who issued
+// the former must be trusted, and it must be made out for this server too. The caller holds s.mu.
+func (s *Server) exchangeCaller(x *exchange, c *client) response {
+	bad := func(why string) response {
+		return s.tokenError(http.StatusBadRequest, "invalid_request", "subject_token: "+why)
+	}
+	switch x.form.Get("subject_token_type") {
+	case tokenTypeAccess, tokenTypeJWT:
+	default:
+		return bad("its type is not known")
+	}
+	t, why := s.trustedToken(x.form.Get("subject_token"))
+	if why == "" {
+		why = s.checkGrantAssertion(t, c)
+	}
+	if why != "" {
+		return bad(why)
+	}
+	return s.grantWithoutUser(x, c)
 }
 
 // subjectOf returns whom a subject token of a client is about.

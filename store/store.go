@@ -132,6 +132,13 @@ type Reserver interface {
 	Reserve(ctx context.Context, key Key, size int) (Reservation, error)
 }
 
+// Peeker is an optional ability of a Store whose Get repairs what is damaged.
+type Peeker interface {
+	// Peek is [Store.Get] that leaves everything as it is: a damaged value stays where it is, and
+	// the error's text says what is wrong with it. It waits for no lock.
+	Peek(ctx context.Context, key Key) (value []byte, revision Revision, err error)
+}
+
 // Reservation is space for one Put. Its owner uses it, releases it, or both.
 type Reservation interface {
 	// Put is [Store.Put] of the reserved key, into the reserved space. A value that is larger, and

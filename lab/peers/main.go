@@ -171,6 +171,9 @@ personality with every cell passed.
 	fmt.Fprint(w, "\n|---|", strings.Repeat("---|", len(all)), "\n")
 	var better []string
 	for _, p := range lab.Personalities() {
+		if p.Setup != nil {
+			continue // the peers are not configured
+		}
 		fmt.Fprintf(w, "| `%s` |", p.Name)
 		ours, all := score(columns[0], p.Name)
 		for i := range columns {

@@ -54,6 +54,8 @@ type scene struct {
 	session Session
 	aged    bool // the client can be made older
 
+	arrangement *lab.Arrangement // nil if the client needs none
+
 	signedIn time.Time // when the first session was over
 }
 
@@ -72,17 +74,24 @@ func play(ctx context.Context, o *Options, p lab.Personality, c Condition,
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	if s.server, err = lab.Start(p.Habits); err != nil {
+	options := lab.Options{TLS: p.Habits.MTLS != (lab.MTLS{})}
+	if s.server, err = lab.StartWith(p.Habits, options); err != nil {
 		return nil, err
 	}
 	defer s.server.Close()
-	s.user = newUser(ctx, p.Forged)
+	s.user = newUser(ctx, p.Forged, browser(s.server))
 	defer s.user.close()
 	s.session = Session{URL: s.server.MCPURL(), Home: dir, Open: s.user.open}
+	err = s.arrange()
+	defer s.arrangement.Close()
+	if err != nil {
+		return nil, err
+	}
 	if _, inside := o.Client.(*Func); !inside {
 		if s.session.Env, err = s.user.home(dir, os.Environ()); err != nil {
 			return nil, err
 		}
+		s.session.Env = append(s.session.Env, setupEnv(s.session.Setup)...)
 	}
 	_, s.aged = o.Client.(Ager)
 	if err := s.first(ctx); err != nil {
@@ -210,7 +219,11 @@ func (s *scene) later(ctx context.Context) error {
 
 // applyCondition applies the condition to the server and the client.
 func (s *scene) applyCondition(ctx context.Context) error {
-	s.Condition.apply(s.server, s.aged)
+	// With another clock, the server would reject what the client signs.
+	s.Condition.apply(s.server, s.aged && s.arrangement == nil)
+	if err := s.reissue(); err != nil {
+		return err
+	}
 	// Nothing but time makes it so for a client with a clock of its own.
 	var short time.Duration
 	switch {
@@ -339,8 +352,7 @@ func (s *scene) counts(before Counts, errs []error) Counts {
 		for _, r := range server.Requests() {
 			switch {
 			case r.Error == "use_dpop_nonce": // the request is repeated with the nonce
-			case r.Endpoint == "token" || r.Endpoint == "token:code" ||
-				r.Endpoint == "token:refresh":
+			case tokenRequest(r):
 				c.TokenRequests++
 			case r.Endpoint == "register":
 				c.Registrations++
@@ -384,6 +396,7 @@ func (s *scene) invariants() {
 			}
 		}
 	}
+	s.setupInvariants()
 	if s.moved == nil {
 		return
 	}

@@ -38,6 +38,10 @@ type Session struct {
 	// Env is the environment, in which HOME and its kin are Home, and every
 	// program that opens a browser is the suite's.
 	Env []string
+	// Setup is what an administrator has given to the client, by name; nil where it needs nothing.
+	// lab.Arrangement.Write lists the names. A process finds each in its environment too, as
+	// HANDSTAMP_LAB_CLIENT_ID and so on.
+	Setup map[string]string
 	// Open is how a client that is no process opens the browser.
 	Open func(url string)
 	// Retry reports that the user may be signing in: a call that is rejected meanwhile may be
@@ -63,7 +67,8 @@ func (f *Func) Session(ctx context.Context, s Session) error { return f.Run(ctx,
 // exit code 0 if that has worked.
 type Program struct {
 	// Command is the program and its arguments. "{url}" in an argument is
-	// replaced by the URL; without one the URL is the last argument.
+	// replaced by the URL; without one the URL is the last argument. What is in [Session].Setup
+	// is replaced likewise, as "{client_id}".
 	Command []string
 	// Env is added to the environment, as os.Environ has it.
 	Env []string
@@ -105,7 +110,7 @@ func command(ctx context.Context, template, env []string, s Session) *exec.Cmd {
 	found := false
 	for i, arg := range template {
 		found = found || strings.Contains(arg, "{url}")
-		args[i] = strings.ReplaceAll(arg, "{url}", s.URL)
+		args[i] = s.placeholders(arg)
 	}
 	if !found {
 		args = append(args, s.URL)

@@ -43,6 +43,9 @@ type Expectation struct {
 // Expect returns what is expected of processes that meet a server with a personality under a
 // condition.
 func Expect(p lab.Personality, c Condition, processes int) Expectation {
+	if p.Setup != nil {
+		return expectSetup(p, c, processes)
+	}
 	e := Expectation{FirstTabs: max(1, p.Tabs), Worked: processes, FailedCalls: -1}
 	e.FirstTokenRequests = e.FirstTabs + methodTries(p.Habits) // a code for each tab
 	switch p.Login {

@@ -17,6 +17,9 @@ type Options struct {
 	Client Client
 	// Personalities to test it with. Nil means all of package lab.
 	Personalities []lab.Personality
+	// Ways are those lab.Ways that the client can be configured for: the personalities that need
+	// such a configuration are left out of all of package lab otherwise. Nil means none.
+	Ways []string
 	// Conditions to test it under. Nil means all.
 	Conditions []Condition
 	// Processes is how many later sessions a cell has. Nil means 1 and 20.
@@ -37,7 +40,9 @@ type Options struct {
 // defaults fills in what o leaves open.
 func (o Options) defaults() Options {
 	if o.Personalities == nil {
-		o.Personalities = lab.Personalities()
+		o.Personalities = slices.DeleteFunc(lab.Personalities(), func(p lab.Personality) bool {
+			return p.Setup != nil && !slices.Contains(o.Ways, p.Setup.Way)
+		})
 	}
 	if o.Conditions == nil {
 		o.Conditions = Conditions()

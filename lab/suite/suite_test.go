@@ -17,7 +17,7 @@ import (
 // client is the mutant client with a defect.
 func client(d mutant.Defect) suite.Client {
 	return &suite.Func{Name: "mutant: " + string(d), Run: func(ctx context.Context, s suite.Session) error {
-		c := &mutant.Client{Defect: d, URL: s.URL, Home: s.Home, Open: s.Open}
+		c := &mutant.Client{Defect: d, URL: s.URL, Home: s.Home, Open: s.Open, Setup: s.Setup}
 		return c.Run(ctx)
 	}}
 }
@@ -25,7 +25,7 @@ func client(d mutant.Defect) suite.Client {
 // TestHonestClient runs the mutant client without a defect through every cell:
 // the suite asks nothing that a client of a few hundred lines cannot do.
 func TestHonestClient(t *testing.T) {
-	o := suite.Options{Client: client(mutant.None), Timeout: 30 * time.Second}
+	o := suite.Options{Client: client(mutant.None), Ways: lab.Ways(), Timeout: 30 * time.Second}
 	if testing.Short() { // all cells take a minute of processor time
 		o.Conditions, o.Processes = []suite.Condition{suite.Warm, suite.Expired}, []int{1}
 	}
@@ -95,6 +95,16 @@ func TestMutants(t *testing.T) {
 		mutant.NotPushed:           {{"par-required", warm, 1, "did not get through"}},
 		mutant.ACRIgnored:          {{"user-authentication", warm, 1, "did not get through"}},
 		mutant.ACRForgotten:        {{"user-authentication", gone, 1, "tabs"}},
+		mutant.TokenNotStored:      {{"machine-secret", warm, 1, "token requests"}, {"workload", expired, 20, "token requests"}},
+		mutant.BrowserAnyway:       {{"machine-secret", forgotten, 1, "tabs"}},
+		mutant.AssertionRepeated:   {{"machine-key", expired, 1, "was sent again"}, {"key-configured", early, 1, "was sent again"}},
+		mutant.AudienceOfEndpoint:  {{"machine-key", warm, 1, "did not get through"}},
+		mutant.SourceReadOnce:      {{"workload", expired, 1, "got through"}},
+		mutant.CallerForwarded:     {{"token-exchange", warm, 1, "not for it"}},
+		mutant.CompanyForgotten:    {{"enterprise", early, 1, "tabs"}},
+		mutant.PolledTooFast:       {{"device-code", warm, 1, "before its interval"}},
+		mutant.KeyAtLoginOnly:      {{"key-configured", expired, 1, "tabs"}},
+		mutant.AliasesIgnored:      {{"certificate", warm, 1, "did not get through"}},
 		mutant.PostBecomesGet:      {{"slash-redirect-301", warm, 1, "did not get through"}},
 	} {
 		t.Run(string(defect), func(t *testing.T) {
@@ -109,6 +119,19 @@ func TestMutants(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestWays leaves out the personalities that a client is not configured for.
+func TestWays(t *testing.T) {
+	one := suite.Options{Conditions: []suite.Condition{suite.Warm}, Processes: []int{1}}
+	some, all := one, one
+	some.Ways, all.Ways = []string{lab.WayWorkload}, lab.Ways()
+	if n := len(lab.Personalities()); all.Cells() != n {
+		t.Errorf("%d cells for a client that can do all, want %d", all.Cells(), n)
+	}
+	if n := one.Cells(); some.Cells() != n+1 || n >= all.Cells() {
+		t.Errorf("%d cells without configuration, %d with a workload's, %d in all", n, some.Cells(), all.Cells())
 	}
 }
 

@@ -16,7 +16,9 @@ import (
 
 // user acts as the user at the cell's machine, who consents to every page in the browser.
 type user struct {
-	forged bool // an attacker's page is in the browser, too
+	forged bool         // an attacker's page is in the browser, too
+	client *http.Client // of the browser; nil: the usual one
+	device bool         // the user enters codes by hand, whatever a program opens
 
 	ctx  context.Context // ends with close
 	end  context.CancelFunc
@@ -29,8 +31,8 @@ type user struct {
 // tabTimeout bounds the time of a tab.
 const tabTimeout = 20 * time.Second
 
-func newUser(ctx context.Context, forged bool) *user {
-	p := &user{forged: forged}
+func newUser(ctx context.Context, forged bool, client *http.Client) *user {
+	p := &user{forged: forged, client: client}
 	p.ctx, p.end = context.WithCancel(ctx)
 	return p
 }
@@ -44,8 +46,13 @@ func (p *user) close() {
 // open opens a tab.
 func (p *user) open(rawurl string) {
 	p.mu.Lock()
-	p.tabs = append(p.tabs, rawurl)
+	if !p.device {
+		p.tabs = append(p.tabs, rawurl)
+	}
 	p.mu.Unlock()
+	if p.device {
+		return
+	}
 	p.work.Go(func() {
 		ctx, cancel := context.WithTimeout(p.ctx, tabTimeout)
 		defer cancel()
@@ -53,7 +60,42 @@ func (p *user) open(rawurl string) {
 			forge(ctx, rawurl)
 		}
 		// Only the user sees the page; the counts show the rest.
+		if p.client != nil {
+			_, _ = lab.BrowseWith(ctx, p.client, rawurl)
+			return
+		}
 		_, _ = lab.Browse(ctx, rawurl)
+	})
+}
+
+// codePause is how often the user looks whether a device shows a code.
+const codePause = 20 * time.Millisecond
+
+// watch makes the user enter the code of each device by hand, which counts as a tab. The device has
+// polled once before the user is done.
+func (p *user) watch(server *lab.Server) {
+	p.device = true
+	polls := func() int { return server.Counts()["token:device"] }
+	p.work.Go(func() {
+		before := make(map[string]int) // polls when the user saw the code, by code
+		for p.ctx.Err() == nil {
+			for _, code := range server.DeviceCodes() {
+				if _, seen := before[code]; !seen {
+					before[code] = polls()
+				}
+				if polls() == before[code] {
+					continue
+				}
+				p.mu.Lock()
+				p.tabs = append(p.tabs, server.URL()+"/device")
+				p.mu.Unlock()
+				_ = server.ApproveDevice(code) // one that has just run out is the client's matter
+			}
+			select {
+			case <-p.ctx.Done():
+			case <-time.After(codePause):
+			}
+		}
 	})
 }
 

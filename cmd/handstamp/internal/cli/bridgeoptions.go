@@ -66,7 +66,7 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 			return err == nil && s.Usable()
 		},
 		Explain: b.explain(t),
-		Logger:  b.logger(),
+		Logger:  b.logger("bridge"),
 
 		MaxMemory: b.memory << 20,
 	}, nil

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
 	"github.com/spf13/cobra"
@@ -68,16 +69,20 @@ type app struct {
 	env environment
 	exe string
 
-	global  globalOptions
-	conf    *config            // read on first use
-	store   store.Store        // opened on first use
-	place   string             // the store's name in messages
-	dirs    *filestore.Folders // of the store; nil if it has none
-	hidden  []string           // variables that hold secrets
-	clients []*handstamp.Client
-	helpErr error                     // of a page of the help
-	waiting countdown                 // of the login that waits for the user
-	endBy   atomic.Pointer[time.Time] // when the process has to have ended, once it was signalled
+	global   globalOptions
+	conf     *config            // read on first use
+	store    store.Store        // opened on first use
+	place    string             // the store's name in messages
+	opened   *openedStore       // what store is
+	decided  storeChoice        // by this run; empty: nothing was
+	dirs     *filestore.Folders // has what is kept beside credentials; nil if nothing is
+	givenKey secret.String      // the key of a sealed store, from the process that started this one
+	hidden   []string           // variables that hold secrets
+	clients  []*handstamp.Client
+	helpErr  error                     // of a page of the help
+	waiting  countdown                 // of the login that waits for the user
+	narrated atomic.Pointer[string]    // the server of the last event that -v showed
+	endBy    atomic.Pointer[time.Time] // when the process has to have ended, once it was signalled
 }
 
 func newApp(p Process) *app {
@@ -131,10 +136,9 @@ Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 	root.SetHelpFunc(a.helpPage)
 	a.global.bind(root.PersistentFlags())
 	root.AddCommand(
-		a.newDemo(), a.newLogin(), a.newLogout(), a.newStatus(), a.newToken(), a.newExec(),
+		a.newDemo(), a.newLogin(), a.newLogout(), a.newStatus(), a.newDoctor(), a.newToken(), a.newExec(),
 		a.newBridge(), a.newTools(), a.newCall(), a.newHelper(), a.newLab(), a.newImport(),
-		a.newExport(), a.newClientDocument(),
-		a.newCompletion(), a.newMan(), a.newVersion(),
+		a.newExport(), a.newClientDocument(), a.newStore(), a.newServe(), a.newCompletion(), a.newMan(), a.newVersion(), a.newHosts(), a.newAdd(), a.newRemove(), a.newShow(),
 		newTopic("environment", "The environment variables and folders that Handstamp knows",
 			environmentPage),
 		newTopic(globalTopic, "The flags that all commands take", globalPage),

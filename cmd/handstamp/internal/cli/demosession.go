@@ -30,7 +30,7 @@ type sessionReport struct {
 // the official SDK over our transport. It calls the server's tool and prints its report. Its
 // arguments are the server and a text.
 func (a *app) runDemoSession(ctx context.Context, args []string) error {
-	t, c, err := a.sessionClient(args[0])
+	t, c, err := a.sessionClient(args[0], &loginOptions{})
 	if err != nil {
 		return err
 	}
@@ -51,12 +51,12 @@ func (a *app) runDemoSession(ctx context.Context, args []string) error {
 }
 
 // sessionClient returns a server and a Client for a session of the demo or the lab.
-func (a *app) sessionClient(server string) (*target, *handstamp.Client, error) {
-	t, err := a.target(server)
+func (a *app) sessionClient(server string, o *loginOptions) (*target, *handstamp.Client, error) {
+	t, err := a.targetWith(server, o, &headerOptions{})
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := a.client(t, &loginOptions{}, handstamp.LoginAuto)
+	c, err := a.client(t, o, handstamp.LoginAuto)
 	return t, c, err
 }
 

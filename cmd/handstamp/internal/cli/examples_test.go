@@ -29,6 +29,7 @@ var notRun = map[string]string{
 	"--client-metadata-url":      "it needs a server at that address: clientdocument.txtar",
 	"--workload":                 "it needs a platform: workload.txtar",
 	"--enterprise":               "it needs an identity provider: enterprise.txtar",
+	"migrate keyring":            "it needs a keyring: the tests of the store",
 	"mcp-remote":                 "it needs logins of mcp-remote: import.txtar",
 	"mcpServers":                 "it is a file of an MCP host",
 	`"command": "handstamp"`:     "it is a file of an MCP host",
@@ -45,6 +46,14 @@ func exampleLines(cmd *cobra.Command) []string {
 		}
 	}
 	return lines
+}
+
+// comesFirst are the command lines that an example goes on from, by a part of it.
+var comesFirst = map[string]string{
+	"client disconnect cursor": "handstamp client connect cursor linear",
+	"client disconnect codex":  "handstamp client connect codex linear",
+	"import cursor":            `mkdir -p ~/.cursor && echo '{"mcpServers": {"notes": {"url": "https://mcp.linear.app/mcp"}}}' >~/.cursor/mcp.json`,
+	"import .mcp.json":         `echo '{"mcpServers": {"notes": {"url": "https://mcp.linear.app/mcp"}}}' >.mcp.json`,
 }
 
 func whyNotRun(line string) string {
@@ -111,6 +120,11 @@ func TestExamplesWorkAsTyped(t *testing.T) {
 					}
 				}
 				run("handstamp login linear")
+				for part, before := range comesFirst {
+					if strings.Contains(line, part) {
+						run(ours.Replace(before))
+					}
+				}
 				run(ours.Replace(line))
 			})
 		}

@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"slices"
 	"strings"
 
@@ -25,8 +23,7 @@ any other MCP client.`,
 		Args: subcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.newLabList(), a.newLabServe(), a.newLabRun(),
-		hidden("session <url>", 1, "a URL", a.runLabSession))
+	cmd.AddCommand(a.newLabList(), a.newLabServe(), a.newLabRun(), a.newLabSession())
 	return cmd
 }
 
@@ -120,18 +117,4 @@ func findPersonality(text string) (p lab.Personality, err error) {
 		p.Name, p.Habits.Name = "custom", "custom"
 	}
 	return p, nil
-}
-
-// runLabSession is what the suite starts for our library: a program that makes one tool call
-// over the library's transport. Its argument is the server.
-func (a *app) runLabSession(ctx context.Context, args []string) error {
-	t, c, err := a.sessionClient(args[0])
-	if err != nil {
-		return err
-	}
-	text, err := callEcho(ctx, c, t.url, "hello")
-	if err == nil && text != "hello" {
-		err = errors.New("the tool returned another text")
-	}
-	return err
 }

@@ -24,7 +24,7 @@ func TestLab(t *testing.T) {
 		t.Skip("it plays the cells of two clients, half a minute of processor time")
 	}
 	args := []string{"lab", "run", "--json",
-		"--processes", "1,3", "--personality", "none-first,registers-otherwise,rotates-strictly,lost-response,forgot-client-page,issuer-moved,step-up,iss-wrong"}
+		"--processes", "1,3", "--personality", "none-first,registers-otherwise,rotates-strictly,lost-response,forgot-client-page,issuer-moved,step-up,iss-wrong,machine-key,enterprise,device-code"}
 	raw, err := exec.CommandContext(t.Context(), "handstamp", args...).Output()
 	if err != nil {
 		t.Error(err)

@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/lab/suite"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
@@ -16,6 +20,11 @@ import (
 type labClient struct {
 	suite.Client
 	name string
+	// ways are those that the client can be configured for.
+	ways []string
+	// configured is the client with flags, for the first session of a cell where an administrator
+	// has set it up. Later sessions find everything in the store.
+	configured func(flags []string) suite.Client
 }
 
 // labClients are what handstamp lab run tests without --client and --client-http.
@@ -24,11 +33,64 @@ func (a *app) labClients() ([]suite.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the lab cannot find its own program: %w", err)
 	}
-	library := &suite.Program{Command: []string{exe, "lab", "session", "{url}"}}
-	bridge := &suite.Bridge{Command: []string{exe, "bridge", "{url}"}}
+	library := func(flags []string) suite.Client {
+		return &suite.Program{Command: append([]string{exe, "lab", "session", "{url}"}, flags...)}
+	}
+	bridge := func(flags []string) suite.Client {
+		return &suite.Bridge{Command: append([]string{exe, "bridge", "{url}"}, flags...)}
+	}
+	withoutCaller := slices.DeleteFunc(lab.Ways(), func(way string) bool {
+		return way == lab.WayTokenExchange // a bridge has no caller with a token
+	})
 	return []suite.Client{
-		&labClient{library, "handstamp (library)"}, &labClient{bridge, "handstamp bridge"},
+		&labClient{library(nil), "handstamp (library)", lab.Ways(), library},
+		&labClient{bridge(nil), "handstamp bridge", withoutCaller, bridge},
 	}, nil
+}
+
+// Session runs the client, with flags where it has to be configured.
+func (c *labClient) Session(ctx context.Context, s suite.Session) error {
+	flags := setupFlags(s.Setup)
+	known := filepath.Join(s.Home, "configured")
+	if _, err := os.Stat(known); err == nil && s.Setup["way"] != lab.WayTokenExchange {
+		flags = nil
+	}
+	if len(flags) == 0 {
+		return c.Client.Session(ctx, s)
+	}
+	err := c.configured(flags).Session(ctx, s)
+	if err == nil {
+		err = os.WriteFile(known, nil, 0o600)
+	}
+	return err
+}
+
+// setupFlags are the flags of a login for what an administrator has given to the client. The
+// certificate authority is in the environment.
+func setupFlags(given map[string]string) []string {
+	var flags []string
+	for _, flag := range []struct{ name, given string }{
+		{"client-id", "client_id"}, {"client-secret-file", "client_secret_file"},
+		{"token-endpoint-auth-method", "method"}, {"jwt-key", "key_file"},
+		{"client-cert", "certificate_file"}, {"client-key", "certificate_key_file"},
+		{"enterprise", "company_issuer"}, {"enterprise-client-id", "company_client_id"},
+		{"enterprise-client-secret-file", "company_client_secret_file"},
+	} {
+		if value := given[flag.given]; value != "" {
+			flags = append(flags, "--"+flag.name+"="+value)
+		}
+	}
+	switch given["way"] {
+	case lab.WayClientCredentials:
+		flags = append(flags, "--client-credentials")
+	case lab.WayDevice:
+		flags = append(flags, "--device")
+	case lab.WayWorkload:
+		flags = append(flags, "--workload=file:"+given["token_file"])
+	case lab.WayTokenExchange:
+		flags = append(flags, "--exchange="+given["token_file"], "--issuer="+given["issuer"])
+	}
+	return flags
 }
 
 // String returns a name without the path of the program.

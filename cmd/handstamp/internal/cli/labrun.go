@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/lab/suite"
 	"github.com/spf13/cobra"
 )
@@ -21,6 +22,7 @@ type labRun struct {
 	personalities      []string
 	conditions         []string
 	processes          []int
+	ways               []string
 	parallel           int
 	junit, html        string
 }
@@ -58,6 +60,8 @@ Programs in PATH and BROWSER play the browser; HOME is a new folder for each cel
 	_ = cmd.RegisterFlagCompletionFunc("personality", personalityCompletions)
 	flags.StringSliceVar(&r.conditions, "condition", nil, "only these (all)")
 	flags.IntSliceVar(&r.processes, "processes", nil, "how many processes start at once (1,20)")
+	flags.StringSliceVar(&r.ways, "way", nil, "`ways` to obtain a token that the client finds in "+
+		"its environment, beside a login without configuration: "+strings.Join(lab.Ways(), ", "))
 	flags.IntVar(&r.parallel, "parallel", 0,
 		"how many cells are played at once (two for each processor)")
 	flags.StringVar(&r.junit, "junit", "", "write a JUnit report to this file")
@@ -87,7 +91,10 @@ func (r *labRun) run(ctx context.Context, given func(flag string) bool) error {
 	}
 	var reports suite.Reports
 	for _, client := range clients {
-		o.Client = client
+		o.Client, o.Ways = client, r.ways
+		if ours, ok := client.(*labClient); ok {
+			o.Ways = ours.ways
+		}
 		var report *suite.Report
 		if report, err = r.play(ctx, o); report != nil {
 			reports = append(reports, report)
@@ -154,21 +161,34 @@ func (r *labRun) options() (suite.Options, error) {
 			names = append(names, strings.Split(text, ",")...)
 		}
 	}
+	for _, way := range r.ways {
+		if err := oneOf("--way", way, lab.Ways()); err != nil {
+			return o, err
+		}
+	}
+	if names == nil { // those that the client can be configured for
+		return o, r.readConditions(&o)
+	}
 	var err error
 	if o.Personalities, err = findPersonalities(names); err != nil {
 		return o, err
 	}
+	return o, r.readConditions(&o)
+}
+
+// readConditions reads the flags --condition.
+func (r *labRun) readConditions(o *suite.Options) error {
 	var words []string
 	for _, c := range suite.Conditions() {
 		words = append(words, string(c))
 	}
 	for _, text := range r.conditions {
 		if err := (choice{new(string), words}).Set(text); err != nil {
-			return o, usage("--condition cannot be %q: %w", text, err)
+			return usage("--condition cannot be %q: %w", text, err)
 		}
 		o.Conditions = append(o.Conditions, suite.Condition(text))
 	}
-	return o, nil
+	return nil
 }
 
 // clients reads the flags that name the clients under test.

@@ -3,8 +3,10 @@ package cli
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/handstamp/handstamp/lab"
@@ -18,6 +20,7 @@ type labServe struct {
 	*app
 	personality string
 	addr        string
+	setup       labSetup
 }
 
 func (a *app) newLabServe() *cobra.Command {
@@ -29,9 +32,15 @@ func (a *app) newLabServe() *cobra.Command {
 on this machine. A page shows the requests as they come, and has buttons for what
 happens to logins: the access token expires, the server forgets its clients.
 
-No secret is shown: where one was, there is a fingerprint.`,
+No secret is shown: where one was, there is a fingerprint.
+
+A personality that needs an administrator has one: what the client gets is written into
+files, and named. For a client of your own, --client-id and its kin register it, --trust
+makes the server accept the tokens of a platform, and --allow-exchange makes it, as a
+company's identity provider, issue ID-JAGs for another server.`,
 		Example: `  handstamp lab serve --personality rotates-strictly
-  handstamp lab serve --personality '{"habits": {"rotation": "grace", "grace": "30s"}}'`,
+  handstamp lab serve --personality '{"habits": {"rotation": "grace", "grace": "30s"}}'
+  handstamp lab serve --personality machine-key --setup-dir setup`,
 		Args: exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd.Context()) },
 	}
@@ -39,6 +48,7 @@ No secret is shown: where one was, there is a fingerprint.`,
 	cmd.Flags().StringVar(&s.addr, "addr", "127.0.0.1:0",
 		"where the page is: a loopback address and a port, 0 for a free one")
 	_ = cmd.RegisterFlagCompletionFunc("personality", personalityCompletions)
+	s.setup.bind(cmd)
 	return cmd
 }
 
@@ -48,6 +58,9 @@ type served struct {
 	MCP         string `json:"mcp"`
 	Issuer      string `json:"issuer"`
 	Page        string `json:"page"`
+
+	// Setup is what the administrator gives to the client, by name.
+	Setup map[string]string `json:"setup,omitempty"`
 }
 
 func (s *labServe) run(ctx context.Context) error {
@@ -59,11 +72,18 @@ func (s *labServe) run(ctx context.Context) error {
 	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
 		return usage("--addr is a loopback address and a port, such as 127.0.0.1:8090")
 	}
-	scene, err := suite.Serve(p, lab.Options{MCP: mcpserver.Handler()})
+	scene, err := suite.Serve(p, lab.Options{
+		MCP: mcpserver.Handler(), TLS: p.Habits.MTLS != (lab.MTLS{}),
+	})
 	if err != nil {
 		return fmt.Errorf("the lab cannot start its servers: %w", err)
 	}
 	defer scene.Close()
+	given, end, err := s.setup.apply(scene.Server, p.Setup)
+	if err != nil {
+		return err
+	}
+	defer end()
 	listener, err := net.Listen("tcp", s.addr)
 	if err != nil {
 		return usage("--addr cannot be used: %w", err)
@@ -74,7 +94,7 @@ func (s *labServe) run(ctx context.Context) error {
 
 	page := "http://" + listener.Addr().String() + "/"
 	if s.global.json {
-		out := served{p.Name, scene.Server.MCPURL(), scene.Server.Issuer(), page}
+		out := served{p.Name, scene.Server.MCPURL(), scene.Server.Issuer(), page, given}
 		if err := s.out.json(out, false); err != nil {
 			return err
 		}
@@ -85,6 +105,9 @@ func (s *labServe) run(ctx context.Context) error {
 		}
 		s.out.note("  ", "MCP server:    %s", scene.Server.MCPURL())
 		s.out.note("  ", "Requests:      %s", page)
+		for _, name := range slices.Sorted(maps.Keys(given)) {
+			s.out.note("  ", "%-14s %s", name+":", given[name])
+		}
 		s.out.note("  ", "Stop with Ctrl-C")
 	}
 	<-ctx.Done()

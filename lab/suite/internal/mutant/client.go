@@ -21,7 +21,9 @@ type Client struct {
 	URL    string       // of the MCP server
 	Home   string       // where it keeps what it knows
 	Open   func(string) // opens a browser
-	http   *http.Client
+	// Setup is what the administrator has given, by the names of the suite; nil is nothing.
+	Setup map[string]string
+	http  *http.Client
 }
 
 // maxBody bounds what is read of a response.
@@ -42,12 +44,20 @@ type challenge struct {
 
 // Run makes one tool call.
 func (c *Client) Run(ctx context.Context) error {
-	transport := &http.Transport{Proxy: nil}
+	transport, err := c.transport()
+	if err != nil {
+		return err
+	}
 	defer transport.CloseIdleConnections()
 	c.http = &http.Client{Transport: slashes{transport, c.Defect}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	st, err := c.load()
 	if err != nil {
 		return err
+	}
+	if c.Defect == CallerForwarded && st.Access == "" {
+		if st.Access, err = c.given("token_file"); err != nil {
+			return err
+		}
 	}
 	refreshed, waits := false, 0
 	for range maxRounds {

@@ -33,6 +33,10 @@ type serverMetadata struct {
 	DPoP          []string `json:"dpop_signing_alg_values_supported"`
 	Push          string   `json:"pushed_authorization_request_endpoint"`
 	PushRequired  bool     `json:"require_pushed_authorization_requests"`
+	Device        string   `json:"device_authorization_endpoint"`
+	Aliases       struct {
+		Token string `json:"token_endpoint"`
+	} `json:"mtls_endpoint_aliases"`
 }
 
 // discover finds the authorization server and its endpoints.

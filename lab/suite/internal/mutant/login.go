@@ -32,6 +32,9 @@ func (c *Client) login(ctx context.Context, st *state, rejected *challenge) (*st
 		next = state{}
 	}
 	next.Issuer, next.TokenEndpoint, next.Listed = sm.Issuer, sm.Token, sm.Methods
+	if c.Setup["certificate_file"] != "" && sm.Aliases.Token != "" && c.Defect != AliasesIgnored {
+		next.TokenEndpoint = sm.Aliases.Token
+	}
 	if next.Resource = rm.Resource; c.Defect == SlashAdded {
 		if u, err := url.Parse(rm.Resource); err == nil && u.Path == "" {
 			next.Resource += "/"
@@ -44,6 +47,20 @@ func (c *Client) login(ctx context.Context, st *state, rejected *challenge) (*st
 	}
 	if rejected.acr != "" && c.Defect != ACRIgnored {
 		next.ACR = rejected.acr
+	}
+	if c.Setup != nil {
+		if next.Client, err = c.configured(); err != nil {
+			return nil, err
+		}
+	}
+	if !c.interactive() {
+		err := c.obtain(ctx, &next, sm)
+		if err == nil || c.Defect != BrowserAnyway {
+			if err == nil {
+				err = c.save(&next)
+			}
+			return &next, err
+		}
 	}
 	wanted := rejected.scope
 	if wanted == "" {
@@ -106,7 +123,7 @@ func (c *Client) authorize(ctx context.Context, st *state, sm *serverMetadata,
 	if err != nil {
 		return false, err
 	}
-	if !registered && c.Defect != NoPreflight && c.unknown(ctx, address) {
+	if !registered && c.Defect != NoPreflight && c.Defect != BrowserAnyway && c.unknown(ctx, address) {
 		st.forgetClient()
 		return true, nil
 	}

@@ -131,7 +131,13 @@ func (c *Client) proof(r *http.Request, st *state, token, nonce string) (string,
 	public := map[string]string{
 		"kty": "EC", "crv": "P-256", "x": encode(point[1:33]), "y": encode(point[33:]),
 	}
-	header, err := json.Marshal(map[string]any{"typ": "dpop+jwt", "alg": "ES256", "jwk": public})
+	return sign(key, map[string]any{"typ": "dpop+jwt", "alg": "ES256", "jwk": public}, claims)
+}
+
+// sign makes a JWT with ES256.
+func sign(key *ecdsa.PrivateKey, head, claims map[string]any) (string, error) {
+	encode := base64.RawURLEncoding.EncodeToString
+	header, err := json.Marshal(head)
 	if err != nil {
 		return "", err
 	}

@@ -30,6 +30,10 @@ type state struct {
 	Key           string            // of proofs, empty for bearer tokens
 	Nonces        map[string]string // for proofs, by origin
 	ACR           string            // acr_values
+
+	IDToken   string // of the company
+	Company   *state // the login there
+	Assertion string // the platform's token that was sent
 }
 
 // registration is a client as it was registered.
@@ -48,7 +52,7 @@ func (st *state) methodNow(d Defect) string {
 		return st.Listed[0]
 	case d == MethodNotStored && st.Client.Secret != "":
 		return "client_secret_basic"
-	case d == MethodNotStored:
+	case d == MethodNotStored, d == KeyAtLoginOnly:
 		return "none"
 	}
 	return st.Client.Method
@@ -70,6 +74,9 @@ func (st *state) take(t tokenResponse, d Defect) {
 	if t.scope != "" {
 		st.Granted = t.scope
 	}
+	if t.idToken != "" {
+		st.IDToken = t.idToken
+	}
 }
 
 func (c *Client) load() (*state, error) {
@@ -88,6 +95,9 @@ func (c *Client) save(st *state) error {
 	stored := *st
 	if c.Defect == SecretDropped {
 		stored.Client.Secret = ""
+	}
+	if c.Defect == TokenNotStored {
+		stored.Access = ""
 	}
 	if c.Defect == KeyNotStored {
 		stored.Key = ""

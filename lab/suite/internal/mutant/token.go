@@ -13,7 +13,7 @@ import (
 
 // tokenResponse is a successful token response.
 type tokenResponse struct {
-	access, refresh, scope string
+	access, refresh, scope, idToken string
 }
 
 // rejectedError is an error response of the token endpoint.
@@ -58,7 +58,15 @@ func (c *Client) tokenOnce(ctx context.Context, st *state, method string,
 		}
 		header = "Basic " + base64.StdEncoding.EncodeToString([]byte(pair))
 	}
-	if method != "client_secret_basic" || c.Defect == BothMethods || st.Client.FormID {
+	if method == "private_key_jwt" {
+		assertion, err := c.assertion(st)
+		if err != nil {
+			return tokenResponse{}, err
+		}
+		values.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+		values.Set("client_assertion", assertion)
+	}
+	if id != "" && method != "client_secret_basic" || c.Defect == BothMethods || st.Client.FormID {
 		values.Set("client_id", id)
 	}
 	if method == "client_secret_post" || c.Defect == BothMethods && secret != "" {
@@ -104,7 +112,7 @@ func (c *Client) parseToken(response *http.Response, raw []byte) (tokenResponse,
 	}
 	switch {
 	case status/100 == 2 && text("access_token") != "":
-		return tokenResponse{text("access_token"), text("refresh_token"), text("scope")}, nil
+		return tokenResponse{text("access_token"), text("refresh_token"), text("scope"), text("id_token")}, nil
 	case status == http.StatusUnauthorized && len(raw) == 0:
 		return tokenResponse{}, &rejectedError{code: "no code", client: true, silent: true}
 	case status == http.StatusUnauthorized || status == http.StatusUnprocessableEntity &&
