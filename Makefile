@@ -27,6 +27,10 @@ test: $(BIN)/suites ## everything, with a table at the end; about 20 minutes on 
 flaky: $(BIN)/suites ## looks for tests that fail now and then: ten short runs, and three beside 20 busy loops
 	@$(BIN)/suites flaky
 
+.PHONY: recordings
+recordings: build ## draws docs/recordings anew, from real runs of the command
+	@$(GO) run ./tools/recordings $(BIN)/handstamp docs/recordings
+
 .PHONY: $(BIN)/suites
 $(BIN)/suites:
 	@$(GO) build -o $@ ./tools/suites

@@ -115,6 +115,7 @@ var layers = map[string]layer{
 	"tools/house":                    {},
 	"test/property":                  {},
 	"tools/pages":                    {},
+	"tools/recordings":               {},
 	"tools/suites":                   {},
 	"cmd/handstamp":                  {ours: []string{"cmd/handstamp/internal/cli"}, modules: commandModules},
 	"cmd/handstamp/internal/splice":  {modules: parserModules},

@@ -43,6 +43,9 @@ func Run(ctx context.Context, args []string, p Process) int {
 	a := newApp(p)
 	root := a.newRoot()
 	root.SetArgs(args)
+	if completes(args) {
+		a.registerCompletions(root)
+	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		a.global.json = a.global.json || jsonAmong(args) // it may follow the flag that is wrong
 		return flagError(cmd, err)

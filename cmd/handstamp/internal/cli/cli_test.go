@@ -25,7 +25,7 @@ import (
 // are known by what they look like.
 var processes = proctest.Sampler{
 	Inputs:  []string{"HANDSTAMP_CLIENT_SECRET", "HANDSTAMP_ACCESS_TOKEN", "WHERE", "CONF_SECRET", "CANARY_ONE"},
-	Outputs: []string{"TOKEN"},
+	Outputs: []string{"TOKEN", "LINEAR_TOKEN"},
 	Shape:   regexp.MustCompile(`\b(code|secret|refresh|access|management)-[A-Z2-7]{26}`),
 }
 

@@ -37,7 +37,7 @@ func wholeTree(t *testing.T) *cobra.Command {
 	return root
 }
 
-// The reference is what the command says of itself.
+// The reference is the help of the commands.
 func TestCommandsPage(t *testing.T) {
 	const page = "../../../../docs/commands.md"
 	want := commandsPage(wholeTree(t))
@@ -51,7 +51,7 @@ func TestCommandsPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(got) != want {
-		t.Errorf("%s is not what the command says; run: HANDSTAMP_TEST_UPDATE=1 go test -run TestCommandsPage ./cmd/handstamp/internal/cli", page)
+		t.Errorf("%s is out of date; run: HANDSTAMP_TEST_UPDATE=1 go test -run TestCommandsPage ./cmd/handstamp/internal/cli", page)
 	}
 }
 

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 var shells = []string{"bash", "zsh", "fish", "powershell"}
@@ -44,6 +46,60 @@ func (a *app) newCompletion() *cobra.Command {
 	}
 }
 
+// completes reports whether a command line is that of a shell which completes another one.
+func completes(args []string) bool {
+	return len(args) > 0 &&
+		(args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd)
+}
+
+// fileFlags are the endings of flags whose values are files or folders. The other values that no
+// function completes are not.
+var fileFlags = []string{"file", "cert", "key", "html", "junit", "bundle", "dir"}
+
+// registerCompletions has the values of flags completed.
+func (a *app) registerCompletions(root *cobra.Command) {
+	register := func(cmd *cobra.Command, name string, complete cobra.CompletionFunc) {
+		if cmd.Flag(name) != nil {
+			_ = cmd.RegisterFlagCompletionFunc(name, complete)
+		}
+	}
+	register(root, "profile", a.completeProfiles)
+	register(root, "store", cobra.FixedCompletions(storeWords, cobra.ShellCompDirectiveDefault))
+	register(root, "proxy", cobra.FixedCompletions([]string{"none", "http://", "socks5://"}, cobra.ShellCompDirectiveNoSpace))
+	for _, cmd := range documented(root) {
+		register(cmd, "workload", cobra.FixedCompletions(
+			[]string{"file:", "env:", "command:", "gcp", "azure", "github"}, cobra.ShellCompDirectiveNoSpace))
+		register(cmd, "prompt", cobra.FixedCompletions(
+			[]string{"login", "consent", "select_account"}, cobra.ShellCompDirectiveNoFileComp))
+		ownFlags(cmd).VisitAll(func(f *pflag.Flag) {
+			file := slices.ContainsFunc(fileFlags, func(end string) bool { return strings.HasSuffix(f.Name, end) })
+			if _, known := cmd.GetFlagCompletionFunc(f.Name); !known && !file {
+				register(cmd, f.Name, cobra.NoFileCompletions)
+			}
+		})
+	}
+}
+
+// completeProfiles completes the name of a profile: those of the configuration and of what is
+// stored.
+func (a *app) completeProfiles(
+	cmd *cobra.Command, _ []string, _ string,
+) ([]string, cobra.ShellCompDirective) {
+	conf, err := a.loadConfig()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	names := []string{a.baseProfile()}
+	for _, server := range conf.Servers {
+		names = append(names, server.Profile)
+	}
+	keys, _ := a.storedKeys(cmd.Context())
+	for _, k := range keys {
+		names = append(names, k.Profile)
+	}
+	return proposals(names), cobra.ShellCompDirectiveNoFileComp
+}
+
 // completeServers completes the name of a server: the aliases of the
 // configuration and what is stored. It opens no browser and no connection.
 func (a *app) completeServers(
@@ -56,11 +112,21 @@ func (a *app) completeServers(
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	names := slices.Sorted(maps.Keys(conf.Servers))
+	names := slices.Collect(maps.Keys(conf.Servers))
 	keys, _ := a.storedKeys(cmd.Context())
 	for _, k := range keys {
-		names = append(names, a.storedTarget(k).name)
+		if name := a.storedTarget(k).name; conf.Servers[name] == nil {
+			names = append(names, name)
+		}
 	}
+	return proposals(names), cobra.ShellCompDirectiveNoFileComp
+}
+
+// proposals sorts what is proposed, each once, without what a terminal must not see.
+func proposals(names []string) []string {
+	names = slices.DeleteFunc(names, func(name string) bool {
+		return name == "" || clean(name) != name
+	})
 	slices.Sort(names)
-	return slices.Compact(names), cobra.ShellCompDirectiveNoFileComp
+	return slices.Compact(names)
 }

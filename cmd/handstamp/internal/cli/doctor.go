@@ -49,7 +49,7 @@ trouble: 3 unreachable, 4 login required, 5 denied, 6 protocol or security, 7 st
 2 a URL or setting that cannot work.`,
 		Example: `  handstamp doctor mcp.example.com/mcp
   handstamp doctor linear --fix
-  handstamp doctor linear --bundle report.json     for a bug report`,
+  handstamp doctor linear --bundle report.json     # for a bug report`,
 		Args: exactly(1, "one server"),
 		RunE: withArgs(d.run),
 	}

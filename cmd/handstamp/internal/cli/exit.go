@@ -116,6 +116,7 @@ type advised struct {
 	err     error
 	server  string
 	command string // may be empty
+	hint    string // instead of the library's; may be empty
 }
 
 func (a *advised) Error() string { return a.err.Error() }
@@ -230,6 +231,9 @@ func explain(ctx context.Context, err error) *report {
 	}
 	if f, ok := errors.AsType[*failure](err); ok {
 		r.Hint = f.hint
+	}
+	if a, ok := errors.AsType[*advised](err); ok && a.hint != "" {
+		r.Hint = a.hint
 	}
 	return r
 }

@@ -92,7 +92,7 @@ type jsonSample struct {
 }
 
 // What each command prints with --json is one object, as docs/json.md has it: no member is missing
-// there, and none is there in vain.
+// there, and none is there that is never printed.
 func TestJSONPage(t *testing.T) {
 	c := newCommand(t)
 	url := c.server.MCPURL()

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/handstamp/handstamp"
@@ -86,11 +87,33 @@ func (l *loginCommand) run(ctx context.Context, args []string) error {
 		err = result.Rejected
 	}
 	if err != nil {
-		return advise(err, t)
+		return l.adviseLogin(err, t)
 	}
 	l.saveSettings(t)
 	return l.print(loginOutput{l.newEntry(t, result.Status), result.Already, result.NoRefreshToken},
 		func() { l.show(t, result) })
+}
+
+// adviseLogin adds to the error of a login the flag that it may be due to.
+func (l *loginCommand) adviseLogin(err error, t *target) error {
+	e, ok := errors.AsType[*handstamp.Error](err)
+	advice := advise(err, t)
+	a, advisable := errors.AsType[*advised](advice)
+	if !ok || !advisable {
+		return advice
+	}
+	switch token := &l.login.auth.initialToken; {
+	case e.Kind == handstamp.ErrRegistrationRequired && e.Code == "invalid_token" && token.given():
+		a.hint = "it rejects the initial access token of " + token.flag("--initial-access-token") +
+			": it may have expired, or been used"
+	case e.Kind == handstamp.ErrRegistrationRequired && e.Code == "invalid_token":
+		a.hint = "it registers clients that have an initial access token: obtain one there, and name its " +
+			"file with --initial-access-token-file"
+	case e.Kind == handstamp.ErrProtocol && t.auth.DPoP == "never":
+		a.hint = "--dpop never requests tokens that are not bound to a key, which this server may not take"
+		a.command = t.command("login") + " --dpop auto"
+	}
+	return advice
 }
 
 // show writes the result of the login.

@@ -32,6 +32,17 @@ func (s *secretSource) bind(flags *pflag.FlagSet) {
 // given reports whether a flag names a source.
 func (s *secretSource) given() bool { return s.file != "" || s.env != "" || s.stdin }
 
+// flag returns the flag that names the source, of those that begin with a name.
+func (s *secretSource) flag(name string) string {
+	switch {
+	case s.file != "":
+		return name + "-file"
+	case s.env != "":
+		return name + "-env"
+	}
+	return name + "-stdin"
+}
+
 // twice reports whether flags name more than one source.
 func (s *secretSource) twice() bool {
 	return s.file != "" && s.env != "" || s.stdin && (s.file != "" || s.env != "")

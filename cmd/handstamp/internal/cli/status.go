@@ -47,6 +47,8 @@ type entry struct {
 	Ways  *ways       `json:"settings,omitempty"`
 	Check *report     `json:"check_error,omitempty"` // what --check found, if it is bad
 
+	OtherProfiles []string `json:"other_profiles,omitempty"` // signed in there, and not in this one
+
 	target  *target
 	checked bool
 }
@@ -92,7 +94,23 @@ func (a *app) entry(ctx context.Context, t *target) (*entry, error) {
 	if err != nil {
 		return nil, advise(err, t)
 	}
-	return a.newEntry(t, st), nil
+	e := a.newEntry(t, st)
+	if st.State == handstamp.StateNone {
+		e.OtherProfiles, err = a.signedInProfiles(ctx, t)
+	}
+	return e, err
+}
+
+// signedInProfiles returns the profiles of the logins at a server.
+func (a *app) signedInProfiles(ctx context.Context, t *target) ([]string, error) {
+	keys, err := a.storedKeys(ctx)
+	var profiles []string
+	for _, k := range keys {
+		if k.Server == t.key.Server && k.Profile != t.profile {
+			profiles = append(profiles, k.Profile)
+		}
+	}
+	return profiles, err
 }
 
 // entries reads what is stored for a server, or for all. To these it adds the servers of the

@@ -61,6 +61,9 @@ func (a *app) writeEntry(e *entry, now time.Time) {
 	if e.Flags != nil {
 		a.out.note(indent, "For the flags: %s", e.Flags)
 	}
+	for _, profile := range e.OtherProfiles {
+		a.out.note(indent, "Another login is stored there: --profile %s", shellWord(clean(profile)))
+	}
 	if command := e.nextCommand(); command != "" {
 		a.out.note(indent, "Run: %s", command)
 	}

@@ -96,14 +96,14 @@ func (a *app) newToken() *cobra.Command {
 opens unless --login=auto allows it: without a usable credential the exit code is
 4, and the error names the command to run.
 
-Formats: raw is the token alone; header is a line for curl -H; headers-json is an
-object of header names and values; json adds the expiry; env is a line for eval that
+Formats: raw is the token alone; header is a line for curl -H @-, which keeps the
+token out of the process list; headers-json is an object of header names and values; json adds the expiry; env is a line for eval that
 sets HANDSTAMP_ACCESS_TOKEN: unset it before you use another server.
 
 A token that is bound to a key (DPoP) is of no use alone: the exit code is 6. With
 --proof METHOD the headers of one request to the server's URL are printed: the token
 and a proof, which is good for that request alone.`,
-		Example: `  curl -H "$(handstamp token linear --format header)" https://mcp.linear.app/mcp
+		Example: `  handstamp token linear --format header | curl -I -H @- https://mcp.linear.app/mcp
   eval "$(handstamp token linear --format env)"
   handstamp token --proof POST https://mcp.example.com/mcp | curl -H @- …`,
 		Args: exactly(1, "one server"),
