@@ -7,7 +7,7 @@ BIN := bin
 
 .PHONY: help demo build check test flaky vet lint golangci-lint release-check vulnerabilities short platforms tidy services \
 	chaos python-servers storm conformance interop interop-sdk interop-servers bench bench-bridge field-table \
-	lab interop-table fuzz house clean
+	lab interop-table browser screenshots bin/test/browser fuzz house clean
 
 help: ## prints this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-17s %s\n", $$1, $$2 }'
@@ -152,6 +152,22 @@ interop-table: build lab/peers/node_modules/.package-lock.json ## the same with 
 lab/peers/node_modules/.package-lock.json: lab/peers/package-lock.json
 	cd lab/peers && npm ci --no-audit --no-fund
 
+# Debian's Chromium over the pages that users see: those of a login, of handstamp serve and of
+# the lab, by keyboard, at 320 px, in light and dark, with axe-core. Without Chromium it is
+# skipped, unless HANDSTAMP_TEST_REQUIRE names browser.
+browser: $(BIN)/suites ## Chromium over the pages of login, serve and the lab
+	@$(BIN)/suites browser
+
+bin/test/browser:
+	@mkdir -p $@
+	@$(GO) build -o $@/ ./cmd/handstamp ./test/browser/loginpages
+
+test/browser/node_modules/.package-lock.json: test/browser/package-lock.json
+	cd test/browser && npm ci --ignore-scripts --no-audit --no-fund
+
+screenshots: bin/test/browser test/browser/node_modules/.package-lock.json ## writes docs/screenshots
+	@node test/browser/screenshots.mjs
+
 # The kills and freezes that make test has a few of: 5,000 bridges killed around a
 # refresh, 50 times five bridges killed at one login, and 200 refreshes frozen for up
 # to 90 s. At most ten minutes, on a machine that does nothing else.
@@ -164,4 +180,4 @@ fuzz: ## every fuzz target, FUZZTIME each
 	@scripts/fuzz $(FUZZTIME)
 
 clean: ## removes what was built and installed
-	rm -rf $(BIN) conformance/node_modules bench/bridge/node_modules bridge/interop/node_modules bridge/interop/peers/node_modules interop/node_modules interop/.venv lab/peers/node_modules
+	rm -rf $(BIN) conformance/node_modules bench/bridge/node_modules bridge/interop/node_modules bridge/interop/peers/node_modules interop/node_modules interop/.venv lab/peers/node_modules test/browser/node_modules

@@ -313,16 +313,8 @@ func (in *inspector) tryTokenEndpoint(ctx context.Context, l *loginClients) {
 	if in.plan.server.TokenEndpoint == "" {
 		return
 	}
-	bound := in.rec.GrantClient()
-	switch c := l.client; {
-	case in.config.grantFor(in.rec) != nil:
-		in.out.TokenEndpoint = &Trial{Reason: "this login has no code, and every token request of it is in earnest"}
-		return
-	case c != nil && c.Source == record.SourceMetadataDocument && (bound == nil || bound.ID != c.ID):
-		in.out.TokenEndpoint = &Trial{Reason: "the server would have to fetch the client's metadata document"}
-		return
-	case in.plan.proofs && in.rec.DPoP == nil:
-		in.out.TokenEndpoint = &Trial{Reason: "the server wants a proof with a key that the login makes"}
+	if reason := in.noTrial(l.client); reason != "" {
+		in.out.TokenEndpoint = &Trial{Reason: reason}
 		return
 	}
 	client := l.client
@@ -350,6 +342,20 @@ func (in *inspector) tryTokenEndpoint(ctx context.Context, l *loginClients) {
 		trial.Reason = "no client was named, as there is none yet"
 	}
 	in.out.TokenEndpoint = trial
+}
+
+// noTrial returns why no request is sent to the token endpoint on trial; empty: one is.
+func (in *inspector) noTrial(c *record.Client) string {
+	bound := in.rec.GrantClient()
+	switch {
+	case in.config.grantFor(in.rec) != nil:
+		return "this login has no code, and every token request of it is in earnest"
+	case c != nil && c.Source == record.SourceMetadataDocument && (bound == nil || bound.ID != c.ID):
+		return "the server would have to fetch the client's metadata document"
+	case in.plan.proofs && in.rec.DPoP == nil:
+		return "the server wants a proof with a key that the login makes"
+	}
+	return ""
 }
 
 // tryMethods sends a request in each form of authentication that is left while the server rejects
@@ -434,10 +440,32 @@ func (in *inspector) initialize(ctx context.Context, token *cachedToken) *MCPTri
 		m.read(resp, in.secrets.challengeOf(resp, token))
 		in.endSession(ctx, resp, token)
 		if m.Version != "" || m.Rejected || m.Status == http.StatusForbidden || m.Status >= 500 {
-			break
+			return m
 		}
 	}
+	if m.Status == http.StatusMethodNotAllowed {
+		in.openStream(ctx, token, m)
+	}
 	return m
+}
+
+// openStream begins the stream of a server of the HTTP+SSE transport, and ends it.
+func (in *inspector) openStream(ctx context.Context, token *cachedToken, m *MCPTrial) {
+	req, err := newProbe(ctx, http.MethodGet, in.server.target)
+	if err != nil {
+		return
+	}
+	resp, err := in.sendProved(req, token)
+	if err != nil {
+		return
+	}
+	defer resp.Body.Close()
+	challenge := in.secrets.challengeOf(resp, token)
+	m.Status, m.Error = resp.StatusCode, challenge.Error
+	m.Rejected = m.Status == http.StatusUnauthorized || m.Status == http.StatusForbidden && rejectsToken(challenge)
+	if m.SSE = m.Status/100 == 2 && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream"); m.SSE {
+		m.Version = "2024-11-05"
+	}
 }
 
 // sendProved sends a request with the token, and once more for each nonce that the server wants.

@@ -93,7 +93,7 @@ func firstMessage(resp *http.Response) []byte {
 			return nil
 		}
 		if len(event.Data) > 0 {
-			return []byte(event.Data)
+			return event.Data
 		}
 	}
 }

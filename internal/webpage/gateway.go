@@ -188,7 +188,7 @@ func cleanResponse(resp *http.Response) error {
 	return nil
 }
 
-// isForMCPHost reports whether a response header says something about the message.
+// isForMCPHost reports whether a response header is about the message.
 func isForMCPHost(name string) bool {
 	switch name {
 	case "Content-Security-Policy", "Content-Security-Policy-Report-Only", "Content-Location",

@@ -226,3 +226,19 @@ func TestBearerOnlyOnItsPage(t *testing.T) {
 		t.Errorf("GET: %d", resp.StatusCode)
 	}
 }
+
+// TestDiagram has the policy of its document, and cannot be framed either.
+func TestDiagram(t *testing.T) {
+	s := serve(t, nil)
+	s.enter(t)
+	resp, body := s.do(t, s.c, "GET", "/servers/one/diagram", "", nil)
+	if resp.StatusCode != http.StatusOK || !strings.Contains(body, "a diagram") ||
+		resp.Header.Get("Content-Security-Policy") != "default-src 'none'; frame-ancestors 'none'" {
+		t.Errorf("%d %v %s", resp.StatusCode, resp.Header, body)
+	}
+	for path, status := range map[string]int{"/servers/two/diagram": 404, "/servers/three/diagram": 404, "/servers/one/diagram/": 404} {
+		if resp, _ := s.do(t, s.c, "GET", path, "", nil); resp.StatusCode != status {
+			t.Errorf("%s: %d", path, resp.StatusCode)
+		}
+	}
+}

@@ -64,7 +64,12 @@ func (b *fakeBackend) Explain(string, error) (int, string) {
 	return http.StatusServiceUnavailable, "the server cannot be reached"
 }
 
-func (b *fakeBackend) Diagram(string) (string, bool) { return "", false }
+func (b *fakeBackend) Diagram(name string) (html []byte, policy string) {
+	if name == "one" {
+		return []byte("<!DOCTYPE html><title>a diagram</title>"), "default-src 'none'"
+	}
+	return nil, ""
+}
 
 const control = "control-secret"
 

@@ -46,10 +46,9 @@ type view struct {
 	Host    string
 	Guard   string
 	Servers []serverView
-	Server  *serverView   // of a page about one server
-	Config  string        // for an MCP host
-	Diagram template.HTML // written by package diagram, which escapes what it shows
-	Text    string        // of an error
+	Server  *serverView // of a page about one server
+	Config  string      // for an MCP host
+	Text    string      // of an error
 }
 
 // serverView is a server with what depends on the time.
@@ -134,22 +133,30 @@ func (p *Page) showDiagram(w http.ResponseWriter, r *http.Request, name string) 
 		p.fail(w, r, http.StatusNotFound, "There is no such server.", "")
 		return
 	}
-	diagram, ok := p.backend.Diagram(name)
-	if !ok {
+	html, contentPolicy := p.backend.Diagram(name)
+	if html == nil {
 		p.fail(w, r, http.StatusNotFound, "There is no diagram yet.",
 			"It shows a login that this page has seen: sign in here first.")
 		return
 	}
-	p.show(w, http.StatusOK, "diagram", view{Title: "Sign-in to " + s.Title, Server: s,
-		Diagram: template.HTML(diagram)})
+	w.Header().Set("Content-Security-Policy", contentPolicy+"; frame-ancestors 'none'")
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = w.Write(html)
+}
+
+// hostEntry is a server in the configuration of most MCP hosts.
+type hostEntry struct {
+	Type    string            `json:"type"`
+	URL     string            `json:"url"`
+	Headers map[string]string `json:"headers"`
 }
 
 // showConfiguration shows what an MCP host has to be configured with. It is the only page with a
 // bearer token, and needs a form's token to be seen.
 func (p *Page) showConfiguration(w http.ResponseWriter, r *http.Request, s *serverView) {
 	config, err := json.MarshalIndent(map[string]any{"mcpServers": map[string]any{
-		s.Name: map[string]any{"type": "http", "url": s.Endpoint,
-			"headers": map[string]string{"Authorization": "Bearer " + p.backend.Bearer(s.Name)}},
+		s.Name: hostEntry{"http", s.Endpoint,
+			map[string]string{"Authorization": "Bearer " + p.backend.Bearer(s.Name)}},
 	}}, "", "  ")
 	if err != nil {
 		p.fail(w, r, http.StatusInternalServerError, "The configuration cannot be shown.", err.Error())

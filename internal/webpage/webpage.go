@@ -44,12 +44,11 @@ type Server struct {
 	Command  string   // what to run; may be empty
 	Facts    []string // account, client, scope, …
 
-	SignedIn  bool      // requests can be made without the user
-	Stored    bool      // there is something to sign out of
-	Obtained  time.Time // when the access token was issued; zero: not known
-	Expires   time.Time // when it expires; zero: not known
-	Renewable bool      // a new one needs no user
-	Life      string    // how long it lasts and what happens then, in words
+	SignedIn bool      // requests can be made without the user
+	Stored   bool      // there is something to sign out of
+	Obtained time.Time // when the access token was issued; zero: not known
+	Expires  time.Time // when it expires; zero: not known
+	Life     string    // how long it lasts and what happens then, in words
 
 	Pending    *Pending // the login that waits for the user; nil: none
 	HasDiagram bool     // [Backend.Diagram] has the last login
@@ -95,8 +94,9 @@ type Backend interface {
 	// without a secret, and the status of the response.
 	Explain(name string, err error) (status int, message string)
 
-	// Diagram writes the sequence diagram of a server's last login, a part of a page.
-	Diagram(name string) (html string, ok bool)
+	// Diagram returns the last login at a server as a sequence diagram: an HTML document, and the
+	// Content-Security-Policy that it needs. It is nil if the page has seen no login.
+	Diagram(name string) (html []byte, policy string)
 }
 
 // Options configure a [Page].

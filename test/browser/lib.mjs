@@ -2,7 +2,7 @@
 // and the checks that hold for every page.
 import assert from "node:assert/strict"
 import { spawn } from "node:child_process"
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -13,7 +13,7 @@ export const bin = join(root, "bin/test/browser")
 const chromiumPath = process.env.CHROMIUM || "/usr/bin/chromium"
 
 // A busy machine may take long: what is awaited is a condition, never a time.
-export const patience = Number(process.env.PATIENCE || 120) * 1000
+export const timeout = Number(process.env.BROWSER_TIMEOUT || 120) * 1000
 
 // missing is why nothing can be tested here, or false.
 export const missing = !existsSync(chromiumPath) &&
@@ -65,6 +65,14 @@ export class Programs {
     return address
   }
 
+  // configure gives servers aliases.
+  configure(aliases) {
+    const folder = join(this.home, "handstamp")
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    const servers = Object.fromEntries(Object.entries(aliases).map(([alias, url]) => [alias, { url }]))
+    writeFileSync(join(folder, "config.json"), JSON.stringify({ servers }), { mode: 0o600 })
+  }
+
   async lab(habits, name = "test") {
     return this.start("handstamp", "lab", "serve", "--json", "--personality",
       typeof habits === "string" ? habits : JSON.stringify({ name, habit: "A server of the test.", habits }))
@@ -93,7 +101,7 @@ export class Programs {
 
 // until awaits a condition.
 export async function until(condition, message) {
-  for (const end = Date.now() + patience; !await condition();) {
+  for (const end = Date.now() + timeout; !await condition();) {
     assert.ok(Date.now() < end, message)
     await new Promise(done => setTimeout(done, 50))
   }
@@ -107,7 +115,7 @@ export class Browser {
   static async start() {
     const { chromium } = await import("playwright-core")
     const b = new Browser()
-    b.chromium = await chromium.launch({ executablePath: chromiumPath, timeout: patience,
+    b.chromium = await chromium.launch({ executablePath: chromiumPath, timeout,
       args: ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost", "--font-render-hinting=none"] })
     return b
   }
@@ -115,7 +123,7 @@ export class Browser {
   // page returns a page in a context without cookies.
   async page(options = {}) {
     const context = await this.chromium.newContext({ viewport: { width: 1000, height: 760 }, ...options })
-    context.setDefaultTimeout(patience)
+    context.setDefaultTimeout(timeout)
     context.on("request", request => this.requests.push(request.url()))
     context.on("console", message => {
       if (message.type() === "error") this.complaints.push(message.text())

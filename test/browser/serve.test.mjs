@@ -53,7 +53,7 @@ describe("serve", { skip: missing }, () => {
   })
 
   it("shows an MCP host's configuration, with which the server can be reached", async () => {
-    await button("Use in an MCP host").click()
+    await button(/^Use .* in an MCP host$/).click()
     const config = JSON.parse(await page.locator("#configuration").innerText())
     await checkPage(page, "configuration")
     const [{ url, headers }] = Object.values(config.mcpServers)
@@ -63,6 +63,14 @@ describe("serve", { skip: missing }, () => {
     assert.equal(response.status, 200)
     assert.match(await response.text(), /serverInfo/)
     await page.getByRole("link", { name: "All servers" }).click()
+    await meter().waitFor()
+  })
+
+  it("shows how the sign-in went", async () => {
+    await page.getByRole("link", { name: /How the sign-in/ }).click()
+    await page.getByText("/authorize").first().waitFor()
+    await checkPage(page, "diagram")
+    await page.goBack()
     await meter().waitFor()
   })
 
@@ -90,7 +98,8 @@ describe("serve", { skip: missing }, () => {
       await page.keyboard.press("Shift+Tab")
     }
     await allow(() => page.keyboard.press("Enter"))
-    assert.equal(await page.locator("#news").innerText(), (await page.locator("#log li").first().locator("span").innerText()).replace(" ", ": "))
+    await page.locator("#news", { hasText: /: Signed in$/ }).waitFor({ state: "attached" })
+    await page.getByRole("link", { name: /How the sign-in/ }).waitFor()
     await tabTo("Sign out")
     await page.keyboard.press("Space")
     await signedOut()
@@ -121,7 +130,7 @@ describe("serve", { skip: missing }, () => {
   it("works without script", async () => {
     const plain = await browser.page({ javaScriptEnabled: false })
     await plain.goto(served.url)
-    await plain.getByRole("button", { name: "Sign out" }).click()
+    await plain.getByRole("button", { name: "Remove" }).click()
     await plain.getByText("Not signed in").waitFor()
   })
 

@@ -171,16 +171,18 @@ func reason(output []string) string {
 
 // readJUnit counts the tests of a JUnit report.
 func readJUnit(name string) (counts, error) {
+	type testCase struct {
+		Failure *struct{} `xml:"failure"`
+		Error   *struct{} `xml:"error"`
+		Skipped *struct {
+			Message string `xml:"message,attr"`
+		} `xml:"skipped"`
+	}
 	var report struct {
 		Suites []struct {
-			Cases []struct {
-				Failure *struct{} `xml:"failure"`
-				Error   *struct{} `xml:"error"`
-				Skipped *struct {
-					Message string `xml:"message,attr"`
-				} `xml:"skipped"`
-			} `xml:"testcase"`
+			Cases []testCase `xml:"testcase"`
 		} `xml:"testsuite"`
+		Cases []testCase `xml:"testcase"` // suites that were skipped as a whole
 	}
 	var c counts
 	data, err := os.ReadFile(name)
@@ -190,16 +192,18 @@ func readJUnit(name string) (counts, error) {
 	if err := xml.Unmarshal(data, &report); err != nil {
 		return c, err
 	}
+	all := report.Cases
 	for _, s := range report.Suites {
-		for _, test := range s.Cases {
-			switch {
-			case test.Failure != nil || test.Error != nil:
-				c.failed++
-			case test.Skipped != nil:
-				c.skip(test.Skipped.Message, 1)
-			default:
-				c.passed++
-			}
+		all = append(all, s.Cases...)
+	}
+	for _, test := range all {
+		switch {
+		case test.Failure != nil || test.Error != nil:
+			c.failed++
+		case test.Skipped != nil:
+			c.skip(test.Skipped.Message, 1)
+		default:
+			c.passed++
 		}
 	}
 	return c, nil

@@ -54,7 +54,8 @@ func everything() []suite {
 			name: "packages", about: "what tests need of Debian and npm",
 			steps: []step{
 				sh("scripts/services"),
-				npm("bench/bridge", "conformance", "bridge/interop", "bridge/interop/peers", "interop"),
+				npm("bench/bridge", "conformance", "bridge/interop", "bridge/interop/peers", "interop",
+					"test/browser"),
 			},
 		},
 		{
@@ -92,6 +93,17 @@ func everything() []suite {
 			steps: []step{
 				sh("go", "build", "-o", "bin/handstamp", "./cmd/handstamp"),
 				{args: []string{"bin/handstamp", "lab", "run", "--junit", "bin/test/lab.xml"}, junit: "bin/test/lab.xml"},
+			},
+		},
+		{
+			name: "browser", about: "Chromium over the pages of login, serve and the lab",
+			after: []string{"packages"},
+			steps: []step{
+				sh("make", "--no-print-directory", "bin/test/browser"),
+				{args: []string{
+					"node", "--test", "--test-concurrency=1", "--test-reporter=junit",
+					"--test-reporter-destination=bin/test/browser.xml", "test/browser/",
+				}, junit: "bin/test/browser.xml"},
 			},
 		},
 		{

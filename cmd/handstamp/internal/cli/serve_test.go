@@ -111,15 +111,15 @@ func (s *servedPage) press(button string) string {
 // await loads the page until it has a text.
 func (s *servedPage) await(text string) {
 	s.t.Helper()
-	for end := time.Now().Add(2 * time.Minute); !strings.Contains(s.get("/"), text); {
+	for end := time.Now().Add(time.Minute); !strings.Contains(s.get("/"), text); {
 		if time.Now().After(end) {
 			s.t.Fatalf("the page does not show %q:\n%s", text, s.get("/"))
 		}
 	}
 }
 
-// event reads the stream of events until one has a text.
-func (s *servedPage) event(text string) {
+// event reads the stream of events until one has a text, and returns what it has read.
+func (s *servedPage) event(text string) (before string) {
 	s.t.Helper()
 	resp, err := s.client.Get(s.base + "/events")
 	if err != nil {
@@ -129,8 +129,9 @@ func (s *servedPage) event(text string) {
 	lines := bufio.NewReader(resp.Body)
 	for {
 		line, err := lines.ReadString('\n')
+		before += line
 		if strings.Contains(line, text) {
-			return
+			return before
 		}
 		if err != nil || strings.Contains(line, "cancelled") {
 			s.t.Fatalf("no event with %q: %v %s", text, err, line)
@@ -187,24 +188,46 @@ func TestServe(t *testing.T) {
 	}
 	tabs := c.server.Counts()["authorize"]
 	s.press("login")
-	s.await("Use in an MCP host")
+	s.await(`/configuration"`)
 	if status, body := s.call("initialize"); status != http.StatusOK {
 		t.Errorf("after the login: %d %s", status, body)
 	}
 	if got := c.server.Counts()["authorize"] - tabs; got != 1 {
 		t.Errorf("%d tabs for the login", got)
 	}
-	s.event(`"text":"Signed in","mark":"good"`)
+	pages := s.get("/") + s.get("/servers/"+s.Servers[0].Name+"/diagram") + s.event(`"text":"Signed in","mark":"good"`)
+	if !strings.Contains(pages, "/authorize") {
+		t.Errorf("the diagram does not show the login:\n%s", pages)
+	}
+	s.stop()
+	s.wantNoSecret(pages)
+}
 
+// wantNoSecret fails the test if a secret of the server is in what the page and the command show.
+func (s *servedPage) wantNoSecret(pages string) {
+	s.t.Helper()
+	for _, secret := range s.server.Secrets() {
+		if strings.Contains(pages+string(s.said), secret) {
+			s.t.Errorf("the secret %q is shown", secret)
+		}
+	}
+}
+
+// TestServeStartsNoLogin for an MCP host: a refresh costs the host nothing, and where the server
+// has ended the login, the page has the button.
+func TestServeStartsNoLogin(t *testing.T) {
+	c := newCommand(t)
+	c.login()
+	s := c.serve()
 	// A refresh that another session needs costs the MCP host nothing.
 	c.server.ExpireAccessTokens()
 	if status, body := s.call("initialize"); status != http.StatusOK {
 		t.Errorf("after the expiry: %d %s", status, body)
 	}
 
-	// A grant that the server has ended opens no browser: the page says what to do.
+	// A grant that the server has ended opens no browser: the page shows what to do.
 	c.server.RevokeFamilies()
-	tabs = c.server.Counts()["authorize"]
+	tabs := c.server.Counts()["authorize"]
 	if status, body := s.call("initialize"); status != http.StatusServiceUnavailable || !strings.Contains(body, "sign in on the page") {
 		t.Errorf("after the end of the grant: %d %s", status, body)
 	}
@@ -218,11 +241,7 @@ func TestServe(t *testing.T) {
 	}
 	pages := s.get("/") + configuration
 	s.stop()
-	for _, secret := range c.server.Secrets() {
-		if strings.Contains(pages+string(s.said), secret) {
-			t.Errorf("the secret %q is shown", secret)
-		}
-	}
+	s.wantNoSecret(pages)
 }
 
 // TestServeIsWhereItWas last time, with the same tokens, and new secrets of its own.
@@ -235,10 +254,7 @@ func TestServeIsWhereItWas(t *testing.T) {
 		t.Errorf("beside the first: %+v, %+v", second.serveOutput, first.serveOutput)
 	}
 	first.stop()
-	file := filepath.Join(c.home, "credentials", "serve", "state.json")
-	if found, _ := filepath.Glob(filepath.Join(c.home, "*", "serve", "state.json")); len(found) == 1 {
-		file = found[0]
-	}
+	file := c.serveStateFile()
 	for path, mode := range map[string]os.FileMode{file: 0o600, filepath.Dir(file): 0o700} {
 		info, err := os.Stat(path)
 		if err != nil || info.Mode().Perm() != mode {
@@ -262,15 +278,32 @@ func TestServeIsWhereItWas(t *testing.T) {
 	if json.Unmarshal(before, &old) != nil || json.Unmarshal(after, &now) != nil || old.Control == now.Control || old.Proof == now.Proof {
 		t.Errorf("the secrets of a run are those of the last one")
 	}
+}
 
-	// Tokens that other users could read are replaced.
+// serveStateFile returns the path of what the page keeps.
+func (c *command) serveStateFile() string {
+	c.t.Helper()
+	found, err := filepath.Glob(filepath.Join(c.home, "*", "serve", "state.json"))
+	if err != nil || len(found) != 1 {
+		c.t.Fatalf("%v, %v", found, err)
+	}
+	return found[0]
+}
+
+// TestServeAndAStateThatOthersCouldRead replaces the bearer tokens.
+func TestServeAndAStateThatOthersCouldRead(t *testing.T) {
+	c := newCommand(t)
+	c.login()
+	first := c.serve()
+	first.stop()
+	file := c.serveStateFile()
 	if err := os.Chmod(file, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	fourth := c.serve()
-	fourth.stop()
-	if fourth.Servers[0].Bearer == first.Servers[0].Bearer || !strings.Contains(string(fourth.said), "other users could read") {
-		t.Errorf("%+v: %s", fourth.serveOutput, fourth.said)
+	second := c.serve()
+	second.stop()
+	if second.Servers[0].Bearer == first.Servers[0].Bearer || !strings.Contains(string(second.said), "other users could read") {
+		t.Errorf("%+v: %s", second.serveOutput, second.said)
 	}
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info, err)

@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/diagram"
 	"github.com/handstamp/handstamp/internal/webpage"
 )
 
@@ -56,7 +59,8 @@ func (b *serveBackend) Login(name string) error {
 		pending: webpage.Pending{Text: "The server is requested how to sign in."}}
 	b.logins[name] = l
 	b.promptOnPage(c, t, l, o)
-	b.logHooks(c, name)
+	b.diagrams.begin(name)
+	b.showEvents(c, name, true)
 	go b.login(ctx, c, t, name)
 	return nil
 }
@@ -119,22 +123,86 @@ func (b *serveBackend) promptOnPage(
 	}
 }
 
-// logHooks shows on the page what a client does.
-func (b *serveBackend) logHooks(c *handstamp.Client, name string) {
-	hooks := c.Hooks
-	c.Hooks.Notice = func(server, message string) {
-		hooks.Notice(server, message)
-		b.log(webpage.Event{Server: name, Text: message})
-	}
-	c.Hooks.Refreshed = func(e handstamp.RefreshEvent) {
-		hooks.Refreshed(e)
-		if e.Err != nil {
-			b.log(webpage.Event{Server: name, Text: "The access token was not refreshed: " +
-				explain(context.Background(), e.Err).Message, Mark: webpage.Bad})
-			return
+// maxDiagram bounds how many events of a login are kept for its diagram.
+const maxDiagram = 500
+
+// showEvents shows on the page what a client does, and keeps it for the diagram if it signs in.
+func (b *serveBackend) showEvents(c *handstamp.Client, name string, signsIn bool) {
+	narrate := c.Hooks.Event
+	c.Hooks.Event = func(e handstamp.Event) {
+		if narrate != nil {
+			narrate(e)
 		}
-		b.log(webpage.Event{Server: name, Text: "The access token was refreshed"})
+		if signsIn {
+			b.diagrams.add(name, e)
+		}
+		if e.Step != handstamp.StepStore { // each request of an MCP host reads it
+			b.log(webpage.Event{At: e.Time, Server: name, Text: eventLine(e)})
+		}
 	}
+}
+
+// eventLine is an event in one line. What else is known of it is in the diagram.
+func eventLine(e handstamp.Event) string {
+	line := e.Message
+	switch r, d := e.Request, e.Decision; {
+	case r != nil && r.Status != 0:
+		line = fmt.Sprintf("%s %s → %d", r.Method, r.URL, r.Status)
+		if r.Code != "" {
+			line += " (" + r.Code + ")"
+		}
+	case r != nil:
+		line = r.Method + " " + r.URL
+	case d != nil:
+		line = d.About + ": " + d.Choice + " (" + d.Reason + ")"
+	}
+	if e.Error != "" {
+		line += ": " + e.Error
+	}
+	return short(line)
+}
+
+// diagrams has the events of the last login at each server.
+type diagrams struct {
+	mu     sync.Mutex
+	events map[string][]handstamp.Event // by name
+}
+
+// begin forgets the last login.
+func (d *diagrams) begin(name string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.events == nil {
+		d.events = make(map[string][]handstamp.Event)
+	}
+	delete(d.events, name)
+}
+
+func (d *diagrams) add(name string, e handstamp.Event) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.events[name]) < maxDiagram {
+		d.events[name] = append(d.events[name], e)
+	}
+}
+
+func (d *diagrams) of(name string) []handstamp.Event {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.events[name])
+}
+
+// Diagram implements [webpage.Backend].
+func (b *serveBackend) Diagram(name string) (html []byte, policy string) {
+	events := b.diagrams.of(name)
+	if len(events) == 0 {
+		return nil, ""
+	}
+	var document bytes.Buffer
+	if err := diagram.Write(&document, "Sign-in to "+events[0].Server, events); err != nil {
+		return nil, ""
+	}
+	return document.Bytes(), diagram.ContentSecurityPolicy
 }
 
 // Cancel implements [webpage.Backend].

@@ -22,6 +22,7 @@ type serveBackend struct {
 	noBrowser bool
 	state     *serveState
 	page      atomic.Pointer[webpage.Page] // nil until it is served
+	diagrams  diagrams
 
 	mu      sync.Mutex            // guards the app, which is for one goroutine, and what follows
 	targets []*target             // the servers that were named; none: all
@@ -167,7 +168,7 @@ func (b *serveBackend) shownServer(e *entry) webpage.Server {
 	v := webpage.Server{
 		Name: name, Title: clean(bare), URL: clean(e.Server), Mark: mark, Headline: headline,
 		SignedIn: e.Usable(), Stored: e.State != handstamp.StateNone,
-		Obtained: e.ObtainedAt, Expires: e.ExpiresAt, Renewable: e.Refreshable, Facts: e.facts(),
+		Obtained: e.ObtainedAt, Expires: e.ExpiresAt, Facts: e.facts(),
 	}
 	if alias != "" {
 		v.Title = clean(alias)
@@ -182,6 +183,7 @@ func (b *serveBackend) shownServer(e *entry) webpage.Server {
 	if l := b.logins[name]; l != nil {
 		v.Pending = l.shown()
 	}
+	v.HasDiagram = len(b.diagrams.of(name)) > 0
 	return v
 }
 
@@ -190,7 +192,7 @@ func (e *entry) advice() (text, command string) {
 	command = e.nextCommand()
 	switch m := e.ManualRegistration; {
 	case e.unreadable():
-		return "Sign out here deletes what is stored. Then sign in again.", command
+		return "Remove it here, and sign in again.", command
 	case m != nil && e.State == handstamp.StateNone:
 		return "This server registers no client by itself. Register one at " + short(m.Issuer) +
 			" with the redirect URI " + short(m.RedirectURI) + ", then run the command with its id.", command
@@ -225,9 +227,6 @@ func (e *entry) facts() []string {
 
 // Bearer implements [webpage.Backend].
 func (b *serveBackend) Bearer(name string) string { return b.state.bearer(name) }
-
-// Diagram implements [webpage.Backend].
-func (b *serveBackend) Diagram(string) (string, bool) { return "", false }
 
 // errNotSignedIn is what an MCP host gets that may not start a login.
 func errNotSignedIn(name string) error {
@@ -270,7 +269,7 @@ func (b *serveBackend) newUpstream(t *target, name string) (*upstream, error) {
 		return nil, err
 	}
 	c.LockTimeout = 0 // no command is waiting: a slow refresh elsewhere is waited for
-	b.logHooks(c, name)
+	b.showEvents(c, name, false)
 	life, end := context.WithCancel(context.Background())
 	return &upstream{webpage.Upstream{URL: t.url, Client: c.HTTPClient(t.url), Life: life}, c, end}, nil
 }
