@@ -2,7 +2,6 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -13,16 +12,11 @@ import (
 // goreleaser puts beside its Dockerfile, and runs the bridge in it. No daemon and no registry is
 // needed.
 func TestContainerRunsTheBridge(t *testing.T) {
-	r := opened(t)
-	if _, err := exec.LookPath("buildah"); err != nil {
-		t.Skip("buildah is not installed")
-	}
+	needs(t, "buildah")
 	if os.Getuid() != 0 {
 		t.Skip("only root has the namespaces that buildah needs here")
 	}
-	if err := r.extras(); err != nil {
-		t.Fatal(err)
-	}
+	r := opened(t, extras)
 	storage := t.TempDir()
 	buildah := func(args ...string) []string {
 		return append([]string{

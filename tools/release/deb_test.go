@@ -10,24 +10,6 @@ import (
 	"testing"
 )
 
-// packaged makes the packages. Their tests need nfpm, and the deb's and the rpm's own tool.
-func packaged(t *testing.T, tool string) *release {
-	t.Helper()
-	r := opened(t)
-	if _, err := exec.LookPath(tool); err != nil {
-		t.Skip(tool + " is not installed")
-	}
-	if _, err := os.Stat(r.root + "/bin/nfpm"); err != nil {
-		t.Skip("nfpm is not built: run make bin/nfpm")
-	}
-	for _, step := range []func() error{r.extras, r.packages} {
-		if err := step(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return r
-}
-
 // whatPackagesHave are files that both packages install.
 var whatPackagesHave = []string{
 	"/usr/bin/handstamp", "/usr/share/man/man1/handstamp.1.gz",
@@ -38,13 +20,14 @@ var whatPackagesHave = []string{
 // TestDebInstallsAndLeaves installs the deb on this system, uses it, and removes it: nothing of
 // it is left.
 func TestDebInstallsAndLeaves(t *testing.T) {
-	r := packaged(t, "dpkg")
+	needs(t, "nfpm", "dpkg")
 	if os.Getuid() != 0 {
 		t.Skip("only root installs packages")
 	}
 	if exec.Command("dpkg", "--status", "handstamp").Run() == nil {
 		t.Skip("handstamp is installed here: it would be removed")
 	}
+	r := opened(t, extras, packages)
 	run := func(name string, args ...string) string {
 		t.Helper()
 		out, err := output("/", os.Environ(), name, args...)
@@ -117,7 +100,8 @@ func isManPage(t *testing.T, name string) {
 
 // TestRPMHasTheFiles has rpm list and check the package.
 func TestRPMHasTheFiles(t *testing.T) {
-	r := packaged(t, "rpm")
+	needs(t, "nfpm", "rpm")
+	r := opened(t, extras, packages)
 	out, err := output("/", os.Environ(), "rpm", "--query", "--list", "--package", r.packagePath("rpm"))
 	if err != nil {
 		t.Fatal(err)

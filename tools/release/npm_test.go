@@ -16,16 +16,8 @@ import (
 // installed packs for npm and installs the tarballs into a folder, without a network.
 func installed(t *testing.T, packages ...string) (r *release, dir string) {
 	t.Helper()
-	r = opened(t)
-	for _, tool := range []string{"node", "npm", "npx"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skip(tool + " is not installed")
-		}
-	}
-	nativeBinary(t, r)
-	if err := r.npm(); err != nil {
-		t.Fatal(err)
-	}
+	needs(t, "node", "npm", "npx")
+	r = opened(t, packed)
 	dir = t.TempDir()
 	args := []string{"install", "--offline", "--ignore-scripts", "--no-audit", "--no-fund"}
 	for _, name := range packages {

@@ -75,6 +75,9 @@ func (r *release) nfpm(t target) ([]byte, error) {
 		}
 	}
 	section["version"], section["platform"], section["arch"] = r.fields.Version, t.os, t.arch
+	if t.arch == "amd64" { // the instruction set that Go compiles for by default
+		section["deb"] = map[string]any{"arch_variant": "amd64v1"}
+	}
 	contents, _ := section["contents"].([]any)
 	binary := r.config.Builds[0].Binary
 	section["contents"] = append([]any{map[string]any{

@@ -7,26 +7,68 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 )
 
 // maxBinary is how large a binary may be, with everything linked in.
 const maxBinary = 22 << 20
 
-// opened opens the release of this tree. What the tests build stays in bin, as with make.
-func opened(t *testing.T) *release {
+// What the tests make of this tree stays in bin, as with make. Each part is made once.
+var (
+	tree     = sync.OnceValues(open)
+	extras   = once((*release).extras)
+	packages = once((*release).packages)
+	packed   = once((*release).npm)
+)
+
+func once(step func(*release) error) func() error {
+	return sync.OnceValue(func() error {
+		r, err := tree()
+		if err != nil {
+			return err
+		}
+		if _, err := r.native(); err != nil {
+			return err
+		}
+		return step(r)
+	})
+}
+
+// opened opens the release of this tree, and has these parts of it made.
+func opened(t *testing.T, parts ...func() error) *release {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("it builds a release")
 	}
-	r, err := open()
+	r, err := tree()
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, part := range parts {
+		if err := part(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return r
+}
+
+// needs skips a test where a program is not installed. nfpm is built by make.
+func needs(t *testing.T, programs ...string) {
+	t.Helper()
+	for _, program := range programs {
+		_, err := exec.LookPath(program)
+		if program == "nfpm" {
+			_, err = os.Stat("../../bin/nfpm")
+		}
+		if err != nil {
+			t.Skip(program + " is not installed: run make test SUITES=release")
+		}
+	}
 }
 
 // nativeBinary builds the command for this machine.
@@ -101,20 +143,26 @@ func TestVersionNamesTheRelease(t *testing.T) {
 // TestTwoBuildsHaveTheSameBytes builds the release of this tree a second time, from a copy in
 // another folder and with nothing cached.
 func TestTwoBuildsHaveTheSameBytes(t *testing.T) {
-	r := opened(t)
-	if _, err := os.Stat(filepath.Join(r.root, "bin", "nfpm")); err != nil {
-		t.Skip("nfpm is not built: run make bin/nfpm")
-	}
+	needs(t, "nfpm", "npm")
+	r := opened(t, extras, packages, packed)
 	other := t.TempDir()
 	copyTree(t, r.root, other)
+	link(t, filepath.Join(r.root, "bin", "nfpm"), filepath.Join(other, "bin", "nfpm"))
 	second := &release{root: other, config: r.config, fields: r.fields}
-	t.Setenv("GOFLAGS", "-modcacherw")
-	for i, each := range []*release{r, second} {
-		if i == 1 {
-			t.Setenv("GOCACHE", t.TempDir())
-			link(t, filepath.Join(r.root, "bin", "nfpm"), filepath.Join(other, "bin", "nfpm"))
+	t.Setenv("GOCACHE", t.TempDir())
+	native := target{runtime.GOOS, runtime.GOARCH}
+	if _, err := second.native(); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []func() error{second.extras, second.packages, second.npm} {
+		if err := step(); err != nil {
+			t.Fatal(err)
 		}
-		made(t, each)
+	}
+	for _, each := range []*release{r, second} {
+		if err := each.writeSBOM(each.binaryPath(native), filepath.Join(each.root, "bin/release/handstamp.json")); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, name := range []string{
 		"bin/extras/certificates.pem", "bin/release/handstamp.deb", "bin/release/handstamp.rpm", "bin/release/handstamp.json",
@@ -123,31 +171,17 @@ func TestTwoBuildsHaveTheSameBytes(t *testing.T) {
 			t.Errorf("%s: %s and %s", name, a, b)
 		}
 	}
-	if a, b := sum(t, nativeBinary(t, r)), sum(t, second.binaryPath(target{runtime.GOOS, runtime.GOARCH})); a != b {
+	if a, b := sum(t, r.binaryPath(native)), sum(t, second.binaryPath(native)); a != b {
 		t.Errorf("the binary: %s and %s", a, b)
 	}
-	packed, err := filepath.Glob(filepath.Join(other, "bin", "release", "npm", "*.tgz"))
-	if err != nil || len(packed) < 2 {
-		t.Fatalf("npm packed %q, %v", packed, err)
+	tarballs, err := filepath.Glob(filepath.Join(other, "bin", "release", "npm", "*.tgz"))
+	if err != nil || len(tarballs) < 2 {
+		t.Fatalf("npm packed %q, %v", tarballs, err)
 	}
-	for _, name := range packed {
+	for _, name := range tarballs {
 		first := filepath.Join(r.root, "bin", "release", "npm", filepath.Base(name))
 		if a, b := sum(t, first), sum(t, name); a != b {
 			t.Errorf("%s: %s and %s", filepath.Base(name), a, b)
-		}
-	}
-}
-
-// made makes everything of a release for this machine.
-func made(t *testing.T, r *release) {
-	t.Helper()
-	binary := nativeBinary(t, r)
-	for _, step := range []func() error{
-		r.extras, r.packages, r.npm,
-		func() error { return r.writeSBOM(binary, filepath.Join(r.root, "bin", "release", "handstamp.json")) },
-	} {
-		if err := step(); err != nil {
-			t.Fatal(err)
 		}
 	}
 }
