@@ -127,7 +127,6 @@ func (b *serveBackend) logHooks(c *handstamp.Client, name string) {
 		b.log(webpage.Event{Server: name, Text: message})
 	}
 	c.Hooks.Refreshed = func(e handstamp.RefreshEvent) {
-		hooks.Refreshed(e)
 		if e.Err != nil {
 			b.log(webpage.Event{Server: name, Text: "The access token was not refreshed: " +
 				explain(context.Background(), e.Err).Message, Mark: webpage.Bad})
