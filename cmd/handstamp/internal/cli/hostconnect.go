@@ -166,7 +166,7 @@ func (c *connectCommand) freeName(entries []mcphost.Entry, byName map[string]mcp
 	name := proposedName(c.target)
 	for n, free := 2, name; ; n++ {
 		e, taken := byName[free]
-		// An entry of the host's own for this server is not to be doubled unasked.
+		// An entry of the host's own for this server is not to be doubled without --force.
 		if !taken || c.force || e.Kind == mcphost.Remote && c.same(e) {
 			return free
 		}
