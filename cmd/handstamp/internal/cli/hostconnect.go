@@ -37,7 +37,7 @@ type hostResult struct {
 	Diff    string   `json:"diff,omitempty"` // of a dry run
 	Command []string `json:"command,omitempty"`
 	Backup  string   `json:"backup,omitempty"`
-	Notes   []string `json:"notes,omitempty"`
+	Notes   []string `json:"notes"`
 }
 
 // The outcomes of connect and disconnect.
@@ -99,7 +99,7 @@ func (c *connectCommand) run(ctx context.Context, host, server string, more []st
 	if c.server, err = c.hostServer(c.host, c.target, more); err != nil {
 		return err
 	}
-	c.result = hostResult{Host: c.host.ID, Name: c.name, Server: c.target.url}
+	c.result = hostResult{Host: c.host.ID, Name: c.name, Server: c.target.url, Notes: []string{}}
 	if c.host.Manual() && c.file == "" {
 		if err := c.checkName(nil); err != nil {
 			return err
@@ -166,7 +166,7 @@ func (c *connectCommand) freeName(entries []mcphost.Entry, byName map[string]mcp
 	name := proposedName(c.target)
 	for n, free := 2, name; ; n++ {
 		e, taken := byName[free]
-		// An entry of the host's own for this server is not to be doubled unasked.
+		// An entry of the host's own for this server is not to be doubled without --force.
 		if !taken || c.force || e.Kind == mcphost.Remote && c.same(e) {
 			return free
 		}

@@ -52,7 +52,7 @@ func (d *disconnectCommand) run(ctx context.Context, host, name string) (err err
 		return &failure{kind: kindOther, message: d.result.File + " cannot be read", err: withoutPath(err)}
 	}
 	d.host = d.host.In(text)
-	d.result.Host = d.host.ID
+	d.result.Host, d.result.Notes = d.host.ID, []string{}
 	exe, _ := d.executable()
 	entries, err := d.host.Entries(text, exe)
 	if err != nil {

@@ -76,6 +76,9 @@ func checkBridgeFlags(flags []string) error {
 // secret.
 func (a *app) hostEnv(h *mcphost.Host) splice.Object {
 	paths := []string{"HANDSTAMP_HOME", "HANDSTAMP_STORE_KEY_FILE", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+	if a.env.get("HANDSTAMP_STORE_PASSPHRASE_FILE") != "-" { // standard input is the host's
+		paths = append(paths, "HANDSTAMP_STORE_PASSPHRASE_FILE")
+	}
 	if a.env.get("HANDSTAMP_HOME") == "" && runtime.GOOS != "windows" && runtime.GOOS != "darwin" {
 		paths = append(paths, "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
 	}

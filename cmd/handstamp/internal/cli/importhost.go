@@ -27,7 +27,7 @@ type importedServer struct {
 	Server  string   `json:"server"`
 	Name    string   `json:"name,omitempty"` // here
 	Outcome string   `json:"outcome"`
-	Notes   []string `json:"notes,omitempty"`
+	Notes   []string `json:"notes"`
 	Project string   `json:"project,omitempty"` // for which alone the entry is
 	wrapped bool     // by mcp-remote
 }
@@ -85,7 +85,7 @@ func (m *importServers) takeFiles(named, h *mcphost.Host, files ...string) error
 			if e.Kind != mcphost.Remote && e.Kind != mcphost.MCPRemote {
 				continue
 			}
-			r := &importedServer{File: file, Entry: e.Name, Server: shownURL(e.URL), Project: e.Project, wrapped: e.Kind == mcphost.MCPRemote}
+			r := &importedServer{File: file, Entry: e.Name, Server: shownURL(e.URL), Project: e.Project, Notes: []string{}, wrapped: e.Kind == mcphost.MCPRemote}
 			if named != nil {
 				r.Host = named.ID
 			}

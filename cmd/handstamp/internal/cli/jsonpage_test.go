@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -97,7 +98,8 @@ func TestJSONPage(t *testing.T) {
 	c := newCommand(t)
 	url := c.server.MCPURL()
 	pages := t.TempDir()
-	c.env = []string{"MCP_REMOTE_CONFIG_DIR=" + t.TempDir()}
+	home := homeWithHost(t)
+	c.env = []string{"MCP_REMOTE_CONFIG_DIR=" + t.TempDir(), "HOME=" + home, "USERPROFILE=" + home}
 	seen := make(map[string]shape)
 	for _, sample := range []jsonSample{
 		{heading: "An error", args: []string{"token", url}, member: "error", stderr: true, code: exitLogin},
@@ -114,6 +116,14 @@ func TestJSONPage(t *testing.T) {
 		{heading: "handstamp call", args: []string{"call", url, "echo", "text=hello"}},
 		{heading: "handstamp logout", args: []string{"logout", url}},
 		{heading: "handstamp logout --all", args: []string{"logout", "--all"}},
+		{heading: "handstamp add", args: []string{"add", "linear", url}},
+		{heading: "handstamp show", args: []string{"show", "linear"}},
+		{heading: "handstamp client ls", args: []string{"client", "ls"}},
+		{heading: "handstamp client connect", args: []string{"client", "connect", "cursor", "linear"}},
+		{heading: "handstamp client connect", args: []string{"client", "connect", "jetbrains", "linear"}},
+		{heading: "handstamp client disconnect", args: []string{"client", "disconnect", "cursor", "linear"}},
+		{heading: "handstamp import HOST", args: []string{"import", "cursor"}},
+		{heading: "handstamp remove", args: []string{"remove", "linear"}},
 		{heading: "handstamp demo", args: []string{"demo"}},
 		{heading: "handstamp import mcp-remote", args: []string{"import", "mcp-remote"}},
 		{heading: "handstamp lab list", args: []string{"lab", "list"}},
@@ -184,4 +194,19 @@ func compareShapes(t *testing.T, documented, seen map[string]shape) {
 			}
 		}
 	}
+}
+
+// homeWithHost returns a home folder in which Cursor has a remote server.
+func homeWithHost(t *testing.T) string {
+	t.Helper()
+	home := t.TempDir()
+	err := os.Mkdir(filepath.Join(home, ".cursor"), 0o700)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(home, ".cursor", "mcp.json"),
+			[]byte(`{"mcpServers": {"notion": {"url": "https://mcp.notion.com/mcp"}}}`), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return home
 }
