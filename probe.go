@@ -44,7 +44,7 @@ func readServerReply(resp *http.Response) *serverReply {
 	defer resp.Body.Close()
 	r := &serverReply{status: resp.StatusCode}
 	if at, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		r.clockAhead = at.Sub(time.Now()).Round(time.Second)
+		r.clockAhead = time.Until(at).Round(time.Second)
 	}
 	switch resp.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
