@@ -248,7 +248,7 @@ func TestDoctorNamesTheTrueCauseOfEveryPersonality(t *testing.T) {
 
 // tell has a story happen, with the doctor after each part of it.
 func tell(t *testing.T, p lab.Personality, story told) {
-	w := testenv.New(t, p.Habits)
+	w := start(t, p.Habits)
 	if p.Login != lab.LoginWorks {
 		for endpoint, faults := range p.Trouble {
 			w.Lab.SetFault(endpoint, faults...)
@@ -257,7 +257,7 @@ func tell(t *testing.T, p lab.Personality, story told) {
 	var r *doctor.Report
 	r = examine(t, w)
 	wantCause(t, r, story.before)
-	c := w.Session()
+	c := session(w)
 	if err := w.Login(c); err == nil {
 		if err := w.Call(c); err != nil {
 			t.Log("call: ", err)
