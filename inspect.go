@@ -307,45 +307,33 @@ func (in *inspector) chooseMethod(l *loginClients) error {
 	return nil
 }
 
-// tryTokenEndpoint sends a code that does not exist. A client ID metadata document is left out of
-// it unless the server knows it by a login: it would have to fetch it.
+// tryTokenEndpoint sends a code that does not exist.
 func (in *inspector) tryTokenEndpoint(ctx context.Context, l *loginClients) {
 	if in.plan.server.TokenEndpoint == "" {
 		return
 	}
-	if reason := in.noTrial(l.client); reason != "" {
+	if reason := in.noDryRun(l.client); reason != "" {
 		in.out.TokenEndpoint = &Trial{Reason: reason}
 		return
 	}
-	client := l.client
-	if client == nil || in.out.Plan.Method == "" {
-		client = &record.Client{} // none is named
+	if l.client == nil || in.out.Plan.Method == "" {
+		l.client = &record.Client{} // none is named
 	}
-	l.client = client
 	if err := l.prepareProofs(); err != nil {
 		in.out.TokenEndpoint = &Trial{Reason: "no proof can be made", Err: err}
 		return
 	}
-	t := l.tokenRequest(oauth.TokenRequest{
-		Code: oauth.Secret(rand.Text()), RedirectURI: cmp.Or(l.callback.redirectURI, hookRedirectURI), Verifier: oauth.NewPKCE().Verifier,
-	}, sendOnce)
-	err := in.tryMethods(ctx, t)
-	trial := in.trial(err)
-	rejected, ok := errtype.As[*oauth.Error](err)
-	if ok && rejected.Class() == oauth.ClassGrant {
-		trial.Err = nil // the client was authenticated, and only the code is wrong
-	}
-	trial.Client = ok && rejected.Class() == oauth.ClassClient && client.ID != ""
-	trial.Forgotten = trial.Client && rejected.Structured() && client.Source == record.SourceDynamic
-	if client.ID == "" && ok && rejected.Class() != oauth.ClassTransient {
-		trial.Err = nil // it is there
-		trial.Reason = "no client was named, as there is none yet"
-	}
-	in.out.TokenEndpoint = trial
+	err := in.tryMethods(ctx, l.tokenRequest(oauth.TokenRequest{
+		Code: oauth.Secret(rand.Text()), Verifier: oauth.NewPKCE().Verifier,
+		RedirectURI: cmp.Or(l.callback.redirectURI, hookRedirectURI),
+	}, sendOnce))
+	in.out.TokenEndpoint = in.trial(err)
+	in.out.TokenEndpoint.judge(err, l.client)
 }
 
-// noTrial returns why no request is sent to the token endpoint on trial; empty: one is.
-func (in *inspector) noTrial(c *record.Client) string {
+// noDryRun returns why no code can be sent; "" if one can. A client ID metadata document is left
+// out unless the server knows it by a login: it would have to fetch it.
+func (in *inspector) noDryRun(c *record.Client) string {
 	bound := in.rec.GrantClient()
 	switch {
 	case in.config.grantFor(in.rec) != nil:
@@ -356,6 +344,23 @@ func (in *inspector) noTrial(c *record.Client) string {
 		return "the server wants a proof with a key that the login makes"
 	}
 	return ""
+}
+
+// judge sets what the response to a made-up code means for a client, whose ID is "" if the request
+// has named none.
+func (t *Trial) judge(err error, client *record.Client) {
+	rejected, ok := errtype.As[*oauth.Error](err)
+	switch {
+	case !ok:
+	case rejected.Class() == oauth.ClassGrant:
+		t.Err = nil // the client was authenticated, and only the code is wrong
+	case rejected.Class() == oauth.ClassClient && client.ID != "":
+		t.Client = true
+		t.Forgotten = rejected.Structured() && client.Source == record.SourceDynamic
+	}
+	if client.ID == "" && ok && rejected.Class() != oauth.ClassTransient {
+		t.Err, t.Reason = nil, "no client was named, as there is none yet" // but it is there
+	}
 }
 
 // tryMethods sends a request in each form of authentication that is left while the server rejects

@@ -24,23 +24,24 @@ func (c *Client) Repair(ctx context.Context, serverURL string, in *Inspection) (
 	if err != nil {
 		return nil, err
 	}
-	if in.Status.State == StateCorrupt {
-		what, err := s.moveDamageAway(ctx)
-		if err != nil || what == "" {
-			return nil, err
-		}
-		return []string{what}, nil
-	}
-	if in.Status.State == StateUnusable {
+	switch in.Status.State {
+	case StateCorrupt:
+		return s.moveDamageAway(ctx)
+	case StateUnusable:
 		return nil, nil
 	}
 	rec, err := s.records.load(ctx)
-	if err != nil {
+	switch t := in.TokenEndpoint; {
+	case err != nil:
 		return nil, err
-	}
-	if t := in.TokenEndpoint; t != nil && t.Forgotten && in.Plan != nil {
+	case t != nil && t.Forgotten && in.Plan != nil:
 		return s.forgetClient(ctx, rec, in.Plan)
 	}
+	return s.refreshFor(ctx, rec, in)
+}
+
+// refreshFor refreshes an access token that an inspection found not to work.
+func (s *session) refreshFor(ctx context.Context, rec *record.Record, in *Inspection) ([]string, error) {
 	rejected := in.MCP != nil && in.MCP.Rejected
 	if g := rec.Grant; !in.Refreshable || g == nil || !rejected && g.Usable("", time.Now()) {
 		return nil, nil
@@ -56,22 +57,22 @@ func (c *Client) Repair(ctx context.Context, serverURL string, in *Inspection) (
 }
 
 // moveDamageAway has the store set a damaged record aside, and returns what became of it.
-func (s *session) moveDamageAway(ctx context.Context) (string, error) {
+func (s *session) moveDamageAway(ctx context.Context) ([]string, error) {
 	rec, err := getRecord(ctx, s.records.store, s.records.key, s.records.timeout)
 	switch {
 	case err == nil:
-		return "the damaged login was moved away, and the one before it is in its place", nil
+		return []string{"the damaged login was moved away, and the one before it is in its place"}, nil
 	case errors.Is(err, store.ErrNotFound):
-		return "", nil
+		return nil, nil
 	case !errors.Is(err, store.ErrCorrupt):
-		return "", storeError(ctx, s.serverURL, err)
+		return nil, storeError(ctx, s.serverURL, err)
 	case rec.Revision == "":
-		return "the damaged login was moved away: " + unreadable(s.records.key, err).Problem, nil
+		return []string{"the damaged login was moved away: " + unreadable(s.records.key, err).Problem}, nil
 	}
 	if err := record.Delete(ctx, s.records.store, rec); err != nil {
-		return "", storeError(ctx, s.serverURL, err)
+		return nil, storeError(ctx, s.serverURL, err)
 	}
-	return "the damaged login was deleted", nil
+	return []string{"the damaged login was deleted"}, nil
 }
 
 // forgetClient marks the client of a plan as unknown to its issuer.

@@ -1,12 +1,17 @@
 package doctor_test
 
 import (
+	"crypto/tls"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/doctor"
 	"github.com/handstamp/handstamp/internal/testenv"
+	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store"
 )
 
 func TestMain(m *testing.M) { testenv.Main(m) }
@@ -15,7 +20,7 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 func examine(t *testing.T, w *testenv.Env) *doctor.Report {
 	t.Helper()
 	before := stateOf(t, w)
-	c := w.Session()
+	c := session(w)
 	r, err := doctor.Examine(t.Context(), c, w.Lab.MCPURL(), doctor.Options{Recorder: doctor.Record(c)})
 	if err != nil {
 		t.Fatal(err)
@@ -38,6 +43,29 @@ func examine(t *testing.T, w *testenv.Env) *doctor.Report {
 		}
 	}
 	return r
+}
+
+// start starts a server, with TLS where its habits need that.
+func start(t *testing.T, h lab.Habits) *testenv.Env {
+	t.Helper()
+	if h.MTLS == (lab.MTLS{}) {
+		return testenv.New(t, h)
+	}
+	server, err := lab.StartWith(h, lab.Options{TLS: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	return &testenv.Env{T: t, Lab: server, Store: new(store.Memory)}
+}
+
+// session returns a Client that trusts the server.
+func session(w *testenv.Env) *handstamp.Client {
+	c := w.Session()
+	if strings.HasPrefix(w.Lab.MCPURL(), "https:") {
+		c.BaseTransport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: w.Lab.CertPool()}}
+	}
+	return c
 }
 
 // stateOf returns all that the doctor must not change: what the store has, and what the server has

@@ -203,6 +203,17 @@ var stories = map[string]told{
 	"slash-redirect":      signsIn(""),
 	"slash-redirect-301":  signsIn(""),
 
+	// Without what an administrator arranges no client is known, and none can register itself; the
+	// grants that the server takes beside the code are listed.
+	"machine-secret": stops(doctor.CauseByHand, "--client-id", "client_credentials"),
+	"machine-key":    stops(doctor.CauseByHand, "--client-id", "client_credentials"),
+	"workload":       stops(doctor.CauseByHand, "--client-id", "jwt-bearer"),
+	"token-exchange": stops(doctor.CauseByHand, "--client-id", "token-exchange"),
+	"enterprise":     stops(doctor.CauseByHand, "--client-id", "jwt-bearer"),
+	"device-code":    stops(doctor.CauseByHand, "--client-id", "device_code"),
+	"key-configured": stops(doctor.CauseByHand, "--client-id", "registration_endpoint: none"),
+	"certificate":    stops(doctor.CauseByHand, "--client-id", "registration_endpoint: none"),
+
 	"dpop-listed-only":    signsIn(""),
 	"dpop-offered":        signsIn(""),
 	"dpop-required":       signsIn("DPoP true"),
@@ -237,7 +248,7 @@ func TestDoctorNamesTheTrueCauseOfEveryPersonality(t *testing.T) {
 
 // tell has a story happen, with the doctor after each part of it.
 func tell(t *testing.T, p lab.Personality, story told) {
-	w := testenv.New(t, p.Habits)
+	w := start(t, p.Habits)
 	if p.Login != lab.LoginWorks {
 		for endpoint, faults := range p.Trouble {
 			w.Lab.SetFault(endpoint, faults...)
@@ -246,7 +257,7 @@ func tell(t *testing.T, p lab.Personality, story told) {
 	var r *doctor.Report
 	r = examine(t, w)
 	wantCause(t, r, story.before)
-	c := w.Session()
+	c := session(w)
 	if err := w.Login(c); err == nil {
 		if err := w.Call(c); err != nil {
 			t.Log("call: ", err)

@@ -39,7 +39,22 @@ type sealedStore struct {
 
 // Get implements [store.Store].
 func (s *sealedStore) Get(ctx context.Context, key store.Key) ([]byte, store.Revision, error) {
-	box, revision, err := s.Store.Get(ctx, key)
+	return s.read(ctx, key, s.Store.Get)
+}
+
+// Peek implements [store.Peeker], as far as the inner store does.
+func (s *sealedStore) Peek(ctx context.Context, key store.Key) ([]byte, store.Revision, error) {
+	if p, ok := s.Store.(store.Peeker); ok {
+		return s.read(ctx, key, p.Peek)
+	}
+	return s.Get(ctx, key)
+}
+
+func (s *sealedStore) read(
+	ctx context.Context, key store.Key,
+	get func(context.Context, store.Key) ([]byte, store.Revision, error),
+) ([]byte, store.Revision, error) {
+	box, revision, err := get(ctx, key)
 	if err != nil {
 		return nil, revision, err
 	}
@@ -56,6 +71,8 @@ func (s *sealedStore) Put(
 ) (store.Revision, error) {
 	return s.Store.Put(ctx, key, s.keys.seal(key, value), revision)
 }
+
+var _ store.Peeker = (*sealedStore)(nil)
 
 // reservingStore is a sealedStore around a store that reserves.
 type reservingStore struct {

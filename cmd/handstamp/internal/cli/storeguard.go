@@ -55,6 +55,16 @@ func (g *guardedStore) Get(
 	return value, revision, err
 }
 
+// Peek implements [store.Peeker], as far as the store does.
+func (g *guardedStore) Peek(
+	ctx context.Context, key store.Key,
+) ([]byte, store.Revision, error) {
+	if p, ok := g.Store.(store.Peeker); ok {
+		return p.Peek(ctx, key)
+	}
+	return g.Get(ctx, key)
+}
+
 // Put implements [store.Store].
 func (g *guardedStore) Put(
 	ctx context.Context, key store.Key, value []byte, revision store.Revision,
