@@ -43,6 +43,9 @@ type Enterprise struct {
 	IDToken AssertionSource
 
 	Scopes []string // of the login at the provider, beside openid and offline_access
+
+	// Device has the user sign in at the provider on another device, as with [DeviceCode].
+	Device bool
 }
 
 // tokenTypeIDJAG is the type of an identity assertion JWT authorization grant
@@ -85,6 +88,9 @@ func (cfg *configuration) provider(e Enterprise) *Client {
 		Logger:                        cfg.Logger, Hooks: cfg.Hooks,
 		Key: e.Key, Scopes: e.Scopes, ExtraAuthParams: cfg.ExtraAuthParams,
 		OmitResource: true, identityProvider: true, closed: cfg.closed,
+	}
+	if e.Device {
+		c.Grant = DeviceCode{}
 	}
 	if e.Key == nil { // which a helper cannot have
 		c.RefreshHelper = cfg.RefreshHelper
