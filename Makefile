@@ -5,7 +5,7 @@
 GO ?= go
 BIN := bin
 
-.PHONY: help demo build check test flaky vet lint golangci-lint vulnerabilities short platforms tidy services \
+.PHONY: help demo build check test flaky vet lint golangci-lint release-check vulnerabilities short platforms tidy services \
 	chaos python-servers storm conformance interop interop-sdk interop-servers bench bench-bridge field-table \
 	lab interop-table fuzz house clean
 
@@ -43,13 +43,23 @@ lint: golangci-lint ## golangci-lint of all modules
 golangci-lint:
 	@cd tools/lint && GOWORK=off $(GO) build -o ../../$(BIN)/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
+# What makes the deb and the rpm, pinned, and of the version that goreleaser contains.
+$(BIN)/nfpm: tools/packaging/go.mod
+	@cd tools/packaging && GOWORK=off $(GO) build -o ../../$@ github.com/goreleaser/nfpm/v2/cmd/nfpm
+
+# goreleaser itself takes minutes to build: what it would make is made and tested without it.
+release-check: ## goreleaser check, and a snapshot of a release in dist/; ten minutes
+	cd tools/packaging && GOWORK=off $(GO) build -o ../../$(BIN)/goreleaser github.com/goreleaser/goreleaser/v2
+	$(BIN)/goreleaser check
+	PACKAGES_TOKEN=none $(BIN)/goreleaser release --snapshot --clean --skip=docker
+
 vulnerabilities: ## govulncheck of library and command, where its database can be reached
 	@scripts/vulnerabilities
 
 short: ## the short tests of all modules
 	$(GO) test -short work
 
-platforms: ## builds and vets all modules for six systems
+platforms: ## builds and vets all modules for the systems of a release
 	@scripts/platforms
 
 tidy: ## go mod tidy of all modules

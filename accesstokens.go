@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"sync/atomic"
@@ -21,7 +20,7 @@ import (
 type accessTokens struct {
 	records *records
 	proofs  *proofs
-	log     *slog.Logger
+	events  *narrator
 
 	// current is nil until the store was read. Loading it is all that the warm path does.
 	current atomic.Pointer[cachedToken]
@@ -76,7 +75,7 @@ func (a *accessTokens) recordAcceptance(ctx context.Context, t *cachedToken) {
 		})
 	}
 	if err != nil && !errors.Is(err, errSuperseded) {
-		a.log.Debug("the acceptance of the access token could not be recorded", "error", err)
+		a.events.fail(StepStore, err, "the acceptance of the access token could not be recorded")
 	}
 }
 
@@ -104,7 +103,7 @@ func (a *accessTokens) recordRejection(ctx context.Context, used *cachedToken) {
 		err = a.markRejected(ctx, rec, tokenNeed{rejected: used.token})
 	}
 	if err != nil {
-		a.log.Warn("the rejection of the access token could not be recorded", "error", err)
+		a.events.fail(StepStore, err, "the rejection of the access token could not be recorded")
 	}
 }
 

@@ -68,7 +68,7 @@ func (l *loginFlow) userinfoAccount(
 	}
 	claims, err := l.fetcher.Userinfo(ctx, endpoint, t.AccessToken, prover)
 	if err != nil {
-		l.log.Debug("the account could not be read", "error", err)
+		l.events.fail(StepUser, err, "the account could not be read")
 		return ""
 	}
 	text := func(name string) (s string) {

@@ -168,6 +168,7 @@ func (cb *callbackReceiver) requestCode(ctx context.Context, r AuthorizationRequ
 		return "", err
 	}
 	code, err := oauth.ParseCallback(params, want)
+	cb.events.callback(params, err)
 	if cb.config.Prompt.Authorize != nil && errors.Is(err, oauth.ErrStateMismatch) {
 		return "", protocolError(cb.serverURL, err)
 	}
@@ -207,6 +208,7 @@ func (cb *callbackReceiver) fromBrowser(ctx context.Context, r AuthorizationRequ
 		params, err := listener.Wait(ctx)
 		results <- callbackResult{params: params, err: err}
 	}()
+	cb.events.say(StepCallback, "waiting for the user to come back to %s", r.RedirectURI)
 	if prompt.Show != nil {
 		prompt.Show(ctx, r)
 	}

@@ -157,7 +157,8 @@ type Client struct {
 	// In a helper: is called when it holds the lock, and once a refresh is marked as begun.
 	locked func()
 
-	// Logger receives what is worth debugging, without secrets. Nil discards.
+	// Logger receives the events of [Hooks.Event] as records: at level Info what the user should
+	// know, at Warn what failed of the store, at Debug everything else.
 	Logger *slog.Logger
 
 	// Hooks are called with what happened.
@@ -190,7 +191,6 @@ func (c *Client) init() {
 		if c.Store == nil {
 			c.Store = new(store.Memory)
 		}
-		c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 		if c.LoginTimeout <= 0 {
 			c.LoginTimeout = defaultLoginTimeout
 		}

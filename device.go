@@ -81,6 +81,9 @@ func (l deviceLogin) attempt(ctx context.Context) error {
 		device.VerificationURIComplete = ""
 	}
 	l.browserOpened = true
+	l.events.detail(StepDevice, "the user is shown a code to enter on another device",
+		EventField{"verification_uri", addressOf(device.VerificationURI)},
+		EventField{"expires_in", device.ExpiresIn.String()}, EventField{"interval", device.Interval.String()})
 	expires := requested.Add(device.ExpiresIn)
 	l.rememberDevice(ctx, device)
 	l.config.Prompt.ShowCode(ctx, DeviceAuthorization{
@@ -127,6 +130,7 @@ func (l deviceLogin) poll(ctx context.Context, device *oauth.DeviceAuthorization
 		case ok && rejected.Code == "authorization_pending":
 		case ok && rejected.Code == "slow_down":
 			interval += slowDown
+			l.events.say(StepDevice, "the server wants fewer requests: one in %v from now on", interval)
 		case ok && rejected.Code == "expired_token":
 			return l.codeExpired(rejected)
 		case ok && rejected.Class() != oauth.ClassTransient:

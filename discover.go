@@ -24,13 +24,19 @@ type loginPlan struct {
 	resource record.Resource
 	scopes   []string // nil: request none
 	proofs   bool     // request tokens that are bound to a key
+	// scopeReason and proofsReason are why, for the events.
+	scopeReason, proofsReason string
+
 	algs     []string // of these proofs; nil: any
 	stored   bool     // it is that of the login before, and nothing was discovered
 	fallback []string // what to request when the server rejects scopes: those that both documents list
 }
 
 // discovery finds the authorization server of an MCP server.
-type discovery struct{ *credential }
+type discovery struct {
+	*credential
+	found *findings // nil: nobody looks at what a discovery came upon
+}
 
 // discover finds the authorization server of the session's server (MCP
 // authorization, "Authorization Server Discovery") and decides on resource and
@@ -50,11 +56,15 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 			return nil, err
 		}
 		challenge = reply.challenge
+		d.found.noteReply(reply)
+		d.events.challenged(reply)
 		if !req.interactive && reply.status != http.StatusUnauthorized && reply.status != http.StatusForbidden {
 			reply = nil // only the request that was rejected needs a login
 		}
 	}
 	rm, err := d.resourceMetadata(ctx, challenge)
+	d.found.noteResource(rm, err)
+	d.events.foundResource(rm, err)
 	if reply != nil {
 		if err := d.checkTarget(ctx, reply, rm, err); err != nil {
 			return nil, err
@@ -64,7 +74,9 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 		return nil, d.errs.from(err)
 	}
 	p := &loginPlan{acrValues: cmp.Or(challenge.ACRValues, rec.ACRValues), maxAge: cmp.Or(challenge.MaxAge, rec.MaxAge)}
-	if p.server, err = d.findAuthorizationServer(ctx, rec, rm); err != nil {
+	p.server, err = d.findAuthorizationServer(ctx, rec, rm)
+	d.events.foundServer(p.server, err)
+	if err != nil {
 		return nil, d.errs.from(err)
 	}
 	if p.server.Form == oauth.FormLegacy {
@@ -76,6 +88,7 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 		p.server = p.server.ForCertificates(d.server.mayName)
 	}
 	p.proofs = d.config.DPoP.wants(rm.OffersDPoP() || challenge.DPoP)
+	p.proofsReason = d.config.DPoP.reason(rm.OffersDPoP(), challenge.DPoP)
 	if p.proofs {
 		p.algs = proofAlgorithms(rm.ProofAlgorithms(), strings.Fields(challenge.Algs), p.server.DPoPSigningAlgValuesSupported)
 	}
@@ -87,6 +100,7 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 		req.scopes = append(slices.Clone(req.scopes), previouslyGrantedScopes(rec, p.server.Issuer)...)
 	}
 	p.scopes, p.fallback = d.scopes(rm, p.server, challenge, req)
+	p.scopeReason = d.scopeReason(rm, challenge)
 	return p, nil
 }
 
@@ -107,6 +121,7 @@ func (d *discovery) storedPlan(rec *record.Record, req loginRequest) *loginPlan 
 	return &loginPlan{
 		server: server, resource: rec.Grant.Resource, scopes: strings.Fields(rec.Grant.ScopeRequested),
 		proofs: d.config.DPoP.wants(rec.Grant.DPoP), stored: true,
+		scopeReason: fromLoginBefore, proofsReason: fromLoginBefore,
 	}
 }
 
@@ -178,6 +193,11 @@ func (m *mcpServer) probe(ctx context.Context, method string, token *cachedToken
 	if err != nil {
 		return nil, &Error{Kind: ErrInvalidConfig, Server: m.serverURL, Err: err}
 	}
+	return m.send(req, token)
+}
+
+// send is probe for any request.
+func (m *mcpServer) send(req *http.Request, token *cachedToken) (_ *http.Response, err error) {
 	if token != nil {
 		if req, err = withAuthorization(req, req.Body, token); err != nil {
 			return nil, err
@@ -192,7 +212,9 @@ func (m *mcpServer) probe(ctx context.Context, method string, token *cachedToken
 			return token.prove(next)
 		},
 	}
+	watched := m.events.sent(purposeServer, req, token)
 	resp, err := client.Do(req)
+	watched(resp, err)
 	if err == nil {
 		token.noteNonce(resp.Request, resp)
 		m.noteMoved(resp.Request)
@@ -250,6 +272,22 @@ func (d *discovery) scopes(rm *oauth.ResourceMetadata, as *oauth.ServerMetadata,
 		scopes = append(scopes, oauth.OfflineAccess)
 	}
 	return scopes, fallback
+}
+
+// fromLoginBefore is the reason for what a login does as the one before.
+const fromLoginBefore = "as in the login before"
+
+// scopeReason returns where the scopes of a login are from.
+func (d *discovery) scopeReason(rm *oauth.ResourceMetadata, challenge oauth.BearerChallenge) string {
+	switch {
+	case len(d.config.Scopes) > 0:
+		return "as configured"
+	case challenge.Scope != "":
+		return "named by the challenge"
+	case rm != nil && len(rm.ScopesSupported) > 0:
+		return "listed by the resource metadata"
+	}
+	return "the MCP server names none"
 }
 
 // extraAuthParams returns what else the authorization request says: what the user wants,

@@ -183,10 +183,12 @@ func (c *company) subject(ctx context.Context) (subjectToken, error) {
 		return subjectToken{}, err
 	}
 	if s := c.stored(rec); s.tokenType == TokenTypeIDToken {
+		c.events.say(StepIdentity, "the stored id token shows who the user is")
 		return s, nil
 	}
 	if rec.Grant != nil && rec.Grant.RefreshToken != "" && !c.refreshed {
 		c.refreshed = true
+		c.events.say(StepIdentity, "no stored id token serves; the login at the identity provider is refreshed")
 		need := tokenNeed{force: rec.Grant.AccessToken, user: c.login.byUser}
 		if _, err := c.refresher.refresh(ctx, need); err != nil {
 			return subjectToken{}, err
@@ -291,6 +293,7 @@ func (c *company) client(ctx context.Context) (*loginClients, error) {
 	}
 	state := &loginState{credential: c.credential, rec: rec, plan: plan}
 	clients := &loginClients{loginState: state, callback: &callbackReceiver{}}
+	c.events.say(StepIdentity, "the login here is exchanged for a grant to %s (ID-JAG)", c.target.Issuer)
 	return clients, clients.choose(ctx)
 }
 
@@ -383,6 +386,7 @@ func (c *company) stepError(message string, err error) error {
 // Connect.
 func (d *discovery) discoverProvider(ctx context.Context) (*loginPlan, error) {
 	m, err := d.checked(ctx)(d.fetcher.ServerMetadata(ctx, d.serverURL))
+	d.events.foundServer(m, err)
 	if err != nil {
 		return nil, d.errs.from(err)
 	}
@@ -391,6 +395,7 @@ func (d *discovery) discoverProvider(ctx context.Context) (*loginPlan, error) {
 		scopes = append(oauth.Without(scopes, []string{oauth.OfflineAccess}), oauth.OfflineAccess)
 	}
 	p := &loginPlan{server: m, scopes: scopes, fallback: []string{"openid"}}
+	p.scopeReason, p.proofsReason = "OpenID Connect", "an identity provider"
 	p.resource = record.Resource{Omit: true, Reason: "an identity provider"}
 	return p, nil
 }
@@ -428,7 +433,7 @@ func (l *loginFlow) checkIDToken(
 	if err == nil {
 		_, err = jose.VerifyIDToken(token, keys, expected)
 	} else {
-		l.log.Debug("the identity provider's keys could not be fetched", "error", err)
+		l.events.fail(StepIdentity, err, "the identity provider's keys could not be fetched")
 		err = jose.CheckIDToken(token, expected)
 	}
 	if err != nil {

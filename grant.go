@@ -36,6 +36,8 @@ type GrantTarget struct {
 	Resource      string // "": no resource parameter is sent
 	Scope         string // space-separated
 	ClientID      string
+
+	events *narrator
 }
 
 const (
@@ -129,6 +131,7 @@ func (l *loginFlow) assertion(
 		return "", &Error{Kind: ErrLoginRequired, Server: t.ServerURL,
 			Message: "there is no assertion to sign in with", Err: err}
 	}
+	l.events.presents("the token of another issuer", token.Reveal())
 	return token.Reveal(), nil
 }
 
@@ -177,6 +180,7 @@ func (l *loginFlow) obtain(ctx context.Context, grant Grant) error {
 	params, err := grant.params(ctx, l, GrantTarget{
 		ServerURL: l.serverURL, Issuer: l.plan.server.Issuer, TokenEndpoint: l.plan.server.TokenEndpoint,
 		Resource: l.plan.resource.Param(), Scope: l.scope, ClientID: l.clients.client.ID,
+		events: l.events,
 	})
 	if err != nil {
 		return err
@@ -243,7 +247,10 @@ func (l *loginFlow) chooseClient(ctx context.Context, grant Grant) error {
 			Hint: "set the client's Registration"}
 	}
 	l.clients.client = &record.Client{Issuer: issuer, Method: oauth.MethodNone}
-	l.clients.authMethod = authMethodChoice{authForm: authForm{method: oauth.MethodNone}}
+	l.clients.authMethod = authMethodChoice{
+		authForm: authForm{method: oauth.MethodNone}, reason: "no client is configured, and an assertion needs none",
+	}
+	l.clients.chosen()
 	return nil
 }
 

@@ -148,8 +148,8 @@ func (c *credential) handleHelperEvent(ctx context.Context, e helperEvent) {
 		cause = errors.New(e.Cause)
 	}
 	switch hooks := c.config.Hooks; {
-	case e.Log != "":
-		c.log.Debug("helper", "says", e.Log)
+	case e.Event != nil:
+		c.events.hand(*e.Event)
 	case e.Notice != "":
 		c.notice("%s", e.Notice)
 	case e.Refreshed != nil && hooks.Refreshed != nil:
@@ -245,7 +245,8 @@ func (l *logins) loginByHelper(ctx context.Context, req loginRequest, served fun
 func (c *credential) runHelper(
 	ctx, wait context.Context, job *helperJob,
 ) (token *cachedToken, own, done bool, err error) {
-	job.Server, job.Debug = c.serverURL, c.config.Logger.Enabled(ctx, debugLevel)
+	job.Server, job.Events = c.serverURL, c.events.listens()
+	c.events.say(StepHelper, "a process that survives this one does the work")
 	var result *helperResult
 	job.Client, err = describe((*Client)(c.config))
 	if err == nil {
@@ -258,7 +259,7 @@ func (c *credential) runHelper(
 	case err != nil && ctx.Err() != nil:
 		return nil, false, true, ctx.Err()
 	case err != nil:
-		c.log.Debug("no helper, doing it here", "error", err)
+		c.events.fail(StepHelper, err, "there is no helper; the work is done here")
 		return nil, false, false, nil
 	case result.Error != nil:
 		return nil, false, true, result.Error.restore(c.serverURL)

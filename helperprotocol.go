@@ -16,7 +16,7 @@ import (
 // helperProtocol is the version of what is written to a helper and read from it.
 // Both are one program in most cases; where it was replaced meanwhile, a helper
 // that does not understand ends, and the work is done here.
-const helperProtocol = 3
+const helperProtocol = 4
 
 // helperJob is what a helper is to do. Its secrets are plain: it is only ever
 // written to a pipe.
@@ -26,7 +26,7 @@ type helperJob struct {
 	Client      json.RawMessage // a helperClient
 	LockTimeout time.Duration   // what is left of the Client's
 	Server      string
-	Debug       bool
+	Events      bool           // it reports each one
 	Refresh     *helperRefresh `json:",omitempty"`
 	Login       *helperLogin   `json:",omitempty"`
 }
@@ -51,7 +51,7 @@ type helperLogin struct {
 // helperEvent is a line of a helper's output.
 type helperEvent struct {
 	Begun     bool                  `json:",omitempty"` // the first: this is a helper
-	Log       string                `json:",omitempty"`
+	Event     *Event                `json:",omitempty"`
 	Notice    string                `json:",omitempty"`
 	Refreshed *RefreshEvent         `json:",omitempty"`
 	LoggedIn  *LoginEvent           `json:",omitempty"`

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,8 +14,6 @@ import (
 )
 
 const (
-	debugLevel = slog.LevelDebug
-
 	// maxJob bounds what a helper reads, in bytes.
 	maxJob = 1 << 20
 
@@ -56,7 +53,7 @@ func ServeRefreshHelper(ctx context.Context, in io.Reader, out io.Writer, newCli
 	r.say(helperEvent{Begun: true})
 	var locked atomic.Bool
 	c.locked = func() { locked.Store(true) }
-	r.listen(c, job.Debug)
+	r.listen(c, job.Events)
 	s, err := c.session(job.Server)
 	if err != nil {
 		return err
@@ -133,14 +130,8 @@ func (r *helperReporter) say(e helperEvent) {
 	_ = r.out.Encode(e)
 }
 
-// Write implements io.Writer for a log.
-func (r *helperReporter) Write(p []byte) (int, error) {
-	r.say(helperEvent{Log: string(p)})
-	return len(p), nil
-}
-
 // listen reports what happens to a Client.
-func (r *helperReporter) listen(c *Client, debug bool) {
+func (r *helperReporter) listen(c *Client, events bool) {
 	cause := func(err error) string {
 		if err == nil {
 			return ""
@@ -148,9 +139,6 @@ func (r *helperReporter) listen(c *Client, debug bool) {
 		return err.Error()
 	}
 	c.Logger = nil
-	if debug {
-		c.Logger = slog.New(slog.NewTextHandler(r, &slog.HandlerOptions{Level: debugLevel}))
-	}
 	c.Hooks = Hooks{
 		Refreshed: func(e RefreshEvent) {
 			why := cause(e.Err)
@@ -163,6 +151,13 @@ func (r *helperReporter) listen(c *Client, debug bool) {
 			r.say(helperEvent{LoggedIn: &e, Cause: why})
 		},
 		Notice: func(_, message string) { r.say(helperEvent{Notice: message}) },
+	}
+	if events {
+		c.Hooks.Event = func(e Event) {
+			if e.Step != StepNotice { // which is reported beside
+				r.say(helperEvent{Event: &e})
+			}
+		}
 	}
 	c.Prompt = Prompt{
 		OpenURL: c.Prompt.OpenURL,

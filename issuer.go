@@ -68,6 +68,7 @@ func (d *discovery) checked(ctx context.Context) func(*oauth.ServerMetadata, err
 		if err == nil {
 			err = d.checkEndpoints(ctx, m)
 		}
+		d.found.noteServer(m, err)
 		if err != nil {
 			return nil, err
 		}

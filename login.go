@@ -234,6 +234,7 @@ func (l *logins) loginLocked(ctx context.Context, rec *record.Record, req loginR
 	if l.config.locked != nil {
 		l.config.locked()
 	}
+	l.events.loginBegins(req)
 	rec, err := l.run(ctx, l.clearPending(ctx, rec), req)
 	l.history.recordLogin(rec, req, err)
 	event := LoginEvent{Server: l.serverURL}
@@ -244,6 +245,7 @@ func (l *logins) loginLocked(ctx context.Context, rec *record.Record, req loginR
 	} else {
 		event.Issuer, event.Scope = rec.Grant.Issuer, rec.Grant.ScopeGranted
 	}
+	l.events.loginEnds(rec, err)
 	if l.config.Hooks.LoggedIn != nil {
 		l.config.Hooks.LoggedIn(event)
 	}
@@ -265,6 +267,9 @@ func (l *logins) recordFailure(ctx context.Context, rec *record.Record, err erro
 	var failure *record.LoginFailure
 	if e, ok := errtype.As[*Error](err); ok && endsForAll(e.Kind) {
 		failure = &record.LoginFailure{At: time.Now().UTC(), Kind: kindName(e.Kind), Message: e.Message, Code: e.Code}
+		if e.Message == "" && e.Err != nil {
+			failure.Message = e.Err.Error()
+		}
 	}
 	if failure == nil && rec.PendingLogin == nil {
 		return
@@ -278,7 +283,7 @@ func (l *logins) recordFailure(ctx context.Context, rec *record.Record, err erro
 		}
 		return nil
 	}); err != nil {
-		l.log.Debug("the end of the login could not be noted", "error", err)
+		l.events.fail(StepStore, err, "the end of the login could not be noted")
 	}
 }
 

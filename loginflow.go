@@ -86,6 +86,7 @@ func (l *logins) follow(ctx context.Context, rec *record.Record, plan *loginPlan
 		loginState: state, callback: callback, interactive: req.interactive,
 		clients: &loginClients{loginState: state, callback: callback},
 	}
+	flow.planned()
 	return flow.run(ctx)
 }
 
@@ -109,8 +110,10 @@ func (l *logins) prepare(ctx context.Context, rec *record.Record, req loginReque
 			return rec, nil, err
 		}
 	} else if c := l.config.loginCooldown(rec, time.Now()); c != nil {
+		l.events.pauses("the client", c.Until, c.Message)
 		return rec, nil, l.errs.cooldown(c)
 	} else if retryPending(rec.Retry, time.Now()) && l.config.unattended(rec) {
+		l.events.pauses("the authorization server", rec.Retry.NotBefore, rec.Retry.Reason)
 		return rec, nil, l.errs.unreachable(rec, nil)
 	}
 	plan, err := l.discovery.discover(ctx, rec, req)
@@ -153,7 +156,7 @@ func (l *loginState) remember(ctx context.Context, what string, change func(*rec
 		return nil
 	})
 	if err != nil {
-		l.log.Debug(what+" could not be stored", "error", err)
+		l.events.fail(StepStore, err, "%s could not be stored", what)
 	}
 	if rec != nil {
 		l.rec = rec
@@ -165,6 +168,7 @@ func (l *loginState) tryAgain(rejected *oauth.Error) error {
 	if l.firstErr == nil {
 		l.firstErr = rejected
 	}
+	l.events.fail(StepLogin, rejected, "this attempt failed; another follows")
 	return errTryAgain
 }
 
@@ -190,19 +194,7 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 		return err
 	}
 	pkce, state := oauth.NewPKCE(), oauth.NewState()
-	authorize := oauth.AuthorizationRequest{
-		Endpoint:      l.plan.server.AuthorizationEndpoint,
-		ClientID:      l.clients.client.ID,
-		RedirectURI:   l.callback.redirectURI,
-		Scope:         l.scope,
-		State:         state,
-		CodeChallenge: pkce.Challenge,
-		Resource:      l.plan.resource.Param(),
-		Extra:         l.extraAuthParams(l.plan.server, l.scope),
-	}
-	if l.prover != nil { // the code is bound to the key, too (RFC 9449, section 10)
-		authorize.Extra.Set("dpop_jkt", l.prover.thumbprint())
-	}
+	authorize := l.authorizationRequest(pkce, state)
 	if err := l.push(ctx, &authorize); err != nil {
 		return err
 	}
@@ -220,6 +212,7 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 		return err
 	}
 	l.browserOpened = true
+	l.authorizes(rawURL)
 	request := AuthorizationRequest{
 		ServerURL: l.serverURL, Issuer: l.plan.server.Issuer, URL: rawURL, RedirectURI: l.callback.redirectURI, State: state.Reveal(), Scope: l.scope,
 		CanRegisterAnew: l.clients.canRegisterAnew(),
@@ -239,6 +232,24 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 		return l.authorizationError(ctx, err)
 	}
 	return l.exchangeCode(ctx, code, pkce)
+}
+
+// authorizationRequest returns the request that the user's browser makes.
+func (l *loginFlow) authorizationRequest(pkce oauth.PKCE, state oauth.Secret) oauth.AuthorizationRequest {
+	authorize := oauth.AuthorizationRequest{
+		Endpoint:      l.plan.server.AuthorizationEndpoint,
+		ClientID:      l.clients.client.ID,
+		RedirectURI:   l.callback.redirectURI,
+		Scope:         l.scope,
+		State:         state,
+		CodeChallenge: pkce.Challenge,
+		Resource:      l.plan.resource.Param(),
+		Extra:         l.extraAuthParams(l.plan.server, l.scope),
+	}
+	if l.prover != nil { // the code is bound to the key, too (RFC 9449, section 10)
+		authorize.Extra.Set("dpop_jkt", l.prover.thumbprint())
+	}
+	return authorize
 }
 
 // authorizationError decides what an error response of the authorization
@@ -303,6 +314,7 @@ func (l *loginFlow) omitResource(rejected *oauth.Error) error {
 			Message: "the authorization server rejects the resource parameter"}
 	}
 	l.plan.resource.Omit, l.plan.resource.Reason = true, "the authorization server rejects it"
+	l.events.decide(StepLogin, aboutResource, "omitted", l.plan.resource.Reason)
 	return l.tryAgain(rejected)
 }
 
@@ -423,7 +435,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 		rec = rec.Clone()
 		rec.Grant = grant
 		if revokeErr := l.revokeGrant(context.WithoutCancel(ctx), rec); revokeErr != nil {
-			l.log.Debug("the tokens that could not be stored could not be revoked", "error", revokeErr)
+			l.events.fail(StepRevocation, revokeErr, "the tokens that could not be stored could not be revoked")
 		}
 		return err
 	}

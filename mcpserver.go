@@ -23,6 +23,7 @@ import (
 // shown. It is safe for concurrent use.
 type mcpServer struct {
 	config    *configuration
+	events    *narrator
 	secrets   *knownSecrets
 	serverURL string // as the user gave it
 	url       *url.URL

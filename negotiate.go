@@ -174,7 +174,7 @@ func (l *loginClients) negotiate(ctx context.Context) (*oauth.Registration, *neg
 		if member == "" || n.requests == maxRegistrations {
 			return nil, n, err
 		}
-		l.log.Info("the registration was rejected; requesting another", "member", member, "code", rejected.Err.Code)
+		l.events.decide(StepRegistration, "registration", "request another "+member, "it was rejected with "+rejected.Err.Code)
 		if err := l.callback.move(ctx, n.terms.redirectHosts); err != nil {
 			return nil, n, err
 		}

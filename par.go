@@ -12,6 +12,7 @@ import (
 // is no reason to end the login.
 func (l *loginFlow) push(ctx context.Context, authorize *oauth.AuthorizationRequest) error {
 	as := l.plan.server
+	l.pushes()
 	if as.PushedAuthorizationRequestEndpoint == "" {
 		return nil
 	}
@@ -32,6 +33,6 @@ func (l *loginFlow) push(ctx context.Context, authorize *oauth.AuthorizationRequ
 	if about || as.RequirePushedAuthorizationRequests {
 		return l.authorizationError(ctx, err)
 	}
-	l.log.Debug("the authorization request could not be pushed and goes through the browser", "error", err)
+	l.events.fail(StepAuthorization, err, "the authorization request could not be pushed and goes through the browser")
 	return nil
 }

@@ -34,6 +34,8 @@ type serverReply struct {
 	scheme    string // of a challenge, if none is Bearer: "Basic"
 	mcp       bool   // the body is a message of MCP
 	page      bool   // the body is a page for a browser
+
+	clockAhead time.Duration // by how much the server's clock is ahead of this machine's
 }
 
 // readServerReply reads as much of a response as it takes to describe it, and
@@ -41,6 +43,9 @@ type serverReply struct {
 func readServerReply(resp *http.Response) *serverReply {
 	defer resp.Body.Close()
 	r := &serverReply{status: resp.StatusCode}
+	if at, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		r.clockAhead = at.Sub(time.Now()).Round(time.Second)
+	}
 	switch resp.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		r.challenge = oauth.ParseBearerChallenge(resp.Header)
@@ -183,7 +188,9 @@ func (m *mcpServer) probeURL(ctx context.Context, method, target string) *server
 	if err != nil {
 		return nil
 	}
+	watched := m.events.sent(purposeServer, req, nil)
 	resp, err := m.config.BaseTransport.RoundTrip(req)
+	watched(resp, err)
 	if err != nil {
 		return nil
 	}

@@ -91,10 +91,15 @@ const (
 	LoginNever
 )
 
-// Hooks are called with what happened, for metrics and audit,
-// synchronously and must return soon; a nil field is not called. No event
-// carries a secret.
+// Hooks are called with what happened, synchronously, and must return soon; a nil field is not
+// called. No event carries a secret. A hook may be called by several goroutines at once, and must
+// not call the Client's methods.
 type Hooks struct {
+	// Event receives every step, for a log, a diagram or a diagnosis. Without it, and without a
+	// [Client.Logger], no event is made.
+	Event func(Event)
+
+	// Refreshed and LoggedIn receive the results, for metrics and audit.
 	Refreshed func(RefreshEvent)
 	LoggedIn  func(LoginEvent)
 

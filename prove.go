@@ -46,7 +46,7 @@ func (c *credential) awaitFresh(ctx context.Context, t *cachedToken, waits *int)
 	}
 	wait := freshTokenWaits[*waits]
 	*waits++
-	c.log.Debug("the server rejects a token that was just issued, sending it again", "wait", wait)
+	c.events.say(StepReauthorization, "the server rejects a token that was just issued; it is sent again in %v", wait)
 	return sleep(ctx, wait) == nil
 }
 

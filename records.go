@@ -24,11 +24,13 @@ type records struct {
 	serverURL string
 	timeout   time.Duration // of each wait for the store; 0: storeTimeout
 	notice    func(format string, args ...any)
+	events    *narrator
 	seen      func(*record.Record) // is called with each record that is read or written
 
-	mu       sync.Mutex
-	unsaved  *record.Record // guarded by mu; what the store did not take
-	reported store.Revision // guarded by mu; the damage that was reported last
+	mu        sync.Mutex
+	unsaved   *record.Record  // guarded by mu; what the store did not take
+	reported  store.Revision  // guarded by mu; the damage that was reported last
+	announced *store.Revision // guarded by mu; what an event was about last
 }
 
 // callStore bounds the wait for the store within one call of it; 0 is storeTimeout. The error of a
@@ -93,6 +95,7 @@ func (r *records) read(ctx context.Context) (rec *record.Record, damage, err err
 	switch {
 	case err == nil:
 		r.seen(rec)
+		r.stored(rec)
 		return rec, nil, nil
 	case errors.Is(err, store.ErrCorrupt):
 		damage = err
@@ -100,6 +103,7 @@ func (r *records) read(ctx context.Context) (rec *record.Record, damage, err err
 		return nil, nil, storeError(ctx, r.serverURL, err)
 	}
 	rec.ServerURL = r.serverURL
+	r.stored(rec)
 	return rec, damage, nil
 }
 
@@ -143,17 +147,23 @@ func (r *records) update(
 // put writes the record, into the reserved space if there is some.
 func (r *records) put(ctx context.Context, rec *record.Record, space store.Reservation) error {
 	r.seen(rec)
-	return callStore(ctx, r.timeout, func(ctx context.Context) error {
+	began := time.Now()
+	err := callStore(ctx, r.timeout, func(ctx context.Context) error {
 		if space != nil {
 			return record.PutReserved(ctx, space, rec)
 		}
 		return record.Put(ctx, r.store, rec)
 	})
+	r.written(rec, began, err, "written")
+	return err
 }
 
 // delete deletes the record, in the revision that rec has.
 func (r *records) delete(ctx context.Context, rec *record.Record) error {
-	return callStore(ctx, r.timeout, func(ctx context.Context) error { return record.Delete(ctx, r.store, rec) })
+	began := time.Now()
+	err := callStore(ctx, r.timeout, func(ctx context.Context) error { return record.Delete(ctx, r.store, rec) })
+	r.written(rec, began, err, "deleted")
+	return err
 }
 
 // keepUnsaved keeps a login with this access token that could not be stored, and reports whether
@@ -219,17 +229,20 @@ func (r *records) lockUnless(ctx context.Context, name store.LockName, enough fu
 			l.unlock()
 		}
 	}
+	waiting := &lockWait{events: r.events, name: name, began: time.Now()}
 	look := time.NewTimer(firstLook)
 	defer look.Stop()
 	for {
 		select {
 		case l := <-got:
 			if l.err != nil {
+				waiting.end("the wait for another process is over", l.err)
 				if ctx.Err() != nil && store.Busy(l.err) == nil {
 					return nil, nil, ctx.Err()
 				}
 				return nil, nil, storeError(ctx, r.serverURL, l.err)
 			}
+			waiting.end("the other process has come to its end", nil)
 			rec, err := r.load(ctx)
 			if err != nil {
 				l.unlock()
@@ -237,9 +250,11 @@ func (r *records) lockUnless(ctx context.Context, name store.LockName, enough fu
 			}
 			return l.unlock, rec, nil
 		case <-look.C:
+			waiting.look()
 			look.Reset(lookInterval)
 			rec, err := r.load(ctx)
 			if err == nil && enough(rec) {
+				waiting.end("the other process has stored what is needed", nil)
 				stop()
 				go release()
 				return nil, rec, nil

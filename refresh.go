@@ -156,7 +156,7 @@ func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cach
 	rec, err := r.records.load(ctx)
 	if err != nil {
 		if current := r.tokens.current.Load(); current.usable(time.Now()) && need.accepts(current.token, current.expiresAt, time.Now()) {
-			r.log.Warn("credential store unavailable, going on with the token at hand", "error", err)
+			r.events.fail(StepStore, err, "the store cannot be read; going on with the token at hand")
 			return current, nil
 		}
 		return nil, err
@@ -179,7 +179,7 @@ func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cach
 		defer unlock()
 		return r.refreshLocked(ctx, wait, locked, need, d)
 	case good && rec.Grant.Usable(need.rejected, time.Now()):
-		r.log.Warn("the refresh could not be begun, going on with the token at hand", "error", err)
+		r.events.fail(StepLock, err, "the refresh could not be begun; going on with the token at hand")
 		return r.tokens.use(rec), nil
 	case wait.Err() != nil && ctx.Err() == nil:
 		return nil, errClosed
@@ -209,10 +209,13 @@ func (r *refresher) refreshLocked(
 func (r *refresher) withoutRequest(ctx context.Context, rec *record.Record, need tokenNeed, d decision) (*cachedToken, error) {
 	switch d.action {
 	case useStored:
+		r.events.say(StepRefresh, "the stored access token serves")
 		return r.tokens.use(rec), nil
 	case awaitRetry:
+		r.events.pauses("the authorization server", rec.Retry.NotBefore, rec.Retry.Reason)
 		return nil, r.errs.unreachable(rec, nil)
 	case awaitCooldown:
+		r.events.pauses("the client", d.cooldown.Until, d.cooldown.Message)
 		return nil, r.errs.cooldown(d.cooldown)
 	}
 	r.tokens.current.Store(nil)

@@ -49,12 +49,18 @@ func (r *refresher) attempt(
 		refresher: r, need: need, refreshToken: rec.Grant.RefreshToken, before: rec.Clone(), request: &tokenRequest{},
 	}
 	started := time.Now()
+	r.events.refreshBegins(rec, need)
 	token, err := a.run(ctx, wait, rec)
-	if refreshed := r.config.Hooks.Refreshed; refreshed != nil && !errors.Is(err, errSuperseded) {
-		refreshed(RefreshEvent{
-			Server: r.serverURL, Issuer: a.before.Grant.Issuer, Duration: time.Since(started),
-			Rotated: a.rotated, Replayed: a.request.replayed, Err: err,
-		})
+	if errors.Is(err, errSuperseded) {
+		return token, err
+	}
+	event := RefreshEvent{
+		Server: r.serverURL, Issuer: a.before.Grant.Issuer, Duration: time.Since(started),
+		Rotated: a.rotated, Replayed: a.request.replayed, Err: err,
+	}
+	r.events.refreshEnds(token, event)
+	if r.config.Hooks.Refreshed != nil {
+		r.config.Hooks.Refreshed(event)
 	}
 	return token, err
 }
@@ -117,6 +123,7 @@ func (r *refreshAttempt) run(
 		}
 		return nil, &Error{Kind: ErrInvalidConfig, Server: r.serverURL, Err: err}
 	}
+	r.events.authMethod(choice, methods)
 	if err := r.reserveAndMark(wait, rec); err != nil {
 		if errors.Is(err, store.ErrConflict) {
 			return nil, errSuperseded // a login or logout came in between; nothing was sent
@@ -292,7 +299,7 @@ func (r *refreshAttempt) saveRawResponse(ctx context.Context, rec *record.Record
 	err := r.records.put(ctx, rec, r.space)
 	r.space = nil
 	for try := 1; err != nil && !errors.Is(err, store.ErrConflict) && try < maxTries; try++ {
-		r.log.Error("the refreshed token could not be stored, trying again", "error", err)
+		r.events.fail(StepStore, err, "the refreshed token could not be stored; trying again")
 		if sleep(ctx, backoff(try)) != nil {
 			return
 		}

@@ -47,7 +47,7 @@ func (r *refreshAttempt) resultAfterReplacement(ctx context.Context, rec *record
 		ctx, cancel := awake.WithTimeout(ctx, revokeTimeout, nil)
 		defer cancel()
 		if err := r.revoke(ctx, r.before, t.RefreshToken, "refresh_token"); err != nil {
-			r.log.Warn("a token issued during logout could not be revoked", "error", err)
+			r.events.fail(StepRevocation, err, "a token issued during logout could not be revoked")
 		}
 	}
 	if rec.Grant.Usable(r.need.rejected, time.Now()) {
@@ -178,7 +178,7 @@ func (r *refreshAttempt) onInvalidClient(ctx context.Context, rec *record.Record
 		return nil, err
 	}
 	if token := r.usable(rec); token != nil {
-		r.log.Warn("the client was rejected ahead of the token's expiry, going on with the token", "code", rejected.Code)
+		r.events.fail(StepRefresh, rejected, "the client was rejected ahead of the token's expiry; going on with the token")
 		return token, nil
 	}
 	r.tokens.current.Store(nil)
@@ -223,7 +223,7 @@ func (r *refreshAttempt) onTransientError(ctx context.Context, rec *record.Recor
 		return nil, err
 	}
 	if token := r.usable(rec); token != nil {
-		r.log.Info("access token could not be refreshed ahead of time, going on with it", "reason", reason(cause))
+		r.events.fail(StepRefresh, cause, "the access token could not be refreshed ahead of time; going on with it")
 		return token, nil
 	}
 	return nil, r.errs.unreachable(rec, cause)

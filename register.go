@@ -37,20 +37,20 @@ func (l *loginClients) choose(ctx context.Context) error {
 		return nil
 	}
 	as := l.plan.server
-	document, anew := l.documentClient(), as.RegistrationEndpoint != ""
+	document := l.documentClient()
 	old := l.storedClient(ctx, document)
-	switch {
-	case l.config.activeRegistration() != nil:
+	switch l.clientSource(document, old) {
+	case clientConfigured:
 		if err := l.useConfigured(as.Issuer); err != nil {
 			return err
 		}
-	case document != nil && !(anew && l.rec.LearnedOf(as.Issuer).NoMetadataDocument):
+	case clientDocument:
 		l.client = document
-	case old != nil && !(anew && l.mayBeGone(old)):
+	case clientStored:
 		l.client = old
-	case !anew:
+	case clientByHand:
 		return l.registrationRequired(ctx, "lets no client register itself", nil)
-	default:
+	case clientNew:
 		err := l.register(ctx)
 		if !errors.Is(err, ErrRegistrationRequired) {
 			return err
@@ -69,7 +69,36 @@ func (l *loginClients) choose(ctx context.Context) error {
 	}
 	l.authMethod = choice
 	l.client.Method, l.client.FormID, l.client.MethodSource = choice.method, choice.formID, choice.source
+	l.chosen()
 	return nil
+}
+
+// clientSource is where the client of a login comes from.
+type clientSource int
+
+const (
+	clientConfigured clientSource = iota
+	clientDocument                // the client ID metadata document
+	clientStored                  // that of an earlier login
+	clientNew                     // one that is registered now
+	clientByHand                  // one that the user has to register first
+)
+
+// clientSource decides where the login's client comes from. The document and the client of an
+// earlier login are nil where there is none that can be used.
+func (l *loginClients) clientSource(document, old *record.Client) clientSource {
+	issuer, anew := l.plan.server.Issuer, l.plan.server.RegistrationEndpoint != ""
+	switch {
+	case l.config.activeRegistration() != nil:
+		return clientConfigured
+	case document != nil && !(anew && l.rec.LearnedOf(issuer).NoMetadataDocument):
+		return clientDocument
+	case old != nil && !(anew && l.mayBeGone(old)):
+		return clientStored
+	case anew:
+		return clientNew
+	}
+	return clientByHand
 }
 
 // storedClient returns the client of an earlier login, if it can be used for this one, as it is or
@@ -231,6 +260,7 @@ func (l *loginClients) register(ctx context.Context) error {
 		RegisteredAt:            time.Now().UTC().Truncate(time.Second),
 	}
 	l.authMethod, l.justRegistered, l.clientProbed = choice, true, true
+	l.chosen()
 	l.plan.proofs = l.config.DPoP.wants(l.plan.proofs || reg.DPoPBoundAccessTokens)
 	if err := l.prepareProofs(); err != nil {
 		return err
@@ -359,6 +389,7 @@ func (l *loginClients) probeAuthMethod(ctx context.Context) error {
 	if l.authMethod.source != record.MethodDefault || l.client.Source == record.SourceDynamic || len(methods) < 2 {
 		return nil
 	}
+	l.events.say(StepAuthMethod, "a token request with a made-up code finds out whether the method is right")
 	unnamed := false // one of the rejections was not about the client
 	t := l.tokenRequest(oauth.TokenRequest{
 		Code: oauth.Secret(rand.Text()), RedirectURI: l.callback.redirectURI, Verifier: oauth.NewPKCE().Verifier,
@@ -373,7 +404,7 @@ func (l *loginClients) probeAuthMethod(ctx context.Context) error {
 	switch {
 	case ok && rejected.Class() == oauth.ClassGrant:
 		if t.sent > 1 {
-			l.log.Info("learned the token endpoint auth method", "method", t.form.method)
+			l.events.decide(StepAuthMethod, aboutAuthMethod, t.form.method, "the server accepted it, after another")
 		}
 		l.learnMethod(t)
 	case ok && mayBlameClient(err) && !unnamed:
@@ -407,6 +438,7 @@ func (l *loginClients) authenticate(try func(oauth.Authenticator) error) error {
 			return err
 		}
 		method.authForm, method.next = method.next[0], method.next[1:]
+		l.events.decide(StepAuthMethod, aboutAuthMethod, method.String(), "the server rejected the client: the next one is tried")
 	}
 }
 
@@ -430,6 +462,15 @@ func (l *loginClients) probeClient(ctx context.Context, rawURL string) error {
 		return nil
 	}
 	l.clientProbed = true
+	if rejected := l.preflight(ctx, rawURL); rejected != nil {
+		return l.onUnknown(ctx, rejected)
+	}
+	return nil
+}
+
+// preflight requests a page of the authorization endpoint as a browser would, without a user. It
+// returns the rejection of the client, nil if there is none.
+func (l *loginClients) preflight(ctx context.Context, rawURL string) *oauth.Error {
 	ctx, cancel := context.WithTimeout(ctx, preflightTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, rawURL, nil)
@@ -439,13 +480,16 @@ func (l *loginClients) probeClient(ctx context.Context, rawURL string) error {
 	req.Header.Set("Accept", "text/html")
 	req.Header.Set("Sec-Purpose", "prefetch")
 	req.Header.Set("User-Agent", userAgent)
+	l.events.say(StepAuthorization, "the authorization endpoint is requested once to see whether it knows the client")
+	watched := l.events.sent(purposeClient, req, nil)
 	resp, err := l.fetcher.HTTP.RoundTrip(req)
+	watched(resp, err)
 	if err != nil {
 		return nil
 	}
 	resp.Body.Close()
 	if l.saysUnknown(resp.StatusCode) {
-		return l.onUnknown(ctx, &oauth.Error{Status: resp.StatusCode, Endpoint: "authorization"})
+		return &oauth.Error{Status: resp.StatusCode, Endpoint: "authorization"}
 	}
 	location := resp.Header.Get("Location")
 	to, err := url.Parse(location)
@@ -454,7 +498,7 @@ func (l *loginClients) probeClient(ctx context.Context, rawURL string) error {
 	}
 	rejected := &oauth.Error{Code: to.Query().Get("error"), Description: to.Query().Get("error_description"), Endpoint: "authorization"}
 	if rejected.Code != "" && (rejected.Class() == oauth.ClassClient || l.rejectsDocument(rejected)) {
-		return l.onUnknown(ctx, rejected)
+		return rejected
 	}
 	return nil
 }

@@ -107,7 +107,7 @@ func (l *loginClients) refit(ctx context.Context, old *record.Client) *record.Cl
 	defer cancel()
 	unlock, rec, err := l.records.lockUnless(waiting, store.LockRefresh, func(*record.Record) bool { return false })
 	if err != nil {
-		l.log.Info("the registration could not be updated; registering anew", "error", err)
+		l.events.fail(StepRegistration, err, "the registration could not be updated; registering anew")
 		return nil
 	}
 	defer unlock()
@@ -128,7 +128,7 @@ func (l *loginClients) refit(ctx context.Context, old *record.Client) *record.Cl
 	rec, client, err := l.updateClient(ctx, l.rec, old, changed)
 	l.rec = rec
 	if err != nil {
-		l.log.Info("the registration could not be updated; registering anew", "error", err)
+		l.events.fail(StepRegistration, err, "the registration could not be updated; registering anew")
 		return nil
 	}
 	if client == nil || !l.canReuse(client) {

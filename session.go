@@ -2,7 +2,6 @@ package handstamp
 
 import (
 	"fmt"
-	"log/slog"
 	"strings"
 
 	"github.com/handstamp/handstamp/internal/oauth"
@@ -25,13 +24,13 @@ type credential struct {
 	proofs    *proofs
 	fetcher   *oauth.Fetcher
 	errs      errorFactory
-	log       *slog.Logger
+	events    *narrator // nil: no application listens
 }
 
 // notice reports to the application what the user should know and is no error.
 func (c *credential) notice(format string, args ...any) {
 	message := fmt.Sprintf(format, args...)
-	c.log.Info(message)
+	c.events.deliver(Event{Step: StepNotice, Message: message})
 	if c.config.Hooks.Notice != nil {
 		c.config.Hooks.Notice(c.serverURL, message)
 	}
@@ -87,21 +86,24 @@ func (c *Client) session(serverURL string) (*session, error) {
 		secrets:   &knownSecrets{},
 		proofs:    &proofs{},
 		errs:      errorFactory{serverURL: serverURL, config: config},
-		log:       c.Logger.With("server", key.Server),
 	}
 	shared.secrets.configured = []secret.String{c.InitialAccessToken}
 	if r := c.Registration; r != nil {
 		shared.secrets.configured = append(shared.secrets.configured, r.ClientSecret)
 	}
-	shared.server = &mcpServer{config: config, secrets: shared.secrets, serverURL: serverURL, url: u, target: target}
+	shared.events = config.newNarrator(serverURL, key.Profile, shared.secrets)
+	shared.server = &mcpServer{config: config, events: shared.events, secrets: shared.secrets, serverURL: serverURL, url: u, target: target}
 	shared.fetcher = &oauth.Fetcher{
 		HTTP: config.authTransport(shared.server.reach), UserAgent: userAgent, Secrets: shared.secrets.all,
 	}
+	if shared.events != nil {
+		shared.fetcher.Observe = shared.events.exchange
+	}
 	shared.records = &records{
 		store: c.Store, key: key, serverURL: serverURL, timeout: c.LockTimeout,
-		notice: shared.notice, seen: shared.noteRecord,
+		notice: shared.notice, seen: shared.noteRecord, events: shared.events,
 	}
-	shared.tokens = &accessTokens{records: shared.records, proofs: shared.proofs, log: shared.log}
+	shared.tokens = &accessTokens{records: shared.records, proofs: shared.proofs, events: shared.events}
 	s := newSession(shared)
 	c.sessions[key] = s
 	return s, nil
@@ -109,7 +111,7 @@ func (c *Client) session(serverURL string) (*session, error) {
 
 // newSession gives a credential its flows.
 func newSession(shared *credential) *session {
-	discovery := &discovery{shared}
+	discovery := &discovery{credential: shared}
 	imports := &importer{shared, discovery}
 	refresher := &refresher{credential: shared, discovery: discovery, imports: imports}
 	logins := &logins{credential: shared, discovery: discovery, imports: imports}

@@ -103,6 +103,7 @@ func (t *tokenRequest) run(ctx context.Context) (*oauth.TokenResponse, time.Time
 		if try++; !again || try > maxTries || t.wait > maxRetryWait || sleep(ctx, t.wait) != nil {
 			return nil, at, err
 		}
+		t.events.say(StepToken, "the request is sent again, after a wait of %v", t.wait.Round(time.Millisecond))
 	}
 }
 
@@ -175,6 +176,7 @@ func (t *tokenRequest) prove(rejected *oauth.Error) bool {
 		return false
 	}
 	t.redeem.Prover = t.proofs
+	t.events.decide(StepToken, aboutTokens, "DPoP", "the authorization server requires a proof")
 	return true
 }
 
@@ -184,6 +186,7 @@ func (t *tokenRequest) omitResource(rejected *oauth.Error) bool {
 		return false
 	}
 	t.resource = record.Resource{Value: t.resource.Value, Omit: true, Reason: "the authorization server rejects it"}
+	t.events.decide(StepToken, aboutResource, "omitted", t.resource.Reason)
 	return true
 }
 
@@ -201,6 +204,7 @@ func (t *tokenRequest) nameScope(rejected *oauth.Error) bool {
 		return false
 	}
 	t.rescoped = true
+	t.events.decide(StepToken, aboutScope, cmp.Or(t.scope, "omitted"), "the server rejects the request otherwise")
 	return true
 }
 
@@ -219,6 +223,7 @@ func (t *tokenRequest) nextForm(err error) bool {
 		t.firstForm = rejected
 	}
 	t.form, t.next = t.next[i], slices.Delete(slices.Clone(t.next), i, i+1)
+	t.events.decide(StepAuthMethod, aboutAuthMethod, t.form.String(), "the server rejected the client: the next one is tried")
 	return true
 }
 
@@ -239,6 +244,7 @@ func (t *tokenRequest) moved(ctx context.Context, err error) bool {
 		return false
 	}
 	t.redeem.Endpoint = found.TokenEndpoint
+	t.events.say(StepToken, "the token endpoint has moved; the request is sent to the new one")
 	return true
 }
 

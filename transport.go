@@ -146,6 +146,7 @@ func (t *transport) passThrough(req *http.Request) (*http.Response, error) {
 func (t *transport) retry(req *http.Request, body replayBody, token *cachedToken, resp *http.Response) (*http.Response, error) {
 	var state retryState
 	for isAuthFailure(resp) {
+		t.session.events.rejectedRequest(token, resp)
 		next, err := t.session.reauthorizer.reauthorize(req.Context(), &state, token, resp)
 		if err != nil {
 			drainAndClose(resp)

@@ -41,7 +41,8 @@ const (
 // before it expires: a projected token of Kubernetes, AWS_WEB_IDENTITY_TOKEN_FILE,
 // AZURE_FEDERATED_TOKEN_FILE.
 func AssertionFromFile(path string) AssertionSource {
-	return func(context.Context, GrantTarget) (secret.String, error) {
+	return func(_ context.Context, t GrantTarget) (secret.String, error) {
+		t.events.say(StepIdentity, "the token is read from the file %s", path)
 		data, err := readRegular(path)
 		if outer, ok := errtype.As[*os.PathError](err); ok {
 			err = outer.Err // the outer one repeats the path
@@ -73,7 +74,8 @@ func readRegular(path string) ([]byte, error) {
 
 // AssertionFromEnv reads the token from an environment variable.
 func AssertionFromEnv(name string) AssertionSource {
-	return func(context.Context, GrantTarget) (secret.String, error) {
+	return func(_ context.Context, t GrantTarget) (secret.String, error) {
+		t.events.say(StepIdentity, "the token is read from the environment variable %s", name)
 		return readAssertion([]byte(os.Getenv(name)), "the environment variable "+name)
 	}
 }
@@ -83,6 +85,7 @@ func AssertionFromEnv(name string) AssertionSource {
 // seconds.
 func AssertionFromCommand(program string, args ...string) AssertionSource {
 	return func(ctx context.Context, t GrantTarget) (secret.String, error) {
+		t.events.say(StepIdentity, "the token is the output of the command %s", program)
 		ctx, cancel := context.WithTimeoutCause(ctx, commandTimeout, errSlowCommand)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, program, args...)
@@ -150,7 +153,7 @@ func AssertionFromGoogle(audience string) AssertionSource {
 		return metadataRequest{
 			platform: "Google Cloud", url: "http://" + host + googleIdentity,
 			query:  url.Values{"audience": {cmp.Or(audience, t.Issuer)}},
-			header: "Metadata-Flavor", value: "Google", echoes: true,
+			header: "Metadata-Flavor", value: "Google", echoes: true, events: t.events,
 		}.send(ctx)
 	}
 }
@@ -167,7 +170,7 @@ func AssertionFromAzure(audience string) AssertionSource {
 		r := metadataRequest{
 			platform: "Azure", url: strings.TrimSuffix(host, "/") + "/metadata/identity/oauth2/token",
 			query:  url.Values{"api-version": {"2018-02-01"}, "resource": {cmp.Or(audience, t.Issuer)}},
-			header: "Metadata", value: "true", member: "access_token",
+			header: "Metadata", value: "true", member: "access_token", events: t.events,
 		}
 		endpoint, secret := os.Getenv("IDENTITY_ENDPOINT"), os.Getenv("IDENTITY_HEADER")
 		if endpoint != "" && secret != "" {
@@ -198,7 +201,7 @@ func AssertionFromGitHub(audience string) AssertionSource {
 		return metadataRequest{
 			platform: "GitHub Actions", url: endpoint,
 			query:  url.Values{"audience": {cmp.Or(audience, t.Issuer)}},
-			header: "Authorization", value: "Bearer " + token, member: "value", proxy: true,
+			header: "Authorization", value: "Bearer " + token, member: "value", proxy: true, events: t.events,
 		}.send(ctx)
 	}
 }
@@ -212,6 +215,7 @@ type metadataRequest struct {
 	member        string // of the response's JSON; "": the response is the token
 	echoes        bool   // the response has the header too
 	proxy         bool   // it is reached as other servers are
+	events        *narrator
 }
 
 // send sends the request, again if the service fails for a moment.
@@ -254,7 +258,9 @@ func (r metadataRequest) sendOnce(
 	req.Header.Set(r.header, r.value)
 	req.Header.Set("Accept", "application/json, text/plain")
 	req.Header.Set("User-Agent", userAgent)
+	watched := r.events.identity(r.platform, req)
 	resp, err := transport.RoundTrip(req) // which follows no redirect
+	watched(resp, err)
 	if err == nil {
 		defer resp.Body.Close()
 		body, err = io.ReadAll(io.LimitReader(resp.Body, maxAssertion+1))

@@ -1,4 +1,3 @@
-// Package examples holds the examples that need modules the library does not: each is a test
-// that runs against the lab. The other examples are beside what they show, in the library's
-// packages.
+// Package examples has programs that use the library with modules which the library does not
+// need: each folder is one, with a README. Its tests run each against the lab, twice.
 package examples

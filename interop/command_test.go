@@ -27,7 +27,7 @@ type command struct {
 // process returns the command as a process of its own, which can reach a user.
 func (c *command) process(ctx context.Context, args ...string) *exec.Cmd {
 	cmd, a := exec.CommandContext(ctx, c.program, args...), c.as.account()
-	cmd.Env = append(os.Environ(), "HANDSTAMP_HOME="+c.home, `HANDSTAMP_BROWSER="`+os.Args[0]+`"`,
+	cmd.Env = append(os.Environ(), "DBUS_SESSION_BUS_ADDRESS=disabled:", "HANDSTAMP_HOME="+c.home, `HANDSTAMP_BROWSER="`+os.Args[0]+`"`,
 		userVariable+"="+strings.Join(append([]string{a.username, a.password}, a.pages...), "\n"))
 	return cmd
 }

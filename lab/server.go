@@ -176,7 +176,7 @@ func listen(addr string) (net.Listener, error) {
 func (s *Server) serve(listener net.Listener, certificates bool) error {
 	server := &http.Server{
 		Handler:           s.Handler(),
-		ReadHeaderTimeout: 10 * time.Second,
+		ReadHeaderTimeout: 2 * time.Minute, // a busy client may open a connection long before it uses it
 		ErrorLog:          log.New(io.Discard, "", 0),
 	}
 	serve := func() error { return server.Serve(listener) }

@@ -3,7 +3,7 @@
 // locks. A store knows nothing of what is in a value.
 //
 // [Memory] is the reference implementation and the one to read first. Package filestore keeps
-// one file per credential. Package storetest is the suite that every implementation, ours or
+// one file per credential, and package sealed encrypts the values of another store. Package storetest is the suite that every implementation, ours or
 // yours, has to pass; its example_test.go has a whole store in a few lines.
 package store
 
@@ -130,6 +130,13 @@ type Reserver interface {
 	// Reserve sets space aside for a value of up to size bytes under key. It fails with
 	// ErrUnusable where there is none.
 	Reserve(ctx context.Context, key Key, size int) (Reservation, error)
+}
+
+// Peeker is an optional ability of a Store whose Get repairs what is damaged.
+type Peeker interface {
+	// Peek is [Store.Get] that leaves everything as it is: a damaged value stays where it is, and
+	// the error's text says what is wrong with it. It waits for no lock.
+	Peek(ctx context.Context, key Key) (value []byte, revision Revision, err error)
 }
 
 // Reservation is space for one Put. Its owner uses it, releases it, or both.

@@ -205,6 +205,9 @@ func (x *exchange) begin() {
 	x.ledger.mu.Lock()
 	x.begun++
 	x.lately = time.Now()
+	if x.breaking.Load() { // the response may be lost with its connection
+		x.reasons++
+	}
 	x.ledger.mu.Unlock()
 	if x.sse || x.server.server != "legacy" {
 		return

@@ -291,7 +291,8 @@ func (l *ledger) responded(id, result, failure json.RawMessage) {
 	if l.healthy && f.notified < 2 && !l.often() && e.Data.Source == "bridge" && a.call && l.hellos < 2 && !l.inputEnd && !a.cancelled {
 		l.findLocked("call %s got an error of the bridge's, though the server does nothing wrong: %s", id, failure)
 	}
-	if failure != nil && f.resumable && l.hellos < 2 && !l.inputEnd && !a.cancelled {
+	repeated := a.sent > 1 && e.Data.Source == "bridge" && e.Code != nil && *e.Code == -32600
+	if failure != nil && f.resumable && !repeated && l.hellos < 2 && !l.inputEnd && !a.cancelled {
 		l.findLocked("request %s got an error, though its stream can be resumed: %s", id, failure)
 	}
 	if failure != nil && !f.whole.IsZero() && time.Now().After(f.whole.Add(time.Second)) && a.sent == 1 && !l.inputEnd && !a.cancelled {

@@ -59,7 +59,7 @@ func (b *behaviour) perform(ctx context.Context, c *contestant) (v outcome, err 
 	if err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, bound)
+	ctx, cancel := context.WithTimeout(ctx, c.limit(bound))
 	p := &play{contestant: c, ctx: ctx, dir: dir}
 	defer func() {
 		cancel()
@@ -119,7 +119,7 @@ func (p *play) pause(d time.Duration) {
 // over ends a play that takes too long, or that nothing wants any more.
 func (p *play) over() {
 	if errors.Is(p.ctx.Err(), context.DeadlineExceeded) {
-		p.wrong("not done within %s", seconds(bound))
+		p.wrong("not done within %s", seconds(p.limit(bound)))
 	}
 	p.must(p.ctx.Err())
 }
@@ -127,7 +127,7 @@ func (p *play) over() {
 // until waits for a condition, and reports whether it came true in time. changed returns a
 // channel that is closed when it is worth another look.
 func (p *play) until(limit time.Duration, changed func() <-chan struct{}, condition func() bool) bool {
-	timer := time.NewTimer(limit)
+	timer := time.NewTimer(p.limit(limit))
 	defer timer.Stop()
 	for {
 		next := changed()

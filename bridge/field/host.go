@@ -302,7 +302,7 @@ func (h *host) response(id string, limit time.Duration) line {
 	case h.ending():
 		h.p.wrong("the bridge ends: %s", h.lastWords())
 	default:
-		h.p.wrong("no response within %s", seconds(limit))
+		h.p.wrong("no response within %s", seconds(h.p.limit(limit)))
 	}
 	if l.fault != "" {
 		h.p.wrong("the host gets a line that %s", l.fault)
@@ -375,7 +375,7 @@ func (h *host) note(method string, limit time.Duration) message {
 		return found || h.ending()
 	})
 	if !found {
-		h.p.wrong("%s does not reach the host within %s", method, seconds(limit))
+		h.p.wrong("%s does not reach the host within %s", method, seconds(h.p.limit(limit)))
 	}
 	return l.message
 }
@@ -419,7 +419,7 @@ func (h *host) audit() {
 
 // ends reports whether the process ends in time.
 func (h *host) ends(limit time.Duration) bool {
-	timer := time.NewTimer(limit)
+	timer := time.NewTimer(h.p.limit(limit))
 	defer timer.Stop()
 	select {
 	case <-h.ended:

@@ -332,7 +332,7 @@ func (s *server) listened(limit time.Duration) {
 		defer s.mu.Unlock()
 		return len(s.open) > 0
 	}) {
-		s.p.wrong("no stream is opened within %s", seconds(limit))
+		s.p.wrong("no stream is opened within %s", seconds(s.p.limit(limit)))
 	}
 }
 
@@ -362,7 +362,7 @@ func (s *server) count(match func(x *exchange) bool) int {
 // got waits until a request has come.
 func (s *server) got(what string, limit time.Duration, match func(x *exchange) bool) {
 	if !s.p.until(limit, s.change, func() bool { return s.count(match) > 0 }) {
-		s.p.wrong("%s does not reach the server within %s", what, seconds(limit))
+		s.p.wrong("%s does not reach the server within %s", what, seconds(s.p.limit(limit)))
 	}
 }
 

@@ -154,7 +154,7 @@ func installed(t *testing.T, path, required string) bool {
 // login; without that word the bridge would expect one of a slow server, and
 // greet the host in its place.
 func environment(t *testing.T) []string {
-	return append(os.Environ(), "HANDSTAMP_HOME="+t.TempDir(), "HANDSTAMP_LOGIN=never")
+	return append(os.Environ(), "DBUS_SESSION_BUS_ADDRESS=disabled:", "HANDSTAMP_HOME="+t.TempDir(), "HANDSTAMP_LOGIN=never")
 }
 
 // startNode starts a server of the TypeScript SDK and returns its URL.

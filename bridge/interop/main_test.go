@@ -65,7 +65,7 @@ func playBridge(dir, home, url string) int {
 
 // bridgeEnvironment returns what a command of the tests needs in its environment.
 func bridgeEnvironment(home string) []string {
-	return []string{"HANDSTAMP_HOME=" + home, `HANDSTAMP_BROWSER="` + os.Args[0] + `" ` + asBrowser}
+	return []string{"DBUS_SESSION_BUS_ADDRESS=disabled:", "HANDSTAMP_HOME=" + home, `HANDSTAMP_BROWSER="` + os.Args[0] + `" ` + asBrowser}
 }
 
 // playBrowser opens a page as a user whom the authorization server lets in without

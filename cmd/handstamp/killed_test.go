@@ -48,7 +48,7 @@ func newMachine(t *testing.T, h lab.Habits) *machine {
 func machineOf(t *testing.T, server *lab.Server) *machine {
 	t.Helper()
 	m := &machine{t: t, server: server, home: t.TempDir()}
-	m.env = append(os.Environ(), "HANDSTAMP_HOME="+filepath.Join(m.home, "handstamp"),
+	m.env = append(os.Environ(), "DBUS_SESSION_BUS_ADDRESS=disabled:", "HANDSTAMP_HOME="+filepath.Join(m.home, "handstamp"),
 		tabsVariable+"="+m.tabsFile(), `HANDSTAMP_BROWSER="`+os.Args[0]+`"`)
 	return m
 }

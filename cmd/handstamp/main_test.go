@@ -79,7 +79,7 @@ func TestTokenIsCheap(t *testing.T) {
 	}
 	defer server.Close()
 	processes.Watch(t, server)
-	env := append(os.Environ(), "HANDSTAMP_HOME="+filepath.Join(t.TempDir(), "home"), `HANDSTAMP_BROWSER="`+bin+`" demo browser`)
+	env := append(os.Environ(), "DBUS_SESSION_BUS_ADDRESS=disabled:", "HANDSTAMP_HOME="+filepath.Join(t.TempDir(), "home"), `HANDSTAMP_BROWSER="`+bin+`" demo browser`)
 	login := exec.Command(bin, "login", server.MCPURL())
 	login.Env = env
 	if out, err := login.CombinedOutput(); err != nil {

@@ -118,7 +118,7 @@ func bridge(ctx context.Context, handstamp, serverURL, home string, g *given.Giv
 		args = append(args, "--client-id", g.ClientID, "--client-secret-env", secretEnv)
 	}
 	cmd := exec.CommandContext(ctx, handstamp, args...)
-	cmd.Env = append(os.Environ(), "HANDSTAMP_HOME="+home, `HANDSTAMP_BROWSER="`+handstamp+`" demo browser`, secretEnv+"="+g.ClientSecret, tokenEnv+"="+cmp.Or(g.Assertion, g.ProviderIDToken))
+	cmd.Env = append(os.Environ(), "DBUS_SESSION_BUS_ADDRESS=disabled:", "HANDSTAMP_HOME="+home, `HANDSTAMP_BROWSER="`+handstamp+`" demo browser`, secretEnv+"="+g.ClientSecret, tokenEnv+"="+cmp.Or(g.Assertion, g.ProviderIDToken))
 	cmd.Stderr = os.Stderr
 	return cmd, nil
 }

@@ -22,7 +22,7 @@ const maxHeld = 8
 // the request, its path and method, and only then its parameters.
 func (l *Listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !l.enter() {
-		write(w, http.StatusServiceUnavailable, expiredView)
+		write(w, http.StatusServiceUnavailable, l.named(expiredView))
 		return
 	}
 	defer l.leave()
@@ -34,16 +34,16 @@ func (l *Listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case !l.isHost(r):
-		write(w, http.StatusForbidden, forbiddenView)
+		write(w, http.StatusForbidden, l.named(forbiddenView))
 	case l.isScripted(r):
-		write(w, http.StatusForbidden, forbiddenView)
+		write(w, http.StatusForbidden, l.named(forbiddenView))
 	case path != l.path:
-		write(w, http.StatusNotFound, notFoundView)
+		write(w, http.StatusNotFound, l.named(notFoundView))
 	case r.Method != http.MethodGet && !posted:
 		w.Header().Set("Allow", http.MethodGet+", "+http.MethodPost)
-		write(w, http.StatusMethodNotAllowed, forbiddenView)
+		write(w, http.StatusMethodNotAllowed, l.named(forbiddenView))
 	case isPrefetch(r):
-		write(w, http.StatusNotFound, notFoundView)
+		write(w, http.StatusNotFound, l.named(notFoundView))
 	default:
 		l.callback(w, r)
 	}
@@ -62,9 +62,9 @@ func (l *Listener) callback(w http.ResponseWriter, r *http.Request) {
 		if unbound, ok := errtype.As[*UnboundError](err); ok {
 			v = unbound.view()
 		}
-		write(w, http.StatusBadRequest, v)
+		write(w, http.StatusBadRequest, l.named(v))
 	case tooLate:
-		write(w, http.StatusGone, expiredView)
+		write(w, http.StatusGone, l.named(expiredView))
 	case repeated:
 		l.hold(w, r, true)
 	case awaited:
@@ -131,7 +131,7 @@ func (l *Listener) hold(w http.ResponseWriter, r *http.Request, again bool) {
 		l.mu.Unlock()
 	}()
 	if crowded {
-		write(w, http.StatusOK, pendingView)
+		write(w, http.StatusOK, l.bound(pendingView))
 		return
 	}
 	pin(r.Context())
@@ -155,9 +155,9 @@ func (l *Listener) hold(w http.ResponseWriter, r *http.Request, again bool) {
 	}
 	select {
 	case <-l.closing:
-		write(w, http.StatusOK, unfinishedView)
+		write(w, http.StatusOK, l.bound(unfinishedView))
 	default:
-		write(w, http.StatusOK, pendingView)
+		write(w, http.StatusOK, l.bound(pendingView))
 	}
 }
 

@@ -277,7 +277,7 @@ func TestFinishIsAwaitedFor30Seconds(t *testing.T) {
 		r.Host = l.host
 		w = httptest.NewRecorder()
 		l.ServeHTTP(w, r)
-		if got := time.Since(start); got != holdTime || w.Code != 200 || !strings.Contains(w.Body.String(), "Still working") {
+		if got := time.Since(start); got != holdTime || w.Code != 200 || !strings.Contains(w.Body.String(), "still being completed") {
 			t.Errorf("after %v: %d, %s", got, w.Code, w.Body)
 		}
 		if _, err := l.Wait(t.Context()); err != nil {

@@ -2,9 +2,7 @@ package loopback
 
 import (
 	"bytes"
-	"crypto/sha256"
 	_ "embed"
-	"encoding/base64"
 	"html/template"
 	"net/http"
 	"strconv"
@@ -12,6 +10,8 @@ import (
 	"sync"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/handstamp/handstamp/internal/pagestyle"
 )
 
 // Page describes how a sign-in ended, for the waiting browser. Both texts are sanitized: one line,
@@ -28,26 +28,43 @@ type Page struct {
 // result returns what is shown for p, to the first tab that brought the response or, with again,
 // to another one.
 func (l *Listener) result(p Page, again bool) view {
-	application, server := "the application", ""
-	if l.application != "" {
-		application = visible(l.application)
-	}
+	server := ""
 	if l.signedInTo != "" {
 		server = " to " + visible(l.signedInTo)
 	}
 	if p.Err != nil {
-		return view{
+		return l.named(view{
 			Kind: "bad", Title: "Sign-in" + server + " failed", Detail: sentence(visible(p.Err.Error())),
-			Text: "You can close this tab and go back to " + application + ".",
-		}
+			Text: "You can close this tab and go back to the application. It shows what to do next.",
+		})
 	}
-	v := view{Kind: "good", Title: visible(p.Message), Text: "You can close this tab and go back to " + application + "."}
+	v := view{Kind: "good", Title: visible(p.Message),
+		Text: "You can close this tab and go back to the application."}
 	if v.Title == "" {
 		v.Title = "You are signed in" + server + "."
 	}
 	if again {
 		v.Detail = "You already signed in, in another tab."
 	}
+	return l.named(v)
+}
+
+// bound returns a view for a browser that brought the awaited response: its title names the
+// server.
+func (l *Listener) bound(v view) view {
+	if l.signedInTo != "" {
+		v.Title = strings.Replace(v.Title, "sign-in", "sign-in to "+visible(l.signedInTo), 1)
+	}
+	return l.named(v)
+}
+
+// named returns v with the application's name, where it is known.
+func (l *Listener) named(v view) view {
+	if l.application == "" {
+		return v
+	}
+	v.Application = visible(l.application)
+	v.Text = strings.ReplaceAll(v.Text, theApplication, v.Application)
 	return v
 }
 
@@ -65,7 +82,8 @@ func sentence(s string) string {
 func (e *UnboundError) view() view {
 	return view{
 		Kind: "bad", Title: "The sign-in page reported an error.", Detail: visible(e.Code),
-		Text: "It does not say which sign-in it is about, so the application keeps waiting. Go back there to try again or to cancel.",
+		Text: "It does not say which sign-in it is about, so the application keeps waiting. " +
+			"Go back there to try again or to cancel.",
 	}
 }
 
@@ -75,31 +93,42 @@ type view struct {
 	Title  string
 	Detail string // what matters; may be empty
 	Text   string // what to do
+
+	Application string // may be empty
 }
 
-const onlyResult = "This address only receives the result of a sign-in."
+// theApplication stands in texts for the application's name.
+const theApplication = "the application"
 
-// The pages that do not depend on a [Page]. Their texts reveal nothing about the sign-in.
+const onlyResult = "This address only receives the result of a sign-in for the application. " +
+	"You can close this tab."
+
+// The pages that do not depend on a [Page]. Only the first two name the server: without the awaited
+// response, no program gets them.
 var (
-	pendingView = view{"wait", "Still working on it…", "",
-		"Go back to the application to see how the sign-in ends."}
-	unfinishedView = view{"bad", "The sign-in was not finished.", "", "Go back to the application to see why."}
-	expiredView    = view{"wait", "This sign-in has expired.", "",
-		"Close this tab and start again in the application."}
-	notAwaitedView = view{"wait", "This link does not belong to the current sign-in.",
-		"It is from another sign-in, or part of it is missing.",
-		"You can close this tab. The current sign-in goes on."}
-	forbiddenView = view{"wait", "This request is not allowed.", "", onlyResult}
-	notFoundView  = view{"wait", "There is no page here.", "", onlyResult}
+	pendingView = view{Kind: "wait", Title: "The sign-in is still being completed…",
+		Text: "Go back to the application to see how it ends. You can close this tab."}
+	unfinishedView = view{Kind: "bad", Title: "The sign-in was not finished.",
+		Text: "Go back to the application to see why, and start again there. You can close this tab."}
+	expiredView = view{Kind: "wait", Title: "This sign-in has expired.",
+		Detail: "It took too long, or ended in another tab.",
+		Text:   "Close this tab, go back to the application and start again there."}
+	notAwaitedView = view{Kind: "wait", Title: "This link does not belong to the current sign-in.",
+		Detail: "It is from another sign-in, or part of it is missing.",
+		Text:   "You can close this tab. The current sign-in goes on in the application."}
+	forbiddenView = view{Kind: "wait", Title: "This request is not allowed.", Text: onlyResult}
+	notFoundView  = view{Kind: "wait", Title: "There is no page here.", Text: onlyResult}
 )
 
 var (
 	//go:embed page.html
 	pageHTML string
 	//go:embed page.css
-	pageCSS string
+	ownCSS string
 	//go:embed page.js
 	pageJS string
+
+	pageCSS = pagestyle.Base + ownCSS
 
 	// pageTemplate is parsed at its first use: most runs show no page.
 	pageTemplate = sync.OnceValue(func() *template.Template {
@@ -108,15 +137,9 @@ var (
 
 	// pagePolicy allows the page its own style and script, by their hashes, and nothing else: text
 	// of a server in the page could neither run nor load nor send anything.
-	pagePolicy = "default-src 'none'; style-src " + hash(pageCSS) + "; script-src " + hash(pageJS) +
+	pagePolicy = "default-src 'none'; style-src " + pagestyle.Hash(pageCSS) + "; script-src " + pagestyle.Hash(pageJS) +
 		"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-
-// hash returns a source expression of the Content Security Policy.
-func hash(source string) string {
-	sum := sha256.Sum256([]byte(source))
-	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
-}
 
 // write responds with a page. The browser's address contains the code, which must not stay in a
 // cache, in the history (the page's script removes it) or in a Referer header. The page has been

@@ -159,3 +159,36 @@ func FuzzVisible(f *testing.F) {
 		}
 	})
 }
+
+// TestPagesNameTheApplication holds every page to naming the application and what to do there, and
+// those that only the awaited response leads to, to naming the server.
+func TestPagesNameTheApplication(t *testing.T) {
+	l := &Listener{application: "Example App", signedInTo: "mcp.example/mcp"}
+	for _, c := range []struct {
+		view  view
+		title string
+	}{
+		{l.result(Page{}, false), "You are signed in to mcp.example/mcp."},
+		{l.result(Page{Err: errors.New("access was denied")}, false), "Sign-in to mcp.example/mcp failed"},
+		{l.bound(pendingView), "The sign-in to mcp.example/mcp is still being completed…"},
+		{l.bound(unfinishedView), "The sign-in to mcp.example/mcp was not finished."},
+		{l.named(expiredView), "This sign-in has expired."},
+		{l.named(notAwaitedView), "This link does not belong to the current sign-in."},
+		{l.named((&UnboundError{Code: "x"}).view()), "The sign-in page reported an error."},
+		{l.named(forbiddenView), "This request is not allowed."},
+		{l.named(notFoundView), "There is no page here."},
+	} {
+		w := httptest.NewRecorder()
+		write(w, 200, c.view)
+		checkPage(t, w.Code, w.Header(), w.Body.String())
+		if c.view.Title != c.title || !strings.Contains(w.Body.String(), "<title>"+c.title+" · Example App</title>") {
+			t.Errorf("the title is %q, want %q with the application", c.view.Title, c.title)
+		}
+		if !strings.Contains(c.view.Text, "Example App") || strings.Contains(c.view.Text, "the application") {
+			t.Errorf("%q: %q does not name the application", c.title, c.view.Text)
+		}
+	}
+	if text := new(Listener).named(expiredView).Text; !strings.Contains(text, "go back to the application") {
+		t.Errorf("without a name: %q", text)
+	}
+}

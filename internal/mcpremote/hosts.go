@@ -3,55 +3,8 @@ package mcpremote
 import (
 	"encoding/json"
 	"maps"
-	"path/filepath"
 	"slices"
 )
-
-// Places are the folders below which programs keep the list of the MCP servers
-// that they start. Empty ones are left out.
-type Places struct {
-	Home   string
-	Config string // XDG_CONFIG_HOME, Application Support or %AppData%
-	Work   string // of a project
-}
-
-// Files returns the files in which programs that start MCP servers list them:
-// Claude Desktop and Claude Code, Cursor, VS Code and its kin, Windsurf, Gemini
-// CLI, Codex, Zed and others. Most are not there on any one machine.
-func (p Places) Files() []string {
-	var files []string
-	add := func(base string, names ...string) {
-		for _, name := range names {
-			if base != "" {
-				files = append(files, filepath.Join(base, filepath.FromSlash(name)))
-			}
-		}
-	}
-	add(p.Home,
-		".claude.json", ".claude/settings.json",
-		".cursor/mcp.json",
-		".codeium/windsurf/mcp_config.json", ".codeium/mcp_config.json",
-		".gemini/settings.json",
-		".codex/config.toml",
-		".copilot/mcp-config.json", ".lmstudio/mcp.json",
-		".kiro/settings/mcp.json", ".junie/mcp/mcp.json",
-		".aws/amazonq/mcp.json", ".continue/config.yaml",
-		".config/opencode/opencode.json", ".config/zed/settings.json",
-		".config/goose/config.yaml",
-	)
-	add(p.Config, "Claude/claude_desktop_config.json", "Zed/settings.json", "goose/config.yaml",
-		"opencode/opencode.json")
-	for _, editor := range []string{"Code", "Code - Insiders", "VSCodium", "Cursor", "Windsurf"} {
-		add(p.Config,
-			editor+"/User/mcp.json", editor+"/User/settings.json",
-			editor+"/User/globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json",
-			editor+"/User/globalStorage/rooveterinaryinc.roo-cline/settings/mcp_settings.json",
-		)
-	}
-	add(p.Work, ".mcp.json", ".cursor/mcp.json", ".vscode/mcp.json", ".gemini/settings.json",
-		".roo/mcp.json", ".kiro/settings/mcp.json")
-	return files
-}
 
 // Commands returns the command lines of mcp-remote, or of handstamp bridge in its
 // place, in a program's list of servers, whatever its shape: any object with args, or

@@ -17,7 +17,7 @@ func (f *Fetcher) findServerMetadata(ctx context.Context, places []string,
 	var form string            // of the first
 	var usable *ServerMetadata // base parsed, if it is complete enough
 	var lacking error          // why it is not
-	m, err := search(ctx, f, places, func(place string, body []byte) (*ServerMetadata, error) {
+	m, err := search(ctx, f, PurposeServer, places, func(place string, body []byte) (*ServerMetadata, error) {
 		raw := body
 		if base != nil {
 			var ok bool

@@ -31,7 +31,7 @@ func (f *Fetcher) ConfiguredServerMetadata(ctx context.Context,
 	if err != nil {
 		return nil, err
 	}
-	return search(ctx, f, places, func(place string, body []byte) (*ServerMetadata, error) {
+	return search(ctx, f, PurposeServer, places, func(place string, body []byte) (*ServerMetadata, error) {
 		return s.parse(body, formOf(place))
 	})
 }

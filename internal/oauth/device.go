@@ -35,7 +35,7 @@ const (
 // not be used.
 func (f *Fetcher) AuthorizeDevice(ctx context.Context, endpoint string, client Authenticator,
 	params url.Values) (*DeviceAuthorization, error) {
-	a, err := f.postForm(ctx, "the device authorization endpoint", endpoint, client, params, maxToken)
+	a, err := f.postForm(ctx, PurposeDevice, endpoint, client, params, maxToken)
 	if err != nil {
 		return nil, err
 	}

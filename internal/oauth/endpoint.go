@@ -52,7 +52,9 @@ func parseURL(what, rawURL string) (*url.URL, error) {
 }
 
 func badURL(what, rawURL, why string) *ProtocolError {
-	return protocolErrorf("RFC 6749 section 3.1", "%s %q %s", what, Sanitize(rawURL), why)
+	e := protocolErrorf("RFC 6749 section 3.1", "%s %q %s", what, Sanitize(rawURL), why)
+	e.Unsafe = true
+	return e
 }
 
 // notInURL reports whether r is not a character of RFC 3986. Several of these have a meaning in

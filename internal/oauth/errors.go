@@ -108,6 +108,9 @@ type ProtocolError struct {
 	// another document, or another server, may have it.
 	Missing string
 
+	// Unsafe says that the server names a URL that no request may be sent to and no browser open.
+	Unsafe bool
+
 	// Setting is the setting with which the user can allow it; [SettingNone] if there is none.
 	Setting Setting
 }

@@ -38,6 +38,9 @@ type Fetcher struct {
 	// Secrets, if set, returns further secrets that errors must not contain, beside those in the
 	// request: a server may repeat secrets that it received earlier.
 	Secrets func() []Secret
+
+	// Observe, if set, is called with each request after its response, or its failure.
+	Observe func(Exchange)
 }
 
 // response is a response with its body read and bounded.
@@ -84,11 +87,12 @@ func (*requestBody) Close() error { return nil }
 
 // roundTrip sends req over rt and reads at most limit bytes of the body. It follows the
 // redirects that [redirected] allows, three at most. An error means that there was no response.
-func (f *Fetcher) roundTrip(rt http.RoundTripper, req *http.Request,
-	limit int64) (*response, error) {
+func (f *Fetcher) roundTrip(rt http.RoundTripper, req *http.Request, limit int64,
+	about Exchange) (*response, error) {
 	if rt == nil {
 		return nil, errors.New("oauth: Fetcher.HTTP is not set")
 	}
+	watched := f.observe(about, req)
 	resp, err := rt.RoundTrip(req)
 	looping := false
 	for hops := 0; err == nil; hops++ {
@@ -97,16 +101,20 @@ func (f *Fetcher) roundTrip(rt http.RoundTripper, req *http.Request,
 			break
 		}
 		resp.Body.Close()
+		watched.end(&response{url: req.URL, status: resp.StatusCode, header: resp.Header}, nil)
 		req = next
+		watched = f.observe(about, req)
 		resp, err = rt.RoundTrip(req)
 	}
 	if err != nil {
+		watched.end(nil, err)
 		return nil, err
 	}
 	defer resp.Body.Close()
 	a := &response{url: req.URL, status: resp.StatusCode, header: resp.Header, looping: looping}
 	a.body, a.readErr = readBounded(resp, limit)
 	a.truncated = a.readErr != nil
+	watched.end(a, nil)
 	return a, nil
 }
 
@@ -148,6 +156,9 @@ func keepsMethod(req *http.Request, resp *http.Response, to *url.URL) bool {
 	return false
 }
 
+// TooLong reports whether a response was longer than this package reads.
+func TooLong(err error) bool { return errors.Is(err, errTooLong) }
+
 var errTooLong = errors.New("the response is too long")
 
 // readBounded reads a body of at most limit bytes, counted after decoding. What
@@ -174,16 +185,16 @@ func readBounded(resp *http.Response, limit int64) ([]byte, error) {
 	return body, err
 }
 
-// document fetches a metadata document. It follows up to three redirects that
+// document fetches a metadata document, which is what the request is for. It follows up to three redirects that
 // stay on the origin.
-func (f *Fetcher) document(ctx context.Context, target string) (*response, error) {
+func (f *Fetcher) document(ctx context.Context, what, target string) (*response, error) {
 	ctx, cancel := context.WithTimeout(ctx, documentTimeout)
 	defer cancel()
 	req, err := f.request(ctx, http.MethodGet, target, nil)
 	if err != nil {
 		return nil, err
 	}
-	a, err := f.roundTrip(f.HTTP, req, maxDocument)
+	a, err := f.roundTrip(f.HTTP, req, maxDocument, Exchange{Purpose: what})
 	switch {
 	case err != nil:
 		return nil, &TransientError{Reason: "no response from " + req.URL.Host, Err: err}

@@ -25,7 +25,7 @@ func TestRequestHeaders(t *testing.T) {
 	})
 	f := fetcher(t)
 	for range 2 {
-		if _, err := f.document(t.Context(), s.URL); err != nil {
+		if _, err := f.document(t.Context(), PurposeServer, s.URL); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -87,7 +87,7 @@ func TestBodies(t *testing.T) {
 				}
 				tc.write(w)
 			})
-			a, err := fetcher(t).document(t.Context(), s.URL)
+			a, err := fetcher(t).document(t.Context(), PurposeServer, s.URL)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -281,10 +281,10 @@ func TestSameOriginRedirects(t *testing.T) {
 		http.Redirect(w, r, fmt.Sprintf("/%d", n-1), http.StatusFound)
 	})
 	f := fetcher(t)
-	if a, err := f.document(t.Context(), s.URL+"/3"); err != nil || !strings.Contains(string(a.body), "here") {
+	if a, err := f.document(t.Context(), PurposeServer, s.URL+"/3"); err != nil || !strings.Contains(string(a.body), "here") {
 		t.Errorf("three redirects: %v", err)
 	}
-	if _, err := f.document(t.Context(), s.URL+"/4"); err == nil {
+	if _, err := f.document(t.Context(), PurposeServer, s.URL+"/4"); err == nil {
 		t.Error("four redirects were followed")
 	}
 }

@@ -76,7 +76,7 @@ func TestGuardRejectsLoopback(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = f.roundTrip(f.HTTP, req, maxDocument)
+		_, err = f.roundTrip(f.HTTP, req, maxDocument, Exchange{})
 		if blocked, ok := errtype.As[*BlockedError](err); !ok || blocked.Host == "" || !strings.Contains(blocked.Error(), "not a public address") {
 			t.Errorf("%s: error %v, want a *BlockedError", target, err)
 		}
@@ -96,13 +96,13 @@ func TestGuardAllows(t *testing.T) {
 	})
 	t.Cleanup(tr.CloseIdleConnections)
 	f := &Fetcher{HTTP: tr}
-	if _, err := f.document(t.Context(), "http://LOCALHOST:"+u.Port()+"/x"); err != nil {
+	if _, err := f.document(t.Context(), PurposeServer, "http://LOCALHOST:"+u.Port()+"/x"); err != nil {
 		t.Errorf("an allowed host: %v", err)
 	}
 	if got := checked.Load(); got != "localhost" {
 		t.Errorf("the policy was called with %q, want the host in lower case without its port", got)
 	}
-	if _, err := f.document(t.Context(), "http://127.0.0.1:"+u.Port()+"/x"); err == nil {
+	if _, err := f.document(t.Context(), PurposeServer, "http://127.0.0.1:"+u.Port()+"/x"); err == nil {
 		t.Error("another name of the same address was let through")
 	}
 }
@@ -124,7 +124,7 @@ func TestGuardProxy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = f.roundTrip(f.HTTP, req, maxDocument)
+		_, err = f.roundTrip(f.HTTP, req, maxDocument, Exchange{})
 		return err
 	}
 	if err := get("http://public.example/ok"); err != nil {
@@ -156,7 +156,7 @@ func TestGuardIgnoresDialFunctions(t *testing.T) {
 		t.Error("the base was changed")
 	}
 	f := &Fetcher{HTTP: g}
-	if _, err := f.document(t.Context(), c.URL); err == nil {
+	if _, err := f.document(t.Context(), PurposeServer, c.URL); err == nil {
 		t.Error("the canary was reached")
 	}
 }
@@ -167,7 +167,7 @@ func TestGuardHeaderBomb(t *testing.T) {
 		w.Header().Set("X-Bomb", strings.Repeat("x", 1<<20))
 	}))
 	defer s.Close()
-	if _, err := fetcher(t).document(t.Context(), s.URL); err == nil {
+	if _, err := fetcher(t).document(t.Context(), PurposeServer, s.URL); err == nil {
 		t.Error("a megabyte of headers was taken")
 	}
 }

@@ -236,8 +236,10 @@ func checkLinks(data []byte, spec string) error {
 			}
 		case string:
 			if holdsURL(name) && hasForeignScheme(v) {
-				return protocolErrorf(spec, "the document's %s is %q, which is no web address",
+				err := protocolErrorf(spec, "the document's %s is %q, which is no web address",
 					Sanitize(name), Sanitize(v))
+				err.Unsafe = true
+				return err
 			}
 		}
 		return nil

@@ -7,7 +7,7 @@ func (f *Fetcher) KeySet(ctx context.Context, uri string) ([]byte, error) {
 	if _, err := parseEndpoint("the jwks_uri", uri); err != nil {
 		return nil, err
 	}
-	a, err := f.document(ctx, uri)
+	a, err := f.document(ctx, PurposeKeys, uri)
 	if err == nil {
 		err = documentError(a)
 	}

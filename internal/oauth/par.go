@@ -18,7 +18,7 @@ func (f *Fetcher) PushAuthorization(ctx context.Context, endpoint string, client
 	if err := r.params(form); err != nil {
 		return "", err
 	}
-	a, err := f.postProved(ctx, "the pushed authorization request endpoint", endpoint, client, prover, form, maxToken)
+	a, err := f.postProved(ctx, PurposePush, endpoint, client, prover, form, maxToken)
 	if err != nil {
 		return "", err
 	}

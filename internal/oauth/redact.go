@@ -80,10 +80,16 @@ func (e redactor) withResponse(o object) redactor {
 // redact removes the secrets from a text of a server; see [redact.Text].
 func (e redactor) redact(text string) string { return redact.Text(text, e...) }
 
+// RedactSecrets returns the text with [Redacted] in place of each piece of a secret, in any encoding
+// that [redact.Text] knows.
+func RedactSecrets(text string, secrets []Secret) string {
+	return redactor(nil).withSecrets(secrets).redact(text)
+}
+
 // ContainsSecret reports whether a text of a server contains a secret or a piece of one, in any
 // encoding that [redact.Text] knows.
 func ContainsSecret(text string, secrets []Secret) bool {
-	return redactor(nil).withSecrets(secrets).redact(text) != text
+	return RedactSecrets(text, secrets) != text
 }
 
 // WithoutSecrets returns the challenge without the parts that contain a secret, such as the access

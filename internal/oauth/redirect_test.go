@@ -85,14 +85,14 @@ func TestRedirectOfADocument(t *testing.T) {
 			}
 			io.WriteString(w, `{}`)
 		})
-		if a, err := fetcher(t).document(t.Context(), s.URL+"/x"); err != nil || a.status != 200 {
+		if a, err := fetcher(t).document(t.Context(), PurposeServer, s.URL+"/x"); err != nil || a.status != 200 {
 			t.Errorf("%d: %v", status, err)
 		}
 	}
 	loop := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, r.URL.Path+"/", http.StatusPermanentRedirect)
 	})
-	_, err := fetcher(t).document(t.Context(), loop.URL+"/x")
+	_, err := fetcher(t).document(t.Context(), PurposeServer, loop.URL+"/x")
 	if _, ok := errtype.As[*TransientError](err); !ok {
 		t.Errorf("error %v, want a *TransientError", err)
 	}

@@ -71,7 +71,26 @@ func (f *Fetcher) Register(ctx context.Context, endpoint string,
 	if err != nil {
 		return nil, fmt.Errorf("oauth: registration request: %w", err)
 	}
-	a, err := f.managed(ctx, http.MethodPost, endpoint, req.InitialAccessToken, body)
+	return f.register(ctx, endpoint, req.InitialAccessToken, body)
+}
+
+// malformedRegistration is JSON that is cut off: no server can make a client of it.
+const malformedRegistration = `{"redirect_uris":`
+
+// ProbeRegistration sends a registration request that no server can carry out, as its JSON is cut
+// off, and returns the rejection: a [*RegistrationError] that shows whether the endpoint takes
+// registrations at all, or another error of [Fetcher.Register].
+func (f *Fetcher) ProbeRegistration(ctx context.Context, endpoint string, initialAccessToken Secret) error {
+	if _, err := parseEndpoint("the registration endpoint", endpoint); err != nil {
+		return err
+	}
+	_, err := f.register(ctx, endpoint, initialAccessToken, []byte(malformedRegistration))
+	return err
+}
+
+func (f *Fetcher) register(ctx context.Context, endpoint string, initialAccessToken Secret,
+	body []byte) (*Registration, error) {
+	a, err := f.managed(ctx, http.MethodPost, endpoint, initialAccessToken, body)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +166,7 @@ func (f *Fetcher) managed(ctx context.Context, method, target string, token Secr
 	carried := f.addKnownSecrets(redactor{token.Reveal()})
 	rt, done := f.newConnection()
 	defer done()
-	a, err := f.roundTrip(rt, req, maxDocument)
+	a, err := f.roundTrip(rt, req, maxDocument, Exchange{Purpose: PurposeRegistration})
 	if err != nil {
 		return nil, &TransientError{Reason: "no response from " + req.URL.Host, Err: carried.redactError(err)}
 	}

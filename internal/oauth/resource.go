@@ -74,7 +74,7 @@ func (f *Fetcher) ResourceMetadata(ctx context.Context,
 		// Part of the time is reserved for the other places: only this one may hang.
 		first, cancel := context.WithTimeout(ctx, documentTimeout-otherTimeout)
 		defer cancel()
-		rm, err := search(first, f, []string{place}, parse)
+		rm, err := search(first, f, PurposeResource, []string{place}, parse)
 		if err == nil {
 			return rm, nil
 		}
@@ -89,7 +89,7 @@ func (f *Fetcher) ResourceMetadata(ctx context.Context,
 			return nil, err
 		}
 	}
-	rm, err := search(ctx, f, places, parse)
+	rm, err := search(ctx, f, PurposeResource, places, parse)
 	if errors.Is(err, ErrNoMetadata) && unsure != nil {
 		return nil, unsure
 	}
@@ -127,7 +127,7 @@ func resourcePlaces(server *url.URL) []string {
 // search requests a document from one place after the other and returns the first one. It returns
 // [ErrNoMetadata] only if every place responds that there is none, else the first
 // [*TransientError].
-func search[T any](ctx context.Context, f *Fetcher, places []string,
+func search[T any](ctx context.Context, f *Fetcher, what string, places []string,
 	parse func(place string, body []byte) (*T, error)) (*T, error) {
 	var unsure error
 	tried := make(map[string]bool, len(places))
@@ -136,7 +136,7 @@ func search[T any](ctx context.Context, f *Fetcher, places []string,
 			continue
 		}
 		tried[place] = true
-		a, err := f.document(ctx, place)
+		a, err := f.document(ctx, what, place)
 		if err == nil {
 			err = documentError(a)
 		}

@@ -19,7 +19,7 @@ func (f *Fetcher) Revoke(ctx context.Context, endpoint string, client Authentica
 	}
 	form := url.Values{"token": {token.Reveal()}}
 	setOrDelete(form, "token_type_hint", hint)
-	a, err := f.postProved(ctx, "the revocation endpoint", endpoint, client, prover, form, maxToken)
+	a, err := f.postProved(ctx, PurposeRevocation, endpoint, client, prover, form, maxToken)
 	if err != nil {
 		return err
 	}

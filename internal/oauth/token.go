@@ -66,7 +66,7 @@ func (f *Fetcher) PostToken(ctx context.Context, req TokenRequest) (*RawResponse
 	if err != nil {
 		return nil, err
 	}
-	a, err := f.postProved(ctx, "the token endpoint", req.Endpoint, req.Client, req.Prover, form, maxToken)
+	a, err := f.postProved(ctx, PurposeToken, req.Endpoint, req.Client, req.Prover, form, maxToken)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +196,7 @@ func (f *Fetcher) postOnce(ctx context.Context, what, endpoint string, client Au
 	if proofs != nil {
 		proofs.base, rt = rt, proofs
 	}
-	a, err := f.roundTrip(rt, req, limit)
+	a, err := f.roundTrip(rt, req, limit, Exchange{Purpose: what, AuthMethod: methodOf(client)})
 	carried = proofs.addTo(carried)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {

@@ -269,7 +269,7 @@ func TestFreshConnections(t *testing.T) {
 			defer s.Close()
 			f := trusting(t, s)
 			for range 2 {
-				if _, err := f.document(t.Context(), s.URL); err != nil {
+				if _, err := f.document(t.Context(), PurposeServer, s.URL); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -29,7 +29,7 @@ func (f *Fetcher) Userinfo(ctx context.Context, endpoint string, token Secret, p
 	carried := f.addKnownSecrets(redactor{token.Reveal()})
 	rt, done := f.newConnection()
 	defer done()
-	a, err := f.roundTrip(rt, req, maxDocument)
+	a, err := f.roundTrip(rt, req, maxDocument, Exchange{Purpose: PurposeUser})
 	if err != nil {
 		return nil, carried.redactError(err)
 	}

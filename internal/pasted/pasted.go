@@ -28,6 +28,10 @@ const (
 // when its login has ended, and the next login gets what it brings. Its methods may
 // be called concurrently; one login reads at a time.
 type Reader struct {
+	// Enter is called for an empty line while a login waits. It may be nil, must return soon, and
+	// is set before the first Next.
+	Enter func()
+
 	in      *bufio.Reader
 	turn    chan struct{} // holds one element while a login waits for a line
 	pending chan line     // the read that has begun; guarded by turn
@@ -77,6 +81,8 @@ func (r *Reader) Next(ctx context.Context, hint func()) (text string, anew bool,
 		case got.err != nil:
 			<-ctx.Done()
 			return "", false, ctx.Err()
+		case r.Enter != nil:
+			r.Enter()
 		}
 	}
 }

@@ -16,7 +16,21 @@ var ErrNewer = errors.New("credential was written by a newer version")
 // [store.Store]. With [store.ErrNotFound] and [store.ErrCorrupt], which also reports a value that
 // is no record of key, it returns an empty record, for Put to replace what is there.
 func Get(ctx context.Context, s store.Store, key store.Key) (*Record, error) {
-	value, revision, err := s.Get(ctx, key)
+	return read(ctx, s.Get, key)
+}
+
+// Peek is [Get] that leaves a damaged value as it is, where the store is a [store.Peeker].
+func Peek(ctx context.Context, s store.Store, key store.Key) (*Record, error) {
+	if p, ok := s.(store.Peeker); ok {
+		return read(ctx, p.Peek, key)
+	}
+	return read(ctx, s.Get, key)
+}
+
+type getValue func(ctx context.Context, key store.Key) ([]byte, store.Revision, error)
+
+func read(ctx context.Context, get getValue, key store.Key) (*Record, error) {
+	value, revision, err := get(ctx, key)
 	r := new(Record)
 	if err == nil {
 		if r, err = Decode(value); err == nil && r.Key != key {

@@ -41,6 +41,7 @@ func (l *Output) Attach(c *handstamp.Client) {
 		Refreshed: func(e handstamp.RefreshEvent) { l.Add(e.Server + e.Issuer + fmt.Sprint(e.Err)) },
 		LoggedIn:  func(e handstamp.LoginEvent) { l.Add(e.Server + e.Issuer + e.Scope + fmt.Sprint(e.Err)) },
 		Notice:    func(server, message string) { l.Add(server + message) },
+		Event:     func(e handstamp.Event) { l.Add(e.String()) },
 	}
 }
 

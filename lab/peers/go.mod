@@ -1,3 +1,4 @@
+// Not released: it has no tags.
 module github.com/handstamp/handstamp/lab/peers
 
 go 1.26.0

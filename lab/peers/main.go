@@ -106,9 +106,11 @@ func run(ctx context.Context, processes string, timeout time.Duration, out strin
 		if exited, ok := errors.AsType[*exec.ExitError](err); err != nil && (!ok || exited.ExitCode() != 1) {
 			return err
 		}
-		if err := json.Unmarshal(raw, &columns[i]); err != nil {
+		var played struct{ Reports suite.Reports }
+		if err := json.Unmarshal(raw, &played); err != nil {
 			return err
 		}
+		columns[i] = played.Reports
 	}
 	f, err := os.Create(out)
 	if err != nil {

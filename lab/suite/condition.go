@@ -31,6 +31,24 @@ func Conditions() []Condition {
 	return []Condition{Warm, Expired, RejectedEarly, GrantRevoked, ClientForgotten, TwoDays}
 }
 
+// about returns in one sentence what the condition does to a server, and what a client is then
+// expected to do.
+func (c Condition) about() string {
+	return map[Condition]string{
+		Warm: "Nothing has happened since the login: the stored access token is good and is used.",
+		Expired: "Every access token has expired, as the client knows: " +
+			"it refreshes, without a browser.",
+		RejectedEarly: "The MCP server rejects every access token before its expiry: " +
+			"the client finds out by a 401, and refreshes.",
+		GrantRevoked: "Every grant is revoked, with its access and refresh tokens: " +
+			"the user has to sign in again, once.",
+		ClientForgotten: "The authorization server has deleted all clients: " +
+			"the client registers anew, and the user signs in once.",
+		TwoDays: "The server's clock is set two days ahead: " +
+			"what has a lifetime has expired, refresh tokens too where they have one.",
+	}[c]
+}
+
 // twoDays is how far TwoDays moves the clock, and lifetime is longer than an
 // access token lives.
 const (

@@ -1,10 +1,22 @@
 package suite
 
 import (
+	_ "embed"
 	"html/template"
 	"io"
 	"slices"
 	"sync"
+
+	"github.com/handstamp/handstamp/internal/pagestyle"
+)
+
+var (
+	//go:embed report.html
+	reportHTML string
+	//go:embed report.css
+	reportCSS string
+
+	reportStyle = pagestyle.Base + reportCSS
 )
 
 // WriteHTML writes the reports as one page that needs nothing else, with the
@@ -14,7 +26,8 @@ func (all Reports) WriteHTML(w io.Writer) error {
 	for i, r := range all {
 		pages[i] = r.matrix()
 	}
-	return page().Execute(w, pages)
+	return page().Execute(w, map[string]any{"Reports": pages, "Style": template.CSS(reportStyle),
+		"Policy": "default-src 'none'; style-src " + pagestyle.Hash(reportStyle), "Conditions": Conditions()})
 }
 
 // matrix is a report as rows of personalities and columns of conditions.
@@ -85,38 +98,8 @@ func (r *Report) matrix() matrix {
 
 // page shows what is wrong by shape as well as by colour.
 var page = sync.OnceValue(func() *template.Template {
-	return template.Must(template.New("report").Parse(`<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Handstamp lab: {{range $i, $r := .}}{{if $i}}, {{end}}{{$r.Client}}{{end}}</title>
-<style>
-:root { color-scheme: light dark }
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-svg { font: 12px system-ui, sans-serif; max-width: 100% }
-svg text { fill: currentColor }
-.good rect { fill: #2a9d58 } .bad rect { fill: #d1242f } .void rect { fill: #8885 }
-.bad path { stroke: #fff; stroke-width: 2 }
-li { margin-bottom: .5rem } code, pre { font-size: .85rem } pre { overflow-x: auto }
-</style>
-<h1>Handstamp lab</h1>
-{{range .}}<section>
-<h2>{{.Client}}</h2>
-<p>{{.Sentence}}. {{.Begun.UTC.Format "2006-01-02 15:04 UTC"}}</p>
-<svg viewBox="0 0 {{.Width}} {{.Height}}" width="{{.Width}}" role="img" aria-label="{{.Sentence}}">
-{{range .Columns}}<text transform="translate({{.X}} 124) translate(13 0) rotate(-60)">{{.Condition}}, {{.Processes}}</text>
-{{end}}{{range .Rows}}<g transform="translate(0 {{.Y}})"><text x="0" y="13">{{.Personality}}</text>
-{{range .Cells}}<g class="{{.Class}}" transform="translate({{.X}} 0)"><title>{{.Name}}{{if .Expect.Void}}: cannot come about{{else}}: {{.Later.Worked}} of {{.Processes}} got through, {{.Later.Tabs}} tabs, {{.Later.TokenRequests}} token requests, {{.Later.Registrations}} registrations, {{.Later.FailedCalls}} failed calls{{end}}{{range .Failures}}
-{{.}}{{end}}</title><rect width="16" height="16" rx="3"/>{{if eq .Class "bad"}}<path d="M4 4l8 8M12 4l-8 8"/>{{end}}</g>
-{{end}}</g>
-{{end}}</svg>
-{{with .Failed}}<h3>What failed</h3>
-<ul>
-{{range .}}<li><code>{{.Name}}</code>{{range .Failures}}<br>{{.}}{{end}}
-<details><summary>what the server saw</summary><pre>{{range .Requests}}{{.}}
-{{end}}</pre></details></li>
-{{end}}</ul>
-{{end}}</section>
-{{end}}</html>
-`))
+	return template.Must(template.New("report").Funcs(pageFuncs).Parse(reportHTML))
 })
+
+// pageFuncs are what the templates call.
+var pageFuncs = template.FuncMap{"about": Condition.about}

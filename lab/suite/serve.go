@@ -2,6 +2,7 @@ package suite
 
 import (
 	"crypto/rand"
+	_ "embed"
 	"encoding/json"
 	"fmt"
 	"html/template"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/handstamp/handstamp/internal/pagestyle"
 	"github.com/handstamp/handstamp/lab"
 )
 
@@ -85,7 +87,7 @@ func (b *Bench) page(w http.ResponseWriter) {
 	}
 	// A browser that has gone needs no page.
 	_ = benchPage().Execute(w, map[string]any{
-		"Nonce": nonce, "Guard": b.guard, "P": b.personality, "MCP": b.Server.MCPURL(), "Issuer": b.Server.Issuer(),
+		"Nonce": nonce, "Style": template.CSS(pagestyle.Base + benchCSS), "Script": template.JS(benchJS), "Guard": b.guard, "P": b.personality, "MCP": b.Server.MCPURL(), "Issuer": b.Server.Issuer(),
 		"Habits": string(habits), "Conditions": Conditions()[1:], "Trouble": len(b.personality.Trouble) > 0,
 	})
 }
@@ -149,54 +151,17 @@ func (b *Bench) do(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
+var (
+	//go:embed bench.html
+	benchHTML string
+	//go:embed bench.css
+	benchCSS string
+	//go:embed bench.js
+	benchJS string
+)
+
 // benchPage is written without the data that comes in: the script adds that as
 // text.
 var benchPage = sync.OnceValue(func() *template.Template {
-	return template.Must(template.New("bench").Parse(`<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{{.P.Name}} · Handstamp lab</title>
-<style nonce="{{.Nonce}}">
-:root { color-scheme: light dark }
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
-dt { font-weight: 600 } dd { margin: 0 0 .4rem }
-button { font: inherit; margin: 0 .3rem .3rem 0; padding: .2rem .8rem }
-ol { list-style: none; padding: 0; font: .85rem/1.6 ui-monospace, monospace }
-li { overflow-wrap: anywhere; border-top: 1px solid #8884 }
-.bad { color: #d1242f } pre { overflow-x: auto; font-size: .85rem }
-</style>
-<h1>{{.P.Name}}</h1>
-<p>{{.P.Habit}}</p>
-<dl>
-<dt>Point a client at</dt><dd><code>{{.MCP}}</code></dd>
-<dt>Issuer</dt><dd><code>{{.Issuer}}</code></dd>
-<dt>Seen</dt><dd>{{.P.Seen}}</dd>
-<dt>A client must</dt><dd>{{.P.Client}}</dd>
-</dl>
-<details><summary>Habits</summary><pre>{{.Habits}}</pre></details>
-<h2>What happens next</h2>
-<form method="post" action="/do"><input type="hidden" name="guard" value="{{.Guard}}">
-{{range .Conditions}}<button name="what" value="{{.}}">{{.}}</button>{{end}}
-{{if .Trouble}}<button name="what" value="trouble">trouble</button>{{end}}
-</form>
-<h2>Requests</h2>
-<p id="none">None yet.</p>
-<ol id="requests" aria-live="polite"></ol>
-<script nonce="{{.Nonce}}">
-const list = document.getElementById("requests")
-const source = new EventSource("/requests")
-let items = {}
-source.onopen = () => { items = {}; list.replaceChildren() }
-source.onmessage = event => {
-  const request = JSON.parse(event.data)
-  document.getElementById("none").hidden = true
-  let item = items[request.number]
-  if (!item) list.append(item = items[request.number] = document.createElement("li"))
-  item.className = request.status >= 400 ? "bad" : ""
-  item.textContent = request.time + "  " + request.text
-}
-</script>
-</html>
-`))
+	return template.Must(template.New("bench").Funcs(pageFuncs).Parse(benchHTML))
 })

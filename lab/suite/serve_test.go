@@ -36,6 +36,14 @@ func TestBench(t *testing.T) {
 	if regexp.MustCompile(`(?i)(src|href)=`).MatchString(raw) || !strings.Contains(raw, bench.Server.MCPURL()) {
 		t.Errorf("the page loads something, or does not say where the server is:\n%s", raw)
 	}
+	buttons := regexp.MustCompile(`<button name="what" value="[^"]+">[^<]+</button><span>(.+?)\.</span>`).FindAllStringSubmatch(raw, -1)
+	said := make(map[string]bool)
+	for _, b := range buttons {
+		said[b[1]] = true
+	}
+	if want := len(suite.Conditions()); len(said) != want { // without warm, with trouble
+		t.Errorf("%d buttons have a sentence of their own, want %d: %q", len(said), want, buttons)
+	}
 
 	stream, err := http.Get(page.URL + "/requests")
 	if err != nil {

@@ -116,6 +116,7 @@ type Store struct {
 var (
 	_ store.Store    = (*Store)(nil)
 	_ store.Reserver = (*Store)(nil)
+	_ store.Peeker   = (*Store)(nil)
 )
 
 // Open opens the folder, makes it if it is not there, and removes what killed

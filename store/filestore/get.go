@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/handstamp/handstamp/store"
@@ -20,6 +21,21 @@ func (s *Store) Get(ctx context.Context, key store.Key) ([]byte, store.Revision,
 		return nil, "", err
 	}
 	return bytes.Clone(e.value), e.Revision, nil
+}
+
+// Peek implements [store.Peeker]: of copies of which one is damaged, it returns the other.
+func (s *Store) Peek(_ context.Context, key store.Key) ([]byte, store.Revision, error) {
+	e, damaged, err := s.newest(key)
+	switch {
+	case err != nil:
+		return nil, "", err
+	case e != nil:
+		return bytes.Clone(e.value), e.Revision, nil
+	case len(damaged) == 0:
+		return nil, "", store.ErrNotFound
+	}
+	at := filepath.Join(damaged[0].dir, fileName(key))
+	return nil, "", fmt.Errorf("%w; the file is %s", damaged[0].err, at)
 }
 
 func (s *Store) get(ctx context.Context, key store.Key) (*entry, error) {

@@ -115,6 +115,13 @@ func (l *life) client(where string) *handstamp.Client {
 		Refreshed: func(e handstamp.RefreshEvent) { l.hay.addValue(where+": event", e); l.hay.addError(where, e.Err) },
 		LoggedIn:  func(e handstamp.LoginEvent) { l.hay.addValue(where+": event", e); l.hay.addError(where, e.Err) },
 		Notice:    func(server, message string) { l.hay.addValue(where+": notice", server+" "+message) },
+		Event: func(e handstamp.Event) {
+			encoded, err := json.Marshal(e)
+			l.hay.addError(where, err)
+			l.hay.add(where+": event as JSON", string(encoded))
+			l.hay.add(where+": event as text", e.String())
+			l.hay.add(where+": event as a value", fmt.Sprintf("%#v", e))
+		},
 	}
 	c.OnRegister = func(_ context.Context, r handstamp.Registration) error {
 		l.hay.addValue(where+": registration", r)
@@ -200,7 +207,7 @@ func (l *life) stored() (*record.Record, error) {
 func (l *life) secrets() []string {
 	secrets := l.Lab.Secrets()
 	for _, r := range l.line.Requests(0) {
-		for _, name := range []string{"code_verifier", "code", "refresh_token", "client_secret", "token", "client_assertion", "assertion"} {
+		for _, name := range []string{"code_verifier", "code", "refresh_token", "client_secret", "token", "client_assertion", "assertion", "device_code"} {
 			secrets = append(secrets, r.Form[name]...)
 		}
 		secrets = append(secrets, proofIn(r.Raw))
@@ -307,6 +314,15 @@ func TestNoSecretIsEverSaid(t *testing.T) {
 			l.use(name+" "+code, c)
 		}
 	}
+
+	// A login on another device.
+	l = begin(lab.Habits{Grants: []string{lab.GrantDeviceCode}})
+	c = l.client("device")
+	c.Grant = handstamp.DeviceCode{}
+	c.Prompt.ShowCode = func(_ context.Context, d handstamp.DeviceAuthorization) {
+		hay.addError("device", l.Lab.ApproveDevice(d.UserCode))
+	}
+	l.use("device", c)
 
 	// Scope that grows.
 	l = begin(lab.Habits{RequiredScope: "write", ScopesSupported: []string{"read", "write"}, ChallengeScope: "read"})

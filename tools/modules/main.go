@@ -4,6 +4,7 @@
 //	modules list               prints the folders of the modules that go.work names
 //	modules tidy               tidies each of them, as if their next versions were released
 //	modules version VERSION    makes them require VERSION of each other
+//	modules tags VERSION       prints the tags of a release, in the order in which they are pushed
 //	modules proxy DIR          fills DIR, a file proxy, with the modules as they would be released
 package main
 
@@ -41,10 +42,16 @@ func run(args []string) error {
 		return tidy(root, all)
 	case len(args) == 2 && args[0] == "version":
 		return setVersion(root, all, args[1])
+	case len(args) == 2 && args[0] == "tags":
+		list, err := tags(all, args[1])
+		for _, tag := range list {
+			fmt.Println(tag)
+		}
+		return err
 	case len(args) == 2 && args[0] == "proxy":
 		return fillProxy(root, all, args[1])
 	default:
-		return fmt.Errorf("usage: modules list | tidy | version VERSION | proxy DIR")
+		return fmt.Errorf("usage: modules list | tidy | version VERSION | tags VERSION | proxy DIR")
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // flaky looks for tests that fail now and then: the short tests ten times, and the library,
-// the stores and the bridge with the race detector three times beside twenty busy loops.
+// the stores and the bridge with the race detector three times, at once, beside twenty busy loops.
 func flaky(ctx context.Context) error {
 	begin := time.Now()
 	var results []result
@@ -25,12 +25,14 @@ func flaky(ctx context.Context) error {
 		return err
 	}
 	defer stop()
+	var busy []suite
 	for i := range 3 {
-		results = append(results, runAll(ctx, []suite{{
+		busy = append(busy, suite{
 			name: fmt.Sprintf("busy-%d", i+1), about: "go test -race of root, store and bridge, load " + load(),
-			steps: []step{goTest("-race", "-count=1", "-timeout", "60m", ".", "./store/...", "./bridge")},
-		}}, 1)...)
+			steps: []step{goTest("-race", "-count=1", "-timeout", "90m", ".", "./store/...", "./bridge")},
+		})
 	}
+	results = append(results, runAll(ctx, busy, len(busy))...)
 	say("load at the end: %s", load())
 	return conclude(results, time.Since(begin))
 }

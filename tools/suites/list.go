@@ -68,9 +68,9 @@ func everything() []suite {
 			steps: []step{goTest(append([]string{"-race", "-timeout", "60m"}, libraryPackages()...)...)},
 		},
 		{
-			name: "command", about: "the command, with the race detector",
-			after: []string{"packages", "vet"}, env: []string{required("mcp-remote"), long},
-			steps: []step{goTest("-race", "-timeout", "60m", "./cmd/handstamp/...")},
+			name: "command", about: "the command and the keyring, with the race detector",
+			after: []string{"packages", "vet"}, env: []string{required("mcp-remote keyring"), long},
+			steps: []step{goTest("-race", "-timeout", "60m", "./cmd/handstamp/...", "./store/keyringstore/...")},
 		},
 		{
 			name: "interop-sdk", about: "the bridge between the official SDKs, and others' hosts and servers",
@@ -99,8 +99,16 @@ func everything() []suite {
 			dir: "bridge/chaos", steps: []step{goTest("-race", "-count=1", "-timeout", "60m")},
 		},
 		{
+			name: "release", about: "what a release contains: binaries, packages, container, npm",
+			after: []string{"packages"},
+			steps: []step{
+				sh("make", "--no-print-directory", "bin/nfpm"),
+				goTest("-count=1", "-timeout", "60m", "./tools/release"),
+			},
+		},
+		{
 			name: "modules", about: "the modules that need more than the library, and how they install",
-			steps: []step{goTest("-timeout", "60m", "./lab/mcpserver/...", "./lab/peers/...", "./examples/...", "./bench/...", "./test/property/...", "./tools/...")},
+			steps: []step{goTest("-timeout", "60m", "./lab/mcpserver/...", "./lab/peers/...", "./examples/...", "./bench/...", "./test/property/...", "./tools/modules", "./tools/pages", "./tools/suites")},
 		},
 		{name: "lint", about: "golangci-lint of all modules, and govulncheck", steps: []step{sh("make", "--no-print-directory", "lint", "vulnerabilities")}},
 	}

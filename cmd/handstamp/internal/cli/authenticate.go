@@ -42,7 +42,8 @@ func (a *app) authenticate(c *handstamp.Client, t *target, o *loginOptions) erro
 	if err := missing(c); err != nil {
 		return err
 	}
-	a.showCodes(c, t)
+	c.Prompt.ShowCode = a.showCode(t)
+	a.countDown(c)
 	c.RefreshHelper = a.helper(t, o, c, used)
 	return nil
 }

@@ -66,7 +66,7 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 			return err == nil && s.Usable()
 		},
 		Explain: b.explain(t),
-		Logger:  b.logger(),
+		Logger:  b.logger("bridge"),
 
 		MaxMemory: b.memory << 20,
 	}, nil
@@ -163,7 +163,9 @@ func (b *bridgeCommand) checkStored(ctx context.Context, c *handstamp.Client, t 
 
 // promptThroughHost has the MCP host show what the user has to do.
 func (b *bridgeCommand) promptThroughHost(c *handstamp.Client, t *target, user *bridge.User) {
-	c.Prompt.Paste = nil
+	c.Prompt.Paste = nil // nor is there an Enter to wait for
+	open, _ := b.browserFor(&b.login)
+	c.Prompt.OpenURL = b.openURL(open)
 	c.Prompt.ShowCode = func(_ context.Context, d handstamp.DeviceAuthorization) {
 		user.Await("To sign in to " + t.name + " at " + clean(d.Issuer) + ", open " +
 			clean(d.VerificationURI) + " on any device and enter the code " + clean(d.UserCode))

@@ -39,7 +39,7 @@ the tool's schema has another type.
 The text of the result goes to standard output; --json writes the result as it is.
 If the tool reports an error, the exit code is 1.`,
 		Example: `  handstamp call mcp.example.com/mcp search query="open issues" limit=5
-  handstamp call mcp.example.com/mcp search '{"query": "open issues", "limit": 5}'`,
+  handstamp call mcp.example.com/mcp search '{"query": "issues", "limit": 5}'`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) < 2 {
 				return usage("call takes a server and a tool; handstamp tools <server> lists them")

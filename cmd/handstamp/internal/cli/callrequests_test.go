@@ -126,7 +126,7 @@ func TestCallMakesFewRequests(t *testing.T) {
 			defer server.Close()
 			var out, problems bytes.Buffer
 			code := Run(t.Context(), append([]string{"call", server.URL}, test.args...), Process{
-				Environ: []string{"HANDSTAMP_HOME=" + t.TempDir(), "HANDSTAMP_ACCESS_TOKEN=token"},
+				Environ: []string{"HANDSTAMP_STORE=file", "HANDSTAMP_HOME=" + t.TempDir(), "HANDSTAMP_ACCESS_TOKEN=token"},
 				Stdout:  &out, Stderr: &problems,
 			})
 			if code != 0 {
@@ -166,7 +166,7 @@ func TestCallWithAWrongArgument(t *testing.T) {
 	defer server.Close()
 	var problems bytes.Buffer
 	code := Run(t.Context(), []string{"call", server.URL, "count", "n=five"}, Process{
-		Environ: []string{"HANDSTAMP_HOME=" + t.TempDir(), "HANDSTAMP_ACCESS_TOKEN=token"}, Stderr: &problems,
+		Environ: []string{"HANDSTAMP_STORE=file", "HANDSTAMP_HOME=" + t.TempDir(), "HANDSTAMP_ACCESS_TOKEN=token"}, Stderr: &problems,
 	})
 	if code != exitUsage || !strings.Contains(problems.String(), "argument n of count is of type integer") {
 		t.Errorf("exit code %d: %s", code, problems.String())

@@ -57,7 +57,7 @@ func onceAt(t *testing.T, log *requestLog, command string, args ...string) (code
 	defer server.Close()
 	var o, p bytes.Buffer
 	code = Run(t.Context(), append([]string{command, server.URL, "--timeout", "20s"}, args...), Process{
-		Environ: []string{"HANDSTAMP_HOME=" + t.TempDir(), "HANDSTAMP_ACCESS_TOKEN=token"}, Stdout: &o, Stderr: &p,
+		Environ: []string{"HANDSTAMP_STORE=file", "HANDSTAMP_HOME=" + t.TempDir(), "HANDSTAMP_ACCESS_TOKEN=token"}, Stdout: &o, Stderr: &p,
 	})
 	log.mu.Lock()
 	defer log.mu.Unlock()
@@ -220,7 +220,7 @@ func TestCallNamesTheNextStepWhenTheServerGoesDown(t *testing.T) {
 	defer server.Close()
 	var p bytes.Buffer
 	code := Run(t.Context(), []string{"call", server.URL, "do", "--timeout", "20s"}, Process{
-		Environ: []string{"HANDSTAMP_HOME=" + t.TempDir(), "HANDSTAMP_ACCESS_TOKEN=token"}, Stderr: &p,
+		Environ: []string{"HANDSTAMP_STORE=file", "HANDSTAMP_HOME=" + t.TempDir(), "HANDSTAMP_ACCESS_TOKEN=token"}, Stderr: &p,
 	})
 	if code != exitUnreachable || !strings.Contains(p.String(), "before you repeat it; to see whether the server is back, run: handstamp tools "+server.URL) {
 		t.Errorf("exit code %d: %s", code, p.String())

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
 	"github.com/spf13/cobra"
@@ -46,7 +47,7 @@ func Run(ctx context.Context, args []string, p Process) int {
 		a.global.json = a.global.json || jsonAmong(args) // it may follow the flag that is wrong
 		return flagError(cmd, err)
 	})
-	err := root.ExecuteContext(ctx)
+	err := cmp.Or(root.ExecuteContext(ctx), a.helpErr)
 	if closeErr := a.close(ctx); err == nil {
 		err = closeErr
 	}
@@ -65,14 +66,20 @@ type app struct {
 	env environment
 	exe string
 
-	global  globalOptions
-	conf    *config            // read on first use
-	store   store.Store        // opened on first use
-	place   string             // the store's name in messages
-	dirs    *filestore.Folders // of the store; nil if it has none
-	hidden  []string           // variables that hold secrets
-	clients []*handstamp.Client
-	endBy   atomic.Pointer[time.Time] // when the process has to have ended, once it was signalled
+	global   globalOptions
+	conf     *config            // read on first use
+	store    store.Store        // opened on first use
+	place    string             // the store's name in messages
+	opened   *openedStore       // what store is
+	decided  storeChoice        // by this run; empty: nothing was
+	dirs     *filestore.Folders // has what is kept beside credentials; nil if nothing is
+	givenKey secret.String      // the key of a sealed store, from the process that started this one
+	hidden   []string           // variables that hold secrets
+	clients  []*handstamp.Client
+	helpErr  error                     // of a page of the help
+	waiting  countdown                 // of the login that waits for the user
+	narrated atomic.Pointer[string]    // the server of the last event that -v showed
+	endBy    atomic.Pointer[time.Time] // when the process has to have ended, once it was signalled
 }
 
 func newApp(p Process) *app {
@@ -88,7 +95,7 @@ func newApp(p Process) *app {
 
 // newRoot returns the whole command tree.
 func (a *app) newRoot() *cobra.Command {
-	version := false
+	showVersion := false
 	root := &cobra.Command{
 		Use:   "handstamp",
 		Short: "Log in to MCP servers once; every later session just walks back in",
@@ -102,7 +109,7 @@ Data goes to standard output, messages and errors to standard error.
 Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 4 login required, 5 denied or timed out, 6 protocol or security, 7 store,
 130 interrupted.`,
-		Example: `  handstamp demo                                  see it work, on this machine alone
+		Example: `  handstamp demo                       # see it work, on this machine alone
   handstamp login mcp.example.com/mcp
   handstamp token mcp.example.com/mcp
   handstamp exec mcp.example.com/mcp --env TOKEN -- ./agent`,
@@ -112,25 +119,26 @@ Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.global.check() },
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if version {
+			if showVersion {
 				return a.printVersion()
 			}
 			return a.runOverview(cmd.Context())
 		},
 	}
-	root.Flags().BoolVar(&version, "version", false, "print the version")
+	root.Flags().BoolVar(&showVersion, "version", false, "print the version")
 	root.SetIn(a.in)
 	root.SetOut(a.out.w)
 	root.SetErr(a.err.w)
-	root.SetHelpCommand(newHelp())
+	root.SetHelpCommand(a.newHelp())
+	root.SetHelpFunc(a.helpPage)
 	a.global.bind(root.PersistentFlags())
 	root.AddCommand(
-		a.newDemo(), a.newLogin(), a.newLogout(), a.newStatus(), a.newToken(), a.newExec(),
+		a.newDemo(), a.newLogin(), a.newLogout(), a.newStatus(), a.newDoctor(), a.newToken(), a.newExec(),
 		a.newBridge(), a.newTools(), a.newCall(), a.newHelper(), a.newLab(), a.newImport(),
-		a.newExport(), a.newClientDocument(),
-		a.newCompletion(), a.newVersion(),
+		a.newExport(), a.newClientDocument(), a.newStore(), a.newServe(), a.newCompletion(), a.newMan(), a.newVersion(), a.newHosts(), a.newAdd(), a.newRemove(), a.newShow(),
 		newTopic("environment", "The environment variables and folders that Handstamp knows",
 			environmentPage),
+		newTopic(globalTopic, "The flags that all commands take", globalPage),
 		newTopic("configuration", "The configuration file", configurationPage),
 	)
 	for _, cmd := range root.Commands() {
@@ -144,6 +152,7 @@ Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 // close waits for what the clients still have to store.
 func (a *app) close(ctx context.Context) error {
 	end := cmp.Or(a.endBy.Load(), new(time.Now().Add(closeTimeout)))
+	a.waiting.end()
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), *end)
 	defer cancel()
 	var errs []error

@@ -34,6 +34,9 @@ var processes = proctest.Sampler{
 func TestMain(m *testing.M) {
 	// The race detector sleeps a second at the end of each process otherwise.
 	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
+	if strings.Contains(filepath.Base(os.Args[0]), ".test") { // not in what the tests start
+		os.Setenv("DBUS_SESSION_BUS_ADDRESS", "disabled:") // the keyring of whoever runs the tests
+	}
 	processes.Add("correct-horse", "battery-staple", "from-elsewhere")
 	testscript.Main(processes.Wrap(m), map[string]func(){
 		"handstamp":  func() { os.Exit(runProcess()) },
@@ -102,14 +105,20 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			for name, value := range map[string]string{
-				"HANDSTAMP_HOME":    filepath.Join(env.WorkDir, "home"),
-				"HANDSTAMP_BROWSER": "labbrowser",
-				"TEST_TRANSCRIPT":   filepath.Join(env.WorkDir, ".transcript"),
-				"TEST_BROWSED":      filepath.Join(env.WorkDir, ".browsed"),
-				"GORACE":            os.Getenv("GORACE"),
+				"HANDSTAMP_HOME":           filepath.Join(env.WorkDir, "home"),
+				"HANDSTAMP_BROWSER":        "labbrowser",
+				"DBUS_SESSION_BUS_ADDRESS": "disabled:",
+				"TEST_TRANSCRIPT":          filepath.Join(env.WorkDir, ".transcript"),
+				"TEST_BROWSED":             filepath.Join(env.WorkDir, ".browsed"),
+				"GORACE":                   os.Getenv("GORACE"),
 			} {
 				env.Setenv(name, value)
 			}
+			exe, err := exec.LookPath("handstamp")
+			if err != nil {
+				return err
+			}
+			env.Setenv("HANDSTAMP", exe)
 			mark, value, _ := strings.Cut(processes.Mark(), "=")
 			env.Setenv(mark, value)
 			world := &scriptWorld{transcript: env.Getenv("TEST_TRANSCRIPT")}

@@ -2,19 +2,15 @@ package cli
 
 import (
 	"cmp"
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/handstamp/handstamp"
-	"github.com/handstamp/handstamp/store"
-	"github.com/handstamp/handstamp/store/filestore"
 )
 
 // loginTimeout is how long a login waits for the user.
@@ -34,13 +30,13 @@ func (a *app) client(
 
 		AuthorizationServer: t.config.AuthorizationServer,
 
-		Logger: a.logger(),
-		Hooks:  a.hooks(t),
+		Hooks: a.hooks(t),
 
 		InsecureAllowHTTP:             a.global.allowHTTP || t.config.AllowHTTP,
 		InsecureAllowMissingPKCE:      t.config.AllowMissingPKCE,
 		InsecureAllowPrivateAddresses: t.config.AllowPrivateAddresses,
 	}
+	a.listen(c)
 	if err := o.apply(a, c, t); err != nil {
 		return nil, err
 	}
@@ -49,6 +45,11 @@ func (a *app) client(
 		return nil, err
 	}
 	// The store comes last, so that an error before it leaves no folder behind.
+	if policy != handstamp.LoginNever {
+		if err := a.decideStore(); err != nil {
+			return nil, err
+		}
+	}
 	if c.Store, err = a.openStore(); err != nil {
 		return nil, err
 	}
@@ -59,16 +60,10 @@ func (a *app) client(
 	return c, nil
 }
 
-// hooks shows users what concerns them, and logs the rest.
+// hooks shows users what concerns them, and keeps the settings of a login.
 func (a *app) hooks(t *target) handstamp.Hooks {
-	log := a.logger()
 	return handstamp.Hooks{
-		Refreshed: func(e handstamp.RefreshEvent) {
-			log.Debug("refreshed", "issuer", e.Issuer, "duration", e.Duration,
-				"rotated", e.Rotated, "replayed", e.Replayed, "err", e.Err)
-		},
 		LoggedIn: func(e handstamp.LoginEvent) {
-			log.Debug("signed in", "issuer", e.Issuer, "scope", e.Scope, "err", e.Err)
 			if e.Err == nil {
 				a.saveFlags(t)
 				a.saveSettings(t)
@@ -133,92 +128,4 @@ func (a *app) transport(g connection) (http.RoundTripper, error) {
 		t.Proxy = http.ProxyURL(u)
 	}
 	return t, nil
-}
-
-// storeWords are the values of --store that are no path.
-var storeWords = []string{"auto", "file", "memory"}
-
-// openStore opens the credential store once. The choice is the flag's, the
-// environment's or the configuration's.
-func (a *app) openStore() (store.Store, error) {
-	if a.store != nil {
-		return a.store, nil
-	}
-	conf, err := a.loadConfig()
-	if err != nil {
-		return nil, err
-	}
-	choice := cmp.Or(a.global.Store, a.env.get("HANDSTAMP_STORE"), conf.Store, "auto")
-	switch {
-	case choice == "memory":
-		a.store, a.place = &store.Memory{}, "memory"
-		return a.store, nil
-	case choice == "auto" || choice == "file":
-		dirs, err := findFolders(a.env)
-		if err != nil {
-			return nil, err
-		}
-		return a.openFiles(dirs, "file store")
-	}
-	dir, err := a.storeFolder(choice)
-	if err != nil {
-		return nil, err
-	}
-	f, _ := findFolders(a.env) // a configuration file is not needed
-	dirs := filestore.Folders{Config: f.Config, Credentials: filepath.Clean(dir)}
-	return a.openFiles(dirs, "file store "+dir)
-}
-
-// storedKeys opens the store and returns the keys of what it has.
-func (a *app) storedKeys(ctx context.Context) ([]store.Key, error) {
-	credentials, err := a.openStore()
-	if err != nil {
-		return nil, err
-	}
-	keys, err := credentials.List(ctx)
-	if err != nil {
-		return nil, &failure{kind: kindStore, err: err}
-	}
-	return keys, nil
-}
-
-// statuses opens the store and returns the status of each login in it.
-func (a *app) statuses(ctx context.Context) ([]*handstamp.Status, error) {
-	credentials, err := a.openStore()
-	if err != nil {
-		return nil, err
-	}
-	c := &handstamp.Client{Store: credentials, LoginPolicy: handstamp.LoginNever, Logger: a.logger()}
-	a.clients = append(a.clients, c)
-	return c.List(ctx)
-}
-
-// storeFolder returns the folder that a value of --store names, as a path or a
-// file: URL.
-func (a *app) storeFolder(choice string) (string, error) {
-	if u, err := url.Parse(choice); err == nil && u.Scheme == "file" {
-		if u.Host != "" && u.Host != "localhost" || u.Path == "" {
-			return "", usage("the store %q names no folder of this machine: write file:///path", choice)
-		}
-		return filepath.FromSlash(u.Path), nil
-	}
-	if strings.Contains(choice, "://") || !strings.ContainsAny(choice, `/\.`) {
-		return "", usage("there is no store %q: it is auto, file, memory or the path of a folder%s",
-			choice, didYouMean(choice, storeWords))
-	}
-	dir, err := filepath.Abs(a.inHome(choice))
-	if err != nil {
-		return "", &failure{kind: kindStore, message: "the store's path cannot be made absolute",
-			err: err}
-	}
-	return dir, nil
-}
-
-func (a *app) openFiles(dirs filestore.Folders, place string) (store.Store, error) {
-	files, err := dirs.Open(filestore.Options{Warn: a.warn})
-	if err != nil {
-		return nil, &failure{kind: kindStore, err: err}
-	}
-	a.store, a.place, a.dirs = files, place, &dirs
-	return files, nil
 }

@@ -19,7 +19,8 @@ import (
 )
 
 // config is the configuration file, config.json in the folder for
-// configuration. Handstamp only reads it. Every member is optional:
+// configuration, which handstamp add and remove edit, and which notes where credentials are.
+// Every member is optional:
 //
 //	{
 //	  "profile": "work",
@@ -38,38 +39,41 @@ import (
 // A flag and the environment win over a server's member, and that over the
 // file's. Secrets are not in here: a file or a variable is named that has one.
 type config struct {
-	Profile string                   `json:"profile"`
-	Store   string                   `json:"store"`
+	Profile string `json:"profile"`
+	storeMembers
 	Servers map[string]*serverConfig `json:"servers"`
 }
 
 // serverConfig is the configuration of one server, under its alias.
 type serverConfig struct {
 	URL     string `json:"url"`
-	Profile string `json:"profile"`
+	Profile string `json:"profile,omitempty"`
 
-	ClientID          string `json:"client_id"`
-	ClientSecretFile  string `json:"client_secret_file"`
-	ClientSecretEnv   string `json:"client_secret_env"`
-	ClientMetadataURL string `json:"client_metadata_url"`
-	Issuer            string `json:"issuer"` // of the client; empty: the one that the server names
-	AuthMethod        string `json:"token_endpoint_auth_method"`
+	ClientID          string `json:"client_id,omitempty"`
+	ClientSecretFile  string `json:"client_secret_file,omitempty"`
+	ClientSecretEnv   string `json:"client_secret_env,omitempty"`
+	ClientMetadataURL string `json:"client_metadata_url,omitempty"`
+	Issuer            string `json:"issuer,omitempty"` // of the client; empty: the one that the server names
+	AuthMethod        string `json:"token_endpoint_auth_method,omitempty"`
 
 	authSettings
 
 	// AuthorizationServer describes an authorization server that discovery does not find.
-	AuthorizationServer *handstamp.AuthorizationServer `json:"authorization_server"`
+	AuthorizationServer *handstamp.AuthorizationServer `json:"authorization_server,omitempty"`
 
-	Scopes       []string          `json:"scopes"`
-	Resource     string            `json:"resource"`
-	NoResource   bool              `json:"no_resource"`
-	Params       map[string]string `json:"params"` // more parameters of the authorization request
-	RedirectURI  string            `json:"redirect_uri"`
-	CallbackPort int               `json:"callback_port"`
+	Scopes       []string          `json:"scopes,omitempty"`
+	Resource     string            `json:"resource,omitempty"`
+	NoResource   bool              `json:"no_resource,omitempty"`
+	Params       map[string]string `json:"params,omitempty"` // more parameters of the authorization request
+	RedirectURI  string            `json:"redirect_uri,omitempty"`
+	CallbackPort int               `json:"callback_port,omitempty"`
 
-	AllowHTTP             bool `json:"allow_http"`
-	AllowMissingPKCE      bool `json:"allow_missing_pkce"`
-	AllowPrivateAddresses bool `json:"allow_private_addresses"`
+	// Headers are sent with each request to the MCP server; ${VAR} is taken from the environment.
+	Headers map[string]string `json:"headers,omitempty"`
+
+	AllowHTTP             bool `json:"allow_http,omitempty"`
+	AllowMissingPKCE      bool `json:"allow_missing_pkce,omitempty"`
+	AllowPrivateAddresses bool `json:"allow_private_addresses,omitempty"`
 }
 
 // maxConfig bounds the configuration file, in bytes.
@@ -127,7 +131,7 @@ func parseConfig(b []byte) (*config, error) {
 		if _, err := parseURL(s.URL); err != nil {
 			return nil, fmt.Errorf("server %q: %w", alias, err)
 		}
-		if err := cmp.Or(s.checkAuthorizationServer(), s.checkSettings()); err != nil {
+		if err := cmp.Or(s.checkAuthorizationServer(), s.checkSettings(), s.checkHeaders()); err != nil {
 			return nil, fmt.Errorf("server %q: %w", alias, err)
 		}
 	}
@@ -195,7 +199,7 @@ func describeJSON(b []byte, d *json.Decoder, err error) error {
 func configMembers() []string {
 	var names []string
 	for _, t := range []reflect.Type{
-		reflect.TypeFor[config](), reflect.TypeFor[serverConfig](), reflect.TypeFor[authSettings](),
+		reflect.TypeFor[config](), reflect.TypeFor[storeMembers](), reflect.TypeFor[serverConfig](), reflect.TypeFor[authSettings](),
 		reflect.TypeFor[enterpriseSettings](),
 		reflect.TypeFor[handstamp.AuthorizationServer](),
 	} {

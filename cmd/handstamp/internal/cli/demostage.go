@@ -57,7 +57,7 @@ func (d *demoCommand) sessionEnv(s *stage) environment {
 			env = append(env, kv)
 		}
 	}
-	env = env.with("HANDSTAMP_HOME", s.home)
+	env = env.with("HANDSTAMP_HOME", s.home).with("HANDSTAMP_STORE", storeFile)
 	if !d.browser {
 		env = env.with("HANDSTAMP_BROWSER", `"`+s.exe+`" demo browser`)
 	}

@@ -44,7 +44,7 @@ func TestDeviceCodeAtATerminal(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := bufio.NewReader(keyboard)
-			seen := readUntil(t, r, "The code is valid for")
+			seen := readUntil(t, r, "The code is")
 			for _, code := range server.DeviceCodes() {
 				if err := server.ApproveDevice(code); err != nil {
 					t.Fatal(err)

@@ -26,8 +26,8 @@ type foldersOutput struct {
 
 // shownFolders returns the folders in use, or nil where nothing is kept in any.
 func (a *app) shownFolders() *foldersOutput {
-	if a.dirs == nil {
+	if a.opened == nil || a.opened.folders == nil {
 		return nil
 	}
-	return &foldersOutput{*a.dirs, a.dirs.Locks()}
+	return &foldersOutput{*a.opened.folders, a.opened.folders.Locks()}
 }

@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"log/slog"
 	"net/url"
 	"slices"
 	"strings"
@@ -38,9 +37,10 @@ func (g *globalOptions) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&g.profile, "profile", "",
 		"which of several logins at one server to use (HANDSTAMP_PROFILE)")
 	flags.StringVar(&g.Store, "store", "",
-		"where credentials are kept: auto, file, memory, or a folder's path (HANDSTAMP_STORE)")
+		"where credentials are kept: auto, keyring, file, encrypted, memory, or a folder's path\n"+
+			"(HANDSTAMP_STORE)")
 	flags.BoolVar(&g.json, "json", false, "write JSON, errors too")
-	flags.BoolVarP(&g.verbose, "verbose", "v", false, "log to standard error (never a secret)")
+	flags.BoolVarP(&g.verbose, "verbose", "v", false, "narrate each step on standard error (never a secret)")
 	flags.BoolVar(&g.quiet, "quiet", false, "print only errors, and what you have to do")
 	flags.StringVar(&g.CAFile, "ca-file", "",
 		"PEM file of certification authorities to trust beside the system's")
@@ -104,22 +104,4 @@ func (a *app) bounded(ctx context.Context) (context.Context, context.CancelFunc)
 		return ctx, func() {}
 	}
 	return awake.WithTimeout(ctx, a.global.Timeout, nil)
-}
-
-// logger returns where the library's debug output goes: to standard error with
-// -v or HANDSTAMP_LOG, else nowhere.
-func (a *app) logger() *slog.Logger {
-	level := slog.LevelDebug
-	if !a.global.verbose && level.UnmarshalText([]byte(a.env.get("HANDSTAMP_LOG"))) != nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	return slog.New(slog.NewTextHandler(lineWriter{a.err}, &slog.HandlerOptions{Level: level}))
-}
-
-// lineWriter writes a log's lines through a printer.
-type lineWriter struct{ p *printer }
-
-func (w lineWriter) Write(b []byte) (int, error) {
-	w.p.line("%s", strings.TrimSuffix(string(b), "\n"))
-	return len(b), nil
 }

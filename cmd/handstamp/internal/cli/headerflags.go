@@ -21,6 +21,8 @@ type headerOptions struct {
 	headers []string
 	file    string
 	lines   []string // of the file, once it was read
+
+	configured map[string]string // of the server, in the configuration
 }
 
 func (o *headerOptions) bind(flags *pflag.FlagSet) {
@@ -64,19 +66,24 @@ func headerLines(text []byte) []string {
 	return lines
 }
 
-// read returns the headers. A flag replaces the header of the file.
+// read returns the headers. A flag replaces the header of the file, and that the configuration's.
 func (o *headerOptions) read(a *app) (http.Header, error) {
 	inFile, err := o.fileLines()
 	if err != nil {
 		return nil, err
 	}
 	h, given := make(http.Header), make(http.Header)
+	for name, value := range o.configured {
+		err = cmp.Or(err, addHeader(h, name+": "+value, "headers in config.json", a))
+	}
+	ofFile := make(http.Header)
 	for _, line := range inFile {
-		err = cmp.Or(err, addHeader(h, line, "--header-file "+o.file, a))
+		err = cmp.Or(err, addHeader(ofFile, line, "--header-file "+o.file, a))
 	}
 	for _, line := range o.headers {
 		err = cmp.Or(err, addHeader(given, line, "--header", a))
 	}
+	maps.Copy(h, ofFile)
 	maps.Copy(h, given)
 	return h, err
 }

@@ -19,6 +19,9 @@ type helperConfig struct {
 	connection
 	NoBrowser bool
 	Auth      authSettings
+	Chosen    string // which store is used, and by what it was chosen
+	ChosenBy  string
+	StoreKey  string // of a sealed store, which this process need not get from its user again
 
 	InitialAccessToken, SoftwareStatement string // for registrations
 }
@@ -34,10 +37,12 @@ func (a *app) helper(
 	auth := t.auth
 	auth.Grant, auth.Workload, auth.Enterprise = "", "", nil // a login of ours, if any
 	config, _ := json.Marshal(helperConfig{used, o.noBrowser, auth,
+		a.decided.word, a.decided.by, a.opened.key.Reveal(),
 		c.InitialAccessToken.Reveal(), c.SoftwareStatement}) // which always works
-	// What is secret in the environment is in the job, as far as it is needed.
+	// What is secret in the environment is in the job, as far as it is needed. A user at a terminal
+	// talks to this process.
 	return &handstamp.RefreshHelper{Command: []string{a.exe, helperVerb}, Env: a.childEnv(),
-		Config: config, Logins: c.Grant == nil}
+		Config: config, Logins: c.Grant == nil && c.Prompt.Paste == nil}
 }
 
 func (a *app) newHelper() *cobra.Command {
@@ -58,7 +63,8 @@ func (a *app) helperClient(raw []byte) (*handstamp.Client, error) {
 	if err := json.Unmarshal(raw, &config); err != nil {
 		return nil, err
 	}
-	a.global.connection = config.connection
+	a.global.connection, a.givenKey = config.connection, secret.String(config.StoreKey)
+	a.decided = storeChoice{config.Chosen, config.ChosenBy}
 	// Without a browser, the URL is shown by the process that started this one.
 	open, _ := a.browserFor(&loginOptions{noBrowser: config.NoBrowser})
 	c := &handstamp.Client{

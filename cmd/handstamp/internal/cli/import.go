@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/handstamp/handstamp/cmd/handstamp/internal/mcphost"
 	"github.com/handstamp/handstamp/internal/mcpremote"
 	"github.com/spf13/cobra"
 )
@@ -15,23 +16,35 @@ import (
 func (a *app) newImport() *cobra.Command {
 	m := &importSealed{app: a}
 	cmd := &cobra.Command{
-		Use:   "import mcp-remote | <file> | --stdin",
-		Short: "Take over the logins of another program, or one of another machine",
+		Use:   "import mcp-remote | <host> | <file> | --stdin",
+		Short: "Take over logins and servers of other programs, or a login of another machine",
 		Long: `Take over the logins of another program, so that you need not sign in again; its files
-are only read. Or store a login that handstamp export has written on another machine:
-from a file or, with --stdin, from standard input.`,
+are only read. Take over the remote servers of an MCP host (handstamp client ls shows
+them), or of a file such as .mcp.json: each gets a short name, as handstamp add gives
+one. Or store a login that handstamp export has written on another machine: from a
+file or, with --stdin, from standard input.`,
 		Example: `  handstamp import mcp-remote
+  handstamp import cursor
+  handstamp import .mcp.json --dry-run
   handstamp import linear.age --identity key.txt`,
 		Args: m.checkArgs,
-		RunE: withArgs(m.run),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			servers := &importServers{app: a, dryRun: m.dryRun}
+			if done, err := servers.run(args); done || err != nil {
+				return err
+			}
+			return m.run(cmd.Context(), args)
+		},
 	}
 	m.bind(cmd)
+	cmd.Flags().BoolVar(&m.dryRun, "dry-run", false,
+		"show what would be taken from a host or its file, and change nothing")
 	cmd.AddCommand(a.newImportMCPRemote())
 	return cmd
 }
 
 // importSources are the programs whose logins can be taken over.
-var importSources = []string{"mcp-remote"}
+var importSources = append([]string{"mcp-remote"}, mcphost.IDs()...)
 
 // importCommand is handstamp import mcp-remote.
 type importCommand struct {

@@ -11,6 +11,7 @@ import (
 
 	"filippo.io/age"
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/cmd/handstamp/internal/mcphost"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 	"github.com/spf13/cobra"
@@ -23,6 +24,7 @@ type importSealed struct {
 	identity string
 	stdin    bool
 	force    bool
+	dryRun   bool // of a host's servers, see importServers
 }
 
 func (m *importSealed) bind(cmd *cobra.Command) {
@@ -42,9 +44,9 @@ func (m *importSealed) checkArgs(_ *cobra.Command, args []string) error {
 	case m.stdin:
 		return nil
 	case len(args) == 0:
-		return usage("handstamp import needs to know from where: mcp-remote, a file, or --stdin")
+		return usage("handstamp import needs to know from where: mcp-remote, an MCP host, a file, or --stdin")
 	}
-	if _, err := os.Stat(args[0]); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(args[0]); errors.Is(err, fs.ErrNotExist) && mcphost.Find(args[0]) == nil {
 		return usage("there is nothing to import from %q%s", args[0],
 			didYouMean(args[0], importSources))
 	}
@@ -122,6 +124,9 @@ func (m *importSealed) store(ctx context.Context, x *exported, rec *record.Recor
 		return err
 	}
 	rec.Key.Profile = cmp.Or(m.global.profile, m.env.get("HANDSTAMP_PROFILE"), rec.Key.Profile)
+	if err := m.decideStore(); err != nil {
+		return err
+	}
 	credentials, err := m.openStore()
 	if err != nil {
 		return err
@@ -133,7 +138,8 @@ func (m *importSealed) store(ctx context.Context, x *exported, rec *record.Recor
 		return &failure{kind: kindStore, err: err}
 	}
 	c := &handstamp.Client{Store: credentials, Profile: rec.Key.Profile,
-		LoginPolicy: handstamp.LoginNever, Logger: m.logger()}
+		LoginPolicy: handstamp.LoginNever}
+	m.listen(c)
 	m.clients = append(m.clients, c)
 	if s, err := c.Status(ctx, rec.ServerURL); err == nil && s.Usable() && !m.force {
 		return usage("there is a good login at %s already (profile %s): --force replaces it, "+

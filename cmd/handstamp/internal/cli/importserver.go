@@ -5,8 +5,6 @@ import (
 	"errors"
 	"maps"
 	"os"
-	"path/filepath"
-	"runtime"
 	"slices"
 
 	"github.com/handstamp/handstamp/internal/mcpremote"
@@ -86,11 +84,10 @@ const maxList = 32 << 20
 // folder may come from a stranger: it names servers, and nothing else in it
 // is used.
 func (m *importCommand) tryPrograms() {
-	log := m.logger()
-	mine, work := m.places()
-	own := mine.Files()
+	log := m.logger("import")
+	own, project := m.machine().Files()
 	var urls []string
-	for i, path := range append(own, work.Files()...) {
+	for i, path := range append(own, project...) {
 		text, err := readRegular(path, maxList)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			log.Debug("a list of servers cannot be read", "path", path, "error", err)
@@ -115,22 +112,4 @@ func (m *importCommand) tryPrograms() {
 	for _, u := range urls {
 		m.tryURL(u)
 	}
-}
-
-// places returns where programs of this system keep their lists of servers: the
-// user's, and those of a project.
-func (m *importCommand) places() (p, work mcpremote.Places) {
-	p = mcpremote.Places{Home: m.home("")}
-	switch runtime.GOOS {
-	case "windows":
-		p.Config = m.env.get("AppData")
-	case "darwin":
-		p.Config = m.home("Library/Application Support")
-	default:
-		if p.Config = m.env.get("XDG_CONFIG_HOME"); !filepath.IsAbs(p.Config) {
-			p.Config = m.home(".config")
-		}
-	}
-	work.Work, _ = os.Getwd()
-	return p, work
 }

@@ -35,7 +35,7 @@ func (a *app) newLabList() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			all := lab.Personalities()
 			if a.global.json {
-				return a.out.json(all, true)
+				return a.out.json(map[string]any{"personalities": all}, true)
 			}
 			for _, p := range all {
 				a.out.raw(a.out.styled(styleBold, p.Name))

@@ -29,14 +29,14 @@ func TestLab(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	var reports suite.Reports
-	if err := json.Unmarshal(raw, &reports); err != nil {
+	var played struct{ Reports suite.Reports }
+	if err := json.Unmarshal(raw, &played); err != nil {
 		t.Fatal(err)
 	}
-	if len(reports) != 2 {
-		t.Fatalf("%d clients", len(reports))
+	if len(played.Reports) != 2 {
+		t.Fatalf("%d clients", len(played.Reports))
 	}
-	for _, r := range reports {
+	for _, r := range played.Reports {
 		t.Log(r)
 		for _, c := range r.Cells {
 			if !c.Passed() {

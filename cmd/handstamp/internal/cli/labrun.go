@@ -108,7 +108,7 @@ func (r *labRun) run(ctx context.Context, given func(flag string) bool) error {
 		err = errors.Join(err, file.create(reports))
 	}
 	if r.global.json {
-		err = errors.Join(err, r.out.json(reports, true))
+		err = errors.Join(err, r.out.json(map[string]any{"reports": reports}, true))
 	}
 	switch {
 	case ctx.Err() != nil:

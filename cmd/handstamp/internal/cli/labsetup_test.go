@@ -33,11 +33,13 @@ func (c *command) labServed(args ...string) served {
 	return got
 }
 
-func (c *command) mustRun(args ...string) {
+func (c *command) mustRun(args ...string) (stdout, stderr string) {
 	c.t.Helper()
-	if _, stderr, code := c.run(args...); code != 0 {
-		c.t.Errorf("handstamp %v ends with %d: %s", args, code, stderr)
+	stdout, stderr, code := c.run(args...)
+	if code != 0 {
+		c.t.Fatalf("%q: exit code %d\n%s", args, code, stderr)
 	}
+	return stdout, stderr
 }
 
 // TestLabServeSetsUpAClient gives a client by hand what an administrator would.

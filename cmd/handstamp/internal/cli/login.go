@@ -38,13 +38,15 @@ are; --dpop changes that. What a login was made with is kept beside it, with the
 of files and never their content: later commands and bridges need none of these flags.
 --client-credentials=false or --device=false take it back.
 
-On a terminal you can paste the URL that the browser ended at, for a browser on
-another machine; --paste reads it from standard input that is not a terminal.`,
+On a terminal the browser opens when you press Enter, or after ten seconds. You can
+paste the URL that it ended at, for a browser on another machine; --paste reads it from
+standard input that is not a terminal.`,
 		Example: `  handstamp login mcp.example.com/mcp
   handstamp login linear --scope read --scope write
-  handstamp login mcp.example.com/mcp --client-id 0oa4 --client-secret-file secret.txt \
-    --token-endpoint-auth-method client_secret_post
-  handstamp login mcp.example.com/mcp --client-credentials --client-id 0oa4 --jwt-key key.pem
+  handstamp login mcp.example.com/mcp --client-id 0oa4 \
+    --client-secret-file secret.txt
+  handstamp login mcp.example.com/mcp --client-credentials \
+    --client-id 0oa4 --jwt-key key.pem
   handstamp login mcp.example.com/mcp --workload file:/var/run/secrets/mcp/token
   handstamp login mcp.example.com/mcp --enterprise https://idp.example.com \
     --enterprise-client-id 0oa5 --client-id 0oa4`,
@@ -58,7 +60,7 @@ another machine; --paste reads it from standard input that is not a terminal.`,
 
 // loginOutput is what --json prints.
 type loginOutput struct {
-	*handstamp.Status
+	*entry
 	Already        bool   `json:"already_signed_in"`
 	NoRefreshToken string `json:"no_refresh_token,omitempty"`
 }
@@ -74,6 +76,7 @@ func (l *loginCommand) run(ctx context.Context, args []string) error {
 	}
 	before := l.loadSettings(t)
 	result, err := c.Login(ctx, t.url, handstamp.LoginOptions{Force: l.force})
+	l.waiting.end()
 	if err == nil && result.Kept {
 		t.keep = before
 		l.saveSettings(t)
@@ -86,7 +89,7 @@ func (l *loginCommand) run(ctx context.Context, args []string) error {
 		return advise(err, t)
 	}
 	l.saveSettings(t)
-	return l.print(loginOutput{result.Status, result.Already, result.NoRefreshToken},
+	return l.print(loginOutput{l.newEntry(t, result.Status), result.Already, result.NoRefreshToken},
 		func() { l.show(t, result) })
 }
 

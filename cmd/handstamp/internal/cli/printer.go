@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -19,17 +21,32 @@ type printer struct {
 	w        io.Writer
 	terminal bool // w is a terminal: lines may be drawn over
 	color    bool
+	width    int // in columns, that messages are folded to; 0: they are not
 
 	mu   sync.Mutex // guards w and live
 	live bool       // the last line is to be drawn over
 }
 
-// newPrinter returns a printer on w, which uses colour only on a terminal that
-// has it, unless NO_COLOR is set (https://no-color.org).
+// newPrinter returns a printer on w. Messages are folded on a terminal, or where COLUMNS is set;
+// in a pipe a message stays on one line, for whoever searches it.
 func newPrinter(w io.Writer, env environment) *printer {
 	f, ok := w.(*os.File)
-	terminal := ok && term.IsTerminal(int(f.Fd())) && env.get("TERM") != "dumb"
-	return &printer{w: w, terminal: terminal, color: terminal && env.get("NO_COLOR") == ""}
+	isTerminal := ok && term.IsTerminal(int(f.Fd()))
+	terminal := isTerminal && env.get("TERM") != "dumb"
+	return &printer{w: w, terminal: terminal, color: hasColor(terminal, env),
+		width: columns(w, env)}
+}
+
+// hasColor reports whether to use colours: on a terminal that has them, or where CLICOLOR_FORCE
+// is set (https://bixense.com/clicolors), but never if NO_COLOR is (https://no-color.org).
+func hasColor(terminal bool, env environment) bool {
+	switch {
+	case env.get("NO_COLOR") != "":
+		return false
+	case !slices.Contains([]string{"", "0"}, env.get("CLICOLOR_FORCE")):
+		return true
+	}
+	return terminal && env.get("CLICOLOR") != "0"
 }
 
 // shown returns p for what neither --json nor --quiet print, or a printer that discards it.
@@ -72,20 +89,25 @@ func (p *printer) styled(style, s string) string {
 
 // The marks that begin a status line.
 func (p *printer) ok(indent, format string, args ...any) {
-	p.raw(indent + p.styled(styleGreen, "✓") + " " + clean(fmt.Sprintf(format, args...)))
+	p.marked(indent, p.styled(styleGreen, "✓"), format, args...)
 }
 
 func (p *printer) bad(indent, format string, args ...any) {
-	p.raw(indent + p.styled(styleRed, "X") + " " + clean(fmt.Sprintf(format, args...)))
+	p.marked(indent, p.styled(styleRed, "X"), format, args...)
 }
 
 func (p *printer) warn(indent, format string, args ...any) {
-	p.raw(indent + p.styled(styleYellow, "!") + " " + clean(fmt.Sprintf(format, args...)))
+	p.marked(indent, p.styled(styleYellow, "!"), format, args...)
 }
 
 // note writes a line below one with a mark.
-func (p *printer) note(indent, format string, args ...any) {
-	p.raw(indent + "- " + clean(fmt.Sprintf(format, args...)))
+func (p *printer) note(indent, format string, args ...any) { p.marked(indent, "-", format, args...) }
+
+// marked writes a text after a mark, folded.
+func (p *printer) marked(indent, mark, format string, args ...any) {
+	width := max(0, p.width-len(indent)-len("- "))
+	lines := fold(clean(fmt.Sprintf(format, args...)), width)
+	p.raw(indent + mark + " " + strings.Join(lines, "\n"+indent+"  "))
 }
 
 // line writes a line, cleaned.
@@ -110,6 +132,15 @@ func (p *printer) progress(format string, args ...any) {
 	p.erase()
 	fmt.Fprint(p.w, "  ", p.styled(styleFaint, clean(fmt.Sprintf(format, args...))))
 	p.live = true
+}
+
+// entered notes that the user has pressed Enter, which the terminal shows as a new line.
+func (p *printer) entered() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.live {
+		fmt.Fprint(p.w, "\x1b[1A")
+	}
 }
 
 // erase removes a live line. p.mu is held.

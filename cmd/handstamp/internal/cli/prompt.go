@@ -21,12 +21,20 @@ func (a *app) prompt(t *target, o *loginOptions) handstamp.Prompt {
 	open, reason := a.browserFor(o)
 	paste := o.paste || !o.secret.stdin && a.terminalIn()
 	lines := pasted.New(a.in)
+	how := opens{reason: reason, itself: open != nil, paste: paste}
+	openURL := a.openURL(open)
+	if how.itself && paste && a.err.terminal && !a.global.json && !a.global.quiet {
+		how.enter = true
+		waits := newOpening(openURL)
+		lines.Enter = func() { a.err.entered(); waits.press() }
+		openURL = waits.begin
+	}
 	p := handstamp.Prompt{
 		Show: func(_ context.Context, r handstamp.AuthorizationRequest) {
 			lines.Offer(r.CanRegisterAnew)
-			a.showRequest(t, r, open != nil, reason, paste)
+			a.showRequest(t, r, how)
 		},
-		OpenURL: a.openURL(open),
+		OpenURL: openURL,
 		Waiting: func(_ context.Context, r handstamp.AuthorizationRequest) { a.showWaiting(t, r) },
 	}
 	if paste {
@@ -89,32 +97,55 @@ func (a *app) browserFor(
 	}, ""
 }
 
+// opens is how the URL of a login gets into a browser.
+type opens struct {
+	itself bool   // a browser opens
+	enter  bool   // when the user presses Enter
+	reason string // why none opens: a flag, or what is missing
+	paste  bool   // the URL that it ended at can be pasted
+}
+
+// noneHere reports that this machine has no browser, other than by a flag.
+func (o opens) noneHere() bool { return o.reason != "" && !strings.HasPrefix(o.reason, "--") }
+
 // showRequest shows what the user has to do. The URL is always there: the
 // browser that opens may be the wrong one.
-func (a *app) showRequest(
-	t *target, r handstamp.AuthorizationRequest, opens bool, reason string, paste bool,
-) {
+func (a *app) showRequest(t *target, r handstamp.AuthorizationRequest, how opens) {
 	if a.global.json {
 		_ = a.err.json(map[string]any{"login": map[string]any{
 			"server": r.ServerURL, "issuer": r.Issuer, "authorization_url": r.URL,
-			"redirect_uri": r.RedirectURI, "scope": r.Scope, "browser": opens,
+			"redirect_uri": r.RedirectURI, "scope": r.Scope, "browser": how.itself,
 		}}, false)
 		return
 	}
-	if opens && a.global.quiet {
+	if how.itself && a.global.quiet {
 		return
 	}
 	a.err.line("Sign in to %s at %s", t.name, r.Issuer)
+	tunnel := ""
+	if !how.itself {
+		tunnel = tunnelCommand(a.env, r.RedirectURI)
+	}
+	if how.noneHere() && tunnel == "" && how.paste {
+		a.showQRCode(r.URL)
+	}
 	switch {
-	case opens:
+	case how.enter:
+		a.err.note("", "Press Enter to open this URL in your browser, which opens by itself in %s:",
+			span(openDelay))
+	case how.itself:
 		a.err.note("", "Your browser opens; if it does not, open this URL:")
-	case reason != "" && !strings.HasPrefix(reason, "--"):
-		a.err.note("", "Open this URL in a browser, as none opens by itself: %s", short(reason))
+	case how.noneHere():
+		a.err.note("", "Open this URL in a browser, as none opens by itself: %s", short(how.reason))
 	default:
 		a.err.note("", "Open this URL in a browser:")
 	}
 	a.err.raw("\n  " + clean(r.URL) + "\n")
-	if paste {
+	if tunnel != "" {
+		a.err.note("", "If that browser is on the machine from which you came by SSH, run this there first:")
+		a.err.raw("\n  " + clean(tunnel) + "\n")
+	}
+	if how.paste {
 		a.err.note("", "If that browser is on another machine, it ends at a page that does not load: "+
 			"paste the URL of that page here and press Enter")
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/internal/webpage"
 )
 
 // statusResult is what --json prints: one entry, or several.
@@ -78,38 +79,54 @@ func (a *app) writeEntry(e *entry, now time.Time) {
 
 // writeHeadline prints in one line whether the login can be used.
 func (a *app) writeHeadline(e *entry, now time.Time) {
+	mark, text := e.headline(now)
 	switch {
 	case e.Check != nil:
 		a.writeCheck(e.Check)
-	case e.State == handstamp.StateNone:
-		a.out.note(indent, "Not signed in (profile %s)", e.Profile)
+	case mark == webpage.Good:
+		a.out.ok(indent, "%s", text)
+	case mark == webpage.Warn:
+		a.out.warn(indent, "%s", text)
+	case mark == webpage.Bad:
+		a.out.bad(indent, "%s", text)
+	default:
+		a.out.note(indent, "%s", text)
 		if m := e.ManualRegistration; m != nil {
 			a.out.note(indent, "Register a client at %s with the redirect URI %s",
 				short(m.Issuer), short(m.RedirectURI))
 		}
+	}
+}
+
+// headline returns in one line whether the login can be used.
+func (e *entry) headline(now time.Time) (mark webpage.Mark, text string) {
+	profile := " (profile " + e.Profile + ")"
+	switch {
+	case e.State == handstamp.StateNone:
+		return webpage.None, "Not signed in" + profile
 	case e.State == handstamp.StateCorrupt:
-		a.out.bad(indent, "The stored credential is damaged (profile %s): %s",
-			e.Profile, cmp.Or(clean(e.Problem), "it was set aside"))
+		return webpage.Bad, "The stored credential is damaged" + profile + ": " +
+			cmp.Or(clean(e.Problem), "it was set aside")
 	case e.State == handstamp.StateUnusable:
-		a.out.bad(indent, "The stored credential cannot be used (profile %s): %s",
-			e.Profile, clean(e.Problem))
+		return webpage.Bad, "The stored credential cannot be used" + profile + ": " + clean(e.Problem)
 	case e.State == handstamp.StateRevoked:
-		a.out.bad(indent, "%s", revokedLine(e.GrantError, now))
+		return webpage.Bad, revokedLine(e.GrantError, now)
 	case e.State == handstamp.StateExpired:
 		reason := "has expired"
 		if e.AccessTokenRejected {
 			reason = "no longer works"
 		}
-		a.out.bad(indent, "Signed in, but the access token %s and cannot be refreshed (profile %s)",
-			reason, e.Profile)
+		return webpage.Bad, "Signed in, but the access token " + reason + " and cannot be refreshed" +
+			profile
 	case e.waits(now):
-		a.out.warn(indent, "Authorization server unreachable (%s, trying again in %s); credential kept",
+		return webpage.Warn, fmt.Sprintf(
+			"Authorization server unreachable (%s, trying again in %s); credential kept",
 			cmp.Or(short(e.RetryReason), "no response"), span(e.RetryAt.Sub(now)))
 	case e.checked:
-		a.out.ok(indent, "Signed in, and the server accepts it (profile %s, %s)", e.Profile, e.Store)
-	default:
-		a.out.ok(indent, "Signed in (profile %s, %s)", e.Profile, e.Store)
+		return webpage.Good, fmt.Sprintf("Signed in, and the server accepts it (profile %s, %s)",
+			e.Profile, e.Store)
 	}
+	return webpage.Good, fmt.Sprintf("Signed in (profile %s, %s)", e.Profile, e.Store)
 }
 
 // nextCommand returns the command that makes the login usable; "" where none does.

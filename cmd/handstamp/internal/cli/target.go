@@ -103,6 +103,7 @@ func (a *app) targetWith(arg string, o *loginOptions, headers *headerOptions) (*
 	if err != nil {
 		return nil, err
 	}
+	headers.configured = t.config.Headers // every session's, so they tell no logins apart
 	if err := headers.addTo(&f); err != nil {
 		return nil, err
 	}
@@ -167,7 +168,7 @@ func (a *app) alias(server string) (string, *serverConfig) {
 
 // storedTarget returns the target of a stored credential.
 func (a *app) storedTarget(k store.Key) *target {
-	t := &target{name: k.Server, url: k.Server, named: true, config: &serverConfig{},
+	t := &target{name: k.Server, url: k.Server, key: k, named: true, config: &serverConfig{},
 		repeat: a.repeated()}
 	if alias, conf := a.alias(k.Server); alias != "" {
 		t.name, t.config = alias, conf

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/spf13/cobra"
 )
 
 // maxText bounds one line of output, in bytes. An authorization
@@ -97,46 +99,23 @@ func list(words []string, conjunction string) string {
 	return strings.Join(words[:last], ", ") + " " + conjunction + " " + words[last]
 }
 
-// nearest returns the candidate that a mistyped word most likely means, or "".
+// nearest returns the candidate that a mistyped word most likely means, or "". It is the library
+// that parses command lines which tells: commands, flags, values and aliases are suggested alike.
 func nearest(word string, candidates []string) string {
-	best, bestDistance := "", max(1, len(word)/3)+1
-	word = strings.ToLower(word)
+	if len(word) < 2 {
+		return ""
+	}
+	var known cobra.Command
 	for _, c := range candidates {
-		lower := strings.ToLower(c)
-		d := distance(word, lower)
-		if len(word) >= 2 && strings.HasPrefix(lower, word) {
-			d = min(d, 1)
-		}
-		if d < bestDistance {
-			best, bestDistance = c, d
-		}
+		known.AddCommand(&cobra.Command{Use: c, Run: func(*cobra.Command, []string) {}})
 	}
-	return best
-}
-
-// distance is the number of insertions, deletions, replacements and swaps of
-// neighbours that turn a into b (optimal string alignment).
-func distance(a, b string) int {
-	before, prev := make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range prev {
-		prev[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row := make([]int, len(b)+1)
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(prev[j]+1, row[j-1]+1, prev[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
+	for known.SuggestionsMinimumDistance <= min(2, (len(word)+1)/3) {
+		if near := known.SuggestionsFor(word); len(near) > 0 {
+			return near[0]
 		}
-		before, prev = prev, row
+		known.SuggestionsMinimumDistance++
 	}
-	return prev[len(b)]
+	return ""
 }
 
 // didYouMean returns "; did you mean x?" or "".

@@ -13,6 +13,8 @@ var (
 	environmentPage string
 	//go:embed help/configuration.txt
 	configurationPage string
+	//go:embed help/global.txt
+	globalPage string
 )
 
 // newTopic returns a page of the help.

@@ -10,7 +10,7 @@ import (
 )
 
 // newHelp returns handstamp help.
-func newHelp() *cobra.Command {
+func (a *app) newHelp() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [command]",
 		Short: "Show the help of a command or a topic",
@@ -28,7 +28,8 @@ func newHelp() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return about.Help()
+			a.helpPage(about, nil)
+			return nil
 		},
 	}
 }

@@ -8,10 +8,20 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// What a release is built with, for builds outside of a repository: -ldflags
+// "-X github.com/handstamp/handstamp/cmd/handstamp/internal/cli.version=1.2.3 -X ….commit=HASH -X ….date=DATE".
+// Empty: what the Go toolchain recorded in the binary counts.
+var (
+	version string // without the v of its tag: 1.2.3
+	commit  string // the full hash
+	date    string // of the commit, as RFC 3339
+)
+
 // versionOutput is what version --json prints.
 type versionOutput struct {
 	Version  string `json:"version"`
-	Revision string `json:"revision,omitempty"`
+	Commit   string `json:"commit,omitempty"` // the full hash
+	Date     string `json:"date,omitempty"`   // of the commit, RFC 3339
 	Modified bool   `json:"modified,omitempty"`
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
@@ -32,8 +42,8 @@ func (a *app) printVersion() error {
 		return a.out.json(v, true)
 	}
 	s := "handstamp " + v.Version
-	if v.Revision != "" {
-		s += " (" + v.Revision
+	if v.Commit != "" {
+		s += " (" + v.Commit[:min(12, len(v.Commit))]
 		if v.Modified {
 			s += ", modified"
 		}
@@ -42,22 +52,24 @@ func (a *app) printVersion() error {
 	return a.out.data([]byte(s + " " + v.Go + " " + v.Platform + "\n"))
 }
 
-// buildVersion reads what the Go toolchain recorded in the binary.
+// buildVersion returns what the release was built with, else what the Go toolchain recorded.
 func buildVersion() versionOutput {
-	v := versionOutput{Version: "(devel)", Go: runtime.Version(),
+	v := versionOutput{Version: version, Commit: commit, Date: date, Go: runtime.Version(),
 		Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return v
+		info = &debug.BuildInfo{}
 	}
-	v.Version = cmp.Or(info.Main.Version, v.Version)
 	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			v.Revision = s.Value[:min(12, len(s.Value))]
-		case "vcs.modified":
+		switch {
+		case s.Key == "vcs.revision":
+			v.Commit = cmp.Or(v.Commit, s.Value)
+		case s.Key == "vcs.time":
+			v.Date = cmp.Or(v.Date, s.Value)
+		case s.Key == "vcs.modified" && commit == "":
 			v.Modified = s.Value == "true"
 		}
 	}
+	v.Version = cmp.Or(v.Version, info.Main.Version, "(devel)")
 	return v
 }

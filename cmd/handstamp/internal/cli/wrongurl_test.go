@@ -27,7 +27,7 @@ func TestLoopbackServerWithoutScheme(t *testing.T) {
 		"10.0.0.1:3000/mcp":    "https://10.0.0.1:3000/mcp",
 		"example.com/?h=[::1]": "https://example.com/?h=[::1]",
 	} {
-		a := newApp(Process{Environ: []string{"HANDSTAMP_HOME=" + t.TempDir()}})
+		a := newApp(Process{Environ: []string{"HANDSTAMP_STORE=file", "HANDSTAMP_HOME=" + t.TempDir()}})
 		got, err := a.target(raw)
 		if err != nil || got.url != want {
 			t.Errorf("%s is taken for %v (%v), want %s", raw, got, err, want)

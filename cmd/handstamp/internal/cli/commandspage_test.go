@@ -1,0 +1,88 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// commandsPage is the command reference: the help of every command, as docs/commands.md.
+func commandsPage(root *cobra.Command) string {
+	var b strings.Builder
+	b.WriteString("# The commands\n\nThe help of every command, written by a test of " +
+		"`cmd/handstamp/internal/cli` (`HANDSTAMP_TEST_UPDATE=1 go test -run TestCommandsPage`).\n" +
+		"The shapes of `--json` are in [json.md](json.md).\n\n")
+	for _, cmd := range documented(root) {
+		anchor := strings.ReplaceAll(cmd.CommandPath(), " ", "-")
+		fmt.Fprintf(&b, "- [%s](#%s): %s\n", cmd.CommandPath(), anchor, cmd.Short)
+	}
+	for _, cmd := range documented(root) {
+		fmt.Fprintf(&b, "\n## %s\n\n```text\n%s```\n", cmd.CommandPath(),
+			helpText(cmd, 100, func(s string) string { return s }))
+	}
+	return b.String()
+}
+
+// wholeTree is the tree of the commands as a user's command line meets it.
+func wholeTree(t *testing.T) *cobra.Command {
+	t.Helper()
+	root := newApp(Process{}).newRoot()
+	root.InitDefaultHelpCmd()
+	return root
+}
+
+// The reference is what the command says of itself.
+func TestCommandsPage(t *testing.T) {
+	const page = "../../../../docs/commands.md"
+	want := commandsPage(wholeTree(t))
+	if os.Getenv("HANDSTAMP_TEST_UPDATE") != "" {
+		if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Errorf("%s is not what the command says; run: HANDSTAMP_TEST_UPDATE=1 go test -run TestCommandsPage ./cmd/handstamp/internal/cli", page)
+	}
+}
+
+// Each manual page is one that groff and man find nothing wrong with.
+func TestManualPages(t *testing.T) {
+	dir := t.TempDir()
+	var problems bytes.Buffer
+	if code := Run(t.Context(), []string{"man", dir}, Process{Stderr: &problems}); code != 0 {
+		t.Fatalf("exit code %d\n%s", code, &problems)
+	}
+	for _, cmd := range documented(wholeTree(t)) {
+		page := filepath.Join(dir, manName(cmd)+".1")
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if !strings.Contains(string(text), ".SH NAME\n"+roff(manName(cmd))+" \\- ") {
+			t.Errorf("%s has no name:\n%s", page, text)
+		}
+		for line := range strings.Lines(string(text)) {
+			if strings.HasPrefix(line, "'") {
+				t.Errorf("%s has a request that is text: %s", page, line)
+			}
+		}
+		if _, err := exec.LookPath("groff"); err != nil {
+			continue
+		}
+		out, err := exec.CommandContext(t.Context(), "groff", "-man", "-ww", "-Tutf8", "-z", page).CombinedOutput()
+		if err != nil || len(out) > 0 {
+			t.Errorf("groff of %s: %v\n%s", page, err, out)
+		}
+	}
+}

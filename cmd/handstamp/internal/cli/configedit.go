@@ -1,0 +1,123 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/handstamp/handstamp/cmd/handstamp/internal/mcphost"
+	"github.com/handstamp/handstamp/cmd/handstamp/internal/splice"
+)
+
+// putAlias writes a server into the configuration.
+func (a *app) putAlias(alias string, s *serverConfig) error {
+	return a.editConfig(func(text []byte) ([]byte, error) {
+		return splice.Put(splice.JSON, text, []string{"servers"}, alias, configObject(s))
+	})
+}
+
+// deleteAlias takes a server out of the configuration.
+func (a *app) deleteAlias(alias string) error {
+	return a.editConfig(func(text []byte) ([]byte, error) {
+		return splice.Remove(splice.JSON, text, []string{"servers"}, alias, 0)
+	})
+}
+
+// editConfig changes the configuration, and nothing in it but what change does.
+func (a *app) editConfig(change func([]byte) ([]byte, error)) error {
+	dirs, err := findFolders(a.env)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dirs.Config, "config.json")
+	cannot := func(err error) error {
+		return &failure{kind: kindOther, message: "the configuration " + path + " cannot be changed", err: withoutPath(err)}
+	}
+	if err := os.MkdirAll(dirs.Config, 0o700); err != nil {
+		return cannot(err)
+	}
+	text, err := readFile(path, maxConfig)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return cannot(err)
+	}
+	after, err := change(text)
+	if err != nil {
+		return cannot(err)
+	}
+	conf, err := parseConfig(bytes.TrimPrefix(after, []byte("\ufeff")))
+	if err != nil {
+		return usage("%w", err)
+	}
+	if err := mcphost.Replace(path, after, text); err != nil {
+		return cannot(err)
+	}
+	a.conf = conf
+	return nil
+}
+
+// configObject returns a server's configuration as the file has it.
+func configObject(s *serverConfig) splice.Object {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	_, _ = d.Token() // the brace
+	var object splice.Object
+	for d.More() {
+		name, _ := d.Token()
+		var value json.RawMessage
+		if d.Decode(&value) != nil {
+			return nil
+		}
+		object = append(object, splice.Member{Name: fmt.Sprint(name), Value: value})
+	}
+	return object
+}
+
+// configHeaders returns headers as the configuration has them. What may be a secret is not
+// written down.
+func configHeaders(lines []string) (map[string]string, error) {
+	if len(lines) == 0 {
+		return nil, nil
+	}
+	headers := make(map[string]string)
+	for _, line := range lines {
+		at := strings.IndexAny(line, "=:")
+		if at <= 0 {
+			return nil, usage("--header takes NAME=VALUE")
+		}
+		name := http.CanonicalHeaderKey(strings.TrimSpace(line[:at]))
+		value := strings.TrimSpace(line[at+1:])
+		if literalSecret(name, value) {
+			e := usage("the value of %s may be a secret, which does not belong in the configuration", name)
+			e.hint = "put it into an environment variable, and write --header '" + name + "=${VARIABLE}'"
+			return nil, e
+		}
+		headers[name] = value
+	}
+	return headers, (&serverConfig{Headers: headers}).checkHeaders()
+}
+
+// literalSecret reports whether a header's value may be a secret as it stands.
+func literalSecret(name, value string) bool {
+	return (mcphost.MayBeSecret(name) || strings.EqualFold(name, "Cookie")) && !variable.Get().MatchString(value)
+}
+
+// checkHeaders finds headers that cannot be sent.
+func (s *serverConfig) checkHeaders() error {
+	for name, value := range s.Headers {
+		// Variables are looked up when the header is sent.
+		value = variable.Get().ReplaceAllString(value, "")
+		if err := addHeader(make(http.Header), name+": "+value, "headers", &app{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

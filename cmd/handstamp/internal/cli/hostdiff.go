@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/handstamp/handstamp/cmd/handstamp/internal/mcphost"
+)
+
+// diffContext is how many lines around a change are shown.
+const diffContext = 3
+
+// unifiedDiff returns the difference of two texts. An edit changes one part of a file. What may
+// be a secret in the lines of others is not shown.
+func unifiedDiff(path string, before, after []byte) string {
+	a, b := diffLines(before), diffLines(after)
+	start := 0
+	for start < min(len(a), len(b)) && a[start] == b[start] {
+		start++
+	}
+	endA, endB := len(a), len(b)
+	for endA > start && endB > start && a[endA-1] == b[endB-1] {
+		endA, endB = endA-1, endB-1
+	}
+	from := max(0, start-diffContext)
+	tail := min(diffContext, len(a)-endA)
+	var out strings.Builder
+	fmt.Fprintf(&out, "--- %s\n+++ %s\n", diffName(path, before), diffName(path, after))
+	fmt.Fprintf(&out, "@@ -%s +%s @@\n", diffRange(from, endA+tail), diffRange(from, endB+tail))
+	write := func(mark string, lines []string) {
+		for _, line := range lines {
+			text, ended := strings.CutSuffix(line, "\n")
+			text = strings.TrimSuffix(text, "\r")
+			if mark != "+" {
+				text = withoutSecrets(text)
+			}
+			out.WriteString(mark + cleanTabs(text) + "\n")
+			if !ended {
+				out.WriteString("\\ No newline at end of file\n")
+			}
+		}
+	}
+	write(" ", a[from:start])
+	write("-", a[start:endA])
+	write("+", b[start:endB])
+	write(" ", a[endA:endA+tail])
+	return out.String()
+}
+
+func diffLines(text []byte) []string {
+	return strings.SplitAfter(string(text), "\n")[:strings.Count(string(text), "\n")+lastLine(text)]
+}
+
+// lastLine is 1 if a text ends with a line that has no end.
+func lastLine(text []byte) int {
+	if len(text) == 0 || text[len(text)-1] == '\n' {
+		return 0
+	}
+	return 1
+}
+
+func diffName(path string, text []byte) string {
+	if text == nil {
+		return os.DevNull
+	}
+	return clean(filepath.ToSlash(path))
+}
+
+// diffRange is how a unified diff names lines.
+func diffRange(from, to int) string {
+	if from == to {
+		return fmt.Sprintf("%d,0", from)
+	}
+	return fmt.Sprintf("%d,%d", from+1, to-from)
+}
+
+// withoutSecrets hides what follows the first name in a line where something sounds like a secret.
+func withoutSecrets(line string) string {
+	if i := strings.IndexAny(line, ":="); i >= 0 && mcphost.MayBeSecret(line) {
+		return line[:i+1] + " …"
+	}
+	return line
+}
+
+// cleanTabs is clean for a line that may be indented with tabs.
+func cleanTabs(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\t' && unsafeRune(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, s)
+}

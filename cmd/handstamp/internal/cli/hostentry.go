@@ -1,0 +1,197 @@
+package cli
+
+import (
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/handstamp/handstamp/cmd/handstamp/internal/mcphost"
+	"github.com/handstamp/handstamp/cmd/handstamp/internal/splice"
+	"github.com/handstamp/handstamp/internal/lazyregexp"
+	"github.com/handstamp/handstamp/store"
+)
+
+// hostServer returns how a host starts the bridge to a server: nothing depends on what the host
+// passes on of its environment.
+func (a *app) hostServer(h *mcphost.Host, t *target, more []string) (mcphost.Server, error) {
+	if err := checkBridgeFlags(more); err != nil {
+		return mcphost.Server{}, err
+	}
+	command, err := a.lastingPath()
+	if err != nil {
+		return mcphost.Server{}, err
+	}
+	server := t.url
+	_, conf := a.alias(t.key.Server)
+	if conf != nil && conf != t.config {
+		server = t.name // several aliases share the URL
+	}
+	args := []string{"bridge", server}
+	if t.named && (t.profile != a.baseProfile() || t.profile != store.DefaultProfile) &&
+		t.config.Profile != t.profile {
+		args = append(args, "--profile", t.profile)
+	}
+	g := a.global
+	for _, f := range []struct {
+		name, value string
+		path        bool
+	}{
+		{"--store", g.Store, strings.ContainsAny(g.Store, `/\`) && !strings.Contains(g.Store, "://")},
+		{"--ca-file", g.CAFile, true},
+		{"--client-cert", g.ClientCert, true}, {"--client-key", g.ClientKey, true}, {"--proxy", g.Proxy, false},
+	} {
+		if f.path {
+			f.value = absolutePath(f.value)
+		}
+		if f.value != "" {
+			args = append(args, f.name, f.value)
+		}
+	}
+	if g.allowHTTP {
+		args = append(args, "--allow-http")
+	}
+	return mcphost.Server{Command: command, Args: append(args, more...), Env: a.hostEnv(h)}, nil
+}
+
+// checkBridgeFlags finds flags that the bridge would reject, when no user looks on.
+func checkBridgeFlags(flags []string) error {
+	cmd, _, err := newApp(Process{}).newRoot().Find([]string{"bridge"})
+	if err != nil {
+		return err
+	}
+	if err := cmd.ParseFlags(flags); err != nil {
+		return flagError(cmd, err)
+	}
+	if rest := cmd.Flags().Args(); len(rest) > 0 {
+		return usage("after -- come flags of handstamp bridge, and %q is none", rest[0])
+	}
+	return nil
+}
+
+// hostEnv returns the variables without which the bridge would look elsewhere. None holds a
+// secret.
+func (a *app) hostEnv(h *mcphost.Host) splice.Object {
+	paths := []string{"HANDSTAMP_HOME", "HANDSTAMP_STORE_KEY_FILE", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+	if a.env.get("HANDSTAMP_HOME") == "" && runtime.GOOS != "windows" && runtime.GOOS != "darwin" {
+		paths = append(paths, "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
+	}
+	var env splice.Object
+	add := func(name, value string) {
+		if value != "" {
+			env = append(env, splice.Member{Name: name, Value: value})
+		}
+	}
+	if h.Env == mcphost.PathOnly {
+		for _, name := range []string{"HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA"} {
+			add(name, a.env.get(name))
+		}
+	}
+	usual := []string{a.home(".config"), a.home(".local/share"), a.home(".local/state")}
+	for _, name := range paths {
+		if path := absolutePath(a.env.get(name)); !slices.Contains(usual, path) {
+			add(name, path)
+		}
+	}
+	add("HANDSTAMP_STORE", a.env.get("HANDSTAMP_STORE"))
+	for _, name := range []string{
+		"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy",
+	} {
+		if value := a.env.get(name); a.global.Proxy == "" && !strings.Contains(value, "@") {
+			add(name, value)
+		}
+	}
+	return env
+}
+
+// lastingPath returns an absolute path of this program that an upgrade does not change: package
+// managers keep each version in a folder of its own, and link to it.
+func (a *app) lastingPath() (string, error) {
+	exe, err := a.executable()
+	if err != nil {
+		return "", &failure{kind: kindOther, message: "the path of this program is not known", err: err}
+	}
+	this, err := os.Stat(exe)
+	if err != nil {
+		return exe, nil
+	}
+	for _, dir := range filepath.SplitList(a.env.get("PATH")) {
+		for _, name := range []string{"handstamp", "handstamp.exe"} {
+			path := filepath.Join(dir, name)
+			if info, err := os.Stat(path); err == nil && filepath.IsAbs(path) && os.SameFile(this, info) {
+				return path, nil
+			}
+		}
+	}
+	return exe, nil
+}
+
+// temporaryPath reports whether a program is where the next cleaning removes it.
+func temporaryPath(path string) bool {
+	slashed := filepath.ToSlash(path)
+	return strings.Contains(slashed, "/go-build") || strings.Contains(slashed, "/_npx/")
+}
+
+// hostName is what all hosts accept as the name of a server: some allow no underscore or dot,
+// and some only so many characters together with a tool's name.
+var hostName = lazyregexp.New(`^[a-z][a-z0-9-]{0,24}$`)
+
+const hostNameForm = "a name of at most 25 small letters, digits and hyphens that begins with a letter"
+
+func checkHostName(name string) error {
+	if !hostName.Get().MatchString(name) {
+		return usage("%q cannot be the name of a server in an MCP host: use %s", name, hostNameForm)
+	}
+	if name == "workspace" {
+		return usage("the name workspace is Claude Code's own: use another")
+	}
+	return nil
+}
+
+// proposedName returns a name for a server: its alias, or a word of its URL.
+func proposedName(t *target) string {
+	if checkHostName(t.name) == nil && t.name != t.url {
+		return t.name
+	}
+	word := t.name
+	if strings.ContainsAny(word, ".:/") {
+		word = hostWord(t.url)
+	}
+	word = strings.Trim(notInName.Get().ReplaceAllString(strings.ToLower(word), "-"), "-")
+	if word == "" || word[0] < 'a' {
+		word = "mcp-" + word
+	}
+	word = strings.TrimRight(word[:min(len(word), 25)], "-")
+	if checkHostName(word) != nil {
+		return "mcp-server"
+	}
+	return word
+}
+
+var notInName = lazyregexp.New(`[^a-z0-9]+`)
+
+// hostWord returns the word of a URL that names the server best: of mcp.linear.app it is linear.
+func hostWord(rawURL string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return ""
+	}
+	host := u.Hostname()
+	if net.ParseIP(host) != nil || host == "localhost" {
+		return "local-" + u.Port()
+	}
+	labels := strings.Split(host, ".")
+	if len(labels) > 1 {
+		labels = labels[:len(labels)-1]
+	}
+	if n := len(labels); n > 1 && slices.Contains(secondLevels, labels[n-1]) {
+		labels = labels[:n-1]
+	}
+	return labels[len(labels)-1]
+}
+
+// secondLevels are the words before a country's.
+var secondLevels = []string{"co", "com", "org", "net", "ac", "gov", "edu"}

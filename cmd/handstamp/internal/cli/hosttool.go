@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"os/exec"
+	"reflect"
+	"strings"
+
+	"github.com/handstamp/handstamp/cmd/handstamp/internal/mcphost"
+	"github.com/handstamp/handstamp/cmd/handstamp/internal/splice"
+)
+
+// tool returns the path of the host's own command, "" where the file is written.
+func (c *connectCommand) tool() string {
+	return c.hostTool(c.host, c.hostOptions)
+}
+
+func (a *app) hostTool(h *mcphost.Host, o hostOptions) string {
+	if h.Tool == "" || o.project || o.file != "" {
+		return ""
+	}
+	return a.lookPath(h.Tool)
+}
+
+// writeByTool has Claude Code's own command add the entry: Claude Code writes to its file all
+// the time, and might overwrite what others do.
+func (c *connectCommand) writeByTool(ctx context.Context, tool string) error {
+	entry := string(splice.Compact(c.object()))
+	r := &c.result
+	add := []string{"mcp", "add-json", r.Name, entry, "--scope", "user"}
+	r.Command = append([]string{c.host.Tool}, add...)
+	if c.dryRun {
+		r.Outcome = outcomeWould
+		return c.print(r, func() {
+			c.out.line("%s", shellLine(r.Command))
+			c.err.note("", "Nothing was run: this was a dry run")
+		})
+	}
+	before, err := c.toolEntry()
+	switch {
+	case err != nil:
+		return c.notWritten(err)
+	case before != nil && reflect.DeepEqual(before.Value, c.wanted()):
+		r.Outcome = outcomeUnchanged
+		return c.show("", nil)
+	case before != nil:
+		if err := c.runTool(ctx, tool, "mcp", "remove", r.Name, "--scope", "user"); err != nil {
+			return err
+		}
+	}
+	if err := c.runTool(ctx, tool, add...); err != nil {
+		return err
+	}
+	if after, err := c.toolEntry(); err != nil || after == nil {
+		return &failure{kind: kindOther, message: c.host.Tool + " reports success, but the entry is not in " + r.File}
+	}
+	r.Outcome = outcomeWritten
+	return c.show("Connected", nil)
+}
+
+// toolEntry returns the entry of this name in the host's file, nil if there is none.
+func (c *connectCommand) toolEntry() (*mcphost.Entry, error) {
+	text, err := mcphost.ReadFile(c.result.File)
+	if err != nil {
+		return nil, err
+	}
+	exe, _ := c.executable()
+	entries, err := c.host.Entries(text, exe)
+	for i := range entries {
+		if entries[i].Name == c.result.Name {
+			return &entries[i], nil
+		}
+	}
+	return nil, err
+}
+
+// wanted is the entry as a file is decoded.
+func (c *connectCommand) wanted() any {
+	members, err := splice.Members(c.host.Format, []byte(c.snippet()), c.host.Path)
+	if err != nil {
+		return nil
+	}
+	return members[c.result.Name]
+}
+
+// runTool runs a host's own command.
+func (a *app) runTool(ctx context.Context, tool string, args ...string) error {
+	cmd := exec.CommandContext(ctx, tool, args...)
+	cmd.Env = a.env.without(tokenVariable, "HANDSTAMP_CLIENT_SECRET")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		return &failure{kind: kindOther, err: err,
+			message: tool + " " + strings.Join(args[:2], " ") + ": " + short(strings.TrimSpace(out.String()))}
+	}
+	return nil
+}
+
+// shellLine returns a command line to paste into a shell.
+func shellLine(words []string) string {
+	quoted := make([]string, len(words))
+	for i, word := range words {
+		quoted[i] = shellWord(word)
+	}
+	return strings.Join(quoted, " ")
+}

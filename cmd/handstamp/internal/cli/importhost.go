@@ -1,0 +1,249 @@
+package cli
+
+import (
+	"bytes"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/handstamp/handstamp/cmd/handstamp/internal/mcphost"
+	"github.com/handstamp/handstamp/internal/lazyregexp"
+)
+
+// importServers is handstamp import HOST or FILE: the remote servers that a host has.
+type importServers struct {
+	*app
+	dryRun  bool
+	results []*importedServer
+}
+
+// importedServer is what became of one server.
+type importedServer struct {
+	Host    string   `json:"host,omitempty"`
+	File    string   `json:"file"`
+	Entry   string   `json:"entry"` // its name there
+	Server  string   `json:"server"`
+	Name    string   `json:"name,omitempty"` // here
+	Outcome string   `json:"outcome"`
+	Notes   []string `json:"notes,omitempty"`
+	Project string   `json:"project,omitempty"` // for which alone the entry is
+	wrapped bool     // by mcp-remote
+}
+
+// run takes servers over. done is false if what args name is neither a host nor a file of one.
+func (m *importServers) run(args []string) (done bool, err error) {
+	if len(args) != 1 {
+		return false, nil
+	}
+	if _, err := m.loadConfig(); err != nil {
+		return true, err
+	}
+	h := mcphost.Find(args[0])
+	if _, err := os.Stat(args[0]); err == nil {
+		text, err := readRegular(args[0], maxList)
+		if h = hostOf(text); err != nil || h == nil {
+			return false, nil
+		}
+		return true, m.takeFiles(nil, h, args[0])
+	}
+	if h == nil {
+		return false, nil
+	}
+	at := m.machine().Locate(h)
+	files := at.Old
+	if at.File != "" {
+		files = append([]string{at.File}, at.Old...)
+	}
+	return true, m.takeFiles(h, h, files...)
+}
+
+// hostOf returns a host whose files are like this text; nil if no host's are.
+func hostOf(text []byte) *mcphost.Host {
+	if bytes.HasPrefix(text, []byte("age-encryption.org/")) || bytes.HasPrefix(text, []byte("-----BEGIN AGE")) {
+		return nil
+	}
+	for i := range mcphost.All {
+		if entries, err := mcphost.All[i].Entries(text, ""); err == nil && len(entries) > 0 {
+			return &mcphost.All[i]
+		}
+	}
+	return nil
+}
+
+// takeFiles takes over the servers in files. named is the host that was named; nil: none was.
+func (m *importServers) takeFiles(named, h *mcphost.Host, files ...string) error {
+	found := false
+	for _, file := range files {
+		entries, err := m.hostEntries(h, file)
+		if err != nil {
+			return &failure{kind: kindOther, message: file + " cannot be read", err: err}
+		}
+		found = found || entries != nil
+		for _, e := range entries {
+			if e.Kind != mcphost.Remote && e.Kind != mcphost.MCPRemote {
+				continue
+			}
+			r := &importedServer{File: file, Entry: e.Name, Server: shownURL(e.URL), Project: e.Project, wrapped: e.Kind == mcphost.MCPRemote}
+			if named != nil {
+				r.Host = named.ID
+			}
+			m.results = append(m.results, r)
+			if err := m.take(r, e); err != nil {
+				return err
+			}
+		}
+	}
+	if !found {
+		return usage("%s keeps no servers here: %s is missing", h.Name, list(files, "or"))
+	}
+	return m.finish(h)
+}
+
+// take gives a server a name in the configuration.
+func (m *importServers) take(r *importedServer, e mcphost.Entry) error {
+	t, err := m.server(e.URL)
+	if err != nil || strings.Contains(e.URL, "${") {
+		r.Outcome = outcomeNotTaken
+		r.Notes = append(r.Notes, "its URL cannot be used: it holds a variable, or more than a URL may")
+		return nil
+	}
+	if alias, _ := m.alias(t.key.Server); alias != "" {
+		r.Name, r.Outcome = alias, outcomeKept
+		return nil
+	}
+	s := &serverConfig{URL: t.url}
+	r.takeHeaders(s, e.Headers)
+	takeClient(s, e.Value)
+	r.Name, r.Outcome = m.freeAlias(e.Name, t), outcomeTaken
+	if m.dryRun {
+		if m.conf.Servers == nil {
+			m.conf.Servers = make(map[string]*serverConfig)
+		}
+		m.conf.Servers[r.Name] = s
+		return nil
+	}
+	return m.putAlias(r.Name, s)
+}
+
+// freeAlias returns a name that no server has yet.
+func (m *importServers) freeAlias(entry string, t *target) string {
+	t.name = entry
+	name := proposedName(t)
+	for n, free := 2, name; ; n++ {
+		if m.conf.Servers[free] == nil {
+			return free
+		}
+		free = name + "-" + strconv.Itoa(n)
+	}
+}
+
+// inEnv is how several hosts write an environment variable.
+var inEnv = lazyregexp.New(`\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}`)
+
+// takeHeaders takes the headers that hold no secret themselves.
+func (r *importedServer) takeHeaders(s *serverConfig, headers map[string]string) {
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		value := inEnv.Get().ReplaceAllString(headers[name], "$${$1}")
+		if literalSecret(name, value) {
+			r.Notes = append(r.Notes, "the header "+clean(name)+" is not taken, because its value may be a secret")
+			continue
+		}
+		if s.Headers == nil {
+			s.Headers = make(map[string]string)
+		}
+		s.Headers[name] = value
+		if err := s.checkHeaders(); err != nil {
+			delete(s.Headers, name)
+			r.Notes = append(r.Notes, "the header "+clean(name)+" is not taken: it cannot be sent")
+		}
+	}
+}
+
+// takeClient takes a client that was registered by hand, without its secret.
+func takeClient(s *serverConfig, entry any) {
+	object, _ := entry.(map[string]any)
+	client, _ := object["oauth"].(map[string]any)
+	for _, key := range []string{"clientId", "client_id"} {
+		if id, ok := client[key].(string); ok && !strings.Contains(id, "$") && clean(id) == id {
+			s.ClientID = id
+		}
+	}
+	switch scopes := firstOf(client, "scopes", "scope").(type) {
+	case string:
+		s.Scopes = strings.Fields(scopes)
+	case []any:
+		for _, scope := range scopes {
+			if text, ok := scope.(string); ok {
+				s.Scopes = append(s.Scopes, text)
+			}
+		}
+	}
+}
+
+func firstOf(object map[string]any, keys ...string) any {
+	for _, key := range keys {
+		if object[key] != nil {
+			return object[key]
+		}
+	}
+	return nil
+}
+
+// finish shows what became of the servers.
+func (m *importServers) finish(h *mcphost.Host) error {
+	bad := slices.ContainsFunc(m.results, func(r *importedServer) bool { return r.Outcome == outcomeNotTaken })
+	out := map[string]any{"dry_run": m.dryRun, "servers": append([]*importedServer{}, m.results...)}
+	if err := m.print(out, func() { m.show(h) }); err != nil {
+		return err
+	}
+	if bad {
+		return ended(exitOther)
+	}
+	return nil
+}
+
+func (m *importServers) show(h *mcphost.Host) {
+	wrapped := false
+	for _, r := range m.results {
+		wrapped = wrapped || r.wrapped
+		switch r.Outcome {
+		case outcomeTaken:
+			m.err.ok("", "%s is %s", r.Name, r.Server)
+		case outcomeKept:
+			m.err.ok("", "%s is %s already", r.Name, r.Server)
+		default:
+			m.err.bad("", "Not taken: %s", clean(r.Entry))
+		}
+		for _, note := range r.Notes {
+			m.err.warn(indent, "%s", capital(note))
+		}
+		if r.Outcome != outcomeNotTaken {
+			m.err.note(indent, "Sign in: handstamp login %s", r.Name)
+			m.err.note(indent, "Have %s use it: %s", h.Name, m.connectLine(r, h))
+		}
+	}
+	if len(m.results) == 0 {
+		m.err.note("", "%s has no remote servers", h.Name)
+	}
+	if wrapped {
+		m.err.note("", "The logins of mcp-remote: handstamp import mcp-remote")
+	}
+	if m.dryRun {
+		m.err.note("", "Nothing was written: this was a dry run")
+	}
+}
+
+// connectLine returns the command that puts the bridge in place of the host's own entry.
+func (m *importServers) connectLine(r *importedServer, h *mcphost.Host) string {
+	s := "handstamp client connect " + h.ID + " " + r.Name
+	if r.Project != "" {
+		return s
+	}
+	s += " --name " + shellWord(r.Entry) + " --force"
+	if r.Host == "" || m.machine().Locate(h).File != r.File {
+		s += " --file " + shellWord(r.File)
+	}
+	return s
+}

@@ -1,0 +1,187 @@
+package cli
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// shape is the members of a JSON object by their paths, with the types of their values. A path
+// that ends in an asterisk stands for whatever is below it.
+type shape map[string]string
+
+// add adds the members of a value, which is at a path.
+func (s shape) add(path string, v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		if path != "" {
+			s[path] = "object"
+		}
+		for name, member := range v {
+			s.add(strings.TrimPrefix(path+"."+name, "."), member)
+		}
+	case []any:
+		s[path] = "array"
+		for _, element := range v {
+			s.add(path+"[]", element)
+		}
+	case string:
+		s[path] = "string"
+	case bool:
+		s[path] = "true, false"
+	case float64:
+		s[path] = "number"
+	}
+}
+
+var documentedRow = regexp.MustCompile("^\\| `([^`]+)` \\| ([^|]+) \\| .+ \\|$")
+
+// documentedShapes reads the tables of docs/json.md, by their headings.
+func documentedShapes(t *testing.T) map[string]shape {
+	t.Helper()
+	text, err := os.ReadFile("../../../../docs/json.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shapes, heading := make(map[string]shape), ""
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		if title, ok := strings.CutPrefix(line, "## "); ok {
+			heading = strings.Trim(title, "`")
+			shapes[heading] = make(shape)
+		} else if row := documentedRow.FindStringSubmatch(line); row != nil {
+			shapes[heading][row[1]] = row[2]
+		}
+	}
+	return shapes
+}
+
+// covers returns the documented path that stands for a path: itself, one that ends in an asterisk,
+// or one whose type is a server, which has members of its own.
+func (s shape) covers(path string, server shape) (string, bool) {
+	if _, ok := s[path]; ok {
+		return path, true
+	}
+	for name, kind := range s {
+		prefix, open := strings.CutSuffix(name, "*")
+		rest, below := strings.CutPrefix(path, prefix)
+		if strings.HasSuffix(kind, "server") {
+			_, open = server.covers(strings.TrimPrefix(rest, "."), nil)
+		}
+		if open && below {
+			return name, true
+		}
+	}
+	return "", false
+}
+
+// jsonSample is a command whose output has a documented shape.
+type jsonSample struct {
+	heading string
+	args    []string
+	member  string // the part of the output that the heading is about, "" for all
+	stderr  bool
+	code    int
+}
+
+// What each command prints with --json is one object, as docs/json.md has it: no member is missing
+// there, and none is there in vain.
+func TestJSONPage(t *testing.T) {
+	c := newCommand(t)
+	url := c.server.MCPURL()
+	pages := t.TempDir()
+	c.env = []string{"MCP_REMOTE_CONFIG_DIR=" + t.TempDir()}
+	seen := make(map[string]shape)
+	for _, sample := range []jsonSample{
+		{heading: "An error", args: []string{"token", url}, member: "error", stderr: true, code: exitLogin},
+		{heading: "An error", args: []string{"login", url, "--nosuch"}, member: "error", stderr: true, code: exitUsage},
+		{heading: "handstamp", args: nil},
+		{heading: "handstamp login (standard error)", args: []string{"login", url}, stderr: true},
+		{heading: "handstamp login", args: []string{"login", url}},
+		{heading: "handstamp status", args: []string{"status"}},
+		{heading: "A server", args: []string{"status"}, member: "servers[]"},
+		{heading: "A server", args: []string{"status", url}},
+		{heading: "handstamp", args: nil},
+		{heading: "handstamp token", args: []string{"token", url}},
+		{heading: "handstamp tools", args: []string{"tools", url}},
+		{heading: "handstamp call", args: []string{"call", url, "echo", "text=hello"}},
+		{heading: "handstamp logout", args: []string{"logout", url}},
+		{heading: "handstamp logout --all", args: []string{"logout", "--all"}},
+		{heading: "handstamp demo", args: []string{"demo"}},
+		{heading: "handstamp import mcp-remote", args: []string{"import", "mcp-remote"}},
+		{heading: "handstamp lab list", args: []string{"lab", "list"}},
+		{heading: "handstamp lab run", args: []string{"lab", "run", "--personality", "none-first", "--condition", "warm", "--processes", "1"}},
+		{heading: "handstamp man", args: []string{"man", pages}},
+		{heading: "handstamp version", args: []string{"version"}},
+	} {
+		t.Run(cmp.Or(strings.Join(sample.args, " "), "overview"), func(t *testing.T) {
+			out, problems, code := c.run(append(slices.Clone(sample.args), "--json")...)
+			if code != sample.code {
+				t.Fatalf("exit code %d, want %d\n%s", code, sample.code, problems)
+			}
+			if sample.stderr {
+				out = problems
+			} else if strings.TrimSpace(problems) != "" && sample.args != nil && sample.args[0] != "login" {
+				t.Errorf("standard error: %s", problems)
+			}
+			if seen[sample.heading] == nil {
+				seen[sample.heading] = make(shape)
+			}
+			decoder := json.NewDecoder(strings.NewReader(out))
+			var object map[string]any
+			if err := decoder.Decode(&object); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			if decoder.More() {
+				t.Errorf("more than one object: %s", out)
+			}
+			all := make(shape)
+			all.add("", object)
+			for path, kind := range all {
+				if rest, ok := strings.CutPrefix(path, sample.member+"."); ok {
+					seen[sample.heading][rest] = kind
+				} else if sample.member == "" {
+					seen[sample.heading][path] = kind
+				}
+			}
+		})
+	}
+	compareShapes(t, documentedShapes(t), seen)
+}
+
+// compareShapes compares what is documented with what was printed. A member whose type begins with
+// "maybe" need not have been seen.
+func compareShapes(t *testing.T, documented, seen map[string]shape) {
+	t.Helper()
+	for heading, members := range seen {
+		known, met := documented[heading], make(map[string]bool)
+		var missing bytes.Buffer
+		for _, path := range slices.Sorted(maps.Keys(members)) {
+			kind := members[path]
+			name, ok := known.covers(path, documented["A server"])
+			if !ok {
+				fmt.Fprintf(&missing, "| `%s` | %s |  |\n", path, kind)
+				continue
+			}
+			met[name] = true
+			if want := strings.TrimPrefix(known[name], "maybe "); name == path && want != kind && want != "server" {
+				t.Errorf("%s: %s is %s, and documented as %s", heading, path, kind, want)
+			}
+		}
+		if missing.Len() > 0 {
+			t.Errorf("docs/json.md lacks under %q:\n%s", heading, &missing)
+		}
+		for name, kind := range known {
+			if !met[name] && !strings.HasPrefix(kind, "maybe ") {
+				t.Errorf("%s: %s is documented, and not printed", heading, name)
+			}
+		}
+	}
+}

@@ -1,0 +1,313 @@
+//go:build unix
+
+package cli
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// servedPage is handstamp serve in a process of its own, and a browser with its page.
+type servedPage struct {
+	*command
+	serveOutput
+	base   string
+	client *http.Client
+	said   []byte // to standard output and standard error
+	stop   func()
+}
+
+// serve starts handstamp serve --json and opens its page.
+func (c *command) serve(args ...string) *servedPage {
+	c.t.Helper()
+	cmd, stdin, stdout, stderr := c.startWithin(5*time.Minute, "handstamp", append([]string{"serve", "--json"}, args...)...)
+	stdin.Close()
+	s := &servedPage{command: c}
+	var raw json.RawMessage
+	d := json.NewDecoder(stdout)
+	if err := d.Decode(&raw); err != nil {
+		text, _ := io.ReadAll(stderr)
+		c.t.Fatalf("%v: %s", err, text)
+	}
+	if err := json.Unmarshal(raw, &s.serveOutput); err != nil {
+		c.t.Fatal(err)
+	}
+	ended := make(chan []byte, 1)
+	go func() {
+		text, _ := io.ReadAll(stderr)
+		ended <- text
+	}()
+	s.stop = func() {
+		c.t.Helper()
+		_ = cmd.Process.Signal(syscall.SIGINT)
+		s.said = append(raw, <-ended...)
+		if code := c.wait(cmd); code != exitInterrupted {
+			c.t.Errorf("exit code %d: %s", code, s.said)
+		}
+	}
+	s.base, _, _ = strings.Cut(s.URL, "/?")
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	s.client = &http.Client{Jar: jar}
+	if text := s.get("/?" + s.URL[len(s.base)+2:]); !strings.Contains(text, "<title>Handstamp</title>") {
+		c.t.Fatalf("this is no page: %s", text)
+	}
+	return s
+}
+
+func (s *servedPage) get(path string) string {
+	s.t.Helper()
+	resp, err := s.client.Get(s.base + path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(text)
+}
+
+var guardValue = regexp.MustCompile(`name="guard" value="(\w+)"`)
+
+// press presses a button of the first server, and returns the page that follows.
+func (s *servedPage) press(button string) string {
+	s.t.Helper()
+	guard := guardValue.FindStringSubmatch(s.get("/"))
+	form := url.Values{"guard": {guard[1]}}
+	r, err := http.NewRequest(http.MethodPost, s.base+"/servers/"+s.Servers[0].Name+"/"+button, strings.NewReader(form.Encode()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Origin", s.base)
+	resp, err := s.client.Do(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusOK {
+		s.t.Fatalf("%s: %d %s", button, resp.StatusCode, text)
+	}
+	return string(text)
+}
+
+// await loads the page until it has a text.
+func (s *servedPage) await(text string) {
+	s.t.Helper()
+	for end := time.Now().Add(2 * time.Minute); !strings.Contains(s.get("/"), text); {
+		if time.Now().After(end) {
+			s.t.Fatalf("the page does not show %q:\n%s", text, s.get("/"))
+		}
+	}
+}
+
+// event reads the stream of events until one has a text.
+func (s *servedPage) event(text string) {
+	s.t.Helper()
+	resp, err := s.client.Get(s.base + "/events")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewReader(resp.Body)
+	for {
+		line, err := lines.ReadString('\n')
+		if strings.Contains(line, text) {
+			return
+		}
+		if err != nil || strings.Contains(line, "cancelled") {
+			s.t.Fatalf("no event with %q: %v %s", text, err, line)
+		}
+	}
+}
+
+// call makes a request as an MCP host without OAuth does.
+func (s *servedPage) call(method string) (status int, body string) {
+	s.t.Helper()
+	r, err := http.NewRequest(http.MethodPost, s.Servers[0].URL, strings.NewReader(
+		`{"jsonrpc":"2.0","id":1,"method":"`+method+`","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"h","version":"1"}}}`))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.Header = http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"},
+		"Authorization": {"Bearer " + s.Servers[0].Bearer}}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+// TestServe signs out and in on the page, with an MCP host at the re-exposed server beside.
+func TestServe(t *testing.T) {
+	c := newCommand(t)
+	c.login()
+	s := c.serve()
+	if len(s.Servers) != 1 || !s.Servers[0].SignedIn || s.Servers[0].Server != c.server.MCPURL() || s.Already {
+		t.Fatalf("%+v", s.serveOutput)
+	}
+	if status, body := s.call("initialize"); status != http.StatusOK || !strings.Contains(body, "serverInfo") {
+		t.Fatalf("%d %s", status, body)
+	}
+	if page := s.get("/"); !strings.Contains(page, "Signed in") || !strings.Contains(page, "<meter") {
+		t.Errorf("the page does not show the login:\n%s", page)
+	}
+
+	page := s.press("logout")
+	if !strings.Contains(page, "Not signed in") {
+		t.Errorf("after the logout:\n%s", page)
+	}
+	if status, body := s.call("initialize"); status != http.StatusServiceUnavailable || !strings.Contains(body, "not signed in") {
+		t.Errorf("after the logout: %d %s", status, body)
+	}
+	if n := c.server.Counts()["revoke"]; n == 0 {
+		t.Errorf("nothing was revoked: %v", c.server.Counts())
+	}
+	tabs := c.server.Counts()["authorize"]
+	s.press("login")
+	s.await("Use in an MCP host")
+	if status, body := s.call("initialize"); status != http.StatusOK {
+		t.Errorf("after the login: %d %s", status, body)
+	}
+	if got := c.server.Counts()["authorize"] - tabs; got != 1 {
+		t.Errorf("%d tabs for the login", got)
+	}
+	s.event(`"text":"Signed in","mark":"good"`)
+
+	// A refresh that another session needs costs the MCP host nothing.
+	c.server.ExpireAccessTokens()
+	if status, body := s.call("initialize"); status != http.StatusOK {
+		t.Errorf("after the expiry: %d %s", status, body)
+	}
+
+	// A grant that the server has ended opens no browser: the page says what to do.
+	c.server.RevokeFamilies()
+	tabs = c.server.Counts()["authorize"]
+	if status, body := s.call("initialize"); status != http.StatusServiceUnavailable || !strings.Contains(body, "sign in on the page") {
+		t.Errorf("after the end of the grant: %d %s", status, body)
+	}
+	s.await("Signed out by the server")
+	if got := c.server.Counts()["authorize"] - tabs; got != 0 {
+		t.Errorf("an MCP host has opened %d tabs", got)
+	}
+	configuration := s.press("configuration")
+	if !strings.Contains(configuration, s.Servers[0].Bearer) {
+		t.Errorf("the bearer token is not where it is promised:\n%s", configuration)
+	}
+	pages := s.get("/") + configuration
+	s.stop()
+	for _, secret := range c.server.Secrets() {
+		if strings.Contains(pages+string(s.said), secret) {
+			t.Errorf("the secret %q is shown", secret)
+		}
+	}
+}
+
+// TestServeIsWhereItWas last time, with the same tokens, and new secrets of its own.
+func TestServeIsWhereItWas(t *testing.T) {
+	c := newCommand(t)
+	c.login()
+	first := c.serve()
+	second := c.serve() // beside it
+	if !second.Already || second.base != first.base || second.Servers[0] != first.Servers[0] || second.URL == first.URL {
+		t.Errorf("beside the first: %+v, %+v", second.serveOutput, first.serveOutput)
+	}
+	first.stop()
+	file := filepath.Join(c.home, "credentials", "serve", "state.json")
+	if found, _ := filepath.Glob(filepath.Join(c.home, "*", "serve", "state.json")); len(found) == 1 {
+		file = found[0]
+	}
+	for path, mode := range map[string]os.FileMode{file: 0o600, filepath.Dir(file): 0o700} {
+		info, err := os.Stat(path)
+		if err != nil || info.Mode().Perm() != mode {
+			t.Errorf("%s: %v, %v", path, info, err)
+		}
+	}
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	third := c.serve()
+	third.stop()
+	if third.Already || third.base != first.base || third.Servers[0] != first.Servers[0] {
+		t.Errorf("the next time: %+v, %+v", third.serveOutput, first.serveOutput)
+	}
+	after, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var old, now serveState
+	if json.Unmarshal(before, &old) != nil || json.Unmarshal(after, &now) != nil || old.Control == now.Control || old.Proof == now.Proof {
+		t.Errorf("the secrets of a run are those of the last one")
+	}
+
+	// Tokens that other users could read are replaced.
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	fourth := c.serve()
+	fourth.stop()
+	if fourth.Servers[0].Bearer == first.Servers[0].Bearer || !strings.Contains(string(fourth.said), "other users could read") {
+		t.Errorf("%+v: %s", fourth.serveOutput, fourth.said)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+}
+
+// TestServeAndTheWrongProgram has another program at the port of the last run: it gets nothing with
+// which it could reach a page, and its link is not opened.
+func TestServeAndTheWrongProgram(t *testing.T) {
+	c := newCommand(t)
+	c.login()
+	first := c.serve()
+	first.stop()
+	address, err := url.Parse(first.base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	squatter := &http.Server{Addr: address.Host, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"url":"%s/?key=evil","proof":"guess"}`, first.base)
+	})}
+	t.Cleanup(func() { squatter.Close() })
+	ready := make(chan error, 1)
+	go func() { ready <- squatter.ListenAndServe() }()
+	for {
+		resp, err := http.Get(first.base)
+		if err == nil {
+			resp.Body.Close()
+			break
+		}
+		select {
+		case err := <-ready:
+			t.Fatal(err)
+		default:
+		}
+	}
+	stdout, stderr, code := c.run("serve", "--json")
+	if code != exitOther || stdout != "" || !strings.Contains(stderr, "another program uses port") || strings.Contains(stderr, "evil") {
+		t.Errorf("%d %s %s", code, stdout, stderr)
+	}
+}

@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/handstamp/handstamp/store"
+)
+
+// guardedStore is the store of a process that goes on while another one may migrate it, or choose
+// another one. What is not found then is not taken for a missing login, and no login is stored
+// where no later process looks for it.
+type guardedStore struct {
+	store.Store
+	store.Reserver
+	moved func() error // why the store is not the one in use any more, or nil
+}
+
+// guard returns a store that notices when the configuration comes to name another one, unless this
+// run has a flag or a variable that names one.
+func (a *app) guard(o *openedStore, choice storeChoice) store.Store {
+	reserver, ok := o.Store.(store.Reserver)
+	if !ok || choice.by == byFlag || choice.by == byVariable {
+		return o.Store
+	}
+	return &guardedStore{o.Store, reserver, func() error { return a.storeMoved(o.word) }}
+}
+
+// storeMoved reads the configuration anew.
+func (a *app) storeMoved(word string) error {
+	now := &app{env: a.env}
+	conf, err := now.loadConfig()
+	if err != nil || conf.Store == "" || conf.Store == storeAuto {
+		return nil
+	}
+	next, err := a.storeWord(conf.Store)
+	if err != nil || next == word {
+		return nil
+	}
+	return fmt.Errorf("%w: credentials are kept in the %s since: start this program again",
+		store.ErrUnusable, storeName(next))
+}
+
+// Get implements [store.Store].
+func (g *guardedStore) Get(
+	ctx context.Context, key store.Key,
+) ([]byte, store.Revision, error) {
+	value, revision, err := g.Store.Get(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		if moved := g.moved(); moved != nil {
+			return nil, "", moved
+		}
+	}
+	return value, revision, err
+}
+
+// Put implements [store.Store].
+func (g *guardedStore) Put(
+	ctx context.Context, key store.Key, value []byte, revision store.Revision,
+) (store.Revision, error) {
+	if revision == "" {
+		if moved := g.moved(); moved != nil {
+			return "", moved
+		}
+	}
+	return g.Store.Put(ctx, key, value, revision)
+}

@@ -1,0 +1,191 @@
+//go:build unix
+
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
+	"github.com/handstamp/handstamp/store"
+)
+
+// plantedSecret is in every record of plant.
+const plantedSecret = "planted-refresh-token"
+
+// inside returns the command of a home, in this process.
+func (c *command) inside() *app {
+	env := append([]string{"HANDSTAMP_HOME=" + c.home, "DBUS_SESSION_BUS_ADDRESS=disabled:"}, c.env...)
+	return newApp(Process{Environ: env})
+}
+
+// plant stores n credentials and returns their values.
+func (c *command) plant(n int) map[store.Key][]byte {
+	c.t.Helper()
+	s, err := c.inside().openStore()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	values := make(map[store.Key][]byte)
+	for i := range n {
+		url := fmt.Sprintf("https://mcp%d.example/mcp", i)
+		key := store.Key{Server: url, Profile: store.DefaultProfile}
+		r := &record.Record{Key: key, ServerURL: url,
+			Grant: &record.Grant{RefreshToken: secret.String(plantedSecret)}}
+		for range 2 { // so that there is a value before it, too
+			if err := record.Put(c.t.Context(), s, r); err != nil {
+				c.t.Fatal(err)
+			}
+		}
+		if values[key], _, err = s.Get(c.t.Context(), key); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	return values
+}
+
+// wantAll checks that the store which commands use has all values.
+func (c *command) wantAll(values map[store.Key][]byte) {
+	c.t.Helper()
+	a := c.inside()
+	s, err := a.openStore()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for key, want := range values {
+		if got, _, err := s.Get(c.t.Context(), key); err != nil || !bytes.Equal(got, want) {
+			c.t.Errorf("in the %s, %s is %q: %v", a.place, key, got, err)
+		}
+	}
+}
+
+func holdsSecret(dir string) (path string) {
+	_ = filepath.WalkDir(dir, func(name string, d fs.DirEntry, _ error) error {
+		if text, err := os.ReadFile(name); err == nil && bytes.Contains(text, []byte(plantedSecret)) {
+			path = name
+		}
+		return nil
+	})
+	return path
+}
+
+// Whenever a migration is killed, the store in use has every login, the sealed one tells no secret,
+// and the next run goes on.
+func TestMigrationThatIsKilledLosesNoLogin(t *testing.T) {
+	const n = 40
+	c := newCommand(t)
+	c.env = []string{"HANDSTAMP_STORE_KEY_FILE=" + filepath.Join(t.TempDir(), "store.key")}
+	values := c.plant(n)
+	plain := filepath.Join(c.home, "credentials")
+	sealed := filepath.Join(plain, storeEncrypted)
+	files := func(dir string) func() int { return func() int { return countFiles(dir) } }
+	atLeast := func(count func() int, least int) func() bool { return func() bool { return count() >= least } }
+	atMost := func(count func() int, most int) func() bool { return func() bool { return count() <= most } }
+	kills := 0
+	for _, moment := range []func() bool{
+		atLeast(files(sealed), 1), atLeast(files(sealed), n/2), atLeast(files(sealed), n),
+		atMost(files(plain), n-1), atMost(files(plain), n/2), atMost(files(plain), 1),
+	} {
+		cmd, stdin, _, _ := c.start("store", "migrate", storeEncrypted)
+		stdin.Close()
+		ended := make(chan struct{})
+		go func() { _ = cmd.Wait(); close(ended) }()
+		poll := time.NewTicker(200 * time.Microsecond)
+		for waiting := true; waiting; {
+			select {
+			case <-ended:
+				waiting = false
+			case <-poll.C:
+				waiting = !moment()
+			}
+		}
+		poll.Stop()
+		_ = cmd.Process.Kill()
+		<-ended
+		if !cmd.ProcessState.Exited() {
+			kills++
+		}
+		c.wantAll(values)
+		if path := holdsSecret(sealed); path != "" {
+			t.Errorf("%s holds a secret", path)
+		}
+	}
+	if kills == 0 {
+		t.Error("no migration was killed")
+	}
+	c.mustRun("store", "migrate", storeEncrypted)
+	c.wantAll(values)
+	if path := holdsSecret(c.home); path != "" {
+		t.Errorf("%s holds a secret", path)
+	}
+	if _, err := os.Stat(filepath.Join(plain, "migration.json")); err == nil {
+		t.Error("the journal is left behind")
+	}
+	t.Logf("%d of 6 were killed", kills)
+}
+
+// Of two logins at one server the newer stays, and a damaged one is reported and left.
+func TestMigrationKeepsTheNewerLogin(t *testing.T) {
+	c := newCommand(t)
+	c.env = []string{"HANDSTAMP_STORE_KEY_FILE=" + filepath.Join(t.TempDir(), "store.key")}
+	before := c.plant(3)
+	c.mustRun("store", "migrate", storeEncrypted)
+	c.env = append(c.env, "HANDSTAMP_STORE=file")
+	newer := c.plant(1) // mcp0, later
+	dir := filepath.Join(c.home, "credentials")
+	bad := store.Key{Server: "https://bad.example", Profile: store.DefaultProfile}
+	if err := os.WriteFile(filepath.Join(dir, bad.Name()+".json"),
+		[]byte(`  "header": {"key":{"server":"https://bad.example","profile":"default"}},`+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stdout, _ := c.mustRun("store", "migrate", storeEncrypted, "--json")
+	if !strings.Contains(stdout, `"damaged"`) || !strings.Contains(stdout, `"overridden_by": "HANDSTAMP_STORE"`) {
+		t.Errorf("the result is %s", stdout)
+	}
+	c.env = c.env[:1]
+	for key, value := range newer {
+		before[key] = value
+	}
+	c.wantAll(before)
+	// The other way round: what is older does not replace it.
+	c.mustRun("store", "migrate", "file", "--from", storeEncrypted)
+	c.wantAll(before)
+}
+
+// A process that goes on while the logins are moved does not take them for missing, and stores none
+// where no later process looks.
+func TestMigrationIsNoticedByProcessesThatRun(t *testing.T) {
+	c := newCommand(t)
+	c.env = []string{"HANDSTAMP_STORE_KEY_FILE=" + filepath.Join(t.TempDir(), "store.key")}
+	values := c.plant(1)
+	running, err := c.inside().openStore()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := store.Key{Server: "https://other.example", Profile: store.DefaultProfile}
+	if _, _, err := running.Get(t.Context(), other); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("before: %v", err)
+	}
+	if _, ok := running.(store.Reserver); !ok {
+		t.Error("the store reserves nothing")
+	}
+	c.mustRun("store", "migrate", storeEncrypted)
+	for key := range values {
+		_, _, err := running.Get(t.Context(), key)
+		if !errors.Is(err, store.ErrUnusable) || !strings.Contains(err.Error(), "start this program again") {
+			t.Errorf("Get = %v", err)
+		}
+	}
+	if _, err := running.Put(t.Context(), other, []byte("{}"), ""); !errors.Is(err, store.ErrUnusable) {
+		t.Errorf("Put = %v", err)
+	}
+	c.wantAll(values)
+}

@@ -1,0 +1,171 @@
+package cli
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/secret"
+	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/filestore"
+	"github.com/handstamp/handstamp/store/keyringstore"
+	"github.com/handstamp/handstamp/store/sealed"
+)
+
+// openedStore is a store of credentials.
+type openedStore struct {
+	store.Store
+	word    string
+	folders *filestore.Folders // nil: it has none
+	key     secret.String      // what seals its values, as base64; empty: nothing does
+}
+
+// openStore opens the credential store once. The choice is the flag's, the
+// environment's or the configuration's.
+func (a *app) openStore() (store.Store, error) {
+	if a.store != nil {
+		return a.store, nil
+	}
+	choice, err := a.chosenStore()
+	if err != nil {
+		return nil, err
+	}
+	o, err := a.open(choice.word, a.givenKey)
+	if err != nil {
+		return nil, err
+	}
+	a.store, a.place, a.opened, a.dirs = a.guard(o, choice), storeName(o.word), o, nil
+	a.decided = choice
+	if o.folders != nil {
+		a.dirs, err = a.besideFolders(o)
+	}
+	return a.store, err
+}
+
+// besideFolders returns the folders that have what is kept beside credentials. It is no secret,
+// and the same for all stores that are named by a word.
+func (a *app) besideFolders(o *openedStore) (*filestore.Folders, error) {
+	if !isSealed(o.word) {
+		return o.folders, nil
+	}
+	dirs, err := findFolders(a.env)
+	return &dirs, err
+}
+
+// foldersOf returns the folders of a store but for the one in memory.
+func (a *app) foldersOf(word string) (filestore.Folders, error) {
+	dirs, err := findFolders(a.env)
+	switch {
+	case filepath.IsAbs(word):
+		// The folder for configuration is not needed.
+		return filestore.Folders{Config: dirs.Config, Credentials: filepath.Clean(word)}, nil
+	case err != nil:
+		return dirs, err
+	case isSealed(word):
+		dirs.Credentials = filepath.Join(dirs.Credentials, word)
+		if dirs.Spare != "" {
+			dirs.Spare = filepath.Join(dirs.Spare, word)
+		}
+	}
+	return dirs, nil
+}
+
+// open opens a store. key is what seals it, where that is known already.
+func (a *app) open(word string, key secret.String) (*openedStore, error) {
+	if word == storeMemory {
+		return &openedStore{Store: &store.Memory{}, word: word}, nil
+	}
+	folders, err := a.foldersOf(word)
+	if err != nil {
+		return nil, err
+	}
+	files, err := folders.Open(filestore.Options{Warn: a.warn})
+	if err != nil {
+		return nil, &failure{kind: kindStore, err: err}
+	}
+	o := &openedStore{files, word, &folders, key}
+	if !isSealed(word) {
+		o.key = ""
+		return o, nil
+	}
+	if key == "" {
+		if o.key, err = a.storeKey(o); err != nil {
+			return nil, err
+		}
+	}
+	raw, _ := base64.StdEncoding.DecodeString(o.key.Reveal())
+	k, err := sealed.NewKey(raw)
+	if err != nil {
+		return nil, &failure{kind: kindStore, err: err}
+	}
+	o.Store = sealed.New(files, k)
+	return o, nil
+}
+
+// storeKey gets the key of a sealed store from where it is, as base64.
+func (a *app) storeKey(o *openedStore) (secret.String, error) {
+	if o.word == storeEncrypted {
+		return a.encryptedKey(o)
+	}
+	raw, err := keyringstore.Key(context.Background(), o.Store, a.keyringOptions())
+	if _, ok := errors.AsType[*keyringstore.Error](err); ok {
+		return "", keyringFailure(err, a.withoutKeyring(o.folders.Credentials))
+	}
+	if err != nil {
+		return "", &failure{kind: kindStore, err: err}
+	}
+	return encodeKey([]byte(raw.Reveal())), nil
+}
+
+// withoutKeyring says what becomes of the logins in a folder, as the end of a sentence.
+func (a *app) withoutKeyring(folder string) string {
+	if n := countFiles(folder); n > 0 {
+		return fmt.Sprintf("; until then the %d sealed logins stay in %s", n, folder)
+	}
+	return "; or choose another store with --store or handstamp store migrate"
+}
+
+func encodeKey(raw []byte) secret.String {
+	return secret.String(base64.StdEncoding.EncodeToString(raw))
+}
+
+// keyringOptions returns where the key is. Each folder for credentials has a key of its own.
+func (a *app) keyringOptions() keyringstore.Options {
+	options := keyringstore.Options{Getenv: a.env.get}
+	if dirs, err := findFolders(a.env); err == nil {
+		dir := dirs.Credentials
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			dir = real
+		}
+		options.Item = "store key for " + dir
+	}
+	return options
+}
+
+// storedKeys opens the store and returns the keys of what it has.
+func (a *app) storedKeys(ctx context.Context) ([]store.Key, error) {
+	credentials, err := a.openStore()
+	if err != nil {
+		return nil, err
+	}
+	keys, err := credentials.List(ctx)
+	if err != nil {
+		return nil, &failure{kind: kindStore, err: err}
+	}
+	return keys, nil
+}
+
+// statuses opens the store and returns the status of each login in it.
+func (a *app) statuses(ctx context.Context) ([]*handstamp.Status, error) {
+	credentials, err := a.openStore()
+	if err != nil {
+		return nil, err
+	}
+	c := &handstamp.Client{Store: credentials, LoginPolicy: handstamp.LoginNever}
+	a.listen(c)
+	a.clients = append(a.clients, c)
+	return c.List(ctx)
+}

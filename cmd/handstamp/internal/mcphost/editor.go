@@ -1,0 +1,228 @@
+package mcphost
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/handstamp/handstamp/cmd/handstamp/internal/splice"
+)
+
+// Editor edits the files of hosts. It keeps backups, and notes of what it wrote, in a folder.
+type Editor struct {
+	Folder string
+	DryRun bool // nothing is written
+}
+
+// Place is an object in a file that has a member for each server.
+type Place struct {
+	File   string
+	Format splice.Format
+	Path   []string
+}
+
+// Change is what an edit does to a file.
+type Change struct {
+	File   string // behind links
+	Before []byte // nil: there was none
+	After  []byte // nil: there is none any more
+	Backup string // where the text before is kept; empty: nowhere
+}
+
+// Changed reports whether the edit changes anything.
+func (c *Change) Changed() bool {
+	return !bytes.Equal(c.Before, c.After) || (c.Before == nil) != (c.After == nil)
+}
+
+// maxFile bounds a host's file, in bytes: some keep their history in it.
+const maxFile = 64 << 20
+
+// ErrChanging is returned for a file that another program keeps changing.
+var ErrChanging = errors.New("another program changes it at the same time")
+
+// attempts bounds how often a file is read anew that has changed meanwhile.
+const attempts = 5
+
+// Put puts an entry into a file, which is made if it is missing. An entry of this name is replaced;
+// Remove brings it back, unless it is one of ours.
+func (e *Editor) Put(
+	ctx context.Context, p Place, name string, value splice.Object, ours bool,
+) (*Change, error) {
+	return e.edit(ctx, p.File, func(before []byte, j *journal) ([]byte, error) {
+		after, err := splice.Put(p.Format, before, p.Path, name, value)
+		if err != nil || bytes.Equal(before, after) {
+			return after, err
+		}
+		members, err := splice.Members(p.Format, before, p.Path)
+		if err != nil {
+			return nil, err
+		}
+		for noted := range j.Entries {
+			if _, there := members[noted]; !there {
+				delete(j.Entries, noted) // the user has removed it
+			}
+		}
+		if len(j.Entries) == 0 {
+			j.Made, j.Objects = before == nil, missing(p, before)
+		}
+		// An entry that is written again comes out as it was before the first time.
+		original, ok := j.Entries[name].undo(before)
+		if !ok && ours {
+			if original, err = splice.Remove(p.Format, before, p.Path, name, 0); err != nil {
+				return nil, err
+			}
+		} else if !ok {
+			original = before
+		}
+		j.Entries[name] = newHunk(original, after)
+		return after, nil
+	})
+}
+
+// missing returns how many objects of the path are not there.
+func missing(p Place, text []byte) int {
+	for i := range p.Path {
+		members, err := splice.Members(p.Format, text, p.Path[:i])
+		if _, ok := members[p.Path[i]]; err == nil && !ok {
+			return len(p.Path) - i
+		}
+	}
+	return 0
+}
+
+// Remove takes an entry out of a file: what Put wrote, byte by byte if it is there unchanged.
+func (e *Editor) Remove(ctx context.Context, p Place, name string) (*Change, error) {
+	return e.edit(ctx, p.File, func(before []byte, j *journal) ([]byte, error) {
+		h, noted := j.Entries[name]
+		delete(j.Entries, name)
+		after, ok := h.undo(before)
+		if !ok || !splice.OnlyDiffers(p.Format, before, after, p.Path, name) {
+			var err error
+			prune := 0
+			if noted {
+				prune = j.Objects
+			}
+			if after, err = splice.Remove(p.Format, before, p.Path, name, prune); err != nil {
+				return nil, err
+			}
+		}
+		if j.Made && len(j.Entries) == 0 && nothing(p, after) {
+			return nil, nil
+		}
+		return after, nil
+	})
+}
+
+// nothing reports whether a text has no content.
+func nothing(p Place, text []byte) bool {
+	members, err := splice.Members(p.Format, text, nil)
+	return err == nil && len(members) == 0 && !bytes.ContainsAny(text, "/#")
+}
+
+// edit reads a file, has its text changed, and replaces it. Programs that keep the same lock
+// wait for each other; where others have changed the file meanwhile, it starts over.
+func (e *Editor) edit(
+	ctx context.Context, path string, change func([]byte, *journal) ([]byte, error),
+) (*Change, error) {
+	path, err := behindLinks(path)
+	if err != nil {
+		return nil, err
+	}
+	if !e.DryRun {
+		unlock, err := e.lock(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		defer unlock()
+	}
+	for range attempts {
+		c := &Change{File: path}
+		var mode fs.FileMode
+		if c.Before, mode, err = readHostFile(path); err != nil {
+			return nil, err
+		}
+		j := e.readJournal(path)
+		if c.After, err = change(slices.Clone(c.Before), j); err != nil {
+			return nil, err
+		}
+		if e.DryRun || !c.Changed() {
+			return c, nil
+		}
+		if err := e.write(c, j, mode); !errors.Is(err, ErrChanging) {
+			return c, err
+		}
+	}
+	return nil, ErrChanging
+}
+
+// write keeps the text before, and then replaces the file.
+func (e *Editor) write(c *Change, j *journal, mode fs.FileMode) (err error) {
+	if mode&0o200 == 0 {
+		return fs.ErrPermission
+	}
+	if c.Before != nil {
+		if c.Backup, err = e.backup(c.File, c.Before); err != nil {
+			return fmt.Errorf("the backup cannot be written: %w", err)
+		}
+	} else if j.Folder, err = makeFolders(filepath.Dir(c.File)); err != nil {
+		return err
+	}
+	made := j.Folder
+	// What is noted but not written does no harm.
+	if len(j.Entries) > 0 {
+		if err := e.writeJournal(j); err != nil {
+			return fmt.Errorf("the notes on it cannot be written: %w", err)
+		}
+	}
+	if c.After == nil {
+		if err := os.Remove(c.File); err != nil {
+			return err
+		}
+		removeFolders(filepath.Dir(c.File), made)
+	} else if err := replaceFile(c.File, c.After, mode, c.Before); err != nil {
+		return err
+	}
+	return e.writeJournal(j)
+}
+
+// lock keeps other processes of ours away from a file.
+func (e *Editor) lock(ctx context.Context, path string) (unlock func(), err error) {
+	if err := os.MkdirAll(e.Folder, 0o700); err != nil {
+		return nil, err
+	}
+	l := flock.New(filepath.Join(e.Folder, sum(path)+".lock"))
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	if _, err := l.TryLockContext(ctx, 20*time.Millisecond); err != nil {
+		return nil, fmt.Errorf("another process edits it: %w", err)
+	}
+	return func() { _ = l.Unlock() }, nil
+}
+
+// backups is how many backups of a file are kept.
+const backups = 10
+
+// backup keeps a text, and returns where. The newest ones are kept.
+func (e *Editor) backup(path string, text []byte) (string, error) {
+	folder := filepath.Join(e.Folder, "backups", sum(path))
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return "", err
+	}
+	name := time.Now().UTC().Format("20060102T150405.000000") + "-" + filepath.Base(path)
+	file := filepath.Join(folder, name)
+	if err := replaceFile(file, text, 0o600, nil); err != nil {
+		return "", err
+	}
+	all, err := os.ReadDir(folder)
+	for i := 0; err == nil && i < len(all)-backups; i++ {
+		_ = os.Remove(filepath.Join(folder, all[i].Name()))
+	}
+	return file, nil
+}

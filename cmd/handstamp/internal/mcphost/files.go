@@ -1,0 +1,126 @@
+package mcphost
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// behindLinks returns the file that a path leads to, so that a link stays one.
+func behindLinks(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			return "", errors.New("it is a link to a file that is missing")
+		}
+		return path, nil
+	}
+	return real, err
+}
+
+// ReadFile returns the text of a host's file; nil if there is none.
+func ReadFile(path string) ([]byte, error) {
+	text, _, err := readHostFile(path)
+	return text, err
+}
+
+// readHostFile returns the text of a file, nil if there is none, and the mode for a new one.
+func readHostFile(path string) ([]byte, fs.FileMode, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, 0o600, nil
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, 0, errors.New("it is not a regular file")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(text) > maxFile {
+		err = errors.New("it is too large")
+	}
+	if text == nil {
+		text = []byte{}
+	}
+	return text, info.Mode().Perm(), err
+}
+
+// replaceFile replaces a file in one step. If before is not nil, the file must still have that
+// text.
+func replaceFile(path string, text []byte, mode fs.FileMode, before []byte) (err error) {
+	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".handstamp-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			temp.Close()
+			os.Remove(temp.Name())
+		}
+	}()
+	if _, err = temp.Write(text); err != nil {
+		return err
+	}
+	if err = temp.Chmod(mode); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	if err = errors.Join(temp.Sync(), temp.Close()); err != nil {
+		return err
+	}
+	if before != nil {
+		now, err := os.ReadFile(path)
+		if err != nil || !bytes.Equal(now, before) {
+			os.Remove(temp.Name())
+			return ErrChanging
+		}
+	}
+	return os.Rename(temp.Name(), path)
+}
+
+// makeFolders makes a folder and those above it, and returns the topmost that was missing.
+func makeFolders(folder string) (made string, err error) {
+	for f := folder; !exists(f); f = filepath.Dir(f) {
+		made = f
+		if f == filepath.Dir(f) {
+			break
+		}
+	}
+	return made, os.MkdirAll(folder, 0o700)
+}
+
+// removeFolders removes a folder and those above it up to made, as far as they are empty.
+func removeFolders(folder, made string) {
+	for made != "" && os.Remove(folder) == nil && folder != made {
+		folder = filepath.Dir(folder)
+	}
+}
+
+// Replace replaces a file in one step, if it still has the text before; nil: if it is missing.
+// Its mode stays, and a new file is the user's alone.
+func Replace(path string, text, before []byte) error {
+	path, err := behindLinks(path)
+	if err != nil {
+		return err
+	}
+	now, mode, err := readHostFile(path)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(now, before) {
+		return ErrChanging
+	}
+	return replaceFile(path, text, mode, now)
+}

@@ -1,0 +1,124 @@
+package splice
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+type yamlFormat struct{}
+
+func (yamlFormat) parse(text []byte) (any, error) {
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	var document any
+	if err := d.Decode(&document); errors.Is(err, io.EOF) {
+		return nil, nil
+	} else if err != nil {
+		return nil, syntax(err)
+	}
+	if d.Decode(new(any)) != io.EOF {
+		return nil, unsafe("there is more than one document")
+	}
+	return document, nil
+}
+
+func (yamlFormat) put(text []byte, path []string, name string, value Object) ([]byte, error) {
+	root, err := openYAML(text)
+	if err != nil {
+		return nil, err
+	}
+	end := lineEnd(text)
+	section := root.find(path[0])
+	if section == nil {
+		before := ""
+		if len(text) > 0 && text[len(text)-1] != '\n' {
+			before = end
+		}
+		return slices.Concat(text, []byte(before),
+			yamlLines("", end, Object{{path[0], Object{{name, value}}}})), nil
+	}
+	if err := section.block(); err != nil {
+		return nil, err
+	}
+	indent := "  "
+	if first := section.first(); first != nil {
+		indent = first.indent()
+	}
+	entry := string(yamlLines(indent, end, Object{{name, value}}))
+	if mine := section.find(name); mine != nil {
+		return apply(text, cut{mine.start, mine.end(), entry}), nil
+	}
+	line := nextLine(text, section.start)
+	if !bytes.HasSuffix(text[:line], []byte("\n")) {
+		entry = end + strings.TrimSuffix(entry, end)
+	}
+	cuts := []cut{{line, line, entry}}
+	if section.empty > 0 {
+		before := bytes.TrimRight(text[:section.empty-2], " ")
+		cuts = append([]cut{{len(before), section.empty, ""}}, cuts...)
+	}
+	return apply(text, cuts...), nil
+}
+
+func (yamlFormat) remove(text []byte, path []string, name string, prune int) ([]byte, error) {
+	root, err := openYAML(text)
+	if err != nil {
+		return nil, err
+	}
+	section := root.find(path[0])
+	if section == nil {
+		return nil, unsafe("%q is not there", name)
+	}
+	if err := section.block(); err != nil {
+		return nil, err
+	}
+	mine := section.find(name)
+	if mine == nil {
+		return nil, unsafe("%q is not there", name)
+	}
+	gone := cut{mine.start, mine.end(), ""}
+	if len(section.value.Content) > 2 {
+		return apply(text, gone), nil
+	}
+	if prune > 0 {
+		return apply(text, cut{section.start, section.end(), ""}), nil
+	}
+	colon := section.start + bytes.IndexByte(text[section.start:], ':') + 1
+	return apply(text, cut{colon, colon, " {}"}, gone), nil
+}
+
+// yamlLines returns an object in block style. Strings are in quotes.
+func yamlLines(indent, end string, value Object) []byte {
+	var out bytes.Buffer
+	for _, m := range value {
+		out.WriteString(indent + yamlKey(m.Name) + ":")
+		switch v := m.Value.(type) {
+		case Object:
+			out.WriteString(end)
+			out.Write(yamlLines(indent+"  ", end, v))
+		case []string:
+			out.WriteString(end)
+			for _, item := range v {
+				out.WriteString(indent + "  - " + jsonScalar(item) + end)
+			}
+		default:
+			out.WriteString(" " + jsonScalar(v) + end)
+		}
+	}
+	return out.Bytes()
+}
+
+// yamlKey returns a name that is a string in YAML, which has other words for true.
+func yamlKey(name string) string {
+	var v any
+	words := []string{"y", "n", "yes", "no", "on", "off"}
+	if yaml.Unmarshal([]byte(name), &v) != nil || v != any(name) ||
+		slices.Contains(words, strings.ToLower(name)) {
+		return jsonScalar(name)
+	}
+	return name
+}

@@ -1,0 +1,492 @@
+package handstamp
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/errtype"
+	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/store"
+)
+
+// findings are what a discovery came upon, whether it succeeds or not. Methods accept nil.
+type findings struct {
+	reply       *serverReply
+	resource    *oauth.ResourceMetadata
+	resourceErr error
+	servers     []foundServer
+}
+
+// foundServer is an authorization server whose metadata was looked for; nil: none was found.
+type foundServer struct {
+	metadata *oauth.ServerMetadata
+	err      error
+}
+
+func (f *findings) noteReply(r *serverReply) {
+	if f != nil {
+		f.reply = r
+	}
+}
+
+func (f *findings) noteResource(m *oauth.ResourceMetadata, err error) {
+	if f != nil {
+		f.resource, f.resourceErr = m, err
+	}
+}
+
+func (f *findings) noteServer(m *oauth.ServerMetadata, err error) {
+	if f != nil {
+		f.servers = append(f.servers, foundServer{m, err})
+	}
+}
+
+// Inspect finds out what a login at a server would find and do, and whether the stored one works,
+// without changing anything, neither in the store nor at a server: no client is registered and no
+// token refreshed. It sends
+//
+//   - the requests of discovery, which have no credential;
+//   - where a client would be registered, a registration request whose JSON is cut off;
+//   - a code exchange with a made-up code (RFC 6749, section 4.1.3), as the stored or configured
+//     client, if there is one;
+//   - initialize with the stored access token, if there is one that has not expired, or without
+//     a token at a server that wants none; a session that begins with it is ended.
+//
+// What is wrong with the server is in the Inspection, and no error: the error is of kind
+// [ErrInvalidConfig] for arguments that cannot work, or the context's.
+func (c *Client) Inspect(ctx context.Context, serverURL string) (*Inspection, error) {
+	s, err := c.session(serverURL)
+	if err != nil {
+		return nil, err
+	}
+	in := &inspector{session: s, found: &findings{}, out: &Inspection{secrets: s.secrets.all}}
+	in.readStore(ctx)
+	in.discover(ctx)
+	in.tryClient(ctx)
+	in.tryToken(ctx)
+	return in.out, ctx.Err()
+}
+
+// inspector carries out one [Client.Inspect].
+type inspector struct {
+	*session
+	found *findings
+	rec   *record.Record
+	plan  *loginPlan
+	out   *Inspection
+}
+
+// readStore reads the stored record as it is: a damaged one stays where it is.
+func (in *inspector) readStore(ctx context.Context) {
+	err := callStore(ctx, in.records.timeout, func(ctx context.Context) (err error) {
+		in.rec, err = record.Peek(ctx, in.records.store, in.records.key)
+		return err
+	})
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		in.out.Status = unreadable(in.records.key, err)
+		in.out.Status.Server = in.serverURL
+	}
+	if in.rec == nil {
+		in.rec = &record.Record{Key: in.records.key}
+	}
+	in.rec.ServerURL = cmp.Or(in.rec.ServerURL, in.serverURL)
+	if in.out.Status != nil {
+		return
+	}
+	in.noteRecord(in.rec)
+	in.out.Status = statusOf(in.rec, time.Now())
+	in.out.LastFailure = lastFailure(in.rec)
+	in.out.RefreshInterrupted = refreshInterrupted(in.rec)
+	in.tryLock(ctx)
+	if g := in.rec.Grant; g != nil {
+		in.out.Refreshable = g.RefreshToken != "" && in.rec.GrantError == nil && in.config.refreshable(in.rec, time.Now()) ||
+			in.config.unattended(in.rec)
+	}
+	if c := in.rec.GrantClient(); c != nil {
+		in.out.SecretExpired = secretExpired(in.config.withConfiguredSecret(c), in.rec.Grant, time.Now())
+	}
+	if g := in.rec.Grant; g != nil {
+		in.out.NotGranted = oauth.Without(strings.Fields(g.ScopeRequested), strings.Fields(g.ScopeGranted))
+	}
+}
+
+// tryLockWait is how long Inspect waits for the lock of a refresh. One that is under way takes longer
+// only where a server does.
+const tryLockWait = 2 * time.Second
+
+// tryLock finds out whether another process holds the lock that a refresh needs.
+func (in *inspector) tryLock(ctx context.Context) {
+	if in.rec.Grant == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, tryLockWait)
+	defer cancel()
+	unlock, err := in.records.store.Lock(ctx, in.records.key, store.LockRefresh)
+	if err == nil {
+		unlock()
+	} else if store.Busy(err) != nil {
+		in.out.Locked = storeError(ctx, in.serverURL, err)
+	}
+}
+
+// lastFailure returns what the record has of the last login or registration that failed.
+func lastFailure(rec *record.Record) *PastFailure {
+	if f := rec.LoginFailure; f != nil && errorKinds[f.Kind] != nil {
+		return &PastFailure{Kind: errorKinds[f.Kind], Message: f.Message, Code: f.Code, At: f.At}
+	}
+	if n := len(rec.Cooldowns); n > 0 && errorKinds[rec.Cooldowns[n-1].Kind] != nil {
+		e := rec.Cooldowns[n-1]
+		return &PastFailure{Kind: errorKinds[e.Kind], Message: e.Message, Hint: e.Hint, Code: e.Code, At: e.First, Until: e.Until}
+	}
+	return nil
+}
+
+// discover does what a login does before it chooses a client.
+func (in *inspector) discover(ctx context.Context) {
+	d := &discovery{credential: in.credential, found: in.found}
+	in.plan, in.out.LoginError = d.discover(ctx, in.rec, loginRequest{interactive: true, byUser: true})
+	if reply := in.found.reply; reply != nil {
+		in.out.Response, in.out.ClockAhead = describeReply(reply), reply.clockAhead
+		if to := in.server.moved.Load(); to != nil {
+			in.out.Response.MovedTo = *to
+		}
+	} else {
+		in.out.ResponseError = in.out.LoginError
+	}
+	if rm := in.found.resource; rm != nil {
+		in.out.Resource = &ResourceMetadata{Resource: rm.Resource, AuthorizationServers: rm.AuthorizationServers,
+			Scopes: rm.ScopesSupported, DPoP: rm.OffersDPoP()}
+	}
+	if err := in.found.resourceErr; err != nil {
+		in.out.ResourceError = in.errs.from(err)
+	}
+	for _, f := range in.found.servers {
+		in.out.Servers = append(in.out.Servers, in.describeServer(f))
+	}
+}
+
+func describeReply(r *serverReply) *ServerResponse {
+	return &ServerResponse{Status: r.status, MCP: r.mcp, Page: r.page, Scheme: oauth.Sanitize(r.scheme),
+		Bearer: r.challenge.Found, DPoP: r.challenge.DPoP,
+		Metadata: oauth.Sanitize(r.challenge.ResourceMetadata), Scope: r.challenge.Scope}
+}
+
+func (in *inspector) describeServer(f foundServer) InspectedServer {
+	var s InspectedServer
+	if f.err != nil {
+		s.Err = in.errs.from(f.err)
+	}
+	m := f.metadata
+	if m == nil {
+		return s
+	}
+	s.Issuer, s.Form = oauth.Sanitize(m.Issuer), m.Form
+	s.AuthorizationEndpoint, s.TokenEndpoint, s.RegistrationEndpoint = m.AuthorizationEndpoint, m.TokenEndpoint, m.RegistrationEndpoint
+	s.AuthMethods, s.Grants, s.Scopes = m.TokenEndpointAuthMethodsSupported, m.GrantTypesSupported, m.ScopesSupported
+	s.Iss, s.Documents = m.AuthorizationResponseIssParameterSupported, m.ClientIDMetadataDocumentSupported
+	s.PAR = m.PushedAuthorizationRequestEndpoint != ""
+	if err := m.PKCE(); err != nil {
+		s.PKCE, s.PKCEAccepted = in.errs.from(err), in.config.InsecureAllowMissingPKCE
+	}
+	return s
+}
+
+// tryClient finds out which client a login would use, and what the authorization server makes of
+// it.
+func (in *inspector) tryClient(ctx context.Context) {
+	if in.plan == nil {
+		return
+	}
+	state := &loginState{credential: in.credential, rec: in.rec, plan: in.plan, byUser: true}
+	callback := &callbackReceiver{loginState: state}
+	l := &loginClients{loginState: state, callback: callback}
+	in.out.Plan = in.describePlan()
+	if in.config.grantFor(in.rec) == nil {
+		in.tryCallback(ctx, callback)
+	}
+	old := in.rec.NewestClient(in.plan.server.Issuer)
+	in.out.NoCallback = old != nil && old.NoCallback
+	if old != nil && !l.canReuse(old) {
+		old = nil
+	}
+	document := l.documentClient()
+	var err error
+	switch l.clientSource(document, old) {
+	case clientConfigured:
+		err = l.useConfigured(in.plan.server.Issuer)
+	case clientDocument:
+		l.client = document
+	case clientStored:
+		l.client = old
+	case clientNew:
+		in.tryRegistration(ctx, l)
+	case clientByHand:
+		err = &Error{Kind: ErrRegistrationRequired, Server: in.serverURL, RedirectURI: callback.redirectURI,
+			Message: oauth.Sanitize(in.plan.server.Issuer) + " lets no client register itself",
+			Hint:    "register a client there, then sign in with its client id"}
+	}
+	if err == nil && l.client != nil {
+		err = in.chooseMethod(l)
+	}
+	in.out.LoginError = err
+	in.tryAuthorization(ctx, l)
+	in.tryTokenEndpoint(ctx, l)
+}
+
+// tryAuthorization finds out, as a login does, whether the authorization endpoint knows the client.
+// Where requests are pushed, only a request that was begun could show that.
+func (in *inspector) tryAuthorization(ctx context.Context, l *loginClients) {
+	if l.client == nil || !l.canRegisterAnew() || in.config.grantFor(in.rec) != nil || in.out.Plan.Method == "" ||
+		in.plan.server.PushedAuthorizationRequestEndpoint != "" {
+		return
+	}
+	l.scope = strings.Join(in.plan.scopes, " ")
+	flow := &loginFlow{loginState: l.loginState, callback: l.callback, clients: l}
+	rawURL, err := flow.authorizationRequest(oauth.NewPKCE(), oauth.NewState()).URL()
+	if err != nil {
+		return
+	}
+	in.out.Authorization = &Trial{Sent: true}
+	if rejected := l.preflight(ctx, rawURL); rejected != nil {
+		in.out.Authorization = in.trial(rejected)
+		in.out.Authorization.Client, in.out.Authorization.Forgotten = true, l.client.Source == record.SourceDynamic
+	}
+}
+
+func (in *inspector) describePlan() *LoginPlan {
+	return &LoginPlan{Issuer: oauth.Sanitize(in.plan.server.Issuer), Resource: in.plan.resource.Param(),
+		ResourceReason: in.plan.resource.Reason, Scopes: in.plan.scopes, DPoP: in.plan.proofs}
+}
+
+// tryCallback listens where a login would, for a moment.
+func (in *inspector) tryCallback(ctx context.Context, callback *callbackReceiver) {
+	wanted, _ := callback.chooseRedirectURI()
+	p := in.out.Plan
+	if p.RedirectError = callback.open(ctx); p.RedirectError != nil {
+		return
+	}
+	callback.close()
+	p.RedirectURI = callback.redirectURI
+	old := in.rec.NewestClient(in.plan.server.Issuer)
+	p.RedirectMoved = old != nil && slices.Contains(old.RedirectURIs, wanted) && wanted != callback.redirectURI
+}
+
+// tryRegistration finds out whether the server registers clients.
+func (in *inspector) tryRegistration(ctx context.Context, l *loginClients) {
+	p, as := in.out.Plan, in.plan.server
+	p.ClientSource, p.Registers = record.SourceDynamic, true
+	p.Method = l.newNegotiation().terms.methods[0]
+	p.MethodReason = "it is what the registration would request; the response decides"
+	err := in.fetcher.ProbeRegistration(ctx, as.RegistrationEndpoint, in.config.InitialAccessToken)
+	in.out.Registration = in.trial(err)
+	if err == nil { // it has made a client of a request that is none
+		in.out.Registration.Reason = "the server accepts even a registration that cannot be read"
+	}
+}
+
+// chooseMethod decides how the client would authenticate.
+func (in *inspector) chooseMethod(l *loginClients) error {
+	p, as := in.out.Plan, in.plan.server
+	p.ClientSource, p.ClientID = l.client.Source, oauth.Sanitize(l.client.ID)
+	choice, err := in.config.authMethodFor(l.client, as.TokenEndpointAuthMethodsSupported, as.TokenEndpointAuthSigningAlgValuesSupported)
+	if err != nil {
+		return &Error{Kind: ErrInvalidConfig, Server: in.serverURL, Err: err}
+	}
+	l.authMethod = choice
+	p.Method, p.MethodReason = choice.method, choice.reason
+	for _, f := range choice.next {
+		p.NextMethods = append(p.NextMethods, f.method)
+	}
+	return nil
+}
+
+// tryTokenEndpoint sends a code that does not exist. A client ID metadata document is left out of
+// it unless the server knows it by a login: it would have to fetch it.
+func (in *inspector) tryTokenEndpoint(ctx context.Context, l *loginClients) {
+	if in.plan.server.TokenEndpoint == "" {
+		return
+	}
+	bound := in.rec.GrantClient()
+	switch c := l.client; {
+	case in.config.grantFor(in.rec) != nil:
+		in.out.TokenEndpoint = &Trial{Reason: "this login has no code, and every token request of it is in earnest"}
+		return
+	case c != nil && c.Source == record.SourceMetadataDocument && (bound == nil || bound.ID != c.ID):
+		in.out.TokenEndpoint = &Trial{Reason: "the server would have to fetch the client's metadata document"}
+		return
+	case in.plan.proofs && in.rec.DPoP == nil:
+		in.out.TokenEndpoint = &Trial{Reason: "the server wants a proof with a key that the login makes"}
+		return
+	}
+	client := l.client
+	if client == nil || in.out.Plan.Method == "" {
+		client = &record.Client{} // none is named
+	}
+	l.client = client
+	if err := l.prepareProofs(); err != nil {
+		in.out.TokenEndpoint = &Trial{Reason: "no proof can be made", Err: err}
+		return
+	}
+	t := l.tokenRequest(oauth.TokenRequest{
+		Code: oauth.Secret(rand.Text()), RedirectURI: cmp.Or(l.callback.redirectURI, hookRedirectURI), Verifier: oauth.NewPKCE().Verifier,
+	}, sendOnce)
+	err := in.tryMethods(ctx, t)
+	trial := in.trial(err)
+	rejected, ok := errtype.As[*oauth.Error](err)
+	if ok && rejected.Class() == oauth.ClassGrant {
+		trial.Err = nil // the client was authenticated, and only the code is wrong
+	}
+	trial.Client = ok && rejected.Class() == oauth.ClassClient && client.ID != ""
+	trial.Forgotten = trial.Client && rejected.Structured() && client.Source == record.SourceDynamic
+	if client.ID == "" && ok && rejected.Class() != oauth.ClassTransient {
+		trial.Err = nil // it is there
+		trial.Reason = "no client was named, as there is none yet"
+	}
+	in.out.TokenEndpoint = trial
+}
+
+// tryMethods sends a request in each form of authentication that is left while the server rejects
+// the client, as a login does.
+func (in *inspector) tryMethods(ctx context.Context, t *tokenRequest) error {
+	first := t.form
+	var firstErr error
+	for {
+		_, _, err := t.send(ctx)
+		rejected, ok := errtype.As[*oauth.Error](err)
+		if ok && rejected.Class() == oauth.ClassGrant && t.form != first {
+			p := in.out.Plan
+			p.MethodReason = "the server accepts it in the dry run, and rejects " + p.Method
+			p.Method, p.NextMethods = t.form.method, nil
+		}
+		if firstErr == nil {
+			firstErr = err
+		}
+		switch {
+		case ok && rejected.Class() == oauth.ClassGrant:
+			return err
+		case len(t.next) == 0 || !mayBlameClient(err):
+			return firstErr
+		}
+		t.form, t.next = t.next[0], t.next[1:]
+	}
+}
+
+// trial describes the error of a request to the authorization server.
+func (in *inspector) trial(err error) *Trial {
+	t := &Trial{Sent: true}
+	var rejected *oauth.Error
+	var passing *oauth.TransientError
+	switch {
+	case err == nil:
+		return t
+	case errors.As(err, &rejected):
+		t.Code, t.Status = rejected.Code, rejected.Status
+	case errors.As(err, &passing):
+		t.Status = passing.Status
+	}
+	t.Err = in.errs.from(err)
+	return t
+}
+
+// tryToken sends initialize.
+func (in *inspector) tryToken(ctx context.Context) {
+	var token *cachedToken
+	switch r := in.found.reply; {
+	case in.out.Status.Problem != "" || r == nil:
+		return
+	case in.rec.Grant.Usable("", time.Now()):
+		token = in.tokens.use(in.rec)
+	case r.mcp && r.status/100 == 2:
+	default:
+		return
+	}
+	waits := 0
+	for {
+		m := in.initialize(ctx, token)
+		in.out.MCP = m
+		if !m.Rejected || !in.awaitFresh(ctx, token, &waits) {
+			return
+		}
+	}
+}
+
+// initialize opens a session at the MCP server and ends it.
+func (in *inspector) initialize(ctx context.Context, token *cachedToken) *MCPTrial {
+	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
+	defer cancel()
+	m, resp := &MCPTrial{Token: token != nil}, (*http.Response)(nil)
+	for _, try := range []func(context.Context) (*http.Request, error){in.newInitialize, in.newDiscover} {
+		req, err := try(ctx)
+		if err == nil {
+			resp, err = in.sendProved(req, token)
+		}
+		if err != nil {
+			m.Err = in.server.unreachableError(ctx, err)
+			return m
+		}
+		m.read(resp, in.secrets.challengeOf(resp, token))
+		in.endSession(ctx, resp, token)
+		if m.Version != "" || m.Rejected || m.Status == http.StatusForbidden || m.Status >= 500 {
+			return m
+		}
+	}
+	if m.Status == http.StatusMethodNotAllowed {
+		in.openStream(ctx, token, m)
+	}
+	return m
+}
+
+// openStream begins the stream of a server of the HTTP+SSE transport, and ends it.
+func (in *inspector) openStream(ctx context.Context, token *cachedToken, m *MCPTrial) {
+	req, err := newProbe(ctx, http.MethodGet, in.server.target)
+	if err != nil {
+		return
+	}
+	resp, err := in.sendProved(req, token)
+	if err != nil {
+		return
+	}
+	defer resp.Body.Close()
+	challenge := in.secrets.challengeOf(resp, token)
+	m.Status, m.Error = resp.StatusCode, challenge.Error
+	m.Rejected = m.Status == http.StatusUnauthorized || m.Status == http.StatusForbidden && rejectsToken(challenge)
+	if m.SSE = m.Status/100 == 2 && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream"); m.SSE {
+		m.Version = "2024-11-05"
+	}
+}
+
+// sendProved sends a request with the token, and once more for each nonce that the server wants.
+func (in *inspector) sendProved(req *http.Request, token *cachedToken) (*http.Response, error) {
+	resp, err := in.server.send(req, token)
+	for state := (retryState{}); err == nil && token.wantsNonce(resp) && state.forNonce(token, resp) != nil; {
+		resp.Body.Close()
+		again := req.Clone(req.Context())
+		if again.Body, err = req.GetBody(); err == nil {
+			resp, err = in.server.send(again, token)
+		}
+	}
+	return resp, err
+}
+
+// endSession ends the session that a response began.
+func (in *inspector) endSession(ctx context.Context, resp *http.Response, token *cachedToken) {
+	id := resp.Header.Get("Mcp-Session-Id")
+	if id == "" {
+		return
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, in.server.target, nil)
+	if err != nil {
+		return
+	}
+	req.Header.Set("Mcp-Session-Id", id)
+	if resp, err := in.sendProved(req, token); err == nil {
+		resp.Body.Close()
+	}
+}

@@ -1,0 +1,87 @@
+package doctor_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/handstamp/handstamp/internal/doctor"
+	"github.com/handstamp/handstamp/internal/testenv"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+// examine runs the doctor as a program of its own would, and checks that it changes nothing.
+func examine(t *testing.T, w *testenv.Env) *doctor.Report {
+	t.Helper()
+	before := stateOf(t, w)
+	c := w.Session()
+	r, err := doctor.Examine(t.Context(), c, w.Lab.MCPURL(), doctor.Options{Recorder: doctor.Record(c)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after := stateOf(t, w); after != before {
+		t.Errorf("the doctor changed something:\nbefore %s\nafter  %s", before, after)
+	}
+	if len(r.Steps) != 11 {
+		t.Errorf("%d steps", len(r.Steps))
+	}
+	for _, s := range r.Steps {
+		if s.Finding == "" || s.Verdict == "" {
+			t.Errorf("step %d (%s) says nothing", s.Number, s.Name)
+		}
+	}
+	text := walked(r)
+	for _, secret := range w.Lab.Secrets() {
+		if strings.Contains(text, secret) {
+			t.Errorf("the report has a secret")
+		}
+	}
+	return r
+}
+
+// stateOf returns all that the doctor must not change: what the store has, and what the server has
+// issued, registered, revoked and been told.
+func stateOf(t *testing.T, w *testenv.Env) string {
+	t.Helper()
+	keys, err := w.Store.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, key := range keys {
+		value, revision, err := w.Store.Get(t.Context(), key)
+		fmt.Fprintf(&b, "%s %x %s %v\n", key, value, revision, err)
+	}
+	audit := w.Lab.Audit()
+	audit.Proofs, audit.EndedSecrets = 0, 0 // of requests that changed nothing
+	fmt.Fprintf(&b, "%+v %q", audit, w.Lab.Secrets())
+	return b.String()
+}
+
+func hasPrefix(s, prefix string) bool { return strings.HasPrefix(s, prefix) }
+
+// walked writes a report for people.
+func walked(r *doctor.Report) string {
+	var b strings.Builder
+	for _, s := range r.Steps {
+		fmt.Fprintf(&b, "%2d %-8s %s: %s", s.Number, s.Verdict, s.Name, s.Finding)
+		for _, e := range s.Evidence {
+			fmt.Fprintf(&b, "\n            %s", e)
+		}
+		b.WriteByte('\n')
+	}
+	fmt.Fprintf(&b, "%s: %s; %s; %s", r.Cause.Code, r.Cause.Message, r.Cause.Hint, r.Cause.Command)
+	return b.String()
+}
+
+// wantTold checks the command of a report, and that its steps show the evidence.
+func wantTold(t *testing.T, r *doctor.Report, command, evidence string) {
+	t.Helper()
+	if command == "" && r.Cause.Command != "" || !strings.Contains(r.Cause.Command, command) {
+		t.Errorf("the next command is %q, want %q", r.Cause.Command, command)
+	}
+	if !strings.Contains(walked(r), evidence) {
+		t.Errorf("there is no %q in\n%s", evidence, walked(r))
+	}
+}

@@ -1,0 +1,95 @@
+package handstamp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/store"
+)
+
+// Repair mends what an Inspection of this server found and a user is not needed for. It
+//
+//   - moves a damaged record away, or deletes it where the store cannot move it;
+//   - marks a dynamic client as unknown that the token endpoint rejects with an OAuth error, so
+//     that the next login registers a new one;
+//   - refreshes an access token that the MCP server rejects, or that has expired.
+//
+// It registers nothing and opens no browser. It returns what was done, a sentence each, also with
+// an error.
+func (c *Client) Repair(ctx context.Context, serverURL string, in *Inspection) (done []string, err error) {
+	s, err := c.session(serverURL)
+	if err != nil {
+		return nil, err
+	}
+	if in.Status.State == StateCorrupt {
+		what, err := s.moveDamageAway(ctx)
+		if err != nil || what == "" {
+			return nil, err
+		}
+		return []string{what}, nil
+	}
+	if in.Status.State == StateUnusable {
+		return nil, nil
+	}
+	rec, err := s.records.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if t := in.TokenEndpoint; t != nil && t.Forgotten && in.Plan != nil {
+		return s.forgetClient(ctx, rec, in.Plan)
+	}
+	rejected := in.MCP != nil && in.MCP.Rejected
+	if g := rec.Grant; !in.Refreshable || g == nil || !rejected && g.Usable("", time.Now()) {
+		return nil, nil
+	}
+	need := tokenNeed{user: true}
+	if rejected {
+		need.rejected = rec.Grant.AccessToken
+	}
+	if _, err := s.refresher.refresh(ctx, need); err != nil {
+		return nil, err
+	}
+	return []string{"the access token was refreshed"}, nil
+}
+
+// moveDamageAway has the store set a damaged record aside, and returns what became of it.
+func (s *session) moveDamageAway(ctx context.Context) (string, error) {
+	rec, err := getRecord(ctx, s.records.store, s.records.key, s.records.timeout)
+	switch {
+	case err == nil:
+		return "the damaged login was moved away, and the one before it is in its place", nil
+	case errors.Is(err, store.ErrNotFound):
+		return "", nil
+	case !errors.Is(err, store.ErrCorrupt):
+		return "", storeError(ctx, s.serverURL, err)
+	case rec.Revision == "":
+		return "the damaged login was moved away: " + unreadable(s.records.key, err).Problem, nil
+	}
+	if err := record.Delete(ctx, s.records.store, rec); err != nil {
+		return "", storeError(ctx, s.serverURL, err)
+	}
+	return "the damaged login was deleted", nil
+}
+
+// forgetClient marks the client of a plan as unknown to its issuer.
+func (s *session) forgetClient(ctx context.Context, rec *record.Record, plan *LoginPlan) ([]string, error) {
+	found := false
+	_, err := s.records.update(ctx, rec, func(rec *record.Record) error {
+		c := rec.NewestClient(plan.Issuer)
+		if found = c != nil && c.ID == plan.ClientID && !c.Rejected; found {
+			c.Rejected = true
+			return nil
+		}
+		return errSuperseded
+	})
+	if err != nil && !errors.Is(err, errSuperseded) {
+		return nil, err
+	}
+	if !found {
+		return nil, nil
+	}
+	return []string{fmt.Sprintf("client %s was marked as unknown to the server, so that the next login registers a new one", plan.ClientID)}, nil
+}

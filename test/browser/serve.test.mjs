@@ -1,0 +1,133 @@
+// The page of handstamp serve.
+import assert from "node:assert/strict"
+import { after, before, describe, it } from "node:test"
+import { Browser, checkPage, missing, Programs, until } from "./lib.mjs"
+
+describe("serve", { skip: missing }, () => {
+  let programs, browser, lab, page, served
+  before(async () => {
+    programs = new Programs()
+    browser = await Browser.start()
+    lab = await programs.lab({ consent: "page" })
+    served = await programs.start("handstamp", "serve", lab.mcp, "--json", "--no-browser")
+    page = await browser.page()
+  })
+  after(async () => { await browser.close(); await programs.end() })
+
+  const button = name => page.getByRole("button", { name })
+  const meter = () => page.getByRole("meter")
+  const signedOut = () => page.getByText("Not signed in").waitFor()
+
+  // allow continues the login in the tab that a link opens.
+  async function allow(open) {
+    const popup = page.context().waitForEvent("page")
+    await open()
+    const tab = await popup
+    await tab.getByRole("button", { name: "Allow" }).click()
+    await tab.getByText("You are signed in to").waitFor()
+    await tab.close()
+    await meter().waitFor()
+  }
+
+  it("takes the key out of the address, and needs it", async () => {
+    await page.goto(served.url)
+    assert.equal(page.url(), served.url.replace(/\?.*/, ""))
+    await signedOut()
+    await checkPage(page, "signed out")
+    const stranger = await browser.page()
+    await stranger.goto(page.url())
+    await stranger.getByText("This page needs its link.").waitFor()
+    await checkPage(stranger, "no link")
+  })
+
+  it("signs in, and shows the bar move", async () => {
+    await button("Sign in").click()
+    await page.getByText("Waiting for you.").waitFor()
+    await checkPage(page, "waiting")
+    await allow(() => page.getByRole("link", { name: "Continue" }).click())
+    await page.locator("#log .good", { hasText: /Signed in$/ }).waitFor()
+    await checkPage(page, "signed in")
+    const before = await meter().evaluate(m => m.value)
+    assert.ok(before > 0)
+    await until(async () => await meter().evaluate(m => m.value) < before, "the bar does not move")
+  })
+
+  it("shows an MCP host's configuration, with which the server can be reached", async () => {
+    await button("Use in an MCP host").click()
+    const config = JSON.parse(await page.locator("#configuration").innerText())
+    await checkPage(page, "configuration")
+    const [{ url, headers }] = Object.values(config.mcpServers)
+    const message = { jsonrpc: "2.0", id: 1, method: "initialize", params: { protocolVersion: "2025-11-25", capabilities: {}, clientInfo: { name: "t", version: "1" } } }
+    const response = await fetch(url, { method: "POST", body: JSON.stringify(message),
+      headers: { ...headers, "Content-Type": "application/json", Accept: "application/json, text/event-stream" } })
+    assert.equal(response.status, 200)
+    assert.match(await response.text(), /serverInfo/)
+    await page.getByRole("link", { name: "All servers" }).click()
+    await meter().waitFor()
+  })
+
+  it("shows what another process does", async () => {
+    assert.equal((await programs.run("logout", lab.mcp)).code, 0)
+    await signedOut()
+  })
+
+  it("works by keyboard alone", async () => {
+    const focused = () => page.evaluate(() => document.activeElement.textContent)
+    async function tabTo(name) {
+      for (let i = 0; i < 30; i++) {
+        await page.keyboard.press("Tab")
+        if ((await focused()).startsWith(name)) return
+      }
+      assert.fail("Tab does not lead to " + name)
+    }
+    await page.reload()
+    await page.getByText("Live").waitFor()
+    await tabTo("Sign in")
+    await page.keyboard.press("Enter")
+    await page.getByRole("link", { name: "Continue" }).waitFor()
+    await until(async () => /Continue|Cancel/.test(await focused()), "the focus is lost when the button goes")
+    if (!(await focused()).startsWith("Continue")) {
+      await page.keyboard.press("Shift+Tab")
+    }
+    await allow(() => page.keyboard.press("Enter"))
+    assert.equal(await page.locator("#news").innerText(), (await page.locator("#log li").first().locator("span").innerText()).replace(" ", ": "))
+    await tabTo("Sign out")
+    await page.keyboard.press("Space")
+    await signedOut()
+    await page.locator("#log").getByText("revoked at the server").waitFor()
+    await until(async () => (await focused()).startsWith("Sign in"), "the focus is lost: " + await focused())
+  })
+
+  it("cancels a sign-in", async () => {
+    await button("Sign in").click()
+    await button("Cancel").click()
+    await button("Sign in").waitFor()
+    await page.locator("#log").getByText("The sign-in was cancelled").first().waitFor()
+  })
+
+  it("says what to do where the server has ended the login", async () => {
+    await button("Sign in").click()
+    await allow(() => page.getByRole("link", { name: "Continue" }).click())
+    const bench = await browser.page()
+    await bench.goto(lab.page)
+    await bench.getByRole("button", { name: "grant revoked" }).click()
+    await bench.getByText("Done: grant revoked").waitFor()
+    await programs.run("token", lab.mcp, "--refresh")
+    await page.getByText("Signed out by the server").waitFor()
+    await page.getByText("Sign in again.").waitFor()
+    await checkPage(page, "ended")
+  })
+
+  it("works without script", async () => {
+    const plain = await browser.page({ javaScriptEnabled: false })
+    await plain.goto(served.url)
+    await plain.getByRole("button", { name: "Sign out" }).click()
+    await plain.getByText("Not signed in").waitFor()
+  })
+
+  it("says when the command has ended", async () => {
+    served.child.kill("SIGINT")
+    await page.getByText("is handstamp serve still running?").waitFor()
+    browser.complaints = browser.complaints.filter(text => !text.includes("ERR_"))
+  })
+})

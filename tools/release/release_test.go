@@ -1,0 +1,213 @@
+package main
+
+import (
+	"crypto/sha256"
+	"debug/elf"
+	"encoding/hex"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// maxBinary is how large a binary may be, with everything linked in.
+const maxBinary = 22 << 20
+
+// opened opens the release of this tree. What the tests build stays in bin, as with make.
+func opened(t *testing.T) *release {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it builds a release")
+	}
+	r, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// nativeBinary builds the command for this machine.
+func nativeBinary(t *testing.T, r *release) string {
+	t.Helper()
+	binary, err := r.native()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return binary
+}
+
+// TestBinaries builds the command for every target: each is small, and needs no library of its
+// system where that is known.
+func TestBinaries(t *testing.T) {
+	r := opened(t)
+	if n := len(r.targets()); n < 8 {
+		t.Errorf("there are %d targets, want Linux, macOS, Windows and FreeBSD on two architectures", n)
+	}
+	for _, target := range r.targets() {
+		t.Run(target.String(), func(t *testing.T) {
+			binary, err := r.build(target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			info, err := os.Stat(binary)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%.2f MiB", float64(info.Size())/(1<<20))
+			if info.Size() > maxBinary {
+				t.Errorf("it has %d bytes, more than %d", info.Size(), maxBinary)
+			}
+			if target.os == "linux" || target.os == "freebsd" {
+				isStaticAndStripped(t, binary)
+			}
+		})
+	}
+}
+
+func isStaticAndStripped(t *testing.T, binary string) {
+	t.Helper()
+	file, err := elf.Open(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if libraries, err := file.ImportedLibraries(); err != nil || len(libraries) > 0 {
+		t.Errorf("it needs %q, %v", libraries, err)
+	}
+	for _, s := range file.Sections {
+		if s.Name == ".symtab" || strings.HasPrefix(s.Name, ".debug") || strings.HasPrefix(s.Name, ".zdebug") {
+			t.Errorf("it has the section %s", s.Name)
+		}
+	}
+}
+
+// TestVersionNamesTheRelease compares with what the release is of.
+func TestVersionNamesTheRelease(t *testing.T) {
+	r := opened(t)
+	out, err := output(r.root, os.Environ(), nativeBinary(t, r), "version", "--json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"v` + r.fields.Version + `"`, `"` + r.fields.FullCommit + `"`, `"` + runtime.Version() + `"`} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("handstamp version --json has no %s: %s", want, out)
+		}
+	}
+}
+
+// TestTwoBuildsHaveTheSameBytes builds the release of this tree a second time, from a copy in
+// another folder and with nothing cached.
+func TestTwoBuildsHaveTheSameBytes(t *testing.T) {
+	r := opened(t)
+	if _, err := os.Stat(filepath.Join(r.root, "bin", "nfpm")); err != nil {
+		t.Skip("nfpm is not built: run make bin/nfpm")
+	}
+	other := t.TempDir()
+	copyTree(t, r.root, other)
+	second := &release{root: other, config: r.config, fields: r.fields}
+	t.Setenv("GOFLAGS", "-modcacherw")
+	for i, each := range []*release{r, second} {
+		if i == 1 {
+			t.Setenv("GOCACHE", t.TempDir())
+			link(t, filepath.Join(r.root, "bin", "nfpm"), filepath.Join(other, "bin", "nfpm"))
+		}
+		made(t, each)
+	}
+	for _, name := range []string{
+		"bin/extras/certificates.pem", "bin/release/handstamp.deb", "bin/release/handstamp.rpm", "bin/release/handstamp.json",
+	} {
+		if a, b := sum(t, filepath.Join(r.root, name)), sum(t, filepath.Join(other, name)); a != b {
+			t.Errorf("%s: %s and %s", name, a, b)
+		}
+	}
+	if a, b := sum(t, nativeBinary(t, r)), sum(t, second.binaryPath(target{runtime.GOOS, runtime.GOARCH})); a != b {
+		t.Errorf("the binary: %s and %s", a, b)
+	}
+	packed, err := filepath.Glob(filepath.Join(other, "bin", "release", "npm", "*.tgz"))
+	if err != nil || len(packed) < 2 {
+		t.Fatalf("npm packed %q, %v", packed, err)
+	}
+	for _, name := range packed {
+		first := filepath.Join(r.root, "bin", "release", "npm", filepath.Base(name))
+		if a, b := sum(t, first), sum(t, name); a != b {
+			t.Errorf("%s: %s and %s", filepath.Base(name), a, b)
+		}
+	}
+}
+
+// made makes everything of a release for this machine.
+func made(t *testing.T, r *release) {
+	t.Helper()
+	binary := nativeBinary(t, r)
+	for _, step := range []func() error{
+		r.extras, r.packages, r.npm,
+		func() error { return r.writeSBOM(binary, filepath.Join(r.root, "bin", "release", "handstamp.json")) },
+	} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// copyTree copies the files of a tree without what is built and installed.
+func copyTree(t *testing.T, from, to string) {
+	t.Helper()
+	err := filepath.WalkDir(from, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		relative, err := filepath.Rel(from, name)
+		if err != nil {
+			return err
+		}
+		switch d.Name() {
+		case ".git", "bin", "dist", "node_modules", ".venv":
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		target := filepath.Join(to, relative)
+		if d.IsDir() {
+			return os.MkdirAll(target, 0o755)
+		}
+		if !d.Type().IsRegular() {
+			return nil
+		}
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(target, data, 0o644)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func link(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(from, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func sum(t *testing.T, name string) string {
+	t.Helper()
+	file, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, file); err != nil {
+		t.Fatal(err)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
