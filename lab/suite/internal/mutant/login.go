@@ -27,7 +27,36 @@ func (c *Client) login(ctx context.Context, st *state, rejected *challenge) (*st
 	if err != nil {
 		return nil, err
 	}
-	next := *st
+	next, err := c.prepare(st, rm, sm, rejected)
+	if err != nil {
+		return nil, err
+	}
+	if !c.interactive() {
+		err := c.obtain(ctx, &next, sm)
+		if err == nil || c.Defect != BrowserAnyway {
+			if err == nil {
+				err = c.save(&next)
+			}
+			return &next, err
+		}
+	}
+	wanted := c.wantedScope(st, &next, rm, rejected)
+	for range maxAuthorizations {
+		again, err := c.authorize(ctx, &next, sm, c.withOffline(&next, sm, wanted))
+		if err != nil {
+			return nil, err
+		}
+		if !again {
+			return &next, c.save(&next)
+		}
+	}
+	return nil, errors.New("the authorization server rejects each login")
+}
+
+// prepare returns the state to log in with.
+func (c *Client) prepare(st *state, rm *resourceMetadata, sm *serverMetadata,
+	rejected *challenge) (next state, err error) {
+	next = *st
 	if next.Issuer != sm.Issuer && c.Defect != SecretsToNewIssuer {
 		next = state{}
 	}
@@ -42,7 +71,7 @@ func (c *Client) login(ctx context.Context, st *state, rejected *challenge) (*st
 	}
 	if next.Key == "" && c.wantsProof(rm, sm, rejected) {
 		if next.Key, err = newKey(); err != nil {
-			return nil, err
+			return next, err
 		}
 	}
 	if rejected.acr != "" && c.Defect != ACRIgnored {
@@ -50,18 +79,14 @@ func (c *Client) login(ctx context.Context, st *state, rejected *challenge) (*st
 	}
 	if c.Setup != nil {
 		if next.Client, err = c.configured(); err != nil {
-			return nil, err
+			return next, err
 		}
 	}
-	if !c.interactive() {
-		err := c.obtain(ctx, &next, sm)
-		if err == nil || c.Defect != BrowserAnyway {
-			if err == nil {
-				err = c.save(&next)
-			}
-			return &next, err
-		}
-	}
+	return next, nil
+}
+
+// wantedScope returns the scope to request.
+func (c *Client) wantedScope(st, next *state, rm *resourceMetadata, rejected *challenge) string {
 	wanted := rejected.scope
 	if wanted == "" {
 		wanted = strings.Join(rm.Scopes, " ")
@@ -70,16 +95,7 @@ func (c *Client) login(ctx context.Context, st *state, rejected *challenge) (*st
 		next.Issuer == st.Issuer {
 		wanted = union(st.Requested, wanted)
 	}
-	for range maxAuthorizations {
-		again, err := c.authorize(ctx, &next, sm, c.withOffline(&next, sm, wanted))
-		if err != nil {
-			return nil, err
-		}
-		if !again {
-			return &next, c.save(&next)
-		}
-	}
-	return nil, errors.New("the authorization server rejects each login")
+	return wanted
 }
 
 // withOffline returns the scope with offline access, if the server lists it and gives it.
