@@ -19,13 +19,45 @@ const maxAccount = 128
 // from the userinfo endpoint where the login has the scope for it. It is for users to tell their
 // logins apart; no decision depends on it. Empty means that the server does not tell. The prover has
 // the key of a bound token.
-func (l *loginFlow) account(ctx context.Context, t *oauth.TokenResponse, prover oauth.Prover) string {
+func (l *loginFlow) account(t *oauth.TokenResponse) string {
 	if l.enterprise != "" {
 		return l.employee
 	}
 	if claims, err := jose.UnverifiedClaims(t.IDToken.Reveal()); err == nil {
 		return accountName(claims.Email, claims.PreferredUsername, claims.Name, claims.Subject)
 	}
+	return ""
+}
+
+// readAccount reads the account of a login that is stored from userinfo, where its token response
+// has not named it.
+func (l *loginFlow) readAccount(
+	ctx context.Context, t *oauth.TokenResponse, prover oauth.Prover, before string,
+) {
+	account := l.userinfoAccount(ctx, t, prover)
+	if account == "" {
+		return
+	}
+	l.reportAccount(before, account)
+	l.remember(ctx, "the account", func(rec *record.Record) {
+		if rec.Grant != nil && rec.Grant.AccessToken == t.AccessToken {
+			rec.Account = account
+		}
+	})
+}
+
+// reportAccount reports a login as another user than the one before.
+func (l *loginFlow) reportAccount(before, account string) {
+	if before != "" && account != "" && before != account {
+		l.notice("signed in as %s; the login before was that of %s", account, before)
+	}
+}
+
+// userinfoAccount returns the account of a token from userinfo (OpenID Connect Core, section 5.3),
+// or "".
+func (l *loginFlow) userinfoAccount(
+	ctx context.Context, t *oauth.TokenResponse, prover oauth.Prover,
+) string {
 	endpoint := l.plan.server.UserinfoEndpoint
 	scopes := strings.Fields(cmp.Or(t.Scope, l.scope))
 	if endpoint == "" || !slices.Contains(scopes, "openid") || t.AccessToken == "" {

@@ -2,9 +2,11 @@ package handstamp_test
 
 import (
 	"context"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/testenv"
@@ -137,5 +139,34 @@ func TestAccountWithoutAVisibleName(t *testing.T) {
 	status, err := w.Session().Status(t.Context(), w.Lab.MCPURL())
 	if err != nil || status.Account != "Ana Lab" {
 		t.Errorf("account %q, %v", status.Account, err)
+	}
+}
+
+// A login is stored before the account is requested: what ends the process then loses no tokens.
+func TestAccountIsRequestedWhenTheLoginIsStored(t *testing.T) {
+	w := testenv.New(t, lab.Habits{OpenID: true})
+	w.Lab.SetAccount("ana@lab.test")
+	gate := w.Lab.Hold("userinfo:received")
+	c := w.Session()
+	c.Scopes = []string{"openid"}
+	c.AuthTransport = changing{grant: "authorization_code", change: func(resp *http.Response) (*http.Response, error) {
+		return replaceMember(resp, "id_token", "null")
+	}}
+	done := make(chan error, 1)
+	go func() { done <- w.Login(c) }()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := gate.Wait(ctx); err != nil {
+		t.Fatalf("the login has not requested the account: %v", err)
+	}
+	if rec := w.Record(); rec.Grant == nil || rec.Grant.RefreshToken == "" || rec.Account != "" {
+		t.Errorf("stored while the account is requested: %+v", rec.Grant)
+	}
+	gate.Release()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if rec := w.Record(); rec.Account != "ana@lab.test" {
+		t.Errorf("account %q", rec.Account)
 	}
 }

@@ -119,6 +119,9 @@ func (l deviceLogin) poll(ctx context.Context, device *oauth.DeviceAuthorization
 		token, at, err := t.run(ctx)
 		if token != nil && err == nil {
 			l.requests += t.sent
+			if err := l.checkIDToken(ctx, t, token); err != nil {
+				return err
+			}
 			t.form.learn(l.clients.client)
 			return l.storeGrant(ctx, t, token, at)
 		}

@@ -43,6 +43,9 @@ type Enterprise struct {
 	IDToken AssertionSource
 
 	Scopes []string // of the login at the provider, beside openid and offline_access
+
+	// Device has the user sign in at the provider on another device, as with [DeviceCode].
+	Device bool
 }
 
 // tokenTypeIDJAG is the type of an identity assertion JWT authorization grant
@@ -85,6 +88,9 @@ func (cfg *configuration) provider(e Enterprise) *Client {
 		Logger:                        cfg.Logger, Hooks: cfg.Hooks,
 		Key: e.Key, Scopes: e.Scopes, ExtraAuthParams: cfg.ExtraAuthParams,
 		OmitResource: true, identityProvider: true, closed: cfg.closed,
+	}
+	if e.Device {
+		c.Grant = DeviceCode{}
 	}
 	if e.Key == nil { // which a helper cannot have
 		c.RefreshHelper = cfg.RefreshHelper
@@ -197,8 +203,18 @@ func (c *company) subject(ctx context.Context) (subjectToken, error) {
 	return c.signIn(ctx, rec)
 }
 
-// idTokenMargin is how long an id token has to be valid to be exchanged.
+// idTokenMargin is how long an id token has to be valid to be exchanged. One that lives less than
+// twice that has to have half of its life before it.
 const idTokenMargin = 30 * time.Second
+
+// exchangeable reports whether an id token will be valid when the provider reads it.
+func exchangeable(claims jose.Claims, now time.Time) bool {
+	margin := idTokenMargin
+	if life := claims.Expiry.Sub(claims.IssuedAt); !claims.IssuedAt.IsZero() {
+		margin = min(margin, life/2)
+	}
+	return claims.Expiry.IsZero() || now.Add(margin).Before(claims.Expiry)
+}
 
 // stored returns what the login at the provider has to exchange: the id token unless it has expired,
 // else the refresh token; nothing that was rejected.
@@ -208,8 +224,7 @@ func (c *company) stored(rec *record.Record) subjectToken {
 		return subjectToken{}
 	}
 	claims, err := jose.UnverifiedClaims(g.IDToken.Reveal())
-	needed := time.Now().Add(idTokenMargin)
-	fresh := err == nil && (claims.Expiry.IsZero() || needed.Before(claims.Expiry))
+	fresh := err == nil && exchangeable(claims, time.Now())
 	switch {
 	case fresh && !slices.Contains(c.rejected, g.IDToken):
 		return subjectToken{g.IDToken, TokenTypeIDToken}

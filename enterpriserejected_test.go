@@ -151,3 +151,22 @@ func (c changing) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	return resp, err
 }
+
+// An MCP server that rejects every token gets one more from the chain, whatever the number of
+// requests and sessions in a process.
+func TestEnterpriseServerRejectsEveryToken(t *testing.T) {
+	w := employed(t, 1)
+	w.servers[0].Lab.SetFault("mcp", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusUnauthorized})
+	c := w.stored(0)
+	for range 4 {
+		if err := w.servers[0].Call(c); err == nil {
+			t.Fatal("no error")
+		}
+	}
+	if n := w.servers[0].Lab.Counts()["token:jwt_bearer"]; n > 1 {
+		t.Errorf("%d assertions were sent, want 1\n%s", n, w.servers[0].Diary())
+	}
+	if n := w.company.Counts()["token:exchange"]; n > 1 {
+		t.Errorf("%d exchanges, want 1", n)
+	}
+}

@@ -389,10 +389,9 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 		Enterprise:         l.enterprise,
 	}
 	applyToken(grant, t, at)
-	account := l.account(ctx, t, request.redeem.Prover)
-	if before := l.rec.Account; before != "" && account != "" && before != account {
-		l.notice("signed in as %s; the login before was that of %s", account, before)
-	}
+	account, before := l.account(t), l.rec.Account
+	l.reportAccount(before, account)
+	requesting := ctx
 	// The code is used up: the login cannot be canceled any more.
 	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
 	defer cancel()
@@ -439,6 +438,9 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 			l.events.fail(StepRevocation, revokeErr, "the tokens that could not be stored could not be revoked")
 		}
 		return err
+	}
+	if account == "" {
+		l.readAccount(requesting, t, request.redeem.Prover, before)
 	}
 	if grant.RefreshToken == "" && !l.config.unattended(rec) {
 		l.notice("the authorization server issued no refresh token: this login ends when its access token expires")

@@ -1,7 +1,9 @@
 package handstamp_test
 
 import (
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/handstamp/handstamp/internal/testenv"
@@ -58,5 +60,16 @@ func TestPushedAuthorizationRequestFails(t *testing.T) {
 			}
 			required.WantTabs(0)
 		})
+	}
+}
+
+// An error of the endpoint names it: it is not the one that the browser opens.
+func TestPushedAuthorizationRequestErrorNamesItsEndpoint(t *testing.T) {
+	w := testenv.New(t, lab.Habits{PAR: lab.PARRequired})
+	w.Lab.SetFault("par", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusBadRequest,
+		ContentType: "application/json", Body: `{"error":"invalid_request"}`})
+	err := w.Login(w.Session())
+	if err == nil || !strings.Contains(err.Error(), "the pushed authorization request endpoint returned invalid_request") {
+		t.Errorf("%v, want the endpoint", err)
 	}
 }

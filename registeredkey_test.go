@@ -2,7 +2,9 @@ package handstamp_test
 
 import (
 	"errors"
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/handstamp/handstamp"
@@ -90,4 +92,21 @@ func TestRedirectURIsAreAdded(t *testing.T) {
 	c.RedirectURI = first
 	w.MustLogin(c)
 	w.WantCounts(map[string]int{"register": 1, "registration": 1})
+}
+
+// A server that rejects an assertion in both of its forms is quoted with the reason of the first,
+// which is the one that servers have to take.
+func TestFirstReasonOfARejectedAssertion(t *testing.T) {
+	m := machines(t)["private_key_jwt"]
+	w := m.start(t)
+	rejection := func(why string) lab.Fault {
+		return lab.Fault{Kind: lab.FaultStatus, Status: http.StatusUnauthorized, ContentType: "application/json",
+			Body: `{"error":"invalid_client","error_description":"` + why + `"}`}
+	}
+	w.Lab.SetFault("token:client_credentials", rejection("the key has been withdrawn"), rejection("aud is not the issuer"))
+	err := w.Call(m.session(w))
+	if err == nil || !strings.Contains(err.Error(), "withdrawn") || strings.Contains(err.Error(), "aud is") {
+		t.Errorf("%v, want the first reason", err)
+	}
+	w.WantCounts(map[string]int{"token:client_credentials": 2})
 }

@@ -93,6 +93,7 @@ func AssertionFromCommand(program string, args ...string) AssertionSource {
 		cmd.WaitDelay = time.Second // a child of the program may hold the output open
 		stdout, stderr := &boundedBuffer{limit: maxAssertion + 1}, &boundedBuffer{limit: 4 << 10}
 		cmd.Stdout, cmd.Stderr = stdout, stderr
+		ownGroup(cmd)
 		err := cmd.Run()
 		switch {
 		case err != nil && ctx.Err() != nil:

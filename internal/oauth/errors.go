@@ -34,8 +34,8 @@ type Error struct {
 	// RetryAfter is the server's Retry-After, between 1 s and 15 min; 0 if there is none.
 	RetryAfter time.Duration
 
-	// Endpoint is the endpoint that responded: "authorization", "token", "registration" or
-	// "revocation".
+	// Endpoint is the endpoint that responded: "authorization", "token", "registration",
+	// "revocation" or "pushed authorization request".
 	Endpoint string
 
 	// ClockAhead is by how much the server's clock is ahead of this machine's, from the Date header;

@@ -22,7 +22,7 @@ func (f *Fetcher) PushAuthorization(ctx context.Context, endpoint string, client
 	if err != nil {
 		return "", err
 	}
-	reply := a.reply("authorization")
+	reply := a.reply("pushed authorization request")
 	if a.status/100 != 2 {
 		return "", reply.failure()
 	}

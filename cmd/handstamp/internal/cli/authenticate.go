@@ -22,7 +22,7 @@ func (a *app) authenticate(c *handstamp.Client, t *target, o *loginOptions) erro
 		t.keep.Grant = "" // which it is without a setting
 	}
 	if e := t.keep.Enterprise; e != nil { // the store has the client
-		t.keep.Enterprise = &enterpriseSettings{Issuer: e.Issuer, IDToken: e.IDToken}
+		t.keep.Enterprise = &enterpriseSettings{Issuer: e.Issuer, IDToken: e.IDToken, Device: e.Device}
 	}
 	a.hideVariables(t.auth.variables()...)
 	if t.local && t.auth.apply(a, &handstamp.Client{}) != nil {

@@ -79,6 +79,11 @@ func (o *authOptions) setGrant(word string, on bool) error {
 	if !on {
 		word = grantCode
 	}
+	if before := o.set.Grant; on && (before == grantEnterprise && word == grantDevice ||
+		before == grantDevice && word == grantEnterprise) {
+		o.enterprise.Device, o.set.Grant = true, grantEnterprise
+		return nil
+	}
 	if before := o.set.Grant; before != "" && before != word && before != grantCode {
 		return fmt.Errorf("it contradicts --%s", grantFlags[before])
 	}

@@ -35,6 +35,7 @@ type enterpriseSettings struct {
 	ClientSecretFile string `json:"client_secret_file,omitempty"`
 	ClientSecretEnv  string `json:"client_secret_env,omitempty"`
 	IDToken          string `json:"id_token,omitempty"` // a token source; "": the user signs in
+	Device           bool   `json:"device,omitempty"`   // on another device
 }
 
 // The grant words: what a login begins with.

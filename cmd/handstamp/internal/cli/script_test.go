@@ -110,7 +110,8 @@ func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
 //	lab certificate NAME          registers the client NAME by its certificate, in NAME.pem and
 //	                              NAME.key; ca.pem has the authority
 //	lab company                   starts the identity provider that it trusts, in COMPANY
-//	lab approve | deny            decides, as the user, on the device code that waits
+//	lab approve | deny            decides, as the user, on the device code that waits, at
+//	                              the company if there is one
 func cmdLab(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: lab start|fault|count|quiet|reset|…")
@@ -169,7 +170,11 @@ func cmdLab(ts *testscript.TestScript, neg bool, args []string) {
 	case "company":
 		startCompany(ts, w)
 	case "approve", "deny":
-		decideDevice(ts, w.server, args[0] == "approve")
+		server := w.server
+		if w.company != nil {
+			server = w.company
+		}
+		decideDevice(ts, server, args[0] == "approve")
 	default:
 		ts.Fatalf("no command lab %s", args[0])
 	}

@@ -60,7 +60,8 @@ func writeWorkloadToken(ts *testscript.TestScript, server *lab.Server, file stri
 
 // startCompany starts an identity provider that the server trusts.
 func startCompany(ts *testscript.TestScript, w *scriptWorld) {
-	company, err := lab.Start(lab.Habits{OpenID: true, Grants: []string{lab.GrantTokenExchange},
+	company, err := lab.Start(lab.Habits{OpenID: true, Grants: []string{lab.GrantTokenExchange, lab.GrantDeviceCode},
+		Device:         lab.Device{Interval: 1},
 		NoRegistration: true, OmitPKCE: true, Methods: []string{lab.MethodBasic}})
 	ts.Check(err)
 	w.company = company

@@ -136,7 +136,8 @@ func (e *enterpriseSettings) grant(a *app) (handstamp.Grant, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := handstamp.Enterprise{Issuer: e.Issuer, ClientID: e.ClientID, ClientSecret: clientSecret}
+	g := handstamp.Enterprise{Issuer: e.Issuer, ClientID: e.ClientID, ClientSecret: clientSecret,
+		Device: e.Device}
 	if e.IDToken != "" {
 		g.IDToken, err = parseSource(e.IDToken)
 	}

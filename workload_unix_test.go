@@ -1,0 +1,62 @@
+//go:build unix
+
+package handstamp_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/handstamp/handstamp"
+)
+
+// What a command has started is ended with it.
+func TestAssertionFromCommandEndsWhatItStarted(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pid")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	failed := make(chan error, 1)
+	go func() {
+		source := handstamp.AssertionFromCommand("sh", "-c", `sleep 600 & echo $! >"$0"; wait`, pipe)
+		_, err := source(ctx, handstamp.GrantTarget{})
+		failed <- err
+	}()
+	f, err := os.Open(pipe) // it waits for the command
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(f).ReadString('\n')
+	f.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-failed; err == nil {
+		t.Error("no error")
+	}
+	deadline := time.After(20 * time.Second)
+	for gone := false; !gone; {
+		stat, _ := os.ReadFile("/proc/" + strconv.Itoa(child) + "/stat") // a zombie is gone, too
+		gone = errors.Is(syscall.Kill(child, 0), syscall.ESRCH) || strings.Contains(string(stat), ") Z ")
+		select {
+		case <-deadline:
+			_ = syscall.Kill(child, syscall.SIGKILL)
+			t.Fatal("what the command has started is still there")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
