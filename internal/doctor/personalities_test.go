@@ -258,12 +258,8 @@ func TestDoctorNamesTheTrueCauseOfEveryPersonality(t *testing.T) {
 
 // tell has a story happen, with the doctor after each part of it.
 func tell(t *testing.T, p lab.Personality, story told) {
-<<<<<<< HEAD
-	w := start(t, p.Habits)
-=======
 	p.Habits.MTLS = lab.MTLS{} // its endpoints need servers that speak HTTPS
-	w := testenv.New(t, p.Habits)
->>>>>>> wt-rest15
+	w := start(t, p.Habits)
 	if p.Login != lab.LoginWorks {
 		for endpoint, faults := range p.Trouble {
 			w.Lab.SetFault(endpoint, faults...)

@@ -27,28 +27,11 @@ func (c *Client) login(ctx context.Context, st *state, rejected *challenge) (*st
 	if err != nil {
 		return nil, err
 	}
-<<<<<<< HEAD
-	next, err := c.loginState(st, rm, sm, rejected)
-=======
 	next, err := c.prepare(st, rm, sm, rejected)
->>>>>>> wt-rest15
 	if err != nil {
 		return nil, err
 	}
 	if !c.interactive() {
-<<<<<<< HEAD
-		err := c.obtain(ctx, next, sm)
-		if err == nil || c.Defect != BrowserAnyway {
-			if err == nil {
-				err = c.save(next)
-			}
-			return next, err
-		}
-	}
-	wanted := c.wantedScope(st, next, rm, rejected)
-	for range maxAuthorizations {
-		again, err := c.authorize(ctx, next, sm, c.withOffline(next, sm, wanted))
-=======
 		err := c.obtain(ctx, &next, sm)
 		if err == nil || c.Defect != BrowserAnyway {
 			if err == nil {
@@ -60,31 +43,20 @@ func (c *Client) login(ctx context.Context, st *state, rejected *challenge) (*st
 	wanted := c.wantedScope(st, &next, rm, rejected)
 	for range maxAuthorizations {
 		again, err := c.authorize(ctx, &next, sm, c.withOffline(&next, sm, wanted))
->>>>>>> wt-rest15
 		if err != nil {
 			return nil, err
 		}
 		if !again {
-<<<<<<< HEAD
-			return next, c.save(next)
-=======
 			return &next, c.save(&next)
->>>>>>> wt-rest15
 		}
 	}
 	return nil, errors.New("the authorization server rejects each login")
 }
 
-<<<<<<< HEAD
-// loginState returns the state that a login begins with.
-func (c *Client) loginState(st *state, rm *resourceMetadata, sm *serverMetadata, rejected *challenge) (*state, error) {
-	next := *st
-=======
 // prepare returns the state to log in with.
 func (c *Client) prepare(st *state, rm *resourceMetadata, sm *serverMetadata,
 	rejected *challenge) (next state, err error) {
 	next = *st
->>>>>>> wt-rest15
 	if next.Issuer != sm.Issuer && c.Defect != SecretsToNewIssuer {
 		next = state{}
 	}
@@ -98,33 +70,14 @@ func (c *Client) prepare(st *state, rm *resourceMetadata, sm *serverMetadata,
 		}
 	}
 	if next.Key == "" && c.wantsProof(rm, sm, rejected) {
-<<<<<<< HEAD
-		key, err := newKey()
-		if err != nil {
-			return nil, err
-=======
 		if next.Key, err = newKey(); err != nil {
 			return next, err
->>>>>>> wt-rest15
 		}
-		next.Key = key
 	}
 	if rejected.acr != "" && c.Defect != ACRIgnored {
 		next.ACR = rejected.acr
 	}
 	if c.Setup != nil {
-<<<<<<< HEAD
-		client, err := c.configured()
-		if err != nil {
-			return nil, err
-		}
-		next.Client = client
-	}
-	return &next, nil
-}
-
-// wantedScope returns the scope that a login requests, without offline access.
-=======
 		if next.Client, err = c.configured(); err != nil {
 			return next, err
 		}
@@ -133,7 +86,6 @@ func (c *Client) prepare(st *state, rm *resourceMetadata, sm *serverMetadata,
 }
 
 // wantedScope returns the scope to request.
->>>>>>> wt-rest15
 func (c *Client) wantedScope(st, next *state, rm *resourceMetadata, rejected *challenge) string {
 	wanted := rejected.scope
 	if wanted == "" {
