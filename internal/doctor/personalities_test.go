@@ -222,16 +222,6 @@ var stories = map[string]told{
 	"dpop-nonces":         signsIn(""),
 	"par-required":        signsIn("authorization requests are pushed"),
 	"user-authentication": signsIn(""),
-
-	// Without the configuration that these need.
-	"machine-secret": stops(doctor.CauseByHand, "--client-id", "registration_endpoint: none"),
-	"machine-key":    stops(doctor.CauseByHand, "--client-id", "registration_endpoint: none"),
-	"workload":       stops(doctor.CauseByHand, "--client-id", "registration_endpoint: none"),
-	"token-exchange": stops(doctor.CauseByHand, "--client-id", "registration_endpoint: none"),
-	"enterprise":     stops(doctor.CauseByHand, "--client-id", "registration_endpoint: none"),
-	"device-code":    stops(doctor.CauseByHand, "--client-id", "registration_endpoint: none"),
-	"key-configured": stops(doctor.CauseByHand, "--client-id", "registration_endpoint: none"),
-	"certificate":    stops(doctor.CauseByHand, "--client-id", "registration_endpoint: none"),
 }
 
 func TestDoctorNamesTheTrueCauseOfEveryPersonality(t *testing.T) {
