@@ -12,27 +12,36 @@ import (
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store"
 )
 
 // Where the MCP server rejects even the token of a completed login, the user hears it
-// from login, and no process returns the token.
+// from login, and no process returns the token: the login before is kept, if there was one.
 func TestServerThatRejectsEveryLoginIsNamed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &slow{model: newModel(t, "everything is fine", false), after: 24 * time.Hour, since: map[string]time.Time{}}
-		result, err := s.client().Login(t.Context(), s.lab.MCPURL(), handstamp.LoginOptions{Force: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		testenv.WantKind(t, result.Rejected, handstamp.ErrProtocol)
-		if !result.Status.AccessTokenRejected {
-			t.Errorf("status %+v", result.Status)
-		}
-		rejected := s.record().Grant.AccessToken
-		token, err := s.client().Token(t.Context(), s.lab.MCPURL(), handstamp.TokenOptions{})
-		if err != nil || token.Value == rejected {
-			t.Errorf("token %v, %v", token, err)
-		}
-	})
+	for _, before := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &slow{model: newModel(t, "everything is fine", false), after: 24 * time.Hour, since: map[string]time.Time{}}
+			if !before {
+				s.store = new(store.Memory)
+			}
+			result, err := s.client().Login(t.Context(), s.lab.MCPURL(), handstamp.LoginOptions{Force: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			testenv.WantKind(t, result.Rejected, handstamp.ErrProtocol)
+			if result.Kept != before || result.Status.AccessTokenRejected == before {
+				t.Errorf("a login before %v: kept %v, status %+v", before, result.Kept, result.Status)
+			}
+			stored := s.record().Grant.AccessToken
+			if before && stored != s.first.AccessToken {
+				t.Error("the record has another token than before")
+			}
+			token, err := s.client().Token(t.Context(), s.lab.MCPURL(), handstamp.TokenOptions{})
+			if err != nil || (token.Value == stored) != before {
+				t.Errorf("a login before %v: token %v, %v", before, token, err)
+			}
+		})
+	}
 }
 
 // The token with which login proves a login goes to the server's own origin only.
