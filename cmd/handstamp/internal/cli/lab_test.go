@@ -103,9 +103,9 @@ func TestLabInterrupted(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	var reports suite.Reports
-	if err := json.NewDecoder(stdout).Decode(&reports); err != nil || len(reports) != 1 || len(reports[0].Cells) != 1 {
-		t.Errorf("it says %+v: %v", reports, err)
+	var played struct{ Reports suite.Reports }
+	if err := json.NewDecoder(stdout).Decode(&played); err != nil || len(played.Reports) != 1 || len(played.Reports[0].Cells) != 1 {
+		t.Errorf("it reports %+v: %v", played, err)
 	}
 	if code := c.wait(cmd); code != exitInterrupted {
 		t.Errorf("exit code %d", code)
