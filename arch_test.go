@@ -73,7 +73,6 @@ var layers = map[string]layer{
 	"test/browser/loginpages":        {ours: []string{"internal/loopback"}},
 	"test/process":                   {},
 	"test/security":                  {},
-	"test/browser/loginpages":        {ours: []string{"internal/loopback"}},
 	"bridge/chaos":                   {},
 	"bridge/field":                   {},
 	"bridge/interop":                 {},
