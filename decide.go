@@ -89,7 +89,7 @@ func (cfg *configuration) refreshPause(rec *record.Record, need tokenNeed, now t
 	active := activeCooldown(rec, now, func(record.Cooldown) rejectedClient {
 		return cfg.rejectedClient(g.Issuer, g.TokenEndpoint, c)
 	})
-	if active != nil {
+	if active != nil && !need.user {
 		return decision{action: awaitCooldown, cooldown: active}
 	}
 	return decision{action: requestToken}

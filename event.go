@@ -40,26 +40,26 @@ type Event struct {
 type EventStep string
 
 const (
-	StepServer           EventStep = "mcp_server"        // a request to the MCP server, and its challenge
+	StepServer           EventStep = "mcp_server"        // requests there, challenges
 	StepResourceMetadata EventStep = "resource_metadata" // RFC 9728
 	StepServerMetadata   EventStep = "server_metadata"   // RFC 8414, OpenID Connect Discovery
 	StepRegistration     EventStep = "registration"      // which client; RFC 7591, RFC 7592
 	StepAuthMethod       EventStep = "auth_method"       // how the client authenticates
-	StepAuthorization    EventStep = "authorization"     // the authorization request; RFC 9126, RFC 7636
-	StepCallback         EventStep = "callback"          // the user's way back; RFC 9207
-	StepDevice           EventStep = "device"            // a login on another device; RFC 8628
-	StepIdentity         EventStep = "identity"          // an assertion or identity token that a grant presents
+	StepAuthorization    EventStep = "authorization"     // RFC 6749, 7636, 9126
+	StepCallback         EventStep = "callback"          // RFC 9207
+	StepDevice           EventStep = "device"            // RFC 8628
+	StepIdentity         EventStep = "identity"          // a token that a grant presents
 	StepToken            EventStep = "token"             // the token endpoint
 	StepUser             EventStep = "user"              // who has signed in
 	StepRevocation       EventStep = "revocation"        // RFC 7009
-	StepStore            EventStep = "store"             // the stored credential is read, written, deleted
+	StepStore            EventStep = "store"             // it is read or written
 	StepLock             EventStep = "lock"              // a wait for another process
 	StepCooldown         EventStep = "cooldown"          // nothing is sent for a while
 	StepReauthorization  EventStep = "reauthorization"   // what follows a 401 or a 403
 	StepRefresh          EventStep = "refresh"           // a refresh begins or ends
 	StepLogin            EventStep = "login"             // a login begins or ends
 	StepHelper           EventStep = "helper"            // work of a [RefreshHelper]
-	StepNotice           EventStep = "notice"            // what [Hooks.Notice] receives
+	StepNotice           EventStep = "notice"            // as in [Hooks.Notice]
 )
 
 // EventRequest is a request and what came back.

@@ -15,6 +15,7 @@ import (
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
 )
 
@@ -105,10 +106,17 @@ func TestEventsOfALogin(t *testing.T) {
 	if push := wantRequest(t, events, handstamp.StepAuthorization, http.StatusBadRequest); push.Code != "use_dpop_nonce" {
 		t.Errorf("the first pushed request has the code %q, want the one for a nonce", push.Code)
 	}
+	wantTokenRequest(t, events, w.Lab.MCPURL())
+	wantComplete(t, events, w.Lab.MCPURL())
+}
+
+// wantTokenRequest checks the code exchange of a login.
+func wantTokenRequest(t *testing.T, events []handstamp.Event, resource string) {
+	t.Helper()
 	token := wantRequest(t, events, handstamp.StepToken, http.StatusOK)
 	for name, want := range map[string]string{
 		"grant_type": "authorization_code", "code": "[redacted]", "code_verifier": "[redacted]",
-		"client_secret": "[redacted]", "resource": w.Lab.MCPURL(),
+		"client_secret": "[redacted]", "resource": resource,
 	} {
 		if got := token.Param(name); got != want {
 			t.Errorf("the token request's %s is %q, want %q", name, got, want)
@@ -117,14 +125,53 @@ func TestEventsOfALogin(t *testing.T) {
 	if token.AuthMethod != "client_secret_post" || token.Duration <= 0 || token.Method != http.MethodPost {
 		t.Errorf("the token request is %+v", token)
 	}
+}
+
+// wantComplete checks what each event has, and how the login ends.
+func wantComplete(t *testing.T, events []handstamp.Event, server string) {
+	t.Helper()
 	last := find(events, func(e handstamp.Event) bool { return e.Message == "signed in" })
 	if last == nil || last.Detail("token_type") != "DPoP" || last.Detail("refresh_token") != "yes" {
 		t.Errorf("the login ends with %+v", last)
 	}
 	for i, e := range events {
-		if e.Server != w.Lab.MCPURL() || e.Profile != "default" || e.Time.IsZero() || e.Step == "" || e.Message == "" {
+		if e.Server != server || e.Profile != "default" || e.Time.IsZero() || e.Step == "" || e.Message == "" {
 			t.Errorf("event %d is incomplete: %+v", i, e)
 		}
+	}
+}
+
+// A wait for another process has an event when it begins and one when it is over.
+func TestEventsOfAWait(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	w.MustLogin(w.Session())
+	w.Expire()
+	key, err := store.NewKey(w.Lab.MCPURL(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := w.Store.Lock(t.Context(), key, store.LockRefresh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waits := make(chan handstamp.Event, 10)
+	c := w.Session()
+	c.Hooks.Event = func(e handstamp.Event) {
+		if e.Step == handstamp.StepLock {
+			waits <- e
+		}
+	}
+	called := make(chan error, 1)
+	go func() { called <- w.Call(c) }()
+	if e := <-waits; !strings.Contains(e.Message, "a refresh of another process") {
+		t.Errorf("the wait begins with %q", e.Message)
+	}
+	unlock()
+	if err := <-called; err != nil {
+		t.Fatal(err)
+	}
+	if e := <-waits; e.Detail("waited_ms") == "" || e.Error != "" {
+		t.Errorf("the wait ends with %+v", e)
 	}
 }
 
@@ -163,7 +210,7 @@ func TestEventsOfARefresh(t *testing.T) {
 	}
 }
 
-// A form of authentication that the server rejects, and what is tried next, is told.
+// A form of authentication that the server rejects, and what is tried next, are events.
 func TestEventsOfAMethodThatIsNotKnown(t *testing.T) {
 	w, l := testenv.New(t, lab.Habits{Methods: []string{lab.MethodBasic, lab.MethodPost}}), new(listener)
 	w.Lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: "a-secret-of-the-app", Method: lab.MethodPost})
@@ -240,7 +287,7 @@ func (l *lines) String() string {
 	return l.b.String()
 }
 
-// What a helper process does is told as if it had happened here.
+// What a helper process does is reported as if it had happened here.
 func TestEventsOfAHelper(t *testing.T) {
 	w, l := testenv.NewOnDisk(t, lab.NoneFirst()), new(listener)
 	w.Expire()

@@ -24,13 +24,15 @@ func (e *Event) log(to *slog.Logger) {
 		return
 	}
 	attrs := []slog.Attr{
-		slog.String("server", e.Server), slog.String("profile", e.Profile), slog.String("step", string(e.Step)),
+		slog.String("server", e.Server), slog.String("profile", e.Profile),
+		slog.String("step", string(e.Step)),
 	}
 	if r := e.Request; r != nil {
 		attrs = append(attrs, slog.Group("request",
-			slog.String("method", r.Method), slog.String("url", r.URL), slog.Group("params", fieldAttrs(r.Params)...),
-			slog.String("auth_method", r.AuthMethod), slog.Int("status", r.Status), slog.String("code", r.Code),
-			slog.Duration("duration", r.Duration), slog.Group("response", fieldAttrs(r.Response)...)))
+			slog.String("method", r.Method), slog.String("url", r.URL),
+			slog.Group("params", fieldAttrs(r.Params)...), slog.String("auth_method", r.AuthMethod),
+			slog.Int("status", r.Status), slog.String("code", r.Code), slog.Duration("duration", r.Duration),
+			slog.Group("response", fieldAttrs(r.Response)...)))
 	}
 	if len(e.Details) > 0 {
 		attrs = append(attrs, slog.Group("details", fieldAttrs(e.Details)...))

@@ -59,7 +59,8 @@ func grantFields(g *record.Grant) []EventField {
 	}
 	return []EventField{
 		{"issuer", g.Issuer}, {"client_id", g.ClientID}, {"token_type", authScheme(g.TokenType)},
-		{"expires_at", expiry}, {"refresh_token", yesOrNo(g.RefreshToken != "")}, {"scope", g.ScopeGranted},
+		{"expires_at", expiry}, {"refresh_token", yesOrNo(g.RefreshToken != "")},
+		{"scope", g.ScopeGranted},
 	}
 }
 
@@ -84,7 +85,7 @@ func (n *narrator) challenged(r *serverReply) {
 	case c.Found:
 		n.detail(StepServer, "the MCP server requires a token", fields...)
 	case r.wantsLogin():
-		n.say(StepServer, "the MCP server requires a token (%d), without a challenge that names how to get one", r.status)
+		n.say(StepServer, "the MCP server requires a token (%d), and has no challenge", r.status)
 	case r.mcp:
 		n.say(StepServer, "the MCP server responds without a token (%d)", r.status)
 	default:
@@ -136,7 +137,8 @@ func (n *narrator) foundServer(m *oauth.ServerMetadata, err error) {
 		EventField{"grant_types_supported", list(m.GrantTypesSupported)},
 		EventField{"scopes_supported", list(m.ScopesSupported)},
 		EventField{"dpop_signing_alg_values_supported", list(m.DPoPSigningAlgValuesSupported)},
-		EventField{"authorization_response_iss_parameter_supported", yesOrNo(m.AuthorizationResponseIssParameterSupported)},
+		EventField{"authorization_response_iss_parameter_supported",
+			yesOrNo(m.AuthorizationResponseIssParameterSupported)},
 		EventField{"client_id_metadata_document_supported", yesOrNo(m.ClientIDMetadataDocumentSupported)},
 		EventField{"require_pushed_authorization_requests", yesOrNo(m.RequirePushedAuthorizationRequests)})
 }
@@ -148,7 +150,8 @@ func (l *loginFlow) planned() {
 		return
 	}
 	if p.stored {
-		n.decide(StepLogin, aboutServer, p.server.Issuer, "that of the login before: nothing is discovered")
+		n.decide(StepLogin, aboutServer, p.server.Issuer,
+			"that of the login before: nothing is discovered")
 	}
 	grant, why := "authorization_code", "a user signs in with a browser"
 	if g := l.config.grantFor(l.rec); g != nil {
@@ -252,14 +255,14 @@ func (l *loginFlow) authorizes(rawURL string) {
 
 // pushes reports whether the authorization request is pushed.
 func (l *loginFlow) pushes() {
+	choice, reason := "pushed", "by RFC 9126, which the server offers"
 	switch as := l.plan.server; {
 	case as.PushedAuthorizationRequestEndpoint == "":
-		l.events.decide(StepAuthorization, aboutRequest, "in the browser's URL", "the server has no endpoint to push it to")
+		choice, reason = "in the browser's URL", "the server has no endpoint to push it to"
 	case as.RequirePushedAuthorizationRequests:
-		l.events.decide(StepAuthorization, aboutRequest, "pushed", "by RFC 9126, which the server requires")
-	default:
-		l.events.decide(StepAuthorization, aboutRequest, "pushed", "by RFC 9126, which the server offers")
+		reason = "by RFC 9126, which the server requires"
 	}
+	l.events.decide(StepAuthorization, aboutRequest, choice, reason)
 }
 
 // identity begins a request for an identity token. The function that it returns reports it.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
@@ -13,8 +14,8 @@ import (
 )
 
 // narrator makes and delivers the events of one credential. The methods of a nil narrator do
-// nothing: no application listens. They may be called concurrently, and not with a mutex held, since
-// they call the application.
+// nothing: no application listens. They may be called concurrently, and not with a mutex held,
+// since they call the application.
 type narrator struct {
 	server, profile string
 	hook            func(Event)
@@ -109,7 +110,8 @@ func (n *narrator) decide(step EventStep, about, choice, reason string) {
 		message += " (" + reason + ")"
 	}
 	n.deliver(Event{
-		Step: step, Message: message, Decision: &EventDecision{About: about, Choice: choice, Reason: reason},
+		Step: step, Message: message,
+		Decision: &EventDecision{About: about, Choice: choice, Reason: reason},
 	})
 }
 
@@ -179,21 +181,29 @@ func eventFields(fields []oauth.Field) (all []EventField) {
 
 // sent begins an exchange that does not go through an [oauth.Fetcher]. The function that it returns
 // reports it. The token is that of the request, or nil.
-func (n *narrator) sent(purpose string, req *http.Request, token *cachedToken) func(*http.Response, error) {
+func (n *narrator) sent(
+	purpose string, req *http.Request, token *cachedToken,
+) func(*http.Response, error) {
 	if !n.listens() {
 		return func(*http.Response, error) {}
 	}
 	at := time.Now()
 	return func(resp *http.Response, err error) {
-		known := n.secrets.all()
-		if token != nil {
-			known = append(known[:len(known):len(known)], token.token)
-		}
 		if resp != nil && resp.Request != nil {
 			req = resp.Request // after redirects
 		}
-		n.exchange(oauth.Observed(oauth.Exchange{Purpose: purpose, Sent: at, Err: err}, req, resp, known))
+		x := oauth.Exchange{Purpose: purpose, Sent: at, Err: err}
+		n.exchange(oauth.Observed(x, req, resp, n.secretsBeside(token)))
 	}
+}
+
+// secretsBeside returns the secrets of the credential, and those of a token that may be another's.
+func (n *narrator) secretsBeside(token *cachedToken) []secret.String {
+	known := slices.Clip(n.secrets.all())
+	if token != nil {
+		known = append(known, token.token)
+	}
+	return known
 }
 
 // authorizationURL reports the URL that the user's browser opens.
@@ -222,7 +232,11 @@ func (n *narrator) callback(params url.Values, err error) {
 		case "iss":
 			f.Value = params.Get(f.Name)
 		case "error":
-			f.Value = errorCodeOf(params, append(n.secrets.all(), secret.String(params.Get("state")), secret.String(params.Get("code"))))
+			known := slices.Clip(n.secrets.all())
+			for _, name := range []string{"state", "code"} {
+				known = append(known, secret.String(params.Get(name)))
+			}
+			f.Value = errorCodeOf(params, known)
 		}
 		e.Details = append(e.Details, EventField(f))
 	}

@@ -16,12 +16,8 @@ func (n *narrator) rejectedRequest(used *cachedToken, resp *http.Response) {
 	if !n.listens() || resp.Request == nil {
 		return
 	}
-	known := n.secrets.all()
-	if used != nil {
-		known = append(known[:len(known):len(known)], used.token)
-	}
 	x := oauth.Exchange{Purpose: purposeServer, Sent: time.Now()}
-	x = oauth.Observed(x, resp.Request, resp, known)
+	x = oauth.Observed(x, resp.Request, resp, n.secretsBeside(used))
 	x.Duration = 0 // the request was not timed: it is one of the application
 	n.exchange(x)
 }
@@ -56,10 +52,11 @@ func (n *narrator) refreshEnds(token *cachedToken, e RefreshEvent) {
 	case e.Err != nil:
 		n.fail(StepRefresh, e.Err, "the refresh did not succeed")
 	case token == nil:
-		n.say(StepRefresh, "the authorization server has ended the login; the user has to sign in again")
+		n.say(StepRefresh, "the authorization server has ended the login")
 	default:
 		if !token.expiresAt.IsZero() {
-			fields = append(fields, EventField{"expires_at", token.expiresAt.UTC().Format(time.RFC3339)})
+			expiry := token.expiresAt.UTC().Format(time.RFC3339)
+			fields = append(fields, EventField{"expires_at", expiry})
 		}
 		n.detail(StepRefresh, "the refresh is done", fields...)
 	}
@@ -71,15 +68,16 @@ func (r *records) stored(rec *record.Record) {
 		return
 	}
 	r.mu.Lock()
-	known := r.told != nil && *r.told == rec.Revision
-	r.told = &rec.Revision
+	known := r.announced != nil && *r.announced == rec.Revision
+	r.announced = &rec.Revision
 	r.mu.Unlock()
 	switch {
 	case known:
 	case rec.Grant == nil:
 		r.events.say(StepStore, "no login is stored")
 	case rec.GrantError != nil:
-		r.events.detail(StepStore, "the stored login was ended by the server", EventField{"code", rec.GrantError.Code})
+		r.events.detail(StepStore, "the stored login was ended by the server",
+			EventField{"code", rec.GrantError.Code})
 	default:
 		r.events.detail(StepStore, "a login is stored", grantFields(rec.Grant)...)
 	}
@@ -96,9 +94,10 @@ func (r *records) written(rec *record.Record, began time.Time, err error, what s
 	}
 	r.mu.Lock()
 	revision := rec.Revision
-	r.told = &revision
+	r.announced = &revision
 	r.mu.Unlock()
-	r.events.detail(StepStore, "the credential is "+what, EventField{"took", time.Since(began).Round(time.Microsecond).String()})
+	took := time.Since(began).Round(time.Microsecond)
+	r.events.detail(StepStore, "the credential is "+what, EventField{"took", took.String()})
 }
 
 // lockNames are what the locks are for.

@@ -7,7 +7,7 @@ import (
 )
 
 // String returns the event as one line for a user, without time and server: a request as
-// "token: → POST https://… grant_type=refresh_token, client authentication client_secret_post ← 200 in 43 ms".
+// "token: → POST https://… grant_type=refresh_token, client authentication none ← 200 in 43 ms".
 func (e Event) String() string {
 	var b strings.Builder
 	b.WriteString(strings.ReplaceAll(string(e.Step), "_", " ") + ": ")

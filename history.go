@@ -22,6 +22,7 @@ type history struct {
 	lastLogins     [2]time.Time   // the last two logins, the older one first, since a token of them worked
 	replaced       *replacement   // the token that last replaced a rejected one
 	logins         int            // that this process has carried out
+	before         *record.Record // what the last of them has replaced
 }
 
 // declinedLogin returns how the last login ended, if that was a moment ago and

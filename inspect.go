@@ -434,10 +434,32 @@ func (in *inspector) initialize(ctx context.Context, token *cachedToken) *MCPTri
 		m.read(resp, in.secrets.challengeOf(resp, token))
 		in.endSession(ctx, resp, token)
 		if m.Version != "" || m.Rejected || m.Status == http.StatusForbidden || m.Status >= 500 {
-			break
+			return m
 		}
 	}
+	if m.Status == http.StatusMethodNotAllowed {
+		in.openStream(ctx, token, m)
+	}
 	return m
+}
+
+// openStream begins the stream of a server of the HTTP+SSE transport, and ends it.
+func (in *inspector) openStream(ctx context.Context, token *cachedToken, m *MCPTrial) {
+	req, err := newProbe(ctx, http.MethodGet, in.server.target)
+	if err != nil {
+		return
+	}
+	resp, err := in.sendProved(req, token)
+	if err != nil {
+		return
+	}
+	defer resp.Body.Close()
+	challenge := in.secrets.challengeOf(resp, token)
+	m.Status, m.Error = resp.StatusCode, challenge.Error
+	m.Rejected = m.Status == http.StatusUnauthorized || m.Status == http.StatusForbidden && rejectsToken(challenge)
+	if m.SSE = m.Status/100 == 2 && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream"); m.SSE {
+		m.Version = "2024-11-05"
+	}
 }
 
 // sendProved sends a request with the token, and once more for each nonce that the server wants.

@@ -182,6 +182,9 @@ type MCPTrial struct {
 	Error    string
 	Scope    string // what the server wants with a 403
 
+	// SSE says that the server knows only the HTTP+SSE transport (MCP 2024-11-05).
+	SSE bool
+
 	// Version is the protocol version that the server has agreed to, and Modern says that it is
 	// one without sessions (2026-07-28 or later). Name is what the server calls itself.
 	Version string

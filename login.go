@@ -33,6 +33,8 @@ type LoginResult struct {
 	// server rejects the token that it led to. It is nil where the server accepts
 	// the token, or could not be reached.
 	Rejected error
+	// Kept: the login that was stored before is stored again, since this one was rejected.
+	Kept bool
 
 	// NoRefreshToken is why the login cannot be refreshed; empty if it can.
 	NoRefreshToken string
@@ -59,7 +61,7 @@ func (c *Client) Login(ctx context.Context, serverURL string, o LoginOptions) (*
 		return nil, err
 	}
 	req := loginRequest{interactive: true, byUser: true, force: o.Force}
-	waits, already := 0, false
+	waits, already, kept := 0, false, false
 	var rejected error
 	if !o.Force {
 		if already, err = s.resume(ctx, rec, &req, &waits); err != nil {
@@ -71,12 +73,14 @@ func (c *Client) Login(ctx context.Context, serverURL string, o LoginOptions) (*
 		if err != nil {
 			return nil, err
 		}
-		rejected = s.proveLogin(ctx, snap, &waits)
+		if rejected = s.proveLogin(ctx, snap, &waits); rejected != nil {
+			kept = s.restoreLogin(ctx, snap.token)
+		}
 	}
 	if rec, err = s.records.load(ctx); err != nil {
 		return nil, err
 	}
-	result := &LoginResult{Status: statusOf(rec, time.Now()), Already: already, Rejected: rejected}
+	result := &LoginResult{Status: statusOf(rec, time.Now()), Already: already, Rejected: rejected, Kept: kept}
 	if rec.Grant != nil && rec.Grant.RefreshToken == "" && !s.config.unattended(rec) {
 		result.NoRefreshToken = "the authorization server issued no refresh token"
 		if rec.Grant.ExpiresAt.IsZero() {

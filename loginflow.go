@@ -347,6 +347,9 @@ func (l *loginFlow) onCodeRejected(ctx context.Context, t *tokenRequest, rejecte
 	if l.rejectsOfflineAccess(rejected) {
 		return l.dropOfflineAccess(ctx, rejected)
 	}
+	if note := t.clockFlaw(rejected); note != "" {
+		return l.clients.onWrongClock(ctx, l.errs.wrongClock(l.plan.server.Issuer, note, rejected))
+	}
 	switch rejected.Class() {
 	case oauth.ClassClient:
 		return l.clients.onUnknown(ctx, rejected)
@@ -394,6 +397,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
 	defer cancel()
 	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
+		l.history.recordReplaced(rec.Clone())
 		g := *grant
 		rec.ServerURL = l.serverURL
 		rec.Account = cmp.Or(account, l.accountBefore(rec))

@@ -27,10 +27,10 @@ type records struct {
 	events    *narrator
 	seen      func(*record.Record) // is called with each record that is read or written
 
-	mu       sync.Mutex
-	unsaved  *record.Record  // guarded by mu; what the store did not take
-	reported store.Revision  // guarded by mu; the damage that was reported last
-	told     *store.Revision // guarded by mu; what the events have told last
+	mu        sync.Mutex
+	unsaved   *record.Record  // guarded by mu; what the store did not take
+	reported  store.Revision  // guarded by mu; the damage that was reported last
+	announced *store.Revision // guarded by mu; what an event was about last
 }
 
 // callStore bounds the wait for the store within one call of it; 0 is storeTimeout. The error of a

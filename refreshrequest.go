@@ -108,6 +108,12 @@ func (r *refreshAttempt) run(
 		}
 	}
 	client := r.config.withConfiguredSecret(rec.GrantClient())
+	if err := r.otherKey(client); err != nil {
+		if token := r.usable(rec); token != nil {
+			return token, nil
+		}
+		return nil, err
+	}
 	methods, algorithms := storedAuthMethods(rec)
 	choice, err := r.config.authMethodFor(client, methods, algorithms)
 	if err != nil {
@@ -218,6 +224,9 @@ func (r *refreshAttempt) send(ctx context.Context, rec *record.Record, client *r
 		rejected, ok := errtype.As[*oauth.Error](err)
 		if !ok || rejected.Class() == oauth.ClassTransient {
 			return r.onTransientError(ctx, rec, r.request.wait, err)
+		}
+		if note := r.request.clockFlaw(rejected); note != "" {
+			return r.onWrongClock(ctx, rec, client, r.errs.wrongClock(g.Issuer, note, rejected))
 		}
 		switch rejected.Class() {
 		case oauth.ClassGrant:

@@ -188,6 +188,28 @@ func (r *refreshAttempt) onInvalidClient(ctx context.Context, rec *record.Record
 	return nil, r.errs.clientRejected(client, rejected)
 }
 
+// onWrongClock keeps the grant and its client: with the right clock the same refresh token works. No
+// process sends it again before the cooldown is over.
+func (r *refreshAttempt) onWrongClock(
+	ctx context.Context, rec *record.Record, client *record.Client, wrong *Error,
+) (*cachedToken, error) {
+	subject := r.config.rejectedClient(rec.Grant.Issuer, rec.Grant.TokenEndpoint, client)
+	rec, err := r.updateGrant(ctx, rec, func(rec *record.Record) {
+		beginCooldown(rec, subject, r.request.sent, wrong, time.Now())
+		if r.endIntent(rec); rec.Intent != nil {
+			rec.Intent.Response = nil
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if token := r.usable(rec); token != nil {
+		return token, nil
+	}
+	r.tokens.current.Store(nil)
+	return nil, wrong
+}
+
 // onTransientError keeps everything and notes, for all processes, until when the authorization
 // server is left alone.
 func (r *refreshAttempt) onTransientError(ctx context.Context, rec *record.Record, wait time.Duration, cause error) (*cachedToken, error) {

@@ -192,7 +192,8 @@ func (l *loginClients) canReuse(c *record.Client) bool {
 	if c.Rejected || c.ID == l.unknownClientID || secretExpired(c, nil, time.Now()) {
 		return false
 	}
-	if c.Source == record.SourceDynamic && !slices.Equal(c.GrantTypes, l.config.registeredGrants()) {
+	if c.Source == record.SourceDynamic &&
+		(l.config.hasOtherKey(c) || !slices.Equal(c.GrantTypes, l.config.registeredGrants())) {
 		return false
 	}
 	if reg, err := oauth.ParseRegistration([]byte(c.Response.Reveal())); err == nil && reg.DPoPBoundAccessTokens && l.config.DPoP == DPoPNever {
@@ -220,6 +221,9 @@ func (l *loginClients) mayBeGone(c *record.Client) bool {
 // that comes to nothing does not register another one next time.
 func (l *loginClients) register(ctx context.Context) error {
 	as := l.plan.server
+	if err := l.config.keyUsable(as); err != nil {
+		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Err: err}
+	}
 	reg, n, err := l.negotiate(ctx)
 	var rejected *oauth.Error
 	if errors.As(err, &rejected) && rejected.Class() != oauth.ClassTransient {
@@ -252,6 +256,7 @@ func (l *loginClients) register(ctx context.Context) error {
 		RegistrationAccessToken: reg.RegistrationAccessToken,
 		RegistrationClientURI:   reg.RegistrationClientURI,
 		Response:                reg.Raw,
+		KeyThumbprint:           l.config.keyThumbprint(choice.method),
 		RegisteredAt:            time.Now().UTC().Truncate(time.Second),
 	}
 	l.authMethod, l.justRegistered, l.clientProbed = choice, true, true
@@ -309,6 +314,15 @@ func (l *loginClients) registrationRequired(ctx context.Context, why string, cau
 	}
 	l.learnOf(ctx, func(learned *record.Learned) { learned.NamedRedirectURI = l.callback.redirectURI })
 	return e
+}
+
+// onWrongClock begins a cooldown: another client would be rejected likewise.
+func (l *loginClients) onWrongClock(ctx context.Context, wrong *Error) error {
+	subject := l.client
+	if subject.Source == record.SourceDynamic {
+		subject = nil // a login that no user has begun looks for that of a registration
+	}
+	return l.noteRejection(ctx, subject, l.plan.server.TokenEndpoint, max(l.requests, 1), wrong)
 }
 
 // onUnknown is called when the server does not know the client or does not

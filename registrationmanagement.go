@@ -51,7 +51,9 @@ func (c *credential) updateClient(
 		case err != nil:
 			stored.RegistrationAccessToken = ""
 		default:
-			applyUpdate(stored, updated)
+			if applyUpdate(stored, updated); changed["jwks"] != nil {
+				stored.KeyThumbprint = c.config.keyThumbprint(oauth.MethodPrivateKeyJWT)
+			}
 		}
 		return nil
 	})
@@ -118,7 +120,10 @@ func (l *loginClients) refit(ctx context.Context, old *record.Client) *record.Cl
 	}
 	changed := map[string]json.RawMessage{}
 	if uri := l.callback.redirectURI; uri != "" {
-		changed["redirect_uris"], _ = json.Marshal([]string{uri})
+		changed["redirect_uris"], _ = json.Marshal(withRedirectURI(old.RedirectURIs, uri))
+	}
+	if l.config.hasOtherKey(old) {
+		changed["jwks"] = l.config.Key.JWKS()
 	}
 	rec, client, err := l.updateClient(ctx, l.rec, old, changed)
 	l.rec = rec
@@ -130,6 +135,19 @@ func (l *loginClients) refit(ctx context.Context, old *record.Client) *record.Cl
 		return nil
 	}
 	return client
+}
+
+// maxRedirectURIs bounds the redirect URIs of a registration that this Client adds to.
+const maxRedirectURIs = 8
+
+// withRedirectURI returns the redirect URIs of a client with another one, and without the oldest of
+// too many: processes that wait for the user at the others go on.
+func withRedirectURI(registered []string, uri string) []string {
+	uris := append(slices.Clone(registered), uri)
+	if slices.Contains(registered, uri) {
+		uris = registered
+	}
+	return uris[max(0, len(uris)-maxRedirectURIs):]
 }
 
 // replaceSecret has the server issue a new secret where that of the grant's client has ended, so that

@@ -73,6 +73,7 @@ type tokenRequest struct {
 	wait     time.Duration // how long the server wants to be left alone, after an error
 	clock    time.Duration // by how much the server's clock is ahead
 
+	firstForm    *oauth.Error         // why the form that the client prefers was rejected
 	rescoped     bool                 // the scope was named, or left out, the other way before
 	metadataRead bool                 // again, because the endpoint was not there
 	partial      *oauth.TokenResponse // a response cut off after the access token
@@ -96,7 +97,7 @@ func (t *tokenRequest) run(ctx context.Context) (*oauth.TokenResponse, time.Time
 			continue
 		}
 		if rejected, ok := errtype.As[*oauth.Error](err); ok && rejected.Class() != oauth.ClassTransient {
-			return nil, at, err
+			return nil, at, t.reason(rejected)
 		}
 		again := t.noteFailure(err, try)
 		if try++; !again || try > maxTries || t.wait > maxRetryWait || sleep(ctx, t.wait) != nil {
@@ -104,6 +105,15 @@ func (t *tokenRequest) run(ctx context.Context) (*oauth.TokenResponse, time.Time
 		}
 		t.events.say(StepToken, "the request is sent again, after a wait of %v", t.wait.Round(time.Millisecond))
 	}
+}
+
+// reason returns the rejection to report: where every form of a client assertion was rejected, that
+// of the first one, which is right at all but old servers.
+func (t *tokenRequest) reason(rejected *oauth.Error) *oauth.Error {
+	if t.firstForm != nil && t.form.forEndpoint && rejected.Class() == t.firstForm.Class() {
+		return t.firstForm
+	}
+	return rejected
 }
 
 // send sends the request once. How the client authenticates is made here, for every grant.
@@ -208,6 +218,9 @@ func (t *tokenRequest) nextForm(err error) bool {
 	if rejected, ok := errtype.As[*oauth.Error](err); ok && rejected.WantsClientSecret() {
 		// It looks for the secret in the form.
 		i = max(0, slices.IndexFunc(t.next, func(f authForm) bool { return f.method == oauth.MethodPost }))
+	}
+	if rejected, ok := errtype.As[*oauth.Error](err); ok && t.firstForm == nil {
+		t.firstForm = rejected
 	}
 	t.form, t.next = t.next[i], slices.Delete(slices.Clone(t.next), i, i+1)
 	t.events.decide(StepAuthMethod, aboutAuthMethod, t.form.String(), "the server rejected the client: the next one is tried")

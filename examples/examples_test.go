@@ -52,7 +52,7 @@ func newPlace(t *testing.T) *place {
 		t.Fatal(err)
 	}
 	return &place{t: t, server: server, env: append(os.Environ(),
-		"HANDSTAMP_HOME="+filepath.Join(t.TempDir(), "home"), `HANDSTAMP_BROWSER="`+self+`"`, browserVariable+"=1")}
+		"DBUS_SESSION_BUS_ADDRESS=disabled:", "HANDSTAMP_HOME="+filepath.Join(t.TempDir(), "home"), `HANDSTAMP_BROWSER="`+self+`"`, browserVariable+"=1")}
 }
 
 // build builds the program in a folder as its README does.

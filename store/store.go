@@ -3,7 +3,7 @@
 // locks. A store knows nothing of what is in a value.
 //
 // [Memory] is the reference implementation and the one to read first. Package filestore keeps
-// one file per credential. Package storetest is the suite that every implementation, ours or
+// one file per credential, and package sealed encrypts the values of another store. Package storetest is the suite that every implementation, ours or
 // yours, has to pass; its example_test.go has a whole store in a few lines.
 package store
 

@@ -24,15 +24,15 @@ type contestant struct {
 	// slow is added to the limits of what includes the start of the process.
 	slow time.Duration
 
-	// patience multiplies the limits where the machine may be busy with other tests; zero: one.
-	patience time.Duration
+	// timeFactor multiplies the limits where the machine may be busy with other tests; zero: one.
+	timeFactor time.Duration
 
 	command func(p *play, url string, flags ...string) *exec.Cmd
 }
 
 // limit returns how long something may take that takes d at most on a machine with nothing
 // else to do.
-func (c *contestant) limit(d time.Duration) time.Duration { return d * max(c.patience, 1) }
+func (c *contestant) limit(d time.Duration) time.Duration { return d * max(c.timeFactor, 1) }
 
 // environment is this process's, without what would steer the contestants.
 func environment(more ...string) []string {

@@ -28,7 +28,7 @@ func TestField(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.patience = 4
+	c.timeFactor = 4
 	names := make(map[string]bool)
 	for _, part := range chapters() {
 		for _, b := range part.behaviours {

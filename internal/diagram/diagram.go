@@ -1,14 +1,14 @@
-// Package diagram draws the events of a login as a sequence diagram: one HTML document that needs no
-// script and loads nothing.
+// Package diagram draws the events of a login as a sequence diagram: one HTML document that needs
+// no script and loads nothing.
 package diagram
 
 import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
+	"fmt"
 	"html/template"
 	"io"
-	"strings"
 
 	"github.com/handstamp/handstamp"
 )
@@ -41,7 +41,8 @@ func Write(w io.Writer, title string, events []handstamp.Event) error {
 		Summary       summary
 		Rows          []row
 	}{
-		title, ContentSecurityPolicy, template.CSS(style), participants[:], summarize(events), rows(events),
+		title, ContentSecurityPolicy, template.CSS(style), participants[:],
+		summarize(events), rows(events),
 	})
 }
 
@@ -84,15 +85,16 @@ type arrow struct {
 
 // Classes returns the classes that place the arrow.
 func (a arrow) Classes() string {
-	classes := []string{"right", "from" + string(rune('0'+min(a.From, a.To))), "width" + string(rune('0'+(a.To-a.From)))}
-	if a.From > a.To {
-		classes[0], classes[2] = "left", "width"+string(rune('0'+(a.From-a.To)))
+	side, first, last := "right", a.From, a.To
+	if first > last {
+		side, first, last = "left", last, first
 	}
+	classes := fmt.Sprintf("%s from%d width%d", side, int(first), int(last-first))
 	if a.Response {
-		classes = append(classes, "response")
+		classes += " response"
 	}
 	if a.Failed {
-		classes = append(classes, "failed")
+		classes += " failed"
 	}
-	return strings.Join(classes, " ")
+	return classes
 }

@@ -3,6 +3,7 @@ package diagram
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +28,7 @@ func summarize(events []handstamp.Event) (s summary) {
 		if e.Request != nil && e.Request.Status != 0 {
 			s.Requests++
 		}
-		if !contains(servers, e.Server) {
+		if !slices.Contains(servers, e.Server) {
 			servers = append(servers, e.Server)
 		}
 		if e.Step == handstamp.StepLogin || e.Step == handstamp.StepRefresh {
@@ -47,21 +48,13 @@ func summarize(events []handstamp.Event) (s summary) {
 	return s
 }
 
-func contains(all []string, one string) bool {
-	for _, s := range all {
-		if s == one {
-			return true
-		}
-	}
-	return false
-}
-
 // rows returns the rows of the diagram.
 func rows(events []handstamp.Event) []row {
 	var all []row
 	for _, e := range events {
 		r := row{
-			Time: "+" + shortDuration(e.Time.Sub(events[0].Time)), Step: strings.ReplaceAll(string(e.Step), "_", " "),
+			Time:  "+" + shortDuration(e.Time.Sub(events[0].Time)),
+			Step:  strings.ReplaceAll(string(e.Step), "_", " "),
 			Error: e.Error, Fields: e.Details,
 		}
 		switch {
@@ -74,7 +67,8 @@ func rows(events []handstamp.Event) []row {
 			}
 			r.Arrows, r.Fields = []arrow{a}, nil
 		case e.Step == handstamp.StepCallback && len(e.Details) > 0:
-			r.Arrows, r.Fields = []arrow{{From: browser, To: application, Label: e.Message, Fields: e.Details}}, nil
+			back := arrow{From: browser, To: application, Label: e.Message, Fields: e.Details}
+			r.Arrows, r.Fields = []arrow{back}, nil
 		case e.Decision != nil:
 			r.Note, r.Class = e.Message, "decision"
 		default:
@@ -95,12 +89,10 @@ func requestArrows(e handstamp.Event) []arrow {
 	if e.Step == handstamp.StepServer || e.Step == handstamp.StepResourceMetadata {
 		to = mcpServer
 	}
-	fields := q.Params
-	for _, h := range q.Header {
-		fields = append(fields[:len(fields):len(fields)], h)
-	}
+	fields := slices.Concat(q.Params, q.Header)
 	if q.AuthMethod != "" {
-		fields = append(fields[:len(fields):len(fields)], handstamp.EventField{Name: "client authentication", Value: q.AuthMethod})
+		by := handstamp.EventField{Name: "client authentication", Value: q.AuthMethod}
+		fields = append(fields, by)
 	}
 	label := q.Method + " " + q.URL
 	if q.Status == 0 && q.Duration == 0 && e.Error == "" { // the user's browser sends it
@@ -119,7 +111,8 @@ func requestArrows(e handstamp.Event) []arrow {
 	case q.Status == 0:
 		back.Label, back.Failed = "no response", true
 	default:
-		back.Label = strings.TrimSpace(fmt.Sprintf("%d %s %s", q.Status, http.StatusText(q.Status), q.Code))
+		text := fmt.Sprintf("%d %s %s", q.Status, http.StatusText(q.Status), q.Code)
+		back.Label = strings.TrimSpace(text)
 		back.Failed = q.Status >= http.StatusBadRequest
 	}
 	if q.Duration > 0 {

@@ -147,13 +147,24 @@ func (x *examination) connectionCause() *Cause {
 	switch r := x.Response; {
 	case r == nil:
 		return x.unreachable(x.ResponseError, "the MCP server")
-	case r.Status == 429 || r.Status >= 500 && r.Status != 501:
-		return &Cause{Code: CauseServerTrouble, Kind: handstamp.ErrServerUnreachable, Command: x.command("doctor"),
-			Message: fmt.Sprintf("the MCP server responds with %d; the stored login is kept, and a login would not help", r.Status)}
+	case inTrouble(r.Status):
+		return x.serverTrouble(r.Status)
+	case x.MCP != nil && inTrouble(x.MCP.Status):
+		return x.serverTrouble(x.MCP.Status)
 	case x.MCP != nil && x.MCP.Err != nil:
 		return x.unreachable(x.MCP.Err, "the MCP server")
 	}
 	return nil
+}
+
+// inTrouble reports whether a status says nothing about a login.
+func inTrouble(status int) bool {
+	return status == http.StatusTooManyRequests || status >= 500 && status != http.StatusNotImplemented
+}
+
+func (x *examination) serverTrouble(status int) *Cause {
+	return &Cause{Code: CauseServerTrouble, Kind: handstamp.ErrServerUnreachable, Command: x.command("doctor"),
+		Message: fmt.Sprintf("the MCP server responds with %d; the stored login is kept, and a login would not help", status)}
 }
 
 // unreachable names why there is no response.
@@ -216,17 +227,18 @@ func (x *examination) certificateTime(err error) bool {
 // workingCause is about a server that lets requests in as things are.
 func (x *examination) workingCause() *Cause {
 	m := x.MCP
-	if m == nil || m.Rejected || m.Version == "" && m.Status/100 != 2 {
-		return x.scopeCause()
-	}
 	switch {
+	case m == nil || m.Rejected:
+		return nil
+	case m.Status == http.StatusForbidden:
+		return x.scopeCause()
 	case !m.Token && x.Servers == nil && x.Resource == nil:
 		return &Cause{Code: CauseNoLoginNeeded, Command: x.command("tools"), Message: "the server needs no login: it responds without a token"}
 	case !m.Token:
 		return nil // it wants one for more than this
-	case len(x.NotGranted) > 0:
-		c := x.login(CauseScope, "the stored login works, but the authorization server did not grant %s, which was requested",
-			strings.Join(x.NotGranted, " "))
+	case len(x.deniedScopes()) > 0:
+		c := x.login(CauseScope, "the stored login works, but the authorization server did not grant %s, which a request needed",
+			strings.Join(x.deniedScopes(), " "))
 		c.Command, c.Kind = "", handstamp.ErrDenied
 		c.Hint = "the account may lack the right: ask those who run the server"
 		return &c
@@ -241,12 +253,22 @@ func (x *examination) workingCause() *Cause {
 	return c
 }
 
+// deniedScopes returns the scopes that were requested for a request that the server had rejected,
+// and not granted: others are requested because the server lists them, and often not all granted.
+func (x *examination) deniedScopes() []string {
+	usual := []string{oauth.OfflineAccess}
+	if x.Response != nil {
+		usual = append(usual, strings.Fields(x.Response.Scope)...)
+	}
+	if x.Resource != nil {
+		usual = append(usual, x.Resource.Scopes...)
+	}
+	return oauth.Without(x.NotGranted, usual)
+}
+
 // scopeCause is about a token that the MCP server accepts for less than this.
 func (x *examination) scopeCause() *Cause {
 	m := x.MCP
-	if m == nil || m.Rejected || m.Status != 403 {
-		return nil
-	}
 	if m.Scope == "" {
 		return &Cause{Code: CauseScope, Kind: handstamp.ErrDenied, Hint: "ask those who run the server",
 			Message: "the MCP server accepts the token, and denies access (403)"}

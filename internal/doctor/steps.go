@@ -53,7 +53,7 @@ func (x *examination) challenge() Step {
 	}
 	s := Step{}
 	switch {
-	case r.Status == 429 || r.Status >= 500 && r.Status != 501:
+	case inTrouble(r.Status):
 		s = step(Failed, "the MCP server is in trouble (%d)", r.Status).then(x.command("doctor"))
 	case r.Bearer && r.Metadata != "":
 		s = step(OK, "the server wants a token, and names its metadata")
@@ -357,14 +357,17 @@ func (x *examination) mcp() Step {
 		s = step(Failed, "%s", text(m.Err))
 	case m.Rejected:
 		s = step(Failed, "the server rejects the access token").then(x.command("login"))
-	case m.Status == http.StatusTooManyRequests || m.Status >= 500:
+	case inTrouble(m.Status):
 		s = step(Failed, "the MCP server is in trouble (%d)", m.Status)
 	case m.Status == http.StatusForbidden:
 		s = step(Failed, "the server accepts the token, and denies access").with("the scope it wants: %s", cmp.Or(m.Scope, "none named"))
 	case m.Version != "":
 		era := "with sessions"
-		if m.Modern {
+		switch {
+		case m.Modern:
 			era = "without sessions"
+		case m.SSE:
+			era = "the HTTP+SSE transport"
 		}
 		s = step(OK, "%s speaks MCP %s (%s)", cmp.Or(m.Name, "the server"), m.Version, era)
 	default:
@@ -372,6 +375,9 @@ func (x *examination) mcp() Step {
 	}
 	if r := x.Response; m.Token && r != nil && r.MCP && r.Status/100 == 2 && s.Verdict == OK {
 		s = s.with("the server responds without a token too, so that this does not prove the token")
+	}
+	if m.SSE {
+		return s.with("GET %s → %d text/event-stream", with, m.Status)
 	}
 	return s.with("POST initialize %s → %d %s", with, m.Status, m.Error)
 }

@@ -123,6 +123,17 @@ func TestDoctorNamesWhatIsWrongWithAServer(t *testing.T) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Write([]byte(`{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"open"}}}`))
 	}
+	oldTransport := func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path != "/mcp":
+			http.NotFound(w, r)
+		case r.Method != http.MethodGet:
+			w.WriteHeader(http.StatusMethodNotAllowed)
+		default:
+			w.Header().Set("Content-Type", "text/event-stream")
+			w.Write([]byte("event: endpoint\ndata: /messages/?session=1\n\n"))
+		}
+	}
 	distant := httptest.NewTLSServer(http.HandlerFunc(page))
 	t.Cleanup(distant.Close)
 	for name, c := range map[string]struct {
@@ -136,6 +147,7 @@ func TestDoctorNamesWhatIsWrongWithAServer(t *testing.T) {
 		"another resource":    {serve(t, wrongResource), doctor.CauseResource, handstamp.ErrProtocol, "https://another.example/mcp"},
 		"another login":       {serve(t, basic), doctor.CauseOtherLogin, handstamp.ErrProtocol, "Basic"},
 		"no login at all":     {serve(t, open), doctor.CauseNoLoginNeeded, nil, "open speaks MCP 2025-11-25"},
+		"HTTP+SSE":            {serve(t, oldTransport), doctor.CauseNoLoginNeeded, nil, "MCP 2024-11-05 (the HTTP+SSE transport)"},
 		"no such name":        {"https://no-such-host.invalid/mcp", doctor.CauseDNS, handstamp.ErrUnreachable, "no-such-host.invalid"},
 		"an unknown CA":       {distant.URL + "/mcp", doctor.CauseTLS, handstamp.ErrUnreachable, "signed by an authority"},
 		"TLS at a plain port": {strings.Replace(serve(t, page), "http://", "https://", 1), doctor.CauseTLS, handstamp.ErrUnreachable, ""},

@@ -83,7 +83,7 @@ func (k *Keyring) Address() string { return "unix:path=" + k.path() }
 
 func (k *Keyring) path() string { return filepath.Join(k.RuntimeDir, "bus") }
 
-// Lock locks the keyring. There is nobody to unlock it.
+// Lock locks the keyring. No user is there to unlock it.
 func (k *Keyring) Lock() {
 	k.t.Helper()
 	out, err := k.send("/org/freedesktop/secrets", "org.freedesktop.Secret.Service.Lock",

@@ -54,9 +54,9 @@ const Redacted = "[redacted]"
 // shownParams are the parameters and the members of a registration whose values are shown, beside
 // [publicParams].
 var shownParams = []string{
-	"access_type", "acr_values", "application_type", "client_name", "client_uri", "code_challenge_method",
-	"dpop_bound_access_tokens", "grant_types", "max_age", "prompt", "redirect_uris", "response_type",
-	"response_types", "token_endpoint_auth_method",
+	"access_type", "acr_values", "application_type", "client_name", "client_uri",
+	"code_challenge_method", "dpop_bound_access_tokens", "grant_types", "max_age", "prompt",
+	"redirect_uris", "response_type", "response_types", "token_endpoint_auth_method",
 }
 
 // IsShown reports whether the value of a request parameter may be shown.
@@ -149,7 +149,9 @@ func (x *Exchange) finish(req *http.Request, hidden redactor) {
 
 // shownHeader returns the headers of a response that matter.
 func shownHeader(h http.Header) (fields []Field) {
-	for _, name := range []string{"Content-Type", "WWW-Authenticate", "Retry-After", "Location", "DPoP-Nonce"} {
+	for _, name := range []string{
+		"Content-Type", "WWW-Authenticate", "Retry-After", "Location", "DPoP-Nonce",
+	} {
 		value := strings.Join(h.Values(name), ", ")
 		if value == "" {
 			continue
@@ -204,8 +206,8 @@ func ShownParams(params url.Values) []Field {
 	return fields
 }
 
-// Observed returns a request that no [Fetcher] sent, with its response or the error in its place. The
-// secrets are those that the response may repeat, beside what the request itself carries.
+// Observed returns a request that no [Fetcher] sent, with its response or the error in its place.
+// The secrets are those that the response may repeat, beside what the request itself carries.
 func Observed(x Exchange, req *http.Request, resp *http.Response, secrets []Secret) Exchange {
 	x.Duration = time.Since(x.Sent)
 	hidden := redactorOf(nil, req.Header).withSecrets(secrets)

@@ -193,6 +193,9 @@ type Client struct {
 	Response                secret.String `json:"registration_response,omitempty"` // the whole response, as received
 	RegisteredAt            time.Time     `json:"registered_at,omitzero"`
 
+	// KeyThumbprint is that of the key (RFC 7638) that a dynamic client was registered with.
+	KeyThumbprint string `json:"key_thumbprint,omitempty"`
+
 	// Audience says that the token endpoint takes assertions for itself, rather than for the
 	// issuer: AudienceEndpoint or "".
 	Audience string `json:"assertion_audience,omitempty"`

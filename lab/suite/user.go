@@ -169,6 +169,7 @@ func (p *user) home(dir string, environ []string) ([]string, error) {
 	}
 	return append(env,
 		"HOME="+dir,
+		"HANDSTAMP_STORE=file", // the keyring is of whoever runs the suite
 		"USERPROFILE="+dir,
 		"PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"),
 		"BROWSER="+filepath.Join(bin, "xdg-open"),

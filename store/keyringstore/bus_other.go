@@ -27,5 +27,5 @@ func (bus) call(ctx context.Context, do func() error) error {
 	case ctx.Err() != nil:
 		return err
 	}
-	return &Error{Reason: ErrRefused, Err: err}
+	return &Error{Reason: ErrRejected, Err: err}
 }

@@ -34,7 +34,8 @@ func openBus(getenv func(string) string) (bus, error) {
 	address := getenv(busVariable)
 	switch {
 	case address == "disabled:":
-		return bus{}, &Error{Reason: ErrUnavailable, Err: errors.New(busVariable + " is disabled:")}
+		err := errors.New("the environment disables the session bus")
+		return bus{}, &Error{Reason: ErrUnavailable, Err: err}
 	case address != "" && !strings.HasPrefix(address, "autolaunch:"):
 		return bus{address}, nil
 	}
@@ -96,7 +97,8 @@ const (
 	secrets       = "org.freedesktop.Secret."
 )
 
-var errNoCollection = errors.New("its service has no keyring yet: make one with its password manager")
+var errNoCollection = errors.New("its service has no keyring yet: " +
+	"make one with its password manager")
 
 // collectionLocked reports whether the keyring that go-keyring uses is locked. Where it is,
 // go-keyring has the service show a window, and waits.
@@ -160,10 +162,13 @@ func explain(ctx context.Context, err error) error {
 		return &Error{Reason: ErrSilent, Err: err}
 	case errors.As(err, &noBus), errors.As(err, &network), errors.Is(err, errNoCollection):
 		return &Error{Reason: ErrUnavailable, Err: err}
-	case isDBus && slices.ContainsFunc(absent, func(n string) bool { return strings.HasPrefix(e.Name, n) }):
-		return &Error{Reason: ErrUnavailable, Err: errors.New("there is no secret service on the session bus")}
+	case isDBus && slices.ContainsFunc(absent, func(prefix string) bool {
+		return strings.HasPrefix(e.Name, prefix)
+	}):
+		return &Error{Reason: ErrUnavailable,
+			Err: errors.New("there is no secret service on the session bus")}
 	case isDBus && e.Name == "org.freedesktop.Secret.Error.IsLocked":
 		return &Error{Reason: ErrLocked}
 	}
-	return &Error{Reason: ErrRefused, Err: err}
+	return &Error{Reason: ErrRejected, Err: err}
 }

@@ -13,14 +13,14 @@ var (
 	// without one.
 	ErrUnavailable = errors.New("there is no system keyring")
 
-	// ErrLocked reports that the keyring is locked, and nobody unlocked it in time.
+	// ErrLocked reports that the keyring is locked, and was not unlocked in time.
 	ErrLocked = errors.New("the system keyring is locked")
 
 	// ErrSilent reports that the keyring did not respond in time.
 	ErrSilent = errors.New("the system keyring does not respond")
 
-	// ErrRefused reports that the keyring, or its user, rejected the request.
-	ErrRefused = errors.New("the system keyring rejected the request")
+	// ErrRejected reports that the keyring, or its user, rejected the request.
+	ErrRejected = errors.New("the system keyring rejected the request")
 
 	// ErrKeyMissing reports that the keyring has no key, although there are values that were
 	// sealed with one.
@@ -32,7 +32,7 @@ var (
 
 // Error is any trouble with the keyring. It wraps its Reason, its cause, and [store.ErrUnusable].
 type Error struct {
-	Reason error // ErrUnavailable, ErrLocked, ErrSilent, ErrRefused, ErrKeyMissing or ErrKeyDamaged
+	Reason error // ErrUnavailable, ErrLocked, ErrSilent, ErrRejected, ErrKeyMissing or ErrKeyDamaged
 	Err    error // the cause; nil where the reason is all there is
 
 	item string
@@ -59,7 +59,7 @@ func (e *Error) Hint() string {
 			"then try again"
 	case ErrSilent:
 		return "start the keyring's service again, then try again"
-	case ErrRefused:
+	case ErrRejected:
 		return "allow access to the keyring, then try again"
 	}
 	return "restore the item from a backup of the keyring, or remove the credentials and " +

@@ -141,7 +141,7 @@ func create(ctx context.Context, bus bus, item string) (secret.String, error) {
 	}
 	key, err := read(ctx, bus, item)
 	if errors.Is(err, keyring.ErrNotFound) {
-		err = &Error{Reason: ErrRefused, Err: errors.New("it took the key and does not have it")}
+		err = &Error{Reason: ErrRejected, Err: errors.New("it took the key and does not have it")}
 	}
 	return key, err
 }

@@ -132,7 +132,7 @@ func TestKeyringStoreKeepsTheContract(t *testing.T) {
 }
 
 // Each trouble has its own error, within the bound, and is never taken for a missing key.
-func TestKeyringTroubleIsTold(t *testing.T) {
+func TestKeyringTroubleIsReported(t *testing.T) {
 	empty := func(t *testing.T) string { return filepath.Join(t.TempDir(), "credentials") }
 	tests := []struct {
 		name string
@@ -219,7 +219,7 @@ func TestKeyringThatHangsKeepsOneGoroutine(t *testing.T) {
 
 func TestKeyringErrorsSayWhatToDo(t *testing.T) {
 	for _, reason := range []error{
-		ErrUnavailable, ErrLocked, ErrSilent, ErrRefused, ErrKeyMissing, ErrKeyDamaged,
+		ErrUnavailable, ErrLocked, ErrSilent, ErrRejected, ErrKeyMissing, ErrKeyDamaged,
 	} {
 		err := error(&Error{Reason: reason, Err: context.DeadlineExceeded})
 		if !errors.Is(err, reason) || !errors.Is(err, store.ErrUnusable) || errors.Is(err, store.ErrCorrupt) {

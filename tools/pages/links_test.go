@@ -224,20 +224,22 @@ func TestPagesQuoteExamples(t *testing.T) {
 	squeeze := func(code string) string { return strings.Join(strings.Fields(code), " ") }
 	examples := ""
 	for _, name := range treeFiles(t) {
-		if dir, file := path.Split(name); dir == "" && strings.HasPrefix(file, "example_") {
+		if dir, file := path.Split(name); dir == "" && strings.HasPrefix(file, "example_") ||
+			strings.HasPrefix(dir, "examples/") && path.Ext(file) == ".go" {
 			examples += squeeze(readPage(t, name))
 		}
 	}
 	for _, name := range []string{
-		"accounts", "authorization-requests", "client-authentication", "device", "dpop", "registration",
+		"README.md", "docs/accounts.md", "docs/authorization-requests.md", "docs/client-authentication.md", "docs/device.md",
+		"docs/dpop.md", "docs/embed.md", "docs/registration.md", "docs/testing.md",
 	} {
-		blocks := goBlock.FindAllStringSubmatch(readPage(t, "docs/"+name+".md"), -1)
+		blocks := goBlock.FindAllStringSubmatch(readPage(t, name), -1)
 		if len(blocks) == 0 {
-			t.Errorf("docs/%s.md has no example", name)
+			t.Errorf("%s has no example", name)
 		}
 		for _, found := range blocks {
 			if !strings.Contains(examples, squeeze(found[1])) {
-				t.Errorf("docs/%s.md: no example has\n%s", name, found[1])
+				t.Errorf("%s: no example has\n%s", name, found[1])
 			}
 		}
 	}

@@ -21,7 +21,7 @@ const sessionLimit = 5 * time.Minute
 // user is the environment of a user whose browser is the command's own.
 func user(t *testing.T, binary string) []string {
 	t.Helper()
-	return append(os.Environ(), "HANDSTAMP_HOME="+filepath.Join(t.TempDir(), "home"),
+	return append(os.Environ(), "DBUS_SESSION_BUS_ADDRESS=disabled:", "HANDSTAMP_HOME="+filepath.Join(t.TempDir(), "home"),
 		`HANDSTAMP_BROWSER="`+binary+`" demo browser`)
 }
 

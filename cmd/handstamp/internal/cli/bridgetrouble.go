@@ -74,7 +74,7 @@ func trouble(err error, t *target) *bridge.Trouble {
 			tr.RetryAfter = max(0, time.Until(e.RetryAt)).Round(time.Millisecond)
 		}
 	case exitProtocol:
-		tr.Code = bridge.CodeProtocol
+		tr.Code, tr.Command = bridge.CodeProtocol, t.command("doctor")
 		if r.Setting == "" && r.Hint != "" {
 			tr.Message += "; " + r.Hint
 		}

@@ -137,6 +137,10 @@ func advise(err error, t *target) error {
 		if e, ok := errors.AsType[*handstamp.Error](err); ok {
 			a.command = t.registerCommand(e.RedirectURI)
 		}
+	case "protocol", "client_rejected", "unreachable", "timeout":
+		if e, ok := errors.AsType[*handstamp.Error](err); !ok || e.RetryAt.IsZero() {
+			a.command = t.command("doctor") // no other command helps, and it shows why
+		}
 	}
 	return a
 }

@@ -141,6 +141,12 @@ func (c *connectCommand) chooseName(text []byte) error {
 	if c.result.Name == "" {
 		c.result.Name = c.freeName(entries, byName)
 	}
+	for _, e := range entries {
+		if e.Kind == mcphost.Remote && c.same(e) && e.Name != c.result.Name {
+			c.result.Notes = append(c.result.Notes, c.host.Name+" has an entry of its own for this server, "+
+				e.Name+": remove it, or replace it with --name "+shellWord(e.Name)+" --force")
+		}
+	}
 	e, taken := byName[c.result.Name]
 	c.ours = taken && e.Kind == mcphost.Ours
 	if !taken || c.force || c.ours && c.same(e) {
@@ -240,6 +246,10 @@ func (c *connectCommand) notes(text []byte) {
 	}
 	if c.host.NoSpaces && strings.Contains(c.server.Command, " ") {
 		note("%s cannot start a program whose path has a space: %s", c.host.Name, c.server.Command)
+	}
+	for _, name := range c.missingVariables() {
+		note("the bridge needs %s, which %s is not sure to pass on: put it into the entry's %s yourself "+
+			"if the file may hold it, or use a file instead", name, c.host.Name, c.host.Entry.Env)
 	}
 	if c.project {
 		note("the entry has a path of this machine: think twice before you share this file")

@@ -18,6 +18,9 @@ import (
 // hostServer returns how a host starts the bridge to a server: nothing depends on what the host
 // passes on of its environment.
 func (a *app) hostServer(h *mcphost.Host, t *target, more []string) (mcphost.Server, error) {
+	if err := checkBridgeFlags(more); err != nil {
+		return mcphost.Server{}, err
+	}
 	command, err := a.lastingPath()
 	if err != nil {
 		return mcphost.Server{}, err
@@ -52,6 +55,21 @@ func (a *app) hostServer(h *mcphost.Host, t *target, more []string) (mcphost.Ser
 		args = append(args, "--allow-http")
 	}
 	return mcphost.Server{Command: command, Args: append(args, more...), Env: a.hostEnv(h)}, nil
+}
+
+// checkBridgeFlags finds flags that the bridge would reject, when no user looks on.
+func checkBridgeFlags(flags []string) error {
+	cmd, _, err := newApp(Process{}).newRoot().Find([]string{"bridge"})
+	if err != nil {
+		return err
+	}
+	if err := cmd.ParseFlags(flags); err != nil {
+		return flagError(cmd, err)
+	}
+	if rest := cmd.Flags().Args(); len(rest) > 0 {
+		return usage("after -- come flags of handstamp bridge, and %q is none", rest[0])
+	}
+	return nil
 }
 
 // hostEnv returns the variables without which the bridge would look elsewhere. None holds a

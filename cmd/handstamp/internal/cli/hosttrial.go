@@ -3,10 +3,12 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -48,6 +50,32 @@ func (c *connectCommand) try(ctx context.Context) {
 	}
 }
 
+// missingVariables returns the variables that hold what the bridge needs, and that the host may
+// keep from it. They may be secrets, so they are not written into the entry.
+func (c *connectCommand) missingVariables() []string {
+	conf := c.target.config
+	names := append(conf.variables(), conf.ClientSecretEnv)
+	for i, arg := range c.server.Args {
+		if i > 0 && strings.HasSuffix(c.server.Args[i-1], "-env") {
+			names = append(names, arg)
+		}
+	}
+	values := append(slices.Collect(maps.Values(conf.Headers)), c.server.Args...)
+	for _, match := range variable.Get().FindAllStringSubmatch(strings.Join(values, " "), -1) {
+		names = append(names, match[1])
+	}
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HANDSTAMP_CLIENT_SECRET", tokenVariable} {
+		if value := c.env.get(name); value != "" && (strings.Contains(value, "@") || strings.HasPrefix(name, "HANDSTAMP")) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	passed := environment(c.host.Env.Bare(c.env))
+	return slices.DeleteFunc(slices.Compact(names), func(name string) bool {
+		return !variable.Get().MatchString("${"+name+"}") || passed.get(name) != ""
+	})
+}
+
 // bare returns the command of the entry as a host would start it. Only its flags that are about
 // the login are kept where it is another command than bridge.
 func (c *connectCommand) bare(ctx context.Context, args ...string) *exec.Cmd {
@@ -87,6 +115,8 @@ func (c *connectCommand) bareStatus(ctx context.Context) (code int, message stri
 	return code, short(out.Error.Message)
 }
 
+const noResponse = "it ended without a response"
+
 // bareBridge starts the bridge, sends initialize, and returns what is wrong with the response.
 func (c *connectCommand) bareBridge(ctx context.Context) (problem string) {
 	ctx, cancel := context.WithTimeout(ctx, trialTimeout)
@@ -100,23 +130,28 @@ func (c *connectCommand) bareBridge(ctx context.Context) (problem string) {
 	if err != nil {
 		return err.Error()
 	}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {
 		return err.Error()
 	}
 	defer func() {
 		in.Close()
 		_, _ = io.Copy(io.Discard, out)
-		_ = cmd.Wait()
+		if err := cmd.Wait(); err != nil && problem == noResponse {
+			first, _, _ := strings.Cut(stderr.String(), "\n")
+			problem = cmp.Or(short(strings.TrimPrefix(first, "X ")), problem)
+		}
 	}()
 	_, err = io.WriteString(in, `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{`+
 		`"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"handstamp","version":"trial"}}}`+"\n")
 	if err != nil {
-		return err.Error()
+		return noResponse
 	}
 	for lines := bufio.NewReader(out); ; {
 		line, err := lines.ReadBytes('\n')
 		if err != nil {
-			return "it ended without a response"
+			return noResponse
 		}
 		var m struct {
 			ID     json.RawMessage

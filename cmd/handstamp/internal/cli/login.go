@@ -74,8 +74,14 @@ func (l *loginCommand) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	before := l.loadSettings(t)
 	result, err := c.Login(ctx, t.url, handstamp.LoginOptions{Force: l.force})
 	l.waiting.end()
+	if err == nil && result.Kept {
+		t.keep = before
+		l.saveSettings(t)
+		l.notice("the login that was there before is kept")
+	}
 	if err == nil {
 		err = result.Rejected
 	}

@@ -43,7 +43,7 @@ func TestRemoteFlags(t *testing.T) {
 		"transport http":      {args: []string{"--transport", "http-only"}, want: func(b *remoteRun) bool { return b.made.Wire == bridge.WireHTTP }},
 		"transport first":     {args: []string{"--transport", "http-first"}, want: func(b *remoteRun) bool { return b.made.Wire == bridge.WireAuto }},
 		"header":              {args: []string{"--header", "X-Mine: a b"}, want: func(b *remoteRun) bool { return b.made.Header.Get("X-Mine") == "a b" }},
-		"debug":               {args: []string{"--debug"}, want: func(b *remoteRun) bool { return b.global.verbose }},
+		"debug":               {args: []string{"--debug"}, want: func(b *remoteRun) bool { return b.global.verbose }, says: "store: no login is stored"},
 		"silent":              {args: []string{"--silent"}, want: func(b *remoteRun) bool { return b.global.quiet }},
 		"ignored tools":       {args: []string{"--ignore-tool", "delete*"}, want: func(b *remoteRun) bool { return !b.made.Tool("deleteAll") && b.made.Tool("list") }},
 		"ignored in any case": {args: []string{"--ignore-tool", "*account"}, want: func(b *remoteRun) bool { return !b.made.Tool("getAccount") && b.made.Tool("getUser") }},

@@ -162,8 +162,8 @@ func storeName(word string) string {
 // isSealed reports whether a store encrypts.
 func isSealed(word string) bool { return word == storeKeyring || word == storeEncrypted }
 
-// recordFiles returns the files in a folder of files that are of credentials, damaged ones and those
-// before among them.
+// recordFiles returns the files in a folder of files that are of credentials, with damaged records
+// and those before.
 func recordFiles(dir string) []string {
 	if dir == "" {
 		return nil

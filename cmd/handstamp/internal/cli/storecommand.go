@@ -90,7 +90,7 @@ func (a *app) countCredentials(ctx context.Context, info *storeInfo) error {
 	return err
 }
 
-// describeStore says of a store what can be said without opening it.
+// describeStore describes a store as far as that needs no key.
 func (a *app) describeStore(word string) storeInfo {
 	info := storeInfo{Store: word, Protection: "files that only you can read, in the clear"}
 	if folders, err := a.foldersOf(word); err == nil && word != storeMemory {

@@ -10,7 +10,7 @@ import (
 
 // guardedStore is the store of a process that goes on while another one may migrate it, or choose
 // another one. What is not found then is not taken for a missing login, and no login is stored
-// where nobody looks for it.
+// where no later process looks for it.
 type guardedStore struct {
 	store.Store
 	store.Reserver
@@ -18,7 +18,7 @@ type guardedStore struct {
 }
 
 // guard returns a store that notices when the configuration comes to name another one, unless this
-// run was told which one to use.
+// run has a flag or a variable that names one.
 func (a *app) guard(o *openedStore, choice storeChoice) store.Store {
 	reserver, ok := o.Store.(store.Reserver)
 	if !ok || choice.by == byFlag || choice.by == byVariable {

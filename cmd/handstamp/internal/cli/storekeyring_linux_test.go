@@ -107,7 +107,7 @@ func TestKeyringLeavesFilesWhereTheyAre(t *testing.T) {
 }
 
 // A keyring that is in trouble is an error of the store, and no login is kept elsewhere, lost or
-// asked for. Once the trouble is over, the login is there.
+// begun. Once the trouble is over, the login is there.
 func TestKeyringInTroubleKeepsTheLogin(t *testing.T) {
 	troubles := []struct {
 		name string

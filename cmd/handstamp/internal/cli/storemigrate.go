@@ -204,8 +204,8 @@ func (m *storeMigrate) findLeftovers() {
 	}
 }
 
-// copyAll copies all credentials of a store. Until unlock is called, nobody refreshes or replaces
-// them.
+// copyAll copies all credentials of a store. Until unlock is called, no process refreshes or
+// replaces them.
 func (m *storeMigrate) copyAll(ctx context.Context, from *openedStore) (unlock func(), err error) {
 	var locks []func()
 	unlock = func() {

@@ -132,7 +132,7 @@ func TestMigrationThatIsKilledLosesNoLogin(t *testing.T) {
 	t.Logf("%d of 6 were killed", kills)
 }
 
-// Of two logins at one server the newer stays, and a damaged one is told and left.
+// Of two logins at one server the newer stays, and a damaged one is reported and left.
 func TestMigrationKeepsTheNewerLogin(t *testing.T) {
 	c := newCommand(t)
 	c.env = []string{"HANDSTAMP_STORE_KEY_FILE=" + filepath.Join(t.TempDir(), "store.key")}
@@ -161,7 +161,7 @@ func TestMigrationKeepsTheNewerLogin(t *testing.T) {
 }
 
 // A process that goes on while the logins are moved does not take them for missing, and stores none
-// where nobody looks.
+// where no later process looks.
 func TestMigrationIsNoticedByProcessesThatRun(t *testing.T) {
 	c := newCommand(t)
 	c.env = []string{"HANDSTAMP_STORE_KEY_FILE=" + filepath.Join(t.TempDir(), "store.key")}

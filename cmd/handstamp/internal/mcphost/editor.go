@@ -60,6 +60,15 @@ func (e *Editor) Put(
 		if err != nil || bytes.Equal(before, after) {
 			return after, err
 		}
+		members, err := splice.Members(p.Format, before, p.Path)
+		if err != nil {
+			return nil, err
+		}
+		for noted := range j.Entries {
+			if _, there := members[noted]; !there {
+				delete(j.Entries, noted) // the user has removed it
+			}
+		}
 		if len(j.Entries) == 0 {
 			j.Made, j.Objects = before == nil, missing(p, before)
 		}

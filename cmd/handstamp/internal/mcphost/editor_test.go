@@ -345,3 +345,23 @@ func FuzzConnectDisconnect(f *testing.F) {
 		}
 	})
 }
+
+// An entry that the user has removed is not remembered: what is made afterwards is removed.
+func TestRemovedByTheUser(t *testing.T) {
+	dir, ctx, h := t.TempDir(), context.Background(), Find("cursor")
+	file := filepath.Join(dir, "file")
+	write(t, file, "{}", 0o600)
+	e, p := &Editor{Folder: filepath.Join(dir, "state")}, Place{file, h.Format, h.Path}
+	if _, err := e.Put(ctx, p, "linear", h.Entry.Object("linear", linear), false); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Put(ctx, p, "notion", h.Entry.Object("notion", linear), false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Remove(ctx, p, "notion"); err != nil || exists(file) {
+		t.Errorf("the file is still there; %v", err)
+	}
+}

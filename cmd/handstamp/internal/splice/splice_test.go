@@ -144,6 +144,26 @@ func TestPutReplaces(t *testing.T) {
 	}
 }
 
+// Names that need quotes, or that mean something else without them.
+func TestNames(t *testing.T) {
+	for _, name := range []string{"My Server", "a.b", "ü", "no", "null", "1", "1.5", "a: b", "#", "'", "\"", "", "~", "-", "a\tb"} {
+		for _, f := range []Format{JSON, TOML, YAML} {
+			text, err := Put(f, nil, []string{"m"}, name, entry)
+			if err != nil {
+				t.Errorf("%q: %v", name, err)
+				continue
+			}
+			members, err := Members(f, text, []string{"m"})
+			if _, ok := members[name]; !ok || err != nil || len(members) != 1 {
+				t.Errorf("%q: %v, %v", name, members, err)
+			}
+			if _, err := Remove(f, text, []string{"m"}, name, 1); err != nil {
+				t.Errorf("%q: %v\n%s", name, err, text)
+			}
+		}
+	}
+}
+
 // Where the place isn't found for certain, nothing is returned.
 func TestRejected(t *testing.T) {
 	for name, test := range map[string]struct {

@@ -62,11 +62,22 @@ func (tomlFormat) remove(text []byte, path []string, name string, prune int) ([]
 // tomlTable returns a table as TOML writes it; an Object in it is an inline table.
 func tomlTable(section, name string, value Object) string {
 	var out strings.Builder
-	out.WriteString("[" + section + "." + name + "]\n")
+	out.WriteString("[" + tomlKey(section) + "." + tomlKey(name) + "]\n")
 	for _, m := range value {
-		out.WriteString(m.Name + " = " + tomlValue(m.Value) + "\n")
+		out.WriteString(tomlKey(m.Name) + " = " + tomlValue(m.Value) + "\n")
 	}
 	return out.String()
+}
+
+// tomlKey returns a key, in quotes where it needs them.
+func tomlKey(name string) string {
+	bare := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_'
+	}
+	if name == "" || strings.TrimLeftFunc(name, bare) != "" {
+		return jsonScalar(name)
+	}
+	return name
 }
 
 func tomlValue(value any) string {
@@ -76,7 +87,7 @@ func tomlValue(value any) string {
 	}
 	members := make([]string, len(object))
 	for i, m := range object {
-		members[i] = m.Name + " = " + tomlValue(m.Value)
+		members[i] = tomlKey(m.Name) + " = " + tomlValue(m.Value)
 	}
 	return "{ " + strings.Join(members, ", ") + " }"
 }

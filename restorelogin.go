@@ -1,0 +1,67 @@
+package handstamp
+
+import (
+	"context"
+	"errors"
+
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
+)
+
+// recordReplaced notes the record that a login of this process has replaced.
+func (h *history) recordReplaced(before *record.Record) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.before = before
+}
+
+// replacedLogin returns the record that the last login of this process has replaced, if its grant
+// may still work; else nil.
+func (h *history) replacedLogin() *record.Record {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if b := h.before; b != nil && b.Grant != nil && !b.Grant.Rejected && b.GrantError == nil {
+		return b
+	}
+	return nil
+}
+
+// restoreLogin puts back the login that one has replaced whose token the MCP server rejects, and
+// reports whether there was one.
+func (s *session) restoreLogin(ctx context.Context, issued secret.String) bool {
+	before := s.history.replacedLogin()
+	if before == nil {
+		return false
+	}
+	s.history.recordReplaced(nil)
+	rec, err := s.records.load(ctx)
+	if err == nil {
+		rec, err = s.records.update(ctx, rec, func(rec *record.Record) error {
+			if rec.Grant == nil || rec.Grant.AccessToken != issued {
+				return errSuperseded
+			}
+			restore(rec, before)
+			return nil
+		})
+	}
+	if err != nil {
+		if !errors.Is(err, errSuperseded) {
+			s.notice("the login before this one could not be put back: %v", err)
+		}
+		return false
+	}
+	s.tokens.current.Store(nil)
+	s.tokens.use(rec)
+	return true
+}
+
+// restore writes the login of another record into a record.
+func restore(rec, before *record.Record) {
+	grant := *before.Grant
+	rec.Grant, rec.DPoP, rec.AuthorizationServer = &grant, before.DPoP, before.AuthorizationServer
+	rec.Account, rec.ACRValues, rec.MaxAge = before.Account, before.ACRValues, before.MaxAge
+	rec.Intent = before.Intent
+	if client := before.GrantClient(); client != nil {
+		rec.AddClient(client) // and so the next login's, too
+	}
+}

@@ -1,0 +1,82 @@
+package handstamp_test
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/testenv"
+	"github.com/handstamp/handstamp/lab"
+)
+
+// A login whose token the MCP server rejects leaves the one that was there, however each is made.
+func TestRejectedLoginKeepsTheOneBefore(t *testing.T) {
+	secretMachine := machines(t)["client_secret_basic"]
+	for name, test := range map[string]struct {
+		start   func(t *testing.T) *testenv.Env
+		session func(w *testenv.Env) *handstamp.Client
+	}{
+		"with a browser": {
+			func(t *testing.T) *testenv.Env { return testenv.New(t, lab.Habits{}) },
+			func(w *testenv.Env) *handstamp.Client { return w.Session() },
+		},
+		"bound to a key": {
+			func(t *testing.T) *testenv.Env {
+				return testenv.New(t, lab.Habits{DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPRequired}})
+			},
+			func(w *testenv.Env) *handstamp.Client { return w.Session() },
+		},
+		"without a user": {
+			secretMachine.start,
+			secretMachine.session,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := test.start(t)
+			w.MustCall(test.session(w))
+			before := w.Record()
+			w.Lab.SetFault("mcp", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusUnauthorized})
+			c := test.session(w)
+			result, err := c.Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{Force: true})
+			if err != nil || result.Rejected == nil || !result.Kept {
+				t.Fatalf("%v, %+v", err, result)
+			}
+			w.Lab.SetFault("mcp")
+			after := w.Record()
+			if after.Grant == nil || after.Grant.AccessToken != before.Grant.AccessToken ||
+				after.Grant.RefreshToken != before.Grant.RefreshToken || after.Grant.Rejected {
+				t.Error("another login is stored")
+			}
+			tabs := w.Tabs.Load()
+			w.Lab.Reset()
+			w.MustCall(c) // and in this process
+			w.MustCall(test.session(w))
+			w.WantCounts(map[string]int{"mcp": 2, "as": 0})
+			w.Expire()
+			w.MustCall(test.session(w))
+			w.WantTabs(tabs)
+		})
+	}
+}
+
+// A bound login survives a login without proofs at a server that takes no other tokens.
+func TestBoundLoginSurvivesOneWithoutProofs(t *testing.T) {
+	for name, habits := range map[string]lab.DPoP{
+		"required":   {Supported: true, Resource: lab.DPoPRequired},
+		"challenged": {Supported: true, Resource: lab.DPoPChallenged},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := testenv.New(t, lab.Habits{DPoP: habits})
+			w.MustCall(w.Session())
+			c := w.Session()
+			c.DPoP = handstamp.DPoPNever
+			result, err := c.Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{Force: true})
+			if err == nil && result.Rejected == nil {
+				t.Fatal("a bearer token is good enough")
+			}
+			tabs := w.Tabs.Load()
+			w.MustCall(w.Session())
+			w.WantTabs(tabs)
+		})
+	}
+}
