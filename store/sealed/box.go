@@ -35,8 +35,9 @@ const (
 // Key seals values and opens them. [NewKey] makes one; the zero Key is none. It does not show its
 // bytes when it is printed.
 type Key struct {
-	id   [idSize]byte
-	aead cipher.AEAD
+	id    [idSize]byte
+	aead  cipher.AEAD
+	owner string // what values are bound to beside their store.Key
 }
 
 // NewKey returns the Key of [KeySize] random bytes. A password is none: derive them from it, with
@@ -57,6 +58,15 @@ func NewKey(raw []byte) (Key, error) {
 	sum := sha256.Sum256(append([]byte("handstamp sealed key id\x00"), raw...))
 	copy(k.id[:], sum[:])
 	return k, nil
+}
+
+// For returns the key for the values of one owner, such as a tenant and a user, in a place where
+// several have theirs: a value that was sealed for another owner is corrupt. The ID is the same.
+func (k Key) For(owner ...string) Key {
+	for _, part := range owner {
+		k.owner += fmt.Sprintf("\x00%d:%s", len(part), part) // so that no two lists are the same text
+	}
+	return k
 }
 
 // ID returns what tells keys apart and reveals nothing of them. It is derived from the key, and is
@@ -92,7 +102,7 @@ func (r ring) seal(key store.Key, value []byte) []byte {
 	box = append(box, version)
 	box = append(box, r[0].id[:]...)
 	box = append(box, headerSum(box)...)
-	return r[0].aead.Seal(box, nil, value, bound(key, box))
+	return r[0].aead.Seal(box, nil, value, r[0].bound(key, box))
 }
 
 func (r ring) open(key store.Key, box []byte) ([]byte, error) {
@@ -112,19 +122,20 @@ func (r ring) open(key store.Key, box []byte) ([]byte, error) {
 		if k.id != id {
 			continue
 		}
-		value, err := k.aead.Open(nil, nil, rest, bound(key, header))
+		value, err := k.aead.Open(nil, nil, rest, k.bound(key, header))
 		if err != nil { // which says no more
 			return nil, corrupt("its seal is broken: it was changed or cut, or belongs to another " +
-				"server or profile")
+				"server, profile or owner")
 		}
 		return value, nil
 	}
 	return nil, &KeyError{hex.EncodeToString(id[:])}
 }
 
-// bound is what a value is bound to: its header and its key. A server URL has no zero byte.
-func bound(key store.Key, header []byte) []byte {
-	return fmt.Appendf(bytes.Clone(header), "%s\x00%s", key.Server, key.Profile)
+// bound is what a value is bound to: its header, its key and its owner. A server URL has no zero
+// byte.
+func (k Key) bound(key store.Key, header []byte) []byte {
+	return fmt.Appendf(bytes.Clone(header), "%s\x00%s%s", key.Server, key.Profile, k.owner)
 }
 
 func headerSum(header []byte) []byte {

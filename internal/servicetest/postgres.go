@@ -1,0 +1,151 @@
+//go:build unix
+
+package servicetest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Postgres is a PostgreSQL server with a cluster of its own, which listens on a Unix socket alone.
+type Postgres struct {
+	t      testing.TB
+	dir    string // has the cluster, the socket and the log
+	flags  []string
+	server *exec.Cmd
+}
+
+// StartPostgres starts an empty server, which ends with the test. flags are settings beside the
+// usual ones, such as "max_connections=20". The test is skipped where PostgreSQL is not installed,
+// unless HANDSTAMP_TEST_REQUIRE names postgres.
+func StartPostgres(t testing.TB, flags ...string) *Postgres {
+	t.Helper()
+	initdb := find(t, "postgres", "initdb", "/usr/lib/postgresql/*/bin")
+	// Not t.TempDir: the path of a socket has at most 107 bytes.
+	dir, err := os.MkdirTemp("", "pg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	p := &Postgres{t: t, dir: dir, flags: flags}
+	if err := p.own(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := p.command(initdb, "--pgdata="+p.cluster(), "--username=postgres", "--auth=trust",
+		"--encoding=UTF8", "--locale=C.UTF-8", "--no-sync").CombinedOutput()
+	if err != nil {
+		t.Fatalf("initdb: %v\n%s", err, out)
+	}
+	p.Start()
+	t.Cleanup(p.Kill)
+	return p
+}
+
+// URL returns where the server is, as pgx and libpq read it.
+func (p *Postgres) URL() string {
+	return "host=" + p.dir + " port=5432 user=postgres dbname=postgres"
+}
+
+// Dir returns the folder of the cluster, with tables and WAL.
+func (p *Postgres) Dir() string { return p.cluster() }
+
+func (p *Postgres) cluster() string { return filepath.Join(p.dir, "cluster") }
+
+// Start starts the server again after [Postgres.Kill].
+func (p *Postgres) Start() {
+	p.t.Helper()
+	log, err := os.OpenFile(filepath.Join(p.dir, "log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer log.Close()
+	postgres := find(p.t, "postgres", "postgres", "/usr/lib/postgresql/*/bin")
+	args := []string{"-D", p.cluster(), "-k", p.dir, "-h", "", "-p", "5432"}
+	for _, flag := range append([]string{"max_connections=200"}, p.flags...) {
+		args = append(args, "-c", flag)
+	}
+	p.server = p.command(postgres, args...)
+	p.server.Stdout, p.server.Stderr = log, log
+	if err := p.server.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	ready := find(p.t, "postgres", "pg_isready", "/usr/lib/postgresql/*/bin")
+	for deadline := time.Now().Add(time.Minute); ; {
+		if p.command(ready, "-q", "-h", p.dir, "-p", "5432").Run() == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			text, _ := os.ReadFile(log.Name())
+			p.t.Fatalf("PostgreSQL does not come up:\n%s", text)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// Kill ends the server with all its processes, as a crash of the machine does.
+func (p *Postgres) Kill() {
+	if p.server == nil {
+		return
+	}
+	_ = syscall.Kill(-p.server.Process.Pid, syscall.SIGKILL)
+	_ = p.server.Wait()
+	p.server = nil
+}
+
+// own gives the folder to the user that the server runs as, which is not root.
+func (p *Postgres) own() error {
+	c := credential()
+	if c == nil {
+		return nil
+	}
+	return os.Chown(p.dir, int(c.Uid), int(c.Gid))
+}
+
+// command returns a command that runs as the server's user, in a process group of its own.
+func (p *Postgres) command(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(name, args...)
+	cmd.Dir = p.dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: credential()}
+	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
+	return cmd
+}
+
+// credential returns the user that takes root's place: PostgreSQL does not run as root.
+func credential() *syscall.Credential {
+	if os.Getuid() != 0 {
+		return nil
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, _ := strconv.ParseUint(u.Uid, 10, 32)
+		gid, _ := strconv.ParseUint(u.Gid, 10, 32)
+		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	}
+	return nil
+}
+
+// find returns the path of a program of a service. Debian keeps some in a folder of their own,
+// for which folders is a pattern; the newest is taken.
+func find(t testing.TB, service, program, folders string) string {
+	t.Helper()
+	if path, err := exec.LookPath(program); err == nil {
+		return path
+	}
+	found, _ := filepath.Glob(filepath.Join(folders, program))
+	if len(found) > 0 {
+		return slices.Max(found)
+	}
+	missing(t, service, fmt.Sprintf("%s is not installed", program))
+	return ""
+}

@@ -1,0 +1,132 @@
+// Package pgstore keeps credentials in PostgreSQL, for any number of replicas, tenants and users.
+//
+//	pool, err := pgxpool.New(ctx, databaseURL)
+//	db, err := pgstore.New(ctx, pool, pgstore.Options{Keys: []sealed.Key{key}})
+//	client := &handstamp.Client{Store: db.Store(pgstore.Owner{Tenant: "acme", User: "ada"})}
+//
+// The tables are those of [Schema]; [Database.CreateSchema] creates them.
+//
+// # Locks
+//
+// The lock of a refresh is an advisory lock of a transaction, which is open for as long as the
+// request to the authorization server takes. It ends with its holder or its connection, and not
+// earlier, however long the holder is suspended. These transactions have a pool of their own,
+// whose size bounds how many refreshes a replica has under way. Whoever waits for a lock holds no
+// connection. The lock of a login, for which a user needs minutes, is a row that expires unless its
+// holder extends it.
+//
+// # PgBouncer
+//
+// All of it works behind PgBouncer in transaction mode, with pgx's query execution modes that need
+// no prepared statements (default_query_exec_mode=exec in the URL).
+package pgstore
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/internal/locks"
+	"github.com/handstamp/handstamp/store/sealed"
+)
+
+// Schema is the SQL that creates the tables. It may be run any number of times.
+//
+//go:embed schema.sql
+var Schema string
+
+// Options are what a [Database] needs beside a pool. The zero value keeps values in the clear.
+type Options struct {
+	// Keys seal the values: the first one seals, and all of them open what they have sealed. To
+	// change the key, first give the new one to all replicas as a further key, then put it first.
+	// None: values are kept in the clear, and whoever reads the database has the tokens.
+	Keys []sealed.Key
+
+	// Refreshes is how many refreshes this replica has under way at most, each with a connection
+	// of its own beside those of the pool. Zero is 8.
+	Refreshes int32
+}
+
+const defaultRefreshes = 8
+
+// Database keeps the credentials of all tenants and users. Its methods may be called concurrently.
+type Database struct {
+	pool    *pgxpool.Pool
+	refresh *pgxpool.Pool // for transactions that are the lock of a refresh
+	keys    []sealed.Key
+	waits   locks.Set[lockName] // one goroutine of this process waits for a lock of the database
+}
+
+// New returns the Database behind a pool, which stays the caller's. [Database.Close] closes the
+// connections that it has of its own.
+func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Database, error) {
+	config := pool.Config()
+	config.MaxConns, config.MinConns, config.MinIdleConns = o.Refreshes, 0, 0
+	if o.Refreshes <= 0 {
+		config.MaxConns = defaultRefreshes
+	}
+	refresh, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("pgstore: %w", err)
+	}
+	return &Database{pool: pool, refresh: refresh, keys: o.Keys}, nil
+}
+
+// Close closes the connections of refreshes, and waits for those under way.
+func (db *Database) Close() { db.refresh.Close() }
+
+// CreateSchema runs [Schema]. Any number of replicas may do it at once.
+func (db *Database) CreateSchema(ctx context.Context) error {
+	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		// CREATE TABLE IF NOT EXISTS fails when two do it at once.
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", schemaLock); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, Schema, pgx.QueryExecModeSimpleProtocol)
+		return err
+	})
+	if err != nil {
+		return unusable(ctx, err)
+	}
+	return nil
+}
+
+// Owner is who has credentials: a user of a tenant. Both are names of the application's own, of at
+// most 255 bytes, and may be empty.
+type Owner struct{ Tenant, User string }
+
+// Store returns the store of one user. It can read, list, lock and change what that user has, and
+// nothing else.
+func (db *Database) Store(o Owner) (store.Store, error) {
+	for _, name := range []string{o.Tenant, o.User} {
+		if len(name) > maxName || !isText(name) {
+			return nil, errors.New("pgstore: the name of a tenant or user has at most 255 bytes, " +
+				"and is valid UTF-8 without zero bytes")
+		}
+	}
+	s := &ownedStore{db: db, owner: o}
+	if len(db.keys) == 0 {
+		return s, nil
+	}
+	keys := make([]sealed.Key, len(db.keys))
+	for i, key := range db.keys {
+		keys[i] = key.For(o.Tenant, o.User)
+	}
+	return sealed.New(s, keys[0], keys[1:]...), nil
+}
+
+const maxName = 255
+
+// unusable is what the store's callers get when the database fails: the context's error, or
+// [store.ErrUnusable].
+func unusable(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("pgstore: %w", ctx.Err())
+	}
+	return fmt.Errorf("%w: PostgreSQL: %w", store.ErrUnusable, err)
+}
