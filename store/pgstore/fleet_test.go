@@ -27,6 +27,12 @@ import (
 const replicaVariable = "HANDSTAMP_TEST_REPLICA"
 
 func TestMain(m *testing.M) {
+	if database := os.Getenv(holderVariable); database != "" {
+		if err := hold(context.Background(), database); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
 	if text := os.Getenv(replicaVariable); text != "" {
 		var r replica
 		if err := json.Unmarshal([]byte(text), &r); err != nil {

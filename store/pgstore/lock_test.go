@@ -1,0 +1,177 @@
+package pgstore_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/handstamp/handstamp/internal/servicetest"
+	"github.com/handstamp/handstamp/internal/testenv"
+	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/pgstore"
+)
+
+// holderVariable holds the database in which a process of this test binary holds a lock.
+const holderVariable = "HANDSTAMP_TEST_HOLDER"
+
+var lockedKey = store.Key{Server: "https://a.example/mcp", Profile: store.DefaultProfile}
+
+// hold takes a lock, says so, and holds it until the process ends.
+func hold(ctx context.Context, database string) error {
+	pool, err := pgxpool.New(ctx, database)
+	if err != nil {
+		return err
+	}
+	db, err := pgstore.New(ctx, pool, pgstore.Options{})
+	if err != nil {
+		return err
+	}
+	s, err := db.Store(ownerOf(0))
+	if err != nil {
+		return err
+	}
+	if _, err := s.Lock(ctx, lockedKey, store.LockRefresh); err != nil {
+		return err
+	}
+	fmt.Println("locked")
+	select {}
+}
+
+// startHolder starts a process that holds the lock.
+func startHolder(t *testing.T, server *servicetest.Postgres) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), holderVariable+"="+server.URL())
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "locked\n" {
+		t.Fatalf("the holder printed %q, %v", line, err)
+	}
+	return cmd
+}
+
+// lockWithin returns the error of a wait for the lock, which is given back.
+func lockWithin(t *testing.T, s store.Store, d time.Duration) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	unlock, err := s.Lock(ctx, lockedKey, store.LockRefresh)
+	if err == nil {
+		unlock()
+	}
+	return err
+}
+
+// The lock of a refresh is held by a holder that is suspended, even where the server ends
+// transactions that are idle, and ends with the holder's process.
+func TestLockLastsAsLongAsItsHolder(t *testing.T) {
+	server := servicetest.StartPostgres(t, "idle_in_transaction_session_timeout=100ms")
+	db, _ := open(t, server, pgstore.Options{})
+	s := storeOf(t, db, ownerOf(0))
+	holder := startHolder(t, server)
+	if err := holder.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if err := lockWithin(t, s, time.Second); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("beside a suspended holder: %v", err)
+	}
+	if err := holder.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := lockWithin(t, s, testenv.Timeout); err != nil {
+		t.Errorf("after the holder was killed: %v", err)
+	}
+}
+
+// Those who wait for a lock hold no connection: whatever else the pool is for goes on.
+func TestWaitersHoldNoConnection(t *testing.T) {
+	server := servicetest.StartPostgres(t)
+	db, pool := open(t, server, pgstore.Options{Refreshes: 2})
+	startHolder(t, server)
+	s := storeOf(t, db, ownerOf(0))
+	ctx, cancel := context.WithCancel(t.Context())
+	waited := make(chan error)
+	const waiters = 50
+	for i := range waiters {
+		name := store.LockRefresh
+		if i%2 == 0 {
+			name = store.LockLogin
+		}
+		go func() {
+			unlock, err := s.Lock(ctx, lockedKey, name)
+			for err == nil { // as many as there are, one after the other
+				unlock()
+				unlock, err = s.Lock(ctx, lockedKey, name)
+			}
+			waited <- err
+		}()
+	}
+	other := storeOf(t, db, ownerOf(1))
+	for range 20 {
+		if err := lockWithin(t, other, testenv.Timeout); err != nil {
+			t.Errorf("the lock of another credential: %v", err)
+		}
+	}
+	cancel()
+	for range waiters {
+		if err := <-waited; !errors.Is(err, context.Canceled) {
+			t.Errorf("a wait ended with %v", err)
+		}
+	}
+	for range pool.Config().MaxConns {
+		ctx, cancel := context.WithTimeout(t.Context(), testenv.Timeout)
+		defer cancel()
+		conn, err := pool.Acquire(ctx)
+		if err != nil {
+			t.Fatalf("a connection is still used: %v", err)
+		}
+		defer conn.Release()
+	}
+}
+
+// A database that crashes takes its locks with it. The store goes on once it is there again.
+func TestDatabaseRestart(t *testing.T) {
+	server := servicetest.StartPostgres(t)
+	db, _ := open(t, server, pgstore.Options{})
+	s := storeOf(t, db, ownerOf(0))
+	revision := mustPut(t, s, lockedKey, []byte("kept"))
+	unlock, err := s.Lock(t.Context(), lockedKey, store.LockRefresh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Kill()
+	if _, _, err := s.Get(t.Context(), lockedKey); !errors.Is(err, store.ErrUnusable) {
+		t.Errorf("without a database: %v", err)
+	}
+	if err := lockWithin(t, storeOf(t, db, ownerOf(1)), time.Second); err == nil ||
+		strings.Contains(err.Error(), "password") {
+		t.Errorf("the lock without a database: %v", err)
+	}
+	unlock()
+	server.Start()
+	if err := lockWithin(t, s, testenv.Timeout); err != nil {
+		t.Errorf("the lock after a restart: %v", err)
+	}
+	if value, now, err := s.Get(t.Context(), lockedKey); string(value) != "kept" || now != revision {
+		t.Errorf("after a restart: %q, %v", value, err)
+	}
+}
