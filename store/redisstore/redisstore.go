@@ -1,0 +1,149 @@
+// Package redisstore keeps credentials in Redis or Valkey, alone, with Sentinel or as a Cluster.
+//
+//	client := redis.NewUniversalClient(&redis.UniversalOptions{Addrs: addresses})
+//	db, err := redisstore.New(ctx, client, redisstore.Options{Keys: []sealed.Key{key}})
+//	auth := &handstamp.Client{Store: db.Store(redisstore.Owner{Tenant: "acme", User: "ada"})}
+//
+// # What it cannot promise
+//
+// A lock is a lease: it is extended while its holder is alive, and expires when the holder is
+// suspended for longer than [LeaseTime]. Then two replicas may use one refresh token, and a server
+// that detects that ends the login. What is stored is still right, since each write compares the
+// revision. Package pgstore has locks that do not expire.
+//
+// Redis acknowledges a write before a replica or, with appendfsync everysec, the disk has it. A
+// server that crashes or fails over may lose the last refresh tokens that were issued, and with
+// them logins. Options.Replicas waits for replicas; appendfsync always waits for the disk.
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/internal/locks"
+	"github.com/handstamp/handstamp/store/sealed"
+)
+
+// Options are what a [Database] needs beside a client. The zero value keeps values in the clear.
+type Options struct {
+	// Keys seal the values: the first one seals, and all of them open what they have sealed. To
+	// change the key, first give the new one to all processes as a further key, then put it first.
+	// None: values are kept in the clear, and whoever reads the database has the tokens.
+	Keys []sealed.Key
+
+	// Prefix begins the names of all keys in the database. Empty is "handstamp".
+	Prefix string
+
+	// Replicas is how many replicas must have a value before a write succeeds (WAIT). Zero does
+	// not wait.
+	Replicas int
+
+	// InsecureAllowLoss accepts a server that evicts keys or has no persistence: logins are then
+	// lost when it is full or starts again.
+	InsecureAllowLoss bool
+}
+
+// Database keeps the credentials of all tenants and users. Its methods may be called concurrently.
+type Database struct {
+	client   redis.UniversalClient
+	keys     []sealed.Key
+	prefix   string
+	replicas int
+	waits    locks.Set[string] // one goroutine of this process waits for a lock of the database
+}
+
+// New returns the Database behind a client, which stays the caller's. It fails if the server would
+// lose logins by its configuration; see [Options].
+func New(ctx context.Context, client redis.UniversalClient, o Options) (*Database, error) {
+	db := &Database{client: client, keys: o.Keys, prefix: o.Prefix, replicas: o.Replicas}
+	if db.prefix == "" {
+		db.prefix = "handstamp"
+	}
+	if strings.ContainsAny(db.prefix, "{}") {
+		return nil, errors.New("redisstore: a prefix has no braces, which are Redis Cluster's")
+	}
+	if o.InsecureAllowLoss {
+		return db, nil
+	}
+	if err := eachServer(ctx, client, checkServer); err != nil {
+		return nil, err
+	}
+	return db, nil
+}
+
+// eachServer calls check with each server that has keys.
+func eachServer(
+	ctx context.Context, client redis.UniversalClient,
+	check func(context.Context, redis.UniversalClient) error,
+) error {
+	if cluster, ok := client.(*redis.ClusterClient); ok {
+		return cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error {
+			return check(ctx, c)
+		})
+	}
+	return check(ctx, client)
+}
+
+// checkServer rejects a server that loses what is stored.
+func checkServer(ctx context.Context, c redis.UniversalClient) error {
+	info, err := c.Info(ctx, "memory").Result()
+	if err != nil {
+		return unusable(ctx, err)
+	}
+	persistence, err := c.Info(ctx, "persistence").Result()
+	if err != nil {
+		return unusable(ctx, err)
+	}
+	info += persistence
+	if policy := field(info, "maxmemory_policy"); policy != "noeviction" {
+		return fmt.Errorf("redisstore: the server evicts keys when it is full (maxmemory-policy %s), "+
+			"and with them logins: set noeviction, or Options.InsecureAllowLoss", policy)
+	}
+	if field(info, "aof_enabled") != "1" {
+		return errors.New("redisstore: the server has no append-only file, and loses logins when it " +
+			"starts again: set appendonly yes, or Options.InsecureAllowLoss")
+	}
+	return nil
+}
+
+// field returns a field of the output of INFO.
+func field(info, name string) string {
+	for line := range strings.Lines(info) {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// Owner is who has credentials: a user of a tenant. Both are names of the application's own, and
+// may be empty.
+type Owner struct{ Tenant, User string }
+
+// Store returns the store of one user. It can read, list, lock and change what that user has, and
+// nothing else.
+func (db *Database) Store(o Owner) store.Store {
+	s := &ownedStore{db: db, slot: db.slot(o)}
+	if len(db.keys) == 0 {
+		return s
+	}
+	keys := make([]sealed.Key, len(db.keys))
+	for i, key := range db.keys {
+		keys[i] = key.For(o.Tenant, o.User)
+	}
+	return sealed.New(s, keys[0], keys[1:]...)
+}
+
+// unusable is what the store's callers get when the database fails: the context's error, or
+// [store.ErrUnusable].
+func unusable(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("redisstore: %w", ctx.Err())
+	}
+	return fmt.Errorf("%w: Redis: %w", store.ErrUnusable, err)
+}
