@@ -67,16 +67,19 @@ type migrateOutcome struct {
 }
 
 func (m *storeMigrate) run(ctx context.Context, args []string) error {
+	do := m.listOnly
+	if !m.dryRun {
+		unlock, err := m.lockChoice(ctx)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+		do = m.move
+	}
 	if err := m.plan(args[0]); err != nil {
 		return err
 	}
-	var err error
-	if m.dryRun {
-		err = m.listOnly(ctx)
-	} else {
-		err = m.move(ctx)
-	}
-	if err != nil {
+	if err := do(ctx); err != nil {
 		return err
 	}
 	return m.print(m.report, m.show)
@@ -103,7 +106,43 @@ func (m *storeMigrate) plan(to string) error {
 	}
 	m.report = migrateOutput{From: []string{}, To: m.to, DryRun: m.dryRun,
 		Credentials: []migrateOutcome{}, ChosenBy: m.overriding()}
-	return m.findSources(append(m.readJournal(), current.word))
+	words := append(m.readJournal(), current.word)
+	if err := m.checkFolders(words); err != nil {
+		return err
+	}
+	return m.findSources(words)
+}
+
+// checkFolders rejects a target whose folder is that of another store: what was moved there would
+// be removed with what was there before, or replace what is sealed.
+func (m *storeMigrate) checkFolders(words []string) error {
+	to, err := m.foldersOf(m.to)
+	if err != nil {
+		return err
+	}
+	if filepath.IsAbs(m.to) {
+		words = append(words, storeFile, storeKeyring, storeEncrypted)
+	}
+	for _, word := range words {
+		folders, err := m.foldersOf(word)
+		if err != nil {
+			return err
+		}
+		if word != m.to && sameFolder(folders.Credentials, to.Credentials) {
+			return usage("%s and %s have the same folder, %s, so there is nothing to move",
+				word, m.to, to.Credentials)
+		}
+	}
+	return nil
+}
+
+func sameFolder(a, b string) bool {
+	infoA, errA := os.Stat(a)
+	infoB, errB := os.Stat(b)
+	if errA != nil || errB != nil {
+		return filepath.Clean(a) == filepath.Clean(b)
+	}
+	return os.SameFile(infoA, infoB)
 }
 
 // findSources notes those stores that have credentials to move.
@@ -225,7 +264,7 @@ func (m *storeMigrate) copyAll(ctx context.Context, from *openedStore) (unlock f
 			}
 			locks = append(locks, release)
 		}
-		outcome, err := m.copy(ctx, from, key)
+		outcome, _, err := m.copy(ctx, from, key)
 		if err != nil {
 			return unlock, &failure{kind: kindStore, err: err,
 				message: "the login at " + key.String() + " cannot be moved"}
@@ -233,21 +272,6 @@ func (m *storeMigrate) copyAll(ctx context.Context, from *openedStore) (unlock f
 		m.note(key, outcome)
 	}
 	return unlock, nil
-}
-
-func (m *storeMigrate) lock(
-	ctx context.Context, from store.Store, key store.Key, name store.LockName,
-) (func(), error) {
-	ctx, cancel := context.WithTimeout(ctx, m.lockTimeout())
-	defer cancel()
-	release, err := from.Lock(ctx, key, name)
-	if busy := store.Busy(err); busy != nil {
-		return nil, &failure{kind: kindStore, err: err, hint: busy.Hint()}
-	}
-	if err != nil {
-		return nil, &failure{kind: kindStore, err: err}
-	}
-	return release, nil
 }
 
 func (m *storeMigrate) note(key store.Key, outcome string) {
@@ -261,31 +285,34 @@ const (
 	outcomeDamaged = "damaged" // it stays where it is
 )
 
-// copy copies a credential to the target, where the newer of two stays.
-func (m *storeMigrate) copy(ctx context.Context, from store.Store, key store.Key) (string, error) {
-	value, _, err := from.Get(ctx, key)
+// copy copies a credential to the target, where the newer of two stays. copied is the revision of
+// what was copied.
+func (m *storeMigrate) copy(
+	ctx context.Context, from store.Store, key store.Key,
+) (outcome string, copied store.Revision, err error) {
+	value, copied, err := from.Get(ctx, key)
 	switch {
 	case errors.Is(err, store.ErrCorrupt):
-		return outcomeDamaged, nil
+		return outcomeDamaged, "", nil
 	case errors.Is(err, store.ErrNotFound):
-		return outcomeMoved, nil
+		return outcomeMoved, "", nil
 	case err != nil:
-		return "", err
+		return "", "", err
 	}
 	for {
 		there, revision, err := m.target.Get(ctx, key)
 		switch {
 		case err == nil && bytes.Equal(there, value):
-			return outcomeMoved, nil
+			return outcomeMoved, copied, nil
 		case err == nil && isNewer(there, value):
-			return outcomeNewer, nil
+			return outcomeNewer, copied, nil
 		case err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrCorrupt):
-			return "", err
+			return "", "", err
 		}
 		// What was put is read once more before the original is removed.
 		_, err = m.target.Put(ctx, key, value, revision)
 		if err != nil && !errors.Is(err, store.ErrConflict) {
-			return "", err
+			return "", "", err
 		}
 	}
 }
@@ -359,20 +386,33 @@ func (m *storeMigrate) removeAll(ctx context.Context, from *openedStore) error {
 		return &failure{kind: kindStore, err: err}
 	}
 	for _, key := range keys {
-		outcome, err := m.copy(ctx, from, key)
-		if err != nil {
-			return &failure{kind: kindStore, err: err}
-		}
-		_, revision, err := from.Get(ctx, key)
-		if err != nil || outcome == outcomeDamaged {
-			continue
-		}
-		if err := from.Delete(ctx, key, revision); err != nil {
-			return &failure{kind: kindStore, err: err, message: "the login at " + key.String() +
-				" is moved, but cannot be removed from the old store: run this again"}
+		if err := m.remove(ctx, from, key); err != nil {
+			return err
 		}
 	}
 	return m.removeRest(ctx, from)
+}
+
+// remove removes a credential from a store once the target has it as it is then.
+func (m *storeMigrate) remove(ctx context.Context, from store.Store, key store.Key) error {
+	for {
+		outcome, copied, err := m.copy(ctx, from, key)
+		if err != nil {
+			return &failure{kind: kindStore, err: err}
+		}
+		if outcome == outcomeDamaged || copied == "" {
+			return nil
+		}
+		err = from.Delete(ctx, key, copied)
+		if errors.Is(err, store.ErrConflict) {
+			continue
+		}
+		if err != nil {
+			return &failure{kind: kindStore, err: err, message: "the login at " + key.String() +
+				" is moved, but cannot be removed from the old store: run this again"}
+		}
+		return nil
+	}
 }
 
 // removeRest removes what a run that was killed left of credentials that it had begun to remove.
