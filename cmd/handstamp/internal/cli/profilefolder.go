@@ -25,7 +25,8 @@ func (a *app) saveFlags(t *target) {
 		return
 	}
 	if err := writePrivate(a.flagsFile(sum), t.flags.shown()); err != nil {
-		a.logger("profile").Debug("the flags of a profile cannot be saved", "profile", t.profile, "err", err)
+		a.logger("profile").Debug("the flags of a profile cannot be saved",
+			"profile", t.profile, "err", err)
 	}
 }
 

@@ -65,28 +65,24 @@ const keyNoteVersion = 1
 func (a *app) encryptedKey(o *openedStore) (secret.String, error) {
 	path := filepath.Join(o.folders.Credentials, keyNoteName)
 	note, err := readKeyNote(path)
-	if err != nil || note != nil {
-		return a.keyOfNote(o, note, err)
+	if err == nil && note == nil {
+		// This process alone makes the key, for which its user may type a passphrase.
+		var unlock func()
+		at := store.Key{Server: storeEncrypted}
+		if unlock, err = a.lock(context.Background(), o, at, "key"); err != nil {
+			return "", err
+		}
+		defer unlock()
+		note, err = readKeyNote(path)
 	}
-	unlock, err := a.lockKey(o)
 	if err != nil {
 		return "", err
 	}
-	defer unlock()
-	note, err = readKeyNote(path)
-	return a.keyOfNote(o, note, err)
+	return a.keyOfNote(o, note, path)
 }
 
-// lockKey has this process alone make the key, for which its user may type a passphrase.
-func (a *app) lockKey(o *openedStore) (unlock func(), err error) {
-	return a.lock(context.Background(), o, store.Key{Server: storeEncrypted}, "key")
-}
-
-// keyOfNote returns the key that a note is about, or makes both if there is none.
-func (a *app) keyOfNote(o *openedStore, note *keyNote, err error) (secret.String, error) {
-	if err != nil {
-		return "", err
-	}
+// keyOfNote returns the key that the note at path is about, or makes both if there is none.
+func (a *app) keyOfNote(o *openedStore, note *keyNote, path string) (secret.String, error) {
 	from, err := a.keySources()
 	if err != nil {
 		return "", err
@@ -110,7 +106,7 @@ func (a *app) keyOfNote(o *openedStore, note *keyNote, err error) (secret.String
 		return "", storeFailure("the encrypted store was sealed with another key than that of "+
 			cmp.Or(from.keyFile, "the passphrase"), "give the one that it was made with")
 	case note == nil:
-		if err := writePrivate(filepath.Join(o.folders.Credentials, keyNoteName), next); err != nil {
+		if err := writePrivate(path, next); err != nil {
 			return "", &failure{kind: kindStore, err: err}
 		}
 	}

@@ -44,9 +44,9 @@ func TestMigrationIntoItsOwnFolderIsRejected(t *testing.T) {
 			if test.from != storeFile {
 				c.mustRun("store", "migrate", test.from)
 			}
+			target := test.target(c.home)
 			for _, more := range [][]string{{"--dry-run"}, nil} {
-				args := append([]string{"store", "migrate", test.target(c.home)}, more...)
-				link += "2"
+				args := append([]string{"store", "migrate", target}, more...)
 				if _, stderr, code := c.run(args...); code != exitUsage {
 					t.Errorf("%q: exit code %d\n%s", args, code, stderr)
 				}
@@ -61,7 +61,8 @@ func TestMigrationsAtOnceLoseNoLogin(t *testing.T) {
 	c, _ := withKeyFile(t)
 	values := c.plant(20)
 	ended := make(chan error)
-	targets := []string{storeEncrypted, filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")}
+	dir := t.TempDir()
+	targets := []string{storeEncrypted, filepath.Join(dir, "a"), filepath.Join(dir, "b")}
 	for _, to := range targets {
 		cmd, stdin, _, _ := c.start("store", "migrate", to)
 		stdin.Close()
@@ -80,7 +81,8 @@ func TestEncryptedStoreWithoutItsNoteTakesNoOtherKey(t *testing.T) {
 	c, keyFile := withKeyFile(t)
 	values := c.plant(1)
 	c.mustRun("store", "migrate", storeEncrypted)
-	if err := os.Remove(filepath.Join(c.home, "credentials", storeEncrypted, keyNoteName)); err != nil {
+	note := filepath.Join(c.home, "credentials", storeEncrypted, keyNoteName)
+	if err := os.Remove(note); err != nil {
 		t.Fatal(err)
 	}
 	other, otherFile := withKeyFile(t)
@@ -141,7 +143,8 @@ func TestMigrationThatIsKilledIsNoticedBeforeARefresh(t *testing.T) {
 	}
 	for key := range values {
 		unlock, err := running.Lock(t.Context(), key, store.LockRefresh)
-		if !errors.Is(err, store.ErrUnusable) || !strings.Contains(err.Error(), "start this program again") {
+		if !errors.Is(err, store.ErrUnusable) ||
+			!strings.Contains(err.Error(), "start this program again") {
 			t.Errorf("Lock = %v", err)
 		}
 		if err == nil {
