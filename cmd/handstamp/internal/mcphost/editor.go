@@ -182,6 +182,9 @@ func (e *Editor) write(c *Change, j *journal, mode fs.FileMode) (err error) {
 		}
 	}
 	if c.After == nil {
+		if err := unchanged(c.File, c.Before); err != nil {
+			return err
+		}
 		if err := os.Remove(c.File); err != nil {
 			return err
 		}
@@ -217,7 +220,7 @@ func (e *Editor) backup(path string, text []byte) (string, error) {
 	}
 	name := time.Now().UTC().Format("20060102T150405.000000") + "-" + filepath.Base(path)
 	file := filepath.Join(folder, name)
-	if err := replaceFile(file, text, 0o600, nil); err != nil {
+	if err := writeFile(file, text); err != nil {
 		return "", err
 	}
 	all, err := os.ReadDir(folder)

@@ -82,5 +82,5 @@ func (e *Editor) writeJournal(j *journal) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(e.journalFile(j.File), text, 0o600, nil)
+	return writeFile(e.journalFile(j.File), text)
 }
