@@ -66,6 +66,22 @@ func readHostFile(path string) ([]byte, fs.FileMode, error) {
 	return text, info.Mode().Perm(), err
 }
 
+// writable returns an error if a file is there that its mode keeps from this user, or that is
+// locked: the folder alone would allow to replace it.
+func writable(path string, mode fs.FileMode) error {
+	if mode&0o200 == 0 {
+		return fs.ErrPermission
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
 // replaceFile replaces a host's file in one step. The file must still have the text before; nil:
 // it must be missing. It keeps its owner.
 func replaceFile(path string, text []byte, mode fs.FileMode, before []byte) error {

@@ -9,8 +9,9 @@ import (
 	"syscall"
 )
 
-// keepOwner gives a file the owner and group of another, if that is there: with sudo, a user's
-// file stays the user's. A group that this user may not give away is left out.
+// keepOwner gives a file the owner, group and mode of another, if that is there: with sudo, a
+// user's file stays the user's. Where only the content may be given, which its writer owns then,
+// a group that cannot be kept is not replaced by one with the same rights.
 func keepOwner(file, of string) error {
 	was, err := os.Stat(of)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -25,11 +26,14 @@ func keepOwner(file, of string) error {
 	if !ok || !ok2 {
 		return nil
 	}
-	if from.Gid != to.Gid {
-		_ = os.Chown(file, -1, int(from.Gid))
+	mode := was.Mode().Perm()
+	if from.Gid != to.Gid && os.Chown(file, -1, int(from.Gid)) != nil {
+		mode = mode&^0o070 | mode&0o007<<3
 	}
 	if from.Uid != to.Uid {
-		err = os.Chown(file, int(from.Uid), -1)
+		if err := os.Chown(file, int(from.Uid), -1); err != nil && os.Geteuid() == 0 {
+			return err // its user could not read it any more
+		}
 	}
-	return errors.Join(err, os.Chmod(file, was.Mode().Perm())) // a new owner may reset it
+	return os.Chmod(file, mode) // a new owner may reset it
 }
