@@ -52,7 +52,7 @@ func checkOwner(t *testing.T, file string, uid, gid uint32, mode fs.FileMode) {
 // asUser names the file to edit to this test when it runs as another user.
 const asUser = "HANDSTAMP_TEST_AS_USER"
 
-// A user edits a file that belongs to another as far as its mode allows that, and nobody may read
+// A user edits a file that belongs to another as far as its mode allows that, and no other may read
 // more than before.
 func TestFileOfAnotherOwner(t *testing.T) {
 	if file := os.Getenv(asUser); file != "" {
