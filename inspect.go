@@ -216,11 +216,22 @@ func (in *inspector) tryClient(ctx context.Context) {
 	if old != nil && !l.canReuse(old) {
 		old = nil
 	}
+	err := in.pickClient(ctx, l, old)
+	if err == nil && l.client != nil {
+		err = in.chooseMethod(l)
+	}
+	in.out.LoginError = err
+	in.tryAuthorization(ctx, l)
+	in.tryTokenEndpoint(ctx, l)
+}
+
+// pickClient sets the client of a login, but makes none: it finds out whether the server
+// registers one. old is the stored client, if a login can use it.
+func (in *inspector) pickClient(ctx context.Context, l *loginClients, old *record.Client) error {
 	document := l.documentClient()
-	var err error
 	switch l.clientSource(document, old) {
 	case clientConfigured:
-		err = l.useConfigured(in.plan.server.Issuer)
+		return l.useConfigured(in.plan.server.Issuer)
 	case clientDocument:
 		l.client = document
 	case clientStored:
@@ -228,16 +239,9 @@ func (in *inspector) tryClient(ctx context.Context) {
 	case clientNew:
 		in.tryRegistration(ctx, l)
 	case clientByHand:
-		err = &Error{Kind: ErrRegistrationRequired, Server: in.serverURL, RedirectURI: callback.redirectURI,
-			Message: oauth.Sanitize(in.plan.server.Issuer) + " lets no client register itself",
-			Hint:    "register a client there, then sign in with its client id"}
+		return l.byHand("lets no client register itself", nil)
 	}
-	if err == nil && l.client != nil {
-		err = in.chooseMethod(l)
-	}
-	in.out.LoginError = err
-	in.tryAuthorization(ctx, l)
-	in.tryTokenEndpoint(ctx, l)
+	return nil
 }
 
 // tryAuthorization finds out, as a login does, whether the authorization endpoint knows the client.

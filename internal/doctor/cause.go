@@ -332,11 +332,7 @@ func (x *examination) loginCause() *Cause {
 	case errors.Is(err, handstamp.ErrNoLoginNeeded):
 		c.Code, c.Kind, c.Command = CauseNoLoginNeeded, nil, x.command("tools")
 	case errors.Is(err, handstamp.ErrRegistrationRequired):
-		c.Code = CauseByHand
-		c.Command = x.command("login") + " --client-id ID"
-		if x.Plan != nil && x.Plan.RedirectURI != "" {
-			c.Hint = "register a client there with the redirect URI " + x.Plan.RedirectURI + ", then sign in with its client id"
-		}
+		c.Code, c.Command, c.Hint = CauseByHand, x.command("login")+" --client-id ID", x.byHand()
 	case errors.As(err, &blocked):
 		c.Code = CauseAddress
 	case oauth.TooLong(err):
