@@ -149,8 +149,7 @@ func (m *storeMigrate) choose() error {
 		}
 	}
 	if err := m.noteStore(members); err != nil {
-		return &failure{kind: kindStore, err: err, message: "the configuration cannot be written, " +
-			"so the old store stays in use"}
+		return &failure{kind: kindStore, err: err, message: "the old store stays in use"}
 	}
 	return nil
 }
