@@ -52,6 +52,7 @@ func (a *app) newServeBackend(names []string) (*serveBackend, error) {
 	if _, err := a.openStore(); err != nil {
 		return nil, err
 	}
+	a.in = strings.NewReader("") // the user is at the page: no login waits for a key at the terminal
 	b.state = a.loadServeState()
 	return b, nil
 }
