@@ -132,6 +132,13 @@ func (c *connectCommand) chooseName(text []byte) error {
 		return err
 	}
 	byName := make(map[string]mcphost.Entry)
+	members, err := splice.Members(c.host.Format, text, c.host.Path)
+	if err != nil {
+		return err
+	}
+	for name, value := range members {
+		byName[name] = mcphost.Entry{Name: name, Value: value} // of whatever kind it is
+	}
 	for _, e := range entries {
 		byName[e.Name] = e
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/keyringstore"
 )
 
@@ -91,6 +92,14 @@ func (a *app) decideStore() error {
 	if err != nil || c.by != "" {
 		return err
 	}
+	unlock, err := a.lockChoice(context.Background())
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if c, err = a.chosenStore(); err != nil || c.by != "" {
+		return err // another process has chosen
+	}
 	c.word = storeKeyring
 	missing := keyringstore.Check(context.Background(), a.keyringOptions())
 	switch {
@@ -109,6 +118,18 @@ func (a *app) decideStore() error {
 		a.logger(handstamp.StepStore).Debug("the choice of the store cannot be noted", "err", err)
 	}
 	return nil
+}
+
+// lockChoice has this process alone choose a store or change the choice, and look at the
+// configuration anew.
+func (a *app) lockChoice(ctx context.Context) (unlock func(), err error) {
+	o, err := a.open(storeFile, "")
+	if err != nil {
+		return nil, err
+	}
+	unlock, err = a.lock(ctx, o, store.Key{Server: "choice"}, "store")
+	a.conf = nil
+	return unlock, err
 }
 
 // storeWord checks a value of --store, and makes a path absolute.

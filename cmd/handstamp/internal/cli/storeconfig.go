@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +20,7 @@ type storeMembers struct {
 // noteStore writes the members into the configuration, which otherwise stays as it is, byte for
 // byte. Empty ones are removed.
 func (a *app) noteStore(members storeMembers) error {
+	a.conf = nil // which another process may have changed since
 	conf, err := a.loadConfig()
 	if err != nil || conf.storeMembers == members {
 		return err
@@ -66,15 +66,7 @@ func replaceFile(path string, text []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	temp := path + "." + rand.Text()
-	err := os.WriteFile(temp, text, mode)
-	if err == nil {
-		err = os.Rename(temp, path)
-	}
-	if err != nil {
-		_ = os.Remove(temp)
-	}
-	return err
+	return writeWhole(path, text, mode)
 }
 
 // withMember returns a JSON object in which a member has a value, or is missing if that is empty.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"time"
 
@@ -73,7 +74,7 @@ func (e *Editor) Put(
 			j.Made, j.Objects = before == nil, missing(p, before)
 		}
 		// An entry that is written again comes out as it was before the first time.
-		original, ok := j.Entries[name].undo(before)
+		original, ok := j.Entries[name].undo(before, p.onlyTakesBack(before, name))
 		if !ok && ours {
 			if original, err = splice.Remove(p.Format, before, p.Path, name, 0); err != nil {
 				return nil, err
@@ -84,6 +85,18 @@ func (e *Editor) Put(
 		j.Entries[name] = newHunk(original, after)
 		return after, nil
 	})
+}
+
+// onlyTakesBack returns what reports whether a text is one before, but for an entry that has
+// another value or is missing.
+func (p Place) onlyTakesBack(before []byte, name string) func([]byte) bool {
+	return func(original []byte) bool {
+		now, err := splice.Members(p.Format, before, p.Path)
+		then, err2 := splice.Members(p.Format, original, p.Path)
+		value, ok := then[name]
+		return err == nil && err2 == nil && (!ok || !reflect.DeepEqual(value, now[name])) &&
+			splice.OnlyDiffers(p.Format, before, original, p.Path, name)
+	}
 }
 
 // missing returns how many objects of the path are not there.
@@ -102,8 +115,8 @@ func (e *Editor) Remove(ctx context.Context, p Place, name string) (*Change, err
 	return e.edit(ctx, p.File, func(before []byte, j *journal) ([]byte, error) {
 		h, noted := j.Entries[name]
 		delete(j.Entries, name)
-		after, ok := h.undo(before)
-		if !ok || !splice.OnlyDiffers(p.Format, before, after, p.Path, name) {
+		after, ok := h.undo(before, p.onlyTakesBack(before, name))
+		if !ok {
 			var err error
 			prune := 0
 			if noted {
@@ -164,8 +177,8 @@ func (e *Editor) edit(
 
 // write keeps the text before, and then replaces the file.
 func (e *Editor) write(c *Change, j *journal, mode fs.FileMode) (err error) {
-	if mode&0o200 == 0 {
-		return fs.ErrPermission
+	if err := writable(c.File, mode); err != nil {
+		return err
 	}
 	if c.Before != nil {
 		if c.Backup, err = e.backup(c.File, c.Before); err != nil {
@@ -182,6 +195,9 @@ func (e *Editor) write(c *Change, j *journal, mode fs.FileMode) (err error) {
 		}
 	}
 	if c.After == nil {
+		if err := unchanged(c.File, c.Before); err != nil {
+			return err
+		}
 		if err := os.Remove(c.File); err != nil {
 			return err
 		}
@@ -217,7 +233,7 @@ func (e *Editor) backup(path string, text []byte) (string, error) {
 	}
 	name := time.Now().UTC().Format("20060102T150405.000000") + "-" + filepath.Base(path)
 	file := filepath.Join(folder, name)
-	if err := replaceFile(file, text, 0o600, nil); err != nil {
+	if err := writeFile(file, text); err != nil {
 		return "", err
 	}
 	all, err := os.ReadDir(folder)

@@ -340,7 +340,8 @@ func FuzzConnectDisconnect(f *testing.F) {
 		if _, err := h.Entries(after, ""); err != nil || !splice.OnlyDiffers(h.Format, []byte(text), after, h.Path, "linear") {
 			t.Fatalf("%q became %q: %v", text, after, err)
 		}
-		if back, ok := newHunk([]byte(text), after).undo(after); !ok || string(back) != text {
+		p := Place{"", h.Format, h.Path}
+		if back, ok := newHunk([]byte(text), after).undo(after, p.onlyTakesBack(after, "linear")); !ok || string(back) != text {
 			t.Fatalf("%q became %q, and %q", text, after, back)
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // journal notes what was written into one file of a host, so that it can be taken back byte
@@ -25,7 +26,8 @@ type hunk struct {
 	After  []byte `json:"after"`
 }
 
-// newHunk returns what differs between two texts.
+// newHunk returns what differs between two texts, after as much of what precedes it as makes it
+// the only such place.
 func newHunk(before, after []byte) hunk {
 	start := 0
 	for start < min(len(before), len(after)) && before[start] == after[start] {
@@ -35,15 +37,32 @@ func newHunk(before, after []byte) hunk {
 	for a > start && b > start && before[a-1] == after[b-1] {
 		a, b = a-1, b-1
 	}
+	for n := 1; start > 0 && bytes.Count(after, after[start:b]) != 1; n *= 2 {
+		start = max(0, start-n)
+	}
 	return hunk{before[start:a], after[start:b]}
 }
 
-// undo returns a text without the change, if it is there exactly once.
-func (h hunk) undo(text []byte) ([]byte, bool) {
-	if len(h.After) == 0 || bytes.Count(text, h.After) != 1 {
-		return nil, false
+// places bounds how often what was written is looked for in a text.
+const places = 20
+
+// undo returns a text without the change, made at the first place where the outcome fits: the user
+// may have copied what was written, into a comment or to another name.
+func (h hunk) undo(text []byte, fits func(original []byte) bool) ([]byte, bool) {
+	from := 0
+	for range places {
+		i := bytes.Index(text[from:], h.After)
+		if i < 0 || len(h.After) == 0 {
+			break
+		}
+		from += i
+		original := slices.Concat(text[:from], h.Before, text[from+len(h.After):])
+		if fits(original) {
+			return original, true
+		}
+		from++
 	}
-	return bytes.Replace(text, h.After, h.Before, 1), true
+	return nil, false
 }
 
 // sum names a file in the editor's folder.
@@ -82,5 +101,5 @@ func (e *Editor) writeJournal(j *journal) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(e.journalFile(j.File), text, 0o600, nil)
+	return writeFile(e.journalFile(j.File), text)
 }

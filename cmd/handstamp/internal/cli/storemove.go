@@ -1,0 +1,235 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/store"
+)
+
+func (m *storeMigrate) move(ctx context.Context) error {
+	var err error
+	if m.target, err = m.open(m.to, ""); err != nil {
+		return err
+	}
+	for _, word := range m.report.From {
+		from, err := m.open(word, "")
+		if err != nil {
+			return err
+		}
+		m.sources = append(m.sources, from)
+	}
+	if err := m.writeJournal(); err != nil {
+		return err
+	}
+	for _, from := range m.sources {
+		unlock, err := m.copyAll(ctx, from)
+		defer unlock()
+		if err != nil {
+			return err
+		}
+	}
+	if err := m.choose(); err != nil {
+		return err
+	}
+	for _, from := range m.sources {
+		if err := m.removeAll(ctx, from); err != nil {
+			return err
+		}
+	}
+	_ = os.Remove(m.journal())
+	m.findLeftovers()
+	return nil
+}
+
+// findLeftovers notes the folders in which there are files that belong to no credential.
+func (m *storeMigrate) findLeftovers() {
+	for _, from := range m.sources {
+		dir := from.folders.Credentials
+		if len(recordFiles(dir)) > 0 && !isSealed(from.word) {
+			m.report.Leftovers = append(m.report.Leftovers, dir)
+		}
+	}
+}
+
+// copyAll copies all credentials of a store. Until unlock is called, no process refreshes or
+// replaces them.
+func (m *storeMigrate) copyAll(ctx context.Context, from *openedStore) (unlock func(), err error) {
+	var locks []func()
+	unlock = func() {
+		for _, release := range locks {
+			release()
+		}
+	}
+	keys, err := from.List(ctx)
+	if err != nil {
+		return unlock, &failure{kind: kindStore, err: err}
+	}
+	for _, key := range keys {
+		for _, name := range []store.LockName{store.LockLogin, store.LockRefresh} {
+			release, err := m.lock(ctx, from, key, name)
+			if err != nil {
+				return unlock, err
+			}
+			locks = append(locks, release)
+		}
+		outcome, _, err := m.copy(ctx, from, key)
+		if err != nil {
+			return unlock, &failure{kind: kindStore, err: err,
+				message: "the login at " + key.String() + " cannot be moved"}
+		}
+		m.note(key, outcome)
+	}
+	return unlock, nil
+}
+
+// copy copies a credential to the target, where the newer of two stays. copied is the revision of
+// what was copied.
+func (m *storeMigrate) copy(
+	ctx context.Context, from store.Store, key store.Key,
+) (outcome string, copied store.Revision, err error) {
+	value, copied, err := from.Get(ctx, key)
+	switch {
+	case errors.Is(err, store.ErrCorrupt):
+		return outcomeDamaged, "", nil
+	case errors.Is(err, store.ErrNotFound):
+		return outcomeMoved, "", nil
+	case err != nil:
+		return "", "", err
+	}
+	for {
+		there, revision, err := m.target.Get(ctx, key)
+		switch {
+		case err == nil && bytes.Equal(there, value):
+			return outcomeMoved, copied, nil
+		case err == nil && isNewer(there, value):
+			return outcomeNewer, copied, nil
+		case err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrCorrupt):
+			return "", "", err
+		}
+		// What was put is read once more before the original is removed.
+		_, err = m.target.Put(ctx, key, value, revision)
+		if err != nil && !errors.Is(err, store.ErrConflict) {
+			return "", "", err
+		}
+	}
+}
+
+// isNewer compares two records by the time of their last change.
+func isNewer(there, value []byte) bool {
+	a, err := record.Decode(there)
+	if err != nil {
+		return false
+	}
+	b, err := record.Decode(value)
+	return err != nil || a.UpdatedAt.After(b.UpdatedAt)
+}
+
+// choose notes the new store in the configuration.
+func (m *storeMigrate) choose() error {
+	members := storeMembers{Store: m.to}
+	if m.to == storeEncrypted {
+		from, err := m.keySources()
+		if err != nil {
+			return err
+		}
+		members.StoreKeyFile = from.keyFile
+		if from.phraseFile != "-" {
+			members.StorePassphraseFile = from.phraseFile
+		}
+	}
+	for _, from := range m.sources {
+		if err := m.copyBeside(from); err != nil {
+			return err
+		}
+	}
+	if err := m.noteStore(members); err != nil {
+		return &failure{kind: kindStore, err: err, message: "the configuration cannot be written, " +
+			"so the old store stays in use"}
+	}
+	return nil
+}
+
+// copyBeside copies what is kept beside credentials, if the target has it elsewhere.
+func (m *storeMigrate) copyBeside(from *openedStore) error {
+	old, err := m.besideFolders(from)
+	if err != nil {
+		return err
+	}
+	next, err := m.besideFolders(m.target)
+	if err != nil || old.Credentials == next.Credentials {
+		return err
+	}
+	for _, folder := range []string{settingsName, profilesName} {
+		files, _ := filepath.Glob(filepath.Join(escapeGlob(old.Credentials), folder, "*.json"))
+		for _, file := range files {
+			text, err := readRegular(file, maxConfig)
+			if err != nil {
+				continue // later sessions need the flags again
+			}
+			to := filepath.Join(next.Credentials, folder, filepath.Base(file))
+			if err := writePrivate(to, json.RawMessage(text)); err != nil {
+				return &failure{kind: kindStore, err: err}
+			}
+		}
+	}
+	return nil
+}
+
+// removeAll removes from a store what the target has, with what was there before and what is
+// damaged. What came meanwhile is moved, too.
+func (m *storeMigrate) removeAll(ctx context.Context, from *openedStore) error {
+	keys, err := from.List(ctx)
+	if err != nil {
+		return &failure{kind: kindStore, err: err}
+	}
+	for _, key := range keys {
+		if err := m.remove(ctx, from, key); err != nil {
+			return err
+		}
+	}
+	return m.removeRest(ctx, from)
+}
+
+// remove removes a credential from a store once the target has it as it is then.
+func (m *storeMigrate) remove(ctx context.Context, from store.Store, key store.Key) error {
+	for {
+		outcome, copied, err := m.copy(ctx, from, key)
+		if err != nil {
+			return &failure{kind: kindStore, err: err}
+		}
+		if outcome == outcomeDamaged || copied == "" {
+			return nil
+		}
+		err = from.Delete(ctx, key, copied)
+		if errors.Is(err, store.ErrConflict) {
+			continue
+		}
+		if err != nil {
+			return &failure{kind: kindStore, err: err, message: "the login at " + key.String() +
+				" is moved, but cannot be removed from the old store: run this again"}
+		}
+		return nil
+	}
+}
+
+// removeRest removes what a run that was killed left of credentials that it had begun to remove.
+func (m *storeMigrate) removeRest(ctx context.Context, from *openedStore) error {
+	keys, err := m.target.List(ctx)
+	if err != nil {
+		return &failure{kind: kindStore, err: err}
+	}
+	for _, key := range keys {
+		// Without a revision, a credential that is there stays.
+		err := from.Delete(ctx, key, "")
+		if err != nil && !errors.Is(err, store.ErrConflict) {
+			return &failure{kind: kindStore, err: err}
+		}
+	}
+	return nil
+}

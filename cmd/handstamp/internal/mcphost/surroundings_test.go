@@ -1,0 +1,73 @@
+package mcphost
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// A file that a host makes while ours is being written is not replaced.
+func TestFileThatAppearsMeanwhileStays(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "mcp.json")
+	write(t, file, "theirs", 0o600)
+	if err := replaceFile(file, []byte("ours"), 0o600, nil); !errors.Is(err, ErrChanging) {
+		t.Errorf("%v", err)
+	}
+	if err := Replace(file, []byte("ours"), nil); !errors.Is(err, ErrChanging) {
+		t.Errorf("%v", err)
+	}
+	got, _ := os.ReadFile(file)
+	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); string(got) != "theirs" || len(left) > 0 {
+		t.Errorf("%q, left behind %v", got, left)
+	}
+}
+
+// Behind a link to a folder, a file that connect makes is gone after disconnect, as elsewhere:
+// its notes are found under the same path, whether it is there or not.
+func TestFileBehindLinkedFolderIsRemovedAgain(t *testing.T) {
+	for name, made := range map[string]string{
+		"in the folder": "link/mcp.json", "in folders below": "link/a/b/mcp.json", "two links": "link2/mcp.json",
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.MkdirAll(filepath.Join(dir, "dotfiles", "cursor"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			for link, to := range map[string]string{"link": "dotfiles/cursor", "link2": "link"} {
+				if err := os.Symlink(filepath.FromSlash(to), filepath.Join(dir, link)); err != nil {
+					t.Skip(err)
+				}
+			}
+			h := Find("cursor")
+			e := &Editor{Folder: filepath.Join(dir, "state")}
+			p := Place{filepath.Join(dir, filepath.FromSlash(made)), h.Format, h.Path}
+			if _, err := e.Put(context.Background(), p, "linear", h.Entry.Object("linear", linear), false); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := e.Remove(context.Background(), p, "linear"); err != nil {
+				t.Fatal(err)
+			}
+			if left, _ := os.ReadDir(filepath.Join(dir, "dotfiles", "cursor")); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+// What the host writes before its file would be removed is not removed with it.
+func TestFileChangedBeforeItsRemovalStays(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "mcp.json")
+	write(t, file, "theirs", 0o600)
+	e := &Editor{Folder: t.TempDir()}
+	c := &Change{File: file, Before: []byte("ours")}
+	if err := e.write(c, e.readJournal(file), 0o600); !errors.Is(err, ErrChanging) {
+		t.Errorf("%v", err)
+	}
+	if got, err := os.ReadFile(file); !bytes.Equal(got, []byte("theirs")) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
