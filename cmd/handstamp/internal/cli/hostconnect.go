@@ -148,18 +148,23 @@ func (c *connectCommand) chooseName(text []byte) error {
 	if c.result.Name == "" {
 		c.result.Name = c.freeName(entries, byName)
 	}
-	for _, e := range entries {
-		if e.Kind == mcphost.Remote && c.same(e) && e.Name != c.result.Name {
-			c.result.Notes = append(c.result.Notes, c.host.Name+" has an entry of its own for this server, "+
-				e.Name+": remove it, or replace it with --name "+shellWord(e.Name)+" --force")
-		}
-	}
+	c.noteDoubles(entries)
 	e, taken := byName[c.result.Name]
 	c.ours = taken && e.Kind == mcphost.Ours
 	if !taken || c.force || c.ours && c.same(e) {
 		return nil
 	}
 	return c.nameTaken(e)
+}
+
+// noteDoubles notes other entries by which the host itself connects to the server.
+func (c *connectCommand) noteDoubles(entries []mcphost.Entry) {
+	for _, e := range entries {
+		if e.Kind == mcphost.Remote && c.same(e) && e.Name != c.result.Name {
+			c.result.Notes = append(c.result.Notes, c.host.Name+" has an entry of its own for this server, "+
+				e.Name+": remove it, or replace it with --name "+shellWord(e.Name)+" --force")
+		}
+	}
 }
 
 // freeName returns the name of the entry for this server, which is written anew, or one that
