@@ -64,7 +64,7 @@ func TestFileChangedBeforeItsRemovalStays(t *testing.T) {
 	write(t, file, "theirs", 0o600)
 	e := &Editor{Folder: t.TempDir()}
 	c := &Change{File: file, Before: []byte("ours")}
-	if err := e.write(c, e.readJournal(file), 0o600); !errors.Is(err, ErrChanging) {
+	if err := e.write(c, e.readJournal(file), e.readJournal(file), 0o600); !errors.Is(err, ErrChanging) {
 		t.Errorf("%v", err)
 	}
 	if got, err := os.ReadFile(file); !bytes.Equal(got, []byte("theirs")) {
