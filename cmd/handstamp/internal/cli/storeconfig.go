@@ -2,13 +2,9 @@ package cli
 
 import (
 	"bytes"
-	"crypto/rand"
+	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 )
 
 // storeMembers are the members of the configuration that say where credentials are.
@@ -25,56 +21,21 @@ func (a *app) noteStore(members storeMembers) error {
 	if err != nil || conf.storeMembers == members {
 		return err
 	}
-	dirs, err := findFolders(a.env)
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(dirs.Config, "config.json")
-	text, err := readFile(path, maxConfig)
-	if errors.Is(err, fs.ErrNotExist) {
-		text, err = []byte("{}\n"), nil
-	}
-	if err != nil {
-		return err
-	}
 	values := map[string]string{"store": members.Store, "store_key_file": members.StoreKeyFile,
 		"store_passphrase_file": members.StorePassphraseFile}
-	for _, name := range []string{"store_passphrase_file", "store_key_file", "store"} {
-		text = withMember(text, name, values[name])
-	}
-	next, err := parseConfig(text)
-	if err != nil || next.storeMembers != members {
-		return fmt.Errorf("%s cannot be changed safely: set its member \"store\" to %q by hand",
-			path, members.Store)
-	}
-	if err := replaceFile(path, text); err != nil {
-		return err
-	}
-	conf.storeMembers = members
-	return nil
-}
-
-// replaceFile writes a file in one step. A symbolic link stays one.
-func replaceFile(path string, text []byte) error {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
-	}
-	mode := fs.FileMode(0o600)
-	if info, err := os.Stat(path); err == nil {
-		mode = info.Mode().Perm()
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	temp := path + "." + rand.Text()
-	err := os.WriteFile(temp, text, mode)
-	if err == nil {
-		err = os.Rename(temp, path)
-	}
-	if err != nil {
-		_ = os.Remove(temp)
-	}
-	return err
+	return a.editConfig(context.Background(), func(text []byte) ([]byte, error) {
+		if text == nil {
+			text = []byte("{}\n")
+		}
+		for _, name := range []string{"store_passphrase_file", "store_key_file", "store"} {
+			text = withMember(text, name, values[name])
+		}
+		next, err := parseConfig(text)
+		if err != nil || next.storeMembers != members {
+			return nil, fmt.Errorf("set its member \"store\" to %q by hand", members.Store)
+		}
+		return text, nil
+	})
 }
 
 // withMember returns a JSON object in which a member has a value, or is missing if that is empty.

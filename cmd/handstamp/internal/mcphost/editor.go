@@ -206,6 +206,39 @@ func (e *Editor) edit(
 	return nil, ErrChanging
 }
 
+// Rewrite replaces the text of another file in the same way, without a backup and notes. Its mode
+// stays, and a new file is the user's alone.
+func (e *Editor) Rewrite(
+	ctx context.Context, path string, change func(before []byte) ([]byte, error),
+) error {
+	path, err := behindLinks(path)
+	if err != nil {
+		return err
+	}
+	unlock, err := e.lock(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	for range attempts {
+		before, mode, err := readHostFile(path)
+		if err != nil {
+			return err
+		}
+		if err := writable(path, mode); err != nil {
+			return err
+		}
+		after, err := change(before)
+		if err != nil {
+			return err
+		}
+		if err := replaceFile(path, after, mode, before); !errors.Is(err, ErrChanging) {
+			return err
+		}
+	}
+	return ErrChanging
+}
+
 // write keeps the text before, and then replaces the file. Before and after that the notes are
 // written, so that they are right if it fails or never ends.
 func (e *Editor) write(c *Change, was, j *journal, mode fs.FileMode) (err error) {
