@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 )
@@ -16,7 +17,7 @@ type storeMembers struct {
 // noteStore writes the members into the configuration, which otherwise stays as it is, byte for
 // byte. Empty ones are removed.
 func (a *app) noteStore(members storeMembers) error {
-	return a.editConfig(func(text []byte) ([]byte, error) {
+	return a.editConfig(context.Background(), func(text []byte) ([]byte, error) {
 		text, marked := bytes.CutPrefix(text, byteOrderMark)
 		if len(text) == 0 {
 			text = []byte("{}\n")
