@@ -108,6 +108,7 @@ func (a *app) loadConfig() (*config, error) {
 // misspelt one would be a setting that silently does nothing.
 func parseConfig(b []byte) (*config, error) {
 	var conf config
+	b = bytes.TrimPrefix(b, byteOrderMark)
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&conf); err != nil {

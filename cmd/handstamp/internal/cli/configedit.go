@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/mcphost"
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/splice"
+	"github.com/handstamp/handstamp/store"
 )
 
 // putAlias writes a server into the configuration.
@@ -29,7 +31,11 @@ func (a *app) deleteAlias(alias string) error {
 	})
 }
 
-// editConfig changes the configuration, and nothing in it but what change does.
+// byteOrderMark is what some editors put before a text.
+var byteOrderMark = []byte("\ufeff")
+
+// editConfig changes the configuration, and nothing in it but what change does. Of several
+// processes each changes what the one before has made of it.
 func (a *app) editConfig(change func([]byte) ([]byte, error)) error {
 	dirs, err := findFolders(a.env)
 	if err != nil {
@@ -37,8 +43,14 @@ func (a *app) editConfig(change func([]byte) ([]byte, error)) error {
 	}
 	path := filepath.Join(dirs.Config, "config.json")
 	cannot := func(err error) error {
-		return &failure{kind: kindOther, message: "the configuration " + path + " cannot be changed", err: withoutPath(err)}
+		return &failure{kind: kindOther, message: "the configuration " + path +
+			" cannot be changed", err: withoutPath(err)}
 	}
+	unlock, err := a.lockConfig()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if err := os.MkdirAll(dirs.Config, 0o700); err != nil {
 		return cannot(err)
 	}
@@ -50,15 +62,27 @@ func (a *app) editConfig(change func([]byte) ([]byte, error)) error {
 	if err != nil {
 		return cannot(err)
 	}
-	conf, err := parseConfig(bytes.TrimPrefix(after, []byte("\ufeff")))
+	conf, err := parseConfig(after)
 	if err != nil {
 		return usage("%w", err)
 	}
-	if err := mcphost.Replace(path, after, text); err != nil {
-		return cannot(err)
+	if !bytes.Equal(after, text) {
+		if err := mcphost.Replace(path, after, text); err != nil {
+			return cannot(err)
+		}
 	}
 	a.conf = conf
 	return nil
+}
+
+// lockConfig has this process alone change the configuration. Where there can be no lock, as the
+// folder for credentials is not one to use, changes at the same time are noticed at least.
+func (a *app) lockConfig() (unlock func(), err error) {
+	unlock, err = a.lockShared(context.Background(), "configuration")
+	if err != nil && store.Busy(err) == nil {
+		return func() {}, nil
+	}
+	return unlock, err
 }
 
 // configObject returns a server's configuration as the file has it.

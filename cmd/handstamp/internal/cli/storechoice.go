@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/handstamp/handstamp"
-	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/keyringstore"
 )
 
@@ -123,11 +122,7 @@ func (a *app) decideStore() error {
 // lockChoice has this process alone choose a store or change the choice, and look at the
 // configuration anew.
 func (a *app) lockChoice(ctx context.Context) (unlock func(), err error) {
-	o, err := a.open(storeFile, "")
-	if err != nil {
-		return nil, err
-	}
-	unlock, err = a.lock(ctx, o, store.Key{Server: "choice"}, "store")
+	unlock, err = a.lockShared(ctx, "choice")
 	a.conf = nil
 	return unlock, err
 }

@@ -3,11 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 )
 
 // storeMembers are the members of the configuration that say where credentials are.
@@ -20,53 +16,27 @@ type storeMembers struct {
 // noteStore writes the members into the configuration, which otherwise stays as it is, byte for
 // byte. Empty ones are removed.
 func (a *app) noteStore(members storeMembers) error {
-	a.conf = nil // which another process may have changed since
-	conf, err := a.loadConfig()
-	if err != nil || conf.storeMembers == members {
-		return err
-	}
-	dirs, err := findFolders(a.env)
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(dirs.Config, "config.json")
-	text, err := readFile(path, maxConfig)
-	if errors.Is(err, fs.ErrNotExist) {
-		text, err = []byte("{}\n"), nil
-	}
-	if err != nil {
-		return err
-	}
-	values := map[string]string{"store": members.Store, "store_key_file": members.StoreKeyFile,
-		"store_passphrase_file": members.StorePassphraseFile}
-	for _, name := range []string{"store_passphrase_file", "store_key_file", "store"} {
-		text = withMember(text, name, values[name])
-	}
-	next, err := parseConfig(text)
-	if err != nil || next.storeMembers != members {
-		return fmt.Errorf("%s cannot be changed safely: set its member \"store\" to %q by hand",
-			path, members.Store)
-	}
-	if err := replaceFile(path, text); err != nil {
-		return err
-	}
-	conf.storeMembers = members
-	return nil
-}
-
-// replaceFile writes a file in one step. A symbolic link stays one.
-func replaceFile(path string, text []byte) error {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
-	}
-	mode := fs.FileMode(0o600)
-	if info, err := os.Stat(path); err == nil {
-		mode = info.Mode().Perm()
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	return writeWhole(path, text, mode)
+	return a.editConfig(func(text []byte) ([]byte, error) {
+		text, marked := bytes.CutPrefix(text, byteOrderMark)
+		if len(text) == 0 {
+			text = []byte("{}\n")
+		}
+		for _, m := range []struct{ name, value string }{
+			{"store_passphrase_file", members.StorePassphraseFile},
+			{"store_key_file", members.StoreKeyFile},
+			{"store", members.Store},
+		} {
+			text = withMember(text, m.name, m.value)
+		}
+		conf, err := parseConfig(text)
+		if err != nil || conf.storeMembers != members {
+			return nil, fmt.Errorf("set its member \"store\" to %q by hand", members.Store)
+		}
+		if marked {
+			text = join(byteOrderMark, text)
+		}
+		return text, nil
+	})
 }
 
 // withMember returns a JSON object in which a member has a value, or is missing if that is empty.

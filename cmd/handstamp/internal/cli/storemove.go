@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -80,12 +81,35 @@ func (m *storeMigrate) copyAll(ctx context.Context, from *openedStore) (unlock f
 		}
 		outcome, _, err := m.copy(ctx, from, key)
 		if err != nil {
-			return unlock, &failure{kind: kindStore, err: err,
-				message: "the login at " + key.String() + " cannot be moved"}
+			return unlock, m.cannotMove(key, err)
 		}
 		m.note(key, outcome)
 	}
 	return unlock, nil
+}
+
+// errSpare reports that a credential is in the target's spare folder alone.
+var errSpare = errors.New("there is no durable place for it")
+
+func (m *storeMigrate) cannotMove(key store.Key, err error) error {
+	f := &failure{kind: kindStore, err: err,
+		message: "the login at " + key.String() + " cannot be moved"}
+	if errors.Is(err, errSpare) {
+		f.err = fmt.Errorf("%w in %s", err, m.target.folders.Credentials)
+		f.hint = "make space there, and run this again"
+	}
+	return f
+}
+
+// inSpare reports whether the target has a credential in its spare folder, which is emptied when
+// the user signs out of the machine.
+func (m *storeMigrate) inSpare(key store.Key) bool {
+	dir := m.target.folders.Spare
+	if dir == "" {
+		return false
+	}
+	_, err := os.Lstat(filepath.Join(dir, key.Name()+".json"))
+	return err == nil
 }
 
 // copy copies a credential to the target, where the newer of two stays. copied is the revision of
@@ -102,29 +126,48 @@ func (m *storeMigrate) copy(
 	case err != nil:
 		return "", "", err
 	}
-	for {
-		there, revision, err := m.target.Get(ctx, key)
+	for hasPut := false; ; {
+		outcome, revision, err := m.compare(ctx, key, value)
 		switch {
-		case err == nil && bytes.Equal(there, value):
-			return outcomeMoved, copied, nil
-		case err == nil && isNewer(there, value):
-			return outcomeNewer, copied, nil
-		case err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrCorrupt):
-			return "", "", err
+		case err != nil, outcome != "":
+			return outcome, copied, err
+		case hasPut && m.inSpare(key):
+			return "", "", errSpare
 		}
 		// What was put is read once more before the original is removed.
 		_, err = m.target.Put(ctx, key, value, revision)
+		hasPut = err == nil
 		if err != nil && !errors.Is(err, store.ErrConflict) {
 			return "", "", err
 		}
 	}
 }
 
+// compare returns the outcome for a value that need not be put into the target, or otherwise the
+// revision of what it is to replace there.
+func (m *storeMigrate) compare(
+	ctx context.Context, key store.Key, value []byte,
+) (outcome string, revision store.Revision, err error) {
+	there, revision, err := m.target.Get(ctx, key)
+	same := err == nil && bytes.Equal(there, value)
+	switch {
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrCorrupt):
+		return "", revision, nil
+	case err != nil:
+		return "", "", err
+	case same && !m.inSpare(key):
+		return outcomeMoved, revision, nil
+	case !same && isNewer(there, value):
+		return outcomeNewer, revision, nil
+	}
+	return "", revision, nil
+}
+
 // isNewer compares two records by the time of their last change.
 func isNewer(there, value []byte) bool {
 	a, err := record.Decode(there)
 	if err != nil {
-		return false
+		return errors.Is(err, record.ErrNewer) // than this program
 	}
 	b, err := record.Decode(value)
 	return err != nil || a.UpdatedAt.After(b.UpdatedAt)
@@ -149,8 +192,7 @@ func (m *storeMigrate) choose() error {
 		}
 	}
 	if err := m.noteStore(members); err != nil {
-		return &failure{kind: kindStore, err: err, message: "the configuration cannot be written, " +
-			"so the old store stays in use"}
+		return &failure{kind: kindStore, err: err, message: "the old store stays in use"}
 	}
 	return nil
 }
@@ -201,7 +243,7 @@ func (m *storeMigrate) remove(ctx context.Context, from store.Store, key store.K
 	for {
 		outcome, copied, err := m.copy(ctx, from, key)
 		if err != nil {
-			return &failure{kind: kindStore, err: err}
+			return m.cannotMove(key, err)
 		}
 		if outcome == outcomeDamaged || copied == "" {
 			return nil

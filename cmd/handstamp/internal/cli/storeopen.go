@@ -159,6 +159,20 @@ func (a *app) lock(
 	return unlock, nil
 }
 
+// lockShared takes a lock that all processes of a user share, whichever store they use. What there
+// is to notice about the folder is reported where the store is opened.
+func (a *app) lockShared(ctx context.Context, what string) (unlock func(), err error) {
+	dirs, err := findFolders(a.env)
+	if err != nil {
+		return nil, err
+	}
+	locks, err := dirs.Open(filestore.Options{Warn: func(string) {}})
+	if err != nil {
+		return nil, &failure{kind: kindStore, err: err}
+	}
+	return a.lock(ctx, locks, store.Key{Server: what}, "shared")
+}
+
 // storeTrouble is the failure of a command whose store, or another process, is in the way.
 func storeTrouble(err error) error {
 	f := &failure{kind: kindStore, err: err}
