@@ -90,8 +90,8 @@ func (d *addCommand) run(alias, url string) error {
 	}
 	return d.print(map[string]any{"name": alias, "outcome": outcome, "config": s}, func() {
 		d.err.ok("", "%s is %s", alias, shownURL(s.URL))
-		d.err.note("", "Sign in: handstamp login %s", alias)
-		d.err.note("", "Use it in an MCP host: handstamp client connect <host> %s", alias)
+		d.err.note("", "Sign in: handstamp login %s", shellWord(alias))
+		d.err.note("", "Use it in an MCP host: handstamp client connect <host> %s", shellWord(alias))
 	})
 }
 
@@ -223,5 +223,5 @@ func (a *app) completeAliases(
 	if err != nil || len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return slices.Sorted(maps.Keys(conf.Servers)), cobra.ShellCompDirectiveNoFileComp
+	return proposals(slices.Collect(maps.Keys(conf.Servers))), cobra.ShellCompDirectiveNoFileComp
 }

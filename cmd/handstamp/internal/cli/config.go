@@ -122,10 +122,10 @@ func parseConfig(b []byte) (*config, error) {
 		switch {
 		case s == nil || s.URL == "":
 			return nil, fmt.Errorf("server %q has no url", alias)
-		case alias == "" || strings.ContainsAny(alias, "/: \t\n") || clean(alias) != alias:
+		case alias == "" || strings.HasPrefix(alias, "-") || strings.ContainsAny(alias, "/: \t\n") ||
+			clean(alias) != alias:
 			return nil, fmt.Errorf("%q cannot be the alias of a server: use a word without "+
-				"spaces, slashes and colons",
-				alias)
+				"spaces, slashes and colons, which does not begin with a dash", alias)
 		case s.ClientSecretFile != "" && s.ClientSecretEnv != "":
 			return nil, fmt.Errorf("server %q has both client_secret_file and client_secret_env", alias)
 		}

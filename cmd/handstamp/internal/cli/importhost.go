@@ -220,7 +220,7 @@ func (m *importServers) show(h *mcphost.Host) {
 			m.err.warn(indent, "%s", capital(note))
 		}
 		if r.Outcome != outcomeNotTaken {
-			m.err.note(indent, "Sign in: handstamp login %s", r.Name)
+			m.err.note(indent, "Sign in: handstamp login %s", shellWord(r.Name))
 			m.err.note(indent, "Have %s use it: %s", h.Name, m.connectLine(r, h))
 		}
 	}

@@ -4,13 +4,16 @@ package cli
 
 import (
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/handstamp/handstamp/lab"
 )
@@ -104,4 +107,78 @@ func TestTwoServesAtOnce(t *testing.T) {
 	}
 	first.stop()
 	second.stop()
+}
+
+// TestServesThatBeginAtOnce are one page, which the others find.
+func TestServesThatBeginAtOnce(t *testing.T) {
+	c := newCommand(t)
+	c.login()
+	var stops []func()
+	var outs []io.Reader
+	for range 3 {
+		cmd, stdin, stdout, _ := c.startWithin(5*time.Minute, "handstamp", "serve", "--json")
+		stdin.Close()
+		outs = append(outs, stdout)
+		stops = append(stops, func() {
+			_ = cmd.Process.Signal(syscall.SIGINT)
+			c.wait(cmd)
+		})
+	}
+	bases := make(map[string]bool)
+	first := 0
+	for _, out := range outs {
+		var o serveOutput
+		if err := json.NewDecoder(out).Decode(&o); err != nil {
+			t.Fatal(err)
+		}
+		base, _, _ := strings.Cut(o.URL, "/?")
+		bases[base] = true
+		if !o.Already {
+			first++
+		}
+	}
+	if first != 1 || len(bases) != 1 {
+		t.Errorf("%d pages at %v", first, bases)
+	}
+	for _, stop := range stops {
+		stop()
+	}
+}
+
+// TestServeAndADamagedState serves, with names and tokens that work, whatever the file has.
+func TestServeAndADamagedState(t *testing.T) {
+	c := newCommand(t)
+	c.login()
+	first := c.serve()
+	first.stop()
+	file := c.serveStateFile()
+	kept := first.Servers[0]
+	key := `"key":{"server":"` + kept.Server + `","profile":"default"}`
+	other := `{"name":"other","key":{"server":"http://127.0.0.1:1/mcp","profile":"default"},"bearer":"` + kept.Bearer[1:] + `x"}`
+	for name, text := range map[string]string{
+		"empty":            "",
+		"cut":              `{"port":1,"servers":[{"na`,
+		"null":             "null",
+		"a list":           "[]",
+		"of other types":   `{"port":"x","servers":{}}`,
+		"a port too large": `{"port":99999,"servers":[]}`,
+		"a negative port":  `{"port":-1,"servers":null}`,
+		"no token":         `{"servers":[{"name":"n",` + key + `}]}`,
+		"a short token":    `{"servers":[{"name":"n",` + key + `,"bearer":"x"}]}`,
+		"no key":           `{"servers":[{"name":"n","bearer":"` + kept.Bearer + `"}]}`,
+		"no name":          `{"servers":[{` + key + `,"bearer":"` + kept.Bearer + `"}]}`,
+		"a name of a path": `{"servers":[{"name":"../n",` + key + `,"bearer":"` + kept.Bearer + `"}]}`,
+		"two of a name":    `{"servers":[` + other + `,{"name":"other",` + key + `,"bearer":"` + kept.Bearer + `"}]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s := c.serve()
+			if status, body := s.call("initialize"); status != http.StatusOK {
+				t.Errorf("%+v: %d %s", s.serveOutput, status, body)
+			}
+			s.stop()
+		})
+	}
 }

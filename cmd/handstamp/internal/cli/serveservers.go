@@ -52,6 +52,7 @@ func (a *app) newServeBackend(names []string) (*serveBackend, error) {
 	if _, err := a.openStore(); err != nil {
 		return nil, err
 	}
+	a.in = strings.NewReader("") // the user is at the page: no login waits for a key at the terminal
 	b.state = a.loadServeState()
 	return b, nil
 }
@@ -88,6 +89,11 @@ func (b *serveBackend) log(e webpage.Event) {
 func (b *serveBackend) Servers(ctx context.Context) ([]webpage.Server, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.list(ctx)
+}
+
+// list lists the servers, and knows them by their names from then on. b.mu is held.
+func (b *serveBackend) list(ctx context.Context) ([]webpage.Server, error) {
 	before := len(b.clients)
 	entries, err := b.entries(ctx)
 	b.clients = b.clients[:before] // the client that has listed has nothing to store
@@ -240,8 +246,13 @@ func (b *serveBackend) Upstream(name string) (*webpage.Upstream, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	t := b.known[name]
-	if t == nil {
-		return nil, errNotSignedIn(name)
+	if t == nil { // no page is open that would have seen the login of another process
+		if _, err := b.list(context.Background()); err != nil {
+			return nil, err
+		}
+		if t = b.known[name]; t == nil {
+			return nil, errNotSignedIn(name)
+		}
 	}
 	u := b.streams[name]
 	if u == nil {
