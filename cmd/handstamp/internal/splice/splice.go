@@ -14,7 +14,7 @@ import (
 	"slices"
 )
 
-// Member is a named value: a string, a bool, an int, a []string or an Object.
+// Member is a named value: a string, a bool, an int, a []string or an [Object].
 type Member struct {
 	Name  string
 	Value any
@@ -42,7 +42,7 @@ type Format interface {
 	// can be compared.
 	parse(text []byte) (any, error)
 	// put returns the text with the member in place, which is replaced if it is there.
-	put(text []byte, path []string, name string, value Object) ([]byte, error)
+	put(text []byte, path []string, name string, value any) ([]byte, error)
 	// remove returns the text without the member. Of the objects at the end of path, at most
 	// prune that have become empty are removed, too.
 	remove(text []byte, path []string, name string, prune int) ([]byte, error)
@@ -58,8 +58,8 @@ var (
 var byteOrderMark = []byte("\ufeff")
 
 // Put returns a copy of text in which the object at path, which is made if it is missing, has
-// the member. An empty text becomes a document.
-func Put(f Format, text []byte, path []string, name string, value Object) ([]byte, error) {
+// the member, of a value as in a [Member]. An empty text becomes a document.
+func Put(f Format, text []byte, path []string, name string, value any) ([]byte, error) {
 	return splice(f, text, func(body []byte) ([]byte, error) {
 		return f.put(body, path, name, value)
 	}, func(before any) (any, error) {

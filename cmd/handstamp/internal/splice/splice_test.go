@@ -166,6 +166,28 @@ func TestPutReplaces(t *testing.T) {
 	}
 }
 
+// A value that is no object, at the top of a document.
+func TestPutWord(t *testing.T) {
+	for name, test := range map[string]struct{ text, want string }{
+		"new":         {"{\n  \"a\": {\n    \"b\": 1\n  }\n}\n", "{\n  \"a\": {\n    \"b\": 1\n  },\n  \"store\": \"<file>\"\n}\n"},
+		"replaced":    {"{\n  \"store\": {\"x\": []}, // c\n  \"a\": 1\n}", "{\n  \"store\": \"<file>\", // c\n  \"a\": 1\n}"},
+		"on one line": {`{"a":1}`, `{"a":1,"store":"<file>"}`},
+		"empty":       {"", "{\n  \"store\": \"<file>\"\n}\n"},
+		"BOM, CRLF":   {"\ufeff{\r\n  \"a\": 1\r\n}\r\n", "\ufeff{\r\n  \"a\": 1,\r\n  \"store\": \"<file>\"\r\n}\r\n"},
+	} {
+		out, err := Put(JSON, []byte(test.text), nil, "store", "<file>")
+		if err != nil || string(out) != test.want {
+			t.Errorf("%s: %q, %v; want %q", name, out, err, test.want)
+		}
+	}
+	if out, err := Put(YAML, []byte("e:\n  a: 1\n"), []string{"e"}, "b", true); string(out) != "e:\n  b: true\n  a: 1\n" {
+		t.Errorf("YAML: %q, %v", out, err)
+	}
+	if out, err := Put(TOML, nil, []string{"e"}, "b", true); !errors.Is(err, ErrUnsafe) {
+		t.Errorf("TOML: %q, %v", out, err)
+	}
+}
+
 // Names that need quotes, or that mean something else without them.
 func TestNames(t *testing.T) {
 	for _, name := range []string{"My Server", "a.b", "ü", "no", "null", "1", "1.5", "a: b", "#", "'", "\"", "", "~", "-", "a\tb"} {

@@ -26,7 +26,7 @@ func (yamlFormat) parse(text []byte) (any, error) {
 	return document, nil
 }
 
-func (yamlFormat) put(text []byte, path []string, name string, value Object) ([]byte, error) {
+func (yamlFormat) put(text []byte, path []string, name string, value any) ([]byte, error) {
 	root, err := openYAML(text)
 	if err != nil {
 		return nil, err
