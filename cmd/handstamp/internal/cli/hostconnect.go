@@ -149,6 +149,7 @@ func (c *connectCommand) chooseName(text []byte) error {
 	}
 	e, taken := byName[c.result.Name]
 	c.ours = taken && e.Kind == mcphost.Ours
+	c.noteLost(e)
 	if !taken || c.force || c.ours && c.same(e) {
 		return nil
 	}
