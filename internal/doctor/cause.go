@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -332,7 +333,7 @@ func (x *examination) loginCause() *Cause {
 	case errors.Is(err, handstamp.ErrNoLoginNeeded):
 		c.Code, c.Kind, c.Command = CauseNoLoginNeeded, nil, x.command("tools")
 	case errors.Is(err, handstamp.ErrRegistrationRequired):
-		c.Code, c.Command, c.Hint = CauseByHand, x.command("login")+" --client-id ID", x.byHand()
+		c.Code, c.Command, c.Hint = CauseByHand, x.registerCommand(), x.byHand()
 	case errors.As(err, &blocked):
 		c.Code = CauseAddress
 	case oauth.TooLong(err):
@@ -462,7 +463,7 @@ func (x *examination) registrationCause() *Cause {
 		return x.failed(CauseTokenEndpoint, t.Err, x.command("doctor"))
 	}
 	c := x.login(CauseRegistration, "%s does not let this client register itself (%s)", x.Plan.Issuer, trialResult(t))
-	c.Kind, c.Command = handstamp.ErrRegistrationRequired, x.command("login")+" --client-id ID"
+	c.Kind, c.Command = handstamp.ErrRegistrationRequired, x.registerCommand()
 	c.Hint = x.byHand()
 	return &c
 }
@@ -473,6 +474,20 @@ func (x *examination) byHand() string {
 		return "register a client there, then sign in with its client id"
 	}
 	return "register a client there with the redirect URI " + x.Plan.RedirectURI + ", then sign in with its client id"
+}
+
+// registerCommand returns the command to run once a client is registered by hand with the redirect
+// URI of byHand, whose port the next login has to listen on.
+func (x *examination) registerCommand() string {
+	command := x.command("login") + " --client-id ID"
+	if x.Plan == nil || strings.Contains(command, " --callback-port ") {
+		return command
+	}
+	u, err := url.Parse(x.Plan.RedirectURI)
+	if err == nil && u.Scheme == "http" && u.Port() != "" {
+		command += " --callback-port " + u.Port()
+	}
+	return command
 }
 
 // pastCause is how the last login failed, where there is no other reason that it would again.
@@ -491,7 +506,7 @@ func (x *examination) pastCause() *Cause {
 			c.Hint = "the browser may have shown an error: the next login registers a new client"
 		}
 	case handstamp.ErrRegistrationRequired:
-		c.Code, c.Command, c.Hint = CauseRegistration, x.command("login")+" --client-id ID", x.byHand()
+		c.Code, c.Command, c.Hint = CauseRegistration, x.registerCommand(), x.byHand()
 	case handstamp.ErrClientRejected:
 		c.Code = CauseClient
 	default:

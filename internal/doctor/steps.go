@@ -212,7 +212,7 @@ func (x *examination) registrationStep(p *handstamp.LoginPlan) Step {
 	case p.Registers:
 		return step(OK, "a login registers a new client (RFC 7591); whether the server takes it shows only then")
 	case p.ClientSource == "":
-		return step(Failed, "no client can register itself there, and none is configured").then(x.command("login") + " --client-id ID")
+		return step(Failed, "no client can register itself there, and none is configured").then(x.registerCommand())
 	case x.NoCallback:
 		return step(Warning, "the last login with client %s brought no callback, so that the next one registers anew", p.ClientID)
 	}

@@ -152,6 +152,7 @@ func (c *connectCommand) chooseName(text []byte) error {
 	c.noteDoubles(entries)
 	e, taken := byName[c.result.Name]
 	c.taken, c.ours = taken, taken && e.Kind == mcphost.Ours
+	c.noteLost(e)
 	if !taken || c.force || c.ours && c.same(e) {
 		return nil
 	}

@@ -41,8 +41,8 @@ days pass), and 1 or 20 processes start, each for one tool call. The suite count
 the sessions that succeeded, browser tabs, token requests, registrations and failed
 calls. The exit code is 1 if a cell failed.
 
-Programs in PATH and BROWSER play the browser; HOME is a new folder for each cell.
---timeout bounds the sessions of a cell.`,
+Programs in PATH and BROWSER play the browser; HOME, where the client starts, is a
+new folder for each cell. --timeout bounds the sessions of a cell.`,
 		Example: `  handstamp lab run --personality rotates-strictly --processes 20
   handstamp lab run --client 'npx -y mcp-remote {url}' --html report.html
   handstamp lab run --client-http './mcpcall {url}' --junit report.xml`,

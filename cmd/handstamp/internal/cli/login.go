@@ -106,9 +106,11 @@ func (l *loginCommand) adviseLogin(err error, t *target) error {
 	case e.Kind == handstamp.ErrRegistrationRequired && e.Code == "invalid_token" && token.given():
 		a.hint = "it rejects the initial access token of " + token.flag("--initial-access-token") +
 			": it may have expired, or been used"
+		a.command = t.command("login") + " --initial-access-token-file FILE"
 	case e.Kind == handstamp.ErrRegistrationRequired && e.Code == "invalid_token":
 		a.hint = "it registers clients that have an initial access token: obtain one there, and name its " +
 			"file with --initial-access-token-file"
+		a.command = t.command("login") + " --initial-access-token-file FILE"
 	case e.Kind == handstamp.ErrProtocol && t.auth.DPoP == "never":
 		a.hint = "--dpop never requests tokens that are not bound to a key, which this server may not take"
 		a.command = t.command("login") + " --dpop auto"

@@ -249,7 +249,11 @@ func (m *storeMigrate) show() {
 			m.out.warn("", "%s is damaged, and stays where it is", c.Key)
 		}
 	}
-	m.out.ok("", "%s %d credentials to the %s", verb, moved, storeName(m.to))
+	noun := "credentials"
+	if moved == 1 {
+		noun = "credential"
+	}
+	m.out.ok("", "%s %d %s to the %s", verb, moved, noun, storeName(m.to))
 	switch {
 	case m.dryRun:
 		return

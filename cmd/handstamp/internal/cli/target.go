@@ -54,7 +54,11 @@ func (t *target) command(verb string) string {
 // registerCommand returns the command to run once a client is registered by hand with a
 // redirect URI, whose port the next login has to listen on.
 func (t *target) registerCommand(redirectURI string) string {
-	command := t.command("login") + " --client-id ID"
+	command := t.command("login")
+	if t.auth.Grant == grantDevice {
+		command += " --device"
+	}
+	command += " --client-id ID"
 	u, err := url.Parse(redirectURI)
 	if err == nil && u.Scheme == "http" && u.Port() != "" && t.config.CallbackPort == 0 {
 		command += " --callback-port " + u.Port()

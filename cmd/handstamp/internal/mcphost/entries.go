@@ -28,7 +28,7 @@ type Entry struct {
 	Kind    Kind
 	URL     string            // of a remote server; Ours: as it is given to the bridge
 	Headers map[string]string // that are sent to it; they may hold secrets
-	Args    []string          // Ours: what follows the URL
+	Args    []string          // Ours, MCPRemote: what follows the URL
 	Value   any               // as it was decoded
 	Project string            // for which alone the entry is, as the file names it; "": for all
 }
@@ -105,6 +105,9 @@ func newEntry(name string, object map[string]any, self string) Entry {
 	}
 	if found := mcpremote.Commands(text, "", mcpremote.Surroundings{}); len(found) > 0 {
 		e.Kind, e.URL, e.Headers = MCPRemote, found[0].URL, found[0].Headers
+		if i := slices.Index(words, e.URL); i >= 0 { // else it is within another word
+			e.Args = words[i+1:]
+		}
 	}
 	return e
 }
