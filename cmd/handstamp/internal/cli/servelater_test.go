@@ -71,6 +71,32 @@ func TestServeAndALoginThatCameLater(t *testing.T) {
 	}
 }
 
+// TestServeAndANameThatCameLater shows a server that was added in another process, and requests
+// need what is configured for it by then.
+func TestServeAndANameThatCameLater(t *testing.T) {
+	c := newCommand(t)
+	c.login()
+	s := c.serve()
+	if status, body := s.call("initialize"); status != http.StatusOK {
+		t.Errorf("%d %s", status, body)
+	}
+	if _, stderr, code := c.run("add", "later", c.server.MCPURL(), "--header", "X-Tenant=${NO_SUCH_TENANT}"); code != 0 {
+		t.Fatalf("%d %s", code, stderr)
+	}
+	s.await(">later</h2>")
+	if status, body := s.call("initialize"); status != http.StatusServiceUnavailable || !strings.Contains(body, "NO_SUCH_TENANT is not set") {
+		t.Errorf("without the header: %d %s", status, body)
+	}
+	if _, stderr, code := c.run("add", "later", c.server.MCPURL(), "--header", "X-Tenant=7", "--force"); code != 0 {
+		t.Fatalf("%d %s", code, stderr)
+	}
+	s.get("/")
+	if status, body := s.call("initialize"); status != http.StatusOK {
+		t.Errorf("with the header: %d %s", status, body)
+	}
+	s.stop()
+}
+
 // TestTwoServesAtOnce on different ports know the same bearer tokens, and the one that was started
 // last stays the one that is found.
 func TestTwoServesAtOnce(t *testing.T) {
