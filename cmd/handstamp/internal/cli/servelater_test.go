@@ -4,10 +4,12 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +18,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store"
 )
 
 // loginElsewhere signs in to another server, in another process.
@@ -207,4 +210,20 @@ func TestServeAndADamagedState(t *testing.T) {
 			s.stop()
 		})
 	}
+}
+
+// TestServeAndALockThatIsHeld waits for it once, and says that nothing is kept.
+func TestServeAndALockThatIsHeld(t *testing.T) {
+	waits := 0
+	s := &serveState{path: filepath.Join(t.TempDir(), "state.json"), lock: func() (func(), error) {
+		waits++
+		return nil, errors.New("it is held")
+	}}
+	one := s.name(store.Key{Server: "https://one.example/mcp"}, "")
+	two := s.name(store.Key{Server: "https://two.example/mcp"}, "")
+	l, _, err, unkept := s.begin(func(int) (net.Listener, error) { return net.Listen("tcp4", "127.0.0.1:0") })
+	if err != nil || unkept == nil || waits != 1 || s.bearer(one) == "" || s.bearer(one) == s.bearer(two) {
+		t.Errorf("%v, %v, %d waits for the lock, %+v", err, unkept, waits, s.Servers)
+	}
+	l.Close()
 }

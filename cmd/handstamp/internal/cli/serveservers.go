@@ -96,8 +96,8 @@ func (b *serveBackend) Servers(ctx context.Context) ([]webpage.Server, error) {
 
 // list lists the servers, and knows them by their names from then on. b.mu is held.
 func (b *serveBackend) list(ctx context.Context) ([]webpage.Server, error) {
-	if conf, err := (&app{env: b.env}).loadConfig(); err == nil { // another process may have changed it
-		b.conf = conf
+	if conf, err := (&app{env: b.env}).loadConfig(); err == nil {
+		b.conf = conf // another process may have changed it
 	}
 	before := len(b.clients)
 	entries, err := b.entries(ctx)
